@@ -1,0 +1,270 @@
+//! The memory that the kernel fills: a pool of equal buffers, and the guard on one of them.
+
+use std::alloc::{self, Layout};
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+use std::rc::Rc;
+
+/// The page size that buffers are aligned to. Larger pages only waste a little.
+const PAGE: usize = 4096;
+
+/// How many receive buffers a driver has, and how large they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BufferConfig {
+    /// Bytes of one buffer: 1 KiB to 1 MiB. A message that fits one buffer is never copied on its way in. Default 32 KiB.
+    pub size: u32,
+    /// How many buffers there are: a power of two up to 32 768. Memory is reserved for all of them and used only by
+    /// those that were ever filled. Default 1024.
+    pub count: u16,
+    /// How many of them lie ready for the kernel at first. The number doubles each time the kernel runs out, up to
+    /// `count`; few buffers stay warm in the cache. Default 64.
+    pub ready: u16,
+}
+
+impl Default for BufferConfig {
+    fn default() -> Self {
+        Self { size: 32 * 1024, count: 1024, ready: 64 }
+    }
+}
+
+impl BufferConfig {
+    /// Says what is wrong with the numbers, if anything is.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if !(1024..=1024 * 1024).contains(&self.size) {
+            return Err(format!("buffer size {} is not within 1024 and 1048576 bytes", self.size));
+        }
+        if !self.count.is_power_of_two() || self.count > 32_768 {
+            return Err(format!("buffer count {} is not a power of two up to 32768", self.count));
+        }
+        if self.ready == 0 || self.ready > self.count {
+            return Err(format!("{} ready buffers are not within 1 and the count, {}", self.ready, self.count));
+        }
+        Ok(())
+    }
+}
+
+/// A pool of equal buffers for the receiving side of one driver. Belongs to one thread.
+///
+/// Each buffer is at every moment in exactly one place: on the free list, lent to the kernel, or behind one [`Buffer`].
+#[derive(Clone)]
+pub struct Pool(Rc<Memory>);
+
+struct Memory {
+    base: NonNull<u8>,
+    layout: Layout,
+    size: usize,
+    count: u16,
+    /// Last in, first out: what was used latest is what the cache still holds.
+    free: RefCell<Vec<u16>>,
+    /// How many buffers are behind a guard.
+    guarded: Cell<u16>,
+}
+
+impl Pool {
+    /// Reserves the memory. No page of it is touched.
+    ///
+    /// # Errors
+    /// Says which number of `config` is out of its range.
+    pub fn new(config: &BufferConfig) -> Result<Self, String> {
+        config.check()?;
+        let size = config.size as usize;
+        let layout = Layout::from_size_align(size * usize::from(config.count), PAGE)
+            .map_err(|_| "the buffers do not fit the address space".to_owned())?;
+        // SAFETY: the layout's size is not zero: `check` has refused a count or a size of zero.
+        let base = unsafe { alloc::alloc(layout) };
+        let Some(base) = NonNull::new(base) else { alloc::handle_alloc_error(layout) };
+        Ok(Self(Rc::new(Memory {
+            base,
+            layout,
+            size,
+            count: config.count,
+            free: RefCell::new((0..config.count).rev().collect()),
+            guarded: Cell::new(0),
+        })))
+    }
+
+    /// Takes a buffer off the free list; it must come back through [`Pool::put_back`] or [`Pool::guard`].
+    pub(crate) fn take(&self) -> Option<u16> {
+        self.0.free.borrow_mut().pop()
+    }
+
+    /// Puts a buffer that was taken back on the free list.
+    pub(crate) fn put_back(&self, index: u16) {
+        debug_assert!(index < self.0.count);
+        self.0.free.borrow_mut().push(index);
+    }
+
+    /// Where buffer `index` begins, and its length.
+    pub(crate) fn address(&self, index: u16) -> (*mut u8, usize) {
+        assert!(index < self.0.count, "buffer {index} of {}", self.0.count);
+        // SAFETY: `index < count`, so the offset lies within the allocation of `count * size` bytes.
+        let start = unsafe { self.0.base.as_ptr().add(usize::from(index) * self.0.size) };
+        (start, self.0.size)
+    }
+
+    /// Makes the guard of a buffer that was taken and whose first `len` bytes have been written.
+    ///
+    /// # Safety
+    /// `index` came from [`Pool::take`], has neither been put back nor guarded since, nothing else (the kernel
+    /// included) reads or writes it any more, and its first `len` bytes, `len` ≤ the buffer size, are initialised.
+    pub(crate) unsafe fn guard(&self, index: u16, len: usize) -> Buffer {
+        debug_assert!(index < self.0.count && len <= self.0.size);
+        self.0.guarded.set(self.0.guarded.get() + 1);
+        Buffer { memory: Rc::clone(&self.0), index, len: len as u32 }
+    }
+
+    /// A guarded buffer holding a copy of `bytes`, or nothing when the pool is empty. For drivers without a kernel,
+    /// and for tests.
+    ///
+    /// # Panics
+    /// When `bytes` is longer than one buffer.
+    pub fn fill(&self, bytes: &[u8]) -> Option<Buffer> {
+        assert!(bytes.len() <= self.0.size, "{} bytes for a buffer of {}", bytes.len(), self.0.size);
+        let index = self.take()?;
+        let (start, _) = self.address(index);
+        // SAFETY: `take` made this call the only user of the buffer at `start`, it is at least `bytes.len()` long, and
+        // `bytes` cannot overlap it: no guard of it exists. After the copy those bytes are initialised.
+        unsafe {
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), start, bytes.len());
+            Some(self.guard(index, bytes.len()))
+        }
+    }
+
+    /// Bytes of one buffer.
+    #[must_use]
+    pub fn buffer_size(&self) -> usize {
+        self.0.size
+    }
+
+    /// How many buffers are behind a guard at this moment.
+    #[must_use]
+    pub fn guarded(&self) -> usize {
+        usize::from(self.0.guarded.get())
+    }
+
+    /// How many buffers are on the free list at this moment.
+    #[must_use]
+    pub fn free(&self) -> usize {
+        self.0.free.borrow().len()
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("count", &self.0.count).field("guarded", &self.0.guarded).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: `base` was allocated with this very layout; guards hold the memory alive by reference count, so none
+        // is left, and a driver keeps its pool until the kernel has given every buffer back.
+        unsafe { alloc::dealloc(self.base.as_ptr(), self.layout) }
+    }
+}
+
+/// Received bytes: the guard on one buffer of the pool. Dropping it gives the buffer back.
+pub struct Buffer {
+    memory: Rc<Memory>,
+    index: u16,
+    len: u32,
+}
+
+impl Buffer {
+    /// Whether so few buffers are left (under a quarter) that this one should not be kept: copy what is needed and
+    /// drop it.
+    #[must_use]
+    pub fn is_scarce(&self) -> bool {
+        self.memory.guarded.get() > self.memory.count - self.memory.count / 4
+    }
+
+    fn start(&self) -> *mut u8 {
+        // SAFETY: a guard's index is below the count, so the offset lies within the allocation.
+        unsafe { self.memory.base.as_ptr().add(usize::from(self.index) * self.memory.size) }
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: the guard is the only user of its buffer, whose first `len` bytes are initialised (`Pool::guard`).
+        unsafe { std::slice::from_raw_parts(self.start(), self.len as usize) }
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `deref`, and `&mut self` makes the borrow exclusive.
+        unsafe { std::slice::from_raw_parts_mut(self.start(), self.len as usize) }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        self.memory.guarded.set(self.memory.guarded.get() - 1);
+        self.memory.free.borrow_mut().push(self.index);
+    }
+}
+
+impl fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Buffer").field("index", &self.index).field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn small() -> Pool {
+        Pool::new(&BufferConfig { size: 1024, count: 4, ready: 1 }).expect("the numbers are in range")
+    }
+
+    #[test]
+    fn a_dropped_buffer_is_the_next_one_taken() {
+        let pool = small();
+        let first = pool.fill(b"first").expect("free");
+        let kept = pool.fill(b"kept").expect("free");
+        let index = first.index;
+        drop(first);
+        assert_eq!(pool.fill(b"again").expect("free").index, index);
+        assert_eq!(&*kept, b"kept");
+    }
+
+    #[test]
+    fn an_empty_pool_gives_nothing_and_every_buffer_comes_back() {
+        let pool = small();
+        let all: Vec<Buffer> = (0..4).map(|n| pool.fill(&[n; 3]).expect("free")).collect();
+        assert!(pool.fill(b"x").is_none());
+        assert!(all[0].is_scarce());
+        assert_eq!((pool.guarded(), pool.free()), (4, 0));
+        for (n, buffer) in all.iter().enumerate() {
+            assert_eq!(&**buffer, &[n as u8; 3]);
+        }
+        drop(all);
+        assert_eq!((pool.guarded(), pool.free()), (0, 4));
+    }
+
+    #[test]
+    fn a_buffer_outlives_its_pool() {
+        let pool = small();
+        let mut buffer = pool.fill(b"abc").expect("free");
+        drop(pool);
+        buffer[0] = b'x';
+        assert_eq!(&*buffer, b"xbc");
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_named() {
+        for (config, word) in [
+            (BufferConfig { size: 10, count: 4, ready: 1 }, "size 10"),
+            (BufferConfig { size: 4096, count: 3, ready: 1 }, "count 3"),
+            (BufferConfig { size: 4096, count: 4, ready: 5 }, "5 ready"),
+        ] {
+            assert!(Pool::new(&config).expect_err("out of range").contains(word));
+        }
+    }
+}

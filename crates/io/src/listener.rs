@@ -1,0 +1,137 @@
+//! Listening sockets: one per driver on the same port, so that the kernel spreads the connections.
+
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, BorrowedFd};
+use thiserror::Error;
+
+/// How many connections the kernel keeps waiting for an accept. It caps the number at sysctl `net.core.somaxconn`.
+const BACKLOG: i32 = 65_535;
+
+/// Why an address cannot be listened on.
+#[derive(Debug, Error)]
+pub enum BindError {
+    /// Somebody else listens there.
+    #[error("cannot listen on {0}: the port is taken; stop the program that has it (`ss -ltnp 'sport = :{port}'` names it) or choose another port", port = .0.port())]
+    Taken(SocketAddr),
+    /// The port is privileged.
+    #[error(
+        "cannot listen on {0}: no permission for ports below 1024; choose a higher port, or grant CAP_NET_BIND_SERVICE"
+    )]
+    Forbidden(SocketAddr),
+    /// No interface of this machine has the address.
+    #[error("cannot listen on {0}: this machine has no such address; `ip address` lists those it has")]
+    NoSuchAddress(SocketAddr),
+    /// The process may open no more files.
+    #[error("cannot listen on {0}: too many open files; raise the limit (`ulimit -n`)")]
+    TooManyFiles(SocketAddr),
+    /// Anything else.
+    #[error("cannot listen on {0}: {1}")]
+    Other(SocketAddr, io::Error),
+}
+
+impl BindError {
+    fn new(address: SocketAddr, error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::AddrInUse => Self::Taken(address),
+            io::ErrorKind::PermissionDenied => Self::Forbidden(address),
+            io::ErrorKind::AddrNotAvailable => Self::NoSuchAddress(address),
+            _ if matches!(error.raw_os_error(), Some(23 | 24)) => Self::TooManyFiles(address),
+            _ => Self::Other(address, error),
+        }
+    }
+}
+
+/// A listening TCP socket with `SO_REUSEPORT` and `TCP_NODELAY` (which accepted sockets inherit).
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+}
+
+impl Listener {
+    /// Binds `count` listeners to one address. Port 0 lets the system choose one port for all of them.
+    ///
+    /// `SO_REUSEPORT` would let a second program of the same user share the port in silence, so the port is first
+    /// bound without it, which fails when anybody listens there.
+    ///
+    /// # Errors
+    /// A [`BindError`] that names the address, the reason and the remedy.
+    pub fn bind(address: SocketAddr, count: usize) -> Result<Vec<Self>, BindError> {
+        let fail = |error| BindError::new(address, error);
+        if address.port() != 0 {
+            socket(address).and_then(|probe| probe.bind(&address.into())).map_err(fail)?;
+        }
+        let mut address = address;
+        let mut listeners = Vec::with_capacity(count);
+        for _ in 0..count {
+            let listener = Self::bind_one(address).map_err(fail)?;
+            address = listener.address;
+            listeners.push(listener);
+        }
+        Ok(listeners)
+    }
+
+    fn bind_one(address: SocketAddr) -> io::Result<Self> {
+        let socket = socket(address)?;
+        socket.set_reuse_port(true)?;
+        socket.set_tcp_nodelay(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        let socket = TcpListener::from(socket);
+        let address = socket.local_addr()?;
+        Ok(Self { socket, address })
+    }
+
+    /// The address it listens on, with the port that the system chose.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+fn socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // Said aloud, so that `[::]` and `0.0.0.0` can be listened on side by side whatever the sysctl says.
+        socket.set_only_v6(true)?;
+    }
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
+    #[test]
+    fn all_listeners_of_one_bind_share_the_port_the_system_chose() {
+        let listeners = Listener::bind(LOCAL, 3).expect("a free port");
+        assert_eq!(listeners.len(), 3);
+        assert_ne!(listeners[0].address().port(), 0);
+        assert!(listeners.iter().all(|listener| listener.address() == listeners[0].address()));
+    }
+
+    #[test]
+    fn a_port_that_is_listened_on_is_taken_even_with_reuse_port() {
+        let first = Listener::bind(LOCAL, 1).expect("a free port");
+        let error = Listener::bind(first[0].address(), 1).expect_err("taken");
+        assert!(matches!(error, BindError::Taken(_)), "{error}");
+        assert!(error.to_string().contains(&first[0].address().to_string()));
+    }
+
+    #[test]
+    fn an_address_of_another_machine_is_named() {
+        let error = Listener::bind("192.0.2.1:0".parse().expect("an address"), 1).expect_err("not ours");
+        assert!(matches!(error, BindError::NoSuchAddress(_)), "{error}");
+    }
+}

@@ -1,0 +1,157 @@
+//! Why io_uring is not to be had, and what to change.
+
+use std::fmt;
+use std::fs;
+use std::io;
+
+/// The oldest kernel with everything that the driver builds on.
+const OLDEST: (u32, u32) = (6, 1);
+
+/// io_uring was refused, or lacks something the driver needs.
+#[derive(Debug)]
+pub struct Refusal {
+    step: &'static str,
+    error: io::Error,
+    likely: Likely,
+}
+
+/// The likely reason, from what the machine says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Likely {
+    /// sysctl `kernel.io_uring_disabled` has this value, 1 or 2.
+    Sysctl(u8),
+    /// A system call filter, as container engines install it.
+    Seccomp,
+    /// The kernel is older than [`OLDEST`].
+    Kernel(u32, u32),
+    /// The limit of locked memory.
+    LockedMemory,
+    /// The limit of open files.
+    OpenFiles,
+    Unknown,
+}
+
+/// What the machine says of itself.
+struct Facts {
+    /// `kernel.io_uring_disabled`; since 6.6, 0 before.
+    disabled: u8,
+    /// Whether this process runs under a seccomp filter.
+    filtered: bool,
+    kernel: Option<(u32, u32)>,
+}
+
+impl Facts {
+    fn read() -> Self {
+        let disabled = fs::read_to_string("/proc/sys/kernel/io_uring_disabled");
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        Self {
+            disabled: disabled.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0),
+            filtered: status.lines().any(|line| line.starts_with("Seccomp:") && line.trim_end().ends_with('2')),
+            kernel: kernel_version(&rustix::system::uname().release().to_string_lossy()),
+        }
+    }
+}
+
+fn kernel_version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+impl Likely {
+    fn from(errno: Option<i32>, facts: &Facts) -> Self {
+        match errno {
+            Some(libc::EMFILE | libc::ENFILE) => return Self::OpenFiles,
+            Some(libc::EPERM) if facts.disabled > 0 => return Self::Sysctl(facts.disabled),
+            Some(libc::EPERM | libc::EACCES) if facts.filtered => return Self::Seccomp,
+            _ => {}
+        }
+        match facts.kernel {
+            Some(kernel) if kernel < OLDEST => Self::Kernel(kernel.0, kernel.1),
+            _ if errno == Some(libc::ENOMEM) => Self::LockedMemory,
+            _ if errno == Some(libc::ENOSYS) && facts.filtered => Self::Seccomp,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+impl Refusal {
+    pub(super) fn new(step: &'static str, error: io::Error) -> Self {
+        let likely = Likely::from(error.raw_os_error(), &Facts::read());
+        Self { step, error, likely }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "io_uring is refused ({} failed: {}): ", self.step, self.error)?;
+        match self.likely {
+            Likely::Sysctl(1) => f.write_str(
+                "sysctl kernel.io_uring_disabled is 1; set it to 0, or add this user to the group in kernel.io_uring_group",
+            ),
+            Likely::Sysctl(value) => {
+                write!(f, "sysctl kernel.io_uring_disabled is {value}; set it to 0 (`sysctl kernel.io_uring_disabled=0`)")
+            }
+            Likely::Seccomp => f.write_str(
+                "a seccomp filter forbids it, as the default profile of container engines does; \
+                 allow io_uring_setup, io_uring_enter and io_uring_register (docker: --security-opt seccomp=PROFILE)",
+            ),
+            Likely::Kernel(major, minor) => {
+                write!(f, "Linux {major}.{minor} is too old; {}.{} or newer is needed", OLDEST.0, OLDEST.1)
+            }
+            Likely::LockedMemory => f.write_str("too little memory may be locked; raise the limit (`ulimit -l`)"),
+            Likely::OpenFiles => f.write_str("too many open files; raise the limit (`ulimit -n`)"),
+            Likely::Unknown => f.write_str("the kernel may be built without CONFIG_IO_URING; `dmesg` may say more"),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(disabled: u8, filtered: bool, kernel: (u32, u32)) -> Facts {
+        Facts { disabled, filtered, kernel: Some(kernel) }
+    }
+
+    #[test]
+    fn each_reason_is_told_from_the_others() {
+        let cases = [
+            (libc::EPERM, facts(2, true, (6, 8)), Likely::Sysctl(2)),
+            (libc::EPERM, facts(0, true, (6, 8)), Likely::Seccomp),
+            (libc::ENOSYS, facts(0, true, (6, 8)), Likely::Seccomp),
+            (libc::ENOSYS, facts(0, false, (4, 19)), Likely::Kernel(4, 19)),
+            (libc::EINVAL, facts(0, false, (5, 15)), Likely::Kernel(5, 15)),
+            (libc::ENOMEM, facts(0, false, (6, 8)), Likely::LockedMemory),
+            (libc::EMFILE, facts(0, false, (6, 8)), Likely::OpenFiles),
+            (libc::ENOSYS, facts(0, false, (6, 8)), Likely::Unknown),
+        ];
+        for (errno, facts, likely) in cases {
+            assert_eq!(Likely::from(Some(errno), &facts), likely, "errno {errno}");
+        }
+    }
+
+    #[test]
+    fn the_line_names_the_value_and_the_remedy() {
+        let refusal = Refusal {
+            step: "io_uring_setup",
+            error: io::Error::from_raw_os_error(libc::EPERM),
+            likely: Likely::Sysctl(2),
+        };
+        let line = refusal.to_string();
+        assert!(line.contains("kernel.io_uring_disabled is 2") && line.contains("set it to 0"), "{line}");
+        assert!(!line.contains('\n'));
+    }
+
+    #[test]
+    fn kernel_releases_are_read() {
+        assert_eq!(kernel_version("6.18.44-fc-v657"), Some((6, 18)));
+        assert_eq!(kernel_version("5.15.0"), Some((5, 15)));
+        assert_eq!(kernel_version("?"), None);
+    }
+}

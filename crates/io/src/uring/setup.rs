@@ -1,0 +1,177 @@
+//! Setting a ring up: the ladder of flags, the restrictions, and the self-test that shows that it works.
+
+use super::operation::{self, Operation};
+use super::provided::Provided;
+use super::refusal::Refusal;
+use crate::{BufferConfig, Pool, Slot};
+use io_uring::register::Restriction;
+use io_uring::{IoUring, cqueue};
+use std::fmt;
+use std::io;
+use std::os::fd::AsRawFd;
+
+type Flag = (&'static str, fn(&mut io_uring::Builder) -> &mut io_uring::Builder);
+
+/// The flags that a ring is asked for, the one to give up first in front. A kernel that does not know one answers
+/// EINVAL.
+const LADDER: [Flag; 6] = [
+    // Since 6.1: completions are worked off when this thread asks for them, in batches, and never in between.
+    ("DEFER_TASKRUN", io_uring::Builder::setup_defer_taskrun),
+    // Since 6.0: one thread submits, so the kernel takes no lock against others.
+    ("SINGLE_ISSUER", io_uring::Builder::setup_single_issuer),
+    // Since 5.19: the kernel says in shared memory that work is waiting …
+    ("TASKRUN_FLAG", io_uring::Builder::setup_taskrun_flag),
+    // … and interrupts no running thread for it.
+    ("COOP_TASKRUN", io_uring::Builder::setup_coop_taskrun),
+    // Since 5.18: one bad entry does not hold up those behind it.
+    ("SUBMIT_ALL", io_uring::Builder::setup_submit_all),
+    // Since 5.6: sizes beyond the kernel's limits are cut to them.
+    ("CLAMP", io_uring::Builder::setup_clamp),
+];
+
+/// What a ring was granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rung {
+    /// How many flags from the front of the ladder had to be given up: 0 on Linux 6.1 and newer.
+    given_up: usize,
+    /// Whether the ring is restricted to the operations that the driver uses (since 5.10).
+    restricted: bool,
+    /// Whether the ring's descriptor is registered, which spares its lookup in each enter (since 5.18).
+    registered: bool,
+}
+
+impl Rung {
+    /// Whether every flag and feature that the driver knows was granted.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.given_up == 0 && self.restricted && self.registered
+    }
+}
+
+impl fmt::Display for Rung {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, (name, _)) in LADDER[self.given_up..].iter().enumerate() {
+            write!(f, "{}{name}", if at == 0 { "" } else { " " })?;
+        }
+        for (has, name) in [(self.restricted, "restricted"), (self.registered, "registered fd")] {
+            write!(f, ", {}{name}", if has { "" } else { "not " })?;
+        }
+        Ok(())
+    }
+}
+
+/// Builds a ring that is still disabled, on the highest rung that this kernel grants.
+fn build(entries: u32) -> Result<(IoUring, usize), Refusal> {
+    let mut given_up = 0;
+    loop {
+        let mut builder = IoUring::builder();
+        // A completion queue that overflows ends multishot requests: make room for several per submission.
+        builder.setup_r_disabled().setup_cqsize(entries * 4).dontfork();
+        for (_, set) in &LADDER[given_up..] {
+            set(&mut builder);
+        }
+        match builder.build(entries) {
+            Ok(ring) => return Ok((ring, given_up)),
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) && given_up < LADDER.len() => given_up += 1,
+            Err(error) => return Err(Refusal::new("io_uring_setup", error)),
+        }
+    }
+}
+
+/// Registers what must be registered before the ring runs, and enables it for the calling thread.
+fn enable(ring: &mut IoUring, given_up: usize) -> Result<Rung, Refusal> {
+    let registered = ring.submitter().register_ring_fd().is_ok();
+    let mut allowed = Vec::from(Operation::ALLOWED.map(Restriction::sqe_op));
+    allowed.push(Restriction::sqe_flags_allowed(io_uring::squeue::Flags::BUFFER_SELECT.bits()));
+    let restricted = match ring.submitter().register_restrictions(&mut allowed) {
+        Ok(()) => true,
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => false,
+        Err(error) => return Err(Refusal::new("restricting the ring", error)),
+    };
+    ring.submitter().register_enable_rings().map_err(|error| Refusal::new("enabling the ring", error))?;
+    Ok(Rung { given_up, restricted, registered })
+}
+
+/// A ring for the calling thread, enabled, with its buffer ring.
+pub(super) fn open(entries: u32, pool: &Pool, buffers: u16) -> Result<(IoUring, Provided, Rung), Refusal> {
+    let (mut ring, given_up) = build(entries)?;
+    let provided = Provided::register(&ring, pool.clone(), buffers)
+        .map_err(|error| Refusal::new("registering the buffer ring (Linux 5.19)", error))?;
+    let rung = enable(&mut ring, given_up)?;
+    Ok((ring, provided, rung))
+}
+
+/// Tries io_uring out: sets a small ring up and receives through it what a multishot receive on a socket pair must
+/// deliver, twice.
+///
+/// # Errors
+/// What failed, why that is likely so on this machine, and what to change.
+pub fn probe() -> Result<Rung, Refusal> {
+    let failed = |what: &'static str| move |error: io::Error| Refusal::new(what, error);
+    let pool = Pool::new(&BufferConfig { size: 1024, count: 2, ready: 2 })
+        .map_err(|text| Refusal::new("reserving buffers", io::Error::other(text)))?;
+    let (mut ring, mut provided, rung) = open(8, &pool, 2)?;
+    provided.refill(2);
+    let (mut ours, theirs) =
+        std::os::unix::net::UnixStream::pair().map_err(failed("opening a socket pair for the self-test"))?;
+    let slot = Slot::new(0, 0);
+    // SAFETY: a receive refers to no memory of this process but the buffer ring, which `open` has registered.
+    unsafe { ring.submission().push(&operation::receive(theirs.as_raw_fd(), slot)) }
+        .map_err(|error| Refusal::new("the self-test", io::Error::other(error)))?;
+    for text in [b"ring", b"way."] {
+        io::Write::write_all(&mut ours, text).map_err(failed("writing to a socket pair"))?;
+        let entry = loop {
+            match ring.submit_and_wait(1) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(Refusal::new("io_uring_enter", error)),
+            }
+            if let Some(entry) = ring.completion().next() {
+                break entry;
+            }
+        };
+        let wrong = || Refusal::new("multishot receive (Linux 6.0)", io::Error::from_raw_os_error(libc::EINVAL));
+        let Some(buffer) = cqueue::buffer_select(entry.flags()).and_then(|id| provided.claim(id, entry.result()))
+        else {
+            return Err(wrong());
+        };
+        if &*buffer != text || !cqueue::more(entry.flags()) {
+            return Err(wrong());
+        }
+        drop(buffer);
+        provided.refill(2);
+    }
+    // The receive ends with its socket; wait for it, so that the kernel holds no buffer when they go.
+    drop(ours);
+    loop {
+        match ring.submit_and_wait(1) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(Refusal::new("io_uring_enter", error)),
+        }
+        if ring.completion().any(|entry| !cqueue::more(entry.flags())) {
+            return Ok(rung);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_self_test_passes_on_this_kernel() {
+        let rung = probe().expect("io_uring works here");
+        assert!(rung.to_string().contains("SUBMIT_ALL"), "{rung}");
+    }
+
+    #[test]
+    fn a_rung_names_what_it_has_and_what_it_lacks() {
+        let rung = Rung { given_up: 1, restricted: true, registered: false };
+        assert_eq!(
+            rung.to_string(),
+            "SINGLE_ISSUER TASKRUN_FLAG COOP_TASKRUN SUBMIT_ALL CLAMP, restricted, not registered fd"
+        );
+        assert!(!rung.is_full());
+    }
+}
