@@ -1,0 +1,359 @@
+//! Received bytes to messages (RFC 6455 sections 5 and 6.2).
+//!
+//! A message that lies whole in one input takes the short way in [`Decoder::next`]: parse the header, unmask in place,
+//! validate, yield. Everything else — a header or payload that is cut by the end of an input, fragments, control
+//! frames — takes the long way, whose state is a `Partial` that exists only while there is something to remember.
+
+mod event;
+mod partial;
+
+pub use event::{Event, Incoming, MessageKind, Place};
+pub(crate) use partial::Partial;
+
+use crate::close;
+use crate::error::ProtocolError;
+use crate::frame::{FirstByte, Header, OpCode};
+use crate::spill::{Limits, SPILL_HEADROOM, SpillPool};
+use crate::{Role, mask, utf8};
+use partial::Progress;
+
+/// The receiving half of one connection: 16 bytes, and no heap memory between messages.
+///
+/// Feed it each input with [`next`](Decoder::next) until that returns `Ok(None)`. The events do not depend on where
+/// the byte stream is cut into inputs.
+#[derive(Debug)]
+pub struct Decoder {
+    partial: Option<Box<Partial>>,
+    role: Role,
+    phase: Phase,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// The peer's close frame has been yielded, or the decoder was released: what still comes is ignored.
+    Closed,
+    /// The error is in the `Partial`.
+    Failed,
+}
+
+/// An event as positions, without borrows: what found it may go on looking, which a borrowed result would forbid.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Message(Whole),
+    Spilled(MessageKind),
+    /// A control frame whose payload is `input[start..end]`.
+    Control(OpCode, usize, usize),
+    /// A control frame whose payload was collected in the `Partial`.
+    Held(OpCode),
+}
+
+/// A message in one frame that lies whole in the input: header at `start`, payload in `payload..end`.
+#[derive(Debug, Clone, Copy)]
+struct Whole {
+    kind: MessageKind,
+    start: usize,
+    payload: usize,
+    end: usize,
+}
+
+impl Whole {
+    #[inline]
+    fn incoming<'a>(self, input: &'a mut [u8]) -> Incoming<'a> {
+        let Self { kind, start, payload, end } = self;
+        Incoming::new(kind, Place::Input, &mut input[start..end], payload - start, start)
+    }
+}
+
+impl Decoder {
+    /// A decoder at the start of a connection, right after the handshake.
+    #[must_use]
+    pub const fn new(role: Role) -> Self {
+        Self { partial: None, role, phase: Phase::Open }
+    }
+
+    /// Walks `input` from `*at`, returns the next event and advances `*at` past it; `Ok(None)` when the input is
+    /// consumed.
+    ///
+    /// The payload of a frame is unmasked in place, so `input` must be kept as it is, with the same `at`, until
+    /// `Ok(None)`. The event borrows the decoder and the input; control frames between the fragments of a message are
+    /// yielded before the message. After [`Event::Close`] further input is consumed and ignored (RFC 6455 section 1.4).
+    ///
+    /// `pool` must be the same, or one with the same limits, for the whole connection.
+    ///
+    /// A message whole in the input costs no allocation and no copy. One that is not is copied once, into a buffer
+    /// that grows with the bytes that have come (to at most twice as many), never with the length a header promises.
+    ///
+    /// # Errors
+    ///
+    /// The first [`ProtocolError`] of the peer, as early as the bytes show it. The decoder stays failed: every further
+    /// call returns the same error.
+    #[inline]
+    pub fn next<'a>(
+        &'a mut self,
+        pool: &mut SpillPool,
+        input: &'a mut [u8],
+        at: &mut usize,
+    ) -> Result<Option<Event<'a>>, ProtocolError> {
+        if self.partial.is_none() {
+            if *at >= input.len() {
+                return Ok(None);
+            }
+            if let Some(whole) = self.next_whole(pool, input, at)? {
+                return Ok(Some(Event::Message(whole.incoming(input))));
+            }
+        }
+        self.next_slow(pool, input, at)
+    }
+
+    /// Whether the peer is between two messages: no part of a message or frame has come that was not yet yielded.
+    #[must_use]
+    pub fn is_between_messages(&self) -> bool {
+        self.partial.as_ref().is_none_or(|partial| partial.is_idle())
+    }
+
+    /// After a message whose [`place`](Incoming::place) was [`Place::Spill`]: moves the buffer that holds it out, so
+    /// that a reply can send that very buffer. The payload begins at [`SPILL_HEADROOM`]. Without this call the buffer
+    /// goes back to the pool at the next [`next`](Decoder::next).
+    pub fn take_spill(&mut self) -> Option<Vec<u8>> {
+        self.partial.as_deref_mut().and_then(Partial::take_yielded)
+    }
+
+    /// Gives all memory back to the pool, for a connection that ends, be it in the middle of a message. The decoder
+    /// ignores all input from then on.
+    pub fn release(&mut self, pool: &mut SpillPool) {
+        self.phase = Phase::Closed;
+        if let Some(partial) = self.partial.take() {
+            pool.give_partial(partial);
+        }
+    }
+
+    /// The message that lies whole at `*at`, unmasked and checked; `None` when the long way has to look.
+    #[inline]
+    fn next_whole(
+        &mut self,
+        pool: &mut SpillPool,
+        input: &mut [u8],
+        at: &mut usize,
+    ) -> Result<Option<Whole>, ProtocolError> {
+        let rest = input.get(*at..).unwrap_or_default();
+        // An error takes the long way too, which finds it again, in the order in which the bytes came.
+        let Ok(Some((header, len))) = Header::parse(rest) else { return Ok(None) };
+        let kind = match header.opcode {
+            OpCode::Text => MessageKind::Text,
+            OpCode::Binary => MessageKind::Binary,
+            _ => return Ok(None),
+        };
+        let admitted = header.fin
+            && !header.rsv1
+            && header.mask.is_some() == (self.role == Role::Server)
+            && header.length <= pool.limits().max_message as u64
+            && header.length <= (rest.len() - len) as u64
+            && self.phase == Phase::Open;
+        if !admitted {
+            return Ok(None);
+        }
+        let start = *at;
+        let payload = start + len;
+        let end = payload + header.length as usize;
+        let bytes = &mut input[payload..end];
+        if let Some(key) = header.mask {
+            mask::apply(bytes, key, 0);
+        }
+        if kind == MessageKind::Text && !utf8::is_valid(bytes) {
+            return Err(self.fail(pool, ProtocolError::InvalidText));
+        }
+        *at = end;
+        Ok(Some(Whole { kind, start, payload, end }))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn next_slow<'a>(
+        &'a mut self,
+        pool: &mut SpillPool,
+        input: &'a mut [u8],
+        at: &mut usize,
+    ) -> Result<Option<Event<'a>>, ProtocolError> {
+        match self.phase {
+            Phase::Open => {}
+            Phase::Closed => {
+                self.release(pool);
+                *at = input.len();
+                return Ok(None);
+            }
+            Phase::Failed => {
+                if let Some(error) = self.partial.as_ref().and_then(|partial| partial.failure) {
+                    return Err(error);
+                }
+            }
+        }
+        if let Some(mut partial) = self.partial.take() {
+            partial.give_yielded(pool);
+            if partial.is_idle() {
+                pool.give_partial(partial);
+            } else {
+                self.partial = Some(partial);
+            }
+        }
+        let step = match self.step(pool, input, at) {
+            Ok(Some(step)) => step,
+            Ok(None) => return Ok(None),
+            Err(error) => return Err(self.fail(pool, error)),
+        };
+        self.event(step, input).map(Some)
+    }
+
+    /// Moves through the input up to the next event.
+    fn step(&mut self, pool: &mut SpillPool, input: &mut [u8], at: &mut usize) -> Result<Option<Step>, ProtocolError> {
+        loop {
+            if let Some(partial) = self.partial.as_deref_mut() {
+                match partial.advance(input, at)? {
+                    Progress::Starved => return Ok(None),
+                    Progress::Message(kind) => return Ok(Some(Step::Spilled(kind))),
+                    Progress::Control(opcode) => {
+                        if opcode == OpCode::Close {
+                            close::parse(partial.control())?;
+                            self.phase = Phase::Closed;
+                        }
+                        return Ok(Some(Step::Held(opcode)));
+                    }
+                    Progress::Header => {}
+                }
+            } else if let Some(whole) = self.next_whole(pool, input, at)? {
+                return Ok(Some(Step::Message(whole)));
+            }
+            let Some(header) = self.take_header(pool, input, at)? else { return Ok(None) };
+            if header.opcode.is_control() {
+                // At most 125 bytes, so the conversion cannot truncate.
+                let end = *at + header.length as usize;
+                if end <= input.len() {
+                    return self.control_in_place(header, input, at, end).map(Some);
+                }
+                self.partial(pool).begin_control(&header);
+            } else {
+                self.admit_length(pool.limits(), &header)?;
+                if self.partial.as_ref().is_none_or(|partial| partial.kind().is_none()) {
+                    let spill = pool.take();
+                    self.partial(pool).begin_message(header.opcode, spill);
+                }
+                let fragment_cost = pool.limits().fragment_cost as u64;
+                self.partial(pool).begin_fragment(&header, fragment_cost);
+            }
+        }
+    }
+
+    /// A control frame that lies whole in the input: unmasked there.
+    fn control_in_place(
+        &mut self,
+        header: Header,
+        input: &mut [u8],
+        at: &mut usize,
+        end: usize,
+    ) -> Result<Step, ProtocolError> {
+        let start = *at;
+        let payload = &mut input[start..end];
+        if let Some(key) = header.mask {
+            mask::apply(payload, key, 0);
+        }
+        if header.opcode == OpCode::Close {
+            close::parse(payload)?;
+            self.phase = Phase::Closed;
+        }
+        *at = end;
+        Ok(Step::Control(header.opcode, start, end))
+    }
+
+    /// The header at `*at`, or the one that former inputs began. When it is still incomplete, its bytes are kept.
+    fn take_header(
+        &mut self,
+        pool: &mut SpillPool,
+        input: &[u8],
+        at: &mut usize,
+    ) -> Result<Option<Header>, ProtocolError> {
+        let rest = input.get(*at..).unwrap_or_default();
+        let (mut bytes, kept) = self.partial.as_ref().map_or(([0; Header::MAX_LEN], 0), |partial| partial.head());
+        let fresh = rest.len().min(Header::MAX_LEN - kept);
+        bytes[kept..kept + fresh].copy_from_slice(&rest[..fresh]);
+        let known = kept + fresh;
+        if let Some((header, len)) = self.parse_header(&bytes[..known])? {
+            if let Some(partial) = self.partial.as_deref_mut() {
+                partial.keep_head([0; Header::MAX_LEN], 0);
+            }
+            // What former inputs held was not yet a whole header, so `len` is beyond it.
+            *at += len - kept;
+            return Ok(Some(header));
+        }
+        *at += fresh;
+        if known > 0 {
+            self.partial(pool).keep_head(bytes, known);
+        }
+        Ok(None)
+    }
+
+    /// [`Header::parse`] and what only this connection can judge, in the order of the bytes: the error must be the same
+    /// whether they come one by one or all at once.
+    fn parse_header(&self, bytes: &[u8]) -> Result<Option<(Header, usize)>, ProtocolError> {
+        let Some(&first) = bytes.first() else { return Ok(None) };
+        let FirstByte { rsv1, opcode, .. } = FirstByte::parse(first)?;
+        if rsv1 {
+            return Err(ProtocolError::UnexpectedRsv1);
+        }
+        let open = self.partial.as_ref().is_some_and(|partial| partial.kind().is_some());
+        match opcode {
+            OpCode::Continuation if !open => return Err(ProtocolError::UnexpectedContinuation),
+            OpCode::Text | OpCode::Binary if open => return Err(ProtocolError::ExpectedContinuation),
+            _ => {}
+        }
+        if let Some(second) = bytes.get(1) {
+            match (self.role, second & 0x80 != 0) {
+                (Role::Server, false) => return Err(ProtocolError::UnmaskedFrame),
+                (Role::Client, true) => return Err(ProtocolError::MaskedFrame),
+                _ => {}
+            }
+        }
+        Header::parse(bytes)
+    }
+
+    /// Refuses a data frame that would take its message over the limit, before any of its payload is looked at.
+    fn admit_length(&self, limits: &Limits, header: &Header) -> Result<(), ProtocolError> {
+        let (open, charged) =
+            self.partial.as_ref().map_or((false, 0), |partial| (partial.kind().is_some(), partial.charged()));
+        let fragment = if open || !header.fin { limits.fragment_cost as u64 } else { 0 };
+        let total = charged.saturating_add(header.length).saturating_add(fragment);
+        if total > limits.max_message as u64 {
+            return Err(ProtocolError::TooBig { limit: limits.max_message });
+        }
+        Ok(())
+    }
+
+    fn event<'a>(&'a mut self, step: Step, input: &'a mut [u8]) -> Result<Event<'a>, ProtocolError> {
+        const HELD: &str = "the step was made from the partial's content";
+        match step {
+            Step::Message(whole) => Ok(Event::Message(whole.incoming(input))),
+            Step::Spilled(kind) => {
+                let partial = self.partial.as_deref_mut().expect(HELD);
+                Ok(Event::Message(Incoming::new(kind, Place::Spill, partial.spill(), SPILL_HEADROOM, 0)))
+            }
+            Step::Control(opcode, start, end) => Event::control(opcode, &input[start..end]),
+            Step::Held(opcode) => Event::control(opcode, self.partial.as_deref().expect(HELD).control()),
+        }
+    }
+
+    fn partial(&mut self, pool: &mut SpillPool) -> &mut Partial {
+        self.partial.get_or_insert_with(|| pool.take_partial())
+    }
+
+    #[cold]
+    fn fail(&mut self, pool: &mut SpillPool, error: ProtocolError) -> ProtocolError {
+        let partial = self.partial(pool);
+        let spill = partial.reset();
+        partial.failure = Some(error);
+        pool.give(spill);
+        self.phase = Phase::Failed;
+        error
+    }
+}
+
+#[cfg(test)]
+mod tests;

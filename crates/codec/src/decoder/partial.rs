@@ -1,0 +1,240 @@
+//! What a decoder remembers between two inputs.
+
+use super::MessageKind;
+use crate::error::ProtocolError;
+use crate::frame::{Header, OpCode};
+use crate::mask;
+use crate::spill::{SPILL_HEADROOM, SpillPool};
+use crate::utf8::Utf8Stream;
+
+/// The state of a frame or message that has come in part. Boxed and pooled, so that its size does not weigh on idle
+/// connections.
+#[derive(Debug)]
+pub(crate) struct Partial {
+    /// The room for a reply's header, then the payload that has come.
+    spill: Vec<u8>,
+    /// The kind of the open message; `None` when there is none.
+    kind: Option<MessageKind>,
+    /// Payload and fragment costs of the open message so far, in bytes, with the whole of the current frame.
+    charged: u64,
+    utf8: Utf8Stream,
+    /// The frame whose payload is coming.
+    frame: Option<Frame>,
+    head: [u8; Header::MAX_LEN],
+    head_len: u8,
+    control: [u8; 125],
+    control_len: u8,
+    /// What the last event lent out; it is given back at the next call.
+    yielded: Yielded,
+    pub(super) failure: Option<ProtocolError>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Frame {
+    opcode: OpCode,
+    fin: bool,
+    key: Option<[u8; 4]>,
+    /// How much of the payload has come, modulo 4.
+    phase: usize,
+    remaining: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Yielded {
+    Nothing,
+    Spill,
+}
+
+/// Where [`Partial::advance`] got to.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Progress {
+    /// The input is consumed and the frame still incomplete.
+    Starved,
+    /// A header comes next.
+    Header,
+    /// The message is complete, in the spill buffer.
+    Message(MessageKind),
+    /// A control frame is complete.
+    Control(OpCode),
+}
+
+impl Default for Partial {
+    fn default() -> Self {
+        Self {
+            spill: Vec::new(),
+            kind: None,
+            charged: 0,
+            utf8: Utf8Stream::new(),
+            frame: None,
+            head: [0; Header::MAX_LEN],
+            head_len: 0,
+            control: [0; 125],
+            control_len: 0,
+            yielded: Yielded::Nothing,
+            failure: None,
+        }
+    }
+}
+
+impl Partial {
+    /// Whether nothing is remembered but what the last event lent out.
+    pub(super) fn is_idle(&self) -> bool {
+        self.kind.is_none() && self.frame.is_none() && self.head_len == 0
+    }
+
+    pub(super) fn kind(&self) -> Option<MessageKind> {
+        self.kind
+    }
+
+    pub(super) fn charged(&self) -> u64 {
+        self.charged
+    }
+
+    /// Forgets everything and hands out the buffer.
+    pub(crate) fn reset(&mut self) -> Vec<u8> {
+        let spill = std::mem::take(&mut self.spill);
+        self.kind = None;
+        self.charged = 0;
+        self.utf8 = Utf8Stream::new();
+        self.frame = None;
+        self.head_len = 0;
+        self.control_len = 0;
+        self.yielded = Yielded::Nothing;
+        self.failure = None;
+        spill
+    }
+
+    /// The buffer of the message that was just yielded; `None` when there is none or it was taken.
+    pub(super) fn take_yielded(&mut self) -> Option<Vec<u8>> {
+        match std::mem::replace(&mut self.yielded, Yielded::Nothing) {
+            Yielded::Nothing => None,
+            Yielded::Spill => Some(std::mem::take(&mut self.spill)),
+        }
+    }
+
+    pub(super) fn give_yielded(&mut self, pool: &mut SpillPool) {
+        if let Some(spill) = self.take_yielded() {
+            pool.give(spill);
+        }
+    }
+
+    /// The header bytes kept so far, and how many they are.
+    pub(super) fn head(&self) -> ([u8; Header::MAX_LEN], usize) {
+        (self.head, usize::from(self.head_len))
+    }
+
+    pub(super) fn keep_head(&mut self, head: [u8; Header::MAX_LEN], len: usize) {
+        self.head = head;
+        self.head_len = len as u8;
+    }
+
+    /// The room and the payload of the message.
+    pub(super) fn spill(&mut self) -> &mut [u8] {
+        &mut self.spill
+    }
+
+    /// The payload of the control frame.
+    pub(super) fn control(&self) -> &[u8] {
+        &self.control[..usize::from(self.control_len)]
+    }
+
+    pub(super) fn begin_control(&mut self, header: &Header) {
+        self.control_len = 0;
+        self.begin_frame(header);
+    }
+
+    /// Opens a message, with `spill` as its buffer.
+    pub(super) fn begin_message(&mut self, opcode: OpCode, mut spill: Vec<u8>) {
+        spill.clear();
+        spill.resize(SPILL_HEADROOM, 0);
+        self.spill = spill;
+        self.kind = Some(if opcode == OpCode::Text { MessageKind::Text } else { MessageKind::Binary });
+        self.charged = 0;
+        self.utf8 = Utf8Stream::new();
+    }
+
+    /// Begins a data frame of the open message.
+    pub(super) fn begin_fragment(&mut self, header: &Header, cost: u64) {
+        // What was admitted is at most the limit, a usize: no overflow.
+        self.charged = self.charged.saturating_add(header.length).saturating_add(cost);
+        self.begin_frame(header);
+    }
+
+    fn begin_frame(&mut self, header: &Header) {
+        let Header { fin, opcode, mask: key, length, .. } = *header;
+        self.frame = Some(Frame { opcode, fin, key, phase: 0, remaining: length });
+    }
+
+    /// Takes what `input` has of the current frame's payload.
+    pub(super) fn advance(&mut self, input: &[u8], at: &mut usize) -> Result<Progress, ProtocolError> {
+        let Some(mut frame) = self.frame else { return Ok(Progress::Header) };
+        let rest = input.get(*at..).unwrap_or_default();
+        let take = usize::try_from(frame.remaining).map_or(rest.len(), |remaining| remaining.min(rest.len()));
+        let bytes = &rest[..take];
+        if frame.opcode.is_control() {
+            self.take_control(&frame, bytes);
+        } else {
+            self.take_data(&frame, bytes)?;
+        }
+        *at += take;
+        frame.phase = (frame.phase + take) % 4;
+        frame.remaining -= take as u64;
+        if frame.remaining > 0 {
+            self.frame = Some(frame);
+            return Ok(Progress::Starved);
+        }
+        self.frame = None;
+        if frame.opcode.is_control() {
+            return Ok(Progress::Control(frame.opcode));
+        }
+        match self.kind {
+            Some(kind) if frame.fin => {
+                self.utf8.finish().map_err(|_| ProtocolError::InvalidText)?;
+                self.kind = None;
+                self.charged = 0;
+                self.yielded = Yielded::Spill;
+                Ok(Progress::Message(kind))
+            }
+            _ => Ok(Progress::Header),
+        }
+    }
+
+    /// `bytes` is at most what is missing of a payload of at most 125 bytes.
+    fn take_control(&mut self, frame: &Frame, bytes: &[u8]) {
+        let start = usize::from(self.control_len);
+        let end = start + bytes.len();
+        let destination = &mut self.control[start..end];
+        match frame.key {
+            Some(key) => mask::copy(bytes, destination, key, frame.phase),
+            None => destination.copy_from_slice(bytes),
+        }
+        self.control_len = end as u8;
+    }
+
+    fn take_data(&mut self, frame: &Frame, bytes: &[u8]) -> Result<(), ProtocolError> {
+        self.make_room(frame, bytes.len());
+        let start = self.spill.len();
+        match frame.key {
+            Some(key) => mask::append(&mut self.spill, bytes, key, frame.phase),
+            None => self.spill.extend_from_slice(bytes),
+        }
+        if self.kind == Some(MessageKind::Text) {
+            self.utf8.push(&self.spill[start..]).map_err(|_| ProtocolError::InvalidText)?;
+        }
+        Ok(())
+    }
+
+    /// Grows the buffer for `len` more bytes: to at most twice what has come, and in the last frame of a message not
+    /// beyond its end.
+    fn make_room(&mut self, frame: &Frame, len: usize) {
+        if self.spill.capacity() - self.spill.len() >= len {
+            return;
+        }
+        if !frame.fin {
+            self.spill.reserve(len);
+            return;
+        }
+        let missing = usize::try_from(frame.remaining).unwrap_or(usize::MAX);
+        self.spill.reserve_exact(missing.min(self.spill.len()).max(len));
+    }
+}

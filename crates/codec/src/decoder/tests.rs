@@ -1,0 +1,336 @@
+use super::*;
+use crate::close::CloseCode;
+use crate::encoder::{encode_client, encode_server};
+
+const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+
+fn pool() -> SpillPool {
+    SpillPool::new(Limits::default())
+}
+
+fn pool_of(max_message: usize, fragment_cost: usize) -> SpillPool {
+    SpillPool::new(Limits { max_message, fragment_cost })
+}
+
+fn frame(fin: bool, opcode: OpCode, payload: &[u8]) -> Vec<u8> {
+    let mut head = [0; 14];
+    let length = payload.len() as u64;
+    let len = Header { fin, opcode, rsv1: false, mask: Some(KEY), length }.encode(&mut head);
+    let mut out = head[..len].to_vec();
+    mask::append(&mut out, payload, KEY, 0);
+    out
+}
+
+/// All events as text, and the error that ended them.
+fn run(decoder: &mut Decoder, pool: &mut SpillPool, bytes: &[u8]) -> (Vec<String>, Option<ProtocolError>) {
+    let mut input = bytes.to_vec();
+    let mut at = 0;
+    let mut events = Vec::new();
+    loop {
+        match decoder.next(pool, &mut input, &mut at) {
+            Ok(None) => break,
+            Ok(Some(Event::Message(m))) => {
+                events.push(format!("{:?} {:?} {}", m.place(), m.kind(), m.payload().escape_ascii()));
+            }
+            Ok(Some(event)) => events.push(format!("{event:?}")),
+            Err(error) => return (events, Some(error)),
+        }
+    }
+    assert_eq!(at, input.len());
+    (events, None)
+}
+
+fn server_error(bytes: &[u8]) -> ProtocolError {
+    let mut decoder = Decoder::new(Role::Server);
+    let (events, error) = run(&mut decoder, &mut pool(), bytes);
+    assert_eq!(events, [""; 0]);
+    error.expect("an error")
+}
+
+#[test]
+fn a_decoder_is_16_bytes_and_owns_nothing_between_messages() {
+    assert!(size_of::<Decoder>() <= 16);
+    let mut decoder = Decoder::new(Role::Server);
+    let mut pool = pool();
+    let bytes = frame(true, OpCode::Binary, b"spilled");
+    let _ = run(&mut decoder, &mut pool, &bytes[..9]);
+    assert!(decoder.partial.is_some());
+    assert!(!decoder.is_between_messages());
+    let (events, _) = run(&mut decoder, &mut pool, &bytes[9..]);
+    assert_eq!(events, ["Spill Binary spilled"]);
+    assert!(decoder.partial.is_none());
+    assert!(decoder.is_between_messages());
+}
+
+#[test]
+fn a_whole_message_is_yielded_where_it_lies() {
+    let mut pool = pool();
+    for (role, header) in [(Role::Server, 6), (Role::Client, 2)] {
+        let mut input = vec![0xee; 3];
+        match role {
+            Role::Server => encode_client(OpCode::Text, b"hello", KEY, &mut input),
+            Role::Client => encode_server(OpCode::Text, b"hello", &mut input),
+        }
+        let payload = input[3 + header..].as_ptr();
+        let mut decoder = Decoder::new(role);
+        let mut at = 3;
+        let Ok(Some(Event::Message(message))) = decoder.next(&mut pool, &mut input, &mut at) else { panic!() };
+        assert_eq!(message.payload().as_ptr(), payload);
+        assert_eq!(message.as_text(), Some("hello"));
+        assert_eq!(message.range(), 3 + header..3 + header + 5);
+        let (place, range) = message.into_server_frame();
+        assert_eq!(place, Place::Input);
+        assert_eq!(input[range], *b"\x81\x05hello");
+        assert!(decoder.partial.is_none());
+        assert!(decoder.take_spill().is_none());
+    }
+}
+
+#[test]
+fn a_spilled_message_can_be_taken_with_its_buffer_and_sent_back() {
+    let mut pool = pool();
+    for len in [0, 125, 126, 65535, 65536] {
+        let payload = vec![b'x'; len];
+        let mut first = frame(false, OpCode::Text, &payload[..len / 2]);
+        first.extend(frame(true, OpCode::Continuation, &payload[len / 2..]));
+        let mut decoder = Decoder::new(Role::Server);
+        let mut at = 0;
+        let Ok(Some(Event::Message(message))) = decoder.next(&mut pool, &mut first, &mut at) else { panic!() };
+        let address = message.payload().as_ptr();
+        assert_eq!(message.range(), SPILL_HEADROOM..SPILL_HEADROOM + len);
+        let (place, range) = message.into_server_frame();
+        assert_eq!(place, Place::Spill);
+        let spill = decoder.take_spill().unwrap();
+        assert_eq!(spill[SPILL_HEADROOM..].as_ptr(), address);
+        let mut expected = Vec::new();
+        encode_server(OpCode::Text, &payload, &mut expected);
+        assert_eq!(spill[range], expected);
+        assert!(decoder.take_spill().is_none());
+    }
+}
+
+#[test]
+fn a_spill_that_is_not_taken_goes_back_to_the_pool_at_the_next_call() {
+    let mut pool = pool();
+    let mut decoder = Decoder::new(Role::Server);
+    let bytes = frame(true, OpCode::Binary, &[1; 1000]);
+    let _ = run(&mut decoder, &mut pool, &bytes[..500]);
+    let _ = run(&mut decoder, &mut pool, &bytes[500..]);
+    assert!(pool.take().capacity() >= 1000);
+}
+
+#[test]
+fn what_follows_a_spilled_message_in_the_same_input_is_not_copied() {
+    let mut pool = pool();
+    let mut decoder = Decoder::new(Role::Server);
+    let one = frame(true, OpCode::Binary, b"one");
+    let _ = run(&mut decoder, &mut pool, &one[..1]);
+    let rest = [&one[1..], &frame(true, OpCode::Text, b"two")].concat();
+    assert_eq!(run(&mut decoder, &mut pool, &rest).0, ["Spill Binary one", "Input Text two"]);
+}
+
+#[test]
+fn rfc6455_5_4_control_frames_come_between_fragments() {
+    let mut decoder = Decoder::new(Role::Server);
+    let bytes = [
+        frame(false, OpCode::Text, b"Hel"),
+        frame(true, OpCode::Ping, b"are you there"),
+        frame(false, OpCode::Continuation, b""),
+        frame(true, OpCode::Pong, b""),
+        frame(true, OpCode::Continuation, b"lo"),
+    ]
+    .concat();
+    let expected =
+        [format!("{:?}", Event::Ping(b"are you there")), format!("{:?}", Event::Pong(b"")), "Spill Text Hello".into()];
+    assert_eq!(run(&mut decoder, &mut pool(), &bytes), (expected.to_vec(), None));
+}
+
+#[test]
+fn rfc6455_5_1_masking_is_demanded_of_clients_and_refused_of_servers() {
+    assert_eq!(server_error(&[0x81, 0x00]), ProtocolError::UnmaskedFrame);
+    assert_eq!(server_error(&[0x89, 0x05]), ProtocolError::UnmaskedFrame);
+    let mut decoder = Decoder::new(Role::Client);
+    assert_eq!(run(&mut decoder, &mut pool(), &[0x81, 0x80]).1, Some(ProtocolError::MaskedFrame));
+}
+
+#[test]
+fn rfc6455_5_2_rsv1_is_refused_at_the_first_byte() {
+    assert_eq!(server_error(&[0xc1]), ProtocolError::UnexpectedRsv1);
+    assert_eq!(server_error(&[0xc9]), ProtocolError::UnexpectedRsv1);
+}
+
+#[test]
+fn rfc6455_5_4_fragments_must_follow_each_other() {
+    assert_eq!(server_error(&[0x80]), ProtocolError::UnexpectedContinuation);
+    let bytes = [frame(false, OpCode::Text, b"a"), vec![0x81]].concat();
+    assert_eq!(server_error(&bytes), ProtocolError::ExpectedContinuation);
+    let bytes = [frame(false, OpCode::Text, b"a"), frame(true, OpCode::Binary, b"b")].concat();
+    assert_eq!(server_error(&bytes), ProtocolError::ExpectedContinuation);
+}
+
+#[test]
+fn rfc6455_8_1_bad_text_fails_before_its_frame_is_complete() {
+    let mut bytes = frame(true, OpCode::Text, &[b"a".repeat(10), vec![0xf4, 0x90], b"a".repeat(50)].concat());
+    assert_eq!(server_error(&bytes), ProtocolError::InvalidText);
+    bytes.truncate(6 + 12);
+    assert_eq!(server_error(&bytes), ProtocolError::InvalidText);
+}
+
+#[test]
+fn rfc6455_8_1_text_must_not_end_inside_a_character() {
+    assert_eq!(server_error(&frame(true, OpCode::Text, b"\xe2\x82")), ProtocolError::InvalidText);
+    let bytes = [frame(false, OpCode::Text, b"\xe2"), frame(true, OpCode::Continuation, b"\x82")].concat();
+    assert_eq!(server_error(&bytes), ProtocolError::InvalidText);
+}
+
+#[test]
+fn a_character_may_be_cut_by_fragments() {
+    let mut decoder = Decoder::new(Role::Server);
+    let bytes = [frame(false, OpCode::Text, b"\xe2\x82"), frame(true, OpCode::Continuation, b"\xac")].concat();
+    assert_eq!(run(&mut decoder, &mut pool(), &bytes).0, [r"Spill Text \xe2\x82\xac"]);
+}
+
+#[test]
+fn rfc6455_5_5_1_bad_close_frames() {
+    let error = |payload: &[u8]| server_error(&frame(true, OpCode::Close, payload));
+    assert_eq!(error(b"\x03"), ProtocolError::TruncatedCloseCode);
+    assert_eq!(error(b"\x03\xed"), ProtocolError::ForbiddenCloseCode(1005));
+    assert_eq!(error(b"\x03\xe8\xff"), ProtocolError::InvalidCloseReason);
+    assert_eq!(error(b"\x03\xe8\xff").close_code(), CloseCode::INVALID_PAYLOAD);
+}
+
+#[test]
+fn what_follows_a_close_frame_is_ignored() {
+    let mut pool = pool();
+    let mut decoder = Decoder::new(Role::Server);
+    let bytes = [
+        frame(false, OpCode::Text, b"unfinished"),
+        frame(true, OpCode::Close, b"\x03\xe8bye"),
+        frame(true, OpCode::Text, b"late"),
+        vec![0xff; 10],
+    ]
+    .concat();
+    let (events, error) = run(&mut decoder, &mut pool, &bytes);
+    assert_eq!((events.len(), error), (1, None));
+    assert_eq!(run(&mut decoder, &mut pool, &[0xff; 10]), (vec![], None));
+    assert!(decoder.partial.is_none(), "the unfinished message was given back");
+}
+
+#[test]
+fn a_failed_decoder_stays_failed() {
+    let mut pool = pool();
+    let mut decoder = Decoder::new(Role::Server);
+    let bad = frame(true, OpCode::Text, b"\xff");
+    let good = frame(true, OpCode::Text, b"good");
+    for bytes in [&bad, &good, &vec![], &bad] {
+        assert_eq!(run(&mut decoder, &mut pool, bytes), (vec![], Some(ProtocolError::InvalidText)));
+    }
+    decoder.release(&mut pool);
+    assert_eq!(run(&mut decoder, &mut pool, &good), (vec![], None));
+}
+
+#[test]
+fn release_gives_an_unfinished_message_back() {
+    let mut pool = pool();
+    let mut decoder = Decoder::new(Role::Server);
+    let _ = run(&mut decoder, &mut pool, &frame(false, OpCode::Binary, &[1; 3000]));
+    decoder.release(&mut pool);
+    assert!(decoder.partial.is_none());
+    assert!(decoder.is_between_messages());
+    assert!(pool.take().capacity() >= 3000);
+}
+
+#[test]
+fn a_promise_of_2_to_the_62_bytes_is_refused_without_allocating_for_it() {
+    let mut head = [0; 14];
+    let len =
+        Header { fin: true, opcode: OpCode::Binary, rsv1: false, mask: Some(KEY), length: 1 << 62 }.encode(&mut head);
+    let mut pool = pool();
+    let mut decoder = Decoder::new(Role::Server);
+    let error = run(&mut decoder, &mut pool, &head[..len]).1.unwrap();
+    assert_eq!(error, ProtocolError::TooBig { limit: 16 * 1024 * 1024 });
+    assert_eq!(error.close_code(), CloseCode::TOO_BIG);
+    assert_eq!(pool.take().capacity(), 0);
+}
+
+#[test]
+fn a_buffer_grows_with_what_has_come_and_not_with_what_is_promised() {
+    let mut head = [0; 14];
+    let length = u64::MAX >> 1;
+    let len = Header { fin: true, opcode: OpCode::Binary, rsv1: false, mask: Some(KEY), length }.encode(&mut head);
+    let mut pool = pool_of(usize::MAX, 64);
+    let mut decoder = Decoder::new(Role::Server);
+    assert_eq!(run(&mut decoder, &mut pool, &head[..len]), (vec![], None));
+    for _ in 0..100 {
+        assert_eq!(run(&mut decoder, &mut pool, &[0; 1000]), (vec![], None));
+    }
+    decoder.release(&mut pool);
+    let capacity = pool.take().capacity();
+    assert!((100_000..=210_000).contains(&capacity), "{capacity}");
+}
+
+#[test]
+fn a_buffer_for_one_frame_does_not_outgrow_the_message() {
+    let bytes = frame(true, OpCode::Binary, &[1; 100_000]);
+    let mut pool = pool();
+    let mut decoder = Decoder::new(Role::Server);
+    for piece in bytes.chunks(30_000) {
+        let _ = run(&mut decoder, &mut pool, piece);
+    }
+    assert_eq!(pool.take().capacity(), SPILL_HEADROOM + 100_000);
+}
+
+#[test]
+fn a_message_of_exactly_the_limit_passes_and_one_byte_more_does_not() {
+    for cut in [1, 60] {
+        let mut pool = pool_of(100, 64);
+        let mut decoder = Decoder::new(Role::Server);
+        let bytes = frame(true, OpCode::Binary, &[b'x'; 100]);
+        assert_eq!(run(&mut decoder, &mut pool, &bytes).0.len(), 1);
+        let _ = run(&mut decoder, &mut pool, &bytes[..cut]);
+        assert_eq!(run(&mut decoder, &mut pool, &bytes[cut..]).0.len(), 1);
+        let bytes = frame(true, OpCode::Binary, &[b'x'; 101]);
+        assert_eq!(run(&mut decoder, &mut pool, &bytes[..6]).1, Some(ProtocolError::TooBig { limit: 100 }));
+    }
+}
+
+#[test]
+fn fragments_are_counted_with_their_cost() {
+    let mut pool = pool_of(100, 10);
+    let mut decoder = Decoder::new(Role::Server);
+    let first = frame(false, OpCode::Binary, &[b'x'; 40]);
+    let fits = frame(true, OpCode::Continuation, &[b'x'; 40]);
+    let over = frame(true, OpCode::Continuation, &[b'x'; 41]);
+    for _ in 0..3 {
+        assert_eq!(run(&mut decoder, &mut pool, &[&first[..], &fits[..]].concat()).0.len(), 1);
+    }
+    let expected = (vec![], Some(ProtocolError::TooBig { limit: 100 }));
+    assert_eq!(run(&mut decoder, &mut pool, &[&first[..], &over[..6]].concat()), expected);
+}
+
+#[test]
+fn endless_empty_fragments_are_bounded() {
+    let mut pool = pool();
+    let mut decoder = Decoder::new(Role::Server);
+    assert_eq!(run(&mut decoder, &mut pool, &frame(false, OpCode::Text, b"")).1, None);
+    let empty = frame(false, OpCode::Continuation, b"").repeat(1000);
+    let rounds = (0..1000).find(|_| run(&mut decoder, &mut pool, &empty).1.is_some()).expect("an end");
+    assert!(rounds <= 16 * 1024 * 1024 / 64 / 1000);
+}
+
+#[test]
+fn the_first_violation_in_the_order_of_the_bytes_is_the_one_reported() {
+    // A continuation out of place, unmasked, with an overlong length: whole or byte by byte the first byte decides.
+    let bytes = [0x80, 126, 0, 1];
+    assert_eq!(server_error(&bytes), ProtocolError::UnexpectedContinuation);
+    assert_eq!(server_error(&bytes[..1]), ProtocolError::UnexpectedContinuation);
+    // Unmasked and overlong: the mask bit stands in the second byte.
+    assert_eq!(server_error(&[0x81, 126, 0, 1]), ProtocolError::UnmaskedFrame);
+    assert_eq!(server_error(&[0x81, 0xfe, 0, 1]), ProtocolError::NonMinimalLength(1));
+}
+
+#[test]
+fn a_cursor_beyond_the_input_is_an_input_consumed() {
+    let mut decoder = Decoder::new(Role::Server);
+    assert!(matches!(decoder.next(&mut pool(), &mut [1, 2, 3], &mut 7), Ok(None)));
+}

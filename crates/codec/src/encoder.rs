@@ -1,0 +1,82 @@
+//! Frames to bytes (RFC 6455 sections 5.2 and 6.1). Every message is one frame: nothing here fragments.
+
+use crate::close::{CloseCode, ClosePayload, CodeNotSendable};
+use crate::frame::{Header, OpCode, server_header};
+use crate::mask;
+
+/// Appends a whole unmasked frame, as a server sends it. One copy of the payload.
+///
+/// The caller answers for what RFC 6455 demands of the content: UTF-8 in text, at most 125 bytes in a control frame.
+#[inline]
+pub fn encode_server(opcode: OpCode, payload: &[u8], out: &mut Vec<u8>) {
+    debug_assert!(!opcode.is_control() || payload.len() <= 125, "control frames hold at most 125 bytes");
+    let (header, len) = server_header(opcode, payload.len());
+    out.reserve(len + payload.len());
+    out.extend_from_slice(&header[..len]);
+    out.extend_from_slice(payload);
+}
+
+/// Appends a whole frame masked with `key`, as a client sends it. One copy of the payload.
+///
+/// `key` must be fresh and unpredictable for each frame (RFC 6455 section 5.3). The caller answers for the content as in
+/// [`encode_server`].
+#[inline]
+pub fn encode_client(opcode: OpCode, payload: &[u8], key: [u8; 4], out: &mut Vec<u8>) {
+    debug_assert!(!opcode.is_control() || payload.len() <= 125, "control frames hold at most 125 bytes");
+    let mut bytes = [0; Header::MAX_LEN];
+    let header = Header { fin: true, opcode, rsv1: false, mask: Some(key), length: payload.len() as u64 };
+    let len = header.encode(&mut bytes);
+    out.reserve(len + payload.len());
+    out.extend_from_slice(&bytes[..len]);
+    mask::append(out, payload, key, 0);
+}
+
+/// The payload of a close frame, for either role to encode: the code, and the reason cut to 123 bytes at a character
+/// boundary. [`ClosePayload::EMPTY`] is the one without a code.
+///
+/// # Errors
+///
+/// A code that must not travel, such as 1005 or 1006 (RFC 6455 section 7.4.1).
+#[inline]
+pub fn encode_close(code: CloseCode, reason: &str) -> Result<ClosePayload, CodeNotSendable> {
+    ClosePayload::new(code, reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rfc6455_5_7_the_examples_of_the_standard() {
+        let mut out = Vec::new();
+        encode_server(OpCode::Text, b"Hello", &mut out);
+        assert_eq!(out, [0x81, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f]);
+
+        out.clear();
+        encode_client(OpCode::Text, b"Hello", [0x37, 0xfa, 0x21, 0x3d], &mut out);
+        assert_eq!(out, [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58]);
+
+        out.clear();
+        encode_server(OpCode::Binary, &[7; 256], &mut out);
+        assert_eq!(out[..4], [0x82, 0x7e, 0x01, 0x00]);
+        assert_eq!(out[4..], [7; 256]);
+
+        out.clear();
+        encode_server(OpCode::Binary, &[7; 65536], &mut out);
+        assert_eq!(out[..10], [0x82, 0x7f, 0, 0, 0, 0, 0, 1, 0, 0]);
+    }
+
+    #[test]
+    fn frames_are_appended_after_what_is_there() {
+        let mut out = b"before".to_vec();
+        encode_server(OpCode::Pong, b"", &mut out);
+        assert_eq!(out, b"before\x8a\x00");
+    }
+
+    #[test]
+    fn a_close_payload_is_code_and_reason() {
+        let payload = encode_close(CloseCode::GOING_AWAY, "bye").unwrap();
+        assert_eq!(payload.as_slice(), b"\x03\xe9bye");
+        assert!(ClosePayload::EMPTY.is_empty());
+    }
+}

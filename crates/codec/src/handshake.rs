@@ -1,0 +1,23 @@
+//! The opening handshake (RFC 6455 section 4), both roles, without I/O.
+//!
+//! Server: [`HeadScan`] says when a growing head is worth parsing, [`parse_request`] parses it,
+//! [`Request::websocket`] checks it, [`encode_accept`] or [`Refusal::encode`] answers. Client: [`Target`] reads the URL,
+//! [`ClientRequest`] asks, [`parse_response`] checks the answer.
+
+mod head;
+mod key;
+mod origin;
+mod request;
+mod respond;
+mod response;
+mod subprotocol;
+mod target;
+
+pub use head::{HeadLimits, HeadScan, Headers};
+pub use key::Key;
+pub use origin::OriginPolicy;
+pub use request::{Request, parse_request};
+pub use respond::{Refusal, encode_accept, encode_response};
+pub use response::{ClientRequest, HandshakeError, Response, ResponseExpectation, parse_response};
+pub use subprotocol::choose_subprotocol;
+pub use target::{Scheme, Target, TargetError};

@@ -1,0 +1,181 @@
+//! What requests and responses share: limits, header fields, and when a growing head is worth parsing.
+
+use std::mem::MaybeUninit;
+
+/// How large the head of a request or response may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeadLimits {
+    /// The whole head in bytes, up to and with the blank line; default 16 KiB.
+    pub max_bytes: usize,
+    /// The number of header fields; default 100. More than 128 counts as 128.
+    pub max_headers: usize,
+}
+
+/// The most header fields that can be allowed: the table is on the stack.
+pub(super) const MOST_HEADERS: usize = 128;
+
+pub(super) type Table<'b> = [MaybeUninit<httparse::Header<'b>>; MOST_HEADERS];
+
+/// An empty table; costs nothing, for nothing is written until a header is parsed.
+pub(super) const fn table<'b>() -> Table<'b> {
+    [const { MaybeUninit::uninit() }; MOST_HEADERS]
+}
+
+impl Default for HeadLimits {
+    fn default() -> Self {
+        Self { max_bytes: 16 * 1024, max_headers: 100 }
+    }
+}
+
+impl HeadLimits {
+    /// The beginning of `bytes` that a head may occupy.
+    pub(super) fn allowed<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
+        &bytes[..bytes.len().min(self.max_bytes)]
+    }
+
+    pub(super) fn slots<'t, 'b>(&self, table: &'t mut Table<'b>) -> &'t mut [MaybeUninit<httparse::Header<'b>>] {
+        &mut table[..self.max_headers.min(MOST_HEADERS)]
+    }
+}
+
+/// Says, for a head that grows as bytes come, when parsing it is worthwhile. 12 bytes.
+///
+/// A head that comes byte by byte must not be parsed once per byte. This looks at every byte once, for the blank line
+/// that ends the head; and it asks for a parse at the first byte and whenever the head has doubled, so that garbage is
+/// found early while all parses together stay linear.
+#[derive(Debug, Clone, Copy)]
+pub struct HeadScan {
+    looked: u32,
+    /// From this length on a parse is worthwhile.
+    due: u32,
+    limit: u32,
+}
+
+impl HeadScan {
+    /// A scan at the start of a head.
+    #[must_use]
+    pub fn new(limits: &HeadLimits) -> Self {
+        Self { looked: 0, due: 1, limit: u32::try_from(limits.max_bytes).unwrap_or(u32::MAX) }
+    }
+
+    /// Takes the whole head as far as it has come, the bytes of former calls included, and says whether to parse it:
+    /// its end has come, it is over the limit, it is the first call, or it has doubled since the last parse.
+    #[must_use]
+    pub fn push(&mut self, head: &[u8]) -> bool {
+        // The end is LF LF or LF CR LF, and up to two of its bytes may have come before.
+        let from = (self.looked as usize).saturating_sub(2).min(head.len());
+        let fresh = &head[from..];
+        let ended = fresh
+            .iter()
+            .enumerate()
+            .any(|(at, &byte)| byte == b'\n' && matches!(&fresh[at + 1..], [b'\n', ..] | [b'\r', b'\n', ..]));
+        self.looked = u32::try_from(head.len()).unwrap_or(u32::MAX);
+        let worthwhile = ended || self.looked >= self.due || self.looked >= self.limit;
+        if worthwhile {
+            self.due = self.looked.saturating_mul(2).max(64);
+        }
+        worthwhile
+    }
+}
+
+/// The header fields of a parsed head, borrowed from its bytes.
+#[derive(Debug, Clone)]
+pub struct Headers<'b>(Box<[httparse::Header<'b>]>);
+
+impl<'b> Headers<'b> {
+    /// One allocation, of what the head has: moving the stack table would cost 4 KiB of copying instead.
+    pub(super) fn new(parsed: &[httparse::Header<'b>]) -> Self {
+        Self(parsed.into())
+    }
+
+    /// The value of the first field with this name (ASCII case-insensitive), without the white space around it.
+    #[must_use]
+    pub fn first(&self, name: &str) -> Option<&'b [u8]> {
+        self.all(name).next()
+    }
+
+    /// The values of all fields with this name, in the order in which they came.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &'b [u8]> {
+        self.0.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
+    }
+
+    /// All fields, name and value, in the order in which they came.
+    pub fn iter(&self) -> impl Iterator<Item = (&'b str, &'b [u8])> {
+        self.0.iter().map(|field| (field.name, field.value))
+    }
+
+    /// The elements of a comma-separated list (RFC 9110 section 5.6.1) over all fields with this name. Those that are
+    /// empty, and those that are not UTF-8, are left out.
+    pub fn list(&self, name: &str) -> impl Iterator<Item = &'b str> {
+        self.all(name)
+            .flat_map(|value| value.split(|&byte| byte == b','))
+            .filter_map(|element| std::str::from_utf8(element).ok())
+            .map(|element| element.trim_matches([' ', '\t']))
+            .filter(|element| !element.is_empty())
+    }
+
+    /// Whether a list has this element, ASCII case-insensitively.
+    pub(super) fn lists(&self, name: &str, token: &str) -> bool {
+        self.list(name).any(|element| element.eq_ignore_ascii_case(token))
+    }
+}
+
+/// Whether `text` is a token (RFC 9110 section 5.6.2), what names of subprotocols and header fields must be.
+pub(super) fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &[u8] =
+        b"GET / HTTP/1.1\r\nHost: example.com\r\nCookie: some=thing\r\nAccept: nothing in particular\r\n\r\n";
+
+    #[test]
+    fn a_head_that_comes_byte_by_byte_is_parsed_a_few_times_and_at_its_end() {
+        let mut scan = HeadScan::new(&HeadLimits::default());
+        let asked: Vec<usize> = (1..=HEAD.len()).filter(|&len| scan.push(&HEAD[..len])).collect();
+        assert_eq!(asked, [1, 64, HEAD.len()]);
+    }
+
+    #[test]
+    fn the_end_is_found_wherever_the_head_is_cut() {
+        for end in [&b"\r\n\r\n"[..], b"\n\n", b"\n\r\n"] {
+            let head = [b"GET / HTTP/1.1\r\nHost: h", end].concat();
+            for cut in 1..head.len() {
+                let mut scan = HeadScan::new(&HeadLimits::default());
+                assert!(scan.push(&head[..cut]), "the first bytes are worth a look");
+                assert!(scan.push(&head), "cut at {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_head_over_the_limit_is_worth_parsing_to_be_refused() {
+        let mut scan = HeadScan::new(&HeadLimits { max_bytes: 100, max_headers: 10 });
+        assert!(scan.push(&[b'a'; 70]));
+        assert!(!scan.push(&[b'a'; 99]));
+        assert!(scan.push(&[b'a'; 100]));
+    }
+
+    #[test]
+    fn a_scan_survives_input_that_shrinks() {
+        let mut scan = HeadScan::new(&HeadLimits::default());
+        assert!(scan.push(HEAD));
+        assert!(!scan.push(b""));
+    }
+
+    #[test]
+    fn a_scan_is_small() {
+        assert!(size_of::<HeadScan>() <= 16);
+    }
+
+    #[test]
+    fn tokens_have_no_separators() {
+        assert!(is_token("chat.v1+json"));
+        for bad in ["", "a b", "a,b", "a\r\n", "ü", "a/b"] {
+            assert!(!is_token(bad), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Which web pages may connect (RFC 6455 section 10.2).
+
+use http::StatusCode;
+
+use super::request::Request;
+use super::respond::Refusal;
+
+/// Which origins may connect. Browsers always state theirs, so a list keeps foreign pages out; other programs can state
+/// what they like, so it is no substitute for authentication.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum OriginPolicy {
+    /// Any, and none.
+    #[default]
+    Any,
+    /// Any, but there must be one: browsers only.
+    Required,
+    /// One of these, such as `https://example.com` or `http://localhost:8080`. Scheme and host are compared ASCII
+    /// case-insensitively, and the default port (80 for http and ws, 443 for https and wss) equals no port. The origin
+    /// `null` of sandboxed pages matches only an entry `null`.
+    List(Vec<String>),
+}
+
+impl OriginPolicy {
+    /// Checks the `Origin` of a request.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`] with status 403 when the origin is missing, doubled or foreign. [`Any`](OriginPolicy::Any) never
+    /// fails.
+    pub fn check(&self, request: &Request<'_>) -> Result<(), Refusal> {
+        if *self == Self::Any {
+            return Ok(());
+        }
+        let count = request.header_values("origin").count();
+        let (1, Some(origin)) = (count, request.origin()) else {
+            return Err(forbidden("expected exactly one Origin header"));
+        };
+        match self {
+            Self::List(allowed) if !allowed.iter().any(|allowed| same(allowed, origin)) => {
+                Err(forbidden("connections from this origin are not allowed"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cold]
+fn forbidden(reason: &'static str) -> Refusal {
+    Refusal::new(StatusCode::FORBIDDEN, reason)
+}
+
+/// Whether two origins are the same (RFC 6454 section 5).
+fn same(left: &str, right: &str) -> bool {
+    match (parts(left), parts(right)) {
+        (Some((left_scheme, left_host, left_port)), Some((right_scheme, right_host, right_port))) => {
+            left_scheme.eq_ignore_ascii_case(right_scheme)
+                && left_host.eq_ignore_ascii_case(right_host)
+                && left_port == right_port
+        }
+        (None, None) => left.eq_ignore_ascii_case(right),
+        _ => false,
+    }
+}
+
+/// Scheme, host and port; `None` for what is not such a triple.
+fn parts(origin: &str) -> Option<(&str, &str, Option<u16>)> {
+    let (scheme, authority) = origin.split_once("://")?;
+    let (host, port) = match authority.rsplit_once(':') {
+        // The last colon of an IPv6 address without a port stands inside its brackets.
+        Some((host, port)) if !port.contains(']') => (host, Some(port.parse().ok()?)),
+        _ => (authority, None),
+    };
+    let default = match scheme {
+        _ if scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("ws") => Some(80),
+        _ if scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("wss") => Some(443),
+        _ => None,
+    };
+    Some((scheme, host, port.or(default)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handshake::{HeadLimits, parse_request};
+
+    fn check(policy: &OriginPolicy, origins: &[&str]) -> Option<u16> {
+        let fields: String = origins.iter().map(|origin| format!("Origin: {origin}\r\n")).collect();
+        let head = format!("GET / HTTP/1.1\r\n{fields}\r\n");
+        let (request, _) = parse_request(head.as_bytes(), &HeadLimits::default()).unwrap().unwrap();
+        policy.check(&request).err().map(|refusal| refusal.status.as_u16())
+    }
+
+    #[test]
+    fn any_lets_everyone_in() {
+        for origins in [&[][..], &["null"], &["http://a", "http://b"]] {
+            assert_eq!(check(&OriginPolicy::Any, origins), None);
+        }
+    }
+
+    #[test]
+    fn required_wants_exactly_one() {
+        assert_eq!(check(&OriginPolicy::Required, &["http://a"]), None);
+        assert_eq!(check(&OriginPolicy::Required, &[]), Some(403));
+        assert_eq!(check(&OriginPolicy::Required, &["http://a", "http://a"]), Some(403));
+    }
+
+    #[test]
+    fn a_list_lets_in_what_is_the_same_origin() {
+        let list = OriginPolicy::List(vec!["https://Example.com".into(), "http://[::1]:8080".into()]);
+        for origin in ["https://example.com", "HTTPS://EXAMPLE.COM:443", "http://[::1]:8080"] {
+            assert_eq!(check(&list, &[origin]), None, "{origin}");
+        }
+        for origin in [
+            "http://example.com",
+            "https://example.com:444",
+            "https://example.com.evil.org",
+            "https://evil-example.com",
+            "https://example.com:port",
+            "http://[::1]",
+            "null",
+            "example.com",
+            "",
+        ] {
+            assert_eq!(check(&list, &[origin]), Some(403), "{origin}");
+        }
+        assert_eq!(check(&list, &[]), Some(403));
+        assert_eq!(check(&OriginPolicy::List(vec!["null".into()]), &["null"]), None);
+    }
+}

@@ -1,0 +1,232 @@
+//! A client's request, and whether it opens a WebSocket (RFC 6455 section 4.2.1).
+
+use http::StatusCode;
+use http::header::{self, HeaderValue};
+
+use super::head::{self, HeadLimits, Headers};
+use super::key::Key;
+use super::respond::Refusal;
+
+/// The head of an HTTP/1 request, borrowed from the received bytes.
+#[derive(Debug, Clone)]
+pub struct Request<'b> {
+    method: &'b str,
+    target: &'b str,
+    version: u8,
+    headers: Headers<'b>,
+}
+
+/// Parses the request at the start of `bytes`, and says how long its head is; `Ok(None)` when more bytes are needed.
+///
+/// One pass over the head, and one allocation for the table of its header fields. See
+/// [`HeadScan`](crate::HeadScan) for a head that comes in many pieces.
+///
+/// # Errors
+///
+/// A [`Refusal`] to send: 400 for what is not HTTP, 414 for a request line and 431 for a head over
+/// [`HeadLimits::max_bytes`], 431 for more than [`HeadLimits::max_headers`], 505 for another version than HTTP/1.
+pub fn parse_request<'b>(bytes: &'b [u8], limits: &HeadLimits) -> Result<Option<(Request<'b>, usize)>, Refusal> {
+    let allowed = limits.allowed(bytes);
+    // The first record of TLS. Worth its own message, because it is the most common mistake of a person with wss://.
+    if allowed.starts_with(&[0x16, 0x03]) {
+        return Err(Refusal::new(
+            StatusCode::BAD_REQUEST,
+            "this is a TLS handshake, but the port speaks plain HTTP; use ws:// instead of wss://",
+        ));
+    }
+    let mut table = head::table();
+    let mut parsed = httparse::Request::new(&mut []);
+    match parsed.parse_with_uninit_headers(allowed, limits.slots(&mut table)) {
+        Ok(httparse::Status::Complete(len)) => {
+            const COMPLETE: &str = "httparse has set it when the head is complete";
+            let request = Request {
+                method: parsed.method.expect(COMPLETE),
+                target: parsed.path.expect(COMPLETE),
+                version: parsed.version.expect(COMPLETE),
+                headers: Headers::new(parsed.headers),
+            };
+            Ok(Some((request, len)))
+        }
+        Ok(httparse::Status::Partial) if allowed.len() < limits.max_bytes => Ok(None),
+        Ok(httparse::Status::Partial) => Err(too_long(allowed, limits)),
+        Err(httparse::Error::TooManyHeaders) => Err(Refusal::new(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            format!("the request has more than {} header fields", limits.max_headers.min(head::MOST_HEADERS)),
+        )),
+        Err(httparse::Error::Version) => Err(Refusal::new(
+            StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            "the HTTP version is not supported; expected HTTP/1.1",
+        )),
+        Err(error) => Err(Refusal::new(StatusCode::BAD_REQUEST, format!("the request is not valid HTTP/1.1: {error}"))),
+    }
+}
+
+#[cold]
+fn too_long(allowed: &[u8], limits: &HeadLimits) -> Refusal {
+    // Blank lines in front of a request are skipped (RFC 9112 section 2.2); they are not its line.
+    let line = allowed.trim_ascii_start();
+    if line.contains(&b'\n') {
+        Refusal::new(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            format!("the head of the request is longer than {} bytes", limits.max_bytes),
+        )
+    } else {
+        Refusal::new(StatusCode::URI_TOO_LONG, format!("the request line is longer than {} bytes", limits.max_bytes))
+    }
+}
+
+impl<'b> Request<'b> {
+    /// The method, such as `GET`; case matters.
+    #[must_use]
+    pub fn method(&self) -> &'b str {
+        self.method
+    }
+
+    /// The request target as it came: path and query, or an absolute URL (RFC 9112 section 3.2).
+    #[must_use]
+    pub fn target(&self) -> &'b str {
+        self.target
+    }
+
+    /// The target's path, still percent-encoded, without the query. `/` when an absolute URL has none.
+    #[must_use]
+    pub fn path(&self) -> &'b str {
+        let path = self.path_and_query().split_once('?').map_or_else(|| self.path_and_query(), |(path, _)| path);
+        if path.is_empty() { "/" } else { path }
+    }
+
+    /// What follows the first `?` of the target, still percent-encoded; `None` when there is none.
+    #[must_use]
+    pub fn query(&self) -> Option<&'b str> {
+        self.path_and_query().split_once('?').map(|(_, query)| query)
+    }
+
+    /// The target without the scheme and authority of the absolute form.
+    fn path_and_query(&self) -> &'b str {
+        if self.target.starts_with('/') {
+            return self.target;
+        }
+        match self.target.split_once("://") {
+            Some((_, rest)) => rest.find(['/', '?']).map_or("", |at| &rest[at..]),
+            None => self.target,
+        }
+    }
+
+    /// The minor version: 1 for HTTP/1.1, 0 for HTTP/1.0.
+    #[must_use]
+    pub fn version(&self) -> u8 {
+        self.version
+    }
+
+    /// The value of the first header field with this name, ASCII case-insensitively.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&'b [u8]> {
+        self.headers.first(name)
+    }
+
+    /// All header fields, name and value, in the order in which they came.
+    pub fn headers(&self) -> impl Iterator<Item = (&'b str, &'b [u8])> {
+        self.headers.iter()
+    }
+
+    /// The values of all header fields with this name, in the order in which they came.
+    pub fn header_values(&self, name: &str) -> impl Iterator<Item = &'b [u8]> {
+        self.headers.all(name)
+    }
+
+    /// The `Host`: name or address, and a port unless it is the default one. `None` when absent or not UTF-8.
+    #[must_use]
+    pub fn host(&self) -> Option<&'b str> {
+        std::str::from_utf8(self.header("host")?).ok()
+    }
+
+    /// The `Origin` that a browser states (RFC 6454 section 7). `None` when absent or not UTF-8.
+    #[must_use]
+    pub fn origin(&self) -> Option<&'b str> {
+        std::str::from_utf8(self.header("origin")?).ok()
+    }
+
+    /// The cookies, name and value, of all `Cookie` headers (RFC 6265 section 5.4). Values are as they came, quotes
+    /// included; pairs without `=` and headers that are not UTF-8 are left out.
+    pub fn cookies(&self) -> impl Iterator<Item = (&'b str, &'b str)> {
+        self.header_values("cookie")
+            .filter_map(|value| std::str::from_utf8(value).ok())
+            .flat_map(|value| value.split(';'))
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(name, value)| (name.trim_matches([' ', '\t']), value.trim_matches([' ', '\t'])))
+    }
+
+    /// The subprotocols that the client offers, the most wanted first, over all `Sec-WebSocket-Protocol` headers
+    /// (RFC 6455 section 11.3.4). What is not a token is left out.
+    pub fn subprotocols(&self) -> impl Iterator<Item = &'b str> {
+        self.headers.list("sec-websocket-protocol").filter(|name| head::is_token(name))
+    }
+
+    /// Whether the client wants to speak WebSocket: an `Upgrade` header names it. The other conditions are checked by
+    /// [`websocket`](Request::websocket).
+    #[must_use]
+    pub fn wants_upgrade(&self) -> bool {
+        self.headers.lists("upgrade", "websocket")
+    }
+
+    /// Checks that this request opens a WebSocket, in all points of RFC 6455 section 4.2.1, and returns its key.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`] to send: 405 for another method than GET, 505 for HTTP/1.0, 426 when `Upgrade` does not name
+    /// WebSocket or the version is not 13, 400 for anything else that is missing, doubled or malformed, and for a body.
+    pub fn websocket(&self) -> Result<Key, Refusal> {
+        if self.method != "GET" {
+            return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "a WebSocket is opened with the method GET")
+                .with_header(header::ALLOW, HeaderValue::from_static("GET")));
+        }
+        if self.version == 0 {
+            return Err(Refusal::new(
+                StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+                "HTTP/1.0 cannot open a WebSocket; expected HTTP/1.1",
+            ));
+        }
+        if self.header_values("host").count() != 1 {
+            return Err(bad("expected exactly one Host header"));
+        }
+        if !self.wants_upgrade() {
+            return Err(upgrade_required("expected the header Upgrade: websocket"));
+        }
+        if !self.headers.lists("connection", "upgrade") {
+            return Err(bad("expected the header Connection: Upgrade"));
+        }
+        let mut versions = self.header_values("sec-websocket-version");
+        if versions.next() != Some(b"13") || versions.next().is_some() {
+            return Err(upgrade_required("expected the header Sec-WebSocket-Version: 13")
+                .with_header(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")));
+        }
+        let mut keys = self.header_values("sec-websocket-key");
+        let (Some(key), None) = (keys.next(), keys.next()) else {
+            return Err(bad("expected exactly one Sec-WebSocket-Key header"));
+        };
+        let Some(key) = Key::parse(key) else {
+            return Err(bad("expected the Sec-WebSocket-Key to be the base64 of 16 bytes"));
+        };
+        // The bytes of a body would be read as frames.
+        let has_body = self.header("transfer-encoding").is_some()
+            || self
+                .header_values("content-length")
+                .any(|length| length.is_empty() || length.iter().any(|&b| b != b'0'));
+        if has_body {
+            return Err(bad("a request that opens a WebSocket has no body"));
+        }
+        Ok(key)
+    }
+}
+
+#[cold]
+fn bad(reason: &'static str) -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, reason)
+}
+
+/// 426 has to name what to upgrade to (RFC 9110 section 15.5.22).
+#[cold]
+fn upgrade_required(reason: &'static str) -> Refusal {
+    Refusal::new(StatusCode::UPGRADE_REQUIRED, reason)
+        .with_header(header::UPGRADE, HeaderValue::from_static("websocket"))
+}

@@ -1,0 +1,185 @@
+//! The client's side: what it asks, and whether the answer opens a WebSocket (RFC 6455 section 4.1).
+
+use http::header::{self, HeaderMap, HeaderValue};
+
+use super::head::{self, HeadLimits, Headers};
+use super::key::Key;
+use super::respond::{belongs_to_the_handshake, field, frames_the_body};
+use super::target::Target;
+
+/// A client's request to open a WebSocket.
+#[derive(Debug, Clone, Copy)]
+pub struct ClientRequest<'a> {
+    /// Where to and what for.
+    pub target: &'a Target,
+    /// A nonce, to be taken at random for each connection (RFC 6455 section 4.1).
+    pub key: [u8; 16],
+    /// The subprotocols to offer, the most wanted first. What is not a token is left out: it could not stand in a
+    /// header.
+    pub subprotocols: &'a [String],
+    /// The `Origin` to state; only browsers must. Left out when it has characters that no header may have.
+    pub origin: Option<&'a str>,
+    /// Further header fields. `Host` and `Origin` here replace those above; those that belong to the handshake
+    /// (`Upgrade`, `Connection`, `Sec-WebSocket-*`) or would announce a body are ignored.
+    pub headers: &'a HeaderMap,
+}
+
+impl<'a> ClientRequest<'a> {
+    /// Appends the request's bytes.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"GET ");
+        out.extend_from_slice(self.target.path_and_query.as_bytes());
+        out.extend_from_slice(b" HTTP/1.1\r\n");
+        if !self.headers.contains_key(header::HOST) {
+            field("Host", self.target.authority().as_bytes(), out);
+        }
+        out.extend_from_slice(b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n");
+        field("Sec-WebSocket-Key", Key::from_nonce(self.key).as_bytes(), out);
+        if !self.headers.contains_key(header::ORIGIN)
+            && let Some(origin) = self.origin.and_then(|origin| HeaderValue::from_str(origin).ok())
+        {
+            field("Origin", origin.as_bytes(), out);
+        }
+        let offered: Vec<&str> =
+            self.subprotocols.iter().map(String::as_str).filter(|name| head::is_token(name)).collect();
+        if !offered.is_empty() {
+            field("Sec-WebSocket-Protocol", offered.join(", ").as_bytes(), out);
+        }
+        for (name, value) in self.headers {
+            if !frames_the_body(name) && !belongs_to_the_handshake(name) {
+                field(name.as_str(), value.as_bytes(), out);
+            }
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// What the response must prove.
+    #[must_use]
+    pub fn expectation(&self) -> ResponseExpectation<'a> {
+        ResponseExpectation { key: self.key, subprotocols: self.subprotocols }
+    }
+}
+
+/// What a client asked for, to hold the response against.
+#[derive(Debug, Clone, Copy)]
+pub struct ResponseExpectation<'a> {
+    /// The nonce that was sent.
+    pub key: [u8; 16],
+    /// The subprotocols that were offered.
+    pub subprotocols: &'a [String],
+}
+
+/// A server's response that opened the WebSocket.
+#[derive(Debug, Clone)]
+pub struct Response<'b> {
+    /// The subprotocol that the server chose; one of those offered.
+    pub subprotocol: Option<String>,
+    /// All header fields.
+    pub headers: Headers<'b>,
+}
+
+/// Why a server's response did not open the WebSocket.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HandshakeError {
+    /// Another status than 101.
+    #[error("the server answered {status} {reason} instead of 101 Switching Protocols")]
+    Status {
+        /// The status code.
+        status: u16,
+        /// The server's reason phrase, which may be empty.
+        reason: String,
+    },
+    /// What came is not HTTP/1.
+    #[error("the server's answer is not HTTP/1.1: {0}")]
+    Malformed(httparse::Error),
+    /// A 101 in HTTP/1.0, which has no upgrades.
+    #[error("the server answered in HTTP/1.0, which cannot open a WebSocket")]
+    Version,
+    /// The head is over [`HeadLimits::max_bytes`].
+    #[error("the head of the server's answer is longer than {0} bytes")]
+    TooLong(usize),
+    /// The head has over [`HeadLimits::max_headers`] fields.
+    #[error("the server's answer has more than {0} header fields")]
+    TooManyHeaders(usize),
+    /// No `Upgrade: websocket`.
+    #[error("the server's answer has no header Upgrade: websocket")]
+    Upgrade,
+    /// No `Connection: Upgrade`.
+    #[error("the server's answer has no header Connection: Upgrade")]
+    Connection,
+    /// `Sec-WebSocket-Accept` is missing, doubled, or not the one that proves the server read our key.
+    #[error("the server's Sec-WebSocket-Accept does not prove that it read our key")]
+    Accept,
+    /// An extension that we did not ask for.
+    #[error("the server chose the extension {0:?}, which was not offered")]
+    Extension(String),
+    /// A subprotocol that we did not ask for, or more than one.
+    #[error("the server chose the subprotocol {0:?}, which was not offered")]
+    Subprotocol(String),
+}
+
+/// Parses the response at the start of `bytes`, and says how long its head is: frames follow. `Ok(None)` when more bytes
+/// are needed.
+///
+/// # Errors
+///
+/// Every way in which RFC 6455 section 4.1 tells a client to fail the connection; see [`HandshakeError`].
+pub fn parse_response<'b>(
+    bytes: &'b [u8],
+    limits: &HeadLimits,
+    expected: &ResponseExpectation<'_>,
+) -> Result<Option<(Response<'b>, usize)>, HandshakeError> {
+    let allowed = limits.allowed(bytes);
+    let mut table = head::table();
+    let mut parsed = httparse::Response::new(&mut []);
+    let result = httparse::ParserConfig::default().parse_response_with_uninit_headers(
+        &mut parsed,
+        allowed,
+        limits.slots(&mut table),
+    );
+    let len = match result {
+        Ok(httparse::Status::Complete(len)) => len,
+        Ok(httparse::Status::Partial) if allowed.len() < limits.max_bytes => return Ok(None),
+        Ok(httparse::Status::Partial) => return Err(HandshakeError::TooLong(limits.max_bytes)),
+        Err(httparse::Error::TooManyHeaders) => {
+            return Err(HandshakeError::TooManyHeaders(limits.max_headers.min(head::MOST_HEADERS)));
+        }
+        Err(error) => return Err(HandshakeError::Malformed(error)),
+    };
+    let status = parsed.code.unwrap_or(0);
+    if status != 101 {
+        return Err(HandshakeError::Status { status, reason: parsed.reason.unwrap_or_default().to_owned() });
+    }
+    if parsed.version == Some(0) {
+        return Err(HandshakeError::Version);
+    }
+    let headers = Headers::new(parsed.headers);
+    let subprotocol = check(&headers, expected)?;
+    Ok(Some((Response { subprotocol, headers }, len)))
+}
+
+fn check(headers: &Headers<'_>, expected: &ResponseExpectation<'_>) -> Result<Option<String>, HandshakeError> {
+    if !headers.lists("upgrade", "websocket") {
+        return Err(HandshakeError::Upgrade);
+    }
+    if !headers.lists("connection", "upgrade") {
+        return Err(HandshakeError::Connection);
+    }
+    let mut accepts = headers.all("sec-websocket-accept");
+    let proof = Key::from_nonce(expected.key).accept();
+    if accepts.next() != Some(&proof[..]) || accepts.next().is_some() {
+        return Err(HandshakeError::Accept);
+    }
+    // None is ever offered by this crate yet.
+    if let Some(extension) = headers.list("sec-websocket-extensions").next() {
+        return Err(HandshakeError::Extension(extension.to_owned()));
+    }
+    let mut chosen = headers.all("sec-websocket-protocol");
+    let Some(name) = chosen.next() else { return Ok(None) };
+    let offered = expected.subprotocols.iter().find(|offered| offered.as_bytes() == name);
+    match (offered, chosen.next()) {
+        (Some(name), None) => Ok(Some(name.clone())),
+        (_, other) => Err(HandshakeError::Subprotocol(String::from_utf8_lossy(other.unwrap_or(name)).into_owned())),
+    }
+}

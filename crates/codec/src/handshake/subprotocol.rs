@@ -1,0 +1,29 @@
+//! Which subprotocol to speak (RFC 6455 section 1.9).
+
+use super::request::Request;
+
+/// The first of the client's subprotocols, in the client's order of preference, that is one of `ours`; `None` when there
+/// is none, which the client may take or close over (RFC 6455 section 4.2.2). Case matters.
+#[must_use]
+pub fn choose_subprotocol<'a>(request: &Request<'_>, ours: &'a [String]) -> Option<&'a str> {
+    request.subprotocols().find_map(|offered| ours.iter().find(|our| *our == offered)).map(String::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handshake::{HeadLimits, parse_request};
+
+    #[test]
+    fn the_clients_order_decides() {
+        let head = b"GET / HTTP/1.1\r\nSec-WebSocket-Protocol: soap, , chat\r\n\
+                     sec-websocket-protocol: super chat,superchat\r\n\r\n";
+        let (request, _) = parse_request(head, &HeadLimits::default()).unwrap().unwrap();
+        assert_eq!(request.subprotocols().collect::<Vec<_>>(), ["soap", "chat", "superchat"]);
+        let ours = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(choose_subprotocol(&request, &ours(&["superchat", "chat"])), Some("chat"));
+        assert_eq!(choose_subprotocol(&request, &ours(&["superchat"])), Some("superchat"));
+        assert_eq!(choose_subprotocol(&request, &ours(&["CHAT", "super chat"])), None);
+        assert_eq!(choose_subprotocol(&request, &[]), None);
+    }
+}

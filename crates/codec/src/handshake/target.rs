@@ -1,0 +1,247 @@
+//! WebSocket URLs (RFC 6455 section 3).
+
+use std::fmt;
+use std::net::Ipv6Addr;
+
+/// The two schemes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// `ws`: plain TCP, default port 80.
+    Ws,
+    /// `wss`: TLS, default port 443.
+    Wss,
+}
+
+impl Scheme {
+    /// 80 or 443.
+    #[must_use]
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::Ws => 80,
+            Self::Wss => 443,
+        }
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ws => "ws",
+            Self::Wss => "wss",
+        })
+    }
+}
+
+/// Where a client connects to and what it asks for there.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Target {
+    /// Plain or TLS.
+    pub scheme: Scheme,
+    /// A name, an IPv4 address, or an IPv6 address without its brackets: what to resolve, and the name for TLS.
+    pub host: String,
+    /// The port, never 0.
+    pub port: u16,
+    /// What the request line asks for: at least `/`, percent-encoded.
+    pub path_and_query: String,
+}
+
+/// Why a URL is no WebSocket URL.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TargetError {
+    /// No `://`.
+    #[error("{0:?} has no scheme; expected a URL such as ws://{0}")]
+    NoScheme(String),
+    /// `http://` or `https://`.
+    #[error("{found}:// is not a WebSocket scheme; did you mean {expected}://?")]
+    Http {
+        /// The scheme of the URL.
+        found: &'static str,
+        /// Its WebSocket counterpart.
+        expected: Scheme,
+    },
+    /// Any other scheme.
+    #[error("{0:?} is not a WebSocket scheme; expected ws or wss")]
+    Scheme(String),
+    /// A `#`, which WebSocket URLs must not have (RFC 6455 section 3).
+    #[error("a WebSocket URL has no fragment; remove the part from '#', or write '%23' if it belongs to the path")]
+    Fragment,
+    /// `user@` or `user:password@`.
+    #[error("user and password in the URL are not supported; send an Authorization header instead")]
+    UserInfo,
+    /// Nothing where the host should be.
+    #[error("the URL has no host; expected one such as ws://example.com/")]
+    NoHost,
+    /// A host that is neither a name in ASCII nor an address.
+    #[error("{0:?} is not a valid host; expected a name in ASCII, an IPv4 address, or an IPv6 address in brackets")]
+    Host(String),
+    /// A port that is not a number from 1 to 65535.
+    #[error("{0:?} is not a valid port; expected a number from 1 to 65535")]
+    Port(String),
+    /// White space, a control character or a character outside ASCII in path or query.
+    #[error("the path or query contains {0:?}; percent-encode it")]
+    Path(char),
+}
+
+impl Target {
+    /// Reads a `ws://` or `wss://` URL.
+    ///
+    /// # Errors
+    ///
+    /// A [`TargetError`] that says what is wrong and what is expected.
+    pub fn parse(url: &str) -> Result<Self, TargetError> {
+        let Some((scheme, rest)) = url.split_once("://") else { return Err(TargetError::NoScheme(url.to_owned())) };
+        let scheme = match scheme.to_ascii_lowercase().as_str() {
+            "ws" => Scheme::Ws,
+            "wss" => Scheme::Wss,
+            "http" => return Err(TargetError::Http { found: "http", expected: Scheme::Ws }),
+            "https" => return Err(TargetError::Http { found: "https", expected: Scheme::Wss }),
+            _ => return Err(TargetError::Scheme(scheme.to_owned())),
+        };
+        if rest.contains('#') {
+            return Err(TargetError::Fragment);
+        }
+        let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        if authority.contains('@') {
+            return Err(TargetError::UserInfo);
+        }
+        let (host, port) = host_and_port(authority)?;
+        if let Some(character) = path.chars().find(|character| !character.is_ascii_graphic()) {
+            return Err(TargetError::Path(character));
+        }
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        Ok(Self {
+            scheme,
+            host: host.to_owned(),
+            port: port.unwrap_or(scheme.default_port()),
+            path_and_query: format!("{slash}{path}"),
+        })
+    }
+
+    /// The value of the `Host` header: IPv6 addresses in brackets, the port only when it is not the default one.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        let host = Bracketed(&self.host);
+        if self.port == self.scheme.default_port() { host.to_string() } else { format!("{host}:{}", self.port) }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}{}", self.scheme, self.authority(), self.path_and_query)
+    }
+}
+
+impl std::str::FromStr for Target {
+    type Err = TargetError;
+
+    fn from_str(url: &str) -> Result<Self, TargetError> {
+        Self::parse(url)
+    }
+}
+
+struct Bracketed<'a>(&'a str);
+
+impl fmt::Display for Bracketed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Only an IPv6 address can have a colon.
+        if self.0.contains(':') { write!(f, "[{}]", self.0) } else { f.write_str(self.0) }
+    }
+}
+
+fn host_and_port(authority: &str) -> Result<(&str, Option<u16>), TargetError> {
+    let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
+        let Some((host, after)) = rest.split_once(']') else { return Err(TargetError::Host(authority.to_owned())) };
+        if host.parse::<Ipv6Addr>().is_err() {
+            return Err(TargetError::Host(host.to_owned()));
+        }
+        match after.strip_prefix(':') {
+            Some(port) => (host, port),
+            None if after.is_empty() => (host, ""),
+            None => return Err(TargetError::Host(authority.to_owned())),
+        }
+    } else {
+        let (host, port) = authority.split_once(':').unwrap_or((authority, ""));
+        if host.is_empty() {
+            return Err(TargetError::NoHost);
+        }
+        if port.contains(':') {
+            return Err(TargetError::Host(authority.to_owned()));
+        }
+        if !host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)) {
+            return Err(TargetError::Host(host.to_owned()));
+        }
+        (host, port)
+    };
+    // An empty port means the default one (RFC 3986 section 3.2.3).
+    if port.is_empty() {
+        return Ok((host, None));
+    }
+    let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+    match port.parse() {
+        Ok(number) if digits && number > 0 => Ok((host, Some(number))),
+        _ => Err(TargetError::Port(port.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(url: &str) -> (Scheme, String, u16, String, String) {
+        let target = Target::parse(url).unwrap();
+        let authority = target.authority();
+        (target.scheme, target.host, target.port, target.path_and_query, authority)
+    }
+
+    fn expect(url: &str, scheme: Scheme, host: &str, port: u16, path: &str, authority: &str) {
+        assert_eq!(parts(url), (scheme, host.into(), port, path.into(), authority.into()), "{url}");
+    }
+
+    #[test]
+    fn rfc6455_3_urls() {
+        expect("ws://example.com", Scheme::Ws, "example.com", 80, "/", "example.com");
+        expect("wss://example.com/chat?a=b", Scheme::Wss, "example.com", 443, "/chat?a=b", "example.com");
+        expect("WSS://example.com:443/", Scheme::Wss, "example.com", 443, "/", "example.com");
+        expect("ws://example.com:443", Scheme::Ws, "example.com", 443, "/", "example.com:443");
+        expect("ws://10.0.0.1:9001?q", Scheme::Ws, "10.0.0.1", 9001, "/?q", "10.0.0.1:9001");
+        expect("ws://[::1]:9001/x", Scheme::Ws, "::1", 9001, "/x", "[::1]:9001");
+        expect("ws://[fe80::1]", Scheme::Ws, "fe80::1", 80, "/", "[fe80::1]");
+        expect("ws://h:/", Scheme::Ws, "h", 80, "/", "h");
+        expect("ws://h/a?to=b://c@d", Scheme::Ws, "h", 80, "/a?to=b://c@d", "h");
+    }
+
+    #[test]
+    fn what_is_no_websocket_url_is_refused_with_the_reason() {
+        use TargetError::{Fragment, Host, Http, NoHost, NoScheme, Path, Port, UserInfo};
+        let refused = |url: &str| Target::parse(url).unwrap_err();
+        assert_eq!(refused("example.com:80"), NoScheme("example.com:80".into()));
+        assert_eq!(refused("http://h"), Http { found: "http", expected: Scheme::Ws });
+        assert_eq!(refused("HTTPS://h"), Http { found: "https", expected: Scheme::Wss });
+        assert_eq!(refused("ftp://h"), TargetError::Scheme("ftp".into()));
+        assert_eq!(refused("ws://h/#top"), Fragment);
+        assert_eq!(refused("ws://me:secret@h/"), UserInfo);
+        assert_eq!(refused("ws:///path"), NoHost);
+        assert_eq!(refused("ws://:80/"), NoHost);
+        assert_eq!(refused("ws://a b/"), Host("a b".into()));
+        assert_eq!(refused("ws://bücher/"), Host("bücher".into()));
+        assert_eq!(refused("ws://fe80::1/"), Host("fe80::1".into()));
+        assert_eq!(refused("ws://[::g]/"), Host("::g".into()));
+        assert_eq!(refused("ws://[::1]x/"), Host("[::1]x".into()));
+        assert_eq!(refused("ws://[::1/"), Host("[::1".into()));
+        for port in ["0", "65536", "-1", "+80", "x"] {
+            assert_eq!(refused(&format!("ws://h:{port}/")), Port(port.into()));
+        }
+        assert_eq!(refused("ws://h/a b"), Path(' '));
+        assert_eq!(refused("ws://h/a\r\nx"), Path('\r'));
+        assert_eq!(refused("ws://h/ü"), Path('ü'));
+    }
+
+    #[test]
+    fn a_target_displays_as_its_url() {
+        for url in ["ws://[::1]:9001/x?y", "wss://example.com/"] {
+            assert_eq!(Target::parse(url).unwrap().to_string(), url);
+        }
+        assert!(Target::parse("https://h").unwrap_err().to_string().contains("wss://"));
+    }
+}

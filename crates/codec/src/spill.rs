@@ -1,0 +1,133 @@
+//! Buffers for messages that do not lie whole in one input.
+
+use crate::decoder::Partial;
+
+/// What a peer may make us hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest message in bytes; default 16 MiB. A larger one is refused with close code 1009 as soon as a header
+    /// announces it, before its payload has come.
+    pub max_message: usize,
+    /// What each frame of a *fragmented* message counts against [`max_message`](Limits::max_message) besides its
+    /// payload, in bytes; default 64. It bounds the work that endless empty fragments can cause. A message in one
+    /// frame pays nothing.
+    pub fragment_cost: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_message: 16 * 1024 * 1024, fragment_cost: 64 }
+    }
+}
+
+/// How many bytes a spilled message leaves free in front of its payload: room for the longest header of a server's
+/// frame, so that [`Incoming::into_server_frame`](crate::Incoming::into_server_frame) needs no copy.
+pub const SPILL_HEADROOM: usize = 10;
+
+/// How many buffers a pool retains at most.
+const RETAINED_BUFFERS: usize = 64;
+/// How many bytes of capacity a pool retains at most, over all its buffers.
+const RETAINED_BYTES: usize = 8 * 1024 * 1024;
+/// A buffer above this capacity is freed rather than retained: it would crowd out many common ones.
+const RETAINED_CAPACITY: usize = 1024 * 1024;
+/// How many unused decoder states (about 250 bytes each) a pool retains at most.
+const RETAINED_PARTIALS: usize = 256;
+
+/// The assembly buffers of one shard (one core): shared by all its decoders, so that connections between messages own
+/// none.
+///
+/// Retains at most 64 buffers of at most 1 MiB each and 8 MiB together; what is beyond that is freed. The last buffer
+/// given is the first taken, because it is the one in the cache.
+#[derive(Debug)]
+pub struct SpillPool {
+    limits: Limits,
+    buffers: Vec<Vec<u8>>,
+    /// The sum of the capacities in `buffers`.
+    retained: usize,
+    // Boxed because a decoder holds its state by one pointer: taking and giving moves 8 bytes, not 250.
+    #[expect(clippy::vec_box, reason = "the boxes themselves are what is reused")]
+    partials: Vec<Box<Partial>>,
+}
+
+impl SpillPool {
+    /// An empty pool. Allocates nothing until a message needs it.
+    #[must_use]
+    pub const fn new(limits: Limits) -> Self {
+        Self { limits, buffers: Vec::new(), retained: 0, partials: Vec::new() }
+    }
+
+    /// The limits that the decoders using this pool enforce.
+    #[inline]
+    #[must_use]
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// An empty buffer, with whatever capacity it kept from its last use.
+    #[must_use]
+    pub fn take(&mut self) -> Vec<u8> {
+        let Some(buffer) = self.buffers.pop() else { return Vec::new() };
+        self.retained -= buffer.capacity();
+        buffer
+    }
+
+    /// Gives a buffer back; its content is dropped. It need not have come from this pool.
+    pub fn give(&mut self, mut buffer: Vec<u8>) {
+        let capacity = buffer.capacity();
+        let fits = self.buffers.len() < RETAINED_BUFFERS
+            && capacity <= RETAINED_CAPACITY
+            && self.retained + capacity <= RETAINED_BYTES;
+        if capacity > 0 && fits {
+            buffer.clear();
+            self.retained += capacity;
+            self.buffers.push(buffer);
+        }
+    }
+
+    pub(crate) fn take_partial(&mut self) -> Box<Partial> {
+        self.partials.pop().unwrap_or_default()
+    }
+
+    /// Takes the state back, with its buffer if it still has one.
+    pub(crate) fn give_partial(&mut self, mut partial: Box<Partial>) {
+        self.give(partial.reset());
+        if self.partials.len() < RETAINED_PARTIALS {
+            self.partials.push(partial);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_given_back_is_taken_again_empty() {
+        let mut pool = SpillPool::new(Limits::default());
+        let mut buffer = pool.take();
+        assert_eq!(buffer.capacity(), 0);
+        buffer.extend_from_slice(&[1; 5000]);
+        let address = buffer.as_ptr();
+        pool.give(buffer);
+        let buffer = pool.take();
+        assert!(buffer.is_empty());
+        assert_eq!(buffer.as_ptr(), address);
+        assert_eq!(pool.retained, 0);
+    }
+
+    #[test]
+    fn what_a_pool_retains_is_bounded() {
+        let mut pool = SpillPool::new(Limits::default());
+        pool.give(Vec::with_capacity(RETAINED_CAPACITY + 1));
+        assert_eq!(pool.buffers.len(), 0);
+        for _ in 0..20 {
+            pool.give(Vec::with_capacity(RETAINED_CAPACITY));
+        }
+        assert!(pool.retained <= RETAINED_BYTES);
+        let mut pool = SpillPool::new(Limits::default());
+        for _ in 0..1000 {
+            pool.give(Vec::with_capacity(16));
+        }
+        assert_eq!(pool.buffers.len(), RETAINED_BUFFERS);
+    }
+}

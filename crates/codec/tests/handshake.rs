@@ -1,0 +1,292 @@
+//! Both sides of the opening handshake, against RFC 6455 section 4 and against each other.
+
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use proptest::prelude::*;
+use ringway_codec::{
+    ClientRequest, HandshakeError, HeadLimits, Key, Refusal, Request, Target, choose_subprotocol, encode_accept,
+    parse_request, parse_response,
+};
+
+/// The request of RFC 6455 section 1.2.
+const SAMPLE: &str = "GET /chat?room=1 HTTP/1.1\r\nHost: server.example.com\r\nUpgrade: websocket\r\n\
+    Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nOrigin: http://example.com\r\n\
+    Sec-WebSocket-Protocol: chat, superchat\r\nSec-WebSocket-Version: 13\r\n\r\n";
+
+fn parse(head: &str) -> Request<'_> {
+    let (request, len) = parse_request(head.as_bytes(), &HeadLimits::default()).unwrap().unwrap();
+    assert_eq!(len, head.len());
+    request
+}
+
+fn refusal(bytes: &[u8], limits: &HeadLimits) -> Refusal {
+    match parse_request(bytes, limits) {
+        Err(refusal) => refusal,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The refusal of the sample with `from` replaced by `to`.
+fn refused(from: &str, to: &str) -> Refusal {
+    assert!(SAMPLE.contains(from), "{from}");
+    parse(&SAMPLE.replace(from, to)).websocket().unwrap_err()
+}
+
+fn header<'r>(refusal: &'r Refusal, name: &str) -> Option<&'r str> {
+    refusal.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.to_str().unwrap())
+}
+
+#[test]
+fn rfc6455_1_2_the_sample_request_is_accepted() {
+    let request = parse(SAMPLE);
+    assert_eq!(request.method(), "GET");
+    assert_eq!(request.target(), "/chat?room=1");
+    assert_eq!(request.path(), "/chat");
+    assert_eq!(request.query(), Some("room=1"));
+    assert_eq!(request.version(), 1);
+    assert_eq!(request.host(), Some("server.example.com"));
+    assert_eq!(request.origin(), Some("http://example.com"));
+    assert_eq!(request.header("SEC-WEBSOCKET-VERSION"), Some(&b"13"[..]));
+    assert_eq!(request.headers().count(), 7);
+    assert!(request.wants_upgrade());
+    assert_eq!(&request.websocket().unwrap().accept(), b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+}
+
+#[test]
+fn the_head_ends_where_the_frames_begin() {
+    let bytes = [SAMPLE.as_bytes(), b"\x81\x80"].concat();
+    let (_, len) = parse_request(&bytes, &HeadLimits::default()).unwrap().unwrap();
+    assert_eq!(len, SAMPLE.len());
+}
+
+#[test]
+fn every_prefix_of_a_request_needs_more() {
+    for end in 0..SAMPLE.len() {
+        assert!(parse_request(&SAMPLE.as_bytes()[..end], &HeadLimits::default()).unwrap().is_none(), "{end}");
+    }
+}
+
+#[test]
+fn rfc6455_4_2_1_lists_and_case_are_read_as_http_has_them() {
+    for (from, to) in [
+        ("Connection: Upgrade", "Connection: keep-alive, Upgrade"),
+        ("Connection: Upgrade", "connection: keep-alive\r\nCONNECTION:upgrade"),
+        ("Upgrade: websocket", "Upgrade: h2c, WebSocket"),
+        ("Host: server.example.com", "host:server.example.com:8080"),
+        ("Origin: http://example.com", "Content-Length: 0"),
+        ("/chat?room=1", "http://server.example.com/chat?room=1"),
+    ] {
+        assert!(SAMPLE.contains(from));
+        assert!(parse(&SAMPLE.replacen(from, to, 1)).websocket().is_ok(), "{to}");
+    }
+}
+
+#[test]
+fn rfc6455_4_2_1_every_condition_is_checked() {
+    let status = |from, to| refused(from, to).status.as_u16();
+    assert_eq!(status("GET /", "POST /"), 405);
+    assert_eq!(status("GET /", "get /"), 405);
+    assert_eq!(status("HTTP/1.1", "HTTP/1.0"), 505);
+    assert_eq!(status("Host: server.example.com\r\n", ""), 400);
+    assert_eq!(status("Host: server.example.com", "Host: a\r\nHost: b"), 400);
+    assert_eq!(status("Connection: Upgrade\r\n", ""), 400);
+    assert_eq!(status("Connection: Upgrade", "Connection: Upgraded"), 400);
+    assert_eq!(status("Upgrade: websocket\r\n", ""), 426);
+    assert_eq!(status("Upgrade: websocket", "Upgrade: websockets"), 426);
+    assert_eq!(status("Sec-WebSocket-Version: 13\r\n", ""), 426);
+    assert_eq!(status("Version: 13", "Version: 8"), 426);
+    assert_eq!(status("Version: 13", "Version: 13, 8"), 426);
+    assert_eq!(status("Version: 13", "Version: 013"), 426);
+    assert_eq!(status("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", ""), 400);
+    assert_eq!(status("dGhlIHNhbXBsZSBub25jZQ==", "c2hvcnQ="), 400);
+    assert_eq!(status("Origin: http://example.com", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="), 400);
+    assert_eq!(status("Origin: http://example.com", "Content-Length: 5"), 400);
+    assert_eq!(status("Origin: http://example.com", "Content-Length: many"), 400);
+    assert_eq!(status("Origin: http://example.com", "Transfer-Encoding: chunked"), 400);
+}
+
+#[test]
+fn refusals_say_what_would_be_accepted() {
+    assert_eq!(header(&refused("GET /", "PUT /"), "allow"), Some("GET"));
+    assert_eq!(header(&refused("Upgrade: websocket\r\n", ""), "upgrade"), Some("websocket"));
+    let version = refused("Version: 13", "Version: 8");
+    assert_eq!(header(&version, "sec-websocket-version"), Some("13"));
+    assert_eq!(header(&version, "upgrade"), Some("websocket"));
+    assert!(version.to_string().starts_with("426: "), "{version}");
+}
+
+#[test]
+fn a_head_over_the_limits_is_refused_with_its_own_status() {
+    let limits = HeadLimits { max_bytes: 100, max_headers: 3 };
+    let long = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(200));
+    assert_eq!(refusal(long.as_bytes(), &limits).status.as_u16(), 414);
+    assert_eq!(refusal(format!("\r\n\r\n{long}").as_bytes(), &limits).status.as_u16(), 414);
+    let long = format!("GET / HTTP/1.1\r\nCookie: {}\r\n\r\n", "a".repeat(200));
+    assert_eq!(refusal(long.as_bytes(), &limits).status.as_u16(), 431);
+    assert_eq!(refusal(&long.as_bytes()[..100], &limits).status.as_u16(), 431);
+    assert!(parse_request(&long.as_bytes()[..99], &limits).unwrap().is_none());
+    let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(4));
+    assert_eq!(refusal(many.as_bytes(), &limits).status.as_u16(), 431);
+    let fits = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(3));
+    assert!(parse_request(fits.as_bytes(), &limits).unwrap().is_some());
+    let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(129));
+    assert_eq!(refusal(many.as_bytes(), &HeadLimits { max_bytes: 9999, max_headers: 9999 }).status.as_u16(), 431);
+}
+
+#[test]
+fn what_is_not_http_is_refused_at_once() {
+    let limits = HeadLimits::default();
+    assert_eq!(refusal(b"\x00\x01", &limits).status.as_u16(), 400);
+    assert!(refusal(b"\x16\x03\x01\x02\x00", &limits).reason.contains("TLS"));
+    assert_eq!(refusal(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &limits).status.as_u16(), 505);
+    assert_eq!(refusal(b"GET / HTTP/1.1\r\nHost : a\r\n\r\n", &limits).status.as_u16(), 400);
+    assert_eq!(refusal(b"GET / HTTP/1.1\r\nA: b\r\n folded\r\n\r\n", &limits).status.as_u16(), 400);
+}
+
+#[test]
+fn paths_and_queries_of_all_forms_of_target() {
+    let of = |target: &str| {
+        let head = format!("GET {target} HTTP/1.1\r\n\r\n");
+        let request = parse(&head);
+        (request.path().to_owned(), request.query().map(str::to_owned))
+    };
+    assert_eq!(of("/"), ("/".into(), None));
+    assert_eq!(of("/a/b?"), ("/a/b".into(), Some("".into())));
+    assert_eq!(of("/a?b=c?d"), ("/a".into(), Some("b=c?d".into())));
+    assert_eq!(of("/redirect?to=http://x/y"), ("/redirect".into(), Some("to=http://x/y".into())));
+    assert_eq!(of("http://host"), ("/".into(), None));
+    assert_eq!(of("http://host?q"), ("/".into(), Some("q".into())));
+    assert_eq!(of("http://host/p?q"), ("/p".into(), Some("q".into())));
+    assert_eq!(of("*"), ("*".into(), None));
+}
+
+#[test]
+fn cookies_of_all_headers() {
+    let request = parse("GET / HTTP/1.1\r\nCookie: a=1; b=\"x=y\";flag; =v\r\ncookie: c=\r\n\r\n");
+    let cookies: Vec<_> = request.cookies().collect();
+    assert_eq!(cookies, [("a", "1"), ("b", "\"x=y\""), ("", "v"), ("c", "")]);
+}
+
+#[test]
+fn a_handshake_between_our_own_two_sides() {
+    let target = Target::parse("ws://[::1]:9001/chat?room=1").unwrap();
+    let ours = ["v2".to_owned(), "v1".to_owned()];
+    let headers = HeaderMap::from_iter([
+        (HeaderName::from_static("authorization"), HeaderValue::from_static("Bearer x")),
+        (HeaderName::from_static("sec-websocket-version"), HeaderValue::from_static("8")),
+        (HeaderName::from_static("content-length"), HeaderValue::from_static("8")),
+    ]);
+    let asked = ClientRequest {
+        target: &target,
+        key: *b"the sample nonce",
+        subprotocols: &ours,
+        origin: Some("http://localhost"),
+        headers: &headers,
+    };
+    let mut bytes = Vec::new();
+    asked.encode(&mut bytes);
+    let head = std::str::from_utf8(&bytes).unwrap();
+    let request = parse(head);
+    assert_eq!(request.host(), Some("[::1]:9001"));
+    assert_eq!(request.target(), "/chat?room=1");
+    assert_eq!(request.origin(), Some("http://localhost"));
+    assert_eq!(request.header("authorization"), Some(&b"Bearer x"[..]));
+    let key = request.websocket().unwrap();
+    assert_eq!(key, Key::from_nonce(*b"the sample nonce"));
+    let chosen = choose_subprotocol(&request, &ours[1..]);
+
+    let mut answer = Vec::new();
+    encode_accept(&key, chosen, &HeaderMap::new(), &mut answer);
+    let head = answer.len();
+    answer.extend_from_slice(b"\x81\x00");
+    for end in 0..head {
+        let parsed = parse_response(&answer[..end], &HeadLimits::default(), &asked.expectation());
+        assert!(parsed.unwrap().is_none());
+    }
+    let (response, len) = parse_response(&answer, &HeadLimits::default(), &asked.expectation()).unwrap().unwrap();
+    assert_eq!(len, head);
+    assert_eq!(response.subprotocol.as_deref(), Some("v1"));
+    assert_eq!(response.headers.first("upgrade"), Some(&b"websocket"[..]));
+}
+
+#[test]
+fn headers_of_the_caller_replace_host_and_origin() {
+    let target = Target::parse("ws://10.0.0.1/").unwrap();
+    let headers = HeaderMap::from_iter([
+        (HeaderName::from_static("host"), HeaderValue::from_static("example.com")),
+        (HeaderName::from_static("origin"), HeaderValue::from_static("http://b")),
+    ]);
+    let mut bytes = Vec::new();
+    ClientRequest { target: &target, key: [0; 16], subprotocols: &[], origin: Some("http://a"), headers: &headers }
+        .encode(&mut bytes);
+    let request = parse(std::str::from_utf8(&bytes).unwrap());
+    assert_eq!(request.header_values("host").collect::<Vec<_>>(), [b"example.com"]);
+    assert_eq!(request.header_values("origin").collect::<Vec<_>>(), [b"http://b"]);
+    assert!(request.header("sec-websocket-protocol").is_none());
+}
+
+const ANSWER: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: chat\r\n\r\n";
+
+fn answered(answer: &str) -> Result<Option<String>, HandshakeError> {
+    let offered = ["soap".to_owned(), "chat".to_owned()];
+    let expected = ringway_codec::ResponseExpectation { key: *b"the sample nonce", subprotocols: &offered };
+    let parsed = parse_response(answer.as_bytes(), &HeadLimits { max_bytes: 400, max_headers: 8 }, &expected);
+    parsed.map(|parsed| parsed.expect("a whole head").0.subprotocol)
+}
+
+#[test]
+fn rfc6455_4_1_the_clients_checks() {
+    use HandshakeError as E;
+    let with = |from: &str, to: &str| {
+        assert!(ANSWER.contains(from), "{from}");
+        answered(&ANSWER.replacen(from, to, 1))
+    };
+    assert_eq!(answered(ANSWER), Ok(Some("chat".into())));
+    assert_eq!(with("Sec-WebSocket-Protocol: chat\r\n", ""), Ok(None));
+    assert_eq!(with("Upgrade: websocket", "upgrade: WEBSOCKET"), Ok(Some("chat".into())));
+    let status = E::Status { status: 404, reason: "Not Found".into() };
+    assert_eq!(with("101 Switching Protocols", "404 Not Found"), Err(status));
+    assert_eq!(with("101 Switching Protocols", "200"), Err(E::Status { status: 200, reason: String::new() }));
+    assert_eq!(with("HTTP/1.1", "HTTP/1.0"), Err(E::Version));
+    assert_eq!(with("Upgrade: websocket\r\n", ""), Err(E::Upgrade));
+    assert_eq!(with("Connection: Upgrade\r\n", ""), Err(E::Connection));
+    assert_eq!(with("s3pPL", "S3pPL"), Err(E::Accept));
+    assert_eq!(with("Sec-WebSocket-Accept", "X-Accept"), Err(E::Accept));
+    assert_eq!(
+        with("Protocol: chat", "Extensions: permessage-deflate"),
+        Err(E::Extension("permessage-deflate".into()))
+    );
+    assert_eq!(with("Protocol: chat", "Protocol: Chat"), Err(E::Subprotocol("Chat".into())));
+    assert_eq!(
+        with("Protocol: chat", "Protocol: chat\r\nSec-WebSocket-Protocol: soap"),
+        Err(E::Subprotocol("soap".into()))
+    );
+    assert_eq!(with("\r\n\r\n", &format!("\r\n{}\r\n", "a: b\r\n".repeat(9))), Err(E::TooManyHeaders(8)));
+    assert_eq!(with("\r\n\r\n", &format!("\r\na: {}\r\n\r\n", "b".repeat(400))), Err(E::TooLong(400)));
+    assert!(matches!(answered("SSH-2.0-OpenSSH_9.6\r\n"), Err(E::Malformed(_))));
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), max_bytes in 0..250usize) {
+        let limits = HeadLimits { max_bytes, max_headers: 5 };
+        let _ = parse_request(&bytes, &limits);
+        let _ = Key::parse(&bytes);
+        let _ = Target::parse(&String::from_utf8_lossy(&bytes));
+    }
+
+    #[test]
+    fn a_request_with_wrong_bytes_never_panics(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let mut bytes = SAMPLE.as_bytes().to_vec();
+        for (place, byte) in changes {
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+        }
+        if let Ok(Some((request, _))) = parse_request(&bytes, &HeadLimits::default()) {
+            let _ = (request.websocket(), request.path(), request.query(), request.cookies().count());
+            let _ = (request.subprotocols().count(), request.host(), request.origin());
+        }
+    }
+}

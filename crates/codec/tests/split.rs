@@ -1,0 +1,310 @@
+//! The events of a byte stream must not depend on where it is cut into inputs: neither those of a good stream nor the
+//! error of a bad one.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use ringway_codec::{Decoder, Event, Header, Limits, MessageKind, OpCode, Place, ProtocolError, Role, SpillPool, mask};
+
+/// An event with its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Seen {
+    Message(MessageKind, Vec<u8>),
+    Ping(Vec<u8>),
+    Pong(Vec<u8>),
+    Close(Option<(u16, String)>),
+}
+
+type Outcome = (Vec<Seen>, Option<ProtocolError>);
+
+/// Decodes `stream`, cut at `cuts` (ascending). Each message is also turned into a reply and decoded as its receiver.
+fn decode(role: Role, limits: Limits, stream: &[u8], cuts: &[usize]) -> Outcome {
+    let mut pool = SpillPool::new(limits);
+    let mut decoder = Decoder::new(role);
+    let mut seen = Vec::new();
+    let mut from = 0;
+    for to in cuts.iter().copied().chain([stream.len()]) {
+        let mut input = stream[from..to].to_vec();
+        from = to;
+        let mut at = 0;
+        loop {
+            let event = match decoder.next(&mut pool, &mut input, &mut at) {
+                Ok(Some(event)) => event,
+                Ok(None) => break,
+                Err(error) => {
+                    assert_eq!(decoder.next(&mut pool, &mut input, &mut at).err(), Some(error), "it stays failed");
+                    return (seen, Some(error));
+                }
+            };
+            let message = match event {
+                Event::Message(message) => message,
+                Event::Ping(payload) => {
+                    seen.push(Seen::Ping(payload.to_vec()));
+                    continue;
+                }
+                Event::Pong(payload) => {
+                    seen.push(Seen::Pong(payload.to_vec()));
+                    continue;
+                }
+                Event::Close(close) => {
+                    seen.push(Seen::Close(close.map(|(code, reason)| (code.as_u16(), reason.to_owned()))));
+                    continue;
+                }
+            };
+            let expected = Seen::Message(message.kind(), message.payload().to_vec());
+            if message.kind() == MessageKind::Text {
+                assert!(message.as_text().is_some());
+            }
+            let (place, range) = message.into_server_frame();
+            let mut reply = match place {
+                Place::Input => input[range].to_vec(),
+                Place::Spill => decoder.take_spill().expect("the message is in a spill buffer")[range].to_vec(),
+            };
+            assert_eq!(decode_reply(&mut reply), expected);
+            seen.push(expected);
+        }
+        assert_eq!(at, input.len(), "the input is consumed");
+    }
+    decoder.release(&mut pool);
+    (seen, None)
+}
+
+fn decode_reply(reply: &mut [u8]) -> Seen {
+    let mut pool = SpillPool::new(Limits::default());
+    let mut decoder = Decoder::new(Role::Client);
+    let mut at = 0;
+    let Ok(Some(Event::Message(message))) = decoder.next(&mut pool, reply, &mut at) else {
+        panic!("a reply is one whole message")
+    };
+    assert_eq!(message.place(), Place::Input);
+    let seen = Seen::Message(message.kind(), message.payload().to_vec());
+    assert_eq!(at, reply.len());
+    seen
+}
+
+/// One frame to encode.
+#[derive(Debug, Clone)]
+struct Frame {
+    fin: bool,
+    opcode: OpCode,
+    payload: Vec<u8>,
+    key: [u8; 4],
+}
+
+fn encode(role: Role, frames: &[Frame]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for Frame { fin, opcode, payload, key } in frames {
+        let mask = (role == Role::Server).then_some(*key);
+        let mut head = [0; Header::MAX_LEN];
+        let length = payload.len() as u64;
+        let len = Header { fin: *fin, opcode: *opcode, rsv1: false, mask, length }.encode(&mut head);
+        out.extend_from_slice(&head[..len]);
+        match mask {
+            Some(key) => mask::append(&mut out, payload, key, 0),
+            None => out.extend_from_slice(payload),
+        }
+    }
+    out
+}
+
+/// What the frames mean, said without the decoder.
+fn expected(frames: &[Frame]) -> Vec<Seen> {
+    let mut seen = Vec::new();
+    let mut open = None;
+    for Frame { fin, opcode, payload, .. } in frames {
+        let (kind, mut bytes) = match opcode {
+            OpCode::Ping => {
+                seen.push(Seen::Ping(payload.clone()));
+                continue;
+            }
+            OpCode::Pong => {
+                seen.push(Seen::Pong(payload.clone()));
+                continue;
+            }
+            OpCode::Close => {
+                let code = payload.get(..2).map(|code| u16::from_be_bytes([code[0], code[1]]));
+                seen.push(Seen::Close(code.map(|code| (code, String::from_utf8(payload[2..].to_vec()).unwrap()))));
+                return seen;
+            }
+            OpCode::Text => (MessageKind::Text, Vec::new()),
+            OpCode::Binary => (MessageKind::Binary, Vec::new()),
+            OpCode::Continuation => open.take().unwrap(),
+        };
+        bytes.extend_from_slice(payload);
+        match fin {
+            true => seen.push(Seen::Message(kind, bytes)),
+            false => open = Some((kind, bytes)),
+        }
+    }
+    seen
+}
+
+/// Bytes, or text with characters of every length, from a seed: cheaper to generate and to shrink than each byte.
+fn payload(kind: MessageKind, len: usize, mut seed: u64) -> Vec<u8> {
+    let mut random = move || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) as usize
+    };
+    match kind {
+        MessageKind::Binary => (0..len).map(|_| random() as u8).collect(),
+        MessageKind::Text => {
+            let characters = ["a", "é", "€", "𝄞", " ", "plain text ", "\u{10ffff}", "\u{7ff}", "\u{d7ff}"];
+            let mut text = String::new();
+            while text.len() < len {
+                text.push_str(characters[random() % characters.len()]);
+            }
+            let end = (0..=len).rev().find(|&at| text.is_char_boundary(at)).unwrap();
+            text.truncate(end);
+            text.extend(std::iter::repeat_n('.', len - end));
+            text.into_bytes()
+        }
+    }
+}
+
+fn length(longest: usize) -> impl Strategy<Value = usize> {
+    prop_oneof![
+        3 => prop::sample::select(vec![0, 125, 126, 65535, 65536]).prop_map(move |len: usize| len.min(longest)),
+        3 => 0..longest.min(300),
+        1 => 0..longest,
+    ]
+}
+
+fn control() -> impl Strategy<Value = Frame> {
+    (any::<bool>(), 0..=125usize, any::<u64>(), any::<[u8; 4]>()).prop_map(|(ping, len, seed, key)| Frame {
+        fin: true,
+        opcode: if ping { OpCode::Ping } else { OpCode::Pong },
+        payload: payload(MessageKind::Binary, len, seed),
+        key,
+    })
+}
+
+fn close() -> impl Strategy<Value = Frame> {
+    let body = prop_oneof![
+        Just(Vec::new()),
+        (prop::sample::select(vec![1000u16, 1001, 1014, 3000, 4999]), 0..=123usize).prop_map(|(code, len)| {
+            [&code.to_be_bytes()[..], &payload(MessageKind::Text, len, u64::from(code))].concat()
+        }),
+    ];
+    (body, any::<[u8; 4]>()).prop_map(|(payload, key)| Frame { fin: true, opcode: OpCode::Close, payload, key })
+}
+
+/// A message in 1 to 5 frames, cut at any byte, with control frames before and between them.
+fn message(longest: usize) -> impl Strategy<Value = Vec<Frame>> {
+    let kind = prop_oneof![Just(MessageKind::Text), Just(MessageKind::Binary)];
+    let cuts = prop_oneof![2 => Just(Vec::new()), 1 => vec(any::<prop::sample::Index>(), 1..5)];
+    let controls = prop_oneof![2 => Just(Vec::new()), 1 => vec((any::<prop::sample::Index>(), control()), 1..4)];
+    (kind, length(longest), any::<u64>(), any::<[u8; 4]>(), cuts, controls).prop_map(
+        |(kind, len, seed, key, cuts, controls)| {
+            let payload = payload(kind, len, seed);
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(len + 1)).chain([0, len]).collect();
+            cuts.sort_unstable();
+            let mut frames: Vec<Frame> = Vec::new();
+            for (i, pair) in cuts.windows(2).enumerate() {
+                frames.push(Frame {
+                    fin: i + 2 == cuts.len(),
+                    opcode: if i == 0 { kind.opcode() } else { OpCode::Continuation },
+                    payload: payload[pair[0]..pair[1]].to_vec(),
+                    key: key.map(|byte| byte.wrapping_add(i as u8)),
+                });
+            }
+            for (place, control) in controls {
+                frames.insert(place.index(frames.len()), control);
+            }
+            frames
+        },
+    )
+}
+
+fn stream(messages: usize, longest: usize) -> impl Strategy<Value = (Role, Vec<Frame>)> {
+    let role = prop_oneof![Just(Role::Server), Just(Role::Client)];
+    let close = prop_oneof![3 => Just(None), 1 => close().prop_map(Some)];
+    (role, vec(message(longest), 0..=messages), close)
+        .prop_map(|(role, messages, close)| (role, messages.into_iter().flatten().chain(close).collect()))
+}
+
+fn limits() -> impl Strategy<Value = Limits> {
+    prop_oneof![
+        Just(Limits::default()),
+        (0..300usize, 0..100usize).prop_map(|(max_message, fragment_cost)| Limits { max_message, fragment_cost }),
+    ]
+}
+
+fn ascending(cuts: &[prop::sample::Index], len: usize) -> Vec<usize> {
+    let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(len + 1)).collect();
+    cuts.sort_unstable();
+    cuts
+}
+
+/// Every cut in two, and byte by byte, gives `whole`.
+fn assert_every_cut(role: Role, limits: Limits, bytes: &[u8], whole: &Outcome) -> Result<(), TestCaseError> {
+    for cut in 0..=bytes.len() {
+        prop_assert_eq!(&decode(role, limits, bytes, &[cut]), whole, "cut at {}", cut);
+    }
+    let every: Vec<usize> = (1..bytes.len()).collect();
+    prop_assert_eq!(&decode(role, limits, bytes, &every), whole, "byte by byte");
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn random_cuts_change_nothing(
+        (role, frames) in stream(6, 70_000),
+        cuts in vec(any::<prop::sample::Index>(), 0..12),
+    ) {
+        let bytes = encode(role, &frames);
+        let whole = decode(role, Limits::default(), &bytes, &[]);
+        prop_assert_eq!(&whole, &(expected(&frames), None));
+        let cuts = ascending(&cuts, bytes.len());
+        prop_assert_eq!(&decode(role, Limits::default(), &bytes, &cuts), &whole);
+    }
+
+    #[test]
+    fn every_cut_of_a_short_stream_changes_nothing((role, frames) in stream(3, 140)) {
+        let bytes = encode(role, &frames);
+        assert_every_cut(role, Limits::default(), &bytes, &(expected(&frames), None))?;
+    }
+
+    #[test]
+    fn every_cut_of_a_short_stream_with_a_wrong_byte_gives_the_same_events_and_error(
+        (role, frames) in stream(3, 140),
+        limits in limits(),
+        wrong in vec((any::<prop::sample::Index>(), 1u8..), 0..3),
+    ) {
+        let mut bytes = encode(role, &frames);
+        if !bytes.is_empty() {
+            for (place, change) in wrong {
+                let place = place.index(bytes.len());
+                bytes[place] ^= change;
+            }
+        }
+        let whole = decode(role, limits, &bytes, &[]);
+        assert_every_cut(role, limits, &bytes, &whole)?;
+    }
+
+    #[test]
+    fn random_cuts_of_a_long_stream_with_a_wrong_byte_give_the_same_events_and_error(
+        (role, frames) in stream(5, 70_000),
+        limits in limits(),
+        place in any::<prop::sample::Index>(),
+        change in 1u8..,
+        cuts in vec(any::<prop::sample::Index>(), 0..12),
+    ) {
+        let mut bytes = encode(role, &frames);
+        if !bytes.is_empty() {
+            let place = place.index(bytes.len());
+            bytes[place] ^= change;
+        }
+        let whole = decode(role, limits, &bytes, &[]);
+        prop_assert_eq!(&decode(role, limits, &bytes, &ascending(&cuts, bytes.len())), &whole);
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic_and_do_not_depend_on_cuts(
+        server in any::<bool>(),
+        limits in limits(),
+        bytes in vec(prop_oneof![any::<u8>(), prop::sample::select(vec![0x81u8, 0x82, 0x01, 0x80, 0x88, 0x89, 0x85])], 0..60),
+    ) {
+        let role = if server { Role::Server } else { Role::Client };
+        let whole = decode(role, limits, &bytes, &[]);
+        assert_every_cut(role, limits, &bytes, &whole)?;
+    }
+}
