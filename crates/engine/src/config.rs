@@ -1,0 +1,108 @@
+//! What the operator sets ([`Config`]) and what a peer may use ([`Limits`]).
+
+use ringway_codec::OriginPolicy;
+use ringway_io::BufferConfig;
+use std::time::Duration;
+
+/// How many shards (threads with a ring of their own) there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shards {
+    /// One for each core of [`Cores`].
+    #[default]
+    PerCore,
+    /// This many, at least one. With more shards than cores, cores are shared in turn.
+    Count(usize),
+}
+
+/// Which cores the shards are pinned to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Cores {
+    /// All that this process may run on.
+    #[default]
+    All,
+    /// These, by the system's numbers.
+    List(Vec<usize>),
+    /// None: the scheduler moves the shards about.
+    Unpinned,
+}
+
+/// What the operator of a server or client sets. The defaults are fit for the open internet.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Which cores the shards are pinned to. Default: all.
+    pub cores: Cores,
+    /// Receive buffers of each shard. Default: up to 1024 of 32 KiB, of which those that were used cost memory.
+    pub buffers: BufferConfig,
+    /// Entries of each shard's submission queue, 8 to 32 768. Default 1024; each costs 64 bytes, and 64 for its
+    /// completions.
+    pub ring_entries: u32,
+    /// How long a peer may take from connecting to the end of its opening handshake. Default 10 s.
+    pub handshake_timeout: Duration,
+    /// After how long a silence a connection is given up; a ping is sent at half of it. `None`: never, and a peer that
+    /// vanished holds its connection for good. Default 120 s.
+    pub idle_timeout: Option<Duration>,
+    /// How long a peer may take to answer a close frame and to read what is still on its way to it. Default 5 s.
+    pub close_timeout: Duration,
+    /// How long stopping waits for the closing handshakes. Default 10 s.
+    pub stop_timeout: Duration,
+    /// Which web pages may connect (RFC 6455 section 10.2). Default: all, and clients that are no browsers.
+    pub origins: OriginPolicy,
+    /// The subprotocols that are spoken. The client's first choice among them is taken; with none of them the connection
+    /// goes on without one (RFC 6455 section 4.2.2). Default: none.
+    pub subprotocols: Vec<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            cores: Cores::All,
+            buffers: BufferConfig::default(),
+            ring_entries: 1024,
+            handshake_timeout: Duration::from_secs(10),
+            idle_timeout: Some(Duration::from_secs(120)),
+            close_timeout: Duration::from_secs(5),
+            stop_timeout: Duration::from_secs(10),
+            origins: OriginPolicy::Any,
+            subprotocols: Vec::new(),
+        }
+    }
+}
+
+/// What a peer may make us hold and do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest message in bytes; a larger one is answered with close code 1009. Default 16 MiB.
+    pub max_message: usize,
+    /// The largest opening handshake in bytes (request line and headers); a larger one is answered with 414 or 431.
+    /// Default 16 KiB.
+    pub max_head: usize,
+    /// The most headers in it, at most 128; more are answered with 431. Default 100.
+    pub max_headers: usize,
+    /// How many bytes may wait for a peer that reads slowly. Beyond it `send` hands messages back, and nothing more is
+    /// read from the peer until it has caught up. Default 1 MiB.
+    pub max_buffered: usize,
+    /// How many connections one shard holds at once; further ones wait in the kernel's backlog. Default 1 048 576.
+    pub max_connections: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_message: 16 << 20,
+            max_head: 16 << 10,
+            max_headers: 100,
+            max_buffered: 1 << 20,
+            max_connections: 1 << 20,
+        }
+    }
+}
+
+impl Limits {
+    pub(crate) fn head(&self) -> ringway_codec::HeadLimits {
+        ringway_codec::HeadLimits { max_bytes: self.max_head, max_headers: self.max_headers.min(128) }
+    }
+
+    pub(crate) fn codec(&self) -> ringway_codec::Limits {
+        ringway_codec::Limits { max_message: self.max_message, ..ringway_codec::Limits::default() }
+    }
+}

@@ -1,0 +1,204 @@
+//! What goes into outboxes.
+
+use super::Hub;
+use crate::handler::Handler;
+use crate::session::{Session, recycle};
+use rand::Rng;
+use ringway_codec::{Incoming, OpCode, Place, Prepared, Role, encode_client, encode_server};
+use ringway_io::{Buffer, Chunk, Slot};
+use std::ops::{Deref, DerefMut, Range};
+
+/// A prepared frame up to this size is copied: one more vector in a gathering send, and the count of its owners, cost
+/// more than so few bytes.
+const COPY_PREPARED: usize = 1024;
+
+/// Something for the outbox of the session whose bytes are being walked. While they are, its received buffer belongs to
+/// the walk; afterwards a lone run of replies takes the buffer along, and anything else is copied out of it.
+pub(super) enum Piece {
+    /// Frames that were written where their requests lay: offsets in the input.
+    Run(Range<usize>),
+    /// A frame written in front of the payload of an assembled message.
+    Spill(Range<usize>),
+    Chunk(Chunk),
+}
+
+/// The bytes that are being walked.
+pub(super) enum Input {
+    Buffer(Buffer),
+    /// Bytes that were kept: what came behind a handshake, or for a paused connection.
+    Kept(Vec<u8>),
+}
+
+impl Deref for Input {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Buffer(buffer) => buffer,
+            Self::Kept(bytes) => bytes,
+        }
+    }
+}
+
+impl DerefMut for Input {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        match self {
+            Self::Buffer(buffer) => buffer,
+            Self::Kept(bytes) => bytes,
+        }
+    }
+}
+
+impl<H: Handler> Hub<H> {
+    /// Writes the reply's header in front of the payload where it lies, and notes where the frame is.
+    pub(crate) fn reply_in_place(&mut self, slot: Slot, incoming: Incoming<'_>) {
+        let (place, range) = incoming.into_server_frame();
+        if let Some(session) = self.table.get_mut(slot) {
+            session.buffered += range.len();
+        }
+        self.pieces.push(match place {
+            Place::Input => Piece::Run(range),
+            Place::Spill => Piece::Spill(range),
+        });
+    }
+
+    /// After a call of the handler: replies that follow one another are moved together, and an assembled message leaves
+    /// the decoder.
+    #[inline]
+    pub(super) fn join_pieces(&mut self, input: &mut Input, decoder: &mut ringway_codec::Decoder) {
+        let Some(last) = self.pieces.pop() else { return };
+        match last {
+            Piece::Run(run) => {
+                if let Some(Piece::Run(before)) = self.pieces.last_mut() {
+                    let len = run.len();
+                    input.copy_within(run, before.end);
+                    before.end += len;
+                } else {
+                    self.pieces.push(Piece::Run(run));
+                }
+            }
+            Piece::Spill(range) => {
+                let mut bytes = decoder.take_spill().unwrap_or_default();
+                bytes.truncate(range.end);
+                self.pieces.push(Piece::Chunk(Chunk::Owned { bytes, start: range.start as u32 }));
+            }
+            Piece::Chunk(chunk) => {
+                // A send after the reply to an assembled message: the message must still leave the decoder.
+                self.pieces.push(Piece::Chunk(chunk));
+                for piece in &mut self.pieces {
+                    if let Piece::Spill(range) = piece {
+                        let mut bytes = decoder.take_spill().unwrap_or_default();
+                        bytes.truncate(range.end);
+                        *piece = Piece::Chunk(Chunk::Owned { bytes, start: range.start as u32 });
+                    }
+                }
+            }
+        }
+    }
+
+    /// The walk is over: its pieces go to the outbox, and with a lone run of replies the buffer itself.
+    pub(super) fn attach_pieces(&mut self, slot: Slot, input: Input) {
+        let mut pieces = std::mem::take(&mut self.pieces);
+        if let Some(session) = self.table.get_mut(slot)
+            && !pieces.is_empty()
+        {
+            let lone = pieces.len() == 1;
+            let sending = session.queue.is_some() || session.is(crate::session::Flag::Sending);
+            match (pieces.pop(), input) {
+                // A buffer that has to wait for a slow reader is given back while few are left.
+                (Some(Piece::Run(run)), Input::Buffer(buffer)) if lone && !(sending && buffer.is_scarce()) => {
+                    let range = run.start as u32..run.end as u32;
+                    session.push(Chunk::Buffer { buffer, range }, &mut self.spill);
+                }
+                (Some(Piece::Run(run)), Input::Kept(mut bytes)) if lone => {
+                    bytes.truncate(run.end);
+                    session.push(Chunk::Owned { bytes, start: run.start as u32 }, &mut self.spill);
+                }
+                (last, input) => {
+                    for piece in pieces.drain(..).chain(last) {
+                        match piece {
+                            Piece::Run(run) => session.tail(&mut self.spill).extend_from_slice(&input[run]),
+                            Piece::Chunk(chunk) => session.push(chunk, &mut self.spill),
+                            Piece::Spill(_) => unreachable!("joined after the call that made it"),
+                        }
+                    }
+                }
+            }
+            self.mark(slot);
+        } else {
+            for piece in pieces.drain(..) {
+                if let Piece::Chunk(chunk) = piece {
+                    recycle(chunk, &mut self.spill);
+                }
+            }
+        }
+        pieces.clear();
+        self.pieces = pieces;
+    }
+
+    /// Encodes a frame at the end of the outbox.
+    pub(crate) fn send(&mut self, slot: Slot, opcode: OpCode, payload: &[u8]) {
+        let Some(session) = self.table.get_mut(slot) else { return };
+        let role = session.role;
+        let key = match role {
+            Role::Server => [0; 4],
+            Role::Client => self.rng.next_u32().to_ne_bytes(),
+        };
+        let out = if self.receiving == Some(slot) && !self.pieces.is_empty() {
+            // Behind the replies of this walk.
+            if !matches!(self.pieces.last(), Some(Piece::Chunk(Chunk::Owned { .. }))) {
+                self.pieces.push(Piece::Chunk(Chunk::from(self.spill.take())));
+            }
+            match self.pieces.last_mut() {
+                Some(Piece::Chunk(Chunk::Owned { bytes, .. })) => bytes,
+                _ => unreachable!("just pushed"),
+            }
+        } else {
+            session.tail(&mut self.spill)
+        };
+        let before = out.len();
+        match role {
+            Role::Server => encode_server(opcode, payload, out),
+            Role::Client => encode_client(opcode, payload, key, out),
+        }
+        session.buffered += out.len() - before;
+        self.mark(slot);
+    }
+
+    /// Puts a prepared frame at the end of the outbox.
+    pub(crate) fn send_prepared(&mut self, slot: Slot, prepared: &Prepared) {
+        let frame = prepared.as_frame();
+        if frame.len() <= COPY_PREPARED || self.is_client(slot) {
+            return self.send(slot, prepared.kind().into(), prepared.payload());
+        }
+        let Some(session) = self.table.get_mut(slot) else { return };
+        session.buffered += frame.len();
+        let chunk = Chunk::Shared(frame.clone());
+        if self.receiving == Some(slot) && !self.pieces.is_empty() {
+            self.pieces.push(Piece::Chunk(chunk));
+        } else {
+            session.push(chunk, &mut self.spill);
+        }
+        self.mark(slot);
+    }
+
+    /// Writes bytes that are no frames, those of a handshake, at the end of the outbox.
+    pub(super) fn write_raw(&mut self, slot: Slot, write: impl FnOnce(&mut Vec<u8>)) {
+        if let Some(session) = self.table.get_mut(slot) {
+            let added = raw(session, &mut self.spill, write);
+            session.buffered += added;
+            self.mark(slot);
+        }
+    }
+}
+
+fn raw<S>(
+    session: &mut Session<S>,
+    pool: &mut ringway_codec::SpillPool,
+    write: impl FnOnce(&mut Vec<u8>),
+) -> usize {
+    let out = session.tail(pool);
+    let before = out.len();
+    write(out);
+    out.len() - before
+}

@@ -1,0 +1,222 @@
+//! Starting shards, and what one holds of them while they run.
+
+use crate::config::{Config, Cores, Limits, Shards};
+use crate::event_loop::EventLoop;
+use crate::handler::Handler;
+use crate::hub::Hub;
+use crate::mailbox::ShardHandle;
+use core_affinity::CoreId;
+use ringway_io::uring::{self, Refusal, Rung, Uring, UringConfig};
+use ringway_io::{BindError, Driver, Listener, Stats};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+/// Why shards could not start, or did not run to their end.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address that is none, or a name without one.
+    #[error("cannot listen on {0:?}: {1}")]
+    Address(String, #[source] io::Error),
+    /// An address that cannot be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// io_uring is not to be had.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// A core that this process may not run on.
+    #[error("core {0} is not among those this process may run on ({1:?}); name others, or change its affinity (`taskset -p`)")]
+    Core(usize, Vec<usize>),
+    /// A thread could not be started.
+    #[error("cannot start a thread: {0}; raise the limit of processes (`ulimit -u`)")]
+    Thread(#[source] io::Error),
+    /// The signals could not be watched.
+    #[error("cannot watch SIGINT and SIGTERM: {0}")]
+    Signals(#[source] io::Error),
+    /// A shard ended before it was told to.
+    #[error("shard {0} failed: {1}")]
+    Shard(usize, #[source] io::Error),
+    /// A handler panicked.
+    #[error("shard {0} panicked")]
+    Panicked(usize),
+}
+
+/// What a shard has done, told when it has ended.
+#[derive(Clone, Copy, Debug)]
+pub struct ShardReport {
+    /// The shard's number.
+    pub index: usize,
+    /// The core it was pinned to.
+    pub core: Option<usize>,
+    /// What its driver counted.
+    pub stats: Stats,
+}
+
+/// Everything that shards are started with.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Plan {
+    pub(crate) shards: Shards,
+    pub(crate) config: Config,
+    pub(crate) limits: Limits,
+}
+
+impl Plan {
+    /// The core of each shard.
+    pub(crate) fn cores(&self) -> Result<Vec<Option<usize>>, StartError> {
+        let allowed: Vec<usize> = core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
+        let cores: Vec<Option<usize>> = match &self.config.cores {
+            Cores::All => allowed.into_iter().map(Some).collect(),
+            Cores::List(list) => {
+                if let Some(core) = list.iter().find(|core| !allowed.contains(core)) {
+                    return Err(StartError::Core(*core, allowed));
+                }
+                list.iter().copied().map(Some).collect()
+            }
+            Cores::Unpinned => vec![None; allowed.len()],
+        };
+        let count = match self.shards {
+            Shards::PerCore => cores.len(),
+            Shards::Count(count) => count,
+        };
+        Ok(cores.into_iter().cycle().take(count.max(1)).collect())
+    }
+
+    /// Starts one thread for each shard. Each gets a sibling of all `listeners`.
+    pub(crate) fn start<H: Handler>(
+        self,
+        listeners: Vec<Listener>,
+        make: Arc<dyn Fn(usize) -> H + Send + Sync>,
+    ) -> Result<Running<H>, StartError> {
+        let rung = uring::probe()?;
+        let cores = self.cores()?;
+        let addresses = listeners.iter().map(Listener::address).collect();
+        let mut shares: Vec<Vec<Listener>> = Vec::with_capacity(cores.len());
+        for _ in 1..cores.len() {
+            shares.push(listeners.iter().map(Listener::sibling).collect::<Result<_, _>>()?);
+        }
+        shares.push(listeners);
+        let (config, limits) = (Arc::new(self.config), self.limits);
+        let mut running = Running { addresses, cores: cores.clone(), rung, threads: Vec::new(), handles: Vec::new() };
+        for (index, (core, listeners)) in cores.into_iter().zip(shares).enumerate() {
+            let (report, reported) = mpsc::sync_channel(1);
+            let (config, make) = (Arc::clone(&config), Arc::clone(&make));
+            let thread = thread::Builder::new().name(format!("ringway-{index}")).spawn(move || {
+                if let Some(id) = core {
+                    core_affinity::set_for_current(CoreId { id });
+                }
+                let driver = Uring::new(UringConfig {
+                    entries: config.ring_entries,
+                    buffers: config.buffers,
+                    max_connections: limits.max_connections,
+                });
+                let mut driver = match driver {
+                    Ok(driver) => driver,
+                    Err(refusal) => {
+                        let _ = report.send(Err(refusal));
+                        return Ok(Stats::default());
+                    }
+                };
+                for listener in listeners {
+                    driver.listen(listener);
+                }
+                let handle = ShardHandle::new(driver.waker());
+                let hub = Hub::new(index, config, limits, handle.clone(), Instant::now());
+                if report.send(Ok(handle)).is_err() {
+                    return Ok(Stats::default()); // Another shard could not start.
+                }
+                EventLoop::new(driver, hub, make(index)).run()
+            });
+            running.threads.push(thread.map_err(StartError::Thread)?);
+            match reported.recv() {
+                Ok(Ok(handle)) => running.handles.push(handle),
+                Ok(Err(refusal)) => return running.abandon(refusal.into()),
+                Err(_) => return running.abandon(StartError::Panicked(index)),
+            }
+        }
+        Ok(running)
+    }
+}
+
+/// Shards that run. Dropping it leaves them running.
+#[derive(Debug)]
+pub struct Running<H: Handler> {
+    addresses: Vec<SocketAddr>,
+    cores: Vec<Option<usize>>,
+    rung: Rung,
+    threads: Vec<JoinHandle<io::Result<Stats>>>,
+    handles: Vec<ShardHandle<H>>,
+}
+
+impl<H: Handler> Running<H> {
+    /// The addresses that are listened on, with the ports that the system chose.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The core of each shard; `None` for one that is not pinned.
+    #[must_use]
+    pub fn cores(&self) -> &[Option<usize>] {
+        &self.cores
+    }
+
+    /// What the kernel granted, for people to read.
+    #[must_use]
+    pub fn driver(&self) -> String {
+        format!("io_uring ({})", self.rung)
+    }
+
+    /// What posts work to each shard.
+    #[must_use]
+    pub fn handles(&self) -> &[ShardHandle<H>] {
+        &self.handles
+    }
+
+    /// Tells all shards to stop: see [`Shard::stop`](crate::Shard::stop). Does not wait; call [`Running::wait`] for that.
+    pub fn stop(&self) {
+        stop(&self.handles);
+    }
+
+    /// Waits until all shards have ended.
+    ///
+    /// # Errors
+    /// [`StartError::Shard`] or [`StartError::Panicked`] for the first shard that failed; the others are waited for.
+    pub fn wait(mut self) -> Result<Vec<ShardReport>, StartError> {
+        let mut first = None;
+        let mut reports = Vec::with_capacity(self.threads.len());
+        for (index, thread) in self.threads.drain(..).enumerate() {
+            let error = match thread.join() {
+                Ok(Ok(stats)) => {
+                    reports.push(ShardReport { index, core: self.cores[index], stats });
+                    continue;
+                }
+                Ok(Err(error)) => StartError::Shard(index, error),
+                Err(_) => StartError::Panicked(index),
+            };
+            // A server without one of its shards would lose connections in silence.
+            stop(&self.handles);
+            first.get_or_insert(error);
+        }
+        first.map_or(Ok(reports), Err)
+    }
+
+    /// Ends those that have started, for an error that another met.
+    fn abandon<T>(self, error: StartError) -> Result<T, StartError> {
+        stop(&self.handles);
+        for thread in self.threads {
+            let _ = thread.join();
+        }
+        Err(error)
+    }
+}
+
+/// Tells shards to stop; one that has a full mailbox is told once it has room.
+pub(crate) fn stop<H: Handler>(handles: &[ShardHandle<H>]) {
+    for handle in handles {
+        while handle.post(|_, shard| shard.stop()).is_err() {
+            thread::yield_now();
+        }
+    }
+}
