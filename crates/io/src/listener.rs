@@ -51,29 +51,30 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Binds `count` listeners to one address. Port 0 lets the system choose one port for all of them.
+    /// Binds and listens. Port 0 lets the system choose one.
     ///
     /// `SO_REUSEPORT` would let a second program of the same user share the port in silence, so the port is first
     /// bound without it, which fails when anybody listens there.
     ///
     /// # Errors
     /// A [`BindError`] that names the address, the reason and the remedy.
-    pub fn bind(address: SocketAddr, count: usize) -> Result<Vec<Self>, BindError> {
+    pub fn bind(address: SocketAddr) -> Result<Self, BindError> {
         let fail = |error| BindError::new(address, error);
         if address.port() != 0 {
             socket(address).and_then(|probe| probe.bind(&address.into())).map_err(fail)?;
         }
-        let mut address = address;
-        let mut listeners = Vec::with_capacity(count);
-        for _ in 0..count {
-            let listener = Self::bind_one(address).map_err(fail)?;
-            address = listener.address;
-            listeners.push(listener);
-        }
-        Ok(listeners)
+        Self::open(address).map_err(fail)
     }
 
-    fn bind_one(address: SocketAddr) -> io::Result<Self> {
+    /// A further listener on the same address and port, for another driver: the kernel spreads the connections.
+    ///
+    /// # Errors
+    /// As [`Listener::bind`].
+    pub fn sibling(&self) -> Result<Self, BindError> {
+        Self::open(self.address).map_err(|error| BindError::new(self.address, error))
+    }
+
+    fn open(address: SocketAddr) -> io::Result<Self> {
         let socket = socket(address)?;
         socket.set_reuse_port(true)?;
         socket.set_tcp_nodelay(true)?;
@@ -114,24 +115,24 @@ mod tests {
     const LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
     #[test]
-    fn all_listeners_of_one_bind_share_the_port_the_system_chose() {
-        let listeners = Listener::bind(LOCAL, 3).expect("a free port");
-        assert_eq!(listeners.len(), 3);
-        assert_ne!(listeners[0].address().port(), 0);
-        assert!(listeners.iter().all(|listener| listener.address() == listeners[0].address()));
+    fn siblings_share_the_port_the_system_chose() {
+        let first = Listener::bind(LOCAL).expect("a free port");
+        let second = first.sibling().expect("the port is ours");
+        assert_ne!(first.address().port(), 0);
+        assert_eq!(first.address(), second.address());
     }
 
     #[test]
     fn a_port_that_is_listened_on_is_taken_even_with_reuse_port() {
-        let first = Listener::bind(LOCAL, 1).expect("a free port");
-        let error = Listener::bind(first[0].address(), 1).expect_err("taken");
+        let first = Listener::bind(LOCAL).expect("a free port");
+        let error = Listener::bind(first.address()).expect_err("taken");
         assert!(matches!(error, BindError::Taken(_)), "{error}");
-        assert!(error.to_string().contains(&first[0].address().to_string()));
+        assert!(error.to_string().contains(&first.address().to_string()));
     }
 
     #[test]
     fn an_address_of_another_machine_is_named() {
-        let error = Listener::bind("192.0.2.1:0".parse().expect("an address"), 1).expect_err("not ours");
+        let error = Listener::bind("192.0.2.1:0".parse().expect("an address")).expect_err("not ours");
         assert!(matches!(error, BindError::NoSuchAddress(_)), "{error}");
     }
 }

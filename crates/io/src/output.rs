@@ -12,7 +12,7 @@ pub enum Chunk {
         /// The bytes' memory; the send leaves it untouched and hands it back for reuse.
         bytes: Vec<u8>,
         /// Where the bytes to send begin.
-        start: usize,
+        start: u32,
     },
     /// Bytes that many connections send: a prepared frame.
     Shared(Arc<[u8]>),
@@ -21,7 +21,7 @@ pub enum Chunk {
         /// The guard; the buffer returns to the pool when the output is dropped.
         buffer: Buffer,
         /// Which of its bytes to send.
-        range: Range<usize>,
+        range: Range<u32>,
     },
 }
 
@@ -30,9 +30,9 @@ impl Chunk {
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
         match self {
-            Self::Owned { bytes, start } => &bytes[*start..],
+            Self::Owned { bytes, start } => &bytes[*start as usize..],
             Self::Shared(bytes) => bytes,
-            Self::Buffer { buffer, range } => &buffer[range.clone()],
+            Self::Buffer { buffer, range } => &buffer[range.start as usize..range.end as usize],
         }
     }
 
@@ -40,7 +40,7 @@ impl Chunk {
     #[must_use]
     pub fn len(&self) -> usize {
         match self {
-            Self::Owned { bytes, start } => bytes.len() - start,
+            Self::Owned { bytes, start } => bytes.len() - *start as usize,
             Self::Shared(bytes) => bytes.len(),
             Self::Buffer { range, .. } => range.len(),
         }
@@ -95,5 +95,30 @@ impl Output {
             Self::One(chunk) => std::slice::from_ref(chunk).iter(),
             Self::Many(chunks) => chunks.iter(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{BufferConfig, Pool};
+
+    #[test]
+    fn a_chunk_is_the_bytes_from_its_start_on() {
+        let pool = Pool::new(&BufferConfig { size: 1024, count: 1, ready: 1 }).expect("the numbers are in range");
+        let buffer = pool.fill(b"0123456789").expect("free");
+        let output = Output::Many(vec![
+            Chunk::Owned { bytes: b"head".to_vec(), start: 2 },
+            Chunk::Shared(b"shared".as_slice().into()),
+            Chunk::Buffer { buffer, range: 3..6 },
+        ]);
+        let sent: Vec<u8> = output.chunks().flat_map(Chunk::as_slice).copied().collect();
+        assert_eq!(sent, b"adshared345");
+        assert_eq!(output.len(), sent.len());
+    }
+
+    #[test]
+    fn an_output_is_small_enough_to_be_moved_about() {
+        assert!(size_of::<Option<Output>>() <= 32);
     }
 }

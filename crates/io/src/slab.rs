@@ -25,10 +25,6 @@ impl<T> Slab<T> {
         index
     }
 
-    pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut T> {
-        self.places.get_mut(index as usize)?.as_mut()
-    }
-
     pub(crate) fn remove(&mut self, index: u32) -> Option<T> {
         let value = self.places.get_mut(index as usize)?.take()?;
         self.free.push(index);
@@ -51,7 +47,7 @@ mod tests {
         assert_eq!(slab.remove(a), Some('a'));
         assert_eq!(slab.remove(a), None);
         assert_eq!(slab.insert('c'), a);
-        assert_eq!(slab.get_mut(b), Some(&mut 'b'));
         assert_eq!(slab.len(), 2);
+        assert_eq!(slab.remove(b), Some('b'));
     }
 }

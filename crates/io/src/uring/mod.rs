@@ -33,10 +33,6 @@ use std::time::{Duration, Instant};
 /// How many completions one turn hands out, so that a flood cannot keep replies from being submitted.
 const BUDGET: usize = 1024;
 
-/// How many completions a busy turn asks for at most. Since 6.14 one enter runs at most max(20, asked for) pieces of
-/// work, so asking for 1 would leave most of a full ring's work for further enters.
-const BUSY_BATCH: usize = 256;
-
 /// How long a teardown waits for the kernel to let go of everything.
 const TEARDOWN: Duration = Duration::from_secs(5);
 
@@ -84,8 +80,6 @@ pub struct Uring {
     watching: bool,
     /// Completions that are to be worked off: those of this turn, or taken early to make room in a full queue.
     reaped: Vec<cqueue::Entry>,
-    /// How many completions the last turn found.
-    last: usize,
     stats: Stats,
 }
 
@@ -115,7 +109,6 @@ impl Uring {
             waker,
             watching: false,
             reaped: Vec::new(),
-            last: 0,
             stats: Stats::default(),
         })
     }
@@ -257,13 +250,10 @@ impl Uring {
     fn enter(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         // Completions that are here already, kept aside or in the queue, are reason enough not to wait.
         let waiting = self.reaped.is_empty() && self.ring.completion().is_empty();
-        let busy = self.last >= 16;
         let (want, timeout) = match timeout {
             _ if !waiting => (0, Some(Duration::ZERO)),
-            Some(timeout) => (1, Some(timeout)),
-            None => (1, None),
+            timeout => (1, timeout),
         };
-        let _ = busy;
         let timespec = timeout.map(Timespec::from);
         let mut args = SubmitArgs::new();
         if let Some(timespec) = &timespec {
@@ -280,7 +270,6 @@ impl Uring {
         let mut reaped = std::mem::take(&mut self.reaped);
         let room = BUDGET.saturating_sub(reaped.len());
         reaped.extend(self.ring.completion().take(room));
-        self.last = reaped.len();
         self.stats.completions += reaped.len() as u64;
         for entry in reaped.drain(..) {
             self.complete(&entry, completions);

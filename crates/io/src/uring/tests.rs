@@ -14,7 +14,7 @@ fn small(max_connections: u32) -> UringConfig {
 
 fn listening(config: UringConfig) -> (Uring, SocketAddr) {
     let mut driver = Uring::new(config).expect("io_uring works here");
-    let listener = Listener::bind(LOCAL, 1).expect("a free port").remove(0);
+    let listener = Listener::bind(LOCAL).expect("a free port");
     let address = listener.address();
     driver.listen(listener);
     (driver, address)

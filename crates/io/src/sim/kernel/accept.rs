@@ -1,0 +1,97 @@
+//! The one listener of the simulated kernel.
+
+use super::socket::{Cancelling, Pending};
+use super::{Event, Kernel};
+use crate::sim::link::Link;
+use std::collections::VecDeque;
+
+/// A listener, with what waits on it and what is in flight.
+#[derive(Default)]
+pub(super) struct Acceptor {
+    listening: bool,
+    /// Established connections that nobody has accepted.
+    pub(super) backlog: VecDeque<usize>,
+    pub(super) accept: Option<Pending>,
+    pub(super) cancels: Vec<Cancelling>,
+}
+
+impl Kernel {
+    /// Begins to take connections: `listen(2)`.
+    pub(in crate::sim) fn listen(&mut self) {
+        self.acceptor.listening = true;
+    }
+
+    /// Closes the listener: who waits to be accepted is reset.
+    pub(in crate::sim) fn stop_listening(&mut self) {
+        self.acceptor.listening = false;
+        for link in self.acceptor.backlog.drain(..) {
+            self.links[link].break_off(libc::ECONNRESET);
+        }
+    }
+
+    /// A peer connects to the listener. Nobody listening, it is refused.
+    pub(in crate::sim) fn dial(&mut self) -> usize {
+        let index = self.links.len();
+        let port = 1024 + index % (usize::from(u16::MAX) - 1024);
+        let mut link = Link::new(([192, 0, 2, 1], port as u16).into(), self.window);
+        if self.acceptor.listening {
+            link.established = true;
+            self.acceptor.backlog.push_back(index);
+        } else {
+            link.break_off(libc::ECONNREFUSED);
+        }
+        self.links.push(link);
+        index
+    }
+
+    pub(super) fn has_no_descriptor(&mut self) -> Option<i32> {
+        if self.open_sockets() >= self.descriptor_limit {
+            return Some(libc::EMFILE);
+        }
+        self.dice
+            .strikes(self.faults.no_descriptor, &mut self.injected.no_descriptor)
+            .then(|| self.dice.one_of(&[libc::EMFILE, libc::ENFILE]))
+    }
+
+    pub(super) fn advance_accept(&mut self) -> bool {
+        if let Some(at) = self.acceptor.cancels.iter().position(|cancel| cancel.pending.due <= self.turn) {
+            let cancel = self.acceptor.cancels.remove(at);
+            match self.acceptor.accept.take_if(|accept| accept.user_data == cancel.target) {
+                Some(accept) => {
+                    self.end_accept(accept.user_data, -libc::ECANCELED);
+                    self.post_last(cancel.pending.user_data, 0);
+                }
+                None => self.post_last(cancel.pending.user_data, -libc::ENOENT),
+            }
+            return true;
+        }
+        let Some(accept) = self.acceptor.accept.filter(|accept| accept.due <= self.turn) else { return false };
+        let Some(&link) = self.acceptor.backlog.front() else { return false };
+        if let Some(errno) = self.has_no_descriptor() {
+            self.end_accept(accept.user_data, -errno);
+            return true;
+        }
+        self.acceptor.backlog.pop_front();
+        if self.dice.strikes(self.faults.aborted, &mut self.injected.aborted) {
+            self.links[link].break_off(libc::ECONNRESET);
+            self.end_accept(accept.user_data, -libc::ECONNABORTED);
+            return true;
+        }
+        let descriptor = self.open_socket(link);
+        if self.dice.strikes(self.faults.last_accept, &mut self.injected.last_accept) {
+            self.end_accept(accept.user_data, descriptor as i32);
+            return true;
+        }
+        let event =
+            Event { user_data: accept.user_data, result: descriptor as i32, more: true, buffer: None, counted: false };
+        if !self.post(event) {
+            self.acceptor.accept = None;
+        }
+        true
+    }
+
+    pub(super) fn end_accept(&mut self, user_data: u64, result: i32) {
+        self.acceptor.accept = None;
+        self.post(Event { user_data, result, more: false, buffer: None, counted: false });
+    }
+}

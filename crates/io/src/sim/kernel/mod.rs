@@ -1,0 +1,432 @@
+//! The simulated kernel: requests go in, events come out, and in between it does what a kernel and a network may do.
+//!
+//! It knows nothing of slots. Like the real one it is told a number with each request and says that number with each
+//! event; it delivers a connection's bytes in order and everything else when it likes.
+
+mod accept;
+mod socket;
+
+use super::faults::{Dice, Faults, Injected};
+use super::link::Link;
+use crate::{Buffer, Output, Pool, Waker};
+use accept::Acceptor;
+use socket::{Pending, Sending, Socket};
+use std::cell::Cell;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+/// What names an open socket towards the kernel. Numbers are used again, the latest first.
+pub(super) type Descriptor = usize;
+
+/// How many events the completion queue holds: as many as four times the default submission queue.
+const CAPACITY: usize = 4096;
+
+/// The longest delay of an operation that is late, in turns.
+const LATEST: usize = 32;
+
+/// What the kernel is asked for.
+pub(super) enum Request {
+    /// Accept until cancelled.
+    Accept,
+    /// Connect to the address that the socket was made for.
+    Connect {
+        descriptor: Descriptor,
+    },
+    /// Receive into provided buffers until cancelled.
+    Receive {
+        descriptor: Descriptor,
+    },
+    /// Send all of it. The kernel has the output, with the driver, until the completion.
+    Send {
+        descriptor: Descriptor,
+        output: Rc<Output>,
+    },
+    /// Cancel the request with this number.
+    Cancel {
+        target: u64,
+    },
+    Close {
+        descriptor: Descriptor,
+    },
+    /// Say when the waker is awake, until cancelled.
+    WatchWaker,
+}
+
+/// One entry of the completion queue.
+pub(super) struct Event {
+    pub(super) user_data: u64,
+    /// What the system call would have returned: a number, or an errno below zero.
+    pub(super) result: i32,
+    /// The request stays in flight (IORING_CQE_F_MORE).
+    pub(super) more: bool,
+    pub(super) buffer: Option<Buffer>,
+    /// Whether it answers an operation of a connection, and so counts as in flight until it is handed out.
+    counted: bool,
+}
+
+/// What becomes of the connections that the driver makes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reception {
+    /// They are established: [`Network::accept`](super::Network::accept) has the peers.
+    #[default]
+    Welcome,
+    /// They are refused (ECONNREFUSED).
+    Refuse,
+    /// Nobody answers: they stay in the making until the driver gives up.
+    Ignore,
+}
+
+/// What the driver says of itself, so that the network's handle can tell whether anything is still to come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ledger {
+    /// Slots in use.
+    pub(super) open: u64,
+    /// As many as may be.
+    pub(super) full: bool,
+    /// Connections that wait for a buffer.
+    pub(super) starved: usize,
+    /// Completions that the driver has of its own.
+    pub(super) unreported: usize,
+}
+
+pub(super) struct Kernel {
+    seed: u64,
+    dice: Dice,
+    pub(super) faults: Faults,
+    pub(super) injected: Injected,
+    turn: u64,
+    /// Submitted, and looked at with the next turn.
+    queue: Vec<(u64, Request)>,
+    events: VecDeque<Event>,
+    /// How many events the completion queue holds in this turn.
+    capacity: usize,
+    /// How many events this turn hands out yet.
+    handout: usize,
+    shuffling: bool,
+    pub(super) links: Vec<Link>,
+    sockets: Vec<Option<Socket>>,
+    free: Vec<Descriptor>,
+    pub(super) descriptor_limit: usize,
+    /// Which socket a request that can be cancelled is on.
+    cancellable: BTreeMap<u64, Descriptor>,
+    acceptor: Acceptor,
+    /// Connections that the driver has made and the network has not taken.
+    pub(super) outgoing: VecDeque<usize>,
+    pub(super) reception: Reception,
+    pub(super) window: usize,
+    waker: Waker,
+    /// Woken since the last time that it was said.
+    woken: Cell<bool>,
+    watch: Option<u64>,
+    pool: Pool,
+    /// Buffers that lie ready, first in, first out.
+    ring: VecDeque<u16>,
+    retired: VecDeque<u64>,
+    in_flight: usize,
+    pub(super) ledger: Ledger,
+}
+
+impl Kernel {
+    pub(super) fn new(seed: u64, faults: Faults, pool: Pool, waker: Waker) -> Self {
+        Self {
+            seed,
+            dice: Dice::new(seed),
+            faults,
+            injected: Injected::default(),
+            turn: 0,
+            queue: Vec::new(),
+            events: VecDeque::new(),
+            capacity: CAPACITY,
+            handout: 0,
+            shuffling: false,
+            links: Vec::new(),
+            sockets: Vec::new(),
+            free: Vec::new(),
+            descriptor_limit: usize::MAX,
+            cancellable: BTreeMap::new(),
+            acceptor: Acceptor::default(),
+            outgoing: VecDeque::new(),
+            reception: Reception::Welcome,
+            window: 256 * 1024,
+            waker,
+            woken: Cell::new(false),
+            watch: None,
+            pool,
+            ring: VecDeque::new(),
+            retired: VecDeque::new(),
+            in_flight: 0,
+            ledger: Ledger::default(),
+        }
+    }
+
+    /// Stops the test: somebody has broken a rule. The seed makes the run happen again.
+    #[track_caller]
+    pub(super) fn violated(&self, rule: impl fmt::Display) -> ! {
+        panic!("simulation with seed {}, turn {}: {rule}", self.seed, self.turn)
+    }
+
+    pub(super) fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    pub(super) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// How many operations of connections have not had their last event handed out.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    pub(super) fn submit(&mut self, user_data: u64, request: Request) {
+        if !matches!(request, Request::Accept | Request::WatchWaker) {
+            self.in_flight += 1;
+        }
+        self.queue.push((user_data, request));
+    }
+
+    /// Lends a buffer, as `Provided::refill` does.
+    pub(super) fn provide(&mut self, index: u16) {
+        self.ring.push_back(index);
+    }
+
+    pub(super) fn ready(&self) -> u16 {
+        self.ring.len() as u16
+    }
+
+    /// A socket for an outgoing connection: `socket(2)`.
+    pub(super) fn socket(&mut self, address: SocketAddr) -> Result<Descriptor, i32> {
+        if let Some(errno) = self.has_no_descriptor() {
+            return Err(errno);
+        }
+        self.links.push(Link::new(address, self.window));
+        Ok(self.open_socket(self.links.len() - 1))
+    }
+
+    /// Sends FIN: `shutdown(2)`. It acts at once, before what is only submitted.
+    pub(super) fn shutdown(&mut self, descriptor: Descriptor) {
+        let sends =
+            |(_, request): &_| matches!(request, Request::Send { descriptor: other, .. } if *other == descriptor);
+        let queued = self.queue.iter().any(sends);
+        let socket = self.socket_of(descriptor);
+        if queued || socket.send.is_some() {
+            self.violated(format_args!("descriptor {descriptor} is shut down under a send, which fails with EPIPE"));
+        }
+        let link = socket.link;
+        self.links[link].outbound_finished = true;
+    }
+
+    pub(super) fn peer_address(&self, descriptor: Descriptor) -> Option<SocketAddr> {
+        let link = &self.links[self.sockets.get(descriptor)?.as_ref()?.link];
+        (link.established && link.error.is_none()).then_some(link.address)
+    }
+
+    /// Whether events wait that the completion queue had no room for (IORING_SQ_CQ_OVERFLOW).
+    pub(super) fn is_overflowing(&self) -> bool {
+        self.events.len() > self.capacity
+    }
+
+    /// One turn: takes what was submitted, and does what is due.
+    pub(super) fn enter(&mut self) {
+        self.turn += 1;
+        let squeezed = self.dice.strikes(self.faults.overflow, &mut 0);
+        self.capacity = if squeezed { self.dice.within(1..=4) } else { CAPACITY };
+        for (user_data, request) in std::mem::take(&mut self.queue) {
+            self.start(user_data, request);
+        }
+        self.work();
+        let empty = !self.events.is_empty() && self.dice.strikes(self.faults.empty_turn, &mut self.injected.empty_turn);
+        self.handout = if empty { 0 } else { self.capacity };
+    }
+
+    /// The next event of this turn.
+    pub(super) fn next_event(&mut self) -> Option<Event> {
+        self.handout = self.handout.checked_sub(1)?;
+        let event = self.events.pop_front()?;
+        self.in_flight -= usize::from(event.counted && !event.more);
+        Some(event)
+    }
+
+    /// The driver goes: its descriptors are closed, whatever is in flight on them.
+    pub(super) fn shut(&mut self) {
+        self.stop_listening();
+        self.queue.clear();
+        self.events.clear();
+        self.cancellable.clear();
+        self.acceptor.accept = None;
+        self.watch = None;
+        self.in_flight = 0;
+        self.ledger = Ledger::default();
+        for socket in self.sockets.drain(..).flatten() {
+            self.links[socket.link].close();
+        }
+        self.free.clear();
+        for index in self.ring.drain(..) {
+            self.pool.put_back(index);
+        }
+    }
+
+    /// Whether nothing will happen any more unless a peer, the engine or the test does something.
+    pub(super) fn is_idle(&self) -> bool {
+        let acceptable =
+            !self.acceptor.backlog.is_empty() && !self.ledger.full && self.open_sockets() < self.descriptor_limit;
+        let feedable = self.ledger.starved > 0 && (!self.ring.is_empty() || self.pool.free() > 0);
+        self.queue.is_empty()
+            && self.events.is_empty()
+            && self.acceptor.cancels.is_empty()
+            && self.ledger.unreported == 0
+            && !acceptable
+            && !feedable
+            && !self.is_awake()
+            && self.sockets.iter().flatten().all(|socket| self.is_stuck(socket))
+    }
+
+    /// Takes a request up. Most are looked at again in the same turn.
+    fn start(&mut self, user_data: u64, request: Request) {
+        match request {
+            Request::Accept => {
+                let pending = Pending { user_data, due: self.due() };
+                if self.acceptor.accept.replace(pending).is_some() {
+                    self.violated("the driver has two accepts in flight on one listener");
+                }
+            }
+            Request::WatchWaker => {
+                if self.watch.replace(user_data).is_some() {
+                    self.violated("the driver watches the waker twice");
+                }
+            }
+            Request::Connect { descriptor } => {
+                let pending = Pending { user_data, due: self.due() };
+                self.socket_of(descriptor).connect = Some(pending);
+                self.cancellable.insert(user_data, descriptor);
+            }
+            Request::Receive { descriptor } => {
+                let pending = Pending { user_data, due: self.due() };
+                let socket = self.socket_of(descriptor);
+                socket.received_as = Some(user_data);
+                if socket.receive.replace(pending).is_some() {
+                    self.violated(format_args!("the driver has two receives in flight on descriptor {descriptor}"));
+                }
+                self.cancellable.insert(user_data, descriptor);
+            }
+            Request::Send { descriptor, output } => {
+                let pending = Pending { user_data, due: self.turn };
+                let sending = Sending { pending, seal: socket::seal(&output), output, written: 0, done: false };
+                if self.socket_of(descriptor).send.replace(sending).is_some() {
+                    self.violated(format_args!("the driver has two sends in flight on descriptor {descriptor}"));
+                }
+                self.cancellable.insert(user_data, descriptor);
+            }
+            Request::Cancel { target } => self.start_cancel(user_data, target),
+            Request::Close { descriptor } => {
+                let pending = Pending { user_data, due: self.due() };
+                let socket = self.socket_of(descriptor);
+                let busy = socket.receive.is_some()
+                    || socket.send.is_some()
+                    || socket.connect.is_some()
+                    || !socket.cancels.is_empty();
+                if busy || socket.close.replace(pending).is_some() {
+                    self.violated(format_args!(
+                        "the driver closes descriptor {descriptor} with operations in flight, which cancels none of them"
+                    ));
+                }
+            }
+        }
+    }
+
+    fn work(&mut self) {
+        self.say_again();
+        let mut open: Vec<Descriptor> =
+            (0..self.sockets.len()).filter(|&descriptor| self.sockets[descriptor].is_some()).collect();
+        for &descriptor in &open {
+            self.reset_at_random(descriptor);
+        }
+        self.shuffling = open.len() > 1 && self.dice.strikes(self.faults.shuffle, &mut self.injected.shuffle);
+        if self.shuffling {
+            while !open.is_empty() {
+                let at = self.dice.within(0..=open.len() - 1);
+                if !self.advance(open[at]) {
+                    open.swap_remove(at);
+                }
+            }
+        } else {
+            for descriptor in open {
+                while self.advance(descriptor) {}
+            }
+        }
+        while self.advance_accept() {}
+        self.watch_waker();
+    }
+
+    /// Does one thing for a socket; whether there was anything to do.
+    fn advance(&mut self, descriptor: Descriptor) -> bool {
+        // Either direction may complete first; the bytes of each stay in order.
+        let send_first = self.shuffling && self.dice.within(0..=1) == 1;
+        self.advance_cancel(descriptor)
+            || self.advance_connect(descriptor)
+            || (send_first && self.advance_send(descriptor))
+            || self.advance_receive(descriptor)
+            || self.advance_send(descriptor)
+            || self.advance_close(descriptor)
+    }
+
+    /// Puts an event in the completion queue; whether the request that it answers stays in flight. Like io_uring, a
+    /// queue without room ends a multishot request with the event that found none.
+    fn post(&mut self, mut event: Event) -> bool {
+        if self.events.len() >= self.capacity {
+            event.more = false;
+            self.injected.overflow += u64::from(self.capacity < CAPACITY);
+        }
+        let more = event.more;
+        self.events.push_back(event);
+        more
+    }
+
+    /// Posts the last event of an operation of a connection.
+    fn post_last(&mut self, user_data: u64, result: i32) {
+        self.post(Event { user_data, result, more: false, buffer: None, counted: true });
+    }
+
+    /// Fills a buffer of the ring, if one lies ready.
+    fn fill(&mut self, bytes: &[u8]) -> Option<Buffer> {
+        // `fill` takes the buffer that was put back last: the ring's first, as the real ring would.
+        self.pool.put_back(self.ring.pop_front()?);
+        self.pool.fill(bytes)
+    }
+
+    /// The first turn in which an operation that begins now may complete.
+    fn due(&mut self) -> u64 {
+        let late = self.dice.strikes(self.faults.late, &mut self.injected.late);
+        self.turn + if late { self.dice.within(1..=LATEST) as u64 } else { 0 }
+    }
+
+    fn is_awake(&self) -> bool {
+        self.woken.set(self.woken.get() || self.waker.take());
+        self.woken.get()
+    }
+
+    fn watch_waker(&mut self) {
+        let Some(user_data) = self.watch else { return };
+        if self.is_awake() || self.dice.strikes(self.faults.spurious_wake, &mut self.injected.spurious_wake) {
+            self.woken.set(false);
+            if !self.post(Event { user_data, result: 1, more: true, buffer: None, counted: false }) {
+                self.watch = None;
+            }
+        }
+    }
+
+    /// An event for a connection that is gone.
+    fn say_again(&mut self) {
+        if self.retired.is_empty() || !self.dice.strikes(self.faults.stale, &mut self.injected.stale) {
+            return;
+        }
+        let at = self.dice.within(0..=self.retired.len() - 1);
+        let Some(user_data) = self.retired.remove(at) else { return };
+        let more = self.dice.within(0..=1) == 1;
+        let buffer = self.fill(b"bytes of a connection that is gone");
+        let result = buffer.as_ref().map_or(-libc::ECANCELED, |buffer| buffer.len() as i32);
+        self.events.push_back(Event { user_data, result, more, buffer, counted: false });
+    }
+}

@@ -1,0 +1,189 @@
+//! What the driver does when nothing goes wrong, or the peer wants it so.
+
+use super::*;
+
+#[test]
+fn accepting_rests_only_for_so_long_when_no_slot_of_its_own_can_free() {
+    let (mut sim, network) = simulated(Faults { no_descriptor: 1.0, ..Faults::none() });
+    let _peer = network.connect();
+    turn(&mut sim);
+    network.set_faults(Faults::none());
+    accepted(&mut sim);
+    assert!(sim.stats().turns > REST);
+}
+
+#[test]
+fn a_client_connects_and_talks() {
+    let (mut sim, network) = Sim::new(1, Faults::none(), BUFFERS);
+    let slot = sim.reserve().expect("a slot");
+    let address = ([198, 51, 100, 1], 443).into();
+    network.set_reception(Reception::Ignore);
+    sim.connect(slot, address);
+    sim.receive(slot);
+    assert!(settle(&mut sim).is_empty(), "a receive that is asked for early waits for the connection");
+    network.set_reception(Reception::Welcome);
+    assert!(matches!(settle(&mut sim)[..], [Completion::Connected { slot: connected }] if connected == slot));
+    let peer = network.accept().expect("the driver has connected");
+    assert_eq!((peer.address(), sim.peer_address(slot)), (address, Some(address)));
+    peer.write(b"hello");
+    assert_eq!(received(&settle(&mut sim)), b"hello");
+}
+
+#[test]
+fn a_client_that_is_refused_learns_why() {
+    let (mut sim, network) = Sim::new(1, Faults::none(), BUFFERS);
+    network.set_reception(Reception::Refuse);
+    let refused = sim.reserve().expect("a slot");
+    sim.connect(refused, ([198, 51, 100, 1], 443).into());
+    network.set_descriptor_limit(1);
+    let without_socket = sim.reserve().expect("a slot");
+    sim.connect(without_socket, ([198, 51, 100, 1], 443).into());
+    let mut errors: Vec<_> = settle(&mut sim)
+        .into_iter()
+        .map(|completion| match completion {
+            Completion::Ended { slot, cause: Cause::Unconnected(error) } => (slot, error.raw_os_error()),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    errors.sort_by_key(|(slot, _)| slot.index());
+    assert_eq!(errors, [(refused, Some(libc::ECONNREFUSED)), (without_socket, Some(libc::EMFILE))]);
+    sim.close(refused);
+    sim.close(without_socket);
+    settle(&mut sim);
+    assert_eq!((sim.open(), sim.in_flight()), (0, 0));
+}
+
+#[test]
+fn a_paused_connection_receives_nothing_until_it_is_armed() {
+    let (mut sim, _network, slot, peer) = connection(Faults::none());
+    sim.receive(slot);
+    settle(&mut sim);
+    sim.pause(slot);
+    settle(&mut sim);
+    peer.write(b"later");
+    assert!(settle(&mut sim).is_empty());
+    assert_eq!(peer.unreceived(), 5);
+    sim.receive(slot);
+    assert_eq!(received(&settle(&mut sim)), b"later");
+}
+
+#[test]
+fn a_slow_reader_stalls_the_send_until_it_reads() {
+    let (mut sim, _network, slot, peer) = connection(Faults::none());
+    peer.set_window(3);
+    sim.send(slot, output(b"123456"));
+    assert!(settle(&mut sim).is_empty());
+    assert_eq!(peer.read_up_to(2), b"12");
+    assert!(settle(&mut sim).is_empty());
+    assert_eq!(peer.read(), b"345");
+    assert!(matches!(settle(&mut sim)[..], [Completion::Sent { written: 6, .. }]));
+    assert_eq!(peer.read(), b"6");
+}
+
+#[test]
+fn a_gathering_send_takes_no_more_runs_than_it_may() {
+    let (mut sim, _network, slot, peer) = connection(Faults::none());
+    let chunks = (0..=Output::MOST_CHUNKS).map(|at| vec![at as u8].into()).collect();
+    sim.send(slot, Output::Many(chunks));
+    assert!(matches!(settle(&mut sim)[..], [Completion::Sent { written: Output::MOST_CHUNKS, .. }]));
+    assert_eq!(peer.read().len(), Output::MOST_CHUNKS);
+}
+
+#[test]
+fn fin_follows_the_send_that_is_in_flight() {
+    let (mut sim, _network, slot, peer) = connection(Faults { late: 1.0, ..Faults::none() });
+    sim.receive(slot);
+    sim.send(slot, output(b"the last words"));
+    sim.finish(slot);
+    assert!(!peer.is_finished());
+    settle(&mut sim);
+    assert!(peer.is_finished() && !peer.is_reset());
+    assert_eq!(peer.read(), b"the last words");
+    peer.write(b"receiving goes on");
+    peer.finish();
+    let completions = settle(&mut sim);
+    assert_eq!(received(&completions), b"receiving goes on");
+    assert!(matches!(completions.last(), Some(Completion::Ended { cause: Cause::Finished, .. })));
+}
+
+#[test]
+fn after_the_peers_fin_sending_works() {
+    let (mut sim, _network, slot, peer) = connection(Faults::none());
+    sim.receive(slot);
+    peer.finish();
+    assert!(matches!(settle(&mut sim)[..], [Completion::Ended { cause: Cause::Finished, .. }]));
+    sim.send(slot, output(b"goodbye"));
+    settle(&mut sim);
+    assert_eq!(peer.read(), b"goodbye");
+}
+
+#[test]
+fn what_came_before_a_reset_is_received_before_the_end() {
+    let (mut sim, _network, slot, peer) = connection(Faults::none());
+    peer.write(b"last words");
+    peer.reset();
+    sim.receive(slot);
+    let completions = settle(&mut sim);
+    assert_eq!(received(&completions), b"last words");
+    assert!(matches!(completions.last(), Some(Completion::Ended { cause: Cause::Reset, .. })));
+}
+
+#[test]
+fn a_wake_is_reported_and_several_may_be_one() {
+    let (mut sim, _network) = simulated(Faults::none());
+    assert!(settle(&mut sim).is_empty());
+    let waker = sim.waker();
+    std::thread::spawn(move || {
+        waker.wake();
+        waker.wake();
+    })
+    .join()
+    .expect("no panic");
+    assert!(!sim.is_idle());
+    assert!(matches!(settle(&mut sim)[..], [Completion::Woken]));
+}
+
+#[test]
+fn who_connects_while_nobody_listens_is_reset() {
+    let (mut sim, network) = Sim::new(1, Faults::none(), BUFFERS);
+    assert!(network.connect().is_reset());
+    sim.start_listening();
+    let open = network.connect();
+    let slot = accepted(&mut sim);
+    let waiting = network.connect();
+    sim.stop_listening();
+    assert!(settle(&mut sim).is_empty());
+    assert!(waiting.is_reset() && network.connect().is_reset());
+    assert!(!open.is_reset(), "connections that are open stay so");
+    sim.send(slot, output(b"still here"));
+    settle(&mut sim);
+    assert_eq!(open.read(), b"still here");
+}
+
+#[test]
+fn calls_for_a_closed_slot_are_ignored() {
+    let (mut sim, _network, slot, peer) = connection(Faults::none());
+    sim.close(slot);
+    for _ in 0..2 {
+        sim.receive(slot);
+        sim.pause(slot);
+        sim.finish(slot);
+        sim.send(slot, output(b"x"));
+        sim.connect(slot, ([198, 51, 100, 1], 443).into());
+        sim.close(slot);
+        assert_eq!(sim.peer_address(slot), None);
+        assert!(settle(&mut sim).is_empty());
+    }
+    assert!(peer.is_finished() && peer.read().is_empty());
+    assert_eq!((sim.open(), sim.in_flight()), (0, 0));
+}
+
+#[test]
+fn a_cancel_finds_its_request_or_says_that_there_is_none() {
+    let (mut kernel, descriptor) = kernel();
+    kernel.submit(2, Request::Receive { descriptor });
+    kernel.submit(3, Request::Cancel { target: 2 });
+    kernel.submit(4, Request::Cancel { target: 99 });
+    assert_eq!(results(&mut kernel), [(4, -libc::ENOENT), (2, -libc::ECANCELED), (3, 0)]);
+    assert_eq!(kernel.in_flight(), 0);
+}

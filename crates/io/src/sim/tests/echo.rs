@@ -1,0 +1,333 @@
+//! An echo through hundreds of seeds: no byte lost, doubled or out of order, and nothing left over.
+
+use super::super::faults::Dice;
+use super::*;
+use crate::Chunk;
+use std::collections::{BTreeSet, HashMap};
+
+/// After its FIN a peer that is gone shows only in sends that write nothing: `Ended` comes once.
+const FRUITLESS: u32 = 20;
+
+/// Says which seed a test was at when it panics.
+struct Seed(u64);
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the failing seed is {}", self.0);
+        }
+    }
+}
+
+/// One connection of the echo.
+struct Echoing {
+    slot: Slot,
+    queue: VecDeque<Chunk>,
+    sending: bool,
+    paused: bool,
+    finished: bool,
+    /// How many sends in a row have written nothing.
+    fruitless: u32,
+}
+
+/// A user of the driver that sends everything back, pauses at random and keeps receive buffers as replies.
+struct Echo {
+    sim: Sim,
+    open: HashMap<u32, Echoing>,
+    dice: Dice,
+    /// Slots closed since the last turn: what that turn had handed out by then may still bear them.
+    closed: Vec<Slot>,
+    /// Peers whose connection the echo has closed before its end.
+    cut: BTreeSet<SocketAddr>,
+    trace: Option<Vec<String>>,
+}
+
+impl Echo {
+    fn turn(&mut self) {
+        self.closed.clear();
+        for completion in turn(&mut self.sim) {
+            if let Some(trace) = &mut self.trace {
+                trace.push(format!("{completion:?}"));
+            }
+            self.complete(completion);
+        }
+        self.whim();
+    }
+
+    fn complete(&mut self, completion: Completion) {
+        if let Completion::Received { slot, .. } | Completion::Sent { slot, .. } | Completion::Ended { slot, .. } =
+            &completion
+            && self.closed.contains(slot)
+        {
+            return;
+        }
+        match completion {
+            Completion::Accepted { slot } | Completion::Connected { slot } => {
+                let echoing = Echoing {
+                    slot,
+                    queue: VecDeque::new(),
+                    sending: false,
+                    paused: false,
+                    finished: false,
+                    fruitless: 0,
+                };
+                assert!(self.open.insert(slot.index(), echoing).is_none(), "slot {slot:?} is in use");
+                self.sim.receive(slot);
+            }
+            Completion::Received { slot, buffer } => {
+                assert!(!buffer.is_empty());
+                let echoing = self.of(slot);
+                echoing.queue.push_back(if buffer.is_scarce() {
+                    buffer.to_vec().into()
+                } else {
+                    let range = 0..buffer.len() as u32;
+                    Chunk::Buffer { buffer, range }
+                });
+                self.flush(slot);
+            }
+            Completion::Sent { slot, output, written } => {
+                let echoing = self.of(slot);
+                echoing.sending = false;
+                echoing.fruitless = if written == 0 { echoing.fruitless + 1 } else { 0 };
+                if echoing.finished && echoing.fruitless > FRUITLESS {
+                    return self.close(slot);
+                }
+                if written < output.len() {
+                    let rest: Vec<u8> = output.chunks().flat_map(Chunk::as_slice).skip(written).copied().collect();
+                    echoing.queue.push_front(rest.into());
+                }
+                self.flush(slot);
+            }
+            Completion::Ended { slot, cause: Cause::Finished } => {
+                self.of(slot).finished = true;
+                self.flush(slot);
+            }
+            Completion::Ended { slot, .. } => self.close(slot),
+            Completion::Woken => {}
+        }
+    }
+
+    fn of(&mut self, slot: Slot) -> &mut Echoing {
+        let echoing = self.open.get_mut(&slot.index()).expect("completions are for open slots");
+        assert_eq!(echoing.slot, slot, "completions are for the slot's present user");
+        echoing
+    }
+
+    fn flush(&mut self, slot: Slot) {
+        let echoing = self.of(slot);
+        if echoing.sending {
+            return;
+        }
+        if !echoing.queue.is_empty() {
+            let count = echoing.queue.len().min(Output::MOST_CHUNKS);
+            let mut chunks: Vec<Chunk> = echoing.queue.drain(..count).collect();
+            echoing.sending = true;
+            let output = if count == 1 { Output::One(chunks.remove(0)) } else { Output::Many(chunks) };
+            self.sim.send(slot, output);
+        } else if echoing.finished {
+            self.sim.finish(slot);
+            self.close(slot);
+        }
+    }
+
+    fn close(&mut self, slot: Slot) {
+        self.open.remove(&slot.index());
+        self.closed.push(slot);
+        self.sim.close(slot);
+    }
+
+    /// Pauses or resumes a connection now and then; seldom closes one.
+    fn whim(&mut self) {
+        let mut indices: Vec<u32> = self.open.keys().copied().collect();
+        indices.sort_unstable();
+        for index in indices {
+            let echoing = self.open.get_mut(&index).expect("taken from the keys");
+            match self.dice.within(0..=999) {
+                0..50 => echoing.paused = true,
+                50..200 => echoing.paused = false,
+                200 => {
+                    let slot = echoing.slot;
+                    self.cut.extend(self.sim.peer_address(slot));
+                    self.close(slot);
+                    continue;
+                }
+                _ => continue,
+            }
+            let (slot, paused) = (echoing.slot, echoing.paused);
+            if paused { self.sim.pause(slot) } else { self.sim.receive(slot) }
+        }
+    }
+
+    fn resume(&mut self) {
+        for echoing in self.open.values_mut().filter(|echoing| echoing.paused) {
+            echoing.paused = false;
+            self.sim.receive(echoing.slot);
+        }
+    }
+}
+
+/// A peer that sends bytes at its own pace and remembers what comes back.
+struct Talker {
+    peer: Peer,
+    bytes: Vec<u8>,
+    said: usize,
+    heard: Vec<u8>,
+}
+
+impl Talker {
+    fn new(peer: Peer, dice: &mut Dice) -> Self {
+        if dice.within(0..=2) == 0 {
+            peer.set_window(dice.within(1..=700));
+        }
+        let tag = dice.within(0..=255);
+        let bytes = (0..dice.within(0..=6000)).map(|at| (at * 7 + at / 251 + tag) as u8).collect();
+        Self { peer, bytes, said: 0, heard: Vec::new() }
+    }
+
+    fn act(&mut self, dice: &mut Dice) {
+        if self.said < self.bytes.len() && dice.within(0..=3) == 0 {
+            let end = (self.said + dice.within(1..=2000)).min(self.bytes.len());
+            self.peer.write(&self.bytes[self.said..end]);
+            self.said = end;
+            if end == self.bytes.len() {
+                self.peer.finish();
+            }
+        } else if self.bytes.is_empty() {
+            self.peer.finish();
+        }
+        if dice.within(0..=3) == 0 {
+            self.heard.extend(self.peer.read_up_to(dice.within(1..=5000)));
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.said == self.bytes.len() || self.peer.is_reset()
+    }
+}
+
+struct Outcome {
+    injected: Injected,
+    stats: Stats,
+    whole: usize,
+    trace: Vec<String>,
+}
+
+/// One whole run: connections in both roles talk to the echo until all is said; then everything must be back.
+fn echo(seed: u64, faults: Faults, traced: bool) -> Outcome {
+    let _seed = Seed(seed);
+    let (mut sim, network) = Sim::new(seed, faults, BUFFERS);
+    sim.start_listening();
+    let mut dice = Dice::new(!seed);
+    if dice.within(0..=1) == 0 {
+        network.set_descriptor_limit(dice.within(2..=5));
+    }
+    let mut talkers: Vec<Talker> = (0..dice.within(1..=6)).map(|_| Talker::new(network.connect(), &mut dice)).collect();
+    for port in 0..dice.within(0..=3) {
+        let slot = sim.reserve().expect("a slot is free");
+        sim.connect(slot, ([198, 51, 100, 1], 2000 + port as u16).into());
+    }
+    let mut echo = Echo {
+        sim,
+        open: HashMap::new(),
+        dice: Dice::new(seed ^ 0x5eed),
+        closed: Vec::new(),
+        cut: BTreeSet::new(),
+        trace: traced.then(Vec::new),
+    };
+    let mut turns = 0;
+    loop {
+        while let Some(peer) = network.accept() {
+            talkers.push(Talker::new(peer, &mut dice));
+        }
+        for talker in &mut talkers {
+            talker.act(&mut dice);
+        }
+        echo.turn();
+        turns += 1;
+        assert!(turns < 100_000, "the run comes to an end");
+        if talkers.iter().all(Talker::is_done) {
+            for talker in &mut talkers {
+                talker.heard.extend(talker.peer.read());
+            }
+            echo.resume();
+            if network.is_idle() {
+                break;
+            }
+        }
+    }
+    let mut whole = 0;
+    for talker in &talkers {
+        assert!(talker.bytes.starts_with(&talker.heard), "what is echoed is what was said");
+        let address = talker.peer.address();
+        if !talker.peer.is_reset() && !echo.cut.contains(&address) {
+            assert_eq!(talker.heard.len(), talker.bytes.len(), "all that {address} said is echoed");
+            assert!(talker.peer.is_finished(), "{address} gets a FIN");
+            whole += 1;
+        }
+    }
+    let (sim, pool) = (&echo.sim, network.pool());
+    assert_eq!((sim.open(), sim.in_flight(), network.open(), pool.guarded()), (0, 0, 0, 0), "everything is back");
+    assert!(echo.open.is_empty());
+    let outcome =
+        Outcome { injected: sim.injected(), stats: *sim.stats(), whole, trace: echo.trace.take().unwrap_or_default() };
+    drop(echo);
+    assert_eq!(pool.free(), usize::from(BUFFERS.count), "the kernel has given its buffers back");
+    outcome
+}
+
+#[test]
+fn every_byte_is_echoed_once_and_in_order_whatever_the_kernel_does() {
+    let mut struck: HashMap<&str, u64> = HashMap::new();
+    let mut stats = Stats::default();
+    let mut whole = 0;
+    for seed in 0..400 {
+        let outcome = echo(seed, Faults::all(), false);
+        for (fault, count) in outcome.injected.each() {
+            *struck.entry(fault).or_default() += count;
+        }
+        whole += outcome.whole;
+        stats.stale += outcome.stats.stale;
+        stats.starved += outcome.stats.starved;
+        stats.overflows += outcome.stats.overflows;
+        stats.short_sends += outcome.stats.short_sends;
+        stats.accept_pauses += outcome.stats.accept_pauses;
+    }
+    assert!(struck.values().all(|&count| count > 0), "a fault never struck: {struck:?}");
+    assert!(whole > 400, "only {whole} connections came to their end");
+    let counted = [stats.stale, stats.starved, stats.overflows, stats.short_sends, stats.accept_pauses];
+    assert!(counted.iter().all(|&count| count > 0), "{stats:?}");
+}
+
+#[test]
+fn each_fault_strikes_when_it_is_asked_for_and_no_other_does() {
+    for (name, faults) in Faults::one_by_one() {
+        let mut struck = 0;
+        for seed in 0..30 {
+            for (fault, count) in echo(seed, faults, false).injected.each() {
+                assert!(fault == name || count == 0, "{fault} struck, asked for was {name}");
+                struck += count;
+            }
+        }
+        assert!(struck > 0, "{name} never struck");
+    }
+}
+
+#[test]
+fn without_faults_nothing_is_reset_or_lost() {
+    for seed in 0..50 {
+        let outcome = echo(seed, Faults::none(), false);
+        assert_eq!(outcome.injected, Injected::default());
+        assert_eq!(outcome.stats.overflows, 0);
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    for seed in 0..10 {
+        let (first, second) = (echo(seed, Faults::all(), true), echo(seed, Faults::all(), true));
+        assert!(!first.trace.is_empty());
+        assert_eq!(first.trace, second.trace);
+        assert_eq!((first.stats, first.injected), (second.stats, second.injected));
+    }
+    assert_ne!(echo(1, Faults::all(), true).trace, echo(2, Faults::all(), true).trace);
+}

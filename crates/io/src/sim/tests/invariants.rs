@@ -1,0 +1,327 @@
+//! The invariants of DESIGN.md, section 3, by their numbers.
+
+use super::*;
+use crate::Chunk;
+use std::collections::HashMap;
+
+#[test]
+#[should_panic(expected = "changed while it was in flight")]
+fn invariant_1_bytes_that_change_in_flight_are_noticed() {
+    let (mut kernel, descriptor) = kernel();
+    let link = kernel.links.len() - 1;
+    kernel.links[link].window = 2;
+    kernel.submit(2, Request::Send { descriptor, output: Rc::new(output(b"before")) });
+    assert_eq!(results(&mut kernel), []);
+    kernel.tamper(descriptor, output(b"behind"));
+    kernel.links[link].window = 100;
+    kernel.enter();
+    kernel.enter();
+}
+
+#[test]
+fn invariant_2_a_slot_is_used_again_only_when_nothing_of_it_is_in_flight() {
+    let late = Faults { late: 1.0, stale: 1.0, ..Faults::none() };
+    let (mut sim, network, first, peer) = connection(late);
+    sim.receive(first);
+    sim.send(first, output(b"farewell"));
+    turn(&mut sim);
+    peer.write(b"too late");
+    sim.close(first);
+    let second_peer = network.connect();
+    let mut second = None;
+    while second.is_none() {
+        for completion in turn(&mut sim) {
+            match completion {
+                Completion::Accepted { slot } => second = Some(slot),
+                other => panic!("a completion for a closed slot: {other:?}"),
+            }
+        }
+    }
+    let second = second.expect("set above");
+    assert_ne!(first.index(), second.index(), "the receive and the send of {first:?} are still in flight");
+    assert!(sim.in_flight() > 0);
+    settle(&mut sim);
+    assert_eq!((sim.open(), sim.in_flight()), (1, 0));
+    assert!(sim.stats().stale > 0);
+    let third_peer = network.connect();
+    let third = accepted(&mut sim);
+    assert_eq!(third.index(), first.index());
+    assert_ne!(third.generation(), first.generation());
+    // The kernel has said the first user's number again; nobody has heard of it.
+    sim.receive(third);
+    sim.receive(first);
+    sim.send(first, output(b"nobody gets this"));
+    third_peer.write(b"mine");
+    assert_eq!(received(&settle(&mut sim)), b"mine");
+    assert!(sim.injected().stale > 0);
+    assert!(third_peer.read().is_empty() && second_peer.read().is_empty());
+}
+
+#[test]
+fn invariant_3_a_receive_that_ends_delivers_its_data_and_is_armed_again() {
+    let (mut sim, _network, slot, peer) = connection(Faults { last_receive: 1.0, ..Faults::none() });
+    sim.receive(slot);
+    for text in [b"one", b"two", b"six"] {
+        peer.write(text);
+        assert_eq!(received(&settle(&mut sim)), text);
+    }
+    assert_eq!(sim.injected().last_receive, 3);
+}
+
+#[test]
+fn invariant_3_a_receive_that_ends_without_data_is_armed_again() {
+    let (mut sim, network, slot, peer) = connection(Faults { ended_receive: 1.0, ..Faults::none() });
+    sim.receive(slot);
+    peer.write(b"hello");
+    for _ in 0..10 {
+        assert!(turn(&mut sim).is_empty());
+    }
+    network.set_faults(Faults::none());
+    assert_eq!(received(&settle(&mut sim)), b"hello");
+}
+
+#[test]
+fn invariant_4_a_starved_connection_is_armed_again_when_a_buffer_is_back_and_not_before() {
+    let (mut sim, network, slot, peer) = connection(Faults::none());
+    sim.receive(slot);
+    let mut kept = Vec::new();
+    for _ in 0..BUFFERS.count {
+        peer.write(b"x");
+        kept.extend(settle(&mut sim));
+    }
+    assert_eq!(network.pool().guarded(), usize::from(BUFFERS.count));
+    peer.write(b"the last");
+    let starved = sim.stats().starved;
+    for _ in 0..50 {
+        assert!(turn(&mut sim).is_empty());
+    }
+    assert_eq!(sim.stats().starved, starved + 1, "it is not armed again at once");
+    assert!(sim.is_idle(), "only a buffer can help");
+    kept.pop();
+    assert!(!sim.is_idle());
+    assert_eq!(received(&settle(&mut sim)), b"the last");
+}
+
+#[test]
+fn invariant_4_enobufs_with_buffers_ready_loses_nothing() {
+    let (mut sim, network, slot, peer) = connection(Faults { no_buffer: 1.0, ..Faults::none() });
+    sim.receive(slot);
+    peer.write(b"hello");
+    for turns in 1..10 {
+        assert!(turn(&mut sim).is_empty());
+        assert!(sim.stats().starved <= turns, "armed once a turn at most");
+    }
+    network.set_faults(Faults::none());
+    assert_eq!(received(&settle(&mut sim)), b"hello");
+}
+
+#[test]
+fn invariant_4_who_has_waited_longest_for_a_buffer_gets_the_first_one() {
+    let (mut sim, network, hog, hog_peer) = connection(Faults::none());
+    sim.receive(hog);
+    let mut kept = Vec::new();
+    for _ in 0..BUFFERS.count {
+        hog_peer.write(b"x");
+        kept.extend(settle(&mut sim));
+    }
+    let mut waiting = Vec::new();
+    for _ in 0..3 {
+        let peer = network.connect();
+        let slot = accepted(&mut sim);
+        sim.receive(slot);
+        peer.write(b"y");
+        settle(&mut sim);
+        waiting.push(slot);
+    }
+    for expected in waiting {
+        kept.pop();
+        let completions = settle(&mut sim);
+        assert!(matches!(completions[..], [Completion::Received { slot, .. }] if slot == expected), "{completions:?}");
+        kept.extend(completions);
+    }
+}
+
+#[test]
+fn invariant_5_an_overflow_ends_multishots_and_they_are_armed_again() {
+    let (mut sim, network) = simulated(Faults { overflow: 1.0, split: 1.0, ..Faults::none() });
+    let peers: Vec<Peer> = (0..8).map(|_| network.connect()).collect();
+    let mut heard: HashMap<Slot, Vec<u8>> = HashMap::new();
+    for peer in &peers {
+        peer.write(b"a text that comes in many parts");
+    }
+    while !sim.is_idle() {
+        for completion in turn(&mut sim) {
+            match completion {
+                Completion::Accepted { slot } => sim.receive(slot),
+                Completion::Received { slot, buffer } => heard.entry(slot).or_default().extend_from_slice(&buffer),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert!(sim.stats().overflows > 0);
+    assert!(sim.injected().overflow > 0);
+    assert_eq!(heard.len(), peers.len());
+    assert!(heard.values().all(|bytes| bytes == b"a text that comes in many parts"));
+}
+
+#[test]
+fn invariant_5_a_multishot_without_room_for_its_event_ends() {
+    let (mut kernel, descriptor) = kernel();
+    kernel.faults = Faults { overflow: 1.0, split: 1.0, ..Faults::none() };
+    for _ in 0..BUFFERS.count {
+        let index = kernel.pool().take().expect("the pool is full");
+        kernel.provide(index);
+    }
+    kernel.submit(2, Request::Receive { descriptor });
+    kernel.links[0].write(&[7; 1000]);
+    kernel.enter();
+    assert!(kernel.is_overflowing());
+    let mut events: Vec<Event> = Vec::new();
+    while kernel.in_flight() > 0 {
+        events.extend(std::iter::from_fn(|| kernel.next_event()));
+        kernel.enter();
+    }
+    let (last, before) = events.split_last().expect("there are events");
+    assert!(before.iter().all(|event| event.more) && !last.more, "the one that found no room ends it");
+    assert!(last.buffer.is_some(), "and still delivers");
+}
+
+#[test]
+fn invariant_5_a_watch_that_an_overflow_has_ended_is_armed_again() {
+    let (mut sim, network) = simulated(Faults { overflow: 1.0, ..Faults::none() });
+    let waker = sim.waker();
+    for _ in 0..5 {
+        let _peers: Vec<Peer> = (0..8).map(|_| network.connect()).collect();
+        waker.wake();
+        let completions = settle(&mut sim);
+        assert!(completions.iter().any(|completion| matches!(completion, Completion::Woken)), "{completions:?}");
+    }
+}
+
+#[test]
+fn invariant_6_the_rest_of_a_short_send_is_for_the_user_to_send() {
+    let (mut sim, _network, slot, peer) = connection(Faults { short_send: 1.0, ..Faults::none() });
+    let text = b"a text that is sent in parts";
+    let mut rest = text.to_vec();
+    let mut sends = 0;
+    while !rest.is_empty() {
+        sim.send(slot, output(&rest));
+        sends += 1;
+        for completion in settle(&mut sim) {
+            let Completion::Sent { output, written, .. } = completion else { panic!("{completion:?}") };
+            assert_eq!(output.chunks().flat_map(Chunk::as_slice).copied().collect::<Vec<_>>(), rest);
+            assert!(written > 0 && (written < rest.len() || rest.len() == 1));
+            rest.drain(..written);
+        }
+    }
+    assert_eq!(peer.read(), text);
+    assert!(sends > 1);
+    assert_eq!(sim.stats().short_sends, sends - 1);
+}
+
+#[test]
+fn invariant_6_a_send_that_meets_a_reset_is_short_and_the_end_follows() {
+    let (mut sim, _network, slot, peer) = connection(Faults::none());
+    peer.set_window(4);
+    sim.receive(slot);
+    sim.send(slot, output(b"12345678"));
+    assert!(settle(&mut sim).is_empty());
+    peer.reset();
+    let completions = settle(&mut sim);
+    let written = completions.iter().find_map(|completion| match completion {
+        Completion::Sent { written, .. } => Some(*written),
+        _ => None,
+    });
+    assert_eq!(written, Some(4));
+    let ends =
+        completions.iter().filter(|completion| matches!(completion, Completion::Ended { cause: Cause::Reset, .. }));
+    assert_eq!(ends.count(), 1);
+    sim.send(slot, output(b"5678"));
+    assert!(matches!(&settle(&mut sim)[..], [Completion::Sent { written: 0, .. }]), "Ended comes once");
+}
+
+#[test]
+fn nothing_is_received_after_the_end_that_a_send_has_met() {
+    let (mut sim, network, slot, peer) = connection(Faults { late: 1.0, ..Faults::none() });
+    sim.receive(slot);
+    turn(&mut sim);
+    network.set_faults(Faults::none());
+    peer.write(b"on its way");
+    peer.reset();
+    sim.send(slot, output(b"x"));
+    let completions = settle(&mut sim);
+    assert!(
+        matches!(completions[..], [Completion::Sent { .. }, Completion::Ended { cause: Cause::Reset, .. }]),
+        "{completions:?}"
+    );
+}
+
+#[test]
+fn invariant_7_a_descriptor_is_closed_only_after_its_operations_were_cancelled() {
+    // The kernel panics when it is closed before. Cancels that come too late are tried again.
+    let (mut sim, network, slot, peer) = connection(Faults { late: 0.5, shuffle: 1.0, ..Faults::none() });
+    let other = sim.reserve().expect("a slot");
+    network.set_reception(Reception::Ignore);
+    sim.connect(other, ([198, 51, 100, 1], 2000).into());
+    peer.set_window(0);
+    sim.receive(slot);
+    sim.send(slot, output(b"stalls"));
+    settle(&mut sim);
+    network.set_faults(Faults { missed_cancel: 1.0, ..Faults::none() });
+    sim.close(slot);
+    sim.close(other);
+    for _ in 0..10 {
+        assert!(turn(&mut sim).is_empty());
+    }
+    assert!(sim.injected().missed_cancel >= 30, "the receive, the send and the connect go on");
+    network.set_faults(Faults { late: 0.5, shuffle: 1.0, ..Faults::none() });
+    assert!(settle(&mut sim).is_empty());
+    assert_eq!((sim.open(), sim.in_flight()), (0, 0));
+    assert!(peer.is_finished());
+}
+
+#[test]
+fn invariant_9_dropping_the_driver_gives_everything_back() {
+    let (mut sim, network, slot, peer) = connection(Faults::none());
+    peer.set_window(2);
+    sim.receive(slot);
+    sim.send(slot, output(b"under way"));
+    turn(&mut sim);
+    peer.write(b"unread");
+    drop(sim);
+    assert!(peer.is_reset());
+    assert!(network.connect().is_reset());
+    let pool = network.pool();
+    assert_eq!((network.in_flight(), pool.guarded(), pool.free()), (0, 0, usize::from(BUFFERS.count)));
+}
+
+#[test]
+fn invariant_10_accepting_stops_without_descriptors_and_goes_on_when_a_slot_frees() {
+    let (mut sim, network, first, _peer) = connection(Faults::none());
+    network.set_descriptor_limit(1);
+    let waiting = network.connect();
+    for _ in 0..20 {
+        assert!(turn(&mut sim).is_empty());
+    }
+    assert_eq!((sim.stats().accept_pauses, sim.stats().completions), (1, 2), "one EMFILE, then it rests");
+    assert!(!waiting.is_reset(), "it waits in the backlog");
+    sim.close(first);
+    let second = accepted(&mut sim);
+    assert!(sim.stats().turns < 30, "it goes on when the slot frees, not when the rest is over");
+    assert_eq!(sim.peer_address(second), Some(waiting.address()));
+}
+
+#[test]
+fn invariant_10_accepting_stops_when_there_are_as_many_slots_as_may_be() {
+    let (mut sim, network) = simulated(Faults::none());
+    sim.limit_connections(1);
+    let _peers = [network.connect()];
+    let slot = accepted(&mut sim);
+    assert_eq!(sim.reserve(), None);
+    let waiting = network.connect();
+    assert!(settle(&mut sim).is_empty());
+    sim.close(slot);
+    let second = accepted(&mut sim);
+    assert_eq!(sim.peer_address(second), Some(waiting.address()));
+    assert_eq!(sim.stats().accept_pauses, 2);
+}

@@ -1,0 +1,81 @@
+mod behaviour;
+mod echo;
+mod invariants;
+mod rules;
+
+use super::kernel::{Event, Kernel};
+use super::*;
+use kernel::Request;
+
+const BUFFERS: BufferConfig = BufferConfig { size: 1024, count: 16, ready: 2 };
+
+fn turn(sim: &mut Sim) -> Vec<Completion> {
+    let mut completions = Vec::new();
+    sim.wait(None, &mut completions).expect("the simulation does not fail");
+    completions
+}
+
+/// Turns until nothing more comes; all that came.
+fn settle(sim: &mut Sim) -> Vec<Completion> {
+    let mut all = Vec::new();
+    for _ in 0..10_000 {
+        all.extend(turn(sim));
+        if sim.is_idle() {
+            return all;
+        }
+    }
+    panic!("the simulation does not come to rest");
+}
+
+fn accepted(sim: &mut Sim) -> Slot {
+    let completions = settle(sim);
+    let slot = completions.iter().find_map(|completion| match completion {
+        Completion::Accepted { slot } => Some(*slot),
+        _ => None,
+    });
+    slot.unwrap_or_else(|| panic!("accepted nothing: {completions:?}"))
+}
+
+fn simulated(faults: Faults) -> (Sim, Network) {
+    let (mut sim, network) = Sim::new(42, faults, BUFFERS);
+    sim.start_listening();
+    (sim, network)
+}
+
+/// A driver with one accepted connection, and its peer.
+fn connection(faults: Faults) -> (Sim, Network, Slot, Peer) {
+    let (mut sim, network) = simulated(faults);
+    let peer = network.connect();
+    let slot = accepted(&mut sim);
+    (sim, network, slot, peer)
+}
+
+fn output(bytes: &[u8]) -> Output {
+    Output::One(bytes.to_vec().into())
+}
+
+/// The bytes of all that was received.
+fn received(completions: &[Completion]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for completion in completions {
+        if let Completion::Received { buffer, .. } = completion {
+            bytes.extend_from_slice(buffer);
+        }
+    }
+    bytes
+}
+
+/// A kernel without a driver, with one socket that is connected.
+fn kernel() -> (Kernel, usize) {
+    let pool = Pool::new(&BUFFERS).expect("in range");
+    let mut kernel = Kernel::new(42, Faults::none(), pool, Waker::new().expect("an eventfd"));
+    let descriptor = kernel.socket(([198, 51, 100, 1], 443).into()).expect("no limit");
+    kernel.submit(1, Request::Connect { descriptor });
+    assert_eq!(results(&mut kernel), [(1, 0)]);
+    (kernel, descriptor)
+}
+
+fn results(kernel: &mut Kernel) -> Vec<(u64, i32)> {
+    kernel.enter();
+    std::iter::from_fn(|| kernel.next_event()).map(|Event { user_data, result, .. }| (user_data, result)).collect()
+}
