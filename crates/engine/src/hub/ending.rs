@@ -157,10 +157,11 @@ impl<H: Handler> Hub<H> {
     fn look_at_silence(&mut self, handler: &mut H, peers: Peers<'_>, slot: Slot) {
         let (tick, Some(limit)) = (self.tick, self.config.idle_timeout) else { return };
         let Some(session) = self.table.get_mut(slot) else { return };
-        let silence = if session.is(Flag::Receiving) {
+        // Of a peer that is not read because it does not read, bytes taken are the sign of life.
+        let silence = if session.is(Flag::Receiving) || session.is(Flag::PausedByBacklog) {
             TICK * tick.wrapping_sub(session.last_active)
         } else {
-            // It is we who do not listen.
+            // It is the handler who does not listen.
             session.last_active = tick;
             Duration::ZERO
         };

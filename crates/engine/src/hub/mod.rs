@@ -143,6 +143,10 @@ impl<H: Handler> Hub<H> {
         };
         session.unset(Flag::Sending);
         session.buffered -= written;
+        // The kernel had no room left for this peer, so what it has taken since, the peer has read.
+        if written > 0 && session.is(Flag::PausedByBacklog) {
+            session.last_active = self.tick;
+        }
         if written < output.len() {
             put_back(&mut session.queue, output, written, &mut self.spill);
         } else {

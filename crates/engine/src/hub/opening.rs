@@ -173,7 +173,10 @@ impl<H: Handler> Hub<H> {
     /// The answer that was put off.
     pub(crate) fn answer(&mut self, handler: &mut H, peers: Peers<'_>, slot: Slot, upgrade: Upgrade<H::State>) {
         let Some(session) = self.table.get_mut(slot) else { return };
-        if let Some(request) = session.cold.as_mut().and_then(|cold| cold.deferred.take()) {
+        // After the timeout the request has been refused already.
+        if session.phase == Phase::Deferred
+            && let Some(request) = session.cold.as_mut().and_then(|cold| cold.deferred.take())
+        {
             self.conclude(handler, peers, slot, request, upgrade, None);
         }
     }
