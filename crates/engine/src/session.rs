@@ -100,11 +100,13 @@ pub(crate) struct Deferred {
     pub(crate) offered: Vec<String>,
 }
 
-/// One message that is held back, and the bytes behind it.
+/// What is held back: a message that was decoded already, if any, and the bytes behind it.
+#[derive(Default)]
 pub(crate) struct Stash {
-    pub(crate) kind: MessageKind,
-    pub(crate) payload: Vec<u8>,
-    pub(crate) rest: Vec<u8>,
+    pub(crate) message: Option<(MessageKind, Vec<u8>)>,
+    pub(crate) bytes: Vec<u8>,
+    /// Where in `bytes` what is held back begins.
+    pub(crate) at: usize,
 }
 
 impl<S: Default> Session<S> {
@@ -150,12 +152,22 @@ impl<S> Session<S> {
         self.cold.as_ref().is_some_and(|cold| cold.stash.is_some())
     }
 
-    /// Whether the driver should receive. A paused connection receives until there is a message to hold back, so that
-    /// pings and a close in front of it are still answered.
+    /// Whether the driver should receive. A connection that its handler has paused receives until there is a message to
+    /// hold back, so that pings and a close in front of it are still answered; one whose peer does not read receives
+    /// nothing, for answers to pings would wait as well.
     pub(crate) fn should_receive(&self) -> bool {
         !matches!(self.phase, Phase::Connecting | Phase::Deferred)
             && !self.is(Flag::PeerFinished)
+            && !self.is(Flag::PausedByBacklog)
             && !self.has_stash()
+    }
+
+    /// Whether more than `max` bytes wait for the peer; if so, it is paused until it has caught up.
+    pub(crate) fn is_backlogged(&mut self, max: usize) -> bool {
+        if self.buffered > max {
+            self.set(Flag::PausedByBacklog);
+        }
+        self.is(Flag::PausedByBacklog)
     }
 
     /// The buffer at the end of the outbox, to add bytes to. The caller keeps `buffered` right.

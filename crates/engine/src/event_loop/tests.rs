@@ -1,0 +1,7 @@
+//! The engine on the simulated kernel. Each run follows from a seed, and a failure names it.
+
+mod client;
+mod ending;
+mod flow;
+mod seeds;
+mod world;

@@ -2,15 +2,15 @@
 
 use super::Hub;
 use crate::handler::Handler;
-use crate::session::{Session, recycle};
+use crate::session::{Flag, Session, recycle};
 use rand::Rng;
 use ringway_codec::{Incoming, OpCode, Place, Prepared, Role, encode_client, encode_server};
 use ringway_io::{Buffer, Chunk, Slot};
 use std::ops::{Deref, DerefMut, Range};
 
-/// A prepared frame up to this size is copied: one more vector in a gathering send, and the count of its owners, cost
-/// more than so few bytes.
-const COPY_PREPARED: usize = 1024;
+/// What is this small is copied to the end of the outbox: one more vector in a gathering send costs more than so few
+/// bytes.
+const COPY_SMALL: usize = 1024;
 
 /// Something for the outbox of the session whose bytes are being walked. While they are, its received buffer belongs to
 /// the walk; afterwards a lone run of replies takes the buffer along, and anything else is copied out of it.
@@ -96,44 +96,50 @@ impl<H: Handler> Hub<H> {
         }
     }
 
-    /// The walk is over: its pieces go to the outbox, and with a lone run of replies the buffer itself.
+    /// The walk is over: its pieces go to the outbox, and with a lone run of replies the input itself.
     pub(super) fn attach_pieces(&mut self, slot: Slot, input: Input) {
-        let mut pieces = std::mem::take(&mut self.pieces);
-        if let Some(session) = self.table.get_mut(slot)
-            && !pieces.is_empty()
-        {
-            let lone = pieces.len() == 1;
-            let sending = session.queue.is_some() || session.is(crate::session::Flag::Sending);
-            match (pieces.pop(), input) {
-                // A buffer that has to wait for a slow reader is given back while few are left.
-                (Some(Piece::Run(run)), Input::Buffer(buffer)) if lone && !(sending && buffer.is_scarce()) => {
-                    let range = run.start as u32..run.end as u32;
-                    session.push(Chunk::Buffer { buffer, range }, &mut self.spill);
-                }
-                (Some(Piece::Run(run)), Input::Kept(mut bytes)) if lone => {
-                    bytes.truncate(run.end);
-                    session.push(Chunk::Owned { bytes, start: run.start as u32 }, &mut self.spill);
-                }
-                (last, input) => {
-                    for piece in pieces.drain(..).chain(last) {
-                        match piece {
-                            Piece::Run(run) => session.tail(&mut self.spill).extend_from_slice(&input[run]),
-                            Piece::Chunk(chunk) => session.push(chunk, &mut self.spill),
-                            Piece::Spill(_) => unreachable!("joined after the call that made it"),
-                        }
-                    }
-                }
+        let Some(session) = self.table.get_mut(slot) else { return self.drop_pieces() };
+        let waits = session.queue.is_some() || session.is(Flag::Sending);
+        let chunk = match (&self.pieces[..], input) {
+            ([], _) => return,
+            // A buffer that has to wait for a slow reader is given back while few are left.
+            ([Piece::Run(run)], Input::Buffer(buffer)) if !(waits && buffer.is_scarce()) => {
+                Chunk::Buffer { buffer, range: run.start as u32..run.end as u32 }
             }
-            self.mark(slot);
-        } else {
-            for piece in pieces.drain(..) {
-                if let Piece::Chunk(chunk) = piece {
+            ([Piece::Run(run)], Input::Kept(mut bytes)) => {
+                bytes.truncate(run.end);
+                Chunk::Owned { bytes, start: run.start as u32 }
+            }
+            (_, input) => return self.copy_pieces(slot, &input),
+        };
+        session.push(chunk, &mut self.spill);
+        self.pieces.clear();
+        self.mark(slot);
+    }
+
+    /// As [`Hub::attach_pieces`], for an input that is still needed: replies are copied out of it.
+    pub(super) fn copy_pieces(&mut self, slot: Slot, input: &Input) {
+        let Some(session) = self.table.get_mut(slot) else { return self.drop_pieces() };
+        for piece in self.pieces.drain(..) {
+            match piece {
+                Piece::Run(run) => session.tail(&mut self.spill).extend_from_slice(&input[run]),
+                Piece::Chunk(chunk) if chunk.len() <= COPY_SMALL => {
+                    session.tail(&mut self.spill).extend_from_slice(chunk.as_slice());
                     recycle(chunk, &mut self.spill);
                 }
+                Piece::Chunk(chunk) => session.push(chunk, &mut self.spill),
+                Piece::Spill(_) => unreachable!("joined after the call that made it"),
             }
         }
-        pieces.clear();
-        self.pieces = pieces;
+        self.mark(slot);
+    }
+
+    fn drop_pieces(&mut self) {
+        for piece in self.pieces.drain(..) {
+            if let Piece::Chunk(chunk) = piece {
+                recycle(chunk, &mut self.spill);
+            }
+        }
     }
 
     /// Encodes a frame at the end of the outbox.
@@ -168,7 +174,7 @@ impl<H: Handler> Hub<H> {
     /// Puts a prepared frame at the end of the outbox.
     pub(crate) fn send_prepared(&mut self, slot: Slot, prepared: &Prepared) {
         let frame = prepared.as_frame();
-        if frame.len() <= COPY_PREPARED || self.is_client(slot) {
+        if frame.len() <= COPY_SMALL || self.is_client(slot) {
             return self.send(slot, prepared.kind().into(), prepared.payload());
         }
         let Some(session) = self.table.get_mut(slot) else { return };

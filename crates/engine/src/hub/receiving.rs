@@ -6,7 +6,7 @@ use crate::connection::Connection;
 use crate::handler::Handler;
 use crate::message::Message;
 use crate::session::{Phase, Stash};
-use ringway_codec::{Decoder, Event, OpCode};
+use ringway_codec::{Decoder, Event, MessageKind, OpCode};
 use ringway_io::{Buffer, Slot};
 
 impl<H: Handler> Hub<H> {
@@ -28,15 +28,20 @@ impl<H: Handler> Hub<H> {
 
     /// Walks `input` from `at` through the decoder to the handler.
     pub(super) fn walk(&mut self, handler: &mut H, peers: Peers<'_>, slot: Slot, mut input: Input, mut at: usize) {
+        let max = self.limits.max_buffered;
         let Some(session) = self.table.get_mut(slot) else { return };
         if let Some(stash) = session.cold.as_mut().and_then(|cold| cold.stash.as_mut()) {
             // Came before the driver stopped receiving.
-            stash.rest.extend_from_slice(&input[at..]);
+            stash.bytes.extend_from_slice(&input[at..]);
             return;
+        }
+        if session.phase == Phase::Open && session.is_backlogged(max) {
+            return self.hold_back(slot, None, input, at);
         }
         // The decoder leaves the session for the walk, so that the handler can use the rest of it meanwhile.
         let mut decoder = std::mem::replace(&mut session.decoder, Decoder::new(session.role));
         self.receiving = Some(slot);
+        let mut held_back = None;
         loop {
             match decoder.next(&mut self.spill, &mut input, &mut at) {
                 Ok(None) => break,
@@ -45,23 +50,26 @@ impl<H: Handler> Hub<H> {
                     if session.phase != Phase::Open {
                         continue; // After our close frame (RFC 6455 section 5.5.1).
                     }
-                    if session.is_paused() {
-                        let (kind, payload) = (incoming.kind(), incoming.payload().to_vec());
-                        session.cold().stash = Some(Stash { kind, payload, rest: input[at..].to_vec() });
-                        self.mark(slot);
+                    if session.is_backlogged(max) || session.is_paused() {
+                        held_back = Some(Some((incoming.kind(), incoming.payload().to_vec())));
                         break;
                     }
                     handler.message(&mut Connection::new(self, peers, slot), Message::received(incoming));
                     self.join_pieces(&mut input, &mut decoder);
                 }
                 Ok(Some(Event::Ping(payload))) => {
-                    if self.table.get(slot).is_some_and(|session| session.phase == Phase::Open) {
-                        self.send(slot, OpCode::Pong, payload);
-                        handler.ping(&mut Connection::new(self, peers, slot), payload);
+                    if !self.is_open(slot) {
+                        continue;
+                    }
+                    self.send(slot, OpCode::Pong, payload);
+                    handler.ping(&mut Connection::new(self, peers, slot), payload);
+                    if self.table.get_mut(slot).is_some_and(|session| session.is_backlogged(max)) {
+                        held_back = Some(None);
+                        break;
                     }
                 }
                 Ok(Some(Event::Pong(payload))) => {
-                    if self.table.get(slot).is_some_and(|session| session.phase == Phase::Open) {
+                    if self.is_open(slot) {
                         handler.pong(&mut Connection::new(self, peers, slot), payload);
                     }
                 }
@@ -79,19 +87,43 @@ impl<H: Handler> Hub<H> {
         if let Some(session) = self.table.get_mut(slot) {
             session.decoder = decoder;
         }
-        self.attach_pieces(slot, input);
+        match held_back {
+            None => self.attach_pieces(slot, input),
+            Some(message) => {
+                self.copy_pieces(slot, &input);
+                self.hold_back(slot, message, input, at);
+            }
+        }
     }
 
-    /// Delivers what was held back, now that the connection is no longer paused.
+    fn is_open(&self, slot: Slot) -> bool {
+        self.table.get(slot).is_some_and(|session| session.phase == Phase::Open)
+    }
+
+    /// Keeps what the handler, or the peer's backlog, does not allow to be worked off now.
+    fn hold_back(&mut self, slot: Slot, message: Option<(MessageKind, Vec<u8>)>, input: Input, at: usize) {
+        if let Some(session) = self.table.get_mut(slot) {
+            let (bytes, at) = match input {
+                Input::Buffer(buffer) => (buffer[at..].to_vec(), 0),
+                Input::Kept(bytes) => (bytes, at),
+            };
+            session.cold().stash = Some(Stash { message, bytes, at });
+            self.mark(slot);
+        }
+    }
+
+    /// Works off what was held back, now that the connection is no longer paused.
     pub(super) fn deliver_stash(&mut self, handler: &mut H, peers: Peers<'_>, slot: Slot) {
         let Some(session) = self.table.get_mut(slot) else { return };
         let Some(stash) = session.cold.as_mut().and_then(|cold| cold.stash.take()) else { return };
-        if session.phase == Phase::Open {
-            handler.message(&mut Connection::new(self, peers, slot), Message::of(stash.kind, &stash.payload));
+        if let Some((kind, payload)) = stash.message {
+            if session.phase == Phase::Open {
+                handler.message(&mut Connection::new(self, peers, slot), Message::of(kind, &payload));
+            }
+            self.spill.give(payload);
         }
-        self.spill.give(stash.payload);
-        if !stash.rest.is_empty() {
-            self.walk(handler, peers, slot, Input::Kept(stash.rest), 0);
+        if stash.at < stash.bytes.len() {
+            self.walk(handler, peers, slot, Input::Kept(stash.bytes), stash.at);
         }
         self.peer_finish_held_back(handler, peers, slot);
     }
