@@ -1,0 +1,7 @@
+//! The program `ringway`, as a person at a terminal uses it: what it prints, and how it ends.
+
+mod program;
+mod refusals;
+mod serving;
+mod signals;
+mod usage;

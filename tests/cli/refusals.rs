@@ -1,0 +1,112 @@
+//! What the machine does not allow: exit code 1, and one line that says what, with which value, and what to do.
+
+use crate::program::{Ended, Serving, ringway, ringway_after, run};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+fn serve(arguments: &[&str]) -> Command {
+    ringway(&[&["serve"], arguments].concat())
+}
+
+/// The line, which must have all the words.
+fn expect(ended: &Ended, words: &[&str]) {
+    let line = ended.line(1);
+    for word in words {
+        assert!(line.contains(word), "expected {word:?} in {line:?}");
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_with_the_remedy() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("it is bound");
+    let ended = run(serve(&["--listen", &address.to_string()]));
+    expect(&ended, &[&address.to_string(), "taken", "choose another port"]);
+}
+
+#[test]
+fn a_port_of_another_ringway_is_taken_too() {
+    let other = Serving::with(&["--shards", "1"]);
+    let address = other.address().to_string();
+    expect(&run(serve(&["--listen", &address])), &[&address, "taken"]);
+}
+
+#[test]
+fn a_privileged_port_is_named_with_the_remedy() {
+    let first = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").expect("procfs");
+    let first: u16 = first.trim().parse().expect("a number");
+    if first == 0 {
+        eprintln!("NOT RUN: this machine has no privileged ports (net.ipv4.ip_unprivileged_port_start is 0)");
+        return;
+    }
+    let address = format!("127.0.0.1:{}", first - 1);
+    let words = [&address, "no permission", "higher port", "CAP_NET_BIND_SERVICE"];
+    if !rustix::process::geteuid().is_root() {
+        return expect(&run(serve(&["--listen", &address])), &words);
+    }
+    // As nobody, who has no capabilities; and from a place where nobody may read it.
+    let folder = std::env::temp_dir().join(format!("ringway-tests-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a temporary folder");
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let program = folder.join("ringway");
+    std::fs::copy(crate::program::path(), &program).expect("there is room for a copy");
+    let mut command = Command::new(program);
+    command.args(["serve", "--listen", &address]).uid(65_534).gid(65_534);
+    let ended = run(command);
+    std::fs::remove_dir_all(folder).expect("it is ours");
+    expect(&ended, &words);
+}
+
+#[test]
+fn an_address_of_another_machine_is_named() {
+    expect(&run(serve(&["--listen", "192.0.2.1:0"])), &["192.0.2.1", "no such address", "ip address"]);
+}
+
+#[test]
+fn a_core_that_is_not_there_is_named() {
+    let ended = run(serve(&["--listen", "127.0.0.1:0", "--shards", "2", "--cores", "99999"]));
+    expect(&ended, &["core 99999"]);
+}
+
+#[test]
+fn too_few_descriptors_are_counted() {
+    let command = ringway_after("ulimit -n 20", &["serve", "--listen", "127.0.0.1:0"]);
+    expect(&run(command), &["20 files", "ulimit -n"]);
+}
+
+#[test]
+fn descriptors_that_are_too_few_for_the_shards_are_counted() {
+    let command = ringway_after("ulimit -n 70", &["serve", "--listen", "127.0.0.1:0", "--shards", "64"]);
+    expect(&run(command), &["70 files", "ulimit -n"]);
+}
+
+/// As the default profiles of container engines do: the system calls fail with EPERM, or as if the kernel had none.
+#[test]
+fn io_uring_that_a_seccomp_filter_refuses_is_named_as_such() {
+    for errno in [1, 38] {
+        let ended = run_without(&IO_URING, errno, serve(&["--listen", "127.0.0.1:0"]));
+        expect(&ended, &["io_uring is refused", "seccomp", "io_uring_setup"]);
+    }
+}
+
+/// io_uring_setup, io_uring_enter and io_uring_register: the same numbers on every architecture.
+const IO_URING: [i64; 3] = [425, 426, 427];
+
+/// Runs the command where these system calls fail with `errno`.
+fn run_without(calls: &[i64], errno: u32, command: Command) -> Ended {
+    let rules: BTreeMap<i64, Vec<seccompiler::SeccompRule>> = calls.iter().map(|call| (*call, Vec::new())).collect();
+    let arch = TargetArch::try_from(std::env::consts::ARCH).expect("the crate knows this architecture");
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(errno), arch);
+    let filter: BpfProgram = filter.and_then(TryInto::try_into).expect("the filter is in order");
+    // A filter is for one thread and its children, and for good.
+    std::thread::spawn(move || {
+        seccompiler::apply_filter(&filter).expect("any process may restrict itself");
+        run(command)
+    })
+    .join()
+    .expect("it has run")
+}

@@ -1,0 +1,148 @@
+//! `ringway serve` at work.
+
+use crate::program::{Serving, guarded, ringway, ringway_after};
+use ringway_tests::{End, Frame, Peer, Received, Request, WATCHDOG};
+use rustix::process::{Pid, Signal, kill_process};
+use std::process::Stdio;
+use std::time::Instant;
+
+#[test]
+fn it_says_where_it_listens_on_which_cores_and_on_what() {
+    let serving = Serving::with(&["--shards", "2"]);
+    let said = serving.announced.join("\n");
+    assert_ne!(serving.address().port(), 0, "{said}");
+    let line = |name: &str| {
+        let line = serving.announced.iter().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_else(|| panic!("no line of {name}: {said}")).trim()
+    };
+    assert!(line("shards").starts_with("2, on core"), "{said}");
+    assert!(line("driver").starts_with("io_uring"), "{said}");
+    assert_eq!(line("app"), "echo");
+    assert!(line("connections").contains("ulimit -n"), "{said}");
+}
+
+#[test]
+fn it_echoes() {
+    let serving = Serving::with(&["--shards", "1"]);
+    let mut peer = Peer::open(serving.address());
+    peer.expect_echo("hello");
+    peer.send(&Frame::binary([1; 100_000]));
+    assert_eq!(peer.frame(), Received::binary([1; 100_000]));
+    peer.send(&Frame::close(1000, ""));
+    assert_eq!(peer.close_code(), Some(1000));
+    assert_eq!(peer.end(), End::Finished);
+}
+
+#[test]
+fn every_shard_serves() {
+    let serving = Serving::with(&["--shards", "4"]);
+    // The kernel spreads them by their ports: one that reaches only one shard in 64 tries would be a wonder.
+    let mut peers: Vec<Peer> = (0..64).map(|_| Peer::open(serving.address())).collect();
+    for peer in &mut peers {
+        peer.expect_echo("hello");
+    }
+}
+
+#[test]
+fn it_listens_on_every_address_that_it_is_given() {
+    let serving = Serving::with(&["--listen", "127.0.0.2:0", "--listen", "[::1]:0", "--shards", "2"]);
+    let addresses = serving.addresses();
+    assert_eq!(addresses.len(), 3, "{:?}", serving.announced);
+    for address in addresses {
+        Peer::open(address).expect_echo("hello");
+    }
+}
+
+#[test]
+fn a_sink_reads_and_says_nothing() {
+    let serving = Serving::with(&["--shards", "1", "--app", "sink"]);
+    let mut peer = Peer::open(serving.address());
+    peer.send(&Frame::text("swallowed"));
+    peer.send(&Frame::ping("p"));
+    assert_eq!(peer.frame(), Received::pong("p"));
+}
+
+#[test]
+fn the_flags_have_their_effects() {
+    let serving = Serving::with(&[
+        "--shards=1",
+        "--max-message=1K",
+        "--max-head=512",
+        "--origin=https://example.com",
+        "--subprotocol=chat",
+    ]);
+    let from_page = || Request::websocket().with("Origin", "https://example.com");
+    let mut peer = Peer::connect(serving.address());
+    peer.write(from_page().with("Sec-WebSocket-Protocol", "soap, chat").bytes());
+    assert_eq!(peer.expect_upgrade().field("sec-websocket-protocol"), Some("chat"));
+    peer.send(&Frame::binary([0; 1025]));
+    assert_eq!(peer.close_code(), Some(1009));
+    let mut peer = Peer::connect(serving.address());
+    peer.write(Request::websocket().bytes());
+    assert_eq!(peer.response().status, 403);
+    let mut peer = Peer::connect(serving.address());
+    peer.write(from_page().with("X", &"x".repeat(512)).bytes());
+    assert_eq!(peer.response().status, 431);
+}
+
+#[test]
+fn the_timeouts_have_their_effects() {
+    let times = ["--handshake-timeout=200ms", "--idle-timeout=400ms", "--close-timeout=200ms"];
+    let serving = Serving::with(&[&["--shards=1"], &times[..]].concat());
+    let mut opening = Peer::connect(serving.address());
+    assert_eq!(opening.response().status, 408);
+    let mut idle = Peer::open(serving.address());
+    assert_eq!(idle.frame(), Received::ping(""));
+    assert_eq!(idle.end(), End::Finished);
+}
+
+#[test]
+fn out_of_descriptors_it_serves_those_it_has_and_then_the_others() {
+    let arguments = ["serve", "--listen", "127.0.0.1:0", "--shards", "1"];
+    let mut serving = Serving::start(ringway_after("ulimit -n 100", &arguments));
+    let request = Request::websocket().bytes();
+    let mut peers: Vec<Peer> = (0..150).map(|_| Peer::connect(serving.address())).collect();
+    for peer in &mut peers {
+        peer.write(&request);
+    }
+    let warning = serving.warning();
+    assert!(warning.contains("ulimit -n"), "{warning}");
+    peers[0].expect_upgrade();
+    peers[0].expect_echo("served");
+    // The kernel queues them in the order in which they came.
+    for peer in peers.drain(..90) {
+        peer.reset();
+    }
+    for mut peer in peers {
+        peer.expect_upgrade();
+        peer.expect_echo("served in the end");
+    }
+    Peer::open(serving.address()).expect_echo("and anew");
+}
+
+/// As in `ringway serve | head -1`, which goes away when it has its line.
+#[test]
+fn nobody_reading_what_it_says_is_no_reason_to_end() {
+    let (reader, writer) = std::io::pipe().expect("there is a descriptor left");
+    drop(reader);
+    let mut command = ringway(&["serve", "--listen", "127.0.0.1:0", "--shards=1"]);
+    let child = command.stdout(Stdio::from(writer)).stderr(Stdio::piped()).spawn().expect("the program starts");
+    let pid = Pid::from_child(&child);
+    // The last it does before it speaks is to watch for signals, which the kernel tells. One that has ended watches none.
+    let status = format!("/proc/{}/status", child.id());
+    let deadline = Instant::now() + WATCHDOG;
+    loop {
+        let status = std::fs::read_to_string(&status).expect("procfs, for the child has not been waited for");
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        let caught = caught.map_or(0, |mask| u64::from_str_radix(mask.trim(), 16).expect("a mask"));
+        if caught & 1 << (Signal::TERM.as_raw() - 1) != 0 || status.contains("State:\tZ") {
+            break;
+        }
+        assert!(Instant::now() < deadline, "it does not get that far");
+        std::thread::yield_now();
+    }
+    // Nothing tells when it has tried to speak, but stopping comes after that.
+    kill_process(pid, Signal::TERM).expect("it is our child");
+    let output = guarded(pid, || child.wait_with_output()).expect("its output can be read");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -1,0 +1,55 @@
+//! SIGINT and SIGTERM.
+
+use crate::program::Serving;
+use ringway_tests::{End, Frame, Peer};
+use rustix::process::Signal;
+use std::os::unix::process::ExitStatusExt;
+
+#[test]
+fn a_signal_closes_with_1001_and_ends_well() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let serving = Serving::with(&["--shards", "2"]);
+        let mut peers: Vec<Peer> = (0..10).map(|_| Peer::open(serving.address())).collect();
+        serving.signal(signal);
+        for peer in &mut peers {
+            assert_eq!(peer.close_code(), Some(1001));
+            peer.send(&Frame::close(1001, ""));
+            assert_eq!(peer.end(), End::Finished);
+        }
+        let (status, stderr) = serving.wait();
+        assert_eq!((status.code(), stderr.as_str()), (Some(0), ""), "{signal:?}");
+    }
+}
+
+#[test]
+fn a_signal_with_nobody_connected_ends_it() {
+    let serving = Serving::with(&[]);
+    serving.signal(Signal::TERM);
+    assert_eq!(serving.wait().0.code(), Some(0));
+}
+
+#[test]
+fn peers_that_do_not_answer_are_not_waited_for_longer_than_said() {
+    let serving = Serving::with(&["--shards=1", "--close-timeout=1h", "--stop-timeout=300ms"]);
+    let mut peer = Peer::open(serving.address());
+    serving.signal(Signal::TERM);
+    assert_eq!(peer.close_code(), Some(1001));
+    let (status, stderr) = serving.wait();
+    assert_eq!(status.code(), Some(0));
+    assert!(stderr.contains("cut off") && stderr.lines().count() == 1, "{stderr}");
+    peer.end();
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let serving = Serving::with(&["--shards=1", "--close-timeout=1h", "--stop-timeout=1h"]);
+        let mut peer = Peer::open(serving.address());
+        serving.signal(signal);
+        assert_eq!(peer.close_code(), Some(1001), "the first one has been heard");
+        serving.signal(signal);
+        let (status, _) = serving.wait();
+        let number = signal.as_raw();
+        assert!(status.signal() == Some(number) || status.code() == Some(128 + number), "{status}");
+    }
+}

@@ -1,0 +1,99 @@
+//! Help, and arguments that are wrong: exit code 2.
+
+use crate::program::{ringway, run};
+
+#[test]
+fn help_lists_the_commands_and_each_has_its_own() {
+    let help = run(ringway(&["--help"]));
+    assert!(help.status.success(), "{help:?}");
+    let commands: Vec<&str> = help
+        .stdout
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .map_while(|line| line.strip_prefix("  "))
+        // What goes on from the line before is indented further.
+        .filter(|line| !line.starts_with(' '))
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert!(commands.contains(&"serve"), "{commands:?}");
+    for command in commands.into_iter().filter(|command| *command != "help") {
+        let help = run(ringway(&[command, "--help"]));
+        assert!(help.status.success() && help.stdout.contains("Usage: ringway"), "{command}: {help:?}");
+    }
+}
+
+#[test]
+fn help_says_what_the_exit_codes_mean() {
+    let help = run(ringway(&["--help"]));
+    assert!(help.stdout.contains("Exit codes: 0"), "{help:?}");
+}
+
+#[test]
+fn the_version_is_printed() {
+    let version = run(ringway(&["--version"]));
+    assert!(version.status.success());
+    assert_eq!(version.stdout, concat!("ringway ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+#[test]
+fn no_command_is_a_usage_error() {
+    let ended = run(ringway(&[]));
+    assert_eq!(ended.status.code(), Some(2));
+    assert!(ended.stderr.contains("Usage: ringway"), "{ended:?}");
+}
+
+#[test]
+fn a_bad_value_is_named_with_its_flag() {
+    for (flag, value) in [
+        ("--shards", "0"),
+        ("--shards", "some"),
+        ("--cores", "first"),
+        ("--app", "chess"),
+        ("--max-message", "1x"),
+        ("--max-message", "-1"),
+        ("--max-connections", "many"),
+        ("--handshake-timeout", "soon"),
+        ("--idle-timeout", "1.5s"),
+        ("--buffer-size", "99999999999999999999g"),
+    ] {
+        let ended = run(ringway(&["serve", "--listen", "127.0.0.1:0", &format!("{flag}={value}")]));
+        assert_eq!(ended.status.code(), Some(2), "{flag} {value}: {ended:?}");
+        assert!(ended.stderr.contains(&format!("'{value}'")) && ended.stderr.contains(flag), "{ended:?}");
+    }
+}
+
+/// They are numbers, but not ones that the flag can take: a mistake in the usage all the same, and not io_uring's fault.
+#[test]
+fn a_value_out_of_range_is_named_with_its_flag() {
+    for (flag, value) in [
+        ("--buffers", "1000"),
+        ("--buffers", "0"),
+        ("--buffers", "100k"),
+        ("--buffer-size", "10"),
+        ("--buffer-size", "2M"),
+        ("--max-connections", "5000m"),
+        ("--max-connections", "0"),
+    ] {
+        let ended = run(ringway(&["serve", "--listen", "127.0.0.1:0", "--shards", "1", flag, value]));
+        assert_eq!(ended.status.code(), Some(2), "{flag} {value}: {ended:?}");
+        assert!(ended.stderr.contains(value) && ended.stderr.contains(flag), "{flag} {value}: {ended:?}");
+        assert!(!ended.stderr.contains("io_uring"), "{flag} {value}: {ended:?}");
+    }
+}
+
+#[test]
+fn what_is_no_address_is_named() {
+    for address in ["nonsense", "127.0.0.1", "127.0.0.1:99999", "[::1"] {
+        let ended = run(ringway(&["serve", "--listen", address]));
+        assert_eq!(ended.status.code(), Some(2), "{ended:?}");
+        assert!(ended.stderr.contains(address) && ended.stderr.contains("--listen"), "{ended:?}");
+    }
+}
+
+#[test]
+fn a_flag_that_is_none_is_named() {
+    let ended = run(ringway(&["serve", "--fast"]));
+    assert_eq!(ended.status.code(), Some(2));
+    assert!(ended.stderr.contains("--fast"), "{ended:?}");
+}

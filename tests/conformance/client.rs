@@ -1,0 +1,129 @@
+//! `autobahn-client ws://HOST:PORT`: runs all cases of `wstest -m fuzzingserver` against the engine's client role.
+
+use ringway::{
+    Client, CloseReason, ConnectError, Connection, Endpoint, Handler, Limits, Message, Running, Shard, Shards,
+};
+use std::process::ExitCode;
+use std::sync::{Arc, mpsc};
+
+/// The name under which the suite files the results.
+const AGENT: &str = "ringway";
+
+/// The suite's largest message has 16 MiB.
+const LIMITS: Limits =
+    Limits { max_message: 64 << 20, max_head: 16 << 10, max_headers: 100, max_buffered: 1 << 20, max_connections: 16 };
+
+/// What a connection does with the messages that come.
+#[derive(Clone, Copy, Debug, Default)]
+enum Task {
+    /// Sends each back.
+    #[default]
+    Echo,
+    /// Hands each to the program.
+    Tell,
+}
+
+/// What happens on connections, for the program, which opens one after the other.
+#[derive(Debug)]
+enum Happened {
+    Said(String),
+    Closed,
+    Failed(String),
+}
+
+struct Tester {
+    events: mpsc::Sender<Happened>,
+}
+
+impl Tester {
+    fn tell(&self, event: Happened) {
+        // The program listens until the shard has stopped, or has given up: then nobody needs to know.
+        let _ = self.events.send(event);
+    }
+}
+
+impl Handler for Tester {
+    type State = Task;
+
+    fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
+        match *conn.state() {
+            Task::Echo => conn.reply(message),
+            Task::Tell => self.tell(Happened::Said(String::from_utf8_lossy(message.payload()).into_owned())),
+        }
+    }
+
+    fn closed(&mut self, _: &mut Shard<'_, Self>, _: Task, _: &CloseReason) {
+        self.tell(Happened::Closed);
+    }
+
+    fn failed(&mut self, _: &mut Shard<'_, Self>, _: Task, error: &ConnectError) {
+        self.tell(Happened::Failed(error.to_string()));
+    }
+}
+
+/// Connections to the suite's server, one at a time.
+struct Suite<'a> {
+    url: &'a str,
+    running: Running<Tester>,
+    events: mpsc::Receiver<Happened>,
+}
+
+impl Suite<'_> {
+    /// Opens `path`, waits until the connection is closed, and returns the last message it was told.
+    fn visit(&self, path: &str, task: Task) -> Result<Option<String>, String> {
+        let url = format!("{}{path}", self.url.trim_end_matches('/'));
+        let endpoint = Arc::new(Endpoint::resolve(&url).map_err(|error| format!("{url}: {error}"))?);
+        self.running.handles()[0]
+            .post(move |_, shard| shard.connect(&endpoint, task))
+            .map_err(|error| error.to_string())?;
+        let mut said = None;
+        for event in &self.events {
+            match event {
+                Happened::Said(text) => said = Some(text),
+                Happened::Closed => return Ok(said),
+                Happened::Failed(error) => return Err(format!("{url}: {error}")),
+            }
+        }
+        Err("the shard has ended".into())
+    }
+
+    fn run(&self) -> Result<u32, String> {
+        let count = self.visit("/getCaseCount", Task::Tell)?.unwrap_or_default();
+        let count: u32 = count.trim().parse().map_err(|_| format!("expected the number of cases, got {count:?}"))?;
+        for case in 1..=count {
+            self.visit(&format!("/runCase?case={case}&agent={AGENT}"), Task::Echo)?;
+        }
+        self.visit(&format!("/updateReports?agent={AGENT}"), Task::Echo)?;
+        Ok(count)
+    }
+}
+
+fn run(url: &str) -> Result<u32, String> {
+    let (sender, events) = mpsc::channel();
+    let make = move |_| Tester { events: sender.clone() };
+    let client = Client::new().shards(Shards::Count(1)).limits(LIMITS);
+    let running = client.start(make).map_err(|error| error.to_string())?;
+    let suite = Suite { url, running, events };
+    let result = suite.run();
+    suite.running.stop();
+    suite.running.wait().map_err(|error| error.to_string())?;
+    result
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [url] = arguments.as_slice() else {
+        eprintln!("usage: autobahn-client ws://HOST:PORT");
+        return ExitCode::from(2);
+    };
+    match run(url) {
+        Ok(count) => {
+            println!("{count} cases run");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("autobahn-client: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,446 @@
+//! What a handler sends and holds back arrives: all of it, once, in order.
+
+use ringway::{
+    BufferConfig, CloseCode, Config, Connection, ConnectionId, Handler, Limits, Message, MessageKind, Prepared, Sent,
+};
+use ringway_tests::{Echo, End, Frame, Peer, Received, TestServer, config};
+
+#[test]
+fn rfc6455_5_4_a_ping_between_fragments_is_answered_before_the_message() {
+    let server = TestServer::echo();
+    let mut peer = Peer::open(server.address());
+    for frame in [Frame::text("Hel").more(), Frame::ping("now"), Frame::continuation("").more(), Frame::ping("")] {
+        peer.send(&frame);
+    }
+    peer.send(&Frame::continuation("lo"));
+    assert_eq!(peer.frame(), Received::pong("now"));
+    assert_eq!(peer.frame(), Received::pong(""));
+    assert_eq!(peer.frame(), Received::text("Hello"));
+}
+
+#[test]
+fn rfc6455_5_5_3_an_unsolicited_pong_is_ignored() {
+    let server = TestServer::echo();
+    let mut peer = Peer::open(server.address());
+    peer.send(&Frame::pong("nobody asked"));
+    peer.send(&Frame::text("a").more());
+    peer.send(&Frame::pong([1; 125]));
+    peer.send(&Frame::continuation("b"));
+    assert_eq!(peer.frame(), Received::text("ab"));
+}
+
+#[test]
+fn empty_messages_are_messages() {
+    let server = TestServer::echo();
+    let mut peer = Peer::open(server.address());
+    peer.send(&Frame::text(""));
+    peer.send(&Frame::binary("").more());
+    peer.send(&Frame::continuation(""));
+    assert_eq!(peer.frame(), Received::text(""));
+    assert_eq!(peer.frame(), Received::binary(""));
+}
+
+#[test]
+fn messages_of_every_length_around_the_edges_come_back() {
+    let edges = [125, 126, 127, 4080, 4096, 4100, 32_754, 32_768, 32_782, 65_535, 65_536, 1_000_000];
+    let server = TestServer::echo();
+    let mut peer = Peer::open(server.address());
+    for length in edges {
+        let payload: Vec<u8> = (0..length).map(|n| (n % 251) as u8).collect();
+        peer.send(&Frame::binary(&payload));
+        assert_eq!(peer.frame(), Received::binary(&payload));
+    }
+}
+
+/// Answers each message in the way that its first byte says.
+struct Mixing {
+    prepared: Prepared,
+}
+
+/// What `Mixing` answers besides the message itself: too long to be copied into the outbox.
+const LONG: [u8; 3000] = [b'L'; 3000];
+
+impl Handler for Mixing {
+    type State = ();
+
+    fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
+        let all_sent = match message.payload()[0] % 8 {
+            0..=2 => {
+                conn.reply(message);
+                true
+            }
+            3 => matches!(conn.send(Message::binary(message.payload())), Sent::Sent | Sent::Queued(_)),
+            4 => matches!(conn.send_prepared(&self.prepared), Sent::Sent | Sent::Queued(_)),
+            5 => {
+                let before = matches!(conn.send(Message::text("before")), Sent::Sent | Sent::Queued(_));
+                conn.reply(message);
+                before
+            }
+            6 => {
+                conn.reply(message);
+                matches!(conn.send(Message::text("after")), Sent::Sent | Sent::Queued(_))
+            }
+            _ => {
+                let before = matches!(conn.send_prepared(&self.prepared), Sent::Sent | Sent::Queued(_));
+                conn.reply(message);
+                before && matches!(conn.send_prepared(&self.prepared), Sent::Sent | Sent::Queued(_))
+            }
+        };
+        assert!(all_sent, "the limit is high enough for the test");
+    }
+
+    fn ping(&mut self, conn: &mut Connection<'_, Self>, payload: &[u8]) {
+        if payload == b"and" {
+            let _ = conn.send(Message::text("pinged"));
+        }
+    }
+}
+
+/// What must come back for a message to `Mixing`.
+fn mixed(payload: &[u8]) -> Vec<Received> {
+    let echo = || Received::binary(payload);
+    match payload[0] % 8 {
+        0..=3 => vec![echo()],
+        4 => vec![Received::binary(LONG)],
+        5 => vec![Received::text("before"), echo()],
+        6 => vec![echo(), Received::text("after")],
+        _ => vec![Received::binary(LONG), echo(), Received::binary(LONG)],
+    }
+}
+
+/// The xorshift generator: the same numbers in every run.
+struct Numbers(u32);
+
+impl Numbers {
+    fn below(&mut self, limit: u32) -> u32 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 17;
+        self.0 ^= self.0 << 5;
+        self.0 % limit
+    }
+}
+
+#[test]
+fn replies_sends_and_prepared_frames_keep_their_order_in_a_pipeline() {
+    let buffers = BufferConfig { size: 4096, count: 64, ready: 16 };
+    let limits = Limits { max_buffered: 64 << 20, ..Limits::default() };
+    let make = |_| Mixing { prepared: Prepared::binary(&LONG) };
+    let server = TestServer::start(Config { buffers, ..config() }, limits, make);
+    let mut peer = Peer::open(server.address());
+    let mut numbers = Numbers(0x2545_f491);
+    for round in 0..60 {
+        let (mut bytes, mut expected) = (Vec::new(), Vec::new());
+        for _ in 0..100 {
+            let length = match numbers.below(20) {
+                0 => 5000 + numbers.below(5000), // does not fit a buffer
+                1..4 => 126 + numbers.below(1000),
+                _ => 1 + numbers.below(60),
+            };
+            let payload: Vec<u8> = (0..length).map(|_| numbers.below(256) as u8).collect();
+            let (first, second) = payload.split_at(numbers.below(length) as usize);
+            match numbers.below(6) {
+                0 => bytes.extend([Frame::binary(first).more().bytes(), Frame::continuation(second).bytes()].concat()),
+                1 => {
+                    bytes.extend([Frame::ping("and").bytes(), Frame::binary(&payload).bytes()].concat());
+                    expected.extend([Received::pong("and"), Received::text("pinged")]);
+                }
+                2 => {
+                    bytes.extend([Frame::ping("p").bytes(), Frame::binary(&payload).bytes()].concat());
+                    expected.push(Received::pong("p"));
+                }
+                _ => bytes.extend(Frame::binary(&payload).bytes()),
+            }
+            expected.extend(mixed(&payload));
+        }
+        let mut writer = peer.writer();
+        let writing = std::thread::spawn(move || writer.write(bytes));
+        for (at, expected) in expected.iter().enumerate() {
+            assert_eq!(peer.frame(), *expected, "frame {at} of round {round}");
+        }
+        writing.join().expect("all was written");
+    }
+}
+
+/// Pauses when it is told to, and counts what it gets.
+#[derive(Default)]
+struct Pausing {
+    paused: Option<ConnectionId>,
+    messages: usize,
+}
+
+impl Handler for Pausing {
+    type State = ();
+
+    fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
+        self.messages += 1;
+        if message.as_text() == Some("pause") {
+            conn.pause();
+            self.paused = Some(conn.id());
+        }
+        conn.reply(message);
+    }
+}
+
+fn pausing() -> TestServer<Pausing> {
+    TestServer::start(config(), Limits::default(), |_| Pausing::default())
+}
+
+fn resume(server: &TestServer<Pausing>) {
+    server.on_shard(|pausing, shard| {
+        let id = pausing.paused.take().expect("it was told to pause");
+        shard.connection(id).expect("it is still there").resume();
+    });
+}
+
+#[test]
+fn pings_are_answered_although_the_handler_paused() {
+    let server = pausing();
+    let mut peer = Peer::open(server.address());
+    peer.send(&Frame::text("pause"));
+    assert_eq!(peer.frame(), Received::text("pause"));
+    for n in 0..10 {
+        peer.send(&Frame::ping([n]));
+        assert_eq!(peer.frame(), Received::pong([n]));
+    }
+    peer.send(&Frame::text("held back"));
+    assert_eq!(server.on_shard(|pausing, _| pausing.messages), 1);
+    resume(&server);
+    assert_eq!(peer.frame(), Received::text("held back"));
+}
+
+#[test]
+fn nothing_is_delivered_to_a_handler_that_paused_and_nothing_is_lost() {
+    let server = pausing();
+    let mut peer = Peer::open(server.address());
+    let texts: Vec<String> = (0..3000).map(|n| format!("{n} {}", "x".repeat(n % 700))).collect();
+    let behind: Vec<u8> = texts.iter().flat_map(|text| Frame::text(text).bytes()).collect();
+    let mut writer = peer.writer();
+    let bytes = [Frame::text("pause").bytes(), behind].concat();
+    let writing = std::thread::spawn(move || writer.write(bytes));
+    assert_eq!(peer.frame(), Received::text("pause"));
+    // Each question is a turn in which more could be delivered.
+    for _ in 0..100 {
+        assert_eq!(server.on_shard(|pausing, _| pausing.messages), 1);
+    }
+    resume(&server);
+    for text in &texts {
+        assert_eq!(peer.frame(), Received::text(text));
+    }
+    writing.join().expect("all was written");
+}
+
+#[test]
+fn pausing_over_and_over_loses_nothing() {
+    let server = pausing();
+    let mut peer = Peer::open(server.address());
+    let round = [Frame::text("pause"), Frame::ping("p"), Frame::text("a"), Frame::binary([7; 40_000])];
+    let bytes: Vec<u8> = round.iter().cycle().take(4 * 50).flat_map(Frame::bytes).collect();
+    let mut writer = peer.writer();
+    let writing = std::thread::spawn(move || writer.write(bytes));
+    for _ in 0..50 {
+        assert_eq!(peer.frame(), Received::text("pause"));
+        resume(&server);
+        assert_eq!(peer.frame(), Received::pong("p"));
+        assert_eq!(peer.frame(), Received::text("a"));
+        assert_eq!(peer.frame(), Received::binary([7; 40_000]));
+    }
+    writing.join().expect("all was written");
+}
+
+#[test]
+fn a_close_is_answered_although_the_handler_paused() {
+    let server = pausing();
+    let mut peer = Peer::open(server.address());
+    peer.send(&Frame::text("pause"));
+    assert_eq!(peer.frame(), Received::text("pause"));
+    peer.send(&Frame::close(1000, ""));
+    assert_eq!(peer.close_code(), Some(1000));
+    assert_eq!(peer.end(), End::Finished);
+    server.wait_until_empty();
+}
+
+#[test]
+fn a_violation_is_answered_although_the_handler_paused() {
+    let server = pausing();
+    let mut peer = Peer::open(server.address());
+    peer.write([Frame::text("pause").bytes(), Frame::new(3, "").bytes()].concat());
+    assert_eq!(peer.frame(), Received::text("pause"));
+    assert_eq!(peer.close_code(), Some(1002));
+    assert_eq!(peer.end(), End::Finished);
+}
+
+#[test]
+fn what_is_held_back_is_delivered_before_the_fin_behind_it() {
+    let server = pausing();
+    let mut peer = Peer::open(server.address());
+    peer.write(["pause", "one", "two"].map(|text| Frame::text(text).bytes()).concat());
+    peer.finish();
+    assert_eq!(peer.frame(), Received::text("pause"));
+    resume(&server);
+    assert_eq!(peer.frame(), Received::text("one"));
+    assert_eq!(peer.frame(), Received::text("two"));
+    assert_eq!(peer.end(), End::Finished);
+    server.wait_until_empty();
+}
+
+#[test]
+fn a_handler_closes_a_connection_that_it_paused() {
+    let server = pausing();
+    let mut peer = Peer::open(server.address());
+    peer.write(["pause", "never delivered"].map(|text| Frame::text(text).bytes()).concat());
+    assert_eq!(peer.frame(), Received::text("pause"));
+    server.on_shard(|pausing, shard| {
+        let id = pausing.paused.expect("it was told to pause");
+        shard.connection(id).expect("it is still there").close(CloseCode::POLICY, "");
+    });
+    assert_eq!(peer.close_code(), Some(1008));
+    peer.send(&Frame::close(1008, ""));
+    assert_eq!(peer.end(), End::Finished);
+    server.wait_until_empty();
+    assert_eq!(server.on_shard(|pausing, _| pausing.messages), 1);
+}
+
+/// Sends numbered messages as fast as `send` takes them, until all are sent.
+#[derive(Default)]
+struct Flooding {
+    refused: usize,
+    drained: usize,
+    peak: usize,
+}
+
+const FLOOD: u32 = 600;
+
+impl Flooding {
+    fn flood(&mut self, conn: &mut Connection<'_, Self>) {
+        while *conn.state() < FLOOD {
+            let n = *conn.state();
+            let payload = [&n.to_be_bytes()[..], &[n as u8; 10_000]].concat();
+            match conn.send(Message::binary(&payload)) {
+                Sent::Sent | Sent::Queued(_) => *conn.state() += 1,
+                Sent::Full(message) => {
+                    assert_eq!((message.kind(), message.payload()), (MessageKind::Binary, &payload[..]));
+                    self.refused += 1;
+                    return;
+                }
+            }
+            self.peak = self.peak.max(conn.buffered_amount());
+        }
+    }
+}
+
+impl Handler for Flooding {
+    /// How many messages are sent.
+    type State = u32;
+
+    fn message(&mut self, conn: &mut Connection<'_, Self>, _: Message<'_>) {
+        self.flood(conn);
+    }
+
+    fn drained(&mut self, conn: &mut Connection<'_, Self>) {
+        assert_eq!(conn.buffered_amount(), 0);
+        self.drained += 1;
+        self.flood(conn);
+    }
+}
+
+#[test]
+fn send_hands_back_what_is_too_much_and_drained_says_when_to_go_on() {
+    let limits = Limits { max_buffered: 100_000, ..Limits::default() };
+    let server = TestServer::start(config(), limits, |_| Flooding::default());
+    let mut peer = Peer::connect_narrow(server.address());
+    peer.upgrade();
+    peer.send(&Frame::text("go"));
+    for n in 0..FLOOD {
+        let expected = [&n.to_be_bytes()[..], &[n as u8; 10_000]].concat();
+        assert_eq!(peer.frame(), Received::binary(expected), "message {n}");
+    }
+    let (refused, drained, peak) = server.on_shard(|flooding, _| (flooding.refused, flooding.drained, flooding.peak));
+    assert!(refused > 0 && drained >= refused, "refused {refused} times, drained {drained} times");
+    assert!(peak <= 100_000, "{peak} bytes waited");
+}
+
+/// Knows all its connections.
+#[derive(Default)]
+struct Gathering {
+    open: Vec<ConnectionId>,
+}
+
+impl Handler for Gathering {
+    type State = ();
+
+    fn open(&mut self, conn: &mut Connection<'_, Self>) {
+        self.open.push(conn.id());
+    }
+
+    fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
+        conn.reply(message);
+    }
+}
+
+#[test]
+fn a_prepared_message_reaches_everybody() {
+    let server = TestServer::start(config(), Limits::default(), |_| Gathering::default());
+    let mut peers: Vec<Peer> = (0..40).map(|_| Peer::open(server.address())).collect();
+    let long = "long ".repeat(20_000);
+    let (first, second) = (Prepared::text("short"), Prepared::text(&long));
+    server.on_shard(move |gathering, shard| {
+        for prepared in [&first, &second, &first] {
+            for id in &gathering.open {
+                let mut conn = shard.connection(*id).expect("it is open");
+                assert!(!matches!(conn.send_prepared(prepared), Sent::Full(_)));
+            }
+        }
+    });
+    for peer in &mut peers {
+        for text in ["short", &long, "short"] {
+            assert_eq!(peer.frame(), Received::text(text));
+        }
+    }
+}
+
+#[test]
+fn a_prepared_message_to_some_that_are_gone_reaches_the_others() {
+    let server = TestServer::start(config(), Limits::default(), |_| Gathering::default());
+    let mut peers: Vec<Peer> = (0..20).map(|_| Peer::open(server.address())).collect();
+    for peer in peers.drain(..10) {
+        peer.reset();
+    }
+    let prepared = Prepared::binary(&[5; 50_000]);
+    server.on_shard(move |gathering, shard| {
+        for id in &gathering.open {
+            if let Some(mut conn) = shard.connection(*id) {
+                let _ = conn.send_prepared(&prepared);
+            }
+        }
+    });
+    for peer in &mut peers {
+        assert_eq!(peer.frame(), Received::binary([5; 50_000]));
+    }
+    drop(peers);
+    server.wait_until_empty();
+}
+
+#[test]
+fn many_peers_at_once_each_get_their_own() {
+    let server = TestServer::<Echo>::echo();
+    let address = server.address();
+    let threads: Vec<_> = (0..4u8)
+        .map(|thread| {
+            std::thread::spawn(move || {
+                let mut peers: Vec<Peer> = (0..25).map(|_| Peer::open(address)).collect();
+                for round in 0..20u8 {
+                    for (n, peer) in peers.iter_mut().enumerate() {
+                        peer.send(&Frame::binary([thread, n as u8, round].repeat(1 + n * 30)));
+                    }
+                    for (n, peer) in peers.iter_mut().enumerate() {
+                        assert_eq!(peer.frame(), Received::binary([thread, n as u8, round].repeat(1 + n * 30)));
+                    }
+                }
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join().expect("each got its own");
+    }
+    server.wait_until_empty();
+}

@@ -1,0 +1,164 @@
+//! The opening handshake beyond what is plainly wrong with it.
+
+use ringway::{Config, Limits, OriginPolicy};
+use ringway_tests::{Echo, End, Frame, Peer, Received, Request, Response, TestServer, config};
+use std::time::Duration;
+
+fn with(change: impl FnOnce(&mut Config)) -> TestServer<Echo> {
+    let mut config = config();
+    change(&mut config);
+    TestServer::start(config, Limits::default(), |_| Echo)
+}
+
+fn ask(server: &TestServer<Echo>, request: &Request) -> Response {
+    let mut peer = Peer::connect(server.address());
+    peer.write(request.bytes());
+    peer.response()
+}
+
+#[test]
+fn a_request_may_come_one_byte_at_a_time() {
+    let server = TestServer::echo();
+    let mut peer = Peer::connect(server.address());
+    peer.write_byte_by_byte(Request::websocket().bytes());
+    peer.expect_upgrade();
+    peer.expect_echo("hello");
+}
+
+#[test]
+fn frames_may_come_right_behind_the_request() {
+    let server = TestServer::echo();
+    let mut peer = Peer::connect(server.address());
+    let frames = [Frame::text("first"), Frame::ping("p"), Frame::binary([9; 70_000])];
+    let frames: Vec<u8> = frames.iter().flat_map(Frame::bytes).collect();
+    peer.write([Request::websocket().bytes(), frames].concat());
+    peer.expect_upgrade();
+    assert_eq!(peer.frame(), Received::text("first"));
+    assert_eq!(peer.frame(), Received::pong("p"));
+    assert_eq!(peer.frame(), Received::binary([9; 70_000]));
+}
+
+#[test]
+fn header_names_and_tokens_are_matched_whatever_their_case() {
+    let server = TestServer::echo();
+    let request = Request::new("GET / HTTP/1.1")
+        .with("HOST", "a")
+        .with("upgrade", "WebSocket")
+        .with("CONNECTION", "keep-alive, UPGRADE")
+        .with("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+        .with("SEC-WEBSOCKET-VERSION", "13");
+    assert_eq!(ask(&server, &request).status, 101);
+}
+
+#[test]
+fn rfc6455_4_4_a_wrong_version_is_told_the_right_one() {
+    let server = TestServer::echo();
+    let request = Request::websocket().without("Sec-WebSocket-Version").with("Sec-WebSocket-Version", "7");
+    let response = ask(&server, &request);
+    assert_eq!((response.status, response.field("sec-websocket-version")), (426, Some("13")));
+}
+
+#[test]
+fn a_request_that_is_never_finished_times_out() {
+    let server = with(|config| config.handshake_timeout = Duration::from_millis(200));
+    for begun in [&b"GET / HTTP/1.1\r\nHost: a\r\n"[..], b"G", b""] {
+        let mut peer = Peer::connect(server.address());
+        peer.write(begun);
+        assert_eq!(peer.response().status, 408, "after {:?}", begun.escape_ascii());
+        assert_eq!(peer.end(), End::Finished);
+    }
+    server.wait_until_empty();
+}
+
+#[test]
+fn a_request_that_trickles_in_is_not_given_more_time() {
+    let server = with(|config| config.handshake_timeout = Duration::from_millis(200));
+    let mut peer = Peer::connect(server.address());
+    let mut writer = peer.writer();
+    peer.write("GET / HTTP/1.1\r\n");
+    // Ends when the server does, or with the limit of the head: never with a finished request.
+    let trickle = std::thread::spawn(move || (0..2000).take_while(|_| writer.try_write("X: y\r\n").is_ok()).count());
+    assert!(matches!(peer.response().status, 408 | 431));
+    drop(peer);
+    server.wait_until_empty();
+    trickle.join().expect("no assertion in it");
+}
+
+#[test]
+fn a_peer_that_outlives_its_408_is_cut_off() {
+    let server = with(|config| {
+        config.handshake_timeout = Duration::from_millis(100);
+        config.close_timeout = Duration::from_millis(100);
+    });
+    let mut peer = Peer::connect(server.address());
+    assert_eq!(peer.response().status, 408);
+    assert_eq!(peer.end(), End::Finished);
+    // It never ends its own direction.
+    server.wait_until_empty();
+}
+
+#[test]
+fn a_list_of_origins_lets_in_only_those_on_it() {
+    let server = with(|config| config.origins = OriginPolicy::List(vec!["https://example.com".into()]));
+    let from = |origin: &str| ask(&server, &Request::websocket().with("Origin", origin)).status;
+    assert_eq!(ask(&server, &Request::websocket()).status, 403);
+    assert_eq!(from("https://evil.example"), 403);
+    assert_eq!(from("https://example.com.evil.example"), 403);
+    assert_eq!(from("null"), 403);
+    assert_eq!(from("https://example.com"), 101);
+    server.wait_until_empty();
+}
+
+#[test]
+fn origins_are_required_where_browsers_are() {
+    let server = with(|config| config.origins = OriginPolicy::Required);
+    assert_eq!(ask(&server, &Request::websocket()).status, 403);
+    assert_eq!(ask(&server, &Request::websocket().with("Origin", "https://any.example")).status, 101);
+}
+
+#[test]
+fn the_clients_first_subprotocol_that_is_spoken_is_chosen() {
+    let server = with(|config| config.subprotocols = vec!["chat".into(), "superchat".into()]);
+    let offer = |offered: &str| {
+        let response = ask(&server, &Request::websocket().with("Sec-WebSocket-Protocol", offered));
+        assert_eq!(response.status, 101);
+        response.field("sec-websocket-protocol").map(str::to_owned)
+    };
+    assert_eq!(offer("superchat, chat").as_deref(), Some("superchat"));
+    assert_eq!(offer("soap, chat").as_deref(), Some("chat"));
+    assert_eq!(offer("soap"), None);
+    assert_eq!(ask(&server, &Request::websocket()).field("sec-websocket-protocol"), None);
+}
+
+#[test]
+fn extensions_that_are_not_spoken_are_not_agreed_to() {
+    let server = TestServer::echo();
+    let request = Request::websocket().with("Sec-WebSocket-Extensions", "x-unknown; level=9");
+    let response = ask(&server, &request);
+    assert_eq!((response.status, response.field("sec-websocket-extensions")), (101, None));
+}
+
+#[test]
+fn a_plain_get_is_answered_with_a_short_text() {
+    let server = TestServer::echo();
+    let mut peer = Peer::connect(server.address());
+    peer.write("GET /health HTTP/1.1\r\nHost: a\r\n\r\n");
+    let response = peer.response();
+    assert_eq!(response.status, 200);
+    assert!(response.body.contains("Ringway") && response.body.len() < 200, "{response:?}");
+    assert_eq!(response.field("connection"), Some("close"));
+    assert_eq!(peer.end(), End::Finished);
+    drop(peer);
+    server.wait_until_empty();
+}
+
+#[test]
+fn a_plain_post_is_refused_and_its_body_does_not_destroy_the_answer() {
+    let server = TestServer::echo();
+    let mut peer = Peer::connect(server.address());
+    peer.write("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n");
+    peer.write([b'x'; 200_000]);
+    let response = peer.response();
+    assert_eq!((response.status, response.field("allow")), (405, Some("GET")));
+    assert_eq!(peer.end(), End::Finished);
+}

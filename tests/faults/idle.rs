@@ -1,0 +1,83 @@
+//! Silence: a ping at half of the idle timeout, the end at all of it.
+
+use ringway::{CloseReason, Config, Connection, Ending, Handler, Limits, Message, Shard};
+use ringway_tests::{End, Frame, Peer, Received, TestServer, config};
+use std::time::Duration;
+
+#[derive(Default)]
+struct Noting {
+    idle: usize,
+}
+
+impl Handler for Noting {
+    type State = ();
+
+    fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
+        conn.reply(message);
+    }
+
+    fn closed(&mut self, _: &mut Shard<'_, Self>, (): (), reason: &CloseReason) {
+        self.idle += usize::from(matches!(reason.ending, Ending::Idle));
+    }
+}
+
+fn start(timeout: Option<Duration>) -> TestServer<Noting> {
+    TestServer::start(Config { idle_timeout: timeout, ..config() }, Limits::default(), |_| Noting::default())
+}
+
+#[test]
+fn a_silent_peer_is_pinged_and_then_given_up() {
+    let server = start(Some(Duration::from_millis(400)));
+    let mut peer = Peer::open(server.address());
+    assert_eq!(peer.frame(), Received::ping(""));
+    assert_eq!(peer.end(), End::Finished);
+    server.wait_until_empty();
+    assert_eq!(server.on_shard(|noting, _| noting.idle), 1);
+}
+
+#[test]
+fn a_peer_that_answers_pings_stays() {
+    let server = start(Some(Duration::from_secs(2)));
+    let mut peer = Peer::open(server.address());
+    // More pings than one timeout has room for.
+    for _ in 0..4 {
+        assert_eq!(peer.frame(), Received::ping(""));
+        peer.send(&Frame::pong(""));
+    }
+    peer.expect_echo("still here");
+    assert_eq!(server.on_shard(|noting, _| noting.idle), 0);
+}
+
+#[test]
+fn a_message_that_never_ends_does_not_count_as_silence_while_its_bytes_come() {
+    let server = start(Some(Duration::from_secs(2)));
+    let mut peer = Peer::open(server.address());
+    let message = Frame::text("slowly").bytes();
+    let (last, first) = message.split_last().expect("it has bytes");
+    // Each byte but the last comes after a ping, so after a second of silence.
+    for byte in &first[..4] {
+        peer.write([*byte]);
+        assert_eq!(peer.frame(), Received::ping(""));
+    }
+    peer.write(&first[4..]);
+    peer.write([*last]);
+    assert_eq!(peer.frame(), Received::text("slowly"));
+}
+
+/// Its acknowledgements keep TCP alive, so only the server can find out that it reads no more.
+#[test]
+fn a_peer_that_stops_reading_is_given_up() {
+    let limits = Limits { max_buffered: 64 * 1024, ..Limits::default() };
+    let config = Config { idle_timeout: Some(Duration::from_millis(500)), ..config() };
+    let server = TestServer::start(config, limits, |_| Noting::default());
+    let mut peer = Peer::connect_narrow(server.address());
+    peer.upgrade();
+    // Messages until the kernel takes no more of them, or the server has given up: at most 64 MiB.
+    let frame = Frame::binary([0; 16 * 1024]).bytes();
+    let mut writer = peer.writer();
+    let flood = std::thread::spawn(move || (0..4096).take_while(|_| writer.try_write(&frame).is_ok()).count());
+    server.wait_until("messages have come", |_, shard| shard.connections() == 1);
+    server.wait_until_empty();
+    flood.join().expect("no assertion in it");
+    drop(peer);
+}

@@ -1,0 +1,12 @@
+//! What must hold when the peer, or the network, does not behave: on real sockets, against a server in this process.
+
+mod bad_inputs;
+mod client;
+mod closing;
+mod deferred;
+mod delivery;
+mod handshake;
+mod idle;
+mod overload;
+mod sockets;
+mod stopping;

@@ -1,0 +1,161 @@
+//! Peers that want more than they are due: what waits for them stays within bounds.
+
+use ringway::{Connection, Handler, Limits, Message};
+use ringway_tests::{Echo, Frame, Peer, Received, TestServer, config};
+
+/// Echoes, and notes the most bytes that ever waited for a connection.
+#[derive(Default)]
+struct Watching {
+    peak: usize,
+}
+
+impl Handler for Watching {
+    type State = ();
+
+    fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
+        conn.reply(message);
+        self.peak = self.peak.max(conn.buffered_amount());
+    }
+
+    fn ping(&mut self, conn: &mut Connection<'_, Self>, _: &[u8]) {
+        self.peak = self.peak.max(conn.buffered_amount());
+    }
+}
+
+const MAX_BUFFERED: usize = 256 * 1024;
+/// More than the kernel's buffers on both sides and both ways hold.
+const MOST_TAKEN: usize = 64 << 20;
+
+fn server() -> TestServer<Watching> {
+    let limits = Limits { max_buffered: MAX_BUFFERED, ..Limits::default() };
+    TestServer::start(config(), limits, |_| Watching::default())
+}
+
+/// Writes the frames that `make` numbers, and reads nothing, until the server takes no more. Returns how many frames were
+/// begun, and the rest of the last one.
+fn flood(peer: &mut Peer, make: impl Fn(u32) -> Frame) -> (u32, Vec<u8>) {
+    let (mut begun, mut written) = (0, 0);
+    loop {
+        let mut rest: Vec<u8> = Vec::new();
+        while rest.len() < 64 * 1024 {
+            rest.extend(make(begun).bytes());
+            begun += 1;
+        }
+        while !rest.is_empty() {
+            let count = peer.write_some(&rest);
+            if count == 0 {
+                return (begun, rest);
+            }
+            rest.drain(..count);
+            written += count;
+            assert!(written < MOST_TAKEN, "a peer that reads nothing got rid of {written} bytes");
+        }
+    }
+}
+
+/// The limit, and the reply that crossed it: the next message has to wait.
+const BOUND: usize = MAX_BUFFERED + 32 * 1024;
+
+/// The limit, and the pongs for what one turn can read: all receive buffers of [`config`].
+const PONG_BOUND: usize = MAX_BUFFERED + 64 * 32 * 1024;
+
+#[test]
+fn what_waits_for_a_slow_reader_is_bounded_and_nothing_is_lost() {
+    let server = server();
+    let mut peer = Peer::connect_narrow(server.address());
+    peer.upgrade();
+    let number = |n: u32| [&n.to_be_bytes()[..], &[n as u8; 16 * 1024]].concat();
+    let (begun, rest) = flood(&mut peer, |n| Frame::binary(number(n)));
+    // Now it reads, while the rest and some more is written.
+    let mut writer = peer.writer();
+    let writing = std::thread::spawn(move || {
+        writer.write(rest);
+        for n in begun..begun + 100 {
+            writer.send(&Frame::binary(number(n)));
+        }
+    });
+    for n in 0..begun + 100 {
+        assert_eq!(peer.frame(), Received::binary(number(n)), "message {n}");
+    }
+    writing.join().expect("all was written");
+    let peak = server.on_shard(|watching, _| watching.peak);
+    assert!(peak <= BOUND, "{peak} bytes waited for the peer; the limit is {MAX_BUFFERED}");
+}
+
+#[test]
+fn small_messages_that_are_not_read_back_are_bounded_too() {
+    let server = server();
+    let mut peer = Peer::connect_narrow(server.address());
+    peer.upgrade();
+    let (_, rest) = flood(&mut peer, |n| Frame::text(format!("{n:0100}")));
+    drop((peer, rest));
+    server.wait_until_empty();
+    let peak = server.on_shard(|watching, _| watching.peak);
+    assert!(peak <= BOUND, "{peak} bytes waited for the peer; the limit is {MAX_BUFFERED}");
+}
+
+#[test]
+fn pongs_that_are_not_read_are_bounded() {
+    let server = server();
+    let mut peer = Peer::connect_narrow(server.address());
+    peer.upgrade();
+    let (_, rest) = flood(&mut peer, |_| Frame::ping([7; 125]));
+    drop((peer, rest));
+    server.wait_until_empty();
+    let peak = server.on_shard(|watching, _| watching.peak);
+    assert!(peak <= PONG_BOUND, "{peak} bytes waited for the peer; the limit is {MAX_BUFFERED}");
+}
+
+#[test]
+fn a_slow_reader_slows_nobody_else() {
+    let server = server();
+    let mut slow = Peer::connect_narrow(server.address());
+    slow.upgrade();
+    let mut quick = Peer::open(server.address());
+    let (_, rest) = flood(&mut slow, |n| Frame::binary(n.to_be_bytes().repeat(4096)));
+    for n in 0..200 {
+        quick.expect_echo(&format!("message {n}"));
+    }
+    drop((slow, rest));
+}
+
+#[test]
+fn connections_over_the_limit_wait_until_a_slot_frees() {
+    let limits = Limits { max_connections: 2, ..Limits::default() };
+    let server = TestServer::start(config(), limits, |_| Echo);
+    let mut first = Peer::open(server.address());
+    let mut second = Peer::open(server.address());
+    let mut third = Peer::connect(server.address());
+    third.write(ringway_tests::Request::websocket().bytes());
+    for _ in 0..100 {
+        first.expect_echo("served");
+        second.expect_echo("served as well");
+    }
+    assert_eq!(server.connections(), 2);
+    first.reset();
+    third.expect_upgrade();
+    third.expect_echo("its turn");
+    second.expect_echo("still there");
+    drop((second, third));
+    server.wait_until_empty();
+    Peer::open(server.address()).expect_echo("and on");
+}
+
+#[test]
+fn a_receive_ring_that_runs_dry_loses_nothing() {
+    let buffers = ringway::BufferConfig { size: 1024, count: 4, ready: 1 };
+    let config = ringway::Config { buffers, ..config() };
+    let server = TestServer::start(config, Limits::default(), |_| Echo);
+    let mut peers: Vec<Peer> = (0..30).map(|_| Peer::open(server.address())).collect();
+    for round in 0..20u8 {
+        for (n, peer) in peers.iter_mut().enumerate() {
+            peer.send(&Frame::binary([n as u8, round].repeat(1000)));
+        }
+        for (n, peer) in peers.iter_mut().enumerate() {
+            assert_eq!(peer.frame(), Received::binary([n as u8, round].repeat(1000)));
+        }
+    }
+    drop(peers);
+    server.wait_until_empty();
+    assert!(server.stop().stats.starved > 0, "the test means to run it dry");
+}

@@ -1,0 +1,92 @@
+//! Stopping: everybody is told, and nobody is waited for too long.
+
+use ringway::{Config, Limits};
+use ringway_tests::{Echo, End, Frame, Peer, Received, TestServer, config};
+use std::net::TcpStream;
+use std::time::Duration;
+
+#[test]
+fn stopping_tells_everybody_with_1001() {
+    let server = TestServer::echo();
+    let mut peers: Vec<Peer> = (0..50).map(|_| Peer::open(server.address())).collect();
+    server.begin_stop();
+    for peer in &mut peers {
+        assert_eq!(peer.close_code(), Some(1001));
+        peer.send(&Frame::close(1001, ""));
+        assert_eq!(peer.end(), End::Finished);
+    }
+    let report = server.wait();
+    assert_eq!(report.stats.accepted, 50);
+}
+
+#[test]
+fn what_was_sent_before_the_stop_arrives_before_the_close() {
+    let server = TestServer::echo();
+    let mut peer = Peer::open(server.address());
+    let large = vec![1; 1_000_000];
+    peer.send(&Frame::binary(&large));
+    server.wait_until("the reply is on its way", |_, shard| shard.connections() == 1);
+    server.begin_stop();
+    // The echo may be whole or not begun, but never cut.
+    let mut frame = peer.frame();
+    if frame == Received::binary(&large) {
+        frame = peer.frame();
+    }
+    assert_eq!(frame.close_code(), Some(1001));
+    peer.send(&Frame::close(1001, ""));
+    assert_eq!(peer.end(), End::Finished);
+    server.wait();
+}
+
+#[test]
+fn stopping_does_not_wait_for_peers_that_do_not_answer() {
+    let hour = Duration::from_secs(3600);
+    let patient = Config {
+        handshake_timeout: hour,
+        idle_timeout: None,
+        close_timeout: hour,
+        stop_timeout: Duration::from_millis(300),
+        ..config()
+    };
+    let server = TestServer::start(patient, Limits::default(), |_| Echo);
+    let mut open = Peer::open(server.address());
+    let mut opening = Peer::connect(server.address());
+    opening.write("GET / HTTP/1.1\r\n");
+    let mut violating = Peer::open(server.address());
+    violating.send(&Frame::new(3, ""));
+    assert_eq!(violating.close_code(), Some(1002));
+    server.wait_until("all are accepted", |_, shard| shard.connections() == 3);
+    server.stop();
+    assert_eq!(open.close_code(), Some(1001));
+    open.end();
+    opening.end();
+    violating.end();
+}
+
+#[test]
+fn stopping_with_nobody_connected_is_immediate() {
+    let hour = Duration::from_secs(3600);
+    let server = TestServer::start(Config { stop_timeout: hour, ..config() }, Limits::default(), |_| Echo);
+    server.stop();
+}
+
+#[test]
+fn a_stopped_server_listens_no_more() {
+    let server = TestServer::echo();
+    let address = server.address();
+    server.stop();
+    let error = TcpStream::connect_timeout(&address, Duration::from_secs(5)).expect_err("nobody listens");
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
+}
+
+#[test]
+fn stopping_twice_is_stopping_once() {
+    let server = TestServer::echo();
+    let mut peer = Peer::open(server.address());
+    server.begin_stop();
+    server.begin_stop();
+    assert_eq!(peer.close_code(), Some(1001));
+    peer.send(&Frame::close(1001, ""));
+    assert_eq!(peer.end(), End::Finished);
+    server.wait();
+}

@@ -1,0 +1,100 @@
+//! Opening handshakes (RFC 6455 section 4), right and wrong ones.
+
+/// The key of the example in RFC 6455 section 1.3.
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+/// What a server must make of it.
+pub(crate) const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+/// A request: one that opens a WebSocket, until told otherwise.
+#[derive(Clone, Debug)]
+pub struct Request {
+    line: String,
+    fields: Vec<(String, String)>,
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        Self::websocket()
+    }
+}
+
+impl Request {
+    /// A request without header fields.
+    #[must_use]
+    pub fn new(line: &str) -> Self {
+        Self { line: line.into(), fields: Vec::new() }
+    }
+
+    /// A request that opens a WebSocket.
+    #[must_use]
+    pub fn websocket() -> Self {
+        Self::new("GET /chat HTTP/1.1")
+            .with("Host", "server.example.com")
+            .with("Upgrade", "websocket")
+            .with("Connection", "Upgrade")
+            .with("Sec-WebSocket-Key", KEY)
+            .with("Sec-WebSocket-Version", "13")
+    }
+
+    /// With another request line.
+    #[must_use]
+    pub fn line(mut self, line: impl Into<String>) -> Self {
+        self.line = line.into();
+        self
+    }
+
+    /// With a further header field.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.fields.push((name.into(), value.into()));
+        self
+    }
+
+    /// Without the header fields of this name.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.fields.retain(|(field, _)| field != name);
+        self
+    }
+
+    /// What goes on the wire.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
+        let fields: String = self.fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        format!("{}\r\n{fields}\r\n", self.line).into_bytes()
+    }
+}
+
+/// A server's answer.
+#[derive(Clone, Debug)]
+pub struct Response {
+    /// The status code.
+    pub status: u16,
+    fields: Vec<(String, String)>,
+    /// The body, as long as `Content-Length` says.
+    pub body: String,
+}
+
+impl Response {
+    /// Reads the head, up to and with its blank line.
+    pub(crate) fn parse(head: &str) -> Self {
+        let mut lines = head.split("\r\n");
+        let line = lines.next().unwrap_or_default();
+        let status = line.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
+        let status = status.unwrap_or_else(|| panic!("not a status line: {line:?}"));
+        let field = |line: &str| {
+            let (name, value) = line.split_once(": ").unwrap_or_else(|| panic!("not a header field: {line:?}"));
+            (name.to_ascii_lowercase(), value.to_owned())
+        };
+        Self { status, fields: lines.filter(|line| !line.is_empty()).map(field).collect(), body: String::new() }
+    }
+
+    /// The value of the only header field with this name (in lower case); `None` when there is none.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&str> {
+        let mut values = self.fields.iter().filter(|(field, _)| field == name).map(|(_, value)| value.as_str());
+        let value = values.next();
+        assert_eq!(values.next(), None, "{name} came twice");
+        value
+    }
+}

@@ -1,0 +1,135 @@
+//! A server in this process.
+
+use crate::WATCHDOG;
+use ringway::{
+    BufferConfig, Config, Connection, Cores, Handler, Limits, Message, Running, Server, Shard, ShardReport, Shards,
+};
+use std::net::SocketAddr;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Instant;
+
+/// Sends each message back.
+#[derive(Debug)]
+pub struct Echo;
+
+impl Handler for Echo {
+    type State = ();
+
+    fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
+        conn.reply(message);
+    }
+}
+
+/// The default configuration, with little memory and no pinning: many tests run side by side.
+#[must_use]
+pub fn config() -> Config {
+    let buffers = BufferConfig { count: 64, ready: 16, ..BufferConfig::default() };
+    Config { cores: Cores::Unpinned, buffers, ..Config::default() }
+}
+
+/// A server of one shard on a port of the system's choice. Dropping it stops it.
+#[derive(Debug)]
+pub struct TestServer<H: Handler> {
+    running: Option<Running<H>>,
+    address: SocketAddr,
+}
+
+impl TestServer<Echo> {
+    /// A server that echoes, with the defaults.
+    #[must_use]
+    pub fn echo() -> Self {
+        Self::start(config(), Limits::default(), |_| Echo)
+    }
+}
+
+impl<H: Handler> TestServer<H> {
+    /// Starts a server.
+    #[must_use]
+    pub fn start(config: Config, limits: Limits, make: impl Fn(usize) -> H + Send + Sync + 'static) -> Self {
+        let server = Server::bind("127.0.0.1:0").expect("a free port");
+        let running = server.shards(Shards::Count(1)).config(config).limits(limits).start(make).expect("io_uring");
+        let address = running.addresses()[0];
+        Self { running: Some(running), address }
+    }
+
+    fn running(&self) -> &Running<H> {
+        self.running.as_ref().expect("it runs until it is stopped or dropped")
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Runs `work` on the shard and returns what it returns.
+    pub fn on_shard<R: Send + 'static>(&self, work: impl FnOnce(&mut H, &mut Shard<'_, H>) -> R + Send + 'static) -> R {
+        let (answer, answered) = mpsc::sync_channel(1);
+        let work = move |handler: &mut H, shard: &mut Shard<'_, H>| {
+            let _ = answer.send(work(handler, shard));
+        };
+        self.running().handles()[0].post(work).expect("there is room in the mailbox");
+        answered.recv_timeout(WATCHDOG).expect("the shard works its mailbox off")
+    }
+
+    /// Asks the shard until it says yes. Every question costs the shard a turn.
+    pub fn wait_until(
+        &self,
+        what: &str,
+        condition: impl Fn(&mut H, &mut Shard<'_, H>) -> bool + Send + Copy + 'static,
+    ) {
+        let deadline = Instant::now() + WATCHDOG;
+        while !self.on_shard(condition) {
+            assert!(Instant::now() < deadline, "{what}: not within {WATCHDOG:?}");
+        }
+    }
+
+    /// How many connections the shard has.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.on_shard(|_, shard| shard.connections())
+    }
+
+    /// Waits until every slot is free.
+    pub fn wait_until_empty(&self) {
+        self.wait_until("no connection is left", |_, shard| shard.connections() == 0);
+    }
+
+    /// Tells it to stop, and does not wait.
+    pub fn begin_stop(&self) {
+        self.running().stop();
+    }
+
+    /// Waits until it has stopped, and returns what it has done.
+    pub fn wait(mut self) -> ShardReport {
+        let running = self.running.take().expect("it runs until it is stopped or dropped");
+        let reports = with_watchdog("the server stops", move || running.wait()).expect("no shard has failed");
+        reports[0]
+    }
+
+    /// Stops it.
+    pub fn stop(self) -> ShardReport {
+        self.begin_stop();
+        self.wait()
+    }
+}
+
+impl<H: Handler> Drop for TestServer<H> {
+    fn drop(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.stop();
+            // A test that has failed has said enough, and its peers are still there.
+            if !thread::panicking() {
+                with_watchdog("the server stops", move || running.wait()).expect("no shard has failed");
+            }
+        }
+    }
+}
+
+/// Runs `work`, which must end before [`WATCHDOG`] does.
+pub fn with_watchdog<R: Send + 'static>(what: &str, work: impl FnOnce() -> R + Send + 'static) -> R {
+    let (done, is_done) = mpsc::sync_channel(1);
+    thread::spawn(move || done.send(work()));
+    is_done.recv_timeout(WATCHDOG).unwrap_or_else(|_| panic!("{what}: not within {WATCHDOG:?}"))
+}
