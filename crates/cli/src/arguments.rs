@@ -1,12 +1,20 @@
 //! Every command and flag, and the text that explains it.
 
+use crate::values::{
+    buffer_size, buffers, connections, count, header, listen, shards, sizes, some_size, some_time, time,
+};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ringway::{HeaderName, HeaderValue};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// WebSocket connections by the million: serve them, load servers with them, measure this machine.
 #[derive(Debug, Parser)]
 #[command(name = "ringway", version, max_term_width = 110)]
-#[command(after_help = "Exit codes: 0 good, 1 the run failed, 2 usage, 130/143 interrupted by SIGINT/SIGTERM.")]
+#[command(
+    after_help = "Exit codes: 0 good, 1 the run failed, 2 usage, 4 inconclusive, 130/143 interrupted by SIGINT/SIGTERM."
+)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -16,6 +24,23 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Serve WebSocket connections
     Serve(Serve),
+    /// Load a WebSocket server: send messages, check the echoes, and tell how fast they were and who was the limit
+    #[command(after_help = LOAD_HELP)]
+    Load(Box<Load>),
+    /// Measure what this machine can do: WebSocket echo against raw TCP echo
+    Bench(Bench),
+    /// Serve raw TCP echo, the floor that `bench` measures against (RFC 862)
+    #[command(hide = true)]
+    Floor(Floor),
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Text,
+    /// For programs; the keys are stable
+    Json,
 }
 
 /// What `serve` does with messages.
@@ -30,7 +55,7 @@ pub(crate) enum App {
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     /// Address to listen on; may be given several times
-    #[arg(short, long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9001")]
+    #[arg(short, long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9001", value_parser = listen)]
     pub(crate) listen: Vec<String>,
     /// Number of shards (threads with a ring of their own): a number, or auto for one per core
     #[arg(long, value_name = "N", default_value = "auto", value_parser = shards)]
@@ -42,78 +67,164 @@ pub(crate) struct Serve {
     #[arg(long, value_enum, default_value = "echo")]
     pub(crate) app: App,
     /// Largest message; a larger one is answered with close code 1009
-    #[arg(long, value_name = "SIZE", default_value = "16M", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = "16M", value_parser = some_size)]
     pub(crate) max_message: usize,
     /// Most connections of one shard; further ones wait until one closes
-    #[arg(long, value_name = "N", default_value = "1m", value_parser = count)]
-    pub(crate) max_connections: u64,
+    #[arg(long, value_name = "N", default_value = "1m", value_parser = connections)]
+    pub(crate) max_connections: u32,
     /// Bytes that may wait for a slow reader before nothing more is read from it
-    #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = some_size)]
     pub(crate) max_buffered: usize,
     /// Largest opening handshake
-    #[arg(long, value_name = "SIZE", default_value = "16K", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = "16K", value_parser = some_size)]
     pub(crate) max_head: usize,
     /// How long a peer may take for its opening handshake
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = some_time)]
     pub(crate) handshake_timeout: Duration,
     /// Silence after which a connection is given up (a ping is sent at half of it); 0 for never
     #[arg(long, value_name = "TIME", default_value = "120s", value_parser = time)]
     pub(crate) idle_timeout: Duration,
     /// How long a peer may take to answer a close
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = some_time)]
     pub(crate) close_timeout: Duration,
     /// How long stopping waits for connections to close
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = some_time)]
     pub(crate) stop_timeout: Duration,
-    /// Web origin that may connect, as https://example.com; may be given several times [default: any]
+    /// Web origin that may connect, as `https://example.com`; may be given several times [default: any]
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) origin: Vec<String>,
     /// Subprotocol that is spoken; may be given several times
     #[arg(long, value_name = "NAME")]
     pub(crate) subprotocol: Vec<String>,
     /// Bytes of one receive buffer; a message that fits one is not copied
-    #[arg(long, value_name = "SIZE", default_value = "32K", value_parser = size)]
-    pub(crate) buffer_size: usize,
+    #[arg(long, value_name = "SIZE", default_value = "32K", value_parser = buffer_size)]
+    pub(crate) buffer_size: u32,
     /// Most receive buffers of one shard, a power of two
-    #[arg(long, value_name = "N", default_value = "1024", value_parser = count)]
-    pub(crate) buffers: u64,
+    #[arg(long, value_name = "N", default_value = "1024", value_parser = buffers)]
+    pub(crate) buffers: u16,
+    /// Stop when standard input ends, as on SIGTERM
+    #[arg(long)]
+    pub(crate) stop_with_stdin: bool,
 }
 
-fn shards(text: &str) -> Result<ringway::Shards, String> {
-    if text == "auto" {
-        return Ok(ringway::Shards::PerCore);
-    }
-    match text.parse() {
-        Ok(count @ 1..=1024) => Ok(ringway::Shards::Count(count)),
-        _ => Err("give a number from 1 to 1024, or auto".into()),
-    }
+/// The raw TCP echo that `bench` measures against.
+#[derive(Debug, Args)]
+pub(crate) struct Floor {
+    /// Address to listen on
+    #[arg(short, long, value_name = "ADDR:PORT", default_value = "127.0.0.1:0", value_parser = listen)]
+    pub(crate) listen: String,
+    /// Cores to run on, one thread each
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub(crate) cores: Vec<usize>,
+    /// Stop when standard input ends
+    #[arg(long)]
+    pub(crate) stop_with_stdin: bool,
 }
 
-/// A number with a factor: `split` cuts the digits from the unit.
-fn scaled(text: &str, units: &[(&str, u64)], what: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let unit = text[digits.len()..].to_ascii_lowercase();
-    let factor = units.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor);
-    let value = factor.and_then(|factor| digits.parse::<u64>().ok()?.checked_mul(factor));
-    value.ok_or_else(|| format!("give {what}"))
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    /// One short round: less exact, under 20 seconds
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// How to print the result
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: Format,
+    /// Write the result to a file instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
 }
 
-/// A number of bytes: `512`, `16K`, `16KiB`, `1M`; units are powers of 1024.
-fn size(text: &str) -> Result<usize, String> {
-    let units = [("", 1), ("b", 1), ("k", 1 << 10), ("kib", 1 << 10), ("m", 1 << 20), ("mib", 1 << 20), ("g", 1 << 30), ("gib", 1 << 30)];
-    let bytes = scaled(text, &units, "a number of bytes, as 512, 16K or 1M")?;
-    usize::try_from(bytes).map_err(|_| "too large for this machine".into())
+/// What is said below the flags of `load`.
+const LOAD_HELP: &str = "\
+The loop is closed: each connection has --pipeline messages in flight, and sends the next one when an echo has come.
+
+Exit codes: 0 good; 1 no connection could be opened, or an echo was wrong, unasked for, or missing; 2 usage; \
+4 inconclusive: messages were to flow, and none was measured; 130/143 interrupted by SIGINT/SIGTERM (what was measured \
+by then is reported). Connections that fail or end early are counted as errors and do not change the exit code.";
+
+/// What `load` does with its connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Loading {
+    /// Send messages, and check that they come back
+    Echo,
+    /// Send messages as fast as the server reads them
+    Send,
+    /// Hold the connections open, and say nothing
+    Idle,
 }
 
-/// A count: `500`, `10k`, `1m`.
-fn count(text: &str) -> Result<u64, String> {
-    scaled(text, &[("", 1), ("k", 1_000), ("m", 1_000_000)], "a number, as 500, 10k or 1m")
+/// How much of each echo `load` looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Verifying {
+    /// Nothing: echoes are counted
+    Off,
+    /// Length of each, content of every 64th
+    Sample,
+    /// Length and content of each
+    All,
 }
 
-/// A time: `500ms`, `10s`, `2m`, `1h`; a bare number is seconds.
-fn time(text: &str) -> Result<Duration, String> {
-    let units = [("ms", 1), ("s", 1_000), ("", 1_000), ("m", 60_000), ("h", 3_600_000)];
-    scaled(text, &units, "a time, as 500ms, 10s or 2m").map(Duration::from_millis)
+#[derive(Debug, Args)]
+pub(crate) struct Load {
+    /// The server, as ws://127.0.0.1:9001/path
+    pub(crate) url: String,
+    /// Connections, over all threads, as 500 or 10k
+    #[arg(short, long, value_name = "N", default_value = "50", value_parser = count)]
+    pub(crate) connections: u64,
+    /// Threads, each with a ring of its own [default: one per core; never more than connections]
+    #[arg(short, long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+    /// Cores to pin the threads to, as 0,2,4 [default: all that this process may run on]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub(crate) cores: Vec<usize>,
+    /// How long to measure
+    #[arg(short, long, value_name = "TIME", default_value = "10s", value_parser = time)]
+    pub(crate) duration: Duration,
+    /// Measure until this many messages were answered, instead of for a time
+    #[arg(short = 'n', long, value_name = "N", value_parser = count, conflicts_with = "duration")]
+    pub(crate) messages: Option<u64>,
+    /// Messages in flight on each connection
+    #[arg(short, long, value_name = "N", default_value = "1", value_parser = count)]
+    pub(crate) pipeline: u64,
+    /// How long messages flow before they are measured
+    #[arg(short, long, value_name = "TIME", default_value = "1s", value_parser = time)]
+    pub(crate) warmup: Duration,
+    /// Size of the messages: a number of bytes, or a range as 20-1K of which each size is as likely
+    #[arg(short, long, value_name = "N|A-B", default_value = "64", value_parser = sizes)]
+    pub(crate) size: RangeInclusive<usize>,
+    /// Send binary messages of random bytes [default: text of random printable ASCII]
+    #[arg(short, long)]
+    pub(crate) binary: bool,
+    /// Connections to open per second, over all threads [default: as fast as the server takes them]
+    #[arg(short = 'r', long, value_name = "N", value_parser = count)]
+    pub(crate) connect_rate: Option<u64>,
+    /// How long a connection may take to open
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
+    pub(crate) connect_timeout: Duration,
+    /// Header of the opening handshake, as 'Name: value'; may be given several times
+    #[arg(short = 'H', long, value_name = "HEADER", value_parser = header)]
+    pub(crate) header: Vec<(HeaderName, HeaderValue)>,
+    /// Origin to send, as browsers do
+    #[arg(long, value_name = "ORIGIN")]
+    pub(crate) origin: Option<String>,
+    /// Subprotocol to offer; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub(crate) subprotocol: Vec<String>,
+    /// What to do with the connections
+    #[arg(long, value_enum, default_value = "echo")]
+    pub(crate) mode: Loading,
+    /// How much of each echo to look at
+    #[arg(long, value_enum, default_value = "sample")]
+    pub(crate) verify: Verifying,
+    /// What contents and sizes of messages derive from, to have the same again; mask keys are always fresh
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// How to print the result
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: Format,
+    /// Write the result to a file instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 #[cfg(test)]
@@ -127,20 +238,11 @@ mod tests {
     }
 
     #[test]
-    fn numbers_take_their_units() {
-        assert_eq!(size("16M"), Ok(16 << 20));
-        assert_eq!(size("64KiB"), Ok(64 << 10));
-        assert_eq!(count("10k"), Ok(10_000));
-        assert_eq!(count("1m"), Ok(1_000_000));
-        assert_eq!(time("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(time("2m"), Ok(Duration::from_secs(120)));
-    }
-
-    #[test]
-    fn numbers_that_are_none_are_refused() {
-        for text in ["", "k", "-1", "1.5", "1x", "99999999999999999999g", "18446744073709551615k"] {
-            assert!(size(text).is_err() && count(text).is_err() && time(text).is_err(), "{text}");
-        }
-        assert!(shards("0").is_err());
+    fn a_number_of_messages_takes_the_place_of_a_duration() {
+        let load =
+            |arguments: &[&str]| Arguments::try_parse_from([&["ringway", "load", "ws://x/"], arguments].concat());
+        assert!(load(&["-c", "10k", "-n", "1m", "-p", "16", "-s", "20", "-b", "-w", "0"]).is_ok());
+        assert!(load(&["-n", "5", "-d", "5s"]).is_err());
+        assert!(load(&["-R", "5"]).is_err(), "the open loop is not there yet");
     }
 }

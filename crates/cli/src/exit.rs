@@ -8,12 +8,24 @@ use std::process::ExitCode;
 pub(crate) enum Outcome {
     /// All is good: 0.
     Good,
+    /// The run failed, and its report says how: 1.
+    Failed,
+    /// The command line makes no sense, and it was said why: 2.
+    Usage,
+    /// What was found is not to be trusted: 4.
+    Inconclusive,
+    /// The run was ended by this signal, and what it had found by then was reported: 128 more than the signal's number.
+    Interrupted(u8),
 }
 
 impl From<Outcome> for ExitCode {
     fn from(outcome: Outcome) -> Self {
         match outcome {
             Outcome::Good => Self::SUCCESS,
+            Outcome::Failed => Self::FAILURE,
+            Outcome::Usage => Self::from(2),
+            Outcome::Inconclusive => Self::from(4),
+            Outcome::Interrupted(signal) => Self::from(128 + signal),
         }
     }
 }
@@ -26,6 +38,12 @@ impl<E: Display> From<E> for Failure {
     fn from(error: E) -> Self {
         Self(error.to_string())
     }
+}
+
+/// Says what is wrong with the command line.
+pub(crate) fn usage(what: &str) -> Result<Outcome, Failure> {
+    eprintln!("ringway: {what}\n\nFor more information, try '--help'.");
+    Ok(Outcome::Usage)
 }
 
 /// The exit code of a command, after its error has been printed.

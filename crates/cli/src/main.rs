@@ -3,9 +3,14 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod bench;
 mod exit;
+mod floor;
 mod limits;
+mod load;
 mod serve;
+mod stdin;
+mod values;
 
 use arguments::{Arguments, Command};
 use clap::Parser;
@@ -25,6 +30,9 @@ fn main() -> ExitCode {
         .init();
     let result = match arguments.command {
         Command::Serve(arguments) => serve::run(&arguments),
+        Command::Load(arguments) => load::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::Floor(arguments) => floor::run(&arguments),
     };
     exit::report(result)
 }

@@ -2,14 +2,28 @@
 
 use crate::arguments::{App, Serve};
 use crate::exit::{Failure, Outcome};
-use crate::limits;
+use crate::{limits, stdin};
 use ringway::{
-    BufferConfig, Config, Connection, Cores, Handler, Limits, Message, OriginPolicy, Running, Server,
+    BufferConfig, Config, Connection, Cores, Handler, Limits, Message, OriginPolicy, Running, Server, Shards,
 };
+use std::io::{self, Write};
 
-/// Descriptors that a process needs besides its connections: standard streams, and a ring, a waker and a listener for
-/// each of a few shards.
-const SPARE_FILES: u64 = 64;
+/// Descriptors that the process needs whatever it serves: standard streams, signals, and some in reserve.
+const SPARE_FILES: u64 = 48;
+
+/// Descriptors that this server needs besides its connections: a ring, a waker and its listeners for each shard.
+fn files_needed(arguments: &Serve) -> u64 {
+    let cores = if arguments.cores.is_empty() {
+        std::thread::available_parallelism().map_or(1, usize::from)
+    } else {
+        arguments.cores.len()
+    };
+    let shards = match arguments.shards {
+        Shards::PerCore => cores,
+        Shards::Count(count) => count,
+    };
+    SPARE_FILES + shards as u64 * (2 + arguments.listen.len() as u64)
+}
 
 struct Echo;
 
@@ -36,14 +50,12 @@ pub(crate) fn run(arguments: &Serve) -> Result<Outcome, Failure> {
     }
 }
 
-fn serve<H: Handler>(
-    arguments: &Serve,
-    make: impl Fn(usize) -> H + Send + Sync + 'static,
-) -> Result<Outcome, Failure> {
+fn serve<H: Handler>(arguments: &Serve, make: impl Fn(usize) -> H + Send + Sync + 'static) -> Result<Outcome, Failure> {
     let files = limits::raise_open_files();
-    if let Some(files) = files.filter(|files| *files < SPARE_FILES) {
+    let needed = files_needed(arguments);
+    if let Some(files) = files.filter(|files| *files < needed) {
         return Err(Failure(format!(
-            "the process may open {files} files, and needs at least {SPARE_FILES}; raise the limit (`ulimit -n`)"
+            "the process may open {files} files, and needs at least {needed}; raise the limit (`ulimit -n`)"
         )));
     }
     let server = arguments.listen.iter().try_fold(None::<Server>, |server, address| {
@@ -54,25 +66,27 @@ fn serve<H: Handler>(
         .map(Some)
     })?;
     let Some(server) = server else { return Err(Failure("no address to listen on".into())) };
-    let config = config(arguments)?;
-    let limits = limits_of(arguments)?;
-    let running = server.shards(arguments.shards).config(config).limits(limits).start(make)?;
+    let running = server.shards(arguments.shards).config(config(arguments)).limits(limits_of(arguments)).start(make)?;
     running.stop_on_signals()?;
     announce(&running, arguments, files);
+    if arguments.stop_with_stdin {
+        let handles = running.handles().to_vec();
+        stdin::on_end(move || {
+            for handle in handles {
+                // A full mailbox is that of a shard that is stuck; there is nobody left to wait for it.
+                let _ = handle.post(|_, shard| shard.stop());
+            }
+        })?;
+    }
     running.wait()?;
     Ok(Outcome::Good)
 }
 
-fn config(arguments: &Serve) -> Result<Config, Failure> {
-    let number = |what: &str| Failure(format!("{what} is too large"));
-    let buffers = BufferConfig {
-        size: u32::try_from(arguments.buffer_size).map_err(|_| number("--buffer-size"))?,
-        count: u16::try_from(arguments.buffers).map_err(|_| number("--buffers"))?,
-        ready: BufferConfig::default().ready.min(u16::try_from(arguments.buffers).map_err(|_| number("--buffers"))?),
-    };
-    Ok(Config {
+fn config(arguments: &Serve) -> Config {
+    let ready = BufferConfig::default().ready.min(arguments.buffers);
+    Config {
         cores: if arguments.cores.is_empty() { Cores::All } else { Cores::List(arguments.cores.clone()) },
-        buffers,
+        buffers: BufferConfig { size: arguments.buffer_size, count: arguments.buffers, ready },
         handshake_timeout: arguments.handshake_timeout,
         idle_timeout: Some(arguments.idle_timeout).filter(|timeout| !timeout.is_zero()),
         close_timeout: arguments.close_timeout,
@@ -84,31 +98,36 @@ fn config(arguments: &Serve) -> Result<Config, Failure> {
         },
         subprotocols: arguments.subprotocol.clone(),
         ..Config::default()
-    })
+    }
 }
 
-fn limits_of(arguments: &Serve) -> Result<Limits, Failure> {
-    Ok(Limits {
+fn limits_of(arguments: &Serve) -> Limits {
+    Limits {
         max_message: arguments.max_message,
         max_head: arguments.max_head,
         max_buffered: arguments.max_buffered,
-        max_connections: u32::try_from(arguments.max_connections)
-            .map_err(|_| Failure("--max-connections is too large".into()))?,
+        max_connections: arguments.max_connections,
         ..Limits::default()
-    })
+    }
 }
 
 /// Says where it listens, on which cores, and on what the kernel granted.
 fn announce<H: Handler>(running: &Running<H>, arguments: &Serve, files: Option<u64>) {
     let cores: Vec<String> =
         running.cores().iter().map(|core| core.map_or("any".into(), |core| core.to_string())).collect();
+    let mut text = String::new();
     for address in running.addresses() {
-        println!("listening on ws://{address}");
+        text += &format!("listening on ws://{address}\n");
     }
-    println!("shards       {}, on core{} {}", cores.len(), if cores.len() == 1 { "" } else { "s" }, cores.join(", "));
-    println!("driver       {}", running.driver());
-    println!("app          {}", if arguments.app == App::Echo { "echo" } else { "sink" });
+    let plural = if cores.len() == 1 { "" } else { "s" };
+    text += &format!("shards       {}, on core{plural} {}\n", cores.len(), cores.join(", "));
+    text += &format!("driver       {}\n", running.driver());
+    text += &format!("app          {}\n", if arguments.app == App::Echo { "echo" } else { "sink" });
     if let Some(files) = files {
-        println!("connections  {} at most (open files: ulimit -n {files})", files.saturating_sub(SPARE_FILES));
+        let most = files.saturating_sub(files_needed(arguments));
+        text += &format!("connections  {most} at most (open files: ulimit -n {files})\n");
     }
+    // Nobody may be reading, which is no reason to end.
+    let mut stdout = io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }

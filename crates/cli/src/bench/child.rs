@@ -1,0 +1,53 @@
+//! The servers that the bench measures: processes of their own, so that their CPU time and memory are theirs alone.
+
+use crate::exit::Failure;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+
+/// A server process of this very program. It ends with this value, and also when this process is killed: its standard
+/// input closes then.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) address: SocketAddr,
+}
+
+impl Server {
+    /// Starts `ringway` with `arguments`, to which what every server of the bench needs is added, and waits until it
+    /// says where it listens.
+    pub(crate) fn start(arguments: &[&str], cores: &[usize]) -> Result<Self, Failure> {
+        let program = std::env::current_exe()?;
+        let cores: Vec<String> = cores.iter().map(usize::to_string).collect();
+        let mut child = Command::new(program)
+            .args(arguments)
+            .args(["--listen", "127.0.0.1:0", "--stop-with-stdin", "--cores", &cores.join(",")])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut line = String::new();
+        if let Some(stdout) = child.stdout.as_mut() {
+            BufReader::new(stdout).read_line(&mut line)?;
+        }
+        let address = line.trim().rsplit(['/', ' ']).next().and_then(|address| address.parse().ok());
+        match address {
+            Some(address) => Ok(Self { child, address }),
+            None => {
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(Failure(format!("the server to measure did not start: `ringway {}` says why", arguments.join(" "))))
+            }
+        }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Killed rather than asked to stop: there is nothing that it would lose.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

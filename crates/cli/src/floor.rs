@@ -1,0 +1,60 @@
+//! `ringway floor`: the raw TCP echo (RFC 862) that `bench` measures WebSocket against.
+
+use crate::arguments::Floor;
+use crate::exit::{Failure, Outcome};
+use crate::{limits, stdin};
+use ringway_io::{BufferConfig, Listener};
+use ringway_loadtest::floor::Server;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+
+pub(crate) fn run(arguments: &Floor) -> Result<Outcome, Failure> {
+    limits::raise_open_files();
+    let address: SocketAddr = arguments.listen.parse().map_err(|_| {
+        Failure(format!("cannot listen on {:?}: give an address and a port, as 127.0.0.1:7", arguments.listen))
+    })?;
+    let listener = Listener::bind(address)?;
+    let address = listener.address();
+    let stop = Arc::new(AtomicBool::new(false));
+    let (started, starts) = mpsc::channel();
+    let mut threads = Vec::new();
+    let count = arguments.cores.len().max(1);
+    for at in 0..count {
+        let listener = listener.sibling()?;
+        let core = arguments.cores.get(at).copied();
+        let (stop, started) = (Arc::clone(&stop), started.clone());
+        threads.push(std::thread::spawn(move || {
+            if let Some(id) = core {
+                core_affinity::set_for_current(core_affinity::CoreId { id });
+            }
+            match Server::new(listener, BufferConfig::default()) {
+                Ok(server) => {
+                    let _ = started.send(Ok(server.waker()));
+                    server.run(&stop)
+                }
+                Err(refusal) => {
+                    let _ = started.send(Err(refusal));
+                    Ok(())
+                }
+            }
+        }));
+    }
+    drop(listener); // The siblings accept; connections must not queue where nobody does.
+    let mut wakers = Vec::new();
+    for _ in 0..count {
+        wakers.push(starts.recv()??);
+    }
+    println!("listening on tcp://{address}");
+    if arguments.stop_with_stdin {
+        stdin::on_end(move || {
+            stop.store(true, Ordering::Relaxed);
+            wakers.iter().for_each(ringway_io::Waker::wake);
+        })?;
+    }
+    for thread in threads {
+        thread.join().map_err(|_| Failure("a thread panicked".into()))??;
+    }
+    Ok(Outcome::Good)
+}

@@ -1,0 +1,204 @@
+//! `ringway load`.
+
+use crate::arguments::{Format, Load, Loading, Verifying};
+use crate::exit::{Failure, Outcome, usage};
+use crate::limits;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use ringway::{ConnectError, Cores, HeaderMap};
+use ringway_loadtest::{Length, LoadError, Mode, Phase, Plan, Progress, Stop, Verify, count, time};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals as Watch;
+use std::fs::File;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::{Duration, Instant};
+
+/// Signals that come this close together are one.
+const ONE_WISH: Duration = Duration::from_millis(200);
+
+pub(crate) fn run(arguments: &Load) -> Result<Outcome, Failure> {
+    limits::raise_open_files();
+    let signals = Signals::watch()?;
+    let plan = match plan(arguments, signals.stop.clone()) {
+        Ok(plan) => plan,
+        Err(error) => return usage(&error),
+    };
+    if let Err(error) = plan.check() {
+        return usage(&error.to_string());
+    }
+    // A file that cannot be written is found out about before the run, not after it.
+    let mut file = match &arguments.output {
+        Some(path) => {
+            Some(File::create(path).map_err(|error| Failure(format!("cannot write {}: {error}", path.display())))?)
+        }
+        None => None,
+    };
+    let live = LiveLine::new();
+    let result = ringway_loadtest::run(&plan, &mut |progress| live.show(progress));
+    live.end();
+    let report = match result {
+        Ok(report) => report,
+        Err(error @ LoadError::Target(ConnectError::Url(_) | ConnectError::Scheme)) => {
+            return usage(&error.to_string());
+        }
+        Err(error) => {
+            return signals.caught().map_or_else(|| Err(error.into()), |signal| Ok(Outcome::Interrupted(signal)));
+        }
+    };
+    let text = match arguments.format {
+        Format::Text => report.to_text(),
+        Format::Json => report.to_json() + "\n",
+    };
+    match &mut file {
+        Some(file) => file.write_all(text.as_bytes())?,
+        None => io::stdout().write_all(text.as_bytes())?,
+    }
+    Ok(if let Some(signal) = signals.caught() {
+        Outcome::Interrupted(signal)
+    } else if report.is_failure() {
+        Outcome::Failed
+    } else if report.is_void() {
+        Outcome::Inconclusive
+    } else {
+        Outcome::Good
+    })
+}
+
+fn plan(arguments: &Load, stop: Stop) -> Result<Plan, String> {
+    let length = match arguments.messages {
+        Some(messages) => Length::Messages(messages),
+        None => Length::Time(arguments.duration),
+    };
+    let mut headers = HeaderMap::new();
+    for (name, value) in &arguments.header {
+        headers.append(name.clone(), value.clone());
+    }
+    Ok(Plan {
+        connections: u32::try_from(arguments.connections).map_err(|_| "--connections is too large")?,
+        threads: arguments.threads,
+        cores: if arguments.cores.is_empty() { Cores::All } else { Cores::List(arguments.cores.clone()) },
+        length,
+        warmup: arguments.warmup,
+        pipeline: u32::try_from(arguments.pipeline).map_err(|_| "--pipeline is too large")?,
+        sizes: arguments.size.clone(),
+        binary: arguments.binary,
+        mode: match arguments.mode {
+            Loading::Echo => Mode::Echo,
+            Loading::Send => Mode::Send,
+            Loading::Idle => Mode::Idle,
+        },
+        verify: match arguments.verify {
+            Verifying::Off => Verify::Off,
+            Verifying::Sample => Verify::Sample,
+            Verifying::All => Verify::All,
+        },
+        seed: arguments.seed,
+        connect_rate: arguments.connect_rate.map(|rate| rate as f64),
+        headers,
+        origin: arguments.origin.clone(),
+        subprotocols: arguments.subprotocol.clone(),
+        connect_timeout: arguments.connect_timeout,
+        stop,
+        ..Plan::new(&*arguments.url)
+    })
+}
+
+/// SIGINT and SIGTERM: the first ends the run early, a later one the process.
+struct Signals {
+    stop: Stop,
+    /// The number of the first signal; 0 before it.
+    first: Arc<AtomicI32>,
+}
+
+impl Signals {
+    fn watch() -> io::Result<Self> {
+        let watched = Self { stop: Stop::default(), first: Arc::default() };
+        let (stop, first) = (watched.stop.clone(), Arc::clone(&watched.first));
+        let mut signals = Watch::new([SIGINT, SIGTERM])?;
+        let watch = move || {
+            let mut came = None;
+            for signal in signals.forever() {
+                // Some send a signal to the process and then to its group: that is one wish, not two.
+                if came.get_or_insert_with(Instant::now).elapsed() > ONE_WISH {
+                    let _ = signal_hook::low_level::emulate_default_handler(signal);
+                }
+                let _ = first.compare_exchange(0, signal, Ordering::Relaxed, Ordering::Relaxed);
+                stop.now();
+            }
+        };
+        std::thread::Builder::new().name("ringway-signals".into()).spawn(watch)?;
+        Ok(watched)
+    }
+
+    /// The number of the signal that has come.
+    fn caught(&self) -> Option<u8> {
+        u8::try_from(self.first.load(Ordering::Relaxed)).ok().filter(|signal| *signal > 0)
+    }
+}
+
+/// The line that tells how far the run is. Only on a terminal; it has no colours to leave out for NO_COLOR.
+struct LiveLine(ProgressBar);
+
+impl LiveLine {
+    fn new() -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        bar.set_style(ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        Self(bar)
+    }
+
+    fn show(&self, progress: &Progress) {
+        if !self.0.is_hidden() {
+            self.0.set_message(line(progress));
+        }
+    }
+
+    fn end(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
+fn line(progress: &Progress) -> String {
+    let mut line = progress.phase.name().to_owned();
+    if progress.phase >= Phase::WarmUp {
+        let elapsed = time(progress.elapsed.as_secs_f64() * 1e6);
+        line += &match (progress.of, progress.of_messages) {
+            (Some(of), _) => format!("  {elapsed} of {}", time(of.as_secs_f64() * 1e6)),
+            (None, Some(of)) => format!("  {elapsed}, {} messages to be answered", count(of as f64)),
+            (None, None) => format!("  {elapsed}"),
+        };
+        line += &format!("  {}/s", count(progress.per_second));
+    }
+    line += &format!("  {} connections", progress.open);
+    if progress.failed > 0 {
+        line += &format!("  {} failed", progress.failed);
+    }
+    if progress.errors > 0 {
+        line += &format!("  {} errors", progress.errors);
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_says_what_there_is_to_say() {
+        let progress = Progress {
+            phase: Phase::Connect,
+            elapsed: Duration::from_secs(1),
+            of: None,
+            of_messages: None,
+            open: 7,
+            failed: 0,
+            messages: 0,
+            per_second: 0.0,
+            errors: 0,
+        };
+        assert_eq!(line(&progress), "connecting  7 connections");
+        let of = Some(Duration::from_secs(10));
+        let progress = Progress { phase: Phase::Measure, of, per_second: 2.5e6, failed: 1, errors: 3, ..progress };
+        assert_eq!(line(&progress), "measuring  1.00 s of 10.0 s  2.50 M/s  7 connections  1 failed  3 errors");
+    }
+}

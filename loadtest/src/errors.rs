@@ -1,0 +1,146 @@
+//! What goes wrong in a run, counted by kind.
+
+use ringway::{CloseReason, ConnectError, Ending, HandshakeError};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io;
+
+/// The kinds of errors that the generator finds itself. Those of connecting and closing are named by [`of_connect`] and
+/// [`of_close`].
+pub(crate) const WRONG_KIND: &str = "verify_kind";
+pub(crate) const WRONG_LENGTH: &str = "verify_length";
+pub(crate) const WRONG_CONTENT: &str = "verify_content";
+pub(crate) const UNEXPECTED: &str = "unexpected_message";
+
+/// How often each kind of error came, and what the first of its kind said.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Errors(BTreeMap<Cow<'static, str>, Mishap>);
+
+/// Errors of one kind.
+#[derive(Clone, Debug)]
+pub(crate) struct Mishap {
+    pub(crate) count: u64,
+    pub(crate) first: String,
+}
+
+impl Errors {
+    /// Counts one.
+    #[cold]
+    pub(crate) fn count(&mut self, kind: impl Into<Cow<'static, str>>, says: impl FnOnce() -> String) {
+        self.0.entry(kind.into()).or_insert_with(|| Mishap { count: 0, first: says() }).count += 1;
+    }
+
+    /// Adds those of another thread.
+    pub(crate) fn merge(&mut self, other: Self) {
+        for (kind, mishap) in other.0 {
+            self.0.entry(kind).and_modify(|mine| mine.count += mishap.count).or_insert(mishap);
+        }
+    }
+
+    pub(crate) fn total(&self) -> u64 {
+        self.0.values().map(|mishap| mishap.count).sum()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Mishap)> {
+        self.0.iter().map(|(kind, mishap)| (kind.as_ref(), mishap))
+    }
+
+    /// The kind that came most often.
+    pub(crate) fn commonest(&self) -> Option<(&str, &Mishap)> {
+        self.iter().max_by_key(|(_, mishap)| mishap.count)
+    }
+}
+
+/// The kind of a connection that did not come about.
+pub(crate) fn of_connect(error: &ConnectError) -> Cow<'static, str> {
+    match error {
+        ConnectError::Unreachable(error) => Cow::Borrowed(match error.kind() {
+            io::ErrorKind::ConnectionRefused => "connect_refused",
+            io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => "connect_reset",
+            io::ErrorKind::TimedOut => "connect_timeout",
+            io::ErrorKind::AddrNotAvailable => "connect_no_port",
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "connect_unreachable",
+            _ if is_out_of_files(error) => "connect_no_file",
+            _ => "connect_failed",
+        }),
+        ConnectError::Timeout => Cow::Borrowed("connect_timeout"),
+        ConnectError::NoSlot => Cow::Borrowed("connect_no_slot"),
+        ConnectError::Handshake(HandshakeError::Status { status, .. }) => {
+            Cow::Owned(format!("handshake_status_{status}"))
+        }
+        ConnectError::Handshake(HandshakeError::Accept) => Cow::Borrowed("handshake_accept"),
+        ConnectError::Handshake(_) => Cow::Borrowed("handshake_invalid"),
+        ConnectError::Ended => Cow::Borrowed("handshake_ended"),
+        _ => Cow::Borrowed("connect_failed"),
+    }
+}
+
+fn is_out_of_files(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+/// The kind of an open connection's end. `None` for one that we asked for and the peer answered.
+pub(crate) fn of_close(reason: &CloseReason, we_close: bool) -> Option<&'static str> {
+    match reason.ending {
+        Ending::Local => None,
+        // Both closed at once.
+        Ending::Peer if we_close => None,
+        Ending::Peer => Some("closed_early"),
+        Ending::Unanswered => Some("close_unanswered"),
+        Ending::Violation(_) => Some("protocol"),
+        Ending::Idle => Some("idle_timeout"),
+        Ending::Vanished => Some("vanished"),
+        Ending::Reset => Some("reset"),
+        Ending::Failed(_) => Some("connection_failed"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringway::CloseCode;
+
+    #[test]
+    fn connect_errors_have_their_kinds() {
+        let io = |kind: io::ErrorKind| ConnectError::Unreachable(kind.into());
+        let status = HandshakeError::Status { status: 503, reason: "Busy".into() };
+        for (error, kind) in [
+            (io(io::ErrorKind::ConnectionRefused), "connect_refused"),
+            (io(io::ErrorKind::TimedOut), "connect_timeout"),
+            (io(io::ErrorKind::AddrNotAvailable), "connect_no_port"),
+            (ConnectError::Unreachable(io::Error::from_raw_os_error(24)), "connect_no_file"),
+            (ConnectError::Timeout, "connect_timeout"),
+            (ConnectError::Ended, "handshake_ended"),
+            (ConnectError::Handshake(status), "handshake_status_503"),
+            (ConnectError::Handshake(HandshakeError::Accept), "handshake_accept"),
+            (ConnectError::Handshake(HandshakeError::Upgrade), "handshake_invalid"),
+        ] {
+            assert_eq!(of_connect(&error), kind);
+        }
+    }
+
+    #[test]
+    fn only_an_end_that_both_wanted_is_no_error() {
+        let reason = |ending| CloseReason { code: CloseCode::NORMAL, text: String::new(), ending };
+        assert_eq!(of_close(&reason(Ending::Local), true), None);
+        assert_eq!(of_close(&reason(Ending::Peer), true), None);
+        assert_eq!(of_close(&reason(Ending::Peer), false), Some("closed_early"));
+        assert_eq!(of_close(&reason(Ending::Vanished), true), Some("vanished"));
+        assert_eq!(of_close(&reason(Ending::Reset), false), Some("reset"));
+        assert_eq!(of_close(&reason(Ending::Unanswered), true), Some("close_unanswered"));
+    }
+
+    #[test]
+    fn errors_of_threads_add_up() {
+        let (mut one, mut other) = (Errors::default(), Errors::default());
+        one.count("reset", || "first".into());
+        one.count("reset", || unreachable!("only the first one is told"));
+        other.count("reset", || "third".into());
+        other.count("vanished", || "gone".into());
+        one.merge(other);
+        assert_eq!(one.total(), 4);
+        let (kind, mishap) = one.commonest().expect("counted");
+        assert_eq!((kind, mishap.count, mishap.first.as_str()), ("reset", 3, "first"));
+    }
+}

@@ -1,0 +1,430 @@
+//! The threads of a run, and the phases that they go through together.
+
+use crate::LoadError;
+use crate::errors::Errors;
+use crate::generator::{Generator, Orders};
+use crate::measure::{Recorder, Usage};
+use crate::payload::Payload;
+use crate::phase::{Phase, Timetable};
+use crate::plan::{Length, Mode, Plan};
+use crate::report::{
+    ConnectionFigures, GeneratorFigures, LatencyFigures, MessageFigures, Report, SCHEMA_VERSION, ServerFigures,
+    describe,
+};
+use crate::server::{Sample, Server, ServerUse};
+use crate::tally::{Event, Standing, Tally};
+use crate::verdict::{Observation, judge};
+use rand::Rng;
+use ringway::{Client, Config, Endpoint, Limits, Running, Shard, Shards};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+/// How often the threads are asked where they stand, and the caller is told.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How long answers are waited for when the run is ended early.
+const HURRY: Duration = Duration::from_secs(1);
+
+/// How long a server may take to answer a close.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Files that a process needs besides its connections: standard streams, and a ring and a waker for each thread.
+const SPARE_FILES: u64 = 64;
+
+/// How far a run is. Told about ten times a second.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// Where it stands.
+    pub phase: Phase,
+    /// Since the phase began.
+    pub elapsed: Duration,
+    /// How long the phase is, when it is time that ends it.
+    pub of: Option<Duration>,
+    /// How many messages end the phase, when it is their number.
+    pub of_messages: Option<u64>,
+    /// Connections that are open.
+    pub open: u64,
+    /// Connections that did not open.
+    pub failed: u64,
+    /// Messages that were answered ([`Mode::Send`]: sent) since messages flow.
+    pub messages: u64,
+    /// How many a second lately.
+    pub per_second: f64,
+    /// Errors of all kinds.
+    pub errors: u64,
+}
+
+/// A run under way.
+struct Fleet<'a> {
+    plan: &'a Plan,
+    report: &'a mut dyn FnMut(&Progress),
+    running: Running<Generator>,
+    events: Receiver<Event>,
+    epoch: Instant,
+    phase: Phase,
+    phase_began: Instant,
+    phase_length: Option<Duration>,
+    next_tick: Instant,
+    standings: Vec<Standing>,
+    /// The messages done, and when that was asked last.
+    latest: (Instant, u64),
+    /// When the number of messages done has changed last.
+    moved: Instant,
+    ramped: Vec<(usize, u64)>,
+    threads: Vec<i32>,
+    drained: usize,
+    tallies: Vec<Tally>,
+}
+
+/// Runs a plan.
+pub(crate) fn run(plan: &Plan, report: &mut dyn FnMut(&Progress)) -> Result<Report, LoadError> {
+    plan.check()?;
+    check_files(plan)?;
+    let endpoint =
+        Endpoint::resolve(&plan.url)?.subprotocols(plan.subprotocols.iter().cloned()).headers(plan.headers.clone());
+    let endpoint = Arc::new(match &plan.origin {
+        Some(origin) => endpoint.origin(origin.clone()),
+        None => endpoint,
+    });
+    let address = endpoint.address();
+    let mut fleet = Fleet::start(plan, endpoint, report)?;
+    fleet.connect();
+    let established: u64 = fleet.ramped.iter().map(|(_, established)| established).sum();
+    if established == 0 && !plan.stop.is_set() {
+        return Err(fleet.give_up());
+    }
+    let server =
+        plan.server_pid.map_or_else(|| Server::find(address), Server::known).without(fleet.threads.iter().copied());
+    let used = fleet.measure(&server, established);
+    let tallies = fleet.close()?;
+    Ok(summarize(plan, &server, used, tallies))
+}
+
+/// Whether this process may open as many files as there are to be connections.
+fn check_files(plan: &Plan) -> Result<(), LoadError> {
+    let needed = u64::from(plan.connections) + SPARE_FILES;
+    match rustix::process::getrlimit(rustix::process::Resource::Nofile).current {
+        Some(allowed) if allowed < needed => {
+            Err(LoadError::OpenFiles { connections: plan.connections, allowed, needed })
+        }
+        _ => Ok(()),
+    }
+}
+
+impl<'a> Fleet<'a> {
+    /// Starts the threads; they do nothing yet.
+    fn start(plan: &'a Plan, endpoint: Arc<Endpoint>, report: &'a mut dyn FnMut(&Progress)) -> Result<Self, LoadError> {
+        let threads = plan.thread_count();
+        let epoch = Instant::now();
+        let (tell, events) = mpsc::channel();
+        let seed = plan.seed.unwrap_or_else(|| rand::make_rng::<rand::rngs::StdRng>().next_u64());
+        let most = *plan.sizes.end();
+        let limits = Limits {
+            max_message: Limits::default().max_message.max(most),
+            max_connections: Plan::share(plan.connections.into(), threads, 0) as u32 + 64,
+            max_buffered: match plan.mode {
+                // What is in flight bounds it.
+                Mode::Echo => usize::MAX,
+                // As much as one send takes well.
+                Mode::Send | Mode::Idle => (64 << 10).max(most),
+            },
+            ..Limits::default()
+        };
+        let config = Config {
+            cores: plan.cores.clone(),
+            handshake_timeout: plan.connect_timeout,
+            // Whoever does not answer is seen by the answers that are missing; pings would only disturb.
+            idle_timeout: None,
+            close_timeout: CLOSE_TIMEOUT,
+            stop_timeout: HURRY,
+            ..Config::default()
+        };
+        let orders = {
+            let plan = plan.clone();
+            move |index| {
+                let connections = Plan::share(plan.connections.into(), threads, index);
+                let part = connections as f64 / f64::from(plan.connections);
+                Orders {
+                    index,
+                    endpoint: Arc::clone(&endpoint),
+                    epoch,
+                    connections,
+                    connect_rate: plan.connect_rate.map(|rate| rate * part),
+                    mode: plan.mode,
+                    pipeline: plan.pipeline,
+                    verify: plan.verify,
+                    payload: Payload::new(&plan.sizes, plan.binary, seed.wrapping_add(index as u64)),
+                    salt: (seed >> 32) as u32 ^ seed as u32 ^ (index as u32).rotate_left(16),
+                    events: tell.clone(),
+                }
+            }
+        };
+        let client = Client::new().shards(Shards::Count(threads)).config(config).limits(limits);
+        let running = client.start(move |index| Generator::new(orders(index)))?;
+        Ok(Self {
+            plan,
+            report,
+            running,
+            events,
+            epoch,
+            phase: Phase::Connect,
+            phase_began: epoch,
+            phase_length: None,
+            next_tick: epoch + TICK,
+            standings: vec![Standing::default(); threads],
+            latest: (epoch, 0),
+            moved: epoch,
+            ramped: Vec::new(),
+            threads: Vec::new(),
+            drained: 0,
+            tallies: Vec::new(),
+        })
+    }
+
+    /// Opens all connections, or finds that they cannot be opened.
+    fn connect(&mut self) {
+        self.enter(Phase::Connect, None);
+        self.post_all(|generator, shard| generator.connect(shard));
+        let threads = self.standings.len();
+        self.wait(None, |fleet| fleet.ramped.len() == threads || fleet.plan.stop.is_set());
+    }
+
+    /// Has messages flow, measures, and waits for what is unanswered. Gives back what the server used.
+    fn measure(&mut self, server: &Server, established: u64) -> Option<ServerUse> {
+        let (time, messages) = match self.plan.length {
+            Length::Time(time) => (Some(time), None),
+            Length::Messages(messages) => (None, Some(messages)),
+        };
+        if self.plan.stop.is_set() {
+            return None;
+        }
+        let timetable = Timetable::new(self.epoch.elapsed().as_nanos() as u64, self.plan.warmup, time);
+        let mut left = messages.unwrap_or(0);
+        let mut connections_left = established;
+        for (index, established) in self.ramped.clone() {
+            // Each thread's part is that of its connections; what does not divide goes to the last.
+            let part = if established == connections_left {
+                left
+            } else {
+                (u128::from(left) * u128::from(established) / u128::from(connections_left.max(1))) as u64
+            };
+            left -= part;
+            connections_left -= established;
+            let quota = messages.map(|_| part);
+            self.post(index, move |generator, shard| generator.begin(shard, timetable, quota));
+        }
+        let threads = self.standings.len();
+        let over = move |fleet: &Self| fleet.drained == threads || fleet.plan.stop.is_set();
+        self.enter(Phase::Settle, None);
+        self.wait(Some(self.at(timetable.warm_up)), over);
+        self.enter(Phase::WarmUp, Some(self.plan.warmup));
+        self.wait(Some(self.at(timetable.measure)), over);
+        self.enter(Phase::Measure, time);
+        let begin = server.sample();
+        self.moved = Instant::now();
+        if time.is_some() {
+            self.wait(Some(self.at(timetable.drain)), over);
+        } else {
+            let patience = self.plan.drain_timeout;
+            self.wait(None, move |fleet| over(fleet) || fleet.moved.elapsed() > patience);
+        }
+        let used = begin.zip(server.sample()).map(|(begin, end): (Sample, Sample)| end.since(&begin));
+        self.enter(Phase::Drain, None);
+        if time.is_none() || self.plan.stop.is_set() {
+            self.post_all(|generator, _| generator.end());
+        }
+        // A run by number of messages that stands still has waited already.
+        let patience = if self.plan.stop.is_set() || time.is_none() { HURRY } else { self.plan.drain_timeout };
+        let patience = patience.min(self.plan.drain_timeout);
+        self.wait(Some(Instant::now() + patience), |fleet| fleet.drained == threads);
+        used
+    }
+
+    /// Closes all connections and ends the threads.
+    fn close(mut self) -> Result<Vec<Tally>, LoadError> {
+        self.enter(Phase::Close, None);
+        self.post_all(|generator, shard| generator.close(shard));
+        let threads = self.standings.len();
+        // The engine ends what does not answer within its own timeout.
+        self.wait(Some(Instant::now() + 2 * CLOSE_TIMEOUT), |fleet| fleet.tallies.len() == threads);
+        self.running.stop();
+        self.running.wait()?;
+        Ok(self.tallies)
+    }
+
+    /// Ends a run in which nothing could be connected.
+    fn give_up(self) -> LoadError {
+        let (requested, target) = (self.plan.connections, self.plan.url.clone());
+        let mut errors = Errors::default();
+        match self.close() {
+            Ok(tallies) => tallies.into_iter().for_each(|tally| errors.merge(tally.errors)),
+            Err(error) => return error,
+        }
+        let (kind, reason) =
+            errors.commonest().map_or_else(Default::default, |(kind, mishap)| (kind.to_owned(), mishap.first.clone()));
+        LoadError::Unreachable { target, requested, kind, reason }
+    }
+
+    fn enter(&mut self, phase: Phase, length: Option<Duration>) {
+        (self.phase, self.phase_began, self.phase_length) = (phase, Instant::now(), length);
+    }
+
+    fn at(&self, nanos: u64) -> Instant {
+        self.epoch + Duration::from_nanos(nanos)
+    }
+
+    /// Has a thread do something. A full mailbox is waited for: the thread empties it at each turn.
+    fn post(
+        &self,
+        index: usize,
+        work: impl FnOnce(&mut Generator, &mut Shard<'_, Generator>) + Send + Clone + 'static,
+    ) {
+        while self.running.handles()[index].post(work.clone()).is_err() {
+            std::thread::yield_now();
+        }
+    }
+
+    fn post_all(&self, work: impl FnOnce(&mut Generator, &mut Shard<'_, Generator>) + Send + Clone + 'static) {
+        (0..self.standings.len()).for_each(|index| self.post(index, work.clone()));
+    }
+
+    /// Takes in what the threads tell, and tells the caller, until `done` or `until`.
+    fn wait(&mut self, until: Option<Instant>, done: impl Fn(&Self) -> bool) {
+        while !done(self) {
+            let now = Instant::now();
+            if until.is_some_and(|until| until <= now) {
+                return;
+            }
+            if now >= self.next_tick {
+                self.next_tick = now + TICK;
+                self.tell(now);
+                self.post_all(|generator, _| generator.stand());
+            }
+            let next = until.map_or(self.next_tick, |until| until.min(self.next_tick));
+            match self.events.recv_timeout(next.saturating_duration_since(now)) {
+                Ok(event) => self.take(event),
+                Err(RecvTimeoutError::Timeout) => {}
+                // Every thread has ended, which is an error that stopping them tells.
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Ramped(ramp) => {
+                self.standings[ramp.index].open = ramp.established;
+                self.ramped.push((ramp.index, ramp.established));
+                self.threads.push(ramp.thread);
+            }
+            Event::Standing(index, standing) => {
+                if standing.done != self.standings[index].done {
+                    self.moved = Instant::now();
+                }
+                self.standings[index] = standing;
+            }
+            Event::Drained => self.drained += 1,
+            // One that opened while the others were closed makes a second tally.
+            Event::Closed(tally) => {
+                if !self.tallies.iter().any(|known| known.index == tally.index) {
+                    self.tallies.push(*tally);
+                }
+            }
+        }
+    }
+
+    fn tell(&mut self, now: Instant) {
+        let total = |figure: fn(&Standing) -> u64| self.standings.iter().map(figure).sum::<u64>();
+        let messages = total(|standing| standing.done);
+        let (before, messages_before) = std::mem::replace(&mut self.latest, (now, messages));
+        let elapsed = now.saturating_duration_since(before).as_secs_f64();
+        let progress = Progress {
+            phase: self.phase,
+            elapsed: now.saturating_duration_since(self.phase_began),
+            of: self.phase_length,
+            of_messages: match self.plan.length {
+                Length::Messages(messages) if self.phase == Phase::Measure => Some(messages),
+                _ => None,
+            },
+            open: total(|standing| standing.open),
+            failed: total(|standing| standing.failed),
+            messages,
+            per_second: if elapsed > 0.0 { messages.saturating_sub(messages_before) as f64 / elapsed } else { 0.0 },
+            errors: total(|standing| standing.errors),
+        };
+        (self.report)(&progress);
+    }
+}
+
+/// Adds up what the threads have counted.
+fn summarize(plan: &Plan, server: &Server, used: Option<ServerUse>, mut tallies: Vec<Tally>) -> Report {
+    tallies.sort_by_key(|tally| tally.index);
+    let threads = plan.thread_count();
+    let (mut connect, mut latency) = (Recorder::new(), Recorder::new());
+    let (mut errors, mut usage) = (Errors::default(), Vec::<Usage>::new());
+    let (mut established, mut ramp_end, mut ramp_begin) = (0, 0, u64::MAX);
+    let mut messages = MessageFigures::default();
+    let (mut window_messages, mut window_bytes, mut window) = (0, 0, Duration::ZERO);
+    for tally in tallies {
+        established += tally.established;
+        connect.merge(tally.connect);
+        errors.merge(tally.errors);
+        if let Some((begin, end)) = tally.ramp {
+            (ramp_begin, ramp_end) = (ramp_begin.min(begin), ramp_end.max(end));
+        }
+        if let Some(measured) = tally.measured {
+            latency.merge(measured.latency);
+            messages.sent += measured.sent;
+            messages.received += measured.received;
+            messages.missing += measured.missing;
+            window_messages += measured.window.messages;
+            window_bytes += measured.window.bytes;
+            window = window.max(measured.window.length);
+            usage.push(measured.window.usage);
+        }
+    }
+    messages.offered = messages.sent;
+    let per_second = |count: u64, time: Duration| if time.is_zero() { 0.0 } else { count as f64 / time.as_secs_f64() };
+    messages.per_second = per_second(window_messages, window);
+    messages.bytes_per_second = per_second(window_bytes, window);
+    let connect_time = Duration::from_nanos(ramp_end.saturating_sub(ramp_begin));
+    let verdict = judge(&Observation {
+        mode: plan.mode,
+        messages: window_messages,
+        in_flight: established * u64::from(plan.pipeline),
+        generator: &usage,
+        server: used,
+    });
+    let response = if plan.mode == Mode::Echo { latency.quantiles() } else { None };
+    Report {
+        schema_version: SCHEMA_VERSION,
+        target: plan.url.clone(),
+        mode: plan.mode,
+        connections: ConnectionFigures {
+            requested: plan.connections.into(),
+            established,
+            failed: u64::from(plan.connections) - established,
+            per_second: per_second(established, connect_time),
+        },
+        messages,
+        latency_us: LatencyFigures { response, service: response, send_lag: None },
+        errors: errors.iter().map(|(kind, mishap)| (kind.to_owned(), mishap.count)).collect(),
+        first_errors: errors.iter().map(|(kind, mishap)| (kind.to_owned(), mishap.first.clone())).collect(),
+        generator: GeneratorFigures { threads, ..GeneratorFigures::new(&usage) },
+        server: server.pid().zip(used).map(|(pid, used)| ServerFigures {
+            pid,
+            cpu_seconds: used.cpu.as_secs_f64(),
+            rss_bytes: used.rss,
+            busiest_thread: used.busiest,
+            cores_used: used.cores_used,
+        }),
+        verdict,
+        measured: window,
+        connect_latency_us: connect.quantiles(),
+        connect_time,
+        saturated: latency.saturated(),
+        interrupted: plan.stop.is_set(),
+        load: describe(plan, threads),
+    }
+}

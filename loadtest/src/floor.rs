@@ -1,0 +1,332 @@
+//! The floor: raw TCP echo (RFC 862) on the very driver that carries WebSocket, server and client.
+//!
+//! What it reaches is what kernel and driver allow on this machine; a WebSocket echo in the same shape, measured
+//! beside it, shows what the protocol costs on top.
+
+use hdrhistogram::Histogram;
+use ringway_io::uring::{Refusal, Uring, UringConfig};
+use ringway_io::{BufferConfig, Chunk, Completion, Driver, Listener, Output, Slot, Waker};
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Barrier, OnceLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// How many connects may be under way at once: fewer than any listener's backlog.
+const CONNECTING: usize = 128;
+
+/// One connection's outbox, on either side.
+#[derive(Default)]
+struct Outbox {
+    sending: bool,
+    queued: Vec<Chunk>,
+}
+
+impl Outbox {
+    /// Sends what is queued, unless a send is in flight.
+    fn flush(&mut self, driver: &mut Uring, slot: Slot) {
+        if self.sending || self.queued.is_empty() {
+            return;
+        }
+        self.sending = true;
+        let output = if self.queued.len() == 1 {
+            Output::One(self.queued.remove(0))
+        } else {
+            Output::Many(std::mem::take(&mut self.queued))
+        };
+        driver.send(slot, output);
+    }
+}
+
+/// Grows `table` to hold `slot`, and finds its entry.
+fn entry<T: Default>(table: &mut Vec<T>, slot: Slot) -> &mut T {
+    let index = slot.index() as usize;
+    if table.len() <= index {
+        table.resize_with(index + 1, T::default);
+    }
+    &mut table[index]
+}
+
+/// The echo server. Belongs to the thread that made it.
+pub struct Server {
+    driver: Uring,
+}
+
+impl Server {
+    /// Accepts on `listener`.
+    ///
+    /// # Errors
+    /// When io_uring is refused.
+    pub fn new(listener: Listener, buffers: BufferConfig) -> Result<Self, Refusal> {
+        let mut driver = Uring::new(UringConfig { buffers, ..UringConfig::default() })?;
+        driver.listen(listener);
+        Ok(Self { driver })
+    }
+
+    /// What ends [`Server::run`], once `stop` is set.
+    #[must_use]
+    pub fn waker(&self) -> Waker {
+        self.driver.waker()
+    }
+
+    /// Echoes until `stop` is set.
+    ///
+    /// # Errors
+    /// When the ring breaks.
+    pub fn run(mut self, stop: &AtomicBool) -> io::Result<()> {
+        let mut outboxes: Vec<Outbox> = Vec::new();
+        let mut completions = Vec::new();
+        let mut dirty: Vec<Slot> = Vec::new();
+        while !stop.load(Ordering::Relaxed) {
+            self.driver.wait(None, &mut completions)?;
+            for completion in completions.drain(..) {
+                match completion {
+                    Completion::Accepted { slot } => {
+                        *entry(&mut outboxes, slot) = Outbox::default();
+                        self.driver.receive(slot);
+                    }
+                    Completion::Received { slot, buffer } => {
+                        let range = 0..buffer.len() as u32;
+                        entry(&mut outboxes, slot).queued.push(Chunk::Buffer { buffer, range });
+                        dirty.push(slot);
+                    }
+                    Completion::Sent { slot, .. } => {
+                        entry(&mut outboxes, slot).sending = false;
+                        dirty.push(slot);
+                    }
+                    Completion::Ended { slot, .. } => {
+                        *entry(&mut outboxes, slot) = Outbox::default();
+                        self.driver.close(slot);
+                    }
+                    Completion::Connected { .. } | Completion::Woken => {}
+                }
+            }
+            for slot in dirty.drain(..) {
+                entry(&mut outboxes, slot).flush(&mut self.driver, slot);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What to measure.
+#[derive(Clone, Debug)]
+pub struct FloorPlan {
+    /// The echo server.
+    pub address: SocketAddr,
+    /// How many connections, over all threads.
+    pub connections: usize,
+    /// Messages in flight on each.
+    pub in_flight: usize,
+    /// Bytes of a message.
+    pub size: usize,
+    /// How long to run before measuring.
+    pub warmup: Duration,
+    /// How long to measure.
+    pub duration: Duration,
+    /// The cores of the client's threads, one each.
+    pub cores: Vec<usize>,
+}
+
+/// What was measured.
+#[derive(Debug)]
+pub struct FloorReport {
+    /// Messages that came back while measuring.
+    pub messages: u64,
+    /// From handing a message to the driver to working off its last byte, in nanoseconds.
+    pub latency: Histogram<u64>,
+}
+
+impl FloorReport {
+    fn new() -> io::Result<Self> {
+        let latency = Histogram::new_with_bounds(1, 60_000_000_000, 3).map_err(io::Error::other)?;
+        Ok(Self { messages: 0, latency })
+    }
+}
+
+/// The beginning and the end of measuring.
+type Window = (Instant, Instant);
+
+/// Runs the client. `edge` is called when measuring begins and when it ends.
+///
+/// # Errors
+/// When io_uring is refused, a connection fails, or a ring breaks.
+pub fn run(plan: &FloorPlan, mut edge: impl FnMut()) -> io::Result<FloorReport> {
+    let threads = plan.cores.len().clamp(1, plan.connections);
+    let window: OnceLock<Window> = OnceLock::new();
+    let (connected, ready) = (Barrier::new(threads + 1), Barrier::new(threads + 1));
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads)
+            .map(|at| {
+                let core = plan.cores.get(at).copied();
+                let share = plan.connections / threads + usize::from(at < plan.connections % threads);
+                let (window, connected, ready) = (&window, &connected, &ready);
+                scope.spawn(move || {
+                    if let Some(id) = core {
+                        core_affinity::set_for_current(core_affinity::CoreId { id });
+                    }
+                    let client = Client::connect(plan, share);
+                    connected.wait();
+                    ready.wait();
+                    match window.get() {
+                        Some(window) => client?.run(*window),
+                        None => Err(io::Error::other("the window is set before the threads are released")),
+                    }
+                })
+            })
+            .collect();
+        connected.wait();
+        let begin = Instant::now() + plan.warmup;
+        let end = begin + plan.duration;
+        let _ = window.set((begin, end));
+        ready.wait();
+        for at in [begin, end] {
+            std::thread::sleep(at.saturating_duration_since(Instant::now()));
+            edge();
+        }
+        let mut all = FloorReport::new()?;
+        for worker in workers {
+            let report = worker.join().map_err(|_| io::Error::other("a client thread panicked"))??;
+            all.messages += report.messages;
+            all.latency.add(report.latency).map_err(io::Error::other)?;
+        }
+        Ok(all)
+    })
+}
+
+/// One connection of the client.
+#[derive(Default)]
+struct Lane {
+    outbox: Outbox,
+    /// Bytes of the message that has come in part.
+    partial: usize,
+    stamps: VecDeque<Instant>,
+}
+
+/// One thread of the client.
+struct Client {
+    driver: Uring,
+    lanes: Vec<Lane>,
+    slots: Vec<Slot>,
+    size: usize,
+    /// `batches[n - 1]` is `n` messages: the same bytes for all, since what is measured is their way, not their making.
+    batches: Vec<Arc<[u8]>>,
+}
+
+impl Client {
+    fn connect(plan: &FloorPlan, connections: usize) -> io::Result<Self> {
+        let mut driver = Uring::new(UringConfig::default()).map_err(io::Error::other)?;
+        let mut completions = Vec::new();
+        let mut slots = Vec::with_capacity(connections);
+        let mut connected = 0;
+        while connected < connections {
+            while slots.len() < connections && slots.len() - connected < CONNECTING {
+                let slot = driver.reserve().ok_or_else(|| io::Error::other("no slot is left"))?;
+                driver.connect(slot, plan.address);
+                slots.push(slot);
+            }
+            driver.wait(None, &mut completions)?;
+            for completion in completions.drain(..) {
+                match completion {
+                    Completion::Connected { slot } => {
+                        connected += 1;
+                        driver.receive(slot);
+                    }
+                    Completion::Ended { cause, .. } => return Err(io::Error::other(format!("{cause:?}"))),
+                    _ => {}
+                }
+            }
+        }
+        let batches = (1..=plan.in_flight).map(|n| vec![b'e'; n * plan.size].into()).collect();
+        Ok(Self { driver, lanes: Vec::new(), slots, size: plan.size, batches })
+    }
+
+    fn run(mut self, (begin, end): Window) -> io::Result<FloorReport> {
+        let in_flight = self.batches.len();
+        let mut now = Instant::now();
+        for slot in std::mem::take(&mut self.slots) {
+            let lane = entry(&mut self.lanes, slot);
+            lane.stamps.extend(std::iter::repeat_n(now, in_flight));
+            lane.outbox.queued.push(Chunk::Shared(Arc::clone(&self.batches[in_flight - 1])));
+            lane.outbox.flush(&mut self.driver, slot);
+        }
+        let mut report = FloorReport::new()?;
+        let mut completions = Vec::new();
+        let mut dirty: Vec<Slot> = Vec::new();
+        while now < end {
+            self.driver.wait(Some(Duration::from_millis(100)), &mut completions)?;
+            now = Instant::now();
+            for completion in completions.drain(..) {
+                match completion {
+                    Completion::Received { slot, buffer } => {
+                        let lane = entry(&mut self.lanes, slot);
+                        let bytes = lane.partial + buffer.len();
+                        let whole = (bytes / self.size).min(in_flight);
+                        lane.partial = bytes - whole * self.size;
+                        if whole == 0 {
+                            continue;
+                        }
+                        now = Instant::now();
+                        for stamp in lane.stamps.drain(..whole) {
+                            if (begin..end).contains(&now) {
+                                report.latency.saturating_record(now.duration_since(stamp).as_nanos() as u64);
+                                report.messages += 1;
+                            }
+                        }
+                        lane.stamps.extend(std::iter::repeat_n(now, whole));
+                        lane.outbox.queued.push(Chunk::Shared(Arc::clone(&self.batches[whole - 1])));
+                        dirty.push(slot);
+                    }
+                    Completion::Sent { slot, .. } => {
+                        entry(&mut self.lanes, slot).outbox.sending = false;
+                        dirty.push(slot);
+                    }
+                    Completion::Ended { cause, .. } => return Err(io::Error::other(format!("{cause:?}"))),
+                    _ => {}
+                }
+            }
+            for slot in dirty.drain(..) {
+                entry(&mut self.lanes, slot).outbox.flush(&mut self.driver, slot);
+            }
+        }
+        Ok(report)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_come_back_whole_and_are_counted() {
+        let listener = Listener::bind(([127, 0, 0, 1], 0).into()).expect("a free port");
+        let address = listener.address();
+        let stop = Arc::new(AtomicBool::new(false));
+        let (waker, woken) = std::sync::mpsc::channel();
+        let stopped = Arc::clone(&stop);
+        let server = std::thread::spawn(move || {
+            let server = Server::new(listener, BufferConfig::default()).expect("io_uring works here");
+            waker.send(server.waker()).expect("the test waits");
+            server.run(&stopped)
+        });
+        let waker = woken.recv().expect("the server starts");
+        let plan = FloorPlan {
+            address,
+            connections: 3,
+            in_flight: 4,
+            size: 1000,
+            warmup: Duration::ZERO,
+            duration: Duration::from_millis(50),
+            cores: vec![],
+        };
+        let mut edges = 0;
+        let report = run(&plan, || edges += 1).expect("the server echoes");
+        assert_eq!(edges, 2);
+        assert!(report.messages > 0);
+        assert_eq!(report.latency.len(), report.messages);
+        stop.store(true, Ordering::Relaxed);
+        waker.wake();
+        server.join().expect("no panic").expect("the ring works");
+    }
+}

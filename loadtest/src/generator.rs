@@ -1,0 +1,530 @@
+//! One thread's load: a handler in the client role.
+//!
+//! Closed loop: each connection keeps its number of messages in flight, and sends the next one when an answer has come.
+//!
+//! The clock is read once for all the echoes that one connection has brought in one turn, when the first of them is
+//! looked at; the messages that are sent in answer bear the same time. Both err on one side only: the reading is later
+//! than the arrival, and earlier than the sending, which the kernel does at the turn's end. So a latency is never told
+//! too short; it is too long by what the generator itself took, at most two of its turns. A generator that is busy says
+//! so: see [`verdict`](crate::verdict).
+
+use crate::errors::{self, Errors};
+use crate::line::Line;
+use crate::measure::{Clocks, Recorder};
+use crate::payload::{Payload, mix};
+use crate::phase::{Phase, Timetable};
+use crate::plan::{Mode, Verify};
+use crate::ramp::{Next, Ramp};
+use crate::tally::{Event, Measured, Ramped, Standing, Tally, Window};
+use ringway::{
+    CloseCode, CloseReason, ConnectError, Connection, ConnectionId, Endpoint, Handler, Message, Sent, Shard,
+};
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+/// Of how many messages one is compared by [`Verify::Sample`].
+const SAMPLE: u32 = 64;
+
+/// How many connections are closed in one turn.
+const CLOSING: usize = 1024;
+
+/// What a thread is started with.
+pub(crate) struct Orders {
+    pub(crate) index: usize,
+    pub(crate) endpoint: Arc<Endpoint>,
+    /// When time began, for all threads.
+    pub(crate) epoch: Instant,
+    pub(crate) connections: u64,
+    /// Connections a second that this thread opens.
+    pub(crate) connect_rate: Option<f64>,
+    pub(crate) mode: Mode,
+    pub(crate) pipeline: u32,
+    pub(crate) verify: Verify,
+    pub(crate) payload: Payload,
+    /// Tells connections of different threads apart.
+    pub(crate) salt: u32,
+    pub(crate) events: Sender<Event>,
+}
+
+/// The load of one thread.
+pub(crate) struct Generator {
+    orders: Orders,
+    phase: Phase,
+    timetable: Option<Timetable>,
+    /// The messages this thread is to have answered while measuring, when their number ends it.
+    quota: Option<u64>,
+    /// When the phase ends, in nanoseconds since the epoch.
+    edge: u64,
+    /// How many more messages may be sent. Zero while nothing is to be sent.
+    budget: u64,
+    /// The turn in which answers are being looked at, and the connection that brought them.
+    current: Option<(Instant, ConnectionId)>,
+    /// The latest reading of the clock, in nanoseconds since the epoch.
+    now: u64,
+    /// When an answer came last.
+    latest: u64,
+
+    ids: Vec<ConnectionId>,
+    open: u64,
+    ramp: Ramp,
+    errors: Errors,
+    counts: Counts,
+    /// Messages that are unanswered.
+    outstanding: u64,
+    /// Messages done before measuring began.
+    done_before: u64,
+    latency: Recorder,
+    begun: Option<Clocks>,
+    window: Option<Window>,
+    missing: u64,
+    told_drained: bool,
+}
+
+/// Messages since they flow; counted anew from the beginning of measuring on.
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    sent: u64,
+    /// Answered as they should be.
+    received: u64,
+    /// Answered otherwise.
+    wrong: u64,
+    /// Those whose connection ended before their answer came.
+    lost: u64,
+    /// Payload of those that were received; of those that were sent, where none are answered.
+    bytes: u64,
+}
+
+impl Generator {
+    pub(crate) fn new(orders: Orders) -> Self {
+        Self {
+            phase: Phase::Connect,
+            timetable: None,
+            quota: None,
+            edge: u64::MAX,
+            budget: 0,
+            current: None,
+            now: 0,
+            latest: 0,
+            ids: Vec::new(),
+            open: 0,
+            ramp: Ramp::new(orders.connections, orders.connect_rate, orders.epoch),
+            errors: Errors::default(),
+            counts: Counts::default(),
+            outstanding: 0,
+            done_before: 0,
+            latency: Recorder::new(),
+            begun: None,
+            window: None,
+            missing: 0,
+            told_drained: false,
+            orders,
+        }
+    }
+
+    /// Begins to connect.
+    pub(crate) fn connect(&mut self, shard: &mut Shard<'_, Self>) {
+        self.ramp.began = Instant::now();
+        self.ids.reserve(self.orders.connections as usize);
+        self.connect_more(shard);
+    }
+
+    /// All threads have connected: messages flow as the timetable has it. `quota` is this thread's part of the messages
+    /// to be answered, when their number ends the run.
+    pub(crate) fn begin(&mut self, shard: &mut Shard<'_, Self>, timetable: Timetable, quota: Option<u64>) {
+        self.phase = Phase::Settle;
+        self.timetable = Some(timetable);
+        self.quota = quota;
+        self.progress(shard);
+    }
+
+    /// Ends the measuring, whatever the timetable says. Where a number of messages was to end it, it has ended with the
+    /// latest answer: what passed since was silence.
+    pub(crate) fn end(&mut self) {
+        self.clock();
+        self.end_measuring(if self.quota.is_some() { self.latest } else { self.now });
+    }
+
+    /// Closes all connections; [`Event::Closed`] follows when they are.
+    pub(crate) fn close(&mut self, shard: &mut Shard<'_, Self>) {
+        self.end();
+        self.missing = self.counts.lost + self.outstanding;
+        self.phase = Phase::Close;
+        self.ramp.give_up();
+        if self.open == 0 {
+            self.tell_closed();
+        }
+        self.close_some(shard);
+    }
+
+    /// Tells where it stands.
+    pub(crate) fn stand(&self) {
+        let standing = Standing {
+            open: self.open,
+            failed: self.ramp.failed,
+            done: self.done_before + self.done(),
+            errors: self.errors.total(),
+        };
+        self.tell(Event::Standing(self.orders.index, standing));
+    }
+
+    fn done(&self) -> u64 {
+        match self.orders.mode {
+            Mode::Send => self.counts.sent,
+            Mode::Echo | Mode::Idle => self.counts.received + self.counts.wrong,
+        }
+    }
+
+    fn tell(&self, event: Event) {
+        // It fails when the run was given up, and then nobody wants to know.
+        let _ = self.orders.events.send(event);
+    }
+
+    /// Reads the clock.
+    fn clock(&mut self) {
+        self.now = self.orders.epoch.elapsed().as_nanos() as u64;
+    }
+
+    /// Begins as many connections as may begin now. Whether all are open or have failed.
+    fn connect_more(&mut self, shard: &mut Shard<'_, Self>) -> bool {
+        loop {
+            self.clock();
+            match self.ramp.next(self.orders.epoch + Duration::from_nanos(self.now)) {
+                Next::Connect => {
+                    let salt = mix(self.orders.salt, self.ramp.started as u32);
+                    self.ramp.started += 1;
+                    shard.connect(&self.orders.endpoint, Line::connecting(salt, self.now));
+                }
+                Next::At(due) => {
+                    shard.wake_at(due);
+                    return false;
+                }
+                Next::Wait => return false,
+                Next::Over => return true,
+            }
+        }
+    }
+
+    /// One more connection is open or has failed.
+    fn ramp_on(&mut self, shard: &mut Shard<'_, Self>) {
+        if self.phase == Phase::Connect && self.connect_more(shard) {
+            self.tell(Event::Ramped(Ramped {
+                index: self.orders.index,
+                thread: rustix::thread::gettid().as_raw_nonzero().get(),
+                established: self.ramp.established,
+            }));
+        }
+    }
+
+    /// Goes on to the phase that the time says, begins to send when it is time to, and has itself woken for the next.
+    fn progress(&mut self, shard: &mut Shard<'_, Self>) {
+        self.clock();
+        let was_silent = self.phase < Phase::WarmUp;
+        self.pass_edges();
+        if self.open == 0 {
+            self.nothing_left();
+        } else if was_silent && self.phase >= Phase::WarmUp {
+            self.begin_sending(shard);
+            if self.outstanding == 0 {
+                self.nothing_left();
+            }
+        }
+        if let Some(edge) = self.timetable.and_then(|timetable| timetable.end_of(self.phase)) {
+            shard.wake_at(self.orders.epoch + Duration::from_nanos(edge));
+        }
+    }
+
+    #[cold]
+    fn pass_edges(&mut self) {
+        let Some(timetable) = self.timetable else { return };
+        while let Some(end) = timetable.end_of(self.phase).filter(|end| *end <= self.now) {
+            match self.phase {
+                Phase::Settle => {
+                    self.phase = Phase::WarmUp;
+                    self.budget = if self.orders.mode == Mode::Idle { 0 } else { u64::MAX };
+                }
+                Phase::WarmUp => self.begin_measuring(),
+                Phase::Measure => self.end_measuring(end),
+                Phase::Connect | Phase::Drain | Phase::Close => break,
+            }
+        }
+        self.edge = timetable.end_of(self.phase).unwrap_or(u64::MAX);
+    }
+
+    fn begin_measuring(&mut self) {
+        self.phase = Phase::Measure;
+        self.done_before = self.done();
+        self.counts = Counts { sent: self.outstanding, ..Counts::default() };
+        self.latency.reset();
+        self.latest = self.now;
+        if let Some(quota) = self.quota {
+            self.budget = quota.saturating_sub(self.outstanding);
+        }
+        self.begun = Some(Clocks::of_this_thread());
+    }
+
+    /// Stops sending. `at` is when measuring has ended, or was to.
+    fn end_measuring(&mut self, at: u64) {
+        self.budget = 0;
+        if let (Phase::Measure, Some(begun), Some(timetable)) = (self.phase, self.begun, self.timetable) {
+            self.window = Some(Window {
+                messages: if self.orders.mode == Mode::Send { self.counts.sent } else { self.counts.received },
+                bytes: self.counts.bytes,
+                length: Duration::from_nanos(at.saturating_sub(timetable.measure)),
+                usage: Clocks::of_this_thread().since(&begun),
+            });
+        }
+        if self.phase < Phase::Drain {
+            self.phase = Phase::Drain;
+            self.edge = u64::MAX;
+        }
+        if self.outstanding == 0 {
+            self.tell_drained();
+        }
+    }
+
+    /// No message is in flight, or no connection is left.
+    #[cold]
+    fn nothing_left(&mut self) {
+        match self.phase {
+            Phase::Settle | Phase::WarmUp | Phase::Measure if self.open == 0 => self.end_measuring(self.now),
+            Phase::Measure if self.quota.is_some() && self.budget == 0 => self.end_measuring(self.now),
+            Phase::Drain => self.tell_drained(),
+            _ => {}
+        }
+    }
+
+    fn tell_drained(&mut self) {
+        if !std::mem::replace(&mut self.told_drained, true) {
+            self.tell(Event::Drained);
+        }
+    }
+
+    fn begin_sending(&mut self, shard: &mut Shard<'_, Self>) {
+        let ids = std::mem::take(&mut self.ids);
+        match self.orders.mode {
+            Mode::Idle => {}
+            Mode::Send => {
+                for id in &ids {
+                    if let Some(mut conn) = shard.connection(*id) {
+                        self.fill(&mut conn);
+                    }
+                }
+            }
+            Mode::Echo => {
+                // By turns, so that few messages are not all on few connections.
+                for _ in 0..self.orders.pipeline {
+                    for id in &ids {
+                        if self.budget > 0
+                            && let Some(mut conn) = shard.connection(*id)
+                        {
+                            self.send(&mut conn);
+                        }
+                    }
+                }
+            }
+        }
+        self.ids = ids;
+    }
+
+    /// Sends the connection's next message.
+    #[inline]
+    fn send(&mut self, conn: &mut Connection<'_, Self>) {
+        let line = conn.state();
+        let number = line.sent;
+        *line.stamp(number) = self.now;
+        line.sent = number.wrapping_add(1);
+        let span = self.orders.payload.span(line.salt, number);
+        if let Sent::Full(_) = conn.send(self.orders.payload.message(span)) {
+            // It is closing.
+            conn.state().sent = number;
+            return;
+        }
+        self.budget -= 1;
+        self.counts.sent += 1;
+        self.outstanding += 1;
+    }
+
+    /// Sends until the outbox is full; [`Handler::drained`] calls again.
+    fn fill(&mut self, conn: &mut Connection<'_, Self>) {
+        while self.budget > 0 {
+            let line = conn.state();
+            let span = self.orders.payload.span(line.salt, line.sent);
+            let len = span.len() as u64;
+            if let Sent::Full(_) = conn.send(self.orders.payload.message(span)) {
+                return;
+            }
+            let line = conn.state();
+            line.sent = line.sent.wrapping_add(1);
+            self.budget -= 1;
+            self.counts.sent += 1;
+            self.counts.bytes += len;
+        }
+        self.nothing_left();
+    }
+
+    /// Something has come from a connection, for the first time in this turn.
+    fn look_at_the_clock(&mut self) {
+        self.clock();
+        self.latest = self.now;
+        if self.now >= self.edge {
+            self.pass_edges();
+        }
+    }
+
+    /// What is wrong with an echo, if anything is.
+    #[inline]
+    fn check(&self, salt: u32, number: u32, message: &Message<'_>) -> Option<&'static str> {
+        let verify = self.orders.verify;
+        if verify == Verify::Off {
+            return None;
+        }
+        let payload = &self.orders.payload;
+        let span = payload.span(salt, number);
+        if message.kind() != payload.kind() {
+            return Some(errors::WRONG_KIND);
+        }
+        if message.payload().len() != span.len() {
+            return Some(errors::WRONG_LENGTH);
+        }
+        let compare = verify == Verify::All || number.is_multiple_of(SAMPLE);
+        (compare && message.payload() != payload.bytes(span)).then_some(errors::WRONG_CONTENT)
+    }
+
+    #[cold]
+    fn count_wrong(&mut self, kind: &'static str, number: u32, message: &Message<'_>) {
+        self.counts.wrong += 1;
+        let (is, len) = (message.kind(), message.payload().len());
+        self.errors.count(kind, || {
+            format!("message {number} of a connection was answered by another one ({is:?}, {len} bytes)")
+        });
+    }
+
+    fn close_some(&mut self, shard: &mut Shard<'_, Self>) {
+        let from = self.ids.len().saturating_sub(CLOSING);
+        for id in self.ids.split_off(from) {
+            if let Some(mut conn) = shard.connection(id) {
+                conn.close(CloseCode::NORMAL, "");
+            }
+        }
+        if !self.ids.is_empty() {
+            let now = shard.turn_time();
+            shard.wake_at(now);
+        }
+    }
+
+    fn tell_closed(&mut self) {
+        let take = |recorder: &mut Recorder| std::mem::replace(recorder, Recorder::new());
+        let began = self.ramp.began.saturating_duration_since(self.orders.epoch).as_nanos() as u64;
+        let measured = self.window.map(|window| Measured {
+            latency: take(&mut self.latency),
+            sent: self.counts.sent,
+            received: self.counts.received,
+            missing: self.missing,
+            window,
+        });
+        let tally = Tally {
+            index: self.orders.index,
+            established: self.ramp.established,
+            connect: take(&mut self.ramp.latency),
+            ramp: (self.ramp.established > 0).then_some((began, self.ramp.latest)),
+            errors: std::mem::take(&mut self.errors),
+            measured,
+        };
+        self.tell(Event::Closed(Box::new(tally)));
+    }
+}
+
+impl Handler for Generator {
+    type State = Line;
+
+    fn open(&mut self, conn: &mut Connection<'_, Self>) {
+        self.clock();
+        self.open += 1;
+        self.ramp.established += 1;
+        self.ramp.latest = self.now;
+        let in_flight = if self.orders.mode == Mode::Echo { self.orders.pipeline } else { 1 };
+        let began = conn.state().open(in_flight as usize);
+        self.ramp.latency.record(self.now - began);
+        if self.phase == Phase::Close {
+            return conn.close(CloseCode::NORMAL, "");
+        }
+        self.ids.push(conn.id());
+        self.ramp_on(&mut conn.shard());
+    }
+
+    fn failed(&mut self, shard: &mut Shard<'_, Self>, _: Line, error: &ConnectError) {
+        self.ramp.failed += 1;
+        if !matches!(error, ConnectError::Stopping) {
+            self.errors.count(errors::of_connect(error), || error.to_string());
+        }
+        self.ramp_on(shard);
+    }
+
+    #[inline]
+    fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
+        if self.orders.mode != Mode::Echo {
+            return;
+        }
+        let current = Some((conn.shard().turn_time(), conn.id()));
+        if current != self.current {
+            self.current = current;
+            self.look_at_the_clock();
+        }
+        let line = conn.state();
+        let number = line.answered;
+        if number == line.sent {
+            return self.errors.count(errors::UNEXPECTED, || "a message came that answers none".into());
+        }
+        line.answered = number.wrapping_add(1);
+        let (salt, sent) = (line.salt, *line.stamp(number));
+        self.outstanding -= 1;
+        if let Some(kind) = self.check(salt, number, &message) {
+            self.count_wrong(kind, number, &message);
+        } else {
+            self.counts.received += 1;
+            self.counts.bytes += message.payload().len() as u64;
+            self.latency.record(self.now - sent);
+        }
+        if self.budget > 0 {
+            self.send(conn);
+        }
+        if self.outstanding == 0 {
+            self.nothing_left();
+        }
+    }
+
+    fn drained(&mut self, conn: &mut Connection<'_, Self>) {
+        if self.orders.mode == Mode::Send && self.budget > 0 {
+            self.look_at_the_clock();
+            self.fill(conn);
+        }
+    }
+
+    fn closed(&mut self, _: &mut Shard<'_, Self>, line: Line, reason: &CloseReason) {
+        self.clock();
+        self.open -= 1;
+        if self.orders.mode == Mode::Echo {
+            self.outstanding -= line.in_flight();
+            self.counts.lost += line.in_flight();
+        }
+        if let Some(kind) = errors::of_close(reason, self.phase == Phase::Close) {
+            self.errors.count(kind, || reason.to_string());
+        }
+        if self.phase == Phase::Close {
+            if self.open == 0 {
+                self.tell_closed();
+            }
+        } else if self.open == 0 || self.outstanding == 0 {
+            self.nothing_left();
+        }
+    }
+
+    fn woken(&mut self, shard: &mut Shard<'_, Self>) {
+        match self.phase {
+            Phase::Connect => self.ramp_on(shard),
+            Phase::Close => self.close_some(shard),
+            _ => self.progress(shard),
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Connecting: how fast, and how it went.
+
+use crate::measure::Recorder;
+use std::time::{Duration, Instant};
+
+/// How many handshakes of one thread may be under way: fewer than any listener's backlog holds.
+pub(crate) const UNDER_WAY: u64 = 256;
+
+/// What there is to do for a thread that connects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Begin one more connection.
+    Connect,
+    /// Begin none before this time.
+    At(Instant),
+    /// Begin none before one of those under way is open or has failed.
+    Wait,
+    /// All are open or have failed.
+    Over,
+}
+
+/// How far connecting is.
+pub(crate) struct Ramp {
+    wanted: u64,
+    rate: Option<f64>,
+    pub(crate) began: Instant,
+    pub(crate) started: u64,
+    pub(crate) established: u64,
+    pub(crate) failed: u64,
+    /// How long each took to open.
+    pub(crate) latency: Recorder,
+    /// When the latest was open, in nanoseconds since the run's epoch.
+    pub(crate) latest: u64,
+}
+
+impl Ramp {
+    /// To open `wanted` connections, `rate` of them a second if it matters.
+    pub(crate) fn new(wanted: u64, rate: Option<f64>, began: Instant) -> Self {
+        Self { wanted, rate, began, started: 0, established: 0, failed: 0, latency: Recorder::new(), latest: 0 }
+    }
+
+    /// What there is to do at `now`.
+    pub(crate) fn next(&self, now: Instant) -> Next {
+        let over = self.established + self.failed;
+        // A server that takes none of so many will take no other.
+        let hopeless = self.established == 0 && self.failed >= UNDER_WAY;
+        if over >= self.wanted || hopeless && over == self.started {
+            return Next::Over;
+        }
+        if hopeless || self.started >= self.wanted || self.started - over >= UNDER_WAY {
+            return Next::Wait;
+        }
+        match self.rate.map(|rate| self.began + Duration::from_secs_f64(self.started as f64 / rate)) {
+            Some(due) if due > now => Next::At(due),
+            _ => Next::Connect,
+        }
+    }
+
+    /// Gives up those that have not begun.
+    pub(crate) fn give_up(&mut self) {
+        self.wanted = self.started;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_are_under_way_than_a_backlog_holds() {
+        let now = Instant::now();
+        let mut ramp = Ramp::new(1000, None, now);
+        while ramp.next(now) == Next::Connect {
+            ramp.started += 1;
+        }
+        assert_eq!((ramp.started, ramp.next(now)), (UNDER_WAY, Next::Wait));
+        ramp.established += 1;
+        assert_eq!(ramp.next(now), Next::Connect);
+    }
+
+    #[test]
+    fn the_rate_is_kept_and_what_is_late_is_made_up_for() {
+        let began = Instant::now();
+        let mut ramp = Ramp::new(100, Some(10.0), began);
+        assert_eq!(ramp.next(began), Next::Connect);
+        ramp.started = 1;
+        assert_eq!(ramp.next(began), Next::At(began + Duration::from_millis(100)));
+        ramp.started = 5;
+        assert_eq!(ramp.next(began + Duration::from_millis(500)), Next::Connect);
+    }
+
+    #[test]
+    fn it_is_over_when_all_are_open_or_have_failed() {
+        let now = Instant::now();
+        let mut ramp = Ramp::new(3, None, now);
+        ramp.started = 3;
+        assert_eq!(ramp.next(now), Next::Wait);
+        (ramp.established, ramp.failed) = (1, 2);
+        assert_eq!(ramp.next(now), Next::Over);
+    }
+
+    #[test]
+    fn a_server_that_takes_none_is_given_up() {
+        let now = Instant::now();
+        let mut ramp = Ramp::new(1_000_000, None, now);
+        (ramp.started, ramp.failed) = (2 * UNDER_WAY - 1, UNDER_WAY);
+        assert_eq!(ramp.next(now), Next::Wait, "those under way may yet open");
+        ramp.failed = ramp.started;
+        assert_eq!(ramp.next(now), Next::Over);
+        (ramp.established, ramp.failed) = (1, ramp.failed - 1);
+        assert_eq!(ramp.next(now), Next::Connect, "one that opened shows that others can");
+    }
+
+    #[test]
+    fn what_has_not_begun_can_be_given_up() {
+        let now = Instant::now();
+        let mut ramp = Ramp::new(10, None, now);
+        (ramp.started, ramp.established) = (4, 4);
+        ramp.give_up();
+        assert_eq!(ramp.next(now), Next::Over);
+    }
+}

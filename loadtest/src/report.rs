@@ -1,0 +1,506 @@
+//! What a run has found: for programs as JSON, and for people as text.
+
+use crate::measure::{Quantiles, Usage};
+use crate::plan::{Mode, Plan};
+use crate::verdict::{LimitedBy, Verdict};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::Duration;
+
+/// The version of the JSON's shape. Keys are added without changing it; it changes when one is removed or means
+/// something else.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// What a run has found. Serializes to the stable keys that programs read; what is not among them is only for the text
+/// and for callers in Rust.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// The URL.
+    pub target: String,
+    /// What the connections did.
+    pub mode: Mode,
+    /// Connecting. Never part of the other figures.
+    pub connections: ConnectionFigures,
+    /// Messages of the measured part.
+    pub messages: MessageFigures,
+    /// How long answers took.
+    pub latency_us: LatencyFigures,
+    /// What went wrong, in any part of the run, by kind.
+    pub errors: BTreeMap<String, u64>,
+    /// What the generator used in the measured part.
+    pub generator: GeneratorFigures,
+    /// What the server used in the measured part, when its process is known.
+    pub server: Option<ServerFigures>,
+    /// Who was the limit.
+    pub verdict: Verdict,
+
+    /// What the first error of each kind said.
+    #[serde(skip)]
+    pub first_errors: BTreeMap<String, String>,
+    /// How long the measured part was: what rates and CPU times are over.
+    #[serde(skip)]
+    pub measured: Duration,
+    /// How long connections took to open: from the call to the end of the opening handshake.
+    #[serde(skip)]
+    pub connect_latency_us: Option<Quantiles>,
+    /// How long all of them took together.
+    #[serde(skip)]
+    pub connect_time: Duration,
+    /// How many latencies were over a minute, and count as a minute.
+    #[serde(skip)]
+    pub saturated: u64,
+    /// Whether the run was ended early by [`Stop`](crate::Stop).
+    #[serde(skip)]
+    pub interrupted: bool,
+    #[serde(skip)]
+    pub(crate) load: String,
+}
+
+/// Connecting.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct ConnectionFigures {
+    /// How many there were to be.
+    pub requested: u64,
+    /// How many opened.
+    pub established: u64,
+    /// How many did not.
+    pub failed: u64,
+    /// How many opened a second, from the first call to the last one open.
+    pub per_second: f64,
+}
+
+/// Messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct MessageFigures {
+    /// How many there were to be. In a closed loop there is no schedule: as many as were sent.
+    pub offered: u64,
+    /// How many were sent in the measured part, or in flight when it began.
+    pub sent: u64,
+    /// How many of these were answered as they should be, also after the measured part.
+    pub received: u64,
+    /// How many of these were not answered. The rest, `sent − received − missing`, was answered wrongly and is counted
+    /// among the errors.
+    pub missing: u64,
+    /// How many were answered a second ([`Mode::Send`]: sent) within the measured part.
+    pub per_second: f64,
+    /// Bytes of their payloads a second, in one direction.
+    pub bytes_per_second: f64,
+}
+
+/// How long answers took, in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct LatencyFigures {
+    /// From when a message was due. In a closed loop it is due when it is sent. `null` when nothing was answered.
+    pub response: Option<Quantiles>,
+    /// From when it was sent.
+    pub service: Option<Quantiles>,
+    /// How late messages were sent. `null` in a closed loop, which has no schedule to be late for.
+    pub send_lag: Option<Quantiles>,
+}
+
+/// What the generator used.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GeneratorFigures {
+    /// How many threads it had.
+    pub threads: usize,
+    /// The share of the measured part that each of them ran, from 0 to 1.
+    pub busy_share: Vec<f64>,
+    /// Time on cores, of all of them together.
+    pub cpu_seconds: f64,
+}
+
+/// What the server used.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct ServerFigures {
+    /// Its process; the lowest number when there are several.
+    pub pid: u32,
+    /// Time on cores, of all its threads together.
+    pub cpu_seconds: f64,
+    /// Its memory when the measured part ended.
+    pub rss_bytes: u64,
+    /// The share of the measured part that its busiest thread ran, from 0 to 1.
+    #[serde(skip)]
+    pub busiest_thread: f64,
+    /// How many cores' worth it used.
+    #[serde(skip)]
+    pub cores_used: f64,
+}
+
+impl GeneratorFigures {
+    pub(crate) fn new(usage: &[Usage]) -> Self {
+        Self {
+            threads: usage.len(),
+            busy_share: usage.iter().map(Usage::busy).collect(),
+            cpu_seconds: usage.iter().map(|usage| usage.cpu.as_secs_f64()).sum(),
+        }
+    }
+}
+
+impl Report {
+    /// Whether an answer was wrong, came unasked, or never came.
+    #[must_use]
+    pub fn is_failure(&self) -> bool {
+        let wrong = |kind: &str| kind.starts_with("verify_") || kind == crate::errors::UNEXPECTED || kind == "protocol";
+        self.messages.missing > 0 || self.errors.keys().any(|kind| wrong(kind))
+    }
+
+    /// Whether there is nothing to trust: messages were to flow, and none was measured.
+    #[must_use]
+    pub fn is_void(&self) -> bool {
+        self.mode != Mode::Idle && self.messages.per_second == 0.0
+    }
+
+    /// How long the server computed for one message. `None` when its process is not known or no message was answered.
+    #[must_use]
+    pub fn server_cpu_per_message(&self) -> Option<Duration> {
+        let messages = self.messages.per_second * self.measured.as_secs_f64();
+        self.server
+            .filter(|_| messages >= 1.0)
+            .and_then(|server| Duration::try_from_secs_f64(server.cpu_seconds / messages).ok())
+    }
+
+    /// The stable keys, as one JSON object over several lines.
+    ///
+    /// # Panics
+    /// Never: all keys are strings.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("all keys are strings")
+    }
+
+    /// The summary for a person at a terminal; ends with a new line.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let mut lines = Lines(String::new());
+        lines.add("target", &self.target);
+        lines.add("load", &self.load);
+        self.write_connections(&mut lines);
+        self.write_messages(&mut lines);
+        self.write_usage(&mut lines);
+        if self.errors.is_empty() {
+            lines.add("errors", "none");
+        }
+        for (index, (kind, count)) in self.errors.iter().enumerate() {
+            let label = if index == 0 { "errors" } else { "" };
+            let first = self.first_errors.get(kind).map_or("", String::as_str);
+            lines.add(label, &format!("{count} × {kind}: {first}"));
+        }
+        if self.errors.contains_key("connect_no_port") {
+            let advice =
+                "this machine has no local port left for that address; see the sysctl net.ipv4.ip_local_port_range";
+            lines.add("", advice);
+        }
+        if self.mode != Mode::Idle {
+            let evidence = self.verdict.evidence.join("; ");
+            lines.add("limited by", &format!("{}: {evidence}", self.verdict.limited_by));
+        }
+        if self.interrupted {
+            lines.add("interrupted", "the figures are those of a part of the run");
+        }
+        lines.0
+    }
+
+    fn write_connections(&self, lines: &mut Lines) {
+        let connections = &self.connections;
+        let failed = if connections.failed > 0 { format!(", {} failed", connections.failed) } else { String::new() };
+        lines.add(
+            "connections",
+            &format!(
+                "{} of {} in {} ({}/s){failed}",
+                connections.established,
+                connections.requested,
+                time(self.connect_time.as_secs_f64() * 1e6),
+                count(connections.per_second),
+            ),
+        );
+        if let Some(quantiles) = &self.connect_latency_us {
+            lines.add("opening", &row(quantiles));
+        }
+    }
+
+    fn write_messages(&self, lines: &mut Lines) {
+        if self.mode == Mode::Idle {
+            return lines.add("held", &format!("for {}", time(self.measured.as_secs_f64() * 1e6)));
+        }
+        let messages = &self.messages;
+        lines.add("messages", &format!("{}/s, {}/s", count(messages.per_second), bytes(messages.bytes_per_second)));
+        let measured = time(self.measured.as_secs_f64() * 1e6);
+        lines.add(
+            "",
+            &match self.mode {
+                Mode::Send => format!("{} sent in {measured}", messages.sent),
+                _ => format!(
+                    "{} sent, {} answered, {} missing, in {measured}",
+                    messages.sent, messages.received, messages.missing
+                ),
+            },
+        );
+        if let Some(quantiles) = &self.latency_us.response {
+            lines.add("latency", &format!("{}  (closed loop)", row(quantiles)));
+        }
+        if self.saturated > 0 {
+            lines.add("", &format!("{} answers took more than a minute and count as one", self.saturated));
+        }
+    }
+
+    fn write_usage(&self, lines: &mut Lines) {
+        let generator = &self.generator;
+        let shares: Vec<String> = generator.busy_share.iter().map(|share| format!("{:.0}", share * 100.0)).collect();
+        let threads =
+            if generator.threads == 1 { "1 thread".to_owned() } else { format!("{} threads", generator.threads) };
+        if !shares.is_empty() {
+            lines.add(
+                "generator",
+                &format!("{threads}, {} % busy, {:.2} s of CPU", shares.join(" "), generator.cpu_seconds),
+            );
+        }
+        let Some(server) = &self.server else {
+            return lines.add("server", "its process is not known");
+        };
+        let each = self.server_cpu_per_message();
+        let each = each.map_or(String::new(), |each| format!(", {} a message", time(each.as_secs_f64() * 1e6)));
+        lines.add(
+            "server",
+            &format!(
+                "process {}, busiest thread {:.0} % busy, {:.2} s of CPU{each}, {}",
+                server.pid,
+                server.busiest_thread * 100.0,
+                server.cpu_seconds,
+                bytes(server.rss_bytes as f64)
+            ),
+        );
+    }
+
+    /// Whether the server was the limit, the generator, or neither for sure.
+    #[must_use]
+    pub fn limited_by(&self) -> LimitedBy {
+        self.verdict.limited_by
+    }
+}
+
+/// Labels to the left, what they label to the right.
+struct Lines(String);
+
+impl Lines {
+    fn add(&mut self, label: &str, text: &str) {
+        let _ = writeln!(self.0, "{label:<12} {text}");
+    }
+}
+
+fn row(quantiles: &Quantiles) -> String {
+    format!(
+        "p50 {}  p90 {}  p99 {}  p99.9 {}  max {}",
+        time(quantiles.p50),
+        time(quantiles.p90),
+        time(quantiles.p99),
+        time(quantiles.p999),
+        time(quantiles.max)
+    )
+}
+
+/// Three significant digits.
+fn digits(value: f64) -> String {
+    let decimals = if value >= 99.95 {
+        0
+    } else if value >= 9.995 {
+        1
+    } else {
+        2
+    };
+    format!("{value:.decimals$}")
+}
+
+/// Microseconds, as µs, ms or s.
+#[must_use]
+pub fn time(micros: f64) -> String {
+    if micros < 999.5 {
+        format!("{} µs", digits(micros))
+    } else if micros < 999_500.0 {
+        format!("{} ms", digits(micros / 1e3))
+    } else {
+        format!("{} s", digits(micros / 1e6))
+    }
+}
+
+/// A count or a rate, with k or M.
+#[must_use]
+pub fn count(value: f64) -> String {
+    if value < 999.5 {
+        let text = digits(value);
+        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+    } else if value < 999_500.0 {
+        format!("{} k", digits(value / 1e3))
+    } else {
+        format!("{} M", digits(value / 1e6))
+    }
+}
+
+/// Bytes, in B, KiB, MiB or GiB.
+#[must_use]
+pub fn bytes(value: f64) -> String {
+    let units = [(1024.0 * 1024.0 * 1024.0, "GiB"), (1024.0 * 1024.0, "MiB"), (1024.0, "KiB")];
+    match units.iter().find(|(unit, _)| value >= *unit) {
+        Some((unit, name)) => format!("{} {name}", digits(value / unit)),
+        None => format!("{value:.0} B"),
+    }
+}
+
+/// The load of a plan, in a line.
+pub(crate) fn describe(plan: &Plan, threads: usize) -> String {
+    let plural = |count: u64, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let whole = format!(
+        "{}, {}, {}",
+        plan.mode,
+        plural(plan.connections.into(), "connection"),
+        plural(threads as u64, "thread")
+    );
+    if plan.mode == Mode::Idle {
+        return whole;
+    }
+    let (least, most) = (plan.sizes.start(), plan.sizes.end());
+    let size = if least == most { format!("{least} B") } else { format!("{least} to {most} B") };
+    let kind = if plan.binary { "binary" } else { "text" };
+    let flight = if plan.mode == Mode::Echo { format!(", {} in flight on each", plan.pipeline) } else { String::new() };
+    format!("{whole}, {kind} of {size}{flight}")
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    fn quantiles() -> Quantiles {
+        Quantiles { p50: 120.0, p90: 180.5, p99: 1234.0, p999: 2_500_000.0, max: 3e6, mean: 130.0, count: 1000 }
+    }
+
+    fn report() -> Report {
+        Report {
+            schema_version: SCHEMA_VERSION,
+            target: "ws://127.0.0.1:9001/".into(),
+            mode: Mode::Echo,
+            connections: ConnectionFigures { requested: 50, established: 49, failed: 1, per_second: 15_600.0 },
+            messages: MessageFigures {
+                offered: 1002,
+                sent: 1002,
+                received: 1000,
+                missing: 1,
+                per_second: 500.0,
+                bytes_per_second: 32_000.0,
+            },
+            latency_us: LatencyFigures { response: Some(quantiles()), service: Some(quantiles()), send_lag: None },
+            errors: BTreeMap::from([("connect_refused".into(), 1)]),
+            first_errors: BTreeMap::from([(
+                "connect_refused".into(),
+                "cannot connect: Connection refused (os error 111)".into(),
+            )]),
+            generator: GeneratorFigures { threads: 1, busy_share: vec![0.6], cpu_seconds: 1.2 },
+            server: Some(ServerFigures {
+                pid: 7,
+                cpu_seconds: 2.0,
+                rss_bytes: 3 << 20,
+                busiest_thread: 0.99,
+                cores_used: 1.0,
+            }),
+            verdict: Verdict { limited_by: LimitedBy::Server, evidence: vec!["because".into()] },
+            measured: Duration::from_secs(2),
+            connect_latency_us: Some(quantiles()),
+            connect_time: Duration::from_micros(3200),
+            saturated: 0,
+            interrupted: false,
+            load: "echo".into(),
+        }
+    }
+
+    fn keys(value: &serde_json::Value) -> Vec<&str> {
+        value.as_object().expect("an object").keys().map(String::as_str).collect()
+    }
+
+    fn sorted<const N: usize>(mut names: [&str; N]) -> Vec<&str> {
+        names.sort_unstable();
+        names.into()
+    }
+
+    #[test]
+    fn the_json_has_the_stable_keys_and_no_others() {
+        let json: serde_json::Value = serde_json::from_str(&report().to_json()).expect("JSON");
+        let top = [
+            "schema_version",
+            "target",
+            "mode",
+            "connections",
+            "messages",
+            "latency_us",
+            "errors",
+            "generator",
+            "server",
+            "verdict",
+        ];
+        assert_eq!(keys(&json), sorted(top));
+        assert_eq!(json["schema_version"], 1);
+        assert_eq!(json["mode"], "echo");
+        assert_eq!(keys(&json["connections"]), sorted(["requested", "established", "failed", "per_second"]));
+        let messages = ["offered", "sent", "received", "missing", "per_second", "bytes_per_second"];
+        assert_eq!(keys(&json["messages"]), sorted(messages));
+        assert_eq!(keys(&json["latency_us"]), sorted(["response", "service", "send_lag"]));
+        let quantiles = ["p50", "p90", "p99", "p999", "max", "mean", "count"];
+        assert_eq!(keys(&json["latency_us"]["response"]), sorted(quantiles));
+        assert!(json["latency_us"]["send_lag"].is_null());
+        assert_eq!(json["errors"], serde_json::json!({ "connect_refused": 1 }));
+        assert_eq!(keys(&json["generator"]), sorted(["threads", "busy_share", "cpu_seconds"]));
+        assert_eq!(keys(&json["server"]), sorted(["pid", "cpu_seconds", "rss_bytes"]));
+        assert_eq!(keys(&json["verdict"]), sorted(["limited_by", "evidence"]));
+        assert_eq!(json["verdict"]["limited_by"], "server");
+        let elsewhere = Report { server: None, ..report() };
+        assert!(elsewhere.to_json().contains("\"server\": null"));
+    }
+
+    #[test]
+    fn the_text_says_it_all() {
+        let expected = "\
+target       ws://127.0.0.1:9001/
+load         echo
+connections  49 of 50 in 3.20 ms (15.6 k/s), 1 failed
+opening      p50 120 µs  p90 180 µs  p99 1.23 ms  p99.9 2.50 s  max 3.00 s
+messages     500/s, 31.2 KiB/s
+             1002 sent, 1000 answered, 1 missing, in 2.00 s
+latency      p50 120 µs  p90 180 µs  p99 1.23 ms  p99.9 2.50 s  max 3.00 s  (closed loop)
+generator    1 thread, 60 % busy, 1.20 s of CPU
+server       process 7, busiest thread 99 % busy, 2.00 s of CPU, 2.00 ms a message, 3.00 MiB
+errors       1 × connect_refused: cannot connect: Connection refused (os error 111)
+limited by   the server: because
+";
+        assert_eq!(report().to_text(), expected);
+    }
+
+    #[test]
+    fn a_wrong_or_missing_answer_is_a_failure_and_a_refused_connection_is_not() {
+        let mut report = report();
+        assert!(report.is_failure(), "one is missing");
+        report.messages.missing = 0;
+        assert!(!report.is_failure());
+        report.errors.insert("verify_content".into(), 1);
+        assert!(report.is_failure() && !report.is_void());
+        report.messages.per_second = 0.0;
+        assert!(report.is_void());
+    }
+
+    #[test]
+    fn units_follow_the_size() {
+        assert_eq!([time(0.5), time(999.4), time(999.6), time(1e6)], ["0.50 µs", "999 µs", "1.00 ms", "1.00 s"]);
+        assert_eq!(
+            [count(0.0), count(12.0), count(500.0), count(1000.0), count(2.5e6)],
+            ["0", "12", "500", "1.00 k", "2.50 M"]
+        );
+        assert_eq!([bytes(512.0), bytes(1536.0), bytes(3e9)], ["512 B", "1.50 KiB", "2.79 GiB"]);
+    }
+
+    #[test]
+    fn the_load_is_described() {
+        let plan = Plan { pipeline: 16, sizes: 1..=9, ..Plan::new("ws://x/") };
+        assert_eq!(describe(&plan, 2), "echo, 50 connections, 2 threads, text of 1 to 9 B, 16 in flight on each");
+        let idle = Plan { connections: 1, mode: Mode::Idle, ..plan };
+        assert_eq!(describe(&idle, 1), "idle, 1 connection, 1 thread");
+    }
+}

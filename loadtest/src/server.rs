@@ -1,0 +1,262 @@
+//! The server's process, when it is on this machine: its CPU time and its memory.
+
+use procfs::net::TcpState;
+use procfs::process::{FDTarget, Process};
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+/// How long all threads of a process have run on cores, to the nanosecond. That of threads that have ended is not in it.
+///
+/// # Errors
+/// When the process is gone, or we may not look into it.
+pub fn cpu_time(pid: u32) -> io::Result<Duration> {
+    let mut nanos = 0;
+    for task in Process::new(pid as i32).and_then(|process| process.tasks()).map_err(io::Error::other)? {
+        // One that ends while we look is left out.
+        nanos += task.and_then(|task| task.schedstat()).map_or(0, |schedstat| schedstat.sum_exec_runtime);
+    }
+    Ok(Duration::from_nanos(nanos))
+}
+
+/// How much memory of a process is resident, in bytes.
+///
+/// # Errors
+/// As [`cpu_time`].
+pub fn resident_bytes(pid: u32) -> io::Result<u64> {
+    let statm = Process::new(pid as i32).and_then(|process| process.statm()).map_err(io::Error::other)?;
+    Ok(statm.resident * procfs::page_size())
+}
+
+/// The processes that serve, for there can be several behind one port.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Server {
+    pids: Vec<u32>,
+    /// Threads that do not serve: the generator's own, when both are one process.
+    not: HashSet<i32>,
+}
+
+impl Server {
+    /// The processes that listen on `target`; none when it is on another machine, or when we may not look into them.
+    /// Looks through the descriptors of all processes, which takes some milliseconds.
+    pub(crate) fn find(target: SocketAddr) -> Self {
+        let mut pids = Vec::new();
+        if is_here(target.ip()) {
+            let sockets = listening(target);
+            for process in procfs::process::all_processes().into_iter().flatten().flatten() {
+                let owns = |fd: procfs::process::FDInfo| matches!(fd.target, FDTarget::Socket(inode) if sockets.contains(&inode));
+                if process.fd().is_ok_and(|fds| fds.flatten().any(owns)) {
+                    pids.push(process.pid.unsigned_abs());
+                }
+            }
+        }
+        Self { pids, not: HashSet::new() }
+    }
+
+    /// This process, as the caller knows it.
+    pub(crate) fn known(pid: u32) -> Self {
+        Self { pids: vec![pid], not: HashSet::new() }
+    }
+
+    /// Leaves threads out.
+    pub(crate) fn without(mut self, threads: impl IntoIterator<Item = i32>) -> Self {
+        self.not.extend(threads);
+        self
+    }
+
+    /// The process that is named in the report: the eldest.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.pids.iter().copied().min()
+    }
+
+    /// What it has used by now. `None` when there is no process.
+    pub(crate) fn sample(&self) -> Option<Sample> {
+        let mut sample = Sample { at: Instant::now(), threads: HashMap::new(), rss: 0, cores: 0 };
+        for pid in &self.pids {
+            let Ok(process) = Process::new(*pid as i32) else { continue };
+            sample.rss += resident_bytes(*pid).unwrap_or(0);
+            let cores = process.status().ok().and_then(|status| status.cpus_allowed_list);
+            sample.cores = sample.cores.max(cores.map_or(0, |list| count_cores(&list)));
+            for task in process.tasks().into_iter().flatten().flatten() {
+                if let Ok(schedstat) = task.schedstat()
+                    && !self.not.contains(&task.tid)
+                {
+                    sample.threads.insert(task.tid, (schedstat.sum_exec_runtime, schedstat.run_delay));
+                }
+            }
+        }
+        (!sample.threads.is_empty()).then_some(sample)
+    }
+}
+
+/// What the processes have used up to a moment.
+#[derive(Clone, Debug)]
+pub(crate) struct Sample {
+    at: Instant,
+    /// For each thread the nanoseconds on a core, and those spent waiting for one.
+    threads: HashMap<i32, (u64, u64)>,
+    rss: u64,
+    /// How many cores they may run on; 0 when unknown.
+    cores: usize,
+}
+
+/// What the server has used in a window.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct ServerUse {
+    /// Time on cores, of all threads together. That of threads that have ended meanwhile is not in it.
+    pub(crate) cpu: Duration,
+    /// The share of the window that the busiest thread ran.
+    pub(crate) busiest: f64,
+    /// The largest share of the window that a thread waited for a core.
+    pub(crate) waiting: f64,
+    /// How many cores' worth all threads ran.
+    pub(crate) cores_used: f64,
+    /// How many cores it may run on; 0 when unknown.
+    pub(crate) cores: usize,
+    /// Memory at the window's end, in bytes.
+    pub(crate) rss: u64,
+}
+
+impl Sample {
+    /// What was used since `begin`.
+    pub(crate) fn since(&self, begin: &Self) -> ServerUse {
+        let wall = self.at.saturating_duration_since(begin.at).as_nanos().max(1) as f64;
+        let (mut total, mut busiest, mut waiting) = (0u64, 0u64, 0u64);
+        for (thread, (cpu, delay)) in &self.threads {
+            // A thread that is new has done all that it did within the window.
+            let (cpu_before, delay_before) = begin.threads.get(thread).copied().unwrap_or_default();
+            let ran = cpu.saturating_sub(cpu_before);
+            total += ran;
+            busiest = busiest.max(ran);
+            waiting = waiting.max(delay.saturating_sub(delay_before));
+        }
+        ServerUse {
+            cpu: Duration::from_nanos(total),
+            busiest: (busiest as f64 / wall).min(1.0),
+            waiting: (waiting as f64 / wall).min(1.0),
+            cores_used: total as f64 / wall,
+            cores: self.cores,
+            rss: self.rss,
+        }
+    }
+}
+
+/// Whether an address is one of this machine. Asks the routing table; sends nothing.
+fn is_here(address: IpAddr) -> bool {
+    if address.is_loopback() || address.is_unspecified() {
+        return true;
+    }
+    let any: IpAddr = if address.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
+    let route = UdpSocket::bind((any, 0)).and_then(|socket| {
+        socket.connect((address, 9))?;
+        socket.local_addr()
+    });
+    route.is_ok_and(|source| source.ip() == address)
+}
+
+/// The inodes of the sockets that accept connections to `target`.
+fn listening(target: SocketAddr) -> HashSet<u64> {
+    let tables = [procfs::net::tcp(), procfs::net::tcp6()];
+    tables
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| entry.state == TcpState::Listen && takes(entry.local_address, target))
+        .map(|entry| entry.inode)
+        .collect()
+}
+
+/// Whether a socket that listens on `local` takes connections to `target`.
+fn takes(local: SocketAddr, target: SocketAddr) -> bool {
+    let any = local.ip().is_unspecified() && (local.is_ipv6() || target.is_ipv4());
+    local.port() == target.port()
+        && (any || target.ip().is_unspecified() || local.ip().to_canonical() == target.ip().to_canonical())
+}
+
+fn count_cores(ranges: &[(u32, u32)]) -> usize {
+    ranges.iter().map(|(from, to)| (to + 1).saturating_sub(*from) as usize).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn whoever_listens_is_found() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let server = Server::find(address);
+        assert_eq!(server.pid(), Some(std::process::id()));
+        let sample = server.sample().expect("we run");
+        assert!(sample.rss > 0 && sample.cores > 0 && !sample.threads.is_empty());
+    }
+
+    #[test]
+    fn a_process_uses_time_and_memory() {
+        let me = std::process::id();
+        assert!(cpu_time(me).expect("we run") > Duration::ZERO);
+        assert!(resident_bytes(me).expect("we run") > 0);
+        assert!(cpu_time(u32::MAX >> 1).is_err() && resident_bytes(u32::MAX >> 1).is_err());
+    }
+
+    #[test]
+    fn threads_that_do_not_serve_are_left_out() {
+        let me = rustix::thread::gettid().as_raw_nonzero().get();
+        let all = Server::known(std::process::id());
+        assert!(all.sample().expect("we run").threads.contains_key(&me));
+        let others = all.without([me]).sample();
+        assert!(others.is_none_or(|sample| !sample.threads.contains_key(&me)));
+    }
+
+    #[test]
+    fn nobody_is_found_where_nobody_listens_or_elsewhere() {
+        let port = {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+            listener.local_addr().expect("an address").port()
+        };
+        assert_eq!(Server::find(([127, 0, 0, 1], port).into()).pid(), None);
+        // TEST-NET-1 is nobody's (RFC 5737).
+        assert_eq!(Server::find(([192, 0, 2, 1], port).into()).pid(), None);
+        assert!(Server::default().sample().is_none());
+    }
+
+    #[test]
+    fn wildcards_take_what_comes_to_their_port() {
+        let at = |text: &str| text.parse::<SocketAddr>().expect("an address");
+        for (local, target, expected) in [
+            ("0.0.0.0:80", "127.0.0.1:80", true),
+            ("0.0.0.0:80", "[::1]:80", false),
+            ("[::]:80", "127.0.0.1:80", true),
+            ("[::]:80", "[::1]:80", true),
+            ("127.0.0.1:80", "127.0.0.1:80", true),
+            ("127.0.0.1:80", "127.0.0.2:80", false),
+            ("127.0.0.1:80", "127.0.0.1:81", false),
+            ("[::ffff:127.0.0.1]:80", "127.0.0.1:80", true),
+        ] {
+            assert_eq!(takes(at(local), at(target)), expected, "{local} {target}");
+        }
+    }
+
+    #[test]
+    fn the_window_is_what_lies_between_two_samples() {
+        let at = Instant::now();
+        let begin = Sample { at, threads: HashMap::from([(1, (100, 0)), (2, (500, 7))]), rss: 1, cores: 2 };
+        let end = Sample {
+            at: at + Duration::from_nanos(1000),
+            threads: HashMap::from([(1, (1000, 50)), (3, (300, 0))]),
+            rss: 9,
+            cores: 2,
+        };
+        let used = end.since(&begin);
+        assert_eq!(used.cpu, Duration::from_nanos(1200));
+        assert_eq!((used.busiest, used.waiting, used.cores_used, used.rss), (0.9, 0.05, 1.2, 9));
+    }
+
+    #[test]
+    fn ranges_of_cores_are_counted() {
+        assert_eq!(count_cores(&[(0, 0), (2, 5)]), 5);
+        assert_eq!(count_cores(&[]), 0);
+    }
+}

@@ -1,0 +1,228 @@
+//! Who was the limit: the server or the generator.
+//!
+//! A load test that does not say so misleads: a generator that is at its own limit reports its own speed as the
+//! server's.
+
+use crate::measure::Usage;
+use crate::plan::Mode;
+use crate::server::ServerUse;
+use serde::Serialize;
+use std::fmt;
+
+/// From this share of the time on, a thread counts as fully busy: it has no reserve that it could show.
+const FULL: f64 = 0.95;
+
+/// Up to this share, it counts as having some to spare.
+const SPARE: f64 = 0.80;
+
+/// From this share of the time on, waiting for a core counts as being hindered.
+const HINDERED: f64 = 0.10;
+
+/// Who was the limit, and what speaks for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Verdict {
+    /// Who.
+    pub limited_by: LimitedBy,
+    /// Sentences with the figures that led to it.
+    pub evidence: Vec<String>,
+}
+
+/// Who was the limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LimitedBy {
+    /// The server, or the network to it: the figures are about it.
+    Server,
+    /// The generator: the server may do more than the figures say.
+    Generator,
+    /// It cannot be told.
+    Inconclusive,
+}
+
+impl fmt::Display for LimitedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Server => "the server",
+            Self::Generator => "the generator",
+            Self::Inconclusive => "inconclusive",
+        })
+    }
+}
+
+/// What is known of a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Observation<'a> {
+    pub(crate) mode: Mode,
+    /// Messages within the window.
+    pub(crate) messages: u64,
+    /// Connections times messages in flight.
+    pub(crate) in_flight: u64,
+    /// Each thread of the generator.
+    pub(crate) generator: &'a [Usage],
+    /// The server, when its process is known.
+    pub(crate) server: Option<ServerUse>,
+}
+
+/// Finds the verdict. A pure function of what was observed.
+pub(crate) fn judge(seen: &Observation<'_>) -> Verdict {
+    let mut evidence = Vec::new();
+    let limited_by = weigh(seen, &mut evidence);
+    Verdict { limited_by, evidence }
+}
+
+fn weigh(seen: &Observation<'_>, evidence: &mut Vec<String>) -> LimitedBy {
+    let inconclusive = LimitedBy::Inconclusive;
+    if seen.mode == Mode::Idle {
+        evidence.push("no messages were sent: the connections were only held open".into());
+        return inconclusive;
+    }
+    if seen.messages == 0 {
+        evidence.push("no message was answered while it was measured".into());
+        return inconclusive;
+    }
+    let busy = seen.generator.iter().map(Usage::busy).fold(0.0, f64::max);
+    let waiting = seen.generator.iter().map(Usage::waiting).fold(0.0, f64::max);
+    let whose = if seen.generator.len() == 1 { "the generator's thread" } else { "the generator's busiest thread" };
+    evidence.push(format!("{whose} was {} busy", percent(busy)));
+    if let Some(server) = &seen.server {
+        let of = if server.cores > 0 { format!(" of {}", server.cores) } else { String::new() };
+        evidence.push(format!(
+            "the server's busiest thread was {} busy, all its threads used {:.2}{of} cores",
+            percent(server.busiest),
+            server.cores_used
+        ));
+    }
+    let server_waiting = seen.server.map_or(0.0, |server| server.waiting);
+    if waiting >= HINDERED {
+        evidence.push(format!(
+            "the generator waited for a core {} of the time: others run on its cores; give it cores of its own (--cores)",
+            percent(waiting)
+        ));
+        return if seen.server.is_some() && server_waiting < HINDERED { LimitedBy::Generator } else { inconclusive };
+    }
+    let Some(server) = &seen.server else {
+        return if busy >= FULL {
+            evidence.push("it had no reserve: give it more cores, or run several of it".into());
+            LimitedBy::Generator
+        } else if busy <= SPARE {
+            evidence.push("it had time to spare: messages waited in the server, or on the network to it".into());
+            LimitedBy::Server
+        } else {
+            evidence.push(
+                "the server's CPU time is not known: it is on another machine, or belongs to another user".into(),
+            );
+            inconclusive
+        };
+    };
+    let all_cores = if server.cores > 0 { server.cores_used / server.cores as f64 } else { 0.0 };
+    let server_full = server.busiest >= FULL || all_cores >= FULL;
+    match (busy >= FULL, server_full) {
+        (true, true) => {
+            evidence
+                .push("both were at their limit: give the generator more cores to see which is the lower one".into());
+            inconclusive
+        }
+        (true, false) => {
+            evidence.push("the server had time to spare: give the generator more cores, or run several of it".into());
+            LimitedBy::Generator
+        }
+        (false, true) => LimitedBy::Server,
+        (false, false) if server_waiting >= HINDERED => {
+            evidence.push(format!(
+                "a thread of the server waited for a core {} of the time: others run on its cores",
+                percent(server_waiting)
+            ));
+            inconclusive
+        }
+        (false, false) => {
+            evidence.push(format!(
+                "neither was at its limit: {} in flight are too few to fill both, or the server waits for something \
+                 else than its cores; raise --connections or --pipeline",
+                if seen.in_flight == 1 { "1 message".to_owned() } else { format!("{} messages", seen.in_flight) }
+            ));
+            inconclusive
+        }
+    }
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.0} %", share * 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn thread(busy: f64, waiting: f64) -> Usage {
+        let wall = Duration::from_secs(10);
+        Usage { cpu: wall.mul_f64(busy), delay: wall.mul_f64(waiting), wall }
+    }
+
+    fn server(busiest: f64, cores_used: f64, waiting: f64) -> Option<ServerUse> {
+        Some(ServerUse { cpu: Duration::ZERO, busiest, waiting, cores_used, cores: 4, rss: 0 })
+    }
+
+    fn verdict(generator: &[Usage], server: Option<ServerUse>) -> LimitedBy {
+        let verdict = judge(&Observation { mode: Mode::Echo, messages: 1, in_flight: 100, generator, server });
+        assert!(!verdict.evidence.is_empty());
+        verdict.limited_by
+    }
+
+    #[test]
+    fn the_one_without_a_reserve_is_the_limit() {
+        use LimitedBy::{Generator, Inconclusive, Server};
+        for (generator, known, expected) in [
+            // The server's figures are known.
+            (thread(0.60, 0.0), server(0.99, 1.0, 0.0), Server),
+            (thread(0.60, 0.0), server(0.90, 3.9, 0.0), Server),
+            (thread(0.99, 0.0), server(0.60, 0.6, 0.0), Generator),
+            (thread(0.99, 0.0), server(0.99, 1.0, 0.0), Inconclusive),
+            (thread(0.50, 0.0), server(0.50, 0.5, 0.0), Inconclusive),
+            (thread(0.50, 0.0), server(0.50, 0.5, 0.4), Inconclusive),
+            // The generator had to share its cores.
+            (thread(0.70, 0.3), server(0.60, 0.6, 0.0), Generator),
+            (thread(0.70, 0.3), server(0.60, 0.6, 0.3), Inconclusive),
+            // The server's figures are not known.
+            (thread(0.99, 0.0), None, Generator),
+            (thread(0.60, 0.0), None, Server),
+            (thread(0.90, 0.0), None, Inconclusive),
+            (thread(0.60, 0.2), None, Inconclusive),
+        ] {
+            assert_eq!(verdict(&[generator], known), expected, "{generator:?} {known:?}");
+        }
+    }
+
+    #[test]
+    fn the_busiest_thread_counts() {
+        let threads = [thread(0.2, 0.0), thread(0.99, 0.0)];
+        assert_eq!(verdict(&threads, server(0.5, 0.5, 0.0)), LimitedBy::Generator);
+    }
+
+    #[test]
+    fn nothing_measured_is_inconclusive() {
+        for (mode, messages) in [(Mode::Idle, 0), (Mode::Echo, 0)] {
+            let generator = [thread(0.0, 0.0)];
+            let seen =
+                Observation { mode, messages, in_flight: 1, generator: &generator, server: server(0.99, 1.0, 0.0) };
+            assert_eq!(judge(&seen).limited_by, LimitedBy::Inconclusive);
+        }
+    }
+
+    #[test]
+    fn the_evidence_names_the_figures() {
+        let generator = [thread(0.61, 0.0)];
+        let seen = Observation {
+            mode: Mode::Echo,
+            messages: 9,
+            in_flight: 1,
+            generator: &generator,
+            server: server(0.99, 1.02, 0.0),
+        };
+        let evidence = judge(&seen).evidence.join("; ");
+        assert_eq!(
+            evidence,
+            "the generator's thread was 61 % busy; the server's busiest thread was 99 % busy, all its threads used 1.02 of 4 cores"
+        );
+    }
+}

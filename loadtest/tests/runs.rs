@@ -1,0 +1,383 @@
+//! Whole runs against servers in this process, good ones and bad ones.
+
+use ringway::{
+    CloseCode, Connection, Handler, Message, MessageKind, Request, Running, Server, Shards, StatusCode, Upgrade,
+};
+use ringway_loadtest::{Cores, Length, LimitedBy, LoadError, Mode, Phase, Plan, Report, Verify, run};
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::time::Duration;
+
+/// A server for one test; stops at its end.
+struct Served<H: Handler>(Option<Running<H>>);
+
+impl<H: Handler> Served<H> {
+    fn new(make: impl Fn() -> H + Send + Sync + 'static) -> Self {
+        let config = ringway::Config { cores: Cores::Unpinned, ..ringway::Config::default() };
+        let server = Server::bind("127.0.0.1:0").expect("a port").shards(Shards::Count(1)).config(config);
+        Self(Some(server.start(move |_| make()).expect("io_uring")))
+    }
+
+    /// A small run against it: four connections on two threads, as fast to fail as to succeed.
+    fn plan(&self) -> Plan {
+        let address = self.0.as_ref().expect("running").addresses()[0];
+        Plan {
+            connections: 4,
+            threads: Some(2),
+            cores: Cores::Unpinned,
+            length: Length::Messages(400),
+            warmup: Duration::ZERO,
+            verify: Verify::All,
+            drain_timeout: Duration::from_millis(300),
+            ..Plan::new(format!("ws://{address}/"))
+        }
+    }
+}
+
+impl<H: Handler> Drop for Served<H> {
+    fn drop(&mut self) {
+        let running = self.0.take().expect("running");
+        running.stop();
+        running.wait().expect("the server ends well");
+    }
+}
+
+fn load(plan: &Plan) -> Report {
+    run(plan, &mut |_| {}).expect("a report")
+}
+
+/// Calls a function for each message, with the connection's count of messages so far.
+struct Script(fn(u64, &mut Connection<'_, Script>, Message<'_>));
+
+impl Handler for Script {
+    type State = u64;
+
+    fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
+        let number = *conn.state();
+        *conn.state() += 1;
+        (self.0)(number, conn, message);
+    }
+}
+
+fn echo() -> Served<Script> {
+    Served::new(|| Script(|_, conn, message| conn.reply(message)))
+}
+
+fn send(conn: &mut Connection<'_, Script>, kind: MessageKind, bytes: &[u8]) {
+    let message = match kind {
+        MessageKind::Text => Message::text(std::str::from_utf8(bytes).expect("text")),
+        MessageKind::Binary => Message::binary(bytes),
+    };
+    let _ = conn.send(message);
+}
+
+#[test]
+fn every_echo_of_a_good_server_is_verified() {
+    let server = echo();
+    for (binary, pipeline, sizes) in
+        [(false, 1, 64..=64), (true, 1, 0..=300), (false, 5, 1..=40), (true, 16, 100_000..=100_000)]
+    {
+        let plan = Plan { binary, pipeline, sizes, ..server.plan() };
+        let report = load(&plan);
+        assert_eq!(report.errors, Default::default());
+        assert_eq!((report.connections.established, report.connections.failed), (4, 0));
+        let messages = &report.messages;
+        assert_eq!((messages.sent, messages.received, messages.missing), (400, 400, 0), "{plan:?}");
+        let latency = report.latency_us.response.expect("answers");
+        assert_eq!((latency.count, report.connect_latency_us.expect("connections").count), (400, 4));
+        assert!(latency.p50 > 0.0 && latency.p50 <= latency.p99 && latency.p99 <= latency.max * 1.001);
+        assert!(messages.per_second > 0.0 && !report.is_failure() && !report.is_void() && !report.interrupted);
+    }
+}
+
+#[test]
+fn the_number_of_messages_is_exact_however_small() {
+    let server = echo();
+    for number in [1, 3, 7, 41] {
+        let report = load(&Plan { length: Length::Messages(number), pipeline: 4, ..server.plan() });
+        assert_eq!((report.messages.sent, report.messages.received), (number, number));
+    }
+}
+
+#[test]
+fn what_was_sent_is_answered_wrong_or_missing_when_time_ends_the_run() {
+    let server = echo();
+    let time = Duration::from_millis(100);
+    let plan = Plan { length: Length::Time(time), warmup: Duration::from_millis(20), pipeline: 3, ..server.plan() };
+    let report = load(&plan);
+    assert_eq!(report.messages.sent, report.messages.received);
+    assert_eq!(report.messages.missing, 0);
+    assert_eq!(report.measured, time);
+    let latency = report.latency_us.response.expect("answers");
+    assert_eq!(latency.count, report.messages.received);
+    let within = report.messages.per_second * time.as_secs_f64();
+    assert!(within.round() as u64 <= report.messages.received, "answers after the window are in no rate");
+}
+
+#[test]
+fn a_wrong_byte_is_found() {
+    let server = Served::new(|| {
+        Script(|number, conn, message| {
+            let mut bytes = message.payload().to_vec();
+            if number == 7 {
+                bytes[40] ^= 1;
+            }
+            send(conn, message.kind(), &bytes);
+        })
+    });
+    let report = load(&Plan { binary: true, ..server.plan() });
+    assert_eq!(report.errors.get("verify_content"), Some(&4));
+    assert_eq!((report.messages.received, report.messages.missing), (396, 0), "a wrong echo is not an answer");
+    assert!(report.is_failure());
+    let sampled = load(&Plan { binary: true, verify: Verify::Sample, ..server.plan() });
+    assert_eq!(sampled.errors, Default::default(), "the eighth message is not in the sample");
+}
+
+#[test]
+fn a_wrong_length_and_a_wrong_kind_are_found_without_looking_at_the_content() {
+    let server = Served::new(|| {
+        Script(|number, conn, message| match number {
+            5 => send(conn, message.kind(), &message.payload()[1..]),
+            6 => send(conn, MessageKind::Binary, message.payload()),
+            _ => conn.reply(message),
+        })
+    });
+    let report = load(&Plan { verify: Verify::Sample, ..server.plan() });
+    assert_eq!((report.errors.get("verify_length"), report.errors.get("verify_kind")), (Some(&4), Some(&4)));
+    let blind = load(&Plan { verify: Verify::Off, ..server.plan() });
+    assert_eq!((blind.errors.len(), blind.messages.received), (0, 400));
+}
+
+/// Answers each pair of messages in the wrong order.
+#[derive(Default)]
+struct Swap;
+
+impl Handler for Swap {
+    type State = Option<Vec<u8>>;
+
+    fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
+        match conn.state().take() {
+            None => *conn.state() = Some(message.payload().to_vec()),
+            Some(first) => {
+                conn.reply(message);
+                let _ = conn.send(Message::text(std::str::from_utf8(&first).expect("text")));
+            }
+        }
+    }
+}
+
+#[test]
+fn echoes_out_of_order_are_found() {
+    let server = Served::new(Swap::default);
+    let report = load(&Plan { pipeline: 2, ..server.plan() });
+    assert_eq!(report.errors.get("verify_content"), Some(&400));
+    assert_eq!(report.messages.received, 0);
+}
+
+#[test]
+fn messages_that_are_not_answered_are_missing() {
+    let server = Served::new(|| {
+        Script(|number, conn, message| {
+            if number != 10 {
+                conn.reply(message);
+            }
+        })
+    });
+    let report = load(&server.plan());
+    // Each of the four connections waits for ever, with one message unanswered.
+    assert_eq!((report.messages.sent, report.messages.received, report.messages.missing), (44, 40, 4));
+    assert!(report.is_failure() && !report.is_void());
+}
+
+#[test]
+fn a_server_that_never_answers_leaves_nothing_to_trust() {
+    let server = Served::new(|| Script(|_, _, _| {}));
+    let report = load(&Plan { length: Length::Time(Duration::from_millis(20)), ..server.plan() });
+    assert_eq!((report.messages.sent, report.messages.missing), (4, 4));
+    assert!(report.is_void() && report.latency_us.response.is_none());
+    assert_eq!(report.limited_by(), LimitedBy::Inconclusive);
+}
+
+#[test]
+fn a_server_that_closes_is_an_error_and_not_an_answer() {
+    let server = Served::new(|| {
+        Script(|number, conn, message| match number {
+            5 => conn.close(CloseCode::GOING_AWAY, "enough"),
+            _ => conn.reply(message),
+        })
+    });
+    let report = load(&server.plan());
+    assert_eq!(report.errors.get("closed_early"), Some(&4), "{:?}", report.errors);
+    assert!(report.first_errors["closed_early"].contains("enough"));
+    assert_eq!((report.messages.sent, report.messages.received, report.messages.missing), (24, 20, 4));
+    assert!(report.is_failure());
+}
+
+#[test]
+fn pings_are_no_answers_and_neither_are_messages_that_answer_nothing() {
+    let server = Served::new(|| {
+        Script(|number, conn, message| {
+            conn.ping(b"are you there");
+            if number == 3 {
+                send(conn, message.kind(), message.payload());
+                conn.ping(b"and now");
+            }
+            conn.reply(message);
+        })
+    });
+    // The one that comes twice is taken for the answer to the next message, so each answer after it is wrong.
+    let report = load(&server.plan());
+    assert_eq!(report.messages.received, 16);
+    assert_eq!(report.messages.received + report.errors["verify_content"], 400);
+    let greeting = Served::new(|| Greeter);
+    let report = load(&greeting.plan());
+    assert_eq!(report.errors.get("unexpected_message"), Some(&4));
+    assert_eq!(report.messages.received, 400);
+}
+
+/// Says something before it is asked.
+struct Greeter;
+
+impl Handler for Greeter {
+    type State = ();
+
+    fn open(&mut self, conn: &mut Connection<'_, Self>) {
+        let _ = conn.send(Message::text("welcome"));
+    }
+
+    fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
+        conn.reply(message);
+    }
+}
+
+#[test]
+fn nobody_listening_is_said_at_once() {
+    let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+    let error =
+        run(&Plan { connections: 3, ..Plan::new(format!("ws://{address}/")) }, &mut |_| {}).expect_err("refused");
+    assert!(
+        matches!(&error, LoadError::Unreachable { requested: 3, kind, .. } if kind == "connect_refused"),
+        "{error:?}"
+    );
+    let said = error.to_string();
+    assert!(said.contains(&address.to_string()) && said.contains("refused") && !said.contains('\n'), "{said}");
+}
+
+/// Takes three connections, and no more.
+#[derive(Default)]
+struct Three(u32);
+
+impl Handler for Three {
+    type State = ();
+
+    fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
+        self.0 += 1;
+        if self.0 <= 3 { Upgrade::accept(()) } else { Upgrade::reject(StatusCode::SERVICE_UNAVAILABLE, "full") }
+    }
+
+    fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
+        conn.reply(message);
+    }
+}
+
+#[test]
+fn the_load_goes_on_with_the_connections_that_open() {
+    let server = Served::new(Three::default);
+    let report = load(&Plan { connections: 8, ..server.plan() });
+    assert_eq!((report.connections.requested, report.connections.established, report.connections.failed), (8, 3, 5));
+    assert_eq!(report.errors.get("handshake_status_503"), Some(&5));
+    assert_eq!(report.messages.received, 400);
+    assert!(!report.is_failure());
+}
+
+#[test]
+fn a_server_that_cannot_prove_that_it_read_our_key_is_no_websocket_server() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a client");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).expect("a request");
+            head.push(byte[0]);
+        }
+        let answer = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                      Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+        stream.write_all(answer.as_bytes()).expect("the client reads");
+    });
+    let plan = Plan { connections: 1, ..Plan::new(format!("ws://{address}/")) };
+    let error = run(&plan, &mut |_| {}).expect_err("refused");
+    assert!(matches!(&error, LoadError::Unreachable { kind, .. } if kind == "handshake_accept"), "{error:?}");
+    server.join().expect("it ends well");
+}
+
+#[test]
+fn idle_connections_are_held_and_say_nothing() {
+    let server = Served::new(|| Script(|_, _, _| unreachable!("nobody speaks")));
+    let length = Length::Time(Duration::from_millis(50));
+    let report = load(&Plan { connections: 40, mode: Mode::Idle, length, ..server.plan() });
+    assert_eq!((report.connections.established, report.messages.sent), (40, 0));
+    assert_eq!((report.errors.len(), report.measured), (0, Duration::from_millis(50)));
+    assert!(!report.is_failure() && !report.is_void());
+}
+
+#[test]
+fn what_is_only_sent_is_counted_as_sent() {
+    let server = Served::new(|| Script(|_, _, _| {}));
+    let report = load(&Plan { mode: Mode::Send, length: Length::Messages(10_000), sizes: 1..=2000, ..server.plan() });
+    assert_eq!((report.messages.sent, report.messages.received, report.messages.missing), (10_000, 0, 0));
+    assert!(report.messages.per_second > 0.0 && report.latency_us.response.is_none() && !report.is_failure());
+}
+
+#[test]
+fn a_run_that_is_stopped_reports_what_it_has_measured() {
+    let server = echo();
+    let plan = Plan { length: Length::Time(Duration::from_secs(3600)), ..server.plan() };
+    let stop = plan.stop.clone();
+    let mut seen = Vec::new();
+    let report = run(&plan, &mut |progress| {
+        seen.push(progress.phase);
+        if progress.phase == Phase::Measure && progress.messages > 0 {
+            assert_eq!((progress.open, progress.errors), (4, 0));
+            stop.now();
+        }
+    });
+    let report = report.expect("a report");
+    assert!(report.interrupted && report.messages.received > 0 && report.messages.missing == 0);
+    assert!(report.measured < Duration::from_secs(3600) && report.messages.per_second > 0.0);
+    assert!(seen.is_sorted());
+}
+
+#[test]
+fn the_server_is_found_and_the_generator_is_not_taken_for_it() {
+    let server = echo();
+    let report = load(&Plan { length: Length::Messages(20_000), ..server.plan() });
+    let figures = report.server.expect("it is this process");
+    assert_eq!(figures.pid, std::process::id());
+    assert!(figures.cpu_seconds > 0.0 && figures.rss_bytes > 0 && report.server_cpu_per_message().is_some());
+    assert_eq!((report.generator.threads, report.generator.busy_share.len()), (2, 2));
+    assert!(report.generator.cpu_seconds > 0.0 && report.generator.busy_share.iter().all(|share| *share <= 1.0));
+    let known = load(&Plan { server_pid: Some(std::process::id()), ..server.plan() });
+    assert_eq!(known.server.map(|server| server.pid), Some(std::process::id()));
+}
+
+#[test]
+fn connecting_keeps_to_its_rate() {
+    let server = echo();
+    let report = load(&Plan { connections: 21, connect_rate: Some(200.0), ..server.plan() });
+    assert_eq!(report.connections.established, 21);
+    // Two threads, 10 and 11 connections, each of them a hundred a second: the last one is due after 95 ms or more.
+    assert!(report.connect_time >= Duration::from_millis(90), "{:?}", report.connect_time);
+}
+
+#[test]
+fn a_limit_of_open_files_is_named_before_anything_is_tried() {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let Some(files) = files.and_then(|files| u32::try_from(files).ok()).filter(|files| *files < u32::MAX - 100) else {
+        return eprintln!("not run: this process may open any number of files");
+    };
+    let error = run(&Plan { connections: files, ..Plan::new("ws://127.0.0.1:9/") }, &mut |_| {}).expect_err("too many");
+    let said = error.to_string();
+    assert!(said.contains(&files.to_string()) && said.contains("ulimit -n"), "{said}");
+}
