@@ -8,22 +8,28 @@ use std::time::Duration;
 /// The sockets of one core.
 ///
 /// A slot is given out by [`Completion::Accepted`] or [`Driver::reserve`] and belongs to the caller until
-/// [`Driver::close`]; after that call no completion bears it any more, and its index is used again once the kernel has
-/// let go of it. Calls for a slot that is closed already are ignored.
+/// [`Driver::close`]; after that call no [`Driver::wait`] hands out a completion that bears it, and its index is used
+/// again once the kernel has let go of it. Calls for a slot that is closed already are ignored.
 pub trait Driver {
     /// Accepts connections on `listener` from the next [`Driver::wait`] on.
     fn listen(&mut self, listener: Listener);
 
-    /// Closes all listeners. Connections that are open stay so.
+    /// Closes all listeners. Connections that are open stay so; those that the kernel accepts meanwhile are still
+    /// reported.
     fn stop_listening(&mut self);
 
     /// Takes a slot for an outgoing connection; `None` when the driver has as many as it may.
     fn reserve(&mut self) -> Option<Slot>;
 
-    /// Connects a reserved slot: [`Completion::Connected`], or [`Completion::Ended`] with the cause.
+    /// Connects a reserved slot: [`Completion::Connected`], or [`Completion::Ended`] with the cause. A slot has one
+    /// attempt.
+    ///
+    /// # Panics
+    /// When the slot was accepted, or was connected before.
     fn connect(&mut self, slot: Slot, peer: SocketAddr);
 
-    /// Receives on the slot until [`Driver::pause`]: [`Completion::Received`] each time bytes have come.
+    /// Receives on the slot until [`Driver::pause`]: [`Completion::Received`] each time bytes have come. Asked for
+    /// before the slot is connected, it begins then.
     fn receive(&mut self, slot: Slot);
 
     /// Stops receiving. What the kernel had received by then is still reported.
@@ -31,14 +37,25 @@ pub trait Driver {
 
     /// Sends all of `output`, and hands it back with [`Completion::Sent`].
     ///
+    /// It works after [`Completion::Ended`] with [`Cause::Finished`]; after any other cause nothing is written, and no
+    /// further `Ended` says so.
+    ///
     /// # Panics
-    /// When the slot still has a send in flight: bytes of two sends could mix.
+    /// When the slot still has a send in flight: bytes of two sends could mix. When the slot is not connected, or has
+    /// ended its sending direction.
     fn send(&mut self, slot: Slot, output: Output);
 
-    /// Ends the sending direction (FIN) after what was sent; receiving goes on.
+    /// Ends the sending direction (FIN); receiving goes on.
+    ///
+    /// With a send in flight, FIN follows it, once all of it is written: when it comes back short, its rest can still
+    /// be sent, and FIN follows that. Nothing else may be sent after this call. On a slot that is not connected yet,
+    /// FIN follows the connection. A second call does nothing.
     fn finish(&mut self, slot: Slot);
 
-    /// Closes the slot. An output in flight is dropped once the kernel has let go of it.
+    /// Closes the slot. An output in flight is dropped once the kernel has let go of it, and part of it may not be sent.
+    ///
+    /// Completions that [`Driver::wait`] has already handed out, in the same `Vec` as the one that led to this call,
+    /// may still bear the slot: the caller has to pass over them.
     fn close(&mut self, slot: Slot);
 
     /// The address of the slot's peer; `None` when the connection is gone. Costs one `getpeername(2)`.
@@ -53,7 +70,8 @@ pub trait Driver {
     /// with nothing. One call appends a bounded number of completions; what is left comes with the next.
     ///
     /// # Errors
-    /// Only when the driver is broken: what is normal (interruption, a full queue, a timeout) is handled inside.
+    /// Only when the driver is broken: what is normal (interruption, a full queue, a timeout) is handled inside. Every
+    /// further call fails with the same error; the driver can only be dropped then.
     fn wait(&mut self, timeout: Option<Duration>, completions: &mut Vec<Completion>) -> io::Result<()>;
 
     /// What has been counted so far.
@@ -90,8 +108,11 @@ pub enum Completion {
         /// [`Completion::Ended`] follows.
         written: usize,
     },
-    /// Nothing more will be received, for this cause; the slot waits for [`Driver::close`]. After
-    /// [`Cause::Finished`] sending still works. Comes once at most.
+    /// Nothing more will be received, for this cause; the slot waits for [`Driver::close`].
+    ///
+    /// Comes once, or twice: after [`Cause::Finished`] sending still works, and when it finds that the connection has
+    /// broken since, that comes with the cause. After any other cause nothing comes but the [`Completion::Sent`] of a
+    /// send in flight.
     Ended {
         /// The connection.
         slot: Slot,
@@ -126,7 +147,8 @@ pub struct Stats {
     pub turns: u64,
     /// Completions that the kernel reported.
     pub completions: u64,
-    /// Completions for a slot that was closed by then: normal, and dropped.
+    /// Completions for a slot that was closed or had ended by then: normal, and dropped. Those that only say that
+    /// closing has cancelled something do not count.
     pub stale: u64,
     /// Times that the kernel found no receive buffer.
     pub starved: u64,

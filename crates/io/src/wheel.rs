@@ -158,7 +158,7 @@ impl TimerWheel {
         let mut level = 0;
         while level + 1 < LEVELS {
             let shift = LEVEL_BITS * level as u32;
-            if (ticks >> shift) - (self.now >> shift) <= PLACES as u64 - 1 {
+            if (ticks >> shift) - (self.now >> shift) < PLACES as u64 {
                 break;
             }
             level += 1;

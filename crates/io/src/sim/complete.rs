@@ -9,14 +9,16 @@ use std::io;
 use std::rc::Rc;
 
 impl Sim {
-    /// Says that the connection has ended, once.
+    /// Says that the connection has ended: once, and once more when it breaks after the peer's FIN.
     pub(super) fn end(&mut self, slot: Slot, cause: Cause, completions: &mut Vec<Completion>) {
-        if let Some(connection) = self.current(slot)
-            && !connection.ended
-        {
-            connection.ended = true;
-            completions.push(Completion::Ended { slot, cause });
+        let Some(connection) = self.current(slot) else { return };
+        let finished = matches!(cause, Cause::Finished);
+        if connection.broken || connection.ended && finished {
+            return;
         }
+        connection.ended = true;
+        connection.broken = !finished;
+        completions.push(Completion::Ended { slot, cause });
     }
 
     /// What one event means for its slot.

@@ -35,6 +35,8 @@ pub(super) struct Connection {
     pub(super) connecting: bool,
     /// `Ended` has been reported.
     pub(super) ended: bool,
+    /// `Ended` has been reported with a cause that nothing can follow.
+    pub(super) broken: bool,
     pub(super) fin: Fin,
     /// What is being sent. The kernel has the other reference.
     pub(super) output: Option<Rc<Output>>,

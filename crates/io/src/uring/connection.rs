@@ -33,12 +33,20 @@ pub(super) enum Flag {
     Starved = 8,
     /// A cancel of the receive is in flight.
     Cancelled = 16,
-    /// `Ended` has been reported.
+    /// `Ended` has been reported: nothing more is received.
     Ended = 32,
     /// A send is in flight.
     Sending = 64,
     /// A connect is in flight.
     Connecting = 128,
+    /// `Ended` has been reported with a cause that nothing can follow.
+    Broken = 256,
+    /// The end of the sending direction is asked for; it follows when what is in flight is through.
+    FinAsked = 512,
+    /// The sending direction has been ended.
+    FinSent = 1024,
+    /// The slot has, or had, its connection or its one attempt at one.
+    Dialed = 2048,
 }
 
 impl Connection {
@@ -64,9 +72,19 @@ impl Connection {
 
     /// Whether a receive should be put in flight now.
     pub(super) fn should_arm(&self) -> bool {
-        const MASK: u16 =
-            Flag::Owned as u16 | Flag::Wanted as u16 | Flag::Armed as u16 | Flag::Starved as u16 | Flag::Ended as u16;
-        self.flags & MASK == Flag::Owned as u16 | Flag::Wanted as u16 && self.fd != CLOSED
+        const WITH: u16 = Flag::Owned as u16 | Flag::Wanted as u16;
+        const WITHOUT: u16 = Flag::Armed as u16 | Flag::Starved as u16 | Flag::Ended as u16 | Flag::Connecting as u16;
+        self.flags & (WITH | WITHOUT) == WITH && self.fd != CLOSED
+    }
+
+    /// Whether the receive in flight has lost its purpose.
+    pub(super) fn should_disarm(&self) -> bool {
+        self.is(Flag::Armed) && !(self.is(Flag::Owned) && self.is(Flag::Wanted))
+    }
+
+    /// Whether there is a connection that bytes can be sent on: neither none yet, nor one in the making.
+    pub(super) fn is_connected(&self) -> bool {
+        self.fd != CLOSED && !self.is(Flag::Connecting)
     }
 
     /// Whether the engine is done with the slot, and the kernel too, but for the descriptor.

@@ -16,7 +16,7 @@ pub use setup::{Rung, probe};
 
 use crate::slab::{NOWHERE, Slab};
 use crate::{BufferConfig, Cause, Completion, Driver, Listener, Output, Pool, Slot, Stats, Waker};
-use accept::Acceptors;
+use accept::{Acceptors, Obstacle};
 use connection::{Connection, Flag};
 use gather::Gather;
 use io_uring::squeue::Entry;
@@ -25,13 +25,21 @@ use io_uring::{IoUring, cqueue};
 use operation::Operation;
 use provided::Provided;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 /// How many completions one turn hands out, so that a flood cannot keep replies from being submitted.
+///
+/// There is no budget of bytes per connection on top of it: the kernel keeps one. A multishot receive fills 32 buffers at
+/// most before it goes to the end of the ring's work (`MULTISHOT_MAX_RETRY`), completions are worked off in the order in
+/// which they came, and whoever finds no buffer waits in line with the others.
 const BUDGET: usize = 1024;
+
+/// How long a full submission queue may find the kernel without room before the driver counts as broken.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long a teardown waits for the kernel to let go of everything.
 const TEARDOWN: Duration = Duration::from_secs(5);
@@ -72,14 +80,16 @@ pub struct Uring {
     free: Vec<u32>,
     held: Slab<Held>,
     acceptors: Acceptors,
-    /// How many buffers should lie ready: doubles when the kernel finds none.
+    /// How many buffers should lie ready: doubles, once a turn at most, when the kernel finds none.
     ready: u16,
-    /// Slots whose receive ended because there was no buffer.
-    starved: Vec<Slot>,
+    /// Slots whose receive ended because there was no buffer, the longest waiting in front.
+    starved: VecDeque<Slot>,
     waker: Waker,
     watching: bool,
     /// Completions that are to be worked off: those of this turn, or taken early to make room in a full queue.
     reaped: Vec<cqueue::Entry>,
+    /// The error that the kernel has answered `io_uring_enter` with, for good: nothing can be submitted any more.
+    broken: Option<i32>,
     stats: Stats,
 }
 
@@ -105,10 +115,11 @@ impl Uring {
             held: Slab::new(),
             acceptors: Acceptors::default(),
             ready,
-            starved: Vec::new(),
+            starved: VecDeque::new(),
             waker,
             watching: false,
             reaped: Vec::new(),
+            broken: None,
             stats: Stats::default(),
         })
     }
@@ -125,28 +136,47 @@ impl Uring {
         &self.pool
     }
 
-    /// Puts an entry in the submission queue; a full queue is submitted first.
+    /// Puts an entry in the submission queue; a full queue is submitted first. Whether the driver took it: one that is
+    /// broken does not.
     ///
     /// All memory that the entry points to must be owned by `held`, `provided` or `acceptors` until its completion.
-    fn push(&mut self, entry: &Entry) {
-        loop {
-            // SAFETY: what the entry points to stays valid until its completion: outputs and addresses lie in `held`,
-            // which only that completion empties; receives point to nothing but the registered ring (UNSAFE.md 1).
-            if unsafe { self.ring.submission().push(entry) }.is_ok() {
-                return;
-            }
-            if let Err(error) = self.ring.submit() {
-                // EBUSY and EAGAIN: the kernel has no room before its completions are reaped. They are kept aside.
-                if !is_transient(&error) {
-                    tracing::error!(%error, "io_uring_enter");
-                }
-                let before = self.reaped.len();
-                self.reaped.extend(self.ring.completion());
-                if self.reaped.len() == before {
-                    std::thread::yield_now();
-                }
+    fn push(&mut self, entry: &Entry) -> bool {
+        // SAFETY: what the entry points to stays valid until its completion: outputs and addresses lie in `held`,
+        // which only that completion empties; receives point to nothing but the registered ring (UNSAFE.md 1).
+        while unsafe { self.ring.submission().push(entry) }.is_err() {
+            if self.make_room().is_err() {
+                return false;
             }
         }
+        true
+    }
+
+    /// Submits a full queue.
+    #[cold]
+    fn make_room(&mut self) -> io::Result<()> {
+        let mut deadline = None;
+        loop {
+            self.is_usable()?;
+            let Err(error) = self.ring.submit() else { return Ok(()) };
+            // EBUSY and EAGAIN: the kernel has no room before its completions are reaped. They are kept aside.
+            self.reaped.extend(self.ring.completion());
+            if !is_transient(&error) || Instant::now() > *deadline.get_or_insert_with(|| Instant::now() + PATIENCE) {
+                return Err(self.broke(error));
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    /// Remembers that the kernel does not take what is submitted.
+    #[cold]
+    fn broke(&mut self, error: io::Error) -> io::Error {
+        tracing::error!(%error, "io_uring_enter fails: this driver is broken");
+        self.broken = Some(error.raw_os_error().unwrap_or(libc::EIO));
+        error
+    }
+
+    fn is_usable(&self) -> io::Result<()> {
+        self.broken.map_or(Ok(()), |errno| Err(io::Error::from_raw_os_error(errno)))
     }
 
     fn current(&mut self, slot: Slot) -> Option<&mut Connection> {
@@ -167,6 +197,9 @@ impl Uring {
         let connection = &mut self.connections[index as usize];
         connection.fd = fd;
         connection.set(Flag::Owned);
+        if fd >= 0 {
+            connection.set(Flag::Dialed);
+        }
         self.stats.open += 1;
         connection.slot(index)
     }
@@ -200,7 +233,10 @@ impl Uring {
         if connection.can_close() {
             let fd = connection.take_fd();
             connection.in_flight += 1;
-            self.push(&operation::close(fd, slot));
+            if !self.push(&operation::close(fd, slot)) {
+                // SAFETY: `take_fd` gave this call the open descriptor, and the close of it was not submitted.
+                drop(unsafe { OwnedFd::from_raw_fd(fd) });
+            }
         } else if connection.can_free() {
             connection.free(slot.index());
             self.free.push(slot.index());
@@ -215,24 +251,43 @@ impl Uring {
         self.wind_up(slot);
     }
 
+    /// Says that the connection has ended: once, and once more when it breaks after the peer's FIN.
     fn end(&mut self, slot: Slot, cause: Cause, completions: &mut Vec<Completion>) {
-        if let Some(connection) = self.current(slot)
-            && !connection.is(Flag::Ended)
-        {
-            connection.set(Flag::Ended);
-            completions.push(Completion::Ended { slot, cause });
+        let Some(connection) = self.current(slot) else { return };
+        if connection.is(Flag::Broken) || connection.is(Flag::Ended) && matches!(cause, Cause::Finished) {
+            return;
         }
+        connection.set(Flag::Ended);
+        if !matches!(cause, Cause::Finished) {
+            connection.set(Flag::Broken);
+        }
+        completions.push(Completion::Ended { slot, cause });
     }
 
-    /// Lends the kernel buffers and re-arms as many starved receives as there are buffers for.
+    /// Sends FIN now.
+    fn shut_down(&mut self, slot: Slot) {
+        let connection = &mut self.connections[slot.index() as usize];
+        connection.set(Flag::FinSent);
+        // SAFETY: callers have seen that the slot is owned and connected, so its descriptor is open: it is closed only
+        // after `close` gave the slot up.
+        let fd = unsafe { BorrowedFd::borrow_raw(connection.fd) };
+        // It fails only when the connection is gone, which the receive reports.
+        let _ = rustix::net::shutdown(fd, rustix::net::Shutdown::Write);
+    }
+
+    /// Lends the kernel buffers and re-arms as many starved receives as there are buffers for, the longest waiting
+    /// first.
     fn feed(&mut self) {
         self.provided.refill(self.ready);
-        let count = usize::from(self.provided.ready()).min(self.starved.len());
-        for slot in self.starved.split_off(self.starved.len() - count) {
+        let mut left = self.provided.ready();
+        while left > 0
+            && let Some(slot) = self.starved.pop_front()
+        {
             if let Some(connection) = self.current(slot) {
                 connection.unset(Flag::Starved);
                 if connection.should_arm() {
                     self.arm(slot);
+                    left -= 1;
                 }
             }
         }
@@ -262,7 +317,7 @@ impl Uring {
         match self.ring.submitter().submit_with_args(want, &args) {
             Ok(_) => Ok(()),
             Err(error) if is_transient(&error) => Ok(()),
-            Err(error) => Err(error),
+            Err(error) => Err(self.broke(error)),
         }
     }
 
@@ -271,8 +326,12 @@ impl Uring {
         let room = BUDGET.saturating_sub(reaped.len());
         reaped.extend(self.ring.completion().take(room));
         self.stats.completions += reaped.len() as u64;
+        let starved = self.stats.starved;
         for entry in reaped.drain(..) {
             self.complete(&entry, completions);
+        }
+        if self.stats.starved > starved {
+            self.ready = self.ready.saturating_mul(2).min(self.config.buffers.count);
         }
         // `complete` may have kept further ones aside.
         if self.reaped.is_empty() {
@@ -295,7 +354,18 @@ impl Uring {
                 }
                 return;
             }
-            Operation::Cancel if slot.index() >= operation::NO_CONNECTION => return,
+            Operation::CancelAccept => {
+                if result < 0 && self.acceptors.cancel_failed(slot) {
+                    self.push(&operation::cancel(Operation::Accept, slot));
+                }
+                return;
+            }
+            Operation::CancelWake => {
+                if result < 0 && self.watching {
+                    self.push(&operation::cancel(Operation::Wake, slot));
+                }
+                return;
+            }
             _ => {}
         }
         let known = self.connections.get(slot.index() as usize).map(|connection| connection.slot_generation);
@@ -310,8 +380,11 @@ impl Uring {
             Operation::Receive => self.received(slot, entry, completions),
             Operation::Send => self.sent(slot, result, completions),
             Operation::Connect => self.connected(slot, result, completions),
-            Operation::Cancel | Operation::Close => self.landed(slot),
-            Operation::Accept | Operation::Wake => {}
+            Operation::CancelReceive | Operation::CancelSend | Operation::CancelConnect => {
+                self.cancelled(slot, operation, result);
+            }
+            Operation::Close => self.landed(slot),
+            Operation::Accept | Operation::Wake | Operation::CancelAccept | Operation::CancelWake => {}
         }
     }
 
@@ -324,26 +397,40 @@ impl Uring {
             self.stats.accepted += 1;
             completions.push(Completion::Accepted { slot });
             if self.is_full() {
-                self.pause_accepting("as many connections are open as may be (raise the limit of connections)");
+                self.pause_accepting(Obstacle::Full);
             }
-            return;
-        }
-        match -result {
-            libc::EMFILE => self.pause_accepting("the process may open no more files (raise `ulimit -n`)"),
-            libc::ENFILE => self.pause_accepting("the system may open no more files (raise sysctl fs.file-max)"),
-            libc::ENOMEM | libc::ENOBUFS => self.pause_accepting("the kernel has no memory for another socket"),
-            // Cancelled by ourselves, or the connection was gone before it was accepted.
-            _ => {}
+        } else if let Some(obstacle) = Obstacle::of(-result) {
+            self.pause_accepting(obstacle);
         }
     }
 
-    fn pause_accepting(&mut self, why: &str) {
-        if self.acceptors.pause(Instant::now(), why) {
+    fn pause_accepting(&mut self, obstacle: Obstacle) {
+        if self.acceptors.pause(Instant::now(), obstacle) {
             self.stats.accept_pauses += 1;
         }
         for entry in self.acceptors.cancels() {
             self.push(&entry);
         }
+    }
+
+    /// A cancel is answered. One that came too late (EALREADY) has to be repeated while its target goes on, or a slot
+    /// would never be freed and a pause never come.
+    fn cancelled(&mut self, slot: Slot, operation: Operation, result: i32) {
+        let connection = &mut self.connections[slot.index() as usize];
+        if result < 0 {
+            match operation {
+                Operation::CancelReceive => {
+                    connection.unset(Flag::Cancelled);
+                    if connection.should_disarm() {
+                        self.disarm(slot);
+                    }
+                }
+                Operation::CancelSend if connection.is(Flag::Sending) => self.cancel(Operation::Send, slot),
+                Operation::CancelConnect if connection.is(Flag::Connecting) => self.cancel(Operation::Connect, slot),
+                _ => {}
+            }
+        }
+        self.landed(slot);
     }
 
     fn received(&mut self, slot: Slot, entry: &cqueue::Entry, completions: &mut Vec<Completion>) {
@@ -354,8 +441,9 @@ impl Uring {
             connection.unset(Flag::Armed);
             connection.unset(Flag::Cancelled);
         }
-        if !connection.is(Flag::Owned) {
-            self.stats.stale += 1;
+        if !connection.is(Flag::Owned) || connection.is(Flag::Ended) {
+            // Closed, or a send has met the end first: what comes now is dropped.
+            self.stats.stale += u64::from(result != -libc::ECANCELED);
         } else if let Some(buffer) = buffer {
             completions.push(Completion::Received { slot, buffer });
         } else {
@@ -363,9 +451,8 @@ impl Uring {
                 0 => self.end(slot, Cause::Finished, completions),
                 libc::ENOBUFS => {
                     connection.set(Flag::Starved);
-                    self.starved.push(slot);
+                    self.starved.push_back(slot);
                     self.stats.starved += 1;
-                    self.ready = self.ready.saturating_mul(2).min(self.config.buffers.count);
                 }
                 libc::ECANCELED | libc::EINTR | libc::EAGAIN => {}
                 errno => self.end(slot, cause(errno), completions),
@@ -389,13 +476,15 @@ impl Uring {
                 let written = usize::try_from(result).unwrap_or(0);
                 if written < output.len() {
                     self.stats.short_sends += 1;
+                } else if connection.is(Flag::FinAsked) && !connection.is(Flag::FinSent) {
+                    self.shut_down(slot);
                 }
                 completions.push(Completion::Sent { slot, output, written });
                 if result < 0 && !matches!(-result, libc::EINTR | libc::EAGAIN) {
                     self.end(slot, cause(-result), completions);
                 }
             } else {
-                self.stats.stale += 1;
+                self.stats.stale += u64::from(result != -libc::ECANCELED);
             }
         }
         self.landed(slot);
@@ -409,6 +498,14 @@ impl Uring {
         if self.current(slot).is_some() {
             if result == 0 {
                 completions.push(Completion::Connected { slot });
+                let connection = &self.connections[slot.index() as usize];
+                let (finish, receive) = (connection.is(Flag::FinAsked), connection.should_arm());
+                if finish {
+                    self.shut_down(slot);
+                }
+                if receive {
+                    self.arm(slot);
+                }
             } else {
                 let error = io::Error::from_raw_os_error(-result);
                 self.end(slot, Cause::Unconnected(error), completions);
@@ -451,9 +548,9 @@ impl Driver for Uring {
     }
 
     fn connect(&mut self, slot: Slot, peer: SocketAddr) {
-        if self.current(slot).is_none() {
-            return;
-        }
+        let Some(connection) = self.current(slot) else { return };
+        assert!(!connection.is(Flag::Dialed), "slot {slot:?} is connected a second time");
+        connection.set(Flag::Dialed);
         let socket = Socket::new(Domain::for_address(peer), Type::STREAM, Some(Protocol::TCP))
             .and_then(|socket| socket.set_tcp_nodelay(true).map(|()| socket));
         match socket {
@@ -490,6 +587,8 @@ impl Driver for Uring {
     fn send(&mut self, slot: Slot, output: Output) {
         let Some(connection) = self.current(slot) else { return };
         assert!(!connection.is(Flag::Sending), "slot {slot:?} has a send in flight");
+        assert!(!connection.is(Flag::FinSent), "slot {slot:?} sends after it has ended its sending direction");
+        assert!(connection.is_connected(), "slot {slot:?} sends before it is connected");
         connection.set(Flag::Sending);
         connection.in_flight += 1;
         let fd = connection.fd;
@@ -507,11 +606,14 @@ impl Driver for Uring {
     }
 
     fn finish(&mut self, slot: Slot) {
-        if let Some(connection) = self.current(slot) {
-            // SAFETY: the slot is owned, so its descriptor is open: it is closed only after `close` gave the slot up.
-            let fd = unsafe { BorrowedFd::borrow_raw(connection.fd) };
-            // It fails only when the connection is gone, which the receive reports.
-            let _ = rustix::net::shutdown(fd, rustix::net::Shutdown::Write);
+        let Some(connection) = self.current(slot) else { return };
+        if connection.is(Flag::FinSent) {
+            return;
+        }
+        connection.set(Flag::FinAsked);
+        // shutdown(2) acts at once: before a send that is only queued, which would then fail with EPIPE.
+        if connection.is_connected() && !connection.is(Flag::Sending) {
+            self.shut_down(slot);
         }
     }
 
@@ -544,6 +646,7 @@ impl Driver for Uring {
     }
 
     fn wait(&mut self, timeout: Option<Duration>, completions: &mut Vec<Completion>) -> io::Result<()> {
+        self.is_usable()?;
         self.stats.turns += 1;
         self.feed();
         self.watch_waker();
@@ -582,7 +685,7 @@ impl Drop for Uring {
         self.push(&operation::cancel(Operation::Wake, operation::WAKER));
         let deadline = Instant::now() + TEARDOWN;
         let mut completions = Vec::new();
-        while !self.is_at_rest() && Instant::now() < deadline {
+        while !self.is_at_rest() && self.broken.is_none() && Instant::now() < deadline {
             if self.enter(Some(Duration::from_millis(20))).is_err() {
                 break;
             }
@@ -600,6 +703,14 @@ impl Drop for Uring {
             );
             self.provided.leak();
             std::mem::forget(std::mem::replace(&mut self.held, Slab::new()));
+            for connection in &mut self.connections {
+                let fd = connection.take_fd();
+                if fd >= 0 {
+                    // SAFETY: `take_fd` gave this call the descriptor, which is open: no close was submitted for it. What
+                    // the kernel still does with its file it does on a reference of its own.
+                    drop(unsafe { OwnedFd::from_raw_fd(fd) });
+                }
+            }
         }
     }
 }

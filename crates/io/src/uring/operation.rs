@@ -26,9 +26,14 @@ pub(super) enum Operation {
     Connect = 2,
     Receive = 3,
     Send = 4,
-    Cancel = 5,
-    Close = 6,
-    Wake = 7,
+    Close = 5,
+    Wake = 6,
+    // One for each that can be cancelled: what a cancel's answer means depends on its target.
+    CancelAccept = 7,
+    CancelConnect = 8,
+    CancelReceive = 9,
+    CancelSend = 10,
+    CancelWake = 11,
 }
 
 impl Operation {
@@ -50,11 +55,27 @@ impl Operation {
             2 => Self::Connect,
             3 => Self::Receive,
             4 => Self::Send,
-            5 => Self::Cancel,
-            6 => Self::Close,
-            7 => Self::Wake,
+            5 => Self::Close,
+            6 => Self::Wake,
+            7 => Self::CancelAccept,
+            8 => Self::CancelConnect,
+            9 => Self::CancelReceive,
+            10 => Self::CancelSend,
+            11 => Self::CancelWake,
             _ => return None,
         })
+    }
+
+    /// What cancels it.
+    const fn cancel(self) -> Self {
+        match self {
+            Self::Accept | Self::CancelAccept => Self::CancelAccept,
+            Self::Connect | Self::CancelConnect => Self::CancelConnect,
+            Self::Send | Self::CancelSend => Self::CancelSend,
+            Self::Wake | Self::CancelWake => Self::CancelWake,
+            // A close cannot be cancelled, and nobody tries.
+            Self::Receive | Self::CancelReceive | Self::Close => Self::CancelReceive,
+        }
     }
 }
 
@@ -112,7 +133,7 @@ pub(super) fn send_gathered(fd: RawFd, slot: Slot, message: &super::gather::Gath
 
 /// Cancels one operation of a slot, found by its `user_data`: cancelling by descriptor would scan every request.
 pub(super) fn cancel(operation: Operation, slot: Slot) -> Entry {
-    opcode::AsyncCancel::new(user_data(operation, slot)).build().user_data(user_data(Operation::Cancel, slot))
+    opcode::AsyncCancel::new(user_data(operation, slot)).build().user_data(user_data(operation.cancel(), slot))
 }
 
 /// Closes the descriptor.

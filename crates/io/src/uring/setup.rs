@@ -36,15 +36,13 @@ pub struct Rung {
     given_up: usize,
     /// Whether the ring is restricted to the operations that the driver uses (since 5.10).
     restricted: bool,
-    /// Whether the ring's descriptor is registered, which spares its lookup in each enter (since 5.18).
-    registered: bool,
 }
 
 impl Rung {
     /// Whether every flag and feature that the driver knows was granted.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.given_up == 0 && self.restricted && self.registered
+        self.given_up == 0 && self.restricted
     }
 }
 
@@ -53,10 +51,7 @@ impl fmt::Display for Rung {
         for (at, (name, _)) in LADDER[self.given_up..].iter().enumerate() {
             write!(f, "{}{name}", if at == 0 { "" } else { " " })?;
         }
-        for (has, name) in [(self.restricted, "restricted"), (self.registered, "registered fd")] {
-            write!(f, ", {}{name}", if has { "" } else { "not " })?;
-        }
-        Ok(())
+        write!(f, ", {}restricted", if self.restricted { "" } else { "not " })
     }
 }
 
@@ -79,8 +74,7 @@ fn build(entries: u32) -> Result<(IoUring, usize), Refusal> {
 }
 
 /// Registers what must be registered before the ring runs, and enables it for the calling thread.
-fn enable(ring: &mut IoUring, given_up: usize) -> Result<Rung, Refusal> {
-    let registered = ring.submitter().register_ring_fd().is_ok();
+fn enable(ring: &IoUring, given_up: usize) -> Result<Rung, Refusal> {
     let mut allowed = Vec::from(Operation::ALLOWED.map(Restriction::sqe_op));
     allowed.push(Restriction::sqe_flags_allowed(io_uring::squeue::Flags::BUFFER_SELECT.bits()));
     let restricted = match ring.submitter().register_restrictions(&mut allowed) {
@@ -89,15 +83,15 @@ fn enable(ring: &mut IoUring, given_up: usize) -> Result<Rung, Refusal> {
         Err(error) => return Err(Refusal::new("restricting the ring", error)),
     };
     ring.submitter().register_enable_rings().map_err(|error| Refusal::new("enabling the ring", error))?;
-    Ok(Rung { given_up, restricted, registered })
+    Ok(Rung { given_up, restricted })
 }
 
 /// A ring for the calling thread, enabled, with its buffer ring.
 pub(super) fn open(entries: u32, pool: &Pool, buffers: u16) -> Result<(IoUring, Provided, Rung), Refusal> {
-    let (mut ring, given_up) = build(entries)?;
+    let (ring, given_up) = build(entries)?;
     let provided = Provided::register(&ring, pool.clone(), buffers)
         .map_err(|error| Refusal::new("registering the buffer ring (Linux 5.19)", error))?;
-    let rung = enable(&mut ring, given_up)?;
+    let rung = enable(&ring, given_up)?;
     Ok((ring, provided, rung))
 }
 
@@ -167,11 +161,8 @@ mod tests {
 
     #[test]
     fn a_rung_names_what_it_has_and_what_it_lacks() {
-        let rung = Rung { given_up: 1, restricted: true, registered: false };
-        assert_eq!(
-            rung.to_string(),
-            "SINGLE_ISSUER TASKRUN_FLAG COOP_TASKRUN SUBMIT_ALL CLAMP, restricted, not registered fd"
-        );
+        let rung = Rung { given_up: 1, restricted: false };
+        assert_eq!(rung.to_string(), "SINGLE_ISSUER TASKRUN_FLAG COOP_TASKRUN SUBMIT_ALL CLAMP, not restricted");
         assert!(!rung.is_full());
     }
 }

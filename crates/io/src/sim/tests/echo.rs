@@ -5,9 +5,6 @@ use super::*;
 use crate::Chunk;
 use std::collections::{BTreeSet, HashMap};
 
-/// After its FIN a peer that is gone shows only in sends that write nothing: `Ended` comes once.
-const FRUITLESS: u32 = 20;
-
 /// Says which seed a test was at when it panics.
 struct Seed(u64);
 
@@ -26,8 +23,6 @@ struct Echoing {
     sending: bool,
     paused: bool,
     finished: bool,
-    /// How many sends in a row have written nothing.
-    fruitless: u32,
 }
 
 /// A user of the driver that sends everything back, pauses at random and keeps receive buffers as replies.
@@ -63,14 +58,7 @@ impl Echo {
         }
         match completion {
             Completion::Accepted { slot } | Completion::Connected { slot } => {
-                let echoing = Echoing {
-                    slot,
-                    queue: VecDeque::new(),
-                    sending: false,
-                    paused: false,
-                    finished: false,
-                    fruitless: 0,
-                };
+                let echoing = Echoing { slot, queue: VecDeque::new(), sending: false, paused: false, finished: false };
                 assert!(self.open.insert(slot.index(), echoing).is_none(), "slot {slot:?} is in use");
                 self.sim.receive(slot);
             }
@@ -88,10 +76,6 @@ impl Echo {
             Completion::Sent { slot, output, written } => {
                 let echoing = self.of(slot);
                 echoing.sending = false;
-                echoing.fruitless = if written == 0 { echoing.fruitless + 1 } else { 0 };
-                if echoing.finished && echoing.fruitless > FRUITLESS {
-                    return self.close(slot);
-                }
                 if written < output.len() {
                     let rest: Vec<u8> = output.chunks().flat_map(Chunk::as_slice).skip(written).copied().collect();
                     echoing.queue.push_front(rest.into());
