@@ -3,19 +3,12 @@
 use crate::arguments::{Format, Load, Loading, Verifying};
 use crate::exit::{Failure, Outcome, usage};
 use crate::limits;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use crate::live::LiveLine;
+use crate::signals::Signals;
 use ringway::{ConnectError, Cores, HeaderMap};
 use ringway_loadtest::{Length, LoadError, Mode, Phase, Plan, Progress, Stop, Verify, count, time};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals as Watch;
 use std::fs::File;
 use std::io::{self, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
-use std::time::{Duration, Instant};
-
-/// Signals that come this close together are one.
-const ONE_WISH: Duration = Duration::from_millis(200);
 
 pub(crate) fn run(arguments: &Load) -> Result<Outcome, Failure> {
     limits::raise_open_files();
@@ -35,8 +28,8 @@ pub(crate) fn run(arguments: &Load) -> Result<Outcome, Failure> {
         None => None,
     };
     let live = LiveLine::new();
-    let result = ringway_loadtest::run(&plan, &mut |progress| live.show(progress));
-    live.end();
+    let result = ringway_loadtest::run(&plan, &mut |progress| live.show(|| line(progress)));
+    drop(live);
     let report = match result {
         Ok(report) => report,
         Err(error @ LoadError::Target(ConnectError::Url(_) | ConnectError::Scheme)) => {
@@ -104,60 +97,6 @@ fn plan(arguments: &Load, stop: Stop) -> Result<Plan, String> {
     })
 }
 
-/// SIGINT and SIGTERM: the first ends the run early, a later one the process.
-struct Signals {
-    stop: Stop,
-    /// The number of the first signal; 0 before it.
-    first: Arc<AtomicI32>,
-}
-
-impl Signals {
-    fn watch() -> io::Result<Self> {
-        let watched = Self { stop: Stop::default(), first: Arc::default() };
-        let (stop, first) = (watched.stop.clone(), Arc::clone(&watched.first));
-        let mut signals = Watch::new([SIGINT, SIGTERM])?;
-        let watch = move || {
-            let mut came = None;
-            for signal in signals.forever() {
-                // Some send a signal to the process and then to its group: that is one wish, not two.
-                if came.get_or_insert_with(Instant::now).elapsed() > ONE_WISH {
-                    let _ = signal_hook::low_level::emulate_default_handler(signal);
-                }
-                let _ = first.compare_exchange(0, signal, Ordering::Relaxed, Ordering::Relaxed);
-                stop.now();
-            }
-        };
-        std::thread::Builder::new().name("ringway-signals".into()).spawn(watch)?;
-        Ok(watched)
-    }
-
-    /// The number of the signal that has come.
-    fn caught(&self) -> Option<u8> {
-        u8::try_from(self.first.load(Ordering::Relaxed)).ok().filter(|signal| *signal > 0)
-    }
-}
-
-/// The line that tells how far the run is. Only on a terminal; it has no colours to leave out for NO_COLOR.
-struct LiveLine(ProgressBar);
-
-impl LiveLine {
-    fn new() -> Self {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        bar.set_style(ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
-        Self(bar)
-    }
-
-    fn show(&self, progress: &Progress) {
-        if !self.0.is_hidden() {
-            self.0.set_message(line(progress));
-        }
-    }
-
-    fn end(&self) {
-        self.0.finish_and_clear();
-    }
-}
-
 fn line(progress: &Progress) -> String {
     let mut line = progress.phase.name().to_owned();
     if progress.phase >= Phase::WarmUp {
@@ -182,6 +121,7 @@ fn line(progress: &Progress) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[test]
     fn the_line_says_what_there_is_to_say() {

@@ -7,8 +7,10 @@ mod bench;
 mod exit;
 mod floor;
 mod limits;
+mod live;
 mod load;
 mod serve;
+mod signals;
 mod stdin;
 mod values;
 

@@ -206,7 +206,10 @@ impl<'a, H: Handler> Connection<'a, H> {
     /// Stops messages from being delivered. Pings and a close in front of the next message are still answered, and then
     /// the kernel's flow control holds the peer back.
     pub fn pause(&mut self) {
-        if let Some(session) = self.shard.hub.table.get_mut(self.slot) {
+        // While it closes, the peer's close frame is behind whatever it would hold back.
+        if let Some(session) = self.shard.hub.table.get_mut(self.slot)
+            && session.phase == Phase::Open
+        {
             session.set(Flag::PausedByHandler);
         }
     }
@@ -272,7 +275,9 @@ impl<H: Handler> Hub<H> {
     /// Puts a reply in the outbox; see [`Connection::reply`].
     fn reply(&mut self, slot: Slot, message: Message<'_>) {
         match message.into_body() {
-            Body::Received(incoming) if self.receiving == Some(slot) && !self.is_client(slot) => self.reply_in_place(slot, incoming),
+            Body::Received(incoming) if self.receiving == Some(slot) && !self.is_client(slot) => {
+                self.reply_in_place(slot, incoming)
+            }
             Body::Received(incoming) => self.send(slot, incoming.kind().into(), incoming.payload()),
             Body::Borrowed(kind, payload) => self.send(slot, kind.into(), payload),
         }

@@ -42,14 +42,8 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
     /// One turn: wait for the kernel, work off what has completed, and hand on what came of it. Whether there is more
     /// to do.
     pub(crate) fn turn(&mut self, clock: impl Fn() -> Instant) -> io::Result<bool> {
-        let before = clock();
-        let mut patience = self.hub.patience(before);
-        if let Some(deadline) = self.deadline {
-            let left = deadline.saturating_duration_since(before);
-            patience = Some(patience.map_or(left, |patience| patience.min(left)));
-        }
         let mut completions = std::mem::take(&mut self.completions);
-        self.driver.wait(patience, &mut completions)?;
+        self.driver.wait(self.patience(clock()), &mut completions)?;
         self.hub.begin_turn(clock());
         for completion in completions.drain(..) {
             self.complete(completion);
@@ -60,6 +54,16 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         self.hub.expire(&mut self.handler, &peers);
         self.finish_turn();
         Ok(!self.is_done())
+    }
+
+    /// How long this turn may wait for the kernel; `None`: as long as it takes.
+    fn patience(&self, now: Instant) -> Option<Duration> {
+        let patience = self.hub.patience(now);
+        let left = self.deadline.map(|deadline| match self.hub.table.len() {
+            0 => Duration::ZERO,
+            _ => deadline.saturating_duration_since(now),
+        });
+        [patience, left].into_iter().flatten().min()
     }
 
     #[inline]
@@ -84,7 +88,9 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
 
     /// Does what handlers asked for, and has the driver do what came of the turn.
     fn finish_turn(&mut self) {
-        while let Some(wish) = self.hub.wishes.pop_front() {
+        // What is asked for meanwhile waits for the next turn: a handler may answer each failed connect with another.
+        for _ in 0..self.hub.wishes.len() {
+            let Some(wish) = self.hub.wishes.pop_front() else { break };
             match wish {
                 Wish::Connect(endpoint, state) => self.connect(&endpoint, state),
                 Wish::Answer(slot, upgrade) => {
@@ -126,7 +132,7 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
 
     fn stop(&mut self) {
         self.driver.stop_listening();
-        self.deadline.get_or_insert(self.hub.now + self.hub.config.stop_timeout);
+        self.deadline.get_or_insert(self.hub.after(self.hub.config.stop_timeout));
         let driver = &self.driver;
         let peers = |slot: Slot| driver.peer_address(slot);
         self.hub.stop(&mut self.handler, &peers);

@@ -24,7 +24,10 @@ pub trait Handler: Sized + 'static {
     /// A plain HTTP request. The default answers a GET with a short text that names the server, anything else with 405.
     fn request(&mut self, request: &Request<'_>) -> Response {
         if request.method() == "GET" {
-            return Response::text(StatusCode::OK, concat!("Ringway ", env!("CARGO_PKG_VERSION"), ": a WebSocket server"));
+            return Response::text(
+                StatusCode::OK,
+                concat!("Ringway ", env!("CARGO_PKG_VERSION"), ": a WebSocket server"),
+            );
         }
         let mut response = Response::text(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here");
         response.headers.insert(http::header::ALLOW, http::HeaderValue::from_static("GET"));

@@ -27,7 +27,9 @@ pub enum StartError {
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// A core that this process may not run on.
-    #[error("core {0} is not among those this process may run on ({1:?}); name others, or change its affinity (`taskset -p`)")]
+    #[error(
+        "core {0} is not among those this process may run on ({1:?}); name others, or change its affinity (`taskset -p`)"
+    )]
     Core(usize, Vec<usize>),
     /// A thread could not be started.
     #[error("cannot start a thread: {0}; raise the limit of processes (`ulimit -u`)")]
@@ -65,7 +67,8 @@ pub(crate) struct Plan {
 impl Plan {
     /// The core of each shard.
     pub(crate) fn cores(&self) -> Result<Vec<Option<usize>>, StartError> {
-        let allowed: Vec<usize> = core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
+        let allowed: Vec<usize> =
+            core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
         let cores: Vec<Option<usize>> = match &self.config.cores {
             Cores::All => allowed.into_iter().map(Some).collect(),
             Cores::List(list) => {

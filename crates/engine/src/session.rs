@@ -214,14 +214,17 @@ fn push(queue: &mut Option<Output>, chunk: Chunk, pool: &mut SpillPool) {
         None => *queue = Some(Output::One(chunk)),
         Some(Output::Many(chunks)) if chunks.len() >= Output::MOST_CHUNKS => {
             // One send takes no more runs: the last one is joined with what comes.
-            let mut joined = pool.take();
-            if let Some(last) = chunks.pop() {
-                joined.extend_from_slice(last.as_slice());
-                recycle(last, pool);
+            if !matches!(chunks.last(), Some(Chunk::Owned { .. })) {
+                let mut joined = pool.take();
+                if let Some(last) = chunks.pop() {
+                    joined.extend_from_slice(last.as_slice());
+                }
+                chunks.push(Chunk::from(joined));
             }
-            joined.extend_from_slice(chunk.as_slice());
+            if let Some(Chunk::Owned { bytes, .. }) = chunks.last_mut() {
+                bytes.extend_from_slice(chunk.as_slice());
+            }
             recycle(chunk, pool);
-            chunks.push(Chunk::from(joined));
         }
         Some(Output::Many(chunks)) => chunks.push(chunk),
         Some(Output::One(_)) => {

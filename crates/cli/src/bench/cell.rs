@@ -1,6 +1,7 @@
 //! One cell of the bench: a shape of traffic, and what its rounds gave.
 
 use serde::Serialize;
+use std::fmt;
 
 /// What carries the echo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -16,6 +17,12 @@ pub(crate) struct Shape {
     pub(crate) size: usize,
     pub(crate) connections: usize,
     pub(crate) in_flight: usize,
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} B, {} connections, {} in flight", self.size, self.connections, self.in_flight)
+    }
 }
 
 /// All shapes, in the order of the table.
@@ -64,6 +71,15 @@ pub(crate) struct Cell {
 }
 
 impl Pair {
+    pub(crate) fn new(shape: Shape) -> Self {
+        Self { shape, tcp: Vec::new(), ws: Vec::new() }
+    }
+
+    /// Whether there is a round to report.
+    pub(crate) fn is_measured(&self) -> bool {
+        !self.tcp.is_empty()
+    }
+
     /// The medians over the rounds. The ratio is the median of the rounds' ratios, not the ratio of the medians: the two
     /// runs of a round shared the machine's mood.
     pub(crate) fn cells(&self) -> [Cell; 2] {

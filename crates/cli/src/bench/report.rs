@@ -10,7 +10,8 @@ pub(crate) struct Report {
     pub(crate) schema_version: u32,
     pub(crate) machine: Machine,
     pub(crate) cells: Vec<Cell>,
-    pub(crate) idle: Idle,
+    /// `None` when the bench was interrupted before it came to that.
+    pub(crate) idle: Option<Idle>,
 }
 
 /// What was measured on, and how.
@@ -98,11 +99,13 @@ impl Report {
                 time(ws.p99_us)
             );
         }
-        let _ = writeln!(
-            out,
-            "\nidle: {} connections held, {:.0} bytes of server memory each",
-            self.idle.connections, self.idle.bytes_per_connection
-        );
+        if let Some(idle) = &self.idle {
+            let _ = writeln!(
+                out,
+                "\nidle: {} connections held, {:.0} bytes of server memory each",
+                idle.connections, idle.bytes_per_connection
+            );
+        }
         out
     }
 }
@@ -152,7 +155,7 @@ mod tests {
                 seconds_per_run: 1.0,
             },
             cells: vec![cell(Protocol::Tcp, 1.0), cell(Protocol::Ws, 0.95)],
-            idle: Idle { connections: 10_000, bytes_per_connection: 128.0 },
+            idle: Some(Idle { connections: 10_000, bytes_per_connection: 128.0 }),
         }
     }
 

@@ -48,8 +48,7 @@ impl<H: Handler> Hub<H> {
         let Some(session) = self.table.get_mut(slot) else { return };
         let code = error.close_code();
         let was_open = session.phase == Phase::Open;
-        session.cold().reason =
-            Some(CloseReason { code, text: error.to_string(), ending: Ending::Violation(error) });
+        session.cold().reason = Some(CloseReason { code, text: error.to_string(), ending: Ending::Violation(error) });
         if was_open {
             let payload = encode_close(code, &error.to_string()).unwrap_or(ClosePayload::EMPTY);
             self.send(slot, OpCode::Close, &payload);
@@ -96,8 +95,7 @@ impl<H: Handler> Hub<H> {
         match session.phase {
             // It may still read: what is queued goes out first.
             Phase::Open => {
-                let reason =
-                    CloseReason { code: CloseCode::ABNORMAL, text: String::new(), ending: Ending::Vanished };
+                let reason = CloseReason { code: CloseCode::ABNORMAL, text: String::new(), ending: Ending::Vanished };
                 session.cold().reason = Some(reason);
                 self.depart(slot, Farewell::Close);
             }

@@ -132,7 +132,13 @@ impl<H: Handler> Hub<H> {
     }
 
     fn set_timer(&mut self, slot: Slot, after: Duration) {
-        self.wheel.set(slot.index(), self.now + after);
+        self.wheel.set(slot.index(), self.after(after));
+    }
+
+    /// When so much time has passed; for more than the clock can say, in a year.
+    pub(crate) fn after(&self, time: Duration) -> Instant {
+        const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+        self.now.checked_add(time).unwrap_or(self.now + YEAR)
     }
 
     /// A send is over.
@@ -169,14 +175,20 @@ impl<H: Handler> Hub<H> {
 
     /// The timers that have come due, the alarm included.
     pub(crate) fn expire(&mut self, handler: &mut H, peers: Peers<'_>) {
-        let mut fired = std::mem::take(&mut self.fired);
-        self.wheel.expire(self.now, &mut fired);
-        for index in fired.drain(..) {
-            if let Some(slot) = self.table.slot_at(index) {
+        self.wheel.expire(self.now, &mut self.fired);
+        let phase = |slot| self.table.get(slot).map(|session| session.phase);
+        let due: Vec<_> = self
+            .fired
+            .drain(..)
+            .filter_map(|index| self.table.slot_at(index))
+            .map(|slot| (slot, phase(slot)))
+            .collect();
+        for (slot, was) in due {
+            // One that has been closed meanwhile, by the handler of another's end, has another timer by now.
+            if self.table.get(slot).map(|session| session.phase) == was {
                 self.timed_out(handler, peers, slot);
             }
         }
-        self.fired = fired;
         if self.alarm.is_some_and(|at| at <= self.now) {
             self.alarm = None;
             handler.woken(&mut crate::Shard { hub: self, peers });

@@ -2,7 +2,7 @@
 
 use super::Hub;
 use crate::handler::Handler;
-use crate::session::{Flag, Session, recycle};
+use crate::session::{Session, recycle};
 use rand::Rng;
 use ringway_codec::{Incoming, OpCode, Place, Prepared, Role, encode_client, encode_server};
 use ringway_io::{Buffer, Chunk, Slot};
@@ -99,11 +99,10 @@ impl<H: Handler> Hub<H> {
     /// The walk is over: its pieces go to the outbox, and with a lone run of replies the input itself.
     pub(super) fn attach_pieces(&mut self, slot: Slot, input: Input) {
         let Some(session) = self.table.get_mut(slot) else { return self.drop_pieces() };
-        let waits = session.queue.is_some() || session.is(Flag::Sending);
         let chunk = match (&self.pieces[..], input) {
             ([], _) => return,
-            // A buffer that has to wait for a slow reader is given back while few are left.
-            ([Piece::Run(run)], Input::Buffer(buffer)) if !(waits && buffer.is_scarce()) => {
+            // While few are left they are given back: slow readers could hold them all, one each, and starve the shard.
+            ([Piece::Run(run)], Input::Buffer(buffer)) if !buffer.is_scarce() => {
                 Chunk::Buffer { buffer, range: run.start as u32..run.end as u32 }
             }
             ([Piece::Run(run)], Input::Kept(mut bytes)) => {
@@ -198,11 +197,7 @@ impl<H: Handler> Hub<H> {
     }
 }
 
-fn raw<S>(
-    session: &mut Session<S>,
-    pool: &mut ringway_codec::SpillPool,
-    write: impl FnOnce(&mut Vec<u8>),
-) -> usize {
+fn raw<S>(session: &mut Session<S>, pool: &mut ringway_codec::SpillPool, write: impl FnOnce(&mut Vec<u8>)) -> usize {
     let out = session.tail(pool);
     let before = out.len();
     write(out);

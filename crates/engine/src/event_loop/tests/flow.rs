@@ -1,1 +1,651 @@
+//! How fast things go: slow readers, pauses, timeouts, and work from elsewhere.
 
+use super::world::{Client, Got, REQUEST, Scripted, World, each_seed, rough};
+use crate::{Config, Connection, ConnectionId, Limits, Message, Sent, Shard, Upgrade};
+use ringway_codec::{OpCode, Role};
+use ringway_io::sim::Faults;
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What all receive buffers of the tests hold: what one turn can bring at most.
+const ONE_TURN: usize = 16 * 1024;
+
+fn resume(_: &mut Scripted, shard: &mut Shard<'_, Scripted>, id: ConnectionId) {
+    shard.connection(id).expect("open").resume();
+}
+
+/// A connection that pauses at the message `pause`, and its client.
+fn pausing(seed: u64, faults: Faults) -> (World<Scripted>, Client, ConnectionId) {
+    let mut handler = Scripted::new();
+    handler.on_message = |_, conn, message| {
+        if message.as_text().is_some_and(|text| text.starts_with("pause")) {
+            conn.pause();
+        }
+        conn.reply(message);
+    };
+    let mut world = World::new(seed, faults, handler);
+    let client = world.open_client();
+    world.handler().log.clear();
+    let id = world.handler().opened[0];
+    (world, client, id)
+}
+
+#[test]
+fn a_slow_reader_is_held_back_and_loses_nothing() {
+    each_seed(|seed, faults| {
+        let limits = Limits { max_buffered: 10_000, ..Limits::default() };
+        let mut world = World::with(seed, faults, Config::default(), limits, Scripted::new());
+        let mut client = world.open_client();
+        client.peer.set_window(2000);
+        let messages: Vec<Vec<u8>> = (0..100u8).map(|n| vec![n; 1500]).collect();
+        messages.iter().for_each(|message| client.send(OpCode::Binary, message));
+        client.close(1000);
+        world.run_until(|world| {
+            assert!(world.buffered() <= 10_000 + ONE_TURN, "{} bytes wait (seed {seed})", world.buffered());
+            world.is_idle()
+        });
+        assert!(client.peer.unreceived() > 100_000, "the peer is not held back (seed {seed})");
+        world.run_until(|world| {
+            client.pull_up_to(700);
+            assert!(world.sessions() == 0 || world.buffered() <= 10_000 + ONE_TURN, "seed {seed}");
+            world.is_idle()
+        });
+        let due: Vec<Got> = messages.into_iter().map(Got::Binary).chain([Got::Close(Some(1000))]).collect();
+        assert!(client.take() == due, "not what was sent (seed {seed})");
+        client.assert_finished();
+        world.assert_clean();
+    });
+}
+
+#[test]
+fn pongs_to_a_peer_that_does_not_read_are_bounded_like_messages() {
+    each_seed(|seed, faults| {
+        let limits = Limits { max_buffered: 10_000, ..Limits::default() };
+        let mut world = World::with(seed, faults, Config::default(), limits, Scripted::new());
+        let mut client = world.open_client();
+        client.peer.set_window(500);
+        let pings: Vec<Vec<u8>> = (0..1000u32).map(|n| [&n.to_be_bytes()[..], &[b'p'; 100]].concat()).collect();
+        pings.iter().for_each(|ping| client.send(OpCode::Ping, ping));
+        world.run_until(|world| {
+            assert!(world.buffered() <= 10_000 + ONE_TURN, "{} bytes wait (seed {seed})", world.buffered());
+            world.is_idle()
+        });
+        assert!(client.peer.unreceived() > 50_000, "the peer is not held back (seed {seed})");
+        world.run_until(|world| {
+            client.pull();
+            world.is_idle()
+        });
+        assert!(client.take() == pings.into_iter().map(Got::Pong).collect::<Vec<_>>(), "seed {seed}");
+    });
+}
+
+#[test]
+fn slow_readers_leave_buffers_for_the_others() {
+    each_seed(|seed, faults| {
+        let mut world = World::new(seed, faults, Scripted::new());
+        // More of them than there are buffers.
+        let slow: Vec<Client> = (0..20).map(|_| world.open_client()).collect();
+        for client in &slow {
+            client.peer.set_window(0);
+        }
+        for _ in 0..3 {
+            for client in &slow {
+                client.send(OpCode::Binary, &[b's'; 600]);
+            }
+            world.settle();
+        }
+        let mut brisk = world.open_client();
+        brisk.text("hello");
+        world.settle();
+        assert_eq!(brisk.take(), [Got::text("hello")], "seed {seed}");
+        for mut client in slow {
+            client.peer.set_window(10_000);
+            world.settle();
+            assert!(client.take() == vec![Got::Binary(vec![b's'; 600]); 3], "seed {seed}");
+        }
+    });
+}
+
+#[test]
+fn a_peer_that_stops_reading_is_given_up_after_the_idle_timeout() {
+    let limits = Limits { max_buffered: 10_000, ..Limits::default() };
+    let config = Config { idle_timeout: Some(10 * SECOND), ..Config::default() };
+    let mut world = World::with(1, rough(), config, limits, Scripted::new());
+    let mut client = world.open_client();
+    client.peer.set_window(2000);
+    (0..100).for_each(|_| client.send(OpCode::Binary, &[1; 1500]));
+    world.settle();
+    for _ in 0..3 {
+        world.pass(6 * SECOND);
+        // As much as one send: the kernel says that it is taken when all of it is.
+        for _ in 0..20 {
+            client.pull();
+            world.settle();
+        }
+    }
+    assert_eq!(world.sessions(), 1, "a peer that reads now and then is alive");
+    assert!(client.peer.unreceived() > 10_000, "it is still held back");
+    world.pass(11 * SECOND);
+    world.assert_clean();
+    assert_eq!(world.handler().log.last().map(String::as_str), Some("closed 7: 1006 Idle"));
+}
+
+#[test]
+fn a_paused_connection_answers_what_is_in_front_of_the_next_message_and_nothing_behind_it() {
+    each_seed(|seed, faults| {
+        let (mut world, mut client, id) = pausing(seed, faults);
+        let mut write = Vec::new();
+        for (opcode, payload) in [
+            (OpCode::Text, "pause"),
+            (OpCode::Ping, "front"),
+            (OpCode::Text, "one"),
+            (OpCode::Ping, "behind"),
+            (OpCode::Text, "two"),
+        ] {
+            write.extend(client.frame(opcode, true, payload.as_bytes()));
+        }
+        client.peer.write(&write);
+        world.settle();
+        assert_eq!(client.take(), [Got::text("pause"), Got::Pong(b"front".to_vec())], "seed {seed}");
+        client.text("three");
+        client.peer.write(
+            &[client.frame(OpCode::Text, false, &[b'x'; 3000]), client.frame(OpCode::Continuation, true, b"y")]
+                .concat(),
+        );
+        world.settle();
+        assert_eq!(client.take(), [], "seed {seed}");
+        assert!(client.peer.unreceived() > 0, "flow control does not hold the peer back (seed {seed})");
+        world.post(move |handler, shard| resume(handler, shard, id));
+        world.settle();
+        let last = format!("{}y", "x".repeat(3000));
+        let due =
+            [Got::text("one"), Got::Pong(b"behind".to_vec()), Got::text("two"), Got::text("three"), Got::Text(last)];
+        assert_eq!(client.take(), due, "seed {seed}");
+        let log =
+            "message pause, ping front, message one, ping behind, message two, message three, message of 3001 bytes";
+        assert_eq!(world.handler().take_log().join(", "), log, "seed {seed}");
+    });
+}
+
+#[test]
+fn each_resume_lets_one_message_through_when_each_message_pauses() {
+    each_seed(|seed, faults| {
+        let (mut world, mut client, id) = pausing(seed, faults);
+        let texts: Vec<String> = (0..30).map(|n| format!("pause {n} {}", ".".repeat(n * 20))).collect();
+        texts.iter().for_each(|text| client.text(text));
+        for text in &texts {
+            world.settle();
+            assert_eq!(client.take(), [Got::text(text)], "seed {seed}");
+            world.post(move |handler, shard| resume(handler, shard, id));
+        }
+        world.settle();
+        client.close(1000);
+        world.settle();
+        assert_eq!(client.take(), [Got::Close(Some(1000))], "seed {seed}");
+        world.assert_clean();
+    });
+}
+
+#[test]
+fn pausing_and_resuming_at_any_moment_keeps_every_message_in_order() {
+    each_seed(|seed, faults| {
+        let (mut world, mut client, id) = pausing(seed, faults);
+        let texts: Vec<String> = (0..60).map(|n| format!("{n} {}", ".".repeat(n * 37 % 1500))).collect();
+        for (n, text) in texts.iter().enumerate() {
+            client.text(text);
+            if n % 3 == 0 {
+                world.post(move |_, shard| shard.connection(id).expect("open").pause());
+            }
+            if n % 4 == 0 {
+                world.post(move |handler, shard| resume(handler, shard, id));
+            }
+            (0..n % 5).for_each(|_| world.turn());
+        }
+        world.post(move |handler, shard| resume(handler, shard, id));
+        world.settle();
+        assert!(client.take() == texts.iter().map(|text| Got::text(text)).collect::<Vec<_>>(), "seed {seed}");
+    });
+}
+
+#[test]
+fn the_end_of_a_paused_connection_is_told_after_what_was_held_back() {
+    each_seed(|seed, faults| {
+        let (mut world, mut client, id) = pausing(seed, faults);
+        for text in ["pause", "one", "two"] {
+            client.text(text);
+        }
+        client.peer.finish();
+        world.settle();
+        assert_eq!(world.handler().take_log(), ["message pause"], "seed {seed}");
+        world.post(move |handler, shard| resume(handler, shard, id));
+        world.settle();
+        assert_eq!(
+            world.handler().take_log(),
+            ["message one", "message two", "closed 7: 1006 Vanished"],
+            "seed {seed}"
+        );
+        assert_eq!(client.take(), [Got::text("pause"), Got::text("one"), Got::text("two")], "seed {seed}");
+        client.assert_finished();
+        world.assert_clean();
+    });
+}
+
+#[test]
+fn a_paused_connection_that_is_closed_hears_the_peers_answer_behind_what_it_held_back() {
+    each_seed(|seed, faults| {
+        let (mut world, mut client, id) = pausing(seed, faults);
+        for text in ["pause", "one", "two"] {
+            client.text(text);
+        }
+        world.settle();
+        world.post(move |_, shard| {
+            let mut conn = shard.connection(id).expect("open");
+            conn.close(crate::CloseCode::NORMAL, "");
+            conn.pause();
+        });
+        world.settle();
+        assert_eq!(client.take(), [Got::text("pause"), Got::Close(Some(1000))], "seed {seed}");
+        client.close(1000);
+        world.settle();
+        assert_eq!(world.handler().take_log(), ["message pause", "closed 7: 1000 Local"], "seed {seed}");
+        world.assert_clean();
+    });
+}
+
+/// Sends numbered messages until one is handed back.
+fn send_more(handler: &mut Scripted, conn: &mut Connection<'_, Scripted>) {
+    while handler.count < 500 {
+        let text = format!("{} {}", handler.count, "-".repeat(300));
+        match conn.send(Message::text(&text)) {
+            Sent::Full(back) => return assert_eq!(back.as_text(), Some(&*text)),
+            Sent::Queued(bytes) => assert_eq!(bytes, conn.buffered_amount()),
+            Sent::Sent => {}
+        }
+        assert!(conn.buffered_amount() <= 2000, "{} bytes wait", conn.buffered_amount());
+        handler.count += 1;
+    }
+}
+
+#[test]
+fn a_message_that_is_handed_back_can_be_sent_once_all_is_drained() {
+    each_seed(|seed, faults| {
+        let limits = Limits { max_buffered: 2000, ..Limits::default() };
+        let mut handler = Scripted::new();
+        handler.on_message = |handler, conn, _| send_more(handler, conn);
+        handler.on_drained = send_more;
+        let mut world = World::with(seed, faults, Config::default(), limits, handler);
+        let mut client = world.open_client();
+        client.peer.set_window(1000);
+        client.text("go");
+        world.run_until(|world| {
+            client.pull_up_to(900);
+            world.is_idle()
+        });
+        let due: Vec<Got> = (0..500).map(|n| Got::Text(format!("{n} {}", "-".repeat(300)))).collect();
+        assert!(client.take() == due, "not complete, or not in order (seed {seed})");
+    });
+}
+
+#[test]
+fn drained_is_told_when_something_was_queued_or_handed_back_and_not_otherwise() {
+    let mut handler = Scripted::new();
+    handler.on_message = |handler, conn, message| {
+        let sent = match conn.send(message) {
+            Sent::Sent => "sent".to_owned(),
+            Sent::Queued(bytes) => format!("queued {bytes}"),
+            Sent::Full(message) => format!("full {}", message.payload().len()),
+        };
+        handler.log.push(sent);
+    };
+    let limits = Limits { max_buffered: 1000, ..Limits::default() };
+    let mut world = World::with(1, Faults::none(), Config::default(), limits, handler);
+    let mut client = world.open_client();
+    world.handler().log.clear();
+    client.peer.set_window(4);
+    let mut say = |world: &mut World<Scripted>, size: usize, read: usize| {
+        if size > 0 {
+            client.send(OpCode::Binary, &vec![1; size]);
+        }
+        world.settle();
+        client.pull_up_to(read);
+        world.settle();
+        world.handler().take_log().into_iter().filter(|line| !line.starts_with("message")).collect::<Vec<_>>()
+    };
+    // Frames have two bytes more.
+    assert_eq!(say(&mut world, 2, 4), ["sent"]);
+    assert_eq!(say(&mut world, 8, 0), ["sent"]);
+    assert_eq!(say(&mut world, 10, 0), ["queued 22"]);
+    assert_eq!(say(&mut world, 990, 0), ["full 990"]);
+    assert_eq!(say(&mut world, 0, 4), [""; 0]);
+    for _ in 0..3 {
+        assert_eq!(say(&mut world, 0, 4), [""; 0]);
+    }
+    assert_eq!(say(&mut world, 0, 4), ["drained"]);
+    assert_eq!(say(&mut world, 2, 4), ["sent"], "once");
+}
+
+#[test]
+fn a_message_larger_than_the_limit_is_taken_when_nothing_waits() {
+    let mut handler = Scripted::new();
+    handler.on_message = |_, conn, _| assert!(matches!(conn.send(Message::binary(&[3; 9000])), Sent::Sent));
+    let limits = Limits { max_buffered: 1000, ..Limits::default() };
+    let mut world = World::with(1, rough(), Config::default(), limits, handler);
+    let mut client = world.open_client();
+    client.text("go");
+    world.settle();
+    assert_eq!(client.take(), [Got::Binary(vec![3; 9000])]);
+}
+
+/// The world lives for so many milliseconds, and these things were said in them.
+fn silence(world: &mut World<Scripted>, client: &mut Client, milliseconds: Range<u64>) -> Vec<Got> {
+    world.pass(Duration::from_millis(milliseconds.end - milliseconds.start));
+    client.take()
+}
+
+#[test]
+fn half_the_idle_timeout_brings_a_ping_and_all_of_it_the_end() {
+    let config = Config { idle_timeout: Some(10 * SECOND), ..Config::default() };
+    let mut world = World::with(3, rough(), config, Limits::default(), Scripted::new());
+    let mut client = world.open_client();
+    let ping = [Got::Ping(Vec::new())];
+    assert_eq!(silence(&mut world, &mut client, 0..4980), []);
+    assert_eq!(silence(&mut world, &mut client, 4980..5020), ping);
+    client.send(OpCode::Pong, b"");
+    world.settle();
+    // The pong was life: five seconds later there is another ping, not the end.
+    assert_eq!(silence(&mut world, &mut client, 5020..9980), []);
+    assert_eq!(silence(&mut world, &mut client, 9980..10_040), ping);
+    assert_eq!(silence(&mut world, &mut client, 10_040..14_980), []);
+    assert_eq!(world.sessions(), 1);
+    world.pass(Duration::from_millis(100));
+    client.assert_finished();
+    world.assert_clean();
+    assert_eq!(world.handler().take_log(), ["open", "pong ", "closed 7: 1006 Idle"]);
+}
+
+#[test]
+fn who_is_closed_while_its_own_timer_is_due_gets_the_time_that_a_close_has() {
+    let mut handler = Scripted::new();
+    // One of a pair is idle, and with it goes the other, which is not.
+    handler.on_closed = |handler, shard| {
+        for id in &handler.opened {
+            if let Some(mut other) = shard.connection(*id) {
+                other.close(crate::CloseCode::NORMAL, "");
+            }
+        }
+    };
+    let config = Config { idle_timeout: Some(10 * SECOND), ..Config::default() };
+    for lively in [0, 1] {
+        let mut world = World::with(3, rough(), config.clone(), Limits::default(), handler.clone());
+        let mut pair = [world.client(), world.client()];
+        world.settle();
+        world.pass(5 * SECOND);
+        pair[lively].send(OpCode::Pong, b"");
+        world.settle();
+        world.pass(5 * SECOND + Duration::from_millis(10));
+        assert!(pair[lively].take().ends_with(&[Got::Close(Some(1000))]), "no close came");
+        pair[lively].close(1000);
+        world.settle();
+        assert_eq!(world.handler().log.last().map(String::as_str), Some("closed 7: 1000 Local"));
+        world.assert_clean();
+    }
+}
+
+#[test]
+fn messages_and_pings_are_life_and_no_idle_timeout_is_no_end() {
+    let config = Config { idle_timeout: Some(10 * SECOND), ..Config::default() };
+    let mut world = World::with(3, rough(), config, Limits::default(), Scripted::new());
+    let mut client = world.open_client();
+    for _ in 0..20 {
+        client.text("x");
+        world.pass(2 * SECOND);
+        client.send(OpCode::Ping, b"");
+        world.pass(2 * SECOND);
+    }
+    assert!(!client.take().contains(&Got::Ping(Vec::new())), "a peer that talks is not asked whether it lives");
+    assert_eq!(world.sessions(), 1);
+
+    let config = Config { idle_timeout: None, ..Config::default() };
+    let mut world = World::with(3, rough(), config, Limits::default(), Scripted::new());
+    let mut client = world.open_client();
+    world.pass(100_000 * SECOND);
+    assert_eq!((client.take(), world.sessions()), (vec![], 1));
+}
+
+#[test]
+fn a_connection_that_its_handler_has_paused_is_not_idle() {
+    let (mut world, mut client, id) = pausing(1, rough());
+    client.text("pause");
+    client.text("held back");
+    world.settle();
+    for _ in 0..10 {
+        world.pass(100 * SECOND);
+    }
+    world.post(move |handler, shard| resume(handler, shard, id));
+    world.settle();
+    assert_eq!(client.take(), [Got::text("pause"), Got::text("held back")]);
+    world.pass(61 * SECOND);
+    assert_eq!(client.take(), [Got::Ping(Vec::new())], "the silence counts from the resume on");
+}
+
+#[test]
+fn timeouts_as_long_as_one_likes_are_no_overflow() {
+    let forever = Duration::MAX;
+    let config = Config {
+        handshake_timeout: forever,
+        idle_timeout: Some(forever),
+        close_timeout: forever,
+        stop_timeout: forever,
+        ..Config::default()
+    };
+    let mut world = World::with(1, rough(), config, Limits::default(), Scripted::new());
+    let mut client = world.open_client();
+    world.post(|_, shard| shard.stop());
+    world.settle();
+    assert_eq!(client.take(), [Got::Close(Some(1001))]);
+    client.close(1001);
+    world.settle();
+    assert!(!world.running);
+}
+
+#[test]
+fn a_handshake_that_takes_too_long_is_answered_408_and_lingers_for_so_long_only() {
+    each_seed(|seed, faults| {
+        let mut world = World::new(seed, faults, Scripted::new());
+        let mut client = Client::new(world.network.connect(), Role::Client);
+        client.peer.write(&REQUEST.as_bytes()[..60]);
+        world.settle();
+        world.pass(9 * SECOND);
+        client.pull();
+        assert_eq!(client.status(), 0, "seed {seed}");
+        client.peer.write(&REQUEST.as_bytes()[60..70]);
+        world.pass(2 * SECOND);
+        client.pull();
+        assert_eq!(client.status(), 408, "a few bytes now and then do not help (seed {seed})");
+        client.assert_finished();
+        assert_eq!(world.sessions(), 1, "it lingers, for what is on its way to us (seed {seed})");
+        client.peer.write(&REQUEST.as_bytes()[70..]);
+        world.settle();
+        world.pass(6 * SECOND);
+        world.assert_clean();
+        assert!(!client.peer.is_reset(), "seed {seed}");
+        assert!(world.handler().log.is_empty(), "no connection was open (seed {seed})");
+    });
+}
+
+#[test]
+fn who_connects_and_says_nothing_is_let_go() {
+    let mut world = World::new(1, rough(), Scripted::new());
+    let peer = world.network.connect();
+    world.settle();
+    world.pass(11 * SECOND);
+    assert!(peer.is_finished());
+    peer.finish();
+    world.settle();
+    world.assert_clean();
+}
+
+/// A shard that puts its answers off, and a client whose request, with a frame behind it, waits.
+fn deferring(seed: u64, faults: Faults) -> (World<Scripted>, Client, ConnectionId) {
+    let mut handler = Scripted::new();
+    handler.on_upgrade = |handler, request| {
+        handler.deferred.push(request.id());
+        Upgrade::defer()
+    };
+    let mut world = World::new(seed, faults, handler);
+    let mut client = Client::new(world.network.connect(), Role::Client);
+    client.peer.write(&[REQUEST.as_bytes(), &client.frame(OpCode::Text, true, b"early")].concat());
+    world.settle();
+    client.pull();
+    assert_eq!(client.head, "", "seed {seed}");
+    let id = world.handler().deferred[0];
+    (world, client, id)
+}
+
+#[test]
+fn an_answer_that_was_put_off_comes_from_another_thread_and_what_came_early_is_not_lost() {
+    each_seed(|seed, faults| {
+        let (mut world, mut client, id) = deferring(seed, faults);
+        client.text("not quite so early");
+        world.pass(5 * SECOND);
+        let handle = world.shard.hub.handle.clone();
+        let answering = thread::spawn(move || handle.post(move |_, shard| shard.answer(id, Upgrade::accept(9))));
+        answering.join().expect("no panic").expect("the mailbox has room");
+        world.settle();
+        client.pull();
+        assert_eq!(client.status(), 101, "seed {seed}");
+        assert_eq!(client.take(), [Got::text("early"), Got::text("not quite so early")], "seed {seed}");
+        world.pass(20 * SECOND);
+        client.close(1000);
+        world.settle();
+        assert_eq!(client.take(), [Got::Close(Some(1000))], "seed {seed}");
+        let log = ["open", "message early", "message not quite so early", "closed 9: 1000 Peer"];
+        assert_eq!(world.handler().take_log(), log, "seed {seed}");
+        world.assert_clean();
+    });
+}
+
+#[test]
+fn a_rejection_that_was_put_off_is_an_answer_too() {
+    let (mut world, mut client, id) = deferring(1, rough());
+    world.post(move |_, shard| shard.answer(id, Upgrade::reject(crate::StatusCode::FORBIDDEN, "members only")));
+    world.settle();
+    client.pull();
+    assert_eq!((client.status(), &*client.body()), (403, "members only\n"));
+    client.peer.finish();
+    world.settle();
+    world.assert_clean();
+}
+
+#[test]
+fn an_answer_that_comes_after_the_408_or_twice_is_without_effect() {
+    each_seed(|seed, faults| {
+        let (mut world, mut client, id) = deferring(seed, faults);
+        world.now += 11 * SECOND;
+        world.turn();
+        for _ in 0..3 {
+            // While the 408 is on its way, while the connection lingers, and when it is gone.
+            world.post(move |_, shard| shard.answer(id, Upgrade::accept(9)));
+            world.settle();
+            client.pull();
+            assert_eq!(client.status(), 408, "seed {seed}");
+            assert!(!client.body().contains("101"), "seed {seed}");
+            world.pass(3 * SECOND);
+        }
+        assert!(world.handler().log.is_empty(), "seed {seed}");
+        world.assert_clean();
+
+        let (mut world, client, id) = deferring(seed, faults);
+        for state in [9, 10] {
+            world.post(move |_, shard| shard.answer(id, Upgrade::accept(state)));
+        }
+        client.close(1000);
+        world.settle();
+        assert_eq!(world.handler().take_log(), ["open", "message early", "closed 9: 1000 Peer"], "seed {seed}");
+    });
+}
+
+#[test]
+fn woken_comes_once_at_its_time_and_the_later_wish_counts() {
+    let mut world = World::new(1, rough(), Scripted::new());
+    world.post(|_, shard| {
+        shard.wake_at(shard.turn_time() + SECOND);
+        shard.wake_at(shard.turn_time() + 2 * SECOND);
+    });
+    world.settle();
+    assert_eq!(world.shard.hub.patience(world.now), Some(2 * SECOND));
+    world.pass(2 * SECOND - Duration::from_nanos(1));
+    assert!(world.handler().log.is_empty());
+    world.pass(Duration::from_nanos(1));
+    assert_eq!(world.handler().take_log(), ["woken"]);
+    world.pass(10 * SECOND);
+    assert!(world.handler().log.is_empty());
+    // From within, and for a time that has passed.
+    world.handler().on_woken = |handler, shard| {
+        if handler.log.len() < 5 {
+            shard.wake_at(shard.turn_time());
+        }
+    };
+    world.post(|_, shard| shard.wake_at(shard.turn_time()));
+    world.settle();
+    assert_eq!(world.handler().take_log(), ["woken"; 5]);
+}
+
+#[test]
+fn work_from_other_threads_is_done_in_the_order_of_posting() {
+    each_seed(|seed, faults| {
+        let mut world = World::new(seed, faults, Scripted::new());
+        let threads: Vec<_> = (0..4)
+            .map(|thread| {
+                let handle = world.shard.hub.handle.clone();
+                thread::spawn(move || {
+                    for n in 0..100 {
+                        let work = move |handler: &mut Scripted, _: &mut Shard<'_, Scripted>| {
+                            handler.log.push(format!("{thread}/{n}"));
+                        };
+                        handle.post(work).expect("the mailbox has room");
+                    }
+                })
+            })
+            .collect();
+        world.turn();
+        threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+        world.settle();
+        let log = world.handler().take_log();
+        for thread in 0..4 {
+            let of_one: Vec<&String> = log.iter().filter(|line| line.starts_with(&format!("{thread}/"))).collect();
+            assert_eq!(of_one.len(), 100, "seed {seed}");
+            assert!(of_one.iter().enumerate().all(|(n, line)| **line == format!("{thread}/{n}")), "seed {seed}");
+        }
+    });
+}
+
+#[test]
+fn a_full_mailbox_says_so_and_work_may_post_work() {
+    let mut world = World::new(1, Faults::none(), Scripted::new());
+    for _ in 0..4096 {
+        world.post(|handler, _| handler.count += 1);
+    }
+    let handle = world.shard.hub.handle.clone();
+    assert!(handle.post(|handler, _| handler.count += 1_000_000).is_err());
+    world.settle();
+    assert_eq!(world.handler().count, 4096);
+    world.post(|_, shard| {
+        let order = Arc::new(Mutex::new(Vec::new()));
+        for n in 0..3 {
+            let order = Arc::clone(&order);
+            let post = shard.handle().post(move |handler, _| {
+                let mut order = order.lock().expect("no panic");
+                order.push(n);
+                handler.count = order.len();
+            });
+            post.expect("the mailbox has room");
+        }
+    });
+    world.settle();
+    assert_eq!(world.handler().count, 3);
+}

@@ -1,12 +1,13 @@
 //! Talkers under every fault: what arrives is exactly what was due, or its beginning where the network cut it off.
 
-use super::world::{Client, Got, World};
-use crate::{CloseReason, Connection, Handler, Message, Prepared, Sent, Shard};
+use super::world::{Client, Got, World, each_seed};
+use crate::{CloseReason, ConnectError, Connection, ConnectionId, Endpoint, Handler, Message, Prepared, Sent, Shard};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use ringway_codec::{MessageKind, OpCode};
+use ringway_codec::{MessageKind, OpCode, Role};
 use ringway_io::sim::{Faults, Injected};
-use std::ops::ControlFlow;
+use std::ops::Range;
+use std::sync::Arc;
 
 const TALKERS: usize = 6;
 const SIZES: [usize; 7] = [0, 5, 125, 126, 900, 1100, 5000];
@@ -18,11 +19,12 @@ struct Answering {
     prepared: Prepared,
     open: usize,
     closed: usize,
+    failed: usize,
 }
 
 impl Answering {
     fn new() -> Self {
-        Self { prepared: Prepared::binary(&[b'P'; 3000]), open: 0, closed: 0 }
+        Self { prepared: Prepared::binary(&[b'P'; 3000]), open: 0, closed: 0, failed: 0 }
     }
 }
 
@@ -55,18 +57,25 @@ impl Handler for Answering {
     fn closed(&mut self, _shard: &mut Shard<'_, Self>, (): (), _reason: &CloseReason) {
         self.closed += 1;
     }
+
+    fn failed(&mut self, _shard: &mut Shard<'_, Self>, (): (), _error: &ConnectError) {
+        self.failed += 1;
+    }
 }
 
-/// A client with what it has to say, and what it must hear.
+/// A peer with what it has to say, and what it must hear.
 struct Talker {
     client: Client,
     /// What it writes at once, the next in front.
     writes: Vec<Vec<u8>>,
     due: Vec<Got>,
+    /// A server that has not accepted yet.
+    asked: bool,
 }
 
 impl Talker {
     fn new(client: Client, name: usize, rng: &mut StdRng) -> Self {
+        client.peer.set_window(rng.random_range(200..20_000));
         let (mut writes, mut due, mut write) = (Vec::new(), Vec::new(), Vec::new());
         for number in 0..rng.random_range(4..12) {
             say(&client, name, number, rng, &mut write, &mut due);
@@ -78,20 +87,37 @@ impl Talker {
         due.push(Got::Close(Some(1000)));
         writes.push(write);
         writes.reverse();
-        Self { client, writes, due }
+        let asked = client.is_server();
+        Self { client, writes, due, asked }
     }
 
-    /// Whether anything is left to do.
-    fn act(&mut self, rng: &mut StdRng) -> ControlFlow<()> {
-        if rng.random_bool(0.3)
+    /// Whether anything is left to say.
+    fn act(&mut self, rng: &mut StdRng) -> bool {
+        if rng.random_bool(0.5) {
+            self.client.pull_up_to(rng.random_range(1..3000));
+        }
+        if self.asked {
+            self.asked = self.client.head.is_empty();
+            if !self.asked {
+                self.client.accept();
+            }
+        } else if rng.random_bool(0.3)
             && let Some(write) = self.writes.pop()
         {
             self.client.peer.write(&write);
         }
-        if rng.random_bool(0.5) {
-            self.client.pull_up_to(rng.random_range(1..3000));
+        !self.writes.is_empty() && !self.client.peer.is_reset()
+    }
+
+    /// Reads what has come. A server ends TCP after the closing handshake.
+    fn listen(&mut self) {
+        self.client.pull();
+        if self.client.is_server()
+            && !self.client.peer.is_finished()
+            && self.client.got().ends_with(&[Got::Close(Some(1000))])
+        {
+            self.client.peer.finish();
         }
-        if self.writes.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }
 
@@ -127,25 +153,27 @@ fn say(client: &Client, name: usize, number: usize, rng: &mut StdRng, write: &mu
     }
 }
 
-fn run(seed: u64, faults: Faults) -> Injected {
+/// Clients talk to the shard, or the shard, in the client role, to servers.
+fn run(seed: u64, faults: Faults, role: Role) -> Injected {
     let mut world = World::new(seed, faults, Answering::new());
     let mut rng = StdRng::seed_from_u64(seed);
-    let mut talkers: Vec<Talker> = (0..TALKERS)
-        .map(|name| {
-            let talker = Talker::new(world.client(), name, &mut rng);
-            talker.client.peer.set_window(rng.random_range(200..20_000));
-            talker
-        })
-        .collect();
-    world.run_until(|_| {
-        let mut left = 0;
-        for talker in &mut talkers {
-            left += usize::from(talker.act(&mut rng).is_continue());
+    let mut talkers: Vec<Talker> = Vec::new();
+    match role {
+        Role::Server => {
+            talkers.extend((0..TALKERS).map(|name| Talker::new(world.client(), name, &mut rng)));
         }
-        left == 0
-    });
+        Role::Client => {
+            let endpoint = Arc::new(Endpoint::resolve("ws://192.0.2.1:9001/").expect("an address"));
+            world.post(move |_, shard| (0..TALKERS).for_each(|_| shard.connect(&endpoint, ())));
+            world.settle();
+            while let Some(peer) = world.network.accept() {
+                talkers.push(Talker::new(Client::new(peer, Role::Server), talkers.len(), &mut rng));
+            }
+        }
+    }
+    world.run_until(|_| talkers.iter_mut().filter_map(|talker| talker.act(&mut rng).then_some(())).count() == 0);
     world.run_until(|world| {
-        talkers.iter_mut().for_each(|talker| talker.client.pull());
+        talkers.iter_mut().for_each(Talker::listen);
         world.is_idle()
     });
     let mut resets = 0;
@@ -157,36 +185,143 @@ fn run(seed: u64, faults: Faults) -> Injected {
         } else {
             let same = got.iter().zip(due).take_while(|(got, due)| got == due).count();
             assert_eq!((same, got.len()), (due.len(), due.len()), "talker {name} did not get its due (seed {seed})");
-            assert!(talker.client.peer.is_finished(), "the server does not end talker {name}'s TCP (seed {seed})");
+            assert!(talker.client.peer.is_finished(), "the shard does not end talker {name}'s TCP (seed {seed})");
         }
     }
     let injected = world.network.injected();
     assert!(resets <= injected.reset + injected.aborted, "connections are reset, not by the network (seed {seed})");
+    let unconnected = injected.unreachable + injected.no_descriptor;
     let handler = world.handler();
     assert_eq!(handler.open, handler.closed, "who opened did not close, or closed twice (seed {seed})");
-    assert!(handler.open as u64 >= TALKERS as u64 - resets, "not all were open (seed {seed})");
+    let cut_off = resets + if role == Role::Client { unconnected } else { 0 };
+    assert!(handler.open as u64 + cut_off >= TALKERS as u64, "not all were open (seed {seed})");
+    if role == Role::Client {
+        assert_eq!(handler.open + handler.failed, TALKERS, "each connect has one end (seed {seed})");
+    }
     world.assert_clean();
     injected
 }
 
-#[test]
-fn under_every_fault_each_talker_gets_its_due_in_order() {
+/// Runs all seeds, and sees to it that every fault had its chance, those of other roles excepted.
+fn run_all(seeds: Range<u64>, role: Role, others: &[&str]) {
     let mut struck: Vec<(&str, u64)> = Vec::new();
-    for seed in 0..300 {
-        let injected = run(seed, Faults::all()).each();
+    for seed in seeds {
+        let injected = run(seed, Faults::all(), role).each();
         struck.resize(injected.len(), ("", 0));
         for (sum, (name, count)) in struck.iter_mut().zip(injected) {
             *sum = (name, sum.1 + count);
         }
     }
-    // Nothing here connects; all other faults must have had their chance.
-    let idle: Vec<_> = struck.iter().filter(|(name, count)| *count == 0 && *name != "unreachable").collect();
-    assert!(idle.is_empty(), "faults that never struck: {idle:?}");
+    let never: Vec<_> = struck.iter().filter(|(name, count)| *count == 0 && !others.contains(name)).collect();
+    assert!(never.is_empty(), "faults that never struck: {never:?}");
+}
+
+#[test]
+fn under_every_fault_each_talker_gets_its_due_in_order() {
+    run_all(0..300, Role::Server, &["unreachable"]);
+}
+
+#[test]
+fn under_every_fault_the_client_role_keeps_the_same_promise() {
+    run_all(0..150, Role::Client, &["last_accept", "aborted"]);
 }
 
 #[test]
 fn without_faults_each_talker_gets_its_due_and_nobody_is_reset() {
     for seed in 0..30 {
-        run(seed, Faults::none());
+        run(seed, Faults::none(), Role::Server);
+        run(seed, Faults::none(), Role::Client);
     }
+}
+
+/// Hands every message on to everybody, its sender included: in a buffer of its own or in a shared one.
+struct Room(Vec<ConnectionId>);
+
+impl Handler for Room {
+    type State = ();
+
+    fn open(&mut self, conn: &mut Connection<'_, Self>) {
+        self.0.push(conn.id());
+    }
+
+    fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
+        let (sender, prepared) = (conn.id(), Prepared::binary(message.payload()));
+        for id in self.0.clone().into_iter().filter(|id| *id != sender) {
+            let mut shard = conn.shard();
+            let mut other = shard.connection(id).expect("nobody leaves");
+            assert_taken(&other.send_prepared(&prepared));
+        }
+        conn.reply(message);
+    }
+}
+
+#[test]
+fn what_one_says_in_a_room_reaches_all_in_order() {
+    each_seed(|seed, faults| {
+        let mut world = World::new(seed, faults, Room(Vec::new()));
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut clients: Vec<Client> = (0..5).map(|_| world.open_client()).collect();
+        for client in &clients {
+            client.peer.set_window(rng.random_range(100..10_000));
+        }
+        let said: Vec<(u8, Vec<u8>)> = (0..60)
+            .map(|number| {
+                let speaker = rng.random_range(0..5);
+                let mut message = vec![speaker, number];
+                message.resize(SIZES[rng.random_range(1..SIZES.len())], b'.');
+                clients[usize::from(speaker)].send(OpCode::Binary, &message);
+                (0..rng.random_range(0..3)).for_each(|_| world.turn());
+                (speaker, message)
+            })
+            .collect();
+        world.run_until(|world| {
+            clients.iter_mut().for_each(|client| client.pull_up_to(rng.random_range(1..2000)));
+            world.is_idle()
+        });
+        for client in &mut clients {
+            let got = client.take();
+            for speaker in 0..5 {
+                let of_one = got.iter().filter(|got| matches!(got, Got::Binary(bytes) if bytes[0] == speaker));
+                let due =
+                    said.iter().filter(|(from, _)| *from == speaker).map(|(_, message)| Got::Binary(message.clone()));
+                assert!(of_one.cloned().eq(due), "what {speaker} said is not what was heard (seed {seed})");
+            }
+            assert_eq!(got.len(), said.len(), "seed {seed}");
+        }
+    });
+}
+
+/// Hands every message on to the other of two, as it lies in its buffer.
+struct Pair(Vec<ConnectionId>);
+
+impl Handler for Pair {
+    type State = ();
+
+    fn open(&mut self, conn: &mut Connection<'_, Self>) {
+        self.0.push(conn.id());
+    }
+
+    fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
+        let sender = conn.id();
+        let other = self.0.iter().find(|id| **id != sender).expect("two are open");
+        conn.shard().connection(*other).expect("nobody leaves").reply(message);
+    }
+}
+
+#[test]
+fn what_is_received_on_one_connection_may_be_the_reply_on_another() {
+    each_seed(|seed, faults| {
+        let mut world = World::new(seed, faults, Pair(Vec::new()));
+        let mut pair = [world.open_client(), world.open_client()];
+        let message = |from: usize, n: usize| vec![from as u8; SIZES[n % SIZES.len()] + n];
+        for n in 0..40 {
+            (0..2).for_each(|from| pair[from].send(OpCode::Binary, &message(from, n)));
+            (0..n % 3).for_each(|_| world.turn());
+        }
+        world.settle();
+        for (to, client) in pair.iter_mut().enumerate() {
+            let due: Vec<Got> = (0..40).map(|n| Got::Binary(message(1 - to, n))).collect();
+            assert!(client.take() == due, "not what the other one said (seed {seed})");
+        }
+    });
 }

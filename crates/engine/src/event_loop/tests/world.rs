@@ -107,7 +107,12 @@ impl<H: Handler> World<H> {
     #[track_caller]
     pub(super) fn assert_clean(&self) {
         let left = (self.sessions(), self.network.open(), self.network.in_flight(), self.network.pool().guarded());
-        assert_eq!(left, (0, 0, 0, 0), "sessions, slots, operations and buffers are left (seed {})", self.network.seed());
+        assert_eq!(
+            left,
+            (0, 0, 0, 0),
+            "sessions, slots, operations and buffers are left (seed {})",
+            self.network.seed()
+        );
     }
 
     pub(super) fn sessions(&self) -> usize {
@@ -198,6 +203,10 @@ impl Client {
         let pool = SpillPool::new(ringway_codec::Limits::default());
         let decoder = Decoder::new(role);
         Self { peer, role, head: String::new(), bytes: Vec::new(), decoder, pool, got: Vec::new() }
+    }
+
+    pub(super) fn is_server(&self) -> bool {
+        self.role == Role::Server
     }
 
     /// Reads all that has come.
@@ -311,6 +320,7 @@ impl Client {
 
 /// A handler that writes down what happens, and does what a test wants of it. It echoes at first. The state is a number
 /// that the test gives.
+#[derive(Clone)]
 pub(super) struct Scripted {
     pub(super) log: Vec<String>,
     pub(super) opened: Vec<ConnectionId>,
