@@ -39,7 +39,8 @@ pub struct Config {
     /// How long a peer may take from connecting to the end of its opening handshake. Default 10 s.
     pub handshake_timeout: Duration,
     /// After how long a silence a connection is given up; a ping is sent at half of it. `None`: never, and a peer that
-    /// vanished holds its connection for good. Default 120 s.
+    /// vanished holds its connection for good. A peer that is not read because it does not read shows that it lives by
+    /// taking what waits for it: [`Limits::max_buffered`] within this time. Default 120 s.
     pub idle_timeout: Option<Duration>,
     /// How long a peer may take to answer a close frame and to read what is still on its way to it. Default 5 s.
     pub close_timeout: Duration,

@@ -3,5 +3,7 @@
 mod client;
 mod ending;
 mod flow;
+mod opening;
+mod posting;
 mod seeds;
 mod world;

@@ -101,7 +101,9 @@ impl<H: Handler> Hub<H> {
             }
             Phase::Closing => self.depart(slot, Farewell::Close),
             Phase::Departing(_) => self.mark(slot),
-            Phase::Lingering | Phase::Deferred | Phase::Connecting => self.release(handler, peers, slot),
+            // It may still read the answer that the handler owes it.
+            Phase::Deferred => {}
+            Phase::Lingering | Phase::Connecting => self.release(handler, peers, slot),
             Phase::Handshaking if session.role == Role::Client => {
                 self.fail_connect(handler, peers, slot, ConnectError::Ended);
             }

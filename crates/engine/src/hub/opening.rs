@@ -178,6 +178,7 @@ impl<H: Handler> Hub<H> {
             && let Some(request) = session.cold.as_mut().and_then(|cold| cold.deferred.take())
         {
             self.conclude(handler, peers, slot, request, upgrade, None);
+            self.peer_finish_held_back(handler, peers, slot);
         }
     }
 
