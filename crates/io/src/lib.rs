@@ -18,6 +18,7 @@ mod listener;
 mod output;
 mod slab;
 mod slot;
+mod table;
 mod waker;
 mod wheel;
 

@@ -1,6 +1,6 @@
 //! The buffer ring: buffers of the pool that lie ready for the kernel to fill (since 5.19).
 
-use super::operation::BUFFER_GROUP;
+use super::entry::BUFFER_GROUP;
 use crate::{Buffer, Pool};
 use io_uring::IoUring;
 use io_uring::types::BufRingEntry;

@@ -1,6 +1,6 @@
 //! Setting a ring up: the ladder of flags, the restrictions, and the self-test that shows that it works.
 
-use super::operation::{self, Operation};
+use super::entry;
 use super::provided::Provided;
 use super::refusal::Refusal;
 use crate::{BufferConfig, Pool, Slot};
@@ -75,7 +75,7 @@ fn build(entries: u32) -> Result<(IoUring, usize), Refusal> {
 
 /// Registers what must be registered before the ring runs, and enables it for the calling thread.
 fn enable(ring: &IoUring, given_up: usize) -> Result<Rung, Refusal> {
-    let mut allowed = Vec::from(Operation::ALLOWED.map(Restriction::sqe_op));
+    let mut allowed = Vec::from(entry::ALLOWED.map(Restriction::sqe_op));
     allowed.push(Restriction::sqe_flags_allowed(io_uring::squeue::Flags::BUFFER_SELECT.bits()));
     let restricted = match ring.submitter().register_restrictions(&mut allowed) {
         Ok(()) => true,
@@ -98,9 +98,21 @@ pub(super) fn open(entries: u32, pool: &Pool, buffers: u16) -> Result<(IoUring, 
 /// Tries io_uring out: sets a small ring up and receives through it what a multishot receive on a socket pair must
 /// deliver, twice.
 ///
+/// It does so on a thread of its own, which is over when this returns. The kernel takes a ring down some time after it was
+/// closed, and interrupts the thread that used it then (`io_ring_exit_work` sends task work as a signal): a blocking
+/// call of the caller, long after this one, would fail with EINTR.
+///
 /// # Errors
 /// What failed, why that is likely so on this machine, and what to change.
 pub fn probe() -> Result<Rung, Refusal> {
+    let thread = std::thread::Builder::new()
+        .name("ringway-probe".to_owned())
+        .spawn(self_test)
+        .map_err(|error| Refusal::new("starting a thread for the self-test", error))?;
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+fn self_test() -> Result<Rung, Refusal> {
     let failed = |what: &'static str| move |error: io::Error| Refusal::new(what, error);
     let pool = Pool::new(&BufferConfig { size: 1024, count: 2, ready: 2 })
         .map_err(|text| Refusal::new("reserving buffers", io::Error::other(text)))?;
@@ -110,7 +122,7 @@ pub fn probe() -> Result<Rung, Refusal> {
         std::os::unix::net::UnixStream::pair().map_err(failed("opening a socket pair for the self-test"))?;
     let slot = Slot::new(0, 0);
     // SAFETY: a receive refers to no memory of this process but the buffer ring, which `open` has registered.
-    unsafe { ring.submission().push(&operation::receive(theirs.as_raw_fd(), slot)) }
+    unsafe { ring.submission().push(&entry::receive(theirs.as_raw_fd(), slot)) }
         .map_err(|error| Refusal::new("the self-test", io::Error::other(error)))?;
     for text in [b"ring", b"way."] {
         io::Write::write_all(&mut ours, text).map_err(failed("writing to a socket pair"))?;
@@ -157,6 +169,18 @@ mod tests {
     fn the_self_test_passes_on_this_kernel() {
         let rung = probe().expect("io_uring works here");
         assert!(rung.to_string().contains("SUBMIT_ALL"), "{rung}");
+    }
+
+    #[test]
+    fn the_self_test_does_not_interrupt_its_caller_later() {
+        let (mut ours, _theirs) = std::os::unix::net::UnixStream::pair().expect("two descriptors");
+        for _ in 0..3 {
+            probe().expect("io_uring works here");
+        }
+        // Long enough for the kernel to have taken the rings down.
+        ours.set_read_timeout(Some(std::time::Duration::from_millis(500))).expect("open");
+        let error = io::Read::read(&mut ours, &mut [0]).expect_err("nothing is written");
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "{error}");
     }
 
     #[test]

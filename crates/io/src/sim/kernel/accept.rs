@@ -56,13 +56,16 @@ impl Kernel {
     pub(super) fn advance_accept(&mut self) -> bool {
         if let Some(at) = self.acceptor.cancels.iter().position(|cancel| cancel.pending.due <= self.turn) {
             let cancel = self.acceptor.cancels.remove(at);
-            match self.acceptor.accept.take_if(|accept| accept.user_data == cancel.target) {
-                Some(accept) => {
-                    self.end_accept(accept.user_data, -libc::ECANCELED);
-                    self.post_last(cancel.pending.user_data, 0);
-                }
-                None => self.post_last(cancel.pending.user_data, -libc::ENOENT),
-            }
+            let is_target = |accept: &Pending| accept.user_data == cancel.target;
+            let result = if !self.acceptor.accept.as_ref().is_some_and(is_target) {
+                -libc::ENOENT
+            } else if self.dice.strikes(self.faults.missed_cancel, &mut self.injected.missed_cancel) {
+                -libc::EALREADY
+            } else {
+                self.end_accept(cancel.target, -libc::ECANCELED);
+                0
+            };
+            self.post_last(cancel.pending.user_data, result);
             return true;
         }
         let Some(accept) = self.acceptor.accept.filter(|accept| accept.due <= self.turn) else { return false };

@@ -9,7 +9,7 @@ fn accepting_rests_only_for_so_long_when_no_slot_of_its_own_can_free() {
     turn(&mut sim);
     network.set_faults(Faults::none());
     accepted(&mut sim);
-    assert!(sim.stats().turns > REST);
+    assert!(sim.stats().turns > u64::from(REST));
 }
 
 #[test]

@@ -139,6 +139,7 @@ fn invariant_4_who_has_waited_longest_for_a_buffer_gets_the_first_one() {
         assert!(matches!(completions[..], [Completion::Received { slot, .. }] if slot == expected), "{completions:?}");
         kept.extend(completions);
     }
+    assert_eq!(sim.stats().starved, 3, "no more are armed than there are buffers for");
 }
 
 #[test]
@@ -278,6 +279,95 @@ fn invariant_7_a_descriptor_is_closed_only_after_its_operations_were_cancelled()
     assert!(settle(&mut sim).is_empty());
     assert_eq!((sim.open(), sim.in_flight()), (0, 0));
     assert!(peer.is_finished());
+}
+
+#[test]
+fn a_pause_comes_although_its_cancel_was_too_late() {
+    let (mut sim, network, slot, peer) = connection(Faults::none());
+    sim.receive(slot);
+    settle(&mut sim);
+    network.set_faults(Faults { missed_cancel: 1.0, ..Faults::none() });
+    sim.pause(slot);
+    for _ in 0..5 {
+        assert!(turn(&mut sim).is_empty());
+    }
+    assert!(sim.injected().missed_cancel >= 4);
+    network.set_faults(Faults::none());
+    settle(&mut sim);
+    peer.write(b"later");
+    assert!(settle(&mut sim).is_empty());
+    sim.receive(slot);
+    assert_eq!(received(&settle(&mut sim)), b"later");
+}
+
+#[test]
+fn a_cancel_that_was_too_late_is_not_repeated_when_the_receive_is_wanted_again() {
+    let (mut sim, network, slot, peer) = connection(Faults::none());
+    sim.receive(slot);
+    settle(&mut sim);
+    network.set_faults(Faults { missed_cancel: 1.0, ..Faults::none() });
+    sim.pause(slot);
+    sim.receive(slot);
+    settle(&mut sim);
+    assert_eq!(sim.injected().missed_cancel, 1);
+    peer.write(b"at once");
+    assert_eq!(received(&settle(&mut sim)), b"at once");
+}
+
+#[test]
+fn a_second_pause_comes_while_the_cancel_of_the_first_is_unanswered() {
+    // Cancels are late; receives that end with their data come before them.
+    for seed in 0..200 {
+        let faults = Faults { late: 0.7, last_receive: 0.5, missed_cancel: 0.3, ..Faults::none() };
+        let (mut sim, network) = Sim::new(seed, faults, BUFFERS);
+        sim.start_listening();
+        let peer = network.connect();
+        let slot = accepted(&mut sim);
+        for _ in 0..5 {
+            sim.receive(slot);
+            peer.write(b"x");
+            turn(&mut sim);
+            sim.pause(slot);
+            turn(&mut sim);
+            sim.receive(slot);
+            turn(&mut sim);
+            sim.pause(slot);
+        }
+        settle(&mut sim);
+        peer.write(b"held back");
+        assert!(settle(&mut sim).is_empty(), "seed {seed}");
+    }
+}
+
+#[test]
+fn listening_ends_although_the_cancel_of_its_accept_was_too_late() {
+    let (mut sim, network) = simulated(Faults::none());
+    settle(&mut sim);
+    network.set_faults(Faults { missed_cancel: 1.0, ..Faults::none() });
+    sim.stop_listening();
+    for _ in 0..5 {
+        assert!(turn(&mut sim).is_empty());
+    }
+    network.set_faults(Faults::none());
+    settle(&mut sim);
+    assert!(network.connect().is_reset(), "nobody listens");
+}
+
+#[test]
+fn a_connection_that_breaks_after_the_peers_fin_says_so_once() {
+    let (mut sim, _network, slot, peer) = connection(Faults::none());
+    sim.receive(slot);
+    peer.finish();
+    assert!(matches!(settle(&mut sim)[..], [Completion::Ended { cause: Cause::Finished, .. }]));
+    peer.reset();
+    sim.send(slot, output(b"x"));
+    let completions = settle(&mut sim);
+    assert!(
+        matches!(completions[..], [Completion::Sent { .. }, Completion::Ended { cause: Cause::Reset, .. }]),
+        "{completions:?}"
+    );
+    sim.send(slot, output(b"y"));
+    assert!(matches!(settle(&mut sim)[..], [Completion::Sent { written: 0, .. }]));
 }
 
 #[test]

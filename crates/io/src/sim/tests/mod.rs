@@ -5,7 +5,10 @@ mod rules;
 
 use super::kernel::{Event, Kernel};
 use super::*;
+use crate::Cause;
+use handle::REST;
 use kernel::Request;
+use std::collections::VecDeque;
 
 const BUFFERS: BufferConfig = BufferConfig { size: 1024, count: 16, ready: 2 };
 

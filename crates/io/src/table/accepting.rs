@@ -1,18 +1,17 @@
 //! The listeners of one driver: armed, paused when there is no descriptor or slot left, and stopped.
 
-use super::operation::{self, Operation};
-use crate::{Listener, Slot};
-use io_uring::squeue::Entry;
+use super::kernel::Kernel;
+use super::operation::{NO_CONNECTION, Target};
+use crate::Slot;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long accepting rests when no slot of this driver frees: the descriptors may be another driver's.
-const REST: Duration = Duration::from_secs(1);
+pub(crate) const REST: Duration = Duration::from_secs(1);
 
 /// Why accepting pauses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Obstacle {
+pub(crate) enum Obstacle {
     /// As many slots are in use as may be.
     Full,
     /// The kernel says this.
@@ -21,7 +20,7 @@ pub(super) enum Obstacle {
 
 impl Obstacle {
     /// What an accept that failed with `errno` says of the next one; nothing when only this connection is concerned.
-    pub(super) fn of(errno: i32) -> Option<Self> {
+    pub(crate) fn of(errno: i32) -> Option<Self> {
         match errno {
             // Cancelled by ourselves, or interrupted.
             libc::ECANCELED | libc::EINTR | libc::EAGAIN => None,
@@ -61,53 +60,64 @@ impl Obstacle {
 }
 
 #[derive(Debug)]
-struct Acceptor {
+struct Acceptor<L> {
     /// Gone once listening has stopped and no accept is in flight: one that is not submitted yet still names it.
-    listener: Option<Listener>,
+    listener: Option<L>,
     stopped: bool,
     armed: bool,
+    /// A cancel is in flight.
     cancelled: bool,
 }
 
 /// All listeners of one driver.
-#[derive(Debug, Default)]
-pub(super) struct Acceptors {
-    all: Vec<Acceptor>,
-    paused: Option<Instant>,
+#[derive(Debug)]
+pub(crate) struct Accepting<L> {
+    all: Vec<Acceptor<L>>,
+    /// Since when accepting pauses.
+    paused: Option<Duration>,
     /// The obstacles that have been logged: each is logged once.
     said: Vec<Obstacle>,
-    /// Outgoing connections for which there was no socket: reported with the next turn.
-    pub(super) unconnected: Vec<(Slot, io::Error)>,
 }
 
-impl Acceptors {
+impl<L> Accepting<L> {
+    pub(crate) const fn new() -> Self {
+        Self { all: Vec::new(), paused: None, said: Vec::new() }
+    }
+
     fn slot(at: usize) -> Slot {
-        Slot::new(operation::NO_CONNECTION + at as u32, 0)
+        Slot::new(NO_CONNECTION + at as u32, 0)
     }
 
-    fn of(&mut self, slot: Slot) -> &mut Acceptor {
-        &mut self.all[(slot.index() - operation::NO_CONNECTION) as usize]
+    fn of(&mut self, slot: Slot) -> &mut Acceptor<L> {
+        &mut self.all[(slot.index() - NO_CONNECTION) as usize]
     }
 
-    pub(super) fn add(&mut self, listener: Listener) {
+    pub(crate) fn add(&mut self, listener: L) {
         self.all.push(Acceptor { listener: Some(listener), stopped: false, armed: false, cancelled: false });
     }
 
+    /// Whether there is a listener that has not been stopped.
+    pub(crate) fn is_listening(&self) -> bool {
+        self.all.iter().any(|acceptor| !acceptor.stopped)
+    }
+
     /// Accepting rests until a slot frees or [`REST`] is over. Whether it did not rest before.
-    pub(super) fn pause(&mut self, now: Instant, obstacle: Obstacle) -> bool {
+    pub(crate) fn pause<K: Kernel<Listener = L>>(&mut self, kernel: &mut K, obstacle: Obstacle) -> bool {
         if !self.said.contains(&obstacle) {
             self.said.push(obstacle);
             obstacle.say();
         }
-        self.paused.replace(now).is_none()
+        let begins = self.paused.replace(kernel.now()).is_none();
+        self.cancel(kernel);
+        begins
     }
 
-    pub(super) fn slot_freed(&mut self) {
+    pub(crate) fn slot_freed(&mut self) {
         self.paused = None;
     }
 
     /// The accept has had its last completion.
-    pub(super) fn disarmed(&mut self, slot: Slot) {
+    pub(crate) fn disarmed(&mut self, slot: Slot) {
         let acceptor = self.of(slot);
         acceptor.armed = false;
         acceptor.cancelled = false;
@@ -116,60 +126,60 @@ impl Acceptors {
         }
     }
 
-    /// A cancel has failed: whether another is needed.
-    pub(super) fn cancel_failed(&mut self, slot: Slot) -> bool {
+    /// A cancel came too late: it has to be repeated while the accept goes on that should not.
+    pub(crate) fn cancel_failed<K: Kernel<Listener = L>>(&mut self, kernel: &mut K, slot: Slot) {
         let resting = self.paused.is_some();
         let acceptor = self.of(slot);
         acceptor.cancelled = acceptor.armed && (acceptor.stopped || resting);
-        acceptor.cancelled
+        if acceptor.cancelled {
+            kernel.cancel(Target::Accept, slot);
+        }
     }
 
-    /// What puts accepting in flight where it is not. A pause shortens `timeout` to its end.
-    pub(super) fn arms(&mut self, timeout: &mut Option<Duration>) -> Vec<Entry> {
+    /// Puts an accept in flight on each listener that has none. A pause shortens `timeout` to its end.
+    pub(crate) fn arm<K: Kernel<Listener = L>>(&mut self, kernel: &mut K, timeout: &mut Option<Duration>) {
         if let Some(since) = self.paused {
-            let left = REST.saturating_sub(since.elapsed());
+            let left = REST.saturating_sub(kernel.now().saturating_sub(since));
             if left > Duration::ZERO {
                 *timeout = Some(timeout.map_or(left, |timeout| timeout.min(left)));
-                return Vec::new();
+                return;
             }
             self.paused = None;
         }
-        let mut entries = Vec::new();
         for (at, acceptor) in self.all.iter_mut().enumerate() {
             if let Some(listener) = &acceptor.listener
                 && !acceptor.stopped
                 && !acceptor.armed
             {
                 acceptor.armed = true;
-                entries.push(operation::accept(listener.as_fd().as_raw_fd(), Self::slot(at)));
+                kernel.accept(listener, Self::slot(at));
             }
         }
-        entries
     }
 
-    /// What cancels every accept in flight that is not cancelled yet.
-    pub(super) fn cancels(&mut self) -> Vec<Entry> {
-        let mut entries = Vec::new();
+    /// Cancels every accept in flight that is not cancelled yet.
+    fn cancel<K: Kernel<Listener = L>>(&mut self, kernel: &mut K) {
         for (at, acceptor) in self.all.iter_mut().enumerate() {
             if acceptor.armed && !acceptor.cancelled {
                 acceptor.cancelled = true;
-                entries.push(operation::cancel(Operation::Accept, Self::slot(at)));
+                kernel.cancel(Target::Accept, Self::slot(at));
             }
         }
-        entries
     }
 
     /// Closes the listeners that no accept is in flight on; the others follow with its last completion.
-    pub(super) fn stop(&mut self) {
+    pub(crate) fn stop<K: Kernel<Listener = L>>(&mut self, kernel: &mut K) {
         for acceptor in &mut self.all {
             acceptor.stopped = true;
             if !acceptor.armed {
                 acceptor.listener = None;
             }
         }
+        self.cancel(kernel);
     }
 
-    pub(super) fn is_at_rest(&self) -> bool {
+    /// Whether no accept is in flight.
+    pub(crate) fn is_at_rest(&self) -> bool {
         self.all.iter().all(|acceptor| !acceptor.armed)
     }
 }

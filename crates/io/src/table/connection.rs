@@ -1,31 +1,31 @@
-//! What the driver knows of one slot.
+//! What the table knows of one slot.
 
 use crate::Slot;
 use crate::slab::NOWHERE;
 use std::os::fd::RawFd;
 
 /// No descriptor.
-const CLOSED: RawFd = -1;
+pub(crate) const CLOSED: RawFd = -1;
 
-/// One slot of the driver: 20 bytes, whether it is in use or not.
+/// One slot: 16 bytes, whether it is in use or not.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(crate) struct Connection {
     /// The descriptor; its owner is this entry until the close operation takes it.
-    pub(super) fd: RawFd,
-    pub(super) slot_generation: u32,
-    /// Where what the kernel holds of ours lies: an output, or the address of a connect.
-    pub(super) held: u32,
+    pub(crate) fd: RawFd,
+    pub(crate) generation: u32,
+    /// The ticket for what the kernel holds: an output, or the address of a connect.
+    pub(crate) ticket: u32,
     /// Operations whose last completion has not come.
-    pub(super) in_flight: u16,
+    pub(crate) in_flight: u16,
     flags: u16,
 }
 
 /// One bit of a connection's state.
 #[derive(Clone, Copy)]
-pub(super) enum Flag {
-    /// The engine has the slot: between accept or reserve, and close.
+pub(crate) enum Flag {
+    /// The user has the slot: between accept or reserve, and close.
     Owned = 1,
-    /// The engine wants bytes.
+    /// The user wants bytes.
     Wanted = 2,
     /// A receive is in flight.
     Armed = 4,
@@ -50,64 +50,66 @@ pub(super) enum Flag {
 }
 
 impl Connection {
-    pub(super) const fn new() -> Self {
-        Self { fd: CLOSED, slot_generation: 0, held: NOWHERE, in_flight: 0, flags: 0 }
+    pub(crate) const fn new() -> Self {
+        Self { fd: CLOSED, generation: 0, ticket: NOWHERE, in_flight: 0, flags: 0 }
     }
 
-    pub(super) fn slot(&self, index: u32) -> Slot {
-        Slot::new(index, self.slot_generation)
+    pub(crate) fn slot(&self, index: u32) -> Slot {
+        Slot::new(index, self.generation)
     }
 
-    pub(super) fn is(&self, flag: Flag) -> bool {
+    #[inline]
+    pub(crate) fn is(&self, flag: Flag) -> bool {
         self.flags & flag as u16 != 0
     }
 
-    pub(super) fn set(&mut self, flag: Flag) {
+    #[inline]
+    pub(crate) fn set(&mut self, flag: Flag) {
         self.flags |= flag as u16;
     }
 
-    pub(super) fn unset(&mut self, flag: Flag) {
+    #[inline]
+    pub(crate) fn unset(&mut self, flag: Flag) {
         self.flags &= !(flag as u16);
     }
 
     /// Whether a receive should be put in flight now.
-    pub(super) fn should_arm(&self) -> bool {
+    #[inline]
+    pub(crate) fn should_arm(&self) -> bool {
         const WITH: u16 = Flag::Owned as u16 | Flag::Wanted as u16;
         const WITHOUT: u16 = Flag::Armed as u16 | Flag::Starved as u16 | Flag::Ended as u16 | Flag::Connecting as u16;
         self.flags & (WITH | WITHOUT) == WITH && self.fd != CLOSED
     }
 
     /// Whether the receive in flight has lost its purpose.
-    pub(super) fn should_disarm(&self) -> bool {
+    pub(crate) fn should_disarm(&self) -> bool {
         self.is(Flag::Armed) && !(self.is(Flag::Owned) && self.is(Flag::Wanted))
     }
 
-    /// Whether there is a connection that bytes can be sent on: neither none yet, nor one in the making.
-    pub(super) fn is_connected(&self) -> bool {
-        self.fd != CLOSED && !self.is(Flag::Connecting)
+    /// Whether bytes can be sent: on a connection that stands, with no send in flight and no FIN behind it.
+    #[inline]
+    pub(crate) fn can_send(&self) -> bool {
+        const WITHOUT: u16 = Flag::Sending as u16 | Flag::Connecting as u16 | Flag::FinSent as u16;
+        self.flags & WITHOUT == 0 && self.fd != CLOSED
     }
 
-    /// Whether the engine is done with the slot, and the kernel too, but for the descriptor.
-    pub(super) fn can_close(&self) -> bool {
+    /// Whether the user is done with the slot, and the kernel too, but for the descriptor.
+    pub(crate) fn can_close(&self) -> bool {
         !self.is(Flag::Owned) && self.in_flight == 0 && self.fd != CLOSED
     }
 
     /// Whether nothing of the slot's user is left.
-    pub(super) fn can_free(&self) -> bool {
+    pub(crate) fn can_free(&self) -> bool {
         !self.is(Flag::Owned) && self.in_flight == 0 && self.fd == CLOSED
     }
 
     /// Makes the slot ready for its next user.
-    pub(super) fn free(&mut self, index: u32) -> Slot {
-        let slot = self.slot(index).successor();
-        self.slot_generation = slot.generation();
-        self.flags = 0;
-        self.held = NOWHERE;
-        slot
+    pub(crate) fn free(&mut self, index: u32) {
+        *self = Self { generation: self.slot(index).successor().generation(), ..Self::new() };
     }
 
     /// Gives the descriptor to the close operation.
-    pub(super) fn take_fd(&mut self) -> RawFd {
+    pub(crate) fn take_fd(&mut self) -> RawFd {
         std::mem::replace(&mut self.fd, CLOSED)
     }
 }
@@ -117,8 +119,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_idle_slot_costs_twenty_bytes() {
-        assert!(size_of::<Connection>() <= 20);
+    fn an_idle_slot_costs_sixteen_bytes() {
+        assert_eq!(size_of::<Connection>(), 16);
     }
 
     #[test]

@@ -1,0 +1,140 @@
+//! The simulated kernel as the table sees it.
+
+use super::kernel::{Event, Kernel, Request};
+use crate::slab::{NOWHERE, Slab};
+use crate::table::{self, Operation, Target, WAKER};
+use crate::{Output, Pool, Slot};
+use std::cell::RefCell;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::RawFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// How many turns accepting rests when no slot of this driver frees: a turn is so much of [`table::REST`].
+pub(super) const REST: u32 = 64;
+
+/// The driver's hold on the kernel that it shares with the network.
+pub(super) struct Handle {
+    pub(super) shared: Rc<RefCell<Kernel>>,
+    pub(super) pool: Pool,
+    /// What is being sent. The kernel has the other reference of each.
+    held: Slab<Rc<Output>>,
+    turns: u32,
+}
+
+/// The listener; the kernel stops listening when it is dropped.
+pub(super) struct Listening(Rc<RefCell<Kernel>>);
+
+impl Handle {
+    pub(super) fn new(shared: Rc<RefCell<Kernel>>, pool: Pool) -> Self {
+        Self { shared, pool, held: Slab::new(), turns: 0 }
+    }
+
+    pub(super) fn listener(&self) -> Listening {
+        self.shared.borrow_mut().listen();
+        Listening(Rc::clone(&self.shared))
+    }
+
+    /// One turn of the kernel.
+    pub(super) fn enter(&mut self) {
+        self.turns += 1;
+        self.shared.borrow_mut().enter();
+    }
+
+    /// The next event of this turn.
+    pub(super) fn next_event(&mut self) -> Option<Event> {
+        self.shared.borrow_mut().next_event()
+    }
+
+    fn submit(&mut self, operation: Operation, slot: Slot, request: Request) {
+        self.shared.borrow_mut().submit(operation.user_data(slot), request);
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.0.borrow_mut().stop_listening();
+    }
+}
+
+impl table::Kernel for Handle {
+    type Listener = Listening;
+
+    fn accept(&mut self, _listener: &Listening, slot: Slot) {
+        self.submit(Operation::Accept, slot, Request::Accept);
+    }
+
+    fn socket(&mut self, peer: SocketAddr) -> io::Result<RawFd> {
+        let socket = self.shared.borrow_mut().socket(peer);
+        socket.map(|descriptor| descriptor as RawFd).map_err(io::Error::from_raw_os_error)
+    }
+
+    fn connect(&mut self, descriptor: RawFd, slot: Slot, _peer: SocketAddr) -> u32 {
+        // The socket has been made for its address.
+        self.submit(Operation::Connect, slot, Request::Connect { descriptor: descriptor as usize });
+        NOWHERE
+    }
+
+    fn receive(&mut self, descriptor: RawFd, slot: Slot) {
+        self.submit(Operation::Receive, slot, Request::Receive { descriptor: descriptor as usize });
+    }
+
+    fn send(&mut self, descriptor: RawFd, slot: Slot, output: Output) -> u32 {
+        let output = Rc::new(output);
+        let ticket = self.held.insert(Rc::clone(&output));
+        self.submit(Operation::Send, slot, Request::Send { descriptor: descriptor as usize, output });
+        ticket
+    }
+
+    fn take_back(&mut self, ticket: u32) -> Option<Output> {
+        let output = Rc::into_inner(self.held.remove(ticket)?);
+        if output.is_none() {
+            self.violated(format_args!("an output is taken back that the kernel still has"));
+        }
+        output
+    }
+
+    fn cancel(&mut self, target: Target, slot: Slot) {
+        self.submit(Operation::Cancel(target), slot, Request::Cancel { target: target.user_data(slot) });
+    }
+
+    fn close(&mut self, descriptor: RawFd, slot: Slot) {
+        self.submit(Operation::Close, slot, Request::Close { descriptor: descriptor as usize });
+    }
+
+    fn shut_down(&mut self, descriptor: RawFd) {
+        self.shared.borrow_mut().shutdown(descriptor as usize);
+    }
+
+    fn peer_address(&self, descriptor: RawFd) -> Option<SocketAddr> {
+        self.shared.borrow().peer_address(descriptor as usize)
+    }
+
+    fn watch_waker(&mut self) {
+        self.submit(Operation::Wake, WAKER, Request::WatchWaker);
+    }
+
+    fn take_wake(&mut self) -> bool {
+        // The kernel has taken it, or says so without reason.
+        true
+    }
+
+    fn lend(&mut self, target: u16) -> u16 {
+        let mut kernel = self.shared.borrow_mut();
+        while kernel.ready() < target {
+            let Some(index) = self.pool.take() else { break };
+            kernel.provide(index);
+        }
+        kernel.ready()
+    }
+
+    fn now(&self) -> Duration {
+        table::REST * self.turns / REST
+    }
+
+    fn violated(&self, rule: fmt::Arguments<'_>) -> ! {
+        self.shared.borrow().violated(rule)
+    }
+}

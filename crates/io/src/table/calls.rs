@@ -1,0 +1,129 @@
+//! What the driver's user asks for: the calls of [`Driver`](crate::Driver), but for the turn.
+
+use super::connection::{CLOSED, Flag};
+use super::operation::{Target, WAKER};
+use super::{Kernel, Table};
+use crate::{Output, Slot};
+use std::net::SocketAddr;
+
+impl<K: Kernel> Table<K> {
+    pub(crate) fn listen(&mut self, listener: K::Listener) {
+        self.accepting.add(listener);
+    }
+
+    pub(crate) fn stop_listening(&mut self) {
+        self.accepting.stop(&mut self.kernel);
+    }
+
+    pub(crate) fn reserve(&mut self) -> Option<Slot> {
+        (!self.is_full()).then(|| self.adopt(CLOSED))
+    }
+
+    #[track_caller]
+    pub(crate) fn connect(&mut self, slot: Slot, peer: SocketAddr) {
+        let Some(connection) = self.current(slot) else { return };
+        if connection.is(Flag::Dialed) {
+            self.kernel.violated(format_args!("slot {slot:?} is connected a second time"));
+        }
+        connection.set(Flag::Dialed);
+        match self.kernel.socket(peer) {
+            Ok(descriptor) => {
+                let ticket = self.kernel.connect(descriptor, slot, peer);
+                let connection = self.at(slot);
+                connection.fd = descriptor;
+                connection.ticket = ticket;
+                connection.in_flight += 1;
+                connection.set(Flag::Connecting);
+            }
+            Err(error) => self.unconnected.push((slot, error)),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn receive(&mut self, slot: Slot) {
+        let Some(connection) = self.current(slot) else { return };
+        connection.set(Flag::Wanted);
+        if connection.should_arm() {
+            self.arm(slot);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn pause(&mut self, slot: Slot) {
+        let Some(connection) = self.current(slot) else { return };
+        connection.unset(Flag::Wanted);
+        self.disarm(slot);
+    }
+
+    #[inline]
+    #[track_caller]
+    pub(crate) fn send(&mut self, slot: Slot, output: Output) {
+        let Some(connection) = self.current(slot) else { return };
+        if !connection.can_send() {
+            self.refuse_send(slot);
+        }
+        connection.set(Flag::Sending);
+        connection.in_flight += 1;
+        let descriptor = connection.fd;
+        let ticket = self.kernel.send(descriptor, slot, output);
+        self.at(slot).ticket = ticket;
+    }
+
+    #[cold]
+    #[track_caller]
+    fn refuse_send(&mut self, slot: Slot) -> ! {
+        let connection = self.at(slot);
+        let rule = if connection.is(Flag::Sending) {
+            "has a send in flight"
+        } else if connection.is(Flag::FinSent) {
+            "sends after it has ended its sending direction"
+        } else {
+            "sends before it is connected"
+        };
+        self.kernel.violated(format_args!("slot {slot:?} {rule}"))
+    }
+
+    pub(crate) fn finish(&mut self, slot: Slot) {
+        let Some(connection) = self.current(slot) else { return };
+        // shutdown(2) acts at once: before a send that is only queued, which would then fail with EPIPE.
+        let can_send = connection.can_send();
+        connection.set(Flag::FinAsked);
+        if can_send {
+            self.shut_down(slot);
+        }
+    }
+
+    pub(crate) fn close(&mut self, slot: Slot) {
+        let Some(connection) = self.current(slot) else { return };
+        connection.unset(Flag::Owned);
+        let (sending, connecting) = (connection.is(Flag::Sending), connection.is(Flag::Connecting));
+        self.disarm(slot);
+        if sending {
+            self.cancel(Target::Send, slot);
+        }
+        if connecting {
+            self.cancel(Target::Connect, slot);
+        }
+        self.wind_up(slot);
+    }
+
+    /// Closes everything: slots, listeners and the watch on the waker.
+    pub(crate) fn close_all(&mut self) {
+        self.stop_listening();
+        for index in 0..self.connections.len() {
+            let slot = self.connections[index].slot(index as u32);
+            self.close(slot);
+        }
+        if self.watching {
+            self.kernel.cancel(Target::Wake, WAKER);
+        }
+    }
+
+    pub(crate) fn peer_address(&self, slot: Slot) -> Option<SocketAddr> {
+        let connection = self.connections.get(slot.index() as usize)?;
+        if connection.generation != slot.generation() || !connection.is(Flag::Owned) || connection.fd == CLOSED {
+            return None;
+        }
+        self.kernel.peer_address(connection.fd)
+    }
+}

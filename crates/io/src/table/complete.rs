@@ -1,0 +1,196 @@
+//! What the kernel says: each completion, and what follows from it.
+
+use super::accepting::Obstacle;
+use super::connection::Flag;
+use super::operation::{Operation, Target};
+use super::{Kernel, Table};
+use crate::slab::NOWHERE;
+use crate::{Buffer, Cause, Completion, Slot};
+use std::io;
+use std::os::fd::RawFd;
+
+impl<K: Kernel> Table<K> {
+    /// Works one completion off. `result` is what the system call would have returned, an errno below zero; `more`
+    /// says that the request stays in flight (IORING_CQE_F_MORE).
+    #[inline]
+    pub(crate) fn complete(
+        &mut self,
+        user_data: u64,
+        result: i32,
+        more: bool,
+        buffer: Option<Buffer>,
+        completions: &mut Vec<Completion>,
+    ) {
+        self.stats.completions += 1;
+        let Some((operation, slot)) = Operation::from_user_data(user_data) else {
+            self.stats.stale += 1;
+            return;
+        };
+        match operation {
+            Operation::Accept => return self.accepted(slot, result, more, completions),
+            Operation::Wake => return self.woken(more, completions),
+            Operation::Cancel(Target::Accept) => {
+                if result < 0 {
+                    self.accepting.cancel_failed(&mut self.kernel, slot);
+                }
+                return;
+            }
+            Operation::Cancel(Target::Wake) => {
+                if result < 0 && self.watching {
+                    self.kernel.cancel(Target::Wake, slot);
+                }
+                return;
+            }
+            _ => {}
+        }
+        let known = self.connections.get(slot.index() as usize).map(|connection| connection.generation);
+        if known != Some(slot.generation()) {
+            // The buffer, if it bears one, goes back to the pool.
+            self.stats.stale += 1;
+            return;
+        }
+        match operation {
+            Operation::Receive => self.received(slot, result, more, buffer, completions),
+            Operation::Send => self.sent(slot, result, completions),
+            Operation::Connect => self.connected(slot, result, completions),
+            Operation::Cancel(target) if result < 0 => self.cancel_failed(slot, target),
+            Operation::Cancel(_) | Operation::Close | Operation::Accept | Operation::Wake => {}
+        }
+        if !more {
+            self.landed(slot);
+        }
+    }
+
+    fn accepted(&mut self, listener: Slot, result: i32, more: bool, completions: &mut Vec<Completion>) {
+        if !more {
+            self.accepting.disarmed(listener);
+        }
+        if result >= 0 {
+            let slot = self.adopt(result as RawFd);
+            self.stats.accepted += 1;
+            completions.push(Completion::Accepted { slot });
+            if self.is_full() {
+                self.pause_accepting(Obstacle::Full);
+            }
+        } else if let Some(obstacle) = Obstacle::of(-result) {
+            self.pause_accepting(obstacle);
+        }
+    }
+
+    fn pause_accepting(&mut self, obstacle: Obstacle) {
+        if self.accepting.pause(&mut self.kernel, obstacle) {
+            self.stats.accept_pauses += 1;
+        }
+    }
+
+    fn woken(&mut self, more: bool, completions: &mut Vec<Completion>) {
+        self.watching = more;
+        if self.kernel.take_wake() {
+            completions.push(Completion::Woken);
+        }
+    }
+
+    #[inline]
+    fn received(
+        &mut self,
+        slot: Slot,
+        result: i32,
+        more: bool,
+        buffer: Option<Buffer>,
+        completions: &mut Vec<Completion>,
+    ) {
+        let connection = self.at(slot);
+        if !more {
+            connection.unset(Flag::Armed);
+            connection.unset(Flag::Cancelled);
+        }
+        if !connection.is(Flag::Owned) || connection.is(Flag::Ended) {
+            // Closed, or a send has met the end first: what comes now is dropped.
+            self.stats.stale += u64::from(result != -libc::ECANCELED);
+            return;
+        }
+        if let Some(buffer) = buffer {
+            completions.push(Completion::Received { slot, buffer });
+        } else {
+            match -result {
+                0 => self.end(slot, Cause::Finished, completions),
+                libc::ENOBUFS => {
+                    connection.set(Flag::Starved);
+                    self.starved.push_back(slot);
+                    self.stats.starved += 1;
+                }
+                libc::ECANCELED | libc::EINTR | libc::EAGAIN => {}
+                errno => self.end(slot, cause(errno), completions),
+            }
+        }
+        if !more && self.at(slot).should_arm() {
+            self.arm(slot);
+        }
+    }
+
+    /// A cancel came too late (EALREADY), or its target was on its way (ENOENT). It has to be repeated while the target
+    /// goes on, or a slot would never be freed and a pause never come.
+    fn cancel_failed(&mut self, slot: Slot, target: Target) {
+        let connection = self.at(slot);
+        match target {
+            Target::Receive => {
+                connection.unset(Flag::Cancelled);
+                if connection.should_disarm() {
+                    self.disarm(slot);
+                }
+            }
+            Target::Send if connection.is(Flag::Sending) => self.cancel(target, slot),
+            Target::Connect if connection.is(Flag::Connecting) => self.cancel(target, slot),
+            _ => {}
+        }
+    }
+
+    #[inline]
+    fn sent(&mut self, slot: Slot, result: i32, completions: &mut Vec<Completion>) {
+        let connection = self.at(slot);
+        connection.unset(Flag::Sending);
+        let ticket = std::mem::replace(&mut connection.ticket, NOWHERE);
+        let (owned, finish) = (connection.is(Flag::Owned), connection.is(Flag::FinAsked));
+        let Some(output) = self.kernel.take_back(ticket) else { return };
+        if !owned {
+            self.stats.stale += u64::from(result != -libc::ECANCELED);
+            return;
+        }
+        let written = usize::try_from(result).unwrap_or(0);
+        if written < output.len() {
+            self.stats.short_sends += 1;
+        } else if finish {
+            self.shut_down(slot);
+        }
+        completions.push(Completion::Sent { slot, output, written });
+        if result < 0 && !matches!(-result, libc::EINTR | libc::EAGAIN) {
+            self.end(slot, cause(-result), completions);
+        }
+    }
+
+    fn connected(&mut self, slot: Slot, result: i32, completions: &mut Vec<Completion>) {
+        let connection = self.at(slot);
+        connection.unset(Flag::Connecting);
+        let ticket = std::mem::replace(&mut connection.ticket, NOWHERE);
+        let (owned, finish) = (connection.is(Flag::Owned), connection.is(Flag::FinAsked));
+        self.kernel.take_back(ticket);
+        if result < 0 {
+            self.end(slot, Cause::Unconnected(io::Error::from_raw_os_error(-result)), completions);
+        } else if owned {
+            completions.push(Completion::Connected { slot });
+            if finish {
+                self.shut_down(slot);
+            }
+            if self.at(slot).should_arm() {
+                self.arm(slot);
+            }
+        }
+    }
+}
+
+fn cause(errno: i32) -> Cause {
+    match errno {
+        libc::ECONNRESET | libc::EPIPE | libc::ECONNABORTED | libc::ENOTCONN => Cause::Reset,
+        _ => Cause::Failed(io::Error::from_raw_os_error(errno)),
+    }
+}

@@ -1,0 +1,268 @@
+//! The books of a driver: its slots, what is in flight on each, and what follows from each completion.
+//!
+//! The driver on io_uring and the simulated one share them; they differ in their [`Kernel`]. So what a seed does to the
+//! simulation it does to the code that serves connections.
+
+mod accepting;
+mod calls;
+mod complete;
+mod connection;
+mod kernel;
+mod operation;
+
+pub(crate) use accepting::REST;
+pub(crate) use kernel::Kernel;
+pub(crate) use operation::{Operation, Target, WAKER};
+
+use crate::{BufferConfig, Cause, Completion, Slot, Stats};
+use accepting::Accepting;
+use connection::{CLOSED, Connection, Flag};
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::RawFd;
+use std::time::Duration;
+
+/// How many completions one turn hands out, so that a flood cannot keep replies from being submitted.
+///
+/// There is no budget of bytes per connection on top of it: the kernel keeps one. A multishot receive fills 32 buffers at
+/// most before it goes to the end of the ring's work (`MULTISHOT_MAX_RETRY`), completions are worked off in the order in
+/// which they came, and whoever finds no buffer waits in line with the others.
+pub(crate) const BUDGET: usize = 1024;
+
+/// The slots of one driver.
+pub(crate) struct Table<K: Kernel> {
+    pub(crate) kernel: K,
+    connections: Vec<Connection>,
+    /// Indices that are in nobody's use, the latest freed last.
+    free: Vec<u32>,
+    /// How many slots may be in use.
+    most: u32,
+    accepting: Accepting<K::Listener>,
+    /// Outgoing connections for which there was no socket: reported with the next turn.
+    unconnected: Vec<(Slot, io::Error)>,
+    /// Slots whose receive ended because there was no buffer, the longest waiting in front.
+    starved: VecDeque<Slot>,
+    /// How many buffers should lie ready: doubles, once a turn at most, when the kernel finds none.
+    ready: u16,
+    /// How many buffers there are.
+    buffers: u16,
+    /// The waker is watched.
+    watching: bool,
+    pub(crate) stats: Stats,
+}
+
+impl<K: Kernel> Table<K> {
+    pub(crate) fn new(kernel: K, buffers: &BufferConfig, most: u32) -> Self {
+        Self {
+            kernel,
+            connections: Vec::new(),
+            free: Vec::new(),
+            most,
+            accepting: Accepting::new(),
+            unconnected: Vec::new(),
+            starved: VecDeque::new(),
+            ready: buffers.ready,
+            buffers: buffers.count,
+            watching: false,
+            stats: Stats::default(),
+        }
+    }
+
+    /// What comes before the kernel is entered. What has to be done soon shortens `timeout`.
+    #[inline]
+    pub(crate) fn begin_turn(&mut self, timeout: &mut Option<Duration>, completions: &mut Vec<Completion>) {
+        self.stats.turns += 1;
+        self.feed();
+        if !self.watching {
+            self.watching = true;
+            self.kernel.watch_waker();
+        }
+        if !self.is_full() {
+            self.accepting.arm(&mut self.kernel, timeout);
+        }
+        for (slot, error) in std::mem::take(&mut self.unconnected) {
+            self.end(slot, Cause::Unconnected(error), completions);
+            *timeout = Some(Duration::ZERO);
+        }
+    }
+
+    /// What comes after the completions of a turn: `starved` is what [`Stats::starved`] was before them.
+    #[inline]
+    pub(crate) fn end_turn(&mut self, starved: u64) {
+        if self.stats.starved > starved {
+            self.ready = self.ready.saturating_mul(2).min(self.buffers);
+        }
+    }
+
+    pub(crate) fn limit(&mut self, most: u32) {
+        self.most = most;
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.stats.open >= u64::from(self.most)
+    }
+
+    pub(crate) fn is_listening(&self) -> bool {
+        self.accepting.is_listening()
+    }
+
+    /// How many slots wait for a buffer.
+    pub(crate) fn starved(&self) -> usize {
+        self.starved.len()
+    }
+
+    /// How many completions the table has of its own.
+    pub(crate) fn unreported(&self) -> usize {
+        self.unconnected.len()
+    }
+
+    /// Whether the kernel has let go of everything that was asked of it.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.stats.open == 0 && self.accepting.is_at_rest() && !self.watching
+    }
+
+    /// The slot of an index's present or next user, and whether there is a present one, closing included; nothing for
+    /// an index that was never used.
+    pub(crate) fn standing(&self, index: u32) -> Option<(Slot, bool)> {
+        let connection = self.connections.get(index as usize)?;
+        Some((connection.slot(index), !connection.can_free()))
+    }
+
+    /// The descriptors that are open, none of which the table knows any more: for a kernel that takes no requests.
+    pub(crate) fn take_descriptors(&mut self) -> impl Iterator<Item = RawFd> {
+        self.connections.iter_mut().map(Connection::take_fd).filter(|descriptor| *descriptor != CLOSED)
+    }
+
+    /// The connection of a slot that its user has not closed.
+    #[inline]
+    fn current(&mut self, slot: Slot) -> Option<&mut Connection> {
+        let connection = self.connections.get_mut(slot.index() as usize)?;
+        (connection.generation == slot.generation() && connection.is(Flag::Owned)).then_some(connection)
+    }
+
+    #[inline]
+    fn at(&mut self, slot: Slot) -> &mut Connection {
+        &mut self.connections[slot.index() as usize]
+    }
+
+    /// Gives a slot to a descriptor, whose owner it becomes, or to nobody's yet.
+    fn adopt(&mut self, descriptor: RawFd) -> Slot {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.connections.push(Connection::new());
+            (self.connections.len() - 1) as u32
+        });
+        let connection = &mut self.connections[index as usize];
+        connection.fd = descriptor;
+        connection.set(Flag::Owned);
+        if descriptor != CLOSED {
+            connection.set(Flag::Dialed);
+        }
+        self.stats.open += 1;
+        connection.slot(index)
+    }
+
+    #[inline]
+    fn arm(&mut self, slot: Slot) {
+        let connection = self.at(slot);
+        connection.set(Flag::Armed);
+        connection.in_flight += 1;
+        let descriptor = connection.fd;
+        self.kernel.receive(descriptor, slot);
+    }
+
+    /// Cancels the receive in flight, once.
+    fn disarm(&mut self, slot: Slot) {
+        let connection = self.at(slot);
+        if connection.is(Flag::Armed) && !connection.is(Flag::Cancelled) {
+            connection.set(Flag::Cancelled);
+            self.cancel(Target::Receive, slot);
+        }
+    }
+
+    fn cancel(&mut self, target: Target, slot: Slot) {
+        self.at(slot).in_flight += 1;
+        self.kernel.cancel(target, slot);
+    }
+
+    /// Sends FIN now.
+    fn shut_down(&mut self, slot: Slot) {
+        let connection = self.at(slot);
+        connection.set(Flag::FinSent);
+        let descriptor = connection.fd;
+        self.kernel.shut_down(descriptor);
+    }
+
+    /// One operation of the slot has had its last completion.
+    #[inline]
+    fn landed(&mut self, slot: Slot) {
+        let connection = self.at(slot);
+        connection.in_flight -= 1;
+        if !connection.is(Flag::Owned) {
+            self.wind_up(slot);
+        }
+    }
+
+    /// Goes on with the end of a slot: closes the descriptor when nothing else is in flight, and frees the slot when
+    /// that is done.
+    fn wind_up(&mut self, slot: Slot) {
+        let connection = self.at(slot);
+        if connection.can_close() {
+            let descriptor = connection.take_fd();
+            connection.in_flight += 1;
+            self.kernel.close(descriptor, slot);
+        } else if connection.can_free() {
+            connection.free(slot.index());
+            self.free.push(slot.index());
+            self.stats.open -= 1;
+            self.accepting.slot_freed();
+        }
+    }
+
+    /// Says that the connection has ended: once, and once more when it breaks after the peer's FIN.
+    fn end(&mut self, slot: Slot, cause: Cause, completions: &mut Vec<Completion>) {
+        let Some(connection) = self.current(slot) else { return };
+        let finished = matches!(cause, Cause::Finished);
+        if connection.is(Flag::Broken) || connection.is(Flag::Ended) && finished {
+            return;
+        }
+        connection.set(Flag::Ended);
+        if !finished {
+            connection.set(Flag::Broken);
+        }
+        completions.push(Completion::Ended { slot, cause });
+    }
+
+    /// Lends the kernel buffers and re-arms as many starved receives as there are buffers for, the longest waiting
+    /// first.
+    #[inline]
+    fn feed(&mut self) {
+        let mut left = self.kernel.lend(self.ready);
+        while left > 0
+            && let Some(slot) = self.starved.pop_front()
+        {
+            if let Some(connection) = self.current(slot) {
+                connection.unset(Flag::Starved);
+                if connection.should_arm() {
+                    self.arm(slot);
+                    left -= 1;
+                }
+            }
+        }
+    }
+}
+
+/// What tests look at.
+#[cfg(test)]
+impl<K: Kernel> Table<K> {
+    pub(crate) fn in_flight(&self, slot: Slot) -> u16 {
+        self.connections[slot.index() as usize].in_flight
+    }
+
+    pub(crate) fn is_accepting(&self) -> bool {
+        !self.accepting.is_at_rest()
+    }
+
+    pub(crate) fn ready(&self) -> u16 {
+        self.ready
+    }
+}

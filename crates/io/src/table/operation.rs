@@ -1,0 +1,122 @@
+//! How a completion is told from another: the numbers that requests bear.
+
+use crate::Slot;
+
+/// Slots from this index on name no connection: the listeners, and last of all the waker.
+pub(crate) const NO_CONNECTION: u32 = 1 << 31;
+
+/// The slot that the waker's completions bear.
+pub(crate) const WAKER: Slot = Slot::new(u32::MAX, 0);
+
+/// What a completion answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Accept,
+    Connect,
+    Receive,
+    Send,
+    Wake,
+    Close,
+    /// What the answer to a cancel means depends on what was to be cancelled.
+    Cancel(Target),
+}
+
+/// An operation that can be cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    Accept,
+    Connect,
+    Receive,
+    Send,
+    Wake,
+}
+
+impl Target {
+    const fn operation(self) -> Operation {
+        match self {
+            Self::Accept => Operation::Accept,
+            Self::Connect => Operation::Connect,
+            Self::Receive => Operation::Receive,
+            Self::Send => Operation::Send,
+            Self::Wake => Operation::Wake,
+        }
+    }
+
+    /// The number of the request that is to be cancelled.
+    pub(crate) const fn user_data(self, slot: Slot) -> u64 {
+        self.operation().user_data(slot)
+    }
+}
+
+impl Operation {
+    const fn code(self) -> u8 {
+        match self {
+            Self::Accept => 1,
+            Self::Connect => 2,
+            Self::Receive => 3,
+            Self::Send => 4,
+            Self::Wake => 5,
+            Self::Close => 6,
+            Self::Cancel(target) => 8 + target.operation().code(),
+        }
+    }
+
+    const fn from_code(code: u8) -> Option<Self> {
+        Some(match code {
+            1 => Self::Accept,
+            2 => Self::Connect,
+            3 => Self::Receive,
+            4 => Self::Send,
+            5 => Self::Wake,
+            6 => Self::Close,
+            9 => Self::Cancel(Target::Accept),
+            10 => Self::Cancel(Target::Connect),
+            11 => Self::Cancel(Target::Receive),
+            12 => Self::Cancel(Target::Send),
+            13 => Self::Cancel(Target::Wake),
+            _ => return None,
+        })
+    }
+
+    /// The slot's generation (24 bits), the operation (8 bits), the slot's index (32 bits).
+    #[inline]
+    pub(crate) const fn user_data(self, slot: Slot) -> u64 {
+        (slot.generation() as u64) << 40 | (self.code() as u64) << 32 | slot.index() as u64
+    }
+
+    /// The reverse of [`Operation::user_data`]; `None` for a number that no driver gives out.
+    #[inline]
+    pub(crate) const fn from_user_data(user_data: u64) -> Option<(Self, Slot)> {
+        match Self::from_code((user_data >> 32) as u8) {
+            Some(operation) => Some((operation, Slot::new(user_data as u32, (user_data >> 40) as u32))),
+            None => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn user_data_survives_the_way_through_the_kernel() {
+        let mut known = 0;
+        for operation in (0..=u8::MAX).filter_map(Operation::from_code) {
+            for slot in [Slot::new(0, 0), Slot::new(u32::MAX, 5), Slot::new(9, (1 << 24) - 1), WAKER] {
+                assert_eq!(Operation::from_user_data(operation.user_data(slot)), Some((operation, slot)));
+            }
+            known += 1;
+        }
+        assert_eq!(known, 11);
+        assert_eq!(Operation::from_user_data(0), None);
+    }
+
+    #[test]
+    fn a_cancel_bears_another_number_than_its_target() {
+        let slot = Slot::new(3, 4);
+        for target in [Target::Accept, Target::Connect, Target::Receive, Target::Send, Target::Wake] {
+            assert_eq!(Operation::from_user_data(target.user_data(slot)), Some((target.operation(), slot)));
+            assert_ne!(target.user_data(slot), Operation::Cancel(target).user_data(slot));
+        }
+    }
+}

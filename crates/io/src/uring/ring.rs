@@ -1,0 +1,252 @@
+//! The ring: what is submitted to it, what it holds until a completion gives it back, and the one system call of a turn.
+
+use super::entry;
+use super::gather::Gather;
+use super::provided::Provided;
+use crate::slab::Slab;
+use crate::table::{BUDGET, Kernel, Target};
+use crate::{Buffer, Listener, Output, Pool, Slot, Waker};
+use io_uring::squeue::Entry;
+use io_uring::types::{SubmitArgs, Timespec};
+use io_uring::{IoUring, cqueue};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
+
+/// How long a full submission queue may find the kernel without room before the driver counts as broken.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What the kernel holds for one request until its completion.
+enum Held {
+    Output { output: Output, _gather: Option<Gather> },
+    Address(#[expect(dead_code, reason = "the kernel reads it")] Box<SockAddr>),
+}
+
+/// An io_uring with all the memory that it knows of.
+pub(super) struct Ring {
+    // Dropped first: the ring must be closed before the memory that it knows goes.
+    pub(super) ring: IoUring,
+    provided: Provided,
+    pub(super) pool: Pool,
+    held: Slab<Held>,
+    pub(super) waker: Waker,
+    /// Completions that are to be worked off: those of this turn, or taken early to make room in a full queue.
+    reaped: Vec<cqueue::Entry>,
+    /// The error that the kernel has answered `io_uring_enter` with, for good: nothing can be submitted any more.
+    broken: Option<i32>,
+    start: Instant,
+}
+
+impl Ring {
+    pub(super) fn new(ring: IoUring, provided: Provided, pool: Pool, waker: Waker) -> Self {
+        let start = Instant::now();
+        Self { ring, provided, pool, held: Slab::new(), waker, reaped: Vec::new(), broken: None, start }
+    }
+
+    /// Puts an entry in the submission queue; a full queue is submitted first. Whether the ring took it: one that is
+    /// broken does not.
+    ///
+    /// All memory that the entry points to must be owned by `held` or `provided` until its completion.
+    #[inline]
+    fn push(&mut self, entry: &Entry) -> bool {
+        // SAFETY: what the entry points to stays valid until its completion: outputs and addresses lie in `held`,
+        // which only that completion empties; receives point to nothing but the registered ring (UNSAFE.md 1).
+        while unsafe { self.ring.submission().push(entry) }.is_err() {
+            if self.make_room().is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Submits a full queue.
+    #[cold]
+    fn make_room(&mut self) -> io::Result<()> {
+        let mut deadline = None;
+        loop {
+            self.check()?;
+            let Err(error) = self.ring.submit() else { return Ok(()) };
+            // EBUSY and EAGAIN: the kernel has no room before its completions are reaped. They are kept aside.
+            self.reaped.extend(self.ring.completion());
+            if !is_transient(&error) || Instant::now() > *deadline.get_or_insert_with(|| Instant::now() + PATIENCE) {
+                return Err(self.broke(error));
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    /// Remembers that the kernel does not take what is submitted.
+    #[cold]
+    fn broke(&mut self, error: io::Error) -> io::Error {
+        tracing::error!(%error, "io_uring_enter fails: this driver is broken");
+        self.broken = Some(error.raw_os_error().unwrap_or(libc::EIO));
+        error
+    }
+
+    /// Fails when the ring is broken.
+    pub(super) fn check(&self) -> io::Result<()> {
+        self.broken.map_or(Ok(()), |errno| Err(io::Error::from_raw_os_error(errno)))
+    }
+
+    /// The one system call of a turn.
+    pub(super) fn enter(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        // Completions that are here already, kept aside or in the queue, are reason enough not to wait.
+        let waiting = self.reaped.is_empty() && self.ring.completion().is_empty();
+        let (want, timeout) = match timeout {
+            _ if !waiting => (0, Some(Duration::ZERO)),
+            timeout => (1, timeout),
+        };
+        let timespec = timeout.map(Timespec::from);
+        let mut args = SubmitArgs::new();
+        if let Some(timespec) = &timespec {
+            args = args.timespec(timespec);
+        }
+        match self.ring.submitter().submit_with_args(want, &args) {
+            Ok(_) => Ok(()),
+            Err(error) if is_transient(&error) => Ok(()),
+            Err(error) => Err(self.broke(error)),
+        }
+    }
+
+    /// Completions to work off, no more than one turn hands out unless they had to be taken early; they go back through
+    /// [`Ring::reaped`].
+    pub(super) fn reap(&mut self) -> Vec<cqueue::Entry> {
+        let mut reaped = std::mem::take(&mut self.reaped);
+        let room = BUDGET.saturating_sub(reaped.len());
+        reaped.extend(self.ring.completion().take(room));
+        reaped
+    }
+
+    /// Takes the list of completions back, empty, for the next turn; further ones may have been kept aside meanwhile.
+    pub(super) fn reaped(&mut self, empty: Vec<cqueue::Entry>) {
+        if self.reaped.is_empty() {
+            self.reaped = empty;
+        }
+    }
+
+    /// The buffer that a completion bears.
+    #[inline]
+    pub(super) fn buffer(&mut self, entry: &cqueue::Entry) -> Option<Buffer> {
+        let id = cqueue::buffer_select(entry.flags())?;
+        self.provided.claim(id, entry.result())
+    }
+
+    /// Whether completions had no room in their queue.
+    pub(super) fn is_overflowing(&mut self) -> bool {
+        self.ring.submission().cq_overflow()
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.is_some()
+    }
+
+    /// Whether nothing is held for the kernel.
+    pub(super) fn holds_nothing(&self) -> bool {
+        self.held.len() == 0
+    }
+
+    /// Gives up for good the memory that the kernel may still use.
+    pub(super) fn leak(&mut self) {
+        self.provided.leak();
+        std::mem::forget(std::mem::replace(&mut self.held, Slab::new()));
+    }
+}
+
+impl Kernel for Ring {
+    type Listener = Listener;
+
+    fn accept(&mut self, listener: &Listener, slot: Slot) {
+        self.push(&entry::accept(listener.as_fd().as_raw_fd(), slot));
+    }
+
+    fn socket(&mut self, peer: SocketAddr) -> io::Result<RawFd> {
+        let socket = Socket::new(Domain::for_address(peer), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_tcp_nodelay(true)?;
+        Ok(socket.into_raw_fd())
+    }
+
+    fn connect(&mut self, descriptor: RawFd, slot: Slot, peer: SocketAddr) -> u32 {
+        let address = Box::new(SockAddr::from(peer));
+        let entry = entry::connect(descriptor, slot, &address);
+        let ticket = self.held.insert(Held::Address(address));
+        self.push(&entry);
+        ticket
+    }
+
+    #[inline]
+    fn receive(&mut self, descriptor: RawFd, slot: Slot) {
+        self.push(&entry::receive(descriptor, slot));
+    }
+
+    #[inline]
+    fn send(&mut self, descriptor: RawFd, slot: Slot, output: Output) -> u32 {
+        // The chunks' bytes lie on the heap or in the pool: they stay where they are when the output moves into `held`.
+        let (entry, gather) = match &output {
+            Output::One(chunk) => (entry::send(descriptor, slot, chunk.as_slice()), None),
+            Output::Many(chunks) => {
+                let gather = Gather::new(chunks);
+                (entry::send_gathered(descriptor, slot, &gather), Some(gather))
+            }
+        };
+        let ticket = self.held.insert(Held::Output { output, _gather: gather });
+        self.push(&entry);
+        ticket
+    }
+
+    #[inline]
+    fn take_back(&mut self, ticket: u32) -> Option<Output> {
+        match self.held.remove(ticket)? {
+            Held::Output { output, .. } => Some(output),
+            Held::Address(_) => None,
+        }
+    }
+
+    fn cancel(&mut self, target: Target, slot: Slot) {
+        self.push(&entry::cancel(target, slot));
+    }
+
+    fn close(&mut self, descriptor: RawFd, slot: Slot) {
+        if !self.push(&entry::close(descriptor, slot)) {
+            // SAFETY: the table has given the open descriptor up, and the close of it was not submitted.
+            drop(unsafe { OwnedFd::from_raw_fd(descriptor) });
+        }
+    }
+
+    fn shut_down(&mut self, descriptor: RawFd) {
+        // SAFETY: the table names a descriptor only while it owns it, so it is open: it gives it up with `close`.
+        let fd = unsafe { BorrowedFd::borrow_raw(descriptor) };
+        // It fails only when the connection is gone, which the receive reports.
+        let _ = rustix::net::shutdown(fd, rustix::net::Shutdown::Write);
+    }
+
+    fn peer_address(&self, descriptor: RawFd) -> Option<SocketAddr> {
+        // SAFETY: as in `shut_down`.
+        let fd = unsafe { BorrowedFd::borrow_raw(descriptor) };
+        rustix::net::getpeername(fd).ok()??.try_into().ok()
+    }
+
+    fn watch_waker(&mut self) {
+        let entry = entry::watch_waker(self.waker.fd().as_raw_fd());
+        self.push(&entry);
+    }
+
+    fn take_wake(&mut self) -> bool {
+        self.waker.take()
+    }
+
+    #[inline]
+    fn lend(&mut self, target: u16) -> u16 {
+        self.provided.refill(target);
+        self.provided.ready()
+    }
+
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+}
+
+fn is_transient(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINTR | libc::EBUSY | libc::EAGAIN | libc::ETIME))
+}

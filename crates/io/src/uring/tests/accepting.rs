@@ -1,0 +1,47 @@
+//! Listeners, and when accepting pauses.
+
+use super::*;
+
+#[test]
+fn accepting_pauses_at_the_limit_and_resumes_when_a_slot_frees() {
+    let (mut driver, address) = listening(small(1));
+    let first = TcpStream::connect(address).expect("it listens");
+    let slot = accept(&mut driver);
+    assert_eq!(driver.stats().accept_pauses, 1);
+    let mut completions = Vec::new();
+    while driver.table.is_accepting() {
+        driver.wait(None, &mut completions).expect("the driver works");
+    }
+    assert!(driver.reserve().is_none());
+    let second = TcpStream::connect(address).expect("the backlog takes it");
+    driver.close(slot);
+    let next = accept(&mut driver);
+    assert_eq!(driver.peer_address(next), second.local_addr().ok());
+    drop(first);
+}
+
+#[test]
+fn accepting_pauses_when_the_kernel_will_not_accept_any_more() {
+    let mut driver = Uring::new(small(8)).expect("io_uring works here");
+    let listener = Listener::bind(LOCAL).expect("a free port");
+    // accept(2) on a socket that listens no more: EINVAL, for good.
+    rustix::net::shutdown(&listener, rustix::net::Shutdown::Both).expect("open");
+    driver.listen(listener);
+    for _ in 0..20 {
+        turn(&mut driver);
+    }
+    assert_eq!((driver.stats().accept_pauses, driver.stats().completions), (1, 1), "one EINVAL, then it rests");
+}
+
+#[test]
+fn a_listener_outlives_the_accept_that_names_it() {
+    let (mut driver, address) = listening(small(8));
+    driver.table.begin_turn(&mut None, &mut Vec::new());
+    driver.stop_listening();
+    // The accept is not submitted yet. Were the listener closed, its number would be the next socket's.
+    drop(TcpStream::connect(address).expect("it listens"));
+    while driver.table.is_accepting() {
+        turn(&mut driver);
+    }
+    TcpStream::connect(address).expect_err("it listens no more");
+}

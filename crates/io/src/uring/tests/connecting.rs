@@ -1,0 +1,91 @@
+//! Outgoing connections.
+
+use super::*;
+
+#[test]
+fn a_driver_connects_to_another() {
+    let listener = TcpListener::bind(LOCAL).expect("a free port");
+    let mut driver = Uring::new(small(8)).expect("io_uring works here");
+    let slot = driver.reserve().expect("a free slot");
+    driver.connect(slot, listener.local_addr().expect("bound"));
+    until(&mut driver, |_, completion| matches!(completion, Completion::Connected { .. }).then_some(()));
+    let (mut peer, _) = listener.accept().expect("it connected");
+    assert_eq!(driver.peer_address(slot), listener.local_addr().ok());
+    driver.receive(slot);
+    peer.write_all(b"hello").expect("open");
+    let received = until(&mut driver, |_, completion| match completion {
+        Completion::Received { buffer, .. } => Some(buffer.to_vec()),
+        _ => None,
+    });
+    assert_eq!(received, b"hello");
+    driver.close(slot);
+    settle(&mut driver);
+    assert_eq!(peer.read(&mut [0; 8]).expect("closed in order"), 0);
+}
+
+#[test]
+fn a_refused_connect_says_so() {
+    let mut driver = Uring::new(small(8)).expect("io_uring works here");
+    // A port that was just free, and that nobody listens on.
+    let address = TcpListener::bind(LOCAL).and_then(|listener| listener.local_addr()).expect("a free port");
+    let slot = driver.reserve().expect("a free slot");
+    driver.connect(slot, address);
+    let cause = ended(&mut driver);
+    assert!(
+        matches!(&cause, Cause::Unconnected(error) if error.kind() == io::ErrorKind::ConnectionRefused),
+        "{cause:?}"
+    );
+    driver.close(slot);
+    settle(&mut driver);
+}
+
+#[test]
+fn finishing_before_there_is_a_connection_ends_it_when_it_stands() {
+    let listener = TcpListener::bind(LOCAL).expect("a free port");
+    let mut driver = Uring::new(small(8)).expect("io_uring works here");
+    let slot = driver.reserve().expect("a free slot");
+    driver.finish(slot);
+    driver.connect(slot, listener.local_addr().expect("bound"));
+    until(&mut driver, |_, completion| matches!(completion, Completion::Connected { .. }).then_some(()));
+    let (mut peer, _) = listener.accept().expect("it connected");
+    assert_eq!(peer.read(&mut [0; 8]).expect("ended in order"), 0);
+}
+
+#[test]
+fn a_receive_that_is_asked_for_early_waits_for_the_connection() {
+    for before in [true, false] {
+        let listener = TcpListener::bind(LOCAL).expect("a free port");
+        let mut driver = Uring::new(small(8)).expect("io_uring works here");
+        let slot = driver.reserve().expect("a free slot");
+        if before {
+            driver.receive(slot);
+        }
+        driver.connect(slot, listener.local_addr().expect("bound"));
+        if !before {
+            driver.receive(slot);
+        }
+        until(&mut driver, |_, completion| {
+            assert!(matches!(completion, Completion::Connected { .. }), "{completion:?}");
+            Some(())
+        });
+        let (mut peer, _) = listener.accept().expect("it connected");
+        peer.write_all(b"hello").expect("open");
+        assert_eq!(received(&mut driver), b"hello");
+    }
+}
+
+#[test]
+#[should_panic(expected = "slot 0.0 is connected a second time")]
+fn a_second_connect_is_refused() {
+    let mut driver = Uring::new(small(8)).expect("io_uring works here");
+    let slot = driver.reserve().expect("a free slot");
+    driver.connect(slot, LOCAL);
+    driver.connect(slot, LOCAL);
+}
+
+#[test]
+#[should_panic(expected = "slot 0.0 is connected a second time")]
+fn connecting_an_accepted_slot_is_refused() {
+    let (mut driver, address, slot, _peer) = connection(small(8));
+    driver.connect(slot, address);
+}

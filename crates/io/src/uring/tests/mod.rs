@@ -1,0 +1,138 @@
+//! The driver on the real kernel.
+
+mod accepting;
+mod connecting;
+mod ending;
+mod receiving;
+mod sending;
+mod waiting;
+
+use super::*;
+use crate::{Cause, Chunk};
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+
+const LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
+fn small(max_connections: u32) -> UringConfig {
+    let buffers = BufferConfig { size: 1024, count: 4, ready: 1 };
+    UringConfig { entries: 8, buffers, max_connections }
+}
+
+fn listening(config: UringConfig) -> (Uring, SocketAddr) {
+    let mut driver = Uring::new(config).expect("io_uring works here");
+    let listener = Listener::bind(LOCAL).expect("a free port");
+    let address = listener.address();
+    driver.listen(listener);
+    (driver, address)
+}
+
+/// Turns until `wanted` picks something out of a completion; the others are dropped.
+#[track_caller]
+fn until<T>(driver: &mut Uring, mut wanted: impl FnMut(&mut Uring, Completion) -> Option<T>) -> T {
+    let mut completions = Vec::new();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        assert!(Instant::now() < deadline, "what is waited for does not come");
+        driver.wait(Some(Duration::from_secs(1)), &mut completions).expect("the driver works");
+        let mut found = None;
+        for completion in completions.drain(..) {
+            if found.is_none() {
+                found = wanted(driver, completion);
+            }
+        }
+        if let Some(found) = found {
+            return found;
+        }
+    }
+}
+
+#[track_caller]
+fn accept(driver: &mut Uring) -> Slot {
+    until(driver, |_, completion| match completion {
+        Completion::Accepted { slot } => Some(slot),
+        _ => None,
+    })
+}
+
+#[track_caller]
+fn ended(driver: &mut Uring) -> Cause {
+    until(driver, |_, completion| match completion {
+        Completion::Ended { cause, .. } => Some(cause),
+        _ => None,
+    })
+}
+
+/// Turns until no slot is in use.
+fn settle(driver: &mut Uring) {
+    let mut completions = Vec::new();
+    while driver.stats().open > 0 {
+        driver.wait(None, &mut completions).expect("the driver works");
+        for completion in completions.drain(..) {
+            assert!(
+                !matches!(completion, Completion::Received { .. } | Completion::Sent { .. } | Completion::Ended { .. }),
+                "{completion:?} for a slot that was closed"
+            );
+        }
+    }
+}
+
+/// One accepted slot, without losing those that come in the same turn.
+fn accept_one(driver: &mut Uring) -> Slot {
+    thread_local!(static SPARE: std::cell::RefCell<Vec<Slot>> = const { std::cell::RefCell::new(Vec::new()) });
+    if let Some(slot) = SPARE.with_borrow_mut(Vec::pop) {
+        return slot;
+    }
+    let mut completions = Vec::new();
+    while completions.is_empty() {
+        driver.wait(None, &mut completions).expect("the driver works");
+    }
+    for completion in completions {
+        if let Completion::Accepted { slot } = completion {
+            SPARE.with_borrow_mut(|spare| spare.push(slot));
+        }
+    }
+    accept_one(driver)
+}
+
+/// What comes of one turn that does not wait.
+fn turn(driver: &mut Uring) -> Vec<Completion> {
+    let mut completions = Vec::new();
+    driver.wait(Some(Duration::ZERO), &mut completions).expect("the driver works");
+    completions
+}
+
+/// A driver with one accepted connection, and its peer.
+fn connection(config: UringConfig) -> (Uring, SocketAddr, Slot, TcpStream) {
+    let (mut driver, address) = listening(config);
+    let peer = TcpStream::connect(address).expect("it listens");
+    let slot = accept(&mut driver);
+    (driver, address, slot, peer)
+}
+
+fn one(bytes: &[u8]) -> Output {
+    Output::One(Chunk::from(bytes.to_vec()))
+}
+
+/// Aborts the connection: RST.
+fn reset(peer: TcpStream) {
+    socket2::SockRef::from(&peer).set_linger(Some(Duration::ZERO)).expect("open");
+    drop(peer);
+}
+
+#[track_caller]
+fn sent(driver: &mut Uring) -> usize {
+    until(driver, |_, completion| match completion {
+        Completion::Sent { written, .. } => Some(written),
+        _ => None,
+    })
+}
+
+#[track_caller]
+fn received(driver: &mut Uring) -> Vec<u8> {
+    until(driver, |_, completion| match completion {
+        Completion::Received { buffer, .. } => Some(buffer.to_vec()),
+        _ => None,
+    })
+}

@@ -1,0 +1,184 @@
+//! Receiving: pauses, and buffers that are few.
+
+use super::*;
+
+/// Echoes until the peer has ended its side, and closes.
+fn echo_until_finished(driver: &mut Uring) {
+    let mut queued: Vec<Chunk> = Vec::new();
+    let (mut sending, mut finished) = (false, false);
+    until(driver, |driver, completion| {
+        match completion {
+            Completion::Accepted { slot } => driver.receive(slot),
+            Completion::Received { slot, buffer } => {
+                // Copied: the smallest pool must never be drained by replies that wait.
+                queued.push(Chunk::from(buffer.to_vec()));
+                if !sending {
+                    sending = true;
+                    driver.send(slot, Output::Many(std::mem::take(&mut queued)));
+                }
+            }
+            Completion::Sent { slot, output, written } => {
+                assert_eq!(written, output.len());
+                sending = !queued.is_empty();
+                if sending {
+                    driver.send(slot, Output::Many(std::mem::take(&mut queued)));
+                } else if finished {
+                    driver.close(slot);
+                    return Some(());
+                }
+            }
+            Completion::Ended { slot, cause } => {
+                assert!(matches!(cause, Cause::Finished), "{cause:?}");
+                finished = true;
+                if !sending {
+                    driver.close(slot);
+                    return Some(());
+                }
+            }
+            Completion::Connected { .. } | Completion::Woken => {}
+        }
+        None
+    });
+}
+
+#[test]
+fn bytes_are_echoed_though_there_are_few_buffers() {
+    let (mut driver, address) = listening(small(8));
+    let sent: Vec<u8> = (0..300_000u32).map(|n| (n * 7) as u8).collect();
+    let expected = sent.clone();
+    let peer = std::thread::spawn(move || {
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        let mut reader = stream.try_clone().expect("a descriptor");
+        let reading = std::thread::spawn(move || {
+            let mut all = Vec::new();
+            reader.read_to_end(&mut all).map(|_| all)
+        });
+        stream.write_all(&sent).expect("the server reads");
+        stream.shutdown(Shutdown::Write).expect("still open");
+        reading.join().expect("no panic").expect("the server closes in order")
+    });
+    echo_until_finished(&mut driver);
+    settle(&mut driver);
+    assert_eq!(peer.join().expect("no panic"), expected);
+    assert_eq!(driver.pool().guarded(), 0);
+}
+
+#[test]
+fn a_paused_slot_receives_nothing_until_it_is_armed_again() {
+    let (mut driver, address) = listening(small(8));
+    let mut peer = TcpStream::connect(address).expect("it listens");
+    let slot = accept(&mut driver);
+    driver.receive(slot);
+    driver.pause(slot);
+    let mut completions = Vec::new();
+    while driver.table.in_flight(slot) > 0 {
+        driver.wait(None, &mut completions).expect("the driver works");
+    }
+    assert!(completions.is_empty(), "{completions:?}");
+    peer.write_all(b"later").expect("open");
+    driver.receive(slot);
+    let received = until(&mut driver, |_, completion| match completion {
+        Completion::Received { buffer, .. } => Some(buffer.to_vec()),
+        _ => None,
+    });
+    assert_eq!(received, b"later");
+}
+
+#[test]
+fn pausing_and_receiving_again_at_once_loses_nothing() {
+    let (mut driver, address) = listening(small(8));
+    let mut peer = TcpStream::connect(address).expect("it listens");
+    let slot = accept(&mut driver);
+    driver.receive(slot);
+    let mut completions = Vec::new();
+    driver.wait(Some(Duration::ZERO), &mut completions).expect("the driver works");
+    driver.pause(slot);
+    driver.receive(slot);
+    peer.write_all(b"still here").expect("open");
+    let received = until(&mut driver, |_, completion| match completion {
+        Completion::Received { buffer, .. } => Some(buffer.to_vec()),
+        _ => None,
+    });
+    assert_eq!(received, b"still here");
+}
+
+#[test]
+fn a_burst_that_finds_no_buffer_doubles_them_once() {
+    let mut config = small(64);
+    config.buffers = BufferConfig { size: 1024, count: 64, ready: 1 };
+    let (mut driver, address) = listening(config);
+    let mut peers: Vec<TcpStream> = (0..8).map(|_| TcpStream::connect(address).expect("it listens")).collect();
+    for _ in 0..8 {
+        let slot = accept_one(&mut driver);
+        driver.receive(slot);
+    }
+    turn(&mut driver);
+    for peer in &mut peers {
+        peer.write_all(b"x").expect("open");
+    }
+    let kept = turn(&mut driver);
+    assert_eq!((kept.len(), driver.stats().starved), (1, 7));
+    assert_eq!(driver.table.ready(), 2);
+}
+
+#[test]
+fn who_has_waited_longest_for_a_buffer_gets_the_first_one() {
+    let mut config = small(8);
+    config.buffers = BufferConfig { size: 1024, count: 1, ready: 1 };
+    let (mut driver, address) = listening(config);
+    let (mut peers, mut slots, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..4 {
+        let mut peer = TcpStream::connect(address).expect("it listens");
+        let slot = accept(&mut driver);
+        driver.receive(slot);
+        kept.extend(turn(&mut driver));
+        peer.write_all(b"x").expect("open");
+        kept.extend(turn(&mut driver));
+        peers.push(peer);
+        slots.push(slot);
+    }
+    assert_eq!(driver.stats().starved, 3);
+    for expected in &slots[1..] {
+        kept.pop();
+        kept = turn(&mut driver);
+        assert!(matches!(kept[..], [Completion::Received { slot, .. }] if slot == *expected), "{kept:?}");
+    }
+}
+
+#[test]
+fn a_loud_connection_does_not_keep_a_quiet_one_waiting() {
+    let mut config = small(8);
+    config.buffers = BufferConfig { size: 1024, count: 256, ready: 256 };
+    let (mut driver, address) = listening(config);
+    let mut loud = TcpStream::connect(address).expect("it listens");
+    let loud_slot = accept(&mut driver);
+    let mut quiet = TcpStream::connect(address).expect("it listens");
+    let quiet_slot = accept(&mut driver);
+    driver.receive(loud_slot);
+    driver.receive(quiet_slot);
+    turn(&mut driver);
+    let flood = std::thread::spawn(move || while loud.write_all(&[7; 65_536]).is_ok() {});
+    let mut heard = 0;
+    while heard < 1 << 20 {
+        heard += received(&mut driver).len();
+    }
+    for _ in 0..50 {
+        quiet.write_all(b"?").expect("open");
+        let mut before = 0;
+        until(&mut driver, |_, completion| match completion {
+            Completion::Received { slot, .. } if slot == quiet_slot => Some(()),
+            Completion::Received { .. } => {
+                before += 1;
+                None
+            }
+            _ => None,
+        });
+        // What it had been given by then, and one burst of the kernel's more.
+        assert!(before <= 3 * 256, "{before} buffers of the loud one came first");
+    }
+    driver.close(loud_slot);
+    while driver.stats().open > 1 {
+        turn(&mut driver);
+    }
+    flood.join().expect("no panic");
+}
