@@ -192,7 +192,7 @@ fn a_handshake_between_our_own_two_sides() {
     assert_eq!(request.header("authorization"), Some(&b"Bearer x"[..]));
     let key = request.websocket().unwrap();
     assert_eq!(key, Key::from_nonce(*b"the sample nonce"));
-    let chosen = choose_subprotocol(&request, &ours[1..]);
+    let chosen = choose_subprotocol(request.subprotocols(), &ours[1..]);
 
     let mut answer = Vec::new();
     encode_accept(&key, chosen, &HeaderMap::new(), &mut answer);

@@ -49,7 +49,7 @@ pub struct Config {
     /// Which web pages may connect (RFC 6455 section 10.2). Default: all, and clients that are no browsers.
     pub origins: OriginPolicy,
     /// The subprotocols that are spoken. The client's first choice among them is taken; with none of them the connection
-    /// goes on without one (RFC 6455 section 4.2.2). Default: none.
+    /// goes on without one (RFC 6455 section 4.2.2). Compared name by name at each handshake. Default: none.
     pub subprotocols: Vec<String>,
 }
 
@@ -72,17 +72,21 @@ impl Default for Config {
 /// What a peer may make us hold and do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The largest message in bytes; a larger one is answered with close code 1009. Default 16 MiB.
+    /// The largest message in bytes; a larger one is answered with close code 1009. It is also what one connection can
+    /// make the server hold while it sends a message in parts. Default 16 MiB.
     pub max_message: usize,
     /// The largest opening handshake in bytes (request line and headers); a larger one is answered with 414 or 431.
-    /// Default 16 KiB.
+    /// A connection whose head comes in parts holds as much while it does. Default 16 KiB.
     pub max_head: usize,
-    /// The most headers in it, at most 128; more are answered with 431. Default 100.
+    /// The most headers in it, at most 128; more are answered with 431. While a head is parsed each takes 32 bytes.
+    /// Default 100.
     pub max_headers: usize,
     /// How many bytes may wait for a peer that reads slowly. Beyond it `send` hands messages back, and nothing more is
-    /// read from the peer until it has caught up. Default 1 MiB.
+    /// read from the peer until it has caught up. One message more than that may wait. What the kernel had received by
+    /// then is held too: at most what the socket's receive buffer holds. Default 1 MiB.
     pub max_buffered: usize,
-    /// How many connections one shard holds at once; further ones wait in the kernel's backlog. Default 1 048 576.
+    /// How many connections one shard holds at once, at most 2³⁰; further ones wait in the kernel's backlog. Each costs
+    /// about 120 bytes and the handler's state, and what the kernel keeps for a socket. Default 1 048 576.
     pub max_connections: u32,
 }
 

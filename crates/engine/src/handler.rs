@@ -21,16 +21,17 @@ pub trait Handler: Sized + 'static {
         Upgrade::accept(Self::State::default())
     }
 
-    /// A plain HTTP request. The default answers a GET with a short text that names the server, anything else with 405.
+    /// A plain HTTP request. The default answers GET and HEAD with a short text that names the server, anything else with
+    /// 405. The body of an answer to HEAD is left out for you.
     fn request(&mut self, request: &Request<'_>) -> Response {
-        if request.method() == "GET" {
+        if matches!(request.method(), "GET" | "HEAD") {
             return Response::text(
                 StatusCode::OK,
                 concat!("Ringway ", env!("CARGO_PKG_VERSION"), ": a WebSocket server"),
             );
         }
-        let mut response = Response::text(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here");
-        response.headers.insert(http::header::ALLOW, http::HeaderValue::from_static("GET"));
+        let mut response = Response::text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here");
+        response.headers.insert(http::header::ALLOW, http::HeaderValue::from_static("GET, HEAD"));
         response
     }
 

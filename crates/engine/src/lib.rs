@@ -44,7 +44,7 @@ pub use close::{CloseReason, Ending};
 pub use config::{Config, Cores, Limits, Shards};
 pub use connection::{Connection, ConnectionId, Sent, Shard};
 pub use handler::Handler;
-pub use mailbox::{MailboxFull, ShardHandle};
+pub use mailbox::{PostError, ShardHandle};
 pub use message::Message;
 pub use request::{Request, Response, Upgrade};
 pub use running::{Running, ShardReport, StartError};

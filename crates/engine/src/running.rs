@@ -4,7 +4,7 @@ use crate::config::{Config, Cores, Limits, Shards};
 use crate::event_loop::EventLoop;
 use crate::handler::Handler;
 use crate::hub::Hub;
-use crate::mailbox::ShardHandle;
+use crate::mailbox::{PostError, ShardHandle};
 use core_affinity::CoreId;
 use ringway_io::uring::{self, Refusal, Rung, Uring, UringConfig};
 use ringway_io::{BindError, Driver, Listener, Stats};
@@ -101,10 +101,12 @@ impl Plan {
         }
         shares.push(listeners);
         let (config, limits) = (Arc::new(self.config), self.limits);
-        let mut running = Running { addresses, cores: cores.clone(), rung, threads: Vec::new(), handles: Vec::new() };
+        let (ended, ends) = mpsc::channel();
+        let (threads, handles) = (Vec::new(), Vec::new());
+        let mut running = Running { addresses, cores: cores.clone(), rung, threads, handles, ends };
         for (index, (core, listeners)) in cores.into_iter().zip(shares).enumerate() {
             let (report, reported) = mpsc::sync_channel(1);
-            let (config, make) = (Arc::clone(&config), Arc::clone(&make));
+            let (config, make, ended) = (Arc::clone(&config), Arc::clone(&make), ended.clone());
             let thread = thread::Builder::new().name(format!("ringway-{index}")).spawn(move || {
                 if let Some(id) = core {
                     core_affinity::set_for_current(CoreId { id });
@@ -126,12 +128,16 @@ impl Plan {
                 }
                 let handle = ShardHandle::new(driver.waker());
                 let hub = Hub::new(index, config, limits, handle.clone(), Instant::now());
+                let _ending = Ending { index, handle: handle.clone(), ended };
                 if report.send(Ok(handle)).is_err() {
                     return Ok(Stats::default()); // Another shard could not start.
                 }
                 EventLoop::new(driver, hub, make(index)).run()
             });
-            running.threads.push(thread.map_err(StartError::Thread)?);
+            match thread {
+                Ok(thread) => running.threads.push(Some(thread)),
+                Err(error) => return running.abandon(StartError::Thread(error)),
+            }
             match reported.recv() {
                 Ok(Ok(handle)) => running.handles.push(handle),
                 Ok(Err(refusal)) => return running.abandon(refusal.into()),
@@ -142,14 +148,31 @@ impl Plan {
     }
 }
 
+/// Tells that a shard has ended, however it has: this is dropped with its thread's stack.
+struct Ending<H: Handler> {
+    index: usize,
+    handle: ShardHandle<H>,
+    ended: mpsc::Sender<usize>,
+}
+
+impl<H: Handler> Drop for Ending<H> {
+    fn drop(&mut self) {
+        self.handle.close();
+        // It fails when nobody waits for the shards.
+        let _ = self.ended.send(self.index);
+    }
+}
+
 /// Shards that run. Dropping it leaves them running.
 #[derive(Debug)]
 pub struct Running<H: Handler> {
     addresses: Vec<SocketAddr>,
     cores: Vec<Option<usize>>,
     rung: Rung,
-    threads: Vec<JoinHandle<io::Result<Stats>>>,
+    threads: Vec<Option<JoinHandle<io::Result<Stats>>>>,
     handles: Vec<ShardHandle<H>>,
+    /// Which shards have ended.
+    ends: mpsc::Receiver<usize>,
 }
 
 impl<H: Handler> Running<H> {
@@ -182,44 +205,88 @@ impl<H: Handler> Running<H> {
         stop(&self.handles);
     }
 
-    /// Waits until all shards have ended.
+    /// Waits until all shards have ended. When one of them fails, the others are told to stop: a server without one of
+    /// its shards would leave that shard's share of new connections without an answer.
     ///
     /// # Errors
     /// [`StartError::Shard`] or [`StartError::Panicked`] for the first shard that failed; the others are waited for.
     pub fn wait(mut self) -> Result<Vec<ShardReport>, StartError> {
         let mut first = None;
         let mut reports = Vec::with_capacity(self.threads.len());
-        for (index, thread) in self.threads.drain(..).enumerate() {
-            let error = match thread.join() {
-                Ok(Ok(stats)) => {
+        // In the order in which they end: one that fails must not wait for one that runs.
+        while let Ok(index) = self.ends.recv() {
+            let error = match self.threads[index].take().map(JoinHandle::join) {
+                None => continue,
+                Some(Ok(Ok(stats))) => {
                     reports.push(ShardReport { index, core: self.cores[index], stats });
                     continue;
                 }
-                Ok(Err(error)) => StartError::Shard(index, error),
-                Err(_) => StartError::Panicked(index),
+                Some(Ok(Err(error))) => StartError::Shard(index, error),
+                Some(Err(_)) => StartError::Panicked(index),
             };
-            // A server without one of its shards would lose connections in silence.
             stop(&self.handles);
             first.get_or_insert(error);
         }
+        reports.sort_by_key(|report| report.index);
         first.map_or(Ok(reports), Err)
     }
 
     /// Ends those that have started, for an error that another met.
     fn abandon<T>(self, error: StartError) -> Result<T, StartError> {
         stop(&self.handles);
-        for thread in self.threads {
+        for thread in self.threads.into_iter().flatten() {
             let _ = thread.join();
         }
         Err(error)
     }
 }
 
-/// Tells shards to stop; one that has a full mailbox is told once it has room.
+/// Tells shards to stop; one that has a full mailbox is told once it has room, one that has ended needs no telling.
 pub(crate) fn stop<H: Handler>(handles: &[ShardHandle<H>]) {
     for handle in handles {
-        while handle.post(|_, shard| shard.stop()).is_err() {
+        while handle.post(|_, shard| shard.stop()) == Err(PostError::Full) {
             thread::yield_now();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Client, Connection, Message};
+    use std::time::Duration;
+
+    struct Idle;
+
+    impl Handler for Idle {
+        type State = ();
+
+        fn message(&mut self, _: &mut Connection<'_, Self>, _: Message<'_>) {}
+    }
+
+    fn two() -> Running<Idle> {
+        let config = Config { cores: Cores::Unpinned, stop_timeout: Duration::from_secs(1), ..Config::default() };
+        Client::new().config(config).shards(Shards::Count(2)).start(|_| Idle).expect("io_uring works here")
+    }
+
+    #[test]
+    fn a_shard_that_panics_stops_the_others_whichever_it_is() {
+        for index in 0..2 {
+            let running = two();
+            running.handles()[index].post(|_, _| panic!("as the test has it")).expect("it runs");
+            let error = running.wait().expect_err("one has panicked");
+            assert!(matches!(error, StartError::Panicked(at) if at == index), "{error}");
+        }
+    }
+
+    #[test]
+    fn stopping_shards_that_have_ended_is_no_wait() {
+        let running = two();
+        let handles = running.handles().to_vec();
+        running.stop();
+        let reports = running.wait().expect("they end in order");
+        assert_eq!(reports.iter().map(|report| report.index).collect::<Vec<_>>(), [0, 1]);
+        stop(&handles);
+        assert_eq!(handles[0].post(|_, _| {}), Err(PostError::Ended));
     }
 }

@@ -169,6 +169,18 @@ impl<'b> Request<'b> {
         self.headers.lists("upgrade", "websocket")
     }
 
+    /// Checks that an HTTP/1.1 request names its host, once (RFC 9112 section 3.2). HTTP/1.0 had no such rule.
+    ///
+    /// # Errors
+    ///
+    /// 400.
+    pub fn check_host(&self) -> Result<(), Refusal> {
+        if self.version > 0 && self.header_values("host").count() != 1 {
+            return Err(bad("expected exactly one Host header"));
+        }
+        Ok(())
+    }
+
     /// Checks that this request opens a WebSocket, in all points of RFC 6455 section 4.2.1, and returns its key.
     ///
     /// # Errors
@@ -186,8 +198,9 @@ impl<'b> Request<'b> {
                 "HTTP/1.0 cannot open a WebSocket; expected HTTP/1.1",
             ));
         }
-        if self.header_values("host").count() != 1 {
-            return Err(bad("expected exactly one Host header"));
+        self.check_host()?;
+        if self.target == "*" {
+            return Err(bad("expected a path to open the WebSocket at, not *"));
         }
         if !self.wants_upgrade() {
             return Err(upgrade_required("expected the header Upgrade: websocket"));

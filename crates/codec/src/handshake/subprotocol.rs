@@ -1,12 +1,10 @@
 //! Which subprotocol to speak (RFC 6455 section 1.9).
 
-use super::request::Request;
-
-/// The first of the client's subprotocols, in the client's order of preference, that is one of `ours`; `None` when there
+/// The first of `offered`, the client's subprotocols in its order of preference, that is one of `ours`; `None` when there
 /// is none, which the client may take or close over (RFC 6455 section 4.2.2). Case matters.
 #[must_use]
-pub fn choose_subprotocol<'a>(request: &Request<'_>, ours: &'a [String]) -> Option<&'a str> {
-    request.subprotocols().find_map(|offered| ours.iter().find(|our| *our == offered)).map(String::as_str)
+pub fn choose_subprotocol<'o, 'a>(offered: impl IntoIterator<Item = &'o str>, ours: &'a [String]) -> Option<&'a str> {
+    offered.into_iter().find_map(|offered| ours.iter().find(|our| *our == offered)).map(String::as_str)
 }
 
 #[cfg(test)]
@@ -21,9 +19,9 @@ mod tests {
         let (request, _) = parse_request(head, &HeadLimits::default()).unwrap().unwrap();
         assert_eq!(request.subprotocols().collect::<Vec<_>>(), ["soap", "chat", "superchat"]);
         let ours = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
-        assert_eq!(choose_subprotocol(&request, &ours(&["superchat", "chat"])), Some("chat"));
-        assert_eq!(choose_subprotocol(&request, &ours(&["superchat"])), Some("superchat"));
-        assert_eq!(choose_subprotocol(&request, &ours(&["CHAT", "super chat"])), None);
-        assert_eq!(choose_subprotocol(&request, &[]), None);
+        assert_eq!(choose_subprotocol(request.subprotocols(), &ours(&["superchat", "chat"])), Some("chat"));
+        assert_eq!(choose_subprotocol(request.subprotocols(), &ours(&["superchat"])), Some("superchat"));
+        assert_eq!(choose_subprotocol(request.subprotocols(), &ours(&["CHAT", "super chat"])), None);
+        assert_eq!(choose_subprotocol(request.subprotocols(), &[]), None);
     }
 }

@@ -1,5 +1,6 @@
 //! How connections end: the closing handshake (RFC 6455 section 7), violations, timeouts, and TCP.
 
+use super::opening::Body;
 use super::{Action, Hub, Peers, TICK};
 use crate::client::ConnectError;
 use crate::close::{CloseReason, Ending};
@@ -146,7 +147,7 @@ impl<H: Handler> Hub<H> {
             }
             Phase::Connecting | Phase::Handshaking | Phase::Deferred => {
                 let refusal = Refusal::new(StatusCode::REQUEST_TIMEOUT, "the opening handshake took too long");
-                self.refuse(slot, &refusal);
+                self.refuse(slot, &refusal, Body::Sent);
             }
             Phase::Open => self.look_at_silence(handler, peers, slot),
             Phase::Closing | Phase::Departing(_) | Phase::Lingering => self.release(handler, peers, slot),

@@ -19,9 +19,16 @@ use std::sync::Arc;
 enum Verdict<S> {
     /// More bytes are needed.
     Incomplete,
-    Refuse(Refusal),
-    Plain(Response),
+    Refuse(Refusal, Body),
+    Plain(Response, Body),
     Upgrade(Key, Vec<String>, Upgrade<S>, usize),
+}
+
+/// Whether an answer is sent with its body: one to HEAD is not (RFC 9110 section 9.3.2).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Body {
+    Sent,
+    LeftOut,
 }
 
 impl<H: Handler> Hub<H> {
@@ -103,8 +110,8 @@ impl<H: Handler> Hub<H> {
     fn serve_handshake(&mut self, handler: &mut H, peers: Peers<'_>, slot: Slot, head: Input) {
         match self.judge(handler, peers, slot, &head) {
             Verdict::Incomplete => self.keep_head(slot, head),
-            Verdict::Refuse(refusal) => self.refuse(slot, &refusal),
-            Verdict::Plain(response) => self.respond(slot, &response),
+            Verdict::Refuse(refusal, body) => self.refuse(slot, &refusal, body),
+            Verdict::Plain(response, body) => self.respond(slot, &response, body),
             Verdict::Upgrade(key, offered, upgrade, len) => {
                 self.conclude(handler, peers, slot, Deferred { key, offered }, upgrade, Some((head, len)));
             }
@@ -115,20 +122,21 @@ impl<H: Handler> Hub<H> {
         let (request, len) = match parse_request(head, &self.limits.head()) {
             Ok(Some(parsed)) => parsed,
             Ok(None) => return Verdict::Incomplete,
-            Err(refusal) => return Verdict::Refuse(refusal),
+            Err(refusal) => return Verdict::Refuse(refusal, Body::Sent),
         };
+        let body = if request.method() == "HEAD" { Body::LeftOut } else { Body::Sent };
         let wrapped = Request { head: &request, id: ConnectionId(slot), remote: peers(slot) };
         if !request.wants_upgrade() {
-            return Verdict::Plain(handler.request(&wrapped));
+            return match request.check_host() {
+                Ok(()) => Verdict::Plain(handler.request(&wrapped), body),
+                Err(refusal) => Verdict::Refuse(refusal, body),
+            };
         }
         let key = match request.websocket().and_then(|key| self.config.origins.check(&request).map(|()| key)) {
             Ok(key) => key,
-            Err(refusal) => return Verdict::Refuse(refusal),
+            Err(refusal) => return Verdict::Refuse(refusal, body),
         };
-        let mut upgrade = handler.upgrade(&wrapped);
-        if let Answer::Accept { subprotocol: subprotocol @ None, .. } = &mut upgrade.0 {
-            *subprotocol = choose_subprotocol(&request, &self.config.subprotocols).map(str::to_owned);
-        }
+        let upgrade = handler.upgrade(&wrapped);
         let offered = request.subprotocols().map(str::to_owned).collect();
         Verdict::Upgrade(key, offered, upgrade, len)
     }
@@ -146,7 +154,11 @@ impl<H: Handler> Hub<H> {
     ) {
         match upgrade.0 {
             Answer::Accept { state, subprotocol, headers } => {
-                let subprotocol = subprotocol.filter(|name| request.offered.contains(name));
+                let subprotocol = match subprotocol {
+                    Some(name) => Some(name).filter(|name| request.offered.contains(name)),
+                    None => choose_subprotocol(request.offered.iter().map(String::as_str), &self.config.subprotocols)
+                        .map(str::to_owned),
+                };
                 self.write_raw(slot, |out| encode_accept(&request.key, subprotocol.as_deref(), &headers, out));
                 let Some(session) = self.table.get_mut(slot) else { return };
                 session.state = state;
@@ -156,7 +168,7 @@ impl<H: Handler> Hub<H> {
                 };
                 self.open(handler, peers, slot, rest, at);
             }
-            Answer::Reject(response) => self.respond(slot, &response),
+            Answer::Reject(response) => self.respond(slot, &response, Body::Sent),
             Answer::Defer => {
                 let Some(session) = self.table.get_mut(slot) else { return };
                 session.phase = Phase::Deferred;
@@ -213,13 +225,25 @@ impl<H: Handler> Hub<H> {
         }
     }
 
-    pub(super) fn refuse(&mut self, slot: Slot, refusal: &Refusal) {
-        self.write_raw(slot, |out| refusal.encode(out));
-        self.depart(slot, Farewell::Linger);
+    pub(super) fn refuse(&mut self, slot: Slot, refusal: &Refusal, body: Body) {
+        self.write_answer(slot, body, |out| refusal.encode(out));
     }
 
-    fn respond(&mut self, slot: Slot, response: &Response) {
-        self.write_raw(slot, |out| encode_response(response.status, &response.headers, &response.body, out));
+    fn respond(&mut self, slot: Slot, response: &Response, body: Body) {
+        let Response { status, headers, body: bytes } = response;
+        self.write_answer(slot, body, |out| encode_response(*status, headers, bytes, out));
+    }
+
+    /// Answers over plain HTTP, and leaves.
+    fn write_answer(&mut self, slot: Slot, body: Body, encode: impl FnOnce(&mut Vec<u8>)) {
+        self.write_raw(slot, |out| {
+            let start = out.len();
+            encode(out);
+            let blank_line = out[start..].windows(4).position(|bytes| bytes == b"\r\n\r\n");
+            if let (Body::LeftOut, Some(at)) = (body, blank_line) {
+                out.truncate(start + at + 4);
+            }
+        });
         self.depart(slot, Farewell::Linger);
     }
 }

@@ -149,3 +149,59 @@ fn a_peer_that_ends_its_side_while_its_answer_is_put_off_still_gets_it() {
         world.assert_clean();
     });
 }
+
+/// What a shard answers to these bytes, all of it.
+fn answer_to(request: &str) -> String {
+    let mut world = World::new(1, Faults::none(), Scripted::new());
+    let peer = world.network.connect();
+    peer.write(request.as_bytes());
+    world.settle();
+    let answer = String::from_utf8(peer.read()).expect("ASCII");
+    peer.finish();
+    world.settle();
+    world.assert_clean();
+    answer
+}
+
+#[test]
+fn rfc9110_9_3_2_head_is_answered_as_get_without_the_body() {
+    let get = answer_to("GET / HTTP/1.1\r\nHost: example.com\r\n\r\n");
+    let head = answer_to("HEAD / HTTP/1.1\r\nHost: example.com\r\n\r\n");
+    assert!(head.starts_with("HTTP/1.1 200") && head.ends_with("\r\n\r\n"), "{head}");
+    assert!(get.starts_with(&head) && get.len() > head.len(), "{get}");
+    let refused = answer_to("HEAD / HTTP/1.1\r\n\r\n");
+    assert!(refused.starts_with("HTTP/1.1 400") && refused.ends_with("\r\n\r\n"), "{refused}");
+}
+
+#[test]
+fn rfc9112_3_2_a_plain_request_names_its_host_once() {
+    for request in ["GET / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"] {
+        assert!(answer_to(request).starts_with("HTTP/1.1 400"), "{request}");
+    }
+    assert!(answer_to("GET / HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn a_websocket_has_a_path() {
+    let answer = answer_to(&REQUEST.replacen("GET /chat", "GET *", 1));
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+}
+
+#[test]
+fn an_answer_that_was_put_off_chooses_from_the_configured_subprotocols() {
+    let mut handler = Scripted::new();
+    handler.on_upgrade = |handler, request| {
+        handler.deferred.push(request.id());
+        Upgrade::defer()
+    };
+    let config = crate::Config { subprotocols: vec!["chat".into()], ..crate::Config::default() };
+    let mut world = World::with(1, Faults::none(), config, crate::Limits::default(), handler);
+    let peer = world.network.connect();
+    peer.write(REQUEST.replacen("\r\n\r\n", "\r\nSec-WebSocket-Protocol: soap, chat\r\n\r\n", 1).as_bytes());
+    world.settle();
+    let id = world.handler().deferred[0];
+    world.post(move |_, shard| shard.answer(id, Upgrade::accept(9)));
+    world.settle();
+    let answer = String::from_utf8(peer.read()).expect("ASCII");
+    assert!(answer.contains("Sec-WebSocket-Protocol: chat\r\n"), "{answer}");
+}
