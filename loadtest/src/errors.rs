@@ -12,6 +12,10 @@ pub(crate) const WRONG_LENGTH: &str = "verify_length";
 pub(crate) const WRONG_CONTENT: &str = "verify_content";
 pub(crate) const UNEXPECTED: &str = "unexpected_message";
 
+/// A connection that we closed, and that the server did not end in good order. The one kind that is no failure: all that
+/// was to be measured had been measured by then.
+pub(crate) const CLOSE_UNANSWERED: &str = "close_unanswered";
+
 /// How often each kind of error came, and what the first of its kind said.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Errors(BTreeMap<Cow<'static, str>, Mishap>);
@@ -43,11 +47,6 @@ impl Errors {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Mishap)> {
         self.0.iter().map(|(kind, mishap)| (kind.as_ref(), mishap))
-    }
-
-    /// The kind that came most often.
-    pub(crate) fn commonest(&self) -> Option<(&str, &Mishap)> {
-        self.iter().max_by_key(|(_, mishap)| mishap.count)
     }
 }
 
@@ -87,7 +86,8 @@ pub(crate) fn of_close(reason: &CloseReason, we_close: bool) -> Option<&'static 
         // Both closed at once.
         Ending::Peer if we_close => None,
         Ending::Peer => Some("closed_early"),
-        Ending::Unanswered => Some("close_unanswered"),
+        Ending::Unanswered => Some(CLOSE_UNANSWERED),
+        Ending::Vanished | Ending::Reset | Ending::Failed(_) if we_close => Some(CLOSE_UNANSWERED),
         Ending::Violation(_) => Some("protocol"),
         Ending::Idle => Some("idle_timeout"),
         Ending::Vanished => Some("vanished"),
@@ -126,8 +126,10 @@ mod tests {
         assert_eq!(of_close(&reason(Ending::Local), true), None);
         assert_eq!(of_close(&reason(Ending::Peer), true), None);
         assert_eq!(of_close(&reason(Ending::Peer), false), Some("closed_early"));
-        assert_eq!(of_close(&reason(Ending::Vanished), true), Some("vanished"));
+        assert_eq!(of_close(&reason(Ending::Vanished), false), Some("vanished"));
+        assert_eq!(of_close(&reason(Ending::Vanished), true), Some("close_unanswered"));
         assert_eq!(of_close(&reason(Ending::Reset), false), Some("reset"));
+        assert_eq!(of_close(&reason(Ending::Reset), true), Some("close_unanswered"));
         assert_eq!(of_close(&reason(Ending::Unanswered), true), Some("close_unanswered"));
     }
 
@@ -140,7 +142,7 @@ mod tests {
         other.count("vanished", || "gone".into());
         one.merge(other);
         assert_eq!(one.total(), 4);
-        let (kind, mishap) = one.commonest().expect("counted");
-        assert_eq!((kind, mishap.count, mishap.first.as_str()), ("reset", 3, "first"));
+        let counted: Vec<_> = one.iter().map(|(kind, mishap)| (kind, mishap.count, mishap.first.as_str())).collect();
+        assert_eq!(counted, [("reset", 3, "first"), ("vanished", 1, "gone")]);
     }
 }

@@ -91,9 +91,6 @@ pub(crate) fn run(plan: &Plan, report: &mut dyn FnMut(&Progress)) -> Result<Repo
     let mut fleet = Fleet::start(plan, endpoint, report)?;
     fleet.connect();
     let established: u64 = fleet.ramped.iter().map(|(_, established)| established).sum();
-    if established == 0 && !plan.stop.is_set() {
-        return Err(fleet.give_up());
-    }
     let server =
         plan.server_pid.map_or_else(|| Server::find(address), Server::known).without(fleet.threads.iter().copied());
     let used = fleet.measure(&server, established);
@@ -196,7 +193,7 @@ impl<'a> Fleet<'a> {
             Length::Time(time) => (Some(time), None),
             Length::Messages(messages) => (None, Some(messages)),
         };
-        if self.plan.stop.is_set() {
+        if self.plan.stop.is_set() || established == 0 {
             return None;
         }
         let timetable = Timetable::new(self.epoch.elapsed().as_nanos() as u64, self.plan.warmup, time);
@@ -251,19 +248,6 @@ impl<'a> Fleet<'a> {
         self.running.stop();
         self.running.wait()?;
         Ok(self.tallies)
-    }
-
-    /// Ends a run in which nothing could be connected.
-    fn give_up(self) -> LoadError {
-        let (requested, target) = (self.plan.connections, self.plan.url.clone());
-        let mut errors = Errors::default();
-        match self.close() {
-            Ok(tallies) => tallies.into_iter().for_each(|tally| errors.merge(tally.errors)),
-            Err(error) => return error,
-        }
-        let (kind, reason) =
-            errors.commonest().map_or_else(Default::default, |(kind, mishap)| (kind.to_owned(), mishap.first.clone()));
-        LoadError::Unreachable { target, requested, kind, reason }
     }
 
     fn enter(&mut self, phase: Phase, length: Option<Duration>) {
@@ -362,12 +346,14 @@ fn summarize(plan: &Plan, server: &Server, used: Option<ServerUse>, mut tallies:
     tallies.sort_by_key(|tally| tally.index);
     let threads = plan.thread_count();
     let (mut connect, mut latency) = (Recorder::new(), Recorder::new());
-    let (mut errors, mut usage) = (Errors::default(), Vec::<Usage>::new());
-    let (mut established, mut ramp_end, mut ramp_begin) = (0, 0, u64::MAX);
+    // A thread that has measured nothing has used nothing while measuring.
+    let (mut errors, mut usage) = (Errors::default(), vec![Usage::default(); threads]);
+    let (mut established, mut failed, mut ramp_end, mut ramp_begin) = (0, 0, 0, u64::MAX);
     let mut messages = MessageFigures::default();
     let (mut window_messages, mut window_bytes, mut window) = (0, 0, Duration::ZERO);
     for tally in tallies {
         established += tally.established;
+        failed += tally.failed;
         connect.merge(tally.connect);
         errors.merge(tally.errors);
         if let Some((begin, end)) = tally.ramp {
@@ -381,7 +367,7 @@ fn summarize(plan: &Plan, server: &Server, used: Option<ServerUse>, mut tallies:
             window_messages += measured.window.messages;
             window_bytes += measured.window.bytes;
             window = window.max(measured.window.length);
-            usage.push(measured.window.usage);
+            usage[tally.index] = measured.window.usage;
         }
     }
     messages.offered = messages.sent;
@@ -391,6 +377,7 @@ fn summarize(plan: &Plan, server: &Server, used: Option<ServerUse>, mut tallies:
     let connect_time = Duration::from_nanos(ramp_end.saturating_sub(ramp_begin));
     let verdict = judge(&Observation {
         mode: plan.mode,
+        established,
         messages: window_messages,
         in_flight: established * u64::from(plan.pipeline),
         generator: &usage,
@@ -404,14 +391,14 @@ fn summarize(plan: &Plan, server: &Server, used: Option<ServerUse>, mut tallies:
         connections: ConnectionFigures {
             requested: plan.connections.into(),
             established,
-            failed: u64::from(plan.connections) - established,
+            failed,
             per_second: per_second(established, connect_time),
         },
         messages,
         latency_us: LatencyFigures { response, service: response, send_lag: None },
         errors: errors.iter().map(|(kind, mishap)| (kind.to_owned(), mishap.count)).collect(),
         first_errors: errors.iter().map(|(kind, mishap)| (kind.to_owned(), mishap.first.clone())).collect(),
-        generator: GeneratorFigures { threads, ..GeneratorFigures::new(&usage) },
+        generator: GeneratorFigures::new(&usage),
         server: server.pid().zip(used).map(|(pid, used)| ServerFigures {
             pid,
             cpu_seconds: used.cpu.as_secs_f64(),

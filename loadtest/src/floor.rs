@@ -3,18 +3,22 @@
 //! What it reaches is what kernel and driver allow on this machine; a WebSocket echo in the same shape, measured
 //! beside it, shows what the protocol costs on top.
 
+use crate::plan::Stop;
 use hdrhistogram::Histogram;
 use ringway_io::uring::{Refusal, Uring, UringConfig};
-use ringway_io::{BufferConfig, Chunk, Completion, Driver, Listener, Output, Slot, Waker};
+use ringway_io::{BufferConfig, Cause, Chunk, Completion, Driver, Listener, Output, Slot, Waker};
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Barrier, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier, OnceLock};
 use std::time::{Duration, Instant};
 
 /// How many connects may be under way at once: fewer than any listener's backlog.
 const CONNECTING: usize = 128;
+
+/// How often the time, and whether to stop, is looked at when nothing comes.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// One connection's outbox, on either side.
 #[derive(Default)]
@@ -127,6 +131,8 @@ pub struct FloorPlan {
     pub duration: Duration,
     /// The cores of the client's threads, one each.
     pub cores: Vec<usize>,
+    /// Ends the run early. What was measured by then is reported.
+    pub stop: Stop,
 }
 
 /// What was measured.
@@ -170,7 +176,7 @@ pub fn run(plan: &FloorPlan, mut edge: impl FnMut()) -> io::Result<FloorReport> 
                     connected.wait();
                     ready.wait();
                     match window.get() {
-                        Some(window) => client?.run(*window),
+                        Some(window) => client?.run(*window, &plan.stop),
                         None => Err(io::Error::other("the window is set before the threads are released")),
                     }
                 })
@@ -182,7 +188,11 @@ pub fn run(plan: &FloorPlan, mut edge: impl FnMut()) -> io::Result<FloorReport> 
         let _ = window.set((begin, end));
         ready.wait();
         for at in [begin, end] {
-            std::thread::sleep(at.saturating_duration_since(Instant::now()));
+            // A thread that has ended has failed, which joining it tells.
+            let is_over = || plan.stop.is_set() || workers.iter().any(|worker| worker.is_finished());
+            while let Some(left) = at.checked_duration_since(Instant::now()).filter(|_| !is_over()) {
+                std::thread::sleep(left.min(LOOK));
+            }
             edge();
         }
         let mut all = FloorReport::new()?;
@@ -192,6 +202,16 @@ pub fn run(plan: &FloorPlan, mut edge: impl FnMut()) -> io::Result<FloorReport> 
             all.latency.add(report.latency).map_err(io::Error::other)?;
         }
         Ok(all)
+    })
+}
+
+/// Why a connection of the client has ended, which none should.
+fn ended(cause: &Cause) -> io::Error {
+    io::Error::other(match cause {
+        Cause::Finished => "the echo server has ended a connection".into(),
+        Cause::Reset => "the echo server has reset a connection".into(),
+        Cause::Unconnected(error) => format!("cannot connect to the echo server: {error}"),
+        Cause::Failed(error) => format!("a connection to the echo server has failed: {error}"),
     })
 }
 
@@ -233,7 +253,7 @@ impl Client {
                         connected += 1;
                         driver.receive(slot);
                     }
-                    Completion::Ended { cause, .. } => return Err(io::Error::other(format!("{cause:?}"))),
+                    Completion::Ended { cause, .. } => return Err(ended(&cause)),
                     _ => {}
                 }
             }
@@ -242,7 +262,7 @@ impl Client {
         Ok(Self { driver, lanes: Vec::new(), slots, size: plan.size, batches })
     }
 
-    fn run(mut self, (begin, end): Window) -> io::Result<FloorReport> {
+    fn run(mut self, (begin, end): Window, stop: &Stop) -> io::Result<FloorReport> {
         let in_flight = self.batches.len();
         let mut now = Instant::now();
         for slot in std::mem::take(&mut self.slots) {
@@ -254,8 +274,8 @@ impl Client {
         let mut report = FloorReport::new()?;
         let mut completions = Vec::new();
         let mut dirty: Vec<Slot> = Vec::new();
-        while now < end {
-            self.driver.wait(Some(Duration::from_millis(100)), &mut completions)?;
+        while now < end && !stop.is_set() {
+            self.driver.wait(Some(LOOK), &mut completions)?;
             now = Instant::now();
             for completion in completions.drain(..) {
                 match completion {
@@ -282,7 +302,7 @@ impl Client {
                         entry(&mut self.lanes, slot).outbox.sending = false;
                         dirty.push(slot);
                     }
-                    Completion::Ended { cause, .. } => return Err(io::Error::other(format!("{cause:?}"))),
+                    Completion::Ended { cause, .. } => return Err(ended(&cause)),
                     _ => {}
                 }
             }
@@ -297,9 +317,23 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::TcpListener;
 
-    #[test]
-    fn messages_come_back_whole_and_are_counted() {
+    fn plan(address: SocketAddr, duration: Duration) -> FloorPlan {
+        FloorPlan {
+            address,
+            connections: 3,
+            in_flight: 4,
+            size: 1000,
+            warmup: Duration::ZERO,
+            duration,
+            cores: vec![],
+            stop: Stop::default(),
+        }
+    }
+
+    /// Has `client` drive an echo server.
+    fn serve<R>(client: impl FnOnce(SocketAddr) -> R) -> R {
         let listener = Listener::bind(([127, 0, 0, 1], 0).into()).expect("a free port");
         let address = listener.address();
         let stop = Arc::new(AtomicBool::new(false));
@@ -311,22 +345,57 @@ mod tests {
             server.run(&stopped)
         });
         let waker = woken.recv().expect("the server starts");
-        let plan = FloorPlan {
-            address,
-            connections: 3,
-            in_flight: 4,
-            size: 1000,
-            warmup: Duration::ZERO,
-            duration: Duration::from_millis(50),
-            cores: vec![],
-        };
-        let mut edges = 0;
-        let report = run(&plan, || edges += 1).expect("the server echoes");
-        assert_eq!(edges, 2);
-        assert!(report.messages > 0);
-        assert_eq!(report.latency.len(), report.messages);
+        let result = client(address);
         stop.store(true, Ordering::Relaxed);
         waker.wake();
         server.join().expect("no panic").expect("the ring works");
+        result
+    }
+
+    #[test]
+    fn messages_come_back_whole_and_are_counted() {
+        serve(|address| {
+            // A machine that is busy may bring none back in a short time, so it is given ever more.
+            let times = [50, 500, 5_000, 50_000].map(Duration::from_millis);
+            let report = times.into_iter().map(|time| {
+                let mut edges = 0;
+                let report = run(&plan(address, time), || edges += 1).expect("the server echoes");
+                assert_eq!(edges, 2);
+                assert_eq!(report.latency.len(), report.messages);
+                report
+            });
+            assert!(report.into_iter().any(|report| report.messages > 0));
+        });
+    }
+
+    #[test]
+    fn a_run_that_is_stopped_ends() {
+        serve(|address| {
+            let plan = plan(address, Duration::from_secs(3600));
+            let mut edges = 0;
+            let edge = || {
+                edges += 1;
+                plan.stop.now();
+            };
+            run(&plan, edge).expect("the server echoes");
+            assert_eq!(edges, 2);
+        });
+    }
+
+    #[test]
+    fn a_server_that_goes_away_is_told_in_a_sentence() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let hour = Duration::from_secs(3600);
+        let server = std::thread::spawn(move || {
+            for _ in 0..3 {
+                drop(listener.accept().expect("a client"));
+            }
+        });
+        let error = run(&plan(address, hour), || {}).expect_err("it ended its connections").to_string();
+        assert!(error.starts_with("the echo server has "), "{error}");
+        server.join().expect("no panic");
+        let error = run(&plan(address, hour), || {}).expect_err("nobody listens any more").to_string();
+        assert!(error.starts_with("cannot connect to the echo server: "), "{error}");
     }
 }

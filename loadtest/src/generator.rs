@@ -426,6 +426,7 @@ impl Generator {
         let tally = Tally {
             index: self.orders.index,
             established: self.ramp.established,
+            failed: self.ramp.failed,
             connect: take(&mut self.ramp.latency),
             ramp: (self.ramp.established > 0).then_some((began, self.ramp.latest)),
             errors: std::mem::take(&mut self.errors),
@@ -454,11 +455,12 @@ impl Handler for Generator {
     }
 
     fn failed(&mut self, shard: &mut Shard<'_, Self>, _: Line, error: &ConnectError) {
-        self.ramp.failed += 1;
+        // One that we gave up ourselves has not failed.
         if !matches!(error, ConnectError::Stopping) {
+            self.ramp.failed += 1;
             self.errors.count(errors::of_connect(error), || error.to_string());
+            self.ramp_on(shard);
         }
-        self.ramp_on(shard);
     }
 
     #[inline]

@@ -39,6 +39,7 @@ mod ramp;
 mod report;
 pub mod server;
 mod tally;
+mod units;
 mod verdict;
 
 pub use fleet::Progress;
@@ -46,10 +47,10 @@ pub use measure::Quantiles;
 pub use phase::Phase;
 pub use plan::{Length, MAX_PIPELINE, MAX_SIZE, Mode, Plan, PlanError, Stop, Verify};
 pub use report::{
-    ConnectionFigures, GeneratorFigures, LatencyFigures, MessageFigures, Report, SCHEMA_VERSION,
-    ServerFigures, bytes, count, time,
+    ConnectionFigures, GeneratorFigures, LatencyFigures, MessageFigures, Report, SCHEMA_VERSION, ServerFigures,
 };
 pub use ringway::Cores;
+pub use units::{bytes, count, size, time};
 pub use verdict::{LimitedBy, Verdict};
 
 use ringway::{ConnectError, StartError};
@@ -57,8 +58,8 @@ use ringway::{ConnectError, StartError};
 /// Runs a plan on threads of its own, and waits for its end. `progress` is told about ten times a second how far it is.
 ///
 /// # Errors
-/// [`LoadError`] when there is nothing to report: the plan makes no sense, or no connection could be opened.
-/// Everything else that goes wrong is in the report.
+/// [`LoadError`] when nothing could be tried: the plan makes no sense, or this machine does not allow it. Everything that
+/// goes wrong with the server is in the report, also when not one connection could be opened.
 pub fn run(plan: &Plan, progress: &mut dyn FnMut(&Progress)) -> Result<Report, LoadError> {
     fleet::run(plan, progress)
 }
@@ -88,16 +89,4 @@ pub enum LoadError {
     /// The threads could not be started, or one of them failed.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// Not one connection could be opened.
-    #[error("none of {requested} connections to {target} could be opened ({kind}): {reason}")]
-    Unreachable {
-        /// The URL.
-        target: String,
-        /// How many were asked for.
-        requested: u32,
-        /// The kind of error that came most often.
-        kind: String,
-        /// What the first of that kind said.
-        reason: String,
-    },
 }

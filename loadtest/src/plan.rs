@@ -1,5 +1,6 @@
 //! What a run is to do.
 
+use crate::units::size;
 use ringway::{Cores, HeaderMap};
 use serde::Serialize;
 use std::fmt;
@@ -120,6 +121,9 @@ impl Plan {
         if self.connect_rate.is_some_and(|rate| !rate.is_finite() || rate <= 0.0) {
             return Err(PlanError::ConnectRate);
         }
+        if self.connect_timeout.is_zero() {
+            return Err(PlanError::ConnectTimeout);
+        }
         match self.length {
             Length::Time(time) if time.is_zero() => Err(PlanError::NoTime),
             Length::Messages(0) => Err(PlanError::NoMessages),
@@ -225,11 +229,14 @@ pub enum PlanError {
     #[error("{0} messages in flight on each connection: give 1 to {MAX_PIPELINE}")]
     Pipeline(u32),
     /// Sizes that cannot be.
-    #[error("messages of {0} to {1} bytes: give sizes up to {MAX_SIZE}, the smaller one first")]
+    #[error("messages of {} to {}: give sizes up to {}, the smaller one first", size(*.0), size(*.1), size(MAX_SIZE))]
     Sizes(usize, usize),
     /// A rate that is none.
     #[error("the rate of connecting must be above 0")]
     ConnectRate,
+    /// No time to connect in.
+    #[error("the time that a connection may take to open must be above 0")]
+    ConnectTimeout,
     /// No time to measure in.
     #[error("the duration must be above 0")]
     NoTime,
@@ -267,6 +274,7 @@ mod tests {
             (Plan { sizes: 0..=MAX_SIZE + 1, ..plan() }, PlanError::Sizes(0, MAX_SIZE + 1)),
             (Plan { connect_rate: Some(0.0), ..plan() }, PlanError::ConnectRate),
             (Plan { connect_rate: Some(f64::NAN), ..plan() }, PlanError::ConnectRate),
+            (Plan { connect_timeout: Duration::ZERO, ..plan() }, PlanError::ConnectTimeout),
             (Plan { length: Length::Time(Duration::ZERO), ..plan() }, PlanError::NoTime),
             (Plan { length: Length::Messages(0), ..plan() }, PlanError::NoMessages),
             (Plan { length: messages, mode: Mode::Idle, ..plan() }, PlanError::MessagesInIdle),
@@ -274,6 +282,8 @@ mod tests {
             assert_eq!(plan.check(), Err(error));
         }
         assert_eq!(Plan { sizes: 0..=0, ..plan() }.check(), Ok(()), "empty messages are messages");
+        let said = PlanError::Sizes(2048, MAX_SIZE + 1).to_string();
+        assert_eq!(said, "messages of 2 KiB to 67108865 B: give sizes up to 64 MiB, the smaller one first");
     }
 
     #[test]

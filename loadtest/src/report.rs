@@ -1,9 +1,11 @@
 //! What a run has found: for programs as JSON, and for people as text.
 
+use crate::errors::CLOSE_UNANSWERED;
 use crate::measure::{Quantiles, Usage};
 use crate::plan::{Mode, Plan};
+use crate::units::{bytes, count, size, time};
 use crate::verdict::{LimitedBy, Verdict};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
@@ -36,13 +38,15 @@ pub struct Report {
     pub server: Option<ServerFigures>,
     /// Who was the limit.
     pub verdict: Verdict,
+    /// Whether the run was ended early by [`Stop`](crate::Stop).
+    pub interrupted: bool,
+    /// How long the measured part was: what rates and CPU times are over.
+    #[serde(rename = "measured_seconds", serialize_with = "seconds")]
+    pub measured: Duration,
 
     /// What the first error of each kind said.
     #[serde(skip)]
     pub first_errors: BTreeMap<String, String>,
-    /// How long the measured part was: what rates and CPU times are over.
-    #[serde(skip)]
-    pub measured: Duration,
     /// How long connections took to open: from the call to the end of the opening handshake.
     #[serde(skip)]
     pub connect_latency_us: Option<Quantiles>,
@@ -52,11 +56,12 @@ pub struct Report {
     /// How many latencies were over a minute, and count as a minute.
     #[serde(skip)]
     pub saturated: u64,
-    /// Whether the run was ended early by [`Stop`](crate::Stop).
-    #[serde(skip)]
-    pub interrupted: bool,
     #[serde(skip)]
     pub(crate) load: String,
+}
+
+fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(time.as_secs_f64())
 }
 
 /// Connecting.
@@ -66,7 +71,8 @@ pub struct ConnectionFigures {
     pub requested: u64,
     /// How many opened.
     pub established: u64,
-    /// How many did not.
+    /// How many were tried and did not open. Fewer than the rest when the run was ended early, or when the server took
+    /// none of the first few hundred.
     pub failed: u64,
     /// How many opened a second, from the first call to the last one open.
     pub per_second: f64,
@@ -134,17 +140,31 @@ impl GeneratorFigures {
         Self {
             threads: usage.len(),
             busy_share: usage.iter().map(Usage::busy).collect(),
-            cpu_seconds: usage.iter().map(|usage| usage.cpu.as_secs_f64()).sum(),
+            cpu_seconds: usage.iter().map(|usage| usage.cpu).sum::<Duration>().as_secs_f64(),
         }
     }
 }
 
 impl Report {
-    /// Whether an answer was wrong, came unasked, or never came.
+    /// Whether something went wrong: a connection did not open, or ended before we closed it; an answer was wrong, came
+    /// unasked, or never came. A server that does not answer our close in good order is counted among the errors, and is
+    /// no failure.
     #[must_use]
     pub fn is_failure(&self) -> bool {
-        let wrong = |kind: &str| kind.starts_with("verify_") || kind == crate::errors::UNEXPECTED || kind == "protocol";
-        self.messages.missing > 0 || self.errors.keys().any(|kind| wrong(kind))
+        self.messages.missing > 0 || self.errors.keys().any(|kind| kind != CLOSE_UNANSWERED)
+    }
+
+    /// Why not one connection could be opened, in a sentence. `None` when one could, or none was tried.
+    #[must_use]
+    pub fn why_none_opened(&self) -> Option<String> {
+        let (kind, _) = self.errors.iter().max_by_key(|(_, count)| **count)?;
+        let first = self.first_errors.get(kind).map_or("", String::as_str);
+        (self.connections.established == 0).then(|| {
+            format!(
+                "none of {} connections to {} could be opened ({kind}): {first}",
+                self.connections.requested, self.target
+            )
+        })
     }
 
     /// Whether there is nothing to trust: messages were to flow, and none was measured.
@@ -205,23 +225,28 @@ impl Report {
 
     fn write_connections(&self, lines: &mut Lines) {
         let connections = &self.connections;
-        let failed = if connections.failed > 0 { format!(", {} failed", connections.failed) } else { String::new() };
-        lines.add(
-            "connections",
-            &format!(
-                "{} of {} in {} ({}/s){failed}",
-                connections.established,
-                connections.requested,
-                time(self.connect_time.as_secs_f64() * 1e6),
-                count(connections.per_second),
-            ),
-        );
+        let mut text = format!("{} of {}", connections.established, connections.requested);
+        if connections.established > 0 {
+            let (took, rate) = (time(self.connect_time.as_secs_f64() * 1e6), count(connections.per_second));
+            text += &format!(" in {took} ({rate}/s)");
+        }
+        let given_up = connections.requested - connections.established - connections.failed;
+        for (number, what) in [(connections.failed, "failed"), (given_up, "given up")] {
+            if number > 0 {
+                text += &format!(", {number} {what}");
+            }
+        }
+        lines.add("connections", &text);
         if let Some(quantiles) = &self.connect_latency_us {
             lines.add("opening", &row(quantiles));
         }
     }
 
     fn write_messages(&self, lines: &mut Lines) {
+        if self.measured.is_zero() {
+            let label = if self.mode == Mode::Idle { "held" } else { "messages" };
+            return lines.add(label, "nothing was measured");
+        }
         if self.mode == Mode::Idle {
             return lines.add("held", &format!("for {}", time(self.measured.as_secs_f64() * 1e6)));
         }
@@ -248,15 +273,14 @@ impl Report {
 
     fn write_usage(&self, lines: &mut Lines) {
         let generator = &self.generator;
-        let shares: Vec<String> = generator.busy_share.iter().map(|share| format!("{:.0}", share * 100.0)).collect();
+        if self.measured.is_zero() {
+            return;
+        }
+        let shares: Vec<String> = generator.busy_share.iter().map(|share| format!("{:.0} %", share * 100.0)).collect();
         let threads =
             if generator.threads == 1 { "1 thread".to_owned() } else { format!("{} threads", generator.threads) };
-        if !shares.is_empty() {
-            lines.add(
-                "generator",
-                &format!("{threads}, {} % busy, {:.2} s of CPU", shares.join(" "), generator.cpu_seconds),
-            );
-        }
+        let used = generator.cpu_seconds;
+        lines.add("generator", &format!("{threads}, {} busy, {used:.2} s of CPU", shares.join(", ")));
         let Some(server) = &self.server else {
             return lines.add("server", "its process is not known");
         };
@@ -301,53 +325,6 @@ fn row(quantiles: &Quantiles) -> String {
     )
 }
 
-/// Three significant digits.
-fn digits(value: f64) -> String {
-    let decimals = if value >= 99.95 {
-        0
-    } else if value >= 9.995 {
-        1
-    } else {
-        2
-    };
-    format!("{value:.decimals$}")
-}
-
-/// Microseconds, as µs, ms or s.
-#[must_use]
-pub fn time(micros: f64) -> String {
-    if micros < 999.5 {
-        format!("{} µs", digits(micros))
-    } else if micros < 999_500.0 {
-        format!("{} ms", digits(micros / 1e3))
-    } else {
-        format!("{} s", digits(micros / 1e6))
-    }
-}
-
-/// A count or a rate, with k or M.
-#[must_use]
-pub fn count(value: f64) -> String {
-    if value < 999.5 {
-        let text = digits(value);
-        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
-    } else if value < 999_500.0 {
-        format!("{} k", digits(value / 1e3))
-    } else {
-        format!("{} M", digits(value / 1e6))
-    }
-}
-
-/// Bytes, in B, KiB, MiB or GiB.
-#[must_use]
-pub fn bytes(value: f64) -> String {
-    let units = [(1024.0 * 1024.0 * 1024.0, "GiB"), (1024.0 * 1024.0, "MiB"), (1024.0, "KiB")];
-    match units.iter().find(|(unit, _)| value >= *unit) {
-        Some((unit, name)) => format!("{} {name}", digits(value / unit)),
-        None => format!("{value:.0} B"),
-    }
-}
-
 /// The load of a plan, in a line.
 pub(crate) fn describe(plan: &Plan, threads: usize) -> String {
     let plural = |count: u64, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
@@ -361,7 +338,7 @@ pub(crate) fn describe(plan: &Plan, threads: usize) -> String {
         return whole;
     }
     let (least, most) = (plan.sizes.start(), plan.sizes.end());
-    let size = if least == most { format!("{least} B") } else { format!("{least} to {most} B") };
+    let size = if least == most { size(*least) } else { format!("{} to {}", size(*least), size(*most)) };
     let kind = if plan.binary { "binary" } else { "text" };
     let flight = if plan.mode == Mode::Echo { format!(", {} in flight on each", plan.pipeline) } else { String::new() };
     format!("{whole}, {kind} of {size}{flight}")
@@ -395,7 +372,7 @@ pub(crate) mod tests {
                 "connect_refused".into(),
                 "cannot connect: Connection refused (os error 111)".into(),
             )]),
-            generator: GeneratorFigures { threads: 1, busy_share: vec![0.6], cpu_seconds: 1.2 },
+            generator: GeneratorFigures { threads: 2, busy_share: vec![0.49, 0.25], cpu_seconds: 1.48 },
             server: Some(ServerFigures {
                 pid: 7,
                 cpu_seconds: 2.0,
@@ -436,10 +413,13 @@ pub(crate) mod tests {
             "generator",
             "server",
             "verdict",
+            "interrupted",
+            "measured_seconds",
         ];
         assert_eq!(keys(&json), sorted(top));
         assert_eq!(json["schema_version"], 1);
         assert_eq!(json["mode"], "echo");
+        assert_eq!((&json["interrupted"], &json["measured_seconds"]), (&false.into(), &2.0.into()));
         assert_eq!(keys(&json["connections"]), sorted(["requested", "established", "failed", "per_second"]));
         let messages = ["offered", "sent", "received", "missing", "per_second", "bytes_per_second"];
         assert_eq!(keys(&json["messages"]), sorted(messages));
@@ -466,7 +446,7 @@ opening      p50 120 µs  p90 180 µs  p99 1.23 ms  p99.9 2.50 s  max 3.00 s
 messages     500/s, 31.2 KiB/s
              1002 sent, 1000 answered, 1 missing, in 2.00 s
 latency      p50 120 µs  p90 180 µs  p99 1.23 ms  p99.9 2.50 s  max 3.00 s  (closed loop)
-generator    1 thread, 60 % busy, 1.20 s of CPU
+generator    2 threads, 49 %, 25 % busy, 1.48 s of CPU
 server       process 7, busiest thread 99 % busy, 2.00 s of CPU, 2.00 ms a message, 3.00 MiB
 errors       1 × connect_refused: cannot connect: Connection refused (os error 111)
 limited by   the server: because
@@ -475,31 +455,62 @@ limited by   the server: because
     }
 
     #[test]
-    fn a_wrong_or_missing_answer_is_a_failure_and_a_refused_connection_is_not() {
-        let mut report = report();
-        assert!(report.is_failure(), "one is missing");
-        report.messages.missing = 0;
-        assert!(!report.is_failure());
-        report.errors.insert("verify_content".into(), 1);
-        assert!(report.is_failure() && !report.is_void());
-        report.messages.per_second = 0.0;
-        assert!(report.is_void());
+    fn where_nothing_was_measured_there_are_no_figures() {
+        let connections = ConnectionFigures { requested: 1000, established: 0, failed: 12, per_second: 0.0 };
+        let usage = [Usage::default(); 2];
+        let generator = GeneratorFigures::new(&usage);
+        assert_eq!((generator.threads, &generator.busy_share[..]), (2, &[0.0; 2][..]));
+        assert!(generator.cpu_seconds.is_sign_positive());
+        let text = Report {
+            connections,
+            generator,
+            measured: Duration::ZERO,
+            connect_latency_us: None,
+            server: None,
+            ..report()
+        }
+        .to_text();
+        assert!(text.contains("connections  0 of 1000, 12 failed, 988 given up\n"), "{text}");
+        assert!(text.contains("messages     nothing was measured\n"), "{text}");
+        assert!(!text.contains("µs") && !text.contains("generator  "), "{text}");
     }
 
     #[test]
-    fn units_follow_the_size() {
-        assert_eq!([time(0.5), time(999.4), time(999.6), time(1e6)], ["0.50 µs", "999 µs", "1.00 ms", "1.00 s"]);
-        assert_eq!(
-            [count(0.0), count(12.0), count(500.0), count(1000.0), count(2.5e6)],
-            ["0", "12", "500", "1.00 k", "2.50 M"]
-        );
-        assert_eq!([bytes(512.0), bytes(1536.0), bytes(3e9)], ["512 B", "1.50 KiB", "2.79 GiB"]);
+    fn whatever_goes_wrong_is_a_failure() {
+        let good = || {
+            let mut report = report();
+            report.messages.missing = 0;
+            report.errors.clear();
+            report
+        };
+        assert!(!good().is_failure() && !good().is_void());
+        let missing = Report { messages: report().messages, ..good() };
+        assert!(missing.is_failure());
+        for kind in ["connect_refused", "handshake_status_503", "closed_early", "vanished", "reset", "verify_content"] {
+            assert!(Report { errors: BTreeMap::from([(kind.into(), 1)]), ..good() }.is_failure(), "{kind}");
+        }
+        let rude = Report { errors: BTreeMap::from([("close_unanswered".into(), 1)]), ..good() };
+        assert!(!rude.is_failure(), "all was measured by then");
+        let mut void = good();
+        void.messages.per_second = 0.0;
+        assert!(void.is_void());
+    }
+
+    #[test]
+    fn why_nothing_opened_is_said_where_nothing_did() {
+        assert_eq!(report().why_none_opened(), None);
+        let connections = ConnectionFigures { established: 0, failed: 50, ..report().connections };
+        let said = Report { connections, ..report() }.why_none_opened();
+        let expected = "none of 50 connections to ws://127.0.0.1:9001/ could be opened (connect_refused): \
+                        cannot connect: Connection refused (os error 111)";
+        assert_eq!(said.as_deref(), Some(expected));
+        assert_eq!(Report { connections, errors: BTreeMap::new(), ..report() }.why_none_opened(), None);
     }
 
     #[test]
     fn the_load_is_described() {
         let plan = Plan { pipeline: 16, sizes: 1..=9, ..Plan::new("ws://x/") };
-        assert_eq!(describe(&plan, 2), "echo, 50 connections, 2 threads, text of 1 to 9 B, 16 in flight on each");
+        assert_eq!(describe(&plan, 2), "echo, 50 connections, 2 threads, text of 1 B to 9 B, 16 in flight on each");
         let idle = Plan { connections: 1, mode: Mode::Idle, ..plan };
         assert_eq!(describe(&idle, 1), "idle, 1 connection, 1 thread");
     }

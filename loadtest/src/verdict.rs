@@ -53,6 +53,8 @@ impl fmt::Display for LimitedBy {
 #[derive(Clone, Debug)]
 pub(crate) struct Observation<'a> {
     pub(crate) mode: Mode,
+    /// Connections that were open.
+    pub(crate) established: u64,
     /// Messages within the window.
     pub(crate) messages: u64,
     /// Connections times messages in flight.
@@ -72,6 +74,10 @@ pub(crate) fn judge(seen: &Observation<'_>) -> Verdict {
 
 fn weigh(seen: &Observation<'_>, evidence: &mut Vec<String>) -> LimitedBy {
     let inconclusive = LimitedBy::Inconclusive;
+    if seen.established == 0 {
+        evidence.push("no connection was open".into());
+        return inconclusive;
+    }
     if seen.mode == Mode::Idle {
         evidence.push("no messages were sent: the connections were only held open".into());
         return inconclusive;
@@ -164,7 +170,8 @@ mod tests {
     }
 
     fn verdict(generator: &[Usage], server: Option<ServerUse>) -> LimitedBy {
-        let verdict = judge(&Observation { mode: Mode::Echo, messages: 1, in_flight: 100, generator, server });
+        let verdict =
+            judge(&Observation { mode: Mode::Echo, established: 9, messages: 1, in_flight: 100, generator, server });
         assert!(!verdict.evidence.is_empty());
         verdict.limited_by
     }
@@ -201,11 +208,14 @@ mod tests {
 
     #[test]
     fn nothing_measured_is_inconclusive() {
-        for (mode, messages) in [(Mode::Idle, 0), (Mode::Echo, 0)] {
-            let generator = [thread(0.0, 0.0)];
-            let seen =
-                Observation { mode, messages, in_flight: 1, generator: &generator, server: server(0.99, 1.0, 0.0) };
-            assert_eq!(judge(&seen).limited_by, LimitedBy::Inconclusive);
+        for (mode, established, why) in
+            [(Mode::Idle, 1, "held open"), (Mode::Echo, 1, "no message"), (Mode::Echo, 0, "no connection")]
+        {
+            let (generator, server) = ([thread(0.0, 0.0)], server(0.99, 1.0, 0.0));
+            let seen = Observation { mode, established, messages: 0, in_flight: 1, generator: &generator, server };
+            let verdict = judge(&seen);
+            assert_eq!(verdict.limited_by, LimitedBy::Inconclusive);
+            assert!(verdict.evidence[0].contains(why), "{verdict:?}");
         }
     }
 
@@ -214,6 +224,7 @@ mod tests {
         let generator = [thread(0.61, 0.0)];
         let seen = Observation {
             mode: Mode::Echo,
+            established: 1,
             messages: 9,
             in_flight: 1,
             generator: &generator,

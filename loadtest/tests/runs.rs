@@ -3,9 +3,11 @@
 use ringway::{
     CloseCode, Connection, Handler, Message, MessageKind, Request, Running, Server, Shards, StatusCode, Upgrade,
 };
-use ringway_loadtest::{Cores, Length, LimitedBy, LoadError, Mode, Phase, Plan, Report, Verify, run};
+use ringway_loadtest::{Cores, Length, LimitedBy, Mode, Phase, Plan, Progress, Report, Verify, run};
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// A server for one test; stops at its end.
@@ -28,7 +30,8 @@ impl<H: Handler> Served<H> {
             length: Length::Messages(400),
             warmup: Duration::ZERO,
             verify: Verify::All,
-            drain_timeout: Duration::from_millis(300),
+            // A machine that is busy may bring no answer for a while.
+            drain_timeout: Duration::from_secs(60),
             ..Plan::new(format!("ws://{address}/"))
         }
     }
@@ -44,6 +47,24 @@ impl<H: Handler> Drop for Served<H> {
 
 fn load(plan: &Plan) -> Report {
     run(plan, &mut |_| {}).expect("a report")
+}
+
+/// A run that is ended when `enough` says so: what is unanswered by then stays unanswered.
+fn load_until(plan: &Plan, enough: impl Fn(&Progress) -> bool) -> Report {
+    let stop = plan.stop.clone();
+    let report = run(plan, &mut |progress| {
+        if progress.phase == Phase::Measure && enough(progress) {
+            stop.now();
+        }
+    });
+    report.expect("a report")
+}
+
+/// Runs of ever longer windows, until messages were answered in one.
+fn load_for_a_while(plan: &Plan) -> (Duration, Report) {
+    let times = [100, 1_000, 10_000].map(Duration::from_millis);
+    let mut runs = times.into_iter().map(|time| (time, load(&Plan { length: Length::Time(time), ..plan.clone() })));
+    runs.find(|(_, report)| !report.is_void()).expect("a machine that gets something done in ten seconds")
 }
 
 /// Calls a function for each message, with the connection's count of messages so far.
@@ -102,9 +123,7 @@ fn the_number_of_messages_is_exact_however_small() {
 #[test]
 fn what_was_sent_is_answered_wrong_or_missing_when_time_ends_the_run() {
     let server = echo();
-    let time = Duration::from_millis(100);
-    let plan = Plan { length: Length::Time(time), warmup: Duration::from_millis(20), pipeline: 3, ..server.plan() };
-    let report = load(&plan);
+    let (time, report) = load_for_a_while(&Plan { warmup: Duration::from_millis(20), pipeline: 3, ..server.plan() });
     assert_eq!(report.messages.sent, report.messages.received);
     assert_eq!(report.messages.missing, 0);
     assert_eq!(report.measured, time);
@@ -183,16 +202,29 @@ fn messages_that_are_not_answered_are_missing() {
             }
         })
     });
-    let report = load(&server.plan());
+    let report = load_until(&server.plan(), |progress| progress.messages == 40);
     // Each of the four connections waits for ever, with one message unanswered.
     assert_eq!((report.messages.sent, report.messages.received, report.messages.missing), (44, 40, 4));
     assert!(report.is_failure() && !report.is_void());
 }
 
+/// Counts messages, and answers none.
+struct Deaf(Arc<AtomicU64>);
+
+impl Handler for Deaf {
+    type State = ();
+
+    fn message(&mut self, _: &mut Connection<'_, Self>, _: Message<'_>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_server_that_never_answers_leaves_nothing_to_trust() {
-    let server = Served::new(|| Script(|_, _, _| {}));
-    let report = load(&Plan { length: Length::Time(Duration::from_millis(20)), ..server.plan() });
+    let heard = Arc::new(AtomicU64::new(0));
+    let counting = Arc::clone(&heard);
+    let server = Served::new(move || Deaf(Arc::clone(&counting)));
+    let report = load_until(&server.plan(), |_| heard.load(Ordering::Relaxed) == 4);
     assert_eq!((report.messages.sent, report.messages.missing), (4, 4));
     assert!(report.is_void() && report.latency_us.response.is_none());
     assert_eq!(report.limited_by(), LimitedBy::Inconclusive);
@@ -253,14 +285,13 @@ impl Handler for Greeter {
 #[test]
 fn nobody_listening_is_said_at_once() {
     let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
-    let error =
-        run(&Plan { connections: 3, ..Plan::new(format!("ws://{address}/")) }, &mut |_| {}).expect_err("refused");
-    assert!(
-        matches!(&error, LoadError::Unreachable { requested: 3, kind, .. } if kind == "connect_refused"),
-        "{error:?}"
-    );
-    let said = error.to_string();
+    let report = load(&Plan { connections: 3, ..Plan::new(format!("ws://{address}/")) });
+    let connections = &report.connections;
+    assert_eq!((connections.requested, connections.established, connections.failed), (3, 0, 3));
+    assert_eq!(report.errors.get("connect_refused"), Some(&3));
+    let said = report.why_none_opened().expect("none opened");
     assert!(said.contains(&address.to_string()) && said.contains("refused") && !said.contains('\n'), "{said}");
+    assert!(report.is_failure() && report.measured.is_zero());
 }
 
 /// Takes three connections, and no more.
@@ -287,7 +318,7 @@ fn the_load_goes_on_with_the_connections_that_open() {
     assert_eq!((report.connections.requested, report.connections.established, report.connections.failed), (8, 3, 5));
     assert_eq!(report.errors.get("handshake_status_503"), Some(&5));
     assert_eq!(report.messages.received, 400);
-    assert!(!report.is_failure());
+    assert!(report.is_failure(), "not all that was asked for was done");
 }
 
 #[test]
@@ -307,8 +338,8 @@ fn a_server_that_cannot_prove_that_it_read_our_key_is_no_websocket_server() {
         stream.write_all(answer.as_bytes()).expect("the client reads");
     });
     let plan = Plan { connections: 1, ..Plan::new(format!("ws://{address}/")) };
-    let error = run(&plan, &mut |_| {}).expect_err("refused");
-    assert!(matches!(&error, LoadError::Unreachable { kind, .. } if kind == "handshake_accept"), "{error:?}");
+    let report = load(&plan);
+    assert_eq!((report.connections.established, report.errors.get("handshake_accept")), (0, Some(&1)));
     server.join().expect("it ends well");
 }
 
@@ -344,7 +375,7 @@ fn a_run_that_is_stopped_reports_what_it_has_measured() {
         }
     });
     let report = report.expect("a report");
-    assert!(report.interrupted && report.messages.received > 0 && report.messages.missing == 0);
+    assert!(report.interrupted && report.messages.received > 0);
     assert!(report.measured < Duration::from_secs(3600) && report.messages.per_second > 0.0);
     assert!(seen.is_sorted());
 }
@@ -372,12 +403,39 @@ fn connecting_keeps_to_its_rate() {
 }
 
 #[test]
-fn a_limit_of_open_files_is_named_before_anything_is_tried() {
-    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    let Some(files) = files.and_then(|files| u32::try_from(files).ok()).filter(|files| *files < u32::MAX - 100) else {
-        return eprintln!("not run: this process may open any number of files");
-    };
-    let error = run(&Plan { connections: files, ..Plan::new("ws://127.0.0.1:9/") }, &mut |_| {}).expect_err("too many");
-    let said = error.to_string();
-    assert!(said.contains(&files.to_string()) && said.contains("ulimit -n"), "{said}");
+fn a_run_that_is_stopped_while_it_connects_has_not_failed() {
+    let server = echo();
+    // It would take hours.
+    let plan = Plan { connections: 1000, connect_rate: Some(0.1), threads: Some(1), ..server.plan() };
+    let stop = plan.stop.clone();
+    let report = run(&plan, &mut |progress| {
+        if progress.phase == Phase::Connect && progress.open + progress.failed > 0 {
+            stop.now();
+        }
+    });
+    let report = report.expect("a report");
+    let connections = &report.connections;
+    assert_eq!((connections.requested, connections.failed), (1000, 0), "{connections:?}");
+    assert!((1..1000).contains(&connections.established), "{connections:?}");
+    assert!(report.interrupted && !report.is_failure());
+    assert_eq!(report.generator.busy_share.len(), report.generator.threads);
+    assert!(report.generator.cpu_seconds.is_sign_positive());
+}
+
+#[test]
+fn connections_that_end_before_they_are_closed_are_a_failure_in_every_mode() {
+    for mode in [Mode::Idle, Mode::Send, Mode::Echo] {
+        let server = echo();
+        let plan = Plan { mode, length: Length::Time(Duration::from_secs(3600)), ..server.plan() };
+        let mut server = Some(server);
+        // The run ends by itself: no connection is left.
+        let report = run(&plan, &mut |progress| {
+            if progress.phase == Phase::Measure {
+                drop(server.take());
+            }
+        });
+        let report = report.expect("a report");
+        assert!(report.is_failure() && !report.interrupted, "{mode}: {:?}", report.errors);
+        assert_eq!(report.errors.values().sum::<u64>(), 4, "{mode}: {:?}", report.errors);
+    }
 }

@@ -1,7 +1,8 @@
 //! Every command and flag, and the text that explains it.
 
 use crate::values::{
-    buffer_size, buffers, connections, count, header, listen, shards, sizes, some_size, some_time, time,
+    buffer_size, buffers, connections, count, header, headers, listen, origin_to_allow, origin_to_send, pipeline,
+    ring_entries, shards, sizes, some_size, some_time, subprotocol, time,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ringway::{HeaderName, HeaderValue};
@@ -28,6 +29,7 @@ pub(crate) enum Command {
     #[command(after_help = LOAD_HELP)]
     Load(Box<Load>),
     /// Measure what this machine can do: WebSocket echo against raw TCP echo
+    #[command(after_help = BENCH_HELP)]
     Bench(Bench),
     /// Serve raw TCP echo, the floor that `bench` measures against (RFC 862)
     #[command(hide = true)]
@@ -54,7 +56,8 @@ pub(crate) enum App {
 
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
-    /// Address to listen on; may be given several times
+    /// Address to listen on, as 0.0.0.0:80 for all of IPv4; may be given several times. `[::]:80` is all of IPv6, and only
+    /// that: give both for both
     #[arg(short, long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9001", value_parser = listen)]
     pub(crate) listen: Vec<String>,
     /// Number of shards (threads with a ring of their own): a number, or auto for one per core
@@ -78,6 +81,9 @@ pub(crate) struct Serve {
     /// Largest opening handshake
     #[arg(long, value_name = "SIZE", default_value = "16K", value_parser = some_size)]
     pub(crate) max_head: usize,
+    /// Most headers in it, up to 128
+    #[arg(long, value_name = "N", default_value = "100", value_parser = headers)]
+    pub(crate) max_headers: usize,
     /// How long a peer may take for its opening handshake
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = some_time)]
     pub(crate) handshake_timeout: Duration,
@@ -91,11 +97,17 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = some_time)]
     pub(crate) stop_timeout: Duration,
     /// Web origin that may connect, as `https://example.com`; may be given several times [default: any]
-    #[arg(long, value_name = "ORIGIN")]
+    #[arg(long, value_name = "ORIGIN", value_parser = origin_to_allow)]
     pub(crate) origin: Vec<String>,
+    /// Let in only those that state a web origin, whichever it is: browsers
+    #[arg(long, conflicts_with = "origin")]
+    pub(crate) require_origin: bool,
     /// Subprotocol that is spoken; may be given several times
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = subprotocol)]
     pub(crate) subprotocol: Vec<String>,
+    /// Entries of each shard's submission queue, a power of two from 8 to 32768
+    #[arg(long, value_name = "N", default_value = "1024", value_parser = ring_entries)]
+    pub(crate) ring_entries: u32,
     /// Bytes of one receive buffer; a message that fits one is not copied
     #[arg(long, value_name = "SIZE", default_value = "32K", value_parser = buffer_size)]
     pub(crate) buffer_size: u32,
@@ -134,13 +146,21 @@ pub(crate) struct Bench {
     pub(crate) output: Option<PathBuf>,
 }
 
+/// What is said below the flags of `bench`.
+const BENCH_HELP: &str = "\
+Exit codes: 0 good; 1 something failed; 2 usage; 4 the machine is so busy that no message came back while one of the cells \
+was measured, which is taken again twice and has no figures then; 130/143 interrupted by SIGINT/SIGTERM. Whatever the code, \
+what was measured is reported.";
+
 /// What is said below the flags of `load`.
 const LOAD_HELP: &str = "\
 The loop is closed: each connection has --pipeline messages in flight, and sends the next one when an echo has come.
 
-Exit codes: 0 good; 1 no connection could be opened, or an echo was wrong, unasked for, or missing; 2 usage; \
-4 inconclusive: messages were to flow, and none was measured; 130/143 interrupted by SIGINT/SIGTERM (what was measured \
-by then is reported). Connections that fail or end early are counted as errors and do not change the exit code.";
+Exit codes: 0 good; 1 a connection did not open, or ended before we closed it, or an echo was wrong, unasked for, or \
+missing; 2 usage; 4 messages were to flow, and none was measured; 130/143 interrupted by SIGINT/SIGTERM. Whatever the code, \
+what was measured is reported.
+
+A verdict of 'inconclusive' alone is no failure: the figures stand, and it only cannot be told which side was their limit.";
 
 /// What `load` does with its connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -169,8 +189,8 @@ pub(crate) struct Load {
     /// The server, as ws://127.0.0.1:9001/path
     pub(crate) url: String,
     /// Connections, over all threads, as 500 or 10k
-    #[arg(short, long, value_name = "N", default_value = "50", value_parser = count)]
-    pub(crate) connections: u64,
+    #[arg(short, long, value_name = "N", default_value = "50", value_parser = connections)]
+    pub(crate) connections: u32,
     /// Threads, each with a ring of its own [default: one per core; never more than connections]
     #[arg(short, long, value_name = "N")]
     pub(crate) threads: Option<usize>,
@@ -184,8 +204,8 @@ pub(crate) struct Load {
     #[arg(short = 'n', long, value_name = "N", value_parser = count, conflicts_with = "duration")]
     pub(crate) messages: Option<u64>,
     /// Messages in flight on each connection
-    #[arg(short, long, value_name = "N", default_value = "1", value_parser = count)]
-    pub(crate) pipeline: u64,
+    #[arg(short, long, value_name = "N", default_value = "1", value_parser = pipeline)]
+    pub(crate) pipeline: u32,
     /// How long messages flow before they are measured
     #[arg(short, long, value_name = "TIME", default_value = "1s", value_parser = time)]
     pub(crate) warmup: Duration,
@@ -199,16 +219,16 @@ pub(crate) struct Load {
     #[arg(short = 'r', long, value_name = "N", value_parser = count)]
     pub(crate) connect_rate: Option<u64>,
     /// How long a connection may take to open
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = some_time)]
     pub(crate) connect_timeout: Duration,
     /// Header of the opening handshake, as 'Name: value'; may be given several times
     #[arg(short = 'H', long, value_name = "HEADER", value_parser = header)]
     pub(crate) header: Vec<(HeaderName, HeaderValue)>,
     /// Origin to send, as browsers do
-    #[arg(long, value_name = "ORIGIN")]
+    #[arg(long, value_name = "ORIGIN", value_parser = origin_to_send)]
     pub(crate) origin: Option<String>,
     /// Subprotocol to offer; may be given several times
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = subprotocol)]
     pub(crate) subprotocol: Vec<String>,
     /// What to do with the connections
     #[arg(long, value_enum, default_value = "echo")]

@@ -4,29 +4,22 @@ use crate::arguments::{Format, Load, Loading, Verifying};
 use crate::exit::{Failure, Outcome, usage};
 use crate::limits;
 use crate::live::LiveLine;
+use crate::output::Output;
 use crate::signals::Signals;
 use ringway::{ConnectError, Cores, HeaderMap};
 use ringway_loadtest::{Length, LoadError, Mode, Phase, Plan, Progress, Stop, Verify, count, time};
-use std::fs::File;
-use std::io::{self, Write};
 
 pub(crate) fn run(arguments: &Load) -> Result<Outcome, Failure> {
     limits::raise_open_files();
     let signals = Signals::watch()?;
-    let plan = match plan(arguments, signals.stop.clone()) {
-        Ok(plan) => plan,
-        Err(error) => return usage(&error),
-    };
+    if arguments.origin.is_some() && arguments.header.iter().any(|(name, _)| name == "origin") {
+        return usage("give the origin once: with --origin, or with -H");
+    }
+    let plan = plan(arguments, signals.stop.clone());
     if let Err(error) = plan.check() {
         return usage(&error.to_string());
     }
-    // A file that cannot be written is found out about before the run, not after it.
-    let mut file = match &arguments.output {
-        Some(path) => {
-            Some(File::create(path).map_err(|error| Failure(format!("cannot write {}: {error}", path.display())))?)
-        }
-        None => None,
-    };
+    let output = Output::open(arguments.output.as_deref())?;
     let live = LiveLine::new();
     let result = ringway_loadtest::run(&plan, &mut |progress| live.show(|| line(progress)));
     drop(live);
@@ -43,9 +36,9 @@ pub(crate) fn run(arguments: &Load) -> Result<Outcome, Failure> {
         Format::Text => report.to_text(),
         Format::Json => report.to_json() + "\n",
     };
-    match &mut file {
-        Some(file) => file.write_all(text.as_bytes())?,
-        None => io::stdout().write_all(text.as_bytes())?,
+    output.write(&text)?;
+    if let Some(why) = report.why_none_opened() {
+        eprintln!("ringway: {why}");
     }
     Ok(if let Some(signal) = signals.caught() {
         Outcome::Interrupted(signal)
@@ -58,7 +51,7 @@ pub(crate) fn run(arguments: &Load) -> Result<Outcome, Failure> {
     })
 }
 
-fn plan(arguments: &Load, stop: Stop) -> Result<Plan, String> {
+fn plan(arguments: &Load, stop: Stop) -> Plan {
     let length = match arguments.messages {
         Some(messages) => Length::Messages(messages),
         None => Length::Time(arguments.duration),
@@ -67,13 +60,13 @@ fn plan(arguments: &Load, stop: Stop) -> Result<Plan, String> {
     for (name, value) in &arguments.header {
         headers.append(name.clone(), value.clone());
     }
-    Ok(Plan {
-        connections: u32::try_from(arguments.connections).map_err(|_| "--connections is too large")?,
+    Plan {
+        connections: arguments.connections,
         threads: arguments.threads,
         cores: if arguments.cores.is_empty() { Cores::All } else { Cores::List(arguments.cores.clone()) },
         length,
         warmup: arguments.warmup,
-        pipeline: u32::try_from(arguments.pipeline).map_err(|_| "--pipeline is too large")?,
+        pipeline: arguments.pipeline,
         sizes: arguments.size.clone(),
         binary: arguments.binary,
         mode: match arguments.mode {
@@ -94,7 +87,7 @@ fn plan(arguments: &Load, stop: Stop) -> Result<Plan, String> {
         connect_timeout: arguments.connect_timeout,
         stop,
         ..Plan::new(&*arguments.url)
-    })
+    }
 }
 
 fn line(progress: &Progress) -> String {

@@ -4,11 +4,13 @@
 
 mod arguments;
 mod bench;
+mod cores;
 mod exit;
 mod floor;
 mod limits;
 mod live;
 mod load;
+mod output;
 mod serve;
 mod signals;
 mod stdin;

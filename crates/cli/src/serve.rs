@@ -2,7 +2,7 @@
 
 use crate::arguments::{App, Serve};
 use crate::exit::{Failure, Outcome};
-use crate::{limits, stdin};
+use crate::{cores, limits, stdin};
 use ringway::{
     BufferConfig, Config, Connection, Cores, Handler, Limits, Message, OriginPolicy, Running, Server, Shards,
 };
@@ -86,12 +86,15 @@ fn config(arguments: &Serve) -> Config {
     let ready = BufferConfig::default().ready.min(arguments.buffers);
     Config {
         cores: if arguments.cores.is_empty() { Cores::All } else { Cores::List(arguments.cores.clone()) },
+        ring_entries: arguments.ring_entries,
         buffers: BufferConfig { size: arguments.buffer_size, count: arguments.buffers, ready },
         handshake_timeout: arguments.handshake_timeout,
         idle_timeout: Some(arguments.idle_timeout).filter(|timeout| !timeout.is_zero()),
         close_timeout: arguments.close_timeout,
         stop_timeout: arguments.stop_timeout,
-        origins: if arguments.origin.is_empty() {
+        origins: if arguments.require_origin {
+            OriginPolicy::Required
+        } else if arguments.origin.is_empty() {
             OriginPolicy::Any
         } else {
             OriginPolicy::List(arguments.origin.clone())
@@ -105,6 +108,7 @@ fn limits_of(arguments: &Serve) -> Limits {
     Limits {
         max_message: arguments.max_message,
         max_head: arguments.max_head,
+        max_headers: arguments.max_headers,
         max_buffered: arguments.max_buffered,
         max_connections: arguments.max_connections,
         ..Limits::default()
@@ -113,14 +117,15 @@ fn limits_of(arguments: &Serve) -> Limits {
 
 /// Says where it listens, on which cores, and on what the kernel granted.
 fn announce<H: Handler>(running: &Running<H>, arguments: &Serve, files: Option<u64>) {
-    let cores: Vec<String> =
-        running.cores().iter().map(|core| core.map_or("any".into(), |core| core.to_string())).collect();
+    let shards = running.cores().len();
+    // Pinned, for `serve` asks for nothing else.
+    let cores = cores::list(running.cores().iter().copied().flatten());
     let mut text = String::new();
     for address in running.addresses() {
         text += &format!("listening on ws://{address}\n");
     }
-    let plural = if cores.len() == 1 { "" } else { "s" };
-    text += &format!("shards       {}, on core{plural} {}\n", cores.len(), cores.join(", "));
+    let plural = if cores.contains(['-', ',']) { "s" } else { "" };
+    text += &format!("shards       {shards}, on core{plural} {cores}\n");
     text += &format!("driver       {}\n", running.driver());
     text += &format!("app          {}\n", if arguments.app == App::Echo { "echo" } else { "sink" });
     if let Some(files) = files {

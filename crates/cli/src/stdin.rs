@@ -1,13 +1,19 @@
 //! Servers that end with whoever started them.
 
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read};
 
 /// Calls `then` when standard input ends: the process at its other end has closed it, or is gone.
 pub(crate) fn on_end(then: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let watch = move || {
         let mut input = io::stdin().lock();
         let mut bytes = [0; 256];
-        while !matches!(input.read(&mut bytes), Ok(0) | Err(_)) {}
+        loop {
+            match input.read(&mut bytes) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Ok(0) | Err(_) => break,
+                Ok(_) => {}
+            }
+        }
         then();
     };
     std::thread::Builder::new().name("ringway-stdin".into()).spawn(watch).map(drop)

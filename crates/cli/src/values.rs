@@ -7,6 +7,9 @@ use std::time::Duration;
 /// The most connections that a shard can tell apart.
 const MOST_CONNECTIONS: u32 = 1 << 30;
 
+/// The most headers that the engine looks at.
+const MOST_HEADERS: u32 = 128;
+
 pub(crate) fn shards(text: &str) -> Result<ringway::Shards, String> {
     if text == "auto" {
         return Ok(ringway::Shards::PerCore);
@@ -49,12 +52,50 @@ pub(crate) fn sizes(text: &str) -> Result<RangeInclusive<usize>, String> {
     if sizes.is_empty() { Err("give the smaller size first".into()) } else { Ok(sizes) }
 }
 
-/// A header line: `Name: value`.
+/// Headers that say how the handshake itself goes. It writes them, or must not have them at all.
+const HANDSHAKE: [&str; 4] = ["connection", "upgrade", "content-length", "transfer-encoding"];
+
+/// A header line that can be added to an opening handshake: `Name: value`.
 pub(crate) fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text.split_once(':').ok_or("give a header as 'Name: value'")?;
-    let name = name.trim().parse().map_err(|_| format!("{name:?} is no header name"))?;
+    let name: HeaderName = name.trim().parse().map_err(|_| format!("{name:?} is no header name"))?;
     let value = value.trim().parse().map_err(|_| format!("{:?} is no header value", value.trim()))?;
-    Ok((name, value))
+    match name.as_str() {
+        "sec-websocket-protocol" => Err("use --subprotocol to offer subprotocols".into()),
+        own if HANDSHAKE.contains(&own) || own.starts_with("sec-websocket-") => {
+            Err(format!("the opening handshake has its own {name}"))
+        }
+        _ => Ok((name, value)),
+    }
+}
+
+/// What can be sent as an Origin.
+pub(crate) fn origin_to_send(text: &str) -> Result<String, String> {
+    text.parse::<HeaderValue>().map(|_| text.to_owned()).map_err(|_| "it has characters that no header may have".into())
+}
+
+/// An origin to let in (RFC 6454): scheme, host and port, without a path; or `null`, that of sandboxed pages.
+pub(crate) fn origin_to_allow(text: &str) -> Result<String, String> {
+    if text == "null" {
+        return Ok(text.to_owned());
+    }
+    let (scheme, rest) = text.split_once("://").unwrap_or(("https", text));
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let fits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_graphic());
+    if !fits(scheme) || !fits(host) || host.contains(['@', '*', ',']) {
+        return Err("give an origin, as https://example.com".into());
+    }
+    let origin = format!("{scheme}://{host}");
+    if origin == text { Ok(origin) } else { Err(format!("write {origin}")) }
+}
+
+/// The name of a subprotocol: a token (RFC 6455 section 4.1).
+pub(crate) fn subprotocol(text: &str) -> Result<String, String> {
+    let of_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if !text.is_empty() && text.bytes().all(of_token) {
+        return Ok(text.to_owned());
+    }
+    Err("give one name, of letters, digits and !#$%&'*+-.^_`|~".into())
 }
 
 /// A count: `500`, `10k`, `1m`.
@@ -84,12 +125,25 @@ pub(crate) fn some_time(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Connections of one shard.
+/// A count within a range.
+fn within(text: &str, range: RangeInclusive<u32>) -> Result<u32, String> {
+    let found = u32::try_from(count(text)?).ok().filter(|count| range.contains(count));
+    found.ok_or_else(|| format!("give a number from {} to {}", range.start(), range.end()))
+}
+
+/// Connections of one shard, or of a load.
 pub(crate) fn connections(text: &str) -> Result<u32, String> {
-    match u32::try_from(count(text)?) {
-        Ok(connections @ 1..=MOST_CONNECTIONS) => Ok(connections),
-        _ => Err(format!("give a number from 1 to {MOST_CONNECTIONS}")),
-    }
+    within(text, 1..=MOST_CONNECTIONS)
+}
+
+/// Messages in flight on one connection.
+pub(crate) fn pipeline(text: &str) -> Result<u32, String> {
+    within(text, 1..=ringway_loadtest::MAX_PIPELINE)
+}
+
+/// Headers of an opening handshake.
+pub(crate) fn headers(text: &str) -> Result<usize, String> {
+    within(text, 1..=MOST_HEADERS).map(|headers| headers as usize)
 }
 
 /// Bytes of a receive buffer.
@@ -98,6 +152,12 @@ pub(crate) fn buffer_size(text: &str) -> Result<u32, String> {
         Ok(bytes @ 1_024..=1_048_576) => Ok(bytes),
         _ => Err("give a number of bytes from 1K to 1M".into()),
     }
+}
+
+/// Entries of a submission queue.
+pub(crate) fn ring_entries(text: &str) -> Result<u32, String> {
+    let entries = within(text, 8..=32_768).ok().filter(|entries| entries.is_power_of_two());
+    entries.ok_or_else(|| "give a power of two from 8 to 32768".into())
 }
 
 /// Receive buffers of a shard.
@@ -146,6 +206,49 @@ mod tests {
     }
 
     #[test]
+    fn headers_of_the_handshake_itself_are_refused() {
+        for name in [
+            "Connection",
+            "upgrade",
+            "Sec-WebSocket-Key",
+            "Sec-WebSocket-Version",
+            "Sec-WebSocket-Extensions",
+            "Sec-WebSocket-Protocol",
+            "Sec-WebSocket-Accept",
+            "Content-Length",
+            "Transfer-Encoding",
+        ] {
+            assert!(header(&format!("{name}: 1")).is_err(), "{name}");
+        }
+        assert!(["Host: a", "Origin: b", "Authorization: c"].iter().all(|text| header(text).is_ok()));
+    }
+
+    #[test]
+    fn an_origin_is_written_as_browsers_write_it() {
+        for text in ["https://example.com", "http://localhost:8080", "http://[::1]:80", "null"] {
+            assert_eq!(origin_to_allow(text).as_deref(), Ok(text));
+        }
+        for (text, instead) in [
+            ("example.com", "https://example.com"),
+            ("example.com:8443", "https://example.com:8443"),
+            ("https://example.com/", "https://example.com"),
+            ("http://example.com/page?a#b", "http://example.com"),
+        ] {
+            assert_eq!(origin_to_allow(text), Err(format!("write {instead}")));
+        }
+        assert!(
+            ["", "https://", "://a", "https://a b", "*", "https://*.a"].iter().all(|t| origin_to_allow(t).is_err())
+        );
+        assert!(origin_to_send("https://example.com").is_ok() && origin_to_send("a\nb").is_err());
+    }
+
+    #[test]
+    fn a_subprotocol_is_a_token() {
+        assert_eq!(subprotocol("graphql-transport-ws").as_deref(), Ok("graphql-transport-ws"));
+        assert!(["", "a b", "a,b", "a/b", "\u{e9}"].iter().all(|text| subprotocol(text).is_err()));
+    }
+
+    #[test]
     fn numbers_that_are_none_are_refused() {
         for text in ["", "k", "-1", "1.5", "1x", "99999999999999999999g", "18446744073709551615k"] {
             assert!(size(text).is_err() && count(text).is_err() && time(text).is_err(), "{text}");
@@ -159,6 +262,10 @@ mod tests {
         assert!(["0", "1000", "65536", "100k"].iter().all(|text| buffers(text).is_err()));
         assert!(["10", "2M"].iter().all(|text| buffer_size(text).is_err()));
         assert!(["0", "5000m"].iter().all(|text| connections(text).is_err()));
+        assert_eq!((pipeline("65536"), headers("128"), ring_entries("8")), (Ok(65_536), Ok(128), Ok(8)));
+        assert!(["0", "65537"].iter().all(|text| pipeline(text).is_err()));
+        assert!(["0", "129"].iter().all(|text| headers(text).is_err()));
+        assert!(["4", "1000", "65536"].iter().all(|text| ring_entries(text).is_err()));
         assert!(some_size("0").is_err() && some_time("0").is_err());
     }
 

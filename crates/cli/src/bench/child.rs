@@ -3,6 +3,7 @@
 use crate::exit::Failure;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
 /// A server process of this very program. It ends with this value, and also when this process is killed: its standard
@@ -23,6 +24,8 @@ impl Server {
             .args(["--listen", "127.0.0.1:0", "--stop-with-stdin", "--cores", &cores.join(",")])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            // Ctrl-C goes to the whole group of a terminal. They end when the bench does, and not before.
+            .process_group(0)
             .spawn()?;
         let mut line = String::new();
         if let Some(stdout) = child.stdout.as_mut() {

@@ -1,6 +1,8 @@
 //! What `bench` reports, for programs and for people.
 
 use super::cell::{Cell, Protocol};
+use crate::cores;
+use ringway_loadtest::size;
 use serde::Serialize;
 use std::fmt::Write;
 
@@ -10,8 +12,10 @@ pub(crate) struct Report {
     pub(crate) schema_version: u32,
     pub(crate) machine: Machine,
     pub(crate) cells: Vec<Cell>,
-    /// `None` when the bench was interrupted before it came to that.
+    /// `None` when the bench ended before it came to that.
     pub(crate) idle: Option<Idle>,
+    /// Whether a signal has ended the bench early: then cells are missing, or have fewer rounds.
+    pub(crate) interrupted: bool,
 }
 
 /// What was measured on, and how.
@@ -46,7 +50,7 @@ impl Report {
     pub(crate) fn to_text(&self) -> String {
         let mut out = String::new();
         let machine = &self.machine;
-        let list = |cores: &[usize]| cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+        let list = |of: &[usize]| cores::list(of.iter().copied());
         // Writing to a string cannot fail.
         let _ = writeln!(out, "{} · {} cores · Linux {}", machine.cpu, machine.cores, machine.kernel);
         let _ = writeln!(out, "{}", machine.driver);
@@ -86,18 +90,21 @@ impl Report {
             debug_assert!(tcp.protocol == Protocol::Tcp && ws.protocol == Protocol::Ws);
             let _ = writeln!(
                 out,
-                "{:>8} {:>6} {:>9}  {:>12} {:>12}  {:>7.3}  {:>10.2} {:>9.2}  {:>9} {:>9}",
-                bytes(ws.size),
+                "{:>8} {:>6} {:>9}  {:>12} {:>12}  {:>7}  {:>10} {:>9}  {:>9} {:>9}",
+                size(ws.size),
                 ws.connections,
                 ws.in_flight,
-                rate(tcp.messages_per_second),
-                rate(ws.messages_per_second),
-                ws.ratio_to_floor,
-                ws.server_cpu_us_per_message,
-                tcp.server_cpu_us_per_message,
-                time(ws.p50_us),
-                time(ws.p99_us)
+                figure(tcp.messages_per_second, rate),
+                figure(ws.messages_per_second, rate),
+                figure(ws.ratio_to_floor, |ratio| format!("{ratio:.3}")),
+                figure(ws.server_cpu_us_per_message, |cpu| format!("{cpu:.2}")),
+                figure(tcp.server_cpu_us_per_message, |cpu| format!("{cpu:.2}")),
+                figure(ws.p50_us, time),
+                figure(ws.p99_us, time)
             );
+        }
+        if self.has_gaps() {
+            let _ = writeln!(out, "\n-: no message came back while measuring: this machine is too busy for that");
         }
         if let Some(idle) = &self.idle {
             let _ = writeln!(
@@ -106,12 +113,21 @@ impl Report {
                 idle.connections, idle.bytes_per_connection
             );
         }
+        if self.interrupted {
+            let _ = writeln!(out, "\ninterrupted: the figures are those of a part of the bench");
+        }
         out
+    }
+
+    /// Whether there is a cell without figures.
+    pub(crate) fn has_gaps(&self) -> bool {
+        self.cells.iter().any(|cell| cell.messages_per_second.is_none())
     }
 }
 
-fn bytes(size: usize) -> String {
-    if size >= 1024 && size.is_multiple_of(1024) { format!("{} KiB", size / 1024) } else { format!("{size} B") }
+/// What `write` makes of a figure, if there is one.
+fn figure(value: Option<f64>, write: impl FnOnce(f64) -> String) -> String {
+    value.map_or_else(|| "-".into(), write)
 }
 
 fn rate(per_second: f64) -> String {
@@ -131,16 +147,16 @@ mod tests {
     use super::*;
 
     fn report(generator_cores: Vec<usize>) -> Report {
-        let cell = |protocol, ratio_to_floor| Cell {
+        let cell = |protocol, ratio| Cell {
             protocol,
             size: 16384,
             connections: 100,
             in_flight: 1,
-            messages_per_second: 123_456.0,
-            server_cpu_us_per_message: 4.5,
-            p50_us: 80.0,
-            p99_us: 1500.0,
-            ratio_to_floor,
+            messages_per_second: Some(123_456.0),
+            server_cpu_us_per_message: Some(4.5),
+            p50_us: Some(80.0),
+            p99_us: Some(1500.0),
+            ratio_to_floor: Some(ratio),
         };
         Report {
             schema_version: 1,
@@ -156,6 +172,7 @@ mod tests {
             },
             cells: vec![cell(Protocol::Tcp, 1.0), cell(Protocol::Ws, 0.95)],
             idle: Some(Idle { connections: 10_000, bytes_per_connection: 128.0 }),
+            interrupted: false,
         }
     }
 
@@ -193,5 +210,19 @@ mod tests {
         assert!(text.contains("1.50 ms") && text.contains("128 bytes"), "{text}");
         assert!(!text.contains("share"));
         assert!(report(vec![0]).to_text().contains("share core 0"));
+    }
+
+    #[test]
+    fn a_cell_without_figures_is_a_gap_and_no_number() {
+        let mut report = report(vec![1]);
+        assert!(!report.has_gaps() && !report.to_text().contains("came back"));
+        let ws = &mut report.cells[1];
+        (ws.messages_per_second, ws.server_cpu_us_per_message) = (None, None);
+        (ws.p50_us, ws.p99_us, ws.ratio_to_floor) = (None, None, None);
+        assert!(report.has_gaps());
+        let text = report.to_text();
+        assert!(text.contains("123.5 k            -") && text.contains("-: no message came back"), "{text}");
+        let json = serde_json::to_value(&report).expect("plain data");
+        assert!(json["cells"][1]["p50_us"].is_null() && json["cells"][0]["p50_us"] == 80.0);
     }
 }

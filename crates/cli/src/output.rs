@@ -1,0 +1,60 @@
+//! Where results go: standard output, or the file of `--output`.
+
+use crate::exit::Failure;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+/// Where a result will go. That it can is found out before there is one; until then a file that is there keeps what it
+/// has, and one that is not there does not come to be.
+pub(crate) struct Output(Place);
+
+enum Place {
+    Stdout,
+    /// A file that is there, or something else that can be written to.
+    Open(PathBuf, File),
+    /// A file that can be made.
+    New(PathBuf),
+}
+
+impl Output {
+    /// Takes standard output, or the file at `path`.
+    pub(crate) fn open(path: Option<&Path>) -> Result<Self, Failure> {
+        let Some(path) = path else { return Ok(Self(Place::Stdout)) };
+        let place = match OpenOptions::new().write(true).open(path) {
+            Ok(file) => Ok(Place::Open(path.into(), file)),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                File::create_new(path).and_then(|_| fs::remove_file(path)).map(|()| Place::New(path.into()))
+            }
+            Err(error) => Err(error),
+        };
+        place.map(Self).map_err(|error| cannot_write(path, &error))
+    }
+
+    /// Writes the result. A reader that is gone, as in `ringway … | head`, has what it wanted.
+    pub(crate) fn write(self, text: &str) -> Result<(), Failure> {
+        let text = text.as_bytes();
+        match self.0 {
+            Place::Stdout => {
+                let mut stdout = io::stdout().lock();
+                match stdout.write_all(text).and_then(|()| stdout.flush()) {
+                    Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+                    result => result.map_err(|error| Failure(format!("cannot write to standard output: {error}"))),
+                }
+            }
+            Place::Open(path, mut file) => {
+                // Fails for a device or a pipe, which have nothing to be cut off.
+                let _ = file.set_len(0);
+                match file.write_all(text) {
+                    Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+                    result => result.map_err(|error| cannot_write(&path, &error)),
+                }
+            }
+            Place::New(path) => fs::write(&path, text).map_err(|error| cannot_write(&path, &error)),
+        }
+    }
+}
+
+fn cannot_write(path: &Path, error: &io::Error) -> Failure {
+    Failure(format!("cannot write {}: {error}", path.display()))
+}
