@@ -9,8 +9,8 @@ use ringway_io::{BufferConfig, Chunk, Completion, Driver, Listener, Output, Slot
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Barrier, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier, OnceLock};
 use std::time::{Duration, Instant};
 
 /// How many connects may be under way at once: fewer than any listener's backlog.

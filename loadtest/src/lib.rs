@@ -46,8 +46,8 @@ pub use measure::Quantiles;
 pub use phase::Phase;
 pub use plan::{Length, MAX_PIPELINE, MAX_SIZE, Mode, Plan, PlanError, Stop, Verify};
 pub use report::{
-    ConnectionFigures, GeneratorFigures, LatencyFigures, MessageFigures, Report, SCHEMA_VERSION,
-    ServerFigures, bytes, count, time,
+    ConnectionFigures, GeneratorFigures, LatencyFigures, MessageFigures, Report, SCHEMA_VERSION, ServerFigures, bytes,
+    count, time,
 };
 pub use ringway::Cores;
 pub use verdict::{LimitedBy, Verdict};

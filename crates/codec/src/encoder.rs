@@ -1,6 +1,8 @@
 //! Frames to bytes (RFC 6455 sections 5.2 and 6.1). Every message is one frame: nothing here fragments.
 
 use crate::close::{CloseCode, ClosePayload, CodeNotSendable};
+use crate::decoder::MessageKind;
+use crate::deflate::Deflater;
 use crate::frame::{Header, OpCode, server_header};
 use crate::mask;
 
@@ -29,6 +31,51 @@ pub fn encode_client(opcode: OpCode, payload: &[u8], key: [u8; 4], out: &mut Vec
     out.reserve(len + payload.len());
     out.extend_from_slice(&bytes[..len]);
     mask::append(out, payload, key, 0);
+}
+
+/// Appends a message as one compressed frame, for a connection that has negotiated it (RFC 7692 section 7.2.1): masked with
+/// `key` as a client sends it, or unmasked as a server does.
+///
+/// Without `takeover` the message is compressed by itself, and goes uncompressed if that is not longer. With it,
+/// `deflater` must be the connection's own, and this message must go out in front of any that it compresses next.
+pub fn encode_deflated(
+    kind: MessageKind,
+    payload: &[u8],
+    key: Option<[u8; 4]>,
+    deflater: &mut Deflater,
+    takeover: bool,
+    out: &mut Vec<u8>,
+) {
+    let start = out.len();
+    let opcode = kind.opcode();
+    let mut header = Header { fin: true, opcode, rsv1: true, mask: key, length: payload.len() as u64 };
+    // The header comes first and depends on what comes second. Most often it is as long as for the message itself.
+    let guess = header.encoded_len();
+    out.resize(start + guess, 0);
+    if !takeover {
+        deflater.restart();
+    }
+    deflater.compress(payload, out);
+    let length = out.len() - start - guess;
+    if !takeover && length >= payload.len() {
+        out.truncate(start);
+        return match key {
+            Some(key) => encode_client(opcode, payload, key, out),
+            None => encode_server(opcode, payload, out),
+        };
+    }
+    header.length = length as u64;
+    let mut bytes = [0; Header::MAX_LEN];
+    let len = header.encode(&mut bytes);
+    if len != guess {
+        out.resize((start + len + length).max(out.len()), 0);
+        out.copy_within(start + guess..start + guess + length, start + len);
+        out.truncate(start + len + length);
+    }
+    out[start..start + len].copy_from_slice(&bytes[..len]);
+    if let Some(key) = key {
+        mask::apply(&mut out[start + len..], key, 0);
+    }
 }
 
 /// The payload of a close frame, for either role to encode: the code, and the reason cut to 123 bytes at a character

@@ -71,6 +71,7 @@ impl<H: Handler> Hub<H> {
                 target: &endpoint.target,
                 key: nonce,
                 subprotocols: &endpoint.subprotocols,
+                deflate: &[],
                 origin: endpoint.origin.as_deref(),
                 headers: &endpoint.headers,
             }
@@ -159,7 +160,7 @@ impl<H: Handler> Hub<H> {
                     None => choose_subprotocol(request.offered.iter().map(String::as_str), &self.config.subprotocols)
                         .map(str::to_owned),
                 };
-                self.write_raw(slot, |out| encode_accept(&request.key, subprotocol.as_deref(), &headers, out));
+                self.write_raw(slot, |out| encode_accept(&request.key, subprotocol.as_deref(), None, &headers, out));
                 let Some(session) = self.table.get_mut(slot) else { return };
                 session.state = state;
                 let (rest, at) = match head {
@@ -200,7 +201,7 @@ impl<H: Handler> Hub<H> {
         let Some(session) = self.table.get_mut(slot) else { return };
         let cold = session.cold();
         let (nonce, Some(endpoint)) = (cold.nonce, cold.endpoint.clone()) else { return };
-        let expected = ResponseExpectation { key: nonce, subprotocols: &endpoint.subprotocols };
+        let expected = ResponseExpectation { key: nonce, subprotocols: &endpoint.subprotocols, deflate: &[] };
         match parse_response(&head, &limits, &expected).map(|parsed| parsed.map(|(_, len)| len)) {
             Ok(Some(len)) => self.open(handler, peers, slot, head, len),
             Ok(None) => self.keep_head(slot, head),

@@ -307,7 +307,7 @@ impl Client {
         let key: Key = request.websocket().expect("the request asks for a WebSocket");
         let mut response = Vec::new();
         let chosen = request.subprotocols().next();
-        ringway_codec::encode_accept(&key, chosen, &crate::HeaderMap::new(), &mut response);
+        ringway_codec::encode_accept(&key, chosen, None, &crate::HeaderMap::new(), &mut response);
         response
     }
 
