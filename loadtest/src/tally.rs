@@ -38,6 +38,8 @@ pub(crate) struct Standing {
 pub(crate) struct Tally {
     pub(crate) index: usize,
     pub(crate) established: u64,
+    /// How many of these have agreed on compression.
+    pub(crate) compressing: u64,
     /// How long each connection took to open.
     pub(crate) connect: Recorder,
     /// When the first connect began and the last connection was open, in nanoseconds since the epoch.

@@ -46,7 +46,8 @@ enum Phase {
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Message(Whole),
-    Spilled(MessageKind),
+    /// A message in the spill buffer, and whether it came compressed.
+    Spilled(MessageKind, bool),
     /// A control frame whose payload is `input[start..end]`.
     Control(OpCode, usize, usize),
     /// A control frame whose payload was collected in the `Partial`.
@@ -229,7 +230,7 @@ impl Decoder {
             if let Some(partial) = self.partial.as_deref_mut().filter(|partial| !partial.is_idle()) {
                 match partial.advance(input, at, pool.limits())? {
                     Progress::Starved => return Ok(None),
-                    Progress::Message(kind) => return Ok(Some(Step::Spilled(kind))),
+                    Progress::Message(kind, compressed) => return Ok(Some(Step::Spilled(kind, compressed))),
                     Progress::Control(opcode) => {
                         if opcode == OpCode::Close {
                             close::parse(partial.control())?;
@@ -358,9 +359,10 @@ impl Decoder {
         const HELD: &str = "the step was made from the partial's content";
         match step {
             Step::Message(whole) => Ok(Event::Message(whole.incoming(input))),
-            Step::Spilled(kind) => {
+            Step::Spilled(kind, compressed) => {
                 let partial = self.partial.as_deref_mut().expect(HELD);
-                Ok(Event::Message(Incoming::new(kind, Place::Spill, partial.spill(), SPILL_HEADROOM, 0)))
+                let incoming = Incoming::new(kind, Place::Spill, partial.spill(), SPILL_HEADROOM, 0);
+                Ok(Event::Message(incoming.came_compressed(compressed)))
             }
             Step::Control(opcode, start, end) => Event::control(opcode, &input[start..end]),
             Step::Held(opcode) => Event::control(opcode, self.partial.as_deref().expect(HELD).control()),

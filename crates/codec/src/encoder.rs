@@ -5,6 +5,7 @@ use crate::decoder::MessageKind;
 use crate::deflate::Deflater;
 use crate::frame::{Header, OpCode, server_header};
 use crate::mask;
+use crate::prepared::payload_of;
 
 /// Appends a whole unmasked frame, as a server sends it. One copy of the payload.
 ///
@@ -78,6 +79,18 @@ pub fn encode_deflated(
     }
 }
 
+/// Appends a copy of a whole unmasked frame, masked with `key` as a client sends it.
+pub fn encode_masked(frame: &[u8], key: [u8; 4], out: &mut Vec<u8>) {
+    let payload = payload_of(frame);
+    let (header, _) = frame.split_at(frame.len() - payload.len());
+    let [first, second, length @ ..] = header else { return };
+    out.reserve(frame.len() + 4);
+    out.extend_from_slice(&[*first, *second | 0x80]);
+    out.extend_from_slice(length);
+    out.extend_from_slice(&key);
+    mask::append(out, payload, key, 0);
+}
+
 /// The payload of a close frame, for either role to encode: the code, and the reason cut to 123 bytes at a character
 /// boundary. [`ClosePayload::EMPTY`] is the one without a code.
 ///
@@ -111,6 +124,17 @@ mod tests {
         out.clear();
         encode_server(OpCode::Binary, &[7; 65536], &mut out);
         assert_eq!(out[..10], [0x82, 0x7f, 0, 0, 0, 0, 0, 1, 0, 0]);
+    }
+
+    #[test]
+    fn a_masked_copy_is_what_a_client_would_have_written() {
+        for len in [0, 5, 125, 126, 65535, 65536] {
+            let (mut frame, mut masked, mut expected) = (Vec::new(), Vec::new(), Vec::new());
+            encode_server(OpCode::Binary, &vec![7; len], &mut frame);
+            encode_masked(&frame, [1, 2, 3, 4], &mut masked);
+            encode_client(OpCode::Binary, &vec![7; len], [1, 2, 3, 4], &mut expected);
+            assert_eq!(masked, expected, "{len}");
+        }
     }
 
     #[test]

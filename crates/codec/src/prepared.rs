@@ -100,8 +100,7 @@ impl Prepared {
 
 /// The payload of a whole frame without a mask. No two lengths of header give frames of one length, so the frame's length
 /// tells its header's.
-#[must_use]
-pub fn payload_of(frame: &[u8]) -> &[u8] {
+pub(crate) fn payload_of(frame: &[u8]) -> &[u8] {
     let header = [2, 4, 10].into_iter().find(|&header| {
         frame.len().checked_sub(header).is_some_and(|length| server_header_len(length as u64) == header)
     });

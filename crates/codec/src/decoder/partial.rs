@@ -57,8 +57,8 @@ pub(super) enum Progress {
     Starved,
     /// A header comes next.
     Header,
-    /// The message is complete, in the spill buffer.
-    Message(MessageKind),
+    /// The message is complete, in the spill buffer; whether it came compressed.
+    Message(MessageKind, bool),
     /// A control frame is complete.
     Control(OpCode),
 }
@@ -214,10 +214,9 @@ impl Partial {
                 }
                 self.utf8.finish().map_err(|_| ProtocolError::InvalidText)?;
                 self.kind = None;
-                self.compressed = false;
                 self.charged = 0;
                 self.yielded = Yielded::Spill;
-                Ok(Progress::Message(kind))
+                Ok(Progress::Message(kind, std::mem::take(&mut self.compressed)))
             }
             _ => Ok(Progress::Header),
         }
