@@ -135,6 +135,7 @@ impl<'a> Fleet<'a> {
             idle_timeout: None,
             close_timeout: CLOSE_TIMEOUT,
             stop_timeout: HURRY,
+            deflate: plan.deflate,
             ..Config::default()
         };
         let orders = {
@@ -348,12 +349,14 @@ fn summarize(plan: &Plan, server: &Server, used: Option<ServerUse>, mut tallies:
     let (mut connect, mut latency) = (Recorder::new(), Recorder::new());
     // A thread that has measured nothing has used nothing while measuring.
     let (mut errors, mut usage) = (Errors::default(), vec![Usage::default(); threads]);
-    let (mut established, mut failed, mut ramp_end, mut ramp_begin) = (0, 0, 0, u64::MAX);
+    let (mut established, mut failed, mut compressing) = (0, 0, 0);
+    let (mut ramp_end, mut ramp_begin) = (0, u64::MAX);
     let mut messages = MessageFigures::default();
     let (mut window_messages, mut window_bytes, mut window) = (0, 0, Duration::ZERO);
     for tally in tallies {
         established += tally.established;
         failed += tally.failed;
+        compressing += tally.compressing;
         connect.merge(tally.connect);
         errors.merge(tally.errors);
         if let Some((begin, end)) = tally.ramp {
@@ -411,6 +414,7 @@ fn summarize(plan: &Plan, server: &Server, used: Option<ServerUse>, mut tallies:
         connect_latency_us: connect.quantiles(),
         connect_time,
         saturated: latency.saturated(),
+        compressing: plan.deflate.map(|_| compressing),
         interrupted: plan.stop.is_set(),
         load: describe(plan, threads),
     }

@@ -67,6 +67,8 @@ pub(crate) struct Generator {
 
     ids: Vec<ConnectionId>,
     open: u64,
+    /// Connections that have agreed on compression.
+    compressing: u64,
     ramp: Ramp,
     errors: Errors,
     counts: Counts,
@@ -108,6 +110,7 @@ impl Generator {
             latest: 0,
             ids: Vec::new(),
             open: 0,
+            compressing: 0,
             ramp: Ramp::new(orders.connections, orders.connect_rate, orders.epoch),
             errors: Errors::default(),
             counts: Counts::default(),
@@ -427,6 +430,7 @@ impl Generator {
             index: self.orders.index,
             established: self.ramp.established,
             failed: self.ramp.failed,
+            compressing: self.compressing,
             connect: take(&mut self.ramp.latency),
             ramp: (self.ramp.established > 0).then_some((began, self.ramp.latest)),
             errors: std::mem::take(&mut self.errors),
@@ -443,6 +447,7 @@ impl Handler for Generator {
         self.clock();
         self.open += 1;
         self.ramp.established += 1;
+        self.compressing += u64::from(conn.is_compressing());
         self.ramp.latest = self.now;
         let in_flight = if self.orders.mode == Mode::Echo { self.orders.pipeline } else { 1 };
         let began = conn.state().open(in_flight as usize);

@@ -1,7 +1,7 @@
 //! What a run is to do.
 
 use crate::units::size;
-use ringway::{Cores, HeaderMap};
+use ringway::{Cores, Deflate, HeaderMap};
 use serde::Serialize;
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -61,6 +61,8 @@ pub struct Plan {
     pub origin: Option<String>,
     /// The subprotocols that are offered.
     pub subprotocols: Vec<String>,
+    /// The compression that is offered. A server that declines it is loaded without. Default: none.
+    pub deflate: Option<Deflate>,
     /// The server's process, for its CPU time. Default: the one that listens on the target's port, if it is on this
     /// machine and we may look into it.
     pub server_pid: Option<u32>,
@@ -94,6 +96,7 @@ impl Plan {
             headers: HeaderMap::new(),
             origin: None,
             subprotocols: Vec::new(),
+            deflate: None,
             server_pid: None,
             drain_timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(10),

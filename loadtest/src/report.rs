@@ -56,6 +56,9 @@ pub struct Report {
     /// How many latencies were over a minute, and count as a minute.
     #[serde(skip)]
     pub saturated: u64,
+    /// How many connections agreed on compression; `None` when none was offered.
+    #[serde(skip)]
+    pub compressing: Option<u64>,
     #[serde(skip)]
     pub(crate) load: String,
 }
@@ -198,6 +201,10 @@ impl Report {
         lines.add("target", &self.target);
         lines.add("load", &self.load);
         self.write_connections(&mut lines);
+        if let Some(compressing) = self.compressing {
+            let refused = if compressing == 0 { ": the server declines it" } else { "" };
+            lines.add("compression", &format!("agreed on by {compressing} connections{refused}"));
+        }
         self.write_messages(&mut lines);
         self.write_usage(&mut lines);
         if self.errors.is_empty() {
@@ -385,6 +392,7 @@ pub(crate) mod tests {
             connect_latency_us: Some(quantiles()),
             connect_time: Duration::from_micros(3200),
             saturated: 0,
+            compressing: None,
             interrupted: false,
             load: "echo".into(),
         }

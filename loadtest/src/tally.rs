@@ -40,6 +40,8 @@ pub(crate) struct Tally {
     pub(crate) established: u64,
     /// Connections that were tried and did not open. One that was still under way when the run was ended is none.
     pub(crate) failed: u64,
+    /// How many of these have agreed on compression.
+    pub(crate) compressing: u64,
     /// How long each connection took to open.
     pub(crate) connect: Recorder,
     /// When the first connect began and the last connection was open, in nanoseconds since the epoch.

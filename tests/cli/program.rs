@@ -1,42 +1,16 @@
 //! Runs the program.
 
-use ringway_tests::WATCHDOG;
+use ringway_tests::{WATCHDOG, program};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
-use std::sync::{OnceLock, mpsc};
+use std::sync::mpsc;
 use std::thread;
-
-/// The program, built in the profile of this test. Cargo tells the tests of another package no path, and may not have
-/// built it for them, or not anew.
-pub(crate) fn path() -> &'static PathBuf {
-    static PATH: OnceLock<PathBuf> = OnceLock::new();
-    PATH.get_or_init(|| {
-        let test = std::env::current_exe().expect("the path of this test");
-        // <target>/<profile>/deps/cli-<hash>
-        let folder = test.ancestors().nth(2).expect("cargo puts tests there");
-        let profile = match folder.file_name().and_then(|name| name.to_str()) {
-            Some("debug") | None => "dev",
-            Some(profile) => profile,
-        };
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let built = Command::new(cargo)
-            .args(["build", "--quiet", "--package", "ringway-cli", "--bin", "ringway", "--profile", profile])
-            .arg("--target-dir")
-            .arg(folder.parent().expect("the target folder"))
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .status()
-            .expect("cargo runs");
-        assert!(built.success(), "the program cannot be built");
-        folder.join("ringway")
-    })
-}
 
 /// The program with these arguments.
 pub(crate) fn ringway(arguments: &[&str]) -> Command {
-    let mut command = Command::new(path());
+    let mut command = Command::new(program());
     command.args(arguments);
     command
 }
@@ -44,7 +18,7 @@ pub(crate) fn ringway(arguments: &[&str]) -> Command {
 /// The program started by a shell after `before`, which changes limits.
 pub(crate) fn ringway_after(before: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new("sh");
-    command.arg("-c").arg(format!("{before} && exec \"$0\" \"$@\"")).arg(path()).args(arguments);
+    command.arg("-c").arg(format!("{before} && exec \"$0\" \"$@\"")).arg(program()).args(arguments);
     command
 }
 
@@ -69,9 +43,18 @@ impl Ended {
 }
 
 /// Runs the command to its end; one that goes on is killed when [`WATCHDOG`] is over.
-pub(crate) fn run(mut command: Command) -> Ended {
+pub(crate) fn run(command: Command) -> Ended {
+    finish(start(command))
+}
+
+/// Starts the command.
+pub(crate) fn start(mut command: Command) -> Child {
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let child = child.expect("the program starts");
+    child.expect("the program starts")
+}
+
+/// Waits for the end of what was started; kills it when [`WATCHDOG`] is over.
+pub(crate) fn finish(child: Child) -> Ended {
     let pid = id(&child);
     let output = guarded(pid, move || child.wait_with_output()).expect("its output can be read");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
@@ -144,6 +127,11 @@ impl Serving {
     /// Where it listens first.
     pub(crate) fn address(&self) -> SocketAddr {
         self.addresses()[0]
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends a signal.

@@ -87,13 +87,79 @@ fn the_flags_have_their_effects() {
 
 #[test]
 fn the_timeouts_have_their_effects() {
-    let times = ["--handshake-timeout=200ms", "--idle-timeout=400ms", "--close-timeout=200ms"];
-    let serving = Serving::with(&[&["--shards=1"], &times[..]].concat());
+    let serving = Serving::with(&["--shards=1", "--handshake-timeout=200ms"]);
     let mut opening = Peer::connect(serving.address());
     assert_eq!(opening.response().status, 408);
+    let serving = Serving::with(&["--shards=1", "--idle-timeout=400ms"]);
     let mut idle = Peer::open(serving.address());
     assert_eq!(idle.frame(), Received::ping(""));
     assert_eq!(idle.end(), End::Finished);
+    let serving = Serving::with(&["--shards=1", "--close-timeout=200ms"]);
+    let mut closing = Peer::open(serving.address());
+    closing.send(&Frame::new(3, ""));
+    assert_eq!(closing.close_code(), Some(1002));
+    assert_eq!(closing.end(), End::Finished);
+}
+
+#[test]
+fn an_origin_can_be_required_whichever_it_is() {
+    let serving = Serving::with(&["--shards=1", "--require-origin"]);
+    let mut peer = Peer::connect(serving.address());
+    peer.write(Request::websocket().bytes());
+    assert_eq!(peer.response().status, 403);
+    let mut peer = Peer::connect(serving.address());
+    peer.write(Request::websocket().with("Origin", "https://anybody.example").bytes());
+    peer.expect_upgrade();
+}
+
+#[test]
+fn headers_are_counted() {
+    let serving = Serving::with(&["--shards=1", "--max-headers=8"]);
+    let with = |more: usize| (0..more).fold(Request::websocket(), |request, n| request.with(&format!("X-{n}"), "y"));
+    let status = |request: &Request| {
+        let mut peer = Peer::connect(serving.address());
+        peer.write(request.bytes());
+        peer.response().status
+    };
+    assert_eq!((status(&with(0)), status(&with(8))), (101, 431));
+}
+
+/// A field of a file in which the kernel describes itself.
+fn field(text: &str, name: &str) -> Option<String> {
+    text.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim().to_owned()))
+}
+
+#[test]
+fn shards_run_on_the_cores_that_were_named() {
+    let allowed = field(&std::fs::read_to_string("/proc/self/status").expect("procfs"), "Cpus_allowed_list");
+    let allowed = allowed.expect("a line says it");
+    // The last one: where there are several, it is not the one that all would be put on by a mistake.
+    let core = allowed.rsplit(['-', ',']).next().expect("a core");
+    let serving = Serving::with(&["--shards=3", &format!("--cores={core}")]);
+    assert!(serving.announced.contains(&format!("shards       3, on core {core}")), "{:?}", serving.announced);
+    let tasks = format!("/proc/{}/task", serving.pid());
+    let mut shards = 0;
+    for task in std::fs::read_dir(tasks).expect("procfs, and it runs") {
+        let status = std::fs::read_to_string(task.expect("procfs").path().join("status")).expect("it runs");
+        let name = field(&status, "Name").expect("a line says it");
+        if name.strip_prefix("ringway-").is_some_and(|number| number.parse::<u32>().is_ok()) {
+            shards += 1;
+            assert_eq!(field(&status, "Cpus_allowed_list").as_deref(), Some(core), "{name}");
+        }
+    }
+    assert_eq!(shards, 3);
+}
+
+#[test]
+fn rings_have_the_entries_that_were_asked_for() {
+    let serving = Serving::with(&["--shards=2", "--ring-entries=64"]);
+    let files = std::fs::read_dir(format!("/proc/{}/fdinfo", serving.pid())).expect("procfs, and it runs");
+    let ring = |file: std::io::Result<std::fs::DirEntry>| {
+        field(&std::fs::read_to_string(file.expect("procfs").path()).unwrap_or_default(), "SqMask")
+    };
+    let rings: Vec<String> = files.filter_map(ring).collect();
+    assert_eq!(rings, ["0x3f", "0x3f"]);
+    Peer::open(serving.address()).expect_echo("hello");
 }
 
 #[test]

@@ -74,12 +74,44 @@ fn a_value_out_of_range_is_named_with_its_flag() {
         ("--buffer-size", "2M"),
         ("--max-connections", "5000m"),
         ("--max-connections", "0"),
+        ("--max-headers", "0"),
+        ("--max-headers", "129"),
+        ("--ring-entries", "4"),
+        ("--ring-entries", "1000"),
+        ("--ring-entries", "65536"),
     ] {
         let ended = run(ringway(&["serve", "--listen", "127.0.0.1:0", "--shards", "1", flag, value]));
         assert_eq!(ended.status.code(), Some(2), "{flag} {value}: {ended:?}");
         assert!(ended.stderr.contains(value) && ended.stderr.contains(flag), "{flag} {value}: {ended:?}");
         assert!(!ended.stderr.contains("io_uring"), "{flag} {value}: {ended:?}");
     }
+}
+
+#[test]
+fn names_that_could_never_match_are_refused_with_what_would() {
+    for (flag, value, remedy) in [
+        ("--origin", "example.com", "write https://example.com"),
+        ("--origin", "https://example.com/", "write https://example.com"),
+        ("--subprotocol", "a b", "one name"),
+        ("--subprotocol", "", "one name"),
+    ] {
+        let ended = run(ringway(&["serve", "--listen", "127.0.0.1:0", flag, value]));
+        assert_eq!(ended.status.code(), Some(2), "{flag} {value}: {ended:?}");
+        assert!(ended.stderr.contains(remedy) && ended.stderr.contains(flag), "{flag} {value}: {ended:?}");
+    }
+}
+
+#[test]
+fn an_origin_is_required_or_listed_and_not_both() {
+    let ended = run(ringway(&["serve", "--require-origin", "--origin", "https://example.com"]));
+    assert_eq!(ended.status.code(), Some(2), "{ended:?}");
+}
+
+#[test]
+fn help_says_what_the_wildcard_of_ipv6_is() {
+    let help = run(ringway(&["serve", "--help"]));
+    let words: Vec<&str> = help.stdout.split_whitespace().collect();
+    assert!(words.join(" ").contains("`[::]:80` is all of IPv6, and only that"), "{}", help.stdout);
 }
 
 #[test]

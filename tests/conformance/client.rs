@@ -1,7 +1,8 @@
-//! `autobahn-client ws://HOST:PORT`: runs all cases of `wstest -m fuzzingserver` against the engine's client role.
+//! `autobahn-client ws://HOST:PORT [--deflate]`: runs all cases of `wstest -m fuzzingserver` against the engine's client role.
 
 use ringway::{
-    Client, CloseReason, ConnectError, Connection, Endpoint, Handler, Limits, Message, Running, Shard, Shards,
+    Client, CloseReason, Config, ConnectError, Connection, Deflate, Endpoint, Handler, Limits, Message, Running, Shard,
+    Shards,
 };
 use std::process::ExitCode;
 use std::sync::{Arc, mpsc};
@@ -98,10 +99,10 @@ impl Suite<'_> {
     }
 }
 
-fn run(url: &str) -> Result<u32, String> {
+fn run(url: &str, deflate: Option<Deflate>) -> Result<u32, String> {
     let (sender, events) = mpsc::channel();
     let make = move |_| Tester { events: sender.clone() };
-    let client = Client::new().shards(Shards::Count(1)).limits(LIMITS);
+    let client = Client::new().shards(Shards::Count(1)).limits(LIMITS).config(Config { deflate, ..Config::default() });
     let running = client.start(make).map_err(|error| error.to_string())?;
     let suite = Suite { url, running, events };
     let result = suite.run();
@@ -112,11 +113,16 @@ fn run(url: &str) -> Result<u32, String> {
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [url] = arguments.as_slice() else {
-        eprintln!("usage: autobahn-client ws://HOST:PORT");
-        return ExitCode::from(2);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let (url, deflate) = match arguments[..] {
+        [url] if !url.starts_with('-') => (url, None),
+        [url, "--deflate"] => (url, Some(Deflate::takeover())),
+        _ => {
+            eprintln!("usage: autobahn-client ws://HOST:PORT [--deflate]");
+            return ExitCode::from(2);
+        }
     };
-    match run(url) {
+    match run(url, deflate) {
         Ok(count) => {
             println!("{count} cases run");
             ExitCode::SUCCESS

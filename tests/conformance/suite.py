@@ -26,8 +26,16 @@ GROUPS = {
 
 ALL_CASES = [f"{group}.{number}" for group, count in GROUPS.items() for number in range(1, count + 1)]
 
-# Framing, control frames, UTF-8, closing, large messages. 12 and 13 test permessage-deflate.
+# Framing, control frames, UTF-8, closing, large messages.
 DEFAULT_PATTERNS = ["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "9.*", "10.*"]
+
+# permessage-deflate: section 12 with five kinds of content, 13 with seven sets of parameters. Each group has the same 18
+# cases of 1000 messages, by size (the first 10) and by how they are cut into frames (the last 8).
+COMPRESSION_PATTERNS = {
+    "off": [],
+    "quick": ["12.*.3", "13.*.5"],
+    "full": ["12.*", "13.*"],
+}
 
 # NON-STRICT is not among them: it is what the suite says of, for one, text that is refused only at its end.
 PASSING = {"OK", "INFORMATIONAL"}
@@ -39,6 +47,11 @@ def select(patterns):
         if not fnmatch.filter(ALL_CASES, pattern):
             raise ValueError(f"no case is named '{pattern}'")
     return [case for case in ALL_CASES if any(fnmatch.fnmatchcase(case, pattern) for pattern in patterns)]
+
+
+def count_compressing(cases):
+    """How many of the cases are about compression."""
+    return sum(case.startswith(("12.", "13.")) for case in cases)
 
 
 def client_spec(url, cases, reports):

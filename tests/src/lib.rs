@@ -10,11 +10,13 @@ pub mod bad_input;
 mod frame;
 mod http;
 mod peer;
+mod program;
 mod server;
 
 pub use frame::{Frame, Length, Received};
 pub use http::{Request, Response};
 pub use peer::{End, Peer};
+pub use program::program;
 pub use server::{Echo, TestServer, config, with_watchdog};
 
 use std::time::Duration;

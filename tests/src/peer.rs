@@ -8,8 +8,18 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// After how long without progress a server counts as one that reads no more. Too short would only make a test easier.
+/// After how long without progress a server may be one that reads no more. Whoever relies on it asks the server.
 const STALL: Duration = Duration::from_secs(1);
+
+/// Does it again when a signal has interrupted it, as may happen where there are timeouts (signal(7)).
+fn uninterrupted<T>(mut work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match work() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
 
 /// How the server ended its direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,7 +129,7 @@ impl Peer {
     /// Writes some of the bytes and says how many; 0 when the server takes none for a second.
     pub fn write_some(&mut self, bytes: &[u8]) -> usize {
         self.stream.set_write_timeout(Some(STALL)).expect("a socket option");
-        match self.stream.write(bytes) {
+        match uninterrupted(|| self.stream.write(bytes)) {
             Ok(written) => written,
             Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
             Err(error) => panic!("writing: {error}"),
@@ -161,7 +171,7 @@ impl Peer {
         }
         let start = self.received.len();
         self.received.resize(start + 64 * 1024, 0);
-        let result = self.stream.read(&mut self.received[start..]);
+        let result = uninterrupted(|| self.stream.read(&mut self.received[start..]));
         self.received.truncate(start + *result.as_ref().unwrap_or(&0));
         match result {
             Ok(0) => Err(End::Finished),

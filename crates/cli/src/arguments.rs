@@ -54,6 +54,27 @@ pub(crate) enum App {
     Sink,
 }
 
+/// How messages are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Deflating {
+    /// Not at all
+    Off,
+    /// Each by itself: idle connections keep no memory for it
+    Shared,
+    /// With the help of those before it: smaller, and some 400 KiB for each connection that is active
+    Takeover,
+}
+
+impl Deflating {
+    pub(crate) fn config(self) -> Option<ringway::Deflate> {
+        match self {
+            Self::Off => None,
+            Self::Shared => Some(ringway::Deflate::shared()),
+            Self::Takeover => Some(ringway::Deflate::takeover()),
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     /// Address to listen on, as 0.0.0.0:80 for all of IPv4; may be given several times. `[::]:80` is all of IPv6, and only
@@ -108,6 +129,9 @@ pub(crate) struct Serve {
     /// Entries of each shard's submission queue, a power of two from 8 to 32768
     #[arg(long, value_name = "N", default_value = "1024", value_parser = ring_entries)]
     pub(crate) ring_entries: u32,
+    /// Compression of messages (permessage-deflate) for clients that offer it; without MODE: takeover
+    #[arg(long, value_enum, value_name = "MODE", num_args = 0..=1, default_value = "off", default_missing_value = "takeover")]
+    pub(crate) deflate: Deflating,
     /// Bytes of one receive buffer; a message that fits one is not copied
     #[arg(long, value_name = "SIZE", default_value = "32K", value_parser = buffer_size)]
     pub(crate) buffer_size: u32,
@@ -230,6 +254,17 @@ pub(crate) struct Load {
     /// Subprotocol to offer; may be given several times
     #[arg(long, value_name = "NAME", value_parser = subprotocol)]
     pub(crate) subprotocol: Vec<String>,
+    /// Compression of messages (permessage-deflate) to offer; without MODE: takeover
+    #[arg(
+        long,
+        value_enum,
+        value_name = "MODE",
+        num_args = 0..=1,
+        require_equals = true,
+        default_value = "off",
+        default_missing_value = "takeover"
+    )]
+    pub(crate) deflate: Deflating,
     /// What to do with the connections
     #[arg(long, value_enum, default_value = "echo")]
     pub(crate) mode: Loading,
@@ -255,6 +290,27 @@ mod tests {
     #[test]
     fn the_flags_are_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn compression_is_off_unless_asked_for_and_bare_means_takeover() {
+        let serve = |arguments: &[&str]| match Arguments::try_parse_from([&["ringway", "serve"], arguments].concat()) {
+            Ok(Arguments { command: Command::Serve(serve) }) => Some(serve.deflate),
+            _ => None,
+        };
+        assert_eq!(serve(&[]), Some(Deflating::Off));
+        assert_eq!(serve(&["--deflate"]), Some(Deflating::Takeover));
+        assert_eq!(serve(&["--deflate", "shared"]), Some(Deflating::Shared));
+        assert_eq!(serve(&["--deflate=off"]), Some(Deflating::Off));
+        assert_eq!(serve(&["--deflate", "--shards=1"]), Some(Deflating::Takeover));
+        assert_eq!(serve(&["--deflate", "best"]), None);
+        let load = |arguments: &[&str]| match Arguments::try_parse_from([&["ringway", "load"], arguments].concat()) {
+            Ok(Arguments { command: Command::Load(load) }) => Some(load.deflate),
+            _ => None,
+        };
+        assert_eq!(load(&["ws://x/"]), Some(Deflating::Off));
+        assert_eq!(load(&["--deflate", "ws://x/"]), Some(Deflating::Takeover));
+        assert_eq!(load(&["--deflate=shared", "ws://x/"]), Some(Deflating::Shared));
     }
 
     #[test]

@@ -84,6 +84,7 @@ fn plan(arguments: &Load, stop: Stop) -> Plan {
         headers,
         origin: arguments.origin.clone(),
         subprotocols: arguments.subprotocol.clone(),
+        deflate: arguments.deflate.config(),
         connect_timeout: arguments.connect_timeout,
         stop,
         ..Plan::new(&*arguments.url)

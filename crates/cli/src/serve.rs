@@ -1,6 +1,6 @@
 //! `ringway serve`.
 
-use crate::arguments::{App, Serve};
+use crate::arguments::{App, Deflating, Serve};
 use crate::exit::{Failure, Outcome};
 use crate::{cores, limits, stdin};
 use ringway::{
@@ -100,6 +100,7 @@ fn config(arguments: &Serve) -> Config {
             OriginPolicy::List(arguments.origin.clone())
         },
         subprotocols: arguments.subprotocol.clone(),
+        deflate: arguments.deflate.config(),
         ..Config::default()
     }
 }
@@ -128,6 +129,11 @@ fn announce<H: Handler>(running: &Running<H>, arguments: &Serve, files: Option<u
     text += &format!("shards       {shards}, on core{plural} {cores}\n");
     text += &format!("driver       {}\n", running.driver());
     text += &format!("app          {}\n", if arguments.app == App::Echo { "echo" } else { "sink" });
+    match arguments.deflate {
+        Deflating::Off => {}
+        Deflating::Shared => text += "compression  permessage-deflate, without context takeover\n",
+        Deflating::Takeover => text += "compression  permessage-deflate, with context takeover\n",
+    }
     if let Some(files) = files {
         let most = files.saturating_sub(files_needed(arguments));
         text += &format!("connections  {most} at most (open files: ulimit -n {files})\n");

@@ -5,19 +5,23 @@
 //! frames — takes the long way, whose state is a `Partial` that exists only while there is something to remember.
 
 mod event;
+mod inflating;
 mod partial;
 
 pub use event::{Event, Incoming, MessageKind, Place};
 pub(crate) use partial::Partial;
 
 use crate::close;
+use crate::deflate::DeflateParams;
 use crate::error::ProtocolError;
 use crate::frame::{FirstByte, Header, OpCode};
 use crate::spill::{Limits, SPILL_HEADROOM, SpillPool};
 use crate::{Role, mask, utf8};
+use inflating::{Inflation, most_compressed};
 use partial::Progress;
 
-/// The receiving half of one connection: 16 bytes, and no heap memory between messages.
+/// The receiving half of one connection: 16 bytes, and no heap memory between messages, unless the peer compresses with
+/// context takeover: then it keeps some 42 KiB from the first compressed message on.
 ///
 /// Feed it each input with [`next`](Decoder::next) until that returns `Ok(None)`. The events do not depend on where
 /// the byte stream is cut into inputs.
@@ -26,6 +30,7 @@ pub struct Decoder {
     partial: Option<Box<Partial>>,
     role: Role,
     phase: Phase,
+    inflation: Inflation,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +46,8 @@ enum Phase {
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Message(Whole),
-    Spilled(MessageKind),
+    /// A message in the spill buffer, and whether it came compressed.
+    Spilled(MessageKind, bool),
     /// A control frame whose payload is `input[start..end]`.
     Control(OpCode, usize, usize),
     /// A control frame whose payload was collected in the `Partial`.
@@ -69,7 +75,13 @@ impl Decoder {
     /// A decoder at the start of a connection, right after the handshake.
     #[must_use]
     pub const fn new(role: Role) -> Self {
-        Self { partial: None, role, phase: Phase::Open }
+        Self { partial: None, role, phase: Phase::Open, inflation: Inflation::Refused }
+    }
+
+    /// A decoder of a connection whose messages may be compressed, as its handshake has agreed on.
+    #[must_use]
+    pub fn with_deflate(role: Role, params: &DeflateParams) -> Self {
+        Self { inflation: params.incoming(role).into(), ..Self::new(role) }
     }
 
     /// Walks `input` from `*at`, returns the next event and advances `*at` past it; `Ok(None)` when the input is
@@ -110,6 +122,13 @@ impl Decoder {
     #[must_use]
     pub fn is_between_messages(&self) -> bool {
         self.partial.as_ref().is_none_or(|partial| partial.is_idle())
+    }
+
+    /// Whether the connection holds memory beyond the decoder itself: in the middle of a message, and with the peer's
+    /// context takeover from its first compressed message on.
+    #[must_use]
+    pub fn keeps_memory(&self) -> bool {
+        self.partial.is_some()
     }
 
     /// After a message whose [`place`](Incoming::place) was [`Place::Spill`]: moves the buffer that holds it out, so
@@ -190,7 +209,8 @@ impl Decoder {
         }
         if let Some(mut partial) = self.partial.take() {
             partial.give_yielded(pool);
-            if partial.is_idle() {
+            let keeps_window = partial.inflater.is_some() && self.inflation == Inflation::Takeover;
+            if partial.is_idle() && !keeps_window {
                 pool.give_partial(partial);
             } else {
                 self.partial = Some(partial);
@@ -207,10 +227,10 @@ impl Decoder {
     /// Moves through the input up to the next event.
     fn step(&mut self, pool: &mut SpillPool, input: &mut [u8], at: &mut usize) -> Result<Option<Step>, ProtocolError> {
         loop {
-            if let Some(partial) = self.partial.as_deref_mut() {
-                match partial.advance(input, at)? {
+            if let Some(partial) = self.partial.as_deref_mut().filter(|partial| !partial.is_idle()) {
+                match partial.advance(input, at, pool.limits())? {
                     Progress::Starved => return Ok(None),
-                    Progress::Message(kind) => return Ok(Some(Step::Spilled(kind))),
+                    Progress::Message(kind, compressed) => return Ok(Some(Step::Spilled(kind, compressed))),
                     Progress::Control(opcode) => {
                         if opcode == OpCode::Close {
                             close::parse(partial.control())?;
@@ -235,7 +255,11 @@ impl Decoder {
                 self.admit_length(pool.limits(), &header)?;
                 if self.partial.as_ref().is_none_or(|partial| partial.kind().is_none()) {
                     let spill = pool.take();
-                    self.partial(pool).begin_message(header.opcode, spill);
+                    let partial = self.partial.get_or_insert_with(|| pool.take_partial());
+                    partial.begin_message(header.opcode, spill, header.rsv1);
+                    if header.rsv1 && partial.inflater.is_none() {
+                        partial.inflater = Some(pool.take_inflater());
+                    }
                 }
                 let fragment_cost = pool.limits().fragment_cost as u64;
                 self.partial(pool).begin_fragment(&header, fragment_cost);
@@ -296,7 +320,9 @@ impl Decoder {
     fn parse_header(&self, bytes: &[u8]) -> Result<Option<(Header, usize)>, ProtocolError> {
         let Some(&first) = bytes.first() else { return Ok(None) };
         let FirstByte { rsv1, opcode, .. } = FirstByte::parse(first)?;
-        if rsv1 {
+        // It marks a whole message, on its first frame (RFC 7692 section 6.1).
+        let compressed = self.inflation != Inflation::Refused && matches!(opcode, OpCode::Text | OpCode::Binary);
+        if rsv1 && !compressed {
             return Err(ProtocolError::UnexpectedRsv1);
         }
         let open = self.partial.as_ref().is_some_and(|partial| partial.kind().is_some());
@@ -319,9 +345,11 @@ impl Decoder {
     fn admit_length(&self, limits: &Limits, header: &Header) -> Result<(), ProtocolError> {
         let (open, charged) =
             self.partial.as_ref().map_or((false, 0), |partial| (partial.kind().is_some(), partial.charged()));
+        let compressed = header.rsv1 || open && self.partial.as_ref().is_some_and(|partial| partial.is_compressed());
+        let most = if compressed { most_compressed(limits) } else { limits.max_message as u64 };
         let fragment = if open || !header.fin { limits.fragment_cost as u64 } else { 0 };
         let total = charged.saturating_add(header.length).saturating_add(fragment);
-        if total > limits.max_message as u64 {
+        if total > most {
             return Err(ProtocolError::TooBig { limit: limits.max_message });
         }
         Ok(())
@@ -331,9 +359,10 @@ impl Decoder {
         const HELD: &str = "the step was made from the partial's content";
         match step {
             Step::Message(whole) => Ok(Event::Message(whole.incoming(input))),
-            Step::Spilled(kind) => {
+            Step::Spilled(kind, compressed) => {
                 let partial = self.partial.as_deref_mut().expect(HELD);
-                Ok(Event::Message(Incoming::new(kind, Place::Spill, partial.spill(), SPILL_HEADROOM, 0)))
+                let incoming = Incoming::new(kind, Place::Spill, partial.spill(), SPILL_HEADROOM, 0);
+                Ok(Event::Message(incoming.came_compressed(compressed)))
             }
             Step::Control(opcode, start, end) => Event::control(opcode, &input[start..end]),
             Step::Held(opcode) => Event::control(opcode, self.partial.as_deref().expect(HELD).control()),

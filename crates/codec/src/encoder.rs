@@ -1,8 +1,11 @@
 //! Frames to bytes (RFC 6455 sections 5.2 and 6.1). Every message is one frame: nothing here fragments.
 
 use crate::close::{CloseCode, ClosePayload, CodeNotSendable};
+use crate::decoder::MessageKind;
+use crate::deflate::Deflater;
 use crate::frame::{Header, OpCode, server_header};
 use crate::mask;
+use crate::prepared::payload_of;
 
 /// Appends a whole unmasked frame, as a server sends it. One copy of the payload.
 ///
@@ -28,6 +31,63 @@ pub fn encode_client(opcode: OpCode, payload: &[u8], key: [u8; 4], out: &mut Vec
     let len = header.encode(&mut bytes);
     out.reserve(len + payload.len());
     out.extend_from_slice(&bytes[..len]);
+    mask::append(out, payload, key, 0);
+}
+
+/// Appends a message as one compressed frame, for a connection that has negotiated it (RFC 7692 section 7.2.1): masked with
+/// `key` as a client sends it, or unmasked as a server does.
+///
+/// Without `takeover` the message is compressed by itself, and goes uncompressed if that is not longer. With it,
+/// `deflater` must be the connection's own, and this message must go out in front of any that it compresses next.
+pub fn encode_deflated(
+    kind: MessageKind,
+    payload: &[u8],
+    key: Option<[u8; 4]>,
+    deflater: &mut Deflater,
+    takeover: bool,
+    out: &mut Vec<u8>,
+) {
+    let start = out.len();
+    let opcode = kind.opcode();
+    let mut header = Header { fin: true, opcode, rsv1: true, mask: key, length: payload.len() as u64 };
+    // The header comes first and depends on what comes second. Most often it is as long as for the message itself.
+    let guess = header.encoded_len();
+    out.resize(start + guess, 0);
+    if !takeover {
+        deflater.restart();
+    }
+    deflater.compress(payload, out);
+    let length = out.len() - start - guess;
+    if !takeover && length >= payload.len() {
+        out.truncate(start);
+        return match key {
+            Some(key) => encode_client(opcode, payload, key, out),
+            None => encode_server(opcode, payload, out),
+        };
+    }
+    header.length = length as u64;
+    let mut bytes = [0; Header::MAX_LEN];
+    let len = header.encode(&mut bytes);
+    if len != guess {
+        out.resize((start + len + length).max(out.len()), 0);
+        out.copy_within(start + guess..start + guess + length, start + len);
+        out.truncate(start + len + length);
+    }
+    out[start..start + len].copy_from_slice(&bytes[..len]);
+    if let Some(key) = key {
+        mask::apply(&mut out[start + len..], key, 0);
+    }
+}
+
+/// Appends a copy of a whole unmasked frame, masked with `key` as a client sends it.
+pub fn encode_masked(frame: &[u8], key: [u8; 4], out: &mut Vec<u8>) {
+    let payload = payload_of(frame);
+    let (header, _) = frame.split_at(frame.len() - payload.len());
+    let [first, second, length @ ..] = header else { return };
+    out.reserve(frame.len() + 4);
+    out.extend_from_slice(&[*first, *second | 0x80]);
+    out.extend_from_slice(length);
+    out.extend_from_slice(&key);
     mask::append(out, payload, key, 0);
 }
 
@@ -64,6 +124,17 @@ mod tests {
         out.clear();
         encode_server(OpCode::Binary, &[7; 65536], &mut out);
         assert_eq!(out[..10], [0x82, 0x7f, 0, 0, 0, 0, 0, 1, 0, 0]);
+    }
+
+    #[test]
+    fn a_masked_copy_is_what_a_client_would_have_written() {
+        for len in [0, 5, 125, 126, 65535, 65536] {
+            let (mut frame, mut masked, mut expected) = (Vec::new(), Vec::new(), Vec::new());
+            encode_server(OpCode::Binary, &vec![7; len], &mut frame);
+            encode_masked(&frame, [1, 2, 3, 4], &mut masked);
+            encode_client(OpCode::Binary, &vec![7; len], [1, 2, 3, 4], &mut expected);
+            assert_eq!(masked, expected, "{len}");
+        }
     }
 
     #[test]

@@ -12,8 +12,9 @@ pub enum ProtocolError {
     /// RSV2 or RSV3 is set, which no known extension uses (RFC 6455 section 5.2). Holds the frame's first byte.
     #[error("reserved bit RSV2 or RSV3 is set in the first byte of a frame, {0:#04x}; no extension was negotiated")]
     ReservedBits(u8),
-    /// RSV1 is set although no extension that gives it a meaning was negotiated (RFC 6455 section 5.2).
-    #[error("reserved bit RSV1 is set, but no compression was negotiated")]
+    /// RSV1 is set although no compression was negotiated (RFC 6455 section 5.2), or on a frame that does not begin a
+    /// message (RFC 7692 section 6.1).
+    #[error("reserved bit RSV1 is set, but no compression was negotiated or the frame does not begin a message")]
     UnexpectedRsv1,
     /// An opcode that RFC 6455 section 5.2 reserves: 3–7 or 11–15.
     #[error("opcode {0} is reserved; expected 0 to 2 or 8 to 10")]
@@ -45,6 +46,9 @@ pub enum ProtocolError {
     /// The payload of a text message is not UTF-8 (RFC 6455 section 8.1).
     #[error("a text message is not valid UTF-8")]
     InvalidText,
+    /// The payload of a compressed message is not what DEFLATE writes (RFC 7692 section 7.2.2).
+    #[error("the compressed data of a message is corrupt")]
+    CorruptCompression,
     /// The reason of a close frame is not UTF-8 (RFC 6455 section 5.5.1).
     #[error("the reason of a close frame is not valid UTF-8")]
     InvalidCloseReason,
@@ -64,11 +68,11 @@ pub enum ProtocolError {
 
 impl ProtocolError {
     /// The code to put in the close frame that answers this violation (RFC 6455 section 7.4.1):
-    /// 1007 for text that is not UTF-8, 1009 for a message over the limit, else 1002.
+    /// 1007 for text that is not UTF-8 and for data that cannot be inflated, 1009 for a message over the limit, else 1002.
     #[must_use]
     pub const fn close_code(&self) -> CloseCode {
         match self {
-            Self::InvalidText | Self::InvalidCloseReason => CloseCode::INVALID_PAYLOAD,
+            Self::InvalidText | Self::CorruptCompression | Self::InvalidCloseReason => CloseCode::INVALID_PAYLOAD,
             Self::TooBig { .. } => CloseCode::TOO_BIG,
             Self::ReservedBits(_)
             | Self::UnexpectedRsv1
@@ -106,6 +110,7 @@ mod tests {
             (ProtocolError::UnexpectedContinuation, 1002),
             (ProtocolError::ExpectedContinuation, 1002),
             (ProtocolError::InvalidText, 1007),
+            (ProtocolError::CorruptCompression, 1007),
             (ProtocolError::InvalidCloseReason, 1007),
             (ProtocolError::TruncatedCloseCode, 1002),
             (ProtocolError::ForbiddenCloseCode(1005), 1002),

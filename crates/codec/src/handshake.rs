@@ -4,6 +4,7 @@
 //! [`Request::websocket`] checks it, [`encode_accept`] or [`Refusal::encode`] answers. Client: [`Target`] reads the URL,
 //! [`ClientRequest`] asks, [`parse_response`] checks the answer.
 
+mod extension;
 mod head;
 mod key;
 mod origin;
@@ -13,6 +14,7 @@ mod response;
 mod subprotocol;
 mod target;
 
+pub use extension::{Extension, MalformedExtensions, parse_extensions};
 pub use head::{HeadLimits, HeadScan, Headers};
 pub use key::Key;
 pub use origin::OriginPolicy;

@@ -1,11 +1,13 @@
-//! WebSocket frames, messages and the opening handshake (RFC 6455) as pure state machines.
+//! WebSocket frames, messages and the opening handshake (RFC 6455), and their compression (RFC 7692), as pure state
+//! machines.
 //!
 //! Nothing here reads a socket or a clock or starts a thread: bytes go in, events and bytes come out, so the whole
 //! crate is tested with bytes alone. Both roles are spoken.
 //!
 //! - [`Decoder`] walks received bytes and yields whole messages and control frames. A message that lies whole in one
 //!   input is unmasked in place and never copied; one that spans inputs is assembled in a buffer of a [`SpillPool`].
-//! - [`encode_server`], [`encode_client`], [`encode_close`] and [`Prepared`] write frames.
+//! - [`encode_server`], [`encode_client`], [`encode_deflated`], [`encode_close`] and [`Prepared`] write frames.
+//! - [`deflate`] negotiates the compression of messages and performs it.
 //! - [`handshake`] checks and answers the opening handshake, and performs it in the client role.
 //!
 //! ```
@@ -30,6 +32,7 @@
 
 pub mod close;
 pub mod decoder;
+pub mod deflate;
 pub mod encoder;
 pub mod error;
 pub mod frame;
@@ -41,7 +44,8 @@ pub mod utf8;
 
 pub use close::{CloseCode, ClosePayload, CodeNotSendable};
 pub use decoder::{Decoder, Event, Incoming, MessageKind, Place};
-pub use encoder::{encode_client, encode_close, encode_server};
+pub use deflate::{DeflateOffer, DeflateParams, DeflatePolicy, Deflater, WindowBits};
+pub use encoder::{encode_client, encode_close, encode_deflated, encode_masked, encode_server};
 pub use error::ProtocolError;
 pub use frame::{Header, OpCode};
 pub use handshake::{

@@ -1,20 +1,32 @@
 //! A message encoded once and sent to many.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::decoder::MessageKind;
-use crate::encoder::encode_server;
+use crate::deflate::{Deflater, WindowBits};
+use crate::encoder::{encode_deflated, encode_server};
 use crate::frame::server_header_len;
+
+/// How many windows there are to compress with.
+const WINDOWS: usize = (WindowBits::MAX.get() - WindowBits::LEAST_DEFLATED.get() + 1) as usize;
+
+/// The compressed frame, made by whoever needs it first; `None` when it is not shorter.
+type Deflated = OnceLock<Option<Arc<[u8]>>>;
 
 /// A server's frame that many connections can send. Cloning it costs one atomic increment; the bytes are shared.
 #[derive(Debug, Clone)]
 pub struct Prepared {
     frame: Arc<[u8]>,
     kind: MessageKind,
+    compress: Option<bool>,
+    /// By window, the smallest first. What else was negotiated makes no difference: a message compressed by itself can be
+    /// sent to those that keep their context as well.
+    deflated: Arc<[Deflated; WINDOWS]>,
 }
 
 impl Prepared {
-    /// A text message. Allocates and copies the text twice: into the frame, and to behind its reference count.
+    /// A text message. Allocates and copies the text twice: into the frame, and to behind its reference count. It is
+    /// compressed when the first connection that negotiated compression needs it, once for each size of window.
     #[must_use]
     pub fn text(text: &str) -> Self {
         Self::new(MessageKind::Text, text.as_bytes())
@@ -29,7 +41,33 @@ impl Prepared {
     fn new(kind: MessageKind, payload: &[u8]) -> Self {
         let mut frame = Vec::new();
         encode_server(kind.opcode(), payload, &mut frame);
-        Self { frame: frame.into(), kind }
+        Self { frame: frame.into(), kind, compress: None, deflated: Arc::default() }
+    }
+
+    /// Decides whether the message is compressed, whatever its length, where compression was negotiated.
+    #[must_use]
+    pub fn compress(mut self, compress: bool) -> Self {
+        self.compress = Some(compress);
+        self
+    }
+
+    /// What [`compress`](Prepared::compress) has decided; `None`: its length decides.
+    #[must_use]
+    pub fn is_to_be_compressed(&self) -> Option<bool> {
+        self.compress
+    }
+
+    /// The whole compressed frame, unmasked, for a receiver that allows the window of `deflater`; `None` when it would
+    /// not be shorter than the uncompressed one. The first call for a window compresses, with whatever level `deflater`
+    /// has, and leaves it in need of a restart; all others, of clones too, share what it made.
+    pub fn deflated_frame(&self, deflater: &mut Deflater) -> Option<&Arc<[u8]>> {
+        let slot = usize::from(deflater.window_bits().get() - WindowBits::LEAST_DEFLATED.get());
+        let make = || {
+            let mut frame = Vec::new();
+            encode_deflated(self.kind, self.payload(), None, deflater, false, &mut frame);
+            (frame.len() < self.frame.len()).then(|| frame.into())
+        };
+        self.deflated[slot].get_or_init(make).as_ref()
     }
 
     /// The whole frame, unmasked, header and payload.
@@ -56,12 +94,17 @@ impl Prepared {
     /// The message alone; a client has to mask a copy of it, see [`encode_client`](crate::encode_client).
     #[must_use]
     pub fn payload(&self) -> &[u8] {
-        // No two lengths of header give frames of one length, so the frame's length tells its header's.
-        let header = [2, 4, 10].into_iter().find(|&header| {
-            self.frame.len().checked_sub(header).is_some_and(|length| server_header_len(length as u64) == header)
-        });
-        header.map_or(&[], |header| &self.frame[header..])
+        payload_of(&self.frame)
     }
+}
+
+/// The payload of a whole frame without a mask. No two lengths of header give frames of one length, so the frame's length
+/// tells its header's.
+pub(crate) fn payload_of(frame: &[u8]) -> &[u8] {
+    let header = [2, 4, 10].into_iter().find(|&header| {
+        frame.len().checked_sub(header).is_some_and(|length| server_header_len(length as u64) == header)
+    });
+    header.map_or(&[], |header| &frame[header..])
 }
 
 #[cfg(test)]

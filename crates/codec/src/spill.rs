@@ -1,6 +1,7 @@
 //! Buffers for messages that do not lie whole in one input.
 
 use crate::decoder::Partial;
+use crate::deflate::Inflater;
 
 /// What a peer may make us hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,11 +33,14 @@ const RETAINED_BYTES: usize = 8 * 1024 * 1024;
 const RETAINED_CAPACITY: usize = 1024 * 1024;
 /// How many unused decoder states (about 250 bytes each) a pool retains at most.
 const RETAINED_PARTIALS: usize = 256;
+/// How many unused inflaters (about 42 KiB each) a pool retains at most. Messages that come whole need one at a time.
+const RETAINED_INFLATERS: usize = 4;
 
 /// The assembly buffers of one shard (one core): shared by all its decoders, so that connections between messages own
 /// none.
 ///
-/// Retains at most 64 buffers of at most 1 MiB each and 8 MiB together; what is beyond that is freed. The last buffer
+/// Retains at most 64 buffers of at most 1 MiB each and 8 MiB together, and 4 inflaters for connections that keep none of
+/// their own; what is beyond that is freed. The last buffer
 /// given is the first taken, because it is the one in the cache.
 #[derive(Debug)]
 pub struct SpillPool {
@@ -47,13 +51,15 @@ pub struct SpillPool {
     // Boxed because a decoder holds its state by one pointer: taking and giving moves 8 bytes, not 250.
     #[expect(clippy::vec_box, reason = "the boxes themselves are what is reused")]
     partials: Vec<Box<Partial>>,
+    #[expect(clippy::vec_box, reason = "the boxes themselves are what is reused")]
+    inflaters: Vec<Box<Inflater>>,
 }
 
 impl SpillPool {
     /// An empty pool. Allocates nothing until a message needs it.
     #[must_use]
     pub const fn new(limits: Limits) -> Self {
-        Self { limits, buffers: Vec::new(), retained: 0, partials: Vec::new() }
+        Self { limits, buffers: Vec::new(), retained: 0, partials: Vec::new(), inflaters: Vec::new() }
     }
 
     /// The limits that the decoders using this pool enforce.
@@ -84,13 +90,28 @@ impl SpillPool {
         }
     }
 
+    /// An inflater that has seen nothing yet.
+    pub(crate) fn take_inflater(&mut self) -> Box<Inflater> {
+        self.inflaters.pop().unwrap_or_else(|| Box::new(Inflater::new()))
+    }
+
+    fn give_inflater(&mut self, mut inflater: Box<Inflater>) {
+        if self.inflaters.len() < RETAINED_INFLATERS {
+            inflater.restart();
+            self.inflaters.push(inflater);
+        }
+    }
+
     pub(crate) fn take_partial(&mut self) -> Box<Partial> {
         self.partials.pop().unwrap_or_default()
     }
 
-    /// Takes the state back, with its buffer if it still has one.
+    /// Takes the state back, with its buffer and its inflater if it still has them.
     pub(crate) fn give_partial(&mut self, mut partial: Box<Partial>) {
         self.give(partial.reset());
+        if let Some(inflater) = partial.inflater.take() {
+            self.give_inflater(inflater);
+        }
         if self.partials.len() < RETAINED_PARTIALS {
             self.partials.push(partial);
         }

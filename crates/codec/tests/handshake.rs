@@ -179,6 +179,7 @@ fn a_handshake_between_our_own_two_sides() {
         target: &target,
         key: *b"the sample nonce",
         subprotocols: &ours,
+        deflate: &[],
         origin: Some("http://localhost"),
         headers: &headers,
     };
@@ -195,7 +196,7 @@ fn a_handshake_between_our_own_two_sides() {
     let chosen = choose_subprotocol(request.subprotocols(), &ours[1..]);
 
     let mut answer = Vec::new();
-    encode_accept(&key, chosen, &HeaderMap::new(), &mut answer);
+    encode_accept(&key, chosen, None, &HeaderMap::new(), &mut answer);
     let head = answer.len();
     answer.extend_from_slice(b"\x81\x00");
     for end in 0..head {
@@ -216,8 +217,15 @@ fn headers_of_the_caller_replace_host_and_origin() {
         (HeaderName::from_static("origin"), HeaderValue::from_static("http://b")),
     ]);
     let mut bytes = Vec::new();
-    ClientRequest { target: &target, key: [0; 16], subprotocols: &[], origin: Some("http://a"), headers: &headers }
-        .encode(&mut bytes);
+    ClientRequest {
+        target: &target,
+        key: [0; 16],
+        subprotocols: &[],
+        deflate: &[],
+        origin: Some("http://a"),
+        headers: &headers,
+    }
+    .encode(&mut bytes);
     let request = parse(std::str::from_utf8(&bytes).unwrap());
     assert_eq!(request.header_values("host").collect::<Vec<_>>(), [b"example.com"]);
     assert_eq!(request.header_values("origin").collect::<Vec<_>>(), [b"http://b"]);
@@ -229,7 +237,8 @@ const ANSWER: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n
 
 fn answered(answer: &str) -> Result<Option<String>, HandshakeError> {
     let offered = ["soap".to_owned(), "chat".to_owned()];
-    let expected = ringway_codec::ResponseExpectation { key: *b"the sample nonce", subprotocols: &offered };
+    let expected =
+        ringway_codec::ResponseExpectation { key: *b"the sample nonce", subprotocols: &offered, deflate: &[] };
     let parsed = parse_response(answer.as_bytes(), &HeadLimits { max_bytes: 400, max_headers: 8 }, &expected);
     parsed.map(|parsed| parsed.expect("a whole head").0.subprotocol)
 }

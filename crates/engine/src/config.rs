@@ -1,6 +1,6 @@
 //! What the operator sets ([`Config`]) and what a peer may use ([`Limits`]).
 
-use ringway_codec::OriginPolicy;
+use ringway_codec::{DeflatePolicy, OriginPolicy, WindowBits};
 use ringway_io::BufferConfig;
 use std::time::Duration;
 
@@ -51,6 +51,9 @@ pub struct Config {
     /// The subprotocols that are spoken. The client's first choice among them is taken; with none of them the connection
     /// goes on without one (RFC 6455 section 4.2.2). Compared name by name at each handshake. Default: none.
     pub subprotocols: Vec<String>,
+    /// Compression of messages, in both roles: as a server it is agreed to where a client offers it, as a client it is
+    /// offered. Default: none, for it costs far more time and memory than sending does.
+    pub deflate: Option<Deflate>,
 }
 
 impl Default for Config {
@@ -65,6 +68,59 @@ impl Default for Config {
             stop_timeout: Duration::from_secs(10),
             origins: OriginPolicy::Any,
             subprotocols: Vec::new(),
+            deflate: None,
+        }
+    }
+}
+
+/// How messages are compressed: permessage-deflate (RFC 7692).
+///
+/// The choice that matters is context takeover. With it a message is compressed with the help of those before it, which
+/// makes short ones that resemble each other much smaller, and both sides keep a window for each connection. Without it
+/// all connections of a shard share one compressor and one inflater, and an idle connection keeps nothing.
+///
+/// docs/tuning.md has the memory and the speed of each, as measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deflate {
+    /// Whether we keep the context of what we send, where the peer allows it: 240 KiB and four times the window for each
+    /// connection, from the first compressed message on, until it has been silent for half of
+    /// [`Config::idle_timeout`].
+    pub takeover: bool,
+    /// Whether the peer may keep the context of what it sends: 42 KiB for each connection, from the first compressed
+    /// message on, until it ends.
+    pub peer_takeover: bool,
+    /// The largest window that we compress with, as a power of two: 9 (512 B) to 15 (32 KiB); what is less or more counts
+    /// as that. Default 15.
+    pub window_bits: u8,
+    /// The largest window that the peer is asked to compress with, 9 to 15. It spares the peer memory, not us. Default 15.
+    pub peer_window_bits: u8,
+    /// From 1, the fastest, to 9, which compresses best. Default 1.
+    pub level: u8,
+    /// Messages shorter than this go uncompressed, unless [`Message::compress`](crate::Message::compress) says otherwise.
+    /// In bytes; default 128.
+    pub threshold: usize,
+}
+
+impl Deflate {
+    /// With context takeover both ways, where the peer allows it.
+    #[must_use]
+    pub const fn takeover() -> Self {
+        Self { takeover: true, peer_takeover: true, window_bits: 15, peer_window_bits: 15, level: 1, threshold: 128 }
+    }
+
+    /// Without context takeover: one compressor for all connections of a shard.
+    #[must_use]
+    pub const fn shared() -> Self {
+        Self { takeover: false, peer_takeover: false, ..Self::takeover() }
+    }
+
+    pub(crate) fn policy(&self) -> DeflatePolicy {
+        let window = |bits: u8| WindowBits::new(bits.clamp(9, 15)).unwrap_or_default();
+        DeflatePolicy {
+            takeover: self.takeover,
+            peer_takeover: self.peer_takeover,
+            window_bits: window(self.window_bits),
+            peer_window_bits: window(self.peer_window_bits),
         }
     }
 }

@@ -152,6 +152,8 @@ impl<'a, H: Handler> Connection<'a, H> {
     /// the kernel filled, and that buffer is sent. Only when receive buffers run low, because peers read slowly, or
     /// when other messages are sent in between, is it copied. In the client role the reply is masked into a new buffer.
     ///
+    /// A message that came compressed is compressed again, if it is long enough or [`Message::compress`] says so.
+    ///
     /// It is never handed back: nothing more is read from a peer that has too much waiting for it.
     pub fn reply(&mut self, message: Message<'_>) {
         if !self.is_open() {
@@ -160,17 +162,19 @@ impl<'a, H: Handler> Connection<'a, H> {
         self.shard.hub.reply(self.slot, message);
     }
 
-    /// Sends a message. Costs one copy of its payload.
+    /// Sends a message. Costs one copy of its payload, or compressing it where that was negotiated.
     pub fn send<'m>(&mut self, message: Message<'m>) -> Sent<'m> {
         let len = message.payload().len();
         if !self.has_room(len) {
             return Sent::Full(message);
         }
-        self.shard.hub.send(self.slot, message.kind().into(), message.payload());
+        let (kind, compress) = (message.kind(), message.is_to_be_compressed());
+        self.shard.hub.send_message(self.slot, kind, message.payload(), compress);
         self.sent()
     }
 
-    /// Sends a message that was encoded once for many connections. In the server role a long one is not copied; in the
+    /// Sends a message that was encoded once for many connections; where compression was negotiated, it is compressed
+    /// once for all that share the size of the window. In the server role a long one is not copied; in the
     /// client role it must be, because every client frame has a mask of its own (RFC 6455 section 5.3).
     pub fn send_prepared<'m>(&mut self, prepared: &'m Prepared) -> Sent<'m> {
         if !self.has_room(prepared.payload().len()) {
@@ -220,6 +224,12 @@ impl<'a, H: Handler> Connection<'a, H> {
             session.unset(Flag::PausedByHandler);
             self.shard.hub.mark(self.slot);
         }
+    }
+
+    /// Whether messages may be compressed, both ways: the opening handshake has agreed on it.
+    #[must_use]
+    pub fn is_compressing(&self) -> bool {
+        self.shard.hub.table.get(self.slot).is_some_and(|session| session.compression.is_on())
     }
 
     /// How many bytes wait for the peer, those that the kernel is sending included.
@@ -274,12 +284,17 @@ impl<H: Handler> fmt::Debug for Shard<'_, H> {
 impl<H: Handler> Hub<H> {
     /// Puts a reply in the outbox; see [`Connection::reply`].
     fn reply(&mut self, slot: Slot, message: Message<'_>) {
-        match message.into_body() {
-            Body::Received(incoming) if self.receiving == Some(slot) && !self.is_client(slot) => {
+        let (body, compress) = message.into_parts();
+        match body {
+            Body::Received(incoming)
+                if self.receiving == Some(slot)
+                    && !self.is_client(slot)
+                    && !self.compresses(slot, incoming.payload().len(), compress) =>
+            {
                 self.reply_in_place(slot, incoming)
             }
-            Body::Received(incoming) => self.send(slot, incoming.kind().into(), incoming.payload()),
-            Body::Borrowed(kind, payload) => self.send(slot, kind.into(), payload),
+            Body::Received(incoming) => self.send_message(slot, incoming.kind(), incoming.payload(), compress),
+            Body::Borrowed(kind, payload) => self.send_message(slot, kind, payload, compress),
         }
     }
 }

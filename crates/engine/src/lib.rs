@@ -26,6 +26,7 @@
 
 mod client;
 mod close;
+mod compression;
 mod config;
 mod connection;
 mod event_loop;
@@ -41,7 +42,7 @@ mod table;
 
 pub use client::{Client, ConnectError, Endpoint};
 pub use close::{CloseReason, Ending};
-pub use config::{Config, Cores, Limits, Shards};
+pub use config::{Config, Cores, Deflate, Limits, Shards};
 pub use connection::{Connection, ConnectionId, Sent, Shard};
 pub use handler::Handler;
 pub use mailbox::{PostError, ShardHandle};

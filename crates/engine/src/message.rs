@@ -9,6 +9,7 @@ use std::fmt;
 /// parts were assembled. Take out what is to be kept.
 pub struct Message<'a> {
     body: Body<'a>,
+    compress: Option<bool>,
 }
 
 pub(crate) enum Body<'a> {
@@ -20,21 +21,40 @@ impl<'a> Message<'a> {
     /// A text message.
     #[must_use]
     pub fn text(text: &'a str) -> Self {
-        Self { body: Body::Borrowed(MessageKind::Text, text.as_bytes()) }
+        Self::of(MessageKind::Text, text.as_bytes())
     }
 
     /// A binary message.
     #[must_use]
     pub fn binary(bytes: &'a [u8]) -> Self {
-        Self { body: Body::Borrowed(MessageKind::Binary, bytes) }
+        Self::of(MessageKind::Binary, bytes)
     }
 
     pub(crate) fn of(kind: MessageKind, bytes: &'a [u8]) -> Self {
-        Self { body: Body::Borrowed(kind, bytes) }
+        Self { body: Body::Borrowed(kind, bytes), compress: None }
     }
 
     pub(crate) fn received(incoming: Incoming<'a>) -> Self {
-        Self { body: Body::Received(incoming) }
+        // What its sender did not find worth compressing goes back as it came, and without a copy.
+        let compress = if incoming.is_compressed() { None } else { Some(false) };
+        Self { body: Body::Received(incoming), compress }
+    }
+
+    pub(crate) fn held_back(kind: MessageKind, bytes: &'a [u8], compressed: bool) -> Self {
+        Self { compress: if compressed { None } else { Some(false) }, ..Self::of(kind, bytes) }
+    }
+
+    /// Decides whether the message is compressed, whatever its length, on a connection that has negotiated compression
+    /// ([`Config::deflate`](crate::Config::deflate)); on any other it has no effect.
+    ///
+    /// Without this call a message is compressed if it has [`Deflate::threshold`](crate::Deflate::threshold) bytes or
+    /// more, and a received one that is sent back also must have come compressed. Leave alone what is compressed already,
+    /// such as images; and what holds a secret next to something that an attacker can choose, for the length of the
+    /// compressed message tells how much the two have in common (RFC 7692 section 8).
+    #[must_use]
+    pub fn compress(mut self, compress: bool) -> Self {
+        self.compress = Some(compress);
+        self
     }
 
     /// Text or binary.
@@ -65,8 +85,14 @@ impl<'a> Message<'a> {
         }
     }
 
-    pub(crate) fn into_body(self) -> Body<'a> {
-        self.body
+    /// What [`compress`](Message::compress) has decided; `None`: its length decides.
+    pub(crate) fn is_to_be_compressed(&self) -> Option<bool> {
+        self.compress
+    }
+
+    /// The content, and whether it is to be compressed if that was said.
+    pub(crate) fn into_parts(self) -> (Body<'a>, Option<bool>) {
+        (self.body, self.compress)
     }
 }
 

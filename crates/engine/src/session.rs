@@ -2,7 +2,8 @@
 
 use crate::CloseReason;
 use crate::client::Endpoint;
-use ringway_codec::{Decoder, HeadScan, Key, MessageKind, Role, SpillPool};
+use crate::compression::Compression;
+use ringway_codec::{Decoder, DeflateParams, Deflater, HeadScan, Key, MessageKind, Role, SpillPool};
 use ringway_io::{Chunk, Output, Slot};
 use std::sync::Arc;
 
@@ -62,7 +63,7 @@ pub(crate) enum Flag {
     PeerFinished = 128,
 }
 
-/// One connection: 88 bytes and the handler's state. What only a few need for a while is in `cold`.
+/// One connection: 80 bytes and the handler's state. What only a few need for a while is in `cold`.
 pub(crate) struct Session<S> {
     pub(crate) decoder: Decoder,
     /// What waits to be sent; handed to the driver as it is.
@@ -76,10 +77,11 @@ pub(crate) struct Session<S> {
     flags: u8,
     pub(crate) phase: Phase,
     pub(crate) role: Role,
+    pub(crate) compression: Compression,
     pub(crate) state: S,
 }
 
-/// What a connection needs only while it opens, is paused, or ends.
+/// What a connection needs only while it opens, is paused, or ends; and what only one with a compressor of its own has.
 #[derive(Default)]
 pub(crate) struct Cold {
     /// The part of the opening handshake that has come.
@@ -93,17 +95,28 @@ pub(crate) struct Cold {
     /// What came for a handler that wants no messages.
     pub(crate) stash: Option<Stash>,
     pub(crate) reason: Option<CloseReason>,
+    /// The compressor of a connection that takes its context over, from its first compressed message on.
+    pub(crate) deflater: Option<Box<Deflater>>,
 }
 
 pub(crate) struct Deferred {
     pub(crate) key: Key,
     pub(crate) offered: Vec<String>,
+    /// The compression that is to be agreed on.
+    pub(crate) deflate: Option<DeflateParams>,
+}
+
+/// A message that was decoded already.
+pub(crate) struct Held {
+    pub(crate) kind: MessageKind,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) compressed: bool,
 }
 
 /// What is held back: a message that was decoded already, if any, and the bytes behind it.
 #[derive(Default)]
 pub(crate) struct Stash {
-    pub(crate) message: Option<(MessageKind, Vec<u8>)>,
+    pub(crate) message: Option<Held>,
     pub(crate) bytes: Vec<u8>,
     /// Where in `bytes` what is held back begins.
     pub(crate) at: usize,
@@ -121,6 +134,7 @@ impl<S: Default> Session<S> {
             flags: 0,
             phase: if role == Role::Server { Phase::Handshaking } else { Phase::Connecting },
             role,
+            compression: Compression::default(),
             state: S::default(),
         }
     }

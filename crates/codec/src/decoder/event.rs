@@ -77,13 +77,18 @@ pub struct Incoming<'a> {
     base: usize,
     kind: MessageKind,
     place: Place,
+    compressed: bool,
 }
 
 impl<'a> Incoming<'a> {
     /// `frame[..payload]` must have room for the header of an unmasked frame with this payload.
     #[inline]
     pub(super) fn new(kind: MessageKind, place: Place, frame: &'a mut [u8], payload: usize, base: usize) -> Self {
-        Self { frame, payload, base, kind, place }
+        Self { frame, payload, base, kind, place, compressed: false }
+    }
+
+    pub(super) fn came_compressed(self, compressed: bool) -> Self {
+        Self { compressed, ..self }
     }
 
     /// Text or binary.
@@ -119,6 +124,13 @@ impl<'a> Incoming<'a> {
             MessageKind::Text => simdutf8::basic::from_utf8(self.payload()).ok(),
             MessageKind::Binary => None,
         }
+    }
+
+    /// Whether its sender had compressed it (RFC 7692 section 6).
+    #[inline]
+    #[must_use]
+    pub fn is_compressed(&self) -> bool {
+        self.compressed
     }
 
     /// Where the message lies.

@@ -1,10 +1,11 @@
 //! What a decoder remembers between two inputs.
 
 use super::MessageKind;
+use crate::deflate::Inflater;
 use crate::error::ProtocolError;
 use crate::frame::{Header, OpCode};
 use crate::mask;
-use crate::spill::{SPILL_HEADROOM, SpillPool};
+use crate::spill::{Limits, SPILL_HEADROOM, SpillPool};
 use crate::utf8::Utf8Stream;
 
 /// The state of a frame or message that has come in part. Boxed and pooled, so that its size does not weigh on idle
@@ -12,12 +13,16 @@ use crate::utf8::Utf8Stream;
 #[derive(Debug)]
 pub(crate) struct Partial {
     /// The room for a reply's header, then the payload that has come.
-    spill: Vec<u8>,
+    pub(super) spill: Vec<u8>,
     /// The kind of the open message; `None` when there is none.
-    kind: Option<MessageKind>,
+    pub(super) kind: Option<MessageKind>,
+    /// Whether the open message is compressed.
+    compressed: bool,
+    /// What inflates the open message, or holds the window for the next one.
+    pub(crate) inflater: Option<Box<Inflater>>,
     /// Payload and fragment costs of the open message so far, in bytes, with the whole of the current frame.
     charged: u64,
-    utf8: Utf8Stream,
+    pub(super) utf8: Utf8Stream,
     /// The frame whose payload is coming.
     frame: Option<Frame>,
     head: [u8; Header::MAX_LEN],
@@ -30,12 +35,12 @@ pub(crate) struct Partial {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Frame {
+pub(super) struct Frame {
     opcode: OpCode,
     fin: bool,
-    key: Option<[u8; 4]>,
+    pub(super) key: Option<[u8; 4]>,
     /// How much of the payload has come, modulo 4.
-    phase: usize,
+    pub(super) phase: usize,
     remaining: u64,
 }
 
@@ -52,8 +57,8 @@ pub(super) enum Progress {
     Starved,
     /// A header comes next.
     Header,
-    /// The message is complete, in the spill buffer.
-    Message(MessageKind),
+    /// The message is complete, in the spill buffer; whether it came compressed.
+    Message(MessageKind, bool),
     /// A control frame is complete.
     Control(OpCode),
 }
@@ -63,6 +68,8 @@ impl Default for Partial {
         Self {
             spill: Vec::new(),
             kind: None,
+            compressed: false,
+            inflater: None,
             charged: 0,
             utf8: Utf8Stream::new(),
             frame: None,
@@ -90,10 +97,15 @@ impl Partial {
         self.charged
     }
 
-    /// Forgets everything and hands out the buffer.
+    pub(super) fn is_compressed(&self) -> bool {
+        self.compressed
+    }
+
+    /// Forgets everything but the inflater and hands out the buffer.
     pub(crate) fn reset(&mut self) -> Vec<u8> {
         let spill = std::mem::take(&mut self.spill);
         self.kind = None;
+        self.compressed = false;
         self.charged = 0;
         self.utf8 = Utf8Stream::new();
         self.frame = None;
@@ -144,11 +156,12 @@ impl Partial {
     }
 
     /// Opens a message, with `spill` as its buffer.
-    pub(super) fn begin_message(&mut self, opcode: OpCode, mut spill: Vec<u8>) {
+    pub(super) fn begin_message(&mut self, opcode: OpCode, mut spill: Vec<u8>, compressed: bool) {
         spill.clear();
         spill.resize(SPILL_HEADROOM, 0);
         self.spill = spill;
         self.kind = Some(if opcode == OpCode::Text { MessageKind::Text } else { MessageKind::Binary });
+        self.compressed = compressed;
         self.charged = 0;
         self.utf8 = Utf8Stream::new();
     }
@@ -166,13 +179,20 @@ impl Partial {
     }
 
     /// Takes what `input` has of the current frame's payload.
-    pub(super) fn advance(&mut self, input: &[u8], at: &mut usize) -> Result<Progress, ProtocolError> {
+    pub(super) fn advance(
+        &mut self,
+        input: &mut [u8],
+        at: &mut usize,
+        limits: &Limits,
+    ) -> Result<Progress, ProtocolError> {
         let Some(mut frame) = self.frame else { return Ok(Progress::Header) };
-        let rest = input.get(*at..).unwrap_or_default();
+        let rest = input.get_mut(*at..).unwrap_or_default();
         let take = usize::try_from(frame.remaining).map_or(rest.len(), |remaining| remaining.min(rest.len()));
-        let bytes = &rest[..take];
+        let bytes = &mut rest[..take];
         if frame.opcode.is_control() {
             self.take_control(&frame, bytes);
+        } else if self.compressed {
+            self.take_compressed(&frame, bytes, limits)?;
         } else {
             self.take_data(&frame, bytes)?;
         }
@@ -189,11 +209,14 @@ impl Partial {
         }
         match self.kind {
             Some(kind) if frame.fin => {
+                if self.compressed {
+                    self.take_tail(limits)?;
+                }
                 self.utf8.finish().map_err(|_| ProtocolError::InvalidText)?;
                 self.kind = None;
                 self.charged = 0;
                 self.yielded = Yielded::Spill;
-                Ok(Progress::Message(kind))
+                Ok(Progress::Message(kind, std::mem::take(&mut self.compressed)))
             }
             _ => Ok(Progress::Header),
         }

@@ -22,7 +22,7 @@ pub struct Header {
     /// What the frame is.
     pub opcode: OpCode,
     /// The first reserved bit. [`parse`](Header::parse) lets it through because extensions give it a meaning (RFC 7692
-    /// section 6: the message is compressed); the decoder refuses it while none is negotiated.
+    /// section 6: the message is compressed); the decoder refuses it where none was negotiated.
     pub rsv1: bool,
     /// The masking key; `None` when the frame is not masked.
     pub mask: Option<[u8; 4]>,

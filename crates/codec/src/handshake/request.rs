@@ -3,6 +3,7 @@
 use http::StatusCode;
 use http::header::{self, HeaderValue};
 
+use super::extension::{Extension, parse_extensions};
 use super::head::{self, HeadLimits, Headers};
 use super::key::Key;
 use super::respond::Refusal;
@@ -162,6 +163,16 @@ impl<'b> Request<'b> {
         self.headers.list("sec-websocket-protocol").filter(|name| head::is_token(name))
     }
 
+    /// The extensions that the client offers, the most wanted first, over all `Sec-WebSocket-Extensions` headers
+    /// (RFC 6455 section 9.1).
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`] to send, 400, for a header that does not follow the grammar.
+    pub fn extensions(&self) -> Result<Vec<Extension<'b>>, Refusal> {
+        parse_extensions(&self.headers).map_err(|_| bad("the header Sec-WebSocket-Extensions is malformed"))
+    }
+
     /// Whether the client wants to speak WebSocket: an `Upgrade` header names it. The other conditions are checked by
     /// [`websocket`](Request::websocket).
     #[must_use]
@@ -228,6 +239,8 @@ impl<'b> Request<'b> {
         if has_body {
             return Err(bad("a request that opens a WebSocket has no body"));
         }
+        // Whatever extensions are spoken here, a malformed offer fails the connection (RFC 6455 section 9.1).
+        self.extensions()?;
         Ok(key)
     }
 }

@@ -8,6 +8,7 @@ use http::{StatusCode, Version};
 
 use super::head::is_token;
 use super::key::Key;
+use crate::deflate::DeflateParams;
 
 /// Why a request does not become a WebSocket, as the response to send before closing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -59,13 +60,23 @@ impl Refusal {
 /// Appends the 101 response that opens the WebSocket.
 ///
 /// `subprotocol` must be one that the client offered, see [`choose_subprotocol`](crate::choose_subprotocol); one that
-/// is not a token is left out, for it could not stand in a header. Of the `extra` header fields those that the
+/// is not a token is left out, for it could not stand in a header. `deflate` must be the answer to one of the client's
+/// offers, see [`DeflatePolicy::choose`](crate::DeflatePolicy::choose). Of the `extra` header fields those that the
 /// handshake itself writes or forbids are ignored.
-pub fn encode_accept(key: &Key, subprotocol: Option<&str>, extra: &HeaderMap, out: &mut Vec<u8>) {
+pub fn encode_accept(
+    key: &Key,
+    subprotocol: Option<&str>,
+    deflate: Option<&DeflateParams>,
+    extra: &HeaderMap,
+    out: &mut Vec<u8>,
+) {
     out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n");
     field("Sec-WebSocket-Accept", &key.accept(), out);
     if let Some(name) = subprotocol.filter(|name| is_token(name)) {
         field("Sec-WebSocket-Protocol", name.as_bytes(), out);
+    }
+    if let Some(params) = deflate {
+        field("Sec-WebSocket-Extensions", params.to_string().as_bytes(), out);
     }
     for (name, value) in extra {
         if !frames_the_body(name) && !belongs_to_the_handshake(name) {
@@ -165,7 +176,7 @@ mod tests {
         extra.insert(header::CONTENT_LENGTH, HeaderValue::from_static("1"));
         extra.insert(header::SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_static("permessage-deflate"));
         let mut out = Vec::new();
-        encode_accept(&key, Some("chat"), &extra, &mut out);
+        encode_accept(&key, Some("chat"), None, &extra, &mut out);
         assert_eq!(
             text(&out),
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -178,7 +189,7 @@ mod tests {
     fn a_subprotocol_that_would_break_the_head_is_left_out() {
         let key = Key::from_nonce([0; 16]);
         let mut out = Vec::new();
-        encode_accept(&key, Some("chat\r\nset-cookie: a=b"), &HeaderMap::new(), &mut out);
+        encode_accept(&key, Some("chat\r\nset-cookie: a=b"), None, &HeaderMap::new(), &mut out);
         assert!(!text(&out).contains("cookie"));
     }
 

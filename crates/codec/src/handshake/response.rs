@@ -2,10 +2,12 @@
 
 use http::header::{self, HeaderMap, HeaderValue};
 
+use super::extension::parse_extensions;
 use super::head::{self, HeadLimits, Headers};
 use super::key::Key;
 use super::respond::{belongs_to_the_handshake, field, frames_the_body};
 use super::target::Target;
+use crate::deflate::{self, DeflateOffer, DeflateParams};
 
 /// A client's request to open a WebSocket.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +19,9 @@ pub struct ClientRequest<'a> {
     /// The subprotocols to offer, the most wanted first. What is not a token is left out: it could not stand in a
     /// header.
     pub subprotocols: &'a [String],
+    /// The compression to offer, the most wanted form first, see
+    /// [`DeflatePolicy::offers`](crate::DeflatePolicy::offers); none for no compression.
+    pub deflate: &'a [DeflateOffer],
     /// The `Origin` to state; only browsers must. Left out when it has characters that no header may have.
     pub origin: Option<&'a str>,
     /// Further header fields. `Host` and `Origin` here replace those above; those that belong to the handshake
@@ -45,6 +50,10 @@ impl<'a> ClientRequest<'a> {
         if !offered.is_empty() {
             field("Sec-WebSocket-Protocol", offered.join(", ").as_bytes(), out);
         }
+        if !self.deflate.is_empty() {
+            let offers: Vec<String> = self.deflate.iter().map(DeflateOffer::to_string).collect();
+            field("Sec-WebSocket-Extensions", offers.join(", ").as_bytes(), out);
+        }
         for (name, value) in self.headers {
             if !frames_the_body(name) && !belongs_to_the_handshake(name) {
                 field(name.as_str(), value.as_bytes(), out);
@@ -56,7 +65,7 @@ impl<'a> ClientRequest<'a> {
     /// What the response must prove.
     #[must_use]
     pub fn expectation(&self) -> ResponseExpectation<'a> {
-        ResponseExpectation { key: self.key, subprotocols: self.subprotocols }
+        ResponseExpectation { key: self.key, subprotocols: self.subprotocols, deflate: self.deflate }
     }
 }
 
@@ -67,6 +76,8 @@ pub struct ResponseExpectation<'a> {
     pub key: [u8; 16],
     /// The subprotocols that were offered.
     pub subprotocols: &'a [String],
+    /// The compression that was offered.
+    pub deflate: &'a [DeflateOffer],
 }
 
 /// A server's response that opened the WebSocket.
@@ -74,6 +85,8 @@ pub struct ResponseExpectation<'a> {
 pub struct Response<'b> {
     /// The subprotocol that the server chose; one of those offered.
     pub subprotocol: Option<String>,
+    /// The compression that both sides now speak; it fits one of the offers.
+    pub deflate: Option<DeflateParams>,
     /// All header fields.
     pub headers: Headers<'b>,
 }
@@ -111,7 +124,7 @@ pub enum HandshakeError {
     /// `Sec-WebSocket-Accept` is missing, doubled, or not the one that proves the server read our key.
     #[error("the server's Sec-WebSocket-Accept does not prove that it read our key")]
     Accept,
-    /// An extension that we did not ask for.
+    /// An extension that we did not ask for, one with other parameters than we offered, or a header that is malformed.
     #[error("the server chose the extension {0:?}, which was not offered")]
     Extension(String),
     /// A subprotocol that we did not ask for, or more than one.
@@ -155,11 +168,13 @@ pub fn parse_response<'b>(
         return Err(HandshakeError::Version);
     }
     let headers = Headers::new(parsed.headers);
-    let subprotocol = check(&headers, expected)?;
-    Ok(Some((Response { subprotocol, headers }, len)))
+    check(&headers, expected)?;
+    let deflate = check_extensions(&headers, expected)?;
+    let subprotocol = check_subprotocol(&headers, expected)?;
+    Ok(Some((Response { subprotocol, deflate, headers }, len)))
 }
 
-fn check(headers: &Headers<'_>, expected: &ResponseExpectation<'_>) -> Result<Option<String>, HandshakeError> {
+fn check(headers: &Headers<'_>, expected: &ResponseExpectation<'_>) -> Result<(), HandshakeError> {
     if !headers.lists("upgrade", "websocket") {
         return Err(HandshakeError::Upgrade);
     }
@@ -171,10 +186,24 @@ fn check(headers: &Headers<'_>, expected: &ResponseExpectation<'_>) -> Result<Op
     if accepts.next() != Some(&proof[..]) || accepts.next().is_some() {
         return Err(HandshakeError::Accept);
     }
-    // None is ever offered by this crate yet.
-    if let Some(extension) = headers.list("sec-websocket-extensions").next() {
-        return Err(HandshakeError::Extension(extension.to_owned()));
-    }
+    Ok(())
+}
+
+fn check_extensions(
+    headers: &Headers<'_>,
+    expected: &ResponseExpectation<'_>,
+) -> Result<Option<DeflateParams>, HandshakeError> {
+    let extensions = parse_extensions(headers).map_err(|_| {
+        let value = headers.first("sec-websocket-extensions").unwrap_or_default();
+        HandshakeError::Extension(String::from_utf8_lossy(value).into_owned())
+    })?;
+    deflate::verify(&extensions, expected.deflate).map_err(|text| HandshakeError::Extension(text.to_owned()))
+}
+
+fn check_subprotocol(
+    headers: &Headers<'_>,
+    expected: &ResponseExpectation<'_>,
+) -> Result<Option<String>, HandshakeError> {
     let mut chosen = headers.all("sec-websocket-protocol");
     let Some(name) = chosen.next() else { return Ok(None) };
     let offered = expected.subprotocols.iter().find(|offered| offered.as_bytes() == name);

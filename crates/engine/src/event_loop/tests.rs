@@ -1,6 +1,7 @@
 //! The engine on the simulated kernel. Each run follows from a seed, and a failure names it.
 
 mod client;
+mod compression;
 mod ending;
 mod flow;
 mod opening;

@@ -171,6 +171,8 @@ impl<H: Handler> Hub<H> {
             session.cold().reason = Some(reason);
             self.release(handler, peers, slot);
         } else if silence >= limit / 2 {
+            // Idle connections keep no compressor: the next message begins without a context, as it may at any time.
+            session.cold.take_if(|cold| cold.deflater.take().is_some() && cold.stash.is_none());
             self.send(slot, OpCode::Ping, b"");
             self.set_timer(slot, limit - silence);
         } else {

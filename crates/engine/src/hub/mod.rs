@@ -9,6 +9,7 @@ mod outgoing;
 mod receiving;
 
 use crate::client::Endpoint;
+use crate::compression::Compressors;
 use crate::config::{Config, Limits};
 use crate::connection::Connection;
 use crate::handler::Handler;
@@ -72,6 +73,7 @@ pub(crate) struct Hub<H: Handler> {
     /// The session whose bytes are being walked, and what it has put in its outbox since.
     pub(crate) receiving: Option<Slot>,
     pieces: Vec<Piece>,
+    compressors: Option<Box<Compressors>>,
     /// The mask keys and nonces of the client role.
     rng: StdRng,
     stopping: bool,
@@ -79,6 +81,7 @@ pub(crate) struct Hub<H: Handler> {
 
 impl<H: Handler> Hub<H> {
     pub(crate) fn new(index: usize, config: Arc<Config>, limits: Limits, handle: ShardHandle<H>, now: Instant) -> Self {
+        let compressors = config.deflate.map(|wanted| Box::new(Compressors::new(wanted)));
         Self {
             index,
             config,
@@ -97,6 +100,7 @@ impl<H: Handler> Hub<H> {
             actions: Vec::new(),
             receiving: None,
             pieces: Vec::new(),
+            compressors,
             rng: rand::make_rng(),
             stopping: false,
         }

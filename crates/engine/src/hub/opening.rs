@@ -9,8 +9,8 @@ use crate::request::{Answer, Request, Response, Upgrade};
 use crate::session::{Deferred, Farewell, Flag, Phase, Session};
 use rand::Rng;
 use ringway_codec::{
-    ClientRequest, HeadScan, Key, Refusal, ResponseExpectation, Role, choose_subprotocol, encode_accept,
-    encode_response, parse_request, parse_response,
+    ClientRequest, Decoder, DeflateParams, HeadScan, Refusal, ResponseExpectation, Role, choose_subprotocol,
+    encode_accept, encode_response, parse_request, parse_response,
 };
 use ringway_io::Slot;
 use std::sync::Arc;
@@ -21,7 +21,8 @@ enum Verdict<S> {
     Incomplete,
     Refuse(Refusal, Body),
     Plain(Response, Body),
-    Upgrade(Key, Vec<String>, Upgrade<S>, usize),
+    /// With the length of the request.
+    Upgrade(Deferred, Upgrade<S>, usize),
 }
 
 /// Whether an answer is sent with its body: one to HEAD is not (RFC 9110 section 9.3.2).
@@ -66,16 +67,20 @@ impl<H: Handler> Hub<H> {
         let cold = session.cold();
         cold.nonce = nonce;
         let Some(endpoint) = cold.endpoint.clone() else { return };
+        let compressors = self.compressors.take();
+        let offers = compressors.as_ref().map_or(&[][..], |compressors| compressors.offers());
         self.write_raw(slot, |out| {
             ClientRequest {
                 target: &endpoint.target,
                 key: nonce,
                 subprotocols: &endpoint.subprotocols,
+                deflate: offers,
                 origin: endpoint.origin.as_deref(),
                 headers: &endpoint.headers,
             }
             .encode(out);
         });
+        self.compressors = compressors;
     }
 
     /// Bytes of an opening handshake have come.
@@ -112,8 +117,8 @@ impl<H: Handler> Hub<H> {
             Verdict::Incomplete => self.keep_head(slot, head),
             Verdict::Refuse(refusal, body) => self.refuse(slot, &refusal, body),
             Verdict::Plain(response, body) => self.respond(slot, &response, body),
-            Verdict::Upgrade(key, offered, upgrade, len) => {
-                self.conclude(handler, peers, slot, Deferred { key, offered }, upgrade, Some((head, len)));
+            Verdict::Upgrade(request, upgrade, len) => {
+                self.conclude(handler, peers, slot, request, upgrade, Some((head, len)));
             }
         }
     }
@@ -138,7 +143,11 @@ impl<H: Handler> Hub<H> {
         };
         let upgrade = handler.upgrade(&wrapped);
         let offered = request.subprotocols().map(str::to_owned).collect();
-        Verdict::Upgrade(key, offered, upgrade, len)
+        let deflate = self.compressors.as_ref().and_then(|compressors| {
+            // A malformed header was refused above.
+            compressors.policy().choose(&request.extensions().unwrap_or_default())
+        });
+        Verdict::Upgrade(Deferred { key, offered, deflate }, upgrade, len)
     }
 
     /// Carries out the handler's answer. `head` is the input with the length of the request, unless the answer was put
@@ -159,14 +168,16 @@ impl<H: Handler> Hub<H> {
                     None => choose_subprotocol(request.offered.iter().map(String::as_str), &self.config.subprotocols)
                         .map(str::to_owned),
                 };
-                self.write_raw(slot, |out| encode_accept(&request.key, subprotocol.as_deref(), &headers, out));
+                self.write_raw(slot, |out| {
+                    encode_accept(&request.key, subprotocol.as_deref(), request.deflate.as_ref(), &headers, out);
+                });
                 let Some(session) = self.table.get_mut(slot) else { return };
                 session.state = state;
                 let (rest, at) = match head {
                     Some(head) => head,
                     None => (Input::Kept(std::mem::take(&mut session.cold().head)), 0),
                 };
-                self.open(handler, peers, slot, rest, at);
+                self.open(handler, peers, slot, request.deflate, rest, at);
             }
             Answer::Reject(response) => self.respond(slot, &response, Body::Sent),
             Answer::Defer => {
@@ -200,17 +211,30 @@ impl<H: Handler> Hub<H> {
         let Some(session) = self.table.get_mut(slot) else { return };
         let cold = session.cold();
         let (nonce, Some(endpoint)) = (cold.nonce, cold.endpoint.clone()) else { return };
-        let expected = ResponseExpectation { key: nonce, subprotocols: &endpoint.subprotocols };
-        match parse_response(&head, &limits, &expected).map(|parsed| parsed.map(|(_, len)| len)) {
-            Ok(Some(len)) => self.open(handler, peers, slot, head, len),
+        let deflate = self.compressors.as_ref().map_or(&[][..], |compressors| compressors.offers());
+        let expected = ResponseExpectation { key: nonce, subprotocols: &endpoint.subprotocols, deflate };
+        match parse_response(&head, &limits, &expected).map(|parsed| parsed.map(|(got, len)| (got.deflate, len))) {
+            Ok(Some((deflate, len))) => self.open(handler, peers, slot, deflate, head, len),
             Ok(None) => self.keep_head(slot, head),
             Err(error) => self.fail_connect(handler, peers, slot, ConnectError::Handshake(error)),
         }
     }
 
     /// The handshake is done: messages may flow, beginning with what is behind it in `input`.
-    fn open(&mut self, handler: &mut H, peers: Peers<'_>, slot: Slot, input: Input, at: usize) {
+    fn open(
+        &mut self,
+        handler: &mut H,
+        peers: Peers<'_>,
+        slot: Slot,
+        deflate: Option<DeflateParams>,
+        input: Input,
+        at: usize,
+    ) {
         let Some(session) = self.table.get_mut(slot) else { return };
+        if let (Some(params), Some(compressors)) = (deflate, &self.compressors) {
+            session.decoder = Decoder::with_deflate(session.role, &params);
+            session.compression = compressors.agreed(session.role, &params);
+        }
         session.phase = Phase::Open;
         session.set(Flag::Opened);
         session.cold = None;

@@ -4,9 +4,12 @@ use super::Hub;
 use crate::handler::Handler;
 use crate::session::{Session, recycle};
 use rand::Rng;
-use ringway_codec::{Incoming, OpCode, Place, Prepared, Role, encode_client, encode_server};
+use ringway_codec::{
+    Incoming, MessageKind, OpCode, Place, Prepared, Role, encode_client, encode_deflated, encode_masked, encode_server,
+};
 use ringway_io::{Buffer, Chunk, Slot};
 use std::ops::{Deref, DerefMut, Range};
+use std::sync::Arc;
 
 /// What is this small is copied to the end of the outbox: one more vector in a gathering send costs more than so few
 /// bytes.
@@ -141,13 +144,91 @@ impl<H: Handler> Hub<H> {
         }
     }
 
-    /// Encodes a frame at the end of the outbox.
+    /// Encodes an uncompressed frame at the end of the outbox.
     pub(crate) fn send(&mut self, slot: Slot, opcode: OpCode, payload: &[u8]) {
+        self.append(slot, |out, key| match key {
+            None => encode_server(opcode, payload, out),
+            Some(key) => encode_client(opcode, payload, key, out),
+        });
+    }
+
+    /// Encodes a message at the end of the outbox, compressed if that was said, or if it is worthwhile.
+    pub(crate) fn send_message(&mut self, slot: Slot, kind: MessageKind, payload: &[u8], compress: Option<bool>) {
+        if !self.compresses(slot, payload.len(), compress) {
+            return self.send(slot, kind.into(), payload);
+        }
+        let (Some(session), Some(mut compressors)) = (self.table.get_mut(slot), self.compressors.take()) else {
+            return;
+        };
+        let compression = session.compression;
+        if compression.takeover() {
+            let own = session.cold().deflater.take();
+            let mut own = own.unwrap_or_else(|| Box::new(compressors.own(compression)));
+            self.append(slot, |out, key| encode_deflated(kind, payload, key, &mut own, true, out));
+            if let Some(session) = self.table.get_mut(slot) {
+                session.cold().deflater = Some(own);
+            }
+        } else {
+            let shared = compressors.shared(compression);
+            self.append(slot, |out, key| encode_deflated(kind, payload, key, shared, false, out));
+        }
+        self.compressors = Some(compressors);
+    }
+
+    /// Whether a message of this length goes out compressed, with what was said about it.
+    pub(crate) fn compresses(&self, slot: Slot, len: usize, compress: Option<bool>) -> bool {
+        let Some(compressors) = &self.compressors else { return false };
+        compress.unwrap_or_else(|| compressors.is_worthwhile(len))
+            && self.table.get(slot).is_some_and(|session| session.compression.is_on())
+    }
+
+    /// Puts a prepared frame at the end of the outbox.
+    pub(crate) fn send_prepared(&mut self, slot: Slot, prepared: &Prepared) {
+        if self.compresses(slot, prepared.payload().len(), prepared.is_to_be_compressed())
+            && let Some(frame) = self.deflated(slot, prepared)
+        {
+            return self.send_shared(slot, frame);
+        }
+        self.send_shared(slot, prepared.as_frame());
+    }
+
+    /// The compressed form of a prepared frame, for this connection.
+    fn deflated<'p>(&mut self, slot: Slot, prepared: &'p Prepared) -> Option<&'p Arc<[u8]>> {
+        let session = self.table.get_mut(slot)?;
+        let shared = self.compressors.as_mut()?.shared(session.compression);
+        let frame = prepared.deflated_frame(shared)?;
+        // What the connection's own compressor remembers is not what the peer has seen last, once this has gone out.
+        if let Some(own) = session.cold.as_mut().and_then(|cold| cold.deflater.as_mut()) {
+            own.restart();
+        }
+        Some(frame)
+    }
+
+    /// Puts an unmasked frame that many connections send at the end of the outbox.
+    fn send_shared(&mut self, slot: Slot, frame: &Arc<[u8]>) {
+        if frame.len() <= COPY_SMALL || self.is_client(slot) {
+            return self.append(slot, |out, key| match key {
+                None => out.extend_from_slice(frame),
+                Some(key) => encode_masked(frame, key, out),
+            });
+        }
         let Some(session) = self.table.get_mut(slot) else { return };
-        let role = session.role;
-        let key = match role {
-            Role::Server => [0; 4],
-            Role::Client => self.rng.next_u32().to_ne_bytes(),
+        session.buffered += frame.len();
+        let chunk = Chunk::Shared(frame.clone());
+        if self.receiving == Some(slot) && !self.pieces.is_empty() {
+            self.pieces.push(Piece::Chunk(chunk));
+        } else {
+            session.push(chunk, &mut self.spill);
+        }
+        self.mark(slot);
+    }
+
+    /// Has a frame written at the end of the outbox, masked with the key if there is one: in the client role.
+    fn append(&mut self, slot: Slot, write: impl FnOnce(&mut Vec<u8>, Option<[u8; 4]>)) {
+        let Some(session) = self.table.get_mut(slot) else { return };
+        let key = match session.role {
+            Role::Server => None,
+            Role::Client => Some(self.rng.next_u32().to_ne_bytes()),
         };
         let out = if self.receiving == Some(slot) && !self.pieces.is_empty() {
             // Behind the replies of this walk.
@@ -162,28 +243,8 @@ impl<H: Handler> Hub<H> {
             session.tail(&mut self.spill)
         };
         let before = out.len();
-        match role {
-            Role::Server => encode_server(opcode, payload, out),
-            Role::Client => encode_client(opcode, payload, key, out),
-        }
+        write(out, key);
         session.buffered += out.len() - before;
-        self.mark(slot);
-    }
-
-    /// Puts a prepared frame at the end of the outbox.
-    pub(crate) fn send_prepared(&mut self, slot: Slot, prepared: &Prepared) {
-        let frame = prepared.as_frame();
-        if frame.len() <= COPY_SMALL || self.is_client(slot) {
-            return self.send(slot, prepared.kind().into(), prepared.payload());
-        }
-        let Some(session) = self.table.get_mut(slot) else { return };
-        session.buffered += frame.len();
-        let chunk = Chunk::Shared(frame.clone());
-        if self.receiving == Some(slot) && !self.pieces.is_empty() {
-            self.pieces.push(Piece::Chunk(chunk));
-        } else {
-            session.push(chunk, &mut self.spill);
-        }
         self.mark(slot);
     }
 

@@ -5,8 +5,8 @@ use super::{Hub, Peers};
 use crate::connection::Connection;
 use crate::handler::Handler;
 use crate::message::Message;
-use crate::session::{Phase, Stash};
-use ringway_codec::{Decoder, Event, MessageKind, OpCode};
+use crate::session::{Held, Phase, Stash};
+use ringway_codec::{Decoder, Event, OpCode};
 use ringway_io::{Buffer, Slot};
 
 impl<H: Handler> Hub<H> {
@@ -51,7 +51,8 @@ impl<H: Handler> Hub<H> {
                         continue; // After our close frame (RFC 6455 section 5.5.1).
                     }
                     if session.is_backlogged(max) || session.is_paused() {
-                        held_back = Some(Some((incoming.kind(), incoming.payload().to_vec())));
+                        let (kind, payload) = (incoming.kind(), incoming.payload().to_vec());
+                        held_back = Some(Some(Held { kind, payload, compressed: incoming.is_compressed() }));
                         break;
                     }
                     handler.message(&mut Connection::new(self, peers, slot), Message::received(incoming));
@@ -101,7 +102,7 @@ impl<H: Handler> Hub<H> {
     }
 
     /// Keeps what the handler, or the peer's backlog, does not allow to be worked off now.
-    fn hold_back(&mut self, slot: Slot, message: Option<(MessageKind, Vec<u8>)>, input: Input, at: usize) {
+    fn hold_back(&mut self, slot: Slot, message: Option<Held>, input: Input, at: usize) {
         if let Some(session) = self.table.get_mut(slot) {
             let (bytes, at) = match input {
                 Input::Buffer(buffer) => (buffer[at..].to_vec(), 0),
@@ -116,9 +117,10 @@ impl<H: Handler> Hub<H> {
     pub(super) fn deliver_stash(&mut self, handler: &mut H, peers: Peers<'_>, slot: Slot) {
         let Some(session) = self.table.get_mut(slot) else { return };
         let Some(stash) = session.cold.as_mut().and_then(|cold| cold.stash.take()) else { return };
-        if let Some((kind, payload)) = stash.message {
+        if let Some(Held { kind, payload, compressed }) = stash.message {
             if session.phase == Phase::Open {
-                handler.message(&mut Connection::new(self, peers, slot), Message::of(kind, &payload));
+                let message = Message::held_back(kind, &payload, compressed);
+                handler.message(&mut Connection::new(self, peers, slot), message);
             }
             self.spill.give(payload);
         }

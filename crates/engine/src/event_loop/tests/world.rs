@@ -8,7 +8,9 @@ use crate::{
     Upgrade,
 };
 use ringway_codec::frame::Header;
-use ringway_codec::{Decoder, Event, HeadLimits, Key, MessageKind, OpCode, Role, SpillPool, mask, parse_request};
+use ringway_codec::{
+    Decoder, DeflateParams, Event, HeadLimits, Key, MessageKind, OpCode, Role, SpillPool, mask, parse_request,
+};
 use ringway_io::sim::{Faults, Network, Peer, Sim};
 use ringway_io::{BufferConfig, Driver};
 use std::sync::Arc;
@@ -196,13 +198,15 @@ pub(super) struct Client {
     decoder: Decoder,
     pool: SpillPool,
     got: Vec<Got>,
+    /// How many messages came compressed.
+    pub(super) compressed: usize,
 }
 
 impl Client {
     pub(super) fn new(peer: Peer, role: Role) -> Self {
         let pool = SpillPool::new(ringway_codec::Limits::default());
         let decoder = Decoder::new(role);
-        Self { peer, role, head: String::new(), bytes: Vec::new(), decoder, pool, got: Vec::new() }
+        Self { peer, role, head: String::new(), bytes: Vec::new(), decoder, pool, got: Vec::new(), compressed: 0 }
     }
 
     pub(super) fn is_server(&self) -> bool {
@@ -232,7 +236,10 @@ impl Client {
         loop {
             let got = match self.decoder.next(&mut self.pool, &mut bytes, &mut at) {
                 Ok(None) => break,
-                Ok(Some(Event::Message(message))) => Got::message(message.kind(), message.payload()),
+                Ok(Some(Event::Message(message))) => {
+                    self.compressed += usize::from(message.is_compressed());
+                    Got::message(message.kind(), message.payload())
+                }
                 Ok(Some(Event::Ping(payload))) => Got::Ping(payload.to_vec()),
                 Ok(Some(Event::Pong(payload))) => Got::Pong(payload.to_vec()),
                 Ok(Some(Event::Close(close))) => Got::Close(close.map(|(code, _)| code.as_u16())),
@@ -240,6 +247,11 @@ impl Client {
             };
             self.got.push(got);
         }
+    }
+
+    /// From now on messages may come compressed.
+    pub(super) fn inflate(&mut self, params: &DeflateParams) {
+        self.decoder = Decoder::with_deflate(self.role, params);
     }
 
     /// The status of the response.
@@ -301,13 +313,17 @@ impl Client {
 
     /// The response that accepts the request of a client.
     pub(super) fn accepting(&self) -> Vec<u8> {
+        self.accepting_with(None)
+    }
+
+    pub(super) fn accepting_with(&self, deflate: Option<&DeflateParams>) -> Vec<u8> {
         let (request, _) = parse_request(self.head.as_bytes(), &HeadLimits::default())
             .expect("the request is in order")
             .expect("the request has come");
         let key: Key = request.websocket().expect("the request asks for a WebSocket");
         let mut response = Vec::new();
         let chosen = request.subprotocols().next();
-        ringway_codec::encode_accept(&key, chosen, &crate::HeaderMap::new(), &mut response);
+        ringway_codec::encode_accept(&key, chosen, deflate, &crate::HeaderMap::new(), &mut response);
         response
     }
 

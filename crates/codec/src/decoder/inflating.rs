@@ -1,0 +1,89 @@
+//! Compressed messages (RFC 7692): their payload is inflated as it comes, and bounded while it grows.
+
+use super::MessageKind;
+use super::partial::{Frame, Partial};
+use crate::deflate::{Direction, Stopped};
+use crate::error::ProtocolError;
+use crate::mask;
+use crate::spill::{Limits, SPILL_HEADROOM};
+
+/// What a decoder does with the bit that says that a message is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Inflation {
+    /// Refuses it: no compression was negotiated.
+    Refused,
+    /// Inflates each message by itself, with an inflater of the pool.
+    ByMessage,
+    /// Inflates each message with the window of those before it, which the connection keeps from the first one on.
+    Takeover,
+}
+
+impl From<Direction> for Inflation {
+    fn from(direction: Direction) -> Self {
+        if direction.takeover { Self::Takeover } else { Self::ByMessage }
+    }
+}
+
+/// What the frames of a compressed message may hold: what the limit allows of data that cannot be compressed, which DEFLATE
+/// makes up to an eighth longer.
+pub(super) fn most_compressed(limits: &Limits) -> u64 {
+    let most = limits.max_message as u64;
+    most.saturating_add(most / 8).saturating_add(64)
+}
+
+impl Partial {
+    /// Inflates what has come of a frame.
+    pub(super) fn take_compressed(
+        &mut self,
+        frame: &Frame,
+        bytes: &mut [u8],
+        limits: &Limits,
+    ) -> Result<(), ProtocolError> {
+        if let Some(key) = frame.key {
+            mask::apply(bytes, key, frame.phase);
+        }
+        self.inflate(bytes, limits)
+    }
+
+    /// Inflates the end of a message, which no frame holds.
+    pub(super) fn take_tail(&mut self, limits: &Limits) -> Result<(), ProtocolError> {
+        let tail = self.inflater.as_ref().map_or(&[][..], |inflater| inflater.tail());
+        self.inflate(tail, limits)
+    }
+
+    fn inflate(&mut self, mut bytes: &[u8], limits: &Limits) -> Result<(), ProtocolError> {
+        let Some(inflater) = &mut self.inflater else { return Ok(()) };
+        // The end of the longest message that is allowed.
+        let most = limits.max_message.saturating_add(SPILL_HEADROOM);
+        loop {
+            let start = self.spill.len();
+            let stopped = inflater.inflate(&mut bytes, &mut self.spill);
+            let end = self.spill.len();
+            // What is beyond the limit is not looked at: the first wrong byte decides, wherever the input is cut.
+            if self.kind == Some(MessageKind::Text) {
+                let fresh = self.spill.get(start..end.min(most)).unwrap_or_default();
+                self.utf8.push(fresh).map_err(|_| ProtocolError::InvalidText)?;
+            }
+            if end > most {
+                return Err(ProtocolError::TooBig { limit: limits.max_message });
+            }
+            match stopped {
+                Stopped::Starved => return Ok(()),
+                Stopped::Corrupt => return Err(ProtocolError::CorruptCompression),
+                Stopped::Full => make_room(&mut self.spill, bytes.len(), most),
+            }
+        }
+    }
+}
+
+/// Grows the buffer: to twice what there is or to what as much input is likely to become, but to no more than one byte over
+/// the limit, which is enough to see that it is exceeded.
+fn make_room(spill: &mut Vec<u8>, input: usize, most: usize) {
+    /// What text is likely to become.
+    const RATIO: usize = 4;
+    const LEAST: usize = 512;
+
+    let wanted = spill.len().max(input.saturating_mul(RATIO)).max(LEAST);
+    // The buffer is full and within the limit, so there is one byte at least to go.
+    spill.reserve_exact(wanted.min(most.saturating_add(1) - spill.len()));
+}

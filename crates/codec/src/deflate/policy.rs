@@ -1,0 +1,93 @@
+//! What one side is ready for, and how it negotiates (RFC 7692 sections 5 and 7.1).
+
+use super::{DeflateOffer, DeflateParams, WindowBits};
+use crate::handshake::Extension;
+
+/// What one side wants of the compression, in either role. The default wants the best compression: context takeover
+/// and the largest windows both ways.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeflatePolicy {
+    /// Whether we compress with what we sent before, if the peer allows it.
+    pub takeover: bool,
+    /// Whether the peer may compress with what it sent before: we then keep its window for each connection.
+    pub peer_takeover: bool,
+    /// The largest window that we compress with; [`WindowBits::MIN`] counts as 9 bits.
+    pub window_bits: WindowBits,
+    /// The largest window that the peer is asked to compress with, where it lets itself be asked; [`WindowBits::MIN`]
+    /// counts as 9 bits, for that is what peers on zlib use then. It spares the peer memory, and not us.
+    pub peer_window_bits: WindowBits,
+}
+
+impl Default for DeflatePolicy {
+    fn default() -> Self {
+        Self { takeover: true, peer_takeover: true, window_bits: WindowBits::MAX, peer_window_bits: WindowBits::MAX }
+    }
+}
+
+impl DeflatePolicy {
+    /// A server's choice among the extensions of a request: the first offer in the client's order that can be accepted.
+    #[must_use]
+    pub fn choose(&self, extensions: &[Extension<'_>]) -> Option<DeflateParams> {
+        extensions.iter().filter_map(DeflateOffer::parse).find_map(|offer| self.accept(&offer))
+    }
+
+    /// A server's answer to one offer; `None` declines it: it wants a window that zlib cannot compress with.
+    #[must_use]
+    pub fn accept(&self, offer: &DeflateOffer) -> Option<DeflateParams> {
+        let (ours, theirs) = self.windows();
+        let window_bits = offer.server_max_window_bits.unwrap_or_default().min(ours);
+        if !window_bits.is_deflatable() {
+            return None;
+        }
+        // Section 7.1.2.2: only a client that said that it can may be told which window to use.
+        let peer_window_bits = offer.client_max_window_bits.map(|most| most.min(theirs));
+        Some(DeflateParams {
+            server_no_context_takeover: offer.server_no_context_takeover || !self.takeover,
+            client_no_context_takeover: offer.client_no_context_takeover || !self.peer_takeover,
+            // Section 7.1.2.1: one that was asked for must be answered.
+            server_max_window_bits: (offer.server_max_window_bits.is_some() || window_bits < WindowBits::MAX)
+                .then_some(window_bits),
+            client_max_window_bits: peer_window_bits.filter(|&bits| bits < WindowBits::MAX),
+        })
+    }
+
+    /// A client's offers, the preferred one first. A server that cannot limit its window gets a second one.
+    #[must_use]
+    pub fn offers(&self) -> Vec<DeflateOffer> {
+        let (ours, theirs) = self.windows();
+        let first = DeflateOffer {
+            server_no_context_takeover: !self.peer_takeover,
+            client_no_context_takeover: !self.takeover,
+            server_max_window_bits: (theirs < WindowBits::MAX).then_some(theirs),
+            client_max_window_bits: Some(ours),
+        };
+        let mut offers = vec![first];
+        if first.server_max_window_bits.is_some() {
+            offers.push(DeflateOffer { server_max_window_bits: None, ..first });
+        }
+        offers
+    }
+
+    fn windows(&self) -> (WindowBits, WindowBits) {
+        let least = WindowBits::LEAST_DEFLATED;
+        (self.window_bits.max(least), self.peer_window_bits.max(least))
+    }
+}
+
+/// A client's judgement of the extensions of a response: what was agreed on, if anything.
+///
+/// # Errors
+///
+/// The element that no offer admits: the connection must be failed (RFC 6455 section 4.1, RFC 7692 section 5.1).
+pub(crate) fn verify<'b>(
+    extensions: &[Extension<'b>],
+    offers: &[DeflateOffer],
+) -> Result<Option<DeflateParams>, &'b str> {
+    let mut agreed = None;
+    for extension in extensions {
+        let params = DeflateParams::parse(extension)
+            .filter(|params| agreed.is_none() && offers.iter().any(|offer| offer.admits(params)));
+        agreed = Some(params.ok_or(extension.text)?);
+    }
+    Ok(agreed)
+}

@@ -1,0 +1,486 @@
+//! Messages through compression and back: whatever was agreed on, however the bytes are cut.
+
+use flate2::{Compress, Compression, FlushCompress};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use ringway_codec::{
+    Decoder, DeflateParams, Deflater, Event, Header, Limits, MessageKind, OpCode, Prepared, ProtocolError, Role,
+    SPILL_HEADROOM, SpillPool, WindowBits, encode_deflated, encode_server, mask,
+};
+
+const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+
+fn bits(bits: u8) -> WindowBits {
+    WindowBits::new(bits).unwrap()
+}
+
+/// Both directions alike.
+fn agreed(takeover: bool, window: u8) -> DeflateParams {
+    DeflateParams {
+        server_no_context_takeover: !takeover,
+        client_no_context_takeover: !takeover,
+        server_max_window_bits: Some(bits(window)),
+        client_max_window_bits: Some(bits(window)),
+    }
+}
+
+fn frame(fin: bool, opcode: OpCode, rsv1: bool, payload: &[u8]) -> Vec<u8> {
+    let mut head = [0; Header::MAX_LEN];
+    let len = Header { fin, opcode, rsv1, mask: Some(KEY), length: payload.len() as u64 }.encode(&mut head);
+    let mut out = head[..len].to_vec();
+    mask::append(&mut out, payload, KEY, 0);
+    out
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Seen {
+    Message(MessageKind, Vec<u8>),
+    Control(String),
+}
+
+type Outcome = (Vec<Seen>, Option<ProtocolError>);
+
+/// What a decoder makes of `stream`, cut at `cuts` (ascending).
+fn decode(decoder: &mut Decoder, pool: &mut SpillPool, stream: &[u8], cuts: &[usize]) -> Outcome {
+    let mut seen = Vec::new();
+    let mut from = 0;
+    for to in cuts.iter().copied().chain([stream.len()]) {
+        let mut input = stream[from..to].to_vec();
+        from = to;
+        let mut at = 0;
+        loop {
+            match decoder.next(pool, &mut input, &mut at) {
+                Ok(None) => break,
+                Ok(Some(Event::Message(m))) => seen.push(Seen::Message(m.kind(), m.payload().to_vec())),
+                Ok(Some(event)) => seen.push(Seen::Control(format!("{event:?}"))),
+                Err(error) => return (seen, Some(error)),
+            }
+        }
+    }
+    (seen, None)
+}
+
+fn decode_server(params: &DeflateParams, limits: Limits, stream: &[u8], cuts: &[usize]) -> Outcome {
+    decode(&mut Decoder::with_deflate(Role::Server, params), &mut SpillPool::new(limits), stream, cuts)
+}
+
+fn one(message: &[u8]) -> Outcome {
+    (vec![Seen::Message(MessageKind::Text, message.to_vec())], None)
+}
+
+#[test]
+fn rfc7692_7_2_3_the_examples_of_the_standard() {
+    let takeover = agreed(true, 15);
+    let decode = |stream: &[u8]| decode_server(&takeover, Limits::default(), stream, &[]);
+    let whole = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+    assert_eq!(decode(&frame(true, OpCode::Text, true, &whole)), one(b"Hello"));
+    let fragments =
+        [frame(false, OpCode::Text, true, &whole[..3]), frame(true, OpCode::Continuation, false, &whole[3..])];
+    assert_eq!(decode(&fragments.concat()), one(b"Hello"));
+    // 7.2.3.2: the second message refers to the first.
+    let twice = [frame(true, OpCode::Text, true, &whole), frame(true, OpCode::Text, true, &[0xf2, 0, 0x11, 0, 0])];
+    assert_eq!(decode(&twice.concat()).0.len(), 2);
+    assert_eq!(decode(&twice.concat()).0[1], Seen::Message(MessageKind::Text, b"Hello".to_vec()));
+    let alone = decode_server(&agreed(false, 15), Limits::default(), &twice.concat(), &[]);
+    assert_eq!((alone.0.len(), alone.1), (1, Some(ProtocolError::CorruptCompression)));
+    // 7.2.3.3: a block without compression.
+    let stored = [0x00, 0x05, 0x00, 0xfa, 0xff, 0x48, 0x65, 0x6c, 0x6c, 0x6f, 0x00];
+    assert_eq!(decode(&frame(true, OpCode::Text, true, &stored)), one(b"Hello"));
+    // 7.2.3.4: a last block, with the empty block behind it that a sender owes, and without.
+    let last = [0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0x00];
+    for last in [&last[..], &last[..7]] {
+        let again = [frame(true, OpCode::Text, true, last), frame(true, OpCode::Text, true, &whole)].concat();
+        let hello = one(b"Hello").0[0].clone();
+        assert_eq!(decode(&again), (vec![hello.clone(), hello], None), "{last:x?}");
+    }
+    // 7.2.3.5: two blocks.
+    let two = [0xf2, 0x48, 0x05, 0x00, 0x00, 0x00, 0xff, 0xff, 0xca, 0xc9, 0xc9, 0x07, 0x00];
+    assert_eq!(decode(&frame(true, OpCode::Text, true, &two)), one(b"Hello"));
+    // 7.2.3.6: an empty message.
+    assert_eq!(decode(&frame(true, OpCode::Text, true, &[0])), one(b""));
+}
+
+#[test]
+fn rfc7692_7_2_3_6_empty_messages_have_their_block_however_many_come() {
+    for takeover in [true, false] {
+        let mut deflater = Deflater::new(6, bits(15)).unwrap();
+        for _ in 0..3 {
+            if !takeover {
+                deflater.restart();
+            }
+            let mut out = Vec::new();
+            deflater.compress(b"", &mut out);
+            assert_eq!(out, [0]);
+        }
+    }
+}
+
+#[test]
+fn rfc7692_6_1_the_bit_is_for_the_first_frame_of_a_message() {
+    let params = agreed(true, 15);
+    let error = |stream: &[u8]| decode_server(&params, Limits::default(), stream, &[]).1;
+    let begun = frame(false, OpCode::Text, true, &[0xf2]);
+    let again = [begun, frame(true, OpCode::Continuation, true, &[0])].concat();
+    assert_eq!(error(&again), Some(ProtocolError::UnexpectedRsv1));
+    for control in [OpCode::Ping, OpCode::Pong, OpCode::Close] {
+        assert_eq!(error(&frame(true, control, true, b"")), Some(ProtocolError::UnexpectedRsv1));
+    }
+    let mut plain = Decoder::new(Role::Server);
+    let outcome =
+        decode(&mut plain, &mut SpillPool::new(Limits::default()), &frame(true, OpCode::Text, true, &[0]), &[]);
+    assert_eq!(outcome.1, Some(ProtocolError::UnexpectedRsv1));
+}
+
+#[test]
+fn compressed_and_uncompressed_messages_mix() {
+    for takeover in [true, false] {
+        let mut deflater = Deflater::new(1, bits(15)).unwrap();
+        let mut stream = Vec::new();
+        for compressed in [true, false, true, true, false, false, true] {
+            if compressed {
+                encode_deflated(
+                    MessageKind::Text,
+                    &b"again and ".repeat(9),
+                    Some(KEY),
+                    &mut deflater,
+                    takeover,
+                    &mut stream,
+                );
+            } else {
+                stream.extend(frame(true, OpCode::Text, false, b"plain"));
+            }
+            stream.extend(frame(true, OpCode::Ping, false, b"?"));
+        }
+        let (seen, error) = decode_server(&agreed(takeover, 15), Limits::default(), &stream, &[]);
+        assert_eq!((seen.len(), error), (14, None));
+    }
+}
+
+/// Compressed by hand, without the tail.
+fn deflated(payload: &[u8]) -> Vec<u8> {
+    let mut compress = Compress::new(Compression::best(), false);
+    let mut out = Vec::with_capacity(payload.len() / 100 + 100);
+    let mut rest = payload;
+    while !rest.is_empty() || out.len() == out.capacity() {
+        out.reserve(1 << 20);
+        let before = compress.total_in();
+        compress.compress_vec(rest, &mut out, FlushCompress::Sync).unwrap();
+        rest = &rest[(compress.total_in() - before) as usize..];
+    }
+    out.truncate(out.len() - 4);
+    out
+}
+
+#[test]
+fn a_bomb_of_1_gib_is_stopped_at_the_limit_and_no_memory_is_taken_beyond_it() {
+    // Zeros compress a thousandfold: one MiB of them, over and over, as blocks of one stream.
+    let block = {
+        let mut compress = Compress::new(Compression::best(), false);
+        let mut out = Vec::with_capacity(1 << 16);
+        compress.compress_vec(&vec![0; 1 << 20], &mut out, FlushCompress::Full).unwrap();
+        out
+    };
+    let bomb = block.repeat(1024);
+    for limit in [1, 1000, 1 << 20, 3 << 20] {
+        for kind in [OpCode::Binary, OpCode::Text] {
+            let limits = Limits { max_message: limit, ..Limits::default() };
+            let mut pool = SpillPool::new(limits);
+            let mut decoder = Decoder::with_deflate(Role::Server, &agreed(false, 15));
+            // The frame must not be what is too large.
+            let most = bomb.len().min(limit + limit / 8 + 64);
+            let stream = frame(true, kind, true, &bomb[..most]);
+            let cuts: Vec<usize> = (1..stream.len() / 512).map(|n| n * 512).collect();
+            let (seen, error) = decode(&mut decoder, &mut pool, &stream, &cuts);
+            if limit > 1 || !seen.is_empty() {
+                assert_eq!((seen, error), (vec![], Some(ProtocolError::TooBig { limit })));
+            }
+            assert!(error.is_none_or(|error| error.close_code().as_u16() == 1009));
+            decoder.release(&mut pool);
+            // The buffer that held it.
+            let capacity = pool.take().capacity();
+            assert!(capacity <= SPILL_HEADROOM + limit.max(512) + 1, "{capacity} for a limit of {limit}");
+        }
+    }
+    let limits = Limits { max_message: 16 << 20, ..Limits::default() };
+    let stream = frame(true, OpCode::Binary, true, &bomb);
+    assert_eq!(
+        decode_server(&agreed(true, 15), limits, &stream, &[]).1,
+        Some(ProtocolError::TooBig { limit: 16 << 20 })
+    );
+}
+
+#[test]
+fn a_message_of_exactly_the_limit_passes_and_one_byte_more_does_not() {
+    for limit in [0, 1, 100, 5000, 100_000] {
+        let limits = Limits { max_message: limit, ..Limits::default() };
+        // One that compresses well, and one that does not and is longer compressed.
+        let noise: Vec<u8> = (0..=limit as u64).map(|n| (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect();
+        for payload in [vec![b'x'; limit + 1], noise] {
+            let whole = |len: usize| frame(true, OpCode::Binary, true, &deflated(&payload[..len]));
+            if limit > 0 {
+                let (seen, error) = decode_server(&agreed(true, 15), limits, &whole(limit), &[]);
+                assert_eq!((seen.len(), error), (1, None), "{limit}");
+            }
+            let (seen, error) = decode_server(&agreed(true, 15), limits, &whole(limit + 1), &[]);
+            assert_eq!((seen.len(), error), (0, Some(ProtocolError::TooBig { limit })), "{limit}");
+        }
+    }
+}
+
+#[test]
+fn endless_data_that_inflates_to_nothing_is_bounded() {
+    let limits = Limits { max_message: 1000, fragment_cost: 10 };
+    let mut decoder = Decoder::with_deflate(Role::Server, &agreed(true, 15));
+    let mut pool = SpillPool::new(limits);
+    let empty = [0, 0, 0, 0xff, 0xff];
+    let begun = frame(false, OpCode::Binary, true, &empty);
+    assert_eq!(decode(&mut decoder, &mut pool, &begun, &[]), (vec![], None));
+    let more = frame(false, OpCode::Continuation, false, &empty.repeat(10));
+    let rounds = (0..100).find(|_| decode(&mut decoder, &mut pool, &more, &[]).1.is_some());
+    assert!(rounds.is_some_and(|rounds| rounds <= 20));
+}
+
+#[test]
+fn rfc6455_8_1_bad_text_fails_while_it_inflates() {
+    let text = [&b"a".repeat(3000)[..], b"\xf4\x90", &b"a".repeat(3000)].concat();
+    let stream = frame(true, OpCode::Text, true, &deflated(&text));
+    let found = (1..=stream.len()).find(|&end| {
+        decode_server(&agreed(true, 15), Limits::default(), &stream[..end], &[]).1 == Some(ProtocolError::InvalidText)
+    });
+    assert!(found.is_some_and(|end| end < stream.len() - 4), "{found:?} of {}", stream.len());
+    // Behind the limit nobody looks.
+    let limits = Limits { max_message: 3000, ..Limits::default() };
+    assert_eq!(decode_server(&agreed(true, 15), limits, &stream, &[]).1, Some(ProtocolError::TooBig { limit: 3000 }));
+    let limits = Limits { max_message: 3002, ..Limits::default() };
+    assert_eq!(decode_server(&agreed(true, 15), limits, &stream, &[]).1, Some(ProtocolError::InvalidText));
+    // Cut inside a character.
+    let stream = frame(true, OpCode::Text, true, &deflated("€".as_bytes().split_last().unwrap().1));
+    assert_eq!(decode_server(&agreed(true, 15), Limits::default(), &stream, &[]).1, Some(ProtocolError::InvalidText));
+}
+
+#[test]
+fn what_deflate_does_not_write_is_refused_with_1007() {
+    let error = |payload: &[u8]| {
+        let stream = frame(true, OpCode::Binary, true, payload);
+        decode_server(&agreed(false, 15), Limits::default(), &stream, &[]).1
+    };
+    // A reserved kind of block; a stored block whose lengths disagree; a distance beyond the beginning.
+    for payload in [&[0x06][..], &[0x00, 0x05, 0x00, 0x00, 0x00], &[0xf2, 0x00, 0x11, 0x00, 0x00]] {
+        assert_eq!(error(payload), Some(ProtocolError::CorruptCompression), "{payload:x?}");
+    }
+    assert_eq!(ProtocolError::CorruptCompression.close_code().as_u16(), 1007);
+}
+
+#[test]
+fn without_takeover_a_decoder_owns_nothing_between_messages_and_with_it_one_window() {
+    assert!(size_of::<Decoder>() <= 16);
+    let stream = frame(true, OpCode::Text, true, &deflated(b"hello hello hello"));
+    for takeover in [false, true] {
+        let mut pool = SpillPool::new(Limits::default());
+        let mut decoder = Decoder::with_deflate(Role::Server, &agreed(takeover, 15));
+        assert!(!decoder.keeps_memory());
+        let _ = decode(&mut decoder, &mut pool, &frame(true, OpCode::Text, false, b"plain"), &[]);
+        assert!(!decoder.keeps_memory(), "nothing that is compressed has come");
+        let _ = decode(&mut decoder, &mut pool, &stream, &[7]);
+        assert_eq!(decoder.keeps_memory(), takeover);
+        assert!(decoder.is_between_messages());
+        decoder.release(&mut pool);
+        assert!(!decoder.keeps_memory());
+    }
+}
+
+#[test]
+fn a_prepared_message_is_compressed_once_for_all_windows_that_are_alike() {
+    let prepared = Prepared::text(&"the same for everybody, ".repeat(20));
+    let clone = prepared.clone();
+    let mut deflater = Deflater::new(6, bits(15)).unwrap();
+    let mut other = Deflater::new(6, bits(9)).unwrap();
+    let first = prepared.deflated_frame(&mut deflater).unwrap().clone();
+    assert!(std::sync::Arc::ptr_eq(&first, clone.deflated_frame(&mut deflater).unwrap()));
+    assert!(!std::sync::Arc::ptr_eq(&first, clone.deflated_frame(&mut other).unwrap()));
+    assert!(first.len() < prepared.as_frame().len() / 4);
+    let mut bytes = first.to_vec();
+    let mut at = 0;
+    let mut pool = SpillPool::new(Limits::default());
+    let mut decoder = Decoder::with_deflate(Role::Client, &agreed(true, 15));
+    let Ok(Some(Event::Message(message))) = decoder.next(&mut pool, &mut bytes, &mut at) else { panic!() };
+    assert_eq!(message.payload(), prepared.payload());
+    // What gets no shorter is not compressed at all.
+    assert!(Prepared::binary(b"short").deflated_frame(&mut deflater).is_none());
+}
+
+#[test]
+fn without_takeover_what_gets_no_shorter_goes_as_it_is() {
+    let noise: Vec<u8> = (0..200u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let mut deflater = Deflater::new(9, bits(15)).unwrap();
+    let (mut out, mut plain) = (Vec::new(), Vec::new());
+    encode_deflated(MessageKind::Binary, &noise, None, &mut deflater, false, &mut out);
+    encode_server(OpCode::Binary, &noise, &mut plain);
+    assert_eq!(out, plain);
+    // With it the receiver's window must have it too.
+    out.clear();
+    encode_deflated(MessageKind::Binary, &noise, None, &mut deflater, true, &mut out);
+    assert_eq!(out[0] & 0x40, 0x40);
+}
+
+#[test]
+fn a_restart_is_allowed_at_any_time_with_takeover_too() {
+    let mut deflater = Deflater::new(6, bits(15)).unwrap();
+    let mut stream = Vec::new();
+    let text = b"something to refer to, something to refer to";
+    for n in 0..6 {
+        if n % 3 == 2 {
+            deflater.restart();
+        }
+        encode_deflated(MessageKind::Text, text, Some(KEY), &mut deflater, true, &mut stream);
+    }
+    let (seen, error) = decode_server(&agreed(true, 15), Limits::default(), &stream, &[]);
+    assert_eq!((seen, error), (vec![one(text).0[0].clone(); 6], None));
+}
+
+/// A text of words that repeat, or noise.
+fn payload(len: usize, mut seed: u64, noise: bool) -> Vec<u8> {
+    let mut random = move || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) as usize
+    };
+    if noise {
+        return (0..len).map(|_| random() as u8).collect();
+    }
+    let words = ["price", "€", "volume ", "{\"id\":", "𝄞", "},", "0", "17", " the quick brown fox "];
+    let mut text = String::new();
+    while text.len() < len {
+        text.push_str(words[random() % words.len()]);
+    }
+    let end = (0..=len).rev().find(|&at| text.is_char_boundary(at)).unwrap();
+    text.truncate(end);
+    text.into_bytes()
+}
+
+#[derive(Debug, Clone)]
+struct Spec {
+    len: usize,
+    seed: u64,
+    noise: bool,
+    compressed: bool,
+    fragments: Vec<prop::sample::Index>,
+    ping: bool,
+}
+
+fn spec(longest: usize) -> impl Strategy<Value = Spec> {
+    let len = prop_oneof![2 => 0..200usize, 1 => 0..longest, 1 => prop::sample::select(vec![0usize, 1, 125, 126, 65535, 65536])];
+    (
+        len,
+        any::<u64>(),
+        any::<bool>(),
+        prop::bool::weighted(0.8),
+        vec(any::<prop::sample::Index>(), 0..4),
+        any::<bool>(),
+    )
+        .prop_map(move |(len, seed, noise, compressed, fragments, ping)| Spec {
+            len: len.min(longest),
+            seed,
+            noise,
+            compressed,
+            fragments,
+            ping,
+        })
+}
+
+/// What was agreed on, the level, and the messages.
+fn conversation(longest: usize) -> impl Strategy<Value = (bool, u8, u8, Vec<Spec>)> {
+    (any::<bool>(), 9..=15u8, 0..=9u8, vec(spec(longest), 1..8))
+}
+
+/// The stream of a conversation to a server, and what it means.
+fn write(takeover: bool, window: u8, level: u8, specs: &[Spec]) -> (Vec<u8>, Vec<Seen>) {
+    let mut deflater = Deflater::new(level, bits(window)).unwrap();
+    let (mut stream, mut seen) = (Vec::new(), Vec::new());
+    for spec in specs {
+        let payload = payload(spec.len, spec.seed, spec.noise);
+        let kind = if spec.noise { MessageKind::Binary } else { MessageKind::Text };
+        let mut compressed = payload.clone();
+        if spec.compressed {
+            compressed.clear();
+            if !takeover {
+                deflater.restart();
+            }
+            deflater.compress(&payload, &mut compressed);
+        }
+        let mut cuts: Vec<usize> =
+            spec.fragments.iter().map(|cut| cut.index(compressed.len() + 1)).chain([0, compressed.len()]).collect();
+        cuts.sort_unstable();
+        for (i, pair) in cuts.windows(2).enumerate() {
+            let opcode = if i == 0 { kind.opcode() } else { OpCode::Continuation };
+            let fin = i + 2 == cuts.len();
+            if spec.ping {
+                let ping = Event::Ping(b"between");
+                stream.extend(frame(true, OpCode::Ping, false, b"between"));
+                seen.push(Seen::Control(format!("{ping:?}")));
+            }
+            stream.extend(frame(fin, opcode, spec.compressed && i == 0, &compressed[pair[0]..pair[1]]));
+        }
+        seen.push(Seen::Message(kind, payload));
+    }
+    (stream, seen)
+}
+
+fn ascending(cuts: &[prop::sample::Index], len: usize) -> Vec<usize> {
+    let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(len + 1)).collect();
+    cuts.sort_unstable();
+    cuts
+}
+
+proptest! {
+    #[test]
+    fn what_is_compressed_inflates_to_itself_however_it_is_cut(
+        (takeover, window, level, specs) in conversation(70_000),
+        cuts in vec(any::<prop::sample::Index>(), 0..12),
+    ) {
+        let (stream, expected) = write(takeover, window, level, &specs);
+        let cuts = ascending(&cuts, stream.len());
+        let outcome = decode_server(&agreed(takeover, window), Limits::default(), &stream, &cuts);
+        prop_assert_eq!(outcome, (expected, None));
+    }
+
+    #[test]
+    fn our_frames_are_read_by_the_other_side_with_every_window(
+        (takeover, window, level, specs) in conversation(70_000),
+        client in any::<bool>(),
+    ) {
+        let mut deflater = Deflater::new(level, bits(window)).unwrap();
+        let mut stream = b"before".to_vec();
+        let mut expected = Vec::new();
+        for spec in &specs {
+            let payload = payload(spec.len, spec.seed, spec.noise);
+            let kind = if spec.noise { MessageKind::Binary } else { MessageKind::Text };
+            encode_deflated(kind, &payload, client.then_some(KEY), &mut deflater, takeover, &mut stream);
+            expected.push(Seen::Message(kind, payload));
+        }
+        let role = if client { Role::Server } else { Role::Client };
+        let mut decoder = Decoder::with_deflate(role, &agreed(takeover, window));
+        let outcome = decode(&mut decoder, &mut SpillPool::new(Limits::default()), &stream[6..], &[]);
+        prop_assert_eq!(outcome, (expected, None));
+    }
+
+    #[test]
+    fn wrong_bytes_give_the_same_events_and_error_however_they_are_cut(
+        (takeover, window, level, specs) in conversation(300),
+        max_message in prop_oneof![0..400usize, Just(1 << 20)],
+        wrong in vec((any::<prop::sample::Index>(), 1u8..), 0..3),
+    ) {
+        let (mut stream, _) = write(takeover, window, level, &specs);
+        for (place, change) in wrong {
+            let place = place.index(stream.len());
+            stream[place] ^= change;
+        }
+        let limits = Limits { max_message, fragment_cost: 3 };
+        let params = agreed(takeover, window);
+        let whole = decode_server(&params, limits, &stream, &[]);
+        for cut in 0..=stream.len() {
+            prop_assert_eq!(&decode_server(&params, limits, &stream, &[cut]), &whole, "cut at {}", cut);
+        }
+        let every: Vec<usize> = (1..stream.len()).collect();
+        prop_assert_eq!(&decode_server(&params, limits, &stream, &every), &whole, "byte by byte");
+    }
+}

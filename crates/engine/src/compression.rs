@@ -1,0 +1,129 @@
+//! How the messages that go out are compressed (RFC 7692).
+
+use crate::config::Deflate;
+use ringway_codec::{DeflateOffer, DeflateParams, DeflatePolicy, Deflater, Role, WindowBits};
+
+/// What a connection has agreed on for what we send. One byte.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Compression(u8);
+
+const TAKEOVER: u8 = 0x80;
+
+impl Compression {
+    /// Whether anything may be compressed.
+    pub(crate) fn is_on(self) -> bool {
+        self.0 != 0
+    }
+
+    /// Whether a connection has a compressor of its own.
+    pub(crate) fn takeover(self) -> bool {
+        self.0 & TAKEOVER != 0
+    }
+
+    fn window_bits(self) -> WindowBits {
+        WindowBits::new(self.0 & !TAKEOVER).unwrap_or_default()
+    }
+}
+
+/// The compression of a shard: what is wanted, and the compressors that connections without a context of their own share.
+pub(crate) struct Compressors {
+    wanted: Deflate,
+    policy: DeflatePolicy,
+    /// What the client role offers.
+    offers: Vec<DeflateOffer>,
+    /// By the bits of their windows; made when they are first needed.
+    shared: [Option<Deflater>; WindowBits::MAX.get() as usize + 1],
+}
+
+impl Compressors {
+    pub(crate) fn new(wanted: Deflate) -> Self {
+        let policy = wanted.policy();
+        Self { wanted, policy, offers: policy.offers(), shared: [const { None }; _] }
+    }
+
+    pub(crate) fn policy(&self) -> &DeflatePolicy {
+        &self.policy
+    }
+
+    pub(crate) fn offers(&self) -> &[DeflateOffer] {
+        &self.offers
+    }
+
+    /// How a connection that has agreed on `params` compresses what it sends. A client may be told to use a window that
+    /// nothing here compresses with; it then sends everything uncompressed.
+    pub(crate) fn agreed(&self, role: Role, params: &DeflateParams) -> Compression {
+        let outgoing = params.outgoing(role);
+        if !outgoing.window_bits.is_deflatable() {
+            return Compression::default();
+        }
+        let bits = outgoing.window_bits.min(self.policy.window_bits);
+        let takeover = if outgoing.takeover && self.policy.takeover { TAKEOVER } else { 0 };
+        Compression(bits.get() | takeover)
+    }
+
+    /// Whether a message of this length is compressed, if nothing else was said.
+    pub(crate) fn is_worthwhile(&self, len: usize) -> bool {
+        len >= self.wanted.threshold
+    }
+
+    /// The compressor for messages that are compressed by themselves.
+    pub(crate) fn shared(&mut self, compression: Compression) -> &mut Deflater {
+        let bits = compression.window_bits();
+        let level = self.wanted.level;
+        self.shared[usize::from(bits.get())].get_or_insert_with(|| deflater(level, bits))
+    }
+
+    /// A compressor for one connection alone.
+    pub(crate) fn own(&self, compression: Compression) -> Deflater {
+        deflater(self.wanted.level, compression.window_bits())
+    }
+}
+
+fn deflater(level: u8, bits: WindowBits) -> Deflater {
+    Deflater::new(level, bits).expect("only windows that can be compressed with are agreed on")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn agreed(wanted: Deflate, role: Role, window: u8, no_takeover: bool) -> (bool, bool, u8) {
+        let params = DeflateParams {
+            server_no_context_takeover: no_takeover,
+            client_no_context_takeover: no_takeover,
+            server_max_window_bits: WindowBits::new(window),
+            client_max_window_bits: WindowBits::new(window),
+        };
+        let compression = Compressors::new(wanted).agreed(role, &params);
+        (compression.is_on(), compression.takeover(), compression.window_bits().get())
+    }
+
+    #[test]
+    fn the_smaller_window_and_the_stricter_side_win() {
+        let small = Deflate { window_bits: 11, ..Deflate::takeover() };
+        for role in [Role::Server, Role::Client] {
+            assert_eq!(agreed(Deflate::takeover(), role, 12, false), (true, true, 12));
+            assert_eq!(agreed(small, role, 12, false), (true, true, 11));
+            assert_eq!(agreed(small, role, 12, true), (true, false, 11));
+            assert_eq!(agreed(Deflate::shared(), role, 15, false), (true, false, 15));
+        }
+    }
+
+    #[test]
+    fn who_is_told_to_use_a_window_of_256_bytes_compresses_nothing() {
+        assert!(!agreed(Deflate::takeover(), Role::Client, 8, false).0);
+    }
+
+    #[test]
+    fn windows_out_of_range_count_as_the_nearest() {
+        for (given, meant) in [(0, 9), (8, 9), (16, 15), (255, 15)] {
+            let wanted = Deflate { window_bits: given, ..Deflate::takeover() };
+            assert_eq!(wanted.policy().window_bits.get(), meant);
+        }
+    }
+
+    #[test]
+    fn what_a_connection_remembers_is_one_byte() {
+        assert_eq!(size_of::<Compression>(), 1);
+    }
+}
