@@ -161,7 +161,13 @@ impl Peer {
         }
         let start = self.received.len();
         self.received.resize(start + 64 * 1024, 0);
-        let result = self.stream.read(&mut self.received[start..]);
+        let result = loop {
+            match self.stream.read(&mut self.received[start..]) {
+                // A read with a timeout is not begun again by the kernel after whatever wakes the thread (signal(7)).
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => break result,
+            }
+        };
         self.received.truncate(start + *result.as_ref().unwrap_or(&0));
         match result {
             Ok(0) => Err(End::Finished),
