@@ -1,6 +1,6 @@
 //! The opening handshake beyond what is plainly wrong with it.
 
-use ringway::{Config, Limits, OriginPolicy};
+use ringway::{Config, Connection, Handler, Limits, Message, OriginPolicy, StatusCode, Upgrade};
 use ringway_tests::{Echo, End, Frame, Peer, Received, Request, Response, TestServer, config};
 use std::time::Duration;
 
@@ -128,6 +128,51 @@ fn the_clients_first_subprotocol_that_is_spoken_is_chosen() {
     assert_eq!(offer("soap, chat").as_deref(), Some("chat"));
     assert_eq!(offer("soap"), None);
     assert_eq!(ask(&server, &Request::websocket()).field("sec-websocket-protocol"), None);
+}
+
+/// Answers each path in its own way.
+struct Services;
+
+impl Handler for Services {
+    type State = ();
+
+    fn upgrade(&mut self, request: &ringway::Request<'_>) -> Upgrade<()> {
+        match request.path() {
+            "/chat" => Upgrade::accept(()).subprotocol("chat"),
+            path => Upgrade::reject(StatusCode::NOT_FOUND, &format!("there is no {path} here")),
+        }
+    }
+
+    fn message(&mut self, _: &mut Connection<'_, Self>, _: Message<'_>) {}
+}
+
+#[test]
+fn rfc6455_4_2_2_a_service_that_is_not_there_is_answered_404() {
+    let server = TestServer::start(config(), Limits::default(), |_| Services);
+    let mut peer = Peer::connect(server.address());
+    peer.write(Request::websocket().line("GET /news HTTP/1.1").bytes());
+    let response = peer.response();
+    assert_eq!((response.status, &*response.body), (404, "there is no /news here\n"));
+    assert_eq!(peer.end(), End::Finished);
+}
+
+#[test]
+fn rfc6455_4_2_2_a_subprotocol_that_was_not_offered_is_never_answered() {
+    let server = TestServer::start(config(), Limits::default(), |_| Services);
+    for (offered, answered) in [(Some("news, chat"), Some("chat")), (Some("Chat, news"), None), (None, None)] {
+        let mut peer = Peer::connect(server.address());
+        let request = Request::websocket();
+        let request = offered.map_or(request.clone(), |names| request.with("Sec-WebSocket-Protocol", names));
+        peer.write(request.bytes());
+        assert_eq!(peer.expect_upgrade().field("sec-websocket-protocol"), answered, "offered {offered:?}");
+    }
+}
+
+#[test]
+fn rfc6455_4_2_1_a_malformed_list_of_subprotocols_is_refused() {
+    let server = TestServer::echo();
+    let request = Request::websocket().with("Sec-WebSocket-Protocol", "super chat");
+    assert_eq!(ask(&server, &request).status, 400);
 }
 
 #[test]

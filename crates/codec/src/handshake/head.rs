@@ -114,6 +114,21 @@ impl<'b> Headers<'b> {
             .filter(|element| !element.is_empty())
     }
 
+    /// Whether a list, if there is one, has nothing but tokens, and at least one: `1#token` in RFC 9110 section 5.6.1.
+    pub(super) fn is_token_list(&self, name: &str) -> bool {
+        let mut elements = self.all(name).flat_map(|value| value.split(|&byte| byte == b',')).peekable();
+        let absent = elements.peek().is_none();
+        let mut tokens = 0;
+        for element in elements {
+            match std::str::from_utf8(element).map(|element| element.trim_matches([' ', '\t'])) {
+                Ok("") => {}
+                Ok(element) if is_token(element) => tokens += 1,
+                _ => return false,
+            }
+        }
+        absent || tokens > 0
+    }
+
     /// Whether a list has this element, ASCII case-insensitively.
     pub(super) fn lists(&self, name: &str, token: &str) -> bool {
         self.list(name).any(|element| element.eq_ignore_ascii_case(token))

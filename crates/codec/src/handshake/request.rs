@@ -231,6 +231,9 @@ impl<'b> Request<'b> {
         let Some(key) = Key::parse(key) else {
             return Err(bad("expected the Sec-WebSocket-Key to be the base64 of 16 bytes"));
         };
+        if !self.headers.is_token_list("sec-websocket-protocol") {
+            return Err(bad("expected the header Sec-WebSocket-Protocol to be a list of tokens"));
+        }
         // The bytes of a body would be read as frames.
         let has_body = self.header("transfer-encoding").is_some()
             || self

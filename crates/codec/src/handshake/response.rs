@@ -17,7 +17,7 @@ pub struct ClientRequest<'a> {
     /// A nonce, to be taken at random for each connection (RFC 6455 section 4.1).
     pub key: [u8; 16],
     /// The subprotocols to offer, the most wanted first. What is not a token is left out: it could not stand in a
-    /// header.
+    /// header. So is what came before.
     pub subprotocols: &'a [String],
     /// The compression to offer, the most wanted form first, see
     /// [`DeflatePolicy::offers`](crate::DeflatePolicy::offers); none for no compression.
@@ -45,8 +45,13 @@ impl<'a> ClientRequest<'a> {
         {
             field("Origin", origin.as_bytes(), out);
         }
-        let offered: Vec<&str> =
-            self.subprotocols.iter().map(String::as_str).filter(|name| head::is_token(name)).collect();
+        let mut offered: Vec<&str> = Vec::new();
+        for name in self.subprotocols {
+            // Each once (RFC 6455 section 4.1).
+            if head::is_token(name) && !offered.contains(&name.as_str()) {
+                offered.push(name);
+            }
+        }
         if !offered.is_empty() {
             field("Sec-WebSocket-Protocol", offered.join(", ").as_bytes(), out);
         }
@@ -115,7 +120,7 @@ pub enum HandshakeError {
     /// The head has over [`HeadLimits::max_headers`] fields.
     #[error("the server's answer has more than {0} header fields")]
     TooManyHeaders(usize),
-    /// No `Upgrade: websocket`.
+    /// No `Upgrade: websocket`, or one that names another protocol besides.
     #[error("the server's answer has no header Upgrade: websocket")]
     Upgrade,
     /// No `Connection: Upgrade`.
@@ -175,7 +180,9 @@ pub fn parse_response<'b>(
 }
 
 fn check(headers: &Headers<'_>, expected: &ResponseExpectation<'_>) -> Result<(), HandshakeError> {
-    if !headers.lists("upgrade", "websocket") {
+    // The server has switched to what it names here, so no other protocol may stand beside it.
+    let mut upgrades = headers.list("upgrade");
+    if !upgrades.next().is_some_and(|name| name.eq_ignore_ascii_case("websocket")) || upgrades.next().is_some() {
         return Err(HandshakeError::Upgrade);
     }
     if !headers.lists("connection", "upgrade") {

@@ -1,7 +1,7 @@
 //! The client role: connecting, the opening handshake, masked frames, and what may go wrong.
 
 use super::world::{Client, Got, Scripted, World, each_seed, rough};
-use crate::{CloseCode, Config, Endpoint, Limits, Message, Sent, Shard};
+use crate::{CloseCode, Config, ConnectError, Endpoint, Limits, Message, Sent, Shard};
 use ringway_codec::OpCode;
 use ringway_io::sim::{Faults, Reception};
 use std::sync::Arc;
@@ -75,6 +75,47 @@ fn each_connection_has_a_key_of_its_own() {
         line.to_owned()
     };
     assert_ne!(key(&first), key(&second));
+}
+
+#[test]
+fn rfc6455_4_1_nothing_is_sent_before_the_servers_answer() {
+    each_seed(|seed, faults| {
+        let (mut world, mut server) = asking(seed, faults);
+        world.pass(5 * SECOND);
+        server.peer.write(&server.accepting()[..40]);
+        world.settle();
+        world.pass(4 * SECOND);
+        assert_eq!(server.take(), [], "seed {seed}");
+        assert_eq!(server.body(), "", "seed {seed}");
+        server.peer.write(&server.accepting()[40..]);
+        world.settle();
+        assert_eq!(server.take(), [Got::text("hello")], "seed {seed}");
+    });
+}
+
+#[test]
+fn a_wss_url_is_refused_and_never_spoken_in_the_clear() {
+    for url in ["wss://192.0.2.1/", "WSS://192.0.2.1:80/"] {
+        assert!(matches!(Endpoint::resolve(url), Err(ConnectError::Scheme)), "{url}");
+    }
+}
+
+#[test]
+fn rfc6455_5_5_a_ping_with_more_than_125_bytes_is_cut() {
+    each_seed(|seed, faults| {
+        let (mut world, mut server) = connected(seed, faults);
+        let id = world.handler().opened[0];
+        world.post(move |_, shard| shard.connection(id).expect("open").ping(&[b'p'; 300]));
+        world.settle();
+        assert_eq!(server.take(), [Got::Ping(vec![b'p'; 125])], "seed {seed}");
+
+        let mut world = World::new(seed, faults, Scripted::new());
+        let mut client = world.open_client();
+        let id = world.handler().opened[0];
+        world.post(move |_, shard| shard.connection(id).expect("open").ping(&[b'p'; 126]));
+        world.settle();
+        assert_eq!(client.take(), [Got::Ping(vec![b'p'; 125])], "seed {seed}");
+    });
 }
 
 #[test]

@@ -1,0 +1,111 @@
+//! Writes the seeds of all targets to `corpus/`: a few inputs each from which the fuzzer finds its way.
+//!
+//!     cargo run --manifest-path fuzz/Cargo.toml --example seeds
+//!
+//! The seeds are in the repository; run this after a change here, and commit what it writes.
+
+use std::path::Path;
+
+use ringway_codec::{Header, OpCode, mask};
+
+const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+
+/// A frame: masked for a server to receive, or not for a client.
+fn frame(client: bool, fin: bool, opcode: OpCode, payload: &[u8]) -> Vec<u8> {
+    let mask = (!client).then_some(KEY);
+    let mut head = [0; Header::MAX_LEN];
+    let header = Header { fin, opcode, rsv1: false, mask, length: payload.len() as u64 };
+    let len = header.encode(&mut head);
+    let mut frame = head[..len].to_vec();
+    frame.extend_from_slice(payload);
+    if !client {
+        mask::apply(&mut frame[len..], KEY, 0);
+    }
+    frame
+}
+
+/// Streams for one role, good and bad.
+fn streams(client: bool) -> Vec<(&'static str, Vec<u8>)> {
+    let frame = |fin, opcode, payload: &[u8]| frame(client, fin, opcode, payload);
+    let close = |code: u16, reason: &[u8]| frame(true, OpCode::Close, &[&code.to_be_bytes()[..], reason].concat());
+    let long = [b'x'; 130];
+    vec![
+        ("text", frame(true, OpCode::Text, "κόσμε 𝄞".as_bytes())),
+        ("medium", frame(true, OpCode::Binary, &long)),
+        (
+            "fragments",
+            [
+                frame(false, OpCode::Text, b"\xe2\x82"),
+                frame(true, OpCode::Ping, b"ping"),
+                frame(false, OpCode::Continuation, b""),
+                frame(true, OpCode::Pong, b""),
+                frame(true, OpCode::Continuation, b"\xac"),
+                close(1000, b"bye"),
+            ]
+            .concat(),
+        ),
+        ("empty_messages", [frame(true, OpCode::Text, b""), frame(true, OpCode::Binary, b"")].concat()),
+        ("bad_text", frame(true, OpCode::Text, b"ab\xf4\x90cd")),
+        ("bad_close", close(1005, b"")),
+        ("registered_close", close(1014, b"gateway")),
+        ("close_without_code", frame(true, OpCode::Close, b"")),
+        ("interleaved", [frame(false, OpCode::Text, b"a"), frame(true, OpCode::Binary, b"b")].concat()),
+        ("wrong_mask", self::frame(!client, true, OpCode::Text, b"hello")),
+        ("reserved", vec![0xf3, 0x85, 1, 2, 3, 4, 5]),
+        ("overlong", vec![0x82, 0x7e | if client { 0 } else { 0x80 }, 0, 5, 1, 2, 3, 4, 5, 6, 7, 8, 9]),
+        ("huge", vec![0x82, 0x7f | if client { 0 } else { 0x80 }, 0, 0, 0, 0, 1, 0, 0, 0, 1, 2, 3, 4, 5]),
+    ]
+}
+
+fn write(target: &str, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
+    std::fs::create_dir_all(&folder)?;
+    std::fs::write(folder.join(name), bytes)
+}
+
+fn main() -> std::io::Result<()> {
+    for client in [false, true] {
+        let role = if client { "client" } else { "server" };
+        for (name, stream) in streams(client) {
+            write("frame_header", &format!("{role}_{name}"), &stream[..stream.len().min(Header::MAX_LEN)])?;
+            for target in ["decoder_splits", "differential"] {
+                let input = [&[u8::from(client), 3, 1, 2, 5][..], &stream].concat();
+                write(target, &format!("{role}_{name}"), &input)?;
+            }
+        }
+    }
+    write("decoder_splits", "tight", &[&[2 + (9 << 2), 1, 7][..], &streams(false)[2].1].concat())?;
+
+    let request = "GET /chat?x=1 HTTP/1.1\r\nHost: h:80\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
+    for (name, more) in [
+        ("plain", ""),
+        ("subprotocols", "Sec-WebSocket-Protocol: soap, chat\r\n"),
+        ("extensions", "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"),
+        ("origin", "Origin: https://example.com\r\nCookie: a=b; c=\r\n"),
+        ("body", "Content-Length: 5\r\n"),
+        ("old", "Sec-WebSocket-Version: 8\r\n"),
+    ] {
+        write("handshake_request", name, format!("\0{request}{more}\r\n\u{81}").as_bytes())?;
+    }
+    write("handshake_request", "post", b"\x02POST http://h/p HTTP/1.0\r\n\r\n")?;
+    write("handshake_request", "tls", b"\x01\x16\x03\x01\x02\x00\x01\x00")?;
+
+    let response = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
+    for (name, more) in [
+        ("plain", ""),
+        ("subprotocol", "Sec-WebSocket-Protocol: chat\r\n"),
+        ("not_offered", "Sec-WebSocket-Protocol: news\r\n"),
+        ("extension", "Sec-WebSocket-Extensions: permessage-deflate\r\n"),
+        ("twice", "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"),
+    ] {
+        write("handshake_response", name, format!("\0{response}{more}\r\n\u{81}").as_bytes())?;
+    }
+    write("handshake_response", "status", b"\x00HTTP/1.1 503 Busy\r\nRetry-After: 1\r\n\r\nlater")?;
+
+    // What the bytes mean the `arbitrary` crate decides; they only have to be long enough to mean something.
+    let mixed: Vec<u8> = (0..200u32).map(|n| (n * n * 31 + n * 7) as u8).collect();
+    write("round_trip", "mixed", &mixed)?;
+    write("round_trip", "text", "\u{1}some text é€𝄞 that is ".repeat(6).as_bytes())
+}

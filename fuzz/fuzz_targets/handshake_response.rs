@@ -1,0 +1,35 @@
+#![no_main]
+//! A response opens a WebSocket only when it proves that the server read the key and chooses nothing that was not
+//! offered; a part of a good head is no error; what comes behind it changes nothing. The first byte of the input picks
+//! the limits.
+
+use libfuzzer_sys::fuzz_target;
+use ringway_codec::{HeadLimits, Key, ResponseExpectation, parse_response};
+
+fuzz_target!(|data: &[u8]| {
+    let Some((&first, head)) = data.split_first() else { return };
+    let limits = match first % 3 {
+        0 => HeadLimits::default(),
+        1 => HeadLimits { max_bytes: usize::from(first), max_headers: 8 },
+        _ => HeadLimits { max_bytes: 4096, max_headers: usize::from(first) },
+    };
+    let offered = ["chat".to_owned(), "v2.soap".to_owned()];
+    let expected = ResponseExpectation { key: *b"the sample nonce", subprotocols: &offered };
+    match parse_response(head, &limits, &expected) {
+        Ok(None) => assert!(head.len() < limits.max_bytes),
+        Err(error) => assert!(!error.to_string().is_empty()),
+        Ok(Some((response, len))) => {
+            assert!(len <= head.len() && len <= limits.max_bytes);
+            let proof = Key::from_nonce(expected.key).accept();
+            let proofs: Vec<_> = response.headers.all("sec-websocket-accept").collect();
+            assert_eq!(proofs, [&proof[..]]);
+            assert!(response.subprotocol.is_none_or(|name| offered.contains(&name)));
+            assert!(head.starts_with(b"HTTP/1.1 101") || head.starts_with(b"\r\n") || head.starts_with(b"\n"));
+            for end in (0..len).rev().take(40) {
+                assert!(matches!(parse_response(&head[..end], &limits, &expected), Ok(None)), "{end} of {len} bytes");
+            }
+            let again = parse_response(&head[..len], &limits, &expected).expect("it was good").expect("it was whole");
+            assert_eq!(again.1, len);
+        }
+    }
+});

@@ -1,0 +1,128 @@
+#![no_main]
+//! What is encoded decodes to what it was made of, in whatever fragments and pieces it comes.
+
+use arbitrary::Arbitrary;
+use libfuzzer_sys::fuzz_target;
+use ringway_codec::{
+    CloseCode, Header, Limits, MessageKind, OpCode, Prepared, Role, encode_client, encode_close, encode_server, mask,
+};
+use ringway_fuzz::{Seen, decode};
+
+#[derive(Debug, Arbitrary)]
+struct Input<'d> {
+    client: bool,
+    items: Vec<Item<'d>>,
+    close: Option<(u16, &'d str)>,
+    cuts: Vec<u16>,
+}
+
+#[derive(Debug, Arbitrary)]
+enum Item<'d> {
+    Text(&'d str, [u8; 4]),
+    Binary(&'d [u8], [u8; 4]),
+    Prepared(&'d [u8], [u8; 4]),
+    /// A message in fragments, with a ping behind each but the last.
+    Fragments(&'d [u8], u8, [u8; 4]),
+    Ping(&'d [u8], [u8; 4]),
+    Pong(&'d [u8], [u8; 4]),
+}
+
+/// What goes on the wire to a decoder of `role`, and what must come of it.
+struct Wire {
+    role: Role,
+    bytes: Vec<u8>,
+    expected: Vec<Seen>,
+}
+
+impl Wire {
+    fn whole(&mut self, opcode: OpCode, payload: &[u8], key: [u8; 4]) {
+        match self.role {
+            Role::Server => encode_client(opcode, payload, key, &mut self.bytes),
+            Role::Client => encode_server(opcode, payload, &mut self.bytes),
+        }
+    }
+
+    fn fragment(&mut self, fin: bool, opcode: OpCode, payload: &[u8], key: [u8; 4]) {
+        let mask = (self.role == Role::Server).then_some(key);
+        let mut head = [0; Header::MAX_LEN];
+        let header = Header { fin, opcode, rsv1: false, mask, length: payload.len() as u64 };
+        let len = header.encode(&mut head);
+        self.bytes.extend_from_slice(&head[..len]);
+        match mask {
+            Some(key) => mask::append(&mut self.bytes, payload, key, 0),
+            None => self.bytes.extend_from_slice(payload),
+        }
+    }
+
+    fn put(&mut self, item: &Item<'_>) {
+        match *item {
+            Item::Text(text, key) => {
+                self.whole(OpCode::Text, text.as_bytes(), key);
+                self.expected.push(Seen::Message(MessageKind::Text, text.as_bytes().to_vec()));
+            }
+            Item::Binary(payload, key) => {
+                self.whole(OpCode::Binary, payload, key);
+                self.expected.push(Seen::Message(MessageKind::Binary, payload.to_vec()));
+            }
+            Item::Prepared(payload, key) => {
+                let prepared = Prepared::binary(payload);
+                assert_eq!(prepared.payload(), payload);
+                match self.role {
+                    Role::Server => self.whole(OpCode::Binary, prepared.payload(), key),
+                    Role::Client => self.bytes.extend_from_slice(prepared.as_frame()),
+                }
+                self.expected.push(Seen::Message(MessageKind::Binary, payload.to_vec()));
+            }
+            Item::Fragments(payload, size, key) => {
+                let mut rest = payload;
+                let mut opcode = OpCode::Binary;
+                while rest.len() > usize::from(size) {
+                    let (fragment, after) = rest.split_at(usize::from(size).max(1));
+                    self.fragment(false, opcode, fragment, key);
+                    self.whole(OpCode::Ping, b"between", key);
+                    self.expected.push(Seen::Ping(b"between".to_vec()));
+                    (rest, opcode) = (after, OpCode::Continuation);
+                }
+                self.fragment(true, opcode, rest, key);
+                self.expected.push(Seen::Message(MessageKind::Binary, payload.to_vec()));
+            }
+            Item::Ping(payload, key) => {
+                let payload = &payload[..payload.len().min(125)];
+                self.whole(OpCode::Ping, payload, key);
+                self.expected.push(Seen::Ping(payload.to_vec()));
+            }
+            Item::Pong(payload, key) => {
+                let payload = &payload[..payload.len().min(125)];
+                self.whole(OpCode::Pong, payload, key);
+                self.expected.push(Seen::Pong(payload.to_vec()));
+            }
+        }
+    }
+
+    fn close(&mut self, code: CloseCode, reason: &str) {
+        let Ok(payload) = encode_close(code, reason) else {
+            assert!(!code.is_sendable());
+            self.whole(OpCode::Close, b"", [9; 4]);
+            return self.expected.push(Seen::Close(None));
+        };
+        self.whole(OpCode::Close, &payload, [9; 4]);
+        let sent = std::str::from_utf8(&payload[2..]).expect("a reason is cut at a character");
+        assert!(reason.starts_with(sent) && (sent.len() == reason.len() || sent.len() >= 120));
+        self.expected.push(Seen::Close(Some((code.as_u16(), sent.to_owned()))));
+    }
+}
+
+fuzz_target!(|input: Input<'_>| {
+    let role = if input.client { Role::Client } else { Role::Server };
+    let mut wire = Wire { role, bytes: Vec::new(), expected: Vec::new() };
+    input.items.iter().for_each(|item| wire.put(item));
+    if let Some((code, reason)) = input.close {
+        wire.close(CloseCode::new(code), reason);
+        // Behind a close frame anything may come.
+        wire.bytes.extend_from_slice(b"\xff\xff\xff\xff");
+    }
+    let mut cuts: Vec<usize> = input.cuts.iter().map(|&cut| usize::from(cut) % (wire.bytes.len() + 1)).collect();
+    cuts.sort_unstable();
+    let limits = Limits { fragment_cost: 0, ..Limits::default() };
+    assert_eq!(decode(role, limits, &wire.bytes, &cuts), (wire.expected, None));
+});

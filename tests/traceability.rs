@@ -1,0 +1,217 @@
+//! docs/conformance.md lists what the standards demand and which test checks it. Here the list is held against the
+//! sources: every test that it names exists and runs, every demand has a test or a reason, no section is missing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// The sections that must have rows, as the headings of the list name them.
+const SECTIONS: [&str; 5] =
+    ["RFC 6455 section 4", "RFC 6455 section 5", "RFC 6455 section 7", "RFC 6455 section 8", "RFC 6455 section 10"];
+
+/// Shorter than this is no reason.
+const SHORTEST_REASON: usize = 10;
+
+/// One demand.
+#[derive(Debug, PartialEq, Eq)]
+struct Row<'d> {
+    line: usize,
+    /// What the heading above says, up to its colon.
+    heading: &'d str,
+    section: &'d str,
+    demand: &'d str,
+    role: &'d str,
+    /// What stands in back quotes in the column of tests.
+    tests: Vec<&'d str>,
+    /// What else stands there.
+    beside: String,
+    reason: &'d str,
+}
+
+/// The rows of the list, and the lines of its tables that are none.
+fn rows(document: &str) -> (Vec<Row<'_>>, Vec<String>) {
+    let (mut rows, mut complaints, mut heading) = (Vec::new(), Vec::new(), "");
+    for (line, text) in document.lines().enumerate().map(|(at, text)| (at + 1, text)) {
+        if let Some(title) = text.strip_prefix("## ") {
+            heading = title.split_once(':').map_or(title, |(section, _)| section);
+        }
+        let Some(cells) = text.strip_prefix('|').filter(|_| heading.starts_with("RFC ")) else { continue };
+        let cells: Vec<&str> = cells.strip_suffix('|').unwrap_or(cells).split('|').map(str::trim).collect();
+        let &[section, demand, role, checked, reason] = &cells[..] else {
+            complaints.push(format!("line {line} has {} columns instead of 5", cells.len()));
+            continue;
+        };
+        if section == "§" || section.chars().all(|character| character == '-') {
+            continue;
+        }
+        let (quoted, beside): (Vec<_>, Vec<_>) = checked.split('`').enumerate().partition(|(at, _)| at % 2 == 1);
+        let tests = quoted.into_iter().map(|(_, test)| test).collect();
+        let beside = beside.into_iter().map(|(_, text)| text.trim()).collect();
+        rows.push(Row { line, heading, section, demand, role, tests, beside, reason });
+    }
+    (rows, complaints)
+}
+
+/// The names of the tests in a source file, those that are ignored left out.
+///
+/// A test is a function behind `#[test]`, also inside `proptest!`; or a name between the braces of `each!`, the macro
+/// that makes a test of each bad input.
+fn tests(source: &str) -> BTreeSet<&str> {
+    let mut names = BTreeSet::new();
+    let (mut is_test, mut is_ignored, mut in_each) = (false, false, false);
+    for line in source.lines().map(str::trim_start) {
+        if in_each {
+            in_each = line != "}";
+            names.extend(line.split_whitespace().filter(|name| *name != "}"));
+        } else if line == "each! {" {
+            in_each = true;
+        } else if line.starts_with("#[test]") {
+            is_test = true;
+        } else if line.starts_with("#[ignore") {
+            is_ignored = true;
+        } else if let Some((_, rest)) = line.split_once("fn ").filter(|_| !line.starts_with("//")) {
+            let name = rest.split(|character: char| !character.is_alphanumeric() && character != '_').next();
+            if is_test && !is_ignored {
+                names.extend(name);
+            }
+            (is_test, is_ignored) = (false, false);
+        }
+    }
+    names
+}
+
+/// What is wrong with the list. `read` gives the text of a file of the repository.
+fn complaints(document: &str, sections: &[&str], read: impl Fn(&str) -> Option<String>) -> Vec<String> {
+    let (rows, mut complaints) = rows(document);
+    let sources: BTreeMap<&str, Option<String>> = rows
+        .iter()
+        .flat_map(|row| &row.tests)
+        .filter_map(|test| test.split_once("::"))
+        .map(|(path, _)| (path, read(path)))
+        .collect();
+    for row in &rows {
+        let mut complain = |what: String| complaints.push(format!("line {}: {what}", row.line));
+        let number = row.heading.rsplit(' ').next().unwrap_or_default();
+        if row.section != number && !row.section.starts_with(&format!("{number}.")) {
+            complain(format!("section {} stands under {}", row.section, row.heading));
+        }
+        if row.demand.len() < SHORTEST_REASON {
+            complain("it demands nothing".into());
+        }
+        if !["client", "server", "both"].contains(&row.role) {
+            complain(format!("{:?} is no role", row.role));
+        }
+        if row.tests.is_empty() && row.reason.len() < SHORTEST_REASON {
+            complain("neither a test nor a reason".into());
+        }
+        if !row.beside.is_empty() {
+            complain(format!("{:?} is no test", row.beside));
+        }
+        for test in &row.tests {
+            match test.split_once("::").map(|(path, name)| (name, &sources[path])) {
+                None => complain(format!("{test} is not of the form path::name")),
+                Some((_, None)) => complain(format!("the file of {test} does not exist")),
+                Some((name, Some(source))) if !tests(source).contains(name) => {
+                    complain(format!("{test} does not exist, or is ignored"));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    for section in sections {
+        if !rows.iter().any(|row| row.heading == *section) {
+            complaints.push(format!("{section} has no rows"));
+        }
+    }
+    complaints
+}
+
+#[test]
+fn every_demand_of_the_standards_has_a_test_that_exists_or_a_reason() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).ok();
+    let document = read("docs/conformance.md").expect("docs/conformance.md is there");
+    let complaints = complaints(&document, &SECTIONS, read);
+    assert!(complaints.is_empty(), "docs/conformance.md:\n{}", complaints.join("\n"));
+}
+
+const SOURCE: &str = "
+    #[test]
+    fn plain() {}
+
+    proptest! {
+        #[test]
+        fn with_arguments(
+            n in 0..9,
+        ) {}
+    }
+
+    #[test]
+    #[should_panic(expected = \"it\")]
+    fn attributed() {}
+
+    #[test]
+    #[ignore = \"slow\"]
+    fn ignored() {}
+
+    // #[test]
+    // fn commented_out() {}
+
+    fn helper() {}
+
+    each! {
+        one two
+
+        three
+    }
+
+    #[test]
+    fn behind_each() {}
+";
+
+#[test]
+fn the_tests_of_a_source_are_found() {
+    let expected = ["plain", "with_arguments", "attributed", "one", "two", "three", "behind_each"];
+    assert_eq!(tests(SOURCE), BTreeSet::from(expected));
+}
+
+/// The complaints about a list with this one row.
+fn complaints_about(row: &str) -> Vec<String> {
+    let document =
+        format!("## RFC 1 section 4: x\n| § | demand | role | checked by | why not |\n|---|---|---|---|---|\n{row}\n");
+    complaints(&document, &["RFC 1 section 4"], |path| (path == "a.rs").then(|| SOURCE.to_owned()))
+}
+
+#[test]
+fn a_row_that_is_in_order_earns_no_complaint() {
+    for row in [
+        "| 4 | Do as you are told. | both | `a.rs::plain` `a.rs::three` | |",
+        "| 4.1 | Do as you are told. | client | `a.rs::with_arguments` | Only half of it is tested. |",
+        "| 4.1.2 | Do as you are told. | server | | There is no way to tell. |",
+    ] {
+        assert_eq!(complaints_about(row), [""; 0], "{row}");
+    }
+}
+
+#[test]
+fn each_fault_of_a_row_earns_its_complaint() {
+    for (row, complaint) in [
+        ("| 4.1 | Do as you are told. | both | `a.rs::plane` | |", "a.rs::plane does not exist"),
+        ("| 4.1 | Do as you are told. | both | `a.rs::helper` | |", "a.rs::helper does not exist"),
+        ("| 4.1 | Do as you are told. | both | `a.rs::ignored` | |", "or is ignored"),
+        ("| 4.1 | Do as you are told. | both | `a.rs::commented_out` | |", "does not exist"),
+        ("| 4.1 | Do as you are told. | both | `b.rs::plain` | |", "the file of b.rs::plain does not exist"),
+        ("| 4.1 | Do as you are told. | both | `plain` | |", "not of the form"),
+        ("| 4.1 | Do as you are told. | both | a.rs::plain | |", "is no test"),
+        ("| 4.1 | Do as you are told. | both | | |", "neither a test nor a reason"),
+        ("| 4.1 | Do as you are told. | both | | none |", "neither a test nor a reason"),
+        ("| 4.1 | Do as you are told. | nobody | `a.rs::plain` | |", "is no role"),
+        ("| 5.1 | Do as you are told. | both | `a.rs::plain` | |", "stands under"),
+        ("| 41 | Do as you are told. | both | `a.rs::plain` | |", "stands under"),
+        ("| 4.1 | | both | `a.rs::plain` | |", "demands nothing"),
+        ("| 4.1 | Do as you are told. | both | `a.rs::plain` |", "4 columns"),
+        ("", "RFC 1 section 4 has no rows"),
+    ] {
+        let complaints = complaints_about(row);
+        assert!(complaints.iter().any(|found| found.contains(complaint)), "{row}: {complaints:?}");
+    }
+}
