@@ -1,20 +1,30 @@
-//! How fast a stream of masked messages is decoded, as a server does: messages that lie whole in their buffer, and the
-//! same stream in pieces that cut them.
+//! How fast streams of messages are decoded, in messages per second, beside other people's decoders; and Ringway's own
+//! when the stream comes in pieces that cut the messages.
+
+mod contest;
+mod decoders;
+mod lap;
+mod wire;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use ringway_codec::{Decoder, Event, Limits, OpCode, Role, SpillPool, encode_client};
+use lap::Lap;
+use ringway_codec::{Decoder, Event, Limits, OpCode, Role, SpillPool};
+use wire::Shape;
 
-const BUFFER: usize = 32 << 10;
-
-/// As many messages of `size` bytes as fit one receive buffer, and how many these are.
-fn stream(opcode: OpCode, size: usize) -> (Vec<u8>, u64) {
-    let payload = vec![b'a'; size];
-    let (mut bytes, mut count) = (Vec::new(), 0);
-    while bytes.len() + size + 14 <= BUFFER {
-        encode_client(opcode, &payload, [1, 2, 3, count as u8], &mut bytes);
-        count += 1;
+fn beside_others(criterion: &mut Criterion) {
+    for role in [Role::Server, Role::Client] {
+        for opcode in [OpCode::Binary, OpCode::Text] {
+            for size in [20, 512, 16 << 10] {
+                let shape = Shape { role, opcode, size };
+                let mut group = criterion.benchmark_group(format!("decode/{shape}"));
+                group.throughput(Throughput::Elements(shape.messages()));
+                for mut decoder in decoders::all(shape) {
+                    group.bench_function(decoder.name, |bencher| bencher.iter(|| (decoder.turn)()));
+                }
+                group.finish();
+            }
+        }
     }
-    (bytes, count)
 }
 
 /// Decodes `bytes` in inputs of `piece` bytes, and returns how many messages there were.
@@ -30,25 +40,20 @@ fn decode(pool: &mut SpillPool, bytes: &mut [u8], piece: usize) -> u64 {
     messages
 }
 
-fn benches_of(criterion: &mut Criterion, name: &str, opcode: OpCode, piece: usize) {
-    let mut group = criterion.benchmark_group(name);
+fn in_pieces(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("decode/in pieces of 1000 B");
     let mut pool = SpillPool::new(Limits::default());
     for size in [20, 512, 16 << 10] {
-        let (bytes, count) = stream(opcode, size);
-        assert_eq!(decode(&mut pool, &mut bytes.clone(), piece), count);
-        group.throughput(Throughput::Elements(count));
+        let shape = Shape { role: Role::Server, opcode: OpCode::Binary, size };
+        let bytes = Lap::new(shape).take(usize::MAX).to_vec();
+        assert_eq!(decode(&mut pool, &mut bytes.clone(), 1000), shape.messages());
+        group.throughput(Throughput::Elements(shape.messages()));
         group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
-            bencher.iter_batched_ref(|| bytes.clone(), |bytes| decode(&mut pool, bytes, piece), BatchSize::SmallInput);
+            bencher.iter_batched_ref(|| bytes.clone(), |bytes| decode(&mut pool, bytes, 1000), BatchSize::SmallInput);
         });
     }
     group.finish();
 }
 
-fn decode_streams(criterion: &mut Criterion) {
-    benches_of(criterion, "decode/binary", OpCode::Binary, BUFFER);
-    benches_of(criterion, "decode/text", OpCode::Text, BUFFER);
-    benches_of(criterion, "decode/binary in pieces of 1000 B", OpCode::Binary, 1000);
-}
-
-criterion_group!(benches, decode_streams);
+criterion_group!(benches, beside_others, in_pieces);
 criterion_main!(benches);

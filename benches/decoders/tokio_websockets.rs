@@ -1,0 +1,30 @@
+use super::Decode;
+use crate::lap::Lap;
+use crate::wire::{Shape, now};
+use futures_util::StreamExt;
+use ringway_codec::{OpCode, Role};
+use tokio_websockets::{ClientBuilder, Limits, ServerBuilder, WebSocketStream};
+
+pub(crate) struct TokioWebSockets(WebSocketStream<Lap>);
+
+impl Decode for TokioWebSockets {
+    const NAME: &'static str = "tokio-websockets";
+
+    fn new(shape: Shape, stream: Lap) -> Self {
+        Self(match shape.role {
+            Role::Server => ServerBuilder::new().limits(Limits::unlimited()).serve(stream),
+            Role::Client => ClientBuilder::new().limits(Limits::unlimited()).take_over(stream),
+        })
+    }
+
+    fn decode(&mut self, messages: u64, mut see: impl FnMut(OpCode, &[u8])) {
+        now(async {
+            for _ in 0..messages {
+                let message = self.0.next().await.expect("the stream has no end").expect("the stream is right");
+                let opcode = if message.is_text() { OpCode::Text } else { OpCode::Binary };
+                assert!(message.is_text() || message.is_binary(), "the stream holds messages alone: {message:?}");
+                see(opcode, message.as_payload());
+            }
+        });
+    }
+}

@@ -1,0 +1,34 @@
+use super::{Decode, READ};
+use crate::lap::Lap;
+use crate::wire::{Shape, now};
+use ringway_codec::OpCode;
+use yawc::{Options, Role, WebSocket};
+
+pub(crate) struct Yawc(WebSocket<Lap>);
+
+impl Decode for Yawc {
+    const NAME: &'static str = "yawc";
+
+    fn new(shape: Shape, stream: Lap) -> Self {
+        let role = match shape.role {
+            ringway_codec::Role::Server => Role::Server,
+            ringway_codec::Role::Client => Role::Client,
+        };
+        // Text is checked only when asked for, which everybody else does anyway.
+        let options = Options::default().with_utf8().with_read_buffer_capacity(READ);
+        Self(WebSocket::from_stream(stream, role, options).expect("the options are right"))
+    }
+
+    fn decode(&mut self, messages: u64, mut see: impl FnMut(OpCode, &[u8])) {
+        now(async {
+            for _ in 0..messages {
+                let frame = self.0.next_frame().await.expect("the stream is right");
+                match frame.opcode() {
+                    yawc::frame::OpCode::Text => see(OpCode::Text, frame.payload()),
+                    yawc::frame::OpCode::Binary => see(OpCode::Binary, frame.payload()),
+                    opcode => panic!("the stream holds messages alone: {opcode:?}"),
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,27 @@
+//! How fast messages become streams, in messages per second, beside other people's encoders.
+
+mod contest;
+mod encoders;
+mod sink;
+mod wire;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use ringway_codec::{OpCode, Role};
+use wire::Shape;
+
+fn beside_others(criterion: &mut Criterion) {
+    for role in [Role::Server, Role::Client] {
+        for size in [20, 512, 16 << 10] {
+            let shape = Shape { role, opcode: OpCode::Binary, size };
+            let mut group = criterion.benchmark_group(format!("encode/{shape}"));
+            group.throughput(Throughput::Elements(shape.messages()));
+            for mut encoder in encoders::all(shape) {
+                group.bench_function(encoder.name, |bencher| bencher.iter(|| (encoder.turn)()));
+            }
+            group.finish();
+        }
+    }
+}
+
+criterion_group!(benches, beside_others);
+criterion_main!(benches);

@@ -1,0 +1,70 @@
+//! The encoders: Ringway's and other people's, behind one trait. Each writes to the same kind of stream in memory, which
+//! copies what it is given.
+
+mod fastwebsockets;
+mod ringway;
+mod sockudo_ws;
+mod tokio_websockets;
+mod tungstenite;
+mod yawc;
+
+use crate::contest::Contestant;
+use crate::sink::Sink;
+use crate::wire::Shape;
+use bytes::Bytes;
+use ringway_codec::{Decoder, Event, Limits, OpCode, Role, SpillPool};
+use std::hint::black_box;
+use std::rc::Rc;
+
+/// How much is gathered for a write by those who can be told. Sizes of 8 to 128 KiB were tried: none is faster for any of
+/// them by more than a few hundredths.
+const WRITE: usize = 16 << 10;
+
+/// One end of a connection that sends, with the best settings that its library has.
+trait Encode: Sized {
+    const NAME: &'static str;
+
+    fn new(role: Role, sink: Sink) -> Self;
+
+    /// Sends the payload so many times as a binary message, and leaves nothing of them behind. The `Bytes` are for those
+    /// who want to own what they send: a clone costs no copy.
+    fn encode(&mut self, messages: u64, payload: &Bytes);
+}
+
+/// All encoders, checked, Ringway's first: a turn sends the messages of one lap.
+pub(crate) fn all(shape: Shape) -> Vec<Contestant> {
+    vec![
+        encoder::<ringway::Ringway>(shape),
+        encoder::<tungstenite::Tungstenite>(shape),
+        encoder::<fastwebsockets::FastWebSockets>(shape),
+        encoder::<tokio_websockets::TokioWebSockets>(shape),
+        encoder::<sockudo_ws::SockudoWs>(shape),
+        encoder::<yawc::Yawc>(shape),
+    ]
+}
+
+fn encoder<E: Encode + 'static>(shape: Shape) -> Contestant {
+    let messages = shape.messages();
+    let payload = Bytes::from(shape.payload(1));
+    let written = Rc::default();
+    E::new(shape.role, Sink::keeping(&written)).encode(messages, &payload);
+    check(E::NAME, shape, messages, &payload, &mut written.borrow_mut());
+    let mut encoder = E::new(shape.role, Sink::new());
+    Contestant::new(E::NAME, move || encoder.encode(messages, black_box(&payload)))
+}
+
+/// The other side reads what was sent.
+fn check(name: &str, shape: Shape, messages: u64, payload: &[u8], written: &mut [u8]) {
+    let other = if shape.role == Role::Server { Role::Client } else { Role::Server };
+    let mut decoder = Decoder::new(other);
+    let mut pool = SpillPool::new(Limits::default());
+    let (mut at, mut seen) = (0, 0);
+    while let Some(event) = decoder.next(&mut pool, written, &mut at).expect("what was sent is right") {
+        let Event::Message(message) = event else { panic!("{name} sends what it was not asked to: {event:?}") };
+        assert_eq!(message.kind().opcode(), OpCode::Binary, "{name} mistakes the kind of {shape}");
+        assert!(message.payload() == payload, "{name} garbles message {seen} of {shape}");
+        seen += 1;
+    }
+    assert_eq!(seen, messages, "{name} loses messages of {shape}");
+    assert!(decoder.is_between_messages(), "{name} leaves a part of {shape} behind");
+}

@@ -1,0 +1,151 @@
+//! Masking, UTF-8 and headers: what codecs are made of, beside a copy of as many bytes and beside what other people's
+//! codecs make public of the same. The codecs that keep theirs to themselves are measured whole, in `decoders`.
+
+use crate::contest::Contestant;
+use ringway_codec::{Header, OpCode, mask, utf8};
+use std::hint::black_box;
+use std::io::Cursor;
+use tungstenite::protocol::frame::FrameHeader;
+
+/// A key that changes nothing, so that what is unmasked again and again stays text. Nobody looks whether it does.
+const KEY: [u8; 4] = [0; 4];
+
+/// A copy of as many bytes: the speed of memory.
+pub(crate) const MEMCPY: &str = "memcpy";
+
+/// Payloads as they lie in a receive buffer, behind their headers, lent in turn. Not one alone: what is masked again at
+/// once would be read while it is still on its way to the cache, which no received payload is.
+struct Payloads {
+    copies: Vec<Vec<u8>>,
+    header: usize,
+    at: usize,
+}
+
+impl Payloads {
+    fn new(payload: &[u8]) -> Self {
+        let header = match payload.len() {
+            0..126 => 6,
+            126..0x1_0000 => 8,
+            _ => 14,
+        };
+        let copies = if payload.len() <= 2048 { 8 } else { 1 };
+        Self { copies: vec![[&[0; 14][..header], payload].concat(); copies], header, at: 0 }
+    }
+
+    #[inline(always)]
+    fn next(&mut self) -> &mut [u8] {
+        self.at = (self.at + 1) % self.copies.len();
+        black_box(&mut self.copies[self.at][self.header..])
+    }
+}
+
+/// A contestant who does something to a payload in place.
+fn in_place(name: &'static str, payload: &[u8], work: impl Fn(&mut [u8]) + 'static) -> Contestant {
+    let mut payloads = Payloads::new(payload);
+    Contestant::new(name, move || work(payloads.next()))
+}
+
+/// A contestant who makes a destination of a payload.
+fn copying(name: &'static str, payload: &[u8], work: impl Fn(&[u8], &mut [u8]) + 'static) -> Contestant {
+    let mut destinations = Payloads::new(payload);
+    let mut source = Payloads::new(payload);
+    Contestant::new(name, move || work(source.next(), destinations.next()))
+}
+
+fn memcpy(payload: &[u8]) -> Contestant {
+    copying(MEMCPY, payload, |source, destination| destination.copy_from_slice(source))
+}
+
+fn key() -> [u8; 4] {
+    black_box(KEY)
+}
+
+/// A payload is unmasked where it lies.
+pub(crate) fn unmask(size: usize) -> Vec<Contestant> {
+    let payload = vec![b'a'; size];
+    vec![
+        in_place("Ringway", &payload, |payload| mask::apply(payload, key(), 0)),
+        memcpy(&payload),
+        in_place("fastwebsockets", &payload, |payload| fastwebsockets::unmask(payload, key())),
+        in_place("sockudo-ws", &payload, |payload| sockudo_ws::simd::apply_mask(payload, key())),
+    ]
+}
+
+/// A payload is masked on its way to another place.
+pub(crate) fn copy(size: usize) -> Vec<Contestant> {
+    let payload = vec![b'a'; size];
+    vec![
+        copying("Ringway", &payload, |source, destination| mask::copy(source, destination, key(), 0)),
+        memcpy(&payload),
+        copying("fastwebsockets", &payload, |source, destination| {
+            destination.copy_from_slice(source);
+            fastwebsockets::unmask(destination, key());
+        }),
+        copying("sockudo-ws", &payload, |source, destination| {
+            destination.copy_from_slice(source);
+            sockudo_ws::simd::apply_mask(destination, key());
+        }),
+    ]
+}
+
+/// A text payload is unmasked where it lies, and checked.
+pub(crate) fn unmask_text(text: &str) -> Vec<Contestant> {
+    let text = text.as_bytes();
+    vec![
+        in_place("Ringway", text, |payload| {
+            mask::apply(payload, key(), 0);
+            assert!(utf8::is_valid(payload));
+        }),
+        memcpy(text),
+        in_place("fastwebsockets", text, |payload| {
+            fastwebsockets::unmask(payload, key());
+            assert!(simdutf8::basic::from_utf8(payload).is_ok());
+        }),
+        in_place("sockudo-ws", text, |payload| {
+            sockudo_ws::simd::apply_mask(payload, key());
+            assert!(sockudo_ws::utf8::validate_utf8(payload));
+        }),
+    ]
+}
+
+/// Text is checked.
+pub(crate) fn check_text(text: &str) -> Vec<Contestant> {
+    let text = text.as_bytes();
+    vec![
+        in_place("Ringway", text, |text| assert!(utf8::is_valid(text))),
+        memcpy(text),
+        in_place("tungstenite", text, |text| assert!(std::str::from_utf8(text).is_ok())),
+        in_place("fastwebsockets", text, |text| assert!(simdutf8::basic::from_utf8(text).is_ok())),
+        in_place("sockudo-ws", text, |text| assert!(sockudo_ws::utf8::validate_utf8(text))),
+    ]
+}
+
+/// A masked frame's header is parsed.
+pub(crate) fn header(length: u64) -> Vec<Contestant> {
+    let header = Header { fin: true, opcode: OpCode::Binary, rsv1: false, mask: Some([1, 2, 3, 4]), length };
+    let mut bytes = [0; Header::MAX_LEN];
+    let len = header.encode(&mut bytes);
+    assert_eq!(Header::parse(&bytes[..len]), Ok(Some((header, len))));
+    vec![
+        Contestant::new("Ringway", move || {
+            let parsed = Header::parse(black_box(&bytes[..len]));
+            assert!(black_box(parsed).is_ok());
+        }),
+        Contestant::new("tungstenite", move || {
+            let parsed = FrameHeader::parse(&mut Cursor::new(black_box(&bytes[..len])));
+            assert!(black_box(parsed).is_ok());
+        }),
+    ]
+}
+
+/// Text of about `size` bytes, cut at a character.
+pub(crate) fn text(pattern: &str, size: usize) -> String {
+    pattern
+        .chars()
+        .cycle()
+        .scan(0, |len, next| {
+            *len += next.len_utf8();
+            (*len <= size).then_some(next)
+        })
+        .collect()
+}

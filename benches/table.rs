@@ -1,0 +1,239 @@
+//! What Ringway's codec costs beside other people's, in one table: `cargo bench -p ringway-benches --bench table`.
+//!
+//! Behind `--`: a word, for the cases whose name holds it; `--rounds N`; `--format json`. All contestants of a case take
+//! turns, and each ratio is the median of the rounds' ratios.
+
+mod contest;
+mod decoders;
+mod encoders;
+mod lap;
+mod masking;
+mod rounds;
+mod sink;
+mod wire;
+
+use contest::Contestant;
+use ringway_codec::{OpCode, Role};
+use rounds::{Figure, Rounds};
+use serde_json::json;
+use std::process::ExitCode;
+use std::time::Duration;
+use wire::{Shape, bytes};
+
+/// The columns: who takes part, Ringway first.
+const NAMES: [&str; 7] =
+    ["Ringway", masking::MEMCPY, "tungstenite", "fastwebsockets", "tokio-websockets", "sockudo-ws", "yawc"];
+
+/// In what the speed of a case is told.
+#[derive(Clone, Copy)]
+enum Unit {
+    /// Millions of messages per second; a turn has so many messages.
+    Messages(u64),
+    /// Gigabytes per second; a turn has so many bytes.
+    Bytes(usize),
+    /// Nanoseconds; the less the better.
+    Nanoseconds,
+}
+
+impl Unit {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Messages(_) => "M/s",
+            Self::Bytes(_) => "GB/s",
+            Self::Nanoseconds => "ns",
+        }
+    }
+
+    fn figure(self, nanoseconds: f64) -> f64 {
+        match self {
+            Self::Messages(count) => count as f64 * 1e3 / nanoseconds,
+            Self::Bytes(count) => count as f64 / nanoseconds,
+            Self::Nanoseconds => nanoseconds,
+        }
+    }
+}
+
+/// Something that several do.
+struct Case {
+    name: String,
+    unit: Unit,
+    contestants: Box<dyn Fn() -> Vec<Contestant>>,
+}
+
+fn case(name: String, unit: Unit, contestants: impl Fn() -> Vec<Contestant> + 'static) -> Case {
+    Case { name, unit, contestants: Box::new(contestants) }
+}
+
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for size in [16, 64, 125, 512, 4 << 10, 16 << 10, 64 << 10, 1 << 20] {
+        cases.push(case(format!("unmask, {}", bytes(size)), Unit::Bytes(size), move || masking::unmask(size)));
+    }
+    for size in [16, 64, 125, 512, 4 << 10, 16 << 10, 64 << 10, 1 << 20] {
+        cases.push(case(format!("mask and copy, {}", bytes(size)), Unit::Bytes(size), move || masking::copy(size)));
+    }
+    let ascii = r#"{"id":42,"name":"price","values":[1.5,2.25]} "#;
+    let mixed = "Grüße aus Köln: 12 € für Žluťoučký kůň. ";
+    let japanese = "本日は晴天なり。雨ニモマケズ、風ニモマケズ。";
+    let texts = [
+        ("ASCII", ascii, &[20, 512, 4 << 10, 64 << 10][..]),
+        ("mixed", mixed, &[20, 512, 4 << 10]),
+        ("Japanese", japanese, &[20, 512, 4 << 10]),
+    ];
+    for (language, pattern, sizes) in texts {
+        for &size in sizes {
+            let text = masking::text(pattern, size);
+            let len = text.len();
+            let name = format!("UTF-8, {language}, {}", bytes(size));
+            cases.push(case(name, Unit::Bytes(len), move || masking::check_text(&text)));
+        }
+    }
+    for (language, pattern, sizes) in texts {
+        for &size in sizes {
+            let text = masking::text(pattern, size);
+            let len = text.len();
+            let name = format!("unmask and UTF-8, {language}, {}", bytes(size));
+            cases.push(case(name, Unit::Bytes(len), move || masking::unmask_text(&text)));
+        }
+    }
+    for (name, length) in [("7 bit", 20), ("16 bit", 512), ("64 bit", 1 << 20)] {
+        cases.push(case(format!("header, {name} length"), Unit::Nanoseconds, move || masking::header(length)));
+    }
+    for role in [Role::Server, Role::Client] {
+        for opcode in [OpCode::Binary, OpCode::Text] {
+            for size in [20, 512, 16 << 10] {
+                let shape = Shape { role, opcode, size };
+                let unit = Unit::Messages(shape.messages());
+                cases.push(case(format!("decode, {shape}"), unit, move || decoders::all(shape)));
+            }
+        }
+    }
+    for role in [Role::Server, Role::Client] {
+        for size in [20, 512, 16 << 10] {
+            let shape = Shape { role, opcode: OpCode::Binary, size };
+            let unit = Unit::Messages(shape.messages());
+            cases.push(case(format!("encode, {shape}"), unit, move || encoders::all(shape)));
+        }
+    }
+    cases
+}
+
+/// What came of a case.
+struct Row {
+    name: String,
+    unit: Unit,
+    figures: Vec<Figure>,
+}
+
+impl Row {
+    fn of(&self, name: &str) -> Option<&Figure> {
+        self.figures.iter().find(|figure| figure.name == name)
+    }
+
+    /// How many times memcpy's speed Ringway has.
+    fn to_memcpy(&self) -> Option<f64> {
+        self.of(masking::MEMCPY).map(|figure| figure.ratio)
+    }
+
+    /// How many times the speed of the fastest of the others Ringway has.
+    fn to_fastest(&self) -> Option<f64> {
+        let others = self.figures[1..].iter().filter(|figure| figure.name != masking::MEMCPY);
+        others.map(|figure| figure.ratio).min_by(f64::total_cmp)
+    }
+
+    fn markdown(&self) -> String {
+        let figure = |name: &&str| match self.of(name) {
+            Some(figure) => significant(self.unit.figure(figure.nanoseconds)),
+            None => "–".to_owned(),
+        };
+        let ratio = |ratio: Option<f64>| ratio.map_or("–".to_owned(), |ratio| format!("{ratio:.2}"));
+        let figures: Vec<String> = NAMES.iter().map(figure).collect();
+        let (rival, memcpy) = (ratio(self.to_fastest()), ratio(self.to_memcpy()));
+        format!("| {} | {} | {} | {memcpy} | {rival} |", self.name, self.unit.name(), figures.join(" | "))
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let figures = self.figures.iter().map(|figure| {
+            let speed = self.unit.figure(figure.nanoseconds);
+            (figure.name.to_owned(), json!({ "figure": speed, "time_to_ringways": figure.ratio }))
+        });
+        json!({
+            "case": self.name,
+            "unit": self.unit.name(),
+            "figures": figures.collect::<serde_json::Map<_, _>>(),
+            "to_memcpy": self.to_memcpy(),
+            "to_fastest_rival": self.to_fastest(),
+        })
+    }
+}
+
+/// Three digits that count.
+fn significant(figure: f64) -> String {
+    match figure {
+        100.0.. => format!("{figure:.0}"),
+        10.0.. => format!("{figure:.1}"),
+        1.0.. => format!("{figure:.2}"),
+        _ => format!("{figure:.3}"),
+    }
+}
+
+struct Arguments {
+    rounds: Rounds,
+    json: bool,
+    word: String,
+}
+
+fn arguments() -> Result<Arguments, String> {
+    let rounds = Rounds { count: 15, slice: Duration::from_millis(2) };
+    let mut arguments = Arguments { rounds, json: false, word: String::new() };
+    let mut given = std::env::args().skip(1);
+    while let Some(argument) = given.next() {
+        match argument.as_str() {
+            // What `cargo bench` adds by itself.
+            "--bench" => {}
+            // One pass over everything, for those who only want to see that it works.
+            "--test" => arguments.rounds = Rounds { count: 1, slice: Duration::ZERO },
+            "--rounds" => {
+                let count = given.next().and_then(|count| count.parse().ok()).filter(|&count| count > 0);
+                arguments.rounds.count = count.ok_or("--rounds needs a number of 1 or more")?;
+            }
+            "--format" => {
+                arguments.json = match given.next().as_deref() {
+                    Some("json") => true,
+                    Some("text") => false,
+                    _ => return Err("--format needs text or json".to_owned()),
+                };
+            }
+            option if option.starts_with('-') => return Err(format!("there is no option {option}")),
+            word => word.clone_into(&mut arguments.word),
+        }
+    }
+    Ok(arguments)
+}
+
+fn main() -> ExitCode {
+    let Arguments { rounds, json, word } = match arguments() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(2);
+        }
+    };
+    if !json {
+        println!("| case | | {} | to memcpy | to the fastest rival |", NAMES.join(" | "));
+        println!("|---|---|{}", "---:|".repeat(NAMES.len() + 2));
+    }
+    let mut rows = Vec::new();
+    for Case { name, unit, contestants } in cases().into_iter().filter(|case| case.name.contains(&word)) {
+        let row = Row { name, unit, figures: rounds.measure(contestants()) };
+        if json {
+            rows.push(row.json());
+        } else {
+            println!("{}", row.markdown());
+        }
+    }
+    if json {
+        println!("{}", json!({ "schema_version": 1, "rounds": rounds.count, "cases": rows }));
+    }
+    ExitCode::SUCCESS
+}

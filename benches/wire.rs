@@ -1,0 +1,67 @@
+//! The messages that the codecs are measured with.
+
+use ringway_codec::{OpCode, Role};
+use std::fmt;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+/// How long a stream is before it starts again, in bytes: it stays in the second level cache beside what reads it.
+const LAP: usize = 256 << 10;
+
+/// Messages of one kind and size, as they come to one role or leave it.
+#[derive(Clone, Copy)]
+pub(crate) struct Shape {
+    /// Which side reads or writes here.
+    pub(crate) role: Role,
+    pub(crate) opcode: OpCode,
+    pub(crate) size: usize,
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let role = if self.role == Role::Server { "server" } else { "client" };
+        let kind = if self.opcode == OpCode::Text { "text" } else { "binary" };
+        write!(f, "{role}, {kind}, {}", bytes(self.size))
+    }
+}
+
+/// A size as people say it.
+pub(crate) fn bytes(size: usize) -> String {
+    match size {
+        0..1024 => format!("{size} B"),
+        1024..0x10_0000 => format!("{} KiB", size >> 10),
+        _ => format!("{} MiB", size >> 20),
+    }
+}
+
+impl Shape {
+    /// The payload of the `number`th message: ASCII when it is text, as most text is, and each one different.
+    pub(crate) fn payload(&self, number: u64) -> Vec<u8> {
+        let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut payload: Vec<u8> = std::iter::repeat_with(|| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state as u8
+        })
+        .take(self.size)
+        .collect();
+        if self.opcode == OpCode::Text {
+            payload.iter_mut().for_each(|byte| *byte = b' ' + *byte % 95);
+        }
+        payload
+    }
+
+    /// How many messages fit a lap.
+    pub(crate) fn messages(&self) -> u64 {
+        (LAP / self.size).max(1) as u64
+    }
+}
+
+/// What a future that never waits gives: the whole executor.
+pub(crate) fn now<F: Future>(future: F) -> F::Output {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("a stream in memory makes nobody wait"),
+    }
+}

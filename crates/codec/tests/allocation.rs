@@ -1,0 +1,114 @@
+//! What the way of whole messages must not do: allocate. Every allocation of this test's thread is counted.
+
+use allocation_counter::{AllocationInfo, measure};
+use ringway_codec::{Decoder, Event, Limits, MessageKind, OpCode, Role, SpillPool, encode_client, encode_server};
+
+/// On both sides of each border: of the header's lengths, of inlined and dispatched kernels, of a vector's width.
+const SIZES: [usize; 12] = [0, 1, 20, 32, 33, 64, 125, 126, 512, 4 << 10, 16 << 10, 64 << 10];
+
+/// Text of `size` bytes with characters of every length in it.
+fn text(size: usize) -> Vec<u8> {
+    let mut text: Vec<u8> = "Grüße, 日本, 🦀. ".bytes().cycle().take(size).collect();
+    while std::str::from_utf8(&text).is_err() {
+        text.pop();
+    }
+    text.resize(size, b'.');
+    text
+}
+
+/// Messages of all sizes and both kinds, as the peer of `role` sends them.
+fn stream(role: Role) -> (Vec<u8>, usize) {
+    let mut bytes = Vec::new();
+    for (i, size) in SIZES.into_iter().enumerate() {
+        for opcode in [OpCode::Text, OpCode::Binary] {
+            match role {
+                Role::Server => encode_client(opcode, &text(size), [7, 200, 31, i as u8], &mut bytes),
+                Role::Client => encode_server(opcode, &text(size), &mut bytes),
+            }
+        }
+    }
+    (bytes, 2 * SIZES.len())
+}
+
+/// Decodes `input` and returns how many messages it held, each of which is read.
+fn decode(decoder: &mut Decoder, pool: &mut SpillPool, input: &mut [u8]) -> usize {
+    let (mut at, mut messages) = (0, 0);
+    while let Some(event) = decoder.next(pool, input, &mut at).expect("the stream is right") {
+        let Event::Message(message) = event else { panic!("the stream holds messages alone: {event:?}") };
+        if message.kind() == MessageKind::Text {
+            assert!(message.as_text().is_some());
+        }
+        messages += 1;
+    }
+    messages
+}
+
+#[test]
+fn the_counter_sees_allocations() {
+    assert_eq!(measure(|| drop(std::hint::black_box(vec![1]))).count_total, 1);
+}
+
+#[test]
+fn whole_messages_are_decoded_without_an_allocation() {
+    for role in [Role::Server, Role::Client] {
+        let (mut bytes, expected) = stream(role);
+        let (mut messages, mut empty) = (0, false);
+        let allocated = measure(|| {
+            // The decoder and its pool too: a connection costs nothing before its first cut message.
+            let mut pool = SpillPool::new(Limits::default());
+            let mut decoder = Decoder::new(role);
+            messages = decode(&mut decoder, &mut pool, &mut bytes);
+            empty = decoder.is_between_messages();
+        });
+        assert_eq!((messages, empty), (expected, true));
+        assert_eq!(allocated, AllocationInfo::default(), "{role:?}");
+    }
+}
+
+#[test]
+fn control_frames_are_decoded_without_an_allocation() {
+    let mut bytes = Vec::new();
+    encode_client(OpCode::Ping, b"are you there", [1, 2, 3, 4], &mut bytes);
+    encode_client(OpCode::Pong, b"", [5, 6, 7, 8], &mut bytes);
+    encode_client(OpCode::Binary, b"between them", [9, 10, 11, 12], &mut bytes);
+    encode_client(OpCode::Close, &1000u16.to_be_bytes(), [13, 14, 15, 16], &mut bytes);
+    let mut events = 0;
+    let allocated = measure(|| {
+        let mut pool = SpillPool::new(Limits::default());
+        let mut decoder = Decoder::new(Role::Server);
+        let mut at = 0;
+        while decoder.next(&mut pool, &mut bytes, &mut at).expect("the stream is right").is_some() {
+            events += 1;
+        }
+    });
+    assert_eq!(events, 4);
+    assert_eq!(allocated, AllocationInfo::default());
+}
+
+#[test]
+fn messages_that_are_cut_allocate_no_more_once_the_pool_is_warm() {
+    let (bytes, expected) = stream(Role::Server);
+    let mut pool = SpillPool::new(Limits::default());
+    let mut decoder = Decoder::new(Role::Server);
+    let mut input = bytes.clone();
+    let lap = |decoder: &mut Decoder, pool: &mut SpillPool, input: &mut [u8]| -> usize {
+        input.chunks_mut(1000).map(|piece| decode(decoder, pool, piece)).sum()
+    };
+    assert_eq!(lap(&mut decoder, &mut pool, &mut input), expected);
+    input.copy_from_slice(&bytes);
+    let mut messages = 0;
+    let allocated = measure(|| messages = lap(&mut decoder, &mut pool, &mut input));
+    assert_eq!(messages, expected);
+    assert_eq!(allocated, AllocationInfo::default());
+}
+
+#[test]
+fn encoding_into_a_buffer_with_room_allocates_nothing() {
+    let payload = text(16 << 10);
+    let mut out = Vec::with_capacity(2 * payload.len() + 64);
+    let allocated = measure(|| {
+        encode_server(OpCode::Text, &payload, &mut out);
+        encode_client(OpCode::Binary, &payload, [1, 2, 3, 4], &mut out);
+    });
+    assert_eq!(allocated, AllocationInfo::default());
+}
