@@ -10,7 +10,7 @@ use ringway_io::uring::{self, Refusal, Rung, Uring, UringConfig};
 use ringway_io::{BindError, Driver, Listener, Stats};
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
@@ -103,6 +103,7 @@ impl Plan {
         let (config, limits) = (Arc::new(self.config), self.limits);
         let (ended, ends) = mpsc::channel();
         let (threads, handles) = (Vec::new(), Vec::new());
+        let ends = Mutex::new(ends);
         let mut running = Running { addresses, cores: cores.clone(), rung, threads, handles, ends };
         for (index, (core, listeners)) in cores.into_iter().zip(shares).enumerate() {
             let (report, reported) = mpsc::sync_channel(1);
@@ -171,8 +172,8 @@ pub struct Running<H: Handler> {
     rung: Rung,
     threads: Vec<Option<JoinHandle<io::Result<Stats>>>>,
     handles: Vec<ShardHandle<H>>,
-    /// Which shards have ended.
-    ends: mpsc::Receiver<usize>,
+    /// Which shards have ended. Locked, so that this type can be shared between threads; only `wait` looks.
+    ends: Mutex<mpsc::Receiver<usize>>,
 }
 
 impl<H: Handler> Running<H> {
@@ -214,7 +215,8 @@ impl<H: Handler> Running<H> {
         let mut first = None;
         let mut reports = Vec::with_capacity(self.threads.len());
         // In the order in which they end: one that fails must not wait for one that runs.
-        while let Ok(index) = self.ends.recv() {
+        let ends = self.ends.into_inner().unwrap_or_else(PoisonError::into_inner);
+        while let Ok(index) = ends.recv() {
             let error = match self.threads[index].take().map(JoinHandle::join) {
                 None => continue,
                 Some(Ok(Ok(stats))) => {
