@@ -20,7 +20,8 @@ fn request(url: &str, subprotocols: &[&str], headers: &HeaderMap) -> String {
     let target = Target::parse(url).unwrap();
     let subprotocols: Vec<String> = subprotocols.iter().map(ToString::to_string).collect();
     let mut bytes = Vec::new();
-    let asked = ClientRequest { target: &target, key: NONCE, subprotocols: &subprotocols, origin: None, headers, deflate: None };
+    let asked =
+        ClientRequest { target: &target, key: NONCE, subprotocols: &subprotocols, origin: None, headers, deflate: &[] };
     asked.encode(&mut bytes);
     String::from_utf8(bytes).unwrap()
 }
@@ -80,7 +81,8 @@ fn answered(from: &str, to: &str) -> Result<(), HandshakeError> {
     assert!(ANSWER.contains(from), "{from}");
     let target = Target::parse("ws://h/").unwrap();
     let headers = HeaderMap::new();
-    let asked = ClientRequest { target: &target, key: NONCE, subprotocols: &[], origin: None, headers: &headers, deflate: None };
+    let asked =
+        ClientRequest { target: &target, key: NONCE, subprotocols: &[], origin: None, headers: &headers, deflate: &[] };
     let answer = ANSWER.replacen(from, to, 1);
     let parsed = parse_response(answer.as_bytes(), &HeadLimits::default(), &asked.expectation());
     parsed.map(|parsed| assert!(parsed.is_some(), "a whole head"))
