@@ -1,6 +1,6 @@
 //! `ringway serve` at work.
 
-use crate::program::{Serving, guarded, ringway, ringway_after};
+use crate::program::{Serving, guarded, ringway, ringway_after, run};
 use ringway_tests::{End, Frame, Peer, Received, Request, WATCHDOG};
 use rustix::process::{Pid, Signal, kill_process};
 use std::process::Stdio;
@@ -83,6 +83,40 @@ fn the_flags_have_their_effects() {
     let mut peer = Peer::connect(serving.address());
     peer.write(from_page().with("X", &"x".repeat(512)).bytes());
     assert_eq!(peer.response().status, 431);
+}
+
+/// What the server answers to an offer of compression.
+fn agreed(serving: &Serving, offer: &str) -> Option<String> {
+    let mut peer = Peer::connect(serving.address());
+    peer.write(Request::websocket().with("Sec-WebSocket-Extensions", offer).bytes());
+    peer.expect_upgrade().field("sec-websocket-extensions").map(str::to_owned)
+}
+
+#[test]
+fn messages_are_compressed_where_both_sides_want_it() {
+    const PMD: &str = "permessage-deflate";
+    let neither = "; server_no_context_takeover; client_no_context_takeover";
+    for (flag, said, answer) in [
+        ("--deflate", Some("with context takeover"), Some(PMD.to_owned())),
+        ("--deflate=takeover", Some("with context takeover"), Some(PMD.to_owned())),
+        ("--deflate=shared", Some("without context takeover"), Some(format!("{PMD}{neither}"))),
+        ("--deflate=off", None, None),
+    ] {
+        let serving = Serving::with(&["--shards=1", flag]);
+        let line = serving.announced.iter().find(|line| line.starts_with("compression"));
+        assert_eq!(line.is_some(), said.is_some(), "{flag}: {line:?}");
+        assert!(line.is_none_or(|line| said.is_some_and(|said| line.ends_with(said))), "{flag}: {line:?}");
+        assert_eq!(agreed(&serving, PMD), answer, "{flag}");
+        assert_eq!(agreed(&serving, "permessage-deflate; server_max_window_bits=8"), None, "{flag}");
+
+        let url = format!("ws://{}/", serving.address());
+        let ended =
+            run(ringway(&["load", &url, "--deflate", "-c2", "-t1", "-n2000", "-s1-3000", "-w0", "--verify=all"]));
+        assert_eq!(ended.status.code(), Some(0), "{flag}: {ended:?}");
+        let told =
+            if said.is_some() { "agreed on by 2 connections\n" } else { "agreed on by 0 connections: the server" };
+        assert!(ended.stdout.contains(told), "{flag}: {ended:?}");
+    }
 }
 
 #[test]
