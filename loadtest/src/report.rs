@@ -201,7 +201,7 @@ impl Report {
         lines.add("target", &self.target);
         lines.add("load", &self.load);
         self.write_connections(&mut lines);
-        if let Some(compressing) = self.compressing {
+        if let Some(compressing) = self.compressing.filter(|_| self.connections.established > 0) {
             let refused = if compressing == 0 { ": the server declines it" } else { "" };
             lines.add("compression", &format!("agreed on by {compressing} connections{refused}"));
         }
