@@ -20,7 +20,8 @@ fn request(url: &str, subprotocols: &[&str], headers: &HeaderMap) -> String {
     let target = Target::parse(url).unwrap();
     let subprotocols: Vec<String> = subprotocols.iter().map(ToString::to_string).collect();
     let mut bytes = Vec::new();
-    let asked = ClientRequest { target: &target, key: NONCE, subprotocols: &subprotocols, origin: None, headers };
+    let asked =
+        ClientRequest { target: &target, key: NONCE, subprotocols: &subprotocols, deflate: &[], origin: None, headers };
     asked.encode(&mut bytes);
     String::from_utf8(bytes).unwrap()
 }
@@ -80,7 +81,8 @@ fn answered(from: &str, to: &str) -> Result<(), HandshakeError> {
     assert!(ANSWER.contains(from), "{from}");
     let target = Target::parse("ws://h/").unwrap();
     let headers = HeaderMap::new();
-    let asked = ClientRequest { target: &target, key: NONCE, subprotocols: &[], origin: None, headers: &headers };
+    let asked =
+        ClientRequest { target: &target, key: NONCE, subprotocols: &[], deflate: &[], origin: None, headers: &headers };
     let answer = ANSWER.replacen(from, to, 1);
     let parsed = parse_response(answer.as_bytes(), &HeadLimits::default(), &asked.expectation());
     parsed.map(|parsed| assert!(parsed.is_some(), "a whole head"))
@@ -143,7 +145,7 @@ fn rfc6455_4_2_1_subprotocols_that_are_no_list_of_tokens_are_refused() {
 #[test]
 fn rfc6455_4_2_2_the_answer_has_no_subprotocol_or_extension_unless_told_so() {
     let mut bytes = Vec::new();
-    encode_accept(&Key::from_nonce(NONCE), None, &HeaderMap::new(), &mut bytes);
+    encode_accept(&Key::from_nonce(NONCE), None, None, &HeaderMap::new(), &mut bytes);
     let head = String::from_utf8(bytes).unwrap();
     assert!(head.starts_with("HTTP/1.1 101 Switching Protocols\r\n"));
     assert_eq!(values(&head, "upgrade"), ["websocket"]);
