@@ -51,7 +51,7 @@ fuzz_target!(|data: &[u8]| {
 /// The answer opens a WebSocket in the eyes of a client whose key this is.
 fn answer(key: &ringway_codec::Key, subprotocol: Option<&str>) {
     let mut answer = Vec::new();
-    encode_accept(key, subprotocol, None, &HeaderMap::new(), &mut answer);
+    encode_accept(key, subprotocol, &HeaderMap::new(), &mut answer);
     let text = std::str::from_utf8(&answer).expect("ASCII");
     let accept = key.accept();
     let accept = std::str::from_utf8(&accept).expect("base64");

@@ -21,7 +21,7 @@ fn request(url: &str, subprotocols: &[&str], headers: &HeaderMap) -> String {
     let subprotocols: Vec<String> = subprotocols.iter().map(ToString::to_string).collect();
     let mut bytes = Vec::new();
     let asked =
-        ClientRequest { target: &target, key: NONCE, subprotocols: &subprotocols, origin: None, headers, deflate: &[] };
+        ClientRequest { target: &target, key: NONCE, subprotocols: &subprotocols, deflate: &[], origin: None, headers };
     asked.encode(&mut bytes);
     String::from_utf8(bytes).unwrap()
 }
@@ -82,7 +82,7 @@ fn answered(from: &str, to: &str) -> Result<(), HandshakeError> {
     let target = Target::parse("ws://h/").unwrap();
     let headers = HeaderMap::new();
     let asked =
-        ClientRequest { target: &target, key: NONCE, subprotocols: &[], origin: None, headers: &headers, deflate: &[] };
+        ClientRequest { target: &target, key: NONCE, subprotocols: &[], deflate: &[], origin: None, headers: &headers };
     let answer = ANSWER.replacen(from, to, 1);
     let parsed = parse_response(answer.as_bytes(), &HeadLimits::default(), &asked.expectation());
     parsed.map(|parsed| assert!(parsed.is_some(), "a whole head"))
