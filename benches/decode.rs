@@ -7,7 +7,6 @@ mod lap;
 mod wire;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use lap::Lap;
 use ringway_codec::{Decoder, Event, Limits, OpCode, Role, SpillPool};
 use wire::Shape;
 
@@ -45,7 +44,7 @@ fn in_pieces(criterion: &mut Criterion) {
     let mut pool = SpillPool::new(Limits::default());
     for size in [20, 512, 16 << 10] {
         let shape = Shape { role: Role::Server, opcode: OpCode::Binary, size };
-        let bytes = Lap::new(shape).take(usize::MAX).to_vec();
+        let bytes = decoders::incoming(shape).take(usize::MAX).to_vec();
         assert_eq!(decode(&mut pool, &mut bytes.clone(), 1000), shape.messages());
         group.throughput(Throughput::Elements(shape.messages()));
         group.bench_function(BenchmarkId::from_parameter(size), |bencher| {

@@ -3,6 +3,7 @@
 //! Behind `--`: a word, for the cases whose name holds it; `--rounds N`; `--format json`. All contestants of a case take
 //! turns, and each ratio is the median of the rounds' ratios.
 
+mod compression;
 mod contest;
 mod decoders;
 mod encoders;
@@ -12,6 +13,7 @@ mod rounds;
 mod sink;
 mod wire;
 
+use compression::{Matter, Subject};
 use contest::Contestant;
 use ringway_codec::{OpCode, Role};
 use rounds::{Figure, Rounds};
@@ -113,6 +115,19 @@ fn cases() -> Vec<Case> {
             let shape = Shape { role, opcode: OpCode::Binary, size };
             let unit = Unit::Messages(shape.messages());
             cases.push(case(format!("encode, {shape}"), unit, move || encoders::all(shape)));
+        }
+    }
+    for matter in [Matter::Json, Matter::Text] {
+        for takeover in [false, true] {
+            for level in [1, 6] {
+                let subject = Subject { matter, takeover, level };
+                let unit = Unit::Messages(subject.messages().len() as u64);
+                let name = format!("deflate, {subject}, level {level}");
+                cases.push(case(name, unit, move || compression::deflaters(subject)));
+            }
+            let subject = Subject { matter, takeover, level: 6 };
+            let unit = Unit::Messages(subject.messages().len() as u64);
+            cases.push(case(format!("inflate, {subject}"), unit, move || compression::inflaters(subject)));
         }
     }
     cases

@@ -2,8 +2,6 @@
 
 use ringway_codec::{OpCode, Role};
 use std::fmt;
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
 
 /// How long a stream is before it starts again, in bytes: it stays in the second level cache beside what reads it.
 const LAP: usize = 256 << 10;
@@ -55,13 +53,5 @@ impl Shape {
     /// How many messages fit a lap.
     pub(crate) fn messages(&self) -> u64 {
         (LAP / self.size).max(1) as u64
-    }
-}
-
-/// What a future that never waits gives: the whole executor.
-pub(crate) fn now<F: Future>(future: F) -> F::Output {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(output) => output,
-        Poll::Pending => panic!("a stream in memory makes nobody wait"),
     }
 }

@@ -1,6 +1,7 @@
 use super::Decode;
+use crate::contest::now;
 use crate::lap::Lap;
-use crate::wire::{Shape, now};
+use crate::wire::Shape;
 use futures_util::StreamExt;
 use ringway_codec::{OpCode, Role};
 use tokio_websockets::{ClientBuilder, Limits, ServerBuilder, WebSocketStream};

@@ -1,6 +1,6 @@
 use super::Encode;
+use crate::contest::now;
 use crate::sink::Sink;
-use crate::wire::now;
 use bytes::Bytes;
 use futures_util::SinkExt;
 use ringway_codec::Role;

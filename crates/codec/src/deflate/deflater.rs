@@ -54,20 +54,24 @@ impl Deflater {
 
         self.used = true;
         let start = out.len();
-        // What a short message needs at its worst; a long one is worth growing the buffer for.
-        out.reserve(
-            LEAST_ROOM + if payload.len() < 4096 { payload.len() + payload.len() / 8 } else { payload.len() / 2 },
-        );
+        // What a short message needs at its worst; a long one is likely to become much shorter.
+        let mut room =
+            LEAST_ROOM + if payload.len() < 4096 { payload.len() + payload.len() / 8 } else { payload.len() / 2 };
         let mut rest = payload;
         loop {
-            let before = self.compress.total_in();
-            self.compress.compress_vec(rest, out, FlushCompress::Sync).expect(SPACE);
-            // At most the length of `rest`.
-            rest = &rest[(self.compress.total_in() - before) as usize..];
-            if rest.is_empty() && out.len() < out.capacity() {
+            // Not `compress_vec`: that clears all of the capacity first, of which there may be any amount.
+            let end = out.len();
+            out.resize(end + room, 0);
+            let (total_in, total_out) = (self.compress.total_in(), self.compress.total_out());
+            self.compress.compress(rest, &mut out[end..], FlushCompress::Sync).expect(SPACE);
+            // At most the length of `rest`, and at most `room`.
+            rest = &rest[(self.compress.total_in() - total_in) as usize..];
+            let written = (self.compress.total_out() - total_out) as usize;
+            out.truncate(end + written);
+            if rest.is_empty() && written < room {
                 break;
             }
-            out.reserve(LEAST_ROOM + rest.len() / 2);
+            room = LEAST_ROOM + rest.len() / 2;
         }
         let end = out.len();
         if out[start..].ends_with(&TAIL) {

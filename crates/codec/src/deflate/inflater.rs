@@ -41,17 +41,26 @@ impl Inflater {
     /// Inflates `input` behind the content of `out`, as far as its capacity reaches, and moves `input` on. Whatever the
     /// result is, what could be inflated in front of it is in `out`.
     pub(crate) fn inflate(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Stopped {
+        /// So much at once at the least: what small inputs become is small too.
+        const LEAST_ROOM: usize = 1024;
+
         loop {
             if self.ended && !input.is_empty() {
                 // Behind a last block comes a new stream, which knows nothing of the one before (RFC 1951 section 3.2.3).
                 self.restart();
             }
+            let start = out.len();
+            // Not `decompress_vec`: that clears all of the capacity first, and a pooled buffer may have any amount of it.
+            let room = (out.capacity() - start).min(LEAST_ROOM.max(input.len().saturating_mul(4)));
+            out.resize(start + room, 0);
             let (total_in, total_out) = (self.decompress.total_in(), self.decompress.total_out());
-            let result = self.decompress.decompress_vec(input, out, FlushDecompress::None);
-            // At most the length of `input`.
+            let result = self.decompress.decompress(input, &mut out[start..], FlushDecompress::None);
+            // At most the length of `input`, and at most `room`.
             let taken = (self.decompress.total_in() - total_in) as usize;
+            let written = (self.decompress.total_out() - total_out) as usize;
+            out.truncate(start + written);
             *input = &input[taken..];
-            let moved = taken > 0 || self.decompress.total_out() > total_out;
+            let moved = taken > 0 || written > 0;
             match result {
                 Err(_) => return Stopped::Corrupt,
                 Ok(Status::StreamEnd) => {
@@ -61,6 +70,7 @@ impl Inflater {
                     }
                 }
                 Ok(Status::Ok | Status::BufError) if out.len() == out.capacity() => return Stopped::Full,
+                Ok(Status::Ok | Status::BufError) if written == room => {}
                 Ok(Status::Ok | Status::BufError) if input.is_empty() => return Stopped::Starved,
                 Ok(Status::Ok | Status::BufError) if moved => {}
                 Ok(Status::Ok | Status::BufError) => return Stopped::Corrupt,
