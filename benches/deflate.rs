@@ -1,0 +1,120 @@
+//! What compression costs and gives: messages of a feed, each like the one before and never the same, through a
+//! compressor and through a decoder, with and without context takeover. What is left of them is printed first.
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use ringway_codec::{
+    Decoder, DeflateParams, Deflater, Event, Limits, MessageKind, Role, SpillPool, WindowBits, encode_deflated,
+};
+use std::fmt::Write;
+
+const SIZES: [usize; 5] = [64, 128, 512, 4 << 10, 16 << 10];
+const LEVELS: [u8; 4] = [1, 2, 3, 6];
+
+/// Texts as a feed of prices sends them.
+fn feed(size: usize) -> Vec<String> {
+    let mut seed = 7u64;
+    let mut random = move |below: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % below
+    };
+    let names = ["ACME", "GLOBEX", "INITECH", "HOOLI", "UMBRELLA", "STARK", "WAYNE", "TYRELL"];
+    let message = |random: &mut dyn FnMut(u64) -> u64| {
+        let mut text = String::new();
+        while text.len() < size {
+            let (name, price, volume) = (names[random(8) as usize], random(100_000), random(10_000));
+            let _ = write!(text, "{{\"symbol\":\"{name}\",\"price\":{price},\"volume\":{volume},\"side\":\"buy\"}},");
+        }
+        text.truncate(size);
+        text
+    };
+    (0..64).map(|_| message(&mut random)).collect()
+}
+
+fn agreed(takeover: bool) -> DeflateParams {
+    let no = !takeover;
+    DeflateParams { server_no_context_takeover: no, client_no_context_takeover: no, ..DeflateParams::default() }
+}
+
+fn name(takeover: bool) -> &'static str {
+    if takeover { "takeover" } else { "shared" }
+}
+
+/// All messages as frames of a client, with what the compressor had to say.
+fn frames(deflater: &mut Deflater, messages: &[String], takeover: bool, out: &mut Vec<u8>) {
+    for message in messages {
+        encode_deflated(MessageKind::Text, message.as_bytes(), None, deflater, takeover, out);
+    }
+}
+
+fn print_sizes() {
+    println!("of 100 bytes are left, frames included:");
+    println!("{:>8} {:>10} {}", "bytes", "", LEVELS.map(|level| format!("{:>8}", format!("level {level}"))).concat());
+    for size in SIZES {
+        let messages = feed(size);
+        for takeover in [true, false] {
+            let left = LEVELS.map(|level| {
+                let mut deflater = Deflater::new(level, WindowBits::MAX).expect("a window");
+                let mut out = Vec::new();
+                frames(&mut deflater, &messages, takeover, &mut out);
+                format!("{:>8.1}", out.len() as f64 * 100.0 / (size * messages.len()) as f64)
+            });
+            println!("{size:>8} {:>10} {}", name(takeover), left.concat());
+        }
+    }
+}
+
+fn deflate(criterion: &mut Criterion) {
+    print_sizes();
+    for takeover in [true, false] {
+        let mut group = criterion.benchmark_group(format!("deflate/{}", name(takeover)));
+        for size in SIZES {
+            let messages = feed(size);
+            group.throughput(Throughput::Bytes(size as u64));
+            for level in LEVELS {
+                let mut deflater = Deflater::new(level, WindowBits::MAX).expect("a window");
+                let (mut out, mut turn) = (Vec::new(), 0);
+                group.bench_function(BenchmarkId::new(format!("level {level}"), size), |bencher| {
+                    bencher.iter(|| {
+                        out.clear();
+                        turn = (turn + 1) % messages.len();
+                        frames(&mut deflater, &messages[turn..=turn], takeover, &mut out);
+                        out.len()
+                    });
+                });
+            }
+        }
+        group.finish();
+    }
+}
+
+fn inflate(criterion: &mut Criterion) {
+    for takeover in [true, false] {
+        let mut group = criterion.benchmark_group(format!("inflate/{}", name(takeover)));
+        for size in SIZES {
+            let messages = feed(size);
+            let mut deflater = Deflater::new(6, WindowBits::MAX).expect("a window");
+            let mut stream = Vec::new();
+            frames(&mut deflater, &messages, takeover, &mut stream);
+            let mut pool = SpillPool::new(Limits::default());
+            let mut decoder = Decoder::with_deflate(Role::Client, &agreed(takeover));
+            group.throughput(Throughput::Bytes((size * messages.len()) as u64));
+            group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
+                bencher.iter(|| {
+                    // Its frames are not masked, so a client's input is as it was afterwards.
+                    let (mut at, mut bytes) = (0, 0);
+                    while let Some(event) = decoder.next(&mut pool, &mut stream, &mut at).expect("the stream is right")
+                    {
+                        if let Event::Message(message) = event {
+                            bytes += message.payload().len();
+                        }
+                    }
+                    assert_eq!(bytes, size * messages.len());
+                });
+            });
+        }
+        group.finish();
+    }
+}
+
+criterion_group!(benches, deflate, inflate);
+criterion_main!(benches);
