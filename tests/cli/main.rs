@@ -1,6 +1,7 @@
 //! The program `ringway`, as a person at a terminal uses it: what it prints, and how it ends.
 
 mod bench;
+mod compression;
 mod load;
 mod program;
 mod refusals;

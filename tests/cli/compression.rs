@@ -1,0 +1,82 @@
+//! The memory that compression takes for each connection of `ringway serve`. The figures of docs/tuning.md come from
+//! `cargo test --release -p ringway-tests --test cli memory_of_compressing -- --nocapture`.
+
+use crate::program::{Serving, ringway};
+use ringway_tests::{Frame, Peer, Request, WATCHDOG};
+use std::time::Instant;
+
+const CONNECTIONS: usize = 300;
+
+/// Resident memory of the process, in bytes.
+fn resident(serving: &Serving) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", serving.pid())).expect("procfs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the line is always there");
+    line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") * 1024
+}
+
+/// A message that is compressed, in a way that needs no compressor: one stored block and the beginning of an empty one
+/// (RFC 7692 section 7.2.3.3). Its echo is compressed for good.
+fn message() -> Frame {
+    let text: String = (0..40).map(|n| format!("{{\"symbol\":\"ACME{n}\",\"price\":{}}},", n * 37 % 991)).collect();
+    let length = text.len() as u16;
+    let block = [&[0][..], &length.to_le_bytes(), &(!length).to_le_bytes(), text.as_bytes(), &[0]].concat();
+    Frame::text(block).bits(0x40)
+}
+
+/// What one connection takes, in bytes: open, after its first message, and after a silence.
+fn measure(mode: &str, offer: &str) -> [usize; 3] {
+    let mut command = ringway(&["serve", "--listen=127.0.0.1:0", "--shards=1", "--idle-timeout=4s", mode]);
+    // Without this the allocator keeps what is freed for a while, and the figures would be its own.
+    let serving = Serving::start({
+        command.env("MIMALLOC_PURGE_DELAY", "0");
+        command
+    });
+    let before = resident(&serving);
+    let each = || resident(&serving).saturating_sub(before) / CONNECTIONS;
+    let mut peers: Vec<Peer> = (0..CONNECTIONS).map(|_| Peer::connect(serving.address())).collect();
+    for peer in &mut peers {
+        peer.write(Request::websocket().with("Sec-WebSocket-Extensions", offer).bytes());
+        peer.expect_upgrade();
+    }
+    let open = each();
+    for peer in &mut peers {
+        peer.send(&message());
+        peer.frame();
+    }
+    let active = each();
+    // The ping comes in the moment in which the compressor goes.
+    for peer in &mut peers {
+        peer.frame();
+    }
+    let (deadline, mut silent) = (Instant::now() + WATCHDOG, each());
+    while silent > MOST_SILENT && Instant::now() < deadline {
+        std::thread::yield_now();
+        silent = each();
+    }
+    println!("{mode:20} {offer:55} open {open:>7} B, active {active:>7} B, silent {silent:>7} B");
+    [open, active, silent]
+}
+
+/// An inflater, whose window has hardly been used.
+const MOST_SILENT: usize = 48 << 10;
+
+#[test]
+fn memory_of_compressing_is_as_documented() {
+    const PMD: &str = "permessage-deflate";
+    let takeover = "--deflate=takeover";
+    let off = measure("--deflate=off", PMD);
+    let shared = measure("--deflate=shared", PMD);
+    let both = measure(takeover, PMD);
+    let ours = measure(takeover, "permessage-deflate; client_no_context_takeover");
+    let small = measure(takeover, "permessage-deflate; client_no_context_takeover; server_max_window_bits=9");
+    let theirs = measure(takeover, "permessage-deflate; server_no_context_takeover");
+    // A shard's one compressor and its inflater, and what their messages leave in its pools.
+    let common = (1 << 20) / CONNECTIONS;
+    for mode in [off, shared, both, ours, small, theirs] {
+        assert!(mode[0] < 2048 + common, "an open connection that has compressed nothing keeps nothing: {mode:?}");
+        assert!(mode[2] < MOST_SILENT + common, "a silent one keeps no compressor: {mode:?}");
+    }
+    assert!(shared[1] < 2048 + common && shared[2] < 2048 + common, "without takeover nothing is kept: {shared:?}");
+    assert!(both[1] < 420_000 && ours[1] < 380_000 && small[1] < 260_000 && theirs[1] < MOST_SILENT + common);
+    assert!(ours[2] < 4096 + common, "what our context took is given back: {ours:?}");
+}
