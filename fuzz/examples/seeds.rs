@@ -74,7 +74,40 @@ fn main() -> std::io::Result<()> {
             }
         }
     }
-    write("decoder_splits", "tight", &[&[2 + (9 << 2), 1, 7][..], &streams(false)[2].1].concat())?;
+    write("decoder_splits", "tight", &[&[2 + (3 << 4), 1, 7][..], &streams(false)[2].1].concat())?;
+
+    // "Hello" twice, as RFC 7692 section 7.2.3 has it: by itself, and as a reference to the first.
+    let (hello, again) = (&[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00][..], &[0xf2, 0x00, 0x11, 0x00, 0x00][..]);
+    let stored = &[0x00, 0x05, 0x00, 0xfa, 0xff, 0x48, 0x65, 0x6c, 0x6c, 0x6f, 0x00][..];
+    let last = &[0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0x00][..];
+    for (name, first, second) in [("again", hello, again), ("stored", stored, hello), ("last", last, hello)] {
+        for flags in [14, 15] {
+            let input = [&[flags, 16, 2, first.len() as u8][..], first, second].concat();
+            write("inflate", &format!("{name}_{flags}"), &input)?;
+        }
+        let compressed = |payload: &[u8]| {
+            let mut frame = frame(true, true, OpCode::Text, payload);
+            frame[0] |= 0x40;
+            frame
+        };
+        for flags in [5, 13] {
+            let input = [&[flags, 2, 1, 4][..], &compressed(first), &compressed(second)].concat();
+            write("decoder_splits", &format!("deflate_{name}_{flags}"), &input)?;
+        }
+    }
+    for (name, header) in [
+        ("plain", "permessage-deflate"),
+        ("bits", "permessage-deflate; client_max_window_bits; server_max_window_bits=10"),
+        (
+            "all",
+            "permessage-deflate;server_no_context_takeover;client_no_context_takeover;client_max_window_bits=\"9\"",
+        ),
+        ("several", "x-mux; a=b, permessage-deflate; unknown, permessage-deflate; server_max_window_bits=8"),
+        ("malformed", "permessage-deflate; server_max_window_bits="),
+        ("twice", "permessage-deflate; client_max_window_bits; client_max_window_bits"),
+    ] {
+        write("extension_negotiation", name, format!("\x7f\x07{header}").as_bytes())?;
+    }
 
     let request = "GET /chat?x=1 HTTP/1.1\r\nHost: h:80\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n\
         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";

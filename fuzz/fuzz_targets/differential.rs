@@ -13,7 +13,7 @@
 //! - **What a fragment costs** besides its payload is counted here, against endless empty ones; there it is not. The
 //!   cost is set to 0 for the comparison, and the limits to the same size.
 //!
-//! Input as in `decoder_splits`; the cuts are those of the reads of both.
+//! tungstenite does not compress, so nothing is negotiated. Input as in `decoder_splits`; the cuts are those of the reads of both.
 
 use std::io::{self, Read, Write};
 
@@ -92,7 +92,7 @@ fn forbidden() -> Seen {
 fuzz_target!(|data: &[u8]| {
     let Some(Cut { role, cuts, stream, .. }) = Cut::parse(data) else { return };
     let limits = Limits { max_message: LIMIT, fragment_cost: 0 };
-    let (mut ours, error): Outcome = decode(role, limits, stream, &cuts);
+    let (mut ours, error): Outcome = decode(role, None, limits, stream, &cuts);
     let (theirs, refused) = match error {
         None => theirs(role, stream, &cuts),
         // The frame that is refused is whole with this, whatever length it announces, unless that alone is too much.

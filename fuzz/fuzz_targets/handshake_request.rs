@@ -41,7 +41,7 @@ fuzz_target!(|data: &[u8]| {
                 assert_eq!((request.method(), request.version(), request.wants_upgrade()), ("GET", 1, true));
                 assert!(head.windows(24).any(|window| window == key.as_bytes()));
                 let ours = ["chat".to_owned()];
-                let subprotocol = choose_subprotocol(&request, &ours);
+                let subprotocol = choose_subprotocol(request.subprotocols(), &ours);
                 answer(&key, subprotocol);
             }
         }
@@ -51,13 +51,13 @@ fuzz_target!(|data: &[u8]| {
 /// The answer opens a WebSocket in the eyes of a client whose key this is.
 fn answer(key: &ringway_codec::Key, subprotocol: Option<&str>) {
     let mut answer = Vec::new();
-    encode_accept(key, subprotocol, &HeaderMap::new(), &mut answer);
+    encode_accept(key, subprotocol, None, &HeaderMap::new(), &mut answer);
     let text = std::str::from_utf8(&answer).expect("ASCII");
     let accept = key.accept();
     let accept = std::str::from_utf8(&accept).expect("base64");
     assert!(text.contains(&format!("\r\nSec-WebSocket-Accept: {accept}\r\n")));
     let offered: Vec<String> = subprotocol.map(str::to_owned).into_iter().collect();
-    let other = ResponseExpectation { key: *b"another nonce...", subprotocols: &offered };
+    let other = ResponseExpectation { key: *b"another nonce...", subprotocols: &offered, deflate: &[] };
     // Nobody else's key has this accept value.
     assert!(parse_response(&answer, &HeadLimits::default(), &other).is_err());
 }

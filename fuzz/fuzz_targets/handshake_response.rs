@@ -4,7 +4,7 @@
 //! the limits.
 
 use libfuzzer_sys::fuzz_target;
-use ringway_codec::{HeadLimits, Key, ResponseExpectation, parse_response};
+use ringway_codec::{DeflatePolicy, HeadLimits, Key, ResponseExpectation, WindowBits, parse_response};
 
 fuzz_target!(|data: &[u8]| {
     let Some((&first, head)) = data.split_first() else { return };
@@ -14,7 +14,9 @@ fuzz_target!(|data: &[u8]| {
         _ => HeadLimits { max_bytes: 4096, max_headers: usize::from(first) },
     };
     let offered = ["chat".to_owned(), "v2.soap".to_owned()];
-    let expected = ResponseExpectation { key: *b"the sample nonce", subprotocols: &offered };
+    let peer_window_bits = WindowBits::new(12).expect("12 bits are a window");
+    let offers = DeflatePolicy { peer_window_bits, ..DeflatePolicy::default() }.offers();
+    let expected = ResponseExpectation { key: *b"the sample nonce", subprotocols: &offered, deflate: &offers };
     match parse_response(head, &limits, &expected) {
         Ok(None) => assert!(head.len() < limits.max_bytes),
         Err(error) => assert!(!error.to_string().is_empty()),
@@ -25,6 +27,7 @@ fuzz_target!(|data: &[u8]| {
             assert_eq!(proofs, [&proof[..]]);
             assert!(response.subprotocol.is_none_or(|name| offered.contains(&name)));
             assert!(head.starts_with(b"HTTP/1.1 101") || head.starts_with(b"\r\n") || head.starts_with(b"\n"));
+            assert!(response.deflate.is_none_or(|params| offers.iter().any(|offer| offer.admits(&params))));
             for end in (0..len).rev().take(40) {
                 assert!(matches!(parse_response(&head[..end], &limits, &expected), Ok(None)), "{end} of {len} bytes");
             }

@@ -1,19 +1,29 @@
 #![no_main]
-//! What is encoded decodes to what it was made of, in whatever fragments and pieces it comes.
+//! What is encoded decodes to what it was made of, compressed or not, in whatever fragments and pieces it comes.
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use ringway_codec::{
-    CloseCode, Header, Limits, MessageKind, OpCode, Prepared, Role, encode_client, encode_close, encode_server, mask,
+    CloseCode, Deflater, Header, Limits, MessageKind, OpCode, Prepared, Role, WindowBits, encode_client, encode_close,
+    encode_deflated, encode_server, mask,
 };
-use ringway_fuzz::{Seen, decode};
+use ringway_fuzz::{Seen, agreed, decode};
 
 #[derive(Debug, Arbitrary)]
 struct Input<'d> {
     client: bool,
+    deflate: Option<Deflate>,
     items: Vec<Item<'d>>,
     close: Option<(u16, &'d str)>,
     cuts: Vec<u16>,
+}
+
+/// What was agreed on for the compression of messages.
+#[derive(Debug, Arbitrary)]
+struct Deflate {
+    takeover: bool,
+    window: u8,
+    level: u8,
 }
 
 #[derive(Debug, Arbitrary)]
@@ -30,6 +40,7 @@ enum Item<'d> {
 /// What goes on the wire to a decoder of `role`, and what must come of it.
 struct Wire {
     role: Role,
+    deflater: Option<(Deflater, bool)>,
     bytes: Vec<u8>,
     expected: Vec<Seen>,
 }
@@ -40,6 +51,18 @@ impl Wire {
             Role::Server => encode_client(opcode, payload, key, &mut self.bytes),
             Role::Client => encode_server(opcode, payload, &mut self.bytes),
         }
+    }
+
+    /// A message, compressed if that was agreed on.
+    fn message(&mut self, kind: MessageKind, payload: &[u8], key: [u8; 4]) {
+        match &mut self.deflater {
+            None => self.whole(kind.opcode(), payload, key),
+            Some((deflater, takeover)) => {
+                let key = (self.role == Role::Server).then_some(key);
+                encode_deflated(kind, payload, key, deflater, *takeover, &mut self.bytes);
+            }
+        }
+        self.expected.push(Seen::Message(kind, payload.to_vec()));
     }
 
     fn fragment(&mut self, fin: bool, opcode: OpCode, payload: &[u8], key: [u8; 4]) {
@@ -56,14 +79,8 @@ impl Wire {
 
     fn put(&mut self, item: &Item<'_>) {
         match *item {
-            Item::Text(text, key) => {
-                self.whole(OpCode::Text, text.as_bytes(), key);
-                self.expected.push(Seen::Message(MessageKind::Text, text.as_bytes().to_vec()));
-            }
-            Item::Binary(payload, key) => {
-                self.whole(OpCode::Binary, payload, key);
-                self.expected.push(Seen::Message(MessageKind::Binary, payload.to_vec()));
-            }
+            Item::Text(text, key) => self.message(MessageKind::Text, text.as_bytes(), key),
+            Item::Binary(payload, key) => self.message(MessageKind::Binary, payload, key),
             Item::Prepared(payload, key) => {
                 let prepared = Prepared::binary(payload);
                 assert_eq!(prepared.payload(), payload);
@@ -114,7 +131,14 @@ impl Wire {
 
 fuzz_target!(|input: Input<'_>| {
     let role = if input.client { Role::Client } else { Role::Server };
-    let mut wire = Wire { role, bytes: Vec::new(), expected: Vec::new() };
+    let window = |deflate: &Deflate| WindowBits::new(9 + deflate.window % 7).expect("9 to 15 bits are windows");
+    let params = input.deflate.as_ref().map(|deflate| agreed(deflate.takeover, window(deflate)));
+    let deflater = input.deflate.as_ref().map(|deflate| {
+        let deflater =
+            Deflater::new(deflate.level % 10, window(deflate)).expect("zlib compresses with 9 bits and more");
+        (deflater, deflate.takeover)
+    });
+    let mut wire = Wire { role, deflater, bytes: Vec::new(), expected: Vec::new() };
     input.items.iter().for_each(|item| wire.put(item));
     if let Some((code, reason)) = input.close {
         wire.close(CloseCode::new(code), reason);
@@ -124,5 +148,5 @@ fuzz_target!(|input: Input<'_>| {
     let mut cuts: Vec<usize> = input.cuts.iter().map(|&cut| usize::from(cut) % (wire.bytes.len() + 1)).collect();
     cuts.sort_unstable();
     let limits = Limits { fragment_cost: 0, ..Limits::default() };
-    assert_eq!(decode(role, limits, &wire.bytes, &cuts), (wire.expected, None));
+    assert_eq!(decode(role, params.as_ref(), limits, &wire.bytes, &cuts), (wire.expected, None));
 });

@@ -1,7 +1,9 @@
 //! What the fuzz targets share: a decoder driven over a stream that is cut anywhere, and the layout of an input that
 //! says where.
 
-use ringway_codec::{Decoder, Event, Limits, MessageKind, Place, ProtocolError, Role, SpillPool};
+use ringway_codec::{
+    Decoder, DeflateParams, Event, Limits, MessageKind, Place, ProtocolError, Role, SpillPool, WindowBits,
+};
 
 /// An event with its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,9 +19,9 @@ pub type Outcome = (Vec<Seen>, Option<ProtocolError>);
 
 /// Decodes `stream`, cut at `cuts` (ascending). Each message is also turned into a reply, and decoded as its receiver
 /// would.
-pub fn decode(role: Role, limits: Limits, stream: &[u8], cuts: &[usize]) -> Outcome {
+pub fn decode(role: Role, deflate: Option<&DeflateParams>, limits: Limits, stream: &[u8], cuts: &[usize]) -> Outcome {
     let mut pool = SpillPool::new(limits);
-    let mut decoder = Decoder::new(role);
+    let mut decoder = deflate.map_or(Decoder::new(role), |params| Decoder::with_deflate(role, params));
     let mut seen = Vec::new();
     let mut from = 0;
     for to in cuts.iter().copied().chain([stream.len()]) {
@@ -79,6 +81,7 @@ fn decode_reply(mut reply: Vec<u8>, limits: Limits) -> Seen {
 #[derive(Debug)]
 pub struct Cut<'d> {
     pub role: Role,
+    pub deflate: Option<DeflateParams>,
     pub limits: Limits,
     pub cuts: Vec<usize>,
     pub stream: &'d [u8],
@@ -88,6 +91,10 @@ impl<'d> Cut<'d> {
     pub const CLIENT: u8 = 1;
     /// The limits are tight, so that they matter.
     pub const TIGHT: u8 = 2;
+    /// Messages may be compressed.
+    pub const DEFLATE: u8 = 4;
+    /// With those before them.
+    pub const TAKEOVER: u8 = 8;
     /// The most cuts that an input can ask for.
     const MOST_CUTS: usize = 32;
 
@@ -103,8 +110,20 @@ impl<'d> Cut<'d> {
         let role = if flags & Self::CLIENT == 0 { Role::Server } else { Role::Client };
         let limits = match flags & Self::TIGHT {
             0 => Limits::default(),
-            _ => Limits { max_message: 200, fragment_cost: usize::from(flags >> 2) },
+            _ => Limits { max_message: 200, fragment_cost: usize::from(flags >> 4) },
         };
-        Some(Self { role, limits, cuts, stream })
+        let params = agreed(flags & Self::TAKEOVER != 0, WindowBits::MAX);
+        let deflate = (flags & Self::DEFLATE != 0).then_some(params);
+        Some(Self { role, deflate, limits, cuts, stream })
+    }
+}
+
+/// The same for both directions.
+pub fn agreed(takeover: bool, window_bits: WindowBits) -> DeflateParams {
+    DeflateParams {
+        server_no_context_takeover: !takeover,
+        client_no_context_takeover: !takeover,
+        server_max_window_bits: Some(window_bits),
+        client_max_window_bits: Some(window_bits),
     }
 }

@@ -1,0 +1,122 @@
+#![no_main]
+//! Arbitrary bytes as the compressed data of messages: they inflate to what flate2 makes of them when it is given one
+//! byte at a time, wherever they are cut, and never to more than the limit.
+//!
+//! Input: a byte of flags, a byte for the limit, a byte for where to cut, a byte for the length of the first of two
+//! messages, and their data.
+
+use flate2::{Decompress, FlushDecompress, Status};
+use libfuzzer_sys::fuzz_target;
+use ringway_codec::{Header, Limits, MessageKind, OpCode, ProtocolError, Role, WindowBits};
+use ringway_fuzz::{Outcome, Seen, agreed, decode};
+
+/// A raw inflater, fed in the plainest way there is.
+struct Oracle {
+    decompress: Decompress,
+    ended: bool,
+}
+
+impl Oracle {
+    fn new() -> Self {
+        Self { decompress: Decompress::new(false), ended: false }
+    }
+
+    /// One message; what it comes to within the limit, or why it is refused.
+    fn message(&mut self, data: &[u8], limit: usize) -> Result<Vec<u8>, ProtocolError> {
+        let mut out = Vec::new();
+        for &byte in data {
+            self.byte(byte, &mut out, limit)?;
+        }
+        if !self.ended {
+            for byte in [0, 0, 0xff, 0xff] {
+                self.byte(byte, &mut out, limit)?;
+            }
+        }
+        Ok(out)
+    }
+
+    fn byte(&mut self, byte: u8, out: &mut Vec<u8>, limit: usize) -> Result<(), ProtocolError> {
+        if self.ended {
+            *self = Self::new();
+        }
+        let mut input = &[byte][..];
+        loop {
+            let mut room = [0; 512];
+            let (before_in, before_out) = (self.decompress.total_in(), self.decompress.total_out());
+            let result = self.decompress.decompress(input, &mut room, FlushDecompress::None);
+            input = &input[(self.decompress.total_in() - before_in) as usize..];
+            let made = (self.decompress.total_out() - before_out) as usize;
+            out.extend_from_slice(&room[..made]);
+            if out.len() > limit {
+                return Err(ProtocolError::TooBig { limit });
+            }
+            match result {
+                Err(_) => return Err(ProtocolError::CorruptCompression),
+                Ok(Status::StreamEnd) => {
+                    self.ended = true;
+                    return Ok(());
+                }
+                Ok(_) if input.is_empty() && made < room.len() => return Ok(()),
+                Ok(_) => {}
+            }
+        }
+    }
+}
+
+fn frame(opcode: OpCode, payload: &[u8]) -> Vec<u8> {
+    let mut head = [0; Header::MAX_LEN];
+    let len = Header { fin: true, opcode, rsv1: true, mask: None, length: payload.len() as u64 }.encode(&mut head);
+    [&head[..len], payload].concat()
+}
+
+fuzz_target!(|data: &[u8]| {
+    let Some((&[flags, limit, cut, first], rest)) = data.split_first_chunk::<4>() else { return };
+    let takeover = flags & 1 != 0;
+    let limits = Limits { max_message: usize::from(limit) * 64, fragment_cost: 0 };
+    let messages = rest.split_at(usize::from(first).min(rest.len()));
+    // What the frames of a compressed message may hold is limited as well, which is not what is tested here.
+    let most = limits.max_message;
+    if messages.0.len() > most || messages.1.len() > most {
+        return;
+    }
+    let stream = |opcode| [frame(opcode, messages.0), frame(opcode, messages.1)].concat();
+    let cuts =
+        |stream: &[u8]| -> Vec<usize> { (1..=stream.len()).filter(|at| at % (1 + usize::from(cut)) == 0).collect() };
+
+    let mut expected: Outcome = (Vec::new(), None);
+    let mut oracle = Oracle::new();
+    for message in [messages.0, messages.1] {
+        match oracle.message(message, limits.max_message) {
+            Ok(payload) => expected.0.push(Seen::Message(MessageKind::Binary, payload)),
+            Err(error) => {
+                expected.1 = Some(error);
+                break;
+            }
+        }
+        if !takeover {
+            oracle = Oracle::new();
+        }
+    }
+    let params = agreed(takeover, WindowBits::MAX);
+    let binary = stream(OpCode::Binary);
+    assert_eq!(decode(Role::Client, Some(&params), limits, &binary, &[]), expected);
+    assert_eq!(decode(Role::Client, Some(&params), limits, &binary, &cuts(&binary)), expected);
+
+    // As text: the same bytes, unless they are not UTF-8.
+    let text = stream(OpCode::Text);
+    let (seen, error) = decode(Role::Client, Some(&params), limits, &text, &[]);
+    assert_eq!(decode(Role::Client, Some(&params), limits, &text, &cuts(&text)), (seen.clone(), error));
+    for (seen, expected) in seen.iter().zip(&expected.0) {
+        let (Seen::Message(_, seen), Seen::Message(_, expected)) = (seen, expected) else { panic!("two messages") };
+        assert!(seen == expected && std::str::from_utf8(seen).is_ok());
+    }
+    if error != Some(ProtocolError::InvalidText) {
+        assert_eq!((seen.len(), error), (expected.0.len(), expected.1));
+    }
+
+    // A smaller window may refuse what a larger one takes, but makes nothing else of it, and nothing worse.
+    let window = WindowBits::new(8 + (flags >> 1) % 8).expect("8 to 15 bits are windows");
+    let small = agreed(takeover, window);
+    let (seen, _) = decode(Role::Client, Some(&small), limits, &binary, &cuts(&binary));
+    assert!(seen.len() <= 2);
+});
