@@ -41,8 +41,10 @@ impl Inflater {
     /// Inflates `input` behind the content of `out`, as far as its capacity reaches, and moves `input` on. Whatever the
     /// result is, what could be inflated in front of it is in `out`.
     pub(crate) fn inflate(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Stopped {
-        /// So much at once at the least: what small inputs become is small too.
-        const LEAST_ROOM: usize = 1024;
+        /// How many bytes each one is likely to become at the most, and what the end of a message may still hold. When it is
+        /// more there is another turn.
+        const RATIO: usize = 8;
+        const LEAST_ROOM: usize = 64;
 
         loop {
             if self.ended && !input.is_empty() {
@@ -51,7 +53,7 @@ impl Inflater {
             }
             let start = out.len();
             // Not `decompress_vec`: that clears all of the capacity first, and a pooled buffer may have any amount of it.
-            let room = (out.capacity() - start).min(LEAST_ROOM.max(input.len().saturating_mul(4)));
+            let room = (out.capacity() - start).min(LEAST_ROOM.max(input.len().saturating_mul(RATIO)));
             out.resize(start + room, 0);
             let (total_in, total_out) = (self.decompress.total_in(), self.decompress.total_out());
             let result = self.decompress.decompress(input, &mut out[start..], FlushDecompress::None);
