@@ -1,1 +1,21 @@
-//! Criterion benches of the codec: `cargo bench -p ringway-benches`. There is nothing here to build on.
+//! What the benches of the codec share.
+
+/// Texts by the share of what is not ASCII in them: none, about one character in fifty, and all of three bytes.
+pub const LANGUAGES: [(&str, &str); 3] = [
+    ("ASCII", "It is a truth universally acknowledged, that "),
+    ("mixed", "Der Zug fährt um halb neun vom Gleis drei ab, also etwas "),
+    ("Japanese", "吾輩は猫である名前はまだ無いどこで生れたかとんと見当がつかぬ"),
+];
+
+/// `pattern` again and again, in exactly `size` bytes.
+pub fn text_of(size: usize, pattern: &str) -> String {
+    let mut text = String::with_capacity(size);
+    for character in pattern.chars().cycle() {
+        if text.len() + character.len_utf8() > size {
+            break;
+        }
+        text.push(character);
+    }
+    text.extend(std::iter::repeat_n('.', size - text.len()));
+    text
+}

@@ -1,4 +1,4 @@
-//! How fast payloads are unmasked in place, beside a copy of as many bytes: the speed of memory.
+//! How fast payloads are unmasked in place and copied, beside a copy of as many bytes: the speed of memory.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ringway_codec::mask;

@@ -176,10 +176,16 @@ impl Decoder {
         let payload = start + len;
         let end = payload + header.length as usize;
         let bytes = &mut input[payload..end];
-        if let Some(key) = header.mask {
-            mask::apply(bytes, key, 0);
-        }
-        if kind == MessageKind::Text && !utf8::is_valid(bytes) {
+        let valid = match (kind, header.mask) {
+            (MessageKind::Text, Some(key)) => utf8::unmask(bytes, key),
+            (MessageKind::Text, None) => utf8::is_valid(bytes),
+            (MessageKind::Binary, Some(key)) => {
+                mask::apply(bytes, key, 0);
+                true
+            }
+            (MessageKind::Binary, None) => true,
+        };
+        if !valid {
             return Err(self.fail(pool, ProtocolError::InvalidText));
         }
         *at = end;

@@ -236,15 +236,19 @@ impl Partial {
 
     fn take_data(&mut self, frame: &Frame, bytes: &[u8]) -> Result<(), ProtocolError> {
         self.make_room(frame, bytes.len());
-        let start = self.spill.len();
-        match frame.key {
-            Some(key) => mask::append(&mut self.spill, bytes, key, frame.phase),
-            None => self.spill.extend_from_slice(bytes),
-        }
-        if self.kind == Some(MessageKind::Text) {
-            self.utf8.push(&self.spill[start..]).map_err(|_| ProtocolError::InvalidText)?;
-        }
-        Ok(())
+        let text = self.kind == Some(MessageKind::Text);
+        let valid = match frame.key {
+            Some(key) if text => self.utf8.append_unmasked(&mut self.spill, bytes, key, frame.phase),
+            Some(key) => {
+                mask::append(&mut self.spill, bytes, key, frame.phase);
+                Ok(())
+            }
+            None => {
+                self.spill.extend_from_slice(bytes);
+                if text { self.utf8.push(bytes) } else { Ok(()) }
+            }
+        };
+        valid.map_err(|_| ProtocolError::InvalidText)
     }
 
     /// Grows the buffer for `len` more bytes: to at most twice what has come, and in the last frame of a message not

@@ -1,0 +1,42 @@
+//! How fast masked text is unmasked and checked: in one, and one after the other, beside a copy of as many bytes.
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use ringway_benches::{LANGUAGES, text_of};
+use ringway_codec::{Utf8Stream, mask, utf8};
+use std::hint::black_box;
+
+/// A key that changes nothing, so that what is unmasked again and again stays text. The code cannot know.
+const KEY: [u8; 4] = [0; 4];
+
+fn unmask_and_check(criterion: &mut Criterion) {
+    for (language, pattern) in LANGUAGES {
+        let mut group = criterion.benchmark_group(format!("text/{language}"));
+        for size in [20, 125, 512, 4 << 10, 16 << 10, 64 << 10, 1 << 20] {
+            group.throughput(Throughput::Bytes(size as u64));
+            let source = text_of(size, pattern).into_bytes();
+            let mut text = source.clone();
+            group.bench_function(BenchmarkId::new("memcpy", size), |bencher| {
+                bencher.iter(|| black_box(&mut text).copy_from_slice(black_box(&source)));
+            });
+            group.bench_function(BenchmarkId::new("in one", size), |bencher| {
+                bencher.iter(|| utf8::unmask(black_box(&mut text), black_box(KEY)));
+            });
+            group.bench_function(BenchmarkId::new("unmask, then check", size), |bencher| {
+                bencher.iter(|| {
+                    mask::apply(black_box(&mut text), black_box(KEY), 0);
+                    utf8::is_valid(black_box(&text))
+                });
+            });
+            group.bench_function(BenchmarkId::new("appended in one", size), |bencher| {
+                bencher.iter(|| {
+                    text.clear();
+                    Utf8Stream::new().append_unmasked(black_box(&mut text), black_box(&source), black_box(KEY), 0)
+                });
+            });
+        }
+        group.finish();
+    }
+}
+
+criterion_group!(benches, unmask_and_check);
+criterion_main!(benches);
