@@ -101,7 +101,6 @@ fn config(arguments: &Serve) -> Config {
         },
         subprotocols: arguments.subprotocol.clone(),
         deflate: arguments.deflate.config(),
-        ..Config::default()
     }
 }
 
@@ -112,7 +111,6 @@ fn limits_of(arguments: &Serve) -> Limits {
         max_headers: arguments.max_headers,
         max_buffered: arguments.max_buffered,
         max_connections: arguments.max_connections,
-        ..Limits::default()
     }
 }
 
