@@ -43,6 +43,13 @@ fn decode(decoder: &mut Decoder, pool: &mut SpillPool, input: &mut [u8]) -> usiz
     messages
 }
 
+/// Counts what `work` allocates. The first use of a kernel in a process asks the standard library what the processor can
+/// do, which looks an environment variable up, once: that is done before.
+fn counted(work: impl FnOnce()) -> AllocationInfo {
+    encode_client(OpCode::Binary, &[0; 64], [1, 2, 3, 4], &mut Vec::new());
+    measure(work)
+}
+
 #[test]
 fn the_counter_sees_allocations() {
     assert_eq!(measure(|| drop(std::hint::black_box(vec![1]))).count_total, 1);
@@ -53,7 +60,7 @@ fn whole_messages_are_decoded_without_an_allocation() {
     for role in [Role::Server, Role::Client] {
         let (mut bytes, expected) = stream(role);
         let (mut messages, mut empty) = (0, false);
-        let allocated = measure(|| {
+        let allocated = counted(|| {
             // The decoder and its pool too: a connection costs nothing before its first cut message.
             let mut pool = SpillPool::new(Limits::default());
             let mut decoder = Decoder::new(role);
@@ -73,7 +80,7 @@ fn control_frames_are_decoded_without_an_allocation() {
     encode_client(OpCode::Binary, b"between them", [9, 10, 11, 12], &mut bytes);
     encode_client(OpCode::Close, &1000u16.to_be_bytes(), [13, 14, 15, 16], &mut bytes);
     let mut events = 0;
-    let allocated = measure(|| {
+    let allocated = counted(|| {
         let mut pool = SpillPool::new(Limits::default());
         let mut decoder = Decoder::new(Role::Server);
         let mut at = 0;
@@ -97,7 +104,7 @@ fn messages_that_are_cut_allocate_no_more_once_the_pool_is_warm() {
     assert_eq!(lap(&mut decoder, &mut pool, &mut input), expected);
     input.copy_from_slice(&bytes);
     let mut messages = 0;
-    let allocated = measure(|| messages = lap(&mut decoder, &mut pool, &mut input));
+    let allocated = counted(|| messages = lap(&mut decoder, &mut pool, &mut input));
     assert_eq!(messages, expected);
     assert_eq!(allocated, AllocationInfo::default());
 }
@@ -106,7 +113,7 @@ fn messages_that_are_cut_allocate_no_more_once_the_pool_is_warm() {
 fn encoding_into_a_buffer_with_room_allocates_nothing() {
     let payload = text(16 << 10);
     let mut out = Vec::with_capacity(2 * payload.len() + 64);
-    let allocated = measure(|| {
+    let allocated = counted(|| {
         encode_server(OpCode::Text, &payload, &mut out);
         encode_client(OpCode::Binary, &payload, [1, 2, 3, 4], &mut out);
     });
