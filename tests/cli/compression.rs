@@ -25,7 +25,7 @@ fn message() -> Frame {
 
 /// What one connection takes, in bytes: open, after its first message, and after a silence.
 fn measure(mode: &str, offer: &str) -> [usize; 3] {
-    let mut command = ringway(&["serve", "--listen=127.0.0.1:0", "--shards=1", "--idle-timeout=4s", mode]);
+    let mut command = ringway(&["serve", "--listen=127.0.0.1:0", "--shards=1", "--idle-timeout=30s", mode]);
     // Without this the allocator keeps what is freed for a while, and the figures would be its own.
     let serving = Serving::start({
         command.env("MIMALLOC_PURGE_DELAY", "0");
@@ -64,12 +64,20 @@ const MOST_SILENT: usize = 48 << 10;
 fn memory_of_compressing_is_as_documented() {
     const PMD: &str = "permessage-deflate";
     let takeover = "--deflate=takeover";
-    let off = measure("--deflate=off", PMD);
-    let shared = measure("--deflate=shared", PMD);
-    let both = measure(takeover, PMD);
-    let ours = measure(takeover, "permessage-deflate; client_no_context_takeover");
-    let small = measure(takeover, "permessage-deflate; client_no_context_takeover; server_max_window_bits=9");
-    let theirs = measure(takeover, "permessage-deflate; server_no_context_takeover");
+    let modes = [
+        ("--deflate=off", PMD),
+        ("--deflate=shared", PMD),
+        (takeover, PMD),
+        (takeover, "permessage-deflate; client_no_context_takeover"),
+        (takeover, "permessage-deflate; client_no_context_takeover; server_max_window_bits=9"),
+        (takeover, "permessage-deflate; server_no_context_takeover"),
+    ];
+    // Side by side, each on a server of its own: what takes time is the silence.
+    let [off, shared, both, ours, small, theirs] = std::thread::scope(|scope| {
+        modes
+            .map(|(mode, offer)| scope.spawn(move || measure(mode, offer)))
+            .map(|measured| measured.join().expect("the server answers"))
+    });
     // A shard's one compressor and its inflater, and what their messages leave in its pools.
     let common = (1 << 20) / CONNECTIONS;
     for mode in [off, shared, both, ours, small, theirs] {
