@@ -14,10 +14,13 @@ fn resident(serving: &Serving) -> usize {
     line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") * 1024
 }
 
-/// A message that is compressed, in a way that needs no compressor: one stored block and the beginning of an empty one
+/// A message; one that is compressed is so in a way that needs no compressor: one stored block and the beginning of an empty one
 /// (RFC 7692 section 7.2.3.3). Its echo is compressed for good.
-fn message() -> Frame {
+fn message(compressed: bool) -> Frame {
     let text: String = (0..40).map(|n| format!("{{\"symbol\":\"ACME{n}\",\"price\":{}}},", n * 37 % 991)).collect();
+    if !compressed {
+        return Frame::text(text);
+    }
     let length = text.len() as u16;
     let block = [&[0][..], &length.to_le_bytes(), &(!length).to_le_bytes(), text.as_bytes(), &[0]].concat();
     Frame::text(block).bits(0x40)
@@ -40,7 +43,7 @@ fn measure(mode: &str, offer: &str) -> [usize; 3] {
     }
     let open = each();
     for peer in &mut peers {
-        peer.send(&message());
+        peer.send(&message(mode != "--deflate=off"));
         peer.frame();
     }
     let active = each();
