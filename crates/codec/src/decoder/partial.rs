@@ -135,6 +135,11 @@ impl Partial {
         (self.head, usize::from(self.head_len))
     }
 
+    /// Whether former inputs began a header.
+    pub(super) fn has_head(&self) -> bool {
+        self.head_len != 0
+    }
+
     pub(super) fn keep_head(&mut self, head: [u8; Header::MAX_LEN], len: usize) {
         self.head = head;
         self.head_len = len as u8;
