@@ -31,6 +31,8 @@ const NAMES: [&str; 7] =
 enum Unit {
     /// Millions of messages per second; a turn has so many messages.
     Messages(u64),
+    /// Thousands of them.
+    Slow(u64),
     /// Gigabytes per second; a turn has so many bytes.
     Bytes(usize),
     /// Nanoseconds; the less the better.
@@ -41,6 +43,7 @@ impl Unit {
     fn name(self) -> &'static str {
         match self {
             Self::Messages(_) => "M/s",
+            Self::Slow(_) => "k/s",
             Self::Bytes(_) => "GB/s",
             Self::Nanoseconds => "ns",
         }
@@ -49,6 +52,7 @@ impl Unit {
     fn figure(self, nanoseconds: f64) -> f64 {
         match self {
             Self::Messages(count) => count as f64 * 1e3 / nanoseconds,
+            Self::Slow(count) => count as f64 * 1e6 / nanoseconds,
             Self::Bytes(count) => count as f64 / nanoseconds,
             Self::Nanoseconds => nanoseconds,
         }
@@ -121,12 +125,12 @@ fn cases() -> Vec<Case> {
         for takeover in [false, true] {
             for level in [1, 6] {
                 let subject = Subject { matter, takeover, level };
-                let unit = Unit::Messages(subject.messages().len() as u64);
+                let unit = Unit::Slow(subject.messages().len() as u64);
                 let name = format!("deflate, {subject}, level {level}");
                 cases.push(case(name, unit, move || compression::deflaters(subject)));
             }
             let subject = Subject { matter, takeover, level: 6 };
-            let unit = Unit::Messages(subject.messages().len() as u64);
+            let unit = Unit::Slow(subject.messages().len() as u64);
             cases.push(case(format!("inflate, {subject}"), unit, move || compression::inflaters(subject)));
         }
     }

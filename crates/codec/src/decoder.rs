@@ -302,6 +302,12 @@ impl Decoder {
         at: &mut usize,
     ) -> Result<Option<Header>, ProtocolError> {
         let rest = input.get(*at..).unwrap_or_default();
+        let begun = self.partial.as_ref().is_some_and(|partial| partial.has_head());
+        // Most headers lie whole in the input, and need not be collected.
+        if !begun && let Some((header, len)) = self.parse_header(rest)? {
+            *at += len;
+            return Ok(Some(header));
+        }
         let (mut bytes, kept) = self.partial.as_ref().map_or(([0; Header::MAX_LEN], 0), |partial| partial.head());
         let fresh = rest.len().min(Header::MAX_LEN - kept);
         bytes[kept..kept + fresh].copy_from_slice(&rest[..fresh]);

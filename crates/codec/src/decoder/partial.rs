@@ -37,11 +37,11 @@ pub(crate) struct Partial {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Frame {
     opcode: OpCode,
-    fin: bool,
+    pub(super) fin: bool,
     pub(super) key: Option<[u8; 4]>,
     /// How much of the payload has come, modulo 4.
     pub(super) phase: usize,
-    remaining: u64,
+    pub(super) remaining: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,6 +135,11 @@ impl Partial {
         (self.head, usize::from(self.head_len))
     }
 
+    /// Whether former inputs began a header.
+    pub(super) fn has_head(&self) -> bool {
+        self.head_len != 0
+    }
+
     pub(super) fn keep_head(&mut self, head: [u8; Header::MAX_LEN], len: usize) {
         self.head = head;
         self.head_len = len as u8;
@@ -188,13 +193,13 @@ impl Partial {
         let Some(mut frame) = self.frame else { return Ok(Progress::Header) };
         let rest = input.get_mut(*at..).unwrap_or_default();
         let take = usize::try_from(frame.remaining).map_or(rest.len(), |remaining| remaining.min(rest.len()));
-        let bytes = &mut rest[..take];
+        let mut tailed = false;
         if frame.opcode.is_control() {
-            self.take_control(&frame, bytes);
+            self.take_control(&frame, &rest[..take]);
         } else if self.compressed {
-            self.take_compressed(&frame, bytes, limits)?;
+            tailed = self.take_compressed(&frame, rest, take, limits)?;
         } else {
-            self.take_data(&frame, bytes)?;
+            self.take_data(&frame, &rest[..take])?;
         }
         *at += take;
         frame.phase = (frame.phase + take) % 4;
@@ -209,7 +214,7 @@ impl Partial {
         }
         match self.kind {
             Some(kind) if frame.fin => {
-                if self.compressed {
+                if self.compressed && !tailed {
                     self.take_tail(limits)?;
                 }
                 self.utf8.finish().map_err(|_| ProtocolError::InvalidText)?;

@@ -39,14 +39,19 @@ impl Inflater {
     }
 
     /// Inflates `input` behind the content of `out`, as far as its capacity reaches, and moves `input` on. Whatever the
-    /// result is, what could be inflated in front of it is in `out`.
-    pub(crate) fn inflate(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Stopped {
+    /// result is, what could be inflated in front of it is in `out`. `tailed` says that `input` ends with the tail already.
+    pub(crate) fn inflate(&mut self, input: &mut &[u8], tailed: bool, out: &mut Vec<u8>) -> Stopped {
         /// How many bytes each one is likely to become at the most, and what the end of a message may still hold. When it is
         /// more there is another turn.
         const RATIO: usize = 8;
         const LEAST_ROOM: usize = 64;
 
         loop {
+            if self.ended && tailed && *input == TAIL {
+                // As with `tail`: it does not go behind a last block.
+                *input = &[];
+                return Stopped::Starved;
+            }
             if self.ended && !input.is_empty() {
                 // Behind a last block comes a new stream, which knows nothing of the one before (RFC 1951 section 3.2.3).
                 self.restart();
