@@ -157,9 +157,9 @@ impl<H: Handler> Hub<H> {
         if !self.compresses(slot, payload.len(), compress) {
             return self.send(slot, kind.into(), payload);
         }
-        let (Some(session), Some(mut compressors)) = (self.table.get_mut(slot), self.compressors.take()) else {
-            return;
-        };
+        let Some(session) = self.table.get_mut(slot) else { return };
+        // Both compressors leave their places for the call, which needs the rest of the hub.
+        let Some(mut compressors) = self.compressors.take() else { return };
         let compression = session.compression;
         if compression.takeover() {
             let own = session.cold().deflater.take();
