@@ -229,6 +229,8 @@ mod tests {
         let begin = Clocks::of_this_thread();
         while Clocks::of_this_thread().cpu < begin.cpu + Duration::from_millis(20) {}
         let usage = Clocks::of_this_thread().since(&begin);
-        assert!(usage.cpu >= Duration::from_millis(20) && usage.wall >= usage.cpu && usage.busy() > 0.0, "{usage:?}");
+        // Two clocks of the kernel, which need not agree to the microsecond.
+        let within = usage.wall >= usage.cpu * 9 / 10;
+        assert!(usage.cpu >= Duration::from_millis(20) && within && usage.busy() > 0.0, "{usage:?}");
     }
 }
