@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn every_code_is_parsed_exactly_when_it_may_travel() {
-        for n in 0..=u16::MAX {
+        for n in (0..=u16::MAX).step_by(if cfg!(miri) { 97 } else { 1 }) {
             let result = parse(&n.to_be_bytes()).map(|close| close.map(|(code, reason)| (code.as_u16(), reason.len())));
             match CloseCode::new(n).is_sendable() {
                 true => assert_eq!(result, Ok(Some((n, 0)))),
