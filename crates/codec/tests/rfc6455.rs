@@ -204,12 +204,14 @@ fn shortest(length: usize) -> usize {
     }
 }
 
-const LENGTHS: [usize; 9] = [0, 1, 124, 125, 126, 127, 65535, 65536, 65537];
+/// Around the borders of the forms of length; under Miri not all of the long ones, which take it minutes.
+const LENGTHS: &[usize] =
+    if cfg!(miri) { &[0, 1, 125, 126, 127, 65536] } else { &[0, 1, 124, 125, 126, 127, 65535, 65536, 65537] };
 
 #[test]
 fn rfc6455_5_2_every_frame_sent_is_whole_without_reserved_bits_and_has_the_shortest_length() {
     for opcode in OPCODES {
-        for length in LENGTHS.into_iter().filter(|&length| !opcode.is_control() || length <= 125) {
+        for &length in LENGTHS.iter().filter(|&&length| !opcode.is_control() || length <= 125) {
             let payload: Vec<u8> = (0..length).map(|i| (i % 251) as u8).collect();
             let expected = |key| Sent {
                 first: 0x80 | opcode as u8,
@@ -229,7 +231,7 @@ fn rfc6455_5_2_every_frame_sent_is_whole_without_reserved_bits_and_has_the_short
 
 #[test]
 fn rfc6455_5_2_prepared_frames_and_replies_are_frames_like_others() {
-    for length in LENGTHS {
+    for &length in LENGTHS {
         let payload = vec![b'x'; length];
         let expected = Sent { first: 0x82, key: None, length_bytes: shortest(length), payload: payload.clone() };
         assert_eq!(read(Prepared::binary(&payload).as_frame()), expected);
@@ -248,7 +250,7 @@ fn rfc6455_5_2_prepared_frames_and_replies_are_frames_like_others() {
 
 #[test]
 fn rfc6455_5_5_1_a_close_frame_with_a_body_begins_with_its_code() {
-    for n in (0..=u16::MAX).map(CloseCode::new) {
+    for n in (0..=u16::MAX).step_by(if cfg!(miri) { 97 } else { 1 }).map(CloseCode::new) {
         let Ok(payload) = encode_close(n, "why") else {
             assert!(!n.is_sendable());
             continue;

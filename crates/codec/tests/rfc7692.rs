@@ -200,9 +200,10 @@ fn the_inflater_of_these_tests_reads_the_examples_of_the_standard() {
 
 #[test]
 fn rfc7692_7_2_1_what_is_sent_ends_with_an_empty_block_whose_tail_is_taken_off() {
-    for level in [0, 1, 6, 9] {
+    for level in [0, 1, 6, 9].into_iter().step_by(if cfg!(miri) { 2 } else { 1 }) {
         let mut deflater = Deflater::new(level, WindowBits::MAX).unwrap();
-        for len in [0, 1, 2, 10, 300, 5000, 100_000] {
+        let lengths: &[usize] = if cfg!(miri) { &[0, 1, 300] } else { &[0, 1, 2, 10, 300, 5000, 100_000] };
+        for &len in lengths {
             let payload = text(len, 7);
             let mut compressed = Vec::new();
             deflater.restart();
@@ -218,12 +219,14 @@ fn rfc7692_7_2_1_what_is_sent_ends_with_an_empty_block_whose_tail_is_taken_off()
 
 #[test]
 fn rfc7692_7_2_1_no_reference_reaches_farther_than_the_window_that_was_agreed_on() {
-    for window in 9..=15 {
+    // Under Miri the smallest window alone: it takes little to fill it.
+    let (windows, len) = if cfg!(miri) { (9..=9, 1000) } else { (9..=15, 20_000) };
+    for window in windows {
         let mut deflater = Deflater::new(9, bits(window)).unwrap();
         let mut history = Vec::new();
         let mut farthest = 0;
         for seed in 0..4 {
-            let payload = text(20_000, seed / 2);
+            let payload = text(len, seed / 2);
             let mut compressed = Vec::new();
             deflater.compress(&payload, &mut compressed);
             let found = inflate(&compressed, &history);
