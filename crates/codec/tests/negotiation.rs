@@ -267,15 +267,16 @@ fn rfc7692_5_1_a_client_fails_the_connection_over_any_other_answer() {
 #[test]
 fn a_handshake_between_our_two_sides_agrees_on_what_both_allow() {
     let policies = || {
-        let windows = [8u8, 9, 12, 15].map(bits);
+        // Under Miri two of them: all pairs of policies take it an hour.
+        let windows: &[u8] = if cfg!(miri) { &[8, 12] } else { &[8, 9, 12, 15] };
         [(true, true), (true, false), (false, true), (false, false)].into_iter().flat_map(
             move |(takeover, peer_takeover)| {
-                windows.into_iter().flat_map(move |window_bits| {
-                    windows.map(|peer_window_bits| DeflatePolicy {
+                windows.iter().flat_map(move |&window_bits| {
+                    windows.iter().map(move |&peer_window_bits| DeflatePolicy {
                         takeover,
                         peer_takeover,
-                        window_bits,
-                        peer_window_bits,
+                        window_bits: bits(window_bits),
+                        peer_window_bits: bits(peer_window_bits),
                     })
                 })
             },
