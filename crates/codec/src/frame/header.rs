@@ -221,7 +221,7 @@ mod tests {
     #[test]
     fn the_first_two_bytes_never_panic_and_never_loop() {
         for first in 0..=255 {
-            for second in 0..=255 {
+            for second in (0..=255).step_by(if cfg!(miri) { 17 } else { 1 }) {
                 let _ = Header::parse(&[first, second]);
                 let _ = Header::parse(&[first, second, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
             }
