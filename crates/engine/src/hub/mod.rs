@@ -74,7 +74,9 @@ pub(crate) struct Hub<H: Handler> {
     pub(crate) receiving: Option<Slot>,
     pieces: Vec<Piece>,
     compressors: Option<Box<Compressors>>,
-    /// The mask keys and nonces of the client role.
+    /// The mask keys and nonces of the client role, which nobody may predict (RFC 6455 section 10.3): ChaCha with twelve
+    /// rounds, seeded by the system once per shard. It makes 64 words at a time, so that a key costs about 2 ns, no
+    /// system call and no lock: half a percent of a core that sends 1.5 million frames a second.
     rng: StdRng,
     stopping: bool,
 }
