@@ -277,7 +277,8 @@ mod tests {
             check_every_cut(text);
         }
         let long = format!("{}€{}𝄞{}", "a".repeat(70), "é".repeat(20), "z".repeat(64));
-        check_every_cut(long.as_bytes());
+        // Under Miri its end alone: the number of cuts is the square of the length.
+        check_every_cut(&long.as_bytes()[if cfg!(miri) { 104 } else { 0 }..]);
     }
 
     #[test]
@@ -369,8 +370,8 @@ mod tests {
     fn short_texts_are_unmasked_and_checked_at_every_cut() {
         let text =
             "It costs 3 €, 𝄞 — and über that not one ¢ more than that, says 猫; so it goes on, and on: ".repeat(3);
-        for len in (0..text.len()).step_by(if cfg!(miri) { 11 } else { 1 }) {
-            for cut in (0..=len).step_by(if cfg!(miri) { 37 } else { 1 }) {
+        for len in (0..text.len()).step_by(if cfg!(miri) { 23 } else { 1 }) {
+            for cut in (0..=len).step_by(if cfg!(miri) { 61 } else { 1 }) {
                 check_unmasking(&text.as_bytes()[..len], cut);
             }
         }
