@@ -213,21 +213,32 @@ impl Decoder {
                 }
             }
         }
-        if let Some(mut partial) = self.partial.take() {
-            partial.give_yielded(pool);
-            let keeps_window = partial.inflater.is_some() && self.inflation == Inflation::Takeover;
-            if partial.is_idle() && !keeps_window {
-                pool.give_partial(partial);
-            } else {
-                self.partial = Some(partial);
-            }
-        }
+        self.tidy(pool, compressed_at(input, *at));
         let step = match self.step(pool, input, at) {
             Ok(Some(step)) => step,
             Ok(None) => return Ok(None),
             Err(error) => return Err(self.fail(pool, error)),
         };
         self.event(step, input).map(Some)
+    }
+
+    /// Gives back what the last event lent out and what an idle connection does not keep. Nothing when a compressed message
+    /// is next, which would take it again at once.
+    fn tidy(&mut self, pool: &mut SpillPool, compressed_next: bool) {
+        let Some(partial) = self.partial.as_deref_mut() else { return };
+        let idle = partial.is_idle();
+        let takeover = self.inflation == Inflation::Takeover;
+        if idle && compressed_next {
+            if !takeover && let Some(inflater) = &mut partial.inflater {
+                inflater.restart();
+            }
+            return;
+        }
+        partial.give_yielded(pool);
+        let keeps_window = takeover && partial.inflater.is_some();
+        if idle && !keeps_window && let Some(partial) = self.partial.take() {
+            pool.give_partial(partial);
+        }
     }
 
     /// Moves through the input up to the next event.
@@ -246,7 +257,9 @@ impl Decoder {
                     }
                     Progress::Header => {}
                 }
-            } else if let Some(whole) = self.next_whole(pool, input, at)? {
+            } else if !compressed_at(input, *at)
+                && let Some(whole) = self.next_whole(pool, input, at)?
+            {
                 return Ok(Some(Step::Message(whole)));
             }
             let Some(header) = self.take_header(pool, input, at)? else { return Ok(None) };
@@ -260,12 +273,8 @@ impl Decoder {
             } else {
                 self.admit_length(pool.limits(), &header)?;
                 if self.partial.as_ref().is_none_or(|partial| partial.kind().is_none()) {
-                    let spill = pool.take();
                     let partial = self.partial.get_or_insert_with(|| pool.take_partial());
-                    partial.begin_message(header.opcode, spill, header.rsv1);
-                    if header.rsv1 && partial.inflater.is_none() {
-                        partial.inflater = Some(pool.take_inflater());
-                    }
+                    partial.begin_message(header.opcode, header.rsv1, pool);
                 }
                 let fragment_cost = pool.limits().fragment_cost as u64;
                 self.partial(pool).begin_fragment(&header, fragment_cost);
@@ -388,12 +397,16 @@ impl Decoder {
     #[cold]
     fn fail(&mut self, pool: &mut SpillPool, error: ProtocolError) -> ProtocolError {
         let partial = self.partial(pool);
-        let spill = partial.reset();
+        partial.reset(pool);
         partial.failure = Some(error);
-        pool.give(spill);
         self.phase = Phase::Failed;
         error
     }
+}
+
+/// Whether the frame that begins at `at` says that it begins a compressed message.
+fn compressed_at(input: &[u8], at: usize) -> bool {
+    input.get(at).is_some_and(|&first| first & FirstByte::RSV1 != 0)
 }
 
 #[cfg(test)]

@@ -56,7 +56,7 @@ pub fn encode_deflated(
     if !takeover {
         deflater.restart();
     }
-    deflater.compress(payload, out);
+    deflater.compress(payload, takeover, out);
     let length = out.len() - start - guess;
     if !takeover && length >= payload.len() {
         out.truncate(start);

@@ -72,19 +72,25 @@ impl SpillPool {
     /// An empty buffer, with whatever capacity it kept from its last use.
     #[must_use]
     pub fn take(&mut self) -> Vec<u8> {
+        let mut buffer = self.take_used();
+        buffer.clear();
+        buffer
+    }
+
+    /// A buffer as it was given back: for one who would otherwise have to clear the room that he writes to.
+    fn take_used(&mut self) -> Vec<u8> {
         let Some(buffer) = self.buffers.pop() else { return Vec::new() };
         self.retained -= buffer.capacity();
         buffer
     }
 
     /// Gives a buffer back; its content is dropped. It need not have come from this pool.
-    pub fn give(&mut self, mut buffer: Vec<u8>) {
+    pub fn give(&mut self, buffer: Vec<u8>) {
         let capacity = buffer.capacity();
         let fits = self.buffers.len() < RETAINED_BUFFERS
             && capacity <= RETAINED_CAPACITY
             && self.retained + capacity <= RETAINED_BYTES;
         if capacity > 0 && fits {
-            buffer.clear();
             self.retained += capacity;
             self.buffers.push(buffer);
         }
@@ -108,13 +114,87 @@ impl SpillPool {
 
     /// Takes the state back, with its buffer and its inflater if it still has them.
     pub(crate) fn give_partial(&mut self, mut partial: Box<Partial>) {
-        self.give(partial.reset());
+        partial.reset(self);
         if let Some(inflater) = partial.inflater.take() {
             self.give_inflater(inflater);
         }
         if self.partials.len() < RETAINED_PARTIALS {
             self.partials.push(partial);
         }
+    }
+}
+
+/// The buffer in which a message is put together: room for a reply's header, then the payload that has come.
+///
+/// What lies behind them are bytes of former messages, which nobody sees: room that need not be cleared to be written to.
+#[derive(Debug, Default)]
+pub(crate) struct Spill {
+    bytes: Vec<u8>,
+    filled: usize,
+}
+
+impl Spill {
+    /// Begins a message, in the buffer of the last one if that is still there.
+    pub(crate) fn begin(&mut self, pool: &mut SpillPool) {
+        if self.bytes.capacity() == 0 {
+            self.bytes = pool.take_used();
+        }
+        if self.bytes.len() < SPILL_HEADROOM {
+            self.bytes.resize(SPILL_HEADROOM, 0);
+        }
+        self.filled = SPILL_HEADROOM;
+    }
+
+    /// The room and what has come.
+    pub(crate) fn content(&mut self) -> &mut [u8] {
+        &mut self.bytes[..self.filled]
+    }
+
+    /// The room and what has come, to be appended to with [`append`](Self::append)
+    pub(crate) fn len(&self) -> usize {
+        self.filled
+    }
+
+    /// How many bytes it holds before it has to grow.
+    pub(crate) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// Makes room for so many more bytes exactly.
+    pub(crate) fn grow(&mut self, by: usize) {
+        self.bytes.truncate(self.filled);
+        self.bytes.reserve_exact(by);
+    }
+
+    /// Has `append` append to the content.
+    pub(crate) fn append<R>(&mut self, append: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+        self.bytes.truncate(self.filled);
+        let result = append(&mut self.bytes);
+        self.filled = self.bytes.len();
+        result
+    }
+
+    /// Has `write` write to the next `room` bytes, whose content is arbitrary, and say how many became content.
+    pub(crate) fn write<R>(&mut self, room: usize, write: impl FnOnce(&mut [u8]) -> (usize, R)) -> R {
+        let end = self.filled + room;
+        if self.bytes.len() < end {
+            self.bytes.resize(end, 0);
+        }
+        let (written, result) = write(&mut self.bytes[self.filled..end]);
+        debug_assert!(written <= room, "no more is written than there is room");
+        self.filled += written.min(room);
+        result
+    }
+
+    /// Moves the buffer out, with the content alone in it.
+    pub(crate) fn take(&mut self) -> Vec<u8> {
+        self.bytes.truncate(self.filled);
+        std::mem::take(self).bytes
+    }
+
+    /// Gives the buffer back.
+    pub(crate) fn release(&mut self, pool: &mut SpillPool) {
+        pool.give(std::mem::take(self).bytes);
     }
 }
 

@@ -105,11 +105,8 @@ fn rfc7692_7_2_3_6_empty_messages_have_their_block_however_many_come() {
     for takeover in [true, false] {
         let mut deflater = Deflater::new(6, bits(15)).unwrap();
         for _ in 0..3 {
-            if !takeover {
-                deflater.restart();
-            }
             let mut out = Vec::new();
-            deflater.compress(b"", &mut out);
+            deflater.compress(b"", takeover, &mut out);
             assert_eq!(out, [0]);
         }
     }
@@ -402,10 +399,7 @@ fn write(takeover: bool, window: u8, level: u8, specs: &[Spec]) -> (Vec<u8>, Vec
         let mut compressed = payload.clone();
         if spec.compressed {
             compressed.clear();
-            if !takeover {
-                deflater.restart();
-            }
-            deflater.compress(&payload, &mut compressed);
+            deflater.compress(&payload, takeover, &mut compressed);
         }
         let mut cuts: Vec<usize> =
             spec.fragments.iter().map(|cut| cut.index(compressed.len() + 1)).chain([0, compressed.len()]).collect();

@@ -206,8 +206,7 @@ fn rfc7692_7_2_1_what_is_sent_ends_with_an_empty_block_whose_tail_is_taken_off()
         for &len in lengths {
             let payload = text(len, 7);
             let mut compressed = Vec::new();
-            deflater.restart();
-            deflater.compress(&payload, &mut compressed);
+            deflater.compress(&payload, false, &mut compressed);
             let found = inflate(&compressed, b"");
             assert_eq!(found.payload, payload, "{len} at level {level}");
             assert!(found.ends_empty, "{len} at level {level}");
@@ -228,7 +227,7 @@ fn rfc7692_7_2_1_no_reference_reaches_farther_than_the_window_that_was_agreed_on
         for seed in 0..4 {
             let payload = text(len, seed / 2);
             let mut compressed = Vec::new();
-            deflater.compress(&payload, &mut compressed);
+            deflater.compress(&payload, true, &mut compressed);
             let found = inflate(&compressed, &history);
             assert_eq!(found.payload, payload);
             farthest = farthest.max(found.farthest);
@@ -256,7 +255,7 @@ fn rfc7692_7_2_1_without_context_takeover_each_message_stands_alone() {
         }
     }
     let mut deflater = Deflater::new(6, WindowBits::MAX).unwrap();
-    deflater.compress(&text(500, 3), &mut Vec::new());
+    deflater.compress(&text(500, 3), true, &mut Vec::new());
     let prepared = Prepared::text(&String::from_utf8(text(500, 3)).unwrap());
     let (_, compressed) = read(prepared.deflated_frame(&mut deflater).unwrap());
     assert!(!inflate(&compressed, b"").takes_over, "what all receivers share stands alone for each of them");

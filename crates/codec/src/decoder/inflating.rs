@@ -5,7 +5,7 @@ use super::partial::{Frame, Partial};
 use crate::deflate::{Direction, Stopped, TAIL};
 use crate::error::ProtocolError;
 use crate::mask;
-use crate::spill::{Limits, SPILL_HEADROOM};
+use crate::spill::{Limits, SPILL_HEADROOM, Spill};
 
 /// What a decoder does with the bit that says that a message is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +74,7 @@ impl Partial {
             let end = self.spill.len();
             // What is beyond the limit is not looked at: the first wrong byte decides, wherever the input is cut.
             if self.kind == Some(MessageKind::Text) {
-                let fresh = self.spill.get(start..end.min(most)).unwrap_or_default();
+                let fresh = self.spill.content().get(start..end.min(most)).unwrap_or_default();
                 self.utf8.push(fresh).map_err(|_| ProtocolError::InvalidText)?;
             }
             if end > most {
@@ -91,12 +91,12 @@ impl Partial {
 
 /// Grows the buffer: to twice what there is or to what as much input is likely to become, but to no more than one byte over
 /// the limit, which is enough to see that it is exceeded.
-fn make_room(spill: &mut Vec<u8>, input: usize, most: usize) {
+fn make_room(spill: &mut Spill, input: usize, most: usize) {
     /// What text is likely to become.
     const RATIO: usize = 4;
     const LEAST: usize = 512;
 
     let wanted = spill.len().max(input.saturating_mul(RATIO)).max(LEAST);
     // The buffer is full and within the limit, so there is one byte at least to go.
-    spill.reserve_exact(wanted.min(most.saturating_add(1) - spill.len()));
+    spill.grow(wanted.min(most.saturating_add(1) - spill.len()));
 }

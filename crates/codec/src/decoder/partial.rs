@@ -5,15 +5,14 @@ use crate::deflate::Inflater;
 use crate::error::ProtocolError;
 use crate::frame::{Header, OpCode};
 use crate::mask;
-use crate::spill::{Limits, SPILL_HEADROOM, SpillPool};
+use crate::spill::{Limits, Spill, SpillPool};
 use crate::utf8::Utf8Stream;
 
 /// The state of a frame or message that has come in part. Boxed and pooled, so that its size does not weigh on idle
 /// connections.
 #[derive(Debug)]
 pub(crate) struct Partial {
-    /// The room for a reply's header, then the payload that has come.
-    pub(super) spill: Vec<u8>,
+    pub(super) spill: Spill,
     /// The kind of the open message; `None` when there is none.
     pub(super) kind: Option<MessageKind>,
     /// Whether the open message is compressed.
@@ -66,7 +65,7 @@ pub(super) enum Progress {
 impl Default for Partial {
     fn default() -> Self {
         Self {
-            spill: Vec::new(),
+            spill: Spill::default(),
             kind: None,
             compressed: false,
             inflater: None,
@@ -101,9 +100,9 @@ impl Partial {
         self.compressed
     }
 
-    /// Forgets everything but the inflater and hands out the buffer.
-    pub(crate) fn reset(&mut self) -> Vec<u8> {
-        let spill = std::mem::take(&mut self.spill);
+    /// Forgets everything but the inflater and gives the buffer back.
+    pub(crate) fn reset(&mut self, pool: &mut SpillPool) {
+        self.spill.release(pool);
         self.kind = None;
         self.compressed = false;
         self.charged = 0;
@@ -113,20 +112,19 @@ impl Partial {
         self.control_len = 0;
         self.yielded = Yielded::Nothing;
         self.failure = None;
-        spill
     }
 
     /// The buffer of the message that was just yielded; `None` when there is none or it was taken.
     pub(super) fn take_yielded(&mut self) -> Option<Vec<u8>> {
         match std::mem::replace(&mut self.yielded, Yielded::Nothing) {
             Yielded::Nothing => None,
-            Yielded::Spill => Some(std::mem::take(&mut self.spill)),
+            Yielded::Spill => Some(self.spill.take()),
         }
     }
 
     pub(super) fn give_yielded(&mut self, pool: &mut SpillPool) {
-        if let Some(spill) = self.take_yielded() {
-            pool.give(spill);
+        if std::mem::replace(&mut self.yielded, Yielded::Nothing) == Yielded::Spill {
+            self.spill.release(pool);
         }
     }
 
@@ -147,7 +145,7 @@ impl Partial {
 
     /// The room and the payload of the message.
     pub(super) fn spill(&mut self) -> &mut [u8] {
-        &mut self.spill
+        self.spill.content()
     }
 
     /// The payload of the control frame.
@@ -160,11 +158,13 @@ impl Partial {
         self.begin_frame(header);
     }
 
-    /// Opens a message, with `spill` as its buffer.
-    pub(super) fn begin_message(&mut self, opcode: OpCode, mut spill: Vec<u8>, compressed: bool) {
-        spill.clear();
-        spill.resize(SPILL_HEADROOM, 0);
-        self.spill = spill;
+    /// Opens a message, in the buffer of the last one if that was neither taken nor given back.
+    pub(super) fn begin_message(&mut self, opcode: OpCode, compressed: bool, pool: &mut SpillPool) {
+        self.yielded = Yielded::Nothing;
+        self.spill.begin(pool);
+        if compressed && self.inflater.is_none() {
+            self.inflater = Some(pool.take_inflater());
+        }
         self.kind = Some(if opcode == OpCode::Text { MessageKind::Text } else { MessageKind::Binary });
         self.compressed = compressed;
         self.charged = 0;
@@ -243,13 +243,15 @@ impl Partial {
         self.make_room(frame, bytes.len());
         let text = self.kind == Some(MessageKind::Text);
         let valid = match frame.key {
-            Some(key) if text => self.utf8.append_unmasked(&mut self.spill, bytes, key, frame.phase),
+            Some(key) if text => {
+                self.spill.append(|spill| self.utf8.append_unmasked(spill, bytes, key, frame.phase))
+            }
             Some(key) => {
-                mask::append(&mut self.spill, bytes, key, frame.phase);
+                self.spill.append(|spill| mask::append(spill, bytes, key, frame.phase));
                 Ok(())
             }
             None => {
-                self.spill.extend_from_slice(bytes);
+                self.spill.append(|spill| spill.extend_from_slice(bytes));
                 if text { self.utf8.push(bytes) } else { Ok(()) }
             }
         };
@@ -263,10 +265,10 @@ impl Partial {
             return;
         }
         if !frame.fin {
-            self.spill.reserve(len);
+            self.spill.append(|spill| spill.reserve(len));
             return;
         }
         let missing = usize::try_from(frame.remaining).unwrap_or(usize::MAX);
-        self.spill.reserve_exact(missing.min(self.spill.len()).max(len));
+        self.spill.grow(missing.min(self.spill.len()).max(len));
     }
 }

@@ -13,8 +13,8 @@ use super::{TAIL, WindowBits};
 pub struct Deflater {
     compress: Compress,
     window_bits: WindowBits,
-    /// Whether it has compressed something since it was new.
-    used: bool,
+    /// Whether it remembers something that it has compressed.
+    remembers: bool,
 }
 
 impl Deflater {
@@ -27,7 +27,7 @@ impl Deflater {
         }
         let level = Compression::new(u32::from(level.min(9)));
         let compress = Compress::new_with_window_bits(level, false, window_bits.get());
-        Some(Self { compress, window_bits, used: false })
+        Some(Self { compress, window_bits, remembers: false })
     }
 
     /// The window that the receiver needs to have.
@@ -37,22 +37,26 @@ impl Deflater {
     }
 
     /// Forgets what it has compressed: the next message can be inflated without those before it. A sender may do this at
-    /// any time, whatever was agreed on. Costs a few microseconds when it has compressed something, else nothing.
+    /// any time, whatever was agreed on. Costs a few microseconds when it remembers something, else nothing.
     pub fn restart(&mut self) {
-        if std::mem::replace(&mut self.used, false) {
+        if std::mem::replace(&mut self.remembers, false) {
             self.compress.reset();
         }
     }
 
-    /// Appends the compressed form of a message, made with the help of what was compressed before.
+    /// Appends the compressed form of a message, made with the help of what was compressed before. With `keep` the message
+    /// is remembered, for the next one to be compressed with its help; without, everything is forgotten, which costs less
+    /// than [`restart`](Self::restart).
     ///
     /// At its worst, for data that cannot be compressed, it is an eighth longer than the message, and a few bytes.
-    pub fn compress(&mut self, payload: &[u8], out: &mut Vec<u8>) {
+    pub fn compress(&mut self, payload: &[u8], keep: bool, out: &mut Vec<u8>) {
         const SPACE: &str = "a compressor that is given space does not fail";
         /// A flush into less room than this is repeated when the room is full (zlib's manual, `deflate`).
         const LEAST_ROOM: usize = 16;
 
-        self.used = true;
+        // A full flush clears the tables of matches; both end with the same empty block.
+        let flush = if keep { FlushCompress::Sync } else { FlushCompress::Full };
+        self.remembers = keep;
         let start = out.len();
         // What a short message needs at its worst; a long one is likely to become much shorter.
         let mut room =
@@ -63,7 +67,7 @@ impl Deflater {
             let end = out.len();
             out.resize(end + room, 0);
             let (total_in, total_out) = (self.compress.total_in(), self.compress.total_out());
-            self.compress.compress(rest, &mut out[end..], FlushCompress::Sync).expect(SPACE);
+            self.compress.compress(rest, &mut out[end..], flush).expect(SPACE);
             // At most the length of `rest`, and at most `room`.
             rest = &rest[(self.compress.total_in() - total_in) as usize..];
             let written = (self.compress.total_out() - total_out) as usize;
@@ -86,6 +90,6 @@ impl Deflater {
 
 impl fmt::Debug for Deflater {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Deflater").field("window_bits", &self.window_bits).field("used", &self.used).finish()
+        f.debug_struct("Deflater").field("window_bits", &self.window_bits).field("remembers", &self.remembers).finish()
     }
 }

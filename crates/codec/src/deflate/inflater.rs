@@ -5,6 +5,7 @@ use std::fmt;
 use flate2::{Decompress, FlushDecompress, Status};
 
 use super::TAIL;
+use crate::spill::Spill;
 
 /// A decompressor, with the window of what it has inflated before: 42 KiB.
 ///
@@ -40,7 +41,7 @@ impl Inflater {
 
     /// Inflates `input` behind the content of `out`, as far as its capacity reaches, and moves `input` on. Whatever the
     /// result is, what could be inflated in front of it is in `out`. `tailed` says that `input` ends with the tail already.
-    pub(crate) fn inflate(&mut self, input: &mut &[u8], tailed: bool, out: &mut Vec<u8>) -> Stopped {
+    pub(crate) fn inflate(&mut self, input: &mut &[u8], tailed: bool, out: &mut Spill) -> Stopped {
         /// How many bytes each one is likely to become at the most, and what the end of a message may still hold. When it is
         /// more there is another turn.
         const RATIO: usize = 8;
@@ -56,16 +57,15 @@ impl Inflater {
                 // Behind a last block comes a new stream, which knows nothing of the one before (RFC 1951 section 3.2.3).
                 self.restart();
             }
-            let start = out.len();
-            // Not `decompress_vec`: that clears all of the capacity first, and a pooled buffer may have any amount of it.
-            let room = (out.capacity() - start).min(LEAST_ROOM.max(input.len().saturating_mul(RATIO)));
-            out.resize(start + room, 0);
+            let room = (out.capacity() - out.len()).min(LEAST_ROOM.max(input.len().saturating_mul(RATIO)));
             let (total_in, total_out) = (self.decompress.total_in(), self.decompress.total_out());
-            let result = self.decompress.decompress(input, &mut out[start..], FlushDecompress::None);
-            // At most the length of `input`, and at most `room`.
+            let (written, result) = out.write(room, |room| {
+                let result = self.decompress.decompress(input, room, FlushDecompress::None);
+                let written = (self.decompress.total_out() - total_out) as usize;
+                (written, (written, result))
+            });
+            // At most the length of `input`.
             let taken = (self.decompress.total_in() - total_in) as usize;
-            let written = (self.decompress.total_out() - total_out) as usize;
-            out.truncate(start + written);
             *input = &input[taken..];
             let moved = taken > 0 || written > 0;
             match result {

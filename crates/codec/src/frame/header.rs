@@ -4,7 +4,6 @@ use crate::error::ProtocolError;
 use crate::frame::OpCode;
 
 const FIN: u8 = 0x80;
-const RSV1: u8 = 0x40;
 const RSV2_RSV3: u8 = 0x30;
 const OPCODE: u8 = 0x0f;
 const MASK: u8 = 0x80;
@@ -39,6 +38,8 @@ pub(crate) struct FirstByte {
 }
 
 impl FirstByte {
+    pub(crate) const RSV1: u8 = 0x40;
+
     #[inline]
     pub(crate) fn parse(byte: u8) -> Result<Self, ProtocolError> {
         if byte & RSV2_RSV3 != 0 {
@@ -49,7 +50,7 @@ impl FirstByte {
         if opcode.is_control() && !fin {
             return Err(ProtocolError::FragmentedControl);
         }
-        Ok(Self { fin, rsv1: byte & RSV1 != 0, opcode })
+        Ok(Self { fin, rsv1: byte & Self::RSV1 != 0, opcode })
     }
 }
 
