@@ -45,7 +45,7 @@ impl Inflater {
         /// How many bytes each one is likely to become at the most, and what the end of a message may still hold. When it is
         /// more there is another turn.
         const RATIO: usize = 8;
-        const LEAST_ROOM: usize = 64;
+        const LEAST_ROOM: usize = 1024;
 
         loop {
             if self.ended && tailed && *input == TAIL {
