@@ -1,9 +1,9 @@
 //! How fast streams of messages are decoded, in messages per second, beside other people's decoders; and Ringway's own
 //! when the stream comes in pieces that cut the messages.
 
-mod contest;
 mod decoders;
 mod lap;
+mod now;
 mod wire;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -18,7 +18,7 @@ fn beside_others(criterion: &mut Criterion) {
                 let mut group = criterion.benchmark_group(format!("decode/{shape}"));
                 group.throughput(Throughput::Elements(shape.messages()));
                 for mut decoder in decoders::all(shape) {
-                    group.bench_function(decoder.name, |bencher| bencher.iter(|| (decoder.turn)()));
+                    group.bench_function(decoder.name, |bencher| bencher.iter(|| decoder.turn()));
                 }
                 group.finish();
             }

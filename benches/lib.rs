@@ -1,5 +1,9 @@
 //! What the benches of the codec share.
 
+mod side_by_side;
+
+pub use side_by_side::{Contestant, Figure, MEMCPY, Rounds, appending, copying, in_place, key, memcpy};
+
 /// Texts by the share of what is not ASCII in them: none, about one character in fifty, and all of three bytes.
 pub const LANGUAGES: [(&str, &str); 3] = [
     ("ASCII", "It is a truth universally acknowledged, that "),

@@ -1,64 +1,12 @@
 //! Masking, UTF-8 and headers: what codecs are made of, beside a copy of as many bytes and beside what other people's
 //! codecs make public of the same. The codecs that keep theirs to themselves are measured whole, in `decoders`.
 
-use crate::contest::Contestant;
+use ringway_benches::Contestant;
+use ringway_benches::{copying, in_place, key, memcpy};
 use ringway_codec::{Header, OpCode, mask, utf8};
 use std::hint::black_box;
 use std::io::Cursor;
 use tungstenite::protocol::frame::FrameHeader;
-
-/// A key that changes nothing, so that what is unmasked again and again stays text. Nobody looks whether it does.
-const KEY: [u8; 4] = [0; 4];
-
-/// A copy of as many bytes: the speed of memory.
-pub(crate) const MEMCPY: &str = "memcpy";
-
-/// Payloads as they lie in a receive buffer, behind their headers, lent in turn. Not one alone: what is masked again at
-/// once would be read while it is still on its way to the cache, which no received payload is.
-struct Payloads {
-    copies: Vec<Vec<u8>>,
-    header: usize,
-    at: usize,
-}
-
-impl Payloads {
-    fn new(payload: &[u8]) -> Self {
-        let header = match payload.len() {
-            0..126 => 6,
-            126..0x1_0000 => 8,
-            _ => 14,
-        };
-        let copies = if payload.len() <= 2048 { 8 } else { 1 };
-        Self { copies: vec![[&[0; 14][..header], payload].concat(); copies], header, at: 0 }
-    }
-
-    #[inline(always)]
-    fn next(&mut self) -> &mut [u8] {
-        self.at = (self.at + 1) % self.copies.len();
-        black_box(&mut self.copies[self.at][self.header..])
-    }
-}
-
-/// A contestant who does something to a payload in place.
-fn in_place(name: &'static str, payload: &[u8], work: impl Fn(&mut [u8]) + 'static) -> Contestant {
-    let mut payloads = Payloads::new(payload);
-    Contestant::new(name, move || work(payloads.next()))
-}
-
-/// A contestant who makes a destination of a payload.
-fn copying(name: &'static str, payload: &[u8], work: impl Fn(&[u8], &mut [u8]) + 'static) -> Contestant {
-    let mut destinations = Payloads::new(payload);
-    let mut source = Payloads::new(payload);
-    Contestant::new(name, move || work(source.next(), destinations.next()))
-}
-
-fn memcpy(payload: &[u8]) -> Contestant {
-    copying(MEMCPY, payload, |source, destination| destination.copy_from_slice(source))
-}
-
-fn key() -> [u8; 4] {
-    black_box(KEY)
-}
 
 /// A payload is unmasked where it lies.
 pub(crate) fn unmask(size: usize) -> Vec<Contestant> {
@@ -133,16 +81,4 @@ pub(crate) fn header(length: u64) -> Vec<Contestant> {
             assert!(black_box(parsed).is_ok());
         }),
     ]
-}
-
-/// Text of about `size` bytes, cut at a character.
-pub(crate) fn text(pattern: &str, size: usize) -> String {
-    pattern
-        .chars()
-        .cycle()
-        .scan(0, |len, next| {
-            *len += next.len_utf8();
-            (*len <= size).then_some(next)
-        })
-        .collect()
 }

@@ -4,27 +4,24 @@
 //! turns, and each ratio is the median of the rounds' ratios.
 
 mod compression;
-mod contest;
 mod decoders;
 mod encoders;
 mod lap;
 mod masking;
-mod rounds;
+mod now;
 mod sink;
 mod wire;
 
 use compression::{Matter, Subject};
-use contest::Contestant;
+use ringway_benches::{Contestant, Figure, LANGUAGES, MEMCPY, Rounds, text_of};
 use ringway_codec::{OpCode, Role};
-use rounds::{Figure, Rounds};
 use serde_json::json;
 use std::process::ExitCode;
 use std::time::Duration;
 use wire::{Shape, bytes};
 
 /// The columns: who takes part, Ringway first.
-const NAMES: [&str; 7] =
-    ["Ringway", masking::MEMCPY, "tungstenite", "fastwebsockets", "tokio-websockets", "sockudo-ws", "yawc"];
+const NAMES: [&str; 7] = ["Ringway", MEMCPY, "tungstenite", "fastwebsockets", "tokio-websockets", "sockudo-ws", "yawc"];
 
 /// In what the speed of a case is told.
 #[derive(Clone, Copy)]
@@ -78,28 +75,18 @@ fn cases() -> Vec<Case> {
     for size in [16, 64, 125, 512, 4 << 10, 16 << 10, 64 << 10, 1 << 20] {
         cases.push(case(format!("mask and copy, {}", bytes(size)), Unit::Bytes(size), move || masking::copy(size)));
     }
-    let ascii = r#"{"id":42,"name":"price","values":[1.5,2.25]} "#;
-    let mixed = "Grüße aus Köln: 12 € für Žluťoučký kůň. ";
-    let japanese = "本日は晴天なり。雨ニモマケズ、風ニモマケズ。";
-    let texts = [
-        ("ASCII", ascii, &[20, 512, 4 << 10, 64 << 10][..]),
-        ("mixed", mixed, &[20, 512, 4 << 10]),
-        ("Japanese", japanese, &[20, 512, 4 << 10]),
-    ];
-    for (language, pattern, sizes) in texts {
-        for &size in sizes {
-            let text = masking::text(pattern, size);
-            let len = text.len();
+    // The shape of a text matters with ASCII, where the check is as fast as memory; beyond it is simdutf8's.
+    let sizes = |language| if language == "ASCII" { &[20, 512, 4 << 10, 64 << 10][..] } else { &[20, 512, 4 << 10] };
+    for (language, pattern) in LANGUAGES {
+        for &size in sizes(language) {
             let name = format!("UTF-8, {language}, {}", bytes(size));
-            cases.push(case(name, Unit::Bytes(len), move || masking::check_text(&text)));
+            cases.push(case(name, Unit::Bytes(size), move || masking::check_text(&text_of(size, pattern))));
         }
     }
-    for (language, pattern, sizes) in texts {
-        for &size in sizes {
-            let text = masking::text(pattern, size);
-            let len = text.len();
+    for (language, pattern) in LANGUAGES {
+        for &size in sizes(language) {
             let name = format!("unmask and UTF-8, {language}, {}", bytes(size));
-            cases.push(case(name, Unit::Bytes(len), move || masking::unmask_text(&text)));
+            cases.push(case(name, Unit::Bytes(size), move || masking::unmask_text(&text_of(size, pattern))));
         }
     }
     for (name, length) in [("7 bit", 20), ("16 bit", 512), ("64 bit", 1 << 20)] {
@@ -151,12 +138,12 @@ impl Row {
 
     /// How many times memcpy's speed Ringway has.
     fn to_memcpy(&self) -> Option<f64> {
-        self.of(masking::MEMCPY).map(|figure| figure.ratio)
+        self.of(MEMCPY).map(|figure| figure.ratio)
     }
 
     /// How many times the speed of the fastest of the others Ringway has.
     fn to_fastest(&self) -> Option<f64> {
-        let others = self.figures[1..].iter().filter(|figure| figure.name != masking::MEMCPY);
+        let others = self.figures[1..].iter().filter(|figure| figure.name != MEMCPY);
         others.map(|figure| figure.ratio).min_by(f64::total_cmp)
     }
 

@@ -6,10 +6,10 @@ mod ringway;
 mod sockudo_ws;
 mod yawc;
 
-use crate::contest::Contestant;
 use crate::lap::Lap;
 use crate::sink::Sink;
 use bytes::Bytes;
+use ringway_benches::Contestant;
 use ringway_codec::{Decoder, DeflateParams, Deflater, Event, Limits, MessageKind, Role, SpillPool, WindowBits};
 use ringway_codec::{encode_deflated, encode_server};
 use std::cell::RefCell;

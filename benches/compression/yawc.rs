@@ -1,6 +1,6 @@
 use super::{Deflate, Inflate, Subject};
-use crate::contest::now;
 use crate::lap::Lap;
+use crate::now::now;
 use crate::sink::Sink;
 use bytes::Bytes;
 use futures_util::SinkExt;

@@ -1,6 +1,6 @@
 use super::Decode;
-use crate::contest::now;
 use crate::lap::Lap;
+use crate::now::now;
 use crate::wire::Shape;
 use fastwebsockets::{Role, WebSocket};
 use ringway_codec::OpCode;

@@ -8,9 +8,9 @@ mod tokio_websockets;
 mod tungstenite;
 mod yawc;
 
-use crate::contest::Contestant;
 use crate::lap::Lap;
 use crate::wire::Shape;
+use ringway_benches::Contestant;
 use ringway_codec::{OpCode, Role, encode_client, encode_server};
 use std::hint::black_box;
 

@@ -1,6 +1,6 @@
 use super::{Decode, READ};
-use crate::contest::now;
 use crate::lap::Lap;
+use crate::now::now;
 use crate::wire::Shape;
 use ringway_codec::OpCode;
 use yawc::{Options, Role, WebSocket};

@@ -1,5 +1,5 @@
 use super::Encode;
-use crate::contest::now;
+use crate::now::now;
 use crate::sink::Sink;
 use bytes::Bytes;
 use fastwebsockets::{Frame, Payload, Role, WebSocket};

@@ -8,10 +8,10 @@ mod tokio_websockets;
 mod tungstenite;
 mod yawc;
 
-use crate::contest::Contestant;
 use crate::sink::Sink;
 use crate::wire::Shape;
 use bytes::Bytes;
+use ringway_benches::Contestant;
 use ringway_codec::{Decoder, Event, Limits, OpCode, Role, SpillPool};
 use std::hint::black_box;
 use std::rc::Rc;

@@ -1,5 +1,5 @@
 use super::{Encode, WRITE};
-use crate::contest::now;
+use crate::now::now;
 use crate::sink::Sink;
 use bytes::Bytes;
 use futures_util::SinkExt;

@@ -236,7 +236,10 @@ impl Decoder {
         }
         partial.give_yielded(pool);
         let keeps_window = takeover && partial.inflater.is_some();
-        if idle && !keeps_window && let Some(partial) = self.partial.take() {
+        if idle
+            && !keeps_window
+            && let Some(partial) = self.partial.take()
+        {
             pool.give_partial(partial);
         }
     }

@@ -243,9 +243,7 @@ impl Partial {
         self.make_room(frame, bytes.len());
         let text = self.kind == Some(MessageKind::Text);
         let valid = match frame.key {
-            Some(key) if text => {
-                self.spill.append(|spill| self.utf8.append_unmasked(spill, bytes, key, frame.phase))
-            }
+            Some(key) if text => self.spill.append(|spill| self.utf8.append_unmasked(spill, bytes, key, frame.phase)),
             Some(key) => {
                 self.spill.append(|spill| mask::append(spill, bytes, key, frame.phase));
                 Ok(())

@@ -2,28 +2,31 @@
 //! the machine does falls on all of them alike. What is taken is the thread's time on its core, which goes on while it works
 //! alone: on a machine shared with others, time on the wall would measure them too.
 
-use crate::contest::Contestant;
+use super::Contestant;
 use rustix::time::{ClockId, clock_gettime};
 use std::time::Duration;
 
-pub(crate) struct Rounds {
+/// How contestants are measured.
+pub struct Rounds {
     /// How many there are.
-    pub(crate) count: usize,
+    pub count: usize,
     /// How long a contestant works in each.
-    pub(crate) slice: Duration,
+    pub slice: Duration,
 }
 
 /// What all rounds say of one contestant.
-pub(crate) struct Figure {
-    pub(crate) name: &'static str,
+pub struct Figure {
+    /// The contestant's.
+    pub name: &'static str,
     /// Nanoseconds of one turn: the median of the rounds.
-    pub(crate) nanoseconds: f64,
+    pub nanoseconds: f64,
     /// How many times as long as the first contestant's its turn takes: the median of each round's ratio.
-    pub(crate) ratio: f64,
+    pub ratio: f64,
 }
 
 impl Rounds {
-    pub(crate) fn measure(&self, mut contestants: Vec<Contestant>) -> Vec<Figure> {
+    /// What comes of all of them; the first one is the measure of the ratios.
+    pub fn measure(&self, mut contestants: Vec<Contestant>) -> Vec<Figure> {
         let calls: Vec<u32> = contestants.iter_mut().map(|contestant| self.calls(contestant)).collect();
         let mut taken = vec![Vec::with_capacity(self.count); contestants.len()];
         for round in 0..self.count {
@@ -57,7 +60,7 @@ impl Rounds {
 fn time(contestant: &mut Contestant, calls: u32) -> f64 {
     let start = worked();
     for _ in 0..calls {
-        (contestant.turn)();
+        contestant.turn();
     }
     (worked() - start).as_secs_f64() * 1e9 / f64::from(calls)
 }
