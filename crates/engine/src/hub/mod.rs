@@ -75,8 +75,8 @@ pub(crate) struct Hub<H: Handler> {
     pieces: Vec<Piece>,
     compressors: Option<Box<Compressors>>,
     /// The mask keys and nonces of the client role, which nobody may predict (RFC 6455 section 10.3): ChaCha with twelve
-    /// rounds, seeded by the system once per shard. It makes 64 words at a time, so that a key costs about 2 ns, no
-    /// system call and no lock: half a percent of a core that sends 1.5 million frames a second.
+    /// rounds, seeded by the system once per shard. It makes 64 words at a time, so that a key costs a nanosecond or two, no
+    /// system call and no lock (ARCHITECTURE.md has the figures).
     rng: StdRng,
     stopping: bool,
 }
