@@ -1,4 +1,5 @@
-//! How fast masked text is unmasked and checked: in one, and one after the other, beside a copy of as many bytes.
+//! How fast text is checked, and how fast masked text is unmasked and checked: in one, and one after the other. Beside a copy
+//! of as many bytes.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ringway_benches::{LANGUAGES, text_of};
@@ -17,6 +18,9 @@ fn unmask_and_check(criterion: &mut Criterion) {
             let mut text = source.clone();
             group.bench_function(BenchmarkId::new("memcpy", size), |bencher| {
                 bencher.iter(|| black_box(&mut text).copy_from_slice(black_box(&source)));
+            });
+            group.bench_function(BenchmarkId::new("check", size), |bencher| {
+                bencher.iter(|| utf8::is_valid(black_box(&source)));
             });
             group.bench_function(BenchmarkId::new("in one", size), |bencher| {
                 bencher.iter(|| utf8::unmask(black_box(&mut text), black_box(KEY)));
