@@ -216,7 +216,13 @@ impl Decoder {
         self.tidy(pool, compressed_at(input, *at));
         let step = match self.step(pool, input, at) {
             Ok(Some(step)) => step,
-            Ok(None) => return Ok(None),
+            Ok(None) => {
+                // What `tidy` has left for a message whose header is not whole yet.
+                if let Some(partial) = self.partial.as_deref_mut() {
+                    partial.give_yielded(pool);
+                }
+                return Ok(None);
+            }
             Err(error) => return Err(self.fail(pool, error)),
         };
         self.event(step, input).map(Some)

@@ -1,6 +1,7 @@
 use super::*;
 use crate::close::CloseCode;
-use crate::encoder::{encode_client, encode_server};
+use crate::deflate::{Deflater, WindowBits};
+use crate::encoder::{encode_client, encode_deflated, encode_server};
 
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
@@ -117,6 +118,26 @@ fn a_spill_that_is_not_taken_goes_back_to_the_pool_at_the_next_call() {
     let _ = run(&mut decoder, &mut pool, &bytes[..500]);
     let _ = run(&mut decoder, &mut pool, &bytes[500..]);
     assert!(pool.take().capacity() >= 1000);
+}
+
+#[test]
+fn between_compressed_messages_the_buffer_is_kept_and_given_back_at_the_end_of_the_input() {
+    let params = DeflateParams::default();
+    let mut deflater = Deflater::new(1, WindowBits::MAX).unwrap();
+    let mut message = Vec::new();
+    encode_deflated(MessageKind::Binary, &[1; 1000], Some(KEY), &mut deflater, false, &mut message);
+    for behind in [&[][..], &message[..1], &message[..5]] {
+        let mut pool = pool();
+        let mut decoder = Decoder::with_deflate(Role::Server, &params);
+        let mut input = [&message, &message, behind].concat();
+        let mut at = 0;
+        for _ in 0..2 {
+            assert!(decoder.next(&mut pool, &mut input, &mut at).unwrap().is_some());
+            assert_eq!(pool.take().capacity(), 0, "the message is in it");
+        }
+        assert!(decoder.next(&mut pool, &mut input, &mut at).unwrap().is_none());
+        assert!(pool.take().capacity() >= 1000, "no message is in it, with {} bytes behind", behind.len());
+    }
 }
 
 #[test]
