@@ -14,11 +14,14 @@ use ringway_fuzz::{Outcome, Seen, agreed, decode};
 struct Oracle {
     decompress: Decompress,
     ended: bool,
+    /// What it was fed since it was new, and how much has come of that.
+    fed: Vec<u8>,
+    made: usize,
 }
 
 impl Oracle {
     fn new() -> Self {
-        Self { decompress: Decompress::new(false), ended: false }
+        Self { decompress: Decompress::new(false), ended: false, fed: Vec::new(), made: 0 }
     }
 
     /// One message; what it comes to within the limit, or why it is refused.
@@ -28,17 +31,34 @@ impl Oracle {
             self.byte(byte, &mut out, limit)?;
         }
         if !self.ended {
+            let made = self.made;
             for byte in [0, 0, 0xff, 0xff] {
-                self.byte(byte, &mut out, limit)?;
+                self.byte(byte, &mut out, usize::MAX)?;
+            }
+            if self.made != made || !self.is_between_blocks() {
+                return Err(ProtocolError::CorruptCompression);
             }
         }
         Ok(out)
+    }
+
+    /// Whether a last block could follow: then the stream would end with it.
+    fn is_between_blocks(&self) -> bool {
+        const LAST: [u8; 2] = [0x03, 0x00];
+        let stream = [&self.fed[..], &LAST].concat();
+        let mut decompress = Decompress::new(false);
+        let mut room = vec![0; self.made + 1];
+        let result = decompress.decompress(&stream, &mut room, FlushDecompress::Finish);
+        result == Ok(Status::StreamEnd)
+            && decompress.total_in() == stream.len() as u64
+            && decompress.total_out() == self.made as u64
     }
 
     fn byte(&mut self, byte: u8, out: &mut Vec<u8>, limit: usize) -> Result<(), ProtocolError> {
         if self.ended {
             *self = Self::new();
         }
+        self.fed.push(byte);
         let mut input = &[byte][..];
         loop {
             let mut room = [0; 512];
@@ -47,6 +67,7 @@ impl Oracle {
             input = &input[(self.decompress.total_in() - before_in) as usize..];
             let made = (self.decompress.total_out() - before_out) as usize;
             out.extend_from_slice(&room[..made]);
+            self.made += made;
             if out.len() > limit {
                 return Err(ProtocolError::TooBig { limit });
             }

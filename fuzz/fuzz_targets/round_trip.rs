@@ -5,7 +5,7 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use ringway_codec::{
     CloseCode, Deflater, Header, Limits, MessageKind, OpCode, Prepared, Role, WindowBits, encode_client, encode_close,
-    encode_deflated, encode_server, mask,
+    encode_deflated, encode_masked, encode_server, mask,
 };
 use ringway_fuzz::{Seen, agreed, decode};
 
@@ -84,9 +84,12 @@ impl Wire {
             Item::Prepared(payload, key) => {
                 let prepared = Prepared::binary(payload);
                 assert_eq!(prepared.payload(), payload);
+                let deflater = self.deflater.as_mut().map(|(deflater, _)| deflater);
+                let frame = deflater.and_then(|deflater| prepared.deflated_frame(deflater));
+                let frame = frame.unwrap_or_else(|| prepared.as_frame());
                 match self.role {
-                    Role::Server => self.whole(OpCode::Binary, prepared.payload(), key),
-                    Role::Client => self.bytes.extend_from_slice(prepared.as_frame()),
+                    Role::Server => encode_masked(frame, key, &mut self.bytes),
+                    Role::Client => self.bytes.extend_from_slice(frame),
                 }
                 self.expected.push(Seen::Message(MessageKind::Binary, payload.to_vec()));
             }

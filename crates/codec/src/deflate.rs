@@ -28,4 +28,4 @@ const NAME: &str = "permessage-deflate";
 
 /// What ends each flush of a compressor: an empty stored block without its first byte. It is taken off before a message
 /// is sent and put back before it is inflated (RFC 7692 sections 7.2.1 and 7.2.2).
-pub(crate) const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
+const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];

@@ -59,7 +59,7 @@ impl Prepared {
 
     /// The whole compressed frame, unmasked, for a receiver that allows the window of `deflater`; `None` when it would
     /// not be shorter than the uncompressed one. The first call for a window compresses, with whatever level `deflater`
-    /// has, and leaves it in need of a restart; all others, of clones too, share what it made.
+    /// has, which then remembers nothing; all others, of clones too, share what it made.
     pub fn deflated_frame(&self, deflater: &mut Deflater) -> Option<&Arc<[u8]>> {
         let slot = usize::from(deflater.window_bits().get() - WindowBits::LEAST_DEFLATED.get());
         let make = || {

@@ -142,6 +142,7 @@ impl Spill {
         if self.bytes.len() < SPILL_HEADROOM {
             self.bytes.resize(SPILL_HEADROOM, 0);
         }
+        self.bytes[..SPILL_HEADROOM].fill(0);
         self.filled = SPILL_HEADROOM;
     }
 
@@ -150,7 +151,7 @@ impl Spill {
         &mut self.bytes[..self.filled]
     }
 
-    /// The room and what has come, to be appended to with [`append`](Self::append)
+    /// How many bytes the room and what has come are.
     pub(crate) fn len(&self) -> usize {
         self.filled
     }

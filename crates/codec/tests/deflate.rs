@@ -101,6 +101,32 @@ fn rfc7692_7_2_3_the_examples_of_the_standard() {
 }
 
 #[test]
+fn rfc7692_7_2_2_a_message_ends_between_two_blocks_or_is_refused() {
+    let text = payload(300, 5, false);
+    for (level, takeover) in [(0, true), (1, true), (6, true), (9, false)] {
+        let mut deflater = Deflater::new(level, bits(15)).unwrap();
+        let mut data = Vec::new();
+        deflater.compress(&text, false, &mut data);
+        let decode = |data: &[u8], cuts: &[usize]| {
+            decode_server(&agreed(takeover, 15), Limits::default(), &frame(true, OpCode::Binary, true, data), cuts)
+        };
+        let refused = Some(ProtocolError::CorruptCompression);
+        for end in 0..data.len() {
+            if data[..end] == [0] {
+                // The first byte of a stored block is that of an empty message.
+                continue;
+            }
+            let (seen, error) = decode(&data[..end], &[]);
+            assert_eq!((seen, error), (Vec::new(), refused), "{end} of {} bytes at level {level}", data.len());
+            assert_eq!(decode(&data[..end], &[6]), (Vec::new(), refused));
+        }
+        assert_eq!(decode(&data, &[]).1, None, "all of it at level {level}");
+        // What its sender should have taken off is not the end of the message but the beginning of a block.
+        assert_eq!(decode(&[&data[..], &[0, 0, 0xff, 0xff]].concat(), &[]).1, refused, "its tail too at level {level}");
+    }
+}
+
+#[test]
 fn rfc7692_7_2_3_6_empty_messages_have_their_block_however_many_come() {
     for takeover in [true, false] {
         let mut deflater = Deflater::new(6, bits(15)).unwrap();

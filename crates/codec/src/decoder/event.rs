@@ -115,8 +115,8 @@ impl<'a> Incoming<'a> {
 
     /// The text of a text message; `None` for a binary one.
     ///
-    /// Validates the payload a second time, because this crate has no unsafe code to skip it: near memory speed, but not
-    /// free. Use [`payload`](Incoming::payload) when bytes do.
+    /// Validates the payload a second time, because skipping that would take unsafe code, which this crate has for masking alone:
+    /// near memory speed, but not free. Use [`payload`](Incoming::payload) when bytes do.
     #[inline]
     #[must_use]
     pub fn as_text(&self) -> Option<&str> {

@@ -2,7 +2,7 @@
 
 use super::MessageKind;
 use super::partial::{Frame, Partial};
-use crate::deflate::{Direction, Stopped, TAIL};
+use crate::deflate::{Direction, Stopped};
 use crate::error::ProtocolError;
 use crate::mask;
 use crate::spill::{Limits, SPILL_HEADROOM, Spill};
@@ -32,45 +32,32 @@ pub(super) fn most_compressed(limits: &Limits) -> u64 {
 }
 
 impl Partial {
-    /// Inflates what has come of a frame: the first `take` bytes of `rest`. Says whether the message's tail is inflated too.
-    ///
-    /// At the end of a message the tail is inflated with it where it can be, because a call costs more than a short message.
-    /// It is put in place of the bytes behind the frame, which are the next frame's and are put back.
+    /// Inflates what has come of a frame.
     pub(super) fn take_compressed(
         &mut self,
         frame: &Frame,
-        rest: &mut [u8],
-        take: usize,
+        bytes: &mut [u8],
         limits: &Limits,
-    ) -> Result<bool, ProtocolError> {
-        let (bytes, behind) = rest.split_at_mut(take);
+    ) -> Result<(), ProtocolError> {
         if let Some(key) = frame.key {
             mask::apply(bytes, key, frame.phase);
         }
-        let last = frame.fin && frame.remaining == take as u64;
-        let Some(room) = behind.first_chunk_mut().filter(|_| last) else {
-            self.inflate(bytes, false, limits)?;
-            return Ok(false);
-        };
-        let held = std::mem::replace(room, TAIL);
-        let result = self.inflate(&rest[..take + TAIL.len()], true, limits);
-        rest[take..take + TAIL.len()].copy_from_slice(&held);
-        result.map(|()| true)
+        self.inflate(bytes, limits)
     }
 
-    /// Inflates the end of a message, which no frame holds.
-    pub(super) fn take_tail(&mut self, limits: &Limits) -> Result<(), ProtocolError> {
-        let tail = self.inflater.as_ref().map_or(&[][..], |inflater| inflater.tail());
-        self.inflate(tail, false, limits)
+    /// Takes the end of a message, which no frame holds.
+    pub(super) fn end_compressed(&mut self) -> Result<(), ProtocolError> {
+        let ends = self.inflater.as_mut().is_none_or(|inflater| inflater.end());
+        if ends { Ok(()) } else { Err(ProtocolError::CorruptCompression) }
     }
 
-    fn inflate(&mut self, mut bytes: &[u8], tailed: bool, limits: &Limits) -> Result<(), ProtocolError> {
+    fn inflate(&mut self, mut bytes: &[u8], limits: &Limits) -> Result<(), ProtocolError> {
         let Some(inflater) = &mut self.inflater else { return Ok(()) };
         // The end of the longest message that is allowed.
         let most = limits.max_message.saturating_add(SPILL_HEADROOM);
         loop {
             let start = self.spill.len();
-            let stopped = inflater.inflate(&mut bytes, tailed, &mut self.spill);
+            let stopped = inflater.inflate(&mut bytes, &mut self.spill);
             let end = self.spill.len();
             // What is beyond the limit is not looked at: the first wrong byte decides, wherever the input is cut.
             if self.kind == Some(MessageKind::Text) {

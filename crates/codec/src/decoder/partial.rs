@@ -193,11 +193,10 @@ impl Partial {
         let Some(mut frame) = self.frame else { return Ok(Progress::Header) };
         let rest = input.get_mut(*at..).unwrap_or_default();
         let take = usize::try_from(frame.remaining).map_or(rest.len(), |remaining| remaining.min(rest.len()));
-        let mut tailed = false;
         if frame.opcode.is_control() {
             self.take_control(&frame, &rest[..take]);
         } else if self.compressed {
-            tailed = self.take_compressed(&frame, rest, take, limits)?;
+            self.take_compressed(&frame, &mut rest[..take], limits)?;
         } else {
             self.take_data(&frame, &rest[..take])?;
         }
@@ -214,8 +213,8 @@ impl Partial {
         }
         match self.kind {
             Some(kind) if frame.fin => {
-                if self.compressed && !tailed {
-                    self.take_tail(limits)?;
+                if self.compressed {
+                    self.end_compressed()?;
                 }
                 self.utf8.finish().map_err(|_| ProtocolError::InvalidText)?;
                 self.kind = None;

@@ -121,6 +121,18 @@ fn a_spill_that_is_not_taken_goes_back_to_the_pool_at_the_next_call() {
 }
 
 #[test]
+fn a_spilled_message_has_nothing_of_what_its_buffer_held_before() {
+    let mut pool = pool();
+    pool.give(b"what another connection has received".to_vec());
+    let mut decoder = Decoder::new(Role::Server);
+    let bytes = frame(true, OpCode::Binary, b"short");
+    let _ = run(&mut decoder, &mut pool, &bytes[..8]);
+    let (mut input, mut at) = (bytes[8..].to_vec(), 0);
+    assert!(decoder.next(&mut pool, &mut input, &mut at).unwrap().is_some());
+    assert_eq!(decoder.take_spill().unwrap(), [&[0; SPILL_HEADROOM][..], b"short"].concat());
+}
+
+#[test]
 fn between_compressed_messages_the_buffer_is_kept_and_given_back_at_the_end_of_the_input() {
     let params = DeflateParams::default();
     let mut deflater = Deflater::new(1, WindowBits::MAX).unwrap();

@@ -2,17 +2,19 @@
 
 use std::fmt;
 
-use flate2::{Decompress, FlushDecompress, Status};
+use zlib_rs::{Inflate, InflateFlush, Status};
 
-use super::TAIL;
+use super::{TAIL, WindowBits};
 use crate::spill::Spill;
 
 /// A decompressor, with the window of what it has inflated before: 42 KiB.
 ///
 /// Its window is the largest one whatever was agreed on: zlib-rs allocates no smaller ones, and then no result depends on
 /// how much of a message is inflated at once.
+///
+/// It is zlib-rs without flate2 around it, because only so can it be told to stop between two blocks.
 pub(crate) struct Inflater {
-    decompress: Decompress,
+    inflate: Inflate,
     /// The data so far ended with a block that says that it is the last (section 7.2.3.4).
     ended: bool,
 }
@@ -30,65 +32,76 @@ pub(crate) enum Stopped {
 
 impl Inflater {
     pub(crate) fn new() -> Self {
-        Self { decompress: Decompress::new(false), ended: false }
+        Self { inflate: Inflate::new(false, WindowBits::MAX.get()), ended: false }
     }
 
     /// Forgets everything.
     pub(crate) fn restart(&mut self) {
-        self.decompress.reset(false);
+        self.inflate.reset(false);
         self.ended = false;
     }
 
     /// Inflates `input` behind the content of `out`, as far as its capacity reaches, and moves `input` on. Whatever the
-    /// result is, what could be inflated in front of it is in `out`. `tailed` says that `input` ends with the tail already.
-    pub(crate) fn inflate(&mut self, input: &mut &[u8], tailed: bool, out: &mut Spill) -> Stopped {
-        /// How many bytes each one is likely to become at the most, and what the end of a message may still hold. When it is
-        /// more there is another turn.
+    /// result is, what could be inflated in front of it is in `out`.
+    pub(crate) fn inflate(&mut self, input: &mut &[u8], out: &mut Spill) -> Stopped {
+        /// How many bytes each one is likely to become at the most. When it is more there is another turn.
         const RATIO: usize = 8;
+        /// zlib-rs becomes slow when there is room for less than 260 bytes.
         const LEAST_ROOM: usize = 1024;
 
         loop {
-            if self.ended && tailed && *input == TAIL {
-                // As with `tail`: it does not go behind a last block.
-                *input = &[];
-                return Stopped::Starved;
-            }
             if self.ended && !input.is_empty() {
                 // Behind a last block comes a new stream, which knows nothing of the one before (RFC 1951 section 3.2.3).
                 self.restart();
             }
             let room = (out.capacity() - out.len()).min(LEAST_ROOM.max(input.len().saturating_mul(RATIO)));
-            let (total_in, total_out) = (self.decompress.total_in(), self.decompress.total_out());
-            let (written, result) = out.write(room, |room| {
-                let result = self.decompress.decompress(input, room, FlushDecompress::None);
-                let written = (self.decompress.total_out() - total_out) as usize;
-                (written, (written, result))
+            let (taken, written, result) = out.write(room, |room| {
+                let (taken, written, result) = self.step(input, room, InflateFlush::NoFlush);
+                (written, (taken, written, result))
             });
-            // At most the length of `input`.
-            let taken = (self.decompress.total_in() - total_in) as usize;
             *input = &input[taken..];
             let moved = taken > 0 || written > 0;
             match result {
-                Err(_) => return Stopped::Corrupt,
-                Ok(Status::StreamEnd) => {
+                None => return Stopped::Corrupt,
+                Some(Status::StreamEnd) => {
                     self.ended = true;
                     if input.is_empty() {
                         return Stopped::Starved;
                     }
                 }
-                Ok(Status::Ok | Status::BufError) if out.len() == out.capacity() => return Stopped::Full,
-                Ok(Status::Ok | Status::BufError) if written == room => {}
-                Ok(Status::Ok | Status::BufError) if input.is_empty() => return Stopped::Starved,
-                Ok(Status::Ok | Status::BufError) if moved => {}
-                Ok(Status::Ok | Status::BufError) => return Stopped::Corrupt,
+                Some(Status::Ok | Status::BufError) if out.len() == out.capacity() => return Stopped::Full,
+                Some(Status::Ok | Status::BufError) if written == room => {}
+                Some(Status::Ok | Status::BufError) if input.is_empty() => return Stopped::Starved,
+                Some(Status::Ok | Status::BufError) if moved => {}
+                Some(Status::Ok | Status::BufError) => return Stopped::Corrupt,
             }
         }
     }
 
-    /// What is to be inflated at the end of a message: the tail that its sender took off. Not behind a last block: a
-    /// sender that writes one and forgets the empty block behind it ends its message at a byte all the same.
-    pub(crate) fn tail(&self) -> &'static [u8] {
-        if self.ended { &[] } else { &TAIL }
+    /// Takes the end of a message, the tail that its sender took off, and says whether the message ends there: between two
+    /// blocks, the last of them empty.
+    ///
+    /// A sender that writes a last block and forgets the empty one behind it ends its message at a byte all the same.
+    pub(crate) fn end(&mut self) -> bool {
+        /// What a message that does not end would go on with.
+        const MORE: u8 = 0xff;
+
+        if self.ended {
+            return true;
+        }
+        let [a, b, c, d] = TAIL;
+        let (taken, written, result) = self.step(&[a, b, c, d, MORE], &mut [0], InflateFlush::Block);
+        result == Some(Status::Ok) && taken == TAIL.len() && written == 0
+    }
+
+    /// How much was taken and written, at most what there is; and what zlib says, `None` when the data is corrupt.
+    #[inline]
+    fn step(&mut self, input: &[u8], room: &mut [u8], flush: InflateFlush) -> (usize, usize, Option<Status>) {
+        let (total_in, total_out) = (self.inflate.total_in(), self.inflate.total_out());
+        let result = self.inflate.decompress(input, room, flush);
+        let taken = (self.inflate.total_in() - total_in) as usize;
+        let written = (self.inflate.total_out() - total_out) as usize;
+        (taken, written, result.ok())
     }
 }
 
