@@ -133,9 +133,15 @@ fn main() -> ExitCode {
             given => given.clone_into(&mut word),
         }
     }
+    let mut tables = tables();
+    tables.retain(|table| table.title.contains(&word));
+    if tables.is_empty() {
+        eprintln!("no table has {word} in its title");
+        return ExitCode::from(2);
+    }
     let names: Vec<&str> = mask::kernels().into_iter().map(|kernel| kernel.name()).collect();
     println!("kernels of this CPU: {}; the first one is in use; {MEMCPY} is a copy of as many bytes", names.join(", "));
-    for table in tables().iter().filter(|table| table.title.contains(&word)) {
+    for table in &tables {
         table.print(&rounds);
     }
     ExitCode::SUCCESS

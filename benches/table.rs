@@ -225,12 +225,18 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    let mut cases = cases();
+    cases.retain(|case| case.name.contains(&word));
+    if cases.is_empty() {
+        eprintln!("no case has {word} in its name");
+        return ExitCode::from(2);
+    }
     if !json {
         println!("| case | | {} | to memcpy | to the fastest rival |", NAMES.join(" | "));
         println!("|---|---|{}", "---:|".repeat(NAMES.len() + 2));
     }
     let mut rows = Vec::new();
-    for Case { name, unit, contestants } in cases().into_iter().filter(|case| case.name.contains(&word)) {
+    for Case { name, unit, contestants } in cases {
         let row = Row { name, unit, figures: rounds.measure(contestants()) };
         if json {
             rows.push(row.json());
