@@ -80,7 +80,7 @@ impl Compressors {
 }
 
 fn deflater(level: u8, bits: WindowBits) -> Deflater {
-    Deflater::new(level, bits).expect("only windows that can be compressed with are agreed on")
+    Deflater::new(level.max(1), bits).expect("only windows that can be compressed with are agreed on")
 }
 
 #[cfg(test)]

@@ -84,7 +84,7 @@ impl Default for Config {
 pub struct Deflate {
     /// Whether we keep the context of what we send, where the peer allows it: 240 KiB and four times the window for each
     /// connection, from the first compressed message on, until it has been silent for half of
-    /// [`Config::idle_timeout`].
+    /// [`Config::idle_timeout`]; without such a timeout, until it ends.
     pub takeover: bool,
     /// Whether the peer may keep the context of what it sends: 42 KiB for each connection, from the first compressed
     /// message on, until it ends.
@@ -94,7 +94,7 @@ pub struct Deflate {
     pub window_bits: u8,
     /// The largest window that the peer is asked to compress with, 9 to 15. It spares the peer memory, not us. Default 15.
     pub peer_window_bits: u8,
-    /// From 1, the fastest, to 9, which compresses best. Default 1.
+    /// From 1, the fastest, to 9, which compresses best; what is less or more counts as that. Default 1.
     pub level: u8,
     /// Messages shorter than this go uncompressed, unless [`Message::compress`](crate::Message::compress) says otherwise.
     /// In bytes; default 128.
