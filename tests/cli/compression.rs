@@ -63,6 +63,20 @@ fn measure(mode: &str, offer: &str) -> [usize; 3] {
 /// An inflater, whose window has hardly been used.
 const MOST_SILENT: usize = 48 << 10;
 
+/// The table of docs/tuning.md: for each row, in bytes, what stands behind its first cell.
+fn documented() -> Vec<[usize; 3]> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/tuning.md");
+    let document = std::fs::read_to_string(path).expect("docs/tuning.md is there");
+    let lines = document.lines().skip_while(|line| !line.starts_with("| | open |")).skip(2);
+    let figure = |cell: &str| cell.split_whitespace().collect::<String>().parse().ok();
+    lines
+        .map_while(|line| {
+            let mut cells = line.strip_prefix('|')?.split('|').skip(1).map(figure);
+            Some([cells.next()??, cells.next()??, cells.next()??])
+        })
+        .collect()
+}
+
 #[test]
 fn memory_of_compressing_is_as_documented() {
     const PMD: &str = "permessage-deflate";
@@ -75,19 +89,23 @@ fn memory_of_compressing_is_as_documented() {
         (takeover, "permessage-deflate; client_no_context_takeover; server_max_window_bits=9"),
         (takeover, "permessage-deflate; server_no_context_takeover"),
     ];
+    let documented = documented();
+    assert_eq!(documented.len(), modes.len(), "the table has a row for each mode");
     // Side by side, each on a server of its own: what takes time is the silence.
-    let [off, shared, both, ours, small, theirs] = std::thread::scope(|scope| {
+    let measured = std::thread::scope(|scope| {
         modes
             .map(|(mode, offer)| scope.spawn(move || measure(mode, offer)))
             .map(|measured| measured.join().expect("the server answers"))
     });
-    // A shard's one compressor and its inflater, and what their messages leave in its pools.
-    let common = (1 << 20) / CONNECTIONS;
-    for mode in [off, shared, both, ours, small, theirs] {
-        assert!(mode[0] < 2048 + common, "an open connection that has compressed nothing keeps nothing: {mode:?}");
-        assert!(mode[2] < MOST_SILENT + common, "a silent one keeps no compressor: {mode:?}");
+    // What the program has in this build and not in that one, in parts for each connection.
+    const ROUGHLY: usize = 1500;
+    for ((mode, measured), documented) in modes.iter().zip(measured).zip(documented) {
+        for (measured, documented) in measured.into_iter().zip(documented) {
+            let off = measured.abs_diff(documented);
+            assert!(off <= documented / 10 + ROUGHLY, "{mode:?}: {measured} B, and {documented} B in docs/tuning.md");
+        }
     }
-    assert!(shared[1] < 2048 + common && shared[2] < 2048 + common, "without takeover nothing is kept: {shared:?}");
-    assert!(both[1] < 420_000 && ours[1] < 380_000 && small[1] < 260_000 && theirs[1] < MOST_SILENT + common);
-    assert!(ours[2] < 4096 + common, "what our context took is given back: {ours:?}");
+    // What the figures mean: what has compressed nothing keeps nothing, and neither do modes without takeover.
+    let [off, shared, ..] = measured;
+    assert!(shared.iter().zip(off).all(|(&shared, off)| shared <= off + ROUGHLY + (1 << 20) / CONNECTIONS));
 }
