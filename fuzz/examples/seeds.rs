@@ -80,7 +80,15 @@ fn main() -> std::io::Result<()> {
     let (hello, again) = (&[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00][..], &[0xf2, 0x00, 0x11, 0x00, 0x00][..]);
     let stored = &[0x00, 0x05, 0x00, 0xfa, 0xff, 0x48, 0x65, 0x6c, 0x6c, 0x6f, 0x00][..];
     let last = &[0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0x00][..];
-    for (name, first, second) in [("again", hello, again), ("stored", stored, hello), ("last", last, hello)] {
+    // An empty block that is the last, without its tail; and a stored one that promises more than there is.
+    let (empty, short) = (&[0x01][..], &stored[..8]);
+    for (name, first, second) in [
+        ("again", hello, again),
+        ("stored", stored, hello),
+        ("last", last, hello),
+        ("empty", empty, hello),
+        ("short", short, hello),
+    ] {
         for flags in [14, 15] {
             let input = [&[flags, 16, 2, first.len() as u8][..], first, second].concat();
             write("inflate", &format!("{name}_{flags}"), &input)?;

@@ -32,14 +32,20 @@ impl Oracle {
         }
         if !self.ended {
             let made = self.made;
-            for byte in [0, 0, 0xff, 0xff] {
+            for byte in [0, 0, 0xff] {
                 self.byte(byte, &mut out, usize::MAX)?;
             }
-            if self.made != made || !self.is_between_blocks() {
+            // Ended already, the fourth byte would begin a new stream.
+            let ended_early = self.ended;
+            self.byte(0xff, &mut out, usize::MAX)?;
+            // The empty block may say that it is the last.
+            let whole = self.made == made && !ended_early && (self.ended || self.is_between_blocks());
+            if !whole {
                 return Err(ProtocolError::CorruptCompression);
             }
         }
-        Ok(out)
+        // A message of no bytes at all is none, whatever came before it.
+        if data.is_empty() { Err(ProtocolError::CorruptCompression) } else { Ok(out) }
     }
 
     /// Whether a last block could follow: then the stream would end with it.
@@ -49,7 +55,7 @@ impl Oracle {
         let mut decompress = Decompress::new(false);
         let mut room = vec![0; self.made + 1];
         let result = decompress.decompress(&stream, &mut room, FlushDecompress::Finish);
-        result == Ok(Status::StreamEnd)
+        matches!(result, Ok(Status::StreamEnd))
             && decompress.total_in() == stream.len() as u64
             && decompress.total_out() == self.made as u64
     }

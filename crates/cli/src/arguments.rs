@@ -61,7 +61,7 @@ pub(crate) enum Deflating {
     Off,
     /// Each by itself: idle connections keep no memory for it
     Shared,
-    /// With the help of those before it: smaller, and some 340 KiB for each active connection
+    /// With the help of those before it: smaller, and some 330 KiB for each active connection
     Takeover,
 }
 

@@ -46,8 +46,9 @@ pub enum ProtocolError {
     /// The payload of a text message is not UTF-8 (RFC 6455 section 8.1).
     #[error("a text message is not valid UTF-8")]
     InvalidText,
-    /// The payload of a compressed message is not what DEFLATE writes (RFC 7692 section 7.2.2).
-    #[error("the compressed data of a message is corrupt")]
+    /// The payload of a compressed message is not what DEFLATE writes, or does not end where a message does: between two
+    /// blocks, with the tail of the last one, 00 00 FF FF, taken off (RFC 7692 sections 7.2.1 and 7.2.2).
+    #[error("the compressed data of a message is corrupt, not whole, or its tail was not taken off")]
     CorruptCompression,
     /// The reason of a close frame is not UTF-8 (RFC 6455 section 5.5.1).
     #[error("the reason of a close frame is not valid UTF-8")]

@@ -84,7 +84,7 @@ impl SpillPool {
         buffer
     }
 
-    /// Gives a buffer back; its content is dropped. It need not have come from this pool.
+    /// Gives a buffer back. It need not have come from this pool. Its content stays in it, unseen, until it is written over.
     pub fn give(&mut self, buffer: Vec<u8>) {
         let capacity = buffer.capacity();
         let fits = self.buffers.len() < RETAINED_BUFFERS

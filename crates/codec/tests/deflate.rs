@@ -116,13 +116,41 @@ fn rfc7692_7_2_2_a_message_ends_between_two_blocks_or_is_refused() {
                 // The first byte of a stored block is that of an empty message.
                 continue;
             }
-            let (seen, error) = decode(&data[..end], &[]);
-            assert_eq!((seen, error), (Vec::new(), refused), "{end} of {} bytes at level {level}", data.len());
-            assert_eq!(decode(&data[..end], &[6]), (Vec::new(), refused));
+            let stream = frame(true, OpCode::Binary, true, &data[..end]).len();
+            for cuts in [&[][..], &[stream - 1], &[stream / 2], &[stream / 3, stream - 2]] {
+                let outcome = decode(&data[..end], cuts);
+                assert_eq!(outcome, (Vec::new(), refused), "{end} of {} bytes at level {level}", data.len());
+            }
         }
         assert_eq!(decode(&data, &[]).1, None, "all of it at level {level}");
         // What its sender should have taken off is not the end of the message but the beginning of a block.
         assert_eq!(decode(&[&data[..], &[0, 0, 0xff, 0xff]].concat(), &[]).1, refused, "its tail too at level {level}");
+    }
+}
+
+#[test]
+fn rfc7692_7_2_3_4_a_message_may_end_with_a_last_block_in_each_way() {
+    for (len, level) in [0, 5, 300].into_iter().flat_map(|len| [0, 1, 6].map(|level| (len, level))) {
+        let message = payload(len, 5, false);
+        let mut last = Vec::with_capacity(1000);
+        let mut compress = Compress::new(Compression::new(level), false);
+        compress.compress_vec(&message, &mut last, FlushCompress::Finish).unwrap();
+        // As it is; with the empty block behind it; and that one's tail taken off where the last block is such a one.
+        let stripped = last.strip_suffix(&[0, 0, 0xff, 0xff]).unwrap_or(&last).to_vec();
+        for data in [last.clone(), [&last[..], &[0]].concat(), stripped] {
+            let mut whole = Vec::new();
+            Deflater::new(6, bits(15)).unwrap().compress(&message, false, &mut whole);
+            let stream = [&data, &whole].map(|data| frame(true, OpCode::Binary, true, data)).concat();
+            for takeover in [true, false] {
+                let (seen, error) = decode_server(&agreed(takeover, 15), Limits::default(), &stream, &[]);
+                let expected = Seen::Message(MessageKind::Binary, message.clone());
+                assert_eq!((seen, error), (vec![expected.clone(), expected], None), "{data:x?} at level {level}");
+            }
+            // It leaves nothing behind that would make an empty frame a message.
+            let stream = [&data[..], &[]].map(|data| frame(true, OpCode::Binary, true, data)).concat();
+            let (seen, error) = decode_server(&agreed(true, 15), Limits::default(), &stream, &[]);
+            assert_eq!((seen.len(), error), (1, Some(ProtocolError::CorruptCompression)), "{data:x?}");
+        }
     }
 }
 

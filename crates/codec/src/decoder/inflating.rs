@@ -39,6 +39,10 @@ impl Partial {
         bytes: &mut [u8],
         limits: &Limits,
     ) -> Result<(), ProtocolError> {
+        if bytes.is_empty() {
+            // zlib would find in nothing that the block before it was the last.
+            return Ok(());
+        }
         if let Some(key) = frame.key {
             mask::apply(bytes, key, frame.phase);
         }

@@ -79,18 +79,21 @@ impl Inflater {
     }
 
     /// Takes the end of a message, the tail that its sender took off, and says whether the message ends there: between two
-    /// blocks, the last of them empty.
+    /// blocks, the last of them empty. Else it is not whole, or more than that.
     ///
     /// A sender that writes a last block and forgets the empty one behind it ends its message at a byte all the same.
     pub(crate) fn end(&mut self) -> bool {
-        /// What a message that does not end would go on with.
-        const MORE: u8 = 0xff;
+        /// Stands behind the tail to be left over. Without it nothing would tell the end of a block from the middle of one
+        /// that has taken the tail for its own. It continues no block: as the end of a stored one's length it is wrong.
+        const LEFT_OVER: u8 = 0xff;
 
         if self.ended {
+            self.restart();
             return true;
         }
         let [a, b, c, d] = TAIL;
-        let (taken, written, result) = self.step(&[a, b, c, d, MORE], &mut [0], InflateFlush::Block);
+        // Stops behind the empty block, before it looks whether that was the last one.
+        let (taken, written, result) = self.step(&[a, b, c, d, LEFT_OVER], &mut [0], InflateFlush::Block);
         result == Some(Status::Ok) && taken == TAIL.len() && written == 0
     }
 

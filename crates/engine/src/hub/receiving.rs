@@ -6,7 +6,7 @@ use crate::connection::Connection;
 use crate::handler::Handler;
 use crate::message::Message;
 use crate::session::{Held, Phase, Stash};
-use ringway_codec::{Decoder, Event, OpCode, Place, SPILL_HEADROOM};
+use ringway_codec::{Decoder, Event, OpCode};
 use ringway_io::{Buffer, Slot};
 
 impl<H: Handler> Hub<H> {
@@ -51,14 +51,12 @@ impl<H: Handler> Hub<H> {
                         continue; // After our close frame (RFC 6455 section 5.5.1).
                     }
                     if session.is_backlogged(max) || session.is_paused() {
-                        let (kind, compressed) = (incoming.kind(), incoming.is_compressed());
-                        let copied = (incoming.place() == Place::Input).then(|| incoming.payload().to_vec());
-                        let payload = copied.unwrap_or_else(|| {
-                            let mut spill = decoder.take_spill().unwrap_or_default();
-                            spill.drain(..SPILL_HEADROOM);
-                            spill
-                        });
-                        held_back = Some(Some(Held { kind, payload, compressed }));
+                        let (kind, payload) = (incoming.kind(), incoming.payload().to_vec());
+                        held_back = Some(Some(Held { kind, payload, compressed: incoming.is_compressed() }));
+                        // The decoder would keep it until it goes on.
+                        if let Some(spill) = decoder.take_spill() {
+                            self.spill.give(spill);
+                        }
                         break;
                     }
                     handler.message(&mut Connection::new(self, peers, slot), Message::received(incoming));
