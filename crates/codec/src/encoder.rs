@@ -3,9 +3,8 @@
 use crate::close::{CloseCode, ClosePayload, CodeNotSendable};
 use crate::decoder::MessageKind;
 use crate::deflate::Deflater;
-use crate::frame::{Header, OpCode, server_header};
+use crate::frame::{Header, OpCode, payload_of, server_header};
 use crate::mask;
-use crate::prepared::payload_of;
 
 /// Appends a whole unmasked frame, as a server sends it. One copy of the payload.
 ///

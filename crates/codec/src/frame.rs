@@ -4,5 +4,5 @@ mod header;
 mod opcode;
 
 pub use header::Header;
-pub(crate) use header::{FirstByte, server_header, server_header_len};
+pub(crate) use header::{FirstByte, payload_of, server_header};
 pub use opcode::OpCode;

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use crate::decoder::MessageKind;
 use crate::deflate::{Deflater, WindowBits};
 use crate::encoder::{encode_deflated, encode_server};
-use crate::frame::server_header_len;
+use crate::frame::payload_of;
 
 /// How many windows there are to compress with.
 const WINDOWS: usize = (WindowBits::MAX.get() - WindowBits::LEAST_DEFLATED.get() + 1) as usize;
@@ -96,15 +96,6 @@ impl Prepared {
     pub fn payload(&self) -> &[u8] {
         payload_of(&self.frame)
     }
-}
-
-/// The payload of a whole frame without a mask. No two lengths of header give frames of one length, so the frame's length
-/// tells its header's.
-pub(crate) fn payload_of(frame: &[u8]) -> &[u8] {
-    let header = [2, 4, 10].into_iter().find(|&header| {
-        frame.len().checked_sub(header).is_some_and(|length| server_header_len(length as u64) == header)
-    });
-    header.map_or(&[], |header| &frame[header..])
 }
 
 #[cfg(test)]

@@ -140,7 +140,7 @@ impl Header {
 
 /// How long the header of an unmasked frame with this payload is: 2, 4 or 10 bytes.
 #[inline]
-pub(crate) const fn server_header_len(length: u64) -> usize {
+const fn server_header_len(length: u64) -> usize {
     if length < LENGTH_16 as u64 {
         2
     } else if length <= u16::MAX as u64 {
@@ -157,6 +157,15 @@ pub(crate) fn server_header(opcode: OpCode, length: usize) -> ([u8; Header::MAX_
     let header = Header { fin: true, opcode, rsv1: false, mask: None, length: length as u64 };
     let len = header.encode(&mut bytes);
     (bytes, len)
+}
+
+/// The payload of a whole frame without a mask. No two lengths of header give frames of one length, so the frame's length
+/// tells its header's.
+pub(crate) fn payload_of(frame: &[u8]) -> &[u8] {
+    let header = [2, 4, 10].into_iter().find(|&header| {
+        frame.len().checked_sub(header).is_some_and(|length| server_header_len(length as u64) == header)
+    });
+    header.map_or(&[], |header| &frame[header..])
 }
 
 #[cfg(test)]
