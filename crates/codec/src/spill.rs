@@ -1,4 +1,4 @@
-//! Buffers for messages that do not lie whole in one input.
+//! Buffers for messages that do not lie whole in one input, or come compressed.
 
 use crate::decoder::Partial;
 use crate::deflate::Inflater;
@@ -40,8 +40,7 @@ const RETAINED_INFLATERS: usize = 4;
 /// none.
 ///
 /// Retains at most 64 buffers of at most 1 MiB each and 8 MiB together, and 4 inflaters for connections that keep none of
-/// their own; what is beyond that is freed. The last buffer
-/// given is the first taken, because it is the one in the cache.
+/// their own; what is beyond that is freed. The last buffer given is the first taken, because it is the one in the cache.
 #[derive(Debug)]
 pub struct SpillPool {
     limits: Limits,
