@@ -28,9 +28,11 @@ pub const SPILL_HEADROOM: usize = 10;
 /// How many buffers a pool retains at most.
 const RETAINED_BUFFERS: usize = 64;
 /// How many bytes of capacity a pool retains at most, over all its buffers.
-const RETAINED_BYTES: usize = 8 * 1024 * 1024;
-/// A buffer above this capacity is freed rather than retained: it would crowd out many common ones.
-const RETAINED_CAPACITY: usize = 1024 * 1024;
+const RETAINED_BYTES: usize = 16 * 1024 * 1024;
+/// A buffer above this capacity is freed rather than retained: it would crowd out many common ones. A message of 1 MiB,
+/// a common limit, fits with its header room: a buffer that is not retained grows anew with each message, and growing
+/// copies as many bytes as the message has.
+const RETAINED_CAPACITY: usize = 2 * 1024 * 1024;
 /// How many unused decoder states (about 250 bytes each) a pool retains at most.
 const RETAINED_PARTIALS: usize = 256;
 /// How many unused inflaters (about 42 KiB each) a pool retains at most. Messages that come whole need one at a time.
@@ -39,7 +41,7 @@ const RETAINED_INFLATERS: usize = 4;
 /// The assembly buffers of one shard (one core): shared by all its decoders, so that connections between messages own
 /// none.
 ///
-/// Retains at most 64 buffers of at most 1 MiB each and 8 MiB together, and 4 inflaters for connections that keep none of
+/// Retains at most 64 buffers of at most 2 MiB each and 16 MiB together, and 4 inflaters for connections that keep none of
 /// their own; what is beyond that is freed. The last buffer given is the first taken, because it is the one in the cache.
 #[derive(Debug)]
 pub struct SpillPool {
