@@ -130,6 +130,7 @@ impl<'a> Fleet<'a> {
         };
         let config = Config {
             cores: plan.cores.clone(),
+            busy_poll: plan.busy_poll,
             handshake_timeout: plan.connect_timeout,
             // Whoever does not answer is seen by the answers that are missing; pings would only disturb.
             idle_timeout: None,

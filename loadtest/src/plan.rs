@@ -1,7 +1,7 @@
 //! What a run is to do.
 
 use crate::units::size;
-use ringway::{Cores, Deflate, HeaderMap};
+use ringway::{BusyPoll, Cores, Deflate, HeaderMap};
 use serde::Serialize;
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -73,6 +73,8 @@ pub struct Plan {
     pub connect_timeout: Duration,
     /// Ends the run early.
     pub stop: Stop,
+    /// How long each thread watches for events before it sleeps. A thread that polls counts as busy. Default: adaptive.
+    pub busy_poll: BusyPoll,
 }
 
 impl Plan {
@@ -101,6 +103,7 @@ impl Plan {
             drain_timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(10),
             stop: Stop::default(),
+            busy_poll: BusyPoll::default(),
         }
     }
 

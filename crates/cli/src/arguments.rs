@@ -1,11 +1,11 @@
 //! Every command and flag, and the text that explains it.
 
 use crate::values::{
-    buffer_size, buffers, connections, count, header, headers, listen, origin_to_allow, origin_to_send, pipeline,
-    ring_entries, shards, sizes, some_size, some_time, subprotocol, time,
+    buffer_size, buffers, busy_poll, connections, count, header, headers, listen, origin_to_allow, origin_to_send,
+    pipeline, ring_entries, shards, sizes, some_size, some_time, subprotocol, time,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use ringway::{HeaderName, HeaderValue};
+use ringway::{BusyPoll, HeaderName, HeaderValue};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -129,14 +129,17 @@ pub(crate) struct Serve {
     /// Entries of each shard's submission queue, a power of two from 8 to 32768
     #[arg(long, value_name = "N", default_value = "1024", value_parser = ring_entries)]
     pub(crate) ring_entries: u32,
+    /// How long a shard watches for events before it sleeps: off, adaptive (up to 50 µs while that pays), or a time as 20us
+    #[arg(long, value_name = "MODE", default_value = "adaptive", value_parser = busy_poll)]
+    pub(crate) busy_poll: BusyPoll,
     /// Compression of messages (permessage-deflate) for clients that offer it; without MODE: takeover
     #[arg(long, value_enum, value_name = "MODE", num_args = 0..=1, default_value = "off", default_missing_value = "takeover")]
     pub(crate) deflate: Deflating,
     /// Bytes of one receive buffer; a message that fits one is not copied
-    #[arg(long, value_name = "SIZE", default_value = "32K", value_parser = buffer_size)]
+    #[arg(long, value_name = "SIZE", default_value = "128K", value_parser = buffer_size)]
     pub(crate) buffer_size: u32,
     /// Most receive buffers of one shard, a power of two
-    #[arg(long, value_name = "N", default_value = "1024", value_parser = buffers)]
+    #[arg(long, value_name = "N", default_value = "256", value_parser = buffers)]
     pub(crate) buffers: u16,
     /// Stop when standard input ends, as on SIGTERM
     #[arg(long)]
@@ -265,6 +268,9 @@ pub(crate) struct Load {
         default_missing_value = "takeover"
     )]
     pub(crate) deflate: Deflating,
+    /// How long a thread watches for events before it sleeps: off, adaptive (up to 50 µs while that pays), or a time as 20us
+    #[arg(long, value_name = "MODE", default_value = "adaptive", value_parser = busy_poll)]
+    pub(crate) busy_poll: BusyPoll,
     /// What to do with the connections
     #[arg(long, value_enum, default_value = "echo")]
     pub(crate) mode: Loading,

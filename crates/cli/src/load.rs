@@ -80,6 +80,7 @@ fn plan(arguments: &Load, stop: Stop) -> Plan {
             Verifying::All => Verify::All,
         },
         seed: arguments.seed,
+        busy_poll: arguments.busy_poll,
         connect_rate: arguments.connect_rate.map(|rate| rate as f64),
         headers,
         origin: arguments.origin.clone(),

@@ -83,11 +83,18 @@ fn serve<H: Handler>(arguments: &Serve, make: impl Fn(usize) -> H + Send + Sync 
 }
 
 fn config(arguments: &Serve) -> Config {
-    let ready = BufferConfig::default().ready.min(arguments.buffers);
+    let default = BufferConfig::default();
+    let buffers = BufferConfig {
+        size: arguments.buffer_size,
+        count: arguments.buffers,
+        ready: default.ready.min(arguments.buffers),
+        ..default
+    };
     Config {
         cores: if arguments.cores.is_empty() { Cores::All } else { Cores::List(arguments.cores.clone()) },
         ring_entries: arguments.ring_entries,
-        buffers: BufferConfig { size: arguments.buffer_size, count: arguments.buffers, ready },
+        buffers,
+        busy_poll: arguments.busy_poll,
         handshake_timeout: arguments.handshake_timeout,
         idle_timeout: Some(arguments.idle_timeout).filter(|timeout| !timeout.is_zero()),
         close_timeout: arguments.close_timeout,

@@ -1,6 +1,6 @@
 //! What flags take: numbers, sizes and times with their units, and what else has a form of its own.
 
-use ringway::{HeaderName, HeaderValue};
+use ringway::{BusyPoll, HeaderName, HeaderValue};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -117,6 +117,21 @@ pub(crate) fn some_size(text: &str) -> Result<usize, String> {
     }
 }
 
+/// How long to watch for events before sleeping: `off`, `adaptive`, or a time of at most a second, as `20us` or `1ms`.
+pub(crate) fn busy_poll(text: &str) -> Result<BusyPoll, String> {
+    const LONGEST: u64 = 1_000_000;
+    match text {
+        "off" => return Ok(BusyPoll::Off),
+        "adaptive" => return Ok(BusyPoll::Adaptive),
+        _ => {}
+    }
+    let what = "off, adaptive, or a time from 1us to 1s, as 20us or 1ms";
+    match scaled(text, &[("us", 1), ("ms", 1_000), ("s", 1_000_000)], what)? {
+        micros @ 1..=LONGEST => Ok(BusyPoll::Fixed(Duration::from_micros(micros))),
+        _ => Err(format!("give {what}")),
+    }
+}
+
 /// A time that is not 0.
 pub(crate) fn some_time(text: &str) -> Result<Duration, String> {
     match time(text)? {
@@ -189,6 +204,13 @@ mod tests {
         assert_eq!(count("1m"), Ok(1_000_000));
         assert_eq!(time("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(time("2m"), Ok(Duration::from_secs(120)));
+    }
+
+    #[test]
+    fn polling_is_off_adaptive_or_a_time() {
+        assert_eq!((busy_poll("off"), busy_poll("adaptive")), (Ok(BusyPoll::Off), Ok(BusyPoll::Adaptive)));
+        assert_eq!(busy_poll("20us"), Ok(BusyPoll::Fixed(Duration::from_micros(20))));
+        assert!(["", "20", "0us", "2s", "on"].iter().all(|text| busy_poll(text).is_err()));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What the operator sets ([`Config`]) and what a peer may use ([`Limits`]).
 
 use ringway_codec::{DeflatePolicy, OriginPolicy, WindowBits};
-use ringway_io::BufferConfig;
+use ringway_io::{BufferConfig, BusyPoll};
 use std::time::Duration;
 
 /// How many shards (threads with a ring of their own) there are.
@@ -31,8 +31,10 @@ pub enum Cores {
 pub struct Config {
     /// Which cores the shards are pinned to. Default: all.
     pub cores: Cores,
-    /// Receive buffers of each shard. Default: up to 1024 of 32 KiB, of which those that were used cost memory.
+    /// Receive buffers of each shard. Default: up to 256 of 128 KiB, of which those that were used cost memory.
     pub buffers: BufferConfig,
+    /// How long a shard watches for events from user space before it sleeps. Default: adaptive.
+    pub busy_poll: BusyPoll,
     /// Entries of each shard's submission queue, 8 to 32 768. Default 1024; each costs 64 bytes, and 64 for its
     /// completions.
     pub ring_entries: u32,
@@ -61,6 +63,7 @@ impl Default for Config {
         Self {
             cores: Cores::All,
             buffers: BufferConfig::default(),
+            busy_poll: BusyPoll::default(),
             ring_entries: 1024,
             handshake_timeout: Duration::from_secs(10),
             idle_timeout: Some(Duration::from_secs(120)),

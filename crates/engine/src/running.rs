@@ -116,6 +116,7 @@ impl Plan {
                     entries: config.ring_entries,
                     buffers: config.buffers,
                     max_connections: limits.max_connections,
+                    busy_poll: config.busy_poll,
                 });
                 let mut driver = match driver {
                     Ok(driver) => driver,

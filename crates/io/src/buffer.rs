@@ -13,19 +13,22 @@ const PAGE: usize = 4096;
 /// How many receive buffers a driver has, and how large they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BufferConfig {
-    /// Bytes of one buffer: 1 KiB to 1 MiB. A message that fits one buffer is never copied on its way in. Default 32 KiB.
+    /// Bytes of one buffer: 1 KiB to 1 MiB. A message that fits one buffer is never copied on its way in. Default 128 KiB.
     pub size: u32,
     /// How many buffers there are: a power of two up to 32 768. Memory is reserved for all of them and used only by
-    /// those that were ever filled. Default 1024.
+    /// those that were ever filled. Default 256.
     pub count: u16,
-    /// How many of them lie ready for the kernel at first. The number doubles each time the kernel runs out, up to
-    /// `count`; few buffers stay warm in the cache. Default 64.
+    /// How many of them lie ready for the kernel at first. Default 16.
     pub ready: u16,
+    /// How many bytes the buffers that lie ready may hold together, by the average that is received into one. Their
+    /// number follows the traffic: it grows when the kernel runs out and shrinks afterwards, but not beyond this budget,
+    /// so that received bytes stay in the cache. Default: half of the core's L2 cache.
+    pub working_set: Option<u32>,
 }
 
 impl Default for BufferConfig {
     fn default() -> Self {
-        Self { size: 32 * 1024, count: 1024, ready: 64 }
+        Self { size: 128 * 1024, count: 256, ready: 16, working_set: None }
     }
 }
 
@@ -41,7 +44,16 @@ impl BufferConfig {
         if self.ready == 0 || self.ready > self.count {
             return Err(format!("{} ready buffers are not within 1 and the count, {}", self.ready, self.count));
         }
+        if self.working_set == Some(0) {
+            return Err("a working set of 0 bytes holds no buffer: give 1 or more".to_owned());
+        }
         Ok(())
+    }
+
+    /// The budget of the working set in bytes.
+    pub(crate) fn working_set(&self) -> u32 {
+        let half_of_l2 = || u32::try_from(crate::cache::l2_bytes() / 2).unwrap_or(u32::MAX);
+        self.working_set.unwrap_or_else(half_of_l2)
     }
 }
 
@@ -220,7 +232,8 @@ mod tests {
     use super::*;
 
     fn small() -> Pool {
-        Pool::new(&BufferConfig { size: 1024, count: 4, ready: 1 }).expect("the numbers are in range")
+        Pool::new(&BufferConfig { size: 1024, count: 4, ready: 1, working_set: None })
+            .expect("the numbers are in range")
     }
 
     #[test]
@@ -260,9 +273,9 @@ mod tests {
     #[test]
     fn numbers_out_of_range_are_named() {
         for (config, word) in [
-            (BufferConfig { size: 10, count: 4, ready: 1 }, "size 10"),
-            (BufferConfig { size: 4096, count: 3, ready: 1 }, "count 3"),
-            (BufferConfig { size: 4096, count: 4, ready: 5 }, "5 ready"),
+            (BufferConfig { size: 10, count: 4, ready: 1, working_set: None }, "size 10"),
+            (BufferConfig { size: 4096, count: 3, ready: 1, working_set: None }, "count 3"),
+            (BufferConfig { size: 4096, count: 4, ready: 5, working_set: None }, "5 ready"),
         ] {
             assert!(Pool::new(&config).expect_err("out of range").contains(word));
         }

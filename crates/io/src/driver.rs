@@ -123,6 +123,22 @@ pub enum Completion {
     Woken,
 }
 
+/// How long a thread watches for events from user space before it sleeps in the kernel.
+///
+/// Polling trades CPU time for latency where events follow each other closely: on a virtual machine a round trip with one
+/// connection takes about a third of the time. A thread that polls keeps its core busy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BusyPoll {
+    /// Never: sleep at once.
+    Off,
+    /// Up to 50 µs, while recent sleeps were that short and polling has spared some of them. An idle thread does not poll,
+    /// nor does one whose peers need its core.
+    #[default]
+    Adaptive,
+    /// Always this long.
+    Fixed(Duration),
+}
+
 /// Why a connection receives nothing more.
 #[derive(Debug)]
 pub enum Cause {

@@ -13,6 +13,7 @@
 #![warn(missing_docs)]
 
 mod buffer;
+mod cache;
 mod driver;
 mod listener;
 mod output;
@@ -26,7 +27,7 @@ pub mod sim;
 pub mod uring;
 
 pub use buffer::{Buffer, BufferConfig, Pool};
-pub use driver::{Cause, Completion, Driver, Stats};
+pub use driver::{BusyPoll, Cause, Completion, Driver, Stats};
 pub use listener::{BindError, Listener};
 pub use output::{Chunk, Output};
 pub use slot::Slot;

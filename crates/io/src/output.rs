@@ -105,7 +105,8 @@ mod tests {
 
     #[test]
     fn a_chunk_is_the_bytes_from_its_start_on() {
-        let pool = Pool::new(&BufferConfig { size: 1024, count: 1, ready: 1 }).expect("the numbers are in range");
+        let pool = Pool::new(&BufferConfig { size: 1024, count: 1, ready: 1, working_set: None })
+            .expect("the numbers are in range");
         let buffer = pool.fill(b"0123456789").expect("free");
         let output = Output::Many(vec![
             Chunk::Owned { bytes: b"head".to_vec(), start: 2 },

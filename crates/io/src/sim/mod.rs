@@ -215,12 +215,11 @@ impl Driver for Sim {
         self.table.kernel.enter();
         let overflowing = self.kernel().borrow().is_overflowing();
         self.table.stats.overflows += u64::from(overflowing);
-        let starved = self.table.stats.starved;
         for _ in 0..BUDGET {
             let Some(event) = self.table.kernel.next_event() else { break };
             self.table.complete(event.user_data, event.result, event.more, event.buffer, completions);
         }
-        self.table.end_turn(starved);
+        self.table.end_turn();
         self.tell();
         Ok(())
     }

@@ -110,6 +110,7 @@ impl<K: Kernel> Table<K> {
             return;
         }
         if let Some(buffer) = buffer {
+            self.working_set.received(buffer.len());
             completions.push(Completion::Received { slot, buffer });
         } else {
             match -result {

@@ -9,6 +9,7 @@ mod complete;
 mod connection;
 mod kernel;
 mod operation;
+mod working_set;
 
 pub(crate) use accepting::REST;
 pub(crate) use kernel::Kernel;
@@ -21,6 +22,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
 use std::time::Duration;
+use working_set::WorkingSet;
 
 /// How many completions one turn hands out, so that a flood cannot keep replies from being submitted.
 ///
@@ -42,10 +44,7 @@ pub(crate) struct Table<K: Kernel> {
     unconnected: Vec<(Slot, io::Error)>,
     /// Slots whose receive ended because there was no buffer, the longest waiting in front.
     starved: VecDeque<Slot>,
-    /// How many buffers should lie ready: doubles, once a turn at most, when the kernel finds none.
-    ready: u16,
-    /// How many buffers there are.
-    buffers: u16,
+    working_set: WorkingSet,
     /// The waker is watched.
     watching: bool,
     pub(crate) stats: Stats,
@@ -61,8 +60,7 @@ impl<K: Kernel> Table<K> {
             accepting: Accepting::new(),
             unconnected: Vec::new(),
             starved: VecDeque::new(),
-            ready: buffers.ready,
-            buffers: buffers.count,
+            working_set: WorkingSet::new(buffers),
             watching: false,
             stats: Stats::default(),
         }
@@ -86,12 +84,10 @@ impl<K: Kernel> Table<K> {
         }
     }
 
-    /// What comes after the completions of a turn: `starved` is what [`Stats::starved`] was before them.
+    /// What comes after the completions of a turn.
     #[inline]
-    pub(crate) fn end_turn(&mut self, starved: u64) {
-        if self.stats.starved > starved {
-            self.ready = self.ready.saturating_mul(2).min(self.buffers);
-        }
+    pub(crate) fn end_turn(&mut self) {
+        self.working_set.end_turn();
     }
 
     pub(crate) fn limit(&mut self, most: u32) {
@@ -236,7 +232,7 @@ impl<K: Kernel> Table<K> {
     /// first.
     #[inline]
     fn feed(&mut self) {
-        let mut left = self.kernel.lend(self.ready);
+        let mut left = self.kernel.lend(self.working_set.target());
         while left > 0
             && let Some(slot) = self.starved.pop_front()
         {
@@ -263,6 +259,6 @@ impl<K: Kernel> Table<K> {
     }
 
     pub(crate) fn ready(&self) -> u16 {
-        self.ready
+        self.working_set.target()
     }
 }

@@ -3,6 +3,7 @@
 //! One turn is one `io_uring_enter`: it submits what was asked for since the last one, waits, and runs the kernel's
 //! work for this ring. UNSAFE.md lists the invariants that keep the kernel's pointers valid.
 
+mod busy_poll;
 mod entry;
 mod gather;
 mod provided;
@@ -14,7 +15,7 @@ pub use refusal::Refusal;
 pub use setup::{Rung, probe};
 
 use crate::table::Table;
-use crate::{BufferConfig, Completion, Driver, Listener, Output, Pool, Slot, Stats, Waker};
+use crate::{BufferConfig, BusyPoll, Completion, Driver, Listener, Output, Pool, Slot, Stats, Waker};
 use io_uring::cqueue;
 use ring::Ring;
 use std::io;
@@ -35,11 +36,18 @@ pub struct UringConfig {
     /// How many connections may be open at once. When there are as many, accepting pauses; those that the kernel has
     /// accepted in the same turn are still served. Default 1 048 576.
     pub max_connections: u32,
+    /// How long to watch the ring before sleeping. Default: adaptive.
+    pub busy_poll: BusyPoll,
 }
 
 impl Default for UringConfig {
     fn default() -> Self {
-        Self { entries: 1024, buffers: BufferConfig::default(), max_connections: 1 << 20 }
+        Self {
+            entries: 1024,
+            buffers: BufferConfig::default(),
+            max_connections: 1 << 20,
+            busy_poll: BusyPoll::default(),
+        }
     }
 }
 
@@ -62,7 +70,13 @@ impl Uring {
         let pool = Pool::new(&config.buffers).map_err(invalid)?;
         let (ring, provided, rung) = setup::open(config.entries.clamp(8, 32_768), &pool, config.buffers.count)?;
         let waker = Waker::new().map_err(|error| Refusal::new("opening an eventfd", error))?;
-        let ring = Ring::new(ring, provided, pool, waker);
+        let ring = Ring::new(
+            ring,
+            provided,
+            pool,
+            waker,
+            if rung.shows_pending_work() { config.busy_poll } else { BusyPoll::Off },
+        );
         Ok(Self { table: Table::new(ring, &config.buffers, config.max_connections), rung })
     }
 
@@ -79,14 +93,13 @@ impl Uring {
     }
 
     fn reap(&mut self, completions: &mut Vec<Completion>) {
-        let starved = self.table.stats.starved;
         let mut reaped = self.table.kernel.reap();
         for entry in reaped.drain(..) {
             let buffer = self.table.kernel.buffer(&entry);
             self.table.complete(entry.user_data(), entry.result(), cqueue::more(entry.flags()), buffer, completions);
         }
         self.table.kernel.reaped(reaped);
-        self.table.end_turn(starved);
+        self.table.end_turn();
     }
 
     /// Whether the kernel has let go of everything.

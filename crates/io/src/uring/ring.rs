@@ -1,11 +1,12 @@
 //! The ring: what is submitted to it, what it holds until a completion gives it back, and the one system call of a turn.
 
+use super::busy_poll::Window;
 use super::entry;
 use super::gather::Gather;
 use super::provided::Provided;
 use crate::slab::Slab;
 use crate::table::{BUDGET, Kernel, Target};
-use crate::{Buffer, Listener, Output, Pool, Slot, Waker};
+use crate::{Buffer, BusyPoll, Listener, Output, Pool, Slot, Waker};
 use io_uring::squeue::Entry;
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue};
@@ -24,13 +25,6 @@ enum Held {
     Address(#[expect(dead_code, reason = "the kernel reads it")] Box<SockAddr>),
 }
 
-/// How many completions a busy turn asks for. Since 6.14 one enter runs at most max(20, asked for) pieces of work: asking
-/// for 1 leaves most of what thousands of connections have brought for further enters.
-const BUSY_BATCH: usize = 256;
-
-/// A turn that had this many completions was busy. Fewer are sooner worked off by asking for 1.
-const BUSY: usize = 64;
-
 /// An io_uring with all the memory that it knows of.
 pub(super) struct Ring {
     // Dropped first: the ring must be closed before the memory that it knows goes.
@@ -44,14 +38,13 @@ pub(super) struct Ring {
     /// The error that the kernel has answered `io_uring_enter` with, for good: nothing can be submitted any more.
     broken: Option<i32>,
     start: Instant,
-    /// How many completions the last turn had.
-    last: usize,
+    window: Window,
 }
 
 impl Ring {
-    pub(super) fn new(ring: IoUring, provided: Provided, pool: Pool, waker: Waker) -> Self {
-        let start = Instant::now();
-        Self { last: 0, ring, provided, pool, held: Slab::new(), waker, reaped: Vec::new(), broken: None, start }
+    pub(super) fn new(ring: IoUring, provided: Provided, pool: Pool, waker: Waker, busy_poll: BusyPoll) -> Self {
+        let (start, window) = (Instant::now(), Window::new(busy_poll));
+        Self { ring, provided, pool, held: Slab::new(), waker, reaped: Vec::new(), broken: None, start, window }
     }
 
     /// Puts an entry in the submission queue; a full queue is submitted first. Whether the ring took it: one that is
@@ -99,22 +92,58 @@ impl Ring {
         self.broken.map_or(Ok(()), |errno| Err(io::Error::from_raw_os_error(errno)))
     }
 
-    /// The one system call of a turn.
+    /// The system call of a turn: submits, and waits for one completion unless there is one or `timeout` is zero.
+    ///
+    /// One, because the kernel then returns with what has come and the next turn overlaps with the peers' work. Since 6.14
+    /// one call runs at most max(20, asked for) pieces of deferred work; asking for more with a timeout of zero runs more
+    /// of them, but programs the clock and sleeps whenever fewer are pending.
     pub(super) fn enter(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        // Completions that are here already, kept aside or in the queue, are reason enough not to wait.
-        let waiting = self.reaped.is_empty() && self.ring.completion().is_empty();
-        let (want, timeout) = match timeout {
-            _ if !waiting => (0, Some(Duration::ZERO)),
-            // Much has come: there is likely more by now, and if there is not, this does not wait for it.
-            _ if self.last >= BUSY => (BUSY_BATCH, Some(Duration::ZERO)),
-            timeout => (1, timeout),
-        };
-        let timespec = timeout.map(Timespec::from);
+        if timeout == Some(Duration::ZERO) || !self.reaped.is_empty() || !self.ring.completion().is_empty() {
+            return self.submit(0, None);
+        }
+        if !self.ring.submission().is_empty() || self.has_event() {
+            // Sends complete while they are submitted, so this seldom sleeps.
+            return self.submit(1, timeout);
+        }
+        let limit = self.window.next();
+        if limit.is_zero() && !self.window.is_adaptive() {
+            return self.submit(1, timeout);
+        }
+        let began = Instant::now();
+        let polled = self.poll(began, timeout.map_or(limit, |timeout| limit.min(timeout)));
+        if self.has_event() {
+            self.window.hit(polled);
+            return self.submit(1, None);
+        }
+        let left = timeout.map(|timeout| timeout.saturating_sub(polled));
+        let result = self.submit(u32::from(left != Some(Duration::ZERO)), left);
+        self.window.slept(!limit.is_zero(), began.elapsed());
+        result
+    }
+
+    /// Watches the ring from user space until something comes or `limit` is over. How long that took.
+    fn poll(&mut self, began: Instant, limit: Duration) -> Duration {
+        let mut elapsed = Duration::ZERO;
+        while elapsed < limit && !self.has_event() {
+            std::hint::spin_loop();
+            elapsed = began.elapsed();
+        }
+        elapsed
+    }
+
+    /// Whether a completion is in the queue, or work is pending that the next call would turn into one.
+    fn has_event(&mut self) -> bool {
+        self.ring.submission().taskrun() || !self.ring.completion().is_empty()
+    }
+
+    /// Submits, and waits for `want` completions, `timeout` at most.
+    fn submit(&mut self, want: u32, timeout: Option<Duration>) -> io::Result<()> {
+        let timespec = timeout.filter(|_| want > 0).map(Timespec::from);
         let mut args = SubmitArgs::new();
         if let Some(timespec) = &timespec {
             args = args.timespec(timespec);
         }
-        match self.ring.submitter().submit_with_args(want, &args) {
+        match self.ring.submitter().submit_with_args(want as usize, &args) {
             Ok(_) => Ok(()),
             Err(error) if is_transient(&error) => Ok(()),
             Err(error) => Err(self.broke(error)),
@@ -127,7 +156,6 @@ impl Ring {
         let mut reaped = std::mem::take(&mut self.reaped);
         let room = BUDGET.saturating_sub(reaped.len());
         reaped.extend(self.ring.completion().take(room));
-        self.last = reaped.len();
         reaped
     }
 

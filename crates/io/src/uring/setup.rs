@@ -44,6 +44,11 @@ impl Rung {
     pub fn is_full(&self) -> bool {
         self.given_up == 0 && self.restricted
     }
+
+    /// Whether the kernel says in shared memory that work is pending, so that the ring can be watched from user space.
+    pub(super) fn shows_pending_work(&self) -> bool {
+        LADDER[self.given_up..].iter().any(|(name, _)| *name == "TASKRUN_FLAG")
+    }
 }
 
 impl fmt::Display for Rung {
@@ -114,7 +119,7 @@ pub fn probe() -> Result<Rung, Refusal> {
 
 fn self_test() -> Result<Rung, Refusal> {
     let failed = |what: &'static str| move |error: io::Error| Refusal::new(what, error);
-    let pool = Pool::new(&BufferConfig { size: 1024, count: 2, ready: 2 })
+    let pool = Pool::new(&BufferConfig { size: 1024, count: 2, ready: 2, working_set: None })
         .map_err(|text| Refusal::new("reserving buffers", io::Error::other(text)))?;
     let (mut ring, mut provided, rung) = open(8, &pool, 2)?;
     provided.refill(2);

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Small, so that messages span buffers and buffers run out.
-const BUFFERS: BufferConfig = BufferConfig { size: 1024, count: 16, ready: 4 };
+const BUFFERS: BufferConfig = BufferConfig { size: 1024, count: 16, ready: 4, working_set: None };
 
 /// After so many turns something goes round in circles.
 const MOST_TURNS: usize = 50_000;

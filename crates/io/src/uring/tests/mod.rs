@@ -16,8 +16,8 @@ use std::os::fd::AsRawFd;
 const LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 fn small(max_connections: u32) -> UringConfig {
-    let buffers = BufferConfig { size: 1024, count: 4, ready: 1 };
-    UringConfig { entries: 8, buffers, max_connections }
+    let buffers = BufferConfig { size: 1024, count: 4, ready: 1, working_set: None };
+    UringConfig { entries: 8, buffers, max_connections, ..UringConfig::default() }
 }
 
 fn listening(config: UringConfig) -> (Uring, SocketAddr) {

@@ -103,9 +103,9 @@ fn pausing_and_receiving_again_at_once_loses_nothing() {
 }
 
 #[test]
-fn a_burst_that_finds_no_buffer_doubles_them_once() {
+fn a_burst_that_finds_no_buffer_raises_the_number_of_ready_ones() {
     let mut config = small(64);
-    config.buffers = BufferConfig { size: 1024, count: 64, ready: 1 };
+    config.buffers = BufferConfig { size: 1024, count: 64, ready: 1, working_set: None };
     let (mut driver, address) = listening(config);
     let mut peers: Vec<TcpStream> = (0..8).map(|_| TcpStream::connect(address).expect("it listens")).collect();
     for _ in 0..8 {
@@ -118,13 +118,17 @@ fn a_burst_that_finds_no_buffer_doubles_them_once() {
     }
     let kept = turn(&mut driver);
     assert_eq!((kept.len(), driver.stats().starved), (1, 7));
-    assert_eq!(driver.table.ready(), 2);
+    assert_eq!(driver.table.ready(), 4);
+    drop(kept);
+    let kept = turn(&mut driver);
+    assert_eq!(kept.len(), 4);
+    assert_eq!(driver.table.ready(), 8);
 }
 
 #[test]
 fn who_has_waited_longest_for_a_buffer_gets_the_first_one() {
     let mut config = small(8);
-    config.buffers = BufferConfig { size: 1024, count: 1, ready: 1 };
+    config.buffers = BufferConfig { size: 1024, count: 1, ready: 1, working_set: None };
     let (mut driver, address) = listening(config);
     let (mut peers, mut slots, mut kept) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..4 {
@@ -148,7 +152,7 @@ fn who_has_waited_longest_for_a_buffer_gets_the_first_one() {
 #[test]
 fn a_loud_connection_does_not_keep_a_quiet_one_waiting() {
     let mut config = small(8);
-    config.buffers = BufferConfig { size: 1024, count: 256, ready: 256 };
+    config.buffers = BufferConfig { size: 1024, count: 256, ready: 256, working_set: None };
     let (mut driver, address) = listening(config);
     let mut loud = TcpStream::connect(address).expect("it listens");
     let loud_slot = accept(&mut driver);
