@@ -7,20 +7,23 @@ use std::time::Duration;
 /// How many shards (threads with a ring of their own) there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Shards {
-    /// One for each core of [`Cores`].
+    /// One for each core of [`Cores`]. Where the CPU quota of the cgroup is less than the cores that this process may run
+    /// on, as many as it is worth, rounded down and at least one; cores that are named ([`Cores::List`]) have one each all
+    /// the same.
     #[default]
     PerCore,
     /// This many, at least one. With more shards than cores, cores are shared in turn.
     Count(usize),
 }
 
-/// Which cores the shards are pinned to.
+/// Which cores the shards are pinned to. [`placement`](crate::placement) has the whole rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Cores {
-    /// All that this process may run on.
+    /// All that this process may run on (its affinity mask), one hardware thread of each physical core first. Nothing is
+    /// pinned where the CPU quota of the cgroup is less than that.
     #[default]
     All,
-    /// These, by the system's numbers.
+    /// These, by the system's numbers, in this order. All have to be in the affinity mask, and there has to be one.
     List(Vec<usize>),
     /// None: the scheduler moves the shards about.
     Unpinned,

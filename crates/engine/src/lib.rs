@@ -34,6 +34,7 @@ mod handler;
 mod hub;
 mod mailbox;
 mod message;
+pub mod placement;
 mod request;
 mod running;
 mod server;

@@ -1,11 +1,11 @@
 //! Starting shards, and what one holds of them while they run.
 
-use crate::config::{Config, Cores, Limits, Shards};
+use crate::config::{Config, Limits, Shards};
 use crate::event_loop::EventLoop;
 use crate::handler::Handler;
 use crate::hub::Hub;
 use crate::mailbox::{PostError, ShardHandle};
-use core_affinity::CoreId;
+use crate::placement::{self, Assignment, PlacementError};
 use ringway_io::uring::{self, Refusal, Rung, Uring, UringConfig};
 use ringway_io::{BindError, Driver, Listener, Stats};
 use std::io;
@@ -26,11 +26,9 @@ pub enum StartError {
     /// io_uring is not to be had.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// A core that this process may not run on.
-    #[error(
-        "core {0} is not among those this process may run on ({1:?}); name others, or change its affinity (`taskset -p`)"
-    )]
-    Core(usize, Vec<usize>),
+    /// The shards have no place to run.
+    #[error(transparent)]
+    Placement(#[from] PlacementError),
     /// A thread could not be started.
     #[error("cannot start a thread: {0}; raise the limit of processes (`ulimit -u`)")]
     Thread(#[source] io::Error),
@@ -65,27 +63,6 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// The core of each shard.
-    pub(crate) fn cores(&self) -> Result<Vec<Option<usize>>, StartError> {
-        let allowed: Vec<usize> =
-            core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
-        let cores: Vec<Option<usize>> = match &self.config.cores {
-            Cores::All => allowed.into_iter().map(Some).collect(),
-            Cores::List(list) => {
-                if let Some(core) = list.iter().find(|core| !allowed.contains(core)) {
-                    return Err(StartError::Core(*core, allowed));
-                }
-                list.iter().copied().map(Some).collect()
-            }
-            Cores::Unpinned => vec![None; allowed.len()],
-        };
-        let count = match self.shards {
-            Shards::PerCore => cores.len(),
-            Shards::Count(count) => count,
-        };
-        Ok(cores.into_iter().cycle().take(count.max(1)).collect())
-    }
-
     /// Starts one thread for each shard. Each gets a sibling of all `listeners`.
     pub(crate) fn start<H: Handler>(
         self,
@@ -93,7 +70,11 @@ impl Plan {
         make: Arc<dyn Fn(usize) -> H + Send + Sync>,
     ) -> Result<Running<H>, StartError> {
         let rung = uring::probe()?;
-        let cores = self.cores()?;
+        let assignment = Assignment::of_server(&self.config.cores, self.shards)?;
+        if let Some(quota) = assignment.quota() {
+            tracing::info!("shards are not pinned: the cgroup's CPU quota is {quota}");
+        }
+        let cores = assignment.cores().to_vec();
         let addresses = listeners.iter().map(Listener::address).collect();
         let mut shares: Vec<Vec<Listener>> = Vec::with_capacity(cores.len());
         for _ in 1..cores.len() {
@@ -104,13 +85,14 @@ impl Plan {
         let (ended, ends) = mpsc::channel();
         let (threads, handles) = (Vec::new(), Vec::new());
         let ends = Mutex::new(ends);
-        let mut running = Running { addresses, cores: cores.clone(), rung, threads, handles, ends };
+        let mut running = Running { addresses, assignment, rung, threads, handles, ends };
         for (index, (core, listeners)) in cores.into_iter().zip(shares).enumerate() {
             let (report, reported) = mpsc::sync_channel(1);
             let (config, make, ended) = (Arc::clone(&config), Arc::clone(&make), ended.clone());
             let thread = thread::Builder::new().name(format!("ringway-{index}")).spawn(move || {
-                if let Some(id) = core {
-                    core_affinity::set_for_current(CoreId { id });
+                if let Some(Err(error)) = core.map(placement::pin) {
+                    let _ = report.send(Err(StartError::from(error)));
+                    return Ok(Stats::default());
                 }
                 let driver = Uring::new(UringConfig {
                     entries: config.ring_entries,
@@ -121,7 +103,7 @@ impl Plan {
                 let mut driver = match driver {
                     Ok(driver) => driver,
                     Err(refusal) => {
-                        let _ = report.send(Err(refusal));
+                        let _ = report.send(Err(refusal.into()));
                         return Ok(Stats::default());
                     }
                 };
@@ -142,7 +124,7 @@ impl Plan {
             }
             match reported.recv() {
                 Ok(Ok(handle)) => running.handles.push(handle),
-                Ok(Err(refusal)) => return running.abandon(refusal.into()),
+                Ok(Err(error)) => return running.abandon(error),
                 Err(_) => return running.abandon(StartError::Panicked(index)),
             }
         }
@@ -169,7 +151,7 @@ impl<H: Handler> Drop for Ending<H> {
 #[derive(Debug)]
 pub struct Running<H: Handler> {
     addresses: Vec<SocketAddr>,
-    cores: Vec<Option<usize>>,
+    assignment: Assignment,
     rung: Rung,
     threads: Vec<Option<JoinHandle<io::Result<Stats>>>>,
     handles: Vec<ShardHandle<H>>,
@@ -187,7 +169,13 @@ impl<H: Handler> Running<H> {
     /// The core of each shard; `None` for one that is not pinned.
     #[must_use]
     pub fn cores(&self) -> &[Option<usize>] {
-        &self.cores
+        self.assignment.cores()
+    }
+
+    /// Where the shards run, and the reason where they are not pinned; it displays as `2, on cores 0-1`.
+    #[must_use]
+    pub fn assignment(&self) -> &Assignment {
+        &self.assignment
     }
 
     /// What the kernel granted, for people to read.
@@ -221,7 +209,7 @@ impl<H: Handler> Running<H> {
             let error = match self.threads[index].take().map(JoinHandle::join) {
                 None => continue,
                 Some(Ok(Ok(stats))) => {
-                    reports.push(ShardReport { index, core: self.cores[index], stats });
+                    reports.push(ShardReport { index, core: self.assignment.cores()[index], stats });
                     continue;
                 }
                 Some(Ok(Err(error))) => StartError::Shard(index, error),
@@ -256,9 +244,10 @@ pub(crate) fn stop<H: Handler>(handles: &[ShardHandle<H>]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Client, Connection, Message};
+    use crate::{Client, Connection, Cores, Message};
     use std::time::Duration;
 
+    #[derive(Debug)]
     struct Idle;
 
     impl Handler for Idle {
@@ -291,5 +280,25 @@ mod tests {
         assert_eq!(reports.iter().map(|report| report.index).collect::<Vec<_>>(), [0, 1]);
         stop(&handles);
         assert_eq!(handles[0].post(|_, _| {}), Err(PostError::Ended));
+    }
+
+    #[test]
+    fn shards_without_a_place_do_not_start() {
+        for cores in [Cores::List(vec![]), Cores::List(vec![usize::MAX])] {
+            let config = Config { cores, ..Config::default() };
+            let error = Client::new().config(config).start(|_| Idle).expect_err("there is nowhere to run");
+            assert!(matches!(error, StartError::Placement(_)), "{error}");
+        }
+    }
+
+    #[test]
+    fn shards_that_run_say_where() {
+        let running = Client::new().shards(Shards::Count(1)).start(|_| Idle).expect("io_uring works here");
+        let set = placement::CoreSet::read().expect("the mask can be read");
+        let expected = set.server(&Cores::All, Shards::Count(1)).expect("it has a place");
+        assert_eq!((running.assignment(), running.cores()), (&expected, expected.cores()));
+        running.stop();
+        let reports = running.wait().expect("it ends in order");
+        assert_eq!(reports.iter().map(|report| report.core).collect::<Vec<_>>(), expected.cores());
     }
 }

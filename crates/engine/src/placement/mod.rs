@@ -1,0 +1,344 @@
+//! Which cores threads run on: one rule for servers, generators and benches.
+//!
+//! A core here is what the system numbers and schedules on, a hardware thread; a physical core has one or several of them.
+//!
+//! - The set is the affinity mask of the calling thread, in order: one core of each physical core, package by package, then
+//!   their siblings ([`CoreSet`]).
+//! - By default there are as many threads as the set has cores, or as the cgroup's CPU quota is worth where that is less,
+//!   rounded down and at least one. Rounding up would start more threads than there is time for: once all are busy, the
+//!   kernel stops all of them for the rest of each period (100 ms).
+//! - With a quota below the set nothing is pinned. The scheduler moves throttled threads to whichever core is free; a pinned
+//!   one waits for its own.
+//! - A server takes cores from the bottom of the set, a generator from the top, so that the two meet last. A generator leaves
+//!   out the cores that the server's threads are pinned to.
+//! - Cores that are named ([`Cores::List`]) are taken as they are named, whatever the quota.
+
+mod list;
+mod quota;
+mod topology;
+
+pub use list::{CoreList, CoreListError};
+pub use topology::Cpu;
+
+use crate::config::{Cores, Shards};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io;
+use topology::Core;
+
+/// Why threads have no place.
+#[derive(Debug, thiserror::Error)]
+pub enum PlacementError {
+    /// The affinity mask could not be read.
+    #[error(
+        "cannot read which cores this process may run on: {0}; allow the system call sched_getaffinity, or set both \
+         Cores::Unpinned and Shards::Count, which need no mask"
+    )]
+    Mask(#[source] io::Error),
+    /// [`Cores::List`] is empty.
+    #[error("Config::cores (--cores) is an empty list; name at least one core, or set Cores::All")]
+    NoneNamed,
+    /// A core that is named is not in the affinity mask.
+    #[error(
+        "core {core} of --cores (Config::cores) is not among those this process may run on ({allowed}); name cores of \
+         these, or change the affinity of the process (`taskset -p`, its cpuset)"
+    )]
+    NotAllowed {
+        /// The core.
+        core: usize,
+        /// The affinity mask.
+        allowed: CoreList,
+    },
+    /// A thread could not be pinned.
+    #[error("cannot pin a thread to core {core}: {error}; name other cores (--cores, Config::cores)")]
+    Pin {
+        /// The core.
+        core: usize,
+        /// What the kernel said.
+        #[source]
+        error: io::Error,
+    },
+}
+
+/// The cores that this process may run on, in the order in which they are taken, and its CPU quota.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CoreSet {
+    cores: Vec<Core>,
+    quota: Option<f64>,
+}
+
+impl CoreSet {
+    /// Reads the affinity mask of the calling thread, the topology of its cores from sysfs, and the quota of its cgroup
+    /// (version 2: `cpu.max`, version 1: `cpu.cfs_quota_us`). Takes three small files for each core. Topology and quota that
+    /// cannot be read count as unknown and as none.
+    ///
+    /// # Errors
+    /// [`PlacementError::Mask`] when the affinity mask cannot be read.
+    pub fn read() -> Result<Self, PlacementError> {
+        let mask = sched_getaffinity(None).map_err(|error| PlacementError::Mask(error.into()))?;
+        let cpus: Vec<Cpu> = (0..CpuSet::MAX_CPU).filter(|core| mask.is_set(*core)).map(Cpu::read).collect();
+        Self::new(&cpus, quota::read())
+    }
+
+    /// The set of these cores, with a quota in cores (`Some(1.5)`: one and a half).
+    ///
+    /// # Errors
+    /// [`PlacementError::Mask`] when there are none.
+    pub fn new(cpus: &[Cpu], quota: Option<f64>) -> Result<Self, PlacementError> {
+        if cpus.is_empty() {
+            return Err(PlacementError::Mask(io::Error::other("the affinity mask is empty")));
+        }
+        Ok(Self { cores: topology::order(cpus), quota })
+    }
+
+    /// The cores, in order.
+    #[must_use]
+    pub fn cores(&self) -> CoreList {
+        self.cores.iter().map(|core| core.id).collect()
+    }
+
+    /// The quota, where it is below what the set has: nothing is pinned then.
+    #[must_use]
+    pub fn quota_below(&self) -> Option<Quota> {
+        let cores = self.cores.len();
+        self.quota.filter(|quota| *quota < cores as f64).map(|limit| Quota { limit, cores })
+    }
+
+    /// How many threads there are by default.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        // A conversion to an integer rounds down.
+        self.quota_below().map_or(self.cores.len(), |quota| (quota.limit as usize).max(1))
+    }
+
+    /// Places the shards of a server: from the bottom of the set, in turn where there are more shards than cores.
+    ///
+    /// # Errors
+    /// [`PlacementError::NoneNamed`] or [`PlacementError::NotAllowed`] for a list that is empty or names other cores.
+    pub fn server(&self, cores: &Cores, shards: Shards) -> Result<Assignment, PlacementError> {
+        self.place(cores, shards, || self.cores.iter().map(|core| core.id).collect())
+    }
+
+    /// Places the threads of a generator: from the top of the set, leaving out the cores in `taken`, which the server's
+    /// threads are pinned to. Other hardware threads of the server's physical cores come last. Where no core is left,
+    /// all are used; [`CoreSet::is_left`] tells.
+    ///
+    /// # Errors
+    /// As [`CoreSet::server`].
+    pub fn generator(
+        &self,
+        cores: &Cores,
+        threads: Shards,
+        taken: &BTreeSet<usize>,
+    ) -> Result<Assignment, PlacementError> {
+        let none_taken = BTreeSet::new();
+        let taken = if self.is_left(taken) { taken } else { &none_taken };
+        self.place(cores, threads, || {
+            let served: BTreeSet<usize> =
+                self.cores.iter().filter(|core| taken.contains(&core.id)).map(|core| core.physical).collect();
+            let left = self.cores.iter().rev().filter(|core| !taken.contains(&core.id));
+            let (beside, apart): (Vec<&Core>, Vec<&Core>) = left.partition(|core| served.contains(&core.physical));
+            apart.into_iter().chain(beside).map(|core| core.id).collect()
+        })
+    }
+
+    /// Whether the set has a core that is not in `taken`.
+    #[must_use]
+    pub fn is_left(&self, taken: &BTreeSet<usize>) -> bool {
+        self.cores.iter().any(|core| !taken.contains(&core.id))
+    }
+
+    /// Divides the set between a server (the lower half) and a generator (the upper half) that are measured together.
+    ///
+    /// Physical cores are not divided unless there is only one; of an odd number the generator has one more. A single core
+    /// is shared by both. With a quota below the set the threads are divided, and nothing is pinned.
+    #[must_use]
+    pub fn halves(&self) -> Halves {
+        if let Some(quota) = self.quota_below() {
+            let server = (self.threads() / 2).max(1);
+            let generator = self.threads().saturating_sub(server).max(1);
+            let unpinned = |threads| Assignment { quota: Some(quota), ..Assignment::unpinned(threads) };
+            return Halves { server: unpinned(server), generator: unpinned(generator) };
+        }
+        // The first of each physical core comes before all siblings.
+        let physical: Vec<usize> =
+            self.cores.iter().filter(|core| core.id == core.physical).map(|core| core.id).collect();
+        let all = || self.cores.iter();
+        let (server, generator): (Vec<&Core>, Vec<&Core>) = match (physical.len(), self.cores.len()) {
+            (1, 1) => (all().collect(), all().collect()),
+            (1, threads) => (all().take(threads / 2).collect(), all().skip(threads / 2).collect()),
+            (count, _) => all().partition(|core| physical[..count / 2].contains(&core.physical)),
+        };
+        let pinned = |cores: Vec<&Core>| Assignment::pinned(cores.into_iter().map(|core| core.id));
+        Halves { server: pinned(server), generator: pinned(generator.into_iter().rev().collect()) }
+    }
+
+    fn place(
+        &self,
+        cores: &Cores,
+        threads: Shards,
+        choose: impl FnOnce() -> Vec<usize>,
+    ) -> Result<Assignment, PlacementError> {
+        let count = |default| match threads {
+            Shards::PerCore => default,
+            Shards::Count(count) => count.max(1),
+        };
+        let in_turn = |cores: &[usize]| Assignment::pinned(cores.iter().copied().cycle().take(count(cores.len())));
+        Ok(match (cores, self.quota_below()) {
+            (Cores::List(list), _) => {
+                self.check(list)?;
+                in_turn(list)
+            }
+            (Cores::All, None) => in_turn(&choose()),
+            (Cores::All, quota) => Assignment { quota, ..Assignment::unpinned(count(self.threads())) },
+            (Cores::Unpinned, _) => Assignment::unpinned(count(self.threads())),
+        })
+    }
+
+    fn check(&self, list: &[usize]) -> Result<(), PlacementError> {
+        if list.is_empty() {
+            return Err(PlacementError::NoneNamed);
+        }
+        match list.iter().find(|core| self.cores.iter().all(|allowed| allowed.id != **core)) {
+            Some(core) => Err(PlacementError::NotAllowed { core: *core, allowed: self.cores() }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A CPU quota that is less than what the affinity mask allows. Displayed as `1.5 of 4 cores`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Quota {
+    /// How many cores' worth of time the cgroup gets.
+    pub limit: f64,
+    /// How many cores the process may run on.
+    pub cores: usize,
+}
+
+impl fmt::Display for Quota {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let limit = format!("{:.2}", self.limit);
+        write!(f, "{} of {} cores", limit.trim_end_matches('0').trim_end_matches('.'), self.cores)
+    }
+}
+
+/// Where each of some threads runs. Displayed as a person reads it: `2, on cores 0-1`, `2, not pinned`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assignment {
+    cores: Vec<Option<usize>>,
+    quota: Option<Quota>,
+}
+
+impl Assignment {
+    /// Threads that the scheduler moves about.
+    #[must_use]
+    pub fn unpinned(threads: usize) -> Self {
+        Self { cores: vec![None; threads.max(1)], quota: None }
+    }
+
+    fn pinned(cores: impl IntoIterator<Item = usize>) -> Self {
+        Self { cores: cores.into_iter().map(Some).collect(), quota: None }
+    }
+
+    /// Places the shards of a server of this process: see [`CoreSet::server`]. Nothing is read where nothing depends on it.
+    ///
+    /// # Errors
+    /// As [`CoreSet::read`] and [`CoreSet::server`].
+    pub fn of_server(cores: &Cores, shards: Shards) -> Result<Self, PlacementError> {
+        match (cores, shards) {
+            (Cores::Unpinned, Shards::Count(count)) => Ok(Self::unpinned(count)),
+            _ => CoreSet::read()?.server(cores, shards),
+        }
+    }
+
+    /// The core of each thread; `None` for one that is not pinned. There is at least one.
+    #[must_use]
+    pub fn cores(&self) -> &[Option<usize>] {
+        &self.cores
+    }
+
+    /// How many threads there are.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.cores.len()
+    }
+
+    /// The cores that threads are pinned to, each once and in order; `None` when they are not pinned.
+    #[must_use]
+    pub fn list(&self) -> Option<CoreList> {
+        let mut seen = BTreeSet::new();
+        let cores: Option<Vec<usize>> = self.cores.iter().copied().collect();
+        cores.map(|cores| cores.into_iter().filter(|core| seen.insert(*core)).collect())
+    }
+
+    /// What a configuration has to say for the same cores: `Shards::Count` of [`Assignment::threads`], and this.
+    #[must_use]
+    pub fn to_config(&self) -> Cores {
+        self.list().map_or(Cores::Unpinned, |list| Cores::List(list.into_vec()))
+    }
+
+    /// The quota that is the reason why nothing is pinned.
+    #[must_use]
+    pub fn quota(&self) -> Option<Quota> {
+        self.quota
+    }
+
+    /// The same, with no more than this many threads, and at least one.
+    #[must_use]
+    pub fn at_most(mut self, threads: usize) -> Self {
+        self.cores.truncate(threads.max(1));
+        self
+    }
+}
+
+impl fmt::Display for Assignment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, ", self.threads())?;
+        match (self.list(), self.quota) {
+            (Some(list), _) if list.as_slice().len() == 1 => write!(f, "on core {list}"),
+            (Some(list), _) => write!(f, "on cores {list}"),
+            (None, Some(quota)) => write!(f, "not pinned: the cgroup's CPU quota is {quota}"),
+            (None, None) => f.write_str("not pinned"),
+        }
+    }
+}
+
+/// A server and a generator that are measured together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Halves {
+    /// The server's threads.
+    pub server: Assignment,
+    /// The generator's threads.
+    pub generator: Assignment,
+}
+
+impl Halves {
+    /// Whether both are pinned and no core is in both halves.
+    #[must_use]
+    pub fn are_apart(&self) -> bool {
+        match (self.server.list(), self.generator.list()) {
+            (Some(server), Some(generator)) => {
+                server.as_slice().iter().all(|core| !generator.as_slice().contains(core))
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Pins the calling thread to a core.
+///
+/// # Errors
+/// [`PlacementError::Pin`] when there is no such core, or the thread may not run on it.
+pub fn pin(core: usize) -> Result<(), PlacementError> {
+    let fail = |error| PlacementError::Pin { core, error };
+    if core >= CpuSet::MAX_CPU {
+        return Err(fail(io::Error::new(io::ErrorKind::InvalidInput, "there is no such core")));
+    }
+    let mut only = CpuSet::new();
+    only.set(core);
+    sched_setaffinity(None, &only).map_err(|error| fail(error.into()))
+}
+
+#[cfg(test)]
+mod tests;

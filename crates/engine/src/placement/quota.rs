@@ -1,0 +1,216 @@
+//! The CPU quota of this process's cgroup: how many cores' worth of time it gets, whatever its affinity mask allows.
+//!
+//! A quota binds a cgroup and everything below it, so the one that counts is the smallest from the process's own cgroup up
+//! to the root. A container that sees only its own part of the hierarchy sees only the quotas in that part.
+
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+/// The quota in cores; `None` when there is none, or when procfs or the cgroup file system does not tell.
+pub(super) fn read() -> Option<f64> {
+    let cgroups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    smallest(&cgroups, &mounts, &|path| fs::read_to_string(path).ok())
+}
+
+/// The smallest quota that `/proc/self/cgroup` and `/proc/self/mountinfo` lead to. Machines can have both versions mounted, with
+/// the CPU controller in either.
+fn smallest(cgroups: &str, mounts: &str, read: &dyn Fn(&Path) -> Option<String>) -> Option<f64> {
+    let quotas = [Version::V1, Version::V2].into_iter().filter_map(|version| {
+        let own = cgroups.lines().find_map(|line| version.path_in(line))?;
+        let (mount, inside) = locate(version, own, mounts)?;
+        let directories = inside.ancestors().map(|directory| mount.join(directory));
+        directories.filter_map(|directory| version.quota(&directory, read)).reduce(f64::min)
+    });
+    quotas.reduce(f64::min)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    V1,
+    V2,
+}
+
+impl Version {
+    /// The path that a line of `/proc/self/cgroup` (`4:cpu,cpuacct:/path`, `0::/path`) gives, if it is about the CPU
+    /// controller of this version.
+    fn path_in(self, line: &str) -> Option<&str> {
+        let mut fields = line.splitn(3, ':');
+        let (number, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
+        let ours = match self {
+            Self::V1 => controllers.split(',').any(|controller| controller == "cpu"),
+            Self::V2 => number == "0" && controllers.is_empty(),
+        };
+        ours.then_some(path)
+    }
+
+    /// Whether a mount of this type with these options has the CPU controller of this version.
+    fn is_mounted_as(self, kind: &str, options: &str) -> bool {
+        match self {
+            Self::V1 => kind == "cgroup" && options.split(',').any(|option| option == "cpu"),
+            Self::V2 => kind == "cgroup2",
+        }
+    }
+
+    fn quota(self, directory: &Path, read: &dyn Fn(&Path) -> Option<String>) -> Option<f64> {
+        let file = |name: &str| read(&directory.join(name));
+        match self {
+            Self::V1 => cores(file("cpu.cfs_quota_us")?.trim(), file("cpu.cfs_period_us")?.trim()),
+            Self::V2 => {
+                let text = file("cpu.max")?;
+                let (quota, period) = text.trim().split_once(' ')?;
+                cores(quota, period)
+            }
+        }
+    }
+}
+
+/// Quota over period, in cores. `None` for no quota: `max` in version 2, -1 in version 1.
+fn cores(quota: &str, period: &str) -> Option<f64> {
+    let (quota, period): (u64, u64) = (quota.parse().ok()?, period.parse().ok()?);
+    (quota > 0 && period > 0).then(|| quota as f64 / period as f64)
+}
+
+/// Where the hierarchy is mounted, and the path of the cgroup `own` from there. A cgroup that is outside of what is mounted
+/// counts as the mount's root, which is above it.
+fn locate(version: Version, own: &str, mounts: &str) -> Option<(PathBuf, PathBuf)> {
+    let mut outside = None;
+    for line in mounts.lines() {
+        // 41 31 0:38 /root/in/the/hierarchy /mount/point rw,… shared:7 - cgroup2 source rw,…
+        let Some((place, rest)) = line.split_once(" - ") else { continue };
+        let (mut place, mut rest) = (place.split(' ').skip(3), rest.split(' '));
+        let (Some(root), Some(point)) = (place.next(), place.next()) else { continue };
+        let (Some(kind), Some(options)) = (rest.next(), rest.nth(1)) else { continue };
+        if !version.is_mounted_as(kind, options) {
+            continue;
+        }
+        let point = PathBuf::from(unescape(point));
+        match Path::new(own).strip_prefix(unescape(root)) {
+            Ok(inside) if !inside.components().any(|part| part == Component::ParentDir) => {
+                return Some((point, inside.into()));
+            }
+            _ => outside = outside.or(Some(point)),
+        }
+    }
+    outside.map(|point| (point, PathBuf::new()))
+}
+
+/// A path of mountinfo, in which blanks and backslashes are three octal digits behind a backslash.
+fn unescape(path: &str) -> String {
+    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
+        .iter()
+        .fold(path.to_owned(), |path, (escaped, plain)| path.replace(escaped, plain))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const V2: &str = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n";
+    const V1: &str = "25 23 0:21 / /proc rw - proc proc rw\n\
+                      33 31 0:30 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n\
+                      32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw,relatime shared:11 - cgroup cgroup rw,cpu,cpuacct\n";
+
+    fn quota(cgroups: &str, mounts: &str, files: &[(&str, &str)]) -> Option<f64> {
+        let read = |path: &Path| {
+            let file = files.iter().find(|(name, _)| Path::new(name) == path);
+            file.map(|(_, content)| format!("{content}\n"))
+        };
+        smallest(cgroups, mounts, &read)
+    }
+
+    #[test]
+    fn version_2_has_quota_and_period_in_one_file() {
+        let of = |content| quota("0::/web\n", V2, &[("/sys/fs/cgroup/web/cpu.max", content)]);
+        assert_eq!(of("max 100000"), None);
+        assert_eq!(of("100000 100000"), Some(1.0));
+        assert_eq!(of("250000 100000"), Some(2.5));
+        assert_eq!(of("5000 50000"), Some(0.1));
+        for nonsense in ["", "max", "100000", "0 100000", "100000 0", "a b"] {
+            assert_eq!(of(nonsense), None, "{nonsense:?}");
+        }
+    }
+
+    #[test]
+    fn version_1_has_them_in_two_and_minus_one_for_none() {
+        let of = |quota_us, period_us| {
+            let files = [
+                ("/sys/fs/cgroup/cpu,cpuacct/web/cpu.cfs_quota_us", quota_us),
+                ("/sys/fs/cgroup/cpu,cpuacct/web/cpu.cfs_period_us", period_us),
+            ];
+            quota("5:memory:/other\n4:cpu,cpuacct:/web\n1:name=systemd:/x\n", V1, &files)
+        };
+        assert_eq!(of("-1", "100000"), None);
+        assert_eq!(of("150000", "100000"), Some(1.5));
+        assert_eq!(of("400000", "200000"), Some(2.0));
+        assert_eq!(of("150000", "0"), None);
+    }
+
+    #[test]
+    fn the_smallest_from_the_own_cgroup_up_to_the_root_counts() {
+        let own = "0::/a/b/c\n";
+        let files = |a, b, c| {
+            quota(
+                own,
+                V2,
+                &[
+                    ("/sys/fs/cgroup/a/cpu.max", a),
+                    ("/sys/fs/cgroup/a/b/cpu.max", b),
+                    ("/sys/fs/cgroup/a/b/c/cpu.max", c),
+                    ("/sys/fs/cgroup/d/cpu.max", "1000 100000"),
+                ],
+            )
+        };
+        assert_eq!(files("200000 100000", "max 100000", "max 100000"), Some(2.0));
+        assert_eq!(files("300000 100000", "150000 100000", "400000 100000"), Some(1.5));
+        assert_eq!(files("max 100000", "max 100000", "50000 100000"), Some(0.5));
+        assert_eq!(files("max 100000", "max 100000", "max 100000"), None);
+    }
+
+    #[test]
+    fn a_cgroup_without_a_file_has_no_quota_and_those_above_it_count() {
+        assert_eq!(quota("0::/a/b\n", V2, &[("/sys/fs/cgroup/a/cpu.max", "200000 100000")]), Some(2.0));
+        // The root of a machine has none, that of a container has.
+        assert_eq!(quota("0::/\n", V2, &[]), None);
+        assert_eq!(quota("0::/\n", V2, &[("/sys/fs/cgroup/cpu.max", "200000 100000")]), Some(2.0));
+    }
+
+    #[test]
+    fn with_both_versions_mounted_the_smaller_counts() {
+        let mounts = format!("{V1}41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n");
+        let (one, period) =
+            ("/sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us");
+        let own = "4:cpu,cpuacct:/\n0::/user\n";
+        let files = |v1, v2| [(one, v1), (period, "100000"), ("/sys/fs/cgroup/unified/user/cpu.max", v2)];
+        assert_eq!(quota(own, &mounts, &files("300000", "max 100000")), Some(3.0));
+        assert_eq!(quota(own, &mounts, &files("-1", "200000 100000")), Some(2.0));
+        assert_eq!(quota(own, &mounts, &files("300000", "200000 100000")), Some(2.0));
+        assert_eq!(quota(own, &mounts, &files("-1", "max 100000")), None);
+    }
+
+    #[test]
+    fn a_container_without_a_namespace_finds_its_part_of_the_hierarchy() {
+        let mounts = "30 23 0:26 /docker/4f /sys/fs/cgroup ro - cgroup2 cgroup2 rw\n";
+        let files = [("/sys/fs/cgroup/cpu.max", "150000 100000"), ("/sys/fs/cgroup/app/cpu.max", "50000 100000")];
+        assert_eq!(quota("0::/docker/4f\n", mounts, &files), Some(1.5));
+        assert_eq!(quota("0::/docker/4f/app\n", mounts, &files), Some(0.5));
+        // Elsewhere in the hierarchy, or above the namespace: what is mounted is all there is to see.
+        for own in ["0::/docker/77\n", "0::/../77\n", "0::/../../app\n"] {
+            assert_eq!(quota(own, mounts, &files), Some(1.5), "{own}");
+        }
+        assert_eq!(quota("0::/../app\n", V2, &files), Some(1.5));
+    }
+
+    #[test]
+    fn a_mount_point_can_have_blanks() {
+        let mounts = "30 23 0:26 / /mnt/c\\040group rw - cgroup2 cgroup2 rw\n";
+        assert_eq!(quota("0::/a b\n", mounts, &[("/mnt/c group/a b/cpu.max", "100000 100000")]), Some(1.0));
+    }
+
+    #[test]
+    fn without_cgroups_there_is_no_quota() {
+        assert_eq!(quota("", V2, &[("/sys/fs/cgroup/cpu.max", "100000 100000")]), None);
+        assert_eq!(quota("0::/\n", "", &[("/sys/fs/cgroup/cpu.max", "100000 100000")]), None);
+        assert_eq!(quota("0::/\nnonsense\n", "nonsense\n1 2 - \n", &[]), None);
+    }
+}
