@@ -6,6 +6,7 @@ use crate::generator::{Generator, Orders};
 use crate::measure::{Recorder, Usage};
 use crate::payload::Payload;
 use crate::phase::{Phase, Timetable};
+use crate::place::place;
 use crate::plan::{Length, Mode, Plan};
 use crate::report::{
     ConnectionFigures, GeneratorFigures, LatencyFigures, MessageFigures, Report, SCHEMA_VERSION, ServerFigures,
@@ -15,6 +16,7 @@ use crate::server::{Sample, Server, ServerUse};
 use crate::tally::{Event, Standing, Tally};
 use crate::verdict::{Observation, judge};
 use rand::Rng;
+use ringway::placement::Assignment;
 use ringway::{Client, Config, Endpoint, Limits, Running, Shard, Shards};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -87,15 +89,15 @@ pub(crate) fn run(plan: &Plan, report: &mut dyn FnMut(&Progress)) -> Result<Repo
         Some(origin) => endpoint.origin(origin.clone()),
         None => endpoint,
     });
-    let address = endpoint.address();
-    let mut fleet = Fleet::start(plan, endpoint, report)?;
+    let server = plan.server_pid.map_or_else(|| Server::find(endpoint.address()), Server::known);
+    let assignment = place(plan, &server)?;
+    let mut fleet = Fleet::start(plan, &assignment, endpoint, report)?;
     fleet.connect();
     let established: u64 = fleet.ramped.iter().map(|(_, established)| established).sum();
-    let server =
-        plan.server_pid.map_or_else(|| Server::find(address), Server::known).without(fleet.threads.iter().copied());
+    let server = server.without(fleet.threads.iter().copied());
     let used = fleet.measure(&server, established);
     let tallies = fleet.close()?;
-    Ok(summarize(plan, &server, used, tallies))
+    Ok(summarize(plan, &assignment, &server, used, tallies))
 }
 
 /// Whether this process may open as many files as there are to be connections.
@@ -111,8 +113,13 @@ fn check_files(plan: &Plan) -> Result<(), LoadError> {
 
 impl<'a> Fleet<'a> {
     /// Starts the threads; they do nothing yet.
-    fn start(plan: &'a Plan, endpoint: Arc<Endpoint>, report: &'a mut dyn FnMut(&Progress)) -> Result<Self, LoadError> {
-        let threads = plan.thread_count();
+    fn start(
+        plan: &'a Plan,
+        assignment: &Assignment,
+        endpoint: Arc<Endpoint>,
+        report: &'a mut dyn FnMut(&Progress),
+    ) -> Result<Self, LoadError> {
+        let threads = assignment.threads();
         let epoch = Instant::now();
         let (tell, events) = mpsc::channel();
         let seed = plan.seed.unwrap_or_else(|| rand::make_rng::<rand::rngs::StdRng>().next_u64());
@@ -129,7 +136,7 @@ impl<'a> Fleet<'a> {
             ..Limits::default()
         };
         let config = Config {
-            cores: plan.cores.clone(),
+            cores: assignment.to_config(),
             busy_poll: plan.busy_poll,
             handshake_timeout: plan.connect_timeout,
             // Whoever does not answer is seen by the answers that are missing; pings would only disturb.
@@ -344,9 +351,15 @@ impl<'a> Fleet<'a> {
 }
 
 /// Adds up what the threads have counted.
-fn summarize(plan: &Plan, server: &Server, used: Option<ServerUse>, mut tallies: Vec<Tally>) -> Report {
+fn summarize(
+    plan: &Plan,
+    assignment: &Assignment,
+    server: &Server,
+    used: Option<ServerUse>,
+    mut tallies: Vec<Tally>,
+) -> Report {
     tallies.sort_by_key(|tally| tally.index);
-    let threads = plan.thread_count();
+    let threads = assignment.threads();
     let (mut connect, mut latency) = (Recorder::new(), Recorder::new());
     // A thread that has measured nothing has used nothing while measuring.
     let (mut errors, mut usage) = (Errors::default(), vec![Usage::default(); threads]);
@@ -402,7 +415,7 @@ fn summarize(plan: &Plan, server: &Server, used: Option<ServerUse>, mut tallies:
         latency_us: LatencyFigures { response, service: response, send_lag: None },
         errors: errors.iter().map(|(kind, mishap)| (kind.to_owned(), mishap.count)).collect(),
         first_errors: errors.iter().map(|(kind, mishap)| (kind.to_owned(), mishap.first.clone())).collect(),
-        generator: GeneratorFigures::new(&usage),
+        generator: GeneratorFigures::new(&usage, assignment),
         server: server.pid().zip(used).map(|(pid, used)| ServerFigures {
             pid,
             cpu_seconds: used.cpu.as_secs_f64(),
@@ -418,5 +431,6 @@ fn summarize(plan: &Plan, server: &Server, used: Option<ServerUse>, mut tallies:
         compressing: plan.deflate.map(|_| compressing),
         interrupted: plan.stop.is_set(),
         load: describe(plan, threads),
+        placement: assignment.to_string(),
     }
 }

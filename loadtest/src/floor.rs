@@ -5,6 +5,7 @@
 
 use crate::plan::Stop;
 use hdrhistogram::Histogram;
+use ringway::placement;
 use ringway_io::uring::{Refusal, Uring, UringConfig};
 use ringway_io::{BufferConfig, Cause, Chunk, Completion, Driver, Listener, Output, Slot, Waker};
 use std::collections::VecDeque;
@@ -169,10 +170,8 @@ pub fn run(plan: &FloorPlan, mut edge: impl FnMut()) -> io::Result<FloorReport> 
                 let share = plan.connections / threads + usize::from(at < plan.connections % threads);
                 let (window, connected, ready) = (&window, &connected, &ready);
                 scope.spawn(move || {
-                    if let Some(id) = core {
-                        core_affinity::set_for_current(core_affinity::CoreId { id });
-                    }
-                    let client = Client::connect(plan, share);
+                    let pinned = core.map_or(Ok(()), placement::pin).map_err(io::Error::other);
+                    let client = pinned.and_then(|()| Client::connect(plan, share));
                     connected.wait();
                     ready.wait();
                     match window.get() {

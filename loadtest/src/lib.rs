@@ -34,6 +34,7 @@ mod line;
 mod measure;
 mod payload;
 mod phase;
+mod place;
 mod plan;
 mod ramp;
 mod report;
@@ -53,6 +54,7 @@ pub use ringway::Cores;
 pub use units::{bytes, count, size, time};
 pub use verdict::{LimitedBy, Verdict};
 
+use ringway::placement::PlacementError;
 use ringway::{ConnectError, StartError};
 
 /// Runs a plan on threads of its own, and waits for its end. `progress` is told about ten times a second how far it is.
@@ -86,6 +88,9 @@ pub enum LoadError {
         /// What would do.
         needed: u64,
     },
+    /// The threads have no place to run.
+    #[error(transparent)]
+    Placement(#[from] PlacementError),
     /// The threads could not be started, or one of them failed.
     #[error(transparent)]
     Start(#[from] StartError),

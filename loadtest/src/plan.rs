@@ -30,10 +30,13 @@ pub struct Plan {
     pub url: String,
     /// How many connections are held open, over all threads. Default 50.
     pub connections: u32,
-    /// How many threads drive them, each with a ring of its own. Default: one for each core of `cores`. There are never
+    /// How many threads drive them, each with a ring of its own. Default: one for each core of `cores`; with
+    /// [`Cores::All`] and a CPU quota below the cores that this process may run on, as many as it is worth. There are never
     /// more threads than connections.
     pub threads: Option<usize>,
-    /// The cores that the threads are pinned to. Default: all that this process may run on.
+    /// The cores that the threads are pinned to. Default: all that this process may run on, from the last one on, without
+    /// those that threads of a server on this machine are pinned to. Where none is left both share them, and a warning
+    /// says how to separate them. With a CPU quota below the cores nothing is pinned.
     pub cores: Cores,
     /// How long the measured part of the run is. Default 10 s.
     pub length: Length,
@@ -136,15 +139,6 @@ impl Plan {
             Length::Messages(_) if self.mode == Mode::Idle => Err(PlanError::MessagesInIdle),
             _ => Ok(()),
         }
-    }
-
-    /// How many threads there are.
-    pub(crate) fn thread_count(&self) -> usize {
-        let cores = match &self.cores {
-            Cores::List(list) => list.len(),
-            Cores::All | Cores::Unpinned => std::thread::available_parallelism().map_or(1, usize::from),
-        };
-        self.threads.unwrap_or(cores).clamp(1, self.connections as usize)
     }
 
     /// How many of `total` things fall to one of `threads` threads; no two differ by more than one.
@@ -290,13 +284,6 @@ mod tests {
         assert_eq!(Plan { sizes: 0..=0, ..plan() }.check(), Ok(()), "empty messages are messages");
         let said = PlanError::Sizes(2048, MAX_SIZE + 1).to_string();
         assert_eq!(said, "messages of 2 KiB to 67108865 B: give sizes up to 64 MiB, the smaller one first");
-    }
-
-    #[test]
-    fn there_are_never_more_threads_than_connections() {
-        assert_eq!(Plan { threads: Some(8), connections: 3, ..plan() }.thread_count(), 3);
-        assert_eq!(Plan { cores: Cores::List(vec![0, 1]), ..plan() }.thread_count(), 2);
-        assert_eq!(Plan { cores: Cores::List(vec![0, 1]), connections: 1, ..plan() }.thread_count(), 1);
     }
 
     #[test]

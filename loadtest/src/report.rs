@@ -5,6 +5,7 @@ use crate::measure::{Quantiles, Usage};
 use crate::plan::{Mode, Plan};
 use crate::units::{bytes, count, size, time};
 use crate::verdict::{LimitedBy, Verdict};
+use ringway::placement::Assignment;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -61,6 +62,8 @@ pub struct Report {
     pub compressing: Option<u64>,
     #[serde(skip)]
     pub(crate) load: String,
+    #[serde(skip)]
+    pub(crate) placement: String,
 }
 
 fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
@@ -115,6 +118,8 @@ pub struct LatencyFigures {
 pub struct GeneratorFigures {
     /// How many threads it had.
     pub threads: usize,
+    /// The core that each of them was pinned to; `null` for one that was not pinned.
+    pub cores: Vec<Option<usize>>,
     /// The share of the measured part that each of them ran, from 0 to 1.
     pub busy_share: Vec<f64>,
     /// Time on cores, of all of them together.
@@ -139,9 +144,10 @@ pub struct ServerFigures {
 }
 
 impl GeneratorFigures {
-    pub(crate) fn new(usage: &[Usage]) -> Self {
+    pub(crate) fn new(usage: &[Usage], assignment: &Assignment) -> Self {
         Self {
             threads: usage.len(),
+            cores: assignment.cores().to_vec(),
             busy_share: usage.iter().map(Usage::busy).collect(),
             cpu_seconds: usage.iter().map(|usage| usage.cpu).sum::<Duration>().as_secs_f64(),
         }
@@ -200,6 +206,7 @@ impl Report {
         let mut lines = Lines(String::new());
         lines.add("target", &self.target);
         lines.add("load", &self.load);
+        lines.add("threads", &self.placement);
         self.write_connections(&mut lines);
         if let Some(compressing) = self.compressing.filter(|_| self.connections.established > 0) {
             let refused = if compressing == 0 { ": the server declines it" } else { "" };
@@ -379,7 +386,12 @@ pub(crate) mod tests {
                 "connect_refused".into(),
                 "cannot connect: Connection refused (os error 111)".into(),
             )]),
-            generator: GeneratorFigures { threads: 2, busy_share: vec![0.49, 0.25], cpu_seconds: 1.48 },
+            generator: GeneratorFigures {
+                threads: 2,
+                cores: vec![Some(3), Some(2)],
+                busy_share: vec![0.49, 0.25],
+                cpu_seconds: 1.48,
+            },
             server: Some(ServerFigures {
                 pid: 7,
                 cpu_seconds: 2.0,
@@ -395,6 +407,7 @@ pub(crate) mod tests {
             compressing: None,
             interrupted: false,
             load: "echo".into(),
+            placement: "2, on cores 2-3".into(),
         }
     }
 
@@ -436,7 +449,8 @@ pub(crate) mod tests {
         assert_eq!(keys(&json["latency_us"]["response"]), sorted(quantiles));
         assert!(json["latency_us"]["send_lag"].is_null());
         assert_eq!(json["errors"], serde_json::json!({ "connect_refused": 1 }));
-        assert_eq!(keys(&json["generator"]), sorted(["threads", "busy_share", "cpu_seconds"]));
+        assert_eq!(keys(&json["generator"]), sorted(["threads", "cores", "busy_share", "cpu_seconds"]));
+        assert_eq!(json["generator"]["cores"], serde_json::json!([3, 2]));
         assert_eq!(keys(&json["server"]), sorted(["pid", "cpu_seconds", "rss_bytes"]));
         assert_eq!(keys(&json["verdict"]), sorted(["limited_by", "evidence"]));
         assert_eq!(json["verdict"]["limited_by"], "server");
@@ -449,6 +463,7 @@ pub(crate) mod tests {
         let expected = "\
 target       ws://127.0.0.1:9001/
 load         echo
+threads      2, on cores 2-3
 connections  49 of 50 in 3.20 ms (15.6 k/s), 1 failed
 opening      p50 120 µs  p90 180 µs  p99 1.23 ms  p99.9 2.50 s  max 3.00 s
 messages     500/s, 31.2 KiB/s
@@ -466,7 +481,7 @@ limited by   the server: because
     fn where_nothing_was_measured_there_are_no_figures() {
         let connections = ConnectionFigures { requested: 1000, established: 0, failed: 12, per_second: 0.0 };
         let usage = [Usage::default(); 2];
-        let generator = GeneratorFigures::new(&usage);
+        let generator = GeneratorFigures::new(&usage, &Assignment::unpinned(2));
         assert_eq!((generator.threads, &generator.busy_share[..]), (2, &[0.0; 2][..]));
         assert!(generator.cpu_seconds.is_sign_positive());
         let text = Report {

@@ -2,7 +2,8 @@
 
 use procfs::net::TcpState;
 use procfs::process::{FDTarget, Process};
-use std::collections::{HashMap, HashSet};
+use ringway::placement::CoreList;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
@@ -68,6 +69,19 @@ impl Server {
     /// The process that is named in the report: the eldest.
     pub(crate) fn pid(&self) -> Option<u32> {
         self.pids.iter().copied().min()
+    }
+
+    /// The cores that its threads are pinned to. Reads a file of procfs for each thread.
+    pub(crate) fn pinned_cores(&self) -> BTreeSet<usize> {
+        let online = std::fs::read_to_string("/sys/devices/system/cpu/online").ok();
+        let online = online.and_then(|list| list.trim().parse::<CoreList>().ok());
+        if online.is_some_and(|cores| cores.as_slice().len() == 1) {
+            return BTreeSet::new(); // Where there is one core, running on it is no choice.
+        }
+        let processes = self.pids.iter().filter_map(|pid| Process::new(*pid as i32).ok());
+        let tasks = processes.filter_map(|process| process.tasks().ok()).flatten().flatten();
+        let masks = tasks.filter(|task| !self.not.contains(&task.tid)).filter_map(|task| task.status().ok());
+        masks.filter_map(|status| only_core(&status.cpus_allowed_list?)).collect()
     }
 
     /// What it has used by now. `None` when there is no process.
@@ -174,6 +188,14 @@ fn takes(local: SocketAddr, target: SocketAddr) -> bool {
         && (any || target.ip().is_unspecified() || local.ip().to_canonical() == target.ip().to_canonical())
 }
 
+/// The core of an affinity mask that has just one.
+fn only_core(ranges: &[(u32, u32)]) -> Option<usize> {
+    match ranges {
+        [(first, last)] if first == last => Some(*first as usize),
+        _ => None,
+    }
+}
+
 fn count_cores(ranges: &[(u32, u32)]) -> usize {
     ranges.iter().map(|(from, to)| (to + 1).saturating_sub(*from) as usize).sum()
 }
@@ -252,6 +274,37 @@ mod tests {
         let used = end.since(&begin);
         assert_eq!(used.cpu, Duration::from_nanos(1200));
         assert_eq!((used.busiest, used.waiting, used.cores_used, used.rss), (0.9, 0.05, 1.2, 9));
+    }
+
+    #[test]
+    fn a_thread_is_pinned_when_its_mask_has_one_core() {
+        assert_eq!(only_core(&[(3, 3)]), Some(3));
+        assert_eq!(only_core(&[(0, 1)]), None);
+        assert_eq!(only_core(&[(0, 0), (2, 2)]), None);
+        assert_eq!(only_core(&[]), None);
+    }
+
+    #[test]
+    fn pinned_threads_of_a_process_are_found() {
+        let set = ringway::placement::CoreSet::read().expect("the mask can be read").cores();
+        let [first, .., last] = *set.as_slice() else {
+            eprintln!("NOT TESTED: this process may run on one core only");
+            return;
+        };
+        let (tell, told) = std::sync::mpsc::channel();
+        let (release, wait) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            ringway::placement::pin(last).expect("it is in the mask");
+            tell.send(rustix::thread::gettid().as_raw_nonzero().get()).expect("somebody waits");
+            let _ = wait.recv();
+        });
+        let tid = told.recv().expect("it runs");
+        let me = Server::known(std::process::id());
+        assert!(me.pinned_cores().contains(&last) && !me.pinned_cores().contains(&first));
+        assert!(!me.without([tid]).pinned_cores().contains(&last));
+        drop(release);
+        thread.join().expect("it ends well");
+        assert!(Server::default().pinned_cores().is_empty());
     }
 
     #[test]
