@@ -1,10 +1,11 @@
 //! Every command and flag, and the text that explains it.
 
 use crate::values::{
-    buffer_size, buffers, busy_poll, connections, count, header, headers, listen, origin_to_allow, origin_to_send,
-    pipeline, ring_entries, shards, sizes, some_size, some_time, subprotocol, time,
+    buffer_size, buffers, busy_poll, connections, cores, count, header, headers, listen, origin_to_allow,
+    origin_to_send, pipeline, ring_entries, shards, sizes, some_size, some_time, subprotocol, time,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ringway::placement::CoreList;
 use ringway::{BusyPoll, HeaderName, HeaderValue};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -81,12 +82,14 @@ pub(crate) struct Serve {
     /// that: give both for both
     #[arg(short, long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9001", value_parser = listen)]
     pub(crate) listen: Vec<String>,
-    /// Number of shards (threads with a ring of their own): a number, or auto for one per core
+    /// Number of shards (threads with a ring of their own): a number, or auto for one per core, but no more than the
+    /// cgroup's CPU quota is worth
     #[arg(long, value_name = "N", default_value = "auto", value_parser = shards)]
     pub(crate) shards: ringway::Shards,
-    /// Cores to pin the shards to, as 0,2,4 [default: all that this process may run on]
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
-    pub(crate) cores: Vec<usize>,
+    /// Cores to pin the shards to, in this order, as 0-3,8 [default: all that this process may run on, one hardware thread of
+    /// each physical core first; none where the CPU quota is less than that]
+    #[arg(long, value_name = "LIST", value_parser = cores)]
+    pub(crate) cores: Option<CoreList>,
     /// What to do with messages
     #[arg(long, value_enum, default_value = "echo")]
     pub(crate) app: App,
@@ -152,9 +155,9 @@ pub(crate) struct Floor {
     /// Address to listen on
     #[arg(short, long, value_name = "ADDR:PORT", default_value = "127.0.0.1:0", value_parser = listen)]
     pub(crate) listen: String,
-    /// Cores to run on, one thread each
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
-    pub(crate) cores: Vec<usize>,
+    /// Cores to run on, one thread each, as 0-3,8
+    #[arg(long, value_name = "LIST", value_parser = cores)]
+    pub(crate) cores: Option<CoreList>,
     /// Stop when standard input ends
     #[arg(long)]
     pub(crate) stop_with_stdin: bool,
@@ -218,12 +221,15 @@ pub(crate) struct Load {
     /// Connections, over all threads, as 500 or 10k
     #[arg(short, long, value_name = "N", default_value = "50", value_parser = connections)]
     pub(crate) connections: u32,
-    /// Threads, each with a ring of its own [default: one per core; never more than connections]
+    /// Threads, each with a ring of its own [default: one per core of --cores, but no more than the cgroup's CPU quota is
+    /// worth; never more than connections]
     #[arg(short, long, value_name = "N")]
     pub(crate) threads: Option<usize>,
-    /// Cores to pin the threads to, as 0,2,4 [default: all that this process may run on]
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
-    pub(crate) cores: Vec<usize>,
+    /// Cores to pin the threads to, in this order, as 0-3,8 [default: all that this process may run on, the last one
+    /// first, without those that the threads of a server on this machine are pinned to; none where the CPU quota is less
+    /// than that]
+    #[arg(long, value_name = "LIST", value_parser = cores)]
+    pub(crate) cores: Option<CoreList>,
     /// How long to measure
     #[arg(short, long, value_name = "TIME", default_value = "10s", value_parser = time)]
     pub(crate) duration: Duration,

@@ -3,6 +3,7 @@
 use crate::arguments::Floor;
 use crate::exit::{Failure, Outcome};
 use crate::{limits, stdin};
+use ringway::placement::{self, CoreList};
 use ringway_io::{BufferConfig, Listener};
 use ringway_loadtest::floor::Server;
 use std::net::SocketAddr;
@@ -20,14 +21,16 @@ pub(crate) fn run(arguments: &Floor) -> Result<Outcome, Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     let (started, starts) = mpsc::channel();
     let mut threads = Vec::new();
-    let count = arguments.cores.len().max(1);
+    let cores = arguments.cores.as_ref().map_or(&[][..], CoreList::as_slice);
+    let count = cores.len().max(1);
     for at in 0..count {
         let listener = listener.sibling()?;
-        let core = arguments.cores.get(at).copied();
+        let core = cores.get(at).copied();
         let (stop, started) = (Arc::clone(&stop), started.clone());
         threads.push(std::thread::spawn(move || {
-            if let Some(id) = core {
-                core_affinity::set_for_current(core_affinity::CoreId { id });
+            if let Some(Err(error)) = core.map(placement::pin) {
+                let _ = started.send(Err(Failure::from(error)));
+                return Ok(());
             }
             match Server::new(listener, BufferConfig::default()) {
                 Ok(server) => {
@@ -35,7 +38,7 @@ pub(crate) fn run(arguments: &Floor) -> Result<Outcome, Failure> {
                     server.run(&stop)
                 }
                 Err(refusal) => {
-                    let _ = started.send(Err(refusal));
+                    let _ = started.send(Err(refusal.into()));
                     Ok(())
                 }
             }

@@ -6,7 +6,8 @@ use crate::limits;
 use crate::live::LiveLine;
 use crate::output::Output;
 use crate::signals::Signals;
-use ringway::{ConnectError, Cores, HeaderMap};
+use crate::values::cores_of;
+use ringway::{ConnectError, HeaderMap};
 use ringway_loadtest::{Length, LoadError, Mode, Phase, Plan, Progress, Stop, Verify, count, time};
 
 pub(crate) fn run(arguments: &Load) -> Result<Outcome, Failure> {
@@ -63,7 +64,7 @@ fn plan(arguments: &Load, stop: Stop) -> Plan {
     Plan {
         connections: arguments.connections,
         threads: arguments.threads,
-        cores: if arguments.cores.is_empty() { Cores::All } else { Cores::List(arguments.cores.clone()) },
+        cores: cores_of(arguments.cores.as_ref()),
         length,
         warmup: arguments.warmup,
         pipeline: arguments.pipeline,

@@ -2,26 +2,18 @@
 
 use crate::arguments::{App, Deflating, Serve};
 use crate::exit::{Failure, Outcome};
-use crate::{cores, limits, stdin};
-use ringway::{
-    BufferConfig, Config, Connection, Cores, Handler, Limits, Message, OriginPolicy, Running, Server, Shards,
-};
+use crate::values::cores_of;
+use crate::{limits, stdin};
+use ringway::placement::Assignment;
+use ringway::{BufferConfig, Config, Connection, Handler, Limits, Message, OriginPolicy, Running, Server};
 use std::io::{self, Write};
 
 /// Descriptors that the process needs whatever it serves: standard streams, signals, and some in reserve.
 const SPARE_FILES: u64 = 48;
 
-/// Descriptors that this server needs besides its connections: a ring, a waker and its listeners for each shard.
-fn files_needed(arguments: &Serve) -> u64 {
-    let cores = if arguments.cores.is_empty() {
-        std::thread::available_parallelism().map_or(1, usize::from)
-    } else {
-        arguments.cores.len()
-    };
-    let shards = match arguments.shards {
-        Shards::PerCore => cores,
-        Shards::Count(count) => count,
-    };
+/// Descriptors that a server of so many shards needs besides its connections: a ring, a waker and its listeners for each
+/// shard.
+fn files_needed(arguments: &Serve, shards: usize) -> u64 {
     SPARE_FILES + shards as u64 * (2 + arguments.listen.len() as u64)
 }
 
@@ -52,7 +44,8 @@ pub(crate) fn run(arguments: &Serve) -> Result<Outcome, Failure> {
 
 fn serve<H: Handler>(arguments: &Serve, make: impl Fn(usize) -> H + Send + Sync + 'static) -> Result<Outcome, Failure> {
     let files = limits::raise_open_files();
-    let needed = files_needed(arguments);
+    let shards = Assignment::of_server(&cores_of(arguments.cores.as_ref()), arguments.shards)?.threads();
+    let needed = files_needed(arguments, shards);
     if let Some(files) = files.filter(|files| *files < needed) {
         return Err(Failure(format!(
             "the process may open {files} files, and needs at least {needed}; raise the limit (`ulimit -n`)"
@@ -91,7 +84,7 @@ fn config(arguments: &Serve) -> Config {
         ..default
     };
     Config {
-        cores: if arguments.cores.is_empty() { Cores::All } else { Cores::List(arguments.cores.clone()) },
+        cores: cores_of(arguments.cores.as_ref()),
         ring_entries: arguments.ring_entries,
         buffers,
         busy_poll: arguments.busy_poll,
@@ -123,15 +116,12 @@ fn limits_of(arguments: &Serve) -> Limits {
 
 /// Says where it listens, on which cores, and on what the kernel granted.
 fn announce<H: Handler>(running: &Running<H>, arguments: &Serve, files: Option<u64>) {
-    let shards = running.cores().len();
-    // Pinned, for `serve` asks for nothing else.
-    let cores = cores::list(running.cores().iter().copied().flatten());
+    let shards = running.assignment();
     let mut text = String::new();
     for address in running.addresses() {
         text += &format!("listening on ws://{address}\n");
     }
-    let plural = if cores.contains(['-', ',']) { "s" } else { "" };
-    text += &format!("shards       {shards}, on core{plural} {cores}\n");
+    text += &format!("shards       {shards}\n");
     text += &format!("driver       {}\n", running.driver());
     text += &format!("app          {}\n", if arguments.app == App::Echo { "echo" } else { "sink" });
     match arguments.deflate {
@@ -140,7 +130,7 @@ fn announce<H: Handler>(running: &Running<H>, arguments: &Serve, files: Option<u
         Deflating::Takeover => text += "compression  permessage-deflate, with context takeover\n",
     }
     if let Some(files) = files {
-        let most = files.saturating_sub(files_needed(arguments));
+        let most = files.saturating_sub(files_needed(arguments, shards.threads()));
         text += &format!("connections  {most} at most (open files: ulimit -n {files})\n");
     }
     // Nobody may be reading, which is no reason to end.

@@ -1,6 +1,7 @@
 //! What flags take: numbers, sizes and times with their units, and what else has a form of its own.
 
-use ringway::{BusyPoll, HeaderName, HeaderValue};
+use ringway::placement::CoreList;
+use ringway::{BusyPoll, Cores, HeaderName, HeaderValue};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -18,6 +19,16 @@ pub(crate) fn shards(text: &str) -> Result<ringway::Shards, String> {
         Ok(count @ 1..=1024) => Ok(ringway::Shards::Count(count)),
         _ => Err("give a number from 1 to 1024, or auto".into()),
     }
+}
+
+/// Cores as the kernel lists them: `0-3,8`.
+pub(crate) fn cores(text: &str) -> Result<CoreList, String> {
+    text.parse().map_err(|error: ringway::placement::CoreListError| error.to_string())
+}
+
+/// What `--cores` asks for: those that it names, and all where it is not given.
+pub(crate) fn cores_of(list: Option<&CoreList>) -> Cores {
+    list.map_or(Cores::All, |list| Cores::List(list.as_slice().to_vec()))
 }
 
 /// A number with a factor: `split` cuts the digits from the unit.
@@ -211,6 +222,14 @@ mod tests {
         assert_eq!((busy_poll("off"), busy_poll("adaptive")), (Ok(BusyPoll::Off), Ok(BusyPoll::Adaptive)));
         assert_eq!(busy_poll("20us"), Ok(BusyPoll::Fixed(Duration::from_micros(20))));
         assert!(["", "20", "0us", "2s", "on"].iter().all(|text| busy_poll(text).is_err()));
+    }
+
+    #[test]
+    fn cores_are_a_list_and_without_one_all_are_meant() {
+        let list = cores("0-2,8").expect("a list");
+        assert_eq!(cores_of(Some(&list)), Cores::List(vec![0, 1, 2, 8]));
+        assert_eq!(cores_of(None), Cores::All);
+        assert!(["", "1,1", "2-0", "a"].iter().all(|text| cores(text).is_err()));
     }
 
     #[test]
