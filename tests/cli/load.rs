@@ -70,7 +70,7 @@ fn a_good_run_ends_with_0_and_its_json_has_exactly_the_keys() {
         let quantiles = sorted(["p50", "p90", "p99", "p999", "max", "mean", "count"]);
         assert_eq!(keys(&report["latency_us"][of]), quantiles);
     }
-    assert_eq!(keys(&report["generator"]), sorted(["threads", "busy_share", "cpu_seconds"]));
+    assert_eq!(keys(&report["generator"]), sorted(["threads", "cores", "busy_share", "cpu_seconds"]));
     assert_eq!(keys(&report["server"]), sorted(["pid", "cpu_seconds", "rss_bytes"]));
     assert_eq!(keys(&report["verdict"]), sorted(["limited_by", "evidence"]));
     assert_eq!((&report["messages"]["received"], &report["messages"]["missing"]), (&300.into(), &0.into()));
@@ -83,9 +83,12 @@ fn text_is_for_people() {
     let server = TestServer::echo();
     let ended = run(load(server.address(), &["-c", "2", "-n", "10", "-w", "0", "-s", "16K"]));
     assert_eq!((ended.status.code(), ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
-    for line in
-        ["target       ws://127", "load         echo, 2 connections, 1 thread, text of 16 KiB", "errors       none"]
-    {
+    for line in [
+        "target       ws://127",
+        "load         echo, 2 connections, 1 thread, text of 16 KiB",
+        "threads      1, ",
+        "errors       none",
+    ] {
         assert!(ended.stdout.contains(line), "{line:?} in {}", ended.stdout);
     }
 }
@@ -284,7 +287,9 @@ fn a_signal_while_it_connects_is_no_failure_of_what_was_not_tried() {
     let report = report(&ended, 130);
     assert_eq!((&report["connections"]["failed"], &report["errors"]), (&0.into(), &serde_json::json!({})));
     assert_eq!((&report["interrupted"], &report["measured_seconds"]), (&true.into(), &0.0.into()));
-    assert_eq!(report["generator"], serde_json::json!({ "threads": 1, "busy_share": [0.0], "cpu_seconds": 0.0 }));
+    let generator = &report["generator"];
+    assert_eq!((&generator["threads"], &generator["cpu_seconds"]), (&1.into(), &0.0.into()));
+    assert_eq!(generator["busy_share"], serde_json::json!([0.0]));
     assert!(!ended.stdout.contains("-0.0"), "{}", ended.stdout);
 }
 

@@ -3,6 +3,7 @@
 mod bench;
 mod compression;
 mod load;
+mod placement;
 mod program;
 mod refusals;
 mod serving;

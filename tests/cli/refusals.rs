@@ -52,6 +52,28 @@ fn a_core_that_is_not_there_is_named() {
 }
 
 #[test]
+fn an_affinity_mask_that_cannot_be_read_is_named_with_the_remedy() {
+    for command in [serve(&["--listen", "127.0.0.1:0"]), ringway(&["load", "ws://127.0.0.1:1/"])] {
+        let ended = run_without(&AFFINITY[1..], EPERM, command);
+        expect(&ended, &["which cores", "not permitted", "allow the system call sched_getaffinity"]);
+    }
+}
+
+#[test]
+fn a_thread_that_cannot_be_pinned_is_named_with_its_core() {
+    let set = ringway::placement::CoreSet::read().expect("the mask can be read").cores();
+    let core = set.as_slice()[0].to_string();
+    for command in [
+        serve(&["--listen", "127.0.0.1:0", "--cores", &core]),
+        ringway(&["load", "ws://127.0.0.1:1/", "--cores", &core]),
+        ringway(&["floor", "--cores", &core]),
+    ] {
+        let ended = run_without(&AFFINITY[..1], EPERM, command);
+        expect(&ended, &[&format!("cannot pin a thread to core {core}"), "not permitted", "--cores"]);
+    }
+}
+
+#[test]
 fn too_few_descriptors_are_counted() {
     let command = ringway_after("ulimit -n 20", &["serve", "--listen", "127.0.0.1:0"]);
     expect(&run(command), &["20 files", "ulimit -n"]);
@@ -78,6 +100,9 @@ const ENOSYS: u32 = 38;
 
 /// bind: the newer architectures share one table.
 const BIND: i64 = if cfg!(target_arch = "x86_64") { 49 } else { 200 };
+
+/// sched_setaffinity and sched_getaffinity: as with bind.
+const AFFINITY: [i64; 2] = if cfg!(target_arch = "x86_64") { [203, 204] } else { [122, 123] };
 
 /// io_uring_setup, io_uring_enter and io_uring_register: the same numbers on every architecture.
 const IO_URING: [i64; 3] = [425, 426, 427];

@@ -49,6 +49,10 @@ fn a_bad_value_is_named_with_its_flag() {
         ("--shards", "0"),
         ("--shards", "some"),
         ("--cores", "first"),
+        ("--cores", "0-"),
+        ("--cores", "3-1"),
+        ("--cores", "0,1,0"),
+        ("--cores", "0,,1"),
         ("--app", "chess"),
         ("--max-message", "1x"),
         ("--max-message", "-1"),
@@ -60,6 +64,24 @@ fn a_bad_value_is_named_with_its_flag() {
         let ended = run(ringway(&["serve", "--listen", "127.0.0.1:0", &format!("{flag}={value}")]));
         assert_eq!(ended.status.code(), Some(2), "{flag} {value}: {ended:?}");
         assert!(ended.stderr.contains(&format!("'{value}'")) && ended.stderr.contains(flag), "{ended:?}");
+    }
+}
+
+#[test]
+fn lists_of_cores_are_refused_with_the_reason() {
+    for (value, reason) in [
+        ("", "name at least one core"),
+        ("0,", "name at least one core"),
+        ("0-3,2", "core 2 is named twice"),
+        ("3-1", "write 1-3"),
+        ("0;1", "as 0-3,8"),
+        ("0-99999999", "core 99999999 is out of range"),
+    ] {
+        for arguments in [&["serve", "--cores", value][..], &["load", "ws://127.0.0.1:1/", "--cores", value]] {
+            let ended = run(ringway(arguments));
+            assert_eq!(ended.status.code(), Some(2), "{arguments:?}: {ended:?}");
+            assert!(ended.stderr.contains(reason) && ended.stderr.contains("--cores"), "{arguments:?}: {ended:?}");
+        }
     }
 }
 

@@ -1,0 +1,218 @@
+//! Which cores `ringway serve` and `ringway load` run on: by themselves, beside each other, and where little is allowed.
+
+use crate::program::{Ended, Serving, finish, ringway, run, start};
+use ringway::placement::{CoreSet, pin};
+use ringway_tests::WATCHDOG;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use std::net::SocketAddr;
+use std::process::Command;
+use std::time::Instant;
+
+/// The cores that this process may run on, where there are two or more of them and no CPU quota keeps threads from being
+/// pinned. `None`, and a line that says so, where there are not.
+fn several_cores() -> Option<Vec<usize>> {
+    let set = CoreSet::read().expect("the mask can be read");
+    let cores = set.cores().into_vec();
+    if let Some(quota) = set.quota_below() {
+        eprintln!("NOT TESTED: nothing is pinned here, because the CPU quota is {quota}");
+        return None;
+    }
+    if cores.len() == 1 {
+        eprintln!("NOT TESTED: this process may run on one core only");
+        return None;
+    }
+    Some(cores)
+}
+
+/// The affinity masks of the shards of process `pid`, as the kernel tells them. Threads that end meanwhile are left out.
+fn masks(pid: u32) -> Vec<String> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("procfs, and it runs");
+    let statuses = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("status")).ok());
+    let field = |status: &str, name: &str| {
+        status.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim().to_owned()))
+    };
+    let shard = |name: String| name.strip_prefix("ringway-").is_some_and(|index| index.parse::<u32>().is_ok());
+    statuses
+        .filter(|status| field(status, "Name").is_some_and(shard))
+        .filter_map(|status| field(&status, "Cpus_allowed_list"))
+        .collect()
+}
+
+/// What `serve` says about its shards.
+fn shards(serving: &Serving) -> &str {
+    let line = serving.announced.iter().find_map(|line| line.strip_prefix("shards"));
+    line.unwrap_or_else(|| panic!("{:?}", serving.announced)).trim()
+}
+
+fn load(server: SocketAddr, arguments: &[&str]) -> Command {
+    let url = format!("ws://{server}/");
+    ringway(&[&["load", &url, "--connections=8", "--warmup=0", "--format=json"], arguments].concat())
+}
+
+/// The cores that the report of a load names, one for each thread.
+fn cores(ended: &Ended) -> Vec<usize> {
+    let report: Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended:?}"));
+    let cores = report["generator"]["cores"].as_array().unwrap_or_else(|| panic!("{report}"));
+    cores.iter().map(|core| core.as_u64().unwrap_or_else(|| panic!("{report}")) as usize).collect()
+}
+
+/// Runs `work` on a thread that may only run on `core`, as everything that it starts.
+fn confined<R: Send + 'static>(core: usize, work: impl FnOnce() -> R + Send + 'static) -> R {
+    let thread = std::thread::spawn(move || {
+        pin(core).expect("it is in the mask");
+        work()
+    });
+    thread.join().expect("the assertions hold")
+}
+
+#[test]
+fn a_server_and_a_load_of_one_thread_each_run_on_different_cores() {
+    let Some(_) = several_cores() else { return };
+    let serving = Serving::with(&["--shards=1"]);
+    let [server] = &masks(serving.pid())[..] else { panic!("{:?}", masks(serving.pid())) };
+    assert_eq!(shards(&serving), format!("1, on core {server}"));
+    let child = start(load(serving.address(), &["--threads=1", "--duration=1h"]));
+    let (pid, deadline) = (child.id(), Instant::now() + WATCHDOG);
+    // The thread is pinned before it does anything else; until then it has the mask of its process.
+    let generator = loop {
+        match &masks(pid)[..] {
+            [mask] if mask.parse::<usize>().is_ok() => break mask.clone(),
+            masks => assert!(Instant::now() < deadline, "{masks:?}"),
+        }
+        std::thread::yield_now();
+    };
+    assert_ne!(*server, generator);
+    kill_process(Pid::from_child(&child), Signal::INT).expect("it runs");
+    let ended = finish(child);
+    assert_eq!((ended.status.code(), ended.stderr.as_str()), (Some(130), ""), "{ended:?}");
+    assert_eq!(cores(&ended).iter().map(usize::to_string).collect::<Vec<_>>(), [generator]);
+}
+
+#[test]
+fn a_load_leaves_out_the_cores_of_the_server_wherever_they_are() {
+    let Some(all) = several_cores() else { return };
+    for core in &all {
+        let serving = Serving::with(&[&format!("--cores={core}")]);
+        let ended = run(load(serving.address(), &["--messages=100"]));
+        assert_eq!((ended.status.code(), ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
+        let used = cores(&ended);
+        assert!(!used.is_empty() && !used.contains(core), "{used:?} beside a server on {core}");
+    }
+}
+
+#[test]
+fn a_load_that_has_to_share_says_with_which_options_it_would_not() {
+    let Some(all) = several_cores() else { return };
+    let serving = Serving::with(&[]);
+    assert_eq!(masks(serving.pid()).len(), all.len());
+    let ended = run(load(serving.address(), &["--messages=100"]));
+    assert_eq!((ended.status.code(), ended.stderr.lines().count()), (Some(0), 1), "{ended:?}");
+    let option = |command: &str| {
+        let (_, rest) = ended.stderr.split_once(command).unwrap_or_else(|| panic!("{command} in {ended:?}"));
+        rest.split_once('`').expect("it ends").0.to_owned()
+    };
+    let (server, generator) = (option("`ringway serve "), option("`ringway load "));
+    drop(serving);
+
+    let serving = Serving::with(&server.split(' ').collect::<Vec<_>>());
+    let generator: Vec<&str> = generator.split(' ').collect();
+    let ended = run(load(serving.address(), &[&["--messages=100"], &generator[..]].concat()));
+    assert_eq!((ended.status.code(), ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
+    let (served, used) = (masks(serving.pid()), cores(&ended));
+    assert_eq!(served.len() + used.len(), all.len(), "{served:?} and {used:?} of {all:?}");
+    assert!(used.iter().all(|core| !served.contains(&core.to_string())), "{served:?} and {used:?}");
+}
+
+#[test]
+fn cores_are_understood_as_they_are_printed() {
+    let Some(all) = several_cores() else { return };
+    let serving = Serving::with(&[]);
+    let said = shards(&serving).to_owned();
+    let (count, list) = said.split_once(", on cores ").unwrap_or_else(|| panic!("{said}"));
+    assert_eq!(count, all.len().to_string());
+    let named = Serving::with(&["--cores", list]);
+    assert_eq!(shards(&named), said);
+    let ended = run(load(named.address(), &["--messages=100", "--cores", list]));
+    assert_eq!((ended.status.code(), ended.stderr.as_str()), (Some(0), ""), "named cores need no warning: {ended:?}");
+    let (mut used, mut expected) = (cores(&ended), all);
+    used.sort_unstable();
+    expected.sort_unstable();
+    expected.truncate(8); // As many threads as connections.
+    assert_eq!(used, expected);
+}
+
+#[test]
+fn the_affinity_mask_is_the_set() {
+    let Some(all) = several_cores() else { return };
+    let (other, core) = (all[0], all[all.len() - 1]);
+    confined(core, move || {
+        let serving = Serving::with(&[]);
+        assert_eq!(shards(&serving), format!("1, on core {core}"));
+        let ended = run(load(serving.address(), &["--messages=100"]));
+        assert_eq!((ended.status.code(), cores(&ended)), (Some(0), vec![core]), "{ended:?}");
+        assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+        assert!(ended.stderr.contains("the only core") && ended.stderr.contains("taskset"), "{ended:?}");
+
+        let (other, mask) = (format!("--cores={other}"), format!("({core})"));
+        let refused =
+            [run(ringway(&["serve", "--listen=127.0.0.1:0", &other])), run(load(serving.address(), &[&other]))];
+        for ended in refused {
+            let line = ended.line(1);
+            for word in [&other.replace("--cores=", "core "), "--cores", &mask, "taskset -p"] {
+                assert!(line.contains(word), "{word:?} in {line}");
+            }
+        }
+    });
+}
+
+/// Where the CPU controller of the cgroups is mounted, or would be.
+fn controller() -> Option<String> {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("procfs");
+    let point = |line: &str| line.split(' ').nth(4).map(str::to_owned);
+    let v1 = mounts.lines().find(|line| {
+        line.split_once(" - cgroup ").is_some_and(|(_, rest)| rest.split([' ', ',']).any(|option| option == "cpu"))
+    });
+    v1.or_else(|| mounts.lines().find(|line| line.contains(" - cgroup2 "))).and_then(point)
+}
+
+/// In a mount namespace of its own, in which a file system of its own takes the place of the controller's. Its cgroup has no
+/// file there, the root has.
+#[test]
+fn a_quota_below_the_set_is_the_number_of_shards_and_nothing_is_pinned() {
+    let Some(all) = several_cores() else { return };
+    let script = "mount -t tmpfs tmpfs \"$0\" && echo 150000 100000 > \"$0/cpu.max\" && \
+                  echo 150000 > \"$0/cpu.cfs_quota_us\" && echo 100000 > \"$0/cpu.cfs_period_us\" && exec \"$@\"";
+    let within = |mount: &str, command: &Command| {
+        let mut within = Command::new("unshare");
+        within.args(["--map-root-user", "--mount", "sh", "-c", script, mount]);
+        within.arg(command.get_program()).args(command.get_args());
+        within
+    };
+    let Some(mount) = controller() else {
+        eprintln!("NOT TESTED: no CPU controller is mounted");
+        return;
+    };
+    if !within(&mount, &Command::new("true")).status().is_ok_and(|status| status.success()) {
+        eprintln!("NOT TESTED: this user may have no mount namespace of its own");
+        return;
+    }
+    let serving = Serving::start(within(&mount, &ringway(&["serve", "--listen=127.0.0.1:0"])));
+    let said = format!("1, not pinned: the cgroup's CPU quota is 1.5 of {} cores", all.len());
+    assert_eq!(shards(&serving), said);
+    let whole = std::fs::read_to_string("/proc/self/status").expect("procfs");
+    assert!(masks(serving.pid()).iter().all(|mask| whole.contains(&format!("Cpus_allowed_list:\t{mask}\n"))));
+
+    let url = format!("ws://{}/", serving.address());
+    let text = run(within(&mount, &ringway(&["load", &url, "--messages=100", "--warmup=0"])));
+    assert_eq!((text.status.code(), text.stderr.as_str()), (Some(0), ""), "{text:?}");
+    assert_eq!(text.stdout.matches(&said).count(), 1, "it is said once: {text:?}");
+    let ended = run(within(&mount, &load(serving.address(), &["--messages=100", "--threads=2"])));
+    let report: Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended:?}"));
+    assert_eq!(report["generator"]["cores"], serde_json::json!([null, null]), "{report}");
+    // Whoever names cores gets those.
+    let core = all[0];
+    let named =
+        Serving::start(within(&mount, &ringway(&["serve", "--listen=127.0.0.1:0", &format!("--cores={core}")])));
+    assert_eq!(shards(&named), format!("1, on core {core}"));
+}
