@@ -7,8 +7,8 @@
 //! - By default there are as many threads as the set has cores, or as the cgroup's CPU quota is worth where that is less,
 //!   rounded down and at least one. Rounding up would start more threads than there is time for: once all are busy, the
 //!   kernel stops all of them for the rest of each period (100 ms).
-//! - With a quota below the set nothing is pinned. The scheduler moves throttled threads to whichever core is free; a pinned
-//!   one waits for its own.
+//! - With a quota below the set nothing is pinned. Containers with quotas share the cores of a machine: pinned, all of them
+//!   would be on the first ones, while the scheduler moves unpinned threads to cores that are free.
 //! - A server takes cores from the bottom of the set, a generator from the top, so that the two meet last. A generator leaves
 //!   out the cores that the server's threads are pinned to.
 //! - Cores that are named ([`Cores::List`]) are taken as they are named, whatever the quota.
