@@ -21,7 +21,7 @@ pub use list::{CoreList, CoreListError};
 pub use topology::Cpu;
 
 use crate::config::{Cores, Shards};
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::thread::{CpuSet, sched_getaffinity};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
@@ -331,13 +331,14 @@ impl Halves {
 /// # Errors
 /// [`PlacementError::Pin`] when there is no such core, or the thread may not run on it.
 pub fn pin(core: usize) -> Result<(), PlacementError> {
-    let fail = |error| PlacementError::Pin { core, error };
     if core >= CpuSet::MAX_CPU {
-        return Err(fail(io::Error::new(io::ErrorKind::InvalidInput, "there is no such core")));
+        let error = io::Error::new(io::ErrorKind::InvalidInput, "there is no such core");
+        return Err(PlacementError::Pin { core, error });
     }
-    let mut only = CpuSet::new();
-    only.set(core);
-    sched_setaffinity(None, &only).map_err(|error| fail(error.into()))
+    if core_affinity::set_for_current(core_affinity::CoreId { id: core }) {
+        return Ok(());
+    }
+    Err(PlacementError::Pin { core, error: io::Error::last_os_error() })
 }
 
 #[cfg(test)]
