@@ -1,7 +1,9 @@
 //! The opening handshake as a handler sees it: the request, and the answers to it.
 
 use crate::ConnectionId;
+use crate::hub::Peers;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Deref;
 
@@ -9,11 +11,10 @@ use std::ops::Deref;
 ///
 /// Method, target, headers, cookies, origin and offered subprotocols are read through the request of
 /// [`ringway_codec`] that it derefs to.
-#[derive(Debug)]
 pub struct Request<'a> {
     pub(crate) head: &'a ringway_codec::Request<'a>,
     pub(crate) id: ConnectionId,
-    pub(crate) remote: Option<SocketAddr>,
+    pub(crate) peers: Peers<'a>,
 }
 
 impl Request<'_> {
@@ -23,10 +24,16 @@ impl Request<'_> {
         self.id
     }
 
-    /// The peer's address; `None` when the connection is gone already.
+    /// The peer's address; `None` when the connection is gone already. Costs one `getpeername(2)`.
     #[must_use]
     pub fn remote_addr(&self) -> Option<SocketAddr> {
-        self.remote
+        (self.peers)(self.id.0)
+    }
+}
+
+impl fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request").field("head", self.head).field("id", &self.id).finish_non_exhaustive()
     }
 }
 

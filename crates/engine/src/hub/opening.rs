@@ -130,7 +130,7 @@ impl<H: Handler> Hub<H> {
             Err(refusal) => return Verdict::Refuse(refusal, Body::Sent),
         };
         let body = if request.method() == "HEAD" { Body::LeftOut } else { Body::Sent };
-        let wrapped = Request { head: &request, id: ConnectionId(slot), remote: peers(slot) };
+        let wrapped = Request { head: &request, id: ConnectionId(slot), peers };
         if !request.wants_upgrade() {
             return match request.check_host() {
                 Ok(()) => Verdict::Plain(handler.request(&wrapped), body),
