@@ -1,0 +1,31 @@
+"""The list of peers. `install` installs one and returns its command without the port argument."""
+
+from functools import partial
+from typing import Callable, NamedTuple
+
+import install
+
+
+class Peer(NamedTuple):
+    name: str
+    version: str
+    about: str
+    install: Callable[[], list]
+
+
+def rust(name, about):
+    return Peer(name, install.rust_version(name), about, partial(install.rust, name))
+
+
+PEERS = [
+    rust("fastwebsockets", "Rust, tokio; upgrade by hyper"),
+    rust("tokio-websockets", "Rust, tokio"),
+    rust("tokio-tungstenite", "Rust, tokio"),
+    rust("axum", "Rust, tokio; tokio-tungstenite on hyper"),
+    Peer("ws", "8.23.0", "JavaScript, Node.js, with bufferutil", install.ws),
+    Peer("bun", "1.4.5", "JavaScript, Bun.serve on uWebSockets", install.bun),
+    Peer("websockets", "17.4", "Python, uvloop", partial(install.python, "websockets", "websockets.speedups")),
+    Peer("picows", "2.3.1", "Python and Cython, uvloop", partial(install.python, "picows", "picows.picows")),
+    Peer("gorilla", "Debian's", "Go, gorilla/websocket", install.gorilla),
+    Peer("libwebsockets", "Debian's", "C", install.libwebsockets),
+]

@@ -1,0 +1,169 @@
+"""Tests of `check`, with servers that are wrong in one way each, and of `document`."""
+
+import base64
+import hashlib
+import os
+import socket
+import tempfile
+import threading
+import unittest
+
+import check
+import document
+
+
+class Server:
+    """A small echo server with one thread per connection and an optional defect."""
+
+    def __init__(self, wrong=None):
+        self.wrong = wrong
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.listener.close()
+
+    def accept(self):
+        while True:
+            try:
+                connection = self.listener.accept()[0]
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+
+    def serve(self, connection):
+        with connection, connection.makefile("rb") as stream:
+            try:
+                self.shake_hands(connection, stream)
+                while self.answer(connection, stream):
+                    pass
+            except OSError:
+                pass
+
+    def shake_hands(self, connection, stream):
+        headers = {}
+        while (line := stream.readline().strip()) != b"" or not headers:
+            name, _, value = line.partition(b": ")
+            headers[name] = value
+        key = headers[b"Sec-WebSocket-Key"] + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+        if self.wrong == "accept":
+            key += b"!"
+        answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        answer += b"Sec-WebSocket-Accept: " + base64.b64encode(hashlib.sha1(key).digest()) + b"\r\n"
+        if self.wrong == "compresses":
+            answer += b"Sec-WebSocket-Extensions: permessage-deflate\r\n"
+        connection.sendall(answer + b"\r\n")
+
+    def answer(self, connection, stream):
+        """Reads a frame and answers it; fragments are returned as they are. Returns False at the end."""
+        head = stream.read(2)
+        if len(head) < 2:
+            return False
+        first, second = head
+        length = second & 0x7F
+        if length >= 126:
+            length = int.from_bytes(stream.read(2 if length == 126 else 8), "big")
+        key, masked = stream.read(4), stream.read(length)
+        repeated = (key * (length // 4 + 1))[:length]
+        payload = (int.from_bytes(masked, "big") ^ int.from_bytes(repeated, "big")).to_bytes(length, "big")
+        opcode = first & 0x0F
+        if opcode == check.PONG:
+            return True
+        if opcode == check.PING:
+            if self.wrong == "pong":
+                payload = b""
+            first = 0x80 | check.PONG
+        if opcode == check.CLOSE and self.wrong == "close":
+            return False
+        if opcode == check.BINARY and self.wrong == "kind":
+            first = first & 0xF0 | check.TEXT
+        if length == 65_536 and self.wrong == "large":
+            payload = payload[:-1] + b"?"
+        connection.sendall(frame(first, payload))
+        if opcode == check.CLOSE and self.wrong == "stays open":
+            connection.sendall(b"more")
+        return opcode != check.CLOSE
+
+
+def frame(first, payload):
+    length = len(payload)
+    if length < 126:
+        return bytes([first, length]) + payload
+    if length < 1 << 16:
+        return bytes([first, 126]) + length.to_bytes(2, "big") + payload
+    return bytes([first, 127]) + length.to_bytes(8, "big") + payload
+
+
+class TheCheck(unittest.TestCase):
+    def test_a_correct_server_passes(self):
+        with Server() as server:
+            check.check_server(server.port)
+
+    def fails(self, wrong, with_words):
+        with Server(wrong) as server, self.assertRaisesRegex(check.Failure, with_words):
+            check.check_server(server.port)
+
+    def test_a_wrong_accept_key_is_found(self):
+        self.fails("accept", "Sec-WebSocket-Accept")
+
+    def test_compression_is_found(self):
+        self.fails("compresses", "compresses")
+
+    def test_a_changed_kind_is_found(self):
+        self.fails("kind", "text frame came back for a binary")
+
+    def test_changed_content_of_a_large_message_is_found(self):
+        self.fails("large", "65536 bytes: the content")
+
+    def test_an_empty_pong_is_found(self):
+        self.fails("pong", "ping")
+
+    def test_a_close_that_is_not_answered_is_found(self):
+        self.fails("close", "closed instead of the answer to a close")
+
+    def test_bytes_behind_the_close_are_found(self):
+        self.fails("stays open", "after the close")
+
+    def test_a_command_that_ends_at_once_is_reported_with_its_last_line(self):
+        with self.assertRaisesRegex(check.Failure, "before it listened: no such thing"):
+            check.check_command("sh -c 'echo no such thing >&2' {port}")
+
+    def test_a_command_that_does_not_exist_is_reported(self):
+        with self.assertRaisesRegex(check.Failure, "/nowhere/echo: No such file"):
+            check.check_command("/nowhere/echo {port}")
+
+
+class TheDocument(unittest.TestCase):
+    def setUp(self):
+        handle, self.path = tempfile.mkstemp()
+        os.close(handle)
+        self.addCleanup(os.remove, self.path)
+
+    def write(self, text):
+        with open(self.path, "w", encoding="utf-8") as file:
+            file.write(text)
+
+    def read(self):
+        with open(self.path, encoding="utf-8") as file:
+            return file.read()
+
+    def test_only_what_is_between_the_markers_is_replaced(self):
+        self.write(f"before\n{document.BEGIN}\nold\n{document.END}\nafter\n")
+        document.replace_block(self.path, "\n| new |\n")
+        self.assertEqual(self.read(), f"before\n{document.BEGIN}\n| new |\n{document.END}\nafter\n")
+
+    def test_a_document_without_its_markers_in_order_is_left_alone(self):
+        begin, end = document.BEGIN, document.END
+        for text in ("no markers", begin, f"{end}\n{begin}", begin + begin + end):
+            self.write(text)
+            with self.assertRaisesRegex(document.NoMarkers, "peers:begin"):
+                document.replace_block(self.path, "new")
+            self.assertEqual(self.read(), text)
+
+
+if __name__ == "__main__":
+    unittest.main()
