@@ -22,3 +22,56 @@ fn a_wait_ends_at_its_timeout() {
     assert!(before.elapsed() >= Duration::from_millis(5));
     assert!(completions.is_empty());
 }
+
+/// How often the calling thread has gone to sleep.
+fn sleeps() -> i64 {
+    // SAFETY: all-zero bytes are a valid `rusage`, and the call writes to that alone.
+    let usage = unsafe {
+        let mut usage = std::mem::zeroed::<libc::rusage>();
+        assert_eq!(libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage), 0);
+        usage
+    };
+    usage.ru_nvcsw
+}
+
+#[test]
+fn a_wait_with_a_timeout_of_zero_does_not_sleep() {
+    let mut driver = Uring::new(small(1)).expect("io_uring works here");
+    turn(&mut driver);
+    let before = sleeps();
+    for _ in 0..1000 {
+        assert!(turn(&mut driver).is_empty());
+    }
+    assert!(sleeps() - before < 100, "{} sleeps in 1000 turns", sleeps() - before);
+}
+
+#[test]
+fn what_comes_during_a_poll_needs_no_sleep() {
+    let config = UringConfig { busy_poll: BusyPoll::Fixed(Duration::from_secs(20)), ..small(1) };
+    let mut driver = Uring::new(config).expect("io_uring works here");
+    turn(&mut driver);
+    let before = sleeps();
+    for _ in 0..20 {
+        let waker = driver.waker();
+        let other = std::thread::spawn(move || waker.wake());
+        let mut completions = Vec::new();
+        while completions.is_empty() {
+            driver.wait(None, &mut completions).expect("the driver works");
+        }
+        assert!(matches!(completions[..], [Completion::Woken]), "{completions:?}");
+        while !other.is_finished() {
+            std::hint::spin_loop();
+        }
+    }
+    assert!(sleeps() - before < 20, "{} sleeps for 20 wakes", sleeps() - before);
+}
+
+#[test]
+fn a_poll_ends_at_the_timeout_of_the_wait() {
+    let config = UringConfig { busy_poll: BusyPoll::Fixed(Duration::from_secs(20)), ..small(1) };
+    let mut driver = Uring::new(config).expect("io_uring works here");
+    let (mut completions, before) = (Vec::new(), Instant::now());
+    driver.wait(Some(Duration::from_millis(5)), &mut completions).expect("the driver works");
+    assert!(completions.is_empty());
+    assert!((Duration::from_millis(5)..Duration::from_secs(10)).contains(&before.elapsed()), "{:?}", before.elapsed());
+}
