@@ -138,6 +138,7 @@ impl Ring {
 
     /// Submits, and waits for `want` completions, `timeout` at most.
     fn submit(&mut self, want: u32, timeout: Option<Duration>) -> io::Result<()> {
+        debug_assert!(want == 0 || timeout != Some(Duration::ZERO), "a wait of zero programs the clock for nothing");
         let timespec = timeout.filter(|_| want > 0).map(Timespec::from);
         let mut args = SubmitArgs::new();
         if let Some(timespec) = &timespec {
