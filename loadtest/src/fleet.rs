@@ -8,6 +8,7 @@ use crate::payload::Payload;
 use crate::phase::{Phase, Timetable};
 use crate::place::place;
 use crate::plan::{Length, Mode, Plan};
+use crate::processes::Edges;
 use crate::report::{
     ConnectionFigures, GeneratorFigures, LatencyFigures, MessageFigures, Report, SCHEMA_VERSION, ServerFigures,
     describe,
@@ -89,7 +90,11 @@ pub(crate) fn run(plan: &Plan, report: &mut dyn FnMut(&Progress)) -> Result<Repo
         Some(origin) => endpoint.origin(origin.clone()),
         None => endpoint,
     });
-    let server = plan.server_pid.map_or_else(|| Server::find(endpoint.address()), Server::known);
+    let server = match (&plan.edges, plan.server_pid) {
+        (Some(_), _) => Server::default(),
+        (None, Some(pid)) => Server::known(pid),
+        (None, None) => Server::find(endpoint.address()),
+    };
     let assignment = place(plan, &server)?;
     let mut fleet = Fleet::start(plan, &assignment, endpoint, report)?;
     fleet.connect();
@@ -206,6 +211,10 @@ impl<'a> Fleet<'a> {
             return None;
         }
         let timetable = Timetable::new(self.epoch.elapsed().as_nanos() as u64, self.plan.warmup, time);
+        if let (Some(edges), Some(_)) = (&self.plan.edges, time) {
+            // It fails when nobody wants to know any more.
+            let _ = edges.send(Edges { begin: self.at(timetable.measure), end: self.at(timetable.drain) });
+        }
         let mut left = messages.unwrap_or(0);
         let mut connections_left = established;
         for (index, established) in self.ramped.clone() {

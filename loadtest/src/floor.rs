@@ -3,7 +3,9 @@
 //! What it reaches is what kernel and driver allow on this machine; a WebSocket echo in the same shape, measured
 //! beside it, shows what the protocol costs on top.
 
+use crate::measure::Clocks;
 use crate::plan::Stop;
+use crate::processes::Edges;
 use hdrhistogram::Histogram;
 use ringway::placement;
 use ringway_io::uring::{Refusal, Uring, UringConfig};
@@ -12,6 +14,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Barrier, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -134,6 +137,8 @@ pub struct FloorPlan {
     pub cores: Vec<usize>,
     /// Ends the run early. What was measured by then is reported.
     pub stop: Stop,
+    /// Is told when measuring will begin and end, before it does.
+    pub edges: Option<Sender<Edges>>,
 }
 
 /// What was measured.
@@ -143,25 +148,24 @@ pub struct FloorReport {
     pub messages: u64,
     /// From handing a message to the driver to working off its last byte, in nanoseconds.
     pub latency: Histogram<u64>,
+    /// The share of the measured time that each of the client's threads ran.
+    pub busy: Vec<f64>,
 }
 
 impl FloorReport {
     fn new() -> io::Result<Self> {
         let latency = Histogram::new_with_bounds(1, 60_000_000_000, 3).map_err(io::Error::other)?;
-        Ok(Self { messages: 0, latency })
+        Ok(Self { messages: 0, latency, busy: Vec::new() })
     }
 }
 
-/// The beginning and the end of measuring.
-type Window = (Instant, Instant);
-
-/// Runs the client. `edge` is called when measuring begins and when it ends.
+/// Runs the client.
 ///
 /// # Errors
 /// When io_uring is refused, a connection fails, or a ring breaks.
-pub fn run(plan: &FloorPlan, mut edge: impl FnMut()) -> io::Result<FloorReport> {
+pub fn run(plan: &FloorPlan) -> io::Result<FloorReport> {
     let threads = plan.cores.len().clamp(1, plan.connections);
-    let window: OnceLock<Window> = OnceLock::new();
+    let window: OnceLock<Edges> = OnceLock::new();
     let (connected, ready) = (Barrier::new(threads + 1), Barrier::new(threads + 1));
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
@@ -183,22 +187,19 @@ pub fn run(plan: &FloorPlan, mut edge: impl FnMut()) -> io::Result<FloorReport> 
             .collect();
         connected.wait();
         let begin = Instant::now() + plan.warmup;
-        let end = begin + plan.duration;
-        let _ = window.set((begin, end));
-        ready.wait();
-        for at in [begin, end] {
-            // A thread that has ended has failed, which joining it tells.
-            let is_over = || plan.stop.is_set() || workers.iter().any(|worker| worker.is_finished());
-            while let Some(left) = at.checked_duration_since(Instant::now()).filter(|_| !is_over()) {
-                std::thread::sleep(left.min(LOOK));
-            }
-            edge();
+        let edges = Edges { begin, end: begin + plan.duration };
+        let _ = window.set(edges);
+        if let Some(tell) = &plan.edges {
+            // It fails when nobody wants to know any more.
+            let _ = tell.send(edges);
         }
+        ready.wait();
         let mut all = FloorReport::new()?;
         for worker in workers {
             let report = worker.join().map_err(|_| io::Error::other("a client thread panicked"))??;
             all.messages += report.messages;
             all.latency.add(report.latency).map_err(io::Error::other)?;
+            all.busy.extend(report.busy);
         }
         Ok(all)
     })
@@ -261,7 +262,7 @@ impl Client {
         Ok(Self { driver, lanes: Vec::new(), slots, size: plan.size, batches })
     }
 
-    fn run(mut self, (begin, end): Window, stop: &Stop) -> io::Result<FloorReport> {
+    fn run(mut self, Edges { begin, end }: Edges, stop: &Stop) -> io::Result<FloorReport> {
         let in_flight = self.batches.len();
         let mut now = Instant::now();
         for slot in std::mem::take(&mut self.slots) {
@@ -273,9 +274,13 @@ impl Client {
         let mut report = FloorReport::new()?;
         let mut completions = Vec::new();
         let mut dirty: Vec<Slot> = Vec::new();
+        let mut begun = None;
         while now < end && !stop.is_set() {
             self.driver.wait(Some(LOOK), &mut completions)?;
             now = Instant::now();
+            if now >= begin && begun.is_none() {
+                begun = Some(Clocks::of_this_thread());
+            }
             for completion in completions.drain(..) {
                 match completion {
                     Completion::Received { slot, buffer } => {
@@ -309,6 +314,7 @@ impl Client {
                 entry(&mut self.lanes, slot).outbox.flush(&mut self.driver, slot);
             }
         }
+        report.busy.push(begun.map_or(0.0, |begun| Clocks::of_this_thread().since(&begun).busy()));
         Ok(report)
     }
 }
@@ -328,6 +334,7 @@ mod tests {
             duration,
             cores: vec![],
             stop: Stop::default(),
+            edges: None,
         }
     }
 
@@ -357,10 +364,13 @@ mod tests {
             // A machine that is busy may bring none back in a short time, so it is given ever more.
             let times = [50, 500, 5_000, 50_000].map(Duration::from_millis);
             let report = times.into_iter().map(|time| {
-                let mut edges = 0;
-                let report = run(&plan(address, time), || edges += 1).expect("the server echoes");
-                assert_eq!(edges, 2);
+                let (tell, edges) = std::sync::mpsc::channel();
+                let plan = FloorPlan { edges: Some(tell), ..plan(address, time) };
+                let report = run(&plan).expect("the server echoes");
+                let edges = edges.try_recv().expect("it is told");
+                assert_eq!(edges.end - edges.begin, time);
                 assert_eq!(report.latency.len(), report.messages);
+                assert!(report.busy.len() == 1 && (0.0..=1.0).contains(&report.busy[0]), "{:?}", report.busy);
                 report
             });
             assert!(report.into_iter().any(|report| report.messages > 0));
@@ -370,14 +380,14 @@ mod tests {
     #[test]
     fn a_run_that_is_stopped_ends() {
         serve(|address| {
-            let plan = plan(address, Duration::from_secs(3600));
-            let mut edges = 0;
-            let edge = || {
-                edges += 1;
+            let (tell, edges) = std::sync::mpsc::channel();
+            let plan = FloorPlan { edges: Some(tell), ..plan(address, Duration::from_secs(3600)) };
+            std::thread::scope(|scope| {
+                let running = scope.spawn(|| run(&plan));
+                edges.recv().expect("it is told, so it has connected");
                 plan.stop.now();
-            };
-            run(&plan, edge).expect("the server echoes");
-            assert_eq!(edges, 2);
+                running.join().expect("no panic").expect("the server echoes");
+            });
         });
     }
 
@@ -391,10 +401,10 @@ mod tests {
                 drop(listener.accept().expect("a client"));
             }
         });
-        let error = run(&plan(address, hour), || {}).expect_err("it ended its connections").to_string();
+        let error = run(&plan(address, hour)).expect_err("it ended its connections").to_string();
         assert!(error.starts_with("the echo server has "), "{error}");
         server.join().expect("no panic");
-        let error = run(&plan(address, hour), || {}).expect_err("nobody listens any more").to_string();
+        let error = run(&plan(address, hour)).expect_err("nobody listens any more").to_string();
         assert!(error.starts_with("cannot connect to the echo server: "), "{error}");
     }
 }

@@ -36,6 +36,7 @@ mod payload;
 mod phase;
 mod place;
 mod plan;
+pub mod processes;
 mod ramp;
 mod report;
 pub mod server;

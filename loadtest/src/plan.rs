@@ -1,5 +1,6 @@
 //! What a run is to do.
 
+use crate::processes::Edges;
 use crate::units::size;
 use ringway::{BusyPoll, Cores, Deflate, HeaderMap};
 use serde::Serialize;
@@ -7,6 +8,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 /// The largest message that can be asked for, in bytes. Every thread holds a block of random bytes that is this long
@@ -69,6 +71,9 @@ pub struct Plan {
     /// The server's process, for its CPU time. Default: the one that listens on the target's port, if it is on this
     /// machine and we may look into it.
     pub server_pid: Option<u32>,
+    /// Is told when the measured part will begin and end, before it does, if time ends it. Whoever is told samples the
+    /// server's process by itself ([`processes::watch`](crate::processes::watch)), so the run does not.
+    pub edges: Option<Sender<Edges>>,
     /// How long answers are waited for after the last message was sent. It also ends a run by number of messages in
     /// which no answer comes any more. Default 5 s.
     pub drain_timeout: Duration,
@@ -103,6 +108,7 @@ impl Plan {
             subprotocols: Vec::new(),
             deflate: None,
             server_pid: None,
+            edges: None,
             drain_timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(10),
             stop: Stop::default(),

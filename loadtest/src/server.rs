@@ -57,7 +57,17 @@ impl Server {
 
     /// This process, as the caller knows it.
     pub(crate) fn known(pid: u32) -> Self {
-        Self { pids: vec![pid], not: HashSet::new() }
+        Self::of(vec![pid])
+    }
+
+    /// These processes.
+    pub(crate) fn of(pids: Vec<u32>) -> Self {
+        Self { pids, not: HashSet::new() }
+    }
+
+    /// Whether a process is one of them.
+    pub(crate) fn has(&self, pid: u32) -> bool {
+        self.pids.contains(&pid)
     }
 
     /// Leaves threads out.
@@ -84,15 +94,23 @@ impl Server {
         masks.filter_map(|status| only_core(&status.cpus_allowed_list?)).collect()
     }
 
-    /// What it has used by now. `None` when there is no process.
+    /// What it has used by now, with its memory. `None` when there is no process.
     pub(crate) fn sample(&self) -> Option<Sample> {
-        let mut sample = Sample { at: Instant::now(), threads: HashMap::new(), rss: 0, cores: 0 };
+        let mut sample = self.clocks();
         for pid in &self.pids {
             let Ok(process) = Process::new(*pid as i32) else { continue };
             sample.rss += resident_bytes(*pid).unwrap_or(0);
             let cores = process.status().ok().and_then(|status| status.cpus_allowed_list);
             sample.cores = sample.cores.max(cores.map_or(0, |list| count_cores(&list)));
-            for task in process.tasks().into_iter().flatten().flatten() {
+        }
+        (!sample.is_empty()).then_some(sample)
+    }
+
+    /// The clocks of its threads alone: one file is read for each.
+    pub(crate) fn clocks(&self) -> Sample {
+        let mut sample = Sample { at: Instant::now(), threads: HashMap::new(), rss: 0, cores: 0 };
+        for pid in &self.pids {
+            for task in Process::new(*pid as i32).and_then(|process| process.tasks()).into_iter().flatten().flatten() {
                 if let Ok(schedstat) = task.schedstat()
                     && !self.not.contains(&task.tid)
                 {
@@ -100,7 +118,7 @@ impl Server {
                 }
             }
         }
-        (!sample.threads.is_empty()).then_some(sample)
+        sample
     }
 }
 
@@ -117,22 +135,32 @@ pub(crate) struct Sample {
 
 /// What the server has used in a window.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct ServerUse {
+pub struct ServerUse {
     /// Time on cores, of all threads together. That of threads that have ended meanwhile is not in it.
-    pub(crate) cpu: Duration,
+    pub cpu: Duration,
     /// The share of the window that the busiest thread ran.
-    pub(crate) busiest: f64,
+    pub busiest: f64,
     /// The largest share of the window that a thread waited for a core.
-    pub(crate) waiting: f64,
+    pub waiting: f64,
     /// How many cores' worth all threads ran.
-    pub(crate) cores_used: f64,
+    pub cores_used: f64,
     /// How many cores it may run on; 0 when unknown.
-    pub(crate) cores: usize,
-    /// Memory at the window's end, in bytes.
-    pub(crate) rss: u64,
+    pub cores: usize,
+    /// Memory at the window's end, in bytes; 0 where it was not asked for.
+    pub rss: u64,
 }
 
 impl Sample {
+    /// Whether there is no thread in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.threads.is_empty()
+    }
+
+    /// Takes in the threads of another sample.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.threads.extend(other.threads);
+    }
+
     /// What was used since `begin`.
     pub(crate) fn since(&self, begin: &Self) -> ServerUse {
         let wall = self.at.saturating_duration_since(begin.at).as_nanos().max(1) as f64;
