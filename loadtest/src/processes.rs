@@ -18,12 +18,14 @@ pub struct Edges {
 }
 
 /// A process, its descendants, and the members of the process group that it leads. Only the process itself where the
-/// others cannot be listed. Reads one file for each process of the system.
+/// others cannot be listed. Processes that have ended and are not waited for yet are left out. Reads one file for each
+/// process of the system.
 #[must_use]
 pub fn tree(root: u32) -> Vec<u32> {
     let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
     let mut found = vec![root as i32];
-    for stat in all_processes().into_iter().flatten().flatten().filter_map(|process| process.stat().ok()) {
+    let stats = all_processes().into_iter().flatten().flatten().filter_map(|process| process.stat().ok());
+    for stat in stats.filter(|stat| stat.state != 'Z') {
         children.entry(stat.ppid).or_default().push(stat.pid);
         // A process whose parent has ended belongs to another parent, and still to its group.
         if stat.pgrp == root as i32 {
@@ -122,7 +124,7 @@ mod tests {
 
     #[test]
     fn children_and_grandchildren_belong_to_the_tree() {
-        let (mut child, grandchild) = shell("sh -c 'read x & echo $!; wait' <&0");
+        let (mut child, grandchild) = shell("sh -c 'cat <&3 >/dev/null & echo $!; wait' 3<&0; true");
         let pids = tree(child.id());
         drop(child.stdin.take());
         child.wait().expect("it ends");
@@ -147,7 +149,7 @@ mod tests {
         assert_eq!(pss(""), 0);
         let me = std::process::id();
         assert!(memory(&[me]).expect("we run") > 0);
-        assert_eq!(memory(&[me, u32::MAX >> 1]).is_ok(), true, "one that is gone is left out");
+        assert!(memory(&[me, u32::MAX >> 1]).is_ok(), "one that is gone is left out");
         assert!(memory(&[]).is_err() && memory(&[u32::MAX >> 1]).is_err());
     }
 

@@ -1,8 +1,10 @@
 //! Every command and flag, and the text that explains it.
 
+use crate::bench::cells::{Shape, cell};
+use crate::bench::peers::{PeerSpec, peer};
 use crate::values::{
     buffer_size, buffers, busy_poll, connections, cores, count, header, headers, listen, origin_to_allow,
-    origin_to_send, pipeline, ring_entries, shards, sizes, some_size, some_time, subprotocol, time,
+    origin_to_send, pipeline, ring_entries, rounds, shards, sizes, some_size, some_time, subprotocol, time,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ringway::placement::CoreList;
@@ -29,7 +31,7 @@ pub(crate) enum Command {
     /// Load a WebSocket server: send messages, check the echoes, and tell how fast they were and who was the limit
     #[command(after_help = LOAD_HELP)]
     Load(Box<Load>),
-    /// Measure what this machine can do: WebSocket echo against raw TCP echo
+    /// Measure what this machine can do: WebSocket echo beside raw TCP echo and other servers
     #[command(after_help = BENCH_HELP)]
     Bench(Bench),
     /// Serve raw TCP echo, the floor that `bench` measures against (RFC 862)
@@ -155,6 +157,9 @@ pub(crate) struct Floor {
     /// Address to listen on
     #[arg(short, long, value_name = "ADDR:PORT", default_value = "127.0.0.1:0", value_parser = listen)]
     pub(crate) listen: String,
+    /// Echo on plain epoll instead of on the io_uring driver
+    #[arg(long)]
+    pub(crate) epoll: bool,
     /// Cores to run on, one thread each, as 0-3,8
     #[arg(long, value_name = "LIST", value_parser = cores)]
     pub(crate) cores: Option<CoreList>,
@@ -163,14 +168,41 @@ pub(crate) struct Floor {
     pub(crate) stop_with_stdin: bool,
 }
 
+/// How the result of `bench` is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BenchFormat {
+    /// For people
+    Text,
+    /// For programs; the keys are stable
+    Json,
+    /// For documentation: one table for each quantity
+    Markdown,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
-    /// One short round: less exact, under 20 seconds
+    /// A handful of cells with short windows: less exact, under 20 seconds
     #[arg(long)]
     pub(crate) quick: bool,
+    /// Cells to measure, as 100x20x1,10x16Kx16: connections, size of the messages, messages in flight on each connection
+    /// [default: 1, 10, 100 and 1000 connections with 20, 512, 16K and 64K and with 1 and 16 in flight, up to 256 MiB in
+    /// flight]
+    #[arg(long, value_name = "CELL,…", value_delimiter = ',', value_parser = cell)]
+    pub(crate) cells: Vec<Shape>,
+    /// Another WebSocket echo server to measure in the same rounds; may be given several times. COMMAND is run by a shell
+    /// as one process (with all that it starts) on the cores of our server, and has {port} where the port of 127.0.0.1 goes
+    #[arg(long, value_name = "NAME=COMMAND", value_parser = peer)]
+    pub(crate) peer: Vec<PeerSpec>,
+    /// How often each cell is measured; with fewer than 3 there are no ratios
+    #[arg(long, value_name = "N", default_value = "5", value_parser = rounds)]
+    pub(crate) rounds: usize,
+    /// How long one server is measured in one round of one cell; longer where that much is in flight that it needs to be
+    /// [default: 250ms, with --quick 100ms]
+    #[arg(long, value_name = "TIME", value_parser = some_time)]
+    pub(crate) window: Option<Duration>,
     /// How to print the result
     #[arg(long, value_enum, default_value = "text")]
-    pub(crate) format: Format,
+    pub(crate) format: BenchFormat,
     /// Write the result to a file instead of standard output
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
@@ -178,9 +210,13 @@ pub(crate) struct Bench {
 
 /// What is said below the flags of `bench`.
 const BENCH_HELP: &str = "\
-Exit codes: 0 good; 1 something failed; 2 usage; 4 the machine is so busy that no message came back while one of the cells \
-was measured, which is taken again twice and has no figures then; 130/143 interrupted by SIGINT/SIGTERM. Whatever the code, \
-what was measured is reported.";
+Each cell has raw TCP echo on our io_uring driver, raw TCP echo on plain epoll, our WebSocket echo, and each peer, in rounds \
+whose order changes. The floor is the faster of the two raw ones. A ratio is the median of the rounds' ratios: of rates where \
+both servers were saturated (95 % busy), else of server CPU per message, and above 1 ours is better.
+
+Exit codes: 0 good; 1 something failed; 2 usage; 4 a cell has no figures, because a peer failed in it, or because the machine \
+is so busy that no message came back, which is measured again twice; 130/143 interrupted by SIGINT/SIGTERM. Whatever the \
+code, what was measured is reported.";
 
 /// What is said below the flags of `load`.
 const LOAD_HELP: &str = "\

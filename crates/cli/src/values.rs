@@ -167,6 +167,11 @@ pub(crate) fn pipeline(text: &str) -> Result<u32, String> {
     within(text, 1..=ringway_loadtest::MAX_PIPELINE)
 }
 
+/// Rounds of a bench.
+pub(crate) fn rounds(text: &str) -> Result<usize, String> {
+    within(text, 1..=1000).map(|rounds| rounds as usize)
+}
+
 /// Headers of an opening handshake.
 pub(crate) fn headers(text: &str) -> Result<usize, String> {
     within(text, 1..=MOST_HEADERS).map(|headers| headers as usize)
@@ -305,6 +310,7 @@ mod tests {
         assert!(["0", "5000m"].iter().all(|text| connections(text).is_err()));
         assert_eq!((pipeline("65536"), headers("128"), ring_entries("8")), (Ok(65_536), Ok(128), Ok(8)));
         assert!(["0", "65537"].iter().all(|text| pipeline(text).is_err()));
+        assert!(rounds("5") == Ok(5) && ["0", "1001"].iter().all(|text| rounds(text).is_err()));
         assert!(["0", "129"].iter().all(|text| headers(text).is_err()));
         assert!(["4", "1000", "65536"].iter().all(|text| ring_entries(text).is_err()));
         assert!(some_size("0").is_err() && some_time("0").is_err());

@@ -1,5 +1,7 @@
-//! The servers that the bench measures: processes of their own, so that their CPU time and memory are theirs alone.
+//! Our own servers that the bench measures: processes of this very program, so that their CPU time and memory are theirs
+//! alone.
 
+use super::pinning;
 use crate::exit::Failure;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -17,16 +19,16 @@ impl Server {
     /// Starts `ringway` with `arguments`, to which what every server of the bench needs is added, and waits until it
     /// says where it listens.
     pub(crate) fn start(arguments: &[&str], cores: &[usize]) -> Result<Self, Failure> {
-        let program = std::env::current_exe()?;
-        let cores: Vec<String> = cores.iter().map(usize::to_string).collect();
-        let mut child = Command::new(program)
+        let list: Vec<String> = cores.iter().map(usize::to_string).collect();
+        let mut command = Command::new(std::env::current_exe()?);
+        command
             .args(arguments)
-            .args(["--listen", "127.0.0.1:0", "--stop-with-stdin", "--cores", &cores.join(",")])
+            .args(["--listen", "127.0.0.1:0", "--stop-with-stdin", "--cores", &list.join(",")])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             // Ctrl-C goes to the whole group of a terminal. They end when the bench does, and not before.
-            .process_group(0)
-            .spawn()?;
+            .process_group(0);
+        let mut child = pinning::spawn(&mut command, cores)?;
         let mut line = String::new();
         if let Some(stdout) = child.stdout.as_mut() {
             BufReader::new(stdout).read_line(&mut line)?;

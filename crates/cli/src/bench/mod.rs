@@ -1,36 +1,53 @@
-//! `ringway bench`: what this machine can do, as WebSocket echo against raw TCP echo on the same driver.
+//! `ringway bench`: what this machine can do, as WebSocket echo beside raw TCP echo and other servers.
 
-mod cell;
+pub(crate) mod cells;
 mod child;
+mod clock;
+mod connect;
+mod contestants;
+mod idle;
+mod machine;
+pub(crate) mod peers;
+mod pinning;
+mod progress;
 mod report;
+mod rounds;
+mod statistics;
+mod verdict;
 
-use crate::arguments::{self, Format};
-use crate::exit::{Failure, Outcome};
+use crate::arguments::{self, BenchFormat};
+use crate::exit::{Failure, Outcome, usage};
 use crate::limits;
-use crate::live::LiveLine;
 use crate::output::Output;
 use crate::signals::Signals;
-use cell::{Cell, Pair, Sample, Shape, shapes};
-use child::Server;
-use report::{Idle, Machine, Report};
-use ringway_loadtest::floor::{self, FloorPlan};
-use ringway_loadtest::{Cores, Length, Mode, Plan, Stop, Verify};
-use std::fs;
-use std::time::Duration;
+use cells::Shape;
+use connect::Connecting;
+use contestants::{Contestant, OURS, Running, Target, contestants};
+use idle::{Idle, Levels};
+use machine::Machine;
+use progress::Progress;
+use report::{Report, entries};
+use ringway_loadtest::Cores;
+use rounds::Cell;
+use std::time::{Duration, SystemTime};
 
-/// How many idle connections are held; fewer where too few files may be open.
-const IDLE: u32 = 10_000;
 /// Descriptors that the generator needs besides its connections.
 const SPARE_FILES: u64 = 64;
-/// How often a window in which no message came back is taken again, and how much longer each time.
-const AGAIN: u32 = 2;
-const LONGER: u32 = 4;
 
-/// How long and how often each shape is measured.
+/// What a run takes besides its window and warm-up, about: connecting, and closing.
+const OVERHEAD: Duration = Duration::from_millis(120);
+
+/// The part of a window that the warm-up is long.
+const WARMUP_PART: u32 = 5;
+
+/// How long, how often and with how many connections everything is measured.
 struct Effort {
     rounds: usize,
     warmup: Duration,
-    measure: Duration,
+    window: Duration,
+    /// Connections of one round of connecting.
+    connect: u32,
+    idle: Levels,
 }
 
 /// Where the servers run, where the generator, and what may end the bench early.
@@ -41,37 +58,78 @@ struct Bench {
     signals: Signals,
 }
 
+/// What was measured by the time that the bench ended.
+#[derive(Default)]
+struct Found {
+    connect: Option<Connecting>,
+    idle: Option<Idle>,
+}
+
+impl Effort {
+    fn new(arguments: &arguments::Bench, files: Option<u64>) -> Self {
+        let (window, connect, idle) = if arguments.quick {
+            (Duration::from_millis(100), 500, Levels { low: 1000, high: 5000 })
+        } else {
+            (Duration::from_millis(250), 2000, Levels { low: 2000, high: 12_000 })
+        };
+        let window = arguments.window.unwrap_or(window);
+        let most = files.map_or(u64::MAX, |files| files.saturating_sub(SPARE_FILES)).max(1);
+        Self {
+            rounds: arguments.rounds,
+            warmup: window / WARMUP_PART,
+            window,
+            connect: u32::try_from(most).map_or(connect, |most| connect.min(most)),
+            idle: idle.within(files, SPARE_FILES),
+        }
+    }
+}
+
 pub(crate) fn run(arguments: &arguments::Bench) -> Result<Outcome, Failure> {
-    let effort = if arguments.quick {
-        Effort { rounds: 1, warmup: Duration::from_millis(100), measure: Duration::from_millis(250) }
-    } else {
-        Effort { rounds: 3, warmup: Duration::from_millis(200), measure: Duration::from_millis(1000) }
-    };
-    let output = Output::open(arguments.output.as_deref())?;
+    let started = clock::rfc3339(SystemTime::now());
     let files = limits::raise_open_files();
+    let shapes =
+        if arguments.cells.is_empty() { cells::default_cells(arguments.quick) } else { arguments.cells.clone() };
+    if let Some(wrong) = misuse(&shapes, arguments, files) {
+        return usage(&wrong);
+    }
+    let output = Output::open(arguments.output.as_deref())?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let (server_cores, generator_cores) = split_cores()?;
+    let effort = Effort::new(arguments, files);
     let bench = Bench { effort, server_cores, generator_cores, signals: Signals::watch()? };
-    let machine = bench.machine()?;
-    let mut pairs: Vec<Pair> = shapes().into_iter().map(Pair::new).collect();
-    let live = LiveLine::new();
-    let idle = bench.measure_shapes(&mut pairs, &live).and_then(|()| bench.measure_idle(files, &live));
-    drop(live);
+    let (rounds, window) = (bench.effort.rounds, bench.effort.window.as_secs_f64());
+    let machine = Machine::look(cores, &bench.server_cores, &bench.generator_cores, rounds, window)?;
+    let contestants = contestants(&arguments.peer);
+    let mut cells: Vec<Cell> = shapes.iter().map(|shape| Cell::new(*shape, contestants.len())).collect();
+    // Whatever this thread and those that it starts do from now on is not done on the servers' cores.
+    pinning::pin_thread(&bench.generator_cores)?;
+    let mut found = Found::default();
+    let result = bench.measure(arguments, &contestants, &mut cells, &mut found);
     // What fails while a signal ends everything is no failure: the signal may have gone to the servers too.
     let interrupted = bench.signals.caught();
-    let (idle, failure) = match idle {
-        Ok(idle) => (idle, None),
-        Err(failure) => (None, Some(failure).filter(|_| interrupted.is_none())),
-    };
-    let cells: Vec<Cell> = pairs.iter().filter(|pair| pair.is_measured()).flat_map(Pair::cells).collect();
+    let failure = result.err().filter(|_| interrupted.is_none());
+    let cells = entries(&cells, &contestants);
     if cells.is_empty()
         && let Some(failure) = failure
     {
         return Err(failure);
     }
-    let report = Report { schema_version: 1, machine, cells, idle, interrupted: interrupted.is_some() };
+    let names = contestants.iter().map(|contestant| contestant.name.clone()).collect();
+    let report = Report {
+        schema_version: 1,
+        version: env!("CARGO_PKG_VERSION"),
+        started,
+        machine,
+        plan: report::Plan::new(&bench.effort, &shapes, names, &arguments.peer),
+        cells,
+        connect: found.connect,
+        idle: found.idle,
+        interrupted: interrupted.is_some(),
+    };
     output.write(&match arguments.format {
-        Format::Text => report.to_text(),
-        Format::Json => serde_json::to_string_pretty(&report)? + "\n",
+        BenchFormat::Text => report.to_text(),
+        BenchFormat::Json => report.to_json()?,
+        BenchFormat::Markdown => report.to_markdown(),
     })?;
     match (interrupted, failure) {
         (Some(signal), _) => Ok(Outcome::Interrupted(signal)),
@@ -81,19 +139,23 @@ pub(crate) fn run(arguments: &arguments::Bench) -> Result<Outcome, Failure> {
     }
 }
 
-/// Takes a window of this length; while no message comes back in it, once more and longer, [`AGAIN`] times at most.
-fn insist<T>(
-    window: Duration,
-    stop: &Stop,
-    mut take: impl FnMut(Duration) -> Result<Option<T>, Failure>,
-) -> Result<Option<T>, Failure> {
-    for attempt in 0..=AGAIN {
-        let sample = take(window * LONGER.pow(attempt))?;
-        if sample.is_some() || stop.is_set() {
-            return Ok(sample);
-        }
+/// What is wrong with the command line, beyond what each flag's value says.
+fn misuse(shapes: &[Shape], arguments: &arguments::Bench, files: Option<u64>) -> Option<String> {
+    if let Some(shape) = cells::duplicate(shapes) {
+        return Some(format!("--cells has {shape} twice: give each cell once"));
     }
-    Ok(None)
+    if let Some(name) = peers::duplicate(&arguments.peer) {
+        return Some(format!("--peer has the name {name:?} twice: give each peer a name of its own"));
+    }
+    let most = files.map_or(u64::MAX, |files| files.saturating_sub(SPARE_FILES));
+    let too_many = |shape: &&Shape| !arguments.cells.is_empty() && shape.connections as u64 > most;
+    shapes.iter().find(too_many).map(|shape| {
+        format!(
+            "--cells has {shape}, and this process may hold {most} connections: \
+             raise the limit of open files (`ulimit -n {}`) or give fewer connections",
+            shape.connections as u64 + SPARE_FILES
+        )
+    })
 }
 
 /// The server's cores and the generator's: half each, and the one there is for both where there is only one.
@@ -106,174 +168,47 @@ fn split_cores() -> Result<(Vec<usize>, Vec<usize>), Failure> {
     }
 }
 
-/// A sample from messages per second and cores that the server used; `None` when no message came back.
-fn sample(rate: f64, cpu: f64, p50_us: f64, p99_us: f64) -> Option<Sample> {
-    let of_each = cpu * 1e6 / rate;
-    (rate > 0.0).then_some(Sample { messages_per_second: rate, server_cpu_us_per_message: of_each, p50_us, p99_us })
-}
-
 impl Bench {
-    /// All shapes, round by round, until a signal ends it.
-    fn measure_shapes(&self, pairs: &mut [Pair], live: &LiveLine) -> Result<(), Failure> {
-        let floor = Server::start(&["floor"], &self.server_cores)?;
-        let echo = Server::start(&["serve"], &self.server_cores)?;
-        let of = self.effort.rounds * pairs.len();
-        for round in 0..self.effort.rounds {
-            let done = round * pairs.len();
-            for (at, pair) in pairs.iter_mut().enumerate() {
-                live.show(|| format!("{} of {of}: {}", done + at + 1, pair.shape));
-                // Whoever goes first in one round goes second in the next: the machine's mood has no favourite.
-                let (tcp, ws) = if round % 2 == 0 {
-                    let tcp = self.measure_floor(pair.shape, &floor)?;
-                    (tcp, self.measure_echo(pair.shape, &echo)?)
-                } else {
-                    let ws = self.measure_echo(pair.shape, &echo)?;
-                    (self.measure_floor(pair.shape, &floor)?, ws)
-                };
-                if self.signals.caught().is_some() {
-                    return Ok(());
-                }
-                pair.tcp.push(tcp);
-                pair.ws.push(ws);
+    /// Measures everything, until it is done, a signal comes, or something fails.
+    fn measure(
+        &self,
+        arguments: &arguments::Bench,
+        contestants: &[Contestant],
+        cells: &mut [Cell],
+        found: &mut Found,
+    ) -> Result<(), Failure> {
+        let stop = &self.signals.stop;
+        let mut progress = self.progress(cells, contestants);
+        {
+            let Some(mut running) = Running::start(&arguments.peer, &self.server_cores, stop)? else { return Ok(()) };
+            rounds::measure_cells(self, cells, contestants, &mut running, &mut progress)?;
+            if !stop.is_set() {
+                found.connect = connect::measure_connecting(self, contestants, &mut running, &mut progress)?;
             }
+        }
+        if !stop.is_set() {
+            found.idle = idle::measure_idle(self, &arguments.peer, &mut progress)?;
         }
         Ok(())
     }
 
-    fn measure_floor(&self, shape: Shape, server: &Server) -> Result<Option<Sample>, Failure> {
-        insist(self.effort.measure, &self.signals.stop, |duration| self.take_floor(shape, server, duration))
+    fn progress(&self, cells: &[Cell], contestants: &[Contestant]) -> Progress {
+        let effort = &self.effort;
+        let handshakes = contestants.len() - OURS;
+        let runs = effort.rounds * cells.len() * contestants.len();
+        let steps = runs + effort.rounds * handshakes + handshakes;
+        let of = |cell: &Cell| cell.shape.warmup(effort.warmup) + cell.shape.window(effort.window) + OVERHEAD;
+        let all: Duration = cells.iter().map(of).sum();
+        Progress::new(steps, all / cells.len().max(1) as u32)
     }
 
-    fn measure_echo(&self, shape: Shape, server: &Server) -> Result<Option<Sample>, Failure> {
-        insist(self.effort.measure, &self.signals.stop, |duration| self.take_echo(shape, server, duration))
-    }
-
-    fn take_floor(&self, shape: Shape, server: &Server, duration: Duration) -> Result<Option<Sample>, Failure> {
-        let plan = FloorPlan {
-            address: server.address,
-            connections: shape.connections,
-            in_flight: shape.in_flight,
-            size: shape.size,
-            warmup: self.effort.warmup,
-            duration,
-            cores: self.generator_cores.clone(),
-            stop: self.signals.stop.clone(),
-        };
-        let mut cpu = Vec::with_capacity(2);
-        let report = floor::run(&plan, || cpu.push(ringway_loadtest::server::cpu_time(server.pid())))?;
-        let [Ok(before), Ok(after)] = &cpu[..] else {
-            return Err(Failure("cannot read the server's CPU time".into()));
-        };
-        let us = |quantile| report.latency.value_at_quantile(quantile) as f64 / 1e3;
-        let rate = report.messages as f64 / duration.as_secs_f64();
-        let cpu = after.saturating_sub(*before).as_secs_f64() / duration.as_secs_f64();
-        Ok(sample(rate, cpu, us(0.5), us(0.99)))
-    }
-
-    fn take_echo(&self, shape: Shape, server: &Server, duration: Duration) -> Result<Option<Sample>, Failure> {
-        let plan = Plan {
-            connections: shape.connections as u32,
-            pipeline: shape.in_flight as u32,
-            sizes: shape.size..=shape.size,
-            binary: true,
-            warmup: self.effort.warmup,
-            length: Length::Time(duration),
-            verify: Verify::Sample,
-            ..self.plan(server)
-        };
-        let report = ringway_loadtest::run(&plan, &mut |_| {})?;
-        if let Some((kind, count)) = report.errors.iter().next() {
-            let first = report.first_errors.get(kind).map_or("", String::as_str);
-            return Err(Failure(format!("the WebSocket echo went wrong, {count} × {kind}: {first}")));
-        }
-        let Some(quantiles) = &report.latency_us.service else { return Ok(None) };
-        let Some(server) = &report.server else { return Err(Failure("cannot read the server's CPU time".into())) };
-        let cpu = server.cpu_seconds / report.measured.as_secs_f64();
-        Ok(sample(report.messages.per_second, cpu, quantiles.p50, quantiles.p99))
-    }
-
-    fn plan(&self, server: &Server) -> Plan {
-        Plan {
+    /// A run of the generator against a contestant with a handshake.
+    fn plan(&self, target: Target) -> ringway_loadtest::Plan {
+        ringway_loadtest::Plan {
             cores: Cores::List(self.generator_cores.clone()),
-            server_pid: Some(server.pid()),
+            server_pid: Some(target.pid),
             stop: self.signals.stop.clone(),
-            ..Plan::new(format!("ws://{}/", server.address))
+            ..ringway_loadtest::Plan::new(format!("ws://{}/", target.address))
         }
-    }
-
-    /// Holds connections that say nothing, on a fresh server, and divides what its resident memory has grown by.
-    /// `None` when a signal came first.
-    fn measure_idle(&self, files: Option<u64>, live: &LiveLine) -> Result<Option<Idle>, Failure> {
-        if self.signals.caught().is_some() {
-            return Ok(None);
-        }
-        let most = files.map_or(u64::MAX, |files| files.saturating_sub(SPARE_FILES));
-        let connections = IDLE.min(u32::try_from(most).unwrap_or(IDLE));
-        live.show(|| format!("holding {connections} idle connections"));
-        let server = Server::start(&["serve"], &self.server_cores)?;
-        let before = ringway_loadtest::server::resident_bytes(server.pid())?;
-        let plan = Plan {
-            connections,
-            mode: Mode::Idle,
-            warmup: Duration::ZERO,
-            length: Length::Time(Duration::from_millis(500)),
-            ..self.plan(&server)
-        };
-        let report = ringway_loadtest::run(&plan, &mut |_| {})?;
-        let held = report.connections.established;
-        let Some(after) = report.server.filter(|_| held == u64::from(connections)) else {
-            if self.signals.caught().is_some() {
-                return Ok(None);
-            }
-            let first = report.first_errors.values().next().map_or("", String::as_str);
-            return Err(Failure(format!("only {held} of {connections} idle connections could be held: {first}")));
-        };
-        Ok(Some(Idle {
-            connections: connections as usize,
-            bytes_per_connection: after.rss_bytes.saturating_sub(before) as f64 / f64::from(connections),
-        }))
-    }
-
-    fn machine(&self) -> Result<Machine, Failure> {
-        let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let cpu = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ").map(|(_, name)| name));
-        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-        Ok(Machine {
-            cpu: cpu.unwrap_or("unknown CPU").to_owned(),
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
-            kernel: kernel.trim().to_owned(),
-            driver: format!("io_uring ({})", ringway_io::uring::probe()?),
-            server_cores: self.server_cores.clone(),
-            generator_cores: self.generator_cores.clone(),
-            rounds: self.effort.rounds,
-            seconds_per_run: self.effort.measure.as_secs_f64(),
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The lengths of the windows that are taken when the one at `good` brings something, and what comes of it.
-    fn taken(good: usize, stop: &Stop) -> (Vec<u64>, Option<()>) {
-        let mut windows = Vec::new();
-        let sample = insist(Duration::from_millis(250), stop, |window| {
-            windows.push(window.as_millis() as u64);
-            Ok((windows.len() > good).then_some(()))
-        });
-        let sample = sample.unwrap_or_else(|failure| panic!("{failure:?}"));
-        (windows, sample)
-    }
-
-    #[test]
-    fn a_window_without_an_echo_is_taken_again_and_longer_and_not_for_ever() {
-        let go_on = Stop::default();
-        assert_eq!(taken(0, &go_on), (vec![250], Some(())));
-        assert_eq!(taken(1, &go_on), (vec![250, 1000], Some(())));
-        assert_eq!(taken(9, &go_on), (vec![250, 1000, 4000], None));
-        let stop = Stop::default();
-        stop.now();
-        assert_eq!(taken(9, &stop), (vec![250], None), "a signal ends it");
     }
 }

@@ -1,8 +1,8 @@
-//! `ringway floor`: the raw TCP echo (RFC 862) that `bench` measures WebSocket against.
+//! The raw echo on our io_uring driver.
 
 use crate::arguments::Floor;
 use crate::exit::{Failure, Outcome};
-use crate::{limits, stdin};
+use crate::stdin;
 use ringway::placement::{self, CoreList};
 use ringway_io::{BufferConfig, Listener};
 use ringway_loadtest::floor::Server;
@@ -11,11 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 
-pub(crate) fn run(arguments: &Floor) -> Result<Outcome, Failure> {
-    limits::raise_open_files();
-    let address: SocketAddr = arguments.listen.parse().map_err(|_| {
-        Failure(format!("cannot listen on {:?}: give an address and a port, as 127.0.0.1:7", arguments.listen))
-    })?;
+/// Runs the echo, one thread for each core.
+pub(super) fn run(arguments: &Floor, address: SocketAddr) -> Result<Outcome, Failure> {
     let listener = Listener::bind(address)?;
     let address = listener.address();
     let stop = Arc::new(AtomicBool::new(false));

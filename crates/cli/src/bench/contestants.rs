@@ -1,0 +1,170 @@
+//! Who is measured in each cell, where it listens, and in which order they go.
+
+use super::child::Server;
+use super::peers::{Peer, PeerSpec};
+use crate::exit::Failure;
+use ringway_loadtest::Stop;
+use serde::Serialize;
+use std::net::SocketAddr;
+
+/// How often a peer that has ended is started again, over the whole bench.
+const RESTARTS: usize = 3;
+
+/// What carries the echo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) enum Protocol {
+    /// Raw TCP on our driver.
+    #[serde(rename = "tcp")]
+    Tcp,
+    /// Raw TCP on plain epoll.
+    #[serde(rename = "tcp-epoll")]
+    TcpEpoll,
+    /// Our WebSocket.
+    #[serde(rename = "ws")]
+    Ws,
+    /// A peer's WebSocket.
+    #[serde(rename = "ws-peer")]
+    WsPeer,
+}
+
+impl Protocol {
+    pub(crate) fn is_raw(self) -> bool {
+        matches!(self, Self::Tcp | Self::TcpEpoll)
+    }
+}
+
+/// The first three contestants of each cell; peers follow.
+pub(crate) const RING: usize = 0;
+pub(crate) const EPOLL: usize = 1;
+pub(crate) const OURS: usize = 2;
+pub(crate) const PEERS: usize = 3;
+
+/// A contestant: what is told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Contestant {
+    pub(crate) protocol: Protocol,
+    pub(crate) name: String,
+}
+
+/// All contestants, at their indices.
+pub(crate) fn contestants(peers: &[PeerSpec]) -> Vec<Contestant> {
+    let ours = [(Protocol::Tcp, "raw io_uring"), (Protocol::TcpEpoll, "raw epoll"), (Protocol::Ws, "ringway")];
+    let ours = ours.map(|(protocol, name)| Contestant { protocol, name: name.into() });
+    let peers = peers.iter().map(|peer| Contestant { protocol: Protocol::WsPeer, name: peer.name.clone() });
+    ours.into_iter().chain(peers).collect()
+}
+
+/// The order in which contestants go in a round: each round begins with another one, and every second round goes
+/// backwards, so that nobody always follows the same one.
+pub(crate) fn order(contestants: &[usize], round: usize) -> Vec<usize> {
+    let mut order = contestants.to_vec();
+    if !order.is_empty() {
+        order.rotate_left(round % contestants.len());
+    }
+    if round % 2 == 1 {
+        order.reverse();
+    }
+    order
+}
+
+/// Where a contestant listens, and its process.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target {
+    pub(crate) address: SocketAddr,
+    pub(crate) pid: u32,
+}
+
+impl From<&Server> for Target {
+    fn from(server: &Server) -> Self {
+        Self { address: server.address, pid: server.pid() }
+    }
+}
+
+impl From<&Peer> for Target {
+    fn from(peer: &Peer) -> Self {
+        Self { address: peer.address, pid: peer.pid() }
+    }
+}
+
+/// The processes of all contestants.
+pub(crate) struct Running<'a> {
+    ours: [Server; PEERS],
+    peers: Vec<Option<Peer>>,
+    specs: &'a [PeerSpec],
+    cores: &'a [usize],
+    stop: &'a Stop,
+    restarts: Vec<usize>,
+}
+
+impl<'a> Running<'a> {
+    /// Starts all. `None` when `stop` was set first.
+    pub(crate) fn start(specs: &'a [PeerSpec], cores: &'a [usize], stop: &'a Stop) -> Result<Option<Self>, Failure> {
+        let mut peers = Vec::new();
+        for spec in specs {
+            let Some(peer) = Peer::start(spec, cores, stop)? else { return Ok(None) };
+            peers.push(Some(peer));
+        }
+        let ours = [
+            Server::start(&["floor"], cores)?,
+            Server::start(&["floor", "--epoll"], cores)?,
+            Server::start(&["serve"], cores)?,
+        ];
+        let restarts = vec![0; specs.len()];
+        Ok(Some(Self { ours, peers, specs, cores, stop, restarts }))
+    }
+
+    /// Where contestant `index` listens. A peer that has ended is started again. The error says why there is none.
+    pub(crate) fn target(&mut self, index: usize) -> Result<Target, String> {
+        if let Some(server) = self.ours.get(index) {
+            return Ok(server.into());
+        }
+        let at = index - PEERS;
+        if let Some(peer) = self.peers[at].take_if(|peer| peer.has_ended()) {
+            drop(peer);
+        }
+        if self.peers[at].is_none() && self.restarts[at] < RESTARTS {
+            self.restarts[at] += 1;
+            let started = Peer::start(&self.specs[at], self.cores, self.stop);
+            self.peers[at] = started.map_err(|Failure(why)| why)?;
+        }
+        self.peers[at].as_ref().map(Target::from).ok_or_else(|| format!("it has ended {RESTARTS} times"))
+    }
+
+    /// Why contestant `index` failed, with the last words of a peer that has ended.
+    pub(crate) fn explain(&mut self, index: usize, why: String) -> String {
+        let peer = index.checked_sub(PEERS).and_then(|at| self.peers[at].take_if(|peer| peer.has_ended()));
+        peer.map_or(why.clone(), |peer| format!("{why}; {}", peer.last_words()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::peers;
+
+    #[test]
+    fn each_contestant_is_first_in_one_of_as_many_rounds_and_nobody_always_follows_the_same() {
+        let all = [0, 1, 2];
+        let orders: Vec<Vec<usize>> = (0..6).map(|round| order(&all, round)).collect();
+        assert_eq!(orders[0], [0, 1, 2]);
+        assert_eq!(orders[1], [0, 2, 1]);
+        assert_eq!(orders[2], [2, 0, 1]);
+        let mut first: Vec<usize> = orders.iter().map(|order| order[0]).collect();
+        first.sort_unstable();
+        assert_eq!(first, [0, 0, 1, 1, 2, 2]);
+        let follows = |order: &[usize]| order.windows(2).any(|pair| pair == [0, 1]);
+        assert!(orders.iter().any(|order| follows(order)) && !orders.iter().all(|order| follows(order)));
+        assert!(order(&[], 3).is_empty());
+    }
+
+    #[test]
+    fn contestants_are_at_their_indices() {
+        let peers = [peers::peer("other=x {port}").expect("well-formed")];
+        let all = contestants(&peers);
+        assert_eq!(all[RING].protocol, Protocol::Tcp);
+        assert_eq!(all[EPOLL].protocol, Protocol::TcpEpoll);
+        assert_eq!(all[OURS].name, "ringway");
+        assert_eq!((all[PEERS].protocol, &*all[PEERS].name), (Protocol::WsPeer, "other"));
+        assert!(all[EPOLL].protocol.is_raw() && !all[OURS].protocol.is_raw());
+    }
+}

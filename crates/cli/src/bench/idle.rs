@@ -1,0 +1,232 @@
+//! What an idle connection costs the server in memory: the slope between two numbers of connections, which are open at
+//! the same time on a fresh server.
+
+use super::Bench;
+use super::child::Server;
+use super::contestants::Target;
+use super::peers::{Peer, PeerSpec};
+use super::progress::Progress;
+use crate::exit::Failure;
+use ringway_loadtest::{Length, LoadError, Mode, Phase, Plan, Report, Stop, processes};
+use serde::Serialize;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread::{Scope, ScopedJoinHandle};
+use std::time::Duration;
+
+/// How often the generator has to say that all connections are open before memory is read, and afterwards: it asks its
+/// threads about ten times a second, and tells what they answered to the question before.
+const STEADY: usize = 3;
+
+/// The hold is ended; it does not end by itself.
+const LONG: Duration = Duration::from_secs(24 * 3600);
+
+/// How often a signal is looked for while nothing comes.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Connections that only are.
+#[derive(Debug, Serialize)]
+pub(crate) struct Idle {
+    /// The larger number of connections.
+    pub(crate) connections: u32,
+    /// The growth of our server's memory from the smaller number to the larger one, for each connection.
+    pub(crate) bytes_per_connection: Option<f64>,
+    /// The smaller number of connections.
+    pub(crate) connections_before: u32,
+    /// Which memory is counted.
+    pub(crate) counted: &'static str,
+    pub(crate) contestants: Vec<Held>,
+}
+
+/// What one contestant gave.
+#[derive(Debug, Serialize)]
+pub(crate) struct Held {
+    pub(crate) contestant: String,
+    pub(crate) bytes_per_connection: Option<f64>,
+    /// Memory with the smaller number of connections, and with the larger one.
+    pub(crate) bytes_before: Option<u64>,
+    pub(crate) bytes: Option<u64>,
+    pub(crate) failure: Option<String>,
+}
+
+/// Both numbers of connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Levels {
+    pub(crate) low: u32,
+    pub(crate) high: u32,
+}
+
+impl Levels {
+    /// As wanted, or fewer in the same proportion where a process may not have as many files open.
+    pub(crate) fn within(self, files: Option<u64>, spare: u64) -> Self {
+        let most = files.map_or(u64::MAX, |files| files.saturating_sub(spare)).max(2);
+        let high = u32::try_from(most).map_or(self.high, |most| self.high.min(most));
+        let low = u64::from(high) * u64::from(self.low) / u64::from(self.high.max(1));
+        Self { low: u32::try_from(low).unwrap_or(u32::MAX).clamp(1, high - 1), high }
+    }
+
+    /// Bytes for each connection in between.
+    fn slope(self, before: u64, after: u64) -> f64 {
+        (after as f64 - before as f64) / f64::from(self.high - self.low)
+    }
+}
+
+/// Connections that a generator holds open on a thread of its own.
+struct Hold<'scope> {
+    run: ScopedJoinHandle<'scope, Result<Report, LoadError>>,
+    /// Whether all connections are open, as the generator goes on to say.
+    open: Receiver<(Phase, u64)>,
+    connections: u32,
+    stop: Stop,
+}
+
+impl<'scope> Hold<'scope> {
+    fn start<'a: 'scope>(scope: &'scope Scope<'scope, 'a>, plan: Plan) -> Self {
+        let (tell, open) = mpsc::channel();
+        let (connections, stop) = (plan.connections, plan.stop.clone());
+        let run = scope.spawn(move || {
+            ringway_loadtest::run(&plan, &mut |progress| {
+                // It fails when nobody asks any more.
+                let _ = tell.send((progress.phase, progress.open));
+            })
+        });
+        Self { run, open, connections, stop }
+    }
+
+    /// Waits until the generator has said several times from now on that all connections are open. The error says that
+    /// they are not.
+    fn check(&self, signal: &Stop) -> Result<(), String> {
+        while self.open.try_recv().is_ok() {}
+        let mut steady = 0;
+        while steady < STEADY {
+            if signal.is_set() {
+                return Err("interrupted".into());
+            }
+            match self.open.recv_timeout(LOOK) {
+                Ok((Phase::Measure, open)) if open == u64::from(self.connections) => steady += 1,
+                Ok((phase, open)) if phase >= Phase::Measure => {
+                    return Err(format!("only {open} of {} idle connections are open", self.connections));
+                }
+                Ok(_) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err("the idle connections have ended".into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes the connections. What went wrong with them, if anything is known.
+    fn end(self) -> Option<String> {
+        self.stop.now();
+        match self.run.join() {
+            Ok(Ok(report)) => report.first_errors.into_values().next(),
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some("the generator panicked".into()),
+        }
+    }
+}
+
+/// Measures ours and each peer, each on a fresh process. `None` when a signal came first.
+pub(crate) fn measure_idle(
+    bench: &Bench,
+    peers: &[PeerSpec],
+    progress: &mut Progress,
+) -> Result<Option<Idle>, Failure> {
+    let levels = bench.effort.idle;
+    let is_over = || bench.signals.caught().is_some();
+    progress.step(|| format!("{} idle connections: ringway", levels.high));
+    let ours = {
+        let server = Server::start(&["serve"], &bench.server_cores)?;
+        hold(bench, "ringway", (&server).into(), levels)
+    };
+    if is_over() {
+        return Ok(None);
+    }
+    if let Some(why) = ours.failure {
+        return Err(Failure(format!("the idle connections could not be held: {why}")));
+    }
+    let bytes_per_connection = ours.bytes_per_connection;
+    let mut contestants = vec![ours];
+    for spec in peers {
+        progress.step(|| format!("{} idle connections: {}", levels.high, spec.name));
+        contestants.push(match Peer::start(spec, &bench.server_cores, &bench.signals.stop) {
+            Ok(Some(peer)) => hold(bench, &spec.name, (&peer).into(), levels),
+            Ok(None) => return Ok(None),
+            Err(Failure(why)) => Held::failed(&spec.name, why),
+        });
+        if is_over() {
+            return Ok(None);
+        }
+    }
+    let (connections, connections_before) = (levels.high, levels.low);
+    Ok(Some(Idle { connections, bytes_per_connection, connections_before, counted: "Pss", contestants }))
+}
+
+/// Holds the smaller number of connections, and the larger one.
+fn hold(bench: &Bench, name: &str, target: Target, levels: Levels) -> Held {
+    let plan = |connections| Plan {
+        connections,
+        mode: Mode::Idle,
+        warmup: Duration::ZERO,
+        length: Length::Time(LONG),
+        stop: Stop::default(),
+        ..bench.plan(target)
+    };
+    let read = || processes::memory(&processes::tree(target.pid)).map_err(|error| error.to_string());
+    let signal = &bench.signals.stop;
+    let found = std::thread::scope(|scope| {
+        let low = Hold::start(scope, plan(levels.low));
+        let before = low.check(signal).and_then(|()| read());
+        let high = before.is_ok().then(|| Hold::start(scope, plan(levels.high - levels.low)));
+        let after = high.as_ref().map(|high| {
+            high.check(signal)?;
+            let bytes = read()?;
+            // Those that were open before and after were open in between.
+            low.check(signal)?;
+            high.check(signal)?;
+            Ok(bytes)
+        });
+        let ends: Vec<_> = [high, Some(low)].into_iter().flatten().map(Hold::end).collect();
+        let why = ends.into_iter().flatten().next();
+        let told = |error: String| why.map_or(error.clone(), |why| format!("{error}: {why}"));
+        match (before, after) {
+            (Ok(before), Some(Ok(after))) => Ok((before, after)),
+            (Err(error), _) | (_, Some(Err(error))) => Err(told(error)),
+            (Ok(_), None) => Err(told("nothing was held".into())),
+        }
+    });
+    match found {
+        Ok((before, after)) => Held {
+            contestant: name.into(),
+            bytes_per_connection: Some(levels.slope(before, after)),
+            bytes_before: Some(before),
+            bytes: Some(after),
+            failure: None,
+        },
+        Err(why) => Held::failed(name, why),
+    }
+}
+
+impl Held {
+    fn failed(name: &str, why: String) -> Self {
+        let (bytes_per_connection, bytes_before, bytes) = (None, None, None);
+        Self { contestant: name.into(), bytes_per_connection, bytes_before, bytes, failure: Some(why) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_are_within_the_open_files_in_the_same_proportion() {
+        let wanted = Levels { low: 2000, high: 12_000 };
+        assert_eq!(wanted.within(None, 64), wanted);
+        assert_eq!(wanted.within(Some(20_000), 64), wanted);
+        assert_eq!(wanted.within(Some(1024), 64), Levels { low: 160, high: 960 });
+        assert_eq!(wanted.within(Some(10), 64), Levels { low: 1, high: 2 });
+    }
+
+    #[test]
+    fn the_slope_leaves_out_what_the_server_has_without_connections() {
+        assert_eq!(Levels { low: 2000, high: 12_000 }.slope(5_000_000, 6_440_000), 144.0);
+    }
+}

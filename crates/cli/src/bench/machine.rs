@@ -1,0 +1,144 @@
+//! What was measured on: CPU, caches, kernel, and what stands between.
+
+use crate::exit::Failure;
+use serde::Serialize;
+use std::fs;
+use std::path::Path;
+
+/// The machine. Its first keys are those of the first version of the report.
+#[derive(Debug, Serialize)]
+pub(crate) struct Machine {
+    pub(crate) cpu: String,
+    pub(crate) cores: usize,
+    pub(crate) kernel: String,
+    pub(crate) driver: String,
+    pub(crate) server_cores: Vec<usize>,
+    pub(crate) generator_cores: Vec<usize>,
+    pub(crate) rounds: usize,
+    pub(crate) seconds_per_run: f64,
+    /// Those of the first core.
+    pub(crate) caches: Vec<Cache>,
+    /// The frequency governor of the first core, where there is one.
+    pub(crate) governor: Option<String>,
+    /// Whether this is a virtual machine.
+    pub(crate) hypervisor: bool,
+    /// Who made it, as far as the system says.
+    pub(crate) vendor: Option<String>,
+}
+
+/// One cache.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Cache {
+    pub(crate) level: u32,
+    /// `Data`, `Instruction` or `Unified`.
+    pub(crate) kind: String,
+    pub(crate) bytes: usize,
+    /// The cores that share it, as the kernel writes them.
+    pub(crate) cores: String,
+}
+
+impl Machine {
+    /// Looks at this machine. `cores` is how many this process may run on.
+    pub(crate) fn look(
+        cores: usize,
+        server_cores: &[usize],
+        generator_cores: &[usize],
+        rounds: usize,
+        seconds_per_run: f64,
+    ) -> Result<Self, Failure> {
+        let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let first = server_cores.first().copied().unwrap_or(0);
+        let cpu = Path::new("/sys/devices/system/cpu").join(format!("cpu{first}"));
+        Ok(Self {
+            cpu: field(&info, "model name").unwrap_or("unknown CPU").to_owned(),
+            cores,
+            kernel: line("/proc/sys/kernel/osrelease").unwrap_or_default(),
+            driver: format!("io_uring ({})", ringway_io::uring::probe()?),
+            server_cores: server_cores.to_vec(),
+            generator_cores: generator_cores.to_vec(),
+            rounds,
+            seconds_per_run,
+            caches: caches(&cpu.join("cache")),
+            governor: line(cpu.join("cpufreq/scaling_governor")),
+            hypervisor: field(&info, "flags").is_some_and(|flags| flags.split(' ').any(|flag| flag == "hypervisor")),
+            vendor: line("/sys/class/dmi/id/sys_vendor").or_else(|| line("/sys/hypervisor/type")),
+        })
+    }
+
+    /// Whether the servers and the generator had to share a core.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.server_cores == self.generator_cores
+    }
+
+    /// The caches in a few words: `32 KiB L1d, 1 MiB L2`.
+    pub(crate) fn caches_in_words(&self) -> String {
+        let of = |cache: &Cache| {
+            let kind = match &*cache.kind {
+                "Data" => "d",
+                "Instruction" => "i",
+                _ => "",
+            };
+            format!("{} L{}{kind}", ringway_loadtest::size(cache.bytes), cache.level)
+        };
+        self.caches.iter().filter(|cache| cache.kind != "Instruction").map(of).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// The first value that `/proc/cpuinfo` has for a key.
+fn field<'a>(info: &'a str, key: &str) -> Option<&'a str> {
+    info.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        (name.trim() == key).then(|| value.trim())
+    })
+}
+
+/// What a file of one line says; `None` when it cannot be read or is empty.
+fn line(path: impl AsRef<Path>) -> Option<String> {
+    fs::read_to_string(path).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+/// The caches that `folder` describes, by level.
+fn caches(folder: &Path) -> Vec<Cache> {
+    let of = |index: u32| {
+        let folder = folder.join(format!("index{index}"));
+        Some(Cache {
+            level: line(folder.join("level"))?.parse().ok()?,
+            kind: line(folder.join("type"))?,
+            bytes: crate::values::size(&line(folder.join("size"))?).ok()?,
+            cores: line(folder.join("shared_cpu_list")).unwrap_or_default(),
+        })
+    };
+    let mut caches: Vec<Cache> = (0..16).map_while(of).collect();
+    caches.sort_by_key(|cache| cache.level);
+    caches
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_of_cpuinfo_are_found_by_their_whole_name() {
+        let info = "model\t\t: 17\nmodel name\t: Some CPU: fast\nflags\t\t: fpu hypervisor\n\nmodel name\t: other\n";
+        assert_eq!(field(info, "model name"), Some("Some CPU: fast"));
+        assert_eq!(field(info, "flags"), Some("fpu hypervisor"));
+        assert_eq!(field(info, "name"), None);
+    }
+
+    #[test]
+    fn caches_are_read_until_there_is_no_more() {
+        let folder = std::env::temp_dir().join(format!("ringway-caches-{}", std::process::id()));
+        for (index, level, kind, size) in [(0, "1", "Data", "32K"), (1, "2", "Unified", "1024K")] {
+            let folder = folder.join(format!("index{index}"));
+            fs::create_dir_all(&folder).expect("a folder");
+            for (name, value) in [("level", level), ("type", kind), ("size", size), ("shared_cpu_list", "0-1")] {
+                fs::write(folder.join(name), format!("{value}\n")).expect("a file");
+            }
+        }
+        let found = caches(&folder);
+        fs::remove_dir_all(&folder).expect("it is there");
+        let cache = |level, kind: &str, bytes| Cache { level, kind: kind.into(), bytes, cores: "0-1".into() };
+        assert_eq!(found, [cache(1, "Data", 32 << 10), cache(2, "Unified", 1 << 20)]);
+        assert_eq!(caches(&folder), []);
+    }
+}

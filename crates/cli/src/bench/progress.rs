@@ -1,0 +1,51 @@
+//! How far the bench is, and how long it still takes.
+
+use crate::live::LiveLine;
+use std::time::{Duration, Instant};
+
+/// Counts steps, which all take about as long as one another, and shows them on the live line.
+pub(crate) struct Progress {
+    live: LiveLine,
+    began: Instant,
+    done: usize,
+    of: usize,
+    /// What a step is taken to last before the first ones are over.
+    expected: Duration,
+}
+
+impl Progress {
+    pub(crate) fn new(of: usize, expected: Duration) -> Self {
+        Self { live: LiveLine::new(), began: Instant::now(), done: 0, of, expected }
+    }
+
+    /// The next step begins.
+    pub(crate) fn step(&mut self, what: impl FnOnce() -> String) {
+        let left = left(self.began.elapsed(), self.done, self.of, self.expected);
+        self.done += 1;
+        self.live.show(|| format!("{} of {}, about {} left: {}", self.done, self.of, minutes(left), what()));
+    }
+}
+
+/// How long the rest takes, from how long what is done took; from what was expected while little is done.
+fn left(elapsed: Duration, done: usize, of: usize, expected: Duration) -> Duration {
+    let each = if done < 10 { expected } else { elapsed / done as u32 };
+    each * of.saturating_sub(done) as u32
+}
+
+fn minutes(time: Duration) -> String {
+    format!("{}:{:02}", time.as_secs() / 60, time.as_secs() % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rest_is_told_from_what_is_done() {
+        let second = Duration::from_secs(1);
+        assert_eq!(left(Duration::ZERO, 0, 100, second), 100 * second);
+        assert_eq!(left(20 * second, 10, 100, second), 180 * second);
+        assert_eq!(left(20 * second, 10, 5, second), Duration::ZERO);
+        assert_eq!(minutes(Duration::from_secs(130)), "2:10");
+    }
+}

@@ -1,0 +1,86 @@
+//! One contestant in one cell.
+
+use crate::bench::cells::Shape;
+use crate::bench::contestants::{Contestant, OURS, Protocol, RING};
+use crate::bench::rounds::Cell;
+use crate::bench::statistics::Spread;
+use crate::bench::verdict::{Busy, Limit, Ratio, Sample, compare, rate_ratio};
+use serde::Serialize;
+
+/// Without figures where no message came back in any round, or where the contestant failed.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Entry {
+    pub(crate) protocol: Protocol,
+    pub(crate) contestant: String,
+    pub(crate) size: usize,
+    pub(crate) connections: usize,
+    pub(crate) in_flight: usize,
+    /// The medians over the rounds.
+    pub(crate) messages_per_second: Option<f64>,
+    pub(crate) server_cpu_us_per_message: Option<f64>,
+    pub(crate) p50_us: Option<f64>,
+    pub(crate) p99_us: Option<f64>,
+    /// Of our own two, the rate to that of raw echo on our driver, of paired rounds, whoever was the limit.
+    pub(crate) ratio_to_floor: Option<f64>,
+    pub(crate) messages_per_second_spread: Option<Spread>,
+    pub(crate) server_cpu_us_per_message_spread: Option<Spread>,
+    pub(crate) server_busy_share: Option<f64>,
+    pub(crate) generator_busy_share: Option<f64>,
+    pub(crate) limited_by: Option<Limit>,
+    /// Whether this is the floor of the cell: the faster one of the raw echoes.
+    pub(crate) is_floor: bool,
+    /// How our WebSocket compares with this one: above 1 it is better. `None` for itself, and where no ratio can be
+    /// defended.
+    pub(crate) ringway_ratio: Option<Ratio>,
+    pub(crate) failure: Option<String>,
+    /// `None` where no message came back.
+    pub(crate) rounds: Vec<Option<Sample>>,
+}
+
+impl Entry {
+    pub(crate) fn shape(&self) -> Shape {
+        Shape { connections: self.connections, size: self.size, in_flight: self.in_flight }
+    }
+
+    pub(crate) fn is_gap(&self) -> bool {
+        self.messages_per_second.is_none()
+    }
+}
+
+/// The entries of one cell, in the order of the contestants.
+pub(super) fn of(cell: &Cell, contestants: &[Contestant]) -> Vec<Entry> {
+    let (floor, ours) = (cell.floor(), &cell.series[OURS].rounds);
+    let entry = |(index, contestant): (usize, &Contestant)| {
+        let series = &cell.series[index];
+        let rounds = &series.rounds;
+        let spread = |figure: fn(&Sample) -> f64| Spread::of(rounds.iter().flatten().map(figure));
+        let median = |figure: fn(&Sample) -> f64| spread(figure).map(|spread| spread.median);
+        let busy = Busy::of(rounds);
+        Entry {
+            protocol: contestant.protocol,
+            contestant: contestant.name.clone(),
+            size: cell.shape.size,
+            connections: cell.shape.connections,
+            in_flight: cell.shape.in_flight,
+            messages_per_second: median(|sample| sample.messages_per_second),
+            server_cpu_us_per_message: median(|sample| sample.server_cpu_us_per_message),
+            p50_us: median(|sample| sample.p50_us),
+            p99_us: median(|sample| sample.p99_us),
+            ratio_to_floor: if matches!(index, RING | OURS) {
+                rate_ratio(rounds, &cell.series[RING].rounds)
+            } else {
+                None
+            },
+            messages_per_second_spread: spread(|sample| sample.messages_per_second),
+            server_cpu_us_per_message_spread: spread(|sample| sample.server_cpu_us_per_message),
+            server_busy_share: busy.map(|busy| busy.server),
+            generator_busy_share: busy.map(|busy| busy.generator),
+            limited_by: busy.map(Busy::limit),
+            is_floor: index == floor && !series.is_gap(),
+            ringway_ratio: if index == OURS { None } else { compare(ours, rounds) },
+            failure: series.failure.clone(),
+            rounds: rounds.clone(),
+        }
+    };
+    contestants.iter().enumerate().map(entry).collect()
+}

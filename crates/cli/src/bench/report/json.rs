@@ -1,0 +1,10 @@
+//! The report for programs.
+
+use super::Report;
+
+impl Report {
+    /// The stable keys, as one JSON object over several lines.
+    pub(crate) fn to_json(&self) -> Result<String, serde_json::Error> {
+        Ok(serde_json::to_string_pretty(self)? + "\n")
+    }
+}

@@ -1,0 +1,110 @@
+//! The report for documentation: one table for each quantity, a row for each cell, a column for each contestant.
+
+use super::table::Table;
+use super::words::{cpu, figure, middle_and_ends, percent, rate, ratio, time};
+use super::{Entry, Report};
+use std::fmt::Write;
+
+impl Report {
+    /// The report as Markdown.
+    pub(crate) fn to_markdown(&self) -> String {
+        let mut out = String::new();
+        for line in self.head().lines() {
+            out += &format!("- {line}\n");
+        }
+        if !self.cells.is_empty() {
+            self.write_cells(&mut out);
+        }
+        if let Some(connect) = &self.connect {
+            let _ = writeln!(
+                out,
+                "\n**Connecting**: {} connections opened, upgraded and closed; the ratio is that of server CPU time, theirs \
+                 to ringway's.\n",
+                connect.connections
+            );
+            let mut table = Table::new(&["server", "handshakes/s", "server CPU µs each", "ringway's ratio"], &[0]);
+            for found in &connect.contestants {
+                table.row(vec![
+                    found.contestant.clone(),
+                    figure(found.per_second.as_ref(), |spread| middle_and_ends(spread, rate)),
+                    figure(found.server_cpu_us.as_ref(), |spread| middle_and_ends(spread, cpu)),
+                    figure(found.ringway_ratio.as_ref(), |spread| middle_and_ends(spread, cpu)),
+                ]);
+            }
+            out += &table.to_markdown();
+        }
+        if let Some(idle) = &self.idle {
+            let _ = writeln!(
+                out,
+                "\n**Idle connections**: growth of the server's memory ({}) from {} to {} connections.\n",
+                idle.counted, idle.connections_before, idle.connections
+            );
+            let mut table = Table::new(&["server", "bytes for each connection"], &[0]);
+            for found in &idle.contestants {
+                table.row(vec![
+                    found.contestant.clone(),
+                    figure(found.bytes_per_connection, |bytes| format!("{bytes:.0}")),
+                ]);
+            }
+            out += &table.to_markdown();
+        }
+        let gaps = self.gaps();
+        if !gaps.is_empty() {
+            out += "\n`-`: without figures.\n\n";
+            gaps.iter().for_each(|gap| out += &format!("- {}\n", gap.replace('\n', " ")));
+        }
+        if self.interrupted {
+            out += "\nInterrupted: the figures are those of a part of the bench.\n";
+        }
+        out
+    }
+
+    fn write_cells(&self, out: &mut String) {
+        let floor = |entry: &Entry| if entry.is_floor { " \\*" } else { "" };
+        *out += "\nCells are connections × size × messages in flight on each. Medians, with the smallest and the largest round in \
+                 brackets.\n\n**Messages per second** (`*`: the floor, the faster one of the raw echoes)\n\n";
+        *out += &self.table(
+            |_| true,
+            |entry| {
+                figure(entry.messages_per_second_spread.as_ref(), |spread| middle_and_ends(spread, rate)) + floor(entry)
+            },
+        );
+        *out += "\n**Server CPU per message**, µs\n\n";
+        *out += &self.table(
+            |_| true,
+            |entry| figure(entry.server_cpu_us_per_message_spread.as_ref(), |spread| middle_and_ends(spread, cpu)),
+        );
+        *out += "\n**Ratio of ringway to each**, the median of the ratios of paired rounds, above 1 where ringway is better: of \
+                 rates (`rate`) where both servers were saturated, else of server CPU per message (`cpu`)\n\n";
+        *out += &self.table(|entry| entry.contestant != "ringway", |entry| figure(entry.ringway_ratio.as_ref(), ratio));
+        *out += "\n**Busy**: server / generator, and which of them was the limit\n\n";
+        *out += &self.table(
+            |_| true,
+            |entry| {
+                let shares = entry.server_busy_share.zip(entry.generator_busy_share).zip(entry.limited_by);
+                figure(shares, |((server, generator), limit)| {
+                    format!("{} / {}, {limit}", percent(server), percent(generator))
+                })
+            },
+        );
+        *out += "\n**Latency**: p50 / p99\n\n";
+        *out += &self.table(
+            |_| true,
+            |entry| figure(entry.p50_us.zip(entry.p99_us), |(p50, p99)| format!("{} / {}", time(p50), time(p99))),
+        );
+    }
+
+    /// A row for each cell, a column for each contestant that `is_in`.
+    fn table(&self, is_in: impl Fn(&Entry) -> bool, field: impl Fn(&Entry) -> String) -> String {
+        let first = self.by_cell().next().unwrap_or_default();
+        let mut titles = vec!["cell"];
+        titles.extend(first.iter().filter(|entry| is_in(entry)).map(|entry| &*entry.contestant));
+        let mut table = Table::new(&titles, &[0]);
+        for cell in self.by_cell() {
+            let mut row: Vec<String> = cell.iter().take(1).map(|entry| entry.shape().to_string()).collect();
+            row.extend(cell.iter().filter(|entry| is_in(entry)).map(&field));
+            table.row(row);
+        }
+        table.to_markdown()
+    }
+}

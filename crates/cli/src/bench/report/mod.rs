@@ -1,0 +1,111 @@
+//! What `bench` reports: the model that the writers for people, programs and documentation share.
+
+mod entry;
+mod json;
+mod markdown;
+mod table;
+mod text;
+mod words;
+
+use super::cells::{MAX_BYTES_IN_FLIGHT, Shape};
+use super::connect::Connecting;
+use super::idle::Idle;
+use super::machine::Machine;
+use super::peers::PeerSpec;
+use super::verdict::SATURATED;
+use super::{Effort, rounds::Cell};
+pub(crate) use entry::Entry;
+use serde::Serialize;
+
+/// The whole report. Its keys are stable; `schema_version` changes when one goes or changes its meaning.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    pub(crate) schema_version: u32,
+    /// That of this program.
+    pub(crate) version: &'static str,
+    /// When the bench began, in UTC (RFC 3339).
+    pub(crate) started: String,
+    pub(crate) machine: Machine,
+    pub(crate) plan: Plan,
+    /// The contestants of each cell one after the other, in the same order.
+    pub(crate) cells: Vec<Entry>,
+    /// `None` when the bench ended before it came to that.
+    pub(crate) connect: Option<Connecting>,
+    /// `None` when the bench ended before it came to that.
+    pub(crate) idle: Option<Idle>,
+    /// Whether a signal has ended the bench early: then cells are missing, or have fewer rounds.
+    pub(crate) interrupted: bool,
+}
+
+/// What there was to do.
+#[derive(Debug, Serialize)]
+pub(crate) struct Plan {
+    pub(crate) rounds: usize,
+    pub(crate) warmup_seconds: f64,
+    /// Longer in cells with much in flight.
+    pub(crate) window_seconds: f64,
+    /// As `--cells` takes them.
+    pub(crate) cells: Vec<Shape>,
+    pub(crate) contestants: Vec<String>,
+    pub(crate) peers: Vec<PeerSpec>,
+    pub(crate) max_bytes_in_flight: usize,
+    /// From this share of the time on a side counts as saturated.
+    pub(crate) saturated_share: f64,
+    /// Connections of one round of connecting.
+    pub(crate) connect_connections: u32,
+    /// Both numbers of idle connections.
+    pub(crate) idle_connections: [u32; 2],
+}
+
+impl Plan {
+    pub(crate) fn new(effort: &Effort, cells: &[Shape], contestants: Vec<String>, peers: &[PeerSpec]) -> Self {
+        Self {
+            rounds: effort.rounds,
+            warmup_seconds: effort.warmup.as_secs_f64(),
+            window_seconds: effort.window.as_secs_f64(),
+            cells: cells.to_vec(),
+            contestants,
+            peers: peers.to_vec(),
+            max_bytes_in_flight: MAX_BYTES_IN_FLIGHT,
+            saturated_share: SATURATED,
+            connect_connections: effort.connect,
+            idle_connections: [effort.idle.low, effort.idle.high],
+        }
+    }
+}
+
+impl Report {
+    /// The entries of each cell together.
+    fn by_cell(&self) -> impl Iterator<Item = &[Entry]> {
+        self.cells.chunk_by(|one, next| one.shape() == next.shape())
+    }
+
+    /// Whether there is something without figures.
+    pub(crate) fn has_gaps(&self) -> bool {
+        let connect = self.connect.iter().flat_map(|connect| &connect.contestants).map(|found| &found.failure);
+        let idle = self.idle.iter().flat_map(|idle| &idle.contestants).map(|found| &found.failure);
+        self.cells.iter().any(Entry::is_gap) || connect.chain(idle).any(Option::is_some)
+    }
+
+    /// A line for each gap, with its reason.
+    fn gaps(&self) -> Vec<String> {
+        let silent = "no message came back while measuring: this machine is too busy for that";
+        let reason = |entry: &Entry| entry.failure.clone().unwrap_or_else(|| silent.into());
+        let cells = self.cells.iter().filter(|entry| entry.is_gap());
+        let cells = cells.map(|entry| format!("{}, {}: {}", entry.contestant, entry.shape(), reason(entry)));
+        let connect = self.connect.iter().flat_map(|connect| &connect.contestants);
+        let connect =
+            connect.filter_map(|found| Some(format!("{}, connecting: {}", found.contestant, found.failure.as_ref()?)));
+        let idle = self.idle.iter().flat_map(|idle| &idle.contestants);
+        let idle = idle.filter_map(|found| Some(format!("{}, idle: {}", found.contestant, found.failure.as_ref()?)));
+        cells.chain(connect).chain(idle).collect()
+    }
+}
+
+/// The entries of all cells that have a round.
+pub(crate) fn entries(cells: &[Cell], contestants: &[super::contestants::Contestant]) -> Vec<Entry> {
+    cells.iter().filter(|cell| cell.is_measured()).flat_map(|cell| entry::of(cell, contestants)).collect()
+}
+
+#[cfg(test)]
+mod tests;

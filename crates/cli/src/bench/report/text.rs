@@ -1,0 +1,153 @@
+//! The report for people.
+
+use super::table::Table;
+use super::words::{cpu, ends, figure, middle_and_ends, percent, rate, time};
+use super::{Entry, Report};
+use crate::cores;
+use ringway_loadtest::size;
+use std::fmt::Write;
+
+impl Report {
+    /// The report as tables for a terminal.
+    pub(crate) fn to_text(&self) -> String {
+        let mut out = self.head();
+        out.push('\n');
+        out += &self.cells_to_text();
+        if !self.cells.is_empty() {
+            out += "\n*: the floor, the faster one of the raw echoes. ringway's: the ratio of ringway to this one, the median of \
+                    the\nratios of paired rounds, above 1 where ringway is better; by rate where both servers were saturated \
+                    (95 % busy),\nelse by cpu: the server's CPU time per message, which is fair where the generator or nobody was \
+                    the limit.\n";
+        }
+        if let Some(connect) = &self.connect {
+            let _ = writeln!(out, "\nconnecting: {} connections opened, upgraded and closed\n", connect.connections);
+            let titles = ["", "handshakes/s", "(min–max)", "CPU µs each", "(min–max)", "ringway's, by cpu"];
+            let mut table = Table::new(&titles, &[0]);
+            for found in &connect.contestants {
+                table.row(vec![
+                    found.contestant.clone(),
+                    figure(found.per_second.as_ref(), |spread| rate(spread.median)),
+                    figure(found.per_second.as_ref(), |spread| ends(spread, rate)),
+                    figure(found.server_cpu_us.as_ref(), |spread| cpu(spread.median)),
+                    figure(found.server_cpu_us.as_ref(), |spread| ends(spread, cpu)),
+                    figure(found.ringway_ratio.as_ref(), |spread| middle_and_ends(spread, cpu)),
+                ]);
+            }
+            out += &table.to_text();
+        }
+        if let Some(idle) = &self.idle {
+            let (low, high) = (idle.connections_before, idle.connections);
+            for found in &idle.contestants {
+                let bytes = figure(found.bytes_per_connection, |bytes| format!("{bytes:.0} bytes"));
+                let _ = writeln!(
+                    out,
+                    "\nidle, {}: {bytes} of server memory for each connection, by growth from {low} to {high} held",
+                    found.contestant
+                );
+            }
+        }
+        let gaps = self.gaps();
+        if !gaps.is_empty() {
+            out += "\n-: without figures\n";
+            gaps.iter().for_each(|gap| out += &format!("   {gap}\n"));
+        }
+        if self.interrupted {
+            out += "\ninterrupted: the figures are those of a part of the bench\n";
+        }
+        out
+    }
+
+    /// What was measured on, and how.
+    pub(super) fn head(&self) -> String {
+        let (machine, plan) = (&self.machine, &self.plan);
+        let list = |of: &[usize]| cores::list(of.iter().copied());
+        let mut first = vec![machine.cpu.clone(), format!("{} cores", machine.cores)];
+        first.extend(Some(machine.caches_in_words()).filter(|caches| !caches.is_empty()));
+        first.push(format!("Linux {}", machine.kernel));
+        first.extend(machine.governor.as_ref().map(|governor| format!("governor {governor}")));
+        if machine.hypervisor {
+            let vendor = machine.vendor.as_ref().map_or(String::new(), |vendor| format!(" ({vendor})"));
+            first.push(format!("virtual machine{vendor}"));
+        }
+        let placed = if machine.is_shared() {
+            let cores = list(&machine.server_cores);
+            format!("servers and generator share core {cores}: the rates are those of the two together")
+        } else {
+            format!(
+                "each server on core {}, generator on core {}",
+                list(&machine.server_cores),
+                list(&machine.generator_cores)
+            )
+        };
+        format!(
+            "{}\n{}\n{placed}\nringway {}, {}: medians of {} interleaved round{} of {:.0} ms and more\n",
+            first.join(" · "),
+            machine.driver,
+            self.version,
+            self.started,
+            plan.rounds,
+            if plan.rounds == 1 { "" } else { "s" },
+            plan.window_seconds * 1e3
+        )
+    }
+
+    fn cells_to_text(&self) -> String {
+        if self.cells.is_empty() {
+            return String::new();
+        }
+        let titles = [
+            "conns",
+            "size",
+            "in flight",
+            "echo",
+            "messages/s",
+            "(min–max)",
+            "CPU µs",
+            "(min–max)",
+            "server",
+            "generator",
+            "limit",
+            "p50",
+            "p99",
+            "ringway's",
+            "(min–max)",
+            "by",
+        ];
+        let mut table = Table::new(&titles, &[3, 10, 15]);
+        for cell in self.by_cell() {
+            for (at, entry) in cell.iter().enumerate() {
+                let mut fields = if at == 0 {
+                    vec![entry.connections.to_string(), size(entry.size), entry.in_flight.to_string()]
+                } else {
+                    vec![String::new(); 3]
+                };
+                fields.extend(row(entry));
+                table.row(fields);
+            }
+        }
+        table.to_text()
+    }
+}
+
+fn row(entry: &Entry) -> Vec<String> {
+    let (rates, cpus) = (entry.messages_per_second_spread, entry.server_cpu_us_per_message_spread);
+    let is_ours = entry.contestant == "ringway";
+    let ratio = |write: fn(&crate::bench::verdict::Ratio) -> String| {
+        if is_ours { String::new() } else { figure(entry.ringway_ratio.as_ref(), write) }
+    };
+    vec![
+        format!("{}{}", entry.contestant, if entry.is_floor { " *" } else { "" }),
+        figure(rates, |spread| rate(spread.median)),
+        figure(rates, |spread| ends(&spread, rate)),
+        figure(cpus, |spread| cpu(spread.median)),
+        figure(cpus, |spread| ends(&spread, cpu)),
+        figure(entry.server_busy_share, percent),
+        figure(entry.generator_busy_share, percent),
+        figure(entry.limited_by, |limit| limit.to_string()),
+        figure(entry.p50_us, time),
+        figure(entry.p99_us, time),
+        ratio(|ratio| cpu(ratio.spread.median)),
+        ratio(|ratio| ends(&ratio.spread, cpu)),
+        ratio(|ratio| ratio.by.to_string()),
+    ]
+}

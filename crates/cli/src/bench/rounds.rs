@@ -1,0 +1,290 @@
+//! The rounds of the cells: each contestant in each shape, again and again.
+
+use super::Bench;
+use super::cells::Shape;
+use super::contestants::{Contestant, EPOLL, OURS, PEERS, Protocol, RING, Running, Target, order};
+use super::progress::Progress;
+use super::verdict::{Sample, rate_ratio};
+use crate::exit::Failure;
+use ringway_loadtest::floor::{self, FloorPlan};
+use ringway_loadtest::server::ServerUse;
+use ringway_loadtest::{Length, Plan, Report, Stop, Verify, processes};
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// How often a window in which no message came back is taken again, and how much longer each time.
+const AGAIN: u32 = 2;
+const LONGER: u32 = 4;
+
+/// A shape with what all contestants gave in it. Samples at one index are of one round.
+#[derive(Clone, Debug)]
+pub(crate) struct Cell {
+    pub(crate) shape: Shape,
+    pub(crate) series: Vec<Series>,
+}
+
+/// The rounds of one contestant in one shape.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Series {
+    /// `None` where no message came back.
+    pub(crate) rounds: Vec<Option<Sample>>,
+    /// Why it has no figures, if it failed. It was not measured again in this shape then.
+    pub(crate) failure: Option<String>,
+}
+
+impl Series {
+    /// Takes in one run.
+    fn take(&mut self, run: Result<Option<Sample>, String>) {
+        match run {
+            Ok(sample) => self.rounds.push(sample),
+            Err(why) => {
+                // Figures of a server that did not do its work are none.
+                self.rounds.clear();
+                self.failure = Some(why);
+            }
+        }
+    }
+
+    /// Whether it has no figures.
+    pub(crate) fn is_gap(&self) -> bool {
+        !self.rounds.iter().any(Option::is_some)
+    }
+}
+
+impl Cell {
+    pub(crate) fn new(shape: Shape, contestants: usize) -> Self {
+        Self { shape, series: vec![Series::default(); contestants] }
+    }
+
+    /// Whether there is a round to report.
+    pub(crate) fn is_measured(&self) -> bool {
+        self.series.iter().any(|series| !series.rounds.is_empty() || series.failure.is_some())
+    }
+
+    /// The faster one of the raw echoes, by the median of the paired rounds' ratios of rates.
+    pub(crate) fn floor(&self) -> usize {
+        let epoll_is_faster = rate_ratio(&self.series[EPOLL].rounds, &self.series[RING].rounds)
+            .map_or_else(|| self.series[RING].is_gap() && !self.series[EPOLL].is_gap(), |ratio| ratio > 1.0);
+        if epoll_is_faster { EPOLL } else { RING }
+    }
+}
+
+/// Takes a window of this length; while no message comes back in it, once more and longer, [`AGAIN`] times at most.
+fn insist<T, E>(
+    window: Duration,
+    stop: &Stop,
+    mut take: impl FnMut(Duration) -> Result<Option<T>, E>,
+) -> Result<Option<T>, E> {
+    for attempt in 0..=AGAIN {
+        let sample = take(window * LONGER.pow(attempt))?;
+        if sample.is_some() || stop.is_set() {
+            return Ok(sample);
+        }
+    }
+    Ok(None)
+}
+
+/// What went wrong in a run, if anything did.
+pub(crate) fn mishap(report: &Report) -> Option<String> {
+    if let Some((kind, count)) =
+        report.errors.iter().find(|(kind, _)| report.is_failure() && **kind != CLOSE_UNANSWERED)
+    {
+        let first = report.first_errors.get(kind).map_or("", String::as_str);
+        return Some(format!("{count} × {kind}: {first}"));
+    }
+    let missing = report.messages.missing;
+    (missing > 0).then(|| format!("{missing} messages were not answered"))
+}
+
+/// The kind of error that is none for the bench: all was measured by then.
+const CLOSE_UNANSWERED: &str = "close_unanswered";
+
+/// All cells, round by round, until a signal ends it.
+pub(crate) fn measure_cells(
+    bench: &Bench,
+    cells: &mut [Cell],
+    contestants: &[Contestant],
+    running: &mut Running<'_>,
+    progress: &mut Progress,
+) -> Result<(), Failure> {
+    let all: Vec<usize> = (0..contestants.len()).collect();
+    for round in 0..bench.effort.rounds {
+        for cell in cells.iter_mut() {
+            let mut runs = Vec::new();
+            for index in order(&all, round) {
+                let contestant = &contestants[index];
+                progress.step(|| format!("round {}, {}: {}", round + 1, cell.shape, contestant.name));
+                if cell.series[index].failure.is_some() {
+                    continue;
+                }
+                let run = running
+                    .target(index)
+                    .and_then(|target| measure_one(bench, contestant.protocol, cell.shape, target))
+                    .map_err(|why| running.explain(index, why));
+                if bench.signals.caught().is_some() {
+                    // A round that is not whole has no pairs.
+                    return Ok(());
+                }
+                if let (Err(why), ..PEERS) = (&run, index) {
+                    return Err(Failure(format!("{} went wrong, {}: {why}", contestant.name, cell.shape)));
+                }
+                runs.push((index, run));
+            }
+            runs.into_iter().for_each(|(index, run)| cell.series[index].take(run));
+        }
+    }
+    Ok(())
+}
+
+/// One run of one contestant.
+fn measure_one(bench: &Bench, protocol: Protocol, shape: Shape, target: Target) -> Result<Option<Sample>, String> {
+    insist(shape.window(bench.effort.window), &bench.signals.stop, |window| {
+        if protocol.is_raw() { take_raw(bench, shape, target, window) } else { take_echo(bench, shape, target, window) }
+    })
+}
+
+fn take_raw(bench: &Bench, shape: Shape, target: Target, window: Duration) -> Result<Option<Sample>, String> {
+    let (report, used) = sampled(target.pid, |edges| {
+        floor::run(&FloorPlan {
+            address: target.address,
+            connections: shape.connections,
+            in_flight: shape.in_flight,
+            size: shape.size,
+            warmup: shape.warmup(bench.effort.warmup),
+            duration: window,
+            cores: bench.generator_cores.clone(),
+            stop: bench.signals.stop.clone(),
+            edges: Some(edges),
+        })
+    });
+    let report = report.map_err(|error| error.to_string())?;
+    let us = |quantile| report.latency.value_at_quantile(quantile) as f64 / 1e3;
+    let rate = report.messages as f64 / window.as_secs_f64();
+    sample(bench, rate, used, &report.busy, us(0.5), us(0.99))
+}
+
+fn take_echo(bench: &Bench, shape: Shape, target: Target, window: Duration) -> Result<Option<Sample>, String> {
+    let (report, used) = sampled(target.pid, |edges| {
+        let plan = Plan {
+            connections: shape.connections as u32,
+            pipeline: shape.in_flight as u32,
+            sizes: shape.size..=shape.size,
+            binary: true,
+            warmup: shape.warmup(bench.effort.warmup),
+            length: Length::Time(window),
+            verify: Verify::Sample,
+            edges: Some(edges),
+            ..bench.plan(target)
+        };
+        ringway_loadtest::run(&plan, &mut |_| {})
+    });
+    let report = report.map_err(|error| error.to_string())?;
+    if let Some(why) = mishap(&report) {
+        return Err(why);
+    }
+    let Some(quantiles) = &report.latency_us.service else { return Ok(None) };
+    sample(bench, report.messages.per_second, used, &report.generator.busy_share, quantiles.p50, quantiles.p99)
+}
+
+/// What a window gave; `None` when no message came back.
+fn sample(
+    bench: &Bench,
+    rate: f64,
+    used: Option<ServerUse>,
+    generator: &[f64],
+    p50_us: f64,
+    p99_us: f64,
+) -> Result<Option<Sample>, String> {
+    let used = match used {
+        Some(used) => used,
+        None if bench.signals.stop.is_set() => return Ok(None),
+        None => return Err("the server's CPU time cannot be read".into()),
+    };
+    let all_cores = used.cores_used / bench.server_cores.len().max(1) as f64;
+    Ok((rate > 0.0).then(|| Sample {
+        messages_per_second: rate,
+        server_cpu_us_per_message: used.cores_used * 1e6 / rate,
+        p50_us,
+        p99_us,
+        server_busy_share: used.busiest.max(all_cores.min(1.0)),
+        generator_busy_share: generator.iter().copied().fold(0.0, f64::max),
+    }))
+}
+
+/// Runs a generator while a thread samples the server at the edges of its window. That thread has the cores of the
+/// calling one, which are the generator's.
+fn sampled<R>(pid: u32, run: impl FnOnce(mpsc::Sender<processes::Edges>) -> R) -> (R, Option<ServerUse>) {
+    let (tell, edges) = mpsc::channel();
+    std::thread::scope(|scope| {
+        let watching = scope.spawn(move || processes::watch(pid, &edges));
+        let report = run(tell);
+        (report, watching.join().ok().flatten())
+    })
+}
+
+/// The contestants that open connections of WebSocket: ours and the peers.
+pub(crate) fn with_handshake(contestants: &[Contestant]) -> Vec<usize> {
+    (OURS..contestants.len()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The lengths of the windows that are taken when the one at `good` brings something, and what comes of it.
+    fn taken(good: usize, stop: &Stop) -> (Vec<u64>, Option<()>) {
+        let mut windows = Vec::new();
+        let sample = insist(Duration::from_millis(250), stop, |window| {
+            windows.push(window.as_millis() as u64);
+            Ok::<_, String>((windows.len() > good).then_some(()))
+        });
+        (windows, sample.expect("it does not fail"))
+    }
+
+    #[test]
+    fn a_window_without_an_echo_is_taken_again_and_longer_and_not_for_ever() {
+        let go_on = Stop::default();
+        assert_eq!(taken(0, &go_on), (vec![250], Some(())));
+        assert_eq!(taken(1, &go_on), (vec![250, 1000], Some(())));
+        assert_eq!(taken(9, &go_on), (vec![250, 1000, 4000], None));
+        let stop = Stop::default();
+        stop.now();
+        assert_eq!(taken(9, &stop), (vec![250], None), "a signal ends it");
+    }
+
+    fn sample(rate: f64) -> Option<Sample> {
+        Some(Sample {
+            messages_per_second: rate,
+            server_cpu_us_per_message: 1.0,
+            p50_us: 1.0,
+            p99_us: 1.0,
+            server_busy_share: 1.0,
+            generator_busy_share: 1.0,
+        })
+    }
+
+    #[test]
+    fn the_floor_is_the_faster_raw_echo_round_by_round() {
+        let mut cell = Cell::new(Shape { connections: 1, size: 1, in_flight: 1 }, PEERS);
+        // The median of epoll is the higher one, but in most rounds it was the slower one.
+        cell.series[RING].rounds = [100.0, 50.0, 30.0].map(sample).to_vec();
+        cell.series[EPOLL].rounds = [99.0, 98.0, 29.0].map(sample).to_vec();
+        assert_eq!(cell.floor(), RING);
+        cell.series[EPOLL].rounds = [99.0, 51.0, 31.0].map(sample).to_vec();
+        assert_eq!(cell.floor(), EPOLL);
+        cell.series[RING].rounds = vec![None; 3];
+        assert_eq!(cell.floor(), EPOLL, "the only one there is");
+        cell.series[EPOLL].rounds = vec![None; 3];
+        assert_eq!(cell.floor(), RING);
+    }
+
+    #[test]
+    fn one_failure_takes_the_figures_of_the_cell() {
+        let mut series = Series::default();
+        series.take(Ok(sample(1.0)));
+        assert!(!series.is_gap());
+        series.take(Err("it closed the connection".into()));
+        assert!(series.is_gap() && series.rounds.is_empty());
+        assert_eq!(series.failure.as_deref(), Some("it closed the connection"));
+    }
+}

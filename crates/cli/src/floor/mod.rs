@@ -1,0 +1,58 @@
+//! `ringway floor`: the raw TCP echo (RFC 862) that `bench` measures WebSocket against, on our io_uring driver or on
+//! plain epoll.
+
+mod epoll;
+mod ring;
+#[cfg(test)]
+mod tests;
+
+use crate::arguments::Floor;
+use crate::exit::{Failure, Outcome};
+use crate::{limits, stdin};
+use ringway::placement::{self, CoreList};
+use rustix::event::{EventfdFlags, eventfd};
+use std::net::SocketAddr;
+use std::thread;
+
+pub(crate) fn run(arguments: &Floor) -> Result<Outcome, Failure> {
+    limits::raise_open_files();
+    let address: SocketAddr = arguments.listen.parse().map_err(|_| {
+        Failure(format!("cannot listen on {:?}: give an address and a port, as 127.0.0.1:7", arguments.listen))
+    })?;
+    if arguments.epoll { run_epoll(arguments, address) } else { ring::run(arguments, address) }
+}
+
+/// Runs the echo on epoll, one thread for each core.
+fn run_epoll(arguments: &Floor, address: SocketAddr) -> Result<Outcome, Failure> {
+    let cores = arguments.cores.as_ref().map_or(&[][..], CoreList::as_slice);
+    let count = cores.len().max(1);
+    let mut listeners = vec![epoll::listen(address)?];
+    let address = listeners[0].local_addr()?;
+    for _ in 1..count {
+        listeners.push(epoll::listen(address)?);
+    }
+    let stop = eventfd(0, EventfdFlags::CLOEXEC)?;
+    println!("listening on tcp://{address}");
+    if arguments.stop_with_stdin {
+        let stop = stop.try_clone()?;
+        stdin::on_end(move || {
+            // It fails only when the counter is full, and then it is readable.
+            let _ = rustix::io::write(&stop, &1_u64.to_ne_bytes());
+        })?;
+    }
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..count)
+            .map(|at| {
+                let (listener, stop, core) = (&listeners[at], &stop, cores.get(at).copied());
+                scope.spawn(move || {
+                    core.map_or(Ok(()), placement::pin)?;
+                    Ok::<_, Failure>(epoll::serve(listener, stop)?)
+                })
+            })
+            .collect();
+        for thread in threads {
+            thread.join().map_err(|_| Failure("a thread panicked".into()))??;
+        }
+        Ok(Outcome::Good)
+    })
+}
