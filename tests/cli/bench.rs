@@ -1,9 +1,10 @@
 //! `ringway bench`: what it prints, and how it ends. What it measures is no matter of tests.
 
 use crate::program::{finish, ringway, run, start};
-use ringway_tests::WATCHDOG;
+use ringway_tests::{WATCHDOG, program};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process};
 use serde_json::Value;
+use std::collections::HashSet;
 use std::os::unix::process::CommandExt;
 use std::time::Instant;
 
@@ -34,40 +35,151 @@ fn children(parent: u32) -> Vec<(u32, usize)> {
     pids.filter(is_child).map(|pid| (pid, files(pid))).collect()
 }
 
-/// Interrupts a bench when it has measured its first shape, and returns its exit code and its report.
-fn interrupt(how: impl Fn(Pid)) -> (Option<i32>, Value) {
-    let mut command = ringway(&["bench", "--format", "json"]);
+/// `parent` and all that descends from it.
+fn family(parent: u32) -> HashSet<u32> {
+    let mut found = HashSet::from([parent]);
+    let mut next = vec![parent];
+    while let Some(pid) = next.pop() {
+        let new = children(pid).into_iter().map(|(child, _)| child).filter(|child| found.insert(*child));
+        next.extend(new);
+    }
+    found
+}
+
+fn is_running(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // One that has ended and was not waited for yet is a zombie.
+    stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'))
+}
+
+/// `--peer` with this program: `name` runs `command` of it.
+fn peer_of_ours(name: &str, command: &str) -> String {
+    format!("{name}='{}' {command} --listen 127.0.0.1:{{port}}", program().display())
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+/// The cells of a contestant.
+fn cells_of<'a>(report: &'a Value, contestant: &str) -> Vec<&'a Value> {
+    let cells = report["cells"].as_array().expect("a list");
+    cells.iter().filter(|cell| cell["contestant"] == contestant).collect()
+}
+
+#[test]
+fn a_misuse_is_a_usage_error_that_says_what_to_give() {
+    for (arguments, says) in [
+        (&["--cells", "100x20"][..], "100x20x1"),
+        (&["--cells", "1x0x1"], "size \"0\""),
+        (&["--cells", "1000x64Kx16"], "256 MiB"),
+        (&["--cells", "1x1x1,1x1x1"], "give each cell once"),
+        (&["--cells", "500mx1x1"], "256 MiB"),
+        (&["--cells", "100mx1x1"], "ulimit -n"),
+        (&["--peer", "./other {port}"], "NAME=COMMAND"),
+        (&["--peer", "other=./other"], "{port}"),
+        (&["--peer", "ringway=./other {port}"], "the report uses the name"),
+        (&["--peer", "a=x {port}", "--peer", "a=y {port}"], "twice"),
+        (&["--rounds", "0"], "from 1 to 1000"),
+        (&["--window", "0"], "at least 1ms"),
+    ] {
+        let ended = run(ringway(&[&["bench"], arguments].concat()));
+        assert_eq!(ended.status.code(), Some(2), "{arguments:?}: {ended:?}");
+        assert!(ended.stderr.contains(says) && ended.stdout.is_empty(), "{arguments:?}: {ended:?}");
+    }
+}
+
+#[test]
+fn a_peer_that_does_not_start_is_one_line_with_its_last_words() {
+    let ended = run(ringway(&["bench", "--peer", "other=echo 'no licence for port {port}' >&2; exit 7"]));
+    let line = ended.line(1);
+    assert!(line.contains("peer \"other\" did not start") && line.contains("no licence for port "), "{line}");
+    assert!(line.contains("exit code 7"), "{line}");
+}
+
+/// A peer that is this very program, and one that speaks no WebSocket.
+#[test]
+fn peers_are_measured_beside_us_and_one_that_fails_is_a_gap_with_its_reason() {
+    let (same, raw) = (peer_of_ours("same", "serve --shards 1"), peer_of_ours("no-websocket", "floor"));
+    let cells = ["--quick", "--cells", "2x20x1,10x1Kx4", "--rounds", "3", "--window", "30ms"];
+    let peers = ["--peer", &same, "--peer", &raw, "--format", "json"];
+    let ended = run(ringway(&[&["bench"][..], &cells, &peers].concat()));
+    assert_eq!((ended.status.code(), &*ended.stderr), (Some(4), ""), "there is a gap: {ended:?}");
+    let report = json(&ended.stdout);
+    assert_eq!(report["plan"]["cells"], json(r#"["2x20x1", "10x1Kx4"]"#));
+    for contestant in ["raw io_uring", "raw epoll", "ringway", "same"] {
+        let cells = cells_of(&report, contestant);
+        assert_eq!(cells.len(), 2, "{contestant}");
+        for cell in cells {
+            assert!(cell["failure"].is_null(), "{cell}");
+            assert_eq!(cell["rounds"].as_array().map(Vec::len), Some(3), "{cell}");
+            let is_measured = cell["messages_per_second"].as_f64().is_some_and(|rate| rate > 0.0);
+            assert!(is_measured && cell["server_cpu_us_per_message"].is_number(), "{cell}");
+            assert_eq!(cell["ringway_ratio"].is_null(), contestant == "ringway", "{cell}");
+        }
+    }
+    for cell in cells_of(&report, "no-websocket") {
+        assert!(cell["failure"].as_str().is_some_and(|why| why.contains("handshake")), "{cell}");
+        assert!(cell["messages_per_second"].is_null() && cell["ringway_ratio"].is_null(), "{cell}");
+    }
+    for part in ["connect", "idle"] {
+        let found = |at: usize| &report[part]["contestants"][at];
+        assert_eq!((&found(0)["contestant"], &found(1)["contestant"]), (&"ringway".into(), &"same".into()));
+        assert!(found(0)["failure"].is_null() && found(1)["failure"].is_null(), "{}", report[part]);
+        assert!(found(2)["failure"].is_string(), "{}", report[part]);
+    }
+    let handshakes = report["connect"]["contestants"][1]["per_second"]["median"].as_f64();
+    assert!(handshakes.is_some_and(|rate| rate > 0.0), "{}", report["connect"]);
+    let bytes = |at: usize| report["idle"]["contestants"][at]["bytes_per_connection"].as_f64().expect("a slope");
+    assert!(bytes(0) > 0.0 && bytes(1) > 0.0, "{}", report["idle"]);
+}
+
+/// A bench that is under way: it has measured its first cell, of 1 connection, and is at the second one, of 100.
+fn under_way(command: &[&str]) -> std::process::Child {
+    let cells = ["bench", "--cells", "1x20x1,100x20x1", "--rounds", "1000", "--window", "30ms"];
+    let mut command = ringway(&[&cells[..], command].concat());
     // As a shell gives one to each command line.
     command.process_group(0);
     let child = start(command);
-    let (pid, deadline) = (Pid::from_child(&child), Instant::now() + WATCHDOG);
-    let servers = loop {
-        let servers = children(child.id());
-        // The second shape is the first with as many connections, to both.
-        if servers.len() == 2 && servers.iter().any(|(_, files)| *files >= 100) {
-            break servers;
-        }
-        assert!(Instant::now() < deadline, "it does not get that far: {servers:?}");
+    let deadline = Instant::now() + WATCHDOG;
+    while !children(child.id()).iter().any(|(_, files)| *files >= 100) {
+        assert!(Instant::now() < deadline, "it does not get that far: {:?}", children(child.id()));
         std::thread::yield_now();
-    };
-    how(pid);
+    }
+    child
+}
+
+/// Waits until none of these processes runs any more.
+fn wait_for_the_end_of(processes: &HashSet<u32>) {
+    let deadline = Instant::now() + WATCHDOG;
+    while let Some(pid) = processes.iter().find(|pid| is_running(**pid)) {
+        assert!(Instant::now() < deadline, "process {pid} goes on");
+        std::thread::yield_now();
+    }
+}
+
+/// Interrupts a bench when it has measured its first cell, and returns its exit code and its report.
+fn interrupt(how: impl Fn(Pid)) -> (Option<i32>, Value) {
+    let child = under_way(&["--format", "json"]);
+    let servers = children(child.id());
+    how(Pid::from_child(&child));
     let ended = finish(child);
     assert_eq!(ended.stderr, "");
     for (server, _) in servers {
         let server = Pid::from_raw(server as i32).expect("it is not 0");
         assert!(test_kill_process(server).is_err(), "its server {server:?} goes on");
     }
-    let report = serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {}", ended.stdout));
-    (ended.status.code(), report)
+    (ended.status.code(), json(&ended.stdout))
 }
 
 fn expect_a_part(report: &Value) {
     assert_eq!((&report["schema_version"], &report["interrupted"]), (&1.into(), &true.into()));
     assert!(report["idle"].is_null() && report["machine"]["kernel"].is_string(), "{report}");
     let cells = report["cells"].as_array().expect("a list");
-    let protocols: Vec<&Value> = cells.iter().take(2).map(|cell| &cell["protocol"]).collect();
-    assert_eq!(protocols, ["tcp", "ws"], "{report}");
-    assert!(cells[0]["messages_per_second"].is_number() && cells.len() < 36, "{report}");
+    let protocols: Vec<&Value> = cells.iter().take(3).map(|cell| &cell["protocol"]).collect();
+    assert_eq!(protocols, ["tcp", "tcp-epoll", "ws"], "{report}");
+    let rounds = cells[0]["rounds"].as_array().map_or(0, Vec::len);
+    assert!(cells[0]["messages_per_second"].is_number() && (1..1000).contains(&rounds), "{report}");
 }
 
 /// A terminal sends SIGINT to the whole group of what runs in front.
@@ -83,4 +195,19 @@ fn a_signal_to_it_alone_ends_it_just_so() {
     let (code, report) = interrupt(|pid| kill_process(pid, Signal::TERM).expect("it runs"));
     assert_eq!(code, Some(143));
     expect_a_part(&report);
+}
+
+#[test]
+fn nothing_goes_on_after_it_however_it_ends() {
+    for signal in [Signal::KILL, Signal::TERM] {
+        // A peer that starts another process, and leaves that one behind in a group of the same number.
+        let same = peer_of_ours("same", "serve --shards 1") + " & sleep 1000";
+        let child = under_way(&["--peer", &same]);
+        let mut family = family(child.id());
+        family.remove(&child.id());
+        assert!(family.len() >= 6, "three servers, a shell, and two of the peer: {family:?}");
+        kill_process(Pid::from_child(&child), signal).expect("it runs");
+        finish(child);
+        wait_for_the_end_of(&family);
+    }
 }

@@ -68,7 +68,7 @@ struct Found {
 impl Effort {
     fn new(arguments: &arguments::Bench, files: Option<u64>) -> Self {
         let (window, connect, idle) = if arguments.quick {
-            (Duration::from_millis(100), 500, Levels { low: 1000, high: 5000 })
+            (Duration::from_millis(150), 500, Levels { low: 1000, high: 5000 })
         } else {
             (Duration::from_millis(250), 2000, Levels { low: 2000, high: 12_000 })
         };

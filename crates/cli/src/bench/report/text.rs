@@ -38,12 +38,12 @@ impl Report {
         if let Some(idle) = &self.idle {
             let (low, high) = (idle.connections_before, idle.connections);
             for found in &idle.contestants {
-                let bytes = figure(found.bytes_per_connection, |bytes| format!("{bytes:.0} bytes"));
-                let _ = writeln!(
-                    out,
-                    "\nidle, {}: {bytes} of server memory for each connection, by growth from {low} to {high} held",
-                    found.contestant
-                );
+                let what = figure(found.bytes_per_connection, |bytes| {
+                    format!(
+                        "{bytes:.0} bytes of server memory for each connection, by growth from {low} to {high} held"
+                    )
+                });
+                let _ = writeln!(out, "\nidle, {}: {what}", found.contestant);
             }
         }
         let gaps = self.gaps();
