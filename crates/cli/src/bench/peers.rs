@@ -8,7 +8,7 @@ use crate::exit::Failure;
 use ringway_loadtest::{Stop, processes};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde::Serialize;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStderr, Command, Stdio};
@@ -40,8 +40,10 @@ const TOLD: usize = 3;
 /// How long the rest of what a peer has written may take to be read once it is killed.
 const REST: Duration = Duration::from_secs(1);
 
-/// What the shell runs. The last of its words are those of the peer, and say how it ended.
-const GUARD: &str = r#"{ (eval "$1"); echo "(it ended with exit code $?)"; } </dev/null >&2 & read -r _; kill -KILL 0"#;
+/// What the shell runs. It writes a line when the peer is a process, so that only the shell being left means that the
+/// peer has ended. All other words are the peer's, and the last ones say how it ended.
+const GUARD: &str =
+    r#"{ (eval "$1"); echo "(it ended with exit code $?)"; } </dev/null >&2 & echo; read -r _; kill -KILL 0"#;
 
 /// A peer to run: a name and the command that serves echo on `{port}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -91,11 +93,14 @@ impl Peer {
         shell
             .args(["-c", GUARD, "sh", &spec.command.replace(PORT, &port.to_string())])
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
         let mut guard = pinning::spawn(&mut shell, cores)?;
         let words = Words::keep(guard.stderr.take());
+        if let Some(stdout) = guard.stdout.take() {
+            BufReader::new(stdout).read_line(&mut String::new())?;
+        }
         let peer = Self { guard, address: (Ipv4Addr::LOCALHOST, port).into(), words };
         let deadline = Instant::now() + START;
         loop {
@@ -122,7 +127,7 @@ impl Peer {
         self.guard.id()
     }
 
-    /// Whether only the shell is left.
+    /// Whether only the shell is left of it.
     pub(crate) fn has_ended(&self) -> bool {
         processes::tree(self.pid()).len() < 2
     }

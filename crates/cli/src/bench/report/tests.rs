@@ -131,8 +131,8 @@ fn the_text_has_a_line_for_each_contestant_and_says_when_a_core_is_shared() {
     let line = |name: &str| text.lines().find(|line| line.contains(name)).unwrap_or_else(|| panic!("{name}: {text}"));
     assert!(line("raw epoll *").ends_with("0.95  0.95–0.95  rate"), "{text}");
     assert!(line("other").ends_with("1.52  1.52–1.52  cpu") && line("other").contains("neither"), "{text}");
-    assert!(line("raw io_uring").trim_start().starts_with("100  16 KiB          1  raw io_uring"), "{text}");
-    assert!(text.contains("100 %       80 %  server") && text.contains("1.50 ms"), "{text}");
+    assert!(line("raw io_uring").trim_start().starts_with("100 × 16 KiB × 1          raw io_uring "), "{text}");
+    assert!(text.contains("100/80 %  server") && text.contains("1.50 ms"), "{text}");
     assert!(text.contains("idle, ringway: 144 bytes") && text.contains("idle, other: 9000 bytes"), "{text}");
     assert!(text.contains("1 MiB L2 · Linux 6.1 · governor performance · virtual machine (Vendor)"), "{text}");
     assert!(!text.contains("share core") && !text.contains("without figures"));

@@ -1,11 +1,18 @@
 //! The report for people.
 
 use super::table::Table;
-use super::words::{cpu, ends, figure, middle_and_ends, percent, rate, time};
+use super::words::{cpu, ends, figure, middle_and_ends, rate, time};
 use super::{Entry, Report};
 use crate::cores;
-use ringway_loadtest::size;
 use std::fmt::Write;
+
+/// What the table's columns are.
+const LEGEND: &str = "
+*: the floor, the faster one of the raw echoes. CPU: the server's time per message. busy: the server's share of the
+window and the generator's; limit: which of them was saturated (95 %).
+ringway's: the ratio of ringway to this echo, the median of the ratios of paired rounds, above 1 where ringway is better:
+by rate where both servers were saturated, else by the server's CPU time per message.
+";
 
 impl Report {
     /// The report as tables for a terminal.
@@ -14,10 +21,7 @@ impl Report {
         out.push('\n');
         out += &self.cells_to_text();
         if !self.cells.is_empty() {
-            out += "\n*: the floor, the faster one of the raw echoes. ringway's: the ratio of ringway to this one, the median of \
-                    the\nratios of paired rounds, above 1 where ringway is better; by rate where both servers were saturated \
-                    (95 % busy),\nelse by cpu: the server's CPU time per message, which is fair where the generator or nobody was \
-                    the limit.\n";
+            out += LEGEND;
         }
         if let Some(connect) = &self.connect {
             let _ = writeln!(out, "\nconnecting: {} connections opened, upgraded and closed\n", connect.connections);
@@ -96,16 +100,13 @@ impl Report {
             return String::new();
         }
         let titles = [
-            "conns",
-            "size",
-            "in flight",
+            "conns × size × in flight",
             "echo",
             "messages/s",
             "(min–max)",
             "CPU µs",
             "(min–max)",
-            "server",
-            "generator",
+            "busy s/g",
             "limit",
             "p50",
             "p99",
@@ -113,14 +114,10 @@ impl Report {
             "(min–max)",
             "by",
         ];
-        let mut table = Table::new(&titles, &[3, 10, 15]);
+        let mut table = Table::new(&titles, &[0, 1, 7, 12]);
         for cell in self.by_cell() {
             for (at, entry) in cell.iter().enumerate() {
-                let mut fields = if at == 0 {
-                    vec![entry.connections.to_string(), size(entry.size), entry.in_flight.to_string()]
-                } else {
-                    vec![String::new(); 3]
-                };
+                let mut fields = vec![if at == 0 { entry.shape().to_string() } else { String::new() }];
                 fields.extend(row(entry));
                 table.row(fields);
             }
@@ -141,8 +138,9 @@ fn row(entry: &Entry) -> Vec<String> {
         figure(rates, |spread| ends(&spread, rate)),
         figure(cpus, |spread| cpu(spread.median)),
         figure(cpus, |spread| ends(&spread, cpu)),
-        figure(entry.server_busy_share, percent),
-        figure(entry.generator_busy_share, percent),
+        figure(entry.server_busy_share.zip(entry.generator_busy_share), |(server, generator)| {
+            format!("{:.0}/{:.0} %", server * 100.0, generator * 100.0)
+        }),
         figure(entry.limited_by, |limit| limit.to_string()),
         figure(entry.p50_us, time),
         figure(entry.p99_us, time),
