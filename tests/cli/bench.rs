@@ -1,11 +1,14 @@
 //! `ringway bench`: what it prints, and how it ends. What it measures is no matter of tests.
 
-use crate::program::{finish, ringway, run, start};
+use crate::program::{finish, guarded, ringway, run, start};
 use ringway_tests::{WATCHDOG, program};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process};
 use serde_json::Value;
 use std::collections::HashSet;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
+use std::process::Stdio;
 use std::time::Instant;
 
 #[test]
@@ -147,6 +150,24 @@ fn under_way(command: &[&str]) -> std::process::Child {
         std::thread::yield_now();
     }
     child
+}
+
+/// The floor that shares no code with us, as `bench` runs it.
+#[test]
+fn the_floor_on_epoll_echoes_and_stops_with_its_standard_input() {
+    let mut command = ringway(&["floor", "--epoll", "--listen", "127.0.0.1:0", "--stop-with-stdin"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the program starts");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("it is a pipe")).read_line(&mut line).expect("UTF-8");
+    let address = line.trim().strip_prefix("listening on tcp://").unwrap_or_else(|| panic!("{line:?}"));
+    let mut client = TcpStream::connect(address).expect("it listens");
+    client.write_all(b"hello").expect("it reads");
+    let mut echo = [0; 5];
+    client.read_exact(&mut echo).expect("it echoes");
+    assert_eq!(&echo, b"hello");
+    drop(child.stdin.take());
+    let status = guarded(Pid::from_child(&child), || child.wait()).expect("it is our child");
+    assert_eq!(status.code(), Some(0));
 }
 
 /// Waits until none of these processes runs any more.

@@ -197,7 +197,7 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "N", default_value = "5", value_parser = rounds)]
     pub(crate) rounds: usize,
     /// How long one server is measured in one round of one cell; longer where that much is in flight that it needs to be
-    /// [default: 250ms, with --quick 150ms]
+    /// [default: 250ms, with --quick 100ms]
     #[arg(long, value_name = "TIME", value_parser = some_time)]
     pub(crate) window: Option<Duration>,
     /// How to print the result

@@ -100,7 +100,7 @@ pub(crate) fn measure_connecting(
 }
 
 /// Opens as many connections and closes them.
-fn handshake(bench: &Bench, target: Target, connections: u32) -> Result<Handshake, String> {
+pub(super) fn handshake(bench: &Bench, target: Target, connections: u32) -> Result<Handshake, String> {
     let before = processes::cpu_seconds(&processes::tree(target.pid));
     let plan = Plan {
         connections,

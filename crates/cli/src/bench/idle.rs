@@ -3,9 +3,11 @@
 
 use super::Bench;
 use super::child::Server;
+use super::connect;
 use super::contestants::Target;
 use super::peers::{Peer, PeerSpec};
 use super::progress::Progress;
+use super::statistics::Spread;
 use crate::exit::Failure;
 use ringway_loadtest::{Length, LoadError, Mode, Phase, Plan, Report, Stop, processes};
 use serde::Serialize;
@@ -16,6 +18,12 @@ use std::time::Duration;
 /// How often the generator has to say that all connections are open before memory is read, and afterwards: it asks its
 /// threads about ten times a second, and tells what they answered to the question before.
 const STEADY: usize = 3;
+
+/// How often each contestant is measured.
+pub(crate) const ROUNDS: usize = 3;
+
+/// Connections opened a second while memory is watched: no burst of them.
+const CONNECT_RATE: f64 = 10_000.0;
 
 /// The hold is ended; it does not end by itself.
 const LONG: Duration = Duration::from_secs(24 * 3600);
@@ -41,11 +49,18 @@ pub(crate) struct Idle {
 #[derive(Debug, Serialize)]
 pub(crate) struct Held {
     pub(crate) contestant: String,
+    /// The median over the rounds.
     pub(crate) bytes_per_connection: Option<f64>,
-    /// Memory with the smaller number of connections, and with the larger one.
-    pub(crate) bytes_before: Option<u64>,
-    pub(crate) bytes: Option<u64>,
+    pub(crate) bytes_per_connection_spread: Option<Spread>,
     pub(crate) failure: Option<String>,
+    pub(crate) rounds: Vec<Memory>,
+}
+
+/// One round: memory with the smaller number of connections, and with the larger one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Memory {
+    pub(crate) bytes_before: u64,
+    pub(crate) bytes: u64,
 }
 
 /// Both numbers of connections.
@@ -65,8 +80,8 @@ impl Levels {
     }
 
     /// Bytes for each connection in between.
-    fn slope(self, before: u64, after: u64) -> f64 {
-        (after as f64 - before as f64) / f64::from(self.high - self.low)
+    fn slope(self, memory: Memory) -> f64 {
+        (memory.bytes as f64 - memory.bytes_before as f64) / f64::from(self.high - self.low)
     }
 }
 
@@ -124,47 +139,67 @@ impl<'scope> Hold<'scope> {
     }
 }
 
-/// Measures ours and each peer, each on a fresh process. `None` when a signal came first.
+/// Measures ours and each peer, again and again, each time on a fresh process. `None` when a signal came first.
 pub(crate) fn measure_idle(
     bench: &Bench,
     peers: &[PeerSpec],
     progress: &mut Progress,
 ) -> Result<Option<Idle>, Failure> {
     let levels = bench.effort.idle;
-    let is_over = || bench.signals.caught().is_some();
-    progress.step(|| format!("{} idle connections: ringway", levels.high));
-    let ours = {
-        let server = Server::start(&["serve"], &bench.server_cores)?;
-        hold(bench, "ringway", (&server).into(), levels)
-    };
-    if is_over() {
-        return Ok(None);
-    }
-    if let Some(why) = ours.failure {
-        return Err(Failure(format!("the idle connections could not be held: {why}")));
-    }
-    let bytes_per_connection = ours.bytes_per_connection;
-    let mut contestants = vec![ours];
-    for spec in peers {
-        progress.step(|| format!("{} idle connections: {}", levels.high, spec.name));
-        contestants.push(match Peer::start(spec, &bench.server_cores, &bench.signals.stop) {
-            Ok(Some(peer)) => hold(bench, &spec.name, (&peer).into(), levels),
-            Ok(None) => return Ok(None),
-            Err(Failure(why)) => Held::failed(&spec.name, why),
-        });
-        if is_over() {
-            return Ok(None);
+    let mut contestants = vec![Held::new("ringway")];
+    contestants.extend(peers.iter().map(|spec| Held::new(&spec.name)));
+    for round in 0..ROUNDS {
+        for (at, held) in contestants.iter_mut().enumerate() {
+            progress.step(|| format!("round {}, {} idle connections: {}", round + 1, levels.high, held.contestant));
+            if held.failure.is_some() {
+                continue;
+            }
+            let found = match at.checked_sub(1) {
+                None => {
+                    let server = Server::start(&["serve"], &bench.server_cores)?;
+                    hold(bench, (&server).into(), levels)
+                }
+                Some(peer) => match Peer::start(&peers[peer], &bench.server_cores, &bench.signals.stop) {
+                    Ok(Some(peer)) => hold(bench, (&peer).into(), levels),
+                    Ok(None) => return Ok(None),
+                    Err(Failure(why)) => Err(why),
+                },
+            };
+            if bench.signals.caught().is_some() {
+                return Ok(None);
+            }
+            match found {
+                Ok(memory) => held.rounds.push(memory),
+                Err(why) if at == 0 => return Err(Failure(format!("the idle connections could not be held: {why}"))),
+                Err(why) => {
+                    held.rounds.clear();
+                    held.failure = Some(why);
+                }
+            }
         }
     }
-    let (connections, connections_before) = (levels.high, levels.low);
-    Ok(Some(Idle { connections, bytes_per_connection, connections_before, counted: "Pss", contestants }))
+    for held in &mut contestants {
+        let slopes = Spread::of(held.rounds.iter().map(|memory| levels.slope(*memory)));
+        held.bytes_per_connection = slopes.map(|slopes| slopes.median);
+        held.bytes_per_connection_spread = slopes;
+    }
+    Ok(Some(Idle {
+        connections: levels.high,
+        bytes_per_connection: contestants[0].bytes_per_connection,
+        connections_before: levels.low,
+        counted: "Pss",
+        contestants,
+    }))
 }
 
-/// Holds the smaller number of connections, and the larger one.
-fn hold(bench: &Bench, name: &str, target: Target, levels: Levels) -> Held {
+/// Holds the smaller number of connections, and the larger one, and reads the memory of both.
+fn hold(bench: &Bench, target: Target, levels: Levels) -> Result<Memory, String> {
+    // A burst of handshakes makes a server touch buffers, once, that idle connections do not need.
+    connect::handshake(bench, target, (levels.low / 2).max(1))?;
     let plan = |connections| Plan {
         connections,
         mode: Mode::Idle,
+        connect_rate: Some(CONNECT_RATE),
         warmup: Duration::ZERO,
         length: Length::Time(LONG),
         stop: Stop::default(),
@@ -172,7 +207,7 @@ fn hold(bench: &Bench, name: &str, target: Target, levels: Levels) -> Held {
     };
     let read = || processes::memory(&processes::tree(target.pid)).map_err(|error| error.to_string());
     let signal = &bench.signals.stop;
-    let found = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let low = Hold::start(scope, plan(levels.low));
         let before = low.check(signal).and_then(|()| read());
         let high = before.is_ok().then(|| Hold::start(scope, plan(levels.high - levels.low)));
@@ -188,27 +223,22 @@ fn hold(bench: &Bench, name: &str, target: Target, levels: Levels) -> Held {
         let why = ends.into_iter().flatten().next();
         let told = |error: String| why.map_or(error.clone(), |why| format!("{error}: {why}"));
         match (before, after) {
-            (Ok(before), Some(Ok(after))) => Ok((before, after)),
+            (Ok(bytes_before), Some(Ok(bytes))) => Ok(Memory { bytes_before, bytes }),
             (Err(error), _) | (_, Some(Err(error))) => Err(told(error)),
             (Ok(_), None) => Err(told("nothing was held".into())),
         }
-    });
-    match found {
-        Ok((before, after)) => Held {
-            contestant: name.into(),
-            bytes_per_connection: Some(levels.slope(before, after)),
-            bytes_before: Some(before),
-            bytes: Some(after),
-            failure: None,
-        },
-        Err(why) => Held::failed(name, why),
-    }
+    })
 }
 
 impl Held {
-    fn failed(name: &str, why: String) -> Self {
-        let (bytes_per_connection, bytes_before, bytes) = (None, None, None);
-        Self { contestant: name.into(), bytes_per_connection, bytes_before, bytes, failure: Some(why) }
+    fn new(contestant: &str) -> Self {
+        Self {
+            contestant: contestant.into(),
+            bytes_per_connection: None,
+            bytes_per_connection_spread: None,
+            failure: None,
+            rounds: Vec::new(),
+        }
     }
 }
 
@@ -227,6 +257,9 @@ mod tests {
 
     #[test]
     fn the_slope_leaves_out_what_the_server_has_without_connections() {
-        assert_eq!(Levels { low: 2000, high: 12_000 }.slope(5_000_000, 6_440_000), 144.0);
+        assert_eq!(
+            Levels { low: 2000, high: 12_000 }.slope(Memory { bytes_before: 5_000_000, bytes: 6_440_000 }),
+            144.0
+        );
     }
 }

@@ -68,7 +68,7 @@ struct Found {
 impl Effort {
     fn new(arguments: &arguments::Bench, files: Option<u64>) -> Self {
         let (window, connect, idle) = if arguments.quick {
-            (Duration::from_millis(150), 500, Levels { low: 1000, high: 5000 })
+            (Duration::from_millis(100), 500, Levels { low: 1000, high: 5000 })
         } else {
             (Duration::from_millis(250), 2000, Levels { low: 2000, high: 12_000 })
         };
@@ -196,7 +196,7 @@ impl Bench {
         let effort = &self.effort;
         let handshakes = contestants.len() - OURS;
         let runs = effort.rounds * cells.len() * contestants.len();
-        let steps = runs + effort.rounds * handshakes + handshakes;
+        let steps = runs + (effort.rounds + idle::ROUNDS) * handshakes;
         let of = |cell: &Cell| cell.shape.warmup(effort.warmup) + cell.shape.window(effort.window) + OVERHEAD;
         let all: Duration = cells.iter().map(of).sum();
         Progress::new(steps, all / cells.len().max(1) as u32)

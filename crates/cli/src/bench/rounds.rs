@@ -208,6 +208,7 @@ fn sample(
         p99_us,
         server_busy_share: used.busiest.max(all_cores.min(1.0)),
         generator_busy_share: generator.iter().copied().fold(0.0, f64::max),
+        server_waiting_share: used.waiting,
     }))
 }
 
@@ -260,6 +261,7 @@ mod tests {
             p99_us: 1.0,
             server_busy_share: 1.0,
             generator_busy_share: 1.0,
+            server_waiting_share: 0.0,
         })
     }
 

@@ -27,6 +27,16 @@ pub(crate) struct Sample {
     pub(crate) server_busy_share: f64,
     /// The share of the window that the generator's busiest thread was busy.
     pub(crate) generator_busy_share: f64,
+    /// The largest share of the window that a thread of the server was ready and had no core to run on.
+    pub(crate) server_waiting_share: f64,
+}
+
+/// From this share of the time on, waiting for a core counts as being disturbed.
+const DISTURBED: f64 = 0.10;
+
+/// Whether other processes ran on the core of a server with one thread: its thread waited for it in most rounds.
+pub(crate) fn is_disturbed(rounds: &[Option<Sample>]) -> bool {
+    median(rounds.iter().flatten().map(|sample| sample.server_waiting_share)).is_some_and(|share| share >= DISTURBED)
 }
 
 /// How busy both sides were.
@@ -152,6 +162,7 @@ mod tests {
             p99_us: 2.0,
             server_busy_share: server,
             generator_busy_share: generator,
+            server_waiting_share: 0.0,
         })
     }
 
@@ -204,6 +215,17 @@ mod tests {
         assert_eq!(compare(&all, &gaps[..3]), None, "two pairs are too few");
         assert_eq!(compare(&all, &[None; 4]), None);
         assert_eq!(rate_ratio(&all, &gaps[..2]), Some(0.5));
+    }
+
+    #[test]
+    fn a_server_that_waits_for_its_core_is_disturbed() {
+        let waiting = |shares: [f64; 3]| {
+            let rounds = shares.map(|server_waiting_share| {
+                sample(1.0, 1.0, 1.0, 1.0).map(|sample| Sample { server_waiting_share, ..sample })
+            });
+            is_disturbed(&rounds)
+        };
+        assert!(waiting([0.0, 0.1, 0.5]) && !waiting([0.0, 0.09, 0.5]) && !is_disturbed(&[None]));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The report for documentation: one table for each quantity, a row for each cell, a column for each contestant.
 
 use super::table::Table;
-use super::words::{cpu, figure, middle_and_ends, percent, rate, ratio, time};
+use super::words::{cpu, figure, middle_and_ends, percent, rate, ratio, time, whole};
 use super::{Entry, Report};
 use std::fmt::Write;
 
@@ -14,6 +14,7 @@ impl Report {
         }
         if !self.cells.is_empty() {
             self.write_cells(&mut out);
+            self.disturbance().into_iter().for_each(|said| out += &format!("\n{said}\n"));
         }
         if let Some(connect) = &self.connect {
             let _ = writeln!(
@@ -43,7 +44,7 @@ impl Report {
             for found in &idle.contestants {
                 table.row(vec![
                     found.contestant.clone(),
-                    figure(found.bytes_per_connection, |bytes| format!("{bytes:.0}")),
+                    figure(found.bytes_per_connection_spread.as_ref(), |spread| middle_and_ends(spread, whole)),
                 ]);
             }
             out += &table.to_markdown();

@@ -9,10 +9,11 @@ mod words;
 
 use super::cells::{MAX_BYTES_IN_FLIGHT, Shape};
 use super::connect::Connecting;
+use super::contestants::Protocol;
 use super::idle::Idle;
 use super::machine::Machine;
 use super::peers::PeerSpec;
-use super::verdict::SATURATED;
+use super::verdict::{SATURATED, is_disturbed};
 use super::{Effort, rounds::Cell};
 pub(crate) use entry::Entry;
 use serde::Serialize;
@@ -85,6 +86,18 @@ impl Report {
         let connect = self.connect.iter().flat_map(|connect| &connect.contestants).map(|found| &found.failure);
         let idle = self.idle.iter().flat_map(|idle| &idle.contestants).map(|found| &found.failure);
         self.cells.iter().any(Entry::is_gap) || connect.chain(idle).any(Option::is_some)
+    }
+
+    /// What is to be known where one of our own servers, which have one thread for each core, had to wait for its core.
+    fn disturbance(&self) -> Option<String> {
+        let ours = || self.cells.iter().filter(|entry| entry.protocol != Protocol::WsPeer && !entry.is_gap());
+        let disturbed = ours().filter(|entry| is_disturbed(&entry.rounds)).count();
+        (disturbed > 0 && !self.machine.is_shared()).then(|| {
+            format!(
+                "other processes ran on the servers' cores in {disturbed} of {} series: rates are lower than they would be",
+                ours().count()
+            )
+        })
     }
 
     /// A line for each gap, with its reason.

@@ -9,6 +9,7 @@ use crate::bench::idle::{Held, Idle, Levels};
 use crate::bench::machine::{Cache, Machine};
 use crate::bench::peers::peer;
 use crate::bench::rounds::Cell;
+use crate::bench::statistics::Spread;
 use crate::bench::verdict::Sample;
 use serde_json::Value;
 use std::time::Duration;
@@ -21,6 +22,7 @@ fn sample(rate: f64, busy: f64) -> Option<Sample> {
         p99_us: 1500.0,
         server_busy_share: busy,
         generator_busy_share: 0.8,
+        server_waiting_share: 0.0,
     })
 }
 
@@ -44,12 +46,12 @@ fn report(generator_cores: Vec<usize>) -> Report {
         connect: 2000,
         idle: Levels { low: 2000, high: 12_000 },
     };
-    let held = |contestant: &str, bytes_per_connection, failure: Option<&str>| Held {
+    let held = |contestant: &str, bytes| Held {
         contestant: contestant.into(),
-        bytes_per_connection,
-        bytes_before: None,
-        bytes: None,
-        failure: failure.map(Into::into),
+        bytes_per_connection: Some(bytes),
+        bytes_per_connection_spread: Spread::of([bytes - 2.0, bytes, bytes + 2.0]),
+        failure: None,
+        rounds: Vec::new(),
     };
     Report {
         schema_version: 1,
@@ -77,7 +79,7 @@ fn report(generator_cores: Vec<usize>) -> Report {
             bytes_per_connection: Some(144.0),
             connections_before: 2000,
             counted: "Pss",
-            contestants: vec![held("ringway", Some(144.0), None), held("other", Some(9000.4), None)],
+            contestants: vec![held("ringway", 144.0), held("other", 9000.4)],
         }),
         interrupted: false,
     }
@@ -133,7 +135,10 @@ fn the_text_has_a_line_for_each_contestant_and_says_when_a_core_is_shared() {
     assert!(line("other").ends_with("1.52  1.52–1.52  cpu") && line("other").contains("neither"), "{text}");
     assert!(line("raw io_uring").trim_start().starts_with("100 × 16 KiB × 1          raw io_uring "), "{text}");
     assert!(text.contains("100/80 %  server") && text.contains("1.50 ms"), "{text}");
-    assert!(text.contains("idle, ringway: 144 bytes") && text.contains("idle, other: 9000 bytes"), "{text}");
+    assert!(
+        text.contains("idle, ringway: 144 (142–146) bytes") && text.contains("idle, other: 9000 (8998–9002) bytes"),
+        "{text}"
+    );
     assert!(text.contains("1 MiB L2 · Linux 6.1 · governor performance · virtual machine (Vendor)"), "{text}");
     assert!(!text.contains("share core") && !text.contains("without figures"));
     assert!(report(vec![0]).to_text().contains("share core 0"));
@@ -150,7 +155,18 @@ fn markdown_has_a_table_for_each_quantity() {
         "ringway itself has no column"
     );
     assert!(rows[3].contains("80 % / 80 %, neither") && rows[4].contains("80 µs / 1.50 ms"), "{markdown}");
-    assert!(markdown.contains("| other | 9000 |"), "{markdown}");
+    assert!(markdown.contains("| other | 9000 (8998–9002) |"), "{markdown}");
+}
+
+#[test]
+fn a_machine_that_does_other_things_too_is_said_to() {
+    let mut report = report(vec![1]);
+    let said = "other processes ran on the servers' cores";
+    assert!(!report.to_text().contains(said) && !report.to_markdown().contains(said));
+    for sample in report.cells[2].rounds.iter_mut().flatten() {
+        sample.server_waiting_share = 0.5;
+    }
+    assert!(report.to_text().contains(said) && report.to_markdown().contains(said), "{}", report.to_text());
 }
 
 #[test]

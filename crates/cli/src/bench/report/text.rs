@@ -1,7 +1,7 @@
 //! The report for people.
 
 use super::table::Table;
-use super::words::{cpu, ends, figure, middle_and_ends, rate, time};
+use super::words::{cpu, ends, figure, middle_and_ends, rate, time, whole};
 use super::{Entry, Report};
 use crate::cores;
 use std::fmt::Write;
@@ -22,6 +22,7 @@ impl Report {
         out += &self.cells_to_text();
         if !self.cells.is_empty() {
             out += LEGEND;
+            self.disturbance().into_iter().for_each(|said| out += &format!("{said}\n"));
         }
         if let Some(connect) = &self.connect {
             let _ = writeln!(out, "\nconnecting: {} connections opened, upgraded and closed\n", connect.connections);
@@ -42,10 +43,9 @@ impl Report {
         if let Some(idle) = &self.idle {
             let (low, high) = (idle.connections_before, idle.connections);
             for found in &idle.contestants {
-                let what = figure(found.bytes_per_connection, |bytes| {
-                    format!(
-                        "{bytes:.0} bytes of server memory for each connection, by growth from {low} to {high} held"
-                    )
+                let what = figure(found.bytes_per_connection_spread, |spread| {
+                    let bytes = middle_and_ends(&spread, whole);
+                    format!("{bytes} bytes of server memory for each connection, by growth from {low} to {high} held")
                 });
                 let _ = writeln!(out, "\nidle, {}: {what}", found.contestant);
             }

@@ -23,6 +23,10 @@ pub(super) fn cpu(us: f64) -> String {
     format!("{us:.2}")
 }
 
+pub(super) fn whole(number: f64) -> String {
+    format!("{number:.0}")
+}
+
 pub(super) fn time(us: f64) -> String {
     if us >= 1000.0 { format!("{:.2} ms", us / 1000.0) } else { format!("{us:.0} µs") }
 }
