@@ -9,7 +9,7 @@ use crate::processes::Edges;
 use hdrhistogram::Histogram;
 use ringway::placement;
 use ringway_io::uring::{Refusal, Uring, UringConfig};
-use ringway_io::{BufferConfig, Cause, Chunk, Completion, Driver, Listener, Output, Slot, Waker};
+use ringway_io::{BusyPoll, Cause, Chunk, Completion, Driver, Listener, Output, Slot, Waker};
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
@@ -66,8 +66,8 @@ impl Server {
     ///
     /// # Errors
     /// When io_uring is refused.
-    pub fn new(listener: Listener, buffers: BufferConfig) -> Result<Self, Refusal> {
-        let mut driver = Uring::new(UringConfig { buffers, ..UringConfig::default() })?;
+    pub fn new(listener: Listener, busy_poll: BusyPoll) -> Result<Self, Refusal> {
+        let mut driver = Uring::new(UringConfig { busy_poll, ..UringConfig::default() })?;
         driver.listen(listener);
         Ok(Self { driver })
     }
@@ -133,8 +133,8 @@ pub struct FloorPlan {
     pub warmup: Duration,
     /// How long to measure.
     pub duration: Duration,
-    /// The cores of the client's threads, one each.
-    pub cores: Vec<usize>,
+    /// The client's threads: the core of each, or `None` for one that is not pinned.
+    pub cores: Vec<Option<usize>>,
     /// Ends the run early. What was measured by then is reported.
     pub stop: Stop,
     /// Is told when measuring will begin and end, before it does.
@@ -170,7 +170,7 @@ pub fn run(plan: &FloorPlan) -> io::Result<FloorReport> {
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
             .map(|at| {
-                let core = plan.cores.get(at).copied();
+                let core = plan.cores.get(at).copied().flatten();
                 let share = plan.connections / threads + usize::from(at < plan.connections % threads);
                 let (window, connected, ready) = (&window, &connected, &ready);
                 scope.spawn(move || {
@@ -236,7 +236,8 @@ struct Client {
 
 impl Client {
     fn connect(plan: &FloorPlan, connections: usize) -> io::Result<Self> {
-        let mut driver = Uring::new(UringConfig::default()).map_err(io::Error::other)?;
+        let mut driver =
+            Uring::new(UringConfig { busy_poll: BusyPoll::Off, ..UringConfig::default() }).map_err(io::Error::other)?;
         let mut completions = Vec::new();
         let mut slots = Vec::with_capacity(connections);
         let mut connected = 0;
@@ -348,7 +349,7 @@ mod tests {
         let (waker, woken) = std::sync::mpsc::channel();
         let stopped = Arc::clone(&stop);
         let server = std::thread::spawn(move || {
-            let server = Server::new(listener, BufferConfig::default()).expect("io_uring works here");
+            let server = Server::new(listener, BusyPoll::Off).expect("io_uring works here");
             waker.send(server.waker()).expect("the test waits");
             server.run(&stopped)
         });

@@ -3,12 +3,14 @@
 use crate::bench::cells::{Shape, cell};
 use crate::bench::peers::{PeerSpec, peer};
 use crate::values::{
-    buffer_size, buffers, busy_poll, connections, cores, count, header, headers, listen, origin_to_allow,
-    origin_to_send, pipeline, ring_entries, rounds, shards, sizes, some_size, some_time, subprotocol, time,
+    buffer_size, buffers, busy_poll, busy_poll_word, connections, cores, count, header, headers, listen,
+    origin_to_allow, origin_to_send, pipeline, ring_entries, rounds, shards, sizes, some_size, some_time, subprotocol,
+    time,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ringway::placement::CoreList;
 use ringway::{BusyPoll, HeaderName, HeaderValue};
+use std::num::NonZero;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -163,9 +165,25 @@ pub(crate) struct Floor {
     /// Cores to run on, one thread each, as 0-3,8
     #[arg(long, value_name = "LIST", value_parser = cores)]
     pub(crate) cores: Option<CoreList>,
+    /// Threads without a core of their own, where no cores are given
+    #[arg(long, value_name = "N", default_value = "1", conflicts_with = "cores")]
+    pub(crate) threads: NonZero<usize>,
+    /// How long a thread on our driver watches for events before it sleeps
+    #[arg(long, value_name = "MODE", default_value = "adaptive", value_parser = busy_poll)]
+    pub(crate) busy_poll: BusyPoll,
     /// Stop when standard input ends
     #[arg(long)]
     pub(crate) stop_with_stdin: bool,
+}
+
+impl Floor {
+    /// The core of each thread.
+    pub(crate) fn cores(&self) -> Vec<Option<usize>> {
+        match &self.cores {
+            Some(cores) => cores.as_slice().iter().copied().map(Some).collect(),
+            None => vec![None; self.threads.get()],
+        }
+    }
 }
 
 /// How the result of `bench` is printed.
@@ -200,6 +218,10 @@ pub(crate) struct Bench {
     /// [default: 250ms, with --quick 100ms]
     #[arg(long, value_name = "TIME", value_parser = some_time)]
     pub(crate) window: Option<Duration>,
+    /// How long our servers watch for events before they sleep: off, adaptive, or a time as 20us. The generator never does,
+    /// so that its busy share tells whether it was the limit
+    #[arg(long, value_name = "MODE", default_value = "adaptive", value_parser = busy_poll_word)]
+    pub(crate) busy_poll: String,
     /// How to print the result
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) format: BenchFormat,

@@ -4,7 +4,6 @@
 
 mod arguments;
 mod bench;
-mod cores;
 mod exit;
 mod floor;
 mod limits;

@@ -143,6 +143,11 @@ pub(crate) fn busy_poll(text: &str) -> Result<BusyPoll, String> {
     }
 }
 
+/// What [`busy_poll`] takes, as it was written: for a process that is started with it.
+pub(crate) fn busy_poll_word(text: &str) -> Result<String, String> {
+    busy_poll(text).map(|_| text.to_owned())
+}
+
 /// A time that is not 0.
 pub(crate) fn some_time(text: &str) -> Result<Duration, String> {
     match time(text)? {

@@ -1,7 +1,7 @@
 //! Our own servers that the bench measures: processes of this very program, so that their CPU time and memory are theirs
 //! alone.
 
-use super::pinning;
+use super::{Bench, pinning};
 use crate::exit::Failure;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -18,17 +18,23 @@ pub(crate) struct Server {
 impl Server {
     /// Starts `ringway` with `arguments`, to which what every server of the bench needs is added, and waits until it
     /// says where it listens.
-    pub(crate) fn start(arguments: &[&str], cores: &[usize]) -> Result<Self, Failure> {
-        let list: Vec<String> = cores.iter().map(usize::to_string).collect();
+    pub(crate) fn start(arguments: &[&str], bench: &Bench) -> Result<Self, Failure> {
+        let place = &bench.halves.server;
+        let threads = if arguments.contains(&"serve") { "--shards" } else { "--threads" };
+        let on = match place.list() {
+            Some(cores) => ["--cores".to_owned(), cores.to_string()],
+            None => [threads.to_owned(), place.threads().to_string()],
+        };
         let mut command = Command::new(std::env::current_exe()?);
         command
             .args(arguments)
-            .args(["--listen", "127.0.0.1:0", "--stop-with-stdin", "--cores", &list.join(",")])
+            .args(["--listen", "127.0.0.1:0", "--stop-with-stdin", "--busy-poll", &bench.effort.busy_poll])
+            .args(on)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             // Ctrl-C goes to the whole group of a terminal. They end when the bench does, and not before.
             .process_group(0);
-        let mut child = pinning::spawn(&mut command, cores)?;
+        let mut child = pinning::spawn(&mut command, place)?;
         let mut line = String::new();
         if let Some(stdout) = child.stdout.as_mut() {
             BufReader::new(stdout).read_line(&mut line)?;

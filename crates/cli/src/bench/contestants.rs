@@ -1,9 +1,9 @@
 //! Who is measured in each cell, where it listens, and in which order they go.
 
+use super::Bench;
 use super::child::Server;
 use super::peers::{Peer, PeerSpec};
 use crate::exit::Failure;
-use ringway_loadtest::Stop;
 use serde::Serialize;
 use std::net::SocketAddr;
 
@@ -91,26 +91,25 @@ pub(crate) struct Running<'a> {
     ours: [Server; PEERS],
     peers: Vec<Option<Peer>>,
     specs: &'a [PeerSpec],
-    cores: &'a [usize],
-    stop: &'a Stop,
+    bench: &'a Bench,
     restarts: Vec<usize>,
 }
 
 impl<'a> Running<'a> {
     /// Starts all. `None` when `stop` was set first.
-    pub(crate) fn start(specs: &'a [PeerSpec], cores: &'a [usize], stop: &'a Stop) -> Result<Option<Self>, Failure> {
+    pub(crate) fn start(bench: &'a Bench, specs: &'a [PeerSpec]) -> Result<Option<Self>, Failure> {
         let mut peers = Vec::new();
         for spec in specs {
-            let Some(peer) = Peer::start(spec, cores, stop)? else { return Ok(None) };
+            let Some(peer) = Peer::start(spec, &bench.halves.server, &bench.signals.stop)? else { return Ok(None) };
             peers.push(Some(peer));
         }
         let ours = [
-            Server::start(&["floor"], cores)?,
-            Server::start(&["floor", "--epoll"], cores)?,
-            Server::start(&["serve"], cores)?,
+            Server::start(&["floor"], bench)?,
+            Server::start(&["floor", "--epoll"], bench)?,
+            Server::start(&["serve"], bench)?,
         ];
         let restarts = vec![0; specs.len()];
-        Ok(Some(Self { ours, peers, specs, cores, stop, restarts }))
+        Ok(Some(Self { ours, peers, specs, bench, restarts }))
     }
 
     /// Where contestant `index` listens. A peer that has ended is started again. The error says why there is none.
@@ -124,7 +123,7 @@ impl<'a> Running<'a> {
         }
         if self.peers[at].is_none() && self.restarts[at] < RESTARTS {
             self.restarts[at] += 1;
-            let started = Peer::start(&self.specs[at], self.cores, self.stop);
+            let started = Peer::start(&self.specs[at], &self.bench.halves.server, &self.bench.signals.stop);
             self.peers[at] = started.map_err(|Failure(why)| why)?;
         }
         self.peers[at].as_ref().map(Target::from).ok_or_else(|| format!("it has ended {RESTARTS} times"))

@@ -156,10 +156,10 @@ pub(crate) fn measure_idle(
             }
             let found = match at.checked_sub(1) {
                 None => {
-                    let server = Server::start(&["serve"], &bench.server_cores)?;
+                    let server = Server::start(&["serve"], bench)?;
                     hold(bench, (&server).into(), levels)
                 }
-                Some(peer) => match Peer::start(&peers[peer], &bench.server_cores, &bench.signals.stop) {
+                Some(peer) => match Peer::start(&peers[peer], &bench.halves.server, &bench.signals.stop) {
                     Ok(Some(peer)) => hold(bench, (&peer).into(), levels),
                     Ok(None) => return Ok(None),
                     Err(Failure(why)) => Err(why),

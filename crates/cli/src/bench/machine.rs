@@ -1,6 +1,7 @@
 //! What was measured on: CPU, caches, kernel, and what stands between.
 
 use crate::exit::Failure;
+use ringway::placement::{Assignment, CoreList, Halves};
 use serde::Serialize;
 use std::fs;
 use std::path::Path;
@@ -39,14 +40,10 @@ pub(crate) struct Cache {
 
 impl Machine {
     /// Looks at this machine. `cores` is how many this process may run on.
-    pub(crate) fn look(
-        cores: usize,
-        server_cores: &[usize],
-        generator_cores: &[usize],
-        rounds: usize,
-        seconds_per_run: f64,
-    ) -> Result<Self, Failure> {
+    pub(crate) fn look(cores: usize, halves: &Halves, rounds: usize, seconds_per_run: f64) -> Result<Self, Failure> {
         let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let list = |of: &Assignment| of.list().map_or(Vec::new(), CoreList::into_vec);
+        let (server_cores, generator_cores) = (list(&halves.server), list(&halves.generator));
         let first = server_cores.first().copied().unwrap_or(0);
         let cpu = Path::new("/sys/devices/system/cpu").join(format!("cpu{first}"));
         Ok(Self {
@@ -54,8 +51,8 @@ impl Machine {
             cores,
             kernel: line("/proc/sys/kernel/osrelease").unwrap_or_default(),
             driver: format!("io_uring ({})", ringway_io::uring::probe()?),
-            server_cores: server_cores.to_vec(),
-            generator_cores: generator_cores.to_vec(),
+            server_cores,
+            generator_cores,
             rounds,
             seconds_per_run,
             caches: caches(&cpu.join("cache")),
@@ -65,7 +62,7 @@ impl Machine {
         })
     }
 
-    /// Whether the servers and the generator had to share a core.
+    /// Whether the servers and the generator had to share a core, or were not pinned to any.
     pub(crate) fn is_shared(&self) -> bool {
         self.server_cores == self.generator_cores
     }

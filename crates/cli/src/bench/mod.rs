@@ -27,7 +27,8 @@ use idle::{Idle, Levels};
 use machine::Machine;
 use progress::Progress;
 use report::{Report, entries};
-use ringway_loadtest::Cores;
+use ringway::BusyPoll;
+use ringway::placement::{CoreSet, Halves};
 use rounds::Cell;
 use std::time::{Duration, SystemTime};
 
@@ -48,13 +49,14 @@ struct Effort {
     /// Connections of one round of connecting.
     connect: u32,
     idle: Levels,
+    /// How our servers poll before they sleep, as `--busy-poll` takes it.
+    busy_poll: String,
 }
 
 /// Where the servers run, where the generator, and what may end the bench early.
 struct Bench {
     effort: Effort,
-    server_cores: Vec<usize>,
-    generator_cores: Vec<usize>,
+    halves: Halves,
     signals: Signals,
 }
 
@@ -80,6 +82,7 @@ impl Effort {
             window,
             connect: u32::try_from(most).map_or(connect, |most| connect.min(most)),
             idle: idle.within(files, SPARE_FILES),
+            busy_poll: arguments.busy_poll.clone(),
         }
     }
 }
@@ -93,16 +96,14 @@ pub(crate) fn run(arguments: &arguments::Bench) -> Result<Outcome, Failure> {
         return usage(&wrong);
     }
     let output = Output::open(arguments.output.as_deref())?;
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let (server_cores, generator_cores) = split_cores()?;
-    let effort = Effort::new(arguments, files);
-    let bench = Bench { effort, server_cores, generator_cores, signals: Signals::watch()? };
+    let set = CoreSet::read()?;
+    let bench = Bench { effort: Effort::new(arguments, files), halves: set.halves(), signals: Signals::watch()? };
     let (rounds, window) = (bench.effort.rounds, bench.effort.window.as_secs_f64());
-    let machine = Machine::look(cores, &bench.server_cores, &bench.generator_cores, rounds, window)?;
+    let machine = Machine::look(set.cores().as_slice().len(), &bench.halves, rounds, window)?;
     let contestants = contestants(&arguments.peer);
     let mut cells: Vec<Cell> = shapes.iter().map(|shape| Cell::new(*shape, contestants.len())).collect();
     // Whatever this thread and those that it starts do from now on is not done on the servers' cores.
-    pinning::pin_thread(&bench.generator_cores)?;
+    pinning::pin_thread(&bench.halves.generator)?;
     let mut found = Found::default();
     let result = bench.measure(arguments, &contestants, &mut cells, &mut found);
     // What fails while a signal ends everything is no failure: the signal may have gone to the servers too.
@@ -158,16 +159,6 @@ fn misuse(shapes: &[Shape], arguments: &arguments::Bench, files: Option<u64>) ->
     })
 }
 
-/// The server's cores and the generator's: half each, and the one there is for both where there is only one.
-fn split_cores() -> Result<(Vec<usize>, Vec<usize>), Failure> {
-    let cores: Vec<usize> = core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
-    match cores.len() {
-        0 => Err(Failure("the system does not say which cores this process may run on".into())),
-        1 => Ok((cores.clone(), cores)),
-        count => Ok((cores[..count / 2].to_vec(), cores[count / 2..].to_vec())),
-    }
-}
-
 impl Bench {
     /// Measures everything, until it is done, a signal comes, or something fails.
     fn measure(
@@ -180,7 +171,7 @@ impl Bench {
         let stop = &self.signals.stop;
         let mut progress = self.progress(cells, contestants);
         {
-            let Some(mut running) = Running::start(&arguments.peer, &self.server_cores, stop)? else { return Ok(()) };
+            let Some(mut running) = Running::start(self, &arguments.peer)? else { return Ok(()) };
             rounds::measure_cells(self, cells, contestants, &mut running, &mut progress)?;
             if !stop.is_set() {
                 found.connect = connect::measure_connecting(self, contestants, &mut running, &mut progress)?;
@@ -205,7 +196,9 @@ impl Bench {
     /// A run of the generator against a contestant with a handshake.
     fn plan(&self, target: Target) -> ringway_loadtest::Plan {
         ringway_loadtest::Plan {
-            cores: Cores::List(self.generator_cores.clone()),
+            cores: self.halves.generator.to_config(),
+            threads: Some(self.halves.generator.threads()),
+            busy_poll: BusyPoll::Off,
             server_pid: Some(target.pid),
             stop: self.signals.stop.clone(),
             ..ringway_loadtest::Plan::new(format!("ws://{}/", target.address))

@@ -5,6 +5,7 @@
 
 use super::pinning;
 use crate::exit::Failure;
+use ringway::placement::Assignment;
 use ringway_loadtest::{Stop, processes};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde::Serialize;
@@ -86,7 +87,7 @@ pub(crate) struct Peer {
 impl Peer {
     /// Starts a peer on `cores`, on a port of the system's choice, and waits until it accepts connections. The failure
     /// is one line, with the last words of the peer. `None` when `stop` was set first.
-    pub(crate) fn start(spec: &PeerSpec, cores: &[usize], stop: &Stop) -> Result<Option<Self>, Failure> {
+    pub(crate) fn start(spec: &PeerSpec, cores: &Assignment, stop: &Stop) -> Result<Option<Self>, Failure> {
         // The port is free again when the listener is dropped; nobody has connected, so nothing lingers on it.
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let mut shell = Command::new("sh");
@@ -246,7 +247,7 @@ mod tests {
     }
 
     fn start(command: &str) -> Result<Option<Peer>, Failure> {
-        let cores: Vec<usize> = core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
+        let cores = Assignment::unpinned(1);
         Peer::start(&PeerSpec { name: "it".into(), command: command.into() }, &cores, &Stop::default())
     }
 
@@ -266,6 +267,6 @@ mod tests {
         let stop = Stop::default();
         stop.now();
         let spec = PeerSpec { name: "it".into(), command: "exec sleep 1000".into() };
-        assert!(Peer::start(&spec, &[0], &stop).is_ok_and(|peer| peer.is_none()));
+        assert!(Peer::start(&spec, &Assignment::unpinned(1), &stop).is_ok_and(|peer| peer.is_none()));
     }
 }

@@ -152,7 +152,7 @@ fn take_raw(bench: &Bench, shape: Shape, target: Target, window: Duration) -> Re
             size: shape.size,
             warmup: shape.warmup(bench.effort.warmup),
             duration: window,
-            cores: bench.generator_cores.clone(),
+            cores: bench.halves.generator.cores().to_vec(),
             stop: bench.signals.stop.clone(),
             edges: Some(edges),
         })
@@ -200,7 +200,7 @@ fn sample(
         None if bench.signals.stop.is_set() => return Ok(None),
         None => return Err("the server's CPU time cannot be read".into()),
     };
-    let all_cores = used.cores_used / bench.server_cores.len().max(1) as f64;
+    let all_cores = used.cores_used / bench.halves.server.threads() as f64;
     Ok((rate > 0.0).then(|| Sample {
         messages_per_second: rate,
         server_cpu_us_per_message: used.cores_used * 1e6 / rate,

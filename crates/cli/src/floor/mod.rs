@@ -9,7 +9,7 @@ mod tests;
 use crate::arguments::Floor;
 use crate::exit::{Failure, Outcome};
 use crate::{limits, stdin};
-use ringway::placement::{self, CoreList};
+use ringway::placement;
 use rustix::event::{EventfdFlags, eventfd};
 use std::net::SocketAddr;
 use std::thread;
@@ -24,11 +24,10 @@ pub(crate) fn run(arguments: &Floor) -> Result<Outcome, Failure> {
 
 /// Runs the echo on epoll, one thread for each core.
 fn run_epoll(arguments: &Floor, address: SocketAddr) -> Result<Outcome, Failure> {
-    let cores = arguments.cores.as_ref().map_or(&[][..], CoreList::as_slice);
-    let count = cores.len().max(1);
+    let cores = arguments.cores();
     let mut listeners = vec![epoll::listen(address)?];
     let address = listeners[0].local_addr()?;
-    for _ in 1..count {
+    for _ in 1..cores.len() {
         listeners.push(epoll::listen(address)?);
     }
     let stop = eventfd(0, EventfdFlags::CLOEXEC)?;
@@ -41,9 +40,11 @@ fn run_epoll(arguments: &Floor, address: SocketAddr) -> Result<Outcome, Failure>
         })?;
     }
     thread::scope(|scope| {
-        let threads: Vec<_> = (0..count)
-            .map(|at| {
-                let (listener, stop, core) = (&listeners[at], &stop, cores.get(at).copied());
+        let threads: Vec<_> = listeners
+            .iter()
+            .zip(cores)
+            .map(|(listener, core)| {
+                let stop = &stop;
                 scope.spawn(move || {
                     core.map_or(Ok(()), placement::pin)?;
                     Ok::<_, Failure>(epoll::serve(listener, stop)?)

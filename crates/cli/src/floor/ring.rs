@@ -3,8 +3,8 @@
 use crate::arguments::Floor;
 use crate::exit::{Failure, Outcome};
 use crate::stdin;
-use ringway::placement::{self, CoreList};
-use ringway_io::{BufferConfig, Listener};
+use ringway::placement;
+use ringway_io::Listener;
 use ringway_loadtest::floor::Server;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,18 +18,17 @@ pub(super) fn run(arguments: &Floor, address: SocketAddr) -> Result<Outcome, Fai
     let stop = Arc::new(AtomicBool::new(false));
     let (started, starts) = mpsc::channel();
     let mut threads = Vec::new();
-    let cores = arguments.cores.as_ref().map_or(&[][..], CoreList::as_slice);
-    let count = cores.len().max(1);
-    for at in 0..count {
+    let cores = arguments.cores();
+    let (count, busy_poll) = (cores.len(), arguments.busy_poll);
+    for core in cores {
         let listener = listener.sibling()?;
-        let core = cores.get(at).copied();
         let (stop, started) = (Arc::clone(&stop), started.clone());
         threads.push(std::thread::spawn(move || {
             if let Some(Err(error)) = core.map(placement::pin) {
                 let _ = started.send(Err(Failure::from(error)));
                 return Ok(());
             }
-            match Server::new(listener, BufferConfig::default()) {
+            match Server::new(listener, busy_poll) {
                 Ok(server) => {
                     let _ = started.send(Ok(server.waker()));
                     server.run(&stop)

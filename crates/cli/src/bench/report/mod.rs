@@ -56,11 +56,14 @@ pub(crate) struct Plan {
     pub(crate) connect_connections: u32,
     /// Both numbers of idle connections.
     pub(crate) idle_connections: [u32; 2],
+    /// How our servers poll before they sleep, as `--busy-poll` takes it.
+    pub(crate) busy_poll: String,
 }
 
 impl Plan {
     pub(crate) fn new(effort: &Effort, cells: &[Shape], contestants: Vec<String>, peers: &[PeerSpec]) -> Self {
         Self {
+            busy_poll: effort.busy_poll.clone(),
             rounds: effort.rounds,
             warmup_seconds: effort.warmup.as_secs_f64(),
             window_seconds: effort.window.as_secs_f64(),

@@ -45,6 +45,7 @@ fn report(generator_cores: Vec<usize>) -> Report {
         window: Duration::from_millis(250),
         connect: 2000,
         idle: Levels { low: 2000, high: 12_000 },
+        busy_poll: "adaptive".into(),
     };
     let held = |contestant: &str, bytes| Held {
         contestant: contestant.into(),

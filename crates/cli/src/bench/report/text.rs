@@ -3,7 +3,7 @@
 use super::table::Table;
 use super::words::{cpu, ends, figure, middle_and_ends, rate, time, whole};
 use super::{Entry, Report};
-use crate::cores;
+use ringway::placement::CoreList;
 use std::fmt::Write;
 
 /// What the table's columns are.
@@ -64,7 +64,7 @@ impl Report {
     /// What was measured on, and how.
     pub(super) fn head(&self) -> String {
         let (machine, plan) = (&self.machine, &self.plan);
-        let list = |of: &[usize]| cores::list(of.iter().copied());
+        let list = |of: &[usize]| of.iter().copied().collect::<CoreList>();
         let mut first = vec![machine.cpu.clone(), format!("{} cores", machine.cores)];
         first.extend(Some(machine.caches_in_words()).filter(|caches| !caches.is_empty()));
         first.push(format!("Linux {}", machine.kernel));
@@ -73,7 +73,9 @@ impl Report {
             let vendor = machine.vendor.as_ref().map_or(String::new(), |vendor| format!(" ({vendor})"));
             first.push(format!("virtual machine{vendor}"));
         }
-        let placed = if machine.is_shared() {
+        let placed = if machine.server_cores.is_empty() {
+            "nothing is pinned, because the cgroup's CPU quota is below what this machine has".to_owned()
+        } else if machine.is_shared() {
             let cores = list(&machine.server_cores);
             format!("servers and generator share core {cores}: the rates are those of the two together")
         } else {
