@@ -5,10 +5,13 @@
 //! A short watch of `IORING_SQ_TASKRUN` and of the completion queue avoids that where the next event is near.
 //!
 //! The adaptive window follows the kernel's haltpoll governor: a sleep that turns out shorter than the longest window
-//! makes the window grow, a longer one makes it shrink to nothing, so an idle shard does not poll. One rule is added:
-//! where threads outnumber cores the event cannot come while we poll, because the thread that causes it waits for this
-//! core. The sleep is short and the poll is in vain, again and again. Each poll in a row that misses therefore doubles the
-//! number of sleeps that are not polled for, up to 1024; a hit ends this.
+//! makes the window grow, a longer one makes it shrink to nothing, so an idle shard does not poll. Two rules are added:
+//!
+//! - Where threads outnumber cores the event cannot come while we poll, because the thread that causes it waits for this
+//!   core. The sleep is short and the poll is in vain, again and again. Each poll in a row that misses therefore doubles
+//!   the number of sleeps that are not polled for, up to 1024; a hit ends this.
+//! - A shard that works for more than half of the time does not poll. Its peers are the limit, or soon it is; a sleep costs
+//!   it little, and what arrives meanwhile is handled in one turn.
 
 use crate::BusyPoll;
 use std::time::Duration;
@@ -30,19 +33,24 @@ pub(super) struct Window {
     misses: u32,
     /// Sleeps that are not polled for.
     skip: u32,
+    /// Moving averages of the time between two waits and of the length of a wait, in nanoseconds.
+    work: u64,
+    wait: u64,
 }
 
 impl Window {
     pub(super) fn new(policy: BusyPoll) -> Self {
-        Self { policy, nanos: 0, misses: 0, skip: 0 }
+        Self { policy, nanos: 0, misses: 0, skip: 0, work: 0, wait: 0 }
     }
 
-    /// How long to poll before the sleep that is due now; zero: not at all.
+    /// How long to poll before the sleep that is due now, after `work` since the last wait; zero: not at all.
     #[inline]
-    pub(super) fn next(&mut self) -> Duration {
+    pub(super) fn next(&mut self, work: Duration) -> Duration {
+        average(&mut self.work, work);
         match self.policy {
             BusyPoll::Off => Duration::ZERO,
             BusyPoll::Fixed(time) => time,
+            BusyPoll::Adaptive if self.work > self.wait => Duration::ZERO,
             BusyPoll::Adaptive if self.skip > 0 => {
                 self.skip -= 1;
                 Duration::ZERO
@@ -51,15 +59,16 @@ impl Window {
         }
     }
 
-    /// Whether [`Window::slept`] wants to know how long sleeps take.
+    /// Whether there is nothing to ask and nothing to tell.
     #[inline]
-    pub(super) fn is_adaptive(&self) -> bool {
-        self.policy == BusyPoll::Adaptive
+    pub(super) fn is_off(&self) -> bool {
+        self.policy == BusyPoll::Off
     }
 
     /// Something came `after` the poll began. A thread that lost its core meanwhile has not seen it in time.
     #[inline]
     pub(super) fn hit(&mut self, after: Duration) {
+        average(&mut self.wait, after);
         if after.as_nanos() as u64 <= 2 * LONGEST {
             self.misses = 0;
         } else {
@@ -70,6 +79,7 @@ impl Window {
     /// The thread slept, `total` after it began to wait, with a poll that missed or (`polled` false) without one.
     #[inline]
     pub(super) fn slept(&mut self, polled: bool, total: Duration) {
+        average(&mut self.wait, total);
         let total = total.as_nanos() as u64;
         if polled {
             self.missed();
@@ -90,6 +100,12 @@ impl Window {
     }
 }
 
+/// Moves an average by an eighth towards a time of at most a millisecond: longer ones say no more.
+fn average(average: &mut u64, time: Duration) {
+    let nanos = time.as_nanos().min(1_000_000) as u64;
+    *average = *average - *average / 8 + nanos / 8;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,9 +116,14 @@ mod tests {
 
     /// Lets an event come `after` each wait begins, `count` times. Returns the polled time and how many polls hit.
     fn waits(window: &mut Window, count: u32, after: Duration) -> (Duration, u32) {
+        waits_after(window, count, micros(5), after)
+    }
+
+    /// The same, with work in between.
+    fn waits_after(window: &mut Window, count: u32, work: Duration, after: Duration) -> (Duration, u32) {
         let (mut polled, mut hits) = (Duration::ZERO, 0);
         for _ in 0..count {
-            let poll = window.next();
+            let poll = window.next(work);
             if after <= poll {
                 window.hit(after);
                 hits += 1;
@@ -138,7 +159,7 @@ mod tests {
         let (mut polled, waits) = (Duration::ZERO, 100_000);
         for _ in 0..waits {
             // The peer takes 15 µs, and runs only while we sleep.
-            let poll = window.next();
+            let poll = window.next(micros(5));
             polled += poll;
             window.slept(poll > Duration::ZERO, poll + micros(15));
         }
@@ -147,12 +168,22 @@ mod tests {
     }
 
     #[test]
+    fn a_shard_that_works_most_of_the_time_does_not_poll() {
+        let mut window = Window::new(BusyPoll::Adaptive);
+        waits_after(&mut window, 100, micros(30), micros(10));
+        assert_eq!(waits_after(&mut window, 1000, micros(30), micros(10)), (Duration::ZERO, 0));
+        // It begins to when its load falls.
+        waits_after(&mut window, 100, micros(5), micros(20));
+        assert_eq!(waits_after(&mut window, 100, micros(5), micros(20)).1, 100);
+    }
+
+    #[test]
     fn losing_the_core_during_a_poll_is_no_hit() {
         let mut window = Window::new(BusyPoll::Adaptive);
         waits(&mut window, 30, micros(20));
         window.hit(micros(3_000));
         window.hit(micros(3_000));
-        assert_eq!(window.next(), Duration::ZERO);
+        assert_eq!(window.next(micros(5)), Duration::ZERO);
     }
 
     #[test]

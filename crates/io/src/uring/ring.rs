@@ -39,12 +39,25 @@ pub(super) struct Ring {
     broken: Option<i32>,
     start: Instant,
     window: Window,
+    /// When the last wait ended.
+    waited: Instant,
 }
 
 impl Ring {
     pub(super) fn new(ring: IoUring, provided: Provided, pool: Pool, waker: Waker, busy_poll: BusyPoll) -> Self {
         let (start, window) = (Instant::now(), Window::new(busy_poll));
-        Self { ring, provided, pool, held: Slab::new(), waker, reaped: Vec::new(), broken: None, start, window }
+        Self {
+            ring,
+            provided,
+            pool,
+            held: Slab::new(),
+            waker,
+            reaped: Vec::new(),
+            broken: None,
+            start,
+            window,
+            waited: start,
+        }
     }
 
     /// Puts an entry in the submission queue; a full queue is submitted first. Whether the ring took it: one that is
@@ -105,19 +118,22 @@ impl Ring {
             // Sends complete while they are submitted, so this seldom sleeps.
             return self.submit(1, timeout);
         }
-        let limit = self.window.next();
-        if limit.is_zero() && !self.window.is_adaptive() {
+        if self.window.is_off() {
             return self.submit(1, timeout);
         }
         let began = Instant::now();
+        let limit = self.window.next(began.saturating_duration_since(self.waited));
         let polled = self.poll(began, timeout.map_or(limit, |timeout| limit.min(timeout)));
         if self.has_event() {
             self.window.hit(polled);
+            self.waited = began + polled;
             return self.submit(1, None);
         }
         let left = timeout.map(|timeout| timeout.saturating_sub(polled));
         let result = self.submit(u32::from(left != Some(Duration::ZERO)), left);
-        self.window.slept(!limit.is_zero(), began.elapsed());
+        let slept = began.elapsed();
+        self.window.slept(!limit.is_zero(), slept);
+        self.waited = began + slept;
         result
     }
 
