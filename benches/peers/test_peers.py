@@ -1,4 +1,4 @@
-"""Tests of `check`, with servers that are wrong in one way each, and of `document`."""
+"""Tests of `check`, with servers that are wrong in one way each, of `document`, and of `guard`."""
 
 import base64
 import hashlib
@@ -10,6 +10,7 @@ import unittest
 
 import check
 import document
+import guard
 
 
 class Server:
@@ -163,6 +164,41 @@ class TheDocument(unittest.TestCase):
             with self.assertRaisesRegex(document.NoMarkers, "peers:begin"):
                 document.replace_block(self.path, "new")
             self.assertEqual(self.read(), text)
+
+
+class Guard(unittest.TestCase):
+    TABLE = (
+        "**Server CPU per message**, µs\n\n"
+        "| cell | raw epoll | ringway | tokio-websockets |\n|---|---:|---:|---:|\n"
+        "| 100 × 20 B × 1 | 5.00 (4.90–5.10) | 4.00 (3.90–4.10) | 6.00 (5.90–6.10) |\n\n"
+    )
+    CELL = (100, 20, 1, "100 × 20 B × 1")
+
+    def report(self, ours, epoll, peer):
+        def entry(contestant, figures):
+            rounds = [figure and {"server_cpu_us_per_message": figure} for figure in figures]
+            return {"connections": 100, "size": 20, "in_flight": 1, "contestant": contestant, "rounds": rounds}
+
+        return {"cells": [entry("ringway", ours), entry("raw epoll", epoll), entry("tokio-websockets", peer)]}
+
+    def below(self, *figures):
+        return guard.compare(guard.claims(self.TABLE), guard.measured(self.report(*figures)), [self.CELL])
+
+    def test_a_cell_passes_down_to_the_bound_and_no_further(self):
+        self.assertEqual(self.below([4.0] * 3, [5.0] * 3, [6.0] * 3), [])
+        self.assertEqual(self.below([4.6] * 3, [5.0] * 3, [6.0] * 3), [])
+        self.assertEqual(self.below([4.8] * 3, [5.0] * 3, [6.0] * 3), [self.CELL])
+
+    def test_rounds_are_paired_and_gaps_left_out(self):
+        self.assertEqual(self.below([4.0, 8.0, None, 4.0], [5.0, 10.0, 1.0, 5.0], [6.0, 12.0, 1.0, None]), [])
+        self.assertEqual(self.below([None], [5.0], [6.0]), [self.CELL])
+
+    def test_a_document_without_the_figures_is_an_error(self):
+        with self.assertRaises(guard.Failed):
+            guard.claims("no table")
+        with self.assertRaises(guard.Failed):
+            guard.claimed(guard.claims(self.TABLE), "1 × 20 B × 1", "raw epoll")
+
 
 
 if __name__ == "__main__":
