@@ -1,6 +1,24 @@
-"""Writes results into a document between two markers."""
+"""Writes results into documents between two markers: all of them, or a choice of the ratios."""
+
+import re
 
 BEGIN, END = "<!-- peers:begin -->", "<!-- peers:end -->"
+
+
+# The cells that the README shows.
+CHOICE = [
+    "1 × 20 B × 1",
+    "10 × 20 B × 1",
+    "100 × 20 B × 1",
+    "1000 × 20 B × 1",
+    "100 × 512 B × 1",
+    "100 × 16 KiB × 1",
+    "1000 × 16 KiB × 1",
+    "100 × 64 KiB × 1",
+    "100 × 20 B × 16",
+    "1000 × 512 B × 16",
+    "100 × 16 KiB × 16",
+]
 
 
 class NoMarkers(Exception):
@@ -22,3 +40,14 @@ def replace_block(path, block):
     before, _, after = require_markers(path)
     with open(path, "w", encoding="utf-8") as file:
         file.write(f"{before}{BEGIN}\n{block.strip()}\n{END}{after}")
+
+
+def choice(block):
+    """The ratios of a few cells in few words: their medians, those of CPU time with a `c`."""
+    found = re.search(r"\*\*Ratio of ringway to each\*\*[^\n]*\n\n((?:\|[^\n]*\n)+)", block)
+    if not found:
+        raise NoMarkers("the results have no table of ratios")
+    head, rule, *rows = found[1].splitlines()
+    kept = [row for row in rows if row.strip("| ").split(" | ")[0] in CHOICE]
+    short = [re.sub(r"([\d.]+) \([^)]*\) (rate|cpu)", lambda m: m[1] + ("c" if m[2] == "cpu" else ""), row) for row in kept]
+    return "\n".join([head, rule, *short])

@@ -166,6 +166,24 @@ class TheDocument(unittest.TestCase):
             self.assertEqual(self.read(), text)
 
 
+class Readme(unittest.TestCase):
+    def test_a_choice_has_the_medians_alone_and_says_which_are_of_cpu_time(self):
+        block = (
+            "**Ratio of ringway to each**, …\n\n| cell | a | b |\n|---|---:|---:|\n"
+            "| 100 × 20 B × 1 | 1.25 (1.00–1.30) rate | 0.97 (0.90–1.02) cpu |\n"
+            "| 3 × 20 B × 1 | 9.99 (9.00–9.99) rate | - |\n\nmore\n"
+        )
+        self.assertEqual(
+            document.choice(block), "| cell | a | b |\n|---|---:|---:|\n| 100 × 20 B × 1 | 1.25 | 0.97c |"
+        )
+
+    def test_the_readme_shows_what_the_documentation_has(self):
+        root = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+        _, results, _ = document.require_markers(os.path.join(root, "docs", "benchmarking.md"))
+        _, shown, _ = document.require_markers(os.path.join(root, "README.md"))
+        self.assertEqual(shown.strip(), document.choice(results))
+
+
 class Guard(unittest.TestCase):
     TABLE = (
         "**Server CPU per message**, µs\n\n"
