@@ -24,33 +24,29 @@
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
-mod client;
-mod close;
-mod compression;
+mod api;
 mod config;
-mod connection;
-mod event_loop;
-mod handler;
-mod hub;
-mod mailbox;
-mod message;
-pub mod placement;
-mod request;
-mod running;
-mod server;
+mod run;
 mod session;
-mod table;
+mod shard;
 
-pub use client::{Client, ConnectError, Endpoint};
-pub use close::{CloseReason, Ending};
+pub use api::close::{CloseReason, Ending};
+pub use api::connection::{Connection, Sent};
+pub use api::endpoint::Endpoint;
+pub use api::error::ConnectError;
+pub use api::handler::Handler;
+pub use api::id::ConnectionId;
+pub use api::message::Message;
+pub use api::request::Request;
+pub use api::response::{Response, Upgrade};
+pub use api::shard::{Shard, ShardHandle};
 pub use config::{Config, Cores, Deflate, Limits, Shards};
-pub use connection::{Connection, ConnectionId, Sent, Shard};
-pub use handler::Handler;
-pub use mailbox::{PostError, ShardHandle};
-pub use message::Message;
-pub use request::{Request, Response, Upgrade};
-pub use running::{Running, ShardReport, StartError};
-pub use server::Server;
+pub use run::client::Client;
+pub use run::error::StartError;
+pub use run::placement;
+pub use run::running::{Running, ShardReport};
+pub use run::server::Server;
+pub use shard::mailbox::PostError;
 
 pub use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 pub use ringway_codec::{

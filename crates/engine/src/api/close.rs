@@ -1,0 +1,70 @@
+//! How a connection ended.
+
+use ringway_codec::{CloseCode, ProtocolError};
+use std::fmt;
+use std::io;
+
+/// How a connection that was open has ended.
+#[derive(Debug)]
+pub struct CloseReason {
+    /// The code that says why: the peer's where it closed, ours where we did. [`CloseCode::NO_STATUS`] when a close
+    /// frame came without one, [`CloseCode::ABNORMAL`] when none came at all (RFC 6455 section 7.1.5).
+    pub code: CloseCode,
+    /// The text that came with it, or that we sent; often empty.
+    pub text: String,
+    /// Who or what ended it.
+    pub ending: Ending,
+}
+
+impl CloseReason {
+    /// Of a connection that ended without a close frame.
+    pub(crate) fn abnormal(ending: Ending) -> Self {
+        Self { code: CloseCode::ABNORMAL, text: String::new(), ending }
+    }
+
+    /// Whether both sides have sent a close frame (RFC 6455 section 7.1.4).
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        matches!(self.ending, Ending::Peer | Ending::Local)
+    }
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.code.as_u16())?;
+        if !self.text.is_empty() {
+            write!(f, " {:?}", self.text)?;
+        }
+        match &self.ending {
+            Ending::Peer => f.write_str(", closed by the peer"),
+            Ending::Local => f.write_str(", closed by us"),
+            Ending::Unanswered => f.write_str(", closed by us, and the peer did not answer in time"),
+            Ending::Violation(error) => write!(f, ", the peer broke the protocol: {error}"),
+            Ending::Idle => f.write_str(", the peer was silent for too long"),
+            Ending::Vanished => f.write_str(", the peer ended the connection without a close frame"),
+            Ending::Reset => f.write_str(", the connection was reset"),
+            Ending::Failed(error) => write!(f, ", the connection failed: {error}"),
+        }
+    }
+}
+
+/// Who or what ended a connection.
+#[derive(Debug)]
+pub enum Ending {
+    /// The peer sent a close frame, and we answered it.
+    Peer,
+    /// We sent a close frame, and the peer answered it.
+    Local,
+    /// We sent a close frame, and the peer did not answer within [`Config::close_timeout`](crate::Config::close_timeout).
+    Unanswered,
+    /// The peer broke the protocol; we sent the close code that says so.
+    Violation(ProtocolError),
+    /// Nothing came for [`Config::idle_timeout`](crate::Config::idle_timeout), not even an answer to a ping.
+    Idle,
+    /// The peer ended the TCP connection without a close frame.
+    Vanished,
+    /// The TCP connection was reset.
+    Reset,
+    /// The kernel reports anything else.
+    Failed(io::Error),
+}

@@ -1,0 +1,186 @@
+//! One open connection, as a handler sees it.
+
+use crate::api::handler::Handler;
+use crate::api::id::ConnectionId;
+use crate::api::message::Message;
+use crate::api::shard::Shard;
+use crate::session::link::Link;
+use crate::shard::core::Core;
+use ringway_codec::{CloseCode, OpCode, Prepared, encode_close};
+use ringway_io::Slot;
+use std::fmt;
+use std::net::SocketAddr;
+
+/// Why a [`Connection`]'s session is always found.
+const REMOVED_BETWEEN_CALLS: &str = "a session is removed only between calls of the handler";
+
+/// What became of a message that was to be sent.
+#[must_use = "a message that was handed back is not sent"]
+#[derive(Debug)]
+pub enum Sent<'m> {
+    /// It goes out at the end of this turn.
+    Sent,
+    /// It waits behind others; this many bytes wait in all. [`Handler::drained`] says when they are gone.
+    Queued(usize),
+    /// Too much waits already ([`Limits::max_buffered`](crate::Limits::max_buffered)), or the connection is closing: here
+    /// is the message. In the first case [`Handler::drained`] says when to try again.
+    Full(Message<'m>),
+}
+
+/// One open connection.
+pub struct Connection<'a, H: Handler> {
+    shard: Shard<'a, H>,
+    slot: Slot,
+}
+
+impl<'a, H: Handler> Connection<'a, H> {
+    /// A connection that is open or closing.
+    #[inline]
+    pub(crate) fn new(shard: Shard<'a, H>, slot: Slot) -> Self {
+        Self { shard, slot }
+    }
+
+    /// The connection's part of its session, and the shard's core.
+    #[inline]
+    fn link(&mut self) -> (&mut Link<H::State>, &mut Core) {
+        let Shard { core, current, surroundings } = &mut self.shard;
+        let link = match current {
+            Some(link) if link.slot() == self.slot => Some(&mut **link),
+            _ => surroundings.find(self.slot),
+        };
+        (link.expect(REMOVED_BETWEEN_CALLS), core)
+    }
+
+    /// The connection's name.
+    #[must_use]
+    pub fn id(&self) -> ConnectionId {
+        ConnectionId(self.slot)
+    }
+
+    /// The peer's address; `None` when the connection is gone already. Costs one `getpeername(2)`.
+    #[must_use]
+    pub fn remote_addr(&self) -> Option<SocketAddr> {
+        self.shard.surroundings.peer_address(self.slot)
+    }
+
+    /// What the application keeps for this connection.
+    ///
+    /// # Panics
+    /// Never: the session lives as long as this borrow.
+    pub fn state(&mut self) -> &mut H::State {
+        &mut self.link().0.state
+    }
+
+    /// The shard that the connection is on.
+    pub fn shard(&mut self) -> Shard<'_, H> {
+        self.shard.reborrow()
+    }
+
+    /// Sends a received message back as it is.
+    ///
+    /// In the server role this moves no byte: the reply's header is written in front of the payload, in the buffer that
+    /// the kernel filled, and that buffer is sent. Only when receive buffers run low, because peers read slowly, or
+    /// when other messages are sent in between, is it copied. In the client role the reply is masked into a new buffer.
+    ///
+    /// A message that came compressed is compressed again, if it is long enough or [`Message::compress`] says so.
+    ///
+    /// It is never handed back: nothing more is read from a peer that has too much waiting for it.
+    pub fn reply(&mut self, message: Message<'_>) {
+        // Only a message of the connection that the handler is called for lies in an input that is being decoded.
+        let current = self.shard.current.as_ref().is_some_and(|link| link.slot() == self.slot);
+        let (link, core) = self.link();
+        if link.is_open() {
+            link.reply(message, current, core);
+        }
+    }
+
+    /// Sends a message. Costs one copy of its payload, or compressing it where that was negotiated.
+    pub fn send<'m>(&mut self, message: Message<'m>) -> Sent<'m> {
+        let (link, core) = self.link();
+        if !link.has_room(message.payload().len(), core) {
+            return Sent::Full(message);
+        }
+        link.send_message(message.kind(), message.payload(), message.is_to_be_compressed(), core);
+        link.queued().map_or(Sent::Sent, Sent::Queued)
+    }
+
+    /// Sends a message that was encoded once for many connections; where compression was negotiated, it is compressed
+    /// once for all that share the size of the window. In the server role a long one is not copied; in the
+    /// client role it must be, because every client frame has a mask of its own (RFC 6455 section 5.3).
+    pub fn send_prepared<'m>(&mut self, prepared: &'m Prepared) -> Sent<'m> {
+        let (link, core) = self.link();
+        if !link.has_room(prepared.payload().len(), core) {
+            return Sent::Full(Message::of(prepared.kind(), prepared.payload()));
+        }
+        link.send_prepared(prepared, core);
+        link.queued().map_or(Sent::Sent, Sent::Queued)
+    }
+
+    /// Sends a ping with up to 125 bytes; more are cut off.
+    pub fn ping(&mut self, payload: &[u8]) {
+        let (link, core) = self.link();
+        if link.is_open() {
+            link.send(OpCode::Ping, &payload[..payload.len().min(125)], core);
+        }
+    }
+
+    /// Begins the closing handshake. [`Handler::closed`] is called when it is over; until then messages that still come
+    /// are dropped. [`CloseCode::NO_STATUS`] sends a close frame without a code; a reason is cut to 123 bytes.
+    ///
+    /// # Panics
+    /// When the code is one that must not be sent: [`CloseCode::is_sendable`] tells.
+    pub fn close(&mut self, code: CloseCode, reason: &str) {
+        let payload = if code == CloseCode::NO_STATUS {
+            ringway_codec::ClosePayload::EMPTY
+        } else {
+            encode_close(code, reason).expect("the caller gives a code that may be sent")
+        };
+        let (link, core) = self.link();
+        if link.is_open() {
+            link.begin_close(code, reason, &payload, core);
+        }
+    }
+
+    /// Stops messages from being delivered. Pings and a close in front of the next message are still answered, and then
+    /// the kernel's flow control holds the peer back.
+    pub fn pause(&mut self) {
+        self.link().0.pause();
+    }
+
+    /// Has messages delivered again, from this turn's end on.
+    pub fn resume(&mut self) {
+        let (link, core) = self.link();
+        link.resume(core);
+    }
+
+    /// Whether messages may be compressed, both ways: the opening handshake has agreed on it.
+    #[must_use]
+    pub fn is_compressing(&self) -> bool {
+        self.peek().is_some_and(Link::is_compressing)
+    }
+
+    /// How many bytes wait for the peer, those that the kernel is sending included.
+    #[must_use]
+    pub fn buffered_amount(&self) -> usize {
+        self.peek().map_or(0, Link::buffered)
+    }
+
+    /// Whether messages can be sent: no close frame has been sent yet.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.peek().is_some_and(Link::is_open)
+    }
+
+    fn peek(&self) -> Option<&Link<H::State>> {
+        match &self.shard.current {
+            Some(link) if link.slot() == self.slot => Some(link),
+            _ => self.shard.surroundings.peek(self.slot),
+        }
+    }
+}
+
+impl<H: Handler> fmt::Debug for Connection<'_, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Connection({:?})", self.slot)
+    }
+}

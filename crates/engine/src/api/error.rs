@@ -1,0 +1,36 @@
+//! Why a connection of our own did not come about.
+
+use ringway_codec::{HandshakeError, TargetError};
+use std::io;
+
+/// Why a connection did not come about.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The URL is none of a WebSocket.
+    #[error(transparent)]
+    Url(#[from] TargetError),
+    /// `wss://`: TLS is not spoken yet.
+    #[error("wss:// is not supported yet: TLS is missing; use ws://")]
+    Scheme,
+    /// The host's name has no address.
+    #[error("cannot find the address of {0:?}: {1}")]
+    Name(String, #[source] io::Error),
+    /// No TCP connection could be made.
+    #[error("cannot connect: {0}")]
+    Unreachable(#[source] io::Error),
+    /// The peer answered, but not as the opening handshake has it.
+    #[error(transparent)]
+    Handshake(#[from] HandshakeError),
+    /// The peer ended the connection in the middle of the opening handshake.
+    #[error("the peer ended the connection before its answer was complete")]
+    Ended,
+    /// The peer did not answer within [`Config::handshake_timeout`](crate::Config::handshake_timeout).
+    #[error("the peer did not answer the opening handshake in time")]
+    Timeout,
+    /// The shard holds as many connections as it may.
+    #[error("the shard holds as many connections as it may (Limits::max_connections)")]
+    NoSlot,
+    /// The shard is stopping.
+    #[error("the shard is stopping")]
+    Stopping,
+}

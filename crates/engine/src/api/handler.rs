@@ -1,0 +1,82 @@
+//! What an application says happens on a connection.
+
+use crate::api::close::CloseReason;
+use crate::api::connection::Connection;
+use crate::api::error::ConnectError;
+use crate::api::message::Message;
+use crate::api::request::Request;
+use crate::api::response::{Response, Upgrade};
+use crate::api::shard::Shard;
+use http::StatusCode;
+
+/// An application: one value of it runs on each shard, and is called by that shard's thread alone.
+///
+/// A call should return soon: while it runs, nothing else happens on its core.
+pub trait Handler: Sized + 'static {
+    /// What the application keeps for each connection, stored inline.
+    type State: Default + 'static;
+
+    /// The shard begins to run.
+    fn start(&mut self, shard: &mut Shard<'_, Self>) {
+        let _ = shard;
+    }
+
+    /// A client asks for a WebSocket, and its request is in order. The default accepts.
+    fn upgrade(&mut self, request: &Request<'_>) -> Upgrade<Self::State> {
+        let _ = request;
+        Upgrade::accept(Self::State::default())
+    }
+
+    /// A plain HTTP request. The default answers GET and HEAD with a short text that names the server, anything else with
+    /// 405. The body of an answer to HEAD is left out for you.
+    fn request(&mut self, request: &Request<'_>) -> Response {
+        if matches!(request.method(), "GET" | "HEAD") {
+            return Response::text(
+                StatusCode::OK,
+                concat!("Ringway ", env!("CARGO_PKG_VERSION"), ": a WebSocket server"),
+            );
+        }
+        let mut response = Response::text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here");
+        response.headers.insert(http::header::ALLOW, http::HeaderValue::from_static("GET, HEAD"));
+        response
+    }
+
+    /// A connection is open, in either role.
+    fn open(&mut self, conn: &mut Connection<'_, Self>) {
+        let _ = conn;
+    }
+
+    /// A message has come.
+    fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>);
+
+    /// Everything that was waiting for a slow peer has been handed to the kernel: a `send` that had been handed its
+    /// message back may try again.
+    fn drained(&mut self, conn: &mut Connection<'_, Self>) {
+        let _ = conn;
+    }
+
+    /// A ping has come; it is answered already.
+    fn ping(&mut self, conn: &mut Connection<'_, Self>, payload: &[u8]) {
+        let _ = (conn, payload);
+    }
+
+    /// A pong has come, asked for or not (RFC 6455 section 5.5.3).
+    fn pong(&mut self, conn: &mut Connection<'_, Self>, payload: &[u8]) {
+        let _ = (conn, payload);
+    }
+
+    /// A connection that was open is no more. Called once for each.
+    fn closed(&mut self, shard: &mut Shard<'_, Self>, state: Self::State, reason: &CloseReason) {
+        let _ = (shard, state, reason);
+    }
+
+    /// A connection that [`Shard::connect`] asked for did not come about. Called once for each.
+    fn failed(&mut self, shard: &mut Shard<'_, Self>, state: Self::State, error: &ConnectError) {
+        let _ = (shard, state, error);
+    }
+
+    /// The time set by [`Shard::wake_at`] has come.
+    fn woken(&mut self, shard: &mut Shard<'_, Self>) {
+        let _ = shard;
+    }
+}

@@ -1,0 +1,116 @@
+//! Messages as handlers see and send them.
+
+use ringway_codec::{Incoming, MessageKind};
+use std::fmt;
+
+/// A whole message: one that was received, or one to send.
+///
+/// A received message borrows its payload from the very buffer that the kernel filled, or from the one in which its
+/// parts were assembled. Take out what is to be kept.
+pub struct Message<'a> {
+    body: Body<'a>,
+    compress: Option<bool>,
+}
+
+pub(crate) enum Body<'a> {
+    Received(Incoming<'a>),
+    Borrowed(MessageKind, &'a [u8]),
+}
+
+impl<'a> Message<'a> {
+    /// A text message.
+    #[must_use]
+    pub fn text(text: &'a str) -> Self {
+        Self::of(MessageKind::Text, text.as_bytes())
+    }
+
+    /// A binary message.
+    #[must_use]
+    pub fn binary(bytes: &'a [u8]) -> Self {
+        Self::of(MessageKind::Binary, bytes)
+    }
+
+    pub(crate) fn of(kind: MessageKind, bytes: &'a [u8]) -> Self {
+        Self { body: Body::Borrowed(kind, bytes), compress: None }
+    }
+
+    pub(crate) fn received(incoming: Incoming<'a>) -> Self {
+        // What its sender did not find worth compressing goes back as it came, and without a copy.
+        let compress = if incoming.is_compressed() { None } else { Some(false) };
+        Self { body: Body::Received(incoming), compress }
+    }
+
+    pub(crate) fn stashed(kind: MessageKind, bytes: &'a [u8], compressed: bool) -> Self {
+        Self { compress: if compressed { None } else { Some(false) }, ..Self::of(kind, bytes) }
+    }
+
+    /// Decides whether the message is compressed, whatever its length, on a connection that has negotiated compression
+    /// ([`Config::deflate`](crate::Config::deflate)); on any other it has no effect.
+    ///
+    /// Without this call a message is compressed if it has [`Deflate::threshold`](crate::Deflate::threshold) bytes or
+    /// more, and a received one that is sent back also must have come compressed. Leave alone what is compressed already,
+    /// such as images; and what holds a secret next to something that an attacker can choose, for the length of the
+    /// compressed message tells how much the two have in common (RFC 7692 section 8).
+    #[must_use]
+    pub fn compress(mut self, compress: bool) -> Self {
+        self.compress = Some(compress);
+        self
+    }
+
+    /// Text or binary.
+    #[must_use]
+    pub fn kind(&self) -> MessageKind {
+        match &self.body {
+            Body::Received(incoming) => incoming.kind(),
+            Body::Borrowed(kind, _) => *kind,
+        }
+    }
+
+    /// The bytes of the message. Those of a received text are valid UTF-8.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        match &self.body {
+            Body::Received(incoming) => incoming.payload(),
+            Body::Borrowed(_, bytes) => bytes,
+        }
+    }
+
+    /// The text of a text message. Costs one more pass over the bytes.
+    #[must_use]
+    pub fn as_text(&self) -> Option<&str> {
+        match &self.body {
+            Body::Received(incoming) => incoming.as_text(),
+            Body::Borrowed(MessageKind::Text, bytes) => std::str::from_utf8(bytes).ok(),
+            Body::Borrowed(MessageKind::Binary, _) => None,
+        }
+    }
+
+    /// What [`compress`](Message::compress) has decided; `None`: its length decides.
+    pub(crate) fn is_to_be_compressed(&self) -> Option<bool> {
+        self.compress
+    }
+
+    /// The content, and whether it is to be compressed if that was said.
+    pub(crate) fn into_parts(self) -> (Body<'a>, Option<bool>) {
+        (self.body, self.compress)
+    }
+}
+
+impl fmt::Debug for Message<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} message of {} bytes", self.kind(), self.payload().len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_knows_its_kind_and_text() {
+        let text = Message::text("grüße");
+        assert_eq!((text.kind(), text.as_text(), text.payload().len()), (MessageKind::Text, Some("grüße"), 7));
+        let binary = Message::binary(b"abc");
+        assert_eq!((binary.kind(), binary.as_text()), (MessageKind::Binary, None));
+    }
+}

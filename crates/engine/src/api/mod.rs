@@ -1,0 +1,12 @@
+//! What an application sees.
+
+pub(crate) mod close;
+pub(crate) mod connection;
+pub(crate) mod endpoint;
+pub(crate) mod error;
+pub(crate) mod handler;
+pub(crate) mod id;
+pub(crate) mod message;
+pub(crate) mod request;
+pub(crate) mod response;
+pub(crate) mod shard;

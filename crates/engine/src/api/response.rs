@@ -1,0 +1,80 @@
+//! The answers of a handler to requests.
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+/// The answer to a request for a WebSocket.
+#[derive(Debug)]
+pub struct Upgrade<S>(pub(crate) Answer<S>);
+
+#[derive(Debug)]
+pub(crate) enum Answer<S> {
+    Accept { state: S, subprotocol: Option<String>, headers: HeaderMap },
+    Reject(Response),
+    Defer,
+}
+
+impl<S> Upgrade<S> {
+    /// Accepts: the connection opens with this state.
+    #[must_use]
+    pub fn accept(state: S) -> Self {
+        Self(Answer::Accept { state, subprotocol: None, headers: HeaderMap::new() })
+    }
+
+    /// Refuses with a status and a line of text that says why.
+    #[must_use]
+    pub fn reject(status: StatusCode, reason: &str) -> Self {
+        Self(Answer::Reject(Response::text(status, reason)))
+    }
+
+    /// Decides later: with [`Shard::answer`](crate::Shard::answer), within
+    /// [`Config::handshake_timeout`](crate::Config::handshake_timeout).
+    #[must_use]
+    pub fn defer() -> Self {
+        Self(Answer::Defer)
+    }
+
+    /// Speaks this subprotocol, which the request must have offered; otherwise the connection goes on without one.
+    /// Without this call the choice is made from [`Config::subprotocols`](crate::Config::subprotocols).
+    #[must_use]
+    pub fn subprotocol(mut self, name: &str) -> Self {
+        if let Answer::Accept { subprotocol, .. } = &mut self.0 {
+            *subprotocol = Some(name.to_owned());
+        }
+        self
+    }
+
+    /// Adds a header to the answer.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        match &mut self.0 {
+            Answer::Accept { headers, .. } => drop(headers.append(name, value)),
+            Answer::Reject(response) => drop(response.headers.append(name, value)),
+            Answer::Defer => {}
+        }
+        self
+    }
+}
+
+/// The answer to a plain HTTP request. The connection closes after it.
+#[derive(Debug)]
+pub struct Response {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Response {
+    /// A short text.
+    #[must_use]
+    pub fn text(status: StatusCode, text: &str) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        Self { status, headers, body: format!("{text}\n").into_bytes() }
+    }
+
+    /// Anything else; `Content-Length` and `Connection: close` are added.
+    #[must_use]
+    pub fn new(status: StatusCode, headers: HeaderMap, body: Vec<u8>) -> Self {
+        Self { status, headers, body }
+    }
+}

@@ -1,0 +1,181 @@
+//! The shard that a handler runs on: as the handler sees it, and from other threads.
+
+use crate::api::connection::Connection;
+use crate::api::endpoint::Endpoint;
+use crate::api::handler::Handler;
+use crate::api::id::ConnectionId;
+use crate::api::request::PeerAddress;
+use crate::api::response::Upgrade;
+use crate::session::link::{Link, SessionPhase};
+use crate::shard::core::Core;
+use crate::shard::mailbox::{Mailbox, PostError};
+use ringway_io::{Slot, Waker};
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The shard that a handler runs on.
+pub struct Shard<'a, H: Handler> {
+    pub(crate) core: &'a mut Core,
+    /// The connection that the handler is called for.
+    pub(crate) current: Option<&'a mut Link<H::State>>,
+    pub(crate) surroundings: &'a mut dyn Surroundings<H>,
+}
+
+/// What a handler reaches beside the connection that it is called for.
+pub(crate) trait Surroundings<H: Handler>: PeerAddress {
+    /// Another connection of the shard.
+    fn find(&mut self, slot: Slot) -> Option<&mut Link<H::State>>;
+
+    /// The same, for reading.
+    fn peek(&self, slot: Slot) -> Option<&Link<H::State>>;
+
+    /// How many connections the shard has.
+    fn connections(&self) -> usize;
+
+    fn control(&self) -> &Control<H>;
+
+    fn control_mut(&mut self) -> &mut Control<H>;
+}
+
+/// What handlers ask of their shard.
+pub(crate) struct Control<H: Handler> {
+    pub(crate) index: usize,
+    pub(crate) handle: ShardHandle<H>,
+    /// Carried out between the calls of the handler.
+    pub(crate) commands: VecDeque<Command<H::State>>,
+    pub(crate) alarm: Option<Instant>,
+}
+
+/// What a shard does between the calls of its handler.
+pub(crate) enum Command<S> {
+    Connect(Arc<Endpoint>, S),
+    Answer(Slot, Upgrade<S>),
+    Stop,
+}
+
+impl<H: Handler> Shard<'_, H> {
+    /// The number of this shard, from 0.
+    #[must_use]
+    pub fn index(&self) -> usize {
+        self.surroundings.control().index
+    }
+
+    /// The time at which this turn began. Costs nothing.
+    #[must_use]
+    pub fn turn_time(&self) -> Instant {
+        self.core.now()
+    }
+
+    /// How many connections this shard has, those that are opening or closing included.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.surroundings.connections()
+    }
+
+    /// A connection by its name; `None` when it is not, or no longer, open.
+    pub fn connection(&mut self, id: ConnectionId) -> Option<Connection<'_, H>> {
+        let link = self.link(id.0)?;
+        matches!(link.phase(), SessionPhase::Open | SessionPhase::Closing)
+            .then(|| Connection::new(self.reborrow(), id.0))
+    }
+
+    /// Opens a connection to `endpoint`, in the client role. [`Handler::open`] is called when it is established, or
+    /// [`Handler::failed`] with the reason.
+    pub fn connect(&mut self, endpoint: &Arc<Endpoint>, state: H::State) {
+        self.command(Command::Connect(Arc::clone(endpoint), state));
+    }
+
+    /// Gives the answer that [`Upgrade::defer`] put off. Without effect when the connection is gone by now.
+    pub fn answer(&mut self, id: ConnectionId, upgrade: Upgrade<H::State>) {
+        self.command(Command::Answer(id.0, upgrade));
+    }
+
+    /// Calls [`Handler::woken`] once at `when`, or as soon as the turn after it begins. A later call replaces an
+    /// earlier one.
+    pub fn wake_at(&mut self, when: Instant) {
+        self.surroundings.control_mut().alarm = Some(when);
+    }
+
+    /// What posts work to this shard from other threads.
+    #[must_use]
+    pub fn handle(&self) -> ShardHandle<H> {
+        self.surroundings.control().handle.clone()
+    }
+
+    /// Stops this shard: it accepts nothing more, closes its connections with 1001, and ends when they are gone, or
+    /// after [`Config::stop_timeout`](crate::Config::stop_timeout).
+    pub fn stop(&mut self) {
+        self.command(Command::Stop);
+    }
+
+    fn command(&mut self, command: Command<H::State>) {
+        self.surroundings.control_mut().commands.push_back(command);
+    }
+
+    /// The connection of a slot: the current one is at hand, any other is looked up.
+    #[inline]
+    pub(crate) fn link(&mut self, slot: Slot) -> Option<&mut Link<H::State>> {
+        match &mut self.current {
+            Some(link) if link.slot() == slot => Some(link),
+            _ => self.surroundings.find(slot),
+        }
+    }
+
+    pub(crate) fn reborrow(&mut self) -> Shard<'_, H> {
+        Shard { core: self.core, current: self.current.as_deref_mut(), surroundings: self.surroundings }
+    }
+}
+
+impl<H: Handler> fmt::Debug for Shard<'_, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Shard({})", self.index())
+    }
+}
+
+/// A piece of work from another thread.
+pub(crate) type Work<H> = Box<dyn FnOnce(&mut H, &mut Shard<'_, H>) + Send>;
+
+/// Posts work to one shard from any thread.
+pub struct ShardHandle<H: Handler> {
+    mailbox: Mailbox<Work<H>>,
+}
+
+impl<H: Handler> ShardHandle<H> {
+    pub(crate) fn new(waker: Waker) -> Self {
+        Self { mailbox: Mailbox::new(waker) }
+    }
+
+    /// Runs `work` on the shard's thread, with its handler, in the order of posting.
+    ///
+    /// Costs a lock, and one `write(2)` when the mailbox was empty.
+    ///
+    /// # Errors
+    /// [`PostError::Full`] when 4096 pieces of work are waiting, [`PostError::Ended`] when nobody is there to do it.
+    pub fn post(&self, work: impl FnOnce(&mut H, &mut Shard<'_, H>) + Send + 'static) -> Result<(), PostError> {
+        self.mailbox.post(Box::new(work))
+    }
+
+    /// Takes all that is waiting.
+    pub(crate) fn take(&self) -> VecDeque<Work<H>> {
+        self.mailbox.take()
+    }
+
+    /// The shard ends: what is waiting is dropped, and nothing more is taken.
+    pub(crate) fn close(&self) {
+        self.mailbox.close();
+    }
+}
+
+impl<H: Handler> Clone for ShardHandle<H> {
+    fn clone(&self) -> Self {
+        Self { mailbox: self.mailbox.clone() }
+    }
+}
+
+impl<H: Handler> fmt::Debug for ShardHandle<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ShardHandle").finish_non_exhaustive()
+    }
+}

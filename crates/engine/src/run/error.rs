@@ -1,0 +1,35 @@
+//! Why shards could not start, or did not run to their end.
+
+use crate::run::placement::PlacementError;
+use ringway_io::BindError;
+use ringway_io::uring::Refusal;
+use std::io;
+
+/// Why shards could not start, or did not run to their end.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address that is none, or a name without one.
+    #[error("cannot listen on {0:?}: {1}")]
+    Address(String, #[source] io::Error),
+    /// An address that cannot be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// io_uring is not to be had.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The shards have no place to run.
+    #[error(transparent)]
+    Placement(#[from] PlacementError),
+    /// A thread could not be started.
+    #[error("cannot start a thread: {0}; raise the limit of processes (`ulimit -u`)")]
+    Thread(#[source] io::Error),
+    /// The signals could not be watched.
+    #[error("cannot watch SIGINT and SIGTERM: {0}")]
+    Signals(#[source] io::Error),
+    /// A shard ended before it was told to.
+    #[error("shard {0} failed: {1}")]
+    Shard(usize, #[source] io::Error),
+    /// A handler panicked.
+    #[error("shard {0} panicked")]
+    Panicked(usize),
+}

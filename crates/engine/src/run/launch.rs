@@ -1,0 +1,106 @@
+//! Starting the threads of the shards.
+
+use super::error::StartError;
+use super::placement::{self, Assignment};
+use super::running::Running;
+use crate::api::handler::Handler;
+use crate::api::shard::ShardHandle;
+use crate::config::{Config, Limits, Shards};
+use crate::shard::event_loop::EventLoop;
+use ringway_io::uring::{self, Uring, UringConfig};
+use ringway_io::{Driver, Listener, Stats};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::Instant;
+
+/// Everything that shards are started with.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Launch {
+    pub(crate) shards: Shards,
+    pub(crate) config: Config,
+    pub(crate) limits: Limits,
+}
+
+impl Launch {
+    /// Starts one thread for each shard. Each gets a sibling of all `listeners`.
+    pub(crate) fn start<H: Handler>(
+        self,
+        listeners: Vec<Listener>,
+        make: Arc<dyn Fn(usize) -> H + Send + Sync>,
+    ) -> Result<Running<H>, StartError> {
+        let rung = uring::probe()?;
+        let assignment = Assignment::of_server(&self.config.cores, self.shards)?;
+        if let Some(quota) = assignment.quota() {
+            tracing::info!("shards are not pinned: the cgroup's CPU quota is {quota}");
+        }
+        let cores = assignment.cores().to_vec();
+        let addresses = listeners.iter().map(Listener::address).collect();
+        let mut shares: Vec<Vec<Listener>> = Vec::with_capacity(cores.len());
+        for _ in 1..cores.len() {
+            shares.push(listeners.iter().map(Listener::sibling).collect::<Result<_, _>>()?);
+        }
+        shares.push(listeners);
+        let (config, limits) = (Arc::new(self.config), self.limits);
+        let (ended, ends) = mpsc::channel();
+        let (threads, handles) = (Vec::new(), Vec::new());
+        let ends = Mutex::new(ends);
+        let mut running = Running { addresses, assignment, rung, threads, handles, ends };
+        for (index, (core, listeners)) in cores.into_iter().zip(shares).enumerate() {
+            let (report, reported) = mpsc::sync_channel(1);
+            let (config, make, ended) = (Arc::clone(&config), Arc::clone(&make), ended.clone());
+            let thread = thread::Builder::new().name(format!("ringway-{index}")).spawn(move || {
+                if let Some(Err(error)) = core.map(placement::pin) {
+                    let _ = report.send(Err(StartError::from(error)));
+                    return Ok(Stats::default());
+                }
+                let driver = Uring::new(UringConfig {
+                    entries: config.ring_entries,
+                    buffers: config.buffers,
+                    max_connections: limits.max_connections,
+                    busy_poll: config.busy_poll,
+                });
+                let mut driver = match driver {
+                    Ok(driver) => driver,
+                    Err(refusal) => {
+                        let _ = report.send(Err(refusal.into()));
+                        return Ok(Stats::default());
+                    }
+                };
+                for listener in listeners {
+                    driver.listen(listener);
+                }
+                let handle = ShardHandle::new(driver.waker());
+                let _end = ShardEnd { index, handle: handle.clone(), ended };
+                if report.send(Ok(handle.clone())).is_err() {
+                    return Ok(Stats::default()); // Another shard could not start.
+                }
+                EventLoop::new(index, driver, config, limits, handle, make(index), Instant::now()).run()
+            });
+            match thread {
+                Ok(thread) => running.threads.push(Some(thread)),
+                Err(error) => return running.abandon(StartError::Thread(error)),
+            }
+            match reported.recv() {
+                Ok(Ok(handle)) => running.handles.push(handle),
+                Ok(Err(error)) => return running.abandon(error),
+                Err(_) => return running.abandon(StartError::Panicked(index)),
+            }
+        }
+        Ok(running)
+    }
+}
+
+/// Tells that a shard has ended, however it has: this is dropped with its thread's stack.
+struct ShardEnd<H: Handler> {
+    index: usize,
+    handle: ShardHandle<H>,
+    ended: mpsc::Sender<usize>,
+}
+
+impl<H: Handler> Drop for ShardEnd<H> {
+    fn drop(&mut self) {
+        self.handle.close();
+        // It fails when nobody waits for the shards.
+        let _ = self.ended.send(self.index);
+    }
+}

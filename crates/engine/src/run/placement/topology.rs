@@ -1,0 +1,181 @@
+//! The order of cores: one hardware thread of each physical core first, then their siblings.
+
+use super::CoreList;
+use std::collections::HashMap;
+use std::fs;
+
+/// What the system says about one core.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cpu {
+    /// Its number.
+    pub id: usize,
+    /// The hardware threads of its physical core, itself included (`thread_siblings_list`). Those that are offline are
+    /// not among them.
+    pub siblings: Option<CoreList>,
+    /// The number of its physical core within its package (`core_id`).
+    pub core: Option<usize>,
+    /// The number of its package (`physical_package_id`).
+    pub package: Option<usize>,
+}
+
+impl Cpu {
+    /// Reads `/sys/devices/system/cpu/cpuN/topology`. What is missing there stays unknown.
+    pub(super) fn read(id: usize) -> Self {
+        let file = |name: &str| fs::read_to_string(format!("/sys/devices/system/cpu/cpu{id}/topology/{name}")).ok();
+        // Numbers that the firmware does not tell are -1, which does not parse.
+        let number = |name: &str| file(name)?.trim().parse().ok();
+        Self {
+            id,
+            siblings: file("thread_siblings_list").and_then(|list| list.trim().parse().ok()),
+            core: number("core_id"),
+            package: number("physical_package_id"),
+        }
+    }
+
+    fn physical(&self) -> Physical {
+        let siblings = self.siblings.as_ref().map_or(&[][..], CoreList::as_slice);
+        match (self.core, self.package) {
+            _ if siblings.contains(&self.id) => Physical::FirstSibling(siblings.iter().copied().min()),
+            (Some(core), Some(package)) => Physical::Numbered { package, core },
+            _ => Physical::Own(self.id),
+        }
+    }
+}
+
+/// What tells one physical core from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Physical {
+    /// Its lowest hardware thread, whether or not this process may run on it. Preferred, because some virtual machines
+    /// give the same `core_id` to all cores.
+    FirstSibling(Option<usize>),
+    Numbered {
+        package: usize,
+        core: usize,
+    },
+    /// Nothing is known: a physical core of its own.
+    Own(usize),
+}
+
+/// A core in its place in the order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Core {
+    pub(super) id: usize,
+    /// The lowest of the cores of the order that are on the same physical core.
+    pub(super) physical: usize,
+}
+
+/// Orders cores: by their rank within their physical core, then by package, then by number. Cores of which nothing is
+/// known stay in the order of their numbers.
+pub(super) fn order(cpus: &[Cpu]) -> Vec<Core> {
+    let mut cpus: Vec<&Cpu> = cpus.iter().collect();
+    cpus.sort_unstable_by_key(|cpu| cpu.id);
+    cpus.dedup_by_key(|cpu| cpu.id);
+    let mut seen: HashMap<Physical, (usize, usize)> = HashMap::new();
+    let mut ranked: Vec<_> = cpus
+        .into_iter()
+        .map(|cpu| {
+            let (first, threads) = seen.entry(cpu.physical()).or_insert((cpu.id, 0));
+            *threads += 1;
+            ((*threads, cpu.package, cpu.id), Core { id: cpu.id, physical: *first })
+        })
+        .collect();
+    ranked.sort_unstable_by_key(|(place, _)| *place);
+    ranked.into_iter().map(|(_, core)| core).collect()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Cores of a machine: number, siblings, core_id and package of each.
+    pub(in crate::run::placement) fn machine(cpus: &[(usize, &str, usize, usize)]) -> Vec<Cpu> {
+        let cpu = |(id, siblings, core, package): &(usize, &str, usize, usize)| Cpu {
+            id: *id,
+            siblings: siblings.parse().ok(),
+            core: Some(*core),
+            package: Some(*package),
+        };
+        cpus.iter().map(cpu).collect()
+    }
+
+    fn ids(cpus: &[Cpu]) -> Vec<usize> {
+        order(cpus).iter().map(|core| core.id).collect()
+    }
+
+    #[test]
+    fn siblings_come_after_all_physical_cores_however_they_are_numbered() {
+        // Siblings far apart, as Linux numbers them on most machines.
+        let apart = machine(&[(0, "0,4", 0, 0), (1, "1,5", 1, 0), (2, "2,6", 2, 0), (3, "3,7", 3, 0)]);
+        let apart = [apart, machine(&[(4, "0,4", 0, 0), (5, "1,5", 1, 0), (6, "2,6", 2, 0), (7, "3,7", 3, 0)])];
+        assert_eq!(ids(&apart.concat()), [0, 1, 2, 3, 4, 5, 6, 7]);
+        // Siblings side by side, as virtual machines have them.
+        let beside = machine(&[(0, "0-1", 0, 0), (1, "0-1", 0, 0), (2, "2-3", 1, 0), (3, "2-3", 1, 0)]);
+        assert_eq!(ids(&beside), [0, 2, 1, 3]);
+        assert_eq!(order(&beside).iter().map(|core| core.physical).collect::<Vec<_>>(), [0, 2, 0, 2]);
+    }
+
+    #[test]
+    fn four_threads_of_a_core_are_four_ranks() {
+        let power = machine(&[
+            (0, "0-3", 0, 0),
+            (1, "0-3", 0, 0),
+            (2, "0-3", 0, 0),
+            (3, "0-3", 0, 0),
+            (4, "4-7", 8, 0),
+            (5, "4-7", 8, 0),
+            (6, "4-7", 8, 0),
+            (7, "4-7", 8, 0),
+        ]);
+        assert_eq!(ids(&power), [0, 4, 1, 5, 2, 6, 3, 7]);
+    }
+
+    #[test]
+    fn physical_cores_of_one_package_come_before_those_of_the_next() {
+        // Even numbers are on one package, odd ones on the other, and core_id begins anew on each.
+        let two = machine(&[
+            (0, "0,4", 0, 0),
+            (1, "1,5", 0, 1),
+            (2, "2,6", 1, 0),
+            (3, "3,7", 1, 1),
+            (4, "0,4", 0, 0),
+            (5, "1,5", 0, 1),
+            (6, "2,6", 1, 0),
+            (7, "3,7", 1, 1),
+        ]);
+        assert_eq!(ids(&two), [0, 2, 1, 3, 4, 6, 5, 7]);
+    }
+
+    #[test]
+    fn where_siblings_are_not_told_package_and_core_number_tell_them() {
+        let numbered = |id, core, package| Cpu { id, siblings: None, core: Some(core), package: Some(package) };
+        let cpus = [numbered(0, 0, 0), numbered(1, 0, 0), numbered(2, 1, 0), numbered(3, 0, 1)];
+        assert_eq!(ids(&cpus), [0, 2, 3, 1]);
+    }
+
+    #[test]
+    fn a_core_number_that_all_share_does_not_make_them_siblings() {
+        assert_eq!(ids(&machine(&[(0, "0", 0, 0), (1, "1", 0, 0)])), [0, 1]);
+    }
+
+    #[test]
+    fn cores_that_are_offline_or_not_allowed_leave_gaps_and_no_ranks() {
+        // 1 and 4 are offline; 0 is online, but not in the mask, so 5 is the first of its physical core that is.
+        let cpus = machine(&[(2, "2,6", 2, 0), (3, "3,7", 3, 0), (5, "5", 1, 0), (6, "2,6", 2, 0)]);
+        assert_eq!(ids(&cpus), [2, 3, 5, 6]);
+        let masked = machine(&[(1, "1,3", 1, 0), (2, "0,2", 0, 0), (3, "1,3", 1, 0)]);
+        assert_eq!(ids(&masked), [1, 2, 3]);
+    }
+
+    #[test]
+    fn without_sysfs_the_order_is_that_of_the_mask() {
+        let cpus = [8, 1, 3].map(|id| Cpu { id, ..Cpu::default() });
+        assert_eq!(ids(&cpus), [1, 3, 8]);
+        assert!(order(&cpus).iter().all(|core| core.physical == core.id));
+    }
+
+    #[test]
+    fn a_list_of_siblings_without_the_core_itself_is_not_believed() {
+        let cpus = [0, 1].map(|id| Cpu { id, siblings: "7".parse().ok(), ..Cpu::default() });
+        assert!(order(&cpus).iter().all(|core| core.physical == core.id));
+    }
+}

@@ -1,0 +1,192 @@
+//! What one holds of the shards while they run.
+
+use super::error::StartError;
+use super::placement::Assignment;
+use super::signals;
+use crate::api::handler::Handler;
+use crate::api::shard::ShardHandle;
+use crate::shard::mailbox::PostError;
+use ringway_io::Stats;
+use ringway_io::uring::Rung;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError, mpsc};
+use std::thread::{self, JoinHandle};
+
+/// What a shard has done, told when it has ended.
+#[derive(Clone, Copy, Debug)]
+pub struct ShardReport {
+    /// The shard's number.
+    pub index: usize,
+    /// The core it was pinned to.
+    pub core: Option<usize>,
+    /// What its driver counted.
+    pub stats: Stats,
+}
+
+/// Shards that run. Dropping it leaves them running.
+#[derive(Debug)]
+pub struct Running<H: Handler> {
+    pub(super) addresses: Vec<SocketAddr>,
+    pub(super) assignment: Assignment,
+    pub(super) rung: Rung,
+    pub(super) threads: Vec<Option<JoinHandle<io::Result<Stats>>>>,
+    pub(super) handles: Vec<ShardHandle<H>>,
+    /// Which shards have ended. Locked, so that this type can be shared between threads; only `wait` looks.
+    pub(super) ends: Mutex<mpsc::Receiver<usize>>,
+}
+
+impl<H: Handler> Running<H> {
+    /// The addresses that are listened on, with the ports that the system chose.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The core of each shard; `None` for one that is not pinned.
+    #[must_use]
+    pub fn cores(&self) -> &[Option<usize>] {
+        self.assignment.cores()
+    }
+
+    /// Where the shards run, and the reason where they are not pinned; it displays as `2, on cores 0-1`.
+    #[must_use]
+    pub fn assignment(&self) -> &Assignment {
+        &self.assignment
+    }
+
+    /// What the kernel granted, for people to read.
+    #[must_use]
+    pub fn driver(&self) -> String {
+        format!("io_uring ({})", self.rung)
+    }
+
+    /// What posts work to each shard.
+    #[must_use]
+    pub fn handles(&self) -> &[ShardHandle<H>] {
+        &self.handles
+    }
+
+    /// Tells all shards to stop: see [`Shard::stop`](crate::Shard::stop). Does not wait; call [`Running::wait`] for that.
+    pub fn stop(&self) {
+        stop(&self.handles);
+    }
+
+    /// Has SIGINT and SIGTERM stop the shards, as [`Running::stop`] does; a second one ends the process as if nobody
+    /// watched.
+    ///
+    /// # Errors
+    /// [`StartError::Signals`] when the signals cannot be watched.
+    pub fn stop_on_signals(&self) -> Result<(), StartError> {
+        let handles = self.handles.clone();
+        signals::watch(move || stop(&handles))
+    }
+
+    /// Waits until all shards have ended. When one of them fails, the others are told to stop: a server without one of
+    /// its shards would leave that shard's share of new connections without an answer.
+    ///
+    /// # Errors
+    /// [`StartError::Shard`] or [`StartError::Panicked`] for the first shard that failed; the others are waited for.
+    pub fn wait(mut self) -> Result<Vec<ShardReport>, StartError> {
+        let mut first = None;
+        let mut reports = Vec::with_capacity(self.threads.len());
+        // In the order in which they end: one that fails must not wait for one that runs.
+        let ends = self.ends.into_inner().unwrap_or_else(PoisonError::into_inner);
+        while let Ok(index) = ends.recv() {
+            let error = match self.threads[index].take().map(JoinHandle::join) {
+                None => continue,
+                Some(Ok(Ok(stats))) => {
+                    reports.push(ShardReport { index, core: self.assignment.cores()[index], stats });
+                    continue;
+                }
+                Some(Ok(Err(error))) => StartError::Shard(index, error),
+                Some(Err(_)) => StartError::Panicked(index),
+            };
+            stop(&self.handles);
+            first.get_or_insert(error);
+        }
+        reports.sort_by_key(|report| report.index);
+        first.map_or(Ok(reports), Err)
+    }
+
+    /// Ends those that have started, for an error that another met.
+    pub(super) fn abandon<T>(self, error: StartError) -> Result<T, StartError> {
+        stop(&self.handles);
+        for thread in self.threads.into_iter().flatten() {
+            let _ = thread.join();
+        }
+        Err(error)
+    }
+}
+
+/// Tells shards to stop; one that has a full mailbox is told once it has room, one that has ended needs no telling.
+fn stop<H: Handler>(handles: &[ShardHandle<H>]) {
+    for handle in handles {
+        while handle.post(|_, shard| shard.stop()) == Err(PostError::Full) {
+            thread::yield_now();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::placement;
+    use crate::{Client, Config, Connection, Cores, Message, Shards};
+    use std::time::Duration;
+
+    #[derive(Debug)]
+    struct Idle;
+
+    impl Handler for Idle {
+        type State = ();
+
+        fn message(&mut self, _: &mut Connection<'_, Self>, _: Message<'_>) {}
+    }
+
+    fn two() -> Running<Idle> {
+        let config = Config { cores: Cores::Unpinned, stop_timeout: Duration::from_secs(1), ..Config::default() };
+        Client::new().config(config).shards(Shards::Count(2)).start(|_| Idle).expect("io_uring works here")
+    }
+
+    #[test]
+    fn a_shard_that_panics_stops_the_others_whichever_it_is() {
+        for index in 0..2 {
+            let running = two();
+            running.handles()[index].post(|_, _| panic!("as the test has it")).expect("it runs");
+            let error = running.wait().expect_err("one has panicked");
+            assert!(matches!(error, StartError::Panicked(at) if at == index), "{error}");
+        }
+    }
+
+    #[test]
+    fn stopping_shards_that_have_ended_is_no_wait() {
+        let running = two();
+        let handles = running.handles().to_vec();
+        running.stop();
+        let reports = running.wait().expect("they end in order");
+        assert_eq!(reports.iter().map(|report| report.index).collect::<Vec<_>>(), [0, 1]);
+        stop(&handles);
+        assert_eq!(handles[0].post(|_, _| {}), Err(PostError::Ended));
+    }
+
+    #[test]
+    fn shards_without_a_place_do_not_start() {
+        for cores in [Cores::List(vec![]), Cores::List(vec![usize::MAX])] {
+            let config = Config { cores, ..Config::default() };
+            let error = Client::new().config(config).start(|_| Idle).expect_err("there is nowhere to run");
+            assert!(matches!(error, StartError::Placement(_)), "{error}");
+        }
+    }
+
+    #[test]
+    fn shards_that_run_say_where() {
+        let running = Client::new().shards(Shards::Count(1)).start(|_| Idle).expect("io_uring works here");
+        let set = placement::CoreSet::read().expect("the mask can be read");
+        let expected = set.server(&Cores::All, Shards::Count(1)).expect("it has a place");
+        assert_eq!((running.assignment(), running.cores()), (&expected, expected.cores()));
+        running.stop();
+        let reports = running.wait().expect("it ends in order");
+        assert_eq!(reports.iter().map(|report| report.core).collect::<Vec<_>>(), expected.cores());
+    }
+}

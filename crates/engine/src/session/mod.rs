@@ -1,0 +1,422 @@
+//! One connection as a state machine: bytes and events go in; calls of the application and [`Action`]s come out.
+//!
+//! [`Session`] owns everything of its connection. It reads no clock and knows no driver: what it needs of its shard is
+//! one argument, the [`Core`], and what happens on the connection is told to an [`Application`]. So it is tested with
+//! bytes alone.
+
+pub(crate) mod application;
+pub(crate) mod closing;
+pub(crate) mod compression;
+mod input;
+pub(crate) mod link;
+mod opening;
+pub(crate) mod outbox;
+
+use crate::api::close::{CloseReason, Ending};
+use crate::api::endpoint::Endpoint;
+use crate::api::error::ConnectError;
+use crate::api::message::Message;
+use crate::api::response::{Answer, Upgrade};
+use crate::shard::core::{Action, Core};
+use application::Application;
+use closing::{CloseMode, Removal};
+use http::StatusCode;
+use input::Input;
+use link::{Link, SessionFlag, SessionPhase, Stash, StashedMessage};
+use opening::{Evaluation, Opening, ResponseBody, UpgradeRequest, encode_plain, encode_refusal, evaluate_request};
+use ringway_codec::{CloseCode, ClosePayload, Decoder, DeflateParams, Event, OpCode, Refusal, Role, encode_close};
+use ringway_io::{Buffer, Cause, Output, Slot};
+use std::sync::Arc;
+
+/// One connection: 80 bytes and the handler's state.
+///
+/// The decoder is apart from the rest, because a message borrows it, or the input, while the handler uses the
+/// connection.
+///
+/// Where a method returns a [`Removal`], the session is over: its owner takes it out of the shard and calls
+/// [`release`](Session::release).
+pub(crate) struct Session<S> {
+    pub(crate) decoder: Decoder,
+    pub(crate) link: Link<S>,
+}
+
+impl<S> Session<S> {
+    /// A connection that was accepted.
+    pub(crate) fn accepted(slot: Slot, state: S, core: &mut Core) -> Self {
+        let mut session = Self::new(slot, Role::Server, state, core);
+        session.link.mark(core);
+        session
+    }
+
+    /// A connection of our own, which is being made.
+    pub(crate) fn connecting(slot: Slot, endpoint: Arc<Endpoint>, state: S, core: &mut Core) -> Self {
+        let mut session = Self::new(slot, Role::Client, state, core);
+        session.link.cold().opening = Opening::to(endpoint);
+        session
+    }
+
+    fn new(slot: Slot, role: Role, state: S, core: &mut Core) -> Self {
+        core.set_timer(slot, core.config.handshake_timeout);
+        Self { decoder: Decoder::new(role), link: Link::new(slot, role, state, core.tick()) }
+    }
+
+    /// The TCP connection is established (client role): sends the request.
+    pub(crate) fn connected(&mut self, core: &mut Core) {
+        let link = &mut self.link;
+        link.phase = SessionPhase::Handshaking;
+        link.last_active = core.tick();
+        let mut request = core.pool.take();
+        link.cold().opening.encode_request(core, &mut request);
+        link.write_raw(core, |out| out.extend_from_slice(&request));
+        core.pool.give(request);
+    }
+
+    /// Bytes have come.
+    #[inline]
+    pub(crate) fn receive(
+        &mut self,
+        buffer: Buffer,
+        core: &mut Core,
+        app: &mut impl Application<S>,
+    ) -> Option<Removal> {
+        self.link.last_active = core.tick();
+        match self.link.phase {
+            SessionPhase::Open | SessionPhase::Closing => self.decode(Input::Buffer(buffer), 0, core, app),
+            SessionPhase::Handshaking => return self.handshake(Input::Buffer(buffer), core, app),
+            // Receiving pauses with the deferral; this was on its way by then.
+            SessionPhase::Deferred => self.link.cold().opening.extend_rest(&buffer),
+            // Nothing that comes now is of interest.
+            SessionPhase::Connecting | SessionPhase::ShuttingDown(_) | SessionPhase::Lingering => {}
+        }
+        None
+    }
+
+    /// Decodes `input` from `at` on, and delivers what is in it.
+    fn decode(&mut self, mut input: Input, mut at: usize, core: &mut Core, app: &mut impl Application<S>) {
+        let Self { decoder, link } = self;
+        if let Some(stash) = link.cold.as_mut().and_then(|cold| cold.stash.as_mut()) {
+            // Came before the driver stopped receiving.
+            stash.bytes.extend_from_slice(&input[at..]);
+            return;
+        }
+        if link.is_open() && link.is_backlogged(core) {
+            let (bytes, at) = input.into_kept(at);
+            return link.stash(Stash { message: None, bytes, at }, core);
+        }
+        // The message that is stashed, if decoding stops at one, or at the backlog of answers to pings.
+        let stashed = loop {
+            match decoder.next(&mut core.pool, &mut input, &mut at) {
+                Ok(None) => break None,
+                // After our close frame nothing is delivered (RFC 6455 section 5.5.1).
+                Ok(Some(Event::Message(_) | Event::Ping(_) | Event::Pong(_))) if !link.is_open() => {}
+                Ok(Some(Event::Message(incoming))) => {
+                    if link.is_backlogged(core) || link.is_paused() {
+                        let (kind, payload) = (incoming.kind(), incoming.payload().to_vec());
+                        let message = StashedMessage { kind, payload, compressed: incoming.is_compressed() };
+                        // The decoder would keep it until it goes on.
+                        if let Some(spill) = decoder.take_spill() {
+                            core.pool.give(spill);
+                        }
+                        break Some(Some(message));
+                    }
+                    app.message(link, core, Message::received(incoming));
+                    link.outbox.commit_reply(&mut input, decoder, &mut core.pool);
+                }
+                Ok(Some(Event::Ping(payload))) => {
+                    link.send(OpCode::Pong, payload, core);
+                    app.ping(link, core, payload);
+                    if link.is_backlogged(core) {
+                        break Some(None);
+                    }
+                }
+                Ok(Some(Event::Pong(payload))) => app.pong(link, core, payload),
+                Ok(Some(Event::Close(close))) => {
+                    link.peer_closed(close, core);
+                    break None;
+                }
+                Err(error) => {
+                    link.violated(error, core);
+                    break None;
+                }
+            }
+        };
+        match stashed {
+            None => link.outbox.finish_input(input, &mut core.pool),
+            Some(message) => {
+                link.outbox.copy_replies(&input, None, &mut core.pool);
+                let (bytes, at) = input.into_kept(at);
+                link.stash(Stash { message, bytes, at }, core);
+            }
+        }
+    }
+
+    /// A send is over.
+    #[inline]
+    pub(crate) fn sent(&mut self, output: Output, written: usize, core: &mut Core, app: &mut impl Application<S>) {
+        let link = &mut self.link;
+        link.unset(SessionFlag::Sending);
+        link.outbox.complete(output, written, &mut core.pool);
+        let mut busy = !link.outbox.is_empty() || !link.is_open();
+        if link.is(SessionFlag::PausedByBacklog) {
+            // The kernel had no room left for this peer, so what it has taken since, the peer has read.
+            if written > 0 {
+                link.last_active = core.tick();
+            }
+            if link.outbox.bytes() <= core.limits.max_buffered / 2 {
+                link.unset(SessionFlag::PausedByBacklog);
+                busy = true;
+            }
+        }
+        if link.outbox.bytes() == 0 && link.is(SessionFlag::WantsDrained) && link.is_open() {
+            link.unset(SessionFlag::WantsDrained);
+            app.drained(link, core);
+            busy = true;
+        }
+        if busy {
+            link.mark(core);
+        }
+    }
+
+    /// Nothing more will come from the peer, for this cause.
+    pub(crate) fn ended(&mut self, cause: Cause, core: &mut Core) -> Option<Removal> {
+        let link = &mut self.link;
+        link.set(SessionFlag::PeerFinished);
+        link.unset(SessionFlag::Receiving);
+        match cause {
+            Cause::Finished if link.has_stash() => None, // What came before it is delivered first.
+            Cause::Finished => link.peer_finished(core),
+            Cause::Reset => Some(link.broken(Ending::Reset)),
+            Cause::Failed(error) => Some(link.broken(Ending::Failed(error))),
+            Cause::Unconnected(error) => Some(Removal::Unconnected(ConnectError::Unreachable(error))),
+        }
+    }
+
+    /// The session's timer has fired.
+    pub(crate) fn timed_out(&mut self, core: &mut Core) -> Option<Removal> {
+        match self.link.phase {
+            SessionPhase::Connecting | SessionPhase::Handshaking if self.link.role() == Role::Client => {
+                Some(Removal::Unconnected(ConnectError::Timeout))
+            }
+            SessionPhase::Connecting | SessionPhase::Handshaking | SessionPhase::Deferred => {
+                let refusal = Refusal::new(StatusCode::REQUEST_TIMEOUT, "the opening handshake took too long");
+                self.respond(core, |out| encode_refusal(&refusal, ResponseBody::Sent, out));
+                None
+            }
+            SessionPhase::Open => self.link.check_idle(core),
+            SessionPhase::Closing | SessionPhase::ShuttingDown(_) | SessionPhase::Lingering => Some(Removal::Closed),
+        }
+    }
+
+    /// The end of a turn: delivers what was stashed, if the connection is no longer paused, hands the output to the driver,
+    /// and goes on with closing.
+    #[inline]
+    pub(crate) fn flush(&mut self, core: &mut Core, app: &mut impl Application<S>) -> Option<Removal> {
+        self.link.unset(SessionFlag::Dirty);
+        if self.link.has_stash() && !self.link.is_paused() {
+            let removal = self.deliver_stash(core, app);
+            if removal.is_some() {
+                return removal;
+            }
+        }
+        let link = &mut self.link;
+        let slot = link.slot();
+        link.is_backlogged(core);
+        if !link.is(SessionFlag::Sending)
+            && let Some(output) = link.outbox.take()
+        {
+            link.set(SessionFlag::Sending);
+            core.actions.push(Action::Send(slot, output));
+        }
+        let should_receive = link.should_receive();
+        if should_receive != link.is(SessionFlag::Receiving) {
+            if should_receive {
+                link.set(SessionFlag::Receiving);
+                core.actions.push(Action::Receive(slot));
+            } else {
+                link.unset(SessionFlag::Receiving);
+                core.actions.push(Action::Pause(slot));
+            }
+        }
+        if let SessionPhase::ShuttingDown(mode) = link.phase
+            && !link.is(SessionFlag::Sending)
+        {
+            let peer_finished = link.is(SessionFlag::PeerFinished);
+            match mode {
+                CloseMode::Linger if !peer_finished => {
+                    link.phase = SessionPhase::Lingering;
+                    core.actions.push(Action::Finish(slot));
+                }
+                // Its timer runs on.
+                CloseMode::AwaitPeer if !peer_finished => {}
+                _ => return Some(Removal::Closed),
+            }
+        }
+        None
+    }
+
+    fn deliver_stash(&mut self, core: &mut Core, app: &mut impl Application<S>) -> Option<Removal> {
+        let link = &mut self.link;
+        let stash = link.cold.as_mut().and_then(|cold| cold.stash.take())?;
+        if let Some(StashedMessage { kind, payload, compressed }) = stash.message {
+            if link.is_open() {
+                app.message(link, core, Message::stashed(kind, &payload, compressed));
+            }
+            core.pool.give(payload);
+        }
+        if stash.at < stash.bytes.len() {
+            self.decode(Input::Kept(stash.bytes), stash.at, core, app);
+        }
+        self.finish_stashed(core)
+    }
+
+    /// After stashed input has been delivered: the peer's FIN, if it came behind it.
+    fn finish_stashed(&mut self, core: &mut Core) -> Option<Removal> {
+        if self.link.is(SessionFlag::PeerFinished) && !self.link.has_stash() {
+            return self.link.peer_finished(core);
+        }
+        None
+    }
+
+    /// The shard stops: begins to close an open connection with 1001, and gives up one that is not open yet.
+    pub(crate) fn stop(&mut self, core: &mut Core) -> Option<Removal> {
+        match self.link.phase {
+            SessionPhase::Open => {
+                let text = "the server is stopping";
+                let payload = encode_close(CloseCode::GOING_AWAY, text).unwrap_or(ClosePayload::EMPTY);
+                self.link.begin_close(CloseCode::GOING_AWAY, text, &payload, core);
+                None
+            }
+            SessionPhase::Handshaking | SessionPhase::Connecting | SessionPhase::Deferred => {
+                Some(match self.link.role() {
+                    Role::Client => Removal::Unconnected(ConnectError::Stopping),
+                    Role::Server => Removal::Closed,
+                })
+            }
+            SessionPhase::Closing | SessionPhase::ShuttingDown(_) | SessionPhase::Lingering => None,
+        }
+    }
+
+    /// Closes the slot, and gives back what the session holds of its shard. Returns the handler's state, with the reason if
+    /// the connection was open.
+    pub(crate) fn release(self, core: &mut Core) -> (S, Option<CloseReason>) {
+        let Self { mut decoder, mut link } = self;
+        core.clear_timer(link.slot());
+        core.actions.push(Action::Close(link.slot()));
+        decoder.release(&mut core.pool);
+        link.outbox.release(&mut core.pool);
+        let reason = link.take_reason();
+        (link.state, reason)
+    }
+
+    /// Bytes of an opening handshake have come.
+    fn handshake(&mut self, input: Input, core: &mut Core, app: &mut impl Application<S>) -> Option<Removal> {
+        let link = &mut self.link;
+        let head = link.cold().opening.collect(input, core)?;
+        match link.role() {
+            Role::Server => {
+                self.serve_handshake(head, core, app);
+                None
+            }
+            Role::Client => match link.cold().opening.check_response(&head, core) {
+                Ok(Some((deflate, len))) => {
+                    self.open(deflate, head, len, core, app);
+                    None
+                }
+                Ok(None) => {
+                    link.cold().opening.keep(head);
+                    None
+                }
+                Err(error) => Some(Removal::Unconnected(ConnectError::Handshake(error))),
+            },
+        }
+    }
+
+    fn serve_handshake(&mut self, head: Input, core: &mut Core, app: &mut impl Application<S>) {
+        match evaluate_request(self.link.slot(), &head, core, app) {
+            Evaluation::Incomplete => self.link.cold().opening.keep(head),
+            Evaluation::Refused(refusal, body) => self.respond(core, |out| encode_refusal(&refusal, body, out)),
+            Evaluation::Plain(response, body) => self.respond(core, |out| encode_plain(&response, body, out)),
+            Evaluation::Upgrade(request, upgrade, len) => self.apply_upgrade(request, upgrade, head, len, core, app),
+        }
+    }
+
+    /// The answer that the handler had deferred.
+    pub(crate) fn answer(
+        &mut self,
+        upgrade: Upgrade<S>,
+        core: &mut Core,
+        app: &mut impl Application<S>,
+    ) -> Option<Removal> {
+        // After the timeout the request has been refused already.
+        if self.link.phase != SessionPhase::Deferred {
+            return None;
+        }
+        let (request, rest) = self.link.cold().opening.take_deferred()?;
+        self.apply_upgrade(request, upgrade, Input::Kept(rest), 0, core, app);
+        self.finish_stashed(core)
+    }
+
+    /// Carries out the handler's answer to a request; what came behind the request begins at `at` of `input`.
+    fn apply_upgrade(
+        &mut self,
+        request: UpgradeRequest,
+        upgrade: Upgrade<S>,
+        input: Input,
+        at: usize,
+        core: &mut Core,
+        app: &mut impl Application<S>,
+    ) {
+        match upgrade.0 {
+            Answer::Accept { state, subprotocol, headers } => {
+                let Core { config, pool, .. } = core;
+                let encode = |out: &mut Vec<u8>| request.encode_accept(subprotocol.as_deref(), &headers, config, out);
+                self.link.outbox.append(pool, encode);
+                self.link.state = state;
+                self.open(request.deflate, input, at, core, app);
+            }
+            Answer::Reject(response) => self.respond(core, |out| encode_plain(&response, ResponseBody::Sent, out)),
+            Answer::Defer => {
+                self.link.phase = SessionPhase::Deferred;
+                self.link.cold().opening.defer(request, &input[at..]);
+                self.link.mark(core);
+            }
+        }
+    }
+
+    /// The opening handshake is done: messages flow, beginning with what is behind it in `input`.
+    fn open(
+        &mut self,
+        deflate: Option<DeflateParams>,
+        input: Input,
+        at: usize,
+        core: &mut Core,
+        app: &mut impl Application<S>,
+    ) {
+        let Self { decoder, link } = self;
+        if let (Some(params), Some(compressors)) = (deflate, &core.compressors) {
+            *decoder = Decoder::with_deflate(link.role(), &params);
+            link.compression = compressors.agreed(link.role(), &params);
+        }
+        link.phase = SessionPhase::Open;
+        link.set(SessionFlag::Opened);
+        link.cold = None;
+        match core.config.idle_timeout {
+            Some(timeout) => core.set_timer(link.slot(), timeout / 2),
+            None => core.clear_timer(link.slot()),
+        }
+        link.mark(core);
+        app.open(link, core);
+        if at < input.len() {
+            self.decode(input, at, core, app);
+        }
+    }
+
+    /// Answers over plain HTTP, and closes.
+    fn respond(&mut self, core: &mut Core, encode: impl FnOnce(&mut Vec<u8>)) {
+        self.link.write_raw(core, encode);
+        self.link.begin_shutdown(CloseMode::Linger, core);
+    }
+}
+
+#[cfg(test)]
+mod tests;

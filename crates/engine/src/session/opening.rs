@@ -1,0 +1,211 @@
+//! The opening handshake (RFC 6455 section 4) in both roles: what is kept while it is in progress, how a request is
+//! evaluated, and the answers.
+
+use super::application::Application;
+use super::input::Input;
+use crate::api::endpoint::Endpoint;
+use crate::api::response::{Response, Upgrade};
+use crate::config::Config;
+use crate::shard::core::Core;
+use http::HeaderMap;
+use ringway_codec::{
+    ClientRequest, DeflateParams, HandshakeError, HeadScan, Key, Refusal, ResponseExpectation, choose_subprotocol,
+    encode_accept, encode_response, parse_request, parse_response,
+};
+use ringway_io::Slot;
+use std::sync::Arc;
+
+/// The state of an opening handshake.
+#[derive(Default)]
+pub(super) struct Opening {
+    /// The part of the head that has come.
+    head: Vec<u8>,
+    scan: Option<HeadScan>,
+    /// Client role: whom we connect to, and the key we sent.
+    endpoint: Option<Arc<Endpoint>>,
+    nonce: [u8; 16],
+    /// The request that awaits the handler's answer.
+    deferred: Option<UpgradeRequest>,
+}
+
+/// What the answer to a request for a WebSocket depends on.
+pub(super) struct UpgradeRequest {
+    key: Key,
+    offered: Vec<String>,
+    /// The compression that is to be agreed on.
+    pub(super) deflate: Option<DeflateParams>,
+}
+
+/// What has become of the head of a request.
+pub(super) enum Evaluation<S> {
+    /// More bytes are needed.
+    Incomplete,
+    Refused(Refusal, ResponseBody),
+    Plain(Response, ResponseBody),
+    /// The handler's answer, and the length of the request.
+    Upgrade(UpgradeRequest, Upgrade<S>, usize),
+}
+
+/// Whether a response is sent with its body: one to HEAD is not (RFC 9110 section 9.3.2).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum ResponseBody {
+    Sent,
+    Omitted,
+}
+
+impl Opening {
+    pub(super) fn to(endpoint: Arc<Endpoint>) -> Self {
+        Self { endpoint: Some(endpoint), ..Self::default() }
+    }
+
+    /// Collects the head of a request or response; returns it once its end has come. A head that arrives in small parts
+    /// is parsed once, not with each part.
+    pub(super) fn collect(&mut self, input: Input, core: &Core) -> Option<Input> {
+        let mut head = input;
+        if !self.head.is_empty() {
+            self.head.extend_from_slice(&head);
+            head = Input::Kept(std::mem::take(&mut self.head));
+        }
+        if self.scan.get_or_insert_with(|| HeadScan::new(&core.limits.head())).push(&head) {
+            return Some(head);
+        }
+        self.keep(head);
+        None
+    }
+
+    /// Keeps a head that is not complete.
+    pub(super) fn keep(&mut self, head: Input) {
+        self.head = head.into_kept(0).0;
+    }
+
+    /// Writes the request of the client role.
+    pub(super) fn encode_request(&mut self, core: &mut Core, out: &mut Vec<u8>) {
+        let Some(endpoint) = &self.endpoint else { return };
+        self.nonce = core.nonce();
+        ClientRequest {
+            target: &endpoint.target,
+            key: self.nonce,
+            subprotocols: &endpoint.subprotocols,
+            deflate: core.compressors.as_ref().map_or(&[][..], |compressors| compressors.offers()),
+            origin: endpoint.origin.as_deref(),
+            headers: &endpoint.headers,
+        }
+        .encode(out);
+    }
+
+    /// Checks the server's response: the compression agreed on, and the response's length; `None` if it is incomplete.
+    pub(super) fn check_response(
+        &self,
+        head: &[u8],
+        core: &Core,
+    ) -> Result<Option<(Option<DeflateParams>, usize)>, HandshakeError> {
+        let subprotocols = self.endpoint.as_ref().map_or(&[][..], |endpoint| &endpoint.subprotocols);
+        let deflate = core.compressors.as_ref().map_or(&[][..], |compressors| compressors.offers());
+        let expected = ResponseExpectation { key: self.nonce, subprotocols, deflate };
+        let parsed = parse_response(head, &core.limits.head(), &expected)?;
+        Ok(parsed.map(|(response, len)| (response.deflate, len)))
+    }
+
+    /// The handler answers later: keeps the request, and what came behind it.
+    pub(super) fn defer(&mut self, request: UpgradeRequest, rest: &[u8]) {
+        self.deferred = Some(request);
+        self.head = rest.to_vec();
+    }
+
+    /// Bytes that came while the answer was deferred.
+    pub(super) fn extend_rest(&mut self, bytes: &[u8]) {
+        self.head.extend_from_slice(bytes);
+    }
+
+    /// The request whose answer was deferred, and what came behind it.
+    pub(super) fn take_deferred(&mut self) -> Option<(UpgradeRequest, Vec<u8>)> {
+        Some((self.deferred.take()?, std::mem::take(&mut self.head)))
+    }
+}
+
+/// Parses and checks a request, and asks the application for the answer.
+pub(super) fn evaluate_request<S>(
+    slot: Slot,
+    head: &[u8],
+    core: &Core,
+    app: &mut impl Application<S>,
+) -> Evaluation<S> {
+    let (request, len) = match parse_request(head, &core.limits.head()) {
+        Ok(Some(parsed)) => parsed,
+        Ok(None) => return Evaluation::Incomplete,
+        Err(refusal) => return Evaluation::Refused(refusal, ResponseBody::Sent),
+    };
+    let body = if request.method() == "HEAD" { ResponseBody::Omitted } else { ResponseBody::Sent };
+    if !request.wants_upgrade() {
+        return match request.check_host() {
+            Ok(()) => Evaluation::Plain(app.request(slot, &request), body),
+            Err(refusal) => Evaluation::Refused(refusal, body),
+        };
+    }
+    let key = match request.websocket().and_then(|key| core.config.origins.check(&request).map(|()| key)) {
+        Ok(key) => key,
+        Err(refusal) => return Evaluation::Refused(refusal, body),
+    };
+    let upgrade = app.upgrade(slot, &request);
+    let offered = request.subprotocols().map(str::to_owned).collect();
+    let deflate = core.compressors.as_ref().and_then(|compressors| {
+        // A malformed header was refused above.
+        compressors.policy().choose(&request.extensions().unwrap_or_default())
+    });
+    Evaluation::Upgrade(UpgradeRequest { key, offered, deflate }, upgrade, len)
+}
+
+impl UpgradeRequest {
+    /// Writes the response that accepts.
+    pub(super) fn encode_accept(
+        &self,
+        subprotocol: Option<&str>,
+        headers: &HeaderMap,
+        config: &Config,
+        out: &mut Vec<u8>,
+    ) {
+        let offered = || self.offered.iter().map(String::as_str);
+        let subprotocol = match subprotocol {
+            Some(name) => offered().find(|offer| *offer == name),
+            None => choose_subprotocol(offered(), &config.subprotocols),
+        };
+        encode_accept(&self.key, subprotocol, self.deflate.as_ref(), headers, out);
+    }
+}
+
+/// Writes a plain HTTP response.
+pub(super) fn encode_plain(response: &Response, body: ResponseBody, out: &mut Vec<u8>) {
+    let Response { status, headers, body: bytes } = response;
+    encode_body(body, out, |out| encode_response(*status, headers, bytes, out));
+}
+
+/// Writes the response to a request that is refused.
+pub(super) fn encode_refusal(refusal: &Refusal, body: ResponseBody, out: &mut Vec<u8>) {
+    encode_body(body, out, |out| refusal.encode(out));
+}
+
+fn encode_body(body: ResponseBody, out: &mut Vec<u8>, encode: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    encode(out);
+    let blank_line = out[start..].windows(4).position(|bytes| bytes == b"\r\n\r\n");
+    if let (ResponseBody::Omitted, Some(at)) = (body, blank_line) {
+        out.truncate(start + at + 4);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::response::Answer;
+    use http::StatusCode;
+
+    #[test]
+    fn a_rejection_is_a_plain_response() {
+        let upgrade: Upgrade<()> = Upgrade::reject(StatusCode::FORBIDDEN, "members only");
+        let Answer::Reject(response) = upgrade.0 else { panic!("rejected") };
+        let mut out = Vec::new();
+        encode_plain(&response, ResponseBody::Sent, &mut out);
+        let text = String::from_utf8(out).expect("ASCII");
+        assert!(text.starts_with("HTTP/1.1 403") && text.ends_with("members only\n"), "{text}");
+    }
+}

@@ -1,0 +1,355 @@
+//! The output of one connection, from the call that sends it until the kernel has taken it.
+//!
+//! A reply to a message that lies in the input is written where the message was: only its range is stored, and replies
+//! that follow one another are moved together into one *run*. When the input has been decoded, the run takes the whole
+//! input along as a chunk of the output, so that nothing is copied. The input is borrowed while the handler is called;
+//! what the handler sends behind a run therefore waits beside it until the call is over
+//! ([`Outbox::commit_reply`]).
+
+use super::input::Input;
+use ringway_codec::{Decoder, Incoming, Place, SpillPool};
+use ringway_io::{Chunk, Output};
+use std::mem;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Up to this size a chunk is copied to the end of the output: one more vector in a gathering send costs more than so few
+/// bytes.
+const COPY_MAX: usize = 1024;
+
+/// Below this size an owned chunk is appended to rather than followed by another.
+const COALESCE: usize = 16 * 1024;
+
+/// What waits for the peer, in order, and how many bytes that is. 40 bytes.
+///
+/// It alone counts the bytes: everything that goes out passes [`append`](Outbox::append),
+/// [`push_shared`](Outbox::push_shared) or [`reply_in_place`](Outbox::reply_in_place), and everything that has gone out
+/// passes [`complete`](Outbox::complete). That is also the place where a peer's progress shows.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    queue: Queue,
+    /// Bytes queued and in flight.
+    bytes: usize,
+}
+
+#[derive(Debug)]
+enum Queue {
+    Ready(Option<Output>),
+    /// Only while an input is decoded: there are replies in it.
+    Replies(Replies),
+}
+
+/// Frames that lie in the input, as ranges of it. 24 bytes, so that the queue is no larger for it.
+#[derive(Debug, Default)]
+struct Replies {
+    run: Range<u32>,
+    /// The reply of the current call, not yet moved to the end of the run.
+    fresh: Range<u32>,
+    around: Option<Box<Around>>,
+}
+
+/// What else is queued while there are replies in the input; most of the time there is nothing.
+#[derive(Debug, Default)]
+struct Around {
+    before: Option<Output>,
+    /// The reply of the current call, if its message was assembled: a range of the decoder's buffer.
+    spill: Option<Range<usize>>,
+    behind: Option<Output>,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self::Ready(None)
+    }
+}
+
+impl Outbox {
+    /// How many bytes wait for the peer, those in flight included.
+    #[inline]
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether nothing waits to be handed to the driver; a send may be in flight.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self.queue, Queue::Ready(None))
+    }
+
+    /// Has `write` append bytes at the end.
+    pub(crate) fn append(&mut self, pool: &mut SpillPool, write: impl FnOnce(&mut Vec<u8>)) {
+        let out = tail(self.end(), pool);
+        let before = out.len();
+        write(out);
+        self.bytes += out.len() - before;
+    }
+
+    /// Puts a frame that many connections send at the end: a short one is copied.
+    pub(crate) fn push_shared(&mut self, frame: &Arc<[u8]>, pool: &mut SpillPool) {
+        if frame.len() <= COPY_MAX {
+            return self.append(pool, |out| out.extend_from_slice(frame));
+        }
+        self.bytes += frame.len();
+        push(self.end(), Chunk::Shared(Arc::clone(frame)), pool);
+    }
+
+    /// Whether a reply of `len` bytes should be written where its message lies, rather than copied. A short one is copied
+    /// if other output is queued, because that is one send of one chunk; so is one behind what this same call has sent.
+    #[inline]
+    pub(crate) fn takes_in_place(&self, len: usize) -> bool {
+        match &self.queue {
+            Queue::Ready(None) => true,
+            Queue::Ready(Some(_)) => len > COPY_MAX,
+            Queue::Replies(replies) => {
+                replies.fresh.is_empty() && replies.around.as_ref().is_none_or(|around| around.is_open())
+            }
+        }
+    }
+
+    /// Writes the header of a reply in front of the message where it lies. [`commit_reply`](Outbox::commit_reply) must be
+    /// called before the input is decoded any further.
+    #[inline]
+    pub(crate) fn reply_in_place(&mut self, incoming: Incoming<'_>) {
+        debug_assert!(self.takes_in_place(incoming.payload().len()), "the caller has asked");
+        let (place, range) = incoming.into_server_frame();
+        self.bytes += range.len();
+        if let Queue::Ready(before) = &mut self.queue {
+            let before = before.take();
+            let around = before.is_some().then(|| Box::new(Around { before, ..Around::default() }));
+            self.queue = Queue::Replies(Replies { around, ..Replies::default() });
+        }
+        let Queue::Replies(replies) = &mut self.queue else { return };
+        match place {
+            Place::Input => replies.fresh = range.start as u32..range.end as u32,
+            Place::Spill => replies.around.get_or_insert_default().spill = Some(range),
+        }
+    }
+
+    /// After a call of the handler with a message in `input`: moves its reply to the end of the run before it. What was
+    /// sent behind a reply gets its place in the queue, for which the run is copied out of the input.
+    #[inline]
+    pub(crate) fn commit_reply(&mut self, input: &mut [u8], decoder: &mut Decoder, pool: &mut SpillPool) {
+        let Queue::Replies(replies) = &mut self.queue else { return };
+        if !replies.fresh.is_empty() {
+            let fresh = mem::take(&mut replies.fresh);
+            if replies.run.is_empty() {
+                replies.run = fresh;
+            } else {
+                let len = fresh.end - fresh.start;
+                input.copy_within(fresh.start as usize..fresh.end as usize, replies.run.end as usize);
+                replies.run.end += len;
+            }
+        }
+        if replies.around.as_ref().is_some_and(|around| !around.is_open()) {
+            self.copy_replies(input, Some(decoder), pool);
+        }
+    }
+
+    /// The input has been decoded: a run of replies takes it along. Copied instead is a short run next to other output,
+    /// and one in a receive buffer of which few are left: slow readers could hold them all, one each.
+    #[inline]
+    pub(crate) fn finish_input(&mut self, input: Input, pool: &mut SpillPool) {
+        let Queue::Replies(replies) = &mut self.queue else { return };
+        let Range { start, end } = replies.run;
+        let alone = replies.around.is_none();
+        let chunk = match input {
+            input if !alone && (end - start) as usize <= COPY_MAX => return self.copy_replies(&input, None, pool),
+            Input::Buffer(buffer) if buffer.is_scarce() => return self.copy_replies(&buffer, None, pool),
+            Input::Buffer(buffer) => Chunk::Buffer { buffer, range: start..end },
+            Input::Kept(mut bytes) => {
+                bytes.truncate(end as usize);
+                Chunk::Owned { bytes, start }
+            }
+        };
+        let around = replies.around.take();
+        if alone {
+            self.queue = Queue::Ready(Some(Output::One(chunk)));
+            return;
+        }
+        let Around { before, behind, .. } = *around.unwrap_or_default();
+        let mut queue = before;
+        push(&mut queue, chunk, pool);
+        push_all(&mut queue, behind, pool);
+        self.queue = Queue::Ready(queue);
+    }
+
+    /// Copies the replies out of an input that is still needed.
+    pub(crate) fn copy_replies(&mut self, input: &[u8], decoder: Option<&mut Decoder>, pool: &mut SpillPool) {
+        let Queue::Replies(replies) = &mut self.queue else { return };
+        let Replies { run, around, .. } = mem::take(replies);
+        let Around { before: mut queue, spill, behind } = *around.unwrap_or_default();
+        if !run.is_empty() {
+            tail(&mut queue, pool).extend_from_slice(&input[run.start as usize..run.end as usize]);
+        }
+        if let Some(range) = spill {
+            let mut bytes = decoder.and_then(Decoder::take_spill).unwrap_or_default();
+            bytes.truncate(range.end);
+            push_or_copy(&mut queue, Chunk::Owned { bytes, start: range.start as u32 }, pool);
+        }
+        push_all(&mut queue, behind, pool);
+        self.queue = Queue::Ready(queue);
+    }
+
+    /// Takes what is to be sent next. It stays counted until [`complete`](Outbox::complete).
+    #[inline]
+    pub(crate) fn take(&mut self) -> Option<Output> {
+        debug_assert!(matches!(self.queue, Queue::Ready(_)), "no output is taken while an input is decoded");
+        match &mut self.queue {
+            Queue::Ready(queue) => queue.take(),
+            Queue::Replies(_) => None,
+        }
+    }
+
+    /// A send is over: what the kernel took is no longer counted, and the rest goes first.
+    #[inline]
+    pub(crate) fn complete(&mut self, output: Output, written: usize, pool: &mut SpillPool) {
+        self.bytes -= written;
+        match &mut self.queue {
+            Queue::Ready(queue) if written < output.len() => put_back(queue, output, written, pool),
+            _ => recycle(output, pool),
+        }
+    }
+
+    /// Gives the memory back, for a connection that ends.
+    pub(crate) fn release(&mut self, pool: &mut SpillPool) {
+        if let Queue::Ready(Some(output)) = mem::take(&mut self.queue) {
+            recycle(output, pool);
+        }
+    }
+
+    /// The output that comes last: behind the replies in the input, if there are any.
+    fn end(&mut self) -> &mut Option<Output> {
+        match &mut self.queue {
+            Queue::Ready(queue) => queue,
+            Queue::Replies(replies) => &mut replies.around.get_or_insert_default().behind,
+        }
+    }
+}
+
+impl Around {
+    /// Whether the next reply can still join the run: nothing is behind it.
+    fn is_open(&self) -> bool {
+        self.spill.is_none() && self.behind.is_none()
+    }
+}
+
+/// The last chunk of `queue` if it can be appended to, or a new one.
+fn tail<'q>(queue: &'q mut Option<Output>, pool: &mut SpillPool) -> &'q mut Vec<u8> {
+    let open = match queue {
+        Some(Output::One(chunk)) => can_grow(chunk, false),
+        Some(Output::Many(chunks)) => {
+            let full = chunks.len() >= Output::MOST_CHUNKS;
+            chunks.last().is_some_and(|chunk| can_grow(chunk, full))
+        }
+        None => false,
+    };
+    if !open {
+        push(queue, Chunk::from(pool.take()), pool);
+    }
+    let last = match queue {
+        Some(Output::One(chunk)) => Some(chunk),
+        Some(Output::Many(chunks)) => chunks.last_mut(),
+        None => None,
+    };
+    match last {
+        Some(Chunk::Owned { bytes, .. }) => bytes,
+        _ => unreachable!("the last chunk can grow, or was just pushed"),
+    }
+}
+
+fn can_grow(chunk: &Chunk, must: bool) -> bool {
+    matches!(chunk, Chunk::Owned { bytes, .. } if must || bytes.len() < COALESCE)
+}
+
+fn push(queue: &mut Option<Output>, chunk: Chunk, pool: &mut SpillPool) {
+    match queue {
+        None => *queue = Some(Output::One(chunk)),
+        Some(Output::Many(chunks)) if chunks.len() >= Output::MOST_CHUNKS => {
+            // One send takes no more chunks: the last one is joined with what comes.
+            if !matches!(chunks.last(), Some(Chunk::Owned { .. })) {
+                let mut joined = pool.take();
+                if let Some(last) = chunks.pop() {
+                    joined.extend_from_slice(last.as_slice());
+                }
+                chunks.push(Chunk::from(joined));
+            }
+            if let Some(Chunk::Owned { bytes, .. }) = chunks.last_mut() {
+                bytes.extend_from_slice(chunk.as_slice());
+            }
+            recycle(Output::One(chunk), pool);
+        }
+        Some(Output::Many(chunks)) => chunks.push(chunk),
+        Some(Output::One(_)) => {
+            if let Some(Output::One(first)) = queue.take() {
+                *queue = Some(Output::Many(vec![first, chunk]));
+            }
+        }
+    }
+}
+
+/// As [`push`]; a short chunk is copied.
+fn push_or_copy(queue: &mut Option<Output>, chunk: Chunk, pool: &mut SpillPool) {
+    if chunk.len() <= COPY_MAX {
+        tail(queue, pool).extend_from_slice(chunk.as_slice());
+        recycle(Output::One(chunk), pool);
+    } else {
+        push(queue, chunk, pool);
+    }
+}
+
+fn push_all(queue: &mut Option<Output>, output: Option<Output>, pool: &mut SpillPool) {
+    match output {
+        Some(Output::One(chunk)) => push_or_copy(queue, chunk, pool),
+        Some(Output::Many(chunks)) => chunks.into_iter().for_each(|chunk| push_or_copy(queue, chunk, pool)),
+        None => {}
+    }
+}
+
+/// Puts the bytes of `output` from `written` on in front of what is queued.
+fn put_back(queue: &mut Option<Output>, output: Output, mut written: usize, pool: &mut SpillPool) {
+    let chunks = match output {
+        Output::One(chunk) => vec![chunk],
+        Output::Many(chunks) => chunks,
+    };
+    let mut left = Vec::with_capacity(chunks.len());
+    for chunk in chunks {
+        if written >= chunk.len() {
+            written -= chunk.len();
+            recycle(Output::One(chunk), pool);
+        } else {
+            left.push(skip(chunk, mem::take(&mut written)));
+        }
+    }
+    let behind = queue.replace(Output::Many(left));
+    match behind {
+        Some(Output::One(chunk)) => push(queue, chunk, pool),
+        Some(Output::Many(chunks)) => chunks.into_iter().for_each(|chunk| push(queue, chunk, pool)),
+        None => {}
+    }
+}
+
+/// The chunk without its first `count` bytes.
+fn skip(chunk: Chunk, count: usize) -> Chunk {
+    match chunk {
+        Chunk::Owned { bytes, start } => Chunk::Owned { bytes, start: start + count as u32 },
+        Chunk::Shared(bytes) => Chunk::Owned { bytes: bytes[count..].to_vec(), start: 0 },
+        Chunk::Buffer { buffer, range } => Chunk::Buffer { buffer, range: range.start + count as u32..range.end },
+    }
+}
+
+/// Gives the memory of an output back to where it can be used again.
+#[inline]
+pub(crate) fn recycle(output: Output, pool: &mut SpillPool) {
+    let mut give = |chunk| {
+        if let Chunk::Owned { bytes, .. } = chunk {
+            pool.give(bytes);
+        }
+    };
+    match output {
+        Output::One(chunk) => give(chunk),
+        Output::Many(chunks) => chunks.into_iter().for_each(give),
+    }
+}
+
+#[cfg(test)]
+mod tests;

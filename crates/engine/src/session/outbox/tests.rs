@@ -1,0 +1,225 @@
+use super::*;
+use ringway_codec::{Event, Limits, OpCode, Role, encode_client, encode_server};
+use ringway_io::{BufferConfig, Pool};
+
+fn pool() -> SpillPool {
+    SpillPool::new(Limits::default())
+}
+
+fn bytes(output: &Option<Output>) -> Vec<u8> {
+    output.iter().flat_map(Output::chunks).flat_map(Chunk::as_slice).copied().collect()
+}
+
+fn shared(n: u8, len: usize) -> Arc<[u8]> {
+    vec![n; len].into()
+}
+
+/// What is in the outbox, taken out of it; it has counted right.
+#[track_caller]
+fn take(outbox: &mut Outbox) -> Vec<u8> {
+    let output = outbox.take();
+    let bytes = bytes(&output);
+    assert_eq!(bytes.len(), outbox.bytes(), "the count is wrong");
+    if let Some(output) = output {
+        let len = output.len();
+        outbox.complete(output, len, &mut pool());
+    }
+    assert_eq!((outbox.bytes(), outbox.is_empty()), (0, true));
+    bytes
+}
+
+#[test]
+fn an_outbox_is_small() {
+    assert!(size_of::<Outbox>() <= 40, "{}", size_of::<Outbox>());
+}
+
+#[test]
+fn small_pieces_are_gathered_in_one_buffer() {
+    let (mut outbox, mut pool) = (Outbox::default(), pool());
+    outbox.append(&mut pool, |out| out.extend_from_slice(b"one"));
+    outbox.append(&mut pool, |out| out.extend_from_slice(b"two"));
+    assert!(matches!(outbox.queue, Queue::Ready(Some(Output::One(_)))));
+    outbox.push_shared(&shared(7, COPY_MAX + 1), &mut pool);
+    outbox.append(&mut pool, |out| out.extend_from_slice(b"three"));
+    outbox.push_shared(&shared(8, 3), &mut pool);
+    let Queue::Ready(Some(Output::Many(chunks))) = &outbox.queue else { panic!("many") };
+    assert_eq!(chunks.len(), 3);
+    assert_eq!(take(&mut outbox), [&b"onetwo"[..], &[7; COPY_MAX + 1], b"three", &[8; 3]].concat());
+}
+
+#[test]
+fn an_outbox_never_has_more_chunks_than_one_send_takes() {
+    const LEN: usize = COPY_MAX + 1;
+    let (mut outbox, mut pool) = (Outbox::default(), pool());
+    (0..200).for_each(|n| outbox.push_shared(&shared(n, LEN), &mut pool));
+    let Queue::Ready(Some(Output::Many(chunks))) = &outbox.queue else { panic!("many") };
+    assert_eq!(chunks.len(), Output::MOST_CHUNKS);
+    assert_eq!(take(&mut outbox), (0..200u8).flat_map(|n| [n; LEN]).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_a_short_send_left_goes_first_and_stays_counted() {
+    for written in 0..=9 {
+        let (mut outbox, mut pool) = (Outbox::default(), pool());
+        outbox.append(&mut pool, |out| out.extend_from_slice(b"abc---def"));
+        drop(outbox.take());
+        let chunks =
+            vec![Chunk::from(b"abc".to_vec()), Chunk::Shared(b"---".as_slice().into()), Chunk::from(b"def".to_vec())];
+        outbox.append(&mut pool, |out| out.extend_from_slice(b"next"));
+        assert_eq!(outbox.bytes(), 13);
+        outbox.complete(Output::Many(chunks), written, &mut pool);
+        assert_eq!(outbox.bytes(), 13 - written);
+        assert_eq!(take(&mut outbox), [&b"abc---def"[written..], b"next"].concat());
+    }
+}
+
+/// What a handler does with one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Call {
+    Reply,
+    Ignore,
+    SendThenReply,
+    ReplyThenSend,
+    ReplyThenShare,
+}
+
+use Call::{Ignore, Reply, ReplyThenSend, ReplyThenShare, SendThenReply};
+
+/// Decodes `messages` from one input, does for each what its call says, and returns the outbox and what is due.
+fn decode(messages: &[(usize, Call)], input_of: impl FnOnce(&[u8]) -> Input) -> (Outbox, Vec<u8>) {
+    let (mut outbox, mut pool, mut decoder) = (Outbox::default(), pool(), Decoder::new(Role::Server));
+    let large = shared(b'L', 3000);
+    let (mut received, mut due) = (Vec::new(), Vec::new());
+    for (n, &(len, call)) in messages.iter().enumerate() {
+        let payload = vec![n as u8; len];
+        encode_client(OpCode::Binary, &payload, [1, 2, 3, n as u8], &mut received);
+        if call == SendThenReply {
+            due.extend_from_slice(b"before");
+        }
+        if call != Ignore {
+            encode_server(OpCode::Binary, &payload, &mut due);
+        }
+        match call {
+            ReplyThenSend => due.extend_from_slice(b"behind"),
+            ReplyThenShare => due.extend_from_slice(&large),
+            _ => {}
+        }
+    }
+    let mut input = input_of(&received);
+    let (mut at, mut calls) = (0, messages.iter().map(|message| message.1));
+    while let Some(event) = decoder.next(&mut pool, &mut input, &mut at).expect("frames are in order") {
+        let Event::Message(incoming) = event else { panic!("messages alone") };
+        let call = calls.next().expect("one for each message");
+        if call == SendThenReply {
+            outbox.append(&mut pool, |out| out.extend_from_slice(b"before"));
+        }
+        if call != Ignore {
+            let len = incoming.payload().len();
+            if outbox.takes_in_place(len) {
+                outbox.reply_in_place(incoming);
+            } else {
+                outbox.append(&mut pool, |out| encode_server(OpCode::Binary, incoming.payload(), out));
+            }
+        }
+        match call {
+            ReplyThenSend => outbox.append(&mut pool, |out| out.extend_from_slice(b"behind")),
+            ReplyThenShare => outbox.push_shared(&large, &mut pool),
+            _ => {}
+        }
+        outbox.commit_reply(&mut input, &mut decoder, &mut pool);
+    }
+    outbox.finish_input(input, &mut pool);
+    (outbox, due)
+}
+
+fn kept(bytes: &[u8]) -> Input {
+    Input::Kept(bytes.to_vec())
+}
+
+#[test]
+fn whatever_a_handler_sends_around_its_replies_goes_out_in_order() {
+    let calls = [Reply, Ignore, SendThenReply, ReplyThenSend, ReplyThenShare];
+    for (n, len) in [0, 20, 2000].into_iter().cycle().take(5 * 5 * 5 * 3).enumerate() {
+        let pick = |place: usize| calls[n / 3 / 5usize.pow(place as u32) % 5];
+        let messages = [(len, pick(0)), (20, pick(1)), (len, pick(2)), (len, Reply)];
+        let (mut outbox, due) = decode(&messages, kept);
+        assert!(take(&mut outbox) == due, "{messages:?}");
+    }
+}
+
+#[test]
+fn replies_alone_take_the_receive_buffer_along() {
+    let buffers = Pool::new(&BufferConfig { size: 4096, count: 4, ready: 1, working_set: None }).expect("in range");
+    let (mut outbox, due) = decode(&[(20, Reply); 16], |bytes| Input::Buffer(buffers.fill(bytes).expect("free")));
+    assert!(matches!(outbox.queue, Queue::Ready(Some(Output::One(Chunk::Buffer { .. })))), "{outbox:?}");
+    assert_eq!((buffers.guarded(), outbox.bytes()), (1, due.len()));
+    assert_eq!(take(&mut outbox), due);
+    assert_eq!(buffers.guarded(), 0);
+}
+
+#[test]
+fn replies_in_one_of_the_last_buffers_are_copied() {
+    let buffers = Pool::new(&BufferConfig { size: 4096, count: 4, ready: 1, working_set: None }).expect("in range");
+    let others: Vec<_> = (0..3).map(|_| buffers.fill(b"x").expect("free")).collect();
+    let (mut outbox, due) = decode(&[(20, Reply); 3], |bytes| Input::Buffer(buffers.fill(bytes).expect("free")));
+    assert_eq!(buffers.guarded(), others.len());
+    assert_eq!(take(&mut outbox), due);
+}
+
+#[test]
+fn a_long_reply_behind_other_output_keeps_its_buffer_and_a_short_one_is_copied() {
+    let buffers = Pool::new(&BufferConfig { size: 4096, count: 4, ready: 1, working_set: None }).expect("in range");
+    for (len, guarded) in [(2000, 1), (20, 0)] {
+        let input = |bytes: &[u8]| Input::Buffer(buffers.fill(bytes).expect("free"));
+        let (mut outbox, due) = decode(&[(len, SendThenReply)], input);
+        assert_eq!(buffers.guarded(), guarded, "{len}");
+        assert_eq!(take(&mut outbox), due);
+    }
+}
+
+#[test]
+fn the_reply_to_an_assembled_message_moves_its_buffer_out() {
+    for behind in [false, true] {
+        let (mut outbox, mut pool, mut decoder) = (Outbox::default(), pool(), Decoder::new(Role::Server));
+        let (mut received, mut due) = (Vec::new(), Vec::new());
+        for len in [3000, 20] {
+            encode_client(OpCode::Binary, &vec![7; len], [9; 4], &mut received);
+            encode_server(OpCode::Binary, &vec![7; len], &mut due);
+            if behind {
+                due.extend_from_slice(b"behind");
+            }
+        }
+        for part in received.chunks(1000) {
+            let (mut input, mut at) = (kept(part), 0);
+            while let Some(event) = decoder.next(&mut pool, &mut input, &mut at).expect("frames are in order") {
+                let Event::Message(incoming) = event else { panic!("messages alone") };
+                assert!(outbox.takes_in_place(incoming.payload().len()) || incoming.payload().len() == 20);
+                if outbox.takes_in_place(incoming.payload().len()) {
+                    outbox.reply_in_place(incoming);
+                } else {
+                    outbox.append(&mut pool, |out| encode_server(OpCode::Binary, incoming.payload(), out));
+                }
+                if behind {
+                    outbox.append(&mut pool, |out| out.extend_from_slice(b"behind"));
+                }
+                outbox.commit_reply(&mut input, &mut decoder, &mut pool);
+            }
+            outbox.finish_input(input, &mut pool);
+        }
+        assert!(take(&mut outbox) == due);
+    }
+}
+
+#[test]
+fn replies_are_copied_out_of_an_input_that_is_still_needed() {
+    let (mut outbox, mut pool, mut decoder) = (Outbox::default(), pool(), Decoder::new(Role::Server));
+    let mut received = Vec::new();
+    encode_client(OpCode::Text, b"hello", [9; 4], &mut received);
+    let mut at = 0;
+    let event = decoder.next(&mut pool, &mut received, &mut at).expect("in order");
+    let Some(Event::Message(incoming)) = event else { panic!("a message") };
+    outbox.reply_in_place(incoming);
+    outbox.commit_reply(&mut received, &mut decoder, &mut pool);
+    outbox.copy_replies(&received, None, &mut pool);
+    assert_eq!(take(&mut outbox), b"\x81\x05hello");
+}

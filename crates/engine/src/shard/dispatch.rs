@@ -1,0 +1,255 @@
+//! From completions to sessions, and from sessions to the handler: the one place where both meet.
+
+use crate::api::connection::Connection;
+use crate::api::endpoint::Endpoint;
+use crate::api::error::ConnectError;
+use crate::api::handler::Handler;
+use crate::api::id::ConnectionId;
+use crate::api::message::Message;
+use crate::api::request::{PeerAddress, Request};
+use crate::api::response::{Response, Upgrade};
+use crate::api::shard::{Control, Shard, Surroundings};
+use crate::session::Session;
+use crate::session::application::Application;
+use crate::session::closing::Removal;
+use crate::session::link::Link;
+use crate::session::outbox::recycle;
+use crate::shard::core::Core;
+use crate::shard::session_table::{Others, SessionTable};
+use ringway_io::{Buffer, Cause, Driver, Output, Slot};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Everything that an event on a connection may concern: the parts of a shard, borrowed for one event.
+pub(crate) struct Dispatch<'a, D, H: Handler> {
+    pub(crate) handler: &'a mut H,
+    pub(crate) sessions: &'a mut SessionTable<H::State>,
+    pub(crate) core: &'a mut Core,
+    pub(crate) control: &'a mut Control<H>,
+    pub(crate) driver: &'a D,
+}
+
+/// The handler, with what it reaches beside the connection that it is called for.
+struct Calls<'a, D, H: Handler> {
+    handler: &'a mut H,
+    reach: Reach<'a, D, H>,
+}
+
+struct Reach<'a, D, H: Handler> {
+    others: Others<'a, H::State>,
+    control: &'a mut Control<H>,
+    driver: &'a D,
+}
+
+impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
+    /// A session, resolved once and held while the event is handled.
+    #[inline]
+    fn session(&mut self, slot: Slot) -> Option<(&mut Session<H::State>, &mut Core, Calls<'_, D, H>)> {
+        let (session, others) = self.sessions.isolate(slot)?;
+        let reach = Reach { others, control: self.control, driver: self.driver };
+        Some((session, self.core, Calls { handler: self.handler, reach }))
+    }
+
+    /// Calls the handler with the shard alone.
+    pub(crate) fn with_shard<R>(&mut self, call: impl FnOnce(&mut H, &mut Shard<'_, H>) -> R) -> R {
+        let others = self.sessions.all();
+        let mut reach = Reach { others, control: self.control, driver: self.driver };
+        call(self.handler, &mut Shard { core: self.core, current: None, surroundings: &mut reach })
+    }
+
+    /// A connection has come in.
+    pub(crate) fn accepted(&mut self, slot: Slot) {
+        self.sessions.insert(Session::accepted(slot, H::State::default(), self.core));
+    }
+
+    /// A connection of our own is being made.
+    pub(crate) fn connecting(&mut self, slot: Slot, endpoint: Arc<Endpoint>, state: H::State) {
+        self.sessions.insert(Session::connecting(slot, endpoint, state, self.core));
+    }
+
+    /// A connection of our own is not even tried.
+    pub(crate) fn unconnected(&mut self, state: H::State, error: &ConnectError) {
+        self.with_shard(|handler, shard| handler.failed(shard, state, error));
+    }
+
+    /// The TCP connection of the client role is established.
+    pub(crate) fn connected(&mut self, slot: Slot) {
+        if let Some(session) = self.sessions.get_mut(slot) {
+            session.connected(self.core);
+        }
+    }
+
+    /// Bytes have come.
+    #[inline]
+    pub(crate) fn received(&mut self, slot: Slot, buffer: Buffer) {
+        let Some((session, core, mut calls)) = self.session(slot) else { return };
+        if let Some(removal) = session.receive(buffer, core, &mut calls) {
+            self.remove(slot, removal);
+        }
+    }
+
+    /// A send is over.
+    #[inline]
+    pub(crate) fn sent(&mut self, slot: Slot, output: Output, written: usize) {
+        match self.session(slot) {
+            Some((session, core, mut calls)) => session.sent(output, written, core, &mut calls),
+            None => recycle(output, &mut self.core.pool),
+        }
+    }
+
+    /// Nothing more will come from the peer.
+    pub(crate) fn ended(&mut self, slot: Slot, cause: Cause) {
+        let Some(session) = self.sessions.get_mut(slot) else { return };
+        if let Some(removal) = session.ended(cause, self.core) {
+            self.remove(slot, removal);
+        }
+    }
+
+    /// The answer that a handler had deferred.
+    pub(crate) fn answer(&mut self, slot: Slot, upgrade: Upgrade<H::State>) {
+        let Some((session, core, mut calls)) = self.session(slot) else { return };
+        if let Some(removal) = session.answer(upgrade, core, &mut calls) {
+            self.remove(slot, removal);
+        }
+    }
+
+    /// The timers that have fired, the alarm included.
+    pub(crate) fn expire(&mut self, fired: &mut Vec<u32>) {
+        self.core.expired(fired);
+        if !fired.is_empty() {
+            let due: Vec<_> = fired
+                .drain(..)
+                .filter_map(|index| self.sessions.at(index))
+                .map(|session| (session.link.slot(), session.link.phase()))
+                .collect();
+            for (slot, phase) in due {
+                // One that was closed meanwhile, by the handler of another's end, has another timer by now.
+                if let Some(session) = self.sessions.get_mut(slot)
+                    && session.link.phase() == phase
+                    && let Some(removal) = session.timed_out(self.core)
+                {
+                    self.remove(slot, removal);
+                }
+            }
+        }
+        if self.control.alarm.is_some_and(|at| at <= self.core.now()) {
+            self.control.alarm = None;
+            self.with_shard(H::woken);
+        }
+    }
+
+    /// The end of a turn: flushes the sessions that have something to do. Delivering what was stashed may add to them.
+    pub(crate) fn flush(&mut self) {
+        let mut at = 0;
+        while let Some(&slot) = self.core.dirty.get(at) {
+            at += 1;
+            let Some((session, core, mut calls)) = self.session(slot) else { continue };
+            if let Some(removal) = session.flush(core, &mut calls) {
+                self.remove(slot, removal);
+            }
+        }
+        self.core.dirty.clear();
+    }
+
+    /// The shard stops: every peer is told.
+    pub(crate) fn stop(&mut self) {
+        let slots: Vec<Slot> = self.sessions.slots().collect();
+        for slot in slots {
+            if let Some(session) = self.sessions.get_mut(slot)
+                && let Some(removal) = session.stop(self.core)
+            {
+                self.remove(slot, removal);
+            }
+        }
+    }
+
+    /// Ends all sessions that are left, for a shard whose time to stop is over.
+    pub(crate) fn remove_all(&mut self) {
+        let slots: Vec<Slot> = self.sessions.slots().collect();
+        for slot in slots {
+            self.remove(slot, Removal::Closed);
+        }
+    }
+
+    /// Takes a session out of the shard, and tells the handler, if it knows the connection.
+    #[cold]
+    fn remove(&mut self, slot: Slot, removal: Removal) {
+        let Some(session) = self.sessions.remove(slot) else { return };
+        let (state, reason) = session.release(self.core);
+        match (removal, reason) {
+            (Removal::Unconnected(error), _) => self.unconnected(state, &error),
+            (Removal::Closed, Some(reason)) => {
+                self.with_shard(|handler, shard| handler.closed(shard, state, &reason));
+            }
+            (Removal::Closed, None) => {}
+        }
+    }
+}
+
+impl<D: Driver, H: Handler> Calls<'_, D, H> {
+    #[inline]
+    fn call(&mut self, link: &mut Link<H::State>, core: &mut Core, call: impl FnOnce(&mut H, &mut Connection<'_, H>)) {
+        let slot = link.slot();
+        let shard = Shard { core, current: Some(link), surroundings: &mut self.reach };
+        call(self.handler, &mut Connection::new(shard, slot));
+    }
+}
+
+impl<D: Driver, H: Handler> Application<H::State> for Calls<'_, D, H> {
+    fn upgrade(&mut self, slot: Slot, request: &ringway_codec::Request<'_>) -> Upgrade<H::State> {
+        self.handler.upgrade(&Request { head: request, id: ConnectionId(slot), peers: &self.reach })
+    }
+
+    fn request(&mut self, slot: Slot, request: &ringway_codec::Request<'_>) -> Response {
+        self.handler.request(&Request { head: request, id: ConnectionId(slot), peers: &self.reach })
+    }
+
+    fn open(&mut self, link: &mut Link<H::State>, core: &mut Core) {
+        self.call(link, core, H::open);
+    }
+
+    #[inline]
+    fn message(&mut self, link: &mut Link<H::State>, core: &mut Core, message: Message<'_>) {
+        self.call(link, core, |handler, conn| handler.message(conn, message));
+    }
+
+    fn ping(&mut self, link: &mut Link<H::State>, core: &mut Core, payload: &[u8]) {
+        self.call(link, core, |handler, conn| handler.ping(conn, payload));
+    }
+
+    fn pong(&mut self, link: &mut Link<H::State>, core: &mut Core, payload: &[u8]) {
+        self.call(link, core, |handler, conn| handler.pong(conn, payload));
+    }
+
+    fn drained(&mut self, link: &mut Link<H::State>, core: &mut Core) {
+        self.call(link, core, H::drained);
+    }
+}
+
+impl<D: Driver, H: Handler> PeerAddress for Reach<'_, D, H> {
+    fn peer_address(&self, slot: Slot) -> Option<SocketAddr> {
+        self.driver.peer_address(slot)
+    }
+}
+
+impl<D: Driver, H: Handler> Surroundings<H> for Reach<'_, D, H> {
+    fn find(&mut self, slot: Slot) -> Option<&mut Link<H::State>> {
+        self.others.get_mut(slot)
+    }
+
+    fn peek(&self, slot: Slot) -> Option<&Link<H::State>> {
+        self.others.get(slot)
+    }
+
+    fn connections(&self) -> usize {
+        self.others.live()
+    }
+
+    fn control(&self) -> &Control<H> {
+        self.control
+    }
+
+    fn control_mut(&mut self) -> &mut Control<H> {
+        self.control
+    }
+}

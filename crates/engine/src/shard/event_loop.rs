@@ -1,0 +1,191 @@
+//! One shard at work: its driver's completions go to its sessions, and their actions go to the driver.
+
+use crate::api::endpoint::Endpoint;
+use crate::api::error::ConnectError;
+use crate::api::handler::Handler;
+use crate::api::shard::{Command, Control, ShardHandle};
+use crate::config::{Config, Limits};
+use crate::shard::core::{Action, Core};
+use crate::shard::dispatch::Dispatch;
+use crate::shard::session_table::SessionTable;
+use ringway_io::{Completion, Driver, Stats};
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A shard: driver, sessions and handler, on one thread.
+pub(crate) struct EventLoop<D, H: Handler> {
+    driver: D,
+    handler: H,
+    sessions: SessionTable<H::State>,
+    core: Core,
+    control: Control<H>,
+    completions: Vec<Completion>,
+    fired: Vec<u32>,
+    /// Until when a shard that is stopping waits for its connections.
+    stop_deadline: Option<Instant>,
+}
+
+impl<D: Driver, H: Handler> EventLoop<D, H> {
+    pub(crate) fn new(
+        index: usize,
+        driver: D,
+        config: Arc<Config>,
+        limits: Limits,
+        handle: ShardHandle<H>,
+        handler: H,
+        now: Instant,
+    ) -> Self {
+        Self {
+            driver,
+            handler,
+            sessions: SessionTable::new(),
+            core: Core::new(config, limits, now),
+            control: Control { index, handle, commands: VecDeque::new(), alarm: None },
+            completions: Vec::new(),
+            fired: Vec::new(),
+            stop_deadline: None,
+        }
+    }
+
+    /// Runs until the shard is told to stop and its connections are gone.
+    pub(crate) fn run(mut self) -> io::Result<Stats> {
+        self.start();
+        while self.turn(Instant::now)? {}
+        Ok(*self.driver.stats())
+    }
+
+    /// Lets the handler begin.
+    pub(crate) fn start(&mut self) {
+        self.dispatch().with_shard(H::start);
+        self.finish_turn();
+    }
+
+    /// One turn: waits for the kernel, handles what has completed, and submits what follows from it. Whether there is
+    /// more to do.
+    pub(crate) fn turn(&mut self, clock: impl Fn() -> Instant) -> io::Result<bool> {
+        let mut completions = std::mem::take(&mut self.completions);
+        self.driver.wait(self.poll_timeout(clock()), &mut completions)?;
+        self.core.begin_turn(clock());
+        for completion in completions.drain(..) {
+            self.complete(completion);
+        }
+        self.completions = completions;
+        let mut fired = std::mem::take(&mut self.fired);
+        self.dispatch().expire(&mut fired);
+        self.fired = fired;
+        self.finish_turn();
+        Ok(!self.is_done())
+    }
+
+    /// How long this turn may wait for the kernel; `None`: as long as it takes.
+    fn poll_timeout(&self, now: Instant) -> Option<Duration> {
+        let stop = self.stop_deadline.map(|deadline| match self.sessions.len() {
+            0 => Duration::ZERO,
+            _ => deadline.saturating_duration_since(now),
+        });
+        [self.next_work(now), stop].into_iter().flatten().min()
+    }
+
+    /// When there is work to do without the kernel: for the sessions, for the handler's commands, or the alarm.
+    fn next_work(&self, now: Instant) -> Option<Duration> {
+        if !self.control.commands.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let alarm = self.control.alarm.map(|at| at.saturating_duration_since(now));
+        [self.core.poll_timeout(now), alarm].into_iter().flatten().min()
+    }
+
+    #[inline]
+    fn dispatch(&mut self) -> Dispatch<'_, D, H> {
+        let Self { driver, handler, sessions, core, control, .. } = self;
+        Dispatch { handler, sessions, core, control, driver }
+    }
+
+    #[inline]
+    fn complete(&mut self, completion: Completion) {
+        match completion {
+            Completion::Received { slot, buffer } => self.dispatch().received(slot, buffer),
+            Completion::Sent { slot, output, written } => self.dispatch().sent(slot, output, written),
+            // One that the kernel had accepted before listening ended.
+            Completion::Accepted { slot } if self.is_stopping() => self.core.actions.push(Action::Close(slot)),
+            Completion::Accepted { slot } => self.dispatch().accepted(slot),
+            Completion::Connected { slot } => self.dispatch().connected(slot),
+            Completion::Ended { slot, cause } => self.dispatch().ended(slot, cause),
+            Completion::Woken => {
+                for work in self.control.handle.take() {
+                    self.dispatch().with_shard(work);
+                }
+            }
+        }
+    }
+
+    /// Carries out the commands of handlers, and has the driver carry out the actions of the turn.
+    fn finish_turn(&mut self) {
+        // Commands that are given meanwhile wait for the next turn: a handler may answer each failed connect with another.
+        for _ in 0..self.control.commands.len() {
+            let Some(command) = self.control.commands.pop_front() else { break };
+            match command {
+                Command::Connect(endpoint, state) => self.connect(&endpoint, state),
+                Command::Answer(slot, upgrade) => self.dispatch().answer(slot, upgrade),
+                Command::Stop => self.stop(),
+            }
+        }
+        self.dispatch().flush();
+        for action in self.core.actions.drain(..) {
+            match action {
+                Action::Send(slot, output) => self.driver.send(slot, output),
+                Action::Receive(slot) => self.driver.receive(slot),
+                Action::Pause(slot) => self.driver.pause(slot),
+                Action::Finish(slot) => self.driver.finish(slot),
+                Action::Close(slot) => self.driver.close(slot),
+            }
+        }
+    }
+
+    fn connect(&mut self, endpoint: &Arc<Endpoint>, state: H::State) {
+        let error = if self.is_stopping() {
+            ConnectError::Stopping
+        } else if let Some(slot) = self.driver.reserve() {
+            self.dispatch().connecting(slot, Arc::clone(endpoint), state);
+            self.driver.connect(slot, endpoint.address);
+            return;
+        } else {
+            ConnectError::NoSlot
+        };
+        self.dispatch().unconnected(state, &error);
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stop_deadline.is_some()
+    }
+
+    fn stop(&mut self) {
+        if !self.is_stopping() {
+            self.driver.stop_listening();
+            self.stop_deadline = Some(self.core.after(self.core.config.stop_timeout));
+            self.dispatch().stop();
+        }
+    }
+
+    fn is_done(&mut self) -> bool {
+        let Some(deadline) = self.stop_deadline else { return false };
+        if self.sessions.len() > 0 {
+            if self.core.now() < deadline {
+                return false;
+            }
+            tracing::warn!(
+                connections = self.sessions.len(),
+                "stopping: not all connections closed within {:?}; they are cut off",
+                self.core.config.stop_timeout
+            );
+            self.dispatch().remove_all();
+            self.finish_turn();
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests;

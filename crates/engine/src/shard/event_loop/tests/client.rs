@@ -1,0 +1,373 @@
+//! The client role: connecting, the opening handshake, masked frames, and what may go wrong.
+
+use super::world::{Client, Got, Scripted, World, each_seed, rough};
+use crate::{CloseCode, Config, ConnectError, Endpoint, Limits, Message, Sent, Shard};
+use ringway_codec::OpCode;
+use ringway_io::sim::{Faults, Reception};
+use std::sync::Arc;
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn endpoint() -> Arc<Endpoint> {
+    let endpoint = Endpoint::resolve("ws://192.0.2.1:9001/path?query=1").expect("an address");
+    Arc::new(endpoint.subprotocols(["chat", "news"]).origin("https://example.com"))
+}
+
+fn connect<H>(shard: &mut Shard<'_, H>, state: u32)
+where
+    H: crate::Handler<State = u32>,
+{
+    shard.connect(&endpoint(), state);
+}
+
+/// A shard that says hello to the servers that it connects to, and a server that was asked.
+fn asking(seed: u64, faults: Faults) -> (World<Scripted>, Client) {
+    let mut handler = Scripted::new();
+    handler.on_open = |_, conn| assert!(matches!(conn.send(Message::text("hello")), Sent::Sent));
+    let mut world = World::new(seed, faults, handler);
+    world.post(|_, shard| connect(shard, 5));
+    let server = world.server();
+    (world, server)
+}
+
+fn connected(seed: u64, faults: Faults) -> (World<Scripted>, Client) {
+    let (mut world, mut server) = asking(seed, faults);
+    server.accept();
+    world.settle();
+    assert_eq!(server.take(), [Got::text("hello")], "seed {seed}");
+    assert_eq!(world.handler().take_log(), ["open"], "seed {seed}");
+    (world, server)
+}
+
+/// The shard has given the connection up, and told so once.
+#[track_caller]
+fn assert_failed(world: &mut World<Scripted>, error: &str) {
+    assert_eq!(world.handler().take_log(), [format!("failed 5: {error}")]);
+    world.assert_clean();
+}
+
+#[test]
+fn the_request_says_what_the_endpoint_says() {
+    each_seed(|seed, faults| {
+        let (_, server) = asking(seed, faults);
+        assert!(server.head.starts_with("GET /path?query=1 HTTP/1.1\r\n"), "{}", server.head);
+        for line in [
+            "Host: 192.0.2.1:9001",
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            "Sec-WebSocket-Version: 13",
+            "Sec-WebSocket-Protocol: chat, news",
+            "Origin: https://example.com",
+        ] {
+            assert!(server.head.contains(&format!("\r\n{line}\r\n")), "{line:?} is missing in {}", server.head);
+        }
+    });
+}
+
+#[test]
+fn each_connection_has_a_key_of_its_own() {
+    let (mut world, first) = asking(1, Faults::none());
+    world.post(|_, shard| connect(shard, 6));
+    let second = world.server();
+    let key = |server: &Client| {
+        let line = server.head.lines().find(|line| line.starts_with("Sec-WebSocket-Key: ")).expect("a key");
+        line.to_owned()
+    };
+    assert_ne!(key(&first), key(&second));
+}
+
+#[test]
+fn rfc6455_4_1_nothing_is_sent_before_the_servers_answer() {
+    each_seed(|seed, faults| {
+        let (mut world, mut server) = asking(seed, faults);
+        world.pass(5 * SECOND);
+        server.peer.write(&server.accepting()[..40]);
+        world.settle();
+        world.pass(4 * SECOND);
+        assert_eq!(server.take(), [], "seed {seed}");
+        assert_eq!(server.body(), "", "seed {seed}");
+        server.peer.write(&server.accepting()[40..]);
+        world.settle();
+        assert_eq!(server.take(), [Got::text("hello")], "seed {seed}");
+    });
+}
+
+#[test]
+fn a_wss_url_is_refused_and_never_spoken_in_the_clear() {
+    for url in ["wss://192.0.2.1/", "WSS://192.0.2.1:80/"] {
+        assert!(matches!(Endpoint::resolve(url), Err(ConnectError::Scheme)), "{url}");
+    }
+}
+
+#[test]
+fn rfc6455_5_5_a_ping_with_more_than_125_bytes_is_cut() {
+    each_seed(|seed, faults| {
+        let (mut world, mut server) = connected(seed, faults);
+        let id = world.handler().opened[0];
+        world.post(move |_, shard| shard.connection(id).expect("open").ping(&[b'p'; 300]));
+        world.settle();
+        assert_eq!(server.take(), [Got::Ping(vec![b'p'; 125])], "seed {seed}");
+
+        let mut world = World::new(seed, faults, Scripted::new());
+        let mut client = world.open_client();
+        let id = world.handler().opened[0];
+        world.post(move |_, shard| shard.connection(id).expect("open").ping(&[b'p'; 126]));
+        world.settle();
+        assert_eq!(client.take(), [Got::Ping(vec![b'p'; 125])], "seed {seed}");
+    });
+}
+
+#[test]
+fn messages_go_both_ways_and_ours_are_masked() {
+    each_seed(|seed, faults| {
+        // The server's decoder refuses frames that are not masked.
+        let (mut world, mut server) = connected(seed, faults);
+        let long = "spans buffers ".repeat(215);
+        server.text("short");
+        server.text(&long);
+        server.peer.write(&server.frame(OpCode::Text, false, b"in "));
+        server.send(OpCode::Ping, b"?");
+        server.peer.write(&server.frame(OpCode::Continuation, true, b"fragments"));
+        world.settle();
+        let due = [Got::text("short"), Got::text(&long), Got::Pong(b"?".to_vec()), Got::text("in fragments")];
+        assert_eq!(server.take(), due, "seed {seed}");
+    });
+}
+
+#[test]
+fn a_message_right_behind_the_response_is_not_lost() {
+    each_seed(|seed, faults| {
+        let (mut world, mut server) = asking(seed, faults);
+        server.peer.write(&[server.accepting(), server.frame(OpCode::Text, true, b"welcome")].concat());
+        world.settle();
+        assert_eq!(server.take(), [Got::text("hello"), Got::text("welcome")], "seed {seed}");
+        assert_eq!(world.handler().take_log(), ["open", "message welcome"], "seed {seed}");
+    });
+}
+
+#[test]
+fn rfc6455_7_1_1_the_client_leaves_ending_tcp_to_the_server() {
+    each_seed(|seed, faults| {
+        for ours in [true, false] {
+            let (mut world, mut server) = connected(seed, faults);
+            if ours {
+                let id = world.handler().opened[0];
+                world.post(move |_, shard| shard.connection(id).expect("open").close(CloseCode::NORMAL, ""));
+                world.settle();
+                assert_eq!(server.take(), [Got::Close(Some(1000))], "seed {seed}");
+                server.close(1000);
+                world.settle();
+            } else {
+                server.close(1000);
+                world.settle();
+                assert_eq!(server.take(), [Got::Close(Some(1000))], "seed {seed}");
+            }
+            assert!(!server.peer.is_finished() && !server.peer.is_reset(), "seed {seed}");
+            assert!(world.handler().log.is_empty(), "seed {seed}");
+            server.peer.finish();
+            world.settle();
+            server.assert_finished();
+            let told = if ours { "closed 5: 1000 Local" } else { "closed 5: 1000 Peer" };
+            assert_eq!(world.handler().take_log(), [told], "seed {seed}");
+            world.assert_clean();
+        }
+    });
+}
+
+#[test]
+fn a_server_that_does_not_end_tcp_after_the_closing_handshake_is_left() {
+    let (mut world, server) = connected(1, rough());
+    server.close(1000);
+    world.settle();
+    world.pass(6 * SECOND);
+    server.assert_finished();
+    assert_eq!(world.handler().take_log(), ["closed 5: 1000 Peer"]);
+    world.assert_clean();
+}
+
+#[test]
+fn a_server_that_vanishes_or_breaks_the_protocol_is_told_of_as_by_a_server() {
+    each_seed(|seed, faults| {
+        let (mut world, server) = connected(seed, faults);
+        server.peer.finish();
+        world.settle();
+        assert_eq!(world.handler().take_log(), ["closed 5: 1006 Vanished"], "seed {seed}");
+        world.assert_clean();
+
+        let (mut world, mut server) = connected(seed, faults);
+        // A masked frame.
+        server.peer.write(b"\x81\x81\0\0\0\0x");
+        world.settle();
+        assert_eq!(server.take(), [Got::Close(Some(1002))], "seed {seed}");
+        server.peer.finish();
+        world.settle();
+        assert_eq!(world.handler().take_log(), ["closed 5: 1002 Violation"], "seed {seed}");
+        world.assert_clean();
+    });
+}
+
+#[test]
+fn an_accept_value_that_proves_nothing_fails_the_connection() {
+    each_seed(|seed, faults| {
+        let (mut world, server) = asking(seed, faults);
+        let response = String::from_utf8(server.accepting()).expect("ASCII");
+        let (front, accept) = response.split_once("Accept: ").expect("the response has it");
+        let first = if accept.starts_with('x') { 'y' } else { 'x' };
+        server.peer.write(format!("{front}Accept: {first}{}", &accept[1..]).as_bytes());
+        world.settle();
+        assert_failed(&mut world, "Handshake Accept");
+        assert!(server.peer.is_finished(), "seed {seed}");
+    });
+}
+
+#[test]
+fn a_subprotocol_that_was_not_offered_fails_the_connection() {
+    let (mut world, server) = asking(1, rough());
+    let response = String::from_utf8(server.accepting()).expect("ASCII");
+    assert!(response.contains("Protocol: chat\r\n"));
+    server.peer.write(response.replace("chat", "tchat").as_bytes());
+    world.settle();
+    assert_failed(&mut world, "Handshake Subprotocol(\"tchat\")");
+}
+
+#[test]
+fn another_status_fails_the_connection_and_says_which() {
+    each_seed(|seed, faults| {
+        let (mut world, server) = asking(seed, faults);
+        server.peer.write(b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n\r\nlater");
+        world.settle();
+        assert_failed(&mut world, "Handshake Status { status: 503, reason: \"Service Unavailable\" }");
+    });
+}
+
+#[test]
+fn an_end_in_the_handshake_fails_the_connection() {
+    each_seed(|seed, faults| {
+        for reset in [false, true] {
+            let (mut world, server) = asking(seed, faults);
+            server.peer.write(&server.accepting()[..20]);
+            world.settle();
+            if reset {
+                server.peer.reset()
+            } else {
+                server.peer.finish()
+            }
+            world.settle();
+            assert_failed(&mut world, if reset { "Unreachable ConnectionReset" } else { "Ended" });
+        }
+    });
+}
+
+#[test]
+fn a_server_that_says_nothing_is_waited_for_so_long_only() {
+    each_seed(|seed, faults| {
+        let (mut world, server) = asking(seed, faults);
+        world.pass(9 * SECOND);
+        server.peer.write(b"HTTP/1.1 101 ");
+        world.settle();
+        assert!(world.handler().log.is_empty(), "seed {seed}");
+        world.pass(SECOND + Duration::from_millis(20));
+        assert_failed(&mut world, "Timeout");
+    });
+}
+
+#[test]
+fn a_connection_that_nobody_answers_is_waited_for_so_long_only() {
+    each_seed(|seed, faults| {
+        let mut world = World::new(seed, faults, Scripted::new());
+        world.network.set_reception(Reception::Ignore);
+        world.post(|_, shard| connect(shard, 5));
+        world.settle();
+        assert_eq!(world.sessions(), 1, "seed {seed}");
+        world.pass(11 * SECOND);
+        assert_failed(&mut world, "Timeout");
+    });
+}
+
+#[test]
+fn a_connection_that_is_refused_fails() {
+    each_seed(|seed, faults| {
+        let mut world = World::new(seed, faults, Scripted::new());
+        world.network.set_reception(Reception::Refuse);
+        world.post(|_, shard| connect(shard, 5));
+        world.settle();
+        assert_failed(&mut world, "Unreachable ConnectionRefused");
+    });
+}
+
+#[test]
+fn a_process_without_descriptors_fails_the_connection() {
+    let mut world = World::new(1, Faults::none(), Scripted::new());
+    world.network.set_descriptor_limit(0);
+    world.post(|_, shard| connect(shard, 5));
+    world.settle();
+    assert_failed(&mut world, "Unreachable Uncategorized");
+}
+
+#[test]
+fn beyond_the_most_connections_there_is_no_slot_until_one_is_free() {
+    each_seed(|seed, faults| {
+        let limits = Limits { max_connections: 2, ..Limits::default() };
+        let mut world = World::with(seed, faults, Config::default(), limits, Scripted::new());
+        world.network.set_reception(Reception::Ignore);
+        world.post(|_, shard| (1..=3).for_each(|state| connect(shard, state)));
+        world.settle();
+        assert_eq!(world.handler().take_log(), ["failed 3: NoSlot"], "seed {seed}");
+        world.pass(11 * SECOND);
+        world.handler().log.clear();
+        world.network.set_reception(Reception::Welcome);
+        world.post(|_, shard| connect(shard, 4));
+        let server = world.server();
+        server.accept();
+        world.settle();
+        assert_eq!(world.handler().take_log(), ["open"], "seed {seed}");
+    });
+}
+
+#[test]
+fn a_handler_that_tries_again_at_once_does_not_hold_the_shard_up() {
+    let limits = Limits { max_connections: 1, ..Limits::default() };
+    let mut handler = Scripted::new();
+    handler.on_failed = |handler, shard| {
+        handler.count += 1;
+        connect(shard, 6);
+    };
+    let mut world = World::with(1, Faults::none(), Config::default(), limits, handler);
+    world.network.set_reception(Reception::Ignore);
+    world.post(|_, shard| (5..=6).for_each(|state| connect(shard, state)));
+    (0..20).for_each(|_| world.turn());
+    assert!((10..=20).contains(&world.handler().count), "once a turn, and not {} times", world.handler().count);
+    assert_eq!(world.shard.next_work(world.now), Some(Duration::ZERO), "it is not forgotten either");
+    // It goes on until there is a slot.
+    world.now += 11 * SECOND;
+    world.run_until(|world| world.handler().log.iter().any(|line| line == "failed 5: Timeout"));
+    world.handler().on_failed = |_, _| {};
+    world.settle();
+    world.network.set_reception(Reception::Welcome);
+    world.post(|_, shard| connect(shard, 6));
+    let server = world.server();
+    server.accept();
+    world.settle();
+    assert_eq!(world.handler().log.last().map(String::as_str), Some("open"));
+}
+
+#[test]
+fn connecting_while_the_shard_stops_fails_and_does_not_keep_it_from_ending() {
+    each_seed(|seed, faults| {
+        let mut handler = Scripted::new();
+        handler.on_closed = |_, shard| connect(shard, 6);
+        handler.on_failed = |_, shard| connect(shard, 6);
+        let mut world = World::new(seed, faults, handler);
+        let mut client = world.open_client();
+        world.post(|_, shard| shard.stop());
+        world.run_until(|world| world.sessions() == 0 || client.peer.is_finished() || !client.take().is_empty());
+        world.post(|_, shard| connect(shard, 5));
+        client.close(1001);
+        world.run_until(|world| !world.running);
+        let log = world.handler().take_log();
+        assert!(log.contains(&"failed 5: Stopping".to_owned()), "seed {seed}: {log:?}");
+        assert!(log.contains(&"closed 7: 1001 Local".to_owned()), "seed {seed}: {log:?}");
+        assert_eq!(world.sessions(), 0, "seed {seed}");
+    });
+}

@@ -1,0 +1,538 @@
+//! How connections end, and the shard with them.
+
+use super::world::{Client, Got, REQUEST, Scripted, World, each_seed, rough};
+use crate::{CloseCode, Config, Endpoint, Limits, Upgrade};
+use ringway_codec::{OpCode, Role};
+use ringway_io::sim::Faults;
+use std::sync::Arc;
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A handler that echoes, and closes with 4000 when it is told `bye`.
+fn leaving() -> Scripted {
+    let mut handler = Scripted::new();
+    handler.on_message = |_, conn, message| {
+        if message.as_text() == Some("bye") {
+            conn.close(CloseCode::new(4000), "as you wish");
+        } else {
+            conn.reply(message);
+        }
+    };
+    handler
+}
+
+/// Frames in one write: several in one receive buffer.
+fn write(client: &Client, frames: &[(OpCode, &[u8])]) {
+    let bytes: Vec<u8> = frames.iter().flat_map(|(opcode, payload)| client.frame(*opcode, true, payload)).collect();
+    client.peer.write(&bytes);
+}
+
+#[test]
+fn a_close_is_answered_with_its_code_and_the_server_ends_tcp_first() {
+    each_seed(|seed, faults| {
+        for (payload, code, told) in [(&b"\x03\xe8done"[..], 1000, 1000), (b"\x0f\xa0", 4000, 4000)] {
+            let mut world = World::new(seed, faults, Scripted::new());
+            let mut client = world.open_client();
+            write(&client, &[(OpCode::Text, b"last words"), (OpCode::Close, payload)]);
+            world.settle();
+            assert_eq!(client.take(), [Got::text("last words"), Got::Close(Some(code))], "seed {seed}");
+            client.assert_finished();
+            assert_eq!(world.handler().log.last(), Some(&format!("closed 7: {told} Peer")), "seed {seed}");
+            world.assert_clean();
+        }
+    });
+}
+
+#[test]
+fn rfc6455_7_1_5_a_close_without_a_code_is_1005_and_answered_without_one() {
+    each_seed(|seed, faults| {
+        let mut world = World::new(seed, faults, Scripted::new());
+        let mut client = world.open_client();
+        client.send(OpCode::Close, b"");
+        world.settle();
+        assert_eq!(client.take(), [Got::Close(None)], "seed {seed}");
+        client.assert_finished();
+        assert_eq!(world.handler().take_log(), ["open", "closed 7: 1005 Peer"], "seed {seed}");
+        world.assert_clean();
+    });
+}
+
+#[test]
+fn our_close_is_awaited_and_messages_behind_it_are_dropped() {
+    each_seed(|seed, faults| {
+        let mut world = World::new(seed, faults, leaving());
+        let mut client = world.open_client();
+        client.text("bye");
+        client.text("too late");
+        client.send(OpCode::Ping, b"too late");
+        world.settle();
+        assert_eq!(client.take(), [Got::Close(Some(4000))], "seed {seed}");
+        assert!(!client.peer.is_finished(), "the answer is awaited (seed {seed})");
+        client.text("later still");
+        world.pass(4 * SECOND);
+        client.close(4000);
+        world.settle();
+        client.assert_finished();
+        assert_eq!(world.handler().take_log(), ["open", "message bye", "closed 7: 4000 Local"], "seed {seed}");
+        world.assert_clean();
+    });
+}
+
+#[test]
+fn a_close_from_the_middle_of_a_buffer_goes_out_behind_the_replies_before_it() {
+    each_seed(|seed, faults| {
+        for frames in [
+            // The peer's close may lie in the same buffer: the two have crossed.
+            &[(OpCode::Text, &b"one"[..]), (OpCode::Ping, b"two"), (OpCode::Text, b"bye"), (OpCode::Text, b"three")][..],
+            &[
+                (OpCode::Text, &b"one"[..]),
+                (OpCode::Ping, b"two"),
+                (OpCode::Text, b"bye"),
+                (OpCode::Close, b"\x03\xe8"),
+            ],
+        ] {
+            let mut world = World::new(seed, faults, leaving());
+            let mut client = world.open_client();
+            write(&client, frames);
+            if frames[3].0 == OpCode::Text {
+                world.settle();
+                client.close(4000);
+            }
+            world.settle();
+            let due = [Got::text("one"), Got::Pong(b"two".to_vec()), Got::Close(Some(4000))];
+            assert_eq!(client.take(), due, "seed {seed}");
+            let log = ["open", "message one", "ping two", "message bye", "closed 7: 4000 Local"];
+            assert_eq!(world.handler().take_log(), log, "seed {seed}");
+            client.assert_finished();
+            world.assert_clean();
+        }
+    });
+}
+
+#[test]
+fn a_close_that_is_not_answered_is_cut_off_after_its_timeout() {
+    each_seed(|seed, faults| {
+        let mut world = World::new(seed, faults, leaving());
+        let mut client = world.open_client();
+        client.text("bye");
+        world.settle();
+        for _ in 0..4 {
+            // Talking on is no answer.
+            client.text("what?");
+            world.pass(SECOND);
+        }
+        assert_eq!(world.sessions(), 1, "seed {seed}");
+        world.pass(SECOND + Duration::from_millis(20));
+        assert_eq!(world.handler().take_log(), ["open", "message bye", "closed 7: 4000 Unanswered"], "seed {seed}");
+        assert_eq!(client.take(), [Got::Close(Some(4000))], "seed {seed}");
+        assert!(client.peer.is_finished(), "seed {seed}");
+        world.assert_clean();
+    });
+}
+
+#[test]
+fn a_peer_that_never_reads_our_close_is_cut_off_too() {
+    let limits = Limits { max_buffered: 3000, ..Limits::default() };
+    for end in ["bye", ""] {
+        let mut world = World::with(5, rough(), Config::default(), limits, leaving());
+        let client = world.open_client();
+        client.peer.set_window(0);
+        for _ in 0..4 {
+            client.send(OpCode::Binary, &[1; 700]);
+        }
+        match end {
+            "" => client.close(1000),
+            text => client.text(text),
+        }
+        world.settle();
+        world.pass(6 * SECOND);
+        world.assert_clean();
+        let told = if end.is_empty() { "closed 7: 1000 Peer" } else { "closed 7: 4000 Unanswered" };
+        assert_eq!(world.handler().log.last().map(String::as_str), Some(told));
+    }
+}
+
+#[test]
+fn a_close_in_open_is_a_close_like_any_other() {
+    each_seed(|seed, faults| {
+        let mut handler = Scripted::new();
+        handler.on_open = |_, conn| {
+            assert!(conn.is_open());
+            conn.close(CloseCode::NO_STATUS, "");
+            assert!(!conn.is_open());
+            conn.close(CloseCode::NORMAL, "a second one is none");
+            conn.ping(b"none either");
+        };
+        let mut world = World::new(seed, faults, handler);
+        let mut client = Client::new(world.network.connect(), Role::Client);
+        client.peer.write(&[REQUEST.as_bytes(), &client.frame(OpCode::Text, true, b"early")].concat());
+        world.settle();
+        assert_eq!(client.take(), [Got::Close(None)], "seed {seed}");
+        client.close(1000);
+        world.settle();
+        assert_eq!(world.handler().take_log(), ["open", "closed 7: 1005 Local"], "seed {seed}");
+        client.assert_finished();
+        world.assert_clean();
+    });
+}
+
+#[test]
+fn a_violation_is_told_to_the_peer_although_it_goes_on_sending() {
+    each_seed(|seed, faults| {
+        for finishes in [true, false] {
+            let mut world = World::new(seed, faults, Scripted::new());
+            let mut client = world.open_client();
+            let reserved = [0x83, 0x80, 0, 0, 0, 0];
+            client.peer.write(&[&client.frame(OpCode::Text, true, b"fine")[..], &reserved, &[b'x'; 2000]].concat());
+            for _ in 0..10 {
+                client.peer.write(&[b'x'; 5000]);
+                (0..5).for_each(|_| world.turn());
+            }
+            world.settle();
+            assert_eq!(client.take(), [Got::text("fine"), Got::Close(Some(1002))], "seed {seed}");
+            client.assert_finished();
+            assert_eq!(client.peer.unreceived(), 0, "what comes is received, or it would be a reset (seed {seed})");
+            if finishes {
+                client.peer.finish();
+                world.settle();
+            } else {
+                world.pass(6 * SECOND);
+            }
+            let log = ["open", "message fine", "closed 7: 1002 Violation"];
+            assert_eq!(world.handler().take_log(), log, "seed {seed}");
+            assert!(!client.peer.is_reset(), "seed {seed}");
+            world.assert_clean();
+        }
+    });
+}
+
+#[test]
+fn each_violation_has_its_code() {
+    let limits = Limits { max_message: 4000, ..Limits::default() };
+    let too_big = [&[0x82, 0xfe, 0x0f, 0xa1, 0, 0, 0, 0][..], &[0; 100]].concat();
+    for (bytes, code) in [
+        (&b"\x81\x05hello"[..], 1002),
+        (b"\x81\x81\0\0\0\0\xff", 1007),
+        (b"\x88\x81\0\0\0\0x", 1002),
+        (b"\x80\x80\0\0\0\0", 1002),
+        (&too_big, 1009),
+    ] {
+        let mut world = World::with(2, rough(), Config::default(), limits, Scripted::new());
+        let mut client = world.open_client();
+        client.peer.write(bytes);
+        world.settle();
+        assert_eq!(client.take(), [Got::Close(Some(code))], "{bytes:?}");
+        client.peer.finish();
+        world.settle();
+        assert_eq!(world.handler().take_log(), ["open".to_owned(), format!("closed 7: {code} Violation")]);
+        world.assert_clean();
+    }
+}
+
+#[test]
+fn a_violation_after_our_close_ends_the_connection_without_a_second_close() {
+    each_seed(|seed, faults| {
+        let mut world = World::new(seed, faults, leaving());
+        let mut client = world.open_client();
+        client.text("bye");
+        world.settle();
+        client.peer.write(&[0xff; 3000]);
+        world.settle();
+        assert_eq!(client.take(), [Got::Close(Some(4000))], "seed {seed}");
+        client.peer.finish();
+        world.settle();
+        client.assert_finished();
+        world.assert_clean();
+    });
+}
+
+#[test]
+fn a_peer_that_has_ended_its_direction_still_gets_its_answers() {
+    each_seed(|seed, faults| {
+        let mut world = World::new(seed, faults, Scripted::new());
+        let mut client = world.open_client();
+        client.peer.set_window(1500);
+        let messages: Vec<Vec<u8>> = (0..20u8).map(|n| vec![n; 900]).collect();
+        messages.iter().for_each(|message| client.send(OpCode::Binary, message));
+        client.peer.finish();
+        world.run_until(|world| {
+            client.pull_up_to(400);
+            world.is_idle()
+        });
+        assert!(client.take() == messages.into_iter().map(Got::Binary).collect::<Vec<_>>(), "seed {seed}");
+        client.assert_finished();
+        assert_eq!(world.handler().log.last().map(String::as_str), Some("closed 7: 1006 Vanished"), "seed {seed}");
+        world.assert_clean();
+    });
+}
+
+#[test]
+fn an_end_while_our_close_is_awaited_is_told_once() {
+    each_seed(|seed, faults| {
+        for reset in [false, true] {
+            let mut world = World::new(seed, faults, leaving());
+            let client = world.open_client();
+            client.text("bye");
+            world.settle();
+            if reset {
+                client.peer.reset()
+            } else {
+                client.peer.finish()
+            }
+            world.settle();
+            assert_eq!(world.handler().take_log(), ["open", "message bye", "closed 7: 4000 Unanswered"], "seed {seed}");
+            world.assert_clean();
+        }
+    });
+}
+
+#[test]
+fn a_reset_is_told_once() {
+    each_seed(|seed, faults| {
+        for backlog in [false, true] {
+            let mut world = World::new(seed, faults, Scripted::new());
+            let client = world.open_client();
+            if backlog {
+                client.peer.set_window(0);
+                client.text("never read");
+                world.settle();
+            }
+            world.handler().log.clear();
+            client.peer.reset();
+            world.settle();
+            assert_eq!(world.handler().take_log(), ["closed 7: 1006 Reset"], "seed {seed}");
+            world.assert_clean();
+        }
+    });
+}
+
+#[test]
+fn a_reset_of_a_handshake_is_nobodys_business() {
+    for whole in [false, true] {
+        let mut handler = Scripted::new();
+        handler.on_upgrade = |_, _| Upgrade::defer();
+        let mut world = World::new(1, rough(), handler);
+        let peer = world.network.connect();
+        peer.write(&REQUEST.as_bytes()[..if whole { REQUEST.len() } else { 30 }]);
+        world.settle();
+        peer.reset();
+        world.settle();
+        world.pass(20 * SECOND);
+        assert!(world.handler().log.is_empty());
+        world.assert_clean();
+    }
+}
+
+#[test]
+fn a_reset_behind_the_end_of_the_peers_direction_ends_what_is_still_being_sent() {
+    each_seed(|seed, faults| {
+        let mut world = World::new(seed, faults, Scripted::new());
+        let client = world.open_client();
+        client.peer.set_window(0);
+        client.text("an answer that will not be read");
+        client.peer.finish();
+        world.settle();
+        client.peer.reset();
+        world.settle();
+        world.assert_clean();
+        let log = ["open", "message of 31 bytes", "closed 7: 1006 Vanished"];
+        assert_eq!(world.handler().take_log(), log, "seed {seed}");
+    });
+}
+
+#[test]
+fn a_reset_behind_the_end_of_a_paused_peers_direction_ends_what_is_still_being_sent() {
+    each_seed(|seed, faults| {
+        let mut handler = Scripted::new();
+        handler.on_message = |_, conn, message| {
+            conn.pause();
+            conn.reply(message);
+        };
+        let mut world = World::new(seed, faults, handler);
+        let client = world.open_client();
+        client.peer.set_window(0);
+        client.text("an answer that will not be read");
+        client.text("held back");
+        client.peer.finish();
+        world.settle();
+        client.peer.reset();
+        world.settle();
+        world.assert_clean();
+        let log = ["open", "message of 31 bytes", "closed 7: 1006 Reset"];
+        assert_eq!(world.handler().take_log(), log, "seed {seed}");
+    });
+}
+
+#[test]
+fn a_plain_request_is_answered_and_its_connection_closed() {
+    each_seed(|seed, faults| {
+        let mut world = World::new(seed, faults, Scripted::new());
+        let mut client = Client::new(world.network.connect(), Role::Client);
+        client.peer.write(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\n\r\n");
+        world.settle();
+        client.pull();
+        assert_eq!(client.status(), 200, "seed {seed}");
+        assert!(client.body().starts_with("Ringway ") && client.body().ends_with("server\n"), "seed {seed}");
+        client.assert_finished();
+        client.peer.finish();
+        world.settle();
+        assert!(world.handler().log.is_empty(), "seed {seed}");
+        world.assert_clean();
+    });
+}
+
+#[test]
+fn a_request_that_is_none_is_refused_with_the_reason_and_no_reset() {
+    each_seed(|seed, faults| {
+        let limits = Limits { max_head: 500, max_headers: 5, ..Limits::default() };
+        for (request, status) in [
+            (REQUEST.replace("Version: 13", "Version: 8"), 426),
+            (REQUEST.replace("Host: server.example\r\n", ""), 400),
+            ("\x16\x03\x01\x02\x00\x01".to_owned(), 400),
+            (REQUEST.replace("/chat", &"x".repeat(2000)), 414),
+            (REQUEST.replace("Host", &format!("Cookie: {}\r\nHost", "x".repeat(2000))), 431),
+        ] {
+            let mut world = World::with(seed, faults, Config::default(), limits, Scripted::new());
+            let mut client = Client::new(world.network.connect(), Role::Client);
+            client.peer.write(request.as_bytes());
+            client.peer.write(&[b'x'; 5000]);
+            world.settle();
+            client.pull();
+            assert_eq!(client.status(), status, "seed {seed}");
+            client.assert_finished();
+            client.peer.finish();
+            world.settle();
+            assert!(!client.peer.is_reset(), "seed {seed}");
+            assert!(world.handler().log.is_empty(), "seed {seed}");
+            world.assert_clean();
+        }
+    });
+}
+
+#[test]
+fn stopping_says_1001_to_all_and_ends_when_all_have_answered() {
+    each_seed(|seed, faults| {
+        let mut world = World::new(seed, faults, Scripted::new());
+        let mut clients: Vec<Client> = (0..5).map(|_| world.open_client()).collect();
+        let half_open = world.network.connect();
+        half_open.write(&REQUEST.as_bytes()[..50]);
+        world.settle();
+        world.post(|_, shard| {
+            shard.stop();
+            shard.stop();
+        });
+        world.settle();
+        assert!(world.running, "seed {seed}");
+        assert!(half_open.is_finished(), "nobody waits for a handshake (seed {seed})");
+        assert!(world.network.connect().is_reset(), "nothing more is accepted (seed {seed})");
+        for client in &mut clients {
+            assert_eq!(client.take(), [Got::Close(Some(1001))], "seed {seed}");
+            assert!(world.running, "seed {seed}");
+            client.close(1001);
+            world.settle();
+        }
+        assert!(!world.running, "seed {seed}");
+        assert_eq!(world.sessions(), 0, "seed {seed}");
+        let log = world.handler().take_log();
+        // The driver goes with the shard, and what it had begun to close is closed.
+        drop(world);
+        clients.iter().for_each(Client::assert_finished);
+        assert_eq!(log.iter().filter(|line| *line == "closed 7: 1001 Local").count(), 5, "seed {seed}");
+    });
+}
+
+#[test]
+fn stopping_waits_so_long_and_no_longer() {
+    each_seed(|seed, faults| {
+        // Whichever is shorter: the time for one close, or for all of them.
+        for (close_timeout, stop_timeout) in [(2, 10), (10, 2)] {
+            let config = Config {
+                close_timeout: close_timeout * SECOND,
+                stop_timeout: stop_timeout * SECOND,
+                ..Config::default()
+            };
+            let mut world = World::with(seed, faults, config, Limits::default(), Scripted::new());
+            let mut silent = world.open_client();
+            world.post(|_, shard| shard.stop());
+            world.settle();
+            assert_eq!(silent.take(), [Got::Close(Some(1001))], "seed {seed}");
+            world.pass(SECOND);
+            assert!(world.running, "seed {seed}");
+            world.pass(SECOND + Duration::from_millis(20));
+            assert!(!world.running, "seed {seed}");
+            assert_eq!(world.handler().take_log(), ["open", "closed 7: 1001 Unanswered"], "seed {seed}");
+        }
+    });
+}
+
+#[test]
+fn a_shard_that_is_told_to_stop_before_its_first_turn_waits_for_nothing() {
+    let mut world = World::new(1, Faults::none(), Scripted::new());
+    world.post(|_, shard| shard.stop());
+    world.settle();
+    assert!(!world.running);
+
+    // From `start`, the one time that nothing looks at the end of the turn.
+    struct Stopping;
+    impl crate::Handler for Stopping {
+        type State = ();
+        fn start(&mut self, shard: &mut crate::Shard<'_, Self>) {
+            shard.stop();
+        }
+        fn message(&mut self, _: &mut crate::Connection<'_, Self>, _: crate::Message<'_>) {}
+    }
+    let world = World::new(1, Faults::none(), Stopping);
+    assert_eq!(world.shard.poll_timeout(world.now), Some(Duration::ZERO));
+}
+
+#[test]
+fn who_comes_in_while_the_shard_stops_is_closed() {
+    for seed in 0..100 {
+        // The kernel has accepted them, and says so only when the shard stops already.
+        let faults = Faults { overflow: 0.5, empty_turn: 0.5, ..rough() };
+        let mut world = World::new(seed, faults, Scripted::new());
+        let mut waiting = world.open_client();
+        let mut late: Vec<Client> = (0..10).map(|_| world.client()).collect();
+        world.post(|_, shard| shard.stop());
+        world.settle();
+        for client in &mut late {
+            if client.take() == [Got::Close(Some(1001))] {
+                client.close(1001); // This one was still in time.
+            } else {
+                assert!(client.peer.is_finished() || client.peer.is_reset(), "seed {seed}");
+            }
+        }
+        waiting.close(1001);
+        world.settle();
+        assert!(!world.running, "seed {seed}");
+        let got = waiting.take();
+        assert_eq!(got.last(), Some(&Got::Close(Some(1001))), "seed {seed}");
+    }
+}
+
+#[test]
+fn stopping_closes_the_connections_that_the_shard_has_made() {
+    each_seed(|seed, faults| {
+        let mut world = World::new(seed, faults, Scripted::new());
+        let endpoint = Arc::new(Endpoint::resolve("ws://192.0.2.1:9001/").expect("an address"));
+        let again = Arc::clone(&endpoint);
+        world.post(move |_, shard| shard.connect(&endpoint, 5));
+        let mut server = world.server();
+        server.accept();
+        world.settle();
+        world.post(move |_, shard| shard.connect(&again, 6));
+        let unanswered = world.server();
+        world.post(|_, shard| shard.stop());
+        world.settle();
+        assert_eq!(server.take(), [Got::Close(Some(1001))], "seed {seed}");
+        server.close(1001);
+        world.settle();
+        assert!(world.running && !server.peer.is_finished(), "the server ends TCP first (seed {seed})");
+        server.peer.finish();
+        world.settle();
+        assert!(!world.running, "seed {seed}");
+        assert_eq!(world.handler().take_log(), ["open", "failed 6: Stopping", "closed 5: 1001 Local"], "seed {seed}");
+        assert!(unanswered.peer.is_finished() || unanswered.peer.is_reset(), "seed {seed}");
+    });
+}

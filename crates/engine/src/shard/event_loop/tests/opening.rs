@@ -1,0 +1,207 @@
+//! Opening handshakes that take long, and those whose answer is put off.
+
+use super::world::{Client, Got, REQUEST, Scripted, World, each_seed, rough};
+use crate::{ConnectionId, Upgrade};
+use ringway_codec::{OpCode, Role};
+use ringway_io::sim::Faults;
+use std::thread;
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_handshake_that_takes_too_long_is_answered_408_and_lingers_for_so_long_only() {
+    each_seed(|seed, faults| {
+        let mut world = World::new(seed, faults, Scripted::new());
+        let mut client = Client::new(world.network.connect(), Role::Client);
+        client.peer.write(&REQUEST.as_bytes()[..60]);
+        world.settle();
+        world.pass(9 * SECOND);
+        client.pull();
+        assert_eq!(client.status(), 0, "seed {seed}");
+        client.peer.write(&REQUEST.as_bytes()[60..70]);
+        world.pass(2 * SECOND);
+        client.pull();
+        assert_eq!(client.status(), 408, "a few bytes now and then do not help (seed {seed})");
+        client.assert_finished();
+        assert_eq!(world.sessions(), 1, "it lingers, for what is on its way to us (seed {seed})");
+        client.peer.write(&REQUEST.as_bytes()[70..]);
+        world.settle();
+        world.pass(6 * SECOND);
+        world.assert_clean();
+        assert!(!client.peer.is_reset(), "seed {seed}");
+        assert!(world.handler().log.is_empty(), "no connection was open (seed {seed})");
+    });
+}
+
+#[test]
+fn who_connects_and_says_nothing_is_let_go() {
+    let mut world = World::new(1, rough(), Scripted::new());
+    let peer = world.network.connect();
+    world.settle();
+    world.pass(11 * SECOND);
+    assert!(peer.is_finished());
+    peer.finish();
+    world.settle();
+    world.assert_clean();
+}
+
+/// A shard that puts its answers off, and a client whose request, with a frame behind it, waits.
+fn deferring(seed: u64, faults: Faults) -> (World<Scripted>, Client, ConnectionId) {
+    let mut handler = Scripted::new();
+    handler.on_upgrade = |handler, request| {
+        handler.deferred.push(request.id());
+        Upgrade::defer()
+    };
+    let mut world = World::new(seed, faults, handler);
+    let mut client = Client::new(world.network.connect(), Role::Client);
+    client.peer.write(&[REQUEST.as_bytes(), &client.frame(OpCode::Text, true, b"early")].concat());
+    world.settle();
+    client.pull();
+    assert_eq!(client.head, "", "seed {seed}");
+    let id = world.handler().deferred[0];
+    (world, client, id)
+}
+
+#[test]
+fn an_answer_that_was_put_off_comes_from_another_thread_and_what_came_early_is_not_lost() {
+    each_seed(|seed, faults| {
+        let (mut world, mut client, id) = deferring(seed, faults);
+        client.text("not quite so early");
+        world.pass(5 * SECOND);
+        let handle = world.shard.control.handle.clone();
+        let answering = thread::spawn(move || handle.post(move |_, shard| shard.answer(id, Upgrade::accept(9))));
+        answering.join().expect("no panic").expect("the mailbox has room");
+        world.settle();
+        client.pull();
+        assert_eq!(client.status(), 101, "seed {seed}");
+        assert_eq!(client.take(), [Got::text("early"), Got::text("not quite so early")], "seed {seed}");
+        world.pass(20 * SECOND);
+        client.close(1000);
+        world.settle();
+        assert_eq!(client.take(), [Got::Close(Some(1000))], "seed {seed}");
+        let log = ["open", "message early", "message not quite so early", "closed 9: 1000 Peer"];
+        assert_eq!(world.handler().take_log(), log, "seed {seed}");
+        world.assert_clean();
+    });
+}
+
+#[test]
+fn a_rejection_that_was_put_off_is_an_answer_too() {
+    let (mut world, mut client, id) = deferring(1, rough());
+    world.post(move |_, shard| shard.answer(id, Upgrade::reject(crate::StatusCode::FORBIDDEN, "members only")));
+    world.settle();
+    client.pull();
+    assert_eq!((client.status(), &*client.body()), (403, "members only\n"));
+    client.peer.finish();
+    world.settle();
+    world.assert_clean();
+}
+
+#[test]
+fn an_answer_that_comes_after_the_408_or_twice_is_without_effect() {
+    each_seed(|seed, faults| {
+        let (mut world, mut client, id) = deferring(seed, faults);
+        world.now += 11 * SECOND;
+        world.turn();
+        for _ in 0..3 {
+            // While the 408 is on its way, while the connection lingers, and when it is gone.
+            world.post(move |_, shard| shard.answer(id, Upgrade::accept(9)));
+            world.settle();
+            client.pull();
+            assert_eq!(client.status(), 408, "seed {seed}");
+            assert!(!client.body().contains("101"), "seed {seed}");
+            world.pass(3 * SECOND);
+        }
+        assert!(world.handler().log.is_empty(), "seed {seed}");
+        world.assert_clean();
+
+        let (mut world, client, id) = deferring(seed, faults);
+        for state in [9, 10] {
+            world.post(move |_, shard| shard.answer(id, Upgrade::accept(state)));
+        }
+        client.close(1000);
+        world.settle();
+        assert_eq!(world.handler().take_log(), ["open", "message early", "closed 9: 1000 Peer"], "seed {seed}");
+    });
+}
+
+#[test]
+fn a_peer_that_ends_its_side_while_its_answer_is_put_off_still_gets_it() {
+    each_seed(|seed, faults| {
+        let mut handler = Scripted::new();
+        handler.on_upgrade = |handler, request| {
+            handler.deferred.push(request.id());
+            Upgrade::defer()
+        };
+        let mut world = World::new(seed, faults, handler);
+        let mut client = Client::new(world.network.connect(), Role::Client);
+        client.peer.write(&[REQUEST.as_bytes(), &client.frame(OpCode::Text, true, b"early")].concat());
+        client.peer.finish();
+        world.settle();
+        let id = world.handler().deferred[0];
+        world.post(move |_, shard| shard.answer(id, Upgrade::accept(9)));
+        world.settle();
+        client.pull();
+        assert_eq!(client.status(), 101, "seed {seed}");
+        assert_eq!(client.take(), [Got::text("early")], "seed {seed}");
+        assert_eq!(world.handler().take_log(), ["open", "message early", "closed 9: 1006 Vanished"], "seed {seed}");
+        world.assert_clean();
+    });
+}
+
+/// What a shard answers to these bytes, all of it.
+fn answer_to(request: &str) -> String {
+    let mut world = World::new(1, Faults::none(), Scripted::new());
+    let peer = world.network.connect();
+    peer.write(request.as_bytes());
+    world.settle();
+    let answer = String::from_utf8(peer.read()).expect("ASCII");
+    peer.finish();
+    world.settle();
+    world.assert_clean();
+    answer
+}
+
+#[test]
+fn rfc9110_9_3_2_head_is_answered_as_get_without_the_body() {
+    let get = answer_to("GET / HTTP/1.1\r\nHost: example.com\r\n\r\n");
+    let head = answer_to("HEAD / HTTP/1.1\r\nHost: example.com\r\n\r\n");
+    assert!(head.starts_with("HTTP/1.1 200") && head.ends_with("\r\n\r\n"), "{head}");
+    assert!(get.starts_with(&head) && get.len() > head.len(), "{get}");
+    let refused = answer_to("HEAD / HTTP/1.1\r\n\r\n");
+    assert!(refused.starts_with("HTTP/1.1 400") && refused.ends_with("\r\n\r\n"), "{refused}");
+}
+
+#[test]
+fn rfc9112_3_2_a_plain_request_names_its_host_once() {
+    for request in ["GET / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"] {
+        assert!(answer_to(request).starts_with("HTTP/1.1 400"), "{request}");
+    }
+    assert!(answer_to("GET / HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn a_websocket_has_a_path() {
+    let answer = answer_to(&REQUEST.replacen("GET /chat", "GET *", 1));
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+}
+
+#[test]
+fn an_answer_that_was_put_off_chooses_from_the_configured_subprotocols() {
+    let mut handler = Scripted::new();
+    handler.on_upgrade = |handler, request| {
+        handler.deferred.push(request.id());
+        Upgrade::defer()
+    };
+    let config = crate::Config { subprotocols: vec!["chat".into()], ..crate::Config::default() };
+    let mut world = World::with(1, Faults::none(), config, crate::Limits::default(), handler);
+    let peer = world.network.connect();
+    peer.write(REQUEST.replacen("\r\n\r\n", "\r\nSec-WebSocket-Protocol: soap, chat\r\n\r\n", 1).as_bytes());
+    world.settle();
+    let id = world.handler().deferred[0];
+    world.post(move |_, shard| shard.answer(id, Upgrade::accept(9)));
+    world.settle();
+    let answer = String::from_utf8(peer.read()).expect("ASCII");
+    assert!(answer.contains("Sec-WebSocket-Protocol: chat\r\n"), "{answer}");
+}

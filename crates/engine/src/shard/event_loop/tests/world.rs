@@ -1,0 +1,436 @@
+//! A shard on the simulated kernel, with a clock that the test moves, and the peers that it talks to.
+
+use crate::shard::event_loop::EventLoop;
+use crate::{
+    CloseReason, Config, ConnectError, Connection, ConnectionId, Ending, Handler, Limits, Message, Request, Shard,
+    ShardHandle, Upgrade,
+};
+use ringway_codec::frame::Header;
+use ringway_codec::{
+    Decoder, DeflateParams, Event, HeadLimits, Key, MessageKind, OpCode, Role, SpillPool, mask, parse_request,
+};
+use ringway_io::sim::{Faults, Network, Peer, Sim};
+use ringway_io::{BufferConfig, Driver};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Small, so that messages span buffers and buffers run out.
+const BUFFERS: BufferConfig = BufferConfig { size: 1024, count: 16, ready: 4, working_set: None };
+
+/// After so many turns something goes round in circles.
+const MOST_TURNS: usize = 50_000;
+
+/// What the clients send to open a WebSocket.
+pub(super) const REQUEST: &str = "GET /chat HTTP/1.1\r\nHost: server.example\r\nUpgrade: websocket\r\n\
+    Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// Every fault, but none that ends a connection: what is sent must arrive.
+pub(super) const fn rough() -> Faults {
+    Faults { reset: 0.0, aborted: 0.0, unreachable: 0.0, no_descriptor: 0.0, ..Faults::all() }
+}
+
+/// Runs a test without faults, and with all that leave connections alive from many seeds.
+pub(super) fn each_seed(test: impl Fn(u64, Faults)) {
+    test(0, Faults::none());
+    (1..=40).for_each(|seed| test(seed, rough()));
+}
+
+/// One shard, its network and its clock.
+pub(super) struct World<H: Handler> {
+    pub(super) shard: EventLoop<Sim, H>,
+    pub(super) network: Network,
+    pub(super) now: Instant,
+    /// What the latest turn said: whether there is more to do.
+    pub(super) running: bool,
+}
+
+impl<H: Handler> World<H> {
+    /// A shard that listens, with the default configuration.
+    pub(super) fn new(seed: u64, faults: Faults, handler: H) -> Self {
+        Self::with(seed, faults, Config::default(), Limits::default(), handler)
+    }
+
+    pub(super) fn with(seed: u64, faults: Faults, config: Config, limits: Limits, handler: H) -> Self {
+        let (mut sim, network) = Sim::new(seed, faults, BUFFERS);
+        sim.limit_connections(limits.max_connections);
+        sim.start_listening();
+        let now = Instant::now();
+        let handle = ShardHandle::new(sim.waker());
+        let mut shard = EventLoop::new(0, sim, Arc::new(config), limits, handle, handler, now);
+        shard.start();
+        Self { shard, network, now, running: true }
+    }
+
+    pub(super) fn handler(&mut self) -> &mut H {
+        &mut self.shard.handler
+    }
+
+    /// Has work done with the next turns, as another thread would.
+    pub(super) fn post(&self, work: impl FnOnce(&mut H, &mut Shard<'_, H>) + Send + 'static) {
+        self.shard.control.handle.post(work).expect("the mailbox has room");
+    }
+
+    pub(super) fn turn(&mut self) {
+        let now = self.now;
+        self.running = self.shard.turn(|| now).expect("the simulation does not fail");
+    }
+
+    /// Turns until nothing more comes by itself.
+    pub(super) fn settle(&mut self) {
+        self.run_until(|world| world.is_idle());
+    }
+
+    /// Whether another turn would bring nothing.
+    pub(super) fn is_idle(&self) -> bool {
+        !self.running || self.network.is_idle() && self.shard.next_work(self.now) != Some(Duration::ZERO)
+    }
+
+    /// Turns, once at least, until `done`.
+    pub(super) fn run_until(&mut self, mut done: impl FnMut(&mut Self) -> bool) {
+        for _ in 0..MOST_TURNS {
+            self.turn();
+            if done(self) {
+                return;
+            }
+            assert!(self.running, "the shard has ended before what was waited for (seed {})", self.network.seed());
+        }
+        panic!("what is waited for does not come in {MOST_TURNS} turns (seed {})", self.network.seed());
+    }
+
+    /// Lets time pass, and everything happen that it brings.
+    pub(super) fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.settle();
+    }
+
+    /// Nothing of any connection is left.
+    #[track_caller]
+    pub(super) fn assert_clean(&self) {
+        let left = (self.sessions(), self.network.open(), self.network.in_flight(), self.network.pool().guarded());
+        assert_eq!(
+            left,
+            (0, 0, 0, 0),
+            "sessions, slots, operations and buffers are left (seed {})",
+            self.network.seed()
+        );
+    }
+
+    pub(super) fn sessions(&self) -> usize {
+        self.shard.sessions.len()
+    }
+
+    /// How many bytes wait for the peer of the only connection.
+    pub(super) fn buffered(&self) -> usize {
+        let slot = self.shard.sessions.slots().next().expect("a connection");
+        self.shard.sessions.get(slot).expect("its slot was just listed").link.buffered()
+    }
+
+    /// A client that asks for a WebSocket.
+    pub(super) fn client(&self) -> Client {
+        let client = Client::new(self.network.connect(), Role::Client);
+        client.peer.write(REQUEST.as_bytes());
+        client
+    }
+
+    /// A client whose WebSocket is open.
+    pub(super) fn open_client(&mut self) -> Client {
+        let mut client = self.client();
+        self.settle();
+        client.pull();
+        assert_eq!(client.status(), 101, "{client:?}");
+        client
+    }
+
+    /// The server that the shard has connected to, with the request read.
+    pub(super) fn server(&mut self) -> Client {
+        self.settle();
+        let peer = self.network.accept().unwrap_or_else(|| panic!("not connected (seed {})", self.network.seed()));
+        let mut server = Client::new(peer, Role::Server);
+        self.settle();
+        server.pull();
+        assert!(server.head.ends_with("\r\n\r\n"), "{server:?}");
+        server
+    }
+}
+
+impl<H: Handler> Drop for World<H> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the simulation had seed {}", self.network.seed());
+        }
+    }
+}
+
+/// What a peer was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Got {
+    Text(String),
+    Binary(Vec<u8>),
+    Ping(Vec<u8>),
+    Pong(Vec<u8>),
+    Close(Option<u16>),
+}
+
+impl Got {
+    pub(super) fn text(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+
+    pub(super) fn message(kind: MessageKind, payload: &[u8]) -> Self {
+        match kind {
+            MessageKind::Text => Self::Text(String::from_utf8(payload.to_vec()).expect("text is UTF-8")),
+            MessageKind::Binary => Self::Binary(payload.to_vec()),
+        }
+    }
+}
+
+/// A peer that speaks WebSocket: a client, or the server that a shard in the client role connects to.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) peer: Peer,
+    role: Role,
+    /// The request or response, when it has come whole.
+    pub(super) head: String,
+    /// What has come and was not decoded.
+    bytes: Vec<u8>,
+    decoder: Decoder,
+    pool: SpillPool,
+    got: Vec<Got>,
+    /// How many messages came compressed.
+    pub(super) compressed: usize,
+}
+
+impl Client {
+    pub(super) fn new(peer: Peer, role: Role) -> Self {
+        let pool = SpillPool::new(ringway_codec::Limits::default());
+        let decoder = Decoder::new(role);
+        Self { peer, role, head: String::new(), bytes: Vec::new(), decoder, pool, got: Vec::new(), compressed: 0 }
+    }
+
+    pub(super) fn is_server(&self) -> bool {
+        self.role == Role::Server
+    }
+
+    /// Reads all that has come.
+    pub(super) fn pull(&mut self) {
+        self.pull_up_to(usize::MAX);
+    }
+
+    pub(super) fn pull_up_to(&mut self, most: usize) {
+        self.bytes.extend(self.peer.read_up_to(most));
+        if self.head.is_empty() {
+            let Some(end) = self.bytes.windows(4).position(|window| window == b"\r\n\r\n") else { return };
+            let head: Vec<u8> = self.bytes.drain(..end + 4).collect();
+            self.head = String::from_utf8(head).expect("heads are ASCII");
+        }
+        if self.role == Role::Server || self.status() == 101 {
+            self.decode();
+        }
+    }
+
+    fn decode(&mut self) {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        let mut at = 0;
+        loop {
+            let got = match self.decoder.next(&mut self.pool, &mut bytes, &mut at) {
+                Ok(None) => break,
+                Ok(Some(Event::Message(message))) => {
+                    self.compressed += usize::from(message.is_compressed());
+                    Got::message(message.kind(), message.payload())
+                }
+                Ok(Some(Event::Ping(payload))) => Got::Ping(payload.to_vec()),
+                Ok(Some(Event::Pong(payload))) => Got::Pong(payload.to_vec()),
+                Ok(Some(Event::Close(close))) => Got::Close(close.map(|(code, _)| code.as_u16())),
+                Err(error) => panic!("{:?} got what is no WebSocket: {error}; before it {:?}", self.peer, self.got),
+            };
+            self.got.push(got);
+        }
+    }
+
+    /// From now on messages may come compressed.
+    pub(super) fn inflate(&mut self, params: &DeflateParams) {
+        self.decoder = Decoder::with_deflate(self.role, params);
+    }
+
+    /// The status of the response.
+    pub(super) fn status(&self) -> u16 {
+        self.head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0)
+    }
+
+    /// What came behind a response that opens nothing.
+    pub(super) fn body(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+
+    /// What has been read, in order, since the last call.
+    pub(super) fn take(&mut self) -> Vec<Got> {
+        self.pull();
+        std::mem::take(&mut self.got)
+    }
+
+    /// All that has been read so far.
+    pub(super) fn got(&self) -> &[Got] {
+        &self.got
+    }
+
+    /// One frame.
+    pub(super) fn frame(&self, opcode: OpCode, fin: bool, payload: &[u8]) -> Vec<u8> {
+        let key = [0x37, 0xfa, payload.len() as u8, 0x3d];
+        let mask = (self.role == Role::Client).then_some(key);
+        let mut head = [0; Header::MAX_LEN];
+        let header = Header { fin, opcode, rsv1: false, mask, length: payload.len() as u64 };
+        let len = header.encode(&mut head);
+        let mut frame = head[..len].to_vec();
+        frame.extend_from_slice(payload);
+        if mask.is_some() {
+            mask::apply(&mut frame[len..], key, 0);
+        }
+        frame
+    }
+
+    pub(super) fn send(&self, opcode: OpCode, payload: &[u8]) {
+        self.peer.write(&self.frame(opcode, true, payload));
+    }
+
+    pub(super) fn text(&self, text: &str) {
+        self.send(OpCode::Text, text.as_bytes());
+    }
+
+    pub(super) fn close_frame(&self, code: u16) -> Vec<u8> {
+        self.frame(OpCode::Close, true, &code.to_be_bytes())
+    }
+
+    pub(super) fn close(&self, code: u16) {
+        self.peer.write(&self.close_frame(code));
+    }
+
+    /// Accepts the request of a client.
+    pub(super) fn accept(&self) {
+        self.peer.write(&self.accepting());
+    }
+
+    /// The response that accepts the request of a client.
+    pub(super) fn accepting(&self) -> Vec<u8> {
+        self.accepting_with(None)
+    }
+
+    pub(super) fn accepting_with(&self, deflate: Option<&DeflateParams>) -> Vec<u8> {
+        let (request, _) = parse_request(self.head.as_bytes(), &HeadLimits::default())
+            .expect("the request is in order")
+            .expect("the request has come");
+        let key: Key = request.websocket().expect("the request asks for a WebSocket");
+        let mut response = Vec::new();
+        let chosen = request.subprotocols().next();
+        ringway_codec::encode_accept(&key, chosen, deflate, &crate::HeaderMap::new(), &mut response);
+        response
+    }
+
+    /// The shard has ended the TCP connection in good order, before this peer did.
+    #[track_caller]
+    pub(super) fn assert_finished(&self) {
+        assert!(self.peer.is_finished() && !self.peer.is_reset(), "{:?} is not finished in good order", self.peer);
+    }
+}
+
+/// A handler that writes down what happens, and does what a test wants of it. It echoes at first. The state is a number
+/// that the test gives.
+#[derive(Clone)]
+pub(super) struct Scripted {
+    pub(super) log: Vec<String>,
+    pub(super) opened: Vec<ConnectionId>,
+    pub(super) on_upgrade: fn(&mut Self, &Request<'_>) -> Upgrade<u32>,
+    pub(super) on_open: fn(&mut Self, &mut Connection<'_, Self>),
+    pub(super) on_message: fn(&mut Self, &mut Connection<'_, Self>, Message<'_>),
+    pub(super) on_drained: fn(&mut Self, &mut Connection<'_, Self>),
+    pub(super) on_closed: fn(&mut Self, &mut Shard<'_, Self>),
+    pub(super) on_failed: fn(&mut Self, &mut Shard<'_, Self>),
+    pub(super) on_woken: fn(&mut Self, &mut Shard<'_, Self>),
+    /// Requests whose answer was put off.
+    pub(super) deferred: Vec<ConnectionId>,
+    /// For tests that count.
+    pub(super) count: usize,
+}
+
+impl Scripted {
+    pub(super) fn new() -> Self {
+        Self {
+            log: Vec::new(),
+            opened: Vec::new(),
+            on_upgrade: |_, _| Upgrade::accept(7),
+            on_open: |_, _| {},
+            on_message: |_, conn, message| conn.reply(message),
+            on_drained: |_, _| {},
+            on_closed: |_, _| {},
+            on_failed: |_, _| {},
+            on_woken: |_, _| {},
+            deferred: Vec::new(),
+            count: 0,
+        }
+    }
+
+    /// What happened since the last call.
+    pub(super) fn take_log(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.log)
+    }
+}
+
+impl Handler for Scripted {
+    type State = u32;
+
+    fn upgrade(&mut self, request: &Request<'_>) -> Upgrade<u32> {
+        (self.on_upgrade)(self, request)
+    }
+
+    fn open(&mut self, conn: &mut Connection<'_, Self>) {
+        self.log.push("open".to_owned());
+        self.opened.push(conn.id());
+        (self.on_open)(self, conn);
+    }
+
+    fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
+        let payload = message.payload();
+        self.log.push(match message.as_text() {
+            Some(text) if text.len() <= 20 => format!("message {text}"),
+            _ => format!("message of {} bytes", payload.len()),
+        });
+        (self.on_message)(self, conn, message);
+    }
+
+    fn drained(&mut self, conn: &mut Connection<'_, Self>) {
+        self.log.push("drained".to_owned());
+        (self.on_drained)(self, conn);
+    }
+
+    fn ping(&mut self, _conn: &mut Connection<'_, Self>, payload: &[u8]) {
+        self.log.push(format!("ping {}", payload.escape_ascii()));
+    }
+
+    fn pong(&mut self, _conn: &mut Connection<'_, Self>, payload: &[u8]) {
+        self.log.push(format!("pong {}", payload.escape_ascii()));
+    }
+
+    fn closed(&mut self, shard: &mut Shard<'_, Self>, state: u32, reason: &CloseReason) {
+        let ending = match &reason.ending {
+            Ending::Violation(_) => "Violation".to_owned(),
+            Ending::Failed(_) => "Failed".to_owned(),
+            ending => format!("{ending:?}"),
+        };
+        self.log.push(format!("closed {state}: {} {ending}", reason.code.as_u16()));
+        (self.on_closed)(self, shard);
+    }
+
+    fn failed(&mut self, shard: &mut Shard<'_, Self>, state: u32, error: &ConnectError) {
+        let kind = match error {
+            ConnectError::Unreachable(error) => format!("Unreachable {:?}", error.kind()),
+            ConnectError::Handshake(error) => format!("Handshake {error:?}"),
+            error => format!("{error:?}"),
+        };
+        self.log.push(format!("failed {state}: {kind}"));
+        (self.on_failed)(self, shard);
+    }
+
+    fn woken(&mut self, shard: &mut Shard<'_, Self>) {
+        self.log.push("woken".to_owned());
+        (self.on_woken)(self, shard);
+    }
+}

@@ -1,0 +1,7 @@
+//! One shard: its sessions, what they share, and the loop that serves them.
+
+pub(crate) mod core;
+pub(crate) mod dispatch;
+pub(crate) mod event_loop;
+pub(crate) mod mailbox;
+pub(crate) mod session_table;
