@@ -5,8 +5,8 @@
 //! that are being sent belong to the driver from [`Driver::send`] until [`Completion::Sent`] hands them back, and
 //! received bytes belong to the [`Buffer`] guard until it is dropped.
 //!
-//! Two drivers implement the trait: [`uring::Uring`] on io_uring (Linux 6.1 or newer), and [`sim::Sim`], a simulated
-//! kernel that misbehaves from a seed, for tests.
+//! Two drivers implement the trait: [`uring::Uring`] on io_uring (Linux 6.1 or newer), and, with the feature `sim`,
+//! `sim::Sim`, a simulated kernel that misbehaves from a seed, for tests.
 //!
 //! All `unsafe` code that talks to the kernel is in this crate; UNSAFE.md at the root of the repository lists its
 //! invariants.
@@ -23,6 +23,7 @@ mod table;
 mod waker;
 mod wheel;
 
+#[cfg(any(test, feature = "sim"))]
 pub mod sim;
 pub mod uring;
 

@@ -1,1 +1,351 @@
+//! Sessions driven with bytes, events and a clock; no event loop, no driver.
+
 use super::*;
+use crate::api::response::Response;
+use crate::config::{Config, Limits};
+use ringway_codec::{encode_client, encode_server};
+use ringway_io::{BufferConfig, Pool};
+use std::time::{Duration, Instant};
+
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: server.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+const SLOT: Slot = Slot::new(3, 7);
+
+/// Echoes, and writes down what it was told.
+#[derive(Default)]
+struct Echo {
+    log: Vec<String>,
+    defer: bool,
+}
+
+impl Application<u8> for Echo {
+    fn upgrade(&mut self, slot: Slot, request: &ringway_codec::Request<'_>) -> Upgrade<u8> {
+        assert_eq!(slot, SLOT);
+        self.log.push(format!("upgrade {}", request.path()));
+        if self.defer { Upgrade::defer() } else { Upgrade::accept(1) }
+    }
+
+    fn request(&mut self, _: Slot, request: &ringway_codec::Request<'_>) -> Response {
+        self.log.push(format!("request {}", request.path()));
+        Response::text(StatusCode::OK, "hello")
+    }
+
+    fn open(&mut self, link: &mut Link<u8>, _: &mut Core) {
+        self.log.push(format!("open {}", link.state));
+    }
+
+    fn message(&mut self, link: &mut Link<u8>, core: &mut Core, message: Message<'_>) {
+        self.log.push(format!("message {}", message.payload().escape_ascii()));
+        if message.payload() == b"pause" {
+            link.pause();
+        }
+        link.reply(message, true, core);
+    }
+
+    fn ping(&mut self, _: &mut Link<u8>, _: &mut Core, payload: &[u8]) {
+        self.log.push(format!("ping {}", payload.escape_ascii()));
+    }
+
+    fn pong(&mut self, _: &mut Link<u8>, _: &mut Core, payload: &[u8]) {
+        self.log.push(format!("pong {}", payload.escape_ascii()));
+    }
+
+    fn drained(&mut self, _: &mut Link<u8>, _: &mut Core) {
+        self.log.push("drained".to_owned());
+    }
+}
+
+/// One session with the core it needs, and what became of its actions.
+struct Bench {
+    session: Session<u8>,
+    core: Core,
+    app: Echo,
+    pool: Pool,
+    now: Instant,
+    receiving: bool,
+    in_flight: Option<Output>,
+    finished: bool,
+    removal: Option<Removal>,
+}
+
+impl Bench {
+    fn new(config: Config, limits: Limits, session: impl FnOnce(&mut Core) -> Session<u8>) -> Self {
+        let now = Instant::now();
+        let mut core = Core::new(Arc::new(config), limits, now);
+        let session = session(&mut core);
+        let buffers = BufferConfig { size: 4096, count: 16, ready: 1, working_set: None };
+        let pool = Pool::new(&buffers).expect("the numbers are in range");
+        let app = Echo::default();
+        let mut bench =
+            Self { session, core, app, pool, now, receiving: false, in_flight: None, finished: false, removal: None };
+        bench.flush();
+        bench
+    }
+
+    fn server(config: Config, limits: Limits) -> Self {
+        Self::new(config, limits, |core| Session::accepted(SLOT, 0, core))
+    }
+
+    /// A server's session whose WebSocket is open.
+    fn open(config: Config, limits: Limits) -> Self {
+        let mut bench = Self::server(config, limits);
+        bench.receive(REQUEST);
+        assert!(bench.sent().starts_with(b"HTTP/1.1 101"));
+        assert_eq!(bench.log(), ["upgrade /", "open 1"]);
+        bench
+    }
+
+    fn receive(&mut self, bytes: &[u8]) {
+        assert!(self.removal.is_none(), "the session is over");
+        let buffer = self.pool.fill(bytes).expect("a buffer is free");
+        self.removal = self.session.receive(buffer, &mut self.core, &mut self.app);
+        self.flush();
+    }
+
+    fn flush(&mut self) {
+        for slot in std::mem::take(&mut self.core.dirty) {
+            assert_eq!(slot, SLOT);
+            if self.removal.is_none() {
+                self.removal = self.session.flush(&mut self.core, &mut self.app);
+            }
+        }
+        for action in self.core.actions.drain(..) {
+            match action {
+                Action::Send(SLOT, output) => {
+                    assert!(self.in_flight.replace(output).is_none(), "one send is in flight at most");
+                }
+                Action::Receive(SLOT) => self.receiving = true,
+                Action::Pause(SLOT) => self.receiving = false,
+                Action::Finish(SLOT) => self.finished = true,
+                action => panic!("not an action of this session: {action:?}"),
+            }
+        }
+    }
+
+    /// Completes sends, the first after `first` of its bytes, until there are no more; what was sent.
+    fn sent_after(&mut self, mut first: usize) -> Vec<u8> {
+        let mut sent = Vec::new();
+        while let Some(output) = self.in_flight.take() {
+            let bytes: Vec<u8> = output.chunks().flat_map(|chunk| chunk.as_slice()).copied().collect();
+            let written = bytes.len().min(std::mem::replace(&mut first, usize::MAX));
+            sent.extend_from_slice(&bytes[..written]);
+            self.session.sent(output, written, &mut self.core, &mut self.app);
+            self.flush();
+        }
+        sent
+    }
+
+    fn sent(&mut self) -> Vec<u8> {
+        self.sent_after(usize::MAX)
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.core.begin_turn(self.now);
+        let mut fired = Vec::new();
+        self.core.expired(&mut fired);
+        for index in fired {
+            assert_eq!(index, SLOT.index());
+            self.removal = self.session.timed_out(&mut self.core);
+        }
+        self.flush();
+    }
+
+    fn log(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.app.log)
+    }
+
+    /// The session is over: nothing of it is left in its shard, and this is what the handler learns.
+    fn release(self) -> Option<CloseReason> {
+        let Self { session, mut core, pool, in_flight, removal, .. } = self;
+        assert!(matches!(removal, Some(Removal::Closed)), "{removal:?}");
+        let (_, reason) = session.release(&mut core);
+        assert!(matches!(core.actions[..], [Action::Close(SLOT)]), "{:?}", core.actions);
+        drop(in_flight);
+        assert_eq!(pool.guarded(), 0);
+        reason
+    }
+}
+
+fn from_client(opcode: OpCode, payload: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    encode_client(opcode, payload, [5, 6, 7, 8], &mut frame);
+    frame
+}
+
+fn from_server(opcode: OpCode, payload: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    encode_server(opcode, payload, &mut frame);
+    frame
+}
+
+#[test]
+fn a_server_opens_echoes_and_closes_with_bytes_alone() {
+    let mut bench = Bench::server(Config::default(), Limits::default());
+    assert!(bench.receiving);
+    let mut bytes = REQUEST.to_vec();
+    bytes.extend(from_client(OpCode::Text, b"behind the handshake"));
+    bench.receive(&bytes);
+    let sent = bench.sent();
+    assert!(sent.ends_with(&from_server(OpCode::Text, b"behind the handshake")), "{}", sent.escape_ascii());
+    bench.receive(&[from_client(OpCode::Text, b"one"), from_client(OpCode::Ping, b"p")].concat());
+    assert_eq!(bench.sent(), [from_server(OpCode::Text, b"one"), from_server(OpCode::Pong, b"p")].concat());
+    bench.receive(&from_client(OpCode::Close, &[3, 232]));
+    assert!(bench.removal.is_none(), "our close frame is not sent yet");
+    assert_eq!(bench.sent(), from_server(OpCode::Close, &[3, 232]));
+    assert_eq!(bench.log(), ["upgrade /", "open 1", "message behind the handshake", "message one", "ping p"]);
+    let reason = bench.release().expect("it was open");
+    assert!(reason.is_clean() && reason.code == CloseCode::NORMAL, "{reason}");
+}
+
+#[test]
+fn the_result_does_not_depend_on_where_the_bytes_are_cut() {
+    let mut bytes = REQUEST.to_vec();
+    for n in 0..5 {
+        bytes.extend(from_client(OpCode::Binary, &vec![b'a' + n; 20 * usize::from(n)]));
+        bytes.extend(from_client(OpCode::Ping, &[b'0' + n]));
+    }
+    bytes.extend(from_client(OpCode::Close, b""));
+    let run = |size: usize| {
+        let mut bench = Bench::server(Config::default(), Limits::default());
+        let mut sent = Vec::new();
+        for part in bytes.chunks(size) {
+            bench.receive(part);
+            sent.extend(bench.sent());
+        }
+        (sent, bench.log(), bench.release().map(|reason| reason.to_string()))
+    };
+    let whole = run(bytes.len());
+    assert!(whole.0.ends_with(&from_server(OpCode::Close, b"")));
+    for size in [1, 2, 3, 7, 50, 200] {
+        assert_eq!(run(size), whole, "in parts of {size} bytes");
+    }
+}
+
+#[test]
+fn output_behind_a_send_in_flight_is_one_send_and_a_short_send_is_continued() {
+    let mut bench = Bench::open(Config::default(), Limits::default());
+    for text in [b"one", b"two", b"six"] {
+        bench.receive(&from_client(OpCode::Text, text));
+    }
+    let expected = [b"one", b"two", b"six"].map(|text| from_server(OpCode::Text, text)).concat();
+    assert_eq!((bench.session.link.buffered(), bench.sent_after(2)), (expected.len(), expected));
+    assert_eq!(bench.session.link.buffered(), 0);
+}
+
+#[test]
+fn a_peer_that_does_not_read_is_not_read_until_it_has_taken_half_of_the_limit() {
+    let limits = Limits { max_buffered: 1000, ..Limits::default() };
+    let mut bench = Bench::open(Config::default(), limits);
+    let message = from_client(OpCode::Binary, &[1; 600]);
+    bench.receive(&message);
+    assert!(bench.receiving);
+    bench.receive(&message);
+    assert!(!bench.receiving, "more than the limit waits");
+    bench.receive(&message);
+    assert_eq!((bench.log().len(), bench.session.link.buffered()), (2, 1208), "the third message is stashed");
+    let echo = from_server(OpCode::Binary, &[1; 600]);
+    assert_eq!(bench.sent(), [&echo[..]; 3].concat());
+    assert!(bench.receiving);
+}
+
+#[test]
+fn a_paused_session_stashes_the_next_message_and_delivers_it_when_resumed() {
+    let mut bench = Bench::open(Config::default(), Limits::default());
+    let texts = [&b"pause"[..], b"one", b"two"];
+    bench.receive(&texts.map(|text| from_client(OpCode::Text, text)).concat());
+    assert_eq!(bench.log(), ["message pause"]);
+    assert!(!bench.receiving);
+    // The peer's FIN is told behind what is stashed.
+    assert!(bench.session.ended(Cause::Finished, &mut bench.core).is_none());
+    bench.session.link.resume(&mut bench.core);
+    bench.flush();
+    assert_eq!(bench.log(), ["message one", "message two"]);
+    assert_eq!(bench.sent(), texts.map(|text| from_server(OpCode::Text, text)).concat());
+    assert!(matches!(bench.release().expect("it was open").ending, Ending::Vanished));
+}
+
+#[test]
+fn a_violation_is_answered_with_its_code_and_the_peer_ends_tcp() {
+    let mut bench = Bench::open(Config::default(), Limits::default());
+    bench.receive(&from_server(OpCode::Text, b"not masked"));
+    let sent = bench.sent();
+    assert_eq!((sent[0], &sent[2..4]), (0x88, &[3, 234][..]), "a close frame with 1002");
+    assert!(bench.finished && bench.removal.is_none());
+    bench.removal = bench.session.ended(Cause::Finished, &mut bench.core);
+    assert!(matches!(bench.release().expect("it was open").ending, Ending::Violation(_)));
+}
+
+#[test]
+fn a_deferred_answer_opens_and_delivers_what_came_meanwhile() {
+    let mut bench = Bench::server(Config::default(), Limits::default());
+    bench.app.defer = true;
+    bench.receive(REQUEST);
+    assert!(!bench.receiving);
+    bench.receive(&from_client(OpCode::Text, b"early"));
+    assert_eq!((bench.log(), bench.sent()), (vec!["upgrade /".to_owned()], vec![]));
+    bench.removal = bench.session.answer(Upgrade::accept(9), &mut bench.core, &mut bench.app);
+    bench.flush();
+    assert_eq!(bench.log(), ["open 9", "message early"]);
+    assert!(bench.sent().ends_with(&from_server(OpCode::Text, b"early")));
+}
+
+#[test]
+fn the_clock_brings_a_ping_and_then_the_end() {
+    let config = Config { idle_timeout: Some(Duration::from_secs(10)), ..Config::default() };
+    let mut bench = Bench::open(config, Limits::default());
+    bench.pass(Duration::from_millis(5010));
+    assert_eq!(bench.sent(), from_server(OpCode::Ping, b""));
+    bench.pass(Duration::from_millis(5010));
+    assert!(matches!(bench.release().expect("it was open").ending, Ending::Idle));
+}
+
+#[test]
+fn a_request_that_does_not_come_is_answered_with_408() {
+    let mut bench = Bench::server(Config::default(), Limits::default());
+    bench.receive(&REQUEST[..20]);
+    bench.pass(Duration::from_millis(10_010));
+    assert!(bench.sent().starts_with(b"HTTP/1.1 408"));
+    assert!(bench.finished, "it lingers");
+    bench.pass(Duration::from_millis(5010));
+    assert!(bench.release().is_none(), "it was never open");
+}
+
+#[test]
+fn the_client_role_asks_and_masks() {
+    let endpoint = Arc::new(Endpoint::resolve("ws://192.0.2.1:9001/chat").expect("an address"));
+    let mut bench =
+        Bench::new(Config::default(), Limits::default(), |core| Session::connecting(SLOT, endpoint, 5, core));
+    bench.session.connected(&mut bench.core);
+    bench.flush();
+    let request = String::from_utf8(bench.sent()).expect("ASCII");
+    assert!(request.starts_with("GET /chat HTTP/1.1\r\n"), "{request}");
+    let (parsed, _) = ringway_codec::parse_request(request.as_bytes(), &Limits::default().head())
+        .expect("in order")
+        .expect("complete");
+    let mut response = Vec::new();
+    let key = parsed.websocket().expect("it asks for a WebSocket");
+    ringway_codec::encode_accept(&key, None, None, &http::HeaderMap::new(), &mut response);
+    response.extend(from_server(OpCode::Text, b"hi"));
+    bench.receive(&response);
+    assert_eq!(bench.log(), ["open 5", "message hi"]);
+    let sent = bench.sent();
+    assert_eq!((sent.len(), sent[1]), (8, 0x82), "a masked frame of two bytes");
+    bench.receive(&from_server(OpCode::Close, b""));
+    assert_eq!(bench.sent().len(), 6);
+    assert!(bench.removal.is_none(), "the server ends TCP (RFC 6455 section 7.1.1)");
+    bench.removal = bench.session.ended(Cause::Finished, &mut bench.core);
+    bench.flush();
+    assert!(bench.release().expect("it was open").is_clean());
+}
+
+#[test]
+fn a_refused_client_is_unconnected() {
+    let endpoint = Arc::new(Endpoint::resolve("ws://192.0.2.1:9001/").expect("an address"));
+    let mut bench =
+        Bench::new(Config::default(), Limits::default(), |core| Session::connecting(SLOT, endpoint, 5, core));
+    bench.session.connected(&mut bench.core);
+    bench.flush();
+    bench.receive(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
+    assert!(matches!(bench.removal, Some(Removal::Unconnected(ConnectError::Handshake(_)))), "{:?}", bench.removal);
+}

@@ -1,6 +1,6 @@
 //! The simulated kernel as the table sees it.
 
-use super::kernel::{Event, Kernel, Request};
+use super::kernel::{Event, Request, SimKernel};
 use crate::slab::{NOWHERE, Slab};
 use crate::table::{self, Operation, Target, WAKER};
 use crate::{Output, Pool, Slot};
@@ -17,7 +17,7 @@ pub(super) const REST: u32 = 64;
 
 /// The driver's hold on the kernel that it shares with the network.
 pub(super) struct Handle {
-    pub(super) shared: Rc<RefCell<Kernel>>,
+    pub(super) shared: Rc<RefCell<SimKernel>>,
     pub(super) pool: Pool,
     /// What is being sent. The kernel has the other reference of each.
     held: Slab<Rc<Output>>,
@@ -25,10 +25,10 @@ pub(super) struct Handle {
 }
 
 /// The listener; the kernel stops listening when it is dropped.
-pub(super) struct Listening(Rc<RefCell<Kernel>>);
+pub(super) struct Listening(Rc<RefCell<SimKernel>>);
 
 impl Handle {
-    pub(super) fn new(shared: Rc<RefCell<Kernel>>, pool: Pool) -> Self {
+    pub(super) fn new(shared: Rc<RefCell<SimKernel>>, pool: Pool) -> Self {
         Self { shared, pool, held: Slab::new(), turns: 0 }
     }
 
@@ -59,7 +59,7 @@ impl Drop for Listening {
     }
 }
 
-impl table::Kernel for Handle {
+impl table::KernelInterface for Handle {
     type Listener = Listening;
 
     fn accept(&mut self, _listener: &Listening, slot: Slot) {

@@ -40,10 +40,10 @@ pub use faults::{Faults, Injected};
 pub use kernel::Reception;
 pub use network::{Network, Peer};
 
-use crate::table::{BUDGET, Table};
+use crate::table::{BUDGET, SlotTable};
 use crate::{BufferConfig, Completion, Driver, Listener, Output, Pool, Slot, Stats, Waker};
 use handle::Handle;
-use kernel::Kernel;
+use kernel::SimKernel;
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
@@ -55,7 +55,7 @@ const MOST: u32 = 1 << 20;
 
 /// A driver whose kernel is simulated. It never blocks: a turn in which nothing can be done hands out nothing.
 pub struct Sim {
-    table: Table<Handle>,
+    table: SlotTable<Handle>,
     waker: Waker,
 }
 
@@ -68,9 +68,9 @@ impl Sim {
     pub fn new(seed: u64, faults: Faults, buffers: BufferConfig) -> (Self, Network) {
         let pool = Pool::new(&buffers).unwrap_or_else(|text| panic!("{text}"));
         let waker = Waker::new().unwrap_or_else(|error| panic!("no eventfd for the simulation: {error}"));
-        let kernel = Rc::new(RefCell::new(Kernel::new(seed, faults, pool.clone(), waker.clone())));
+        let kernel = Rc::new(RefCell::new(SimKernel::new(seed, faults, pool.clone(), waker.clone())));
         let network = Network(Rc::clone(&kernel));
-        (Self { table: Table::new(Handle::new(kernel, pool), &buffers, MOST), waker }, network)
+        (Self { table: SlotTable::new(Handle::new(kernel, pool), &buffers, MOST), waker }, network)
     }
 
     /// Begins to accept, as [`Driver::listen`] does, without a real listener. There is one: a second call does nothing
@@ -125,7 +125,7 @@ impl Sim {
         self.kernel().borrow().injected
     }
 
-    fn kernel(&self) -> &RefCell<Kernel> {
+    fn kernel(&self) -> &RefCell<SimKernel> {
         &self.table.kernel.shared
     }
 

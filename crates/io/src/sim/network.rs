@@ -1,6 +1,6 @@
 //! The other side: what a test plays the peers with.
 
-use super::kernel::{Kernel, Reception};
+use super::kernel::{Reception, SimKernel};
 use super::link::Link;
 use super::{Faults, Injected};
 use crate::Pool;
@@ -14,7 +14,7 @@ use std::rc::Rc;
 ///
 /// Nothing happens here by itself: what a peer does is there at once, and the driver learns of it with its next turns.
 #[derive(Clone)]
-pub struct Network(pub(super) Rc<RefCell<Kernel>>);
+pub struct Network(pub(super) Rc<RefCell<SimKernel>>);
 
 impl Network {
     /// A connection to the driver's listener. When nobody listens it is refused: [`Peer::is_reset`].

@@ -1,6 +1,6 @@
 //! The listeners of one driver: armed, paused when there is no descriptor or slot left, and stopped.
 
-use super::kernel::Kernel;
+use super::kernel::KernelInterface;
 use super::operation::{NO_CONNECTION, Target};
 use crate::Slot;
 use std::io;
@@ -97,12 +97,13 @@ impl<L> Accepting<L> {
     }
 
     /// Whether there is a listener that has not been stopped.
+    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn is_listening(&self) -> bool {
         self.all.iter().any(|acceptor| !acceptor.stopped)
     }
 
     /// Accepting rests until a slot frees or [`REST`] is over. Whether it did not rest before.
-    pub(crate) fn pause<K: Kernel<Listener = L>>(&mut self, kernel: &mut K, obstacle: Obstacle) -> bool {
+    pub(crate) fn pause<K: KernelInterface<Listener = L>>(&mut self, kernel: &mut K, obstacle: Obstacle) -> bool {
         if !self.said.contains(&obstacle) {
             self.said.push(obstacle);
             obstacle.say();
@@ -127,7 +128,7 @@ impl<L> Accepting<L> {
     }
 
     /// A cancel came too late: it has to be repeated while the accept goes on that should not.
-    pub(crate) fn cancel_failed<K: Kernel<Listener = L>>(&mut self, kernel: &mut K, slot: Slot) {
+    pub(crate) fn cancel_failed<K: KernelInterface<Listener = L>>(&mut self, kernel: &mut K, slot: Slot) {
         let resting = self.paused.is_some();
         let acceptor = self.of(slot);
         acceptor.cancelled = acceptor.armed && (acceptor.stopped || resting);
@@ -137,7 +138,7 @@ impl<L> Accepting<L> {
     }
 
     /// Puts an accept in flight on each listener that has none. A pause shortens `timeout` to its end.
-    pub(crate) fn arm<K: Kernel<Listener = L>>(&mut self, kernel: &mut K, timeout: &mut Option<Duration>) {
+    pub(crate) fn arm<K: KernelInterface<Listener = L>>(&mut self, kernel: &mut K, timeout: &mut Option<Duration>) {
         if let Some(since) = self.paused {
             let left = REST.saturating_sub(kernel.now().saturating_sub(since));
             if left > Duration::ZERO {
@@ -158,7 +159,7 @@ impl<L> Accepting<L> {
     }
 
     /// Cancels every accept in flight that is not cancelled yet.
-    fn cancel<K: Kernel<Listener = L>>(&mut self, kernel: &mut K) {
+    fn cancel<K: KernelInterface<Listener = L>>(&mut self, kernel: &mut K) {
         for (at, acceptor) in self.all.iter_mut().enumerate() {
             if acceptor.armed && !acceptor.cancelled {
                 acceptor.cancelled = true;
@@ -168,7 +169,7 @@ impl<L> Accepting<L> {
     }
 
     /// Closes the listeners that no accept is in flight on; the others follow with its last completion.
-    pub(crate) fn stop<K: Kernel<Listener = L>>(&mut self, kernel: &mut K) {
+    pub(crate) fn stop<K: KernelInterface<Listener = L>>(&mut self, kernel: &mut K) {
         for acceptor in &mut self.all {
             acceptor.stopped = true;
             if !acceptor.armed {

@@ -1,12 +1,12 @@
 //! What the driver's user asks for: the calls of [`Driver`](crate::Driver), but for the turn.
 
-use super::connection::{CLOSED, Flag};
+use super::connection::{CLOSED, SlotFlag};
 use super::operation::{Target, WAKER};
-use super::{Kernel, Table};
+use super::{KernelInterface, SlotTable};
 use crate::{Output, Slot};
 use std::net::SocketAddr;
 
-impl<K: Kernel> Table<K> {
+impl<K: KernelInterface> SlotTable<K> {
     pub(crate) fn listen(&mut self, listener: K::Listener) {
         self.accepting.add(listener);
     }
@@ -22,10 +22,10 @@ impl<K: Kernel> Table<K> {
     #[track_caller]
     pub(crate) fn connect(&mut self, slot: Slot, peer: SocketAddr) {
         let Some(connection) = self.current(slot) else { return };
-        if connection.is(Flag::Dialed) {
+        if connection.is(SlotFlag::Dialed) {
             self.kernel.violated(format_args!("slot {slot:?} is connected a second time"));
         }
-        connection.set(Flag::Dialed);
+        connection.set(SlotFlag::Dialed);
         match self.kernel.socket(peer) {
             Ok(descriptor) => {
                 let ticket = self.kernel.connect(descriptor, slot, peer);
@@ -33,7 +33,7 @@ impl<K: Kernel> Table<K> {
                 connection.fd = descriptor;
                 connection.ticket = ticket;
                 connection.in_flight += 1;
-                connection.set(Flag::Connecting);
+                connection.set(SlotFlag::Connecting);
             }
             Err(error) => self.unconnected.push((slot, error)),
         }
@@ -42,7 +42,7 @@ impl<K: Kernel> Table<K> {
     #[inline]
     pub(crate) fn receive(&mut self, slot: Slot) {
         let Some(connection) = self.current(slot) else { return };
-        connection.set(Flag::Wanted);
+        connection.set(SlotFlag::Wanted);
         if connection.should_arm() {
             self.arm(slot);
         }
@@ -51,7 +51,7 @@ impl<K: Kernel> Table<K> {
     #[inline]
     pub(crate) fn pause(&mut self, slot: Slot) {
         let Some(connection) = self.current(slot) else { return };
-        connection.unset(Flag::Wanted);
+        connection.unset(SlotFlag::Wanted);
         self.disarm(slot);
     }
 
@@ -62,7 +62,7 @@ impl<K: Kernel> Table<K> {
         if !connection.can_send() {
             self.refuse_send(slot);
         }
-        connection.set(Flag::Sending);
+        connection.set(SlotFlag::Sending);
         connection.in_flight += 1;
         let descriptor = connection.fd;
         let ticket = self.kernel.send(descriptor, slot, output);
@@ -73,9 +73,9 @@ impl<K: Kernel> Table<K> {
     #[track_caller]
     fn refuse_send(&mut self, slot: Slot) -> ! {
         let connection = self.at(slot);
-        let rule = if connection.is(Flag::Sending) {
+        let rule = if connection.is(SlotFlag::Sending) {
             "has a send in flight"
-        } else if connection.is(Flag::FinSent) {
+        } else if connection.is(SlotFlag::FinSent) {
             "sends after it has ended its sending direction"
         } else {
             "sends before it is connected"
@@ -87,7 +87,7 @@ impl<K: Kernel> Table<K> {
         let Some(connection) = self.current(slot) else { return };
         // shutdown(2) acts at once: before a send that is only queued, which would then fail with EPIPE.
         let can_send = connection.can_send();
-        connection.set(Flag::FinAsked);
+        connection.set(SlotFlag::FinAsked);
         if can_send {
             self.shut_down(slot);
         }
@@ -95,8 +95,8 @@ impl<K: Kernel> Table<K> {
 
     pub(crate) fn close(&mut self, slot: Slot) {
         let Some(connection) = self.current(slot) else { return };
-        connection.unset(Flag::Owned);
-        let (sending, connecting) = (connection.is(Flag::Sending), connection.is(Flag::Connecting));
+        connection.unset(SlotFlag::Owned);
+        let (sending, connecting) = (connection.is(SlotFlag::Sending), connection.is(SlotFlag::Connecting));
         self.disarm(slot);
         if sending {
             self.cancel(Target::Send, slot);
@@ -104,7 +104,7 @@ impl<K: Kernel> Table<K> {
         if connecting {
             self.cancel(Target::Connect, slot);
         }
-        self.wind_up(slot);
+        self.release(slot);
     }
 
     /// Closes everything: slots, listeners and the watch on the waker.
@@ -121,7 +121,7 @@ impl<K: Kernel> Table<K> {
 
     pub(crate) fn peer_address(&self, slot: Slot) -> Option<SocketAddr> {
         let connection = self.connections.get(slot.index() as usize)?;
-        if connection.generation != slot.generation() || !connection.is(Flag::Owned) || connection.fd == CLOSED {
+        if connection.generation != slot.generation() || !connection.is(SlotFlag::Owned) || connection.fd == CLOSED {
             return None;
         }
         self.kernel.peer_address(connection.fd)

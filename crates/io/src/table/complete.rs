@@ -1,15 +1,15 @@
 //! What the kernel says: each completion, and what follows from it.
 
 use super::accepting::Obstacle;
-use super::connection::Flag;
+use super::connection::SlotFlag;
 use super::operation::{Operation, Target};
-use super::{Kernel, Table};
+use super::{KernelInterface, SlotTable};
 use crate::slab::NOWHERE;
 use crate::{Buffer, Cause, Completion, Slot};
 use std::io;
 use std::os::fd::RawFd;
 
-impl<K: Kernel> Table<K> {
+impl<K: KernelInterface> SlotTable<K> {
     /// Works one completion off. `result` is what the system call would have returned, an errno below zero; `more`
     /// says that the request stays in flight (IORING_CQE_F_MORE).
     #[inline]
@@ -57,7 +57,7 @@ impl<K: Kernel> Table<K> {
             Operation::Cancel(_) | Operation::Close | Operation::Accept | Operation::Wake => {}
         }
         if !more {
-            self.landed(slot);
+            self.op_completed(slot);
         }
     }
 
@@ -101,10 +101,10 @@ impl<K: Kernel> Table<K> {
     ) {
         let connection = self.at(slot);
         if !more {
-            connection.unset(Flag::Armed);
-            connection.unset(Flag::Cancelled);
+            connection.unset(SlotFlag::Armed);
+            connection.unset(SlotFlag::Cancelled);
         }
-        if !connection.is(Flag::Owned) || connection.is(Flag::Ended) {
+        if !connection.is(SlotFlag::Owned) || connection.is(SlotFlag::Ended) {
             // Closed, or a send has met the end first: what comes now is dropped.
             self.stats.stale += u64::from(result != -libc::ECANCELED);
             return;
@@ -116,7 +116,7 @@ impl<K: Kernel> Table<K> {
             match -result {
                 0 => self.end(slot, Cause::Finished, completions),
                 libc::ENOBUFS => {
-                    connection.set(Flag::Starved);
+                    connection.set(SlotFlag::Starved);
                     self.starved.push_back(slot);
                     self.stats.starved += 1;
                 }
@@ -135,13 +135,13 @@ impl<K: Kernel> Table<K> {
         let connection = self.at(slot);
         match target {
             Target::Receive => {
-                connection.unset(Flag::Cancelled);
+                connection.unset(SlotFlag::Cancelled);
                 if connection.should_disarm() {
                     self.disarm(slot);
                 }
             }
-            Target::Send if connection.is(Flag::Sending) => self.cancel(target, slot),
-            Target::Connect if connection.is(Flag::Connecting) => self.cancel(target, slot),
+            Target::Send if connection.is(SlotFlag::Sending) => self.cancel(target, slot),
+            Target::Connect if connection.is(SlotFlag::Connecting) => self.cancel(target, slot),
             _ => {}
         }
     }
@@ -149,9 +149,9 @@ impl<K: Kernel> Table<K> {
     #[inline]
     fn sent(&mut self, slot: Slot, result: i32, completions: &mut Vec<Completion>) {
         let connection = self.at(slot);
-        connection.unset(Flag::Sending);
+        connection.unset(SlotFlag::Sending);
         let ticket = std::mem::replace(&mut connection.ticket, NOWHERE);
-        let (owned, finish) = (connection.is(Flag::Owned), connection.is(Flag::FinAsked));
+        let (owned, finish) = (connection.is(SlotFlag::Owned), connection.is(SlotFlag::FinAsked));
         let Some(output) = self.kernel.take_back(ticket) else { return };
         if !owned {
             self.stats.stale += u64::from(result != -libc::ECANCELED);
@@ -171,9 +171,9 @@ impl<K: Kernel> Table<K> {
 
     fn connected(&mut self, slot: Slot, result: i32, completions: &mut Vec<Completion>) {
         let connection = self.at(slot);
-        connection.unset(Flag::Connecting);
+        connection.unset(SlotFlag::Connecting);
         let ticket = std::mem::replace(&mut connection.ticket, NOWHERE);
-        let (owned, finish) = (connection.is(Flag::Owned), connection.is(Flag::FinAsked));
+        let (owned, finish) = (connection.is(SlotFlag::Owned), connection.is(SlotFlag::FinAsked));
         self.kernel.take_back(ticket);
         if result < 0 {
             self.end(slot, Cause::Unconnected(io::Error::from_raw_os_error(-result)), completions);

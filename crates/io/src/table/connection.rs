@@ -22,7 +22,7 @@ pub(crate) struct Connection {
 
 /// One bit of a connection's state.
 #[derive(Clone, Copy)]
-pub(crate) enum Flag {
+pub(crate) enum SlotFlag {
     /// The user has the slot: between accept or reserve, and close.
     Owned = 1,
     /// The user wants bytes.
@@ -59,48 +59,49 @@ impl Connection {
     }
 
     #[inline]
-    pub(crate) fn is(&self, flag: Flag) -> bool {
+    pub(crate) fn is(&self, flag: SlotFlag) -> bool {
         self.flags & flag as u16 != 0
     }
 
     #[inline]
-    pub(crate) fn set(&mut self, flag: Flag) {
+    pub(crate) fn set(&mut self, flag: SlotFlag) {
         self.flags |= flag as u16;
     }
 
     #[inline]
-    pub(crate) fn unset(&mut self, flag: Flag) {
+    pub(crate) fn unset(&mut self, flag: SlotFlag) {
         self.flags &= !(flag as u16);
     }
 
     /// Whether a receive should be put in flight now.
     #[inline]
     pub(crate) fn should_arm(&self) -> bool {
-        const WITH: u16 = Flag::Owned as u16 | Flag::Wanted as u16;
-        const WITHOUT: u16 = Flag::Armed as u16 | Flag::Starved as u16 | Flag::Ended as u16 | Flag::Connecting as u16;
+        const WITH: u16 = SlotFlag::Owned as u16 | SlotFlag::Wanted as u16;
+        const WITHOUT: u16 =
+            SlotFlag::Armed as u16 | SlotFlag::Starved as u16 | SlotFlag::Ended as u16 | SlotFlag::Connecting as u16;
         self.flags & (WITH | WITHOUT) == WITH && self.fd != CLOSED
     }
 
     /// Whether the receive in flight has lost its purpose.
     pub(crate) fn should_disarm(&self) -> bool {
-        self.is(Flag::Armed) && !(self.is(Flag::Owned) && self.is(Flag::Wanted))
+        self.is(SlotFlag::Armed) && !(self.is(SlotFlag::Owned) && self.is(SlotFlag::Wanted))
     }
 
     /// Whether bytes can be sent: on a connection that stands, with no send in flight and no FIN behind it.
     #[inline]
     pub(crate) fn can_send(&self) -> bool {
-        const WITHOUT: u16 = Flag::Sending as u16 | Flag::Connecting as u16 | Flag::FinSent as u16;
+        const WITHOUT: u16 = SlotFlag::Sending as u16 | SlotFlag::Connecting as u16 | SlotFlag::FinSent as u16;
         self.flags & WITHOUT == 0 && self.fd != CLOSED
     }
 
     /// Whether the user is done with the slot, and the kernel too, but for the descriptor.
     pub(crate) fn can_close(&self) -> bool {
-        !self.is(Flag::Owned) && self.in_flight == 0 && self.fd != CLOSED
+        !self.is(SlotFlag::Owned) && self.in_flight == 0 && self.fd != CLOSED
     }
 
     /// Whether nothing of the slot's user is left.
     pub(crate) fn can_free(&self) -> bool {
-        !self.is(Flag::Owned) && self.in_flight == 0 && self.fd == CLOSED
+        !self.is(SlotFlag::Owned) && self.in_flight == 0 && self.fd == CLOSED
     }
 
     /// Makes the slot ready for its next user.
@@ -127,10 +128,10 @@ mod tests {
     fn a_slot_is_freed_only_with_nothing_in_flight() {
         let mut connection = Connection::new();
         connection.fd = 5;
-        connection.set(Flag::Owned);
+        connection.set(SlotFlag::Owned);
         connection.in_flight = 1;
         assert!(!connection.can_close());
-        connection.unset(Flag::Owned);
+        connection.unset(SlotFlag::Owned);
         assert!(!connection.can_close());
         connection.in_flight = 0;
         assert!(connection.can_close() && !connection.can_free());

@@ -1,6 +1,6 @@
-//! The books of a driver: its slots, what is in flight on each, and what follows from each completion.
+//! Per-slot state shared by all drivers: what is in flight on each slot, and what follows from each completion.
 //!
-//! The driver on io_uring and the simulated one share them; they differ in their [`Kernel`]. So what a seed does to the
+//! The driver on io_uring and the simulated one share it; they differ in their [`KernelInterface`]. So what a seed does to the
 //! simulation it does to the code that serves connections.
 
 mod accepting;
@@ -11,13 +11,14 @@ mod kernel;
 mod operation;
 mod working_set;
 
+#[cfg(any(test, feature = "sim"))]
 pub(crate) use accepting::REST;
-pub(crate) use kernel::Kernel;
+pub(crate) use kernel::KernelInterface;
 pub(crate) use operation::{Operation, Target, WAKER};
 
 use crate::{BufferConfig, Cause, Completion, Slot, Stats};
 use accepting::Accepting;
-use connection::{CLOSED, Connection, Flag};
+use connection::{CLOSED, Connection, SlotFlag};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
@@ -32,7 +33,7 @@ use working_set::WorkingSet;
 pub(crate) const BUDGET: usize = 1024;
 
 /// The slots of one driver.
-pub(crate) struct Table<K: Kernel> {
+pub(crate) struct SlotTable<K: KernelInterface> {
     pub(crate) kernel: K,
     connections: Vec<Connection>,
     /// Indices that are in nobody's use, the latest freed last.
@@ -50,7 +51,7 @@ pub(crate) struct Table<K: Kernel> {
     pub(crate) stats: Stats,
 }
 
-impl<K: Kernel> Table<K> {
+impl<K: KernelInterface> SlotTable<K> {
     pub(crate) fn new(kernel: K, buffers: &BufferConfig, most: u32) -> Self {
         Self {
             kernel,
@@ -90,38 +91,13 @@ impl<K: Kernel> Table<K> {
         self.working_set.end_turn();
     }
 
-    pub(crate) fn limit(&mut self, most: u32) {
-        self.most = most;
-    }
-
     pub(crate) fn is_full(&self) -> bool {
         self.stats.open >= u64::from(self.most)
-    }
-
-    pub(crate) fn is_listening(&self) -> bool {
-        self.accepting.is_listening()
-    }
-
-    /// How many slots wait for a buffer.
-    pub(crate) fn starved(&self) -> usize {
-        self.starved.len()
-    }
-
-    /// How many completions the table has of its own.
-    pub(crate) fn unreported(&self) -> usize {
-        self.unconnected.len()
     }
 
     /// Whether the kernel has let go of everything that was asked of it.
     pub(crate) fn is_at_rest(&self) -> bool {
         self.stats.open == 0 && self.accepting.is_at_rest() && !self.watching
-    }
-
-    /// The slot of an index's present or next user, and whether there is a present one, closing included; nothing for
-    /// an index that was never used.
-    pub(crate) fn standing(&self, index: u32) -> Option<(Slot, bool)> {
-        let connection = self.connections.get(index as usize)?;
-        Some((connection.slot(index), !connection.can_free()))
     }
 
     /// The descriptors that are open, none of which the table knows any more: for a kernel that takes no requests.
@@ -133,7 +109,7 @@ impl<K: Kernel> Table<K> {
     #[inline]
     fn current(&mut self, slot: Slot) -> Option<&mut Connection> {
         let connection = self.connections.get_mut(slot.index() as usize)?;
-        (connection.generation == slot.generation() && connection.is(Flag::Owned)).then_some(connection)
+        (connection.generation == slot.generation() && connection.is(SlotFlag::Owned)).then_some(connection)
     }
 
     #[inline]
@@ -149,9 +125,9 @@ impl<K: Kernel> Table<K> {
         });
         let connection = &mut self.connections[index as usize];
         connection.fd = descriptor;
-        connection.set(Flag::Owned);
+        connection.set(SlotFlag::Owned);
         if descriptor != CLOSED {
-            connection.set(Flag::Dialed);
+            connection.set(SlotFlag::Dialed);
         }
         self.stats.open += 1;
         connection.slot(index)
@@ -160,7 +136,7 @@ impl<K: Kernel> Table<K> {
     #[inline]
     fn arm(&mut self, slot: Slot) {
         let connection = self.at(slot);
-        connection.set(Flag::Armed);
+        connection.set(SlotFlag::Armed);
         connection.in_flight += 1;
         let descriptor = connection.fd;
         self.kernel.receive(descriptor, slot);
@@ -169,8 +145,8 @@ impl<K: Kernel> Table<K> {
     /// Cancels the receive in flight, once.
     fn disarm(&mut self, slot: Slot) {
         let connection = self.at(slot);
-        if connection.is(Flag::Armed) && !connection.is(Flag::Cancelled) {
-            connection.set(Flag::Cancelled);
+        if connection.is(SlotFlag::Armed) && !connection.is(SlotFlag::Cancelled) {
+            connection.set(SlotFlag::Cancelled);
             self.cancel(Target::Receive, slot);
         }
     }
@@ -183,24 +159,24 @@ impl<K: Kernel> Table<K> {
     /// Sends FIN now.
     fn shut_down(&mut self, slot: Slot) {
         let connection = self.at(slot);
-        connection.set(Flag::FinSent);
+        connection.set(SlotFlag::FinSent);
         let descriptor = connection.fd;
         self.kernel.shut_down(descriptor);
     }
 
     /// One operation of the slot has had its last completion.
     #[inline]
-    fn landed(&mut self, slot: Slot) {
+    fn op_completed(&mut self, slot: Slot) {
         let connection = self.at(slot);
         connection.in_flight -= 1;
-        if !connection.is(Flag::Owned) {
-            self.wind_up(slot);
+        if !connection.is(SlotFlag::Owned) {
+            self.release(slot);
         }
     }
 
-    /// Goes on with the end of a slot: closes the descriptor when nothing else is in flight, and frees the slot when
+    /// Continues to release a slot: closes the descriptor when nothing else is in flight, and frees the slot when
     /// that is done.
-    fn wind_up(&mut self, slot: Slot) {
+    fn release(&mut self, slot: Slot) {
         let connection = self.at(slot);
         if connection.can_close() {
             let descriptor = connection.take_fd();
@@ -218,12 +194,12 @@ impl<K: Kernel> Table<K> {
     fn end(&mut self, slot: Slot, cause: Cause, completions: &mut Vec<Completion>) {
         let Some(connection) = self.current(slot) else { return };
         let finished = matches!(cause, Cause::Finished);
-        if connection.is(Flag::Broken) || connection.is(Flag::Ended) && finished {
+        if connection.is(SlotFlag::Broken) || connection.is(SlotFlag::Ended) && finished {
             return;
         }
-        connection.set(Flag::Ended);
+        connection.set(SlotFlag::Ended);
         if !finished {
-            connection.set(Flag::Broken);
+            connection.set(SlotFlag::Broken);
         }
         completions.push(Completion::Ended { slot, cause });
     }
@@ -237,7 +213,7 @@ impl<K: Kernel> Table<K> {
             && let Some(slot) = self.starved.pop_front()
         {
             if let Some(connection) = self.current(slot) {
-                connection.unset(Flag::Starved);
+                connection.unset(SlotFlag::Starved);
                 if connection.should_arm() {
                     self.arm(slot);
                     left -= 1;
@@ -247,9 +223,38 @@ impl<K: Kernel> Table<K> {
     }
 }
 
+/// What the simulated driver looks at besides.
+#[cfg(any(test, feature = "sim"))]
+impl<K: KernelInterface> SlotTable<K> {
+    pub(crate) fn limit(&mut self, most: u32) {
+        self.most = most;
+    }
+
+    pub(crate) fn is_listening(&self) -> bool {
+        self.accepting.is_listening()
+    }
+
+    /// How many slots wait for a buffer.
+    pub(crate) fn starved(&self) -> usize {
+        self.starved.len()
+    }
+
+    /// How many completions the table has of its own.
+    pub(crate) fn unreported(&self) -> usize {
+        self.unconnected.len()
+    }
+
+    /// The slot of an index's present or next user, and whether there is a present one, closing included; nothing for
+    /// an index that was never used.
+    pub(crate) fn standing(&self, index: u32) -> Option<(Slot, bool)> {
+        let connection = self.connections.get(index as usize)?;
+        Some((connection.slot(index), !connection.can_free()))
+    }
+}
+
 /// What tests look at.
 #[cfg(test)]
-impl<K: Kernel> Table<K> {
+impl<K: KernelInterface> SlotTable<K> {
     pub(crate) fn in_flight(&self, slot: Slot) -> u16 {
         self.connections[slot.index() as usize].in_flight
     }

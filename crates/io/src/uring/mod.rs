@@ -14,7 +14,7 @@ mod setup;
 pub use refusal::Refusal;
 pub use setup::{Rung, probe};
 
-use crate::table::Table;
+use crate::table::SlotTable;
 use crate::{BufferConfig, BusyPoll, Completion, Driver, Listener, Output, Pool, Slot, Stats, Waker};
 use io_uring::cqueue;
 use ring::Ring;
@@ -56,7 +56,7 @@ impl Default for UringConfig {
 /// A thread that goes on after its driver was dropped may be interrupted by the kernel once more (EINTR), when that takes
 /// the ring down.
 pub struct Uring {
-    table: Table<Ring>,
+    table: SlotTable<Ring>,
     rung: Rung,
 }
 
@@ -77,7 +77,7 @@ impl Uring {
             waker,
             if rung.shows_pending_work() { config.busy_poll } else { BusyPoll::Off },
         );
-        Ok(Self { table: Table::new(ring, &config.buffers, config.max_connections), rung })
+        Ok(Self { table: SlotTable::new(ring, &config.buffers, config.max_connections), rung })
     }
 
     /// What the kernel granted.

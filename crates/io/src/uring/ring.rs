@@ -5,7 +5,7 @@ use super::entry;
 use super::gather::Gather;
 use super::provided::Provided;
 use crate::slab::Slab;
-use crate::table::{BUDGET, Kernel, Target};
+use crate::table::{BUDGET, KernelInterface, Target};
 use crate::{Buffer, BusyPoll, Listener, Output, Pool, Slot, Waker};
 use io_uring::squeue::Entry;
 use io_uring::types::{SubmitArgs, Timespec};
@@ -211,7 +211,7 @@ impl Ring {
     }
 }
 
-impl Kernel for Ring {
+impl KernelInterface for Ring {
     type Listener = Listener;
 
     fn accept(&mut self, listener: &Listener, slot: Slot) {

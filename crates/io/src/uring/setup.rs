@@ -10,11 +10,11 @@ use std::fmt;
 use std::io;
 use std::os::fd::AsRawFd;
 
-type Flag = (&'static str, fn(&mut io_uring::Builder) -> &mut io_uring::Builder);
+type SetupFlag = (&'static str, fn(&mut io_uring::Builder) -> &mut io_uring::Builder);
 
 /// The flags that a ring is asked for, the one to give up first in front. A kernel that does not know one answers
 /// EINVAL.
-const LADDER: [Flag; 6] = [
+const LADDER: [SetupFlag; 6] = [
     // Since 6.1: completions are worked off when this thread asks for them, in batches, and never in between.
     ("DEFER_TASKRUN", io_uring::Builder::setup_defer_taskrun),
     // Since 6.0: one thread submits, so the kernel takes no lock against others.

@@ -1,7 +1,7 @@
 //! The one listener of the simulated kernel.
 
 use super::socket::{Cancelling, Pending};
-use super::{Event, Kernel};
+use super::{Event, SimKernel};
 use crate::sim::link::Link;
 use std::collections::VecDeque;
 
@@ -15,7 +15,7 @@ pub(super) struct Acceptor {
     pub(super) cancels: Vec<Cancelling>,
 }
 
-impl Kernel {
+impl SimKernel {
     /// Begins to take connections: `listen(2)`.
     pub(in crate::sim) fn listen(&mut self) {
         self.acceptor.listening = true;

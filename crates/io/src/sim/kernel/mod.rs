@@ -91,7 +91,7 @@ pub(super) struct Ledger {
     pub(super) unreported: usize,
 }
 
-pub(super) struct Kernel {
+pub(super) struct SimKernel {
     seed: u64,
     dice: Dice,
     pub(super) faults: Faults,
@@ -128,7 +128,7 @@ pub(super) struct Kernel {
     pub(super) ledger: Ledger,
 }
 
-impl Kernel {
+impl SimKernel {
     pub(super) fn new(seed: u64, faults: Faults, pool: Pool, waker: Waker) -> Self {
         Self {
             seed,

@@ -1,6 +1,6 @@
 //! The operations of one connection, each a step at a time.
 
-use super::{Descriptor, Event, Kernel, Reception};
+use super::{Descriptor, Event, Reception, SimKernel};
 use crate::{Chunk, Output};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
@@ -49,7 +49,7 @@ impl Socket {
     }
 }
 
-impl Kernel {
+impl SimKernel {
     pub(super) fn open_sockets(&self) -> usize {
         self.sockets.len() - self.free.len()
     }

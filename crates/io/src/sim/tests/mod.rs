@@ -3,7 +3,7 @@ mod echo;
 mod invariants;
 mod rules;
 
-use super::kernel::{Event, Kernel};
+use super::kernel::{Event, SimKernel};
 use super::*;
 use crate::Cause;
 use handle::REST;
@@ -69,16 +69,16 @@ fn received(completions: &[Completion]) -> Vec<u8> {
 }
 
 /// A kernel without a driver, with one socket that is connected.
-fn kernel() -> (Kernel, usize) {
+fn kernel() -> (SimKernel, usize) {
     let pool = Pool::new(&BUFFERS).expect("in range");
-    let mut kernel = Kernel::new(42, Faults::none(), pool, Waker::new().expect("an eventfd"));
+    let mut kernel = SimKernel::new(42, Faults::none(), pool, Waker::new().expect("an eventfd"));
     let descriptor = kernel.socket(([198, 51, 100, 1], 443).into()).expect("no limit");
     kernel.submit(1, Request::Connect { descriptor });
     assert_eq!(results(&mut kernel), [(1, 0)]);
     (kernel, descriptor)
 }
 
-fn results(kernel: &mut Kernel) -> Vec<(u64, i32)> {
+fn results(kernel: &mut SimKernel) -> Vec<(u64, i32)> {
     kernel.enter();
     std::iter::from_fn(|| kernel.next_event()).map(|Event { user_data, result, .. }| (user_data, result)).collect()
 }
