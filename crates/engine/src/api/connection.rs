@@ -147,7 +147,7 @@ impl<'a, H: Handler> Connection<'a, H> {
         self.link().0.pause();
     }
 
-    /// Has messages delivered again, from this turn's end on.
+    /// Delivers messages again, from the end of this turn on.
     pub fn resume(&mut self) {
         let (link, core) = self.link();
         link.resume(core);

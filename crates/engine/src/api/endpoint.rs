@@ -20,7 +20,7 @@ impl Endpoint {
     /// The endpoint of a `ws://` URL. Looks the host's name up, which may take a while: not on a shard's thread.
     ///
     /// # Errors
-    /// [`ConnectError::Url`] for a URL that is none, [`ConnectError::Scheme`] for `wss://`, [`ConnectError::Name`]
+    /// [`ConnectError::Url`] for a URL that could not be parsed, [`ConnectError::Scheme`] for `wss://`, [`ConnectError::Name`]
     /// when the host has no address.
     pub fn resolve(url: &str) -> Result<Self, ConnectError> {
         let target = Target::parse(url)?;

@@ -1,12 +1,12 @@
-//! Why a connection of our own did not come about.
+//! Why an outgoing connection failed.
 
 use ringway_codec::{HandshakeError, TargetError};
 use std::io;
 
-/// Why a connection did not come about.
+/// Why an outgoing connection failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The URL is none of a WebSocket.
+    /// The URL is not a WebSocket URL.
     #[error(transparent)]
     Url(#[from] TargetError),
     /// `wss://`: TLS is not spoken yet.
@@ -18,7 +18,7 @@ pub enum ConnectError {
     /// No TCP connection could be made.
     #[error("cannot connect: {0}")]
     Unreachable(#[source] io::Error),
-    /// The peer answered, but not as the opening handshake has it.
+    /// The peer's answer does not complete the opening handshake.
     #[error(transparent)]
     Handshake(#[from] HandshakeError),
     /// The peer ended the connection in the middle of the opening handshake.

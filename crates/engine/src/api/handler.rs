@@ -65,12 +65,12 @@ pub trait Handler: Sized + 'static {
         let _ = (conn, payload);
     }
 
-    /// A connection that was open is no more. Called once for each.
+    /// A connection that was open has ended. Called once for each.
     fn closed(&mut self, shard: &mut Shard<'_, Self>, state: Self::State, reason: &CloseReason) {
         let _ = (shard, state, reason);
     }
 
-    /// A connection that [`Shard::connect`] asked for did not come about. Called once for each.
+    /// A connection that [`Shard::connect`] asked for failed. Called once for each.
     fn failed(&mut self, shard: &mut Shard<'_, Self>, state: Self::State, error: &ConnectError) {
         let _ = (shard, state, error);
     }

@@ -8,16 +8,16 @@ use std::io;
 /// Why shards could not start, or did not run to their end.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// An address that is none, or a name without one.
+    /// The address could not be parsed, or the name has no address.
     #[error("cannot listen on {0:?}: {1}")]
     Address(String, #[source] io::Error),
     /// An address that cannot be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// io_uring is not to be had.
+    /// io_uring is unavailable.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The shards have no place to run.
+    /// The shards could not be assigned to cores.
     #[error(transparent)]
     Placement(#[from] PlacementError),
     /// A thread could not be started.

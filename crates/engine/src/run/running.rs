@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 
-/// What a shard has done, told when it has ended.
+/// What a shard has done, reported when it has ended.
 #[derive(Clone, Copy, Debug)]
 pub struct ShardReport {
     /// The shard's number.
@@ -119,7 +119,7 @@ impl<H: Handler> Running<H> {
     }
 }
 
-/// Tells shards to stop; one that has a full mailbox is told once it has room, one that has ended needs no telling.
+/// Tells shards to stop; one with a full mailbox once it has room; one that has ended is skipped.
 fn stop<H: Handler>(handles: &[ShardHandle<H>]) {
     for handle in handles {
         while handle.post(|_, shard| shard.stop()) == Err(PostError::Full) {

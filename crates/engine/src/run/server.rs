@@ -22,7 +22,7 @@ impl Server {
     /// Listens on all addresses that `address` stands for. Port 0 lets the system choose.
     ///
     /// # Errors
-    /// [`StartError::Address`] for what is no address, [`StartError::Bind`] for one that cannot be listened on.
+    /// [`StartError::Address`] for an address that could not be parsed, [`StartError::Bind`] for one that cannot be listened on.
     pub fn bind(address: impl ToSocketAddrs + Display) -> Result<Self, StartError> {
         Self { listeners: Vec::new(), launch: Launch::default() }.and_bind(address)
     }

@@ -9,7 +9,7 @@ pub(crate) mod closing;
 pub(crate) mod compression;
 mod input;
 pub(crate) mod link;
-mod opening;
+pub(crate) mod opening;
 pub(crate) mod outbox;
 
 use crate::api::close::{CloseReason, Ending};

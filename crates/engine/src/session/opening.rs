@@ -1,7 +1,6 @@
 //! The opening handshake (RFC 6455 section 4) in both roles: what is kept while it is in progress, how a request is
 //! evaluated, and the answers.
 
-use super::application::Application;
 use super::input::Input;
 use crate::api::endpoint::Endpoint;
 use crate::api::response::{Response, Upgrade};
@@ -26,6 +25,15 @@ pub(super) struct Opening {
     nonce: [u8; 16],
     /// The request that awaits the handler's answer.
     deferred: Option<UpgradeRequest>,
+}
+
+/// Who answers requests.
+pub(crate) trait RequestHandler<S> {
+    /// A request for a WebSocket, in order, on a connection that is not open yet.
+    fn upgrade(&mut self, slot: Slot, request: &ringway_codec::Request<'_>) -> Upgrade<S>;
+
+    /// A plain HTTP request.
+    fn request(&mut self, slot: Slot, request: &ringway_codec::Request<'_>) -> Response;
 }
 
 /// What the answer to a request for a WebSocket depends on.
@@ -123,12 +131,12 @@ impl Opening {
     }
 }
 
-/// Parses and checks a request, and asks the application for the answer.
+/// Parses and checks a request, and asks for the answer.
 pub(super) fn evaluate_request<S>(
     slot: Slot,
     head: &[u8],
     core: &Core,
-    app: &mut impl Application<S>,
+    handler: &mut impl RequestHandler<S>,
 ) -> Evaluation<S> {
     let (request, len) = match parse_request(head, &core.limits.head()) {
         Ok(Some(parsed)) => parsed,
@@ -138,7 +146,7 @@ pub(super) fn evaluate_request<S>(
     let body = if request.method() == "HEAD" { ResponseBody::Omitted } else { ResponseBody::Sent };
     if !request.wants_upgrade() {
         return match request.check_host() {
-            Ok(()) => Evaluation::Plain(app.request(slot, &request), body),
+            Ok(()) => Evaluation::Plain(handler.request(slot, &request), body),
             Err(refusal) => Evaluation::Refused(refusal, body),
         };
     }
@@ -146,7 +154,7 @@ pub(super) fn evaluate_request<S>(
         Ok(key) => key,
         Err(refusal) => return Evaluation::Refused(refusal, body),
     };
-    let upgrade = app.upgrade(slot, &request);
+    let upgrade = handler.upgrade(slot, &request);
     let offered = request.subprotocols().map(str::to_owned).collect();
     let deflate = core.compressors.as_ref().and_then(|compressors| {
         // A malformed header was refused above.

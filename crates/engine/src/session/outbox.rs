@@ -27,13 +27,13 @@ const COALESCE: usize = 16 * 1024;
 /// passes [`complete`](Outbox::complete). That is also the place where a peer's progress shows.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    queue: Queue,
+    queue: OutputQueue,
     /// Bytes queued and in flight.
     bytes: usize,
 }
 
 #[derive(Debug)]
-enum Queue {
+enum OutputQueue {
     Ready(Option<Output>),
     /// Only while an input is decoded: there are replies in it.
     Replies(Replies),
@@ -57,7 +57,7 @@ struct Around {
     behind: Option<Output>,
 }
 
-impl Default for Queue {
+impl Default for OutputQueue {
     fn default() -> Self {
         Self::Ready(None)
     }
@@ -73,7 +73,7 @@ impl Outbox {
     /// Whether nothing waits to be handed to the driver; a send may be in flight.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        matches!(self.queue, Queue::Ready(None))
+        matches!(self.queue, OutputQueue::Ready(None))
     }
 
     /// Has `write` append bytes at the end.
@@ -98,9 +98,9 @@ impl Outbox {
     #[inline]
     pub(crate) fn takes_in_place(&self, len: usize) -> bool {
         match &self.queue {
-            Queue::Ready(None) => true,
-            Queue::Ready(Some(_)) => len > COPY_MAX,
-            Queue::Replies(replies) => {
+            OutputQueue::Ready(None) => true,
+            OutputQueue::Ready(Some(_)) => len > COPY_MAX,
+            OutputQueue::Replies(replies) => {
                 replies.fresh.is_empty() && replies.around.as_ref().is_none_or(|around| around.is_open())
             }
         }
@@ -113,12 +113,12 @@ impl Outbox {
         debug_assert!(self.takes_in_place(incoming.payload().len()), "the caller has asked");
         let (place, range) = incoming.into_server_frame();
         self.bytes += range.len();
-        if let Queue::Ready(before) = &mut self.queue {
+        if let OutputQueue::Ready(before) = &mut self.queue {
             let before = before.take();
             let around = before.is_some().then(|| Box::new(Around { before, ..Around::default() }));
-            self.queue = Queue::Replies(Replies { around, ..Replies::default() });
+            self.queue = OutputQueue::Replies(Replies { around, ..Replies::default() });
         }
-        let Queue::Replies(replies) = &mut self.queue else { return };
+        let OutputQueue::Replies(replies) = &mut self.queue else { return };
         match place {
             Place::Input => replies.fresh = range.start as u32..range.end as u32,
             Place::Spill => replies.around.get_or_insert_default().spill = Some(range),
@@ -129,7 +129,7 @@ impl Outbox {
     /// sent behind a reply gets its place in the queue, for which the run is copied out of the input.
     #[inline]
     pub(crate) fn commit_reply(&mut self, input: &mut [u8], decoder: &mut Decoder, pool: &mut SpillPool) {
-        let Queue::Replies(replies) = &mut self.queue else { return };
+        let OutputQueue::Replies(replies) = &mut self.queue else { return };
         if !replies.fresh.is_empty() {
             let fresh = mem::take(&mut replies.fresh);
             if replies.run.is_empty() {
@@ -149,7 +149,7 @@ impl Outbox {
     /// and one in a receive buffer of which few are left: slow readers could hold them all, one each.
     #[inline]
     pub(crate) fn finish_input(&mut self, input: Input, pool: &mut SpillPool) {
-        let Queue::Replies(replies) = &mut self.queue else { return };
+        let OutputQueue::Replies(replies) = &mut self.queue else { return };
         let Range { start, end } = replies.run;
         let alone = replies.around.is_none();
         let chunk = match input {
@@ -163,19 +163,19 @@ impl Outbox {
         };
         let around = replies.around.take();
         if alone {
-            self.queue = Queue::Ready(Some(Output::One(chunk)));
+            self.queue = OutputQueue::Ready(Some(Output::One(chunk)));
             return;
         }
         let Around { before, behind, .. } = *around.unwrap_or_default();
         let mut queue = before;
         push(&mut queue, chunk, pool);
         push_all(&mut queue, behind, pool);
-        self.queue = Queue::Ready(queue);
+        self.queue = OutputQueue::Ready(queue);
     }
 
     /// Copies the replies out of an input that is still needed.
     pub(crate) fn copy_replies(&mut self, input: &[u8], decoder: Option<&mut Decoder>, pool: &mut SpillPool) {
-        let Queue::Replies(replies) = &mut self.queue else { return };
+        let OutputQueue::Replies(replies) = &mut self.queue else { return };
         let Replies { run, around, .. } = mem::take(replies);
         let Around { before: mut queue, spill, behind } = *around.unwrap_or_default();
         if !run.is_empty() {
@@ -187,16 +187,16 @@ impl Outbox {
             push_or_copy(&mut queue, Chunk::Owned { bytes, start: range.start as u32 }, pool);
         }
         push_all(&mut queue, behind, pool);
-        self.queue = Queue::Ready(queue);
+        self.queue = OutputQueue::Ready(queue);
     }
 
     /// Takes what is to be sent next. It stays counted until [`complete`](Outbox::complete).
     #[inline]
     pub(crate) fn take(&mut self) -> Option<Output> {
-        debug_assert!(matches!(self.queue, Queue::Ready(_)), "no output is taken while an input is decoded");
+        debug_assert!(matches!(self.queue, OutputQueue::Ready(_)), "no output is taken while an input is decoded");
         match &mut self.queue {
-            Queue::Ready(queue) => queue.take(),
-            Queue::Replies(_) => None,
+            OutputQueue::Ready(queue) => queue.take(),
+            OutputQueue::Replies(_) => None,
         }
     }
 
@@ -205,14 +205,14 @@ impl Outbox {
     pub(crate) fn complete(&mut self, output: Output, written: usize, pool: &mut SpillPool) {
         self.bytes -= written;
         match &mut self.queue {
-            Queue::Ready(queue) if written < output.len() => put_back(queue, output, written, pool),
+            OutputQueue::Ready(queue) if written < output.len() => put_back(queue, output, written, pool),
             _ => recycle(output, pool),
         }
     }
 
     /// Gives the memory back, for a connection that ends.
     pub(crate) fn release(&mut self, pool: &mut SpillPool) {
-        if let Queue::Ready(Some(output)) = mem::take(&mut self.queue) {
+        if let OutputQueue::Ready(Some(output)) = mem::take(&mut self.queue) {
             recycle(output, pool);
         }
     }
@@ -220,8 +220,8 @@ impl Outbox {
     /// The output that comes last: behind the replies in the input, if there are any.
     fn end(&mut self) -> &mut Option<Output> {
         match &mut self.queue {
-            Queue::Ready(queue) => queue,
-            Queue::Replies(replies) => &mut replies.around.get_or_insert_default().behind,
+            OutputQueue::Ready(queue) => queue,
+            OutputQueue::Replies(replies) => &mut replies.around.get_or_insert_default().behind,
         }
     }
 }

@@ -18,7 +18,7 @@ struct Echo {
     defer: bool,
 }
 
-impl Application<u8> for Echo {
+impl opening::RequestHandler<u8> for Echo {
     fn upgrade(&mut self, slot: Slot, request: &ringway_codec::Request<'_>) -> Upgrade<u8> {
         assert_eq!(slot, SLOT);
         self.log.push(format!("upgrade {}", request.path()));
@@ -29,7 +29,9 @@ impl Application<u8> for Echo {
         self.log.push(format!("request {}", request.path()));
         Response::text(StatusCode::OK, "hello")
     }
+}
 
+impl Application<u8> for Echo {
     fn open(&mut self, link: &mut Link<u8>, _: &mut Core) {
         self.log.push(format!("open {}", link.state));
     }

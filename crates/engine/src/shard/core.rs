@@ -43,7 +43,7 @@ pub(crate) struct Core {
     wheel: TimerWheel,
     /// The mask keys and nonces of the client role, which nobody may predict (RFC 6455 section 10.3): ChaCha with twelve
     /// rounds, seeded by the system once per shard. It makes 64 words at a time, so that a key costs a nanosecond or two, no
-    /// system call and no lock (ARCHITECTURE.md has the figures).
+    /// system call and no lock (docs/benchmarking.md has the figures).
     rng: StdRng,
 }
 

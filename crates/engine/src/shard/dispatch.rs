@@ -13,6 +13,7 @@ use crate::session::Session;
 use crate::session::application::Application;
 use crate::session::closing::Removal;
 use crate::session::link::Link;
+use crate::session::opening::RequestHandler;
 use crate::session::outbox::recycle;
 use crate::shard::core::Core;
 use crate::shard::session_table::{Others, SessionTable};
@@ -195,7 +196,7 @@ impl<D: Driver, H: Handler> Calls<'_, D, H> {
     }
 }
 
-impl<D: Driver, H: Handler> Application<H::State> for Calls<'_, D, H> {
+impl<D: Driver, H: Handler> RequestHandler<H::State> for Calls<'_, D, H> {
     fn upgrade(&mut self, slot: Slot, request: &ringway_codec::Request<'_>) -> Upgrade<H::State> {
         self.handler.upgrade(&Request { head: request, id: ConnectionId(slot), peers: &self.reach })
     }
@@ -203,7 +204,9 @@ impl<D: Driver, H: Handler> Application<H::State> for Calls<'_, D, H> {
     fn request(&mut self, slot: Slot, request: &ringway_codec::Request<'_>) -> Response {
         self.handler.request(&Request { head: request, id: ConnectionId(slot), peers: &self.reach })
     }
+}
 
+impl<D: Driver, H: Handler> Application<H::State> for Calls<'_, D, H> {
     fn open(&mut self, link: &mut Link<H::State>, core: &mut Core) {
         self.call(link, core, H::open);
     }

@@ -10,11 +10,11 @@ const CAPACITY: usize = 4096;
 
 /// The mailbox of one shard; clones share it.
 pub(crate) struct Mailbox<W> {
-    queue: Arc<Mutex<Queue<W>>>,
+    queue: Arc<Mutex<WorkQueue<W>>>,
     waker: Waker,
 }
 
-struct Queue<W> {
+struct WorkQueue<W> {
     waiting: VecDeque<W>,
     /// The shard has ended: nobody will do what is posted.
     closed: bool,
@@ -33,10 +33,10 @@ pub enum PostError {
 
 impl<W> Mailbox<W> {
     pub(crate) fn new(waker: Waker) -> Self {
-        Self { queue: Arc::new(Mutex::new(Queue { waiting: VecDeque::new(), closed: false })), waker }
+        Self { queue: Arc::new(Mutex::new(WorkQueue { waiting: VecDeque::new(), closed: false })), waker }
     }
 
-    fn queue(&self) -> MutexGuard<'_, Queue<W>> {
+    fn queue(&self) -> MutexGuard<'_, WorkQueue<W>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

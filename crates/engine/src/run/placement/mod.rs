@@ -25,7 +25,7 @@ use rustix::thread::{CpuSet, sched_getaffinity};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
-use topology::Core;
+use topology::HardwareThread;
 
 /// Why threads have no place.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +64,7 @@ pub enum PlacementError {
 /// The cores that this process may run on, in the order in which they are taken, and its CPU quota.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CoreSet {
-    cores: Vec<Core>,
+    cores: Vec<HardwareThread>,
     quota: Option<f64>,
 }
 
@@ -138,7 +138,8 @@ impl CoreSet {
             let served: BTreeSet<usize> =
                 self.cores.iter().filter(|core| taken.contains(&core.id)).map(|core| core.physical).collect();
             let left = self.cores.iter().rev().filter(|core| !taken.contains(&core.id));
-            let (beside, apart): (Vec<&Core>, Vec<&Core>) = left.partition(|core| served.contains(&core.physical));
+            let (beside, apart): (Vec<&HardwareThread>, Vec<&HardwareThread>) =
+                left.partition(|core| served.contains(&core.physical));
             apart.into_iter().chain(beside).map(|core| core.id).collect()
         })
     }
@@ -165,12 +166,13 @@ impl CoreSet {
         let physical: Vec<usize> =
             self.cores.iter().filter(|core| core.id == core.physical).map(|core| core.id).collect();
         let all = || self.cores.iter();
-        let (server, generator): (Vec<&Core>, Vec<&Core>) = match (physical.len(), self.cores.len()) {
+        let (server, generator): (Vec<&HardwareThread>, Vec<&HardwareThread>) = match (physical.len(), self.cores.len())
+        {
             (1, 1) => (all().collect(), all().collect()),
             (1, threads) => (all().take(threads / 2).collect(), all().skip(threads / 2).collect()),
             (count, _) => all().partition(|core| physical[..count / 2].contains(&core.physical)),
         };
-        let pinned = |cores: Vec<&Core>| Assignment::pinned(cores.into_iter().map(|core| core.id));
+        let pinned = |cores: Vec<&HardwareThread>| Assignment::pinned(cores.into_iter().map(|core| core.id));
         Halves { server: pinned(server), generator: pinned(generator.into_iter().rev().collect()) }
     }
 

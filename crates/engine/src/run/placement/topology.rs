@@ -1,6 +1,6 @@
 //! The order of cores: one hardware thread of each physical core first, then their siblings.
 
-use super::CoreList;
+use super::list::CoreList;
 use std::collections::HashMap;
 use std::fs;
 
@@ -58,7 +58,7 @@ enum Physical {
 
 /// A core in its place in the order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Core {
+pub(super) struct HardwareThread {
     pub(super) id: usize,
     /// The lowest of the cores of the order that are on the same physical core.
     pub(super) physical: usize,
@@ -66,7 +66,7 @@ pub(super) struct Core {
 
 /// Orders cores: by their rank within their physical core, then by package, then by number. Cores of which nothing is
 /// known stay in the order of their numbers.
-pub(super) fn order(cpus: &[Cpu]) -> Vec<Core> {
+pub(super) fn order(cpus: &[Cpu]) -> Vec<HardwareThread> {
     let mut cpus: Vec<&Cpu> = cpus.iter().collect();
     cpus.sort_unstable_by_key(|cpu| cpu.id);
     cpus.dedup_by_key(|cpu| cpu.id);
@@ -76,7 +76,7 @@ pub(super) fn order(cpus: &[Cpu]) -> Vec<Core> {
         .map(|cpu| {
             let (first, threads) = seen.entry(cpu.physical()).or_insert((cpu.id, 0));
             *threads += 1;
-            ((*threads, cpu.package, cpu.id), Core { id: cpu.id, physical: *first })
+            ((*threads, cpu.package, cpu.id), HardwareThread { id: cpu.id, physical: *first })
         })
         .collect();
     ranked.sort_unstable_by_key(|(place, _)| *place);

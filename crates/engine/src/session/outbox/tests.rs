@@ -38,11 +38,11 @@ fn small_pieces_are_gathered_in_one_buffer() {
     let (mut outbox, mut pool) = (Outbox::default(), pool());
     outbox.append(&mut pool, |out| out.extend_from_slice(b"one"));
     outbox.append(&mut pool, |out| out.extend_from_slice(b"two"));
-    assert!(matches!(outbox.queue, Queue::Ready(Some(Output::One(_)))));
+    assert!(matches!(outbox.queue, OutputQueue::Ready(Some(Output::One(_)))));
     outbox.push_shared(&shared(7, COPY_MAX + 1), &mut pool);
     outbox.append(&mut pool, |out| out.extend_from_slice(b"three"));
     outbox.push_shared(&shared(8, 3), &mut pool);
-    let Queue::Ready(Some(Output::Many(chunks))) = &outbox.queue else { panic!("many") };
+    let OutputQueue::Ready(Some(Output::Many(chunks))) = &outbox.queue else { panic!("many") };
     assert_eq!(chunks.len(), 3);
     assert_eq!(take(&mut outbox), [&b"onetwo"[..], &[7; COPY_MAX + 1], b"three", &[8; 3]].concat());
 }
@@ -52,7 +52,7 @@ fn an_outbox_never_has_more_chunks_than_one_send_takes() {
     const LEN: usize = COPY_MAX + 1;
     let (mut outbox, mut pool) = (Outbox::default(), pool());
     (0..200).for_each(|n| outbox.push_shared(&shared(n, LEN), &mut pool));
-    let Queue::Ready(Some(Output::Many(chunks))) = &outbox.queue else { panic!("many") };
+    let OutputQueue::Ready(Some(Output::Many(chunks))) = &outbox.queue else { panic!("many") };
     assert_eq!(chunks.len(), Output::MOST_CHUNKS);
     assert_eq!(take(&mut outbox), (0..200u8).flat_map(|n| [n; LEN]).collect::<Vec<_>>());
 }
@@ -151,7 +151,7 @@ fn whatever_a_handler_sends_around_its_replies_goes_out_in_order() {
 fn replies_alone_take_the_receive_buffer_along() {
     let buffers = Pool::new(&BufferConfig { size: 4096, count: 4, ready: 1, working_set: None }).expect("in range");
     let (mut outbox, due) = decode(&[(20, Reply); 16], |bytes| Input::Buffer(buffers.fill(bytes).expect("free")));
-    assert!(matches!(outbox.queue, Queue::Ready(Some(Output::One(Chunk::Buffer { .. })))), "{outbox:?}");
+    assert!(matches!(outbox.queue, OutputQueue::Ready(Some(Output::One(Chunk::Buffer { .. })))), "{outbox:?}");
     assert_eq!((buffers.guarded(), outbox.bytes()), (1, due.len()));
     assert_eq!(take(&mut outbox), due);
     assert_eq!(buffers.guarded(), 0);
