@@ -61,7 +61,7 @@ impl From<Vec<u8>> for Chunk {
 
 /// The bytes of one send.
 ///
-/// [`Output::One`] becomes a plain send; [`Output::Many`] a gathering one of at most [`Output::MOST_CHUNKS`] runs.
+/// [`Output::One`] becomes a plain send; [`Output::Many`] a gathering one of at most [`Output::MAX_CHUNKS`] runs.
 #[derive(Debug)]
 pub enum Output {
     /// One run of bytes.
@@ -72,7 +72,7 @@ pub enum Output {
 
 impl Output {
     /// How many runs one gathering send takes; more would need more than one page of vectors and saves nothing.
-    pub const MOST_CHUNKS: usize = 64;
+    pub const MAX_CHUNKS: usize = 64;
 
     /// How many bytes there are to send in all.
     #[must_use]

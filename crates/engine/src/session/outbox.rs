@@ -238,7 +238,7 @@ fn tail<'q>(queue: &'q mut Option<Output>, pool: &mut SpillPool) -> &'q mut Vec<
     let open = match queue {
         Some(Output::One(chunk)) => can_grow(chunk, false),
         Some(Output::Many(chunks)) => {
-            let full = chunks.len() >= Output::MOST_CHUNKS;
+            let full = chunks.len() >= Output::MAX_CHUNKS;
             chunks.last().is_some_and(|chunk| can_grow(chunk, full))
         }
         None => false,
@@ -264,7 +264,7 @@ fn can_grow(chunk: &Chunk, must: bool) -> bool {
 fn push(queue: &mut Option<Output>, chunk: Chunk, pool: &mut SpillPool) {
     match queue {
         None => *queue = Some(Output::One(chunk)),
-        Some(Output::Many(chunks)) if chunks.len() >= Output::MOST_CHUNKS => {
+        Some(Output::Many(chunks)) if chunks.len() >= Output::MAX_CHUNKS => {
             // One send takes no more chunks: the last one is joined with what comes.
             if !matches!(chunks.last(), Some(Chunk::Owned { .. })) {
                 let mut joined = pool.take();

@@ -36,6 +36,9 @@ struct Calls<'a, D, H: Handler> {
     reach: Reach<'a, D, H>,
 }
 
+/// A session, and apart from it what its methods take.
+type Resolved<'a, D, H> = (&'a mut Session<<H as Handler>::State>, &'a mut Core, Calls<'a, D, H>);
+
 struct Reach<'a, D, H: Handler> {
     others: Others<'a, H::State>,
     control: &'a mut Control<H>,
@@ -45,7 +48,7 @@ struct Reach<'a, D, H: Handler> {
 impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
     /// A session, resolved once and held while the event is handled.
     #[inline]
-    fn session(&mut self, slot: Slot) -> Option<(&mut Session<H::State>, &mut Core, Calls<'_, D, H>)> {
+    fn session(&mut self, slot: Slot) -> Option<Resolved<'_, D, H>> {
         let (session, others) = self.sessions.isolate(slot)?;
         let reach = Reach { others, control: self.control, driver: self.driver };
         Some((session, self.core, Calls { handler: self.handler, reach }))

@@ -51,7 +51,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 /// How many slots may be in use unless told otherwise.
-const MOST: u32 = 1 << 20;
+const MAX_SLOTS: u32 = 1 << 20;
 
 /// A driver whose kernel is simulated. It never blocks: a turn in which nothing can be done hands out nothing.
 pub struct Sim {
@@ -70,7 +70,7 @@ impl Sim {
         let waker = Waker::new().unwrap_or_else(|error| panic!("no eventfd for the simulation: {error}"));
         let kernel = Rc::new(RefCell::new(SimKernel::new(seed, faults, pool.clone(), waker.clone())));
         let network = Network(Rc::clone(&kernel));
-        (Self { table: SlotTable::new(Handle::new(kernel, pool), &buffers, MOST), waker }, network)
+        (Self { table: SlotTable::new(Handle::new(kernel, pool), &buffers, MAX_SLOTS), waker }, network)
     }
 
     /// Begins to accept, as [`Driver::listen`] does, without a real listener. There is one: a second call does nothing
@@ -84,8 +84,8 @@ impl Sim {
 
     /// How many slots may be in use at once; accepting pauses and [`Driver::reserve`] fails when there are as many.
     /// Default 1 048 576.
-    pub fn limit_connections(&mut self, most: u32) {
-        self.table.limit(most);
+    pub fn limit_connections(&mut self, max: u32) {
+        self.table.limit(max);
         self.tell();
     }
 

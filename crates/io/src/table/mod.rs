@@ -39,7 +39,7 @@ pub(crate) struct SlotTable<K: KernelInterface> {
     /// Indices that are in nobody's use, the latest freed last.
     free: Vec<u32>,
     /// How many slots may be in use.
-    most: u32,
+    max_slots: u32,
     accepting: Accepting<K::Listener>,
     /// Outgoing connections for which there was no socket: reported with the next turn.
     unconnected: Vec<(Slot, io::Error)>,
@@ -52,12 +52,12 @@ pub(crate) struct SlotTable<K: KernelInterface> {
 }
 
 impl<K: KernelInterface> SlotTable<K> {
-    pub(crate) fn new(kernel: K, buffers: &BufferConfig, most: u32) -> Self {
+    pub(crate) fn new(kernel: K, buffers: &BufferConfig, max_slots: u32) -> Self {
         Self {
             kernel,
             connections: Vec::new(),
             free: Vec::new(),
-            most,
+            max_slots,
             accepting: Accepting::new(),
             unconnected: Vec::new(),
             starved: VecDeque::new(),
@@ -92,7 +92,7 @@ impl<K: KernelInterface> SlotTable<K> {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.stats.open >= u64::from(self.most)
+        self.stats.open >= u64::from(self.max_slots)
     }
 
     /// Whether the kernel has let go of everything that was asked of it.
@@ -226,8 +226,8 @@ impl<K: KernelInterface> SlotTable<K> {
 /// What the simulated driver looks at besides.
 #[cfg(any(test, feature = "sim"))]
 impl<K: KernelInterface> SlotTable<K> {
-    pub(crate) fn limit(&mut self, most: u32) {
-        self.most = most;
+    pub(crate) fn limit(&mut self, max_slots: u32) {
+        self.max_slots = max_slots;
     }
 
     pub(crate) fn is_listening(&self) -> bool {

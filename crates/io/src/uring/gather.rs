@@ -17,7 +17,7 @@ impl Gather {
     pub(super) fn new(chunks: &[Chunk]) -> Self {
         let mut vectors: Box<[libc::iovec]> = chunks
             .iter()
-            .take(Output::MOST_CHUNKS)
+            .take(Output::MAX_CHUNKS)
             .map(|chunk| {
                 let bytes = chunk.as_slice();
                 libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() }

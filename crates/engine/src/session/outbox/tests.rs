@@ -53,7 +53,7 @@ fn an_outbox_never_has_more_chunks_than_one_send_takes() {
     let (mut outbox, mut pool) = (Outbox::default(), pool());
     (0..200).for_each(|n| outbox.push_shared(&shared(n, LEN), &mut pool));
     let OutputQueue::Ready(Some(Output::Many(chunks))) = &outbox.queue else { panic!("many") };
-    assert_eq!(chunks.len(), Output::MOST_CHUNKS);
+    assert_eq!(chunks.len(), Output::MAX_CHUNKS);
     assert_eq!(take(&mut outbox), (0..200u8).flat_map(|n| [n; LEN]).collect::<Vec<_>>());
 }
 

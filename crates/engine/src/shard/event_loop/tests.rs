@@ -6,5 +6,6 @@ mod ending;
 mod flow;
 mod opening;
 mod posting;
+mod reaching;
 mod seeds;
 mod world;

@@ -302,7 +302,7 @@ impl SimKernel {
 
 /// The runs that one send takes.
 pub(super) fn runs(output: &Output) -> impl Iterator<Item = &Chunk> {
-    output.chunks().take(Output::MOST_CHUNKS)
+    output.chunks().take(Output::MAX_CHUNKS)
 }
 
 pub(super) fn sent_len(output: &Output) -> usize {

@@ -83,10 +83,10 @@ fn a_slow_reader_stalls_the_send_until_it_reads() {
 #[test]
 fn a_gathering_send_takes_no_more_runs_than_it_may() {
     let (mut sim, _network, slot, peer) = connection(Faults::none());
-    let chunks = (0..=Output::MOST_CHUNKS).map(|at| vec![at as u8].into()).collect();
+    let chunks = (0..=Output::MAX_CHUNKS).map(|at| vec![at as u8].into()).collect();
     sim.send(slot, Output::Many(chunks));
-    assert!(matches!(settle(&mut sim)[..], [Completion::Sent { written: Output::MOST_CHUNKS, .. }]));
-    assert_eq!(peer.read().len(), Output::MOST_CHUNKS);
+    assert!(matches!(settle(&mut sim)[..], [Completion::Sent { written: Output::MAX_CHUNKS, .. }]));
+    assert_eq!(peer.read().len(), Output::MAX_CHUNKS);
 }
 
 #[test]

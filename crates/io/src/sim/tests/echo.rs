@@ -103,7 +103,7 @@ impl Echo {
             return;
         }
         if !echoing.queue.is_empty() {
-            let count = echoing.queue.len().min(Output::MOST_CHUNKS);
+            let count = echoing.queue.len().min(Output::MAX_CHUNKS);
             let mut chunks: Vec<Chunk> = echoing.queue.drain(..count).collect();
             echoing.sending = true;
             let output = if count == 1 { Output::One(chunks.remove(0)) } else { Output::Many(chunks) };

@@ -56,13 +56,13 @@ fn fin_follows_a_send_that_waits_for_its_reader() {
 #[test]
 fn fin_follows_the_rest_of_a_short_send() {
     let (mut driver, _, slot, mut peer) = connection(small(8));
-    let chunks = (0..=Output::MOST_CHUNKS).map(|n| vec![n as u8].into()).collect();
+    let chunks = (0..=Output::MAX_CHUNKS).map(|n| vec![n as u8].into()).collect();
     driver.send(slot, Output::Many(chunks));
     driver.finish(slot);
-    assert_eq!(sent(&mut driver), Output::MOST_CHUNKS);
-    driver.send(slot, one(&[Output::MOST_CHUNKS as u8]));
+    assert_eq!(sent(&mut driver), Output::MAX_CHUNKS);
+    driver.send(slot, one(&[Output::MAX_CHUNKS as u8]));
     assert_eq!(sent(&mut driver), 1);
     let mut all = Vec::new();
     peer.read_to_end(&mut all).expect("ended in order");
-    assert_eq!(all.len(), Output::MOST_CHUNKS + 1);
+    assert_eq!(all.len(), Output::MAX_CHUNKS + 1);
 }

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 const BUFFERS: BufferConfig = BufferConfig { size: 1024, count: 16, ready: 4, working_set: None };
 
 /// After so many turns something goes round in circles.
-const MOST_TURNS: usize = 50_000;
+const MAX_TURNS: usize = 50_000;
 
 /// What the clients send to open a WebSocket.
 pub(super) const REQUEST: &str = "GET /chat HTTP/1.1\r\nHost: server.example\r\nUpgrade: websocket\r\n\
@@ -87,14 +87,14 @@ impl<H: Handler> World<H> {
 
     /// Turns, once at least, until `done`.
     pub(super) fn run_until(&mut self, mut done: impl FnMut(&mut Self) -> bool) {
-        for _ in 0..MOST_TURNS {
+        for _ in 0..MAX_TURNS {
             self.turn();
             if done(self) {
                 return;
             }
             assert!(self.running, "the shard has ended before what was waited for (seed {})", self.network.seed());
         }
-        panic!("what is waited for does not come in {MOST_TURNS} turns (seed {})", self.network.seed());
+        panic!("what is waited for does not come in {MAX_TURNS} turns (seed {})", self.network.seed());
     }
 
     /// Lets time pass, and everything happen that it brings.
