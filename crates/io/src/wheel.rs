@@ -5,22 +5,39 @@ use std::time::{Duration, Instant};
 const LEVEL_BITS: u32 = 6;
 const PLACES: usize = 1 << LEVEL_BITS;
 const LEVELS: usize = 4;
-/// The farthest deadline in ticks: what lies beyond is put here, and looked at again when it comes.
+/// How many ticks the lists span. A timer beyond them is on the last list, and moves on when that is emptied.
 const HORIZON: u64 = 1 << (LEVEL_BITS * LEVELS as u32);
+/// How many ticks ahead a deadline can be: a node holds it modulo 2⁴⁸.
+const FARTHEST: u64 = (1 << 48) - 1;
+/// The last tick, 292 million years at 1 ms: a bound that keeps sums of ticks from overflowing.
+const LAST: u64 = u64::MAX / 2;
 const NONE: u32 = u32::MAX;
+const NANOS_PER_SECOND: u128 = 1_000_000_000;
 
 /// One timer's place in the lists: 16 bytes.
 #[derive(Clone, Copy, Debug)]
 struct Node {
     next: u32,
     previous: u32,
-    /// The deadline in ticks, modulo 2³².
-    deadline: u32,
+    /// The deadline in ticks, modulo 2⁴⁸: its lower 32 bits, and the 16 above them.
+    deadline_low: u32,
+    deadline_high: u16,
     /// Which list the timer is on (level × 64 + place), or [`UNLISTED`].
     list: u16,
 }
 
 const UNLISTED: u16 = u16::MAX;
+
+impl Node {
+    const EMPTY: Self = Self { next: NONE, previous: NONE, deadline_low: 0, deadline_high: 0, list: UNLISTED };
+
+    /// How many ticks after `now` the deadline is.
+    fn left(&self, now: u64) -> u64 {
+        let deadline = u64::from(self.deadline_high) << 32 | u64::from(self.deadline_low);
+        // Deadlines are at most 2⁴⁸ - 1 ticks ahead, so their difference is right modulo 2⁴⁸.
+        deadline.wrapping_sub(now) & FARTHEST
+    }
+}
 
 /// A wheel of timers that are named by small numbers, at most one timer for each name.
 ///
@@ -40,8 +57,9 @@ pub struct TimerWheel {
 }
 
 impl TimerWheel {
-    /// A wheel that begins at `start` and resolves `tick` (at least 1 ms). The farthest deadline is 2²⁴ ticks ahead:
-    /// 46 hours at 10 ms; a timer beyond it fires then.
+    /// A wheel that begins at `start` and resolves `tick` (at least 1 ms). The farthest deadline is 2⁴⁸ - 1 ticks ahead,
+    /// 8 900 years at 1 ms; a timer beyond it fires then. One that is more than 2²⁴ ticks ahead, 46 hours at 10 ms, costs
+    /// O(1) once in so many ticks.
     #[must_use]
     pub fn new(start: Instant, tick: Duration) -> Self {
         Self {
@@ -60,11 +78,10 @@ impl TimerWheel {
     pub fn set(&mut self, name: u32, deadline: Instant) {
         let after = deadline.saturating_duration_since(self.start);
         let ticks = after.as_nanos().div_ceil(self.tick.as_nanos());
-        let ticks = u64::try_from(ticks).unwrap_or(u64::MAX).clamp(self.now + 1, self.now + HORIZON - 1);
+        let ticks = u64::try_from(ticks).unwrap_or(LAST).clamp(self.now + 1, self.now + FARTHEST);
         self.clear(name);
         if self.nodes.len() <= name as usize {
-            let empty = Node { next: NONE, previous: NONE, deadline: 0, list: UNLISTED };
-            self.nodes.resize(name as usize + 1, empty);
+            self.nodes.resize(name as usize + 1, Node::EMPTY);
         }
         self.insert(name, ticks);
         self.armed += 1;
@@ -94,15 +111,18 @@ impl TimerWheel {
     /// How long from `now` until [`TimerWheel::expire`] has something to do; `None` when no timer is set.
     #[must_use]
     pub fn wait(&self, now: Instant) -> Option<Duration> {
-        let tick = self.next_stop()?;
-        let tick = u32::try_from(tick).unwrap_or(u32::MAX);
-        Some((self.start + self.tick * tick).saturating_duration_since(now))
+        let stop = self.tick.as_nanos().saturating_mul(u128::from(self.next_stop()?));
+        let stop = match u64::try_from(stop / NANOS_PER_SECOND) {
+            Ok(seconds) => Duration::new(seconds, (stop % NANOS_PER_SECOND) as u32),
+            Err(_) => Duration::MAX,
+        };
+        Some(stop.saturating_sub(now.saturating_duration_since(self.start)))
     }
 
     /// Moves the wheel to `now` and appends the timers that have fired to `fired`; they are cleared by then.
     pub fn expire(&mut self, now: Instant, fired: &mut Vec<u32>) {
         let target = now.saturating_duration_since(self.start).as_nanos() / self.tick.as_nanos();
-        let target = u64::try_from(target).unwrap_or(u64::MAX);
+        let target = u64::try_from(target).unwrap_or(LAST).min(LAST);
         while let Some(stop) = self.next_stop() {
             if stop > target {
                 break;
@@ -128,7 +148,7 @@ impl TimerWheel {
                 let shift = LEVEL_BITS * level as u32;
                 let position = self.now >> shift;
                 // The place of the present moment is the farthest one: what it held has been emptied.
-                let ahead = self.occupied[level].rotate_right((position as u32 + 1) % 64).trailing_zeros();
+                let ahead = self.occupied[level].rotate_right((position + 1) as u32 % 64).trailing_zeros();
                 (position + 1 + u64::from(ahead)) << shift
             })
             .min()
@@ -140,21 +160,21 @@ impl TimerWheel {
         while name != NONE {
             let node = &mut self.nodes[name as usize];
             let next = node.next;
-            // Deadlines lie within 2²⁴ ticks of now, so their difference is right modulo 2³².
-            let left = node.deadline.wrapping_sub(self.now as u32);
+            let left = node.left(self.now);
             if left == 0 {
                 node.list = UNLISTED;
                 self.armed -= 1;
                 fired.push(name);
             } else {
-                self.insert(name, self.now + u64::from(left));
+                self.insert(name, self.now + left);
             }
             name = next;
         }
     }
 
-    /// Puts the timer on the list of the lowest level whose span reaches its deadline.
-    fn insert(&mut self, name: u32, ticks: u64) {
+    /// Puts the timer on the list of the lowest level whose span reaches its deadline; on the last list if none does.
+    fn insert(&mut self, name: u32, deadline: u64) {
+        let ticks = deadline.min(self.now + HORIZON - 1);
         let mut level = 0;
         while level + 1 < LEVELS {
             let shift = LEVEL_BITS * level as u32;
@@ -169,7 +189,8 @@ impl TimerWheel {
             self.nodes[head as usize].previous = name;
         }
         let list = (level * PLACES + place) as u16;
-        self.nodes[name as usize] = Node { next: head, previous: NONE, deadline: ticks as u32, list };
+        let (deadline_low, deadline_high) = (deadline as u32, (deadline >> 32) as u16);
+        self.nodes[name as usize] = Node { next: head, previous: NONE, deadline_low, deadline_high, list };
         self.occupied[level] |= 1 << place;
     }
 
@@ -213,58 +234,163 @@ mod tests {
         assert_eq!(fired, [0]);
     }
 
+    #[test]
+    fn a_timer_costs_16_bytes() {
+        assert_eq!(size_of::<Node>(), 16);
+    }
+
+    /// Looks at the wheel whenever it asks for that, until a timer fires; how often that was, and when.
+    fn drive(wheel: &mut TimerWheel, mut now: Instant) -> (u32, Instant) {
+        let mut fired = Vec::new();
+        for looks in 1.. {
+            let wait = wheel.wait(now).expect("a timer is set");
+            assert!(!wait.is_zero(), "the wheel spins: nothing has fired, and it asks for a look at once");
+            now += wait;
+            wheel.expire(now, &mut fired);
+            if !fired.is_empty() {
+                return (looks, now);
+            }
+        }
+        unreachable!("looks are counted without end");
+    }
+
+    #[test]
+    fn the_wheel_does_not_spin_after_2_to_the_32_ticks() {
+        let start = Instant::now();
+        // 497 days at 10 ms, and far beyond.
+        for ticks in [(1 << 32) - 100, 1 << 32, (1 << 32) + 100, 1 << 40] {
+            let now = start + Duration::from_millis(10 * ticks);
+            let mut wheel = TimerWheel::new(start, TICK);
+            wheel.expire(now, &mut Vec::new());
+            wheel.set(0, now + Duration::from_secs(30));
+            let (looks, fired) = drive(&mut wheel, now);
+            assert_eq!(fired - now, Duration::from_secs(30), "after {ticks} ticks");
+            assert!(looks <= LEVELS as u32, "{looks} looks after {ticks} ticks");
+        }
+    }
+
+    #[test]
+    fn a_deadline_beyond_the_horizon_is_kept() {
+        let start = Instant::now();
+        let mut wheel = TimerWheel::new(start, TICK);
+        let year = Duration::from_secs(365 * 24 * 60 * 60);
+        wheel.set(0, start + year);
+        let (looks, fired) = drive(&mut wheel, start);
+        assert_eq!(fired - start, year);
+        assert!(looks <= 200, "{looks} looks, one in 46 hours are enough");
+    }
+
+    #[test]
+    fn a_timer_that_is_set_after_a_long_stop_does_not_fire_early() {
+        let start = Instant::now();
+        let mut wheel = TimerWheel::new(start, TICK);
+        let mut fired = Vec::new();
+        wheel.set(0, start + Duration::from_secs(30));
+        // The process was stopped for a week; before it looks at its timers it sets another one.
+        let now = start + Duration::from_secs(7 * 24 * 60 * 60);
+        wheel.set(1, now + Duration::from_secs(30));
+        assert_eq!(wheel.wait(now), Some(Duration::ZERO));
+        wheel.expire(now, &mut fired);
+        assert_eq!(fired, [0]);
+        assert_eq!(drive(&mut wheel, now).1 - now, Duration::from_secs(30));
+    }
+
+    #[test]
+    fn times_that_no_clock_reaches_are_taken() {
+        let start = Instant::now();
+        let mut wheel = TimerWheel::new(start, Duration::from_secs(u64::MAX));
+        wheel.set(0, start + Duration::from_secs(1));
+        assert_eq!(wheel.wait(start), Some(Duration::from_secs(u64::MAX)));
+        let late = start + Duration::from_secs(1 << 62);
+        let mut wheel = TimerWheel::new(start, TICK);
+        wheel.set(0, late);
+        wheel.expire(start, &mut Vec::new());
+        assert_eq!(wheel.armed(), 1);
+    }
+
     #[derive(Clone, Debug)]
     enum Step {
         Set(u32, u64),
         Clear(u32),
+        /// Time passes and the wheel is looked at.
         Pass(u64),
+        /// Time passes and nobody looks: the process is stopped, or busy.
+        Stop(u64),
     }
 
-    fn step() -> impl Strategy<Value = Step> {
-        let span = prop_oneof![0u64..200, 0u64..100_000, 0u64..200_000_000];
+    const DAY: u64 = 24 * 60 * 60 * 1000;
+
+    /// Spans in milliseconds: from less than a tick to years, and edges of the wheel's levels.
+    fn span() -> impl Strategy<Value = u64> {
+        let edge =
+            (prop::sample::select(vec![6, 12, 18, 24, 32]), 0u64..41).prop_map(|(bits, at)| (10 << bits) - 20 + at);
         prop_oneof![
-            (0u32..20, span.clone()).prop_map(|(name, after)| Step::Set(name, after)),
-            (0u32..20).prop_map(Step::Clear),
-            span.prop_map(Step::Pass),
+            8 => 0u64..200,
+            8 => 0u64..100_000,
+            4 => 0u64..200_000_000,
+            4 => edge,
+            2 => 0..30 * DAY,
+            1 => 0..3_000 * DAY,
         ]
     }
 
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            3 => (0u32..20, span()).prop_map(|(name, after)| Step::Set(name, after)),
+            1 => (0u32..20).prop_map(Step::Clear),
+            2 => span().prop_map(Step::Pass),
+            1 => span().prop_map(Step::Stop),
+        ]
+    }
+
+    /// How old the wheel is at first, in milliseconds: new, about 2³² ticks, or beyond what a node can hold.
+    fn age() -> impl Strategy<Value = u64> {
+        let around = |bits: u32| (10u64 << bits) - DAY..(10u64 << bits) + DAY;
+        prop_oneof![Just(0), 0..1_000 * DAY, around(32), around(48), 0u64..1 << 60]
+    }
+
     proptest! {
-        /// The oracle is a sorted map of deadlines.
+        /// The oracle is a sorted map of deadlines, in ticks of 10 ms.
         #[test]
-        fn the_wheel_agrees_with_a_sorted_map(steps in prop::collection::vec(step(), 1..200)) {
+        fn the_wheel_agrees_with_a_sorted_map(age in age(), steps in prop::collection::vec(step(), 1..200)) {
             let start = Instant::now();
             let mut wheel = TimerWheel::new(start, TICK);
             let mut oracle = BTreeMap::new();
-            let mut now = 0u64;
+            let mut now = age;
+            // The last tick at which the wheel was looked at.
+            let mut seen = now / 10;
+            wheel.expire(start + Duration::from_millis(now), &mut Vec::new());
             for step in steps {
                 match step {
                     Step::Set(name, after) => {
                         wheel.set(name, start + Duration::from_millis(now + after));
-                        let ticks = (now + after).div_ceil(10).clamp(now / 10 + 1, now / 10 + HORIZON - 1);
-                        oracle.insert(name, ticks * 10);
+                        oracle.insert(name, (now + after).div_ceil(10).max(seen + 1));
                     }
                     Step::Clear(name) => {
                         wheel.clear(name);
                         oracle.remove(&name);
                     }
-                    Step::Pass(by) => {
-                        now += by;
+                    Step::Stop(span) => now += span,
+                    Step::Pass(span) => {
+                        now += span;
+                        seen = now / 10;
                         let mut fired = Vec::new();
                         wheel.expire(start + Duration::from_millis(now), &mut fired);
                         fired.sort_unstable();
-                        let due: Vec<u32> = oracle.iter().filter(|(_, at)| **at <= now).map(|(name, _)| *name).collect();
-                        oracle.retain(|_, at| *at > now);
+                        let due: Vec<u32> = oracle.iter().filter(|(_, at)| **at <= seen).map(|(name, _)| *name).collect();
+                        oracle.retain(|_, at| *at > seen);
                         prop_assert_eq!(fired, due);
                     }
                 }
                 prop_assert_eq!(wheel.armed(), oracle.len());
                 let wait = wheel.wait(start + Duration::from_millis(now));
                 let next = oracle.values().min();
-                // The wheel may ask to be looked at before the next deadline, never after it.
                 prop_assert_eq!(wait.is_some(), next.is_some());
                 if let (Some(wait), Some(next)) = (wait, next) {
-                    prop_assert!(wait <= Duration::from_millis(next - now));
+                    // The wheel may ask to be looked at before the next deadline, never after it.
+                    prop_assert!(wait <= Duration::from_millis((next * 10).saturating_sub(now)));
+                    // It asks for a look at once only when a tick has passed since the last one.
+                    prop_assert!(!wait.is_zero() || now / 10 > seen);
                 }
             }
         }
