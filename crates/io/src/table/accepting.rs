@@ -1,63 +1,13 @@
 //! The listeners of one driver: armed, paused when there is no descriptor or slot left, and stopped.
 
 use super::kernel::KernelInterface;
+use super::obstacle::{Episodes, Obstacle};
 use super::operation::{NO_CONNECTION, Target};
 use crate::Slot;
-use std::io;
 use std::time::Duration;
 
 /// How long accepting rests when no slot of this driver frees: the descriptors may be another driver's.
 pub(crate) const REST: Duration = Duration::from_secs(1);
-
-/// Why accepting pauses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Obstacle {
-    /// As many slots are in use as may be.
-    Full,
-    /// The kernel says this.
-    Errno(i32),
-}
-
-impl Obstacle {
-    /// What an accept that failed with `errno` says of the next one; nothing when only this connection is concerned.
-    pub(crate) fn of(errno: i32) -> Option<Self> {
-        match errno {
-            // Cancelled by ourselves, or interrupted.
-            libc::ECANCELED | libc::EINTR | libc::EAGAIN => None,
-            // The connection was gone before it was accepted, or its network was: accept(2) tells to try again.
-            libc::ECONNABORTED
-            | libc::EPROTO
-            | libc::ENETDOWN
-            | libc::ENETUNREACH
-            | libc::ENONET
-            | libc::EHOSTDOWN
-            | libc::EHOSTUNREACH
-            | libc::ENOPROTOOPT => None,
-            errno => Some(Self::Errno(errno)),
-        }
-    }
-
-    fn say(self) {
-        let until = "accepting pauses until a connection closes, a second at most:";
-        match self {
-            Self::Full => {
-                tracing::warn!("{until} as many connections are open as may be (raise the limit of connections)");
-            }
-            Self::Errno(libc::EMFILE) => {
-                tracing::warn!("{until} the process may open no more files (raise `ulimit -n`)");
-            }
-            Self::Errno(libc::ENFILE) => {
-                tracing::warn!("{until} the system may open no more files (raise sysctl fs.file-max)");
-            }
-            Self::Errno(libc::ENOMEM | libc::ENOBUFS) => {
-                tracing::warn!("{until} the kernel has no memory for another socket");
-            }
-            Self::Errno(errno) => {
-                tracing::error!(error = %io::Error::from_raw_os_error(errno), "{until} the kernel refuses");
-            }
-        }
-    }
-}
 
 #[derive(Debug)]
 struct Acceptor<L> {
@@ -75,13 +25,12 @@ pub(crate) struct Accepting<L> {
     all: Vec<Acceptor<L>>,
     /// Since when accepting pauses.
     paused: Option<Duration>,
-    /// The obstacles that have been logged: each is logged once.
-    said: Vec<Obstacle>,
+    episodes: Episodes,
 }
 
 impl<L> Accepting<L> {
     pub(crate) const fn new() -> Self {
-        Self { all: Vec::new(), paused: None, said: Vec::new() }
+        Self { all: Vec::new(), paused: None, episodes: Episodes::new() }
     }
 
     fn slot(at: usize) -> Slot {
@@ -97,18 +46,17 @@ impl<L> Accepting<L> {
     }
 
     /// Whether there is a listener that has not been stopped.
-    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn is_listening(&self) -> bool {
         self.all.iter().any(|acceptor| !acceptor.stopped)
     }
 
     /// Accepting rests until a slot frees or [`REST`] is over. Whether it did not rest before.
     pub(crate) fn pause<K: KernelInterface<Listener = L>>(&mut self, kernel: &mut K, obstacle: Obstacle) -> bool {
-        if !self.said.contains(&obstacle) {
-            self.said.push(obstacle);
-            obstacle.say();
+        let now = kernel.now();
+        if self.is_listening() {
+            self.episodes.stop(obstacle, now);
         }
-        let begins = self.paused.replace(kernel.now()).is_none();
+        let begins = self.paused.replace(now).is_none();
         self.cancel(kernel);
         begins
     }
@@ -147,6 +95,9 @@ impl<L> Accepting<L> {
             }
             self.paused = None;
         }
+        if !self.episodes.is_empty() {
+            self.episodes.resume(kernel.now());
+        }
         for (at, acceptor) in self.all.iter_mut().enumerate() {
             if let Some(listener) = &acceptor.listener
                 && !acceptor.stopped
@@ -155,6 +106,16 @@ impl<L> Accepting<L> {
                 acceptor.armed = true;
                 kernel.accept(listener, Self::slot(at));
             }
+        }
+    }
+
+    /// Logs the obstacles that are over. One that may be over soon shortens `timeout`.
+    #[inline]
+    pub(crate) fn log_ends<K: KernelInterface<Listener = L>>(&mut self, kernel: &K, timeout: &mut Option<Duration>) {
+        if !self.episodes.is_empty()
+            && let Some(left) = self.episodes.expire(kernel.now())
+        {
+            *timeout = Some(timeout.map_or(left, |timeout| timeout.min(left)));
         }
     }
 
@@ -176,6 +137,8 @@ impl<L> Accepting<L> {
                 acceptor.listener = None;
             }
         }
+        // Nobody waits any more.
+        self.episodes = Episodes::new();
         self.cancel(kernel);
     }
 

@@ -1,7 +1,7 @@
 //! What the kernel says: each completion, and what follows from it.
 
-use super::accepting::Obstacle;
 use super::connection::SlotFlag;
+use super::obstacle::Obstacle;
 use super::operation::{Operation, Target};
 use super::{KernelInterface, SlotTable};
 use crate::slab::NOWHERE;

@@ -8,6 +8,7 @@ mod calls;
 mod complete;
 mod connection;
 mod kernel;
+mod obstacle;
 mod operation;
 mod working_set;
 
@@ -79,6 +80,7 @@ impl<K: KernelInterface> SlotTable<K> {
         if !self.is_full() {
             self.accepting.arm(&mut self.kernel, timeout);
         }
+        self.accepting.log_ends(&self.kernel, timeout);
         for (slot, error) in std::mem::take(&mut self.unconnected) {
             self.end(slot, Cause::Unconnected(error), completions);
             *timeout = Some(Duration::ZERO);

@@ -1,6 +1,7 @@
 mod behaviour;
 mod echo;
 mod invariants;
+mod obstacles;
 mod rules;
 
 use super::kernel::{Event, SimKernel};
