@@ -42,9 +42,18 @@ pub fn apply_seeing_ascii(payload: &mut [u8], key: [u8; 4], phase: usize) -> boo
 /// When the two lengths differ: a caller that mixes them up would send bytes that nobody wrote.
 #[inline]
 pub fn copy(source: &[u8], destination: &mut [u8], key: [u8; 4], phase: usize) {
-    assert_eq!(source.len(), destination.len(), "mask::copy needs slices of one length");
-    // SAFETY: both slices are `source.len()` bytes, and two such borrows cannot overlap.
-    unsafe { run::<false>(source.as_ptr(), destination.as_mut_ptr(), source.len(), key, phase) };
+    copy_as::<false>(source, destination, key, phase);
+}
+
+/// As [`copy`], and says whether what it has written is ASCII throughout. It costs next to nothing more.
+///
+/// # Panics
+///
+/// When the two lengths differ.
+#[inline]
+#[must_use]
+pub fn copy_seeing_ascii(source: &[u8], destination: &mut [u8], key: [u8; 4], phase: usize) -> bool {
+    copy_as::<true>(source, destination, key, phase)
 }
 
 /// Appends `source`, masked or unmasked, to `out`, in one pass. Grows `out` by at least `source.len()` when its capacity
@@ -66,6 +75,13 @@ fn apply_as<const ASCII: bool>(payload: &mut [u8], key: [u8; 4], phase: usize) -
     let at = payload.as_mut_ptr();
     // SAFETY: source and destination are the same slice, borrowed mutably.
     unsafe { run::<ASCII>(at, at, payload.len(), key, phase) }
+}
+
+#[inline(always)]
+fn copy_as<const ASCII: bool>(source: &[u8], destination: &mut [u8], key: [u8; 4], phase: usize) -> bool {
+    assert_eq!(source.len(), destination.len(), "mask::copy needs slices of one length");
+    // SAFETY: both slices are `source.len()` bytes, and two such borrows cannot overlap.
+    unsafe { run::<ASCII>(source.as_ptr(), destination.as_mut_ptr(), source.len(), key, phase) }
 }
 
 #[inline(always)]

@@ -118,17 +118,73 @@ impl Utf8Stream {
     fn push_beyond_ascii(&mut self, mut bytes: &[u8]) -> Result<(), InvalidUtf8> {
         if self.carried != 0 {
             bytes = self.complete(bytes)?;
+            if bytes.is_empty() {
+                return Ok(());
+            }
         }
-        let Err(error) = simdutf8::compat::from_utf8(bytes) else { return Ok(()) };
-        if error.error_len().is_some() {
+        let (whole, rest) = bytes.split_at(whole_characters(bytes));
+        if !is_valid_beyond_ascii(whole) {
             return Err(InvalidUtf8);
         }
-        // Without an error length what is left is the beginning of a character, hence at most 3 bytes.
-        let rest = &bytes[error.valid_up_to()..];
-        let carry = self.carry.get_mut(..rest.len()).ok_or(InvalidUtf8)?;
-        carry.copy_from_slice(rest);
+        // What begins a character and may still become one has an error without a length.
+        if std::str::from_utf8(rest).is_err_and(|error| error.error_len().is_some()) {
+            return Err(InvalidUtf8);
+        }
+        // A character that is cut has come but for its last byte at most, hence at most 3 bytes.
+        self.carry[..rest.len()].copy_from_slice(rest);
         self.carried = rest.len() as u8;
         Ok(())
+    }
+
+    /// Takes the next piece of the text masked, and unmasks it in place. As [`push`](Self::push) after [`mask::apply`], but
+    /// what is ASCII is seen to be so on the way, and the rest is looked at block by block.
+    ///
+    /// # Errors
+    ///
+    /// As [`push`](Self::push). How much was unmasked is unspecified then.
+    #[inline]
+    pub fn unmask(&mut self, text: &mut [u8], key: [u8; 4], phase: usize) -> Result<(), InvalidUtf8> {
+        for block in text.chunks_mut(BLOCK) {
+            let ascii = mask::apply_seeing_ascii(block, key, phase);
+            self.push_seen(block, ascii)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the next piece of the text masked, and writes it unmasked to `destination`. As [`push`](Self::push) after
+    /// [`mask::copy`], but what is ASCII is seen to be so on the way, and the rest is looked at block by block.
+    ///
+    /// # Errors
+    ///
+    /// As [`push`](Self::push). How much was written is unspecified then.
+    ///
+    /// # Panics
+    ///
+    /// When the two lengths differ.
+    #[inline]
+    pub fn copy_unmasked(
+        &mut self,
+        source: &[u8],
+        destination: &mut [u8],
+        key: [u8; 4],
+        phase: usize,
+    ) -> Result<(), InvalidUtf8> {
+        assert_eq!(source.len(), destination.len(), "copy_unmasked needs slices of one length");
+        for (source, block) in source.chunks(BLOCK).zip(destination.chunks_mut(BLOCK)) {
+            let ascii = mask::copy_seeing_ascii(source, block, key, phase);
+            self.push_seen(block, ascii)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the next piece, which is not empty and was seen to be ASCII or not.
+    #[inline]
+    fn push_seen(&mut self, piece: &[u8], ascii: bool) -> Result<(), InvalidUtf8> {
+        match ascii {
+            false => self.push_beyond_ascii(piece),
+            true if self.carried != 0 => Err(InvalidUtf8),
+            true => Ok(()),
+        }
     }
 
     /// Takes the next piece of the text masked, and appends it unmasked to `out`. As [`push`](Self::push) after
@@ -148,11 +204,7 @@ impl Utf8Stream {
         for block in source.chunks(BLOCK) {
             let start = out.len();
             let ascii = mask::append_seeing_ascii(out, block, key, phase);
-            if !ascii {
-                self.push_beyond_ascii(&out[start..])?;
-            } else if self.carried != 0 {
-                return Err(InvalidUtf8);
-            }
+            self.push_seen(&out[start..], ascii)?;
         }
         Ok(())
     }
@@ -308,13 +360,30 @@ mod tests {
         assert_eq!(unmask(&mut whole, KEY), valid, "{} bytes", text.len());
         assert!(!valid || whole == text);
 
-        let (mut out, mut stream) = (b"before".to_vec(), Utf8Stream::new());
-        let result = stream
-            .append_unmasked(&mut out, &masked(&text[..cut], 2), KEY, 2)
-            .and_then(|()| stream.append_unmasked(&mut out, &masked(&text[cut..], 7), KEY, 7))
-            .and_then(|()| stream.finish());
-        assert_eq!(result.is_ok(), valid, "{} bytes cut at {cut}", text.len());
-        assert!(!valid || out.strip_prefix(b"before") == Some(text));
+        let pieces = [(masked(&text[..cut], 2), 2), (masked(&text[cut..], 7), 7)];
+        type Way = fn(&mut Utf8Stream, &mut Vec<u8>, &[u8], usize) -> Result<(), InvalidUtf8>;
+        let ways: [Way; 3] = [
+            |stream, out, piece, phase| stream.append_unmasked(out, piece, KEY, phase),
+            |stream, out, piece, phase| {
+                let start = out.len();
+                out.resize(start + piece.len(), 0xee);
+                stream.copy_unmasked(piece, &mut out[start..], KEY, phase)
+            },
+            |stream, out, piece, phase| {
+                let start = out.len();
+                out.extend_from_slice(piece);
+                stream.unmask(&mut out[start..], KEY, phase)
+            },
+        ];
+        for way in ways {
+            let (mut out, mut stream) = (b"before".to_vec(), Utf8Stream::new());
+            let result = pieces
+                .iter()
+                .try_for_each(|(piece, phase)| way(&mut stream, &mut out, piece, *phase))
+                .and_then(|()| stream.finish());
+            assert_eq!(result.is_ok(), valid, "{} bytes cut at {cut}", text.len());
+            assert!(!valid || out.strip_prefix(b"before") == Some(text));
+        }
     }
 
     #[test]

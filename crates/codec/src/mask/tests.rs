@@ -181,6 +181,10 @@ fn whatever_the_length_the_public_functions_agree_with_the_oracle() {
                 copy(source, &mut copied[to..to + len], KEY, phase);
                 assert_eq!(copied[to..to + len], expected, "{len} {alignment} {phase}");
 
+                let mut copied = vec![0; 16 + longest];
+                assert_eq!(copy_seeing_ascii(source, &mut copied[to..to + len], KEY, phase), ascii);
+                assert_eq!(copied[to..to + len], expected, "{len} {alignment} {phase}");
+
                 let mut appended = bytes[..alignment].to_vec();
                 append(&mut appended, source, KEY, phase);
                 assert_eq!(appended[..alignment], bytes[..alignment]);
