@@ -1,5 +1,7 @@
 //! UTF-8 validation of text as it comes (RFC 6455 section 8.1, RFC 3629), and together with its unmasking.
 
+mod short;
+
 use crate::mask;
 
 /// The bytes are not UTF-8.
@@ -10,7 +12,7 @@ pub struct InvalidUtf8;
 /// Up to this length, looking for anything but ASCII first beats the set-up of a vector kernel.
 const SHORT: usize = 128;
 
-/// From this length on, one vector kernel beats the standard library.
+/// From this length on, a vector kernel beats going byte by byte.
 const VECTOR: usize = 64;
 
 /// Whether all of `bytes` is UTF-8. Near memory speed for long input; a few nanoseconds for short ASCII.
@@ -23,7 +25,7 @@ pub fn is_valid(bytes: &[u8]) -> bool {
 /// The same, for what is known or likely not to be ASCII.
 #[inline]
 fn is_valid_beyond_ascii(bytes: &[u8]) -> bool {
-    if bytes.len() < VECTOR { std::str::from_utf8(bytes).is_ok() } else { simdutf8::basic::from_utf8(bytes).is_ok() }
+    if bytes.len() < VECTOR { short::is_valid(bytes) } else { simdutf8::basic::from_utf8(bytes).is_ok() }
 }
 
 /// How much text is unmasked before it is looked at: it must still be in the L1 cache then. Smaller blocks cost text beyond
