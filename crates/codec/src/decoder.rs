@@ -118,6 +118,98 @@ impl Decoder {
         self.next_slow(pool, input, at)
     }
 
+    /// Room for payload that comes next, at most `max` bytes, in the very buffer where the message is put together: for a
+    /// reader that can choose where its bytes go, which then copies each of them once. `None` when payload does not come
+    /// next, or is compressed or of a control frame: then what is read has to go through [`next`](Decoder::next). Also
+    /// `None` before [`next`](Decoder::next) has consumed the input that holds the frame's header.
+    ///
+    /// The room never extends beyond the current frame (RFC 6455 section 5.2). It grows with what has come, never with what
+    /// a header promises: it is as much as has come of the message or 16 KiB, whichever is more, or what a buffer of the
+    /// pool has held before. What lies in it are bytes of former messages, maybe of other peers: write to it, do not read
+    /// from it.
+    ///
+    /// Read into its beginning and say with [`payload_received`](Decoder::payload_received) how much that was. A room that is
+    /// not used does no harm.
+    ///
+    /// Costs an allocation where the buffer has to grow, and clears room that was never written to; nothing else.
+    ///
+    /// ```
+    /// use ringway_codec::{Decoder, Event, Limits, ProtocolError, Role, SpillPool};
+    /// use std::io::{self, Read};
+    ///
+    /// /// Reads once, straight into a message where a good part of one is missing, and shows the messages that are whole.
+    /// fn read_once(
+    ///     stream: &mut impl Read,
+    ///     decoder: &mut Decoder,
+    ///     pool: &mut SpillPool,
+    ///     buffer: &mut [u8],
+    ///     mut show: impl FnMut(Event<'_>),
+    /// ) -> io::Result<usize> {
+    ///     if let Some(room) = decoder.payload_room(64 << 10).filter(|room| room.len() >= 1024) {
+    ///         let len = stream.read(room)?;
+    ///         decoder.payload_received(pool, len).map_err(io::Error::other)?.map(show);
+    ///         return Ok(len);
+    ///     }
+    ///     let len = stream.read(buffer)?;
+    ///     let mut at = 0;
+    ///     while let Some(event) = decoder.next(pool, &mut buffer[..len], &mut at).map_err(io::Error::other)? {
+    ///         show(event);
+    ///     }
+    ///     Ok(len)
+    /// }
+    /// # let mut sent = Vec::new();
+    /// # ringway_codec::encode_client(ringway_codec::OpCode::Text, &[b'a'; 5000], [1, 2, 3, 4], &mut sent);
+    /// # let (mut stream, mut seen) = (&sent[..], 0);
+    /// # let (mut decoder, mut pool) = (Decoder::new(Role::Server), SpillPool::new(Limits::default()));
+    /// # let mut buffer = [0; 512];
+    /// # while read_once(&mut stream, &mut decoder, &mut pool, &mut buffer, |event| {
+    /// #     assert!(matches!(event, Event::Message(message) if message.payload() == [b'a'; 5000]));
+    /// #     seen += 1;
+    /// # })? > 0 {}
+    /// # assert_eq!(seen, 1);
+    /// # Ok::<(), io::Error>(())
+    /// ```
+    pub fn payload_room(&mut self, max: usize) -> Option<&mut [u8]> {
+        let open = self.phase == Phase::Open;
+        self.partial.as_deref_mut().filter(|_| open)?.lend_room(max)
+    }
+
+    /// Takes `len` bytes that were written to the beginning of [`payload_room`](Decoder::payload_room): unmasks them in place,
+    /// checks those of text as [`next`](Decoder::next) would, and returns the message when they complete it. Otherwise go on
+    /// with [`payload_room`](Decoder::payload_room), or with [`next`](Decoder::next) when that has none.
+    ///
+    /// Limits, the order of events and the first error are those of [`next`](Decoder::next), and the two may be mixed.
+    ///
+    /// # Errors
+    ///
+    /// [`ProtocolError::InvalidText`] as early as the bytes show it (RFC 6455 section 8.1); the error of a decoder that has
+    /// failed.
+    ///
+    /// # Panics
+    ///
+    /// When `len` is more than the room that was lent since the last call of this or of [`next`](Decoder::next).
+    pub fn payload_received(&mut self, pool: &mut SpillPool, len: usize) -> Result<Option<Event<'_>>, ProtocolError> {
+        if let Some(error) = self.failure() {
+            return Err(error);
+        }
+        let received = match self.partial.as_deref_mut() {
+            Some(partial) => partial.received(len),
+            None => {
+                assert_eq!(len, 0, "no room was lent to receive payload in");
+                return Ok(None);
+            }
+        };
+        match received {
+            Ok(Progress::Message(kind, compressed)) => self.event(Step::Spilled(kind, compressed), &mut []).map(Some),
+            Ok(_) => Ok(None),
+            Err(error) => Err(self.fail(pool, error)),
+        }
+    }
+
+    fn failure(&self) -> Option<ProtocolError> {
+        self.partial.as_ref().filter(|_| self.phase == Phase::Failed).and_then(|partial| partial.failure)
+    }
+
     /// Whether the peer is between two messages: no part of a message or frame has come that was not yet yielded.
     #[must_use]
     pub fn is_between_messages(&self) -> bool {
@@ -208,13 +300,15 @@ impl Decoder {
                 return Ok(None);
             }
             Phase::Failed => {
-                if let Some(error) = self.partial.as_ref().and_then(|partial| partial.failure) {
+                if let Some(error) = self.failure() {
                     return Err(error);
                 }
             }
         }
+        // `next` has looked for a whole message here already.
+        let looked = self.partial.is_none();
         self.tidy(pool, compressed_at(input, *at));
-        let step = match self.step(pool, input, at) {
+        let step = match self.step(pool, input, at, looked) {
             Ok(Some(step)) => step,
             Ok(None) => {
                 // What `tidy` has left for a message whose header is not whole yet.
@@ -250,8 +344,14 @@ impl Decoder {
         }
     }
 
-    /// Moves through the input up to the next event.
-    fn step(&mut self, pool: &mut SpillPool, input: &mut [u8], at: &mut usize) -> Result<Option<Step>, ProtocolError> {
+    /// Moves through the input up to the next event. `looked` says that no whole uncompressed message lies at `*at`.
+    fn step(
+        &mut self,
+        pool: &mut SpillPool,
+        input: &mut [u8],
+        at: &mut usize,
+        mut looked: bool,
+    ) -> Result<Option<Step>, ProtocolError> {
         loop {
             if let Some(partial) = self.partial.as_deref_mut().filter(|partial| !partial.is_idle()) {
                 match partial.advance(input, at, pool.limits())? {
@@ -266,7 +366,8 @@ impl Decoder {
                     }
                     Progress::Header => {}
                 }
-            } else if !compressed_at(input, *at)
+            } else if !std::mem::take(&mut looked)
+                && !compressed_at(input, *at)
                 && let Some(whole) = self.next_whole(pool, input, at)?
             {
                 return Ok(Some(Step::Message(whole)));

@@ -178,14 +178,35 @@ impl Spill {
 
     /// Has `write` write to the next `room` bytes, whose content is arbitrary, and say how many became content.
     pub(crate) fn write<R>(&mut self, room: usize, write: impl FnOnce(&mut [u8]) -> (usize, R)) -> R {
-        let end = self.filled + room;
-        if self.bytes.len() < end {
-            self.bytes.resize(end, 0);
-        }
-        let (written, result) = write(&mut self.bytes[self.filled..end]);
+        let (written, result) = write(self.room(room));
         debug_assert!(written <= room, "no more is written than there is room");
         self.filled += written.min(room);
         result
+    }
+
+    /// How many bytes behind the content can be written to without clearing them first.
+    pub(crate) fn cleared(&self) -> usize {
+        self.bytes.len() - self.filled
+    }
+
+    /// The next `len` bytes behind the content, which are arbitrary.
+    pub(crate) fn room(&mut self, len: usize) -> &mut [u8] {
+        let end = self.filled + len;
+        if self.bytes.len() < end {
+            self.bytes.resize(end, 0);
+        }
+        &mut self.bytes[self.filled..end]
+    }
+
+    /// Makes the next `len` bytes content, and returns them to be written to or changed.
+    ///
+    /// # Panics
+    ///
+    /// When they are not [`cleared`](Spill::cleared).
+    pub(crate) fn extend(&mut self, len: usize) -> &mut [u8] {
+        let start = self.filled;
+        self.filled += len;
+        &mut self.bytes[start..self.filled]
     }
 
     /// Moves the buffer out, with the content alone in it.

@@ -2,6 +2,7 @@
 
 use allocation_counter::{AllocationInfo, measure};
 use ringway_codec::{Decoder, Event, Limits, MessageKind, OpCode, Role, SpillPool, encode_client, encode_server};
+use std::io::Read;
 
 /// On both sides of each border: of the header's lengths, of inlined and dispatched kernels, of a vector's width.
 const SIZES: [usize; 12] = [0, 1, 20, 32, 33, 64, 125, 126, 512, 4 << 10, 16 << 10, 64 << 10];
@@ -107,6 +108,37 @@ fn messages_that_are_cut_allocate_no_more_once_the_pool_is_warm() {
     let allocated = counted(|| messages = lap(&mut decoder, &mut pool, &mut input));
     assert_eq!(messages, expected);
     assert_eq!(allocated, AllocationInfo::default());
+}
+
+/// Decodes a stream whose reader copies payload straight into messages, and returns how many there were.
+fn receive(decoder: &mut Decoder, pool: &mut SpillPool, mut stream: &[u8], buffer: &mut [u8]) -> usize {
+    let mut messages = 0;
+    while !stream.is_empty() {
+        if let Some(room) = decoder.payload_room(5000) {
+            let len = stream.read(room).expect("memory can be read");
+            let event = decoder.payload_received(pool, len).expect("the stream is right");
+            messages += usize::from(matches!(event, Some(Event::Message(_))));
+        } else {
+            let len = stream.read(buffer).expect("memory can be read");
+            messages += decode(decoder, pool, &mut buffer[..len]);
+        }
+    }
+    messages
+}
+
+#[test]
+fn messages_that_are_received_straight_allocate_no_more_once_the_pool_is_warm() {
+    for role in [Role::Server, Role::Client] {
+        let (bytes, expected) = stream(role);
+        let mut pool = SpillPool::new(Limits::default());
+        let mut decoder = Decoder::new(role);
+        let mut buffer = [0; 300];
+        assert_eq!(receive(&mut decoder, &mut pool, &bytes, &mut buffer), expected);
+        let mut messages = 0;
+        let allocated = counted(|| messages = receive(&mut decoder, &mut pool, &bytes, &mut buffer));
+        assert_eq!(messages, expected);
+        assert_eq!(allocated, AllocationInfo::default(), "{role:?}");
+    }
 }
 
 #[test]

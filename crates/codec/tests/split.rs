@@ -4,6 +4,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use ringway_codec::{Decoder, Event, Header, Limits, MessageKind, OpCode, Place, ProtocolError, Role, SpillPool, mask};
+use std::ops::Range;
 
 /// An event with its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,54 +19,94 @@ type Outcome = (Vec<Seen>, Option<ProtocolError>);
 
 /// Decodes `stream`, cut at `cuts` (ascending). Each message is also turned into a reply and decoded as its receiver.
 fn decode(role: Role, limits: Limits, stream: &[u8], cuts: &[usize]) -> Outcome {
+    decode_as(role, limits, stream, cuts, |_| None)
+}
+
+/// The same. `straight` says for each piece whether it is received where its message is put together, as far as that has
+/// room, and how much of it at a time.
+fn decode_as(
+    role: Role,
+    limits: Limits,
+    stream: &[u8],
+    cuts: &[usize],
+    straight: impl Fn(usize) -> Option<usize>,
+) -> Outcome {
     let mut pool = SpillPool::new(limits);
     let mut decoder = Decoder::new(role);
     let mut seen = Vec::new();
     let mut from = 0;
-    for to in cuts.iter().copied().chain([stream.len()]) {
-        let mut input = stream[from..to].to_vec();
+    for (number, to) in cuts.iter().copied().chain([stream.len()]).enumerate() {
+        let mut piece = &stream[from..to];
         from = to;
+        while let Some(max) = straight(number).filter(|_| !piece.is_empty()) {
+            let Some(room) = decoder.payload_room(max) else { break };
+            assert!((1..=max).contains(&room.len()), "{} bytes of room", room.len());
+            let len = room.len().min(piece.len());
+            room[..len].copy_from_slice(&piece[..len]);
+            piece = &piece[len..];
+            let received = decoder.payload_received(&mut pool, len);
+            match received.map(|event| event.map(observe)) {
+                Ok(None) => {}
+                Ok(Some((event, reply))) => {
+                    let (place, range) = reply.expect("payload completes nothing but a message");
+                    assert_eq!(place, Place::Spill);
+                    // Every second one is left in the buffer, which the next call gives back.
+                    if seen.len() % 2 == 0 {
+                        let mut spill = decoder.take_spill().expect("the message is in a spill buffer");
+                        assert_eq!(decode_reply(&mut spill[range]), event);
+                    }
+                    seen.push(event);
+                }
+                Err(error) => {
+                    assert_eq!(decoder.payload_received(&mut pool, 0).err(), Some(error), "it stays failed");
+                    assert_eq!(decoder.next(&mut pool, &mut [0x81], &mut 0).err(), Some(error), "it stays failed");
+                    assert!(decoder.payload_room(1).is_none(), "it has no room any more");
+                    return (seen, Some(error));
+                }
+            }
+        }
+        let mut input = piece.to_vec();
         let mut at = 0;
         loop {
-            let event = match decoder.next(&mut pool, &mut input, &mut at) {
-                Ok(Some(event)) => event,
+            let (event, reply) = match decoder.next(&mut pool, &mut input, &mut at) {
+                Ok(Some(event)) => observe(event),
                 Ok(None) => break,
                 Err(error) => {
                     assert_eq!(decoder.next(&mut pool, &mut input, &mut at).err(), Some(error), "it stays failed");
                     return (seen, Some(error));
                 }
             };
-            let message = match event {
-                Event::Message(message) => message,
-                Event::Ping(payload) => {
-                    seen.push(Seen::Ping(payload.to_vec()));
-                    continue;
-                }
-                Event::Pong(payload) => {
-                    seen.push(Seen::Pong(payload.to_vec()));
-                    continue;
-                }
-                Event::Close(close) => {
-                    seen.push(Seen::Close(close.map(|(code, reason)| (code.as_u16(), reason.to_owned()))));
-                    continue;
-                }
-            };
-            let expected = Seen::Message(message.kind(), message.payload().to_vec());
-            if message.kind() == MessageKind::Text {
-                assert!(message.as_text().is_some());
+            if let Some((place, range)) = reply {
+                let mut reply = match place {
+                    Place::Input => input[range].to_vec(),
+                    Place::Spill => decoder.take_spill().expect("the message is in a spill buffer")[range].to_vec(),
+                };
+                assert_eq!(decode_reply(&mut reply), event);
             }
-            let (place, range) = message.into_server_frame();
-            let mut reply = match place {
-                Place::Input => input[range].to_vec(),
-                Place::Spill => decoder.take_spill().expect("the message is in a spill buffer")[range].to_vec(),
-            };
-            assert_eq!(decode_reply(&mut reply), expected);
-            seen.push(expected);
+            seen.push(event);
         }
         assert_eq!(at, input.len(), "the input is consumed");
     }
     decoder.release(&mut pool);
+    assert!(decoder.payload_room(1).is_none(), "what was released has no room");
     (seen, None)
+}
+
+/// The bytes of an event, and where the reply to a message lies.
+fn observe(event: Event<'_>) -> (Seen, Option<(Place, Range<usize>)>) {
+    let message = match event {
+        Event::Message(message) => message,
+        Event::Ping(payload) => return (Seen::Ping(payload.to_vec()), None),
+        Event::Pong(payload) => return (Seen::Pong(payload.to_vec()), None),
+        Event::Close(close) => {
+            return (Seen::Close(close.map(|(code, reason)| (code.as_u16(), reason.to_owned()))), None);
+        }
+    };
+    let seen = Seen::Message(message.kind(), message.payload().to_vec());
+    if message.kind() == MessageKind::Text {
+        assert!(message.as_text().is_some());
+    }
+    (seen, Some(message.into_server_frame()))
 }
 
 fn decode_reply(reply: &mut [u8]) -> Seen {
@@ -234,13 +275,20 @@ fn ascending(cuts: &[prop::sample::Index], len: usize) -> Vec<usize> {
     cuts
 }
 
-/// Every cut in two, and byte by byte, gives `whole`.
+/// Every cut in two, and byte by byte, gives `whole`; also when payload is received straight into its message.
 fn assert_every_cut(role: Role, limits: Limits, bytes: &[u8], whole: &Outcome) -> Result<(), TestCaseError> {
     for cut in 0..=bytes.len() {
         prop_assert_eq!(&decode(role, limits, bytes, &[cut]), whole, "cut at {}", cut);
+        let straight = |max| decode_as(role, limits, bytes, &[cut], move |_| Some(max));
+        prop_assert_eq!(&straight(usize::MAX), whole, "straight behind {}", cut);
+        prop_assert_eq!(&straight(3), whole, "straight behind {}, by 3 bytes", cut);
     }
     let every: Vec<usize> = (1..bytes.len()).collect();
     prop_assert_eq!(&decode(role, limits, bytes, &every), whole, "byte by byte");
+    prop_assert_eq!(&decode_as(role, limits, bytes, &every, |_| Some(9)), whole, "straight, byte by byte");
+    // Two of three pieces straight.
+    let mixed = decode_as(role, limits, bytes, &every, |number| (number % 3 != 0).then_some(9));
+    prop_assert_eq!(&mixed, whole, "mixed, byte by byte");
     Ok(())
 }
 
@@ -298,6 +346,28 @@ proptest! {
     }
 
     #[test]
+    fn pieces_received_straight_into_messages_change_nothing(
+        (role, frames) in stream(5, 70_000),
+        limits in limits(),
+        wrong in proptest::option::of((any::<prop::sample::Index>(), 1u8..)),
+        cuts in vec(any::<prop::sample::Index>(), 0..12),
+        straight in any::<u16>(),
+        max in prop_oneof![Just(usize::MAX), 1..40_000usize, 1..20usize],
+    ) {
+        let mut bytes = encode(role, &frames);
+        if let Some((place, change)) = wrong && !bytes.is_empty() {
+            let place = place.index(bytes.len());
+            bytes[place] ^= change;
+        }
+        let cuts = ascending(&cuts, bytes.len());
+        let received = decode_as(role, limits, &bytes, &cuts, |number| (straight >> number & 1 == 1).then_some(max));
+        prop_assert_eq!(&received, &decode(role, limits, &bytes, &[]));
+        if wrong.is_none() && limits == Limits::default() {
+            prop_assert_eq!(received, (expected(&frames), None));
+        }
+    }
+
+    #[test]
     fn arbitrary_bytes_never_panic_and_do_not_depend_on_cuts(
         server in any::<bool>(),
         limits in limits(),
@@ -306,5 +376,32 @@ proptest! {
         let role = if server { Role::Server } else { Role::Client };
         let whole = decode(role, limits, &bytes, &[]);
         assert_every_cut(role, limits, &bytes, &whole)?;
+    }
+}
+
+#[test]
+fn rfc6455_8_1_a_wrong_byte_at_any_place_of_a_text_received_straight_fails_as_early_as_elsewhere() {
+    let text = "Grüße, 日本, 🦀: thirty bytes and more".as_bytes();
+    for role in [Role::Server, Role::Client] {
+        for place in 0..text.len() {
+            let mut payload = text.to_vec();
+            payload[place] = 0xff;
+            let frames = [(false, OpCode::Text, 0..11), (true, OpCode::Continuation, 11..payload.len())];
+            let frame = |(fin, opcode, range): &(bool, OpCode, Range<usize>)| Frame {
+                fin: *fin,
+                opcode: *opcode,
+                payload: payload[range.clone()].to_vec(),
+                key: [1, 2, 3, 4],
+            };
+            let bytes = encode(role, &frames.each_ref().map(frame));
+            let every: Vec<usize> = (1..bytes.len()).collect();
+            // Cut off behind any byte: the error shows with the same one.
+            for end in 0..=bytes.len() {
+                let whole = decode(role, Limits::default(), &bytes[..end], &[]);
+                let cuts = &every[..end.saturating_sub(1)];
+                let straight = decode_as(role, Limits::default(), &bytes[..end], cuts, |_| Some(100));
+                assert_eq!(straight, whole, "{role:?}, {place} wrong, {end} bytes");
+            }
+        }
     }
 }

@@ -6,7 +6,10 @@ use crate::error::ProtocolError;
 use crate::frame::{Header, OpCode};
 use crate::mask;
 use crate::spill::{Limits, Spill, SpillPool};
-use crate::utf8::Utf8Stream;
+use crate::utf8::{InvalidUtf8, Utf8Stream};
+
+/// How much room for payload is lent at least, in bytes, however little has come.
+const MIN_ROOM: usize = 16 * 1024;
 
 /// The state of a frame or message that has come in part. Boxed and pooled, so that its size does not weigh on idle
 /// connections.
@@ -24,6 +27,8 @@ pub(crate) struct Partial {
     pub(super) utf8: Utf8Stream,
     /// The frame whose payload is coming.
     frame: Option<Frame>,
+    /// How much of the buffer is lent out for its payload to be received in, in bytes.
+    lent: usize,
     head: [u8; Header::MAX_LEN],
     head_len: u8,
     control: [u8; 125],
@@ -72,6 +77,7 @@ impl Default for Partial {
             charged: 0,
             utf8: Utf8Stream::new(),
             frame: None,
+            lent: 0,
             head: [0; Header::MAX_LEN],
             head_len: 0,
             control: [0; 125],
@@ -108,6 +114,7 @@ impl Partial {
         self.charged = 0;
         self.utf8 = Utf8Stream::new();
         self.frame = None;
+        self.lent = 0;
         self.head_len = 0;
         self.control_len = 0;
         self.yielded = Yielded::Nothing;
@@ -190,7 +197,8 @@ impl Partial {
         at: &mut usize,
         limits: &Limits,
     ) -> Result<Progress, ProtocolError> {
-        let Some(mut frame) = self.frame else { return Ok(Progress::Header) };
+        let Some(frame) = self.frame else { return Ok(Progress::Header) };
+        self.lent = 0;
         let rest = input.get_mut(*at..).unwrap_or_default();
         let take = usize::try_from(frame.remaining).map_or(rest.len(), |remaining| remaining.min(rest.len()));
         if frame.opcode.is_control() {
@@ -201,8 +209,43 @@ impl Partial {
             self.take_data(&frame, &rest[..take])?;
         }
         *at += take;
-        frame.phase = (frame.phase + take) % 4;
-        frame.remaining -= take as u64;
+        self.took(frame, take)
+    }
+
+    /// Room for what is missing of an uncompressed data frame; `None` when there is no such frame.
+    pub(super) fn lend_room(&mut self, max: usize) -> Option<&mut [u8]> {
+        let frame = self.frame.filter(|frame| !frame.opcode.is_control() && !self.compressed)?;
+        let wanted = usize::try_from(frame.remaining).map_or(max, |remaining| remaining.min(max));
+        let new = self.spill.len().max(MIN_ROOM);
+        let len = wanted.min(self.spill.cleared().max(new));
+        self.make_room(&frame, len);
+        self.lent = len;
+        Some(self.spill.room(len))
+    }
+
+    /// Takes the first `len` bytes of the room that was lent as payload.
+    pub(super) fn received(&mut self, len: usize) -> Result<Progress, ProtocolError> {
+        let lent = std::mem::take(&mut self.lent);
+        assert!(len <= lent, "{len} bytes were received in a room of {lent}");
+        let Some(frame) = self.frame.filter(|_| len > 0) else { return Ok(Progress::Starved) };
+        let fresh = self.spill.extend(len);
+        let valid = match (self.kind, frame.key) {
+            (Some(MessageKind::Text), Some(key)) => self.utf8.unmask(fresh, key, frame.phase),
+            (Some(MessageKind::Text), None) => self.utf8.push(fresh),
+            (_, Some(key)) => {
+                mask::apply(fresh, key, frame.phase);
+                Ok(())
+            }
+            (_, None) => Ok(()),
+        };
+        valid.map_err(|_| ProtocolError::InvalidText)?;
+        self.took(frame, len)
+    }
+
+    /// Counts bytes that were taken of the current frame's payload.
+    fn took(&mut self, mut frame: Frame, len: usize) -> Result<Progress, ProtocolError> {
+        frame.phase = (frame.phase + len) % 4;
+        frame.remaining -= len as u64;
         if frame.remaining > 0 {
             self.frame = Some(frame);
             return Ok(Progress::Starved);
@@ -238,21 +281,39 @@ impl Partial {
         self.control_len = end as u8;
     }
 
+    /// Writes over what the buffer holds of former messages as far as that goes, and appends the rest: room that has not
+    /// been written to would have to be cleared, and room that was is kept for [`lend_room`](Partial::lend_room).
     fn take_data(&mut self, frame: &Frame, bytes: &[u8]) -> Result<(), ProtocolError> {
         self.make_room(frame, bytes.len());
+        let (over, beyond) = bytes.split_at(bytes.len().min(self.spill.cleared()));
+        self.overwrite(frame, over)
+            .and_then(|()| self.append(frame, beyond, over.len()))
+            .map_err(|_| ProtocolError::InvalidText)
+    }
+
+    fn overwrite(&mut self, frame: &Frame, bytes: &[u8]) -> Result<(), InvalidUtf8> {
+        let fresh = self.spill.extend(bytes.len());
         let text = self.kind == Some(MessageKind::Text);
-        let valid = match frame.key {
-            Some(key) if text => self.spill.append(|spill| self.utf8.append_unmasked(spill, bytes, key, frame.phase)),
-            Some(key) => {
-                self.spill.append(|spill| mask::append(spill, bytes, key, frame.phase));
-                Ok(())
-            }
-            None => {
-                self.spill.append(|spill| spill.extend_from_slice(bytes));
-                if text { self.utf8.push(bytes) } else { Ok(()) }
-            }
-        };
-        valid.map_err(|_| ProtocolError::InvalidText)
+        match frame.key {
+            Some(key) if text => return self.utf8.copy_unmasked(bytes, fresh, key, frame.phase),
+            Some(key) => mask::copy(bytes, fresh, key, frame.phase),
+            None => fresh.copy_from_slice(bytes),
+        }
+        if text { self.utf8.push(bytes) } else { Ok(()) }
+    }
+
+    fn append(&mut self, frame: &Frame, bytes: &[u8], behind: usize) -> Result<(), InvalidUtf8> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let text = self.kind == Some(MessageKind::Text);
+        let phase = frame.phase + behind;
+        match frame.key {
+            Some(key) if text => return self.spill.append(|spill| self.utf8.append_unmasked(spill, bytes, key, phase)),
+            Some(key) => self.spill.append(|spill| mask::append(spill, bytes, key, phase)),
+            None => self.spill.append(|spill| spill.extend_from_slice(bytes)),
+        }
+        if text { self.utf8.push(bytes) } else { Ok(()) }
     }
 
     /// Grows the buffer for `len` more bytes: to at most twice what has come, and in the last frame of a message not

@@ -1,6 +1,6 @@
 use super::*;
 use crate::close::CloseCode;
-use crate::deflate::{Deflater, WindowBits};
+use crate::deflate::{DeflateParams, Deflater, WindowBits};
 use crate::encoder::{encode_client, encode_deflated, encode_server};
 
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
@@ -366,4 +366,93 @@ fn the_first_violation_in_the_order_of_the_bytes_is_the_one_reported() {
 fn a_cursor_beyond_the_input_is_an_input_consumed() {
     let mut decoder = Decoder::new(Role::Server);
     assert!(matches!(decoder.next(&mut pool(), &mut [1, 2, 3], &mut 7), Ok(None)));
+}
+
+/// The header of a masked frame that promises `length` bytes, in front of `payload`.
+fn promising(opcode: OpCode, length: u64, payload: &[u8]) -> Vec<u8> {
+    let mut head = [0; 14];
+    let len = Header { fin: true, opcode, rsv1: false, mask: Some(KEY), length }.encode(&mut head);
+    let mut out = head[..len].to_vec();
+    mask::append(&mut out, payload, KEY, 0);
+    out
+}
+
+#[test]
+fn room_for_payload_grows_with_what_has_come_and_not_with_what_a_header_promises() {
+    const PROMISED: usize = 16 << 20;
+    let (mut decoder, mut pool) = (Decoder::new(Role::Server), pool());
+    let _ = run(&mut decoder, &mut pool, &promising(OpCode::Binary, PROMISED as u64, b"x"));
+    let mut come = 1;
+    while come < PROMISED {
+        let most = (PROMISED - come).min((16 << 10).max(come + SPILL_HEADROOM));
+        let len = decoder.payload_room(usize::MAX).expect("payload comes next").len();
+        assert!(len <= most, "{len} bytes of room for {come} that have come");
+        assert!(decoder.partial.as_ref().unwrap().spill.capacity() <= 2 * come + (16 << 10) + 2 * SPILL_HEADROOM);
+        let whole = decoder.payload_received(&mut pool, len).unwrap().is_some();
+        come += len;
+        assert_eq!(whole, come == PROMISED);
+    }
+    assert!(decoder.payload_room(usize::MAX).is_none());
+}
+
+#[test]
+fn room_for_payload_ends_with_its_frame_and_is_no_more_than_asked_for() {
+    let (mut decoder, mut pool) = (Decoder::new(Role::Server), pool());
+    assert!(decoder.payload_room(1).is_none(), "no header has come");
+    let _ = run(&mut decoder, &mut pool, &frame(false, OpCode::Text, &[b'a'; 100])[..7]);
+    assert_eq!(decoder.payload_room(10).map(|room| room.len()), Some(10));
+    // Not used, which does no harm.
+    assert_eq!(decoder.payload_room(usize::MAX).map(|room| room.len()), Some(99));
+    let _ = run(&mut decoder, &mut pool, &frame(false, OpCode::Text, &[b'a'; 100])[7..]);
+    assert!(decoder.payload_room(1).is_none(), "a header comes next");
+    let _ = run(&mut decoder, &mut pool, &frame(true, OpCode::Ping, b"between")[..8]);
+    assert!(decoder.payload_room(1).is_none(), "a control frame is not received there");
+}
+
+#[test]
+fn what_the_pool_has_held_before_is_lent_again_at_once() {
+    let (mut decoder, mut pool) = (Decoder::new(Role::Server), pool());
+    let bytes = frame(true, OpCode::Binary, &[1; 100_000]);
+    for expected in [16 << 10, 100_000 - 1] {
+        let _ = run(&mut decoder, &mut pool, &bytes[..15]);
+        assert_eq!(decoder.payload_room(usize::MAX).map(|room| room.len()), Some(expected));
+        let (events, error) = run(&mut decoder, &mut pool, &bytes[15..]);
+        assert_eq!((events.len(), error), (1, None));
+    }
+}
+
+#[test]
+fn compressed_payload_has_no_room_of_its_own() {
+    let params = DeflateParams::default();
+    let (mut decoder, mut pool) = (Decoder::with_deflate(Role::Server, &params), pool());
+    let mut bytes = Vec::new();
+    let mut deflater = Deflater::new(1, WindowBits::MAX).unwrap();
+    encode_deflated(MessageKind::Text, &[b'a'; 5000], Some(KEY), &mut deflater, true, &mut bytes);
+    for cut in 1..bytes.len() {
+        let (events, _) = run(&mut decoder, &mut pool, &bytes[..cut]);
+        assert!(events.is_empty());
+        assert!(decoder.payload_room(1).is_none());
+        let (events, error) = run(&mut decoder, &mut pool, &bytes[cut..]);
+        assert_eq!((events.len(), error), (1, None), "cut at {cut}");
+    }
+}
+
+#[test]
+#[should_panic(expected = "20 bytes were received in a room of 10")]
+fn more_payload_than_there_was_room_for_is_a_bug_of_the_caller() {
+    let (mut decoder, mut pool) = (Decoder::new(Role::Server), pool());
+    let _ = run(&mut decoder, &mut pool, &frame(true, OpCode::Binary, &[1; 100])[..50]);
+    assert_eq!(decoder.payload_room(10).map(|room| room.len()), Some(10));
+    let _ = decoder.payload_received(&mut pool, 20);
+}
+
+#[test]
+#[should_panic(expected = "1 bytes were received in a room of 0")]
+fn room_is_lent_until_the_next_call_only() {
+    let (mut decoder, mut pool) = (Decoder::new(Role::Server), pool());
+    let bytes = frame(true, OpCode::Binary, &[1; 100]);
+    let _ = run(&mut decoder, &mut pool, &bytes[..50]);
+    assert!(decoder.payload_room(10).is_some());
+    let _ = run(&mut decoder, &mut pool, &bytes[50..60]);
+    let _ = decoder.payload_received(&mut pool, 1);
 }
