@@ -1,16 +1,24 @@
 #![no_main]
-//! The events of a stream, and the error that ends them, do not depend on where it is cut into inputs.
+//! The events of a stream, and the error that ends them, do not depend on where it is cut into inputs, nor on which of the
+//! pieces are received straight into the buffers of their messages.
 
 use libfuzzer_sys::fuzz_target;
-use ringway_fuzz::{Cut, decode};
+use ringway_fuzz::{Cut, decode, decode_as};
 
 fuzz_target!(|data: &[u8]| {
     let Some(Cut { role, deflate, limits, cuts, stream }) = Cut::parse(data) else { return };
     let whole = decode(role, deflate.as_ref(), limits, stream, &[]);
     assert_eq!(decode(role, deflate.as_ref(), limits, stream, &cuts), whole);
+    // What the input says of the cuts also says which pieces, and how much of them at a time.
+    let odd = |number: usize| cuts.get(number).is_some_and(|cut| cut % 2 == 1).then_some(usize::MAX);
+    assert_eq!(decode_as(role, deflate.as_ref(), limits, stream, &cuts, odd), whole, "some straight");
+    let max = 1 + cuts.len();
+    assert_eq!(decode_as(role, deflate.as_ref(), limits, stream, &cuts, |_| Some(max)), whole, "straight");
     if stream.len() <= 300 {
         let every: Vec<usize> = (1..stream.len()).collect();
         assert_eq!(decode(role, deflate.as_ref(), limits, stream, &every), whole, "byte by byte");
+        let straight = decode_as(role, deflate.as_ref(), limits, stream, &every, |_| Some(max));
+        assert_eq!(straight, whole, "straight, byte by byte");
     }
     // A violation is found by the byte that commits it: what comes behind that is not looked at.
     if let (seen, Some(error)) = whole {

@@ -4,6 +4,7 @@
 use ringway_codec::{
     Decoder, DeflateParams, Event, Limits, MessageKind, Place, ProtocolError, Role, SpillPool, WindowBits,
 };
+use std::ops::Range;
 
 /// An event with its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,13 +21,54 @@ pub type Outcome = (Vec<Seen>, Option<ProtocolError>);
 /// Decodes `stream`, cut at `cuts` (ascending). Each message is also turned into a reply, and decoded as its receiver
 /// would.
 pub fn decode(role: Role, deflate: Option<&DeflateParams>, limits: Limits, stream: &[u8], cuts: &[usize]) -> Outcome {
+    decode_as(role, deflate, limits, stream, cuts, |_| None)
+}
+
+/// The same. `straight` says for each piece whether it is received where its message is put together, as far as that has
+/// room, and how much of it at a time.
+pub fn decode_as(
+    role: Role,
+    deflate: Option<&DeflateParams>,
+    limits: Limits,
+    stream: &[u8],
+    cuts: &[usize],
+    straight: impl Fn(usize) -> Option<usize>,
+) -> Outcome {
     let mut pool = SpillPool::new(limits);
     let mut decoder = deflate.map_or(Decoder::new(role), |params| Decoder::with_deflate(role, params));
     let mut seen = Vec::new();
     let mut from = 0;
-    for to in cuts.iter().copied().chain([stream.len()]) {
-        let mut input = stream[from..to].to_vec();
+    for (number, to) in cuts.iter().copied().chain([stream.len()]).enumerate() {
+        let mut piece = &stream[from..to];
         from = to;
+        while let Some(max) = straight(number).filter(|_| !piece.is_empty()) {
+            let Some(room) = decoder.payload_room(max) else { break };
+            assert!((1..=max).contains(&room.len()));
+            let len = room.len().min(piece.len());
+            room[..len].copy_from_slice(&piece[..len]);
+            piece = &piece[len..];
+            match decoder.payload_received(&mut pool, len) {
+                Ok(None) => {}
+                Ok(Some(event)) => {
+                    let (event, reply) = observe(event);
+                    let (place, range) = reply.expect("payload completes nothing but a message");
+                    assert_eq!(place, Place::Spill);
+                    // Every second one is left in the buffer, which the next call gives back.
+                    if seen.len() % 2 == 0 {
+                        let spill = decoder.take_spill().expect("the message is there");
+                        assert_eq!(decode_reply(spill[range].to_vec(), limits), event);
+                    }
+                    seen.push(event);
+                }
+                Err(error) => {
+                    assert_eq!(decoder.payload_received(&mut pool, 0).err(), Some(error), "it stays failed");
+                    assert!(decoder.payload_room(1).is_none());
+                    decoder.release(&mut pool);
+                    return (seen, Some(error));
+                }
+            }
+        }
+        let mut input = piece.to_vec();
         let mut at = 0;
         loop {
             let before = at;
@@ -37,20 +79,15 @@ pub fn decode(role: Role, deflate: Option<&DeflateParams>, limits: Limits, strea
                     decoder.release(&mut pool);
                     return (seen, Some(error));
                 }
-                Ok(Some(Event::Ping(payload))) => seen.push(Seen::Ping(payload.to_vec())),
-                Ok(Some(Event::Pong(payload))) => seen.push(Seen::Pong(payload.to_vec())),
-                Ok(Some(Event::Close(close))) => {
-                    seen.push(Seen::Close(close.map(|(code, reason)| (code.as_u16(), reason.to_owned()))));
-                }
-                Ok(Some(Event::Message(message))) => {
-                    let event = Seen::Message(message.kind(), message.payload().to_vec());
-                    assert_eq!(message.as_text().is_some(), message.kind() == MessageKind::Text);
-                    let (place, range) = message.into_server_frame();
-                    let reply = match place {
-                        Place::Input => input[range].to_vec(),
-                        Place::Spill => decoder.take_spill().expect("the message is there")[range].to_vec(),
-                    };
-                    assert_eq!(decode_reply(reply, limits), event);
+                Ok(Some(event)) => {
+                    let (event, reply) = observe(event);
+                    if let Some((place, range)) = reply {
+                        let reply = match place {
+                            Place::Input => input[range].to_vec(),
+                            Place::Spill => decoder.take_spill().expect("the message is there")[range].to_vec(),
+                        };
+                        assert_eq!(decode_reply(reply, limits), event);
+                    }
                     seen.push(event);
                 }
             }
@@ -61,6 +98,20 @@ pub fn decode(role: Role, deflate: Option<&DeflateParams>, limits: Limits, strea
     decoder.release(&mut pool);
     assert!(decoder.is_between_messages());
     (seen, None)
+}
+
+/// The bytes of an event, and where the reply to a message lies.
+fn observe(event: Event<'_>) -> (Seen, Option<(Place, Range<usize>)>) {
+    match event {
+        Event::Ping(payload) => (Seen::Ping(payload.to_vec()), None),
+        Event::Pong(payload) => (Seen::Pong(payload.to_vec()), None),
+        Event::Close(close) => (Seen::Close(close.map(|(code, reason)| (code.as_u16(), reason.to_owned()))), None),
+        Event::Message(message) => {
+            assert_eq!(message.as_text().is_some(), message.kind() == MessageKind::Text);
+            let seen = Seen::Message(message.kind(), message.payload().to_vec());
+            (seen, Some(message.into_server_frame()))
+        }
+    }
 }
 
 fn decode_reply(mut reply: Vec<u8>, limits: Limits) -> Seen {
