@@ -11,7 +11,7 @@ pub(crate) struct FastWebSockets(WebSocket<Lap>);
 impl Decode for FastWebSockets {
     const NAME: &'static str = "fastwebsockets";
 
-    fn new(shape: Shape, stream: Lap) -> Self {
+    fn new(shape: Shape, stream: Lap, _: usize) -> Self {
         let role = match shape.role {
             ringway_codec::Role::Server => Role::Server,
             ringway_codec::Role::Client => Role::Client,

@@ -1,10 +1,11 @@
-use super::{Decode, READ};
+use super::{Decode, READS};
 use crate::lap::Lap;
 use crate::wire::Shape;
 use ringway_codec::{Decoder, Event, Limits, OpCode, SpillPool};
 use std::io::Read;
 
-/// As the engine does it: the stream is read into a buffer, and messages are yielded in it.
+/// Where a good part of a message is missing, the stream is read straight into it; else into a buffer, and messages are
+/// yielded there.
 pub(crate) struct Ringway {
     stream: Lap,
     decoder: Decoder,
@@ -14,25 +15,43 @@ pub(crate) struct Ringway {
     at: usize,
 }
 
+impl Ringway {
+    /// What less than this is missing of a message comes with what follows it, in bytes.
+    const STRAIGHT: usize = 1 << 10;
+}
+
 impl Decode for Ringway {
     const NAME: &'static str = "Ringway";
+    const READS: &'static [usize] = &READS;
 
-    fn new(shape: Shape, stream: Lap) -> Self {
+    fn new(shape: Shape, stream: Lap, read: usize) -> Self {
         let pool = SpillPool::new(Limits::default());
-        Self { stream, decoder: Decoder::new(shape.role), pool, buffer: vec![0; READ], filled: 0, at: 0 }
+        Self { stream, decoder: Decoder::new(shape.role), pool, buffer: vec![0; read], filled: 0, at: 0 }
     }
 
     fn decode(&mut self, mut messages: u64, mut see: impl FnMut(OpCode, &[u8])) {
+        const READABLE: &str = "memory can be read";
+        const RIGHT: &str = "the stream is right";
         while messages > 0 {
             let input = &mut self.buffer[..self.filled];
-            match self.decoder.next(&mut self.pool, input, &mut self.at).expect("the stream is right") {
+            match self.decoder.next(&mut self.pool, input, &mut self.at).expect(RIGHT) {
                 Some(Event::Message(message)) => {
                     see(message.kind().opcode(), message.payload());
                     messages -= 1;
                 }
                 Some(event) => panic!("the stream holds messages alone: {event:?}"),
                 None => {
-                    self.filled = self.stream.read(&mut self.buffer).expect("memory can be read");
+                    while let Some(room) = self.decoder.payload_room(usize::MAX).filter(|it| it.len() >= Self::STRAIGHT)
+                    {
+                        let len = self.stream.read(room).expect(READABLE);
+                        if let Some(Event::Message(message)) =
+                            self.decoder.payload_received(&mut self.pool, len).expect(RIGHT)
+                        {
+                            see(message.kind().opcode(), message.payload());
+                            messages -= 1;
+                        }
+                    }
+                    self.filled = self.stream.read(&mut self.buffer).expect(READABLE);
                     self.at = 0;
                 }
             }

@@ -1,4 +1,4 @@
-use super::{Decode, READ};
+use super::{Decode, READS};
 use crate::lap::Lap;
 use crate::wire::Shape;
 use bytes::BytesMut;
@@ -14,18 +14,21 @@ pub(crate) struct SockudoWs {
     messages: Vec<Message>,
     /// How many of `messages` have been shown.
     shown: usize,
+    /// How much is read at a time, in bytes.
+    read: usize,
 }
 
 impl Decode for SockudoWs {
     const NAME: &'static str = "sockudo-ws";
+    const READS: &'static [usize] = &READS;
 
-    fn new(shape: Shape, stream: Lap) -> Self {
+    fn new(shape: Shape, stream: Lap, read: usize) -> Self {
         let role = match shape.role {
             ringway_codec::Role::Server => Role::Server,
             ringway_codec::Role::Client => Role::Client,
         };
         let protocol = Protocol::new(role, 16 << 20, 64 << 20);
-        Self { stream, protocol, buffer: BytesMut::with_capacity(READ), messages: Vec::new(), shown: 0 }
+        Self { stream, protocol, buffer: BytesMut::with_capacity(read), messages: Vec::new(), shown: 0, read }
     }
 
     fn decode(&mut self, messages: u64, mut see: impl FnMut(OpCode, &[u8])) {
@@ -33,7 +36,7 @@ impl Decode for SockudoWs {
             while self.shown == self.messages.len() {
                 self.messages.clear();
                 self.shown = 0;
-                self.buffer.extend_from_slice(self.stream.take(READ));
+                self.buffer.extend_from_slice(self.stream.take(self.read));
                 self.protocol.process_into(&mut self.buffer, &mut self.messages).expect("the stream is right");
             }
             match &self.messages[self.shown] {

@@ -11,7 +11,7 @@ pub(crate) struct TokioWebSockets(WebSocketStream<Lap>);
 impl Decode for TokioWebSockets {
     const NAME: &'static str = "tokio-websockets";
 
-    fn new(shape: Shape, stream: Lap) -> Self {
+    fn new(shape: Shape, stream: Lap, _: usize) -> Self {
         Self(match shape.role {
             Role::Server => ServerBuilder::new().limits(Limits::unlimited()).serve(stream),
             Role::Client => ClientBuilder::new().limits(Limits::unlimited()).take_over(stream),

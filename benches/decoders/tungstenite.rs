@@ -1,4 +1,4 @@
-use super::{Decode, READ};
+use super::{Decode, READS};
 use crate::lap::Lap;
 use crate::wire::Shape;
 use ringway_codec::OpCode;
@@ -9,13 +9,14 @@ pub(crate) struct Tungstenite(WebSocket<Lap>);
 
 impl Decode for Tungstenite {
     const NAME: &'static str = "tungstenite";
+    const READS: &'static [usize] = &READS;
 
-    fn new(shape: Shape, stream: Lap) -> Self {
+    fn new(shape: Shape, stream: Lap, read: usize) -> Self {
         let role = match shape.role {
             ringway_codec::Role::Server => Role::Server,
             ringway_codec::Role::Client => Role::Client,
         };
-        let config = WebSocketConfig::default().read_buffer_size(READ);
+        let config = WebSocketConfig::default().read_buffer_size(read);
         Self(WebSocket::from_raw_socket(stream, role, Some(config)))
     }
 

@@ -1,4 +1,4 @@
-use super::{Decode, READ};
+use super::{Decode, READS};
 use crate::lap::Lap;
 use crate::now::now;
 use crate::wire::Shape;
@@ -9,14 +9,15 @@ pub(crate) struct Yawc(WebSocket<Lap>);
 
 impl Decode for Yawc {
     const NAME: &'static str = "yawc";
+    const READS: &'static [usize] = &READS;
 
-    fn new(shape: Shape, stream: Lap) -> Self {
+    fn new(shape: Shape, stream: Lap, read: usize) -> Self {
         let role = match shape.role {
             ringway_codec::Role::Server => Role::Server,
             ringway_codec::Role::Client => Role::Client,
         };
         // Text is checked only when asked for, which everybody else does anyway.
-        let options = Options::default().with_utf8().with_read_buffer_capacity(READ);
+        let options = Options::default().with_utf8().with_read_buffer_capacity(read);
         Self(WebSocket::from_stream(stream, role, options).expect("the options are right"))
     }
 

@@ -10,13 +10,21 @@ pub use rounds::{Figure, Rounds};
 pub struct Contestant {
     /// Who, or which way.
     pub name: &'static str,
+    /// How much is read at a time, in bytes, where that was found by trying.
+    pub read: Option<usize>,
     turn: Box<dyn FnMut()>,
 }
 
 impl Contestant {
     /// A contestant whose turn is one call of `turn`.
     pub fn new(name: &'static str, turn: impl FnMut() + 'static) -> Self {
-        Self { name, turn: Box::new(turn) }
+        Self { name, read: None, turn: Box::new(turn) }
+    }
+
+    /// The same, and says how much it reads at a time, in bytes.
+    #[must_use]
+    pub fn reading(self, read: usize) -> Self {
+        Self { read: Some(read), ..self }
     }
 
     /// Does it once.

@@ -18,6 +18,8 @@ pub struct Rounds {
 pub struct Figure {
     /// The contestant's.
     pub name: &'static str,
+    /// The contestant's.
+    pub read: Option<usize>,
     /// Nanoseconds of one turn: the median of the rounds.
     pub nanoseconds: f64,
     /// How many times as long as the first contestant's its turn takes: the median of each round's ratio.
@@ -27,6 +29,22 @@ pub struct Figure {
 impl Rounds {
     /// What comes of all of them; the first one is the measure of the ratios.
     pub fn measure(&self, mut contestants: Vec<Contestant>) -> Vec<Figure> {
+        self.take_turns(&mut contestants)
+    }
+
+    /// The one whose turn takes the least time.
+    ///
+    /// # Panics
+    ///
+    /// When there is none.
+    pub fn fastest(&self, mut candidates: Vec<Contestant>) -> Contestant {
+        let figures = self.take_turns(&mut candidates);
+        let least = |(_, a): &(usize, &Figure), (_, b): &(usize, &Figure)| a.nanoseconds.total_cmp(&b.nanoseconds);
+        let (at, _) = figures.iter().enumerate().min_by(least).expect("there is a candidate");
+        candidates.swap_remove(at)
+    }
+
+    fn take_turns(&self, contestants: &mut [Contestant]) -> Vec<Figure> {
         let calls: Vec<u32> = contestants.iter_mut().map(|contestant| self.calls(contestant)).collect();
         let mut taken = vec![Vec::with_capacity(self.count); contestants.len()];
         for round in 0..self.count {
@@ -37,6 +55,7 @@ impl Rounds {
         }
         let figure = |(contestant, taken_by): (&Contestant, &Vec<f64>)| Figure {
             name: contestant.name,
+            read: contestant.read,
             nanoseconds: median(taken_by.clone()),
             ratio: median(taken_by.iter().zip(&taken[0]).map(|(its, first)| its / first).collect()),
         };
