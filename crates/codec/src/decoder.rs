@@ -305,9 +305,17 @@ impl Decoder {
                 }
             }
         }
-        // `next` has looked for a whole message here already.
-        let looked = self.partial.is_none();
-        self.tidy(pool, compressed_at(input, *at));
+        // Where there is no `Partial`, `next` has looked for a whole message here already.
+        let mut looked = self.partial.is_none();
+        let compressed = compressed_at(input, *at);
+        if !looked && !compressed && *at < input.len() && self.is_between_messages() {
+            looked = true;
+            if let Some(whole) = self.next_whole(pool, input, at)? {
+                self.tidy(pool, false);
+                return Ok(Some(Event::Message(whole.incoming(input))));
+            }
+        }
+        self.tidy(pool, looked || compressed);
         let step = match self.step(pool, input, at, looked) {
             Ok(Some(step)) => step,
             Ok(None) => {
@@ -322,13 +330,13 @@ impl Decoder {
         self.event(step, input).map(Some)
     }
 
-    /// Gives back what the last event lent out and what an idle connection does not keep. Nothing when a compressed message
-    /// is next, which would take it again at once.
-    fn tidy(&mut self, pool: &mut SpillPool, compressed_next: bool) {
+    /// Gives back what the last event lent out and what an idle connection does not keep. Nothing when a message is next
+    /// that would take it again at once: a compressed one, or one that does not lie whole in the input.
+    fn tidy(&mut self, pool: &mut SpillPool, taken_again: bool) {
         let Some(partial) = self.partial.as_deref_mut() else { return };
         let idle = partial.is_idle();
         let takeover = self.inflation == Inflation::Takeover;
-        if idle && compressed_next {
+        if idle && taken_again {
             if !takeover && let Some(inflater) = &mut partial.inflater {
                 inflater.restart();
             }
