@@ -17,16 +17,12 @@ pub(crate) struct Lap {
 impl Lap {
     const PAGE: usize = 4096;
 
-    pub(crate) fn of(bytes: Vec<u8>) -> Self {
-        Self { range: 0..bytes.len(), bytes, at: 0 }
-    }
-
-    /// The same, from this place of a memory page on: a copy between places that are alike in their lower 12 bits is slower.
-    pub(crate) fn placed(self, place: usize) -> Self {
-        let mut bytes = vec![0; self.range.len() + 2 * Self::PAGE];
+    /// The bytes from this place of a memory page on: a copy between places that are alike in their lower 12 bits is slower.
+    pub(crate) fn of(messages: &[u8], place: usize) -> Self {
+        let mut bytes = vec![0; messages.len() + 2 * Self::PAGE];
         let start = bytes.as_ptr().align_offset(Self::PAGE) + place % Self::PAGE;
-        let range = start..start + self.range.len();
-        bytes[range.clone()].copy_from_slice(&self.bytes[self.range]);
+        let range = start..start + messages.len();
+        bytes[range.clone()].copy_from_slice(messages);
         Self { bytes, at: range.start, range }
     }
 

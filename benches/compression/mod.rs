@@ -77,7 +77,7 @@ impl Subject {
             encode_deflated(MessageKind::Text, message, key, &mut deflater, self.takeover, &mut out);
         }
         // The first message of the next lap was compressed without any before it, so it may follow the last one of this.
-        Lap::of(out)
+        Lap::of(&out, 0)
     }
 }
 
