@@ -70,6 +70,15 @@ pub fn append_seeing_ascii(out: &mut Vec<u8>, source: &[u8], key: [u8; 4], phase
     append_as::<true>(out, source, key, phase)
 }
 
+/// How many of `bytes` are seen to be ASCII from the first one on: all of them when that is what they are, else at least those
+/// before the first other one but for four vectors (256 bytes at most). 0 for what is shorter than a vector. It reads as fast
+/// as memory.
+#[inline]
+#[must_use]
+pub fn ascii_prefix(bytes: &[u8]) -> usize {
+    chosen().ascii_prefix(bytes)
+}
+
 #[inline(always)]
 fn apply_as<const ASCII: bool>(payload: &mut [u8], key: [u8; 4], phase: usize) -> bool {
     let at = payload.as_mut_ptr();

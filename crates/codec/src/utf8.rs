@@ -19,8 +19,26 @@ const VECTOR: usize = 64;
 #[inline]
 #[must_use]
 pub fn is_valid(bytes: &[u8]) -> bool {
-    bytes.len() <= SHORT && bytes.is_ascii() || is_valid_beyond_ascii(bytes)
+    if bytes.len() <= SHORT {
+        return bytes.is_ascii() || is_valid_beyond_ascii(bytes);
+    }
+    if begins_in_ascii(bytes) { is_valid_behind_ascii(bytes) } else { simdutf8::basic::from_utf8(bytes).is_ok() }
 }
+
+/// Whether it is worth looking for ASCII in a long text: where its first bytes are not, it would cost 512 B a twentieth.
+#[inline]
+fn begins_in_ascii(bytes: &[u8]) -> bool {
+    bytes.first_chunk::<16>().is_some_and(|front| u128::from_ne_bytes(*front) & HIGH == 0)
+}
+
+/// The ASCII in front is found faster than it is validated. Not inline, so that short texts pay nothing for it.
+#[inline(never)]
+fn is_valid_behind_ascii(bytes: &[u8]) -> bool {
+    let rest = &bytes[mask::ascii_prefix(bytes)..];
+    rest.is_empty() || is_valid_beyond_ascii(rest)
+}
+
+const HIGH: u128 = 0x8080_8080_8080_8080_8080_8080_8080_8080;
 
 /// The same, for what is known or likely not to be ASCII.
 #[inline]
@@ -111,10 +129,14 @@ impl Utf8Stream {
     /// When a byte cannot continue the text so far. What further calls return after that is unspecified.
     #[inline]
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), InvalidUtf8> {
-        if self.carried == 0 && bytes.len() <= SHORT && bytes.is_ascii() {
-            return Ok(());
+        if self.carried != 0 {
+            return self.push_beyond_ascii(bytes);
         }
-        self.push_beyond_ascii(bytes)
+        if bytes.len() <= SHORT {
+            return if bytes.is_ascii() { Ok(()) } else { self.push_beyond_ascii(bytes) };
+        }
+        let ascii = if begins_in_ascii(bytes) { mask::ascii_prefix(bytes) } else { 0 };
+        if ascii == bytes.len() { Ok(()) } else { self.push_beyond_ascii(&bytes[ascii..]) }
     }
 
     fn push_beyond_ascii(&mut self, mut bytes: &[u8]) -> Result<(), InvalidUtf8> {

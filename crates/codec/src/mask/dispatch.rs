@@ -14,11 +14,15 @@ pub struct Kernel {
     pub(super) width: usize,
     pub(super) mask: Mask,
     pub(super) mask_seeing_ascii: Mask,
+    pub(super) ascii_prefix: AsciiPrefix,
 }
 
 /// From source to destination, so many bytes, with the key at the first of them. See [`super::vector::mask`] for what the
 /// caller promises, but for the length, which may be any.
 type Mask = unsafe fn(*const u8, *mut u8, usize, u32) -> bool;
+
+/// See [`super::vector::ascii_prefix`].
+type AsciiPrefix = unsafe fn(*const u8, usize) -> usize;
 
 impl Kernel {
     /// The name of its instructions: `avx512`, `avx2`, `sse2`, `neon` or `portable`.
@@ -60,6 +64,14 @@ impl Kernel {
         let key = rotated(u32::from_ne_bytes(key), phase);
         // SAFETY: both slices are `source.len()` bytes and cannot overlap. For the CPU see `apply_seeing_ascii`.
         unsafe { self.run::<false>(source.as_ptr(), destination.as_mut_ptr(), source.len(), key) };
+    }
+
+    /// [`ascii_prefix`](super::ascii_prefix) with this kernel.
+    #[inline]
+    #[must_use]
+    pub fn ascii_prefix(&self, bytes: &[u8]) -> usize {
+        // SAFETY: the slice can be read. For the CPU see `apply_seeing_ascii`.
+        unsafe { (self.ascii_prefix)(bytes.as_ptr(), bytes.len()) }
     }
 
     /// # Safety
@@ -114,8 +126,13 @@ pub fn kernels() -> Vec<&'static Kernel> {
 static CHOSEN: AtomicPtr<Kernel> = AtomicPtr::new(ptr::from_ref(&UNKNOWN).cast_mut());
 
 /// Finds out which kernel to take, and passes the work on to it. So that taking a kernel is one load, not a branch too.
-static UNKNOWN: Kernel =
-    Kernel { name: "unknown", width: 0, mask: find_out::<false>, mask_seeing_ascii: find_out::<true> };
+static UNKNOWN: Kernel = Kernel {
+    name: "unknown",
+    width: 0,
+    mask: find_out::<false>,
+    mask_seeing_ascii: find_out::<true>,
+    ascii_prefix: find_out_ascii,
+};
 
 #[inline(always)]
 pub(super) fn chosen() -> &'static Kernel {
@@ -123,14 +140,26 @@ pub(super) fn chosen() -> &'static Kernel {
     unsafe { &*CHOSEN.load(Ordering::Relaxed) }
 }
 
-/// # Safety
-///
-/// That of [`super::vector::mask`].
 #[cold]
-unsafe fn find_out<const ASCII: bool>(source: *const u8, destination: *mut u8, len: usize, key: u32) -> bool {
+fn find_kernel() -> &'static Kernel {
     // Miri can run some of the others, but the tests of everything that is not a kernel need not wait for it to.
     let kernel = if cfg!(miri) { &portable::KERNEL } else { kernels()[0] };
     CHOSEN.store(ptr::from_ref(kernel).cast_mut(), Ordering::Relaxed);
+    kernel
+}
+
+/// # Safety
+///
+/// That of [`super::vector::mask`].
+unsafe fn find_out<const ASCII: bool>(source: *const u8, destination: *mut u8, len: usize, key: u32) -> bool {
     // SAFETY: the caller's promise, and the CPU can run what `kernels` gives.
-    unsafe { kernel.run::<ASCII>(source, destination, len, key) }
+    unsafe { find_kernel().run::<ASCII>(source, destination, len, key) }
+}
+
+/// # Safety
+///
+/// That of [`super::vector::ascii_prefix`].
+unsafe fn find_out_ascii(source: *const u8, len: usize) -> usize {
+    // SAFETY: as in `find_out`.
+    unsafe { (find_kernel().ascii_prefix)(source, len) }
 }

@@ -1,7 +1,7 @@
 //! The kernel of 64-bit Arm, where NEON is always there.
 
 use super::dispatch::Kernel;
-use super::vector::{Vector, mask};
+use super::vector::{Vector, ascii_prefix, mask};
 use std::arch::aarch64::{
     uint8x16_t, vdupq_n_u32, veorq_u8, vld1q_u8, vmaxvq_u8, vorrq_u8, vreinterpretq_u8_u32, vst1q_u8,
 };
@@ -11,6 +11,7 @@ pub(super) static KERNEL: Kernel = Kernel {
     width: uint8x16_t::WIDTH,
     mask: mask::<uint8x16_t, false>,
     mask_seeing_ascii: mask::<uint8x16_t, true>,
+    ascii_prefix: ascii_prefix::<uint8x16_t>,
 };
 
 // SAFETY: the vector is 16 bytes.

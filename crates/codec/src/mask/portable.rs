@@ -1,10 +1,15 @@
 //! The kernel of every CPU: words of eight bytes. Compilers turn its loop into whatever vectors the target always has.
 
 use super::dispatch::Kernel;
-use super::vector::{Vector, mask};
+use super::vector::{Vector, ascii_prefix, mask};
 
-pub(super) static KERNEL: Kernel =
-    Kernel { name: "portable", width: u64::WIDTH, mask: mask::<u64, false>, mask_seeing_ascii: mask::<u64, true> };
+pub(super) static KERNEL: Kernel = Kernel {
+    name: "portable",
+    width: u64::WIDTH,
+    mask: mask::<u64, false>,
+    mask_seeing_ascii: mask::<u64, true>,
+    ascii_prefix: ascii_prefix::<u64>,
+};
 
 // SAFETY: a u64 is eight bytes.
 unsafe impl Vector for u64 {

@@ -95,6 +95,30 @@ fn sees_each_byte_that_is_not_ascii(name: &str) {
     }
 }
 
+/// What is said to be ASCII ends in front of a byte that is not, at most four vectors before it, wherever that lies; bytes
+/// outside are not looked at.
+fn finds_the_ascii_in_front(name: &str) {
+    let Some(kernel) = kernel(name) else { return };
+    let width = kernel.width();
+    let step = if cfg!(miri) { width / 4 + 3 } else { 1 };
+    for len in (0..=6 * width).step_by(step) {
+        for alignment in [0, 1, width / 2, width - 1] {
+            let mut bytes = Bytes([0xff; 7 * WIDEST]);
+            let range = alignment..alignment + len;
+            bytes.0[range.clone()].fill(b'a');
+            let found = kernel.ascii_prefix(&bytes.0[range.clone()]);
+            assert_eq!(found, if len < width { 0 } else { len }, "{name}: {len} at {alignment}");
+            for place in (0..len).step_by(step) {
+                bytes.0[alignment + place] = 0x80;
+                let found = kernel.ascii_prefix(&bytes.0[range.clone()]);
+                assert!(found <= place, "{name}: byte {place} of {len} at {alignment}, {found} found");
+                assert!(place - found < 4 * width, "{name}: byte {place} of {len} at {alignment}, {found} found");
+                bytes.0[alignment + place] = b'a';
+            }
+        }
+    }
+}
+
 /// Payloads that fill their allocation to its last byte: a sanitizer, or Miri, sees whatever is read or written beside.
 fn stays_inside_its_payload(name: &str) {
     let Some(kernel) = kernel(name) else { return };
@@ -110,6 +134,8 @@ fn stays_inside_its_payload(name: &str) {
         assert_eq!(*in_place, expected, "{name}: {len}");
         kernel.apply_seeing_ascii(&mut in_place, KEY, 2);
         assert_eq!(in_place, source, "{name}: {len}");
+        let text = vec![b'a'; len].into_boxed_slice();
+        assert_eq!(kernel.ascii_prefix(&text), if len < kernel.width() { 0 } else { len }, "{name}: {len}");
     }
 }
 
@@ -124,6 +150,11 @@ macro_rules! by_name {
             #[test]
             fn sees_each_byte_that_is_not_ascii() {
                 super::sees_each_byte_that_is_not_ascii(stringify!($name));
+            }
+
+            #[test]
+            fn finds_the_ascii_in_front() {
+                super::finds_the_ascii_in_front(stringify!($name));
             }
 
             #[test]

@@ -109,3 +109,42 @@ pub(super) unsafe fn mask<V: Vector, const ASCII: bool>(
         !ASCII || seen.is_ascii()
     }
 }
+
+/// How many of `len` bytes are seen to be ASCII before a vector, or four of them, have one that is not: `len` when all are. 0 for
+/// what is shorter than a vector.
+///
+/// # Safety
+///
+/// `len` bytes must be readable at `source`. The CPU must have the instructions of `V`.
+#[inline(always)]
+pub(super) unsafe fn ascii_prefix<V: Vector>(source: *const u8, len: usize) -> usize {
+    let width = V::WIDTH;
+    if len < width {
+        return 0;
+    }
+    let end = len - width;
+    // SAFETY: `at <= end` holds wherever a vector is read at `at`, and `at <= end - 3 * width` where four are; a vector at
+    // `end` ends at `len`.
+    unsafe {
+        if !V::load(source).is_ascii() {
+            return 0;
+        }
+        // From 1 to `width`: the first vector covers what lies before it.
+        let mut at = width - source.addr() % width;
+        while at + 3 * width <= end {
+            let a = V::load(source.add(at)).or(V::load(source.add(at + width)));
+            let b = V::load(source.add(at + 2 * width)).or(V::load(source.add(at + 3 * width)));
+            if !a.or(b).is_ascii() {
+                return at;
+            }
+            at += 4 * width;
+        }
+        while at <= end {
+            if !V::load(source.add(at)).is_ascii() {
+                return at;
+            }
+            at += width;
+        }
+        if V::load(source.add(end)).is_ascii() { len } else { at }
+    }
+}

@@ -1,9 +1,9 @@
 //! The kernels of x86-64: SSE2, which every one has, AVX2 and AVX-512.
 //!
-//! Trait methods cannot carry `#[target_feature]`, so they are inlined into functions that do: the two of each kernel.
+//! Trait methods cannot carry `#[target_feature]`, so they are inlined into functions that do: the three of each kernel.
 
 use super::dispatch::Kernel;
-use super::vector::{Vector, mask};
+use super::vector::{Vector, ascii_prefix, mask};
 use std::arch::x86_64::{
     __m128i, __m256i, __m512i, _mm_loadu_si128, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi32, _mm_storeu_si128,
     _mm_xor_si128, _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi32, _mm256_storeu_si256,
@@ -11,14 +11,29 @@ use std::arch::x86_64::{
     _mm512_test_epi32_mask, _mm512_xor_si512,
 };
 
-pub(super) static SSE2: Kernel =
-    Kernel { name: "sse2", width: __m128i::WIDTH, mask: sse2::<false>, mask_seeing_ascii: sse2::<true> };
+pub(super) static SSE2: Kernel = Kernel {
+    name: "sse2",
+    width: __m128i::WIDTH,
+    mask: sse2::<false>,
+    mask_seeing_ascii: sse2::<true>,
+    ascii_prefix: sse2_ascii,
+};
 
-pub(super) static AVX2: Kernel =
-    Kernel { name: "avx2", width: __m256i::WIDTH, mask: avx2::<false>, mask_seeing_ascii: avx2::<true> };
+pub(super) static AVX2: Kernel = Kernel {
+    name: "avx2",
+    width: __m256i::WIDTH,
+    mask: avx2::<false>,
+    mask_seeing_ascii: avx2::<true>,
+    ascii_prefix: avx2_ascii,
+};
 
-pub(super) static AVX512: Kernel =
-    Kernel { name: "avx512", width: __m512i::WIDTH, mask: avx512::<false>, mask_seeing_ascii: avx512::<true> };
+pub(super) static AVX512: Kernel = Kernel {
+    name: "avx512",
+    width: __m512i::WIDTH,
+    mask: avx512::<false>,
+    mask_seeing_ascii: avx512::<true>,
+    ascii_prefix: avx512_ascii,
+};
 
 /// # Safety
 ///
@@ -49,6 +64,33 @@ unsafe fn avx512<const ASCII: bool>(source: *const u8, destination: *mut u8, len
     }
     // SAFETY: the caller's promise, and there is at least one vector.
     unsafe { mask::<__m512i, ASCII>(source, destination, len, key) }
+}
+
+/// # Safety
+///
+/// That of [`ascii_prefix`].
+#[target_feature(enable = "sse2")]
+unsafe fn sse2_ascii(source: *const u8, len: usize) -> usize {
+    // SAFETY: the caller's promise.
+    unsafe { ascii_prefix::<__m128i>(source, len) }
+}
+
+/// # Safety
+///
+/// That of [`ascii_prefix`].
+#[target_feature(enable = "avx2")]
+unsafe fn avx2_ascii(source: *const u8, len: usize) -> usize {
+    // SAFETY: the caller's promise.
+    unsafe { ascii_prefix::<__m256i>(source, len) }
+}
+
+/// # Safety
+///
+/// That of [`ascii_prefix`].
+#[target_feature(enable = "avx512f")]
+unsafe fn avx512_ascii(source: *const u8, len: usize) -> usize {
+    // SAFETY: the caller's promise.
+    unsafe { ascii_prefix::<__m512i>(source, len) }
 }
 
 // SAFETY: the vector is 16 bytes.
