@@ -17,6 +17,7 @@ mod cache;
 mod driver;
 mod listener;
 mod output;
+mod pages;
 mod slab;
 mod slot;
 mod table;

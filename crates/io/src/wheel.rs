@@ -1,5 +1,6 @@
 //! Timers by the thousand: a hierarchical wheel, one entry per connection.
 
+use crate::pages::Pages;
 use std::time::{Duration, Instant};
 
 const LEVEL_BITS: u32 = 6;
@@ -49,7 +50,7 @@ pub struct TimerWheel {
     tick: Duration,
     /// All timers up to this tick have fired.
     now: u64,
-    nodes: Vec<Node>,
+    nodes: Pages<Node>,
     heads: [[u32; PLACES]; LEVELS],
     /// Bit `p` of level `l`: list `p` of the level is not empty.
     occupied: [u64; LEVELS],
@@ -66,7 +67,7 @@ impl TimerWheel {
             start,
             tick: tick.max(Duration::from_millis(1)),
             now: 0,
-            nodes: Vec::new(),
+            nodes: Pages::new(),
             heads: [[NONE; PLACES]; LEVELS],
             occupied: [0; LEVELS],
             armed: 0,
@@ -80,9 +81,7 @@ impl TimerWheel {
         let ticks = after.as_nanos().div_ceil(self.tick.as_nanos());
         let ticks = u64::try_from(ticks).unwrap_or(LAST).clamp(self.now + 1, self.now + FARTHEST);
         self.clear(name);
-        if self.nodes.len() <= name as usize {
-            self.nodes.resize(name as usize + 1, Node::EMPTY);
-        }
+        self.nodes.grow(name as usize + 1, || Node::EMPTY);
         self.insert(name, ticks);
         self.armed += 1;
     }

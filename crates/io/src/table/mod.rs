@@ -17,6 +17,7 @@ pub(crate) use accepting::REST;
 pub(crate) use kernel::KernelInterface;
 pub(crate) use operation::{Operation, Target, WAKER};
 
+use crate::pages::Pages;
 use crate::{BufferConfig, Cause, Completion, Slot, Stats};
 use accepting::Accepting;
 use connection::{CLOSED, Connection, SlotFlag};
@@ -36,7 +37,7 @@ pub(crate) const BUDGET: usize = 1024;
 /// The slots of one driver.
 pub(crate) struct SlotTable<K: KernelInterface> {
     pub(crate) kernel: K,
-    connections: Vec<Connection>,
+    connections: Pages<Connection>,
     /// Indices that are in nobody's use, the latest freed last.
     free: Vec<u32>,
     /// How many slots may be in use.
@@ -56,7 +57,7 @@ impl<K: KernelInterface> SlotTable<K> {
     pub(crate) fn new(kernel: K, buffers: &BufferConfig, max_slots: u32) -> Self {
         Self {
             kernel,
-            connections: Vec::new(),
+            connections: Pages::new(),
             free: Vec::new(),
             max_slots,
             accepting: Accepting::new(),
@@ -122,8 +123,9 @@ impl<K: KernelInterface> SlotTable<K> {
     /// Gives a slot to a descriptor, whose owner it becomes, or to nobody's yet.
     fn adopt(&mut self, descriptor: RawFd) -> Slot {
         let index = self.free.pop().unwrap_or_else(|| {
-            self.connections.push(Connection::new());
-            (self.connections.len() - 1) as u32
+            let index = self.connections.len();
+            self.connections.grow(index + 1, Connection::new);
+            index as u32
         });
         let connection = &mut self.connections[index as usize];
         connection.fd = descriptor;
