@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// The sections that must have rows, as the headings of the list name them.
-const SECTIONS: [&str; 9] = [
+const SECTIONS: [&str; 12] = [
     "RFC 6455 section 4",
     "RFC 6455 section 5",
     "RFC 6455 section 6",
@@ -13,6 +13,9 @@ const SECTIONS: [&str; 9] = [
     "RFC 6455 section 8",
     "RFC 6455 section 9",
     "RFC 6455 section 10",
+    "RFC 9110 section 4",
+    "RFC 9110 section 15",
+    "RFC 9112 section 3",
     "RFC 7692 section 6",
     "RFC 7692 section 7",
 ];

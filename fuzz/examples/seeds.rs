@@ -129,6 +129,26 @@ fn main() -> std::io::Result<()> {
     ] {
         write("handshake_request", name, format!("\0{request}{more}\r\n\u{81}").as_bytes())?;
     }
+    for (name, target, host) in [
+        ("absolute", "http://real.example:8080/chat?x=1", "h"),
+        ("absolute_without_path", "WSS://[::1]?x=1", ""),
+        ("absolute_without_host", "http:///chat", "h"),
+        ("absolute_with_user", "http://me:secret@h/", "h"),
+        ("authority", "h:80", "h:80"),
+        ("asterisk", "*", "h"),
+        ("no_path", "foo", "h"),
+        ("fragment", "/a#b", "h"),
+        ("host_empty", "/", ""),
+        ("host_with_path", "/", "a b/c@d"),
+        ("host_in_brackets", "/", "[v1.a:b]:9001"),
+        ("host_encoded", "/", "b%C3%BCcher"),
+    ] {
+        let request = request.replace("h:80", host).replace("/chat?x=1", target);
+        write("handshake_request", name, format!("\0{request}\r\n").as_bytes())?;
+    }
+    write("handshake_request", "connect", b"\0CONNECT h:80 HTTP/1.1\r\nHost: h:80\r\n\r\n")?;
+    write("handshake_request", "options", b"\0OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n")?;
+    write("handshake_request", "hosts", b"\0GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")?;
     write("handshake_request", "post", b"\x02POST http://h/p HTTP/1.0\r\n\r\n")?;
     write("handshake_request", "tls", b"\x01\x16\x03\x01\x02\x00\x01\x00")?;
 
@@ -143,6 +163,10 @@ fn main() -> std::io::Result<()> {
     ] {
         write("handshake_response", name, format!("\0{response}{more}\r\n\u{81}").as_bytes())?;
     }
+    let interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
+    write("handshake_response", "interim", format!("\0{interim}{response}\r\n").as_bytes())?;
+    write("handshake_response", "interim_alone", format!("\0{interim}").as_bytes())?;
+    write("handshake_response", "interim_refused", format!("\0{interim}HTTP/1.1 503\r\n\r\n").as_bytes())?;
     write("handshake_response", "status", b"\x00HTTP/1.1 503 Busy\r\nRetry-After: 1\r\n\r\nlater")?;
 
     // What the bytes mean the `arbitrary` crate decides; they only have to be long enough to mean something.

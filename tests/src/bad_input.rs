@@ -90,6 +90,7 @@ fn openings() -> Vec<BadInput> {
     let request = Request::websocket;
     let without = |name| request().without(name).bytes();
     let key = |key| request().without("Sec-WebSocket-Key").with("Sec-WebSocket-Key", key).bytes();
+    let host = |host| request().without("Host").with("Host", host).bytes();
     let long = "a".repeat(100_000);
     let many = (0..10_000).fold(request(), |request, n| request.with(&format!("X-{n}"), "y")).bytes();
     let heavy = (0..40).fold(request(), |request, n| request.with(&format!("X-{n}"), &long[..1000])).bytes();
@@ -113,6 +114,14 @@ fn openings() -> Vec<BadInput> {
         opening("method_post", request().line("POST /chat HTTP/1.1").bytes(), 405),
         opening("host_missing", without("Host"), 400),
         opening("host_twice", request().with("Host", "other.example.com").bytes(), 400),
+        opening("host_empty", host(""), 400),
+        opening("host_with_a_path", host("a b/c@d"), 400),
+        opening("host_with_a_bad_port", host("a:port"), 400),
+        opening("target_without_a_slash", request().line("GET foo HTTP/1.1").bytes(), 400),
+        opening("target_with_a_fragment", request().line("GET /a#b HTTP/1.1").bytes(), 400),
+        opening("target_that_is_an_authority", request().line("GET server.example.com:80 HTTP/1.1").bytes(), 400),
+        opening("target_that_is_an_asterisk", request().line("GET * HTTP/1.1").bytes(), 400),
+        opening("target_without_a_host", request().line("GET http:///chat HTTP/1.1").bytes(), 400),
         opening("connection_missing", without("Connection"), 400),
         opening("http_1_0", request().line("GET /chat HTTP/1.0").bytes(), 505),
         opening("http_2_0", request().line("GET /chat HTTP/2.0").bytes(), 505),

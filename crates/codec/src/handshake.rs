@@ -6,6 +6,7 @@
 
 mod extension;
 mod head;
+mod host;
 mod key;
 mod origin;
 mod request;

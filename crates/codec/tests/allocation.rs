@@ -1,7 +1,11 @@
-//! What the way of whole messages must not do: allocate. Every allocation of this test's thread is counted.
+//! What the way of whole messages, and the checks of a request's target and host, must not do: allocate. Every
+//! allocation of this test's thread is counted.
 
 use allocation_counter::{AllocationInfo, measure};
-use ringway_codec::{Decoder, Event, Limits, MessageKind, OpCode, Role, SpillPool, encode_client, encode_server};
+use ringway_codec::{
+    Decoder, Event, HeadLimits, Limits, MessageKind, OpCode, Role, SpillPool, encode_client, encode_server,
+    parse_request,
+};
 use std::io::Read;
 
 /// On both sides of each border: of the header's lengths, of inlined and dispatched kernels, of a vector's width.
@@ -150,4 +154,18 @@ fn encoding_into_a_buffer_with_room_allocates_nothing() {
         encode_client(OpCode::Binary, &payload, [1, 2, 3, 4], &mut out);
     });
     assert_eq!(allocated, AllocationInfo::default());
+}
+
+#[test]
+fn checking_a_target_and_a_host_allocates_nothing() {
+    for target in ["/chat?room=1", "https://server.example.com:443/chat?room=1"] {
+        let head = format!("GET {target} HTTP/1.1\r\nHost: [2001:db8::1]:9001\r\n\r\n");
+        let (request, _) =
+            parse_request(head.as_bytes(), &HeadLimits::default()).expect("it is good").expect("it is whole");
+        let counted = counted(|| {
+            assert_eq!(request.check_host(), Ok(()));
+            assert!(request.host().is_some() && request.path() == "/chat" && request.query() == Some("room=1"));
+        });
+        assert_eq!(counted.count_total, 0, "{target}");
+    }
 }

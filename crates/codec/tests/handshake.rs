@@ -159,6 +159,138 @@ fn paths_and_queries_of_all_forms_of_target() {
     assert_eq!(of("*"), ("*".into(), None));
 }
 
+/// The status of the refusal of `METHOD TARGET` with these `Host` headers; 0 when it opens a WebSocket or would do so if
+/// it asked for that.
+fn status_of(line: &str, hosts: &[&str]) -> u16 {
+    let (_, rest) = SAMPLE.split_once("Host: server.example.com\r\n").unwrap();
+    let hosts: String = hosts.iter().map(|host| format!("Host: {host}\r\n")).collect();
+    let line = if line.contains("HTTP/") { line.to_owned() } else { format!("{line} HTTP/1.1") };
+    let head = format!("{line}\r\n{hosts}{rest}");
+    let request = parse(&head);
+    let checked = request.check_host().err();
+    if line.starts_with("GET") && line.ends_with("1.1") {
+        assert_eq!(request.websocket().err(), checked, "{head}");
+    }
+    checked.map_or(0, |refusal| refusal.status.as_u16())
+}
+
+#[test]
+fn rfc9112_3_2_a_host_is_there_once_and_valid() {
+    for host in ["h", "h:80", "h:", "10.0.0.1", "[::1]:9001", "a_b.c", "b%C3%BCcher"] {
+        assert_eq!(status_of("GET /", &[host]), 0, "{host}");
+    }
+    for host in
+        ["", " ", ":80", "a b/c@d", "a b", "a, b", "http://h", "h/", "me@h", "h:x", "h:65536", "::1", "[::1", "bücher"]
+    {
+        assert_eq!(status_of("GET /", &[host]), 400, "{host:?}");
+        assert_eq!(status_of("POST /", &[host]), 400, "{host:?}");
+        assert_eq!(status_of("GET / HTTP/1.0", &[host]), 400, "{host:?}");
+    }
+    assert_eq!(status_of("GET /", &[]), 400);
+    assert_eq!(status_of("GET /", &["h", "h"]), 400);
+    assert_eq!(status_of("GET /", &["h", ""]), 400);
+    assert_eq!(status_of("GET / HTTP/1.0", &[]), 0, "HTTP/1.0 had no Host");
+    assert_eq!(status_of("GET / HTTP/1.0", &["h", "h"]), 400);
+    let raw = [&b"GET / HTTP/1.1\r\nHost: a\xff\r\n\r\n"[..], b"GET / HTTP/1.1\r\nHost: \xc3\xbc\r\n\r\n"];
+    for head in raw {
+        let (request, _) = parse_request(head, &HeadLimits::default()).unwrap().unwrap();
+        assert_eq!(request.check_host().unwrap_err().status.as_u16(), 400);
+    }
+}
+
+#[test]
+fn rfc9112_3_2_a_request_target_has_one_of_the_four_forms() {
+    for target in
+        ["/", "//", "/a?b", "/a?f[x]=|{y}", "/ü", "/a:b@c", "http://h", "HTTPS://h:1/?a", "ws://[::1]/", "wss://h"]
+    {
+        assert_eq!(status_of(&format!("GET {target}"), &["h"]), 0, "{target}");
+    }
+    for target in [
+        "foo",
+        "?a",
+        "a/b",
+        "/a#b",
+        "/#",
+        "/?a#b",
+        "#",
+        "http://h/#a",
+        "http://h#",
+        "foo?to=http://h/",
+        "ftp://h/",
+        "://h/",
+        "http:/h",
+        "http:h",
+        "mailto:a@h",
+        "\\a",
+    ] {
+        assert_eq!(status_of(&format!("GET {target}"), &["h"]), 400, "{target}");
+        assert_eq!(status_of(&format!("POST {target}"), &["h"]), 400, "{target}");
+    }
+}
+
+#[test]
+fn rfc9110_4_2_a_url_without_a_host_or_with_user_information_is_refused() {
+    for target in [
+        "http://",
+        "http:///a",
+        "http://:80/",
+        "http://?a",
+        "http://me@h/",
+        "http://me:secret@h/",
+        "http://h:x/",
+        "http://h:65536/",
+        "http://[::1/",
+        "http://h,[::1]/",
+        "ws://ü/",
+    ] {
+        assert_eq!(status_of(&format!("GET {target}"), &["h"]), 400, "{target}");
+    }
+}
+
+#[test]
+fn rfc9112_3_2_3_only_connect_has_an_authority_and_only_options_an_asterisk() {
+    for (line, status) in [
+        ("GET h:80", 400),
+        ("GET h", 400),
+        ("GET *", 400),
+        ("POST *", 400),
+        ("CONNECT *", 400),
+        ("OPTIONS h:80", 400),
+        ("OPTIONS *?", 400),
+        ("CONNECT :80", 400),
+        ("CONNECT h", 400),
+        ("CONNECT h:", 400),
+        ("CONNECT me@h:80", 400),
+        ("CONNECT h:80", 0),
+        ("OPTIONS *", 0),
+        ("OPTIONS /", 0),
+    ] {
+        assert_eq!(status_of(line, &["h"]), status, "{line}");
+    }
+}
+
+#[test]
+fn rfc9112_3_2_2_an_absolute_target_wins_over_the_host() {
+    for (target, host, path, query) in [
+        ("http://real.example:8080/chat?room=1", "real.example:8080", "/chat", Some("room=1")),
+        ("HTTP://real.example", "real.example", "/", None),
+        ("wss://[::1]:1?to=http://a/b", "[::1]:1", "/", Some("to=http://a/b")),
+    ] {
+        for value in ["other.example", ""] {
+            let head = SAMPLE.replace("/chat?room=1", target).replace("server.example.com", value);
+            let request = parse(&head);
+            assert!(request.websocket().is_ok(), "{head}");
+            assert_eq!((request.host(), request.path(), request.query()), (Some(host), path, query));
+            assert_eq!((request.target(), request.header("host")), (target, Some(value.as_bytes())));
+        }
+        // It is to be there all the same, once and valid (RFC 9112 section 3.2).
+        let line = format!("GET {target}");
+        assert_eq!([&[][..], &["a", "b"], &["a b/c@d"]].map(|hosts| status_of(&line, hosts)), [400; 3], "{target}");
+    }
+    // What looks like a URL behind the path is none.
+    assert_eq!(parse(&SAMPLE.replace("room=1", "to=http://a/b")).host(), Some("server.example.com"));
+}
+
 #[test]
 fn cookies_of_all_headers() {
     let request = parse("GET / HTTP/1.1\r\nCookie: a=1; b=\"x=y\";flag; =v\r\ncookie: c=\r\n\r\n");
@@ -275,6 +407,71 @@ fn rfc6455_4_1_the_clients_checks() {
     assert!(matches!(answered("SSH-2.0-OpenSSH_9.6\r\n"), Err(E::Malformed(_))));
 }
 
+#[test]
+fn rfc9110_15_2_interim_responses_are_skipped() {
+    let interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n\
+        HTTP/1.1 199\r\nSec-WebSocket-Accept: x\r\nSec-WebSocket-Protocol: news\r\n\r\n";
+    assert_eq!(answered(&format!("{interim}{ANSWER}")), Ok(Some("chat".into())));
+    // The final answer counts, whatever came before.
+    let refused = answered(&format!("{interim}HTTP/1.1 503 Busy\r\n\r\n"));
+    assert_eq!(refused, Err(HandshakeError::Status { status: 503, reason: "Busy".into() }));
+    // 101 is no interim response: what comes behind it are frames.
+    let first = answered(&format!("HTTP/1.1 101 Switching Protocols\r\n\r\n{ANSWER}"));
+    assert_eq!(first, Err(HandshakeError::Upgrade));
+    assert!(matches!(answered(&format!("{interim}SSH-2.0\r\n")), Err(HandshakeError::Malformed(_))));
+}
+
+#[test]
+fn rfc9110_15_2_interim_responses_count_towards_the_limits() {
+    let expected =
+        ringway_codec::ResponseExpectation { key: *b"the sample nonce", subprotocols: &["chat".into()], deflate: &[] };
+    let limits = HeadLimits { max_bytes: 1000, max_headers: 4 };
+    let parse =
+        |bytes: &str| parse_response(bytes.as_bytes(), &limits, &expected).map(|parsed| parsed.map(|(_, len)| len));
+    let interim = "HTTP/1.1 102 Processing\r\n\r\n";
+    let many = interim.repeat((1000 - ANSWER.len()) / interim.len());
+    let whole = format!("{many}{ANSWER}");
+    assert_eq!(parse(&whole), Ok(Some(whole.len())));
+    assert_eq!(parse(&format!("{whole}\u{1}\0")), Ok(Some(whole.len())), "frames follow");
+    for end in 0..whole.len() {
+        assert_eq!(parse(&whole[..end]), Ok(None), "{end}");
+    }
+    assert_eq!(parse(&format!("{many}{interim}{interim}{ANSWER}")), Err(HandshakeError::TooLong(1000)));
+    assert_eq!(parse(&interim.repeat(100)), Err(HandshakeError::TooLong(1000)));
+    // The number of fields is that of one head.
+    let fields = "HTTP/1.1 103 Early Hints\r\na: b\r\na: b\r\n\r\n";
+    assert!(parse(&format!("{fields}{fields}{ANSWER}")).is_ok());
+    let fields = format!("HTTP/1.1 103 Early Hints\r\n{}\r\n", "a: b\r\n".repeat(5));
+    assert_eq!(parse(&fields), Err(HandshakeError::TooManyHeaders(4)));
+}
+
+#[test]
+fn an_answer_in_drops_is_parsed_when_its_end_has_come_interim_responses_or_not() {
+    let whole = format!("HTTP/1.1 100 Continue\r\n\r\n{ANSWER}");
+    let expected =
+        ringway_codec::ResponseExpectation { key: *b"the sample nonce", subprotocols: &["chat".into()], deflate: &[] };
+    let limits = HeadLimits::default();
+    let mut scan = ringway_codec::HeadScan::new(&limits);
+    let parsed = (1..=whole.len()).find_map(|end| {
+        let bytes = &whole.as_bytes()[..end];
+        scan.push(bytes).then(|| parse_response(bytes, &limits, &expected).unwrap().map(|_| end)).flatten()
+    });
+    assert_eq!(parsed, Some(whole.len()));
+}
+
+#[test]
+fn what_was_agreed_on_and_the_fields_of_the_answer_can_be_read() {
+    let more = "\r\nSet-Cookie: a=1\r\nset-cookie: b=2\r\nX-Node: 7\r\n\r\n";
+    let answer = format!("HTTP/1.1 100 Continue\r\nX-Node: 8\r\n\r\n{}", ANSWER.replace("\r\n\r\n", more));
+    let expected =
+        ringway_codec::ResponseExpectation { key: *b"the sample nonce", subprotocols: &["chat".into()], deflate: &[] };
+    let (response, len) = parse_response(answer.as_bytes(), &HeadLimits::default(), &expected).unwrap().unwrap();
+    assert_eq!((response.subprotocol.as_deref(), len), (Some("chat"), answer.len()));
+    assert_eq!(response.headers.all("Set-Cookie").collect::<Vec<_>>(), [b"a=1", b"b=2"]);
+    assert_eq!(response.headers.first("x-node"), Some(&b"7"[..]));
+    assert_eq!(response.headers.iter().count(), 7);
+}
+
 proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), max_bytes in 0..250usize) {
@@ -295,7 +492,7 @@ proptest! {
         }
         if let Ok(Some((request, _))) = parse_request(&bytes, &HeadLimits::default()) {
             let _ = (request.websocket(), request.path(), request.query(), request.cookies().count());
-            let _ = (request.subprotocols().count(), request.host(), request.origin());
+            let _ = (request.subprotocols().count(), request.host(), request.origin(), request.check_host());
         }
     }
 }

@@ -5,6 +5,7 @@ use http::header::{self, HeaderValue};
 
 use super::extension::{Extension, parse_extensions};
 use super::head::{self, HeadLimits, Headers};
+use super::host::host_of;
 use super::key::Key;
 use super::respond::Refusal;
 
@@ -104,13 +105,18 @@ impl<'b> Request<'b> {
 
     /// The target without the scheme and authority of the absolute form.
     fn path_and_query(&self) -> &'b str {
+        self.absolute().map_or(self.target, |(_, path_and_query)| path_and_query)
+    }
+
+    /// Authority, and path and query, of a target in absolute form (RFC 9112 section 3.2.2): an HTTP URL, as RFC 6455
+    /// section 4.2.1 has it, or a WebSocket URL.
+    fn absolute(&self) -> Option<(&'b str, &'b str)> {
         if self.target.starts_with('/') {
-            return self.target;
+            return None;
         }
-        match self.target.split_once("://") {
-            Some((_, rest)) => rest.find(['/', '?']).map_or("", |at| &rest[at..]),
-            None => self.target,
-        }
+        let (scheme, rest) = self.target.split_once("://")?;
+        let is_known = ["http", "https", "ws", "wss"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
+        is_known.then(|| rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len())))
     }
 
     /// The minor version: 1 for HTTP/1.1, 0 for HTTP/1.0.
@@ -135,10 +141,15 @@ impl<'b> Request<'b> {
         self.headers.all(name)
     }
 
-    /// The `Host`: name or address, and a port unless it is the default one. `None` when absent or not UTF-8.
+    /// The host that is asked for: name or address, and a port unless it is the default one. That of the target when
+    /// this is an absolute URL, whatever `Host` says (RFC 9112 section 3.2.2), and else that of the first `Host`. `None`
+    /// when absent or not UTF-8.
     #[must_use]
     pub fn host(&self) -> Option<&'b str> {
-        std::str::from_utf8(self.header("host")?).ok()
+        match self.absolute() {
+            Some((authority, _)) => Some(authority),
+            None => std::str::from_utf8(self.header("host")?).ok(),
+        }
     }
 
     /// The `Origin` that a browser states (RFC 6454 section 7). `None` when absent or not UTF-8.
@@ -180,16 +191,50 @@ impl<'b> Request<'b> {
         self.headers.lists("upgrade", "websocket")
     }
 
-    /// Checks that an HTTP/1.1 request names its host, once (RFC 9112 section 3.2). HTTP/1.0 had no such rule.
+    /// Checks what the request is for: its target and its `Host`.
+    ///
+    /// The target is a path, an absolute URL of HTTP or WebSocket with a host and without user information, or, for the
+    /// methods that have them, the authority of `CONNECT` and the `*` of `OPTIONS` (RFC 9112 section 3.2); it has no
+    /// fragment. Other characters that a URL must percent-encode pass, for browsers send some of them as they are.
+    ///
+    /// There is one `Host` with a host, and a port if any (RFC 9110 section 7.2); HTTP/1.0 may do without. It may be empty
+    /// only beside an absolute URL, whose host counts instead.
     ///
     /// # Errors
     ///
     /// 400.
     pub fn check_host(&self) -> Result<(), Refusal> {
-        if self.version > 0 && self.header_values("host").count() != 1 {
-            return Err(bad("expected exactly one Host header"));
+        if self.target.contains('#') {
+            return Err(bad("expected a request target without a fragment; write %23 for a # that belongs to it"));
         }
-        Ok(())
+        let absolute = self.absolute();
+        if let Some((authority, _)) = absolute {
+            // An HTTP URL has a host (RFC 9110 section 4.2.1), and `user@` in it is an error (section 4.2.4).
+            if host_of(authority).is_none_or(str::is_empty) {
+                return Err(bad("expected the URL in the request line to have a valid host, and no user information"));
+            }
+        } else if !self.target.starts_with('/') {
+            let is_of_its_method = match self.method {
+                "OPTIONS" => self.target == "*",
+                // Host and port, both of them (RFC 9110 section 9.3.6).
+                "CONNECT" => {
+                    host_of(self.target).is_some_and(|host| !host.is_empty() && host.len() + 1 < self.target.len())
+                }
+                _ => false,
+            };
+            if !is_of_its_method {
+                return Err(bad("expected the request target to be a path such as /chat, or an absolute URL"));
+            }
+        }
+        let mut hosts = self.header_values("host");
+        match (hosts.next(), hosts.next()) {
+            (None, _) if self.version == 0 => Ok(()),
+            (Some(host), None) => match std::str::from_utf8(host).ok().and_then(host_of) {
+                Some(host) if !host.is_empty() || absolute.is_some() => Ok(()),
+                _ => Err(bad("expected the Host header to be a name or an address, with a port or without")),
+            },
+            _ => Err(bad("expected exactly one Host header")),
+        }
     }
 
     /// Checks that this request opens a WebSocket, in all points of RFC 6455 section 4.2.1, and returns its key.
@@ -210,9 +255,6 @@ impl<'b> Request<'b> {
             ));
         }
         self.check_host()?;
-        if self.target == "*" {
-            return Err(bad("expected a path to open the WebSocket at, not *"));
-        }
         if !self.wants_upgrade() {
             return Err(upgrade_required("expected the header Upgrade: websocket"));
         }

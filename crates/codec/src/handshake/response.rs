@@ -100,7 +100,7 @@ pub struct Response<'b> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
-    /// Another status than 101.
+    /// Another status than 101, and no interim one (1xx).
     #[error("the server answered {status} {reason} instead of 101 Switching Protocols")]
     Status {
         /// The status code.
@@ -114,7 +114,7 @@ pub enum HandshakeError {
     /// A 101 in HTTP/1.0, which has no upgrades.
     #[error("the server answered in HTTP/1.0, which cannot open a WebSocket")]
     Version,
-    /// The head is over [`HeadLimits::max_bytes`].
+    /// The head, with those of the interim responses in front of it, is over [`HeadLimits::max_bytes`].
     #[error("the head of the server's answer is longer than {0} bytes")]
     TooLong(usize),
     /// The head has over [`HeadLimits::max_headers`] fields.
@@ -140,6 +140,9 @@ pub enum HandshakeError {
 /// Parses the response at the start of `bytes`, and says how long its head is: frames follow. `Ok(None)` when more bytes
 /// are needed.
 ///
+/// Interim responses (1xx, RFC 9110 section 15.2) in front of it are skipped, 101 excepted, which is the answer. They
+/// count towards the length, and together with the answer towards [`HeadLimits::max_bytes`].
+///
 /// # Errors
 ///
 /// Every way in which RFC 6455 section 4.1 tells a client to fail the connection; see [`HandshakeError`].
@@ -149,34 +152,41 @@ pub fn parse_response<'b>(
     expected: &ResponseExpectation<'_>,
 ) -> Result<Option<(Response<'b>, usize)>, HandshakeError> {
     let allowed = limits.allowed(bytes);
-    let mut table = head::table();
-    let mut parsed = httparse::Response::new(&mut []);
-    let result = httparse::ParserConfig::default().parse_response_with_uninit_headers(
-        &mut parsed,
-        allowed,
-        limits.slots(&mut table),
-    );
-    let len = match result {
-        Ok(httparse::Status::Complete(len)) => len,
-        Ok(httparse::Status::Partial) if allowed.len() < limits.max_bytes => return Ok(None),
-        Ok(httparse::Status::Partial) => return Err(HandshakeError::TooLong(limits.max_bytes)),
-        Err(httparse::Error::TooManyHeaders) => {
-            return Err(HandshakeError::TooManyHeaders(limits.max_headers.min(head::MOST_HEADERS)));
+    let mut at = 0;
+    loop {
+        let mut table = head::table();
+        let mut parsed = httparse::Response::new(&mut []);
+        let result = httparse::ParserConfig::default().parse_response_with_uninit_headers(
+            &mut parsed,
+            &allowed[at..],
+            limits.slots(&mut table),
+        );
+        match result {
+            Ok(httparse::Status::Complete(len)) => at += len,
+            Ok(httparse::Status::Partial) if allowed.len() < limits.max_bytes => return Ok(None),
+            Ok(httparse::Status::Partial) => return Err(HandshakeError::TooLong(limits.max_bytes)),
+            Err(httparse::Error::TooManyHeaders) => {
+                return Err(HandshakeError::TooManyHeaders(limits.max_headers.min(head::MOST_HEADERS)));
+            }
+            Err(error) => return Err(HandshakeError::Malformed(error)),
         }
-        Err(error) => return Err(HandshakeError::Malformed(error)),
-    };
-    let status = parsed.code.unwrap_or(0);
-    if status != 101 {
-        return Err(HandshakeError::Status { status, reason: parsed.reason.unwrap_or_default().to_owned() });
+        match parsed.code.unwrap_or(0) {
+            101 if parsed.version == Some(0) => return Err(HandshakeError::Version),
+            101 => return accept(Headers::new(parsed.headers), expected).map(|response| Some((response, at))),
+            100..200 => {}
+            status => {
+                return Err(HandshakeError::Status { status, reason: parsed.reason.unwrap_or_default().to_owned() });
+            }
+        }
     }
-    if parsed.version == Some(0) {
-        return Err(HandshakeError::Version);
-    }
-    let headers = Headers::new(parsed.headers);
+}
+
+/// The header fields of a 101, held against the request.
+fn accept<'b>(headers: Headers<'b>, expected: &ResponseExpectation<'_>) -> Result<Response<'b>, HandshakeError> {
     check(&headers, expected)?;
     let deflate = check_extensions(&headers, expected)?;
     let subprotocol = check_subprotocol(&headers, expected)?;
-    Ok(Some((Response { subprotocol, deflate, headers }, len)))
+    Ok(Response { subprotocol, deflate, headers })
 }
 
 fn check(headers: &Headers<'_>, expected: &ResponseExpectation<'_>) -> Result<(), HandshakeError> {
