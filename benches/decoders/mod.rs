@@ -19,7 +19,7 @@ use std::time::Duration;
 /// large reads leave the first level of the cache before they are unmasked, small ones cut more messages.
 const READS: [usize; 9] = [512, 1 << 10, 2 << 10, 4 << 10, 8 << 10, 16 << 10, 32 << 10, 64 << 10, 128 << 10];
 
-/// Where in a memory page the stream begins: also the best of these for each. A copy takes up to three times as long when its
+/// Where in a memory page the stream begins: also the best of these for each. A copy takes several times as long when its
 /// destination, which each has from the allocator, comes right behind its source in the lower 12 bits of their addresses.
 const PLACES: [usize; 4] = [0, 1 << 10, 2 << 10, 3 << 10];
 
