@@ -2,8 +2,8 @@
 //!
 //! A ratio of rates compares two servers only where both were at their limit. Where one of them still had time to spare,
 //! the rates say how fast the generator is, or how long wake-ups take on this machine; the CPU time of the server per
-//! message still compares the servers then. Every ratio is the median of the ratios of paired rounds: the two runs of a
-//! round follow each other closely, so that background load affects both alike.
+//! message still compares the servers then. Every ratio is the median of the ratios of paired rounds: the runs of a
+//! round are seconds apart, so that slow changes of the background load affect both sides alike.
 
 use super::statistics::{Spread, median};
 use serde::Serialize;

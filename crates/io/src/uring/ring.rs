@@ -127,7 +127,8 @@ impl Ring {
         if self.has_event() {
             self.window.hit(polled);
             self.waited = began + polled;
-            return self.submit(1, None);
+            // Pending work need not end in a completion, so this must not wait for one.
+            return self.submit(0, None);
         }
         let left = timeout.map(|timeout| timeout.saturating_sub(polled));
         let result = self.submit(u32::from(left != Some(Duration::ZERO)), left);

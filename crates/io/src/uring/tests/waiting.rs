@@ -1,6 +1,8 @@
 //! The turn itself: wakes and timeouts.
 
 use super::*;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 #[test]
 fn a_wake_from_another_thread_ends_the_wait() {
@@ -53,7 +55,21 @@ fn what_comes_during_a_poll_needs_no_sleep() {
     let before = sleeps();
     for _ in 0..20 {
         let waker = driver.waker();
-        let other = std::thread::spawn(move || waker.wake());
+        let (waiting, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let other = std::thread::spawn({
+            let (waiting, seen) = (Arc::clone(&waiting), Arc::clone(&seen));
+            move || {
+                seen.store(true, Ordering::Release);
+                while !waiting.load(Ordering::Acquire) {
+                    std::hint::spin_loop();
+                }
+                waker.wake();
+            }
+        });
+        while !seen.load(Ordering::Acquire) {
+            std::hint::spin_loop();
+        }
+        waiting.store(true, Ordering::Release);
         let mut completions = Vec::new();
         while completions.is_empty() {
             driver.wait(None, &mut completions).expect("the driver works");
@@ -63,7 +79,7 @@ fn what_comes_during_a_poll_needs_no_sleep() {
             std::hint::spin_loop();
         }
     }
-    assert!(sleeps() - before < 20, "{} sleeps for 20 wakes", sleeps() - before);
+    assert!(sleeps() - before <= 5, "{} sleeps for 20 wakes", sleeps() - before);
 }
 
 #[test]
@@ -73,5 +89,5 @@ fn a_poll_ends_at_the_timeout_of_the_wait() {
     let (mut completions, before) = (Vec::new(), Instant::now());
     driver.wait(Some(Duration::from_millis(5)), &mut completions).expect("the driver works");
     assert!(completions.is_empty());
-    assert!((Duration::from_millis(5)..Duration::from_secs(10)).contains(&before.elapsed()), "{:?}", before.elapsed());
+    assert!(before.elapsed() >= Duration::from_millis(5), "{:?}", before.elapsed());
 }
