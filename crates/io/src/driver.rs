@@ -61,6 +61,33 @@ pub trait Driver {
     /// The address of the slot's peer; `None` when the connection is gone. Costs one `getpeername(2)`.
     fn peer_address(&self, slot: Slot) -> Option<SocketAddr>;
 
+    /// The number of bytes sent on this slot that the peer's kernel has acknowledged, from the start of the connection
+    /// on; `None` when the connection is gone or not established yet.
+    ///
+    /// The count never decreases. It grows while a slow peer reads, also during a send whose [`Completion::Sent`] takes
+    /// minutes: a receiver that does not read fills its socket buffer, and acknowledges no more until it reads. Compare
+    /// two values; the absolute number is not exact, because TCP also counts the SYN and the FIN.
+    ///
+    /// Costs one `getsockopt(2)` with `TCP_INFO` (`tcpi_bytes_acked`, since Linux 4.1).
+    fn acknowledged(&self, slot: Slot) -> Option<u64>;
+
+    /// The number of bytes that the kernel has received on this slot and has not put into a receive buffer yet; 0 when
+    /// the connection is gone.
+    ///
+    /// A completion that [`Driver::wait`] has not handed out may hold further bytes: see [`Driver::has_backlog`].
+    ///
+    /// Costs one `ioctl(2)` with `FIONREAD` (`SIOCINQ`, tcp(7)).
+    fn unread(&self, slot: Slot) -> usize;
+
+    /// Whether the last [`Driver::wait`] may have left received bytes behind: completions that did not fit into the
+    /// turn, or connections whose receive has ended and is not armed again yet, for example for want of a buffer.
+    ///
+    /// `false` means that every completion that the kernel had by the end of the last `wait` was handed out, and that
+    /// a receive is armed on every connection that wants bytes, apart from those asked for after that `wait`.
+    ///
+    /// Costs no system call.
+    fn has_backlog(&self) -> bool;
+
     /// What wakes this driver from another thread.
     fn waker(&self) -> Waker;
 

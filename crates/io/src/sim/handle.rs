@@ -112,6 +112,18 @@ impl table::KernelInterface for Handle {
         self.shared.borrow().peer_address(descriptor as usize)
     }
 
+    fn acknowledged(&self, descriptor: RawFd) -> Option<u64> {
+        self.shared.borrow().acknowledged(descriptor as usize)
+    }
+
+    fn unread(&self, descriptor: RawFd) -> usize {
+        self.shared.borrow().unread(descriptor as usize)
+    }
+
+    fn has_unreaped(&mut self) -> bool {
+        self.shared.borrow().has_events()
+    }
+
     fn watch_waker(&mut self) {
         self.submit(Operation::Wake, WAKER, Request::WatchWaker);
     }

@@ -16,6 +16,8 @@ pub(super) struct Link {
     pub(super) inbound_finished: bool,
     /// What was sent to the peer and is not read.
     pub(super) outbound: VecDeque<u8>,
+    /// How many bytes of `outbound` the peer has read so far.
+    pub(super) read: u64,
     /// The driver has sent FIN, behind `outbound`.
     pub(super) outbound_finished: bool,
     /// How many bytes `outbound` holds before sends stall.
@@ -36,6 +38,7 @@ impl Link {
             inbound: VecDeque::new(),
             inbound_finished: false,
             outbound: VecDeque::new(),
+            read: 0,
             outbound_finished: false,
             window,
             error: None,

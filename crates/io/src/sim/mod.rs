@@ -205,6 +205,18 @@ impl Driver for Sim {
         self.table.peer_address(slot)
     }
 
+    fn acknowledged(&self, slot: Slot) -> Option<u64> {
+        self.table.acknowledged(slot)
+    }
+
+    fn unread(&self, slot: Slot) -> usize {
+        self.table.unread(slot)
+    }
+
+    fn has_backlog(&self) -> bool {
+        self.table.has_backlog()
+    }
+
     fn waker(&self) -> Waker {
         self.waker.clone()
     }

@@ -147,6 +147,7 @@ impl Peer {
     pub fn read_up_to(&self, most: usize) -> Vec<u8> {
         let mut link = self.link_mut();
         let len = link.outbound.len().min(most);
+        link.read += len as u64;
         link.outbound.drain(..len).collect()
     }
 

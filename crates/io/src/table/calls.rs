@@ -1,10 +1,11 @@
 //! What the driver's user asks for: the calls of [`Driver`](crate::Driver), but for the turn.
 
-use super::connection::{CLOSED, SlotFlag};
+use super::connection::{CLOSED, Connection, SlotFlag};
 use super::operation::{Target, WAKER};
 use super::{KernelInterface, SlotTable};
 use crate::{Output, Slot};
 use std::net::SocketAddr;
+use std::os::fd::RawFd;
 
 impl<K: KernelInterface> SlotTable<K> {
     pub(crate) fn listen(&mut self, listener: K::Listener) {
@@ -120,10 +121,36 @@ impl<K: KernelInterface> SlotTable<K> {
     }
 
     pub(crate) fn peer_address(&self, slot: Slot) -> Option<SocketAddr> {
+        self.kernel.peer_address(self.descriptor(slot)?)
+    }
+
+    pub(crate) fn acknowledged(&self, slot: Slot) -> Option<u64> {
+        self.kernel.acknowledged(self.descriptor(slot)?)
+    }
+
+    pub(crate) fn unread(&self, slot: Slot) -> usize {
+        self.descriptor(slot).map_or(0, |descriptor| self.kernel.unread(descriptor))
+    }
+
+    pub(crate) fn has_backlog(&self) -> bool {
+        self.unreaped || self.rearmed || self.starved.iter().any(|slot| self.is_waiting_for_buffer(*slot))
+    }
+
+    /// Whether a slot of the starved list still wants bytes. One that was closed or paused meanwhile stays on the list
+    /// until the kernel has buffers again.
+    fn is_waiting_for_buffer(&self, slot: Slot) -> bool {
+        self.open_connection(slot).is_some_and(|connection| {
+            connection.is(SlotFlag::Wanted) && connection.is(SlotFlag::Starved) && !connection.is(SlotFlag::Ended)
+        })
+    }
+
+    /// The open descriptor of a slot that its user has not closed.
+    fn descriptor(&self, slot: Slot) -> Option<RawFd> {
+        self.open_connection(slot).map(|connection| connection.fd).filter(|descriptor| *descriptor != CLOSED)
+    }
+
+    fn open_connection(&self, slot: Slot) -> Option<&Connection> {
         let connection = self.connections.get(slot.index() as usize)?;
-        if connection.generation != slot.generation() || !connection.is(SlotFlag::Owned) || connection.fd == CLOSED {
-            return None;
-        }
-        self.kernel.peer_address(connection.fd)
+        (connection.generation == slot.generation() && connection.is(SlotFlag::Owned)).then_some(connection)
     }
 }

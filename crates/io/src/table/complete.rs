@@ -126,6 +126,7 @@ impl<K: KernelInterface> SlotTable<K> {
         }
         if !more && self.at(slot).should_arm() {
             self.arm(slot);
+            self.rearmed = true;
         }
     }
 

@@ -47,6 +47,15 @@ pub(crate) trait KernelInterface {
     /// The address of the peer.
     fn peer_address(&self, descriptor: RawFd) -> Option<SocketAddr>;
 
+    /// The bytes that the peer has acknowledged; `None` when there is no connection.
+    fn acknowledged(&self, descriptor: RawFd) -> Option<u64>;
+
+    /// The bytes in the receive queue of the socket.
+    fn unread(&self, descriptor: RawFd) -> usize;
+
+    /// Whether completions, or work that leads to completions, are left behind.
+    fn has_unreaped(&mut self) -> bool;
+
     /// Says when the waker is awake, until cancelled.
     fn watch_waker(&mut self);
 

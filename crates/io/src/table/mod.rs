@@ -47,6 +47,10 @@ pub(crate) struct SlotTable<K: KernelInterface> {
     unconnected: Vec<(Slot, io::Error)>,
     /// Slots whose receive ended because there was no buffer, the longest waiting in front.
     starved: VecDeque<Slot>,
+    /// Whether the last turn left completions in the kernel.
+    unreaped: bool,
+    /// Whether a receive that has ended in the last turn was armed again: the kernel learns of it with the next turn.
+    rearmed: bool,
     working_set: WorkingSet,
     /// The waker is watched.
     watching: bool,
@@ -63,6 +67,8 @@ impl<K: KernelInterface> SlotTable<K> {
             accepting: Accepting::new(),
             unconnected: Vec::new(),
             starved: VecDeque::new(),
+            unreaped: false,
+            rearmed: false,
             working_set: WorkingSet::new(buffers),
             watching: false,
             stats: Stats::default(),
@@ -73,6 +79,7 @@ impl<K: KernelInterface> SlotTable<K> {
     #[inline]
     pub(crate) fn begin_turn(&mut self, timeout: &mut Option<Duration>, completions: &mut Vec<Completion>) {
         self.stats.turns += 1;
+        self.rearmed = false;
         self.feed();
         if !self.watching {
             self.watching = true;
@@ -92,6 +99,7 @@ impl<K: KernelInterface> SlotTable<K> {
     #[inline]
     pub(crate) fn end_turn(&mut self) {
         self.working_set.end_turn();
+        self.unreaped = self.kernel.has_unreaped();
     }
 
     pub(crate) fn is_full(&self) -> bool {

@@ -10,6 +10,7 @@ mod provided;
 mod refusal;
 mod ring;
 mod setup;
+mod tcp_info;
 
 pub use refusal::Refusal;
 pub use setup::{Rung, probe};
@@ -150,6 +151,18 @@ impl Driver for Uring {
 
     fn peer_address(&self, slot: Slot) -> Option<SocketAddr> {
         self.table.peer_address(slot)
+    }
+
+    fn acknowledged(&self, slot: Slot) -> Option<u64> {
+        self.table.acknowledged(slot)
+    }
+
+    fn unread(&self, slot: Slot) -> usize {
+        self.table.unread(slot)
+    }
+
+    fn has_backlog(&self) -> bool {
+        self.table.has_backlog()
     }
 
     fn waker(&self) -> Waker {

@@ -4,6 +4,7 @@ use super::busy_poll::Window;
 use super::entry;
 use super::gather::Gather;
 use super::provided::Provided;
+use super::tcp_info;
 use crate::slab::Slab;
 use crate::table::{BUDGET, KernelInterface, Target};
 use crate::{Buffer, BusyPoll, Listener, Output, Pool, Slot, Waker};
@@ -200,6 +201,13 @@ impl Ring {
         self.broken.is_some()
     }
 
+    /// A descriptor that the table has named, for one system call.
+    fn borrow(&self, descriptor: RawFd) -> BorrowedFd<'_> {
+        // SAFETY: the table names a descriptor only while it owns it, so it is open: it gives it up with `close`, which
+        // takes `&mut self`.
+        unsafe { BorrowedFd::borrow_raw(descriptor) }
+    }
+
     /// Whether nothing is held for the kernel.
     pub(super) fn holds_nothing(&self) -> bool {
         self.held.len() == 0
@@ -273,16 +281,24 @@ impl KernelInterface for Ring {
     }
 
     fn shut_down(&mut self, descriptor: RawFd) {
-        // SAFETY: the table names a descriptor only while it owns it, so it is open: it gives it up with `close`.
-        let fd = unsafe { BorrowedFd::borrow_raw(descriptor) };
         // It fails only when the connection is gone, which the receive reports.
-        let _ = rustix::net::shutdown(fd, rustix::net::Shutdown::Write);
+        let _ = rustix::net::shutdown(self.borrow(descriptor), rustix::net::Shutdown::Write);
     }
 
     fn peer_address(&self, descriptor: RawFd) -> Option<SocketAddr> {
-        // SAFETY: as in `shut_down`.
-        let fd = unsafe { BorrowedFd::borrow_raw(descriptor) };
-        rustix::net::getpeername(fd).ok()??.try_into().ok()
+        rustix::net::getpeername(self.borrow(descriptor)).ok()??.try_into().ok()
+    }
+
+    fn acknowledged(&self, descriptor: RawFd) -> Option<u64> {
+        tcp_info::acknowledged(self.borrow(descriptor))
+    }
+
+    fn unread(&self, descriptor: RawFd) -> usize {
+        rustix::io::ioctl_fionread(self.borrow(descriptor)).map_or(0, |len| len as usize)
+    }
+
+    fn has_unreaped(&mut self) -> bool {
+        !self.reaped.is_empty() || self.has_event() || self.is_overflowing()
     }
 
     fn watch_waker(&mut self) {

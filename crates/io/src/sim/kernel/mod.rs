@@ -219,8 +219,29 @@ impl SimKernel {
     }
 
     pub(super) fn peer_address(&self, descriptor: Descriptor) -> Option<SocketAddr> {
+        self.connection_of(descriptor).map(|link| link.address)
+    }
+
+    /// The bytes that the peer has read.
+    pub(super) fn acknowledged(&self, descriptor: Descriptor) -> Option<u64> {
+        self.connection_of(descriptor).map(|link| link.read)
+    }
+
+    /// The bytes that the peer has written and no receive has delivered.
+    pub(super) fn unread(&self, descriptor: Descriptor) -> usize {
+        let socket = self.sockets.get(descriptor).and_then(Option::as_ref);
+        socket.map_or(0, |socket| self.links[socket.link].inbound.len())
+    }
+
+    /// Whether the completion queue holds events.
+    pub(super) fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
+    /// The connection of a descriptor; `None` when there is none, or it is gone.
+    fn connection_of(&self, descriptor: Descriptor) -> Option<&Link> {
         let link = &self.links[self.sockets.get(descriptor)?.as_ref()?.link];
-        (link.established && link.error.is_none()).then_some(link.address)
+        (link.established && link.error.is_none()).then_some(link)
     }
 
     /// Whether events wait that the completion queue had no room for (IORING_SQ_CQ_OVERFLOW).

@@ -187,3 +187,116 @@ fn a_cancel_finds_its_request_or_says_that_there_is_none() {
     assert_eq!(results(&mut kernel), [(4, -libc::ENOENT), (2, -libc::ECANCELED), (3, 0)]);
     assert_eq!(kernel.in_flight(), 0);
 }
+
+#[test]
+fn acknowledged_bytes_grow_as_the_peer_reads_during_a_send() {
+    let (mut sim, _network, slot, peer) = connection(Faults::none());
+    peer.set_window(3);
+    sim.send(slot, output(b"123456"));
+    assert!(settle(&mut sim).is_empty());
+    assert_eq!(sim.acknowledged(slot), Some(0));
+    assert_eq!(peer.read_up_to(2), b"12");
+    assert!(settle(&mut sim).is_empty());
+    assert_eq!(sim.acknowledged(slot), Some(2));
+    assert_eq!(peer.read(), b"345");
+    assert!(matches!(settle(&mut sim)[..], [Completion::Sent { written: 6, .. }]));
+    assert_eq!(sim.acknowledged(slot), Some(5));
+    peer.reset();
+    assert_eq!(sim.acknowledged(slot), None);
+}
+
+#[test]
+fn a_connection_that_is_not_established_has_acknowledged_nothing() {
+    let (mut sim, network) = Sim::new(1, Faults::none(), BUFFERS);
+    network.set_reception(Reception::Ignore);
+    let slot = sim.reserve().expect("a slot");
+    assert_eq!((sim.acknowledged(slot), sim.unread(slot)), (None, 0));
+    sim.connect(slot, ([198, 51, 100, 1], 443).into());
+    settle(&mut sim);
+    assert_eq!((sim.acknowledged(slot), sim.unread(slot)), (None, 0));
+}
+
+#[test]
+fn unread_bytes_are_counted_until_they_are_received_or_the_slot_is_closed() {
+    let (mut sim, _network, slot, peer) = connection(Faults::none());
+    peer.write(b"12345");
+    assert_eq!(sim.unread(slot), 5);
+    sim.receive(slot);
+    assert_eq!(received(&settle(&mut sim)), b"12345");
+    assert_eq!(sim.unread(slot), 0);
+    sim.pause(slot);
+    settle(&mut sim);
+    peer.write(b"678");
+    peer.reset();
+    assert_eq!(sim.unread(slot), 3, "bytes in front of a reset can still be received");
+    sim.close(slot);
+    assert_eq!(sim.unread(slot), 0);
+}
+
+#[test]
+fn completions_beyond_the_budget_of_a_turn_are_a_backlog() {
+    let buffers = BufferConfig { count: 2048, ready: 2048, ..BUFFERS };
+    let (mut sim, network) = Sim::new(1, Faults::none(), buffers);
+    sim.start_listening();
+    let peers: Vec<Peer> = (0..BUDGET + 1).map(|_| network.connect()).collect();
+    for completion in settle(&mut sim) {
+        let Completion::Accepted { slot } = completion else { panic!("{completion:?}") };
+        sim.receive(slot);
+    }
+    settle(&mut sim);
+    assert!(!sim.has_backlog());
+    peers.iter().for_each(|peer| peer.write(b"x"));
+    assert_eq!(turn(&mut sim).len(), BUDGET);
+    assert!(sim.has_backlog());
+    assert_eq!(turn(&mut sim).len(), 1);
+    assert!(!sim.has_backlog());
+}
+
+#[test]
+fn a_connection_without_a_buffer_is_a_backlog_while_it_wants_bytes() {
+    let (mut sim, network) = Sim::new(1, Faults::none(), BufferConfig { count: 1, ready: 1, ..BUFFERS });
+    sim.start_listening();
+    let peers = [network.connect(), network.connect()];
+    let slots = [accepted(&mut sim), Slot::new(1, 0)];
+    slots.iter().for_each(|slot| sim.receive(*slot));
+    settle(&mut sim);
+    peers.iter().for_each(|peer| peer.write(b"x"));
+    let kept = settle(&mut sim);
+    assert!(matches!(kept[..], [Completion::Received { .. }]), "{kept:?}");
+    assert!(sim.has_backlog());
+    sim.pause(slots[1]);
+    assert!(!sim.has_backlog());
+    sim.receive(slots[1]);
+    assert!(sim.has_backlog());
+    drop(kept);
+    assert_eq!(received(&settle(&mut sim)), b"x");
+    assert!(!sim.has_backlog());
+}
+
+#[test]
+fn a_receive_that_is_armed_again_is_a_backlog_until_the_next_turn() {
+    let (mut sim, network, slot, peer) = connection(Faults { last_receive: 1.0, ..Faults::none() });
+    sim.receive(slot);
+    settle(&mut sim);
+    peer.write(b"x");
+    assert_eq!(received(&turn(&mut sim)), b"x");
+    assert!(sim.has_backlog());
+    network.set_faults(Faults::none());
+    peer.write(b"y");
+    assert_eq!(received(&turn(&mut sim)), b"y");
+    assert!(!sim.has_backlog());
+}
+
+#[test]
+fn a_turn_that_is_interrupted_leaves_a_backlog() {
+    let (mut sim, network, slot, peer) = connection(Faults::none());
+    sim.receive(slot);
+    settle(&mut sim);
+    network.set_faults(Faults { empty_turn: 1.0, ..Faults::none() });
+    peer.write(b"x");
+    assert!(turn(&mut sim).is_empty());
+    assert!(sim.has_backlog());
+    network.set_faults(Faults::none());
+    assert_eq!(received(&turn(&mut sim)), b"x");
+    assert!(!sim.has_backlog());
+}

@@ -66,3 +66,52 @@ fn fin_follows_the_rest_of_a_short_send() {
     peer.read_to_end(&mut all).expect("ended in order");
     assert_eq!(all.len(), Output::MAX_CHUNKS + 1);
 }
+
+/// Turns until the peer has acknowledged at least `count` bytes; no send may complete meanwhile.
+#[track_caller]
+fn wait_for_acknowledged(driver: &mut Uring, slot: Slot, count: u64) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while driver.acknowledged(slot).expect("the connection is open") < count {
+        assert!(Instant::now() < deadline, "{:?} of {count} bytes are acknowledged", driver.acknowledged(slot));
+        let completions = turn(driver);
+        assert!(completions.is_empty(), "{completions:?}");
+    }
+}
+
+#[test]
+fn acknowledged_bytes_grow_as_the_peer_reads_during_a_send() {
+    let (mut driver, _, slot, mut peer) = connection(small(8));
+    const LEN: usize = 32 << 20;
+    const STEP: usize = 4 << 20;
+    driver.send(slot, Output::One(Chunk::from(vec![1; LEN])));
+    assert!(turn(&mut driver).is_empty(), "more than both socket buffers hold");
+    let mut bytes = vec![0; STEP];
+    for step in 1..=4 {
+        let reader = std::thread::spawn(move || peer.read_exact(&mut bytes).map(|()| (peer, bytes)));
+        wait_for_acknowledged(&mut driver, slot, (step * STEP) as u64);
+        (peer, bytes) = reader.join().expect("no panic").expect("sent");
+    }
+    reset(peer);
+    driver.receive(slot);
+    assert!(matches!(ended(&mut driver), Cause::Reset));
+    assert_eq!(driver.acknowledged(slot), None);
+}
+
+#[test]
+fn the_last_byte_of_a_send_is_acknowledged() {
+    let (mut driver, _, slot, mut peer) = connection(small(8));
+    let before = driver.acknowledged(slot).expect("the connection is open");
+    driver.send(slot, one(&[7; 1000]));
+    assert_eq!(sent(&mut driver), 1000);
+    peer.read_exact(&mut [0; 1000]).expect("sent");
+    wait_for_acknowledged(&mut driver, slot, before + 1000);
+    driver.close(slot);
+    assert_eq!(driver.acknowledged(slot), None);
+}
+
+#[test]
+fn a_slot_without_a_connection_has_acknowledged_nothing() {
+    let mut driver = Uring::new(small(8)).expect("io_uring works here");
+    let slot = driver.reserve().expect("a slot");
+    assert_eq!((driver.acknowledged(slot), driver.unread(slot)), (None, 0));
+}
