@@ -1,9 +1,9 @@
 #![no_main]
 //! The events of a stream, and the error that ends them, do not depend on where it is cut into inputs, nor on which of the
-//! pieces are received straight into the buffers of their messages.
+//! pieces are received straight into the buffers of their messages, nor on how many bytes each call may inflate.
 
 use libfuzzer_sys::fuzz_target;
-use ringway_fuzz::{Cut, decode, decode_as};
+use ringway_fuzz::{Cut, decode, decode_as, decode_in_steps};
 
 fuzz_target!(|data: &[u8]| {
     let Some(Cut { role, deflate, limits, cuts, stream }) = Cut::parse(data) else { return };
@@ -14,6 +14,10 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(decode_as(role, deflate.as_ref(), limits, stream, &cuts, odd), whole, "some straight");
     let max = 1 + cuts.len();
     assert_eq!(decode_as(role, deflate.as_ref(), limits, stream, &cuts, |_| Some(max)), whole, "straight");
+    // From nothing to more than the longest step, and one byte, with which it ends.
+    let allowances: Vec<usize> = cuts.iter().map(|cut| cut % 7 * 500).chain([1]).collect();
+    let in_steps = decode_in_steps(role, deflate.as_ref(), limits, stream, &cuts, &allowances);
+    assert_eq!(in_steps, whole, "in steps of {allowances:?}");
     if stream.len() <= 300 {
         let every: Vec<usize> = (1..stream.len()).collect();
         assert_eq!(decode(role, deflate.as_ref(), limits, stream, &every), whole, "byte by byte");

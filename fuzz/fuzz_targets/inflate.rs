@@ -8,7 +8,7 @@
 use flate2::{Decompress, FlushDecompress, Status};
 use libfuzzer_sys::fuzz_target;
 use ringway_codec::{Header, Limits, MessageKind, OpCode, ProtocolError, Role, WindowBits};
-use ringway_fuzz::{Outcome, Seen, agreed, decode};
+use ringway_fuzz::{Outcome, Seen, agreed, decode, decode_in_steps};
 
 /// A raw inflater, fed in the plainest way there is.
 struct Oracle {
@@ -128,11 +128,17 @@ fuzz_target!(|data: &[u8]| {
     let binary = stream(OpCode::Binary);
     assert_eq!(decode(Role::Client, Some(&params), limits, &binary, &[]), expected);
     assert_eq!(decode(Role::Client, Some(&params), limits, &binary, &cuts(&binary)), expected);
+    // With an allowance, in the smallest steps and in some of the size that the cuts have.
+    let allowances = [1, 0, usize::from(cut) * 8];
+    assert_eq!(decode_in_steps(Role::Client, Some(&params), limits, &binary, &cuts(&binary), &allowances), expected);
+    assert_eq!(decode_in_steps(Role::Client, Some(&params), limits, &binary, &[], &allowances[..2]), expected);
 
     // As text: the same bytes, unless they are not UTF-8.
     let text = stream(OpCode::Text);
     let (seen, error) = decode(Role::Client, Some(&params), limits, &text, &[]);
     assert_eq!(decode(Role::Client, Some(&params), limits, &text, &cuts(&text)), (seen.clone(), error));
+    let in_steps = decode_in_steps(Role::Client, Some(&params), limits, &text, &cuts(&text), &allowances);
+    assert_eq!(in_steps, (seen.clone(), error));
     for (seen, expected) in seen.iter().zip(&expected.0) {
         let (Seen::Message(_, seen), Seen::Message(_, expected)) = (seen, expected) else { panic!("two messages") };
         assert!(seen == expected && std::str::from_utf8(seen).is_ok());

@@ -100,6 +100,57 @@ pub fn decode_as(
     (seen, None)
 }
 
+/// The same as [`decode`], with an allowance of inflated bytes for each call: `allowances` over and over, at least one
+/// of which is not 0. What a suspended decoder has not consumed stays in the input; every second time it goes on without
+/// more of the stream.
+pub fn decode_in_steps(
+    role: Role,
+    deflate: Option<&DeflateParams>,
+    limits: Limits,
+    stream: &[u8],
+    cuts: &[usize],
+    allowances: &[usize],
+) -> Outcome {
+    let mut pool = SpillPool::new(limits);
+    let mut decoder = deflate.map_or(Decoder::new(role), |params| Decoder::with_deflate(role, params));
+    let mut allowances = allowances.iter().copied().cycle();
+    let mut ends = cuts.iter().copied().chain([stream.len()]);
+    let (mut seen, mut input, mut from, mut turn) = (Vec::new(), Vec::new(), 0, 0);
+    loop {
+        turn += 1;
+        if !decoder.is_suspended() || turn % 2 == 0 {
+            match ends.next() {
+                Some(to) => input.extend_from_slice(&stream[std::mem::replace(&mut from, to)..to]),
+                None if !decoder.is_suspended() => break,
+                None => {}
+            }
+        }
+        let mut at = 0;
+        loop {
+            let allowance = allowances.next().unwrap_or(usize::MAX);
+            pool.set_inflate_allowance(allowance);
+            match decoder.next(&mut pool, &mut input, &mut at) {
+                Ok(Some(event)) => seen.push(observe(event).0),
+                Ok(None) => break,
+                Err(error) => {
+                    assert!(!decoder.is_suspended());
+                    decoder.release(&mut pool);
+                    return (seen, Some(error));
+                }
+            }
+        }
+        if decoder.is_suspended() {
+            assert_eq!(pool.inflate_allowance(), 0, "it is suspended for want of an allowance alone");
+        } else {
+            assert_eq!(at, input.len(), "the input is consumed");
+        }
+        input.drain(..at);
+    }
+    decoder.release(&mut pool);
+    assert!(decoder.is_between_messages());
+    (seen, None)
+}
+
 /// The bytes of an event, and where the reply to a message lies.
 fn observe(event: Event<'_>) -> (Seen, Option<(Place, Range<usize>)>) {
     match event {
