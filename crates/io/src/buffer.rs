@@ -185,11 +185,20 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// Whether so few buffers are left (under a quarter) that this one should not be kept: copy what is needed and
-    /// drop it.
+    /// Whether keeping this buffer leaves less than a quarter of the buffers, or none, to receive into. The holder then
+    /// copies what it needs and drops the buffer.
+    ///
+    /// With one buffer in the pool the answer is always yes.
     #[must_use]
     pub fn is_scarce(&self) -> bool {
-        self.memory.guarded.get() > self.memory.count - self.memory.count / 4
+        let left = self.memory.count - self.memory.guarded.get();
+        left < (self.memory.count / 4).max(1)
+    }
+
+    /// Bytes of the whole buffer: the memory that its holder keeps from the pool, however few bytes were received.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.memory.size
     }
 
     fn start(&self) -> *mut u8 {
@@ -259,6 +268,28 @@ mod tests {
         }
         drop(all);
         assert_eq!((pool.guarded(), pool.free()), (0, 4));
+    }
+
+    #[test]
+    fn holders_that_copy_scarce_buffers_leave_a_quarter_and_at_least_one() {
+        for count in (0..=8).map(|shift| 1 << shift) {
+            let pool = Pool::new(&BufferConfig { size: 1024, count, ready: 1, working_set: None }).expect("in range");
+            let mut kept = Vec::new();
+            for _ in 0..2 * count {
+                let buffer = pool.fill(b"x").expect("one buffer is left");
+                if !buffer.is_scarce() {
+                    kept.push(buffer);
+                }
+            }
+            assert_eq!(pool.free(), usize::from(count / 4).max(1), "of {count} buffers");
+        }
+    }
+
+    #[test]
+    fn a_buffer_holds_its_capacity_however_few_bytes_were_received() {
+        let pool = small();
+        let buffer = pool.fill(b"abc").expect("free");
+        assert_eq!((buffer.len(), buffer.capacity()), (3, 1024));
     }
 
     #[test]
