@@ -85,11 +85,15 @@ impl Decoder {
     }
 
     /// Walks `input` from `*at`, returns the next event and advances `*at` past it; `Ok(None)` when the input is
-    /// consumed.
+    /// consumed, or when the decoder [is suspended](Decoder::is_suspended).
     ///
     /// The payload of a frame is unmasked in place, so `input` must be kept as it is, with the same `at`, until
     /// `Ok(None)`. The event borrows the decoder and the input; control frames between the fragments of a message are
     /// yielded before the message. After [`Event::Close`] further input is consumed and ignored (RFC 6455 section 1.4).
+    ///
+    /// A suspended decoder has consumed the input up to `*at`, which may be its end. Give the next call the bytes from
+    /// there on, be they moved or followed by more; none when all are consumed. Each call with an allowance makes
+    /// progress, one without returns `Ok(None)` at once. The events do not depend on the allowances.
     ///
     /// `pool` must be the same, or one with the same limits, for the whole connection.
     ///
@@ -214,6 +218,14 @@ impl Decoder {
     #[must_use]
     pub fn is_between_messages(&self) -> bool {
         self.partial.as_ref().is_none_or(|partial| partial.is_idle())
+    }
+
+    /// Whether the decoder has stopped inside a compressed message because the
+    /// [allowance of inflated bytes](SpillPool::set_inflate_allowance) is spent. Call [`next`](Decoder::next) again
+    /// with an allowance, even when the input is consumed: inflated data may be left.
+    #[must_use]
+    pub fn is_suspended(&self) -> bool {
+        self.partial.as_ref().is_some_and(|partial| partial.suspended)
     }
 
     /// Whether the connection holds memory beyond the decoder itself: in the middle of a message, and with the peer's
@@ -362,7 +374,7 @@ impl Decoder {
     ) -> Result<Option<Step>, ProtocolError> {
         loop {
             if let Some(partial) = self.partial.as_deref_mut().filter(|partial| !partial.is_idle()) {
-                match partial.advance(input, at, pool.limits())? {
+                match partial.advance(input, at, pool)? {
                     Progress::Starved => return Ok(None),
                     Progress::Message(kind, compressed) => return Ok(Some(Step::Spilled(kind, compressed))),
                     Progress::Control(opcode) => {

@@ -46,6 +46,7 @@ const RETAINED_INFLATERS: usize = 4;
 #[derive(Debug)]
 pub struct SpillPool {
     limits: Limits,
+    allowance: Allowance,
     buffers: Vec<Vec<u8>>,
     /// The sum of the capacities in `buffers`.
     retained: usize,
@@ -60,7 +61,14 @@ impl SpillPool {
     /// An empty pool. Allocates nothing until a message needs it.
     #[must_use]
     pub const fn new(limits: Limits) -> Self {
-        Self { limits, buffers: Vec::new(), retained: 0, partials: Vec::new(), inflaters: Vec::new() }
+        Self {
+            limits,
+            allowance: Allowance::UNLIMITED,
+            buffers: Vec::new(),
+            retained: 0,
+            partials: Vec::new(),
+            inflaters: Vec::new(),
+        }
     }
 
     /// The limits that the decoders using this pool enforce.
@@ -68,6 +76,58 @@ impl SpillPool {
     #[must_use]
     pub const fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// Sets how many bytes the decoders using this pool may inflate from now on, all together. `usize::MAX`, the
+    /// default, is unlimited.
+    ///
+    /// A decoder that has spent it inside a compressed message is
+    /// [suspended](crate::Decoder::is_suspended). The last step may exceed the allowance by less than 1 KiB, because
+    /// inflating into less room at a time is slow.
+    ///
+    /// An event loop that sets it before each input bounds the work which one connection causes in a turn: a few
+    /// kilobytes of compressed data can inflate to the largest message.
+    ///
+    /// ```
+    /// use ringway_codec::{
+    ///     Decoder, DeflateParams, Deflater, Event, Limits, MessageKind, Role, SpillPool, WindowBits, encode_deflated,
+    /// };
+    ///
+    /// let mut input = Vec::new();
+    /// let mut deflater = Deflater::new(6, WindowBits::MAX).expect("zlib compresses with 15 bits");
+    /// encode_deflated(MessageKind::Binary, &[0; 100_000], Some([1, 2, 3, 4]), &mut deflater, true, &mut input);
+    ///
+    /// let mut pool = SpillPool::new(Limits::default());
+    /// let mut decoder = Decoder::with_deflate(Role::Server, &DeflateParams::default());
+    /// let (mut at, mut turns) = (0, 1);
+    /// pool.set_inflate_allowance(32 * 1024);
+    /// loop {
+    ///     match decoder.next(&mut pool, &mut input, &mut at)? {
+    ///         Some(Event::Message(message)) => break assert_eq!(message.payload(), [0; 100_000]),
+    ///         Some(event) => unreachable!("{event:?} was not sent"),
+    ///         None => assert!(decoder.is_suspended()),
+    ///     }
+    ///     // Other connections are served here.
+    ///     pool.set_inflate_allowance(32 * 1024);
+    ///     turns += 1;
+    /// }
+    /// assert_eq!(turns, 4);
+    /// # Ok::<(), ringway_codec::ProtocolError>(())
+    /// ```
+    #[inline]
+    pub fn set_inflate_allowance(&mut self, bytes: usize) {
+        self.allowance = Allowance(bytes);
+    }
+
+    /// How many bytes of the [allowance](SpillPool::set_inflate_allowance) are left.
+    #[inline]
+    #[must_use]
+    pub const fn inflate_allowance(&self) -> usize {
+        self.allowance.0
+    }
+
+    pub(crate) const fn allowance(&mut self) -> &mut Allowance {
+        &mut self.allowance
     }
 
     /// An empty buffer, with whatever capacity it kept from its last use.
@@ -121,6 +181,28 @@ impl SpillPool {
         }
         if self.partials.len() < RETAINED_PARTIALS {
             self.partials.push(partial);
+        }
+    }
+}
+
+/// How many bytes may be inflated.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Allowance(usize);
+
+impl Allowance {
+    const UNLIMITED: Self = Self(usize::MAX);
+
+    pub(crate) const fn is_spent(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(crate) const fn left(self) -> usize {
+        self.0
+    }
+
+    pub(crate) fn spend(&mut self, bytes: usize) {
+        if self.0 != usize::MAX {
+            self.0 = self.0.saturating_sub(bytes);
         }
     }
 }

@@ -5,7 +5,7 @@ use super::partial::{Frame, Partial};
 use crate::deflate::{Direction, Stopped};
 use crate::error::ProtocolError;
 use crate::mask;
-use crate::spill::{Limits, SPILL_HEADROOM, Spill};
+use crate::spill::{Limits, SPILL_HEADROOM, Spill, SpillPool};
 
 /// What a decoder does with the bit that says that a message is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,21 +32,28 @@ pub(super) fn most_compressed(limits: &Limits) -> u64 {
 }
 
 impl Partial {
-    /// Inflates what has come of a frame.
+    /// Inflates the part of a frame's payload that has arrived, and returns how many bytes of it the inflater has
+    /// consumed: all of them unless the message is suspended.
     pub(super) fn take_compressed(
         &mut self,
-        frame: &Frame,
+        frame: &mut Frame,
         bytes: &mut [u8],
-        limits: &Limits,
-    ) -> Result<(), ProtocolError> {
-        if bytes.is_empty() {
+        pool: &mut SpillPool,
+    ) -> Result<usize, ProtocolError> {
+        if bytes.is_empty() && !self.suspended {
             // zlib would find in nothing that the block before it was the last.
-            return Ok(());
+            return Ok(0);
         }
+        let unmasked = frame.unmasked.min(bytes.len());
         if let Some(key) = frame.key {
-            mask::apply(bytes, key, frame.phase);
+            mask::apply(&mut bytes[unmasked..], key, frame.phase + unmasked);
         }
-        self.inflate(bytes, limits)
+        let mut rest = &*bytes;
+        self.suspended = self.inflate(&mut rest, pool)?;
+        debug_assert!(self.suspended || rest.is_empty(), "an inflater that is not suspended consumes its input");
+        let taken = bytes.len() - rest.len();
+        frame.unmasked = frame.unmasked.max(bytes.len()) - taken;
+        Ok(taken)
     }
 
     /// Takes the end of a message, which no frame holds.
@@ -55,13 +62,18 @@ impl Partial {
         if ends { Ok(()) } else { Err(ProtocolError::CorruptCompression) }
     }
 
-    fn inflate(&mut self, mut bytes: &[u8], limits: &Limits) -> Result<(), ProtocolError> {
-        let Some(inflater) = &mut self.inflater else { return Ok(()) };
+    /// Inflates `bytes` and moves them on. Returns whether the allowance was spent before the inflater was done with them.
+    fn inflate(&mut self, bytes: &mut &[u8], pool: &mut SpillPool) -> Result<bool, ProtocolError> {
+        let Some(inflater) = &mut self.inflater else {
+            *bytes = &[];
+            return Ok(false);
+        };
+        let limit = pool.limits().max_message;
         // The end of the longest message that is allowed.
-        let most = limits.max_message.saturating_add(SPILL_HEADROOM);
+        let most = limit.saturating_add(SPILL_HEADROOM);
         loop {
             let start = self.spill.len();
-            let stopped = inflater.inflate(&mut bytes, &mut self.spill);
+            let stopped = inflater.inflate(bytes, &mut self.spill, pool.allowance());
             let end = self.spill.len();
             // What is beyond the limit is not looked at: the first wrong byte decides, wherever the input is cut.
             if self.kind == Some(MessageKind::Text) {
@@ -69,10 +81,11 @@ impl Partial {
                 self.utf8.push(fresh).map_err(|_| ProtocolError::InvalidText)?;
             }
             if end > most {
-                return Err(ProtocolError::TooBig { limit: limits.max_message });
+                return Err(ProtocolError::TooBig { limit });
             }
             match stopped {
-                Stopped::Starved => return Ok(()),
+                Stopped::Starved => return Ok(false),
+                Stopped::Suspended => return Ok(true),
                 Stopped::Corrupt => return Err(ProtocolError::CorruptCompression),
                 Stopped::Full => make_room(&mut self.spill, bytes.len(), most),
             }

@@ -5,7 +5,7 @@ use crate::deflate::Inflater;
 use crate::error::ProtocolError;
 use crate::frame::{Header, OpCode};
 use crate::mask;
-use crate::spill::{Limits, Spill, SpillPool};
+use crate::spill::{Spill, SpillPool};
 use crate::utf8::{InvalidUtf8, Utf8Stream};
 
 /// How much room for payload is lent at least, in bytes, however little has come.
@@ -20,6 +20,8 @@ pub(crate) struct Partial {
     pub(super) kind: Option<MessageKind>,
     /// Whether the open message is compressed.
     compressed: bool,
+    /// Whether the allowance was spent inside the current frame's payload: the inflater may have output left.
+    pub(super) suspended: bool,
     /// What inflates the open message, or holds the window for the next one.
     pub(crate) inflater: Option<Box<Inflater>>,
     /// Payload and fragment costs of the open message so far, in bytes, with the whole of the current frame.
@@ -46,6 +48,9 @@ pub(super) struct Frame {
     /// How much of the payload has come, modulo 4.
     pub(super) phase: usize,
     pub(super) remaining: u64,
+    /// How many bytes of the payload are unmasked in the input but not yet inflated: those in front of which the decoder
+    /// was suspended.
+    pub(super) unmasked: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +62,7 @@ enum Yielded {
 /// Where [`Partial::advance`] got to.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Progress {
-    /// The input is consumed and the frame still incomplete.
+    /// The input is consumed and the frame still incomplete, or inflating is suspended.
     Starved,
     /// A header comes next.
     Header,
@@ -73,6 +78,7 @@ impl Default for Partial {
             spill: Spill::default(),
             kind: None,
             compressed: false,
+            suspended: false,
             inflater: None,
             charged: 0,
             utf8: Utf8Stream::new(),
@@ -111,6 +117,7 @@ impl Partial {
         self.spill.release(pool);
         self.kind = None;
         self.compressed = false;
+        self.suspended = false;
         self.charged = 0;
         self.utf8 = Utf8Stream::new();
         self.frame = None;
@@ -187,7 +194,7 @@ impl Partial {
 
     fn begin_frame(&mut self, header: &Header) {
         let Header { fin, opcode, mask: key, length, .. } = *header;
-        self.frame = Some(Frame { opcode, fin, key, phase: 0, remaining: length });
+        self.frame = Some(Frame { opcode, fin, key, phase: 0, remaining: length, unmasked: 0 });
     }
 
     /// Takes what `input` has of the current frame's payload.
@@ -195,16 +202,16 @@ impl Partial {
         &mut self,
         input: &mut [u8],
         at: &mut usize,
-        limits: &Limits,
+        pool: &mut SpillPool,
     ) -> Result<Progress, ProtocolError> {
-        let Some(frame) = self.frame else { return Ok(Progress::Header) };
+        let Some(mut frame) = self.frame else { return Ok(Progress::Header) };
         self.lent = 0;
         let rest = input.get_mut(*at..).unwrap_or_default();
-        let take = usize::try_from(frame.remaining).map_or(rest.len(), |remaining| remaining.min(rest.len()));
+        let mut take = usize::try_from(frame.remaining).map_or(rest.len(), |remaining| remaining.min(rest.len()));
         if frame.opcode.is_control() {
             self.take_control(&frame, &rest[..take]);
         } else if self.compressed {
-            self.take_compressed(&frame, &mut rest[..take], limits)?;
+            take = self.take_compressed(&mut frame, &mut rest[..take], pool)?;
         } else {
             self.take_data(&frame, &rest[..take])?;
         }
@@ -246,7 +253,7 @@ impl Partial {
     fn took(&mut self, mut frame: Frame, len: usize) -> Result<Progress, ProtocolError> {
         frame.phase = (frame.phase + len) % 4;
         frame.remaining -= len as u64;
-        if frame.remaining > 0 {
+        if frame.remaining > 0 || self.suspended {
             self.frame = Some(frame);
             return Ok(Progress::Starved);
         }

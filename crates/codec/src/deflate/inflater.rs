@@ -5,7 +5,7 @@ use std::fmt;
 use zlib_rs::{Inflate, InflateFlush, Status};
 
 use super::{TAIL, WindowBits};
-use crate::spill::Spill;
+use crate::spill::{Allowance, Spill};
 
 /// A decompressor, with the window of what it has inflated before: 42 KiB.
 ///
@@ -26,6 +26,8 @@ pub(crate) enum Stopped {
     Starved,
     /// The room is full; there may be more.
     Full,
+    /// The allowance is spent; there may be more.
+    Suspended,
     /// The data is not what DEFLATE writes.
     Corrupt,
 }
@@ -41,25 +43,32 @@ impl Inflater {
         self.ended = false;
     }
 
-    /// Inflates `input` behind the content of `out`, as far as its capacity reaches, and moves `input` on. Whatever the
-    /// result is, what could be inflated in front of it is in `out`.
-    pub(crate) fn inflate(&mut self, input: &mut &[u8], out: &mut Spill) -> Stopped {
+    /// Inflates `input` behind the content of `out`, as far as its capacity and the allowance reach, and moves `input`
+    /// on. Whatever the result is, what could be inflated in front of it is in `out`.
+    ///
+    /// Exceeds the allowance by less than `LEAST_ROOM`.
+    pub(crate) fn inflate(&mut self, input: &mut &[u8], out: &mut Spill, allowance: &mut Allowance) -> Stopped {
         /// How many bytes each one is likely to become at the most. When it is more there is another turn.
         const RATIO: usize = 8;
         /// zlib-rs becomes slow when there is room for less than 260 bytes.
         const LEAST_ROOM: usize = 1024;
 
         loop {
+            if allowance.is_spent() {
+                return Stopped::Suspended;
+            }
             if self.ended && !input.is_empty() {
                 // Behind a last block comes a new stream, which knows nothing of the one before (RFC 1951 section 3.2.3).
                 self.restart();
             }
-            let room = (out.capacity() - out.len()).min(LEAST_ROOM.max(input.len().saturating_mul(RATIO)));
+            let likely = input.len().saturating_mul(RATIO).min(allowance.left());
+            let room = (out.capacity() - out.len()).min(likely.max(LEAST_ROOM));
             let (taken, written, result) = out.write(room, |room| {
                 let (taken, written, result) = self.step(input, room, InflateFlush::NoFlush);
                 (written, (taken, written, result))
             });
             *input = &input[taken..];
+            allowance.spend(written);
             let moved = taken > 0 || written > 0;
             match result {
                 None => return Stopped::Corrupt,
