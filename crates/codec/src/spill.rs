@@ -27,7 +27,7 @@ pub const SPILL_HEADROOM: usize = 10;
 
 /// How many buffers a pool retains at most.
 const RETAINED_BUFFERS: usize = 64;
-/// How many bytes of capacity a pool retains at most, over all its buffers.
+/// How many bytes a pool retains at most unless it is told otherwise.
 const RETAINED_BYTES: usize = 16 * 1024 * 1024;
 /// A buffer above this capacity is freed rather than retained: it would crowd out many common ones. A message of 1 MiB,
 /// a common limit, fits with its header room: a buffer that is not retained grows anew with each message, and growing
@@ -35,21 +35,24 @@ const RETAINED_BYTES: usize = 16 * 1024 * 1024;
 const RETAINED_CAPACITY: usize = 2 * 1024 * 1024;
 /// How many unused decoder states (about 250 bytes each) a pool retains at most.
 const RETAINED_PARTIALS: usize = 256;
-/// How many unused inflaters (about 42 KiB each) a pool retains at most. Messages that come whole need one at a time.
+/// How many unused inflaters (about 46 KiB each) a pool retains at most. Messages that come whole need one at a time.
 const RETAINED_INFLATERS: usize = 4;
 
 /// The assembly buffers of one shard (one core): shared by all its decoders, so that connections between messages own
 /// none.
 ///
-/// Retains at most 64 buffers of at most 2 MiB each and 16 MiB together, and 4 inflaters for connections that keep none of
-/// their own; what is beyond that is freed. The last buffer given is the first taken, because it is the one in the cache.
+/// Retains at most 64 buffers of at most 2 MiB each, 4 inflaters for connections that keep none of their own and 256
+/// unused decoder states, 16 MiB in all; frees the rest. The last buffer given is the first taken, because it is the one
+/// in the cache.
 #[derive(Debug)]
 pub struct SpillPool {
     limits: Limits,
     allowance: Allowance,
     buffers: Vec<Vec<u8>>,
-    /// The sum of the capacities in `buffers`.
+    /// The heap bytes of all that is retained, without the lists that hold it.
     retained: usize,
+    /// The maximum of `retained`.
+    retention: usize,
     // Boxed because a decoder holds its state by one pointer: taking and giving moves 8 bytes, not 250.
     #[expect(clippy::vec_box, reason = "the boxes themselves are what is reused")]
     partials: Vec<Box<Partial>>,
@@ -58,14 +61,33 @@ pub struct SpillPool {
 }
 
 impl SpillPool {
-    /// An empty pool. Allocates nothing until a message needs it.
+    /// An empty pool that retains at most 16 MiB. Allocates nothing until a message needs it.
     #[must_use]
     pub const fn new(limits: Limits) -> Self {
+        Self::with_retention(limits, RETAINED_BYTES)
+    }
+
+    /// An empty pool that retains at most `max_bytes`, besides the lists of what it retains (at most 4 KiB). With 0 it
+    /// retains nothing: every buffer is freed when its message is done with.
+    ///
+    /// ```
+    /// use ringway_codec::{Limits, SpillPool};
+    ///
+    /// let mut pool = SpillPool::with_retention(Limits::default(), 1000);
+    /// pool.give(Vec::with_capacity(600));
+    /// pool.give(Vec::with_capacity(600));
+    /// assert!((600..1200).contains(&pool.retained_bytes()));
+    /// pool.trim();
+    /// assert_eq!(pool.retained_bytes(), 0);
+    /// ```
+    #[must_use]
+    pub const fn with_retention(limits: Limits, max_bytes: usize) -> Self {
         Self {
             limits,
             allowance: Allowance::UNLIMITED,
             buffers: Vec::new(),
             retained: 0,
+            retention: max_bytes,
             partials: Vec::new(),
             inflaters: Vec::new(),
         }
@@ -130,6 +152,34 @@ impl SpillPool {
         &mut self.allowance
     }
 
+    /// How many heap bytes the pool itself holds at the moment: buffers, inflaters and decoder states that no decoder
+    /// uses. What a decoder uses is in its [`held_bytes`](crate::Decoder::held_bytes).
+    #[must_use]
+    pub fn retained_bytes(&self) -> usize {
+        let lists = self.buffers.capacity() * size_of::<Vec<u8>>()
+            + self.partials.capacity() * size_of::<Box<Partial>>()
+            + self.inflaters.capacity() * size_of::<Box<Inflater>>();
+        self.retained + lists
+    }
+
+    /// Frees all memory that the pool retains, for a process that runs short of it. What decoders use stays, and is
+    /// retained again when they give it back.
+    pub fn trim(&mut self) {
+        self.buffers = Vec::new();
+        self.partials = Vec::new();
+        self.inflaters = Vec::new();
+        self.retained = 0;
+    }
+
+    /// Whether `bytes` more may be retained; counts them if so.
+    fn retain(&mut self, bytes: usize) -> bool {
+        let fits = bytes <= self.retention - self.retained;
+        if fits {
+            self.retained += bytes;
+        }
+        fits
+    }
+
     /// An empty buffer, with whatever capacity it kept from its last use.
     #[must_use]
     pub fn take(&mut self) -> Vec<u8> {
@@ -148,29 +198,30 @@ impl SpillPool {
     /// Gives a buffer back. It need not have come from this pool. Its content stays in it, unseen, until it is written over.
     pub fn give(&mut self, buffer: Vec<u8>) {
         let capacity = buffer.capacity();
-        let fits = self.buffers.len() < RETAINED_BUFFERS
-            && capacity <= RETAINED_CAPACITY
-            && self.retained + capacity <= RETAINED_BYTES;
-        if capacity > 0 && fits {
-            self.retained += capacity;
+        let is_common = (1..=RETAINED_CAPACITY).contains(&capacity);
+        if is_common && self.buffers.len() < RETAINED_BUFFERS && self.retain(capacity) {
             self.buffers.push(buffer);
         }
     }
 
     /// An inflater that has seen nothing yet.
     pub(crate) fn take_inflater(&mut self) -> Box<Inflater> {
-        self.inflaters.pop().unwrap_or_else(|| Box::new(Inflater::new()))
+        let Some(inflater) = self.inflaters.pop() else { return Box::new(Inflater::new()) };
+        self.retained -= Inflater::HEAP_BYTES;
+        inflater
     }
 
     fn give_inflater(&mut self, mut inflater: Box<Inflater>) {
-        if self.inflaters.len() < RETAINED_INFLATERS {
+        if self.inflaters.len() < RETAINED_INFLATERS && self.retain(Inflater::HEAP_BYTES) {
             inflater.restart();
             self.inflaters.push(inflater);
         }
     }
 
     pub(crate) fn take_partial(&mut self) -> Box<Partial> {
-        self.partials.pop().unwrap_or_default()
+        let Some(partial) = self.partials.pop() else { return Box::default() };
+        self.retained -= size_of::<Partial>();
+        partial
     }
 
     /// Takes the state back, with its buffer and its inflater if it still has them.
@@ -179,7 +230,7 @@ impl SpillPool {
         if let Some(inflater) = partial.inflater.take() {
             self.give_inflater(inflater);
         }
-        if self.partials.len() < RETAINED_PARTIALS {
+        if self.partials.len() < RETAINED_PARTIALS && self.retain(size_of::<Partial>()) {
             self.partials.push(partial);
         }
     }
@@ -335,5 +386,35 @@ mod tests {
             pool.give(Vec::with_capacity(16));
         }
         assert_eq!(pool.buffers.len(), RETAINED_BUFFERS);
+        for _ in 0..1000 {
+            let mut partial = Box::<Partial>::default();
+            partial.inflater = Some(Box::new(Inflater::new()));
+            pool.give_partial(partial);
+        }
+        assert_eq!((pool.partials.len(), pool.inflaters.len()), (RETAINED_PARTIALS, RETAINED_INFLATERS));
+    }
+
+    #[test]
+    fn a_pool_retains_no_more_than_it_is_told_to() {
+        for retention in [0, 1000, 100_000] {
+            let mut pool = SpillPool::with_retention(Limits::default(), retention);
+            for capacity in 1..100 {
+                pool.give(Vec::with_capacity(capacity));
+                pool.give_partial(Box::default());
+                pool.give_inflater(Box::new(Inflater::new()));
+            }
+            assert!(pool.retained <= retention, "{} of {retention}", pool.retained);
+            assert_eq!(pool.inflaters.len(), retention / Inflater::HEAP_BYTES);
+            let lists = pool.retained_bytes() - pool.retained;
+            assert!(lists <= 4096, "{lists} bytes of lists");
+            while pool.take().capacity() > 0 {}
+            while !pool.partials.is_empty() {
+                let _ = pool.take_partial();
+            }
+            while !pool.inflaters.is_empty() {
+                let _ = pool.take_inflater();
+            }
+            assert_eq!(pool.retained, 0);
+        }
     }
 }

@@ -3,8 +3,8 @@
 
 use allocation_counter::{AllocationInfo, measure};
 use ringway_codec::{
-    Decoder, Event, HeadLimits, Limits, MessageKind, OpCode, Role, SpillPool, encode_client, encode_server,
-    parse_request,
+    Decoder, DeflateParams, Deflater, Event, HeadLimits, Limits, MessageKind, OpCode, Role, SpillPool, WindowBits,
+    encode_client, encode_deflated, encode_server, parse_request,
 };
 use std::io::Read;
 
@@ -142,6 +142,87 @@ fn messages_that_are_received_straight_allocate_no_more_once_the_pool_is_warm() 
         let allocated = counted(|| messages = receive(&mut decoder, &mut pool, &bytes, &mut buffer));
         assert_eq!(messages, expected);
         assert_eq!(allocated, AllocationInfo::default(), "{role:?}");
+    }
+}
+
+/// The heap bytes that are left of `work`, which says how many it believes to hold.
+fn left_by(work: impl FnOnce() -> usize) -> (u64, usize) {
+    let mut held = 0;
+    let allocated = counted(|| held = work());
+    (u64::try_from(allocated.bytes_current).expect("nothing older is freed"), held)
+}
+
+#[test]
+fn a_decoder_holds_the_bytes_that_it_says() {
+    let limits = Limits::default();
+    let mut deflater = Deflater::new(6, WindowBits::MAX).expect("zlib compresses with 15 bits");
+    let (mut plain, mut compressed) = (Vec::new(), Vec::new());
+    encode_client(OpCode::Text, &text(30_000), [1, 2, 3, 4], &mut plain);
+    encode_deflated(MessageKind::Text, &text(30_000), Some([1, 2, 3, 4]), &mut deflater, true, &mut compressed);
+    let params = DeflateParams::default();
+    for (stream, cuts) in [(&plain, [1, 3, 20, 500, 29_000]), (&compressed, [1, 3, 9, 20, 50])] {
+        for cut in cuts.into_iter().chain([stream.len()]) {
+            let mut pool = SpillPool::new(limits);
+            let mut decoder = Decoder::with_deflate(Role::Server, &params);
+            assert_eq!(decoder.held_bytes(), 0);
+            let mut input = stream[..cut].to_vec();
+            let (left, held) = left_by(|| {
+                decode(&mut decoder, &mut pool, &mut input);
+                decoder.held_bytes() + pool.retained_bytes()
+            });
+            assert_eq!(left, held as u64, "{cut} of {} bytes", stream.len());
+            assert_eq!(decoder.held_bytes() == 0, !decoder.keeps_memory());
+            // What the decoder holds moves to the pool, which frees it.
+            let moved = counted(|| {
+                decoder.release(&mut pool);
+                assert_eq!(decoder.held_bytes(), 0);
+                pool.trim();
+                assert_eq!(pool.retained_bytes(), 0);
+            });
+            assert_eq!(moved.bytes_current, -(left as i64), "{cut} of {} bytes", stream.len());
+        }
+    }
+}
+
+#[test]
+fn a_pool_retains_the_bytes_that_it_says() {
+    let mut pool = SpillPool::with_retention(Limits::default(), 100_000);
+    let mut deflater = Deflater::new(6, WindowBits::MAX).expect("zlib compresses with 15 bits");
+    let mut stream = Vec::new();
+    encode_deflated(MessageKind::Binary, &[1; 3000], Some([1, 2, 3, 4]), &mut deflater, true, &mut stream);
+    let params = DeflateParams::default();
+    let (left, retained) = left_by(|| {
+        let decoders: Vec<Decoder> = (0..10)
+            .map(|_| {
+                let mut decoder = Decoder::with_deflate(Role::Server, &params);
+                decode(&mut decoder, &mut pool, &mut stream.clone());
+                decoder
+            })
+            .collect();
+        for mut decoder in decoders {
+            decoder.release(&mut pool);
+        }
+        pool.give(Vec::with_capacity(10_000));
+        pool.retained_bytes()
+    });
+    assert_eq!(left, retained as u64);
+    assert!((50_000..=104_096).contains(&retained), "{retained}");
+}
+
+#[test]
+fn a_compressor_allocates_the_bytes_that_it_says() {
+    for bits in 9..=15 {
+        for level in [0, 1, 6, 9] {
+            let window = WindowBits::new(bits).expect("8 to 15 bits are windows");
+            let mut out = Vec::with_capacity(200_000);
+            let mut deflater = None;
+            let (left, said) = left_by(|| {
+                let deflater = deflater.insert(Deflater::new(level, window).expect("zlib compresses with 9 bits"));
+                deflater.compress(&text(100_000), true, &mut out);
+                deflater.heap_bytes()
+            });
+            assert_eq!(left, said as u64, "{bits} bits, level {level}");
+        }
     }
 }
 

@@ -88,11 +88,11 @@ impl Default for Config {
 /// docs/tuning.md has the memory and the speed of each, as measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deflate {
-    /// Whether we keep the context of what we send, where the peer allows it: 240 KiB and four times the window for each
+    /// Whether we keep the context of what we send, where the peer allows it: 243 KiB and four times the window for each
     /// connection, from the first compressed message on, until it has been silent for half of
     /// [`Config::idle_timeout`]; without such a timeout, until it ends.
     pub takeover: bool,
-    /// Whether the peer may keep the context of what it sends: 42 KiB for each connection, from the first compressed
+    /// Whether the peer may keep the context of what it sends: 46 KiB for each connection, from the first compressed
     /// message on, until it ends.
     pub peer_takeover: bool,
     /// The largest window that we compress with, as a power of two: 9 (512 B) to 15 (32 KiB); what is less or more counts

@@ -108,6 +108,12 @@ impl Partial {
         self.charged
     }
 
+    /// How many heap bytes this state is, in its box.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let inflater = if self.inflater.is_some() { Inflater::HEAP_BYTES } else { 0 };
+        size_of::<Self>() + self.spill.capacity() + inflater
+    }
+
     pub(super) fn is_compressed(&self) -> bool {
         self.compressed
     }
