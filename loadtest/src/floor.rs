@@ -8,7 +8,7 @@ use crate::plan::Stop;
 use crate::processes::Edges;
 use hdrhistogram::Histogram;
 use ringway::placement;
-use ringway_io::uring::{Refusal, Uring, UringConfig};
+use ringway_io::uring::{SetupError, Uring, UringConfig};
 use ringway_io::{BusyPoll, Cause, Chunk, Completion, Driver, Listener, Output, Slot, Waker};
 use std::collections::VecDeque;
 use std::io;
@@ -66,7 +66,7 @@ impl Server {
     ///
     /// # Errors
     /// When io_uring is refused.
-    pub fn new(listener: Listener, busy_poll: BusyPoll) -> Result<Self, Refusal> {
+    pub fn new(listener: Listener, busy_poll: BusyPoll) -> Result<Self, SetupError> {
         let mut driver = Uring::new(UringConfig { busy_poll, ..UringConfig::default() })?;
         driver.listen(listener);
         Ok(Self { driver })

@@ -122,7 +122,7 @@ impl Numbers {
 
 #[test]
 fn replies_sends_and_prepared_frames_keep_their_order_in_a_pipeline() {
-    let buffers = BufferConfig { size: 4096, count: 64, ready: 16, working_set: None };
+    let buffers = BufferConfig::new().size(4096).and_then(|buffers| buffers.count(64)).expect("in range");
     let limits = Limits { max_buffered: 64 << 20, ..Limits::default() };
     let make = |_| Mixing { prepared: Prepared::binary(&LONG) };
     let server = TestServer::start(Config { buffers, ..config() }, limits, make);

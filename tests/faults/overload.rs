@@ -147,7 +147,8 @@ fn connections_over_the_limit_wait_until_a_slot_frees() {
 
 #[test]
 fn a_receive_ring_that_runs_dry_loses_nothing() {
-    let buffers = ringway::BufferConfig { size: 1024, count: 4, ready: 1, working_set: None };
+    let buffers = ringway::BufferConfig::new().size(1024).and_then(|buffers| buffers.count(4)?.ready(1));
+    let buffers = buffers.expect("the numbers are in range");
     let config = ringway::Config { buffers, ..config() };
     let server = TestServer::start(config, Limits::default(), |_| Echo);
     let mut peers: Vec<Peer> = (0..30).map(|_| Peer::open(server.address())).collect();

@@ -24,7 +24,7 @@ impl Handler for Echo {
 /// The default configuration, with little memory and no pinning: many tests run side by side.
 #[must_use]
 pub fn config() -> Config {
-    let buffers = BufferConfig { count: 64, ready: 16, ..BufferConfig::default() };
+    let buffers = BufferConfig::new().count(64).expect("a power of two");
     Config { cores: Cores::Unpinned, buffers, ..Config::default() }
 }
 

@@ -5,7 +5,7 @@ use crate::exit::{Failure, Outcome};
 use crate::values::cores_of;
 use crate::{limits, stdin};
 use ringway::placement::Assignment;
-use ringway::{BufferConfig, Config, Connection, Handler, Limits, Message, OriginPolicy, Running, Server};
+use ringway::{BufferConfig, Config, Connection, Handler, Limits, Message, OptionError, OriginPolicy, Running, Server};
 use std::io::{self, Write};
 
 /// Descriptors that the process needs whatever it serves: standard streams, signals, and some in reserve.
@@ -59,7 +59,8 @@ fn serve<H: Handler>(arguments: &Serve, make: impl Fn(usize) -> H + Send + Sync 
         .map(Some)
     })?;
     let Some(server) = server else { return Err(Failure("no address to listen on".into())) };
-    let running = server.shards(arguments.shards).config(config(arguments)).limits(limits_of(arguments)).start(make)?;
+    let running =
+        server.shards(arguments.shards).config(config(arguments)?).limits(limits_of(arguments)).start(make)?;
     running.stop_on_signals()?;
     announce(&running, arguments, files);
     if arguments.stop_with_stdin {
@@ -75,15 +76,9 @@ fn serve<H: Handler>(arguments: &Serve, make: impl Fn(usize) -> H + Send + Sync 
     Ok(Outcome::Good)
 }
 
-fn config(arguments: &Serve) -> Config {
-    let default = BufferConfig::default();
-    let buffers = BufferConfig {
-        size: arguments.buffer_size,
-        count: arguments.buffers,
-        ready: default.ready.min(arguments.buffers),
-        ..default
-    };
-    Config {
+fn config(arguments: &Serve) -> Result<Config, OptionError> {
+    let buffers = BufferConfig::new().size(arguments.buffer_size)?.count(arguments.buffers)?;
+    Ok(Config {
         cores: cores_of(arguments.cores.as_ref()),
         ring_entries: arguments.ring_entries,
         buffers,
@@ -101,7 +96,7 @@ fn config(arguments: &Serve) -> Config {
         },
         subprotocols: arguments.subprotocol.clone(),
         deflate: arguments.deflate.config(),
-    }
+    })
 }
 
 fn limits_of(arguments: &Serve) -> Limits {

@@ -1,5 +1,6 @@
 //! The memory that the kernel fills: a pool of equal buffers, and the guard on one of them.
 
+use crate::option::{OptionError, check_range};
 use std::alloc::{self, Layout};
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -10,48 +11,122 @@ use std::rc::Rc;
 /// The page size that buffers are aligned to. Larger pages only waste a little.
 const PAGE: usize = 4096;
 
-/// How many receive buffers a driver has, and how large they are.
+/// How many buffers are lent to the kernel at first, unless the configuration says otherwise.
+const DEFAULT_READY: u16 = 16;
+
+/// The range of [`BufferConfig::ready`].
+const READY: &str = "1 to the number of buffers (buffers.count)";
+
+/// The receive buffers of a driver: how many there are, and how large they are.
+///
+/// A setter checks its own number. What depends on two numbers is checked by [`BufferConfig::check`] and where the
+/// buffers are made, so the order of the setters does not matter.
+///
+/// ```
+/// use ringway_io::{BufferConfig, OptionError};
+///
+/// let buffers = BufferConfig::new().size(16 * 1024)?.count(64)?;
+/// assert_eq!(buffers.check(), Ok(()));
+/// # Ok::<(), OptionError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BufferConfig {
-    /// Bytes of one buffer: 1 KiB to 1 MiB. A message that fits one buffer is never copied on its way in. Default 128 KiB.
-    pub size: u32,
-    /// How many buffers there are: a power of two up to 32 768. Memory is reserved for all of them and used only by
-    /// those that were ever filled. Default 256.
-    pub count: u16,
-    /// How many of them lie ready for the kernel at first. Default 16.
-    pub ready: u16,
-    /// How many bytes the buffers that lie ready may hold together, by the average that is received into one. Their
-    /// number follows the traffic: it grows when the kernel runs out and shrinks afterwards, but not beyond this budget,
-    /// so that received bytes stay in the cache. Default: half of the core's L2 cache.
-    pub working_set: Option<u32>,
+    pub(crate) size: u32,
+    pub(crate) count: u16,
+    pub(crate) ready: Option<u16>,
+    pub(crate) working_set: Option<u32>,
 }
 
 impl Default for BufferConfig {
     fn default() -> Self {
-        Self { size: 128 * 1024, count: 256, ready: 16, working_set: None }
+        Self::new()
     }
 }
 
 impl BufferConfig {
-    /// Says what is wrong with the numbers, if anything is.
-    pub(crate) fn check(&self) -> Result<(), String> {
-        if !(1024..=1024 * 1024).contains(&self.size) {
-            return Err(format!("buffer size {} is not within 1024 and 1048576 bytes", self.size));
+    /// The defaults: 256 buffers of 128 KiB.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { size: 128 * 1024, count: 256, ready: None, working_set: None }
+    }
+
+    /// Bytes of one buffer, 1 KiB to 1 MiB. A message that fits into one buffer is not copied on receipt. Default
+    /// 128 KiB.
+    ///
+    /// # Errors
+    /// An [`OptionError`] for a number out of range.
+    pub fn size(mut self, bytes: u32) -> Result<Self, OptionError> {
+        self.size = bytes;
+        self.check_size().map(|()| self)
+    }
+
+    /// The number of buffers: a power of two up to 32 768. Memory is reserved for all of them and used only by those
+    /// that were ever filled. Default 256.
+    ///
+    /// # Errors
+    /// An [`OptionError`] for a number that is no power of two, or out of range.
+    pub fn count(mut self, buffers: u16) -> Result<Self, OptionError> {
+        self.count = buffers;
+        self.check_count().map(|()| self)
+    }
+
+    /// How many of the buffers are lent to the kernel at first, at least one and at most [`BufferConfig::count`].
+    /// Default 16, or all of them where there are fewer.
+    ///
+    /// # Errors
+    /// An [`OptionError`] for 0. That the number exceeds the count is found by [`BufferConfig::check`].
+    pub fn ready(mut self, buffers: u16) -> Result<Self, OptionError> {
+        check_range("buffers.ready", buffers, 1..=u16::MAX, READY)?;
+        self.ready = Some(buffers);
+        Ok(self)
+    }
+
+    /// The number of bytes that the buffers lent to the kernel may hold together, by the average that is received into
+    /// one. Their number follows the traffic: it grows when the kernel runs out of buffers and shrinks afterwards, but
+    /// not beyond this budget, so that received bytes stay in the cache. Default: half of the core's L2 cache.
+    ///
+    /// # Errors
+    /// An [`OptionError`] for 0.
+    pub fn working_set(mut self, bytes: u32) -> Result<Self, OptionError> {
+        self.working_set = Some(bytes);
+        self.check_working_set().map(|()| self)
+    }
+
+    /// Checks all numbers, and how they fit together.
+    ///
+    /// # Errors
+    /// An [`OptionError`] for the first one that is out of range.
+    pub fn check(&self) -> Result<(), OptionError> {
+        self.check_size()?;
+        self.check_count()?;
+        self.check_working_set()?;
+        check_range("buffers.ready", self.ready.unwrap_or(1), 1..=self.count, READY)
+    }
+
+    fn check_size(&self) -> Result<(), OptionError> {
+        check_range("buffers.size", self.size, 1024..=1024 * 1024, "1024 to 1048576 bytes")
+    }
+
+    fn check_count(&self) -> Result<(), OptionError> {
+        if self.count.is_power_of_two() {
+            return Ok(());
         }
-        if !self.count.is_power_of_two() || self.count > 32_768 {
-            return Err(format!("buffer count {} is not a power of two up to 32768", self.count));
-        }
-        if self.ready == 0 || self.ready > self.count {
-            return Err(format!("{} ready buffers are not within 1 and the count, {}", self.ready, self.count));
-        }
-        if self.working_set == Some(0) {
-            return Err("a working set of 0 bytes holds no buffer: give 1 or more".to_owned());
-        }
-        Ok(())
+        let range = "a power of two from 1 to 32768";
+        Err(OptionError { option: "buffers.count", value: self.count.to_string(), range })
+    }
+
+    fn check_working_set(&self) -> Result<(), OptionError> {
+        check_range("buffers.working_set", self.working_set.unwrap_or(1), 1..=u32::MAX, "1 byte or more")
+    }
+
+    /// How many buffers are lent to the kernel at first.
+    pub(crate) fn first_ready(&self) -> u16 {
+        self.ready.unwrap_or_else(|| self.count.min(DEFAULT_READY))
     }
 
     /// The budget of the working set in bytes.
-    pub(crate) fn working_set(&self) -> u32 {
+    pub(crate) fn budget(&self) -> u32 {
         let half_of_l2 = || u32::try_from(crate::cache::l2_bytes() / 2).unwrap_or(u32::MAX);
         self.working_set.unwrap_or_else(half_of_l2)
     }
@@ -78,15 +153,21 @@ impl Pool {
     /// Reserves the memory. No page of it is touched.
     ///
     /// # Errors
-    /// Says which number of `config` is out of its range.
-    pub fn new(config: &BufferConfig) -> Result<Self, String> {
+    /// An [`OptionError`] for a number of `config` that is out of its range, and for more memory than the system
+    /// reserves.
+    pub fn new(config: &BufferConfig) -> Result<Self, OptionError> {
         config.check()?;
         let size = config.size as usize;
-        let layout = Layout::from_size_align(size * usize::from(config.count), PAGE)
-            .map_err(|_| "the buffers do not fit the address space".to_owned())?;
+        let too_much = || OptionError {
+            option: "buffers.count",
+            value: format!("{} (of {size} bytes each)", config.count),
+            range: "less: the system does not reserve that much memory",
+        };
+        let bytes = size.checked_mul(usize::from(config.count)).ok_or_else(too_much)?;
+        let layout = Layout::from_size_align(bytes, PAGE).map_err(|_| too_much())?;
         // SAFETY: the layout's size is not zero: `check` has refused a count or a size of zero.
         let base = unsafe { alloc::alloc(layout) };
-        let Some(base) = NonNull::new(base) else { alloc::handle_alloc_error(layout) };
+        let base = NonNull::new(base).ok_or_else(too_much)?;
         Ok(Self(Rc::new(Memory {
             base,
             layout,
@@ -241,7 +322,7 @@ mod tests {
     use super::*;
 
     fn small() -> Pool {
-        Pool::new(&BufferConfig { size: 1024, count: 4, ready: 1, working_set: None })
+        Pool::new(&BufferConfig { size: 1024, count: 4, ready: Some(1), working_set: None })
             .expect("the numbers are in range")
     }
 
@@ -273,7 +354,8 @@ mod tests {
     #[test]
     fn holders_that_copy_scarce_buffers_leave_a_quarter_and_at_least_one() {
         for count in (0..=8).map(|shift| 1 << shift) {
-            let pool = Pool::new(&BufferConfig { size: 1024, count, ready: 1, working_set: None }).expect("in range");
+            let pool =
+                Pool::new(&BufferConfig { size: 1024, count, ready: Some(1), working_set: None }).expect("in range");
             let mut kept = Vec::new();
             for _ in 0..2 * count {
                 let buffer = pool.fill(b"x").expect("one buffer is left");
@@ -302,13 +384,40 @@ mod tests {
     }
 
     #[test]
-    fn numbers_out_of_range_are_named() {
-        for (config, word) in [
-            (BufferConfig { size: 10, count: 4, ready: 1, working_set: None }, "size 10"),
-            (BufferConfig { size: 4096, count: 3, ready: 1, working_set: None }, "count 3"),
-            (BufferConfig { size: 4096, count: 4, ready: 5, working_set: None }, "5 ready"),
-        ] {
-            assert!(Pool::new(&config).expect_err("out of range").contains(word));
+    fn numbers_are_taken_up_to_both_ends_of_their_range_and_refused_beyond() {
+        let refused = |result: Result<BufferConfig, OptionError>| result.expect_err("out of range").to_string();
+        let new = BufferConfig::new;
+        assert!(new().size(1024).is_ok() && new().size(1 << 20).is_ok());
+        assert_eq!(refused(new().size(1023)), "buffers.size is 1023: give 1024 to 1048576 bytes");
+        assert_eq!(refused(new().size((1 << 20) + 1)), "buffers.size is 1048577: give 1024 to 1048576 bytes");
+        assert!(new().count(1).is_ok() && new().count(32_768).is_ok());
+        for count in [0, 3, 1000, u16::MAX] {
+            let text = format!("buffers.count is {count}: give a power of two from 1 to 32768");
+            assert_eq!(refused(new().count(count)), text);
         }
+        let text = "buffers.ready is 0: give 1 to the number of buffers (buffers.count)";
+        assert_eq!(refused(new().ready(0)), text);
+        assert_eq!(refused(new().working_set(0)), "buffers.working_set is 0: give 1 byte or more");
+        assert!(new().working_set(1).is_ok() && new().working_set(u32::MAX).is_ok());
+    }
+
+    #[test]
+    fn more_ready_buffers_than_there_are_is_refused_whatever_the_order_of_the_setters() -> Result<(), OptionError> {
+        for config in [BufferConfig::new().ready(17)?.count(16)?, BufferConfig::new().count(16)?.ready(17)?] {
+            let error = Pool::new(&config).expect_err("17 of 16");
+            assert_eq!((error.option, error.value.as_str()), ("buffers.ready", "17"));
+            assert_eq!(config.check(), Err(error));
+        }
+        assert_eq!(BufferConfig::new().ready(16)?.count(16)?.check(), Ok(()));
+        Ok(())
+    }
+
+    #[test]
+    fn the_default_number_of_ready_buffers_fits_every_count() -> Result<(), OptionError> {
+        for (count, ready) in [(1, 1), (8, 8), (16, 16), (1024, 16)] {
+            let config = BufferConfig::new().count(count)?;
+            assert_eq!((config.check(), config.first_ready()), (Ok(()), ready));
+        }
+        Ok(())
     }
 }

@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn a_chunk_is_the_bytes_from_its_start_on() {
-        let pool = Pool::new(&BufferConfig { size: 1024, count: 1, ready: 1, working_set: None })
+        let pool = Pool::new(&BufferConfig { size: 1024, count: 1, ready: Some(1), working_set: None })
             .expect("the numbers are in range");
         let buffer = pool.fill(b"0123456789").expect("free");
         let output = Output::Many(vec![

@@ -1,8 +1,8 @@
 //! Why shards could not start, or did not run to their end.
 
 use crate::run::placement::PlacementError;
-use ringway_io::BindError;
-use ringway_io::uring::Refusal;
+use ringway_io::uring::{Refusal, SetupError};
+use ringway_io::{BindError, OptionError};
 use std::io;
 
 /// Why shards could not start, or did not run to their end.
@@ -17,6 +17,9 @@ pub enum StartError {
     /// io_uring is unavailable.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// An option of the driver is out of its range.
+    #[error(transparent)]
+    Option(#[from] OptionError),
     /// The shards could not be assigned to cores.
     #[error(transparent)]
     Placement(#[from] PlacementError),
@@ -32,4 +35,13 @@ pub enum StartError {
     /// A handler panicked.
     #[error("shard {0} panicked")]
     Panicked(usize),
+}
+
+impl From<SetupError> for StartError {
+    fn from(error: SetupError) -> Self {
+        match error {
+            SetupError::Option(error) => error.into(),
+            SetupError::Refused(refusal) => refusal.into(),
+        }
+    }
 }

@@ -54,15 +54,15 @@ impl Launch {
                     return Ok(Stats::default());
                 }
                 let driver = Uring::new(UringConfig {
-                    entries: config.ring_entries,
+                    ring_entries: config.ring_entries,
                     buffers: config.buffers,
                     max_connections: limits.max_connections,
                     busy_poll: config.busy_poll,
                 });
                 let mut driver = match driver {
                     Ok(driver) => driver,
-                    Err(refusal) => {
-                        let _ = report.send(Err(refusal.into()));
+                    Err(error) => {
+                        let _ = report.send(Err(error.into()));
                         return Ok(Stats::default());
                     }
                 };

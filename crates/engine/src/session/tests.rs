@@ -75,8 +75,8 @@ impl Bench {
         let now = Instant::now();
         let mut core = Core::new(Arc::new(config), limits, now);
         let session = session(&mut core);
-        let buffers = BufferConfig { size: 4096, count: 16, ready: 1, working_set: None };
-        let pool = Pool::new(&buffers).expect("the numbers are in range");
+        let buffers = BufferConfig::new().size(4096).and_then(|buffers| buffers.count(16));
+        let pool = buffers.and_then(|buffers| Pool::new(&buffers)).expect("the numbers are in range");
         let app = Echo::default();
         let mut bench =
             Self { session, core, app, pool, now, receiving: false, in_flight: None, finished: false, removal: None };

@@ -66,7 +66,7 @@ impl Sim {
     /// When `buffers` are out of their range, or the process can open no file (for the [`Waker`]).
     #[must_use]
     pub fn new(seed: u64, faults: Faults, buffers: BufferConfig) -> (Self, Network) {
-        let pool = Pool::new(&buffers).unwrap_or_else(|text| panic!("{text}"));
+        let pool = Pool::new(&buffers).unwrap_or_else(|error| panic!("{error}"));
         let waker = Waker::new().unwrap_or_else(|error| panic!("no eventfd for the simulation: {error}"));
         let kernel = Rc::new(RefCell::new(SimKernel::new(seed, faults, pool.clone(), waker.clone())));
         let network = Network(Rc::clone(&kernel));

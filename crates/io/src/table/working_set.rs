@@ -37,8 +37,8 @@ pub(super) struct WorkingSet {
 
 impl WorkingSet {
     pub(super) fn new(buffers: &BufferConfig) -> Self {
-        let target = buffers.ready.min(buffers.count);
-        let (budget, peak) = (buffers.working_set(), u32::from(target / 2) << DECAY_SHIFT);
+        let target = buffers.first_ready();
+        let (budget, peak) = (buffers.budget(), u32::from(target / 2) << DECAY_SHIFT);
         Self { budget, count: buffers.count, fill: 0, filled: 0, peak, target }
     }
 
@@ -78,7 +78,7 @@ mod tests {
     const BUDGET: u32 = 512 << 10;
 
     fn set(count: u16) -> WorkingSet {
-        WorkingSet::new(&BufferConfig { size: 128 << 10, count, ready: 1, working_set: Some(BUDGET) })
+        WorkingSet::new(&BufferConfig { size: 128 << 10, count, ready: Some(1), working_set: Some(BUDGET) })
     }
 
     /// Turns in each of which `wanted` buffers of `len` bytes are asked for; a turn gets no more than lie ready.

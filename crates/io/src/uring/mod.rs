@@ -15,27 +15,33 @@ mod tcp_info;
 pub use refusal::Refusal;
 pub use setup::{Rung, probe};
 
+use crate::option::check_range;
 use crate::table::SlotTable;
-use crate::{BufferConfig, BusyPoll, Completion, Driver, Listener, Output, Pool, Slot, Stats, Waker};
+use crate::{BufferConfig, BusyPoll, Completion, Driver, Listener, OptionError, Output, Pool, Slot, Stats, Waker};
 use io_uring::cqueue;
 use ring::Ring;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
+use thiserror::Error;
 
 /// How long a teardown waits for the kernel to let go of everything.
 const TEARDOWN: Duration = Duration::from_secs(5);
 
+/// The range of [`UringConfig::max_connections`]: the upper half of the slot indices names no connection.
+const MAX_CONNECTIONS: u32 = 1 << 30;
+
 /// What a [`Uring`] is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UringConfig {
-    /// Entries of the submission queue, 8 to 32 768; the completion queue has four times as many. Default 1024.
-    pub entries: u32,
+    /// Entries of the submission queue, 8 to 32 768; the kernel rounds the number up to a power of two. The completion
+    /// queue has four times as many, but at most 65 536 (the kernel's limit). Default 1024.
+    pub ring_entries: u32,
     /// The receive buffers.
     pub buffers: BufferConfig,
-    /// How many connections may be open at once. When there are as many, accepting pauses; those that the kernel has
-    /// accepted in the same turn are still served. Default 1 048 576.
+    /// How many connections may be open at once, 1 to 2³⁰. At the limit, accepting pauses; connections that the kernel
+    /// has accepted in the same turn are still served. Default 1 048 576.
     pub max_connections: u32,
     /// How long to watch the ring before sleeping. Default: adaptive.
     pub busy_poll: BusyPoll,
@@ -44,12 +50,37 @@ pub struct UringConfig {
 impl Default for UringConfig {
     fn default() -> Self {
         Self {
-            entries: 1024,
+            ring_entries: 1024,
             buffers: BufferConfig::default(),
             max_connections: 1 << 20,
             busy_poll: BusyPoll::default(),
         }
     }
+}
+
+impl UringConfig {
+    /// Checks all numbers.
+    ///
+    /// # Errors
+    /// An [`OptionError`] for the first one that is out of range.
+    pub fn check(&self) -> Result<(), OptionError> {
+        check_range("ring_entries", self.ring_entries, 8..=32_768, "8 to 32768")?;
+        check_range("max_connections", self.max_connections, 1..=MAX_CONNECTIONS, "1 to 1073741824")?;
+        self.buffers.check()
+    }
+}
+
+/// Why a [`Uring`] could not be made.
+///
+/// The enum is exhaustive: the caller reports the two causes in different ways, and there is no third one.
+#[derive(Debug, Error)]
+pub enum SetupError {
+    /// An option of the configuration is out of its range. The kernel was not asked.
+    #[error(transparent)]
+    Option(#[from] OptionError),
+    /// The kernel refuses io_uring, or lacks a feature.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
 }
 
 /// A driver on an io_uring of the thread that made it.
@@ -65,11 +96,12 @@ impl Uring {
     /// A driver for the calling thread; only this thread may use it.
     ///
     /// # Errors
-    /// When the kernel refuses: see [`probe`], which says so before any thread is started.
-    pub fn new(config: UringConfig) -> Result<Self, Refusal> {
-        let invalid = |text| Refusal::new("reserving buffers", io::Error::new(io::ErrorKind::InvalidInput, text));
-        let pool = Pool::new(&config.buffers).map_err(invalid)?;
-        let (ring, provided, rung) = setup::open(config.entries.clamp(8, 32_768), &pool, config.buffers.count)?;
+    /// [`SetupError::Option`] for a number of `config` that is out of its range, [`SetupError::Refused`] when the kernel
+    /// refuses: see [`probe`], which says so before any thread is started.
+    pub fn new(config: UringConfig) -> Result<Self, SetupError> {
+        config.check()?;
+        let pool = Pool::new(&config.buffers)?;
+        let (ring, provided, rung) = setup::open(config.ring_entries, &pool, config.buffers.count)?;
         let waker = Waker::new().map_err(|error| Refusal::new("opening an eventfd", error))?;
         let ring = Ring::new(
             ring,

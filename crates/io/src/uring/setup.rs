@@ -119,8 +119,8 @@ pub fn probe() -> Result<Rung, Refusal> {
 
 fn self_test() -> Result<Rung, Refusal> {
     let failed = |what: &'static str| move |error: io::Error| Refusal::new(what, error);
-    let pool = Pool::new(&BufferConfig { size: 1024, count: 2, ready: 2, working_set: None })
-        .map_err(|text| Refusal::new("reserving buffers", io::Error::other(text)))?;
+    let pool = Pool::new(&BufferConfig { size: 1024, count: 2, ready: Some(2), working_set: None })
+        .map_err(|error| Refusal::new("reserving buffers", io::Error::other(error)))?;
     let (mut ring, mut provided, rung) = open(8, &pool, 2)?;
     provided.refill(2);
     let (mut ours, theirs) =

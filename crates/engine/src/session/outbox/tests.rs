@@ -147,9 +147,14 @@ fn whatever_a_handler_sends_around_its_replies_goes_out_in_order() {
     }
 }
 
+fn pool_of_four() -> Pool {
+    let buffers = BufferConfig::new().size(4096).and_then(|buffers| buffers.count(4)).expect("in range");
+    Pool::new(&buffers).expect("in range")
+}
+
 #[test]
 fn replies_alone_take_the_receive_buffer_along() {
-    let buffers = Pool::new(&BufferConfig { size: 4096, count: 4, ready: 1, working_set: None }).expect("in range");
+    let buffers = pool_of_four();
     let (mut outbox, due) = decode(&[(20, Reply); 16], |bytes| Input::Buffer(buffers.fill(bytes).expect("free")));
     assert!(matches!(outbox.queue, OutputQueue::Ready(Some(Output::One(Chunk::Buffer { .. })))), "{outbox:?}");
     assert_eq!((buffers.guarded(), outbox.bytes()), (1, due.len()));
@@ -159,7 +164,7 @@ fn replies_alone_take_the_receive_buffer_along() {
 
 #[test]
 fn replies_in_one_of_the_last_buffers_are_copied() {
-    let buffers = Pool::new(&BufferConfig { size: 4096, count: 4, ready: 1, working_set: None }).expect("in range");
+    let buffers = pool_of_four();
     let others: Vec<_> = (0..3).map(|_| buffers.fill(b"x").expect("free")).collect();
     let (mut outbox, due) = decode(&[(20, Reply); 3], |bytes| Input::Buffer(buffers.fill(bytes).expect("free")));
     assert_eq!(buffers.guarded(), others.len());
@@ -168,7 +173,7 @@ fn replies_in_one_of_the_last_buffers_are_copied() {
 
 #[test]
 fn a_long_reply_behind_other_output_keeps_its_buffer_and_a_short_one_is_copied() {
-    let buffers = Pool::new(&BufferConfig { size: 4096, count: 4, ready: 1, working_set: None }).expect("in range");
+    let buffers = pool_of_four();
     for (len, guarded) in [(2000, 1), (20, 0)] {
         let input = |bytes: &[u8]| Input::Buffer(buffers.fill(bytes).expect("free"));
         let (mut outbox, due) = decode(&[(len, SendThenReply)], input);

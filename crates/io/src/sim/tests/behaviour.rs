@@ -235,7 +235,7 @@ fn unread_bytes_are_counted_until_they_are_received_or_the_slot_is_closed() {
 
 #[test]
 fn completions_beyond_the_budget_of_a_turn_are_a_backlog() {
-    let buffers = BufferConfig { count: 2048, ready: 2048, ..BUFFERS };
+    let buffers = BufferConfig { count: 2048, ready: Some(2048), ..BUFFERS };
     let (mut sim, network) = Sim::new(1, Faults::none(), buffers);
     sim.start_listening();
     let peers: Vec<Peer> = (0..BUDGET + 1).map(|_| network.connect()).collect();
@@ -254,7 +254,7 @@ fn completions_beyond_the_budget_of_a_turn_are_a_backlog() {
 
 #[test]
 fn a_connection_without_a_buffer_is_a_backlog_while_it_wants_bytes() {
-    let (mut sim, network) = Sim::new(1, Faults::none(), BufferConfig { count: 1, ready: 1, ..BUFFERS });
+    let (mut sim, network) = Sim::new(1, Faults::none(), BufferConfig { count: 1, ready: Some(1), ..BUFFERS });
     sim.start_listening();
     let peers = [network.connect(), network.connect()];
     let slots = [accepted(&mut sim), Slot::new(1, 0)];

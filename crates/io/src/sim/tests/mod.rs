@@ -11,7 +11,7 @@ use handle::REST;
 use kernel::Request;
 use std::collections::VecDeque;
 
-const BUFFERS: BufferConfig = BufferConfig { size: 1024, count: 16, ready: 2, working_set: None };
+const BUFFERS: BufferConfig = BufferConfig { size: 1024, count: 16, ready: Some(2), working_set: None };
 
 fn turn(sim: &mut Sim) -> Vec<Completion> {
     let mut completions = Vec::new();

@@ -1,6 +1,7 @@
 //! The driver on the real kernel.
 
 mod accepting;
+mod configuring;
 mod connecting;
 mod ending;
 mod receiving;
@@ -16,8 +17,8 @@ use std::os::fd::AsRawFd;
 const LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 fn small(max_connections: u32) -> UringConfig {
-    let buffers = BufferConfig { size: 1024, count: 4, ready: 1, working_set: None };
-    UringConfig { entries: 8, buffers, max_connections, ..UringConfig::default() }
+    let buffers = BufferConfig { size: 1024, count: 4, ready: Some(1), working_set: None };
+    UringConfig { ring_entries: 8, buffers, max_connections, ..UringConfig::default() }
 }
 
 fn listening(config: UringConfig) -> (Uring, SocketAddr) {

@@ -105,7 +105,7 @@ fn pausing_and_receiving_again_at_once_loses_nothing() {
 #[test]
 fn a_burst_that_finds_no_buffer_raises_the_number_of_ready_ones() {
     let mut config = small(64);
-    config.buffers = BufferConfig { size: 1024, count: 64, ready: 1, working_set: None };
+    config.buffers = BufferConfig { size: 1024, count: 64, ready: Some(1), working_set: None };
     let (mut driver, address) = listening(config);
     let mut peers: Vec<TcpStream> = (0..8).map(|_| TcpStream::connect(address).expect("it listens")).collect();
     for _ in 0..8 {
@@ -128,7 +128,7 @@ fn a_burst_that_finds_no_buffer_raises_the_number_of_ready_ones() {
 #[test]
 fn who_has_waited_longest_for_a_buffer_gets_the_first_one() {
     let mut config = small(8);
-    config.buffers = BufferConfig { size: 1024, count: 1, ready: 1, working_set: None };
+    config.buffers = BufferConfig { size: 1024, count: 1, ready: Some(1), working_set: None };
     let (mut driver, address) = listening(config);
     let (mut peers, mut slots, mut kept) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..4 {
@@ -152,7 +152,7 @@ fn who_has_waited_longest_for_a_buffer_gets_the_first_one() {
 #[test]
 fn a_loud_connection_does_not_keep_a_quiet_one_waiting() {
     let mut config = small(8);
-    config.buffers = BufferConfig { size: 1024, count: 256, ready: 256, working_set: None };
+    config.buffers = BufferConfig { size: 1024, count: 256, ready: Some(256), working_set: None };
     let (mut driver, address) = listening(config);
     let mut loud = TcpStream::connect(address).expect("it listens");
     let loud_slot = accept(&mut driver);
@@ -219,8 +219,8 @@ fn unread_bytes_are_counted_until_they_are_received_or_the_slot_is_closed() {
 #[test]
 fn there_is_a_backlog_until_the_bytes_of_all_connections_are_handed_out() {
     let config = UringConfig {
-        entries: 256,
-        buffers: BufferConfig { size: 1024, count: 256, ready: 256, working_set: None },
+        ring_entries: 256,
+        buffers: BufferConfig { size: 1024, count: 256, ready: Some(256), working_set: None },
         ..UringConfig::default()
     };
     let (mut driver, address) = listening(config);
@@ -244,7 +244,7 @@ fn there_is_a_backlog_until_the_bytes_of_all_connections_are_handed_out() {
 #[test]
 fn a_connection_without_a_buffer_is_a_backlog() {
     let mut config = small(8);
-    config.buffers = BufferConfig { size: 1024, count: 1, ready: 1, working_set: None };
+    config.buffers = BufferConfig { size: 1024, count: 1, ready: Some(1), working_set: None };
     let (mut driver, address, first, mut peer) = connection(config);
     let mut other = TcpStream::connect(address).expect("it listens");
     let second = accept(&mut driver);

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn more_sends_than_the_submission_queue_holds_are_all_submitted() {
     let mut config = small(64);
-    config.entries = 8;
+    config.ring_entries = 8;
     let (mut driver, address) = listening(config);
     let mut peers: Vec<TcpStream> = (0..40).map(|_| TcpStream::connect(address).expect("it listens")).collect();
     let slots: Vec<Slot> = (0..40).map(|_| accept_one(&mut driver)).collect();

@@ -15,7 +15,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Small, so that messages span buffers and buffers run out.
-const BUFFERS: BufferConfig = BufferConfig { size: 1024, count: 16, ready: 4, working_set: None };
+fn buffers() -> BufferConfig {
+    let buffers = BufferConfig::new().size(1024).and_then(|buffers| buffers.count(16)?.ready(4));
+    buffers.expect("the numbers are in range")
+}
 
 /// After so many turns something goes round in circles.
 const MAX_TURNS: usize = 50_000;
@@ -51,7 +54,7 @@ impl<H: Handler> World<H> {
     }
 
     pub(super) fn with(seed: u64, faults: Faults, config: Config, limits: Limits, handler: H) -> Self {
-        let (mut sim, network) = Sim::new(seed, faults, BUFFERS);
+        let (mut sim, network) = Sim::new(seed, faults, buffers());
         sim.limit_connections(limits.max_connections);
         sim.start_listening();
         let now = Instant::now();
