@@ -52,4 +52,4 @@ pub use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 pub use ringway_codec::{
     CloseCode, HandshakeError, MessageKind, OriginPolicy, Prepared, ProtocolError, Target, TargetError,
 };
-pub use ringway_io::{BufferConfig, BusyPoll, OptionError, Stats};
+pub use ringway_io::{BufferConfig, BusyPoll, DescriptorLimit, OptionError, Stats, raise_descriptor_limit};

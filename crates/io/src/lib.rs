@@ -14,6 +14,7 @@
 
 mod buffer;
 mod cache;
+mod descriptors;
 mod driver;
 mod listener;
 mod option;
@@ -30,6 +31,7 @@ pub mod sim;
 pub mod uring;
 
 pub use buffer::{Buffer, BufferConfig, Pool};
+pub use descriptors::{DescriptorLimit, raise_descriptor_limit};
 pub use driver::{BusyPoll, Cause, Completion, Driver, Stats};
 pub use listener::{BindError, Listener};
 pub use option::OptionError;
