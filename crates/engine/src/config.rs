@@ -29,6 +29,16 @@ pub enum Cores {
     Unpinned,
 }
 
+/// What happens when a handler panics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnPanic {
+    /// The connection that the handler was called for is closed with 1011, and the shard goes on.
+    #[default]
+    Close,
+    /// The shard ends, and the others are stopped.
+    Stop,
+}
+
 /// What the operator of a server or client sets. The defaults are fit for the open internet.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -49,6 +59,12 @@ pub struct Config {
     pub idle_timeout: Option<Duration>,
     /// How long a peer may take to answer a close frame and to read what is still on its way to it. Default 5 s.
     pub close_timeout: Duration,
+    /// The longest that a closing connection may take in all, although it makes progress. Default 60 s.
+    pub close_limit: Duration,
+    /// How long a peer may take nothing of what waits for it before its connection is given up. Default 60 s.
+    pub write_timeout: Duration,
+    /// What happens when the handler panics. Default: the connection it was called for is closed with 1011.
+    pub on_panic: OnPanic,
     /// How long stopping waits for the closing handshakes. Default 10 s.
     pub stop_timeout: Duration,
     /// Which web pages may connect (RFC 6455 section 10.2). Default: all, and clients that are no browsers.
@@ -71,6 +87,9 @@ impl Default for Config {
             handshake_timeout: Duration::from_secs(10),
             idle_timeout: Some(Duration::from_secs(120)),
             close_timeout: Duration::from_secs(5),
+            close_limit: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(60),
+            on_panic: OnPanic::Close,
             stop_timeout: Duration::from_secs(10),
             origins: OriginPolicy::Any,
             subprotocols: Vec::new(),
@@ -147,6 +166,11 @@ pub struct Limits {
     /// read from the peer until it has caught up. One message more than that may wait. What the kernel had received by
     /// then is held too: at most what the socket's receive buffer holds. Default 1 MiB.
     pub max_buffered: usize,
+    /// How many bytes the connections of one shard may hold together. Default: half of the machine's memory, divided by
+    /// the number of shards.
+    pub max_memory: Option<usize>,
+    /// Within which time of its first byte a message must be complete. Default 120 s.
+    pub message_timeout: Duration,
     /// How many connections one shard holds at once, at most 2³⁰; further ones wait in the kernel's backlog. Each costs
     /// about 120 bytes and the handler's state, and what the kernel keeps for a socket. Default 1 048 576.
     pub max_connections: u32,
@@ -159,6 +183,8 @@ impl Default for Limits {
             max_head: 16 << 10,
             max_headers: 100,
             max_buffered: 1 << 20,
+            max_memory: None,
+            message_timeout: Duration::from_secs(120),
             max_connections: 1 << 20,
         }
     }

@@ -40,12 +40,13 @@ pub use api::message::Message;
 pub use api::request::Request;
 pub use api::response::{Response, Upgrade};
 pub use api::shard::{Shard, ShardHandle};
-pub use config::{Config, Cores, Deflate, Limits, Shards};
+pub use config::{Config, Cores, Deflate, Limits, OnPanic, Shards};
 pub use run::client::Client;
 pub use run::error::StartError;
 pub use run::placement;
 pub use run::running::{Running, ShardReport};
 pub use run::server::Server;
+pub use shard::core::Counters;
 pub use shard::mailbox::PostError;
 
 pub use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};

@@ -52,7 +52,8 @@ pub trait Driver {
     /// FIN follows the connection. A second call does nothing.
     fn finish(&mut self, slot: Slot);
 
-    /// Closes the slot. An output in flight is dropped once the kernel has let go of it, and part of it may not be sent.
+    /// Closes the slot. An output in flight comes back with [`Completion::Released`] once the kernel no longer uses it;
+    /// part of it may not be sent.
     ///
     /// Completions that [`Driver::wait`] has already handed out, in the same `Vec` as the one that led to this call,
     /// may still bear the slot: the caller has to pass over them.
@@ -134,6 +135,11 @@ pub enum Completion {
         /// How many of its bytes the kernel took. Fewer than all: the rest must be sent again, unless
         /// [`Completion::Ended`] follows.
         written: usize,
+    },
+    /// The output of a slot that was closed while its send was in flight. The kernel no longer uses it.
+    Released {
+        /// What was handed to [`Driver::send`].
+        output: Output,
     },
     /// Nothing more will be received, for this cause; the slot waits for [`Driver::close`].
     ///

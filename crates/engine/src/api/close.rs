@@ -40,6 +40,10 @@ impl fmt::Display for CloseReason {
             Ending::Local => f.write_str(", closed by us"),
             Ending::Unanswered => f.write_str(", closed by us, and the peer did not answer in time"),
             Ending::Violation(error) => write!(f, ", the peer broke the protocol: {error}"),
+            Ending::WriteTimeout => f.write_str(", the peer has read nothing for too long"),
+            Ending::MessageTimeout => f.write_str(", the peer took too long to send a message"),
+            Ending::MemoryLimit => f.write_str(", the shard's memory had run out and this connection held much of it"),
+            Ending::Panicked => f.write_str(", the handler panicked"),
             Ending::Idle => f.write_str(", the peer was silent for too long"),
             Ending::Vanished => f.write_str(", the peer ended the connection without a close frame"),
             Ending::Reset => f.write_str(", the connection was reset"),
@@ -61,6 +65,16 @@ pub enum Ending {
     Violation(ProtocolError),
     /// Nothing came for [`Config::idle_timeout`](crate::Config::idle_timeout), not even an answer to a ping.
     Idle,
+    /// The peer took nothing of what waited for it for [`Config::write_timeout`](crate::Config::write_timeout).
+    WriteTimeout,
+    /// A message was not complete within [`Limits::message_timeout`](crate::Limits::message_timeout) of its first byte; we
+    /// sent 1008.
+    MessageTimeout,
+    /// The connections of the shard held as much memory as they may ([`Limits::max_memory`](crate::Limits::max_memory)),
+    /// and this one was among those that held the most. It was closed with 1013, or dropped if much output waited for it.
+    MemoryLimit,
+    /// The handler panicked while it was called for this connection; we sent 1011.
+    Panicked,
     /// The peer ended the TCP connection without a close frame.
     Vanished,
     /// The TCP connection was reset.

@@ -68,7 +68,7 @@ impl<'a, H: Handler> Connection<'a, H> {
     /// # Panics
     /// Never: the session lives as long as this borrow.
     pub fn state(&mut self) -> &mut H::State {
-        &mut self.link().0.state
+        self.link().0.state.as_mut().expect("an open connection has the state that it was accepted with")
     }
 
     /// The shard that the connection is on.

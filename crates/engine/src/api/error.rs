@@ -30,6 +30,9 @@ pub enum ConnectError {
     /// The shard holds as many connections as it may.
     #[error("the shard holds as many connections as it may (Limits::max_connections)")]
     NoSlot,
+    /// The shard's memory has run out ([`Limits::max_memory`](crate::Limits::max_memory)).
+    #[error("the connections of the shard hold as much memory as they may (Limits::max_memory)")]
+    Memory,
     /// The shard is stopping.
     #[error("the shard is stopping")]
     Stopping,

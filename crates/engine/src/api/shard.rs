@@ -157,6 +157,15 @@ impl<H: Handler> ShardHandle<H> {
         self.mailbox.post(Box::new(work))
     }
 
+    /// Tells the shard to stop, as [`Shard::stop`] does. Never waits, and works when the mailbox is full.
+    pub fn stop(&self) {
+        self.mailbox.request_stop();
+    }
+
+    pub(crate) fn is_stop_requested(&self) -> bool {
+        self.mailbox.is_stop_requested()
+    }
+
     /// Takes all that is waiting.
     pub(crate) fn take(&self) -> VecDeque<Work<H>> {
         self.mailbox.take()

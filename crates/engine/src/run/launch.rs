@@ -8,7 +8,7 @@ use crate::api::shard::ShardHandle;
 use crate::config::{Config, Limits, Shards};
 use crate::shard::event_loop::EventLoop;
 use ringway_io::uring::{self, Uring, UringConfig};
-use ringway_io::{Driver, Listener, Stats};
+use ringway_io::{Driver, Listener};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Instant;
@@ -51,7 +51,7 @@ impl Launch {
             let thread = thread::Builder::new().name(format!("ringway-{index}")).spawn(move || {
                 if let Some(Err(error)) = core.map(placement::pin) {
                     let _ = report.send(Err(StartError::from(error)));
-                    return Ok(Stats::default());
+                    return Ok(Default::default());
                 }
                 let driver = Uring::new(UringConfig {
                     ring_entries: config.ring_entries,
@@ -63,7 +63,7 @@ impl Launch {
                     Ok(driver) => driver,
                     Err(error) => {
                         let _ = report.send(Err(error.into()));
-                        return Ok(Stats::default());
+                        return Ok(Default::default());
                     }
                 };
                 for listener in listeners {
@@ -72,7 +72,7 @@ impl Launch {
                 let handle = ShardHandle::new(driver.waker());
                 let _end = ShardEnd { index, handle: handle.clone(), ended };
                 if report.send(Ok(handle.clone())).is_err() {
-                    return Ok(Stats::default()); // Another shard could not start.
+                    return Ok(Default::default()); // Another shard could not start.
                 }
                 EventLoop::new(index, driver, config, limits, handle, make(index), Instant::now()).run()
             });

@@ -5,13 +5,13 @@ use super::placement::Assignment;
 use super::signals;
 use crate::api::handler::Handler;
 use crate::api::shard::ShardHandle;
-use crate::shard::mailbox::PostError;
+use crate::shard::core::Counters;
 use ringway_io::Stats;
 use ringway_io::uring::Rung;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError, mpsc};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 /// What a shard has done, reported when it has ended.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +22,8 @@ pub struct ShardReport {
     pub core: Option<usize>,
     /// What its driver counted.
     pub stats: Stats,
+    /// What it has done against misbehaviour.
+    pub counters: Counters,
 }
 
 /// Shards that run. Dropping it leaves them running.
@@ -30,7 +32,7 @@ pub struct Running<H: Handler> {
     pub(super) addresses: Vec<SocketAddr>,
     pub(super) assignment: Assignment,
     pub(super) rung: Rung,
-    pub(super) threads: Vec<Option<JoinHandle<io::Result<Stats>>>>,
+    pub(super) threads: Vec<Option<JoinHandle<io::Result<(Stats, Counters)>>>>,
     pub(super) handles: Vec<ShardHandle<H>>,
     /// Which shards have ended. Locked, so that this type can be shared between threads; only `wait` looks.
     pub(super) ends: Mutex<mpsc::Receiver<usize>>,
@@ -95,8 +97,8 @@ impl<H: Handler> Running<H> {
         while let Ok(index) = ends.recv() {
             let error = match self.threads[index].take().map(JoinHandle::join) {
                 None => continue,
-                Some(Ok(Ok(stats))) => {
-                    reports.push(ShardReport { index, core: self.assignment.cores()[index], stats });
+                Some(Ok(Ok((stats, counters)))) => {
+                    reports.push(ShardReport { index, core: self.assignment.cores()[index], stats, counters });
                     continue;
                 }
                 Some(Ok(Err(error))) => StartError::Shard(index, error),
@@ -119,20 +121,16 @@ impl<H: Handler> Running<H> {
     }
 }
 
-/// Tells shards to stop; one with a full mailbox once it has room; one that has ended is skipped.
+/// Tells shards to stop.
 fn stop<H: Handler>(handles: &[ShardHandle<H>]) {
-    for handle in handles {
-        while handle.post(|_, shard| shard.stop()) == Err(PostError::Full) {
-            thread::yield_now();
-        }
-    }
+    handles.iter().for_each(ShardHandle::stop);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::run::placement;
-    use crate::{Client, Config, Connection, Cores, Message, Shards};
+    use crate::{Client, Config, Connection, Cores, Message, OnPanic, PostError, Shards};
     use std::time::Duration;
 
     #[derive(Debug)]
@@ -145,7 +143,12 @@ mod tests {
     }
 
     fn two() -> Running<Idle> {
-        let config = Config { cores: Cores::Unpinned, stop_timeout: Duration::from_secs(1), ..Config::default() };
+        let config = Config {
+            cores: Cores::Unpinned,
+            stop_timeout: Duration::from_secs(1),
+            on_panic: OnPanic::Stop,
+            ..Config::default()
+        };
         Client::new().config(config).shards(Shards::Count(2)).start(|_| Idle).expect("io_uring works here")
     }
 

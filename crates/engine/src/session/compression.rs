@@ -3,11 +3,12 @@
 use crate::config::Deflate;
 use ringway_codec::{DeflateOffer, DeflateParams, DeflatePolicy, Deflater, Role, WindowBits};
 
-/// What a connection has agreed on for what we send. One byte.
+/// What a connection has agreed on for what we send: four bits. 0 is no compression; otherwise the lower three are the
+/// bits of the window less 8, which are 1 to 7, and the highest is [`TAKEOVER`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Compression(u8);
 
-const TAKEOVER: u8 = 0x80;
+const TAKEOVER: u8 = 8;
 
 impl Compression {
     /// Whether anything may be compressed.
@@ -21,7 +22,17 @@ impl Compression {
     }
 
     fn window_bits(self) -> WindowBits {
-        WindowBits::new(self.0 & !TAKEOVER).unwrap_or_default()
+        WindowBits::new((self.0 & !TAKEOVER) + 8).unwrap_or_default()
+    }
+
+    /// The four bits.
+    pub(crate) fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// The reverse of [`bits`](Compression::bits).
+    pub(crate) fn from_bits(bits: u8) -> Self {
+        Self(bits)
     }
 }
 
@@ -58,7 +69,7 @@ impl Compressors {
         }
         let bits = outgoing.window_bits.min(self.policy.window_bits);
         let takeover = if outgoing.takeover && self.policy.takeover { TAKEOVER } else { 0 };
-        Compression(bits.get() | takeover)
+        Compression(bits.get().clamp(9, 15) - 8 | takeover)
     }
 
     /// Whether a message of this length is compressed, if nothing else was said.
@@ -123,7 +134,15 @@ mod tests {
     }
 
     #[test]
-    fn what_a_connection_remembers_is_one_byte() {
-        assert_eq!(size_of::<Compression>(), 1);
+    fn what_a_connection_remembers_is_four_bits() {
+        for wanted in [Deflate::takeover(), Deflate::shared()] {
+            for window in 9..=15 {
+                let params =
+                    DeflateParams { server_max_window_bits: WindowBits::new(window), ..DeflateParams::default() };
+                let compression = Compressors::new(wanted).agreed(Role::Server, &params);
+                assert!(compression.bits() < 16);
+                assert_eq!(Compression::from_bits(compression.bits()), compression);
+            }
+        }
     }
 }

@@ -13,6 +13,23 @@ pub(crate) enum Input {
 }
 
 impl Input {
+    /// How many bytes of memory it occupies.
+    pub(crate) fn held(&self) -> usize {
+        match self {
+            Self::Buffer(buffer) => buffer.capacity(),
+            Self::Kept(bytes) => bytes.capacity(),
+        }
+    }
+
+    /// Appends bytes, and no longer keeps a receive buffer. The bytes before `at` are not kept; `at` becomes the position
+    /// at which the kept ones begin.
+    pub(crate) fn extend(&mut self, at: &mut usize, bytes: &[u8]) {
+        let input = std::mem::replace(self, Self::Kept(Vec::new()));
+        let (mut kept, start) = input.into_kept(*at);
+        kept.extend_from_slice(bytes);
+        (*self, *at) = (Self::Kept(kept), start);
+    }
+
     /// The bytes from `at` on, in memory of their own, and where in it they begin.
     pub(crate) fn into_kept(self, at: usize) -> (Vec<u8>, usize) {
         match self {

@@ -2,11 +2,14 @@
 
 use super::closing::{CloseMode, Removal};
 use super::compression::Compression;
+use super::deadlines::{Deadlines, PeerProbe, check_period};
+use super::input::Input;
 use super::opening::Opening;
 use super::outbox::Outbox;
 use crate::api::close::{CloseReason, Ending};
 use crate::api::error::ConnectError;
 use crate::api::message::{Body, Message};
+use crate::shard::clock::TICK;
 use crate::shard::core::Core;
 use ringway_codec::{
     CloseCode, ClosePayload, Deflater, MessageKind, OpCode, Prepared, ProtocolError, Role, encode_client, encode_close,
@@ -36,7 +39,7 @@ pub(crate) enum SessionPhase {
     Lingering,
 }
 
-/// One bit of a session's state.
+/// One bit of a session's state. The four highest bits of the 16 are the connection's [`Compression`].
 #[derive(Clone, Copy)]
 pub(super) enum SessionFlag {
     /// On the list of sessions that are flushed at the end of the turn.
@@ -49,46 +52,61 @@ pub(super) enum SessionFlag {
     PausedByHandler = 8,
     /// Too much output waits: nothing is received before the peer has read half of it.
     PausedByBacklog = 16,
+    /// The shard's memory is nearly used up, and this connection holds much of it: nothing is received.
+    PausedByMemory = 32,
+    /// The connection had used up its share of a turn: its input waits for the next one.
+    Waiting = 64,
     /// The handler is told when the outbox is empty.
-    WantsDrained = 32,
+    WantsDrained = 128,
     /// `open` was called.
-    Opened = 64,
+    Opened = 256,
     /// The peer has ended its direction.
-    PeerFinished = 128,
+    PeerFinished = 512,
+    /// A ping was sent because the peer was silent, and nothing has come since.
+    Pinged = 1024,
+    /// The client role.
+    Client = 2048,
 }
 
-/// One connection without its decoder: 64 bytes and the handler's state. What only a few connections need for a while
-/// is in `cold`.
+/// With any of these nothing is received.
+const NOT_RECEIVING: u16 =
+    SessionFlag::PeerFinished as u16 | SessionFlag::PausedByBacklog as u16 | SessionFlag::PausedByMemory as u16;
+
+/// Where the compression is among the flags.
+const COMPRESSION_SHIFT: u32 = 12;
+
+/// One connection without its decoder: 64 bytes, of which three are free for the handler's state. What only a few
+/// connections need for a while is in `cold`.
 pub(crate) struct Link<S> {
     pub(super) outbox: Outbox,
     pub(super) cold: Option<Box<Cold>>,
     slot: Slot,
     /// The tick at which the peer last showed that it is alive.
     pub(super) last_active: u32,
-    flags: u8,
+    flags: u16,
     pub(super) phase: SessionPhase,
-    role: Role,
-    pub(super) compression: Compression,
-    pub(crate) state: S,
+    /// Made when the handler accepts the connection; in the client role, when it asks for it.
+    pub(crate) state: Option<S>,
 }
 
 /// What a connection needs only while it opens, is paused, or ends; and what only one with a compressor of its own has.
 #[derive(Default)]
 pub(super) struct Cold {
     pub(super) opening: Opening,
-    /// What arrived for a handler that wants no messages.
+    /// What arrived for a handler that wants no messages, or has to wait for the next turn.
     pub(super) stash: Option<Stash>,
     pub(super) reason: Option<CloseReason>,
-    /// The compressor of a connection with context takeover, from its first compressed message on.
-    pub(super) deflater: Option<Box<Deflater>>,
+    /// The compressor of a connection with context takeover, from its first compressed message on. It is charged when it
+    /// is made, and discharged by [`Link::drop_compressor`].
+    deflater: Option<Box<Deflater>>,
+    pub(super) deadlines: Deadlines,
 }
 
 /// Input that was stashed: a message that was decoded already, if any, and the bytes behind it.
-#[derive(Default)]
 pub(super) struct Stash {
     pub(super) message: Option<StashedMessage>,
-    pub(super) bytes: Vec<u8>,
-    /// Where in `bytes` the stashed part begins.
+    pub(super) input: Input,
+    /// Where in `input` the stashed part begins.
     pub(super) at: usize,
 }
 
@@ -98,19 +116,28 @@ pub(super) struct StashedMessage {
     pub(super) compressed: bool,
 }
 
+impl Cold {
+    /// How many bytes of memory are held for the handshake and the stash.
+    fn held(&self) -> usize {
+        let stash = self.stash.as_ref().map_or(0, |stash| {
+            stash.input.held() + stash.message.as_ref().map_or(0, |message| message.payload.capacity())
+        });
+        self.opening.held() + stash
+    }
+
+    /// Whether an open connection has no use for this.
+    fn is_empty(&self) -> bool {
+        self.stash.is_none() && self.reason.is_none() && self.deflater.is_none() && self.deadlines.is_idle()
+    }
+}
+
 impl<S> Link<S> {
-    pub(super) fn new(slot: Slot, role: Role, state: S, tick: u32) -> Self {
-        Self {
-            outbox: Outbox::default(),
-            cold: None,
-            slot,
-            last_active: tick,
-            flags: 0,
-            phase: if role == Role::Server { SessionPhase::Handshaking } else { SessionPhase::Connecting },
-            role,
-            compression: Compression::default(),
-            state,
-        }
+    pub(super) fn new(slot: Slot, role: Role, state: Option<S>, tick: u32) -> Self {
+        let (flags, phase) = match role {
+            Role::Server => (0, SessionPhase::Handshaking),
+            Role::Client => (SessionFlag::Client as u16, SessionPhase::Connecting),
+        };
+        Self { outbox: Outbox::default(), cold: None, slot, last_active: tick, flags, phase, state }
     }
 
     #[inline]
@@ -119,7 +146,16 @@ impl<S> Link<S> {
     }
 
     pub(crate) fn role(&self) -> Role {
-        self.role
+        if self.is(SessionFlag::Client) { Role::Client } else { Role::Server }
+    }
+
+    fn compression(&self) -> Compression {
+        Compression::from_bits((self.flags >> COMPRESSION_SHIFT) as u8)
+    }
+
+    pub(super) fn set_compression(&mut self, compression: Compression) {
+        let others = self.flags & ((1 << COMPRESSION_SHIFT) - 1);
+        self.flags = others | u16::from(compression.bits()) << COMPRESSION_SHIFT;
     }
 
     pub(crate) fn phase(&self) -> SessionPhase {
@@ -134,7 +170,7 @@ impl<S> Link<S> {
 
     /// Whether messages may be compressed.
     pub(crate) fn is_compressing(&self) -> bool {
-        self.compression.is_on()
+        self.compression().is_on()
     }
 
     /// Whether the connection has a compressor of its own at this moment.
@@ -150,17 +186,17 @@ impl<S> Link<S> {
 
     #[inline]
     pub(super) fn is(&self, flag: SessionFlag) -> bool {
-        self.flags & flag as u8 != 0
+        self.flags & flag as u16 != 0
     }
 
     #[inline]
     pub(super) fn set(&mut self, flag: SessionFlag) {
-        self.flags |= flag as u8;
+        self.flags |= flag as u16;
     }
 
     #[inline]
     pub(super) fn unset(&mut self, flag: SessionFlag) {
-        self.flags &= !(flag as u8);
+        self.flags &= !(flag as u16);
     }
 
     pub(super) fn cold(&mut self) -> &mut Cold {
@@ -176,12 +212,58 @@ impl<S> Link<S> {
         }
     }
 
+    // Memory.
+
+    /// How many bytes of memory the connection holds for the handshake and the stash.
+    #[inline]
+    pub(super) fn held_input(&self) -> usize {
+        self.cold.as_ref().map_or(0, |cold| cold.held())
+    }
+
+    /// How many bytes of memory the connection holds, without the decoder's.
+    pub(super) fn held(&self) -> usize {
+        let compressor = self.cold.as_ref().and_then(|cold| cold.deflater.as_ref()).map_or(0, |own| own.heap_bytes());
+        self.outbox.held() + self.held_input() + compressor
+    }
+
+    /// Frees the connection's own compressor: the next message begins without a context, as any message may.
+    pub(super) fn drop_compressor(&mut self, core: &mut Core) {
+        if let Some(own) = self.cold.as_mut().and_then(|cold| cold.deflater.take()) {
+            core.memory.discharge(own.heap_bytes());
+        }
+    }
+
+    pub(super) fn has_cold(&self) -> bool {
+        self.cold.is_some()
+    }
+
+    /// Frees what an open connection no longer needs.
+    #[inline]
+    pub(super) fn tidy(&mut self) {
+        self.cold.take_if(|cold| cold.is_empty());
+    }
+
+    /// Nothing is received while the shard's memory is nearly used up. Returns whether that is new.
+    pub(crate) fn pause_for_memory(&mut self, core: &mut Core) -> bool {
+        let new = !self.is(SessionFlag::PausedByMemory);
+        self.set(SessionFlag::PausedByMemory);
+        self.mark(core);
+        new
+    }
+
+    /// Memory is available again.
+    pub(crate) fn resume_from_memory(&mut self, core: &mut Core) {
+        self.unset(SessionFlag::PausedByMemory);
+        self.last_active = core.tick();
+        self.mark(core);
+    }
+
     // Sending.
 
     /// Encodes an uncompressed frame at the end of the outbox.
     pub(crate) fn send(&mut self, opcode: OpCode, payload: &[u8], core: &mut Core) {
         let key = self.mask_key(core);
-        self.outbox.append(&mut core.pool, |out| match key {
+        self.outbox.append(&mut core.memory, |out| match key {
             None => encode_server(opcode, payload, out),
             Some(key) => encode_client(opcode, payload, key, out),
         });
@@ -194,14 +276,19 @@ impl<S> Link<S> {
             return self.send(kind.into(), payload, core);
         }
         let key = self.mask_key(core);
+        let compression = self.compression();
         let Some(compressors) = &mut core.compressors else { return };
-        if self.compression.takeover() {
+        if compression.takeover() {
             let cold = self.cold.get_or_insert_default();
-            let own = cold.deflater.get_or_insert_with(|| Box::new(compressors.own(self.compression)));
-            self.outbox.append(&mut core.pool, |out| encode_deflated(kind, payload, key, own, true, out));
+            let own = cold.deflater.get_or_insert_with(|| {
+                let own = Box::new(compressors.own(compression));
+                core.memory.charge(own.heap_bytes());
+                own
+            });
+            self.outbox.append(&mut core.memory, |out| encode_deflated(kind, payload, key, own, true, out));
         } else {
-            let shared = compressors.shared(self.compression);
-            self.outbox.append(&mut core.pool, |out| encode_deflated(kind, payload, key, shared, false, out));
+            let shared = compressors.shared(compression);
+            self.outbox.append(&mut core.memory, |out| encode_deflated(kind, payload, key, shared, false, out));
         }
         self.mark(core);
     }
@@ -215,15 +302,15 @@ impl<S> Link<S> {
         };
         let frame = frame.unwrap_or_else(|| prepared.as_frame());
         match self.mask_key(core) {
-            None => self.outbox.push_shared(frame, &mut core.pool),
-            Some(key) => self.outbox.append(&mut core.pool, |out| encode_masked(frame, key, out)),
+            None => self.outbox.push_shared(frame, &mut core.memory),
+            Some(key) => self.outbox.append(&mut core.memory, |out| encode_masked(frame, key, out)),
         }
         self.mark(core);
     }
 
     /// The compressed form of a prepared frame, for this connection; `None` if it would not be shorter.
     fn deflated<'p>(&mut self, prepared: &'p Prepared, core: &mut Core) -> Option<&'p Arc<[u8]>> {
-        let shared = core.compressors.as_mut()?.shared(self.compression);
+        let shared = core.compressors.as_mut()?.shared(self.compression());
         let frame = prepared.deflated_frame(shared)?;
         // Once this frame is sent, the connection's own compressor no longer knows what the peer has seen last.
         if let Some(own) = self.cold.as_mut().and_then(|cold| cold.deflater.as_mut()) {
@@ -241,7 +328,7 @@ impl<S> Link<S> {
             Body::Received(incoming) => {
                 let len = incoming.payload().len();
                 if in_place
-                    && self.role == Role::Server
+                    && !self.is(SessionFlag::Client)
                     && !self.compresses(len, compress, core)
                     && self.outbox.takes_in_place(len)
                 {
@@ -257,7 +344,7 @@ impl<S> Link<S> {
 
     /// Writes bytes that are no frames, those of an opening handshake, at the end of the outbox.
     pub(super) fn write_raw(&mut self, core: &mut Core, write: impl FnOnce(&mut Vec<u8>)) {
-        self.outbox.append(&mut core.pool, write);
+        self.outbox.append(&mut core.memory, write);
         self.mark(core);
     }
 
@@ -265,11 +352,11 @@ impl<S> Link<S> {
     #[inline]
     fn compresses(&self, len: usize, compress: Option<bool>, core: &Core) -> bool {
         let Some(compressors) = &core.compressors else { return false };
-        self.compression.is_on() && compress.unwrap_or_else(|| compressors.is_worthwhile(len))
+        self.compression().is_on() && compress.unwrap_or_else(|| compressors.is_worthwhile(len))
     }
 
     fn mask_key(&self, core: &mut Core) -> Option<[u8; 4]> {
-        match self.role {
+        match self.role() {
             Role::Server => None,
             Role::Client => Some(core.mask_key()),
         }
@@ -314,10 +401,10 @@ impl<S> Link<S> {
         self.mark(core);
     }
 
-    /// Whether messages are stashed rather than delivered.
+    /// Whether messages are stashed rather than delivered: the handler wants none, or the peer does not read.
     #[inline]
     pub(super) fn is_paused(&self) -> bool {
-        self.flags & (SessionFlag::PausedByHandler as u8 | SessionFlag::PausedByBacklog as u8) != 0
+        self.flags & (SessionFlag::PausedByHandler as u16 | SessionFlag::PausedByBacklog as u16) != 0
     }
 
     /// Whether more than `max_buffered` bytes wait; if so, nothing is received until the peer has read half of that.
@@ -334,9 +421,43 @@ impl<S> Link<S> {
         self.cold.as_ref().is_some_and(|cold| cold.stash.is_some())
     }
 
-    pub(super) fn stash(&mut self, stash: Stash, core: &mut Core) {
-        self.cold().stash = Some(stash);
+    /// Whether a stash is there; if so, `bytes` are appended to it.
+    #[inline]
+    pub(super) fn extend_stash(&mut self, bytes: &[u8]) -> bool {
+        let Some(stash) = self.cold.as_mut().and_then(|cold| cold.stash.as_mut()) else { return false };
+        stash.input.extend(&mut stash.at, bytes);
+        true
+    }
+
+    /// Keeps what a paused connection does not take, without the receive buffer that it came in.
+    pub(super) fn stash(&mut self, message: Option<StashedMessage>, input: Input, at: usize, core: &mut Core) {
+        let (bytes, at) = input.into_kept(at);
+        self.cold().stash = Some(Stash { message, input: Input::Kept(bytes), at });
         self.mark(core);
+    }
+
+    /// Keeps input that has to wait for the next turn, in the receive buffer that it came in unless few are left.
+    #[cold]
+    pub(super) fn wait(&mut self, mut input: Input, mut at: usize, core: &mut Core) {
+        if matches!(&input, Input::Buffer(buffer) if buffer.is_scarce()) {
+            let (bytes, start) = input.into_kept(at);
+            (input, at) = (Input::Kept(bytes), start);
+        }
+        self.cold().stash = Some(Stash { message: None, input, at });
+        self.set(SessionFlag::Waiting);
+        core.waiting.push_back(self.slot);
+        core.counters.yields += 1;
+        self.mark(core);
+    }
+
+    /// The next turn has come for input that waits. If the connection is paused by now, the receive buffer is not kept.
+    pub(super) fn end_wait(&mut self) {
+        self.unset(SessionFlag::Waiting);
+        if self.is_paused()
+            && let Some(stash) = self.cold.as_mut().and_then(|cold| cold.stash.as_mut())
+        {
+            stash.input.extend(&mut stash.at, &[]);
+        }
     }
 
     /// Whether the driver should receive. A connection that its handler has paused receives until there is a message to
@@ -345,8 +466,7 @@ impl<S> Link<S> {
     #[inline]
     pub(super) fn should_receive(&self) -> bool {
         !matches!(self.phase, SessionPhase::Connecting | SessionPhase::Deferred)
-            && !self.is(SessionFlag::PeerFinished)
-            && !self.is(SessionFlag::PausedByBacklog)
+            && self.flags & NOT_RECEIVING == 0
             && !self.has_stash()
     }
 
@@ -361,15 +481,15 @@ impl<S> Link<S> {
         // Stashed messages are of no use any more, and the peer's answer is behind them.
         self.unset(SessionFlag::PausedByHandler);
         self.unset(SessionFlag::PausedByBacklog);
-        core.set_timer(self.slot, core.config.close_timeout);
+        self.set_close_timer(core);
     }
 
     /// The peer's close frame: answered with its own code, unless it answers ours. Then both directions have sent their
     /// close frames.
     pub(super) fn peer_closed(&mut self, close: Option<(CloseCode, &str)>, core: &mut Core) {
         if self.phase == SessionPhase::Closing {
-            if let Some(reason) = &mut self.cold().reason {
-                reason.ending = Ending::Local;
+            if let Some(CloseReason { ending: ending @ Ending::Unanswered, .. }) = &mut self.cold().reason {
+                *ending = Ending::Local;
             }
         } else {
             let (code, text) = close.unwrap_or((CloseCode::NO_STATUS, ""));
@@ -377,19 +497,34 @@ impl<S> Link<S> {
             let answer = close.and_then(|(code, _)| encode_close(code, "").ok()).unwrap_or(ClosePayload::EMPTY);
             self.send(OpCode::Close, &answer, core);
         }
-        let mode = if self.role == Role::Client { CloseMode::AwaitPeer } else { CloseMode::Immediate };
+        let mode = if self.is(SessionFlag::Client) { CloseMode::AwaitPeer } else { CloseMode::Immediate };
         self.begin_shutdown(mode, core);
     }
 
     /// The peer broke the protocol: it is told with which code (RFC 6455 section 7.1.7).
     pub(super) fn violated(&mut self, error: ProtocolError, core: &mut Core) {
-        let code = error.close_code();
-        self.cold().reason = Some(CloseReason { code, text: error.to_string(), ending: Ending::Violation(error) });
+        self.fail(error.close_code(), &error.to_string(), Ending::Violation(error), core);
+    }
+
+    /// Ends the connection from our side, without waiting for the peer's close frame (RFC 6455 section 7.1.7).
+    pub(super) fn fail(&mut self, code: CloseCode, text: &str, ending: Ending, core: &mut Core) {
+        self.cold().reason = Some(CloseReason { code, text: text.to_owned(), ending });
         if self.is_open() {
-            let payload = encode_close(code, &error.to_string()).unwrap_or(ClosePayload::EMPTY);
+            let payload = encode_close(code, text).unwrap_or(ClosePayload::EMPTY);
             self.send(OpCode::Close, &payload, core);
         }
         self.begin_shutdown(CloseMode::Linger, core);
+    }
+
+    /// The handler has panicked while it was called for this connection, which is closed with 1011.
+    pub(crate) fn handler_panicked(&mut self, core: &mut Core) {
+        if self.is_open() {
+            let text = "internal error";
+            let payload = encode_close(CloseCode::INTERNAL, text).unwrap_or(ClosePayload::EMPTY);
+            self.begin_close(CloseCode::INTERNAL, text, &payload, core);
+            self.cold().reason =
+                Some(CloseReason { code: CloseCode::INTERNAL, text: text.to_owned(), ending: Ending::Panicked });
+        }
     }
 
     /// Reads nothing more, sends what is queued and closes, within the close timeout.
@@ -398,8 +533,14 @@ impl<S> Link<S> {
         if let Some(cold) = &mut self.cold {
             cold.stash = None;
         }
-        core.set_timer(self.slot, core.config.close_timeout);
+        self.set_close_timer(core);
         self.mark(core);
+    }
+
+    fn set_close_timer(&mut self, core: &mut Core) {
+        let tick = core.tick();
+        self.cold().deadlines = Deadlines::closing(tick);
+        core.set_timer(self.slot, core.config.close_timeout / 4);
     }
 
     /// The peer has ended its direction, and what came before that is delivered.
@@ -414,7 +555,7 @@ impl<S> Link<S> {
             SessionPhase::ShuttingDown(_) => self.mark(core),
             // It may still read the answer that the handler has deferred.
             SessionPhase::Deferred => {}
-            SessionPhase::Handshaking if self.role == Role::Client => {
+            SessionPhase::Handshaking if self.is(SessionFlag::Client) => {
                 return Some(Removal::Unconnected(ConnectError::Ended));
             }
             SessionPhase::Handshaking | SessionPhase::Lingering | SessionPhase::Connecting => {
@@ -427,7 +568,7 @@ impl<S> Link<S> {
     /// The connection is lost.
     pub(super) fn broken(&mut self, ending: Ending) -> Removal {
         match self.phase {
-            SessionPhase::Connecting | SessionPhase::Handshaking if self.role == Role::Client => {
+            SessionPhase::Connecting | SessionPhase::Handshaking if self.is(SessionFlag::Client) => {
                 let error = match ending {
                     Ending::Failed(error) => error,
                     _ => io::ErrorKind::ConnectionReset.into(),
@@ -440,30 +581,132 @@ impl<S> Link<S> {
         Removal::Closed
     }
 
-    /// After half of the idle timeout without traffic, sends a ping; after all of it, gives the connection up.
-    pub(super) fn check_idle(&mut self, core: &mut Core) -> Option<Removal> {
-        let limit = core.config.idle_timeout?;
-        // Of a peer that is not read because it does not read, bytes taken are the sign of life.
-        let silence = if self.is(SessionFlag::Receiving) || self.is(SessionFlag::PausedByBacklog) {
-            core.since(self.last_active)
-        } else {
-            // The handler has paused the connection.
-            self.last_active = core.tick();
-            Duration::ZERO
-        };
-        if silence >= limit {
-            self.cold().reason = Some(CloseReason::abnormal(Ending::Idle));
-            return Some(Removal::Closed);
+    // Deadlines.
+
+    /// Sets the timer of a connection that has opened.
+    pub(super) fn set_check_timer(&self, core: &mut Core) {
+        let period = check_period(&core.config, &core.limits);
+        core.set_timer(self.slot, period);
+    }
+
+    /// Checks the deadlines of an open connection: of the output, of the message that is being received, and of the
+    /// peer's signs of life. Sets the timer for the next check.
+    pub(super) fn check_deadlines(&mut self, probe: &impl PeerProbe, core: &mut Core) -> Option<Removal> {
+        let mut next = check_period(&core.config, &core.limits);
+        if let Some(left) = self.check_output(probe, core) {
+            if left.is_zero() {
+                core.counters.write_timeouts += 1;
+                return Some(self.broken(Ending::WriteTimeout));
+            }
+            // The peer's progress shows only if somebody looks.
+            next = next.min(left).min(core.config.write_timeout / 4);
         }
-        if silence >= limit / 2 {
-            // Idle connections keep no compressor: the next message begins without a context, as any message may.
-            self.cold.take_if(|cold| cold.deflater.take().is_some() && cold.stash.is_none());
-            self.send(OpCode::Ping, b"", core);
-            core.set_timer(self.slot, limit - silence);
-        } else {
-            core.set_timer(self.slot, limit / 2 - silence);
+        if let Some(left) = self.check_message(probe, core) {
+            if left.is_zero() {
+                core.counters.message_timeouts += 1;
+                let text = "the message took too long";
+                self.fail(CloseCode::POLICY, text, Ending::MessageTimeout, core);
+                return None;
+            }
+            next = next.min(left);
         }
+        if let Some(left) = self.check_signs_of_life(probe, core) {
+            if left.is_zero() {
+                core.counters.idle += 1;
+                return Some(self.broken(Ending::Idle));
+            }
+            next = next.min(left);
+        }
+        self.tidy();
+        core.set_timer(self.slot, next);
         None
+    }
+
+    /// How much time is left for the peer to take some of the output; `None` if it has taken all.
+    fn check_output(&mut self, probe: &impl PeerProbe, core: &mut Core) -> Option<Duration> {
+        if self.outbox.bytes() == 0 {
+            if let Some(cold) = &mut self.cold {
+                cold.deadlines.no_output();
+            }
+            return None;
+        }
+        // When the connection is gone, that is about to be reported.
+        let acknowledged = probe.acknowledged(self.slot)?;
+        let stalled = self.cold().deadlines.stalled(acknowledged, core);
+        Some(core.config.write_timeout.saturating_sub(stalled))
+    }
+
+    /// How much time is left for the message that is being received; `None` if there is none.
+    fn check_message(&mut self, probe: &impl PeerProbe, core: &mut Core) -> Option<Duration> {
+        let since = self.cold.as_ref()?.deadlines.message_since?;
+        if !self.is(SessionFlag::Receiving) && !self.is(SessionFlag::PausedByMemory) {
+            // The rest is not awaited: the connection is paused for another reason.
+            self.cold().deadlines.message_since = Some(core.tick());
+            return Some(core.limits.message_timeout);
+        }
+        let left = core.limits.message_timeout.saturating_sub(core.since(since));
+        // The rest may have arrived while the shard was away.
+        let late = left.is_zero() && self.is(SessionFlag::Receiving) && probe.may_have_unread(self.slot);
+        Some(if late { TICK } else { left })
+    }
+
+    /// How much time is left until the peer is pinged or given up; `None` if it is judged by other deadlines, or by none.
+    /// After half of the idle timeout without a sign of life, sends a ping. No peer is given up that was not pinged, or
+    /// whose answer may have arrived.
+    fn check_signs_of_life(&mut self, probe: &impl PeerProbe, core: &mut Core) -> Option<Duration> {
+        let limit = core.config.idle_timeout?;
+        if self.is(SessionFlag::PausedByBacklog)
+            || self.is(SessionFlag::PausedByMemory)
+            || self.is(SessionFlag::Waiting)
+        {
+            self.last_active = core.tick();
+            self.unset(SessionFlag::Pinged);
+            return None;
+        }
+        let reading = self.is(SessionFlag::Receiving);
+        let silence = core.since(self.last_active);
+        if silence >= limit && self.is(SessionFlag::Pinged) {
+            if reading {
+                return Some(if probe.may_have_unread(self.slot) { TICK } else { Duration::ZERO });
+            }
+            // The handler has paused the connection, so the pong is not read: the peer's kernel has to acknowledge the ping.
+            let before = self.cold().deadlines.pinged_at.take();
+            if probe.acknowledged(self.slot) <= before {
+                return Some(Duration::ZERO);
+            }
+            self.last_active = core.tick();
+            self.unset(SessionFlag::Pinged);
+            return Some(limit / 2);
+        }
+        if silence < limit / 2 {
+            return Some(limit / 2 - silence);
+        }
+        if !self.is(SessionFlag::Pinged) {
+            // Idle connections keep no compressor.
+            self.drop_compressor(core);
+            if !reading {
+                self.cold().deadlines.pinged_at = Some(probe.acknowledged(self.slot).unwrap_or_default());
+            }
+            self.set(SessionFlag::Pinged);
+            self.send(OpCode::Ping, b"", core);
+            // However late the ping is, the peer has half of the idle timeout to answer.
+            self.last_active = core.tick().wrapping_sub(core.ticks(limit / 2));
+            return Some(limit / 2);
+        }
+        Some(limit - silence)
+    }
+
+    /// Whether a connection that closes is given up: it has made no progress for the close timeout, or has taken longer
+    /// than a connection may in all. Sets the timer for the next check.
+    pub(super) fn check_closing(&mut self, probe: &impl PeerProbe, core: &mut Core) -> bool {
+        let pending =
+            if self.outbox.bytes() == 0 { None } else { Some(probe.acknowledged(self.slot).unwrap_or_default()) };
+        let deadlines = &mut self.cold().deadlines;
+        let in_all = core.config.close_limit.saturating_sub(deadlines.closing_for(core));
+        let timeout = core.config.close_timeout;
+        let left = timeout.saturating_sub(deadlines.closing_stalled(pending, core)).min(in_all);
+        core.set_timer(self.slot, left.min(timeout / 4));
+        left.is_zero()
     }
 
     /// Why the connection has ended, if the handler has to be told: if it was open.

@@ -7,6 +7,7 @@
 pub(crate) mod application;
 pub(crate) mod closing;
 pub(crate) mod compression;
+pub(crate) mod deadlines;
 mod input;
 pub(crate) mod link;
 pub(crate) mod opening;
@@ -17,12 +18,14 @@ use crate::api::endpoint::Endpoint;
 use crate::api::error::ConnectError;
 use crate::api::message::Message;
 use crate::api::response::{Answer, Upgrade};
+use crate::shard::clock::TICK;
 use crate::shard::core::{Action, Core};
 use application::Application;
 use closing::{CloseMode, Removal};
+use deadlines::PeerProbe;
 use http::StatusCode;
 use input::Input;
-use link::{Link, SessionFlag, SessionPhase, Stash, StashedMessage};
+use link::{Link, SessionFlag, SessionPhase, StashedMessage};
 use opening::{Evaluation, Opening, ResponseBody, UpgradeRequest, encode_plain, encode_refusal, evaluate_request};
 use ringway_codec::{CloseCode, ClosePayload, Decoder, DeflateParams, Event, OpCode, Refusal, Role, encode_close};
 use ringway_io::{Buffer, Cause, Output, Slot};
@@ -42,20 +45,20 @@ pub(crate) struct Session<S> {
 
 impl<S> Session<S> {
     /// A connection that was accepted.
-    pub(crate) fn accepted(slot: Slot, state: S, core: &mut Core) -> Self {
-        let mut session = Self::new(slot, Role::Server, state, core);
+    pub(crate) fn accepted(slot: Slot, core: &mut Core) -> Self {
+        let mut session = Self::new(slot, Role::Server, None, core);
         session.link.mark(core);
         session
     }
 
     /// A connection of our own, which is being made.
     pub(crate) fn connecting(slot: Slot, endpoint: Arc<Endpoint>, state: S, core: &mut Core) -> Self {
-        let mut session = Self::new(slot, Role::Client, state, core);
+        let mut session = Self::new(slot, Role::Client, Some(state), core);
         session.link.cold().opening = Opening::to(endpoint);
         session
     }
 
-    fn new(slot: Slot, role: Role, state: S, core: &mut Core) -> Self {
+    fn new(slot: Slot, role: Role, state: Option<S>, core: &mut Core) -> Self {
         core.set_timer(slot, core.config.handshake_timeout);
         Self { decoder: Decoder::new(role), link: Link::new(slot, role, state, core.tick()) }
     }
@@ -65,10 +68,10 @@ impl<S> Session<S> {
         let link = &mut self.link;
         link.phase = SessionPhase::Handshaking;
         link.last_active = core.tick();
-        let mut request = core.pool.take();
+        let mut request = core.memory.take_output();
         link.cold().opening.encode_request(core, &mut request);
         link.write_raw(core, |out| out.extend_from_slice(&request));
-        core.pool.give(request);
+        core.memory.give(request);
     }
 
     /// Bytes have come.
@@ -80,73 +83,137 @@ impl<S> Session<S> {
         app: &mut impl Application<S>,
     ) -> Option<Removal> {
         self.link.last_active = core.tick();
-        match self.link.phase {
-            SessionPhase::Open | SessionPhase::Closing => self.decode(Input::Buffer(buffer), 0, core, app),
-            SessionPhase::Handshaking => return self.handshake(Input::Buffer(buffer), core, app),
+        self.link.unset(SessionFlag::Pinged);
+        self.accounted(core, |session, core| match session.link.phase {
+            SessionPhase::Open | SessionPhase::Closing => {
+                session.decode(Input::Buffer(buffer), 0, core, app);
+                None
+            }
+            SessionPhase::Handshaking => session.handshake(Input::Buffer(buffer), core, app),
             // Receiving pauses with the deferral; this was on its way by then.
-            SessionPhase::Deferred => self.link.cold().opening.extend_rest(&buffer),
+            SessionPhase::Deferred => {
+                session.link.cold().opening.extend_rest(&buffer);
+                None
+            }
             // Nothing that comes now is of interest.
-            SessionPhase::Connecting | SessionPhase::ShuttingDown(_) | SessionPhase::Lingering => {}
-        }
-        None
+            SessionPhase::Connecting | SessionPhase::ShuttingDown(_) | SessionPhase::Lingering => None,
+        })
     }
 
-    /// Decodes `input` from `at` on, and delivers what is in it.
+    /// How many bytes of memory the session holds for what it has received: what an event on the connection can change,
+    /// and nothing else can.
+    #[inline]
+    fn held_input(&self) -> usize {
+        self.decoder.held_bytes() + self.link.held_input()
+    }
+
+    /// How many bytes of memory the session holds in all.
+    pub(crate) fn held(&self) -> usize {
+        self.decoder.held_bytes() + self.link.held()
+    }
+
+    /// Decodes `input` from `at` on, and delivers what is in it, as far as the connection's share of this turn goes.
     fn decode(&mut self, mut input: Input, mut at: usize, core: &mut Core, app: &mut impl Application<S>) {
         let Self { decoder, link } = self;
-        if let Some(stash) = link.cold.as_mut().and_then(|cold| cold.stash.as_mut()) {
+        if link.extend_stash(&input[at..]) {
             // Came before the driver stopped receiving.
-            stash.bytes.extend_from_slice(&input[at..]);
             return;
         }
         if link.is_open() && link.is_backlogged(core) {
-            let (bytes, at) = input.into_kept(at);
-            return link.stash(Stash { message: None, bytes, at }, core);
+            return link.stash(None, input, at, core);
         }
-        // The message that is stashed, if decoding stops at one, or at the backlog of answers to pings.
-        let stashed = loop {
-            match decoder.next(&mut core.pool, &mut input, &mut at) {
-                Ok(None) => break None,
+        if !core.slices.begin(link.slot()) {
+            return link.wait(input, at, core);
+        }
+        core.memory.pool.set_inflate_allowance(core.slices.inflate_allowance());
+        let stop = loop {
+            match decoder.next(&mut core.memory.pool, &mut input, &mut at) {
+                Ok(None) => {
+                    if decoder.is_suspended() {
+                        core.slices.exhaust();
+                        break DecodeStop::Share;
+                    }
+                    break DecodeStop::Consumed;
+                }
                 // After our close frame nothing is delivered (RFC 6455 section 5.5.1).
-                Ok(Some(Event::Message(_) | Event::Ping(_) | Event::Pong(_))) if !link.is_open() => {}
+                Ok(Some(Event::Message(_) | Event::Ping(_) | Event::Pong(_))) if !link.is_open() => {
+                    if !core.slices.spend(0, false) {
+                        break DecodeStop::Share;
+                    }
+                }
                 Ok(Some(Event::Message(incoming))) => {
+                    let (len, compressed) = (incoming.payload().len(), incoming.is_compressed());
                     if link.is_backlogged(core) || link.is_paused() {
                         let (kind, payload) = (incoming.kind(), incoming.payload().to_vec());
-                        let message = StashedMessage { kind, payload, compressed: incoming.is_compressed() };
                         // The decoder would keep it until it goes on.
                         if let Some(spill) = decoder.take_spill() {
-                            core.pool.give(spill);
+                            core.memory.give(spill);
                         }
-                        break Some(Some(message));
+                        break DecodeStop::Paused(Some(StashedMessage { kind, payload, compressed }));
                     }
                     app.message(link, core, Message::received(incoming));
-                    link.outbox.commit_reply(&mut input, decoder, &mut core.pool);
+                    link.outbox.commit_reply(&mut input, decoder, &mut core.memory);
+                    if !core.slices.spend(len, compressed) {
+                        break DecodeStop::Share;
+                    }
                 }
                 Ok(Some(Event::Ping(payload))) => {
                     link.send(OpCode::Pong, payload, core);
                     app.ping(link, core, payload);
                     if link.is_backlogged(core) {
-                        break Some(None);
+                        break DecodeStop::Paused(None);
+                    }
+                    if !core.slices.spend(0, false) {
+                        break DecodeStop::Share;
                     }
                 }
-                Ok(Some(Event::Pong(payload))) => app.pong(link, core, payload),
+                Ok(Some(Event::Pong(payload))) => {
+                    app.pong(link, core, payload);
+                    if !core.slices.spend(0, false) {
+                        break DecodeStop::Share;
+                    }
+                }
                 Ok(Some(Event::Close(close))) => {
                     link.peer_closed(close, core);
-                    break None;
+                    break DecodeStop::Consumed;
                 }
                 Err(error) => {
                     link.violated(error, core);
-                    break None;
+                    break DecodeStop::Consumed;
                 }
             }
         };
-        match stashed {
-            None => link.outbox.finish_input(input, &mut core.pool),
-            Some(message) => {
-                link.outbox.copy_replies(&input, None, &mut core.pool);
-                let (bytes, at) = input.into_kept(at);
-                link.stash(Stash { message, bytes, at }, core);
+        core.slices.end(link.slot());
+        let in_flight = link.is(SessionFlag::Sending);
+        match stop {
+            DecodeStop::Share if at < input.len() || decoder.is_suspended() => {
+                link.outbox.copy_replies(&input, None, &mut core.memory);
+                link.wait(input, at, core);
             }
+            DecodeStop::Paused(message) => {
+                link.outbox.copy_replies(&input, None, &mut core.memory);
+                link.stash(message, input, at, core);
+            }
+            DecodeStop::Consumed | DecodeStop::Share => {
+                link.outbox.finish_input(input, in_flight, &mut core.memory);
+            }
+        }
+        if decoder.keeps_memory() || link.has_cold() {
+            self.note_message(core);
+        }
+    }
+
+    /// Remembers when the message that is being received began.
+    fn note_message(&mut self, core: &Core) {
+        let Self { decoder, link } = self;
+        if !link.is_open() {
+            return;
+        }
+        if !decoder.is_between_messages() {
+            link.cold().deadlines.message_since.get_or_insert(core.tick());
+        } else if let Some(cold) = &mut link.cold {
+            cold.deadlines.message_since = None;
+            link.tidy();
         }
     }
 
@@ -155,17 +222,12 @@ impl<S> Session<S> {
     pub(crate) fn sent(&mut self, output: Output, written: usize, core: &mut Core, app: &mut impl Application<S>) {
         let link = &mut self.link;
         link.unset(SessionFlag::Sending);
-        link.outbox.complete(output, written, &mut core.pool);
+        link.outbox.complete(output, written, &mut core.memory);
         let mut busy = !link.outbox.is_empty() || !link.is_open();
-        if link.is(SessionFlag::PausedByBacklog) {
-            // The kernel had no room left for this peer, so what it has taken since, the peer has read.
-            if written > 0 {
-                link.last_active = core.tick();
-            }
-            if link.outbox.bytes() <= core.limits.max_buffered / 2 {
-                link.unset(SessionFlag::PausedByBacklog);
-                busy = true;
-            }
+        if link.is(SessionFlag::PausedByBacklog) && link.outbox.bytes() <= core.limits.max_buffered / 2 {
+            link.unset(SessionFlag::PausedByBacklog);
+            link.last_active = core.tick();
+            busy = true;
         }
         if link.outbox.bytes() == 0 && link.is(SessionFlag::WantsDrained) && link.is_open() {
             link.unset(SessionFlag::WantsDrained);
@@ -179,32 +241,99 @@ impl<S> Session<S> {
 
     /// Nothing more will come from the peer, for this cause.
     pub(crate) fn ended(&mut self, cause: Cause, core: &mut Core) -> Option<Removal> {
-        let link = &mut self.link;
-        link.set(SessionFlag::PeerFinished);
-        link.unset(SessionFlag::Receiving);
-        match cause {
+        self.link.set(SessionFlag::PeerFinished);
+        self.link.unset(SessionFlag::Receiving);
+        self.accounted(core, |Self { link, .. }, core| match cause {
             Cause::Finished if link.has_stash() => None, // What came before it is delivered first.
             Cause::Finished => link.peer_finished(core),
             Cause::Reset => Some(link.broken(Ending::Reset)),
             Cause::Failed(error) => Some(link.broken(Ending::Failed(error))),
             Cause::Unconnected(error) => Some(Removal::Unconnected(ConnectError::Unreachable(error))),
-        }
+        })
+    }
+
+    /// Handles an event that may change what the session holds for what it has received, and charges the difference.
+    #[inline]
+    fn accounted<R>(&mut self, core: &mut Core, handle: impl FnOnce(&mut Self, &mut Core) -> R) -> R {
+        let before = self.held_input();
+        let result = handle(self, core);
+        core.memory.recharge(before, self.held_input());
+        result
     }
 
     /// The session's timer has fired.
-    pub(crate) fn timed_out(&mut self, core: &mut Core) -> Option<Removal> {
+    pub(crate) fn timed_out(&mut self, probe: &impl PeerProbe, core: &mut Core) -> Option<Removal> {
+        self.accounted(core, |session, core| session.check_deadline(probe, core))
+    }
+
+    fn check_deadline(&mut self, probe: &impl PeerProbe, core: &mut Core) -> Option<Removal> {
+        let slot = self.link.slot();
         match self.link.phase {
+            // The rest of the head may have arrived while the shard was away.
+            SessionPhase::Handshaking if self.link.is(SessionFlag::Receiving) && probe.may_have_unread(slot) => {
+                core.set_timer(slot, TICK);
+                None
+            }
             SessionPhase::Connecting | SessionPhase::Handshaking if self.link.role() == Role::Client => {
                 Some(Removal::Unconnected(ConnectError::Timeout))
             }
             SessionPhase::Connecting | SessionPhase::Handshaking | SessionPhase::Deferred => {
                 let refusal = Refusal::new(StatusCode::REQUEST_TIMEOUT, "the opening handshake took too long");
-                self.respond(core, |out| encode_refusal(&refusal, ResponseBody::Sent, out));
+                self.refuse(&refusal, core);
                 None
             }
-            SessionPhase::Open => self.link.check_idle(core),
-            SessionPhase::Closing | SessionPhase::ShuttingDown(_) | SessionPhase::Lingering => Some(Removal::Closed),
+            SessionPhase::Open => self.link.check_deadlines(probe, core),
+            SessionPhase::Closing | SessionPhase::ShuttingDown(_) | SessionPhase::Lingering => {
+                self.link.check_closing(probe, core).then_some(Removal::Closed)
+            }
         }
+    }
+
+    /// The shard's memory has run out, and this session holds much of it: gives it back and ends the connection.
+    pub(crate) fn shed(&mut self, core: &mut Core) -> Option<Removal> {
+        /// Output up to this size may wait while the connection closes.
+        const OUTPUT_MAX: usize = 64 * 1024;
+        core.counters.memory_closes += 1;
+        self.accounted(core, |session, core| {
+            let Self { decoder, link } = session;
+            match link.phase {
+                SessionPhase::Handshaking | SessionPhase::Deferred if link.role() == Role::Server => {
+                    link.cold().opening.release();
+                    session.refuse(&memory_refusal(), core);
+                    None
+                }
+                SessionPhase::Connecting | SessionPhase::Handshaking | SessionPhase::Deferred => {
+                    Some(Removal::Unconnected(ConnectError::Memory))
+                }
+                SessionPhase::Open => {
+                    decoder.release(&mut core.memory.pool);
+                    link.drop_compressor(core);
+                    let (text, ending) = ("the server is short of memory", Ending::MemoryLimit);
+                    if link.outbox.held() <= OUTPUT_MAX {
+                        link.fail(CloseCode::TRY_AGAIN, text, ending, core);
+                        return None;
+                    }
+                    let reason = CloseReason { code: CloseCode::TRY_AGAIN, text: text.to_owned(), ending };
+                    link.cold().reason = Some(reason);
+                    Some(Removal::Closed)
+                }
+                SessionPhase::Closing | SessionPhase::ShuttingDown(_) | SessionPhase::Lingering => {
+                    Some(Removal::Closed)
+                }
+            }
+        })
+    }
+
+    /// The next turn has come for input that had to wait.
+    pub(crate) fn end_wait(&mut self, core: &mut Core, app: &mut impl Application<S>) -> Option<Removal> {
+        if !self.link.is(SessionFlag::Waiting) {
+            return None;
+        }
+        self.accounted(core, |session, core| {
+            session.link.end_wait();
+            session.link.mark(core);
+            if session.link.is_paused() { None } else { session.deliver_stash(core, app) }
+        })
     }
 
     /// The end of a turn: delivers what was stashed, if the connection is no longer paused, hands the output to the driver,
@@ -212,8 +341,8 @@ impl<S> Session<S> {
     #[inline]
     pub(crate) fn flush(&mut self, core: &mut Core, app: &mut impl Application<S>) -> Option<Removal> {
         self.link.unset(SessionFlag::Dirty);
-        if self.link.has_stash() && !self.link.is_paused() {
-            let removal = self.deliver_stash(core, app);
+        if self.link.has_stash() && !self.link.is_paused() && !self.link.is(SessionFlag::Waiting) {
+            let removal = self.accounted(core, |session, core| session.deliver_stash(core, app));
             if removal.is_some() {
                 return removal;
             }
@@ -261,10 +390,10 @@ impl<S> Session<S> {
             if link.is_open() {
                 app.message(link, core, Message::stashed(kind, &payload, compressed));
             }
-            core.pool.give(payload);
+            core.memory.give(payload);
         }
-        if stash.at < stash.bytes.len() {
-            self.decode(Input::Kept(stash.bytes), stash.at, core, app);
+        if stash.at < stash.input.len() || self.decoder.is_suspended() {
+            self.decode(stash.input, stash.at, core, app);
         }
         self.finish_stashed(core)
     }
@@ -298,12 +427,14 @@ impl<S> Session<S> {
 
     /// Closes the slot, and gives back what the session holds of its shard. Returns the handler's state, with the reason if
     /// the connection was open.
-    pub(crate) fn release(self, core: &mut Core) -> (S, Option<CloseReason>) {
+    pub(crate) fn release(self, core: &mut Core) -> (Option<S>, Option<CloseReason>) {
+        core.memory.discharge(self.held_input());
         let Self { mut decoder, mut link } = self;
         core.clear_timer(link.slot());
         core.actions.push(Action::Close(link.slot()));
-        decoder.release(&mut core.pool);
-        link.outbox.release(&mut core.pool);
+        decoder.release(&mut core.memory.pool);
+        link.drop_compressor(core);
+        link.outbox.release(&mut core.memory);
         let reason = link.take_reason();
         (link.state, reason)
     }
@@ -332,6 +463,10 @@ impl<S> Session<S> {
     }
 
     fn serve_handshake(&mut self, head: Input, core: &mut Core, app: &mut impl Application<S>) {
+        if core.relief.is_exhausted() {
+            core.counters.memory_refusals += 1;
+            return self.refuse(&memory_refusal(), core);
+        }
         match evaluate_request(self.link.slot(), &head, core, app) {
             Evaluation::Incomplete => self.link.cold().opening.keep(head),
             Evaluation::Refused(refusal, body) => self.respond(core, |out| encode_refusal(&refusal, body, out)),
@@ -351,9 +486,11 @@ impl<S> Session<S> {
         if self.link.phase != SessionPhase::Deferred {
             return None;
         }
-        let (request, rest) = self.link.cold().opening.take_deferred()?;
-        self.apply_upgrade(request, upgrade, Input::Kept(rest), 0, core, app);
-        self.finish_stashed(core)
+        self.accounted(core, |session, core| {
+            let (request, rest) = session.link.cold().opening.take_deferred()?;
+            session.apply_upgrade(request, upgrade, Input::Kept(rest), 0, core, app);
+            session.finish_stashed(core)
+        })
     }
 
     /// Carries out the handler's answer to a request; what came behind the request begins at `at` of `input`.
@@ -368,10 +505,10 @@ impl<S> Session<S> {
     ) {
         match upgrade.0 {
             Answer::Accept { state, subprotocol, headers } => {
-                let Core { config, pool, .. } = core;
+                let Core { config, memory, .. } = core;
                 let encode = |out: &mut Vec<u8>| request.encode_accept(subprotocol.as_deref(), &headers, config, out);
-                self.link.outbox.append(pool, encode);
-                self.link.state = state;
+                self.link.outbox.append(memory, encode);
+                self.link.state = Some(state);
                 self.open(request.deflate, input, at, core, app);
             }
             Answer::Reject(response) => self.respond(core, |out| encode_plain(&response, ResponseBody::Sent, out)),
@@ -395,15 +532,12 @@ impl<S> Session<S> {
         let Self { decoder, link } = self;
         if let (Some(params), Some(compressors)) = (deflate, &core.compressors) {
             *decoder = Decoder::with_deflate(link.role(), &params);
-            link.compression = compressors.agreed(link.role(), &params);
+            link.set_compression(compressors.agreed(link.role(), &params));
         }
         link.phase = SessionPhase::Open;
         link.set(SessionFlag::Opened);
         link.cold = None;
-        match core.config.idle_timeout {
-            Some(timeout) => core.set_timer(link.slot(), timeout / 2),
-            None => core.clear_timer(link.slot()),
-        }
+        link.set_check_timer(core);
         link.mark(core);
         app.open(link, core);
         if at < input.len() {
@@ -411,11 +545,30 @@ impl<S> Session<S> {
         }
     }
 
+    /// Answers a request that is refused before its method is known, and closes.
+    fn refuse(&mut self, refusal: &Refusal, core: &mut Core) {
+        self.respond(core, |out| encode_refusal(refusal, ResponseBody::Sent, out));
+    }
+
     /// Answers over plain HTTP, and closes.
     fn respond(&mut self, core: &mut Core, encode: impl FnOnce(&mut Vec<u8>)) {
         self.link.write_raw(core, encode);
         self.link.begin_shutdown(CloseMode::Linger, core);
     }
+}
+
+/// Why decoding an input stops.
+enum DecodeStop {
+    /// There is nothing more in it.
+    Consumed,
+    /// The connection has used up its share of the turn.
+    Share,
+    /// The connection is paused: at this message, or at the backlog of answers to pings.
+    Paused(Option<StashedMessage>),
+}
+
+fn memory_refusal() -> Refusal {
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the server is short of memory; try again later")
 }
 
 #[cfg(test)]

@@ -30,10 +30,10 @@ pub(super) struct Opening {
 /// Who answers requests.
 pub(crate) trait RequestHandler<S> {
     /// A request for a WebSocket, in order, on a connection that is not open yet.
-    fn upgrade(&mut self, slot: Slot, request: &ringway_codec::Request<'_>) -> Upgrade<S>;
+    fn upgrade(&mut self, slot: Slot, request: &ringway_codec::Request<'_>, core: &mut Core) -> Upgrade<S>;
 
     /// A plain HTTP request.
-    fn request(&mut self, slot: Slot, request: &ringway_codec::Request<'_>) -> Response;
+    fn request(&mut self, slot: Slot, request: &ringway_codec::Request<'_>, core: &mut Core) -> Response;
 }
 
 /// What the answer to a request for a WebSocket depends on.
@@ -64,6 +64,16 @@ pub(super) enum ResponseBody {
 impl Opening {
     pub(super) fn to(endpoint: Arc<Endpoint>) -> Self {
         Self { endpoint: Some(endpoint), ..Self::default() }
+    }
+
+    /// How many bytes of memory the head occupies.
+    pub(super) fn held(&self) -> usize {
+        self.head.capacity()
+    }
+
+    /// Gives back what has come of the head.
+    pub(super) fn release(&mut self) {
+        self.head = Vec::new();
     }
 
     /// Collects the head of a request or response; returns it once its end has come. A head that arrives in small parts
@@ -135,7 +145,7 @@ impl Opening {
 pub(super) fn evaluate_request<S>(
     slot: Slot,
     head: &[u8],
-    core: &Core,
+    core: &mut Core,
     handler: &mut impl RequestHandler<S>,
 ) -> Evaluation<S> {
     let (request, len) = match parse_request(head, &core.limits.head()) {
@@ -146,7 +156,7 @@ pub(super) fn evaluate_request<S>(
     let body = if request.method() == "HEAD" { ResponseBody::Omitted } else { ResponseBody::Sent };
     if !request.wants_upgrade() {
         return match request.check_host() {
-            Ok(()) => Evaluation::Plain(handler.request(slot, &request), body),
+            Ok(()) => Evaluation::Plain(handler.request(slot, &request, core), body),
             Err(refusal) => Evaluation::Refused(refusal, body),
         };
     }
@@ -154,7 +164,7 @@ pub(super) fn evaluate_request<S>(
         Ok(key) => key,
         Err(refusal) => return Evaluation::Refused(refusal, body),
     };
-    let upgrade = handler.upgrade(slot, &request);
+    let upgrade = handler.upgrade(slot, &request, core);
     let offered = request.subprotocols().map(str::to_owned).collect();
     let deflate = core.compressors.as_ref().and_then(|compressors| {
         // A malformed header was refused above.

@@ -7,7 +7,8 @@
 //! ([`Outbox::commit_reply`]).
 
 use super::input::Input;
-use ringway_codec::{Decoder, Incoming, Place, SpillPool};
+use crate::shard::memory::{Memory, UNIT};
+use ringway_codec::{Decoder, Incoming, Place};
 use ringway_io::{Chunk, Output};
 use std::mem;
 use std::ops::Range;
@@ -28,8 +29,11 @@ const COALESCE: usize = 16 * 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     queue: OutputQueue,
-    /// Bytes queued and in flight.
-    bytes: usize,
+    /// Bytes queued and in flight. Limits keep it far below 4 GiB: one message may wait beyond
+    /// `max_buffered`, and neither is more than 1 GiB.
+    bytes: u32,
+    /// The memory that they occupy, in units of 64 bytes: whole buffers.
+    held: u32,
 }
 
 #[derive(Debug)]
@@ -67,7 +71,13 @@ impl Outbox {
     /// How many bytes wait for the peer, those in flight included.
     #[inline]
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes as usize
+    }
+
+    /// How many bytes of memory the output occupies, the part in flight included.
+    #[inline]
+    pub(crate) fn held(&self) -> usize {
+        self.held as usize * UNIT
     }
 
     /// Whether nothing waits to be handed to the driver; a send may be in flight.
@@ -77,20 +87,20 @@ impl Outbox {
     }
 
     /// Has `write` append bytes at the end.
-    pub(crate) fn append(&mut self, pool: &mut SpillPool, write: impl FnOnce(&mut Vec<u8>)) {
-        let out = tail(self.end(), pool);
-        let before = out.len();
-        write(out);
-        self.bytes += out.len() - before;
+    pub(crate) fn append(&mut self, memory: &mut Memory, write: impl FnOnce(&mut Vec<u8>)) {
+        let (queue, mut ledger) = self.end(memory);
+        let written = ledger.append(queue, write);
+        self.bytes += written;
     }
 
     /// Puts a frame that many connections send at the end: a short one is copied.
-    pub(crate) fn push_shared(&mut self, frame: &Arc<[u8]>, pool: &mut SpillPool) {
+    pub(crate) fn push_shared(&mut self, frame: &Arc<[u8]>, memory: &mut Memory) {
         if frame.len() <= COPY_MAX {
-            return self.append(pool, |out| out.extend_from_slice(frame));
+            return self.append(memory, |out| out.extend_from_slice(frame));
         }
-        self.bytes += frame.len();
-        push(self.end(), Chunk::Shared(Arc::clone(frame)), pool);
+        let (queue, mut ledger) = self.end(memory);
+        ledger.push(queue, Chunk::Shared(Arc::clone(frame)));
+        self.bytes += frame.len() as u32;
     }
 
     /// Whether a reply of `len` bytes should be written where its message lies, rather than copied. A short one is copied
@@ -112,7 +122,7 @@ impl Outbox {
     pub(crate) fn reply_in_place(&mut self, incoming: Incoming<'_>) {
         debug_assert!(self.takes_in_place(incoming.payload().len()), "the caller has asked");
         let (place, range) = incoming.into_server_frame();
-        self.bytes += range.len();
+        self.bytes += range.len() as u32;
         if let OutputQueue::Ready(before) = &mut self.queue {
             let before = before.take();
             let around = before.is_some().then(|| Box::new(Around { before, ..Around::default() }));
@@ -128,7 +138,7 @@ impl Outbox {
     /// After a call of the handler with a message in `input`: moves its reply to the end of the run before it. What was
     /// sent behind a reply gets its place in the queue, for which the run is copied out of the input.
     #[inline]
-    pub(crate) fn commit_reply(&mut self, input: &mut [u8], decoder: &mut Decoder, pool: &mut SpillPool) {
+    pub(crate) fn commit_reply(&mut self, input: &mut [u8], decoder: &mut Decoder, memory: &mut Memory) {
         let OutputQueue::Replies(replies) = &mut self.queue else { return };
         if !replies.fresh.is_empty() {
             let fresh = mem::take(&mut replies.fresh);
@@ -141,52 +151,60 @@ impl Outbox {
             }
         }
         if replies.around.as_ref().is_some_and(|around| !around.is_open()) {
-            self.copy_replies(input, Some(decoder), pool);
+            self.copy_replies(input, Some(decoder), memory);
         }
     }
 
-    /// The input has been decoded: a run of replies takes it along. Copied instead is a short run next to other output,
-    /// and one in a receive buffer of which few are left: slow readers could hold them all, one each.
+    /// The input has been decoded: a run of replies takes it along. `in_flight`: a send of this connection is not
+    /// complete, so that the run has to wait.
+    ///
+    /// Copied instead is a short run next to other output, one that has to wait and would keep a receive buffer mostly
+    /// empty for it, and one in a receive buffer of which few are left: slow readers could hold them all.
     #[inline]
-    pub(crate) fn finish_input(&mut self, input: Input, pool: &mut SpillPool) {
+    pub(crate) fn finish_input(&mut self, input: Input, in_flight: bool, memory: &mut Memory) {
         let OutputQueue::Replies(replies) = &mut self.queue else { return };
         let Range { start, end } = replies.run;
+        let len = (end - start) as usize;
         let alone = replies.around.is_none();
         let chunk = match input {
-            input if !alone && (end - start) as usize <= COPY_MAX => return self.copy_replies(&input, None, pool),
-            Input::Buffer(buffer) if buffer.is_scarce() => return self.copy_replies(&buffer, None, pool),
+            input if !alone && len <= COPY_MAX => return self.copy_replies(&input, None, memory),
+            Input::Buffer(buffer) if buffer.is_scarce() || in_flight && len < buffer.capacity() / 4 => {
+                return self.copy_replies(&buffer, None, memory);
+            }
             Input::Buffer(buffer) => Chunk::Buffer { buffer, range: start..end },
             Input::Kept(mut bytes) => {
                 bytes.truncate(end as usize);
                 Chunk::Owned { bytes, start }
             }
         };
-        let around = replies.around.take();
+        let mut ledger = Ledger { memory, held: &mut self.held };
         if alone {
+            ledger.charge(&chunk);
             self.queue = OutputQueue::Ready(Some(Output::One(chunk)));
             return;
         }
-        let Around { before, behind, .. } = *around.unwrap_or_default();
-        let mut queue = before;
-        push(&mut queue, chunk, pool);
-        push_all(&mut queue, behind, pool);
+        let Around { before: mut queue, behind, .. } = *replies.around.take().unwrap_or_default();
+        ledger.push(&mut queue, chunk);
+        ledger.join(&mut queue, behind);
         self.queue = OutputQueue::Ready(queue);
     }
 
     /// Copies the replies out of an input that is still needed.
-    pub(crate) fn copy_replies(&mut self, input: &[u8], decoder: Option<&mut Decoder>, pool: &mut SpillPool) {
+    pub(crate) fn copy_replies(&mut self, input: &[u8], decoder: Option<&mut Decoder>, memory: &mut Memory) {
         let OutputQueue::Replies(replies) = &mut self.queue else { return };
         let Replies { run, around, .. } = mem::take(replies);
         let Around { before: mut queue, spill, behind } = *around.unwrap_or_default();
+        let mut ledger = Ledger { memory, held: &mut self.held };
         if !run.is_empty() {
-            tail(&mut queue, pool).extend_from_slice(&input[run.start as usize..run.end as usize]);
+            let run = &input[run.start as usize..run.end as usize];
+            ledger.append(&mut queue, |out| out.extend_from_slice(run));
         }
         if let Some(range) = spill {
             let mut bytes = decoder.and_then(Decoder::take_spill).unwrap_or_default();
             bytes.truncate(range.end);
-            push_or_copy(&mut queue, Chunk::Owned { bytes, start: range.start as u32 }, pool);
+            ledger.push_or_copy(&mut queue, Chunk::Owned { bytes, start: range.start as u32 });
         }
-        push_all(&mut queue, behind, pool);
+        ledger.join(&mut queue, behind);
         self.queue = OutputQueue::Ready(queue);
     }
 
@@ -202,27 +220,39 @@ impl Outbox {
 
     /// A send is over: what the kernel took is no longer counted, and the rest goes first.
     #[inline]
-    pub(crate) fn complete(&mut self, output: Output, written: usize, pool: &mut SpillPool) {
-        self.bytes -= written;
+    pub(crate) fn complete(&mut self, output: Output, written: usize, memory: &mut Memory) {
+        self.bytes -= written as u32;
+        let mut ledger = Ledger { memory, held: &mut self.held };
         match &mut self.queue {
-            OutputQueue::Ready(queue) if written < output.len() => put_back(queue, output, written, pool),
-            _ => recycle(output, pool),
+            OutputQueue::Ready(queue) if written < output.len() => ledger.put_back(queue, output, written),
+            _ => ledger.recycle(output),
         }
     }
 
-    /// Gives the memory back, for a connection that ends.
-    pub(crate) fn release(&mut self, pool: &mut SpillPool) {
-        if let OutputQueue::Ready(Some(output)) = mem::take(&mut self.queue) {
-            recycle(output, pool);
+    /// Drops what is queued, so that only the send in flight is left.
+    fn discard(&mut self, memory: &mut Memory) {
+        if let OutputQueue::Ready(queue) = &mut self.queue
+            && let Some(output) = queue.take()
+        {
+            self.bytes -= output.len() as u32;
+            Ledger { memory, held: &mut self.held }.recycle(output);
         }
     }
 
-    /// The output that comes last: behind the replies in the input, if there are any.
-    fn end(&mut self) -> &mut Option<Output> {
-        match &mut self.queue {
+    /// The connection ends: gives everything back but what is in flight, which comes back from the driver and is no longer
+    /// charged.
+    pub(crate) fn release(&mut self, memory: &mut Memory) {
+        self.discard(memory);
+        memory.discharge(mem::take(&mut self.held) as usize * UNIT);
+    }
+
+    /// The output that comes last, behind the replies in the input if there are any, and what accounts for it.
+    fn end<'o>(&'o mut self, memory: &'o mut Memory) -> (&'o mut Option<Output>, Ledger<'o>) {
+        let queue = match &mut self.queue {
             OutputQueue::Ready(queue) => queue,
             OutputQueue::Replies(replies) => &mut replies.around.get_or_insert_default().behind,
-        }
+        };
+        (queue, Ledger { memory, held: &mut self.held })
     }
 }
 
@@ -233,122 +263,180 @@ impl Around {
     }
 }
 
-/// The last chunk of `queue` if it can be appended to, or a new one.
-fn tail<'q>(queue: &'q mut Option<Output>, pool: &mut SpillPool) -> &'q mut Vec<u8> {
-    let open = match queue {
-        Some(Output::One(chunk)) => can_grow(chunk, false),
-        Some(Output::Many(chunks)) => {
-            let full = chunks.len() >= Output::MAX_CHUNKS;
-            chunks.last().is_some_and(|chunk| can_grow(chunk, full))
-        }
-        None => false,
-    };
-    if !open {
-        push(queue, Chunk::from(pool.take()), pool);
+/// Changes a queue, and charges what that holds to the shard and to the connection.
+struct Ledger<'a> {
+    memory: &'a mut Memory,
+    /// The connection's share, in units.
+    held: &'a mut u32,
+}
+
+impl Ledger<'_> {
+    #[inline]
+    fn charge(&mut self, chunk: &Chunk) {
+        *self.held += (self.memory.charge_chunk(chunk) / UNIT) as u32;
     }
-    let last = match queue {
-        Some(Output::One(chunk)) => Some(chunk),
-        Some(Output::Many(chunks)) => chunks.last_mut(),
-        None => None,
-    };
-    match last {
-        Some(Chunk::Owned { bytes, .. }) => bytes,
-        _ => unreachable!("the last chunk can grow, or was just pushed"),
+
+    #[inline]
+    fn discharge(&mut self, chunk: &Chunk) {
+        *self.held -= (self.memory.discharge_chunk(chunk) / UNIT) as u32;
+    }
+
+    /// Gives the memory of an output back to where it can be used again.
+    #[inline]
+    fn recycle(&mut self, output: Output) {
+        *self.held -= (self.memory.recycle(output) / UNIT) as u32;
+    }
+
+    /// Has `write` append to the last chunk of `queue` if that can grow, or to a new one. Returns how many bytes were
+    /// written.
+    fn append(&mut self, queue: &mut Option<Output>, write: impl FnOnce(&mut Vec<u8>)) -> u32 {
+        let open = match &*queue {
+            Some(Output::One(chunk)) => can_grow(chunk, false),
+            Some(Output::Many(chunks)) => {
+                let full = chunks.len() >= Output::MAX_CHUNKS;
+                chunks.last().is_some_and(|chunk| can_grow(chunk, full))
+            }
+            None => false,
+        };
+        if !open {
+            let bytes = self.memory.take_output();
+            self.push(queue, Chunk::from(bytes));
+        }
+        let last = match queue {
+            Some(Output::One(chunk)) => Some(chunk),
+            Some(Output::Many(chunks)) => chunks.last_mut(),
+            None => None,
+        };
+        match last {
+            Some(chunk @ Chunk::Owned { .. }) => self.change(chunk, write),
+            _ => unreachable!("the last chunk can grow, or was just pushed"),
+        }
+    }
+
+    /// Has `write` append to an owned chunk. Returns how many bytes were written.
+    fn change(&mut self, chunk: &mut Chunk, write: impl FnOnce(&mut Vec<u8>)) -> u32 {
+        self.discharge(chunk);
+        let written = match chunk {
+            Chunk::Owned { bytes, .. } => {
+                let before = bytes.len();
+                write(bytes);
+                bytes.len() - before
+            }
+            _ => 0,
+        };
+        self.charge(chunk);
+        written as u32
+    }
+
+    fn push(&mut self, queue: &mut Option<Output>, chunk: Chunk) {
+        match queue {
+            Some(Output::Many(chunks)) if chunks.len() >= Output::MAX_CHUNKS => {
+                // One send takes no more chunks: the last one is joined with what comes.
+                if !matches!(chunks.last(), Some(Chunk::Owned { .. })) {
+                    let mut joined = self.memory.take_output();
+                    if let Some(last) = chunks.pop() {
+                        joined.extend_from_slice(last.as_slice());
+                        self.recycle(Output::One(last));
+                    }
+                    let joined = Chunk::from(joined);
+                    self.charge(&joined);
+                    chunks.push(joined);
+                }
+                if let Some(last) = chunks.last_mut() {
+                    self.change(last, |bytes| bytes.extend_from_slice(chunk.as_slice()));
+                }
+                // It was not charged.
+                if let Chunk::Owned { bytes, .. } = chunk {
+                    self.memory.give(bytes);
+                }
+                return;
+            }
+            _ => self.charge(&chunk),
+        }
+        match queue {
+            None => *queue = Some(Output::One(chunk)),
+            Some(Output::Many(chunks)) => chunks.push(chunk),
+            Some(Output::One(_)) => {
+                if let Some(Output::One(first)) = queue.take() {
+                    *queue = Some(Output::Many(vec![first, chunk]));
+                }
+            }
+        }
+    }
+
+    /// As [`push`](Ledger::push); a short chunk is copied.
+    fn push_or_copy(&mut self, queue: &mut Option<Output>, chunk: Chunk) {
+        if chunk.len() > COPY_MAX {
+            return self.push(queue, chunk);
+        }
+        self.append(queue, |out| out.extend_from_slice(chunk.as_slice()));
+        if let Chunk::Owned { bytes, .. } = chunk {
+            self.memory.give(bytes);
+        }
+    }
+
+    /// Moves what was queued beside `queue`, and is charged already, to its end.
+    fn join(&mut self, queue: &mut Option<Output>, output: Option<Output>) {
+        let chunks = match output {
+            Some(Output::One(chunk)) => vec![chunk],
+            Some(Output::Many(chunks)) => chunks,
+            None => return,
+        };
+        for chunk in chunks {
+            self.discharge(&chunk);
+            self.push_or_copy(queue, chunk);
+        }
+    }
+
+    /// Puts the bytes of `output` from `written` on in front of what is queued.
+    fn put_back(&mut self, queue: &mut Option<Output>, output: Output, mut written: usize) {
+        let chunks = match output {
+            Output::One(chunk) => vec![chunk],
+            Output::Many(chunks) => chunks,
+        };
+        let mut left = Vec::with_capacity(chunks.len());
+        for chunk in chunks {
+            if written >= chunk.len() {
+                written -= chunk.len();
+                self.recycle(Output::One(chunk));
+            } else {
+                left.push(self.skip(chunk, mem::take(&mut written)));
+            }
+        }
+        let behind = queue.replace(Output::Many(left));
+        match behind {
+            Some(Output::One(chunk)) => {
+                self.discharge(&chunk);
+                self.push(queue, chunk);
+            }
+            Some(Output::Many(chunks)) => {
+                for chunk in chunks {
+                    self.discharge(&chunk);
+                    self.push(queue, chunk);
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// The chunk without its first `count` bytes.
+    fn skip(&mut self, chunk: Chunk, count: usize) -> Chunk {
+        match chunk {
+            Chunk::Owned { bytes, start } => Chunk::Owned { bytes, start: start + count as u32 },
+            Chunk::Shared(_) if count > 0 => {
+                let rest = Chunk::from(chunk.as_slice()[count..].to_vec());
+                self.recycle(Output::One(chunk));
+                self.charge(&rest);
+                rest
+            }
+            Chunk::Shared(_) => chunk,
+            Chunk::Buffer { buffer, range } => Chunk::Buffer { buffer, range: range.start + count as u32..range.end },
+        }
     }
 }
 
 fn can_grow(chunk: &Chunk, must: bool) -> bool {
     matches!(chunk, Chunk::Owned { bytes, .. } if must || bytes.len() < COALESCE)
-}
-
-fn push(queue: &mut Option<Output>, chunk: Chunk, pool: &mut SpillPool) {
-    match queue {
-        None => *queue = Some(Output::One(chunk)),
-        Some(Output::Many(chunks)) if chunks.len() >= Output::MAX_CHUNKS => {
-            // One send takes no more chunks: the last one is joined with what comes.
-            if !matches!(chunks.last(), Some(Chunk::Owned { .. })) {
-                let mut joined = pool.take();
-                if let Some(last) = chunks.pop() {
-                    joined.extend_from_slice(last.as_slice());
-                }
-                chunks.push(Chunk::from(joined));
-            }
-            if let Some(Chunk::Owned { bytes, .. }) = chunks.last_mut() {
-                bytes.extend_from_slice(chunk.as_slice());
-            }
-            recycle(Output::One(chunk), pool);
-        }
-        Some(Output::Many(chunks)) => chunks.push(chunk),
-        Some(Output::One(_)) => {
-            if let Some(Output::One(first)) = queue.take() {
-                *queue = Some(Output::Many(vec![first, chunk]));
-            }
-        }
-    }
-}
-
-/// As [`push`]; a short chunk is copied.
-fn push_or_copy(queue: &mut Option<Output>, chunk: Chunk, pool: &mut SpillPool) {
-    if chunk.len() <= COPY_MAX {
-        tail(queue, pool).extend_from_slice(chunk.as_slice());
-        recycle(Output::One(chunk), pool);
-    } else {
-        push(queue, chunk, pool);
-    }
-}
-
-fn push_all(queue: &mut Option<Output>, output: Option<Output>, pool: &mut SpillPool) {
-    match output {
-        Some(Output::One(chunk)) => push_or_copy(queue, chunk, pool),
-        Some(Output::Many(chunks)) => chunks.into_iter().for_each(|chunk| push_or_copy(queue, chunk, pool)),
-        None => {}
-    }
-}
-
-/// Puts the bytes of `output` from `written` on in front of what is queued.
-fn put_back(queue: &mut Option<Output>, output: Output, mut written: usize, pool: &mut SpillPool) {
-    let chunks = match output {
-        Output::One(chunk) => vec![chunk],
-        Output::Many(chunks) => chunks,
-    };
-    let mut left = Vec::with_capacity(chunks.len());
-    for chunk in chunks {
-        if written >= chunk.len() {
-            written -= chunk.len();
-            recycle(Output::One(chunk), pool);
-        } else {
-            left.push(skip(chunk, mem::take(&mut written)));
-        }
-    }
-    let behind = queue.replace(Output::Many(left));
-    match behind {
-        Some(Output::One(chunk)) => push(queue, chunk, pool),
-        Some(Output::Many(chunks)) => chunks.into_iter().for_each(|chunk| push(queue, chunk, pool)),
-        None => {}
-    }
-}
-
-/// The chunk without its first `count` bytes.
-fn skip(chunk: Chunk, count: usize) -> Chunk {
-    match chunk {
-        Chunk::Owned { bytes, start } => Chunk::Owned { bytes, start: start + count as u32 },
-        Chunk::Shared(bytes) => Chunk::Owned { bytes: bytes[count..].to_vec(), start: 0 },
-        Chunk::Buffer { buffer, range } => Chunk::Buffer { buffer, range: range.start + count as u32..range.end },
-    }
-}
-
-/// Gives the memory of an output back to where it can be used again.
-#[inline]
-pub(crate) fn recycle(output: Output, pool: &mut SpillPool) {
-    let mut give = |chunk| {
-        if let Chunk::Owned { bytes, .. } = chunk {
-            pool.give(bytes);
-        }
-    };
-    match output {
-        Output::One(chunk) => give(chunk),
-        Output::Many(chunks) => chunks.into_iter().for_each(give),
-    }
 }
 
 #[cfg(test)]

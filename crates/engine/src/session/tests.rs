@@ -19,13 +19,13 @@ struct Echo {
 }
 
 impl opening::RequestHandler<u8> for Echo {
-    fn upgrade(&mut self, slot: Slot, request: &ringway_codec::Request<'_>) -> Upgrade<u8> {
+    fn upgrade(&mut self, slot: Slot, request: &ringway_codec::Request<'_>, _: &mut Core) -> Upgrade<u8> {
         assert_eq!(slot, SLOT);
         self.log.push(format!("upgrade {}", request.path()));
         if self.defer { Upgrade::defer() } else { Upgrade::accept(1) }
     }
 
-    fn request(&mut self, _: Slot, request: &ringway_codec::Request<'_>) -> Response {
+    fn request(&mut self, _: Slot, request: &ringway_codec::Request<'_>, _: &mut Core) -> Response {
         self.log.push(format!("request {}", request.path()));
         Response::text(StatusCode::OK, "hello")
     }
@@ -33,7 +33,7 @@ impl opening::RequestHandler<u8> for Echo {
 
 impl Application<u8> for Echo {
     fn open(&mut self, link: &mut Link<u8>, _: &mut Core) {
-        self.log.push(format!("open {}", link.state));
+        self.log.push(format!("open {}", link.state.expect("it was accepted")));
     }
 
     fn message(&mut self, link: &mut Link<u8>, core: &mut Core, message: Message<'_>) {
@@ -57,11 +57,31 @@ impl Application<u8> for Echo {
     }
 }
 
+/// What the kernel knows of the peer.
+#[derive(Default)]
+struct Probe {
+    acknowledged: u64,
+    unread: bool,
+}
+
+impl PeerProbe for Probe {
+    fn acknowledged(&self, slot: Slot) -> Option<u64> {
+        assert_eq!(slot, SLOT);
+        Some(self.acknowledged)
+    }
+
+    fn may_have_unread(&self, slot: Slot) -> bool {
+        assert_eq!(slot, SLOT);
+        self.unread
+    }
+}
+
 /// One session with the core it needs, and what became of its actions.
 struct Bench {
     session: Session<u8>,
     core: Core,
     app: Echo,
+    probe: Probe,
     pool: Pool,
     now: Instant,
     receiving: bool,
@@ -78,14 +98,24 @@ impl Bench {
         let buffers = BufferConfig::new().size(4096).and_then(|buffers| buffers.count(16));
         let pool = buffers.and_then(|buffers| Pool::new(&buffers)).expect("the numbers are in range");
         let app = Echo::default();
-        let mut bench =
-            Self { session, core, app, pool, now, receiving: false, in_flight: None, finished: false, removal: None };
+        let mut bench = Self {
+            session,
+            core,
+            app,
+            probe: Probe::default(),
+            pool,
+            now,
+            receiving: false,
+            in_flight: None,
+            finished: false,
+            removal: None,
+        };
         bench.flush();
         bench
     }
 
     fn server(config: Config, limits: Limits) -> Self {
-        Self::new(config, limits, |core| Session::accepted(SLOT, 0, core))
+        Self::new(config, limits, |core| Session::accepted(SLOT, core))
     }
 
     /// A server's session whose WebSocket is open.
@@ -102,6 +132,7 @@ impl Bench {
         let buffer = self.pool.fill(bytes).expect("a buffer is free");
         self.removal = self.session.receive(buffer, &mut self.core, &mut self.app);
         self.flush();
+        assert_eq!(self.core.memory.held(), self.session.held(), "the shard's count is not the session's");
     }
 
     fn flush(&mut self) {
@@ -148,7 +179,7 @@ impl Bench {
         self.core.expired(&mut fired);
         for index in fired {
             assert_eq!(index, SLOT.index());
-            self.removal = self.session.timed_out(&mut self.core);
+            self.removal = self.session.timed_out(&self.probe, &mut self.core);
         }
         self.flush();
     }
@@ -163,8 +194,8 @@ impl Bench {
         assert!(matches!(removal, Some(Removal::Closed)), "{removal:?}");
         let (_, reason) = session.release(&mut core);
         assert!(matches!(core.actions[..], [Action::Close(SLOT)]), "{:?}", core.actions);
-        drop(in_flight);
-        assert_eq!(pool.guarded(), 0);
+        in_flight.into_iter().for_each(|output| core.memory.reclaim(output));
+        assert_eq!((pool.guarded(), core.memory.held()), (0, 0), "buffers and bytes are left");
         reason
     }
 }

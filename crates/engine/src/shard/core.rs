@@ -1,16 +1,17 @@
-//! What the sessions of a shard share: pools, time, random numbers, configuration, and the work that they cause.
+//! What the sessions of a shard share: memory, time, random numbers, configuration, and the work that they cause.
 
 use crate::config::{Config, Limits};
 use crate::session::compression::Compressors;
+use crate::shard::clock::{ShardClock, TICK};
+use crate::shard::memory::Memory;
+use crate::shard::relief::Relief;
+use crate::shard::slice::Slices;
 use rand::Rng;
 use rand::rngs::StdRng;
-use ringway_codec::SpillPool;
 use ringway_io::{Output, Slot, TimerWheel};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// The resolution of the timers. Deadlines are seconds away.
-const TICK: Duration = Duration::from_millis(10);
 
 /// What the driver is to do.
 #[derive(Debug)]
@@ -23,23 +24,50 @@ pub(crate) enum Action {
     Close(Slot),
 }
 
+/// What a shard has done against misbehaviour, from its start on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Panics of the handler.
+    pub panics: u64,
+    /// Connections given up because their peer showed no sign of life ([`Config::idle_timeout`]).
+    pub idle: u64,
+    /// Connections given up because their peer read nothing ([`Config::write_timeout`]).
+    pub write_timeouts: u64,
+    /// Connections closed because a message took too long ([`Limits::message_timeout`]).
+    pub message_timeouts: u64,
+    /// Times that reading from a connection was stopped because memory ran low ([`Limits::max_memory`]).
+    pub memory_pauses: u64,
+    /// Opening handshakes refused with 503 because memory had run out.
+    pub memory_refusals: u64,
+    /// Connections closed with 1013 because memory had run out and they held the most.
+    pub memory_closes: u64,
+    /// Times that a connection had used up its share of a turn and had to wait.
+    pub yields: u64,
+    /// Times that the shard was away from its sockets for 100 ms or more.
+    pub stalls: u64,
+}
+
 /// Everything that a session needs of its shard. What is budgeted or counted for a whole shard belongs here: each call of
 /// a session has it.
 pub(crate) struct Core {
     pub(crate) config: Arc<Config>,
     pub(crate) limits: Limits,
-    /// Assembly buffers, and the buffers of outboxes.
-    pub(crate) pool: SpillPool,
+    /// The buffers that sessions share, and the budget for what they hold.
+    pub(crate) memory: Memory,
     pub(crate) compressors: Option<Box<Compressors>>,
     /// Sessions that are flushed at the end of the turn.
     pub(crate) dirty: Vec<Slot>,
     /// What the driver does at the end of the turn.
     pub(crate) actions: Vec<Action>,
-    /// When this turn began.
-    now: Instant,
-    /// `now` in ticks since the start, modulo 2³².
-    tick: u32,
-    start: Instant,
+    /// Sessions whose input waits because they had used up their share of a turn, in order.
+    pub(crate) waiting: VecDeque<Slot>,
+    /// How much the current session may do in this turn.
+    pub(crate) slices: Slices,
+    pub(crate) counters: Counters,
+    /// What is done against a shortage of memory.
+    pub(crate) relief: Relief,
+    pub(crate) clock: ShardClock,
     wheel: TimerWheel,
     /// The mask keys and nonces of the client role, which nobody may predict (RFC 6455 section 10.3): ChaCha with twelve
     /// rounds, seeded by the system once per shard. It makes 64 words at a time, so that a key costs a nanosecond or two, no
@@ -50,15 +78,17 @@ pub(crate) struct Core {
 impl Core {
     pub(crate) fn new(config: Arc<Config>, limits: Limits, now: Instant) -> Self {
         Self {
-            pool: SpillPool::new(limits.codec()),
+            memory: Memory::new(&limits),
             compressors: config.deflate.map(|deflate| Box::new(Compressors::new(deflate))),
             config,
             limits,
             dirty: Vec::new(),
             actions: Vec::new(),
-            now,
-            tick: 0,
-            start: now,
+            waiting: VecDeque::new(),
+            slices: Slices::default(),
+            counters: Counters::default(),
+            relief: Relief::default(),
+            clock: ShardClock::new(now),
             wheel: TimerWheel::new(now, TICK),
             rng: rand::make_rng(),
         }
@@ -66,40 +96,52 @@ impl Core {
 
     /// A turn begins.
     pub(crate) fn begin_turn(&mut self, now: Instant) {
-        self.now = now;
-        self.tick = (now.saturating_duration_since(self.start).as_millis() / TICK.as_millis()) as u32;
+        if let Some(stall) = self.clock.begin_turn(now) {
+            self.counters.stalls += 1;
+            tracing::debug!("the shard was away from its sockets for {stall:?}; deadlines move by as much");
+        }
+        self.slices.begin_turn();
     }
 
     /// The time at which this turn began.
     pub(crate) fn now(&self) -> Instant {
-        self.now
+        self.clock.now()
     }
 
-    /// The same in ticks, which wrap around.
+    /// The same in ticks, which wrap around, without the time of stalls.
     #[inline]
     pub(crate) fn tick(&self) -> u32 {
-        self.tick
+        self.clock.tick()
     }
 
     /// How much time has passed since `tick`.
     pub(crate) fn since(&self, tick: u32) -> Duration {
-        TICK * self.tick.wrapping_sub(tick)
+        TICK * self.tick().wrapping_sub(tick)
+    }
+
+    /// A time in ticks.
+    pub(crate) fn ticks(&self, time: Duration) -> u32 {
+        u32::try_from(time.as_millis() / TICK.as_millis()).unwrap_or(u32::MAX / 2)
     }
 
     /// When so much time has passed; for more than the clock can represent, in a year.
     pub(crate) fn after(&self, time: Duration) -> Instant {
         const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-        self.now.checked_add(time).unwrap_or(self.now + YEAR)
+        self.now().checked_add(time).unwrap_or(self.now() + YEAR)
     }
 
     /// How long the shard may wait for the kernel on behalf of its sessions; `None`: as long as it takes.
     pub(crate) fn poll_timeout(&self, now: Instant) -> Option<Duration> {
-        if self.dirty.is_empty() { self.wheel.wait(now) } else { Some(Duration::ZERO) }
+        if self.dirty.is_empty() && self.waiting.is_empty() {
+            self.wheel.wait(self.clock.at(now))
+        } else {
+            Some(Duration::ZERO)
+        }
     }
 
     /// Sets the timer of a session, wherever it was before.
     pub(crate) fn set_timer(&mut self, slot: Slot, after: Duration) {
-        self.wheel.set(slot.index(), self.after(after));
+        self.wheel.set(slot.index(), self.clock.at(self.after(after)));
     }
 
     pub(crate) fn clear_timer(&mut self, slot: Slot) {
@@ -108,7 +150,7 @@ impl Core {
 
     /// The timers that have fired, as indices of slots.
     pub(crate) fn expired(&mut self, fired: &mut Vec<u32>) {
-        self.wheel.expire(self.now, fired);
+        self.wheel.expire(self.clock.effective(), fired);
     }
 
     /// The key that masks one frame.

@@ -9,16 +9,19 @@ use crate::api::message::Message;
 use crate::api::request::{PeerAddress, Request};
 use crate::api::response::{Response, Upgrade};
 use crate::api::shard::{Control, Shard, Surroundings};
+use crate::config::OnPanic;
 use crate::session::Session;
 use crate::session::application::Application;
 use crate::session::closing::Removal;
 use crate::session::link::Link;
 use crate::session::opening::RequestHandler;
-use crate::session::outbox::recycle;
 use crate::shard::core::Core;
 use crate::shard::session_table::{Others, SessionTable};
+use http::StatusCode;
 use ringway_io::{Buffer, Cause, Driver, Output, Slot};
+use std::any::Any;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 /// Everything that an event on a connection may concern: the parts of a shard, borrowed for one event.
@@ -55,15 +58,19 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
     }
 
     /// Calls the handler with the shard alone.
-    pub(crate) fn with_shard<R>(&mut self, call: impl FnOnce(&mut H, &mut Shard<'_, H>) -> R) -> R {
+    pub(crate) fn with_shard(&mut self, call: impl FnOnce(&mut H, &mut Shard<'_, H>)) {
         let others = self.sessions.all();
         let mut reach = Reach { others, control: self.control, driver: self.driver };
-        call(self.handler, &mut Shard { core: self.core, current: None, surroundings: &mut reach })
+        let handler = &mut *self.handler;
+        let mut shard = Shard { core: self.core, current: None, surroundings: &mut reach };
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| call(handler, &mut shard))) {
+            caught(panic, None, self.core);
+        }
     }
 
     /// A connection has come in.
     pub(crate) fn accepted(&mut self, slot: Slot) {
-        self.sessions.insert(Session::accepted(slot, H::State::default(), self.core));
+        self.sessions.insert(Session::accepted(slot, self.core));
     }
 
     /// A connection of our own is being made.
@@ -97,8 +104,14 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
     pub(crate) fn sent(&mut self, slot: Slot, output: Output, written: usize) {
         match self.session(slot) {
             Some((session, core, mut calls)) => session.sent(output, written, core, &mut calls),
-            None => recycle(output, &mut self.core.pool),
+            None => self.released(output),
         }
+    }
+
+    /// An output is back whose connection is closed.
+    #[cold]
+    pub(crate) fn released(&mut self, output: Output) {
+        self.core.memory.reclaim(output);
     }
 
     /// Nothing more will come from the peer.
@@ -130,7 +143,7 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
                 // One that was closed meanwhile, by the handler of another's end, has another timer by now.
                 if let Some(session) = self.sessions.get_mut(slot)
                     && session.link.phase() == phase
-                    && let Some(removal) = session.timed_out(self.core)
+                    && let Some(removal) = session.timed_out(self.driver, self.core)
                 {
                     self.remove(slot, removal);
                 }
@@ -155,6 +168,21 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
         self.core.dirty.clear();
     }
 
+    /// Input that had to wait for this turn is decoded, one share for each connection, until the time for it is used up.
+    pub(crate) fn go_on(&mut self, mut time_is_up: impl FnMut() -> bool) {
+        // What has to wait again is for the next turn.
+        for _ in 0..self.core.waiting.len() {
+            let Some(slot) = self.core.waiting.pop_front() else { break };
+            let Some((session, core, mut calls)) = self.session(slot) else { continue };
+            if let Some(removal) = session.end_wait(core, &mut calls) {
+                self.remove(slot, removal);
+            }
+            if time_is_up() {
+                break;
+            }
+        }
+    }
+
     /// The shard stops: every peer is told.
     pub(crate) fn stop(&mut self) {
         let slots: Vec<Slot> = self.sessions.slots().collect();
@@ -177,13 +205,19 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
 
     /// Takes a session out of the shard, and tells the handler, if it knows the connection.
     #[cold]
-    fn remove(&mut self, slot: Slot, removal: Removal) {
+    pub(super) fn remove(&mut self, slot: Slot, removal: Removal) {
         let Some(session) = self.sessions.remove(slot) else { return };
         let (state, reason) = session.release(self.core);
         match (removal, reason) {
-            (Removal::Unconnected(error), _) => self.unconnected(state, &error),
+            (Removal::Unconnected(error), _) => {
+                if let Some(state) = state {
+                    self.unconnected(state, &error);
+                }
+            }
             (Removal::Closed, Some(reason)) => {
-                self.with_shard(|handler, shard| handler.closed(shard, state, &reason));
+                if let Some(state) = state {
+                    self.with_shard(|handler, shard| handler.closed(shard, state, &reason));
+                }
             }
             (Removal::Closed, None) => {}
         }
@@ -194,18 +228,51 @@ impl<D: Driver, H: Handler> Calls<'_, D, H> {
     #[inline]
     fn call(&mut self, link: &mut Link<H::State>, core: &mut Core, call: impl FnOnce(&mut H, &mut Connection<'_, H>)) {
         let slot = link.slot();
-        let shard = Shard { core, current: Some(link), surroundings: &mut self.reach };
-        call(self.handler, &mut Connection::new(shard, slot));
+        let (handler, reach) = (&mut *self.handler, &mut self.reach);
+        let shard = Shard { core: &mut *core, current: Some(&mut *link), surroundings: reach };
+        let mut connection = Connection::new(shard, slot);
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| call(handler, &mut connection))) {
+            caught(panic, Some(slot), core);
+            link.handler_panicked(core);
+        }
+    }
+}
+
+/// The handler has panicked. Its own state may be half changed; that of the shard is not, because no call of it is left in
+/// the middle.
+#[cold]
+fn caught(panic: Box<dyn Any + Send>, slot: Option<Slot>, core: &mut Core) {
+    core.counters.panics += 1;
+    if core.config.on_panic == OnPanic::Stop {
+        resume_unwind(panic);
+    }
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let text = text.unwrap_or("its payload is no text");
+    match slot {
+        Some(slot) => {
+            tracing::error!(connection = ?slot, "the handler panicked; it is answered with 1011 or 500: {text}")
+        }
+        None => tracing::error!("the handler panicked in a call that concerns no open connection: {text}"),
     }
 }
 
 impl<D: Driver, H: Handler> RequestHandler<H::State> for Calls<'_, D, H> {
-    fn upgrade(&mut self, slot: Slot, request: &ringway_codec::Request<'_>) -> Upgrade<H::State> {
-        self.handler.upgrade(&Request { head: request, id: ConnectionId(slot), peers: &self.reach })
+    fn upgrade(&mut self, slot: Slot, request: &ringway_codec::Request<'_>, core: &mut Core) -> Upgrade<H::State> {
+        let request = Request { head: request, id: ConnectionId(slot), peers: &self.reach };
+        let handler = &mut *self.handler;
+        catch_unwind(AssertUnwindSafe(|| handler.upgrade(&request))).unwrap_or_else(|panic| {
+            caught(panic, Some(slot), core);
+            Upgrade::reject(StatusCode::INTERNAL_SERVER_ERROR, "internal error")
+        })
     }
 
-    fn request(&mut self, slot: Slot, request: &ringway_codec::Request<'_>) -> Response {
-        self.handler.request(&Request { head: request, id: ConnectionId(slot), peers: &self.reach })
+    fn request(&mut self, slot: Slot, request: &ringway_codec::Request<'_>, core: &mut Core) -> Response {
+        let request = Request { head: request, id: ConnectionId(slot), peers: &self.reach };
+        let handler = &mut *self.handler;
+        catch_unwind(AssertUnwindSafe(|| handler.request(&request))).unwrap_or_else(|panic| {
+            caught(panic, Some(slot), core);
+            Response::text(StatusCode::INTERNAL_SERVER_ERROR, "internal error")
+        })
     }
 }
 

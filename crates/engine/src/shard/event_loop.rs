@@ -5,9 +5,10 @@ use crate::api::error::ConnectError;
 use crate::api::handler::Handler;
 use crate::api::shard::{Command, Control, ShardHandle};
 use crate::config::{Config, Limits};
-use crate::shard::core::{Action, Core};
+use crate::shard::core::{Action, Core, Counters};
 use crate::shard::dispatch::Dispatch;
 use crate::shard::session_table::SessionTable;
+use crate::shard::slice::WAITING_TIME;
 use ringway_io::{Completion, Driver, Stats};
 use std::collections::VecDeque;
 use std::io;
@@ -50,10 +51,11 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
     }
 
     /// Runs until the shard is told to stop and its connections are gone.
-    pub(crate) fn run(mut self) -> io::Result<Stats> {
+    pub(crate) fn run(mut self) -> io::Result<(Stats, Counters)> {
+        self.core.slices.measure_time();
         self.start();
         while self.turn(Instant::now)? {}
-        Ok(*self.driver.stats())
+        Ok((*self.driver.stats(), self.core.counters))
     }
 
     /// Lets the handler begin.
@@ -66,12 +68,20 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
     /// more to do.
     pub(crate) fn turn(&mut self, clock: impl Fn() -> Instant) -> io::Result<bool> {
         let mut completions = std::mem::take(&mut self.completions);
-        self.driver.wait(self.poll_timeout(clock()), &mut completions)?;
+        let before = clock();
+        let timeout = self.poll_timeout(before);
+        self.core.clock.begin_wait(before, timeout);
+        self.driver.wait(timeout, &mut completions)?;
         self.core.begin_turn(clock());
         for completion in completions.drain(..) {
             self.complete(completion);
         }
         self.completions = completions;
+        if !self.core.waiting.is_empty() {
+            // After what has just arrived, so that it delays nobody else for long.
+            let began = clock();
+            self.dispatch().go_on(|| clock().saturating_duration_since(began) >= WAITING_TIME);
+        }
         let mut fired = std::mem::take(&mut self.fired);
         self.dispatch().expire(&mut fired);
         self.fired = fired;
@@ -110,10 +120,14 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
             Completion::Sent { slot, output, written } => self.dispatch().sent(slot, output, written),
             // One that the kernel had accepted before listening ended.
             Completion::Accepted { slot } if self.is_stopping() => self.core.actions.push(Action::Close(slot)),
+            Completion::Released { output } => self.dispatch().released(output),
             Completion::Accepted { slot } => self.dispatch().accepted(slot),
             Completion::Connected { slot } => self.dispatch().connected(slot),
             Completion::Ended { slot, cause } => self.dispatch().ended(slot, cause),
             Completion::Woken => {
+                if self.control.handle.is_stop_requested() {
+                    self.stop();
+                }
                 for work in self.control.handle.take() {
                     self.dispatch().with_shard(work);
                 }
@@ -133,6 +147,10 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
             }
         }
         self.dispatch().flush();
+        if self.core.needs_relief() {
+            self.dispatch().relieve();
+            self.dispatch().flush();
+        }
         for action in self.core.actions.drain(..) {
             match action {
                 Action::Send(slot, output) => self.driver.send(slot, output),

@@ -3,6 +3,7 @@
 use ringway_io::Waker;
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How much work may wait in one mailbox.
@@ -11,6 +12,8 @@ const CAPACITY: usize = 4096;
 /// The mailbox of one shard; clones share it.
 pub(crate) struct Mailbox<W> {
     queue: Arc<Mutex<WorkQueue<W>>>,
+    /// Whether the shard was told to stop. Apart from the queue, which may be full.
+    stopping: Arc<AtomicBool>,
     waker: Waker,
 }
 
@@ -33,7 +36,11 @@ pub enum PostError {
 
 impl<W> Mailbox<W> {
     pub(crate) fn new(waker: Waker) -> Self {
-        Self { queue: Arc::new(Mutex::new(WorkQueue { waiting: VecDeque::new(), closed: false })), waker }
+        Self {
+            queue: Arc::new(Mutex::new(WorkQueue { waiting: VecDeque::new(), closed: false })),
+            stopping: Arc::default(),
+            waker,
+        }
     }
 
     fn queue(&self) -> MutexGuard<'_, WorkQueue<W>> {
@@ -58,6 +65,17 @@ impl<W> Mailbox<W> {
         Ok(())
     }
 
+    /// Tells the shard to stop, whatever is waiting.
+    pub(crate) fn request_stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Whether the shard was told to stop.
+    pub(crate) fn is_stop_requested(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
     /// Takes all that is waiting.
     pub(crate) fn take(&self) -> VecDeque<W> {
         std::mem::take(&mut self.queue().waiting)
@@ -76,7 +94,7 @@ impl<W> Mailbox<W> {
 
 impl<W> Clone for Mailbox<W> {
     fn clone(&self) -> Self {
-        Self { queue: Arc::clone(&self.queue), waker: self.waker.clone() }
+        Self { queue: Arc::clone(&self.queue), stopping: Arc::clone(&self.stopping), waker: self.waker.clone() }
     }
 }
 

@@ -1,7 +1,11 @@
 //! One shard: its sessions, what they share, and the loop that serves them.
 
+pub(crate) mod clock;
 pub(crate) mod core;
 pub(crate) mod dispatch;
 pub(crate) mod event_loop;
 pub(crate) mod mailbox;
+pub(crate) mod memory;
+pub(crate) mod relief;
 pub(crate) mod session_table;
+pub(crate) mod slice;

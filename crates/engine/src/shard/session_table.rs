@@ -77,8 +77,12 @@ impl<S> SessionTable<S> {
         self.live
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Session<S>> {
+        self.pages.iter().flat_map(|page| page.iter().flatten())
+    }
+
     pub(crate) fn slots(&self) -> impl Iterator<Item = Slot> {
-        self.pages.iter().flat_map(|page| page.iter().flatten()).map(|session| session.link.slot())
+        self.iter().map(|session| session.link.slot())
     }
 }
 
@@ -142,7 +146,7 @@ mod tests {
     }
 
     fn session(slot: Slot) -> Session<()> {
-        Session::accepted(slot, (), &mut core())
+        Session::accepted(slot, &mut core())
     }
 
     #[test]

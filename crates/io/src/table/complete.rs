@@ -156,6 +156,7 @@ impl<K: KernelInterface> SlotTable<K> {
         let Some(output) = self.kernel.take_back(ticket) else { return };
         if !owned {
             self.stats.stale += u64::from(result != -libc::ECANCELED);
+            completions.push(Completion::Released { output });
             return;
         }
         let written = usize::try_from(result).unwrap_or(0);

@@ -1,9 +1,10 @@
 use super::*;
-use ringway_codec::{Event, Limits, OpCode, Role, encode_client, encode_server};
+use crate::config::Limits;
+use ringway_codec::{Event, OpCode, Role, encode_client, encode_server};
 use ringway_io::{BufferConfig, Pool};
 
-fn pool() -> SpillPool {
-    SpillPool::new(Limits::default())
+fn memory() -> Memory {
+    Memory::new(&Limits::default())
 }
 
 fn bytes(output: &Option<Output>) -> Vec<u8> {
@@ -16,15 +17,15 @@ fn shared(n: u8, len: usize) -> Arc<[u8]> {
 
 /// What is in the outbox, taken out of it; it has counted right.
 #[track_caller]
-fn take(outbox: &mut Outbox) -> Vec<u8> {
+fn take(outbox: &mut Outbox, memory: &mut Memory) -> Vec<u8> {
     let output = outbox.take();
     let bytes = bytes(&output);
     assert_eq!(bytes.len(), outbox.bytes(), "the count is wrong");
     if let Some(output) = output {
         let len = output.len();
-        outbox.complete(output, len, &mut pool());
+        outbox.complete(output, len, memory);
     }
-    assert_eq!((outbox.bytes(), outbox.is_empty()), (0, true));
+    assert_eq!((outbox.bytes(), outbox.held(), outbox.is_empty(), memory.held()), (0, 0, true, 0));
     bytes
 }
 
@@ -35,41 +36,46 @@ fn an_outbox_is_small() {
 
 #[test]
 fn small_pieces_are_gathered_in_one_buffer() {
-    let (mut outbox, mut pool) = (Outbox::default(), pool());
-    outbox.append(&mut pool, |out| out.extend_from_slice(b"one"));
-    outbox.append(&mut pool, |out| out.extend_from_slice(b"two"));
+    let (mut outbox, mut memory) = (Outbox::default(), memory());
+    outbox.append(&mut memory, |out| out.extend_from_slice(b"one"));
+    outbox.append(&mut memory, |out| out.extend_from_slice(b"two"));
     assert!(matches!(outbox.queue, OutputQueue::Ready(Some(Output::One(_)))));
-    outbox.push_shared(&shared(7, COPY_MAX + 1), &mut pool);
-    outbox.append(&mut pool, |out| out.extend_from_slice(b"three"));
-    outbox.push_shared(&shared(8, 3), &mut pool);
+    outbox.push_shared(&shared(7, COPY_MAX + 1), &mut memory);
+    outbox.append(&mut memory, |out| out.extend_from_slice(b"three"));
+    outbox.push_shared(&shared(8, 3), &mut memory);
     let OutputQueue::Ready(Some(Output::Many(chunks))) = &outbox.queue else { panic!("many") };
     assert_eq!(chunks.len(), 3);
-    assert_eq!(take(&mut outbox), [&b"onetwo"[..], &[7; COPY_MAX + 1], b"three", &[8; 3]].concat());
+    assert_eq!(take(&mut outbox, &mut memory), [&b"onetwo"[..], &[7; COPY_MAX + 1], b"three", &[8; 3]].concat());
 }
 
 #[test]
 fn an_outbox_never_has_more_chunks_than_one_send_takes() {
     const LEN: usize = COPY_MAX + 1;
-    let (mut outbox, mut pool) = (Outbox::default(), pool());
-    (0..200).for_each(|n| outbox.push_shared(&shared(n, LEN), &mut pool));
+    let (mut outbox, mut memory) = (Outbox::default(), memory());
+    (0..200).for_each(|n| outbox.push_shared(&shared(n, LEN), &mut memory));
     let OutputQueue::Ready(Some(Output::Many(chunks))) = &outbox.queue else { panic!("many") };
     assert_eq!(chunks.len(), Output::MAX_CHUNKS);
-    assert_eq!(take(&mut outbox), (0..200u8).flat_map(|n| [n; LEN]).collect::<Vec<_>>());
+    assert_eq!(take(&mut outbox, &mut memory), (0..200u8).flat_map(|n| [n; LEN]).collect::<Vec<_>>());
 }
 
 #[test]
 fn what_a_short_send_left_goes_first_and_stays_counted() {
     for written in 0..=9 {
-        let (mut outbox, mut pool) = (Outbox::default(), pool());
-        outbox.append(&mut pool, |out| out.extend_from_slice(b"abc---def"));
-        drop(outbox.take());
+        let (mut outbox, mut memory) = (Outbox::default(), memory());
+        outbox.append(&mut memory, |out| out.extend_from_slice(b"abc---def"));
+        if let Some(output) = outbox.take() {
+            memory.reclaim(output);
+        }
         let chunks =
             vec![Chunk::from(b"abc".to_vec()), Chunk::Shared(b"---".as_slice().into()), Chunk::from(b"def".to_vec())];
-        outbox.append(&mut pool, |out| out.extend_from_slice(b"next"));
+        // As if they had been queued.
+        memory.discharge(outbox.held());
+        outbox.held = chunks.iter().map(|chunk| memory.charge_chunk(chunk) / UNIT).sum::<usize>() as u32;
+        outbox.append(&mut memory, |out| out.extend_from_slice(b"next"));
         assert_eq!(outbox.bytes(), 13);
-        outbox.complete(Output::Many(chunks), written, &mut pool);
+        outbox.complete(Output::Many(chunks), written, &mut memory);
         assert_eq!(outbox.bytes(), 13 - written);
-        assert_eq!(take(&mut outbox), [&b"abc---def"[written..], b"next"].concat());
+        assert_eq!(take(&mut outbox, &mut memory), [&b"abc---def"[written..], b"next"].concat());
     }
 }
 
@@ -86,8 +92,8 @@ enum Call {
 use Call::{Ignore, Reply, ReplyThenSend, ReplyThenShare, SendThenReply};
 
 /// Decodes `messages` from one input, does for each what its call says, and returns the outbox and what is due.
-fn decode(messages: &[(usize, Call)], input_of: impl FnOnce(&[u8]) -> Input) -> (Outbox, Vec<u8>) {
-    let (mut outbox, mut pool, mut decoder) = (Outbox::default(), pool(), Decoder::new(Role::Server));
+fn decode(messages: &[(usize, Call)], input_of: impl FnOnce(&[u8]) -> Input) -> (Outbox, Memory, Vec<u8>) {
+    let (mut outbox, mut memory, mut decoder) = (Outbox::default(), memory(), Decoder::new(Role::Server));
     let large = shared(b'L', 3000);
     let (mut received, mut due) = (Vec::new(), Vec::new());
     for (n, &(len, call)) in messages.iter().enumerate() {
@@ -107,29 +113,29 @@ fn decode(messages: &[(usize, Call)], input_of: impl FnOnce(&[u8]) -> Input) -> 
     }
     let mut input = input_of(&received);
     let (mut at, mut calls) = (0, messages.iter().map(|message| message.1));
-    while let Some(event) = decoder.next(&mut pool, &mut input, &mut at).expect("frames are in order") {
+    while let Some(event) = decoder.next(&mut memory.pool, &mut input, &mut at).expect("frames are in order") {
         let Event::Message(incoming) = event else { panic!("messages alone") };
         let call = calls.next().expect("one for each message");
         if call == SendThenReply {
-            outbox.append(&mut pool, |out| out.extend_from_slice(b"before"));
+            outbox.append(&mut memory, |out| out.extend_from_slice(b"before"));
         }
         if call != Ignore {
             let len = incoming.payload().len();
             if outbox.takes_in_place(len) {
                 outbox.reply_in_place(incoming);
             } else {
-                outbox.append(&mut pool, |out| encode_server(OpCode::Binary, incoming.payload(), out));
+                outbox.append(&mut memory, |out| encode_server(OpCode::Binary, incoming.payload(), out));
             }
         }
         match call {
-            ReplyThenSend => outbox.append(&mut pool, |out| out.extend_from_slice(b"behind")),
-            ReplyThenShare => outbox.push_shared(&large, &mut pool),
+            ReplyThenSend => outbox.append(&mut memory, |out| out.extend_from_slice(b"behind")),
+            ReplyThenShare => outbox.push_shared(&large, &mut memory),
             _ => {}
         }
-        outbox.commit_reply(&mut input, &mut decoder, &mut pool);
+        outbox.commit_reply(&mut input, &mut decoder, &mut memory);
     }
-    outbox.finish_input(input, &mut pool);
-    (outbox, due)
+    outbox.finish_input(input, false, &mut memory);
+    (outbox, memory, due)
 }
 
 fn kept(bytes: &[u8]) -> Input {
@@ -142,8 +148,8 @@ fn whatever_a_handler_sends_around_its_replies_goes_out_in_order() {
     for (n, len) in [0, 20, 2000].into_iter().cycle().take(5 * 5 * 5 * 3).enumerate() {
         let pick = |place: usize| calls[n / 3 / 5usize.pow(place as u32) % 5];
         let messages = [(len, pick(0)), (20, pick(1)), (len, pick(2)), (len, Reply)];
-        let (mut outbox, due) = decode(&messages, kept);
-        assert!(take(&mut outbox) == due, "{messages:?}");
+        let (mut outbox, mut memory, due) = decode(&messages, kept);
+        assert!(take(&mut outbox, &mut memory) == due, "{messages:?}");
     }
 }
 
@@ -155,10 +161,11 @@ fn pool_of_four() -> Pool {
 #[test]
 fn replies_alone_take_the_receive_buffer_along() {
     let buffers = pool_of_four();
-    let (mut outbox, due) = decode(&[(20, Reply); 16], |bytes| Input::Buffer(buffers.fill(bytes).expect("free")));
+    let (mut outbox, mut memory, due) =
+        decode(&[(20, Reply); 16], |bytes| Input::Buffer(buffers.fill(bytes).expect("free")));
     assert!(matches!(outbox.queue, OutputQueue::Ready(Some(Output::One(Chunk::Buffer { .. })))), "{outbox:?}");
     assert_eq!((buffers.guarded(), outbox.bytes()), (1, due.len()));
-    assert_eq!(take(&mut outbox), due);
+    assert_eq!(take(&mut outbox, &mut memory), due);
     assert_eq!(buffers.guarded(), 0);
 }
 
@@ -166,9 +173,10 @@ fn replies_alone_take_the_receive_buffer_along() {
 fn replies_in_one_of_the_last_buffers_are_copied() {
     let buffers = pool_of_four();
     let others: Vec<_> = (0..3).map(|_| buffers.fill(b"x").expect("free")).collect();
-    let (mut outbox, due) = decode(&[(20, Reply); 3], |bytes| Input::Buffer(buffers.fill(bytes).expect("free")));
+    let (mut outbox, mut memory, due) =
+        decode(&[(20, Reply); 3], |bytes| Input::Buffer(buffers.fill(bytes).expect("free")));
     assert_eq!(buffers.guarded(), others.len());
-    assert_eq!(take(&mut outbox), due);
+    assert_eq!(take(&mut outbox, &mut memory), due);
 }
 
 #[test]
@@ -176,16 +184,16 @@ fn a_long_reply_behind_other_output_keeps_its_buffer_and_a_short_one_is_copied()
     let buffers = pool_of_four();
     for (len, guarded) in [(2000, 1), (20, 0)] {
         let input = |bytes: &[u8]| Input::Buffer(buffers.fill(bytes).expect("free"));
-        let (mut outbox, due) = decode(&[(len, SendThenReply)], input);
+        let (mut outbox, mut memory, due) = decode(&[(len, SendThenReply)], input);
         assert_eq!(buffers.guarded(), guarded, "{len}");
-        assert_eq!(take(&mut outbox), due);
+        assert_eq!(take(&mut outbox, &mut memory), due);
     }
 }
 
 #[test]
 fn the_reply_to_an_assembled_message_moves_its_buffer_out() {
     for behind in [false, true] {
-        let (mut outbox, mut pool, mut decoder) = (Outbox::default(), pool(), Decoder::new(Role::Server));
+        let (mut outbox, mut memory, mut decoder) = (Outbox::default(), memory(), Decoder::new(Role::Server));
         let (mut received, mut due) = (Vec::new(), Vec::new());
         for len in [3000, 20] {
             encode_client(OpCode::Binary, &vec![7; len], [9; 4], &mut received);
@@ -196,35 +204,35 @@ fn the_reply_to_an_assembled_message_moves_its_buffer_out() {
         }
         for part in received.chunks(1000) {
             let (mut input, mut at) = (kept(part), 0);
-            while let Some(event) = decoder.next(&mut pool, &mut input, &mut at).expect("frames are in order") {
+            while let Some(event) = decoder.next(&mut memory.pool, &mut input, &mut at).expect("frames are in order") {
                 let Event::Message(incoming) = event else { panic!("messages alone") };
                 assert!(outbox.takes_in_place(incoming.payload().len()) || incoming.payload().len() == 20);
                 if outbox.takes_in_place(incoming.payload().len()) {
                     outbox.reply_in_place(incoming);
                 } else {
-                    outbox.append(&mut pool, |out| encode_server(OpCode::Binary, incoming.payload(), out));
+                    outbox.append(&mut memory, |out| encode_server(OpCode::Binary, incoming.payload(), out));
                 }
                 if behind {
-                    outbox.append(&mut pool, |out| out.extend_from_slice(b"behind"));
+                    outbox.append(&mut memory, |out| out.extend_from_slice(b"behind"));
                 }
-                outbox.commit_reply(&mut input, &mut decoder, &mut pool);
+                outbox.commit_reply(&mut input, &mut decoder, &mut memory);
             }
-            outbox.finish_input(input, &mut pool);
+            outbox.finish_input(input, false, &mut memory);
         }
-        assert!(take(&mut outbox) == due);
+        assert!(take(&mut outbox, &mut memory) == due);
     }
 }
 
 #[test]
 fn replies_are_copied_out_of_an_input_that_is_still_needed() {
-    let (mut outbox, mut pool, mut decoder) = (Outbox::default(), pool(), Decoder::new(Role::Server));
+    let (mut outbox, mut memory, mut decoder) = (Outbox::default(), memory(), Decoder::new(Role::Server));
     let mut received = Vec::new();
     encode_client(OpCode::Text, b"hello", [9; 4], &mut received);
     let mut at = 0;
-    let event = decoder.next(&mut pool, &mut received, &mut at).expect("in order");
+    let event = decoder.next(&mut memory.pool, &mut received, &mut at).expect("in order");
     let Some(Event::Message(incoming)) = event else { panic!("a message") };
     outbox.reply_in_place(incoming);
-    outbox.commit_reply(&mut received, &mut decoder, &mut pool);
-    outbox.copy_replies(&received, None, &mut pool);
-    assert_eq!(take(&mut outbox), b"\x81\x05hello");
+    outbox.commit_reply(&mut received, &mut decoder, &mut memory);
+    outbox.copy_replies(&received, None, &mut memory);
+    assert_eq!(take(&mut outbox, &mut memory), b"\x81\x05hello");
 }

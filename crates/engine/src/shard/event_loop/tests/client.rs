@@ -340,7 +340,7 @@ fn a_handler_that_tries_again_at_once_does_not_hold_the_shard_up() {
     assert!((10..=20).contains(&world.handler().count), "once a turn, and not {} times", world.handler().count);
     assert_eq!(world.shard.next_work(world.now), Some(Duration::ZERO), "it is not forgotten either");
     // It goes on until there is a slot.
-    world.now += 11 * SECOND;
+    world.keep_turning(11 * SECOND);
     world.run_until(|world| world.handler().log.iter().any(|line| line == "failed 5: Timeout"));
     world.handler().on_failed = |_, _| {};
     world.settle();

@@ -146,7 +146,8 @@ fn a_peer_that_never_reads_our_close_is_cut_off_too() {
             text => client.text(text),
         }
         world.settle();
-        world.pass(6 * SECOND);
+        // A quarter of the timeout passes before the lack of progress is first seen.
+        world.pass(7 * SECOND);
         world.assert_clean();
         let told = if end.is_empty() { "closed 7: 1000 Peer" } else { "closed 7: 4000 Unanswered" };
         assert_eq!(world.handler().log.last().map(String::as_str), Some(told));

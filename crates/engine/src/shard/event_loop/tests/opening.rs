@@ -102,8 +102,7 @@ fn a_rejection_that_was_put_off_is_an_answer_too() {
 fn an_answer_that_comes_after_the_408_or_twice_is_without_effect() {
     each_seed(|seed, faults| {
         let (mut world, mut client, id) = deferring(seed, faults);
-        world.now += 11 * SECOND;
-        world.turn();
+        world.keep_turning(10 * SECOND);
         for _ in 0..3 {
             // While the 408 is on its way, while the connection lingers, and when it is gone.
             world.post(move |_, shard| shard.answer(id, Upgrade::accept(9)));

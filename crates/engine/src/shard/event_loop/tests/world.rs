@@ -11,6 +11,7 @@ use ringway_codec::{
 };
 use ringway_io::sim::{Faults, Network, Peer, Sim};
 use ringway_io::{BufferConfig, Driver};
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -43,6 +44,8 @@ pub(super) struct World<H: Handler> {
     pub(super) shard: EventLoop<Sim, H>,
     pub(super) network: Network,
     pub(super) now: Instant,
+    /// The time of the latest turn.
+    turned: Instant,
     /// What the latest turn said: whether there is more to do.
     pub(super) running: bool,
 }
@@ -61,7 +64,7 @@ impl<H: Handler> World<H> {
         let handle = ShardHandle::new(sim.waker());
         let mut shard = EventLoop::new(0, sim, Arc::new(config), limits, handle, handler, now);
         shard.start();
-        Self { shard, network, now, running: true }
+        Self { shard, network, now, turned: now, running: true }
     }
 
     pub(super) fn handler(&mut self) -> &mut H {
@@ -74,8 +77,19 @@ impl<H: Handler> World<H> {
     }
 
     pub(super) fn turn(&mut self) {
-        let now = self.now;
-        self.running = self.shard.turn(|| now).expect("the simulation does not fail");
+        // The first look at the clock is before the wait, the others are after it.
+        let (before, now) = (Cell::new(Some(std::mem::replace(&mut self.turned, self.now))), self.now);
+        let clock = || before.take().unwrap_or(now);
+        self.running = self.shard.turn(clock).expect("the simulation does not fail");
+        self.assert_charged();
+    }
+
+    /// The memory that is charged is what the sessions hold, apart from prepared frames.
+    #[track_caller]
+    fn assert_charged(&self) {
+        let memory = &self.shard.core.memory;
+        let held: usize = self.shard.sessions.iter().map(crate::session::Session::held).sum();
+        assert_eq!(memory.held() - memory.shared(), held, "the count is wrong (seed {})", self.network.seed());
     }
 
     /// Turns until nothing more comes by itself.
@@ -102,7 +116,27 @@ impl<H: Handler> World<H> {
 
     /// Lets time pass, and everything happen that it brings.
     pub(super) fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.now < end {
+            let step = self.shard.next_work(self.now).unwrap_or(time).max(Duration::from_millis(1));
+            self.now = end.min(self.now + step);
+            self.settle();
+        }
+    }
+
+    /// Lets time pass in short turns, for a shard that is never idle.
+    pub(super) fn keep_turning(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.now < end {
+            self.now += Duration::from_millis(50);
+            self.turn();
+        }
+    }
+
+    /// Lets time pass while the process is stopped, and everything happen that follows.
+    pub(super) fn stall(&mut self, time: Duration) {
         self.now += time;
+        self.turned = self.now;
         self.settle();
     }
 
@@ -116,6 +150,7 @@ impl<H: Handler> World<H> {
             "sessions, slots, operations and buffers are left (seed {})",
             self.network.seed()
         );
+        assert_eq!(self.shard.core.memory.held(), 0, "memory is still charged (seed {})", self.network.seed());
     }
 
     pub(super) fn sessions(&self) -> usize {

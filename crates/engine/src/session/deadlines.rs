@@ -1,0 +1,131 @@
+//! What a session remembers to decide when its peer is given up.
+//!
+//! A deadline is checked when the session's timer fires, not when something happens: a connection
+//! in use sets no timers. What a check needs to know about an earlier one is kept here, for the few
+//! connections that have something pending.
+
+use crate::config::{Config, Limits};
+use crate::shard::core::Core;
+use ringway_io::{Driver, Slot};
+use std::time::Duration;
+
+/// What the kernel knows about a peer. Each question costs a system call, and is asked only when
+/// a deadline has passed or output is pending.
+pub(crate) trait PeerProbe {
+    /// How many bytes the peer has acknowledged; `None` when the connection is gone.
+    fn acknowledged(&self, slot: Slot) -> Option<u64>;
+
+    /// Whether bytes of the peer may have arrived that the session has not seen.
+    fn may_have_unread(&self, slot: Slot) -> bool;
+}
+
+impl<D: Driver> PeerProbe for D {
+    fn acknowledged(&self, slot: Slot) -> Option<u64> {
+        Driver::acknowledged(self, slot)
+    }
+
+    fn may_have_unread(&self, slot: Slot) -> bool {
+        self.has_backlog() || self.unread(slot) > 0
+    }
+}
+
+/// What earlier checks of a connection's deadlines have found.
+#[derive(Debug, Default)]
+pub(crate) struct Deadlines {
+    /// The tick at which the message that is being received began.
+    pub(crate) message_since: Option<u32>,
+    /// The tick at which closing began.
+    closing_since: u32,
+    /// The progress of the output, while there is any.
+    progress: Option<Progress>,
+    /// What the peer had acknowledged when it was pinged, on a connection that is not read.
+    pub(crate) pinged_at: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Progress {
+    acknowledged: u64,
+    /// The tick at which that was first seen.
+    since: u32,
+}
+
+impl Deadlines {
+    /// Those of a connection that begins to close.
+    pub(crate) fn closing(since: u32) -> Self {
+        Self { closing_since: since, ..Self::default() }
+    }
+
+    /// Whether there is nothing to remember.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.message_since.is_none() && self.progress.is_none() && self.pinged_at.is_none()
+    }
+
+    /// Nothing is being sent.
+    pub(crate) fn no_output(&mut self) {
+        self.progress = None;
+    }
+
+    /// For how long the peer has acknowledged nothing, as far as the checks have seen: the time
+    /// since the first check that found the present count.
+    pub(crate) fn stalled(&mut self, acknowledged: u64, core: &Core) -> Duration {
+        match self.progress {
+            Some(progress) if progress.acknowledged == acknowledged => core.since(progress.since),
+            _ => {
+                self.progress = Some(Progress { acknowledged, since: core.tick() });
+                Duration::ZERO
+            }
+        }
+    }
+
+    /// For how long the connection has been closing.
+    pub(crate) fn closing_for(&self, core: &Core) -> Duration {
+        core.since(self.closing_since)
+    }
+
+    /// For how long closing has made no progress. Output that was pending at the last check counts
+    /// as progress if some of it has gone out since.
+    pub(crate) fn closing_stalled(&mut self, pending: Option<u64>, core: &Core) -> Duration {
+        match pending {
+            Some(acknowledged) => self.stalled(acknowledged, core),
+            None => core.since(self.progress.map_or(self.closing_since, |progress| progress.since)),
+        }
+    }
+}
+
+/// How often the deadlines of an open connection are checked.
+pub(crate) fn check_period(config: &Config, limits: &Limits) -> Duration {
+    let period = config.write_timeout.min(limits.message_timeout);
+    config.idle_timeout.map_or(period, |idle| idle.min(period)) / 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    #[test]
+    fn a_stall_lasts_from_the_first_check_that_saw_the_count() {
+        let start = Instant::now();
+        let mut core = Core::new(Arc::new(Config::default()), Limits::default(), start);
+        let mut deadlines = Deadlines::default();
+        let mut at = |second: u64, acknowledged: u64| {
+            core.begin_turn(start + Duration::from_secs(second));
+            deadlines.stalled(acknowledged, &core).as_secs()
+        };
+        assert_eq!([at(10, 5), at(20, 5), at(35, 5)], [0, 10, 25]);
+        assert_eq!([at(40, 6), at(41, 6)], [0, 1]);
+    }
+
+    #[test]
+    fn closing_is_timed_from_its_start_unless_output_was_pending() {
+        let start = Instant::now();
+        let mut core = Core::new(Arc::new(Config::default()), Limits::default(), start);
+        let mut deadlines = Deadlines::default();
+        let mut at = |second: u64, pending: Option<u64>| {
+            core.begin_turn(start + Duration::from_secs(second));
+            deadlines.closing_stalled(pending, &core).as_secs()
+        };
+        assert_eq!([at(1, None), at(2, Some(5)), at(3, Some(5)), at(4, Some(6)), at(9, None)], [1, 0, 1, 0, 5]);
+    }
+}

@@ -1,0 +1,108 @@
+//! The time of a shard: real time, and the time by which deadlines are measured.
+//!
+//! While a shard does not look at its sockets, because the process was stopped, starved of its
+//! core, or busy in a handler, its peers cannot show that they are alive. Such time does not count
+//! against them: deadlines are measured on a clock that stands still meanwhile.
+
+use std::time::{Duration, Instant};
+
+/// The resolution of the timers. Deadlines are seconds away.
+pub(crate) const TICK: Duration = Duration::from_millis(10);
+
+/// How long a shard may be away from its sockets before that counts as a stall.
+const STALL: Duration = Duration::from_millis(100);
+
+/// The time of a shard.
+#[derive(Debug)]
+pub(crate) struct ShardClock {
+    start: Instant,
+    /// When this turn began.
+    now: Instant,
+    /// The sum of all stalls.
+    stalled: Duration,
+    /// `now`, less the stalls, in ticks since the start, modulo 2³².
+    tick: u32,
+    /// When the wait for the kernel has to be over; `None` while it may take as long as it does.
+    wait_end: Option<Instant>,
+    /// When the shard began to wait.
+    wait_start: Instant,
+}
+
+impl ShardClock {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { start: now, now, stalled: Duration::ZERO, tick: 0, wait_end: None, wait_start: now }
+    }
+
+    /// The shard waits for the kernel, from `now` on and no longer than `timeout`.
+    pub(crate) fn begin_wait(&mut self, now: Instant, timeout: Option<Duration>) {
+        self.wait_start = now;
+        self.wait_end = timeout.and_then(|timeout| now.checked_add(timeout));
+    }
+
+    /// The wait is over and a turn begins. Returns the stall since the last turn began, if there
+    /// was one.
+    pub(crate) fn begin_turn(&mut self, now: Instant) -> Option<Duration> {
+        let busy = self.wait_start.saturating_duration_since(self.now);
+        let overslept = self.wait_end.map_or(Duration::ZERO, |end| now.saturating_duration_since(end));
+        let stall = Some(busy + overslept).filter(|stall| *stall >= STALL);
+        self.stalled += stall.unwrap_or_default();
+        self.now = now;
+        self.tick = (self.effective().saturating_duration_since(self.start).as_millis() / TICK.as_millis()) as u32;
+        stall
+    }
+
+    /// The time at which this turn began.
+    pub(crate) fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// The time at which this turn began, less the stalls: deadlines are measured by it.
+    pub(crate) fn effective(&self) -> Instant {
+        self.at(self.now)
+    }
+
+    /// A time, less the stalls so far.
+    pub(crate) fn at(&self, time: Instant) -> Instant {
+        time.checked_sub(self.stalled).unwrap_or(self.start)
+    }
+
+    /// The effective time in ticks, which wrap around.
+    #[inline]
+    pub(crate) fn tick(&self) -> u32 {
+        self.tick
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn waiting_is_no_stall_and_being_away_is_one() {
+        let start = Instant::now();
+        let mut clock = ShardClock::new(start);
+        // Waits as long as it was asked to.
+        clock.begin_wait(start, Some(1000 * MS));
+        assert_eq!((clock.begin_turn(start + 1000 * MS), clock.tick()), (None, 100));
+        // Without a timeout a wait is never too long.
+        clock.begin_wait(start + 1010 * MS, None);
+        assert_eq!((clock.begin_turn(start + 9000 * MS), clock.tick()), (None, 900));
+        // The process was stopped while it waited for 50 ms.
+        clock.begin_wait(start + 9000 * MS, Some(50 * MS));
+        assert_eq!((clock.begin_turn(start + 12_050 * MS), clock.tick()), (Some(3000 * MS), 905));
+        // A handler took two seconds.
+        clock.begin_wait(start + 14_050 * MS, None);
+        assert_eq!((clock.begin_turn(start + 14_100 * MS), clock.tick()), (Some(2000 * MS), 910));
+        assert_eq!(clock.now() - clock.effective(), 5000 * MS);
+    }
+
+    #[test]
+    fn a_late_wakeup_of_a_busy_machine_counts() {
+        let start = Instant::now();
+        let mut clock = ShardClock::new(start);
+        clock.begin_wait(start, Some(10 * MS));
+        assert_eq!((clock.begin_turn(start + 70 * MS), clock.tick()), (None, 7));
+    }
+}

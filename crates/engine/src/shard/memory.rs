@@ -1,0 +1,268 @@
+//! The memory that the connections of one shard hold together: the buffers they share, and the
+//! count of what is held against the shard's budget.
+//!
+//! Each holder charges what it holds when it takes it and discharges it when it gives it back:
+//! outboxes in `session/outbox.rs`, everything else of a session in `session/mod.rs`. The tests of
+//! the event loop compare the count with the sum over all sessions after every run.
+
+use crate::config::Limits;
+use ringway_codec::SpillPool;
+use ringway_io::{Chunk, Output};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Buffers of outboxes up to this capacity are retained for outboxes. Larger ones go to the pool
+/// of assembly buffers, so that a short frame never occupies a large buffer.
+const OUTPUT_CAPACITY: usize = 64 * 1024;
+
+/// How many bytes of assembly buffers are retained at most; never more than an eighth of the budget.
+const RETAINED: usize = 16 * 1024 * 1024;
+
+/// How many buffers of outboxes are retained.
+const RETAINED_OUTPUTS: usize = 64;
+
+/// Output is charged in units of so many bytes, which lets a connection count it in 32 bits.
+pub(crate) const UNIT: usize = 64;
+
+/// How much of the budget is in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Pressure {
+    /// Below the high-water mark.
+    Low,
+    /// Above the high-water mark: the largest holders are not read.
+    High,
+    /// At the limit: new handshakes are refused, and the largest holders are closed.
+    Full,
+}
+
+/// The buffers that the sessions of a shard share, and how many bytes the sessions hold.
+pub(crate) struct Memory {
+    /// Assembly buffers.
+    pub(crate) pool: SpillPool,
+    outputs: Vec<Vec<u8>>,
+    held: usize,
+    max: usize,
+    /// Prepared frames that wait for peers, by address: how often each one is queued. All
+    /// connections of a broadcast hold the same bytes, so each frame is charged once.
+    shared: HashMap<usize, u32>,
+    /// The bytes of those frames.
+    shared_bytes: usize,
+}
+
+impl Memory {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let max = limits.max_memory.unwrap_or(usize::MAX);
+        let pool = SpillPool::with_retention(limits.codec(), RETAINED.min(max / 8));
+        Self { pool, outputs: Vec::new(), held: 0, max, shared: HashMap::new(), shared_bytes: 0 }
+    }
+
+    /// How many bytes the sessions hold.
+    pub(crate) fn held(&self) -> usize {
+        self.held
+    }
+
+    /// How many of them are prepared frames, which no session holds alone.
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> usize {
+        self.shared_bytes
+    }
+
+    /// The budget in bytes.
+    pub(crate) fn max(&self) -> usize {
+        self.max
+    }
+
+    /// Where reading from the largest holders stops: 7/8 of the budget.
+    fn high_water(&self) -> usize {
+        self.max - self.max / 8
+    }
+
+    /// Where it begins again: 3/4 of the budget.
+    pub(crate) fn low_water(&self) -> usize {
+        self.max - self.max / 4
+    }
+
+    #[inline]
+    pub(crate) fn pressure(&self) -> Pressure {
+        if self.held < self.high_water() {
+            Pressure::Low
+        } else if self.held < self.max {
+            Pressure::High
+        } else {
+            Pressure::Full
+        }
+    }
+
+    #[inline]
+    pub(crate) fn charge(&mut self, bytes: usize) {
+        self.held += bytes;
+    }
+
+    #[inline]
+    pub(crate) fn discharge(&mut self, bytes: usize) {
+        debug_assert!(self.held >= bytes, "{bytes} bytes are discharged, but {} are charged", self.held);
+        self.held = self.held.saturating_sub(bytes);
+    }
+
+    /// A holder that held `before` bytes now holds `after`.
+    #[inline]
+    pub(crate) fn recharge(&mut self, before: usize, after: usize) {
+        if before != after {
+            self.charge(after);
+            self.discharge(before);
+        }
+    }
+
+    /// An empty buffer for output.
+    pub(crate) fn take_output(&mut self) -> Vec<u8> {
+        self.outputs.pop().unwrap_or_default()
+    }
+
+    /// Takes a buffer back for reuse.
+    pub(crate) fn give(&mut self, mut buffer: Vec<u8>) {
+        if buffer.capacity() > OUTPUT_CAPACITY {
+            self.pool.give(buffer);
+        } else if self.outputs.len() < RETAINED_OUTPUTS && buffer.capacity() > 0 {
+            buffer.clear();
+            self.outputs.push(buffer);
+        }
+    }
+
+    /// Charges a chunk that is queued. Returns the bytes that the connection alone holds with it.
+    #[inline]
+    pub(crate) fn charge_chunk(&mut self, chunk: &Chunk) -> usize {
+        if let Chunk::Shared(frame) = chunk {
+            self.charge_shared(frame);
+        }
+        let bytes = own_bytes(chunk);
+        self.charge(bytes);
+        bytes
+    }
+
+    /// Discharges a chunk that is no longer queued. Returns the bytes that the connection alone
+    /// held with it.
+    #[inline]
+    pub(crate) fn discharge_chunk(&mut self, chunk: &Chunk) -> usize {
+        if let Chunk::Shared(frame) = chunk {
+            self.discharge_shared(frame);
+        }
+        let bytes = own_bytes(chunk);
+        self.discharge(bytes);
+        bytes
+    }
+
+    fn charge_shared(&mut self, frame: &Arc<[u8]>) {
+        let count = self.shared.entry(frame.as_ptr().addr()).or_insert(0);
+        *count += 1;
+        if *count == 1 {
+            self.shared_bytes += frame.len();
+            self.charge(frame.len());
+        }
+    }
+
+    fn discharge_shared(&mut self, frame: &Arc<[u8]>) {
+        let address = frame.as_ptr().addr();
+        let Some(count) = self.shared.get_mut(&address) else { return };
+        *count -= 1;
+        if *count == 0 {
+            self.shared.remove(&address);
+            self.shared_bytes -= frame.len();
+            self.discharge(frame.len());
+        }
+    }
+
+    /// Discharges an output that the driver no longer uses, and retains its buffers. Returns the
+    /// bytes that its connection alone held with it.
+    #[inline]
+    pub(crate) fn recycle(&mut self, output: Output) -> usize {
+        match output {
+            Output::One(chunk) => self.recycle_chunk(chunk),
+            Output::Many(chunks) => chunks.into_iter().map(|chunk| self.recycle_chunk(chunk)).sum(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn recycle_chunk(&mut self, chunk: Chunk) -> usize {
+        let bytes = self.discharge_chunk(&chunk);
+        if let Chunk::Owned { bytes, .. } = chunk {
+            self.give(bytes);
+        }
+        bytes
+    }
+
+    /// Takes the buffers of an output back whose connection is closed: only prepared frames are still charged.
+    pub(crate) fn reclaim(&mut self, output: Output) {
+        let mut reclaim = |chunk| match chunk {
+            Chunk::Owned { bytes, .. } => self.give(bytes),
+            Chunk::Shared(frame) => self.discharge_shared(&frame),
+            Chunk::Buffer { .. } => {}
+        };
+        match output {
+            Output::One(chunk) => reclaim(chunk),
+            Output::Many(chunks) => chunks.into_iter().for_each(reclaim),
+        }
+    }
+
+    /// Frees the buffers that are retained for reuse.
+    pub(crate) fn trim(&mut self) {
+        self.pool.trim();
+        self.outputs = Vec::new();
+    }
+}
+
+/// What a connection holds with a chunk of its output, as a multiple of [`UNIT`]: not the bytes to
+/// send, but the memory that stays occupied until they are sent. Prepared frames are charged apart.
+#[inline]
+fn own_bytes(chunk: &Chunk) -> usize {
+    let bytes = match chunk {
+        Chunk::Owned { bytes, .. } => bytes.capacity(),
+        Chunk::Shared(_) => 0,
+        Chunk::Buffer { buffer, .. } => buffer.capacity(),
+    };
+    bytes.next_multiple_of(UNIT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn memory(max: usize) -> Memory {
+        Memory::new(&Limits { max_memory: Some(max), ..Limits::default() })
+    }
+
+    #[test]
+    fn the_pressure_rises_with_what_is_held() {
+        let mut memory = memory(800);
+        let mut at = |held: usize| {
+            let before = memory.held();
+            memory.recharge(before, held);
+            memory.pressure()
+        };
+        assert_eq!([0, 699, 700, 799, 800, 5000].map(&mut at), {
+            use Pressure::{Full, High, Low};
+            [Low, Low, High, High, Full, Full]
+        });
+        assert_eq!(at(0), Pressure::Low);
+    }
+
+    #[test]
+    fn a_frame_that_many_connections_send_is_charged_once() {
+        let mut memory = memory(1 << 20);
+        let frame: Arc<[u8]> = vec![7; 5000].into();
+        let chunks: Vec<_> = (0..3).map(|_| Chunk::Shared(Arc::clone(&frame))).collect();
+        for chunk in &chunks {
+            assert_eq!((memory.charge_chunk(chunk), memory.held()), (0, 5000));
+        }
+        assert_eq!(memory.recycle(Output::Many(chunks)), 0);
+        assert_eq!((memory.held(), memory.shared.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_short_frame_never_occupies_a_large_buffer() {
+        let mut memory = memory(1 << 20);
+        memory.give(Vec::with_capacity(OUTPUT_CAPACITY + 1));
+        memory.give(Vec::with_capacity(100));
+        assert_eq!(memory.take_output().capacity(), 100);
+        assert_eq!(memory.take_output().capacity(), 0);
+    }
+}

@@ -1,0 +1,186 @@
+//! How much one connection may do in one turn of its shard.
+//!
+//! Work is counted in units of roughly a twentieth of a nanosecond: a frame costs 256, four bytes
+//! of payload one, an inflated byte eight. The count stops a peer whose frames are cheap to send
+//! and expensive to handle; the clock, which is read after every 16 Ki units, stops one whose
+//! messages the handler is slow with. What is left of the input waits for the next turn.
+
+use ringway_io::Slot;
+use std::time::{Duration, Instant};
+
+/// The units of one connection in one turn: 2048 empty frames, 2 MiB of plain payload, or 64 KiB
+/// of inflated payload.
+const SLICE: u32 = 512 * 1024;
+
+/// What a frame costs besides its payload.
+const FRAME: u32 = 256;
+
+/// How many bytes of payload cost one unit.
+const BYTES_PER_UNIT: usize = 4;
+
+/// What an inflated byte costs.
+const INFLATED: usize = 8;
+
+/// How many units pass between two looks at the clock.
+const CHECK: u32 = 16 * 1024;
+
+/// The time of one connection in one turn, as far as the clock is read.
+const SLICE_TIME: Duration = Duration::from_millis(1);
+
+/// The time that a turn may spend on input that has waited for it.
+pub(crate) const WAITING_TIME: Duration = Duration::from_millis(2);
+
+/// The work of a turn, by connection.
+#[derive(Debug, Default)]
+pub(crate) struct Slices {
+    left: u32,
+    /// The clock is read when no more than this is left.
+    check_at: u32,
+    /// When the clock was first read for the current connection.
+    began: Option<Instant>,
+    /// The connections that have used a good part of their units in this turn. They are few: each
+    /// needs a large input for it.
+    used: Vec<(Slot, u32)>,
+    /// Whether the clock may be read. A simulated shard has a clock of its own.
+    real_time: bool,
+}
+
+impl Slices {
+    pub(crate) fn measure_time(&mut self) {
+        self.real_time = true;
+    }
+
+    pub(crate) fn begin_turn(&mut self) {
+        self.used.clear();
+    }
+
+    /// The work of a connection begins. Returns whether anything is left for it in this turn.
+    #[inline]
+    pub(crate) fn begin(&mut self, slot: Slot) -> bool {
+        self.left = SLICE;
+        if !self.used.is_empty() {
+            self.left -= self.used.iter().find(|(user, _)| *user == slot).map_or(0, |(_, used)| *used);
+        }
+        self.check_at = self.left.saturating_sub(CHECK);
+        self.began = None;
+        self.left > 0
+    }
+
+    /// How many bytes may be inflated with what is left.
+    pub(crate) fn inflate_allowance(&self) -> usize {
+        (self.left as usize / INFLATED).max(1)
+    }
+
+    /// Counts one frame. Returns whether the connection may go on.
+    #[inline]
+    pub(crate) fn spend(&mut self, payload: usize, inflated: bool) -> bool {
+        let units = if inflated { payload.saturating_mul(INFLATED) } else { payload / BYTES_PER_UNIT };
+        self.left = self.left.saturating_sub(FRAME.saturating_add(u32::try_from(units).unwrap_or(u32::MAX)));
+        self.left > self.check_at || self.check()
+    }
+
+    #[cold]
+    fn check(&mut self) -> bool {
+        self.check_at = self.left.saturating_sub(CHECK);
+        if self.left > 0 && self.real_time {
+            let began = *self.began.get_or_insert_with(Instant::now);
+            if began.elapsed() > SLICE_TIME {
+                self.left = 0;
+            }
+        }
+        self.left > 0
+    }
+
+    /// Nothing is left for the connection in this turn.
+    pub(crate) fn exhaust(&mut self) {
+        self.left = 0;
+    }
+
+    /// The work of a connection is over for now.
+    #[inline]
+    pub(crate) fn end(&mut self, slot: Slot) {
+        if self.left < SLICE - SLICE / 4 {
+            self.record(slot);
+        }
+    }
+
+    #[cold]
+    fn record(&mut self, slot: Slot) {
+        let used = SLICE - self.left;
+        match self.used.iter_mut().find(|(user, _)| *user == slot) {
+            Some((_, entry)) => *entry = used,
+            None => self.used.push((slot, used)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: Slot = Slot::new(1, 0);
+    const TWO: Slot = Slot::new(2, 0);
+
+    /// How many such frames a connection may handle in one go.
+    fn frames(slices: &mut Slices, slot: Slot, payload: usize, inflated: bool) -> u32 {
+        let mut frames = 0;
+        if slices.begin(slot) {
+            frames = 1;
+            while slices.spend(payload, inflated) {
+                frames += 1;
+            }
+        }
+        slices.end(slot);
+        frames
+    }
+
+    #[test]
+    fn frames_and_bytes_are_limited_for_each_connection_and_turn() {
+        let mut slices = Slices::default();
+        for (payload, inflated, expected) in
+            [(0, false, 2048), (128 << 10, false, 16), (16 << 10, true, 4), (usize::MAX, true, 1)]
+        {
+            slices.begin_turn();
+            assert_eq!(frames(&mut slices, ONE, payload, inflated), expected);
+            assert_eq!(frames(&mut slices, ONE, payload, inflated), 0, "it has used its turn up");
+            assert_eq!(frames(&mut slices, TWO, payload, inflated), expected, "another connection has not");
+        }
+    }
+
+    #[test]
+    fn work_in_parts_adds_up() {
+        let mut slices = Slices::default();
+        let mut total = 0;
+        while slices.begin(ONE) {
+            (0..700).for_each(|_| {
+                slices.spend(0, false);
+            });
+            slices.end(ONE);
+            total += 700;
+        }
+        assert_eq!(total, 2100);
+    }
+
+    #[test]
+    fn a_slow_handler_is_stopped_by_the_clock() {
+        let mut slices = Slices::default();
+        slices.measure_time();
+        slices.begin(ONE);
+        let mut frames = 1;
+        while slices.spend(0, false) {
+            frames += 1;
+            let began = Instant::now();
+            while began.elapsed() < SLICE_TIME / 8 {}
+        }
+        assert!((64..=128).contains(&frames), "{frames}");
+    }
+
+    #[test]
+    fn there_is_always_something_to_inflate() {
+        let mut slices = Slices::default();
+        assert!(slices.begin(ONE));
+        assert_eq!(slices.inflate_allowance(), 64 << 10);
+        slices.spend(usize::MAX, true);
+        assert_eq!(slices.inflate_allowance(), 1);
+    }
+}
