@@ -158,7 +158,8 @@ fn observe(event: Event<'_>) -> (Seen, Option<(Place, Range<usize>)>) {
         Event::Pong(payload) => (Seen::Pong(payload.to_vec()), None),
         Event::Close(close) => (Seen::Close(close.map(|(code, reason)| (code.as_u16(), reason.to_owned()))), None),
         Event::Message(message) => {
-            assert_eq!(message.as_text().is_some(), message.kind() == MessageKind::Text);
+            let text = (message.kind() == MessageKind::Text).then(|| std::str::from_utf8(message.payload()));
+            assert_eq!(message.as_text().map(Ok), text, "a text message is UTF-8");
             let seen = Seen::Message(message.kind(), message.payload().to_vec());
             (seen, Some(message.into_server_frame()))
         }

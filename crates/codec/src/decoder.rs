@@ -5,20 +5,23 @@
 //! frames — takes the long way, whose state is a `Partial` that exists only while there is something to remember.
 
 mod event;
+mod incoming;
 mod inflating;
 mod partial;
 
-pub use event::{Event, Incoming, MessageKind, Place};
+pub use event::{Event, MessageKind, Place};
+pub use incoming::Incoming;
 pub(crate) use partial::Partial;
 
 use crate::close;
 use crate::deflate::DeflateParams;
 use crate::error::ProtocolError;
 use crate::frame::{FirstByte, Header, OpCode};
-use crate::spill::{Limits, SPILL_HEADROOM, SpillPool};
-use crate::{Role, mask, utf8};
+use crate::spill::{Limits, SpillPool};
+use crate::{Role, mask};
+use incoming::Whole;
 use inflating::{Inflation, most_compressed};
-use partial::Progress;
+use partial::{Assembled, Progress};
 
 /// The receiving half of one connection: 16 bytes, and no heap memory between messages, unless the peer compresses with
 /// context takeover: then it keeps some 46 KiB from the first compressed message on.
@@ -46,29 +49,12 @@ enum Phase {
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Message(Whole),
-    /// A message in the spill buffer, and whether it came compressed.
-    Spilled(MessageKind, bool),
+    /// A message in the spill buffer.
+    Spilled(Assembled),
     /// A control frame whose payload is `input[start..end]`.
     Control(OpCode, usize, usize),
     /// A control frame whose payload was collected in the `Partial`.
     Held(OpCode),
-}
-
-/// A message in one frame that lies whole in the input: header at `start`, payload in `payload..end`.
-#[derive(Debug, Clone, Copy)]
-struct Whole {
-    kind: MessageKind,
-    start: usize,
-    payload: usize,
-    end: usize,
-}
-
-impl Whole {
-    #[inline]
-    fn incoming<'a>(self, input: &'a mut [u8]) -> Incoming<'a> {
-        let Self { kind, start, payload, end } = self;
-        Incoming::new(kind, Place::Input, &mut input[start..end], payload - start, start)
-    }
 }
 
 impl Decoder {
@@ -204,7 +190,7 @@ impl Decoder {
             }
         };
         match received {
-            Ok(Progress::Message(kind, compressed)) => self.event(Step::Spilled(kind, compressed), &mut []).map(Some),
+            Ok(Progress::Message(message)) => self.event(Step::Spilled(message), &mut []).map(Some),
             Ok(_) => Ok(None),
             Err(error) => Err(self.fail(pool, error)),
         }
@@ -246,7 +232,7 @@ impl Decoder {
     }
 
     /// After a message whose [`place`](Incoming::place) was [`Place::Spill`]: moves the buffer that holds it out, so
-    /// that a reply can send that very buffer. The payload begins at [`SPILL_HEADROOM`]. Without this call the buffer
+    /// that a reply can send that very buffer. The payload begins at [`SPILL_HEADROOM`](crate::SPILL_HEADROOM). Without this call the buffer
     /// goes back to the pool at the next [`next`](Decoder::next).
     pub fn take_spill(&mut self) -> Option<Vec<u8>> {
         self.partial.as_deref_mut().and_then(Partial::take_yielded)
@@ -289,21 +275,11 @@ impl Decoder {
         let start = *at;
         let payload = start + len;
         let end = payload + header.length as usize;
-        let bytes = &mut input[payload..end];
-        let valid = match (kind, header.mask) {
-            (MessageKind::Text, Some(key)) => utf8::unmask(bytes, key),
-            (MessageKind::Text, None) => utf8::is_valid(bytes),
-            (MessageKind::Binary, Some(key)) => {
-                mask::apply(bytes, key, 0);
-                true
-            }
-            (MessageKind::Binary, None) => true,
-        };
-        if !valid {
+        let Some(whole) = Whole::check(kind, input, start, payload..end, header.mask) else {
             return Err(self.fail(pool, ProtocolError::InvalidText));
-        }
+        };
         *at = end;
-        Ok(Some(Whole { kind, start, payload, end }))
+        Ok(Some(whole))
     }
 
     #[cold]
@@ -386,7 +362,7 @@ impl Decoder {
             if let Some(partial) = self.partial.as_deref_mut().filter(|partial| !partial.is_idle()) {
                 match partial.advance(input, at, pool)? {
                     Progress::Starved => return Ok(None),
-                    Progress::Message(kind, compressed) => return Ok(Some(Step::Spilled(kind, compressed))),
+                    Progress::Message(message) => return Ok(Some(Step::Spilled(message))),
                     Progress::Control(opcode) => {
                         if opcode == OpCode::Close {
                             close::parse(partial.control())?;
@@ -520,10 +496,9 @@ impl Decoder {
         const HELD: &str = "the step was made from the partial's content";
         match step {
             Step::Message(whole) => Ok(Event::Message(whole.incoming(input))),
-            Step::Spilled(kind, compressed) => {
+            Step::Spilled(message) => {
                 let partial = self.partial.as_deref_mut().expect(HELD);
-                let incoming = Incoming::new(kind, Place::Spill, partial.spill(), SPILL_HEADROOM, 0);
-                Ok(Event::Message(incoming.came_compressed(compressed)))
+                Ok(Event::Message(Incoming::assembled(message, partial.spill())))
             }
             Step::Control(opcode, start, end) => Event::control(opcode, &input[start..end]),
             Step::Held(opcode) => Event::control(opcode, self.partial.as_deref().expect(HELD).control()),

@@ -66,10 +66,29 @@ pub(super) enum Progress {
     Starved,
     /// A header comes next.
     Header,
-    /// The message is complete, in the spill buffer; whether it came compressed.
-    Message(MessageKind, bool),
+    /// The message is complete, in the spill buffer.
+    Message(Assembled),
     /// A control frame is complete.
     Control(OpCode),
+}
+
+/// A complete message in the spill buffer, whose text is validated: made by [`Partial::took`] alone. An
+/// [`Incoming`](super::Incoming) relies on that (T1 in UNSAFE.md).
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Assembled {
+    kind: MessageKind,
+    compressed: bool,
+}
+
+impl Assembled {
+    pub(super) fn kind(self) -> MessageKind {
+        self.kind
+    }
+
+    /// Whether its sender had compressed it.
+    pub(super) fn is_compressed(self) -> bool {
+        self.compressed
+    }
 }
 
 impl Default for Partial {
@@ -163,7 +182,7 @@ impl Partial {
         self.head_len = len as u8;
     }
 
-    /// The room and the payload of the message.
+    /// The room and the payload of the message. Nothing writes to it between the validation and the event.
     pub(super) fn spill(&mut self) -> &mut [u8] {
         self.spill.content()
     }
@@ -276,7 +295,7 @@ impl Partial {
                 self.kind = None;
                 self.charged = 0;
                 self.yielded = Yielded::Spill;
-                Ok(Progress::Message(kind, std::mem::take(&mut self.compressed)))
+                Ok(Progress::Message(Assembled { kind, compressed: std::mem::take(&mut self.compressed) }))
             }
             _ => Ok(Progress::Header),
         }

@@ -2,6 +2,7 @@ use super::*;
 use crate::close::CloseCode;
 use crate::deflate::{DeflateParams, Deflater, WindowBits};
 use crate::encoder::{encode_client, encode_deflated, encode_server};
+use crate::spill::SPILL_HEADROOM;
 
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 

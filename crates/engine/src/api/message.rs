@@ -75,7 +75,7 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// The text of a text message. Costs one more pass over the bytes.
+    /// The text of a text message. Costs nothing for one that was received and not held back, else a pass over the bytes.
     #[must_use]
     pub fn as_text(&self) -> Option<&str> {
         match &self.body {

@@ -1,0 +1,245 @@
+//! A received message, and the proof that its text is UTF-8.
+//!
+//! This file has the crate's only `unsafe` outside of `mask`. It rests on invariant T1 of UNSAFE.md: an [`Incoming`] that
+//! is text and has not been lent out for writing holds valid UTF-8. There are two ways to make one, and either needs a
+//! value that only a successful validation gives: [`Whole::check`] for a message in the input, `Partial::took` for one that
+//! was assembled.
+
+use std::ops::Range;
+
+use super::partial::Assembled;
+use super::{MessageKind, Place};
+use crate::frame::server_header;
+use crate::spill::SPILL_HEADROOM;
+use crate::{mask, utf8};
+
+/// A message in one frame that lies whole in the input, unmasked and validated: header at `start`, payload in
+/// `payload..end`.
+///
+/// A position rather than a borrow, because the decoder may go on looking after it has found none.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Whole {
+    kind: MessageKind,
+    start: usize,
+    payload: usize,
+    end: usize,
+}
+
+impl Whole {
+    /// Unmasks the payload in place and validates it; `None` for text that is not UTF-8.
+    #[inline]
+    pub(super) fn check(
+        kind: MessageKind,
+        input: &mut [u8],
+        start: usize,
+        payload: Range<usize>,
+        mask: Option<[u8; 4]>,
+    ) -> Option<Self> {
+        let Range { start: payload, end } = payload;
+        let bytes = &mut input[payload..end];
+        let valid = match (kind, mask) {
+            (MessageKind::Text, Some(key)) => utf8::unmask(bytes, key),
+            (MessageKind::Text, None) => utf8::is_valid(bytes),
+            (MessageKind::Binary, Some(key)) => {
+                mask::apply(bytes, key, 0);
+                true
+            }
+            (MessageKind::Binary, None) => true,
+        };
+        valid.then_some(Self { kind, start, payload, end })
+    }
+
+    /// The message. `input` is the one that was checked, unchanged: both happen in one call of
+    /// [`Decoder::next`](crate::Decoder::next), which has it borrowed.
+    #[inline]
+    pub(super) fn incoming(self, input: &mut [u8]) -> Incoming<'_> {
+        let Self { kind, start, payload, end } = self;
+        let (frame, payload) = (&mut input[start..end], payload - start);
+        Incoming { frame, payload, base: start, kind, place: Place::Input, compressed: false, validated: true }
+    }
+}
+
+/// A whole message, unmasked and checked, with room in front of it for the header of a reply.
+#[derive(Debug)]
+pub struct Incoming<'a> {
+    /// The room in front, then the payload.
+    frame: &'a mut [u8],
+    /// Where in `frame` the payload begins.
+    payload: usize,
+    /// Where in its place `frame` begins.
+    base: usize,
+    kind: MessageKind,
+    place: Place,
+    compressed: bool,
+    /// Whether the payload is as it was validated: it has not been lent out for writing.
+    validated: bool,
+}
+
+impl<'a> Incoming<'a> {
+    /// A message that was assembled in `spill`, behind room for a header.
+    pub(super) fn assembled(message: Assembled, spill: &'a mut [u8]) -> Self {
+        Self {
+            frame: spill,
+            payload: SPILL_HEADROOM,
+            base: 0,
+            kind: message.kind(),
+            place: Place::Spill,
+            compressed: message.is_compressed(),
+            validated: true,
+        }
+    }
+
+    /// Text or binary.
+    #[inline]
+    #[must_use]
+    pub fn kind(&self) -> MessageKind {
+        self.kind
+    }
+
+    /// The message's bytes. Those of a text message are valid UTF-8, unless they were changed through
+    /// [`payload_mut`](Incoming::payload_mut).
+    #[inline]
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        &self.frame[self.payload..]
+    }
+
+    /// The payload for writing, for a handler that answers by changing the message in place. The length stays, and
+    /// text must stay valid UTF-8: [`into_server_frame`](Incoming::into_server_frame) does not check it again.
+    #[inline]
+    #[must_use]
+    pub fn payload_mut(&mut self) -> &mut [u8] {
+        self.validated = false;
+        &mut self.frame[self.payload..]
+    }
+
+    /// The text of a text message; `None` for a binary one.
+    ///
+    /// Costs nothing: the text was validated when it was received (RFC 6455 section 8.1). After
+    /// [`payload_mut`](Incoming::payload_mut) it is validated again, and is `None` when it is no longer UTF-8.
+    #[inline]
+    #[must_use]
+    pub fn as_text(&self) -> Option<&str> {
+        match self.kind {
+            MessageKind::Text if self.validated => Some(self.validated_text()),
+            MessageKind::Text => simdutf8::basic::from_utf8(self.payload()).ok(),
+            MessageKind::Binary => None,
+        }
+    }
+
+    #[inline]
+    #[allow(unsafe_code, reason = "the text was validated when it was received; invariant T1 of UNSAFE.md")]
+    fn validated_text(&self) -> &str {
+        let payload = self.payload();
+        debug_assert!(self.kind == MessageKind::Text && self.validated, "only text that was validated is given out");
+        debug_assert!(std::str::from_utf8(payload).is_ok(), "text is validated before an Incoming is made of it");
+        // SAFETY: T1: `Whole::check` or `Partial::took` has validated the whole payload before this value was made, and
+        // since then nothing has borrowed it for writing: this value has it borrowed mutably, and `payload_mut`, the one
+        // way to it, clears `validated`.
+        unsafe { std::str::from_utf8_unchecked(payload) }
+    }
+
+    /// Whether its sender had compressed it (RFC 7692 section 6).
+    #[inline]
+    #[must_use]
+    pub fn is_compressed(&self) -> bool {
+        self.compressed
+    }
+
+    /// Where the message lies.
+    #[inline]
+    #[must_use]
+    pub fn place(&self) -> Place {
+        self.place
+    }
+
+    /// Where the payload lies: offsets in the input, or in the spill buffer.
+    #[inline]
+    #[must_use]
+    pub fn range(&self) -> Range<usize> {
+        self.base + self.payload..self.base + self.frame.len()
+    }
+
+    /// Turns the message into its own echo: writes the header of an unmasked frame over the bytes in front of the
+    /// payload, and says which bytes of the place now hold that whole frame. The payload does not move.
+    ///
+    /// The range is in the input for [`Place::Input`], in the buffer of [`take_spill`](crate::Decoder::take_spill) for
+    /// [`Place::Spill`].
+    #[inline]
+    #[must_use = "the range says which bytes to send"]
+    pub fn into_server_frame(self) -> (Place, Range<usize>) {
+        let (header, len) = server_header(self.kind.opcode(), self.frame.len() - self.payload);
+        // There is room: a received header has the shortest form too, so it is at least as long as this one, which has
+        // no masking key; in a spill buffer the room is for the longest one.
+        let start = self.payload - len;
+        self.frame[start..self.payload].copy_from_slice(&header[..len]);
+        (self.place, self.base + start..self.base + self.frame.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Decoder, Event, Limits, MessageKind, OpCode, Place, Role, SpillPool, encode_client, encode_server};
+
+    /// Has `each` look at the messages of `stream`, cut at `cut`.
+    fn messages(role: Role, stream: &[u8], cut: usize, mut each: impl FnMut(super::Incoming<'_>)) -> usize {
+        let (mut decoder, mut pool) = (Decoder::new(role), SpillPool::new(Limits::default()));
+        let mut seen = 0;
+        for piece in [&stream[..cut], &stream[cut..]] {
+            let (mut input, mut at) = (piece.to_vec(), 0);
+            while let Some(event) = decoder.next(&mut pool, &mut input, &mut at).unwrap() {
+                let Event::Message(message) = event else { panic!("{event:?} was not sent") };
+                each(message);
+                seen += 1;
+            }
+        }
+        seen
+    }
+
+    #[test]
+    fn the_text_of_a_message_is_its_payload_in_either_place() {
+        for text in ["", "a", "Grüße, 日本, 🦀", &"é".repeat(100)] {
+            for role in [Role::Server, Role::Client] {
+                let mut stream = Vec::new();
+                match role {
+                    Role::Server => encode_client(OpCode::Text, text.as_bytes(), [1, 2, 3, 4], &mut stream),
+                    Role::Client => encode_server(OpCode::Text, text.as_bytes(), &mut stream),
+                }
+                for cut in 0..=stream.len() {
+                    let seen = messages(role, &stream, cut, |message| {
+                        let whole = cut == 0 || cut == stream.len();
+                        assert_eq!(message.place(), if whole { Place::Input } else { Place::Spill });
+                        assert_eq!(message.as_text(), Some(text));
+                        assert_eq!(message.as_text().map(str::as_ptr), Some(message.payload().as_ptr()));
+                    });
+                    assert_eq!(seen, 1);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn text_that_was_lent_out_for_writing_is_validated_again() {
+        let mut stream = Vec::new();
+        encode_client(OpCode::Text, b"hello", [1, 2, 3, 4], &mut stream);
+        for cut in [0, 3] {
+            let seen = messages(Role::Server, &stream, cut, |mut message| {
+                message.payload_mut()[0] = b'j';
+                assert_eq!(message.as_text(), Some("jello"));
+                message.payload_mut()[0] = 0xff;
+                assert_eq!(message.as_text(), None);
+                assert_eq!(message.kind(), MessageKind::Text);
+                message.payload_mut().copy_from_slice(b"again");
+                assert_eq!(message.as_text(), Some("again"));
+            });
+            assert_eq!(seen, 1);
+        }
+    }
+
+    #[test]
+    fn a_binary_message_has_no_text() {
+        let mut stream = Vec::new();
+        encode_client(OpCode::Binary, b"hello", [1, 2, 3, 4], &mut stream);
+        assert_eq!(messages(Role::Server, &stream, 0, |message| assert_eq!(message.as_text(), None)), 1);
+    }
+}
