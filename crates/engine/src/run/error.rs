@@ -14,6 +14,9 @@ pub enum StartError {
     /// An address that cannot be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// None of the addresses of a name can be listened on. One error for each of them.
+    #[error("no address of {0:?} works: {list}", list = .1.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    NoAddress(String, Vec<BindError>),
     /// io_uring is unavailable.
     #[error(transparent)]
     Refused(#[from] Refusal),

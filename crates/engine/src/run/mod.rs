@@ -3,6 +3,7 @@
 pub(crate) mod client;
 pub(crate) mod error;
 mod launch;
+mod listening;
 pub mod placement;
 pub(crate) mod running;
 pub(crate) mod server;

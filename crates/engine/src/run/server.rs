@@ -2,6 +2,7 @@
 
 use super::error::StartError;
 use super::launch::Launch;
+use super::listening::{self, Listening};
 use super::running::Running;
 use crate::api::handler::Handler;
 use crate::config::{Config, Limits, Shards};
@@ -19,15 +20,31 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens on all addresses that `address` stands for. Port 0 lets the system choose.
+    /// Listens on the addresses that `address` stands for: one, or those of a name such as
+    /// `localhost`.
+    ///
+    /// An address of a name that cannot be listened on is logged as a warning (`tracing`) and left
+    /// out, as long as another one works: `localhost` often has an IPv6 address on machines without
+    /// IPv6.
+    ///
+    /// Port 0 lets the system choose a port, which is the same on all addresses of the name where
+    /// possible.
     ///
     /// # Errors
-    /// [`StartError::Address`] for an address that could not be parsed, [`StartError::Bind`] for one that cannot be listened on.
+    /// - [`StartError::Address`]: the address could not be parsed, or the name has no address.
+    /// - [`StartError::Bind`]: the one address cannot be listened on.
+    /// - [`StartError::NoAddress`]: none of several addresses can be listened on.
+    ///
+    /// ```
+    /// # use ringway::Server;
+    /// let server = Server::bind("localhost:0")?;
+    /// # Ok::<(), ringway::StartError>(())
+    /// ```
     pub fn bind(address: impl ToSocketAddrs + Display) -> Result<Self, StartError> {
         Self { listeners: Vec::new(), launch: Launch::default() }.and_bind(address)
     }
 
-    /// Listens on a further address.
+    /// Listens on a further address, or on those of a further name.
     ///
     /// # Errors
     /// As [`Server::bind`].
@@ -37,9 +54,17 @@ impl Server {
         if addresses.is_empty() {
             return Err(fail(io::Error::new(io::ErrorKind::NotFound, "the name has no address")));
         }
-        for address in addresses {
-            self.listeners.push(Listener::bind(address)?);
+        let Listening { listeners, mut errors } = listening::listen(&addresses, Listener::bind);
+        if listeners.is_empty() {
+            return Err(match errors.pop() {
+                Some(error) if errors.is_empty() => error.into(),
+                last => StartError::NoAddress(address.to_string(), errors.into_iter().chain(last).collect()),
+            });
         }
+        for error in errors {
+            tracing::warn!(name = %address, "one address of the name is left out: {error}");
+        }
+        self.listeners.extend(listeners);
         Ok(self)
     }
 
@@ -64,7 +89,8 @@ impl Server {
         self
     }
 
-    /// Starts the shards and returns. `make` is called on each shard's own thread with the shard's number.
+    /// Starts the shards and returns. `make` is called on each shard's own thread with the shard's
+    /// number.
     ///
     /// # Errors
     /// A [`StartError`] when io_uring is unavailable or a thread cannot be started.
@@ -76,8 +102,8 @@ impl Server {
         self.launch.start(self.listeners, Arc::new(make))
     }
 
-    /// Runs until SIGINT or SIGTERM: connections are then closed with 1001, and waited for no longer than
-    /// [`Config::stop_timeout`]. A second signal ends the process at once.
+    /// Runs until SIGINT or SIGTERM: connections are then closed with 1001, and waited for no
+    /// longer than [`Config::stop_timeout`]. A second signal ends the process at once.
     ///
     /// # Errors
     /// As [`Server::start`] and [`Running::wait`].
@@ -89,5 +115,83 @@ impl Server {
         let running = self.start(make)?;
         running.stop_on_signals()?;
         running.wait().map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringway_io::BindError;
+    use std::fmt;
+
+    /// A name with these addresses. No interface has one of 240.0.0.0/4, which is reserved (RFC
+    /// 1112 section 4).
+    struct Name(&'static [&'static str]);
+
+    impl fmt::Display for Name {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("name.test")
+        }
+    }
+
+    impl ToSocketAddrs for Name {
+        type Iter = std::vec::IntoIter<SocketAddr>;
+
+        fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
+            let addresses = self.0.iter().map(|text| text.parse().expect("an address"));
+            Ok(addresses.collect::<Vec<_>>().into_iter())
+        }
+    }
+
+    /// What `test` returns, and what it logs.
+    fn logged<T>(test: impl FnOnce() -> T) -> (T, String) {
+        let (mut reader, writer) = io::pipe().expect("two descriptors");
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(Arc::new(writer)).finish();
+        let result = tracing::subscriber::with_default(subscriber, test);
+        let mut log = String::new();
+        io::Read::read_to_string(&mut reader, &mut log).expect("the log is text");
+        (result, log)
+    }
+
+    #[test]
+    fn an_address_that_does_not_work_is_left_out_and_logged() {
+        let name = Name(&["240.0.0.1:0", "127.0.0.1:0"]);
+        let (server, log) = logged(|| Server::bind(name).expect("one address works"));
+        let ips: Vec<_> = server.listeners.iter().map(|listener| listener.address().ip().to_string()).collect();
+        assert_eq!(ips, ["127.0.0.1"]);
+        assert_eq!(log.lines().count(), 1, "{log}");
+        assert!(log.contains("WARN") && log.contains("name.test") && log.contains("240.0.0.1:0"), "{log}");
+        assert!(log.contains("this machine has no such address"), "{log}");
+    }
+
+    #[test]
+    fn a_name_without_an_address_that_works_is_an_error_that_lists_all_of_them() {
+        let name = Name(&["240.0.0.1:0", "240.0.0.2:0"]);
+        let (result, log) = logged(|| Server::bind(name));
+        let error = result.expect_err("none works");
+        assert!(matches!(&error, StartError::NoAddress(name, errors) if name == "name.test" && errors.len() == 2));
+        let text = error.to_string();
+        for part in ["name.test", "240.0.0.1:0: this machine has", "240.0.0.2:0: this machine has"] {
+            assert!(text.contains(part), "{text}");
+        }
+        assert_eq!(log, "", "the caller reports the error");
+    }
+
+    #[test]
+    fn a_single_address_that_does_not_work_is_reported_as_itself() {
+        let error = Server::bind("240.0.0.1:0").expect_err("not ours");
+        assert!(matches!(error, StartError::Bind(BindError::NoSuchAddress(_))), "{error}");
+    }
+
+    #[test]
+    fn a_name_without_addresses_is_an_error() {
+        let error = Server::bind(Name(&[])).expect_err("no address");
+        assert!(matches!(error, StartError::Address(..)), "{error}");
+    }
+
+    #[test]
+    fn addresses_of_several_calls_are_all_listened_on() {
+        let server = Server::bind("127.0.0.1:0").and_then(|server| server.and_bind("127.0.0.2:0"));
+        assert_eq!(server.expect("both work").listeners.len(), 2);
     }
 }
