@@ -7,7 +7,7 @@ use crate::measure::{Recorder, Usage};
 use crate::payload::Payload;
 use crate::phase::{Phase, Timetable};
 use crate::place::place;
-use crate::plan::{Length, Mode, Plan};
+use crate::plan::{Length, MAX_IN_FLIGHT, Mode, Plan};
 use crate::processes::Edges;
 use crate::report::{
     ConnectionFigures, GeneratorFigures, LatencyFigures, MessageFigures, Report, SCHEMA_VERSION, ServerFigures,
@@ -28,6 +28,9 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// How long answers are waited for when the run is ended early.
 const HURRY: Duration = Duration::from_secs(1);
+
+/// The largest message that is taken from the server, where ours are no larger.
+const MAX_MESSAGE: usize = 16 << 20;
 
 /// How long a server may take to answer a close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -129,28 +132,24 @@ impl<'a> Fleet<'a> {
         let (tell, events) = mpsc::channel();
         let seed = plan.seed.unwrap_or_else(|| rand::make_rng::<rand::rngs::StdRng>().next_u64());
         let most = *plan.sizes.end();
-        let limits = Limits {
-            max_message: Limits::default().max_message.max(most),
-            max_connections: Plan::share(plan.connections.into(), threads, 0) as u32 + 64,
-            max_buffered: match plan.mode {
-                // What is in flight bounds it.
-                Mode::Echo => usize::MAX,
+        let limits = Limits::default()
+            .max_message(MAX_MESSAGE.max(most))?
+            .max_connections(Plan::share(plan.connections.into(), threads, 0) as u32 + 64)?
+            .max_buffered(match plan.mode {
+                // The plan bounds what is in flight.
+                Mode::Echo => MAX_IN_FLIGHT,
                 // As much as one send takes well.
                 Mode::Send | Mode::Idle => (64 << 10).max(most),
-            },
-            ..Limits::default()
-        };
-        let config = Config {
-            cores: assignment.to_config(),
-            busy_poll: plan.busy_poll,
-            handshake_timeout: plan.connect_timeout,
+            })?;
+        let config = Config::default()
+            .cores(assignment.to_config())?
+            .busy_poll(plan.busy_poll)?
+            .handshake_timeout(plan.connect_timeout)?
             // Whoever does not answer is seen by the answers that are missing; pings would only disturb.
-            idle_timeout: None,
-            close_timeout: CLOSE_TIMEOUT,
-            stop_timeout: HURRY,
-            deflate: plan.deflate,
-            ..Config::default()
-        };
+            .idle_timeout(None)?
+            .close_timeout(CLOSE_TIMEOUT)?
+            .stop_timeout(HURRY)?
+            .deflate(plan.deflate);
         let orders = {
             let plan = plan.clone();
             move |index| {

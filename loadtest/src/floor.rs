@@ -107,7 +107,7 @@ impl Server {
                         *entry(&mut outboxes, slot) = Outbox::default();
                         self.driver.close(slot);
                     }
-                    Completion::Connected { .. } | Completion::Woken => {}
+                    Completion::Connected { .. } | Completion::Released { .. } | Completion::Woken => {}
                 }
             }
             for slot in dirty.drain(..) {

@@ -56,7 +56,7 @@ pub use units::{bytes, count, size, time};
 pub use verdict::{LimitedBy, Verdict};
 
 use ringway::placement::PlacementError;
-use ringway::{ConnectError, StartError};
+use ringway::{ConfigError, ConnectError, StartError};
 
 /// Runs a plan on threads of its own, and waits for its end. `progress` is told about ten times a second how far it is.
 ///
@@ -89,6 +89,9 @@ pub enum LoadError {
         /// What would do.
         needed: u64,
     },
+    /// The engine does not take an option that the plan leads to.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The threads have no place to run.
     #[error(transparent)]
     Placement(#[from] PlacementError),

@@ -5,11 +5,12 @@ use crate::server::Server;
 use ringway::placement::{Assignment, CoreSet, PlacementError};
 use ringway::{Cores, Shards};
 use std::collections::BTreeSet;
+use std::num::NonZero;
 
 /// Places the threads of a plan against `server`, and warns when they have to share its cores. Cores that the plan names are
 /// taken without a look at the server.
 pub(crate) fn place(plan: &Plan, server: &Server) -> Result<Assignment, PlacementError> {
-    if let (Cores::Unpinned, Some(threads)) = (&plan.cores, plan.threads) {
+    if let (Cores::Unpinned, Some(threads)) = (&plan.cores, plan.threads.and_then(NonZero::new)) {
         return Ok(Assignment::unpinned(threads).at_most(plan.connections as usize));
     }
     let set = CoreSet::read()?;

@@ -18,6 +18,12 @@ pub const MAX_SIZE: usize = 64 << 20;
 /// The most messages that one connection can have in flight.
 pub const MAX_PIPELINE: u32 = 65_536;
 
+/// The most bytes that one connection can have in flight, frame headers included: those that wait for the server at once.
+pub(crate) const MAX_IN_FLIGHT: usize = 1 << 30;
+
+/// The longest header of a client's frame (RFC 6455 section 5.2).
+const FRAME_HEADER: usize = 14;
+
 /// Everything that makes up a run. Start from [`Plan::new`] and set what should be different:
 ///
 /// ```
@@ -133,6 +139,10 @@ impl Plan {
         if self.sizes.is_empty() || *self.sizes.end() > MAX_SIZE {
             return Err(PlanError::Sizes(*self.sizes.start(), *self.sizes.end()));
         }
+        let in_flight = self.pipeline as usize * (*self.sizes.end() + FRAME_HEADER);
+        if self.mode == Mode::Echo && in_flight > MAX_IN_FLIGHT {
+            return Err(PlanError::InFlight(self.pipeline, *self.sizes.end()));
+        }
         if self.connect_rate.is_some_and(|rate| !rate.is_finite() || rate <= 0.0) {
             return Err(PlanError::ConnectRate);
         }
@@ -237,6 +247,12 @@ pub enum PlanError {
     /// Sizes that cannot be.
     #[error("messages of {} to {}: give sizes up to {}, the smaller one first", size(*.0), size(*.1), size(MAX_SIZE))]
     Sizes(usize, usize),
+    /// More bytes in flight than one connection can have.
+    #[error(
+        "{} messages of up to {} in flight on each connection: give fewer or smaller ones, together below {}",
+        .0, size(*.1), size(MAX_IN_FLIGHT)
+    )]
+    InFlight(u32, usize),
     /// A rate that is none.
     #[error("the rate of connecting must be above 0")]
     ConnectRate,
@@ -278,6 +294,7 @@ mod tests {
             (Plan { pipeline: MAX_PIPELINE + 1, ..plan() }, PlanError::Pipeline(MAX_PIPELINE + 1)),
             (Plan { sizes: reversed, ..plan() }, PlanError::Sizes(2, 1)),
             (Plan { sizes: 0..=MAX_SIZE + 1, ..plan() }, PlanError::Sizes(0, MAX_SIZE + 1)),
+            (Plan { pipeline: 16, sizes: 0..=MAX_SIZE, ..plan() }, PlanError::InFlight(16, MAX_SIZE)),
             (Plan { connect_rate: Some(0.0), ..plan() }, PlanError::ConnectRate),
             (Plan { connect_rate: Some(f64::NAN), ..plan() }, PlanError::ConnectRate),
             (Plan { connect_timeout: Duration::ZERO, ..plan() }, PlanError::ConnectTimeout),
@@ -288,6 +305,7 @@ mod tests {
             assert_eq!(plan.check(), Err(error));
         }
         assert_eq!(Plan { sizes: 0..=0, ..plan() }.check(), Ok(()), "empty messages are messages");
+        assert_eq!(Plan { pipeline: 15, sizes: 0..=MAX_SIZE, ..plan() }.check(), Ok(()));
         let said = PlanError::Sizes(2048, MAX_SIZE + 1).to_string();
         assert_eq!(said, "messages of 2 KiB to 67108865 B: give sizes up to 64 MiB, the smaller one first");
     }

@@ -481,7 +481,7 @@ limited by   the server: because
     fn where_nothing_was_measured_there_are_no_figures() {
         let connections = ConnectionFigures { requested: 1000, established: 0, failed: 12, per_second: 0.0 };
         let usage = [Usage::default(); 2];
-        let generator = GeneratorFigures::new(&usage, &Assignment::unpinned(2));
+        let generator = GeneratorFigures::new(&usage, &Assignment::unpinned(2.try_into().expect("2 is not 0")));
         assert_eq!((generator.threads, &generator.busy_share[..]), (2, &[0.0; 2][..]));
         assert!(generator.cpu_seconds.is_sign_positive());
         let text = Report {

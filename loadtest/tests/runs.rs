@@ -15,7 +15,7 @@ struct Served<H: Handler>(Option<Running<H>>);
 
 impl<H: Handler> Served<H> {
     fn new(make: impl Fn() -> H + Send + Sync + 'static) -> Self {
-        let config = ringway::Config { cores: Cores::Unpinned, ..ringway::Config::default() };
+        let config = ringway::Config::default().cores(Cores::Unpinned).expect("in range");
         let server = Server::bind("127.0.0.1:0").expect("a port").shards(Shards::Count(1)).config(config);
         Self(Some(server.start(move |_| make()).expect("io_uring")))
     }

@@ -109,6 +109,24 @@ fn a_value_out_of_range_is_named_with_its_flag() {
     }
 }
 
+/// What only the engine checks: ranges that the flags do not state, and relations between options.
+#[test]
+fn an_option_that_the_engine_refuses_is_named_with_its_range() {
+    for (arguments, expected) in [
+        (&["--max-message", "2G"][..], "limits.max_message is 2147483648: give 1 to 1073741824"),
+        (&["--max-head", "2M"], "limits.max_head is 2097152: give 128 to 1048576"),
+        (&["--max-memory", "1K"], "limits.max_memory is 1024: give 1048576 or more"),
+        (&["--max-memory", "8M"], "limits.max_memory is 8388608: give at least limits.max_message, 16777216"),
+        (&["--close-limit", "2s"], "close_limit is 2s: give at least close_timeout, 5s"),
+        (&["--write-timeout", "9000h"], "write_timeout is 32400000s: give 1 ms to 365 days"),
+        (&["--message-timeout", "9000h"], "limits.message_timeout is 32400000s: give 1 ms to 365 days"),
+    ] {
+        let ended = run(ringway(&[&["serve", "--listen", "127.0.0.1:0", "--shards", "1"], arguments].concat()));
+        assert_eq!(ended.status.code(), Some(2), "{arguments:?}: {ended:?}");
+        assert!(ended.stderr.contains(expected), "{arguments:?}: {ended:?}");
+    }
+}
+
 #[test]
 fn names_that_could_never_match_are_refused_with_what_would() {
     for (flag, value, remedy) in [

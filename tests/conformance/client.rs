@@ -10,10 +10,6 @@ use std::sync::{Arc, mpsc};
 /// The name under which the suite files the results.
 const AGENT: &str = "ringway";
 
-/// The suite's largest message has 16 MiB.
-const LIMITS: Limits =
-    Limits { max_message: 64 << 20, max_head: 16 << 10, max_headers: 100, max_buffered: 1 << 20, max_connections: 16 };
-
 /// What a connection does with the messages that come.
 #[derive(Clone, Copy, Debug, Default)]
 enum Task {
@@ -102,7 +98,10 @@ impl Suite<'_> {
 fn run(url: &str, deflate: Option<Deflate>) -> Result<u32, String> {
     let (sender, events) = mpsc::channel();
     let make = move |_| Tester { events: sender.clone() };
-    let client = Client::new().shards(Shards::Count(1)).limits(LIMITS).config(Config { deflate, ..Config::default() });
+    // The suite's largest message has 16 MiB.
+    let limits = Limits::default().max_message(64 << 20).and_then(|limits| limits.max_connections(16));
+    let limits = limits.map_err(|error| error.to_string())?;
+    let client = Client::new().shards(Shards::Count(1)).limits(limits).config(Config::default().deflate(deflate));
     let running = client.start(make).map_err(|error| error.to_string())?;
     let suite = Suite { url, running, events };
     let result = suite.run();

@@ -193,7 +193,7 @@ fn nobody_listening_fails_the_connection() {
 
 #[test]
 fn no_answer_in_time_fails_the_connection() {
-    let pair = Pair::new(Config { handshake_timeout: Duration::from_millis(200), ..config() });
+    let pair = Pair::new(config().handshake_timeout(Duration::from_millis(200)).expect("in range"));
     // In the backlog, and accepted.
     pair.begin();
     pair.expect("failed the peer did not answer");
@@ -233,7 +233,7 @@ fn rfc6455_7_1_1_the_client_lets_the_server_end_tcp() {
 
 #[test]
 fn a_server_that_does_not_end_tcp_is_not_waited_for() {
-    let pair = Pair::new(Config { close_timeout: Duration::from_millis(200), ..config() });
+    let pair = Pair::new(config().close_timeout(Duration::from_millis(200)).expect("in range"));
     let mut peer = pair.open();
     peer.send(&Frame::close(1000, "").unmasked());
     assert_eq!(peer.masked_frame().0.close_code(), Some(1000));

@@ -147,7 +147,7 @@ fn after_the_handlers_close_nothing_is_delivered_and_nothing_sent() {
 
 #[test]
 fn a_close_that_is_not_answered_times_out() {
-    let server = start(Config { close_timeout: Duration::from_millis(200), ..config() });
+    let server = start(config().close_timeout(Duration::from_millis(200)).expect("in range"));
     let mut peer = Peer::open(server.address());
     peer.send(&Frame::text("close"));
     assert_eq!(peer.close_code(), Some(4001));

@@ -97,7 +97,7 @@ fn the_first_answer_counts() {
 
 #[test]
 fn an_answer_that_never_comes_times_out() {
-    let (server, asking) = start(Config { handshake_timeout: Duration::from_millis(200), ..config() });
+    let (server, asking) = start(config().handshake_timeout(Duration::from_millis(200)).expect("in range"));
     let (mut peer, _) = ask(&server, &asking, b"");
     assert_eq!(peer.response().status, 408);
     assert_eq!(peer.end(), End::Finished);
@@ -107,7 +107,7 @@ fn an_answer_that_never_comes_times_out() {
 
 #[test]
 fn an_answer_that_comes_after_the_timeout_has_no_effect() {
-    let (server, asking) = start(Config { handshake_timeout: Duration::from_millis(200), ..config() });
+    let (server, asking) = start(config().handshake_timeout(Duration::from_millis(200)).expect("in range"));
     let (mut peer, id) = ask(&server, &asking, b"");
     assert_eq!(peer.response().status, 408);
     // The connection lingers, for this end has not been closed.

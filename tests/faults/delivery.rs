@@ -1,7 +1,7 @@
 //! What a handler sends and holds back arrives: all of it, once, in order.
 
 use ringway::{
-    BufferConfig, CloseCode, Config, Connection, ConnectionId, Handler, Limits, Message, MessageKind, Prepared, Sent,
+    BufferConfig, CloseCode, Connection, ConnectionId, Handler, Limits, Message, MessageKind, Prepared, Sent,
 };
 use ringway_tests::{Echo, End, Frame, Peer, Received, TestServer, config};
 
@@ -123,9 +123,9 @@ impl Numbers {
 #[test]
 fn replies_sends_and_prepared_frames_keep_their_order_in_a_pipeline() {
     let buffers = BufferConfig::new().size(4096).and_then(|buffers| buffers.count(64)).expect("in range");
-    let limits = Limits { max_buffered: 64 << 20, ..Limits::default() };
+    let limits = Limits::default().max_buffered(64 << 20).expect("in range");
     let make = |_| Mixing { prepared: Prepared::binary(&LONG) };
-    let server = TestServer::start(Config { buffers, ..config() }, limits, make);
+    let server = TestServer::start(config().buffers(buffers), limits, make);
     let mut peer = Peer::open(server.address());
     let mut numbers = Numbers(0x2545_f491);
     for round in 0..60 {
@@ -345,7 +345,7 @@ impl Handler for Flooding {
 
 #[test]
 fn send_hands_back_what_is_too_much_and_drained_says_when_to_go_on() {
-    let limits = Limits { max_buffered: 100_000, ..Limits::default() };
+    let limits = Limits::default().max_buffered(100_000).expect("in range");
     let server = TestServer::start(config(), limits, |_| Flooding::default());
     let mut peer = Peer::connect_narrow(server.address());
     peer.upgrade();

@@ -1,12 +1,11 @@
 //! The opening handshake beyond what is plainly wrong with it.
 
-use ringway::{Config, Connection, Handler, Limits, Message, OriginPolicy, StatusCode, Upgrade};
+use ringway::{Config, ConfigError, Connection, Handler, Limits, Message, OriginPolicy, StatusCode, Upgrade};
 use ringway_tests::{Echo, End, Frame, Peer, Received, Request, Response, TestServer, config};
 use std::time::Duration;
 
-fn with(change: impl FnOnce(&mut Config)) -> TestServer<Echo> {
-    let mut config = config();
-    change(&mut config);
+fn with(change: impl FnOnce(Config) -> Result<Config, ConfigError>) -> TestServer<Echo> {
+    let config = change(config()).expect("the options are in range");
     TestServer::start(config, Limits::default(), |_| Echo)
 }
 
@@ -60,7 +59,7 @@ fn rfc6455_4_4_a_wrong_version_is_told_the_right_one() {
 
 #[test]
 fn a_request_that_is_never_finished_times_out() {
-    let server = with(|config| config.handshake_timeout = Duration::from_millis(200));
+    let server = with(|config| config.handshake_timeout(Duration::from_millis(200)));
     for begun in [&b"GET / HTTP/1.1\r\nHost: a\r\n"[..], b"G", b""] {
         let mut peer = Peer::connect(server.address());
         peer.write(begun);
@@ -72,7 +71,7 @@ fn a_request_that_is_never_finished_times_out() {
 
 #[test]
 fn a_request_that_trickles_in_is_not_given_more_time() {
-    let server = with(|config| config.handshake_timeout = Duration::from_millis(200));
+    let server = with(|config| config.handshake_timeout(Duration::from_millis(200)));
     let mut peer = Peer::connect(server.address());
     let mut writer = peer.writer();
     peer.write("GET / HTTP/1.1\r\n");
@@ -86,10 +85,8 @@ fn a_request_that_trickles_in_is_not_given_more_time() {
 
 #[test]
 fn a_peer_that_outlives_its_408_is_cut_off() {
-    let server = with(|config| {
-        config.handshake_timeout = Duration::from_millis(100);
-        config.close_timeout = Duration::from_millis(100);
-    });
+    let server =
+        with(|config| config.handshake_timeout(Duration::from_millis(100))?.close_timeout(Duration::from_millis(100)));
     let mut peer = Peer::connect(server.address());
     assert_eq!(peer.response().status, 408);
     assert_eq!(peer.end(), End::Finished);
@@ -99,7 +96,7 @@ fn a_peer_that_outlives_its_408_is_cut_off() {
 
 #[test]
 fn a_list_of_origins_lets_in_only_those_on_it() {
-    let server = with(|config| config.origins = OriginPolicy::List(vec!["https://example.com".into()]));
+    let server = with(|config| Ok(config.origins(OriginPolicy::List(vec!["https://example.com".into()]))));
     let from = |origin: &str| ask(&server, &Request::websocket().with("Origin", origin)).status;
     assert_eq!(ask(&server, &Request::websocket()).status, 403);
     assert_eq!(from("https://evil.example"), 403);
@@ -111,14 +108,14 @@ fn a_list_of_origins_lets_in_only_those_on_it() {
 
 #[test]
 fn origins_are_required_where_browsers_are() {
-    let server = with(|config| config.origins = OriginPolicy::Required);
+    let server = with(|config| Ok(config.origins(OriginPolicy::Required)));
     assert_eq!(ask(&server, &Request::websocket()).status, 403);
     assert_eq!(ask(&server, &Request::websocket().with("Origin", "https://any.example")).status, 101);
 }
 
 #[test]
 fn the_clients_first_subprotocol_that_is_spoken_is_chosen() {
-    let server = with(|config| config.subprotocols = vec!["chat".into(), "superchat".into()]);
+    let server = with(|config| config.subprotocols(["chat", "superchat"]));
     let offer = |offered: &str| {
         let response = ask(&server, &Request::websocket().with("Sec-WebSocket-Protocol", offered));
         assert_eq!(response.status, 101);

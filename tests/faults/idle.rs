@@ -1,6 +1,6 @@
 //! Silence: a ping at half of the idle timeout, the end at all of it.
 
-use ringway::{CloseReason, Config, Connection, Ending, Handler, Limits, Message, Shard};
+use ringway::{CloseReason, Connection, Ending, Handler, Limits, Message, Shard};
 use ringway_tests::{End, Frame, Peer, Received, TestServer, config};
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ impl Handler for Noting {
 }
 
 fn start(timeout: Option<Duration>) -> TestServer<Noting> {
-    TestServer::start(Config { idle_timeout: timeout, ..config() }, Limits::default(), |_| Noting::default())
+    TestServer::start(config().idle_timeout(timeout).expect("in range"), Limits::default(), |_| Noting::default())
 }
 
 #[test]
@@ -76,8 +76,8 @@ fn a_message_that_never_ends_does_not_count_as_silence_while_its_bytes_come() {
 /// Its acknowledgements keep TCP alive, so only the server can find out that it reads no more.
 #[test]
 fn a_peer_that_stops_reading_is_given_up() {
-    let limits = Limits { max_buffered: 64 * 1024, ..Limits::default() };
-    let config = Config { idle_timeout: Some(Duration::from_millis(500)), ..config() };
+    let limits = Limits::default().max_buffered(64 * 1024).expect("in range");
+    let config = config().idle_timeout(Some(Duration::from_millis(500))).expect("in range");
     let server = TestServer::start(config, limits, |_| Noting::default());
     let mut peer = Peer::connect_narrow(server.address());
     peer.upgrade();

@@ -28,7 +28,7 @@ const MAX_BUFFERED: usize = 256 * 1024;
 const MOST_TAKEN: usize = 64 << 20;
 
 fn server() -> TestServer<Watching> {
-    let limits = Limits { max_buffered: MAX_BUFFERED, ..Limits::default() };
+    let limits = Limits::default().max_buffered(MAX_BUFFERED).expect("in range");
     TestServer::start(config(), limits, |_| Watching::default())
 }
 
@@ -125,7 +125,7 @@ fn a_slow_reader_slows_nobody_else() {
 
 #[test]
 fn connections_over_the_limit_wait_until_a_slot_frees() {
-    let limits = Limits { max_connections: 2, ..Limits::default() };
+    let limits = Limits::default().max_connections(2).expect("in range");
     let server = TestServer::start(config(), limits, |_| Echo);
     let mut first = Peer::open(server.address());
     let mut second = Peer::open(server.address());
@@ -148,8 +148,7 @@ fn connections_over_the_limit_wait_until_a_slot_frees() {
 #[test]
 fn a_receive_ring_that_runs_dry_loses_nothing() {
     let buffers = ringway::BufferConfig::new().size(1024).and_then(|buffers| buffers.count(4)?.ready(1));
-    let buffers = buffers.expect("the numbers are in range");
-    let config = ringway::Config { buffers, ..config() };
+    let config = config().buffers(buffers.expect("the numbers are in range"));
     let server = TestServer::start(config, Limits::default(), |_| Echo);
     let mut peers: Vec<Peer> = (0..30).map(|_| Peer::open(server.address())).collect();
     for round in 0..20u8 {

@@ -55,12 +55,11 @@ struct Serving {
 
 impl Serving {
     fn start() -> Self {
-        let limits = bad_input::limits();
         let mut child = Command::new(program())
             .args(["serve", "--listen=127.0.0.1:0", "--shards=1", "--buffers=64"])
-            .arg(format!("--max-message={}", limits.max_message))
-            .arg(format!("--max-head={}", limits.max_head))
-            .arg(format!("--max-headers={}", limits.max_headers))
+            .arg(format!("--max-message={}", bad_input::MAX_MESSAGE))
+            .arg(format!("--max-head={}", bad_input::MAX_HEAD))
+            .arg(format!("--max-headers={}", bad_input::MAX_HEADERS))
             .stdout(Stdio::piped())
             .spawn()
             .expect("the program starts");

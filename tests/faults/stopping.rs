@@ -1,6 +1,6 @@
 //! Stopping: everybody is told, and nobody is waited for too long.
 
-use ringway::{Config, Limits};
+use ringway::Limits;
 use ringway_tests::{Echo, End, Frame, Peer, Received, TestServer, config};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -41,13 +41,17 @@ fn what_was_sent_before_the_stop_arrives_before_the_close() {
 #[test]
 fn stopping_does_not_wait_for_peers_that_do_not_answer() {
     let hour = Duration::from_secs(3600);
-    let patient = Config {
-        handshake_timeout: hour,
-        idle_timeout: None,
-        close_timeout: hour,
-        stop_timeout: Duration::from_millis(300),
-        ..config()
-    };
+    let patient = config()
+        .handshake_timeout(hour)
+        .expect("in range")
+        .idle_timeout(None)
+        .expect("in range")
+        .close_timeout(hour)
+        .expect("in range")
+        .close_limit(hour)
+        .expect("in range")
+        .stop_timeout(Duration::from_millis(300))
+        .expect("in range");
     let server = TestServer::start(patient, Limits::default(), |_| Echo);
     let mut open = Peer::open(server.address());
     let mut opening = Peer::connect(server.address());
@@ -66,7 +70,7 @@ fn stopping_does_not_wait_for_peers_that_do_not_answer() {
 #[test]
 fn stopping_with_nobody_connected_is_immediate() {
     let hour = Duration::from_secs(3600);
-    let server = TestServer::start(Config { stop_timeout: hour, ..config() }, Limits::default(), |_| Echo);
+    let server = TestServer::start(config().stop_timeout(hour).expect("in range"), Limits::default(), |_| Echo);
     server.stop();
 }
 

@@ -31,10 +31,18 @@ pub struct BadInput {
     answer: Answer,
 }
 
+/// The largest message of a server with [`limits`].
+pub const MAX_MESSAGE: usize = 64 * 1024;
+/// The largest head of one.
+pub const MAX_HEAD: usize = 8 * 1024;
+/// The most headers of one.
+pub const MAX_HEADERS: usize = 50;
+
 /// What the inputs of [`all`] are over: small, so that they need not be large.
 #[must_use]
 pub fn limits() -> Limits {
-    Limits { max_message: 64 * 1024, max_head: 8 * 1024, max_headers: 50, ..Limits::default() }
+    let limits = Limits::default().max_message(MAX_MESSAGE);
+    limits.and_then(|limits| limits.max_head(MAX_HEAD)?.max_headers(MAX_HEADERS)).expect("they are in range")
 }
 
 impl BadInput {

@@ -25,7 +25,7 @@ impl Handler for Echo {
 #[must_use]
 pub fn config() -> Config {
     let buffers = BufferConfig::new().count(64).expect("a power of two");
-    Config { cores: Cores::Unpinned, buffers, ..Config::default() }
+    Config::default().cores(Cores::Unpinned).expect("no list").buffers(buffers)
 }
 
 /// A server of one shard on a port of the system's choice. Dropping it stops it.

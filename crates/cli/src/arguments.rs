@@ -100,12 +100,19 @@ pub(crate) struct Serve {
     /// Largest message; a larger one is answered with close code 1009
     #[arg(long, value_name = "SIZE", default_value = "16M", value_parser = some_size)]
     pub(crate) max_message: usize,
+    /// Longest time from the first byte of a message to its last
+    #[arg(long, value_name = "TIME", default_value = "120s", value_parser = some_time)]
+    pub(crate) message_timeout: Duration,
     /// Most connections of one shard; further ones wait until one closes
     #[arg(long, value_name = "N", default_value = "1m", value_parser = connections)]
     pub(crate) max_connections: u32,
     /// Bytes that may wait for a slow reader before nothing more is read from it
     #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = some_size)]
     pub(crate) max_buffered: usize,
+    /// Bytes that the connections of one shard may hold together, at least --max-message [default: half of the memory of
+    /// the machine or of the cgroup, divided by the number of shards]
+    #[arg(long, value_name = "SIZE", value_parser = some_size)]
+    pub(crate) max_memory: Option<usize>,
     /// Largest opening handshake
     #[arg(long, value_name = "SIZE", default_value = "16K", value_parser = some_size)]
     pub(crate) max_head: usize,
@@ -118,9 +125,16 @@ pub(crate) struct Serve {
     /// Silence after which a connection is given up (a ping is sent at half of it); 0 for never
     #[arg(long, value_name = "TIME", default_value = "120s", value_parser = time)]
     pub(crate) idle_timeout: Duration,
-    /// How long a peer may take to answer a close
+    /// How long a peer may take nothing of the output that waits for it
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = some_time)]
+    pub(crate) write_timeout: Duration,
+    /// How long a closing connection may make no progress
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = some_time)]
     pub(crate) close_timeout: Duration,
+    /// Longest time that closing a connection takes in all, at least --close-timeout [default: 60s, or --close-timeout
+    /// where that is longer]
+    #[arg(long, value_name = "TIME", value_parser = some_time)]
+    pub(crate) close_limit: Option<Duration>,
     /// How long stopping waits for connections to close
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = some_time)]
     pub(crate) stop_timeout: Duration,

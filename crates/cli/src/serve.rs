@@ -1,15 +1,19 @@
 //! `ringway serve`.
 
 use crate::arguments::{App, Deflating, Serve};
-use crate::exit::{Failure, Outcome};
+use crate::exit::{Failure, Outcome, usage};
+use crate::stdin;
 use crate::values::cores_of;
-use crate::{limits, stdin};
 use ringway::placement::Assignment;
-use ringway::{BufferConfig, Config, Connection, Handler, Limits, Message, OptionError, OriginPolicy, Running, Server};
+use ringway::{BufferConfig, Config, ConfigError, Connection, Handler, Limits, Message, OriginPolicy, Running, Server};
 use std::io::{self, Write};
+use std::time::Duration;
 
 /// Descriptors that the process needs whatever it serves: standard streams, signals, and some in reserve.
 const SPARE_FILES: u64 = 48;
+
+/// The longest time that closing a connection takes in all.
+const CLOSE_LIMIT: Duration = Duration::from_secs(60);
 
 /// Descriptors that a server of so many shards needs besides its connections: a ring, a waker and its listeners for each
 /// shard.
@@ -43,7 +47,11 @@ pub(crate) fn run(arguments: &Serve) -> Result<Outcome, Failure> {
 }
 
 fn serve<H: Handler>(arguments: &Serve, make: impl Fn(usize) -> H + Send + Sync + 'static) -> Result<Outcome, Failure> {
-    let files = limits::raise_open_files();
+    let (config, limits) = match config(arguments).and_then(|config| Ok((config, limits_of(arguments)?))) {
+        Ok(options) => options,
+        Err(error) => return usage(&error.to_string()),
+    };
+    let files = crate::limits::raise_open_files();
     let shards = Assignment::of_server(&cores_of(arguments.cores.as_ref()), arguments.shards)?.threads();
     let needed = files_needed(arguments, shards);
     if let Some(files) = files.filter(|files| *files < needed) {
@@ -59,8 +67,7 @@ fn serve<H: Handler>(arguments: &Serve, make: impl Fn(usize) -> H + Send + Sync 
         .map(Some)
     })?;
     let Some(server) = server else { return Err(Failure("no address to listen on".into())) };
-    let running =
-        server.shards(arguments.shards).config(config(arguments)?).limits(limits_of(arguments)).start(make)?;
+    let running = server.shards(arguments.shards).config(config).limits(limits).start(make)?;
     running.stop_on_signals()?;
     announce(&running, arguments, files);
     if arguments.stop_with_stdin {
@@ -76,37 +83,44 @@ fn serve<H: Handler>(arguments: &Serve, make: impl Fn(usize) -> H + Send + Sync 
     Ok(Outcome::Good)
 }
 
-fn config(arguments: &Serve) -> Result<Config, OptionError> {
+fn config(arguments: &Serve) -> Result<Config, ConfigError> {
     let buffers = BufferConfig::new().size(arguments.buffer_size)?.count(arguments.buffers)?;
-    Ok(Config {
-        cores: cores_of(arguments.cores.as_ref()),
-        ring_entries: arguments.ring_entries,
-        buffers,
-        busy_poll: arguments.busy_poll,
-        handshake_timeout: arguments.handshake_timeout,
-        idle_timeout: Some(arguments.idle_timeout).filter(|timeout| !timeout.is_zero()),
-        close_timeout: arguments.close_timeout,
-        stop_timeout: arguments.stop_timeout,
-        origins: if arguments.require_origin {
-            OriginPolicy::Required
-        } else if arguments.origin.is_empty() {
-            OriginPolicy::Any
-        } else {
-            OriginPolicy::List(arguments.origin.clone())
-        },
-        subprotocols: arguments.subprotocol.clone(),
-        deflate: arguments.deflate.config(),
-    })
+    let origins = if arguments.require_origin {
+        OriginPolicy::Required
+    } else if arguments.origin.is_empty() {
+        OriginPolicy::Any
+    } else {
+        OriginPolicy::List(arguments.origin.clone())
+    };
+    let config = Config::default()
+        .cores(cores_of(arguments.cores.as_ref()))?
+        .ring_entries(arguments.ring_entries)?
+        .buffers(buffers)
+        .busy_poll(arguments.busy_poll)?
+        .handshake_timeout(arguments.handshake_timeout)?
+        .idle_timeout(Some(arguments.idle_timeout).filter(|timeout| !timeout.is_zero()))?
+        .write_timeout(arguments.write_timeout)?
+        .close_timeout(arguments.close_timeout)?
+        .close_limit(arguments.close_limit.unwrap_or(CLOSE_LIMIT.max(arguments.close_timeout)))?
+        .stop_timeout(arguments.stop_timeout)?
+        .origins(origins)
+        .subprotocols(arguments.subprotocol.iter().map(String::as_str))?
+        .deflate(arguments.deflate.config());
+    config.check()?;
+    Ok(config)
 }
 
-fn limits_of(arguments: &Serve) -> Limits {
-    Limits {
-        max_message: arguments.max_message,
-        max_head: arguments.max_head,
-        max_headers: arguments.max_headers,
-        max_buffered: arguments.max_buffered,
-        max_connections: arguments.max_connections,
-    }
+fn limits_of(arguments: &Serve) -> Result<Limits, ConfigError> {
+    let limits = Limits::default()
+        .max_message(arguments.max_message)?
+        .message_timeout(arguments.message_timeout)?
+        .max_head(arguments.max_head)?
+        .max_headers(arguments.max_headers)?
+        .max_buffered(arguments.max_buffered)?
+        .max_connections(arguments.max_connections)?
+        .max_memory(arguments.max_memory)?;
+    limits.check()?;
+    Ok(limits)
 }
 
 /// Says where it listens, on which cores, and on what the kernel granted.

@@ -1,23 +1,62 @@
-//! What the operator sets ([`Config`]) and what a peer may use ([`Limits`]).
+//! The options of the operator ([`Config`]), and what a peer may use ([`Limits`]).
+//!
+//! Setters check the range of their own option. [`Config::check`] and [`Limits::check`] check all ranges, and the relations
+//! between options; starting calls both.
 
-use ringway_codec::{DeflatePolicy, OriginPolicy, WindowBits};
+mod deflate;
+mod error;
+mod limits;
+
+pub use deflate::Deflate;
+pub use error::ConfigError;
+pub use limits::Limits;
+pub(crate) use limits::MIN_MEMORY;
+
+use error::{check_range, check_time};
+use ringway_codec::OriginPolicy;
 use ringway_io::{BufferConfig, BusyPoll};
 use std::time::Duration;
 
 /// How many shards (threads with a ring of their own) there are.
+///
+/// ```
+/// use ringway::{Client, Shards};
+///
+/// let client = Client::new().shards(Shards::Count(2));
+/// # let _ = client;
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Shards {
     /// One for each core of [`Cores`]. Where the CPU quota of the cgroup is less than the cores that this process may run
     /// on, as many as it is worth, rounded down and at least one; cores that are named ([`Cores::List`]) have one each all
     /// the same.
     #[default]
     PerCore,
-    /// This many, at least one. With more shards than cores, cores are shared in turn.
+    /// This many, 1 to 1024. With more shards than cores, cores are shared in turn.
     Count(usize),
 }
 
-/// Which cores the shards are pinned to. [`placement`](crate::placement) has the whole rule.
+impl Shards {
+    pub(crate) fn check(self) -> Result<(), ConfigError> {
+        match self {
+            Self::PerCore => Ok(()),
+            Self::Count(count) => check_range("shards", count, 1..=1024),
+        }
+    }
+}
+
+/// The cores that the shards are pinned to. [`placement`](crate::placement) states the whole rule.
+///
+/// ```
+/// use ringway::{Config, Cores};
+///
+/// let config = Config::default().cores(Cores::List(vec![0, 2]))?;
+/// # let _ = config;
+/// # Ok::<(), ringway::ConfigError>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Cores {
     /// All that this process may run on (its affinity mask), one hardware thread of each physical core first. Nothing is
     /// pinned where the CPU quota of the cgroup is less than that.
@@ -25,56 +64,63 @@ pub enum Cores {
     All,
     /// These, by the system's numbers, in this order. All have to be in the affinity mask, and there has to be one.
     List(Vec<usize>),
-    /// None: the scheduler moves the shards about.
+    /// None: the scheduler chooses the cores.
     Unpinned,
 }
 
-/// What happens when a handler panics.
+/// What a panic of a handler ends.
+///
+/// ```
+/// use ringway::{Config, OnPanic};
+///
+/// let config = Config::default().on_panic(OnPanic::Stop);
+/// # let _ = config;
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OnPanic {
-    /// The connection that the handler was called for is closed with 1011, and the shard goes on.
+    /// The connection that the handler was called for: it is closed with 1011. The shard continues, with the same handler.
     #[default]
     Close,
-    /// The shard ends, and the others are stopped.
+    /// The shard, and all others with it.
     Stop,
 }
 
-/// What the operator of a server or client sets. The defaults are fit for the open internet.
+/// The options of the operator of a server or client. The defaults are fit for the open internet.
+///
+/// A setter has the name of its option. Setters of options that have a range return an error for a value outside of it.
+///
+/// ```
+/// use ringway::{Config, Deflate};
+/// use std::time::Duration;
+///
+/// let config = Config::default()
+///     .idle_timeout(Some(Duration::from_secs(30)))?
+///     .subprotocols(["chat.v2", "chat.v1"])?
+///     .deflate(Some(Deflate::shared().level(6)?));
+/// # let _ = config;
+///
+/// let error = Config::default().ring_entries(4).unwrap_err();
+/// assert_eq!(error.to_string(), "ring_entries is 4: give 8 to 32768");
+/// # Ok::<(), ringway::ConfigError>(())
+/// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Config {
-    /// Which cores the shards are pinned to. Default: all.
-    pub cores: Cores,
-    /// Receive buffers of each shard. Default: up to 256 of 128 KiB, of which those that were used cost memory.
-    pub buffers: BufferConfig,
-    /// How long a shard watches for events from user space before it sleeps. Default: adaptive.
-    pub busy_poll: BusyPoll,
-    /// Entries of each shard's submission queue, 8 to 32 768. Default 1024; each costs 64 bytes, and 64 for its
-    /// completions.
-    pub ring_entries: u32,
-    /// How long a peer may take from connecting to the end of its opening handshake. Default 10 s.
-    pub handshake_timeout: Duration,
-    /// After how long a silence a connection is given up; a ping is sent at half of it. `None`: never, and a peer that
-    /// vanished holds its connection for good. A peer that is not read because it does not read shows that it lives by
-    /// taking what waits for it: [`Limits::max_buffered`] within this time. Default 120 s.
-    pub idle_timeout: Option<Duration>,
-    /// How long a peer may take to answer a close frame and to read what is still on its way to it. Default 5 s.
-    pub close_timeout: Duration,
-    /// The longest that a closing connection may take in all, although it makes progress. Default 60 s.
-    pub close_limit: Duration,
-    /// How long a peer may take nothing of what waits for it before its connection is given up. Default 60 s.
-    pub write_timeout: Duration,
-    /// What happens when the handler panics. Default: the connection it was called for is closed with 1011.
-    pub on_panic: OnPanic,
-    /// How long stopping waits for the closing handshakes. Default 10 s.
-    pub stop_timeout: Duration,
-    /// Which web pages may connect (RFC 6455 section 10.2). Default: all, and clients that are no browsers.
-    pub origins: OriginPolicy,
-    /// The subprotocols that are spoken. The client's first choice among them is taken; with none of them the connection
-    /// goes on without one (RFC 6455 section 4.2.2). Compared name by name at each handshake. Default: none.
-    pub subprotocols: Vec<String>,
-    /// Compression of messages, in both roles: as a server it is agreed to where a client offers it, as a client it is
-    /// offered. Default: none, for it costs far more time and memory than sending does.
-    pub deflate: Option<Deflate>,
+    pub(crate) cores: Cores,
+    pub(crate) buffers: BufferConfig,
+    pub(crate) busy_poll: BusyPoll,
+    pub(crate) ring_entries: u32,
+    pub(crate) handshake_timeout: Duration,
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) write_timeout: Duration,
+    pub(crate) close_timeout: Duration,
+    pub(crate) close_limit: Duration,
+    pub(crate) stop_timeout: Duration,
+    pub(crate) origins: OriginPolicy,
+    pub(crate) subprotocols: Vec<String>,
+    pub(crate) deflate: Option<Deflate>,
+    pub(crate) on_panic: OnPanic,
 }
 
 impl Default for Config {
@@ -86,116 +132,228 @@ impl Default for Config {
             ring_entries: 1024,
             handshake_timeout: Duration::from_secs(10),
             idle_timeout: Some(Duration::from_secs(120)),
+            write_timeout: Duration::from_secs(60),
             close_timeout: Duration::from_secs(5),
             close_limit: Duration::from_secs(60),
-            write_timeout: Duration::from_secs(60),
-            on_panic: OnPanic::Close,
             stop_timeout: Duration::from_secs(10),
             origins: OriginPolicy::Any,
             subprotocols: Vec::new(),
             deflate: None,
+            on_panic: OnPanic::Close,
         }
     }
 }
 
-/// How messages are compressed: permessage-deflate (RFC 7692).
-///
-/// The choice that matters is context takeover. With it a message is compressed with the help of those before it, which
-/// makes short ones that resemble each other much smaller, and both sides keep a window for each connection. Without it
-/// all connections of a shard share one compressor and one inflater, and an idle connection keeps nothing.
-///
-/// docs/tuning.md has the memory and the speed of each, as measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Deflate {
-    /// Whether we keep the context of what we send, where the peer allows it: 243 KiB and four times the window for each
-    /// connection, from the first compressed message on, until it has been silent for half of
-    /// [`Config::idle_timeout`]; without such a timeout, until it ends.
-    pub takeover: bool,
-    /// Whether the peer may keep the context of what it sends: 46 KiB for each connection, from the first compressed
-    /// message on, until it ends.
-    pub peer_takeover: bool,
-    /// The largest window that we compress with, as a power of two: 9 (512 B) to 15 (32 KiB); what is less or more counts
-    /// as that. Default 15.
-    pub window_bits: u8,
-    /// The largest window that the peer is asked to compress with, 9 to 15. It spares the peer memory, not us. Default 15.
-    pub peer_window_bits: u8,
-    /// From 1, the fastest, to 9, which compresses best; what is less or more counts as that. Default 1.
-    pub level: u8,
-    /// Messages shorter than this go uncompressed, unless [`Message::compress`](crate::Message::compress) says otherwise.
-    /// In bytes; default 128.
-    pub threshold: usize,
-}
-
-impl Deflate {
-    /// With context takeover both ways, where the peer allows it.
+impl Config {
+    /// The defaults.
     #[must_use]
-    pub const fn takeover() -> Self {
-        Self { takeover: true, peer_takeover: true, window_bits: 15, peer_window_bits: 15, level: 1, threshold: 128 }
+    pub fn new() -> Self {
+        Self::default()
     }
 
-    /// Without context takeover: one compressor for all connections of a shard.
+    /// The cores that the shards are pinned to. Default: all. Whether the process may run on the cores of a list is checked
+    /// when the shards start.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for an empty list.
+    pub fn cores(mut self, cores: Cores) -> Result<Self, ConfigError> {
+        self.cores = cores;
+        self.check_cores()?;
+        Ok(self)
+    }
+
+    /// The receive buffers of each shard. Default: 256 of 128 KiB; a buffer that was never used takes address space only.
     #[must_use]
-    pub const fn shared() -> Self {
-        Self { takeover: false, peer_takeover: false, ..Self::takeover() }
+    pub fn buffers(mut self, buffers: BufferConfig) -> Self {
+        self.buffers = buffers;
+        self
     }
 
-    pub(crate) fn policy(&self) -> DeflatePolicy {
-        let window = |bits: u8| WindowBits::new(bits.clamp(9, 15)).unwrap_or_default();
-        DeflatePolicy {
-            takeover: self.takeover,
-            peer_takeover: self.peer_takeover,
-            window_bits: window(self.window_bits),
-            peer_window_bits: window(self.peer_window_bits),
+    /// How long a shard watches for events from user space before it sleeps. Default: adaptive.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for a [`BusyPoll::Fixed`] that is not within 1 µs and 1 s.
+    pub fn busy_poll(mut self, busy_poll: BusyPoll) -> Result<Self, ConfigError> {
+        self.busy_poll = busy_poll;
+        self.check_busy_poll()?;
+        Ok(self)
+    }
+
+    /// Entries of each shard's submission queue, 8 to 32 768; the kernel rounds up to a power of two. Default 1024; each
+    /// costs 64 bytes, and 64 for its completions.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for a number out of range.
+    pub fn ring_entries(mut self, entries: u32) -> Result<Self, ConfigError> {
+        self.ring_entries = entries;
+        self.check_ring_entries()?;
+        Ok(self)
+    }
+
+    /// The longest time from connecting to the end of the opening handshake, 1 ms to 365 days. Default 10 s. In the client
+    /// role it includes the TCP connection.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for a time out of range.
+    pub fn handshake_timeout(mut self, time: Duration) -> Result<Self, ConfigError> {
+        self.handshake_timeout = time;
+        check_time("handshake_timeout", time)?;
+        Ok(self)
+    }
+
+    /// The time without traffic after which a connection is closed, 1 ms to 365 days; after half of it a ping is sent.
+    /// Default 120 s. `None`: never, and a connection whose peer has vanished stays open until something is sent on it.
+    /// For a peer that does not read, and is therefore not read either, progress of what waits for it counts as traffic.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for a time out of range.
+    pub fn idle_timeout(mut self, time: Option<Duration>) -> Result<Self, ConfigError> {
+        self.idle_timeout = time;
+        time.map_or(Ok(()), |time| check_time("idle_timeout", time))?;
+        Ok(self)
+    }
+
+    /// How long a peer may take nothing of the output that waits for it, 1 ms to 365 days. Default 60 s. Any progress
+    /// restarts it, so a slow reader that keeps reading is not closed.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for a time out of range.
+    pub fn write_timeout(mut self, time: Duration) -> Result<Self, ConfigError> {
+        self.write_timeout = time;
+        check_time("write_timeout", time)?;
+        Ok(self)
+    }
+
+    /// How long a closing connection may make no progress: the peer neither answers the close frame nor takes any of the
+    /// output that waits for it. 1 ms to 365 days, and at most [`Config::close_limit`]. Default 5 s.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for a time out of range.
+    pub fn close_timeout(mut self, time: Duration) -> Result<Self, ConfigError> {
+        self.close_timeout = time;
+        check_time("close_timeout", time)?;
+        Ok(self)
+    }
+
+    /// The longest time that closing a connection takes in all, whatever its progress; at least [`Config::close_timeout`],
+    /// and 365 days at most. Default 60 s.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for a time out of range.
+    pub fn close_limit(mut self, time: Duration) -> Result<Self, ConfigError> {
+        self.close_limit = time;
+        check_time("close_limit", time)?;
+        Ok(self)
+    }
+
+    /// How long stopping waits for the closing handshakes, up to 365 days. Default 10 s; with 0, connections are dropped at
+    /// once.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for a time out of range.
+    pub fn stop_timeout(mut self, time: Duration) -> Result<Self, ConfigError> {
+        self.stop_timeout = time;
+        self.check_stop_timeout()?;
+        Ok(self)
+    }
+
+    /// The web pages that may connect (RFC 6455 section 10.2). Default: all, and clients that are no browsers.
+    #[must_use]
+    pub fn origins(mut self, origins: OriginPolicy) -> Self {
+        self.origins = origins;
+        self
+    }
+
+    /// The subprotocols that are spoken. The client's first choice among them is taken; with none of them the connection
+    /// opens without one (RFC 6455 section 4.2.2). Compared name by name at each handshake. Default: none.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for a name that is not a token (RFC 6455 section 4.1).
+    pub fn subprotocols(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Result<Self, ConfigError> {
+        self.subprotocols = names.into_iter().map(Into::into).collect();
+        self.check_subprotocols()?;
+        Ok(self)
+    }
+
+    /// Compression of messages, in both roles: a server agrees to it where a client offers it, a client offers it. Default:
+    /// none, because it costs far more time and memory than sending does.
+    #[must_use]
+    pub fn deflate(mut self, deflate: Option<Deflate>) -> Self {
+        self.deflate = deflate;
+        self
+    }
+
+    /// What a panic of the handler ends. Default: the connection that it was called for.
+    #[must_use]
+    pub fn on_panic(mut self, on_panic: OnPanic) -> Self {
+        self.on_panic = on_panic;
+        self
+    }
+
+    /// Checks the range of each option, and that [`close_timeout`](Config::close_timeout) is no longer than
+    /// [`close_limit`](Config::close_limit). Starting calls it.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for the first option that is out of range.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.check_cores()?;
+        self.check_busy_poll()?;
+        self.check_ring_entries()?;
+        check_time("handshake_timeout", self.handshake_timeout)?;
+        self.idle_timeout.map_or(Ok(()), |time| check_time("idle_timeout", time))?;
+        check_time("write_timeout", self.write_timeout)?;
+        check_time("close_timeout", self.close_timeout)?;
+        check_time("close_limit", self.close_limit)?;
+        self.check_stop_timeout()?;
+        self.check_subprotocols()?;
+        self.deflate.map_or(Ok(()), |deflate| deflate.check())?;
+        if self.close_limit < self.close_timeout {
+            let range = format!("at least close_timeout, {:?}", self.close_timeout);
+            return Err(ConfigError::new("close_limit", format!("{:?}", self.close_limit), range));
+        }
+        Ok(())
+    }
+
+    fn check_cores(&self) -> Result<(), ConfigError> {
+        match &self.cores {
+            Cores::List(list) if list.is_empty() => {
+                Err(ConfigError::new("cores", "an empty list", "at least one core, or Cores::All"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_busy_poll(&self) -> Result<(), ConfigError> {
+        const RANGE: std::ops::RangeInclusive<Duration> = Duration::from_micros(1)..=Duration::from_secs(1);
+        match self.busy_poll {
+            BusyPoll::Fixed(time) if !RANGE.contains(&time) => Err(ConfigError::new(
+                "busy_poll",
+                format!("{time:?}"),
+                "1 µs to 1 s, BusyPoll::Adaptive or BusyPoll::Off",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_ring_entries(&self) -> Result<(), ConfigError> {
+        check_range("ring_entries", self.ring_entries, 8..=32_768)
+    }
+
+    fn check_stop_timeout(&self) -> Result<(), ConfigError> {
+        if self.stop_timeout.is_zero() { Ok(()) } else { check_time("stop_timeout", self.stop_timeout) }
+    }
+
+    fn check_subprotocols(&self) -> Result<(), ConfigError> {
+        let of_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        match self.subprotocols.iter().find(|name| name.is_empty() || !name.bytes().all(of_token)) {
+            Some(name) => {
+                let range = "names of letters, digits and !#$%&'*+-.^_`|~";
+                Err(ConfigError::new("subprotocols", format!("{name:?}"), range))
+            }
+            None => Ok(()),
         }
     }
 }
 
-/// What a peer may make us hold and do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// The largest message in bytes; a larger one is answered with close code 1009. It is also what one connection can
-    /// make the server hold while it sends a message in parts. Default 16 MiB.
-    pub max_message: usize,
-    /// The largest opening handshake in bytes (request line and headers); a larger one is answered with 414 or 431.
-    /// A connection whose head comes in parts holds as much while it does. Default 16 KiB.
-    pub max_head: usize,
-    /// The most headers in it, at most 128; more are answered with 431. While a head is parsed each takes 32 bytes.
-    /// Default 100.
-    pub max_headers: usize,
-    /// How many bytes may wait for a peer that reads slowly. Beyond it `send` hands messages back, and nothing more is
-    /// read from the peer until it has caught up. One message more than that may wait. What the kernel had received by
-    /// then is held too: at most what the socket's receive buffer holds. Default 1 MiB.
-    pub max_buffered: usize,
-    /// How many bytes the connections of one shard may hold together. Default: half of the machine's memory, divided by
-    /// the number of shards.
-    pub max_memory: Option<usize>,
-    /// Within which time of its first byte a message must be complete. Default 120 s.
-    pub message_timeout: Duration,
-    /// How many connections one shard holds at once, at most 2³⁰; further ones wait in the kernel's backlog. Each costs
-    /// about 120 bytes and the handler's state, and what the kernel keeps for a socket. Default 1 048 576.
-    pub max_connections: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            max_message: 16 << 20,
-            max_head: 16 << 10,
-            max_headers: 100,
-            max_buffered: 1 << 20,
-            max_memory: None,
-            message_timeout: Duration::from_secs(120),
-            max_connections: 1 << 20,
-        }
-    }
-}
-
-impl Limits {
-    pub(crate) fn head(&self) -> ringway_codec::HeadLimits {
-        ringway_codec::HeadLimits { max_bytes: self.max_head, max_headers: self.max_headers.min(128) }
-    }
-
-    pub(crate) fn codec(&self) -> ringway_codec::Limits {
-        ringway_codec::Limits { max_message: self.max_message, ..ringway_codec::Limits::default() }
-    }
-}
+#[cfg(test)]
+mod tests;

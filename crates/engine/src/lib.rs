@@ -40,7 +40,7 @@ pub use api::message::Message;
 pub use api::request::Request;
 pub use api::response::{Response, Upgrade};
 pub use api::shard::{Shard, ShardHandle};
-pub use config::{Config, Cores, Deflate, Limits, OnPanic, Shards};
+pub use config::{Config, ConfigError, Cores, Deflate, Limits, OnPanic, Shards};
 pub use run::client::Client;
 pub use run::error::StartError;
 pub use run::placement;

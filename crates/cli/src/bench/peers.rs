@@ -247,7 +247,7 @@ mod tests {
     }
 
     fn start(command: &str) -> Result<Option<Peer>, Failure> {
-        let cores = Assignment::unpinned(1);
+        let cores = Assignment::unpinned(1.try_into().expect("1 is not 0"));
         Peer::start(&PeerSpec { name: "it".into(), command: command.into() }, &cores, &Stop::default())
     }
 
@@ -267,6 +267,9 @@ mod tests {
         let stop = Stop::default();
         stop.now();
         let spec = PeerSpec { name: "it".into(), command: "exec sleep 1000".into() };
-        assert!(Peer::start(&spec, &Assignment::unpinned(1), &stop).is_ok_and(|peer| peer.is_none()));
+        assert!(
+            Peer::start(&spec, &Assignment::unpinned(1.try_into().expect("1 is not 0")), &stop)
+                .is_ok_and(|peer| peer.is_none())
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! Why shards could not start, or did not run to their end.
 
+use crate::config::ConfigError;
 use crate::run::placement::PlacementError;
 use ringway_io::uring::{Refusal, SetupError};
 use ringway_io::{BindError, OptionError};
@@ -8,6 +9,9 @@ use std::io;
 /// Why shards could not start, or did not run to their end.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// An option is out of range.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The address could not be parsed, or the name has no address.
     #[error("cannot listen on {0:?}: {1}")]
     Address(String, #[source] io::Error),

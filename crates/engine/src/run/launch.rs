@@ -1,6 +1,7 @@
 //! Starting the threads of the shards.
 
 use super::error::StartError;
+use super::memory;
 use super::placement::{self, Assignment};
 use super::running::Running;
 use crate::api::handler::Handler;
@@ -28,6 +29,9 @@ impl Launch {
         listeners: Vec<Listener>,
         make: Arc<dyn Fn(usize) -> H + Send + Sync>,
     ) -> Result<Running<H>, StartError> {
+        self.shards.check()?;
+        self.config.check()?;
+        self.limits.check()?;
         let rung = uring::probe()?;
         let assignment = Assignment::of_server(&self.config.cores, self.shards)?;
         if let Some(quota) = assignment.quota() {
@@ -40,7 +44,9 @@ impl Launch {
             shares.push(listeners.iter().map(Listener::sibling).collect::<Result<_, _>>()?);
         }
         shares.push(listeners);
-        let (config, limits) = (Arc::new(self.config), self.limits);
+        let max_memory = self.limits.max_memory.unwrap_or_else(|| memory::default_budget(cores.len()));
+        let limits = Limits { max_memory: Some(max_memory), ..self.limits };
+        let config = Arc::new(self.config);
         let (ended, ends) = mpsc::channel();
         let (threads, handles) = (Vec::new(), Vec::new());
         let ends = Mutex::new(ends);

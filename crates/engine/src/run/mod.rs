@@ -1,9 +1,11 @@
 //! Starting shards, and stopping them.
 
+mod cgroup;
 pub(crate) mod client;
 pub(crate) mod error;
 mod launch;
 mod listening;
+mod memory;
 pub mod placement;
 pub(crate) mod running;
 pub(crate) mod server;

@@ -130,7 +130,7 @@ fn stop<H: Handler>(handles: &[ShardHandle<H>]) {
 mod tests {
     use super::*;
     use crate::run::placement;
-    use crate::{Client, Config, Connection, Cores, Message, OnPanic, PostError, Shards};
+    use crate::{Client, Config, Connection, Cores, Limits, Message, OnPanic, PostError, Shards};
     use std::time::Duration;
 
     #[derive(Debug)]
@@ -175,11 +175,24 @@ mod tests {
 
     #[test]
     fn shards_without_a_place_do_not_start() {
-        for cores in [Cores::List(vec![]), Cores::List(vec![usize::MAX])] {
-            let config = Config { cores, ..Config::default() };
-            let error = Client::new().config(config).start(|_| Idle).expect_err("there is nowhere to run");
-            assert!(matches!(error, StartError::Placement(_)), "{error}");
-        }
+        let config = Config { cores: Cores::List(vec![usize::MAX]), ..Config::default() };
+        let error = Client::new().config(config).start(|_| Idle).expect_err("there is no such core");
+        assert!(matches!(error, StartError::Placement(_)), "{error}");
+    }
+
+    #[test]
+    fn an_option_out_of_range_is_named_at_the_start() {
+        let error = |client: Client| client.start(|_| Idle).expect_err("out of range").to_string();
+        let config = |config| error(Client::new().config(config));
+        let zero_shards = error(Client::new().shards(Shards::Count(0)));
+        assert_eq!(zero_shards, "shards is 0: give 1 to 1024");
+        let no_cores = config(Config { cores: Cores::List(vec![]), ..Config::default() });
+        assert_eq!(no_cores, "cores is an empty list: give at least one core, or Cores::All");
+        let few_entries = config(Config { ring_entries: 1, ..Config::default() });
+        assert_eq!(few_entries, "ring_entries is 1: give 8 to 32768");
+        let limits = Limits { max_memory: Some(1 << 20), ..Limits::default() };
+        let little = error(Client::new().limits(limits));
+        assert_eq!(little, "limits.max_memory is 1048576: give at least limits.max_message, 16777216");
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub struct CoreList(Vec<usize>);
 
 /// Why a text is not a list of cores.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum CoreListError {
     /// The list, or one of its parts, is empty.
     #[error("name at least one core, as 0-3,8")]

@@ -25,10 +25,12 @@ use rustix::thread::{CpuSet, sched_getaffinity};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
+use std::num::NonZero;
 use topology::HardwareThread;
 
 /// Why threads have no place.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum PlacementError {
     /// The affinity mask could not be read.
     #[error(
@@ -39,6 +41,9 @@ pub enum PlacementError {
     /// [`Cores::List`] is empty.
     #[error("Config::cores (--cores) is an empty list; name at least one core, or set Cores::All")]
     NoneNamed,
+    /// [`Shards::Count`] is 0.
+    #[error("the number of threads (Shards::Count) is 0; give 1 or more, or Shards::PerCore")]
+    NoThreads,
     /// A core that is named is not in the affinity mask.
     #[error(
         "core {core} of --cores (Config::cores) is not among those this process may run on ({allowed}); name cores of \
@@ -108,14 +113,20 @@ impl CoreSet {
     /// How many threads there are by default.
     #[must_use]
     pub fn threads(&self) -> usize {
+        self.default_threads().get()
+    }
+
+    fn default_threads(&self) -> NonZero<usize> {
         // A conversion to an integer rounds down.
-        self.quota_below().map_or(self.cores.len(), |quota| (quota.limit as usize).max(1))
+        let threads = self.quota_below().map_or(self.cores.len(), |quota| quota.limit as usize);
+        NonZero::new(threads).unwrap_or(NonZero::<usize>::MIN)
     }
 
     /// Places the shards of a server: from the bottom of the set, in turn where there are more shards than cores.
     ///
     /// # Errors
-    /// [`PlacementError::NoneNamed`] or [`PlacementError::NotAllowed`] for a list that is empty or names other cores.
+    /// [`PlacementError::NoneNamed`] or [`PlacementError::NotAllowed`] for a list that is empty or names other cores,
+    /// [`PlacementError::NoThreads`] for a number of 0.
     pub fn server(&self, cores: &Cores, shards: Shards) -> Result<Assignment, PlacementError> {
         self.place(cores, shards, || self.cores.iter().map(|core| core.id).collect())
     }
@@ -157,9 +168,13 @@ impl CoreSet {
     #[must_use]
     pub fn halves(&self) -> Halves {
         if let Some(quota) = self.quota_below() {
-            let server = (self.threads() / 2).max(1);
-            let generator = self.threads().saturating_sub(server).max(1);
-            let unpinned = |threads| Assignment { quota: Some(quota), ..Assignment::unpinned(threads) };
+            let threads = self.threads();
+            let server = threads / 2;
+            let generator = threads - server.max(1);
+            let unpinned = |threads| {
+                let threads = NonZero::new(threads).unwrap_or(NonZero::<usize>::MIN);
+                Assignment { quota: Some(quota), ..Assignment::unpinned(threads) }
+            };
             return Halves { server: unpinned(server), generator: unpinned(generator) };
         }
         // The first of each physical core comes before all siblings.
@@ -182,19 +197,23 @@ impl CoreSet {
         threads: Shards,
         choose: impl FnOnce() -> Vec<usize>,
     ) -> Result<Assignment, PlacementError> {
-        let count = |default| match threads {
-            Shards::PerCore => default,
-            Shards::Count(count) => count.max(1),
+        let given = match threads {
+            Shards::PerCore => None,
+            Shards::Count(count) => Some(NonZero::new(count).ok_or(PlacementError::NoThreads)?),
         };
-        let in_turn = |cores: &[usize]| Assignment::pinned(cores.iter().copied().cycle().take(count(cores.len())));
+        let in_turn = |cores: &[usize]| {
+            let count = given.map_or(cores.len(), NonZero::get);
+            Assignment::pinned(cores.iter().copied().cycle().take(count))
+        };
+        let unpinned = || Assignment::unpinned(given.unwrap_or_else(|| self.default_threads()));
         Ok(match (cores, self.quota_below()) {
             (Cores::List(list), _) => {
                 self.check(list)?;
                 in_turn(list)
             }
             (Cores::All, None) => in_turn(&choose()),
-            (Cores::All, quota) => Assignment { quota, ..Assignment::unpinned(count(self.threads())) },
-            (Cores::Unpinned, _) => Assignment::unpinned(count(self.threads())),
+            (Cores::All, quota) => Assignment { quota, ..unpinned() },
+            (Cores::Unpinned, _) => unpinned(),
         })
     }
 
@@ -235,8 +254,8 @@ pub struct Assignment {
 impl Assignment {
     /// Threads that the scheduler moves about.
     #[must_use]
-    pub fn unpinned(threads: usize) -> Self {
-        Self { cores: vec![None; threads.max(1)], quota: None }
+    pub fn unpinned(threads: NonZero<usize>) -> Self {
+        Self { cores: vec![None; threads.get()], quota: None }
     }
 
     fn pinned(cores: impl IntoIterator<Item = usize>) -> Self {
@@ -249,7 +268,9 @@ impl Assignment {
     /// As [`CoreSet::read`] and [`CoreSet::server`].
     pub fn of_server(cores: &Cores, shards: Shards) -> Result<Self, PlacementError> {
         match (cores, shards) {
-            (Cores::Unpinned, Shards::Count(count)) => Ok(Self::unpinned(count)),
+            (Cores::Unpinned, Shards::Count(count)) => {
+                NonZero::new(count).map(Self::unpinned).ok_or(PlacementError::NoThreads)
+            }
             _ => CoreSet::read()?.server(cores, shards),
         }
     }

@@ -1,68 +1,23 @@
 //! The CPU quota of this process's cgroup: how many cores' worth of time it gets, whatever its affinity mask allows.
-//!
-//! A quota binds a cgroup and everything below it, so the one that counts is the smallest from the process's own cgroup up
-//! to the root. A container that sees only its own part of the hierarchy sees only the quotas in that part.
 
-use std::fs;
-use std::path::{Component, Path, PathBuf};
+use crate::run::cgroup::{Cgroups, Version};
 
 /// The quota in cores; `None` when there is none, or when procfs or the cgroup file system does not tell.
 pub(super) fn read() -> Option<f64> {
-    let cgroups = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    smallest(&cgroups, &mounts, &|path| fs::read_to_string(path).ok())
+    smallest(&Cgroups::read()?)
 }
 
-/// The smallest quota that `/proc/self/cgroup` and `/proc/self/mountinfo` lead to. Machines can have both versions mounted, with
-/// the CPU controller in either.
-fn smallest(cgroups: &str, mounts: &str, read: &dyn Fn(&Path) -> Option<String>) -> Option<f64> {
-    let quotas = [Version::V1, Version::V2].into_iter().filter_map(|version| {
-        let own = cgroups.lines().find_map(|line| version.path_in(line))?;
-        let (mount, inside) = locate(version, own, mounts)?;
-        let directories = inside.ancestors().map(|directory| mount.join(directory));
-        directories.filter_map(|directory| version.quota(&directory, read)).reduce(f64::min)
+/// The smallest quota from the process's own cgroup up to the root.
+fn smallest(cgroups: &Cgroups<'_>) -> Option<f64> {
+    let quotas = cgroups.limits("cpu", |version, file| match version {
+        Version::V1 => cores(file("cpu.cfs_quota_us")?.trim(), file("cpu.cfs_period_us")?.trim()),
+        Version::V2 => {
+            let text = file("cpu.max")?;
+            let (quota, period) = text.trim().split_once(' ')?;
+            cores(quota, period)
+        }
     });
-    quotas.reduce(f64::min)
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Version {
-    V1,
-    V2,
-}
-
-impl Version {
-    /// The path that a line of `/proc/self/cgroup` (`4:cpu,cpuacct:/path`, `0::/path`) gives, if it is about the CPU
-    /// controller of this version.
-    fn path_in(self, line: &str) -> Option<&str> {
-        let mut fields = line.splitn(3, ':');
-        let (number, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
-        let ours = match self {
-            Self::V1 => controllers.split(',').any(|controller| controller == "cpu"),
-            Self::V2 => number == "0" && controllers.is_empty(),
-        };
-        ours.then_some(path)
-    }
-
-    /// Whether a mount of this type with these options has the CPU controller of this version.
-    fn is_mounted_as(self, kind: &str, options: &str) -> bool {
-        match self {
-            Self::V1 => kind == "cgroup" && options.split(',').any(|option| option == "cpu"),
-            Self::V2 => kind == "cgroup2",
-        }
-    }
-
-    fn quota(self, directory: &Path, read: &dyn Fn(&Path) -> Option<String>) -> Option<f64> {
-        let file = |name: &str| read(&directory.join(name));
-        match self {
-            Self::V1 => cores(file("cpu.cfs_quota_us")?.trim(), file("cpu.cfs_period_us")?.trim()),
-            Self::V2 => {
-                let text = file("cpu.max")?;
-                let (quota, period) = text.trim().split_once(' ')?;
-                cores(quota, period)
-            }
-        }
-    }
+    quotas.into_iter().reduce(f64::min)
 }
 
 /// Quota over period, in cores. `None` for no quota: `max` in version 2, -1 in version 1.
@@ -71,40 +26,10 @@ fn cores(quota: &str, period: &str) -> Option<f64> {
     (quota > 0 && period > 0).then(|| quota as f64 / period as f64)
 }
 
-/// Where the hierarchy is mounted, and the path of the cgroup `own` from there. A cgroup that is outside of what is mounted
-/// counts as the mount's root, which is above it.
-fn locate(version: Version, own: &str, mounts: &str) -> Option<(PathBuf, PathBuf)> {
-    let mut outside = None;
-    for line in mounts.lines() {
-        // 41 31 0:38 /root/in/the/hierarchy /mount/point rw,… shared:7 - cgroup2 source rw,…
-        let Some((place, rest)) = line.split_once(" - ") else { continue };
-        let (mut place, mut rest) = (place.split(' ').skip(3), rest.split(' '));
-        let (Some(root), Some(point)) = (place.next(), place.next()) else { continue };
-        let (Some(kind), Some(options)) = (rest.next(), rest.nth(1)) else { continue };
-        if !version.is_mounted_as(kind, options) {
-            continue;
-        }
-        let point = PathBuf::from(unescape(point));
-        match Path::new(own).strip_prefix(unescape(root)) {
-            Ok(inside) if !inside.components().any(|part| part == Component::ParentDir) => {
-                return Some((point, inside.into()));
-            }
-            _ => outside = outside.or(Some(point)),
-        }
-    }
-    outside.map(|point| (point, PathBuf::new()))
-}
-
-/// A path of mountinfo, in which blanks and backslashes are three octal digits behind a backslash.
-fn unescape(path: &str) -> String {
-    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
-        .iter()
-        .fold(path.to_owned(), |path, (escaped, plain)| path.replace(escaped, plain))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     const V2: &str = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n";
     const V1: &str = "25 23 0:21 / /proc rw - proc proc rw\n\
@@ -116,7 +41,7 @@ mod tests {
             let file = files.iter().find(|(name, _)| Path::new(name) == path);
             file.map(|(_, content)| format!("{content}\n"))
         };
-        smallest(cgroups, mounts, &read)
+        smallest(&Cgroups::new(cgroups, mounts, &read))
     }
 
     #[test]

@@ -18,6 +18,10 @@ fn threaded() -> CoreSet {
     CoreSet::new(&machine(&cpus), None).expect("there are cores")
 }
 
+fn threads(count: usize) -> NonZero<usize> {
+    NonZero::new(count).expect("the tests give no 0")
+}
+
 fn pinned(assignment: &Assignment) -> Vec<usize> {
     assignment.cores().iter().map(|core| core.expect("it is pinned")).collect()
 }
@@ -57,7 +61,10 @@ fn more_threads_than_cores_share_them_in_turn() {
     let set = plain(2, None);
     assert_eq!(server(&set, Shards::Count(5)), [0, 1, 0, 1, 0]);
     assert_eq!(generator(&set, Shards::Count(3), &[0]), [1, 1, 1]);
-    assert_eq!(server(&set, Shards::Count(0)), [0], "there is at least one");
+    let none = set.server(&Cores::All, Shards::Count(0)).expect_err("there would be no thread");
+    assert!(matches!(none, PlacementError::NoThreads), "{none}");
+    let none = Assignment::of_server(&Cores::Unpinned, Shards::Count(0)).expect_err("there would be no thread");
+    assert!(matches!(none, PlacementError::NoThreads), "{none}");
 }
 
 #[test]
@@ -217,7 +224,7 @@ fn an_assignment_is_displayed_as_a_person_reads_it() {
     let named = set.server(&Cores::List(vec![3, 0]), Shards::PerCore).expect("it has a place");
     assert_eq!(named.to_string(), "2, on cores 0,3");
     assert_eq!(named.list().map(CoreList::into_vec), Some(vec![3, 0]));
-    assert_eq!(Assignment::unpinned(2).to_string(), "2, not pinned");
+    assert_eq!(Assignment::unpinned(threads(2)).to_string(), "2, not pinned");
     for (quota, said) in [(2.5, "2.5"), (2.0, "2"), (0.333, "0.33")] {
         let text = plain(4, Some(quota)).server(&Cores::All, Shards::Count(2)).expect("it has a place").to_string();
         assert_eq!(text, format!("2, not pinned: the cgroup's CPU quota is {said} of 4 cores"));
@@ -233,7 +240,7 @@ fn what_an_assignment_says_as_a_configuration_gives_it_again() {
         assert_eq!(first, again);
         assert_eq!(first.clone().at_most(2).threads(), threads.min(2));
     }
-    assert_eq!(Assignment::unpinned(3).at_most(0).threads(), 1);
+    assert_eq!(Assignment::unpinned(threads(3)).at_most(0).threads(), 1);
 }
 
 #[test]

@@ -82,6 +82,7 @@ impl Echo {
                 }
                 self.flush(slot);
             }
+            Completion::Released { .. } => {}
             Completion::Ended { slot, cause: Cause::Finished } => {
                 self.of(slot).finished = true;
                 self.flush(slot);

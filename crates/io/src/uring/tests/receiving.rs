@@ -27,6 +27,7 @@ fn echo_until_finished(driver: &mut Uring) {
                     return Some(());
                 }
             }
+            Completion::Released { .. } => {}
             Completion::Ended { slot, cause } => {
                 assert!(matches!(cause, Cause::Finished), "{cause:?}");
                 finished = true;

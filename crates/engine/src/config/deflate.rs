@@ -1,0 +1,137 @@
+//! How messages are compressed.
+
+use super::error::{ConfigError, check_range};
+use ringway_codec::{DeflatePolicy, WindowBits};
+
+/// How messages are compressed: permessage-deflate (RFC 7692).
+///
+/// The main choice is context takeover. With it a message is compressed with the help of those before it, which
+/// makes short messages that resemble each other much smaller, and both sides keep a window for each connection. Without
+/// it all connections of a shard share one compressor and one inflater, and an idle connection keeps nothing.
+///
+/// docs/tuning.md has the memory and the speed of each, as measured.
+///
+/// ```
+/// use ringway::{Config, Deflate};
+///
+/// let deflate = Deflate::takeover().peer_takeover(false).window_bits(12)?;
+/// let config = Config::default().deflate(Some(deflate));
+/// # let _ = config;
+/// # Ok::<(), ringway::ConfigError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Deflate {
+    pub(crate) own_takeover: bool,
+    pub(crate) peer_takeover: bool,
+    pub(crate) window_bits: u8,
+    pub(crate) peer_window_bits: u8,
+    pub(crate) level: u8,
+    pub(crate) threshold: usize,
+}
+
+impl Deflate {
+    /// With context takeover both ways, where the peer allows it.
+    #[must_use]
+    pub const fn takeover() -> Self {
+        Self {
+            own_takeover: true,
+            peer_takeover: true,
+            window_bits: 15,
+            peer_window_bits: 15,
+            level: 1,
+            threshold: 128,
+        }
+    }
+
+    /// Without context takeover: one compressor for all connections of a shard.
+    #[must_use]
+    pub const fn shared() -> Self {
+        Self { own_takeover: false, peer_takeover: false, ..Self::takeover() }
+    }
+
+    /// Whether we keep the context of what we send, where the peer allows it: 240 KiB and four times the window for each
+    /// connection, from the first compressed message on, until it has been silent for half of
+    /// [`Config::idle_timeout`](crate::Config::idle_timeout); without such a timeout, until it ends.
+    #[must_use]
+    pub const fn own_takeover(mut self, takeover: bool) -> Self {
+        self.own_takeover = takeover;
+        self
+    }
+
+    /// Whether the peer may keep the context of what it sends: 42 KiB for each connection, from the first compressed
+    /// message on, until it ends.
+    #[must_use]
+    pub const fn peer_takeover(mut self, takeover: bool) -> Self {
+        self.peer_takeover = takeover;
+        self
+    }
+
+    /// The largest window that we compress with, as a power of two: 9 (512 B) to 15 (32 KiB). Default 15.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for a number out of range.
+    pub fn window_bits(mut self, bits: u8) -> Result<Self, ConfigError> {
+        self.window_bits = bits;
+        self.check_window_bits()?;
+        Ok(self)
+    }
+
+    /// The largest window that the peer is asked to compress with, 9 to 15. It saves the peer memory, not us. Default 15.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for a number out of range.
+    pub fn peer_window_bits(mut self, bits: u8) -> Result<Self, ConfigError> {
+        self.peer_window_bits = bits;
+        self.check_peer_window_bits()?;
+        Ok(self)
+    }
+
+    /// From 1, the fastest, to 9, which compresses best. Default 1.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for a number out of range.
+    pub fn level(mut self, level: u8) -> Result<Self, ConfigError> {
+        self.level = level;
+        self.check_level()?;
+        Ok(self)
+    }
+
+    /// Messages shorter than this are sent uncompressed, unless [`Message::compress`](crate::Message::compress) says
+    /// otherwise. In bytes; default 128.
+    #[must_use]
+    pub const fn threshold(mut self, bytes: usize) -> Self {
+        self.threshold = bytes;
+        self
+    }
+
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        self.check_window_bits()?;
+        self.check_peer_window_bits()?;
+        self.check_level()
+    }
+
+    fn check_window_bits(&self) -> Result<(), ConfigError> {
+        check_range("deflate.window_bits", self.window_bits, 9..=15)
+    }
+
+    fn check_peer_window_bits(&self) -> Result<(), ConfigError> {
+        check_range("deflate.peer_window_bits", self.peer_window_bits, 9..=15)
+    }
+
+    fn check_level(&self) -> Result<(), ConfigError> {
+        check_range("deflate.level", self.level, 1..=9)
+    }
+
+    /// The policy of the codec. Starting has checked the ranges.
+    pub(crate) fn policy(&self) -> DeflatePolicy {
+        debug_assert_eq!(self.check(), Ok(()));
+        let window = |bits: u8| WindowBits::new(bits).expect("starting has checked that the bits are 9 to 15");
+        DeflatePolicy {
+            takeover: self.own_takeover,
+            peer_takeover: self.peer_takeover,
+            window_bits: window(self.window_bits),
+            peer_window_bits: window(self.peer_window_bits),
+        }
+    }
+}

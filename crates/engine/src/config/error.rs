@@ -1,0 +1,64 @@
+//! Options that are out of range.
+
+use ringway_io::OptionError;
+use std::borrow::Cow;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// The range of times. Timers resolve 10 ms, and sessions count silence in 2³² of such ticks, 497 days.
+const TIMES: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(365 * 24 * 60 * 60);
+
+/// An option has a value out of its range. Displayed as `deflate.window_bits is 16: give 9 to 15`.
+///
+/// ```
+/// use ringway::Deflate;
+///
+/// let error = Deflate::shared().window_bits(16).unwrap_err();
+/// assert_eq!((error.option, error.value.as_str(), &*error.range), ("deflate.window_bits", "16", "9 to 15"));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{option} is {value}: give {range}")]
+#[non_exhaustive]
+pub struct ConfigError {
+    /// The option: `shards`, the name of one of [`Config`](crate::Config), or one of another type with the type's prefix
+    /// (`limits.`, `deflate.`).
+    pub option: &'static str,
+    /// The value that it has.
+    pub value: String,
+    /// The values that it can have.
+    pub range: Cow<'static, str>,
+}
+
+impl ConfigError {
+    pub(crate) fn new(option: &'static str, value: impl Into<String>, range: impl Into<Cow<'static, str>>) -> Self {
+        Self { option, value: value.into(), range: range.into() }
+    }
+}
+
+impl From<OptionError> for ConfigError {
+    fn from(error: OptionError) -> Self {
+        let OptionError { option, value, range, .. } = error;
+        Self { option, value, range: range.into() }
+    }
+}
+
+/// Checks that a number is within `range`.
+pub(super) fn check_range<T: PartialOrd + Display>(
+    option: &'static str,
+    value: T,
+    range: RangeInclusive<T>,
+) -> Result<(), ConfigError> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    Err(ConfigError::new(option, value.to_string(), format!("{} to {}", range.start(), range.end())))
+}
+
+/// Checks that a time is long enough to mean something, and short enough to be counted.
+pub(super) fn check_time(option: &'static str, time: Duration) -> Result<(), ConfigError> {
+    if TIMES.contains(&time) {
+        return Ok(());
+    }
+    Err(ConfigError::new(option, format!("{time:?}"), "1 ms to 365 days"))
+}

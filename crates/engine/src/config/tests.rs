@@ -1,0 +1,145 @@
+//! Each option's range, and the text of its error.
+
+use super::*;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The text of an error.
+fn refused<T>(result: Result<T, ConfigError>) -> String {
+    result.map(drop).expect_err("out of range").to_string()
+}
+
+#[test]
+fn the_defaults_are_in_range() {
+    assert_eq!(Config::new().check(), Ok(()));
+    assert_eq!(Limits::new().check(), Ok(()));
+    assert_eq!((Deflate::shared().check(), Deflate::takeover().check()), (Ok(()), Ok(())));
+    assert_eq!(Shards::default().check(), Ok(()));
+}
+
+#[test]
+fn numbers_are_taken_up_to_both_ends_of_their_range_and_refused_beyond() {
+    let ring = |entries| Config::new().ring_entries(entries);
+    assert!(ring(8).is_ok() && ring(32_768).is_ok());
+    assert_eq!(refused(ring(7)), "ring_entries is 7: give 8 to 32768");
+    assert_eq!(refused(ring(32_769)), "ring_entries is 32769: give 8 to 32768");
+
+    let message = |bytes| Limits::new().max_message(bytes);
+    assert!(message(1).is_ok() && message(1 << 30).is_ok());
+    assert_eq!(refused(message(0)), "limits.max_message is 0: give 1 to 1073741824");
+    assert_eq!(refused(message((1 << 30) + 1)), "limits.max_message is 1073741825: give 1 to 1073741824");
+
+    let buffered = |bytes| Limits::new().max_buffered(bytes);
+    assert!(buffered(1).is_ok() && buffered(1 << 30).is_ok());
+    assert_eq!(refused(buffered(0)), "limits.max_buffered is 0: give 1 to 1073741824");
+    assert!(buffered(usize::MAX).is_err());
+
+    let head = |bytes| Limits::new().max_head(bytes);
+    assert!(head(128).is_ok() && head(1 << 20).is_ok());
+    assert_eq!(refused(head(127)), "limits.max_head is 127: give 128 to 1048576");
+    assert!(head((1 << 20) + 1).is_err());
+
+    let headers = |count| Limits::new().max_headers(count);
+    assert!(headers(1).is_ok() && headers(128).is_ok());
+    assert_eq!(refused(headers(0)), "limits.max_headers is 0: give 1 to 128");
+    assert!(headers(129).is_err());
+
+    let connections = |count| Limits::new().max_connections(count);
+    assert!(connections(1).is_ok() && connections(1 << 30).is_ok());
+    assert_eq!(refused(connections(0)), "limits.max_connections is 0: give 1 to 1073741824");
+    assert!(connections((1 << 30) + 1).is_err());
+
+    let memory = |bytes| Limits::new().max_memory(bytes);
+    assert!(memory(None).is_ok() && memory(Some(1 << 20)).is_ok() && memory(Some(usize::MAX)).is_ok());
+    assert_eq!(refused(memory(Some(1000))), "limits.max_memory is 1000: give 1048576 or more");
+}
+
+#[test]
+fn compression_is_refused_out_of_range() {
+    let shared = Deflate::shared;
+    assert!((9..=15).all(|bits| shared().window_bits(bits).is_ok() && shared().peer_window_bits(bits).is_ok()));
+    assert_eq!(refused(shared().window_bits(16)), "deflate.window_bits is 16: give 9 to 15");
+    assert_eq!(refused(shared().window_bits(8)), "deflate.window_bits is 8: give 9 to 15");
+    assert_eq!(refused(shared().peer_window_bits(8)), "deflate.peer_window_bits is 8: give 9 to 15");
+    assert!((1..=9).all(|level| shared().level(level).is_ok()));
+    assert_eq!(refused(shared().level(0)), "deflate.level is 0: give 1 to 9");
+    assert_eq!(refused(shared().level(10)), "deflate.level is 10: give 1 to 9");
+}
+
+#[test]
+fn times_of_zero_and_of_more_than_a_year_are_refused() {
+    type Set = fn(Duration) -> Result<(), ConfigError>;
+    let options: [(&str, Set); 6] = [
+        ("handshake_timeout", |time| Config::new().handshake_timeout(time).map(drop)),
+        ("idle_timeout", |time| Config::new().idle_timeout(Some(time)).map(drop)),
+        ("write_timeout", |time| Config::new().write_timeout(time).map(drop)),
+        ("close_timeout", |time| Config::new().close_timeout(time).map(drop)),
+        ("close_limit", |time| Config::new().close_limit(time).map(drop)),
+        ("limits.message_timeout", |time| Limits::new().message_timeout(time).map(drop)),
+    ];
+    for (option, set) in options {
+        assert!(set(Duration::from_millis(1)).is_ok() && set(365 * DAY).is_ok(), "{option}");
+        assert_eq!(refused(set(Duration::ZERO)), format!("{option} is 0ns: give 1 ms to 365 days"));
+        assert_eq!(refused(set(366 * DAY)), format!("{option} is 31622400s: give 1 ms to 365 days"));
+    }
+    assert!(Config::new().idle_timeout(None).is_ok());
+    assert!(Config::new().stop_timeout(Duration::ZERO).is_ok(), "connections are dropped at once");
+    assert!(Config::new().stop_timeout(366 * DAY).is_err());
+}
+
+#[test]
+fn a_time_to_watch_is_a_second_at_most() {
+    let busy_poll = |time| Config::new().busy_poll(BusyPoll::Fixed(time));
+    assert!(busy_poll(Duration::from_micros(1)).is_ok() && busy_poll(Duration::from_secs(1)).is_ok());
+    assert!(Config::new().busy_poll(BusyPoll::Off).is_ok());
+    let range = "give 1 µs to 1 s, BusyPoll::Adaptive or BusyPoll::Off";
+    assert_eq!(refused(busy_poll(Duration::ZERO)), format!("busy_poll is 0ns: {range}"));
+    assert_eq!(refused(busy_poll(Duration::from_secs(2))), format!("busy_poll is 2s: {range}"));
+}
+
+#[test]
+fn subprotocols_are_tokens() {
+    assert!(Config::new().subprotocols(["chat", "v2.chat!"]).is_ok());
+    assert!(Config::new().subprotocols(Vec::<String>::new()).is_ok());
+    let range = "give names of letters, digits and !#$%&'*+-.^_`|~";
+    assert_eq!(refused(Config::new().subprotocols(["chat", "a b"])), format!("subprotocols is \"a b\": {range}"));
+    assert_eq!(refused(Config::new().subprotocols([""])), format!("subprotocols is \"\": {range}"));
+}
+
+#[test]
+fn no_cores_and_no_shards_are_refused() {
+    let error = refused(Config::new().cores(Cores::List(vec![])));
+    assert_eq!(error, "cores is an empty list: give at least one core, or Cores::All");
+    assert!(Config::new().cores(Cores::List(vec![0])).is_ok());
+    assert_eq!(refused(Shards::Count(0).check()), "shards is 0: give 1 to 1024");
+    assert!(Shards::Count(1).check().is_ok() && Shards::Count(1024).check().is_ok());
+    assert!(Shards::Count(1025).check().is_err());
+}
+
+#[test]
+fn relations_are_checked_whatever_the_order_of_the_setters() -> Result<(), ConfigError> {
+    let minutes = |count: u64| Duration::from_secs(60 * count);
+    let config = Config::new().close_timeout(minutes(2))?;
+    assert_eq!(refused(config.check()), "close_limit is 60s: give at least close_timeout, 120s");
+    assert_eq!(config.close_limit(minutes(2))?.check(), Ok(()));
+
+    let limits = Limits::new().max_memory(Some(8 << 20))?;
+    let error = "limits.max_memory is 8388608: give at least limits.max_message, 16777216";
+    assert_eq!(refused(limits.check()), error);
+    assert_eq!(limits.max_message(8 << 20)?.check(), Ok(()));
+    Ok(())
+}
+
+#[test]
+fn what_a_setter_has_not_seen_is_checked_at_the_start() {
+    let configs = [
+        Config { ring_entries: 0, ..Config::new() },
+        Config { idle_timeout: Some(Duration::ZERO), ..Config::new() },
+        Config { deflate: Some(Deflate { level: 0, ..Deflate::shared() }), ..Config::new() },
+        Config { subprotocols: vec![String::new()], ..Config::new() },
+    ];
+    for config in configs {
+        assert!(config.check().is_err(), "{config:?}");
+    }
+    assert!(Limits { max_headers: 0, ..Limits::new() }.check().is_err());
+}

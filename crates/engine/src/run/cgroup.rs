@@ -1,0 +1,112 @@
+//! The cgroups of this process: where the files of a controller are.
+//!
+//! A limit of a cgroup holds for everything below it, so the limits that count are those from the process's own cgroup up
+//! to the root. A container that sees only its own part of the hierarchy sees only the limits in that part.
+
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+/// The versions of the cgroup file system, whose files differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Version {
+    V1,
+    V2,
+}
+
+/// What procfs and the cgroup file system say.
+pub(super) struct Cgroups<'a> {
+    /// `/proc/self/cgroup`.
+    cgroups: String,
+    /// `/proc/self/mountinfo`.
+    mounts: String,
+    read: &'a dyn Fn(&Path) -> Option<String>,
+}
+
+impl Cgroups<'static> {
+    /// Those of this process; `None` where procfs cannot be read.
+    pub(super) fn read() -> Option<Self> {
+        let cgroups = fs::read_to_string("/proc/self/cgroup").ok()?;
+        let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+        Some(Self { cgroups, mounts, read: &|path| fs::read_to_string(path).ok() })
+    }
+}
+
+impl Cgroups<'_> {
+    /// Made-up ones.
+    #[cfg(test)]
+    pub(super) fn new<'a>(cgroups: &str, mounts: &str, read: &'a dyn Fn(&Path) -> Option<String>) -> Cgroups<'a> {
+        Cgroups { cgroups: cgroups.to_owned(), mounts: mounts.to_owned(), read }
+    }
+
+    /// All that `limit` finds in the cgroups of `controller`, from the process's own up to the root. Its second argument
+    /// reads a file of the cgroup. Machines can have both versions mounted, with the controller in either.
+    pub(super) fn limits<T>(
+        &self,
+        controller: &str,
+        limit: impl Fn(Version, &dyn Fn(&str) -> Option<String>) -> Option<T>,
+    ) -> Vec<T> {
+        let mut limits = Vec::new();
+        for version in [Version::V1, Version::V2] {
+            let own = self.cgroups.lines().find_map(|line| version.path_in(line, controller));
+            let Some((mount, inside)) = own.and_then(|own| self.locate(version, controller, own)) else { continue };
+            for directory in inside.ancestors().map(|directory| mount.join(directory)) {
+                let file = |name: &str| (self.read)(&directory.join(name));
+                limits.extend(limit(version, &file));
+            }
+        }
+        limits
+    }
+
+    /// Where the hierarchy is mounted, and the path of the cgroup `own` from there. A cgroup that is outside of what is
+    /// mounted counts as the mount's root, which is above it.
+    fn locate(&self, version: Version, controller: &str, own: &str) -> Option<(PathBuf, PathBuf)> {
+        let mut outside = None;
+        for line in self.mounts.lines() {
+            // 41 31 0:38 /root/in/the/hierarchy /mount/point rw,… shared:7 - cgroup2 source rw,…
+            let Some((place, rest)) = line.split_once(" - ") else { continue };
+            let (mut place, mut rest) = (place.split(' ').skip(3), rest.split(' '));
+            let (Some(root), Some(point)) = (place.next(), place.next()) else { continue };
+            let (Some(kind), Some(options)) = (rest.next(), rest.nth(1)) else { continue };
+            if !version.is_mounted_as(kind, options, controller) {
+                continue;
+            }
+            let point = PathBuf::from(unescape(point));
+            match Path::new(own).strip_prefix(unescape(root)) {
+                Ok(inside) if !inside.components().any(|part| part == Component::ParentDir) => {
+                    return Some((point, inside.into()));
+                }
+                _ => outside = outside.or(Some(point)),
+            }
+        }
+        outside.map(|point| (point, PathBuf::new()))
+    }
+}
+
+impl Version {
+    /// The path that a line of `/proc/self/cgroup` (`4:cpu,cpuacct:/path`, `0::/path`) gives, if it is about `controller`
+    /// in this version.
+    fn path_in<'l>(self, line: &'l str, controller: &str) -> Option<&'l str> {
+        let mut fields = line.splitn(3, ':');
+        let (number, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
+        let ours = match self {
+            Self::V1 => controllers.split(',').any(|name| name == controller),
+            Self::V2 => number == "0" && controllers.is_empty(),
+        };
+        ours.then_some(path)
+    }
+
+    /// Whether a mount of this type with these options has `controller` in this version.
+    fn is_mounted_as(self, kind: &str, options: &str, controller: &str) -> bool {
+        match self {
+            Self::V1 => kind == "cgroup" && options.split(',').any(|option| option == controller),
+            Self::V2 => kind == "cgroup2",
+        }
+    }
+}
+
+/// A path of mountinfo, in which blanks and backslashes are three octal digits behind a backslash.
+fn unescape(path: &str) -> String {
+    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
+        .iter()
+        .fold(path.to_owned(), |path, (escaped, plain)| path.replace(escaped, plain))
+}
