@@ -135,6 +135,17 @@ impl BufferConfig {
 /// A pool of equal buffers for the receiving side of one driver. Belongs to one thread.
 ///
 /// Each buffer is at every moment in exactly one place: on the free list, lent to the kernel, or behind one [`Buffer`].
+///
+/// ```
+/// use ringway_io::{BufferConfig, OptionError, Pool};
+///
+/// let pool = Pool::new(&BufferConfig::new().size(1024)?.count(2)?)?;
+/// let buffer = pool.fill(b"received").unwrap();
+/// assert_eq!((&*buffer, buffer.capacity(), pool.free()), (b"received".as_slice(), 1024, 1));
+/// drop(buffer);
+/// assert_eq!(pool.free(), 2);
+/// # Ok::<(), OptionError>(())
+/// ```
 #[derive(Clone)]
 pub struct Pool(Rc<Memory>);
 

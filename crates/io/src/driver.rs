@@ -106,7 +106,10 @@ pub trait Driver {
     fn stats(&self) -> &Stats;
 }
 
-/// What has come true.
+/// An event on a connection, or on the driver itself.
+///
+/// The enum is exhaustive: a user of a driver has to handle every kind, because a completion that is passed over loses
+/// bytes, or a connection.
 #[derive(Debug)]
 pub enum Completion {
     /// A connection has come in. Nothing is received on it before [`Driver::receive`].
@@ -161,6 +164,7 @@ pub enum Completion {
 /// Polling trades CPU time for latency where events follow each other closely: on a virtual machine a round trip with one
 /// connection takes about a third of the time. A thread that polls keeps its core busy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum BusyPoll {
     /// Never: sleep at once.
     Off,
@@ -173,6 +177,9 @@ pub enum BusyPoll {
 }
 
 /// Why a connection receives nothing more.
+///
+/// The enum is exhaustive: the cause decides how a connection is closed, and whether it can still send. An error that the
+/// driver does not tell apart is [`Cause::Failed`].
 #[derive(Debug)]
 pub enum Cause {
     /// The peer has ended its sending direction (FIN).
@@ -187,6 +194,7 @@ pub enum Cause {
 
 /// Counters of one driver, from its start on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Stats {
     /// Slots that are in use, those that are closing included.
     pub open: u64,

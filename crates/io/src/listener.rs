@@ -11,6 +11,7 @@ const BACKLOG: i32 = 65_535;
 
 /// Why an address cannot be listened on.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum BindError {
     /// Somebody else listens there.
     #[error("cannot listen on {0}: the port is taken; stop the program that has it (`ss -ltnp 'sport = :{port}'` names it) or choose another port", port = .0.port())]
@@ -44,6 +45,15 @@ impl BindError {
 }
 
 /// A listening TCP socket with `SO_REUSEPORT` and `TCP_NODELAY` (which accepted sockets inherit).
+///
+/// ```
+/// use ringway_io::Listener;
+///
+/// let first = Listener::bind("127.0.0.1:0".parse().unwrap())?;
+/// let second = first.sibling()?; // for the driver of another thread
+/// assert_eq!(first.address(), second.address());
+/// # Ok::<(), ringway_io::BindError>(())
+/// ```
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,

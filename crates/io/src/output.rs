@@ -5,6 +5,16 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// One run of bytes to send, with its owner.
+///
+/// The enum is exhaustive: who gets an output back takes its chunks apart to use their memory again.
+///
+/// ```
+/// use ringway_io::{Chunk, Output};
+///
+/// let header = Chunk::from(b"\x82\x05".to_vec());
+/// let shared = Chunk::Shared(b"hello".as_slice().into());
+/// assert_eq!(Output::Many(vec![header, shared]).len(), 7);
+/// ```
 #[derive(Debug)]
 pub enum Chunk {
     /// Bytes of the connection's own, from an offset on.
@@ -61,7 +71,8 @@ impl From<Vec<u8>> for Chunk {
 
 /// The bytes of one send.
 ///
-/// [`Output::One`] becomes a plain send; [`Output::Many`] a gathering one of at most [`Output::MAX_CHUNKS`] runs.
+/// [`Output::One`] becomes a plain send; [`Output::Many`] a gathering one of at most [`Output::MAX_CHUNKS`] runs. The enum
+/// is exhaustive, as [`Chunk`] is.
 #[derive(Debug)]
 pub enum Output {
     /// One run of bytes.

@@ -44,6 +44,20 @@ impl Node {
 ///
 /// Time is cut into ticks; a timer never fires early, and at most one tick late. Setting, moving and clearing a
 /// timer are O(1), and so is finding the next deadline. It reads no clock: time is an argument.
+///
+/// ```
+/// use ringway_io::TimerWheel;
+/// use std::time::{Duration, Instant};
+///
+/// let start = Instant::now();
+/// let mut wheel = TimerWheel::new(start, Duration::from_millis(10));
+/// wheel.set(7, start + Duration::from_millis(25));
+/// assert_eq!(wheel.wait(start), Some(Duration::from_millis(30)));
+///
+/// let mut fired = Vec::new();
+/// wheel.expire(start + Duration::from_millis(30), &mut fired);
+/// assert_eq!(fired, [7]);
+/// ```
 #[derive(Debug)]
 pub struct TimerWheel {
     start: Instant,

@@ -85,6 +85,40 @@ pub enum SetupError {
 
 /// A driver on an io_uring of the thread that made it.
 ///
+/// ```
+/// use ringway_io::uring::{Uring, UringConfig};
+/// use ringway_io::{Chunk, Completion, Driver, Listener, Output};
+/// use std::io::{Read, Write};
+///
+/// let listener = Listener::bind("127.0.0.1:0".parse()?)?;
+/// let mut client = std::net::TcpStream::connect(listener.address())?;
+/// client.write_all(b"hello")?;
+///
+/// let mut driver = Uring::new(UringConfig::default())?;
+/// driver.listen(listener);
+/// let mut completions = Vec::new();
+/// let mut echoed = false;
+/// while !echoed {
+///     driver.wait(None, &mut completions)?;
+///     for completion in completions.drain(..) {
+///         match completion {
+///             Completion::Accepted { slot } => driver.receive(slot),
+///             Completion::Received { slot, buffer } => {
+///                 let range = 0..buffer.len() as u32;
+///                 // The receive buffer goes back out, without a copy.
+///                 driver.send(slot, Output::One(Chunk::Buffer { buffer, range }));
+///             }
+///             Completion::Sent { .. } => echoed = true,
+///             _ => {}
+///         }
+///     }
+/// }
+/// let mut reply = [0; 5];
+/// client.read_exact(&mut reply)?;
+/// assert_eq!(&reply, b"hello");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// A thread that goes on after its driver was dropped may be interrupted by the kernel once more (EINTR), when that takes
 /// the ring down.
 pub struct Uring {

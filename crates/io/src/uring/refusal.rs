@@ -79,6 +79,12 @@ impl Refusal {
         let likely = Likely::from(error.raw_os_error(), &Facts::read());
         Self { step, error, likely }
     }
+
+    /// What the kernel, or the step that failed, answered.
+    #[must_use]
+    pub fn io_error(&self) -> &io::Error {
+        &self.error
+    }
 }
 
 impl fmt::Display for Refusal {
@@ -105,11 +111,8 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl std::error::Error for Refusal {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.error)
-    }
-}
+/// The text names the kernel's error, so there is no source: it would be printed twice.
+impl std::error::Error for Refusal {}
 
 #[cfg(test)]
 mod tests {
@@ -146,6 +149,8 @@ mod tests {
         let line = refusal.to_string();
         assert!(line.contains("kernel.io_uring_disabled is 2") && line.contains("set it to 0"), "{line}");
         assert!(!line.contains('\n'));
+        assert!(std::error::Error::source(&refusal).is_none(), "the line has the error already");
+        assert_eq!(refusal.io_error().raw_os_error(), Some(libc::EPERM));
     }
 
     #[test]
