@@ -96,7 +96,7 @@ pub(crate) fn of_close(reason: &CloseReason, we_close: bool) -> Option<&'static 
         Ending::Panicked => Some("panic"),
         Ending::Vanished => Some("vanished"),
         Ending::Reset => Some("reset"),
-        Ending::Failed(_) => Some("connection_failed"),
+        _ => Some("connection_failed"),
     }
 }
 
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn only_an_end_that_both_wanted_is_no_error() {
-        let reason = |ending| CloseReason { code: CloseCode::NORMAL, text: String::new(), ending };
+        let reason = |ending| CloseReason::new(CloseCode::NORMAL, "", ending);
         assert_eq!(of_close(&reason(Ending::Local), true), None);
         assert_eq!(of_close(&reason(Ending::Peer), true), None);
         assert_eq!(of_close(&reason(Ending::Peer), false), Some("closed_early"));

@@ -56,7 +56,7 @@ pub use units::{bytes, count, size, time};
 pub use verdict::{LimitedBy, Verdict};
 
 use ringway::placement::PlacementError;
-use ringway::{ConfigError, ConnectError, StartError};
+use ringway::{ConfigError, ConnectError, RunError, StartError};
 
 /// Runs a plan on threads of its own, and waits for its end. `progress` is told about ten times a second how far it is.
 ///
@@ -95,7 +95,10 @@ pub enum LoadError {
     /// The threads have no place to run.
     #[error(transparent)]
     Placement(#[from] PlacementError),
-    /// The threads could not be started, or one of them failed.
+    /// The threads could not be started.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// One of the threads failed.
+    #[error(transparent)]
+    Run(#[from] RunError),
 }

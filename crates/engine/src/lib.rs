@@ -17,7 +17,7 @@
 //! }
 //!
 //! Server::bind("127.0.0.1:9001")?.run(|_shard| Echo)?;
-//! # Ok::<(), ringway::StartError>(())
+//! # Ok::<(), ringway::ServeError>(())
 //! ```
 //!
 //! A handler can also open connections, with [`Shard::connect`]; a [`Client`] runs handlers that only do that.
@@ -42,7 +42,7 @@ pub use api::response::{Response, Upgrade};
 pub use api::shard::{Shard, ShardHandle};
 pub use config::{Config, ConfigError, Cores, Deflate, Limits, OnPanic, Shards};
 pub use run::client::Client;
-pub use run::error::StartError;
+pub use run::error::{RunError, ServeError, StartError};
 pub use run::placement;
 pub use run::running::{Running, ShardReport};
 pub use run::server::Server;
@@ -51,6 +51,7 @@ pub use shard::mailbox::PostError;
 
 pub use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 pub use ringway_codec::{
-    CloseCode, HandshakeError, MessageKind, OriginPolicy, Prepared, ProtocolError, Target, TargetError,
+    CloseCode, HandshakeError, MessageKind, OriginPolicy, Prepared, ProtocolError, Scheme, Target, TargetError,
 };
-pub use ringway_io::{BufferConfig, BusyPoll, DescriptorLimit, OptionError, Stats, raise_descriptor_limit};
+pub use ringway_io::uring::Refusal as UringRefusal;
+pub use ringway_io::{BindError, BufferConfig, BusyPoll, DescriptorLimit, OptionError, Stats, raise_descriptor_limit};

@@ -4,8 +4,17 @@ use ringway_codec::{CloseCode, ProtocolError};
 use std::fmt;
 use std::io;
 
-/// How a connection that was open has ended.
+/// How a connection that was open has ended. Displayed as `1001 "bye", closed by the peer`.
+///
+/// ```
+/// use ringway::{CloseCode, CloseReason, Ending};
+///
+/// let reason = CloseReason::new(CloseCode::GOING_AWAY, "bye", Ending::Peer);
+/// assert!(reason.is_clean());
+/// assert_eq!(reason.to_string(), "1001 \"bye\", closed by the peer");
+/// ```
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct CloseReason {
     /// The code that says why: the peer's where it closed, ours where we did. [`CloseCode::NO_STATUS`] when a close
     /// frame came without one, [`CloseCode::ABNORMAL`] when none came at all (RFC 6455 section 7.1.5).
@@ -17,6 +26,12 @@ pub struct CloseReason {
 }
 
 impl CloseReason {
+    /// A reason, for tests of a handler.
+    #[must_use]
+    pub fn new(code: CloseCode, text: impl Into<String>, ending: Ending) -> Self {
+        Self { code, text: text.into(), ending }
+    }
+
     /// Of a connection that ended without a close frame.
     pub(crate) fn abnormal(ending: Ending) -> Self {
         Self { code: CloseCode::ABNORMAL, text: String::new(), ending }
@@ -54,6 +69,7 @@ impl fmt::Display for CloseReason {
 
 /// Who or what ended a connection.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Ending {
     /// The peer sent a close frame, and we answered it.
     Peer,

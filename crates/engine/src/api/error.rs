@@ -5,6 +5,7 @@ use std::io;
 
 /// Why an outgoing connection failed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConnectError {
     /// The URL is not a WebSocket URL.
     #[error(transparent)]
@@ -14,10 +15,10 @@ pub enum ConnectError {
     Scheme,
     /// The host's name has no address.
     #[error("cannot find the address of {0:?}: {1}")]
-    Name(String, #[source] io::Error),
+    Name(String, io::Error),
     /// No TCP connection could be made.
     #[error("cannot connect: {0}")]
-    Unreachable(#[source] io::Error),
+    Unreachable(io::Error),
     /// The peer's answer does not complete the opening handshake.
     #[error(transparent)]
     Handshake(#[from] HandshakeError),

@@ -1,20 +1,37 @@
 //! Why shards could not start, or did not run to their end.
+//!
+//! The text of an error includes its cause, so that one line of a log is enough. Where it does, `source` is `None`: nothing
+//! is printed twice by who prints the chain, and the cause is in the variant.
 
 use crate::config::ConfigError;
 use crate::run::placement::PlacementError;
+use ringway_io::BindError;
 use ringway_io::uring::{Refusal, SetupError};
-use ringway_io::{BindError, OptionError};
 use std::io;
 
-/// Why shards could not start, or did not run to their end.
+/// Why shards could not start. Nothing runs then.
+///
+/// ```
+/// use ringway::{Client, Connection, Handler, Message, Shards, StartError};
+/// # struct Quiet;
+/// # impl Handler for Quiet {
+/// #     type State = ();
+/// #     fn message(&mut self, _: &mut Connection<'_, Self>, _: Message<'_>) {}
+/// # }
+///
+/// let error = Client::new().shards(Shards::Count(0)).start(|_| Quiet).unwrap_err();
+/// assert!(matches!(&error, StartError::Config(option) if option.option == "shards"));
+/// assert_eq!(error.to_string(), "shards is 0: give 1 to 1024");
+/// ```
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum StartError {
     /// An option is out of range.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The address could not be parsed, or the name has no address.
     #[error("cannot listen on {0:?}: {1}")]
-    Address(String, #[source] io::Error),
+    Address(String, io::Error),
     /// An address that cannot be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -24,31 +41,119 @@ pub enum StartError {
     /// io_uring is unavailable.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// An option of the driver is out of its range.
-    #[error(transparent)]
-    Option(#[from] OptionError),
-    /// The shards could not be assigned to cores.
+    /// The shards could not be assigned to cores, or not be pinned to them.
     #[error(transparent)]
     Placement(#[from] PlacementError),
     /// A thread could not be started.
     #[error("cannot start a thread: {0}; raise the limit of processes (`ulimit -u`)")]
-    Thread(#[source] io::Error),
-    /// The signals could not be watched.
-    #[error("cannot watch SIGINT and SIGTERM: {0}")]
-    Signals(#[source] io::Error),
-    /// A shard ended before it was told to.
-    #[error("shard {0} failed: {1}")]
-    Shard(usize, #[source] io::Error),
-    /// A handler panicked.
-    #[error("shard {0} panicked")]
+    Thread(io::Error),
+    /// The thread of this shard panicked before the shard ran.
+    #[error("shard {0} panicked while it started")]
     Panicked(usize),
 }
 
 impl From<SetupError> for StartError {
     fn from(error: SetupError) -> Self {
         match error {
-            SetupError::Option(error) => error.into(),
             SetupError::Refused(refusal) => refusal.into(),
+            SetupError::Option(error) => Self::Config(error.into()),
         }
+    }
+}
+
+/// Why shards that ran did not run to their end, or could not be watched.
+///
+/// ```
+/// use ringway::RunError;
+///
+/// fn exit_code(error: &RunError) -> u8 {
+///     match error {
+///         RunError::Panicked(_) => 101,
+///         _ => 1,
+///     }
+/// }
+/// assert_eq!(exit_code(&RunError::Panicked(3)), 101);
+/// assert_eq!(RunError::Panicked(3).to_string(), "shard 3 panicked");
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The driver of this shard failed.
+    #[error("shard {0} failed: {1}")]
+    Shard(usize, io::Error),
+    /// This shard panicked, most likely in its handler.
+    #[error("shard {0} panicked")]
+    Panicked(usize),
+    /// The signals could not be watched.
+    #[error("cannot watch SIGINT and SIGTERM: {0}")]
+    Signals(io::Error),
+}
+
+/// Why [`Server::run`](crate::Server::run) ended: the shards did not start, or did not run to their end. Text and source
+/// are those of the error inside.
+///
+/// ```no_run
+/// use ringway::{Server, ServeError};
+/// # use ringway::{Connection, Handler, Message};
+/// # struct Echo;
+/// # impl Handler for Echo {
+/// #     type State = ();
+/// #     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) { conn.reply(message) }
+/// # }
+///
+/// match Server::bind("127.0.0.1:9001")?.run(|_| Echo) {
+///     Err(ServeError::Start(error)) => eprintln!("not started: {error}"),
+///     Err(error) => eprintln!("{error}"),
+///     Ok(()) => {}
+/// }
+/// # Ok::<(), ServeError>(())
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The shards did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// They did not run to their end.
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ConnectError, HandshakeError, TargetError};
+    use std::error::Error;
+
+    /// Prints an error with its chain, as most programs do.
+    fn chain(error: &dyn Error) -> String {
+        match error.source() {
+            Some(source) => format!("{error}: {}", chain(source)),
+            None => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn no_error_repeats_its_source() {
+        let cause = || io::Error::other("the cause");
+        let target = TargetError::Port("99999".into());
+        let errors: Vec<Box<dyn Error>> = vec![
+            Box::new(StartError::Address("nowhere".into(), cause())),
+            Box::new(StartError::Thread(cause())),
+            Box::new(StartError::Bind(BindError::Other(([127, 0, 0, 1], 80).into(), cause()))),
+            Box::new(StartError::Placement(PlacementError::Mask(cause()))),
+            Box::new(StartError::Placement(PlacementError::Pin { core: 3, error: cause() })),
+            Box::new(ServeError::Run(RunError::Shard(1, cause()))),
+            Box::new(RunError::Signals(cause())),
+            Box::new(ConnectError::Name("nowhere".into(), cause())),
+            Box::new(ConnectError::Unreachable(cause())),
+        ];
+        for error in errors {
+            assert_eq!(chain(&*error).matches("the cause").count(), 1, "{}", chain(&*error));
+        }
+        assert_eq!(chain(&ConnectError::Url(target.clone())), target.to_string());
+        let handshake = HandshakeError::Status { status: 403, reason: "Forbidden".into() };
+        let text = handshake.to_string();
+        assert_eq!(chain(&ConnectError::Handshake(handshake)), text);
     }
 }

@@ -1,6 +1,6 @@
 //! What one holds of the shards while they run.
 
-use super::error::StartError;
+use super::error::{RunError, StartError};
 use super::placement::Assignment;
 use super::signals;
 use crate::api::handler::Handler;
@@ -8,6 +8,7 @@ use crate::api::shard::ShardHandle;
 use crate::shard::core::Counters;
 use ringway_io::Stats;
 use ringway_io::uring::Rung;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError, mpsc};
@@ -15,6 +16,7 @@ use std::thread::JoinHandle;
 
 /// What a shard has done, reported when it has ended.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct ShardReport {
     /// The shard's number.
     pub index: usize,
@@ -27,7 +29,6 @@ pub struct ShardReport {
 }
 
 /// Shards that run. Dropping it leaves them running.
-#[derive(Debug)]
 pub struct Running<H: Handler> {
     pub(super) addresses: Vec<SocketAddr>,
     pub(super) assignment: Assignment,
@@ -78,8 +79,8 @@ impl<H: Handler> Running<H> {
     /// watched.
     ///
     /// # Errors
-    /// [`StartError::Signals`] when the signals cannot be watched.
-    pub fn stop_on_signals(&self) -> Result<(), StartError> {
+    /// [`RunError::Signals`] when the signals cannot be watched.
+    pub fn stop_on_signals(&self) -> Result<(), RunError> {
         let handles = self.handles.clone();
         signals::watch(move || stop(&handles))
     }
@@ -88,8 +89,8 @@ impl<H: Handler> Running<H> {
     /// its shards would leave that shard's share of new connections without an answer.
     ///
     /// # Errors
-    /// [`StartError::Shard`] or [`StartError::Panicked`] for the first shard that failed; the others are waited for.
-    pub fn wait(mut self) -> Result<Vec<ShardReport>, StartError> {
+    /// [`RunError::Shard`] or [`RunError::Panicked`] for the first shard that failed; the others are waited for.
+    pub fn wait(mut self) -> Result<Vec<ShardReport>, RunError> {
         let mut first = None;
         let mut reports = Vec::with_capacity(self.threads.len());
         // In the order in which they end: one that fails must not wait for one that runs.
@@ -101,8 +102,8 @@ impl<H: Handler> Running<H> {
                     reports.push(ShardReport { index, core: self.assignment.cores()[index], stats, counters });
                     continue;
                 }
-                Some(Ok(Err(error))) => StartError::Shard(index, error),
-                Some(Err(_)) => StartError::Panicked(index),
+                Some(Ok(Err(error))) => RunError::Shard(index, error),
+                Some(Err(_)) => RunError::Panicked(index),
             };
             stop(&self.handles);
             first.get_or_insert(error);
@@ -118,6 +119,15 @@ impl<H: Handler> Running<H> {
             let _ = thread.join();
         }
         Err(error)
+    }
+}
+
+impl<H: Handler> fmt::Debug for Running<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running")
+            .field("addresses", &self.addresses)
+            .field("assignment", &self.assignment)
+            .finish_non_exhaustive()
     }
 }
 
@@ -158,7 +168,7 @@ mod tests {
             let running = two();
             running.handles()[index].post(|_, _| panic!("as the test has it")).expect("it runs");
             let error = running.wait().expect_err("one has panicked");
-            assert!(matches!(error, StartError::Panicked(at) if at == index), "{error}");
+            assert!(matches!(error, RunError::Panicked(at) if at == index), "{error}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! The server: addresses, a handler, and the shards that run it.
 
-use super::error::StartError;
+use super::error::{ServeError, StartError};
 use super::launch::Launch;
 use super::listening::{self, Listening};
 use super::running::Running;
@@ -106,15 +106,17 @@ impl Server {
     /// longer than [`Config::stop_timeout`]. A second signal ends the process at once.
     ///
     /// # Errors
-    /// As [`Server::start`] and [`Running::wait`].
-    pub fn run<H, F>(self, make: F) -> Result<(), StartError>
+    /// [`ServeError::Start`] as [`Server::start`], [`ServeError::Run`] as [`Running::stop_on_signals`] and
+    /// [`Running::wait`].
+    pub fn run<H, F>(self, make: F) -> Result<(), ServeError>
     where
         H: Handler,
         F: Fn(usize) -> H + Send + Sync + 'static,
     {
         let running = self.start(make)?;
         running.stop_on_signals()?;
-        running.wait().map(drop)
+        running.wait()?;
+        Ok(())
     }
 }
 

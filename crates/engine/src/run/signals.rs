@@ -1,14 +1,14 @@
 //! SIGINT and SIGTERM.
 
-use super::error::StartError;
+use super::error::RunError;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 use std::thread;
 
 /// Calls `stop` at the first of these signals; the second one ends the process as if it were not watched.
-pub(super) fn watch(stop: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
-    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(StartError::Signals)?;
+pub(super) fn watch(stop: impl FnOnce() + Send + 'static) -> Result<(), RunError> {
+    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(RunError::Signals)?;
     let watch = move || {
         let mut stop = Some(stop);
         for signal in signals.forever() {
@@ -18,6 +18,6 @@ pub(super) fn watch(stop: impl FnOnce() + Send + 'static) -> Result<(), StartErr
             }
         }
     };
-    thread::Builder::new().name("ringway-signals".into()).spawn(watch).map_err(StartError::Thread)?;
+    thread::Builder::new().name("ringway-signals".into()).spawn(watch).map_err(RunError::Signals)?;
     Ok(())
 }

@@ -25,6 +25,7 @@ struct WorkQueue<W> {
 
 /// Why work was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PostError {
     /// The shard has not kept up: as much work as its mailbox holds is waiting. Try again later.
     #[error("the shard's mailbox is full ({CAPACITY} pieces of work wait)")]

@@ -37,7 +37,7 @@ pub enum PlacementError {
         "cannot read which cores this process may run on: {0}; allow the system call sched_getaffinity, or set both \
          Cores::Unpinned and Shards::Count, which need no mask"
     )]
-    Mask(#[source] io::Error),
+    Mask(io::Error),
     /// [`Cores::List`] is empty.
     #[error("Config::cores (--cores) is an empty list; name at least one core, or set Cores::All")]
     NoneNamed,
@@ -61,7 +61,6 @@ pub enum PlacementError {
         /// The core.
         core: usize,
         /// What the kernel said.
-        #[source]
         error: io::Error,
     },
 }
