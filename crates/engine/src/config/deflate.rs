@@ -28,6 +28,7 @@ pub struct Deflate {
     pub(crate) peer_window_bits: u8,
     pub(crate) level: u8,
     pub(crate) threshold: usize,
+    pub(crate) max_size: usize,
 }
 
 impl Deflate {
@@ -41,6 +42,7 @@ impl Deflate {
             peer_window_bits: 15,
             level: 1,
             threshold: 128,
+            max_size: 1 << 20,
         }
     }
 
@@ -102,6 +104,15 @@ impl Deflate {
     #[must_use]
     pub const fn threshold(mut self, bytes: usize) -> Self {
         self.threshold = bytes;
+        self
+    }
+
+    /// Messages longer than this are sent uncompressed, unless [`Message::compress`](crate::Message::compress) says
+    /// otherwise: while one is compressed, at some 2 to 5 ms for each MiB, its shard does nothing else. In bytes; default
+    /// 1 MiB.
+    #[must_use]
+    pub const fn max_size(mut self, bytes: usize) -> Self {
+        self.max_size = bytes;
         self
     }
 

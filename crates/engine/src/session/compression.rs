@@ -74,7 +74,7 @@ impl Compressors {
 
     /// Whether a message of this length is compressed, if nothing else was said.
     pub(crate) fn is_worthwhile(&self, len: usize) -> bool {
-        len >= self.wanted.threshold
+        (self.wanted.threshold..=self.wanted.max_size).contains(&len)
     }
 
     /// The compressor for messages that are compressed by themselves.

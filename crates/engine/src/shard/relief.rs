@@ -1,8 +1,9 @@
 //! What a shard does when its connections hold nearly as much memory as they may.
 //!
 //! Above the high-water mark, the connections that hold the most are not read: the others can
-//! finish what they have begun. At the limit, new handshakes are refused with 503, and the
-//! connections that hold the most are closed with 1013 until the sum is below the mark again.
+//! finish what they have begun. At the limit, the connections that hold the most are closed with
+//! 1013 until the sum is below that mark. Below the low-water mark reading resumes, and new
+//! handshakes, which are refused with 503 from the limit on, are accepted again.
 
 use crate::api::handler::Handler;
 use crate::shard::core::Core;
@@ -18,7 +19,7 @@ pub(crate) struct Relief {
     paused: Vec<Slot>,
     /// The tick of the last look for large holders.
     looked: Option<u32>,
-    /// Whether memory has run out, and the sum has not been below the high-water mark since.
+    /// Whether memory has run out, and the sum has not been below the low-water mark since.
     exhausted: bool,
 }
 
@@ -44,7 +45,7 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
     pub(crate) fn relieve(&mut self) {
         self.core.memory.trim();
         match self.core.memory.pressure() {
-            Pressure::Low => {
+            Pressure::Low if self.core.memory.held() < self.core.memory.low_water() => {
                 if std::mem::take(&mut self.core.relief.exhausted) {
                     tracing::info!(
                         closed = self.core.counters.memory_closes,
@@ -52,10 +53,9 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
                         "memory is available again; new handshakes are accepted"
                     );
                 }
-                if self.core.memory.held() < self.core.memory.low_water() {
-                    self.read_again();
-                }
+                self.read_again();
             }
+            Pressure::Low => {}
             // Looking at all sessions takes a while where there are many.
             Pressure::High if self.core.relief.looked == Some(self.core.tick()) => {}
             Pressure::High => self.pause_largest(),

@@ -21,6 +21,9 @@ const BYTES_PER_UNIT: usize = 4;
 /// What an inflated byte costs.
 const INFLATED: usize = 8;
 
+/// Up to so many units of one input are not added up: 128 empty frames.
+const RECORDED: u32 = SLICE / 16;
+
 /// How many units pass between two looks at the clock.
 const CHECK: u32 = 16 * 1024;
 
@@ -99,7 +102,7 @@ impl Slices {
     /// The work of a connection is over for now.
     #[inline]
     pub(crate) fn end(&mut self, slot: Slot) {
-        if self.left < SLICE - SLICE / 4 {
+        if self.left < SLICE - RECORDED {
             self.record(slot);
         }
     }

@@ -5,6 +5,8 @@ mod compression;
 mod ending;
 mod flow;
 mod opening;
+mod overload;
+mod panics;
 mod posting;
 mod reaching;
 mod seeds;

@@ -1,0 +1,337 @@
+//! Peers that each stay within their limits, and stalls of the process: what they may cost together.
+
+use super::world::{Client, Got, Scripted, World, each_seed, rough};
+use crate::{Config, Deflate, Limits};
+use ringway_codec::{DeflateParams, Deflater, MessageKind, OpCode, WindowBits, encode_deflated};
+use ringway_io::sim::Faults;
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+const MAX_MEMORY: usize = 400_000;
+
+fn small(seed: u64, faults: Faults) -> World<Scripted> {
+    let limits =
+        Limits { max_memory: Some(MAX_MEMORY), max_message: 200_000, max_buffered: 100_000, ..Limits::default() };
+    World::with(seed, faults, Config::default(), limits, Scripted::new())
+}
+
+/// Sends the beginning of a message of many bytes.
+fn begin(client: &Client, bytes: usize) {
+    client.peer.write(&client.frame(OpCode::Binary, false, &vec![7; bytes]));
+}
+
+fn memory_is_bounded(world: &World<Scripted>) {
+    let held = world.shard.core.memory.held();
+    assert!(held < MAX_MEMORY + 300_000, "{held} bytes are held");
+}
+
+#[test]
+fn unfinished_messages_are_bounded_in_sum_and_the_largest_are_closed_with_1013() {
+    each_seed(|seed, faults| {
+        let mut world = small(seed, faults);
+        let mut modest = world.open_client();
+        begin(&modest, 500);
+        let mut greedy: Vec<Client> = (0..8).map(|_| world.open_client()).collect();
+        for client in &greedy {
+            begin(client, 90_000);
+            client.send(OpCode::Pong, b"");
+            world.run_until(|world| {
+                memory_is_bounded(world);
+                world.is_idle()
+            });
+        }
+        world.pass(SECOND);
+        let closed =
+            greedy.iter_mut().filter_map(|client| client.take().pop()).filter(|got| *got == Got::Close(Some(1013)));
+        let counters = world.shard.core.counters;
+        assert!(counters.memory_closes + counters.memory_pauses > 0, "seed {seed}: {counters:?}");
+        assert_eq!(closed.count() as u64, counters.memory_closes, "seed {seed}");
+        assert!(world.shard.core.memory.held() <= MAX_MEMORY, "seed {seed}");
+        // Who holds little is not concerned.
+        modest.peer.write(&modest.frame(OpCode::Continuation, true, b"rest"));
+        world.settle();
+        assert_eq!(modest.take(), [Got::Binary([&[7; 500][..], b"rest"].concat())], "seed {seed}");
+        // After the message timeout nothing of it is left.
+        world.pass(130 * SECOND);
+        assert!(world.shard.core.memory.held() < 10_000, "seed {seed}");
+    });
+}
+
+#[test]
+fn at_the_limit_new_handshakes_get_503_until_memory_is_available() {
+    // Slow readers of what others cannot read for them: pausing does not help, so the limit is reached.
+    let mut world = small(1, Faults::none());
+    let clients: Vec<Client> = (0..12).map(|_| world.open_client()).collect();
+    for client in &clients {
+        client.peer.set_window(0);
+        // Output beyond `max_buffered` stops the reading, so each of them holds somewhat more than that.
+        client.send(OpCode::Binary, &[7; 99_000]);
+    }
+    let mut refused = 0;
+    for _ in 0..200 {
+        world.turn();
+        memory_is_bounded(&world);
+        if world.shard.core.relief.is_exhausted() {
+            let mut late = world.client();
+            (0..6).for_each(|_| world.turn());
+            late.pull();
+            refused += u32::from(late.status() == 503);
+        }
+    }
+    world.settle();
+    let counters = world.shard.core.counters;
+    assert!(refused > 0 && counters.memory_refusals >= u64::from(refused), "{counters:?}");
+    assert!(counters.memory_closes > 0, "{counters:?}");
+    let log = world.handler().take_log();
+    assert!(log.iter().any(|line| line.ends_with("1013 MemoryLimit")), "{log:?}");
+    drop(clients);
+    world.pass(120 * SECOND);
+    world.open_client();
+}
+
+#[test]
+fn heads_and_stashes_are_charged() {
+    let mut world = small(1, Faults::none());
+    let head = world.client();
+    head.peer.write(b"GET / HTTP/1.1\r\nX: ");
+    let silent = Client::new(world.network.connect(), ringway_codec::Role::Client);
+    silent.peer.write(&[b'G'; 1]);
+    silent.peer.write(&[b'x'; 9000]);
+    world.settle();
+    assert!(world.shard.core.memory.held() >= 9000);
+    let client = world.open_client();
+    let id = *world.handler().opened.last().expect("open");
+    world.post(move |_, shard| shard.connection(id).expect("open").pause());
+    world.settle();
+    let before = world.shard.core.memory.held();
+    client.send(OpCode::Binary, &[1; 3000]);
+    world.settle();
+    assert!(world.shard.core.memory.held() >= before + 3000);
+}
+
+#[test]
+fn a_message_that_is_never_finished_ends_with_1008_although_its_peer_is_alive() {
+    let mut world = World::new(1, Faults::none(), Scripted::new());
+    let mut client = world.open_client();
+    begin(&client, 100);
+    world.settle();
+    for _ in 0..12 {
+        world.pass(9 * SECOND);
+        client.send(OpCode::Pong, b"");
+    }
+    client.pull();
+    assert!(!client.got().contains(&Got::Close(Some(1008))), "it has two minutes");
+    world.pass(13 * SECOND);
+    client.pull();
+    assert_eq!(client.got().last(), Some(&Got::Close(Some(1008))));
+    client.close(1008);
+    client.peer.finish();
+    world.settle();
+    assert_eq!(world.handler().log.last().map(String::as_str), Some("closed 7: 1008 MessageTimeout"));
+    world.assert_clean();
+}
+
+#[test]
+fn messages_that_follow_each_other_are_timed_one_by_one() {
+    let mut world = World::new(1, rough(), Scripted::new());
+    let mut client = world.open_client();
+    for _ in 0..10 {
+        begin(&client, 100);
+        world.pass(100 * SECOND);
+        client.peer.write(&client.frame(OpCode::Continuation, true, b""));
+        world.settle();
+        assert!(matches!(client.take().last(), Some(Got::Binary(_))));
+    }
+}
+
+/// Clients of a server that gives them up after 6 s.
+fn watched(clients: usize, faults: Faults) -> (World<Scripted>, Vec<Client>) {
+    let config = Config { idle_timeout: Some(6 * SECOND), ..Config::default() };
+    let mut world = World::with(1, faults, config, Limits::default(), Scripted::new());
+    let clients = (0..clients).map(|_| world.open_client()).collect();
+    (world, clients)
+}
+
+#[test]
+fn a_stall_cuts_nobody_off_whose_bytes_wait() {
+    for faults in [Faults::none(), rough()] {
+        let (mut world, mut clients) = watched(120, faults);
+        world.pass(4 * SECOND);
+        for client in &clients {
+            client.text("written while the process was stopped");
+        }
+        world.stall(10 * SECOND);
+        assert_eq!(world.sessions(), clients.len());
+        for client in &mut clients {
+            let got = client.take();
+            assert!(got.contains(&Got::text("written while the process was stopped")), "{got:?}");
+        }
+    }
+}
+
+#[test]
+fn after_a_stall_a_silent_peer_has_what_was_left_of_its_time() {
+    let (mut world, mut clients) = watched(1, Faults::none());
+    world.pass(4 * SECOND);
+    assert_eq!(clients[0].take(), [Got::Ping(Vec::new())]);
+    world.stall(100 * SECOND);
+    assert_eq!(world.shard.core.counters.stalls, 1);
+    world.pass(Duration::from_millis(1900));
+    assert_eq!(world.sessions(), 1);
+    world.pass(Duration::from_millis(200));
+    world.assert_clean();
+    assert_eq!(world.handler().log.last().map(String::as_str), Some("closed 7: 1006 Idle"));
+}
+
+#[test]
+fn a_stall_before_the_ping_leaves_the_time_to_answer_it() {
+    let (mut world, mut clients) = watched(1, Faults::none());
+    world.pass(2 * SECOND);
+    // In short turns, so that nothing of it counts as a stall.
+    world.stall(Duration::from_millis(99));
+    world.stall(100 * SECOND);
+    world.pass(2 * SECOND);
+    assert_eq!((clients[0].take(), world.sessions()), (vec![Got::Ping(Vec::new())], 1));
+    clients[0].send(OpCode::Pong, b"");
+    world.pass(2 * SECOND);
+    assert_eq!(world.sessions(), 1);
+}
+
+#[test]
+fn a_flood_of_empty_frames_waits_its_turn() {
+    let mut world = World::new(1, Faults::none(), Scripted::new());
+    let (mut flood, mut other) = (world.open_client(), world.open_client());
+    let frames = 30_000;
+    let frame = flood.frame(OpCode::Binary, true, b"");
+    (0..frames / 1000).for_each(|_| flood.peer.write(&frame.repeat(1000)));
+    let (mut before, mut got) = (0, 0);
+    world.turn();
+    world.handler().log.clear();
+    other.send(OpCode::Ping, b"now");
+    for turn in 0.. {
+        world.turn();
+        let handled = world.handler().take_log().len();
+        assert!(handled <= 2100, "{handled} messages of one connection in a turn");
+        got += flood.take().len();
+        if other.take() == [Got::Pong(b"now".to_vec())] {
+            before = turn;
+            break;
+        }
+    }
+    assert!(before <= 3 && got < frames, "the other one was answered after {before} turns and {got} frames");
+    world.settle();
+    got += flood.take().len();
+    assert_eq!(got, frames, "nothing of the flood is lost");
+    assert!(world.shard.core.counters.yields > 0);
+}
+
+#[test]
+fn a_small_message_that_inflates_to_much_waits_its_turn() {
+    for takeover in [true, false] {
+        let deflate = if takeover { Deflate::takeover() } else { Deflate::shared() };
+        let config = Config { deflate: Some(deflate), ..Config::default() };
+        let mut world = World::with(1, Faults::none(), config, Limits::default(), Scripted::new());
+        let mut bomber = Client::new(world.network.connect(), ringway_codec::Role::Client);
+        let offer = "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
+        bomber.peer.write(super::world::REQUEST.replace("\r\n\r\n", offer).as_bytes());
+        world.settle();
+        bomber.pull();
+        bomber.inflate(&DeflateParams {
+            server_no_context_takeover: !takeover,
+            client_no_context_takeover: !takeover,
+            ..DeflateParams::default()
+        });
+        let mut other = world.open_client();
+        let (mut deflater, mut bomb) = (Deflater::new(9, WindowBits::MAX).expect("a window"), Vec::new());
+        let payload = vec![0; 8 << 20];
+        encode_deflated(MessageKind::Binary, &payload, Some([1; 4]), &mut deflater, takeover, &mut bomb);
+        assert!(bomb.len() < 20_000);
+        bomber.peer.write(&bomb);
+        bomber.peer.write(&bomber.frame(OpCode::Text, true, b"behind"));
+        let (mut most, mut held, mut turns) = (0, 0, 0);
+        world.run_until(|world| {
+            let now = world.shard.core.memory.held();
+            most = most.max(now.saturating_sub(held.max(1 << 17) * 2));
+            held = now;
+            turns += 1;
+            if turns % 8 == 0 {
+                other.send(OpCode::Ping, b"");
+            }
+            !world.handler().log.iter().all(|line| !line.starts_with("message of 8388608"))
+        });
+        assert_eq!(most, 0, "more than a share is inflated in one turn");
+        assert!(turns > 100, "{turns} turns");
+        world.settle();
+        assert!(other.take().len() >= turns / 8 - 3, "the other one is answered meanwhile");
+        let mut got = Vec::new();
+        world.run_until(|world| {
+            got.extend(bomber.take());
+            world.is_idle() && got.len() == 2
+        });
+        assert!(got == [Got::Binary(payload), Got::text("behind")], "takeover: {takeover}");
+    }
+}
+
+#[test]
+fn who_reads_slowly_and_sends_tiny_frames_holds_few_receive_buffers() {
+    let mut world = World::new(1, Faults::none(), Scripted::new());
+    let mut client = world.open_client();
+    client.peer.set_window(0);
+    for n in 0..200u8 {
+        client.send(OpCode::Binary, &[n]);
+        world.settle();
+        assert!(world.network.pool().guarded() <= 1, "{n}: {} buffers", world.network.pool().guarded());
+    }
+    client.peer.set_window(1 << 20);
+    world.settle();
+    assert_eq!(client.take().len(), 200);
+    world.settle();
+    assert_eq!(world.network.pool().guarded(), 0);
+}
+
+#[test]
+fn closing_goes_on_while_the_peer_takes_what_waits_for_it() {
+    let config = Config { close_timeout: 2 * SECOND, ..Config::default() };
+    let limits = Limits { max_buffered: 1 << 20, ..Limits::default() };
+    let mut handler = Scripted::new();
+    handler.on_message = |_, conn, message| {
+        conn.reply(message);
+        conn.close(crate::CloseCode::NORMAL, "");
+    };
+    let mut world = World::with(1, rough(), config, limits, handler);
+    let mut client = world.open_client();
+    client.peer.set_window(4000);
+    let payload = vec![3; 300_000];
+    client.send(OpCode::Binary, &payload);
+    world.settle();
+    for _ in 0..45 {
+        client.pull_up_to(7000);
+        world.pass(SECOND);
+    }
+    client.peer.set_window(1 << 20);
+    world.settle();
+    client.pull();
+    world.settle();
+    assert!(client.take() == [Got::Binary(payload), Got::Close(Some(1000))], "nothing is cut off");
+}
+
+#[test]
+fn closing_has_a_limit_whatever_the_peer_takes() {
+    let config = Config { close_timeout: 2 * SECOND, close_limit: 10 * SECOND, ..Config::default() };
+    let mut handler = Scripted::new();
+    handler.on_message = |_, conn, message| {
+        conn.reply(message);
+        conn.close(crate::CloseCode::NORMAL, "");
+    };
+    let mut world = World::with(1, rough(), config, Limits::default(), handler);
+    let mut client = world.open_client();
+    client.peer.set_window(4000);
+    client.send(OpCode::Binary, &[3; 300_000]);
+    world.settle();
+    for second in 0..12 {
+        assert_eq!(world.sessions(), usize::from(second < 10), "after {second} s");
+        client.pull_up_to(1000);
+        world.pass(SECOND);
+    }
+    world.assert_clean();
+}
