@@ -53,5 +53,5 @@ pub use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 pub use ringway_codec::{
     CloseCode, HandshakeError, MessageKind, OriginPolicy, Prepared, ProtocolError, Scheme, Target, TargetError,
 };
-pub use ringway_io::uring::Refusal as UringRefusal;
+pub use ringway_io::uring::Unavailable as UringUnavailable;
 pub use ringway_io::{BindError, BufferConfig, BusyPoll, DescriptorLimit, OptionError, Stats, raise_descriptor_limit};

@@ -147,9 +147,9 @@ impl BufferConfig {
 /// # Ok::<(), OptionError>(())
 /// ```
 #[derive(Clone)]
-pub struct Pool(Rc<Memory>);
+pub struct Pool(Rc<PoolMemory>);
 
-struct Memory {
+struct PoolMemory {
     base: NonNull<u8>,
     layout: Layout,
     size: usize,
@@ -179,7 +179,7 @@ impl Pool {
         // SAFETY: the layout's size is not zero: `check` has refused a count or a size of zero.
         let base = unsafe { alloc::alloc(layout) };
         let base = NonNull::new(base).ok_or_else(too_much)?;
-        Ok(Self(Rc::new(Memory {
+        Ok(Self(Rc::new(PoolMemory {
             base,
             layout,
             size,
@@ -261,7 +261,7 @@ impl fmt::Debug for Pool {
     }
 }
 
-impl Drop for Memory {
+impl Drop for PoolMemory {
     fn drop(&mut self) {
         // SAFETY: `base` was allocated with this very layout; guards hold the memory alive by reference count, so none
         // is left, and a driver keeps its pool until the kernel has given every buffer back.
@@ -271,7 +271,7 @@ impl Drop for Memory {
 
 /// Received bytes: the guard on one buffer of the pool. Dropping it gives the buffer back.
 pub struct Buffer {
-    memory: Rc<Memory>,
+    memory: Rc<PoolMemory>,
     index: u16,
     len: u32,
 }

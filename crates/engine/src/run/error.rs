@@ -6,7 +6,7 @@
 use crate::config::ConfigError;
 use crate::run::placement::PlacementError;
 use ringway_io::BindError;
-use ringway_io::uring::{Refusal, SetupError};
+use ringway_io::uring::{SetupError, Unavailable};
 use std::io;
 
 /// Why shards could not start. Nothing runs then.
@@ -40,7 +40,7 @@ pub enum StartError {
     NoAddress(String, Vec<BindError>),
     /// io_uring is unavailable.
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Refused(#[from] Unavailable),
     /// The shards could not be assigned to cores, or not be pinned to them.
     #[error(transparent)]
     Placement(#[from] PlacementError),
@@ -55,8 +55,8 @@ pub enum StartError {
 impl From<SetupError> for StartError {
     fn from(error: SetupError) -> Self {
         match error {
-            SetupError::Refused(refusal) => refusal.into(),
             SetupError::Option(error) => Self::Config(error.into()),
+            SetupError::Unavailable(error) => error.into(),
         }
     }
 }

@@ -32,7 +32,7 @@ impl Launch {
         self.shards.check()?;
         self.config.check()?;
         self.limits.check()?;
-        let rung = uring::probe()?;
+        let features = uring::probe()?;
         let assignment = Assignment::of_server(&self.config.cores, self.shards)?;
         if let Some(quota) = assignment.quota() {
             tracing::info!("shards are not pinned: the cgroup's CPU quota is {quota}");
@@ -50,7 +50,7 @@ impl Launch {
         let (ended, ends) = mpsc::channel();
         let (threads, handles) = (Vec::new(), Vec::new());
         let ends = Mutex::new(ends);
-        let mut running = Running { addresses, assignment, rung, threads, handles, ends };
+        let mut running = Running { addresses, assignment, features, threads, handles, ends };
         for (index, (core, listeners)) in cores.into_iter().zip(shares).enumerate() {
             let (report, reported) = mpsc::sync_channel(1);
             let (config, make, ended) = (Arc::clone(&config), Arc::clone(&make), ended.clone());

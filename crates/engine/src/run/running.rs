@@ -7,7 +7,7 @@ use crate::api::handler::Handler;
 use crate::api::shard::ShardHandle;
 use crate::shard::core::Counters;
 use ringway_io::Stats;
-use ringway_io::uring::Rung;
+use ringway_io::uring::Features;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -32,7 +32,7 @@ pub struct ShardReport {
 pub struct Running<H: Handler> {
     pub(super) addresses: Vec<SocketAddr>,
     pub(super) assignment: Assignment,
-    pub(super) rung: Rung,
+    pub(super) features: Features,
     pub(super) threads: Vec<Option<JoinHandle<io::Result<(Stats, Counters)>>>>,
     pub(super) handles: Vec<ShardHandle<H>>,
     /// Which shards have ended. Locked, so that this type can be shared between threads; only `wait` looks.
@@ -61,7 +61,7 @@ impl<H: Handler> Running<H> {
     /// What the kernel granted, for people to read.
     #[must_use]
     pub fn driver(&self) -> String {
-        format!("io_uring ({})", self.rung)
+        format!("io_uring ({})", self.features)
     }
 
     /// What posts work to each shard.

@@ -100,9 +100,9 @@ faults! {
 
 /// The one source of chance in a run.
 #[derive(Debug)]
-pub(super) struct Dice(Xoshiro256PlusPlus);
+pub(super) struct RandomSource(Xoshiro256PlusPlus);
 
-impl Dice {
+impl RandomSource {
     pub(super) fn new(seed: u64) -> Self {
         // Named, not `StdRng`: a seed from an old report must give the same run with a newer crate.
         Self(Xoshiro256PlusPlus::seed_from_u64(seed))

@@ -1,8 +1,8 @@
 //! The simulated kernel as the table sees it.
 
-use super::kernel::{Event, Request, SimKernel};
+use super::kernel::{Cqe, SimKernel, Sqe};
 use crate::slab::{NOWHERE, Slab};
-use crate::table::{self, Operation, Target, WAKER};
+use crate::table::{self, Cancellable, Operation, WAKER};
 use crate::{Output, Pool, Slot};
 use std::cell::RefCell;
 use std::fmt;
@@ -12,8 +12,8 @@ use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// How many turns accepting rests when no slot of this driver frees: a turn is so much of [`table::REST`].
-pub(super) const REST: u32 = 64;
+/// How many turns accepting rests when no slot of this driver frees: a turn is so much of [`table::ACCEPT_PAUSE`].
+pub(super) const ACCEPT_PAUSE: u32 = 64;
 
 /// The driver's hold on the kernel that it shares with the network.
 pub(super) struct Handle {
@@ -25,16 +25,16 @@ pub(super) struct Handle {
 }
 
 /// The listener; the kernel stops listening when it is dropped.
-pub(super) struct Listening(Rc<RefCell<SimKernel>>);
+pub(super) struct ListenGuard(Rc<RefCell<SimKernel>>);
 
 impl Handle {
     pub(super) fn new(shared: Rc<RefCell<SimKernel>>, pool: Pool) -> Self {
         Self { shared, pool, held: Slab::new(), turns: 0 }
     }
 
-    pub(super) fn listener(&self) -> Listening {
+    pub(super) fn listener(&self) -> ListenGuard {
         self.shared.borrow_mut().listen();
-        Listening(Rc::clone(&self.shared))
+        ListenGuard(Rc::clone(&self.shared))
     }
 
     /// One turn of the kernel.
@@ -44,26 +44,26 @@ impl Handle {
     }
 
     /// The next event of this turn.
-    pub(super) fn next_event(&mut self) -> Option<Event> {
-        self.shared.borrow_mut().next_event()
+    pub(super) fn next_cqe(&mut self) -> Option<Cqe> {
+        self.shared.borrow_mut().next_cqe()
     }
 
-    fn submit(&mut self, operation: Operation, slot: Slot, request: Request) {
+    fn submit(&mut self, operation: Operation, slot: Slot, request: Sqe) {
         self.shared.borrow_mut().submit(operation.user_data(slot), request);
     }
 }
 
-impl Drop for Listening {
+impl Drop for ListenGuard {
     fn drop(&mut self) {
         self.0.borrow_mut().stop_listening();
     }
 }
 
 impl table::KernelInterface for Handle {
-    type Listener = Listening;
+    type Listener = ListenGuard;
 
-    fn accept(&mut self, _listener: &Listening, slot: Slot) {
-        self.submit(Operation::Accept, slot, Request::Accept);
+    fn accept(&mut self, _listener: &ListenGuard, slot: Slot) {
+        self.submit(Operation::Accept, slot, Sqe::Accept);
     }
 
     fn socket(&mut self, peer: SocketAddr) -> io::Result<RawFd> {
@@ -73,18 +73,18 @@ impl table::KernelInterface for Handle {
 
     fn connect(&mut self, descriptor: RawFd, slot: Slot, _peer: SocketAddr) -> u32 {
         // The socket has been made for its address.
-        self.submit(Operation::Connect, slot, Request::Connect { descriptor: descriptor as usize });
+        self.submit(Operation::Connect, slot, Sqe::Connect { descriptor: descriptor as usize });
         NOWHERE
     }
 
     fn receive(&mut self, descriptor: RawFd, slot: Slot) {
-        self.submit(Operation::Receive, slot, Request::Receive { descriptor: descriptor as usize });
+        self.submit(Operation::Receive, slot, Sqe::Receive { descriptor: descriptor as usize });
     }
 
     fn send(&mut self, descriptor: RawFd, slot: Slot, output: Output) -> u32 {
         let output = Rc::new(output);
         let ticket = self.held.insert(Rc::clone(&output));
-        self.submit(Operation::Send, slot, Request::Send { descriptor: descriptor as usize, output });
+        self.submit(Operation::Send, slot, Sqe::Send { descriptor: descriptor as usize, output });
         ticket
     }
 
@@ -96,12 +96,12 @@ impl table::KernelInterface for Handle {
         output
     }
 
-    fn cancel(&mut self, target: Target, slot: Slot) {
-        self.submit(Operation::Cancel(target), slot, Request::Cancel { target: target.user_data(slot) });
+    fn cancel(&mut self, target: Cancellable, slot: Slot) {
+        self.submit(Operation::Cancel(target), slot, Sqe::Cancel { target: target.user_data(slot) });
     }
 
     fn close(&mut self, descriptor: RawFd, slot: Slot) {
-        self.submit(Operation::Close, slot, Request::Close { descriptor: descriptor as usize });
+        self.submit(Operation::Close, slot, Sqe::Close { descriptor: descriptor as usize });
     }
 
     fn shut_down(&mut self, descriptor: RawFd) {
@@ -121,11 +121,11 @@ impl table::KernelInterface for Handle {
     }
 
     fn has_unreaped(&mut self) -> bool {
-        self.shared.borrow().has_events()
+        self.shared.borrow().has_cqes()
     }
 
     fn watch_waker(&mut self) {
-        self.submit(Operation::Wake, WAKER, Request::WatchWaker);
+        self.submit(Operation::Wake, WAKER, Sqe::WatchWaker);
     }
 
     fn take_wake(&mut self) -> bool {
@@ -143,7 +143,7 @@ impl table::KernelInterface for Handle {
     }
 
     fn now(&self) -> Duration {
-        table::REST * self.turns / REST
+        table::ACCEPT_PAUSE * self.turns / ACCEPT_PAUSE
     }
 
     fn violated(&self, rule: fmt::Arguments<'_>) -> ! {

@@ -30,10 +30,10 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+mod connection;
 mod faults;
 mod handle;
 mod kernel;
-mod link;
 mod network;
 
 pub use faults::{Faults, Injected};
@@ -86,7 +86,7 @@ impl Sim {
     /// Default 1 048 576.
     pub fn limit_connections(&mut self, max: u32) {
         self.table.limit(max);
-        self.tell();
+        self.publish_status();
     }
 
     /// Another handle on its network.
@@ -130,18 +130,18 @@ impl Sim {
     }
 
     /// Keeps the network's view of the driver true.
-    fn tell(&self) {
-        let ledger = &mut self.kernel().borrow_mut().ledger;
-        ledger.open = self.table.stats.open;
-        ledger.full = self.table.is_full();
-        ledger.starved = self.table.starved();
-        ledger.unreported = self.table.unreported();
+    fn publish_status(&self) {
+        let status = &mut self.kernel().borrow_mut().status;
+        status.open = self.table.stats.open;
+        status.full = self.table.is_full();
+        status.starved = self.table.starved();
+        status.unreported = self.table.unreported();
     }
 
     /// A slot that nobody was ever given is a mistake; one that is closed is not.
     #[track_caller]
     fn check(&self, slot: Slot) {
-        let Some((present, in_use)) = self.table.standing(slot.index()) else {
+        let Some((present, in_use)) = self.table.slot_at(slot.index()) else {
             self.kernel().borrow().violated(format_args!("slot {slot:?} was never given out"));
         };
         let age = Slot::new(0, present.generation().wrapping_sub(slot.generation())).generation();
@@ -165,14 +165,14 @@ impl Driver for Sim {
 
     fn reserve(&mut self) -> Option<Slot> {
         let slot = self.table.reserve();
-        self.tell();
+        self.publish_status();
         slot
     }
 
     fn connect(&mut self, slot: Slot, peer: SocketAddr) {
         self.check(slot);
         self.table.connect(slot, peer);
-        self.tell();
+        self.publish_status();
     }
 
     fn receive(&mut self, slot: Slot) {
@@ -198,7 +198,7 @@ impl Driver for Sim {
     fn close(&mut self, slot: Slot) {
         self.check(slot);
         self.table.close(slot);
-        self.tell();
+        self.publish_status();
     }
 
     fn peer_address(&self, slot: Slot) -> Option<SocketAddr> {
@@ -228,11 +228,11 @@ impl Driver for Sim {
         let overflowing = self.kernel().borrow().is_overflowing();
         self.table.stats.overflows += u64::from(overflowing);
         for _ in 0..BUDGET {
-            let Some(event) = self.table.kernel.next_event() else { break };
+            let Some(event) = self.table.kernel.next_cqe() else { break };
             self.table.complete(event.user_data, event.result, event.more, event.buffer, completions);
         }
         self.table.end_turn();
-        self.tell();
+        self.publish_status();
         Ok(())
     }
 
@@ -244,7 +244,7 @@ impl Driver for Sim {
 impl Drop for Sim {
     /// Closes everything at once; the peers learn of it, and every buffer that is behind no guard is in the pool again.
     fn drop(&mut self) {
-        self.kernel().borrow_mut().shut();
+        self.kernel().borrow_mut().close_all();
     }
 }
 

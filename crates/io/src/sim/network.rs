@@ -1,7 +1,7 @@
 //! The other side: what a test plays the peers with.
 
+use super::connection::SimConnection;
 use super::kernel::{Reception, SimKernel};
-use super::link::Link;
 use super::{Faults, Injected};
 use crate::Pool;
 use std::cell::{Ref, RefCell, RefMut};
@@ -20,15 +20,15 @@ impl Network {
     /// A connection to the driver's listener. When nobody listens it is refused: [`Peer::is_reset`].
     #[must_use]
     pub fn connect(&self) -> Peer {
-        let link = self.0.borrow_mut().dial();
-        Peer { network: self.clone(), link }
+        let connection = self.0.borrow_mut().connect_peer();
+        Peer { network: self.clone(), connection }
     }
 
     /// The peer of the oldest connection that the driver has made and that was not taken yet.
     #[must_use]
     pub fn accept(&self) -> Option<Peer> {
-        let link = self.0.borrow_mut().outgoing.pop_front()?;
-        Some(Peer { network: self.clone(), link })
+        let connection = self.0.borrow_mut().outgoing.pop_front()?;
+        Some(Peer { network: self.clone(), connection })
     }
 
     /// What becomes of the connections that the driver makes from now on, and of those in the making.
@@ -63,7 +63,7 @@ impl Network {
     /// How many slots the driver has in use, those that are closing included.
     #[must_use]
     pub fn open(&self) -> u64 {
-        self.0.borrow().ledger.open
+        self.0.borrow().status.open
     }
 
     /// How many operations of connections the kernel has not given back: 0 when everything is closed and idle.
@@ -102,22 +102,22 @@ impl fmt::Debug for Network {
 #[derive(Clone, Debug)]
 pub struct Peer {
     network: Network,
-    link: usize,
+    connection: usize,
 }
 
 impl Peer {
-    fn link(&self) -> Ref<'_, Link> {
-        Ref::map(self.network.0.borrow(), |kernel| &kernel.links[self.link])
+    fn connection(&self) -> Ref<'_, SimConnection> {
+        Ref::map(self.network.0.borrow(), |kernel| &kernel.connections[self.connection])
     }
 
-    fn link_mut(&self) -> RefMut<'_, Link> {
-        RefMut::map(self.network.0.borrow_mut(), |kernel| &mut kernel.links[self.link])
+    fn connection_mut(&self) -> RefMut<'_, SimConnection> {
+        RefMut::map(self.network.0.borrow_mut(), |kernel| &mut kernel.connections[self.connection])
     }
 
     /// Its address, as the driver sees it.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.link().address
+        self.connection().address
     }
 
     /// Sends bytes to the driver. Any number is taken at once. On a connection that is gone they are lost.
@@ -125,15 +125,15 @@ impl Peer {
     /// # Panics
     /// After [`Peer::finish`].
     pub fn write(&self, bytes: &[u8]) {
-        let mut link = self.link_mut();
-        assert!(!link.inbound_finished, "a peer writes after its FIN");
-        link.write(bytes);
+        let mut connection = self.connection_mut();
+        assert!(!connection.inbound_finished, "a peer writes after its FIN");
+        connection.write(bytes);
     }
 
     /// How many of the bytes that it has sent the driver has not received.
     #[must_use]
     pub fn unreceived(&self) -> usize {
-        self.link().inbound.len()
+        self.connection().inbound.len()
     }
 
     /// Takes all that has arrived, which makes room for more.
@@ -145,36 +145,36 @@ impl Peer {
     /// Takes what has arrived, this many bytes at most: a slow reader.
     #[must_use]
     pub fn read_up_to(&self, most: usize) -> Vec<u8> {
-        let mut link = self.link_mut();
-        let len = link.outbound.len().min(most);
-        link.read += len as u64;
-        link.outbound.drain(..len).collect()
+        let mut connection = self.connection_mut();
+        let len = connection.outbound.len().min(most);
+        connection.read += len as u64;
+        connection.outbound.drain(..len).collect()
     }
 
     /// How many bytes may lie unread before the driver's sends stall; 0 stalls them at once.
     pub fn set_window(&self, bytes: usize) {
-        self.link_mut().window = bytes;
+        self.connection_mut().window = bytes;
     }
 
     /// Ends its sending direction (FIN). It can go on reading.
     pub fn finish(&self) {
-        self.link_mut().inbound_finished = true;
+        self.connection_mut().inbound_finished = true;
     }
 
     /// Aborts the connection (RST).
     pub fn reset(&self) {
-        self.link_mut().break_off(libc::ECONNRESET);
+        self.connection_mut().abort(libc::ECONNRESET);
     }
 
     /// Whether the driver has ended its sending direction or closed in good order. What came before may be unread.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.link().outbound_finished
+        self.connection().outbound_finished
     }
 
     /// Whether the connection was aborted: by the driver, by the network or by [`Peer::reset`].
     #[must_use]
     pub fn is_reset(&self) -> bool {
-        self.link().reset
+        self.connection().reset
     }
 }

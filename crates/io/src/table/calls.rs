@@ -1,7 +1,7 @@
 //! What the driver's user asks for: the calls of [`Driver`](crate::Driver), but for the turn.
 
-use super::connection::{CLOSED, Connection, SlotFlag};
-use super::operation::{Target, WAKER};
+use super::operation::{Cancellable, WAKER};
+use super::slot_state::{CLOSED, SlotFlag, SlotState};
 use super::{KernelInterface, SlotTable};
 use crate::{Output, Slot};
 use std::net::SocketAddr;
@@ -9,11 +9,11 @@ use std::os::fd::RawFd;
 
 impl<K: KernelInterface> SlotTable<K> {
     pub(crate) fn listen(&mut self, listener: K::Listener) {
-        self.accepting.add(listener);
+        self.listeners.add(listener);
     }
 
     pub(crate) fn stop_listening(&mut self) {
-        self.accepting.stop(&mut self.kernel);
+        self.listeners.stop(&mut self.kernel);
     }
 
     pub(crate) fn reserve(&mut self) -> Option<Slot> {
@@ -23,10 +23,10 @@ impl<K: KernelInterface> SlotTable<K> {
     #[track_caller]
     pub(crate) fn connect(&mut self, slot: Slot, peer: SocketAddr) {
         let Some(connection) = self.current(slot) else { return };
-        if connection.is(SlotFlag::Dialed) {
+        if connection.is(SlotFlag::ConnectStarted) {
             self.kernel.violated(format_args!("slot {slot:?} is connected a second time"));
         }
-        connection.set(SlotFlag::Dialed);
+        connection.set(SlotFlag::ConnectStarted);
         match self.kernel.socket(peer) {
             Ok(descriptor) => {
                 let ticket = self.kernel.connect(descriptor, slot, peer);
@@ -43,7 +43,7 @@ impl<K: KernelInterface> SlotTable<K> {
     #[inline]
     pub(crate) fn receive(&mut self, slot: Slot) {
         let Some(connection) = self.current(slot) else { return };
-        connection.set(SlotFlag::Wanted);
+        connection.set(SlotFlag::WantsReceive);
         if connection.should_arm() {
             self.arm(slot);
         }
@@ -52,7 +52,7 @@ impl<K: KernelInterface> SlotTable<K> {
     #[inline]
     pub(crate) fn pause(&mut self, slot: Slot) {
         let Some(connection) = self.current(slot) else { return };
-        connection.unset(SlotFlag::Wanted);
+        connection.unset(SlotFlag::WantsReceive);
         self.disarm(slot);
     }
 
@@ -100,10 +100,10 @@ impl<K: KernelInterface> SlotTable<K> {
         let (sending, connecting) = (connection.is(SlotFlag::Sending), connection.is(SlotFlag::Connecting));
         self.disarm(slot);
         if sending {
-            self.cancel(Target::Send, slot);
+            self.cancel(Cancellable::Send, slot);
         }
         if connecting {
-            self.cancel(Target::Connect, slot);
+            self.cancel(Cancellable::Connect, slot);
         }
         self.release(slot);
     }
@@ -116,7 +116,7 @@ impl<K: KernelInterface> SlotTable<K> {
             self.close(slot);
         }
         if self.watching {
-            self.kernel.cancel(Target::Wake, WAKER);
+            self.kernel.cancel(Cancellable::Wake, WAKER);
         }
     }
 
@@ -140,7 +140,7 @@ impl<K: KernelInterface> SlotTable<K> {
     /// until the kernel has buffers again.
     fn is_waiting_for_buffer(&self, slot: Slot) -> bool {
         self.open_connection(slot).is_some_and(|connection| {
-            connection.is(SlotFlag::Wanted) && connection.is(SlotFlag::Starved) && !connection.is(SlotFlag::Ended)
+            connection.is(SlotFlag::WantsReceive) && connection.is(SlotFlag::Starved) && !connection.is(SlotFlag::Ended)
         })
     }
 
@@ -149,7 +149,7 @@ impl<K: KernelInterface> SlotTable<K> {
         self.open_connection(slot).map(|connection| connection.fd).filter(|descriptor| *descriptor != CLOSED)
     }
 
-    fn open_connection(&self, slot: Slot) -> Option<&Connection> {
+    fn open_connection(&self, slot: Slot) -> Option<&SlotState> {
         let connection = self.connections.get(slot.index() as usize)?;
         (connection.generation == slot.generation() && connection.is(SlotFlag::Owned)).then_some(connection)
     }

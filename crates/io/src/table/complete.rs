@@ -1,8 +1,8 @@
 //! What the kernel says: each completion, and what follows from it.
 
-use super::connection::SlotFlag;
 use super::obstacle::Obstacle;
-use super::operation::{Operation, Target};
+use super::operation::{Cancellable, Operation};
+use super::slot_state::SlotFlag;
 use super::{KernelInterface, SlotTable};
 use crate::slab::NOWHERE;
 use crate::{Buffer, Cause, Completion, Slot};
@@ -29,15 +29,15 @@ impl<K: KernelInterface> SlotTable<K> {
         match operation {
             Operation::Accept => return self.accepted(slot, result, more, completions),
             Operation::Wake => return self.woken(more, completions),
-            Operation::Cancel(Target::Accept) => {
+            Operation::Cancel(Cancellable::Accept) => {
                 if result < 0 {
-                    self.accepting.cancel_failed(&mut self.kernel, slot);
+                    self.listeners.cancel_failed(&mut self.kernel, slot);
                 }
                 return;
             }
-            Operation::Cancel(Target::Wake) => {
+            Operation::Cancel(Cancellable::Wake) => {
                 if result < 0 && self.watching {
-                    self.kernel.cancel(Target::Wake, slot);
+                    self.kernel.cancel(Cancellable::Wake, slot);
                 }
                 return;
             }
@@ -63,7 +63,7 @@ impl<K: KernelInterface> SlotTable<K> {
 
     fn accepted(&mut self, listener: Slot, result: i32, more: bool, completions: &mut Vec<Completion>) {
         if !more {
-            self.accepting.disarmed(listener);
+            self.listeners.disarmed(listener);
         }
         if result >= 0 {
             let slot = self.adopt(result as RawFd);
@@ -78,7 +78,7 @@ impl<K: KernelInterface> SlotTable<K> {
     }
 
     fn pause_accepting(&mut self, obstacle: Obstacle) {
-        if self.accepting.pause(&mut self.kernel, obstacle) {
+        if self.listeners.pause(&mut self.kernel, obstacle) {
             self.stats.accept_pauses += 1;
         }
     }
@@ -132,17 +132,17 @@ impl<K: KernelInterface> SlotTable<K> {
 
     /// A cancel came too late (EALREADY), or its target was on its way (ENOENT). It has to be repeated while the target
     /// goes on, or a slot would never be freed and a pause never come.
-    fn cancel_failed(&mut self, slot: Slot, target: Target) {
+    fn cancel_failed(&mut self, slot: Slot, target: Cancellable) {
         let connection = self.at(slot);
         match target {
-            Target::Receive => {
+            Cancellable::Receive => {
                 connection.unset(SlotFlag::Cancelled);
                 if connection.should_disarm() {
                     self.disarm(slot);
                 }
             }
-            Target::Send if connection.is(SlotFlag::Sending) => self.cancel(target, slot),
-            Target::Connect if connection.is(SlotFlag::Connecting) => self.cancel(target, slot),
+            Cancellable::Send if connection.is(SlotFlag::Sending) => self.cancel(target, slot),
+            Cancellable::Connect if connection.is(SlotFlag::Connecting) => self.cancel(target, slot),
             _ => {}
         }
     }

@@ -1,6 +1,6 @@
 //! What the table asks of its kernel.
 
-use super::operation::Target;
+use super::operation::Cancellable;
 use crate::{Output, Slot};
 use std::fmt;
 use std::io;
@@ -36,7 +36,7 @@ pub(crate) trait KernelInterface {
     fn take_back(&mut self, ticket: u32) -> Option<Output>;
 
     /// Cancels a request of the slot.
-    fn cancel(&mut self, target: Target, slot: Slot);
+    fn cancel(&mut self, target: Cancellable, slot: Slot);
 
     /// Closes a descriptor that nothing is in flight on.
     fn close(&mut self, descriptor: RawFd, slot: Slot);

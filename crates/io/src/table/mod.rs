@@ -3,24 +3,24 @@
 //! The driver on io_uring and the simulated one share it; they differ in their [`KernelInterface`]. So what a seed does to the
 //! simulation it does to the code that serves connections.
 
-mod accepting;
 mod calls;
 mod complete;
-mod connection;
 mod kernel;
+mod listeners;
 mod obstacle;
 mod operation;
+mod slot_state;
 mod working_set;
 
-#[cfg(any(test, feature = "sim"))]
-pub(crate) use accepting::REST;
 pub(crate) use kernel::KernelInterface;
-pub(crate) use operation::{Operation, Target, WAKER};
+#[cfg(any(test, feature = "sim"))]
+pub(crate) use listeners::ACCEPT_PAUSE;
+pub(crate) use operation::{Cancellable, Operation, WAKER};
 
 use crate::pages::Pages;
 use crate::{BufferConfig, Cause, Completion, Slot, Stats};
-use accepting::Accepting;
-use connection::{CLOSED, Connection, SlotFlag};
+use listeners::Listeners;
+use slot_state::{CLOSED, SlotFlag, SlotState};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
@@ -37,12 +37,12 @@ pub(crate) const BUDGET: usize = 1024;
 /// The slots of one driver.
 pub(crate) struct SlotTable<K: KernelInterface> {
     pub(crate) kernel: K,
-    connections: Pages<Connection>,
+    connections: Pages<SlotState>,
     /// Indices that are in nobody's use, the latest freed last.
     free: Vec<u32>,
     /// How many slots may be in use.
     max_slots: u32,
-    accepting: Accepting<K::Listener>,
+    listeners: Listeners<K::Listener>,
     /// Outgoing connections for which there was no socket: reported with the next turn.
     unconnected: Vec<(Slot, io::Error)>,
     /// Slots whose receive ended because there was no buffer, the longest waiting in front.
@@ -64,7 +64,7 @@ impl<K: KernelInterface> SlotTable<K> {
             connections: Pages::new(),
             free: Vec::new(),
             max_slots,
-            accepting: Accepting::new(),
+            listeners: Listeners::new(),
             unconnected: Vec::new(),
             starved: VecDeque::new(),
             unreaped: false,
@@ -80,15 +80,15 @@ impl<K: KernelInterface> SlotTable<K> {
     pub(crate) fn begin_turn(&mut self, timeout: &mut Option<Duration>, completions: &mut Vec<Completion>) {
         self.stats.turns += 1;
         self.rearmed = false;
-        self.feed();
+        self.rearm_starved();
         if !self.watching {
             self.watching = true;
             self.kernel.watch_waker();
         }
         if !self.is_full() {
-            self.accepting.arm(&mut self.kernel, timeout);
+            self.listeners.arm(&mut self.kernel, timeout);
         }
-        self.accepting.log_ends(&self.kernel, timeout);
+        self.listeners.log_ends(&self.kernel, timeout);
         for (slot, error) in std::mem::take(&mut self.unconnected) {
             self.end(slot, Cause::Unconnected(error), completions);
             *timeout = Some(Duration::ZERO);
@@ -107,24 +107,24 @@ impl<K: KernelInterface> SlotTable<K> {
     }
 
     /// Whether the kernel has let go of everything that was asked of it.
-    pub(crate) fn is_at_rest(&self) -> bool {
-        self.stats.open == 0 && self.accepting.is_at_rest() && !self.watching
+    pub(crate) fn is_idle(&self) -> bool {
+        self.stats.open == 0 && self.listeners.is_idle() && !self.watching
     }
 
     /// The descriptors that are open, none of which the table knows any more: for a kernel that takes no requests.
     pub(crate) fn take_descriptors(&mut self) -> impl Iterator<Item = RawFd> {
-        self.connections.iter_mut().map(Connection::take_fd).filter(|descriptor| *descriptor != CLOSED)
+        self.connections.iter_mut().map(SlotState::take_fd).filter(|descriptor| *descriptor != CLOSED)
     }
 
     /// The connection of a slot that its user has not closed.
     #[inline]
-    fn current(&mut self, slot: Slot) -> Option<&mut Connection> {
+    fn current(&mut self, slot: Slot) -> Option<&mut SlotState> {
         let connection = self.connections.get_mut(slot.index() as usize)?;
         (connection.generation == slot.generation() && connection.is(SlotFlag::Owned)).then_some(connection)
     }
 
     #[inline]
-    fn at(&mut self, slot: Slot) -> &mut Connection {
+    fn at(&mut self, slot: Slot) -> &mut SlotState {
         &mut self.connections[slot.index() as usize]
     }
 
@@ -132,14 +132,14 @@ impl<K: KernelInterface> SlotTable<K> {
     fn adopt(&mut self, descriptor: RawFd) -> Slot {
         let index = self.free.pop().unwrap_or_else(|| {
             let index = self.connections.len();
-            self.connections.grow(index + 1, Connection::new);
+            self.connections.grow(index + 1, SlotState::new);
             index as u32
         });
         let connection = &mut self.connections[index as usize];
         connection.fd = descriptor;
         connection.set(SlotFlag::Owned);
         if descriptor != CLOSED {
-            connection.set(SlotFlag::Dialed);
+            connection.set(SlotFlag::ConnectStarted);
         }
         self.stats.open += 1;
         connection.slot(index)
@@ -159,11 +159,11 @@ impl<K: KernelInterface> SlotTable<K> {
         let connection = self.at(slot);
         if connection.is(SlotFlag::Armed) && !connection.is(SlotFlag::Cancelled) {
             connection.set(SlotFlag::Cancelled);
-            self.cancel(Target::Receive, slot);
+            self.cancel(Cancellable::Receive, slot);
         }
     }
 
-    fn cancel(&mut self, target: Target, slot: Slot) {
+    fn cancel(&mut self, target: Cancellable, slot: Slot) {
         self.at(slot).in_flight += 1;
         self.kernel.cancel(target, slot);
     }
@@ -198,7 +198,7 @@ impl<K: KernelInterface> SlotTable<K> {
             connection.free(slot.index());
             self.free.push(slot.index());
             self.stats.open -= 1;
-            self.accepting.slot_freed();
+            self.listeners.slot_freed();
         }
     }
 
@@ -219,7 +219,7 @@ impl<K: KernelInterface> SlotTable<K> {
     /// Lends the kernel buffers and re-arms as many starved receives as there are buffers for, the longest waiting
     /// first.
     #[inline]
-    fn feed(&mut self) {
+    fn rearm_starved(&mut self) {
         let mut left = self.kernel.lend(self.working_set.target());
         while left > 0
             && let Some(slot) = self.starved.pop_front()
@@ -243,7 +243,7 @@ impl<K: KernelInterface> SlotTable<K> {
     }
 
     pub(crate) fn is_listening(&self) -> bool {
-        self.accepting.is_listening()
+        self.listeners.is_listening()
     }
 
     /// How many slots wait for a buffer.
@@ -258,7 +258,7 @@ impl<K: KernelInterface> SlotTable<K> {
 
     /// The slot of an index's present or next user, and whether there is a present one, closing included; nothing for
     /// an index that was never used.
-    pub(crate) fn standing(&self, index: u32) -> Option<(Slot, bool)> {
+    pub(crate) fn slot_at(&self, index: u32) -> Option<(Slot, bool)> {
         let connection = self.connections.get(index as usize)?;
         Some((connection.slot(index), !connection.can_free()))
     }
@@ -272,7 +272,7 @@ impl<K: KernelInterface> SlotTable<K> {
     }
 
     pub(crate) fn is_accepting(&self) -> bool {
-        !self.accepting.is_at_rest()
+        !self.listeners.is_idle()
     }
 
     pub(crate) fn ready(&self) -> u16 {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// An obstacle is over when accepting has gone on for this long without meeting it again. An obstacle that comes and
 /// goes within it is one episode, so each obstacle logs at most two lines in this time.
-const CALM: Duration = Duration::from_secs(60);
+const QUIET_PERIOD: Duration = Duration::from_secs(60);
 
 /// Why accepting pauses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +87,7 @@ impl Episode {
     fn log_end(&self) {
         let Self { obstacle, began, resumed, stops, total, .. } = self;
         tracing::warn!(
-            "accepting goes on, for {CALM:?} without a pause by {}: it had paused {stops} times in {:.1?}, {total:.1?} in all",
+            "accepting goes on, for {QUIET_PERIOD:?} without a pause by {}: it had paused {stops} times in {:.1?}, {total:.1?} in all",
             obstacle.cause(),
             resumed.saturating_sub(*began),
         );
@@ -97,9 +97,9 @@ impl Episode {
 /// The obstacles that stop accepting or have done so lately. Each is logged when it begins and when it ends; how many
 /// connections waited in the meantime the kernel does not say.
 #[derive(Debug)]
-pub(super) struct Episodes(Vec<Episode>);
+pub(super) struct ObstacleLog(Vec<Episode>);
 
-impl Episodes {
+impl ObstacleLog {
     pub(super) const fn new() -> Self {
         Self(Vec::new())
     }
@@ -136,13 +136,13 @@ impl Episodes {
     pub(super) fn expire(&mut self, now: Duration) -> Option<Duration> {
         let calm = |episode: &Episode| now.saturating_sub(episode.resumed);
         self.0.retain(|episode| {
-            let over = episode.stopped.is_none() && calm(episode) >= CALM;
+            let over = episode.stopped.is_none() && calm(episode) >= QUIET_PERIOD;
             if over {
                 episode.log_end();
             }
             !over
         });
-        self.0.iter().filter(|episode| episode.stopped.is_none()).map(|episode| CALM - calm(episode)).min()
+        self.0.iter().filter(|episode| episode.stopped.is_none()).map(|episode| QUIET_PERIOD - calm(episode)).min()
     }
 }
 
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn an_episode_ends_when_its_obstacle_has_not_come_back_for_a_minute() {
-        let mut episodes = Episodes::new();
+        let mut episodes = ObstacleLog::new();
         episodes.stop(Obstacle::Full, at(10));
         episodes.stop(Obstacle::Full, at(12));
         assert_eq!(episodes.expire(at(1000)), None, "it lasts");
@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn each_obstacle_has_an_episode_of_its_own() {
         let (files, full) = (Obstacle::Errno(libc::EMFILE), Obstacle::Full);
-        let mut episodes = Episodes::new();
+        let mut episodes = ObstacleLog::new();
         episodes.stop(files, at(0));
         episodes.resume(at(1));
         episodes.stop(full, at(2));

@@ -3,7 +3,7 @@
 use crate::Slot;
 
 /// Slots from this index on name no connection: the listeners, and last of all the waker.
-pub(crate) const NO_CONNECTION: u32 = 1 << 31;
+pub(crate) const FIRST_LISTENER: u32 = 1 << 31;
 
 /// The slot that the waker's completions bear.
 pub(crate) const WAKER: Slot = Slot::new(u32::MAX, 0);
@@ -18,12 +18,12 @@ pub(crate) enum Operation {
     Wake,
     Close,
     /// What the answer to a cancel means depends on what was to be cancelled.
-    Cancel(Target),
+    Cancel(Cancellable),
 }
 
 /// An operation that can be cancelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Target {
+pub(crate) enum Cancellable {
     Accept,
     Connect,
     Receive,
@@ -31,7 +31,7 @@ pub(crate) enum Target {
     Wake,
 }
 
-impl Target {
+impl Cancellable {
     const fn operation(self) -> Operation {
         match self {
             Self::Accept => Operation::Accept,
@@ -69,11 +69,11 @@ impl Operation {
             4 => Self::Send,
             5 => Self::Wake,
             6 => Self::Close,
-            9 => Self::Cancel(Target::Accept),
-            10 => Self::Cancel(Target::Connect),
-            11 => Self::Cancel(Target::Receive),
-            12 => Self::Cancel(Target::Send),
-            13 => Self::Cancel(Target::Wake),
+            9 => Self::Cancel(Cancellable::Accept),
+            10 => Self::Cancel(Cancellable::Connect),
+            11 => Self::Cancel(Cancellable::Receive),
+            12 => Self::Cancel(Cancellable::Send),
+            13 => Self::Cancel(Cancellable::Wake),
             _ => return None,
         })
     }
@@ -114,7 +114,9 @@ mod tests {
     #[test]
     fn a_cancel_bears_another_number_than_its_target() {
         let slot = Slot::new(3, 4);
-        for target in [Target::Accept, Target::Connect, Target::Receive, Target::Send, Target::Wake] {
+        for target in
+            [Cancellable::Accept, Cancellable::Connect, Cancellable::Receive, Cancellable::Send, Cancellable::Wake]
+        {
             assert_eq!(Operation::from_user_data(target.user_data(slot)), Some((target.operation(), slot)));
             assert_ne!(target.user_data(slot), Operation::Cancel(target).user_data(slot));
         }

@@ -25,7 +25,7 @@ const MAX_BACKOFF: u32 = 10;
 
 /// The policy and its state. Pure: times are arguments.
 #[derive(Debug)]
-pub(super) struct Window {
+pub(super) struct PollWindow {
     policy: BusyPoll,
     /// The adaptive window in nanoseconds; 0: no polling.
     nanos: u64,
@@ -38,7 +38,7 @@ pub(super) struct Window {
     wait: u64,
 }
 
-impl Window {
+impl PollWindow {
     pub(super) fn new(policy: BusyPoll) -> Self {
         Self { policy, nanos: 0, misses: 0, skip: 0, work: 0, wait: 0 }
     }
@@ -115,12 +115,12 @@ mod tests {
     }
 
     /// Lets an event come `after` each wait begins, `count` times. Returns the polled time and how many polls hit.
-    fn waits(window: &mut Window, count: u32, after: Duration) -> (Duration, u32) {
+    fn waits(window: &mut PollWindow, count: u32, after: Duration) -> (Duration, u32) {
         waits_after(window, count, micros(5), after)
     }
 
     /// The same, with work in between.
-    fn waits_after(window: &mut Window, count: u32, work: Duration, after: Duration) -> (Duration, u32) {
+    fn waits_after(window: &mut PollWindow, count: u32, work: Duration, after: Duration) -> (Duration, u32) {
         let (mut polled, mut hits) = (Duration::ZERO, 0);
         for _ in 0..count {
             let poll = window.next(work);
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn events_that_come_soon_are_polled_for_after_a_few_sleeps() {
-        let mut window = Window::new(BusyPoll::Adaptive);
+        let mut window = PollWindow::new(BusyPoll::Adaptive);
         waits(&mut window, 30, micros(20));
         let (_, hits) = waits(&mut window, 1000, micros(20));
         assert_eq!(hits, 1000);
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn an_idle_shard_does_not_poll() {
-        let mut window = Window::new(BusyPoll::Adaptive);
+        let mut window = PollWindow::new(BusyPoll::Adaptive);
         waits(&mut window, 100, micros(20));
         let (polled, _) = waits(&mut window, 100, micros(10_000));
         assert!(polled <= micros(100), "{polled:?}");
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn polls_that_only_keep_the_peer_from_the_core_become_rare() {
-        let mut window = Window::new(BusyPoll::Adaptive);
+        let mut window = PollWindow::new(BusyPoll::Adaptive);
         let (mut polled, waits) = (Duration::ZERO, 100_000);
         for _ in 0..waits {
             // The peer takes 15 µs, and runs only while we sleep.
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_shard_that_works_most_of_the_time_does_not_poll() {
-        let mut window = Window::new(BusyPoll::Adaptive);
+        let mut window = PollWindow::new(BusyPoll::Adaptive);
         waits_after(&mut window, 100, micros(30), micros(10));
         assert_eq!(waits_after(&mut window, 1000, micros(30), micros(10)), (Duration::ZERO, 0));
         // It begins to when its load falls.
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn losing_the_core_during_a_poll_is_no_hit() {
-        let mut window = Window::new(BusyPoll::Adaptive);
+        let mut window = PollWindow::new(BusyPoll::Adaptive);
         waits(&mut window, 30, micros(20));
         window.hit(micros(3_000));
         window.hit(micros(3_000));
@@ -188,8 +188,8 @@ mod tests {
 
     #[test]
     fn off_never_polls_and_a_fixed_time_always_does() {
-        assert_eq!(waits(&mut Window::new(BusyPoll::Off), 100, micros(1)), (Duration::ZERO, 0));
-        let mut fixed = Window::new(BusyPoll::Fixed(micros(30)));
+        assert_eq!(waits(&mut PollWindow::new(BusyPoll::Off), 100, micros(1)), (Duration::ZERO, 0));
+        let mut fixed = PollWindow::new(BusyPoll::Fixed(micros(30)));
         assert_eq!(waits(&mut fixed, 10, micros(10_000)), (micros(300), 0));
     }
 }

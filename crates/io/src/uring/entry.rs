@@ -1,7 +1,7 @@
 //! One function per operation: what the kernel is asked, and the number by which its answer is recognised.
 
 use crate::Slot;
-use crate::table::{Operation, Target, WAKER};
+use crate::table::{Cancellable, Operation, WAKER};
 use io_uring::squeue::Entry;
 use io_uring::{opcode, types};
 use std::os::fd::RawFd;
@@ -65,7 +65,7 @@ pub(super) fn send_gathered(fd: RawFd, slot: Slot, message: &super::gather::Gath
 }
 
 /// Cancels one operation of a slot, found by its `user_data`: cancelling by descriptor would scan every request.
-pub(super) fn cancel(target: Target, slot: Slot) -> Entry {
+pub(super) fn cancel(target: Cancellable, slot: Slot) -> Entry {
     opcode::AsyncCancel::new(target.user_data(slot)).build().user_data(Operation::Cancel(target).user_data(slot))
 }
 

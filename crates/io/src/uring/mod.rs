@@ -7,13 +7,13 @@ mod busy_poll;
 mod entry;
 mod gather;
 mod provided;
-mod refusal;
 mod ring;
 mod setup;
 mod tcp_info;
+mod unavailable;
 
-pub use refusal::Refusal;
-pub use setup::{Rung, probe};
+pub use setup::{Features, probe};
+pub use unavailable::Unavailable;
 
 use crate::option::check_range;
 use crate::table::SlotTable;
@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 /// How long a teardown waits for the kernel to let go of everything.
-const TEARDOWN: Duration = Duration::from_secs(5);
+const TEARDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The range of [`UringConfig::max_connections`]: the upper half of the slot indices names no connection.
 const MAX_CONNECTIONS: u32 = 1 << 30;
@@ -80,7 +80,7 @@ pub enum SetupError {
     Option(#[from] OptionError),
     /// The kernel refuses io_uring, or lacks a feature.
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Unavailable(#[from] Unavailable),
 }
 
 /// A driver on an io_uring of the thread that made it.
@@ -123,34 +123,34 @@ pub enum SetupError {
 /// the ring down.
 pub struct Uring {
     table: SlotTable<Ring>,
-    rung: Rung,
+    features: Features,
 }
 
 impl Uring {
     /// A driver for the calling thread; only this thread may use it.
     ///
     /// # Errors
-    /// [`SetupError::Option`] for a number of `config` that is out of its range, [`SetupError::Refused`] when the kernel
+    /// [`SetupError::Option`] for a number of `config` that is out of its range, [`SetupError::Unavailable`] when the kernel
     /// refuses: see [`probe`], which says so before any thread is started.
     pub fn new(config: UringConfig) -> Result<Self, SetupError> {
         config.check()?;
         let pool = Pool::new(&config.buffers)?;
-        let (ring, provided, rung) = setup::open(config.ring_entries, &pool, config.buffers.count)?;
-        let waker = Waker::new().map_err(|error| Refusal::new("opening an eventfd", error))?;
+        let (ring, provided, features) = setup::open(config.ring_entries, &pool, config.buffers.count)?;
+        let waker = Waker::new().map_err(|error| Unavailable::new("opening an eventfd", error))?;
         let ring = Ring::new(
             ring,
             provided,
             pool,
             waker,
-            if rung.shows_pending_work() { config.busy_poll } else { BusyPoll::Off },
+            if features.shows_pending_work() { config.busy_poll } else { BusyPoll::Off },
         );
-        Ok(Self { table: SlotTable::new(ring, &config.buffers, config.max_connections), rung })
+        Ok(Self { table: SlotTable::new(ring, &config.buffers, config.max_connections), features })
     }
 
     /// What the kernel granted.
     #[must_use]
-    pub fn rung(&self) -> &Rung {
-        &self.rung
+    pub fn features(&self) -> &Features {
+        &self.features
     }
 
     /// The pool of its receive buffers.
@@ -170,8 +170,8 @@ impl Uring {
     }
 
     /// Whether the kernel has let go of everything.
-    fn is_at_rest(&self) -> bool {
-        self.table.is_at_rest() && self.table.kernel.holds_nothing()
+    fn is_idle(&self) -> bool {
+        self.table.is_idle() && self.table.kernel.holds_nothing()
     }
 }
 
@@ -254,9 +254,9 @@ impl Drop for Uring {
     /// for first; if that does not come to an end, the memory is leaked rather than freed under the kernel.
     fn drop(&mut self) {
         self.table.close_all();
-        let deadline = Instant::now() + TEARDOWN;
+        let deadline = Instant::now() + TEARDOWN_TIMEOUT;
         let mut completions = Vec::new();
-        while !self.is_at_rest() && !self.table.kernel.is_broken() && Instant::now() < deadline {
+        while !self.is_idle() && !self.table.kernel.is_broken() && Instant::now() < deadline {
             if self.table.kernel.enter(Some(Duration::from_millis(20))).is_err() {
                 break;
             }
@@ -267,7 +267,7 @@ impl Drop for Uring {
                 }
             }
         }
-        if !self.is_at_rest() {
+        if !self.is_idle() {
             tracing::error!(
                 open = self.table.stats.open,
                 "the kernel did not let go of a ring in time; its memory is leaked"

@@ -1,12 +1,12 @@
 //! The ring: what is submitted to it, what it holds until a completion gives it back, and the one system call of a turn.
 
-use super::busy_poll::Window;
+use super::busy_poll::PollWindow;
 use super::entry;
 use super::gather::Gather;
 use super::provided::Provided;
 use super::tcp_info;
 use crate::slab::Slab;
-use crate::table::{BUDGET, KernelInterface, Target};
+use crate::table::{BUDGET, Cancellable, KernelInterface};
 use crate::{Buffer, BusyPoll, Listener, Output, Pool, Slot, Waker};
 use io_uring::squeue::Entry;
 use io_uring::types::{SubmitArgs, Timespec};
@@ -18,10 +18,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawF
 use std::time::{Duration, Instant};
 
 /// How long a full submission queue may find the kernel without room before the driver counts as broken.
-const PATIENCE: Duration = Duration::from_secs(1);
+const SUBMIT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What the kernel holds for one request until its completion.
-enum Held {
+enum InFlight {
     Output { output: Output, _gather: Option<Gather> },
     Address(#[expect(dead_code, reason = "the kernel reads it")] Box<SockAddr>),
 }
@@ -32,21 +32,21 @@ pub(super) struct Ring {
     pub(super) ring: IoUring,
     provided: Provided,
     pub(super) pool: Pool,
-    held: Slab<Held>,
+    held: Slab<InFlight>,
     pub(super) waker: Waker,
     /// Completions that are to be worked off: those of this turn, or taken early to make room in a full queue.
     reaped: Vec<cqueue::Entry>,
     /// The error that the kernel has answered `io_uring_enter` with, for good: nothing can be submitted any more.
     broken: Option<i32>,
     start: Instant,
-    window: Window,
+    window: PollWindow,
     /// When the last wait ended.
     waited: Instant,
 }
 
 impl Ring {
     pub(super) fn new(ring: IoUring, provided: Provided, pool: Pool, waker: Waker, busy_poll: BusyPoll) -> Self {
-        let (start, window) = (Instant::now(), Window::new(busy_poll));
+        let (start, window) = (Instant::now(), PollWindow::new(busy_poll));
         Self {
             ring,
             provided,
@@ -86,8 +86,10 @@ impl Ring {
             let Err(error) = self.ring.submit() else { return Ok(()) };
             // EBUSY and EAGAIN: the kernel has no room before its completions are reaped. They are kept aside.
             self.reaped.extend(self.ring.completion());
-            if !is_transient(&error) || Instant::now() > *deadline.get_or_insert_with(|| Instant::now() + PATIENCE) {
-                return Err(self.broke(error));
+            if !is_transient(&error)
+                || Instant::now() > *deadline.get_or_insert_with(|| Instant::now() + SUBMIT_TIMEOUT)
+            {
+                return Err(self.mark_broken(error));
             }
             std::thread::yield_now();
         }
@@ -95,7 +97,7 @@ impl Ring {
 
     /// Remembers that the kernel does not take what is submitted.
     #[cold]
-    fn broke(&mut self, error: io::Error) -> io::Error {
+    fn mark_broken(&mut self, error: io::Error) -> io::Error {
         tracing::error!(%error, "io_uring_enter fails: this driver is broken");
         self.broken = Some(error.raw_os_error().unwrap_or(libc::EIO));
         error
@@ -165,7 +167,7 @@ impl Ring {
         match self.ring.submitter().submit_with_args(want as usize, &args) {
             Ok(_) => Ok(()),
             Err(error) if is_transient(&error) => Ok(()),
-            Err(error) => Err(self.broke(error)),
+            Err(error) => Err(self.mark_broken(error)),
         }
     }
 
@@ -236,7 +238,7 @@ impl KernelInterface for Ring {
     fn connect(&mut self, descriptor: RawFd, slot: Slot, peer: SocketAddr) -> u32 {
         let address = Box::new(SockAddr::from(peer));
         let entry = entry::connect(descriptor, slot, &address);
-        let ticket = self.held.insert(Held::Address(address));
+        let ticket = self.held.insert(InFlight::Address(address));
         self.push(&entry);
         ticket
     }
@@ -256,7 +258,7 @@ impl KernelInterface for Ring {
                 (entry::send_gathered(descriptor, slot, &gather), Some(gather))
             }
         };
-        let ticket = self.held.insert(Held::Output { output, _gather: gather });
+        let ticket = self.held.insert(InFlight::Output { output, _gather: gather });
         self.push(&entry);
         ticket
     }
@@ -264,12 +266,12 @@ impl KernelInterface for Ring {
     #[inline]
     fn take_back(&mut self, ticket: u32) -> Option<Output> {
         match self.held.remove(ticket)? {
-            Held::Output { output, .. } => Some(output),
-            Held::Address(_) => None,
+            InFlight::Output { output, .. } => Some(output),
+            InFlight::Address(_) => None,
         }
     }
 
-    fn cancel(&mut self, target: Target, slot: Slot) {
+    fn cancel(&mut self, target: Cancellable, slot: Slot) {
         self.push(&entry::cancel(target, slot));
     }
 

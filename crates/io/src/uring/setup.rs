@@ -2,7 +2,7 @@
 
 use super::entry;
 use super::provided::Provided;
-use super::refusal::Refusal;
+use super::unavailable::Unavailable;
 use crate::{BufferConfig, Pool, Slot};
 use io_uring::register::Restriction;
 use io_uring::{IoUring, cqueue};
@@ -14,7 +14,7 @@ type SetupFlag = (&'static str, fn(&mut io_uring::Builder) -> &mut io_uring::Bui
 
 /// The flags that a ring is asked for, the one to give up first in front. A kernel that does not know one answers
 /// EINVAL.
-const LADDER: [SetupFlag; 6] = [
+const SETUP_FLAGS: [SetupFlag; 6] = [
     // Since 6.1: completions are worked off when this thread asks for them, in batches, and never in between.
     ("DEFER_TASKRUN", io_uring::Builder::setup_defer_taskrun),
     // Since 6.0: one thread submits, so the kernel takes no lock against others.
@@ -31,73 +31,75 @@ const LADDER: [SetupFlag; 6] = [
 
 /// What a ring was granted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rung {
+pub struct Features {
     /// How many flags from the front of the ladder had to be given up: 0 on Linux 6.1 and newer.
-    given_up: usize,
+    dropped_flags: usize,
     /// Whether the ring is restricted to the operations that the driver uses (since 5.10).
     restricted: bool,
 }
 
-impl Rung {
+impl Features {
     /// Whether every flag and feature that the driver knows was granted.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.given_up == 0 && self.restricted
+        self.dropped_flags == 0 && self.restricted
     }
 
     /// Whether the kernel says in shared memory that work is pending, so that the ring can be watched from user space.
     pub(super) fn shows_pending_work(&self) -> bool {
-        LADDER[self.given_up..].iter().any(|(name, _)| *name == "TASKRUN_FLAG")
+        SETUP_FLAGS[self.dropped_flags..].iter().any(|(name, _)| *name == "TASKRUN_FLAG")
     }
 }
 
-impl fmt::Display for Rung {
+impl fmt::Display for Features {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, (name, _)) in LADDER[self.given_up..].iter().enumerate() {
+        for (at, (name, _)) in SETUP_FLAGS[self.dropped_flags..].iter().enumerate() {
             write!(f, "{}{name}", if at == 0 { "" } else { " " })?;
         }
         write!(f, ", {}restricted", if self.restricted { "" } else { "not " })
     }
 }
 
-/// Builds a ring that is still disabled, on the highest rung that this kernel grants.
-fn build(entries: u32) -> Result<(IoUring, usize), Refusal> {
-    let mut given_up = 0;
+/// Builds a ring that is still disabled, with as many flags as this kernel accepts.
+fn build(entries: u32) -> Result<(IoUring, usize), Unavailable> {
+    let mut dropped_flags = 0;
     loop {
         let mut builder = IoUring::builder();
         // A completion queue that overflows ends multishot requests: make room for several per submission.
         builder.setup_r_disabled().setup_cqsize(entries * 4).dontfork();
-        for (_, set) in &LADDER[given_up..] {
+        for (_, set) in &SETUP_FLAGS[dropped_flags..] {
             set(&mut builder);
         }
         match builder.build(entries) {
-            Ok(ring) => return Ok((ring, given_up)),
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) && given_up < LADDER.len() => given_up += 1,
-            Err(error) => return Err(Refusal::new("io_uring_setup", error)),
+            Ok(ring) => return Ok((ring, dropped_flags)),
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) && dropped_flags < SETUP_FLAGS.len() => {
+                dropped_flags += 1
+            }
+            Err(error) => return Err(Unavailable::new("io_uring_setup", error)),
         }
     }
 }
 
 /// Registers what must be registered before the ring runs, and enables it for the calling thread.
-fn enable(ring: &IoUring, given_up: usize) -> Result<Rung, Refusal> {
+fn enable(ring: &IoUring, dropped_flags: usize) -> Result<Features, Unavailable> {
     let mut allowed = Vec::from(entry::ALLOWED.map(Restriction::sqe_op));
     allowed.push(Restriction::sqe_flags_allowed(io_uring::squeue::Flags::BUFFER_SELECT.bits()));
     let restricted = match ring.submitter().register_restrictions(&mut allowed) {
         Ok(()) => true,
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => false,
-        Err(error) => return Err(Refusal::new("restricting the ring", error)),
+        Err(error) => return Err(Unavailable::new("restricting the ring", error)),
     };
-    ring.submitter().register_enable_rings().map_err(|error| Refusal::new("enabling the ring", error))?;
-    Ok(Rung { given_up, restricted })
+    ring.submitter().register_enable_rings().map_err(|error| Unavailable::new("enabling the ring", error))?;
+    Ok(Features { dropped_flags, restricted })
 }
 
 /// A ring for the calling thread, enabled, with its buffer ring.
-pub(super) fn open(entries: u32, pool: &Pool, buffers: u16) -> Result<(IoUring, Provided, Rung), Refusal> {
-    let (ring, given_up) = build(entries)?;
+pub(super) fn open(entries: u32, pool: &Pool, buffers: u16) -> Result<(IoUring, Provided, Features), Unavailable> {
+    let (ring, dropped_flags) = build(entries)?;
     let provided = Provided::register(&ring, pool.clone(), buffers)
-        .map_err(|error| Refusal::new("registering the buffer ring (Linux 5.19)", error))?;
-    let rung = enable(&ring, given_up)?;
-    Ok((ring, provided, rung))
+        .map_err(|error| Unavailable::new("registering the buffer ring (Linux 5.19)", error))?;
+    let features = enable(&ring, dropped_flags)?;
+    Ok((ring, provided, features))
 }
 
 /// Tries io_uring out: sets a small ring up and receives through it what a multishot receive on a socket pair must
@@ -109,39 +111,39 @@ pub(super) fn open(entries: u32, pool: &Pool, buffers: u16) -> Result<(IoUring, 
 ///
 /// # Errors
 /// What failed, why that is likely so on this machine, and what to change.
-pub fn probe() -> Result<Rung, Refusal> {
+pub fn probe() -> Result<Features, Unavailable> {
     let thread = std::thread::Builder::new()
         .name("ringway-probe".to_owned())
         .spawn(self_test)
-        .map_err(|error| Refusal::new("starting a thread for the self-test", error))?;
+        .map_err(|error| Unavailable::new("starting a thread for the self-test", error))?;
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-fn self_test() -> Result<Rung, Refusal> {
-    let failed = |what: &'static str| move |error: io::Error| Refusal::new(what, error);
+fn self_test() -> Result<Features, Unavailable> {
+    let failed = |what: &'static str| move |error: io::Error| Unavailable::new(what, error);
     let pool = Pool::new(&BufferConfig { size: 1024, count: 2, ready: Some(2), working_set: None })
-        .map_err(|error| Refusal::new("reserving buffers", io::Error::other(error)))?;
-    let (mut ring, mut provided, rung) = open(8, &pool, 2)?;
+        .map_err(|error| Unavailable::new("reserving buffers", io::Error::other(error)))?;
+    let (mut ring, mut provided, features) = open(8, &pool, 2)?;
     provided.refill(2);
     let (mut ours, theirs) =
         std::os::unix::net::UnixStream::pair().map_err(failed("opening a socket pair for the self-test"))?;
     let slot = Slot::new(0, 0);
     // SAFETY: a receive refers to no memory of this process but the buffer ring, which `open` has registered.
     unsafe { ring.submission().push(&entry::receive(theirs.as_raw_fd(), slot)) }
-        .map_err(|error| Refusal::new("the self-test", io::Error::other(error)))?;
+        .map_err(|error| Unavailable::new("the self-test", io::Error::other(error)))?;
     for text in [b"ring", b"way."] {
         io::Write::write_all(&mut ours, text).map_err(failed("writing to a socket pair"))?;
         let entry = loop {
             match ring.submit_and_wait(1) {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(Refusal::new("io_uring_enter", error)),
+                Err(error) => return Err(Unavailable::new("io_uring_enter", error)),
             }
             if let Some(entry) = ring.completion().next() {
                 break entry;
             }
         };
-        let wrong = || Refusal::new("multishot receive (Linux 6.0)", io::Error::from_raw_os_error(libc::EINVAL));
+        let wrong = || Unavailable::new("multishot receive (Linux 6.0)", io::Error::from_raw_os_error(libc::EINVAL));
         let Some(buffer) = cqueue::buffer_select(entry.flags()).and_then(|id| provided.claim(id, entry.result()))
         else {
             return Err(wrong());
@@ -158,10 +160,10 @@ fn self_test() -> Result<Rung, Refusal> {
         match ring.submit_and_wait(1) {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(Refusal::new("io_uring_enter", error)),
+            Err(error) => return Err(Unavailable::new("io_uring_enter", error)),
         }
         if ring.completion().any(|entry| !cqueue::more(entry.flags())) {
-            return Ok(rung);
+            return Ok(features);
         }
     }
 }
@@ -172,8 +174,8 @@ mod tests {
 
     #[test]
     fn the_self_test_passes_on_this_kernel() {
-        let rung = probe().expect("io_uring works here");
-        assert!(rung.to_string().contains("SUBMIT_ALL"), "{rung}");
+        let features = probe().expect("io_uring works here");
+        assert!(features.to_string().contains("SUBMIT_ALL"), "{features}");
     }
 
     #[test]
@@ -190,8 +192,8 @@ mod tests {
 
     #[test]
     fn a_rung_names_what_it_has_and_what_it_lacks() {
-        let rung = Rung { given_up: 1, restricted: false };
-        assert_eq!(rung.to_string(), "SINGLE_ISSUER TASKRUN_FLAG COOP_TASKRUN SUBMIT_ALL CLAMP, not restricted");
-        assert!(!rung.is_full());
+        let features = Features { dropped_flags: 1, restricted: false };
+        assert_eq!(features.to_string(), "SINGLE_ISSUER TASKRUN_FLAG COOP_TASKRUN SUBMIT_ALL CLAMP, not restricted");
+        assert!(!features.is_full());
     }
 }

@@ -3,14 +3,14 @@
 //! It knows nothing of slots. Like the real one it is told a number with each request and says that number with each
 //! event; it delivers a connection's bytes in order and everything else when it likes.
 
-mod accept;
+mod listener;
 mod socket;
 
-use super::faults::{Dice, Faults, Injected};
-use super::link::Link;
+use super::connection::SimConnection;
+use super::faults::{Faults, Injected, RandomSource};
 use crate::{Buffer, Output, Pool, Waker};
-use accept::Acceptor;
-use socket::{Pending, Sending, Socket};
+use listener::SimListener;
+use socket::{Pending, Sending, SimSocket};
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -27,7 +27,7 @@ const CAPACITY: usize = 4096;
 const LATEST: usize = 32;
 
 /// What the kernel is asked for.
-pub(super) enum Request {
+pub(super) enum Sqe {
     /// Accept until cancelled.
     Accept,
     /// Connect to the address that the socket was made for.
@@ -55,7 +55,7 @@ pub(super) enum Request {
 }
 
 /// One entry of the completion queue.
-pub(super) struct Event {
+pub(super) struct Cqe {
     pub(super) user_data: u64,
     /// What the system call would have returned: a number, or an errno below zero.
     pub(super) result: i32,
@@ -78,9 +78,9 @@ pub enum Reception {
     Ignore,
 }
 
-/// What the driver says of itself, so that the network's handle can tell whether anything is still to come.
+/// What the driver says of itself, so that the network's handle can report whether anything is still to come.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Ledger {
+pub(super) struct DriverStatus {
     /// Slots in use.
     pub(super) open: u64,
     /// As many as may be.
@@ -93,25 +93,25 @@ pub(super) struct Ledger {
 
 pub(super) struct SimKernel {
     seed: u64,
-    dice: Dice,
+    random: RandomSource,
     pub(super) faults: Faults,
     pub(super) injected: Injected,
     turn: u64,
     /// Submitted, and looked at with the next turn.
-    queue: Vec<(u64, Request)>,
-    events: VecDeque<Event>,
+    queue: Vec<(u64, Sqe)>,
+    events: VecDeque<Cqe>,
     /// How many events the completion queue holds in this turn.
     capacity: usize,
     /// How many events this turn hands out yet.
     handout: usize,
     shuffling: bool,
-    pub(super) links: Vec<Link>,
-    sockets: Vec<Option<Socket>>,
+    pub(super) connections: Vec<SimConnection>,
+    sockets: Vec<Option<SimSocket>>,
     free: Vec<Descriptor>,
     pub(super) descriptor_limit: usize,
     /// Which socket a request that can be cancelled is on.
     cancellable: BTreeMap<u64, Descriptor>,
-    acceptor: Acceptor,
+    listener: SimListener,
     /// Connections that the driver has made and the network has not taken.
     pub(super) outgoing: VecDeque<usize>,
     pub(super) reception: Reception,
@@ -125,14 +125,14 @@ pub(super) struct SimKernel {
     ring: VecDeque<u16>,
     retired: VecDeque<u64>,
     in_flight: usize,
-    pub(super) ledger: Ledger,
+    pub(super) status: DriverStatus,
 }
 
 impl SimKernel {
     pub(super) fn new(seed: u64, faults: Faults, pool: Pool, waker: Waker) -> Self {
         Self {
             seed,
-            dice: Dice::new(seed),
+            random: RandomSource::new(seed),
             faults,
             injected: Injected::default(),
             turn: 0,
@@ -141,12 +141,12 @@ impl SimKernel {
             capacity: CAPACITY,
             handout: 0,
             shuffling: false,
-            links: Vec::new(),
+            connections: Vec::new(),
             sockets: Vec::new(),
             free: Vec::new(),
             descriptor_limit: usize::MAX,
             cancellable: BTreeMap::new(),
-            acceptor: Acceptor::default(),
+            listener: SimListener::default(),
             outgoing: VecDeque::new(),
             reception: Reception::Welcome,
             window: 256 * 1024,
@@ -157,7 +157,7 @@ impl SimKernel {
             ring: VecDeque::new(),
             retired: VecDeque::new(),
             in_flight: 0,
-            ledger: Ledger::default(),
+            status: DriverStatus::default(),
         }
     }
 
@@ -180,8 +180,8 @@ impl SimKernel {
         self.in_flight
     }
 
-    pub(super) fn submit(&mut self, user_data: u64, request: Request) {
-        if !matches!(request, Request::Accept | Request::WatchWaker) {
+    pub(super) fn submit(&mut self, user_data: u64, request: Sqe) {
+        if !matches!(request, Sqe::Accept | Sqe::WatchWaker) {
             self.in_flight += 1;
         }
         self.queue.push((user_data, request));
@@ -201,47 +201,46 @@ impl SimKernel {
         if let Some(errno) = self.has_no_descriptor() {
             return Err(errno);
         }
-        self.links.push(Link::new(address, self.window));
-        Ok(self.open_socket(self.links.len() - 1))
+        self.connections.push(SimConnection::new(address, self.window));
+        Ok(self.open_socket(self.connections.len() - 1))
     }
 
     /// Sends FIN: `shutdown(2)`. It acts at once, before what is only submitted.
     pub(super) fn shutdown(&mut self, descriptor: Descriptor) {
-        let sends =
-            |(_, request): &_| matches!(request, Request::Send { descriptor: other, .. } if *other == descriptor);
+        let sends = |(_, request): &_| matches!(request, Sqe::Send { descriptor: other, .. } if *other == descriptor);
         let queued = self.queue.iter().any(sends);
         let socket = self.socket_of(descriptor);
         if queued || socket.send.is_some() {
             self.violated(format_args!("descriptor {descriptor} is shut down under a send, which fails with EPIPE"));
         }
-        let link = socket.link;
-        self.links[link].outbound_finished = true;
+        let connection = socket.connection;
+        self.connections[connection].outbound_finished = true;
     }
 
     pub(super) fn peer_address(&self, descriptor: Descriptor) -> Option<SocketAddr> {
-        self.connection_of(descriptor).map(|link| link.address)
+        self.connection_of(descriptor).map(|connection| connection.address)
     }
 
     /// The bytes that the peer has read.
     pub(super) fn acknowledged(&self, descriptor: Descriptor) -> Option<u64> {
-        self.connection_of(descriptor).map(|link| link.read)
+        self.connection_of(descriptor).map(|connection| connection.read)
     }
 
     /// The bytes that the peer has written and no receive has delivered.
     pub(super) fn unread(&self, descriptor: Descriptor) -> usize {
         let socket = self.sockets.get(descriptor).and_then(Option::as_ref);
-        socket.map_or(0, |socket| self.links[socket.link].inbound.len())
+        socket.map_or(0, |socket| self.connections[socket.connection].inbound.len())
     }
 
     /// Whether the completion queue holds events.
-    pub(super) fn has_events(&self) -> bool {
+    pub(super) fn has_cqes(&self) -> bool {
         !self.events.is_empty()
     }
 
     /// The connection of a descriptor; `None` when there is none, or it is gone.
-    fn connection_of(&self, descriptor: Descriptor) -> Option<&Link> {
-        let link = &self.links[self.sockets.get(descriptor)?.as_ref()?.link];
-        (link.established && link.error.is_none()).then_some(link)
+    fn connection_of(&self, descriptor: Descriptor) -> Option<&SimConnection> {
+        let connection = &self.connections[self.sockets.get(descriptor)?.as_ref()?.connection];
+        (connection.established && connection.error.is_none()).then_some(connection)
     }
 
     /// Whether events wait that the completion queue had no room for (IORING_SQ_CQ_OVERFLOW).
@@ -252,18 +251,19 @@ impl SimKernel {
     /// One turn: takes what was submitted, and does what is due.
     pub(super) fn enter(&mut self) {
         self.turn += 1;
-        let squeezed = self.dice.strikes(self.faults.overflow, &mut 0);
-        self.capacity = if squeezed { self.dice.within(1..=4) } else { CAPACITY };
+        let squeezed = self.random.strikes(self.faults.overflow, &mut 0);
+        self.capacity = if squeezed { self.random.within(1..=4) } else { CAPACITY };
         for (user_data, request) in std::mem::take(&mut self.queue) {
             self.start(user_data, request);
         }
         self.work();
-        let empty = !self.events.is_empty() && self.dice.strikes(self.faults.empty_turn, &mut self.injected.empty_turn);
+        let empty =
+            !self.events.is_empty() && self.random.strikes(self.faults.empty_turn, &mut self.injected.empty_turn);
         self.handout = if empty { 0 } else { self.capacity };
     }
 
     /// The next event of this turn.
-    pub(super) fn next_event(&mut self) -> Option<Event> {
+    pub(super) fn next_cqe(&mut self) -> Option<Cqe> {
         self.handout = self.handout.checked_sub(1)?;
         let event = self.events.pop_front()?;
         self.in_flight -= usize::from(event.counted && !event.more);
@@ -271,17 +271,17 @@ impl SimKernel {
     }
 
     /// The driver goes: its descriptors are closed, whatever is in flight on them.
-    pub(super) fn shut(&mut self) {
+    pub(super) fn close_all(&mut self) {
         self.stop_listening();
         self.queue.clear();
         self.events.clear();
         self.cancellable.clear();
-        self.acceptor.accept = None;
+        self.listener.accept = None;
         self.watch = None;
         self.in_flight = 0;
-        self.ledger = Ledger::default();
+        self.status = DriverStatus::default();
         for socket in self.sockets.drain(..).flatten() {
-            self.links[socket.link].close();
+            self.connections[socket.connection].close();
         }
         self.free.clear();
         for index in self.ring.drain(..) {
@@ -292,12 +292,12 @@ impl SimKernel {
     /// Whether nothing will happen any more unless a peer, the engine or the test does something.
     pub(super) fn is_idle(&self) -> bool {
         let acceptable =
-            !self.acceptor.backlog.is_empty() && !self.ledger.full && self.open_sockets() < self.descriptor_limit;
-        let feedable = self.ledger.starved > 0 && (!self.ring.is_empty() || self.pool.free() > 0);
+            !self.listener.backlog.is_empty() && !self.status.full && self.open_sockets() < self.descriptor_limit;
+        let feedable = self.status.starved > 0 && (!self.ring.is_empty() || self.pool.free() > 0);
         self.queue.is_empty()
             && self.events.is_empty()
-            && self.acceptor.cancels.is_empty()
-            && self.ledger.unreported == 0
+            && self.listener.cancels.is_empty()
+            && self.status.unreported == 0
             && !acceptable
             && !feedable
             && !self.is_awake()
@@ -305,25 +305,25 @@ impl SimKernel {
     }
 
     /// Takes a request up. Most are looked at again in the same turn.
-    fn start(&mut self, user_data: u64, request: Request) {
+    fn start(&mut self, user_data: u64, request: Sqe) {
         match request {
-            Request::Accept => {
+            Sqe::Accept => {
                 let pending = Pending { user_data, due: self.due() };
-                if self.acceptor.accept.replace(pending).is_some() {
+                if self.listener.accept.replace(pending).is_some() {
                     self.violated("the driver has two accepts in flight on one listener");
                 }
             }
-            Request::WatchWaker => {
+            Sqe::WatchWaker => {
                 if self.watch.replace(user_data).is_some() {
                     self.violated("the driver watches the waker twice");
                 }
             }
-            Request::Connect { descriptor } => {
+            Sqe::Connect { descriptor } => {
                 let pending = Pending { user_data, due: self.due() };
                 self.socket_of(descriptor).connect = Some(pending);
                 self.cancellable.insert(user_data, descriptor);
             }
-            Request::Receive { descriptor } => {
+            Sqe::Receive { descriptor } => {
                 let pending = Pending { user_data, due: self.due() };
                 let socket = self.socket_of(descriptor);
                 socket.received_as = Some(user_data);
@@ -332,16 +332,16 @@ impl SimKernel {
                 }
                 self.cancellable.insert(user_data, descriptor);
             }
-            Request::Send { descriptor, output } => {
+            Sqe::Send { descriptor, output } => {
                 let pending = Pending { user_data, due: self.turn };
-                let sending = Sending { pending, seal: socket::seal(&output), output, written: 0, done: false };
+                let sending = Sending { pending, checksum: socket::checksum(&output), output, written: 0, done: false };
                 if self.socket_of(descriptor).send.replace(sending).is_some() {
                     self.violated(format_args!("the driver has two sends in flight on descriptor {descriptor}"));
                 }
                 self.cancellable.insert(user_data, descriptor);
             }
-            Request::Cancel { target } => self.start_cancel(user_data, target),
-            Request::Close { descriptor } => {
+            Sqe::Cancel { target } => self.start_cancel(user_data, target),
+            Sqe::Close { descriptor } => {
                 let pending = Pending { user_data, due: self.due() };
                 let socket = self.socket_of(descriptor);
                 let busy = socket.receive.is_some()
@@ -358,16 +358,16 @@ impl SimKernel {
     }
 
     fn work(&mut self) {
-        self.say_again();
+        self.repeat_stale();
         let mut open: Vec<Descriptor> =
             (0..self.sockets.len()).filter(|&descriptor| self.sockets[descriptor].is_some()).collect();
         for &descriptor in &open {
             self.reset_at_random(descriptor);
         }
-        self.shuffling = open.len() > 1 && self.dice.strikes(self.faults.shuffle, &mut self.injected.shuffle);
+        self.shuffling = open.len() > 1 && self.random.strikes(self.faults.shuffle, &mut self.injected.shuffle);
         if self.shuffling {
             while !open.is_empty() {
-                let at = self.dice.within(0..=open.len() - 1);
+                let at = self.random.within(0..=open.len() - 1);
                 if !self.advance(open[at]) {
                     open.swap_remove(at);
                 }
@@ -384,7 +384,7 @@ impl SimKernel {
     /// Does one thing for a socket; whether there was anything to do.
     fn advance(&mut self, descriptor: Descriptor) -> bool {
         // Either direction may complete first; the bytes of each stay in order.
-        let send_first = self.shuffling && self.dice.within(0..=1) == 1;
+        let send_first = self.shuffling && self.random.within(0..=1) == 1;
         self.advance_cancel(descriptor)
             || self.advance_connect(descriptor)
             || (send_first && self.advance_send(descriptor))
@@ -395,7 +395,7 @@ impl SimKernel {
 
     /// Puts an event in the completion queue; whether the request that it answers stays in flight. Like io_uring, a
     /// queue without room ends a multishot request with the event that found none.
-    fn post(&mut self, mut event: Event) -> bool {
+    fn post(&mut self, mut event: Cqe) -> bool {
         if self.events.len() >= self.capacity {
             event.more = false;
             self.injected.overflow += u64::from(self.capacity < CAPACITY);
@@ -407,7 +407,7 @@ impl SimKernel {
 
     /// Posts the last event of an operation of a connection.
     fn post_last(&mut self, user_data: u64, result: i32) {
-        self.post(Event { user_data, result, more: false, buffer: None, counted: true });
+        self.post(Cqe { user_data, result, more: false, buffer: None, counted: true });
     }
 
     /// Fills a buffer of the ring, if one lies ready.
@@ -419,8 +419,8 @@ impl SimKernel {
 
     /// The first turn in which an operation that begins now may complete.
     fn due(&mut self) -> u64 {
-        let late = self.dice.strikes(self.faults.late, &mut self.injected.late);
-        self.turn + if late { self.dice.within(1..=LATEST) as u64 } else { 0 }
+        let late = self.random.strikes(self.faults.late, &mut self.injected.late);
+        self.turn + if late { self.random.within(1..=LATEST) as u64 } else { 0 }
     }
 
     fn is_awake(&self) -> bool {
@@ -430,24 +430,24 @@ impl SimKernel {
 
     fn watch_waker(&mut self) {
         let Some(user_data) = self.watch else { return };
-        if self.is_awake() || self.dice.strikes(self.faults.spurious_wake, &mut self.injected.spurious_wake) {
+        if self.is_awake() || self.random.strikes(self.faults.spurious_wake, &mut self.injected.spurious_wake) {
             self.woken.set(false);
-            if !self.post(Event { user_data, result: 1, more: true, buffer: None, counted: false }) {
+            if !self.post(Cqe { user_data, result: 1, more: true, buffer: None, counted: false }) {
                 self.watch = None;
             }
         }
     }
 
     /// An event for a connection that is gone.
-    fn say_again(&mut self) {
-        if self.retired.is_empty() || !self.dice.strikes(self.faults.stale, &mut self.injected.stale) {
+    fn repeat_stale(&mut self) {
+        if self.retired.is_empty() || !self.random.strikes(self.faults.stale, &mut self.injected.stale) {
             return;
         }
-        let at = self.dice.within(0..=self.retired.len() - 1);
+        let at = self.random.within(0..=self.retired.len() - 1);
         let Some(user_data) = self.retired.remove(at) else { return };
-        let more = self.dice.within(0..=1) == 1;
+        let more = self.random.within(0..=1) == 1;
         let buffer = self.fill(b"bytes of a connection that is gone");
         let result = buffer.as_ref().map_or(-libc::ECANCELED, |buffer| buffer.len() as i32);
-        self.events.push_back(Event { user_data, result, more, buffer, counted: false });
+        self.events.push_back(Cqe { user_data, result, more, buffer, counted: false });
     }
 }

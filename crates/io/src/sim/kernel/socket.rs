@@ -1,6 +1,6 @@
 //! The operations of one connection, each a step at a time.
 
-use super::{Descriptor, Event, Reception, SimKernel};
+use super::{Cqe, Descriptor, Reception, SimKernel};
 use crate::{Chunk, Output};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
@@ -25,15 +25,15 @@ pub(super) struct Sending {
     pub(super) pending: Pending,
     pub(super) output: Rc<Output>,
     /// What its bytes were when it was submitted.
-    pub(super) seal: u64,
+    pub(super) checksum: u64,
     pub(super) written: usize,
     /// Nothing more will be written; only the completion is left.
     pub(super) done: bool,
 }
 
 /// The driver's side of a connection, with what is in flight on it.
-pub(super) struct Socket {
-    pub(super) link: usize,
+pub(super) struct SimSocket {
+    pub(super) connection: usize,
     pub(super) connect: Option<Pending>,
     pub(super) receive: Option<Pending>,
     pub(super) send: Option<Sending>,
@@ -43,9 +43,17 @@ pub(super) struct Socket {
     pub(super) received_as: Option<u64>,
 }
 
-impl Socket {
-    const fn new(link: usize) -> Self {
-        Self { link, connect: None, receive: None, send: None, cancels: Vec::new(), close: None, received_as: None }
+impl SimSocket {
+    const fn new(connection: usize) -> Self {
+        Self {
+            connection,
+            connect: None,
+            receive: None,
+            send: None,
+            cancels: Vec::new(),
+            close: None,
+            received_as: None,
+        }
     }
 }
 
@@ -54,8 +62,8 @@ impl SimKernel {
         self.sockets.len() - self.free.len()
     }
 
-    pub(super) fn open_socket(&mut self, link: usize) -> Descriptor {
-        let socket = Some(Socket::new(link));
+    pub(super) fn open_socket(&mut self, connection: usize) -> Descriptor {
+        let socket = Some(SimSocket::new(connection));
         if let Some(descriptor) = self.free.pop() {
             self.sockets[descriptor] = socket;
             return descriptor;
@@ -66,27 +74,27 @@ impl SimKernel {
 
     /// The socket of a descriptor that the driver has named.
     #[track_caller]
-    pub(super) fn socket_of(&mut self, descriptor: Descriptor) -> &mut Socket {
+    pub(super) fn socket_of(&mut self, descriptor: Descriptor) -> &mut SimSocket {
         if !self.sockets.get(descriptor).is_some_and(Option::is_some) {
             self.violated(format_args!("the driver uses descriptor {descriptor}, which is closed"));
         }
         self.sockets[descriptor].as_mut().expect("looked at above")
     }
 
-    pub(super) fn is_stuck(&self, socket: &Socket) -> bool {
-        let link = &self.links[socket.link];
+    pub(super) fn is_stuck(&self, socket: &SimSocket) -> bool {
+        let connection = &self.connections[socket.connection];
         let can_connect = socket.connect.is_some() && self.reception != Reception::Ignore;
-        let can_receive = socket.receive.is_some() && link.is_readable();
+        let can_receive = socket.receive.is_some() && connection.is_readable();
         let can_send = socket.send.as_ref().is_some_and(|send| {
-            send.done || link.is_mute() || link.room() > 0 || send.written == sent_len(&send.output)
+            send.done || connection.cannot_send() || connection.room() > 0 || send.written == sent_len(&send.output)
         });
         socket.cancels.is_empty() && socket.close.is_none() && !can_connect && !can_receive && !can_send
     }
 
     pub(super) fn start_cancel(&mut self, user_data: u64, target: u64) {
         let cancelling = Cancelling { pending: Pending { user_data, due: self.due() }, target };
-        if self.acceptor.accept.is_some_and(|accept| accept.user_data == target) {
-            self.acceptor.cancels.push(cancelling);
+        if self.listener.accept.is_some_and(|accept| accept.user_data == target) {
+            self.listener.cancels.push(cancelling);
         } else if let Some(&descriptor) = self.cancellable.get(&target) {
             self.socket_of(descriptor).cancels.push(cancelling);
         } else {
@@ -95,15 +103,17 @@ impl SimKernel {
     }
 
     pub(super) fn reset_at_random(&mut self, descriptor: Descriptor) {
-        let link = self.socket_of(descriptor).link;
-        let link = &mut self.links[link];
-        if !link.established || link.error.is_some() || !self.dice.strikes(self.faults.reset, &mut self.injected.reset)
+        let connection = self.socket_of(descriptor).connection;
+        let connection = &mut self.connections[connection];
+        if !connection.established
+            || connection.error.is_some()
+            || !self.random.strikes(self.faults.reset, &mut self.injected.reset)
         {
             return;
         }
-        let arrived = self.dice.within(0..=link.inbound.len());
-        link.inbound.truncate(arrived);
-        link.break_off(self.dice.one_of(&[libc::ECONNRESET, libc::ECONNRESET, libc::ECONNRESET, libc::ETIMEDOUT]));
+        let arrived = self.random.within(0..=connection.inbound.len());
+        connection.inbound.truncate(arrived);
+        connection.abort(self.random.one_of(&[libc::ECONNRESET, libc::ECONNRESET, libc::ECONNRESET, libc::ETIMEDOUT]));
     }
 
     pub(super) fn advance_cancel(&mut self, descriptor: Descriptor) -> bool {
@@ -114,13 +124,13 @@ impl SimKernel {
         let is_target = |pending: &Pending| pending.user_data == cancel.target;
         let result = if !self.cancellable.contains_key(&cancel.target) {
             -libc::ENOENT
-        } else if self.dice.strikes(self.faults.missed_cancel, &mut self.injected.missed_cancel) {
+        } else if self.random.strikes(self.faults.missed_cancel, &mut self.injected.missed_cancel) {
             -libc::EALREADY
         } else {
             0
         };
         // The two events come in either order.
-        let answer_first = self.shuffling && self.dice.within(0..=1) == 1;
+        let answer_first = self.shuffling && self.random.within(0..=1) == 1;
         if answer_first {
             self.post_last(cancel.pending.user_data, result);
         }
@@ -150,14 +160,14 @@ impl SimKernel {
         }
         let Some(connect) = socket.connect.take_if(|connect| connect.due <= turn) else { return false };
         self.cancellable.remove(&connect.user_data);
-        let link = &mut self.links[socket.link];
+        let connection = &mut self.connections[socket.connection];
         let result = if self.reception == Reception::Refuse {
             -libc::ECONNREFUSED
-        } else if self.dice.strikes(self.faults.unreachable, &mut self.injected.unreachable) {
-            -self.dice.one_of(&[libc::ECONNREFUSED, libc::ETIMEDOUT, libc::EHOSTUNREACH])
+        } else if self.random.strikes(self.faults.unreachable, &mut self.injected.unreachable) {
+            -self.random.one_of(&[libc::ECONNREFUSED, libc::ETIMEDOUT, libc::EHOSTUNREACH])
         } else {
-            link.established = true;
-            self.outgoing.push_back(socket.link);
+            connection.established = true;
+            self.outgoing.push_back(socket.connection);
             0
         };
         self.post_last(connect.user_data, result);
@@ -167,40 +177,40 @@ impl SimKernel {
     pub(super) fn advance_receive(&mut self, descriptor: Descriptor) -> bool {
         let Some(socket) = self.sockets[descriptor].as_ref() else { return false };
         let Some(receive) = socket.receive.filter(|receive| receive.due <= self.turn) else { return false };
-        let at = socket.link;
-        let link = &self.links[at];
-        if !link.established {
+        let at = socket.connection;
+        let connection = &self.connections[at];
+        if !connection.established {
             self.end_receive(descriptor, -libc::ENOTCONN);
             return true;
         }
-        if link.inbound.is_empty() {
-            match link.error {
+        if connection.inbound.is_empty() {
+            match connection.error {
                 Some(errno) => self.end_receive(descriptor, -errno),
-                None if link.inbound_finished => self.end_receive(descriptor, 0),
+                None if connection.inbound_finished => self.end_receive(descriptor, 0),
                 None => return false,
             }
             return true;
         }
-        let mut len = link.inbound.len().min(self.pool.buffer_size());
-        if self.dice.strikes(self.faults.ended_receive, &mut self.injected.ended_receive) {
-            let errno = self.dice.one_of(&[libc::EAGAIN, libc::EINTR]);
+        let mut len = connection.inbound.len().min(self.pool.buffer_size());
+        if self.random.strikes(self.faults.ended_receive, &mut self.injected.ended_receive) {
+            let errno = self.random.one_of(&[libc::EAGAIN, libc::EINTR]);
             self.end_receive(descriptor, -errno);
             return true;
         }
         let starved = self.ring.is_empty();
-        if starved || self.dice.strikes(self.faults.no_buffer, &mut self.injected.no_buffer) {
+        if starved || self.random.strikes(self.faults.no_buffer, &mut self.injected.no_buffer) {
             self.end_receive(descriptor, -libc::ENOBUFS);
             return true;
         }
-        if len > 1 && self.dice.strikes(self.faults.split, &mut self.injected.split) {
-            len = if self.dice.within(0..=1) == 1 { 1 } else { self.dice.within(1..=len - 1) };
+        if len > 1 && self.random.strikes(self.faults.split, &mut self.injected.split) {
+            len = if self.random.within(0..=1) == 1 { 1 } else { self.random.within(1..=len - 1) };
         }
-        let bytes: Vec<u8> = self.links[at].inbound.drain(..len).collect();
+        let bytes: Vec<u8> = self.connections[at].inbound.drain(..len).collect();
         let buffer = self.fill(&bytes);
-        let last = self.dice.strikes(self.faults.last_receive, &mut self.injected.last_receive);
+        let last = self.random.strikes(self.faults.last_receive, &mut self.injected.last_receive);
         let due = self.due();
         let more =
-            self.post(Event { user_data: receive.user_data, result: len as i32, more: !last, buffer, counted: true });
+            self.post(Cqe { user_data: receive.user_data, result: len as i32, more: !last, buffer, counted: true });
         let socket = self.socket_of(descriptor);
         if more {
             socket.receive = Some(Pending { due, ..receive });
@@ -229,27 +239,27 @@ impl SimKernel {
             }
             return is_due;
         }
-        let link = &mut self.links[socket.link];
-        if link.is_mute() {
+        let connection = &mut self.connections[socket.connection];
+        if connection.cannot_send() {
             self.end_send(descriptor, -libc::EPIPE);
             return true;
         }
         let rest = sent_len(&send.output) - send.written;
-        let mut len = link.room().min(rest);
+        let mut len = connection.room().min(rest);
         if len == 0 && rest > 0 {
             return false;
         }
-        if send.written == 0 && self.dice.strikes(self.faults.interrupted_send, &mut self.injected.interrupted_send) {
-            let errno = self.dice.one_of(&[libc::EINTR, libc::EAGAIN]);
+        if send.written == 0 && self.random.strikes(self.faults.interrupted_send, &mut self.injected.interrupted_send) {
+            let errno = self.random.one_of(&[libc::EINTR, libc::EAGAIN]);
             self.end_send(descriptor, -errno);
             return true;
         }
-        let short = rest > 1 && self.dice.strikes(self.faults.short_send, &mut self.injected.short_send);
+        let short = rest > 1 && self.random.strikes(self.faults.short_send, &mut self.injected.short_send);
         if short {
-            len = self.dice.within(1..=len.min(rest - 1));
+            len = self.random.within(1..=len.min(rest - 1));
         }
         let bytes = runs(&send.output).flat_map(Chunk::as_slice).skip(send.written).take(len);
-        link.outbound.extend(bytes);
+        connection.outbound.extend(bytes);
         send.written += len;
         if short || len == rest {
             send.done = true;
@@ -264,7 +274,7 @@ impl SimKernel {
     /// Ends the send in flight. What was written comes before an error, as with every system call.
     pub(super) fn end_send(&mut self, descriptor: Descriptor, result: i32) {
         let Some(send) = self.socket_of(descriptor).send.take() else { return };
-        if seal(&send.output) != send.seal {
+        if checksum(&send.output) != send.checksum {
             self.violated(format_args!(
                 "the bytes of the send on descriptor {descriptor} changed while it was in flight"
             ));
@@ -286,7 +296,7 @@ impl SimKernel {
         let turn = self.turn;
         let Some(socket) = self.sockets[descriptor].as_mut() else { return false };
         let Some(close) = socket.close.filter(|close| close.due <= turn) else { return false };
-        self.links[socket.link].close();
+        self.connections[socket.connection].close();
         if let Some(user_data) = socket.received_as {
             self.retired.push_back(user_data);
             if self.retired.len() > RETIRED {
@@ -310,7 +320,7 @@ pub(super) fn sent_len(output: &Output) -> usize {
 }
 
 /// A number that differs when the bytes do.
-pub(super) fn seal(output: &Output) -> u64 {
+pub(super) fn checksum(output: &Output) -> u64 {
     let mut hasher = DefaultHasher::new();
     for chunk in runs(output) {
         chunk.as_slice().hash(&mut hasher);

@@ -9,7 +9,7 @@ fn accepting_rests_only_for_so_long_when_no_slot_of_its_own_can_free() {
     turn(&mut sim);
     network.set_faults(Faults::none());
     accepted(&mut sim);
-    assert!(sim.stats().turns > u64::from(REST));
+    assert!(sim.stats().turns > u64::from(ACCEPT_PAUSE));
 }
 
 #[test]
@@ -20,13 +20,13 @@ fn a_client_connects_and_talks() {
     network.set_reception(Reception::Ignore);
     sim.connect(slot, address);
     sim.receive(slot);
-    assert!(settle(&mut sim).is_empty(), "a receive that is asked for early waits for the connection");
+    assert!(run_until_idle(&mut sim).is_empty(), "a receive that is asked for early waits for the connection");
     network.set_reception(Reception::Welcome);
-    assert!(matches!(settle(&mut sim)[..], [Completion::Connected { slot: connected }] if connected == slot));
+    assert!(matches!(run_until_idle(&mut sim)[..], [Completion::Connected { slot: connected }] if connected == slot));
     let peer = network.accept().expect("the driver has connected");
     assert_eq!((peer.address(), sim.peer_address(slot)), (address, Some(address)));
     peer.write(b"hello");
-    assert_eq!(received(&settle(&mut sim)), b"hello");
+    assert_eq!(received(&run_until_idle(&mut sim)), b"hello");
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn a_client_that_is_refused_learns_why() {
     network.set_descriptor_limit(1);
     let without_socket = sim.reserve().expect("a slot");
     sim.connect(without_socket, ([198, 51, 100, 1], 443).into());
-    let mut errors: Vec<_> = settle(&mut sim)
+    let mut errors: Vec<_> = run_until_idle(&mut sim)
         .into_iter()
         .map(|completion| match completion {
             Completion::Ended { slot, cause: Cause::Unconnected(error) } => (slot, error.raw_os_error()),
@@ -49,7 +49,7 @@ fn a_client_that_is_refused_learns_why() {
     assert_eq!(errors, [(refused, Some(libc::ECONNREFUSED)), (without_socket, Some(libc::EMFILE))]);
     sim.close(refused);
     sim.close(without_socket);
-    settle(&mut sim);
+    run_until_idle(&mut sim);
     assert_eq!((sim.open(), sim.in_flight()), (0, 0));
 }
 
@@ -57,14 +57,14 @@ fn a_client_that_is_refused_learns_why() {
 fn a_paused_connection_receives_nothing_until_it_is_armed() {
     let (mut sim, _network, slot, peer) = connection(Faults::none());
     sim.receive(slot);
-    settle(&mut sim);
+    run_until_idle(&mut sim);
     sim.pause(slot);
-    settle(&mut sim);
+    run_until_idle(&mut sim);
     peer.write(b"later");
-    assert!(settle(&mut sim).is_empty());
+    assert!(run_until_idle(&mut sim).is_empty());
     assert_eq!(peer.unreceived(), 5);
     sim.receive(slot);
-    assert_eq!(received(&settle(&mut sim)), b"later");
+    assert_eq!(received(&run_until_idle(&mut sim)), b"later");
 }
 
 #[test]
@@ -72,11 +72,11 @@ fn a_slow_reader_stalls_the_send_until_it_reads() {
     let (mut sim, _network, slot, peer) = connection(Faults::none());
     peer.set_window(3);
     sim.send(slot, output(b"123456"));
-    assert!(settle(&mut sim).is_empty());
+    assert!(run_until_idle(&mut sim).is_empty());
     assert_eq!(peer.read_up_to(2), b"12");
-    assert!(settle(&mut sim).is_empty());
+    assert!(run_until_idle(&mut sim).is_empty());
     assert_eq!(peer.read(), b"345");
-    assert!(matches!(settle(&mut sim)[..], [Completion::Sent { written: 6, .. }]));
+    assert!(matches!(run_until_idle(&mut sim)[..], [Completion::Sent { written: 6, .. }]));
     assert_eq!(peer.read(), b"6");
 }
 
@@ -85,7 +85,7 @@ fn a_gathering_send_takes_no_more_runs_than_it_may() {
     let (mut sim, _network, slot, peer) = connection(Faults::none());
     let chunks = (0..=Output::MAX_CHUNKS).map(|at| vec![at as u8].into()).collect();
     sim.send(slot, Output::Many(chunks));
-    assert!(matches!(settle(&mut sim)[..], [Completion::Sent { written: Output::MAX_CHUNKS, .. }]));
+    assert!(matches!(run_until_idle(&mut sim)[..], [Completion::Sent { written: Output::MAX_CHUNKS, .. }]));
     assert_eq!(peer.read().len(), Output::MAX_CHUNKS);
 }
 
@@ -96,12 +96,12 @@ fn fin_follows_the_send_that_is_in_flight() {
     sim.send(slot, output(b"the last words"));
     sim.finish(slot);
     assert!(!peer.is_finished());
-    settle(&mut sim);
+    run_until_idle(&mut sim);
     assert!(peer.is_finished() && !peer.is_reset());
     assert_eq!(peer.read(), b"the last words");
     peer.write(b"receiving goes on");
     peer.finish();
-    let completions = settle(&mut sim);
+    let completions = run_until_idle(&mut sim);
     assert_eq!(received(&completions), b"receiving goes on");
     assert!(matches!(completions.last(), Some(Completion::Ended { cause: Cause::Finished, .. })));
 }
@@ -111,9 +111,9 @@ fn after_the_peers_fin_sending_works() {
     let (mut sim, _network, slot, peer) = connection(Faults::none());
     sim.receive(slot);
     peer.finish();
-    assert!(matches!(settle(&mut sim)[..], [Completion::Ended { cause: Cause::Finished, .. }]));
+    assert!(matches!(run_until_idle(&mut sim)[..], [Completion::Ended { cause: Cause::Finished, .. }]));
     sim.send(slot, output(b"goodbye"));
-    settle(&mut sim);
+    run_until_idle(&mut sim);
     assert_eq!(peer.read(), b"goodbye");
 }
 
@@ -123,7 +123,7 @@ fn what_came_before_a_reset_is_received_before_the_end() {
     peer.write(b"last words");
     peer.reset();
     sim.receive(slot);
-    let completions = settle(&mut sim);
+    let completions = run_until_idle(&mut sim);
     assert_eq!(received(&completions), b"last words");
     assert!(matches!(completions.last(), Some(Completion::Ended { cause: Cause::Reset, .. })));
 }
@@ -131,7 +131,7 @@ fn what_came_before_a_reset_is_received_before_the_end() {
 #[test]
 fn a_wake_is_reported_and_several_may_be_one() {
     let (mut sim, _network) = simulated(Faults::none());
-    assert!(settle(&mut sim).is_empty());
+    assert!(run_until_idle(&mut sim).is_empty());
     let waker = sim.waker();
     std::thread::spawn(move || {
         waker.wake();
@@ -140,7 +140,7 @@ fn a_wake_is_reported_and_several_may_be_one() {
     .join()
     .expect("no panic");
     assert!(!sim.is_idle());
-    assert!(matches!(settle(&mut sim)[..], [Completion::Woken]));
+    assert!(matches!(run_until_idle(&mut sim)[..], [Completion::Woken]));
 }
 
 #[test]
@@ -152,11 +152,11 @@ fn who_connects_while_nobody_listens_is_reset() {
     let slot = accepted(&mut sim);
     let waiting = network.connect();
     sim.stop_listening();
-    assert!(settle(&mut sim).is_empty());
+    assert!(run_until_idle(&mut sim).is_empty());
     assert!(waiting.is_reset() && network.connect().is_reset());
     assert!(!open.is_reset(), "connections that are open stay so");
     sim.send(slot, output(b"still here"));
-    settle(&mut sim);
+    run_until_idle(&mut sim);
     assert_eq!(open.read(), b"still here");
 }
 
@@ -172,7 +172,7 @@ fn calls_for_a_closed_slot_are_ignored() {
         sim.connect(slot, ([198, 51, 100, 1], 443).into());
         sim.close(slot);
         assert_eq!(sim.peer_address(slot), None);
-        assert!(settle(&mut sim).is_empty());
+        assert!(run_until_idle(&mut sim).is_empty());
     }
     assert!(peer.is_finished() && peer.read().is_empty());
     assert_eq!((sim.open(), sim.in_flight()), (0, 0));
@@ -181,9 +181,9 @@ fn calls_for_a_closed_slot_are_ignored() {
 #[test]
 fn a_cancel_finds_its_request_or_says_that_there_is_none() {
     let (mut kernel, descriptor) = kernel();
-    kernel.submit(2, Request::Receive { descriptor });
-    kernel.submit(3, Request::Cancel { target: 2 });
-    kernel.submit(4, Request::Cancel { target: 99 });
+    kernel.submit(2, Sqe::Receive { descriptor });
+    kernel.submit(3, Sqe::Cancel { target: 2 });
+    kernel.submit(4, Sqe::Cancel { target: 99 });
     assert_eq!(results(&mut kernel), [(4, -libc::ENOENT), (2, -libc::ECANCELED), (3, 0)]);
     assert_eq!(kernel.in_flight(), 0);
 }
@@ -193,13 +193,13 @@ fn acknowledged_bytes_grow_as_the_peer_reads_during_a_send() {
     let (mut sim, _network, slot, peer) = connection(Faults::none());
     peer.set_window(3);
     sim.send(slot, output(b"123456"));
-    assert!(settle(&mut sim).is_empty());
+    assert!(run_until_idle(&mut sim).is_empty());
     assert_eq!(sim.acknowledged(slot), Some(0));
     assert_eq!(peer.read_up_to(2), b"12");
-    assert!(settle(&mut sim).is_empty());
+    assert!(run_until_idle(&mut sim).is_empty());
     assert_eq!(sim.acknowledged(slot), Some(2));
     assert_eq!(peer.read(), b"345");
-    assert!(matches!(settle(&mut sim)[..], [Completion::Sent { written: 6, .. }]));
+    assert!(matches!(run_until_idle(&mut sim)[..], [Completion::Sent { written: 6, .. }]));
     assert_eq!(sim.acknowledged(slot), Some(5));
     peer.reset();
     assert_eq!(sim.acknowledged(slot), None);
@@ -212,7 +212,7 @@ fn a_connection_that_is_not_established_has_acknowledged_nothing() {
     let slot = sim.reserve().expect("a slot");
     assert_eq!((sim.acknowledged(slot), sim.unread(slot)), (None, 0));
     sim.connect(slot, ([198, 51, 100, 1], 443).into());
-    settle(&mut sim);
+    run_until_idle(&mut sim);
     assert_eq!((sim.acknowledged(slot), sim.unread(slot)), (None, 0));
 }
 
@@ -222,10 +222,10 @@ fn unread_bytes_are_counted_until_they_are_received_or_the_slot_is_closed() {
     peer.write(b"12345");
     assert_eq!(sim.unread(slot), 5);
     sim.receive(slot);
-    assert_eq!(received(&settle(&mut sim)), b"12345");
+    assert_eq!(received(&run_until_idle(&mut sim)), b"12345");
     assert_eq!(sim.unread(slot), 0);
     sim.pause(slot);
-    settle(&mut sim);
+    run_until_idle(&mut sim);
     peer.write(b"678");
     peer.reset();
     assert_eq!(sim.unread(slot), 3, "bytes in front of a reset can still be received");
@@ -239,11 +239,11 @@ fn completions_beyond_the_budget_of_a_turn_are_a_backlog() {
     let (mut sim, network) = Sim::new(1, Faults::none(), buffers);
     sim.start_listening();
     let peers: Vec<Peer> = (0..BUDGET + 1).map(|_| network.connect()).collect();
-    for completion in settle(&mut sim) {
+    for completion in run_until_idle(&mut sim) {
         let Completion::Accepted { slot } = completion else { panic!("{completion:?}") };
         sim.receive(slot);
     }
-    settle(&mut sim);
+    run_until_idle(&mut sim);
     assert!(!sim.has_backlog());
     peers.iter().for_each(|peer| peer.write(b"x"));
     assert_eq!(turn(&mut sim).len(), BUDGET);
@@ -259,9 +259,9 @@ fn a_connection_without_a_buffer_is_a_backlog_while_it_wants_bytes() {
     let peers = [network.connect(), network.connect()];
     let slots = [accepted(&mut sim), Slot::new(1, 0)];
     slots.iter().for_each(|slot| sim.receive(*slot));
-    settle(&mut sim);
+    run_until_idle(&mut sim);
     peers.iter().for_each(|peer| peer.write(b"x"));
-    let kept = settle(&mut sim);
+    let kept = run_until_idle(&mut sim);
     assert!(matches!(kept[..], [Completion::Received { .. }]), "{kept:?}");
     assert!(sim.has_backlog());
     sim.pause(slots[1]);
@@ -269,7 +269,7 @@ fn a_connection_without_a_buffer_is_a_backlog_while_it_wants_bytes() {
     sim.receive(slots[1]);
     assert!(sim.has_backlog());
     drop(kept);
-    assert_eq!(received(&settle(&mut sim)), b"x");
+    assert_eq!(received(&run_until_idle(&mut sim)), b"x");
     assert!(!sim.has_backlog());
 }
 
@@ -277,7 +277,7 @@ fn a_connection_without_a_buffer_is_a_backlog_while_it_wants_bytes() {
 fn a_receive_that_is_armed_again_is_a_backlog_until_the_next_turn() {
     let (mut sim, network, slot, peer) = connection(Faults { last_receive: 1.0, ..Faults::none() });
     sim.receive(slot);
-    settle(&mut sim);
+    run_until_idle(&mut sim);
     peer.write(b"x");
     assert_eq!(received(&turn(&mut sim)), b"x");
     assert!(sim.has_backlog());
@@ -291,7 +291,7 @@ fn a_receive_that_is_armed_again_is_a_backlog_until_the_next_turn() {
 fn a_turn_that_is_interrupted_leaves_a_backlog() {
     let (mut sim, network, slot, peer) = connection(Faults::none());
     sim.receive(slot);
-    settle(&mut sim);
+    run_until_idle(&mut sim);
     network.set_faults(Faults { empty_turn: 1.0, ..Faults::none() });
     peer.write(b"x");
     assert!(turn(&mut sim).is_empty());

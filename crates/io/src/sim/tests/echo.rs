@@ -1,6 +1,6 @@
 //! An echo through hundreds of seeds: no byte lost, doubled or out of order, and nothing left over.
 
-use super::super::faults::Dice;
+use super::super::faults::RandomSource;
 use super::*;
 use crate::Chunk;
 use std::collections::{BTreeSet, HashMap};
@@ -29,7 +29,7 @@ struct Echoing {
 struct Echo {
     sim: Sim,
     open: HashMap<u32, Echoing>,
-    dice: Dice,
+    random: RandomSource,
     /// Slots closed since the last turn: what that turn had handed out by then may still bear them.
     closed: Vec<Slot>,
     /// Peers whose connection the echo has closed before its end.
@@ -127,7 +127,7 @@ impl Echo {
         indices.sort_unstable();
         for index in indices {
             let echoing = self.open.get_mut(&index).expect("taken from the keys");
-            match self.dice.within(0..=999) {
+            match self.random.within(0..=999) {
                 0..50 => echoing.paused = true,
                 50..200 => echoing.paused = false,
                 200 => {
@@ -160,18 +160,18 @@ struct Talker {
 }
 
 impl Talker {
-    fn new(peer: Peer, dice: &mut Dice) -> Self {
-        if dice.within(0..=2) == 0 {
-            peer.set_window(dice.within(1..=700));
+    fn new(peer: Peer, random: &mut RandomSource) -> Self {
+        if random.within(0..=2) == 0 {
+            peer.set_window(random.within(1..=700));
         }
-        let tag = dice.within(0..=255);
-        let bytes = (0..dice.within(0..=6000)).map(|at| (at * 7 + at / 251 + tag) as u8).collect();
+        let tag = random.within(0..=255);
+        let bytes = (0..random.within(0..=6000)).map(|at| (at * 7 + at / 251 + tag) as u8).collect();
         Self { peer, bytes, said: 0, heard: Vec::new() }
     }
 
-    fn act(&mut self, dice: &mut Dice) {
-        if self.said < self.bytes.len() && dice.within(0..=3) == 0 {
-            let end = (self.said + dice.within(1..=2000)).min(self.bytes.len());
+    fn act(&mut self, random: &mut RandomSource) {
+        if self.said < self.bytes.len() && random.within(0..=3) == 0 {
+            let end = (self.said + random.within(1..=2000)).min(self.bytes.len());
             self.peer.write(&self.bytes[self.said..end]);
             self.said = end;
             if end == self.bytes.len() {
@@ -180,8 +180,8 @@ impl Talker {
         } else if self.bytes.is_empty() {
             self.peer.finish();
         }
-        if dice.within(0..=3) == 0 {
-            self.heard.extend(self.peer.read_up_to(dice.within(1..=5000)));
+        if random.within(0..=3) == 0 {
+            self.heard.extend(self.peer.read_up_to(random.within(1..=5000)));
         }
     }
 
@@ -202,19 +202,20 @@ fn echo(seed: u64, faults: Faults, traced: bool) -> Outcome {
     let _seed = Seed(seed);
     let (mut sim, network) = Sim::new(seed, faults, BUFFERS);
     sim.start_listening();
-    let mut dice = Dice::new(!seed);
-    if dice.within(0..=1) == 0 {
-        network.set_descriptor_limit(dice.within(2..=5));
+    let mut random = RandomSource::new(!seed);
+    if random.within(0..=1) == 0 {
+        network.set_descriptor_limit(random.within(2..=5));
     }
-    let mut talkers: Vec<Talker> = (0..dice.within(1..=6)).map(|_| Talker::new(network.connect(), &mut dice)).collect();
-    for port in 0..dice.within(0..=3) {
+    let mut talkers: Vec<Talker> =
+        (0..random.within(1..=6)).map(|_| Talker::new(network.connect(), &mut random)).collect();
+    for port in 0..random.within(0..=3) {
         let slot = sim.reserve().expect("a slot is free");
         sim.connect(slot, ([198, 51, 100, 1], 2000 + port as u16).into());
     }
     let mut echo = Echo {
         sim,
         open: HashMap::new(),
-        dice: Dice::new(seed ^ 0x5eed),
+        random: RandomSource::new(seed ^ 0x5eed),
         closed: Vec::new(),
         cut: BTreeSet::new(),
         trace: traced.then(Vec::new),
@@ -222,10 +223,10 @@ fn echo(seed: u64, faults: Faults, traced: bool) -> Outcome {
     let mut turns = 0;
     loop {
         while let Some(peer) = network.accept() {
-            talkers.push(Talker::new(peer, &mut dice));
+            talkers.push(Talker::new(peer, &mut random));
         }
         for talker in &mut talkers {
-            talker.act(&mut dice);
+            talker.act(&mut random);
         }
         echo.turn();
         turns += 1;

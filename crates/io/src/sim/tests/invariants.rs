@@ -8,12 +8,12 @@ use std::collections::HashMap;
 #[should_panic(expected = "changed while it was in flight")]
 fn invariant_1_bytes_that_change_in_flight_are_noticed() {
     let (mut kernel, descriptor) = kernel();
-    let link = kernel.links.len() - 1;
-    kernel.links[link].window = 2;
-    kernel.submit(2, Request::Send { descriptor, output: Rc::new(output(b"before")) });
+    let connection = kernel.connections.len() - 1;
+    kernel.connections[connection].window = 2;
+    kernel.submit(2, Sqe::Send { descriptor, output: Rc::new(output(b"before")) });
     assert_eq!(results(&mut kernel), []);
     kernel.tamper(descriptor, output(b"behind"));
-    kernel.links[link].window = 100;
+    kernel.connections[connection].window = 100;
     kernel.enter();
     kernel.enter();
 }
@@ -40,7 +40,7 @@ fn invariant_2_a_slot_is_used_again_only_when_nothing_of_it_is_in_flight() {
     let second = second.expect("set above");
     assert_ne!(first.index(), second.index(), "the receive and the send of {first:?} are still in flight");
     assert!(sim.in_flight() > 0);
-    settle(&mut sim);
+    run_until_idle(&mut sim);
     assert_eq!((sim.open(), sim.in_flight()), (1, 0));
     assert!(sim.stats().stale > 0);
     let third_peer = network.connect();
@@ -52,7 +52,7 @@ fn invariant_2_a_slot_is_used_again_only_when_nothing_of_it_is_in_flight() {
     sim.receive(first);
     sim.send(first, output(b"nobody gets this"));
     third_peer.write(b"mine");
-    assert_eq!(received(&settle(&mut sim)), b"mine");
+    assert_eq!(received(&run_until_idle(&mut sim)), b"mine");
     assert!(sim.injected().stale > 0);
     assert!(third_peer.read().is_empty() && second_peer.read().is_empty());
 }
@@ -63,7 +63,7 @@ fn invariant_3_a_receive_that_ends_delivers_its_data_and_is_armed_again() {
     sim.receive(slot);
     for text in [b"one", b"two", b"six"] {
         peer.write(text);
-        assert_eq!(received(&settle(&mut sim)), text);
+        assert_eq!(received(&run_until_idle(&mut sim)), text);
     }
     assert_eq!(sim.injected().last_receive, 3);
 }
@@ -77,7 +77,7 @@ fn invariant_3_a_receive_that_ends_without_data_is_armed_again() {
         assert!(turn(&mut sim).is_empty());
     }
     network.set_faults(Faults::none());
-    assert_eq!(received(&settle(&mut sim)), b"hello");
+    assert_eq!(received(&run_until_idle(&mut sim)), b"hello");
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn invariant_4_a_starved_connection_is_armed_again_when_a_buffer_is_back_and_not
     let mut kept = Vec::new();
     for _ in 0..BUFFERS.count {
         peer.write(b"x");
-        kept.extend(settle(&mut sim));
+        kept.extend(run_until_idle(&mut sim));
     }
     assert_eq!(network.pool().guarded(), usize::from(BUFFERS.count));
     peer.write(b"the last");
@@ -99,7 +99,7 @@ fn invariant_4_a_starved_connection_is_armed_again_when_a_buffer_is_back_and_not
     assert!(sim.is_idle(), "only a buffer can help");
     kept.pop();
     assert!(!sim.is_idle());
-    assert_eq!(received(&settle(&mut sim)), b"the last");
+    assert_eq!(received(&run_until_idle(&mut sim)), b"the last");
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn invariant_4_enobufs_with_buffers_ready_loses_nothing() {
         assert!(sim.stats().starved <= turns, "armed once a turn at most");
     }
     network.set_faults(Faults::none());
-    assert_eq!(received(&settle(&mut sim)), b"hello");
+    assert_eq!(received(&run_until_idle(&mut sim)), b"hello");
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn invariant_4_who_has_waited_longest_for_a_buffer_gets_the_first_one() {
     let mut kept = Vec::new();
     for _ in 0..BUFFERS.count {
         hog_peer.write(b"x");
-        kept.extend(settle(&mut sim));
+        kept.extend(run_until_idle(&mut sim));
     }
     let mut waiting = Vec::new();
     for _ in 0..3 {
@@ -130,12 +130,12 @@ fn invariant_4_who_has_waited_longest_for_a_buffer_gets_the_first_one() {
         let slot = accepted(&mut sim);
         sim.receive(slot);
         peer.write(b"y");
-        settle(&mut sim);
+        run_until_idle(&mut sim);
         waiting.push(slot);
     }
     for expected in waiting {
         kept.pop();
-        let completions = settle(&mut sim);
+        let completions = run_until_idle(&mut sim);
         assert!(matches!(completions[..], [Completion::Received { slot, .. }] if slot == expected), "{completions:?}");
         kept.extend(completions);
     }
@@ -173,13 +173,13 @@ fn invariant_5_a_multishot_without_room_for_its_event_ends() {
         let index = kernel.pool().take().expect("the pool is full");
         kernel.provide(index);
     }
-    kernel.submit(2, Request::Receive { descriptor });
-    kernel.links[0].write(&[7; 1000]);
+    kernel.submit(2, Sqe::Receive { descriptor });
+    kernel.connections[0].write(&[7; 1000]);
     kernel.enter();
     assert!(kernel.is_overflowing());
-    let mut events: Vec<Event> = Vec::new();
+    let mut events: Vec<Cqe> = Vec::new();
     while kernel.in_flight() > 0 {
-        events.extend(std::iter::from_fn(|| kernel.next_event()));
+        events.extend(std::iter::from_fn(|| kernel.next_cqe()));
         kernel.enter();
     }
     let (last, before) = events.split_last().expect("there are events");
@@ -194,7 +194,7 @@ fn invariant_5_a_watch_that_an_overflow_has_ended_is_armed_again() {
     for _ in 0..5 {
         let _peers: Vec<Peer> = (0..8).map(|_| network.connect()).collect();
         waker.wake();
-        let completions = settle(&mut sim);
+        let completions = run_until_idle(&mut sim);
         assert!(completions.iter().any(|completion| matches!(completion, Completion::Woken)), "{completions:?}");
     }
 }
@@ -208,7 +208,7 @@ fn invariant_6_the_rest_of_a_short_send_is_for_the_user_to_send() {
     while !rest.is_empty() {
         sim.send(slot, output(&rest));
         sends += 1;
-        for completion in settle(&mut sim) {
+        for completion in run_until_idle(&mut sim) {
             let Completion::Sent { output, written, .. } = completion else { panic!("{completion:?}") };
             assert_eq!(output.chunks().flat_map(Chunk::as_slice).copied().collect::<Vec<_>>(), rest);
             assert!(written > 0 && (written < rest.len() || rest.len() == 1));
@@ -226,9 +226,9 @@ fn invariant_6_a_send_that_meets_a_reset_is_short_and_the_end_follows() {
     peer.set_window(4);
     sim.receive(slot);
     sim.send(slot, output(b"12345678"));
-    assert!(settle(&mut sim).is_empty());
+    assert!(run_until_idle(&mut sim).is_empty());
     peer.reset();
-    let completions = settle(&mut sim);
+    let completions = run_until_idle(&mut sim);
     let written = completions.iter().find_map(|completion| match completion {
         Completion::Sent { written, .. } => Some(*written),
         _ => None,
@@ -238,7 +238,7 @@ fn invariant_6_a_send_that_meets_a_reset_is_short_and_the_end_follows() {
         completions.iter().filter(|completion| matches!(completion, Completion::Ended { cause: Cause::Reset, .. }));
     assert_eq!(ends.count(), 1);
     sim.send(slot, output(b"5678"));
-    assert!(matches!(&settle(&mut sim)[..], [Completion::Sent { written: 0, .. }]), "Ended comes once");
+    assert!(matches!(&run_until_idle(&mut sim)[..], [Completion::Sent { written: 0, .. }]), "Ended comes once");
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn nothing_is_received_after_the_end_that_a_send_has_met() {
     peer.write(b"on its way");
     peer.reset();
     sim.send(slot, output(b"x"));
-    let completions = settle(&mut sim);
+    let completions = run_until_idle(&mut sim);
     assert!(
         matches!(completions[..], [Completion::Sent { .. }, Completion::Ended { cause: Cause::Reset, .. }]),
         "{completions:?}"
@@ -267,7 +267,7 @@ fn invariant_7_a_descriptor_is_closed_only_after_its_operations_were_cancelled()
     peer.set_window(0);
     sim.receive(slot);
     sim.send(slot, output(b"stalls"));
-    settle(&mut sim);
+    run_until_idle(&mut sim);
     network.set_faults(Faults { missed_cancel: 1.0, ..Faults::none() });
     sim.close(slot);
     sim.close(other);
@@ -276,7 +276,7 @@ fn invariant_7_a_descriptor_is_closed_only_after_its_operations_were_cancelled()
     }
     assert!(sim.injected().missed_cancel >= 30, "the receive, the send and the connect go on");
     network.set_faults(Faults { late: 0.5, shuffle: 1.0, ..Faults::none() });
-    assert!(settle(&mut sim).is_empty());
+    assert!(run_until_idle(&mut sim).is_empty());
     assert_eq!((sim.open(), sim.in_flight()), (0, 0));
     assert!(peer.is_finished());
 }
@@ -285,7 +285,7 @@ fn invariant_7_a_descriptor_is_closed_only_after_its_operations_were_cancelled()
 fn a_pause_comes_although_its_cancel_was_too_late() {
     let (mut sim, network, slot, peer) = connection(Faults::none());
     sim.receive(slot);
-    settle(&mut sim);
+    run_until_idle(&mut sim);
     network.set_faults(Faults { missed_cancel: 1.0, ..Faults::none() });
     sim.pause(slot);
     for _ in 0..5 {
@@ -293,25 +293,25 @@ fn a_pause_comes_although_its_cancel_was_too_late() {
     }
     assert!(sim.injected().missed_cancel >= 4);
     network.set_faults(Faults::none());
-    settle(&mut sim);
+    run_until_idle(&mut sim);
     peer.write(b"later");
-    assert!(settle(&mut sim).is_empty());
+    assert!(run_until_idle(&mut sim).is_empty());
     sim.receive(slot);
-    assert_eq!(received(&settle(&mut sim)), b"later");
+    assert_eq!(received(&run_until_idle(&mut sim)), b"later");
 }
 
 #[test]
 fn a_cancel_that_was_too_late_is_not_repeated_when_the_receive_is_wanted_again() {
     let (mut sim, network, slot, peer) = connection(Faults::none());
     sim.receive(slot);
-    settle(&mut sim);
+    run_until_idle(&mut sim);
     network.set_faults(Faults { missed_cancel: 1.0, ..Faults::none() });
     sim.pause(slot);
     sim.receive(slot);
-    settle(&mut sim);
+    run_until_idle(&mut sim);
     assert_eq!(sim.injected().missed_cancel, 1);
     peer.write(b"at once");
-    assert_eq!(received(&settle(&mut sim)), b"at once");
+    assert_eq!(received(&run_until_idle(&mut sim)), b"at once");
 }
 
 #[test]
@@ -333,23 +333,23 @@ fn a_second_pause_comes_while_the_cancel_of_the_first_is_unanswered() {
             turn(&mut sim);
             sim.pause(slot);
         }
-        settle(&mut sim);
+        run_until_idle(&mut sim);
         peer.write(b"held back");
-        assert!(settle(&mut sim).is_empty(), "seed {seed}");
+        assert!(run_until_idle(&mut sim).is_empty(), "seed {seed}");
     }
 }
 
 #[test]
 fn listening_ends_although_the_cancel_of_its_accept_was_too_late() {
     let (mut sim, network) = simulated(Faults::none());
-    settle(&mut sim);
+    run_until_idle(&mut sim);
     network.set_faults(Faults { missed_cancel: 1.0, ..Faults::none() });
     sim.stop_listening();
     for _ in 0..5 {
         assert!(turn(&mut sim).is_empty());
     }
     network.set_faults(Faults::none());
-    settle(&mut sim);
+    run_until_idle(&mut sim);
     assert!(network.connect().is_reset(), "nobody listens");
 }
 
@@ -358,16 +358,16 @@ fn a_connection_that_breaks_after_the_peers_fin_says_so_once() {
     let (mut sim, _network, slot, peer) = connection(Faults::none());
     sim.receive(slot);
     peer.finish();
-    assert!(matches!(settle(&mut sim)[..], [Completion::Ended { cause: Cause::Finished, .. }]));
+    assert!(matches!(run_until_idle(&mut sim)[..], [Completion::Ended { cause: Cause::Finished, .. }]));
     peer.reset();
     sim.send(slot, output(b"x"));
-    let completions = settle(&mut sim);
+    let completions = run_until_idle(&mut sim);
     assert!(
         matches!(completions[..], [Completion::Sent { .. }, Completion::Ended { cause: Cause::Reset, .. }]),
         "{completions:?}"
     );
     sim.send(slot, output(b"y"));
-    assert!(matches!(settle(&mut sim)[..], [Completion::Sent { written: 0, .. }]));
+    assert!(matches!(run_until_idle(&mut sim)[..], [Completion::Sent { written: 0, .. }]));
 }
 
 #[test]
@@ -409,7 +409,7 @@ fn invariant_10_accepting_stops_when_there_are_as_many_slots_as_may_be() {
     let slot = accepted(&mut sim);
     assert_eq!(sim.reserve(), None);
     let waiting = network.connect();
-    assert!(settle(&mut sim).is_empty());
+    assert!(run_until_idle(&mut sim).is_empty());
     sim.close(slot);
     let second = accepted(&mut sim);
     assert_eq!(sim.peer_address(second), Some(waiting.address()));

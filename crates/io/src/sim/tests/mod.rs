@@ -4,11 +4,11 @@ mod invariants;
 mod obstacles;
 mod rules;
 
-use super::kernel::{Event, SimKernel};
+use super::kernel::{Cqe, SimKernel};
 use super::*;
 use crate::Cause;
-use handle::REST;
-use kernel::Request;
+use handle::ACCEPT_PAUSE;
+use kernel::Sqe;
 use std::collections::VecDeque;
 
 const BUFFERS: BufferConfig = BufferConfig { size: 1024, count: 16, ready: Some(2), working_set: None };
@@ -20,7 +20,7 @@ fn turn(sim: &mut Sim) -> Vec<Completion> {
 }
 
 /// Turns until nothing more comes; all that came.
-fn settle(sim: &mut Sim) -> Vec<Completion> {
+fn run_until_idle(sim: &mut Sim) -> Vec<Completion> {
     let mut all = Vec::new();
     for _ in 0..10_000 {
         all.extend(turn(sim));
@@ -32,7 +32,7 @@ fn settle(sim: &mut Sim) -> Vec<Completion> {
 }
 
 fn accepted(sim: &mut Sim) -> Slot {
-    let completions = settle(sim);
+    let completions = run_until_idle(sim);
     let slot = completions.iter().find_map(|completion| match completion {
         Completion::Accepted { slot } => Some(*slot),
         _ => None,
@@ -74,12 +74,12 @@ fn kernel() -> (SimKernel, usize) {
     let pool = Pool::new(&BUFFERS).expect("in range");
     let mut kernel = SimKernel::new(42, Faults::none(), pool, Waker::new().expect("an eventfd"));
     let descriptor = kernel.socket(([198, 51, 100, 1], 443).into()).expect("no limit");
-    kernel.submit(1, Request::Connect { descriptor });
+    kernel.submit(1, Sqe::Connect { descriptor });
     assert_eq!(results(&mut kernel), [(1, 0)]);
     (kernel, descriptor)
 }
 
 fn results(kernel: &mut SimKernel) -> Vec<(u64, i32)> {
     kernel.enter();
-    std::iter::from_fn(|| kernel.next_event()).map(|Event { user_data, result, .. }| (user_data, result)).collect()
+    std::iter::from_fn(|| kernel.next_cqe()).map(|Cqe { user_data, result, .. }| (user_data, result)).collect()
 }

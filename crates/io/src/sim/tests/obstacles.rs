@@ -43,7 +43,7 @@ impl Log {
 
 /// As many turns as are this long.
 fn pass(sim: &mut Sim, seconds: u32) {
-    for _ in 0..seconds * REST {
+    for _ in 0..seconds * ACCEPT_PAUSE {
         turn(sim);
     }
 }
@@ -82,7 +82,7 @@ fn an_obstacle_that_comes_and_goes_is_logged_once() {
             let slot = accepted(&mut sim);
             pass(&mut sim, 3);
             sim.close(slot);
-            settle(&mut sim);
+            run_until_idle(&mut sim);
         }
         assert_eq!((log.begun(), log.ended()), (1, 0));
         assert_eq!(sim.stats().accept_pauses, 1200);
@@ -99,7 +99,7 @@ fn a_turn_does_not_sleep_beyond_the_end_of_an_obstacle() {
         let (mut sim, network, first, _peer) = connection(Faults::none());
         network.set_descriptor_limit(1);
         let _waiting = network.connect();
-        settle(&mut sim);
+        run_until_idle(&mut sim);
         sim.close(first);
         accepted(&mut sim);
         let mut timeout = None;
@@ -118,7 +118,7 @@ fn who_listens_no_more_is_told_of_no_obstacle() {
         let (mut sim, network, first, _peer) = connection(Faults::none());
         network.set_descriptor_limit(1);
         let _waiting = network.connect();
-        settle(&mut sim);
+        run_until_idle(&mut sim);
         sim.close(first);
         sim.stop_listening();
         pass(&mut sim, 70);

@@ -16,7 +16,7 @@ fn a_send_after_the_end_of_the_sending_direction_is_refused() {
     let (mut sim, _network, slot, _peer) = connection(Faults::none());
     sim.send(slot, output(b"one"));
     sim.finish(slot);
-    settle(&mut sim);
+    run_until_idle(&mut sim);
     sim.send(slot, output(b"two"));
 }
 
@@ -41,7 +41,7 @@ fn a_second_connect_is_refused() {
 fn a_slot_that_nobody_was_given_is_refused() {
     let (mut sim, _network, slot, _peer) = connection(Faults::none());
     sim.close(slot);
-    settle(&mut sim);
+    run_until_idle(&mut sim);
     sim.receive(slot.successor());
 }
 
@@ -49,8 +49,8 @@ fn a_slot_that_nobody_was_given_is_refused() {
 #[should_panic(expected = "seed 42, turn 2: the driver closes descriptor 0 with operations in flight")]
 fn the_kernel_refuses_to_close_under_a_receive() {
     let (mut kernel, descriptor) = kernel();
-    kernel.submit(2, Request::Receive { descriptor });
-    kernel.submit(3, Request::Close { descriptor });
+    kernel.submit(2, Sqe::Receive { descriptor });
+    kernel.submit(3, Sqe::Close { descriptor });
     kernel.enter();
 }
 
@@ -58,8 +58,8 @@ fn the_kernel_refuses_to_close_under_a_receive() {
 #[should_panic(expected = "two receives in flight on descriptor 0")]
 fn the_kernel_refuses_a_second_receive() {
     let (mut kernel, descriptor) = kernel();
-    kernel.submit(2, Request::Receive { descriptor });
-    kernel.submit(2, Request::Receive { descriptor });
+    kernel.submit(2, Sqe::Receive { descriptor });
+    kernel.submit(2, Sqe::Receive { descriptor });
     kernel.enter();
 }
 
@@ -67,8 +67,8 @@ fn the_kernel_refuses_a_second_receive() {
 #[should_panic(expected = "uses descriptor 0, which is closed")]
 fn the_kernel_refuses_a_closed_descriptor() {
     let (mut kernel, descriptor) = kernel();
-    kernel.submit(2, Request::Close { descriptor });
+    kernel.submit(2, Sqe::Close { descriptor });
     assert_eq!(results(&mut kernel), [(2, 0)]);
-    kernel.submit(3, Request::Receive { descriptor });
+    kernel.submit(3, Sqe::Receive { descriptor });
     kernel.enter();
 }

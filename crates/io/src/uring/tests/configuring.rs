@@ -7,7 +7,9 @@ fn refused(config: UringConfig) -> String {
     assert_eq!(config.check().map_err(|error| error.to_string()), {
         match Uring::new(config) {
             Err(SetupError::Option(error)) => Err(error.to_string()),
-            Err(SetupError::Refused(refusal)) => panic!("reported as a refusal of the kernel: {refusal}"),
+            Err(SetupError::Unavailable(unavailable)) => {
+                panic!("reported as a refusal of the kernel: {unavailable}")
+            }
             Ok(_) => Ok(()),
         }
     });

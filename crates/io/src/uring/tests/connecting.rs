@@ -19,7 +19,7 @@ fn a_driver_connects_to_another() {
     });
     assert_eq!(received, b"hello");
     driver.close(slot);
-    settle(&mut driver);
+    run_until_idle(&mut driver);
     assert_eq!(peer.read(&mut [0; 8]).expect("closed in order"), 0);
 }
 
@@ -36,7 +36,7 @@ fn a_refused_connect_says_so() {
         "{cause:?}"
     );
     driver.close(slot);
-    settle(&mut driver);
+    run_until_idle(&mut driver);
 }
 
 #[test]

@@ -12,7 +12,7 @@ fn a_reset_ends_the_slot() {
     drop(peer);
     assert!(matches!(ended(&mut driver), Cause::Reset));
     driver.close(slot);
-    settle(&mut driver);
+    run_until_idle(&mut driver);
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn closing_with_a_receive_and_a_stuck_send_in_flight_frees_the_slot_and_the_outp
     let mut completions = Vec::new();
     driver.wait(Some(Duration::ZERO), &mut completions).expect("the driver works");
     driver.close(slot);
-    settle(&mut driver);
+    run_until_idle(&mut driver);
     assert!(driver.table.kernel.holds_nothing());
     drop(peer);
 }
@@ -71,7 +71,7 @@ fn closing_in_order_leaves_nothing_stale() {
     driver.send(slot, Output::One(Chunk::from(vec![1; 32 << 20])));
     assert!(turn(&mut driver).is_empty());
     driver.close(slot);
-    settle(&mut driver);
+    run_until_idle(&mut driver);
     assert_eq!(driver.stats().stale, 1, "the send had written a part; the cancelled receive does not count");
     drop(peer);
 }
@@ -115,7 +115,7 @@ fn a_driver_whose_kernel_takes_nothing_more_says_so_and_can_be_dropped() {
         driver.wait(None, &mut completions).expect_err("the driver is broken");
     }
     drop(driver);
-    assert!(before.elapsed() < TEARDOWN, "nothing is waited for");
+    assert!(before.elapsed() < TEARDOWN_TIMEOUT, "nothing is waited for");
     assert_eq!(peer.read(&mut [0; 8]).expect("closed in order"), 0);
 }
 

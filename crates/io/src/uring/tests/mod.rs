@@ -66,7 +66,7 @@ fn ended(driver: &mut Uring) -> Cause {
 }
 
 /// Turns until no slot is in use.
-fn settle(driver: &mut Uring) {
+fn run_until_idle(driver: &mut Uring) {
     let mut completions = Vec::new();
     while driver.stats().open > 0 {
         driver.wait(None, &mut completions).expect("the driver works");

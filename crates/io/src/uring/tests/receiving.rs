@@ -59,7 +59,7 @@ fn bytes_are_echoed_though_there_are_few_buffers() {
         reading.join().expect("no panic").expect("the server closes in order")
     });
     echo_until_finished(&mut driver);
-    settle(&mut driver);
+    run_until_idle(&mut driver);
     assert_eq!(peer.join().expect("no panic"), expected);
     assert_eq!(driver.pool().guarded(), 0);
 }

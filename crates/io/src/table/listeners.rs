@@ -1,16 +1,16 @@
 //! The listeners of one driver: armed, paused when there is no descriptor or slot left, and stopped.
 
 use super::kernel::KernelInterface;
-use super::obstacle::{Episodes, Obstacle};
-use super::operation::{NO_CONNECTION, Target};
+use super::obstacle::{Obstacle, ObstacleLog};
+use super::operation::{Cancellable, FIRST_LISTENER};
 use crate::Slot;
 use std::time::Duration;
 
 /// How long accepting rests when no slot of this driver frees: the descriptors may be another driver's.
-pub(crate) const REST: Duration = Duration::from_secs(1);
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
-struct Acceptor<L> {
+struct ListenerState<L> {
     /// Gone once listening has stopped and no accept is in flight: one that is not submitted yet still names it.
     listener: Option<L>,
     stopped: bool,
@@ -21,28 +21,28 @@ struct Acceptor<L> {
 
 /// All listeners of one driver.
 #[derive(Debug)]
-pub(crate) struct Accepting<L> {
-    all: Vec<Acceptor<L>>,
+pub(crate) struct Listeners<L> {
+    all: Vec<ListenerState<L>>,
     /// Since when accepting pauses.
     paused: Option<Duration>,
-    episodes: Episodes,
+    episodes: ObstacleLog,
 }
 
-impl<L> Accepting<L> {
+impl<L> Listeners<L> {
     pub(crate) const fn new() -> Self {
-        Self { all: Vec::new(), paused: None, episodes: Episodes::new() }
+        Self { all: Vec::new(), paused: None, episodes: ObstacleLog::new() }
     }
 
     fn slot(at: usize) -> Slot {
-        Slot::new(NO_CONNECTION + at as u32, 0)
+        Slot::new(FIRST_LISTENER + at as u32, 0)
     }
 
-    fn of(&mut self, slot: Slot) -> &mut Acceptor<L> {
-        &mut self.all[(slot.index() - NO_CONNECTION) as usize]
+    fn of(&mut self, slot: Slot) -> &mut ListenerState<L> {
+        &mut self.all[(slot.index() - FIRST_LISTENER) as usize]
     }
 
     pub(crate) fn add(&mut self, listener: L) {
-        self.all.push(Acceptor { listener: Some(listener), stopped: false, armed: false, cancelled: false });
+        self.all.push(ListenerState { listener: Some(listener), stopped: false, armed: false, cancelled: false });
     }
 
     /// Whether there is a listener that has not been stopped.
@@ -50,7 +50,7 @@ impl<L> Accepting<L> {
         self.all.iter().any(|acceptor| !acceptor.stopped)
     }
 
-    /// Accepting rests until a slot frees or [`REST`] is over. Whether it did not rest before.
+    /// Accepting rests until a slot frees or [`ACCEPT_PAUSE`] is over. Whether it did not rest before.
     pub(crate) fn pause<K: KernelInterface<Listener = L>>(&mut self, kernel: &mut K, obstacle: Obstacle) -> bool {
         let now = kernel.now();
         if self.is_listening() {
@@ -81,14 +81,14 @@ impl<L> Accepting<L> {
         let acceptor = self.of(slot);
         acceptor.cancelled = acceptor.armed && (acceptor.stopped || resting);
         if acceptor.cancelled {
-            kernel.cancel(Target::Accept, slot);
+            kernel.cancel(Cancellable::Accept, slot);
         }
     }
 
     /// Puts an accept in flight on each listener that has none. A pause shortens `timeout` to its end.
     pub(crate) fn arm<K: KernelInterface<Listener = L>>(&mut self, kernel: &mut K, timeout: &mut Option<Duration>) {
         if let Some(since) = self.paused {
-            let left = REST.saturating_sub(kernel.now().saturating_sub(since));
+            let left = ACCEPT_PAUSE.saturating_sub(kernel.now().saturating_sub(since));
             if left > Duration::ZERO {
                 *timeout = Some(timeout.map_or(left, |timeout| timeout.min(left)));
                 return;
@@ -124,7 +124,7 @@ impl<L> Accepting<L> {
         for (at, acceptor) in self.all.iter_mut().enumerate() {
             if acceptor.armed && !acceptor.cancelled {
                 acceptor.cancelled = true;
-                kernel.cancel(Target::Accept, Self::slot(at));
+                kernel.cancel(Cancellable::Accept, Self::slot(at));
             }
         }
     }
@@ -138,12 +138,12 @@ impl<L> Accepting<L> {
             }
         }
         // Nobody waits any more.
-        self.episodes = Episodes::new();
+        self.episodes = ObstacleLog::new();
         self.cancel(kernel);
     }
 
     /// Whether no accept is in flight.
-    pub(crate) fn is_at_rest(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.all.iter().all(|acceptor| !acceptor.armed)
     }
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 /// What lies between the driver and one peer. The driver's side of it is reached through a descriptor.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(super) struct SimConnection {
     /// The peer's address.
     pub(super) address: SocketAddr,
     /// Whether the handshake is over.
@@ -30,7 +30,7 @@ pub(super) struct Link {
     pub(super) closed: bool,
 }
 
-impl Link {
+impl SimConnection {
     pub(super) fn new(address: SocketAddr, window: usize) -> Self {
         Self {
             address,
@@ -48,7 +48,7 @@ impl Link {
     }
 
     /// Ends the connection for both sides. What has arrived on either side can still be read, as on Linux.
-    pub(super) fn break_off(&mut self, errno: i32) {
+    pub(super) fn abort(&mut self, errno: i32) {
         self.error.get_or_insert(errno);
         self.reset = true;
     }
@@ -59,7 +59,7 @@ impl Link {
     }
 
     /// Whether nothing can be sent any more, however long one waits.
-    pub(super) fn is_mute(&self) -> bool {
+    pub(super) fn cannot_send(&self) -> bool {
         self.error.is_some() || self.outbound_finished || !self.established
     }
 
@@ -92,13 +92,13 @@ impl Link {
 mod tests {
     use super::*;
 
-    fn link() -> Link {
-        Link { established: true, ..Link::new(([192, 0, 2, 1], 1).into(), 10) }
+    fn connection() -> SimConnection {
+        SimConnection { established: true, ..SimConnection::new(([192, 0, 2, 1], 1).into(), 10) }
     }
 
     #[test]
     fn closing_with_unread_bytes_resets_and_without_finishes() {
-        let (mut clean, mut unread) = (link(), link());
+        let (mut clean, mut unread) = (connection(), connection());
         clean.close();
         assert!(clean.outbound_finished && !clean.reset);
         unread.write(b"x");
@@ -108,19 +108,19 @@ mod tests {
 
     #[test]
     fn bytes_to_a_closed_side_are_answered_with_a_reset() {
-        let mut link = link();
-        link.close();
-        link.write(b"x");
-        assert!(link.reset && link.inbound.is_empty());
+        let mut connection = connection();
+        connection.close();
+        connection.write(b"x");
+        assert!(connection.reset && connection.inbound.is_empty());
     }
 
     #[test]
     fn what_arrived_before_a_reset_is_still_there() {
-        let mut link = link();
-        link.write(b"x");
-        link.break_off(libc::ECONNRESET);
-        link.write(b"y");
-        assert_eq!(link.inbound, [b'x']);
-        assert!(link.is_readable() && link.is_mute());
+        let mut connection = connection();
+        connection.write(b"x");
+        connection.abort(libc::ECONNRESET);
+        connection.write(b"y");
+        assert_eq!(connection.inbound, [b'x']);
+        assert!(connection.is_readable() && connection.cannot_send());
     }
 }

@@ -9,15 +9,15 @@ const OLDEST: (u32, u32) = (6, 1);
 
 /// io_uring was refused, or lacks something the driver needs.
 #[derive(Debug)]
-pub struct Refusal {
+pub struct Unavailable {
     step: &'static str,
     error: io::Error,
-    likely: Likely,
+    likely: LikelyCause,
 }
 
 /// The likely reason, from what the machine says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Likely {
+enum LikelyCause {
     /// sysctl `kernel.io_uring_disabled` has this value, 1 or 2.
     Sysctl(u8),
     /// A system call filter, as container engines install it.
@@ -32,7 +32,7 @@ enum Likely {
 }
 
 /// What the machine says of itself.
-struct Facts {
+struct SystemFacts {
     /// `kernel.io_uring_disabled`; since 6.6, 0 before.
     disabled: u8,
     /// Whether this process runs under a seccomp filter.
@@ -40,7 +40,7 @@ struct Facts {
     kernel: Option<(u32, u32)>,
 }
 
-impl Facts {
+impl SystemFacts {
     fn read() -> Self {
         let disabled = fs::read_to_string("/proc/sys/kernel/io_uring_disabled");
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -57,8 +57,8 @@ fn kernel_version(release: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
-impl Likely {
-    fn from(errno: Option<i32>, facts: &Facts) -> Self {
+impl LikelyCause {
+    fn from(errno: Option<i32>, facts: &SystemFacts) -> Self {
         match errno {
             Some(libc::EMFILE | libc::ENFILE) => return Self::OpenFiles,
             Some(libc::EPERM) if facts.disabled > 0 => return Self::Sysctl(facts.disabled),
@@ -74,9 +74,9 @@ impl Likely {
     }
 }
 
-impl Refusal {
+impl Unavailable {
     pub(super) fn new(step: &'static str, error: io::Error) -> Self {
-        let likely = Likely::from(error.raw_os_error(), &Facts::read());
+        let likely = LikelyCause::from(error.raw_os_error(), &SystemFacts::read());
         Self { step, error, likely }
     }
 
@@ -87,70 +87,70 @@ impl Refusal {
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for Unavailable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "io_uring is refused ({} failed: {}): ", self.step, self.error)?;
         match self.likely {
-            Likely::Sysctl(1) => f.write_str(
+            LikelyCause::Sysctl(1) => f.write_str(
                 "sysctl kernel.io_uring_disabled is 1; set it to 0, or add this user to the group in kernel.io_uring_group",
             ),
-            Likely::Sysctl(value) => {
+            LikelyCause::Sysctl(value) => {
                 write!(f, "sysctl kernel.io_uring_disabled is {value}; set it to 0 (`sysctl kernel.io_uring_disabled=0`)")
             }
-            Likely::Seccomp => f.write_str(
+            LikelyCause::Seccomp => f.write_str(
                 "a seccomp filter forbids it, as the default profile of container engines does; \
                  allow io_uring_setup, io_uring_enter and io_uring_register (docker: --security-opt seccomp=PROFILE)",
             ),
-            Likely::Kernel(major, minor) => {
+            LikelyCause::Kernel(major, minor) => {
                 write!(f, "Linux {major}.{minor} is too old; {}.{} or newer is needed", OLDEST.0, OLDEST.1)
             }
-            Likely::LockedMemory => f.write_str("too little memory may be locked; raise the limit (`ulimit -l`)"),
-            Likely::OpenFiles => f.write_str("too many open files; raise the limit (`ulimit -n`)"),
-            Likely::Unknown => f.write_str("the kernel may be built without CONFIG_IO_URING; `dmesg` may say more"),
+            LikelyCause::LockedMemory => f.write_str("too little memory may be locked; raise the limit (`ulimit -l`)"),
+            LikelyCause::OpenFiles => f.write_str("too many open files; raise the limit (`ulimit -n`)"),
+            LikelyCause::Unknown => f.write_str("the kernel may be built without CONFIG_IO_URING; `dmesg` may say more"),
         }
     }
 }
 
 /// The text names the kernel's error, so there is no source: it would be printed twice.
-impl std::error::Error for Refusal {}
+impl std::error::Error for Unavailable {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn facts(disabled: u8, filtered: bool, kernel: (u32, u32)) -> Facts {
-        Facts { disabled, filtered, kernel: Some(kernel) }
+    fn facts(disabled: u8, filtered: bool, kernel: (u32, u32)) -> SystemFacts {
+        SystemFacts { disabled, filtered, kernel: Some(kernel) }
     }
 
     #[test]
     fn each_reason_is_told_from_the_others() {
         let cases = [
-            (libc::EPERM, facts(2, true, (6, 8)), Likely::Sysctl(2)),
-            (libc::EPERM, facts(0, true, (6, 8)), Likely::Seccomp),
-            (libc::ENOSYS, facts(0, true, (6, 8)), Likely::Seccomp),
-            (libc::ENOSYS, facts(0, false, (4, 19)), Likely::Kernel(4, 19)),
-            (libc::EINVAL, facts(0, false, (5, 15)), Likely::Kernel(5, 15)),
-            (libc::ENOMEM, facts(0, false, (6, 8)), Likely::LockedMemory),
-            (libc::EMFILE, facts(0, false, (6, 8)), Likely::OpenFiles),
-            (libc::ENOSYS, facts(0, false, (6, 8)), Likely::Unknown),
+            (libc::EPERM, facts(2, true, (6, 8)), LikelyCause::Sysctl(2)),
+            (libc::EPERM, facts(0, true, (6, 8)), LikelyCause::Seccomp),
+            (libc::ENOSYS, facts(0, true, (6, 8)), LikelyCause::Seccomp),
+            (libc::ENOSYS, facts(0, false, (4, 19)), LikelyCause::Kernel(4, 19)),
+            (libc::EINVAL, facts(0, false, (5, 15)), LikelyCause::Kernel(5, 15)),
+            (libc::ENOMEM, facts(0, false, (6, 8)), LikelyCause::LockedMemory),
+            (libc::EMFILE, facts(0, false, (6, 8)), LikelyCause::OpenFiles),
+            (libc::ENOSYS, facts(0, false, (6, 8)), LikelyCause::Unknown),
         ];
         for (errno, facts, likely) in cases {
-            assert_eq!(Likely::from(Some(errno), &facts), likely, "errno {errno}");
+            assert_eq!(LikelyCause::from(Some(errno), &facts), likely, "errno {errno}");
         }
     }
 
     #[test]
     fn the_line_names_the_value_and_the_remedy() {
-        let refusal = Refusal {
+        let unavailable = Unavailable {
             step: "io_uring_setup",
             error: io::Error::from_raw_os_error(libc::EPERM),
-            likely: Likely::Sysctl(2),
+            likely: LikelyCause::Sysctl(2),
         };
-        let line = refusal.to_string();
+        let line = unavailable.to_string();
         assert!(line.contains("kernel.io_uring_disabled is 2") && line.contains("set it to 0"), "{line}");
         assert!(!line.contains('\n'));
-        assert!(std::error::Error::source(&refusal).is_none(), "the line has the error already");
-        assert_eq!(refusal.io_error().raw_os_error(), Some(libc::EPERM));
+        assert!(std::error::Error::source(&unavailable).is_none(), "the line has the error already");
+        assert_eq!(unavailable.io_error().raw_os_error(), Some(libc::EPERM));
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! The one listener of the simulated kernel.
 
 use super::socket::{Cancelling, Pending};
-use super::{Event, SimKernel};
-use crate::sim::link::Link;
+use super::{Cqe, SimKernel};
+use crate::sim::connection::SimConnection;
 use std::collections::VecDeque;
 
 /// A listener, with what waits on it and what is in flight.
 #[derive(Default)]
-pub(super) struct Acceptor {
+pub(super) struct SimListener {
     listening: bool,
     /// Established connections that nobody has accepted.
     pub(super) backlog: VecDeque<usize>,
@@ -18,29 +18,29 @@ pub(super) struct Acceptor {
 impl SimKernel {
     /// Begins to take connections: `listen(2)`.
     pub(in crate::sim) fn listen(&mut self) {
-        self.acceptor.listening = true;
+        self.listener.listening = true;
     }
 
     /// Closes the listener: who waits to be accepted is reset.
     pub(in crate::sim) fn stop_listening(&mut self) {
-        self.acceptor.listening = false;
-        for link in self.acceptor.backlog.drain(..) {
-            self.links[link].break_off(libc::ECONNRESET);
+        self.listener.listening = false;
+        for connection in self.listener.backlog.drain(..) {
+            self.connections[connection].abort(libc::ECONNRESET);
         }
     }
 
     /// A peer connects to the listener. Nobody listening, it is refused.
-    pub(in crate::sim) fn dial(&mut self) -> usize {
-        let index = self.links.len();
+    pub(in crate::sim) fn connect_peer(&mut self) -> usize {
+        let index = self.connections.len();
         let port = 1024 + index % (usize::from(u16::MAX) - 1024);
-        let mut link = Link::new(([192, 0, 2, 1], port as u16).into(), self.window);
-        if self.acceptor.listening {
-            link.established = true;
-            self.acceptor.backlog.push_back(index);
+        let mut connection = SimConnection::new(([192, 0, 2, 1], port as u16).into(), self.window);
+        if self.listener.listening {
+            connection.established = true;
+            self.listener.backlog.push_back(index);
         } else {
-            link.break_off(libc::ECONNREFUSED);
+            connection.abort(libc::ECONNREFUSED);
         }
-        self.links.push(link);
+        self.connections.push(connection);
         index
     }
 
@@ -48,18 +48,18 @@ impl SimKernel {
         if self.open_sockets() >= self.descriptor_limit {
             return Some(libc::EMFILE);
         }
-        self.dice
+        self.random
             .strikes(self.faults.no_descriptor, &mut self.injected.no_descriptor)
-            .then(|| self.dice.one_of(&[libc::EMFILE, libc::ENFILE]))
+            .then(|| self.random.one_of(&[libc::EMFILE, libc::ENFILE]))
     }
 
     pub(super) fn advance_accept(&mut self) -> bool {
-        if let Some(at) = self.acceptor.cancels.iter().position(|cancel| cancel.pending.due <= self.turn) {
-            let cancel = self.acceptor.cancels.remove(at);
+        if let Some(at) = self.listener.cancels.iter().position(|cancel| cancel.pending.due <= self.turn) {
+            let cancel = self.listener.cancels.remove(at);
             let is_target = |accept: &Pending| accept.user_data == cancel.target;
-            let result = if !self.acceptor.accept.as_ref().is_some_and(is_target) {
+            let result = if !self.listener.accept.as_ref().is_some_and(is_target) {
                 -libc::ENOENT
-            } else if self.dice.strikes(self.faults.missed_cancel, &mut self.injected.missed_cancel) {
+            } else if self.random.strikes(self.faults.missed_cancel, &mut self.injected.missed_cancel) {
                 -libc::EALREADY
             } else {
                 self.end_accept(cancel.target, -libc::ECANCELED);
@@ -68,33 +68,33 @@ impl SimKernel {
             self.post_last(cancel.pending.user_data, result);
             return true;
         }
-        let Some(accept) = self.acceptor.accept.filter(|accept| accept.due <= self.turn) else { return false };
-        let Some(&link) = self.acceptor.backlog.front() else { return false };
+        let Some(accept) = self.listener.accept.filter(|accept| accept.due <= self.turn) else { return false };
+        let Some(&connection) = self.listener.backlog.front() else { return false };
         if let Some(errno) = self.has_no_descriptor() {
             self.end_accept(accept.user_data, -errno);
             return true;
         }
-        self.acceptor.backlog.pop_front();
-        if self.dice.strikes(self.faults.aborted, &mut self.injected.aborted) {
-            self.links[link].break_off(libc::ECONNRESET);
+        self.listener.backlog.pop_front();
+        if self.random.strikes(self.faults.aborted, &mut self.injected.aborted) {
+            self.connections[connection].abort(libc::ECONNRESET);
             self.end_accept(accept.user_data, -libc::ECONNABORTED);
             return true;
         }
-        let descriptor = self.open_socket(link);
-        if self.dice.strikes(self.faults.last_accept, &mut self.injected.last_accept) {
+        let descriptor = self.open_socket(connection);
+        if self.random.strikes(self.faults.last_accept, &mut self.injected.last_accept) {
             self.end_accept(accept.user_data, descriptor as i32);
             return true;
         }
         let event =
-            Event { user_data: accept.user_data, result: descriptor as i32, more: true, buffer: None, counted: false };
+            Cqe { user_data: accept.user_data, result: descriptor as i32, more: true, buffer: None, counted: false };
         if !self.post(event) {
-            self.acceptor.accept = None;
+            self.listener.accept = None;
         }
         true
     }
 
     pub(super) fn end_accept(&mut self, user_data: u64, result: i32) {
-        self.acceptor.accept = None;
-        self.post(Event { user_data, result, more: false, buffer: None, counted: false });
+        self.listener.accept = None;
+        self.post(Cqe { user_data, result, more: false, buffer: None, counted: false });
     }
 }

@@ -9,7 +9,7 @@ pub(crate) const CLOSED: RawFd = -1;
 
 /// One slot: 16 bytes, whether it is in use or not.
 #[derive(Debug)]
-pub(crate) struct Connection {
+pub(crate) struct SlotState {
     /// The descriptor; its owner is this entry until the close operation takes it.
     pub(crate) fd: RawFd,
     pub(crate) generation: u32,
@@ -26,7 +26,7 @@ pub(crate) enum SlotFlag {
     /// The user has the slot: between accept or reserve, and close.
     Owned = 1,
     /// The user wants bytes.
-    Wanted = 2,
+    WantsReceive = 2,
     /// A receive is in flight.
     Armed = 4,
     /// The slot is on the starved list.
@@ -46,10 +46,10 @@ pub(crate) enum SlotFlag {
     /// The sending direction has been ended.
     FinSent = 1024,
     /// The slot has, or had, its connection or its one attempt at one.
-    Dialed = 2048,
+    ConnectStarted = 2048,
 }
 
-impl Connection {
+impl SlotState {
     pub(crate) const fn new() -> Self {
         Self { fd: CLOSED, generation: 0, ticket: NOWHERE, in_flight: 0, flags: 0 }
     }
@@ -76,7 +76,7 @@ impl Connection {
     /// Whether a receive should be put in flight now.
     #[inline]
     pub(crate) fn should_arm(&self) -> bool {
-        const WITH: u16 = SlotFlag::Owned as u16 | SlotFlag::Wanted as u16;
+        const WITH: u16 = SlotFlag::Owned as u16 | SlotFlag::WantsReceive as u16;
         const WITHOUT: u16 =
             SlotFlag::Armed as u16 | SlotFlag::Starved as u16 | SlotFlag::Ended as u16 | SlotFlag::Connecting as u16;
         self.flags & (WITH | WITHOUT) == WITH && self.fd != CLOSED
@@ -84,7 +84,7 @@ impl Connection {
 
     /// Whether the receive in flight has lost its purpose.
     pub(crate) fn should_disarm(&self) -> bool {
-        self.is(SlotFlag::Armed) && !(self.is(SlotFlag::Owned) && self.is(SlotFlag::Wanted))
+        self.is(SlotFlag::Armed) && !(self.is(SlotFlag::Owned) && self.is(SlotFlag::WantsReceive))
     }
 
     /// Whether bytes can be sent: on a connection that stands, with no send in flight and no FIN behind it.
@@ -121,12 +121,12 @@ mod tests {
 
     #[test]
     fn an_idle_slot_costs_sixteen_bytes() {
-        assert_eq!(size_of::<Connection>(), 16);
+        assert_eq!(size_of::<SlotState>(), 16);
     }
 
     #[test]
     fn a_slot_is_freed_only_with_nothing_in_flight() {
-        let mut connection = Connection::new();
+        let mut connection = SlotState::new();
         connection.fd = 5;
         connection.set(SlotFlag::Owned);
         connection.in_flight = 1;
