@@ -19,8 +19,9 @@ const READY: &str = "1 to the number of buffers (buffers.count)";
 
 /// The receive buffers of a driver: how many there are, and how large they are.
 ///
-/// A setter checks its own number. What depends on two numbers is checked by [`BufferConfig::check`] and where the
-/// buffers are made, so the order of the setters does not matter.
+/// A setter checks its own number. What depends on two numbers is checked by
+/// [`BufferConfig::check`] and where the buffers are made, so the order of the setters does not
+/// matter.
 ///
 /// ```
 /// use ringway_io::{BufferConfig, OptionError};
@@ -51,8 +52,8 @@ impl BufferConfig {
         Self { size: 128 * 1024, count: 256, ready: None, working_set: None }
     }
 
-    /// Bytes of one buffer, 1 KiB to 1 MiB. A message that fits into one buffer is not copied on receipt. Default
-    /// 128 KiB.
+    /// Bytes of one buffer, 1 KiB to 1 MiB. A message that fits into one buffer is not copied on
+    /// receipt. Default 128 KiB.
     ///
     /// # Errors
     /// An [`OptionError`] for a number out of range.
@@ -61,8 +62,8 @@ impl BufferConfig {
         self.check_size().map(|()| self)
     }
 
-    /// The number of buffers: a power of two up to 32 768. Memory is reserved for all of them and used only by those
-    /// that were ever filled. Default 256.
+    /// The number of buffers: a power of two up to 32 768. Memory is reserved for all of them and
+    /// used only by those that were ever filled. Default 256.
     ///
     /// # Errors
     /// An [`OptionError`] for a number that is no power of two, or out of range.
@@ -71,20 +72,22 @@ impl BufferConfig {
         self.check_count().map(|()| self)
     }
 
-    /// How many of the buffers are lent to the kernel at first, at least one and at most [`BufferConfig::count`].
-    /// Default 16, or all of them where there are fewer.
+    /// How many of the buffers are lent to the kernel at first, at least one and at most
+    /// [`BufferConfig::count`]. Default 16, or all of them where there are fewer.
     ///
     /// # Errors
-    /// An [`OptionError`] for 0. That the number exceeds the count is found by [`BufferConfig::check`].
+    /// An [`OptionError`] for 0. That the number exceeds the count is found by
+    /// [`BufferConfig::check`].
     pub fn ready(mut self, buffers: u16) -> Result<Self, OptionError> {
         check_range("buffers.ready", buffers, 1..=u16::MAX, READY)?;
         self.ready = Some(buffers);
         Ok(self)
     }
 
-    /// The number of bytes that the buffers lent to the kernel may hold together, by the average that is received into
-    /// one. Their number follows the traffic: it grows when the kernel runs out of buffers and shrinks afterwards, but
-    /// not beyond this budget, so that received bytes stay in the cache. Default: half of the core's L2 cache.
+    /// The number of bytes that the buffers lent to the kernel may hold together, by the average
+    /// that is received into one. Their number follows the traffic: it grows when the kernel runs
+    /// out of buffers and shrinks afterwards, but not beyond this budget, so that received bytes
+    /// stay in the cache. Default: half of the core's L2 cache.
     ///
     /// # Errors
     /// An [`OptionError`] for 0.
@@ -134,7 +137,8 @@ impl BufferConfig {
 
 /// A pool of equal buffers for the receiving side of one driver. Belongs to one thread.
 ///
-/// Each buffer is at every moment in exactly one place: on the free list, lent to the kernel, or behind one [`Buffer`].
+/// Each buffer is at every moment in exactly one place: on the free list, lent to the kernel, or
+/// behind one [`Buffer`].
 ///
 /// ```
 /// use ringway_io::{BufferConfig, OptionError, Pool};
@@ -164,8 +168,8 @@ impl Pool {
     /// Reserves the memory. No page of it is touched.
     ///
     /// # Errors
-    /// An [`OptionError`] for a number of `config` that is out of its range, and for more memory than the system
-    /// reserves.
+    /// An [`OptionError`] for a number of `config` that is out of its range, and for more memory
+    /// than the system reserves.
     pub fn new(config: &BufferConfig) -> Result<Self, OptionError> {
         config.check()?;
         let size = config.size as usize;
@@ -189,7 +193,8 @@ impl Pool {
         })))
     }
 
-    /// Takes a buffer off the free list; it must come back through [`Pool::put_back`] or [`Pool::guard`].
+    /// Takes a buffer off the free list; it must come back through [`Pool::put_back`] or
+    /// [`Pool::guard`].
     pub(crate) fn take(&self) -> Option<u16> {
         self.0.free.borrow_mut().pop()
     }
@@ -203,7 +208,8 @@ impl Pool {
     /// Where buffer `index` begins, and its length.
     pub(crate) fn address(&self, index: u16) -> (*mut u8, usize) {
         assert!(index < self.0.count, "buffer {index} of {}", self.0.count);
-        // SAFETY: `index < count`, so the offset lies within the allocation of `count * size` bytes.
+        // SAFETY: `index < count`, so the offset lies within the allocation of `count * size`
+        // bytes.
         let start = unsafe { self.0.base.as_ptr().add(usize::from(index) * self.0.size) };
         (start, self.0.size)
     }
@@ -211,16 +217,17 @@ impl Pool {
     /// Makes the guard of a buffer that was taken and whose first `len` bytes have been written.
     ///
     /// # Safety
-    /// `index` came from [`Pool::take`], has neither been put back nor guarded since, nothing else (the kernel
-    /// included) reads or writes it any more, and its first `len` bytes, `len` ≤ the buffer size, are initialised.
+    /// `index` came from [`Pool::take`], has neither been put back nor guarded since, nothing else
+    /// (the kernel included) reads or writes it any more, and its first `len` bytes, `len` ≤ the
+    /// buffer size, are initialised.
     pub(crate) unsafe fn guard(&self, index: u16, len: usize) -> Buffer {
         debug_assert!(index < self.0.count && len <= self.0.size);
         self.0.guarded.set(self.0.guarded.get() + 1);
         Buffer { memory: Rc::clone(&self.0), index, len: len as u32 }
     }
 
-    /// A guarded buffer holding a copy of `bytes`, or nothing when the pool is empty. For drivers without a kernel,
-    /// and for tests.
+    /// A guarded buffer holding a copy of `bytes`, or nothing when the pool is empty. For drivers
+    /// without a kernel, and for tests.
     ///
     /// # Panics
     /// When `bytes` is longer than one buffer.
@@ -228,8 +235,9 @@ impl Pool {
         assert!(bytes.len() <= self.0.size, "{} bytes for a buffer of {}", bytes.len(), self.0.size);
         let index = self.take()?;
         let (start, _) = self.address(index);
-        // SAFETY: `take` made this call the only user of the buffer at `start`, it is at least `bytes.len()` long, and
-        // `bytes` cannot overlap it: no guard of it exists. After the copy those bytes are initialised.
+        // SAFETY: `take` made this call the only user of the buffer at `start`, it is at least
+        // `bytes.len()` long, and `bytes` cannot overlap it: no guard of it exists. After the copy
+        // those bytes are initialised.
         unsafe {
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), start, bytes.len());
             Some(self.guard(index, bytes.len()))
@@ -263,8 +271,9 @@ impl fmt::Debug for Pool {
 
 impl Drop for PoolMemory {
     fn drop(&mut self) {
-        // SAFETY: `base` was allocated with this very layout; guards hold the memory alive by reference count, so none
-        // is left, and a driver keeps its pool until the kernel has given every buffer back.
+        // SAFETY: `base` was allocated with this very layout; guards hold the memory alive by
+        // reference count, so none is left, and a driver keeps its pool until the kernel has given
+        // every buffer back.
         unsafe { alloc::dealloc(self.base.as_ptr(), self.layout) }
     }
 }
@@ -277,8 +286,8 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// Whether keeping this buffer leaves less than a quarter of the buffers, or none, to receive into. The holder then
-    /// copies what it needs and drops the buffer.
+    /// Whether keeping this buffer leaves less than a quarter of the buffers, or none, to receive
+    /// into. The holder then copies what it needs and drops the buffer.
     ///
     /// With one buffer in the pool the answer is always yes.
     #[must_use]
@@ -287,7 +296,8 @@ impl Buffer {
         left < (self.memory.count / 4).max(1)
     }
 
-    /// Bytes of the whole buffer: the memory that its holder keeps from the pool, however few bytes were received.
+    /// Bytes of the whole buffer: the memory that its holder keeps from the pool, however few bytes
+    /// were received.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.memory.size
@@ -303,7 +313,8 @@ impl Deref for Buffer {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: the guard is the only user of its buffer, whose first `len` bytes are initialised (`Pool::guard`).
+        // SAFETY: the guard is the only user of its buffer, whose first `len` bytes are initialised
+        // (`Pool::guard`).
         unsafe { std::slice::from_raw_parts(self.start(), self.len as usize) }
     }
 }

@@ -3,8 +3,8 @@
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::io;
 
-/// The limit of open file descriptors of this process, as [`raise_descriptor_limit`] found and left it. `None` is
-/// unlimited.
+/// The limit of open file descriptors of this process, as [`raise_descriptor_limit`] found and left
+/// it. `None` is unlimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DescriptorLimit {
@@ -12,15 +12,17 @@ pub struct DescriptorLimit {
     pub before: Option<u64>,
     /// The soft limit now: how many descriptors the process may have open.
     pub soft: Option<u64>,
-    /// The hard limit. Raising it takes CAP_SYS_RESOURCE: `LimitNOFILE=` of systemd, `--ulimit nofile=` of docker.
+    /// The hard limit. Raising it takes CAP_SYS_RESOURCE: `LimitNOFILE=` of systemd, `--ulimit
+    /// nofile=` of docker.
     pub hard: Option<u64>,
 }
 
-/// Raises the soft limit of open file descriptors (`ulimit -n`) to the hard limit, for the whole process and for the
-/// processes that it starts from then on.
+/// Raises the soft limit of open file descriptors (`ulimit -n`) to the hard limit, for the whole
+/// process and for the processes that it starts from then on.
 ///
-/// Each connection takes a descriptor, and many systems start processes with a soft limit of 1024. The library does not
-/// call this function by itself, because code that uses select(2) fails with descriptors from 1024 on.
+/// Each connection takes a descriptor, and many systems start processes with a soft limit of 1024.
+/// The library does not call this function by itself, because code that uses select(2) fails with
+/// descriptors from 1024 on.
 ///
 /// Costs two system calls (`prlimit64`), or one when the limits are equal.
 ///

@@ -6,7 +6,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd};
 use thiserror::Error;
 
-/// How many connections the kernel keeps waiting for an accept. It caps the number at sysctl `net.core.somaxconn`.
+/// How many connections the kernel keeps waiting for an accept. It caps the number at sysctl
+/// `net.core.somaxconn`.
 const BACKLOG: i32 = 65_535;
 
 /// Why an address cannot be listened on.
@@ -63,8 +64,8 @@ pub struct Listener {
 impl Listener {
     /// Binds and listens. Port 0 lets the system choose one.
     ///
-    /// `SO_REUSEPORT` would let a second program of the same user share the port in silence, so the port is first
-    /// bound without it, which fails when anybody listens there.
+    /// `SO_REUSEPORT` would let a second program of the same user share the port in silence, so the
+    /// port is first bound without it, which fails when anybody listens there.
     ///
     /// # Errors
     /// A [`BindError`] that names the address, the reason and the remedy.
@@ -76,7 +77,8 @@ impl Listener {
         Self::open(address).map_err(fail)
     }
 
-    /// A further listener on the same address and port, for another driver: the kernel spreads the connections.
+    /// A further listener on the same address and port, for another driver: the kernel spreads the
+    /// connections.
     ///
     /// # Errors
     /// As [`Listener::bind`].
@@ -112,7 +114,8 @@ fn socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
-        // Said aloud, so that `[::]` and `0.0.0.0` can be listened on side by side whatever the sysctl says.
+        // Said aloud, so that `[::]` and `0.0.0.0` can be listened on side by side whatever the
+        // sysctl says.
         socket.set_only_v6(true)?;
     }
     Ok(socket)

@@ -15,7 +15,8 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{option} is {value}: give {range}")]
 pub struct OptionError {
-    /// The name of the option. Those of [`BufferConfig`](crate::BufferConfig) have the prefix `buffers.`.
+    /// The name of the option. Those of [`BufferConfig`](crate::BufferConfig) have the prefix
+    /// `buffers.`.
     pub option: &'static str,
     /// The value that it has.
     pub value: String,

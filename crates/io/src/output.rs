@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 /// One run of bytes to send, with its owner.
 ///
-/// The enum is exhaustive: who gets an output back takes its chunks apart to use their memory again.
+/// The enum is exhaustive: who gets an output back takes its chunks apart to use their memory
+/// again.
 ///
 /// ```
 /// use ringway_io::{Chunk, Output};
@@ -71,8 +72,8 @@ impl From<Vec<u8>> for Chunk {
 
 /// The bytes of one send.
 ///
-/// [`Output::One`] becomes a plain send; [`Output::Many`] a gathering one of at most [`Output::MAX_CHUNKS`] runs. The enum
-/// is exhaustive, as [`Chunk`] is.
+/// [`Output::One`] becomes a plain send; [`Output::Many`] a gathering one of at most
+/// [`Output::MAX_CHUNKS`] runs. The enum is exhaustive, as [`Chunk`] is.
 #[derive(Debug)]
 pub enum Output {
     /// One run of bytes.
@@ -82,7 +83,8 @@ pub enum Output {
 }
 
 impl Output {
-    /// How many runs one gathering send takes; more would need more than one page of vectors and saves nothing.
+    /// How many runs one gathering send takes; more would need more than one page of vectors and
+    /// saves nothing.
     pub const MAX_CHUNKS: usize = 64;
 
     /// How many bytes there are to send in all.

@@ -1,5 +1,5 @@
-//! A table that grows by pages: it never moves, and holds no more than a page beyond what it needs. A `Vec` that grows by
-//! doubling leaves the memory of its former places behind.
+//! A table that grows by pages: it never moves, and holds no more than a page beyond what it needs.
+//! A `Vec` that grows by doubling leaves the memory of its former places behind.
 
 use std::ops::{Index, IndexMut};
 

@@ -7,8 +7,8 @@ const GENERATION_BITS: u32 = 24;
 
 /// Names one connection of one driver.
 ///
-/// The index is reused after the connection is gone; the generation tells its users apart, so that a completion that
-/// comes late for a former user is recognised as stale and dropped.
+/// The index is reused after the connection is gone; the generation tells its users apart, so that
+/// a completion that comes late for a former user is recognised as stale and dropped.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Slot {
     index: u32,
@@ -22,8 +22,9 @@ impl Slot {
         Self { index, generation: generation & ((1 << GENERATION_BITS) - 1) }
     }
 
-    /// Where in a table the connection's state lies. Indices are dense: the lowest free one is not guaranteed, but no
-    /// index is larger than the largest number of connections that were open at once.
+    /// Where in a table the connection's state lies. Indices are dense: the lowest free one is not
+    /// guaranteed, but no index is larger than the largest number of connections that were open at
+    /// once.
     #[must_use]
     pub const fn index(self) -> u32 {
         self.index

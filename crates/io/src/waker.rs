@@ -5,8 +5,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-/// Wakes the driver that made it, from any thread: its [`Driver::wait`](crate::Driver::wait) reports
-/// [`Completion::Woken`](crate::Completion::Woken). Several wakes may be reported as one.
+/// Wakes the driver that made it, from any thread: its [`Driver::wait`](crate::Driver::wait)
+/// reports [`Completion::Woken`](crate::Completion::Woken). Several wakes may be reported as one.
 #[derive(Clone, Debug)]
 pub struct Waker(Arc<OwnedFd>);
 
@@ -17,7 +17,8 @@ impl Waker {
 
     /// Wakes the driver. Costs one `write(2)`.
     pub fn wake(&self) {
-        // The only failure of an eventfd that is open is EAGAIN at 2⁶⁴ - 2 wakes that nobody has read: it is awake.
+        // The only failure of an eventfd that is open is EAGAIN at 2⁶⁴ - 2 wakes that nobody has
+        // read: it is awake.
         let _ = rustix::io::write(&*self.0, &1u64.to_ne_bytes());
     }
 

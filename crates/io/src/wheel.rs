@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 const LEVEL_BITS: u32 = 6;
 const PLACES: usize = 1 << LEVEL_BITS;
 const LEVELS: usize = 4;
-/// How many ticks the lists span. A timer beyond them is on the last list, and moves on when that is emptied.
+/// How many ticks the lists span. A timer beyond them is on the last list, and moves on when that
+/// is emptied.
 const HORIZON: u64 = 1 << (LEVEL_BITS * LEVELS as u32);
 /// How many ticks ahead a deadline can be: a node holds it modulo 2⁴⁸.
 const FARTHEST: u64 = (1 << 48) - 1;
@@ -42,8 +43,9 @@ impl Node {
 
 /// A wheel of timers that are named by small numbers, at most one timer for each name.
 ///
-/// Time is cut into ticks; a timer never fires early, and at most one tick late. Setting, moving and clearing a
-/// timer are O(1), and so is finding the next deadline. It reads no clock: time is an argument.
+/// Time is cut into ticks; a timer never fires early, and at most one tick late. Setting, moving
+/// and clearing a timer are O(1), and so is finding the next deadline. It reads no clock: time is
+/// an argument.
 ///
 /// ```
 /// use ringway_io::TimerWheel;
@@ -72,9 +74,9 @@ pub struct TimerWheel {
 }
 
 impl TimerWheel {
-    /// A wheel that begins at `start` and resolves `tick` (at least 1 ms). The farthest deadline is 2⁴⁸ - 1 ticks ahead,
-    /// 8 900 years at 1 ms; a timer beyond it fires then. One that is more than 2²⁴ ticks ahead, 46 hours at 10 ms, costs
-    /// O(1) once in so many ticks.
+    /// A wheel that begins at `start` and resolves `tick` (at least 1 ms). The farthest deadline is
+    /// 2⁴⁸ - 1 ticks ahead, 8 900 years at 1 ms; a timer beyond it fires then. One that is more
+    /// than 2²⁴ ticks ahead, 46 hours at 10 ms, costs O(1) once in so many ticks.
     #[must_use]
     pub fn new(start: Instant, tick: Duration) -> Self {
         Self {
@@ -88,8 +90,8 @@ impl TimerWheel {
         }
     }
 
-    /// Sets the timer `name` to fire at `deadline`, wherever it was before. A deadline that has passed fires at the
-    /// next tick.
+    /// Sets the timer `name` to fire at `deadline`, wherever it was before. A deadline that has
+    /// passed fires at the next tick.
     pub fn set(&mut self, name: u32, deadline: Instant) {
         let after = deadline.saturating_duration_since(self.start);
         let ticks = after.as_nanos().div_ceil(self.tick.as_nanos());
@@ -121,7 +123,8 @@ impl TimerWheel {
         self.nodes[name as usize].list = UNLISTED;
     }
 
-    /// How long from `now` until [`TimerWheel::expire`] has something to do; `None` when no timer is set.
+    /// How long from `now` until [`TimerWheel::expire`] has something to do; `None` when no timer
+    /// is set.
     #[must_use]
     pub fn wait(&self, now: Instant) -> Option<Duration> {
         let stop = self.tick.as_nanos().saturating_mul(u128::from(self.next_stop()?));
@@ -132,7 +135,8 @@ impl TimerWheel {
         Some(stop.saturating_sub(now.saturating_duration_since(self.start)))
     }
 
-    /// Moves the wheel to `now` and appends the timers that have fired to `fired`; they are cleared by then.
+    /// Moves the wheel to `now` and appends the timers that have fired to `fired`; they are cleared
+    /// by then.
     pub fn expire(&mut self, now: Instant, fired: &mut Vec<u32>) {
         let target = now.saturating_duration_since(self.start).as_nanos() / self.tick.as_nanos();
         let target = u64::try_from(target).unwrap_or(LAST).min(LAST);
@@ -152,15 +156,16 @@ impl TimerWheel {
         self.now = self.now.max(target);
     }
 
-    /// The next tick at which a list must be emptied: a timer's deadline at the lowest level, the beginning of a
-    /// place's span at the others.
+    /// The next tick at which a list must be emptied: a timer's deadline at the lowest level, the
+    /// beginning of a place's span at the others.
     fn next_stop(&self) -> Option<u64> {
         (0..LEVELS)
             .filter(|&level| self.occupied[level] != 0)
             .map(|level| {
                 let shift = LEVEL_BITS * level as u32;
                 let position = self.now >> shift;
-                // The place of the present moment is the farthest one: what it held has been emptied.
+                // The place of the present moment is the farthest one: what it held has been
+                // emptied.
                 let ahead = self.occupied[level].rotate_right((position + 1) as u32 % 64).trailing_zeros();
                 (position + 1 + u64::from(ahead)) << shift
             })
@@ -185,7 +190,8 @@ impl TimerWheel {
         }
     }
 
-    /// Puts the timer on the list of the lowest level whose span reaches its deadline; on the last list if none does.
+    /// Puts the timer on the list of the lowest level whose span reaches its deadline; on the last
+    /// list if none does.
     fn insert(&mut self, name: u32, deadline: u64) {
         let ticks = deadline.min(self.now + HORIZON - 1);
         let mut level = 0;
@@ -252,7 +258,8 @@ mod tests {
         assert_eq!(size_of::<Node>(), 16);
     }
 
-    /// Looks at the wheel whenever it asks for that, until a timer fires; how often that was, and when.
+    /// Looks at the wheel whenever it asks for that, until a timer fires; how often that was, and
+    /// when.
     fn drive(wheel: &mut TimerWheel, mut now: Instant) -> (u32, Instant) {
         let mut fired = Vec::new();
         for looks in 1.. {
@@ -356,7 +363,8 @@ mod tests {
         ]
     }
 
-    /// How old the wheel is at first, in milliseconds: new, about 2³² ticks, or beyond what a node can hold.
+    /// How old the wheel is at first, in milliseconds: new, about 2³² ticks, or beyond what a node
+    /// can hold.
     fn age() -> impl Strategy<Value = u64> {
         let around = |bits: u32| (10u64 << bits) - DAY..(10u64 << bits) + DAY;
         prop_oneof![Just(0), 0..1_000 * DAY, around(32), around(48), 0u64..1 << 60]

@@ -1,4 +1,5 @@
-//! The limit of open file descriptors. It holds for the whole process, so these tests have one of their own.
+//! The limit of open file descriptors. It holds for the whole process, so these tests have one of
+//! their own.
 
 use ringway_io::raise_descriptor_limit;
 use rustix::process::{Resource, getrlimit, setrlimit};

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-/// What lies between the driver and one peer. The driver's side of it is reached through a descriptor.
+/// What lies between the driver and one peer. The driver's side of it is reached through a
+/// descriptor.
 #[derive(Debug)]
 pub(super) struct SimConnection {
     /// The peer's address.
@@ -47,7 +48,8 @@ impl SimConnection {
         }
     }
 
-    /// Ends the connection for both sides. What has arrived on either side can still be read, as on Linux.
+    /// Ends the connection for both sides. What has arrived on either side can still be read, as on
+    /// Linux.
     pub(super) fn abort(&mut self, errno: i32) {
         self.error.get_or_insert(errno);
         self.reset = true;
@@ -68,7 +70,8 @@ impl SimConnection {
         !self.inbound.is_empty() || self.inbound_finished || self.error.is_some()
     }
 
-    /// The driver's side closes: FIN, or RST when bytes that have come were never received (RFC 2525, 2.17).
+    /// The driver's side closes: FIN, or RST when bytes that have come were never received (RFC
+    /// 2525, 2.17).
     pub(super) fn close(&mut self) {
         self.closed = true;
         if self.inbound.is_empty() && self.error.is_none() {

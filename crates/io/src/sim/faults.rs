@@ -4,13 +4,14 @@ use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use std::ops::RangeInclusive;
 
-/// Declares the faults once: [`Faults`] has the probability of each, [`Injected`] how often it has struck.
+/// Declares the faults once: [`Faults`] has the probability of each, [`Injected`] how often it has
+/// struck.
 macro_rules! faults {
     ($($(#[doc = $doc:literal])+ $name:ident: $all:literal,)+) => {
         /// How probable each fault is: 0 never, 1 whenever there is occasion.
         ///
-        /// All of them are things that a kernel or a network may do; a driver and what is built on it must go on
-        /// without losing, doubling or mixing a byte.
+        /// All of them are things that a kernel or a network may do; a driver and what is built on
+        /// it must go on without losing, doubling or mixing a byte.
         #[derive(Clone, Copy, Debug, PartialEq)]
         pub struct Faults {
             $($(#[doc = $doc])+ pub $name: f64,)+
@@ -55,31 +56,34 @@ macro_rules! faults {
 }
 
 faults! {
-    /// A receive completes with a part of the bytes that are there (one byte, half of the time); the rest comes with
-    /// the next.
+    /// A receive completes with a part of the bytes that are there (one byte, half of the time);
+    /// the rest comes with the next.
     split: 0.3,
-    /// A multishot receive ends with the bytes that it delivers: a completion with data and without F_MORE.
+    /// A multishot receive ends with the bytes that it delivers: a completion with data and without
+    /// F_MORE.
     last_receive: 0.1,
-    /// A multishot receive ends with EAGAIN or EINTR and delivers nothing, although there are bytes.
+    /// A multishot receive ends with EAGAIN or EINTR and delivers nothing, although there are
+    /// bytes.
     ended_receive: 0.05,
     /// A receive ends with ENOBUFS although buffers lie ready.
     no_buffer: 0.05,
-    /// An operation completes up to 32 turns after it could have: an accept, a connect, a receive, a cancel, a close,
-    /// or a send whose bytes have long arrived.
+    /// An operation completes up to 32 turns after it could have: an accept, a connect, a receive,
+    /// a cancel, a close, or a send whose bytes have long arrived.
     late: 0.1,
     /// A completion comes for a connection whose descriptor is closed, with a buffer.
     stale: 0.1,
-    /// The completion queue has room for 1 to 4 entries in this turn. What is beyond ends multishot operations and is
-    /// handed out in later turns.
+    /// The completion queue has room for 1 to 4 entries in this turn. What is beyond ends multishot
+    /// operations and is handed out in later turns.
     overflow: 0.05,
-    /// Accepting ends with EMFILE or ENFILE, or a socket for an outgoing connection is refused for the same reason.
+    /// Accepting ends with EMFILE or ENFILE, or a socket for an outgoing connection is refused for
+    /// the same reason.
     no_descriptor: 0.1,
     /// A multishot accept ends with the connection that it delivers.
     last_accept: 0.1,
     /// A connection is gone before it is accepted: the multishot accept ends with ECONNABORTED.
     aborted: 0.02,
-    /// The network resets an open connection; bytes that were under way are lost. One time in four the error is
-    /// ETIMEDOUT instead of ECONNRESET. The occasion is each turn of each connection.
+    /// The network resets an open connection; bytes that were under way are lost. One time in four
+    /// the error is ETIMEDOUT instead of ECONNRESET. The occasion is each turn of each connection.
     reset: 0.002,
     /// A send completes with a part of its bytes written.
     short_send: 0.1,
@@ -89,8 +93,8 @@ faults! {
     unreachable: 0.05,
     /// A cancel comes too late (EALREADY): what it was to cancel goes on.
     missed_cancel: 0.1,
-    /// Operations of several connections complete in another order than they could have. Those of one connection keep
-    /// theirs.
+    /// Operations of several connections complete in another order than they could have. Those of
+    /// one connection keep theirs.
     shuffle: 0.5,
     /// The waker is reported though nobody has woken.
     spurious_wake: 0.02,

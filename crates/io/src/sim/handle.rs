@@ -12,7 +12,8 @@ use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// How many turns accepting rests when no slot of this driver frees: a turn is so much of [`table::ACCEPT_PAUSE`].
+/// How many turns accepting rests when no slot of this driver frees: a turn is so much of
+/// [`table::ACCEPT_PAUSE`].
 pub(super) const ACCEPT_PAUSE: u32 = 64;
 
 /// The driver's hold on the kernel that it shares with the network.

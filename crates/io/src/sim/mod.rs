@@ -1,9 +1,9 @@
 //! A driver over a simulated kernel: no socket, no clock, and every fault that a seed can bring.
 //!
-//! [`Sim`] keeps the very books that the io_uring driver keeps: the code that decides what follows from a completion
-//! is the same. Below it a simulated kernel completes what it is asked for late, in part, in another order or not at
-//! all, as [`Faults`] say. A [`Network`] plays the peers. All of it runs in one thread and follows from the seed, so
-//! a failure is repeated by its number.
+//! [`Sim`] keeps the very books that the io_uring driver keeps: the code that decides what follows
+//! from a completion is the same. Below it a simulated kernel completes what it is asked for late,
+//! in part, in another order or not at all, as [`Faults`] say. A [`Network`] plays the peers. All
+//! of it runs in one thread and follows from the seed, so a failure is repeated by its number.
 //!
 //! Both layers also check their user: a broken rule of [`Driver`] is a panic that names the seed.
 //!
@@ -53,7 +53,8 @@ use std::time::Duration;
 /// How many slots may be in use unless told otherwise.
 const MAX_SLOTS: u32 = 1 << 20;
 
-/// A driver whose kernel is simulated. It never blocks: a turn in which nothing can be done hands out nothing.
+/// A driver whose kernel is simulated. It never blocks: a turn in which nothing can be done hands
+/// out nothing.
 pub struct Sim {
     table: SlotTable<Handle>,
     waker: Waker,
@@ -73,8 +74,8 @@ impl Sim {
         (Self { table: SlotTable::new(Handle::new(kernel, pool), &buffers, MAX_SLOTS), waker }, network)
     }
 
-    /// Begins to accept, as [`Driver::listen`] does, without a real listener. There is one: a second call does nothing
-    /// until [`Driver::stop_listening`].
+    /// Begins to accept, as [`Driver::listen`] does, without a real listener. There is one: a
+    /// second call does nothing until [`Driver::stop_listening`].
     pub fn start_listening(&mut self) {
         if !self.table.is_listening() {
             let listener = self.table.kernel.listener();
@@ -82,8 +83,8 @@ impl Sim {
         }
     }
 
-    /// How many slots may be in use at once; accepting pauses and [`Driver::reserve`] fails when there are as many.
-    /// Default 1 048 576.
+    /// How many slots may be in use at once; accepting pauses and [`Driver::reserve`] fails when
+    /// there are as many. Default 1 048 576.
     pub fn limit_connections(&mut self, max: u32) {
         self.table.limit(max);
         self.publish_status();
@@ -145,7 +146,8 @@ impl Sim {
             self.kernel().borrow().violated(format_args!("slot {slot:?} was never given out"));
         };
         let age = Slot::new(0, present.generation().wrapping_sub(slot.generation())).generation();
-        // The generation of an index that is free is its next user's. An age beyond half of all generations is negative.
+        // The generation of an index that is free is its next user's. An age beyond half of all
+        // generations is negative.
         if age > Slot::new(0, u32::MAX).generation() / 2 || age == 0 && !in_use {
             self.kernel().borrow().violated(format_args!("slot {slot:?} is not given out yet"));
         }
@@ -153,7 +155,8 @@ impl Sim {
 }
 
 impl Driver for Sim {
-    /// Only remembers that it listens: the peers come from [`Network::connect`], and the socket is closed.
+    /// Only remembers that it listens: the peers come from [`Network::connect`], and the socket is
+    /// closed.
     fn listen(&mut self, listener: Listener) {
         drop(listener);
         self.start_listening();
@@ -242,7 +245,8 @@ impl Driver for Sim {
 }
 
 impl Drop for Sim {
-    /// Closes everything at once; the peers learn of it, and every buffer that is behind no guard is in the pool again.
+    /// Closes everything at once; the peers learn of it, and every buffer that is behind no guard
+    /// is in the pool again.
     fn drop(&mut self) {
         self.kernel().borrow_mut().close_all();
     }

@@ -9,15 +9,17 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-/// The network that a [`Sim`](super::Sim) is connected to, and the view of its kernel from outside. Cloning is cheap
-/// and gives another handle on the same network.
+/// The network that a [`Sim`](super::Sim) is connected to, and the view of its kernel from outside.
+/// Cloning is cheap and gives another handle on the same network.
 ///
-/// Nothing happens here by itself: what a peer does is there at once, and the driver learns of it with its next turns.
+/// Nothing happens here by itself: what a peer does is there at once, and the driver learns of it
+/// with its next turns.
 #[derive(Clone)]
 pub struct Network(pub(super) Rc<RefCell<SimKernel>>);
 
 impl Network {
-    /// A connection to the driver's listener. When nobody listens it is refused: [`Peer::is_reset`].
+    /// A connection to the driver's listener. When nobody listens it is refused:
+    /// [`Peer::is_reset`].
     #[must_use]
     pub fn connect(&self) -> Peer {
         let connection = self.0.borrow_mut().connect_peer();
@@ -31,19 +33,20 @@ impl Network {
         Some(Peer { network: self.clone(), connection })
     }
 
-    /// What becomes of the connections that the driver makes from now on, and of those in the making.
+    /// What becomes of the connections that the driver makes from now on, and of those in the
+    /// making.
     pub fn set_reception(&self, reception: Reception) {
         self.0.borrow_mut().reception = reception;
     }
 
-    /// How many bytes a peer that does not read takes before the driver's sends stall, for connections from now on.
-    /// Default 256 KiB.
+    /// How many bytes a peer that does not read takes before the driver's sends stall, for
+    /// connections from now on. Default 256 KiB.
     pub fn set_window(&self, bytes: usize) {
         self.0.borrow_mut().window = bytes;
     }
 
-    /// How many descriptors the driver's process may have open: beyond it accepting fails with EMFILE. Without limit
-    /// at first.
+    /// How many descriptors the driver's process may have open: beyond it accepting fails with
+    /// EMFILE. Without limit at first.
     pub fn set_descriptor_limit(&self, limit: usize) {
         self.0.borrow_mut().descriptor_limit = limit;
     }
@@ -53,8 +56,9 @@ impl Network {
         self.0.borrow_mut().faults = faults;
     }
 
-    /// Whether no turn will bring anything more, unless a peer or the driver's user does something first. Operations
-    /// that are late count as something to come; spurious wakes and stale completions, of which there is no end, do not.
+    /// Whether no turn will bring anything more, unless a peer or the driver's user does something
+    /// first. Operations that are late count as something to come; spurious wakes and stale
+    /// completions, of which there is no end, do not.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.0.borrow().is_idle()
@@ -66,7 +70,8 @@ impl Network {
         self.0.borrow().status.open
     }
 
-    /// How many operations of connections the kernel has not given back: 0 when everything is closed and idle.
+    /// How many operations of connections the kernel has not given back: 0 when everything is
+    /// closed and idle.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.0.borrow().in_flight()
@@ -97,8 +102,8 @@ impl fmt::Debug for Network {
     }
 }
 
-/// One peer of the driver: the far end of a connection. Cloning gives another handle on the same peer; dropping the
-/// handles does nothing to the connection.
+/// One peer of the driver: the far end of a connection. Cloning gives another handle on the same
+/// peer; dropping the handles does nothing to the connection.
 #[derive(Clone, Debug)]
 pub struct Peer {
     network: Network,
@@ -120,7 +125,8 @@ impl Peer {
         self.connection().address
     }
 
-    /// Sends bytes to the driver. Any number is taken at once. On a connection that is gone they are lost.
+    /// Sends bytes to the driver. Any number is taken at once. On a connection that is gone they
+    /// are lost.
     ///
     /// # Panics
     /// After [`Peer::finish`].
@@ -166,7 +172,8 @@ impl Peer {
         self.connection_mut().abort(libc::ECONNRESET);
     }
 
-    /// Whether the driver has ended its sending direction or closed in good order. What came before may be unread.
+    /// Whether the driver has ended its sending direction or closed in good order. What came before
+    /// may be unread.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.connection().outbound_finished

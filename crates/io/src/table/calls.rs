@@ -86,7 +86,8 @@ impl<K: KernelInterface> SlotTable<K> {
 
     pub(crate) fn finish(&mut self, slot: Slot) {
         let Some(connection) = self.current(slot) else { return };
-        // shutdown(2) acts at once: before a send that is only queued, which would then fail with EPIPE.
+        // shutdown(2) acts at once: before a send that is only queued, which would then fail with
+        // EPIPE.
         let can_send = connection.can_send();
         connection.set(SlotFlag::FinAsked);
         if can_send {
@@ -136,8 +137,8 @@ impl<K: KernelInterface> SlotTable<K> {
         self.unreaped || self.rearmed || self.starved.iter().any(|slot| self.is_waiting_for_buffer(*slot))
     }
 
-    /// Whether a slot of the starved list still wants bytes. One that was closed or paused meanwhile stays on the list
-    /// until the kernel has buffers again.
+    /// Whether a slot of the starved list still wants bytes. One that was closed or paused
+    /// meanwhile stays on the list until the kernel has buffers again.
     fn is_waiting_for_buffer(&self, slot: Slot) -> bool {
         self.open_connection(slot).is_some_and(|connection| {
             connection.is(SlotFlag::WantsReceive) && connection.is(SlotFlag::Starved) && !connection.is(SlotFlag::Ended)

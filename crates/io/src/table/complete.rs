@@ -10,8 +10,8 @@ use std::io;
 use std::os::fd::RawFd;
 
 impl<K: KernelInterface> SlotTable<K> {
-    /// Works one completion off. `result` is what the system call would have returned, an errno below zero; `more`
-    /// says that the request stays in flight (IORING_CQE_F_MORE).
+    /// Works one completion off. `result` is what the system call would have returned, an errno
+    /// below zero; `more` says that the request stays in flight (IORING_CQE_F_MORE).
     #[inline]
     pub(crate) fn complete(
         &mut self,
@@ -130,8 +130,8 @@ impl<K: KernelInterface> SlotTable<K> {
         }
     }
 
-    /// A cancel came too late (EALREADY), or its target was on its way (ENOENT). It has to be repeated while the target
-    /// goes on, or a slot would never be freed and a pause never come.
+    /// A cancel came too late (EALREADY), or its target was on its way (ENOENT). It has to be
+    /// repeated while the target goes on, or a slot would never be freed and a pause never come.
     fn cancel_failed(&mut self, slot: Slot, target: Cancellable) {
         let connection = self.at(slot);
         match target {

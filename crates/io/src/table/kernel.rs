@@ -8,11 +8,11 @@ use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
-/// A kernel as a [`SlotTable`](super::SlotTable) sees it: requests go in here, and what they have come to is told to
-/// [`SlotTable::complete`](super::SlotTable::complete).
+/// A kernel as a [`SlotTable`](super::SlotTable) sees it: requests go in here, and what they have
+/// come to is told to [`SlotTable::complete`](super::SlotTable::complete).
 ///
-/// A request is recognised by its number, [`Operation::user_data`](super::Operation::user_data). Static dispatch: a
-/// table is compiled for each kernel.
+/// A request is recognised by its number, [`Operation::user_data`](super::Operation::user_data).
+/// Static dispatch: a table is compiled for each kernel.
 pub(crate) trait KernelInterface {
     /// What accepts are asked for on; it is dropped when no accept on it is in flight.
     type Listener;
@@ -29,7 +29,8 @@ pub(crate) trait KernelInterface {
     /// Receives into provided buffers until cancelled.
     fn receive(&mut self, descriptor: RawFd, slot: Slot);
 
-    /// Sends all of `output`, which it keeps untouched until [`KernelInterface::take_back`] is called with the ticket.
+    /// Sends all of `output`, which it keeps untouched until [`KernelInterface::take_back`] is
+    /// called with the ticket.
     fn send(&mut self, descriptor: RawFd, slot: Slot, output: Output) -> u32;
 
     /// Gives back what was kept for a request that has completed: an output, if it was a send.

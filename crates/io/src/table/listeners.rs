@@ -1,4 +1,5 @@
-//! The listeners of one driver: armed, paused when there is no descriptor or slot left, and stopped.
+//! The listeners of one driver: armed, paused when there is no descriptor or slot left, and
+//! stopped.
 
 use super::kernel::KernelInterface;
 use super::obstacle::{Obstacle, ObstacleLog};
@@ -6,12 +7,14 @@ use super::operation::{Cancellable, FIRST_LISTENER};
 use crate::Slot;
 use std::time::Duration;
 
-/// How long accepting rests when no slot of this driver frees: the descriptors may be another driver's.
+/// How long accepting rests when no slot of this driver frees: the descriptors may be another
+/// driver's.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 struct ListenerState<L> {
-    /// Gone once listening has stopped and no accept is in flight: one that is not submitted yet still names it.
+    /// Gone once listening has stopped and no accept is in flight: one that is not submitted yet
+    /// still names it.
     listener: Option<L>,
     stopped: bool,
     armed: bool,
@@ -50,7 +53,8 @@ impl<L> Listeners<L> {
         self.all.iter().any(|acceptor| !acceptor.stopped)
     }
 
-    /// Accepting rests until a slot frees or [`ACCEPT_PAUSE`] is over. Whether it did not rest before.
+    /// Accepting rests until a slot frees or [`ACCEPT_PAUSE`] is over. Whether it did not rest
+    /// before.
     pub(crate) fn pause<K: KernelInterface<Listener = L>>(&mut self, kernel: &mut K, obstacle: Obstacle) -> bool {
         let now = kernel.now();
         if self.is_listening() {
@@ -85,7 +89,8 @@ impl<L> Listeners<L> {
         }
     }
 
-    /// Puts an accept in flight on each listener that has none. A pause shortens `timeout` to its end.
+    /// Puts an accept in flight on each listener that has none. A pause shortens `timeout` to its
+    /// end.
     pub(crate) fn arm<K: KernelInterface<Listener = L>>(&mut self, kernel: &mut K, timeout: &mut Option<Duration>) {
         if let Some(since) = self.paused {
             let left = ACCEPT_PAUSE.saturating_sub(kernel.now().saturating_sub(since));
@@ -129,7 +134,8 @@ impl<L> Listeners<L> {
         }
     }
 
-    /// Closes the listeners that no accept is in flight on; the others follow with its last completion.
+    /// Closes the listeners that no accept is in flight on; the others follow with its last
+    /// completion.
     pub(crate) fn stop<K: KernelInterface<Listener = L>>(&mut self, kernel: &mut K) {
         for acceptor in &mut self.all {
             acceptor.stopped = true;

@@ -1,7 +1,8 @@
-//! Per-slot state shared by all drivers: what is in flight on each slot, and what follows from each completion.
+//! Per-slot state shared by all drivers: what is in flight on each slot, and what follows from each
+//! completion.
 //!
-//! The driver on io_uring and the simulated one share it; they differ in their [`KernelInterface`]. So what a seed does to the
-//! simulation it does to the code that serves connections.
+//! The driver on io_uring and the simulated one share it; they differ in their [`KernelInterface`].
+//! So what a seed does to the simulation it does to the code that serves connections.
 
 mod calls;
 mod complete;
@@ -27,11 +28,13 @@ use std::os::fd::RawFd;
 use std::time::Duration;
 use working_set::WorkingSet;
 
-/// How many completions one turn hands out, so that a flood cannot keep replies from being submitted.
+/// How many completions one turn hands out, so that a flood cannot keep replies from being
+/// submitted.
 ///
-/// There is no budget of bytes per connection on top of it: the kernel keeps one. A multishot receive fills 32 buffers at
-/// most before it goes to the end of the ring's work (`MULTISHOT_MAX_RETRY`), completions are worked off in the order in
-/// which they came, and whoever finds no buffer waits in line with the others.
+/// There is no budget of bytes per connection on top of it: the kernel keeps one. A multishot
+/// receive fills 32 buffers at most before it goes to the end of the ring's work
+/// (`MULTISHOT_MAX_RETRY`), completions are worked off in the order in which they came, and whoever
+/// finds no buffer waits in line with the others.
 pub(crate) const BUDGET: usize = 1024;
 
 /// The slots of one driver.
@@ -49,7 +52,8 @@ pub(crate) struct SlotTable<K: KernelInterface> {
     starved: VecDeque<Slot>,
     /// Whether the last turn left completions in the kernel.
     unreaped: bool,
-    /// Whether a receive that has ended in the last turn was armed again: the kernel learns of it with the next turn.
+    /// Whether a receive that has ended in the last turn was armed again: the kernel learns of it
+    /// with the next turn.
     rearmed: bool,
     working_set: WorkingSet,
     /// The waker is watched.
@@ -111,7 +115,8 @@ impl<K: KernelInterface> SlotTable<K> {
         self.stats.open == 0 && self.listeners.is_idle() && !self.watching
     }
 
-    /// The descriptors that are open, none of which the table knows any more: for a kernel that takes no requests.
+    /// The descriptors that are open, none of which the table knows any more: for a kernel that
+    /// takes no requests.
     pub(crate) fn take_descriptors(&mut self) -> impl Iterator<Item = RawFd> {
         self.connections.iter_mut().map(SlotState::take_fd).filter(|descriptor| *descriptor != CLOSED)
     }
@@ -186,8 +191,8 @@ impl<K: KernelInterface> SlotTable<K> {
         }
     }
 
-    /// Continues to release a slot: closes the descriptor when nothing else is in flight, and frees the slot when
-    /// that is done.
+    /// Continues to release a slot: closes the descriptor when nothing else is in flight, and frees
+    /// the slot when that is done.
     fn release(&mut self, slot: Slot) {
         let connection = self.at(slot);
         if connection.can_close() {
@@ -216,8 +221,8 @@ impl<K: KernelInterface> SlotTable<K> {
         completions.push(Completion::Ended { slot, cause });
     }
 
-    /// Lends the kernel buffers and re-arms as many starved receives as there are buffers for, the longest waiting
-    /// first.
+    /// Lends the kernel buffers and re-arms as many starved receives as there are buffers for, the
+    /// longest waiting first.
     #[inline]
     fn rearm_starved(&mut self) {
         let mut left = self.kernel.lend(self.working_set.target());
@@ -256,8 +261,8 @@ impl<K: KernelInterface> SlotTable<K> {
         self.unconnected.len()
     }
 
-    /// The slot of an index's present or next user, and whether there is a present one, closing included; nothing for
-    /// an index that was never used.
+    /// The slot of an index's present or next user, and whether there is a present one, closing
+    /// included; nothing for an index that was never used.
     pub(crate) fn slot_at(&self, index: u32) -> Option<(Slot, bool)> {
         let connection = self.connections.get(index as usize)?;
         Some((connection.slot(index), !connection.can_free()))

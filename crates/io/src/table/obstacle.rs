@@ -3,8 +3,9 @@
 use std::io;
 use std::time::Duration;
 
-/// An obstacle is over when accepting has gone on for this long without meeting it again. An obstacle that comes and
-/// goes within it is one episode, so each obstacle logs at most two lines in this time.
+/// An obstacle is over when accepting has gone on for this long without meeting it again. An
+/// obstacle that comes and goes within it is one episode, so each obstacle logs at most two lines
+/// in this time.
 const QUIET_PERIOD: Duration = Duration::from_secs(60);
 
 /// Why accepting pauses.
@@ -17,12 +18,14 @@ pub(crate) enum Obstacle {
 }
 
 impl Obstacle {
-    /// What an accept that failed with `errno` says of the next one; nothing when only this connection is concerned.
+    /// What an accept that failed with `errno` says of the next one; nothing when only this
+    /// connection is concerned.
     pub(crate) fn of(errno: i32) -> Option<Self> {
         match errno {
             // Cancelled by ourselves, or interrupted.
             libc::ECANCELED | libc::EINTR | libc::EAGAIN => None,
-            // The connection was gone before it was accepted, or its network was: accept(2) tells to try again.
+            // The connection was gone before it was accepted, or its network was: accept(2) tells
+            // to try again.
             libc::ECONNABORTED
             | libc::EPROTO
             | libc::ENETDOWN
@@ -67,7 +70,8 @@ impl Obstacle {
     }
 }
 
-/// One obstacle from the first time that it stopped accepting to the last. Times are those of the driver's clock.
+/// One obstacle from the first time that it stopped accepting to the last. Times are those of the
+/// driver's clock.
 #[derive(Debug)]
 struct Episode {
     obstacle: Obstacle,
@@ -94,8 +98,8 @@ impl Episode {
     }
 }
 
-/// The obstacles that stop accepting or have done so lately. Each is logged when it begins and when it ends; how many
-/// connections waited in the meantime the kernel does not say.
+/// The obstacles that stop accepting or have done so lately. Each is logged when it begins and when
+/// it ends; how many connections waited in the meantime the kernel does not say.
 #[derive(Debug)]
 pub(super) struct ObstacleLog(Vec<Episode>);
 
@@ -132,7 +136,8 @@ impl ObstacleLog {
         }
     }
 
-    /// Logs and removes the episodes that are over. How long until the next one may be; `None` when none is about to.
+    /// Logs and removes the episodes that are over. How long until the next one may be; `None` when
+    /// none is about to.
     pub(super) fn expire(&mut self, now: Duration) -> Option<Duration> {
         let calm = |episode: &Episode| now.saturating_sub(episode.resumed);
         self.0.retain(|episode| {

@@ -87,7 +87,8 @@ impl SlotState {
         self.is(SlotFlag::Armed) && !(self.is(SlotFlag::Owned) && self.is(SlotFlag::WantsReceive))
     }
 
-    /// Whether bytes can be sent: on a connection that stands, with no send in flight and no FIN behind it.
+    /// Whether bytes can be sent: on a connection that stands, with no send in flight and no FIN
+    /// behind it.
     #[inline]
     pub(crate) fn can_send(&self) -> bool {
         const WITHOUT: u16 = SlotFlag::Sending as u16 | SlotFlag::Connecting as u16 | SlotFlag::FinSent as u16;

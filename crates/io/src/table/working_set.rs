@@ -1,25 +1,30 @@
-//! How many receive buffers lie ready for the kernel: enough for what arrives in a turn, few enough to stay in the cache.
+//! How many receive buffers lie ready for the kernel: enough for what arrives in a turn, few enough
+//! to stay in the cache.
 //!
-//! The kernel takes the buffers of a ring first in, first out, so every ready buffer is written in its turn. When the
-//! bytes that are received into all of them exceed the L2 cache, each receive writes to cold memory. The number of ready
-//! buffers therefore follows two moving figures:
+//! The kernel takes the buffers of a ring first in, first out, so every ready buffer is written in
+//! its turn. When the bytes that are received into all of them exceed the L2 cache, each receive
+//! writes to cold memory. The number of ready buffers therefore follows two moving figures:
 //!
-//! - the *demand*: twice the largest number of buffers that recent turns filled. A shortage fills all that were ready, so
-//!   the demand grows by doubling; it decays by 1/64 a turn.
-//! - the *fill*: the average number of bytes received into a buffer. The budget in bytes divided by the fill caps the
-//!   number: thousands of buffers for small messages, a handful for large ones. Beyond the cap a shortage is cheaper than
-//!   a cold buffer: the receive that finds none is armed again when buffers return.
+//! - the *demand*: twice the largest number of buffers that recent turns filled. A shortage fills
+//!   all that were ready, so the demand grows by doubling; it decays by 1/64 a turn.
+//! - the *fill*: the average number of bytes received into a buffer. The budget in bytes divided by
+//!   the fill caps the number: thousands of buffers for small messages, a handful for large ones.
+//!   Beyond the cap a shortage is cheaper than a cold buffer: the receive that finds none is armed
+//!   again when buffers return.
 
 use crate::BufferConfig;
 
-/// The fraction of a new sample in the average fill, and of a turn in the decay of the demand, as shifts.
+/// The fraction of a new sample in the average fill, and of a turn in the decay of the demand, as
+/// shifts.
 const FILL_SHIFT: u32 = 5;
 const DECAY_SHIFT: u32 = 6;
 
-/// The fewest buffers that lie ready, however large their content: a turn with fewer receives too little for a system call.
+/// The fewest buffers that lie ready, however large their content: a turn with fewer receives too
+/// little for a system call.
 const MIN_READY: u16 = 4;
 
-/// Pure arithmetic: it is told what a turn received and says how many buffers should be ready for the next one.
+/// Pure arithmetic: it is told what a turn received and says how many buffers should be ready for
+/// the next one.
 #[derive(Debug)]
 pub(super) struct WorkingSet {
     /// The bytes that the ready buffers may hold.
@@ -55,7 +60,8 @@ impl WorkingSet {
         self.fill = self.fill - (self.fill >> FILL_SHIFT) + len as u32;
     }
 
-    /// A turn is over. Turns that received nothing count for nothing: an idle shard keeps its working set.
+    /// A turn is over. Turns that received nothing count for nothing: an idle shard keeps its
+    /// working set.
     #[inline]
     pub(super) fn end_turn(&mut self) {
         let filled = std::mem::take(&mut self.filled);
@@ -81,7 +87,8 @@ mod tests {
         WorkingSet::new(&BufferConfig { size: 128 << 10, count, ready: Some(1), working_set: Some(BUDGET) })
     }
 
-    /// Turns in each of which `wanted` buffers of `len` bytes are asked for; a turn gets no more than lie ready.
+    /// Turns in each of which `wanted` buffers of `len` bytes are asked for; a turn gets no more
+    /// than lie ready.
     fn turns(set: &mut WorkingSet, turns: usize, wanted: u16, len: usize) -> u16 {
         for _ in 0..turns {
             (0..wanted.min(set.target())).for_each(|_| set.received(len));

@@ -1,17 +1,20 @@
 //! How long a thread watches its ring from user space before it sleeps.
 //!
-//! Going to sleep and being woken costs a few microseconds of CPU time on this side, as much on the peer that wakes us
-//! (`sock_def_readable`), and 20 to 50 µs of latency on a virtual machine, where an idle core leaves to the hypervisor.
-//! A short watch of `IORING_SQ_TASKRUN` and of the completion queue avoids that where the next event is near.
+//! Going to sleep and being woken costs a few microseconds of CPU time on this side, as much on the
+//! peer that wakes us (`sock_def_readable`), and 20 to 50 µs of latency on a virtual machine, where
+//! an idle core leaves to the hypervisor. A short watch of `IORING_SQ_TASKRUN` and of the
+//! completion queue avoids that where the next event is near.
 //!
-//! The adaptive window follows the kernel's haltpoll governor: a sleep that turns out shorter than the longest window
-//! makes the window grow, a longer one makes it shrink to nothing, so an idle shard does not poll. Two rules are added:
+//! The adaptive window follows the kernel's haltpoll governor: a sleep that turns out shorter than
+//! the longest window makes the window grow, a longer one makes it shrink to nothing, so an idle
+//! shard does not poll. Two rules are added:
 //!
-//! - Where threads outnumber cores the event cannot come while we poll, because the thread that causes it waits for this
-//!   core. The sleep is short and the poll is in vain, again and again. Each poll in a row that misses therefore doubles
-//!   the number of sleeps that are not polled for, up to 1024; a hit ends this.
-//! - A shard that works for more than half of the time does not poll. Its peers are the limit, or soon it is; a sleep costs
-//!   it little, and what arrives meanwhile is handled in one turn.
+//! - Where threads outnumber cores the event cannot come while we poll, because the thread that
+//!   causes it waits for this core. The sleep is short and the poll is in vain, again and again.
+//!   Each poll in a row that misses therefore doubles the number of sleeps that are not polled for,
+//!   up to 1024; a hit ends this.
+//! - A shard that works for more than half of the time does not poll. Its peers are the limit, or
+//!   soon it is; a sleep costs it little, and what arrives meanwhile is handled in one turn.
 
 use crate::BusyPoll;
 use std::time::Duration;
@@ -43,7 +46,8 @@ impl PollWindow {
         Self { policy, nanos: 0, misses: 0, skip: 0, work: 0, wait: 0 }
     }
 
-    /// How long to poll before the sleep that is due now, after `work` since the last wait; zero: not at all.
+    /// How long to poll before the sleep that is due now, after `work` since the last wait; zero:
+    /// not at all.
     #[inline]
     pub(super) fn next(&mut self, work: Duration) -> Duration {
         average(&mut self.work, work);
@@ -65,7 +69,8 @@ impl PollWindow {
         self.policy == BusyPoll::Off
     }
 
-    /// Something came `after` the poll began. A thread that lost its core meanwhile has not seen it in time.
+    /// Something came `after` the poll began. A thread that lost its core meanwhile has not seen it
+    /// in time.
     #[inline]
     pub(super) fn hit(&mut self, after: Duration) {
         average(&mut self.wait, after);
@@ -76,7 +81,8 @@ impl PollWindow {
         }
     }
 
-    /// The thread slept, `total` after it began to wait, with a poll that missed or (`polled` false) without one.
+    /// The thread slept, `total` after it began to wait, with a poll that missed or (`polled`
+    /// false) without one.
     #[inline]
     pub(super) fn slept(&mut self, polled: bool, total: Duration) {
         average(&mut self.wait, total);
@@ -114,7 +120,8 @@ mod tests {
         Duration::from_micros(n)
     }
 
-    /// Lets an event come `after` each wait begins, `count` times. Returns the polled time and how many polls hit.
+    /// Lets an event come `after` each wait begins, `count` times. Returns the polled time and how
+    /// many polls hit.
     fn waits(window: &mut PollWindow, count: u32, after: Duration) -> (Duration, u32) {
         waits_after(window, count, micros(5), after)
     }

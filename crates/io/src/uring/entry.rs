@@ -1,4 +1,5 @@
-//! One function per operation: what the kernel is asked, and the number by which its answer is recognised.
+//! One function per operation: what the kernel is asked, and the number by which its answer is
+//! recognised.
 
 use crate::Slot;
 use crate::table::{Cancellable, Operation, WAKER};
@@ -25,7 +26,8 @@ const MSG_NOSIGNAL: i32 = 0x4000;
 const MSG_WAITALL: i32 = 0x100;
 const POLLIN: u32 = 1;
 
-/// Accepts until told otherwise (since 5.19). Addresses are asked for later: all completions would share one.
+/// Accepts until told otherwise (since 5.19). Addresses are asked for later: all completions would
+/// share one.
 pub(super) fn accept(listener: RawFd, slot: Slot) -> Entry {
     opcode::AcceptMulti::new(types::Fd(listener))
         .flags(rustix::net::SocketFlags::CLOEXEC.bits() as i32)
@@ -45,8 +47,8 @@ pub(super) fn receive(fd: RawFd, slot: Slot) -> Entry {
     opcode::RecvMulti::new(types::Fd(fd), BUFFER_GROUP).build().user_data(Operation::Receive.user_data(slot))
 }
 
-/// Sends all of the bytes (`MSG_WAITALL`: the kernel goes on after a short write, since 5.19). They must stay
-/// untouched until the completion.
+/// Sends all of the bytes (`MSG_WAITALL`: the kernel goes on after a short write, since 5.19). They
+/// must stay untouched until the completion.
 pub(super) fn send(fd: RawFd, slot: Slot, bytes: &[u8]) -> Entry {
     // A length beyond 4 GiB is cut; the completion is short then, and the rest sent after it.
     let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
@@ -56,7 +58,8 @@ pub(super) fn send(fd: RawFd, slot: Slot, bytes: &[u8]) -> Entry {
         .user_data(Operation::Send.user_data(slot))
 }
 
-/// Sends all that the message header points to; the header, its vectors and their bytes must stay until the completion.
+/// Sends all that the message header points to; the header, its vectors and their bytes must stay
+/// until the completion.
 pub(super) fn send_gathered(fd: RawFd, slot: Slot, message: &super::gather::Gather) -> Entry {
     opcode::SendMsg::new(types::Fd(fd), message.header())
         .flags((MSG_WAITALL | MSG_NOSIGNAL) as u32)
@@ -64,7 +67,8 @@ pub(super) fn send_gathered(fd: RawFd, slot: Slot, message: &super::gather::Gath
         .user_data(Operation::Send.user_data(slot))
 }
 
-/// Cancels one operation of a slot, found by its `user_data`: cancelling by descriptor would scan every request.
+/// Cancels one operation of a slot, found by its `user_data`: cancelling by descriptor would scan
+/// every request.
 pub(super) fn cancel(target: Cancellable, slot: Slot) -> Entry {
     opcode::AsyncCancel::new(target.user_data(slot)).build().user_data(Operation::Cancel(target).user_data(slot))
 }

@@ -5,15 +5,16 @@ use std::ptr;
 
 /// A `msghdr` and its vectors, which point into the chunks of one output.
 pub(super) struct Gather {
-    /// Boxed: the kernel may read it until the send's completion, wherever the owner moves meanwhile.
+    /// Boxed: the kernel may read it until the send's completion, wherever the owner moves
+    /// meanwhile.
     header: Box<libc::msghdr>,
     /// Never touched after `new`: `header` points into it.
     _vectors: Box<[libc::iovec]>,
 }
 
 impl Gather {
-    /// A header over `chunks`. It is valid for as long as they stay where they are and untouched; their bytes lie on
-    /// the heap or in the pool, so moving the chunks themselves moves no byte.
+    /// A header over `chunks`. It is valid for as long as they stay where they are and untouched;
+    /// their bytes lie on the heap or in the pool, so moving the chunks themselves moves no byte.
     pub(super) fn new(chunks: &[Chunk]) -> Self {
         let mut vectors: Box<[libc::iovec]> = chunks
             .iter()

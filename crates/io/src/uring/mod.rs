@@ -1,7 +1,8 @@
 //! The driver on io_uring.
 //!
-//! One turn is one `io_uring_enter`: it submits what was asked for since the last one, waits, and runs the kernel's
-//! work for this ring. UNSAFE.md lists the invariants that keep the kernel's pointers valid.
+//! One turn is one `io_uring_enter`: it submits what was asked for since the last one, waits, and
+//! runs the kernel's work for this ring. UNSAFE.md lists the invariants that keep the kernel's
+//! pointers valid.
 
 mod busy_poll;
 mod entry;
@@ -29,19 +30,22 @@ use thiserror::Error;
 /// How long a teardown waits for the kernel to let go of everything.
 const TEARDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The range of [`UringConfig::max_connections`]: the upper half of the slot indices names no connection.
+/// The range of [`UringConfig::max_connections`]: the upper half of the slot indices names no
+/// connection.
 const MAX_CONNECTIONS: u32 = 1 << 30;
 
 /// What a [`Uring`] is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UringConfig {
-    /// Entries of the submission queue, 8 to 32 768; the kernel rounds the number up to a power of two. The completion
-    /// queue has four times as many, but at most 65 536 (the kernel's limit). Default 1024.
+    /// Entries of the submission queue, 8 to 32 768; the kernel rounds the number up to a power of
+    /// two. The completion queue has four times as many, but at most 65 536 (the kernel's limit).
+    /// Default 1024.
     pub ring_entries: u32,
     /// The receive buffers.
     pub buffers: BufferConfig,
-    /// How many connections may be open at once, 1 to 2³⁰. At the limit, accepting pauses; connections that the kernel
-    /// has accepted in the same turn are still served. Default 1 048 576.
+    /// How many connections may be open at once, 1 to 2³⁰. At the limit, accepting pauses;
+    /// connections that the kernel has accepted in the same turn are still served. Default 1 048
+    /// 576.
     pub max_connections: u32,
     /// How long to watch the ring before sleeping. Default: adaptive.
     pub busy_poll: BusyPoll,
@@ -72,7 +76,8 @@ impl UringConfig {
 
 /// Why a [`Uring`] could not be made.
 ///
-/// The enum is exhaustive: the caller reports the two causes in different ways, and there is no third one.
+/// The enum is exhaustive: the caller reports the two causes in different ways, and there is no
+/// third one.
 #[derive(Debug, Error)]
 pub enum SetupError {
     /// An option of the configuration is out of its range. The kernel was not asked.
@@ -119,8 +124,8 @@ pub enum SetupError {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// A thread that goes on after its driver was dropped may be interrupted by the kernel once more (EINTR), when that takes
-/// the ring down.
+/// A thread that goes on after its driver was dropped may be interrupted by the kernel once more
+/// (EINTR), when that takes the ring down.
 pub struct Uring {
     table: SlotTable<Ring>,
     features: Features,
@@ -130,8 +135,9 @@ impl Uring {
     /// A driver for the calling thread; only this thread may use it.
     ///
     /// # Errors
-    /// [`SetupError::Option`] for a number of `config` that is out of its range, [`SetupError::Unavailable`] when the kernel
-    /// refuses: see [`probe`], which says so before any thread is started.
+    /// [`SetupError::Option`] for a number of `config` that is out of its range,
+    /// [`SetupError::Unavailable`] when the kernel refuses: see [`probe`], which says so before any
+    /// thread is started.
     pub fn new(config: UringConfig) -> Result<Self, SetupError> {
         config.check()?;
         let pool = Pool::new(&config.buffers)?;
@@ -250,8 +256,9 @@ impl Driver for Uring {
 }
 
 impl Drop for Uring {
-    /// Dropping a ring is no barrier: the kernel may go on writing to buffers. So everything is cancelled and waited
-    /// for first; if that does not come to an end, the memory is leaked rather than freed under the kernel.
+    /// Dropping a ring is no barrier: the kernel may go on writing to buffers. So everything is
+    /// cancelled and waited for first; if that does not come to an end, the memory is leaked rather
+    /// than freed under the kernel.
     fn drop(&mut self) {
         self.table.close_all();
         let deadline = Instant::now() + TEARDOWN_TIMEOUT;
@@ -274,8 +281,9 @@ impl Drop for Uring {
             );
             self.table.kernel.leak();
             for descriptor in self.table.take_descriptors() {
-                // SAFETY: the table gave the descriptor up, which is open: no close was submitted for it. What the kernel
-                // still does with its file it does on a reference of its own.
+                // SAFETY: the table gave the descriptor up, which is open: no close was submitted
+                // for it. What the kernel still does with its file it does on a reference of its
+                // own.
                 drop(unsafe { OwnedFd::from_raw_fd(descriptor) });
             }
         }

@@ -20,14 +20,16 @@ pub(super) struct Provided {
     count: u16,
     /// The next entry to write; the kernel sees it at the next `publish`.
     tail: u16,
-    /// `lent[i]`: the kernel has buffer `i`. A completion that names another one is a lie or a mistake.
+    /// `lent[i]`: the kernel has buffer `i`. A completion that names another one is a lie or a
+    /// mistake.
     lent: Box<[bool]>,
     ready: u16,
     pool: Pool,
 }
 
 impl Provided {
-    /// Registers an empty ring of `count` entries with `ring`, which must not be enabled yet if it is restricted.
+    /// Registers an empty ring of `count` entries with `ring`, which must not be enabled yet if it
+    /// is restricted.
     pub(super) fn register(ring: &IoUring, pool: Pool, count: u16) -> io::Result<Self> {
         assert!(count.is_power_of_two(), "the pool's count is a power of two");
         let layout = Layout::array::<BufRingEntry>(usize::from(count))
@@ -38,8 +40,8 @@ impl Provided {
         let Some(entries) = NonNull::new(memory.cast()) else { alloc::handle_alloc_error(layout) };
         let provided =
             Self { entries, layout, count, tail: 0, lent: vec![false; usize::from(count)].into(), ready: 0, pool };
-        // SAFETY: `entries` points to `count` zeroed entries on a page border. They live as long as `provided`, which
-        // its owner drops after the ring (UNSAFE.md, "The buffer ring").
+        // SAFETY: `entries` points to `count` zeroed entries on a page border. They live as long as
+        // `provided`, which its owner drops after the ring (UNSAFE.md, "The buffer ring").
         unsafe { ring.submitter().register_buf_ring_with_flags(entries.as_ptr() as u64, count, BUFFER_GROUP, 0)? };
         Ok(provided)
     }
@@ -59,9 +61,10 @@ impl Provided {
             let (address, size) = self.pool.address(index);
             self.lent[usize::from(index)] = true;
             self.ready += 1;
-            // SAFETY: the offset is below `count`. The kernel reads an entry only once the tail has passed it, and the
-            // tail has not: at most `count` buffers exist, so this entry has been consumed. The fields are set one by one:
-            // the last two bytes of entry 0 are the ring's tail, which a write of the whole entry would destroy.
+            // SAFETY: the offset is below `count`. The kernel reads an entry only once the tail has
+            // passed it, and the tail has not: at most `count` buffers exist, so this entry has
+            // been consumed. The fields are set one by one: the last two bytes of entry 0 are the
+            // ring's tail, which a write of the whole entry would destroy.
             unsafe {
                 let entry = self.entries.as_ptr().add(usize::from(self.tail & (self.count - 1)));
                 (*entry).set_addr(address as u64);
@@ -74,15 +77,16 @@ impl Provided {
     }
 
     fn publish(&self) {
-        // SAFETY: `entries` is the address of the ring's first entry; the tail lies over its reserved field, is two
-        // bytes long and aligned to them, and is only written here and read by the kernel: atomic access is sound.
+        // SAFETY: `entries` is the address of the ring's first entry; the tail lies over its
+        // reserved field, is two bytes long and aligned to them, and is only written here and read
+        // by the kernel: atomic access is sound.
         let tail = unsafe { AtomicU16::from_ptr(BufRingEntry::tail(self.entries.as_ptr()).cast_mut()) };
         // Release: the kernel must see the entries before the tail that passes them.
         tail.store(self.tail, Ordering::Release);
     }
 
-    /// Takes buffer `index` back from the kernel, which has written `result` bytes to it. `None` when it wrote none
-    /// (the buffer is free again then), or when it never had the buffer.
+    /// Takes buffer `index` back from the kernel, which has written `result` bytes to it. `None`
+    /// when it wrote none (the buffer is free again then), or when it never had the buffer.
     pub(super) fn claim(&mut self, index: u16, result: i32) -> Option<Buffer> {
         let lent = self.lent.get_mut(usize::from(index))?;
         if !std::mem::take(lent) {
@@ -91,8 +95,9 @@ impl Provided {
         self.ready -= 1;
         match usize::try_from(result) {
             Ok(len) if len > 0 => {
-                // SAFETY: the buffer was taken from the pool by `refill` and lent; the kernel has just given it back in a
-                // completion, so it no longer writes to it, and has written `len` bytes, at most the size it was told.
+                // SAFETY: the buffer was taken from the pool by `refill` and lent; the kernel has
+                // just given it back in a completion, so it no longer writes to it, and has written
+                // `len` bytes, at most the size it was told.
                 Some(unsafe { self.pool.guard(index, len.min(self.pool.buffer_size())) })
             }
             _ => {
@@ -112,8 +117,8 @@ impl Provided {
 impl Drop for Provided {
     fn drop(&mut self) {
         if self.layout.size() > 0 {
-            // SAFETY: allocated in `register` with this layout, not leaked, and the ring that knew the address is
-            // closed: its owner drops it first.
+            // SAFETY: allocated in `register` with this layout, not leaked, and the ring that knew
+            // the address is closed: its owner drops it first.
             unsafe { alloc::dealloc(self.entries.as_ptr().cast(), self.layout) }
         }
     }

@@ -1,4 +1,5 @@
-//! The ring: what is submitted to it, what it holds until a completion gives it back, and the one system call of a turn.
+//! The ring: what is submitted to it, what it holds until a completion gives it back, and the one
+//! system call of a turn.
 
 use super::busy_poll::PollWindow;
 use super::entry;
@@ -17,7 +18,8 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
-/// How long a full submission queue may find the kernel without room before the driver counts as broken.
+/// How long a full submission queue may find the kernel without room before the driver counts as
+/// broken.
 const SUBMIT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What the kernel holds for one request until its completion.
@@ -34,9 +36,11 @@ pub(super) struct Ring {
     pub(super) pool: Pool,
     held: Slab<InFlight>,
     pub(super) waker: Waker,
-    /// Completions that are to be worked off: those of this turn, or taken early to make room in a full queue.
+    /// Completions that are to be worked off: those of this turn, or taken early to make room in a
+    /// full queue.
     reaped: Vec<cqueue::Entry>,
-    /// The error that the kernel has answered `io_uring_enter` with, for good: nothing can be submitted any more.
+    /// The error that the kernel has answered `io_uring_enter` with, for good: nothing can be
+    /// submitted any more.
     broken: Option<i32>,
     start: Instant,
     window: PollWindow,
@@ -61,14 +65,16 @@ impl Ring {
         }
     }
 
-    /// Puts an entry in the submission queue; a full queue is submitted first. Whether the ring took it: one that is
-    /// broken does not.
+    /// Puts an entry in the submission queue; a full queue is submitted first. Whether the ring
+    /// took it: one that is broken does not.
     ///
-    /// All memory that the entry points to must be owned by `held` or `provided` until its completion.
+    /// All memory that the entry points to must be owned by `held` or `provided` until its
+    /// completion.
     #[inline]
     fn push(&mut self, entry: &Entry) -> bool {
-        // SAFETY: what the entry points to stays valid until its completion: outputs and addresses lie in `held`,
-        // which only that completion empties; receives point to nothing but the registered ring (UNSAFE.md 1).
+        // SAFETY: what the entry points to stays valid until its completion: outputs and addresses
+        // lie in `held`, which only that completion empties; receives point to nothing but the
+        // registered ring (UNSAFE.md 1).
         while unsafe { self.ring.submission().push(entry) }.is_err() {
             if self.make_room().is_err() {
                 return false;
@@ -84,7 +90,8 @@ impl Ring {
         loop {
             self.check()?;
             let Err(error) = self.ring.submit() else { return Ok(()) };
-            // EBUSY and EAGAIN: the kernel has no room before its completions are reaped. They are kept aside.
+            // EBUSY and EAGAIN: the kernel has no room before its completions are reaped. They are
+            // kept aside.
             self.reaped.extend(self.ring.completion());
             if !is_transient(&error)
                 || Instant::now() > *deadline.get_or_insert_with(|| Instant::now() + SUBMIT_TIMEOUT)
@@ -108,11 +115,13 @@ impl Ring {
         self.broken.map_or(Ok(()), |errno| Err(io::Error::from_raw_os_error(errno)))
     }
 
-    /// The system call of a turn: submits, and waits for one completion unless there is one or `timeout` is zero.
+    /// The system call of a turn: submits, and waits for one completion unless there is one or
+    /// `timeout` is zero.
     ///
-    /// One, because the kernel then returns with what has come and the next turn overlaps with the peers' work. Since 6.14
-    /// one call runs at most max(20, asked for) pieces of deferred work; asking for more with a timeout of zero runs more
-    /// of them, but programs the clock and sleeps whenever fewer are pending.
+    /// One, because the kernel then returns with what has come and the next turn overlaps with the
+    /// peers' work. Since 6.14 one call runs at most max(20, asked for) pieces of deferred work;
+    /// asking for more with a timeout of zero runs more of them, but programs the clock and sleeps
+    /// whenever fewer are pending.
     pub(super) fn enter(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         if timeout == Some(Duration::ZERO) || !self.reaped.is_empty() || !self.ring.completion().is_empty() {
             return self.submit(0, None);
@@ -141,7 +150,8 @@ impl Ring {
         result
     }
 
-    /// Watches the ring from user space until something comes or `limit` is over. How long that took.
+    /// Watches the ring from user space until something comes or `limit` is over. How long that
+    /// took.
     fn poll(&mut self, began: Instant, limit: Duration) -> Duration {
         let mut elapsed = Duration::ZERO;
         while elapsed < limit && !self.has_event() {
@@ -151,7 +161,8 @@ impl Ring {
         elapsed
     }
 
-    /// Whether a completion is in the queue, or work is pending that the next call would turn into one.
+    /// Whether a completion is in the queue, or work is pending that the next call would turn into
+    /// one.
     fn has_event(&mut self) -> bool {
         self.ring.submission().taskrun() || !self.ring.completion().is_empty()
     }
@@ -171,8 +182,8 @@ impl Ring {
         }
     }
 
-    /// Completions to work off, no more than one turn hands out unless they had to be taken early; they go back through
-    /// [`Ring::reaped`].
+    /// Completions to work off, no more than one turn hands out unless they had to be taken early;
+    /// they go back through [`Ring::reaped`].
     pub(super) fn reap(&mut self) -> Vec<cqueue::Entry> {
         let mut reaped = std::mem::take(&mut self.reaped);
         let room = BUDGET.saturating_sub(reaped.len());
@@ -180,7 +191,8 @@ impl Ring {
         reaped
     }
 
-    /// Takes the list of completions back, empty, for the next turn; further ones may have been kept aside meanwhile.
+    /// Takes the list of completions back, empty, for the next turn; further ones may have been
+    /// kept aside meanwhile.
     pub(super) fn reaped(&mut self, empty: Vec<cqueue::Entry>) {
         if self.reaped.is_empty() {
             self.reaped = empty;
@@ -205,8 +217,8 @@ impl Ring {
 
     /// A descriptor that the table has named, for one system call.
     fn borrow(&self, descriptor: RawFd) -> BorrowedFd<'_> {
-        // SAFETY: the table names a descriptor only while it owns it, so it is open: it gives it up with `close`, which
-        // takes `&mut self`.
+        // SAFETY: the table names a descriptor only while it owns it, so it is open: it gives it up
+        // with `close`, which takes `&mut self`.
         unsafe { BorrowedFd::borrow_raw(descriptor) }
     }
 
@@ -250,7 +262,8 @@ impl KernelInterface for Ring {
 
     #[inline]
     fn send(&mut self, descriptor: RawFd, slot: Slot, output: Output) -> u32 {
-        // The chunks' bytes lie on the heap or in the pool: they stay where they are when the output moves into `held`.
+        // The chunks' bytes lie on the heap or in the pool: they stay where they are when the
+        // output moves into `held`.
         let (entry, gather) = match &output {
             Output::One(chunk) => (entry::send(descriptor, slot, chunk.as_slice()), None),
             Output::Many(chunks) => {
@@ -277,7 +290,8 @@ impl KernelInterface for Ring {
 
     fn close(&mut self, descriptor: RawFd, slot: Slot) {
         if !self.push(&entry::close(descriptor, slot)) {
-            // SAFETY: the table has given the open descriptor up, and the close of it was not submitted.
+            // SAFETY: the table has given the open descriptor up, and the close of it was not
+            // submitted.
             drop(unsafe { OwnedFd::from_raw_fd(descriptor) });
         }
     }

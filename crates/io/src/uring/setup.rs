@@ -1,4 +1,5 @@
-//! Setting a ring up: the ladder of flags, the restrictions, and the self-test that shows that it works.
+//! Setting a ring up: the ladder of flags, the restrictions, and the self-test that shows that it
+//! works.
 
 use super::entry;
 use super::provided::Provided;
@@ -12,10 +13,11 @@ use std::os::fd::AsRawFd;
 
 type SetupFlag = (&'static str, fn(&mut io_uring::Builder) -> &mut io_uring::Builder);
 
-/// The flags that a ring is asked for, the one to give up first in front. A kernel that does not know one answers
-/// EINVAL.
+/// The flags that a ring is asked for, the one to give up first in front. A kernel that does not
+/// know one answers EINVAL.
 const SETUP_FLAGS: [SetupFlag; 6] = [
-    // Since 6.1: completions are worked off when this thread asks for them, in batches, and never in between.
+    // Since 6.1: completions are worked off when this thread asks for them, in batches, and never
+    // in between.
     ("DEFER_TASKRUN", io_uring::Builder::setup_defer_taskrun),
     // Since 6.0: one thread submits, so the kernel takes no lock against others.
     ("SINGLE_ISSUER", io_uring::Builder::setup_single_issuer),
@@ -45,7 +47,8 @@ impl Features {
         self.dropped_flags == 0 && self.restricted
     }
 
-    /// Whether the kernel says in shared memory that work is pending, so that the ring can be watched from user space.
+    /// Whether the kernel says in shared memory that work is pending, so that the ring can be
+    /// watched from user space.
     pub(super) fn shows_pending_work(&self) -> bool {
         SETUP_FLAGS[self.dropped_flags..].iter().any(|(name, _)| *name == "TASKRUN_FLAG")
     }
@@ -65,7 +68,8 @@ fn build(entries: u32) -> Result<(IoUring, usize), Unavailable> {
     let mut dropped_flags = 0;
     loop {
         let mut builder = IoUring::builder();
-        // A completion queue that overflows ends multishot requests: make room for several per submission.
+        // A completion queue that overflows ends multishot requests: make room for several per
+        // submission.
         builder.setup_r_disabled().setup_cqsize(entries * 4).dontfork();
         for (_, set) in &SETUP_FLAGS[dropped_flags..] {
             set(&mut builder);
@@ -102,12 +106,13 @@ pub(super) fn open(entries: u32, pool: &Pool, buffers: u16) -> Result<(IoUring, 
     Ok((ring, provided, features))
 }
 
-/// Tries io_uring out: sets a small ring up and receives through it what a multishot receive on a socket pair must
-/// deliver, twice.
+/// Tries io_uring out: sets a small ring up and receives through it what a multishot receive on a
+/// socket pair must deliver, twice.
 ///
-/// It does so on a thread of its own, which is over when this returns. The kernel takes a ring down some time after it was
-/// closed, and interrupts the thread that used it then (`io_ring_exit_work` sends task work as a signal): a blocking
-/// call of the caller, long after this one, would fail with EINTR.
+/// It does so on a thread of its own, which is over when this returns. The kernel takes a ring down
+/// some time after it was closed, and interrupts the thread that used it then (`io_ring_exit_work`
+/// sends task work as a signal): a blocking call of the caller, long after this one, would fail
+/// with EINTR.
 ///
 /// # Errors
 /// What failed, why that is likely so on this machine, and what to change.
@@ -128,7 +133,8 @@ fn self_test() -> Result<Features, Unavailable> {
     let (mut ours, theirs) =
         std::os::unix::net::UnixStream::pair().map_err(failed("opening a socket pair for the self-test"))?;
     let slot = Slot::new(0, 0);
-    // SAFETY: a receive refers to no memory of this process but the buffer ring, which `open` has registered.
+    // SAFETY: a receive refers to no memory of this process but the buffer ring, which `open` has
+    // registered.
     unsafe { ring.submission().push(&entry::receive(theirs.as_raw_fd(), slot)) }
         .map_err(|error| Unavailable::new("the self-test", io::Error::other(error)))?;
     for text in [b"ring", b"way."] {
@@ -154,7 +160,8 @@ fn self_test() -> Result<Features, Unavailable> {
         drop(buffer);
         provided.refill(2);
     }
-    // The receive ends with its socket; wait for it, so that the kernel holds no buffer when they go.
+    // The receive ends with its socket; wait for it, so that the kernel holds no buffer when they
+    // go.
     drop(ours);
     loop {
         match ring.submit_and_wait(1) {

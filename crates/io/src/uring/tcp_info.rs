@@ -3,7 +3,8 @@
 use std::mem::offset_of;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// Where `tcpi_bytes_acked` (since Linux 4.1) lies in the kernel's `struct tcp_info`, and where it ends.
+/// Where `tcpi_bytes_acked` (since Linux 4.1) lies in the kernel's `struct tcp_info`, and where it
+/// ends.
 const BYTES_ACKED: usize = offset_of!(libc::tcp_info, tcpi_bytes_acked);
 const END: usize = BYTES_ACKED + size_of::<u64>();
 
@@ -11,12 +12,13 @@ const END: usize = BYTES_ACKED + size_of::<u64>();
 const SYN_SENT: u8 = 2;
 const CLOSE: u8 = 7;
 
-/// The number of bytes that the peer has acknowledged; `None` when the socket is not connected, or is no TCP socket.
+/// The number of bytes that the peer has acknowledged; `None` when the socket is not connected, or
+/// is no TCP socket.
 pub(super) fn acknowledged(socket: BorrowedFd<'_>) -> Option<u64> {
     let mut info = [0_u8; END];
     let mut len = END as libc::socklen_t;
-    // SAFETY: the kernel writes at most `len` bytes to `info`, which is that long and may hold any bytes, and the
-    // number of bytes written to `len`.
+    // SAFETY: the kernel writes at most `len` bytes to `info`, which is that long and may hold any
+    // bytes, and the number of bytes written to `len`.
     let result = unsafe {
         libc::getsockopt(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, info.as_mut_ptr().cast(), &raw mut len)
     };

@@ -1,7 +1,9 @@
-//! The simulated kernel: requests go in, events come out, and in between it does what a kernel and a network may do.
+//! The simulated kernel: requests go in, events come out, and in between it does what a kernel and
+//! a network may do.
 //!
-//! It knows nothing of slots. Like the real one it is told a number with each request and says that number with each
-//! event; it delivers a connection's bytes in order and everything else when it likes.
+//! It knows nothing of slots. Like the real one it is told a number with each request and says that
+//! number with each event; it delivers a connection's bytes in order and everything else when it
+//! likes.
 
 mod listener;
 mod socket;
@@ -62,7 +64,8 @@ pub(super) struct Cqe {
     /// The request stays in flight (IORING_CQE_F_MORE).
     pub(super) more: bool,
     pub(super) buffer: Option<Buffer>,
-    /// Whether it answers an operation of a connection, and so counts as in flight until it is handed out.
+    /// Whether it answers an operation of a connection, and so counts as in flight until it is
+    /// handed out.
     counted: bool,
 }
 
@@ -78,7 +81,8 @@ pub enum Reception {
     Ignore,
 }
 
-/// What the driver says of itself, so that the network's handle can report whether anything is still to come.
+/// What the driver says of itself, so that the network's handle can report whether anything is
+/// still to come.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct DriverStatus {
     /// Slots in use.
@@ -393,8 +397,8 @@ impl SimKernel {
             || self.advance_close(descriptor)
     }
 
-    /// Puts an event in the completion queue; whether the request that it answers stays in flight. Like io_uring, a
-    /// queue without room ends a multishot request with the event that found none.
+    /// Puts an event in the completion queue; whether the request that it answers stays in flight.
+    /// Like io_uring, a queue without room ends a multishot request with the event that found none.
     fn post(&mut self, mut event: Cqe) -> bool {
         if self.events.len() >= self.capacity {
             event.more = false;

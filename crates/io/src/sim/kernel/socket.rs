@@ -284,7 +284,8 @@ impl SimKernel {
         self.post_last(send.pending.user_data, result);
     }
 
-    /// Puts other bytes in the place of those that are being sent, as a driver with a mistake in it would.
+    /// Puts other bytes in the place of those that are being sent, as a driver with a mistake in it
+    /// would.
     #[cfg(test)]
     pub(in crate::sim) fn tamper(&mut self, descriptor: Descriptor, output: Output) {
         if let Some(send) = &mut self.socket_of(descriptor).send {

@@ -25,7 +25,8 @@ struct Echoing {
     finished: bool,
 }
 
-/// A user of the driver that sends everything back, pauses at random and keeps receive buffers as replies.
+/// A user of the driver that sends everything back, pauses at random and keeps receive buffers as
+/// replies.
 struct Echo {
     sim: Sim,
     open: HashMap<u32, Echoing>,
@@ -197,7 +198,8 @@ struct Outcome {
     trace: Vec<String>,
 }
 
-/// One whole run: connections in both roles talk to the echo until all is said; then everything must be back.
+/// One whole run: connections in both roles talk to the echo until all is said; then everything
+/// must be back.
 fn echo(seed: u64, faults: Faults, traced: bool) -> Outcome {
     let _seed = Seed(seed);
     let (mut sim, network) = Sim::new(seed, faults, BUFFERS);

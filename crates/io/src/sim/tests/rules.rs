@@ -1,4 +1,5 @@
-//! The rules whose breach stops a test: the user's towards the driver, and the driver's towards the kernel.
+//! The rules whose breach stops a test: the user's towards the driver, and the driver's towards the
+//! kernel.
 
 use super::*;
 

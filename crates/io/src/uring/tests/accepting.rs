@@ -38,7 +38,8 @@ fn a_listener_outlives_the_accept_that_names_it() {
     let (mut driver, address) = listening(small(8));
     driver.table.begin_turn(&mut None, &mut Vec::new());
     driver.stop_listening();
-    // The accept is not submitted yet. Were the listener closed, its number would be the next socket's.
+    // The accept is not submitted yet. Were the listener closed, its number would be the next
+    // socket's.
     drop(TcpStream::connect(address).expect("it listens"));
     while driver.table.is_accepting() {
         turn(&mut driver);

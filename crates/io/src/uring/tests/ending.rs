@@ -92,10 +92,12 @@ fn a_driver_dropped_with_everything_in_flight_leaves_no_guard_behind() {
     let _ = peer.read_to_end(&mut rest);
 }
 
-/// Puts something else in the place of the ring's descriptor, so that the kernel refuses every further enter.
+/// Puts something else in the place of the ring's descriptor, so that the kernel refuses every
+/// further enter.
 fn break_ring(driver: &Uring) {
     let null = std::fs::File::open("/dev/null").expect("there is one");
-    // SAFETY: both descriptors are open. Nothing of this test uses the ring's as anything but a number.
+    // SAFETY: both descriptors are open. Nothing of this test uses the ring's as anything but a
+    // number.
     assert!(unsafe { libc::dup2(null.as_raw_fd(), driver.table.kernel.ring.as_raw_fd()) } >= 0);
 }
 

@@ -232,7 +232,8 @@ fn there_is_a_backlog_until_the_bytes_of_all_connections_are_handed_out() {
     assert!(turn(&mut driver).is_empty());
     peers.iter_mut().for_each(|peer| peer.write_all(b"x").expect("open"));
     slots.iter().for_each(|slot| wait_for_unread(&driver, *slot, 1));
-    // Since 6.14 one turn runs 20 pieces of deferred work, so most of the bytes are left for the next ones.
+    // Since 6.14 one turn runs 20 pieces of deferred work, so most of the bytes are left for the
+    // next ones.
     let mut left = COUNT;
     while left > 0 {
         left -= turn(&mut driver).len();
