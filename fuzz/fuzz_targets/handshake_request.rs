@@ -36,7 +36,7 @@ fuzz_target!(|data: &[u8]| {
             assert_eq!((again.method(), again.target(), same), (request.method(), request.target(), len));
             let _ = (request.path(), request.query(), request.host(), request.origin());
             let _ = (request.cookies().count(), request.headers().count());
-            if request.check_host().is_ok() {
+            if request.check_target().is_ok() {
                 // A good request says whom it asks and what for, but for HTTP/1.0 and the forms of two methods.
                 let odd = request.version() == 0 || ["CONNECT", "OPTIONS"].contains(&request.method());
                 assert!(odd || request.path().starts_with('/') && request.host().is_some_and(|host| !host.is_empty()));
@@ -45,7 +45,7 @@ fuzz_target!(|data: &[u8]| {
             let _ = OriginPolicy::List(vec!["https://example.com".into()]).check(&request);
             if let Ok(key) = request.websocket() {
                 assert_eq!((request.method(), request.version(), request.wants_upgrade()), ("GET", 1, true));
-                assert_eq!(request.check_host(), Ok(()));
+                assert_eq!(request.check_target(), Ok(()));
                 assert!(head.windows(24).any(|window| window == key.as_bytes()));
                 let ours = ["chat".to_owned()];
                 let subprotocol = choose_subprotocol(request.subprotocols(), &ours);

@@ -21,7 +21,7 @@ use crate::spill::{Limits, SpillPool};
 use crate::{Role, mask};
 use incoming::Whole;
 use inflating::{Inflation, most_compressed};
-use partial::{Assembled, Progress};
+use partial::{Assembled, FrameProgress};
 
 /// The receiving half of one connection: 16 bytes, and no heap memory between messages, unless the peer compresses with
 /// context takeover: then it keeps some 46 KiB from the first compressed message on.
@@ -32,12 +32,12 @@ use partial::{Assembled, Progress};
 pub struct Decoder {
     partial: Option<Box<Partial>>,
     role: Role,
-    phase: Phase,
+    state: DecoderState,
     inflation: Inflation,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum DecoderState {
     Open,
     /// The peer's close frame has been yielded, or the decoder was released: what still comes is ignored.
     Closed,
@@ -47,7 +47,7 @@ enum Phase {
 
 /// An event as positions, without borrows: what found it may go on looking, which a borrowed result would forbid.
 #[derive(Debug, Clone, Copy)]
-enum Step {
+enum Located {
     Message(Whole),
     /// A message in the spill buffer.
     Spilled(Assembled),
@@ -61,7 +61,7 @@ impl Decoder {
     /// A decoder at the start of a connection, right after the handshake.
     #[must_use]
     pub const fn new(role: Role) -> Self {
-        Self { partial: None, role, phase: Phase::Open, inflation: Inflation::Refused }
+        Self { partial: None, role, state: DecoderState::Open, inflation: Inflation::Refused }
     }
 
     /// A decoder of a connection whose messages may be compressed, as its handshake has agreed on.
@@ -160,7 +160,7 @@ impl Decoder {
     /// # Ok::<(), io::Error>(())
     /// ```
     pub fn payload_room(&mut self, max: usize) -> Option<&mut [u8]> {
-        let open = self.phase == Phase::Open;
+        let open = self.state == DecoderState::Open;
         self.partial.as_deref_mut().filter(|_| open)?.lend_room(max)
     }
 
@@ -190,14 +190,14 @@ impl Decoder {
             }
         };
         match received {
-            Ok(Progress::Message(message)) => self.event(Step::Spilled(message), &mut []).map(Some),
+            Ok(FrameProgress::Message(message)) => self.event(Located::Spilled(message), &mut []).map(Some),
             Ok(_) => Ok(None),
             Err(error) => Err(self.fail(pool, error)),
         }
     }
 
     fn failure(&self) -> Option<ProtocolError> {
-        self.partial.as_ref().filter(|_| self.phase == Phase::Failed).and_then(|partial| partial.failure)
+        self.partial.as_ref().filter(|_| self.state == DecoderState::Failed).and_then(|partial| partial.failure)
     }
 
     /// Whether the peer is between two messages: no part of a message or frame has come that was not yet yielded.
@@ -241,7 +241,7 @@ impl Decoder {
     /// Gives all memory back to the pool, for a connection that ends, be it in the middle of a message. The decoder
     /// ignores all input from then on.
     pub fn release(&mut self, pool: &mut SpillPool) {
-        self.phase = Phase::Closed;
+        self.state = DecoderState::Closed;
         if let Some(partial) = self.partial.take() {
             pool.give_partial(partial);
         }
@@ -268,7 +268,7 @@ impl Decoder {
             && header.mask.is_some() == (self.role == Role::Server)
             && header.length <= pool.limits().max_message as u64
             && header.length <= (rest.len() - len) as u64
-            && self.phase == Phase::Open;
+            && self.state == DecoderState::Open;
         if !admitted {
             return Ok(None);
         }
@@ -290,14 +290,14 @@ impl Decoder {
         input: &'a mut [u8],
         at: &mut usize,
     ) -> Result<Option<Event<'a>>, ProtocolError> {
-        match self.phase {
-            Phase::Open => {}
-            Phase::Closed => {
+        match self.state {
+            DecoderState::Open => {}
+            DecoderState::Closed => {
                 self.release(pool);
                 *at = input.len();
                 return Ok(None);
             }
-            Phase::Failed => {
+            DecoderState::Failed => {
                 if let Some(error) = self.failure() {
                     return Err(error);
                 }
@@ -314,8 +314,8 @@ impl Decoder {
             }
         }
         self.tidy(pool, looked || compressed);
-        let step = match self.step(pool, input, at, looked) {
-            Ok(Some(step)) => step,
+        let located = match self.locate(pool, input, at, looked) {
+            Ok(Some(located)) => located,
             Ok(None) => {
                 // What `tidy` has left for a message whose header is not whole yet.
                 if let Some(partial) = self.partial.as_deref_mut() {
@@ -325,7 +325,7 @@ impl Decoder {
             }
             Err(error) => return Err(self.fail(pool, error)),
         };
-        self.event(step, input).map(Some)
+        self.event(located, input).map(Some)
     }
 
     /// Gives back what the last event lent out and what an idle connection does not keep. Nothing when a message is next
@@ -351,32 +351,32 @@ impl Decoder {
     }
 
     /// Moves through the input up to the next event. `looked` says that no whole uncompressed message lies at `*at`.
-    fn step(
+    fn locate(
         &mut self,
         pool: &mut SpillPool,
         input: &mut [u8],
         at: &mut usize,
         mut looked: bool,
-    ) -> Result<Option<Step>, ProtocolError> {
+    ) -> Result<Option<Located>, ProtocolError> {
         loop {
             if let Some(partial) = self.partial.as_deref_mut().filter(|partial| !partial.is_idle()) {
                 match partial.advance(input, at, pool)? {
-                    Progress::Starved => return Ok(None),
-                    Progress::Message(message) => return Ok(Some(Step::Spilled(message))),
-                    Progress::Control(opcode) => {
+                    FrameProgress::Starved => return Ok(None),
+                    FrameProgress::Message(message) => return Ok(Some(Located::Spilled(message))),
+                    FrameProgress::Control(opcode) => {
                         if opcode == OpCode::Close {
                             close::parse(partial.control())?;
-                            self.phase = Phase::Closed;
+                            self.state = DecoderState::Closed;
                         }
-                        return Ok(Some(Step::Held(opcode)));
+                        return Ok(Some(Located::Held(opcode)));
                     }
-                    Progress::Header => {}
+                    FrameProgress::Header => {}
                 }
             } else if !std::mem::take(&mut looked)
                 && !compressed_at(input, *at)
                 && let Some(whole) = self.next_whole(pool, input, at)?
             {
-                return Ok(Some(Step::Message(whole)));
+                return Ok(Some(Located::Message(whole)));
             }
             let Some(header) = self.take_header(pool, input, at)? else { return Ok(None) };
             if header.opcode.is_control() {
@@ -405,7 +405,7 @@ impl Decoder {
         input: &mut [u8],
         at: &mut usize,
         end: usize,
-    ) -> Result<Step, ProtocolError> {
+    ) -> Result<Located, ProtocolError> {
         let start = *at;
         let payload = &mut input[start..end];
         if let Some(key) = header.mask {
@@ -413,10 +413,10 @@ impl Decoder {
         }
         if header.opcode == OpCode::Close {
             close::parse(payload)?;
-            self.phase = Phase::Closed;
+            self.state = DecoderState::Closed;
         }
         *at = end;
-        Ok(Step::Control(header.opcode, start, end))
+        Ok(Located::Control(header.opcode, start, end))
     }
 
     /// The header at `*at`, or the one that former inputs began. When it is still incomplete, its bytes are kept.
@@ -492,16 +492,16 @@ impl Decoder {
         Ok(())
     }
 
-    fn event<'a>(&'a mut self, step: Step, input: &'a mut [u8]) -> Result<Event<'a>, ProtocolError> {
-        const HELD: &str = "the step was made from the partial's content";
-        match step {
-            Step::Message(whole) => Ok(Event::Message(whole.incoming(input))),
-            Step::Spilled(message) => {
+    fn event<'a>(&'a mut self, located: Located, input: &'a mut [u8]) -> Result<Event<'a>, ProtocolError> {
+        const HELD: &str = "the event was located in the partial's content";
+        match located {
+            Located::Message(whole) => Ok(Event::Message(whole.incoming(input))),
+            Located::Spilled(message) => {
                 let partial = self.partial.as_deref_mut().expect(HELD);
                 Ok(Event::Message(Incoming::assembled(message, partial.spill())))
             }
-            Step::Control(opcode, start, end) => Event::control(opcode, &input[start..end]),
-            Step::Held(opcode) => Event::control(opcode, self.partial.as_deref().expect(HELD).control()),
+            Located::Control(opcode, start, end) => Event::control(opcode, &input[start..end]),
+            Located::Held(opcode) => Event::control(opcode, self.partial.as_deref().expect(HELD).control()),
         }
     }
 
@@ -514,7 +514,7 @@ impl Decoder {
         let partial = self.partial(pool);
         partial.reset(pool);
         partial.failure = Some(error);
-        self.phase = Phase::Failed;
+        self.state = DecoderState::Failed;
         error
     }
 }

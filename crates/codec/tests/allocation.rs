@@ -244,7 +244,7 @@ fn checking_a_target_and_a_host_allocates_nothing() {
         let (request, _) =
             parse_request(head.as_bytes(), &HeadLimits::default()).expect("it is good").expect("it is whole");
         let counted = counted(|| {
-            assert_eq!(request.check_host(), Ok(()));
+            assert_eq!(request.check_target(), Ok(()));
             assert!(request.host().is_some() && request.path() == "/chat" && request.query() == Some("room=1"));
         });
         assert_eq!(counted.count_total, 0, "{target}");

@@ -167,7 +167,7 @@ fn status_of(line: &str, hosts: &[&str]) -> u16 {
     let line = if line.contains("HTTP/") { line.to_owned() } else { format!("{line} HTTP/1.1") };
     let head = format!("{line}\r\n{hosts}{rest}");
     let request = parse(&head);
-    let checked = request.check_host().err();
+    let checked = request.check_target().err();
     if line.starts_with("GET") && line.ends_with("1.1") {
         assert_eq!(request.websocket().err(), checked, "{head}");
     }
@@ -194,7 +194,7 @@ fn rfc9112_3_2_a_host_is_there_once_and_valid() {
     let raw = [&b"GET / HTTP/1.1\r\nHost: a\xff\r\n\r\n"[..], b"GET / HTTP/1.1\r\nHost: \xc3\xbc\r\n\r\n"];
     for head in raw {
         let (request, _) = parse_request(head, &HeadLimits::default()).unwrap().unwrap();
-        assert_eq!(request.check_host().unwrap_err().status.as_u16(), 400);
+        assert_eq!(request.check_target().unwrap_err().status.as_u16(), 400);
     }
 }
 
@@ -492,7 +492,7 @@ proptest! {
         }
         if let Ok(Some((request, _))) = parse_request(&bytes, &HeadLimits::default()) {
             let _ = (request.websocket(), request.path(), request.query(), request.cookies().count());
-            let _ = (request.subprotocols().count(), request.host(), request.origin(), request.check_host());
+            let _ = (request.subprotocols().count(), request.host(), request.origin(), request.check_target());
         }
     }
 }

@@ -61,7 +61,7 @@ enum Yielded {
 
 /// Where [`Partial::advance`] got to.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Progress {
+pub(super) enum FrameProgress {
     /// The input is consumed and the frame still incomplete, or inflating is suspended.
     Starved,
     /// A header comes next.
@@ -228,8 +228,8 @@ impl Partial {
         input: &mut [u8],
         at: &mut usize,
         pool: &mut SpillPool,
-    ) -> Result<Progress, ProtocolError> {
-        let Some(mut frame) = self.frame else { return Ok(Progress::Header) };
+    ) -> Result<FrameProgress, ProtocolError> {
+        let Some(mut frame) = self.frame else { return Ok(FrameProgress::Header) };
         self.lent = 0;
         let rest = input.get_mut(*at..).unwrap_or_default();
         let mut take = usize::try_from(frame.remaining).map_or(rest.len(), |remaining| remaining.min(rest.len()));
@@ -256,10 +256,10 @@ impl Partial {
     }
 
     /// Takes the first `len` bytes of the room that was lent as payload.
-    pub(super) fn received(&mut self, len: usize) -> Result<Progress, ProtocolError> {
+    pub(super) fn received(&mut self, len: usize) -> Result<FrameProgress, ProtocolError> {
         let lent = std::mem::take(&mut self.lent);
         assert!(len <= lent, "{len} bytes were received in a room of {lent}");
-        let Some(frame) = self.frame.filter(|_| len > 0) else { return Ok(Progress::Starved) };
+        let Some(frame) = self.frame.filter(|_| len > 0) else { return Ok(FrameProgress::Starved) };
         let fresh = self.spill.extend(len);
         let valid = match (self.kind, frame.key) {
             (Some(MessageKind::Text), Some(key)) => self.utf8.unmask(fresh, key, frame.phase),
@@ -275,16 +275,16 @@ impl Partial {
     }
 
     /// Counts bytes that were taken of the current frame's payload.
-    fn took(&mut self, mut frame: Frame, len: usize) -> Result<Progress, ProtocolError> {
+    fn took(&mut self, mut frame: Frame, len: usize) -> Result<FrameProgress, ProtocolError> {
         frame.phase = (frame.phase + len) % 4;
         frame.remaining -= len as u64;
         if frame.remaining > 0 || self.suspended {
             self.frame = Some(frame);
-            return Ok(Progress::Starved);
+            return Ok(FrameProgress::Starved);
         }
         self.frame = None;
         if frame.opcode.is_control() {
-            return Ok(Progress::Control(frame.opcode));
+            return Ok(FrameProgress::Control(frame.opcode));
         }
         match self.kind {
             Some(kind) if frame.fin => {
@@ -295,9 +295,9 @@ impl Partial {
                 self.kind = None;
                 self.charged = 0;
                 self.yielded = Yielded::Spill;
-                Ok(Progress::Message(Assembled { kind, compressed: std::mem::take(&mut self.compressed) }))
+                Ok(FrameProgress::Message(Assembled { kind, compressed: std::mem::take(&mut self.compressed) }))
             }
-            _ => Ok(Progress::Header),
+            _ => Ok(FrameProgress::Header),
         }
     }
 

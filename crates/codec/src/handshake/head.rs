@@ -14,10 +14,10 @@ pub struct HeadLimits {
 /// The most header fields that can be allowed: the table is on the stack.
 pub(super) const MOST_HEADERS: usize = 128;
 
-pub(super) type Table<'b> = [MaybeUninit<httparse::Header<'b>>; MOST_HEADERS];
+pub(super) type HeaderSlots<'b> = [MaybeUninit<httparse::Header<'b>>; MOST_HEADERS];
 
-/// An empty table; costs nothing, for nothing is written until a header is parsed.
-pub(super) const fn table<'b>() -> Table<'b> {
+/// Empty slots. Costs nothing: nothing is written until a header is parsed.
+pub(super) const fn header_slots<'b>() -> HeaderSlots<'b> {
     [const { MaybeUninit::uninit() }; MOST_HEADERS]
 }
 
@@ -33,8 +33,8 @@ impl HeadLimits {
         &bytes[..bytes.len().min(self.max_bytes)]
     }
 
-    pub(super) fn slots<'t, 'b>(&self, table: &'t mut Table<'b>) -> &'t mut [MaybeUninit<httparse::Header<'b>>] {
-        &mut table[..self.max_headers.min(MOST_HEADERS)]
+    pub(super) fn slots<'t, 'b>(&self, slots: &'t mut HeaderSlots<'b>) -> &'t mut [MaybeUninit<httparse::Header<'b>>] {
+        &mut slots[..self.max_headers.min(MOST_HEADERS)]
     }
 }
 

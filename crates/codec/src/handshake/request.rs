@@ -36,9 +36,9 @@ pub fn parse_request<'b>(bytes: &'b [u8], limits: &HeadLimits) -> Result<Option<
             "this is a TLS handshake, but the port speaks plain HTTP; use ws:// instead of wss://",
         ));
     }
-    let mut table = head::table();
+    let mut slots = head::header_slots();
     let mut parsed = httparse::Request::new(&mut []);
-    match parsed.parse_with_uninit_headers(allowed, limits.slots(&mut table)) {
+    match parsed.parse_with_uninit_headers(allowed, limits.slots(&mut slots)) {
         Ok(httparse::Status::Complete(len)) => {
             const COMPLETE: &str = "httparse has set it when the head is complete";
             let request = Request {
@@ -203,7 +203,7 @@ impl<'b> Request<'b> {
     /// # Errors
     ///
     /// 400.
-    pub fn check_host(&self) -> Result<(), Refusal> {
+    pub fn check_target(&self) -> Result<(), Refusal> {
         if self.target.contains('#') {
             return Err(bad("expected a request target without a fragment; write %23 for a # that belongs to it"));
         }
@@ -254,7 +254,7 @@ impl<'b> Request<'b> {
                 "HTTP/1.0 cannot open a WebSocket; expected HTTP/1.1",
             ));
         }
-        self.check_host()?;
+        self.check_target()?;
         if !self.wants_upgrade() {
             return Err(upgrade_required("expected the header Upgrade: websocket"));
         }

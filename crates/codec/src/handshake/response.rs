@@ -154,12 +154,12 @@ pub fn parse_response<'b>(
     let allowed = limits.allowed(bytes);
     let mut at = 0;
     loop {
-        let mut table = head::table();
+        let mut slots = head::header_slots();
         let mut parsed = httparse::Response::new(&mut []);
         let result = httparse::ParserConfig::default().parse_response_with_uninit_headers(
             &mut parsed,
             &allowed[at..],
-            limits.slots(&mut table),
+            limits.slots(&mut slots),
         );
         match result {
             Ok(httparse::Status::Complete(len)) => at += len,

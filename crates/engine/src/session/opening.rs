@@ -155,7 +155,7 @@ pub(super) fn evaluate_request<S>(
     };
     let body = if request.method() == "HEAD" { ResponseBody::Omitted } else { ResponseBody::Sent };
     if !request.wants_upgrade() {
-        return match request.check_host() {
+        return match request.check_target() {
             Ok(()) => Evaluation::Plain(handler.request(slot, &request, core), body),
             Err(refusal) => Evaluation::Refused(refusal, body),
         };
