@@ -7,6 +7,14 @@ use crate::error::ProtocolError;
 
 /// The status code of a close frame (RFC 6455 section 7.4). Any `u16` can be held; [`is_sendable`](Self::is_sendable)
 /// says which may travel.
+///
+/// ```
+/// use ringway_codec::CloseCode;
+///
+/// assert_eq!(CloseCode::NORMAL.as_u16(), 1000);
+/// assert!(CloseCode::new(4000).is_sendable());
+/// assert!(!CloseCode::ABNORMAL.is_sendable());
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CloseCode(u16);
 
@@ -87,6 +95,12 @@ impl fmt::Debug for CloseCode {
 }
 
 /// The code is one of those that must never travel in a close frame (RFC 6455 section 7.4.1).
+///
+/// ```
+/// use ringway_codec::{CloseCode, ClosePayload, CodeNotSendable};
+///
+/// assert_eq!(ClosePayload::new(CloseCode::TLS, "").err(), Some(CodeNotSendable(CloseCode::TLS)));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("close code {0} must not be sent; use 1000 to 1003, 1007 to 1014, or 3000 to 4999 for your own")]
 pub struct CodeNotSendable(pub CloseCode);
@@ -95,6 +109,14 @@ pub struct CodeNotSendable(pub CloseCode);
 pub const MAX_REASON: usize = 123;
 
 /// The payload of a close frame, on the stack. Derefs to its bytes.
+///
+/// ```
+/// use ringway_codec::{CloseCode, ClosePayload};
+///
+/// let payload = ClosePayload::new(CloseCode::GOING_AWAY, "restart")?;
+/// assert_eq!(payload.as_slice(), b"\x03\xe9restart");
+/// # Ok::<(), ringway_codec::CodeNotSendable>(())
+/// ```
 #[derive(Clone, Copy)]
 pub struct ClosePayload {
     bytes: [u8; 125],

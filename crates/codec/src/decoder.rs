@@ -28,6 +28,22 @@ use partial::{Assembled, FrameProgress};
 ///
 /// Feed it each input with [`next`](Decoder::next) until that returns `Ok(None)`. The events do not depend on where
 /// the byte stream is cut into inputs.
+///
+/// ```
+/// use ringway_codec::{Decoder, Event, Limits, OpCode, Role, SpillPool, encode_client};
+///
+/// let mut input = Vec::new();
+/// encode_client(OpCode::Text, b"one", [1, 2, 3, 4], &mut input);
+/// encode_client(OpCode::Binary, b"two", [5, 6, 7, 8], &mut input);
+/// let mut pool = SpillPool::new(Limits::default());
+/// let mut decoder = Decoder::new(Role::Server);
+/// let (mut at, mut messages) = (0, 0);
+/// while let Some(event) = decoder.next(&mut pool, &mut input, &mut at)? {
+///     messages += usize::from(matches!(event, Event::Message(_)));
+/// }
+/// assert_eq!((messages, at), (2, input.len()));
+/// # Ok::<(), ringway_codec::ProtocolError>(())
+/// ```
 #[derive(Debug)]
 pub struct Decoder {
     partial: Option<Box<Partial>>,

@@ -6,6 +6,14 @@ use crate::close::CloseCode;
 ///
 /// Every variant is one violation. The connection cannot go on after any of them: send a close frame with
 /// [`close_code`](ProtocolError::close_code) and end it (RFC 6455 section 7.1.7, "fail the WebSocket connection").
+///
+/// ```
+/// use ringway_codec::{CloseCode, Header, ProtocolError};
+///
+/// let error = Header::parse(b"\x83").unwrap_err();
+/// assert_eq!(error, ProtocolError::ReservedOpCode(3));
+/// assert_eq!(error.close_code(), CloseCode::PROTOCOL_ERROR);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProtocolError {

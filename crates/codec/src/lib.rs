@@ -62,6 +62,17 @@ pub use utf8::{InvalidUtf8, Utf8Stream};
 ///
 /// A server's decoder demands masked frames and refuses unmasked ones; a client's does the reverse
 /// (RFC 6455 section 5.1).
+///
+/// Exhaustive: RFC 6455 has these two endpoints.
+///
+/// ```
+/// use ringway_codec::{Decoder, Limits, ProtocolError, Role, SpillPool};
+///
+/// let mut unmasked = *b"\x81\x02hi";
+/// let mut decoder = Decoder::new(Role::Server);
+/// let result = decoder.next(&mut SpillPool::new(Limits::default()), &mut unmasked, &mut 0);
+/// assert_eq!(result.err(), Some(ProtocolError::UnmaskedFrame));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
     /// We accepted the connection: what we receive is masked, what we send is not.

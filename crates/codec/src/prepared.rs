@@ -14,6 +14,15 @@ const WINDOWS: usize = (WindowBits::MAX.get() - WindowBits::LEAST_DEFLATED.get()
 type Deflated = OnceLock<Option<Arc<[u8]>>>;
 
 /// A server's frame that many connections can send. Cloning it costs one atomic increment; the bytes are shared.
+///
+/// ```
+/// use ringway_codec::Prepared;
+///
+/// let news = Prepared::text("news");
+/// let frames = [news.clone().into_frame(), news.into_frame()];
+/// assert_eq!(&frames[0][..], b"\x81\x04news");
+/// assert!(std::sync::Arc::ptr_eq(&frames[0], &frames[1]));
+/// ```
 #[derive(Debug, Clone)]
 pub struct Prepared {
     frame: Arc<[u8]>,

@@ -4,6 +4,13 @@ use crate::decoder::Partial;
 use crate::deflate::Inflater;
 
 /// What a peer may make us hold.
+///
+/// ```
+/// use ringway_codec::{Limits, SpillPool};
+///
+/// let pool = SpillPool::new(Limits { max_message: 64 * 1024, ..Limits::default() });
+/// assert_eq!(pool.limits().fragment_cost, 64);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// The largest message in bytes; default 16 MiB. A larger one is refused with close code 1009 as soon as a header
@@ -44,6 +51,18 @@ const RETAINED_INFLATERS: usize = 4;
 /// Retains at most 64 buffers of at most 2 MiB each, 4 inflaters for connections that keep none of their own and 256
 /// unused decoder states, 16 MiB in all; frees the rest. The last buffer given is the first taken, because it is the one
 /// in the cache.
+///
+/// ```
+/// use ringway_codec::{Decoder, Limits, Role, SpillPool};
+///
+/// // One pool for all connections of a thread.
+/// let mut pool = SpillPool::new(Limits::default());
+/// let mut decoders = [Decoder::new(Role::Server), Decoder::new(Role::Server)];
+/// for decoder in &mut decoders {
+///     assert!(decoder.next(&mut pool, b"\x81".to_vec().as_mut(), &mut 0)?.is_none());
+/// }
+/// # Ok::<(), ringway_codec::ProtocolError>(())
+/// ```
 #[derive(Debug)]
 pub struct SpillPool {
     limits: Limits,

@@ -5,6 +5,12 @@ mod short;
 use crate::mask;
 
 /// The bytes are not UTF-8.
+///
+/// ```
+/// use ringway_codec::{InvalidUtf8, Utf8Stream};
+///
+/// assert_eq!(Utf8Stream::new().push(b"\xff"), Err(InvalidUtf8));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("invalid UTF-8")]
 pub struct InvalidUtf8;
@@ -108,6 +114,17 @@ fn whole_characters(bytes: &[u8]) -> usize {
 ///
 /// It fails at the first byte that cannot be part of any valid text, also inside an unfinished character: after `F4`
 /// the byte `90` fails at once, because no character beyond U+10FFFF exists.
+///
+/// ```
+/// use ringway_codec::Utf8Stream;
+///
+/// let mut stream = Utf8Stream::new();
+/// stream.push(b"\xe2\x82")?;
+/// assert!(stream.finish().is_err(), "the euro sign has three bytes");
+/// stream.push(b"\xac")?;
+/// stream.finish()?;
+/// # Ok::<(), ringway_codec::InvalidUtf8>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Utf8Stream {
     /// The bytes of a character that has begun; a valid prefix of one.

@@ -6,6 +6,14 @@ use crate::error::ProtocolError;
 use crate::frame::OpCode;
 
 /// The kind of a message (RFC 6455 section 5.6).
+///
+/// Exhaustive: RFC 6455 section 5.6 has these two.
+///
+/// ```
+/// use ringway_codec::{MessageKind, OpCode};
+///
+/// assert_eq!(MessageKind::Text.opcode(), OpCode::Text);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MessageKind {
     /// UTF-8 text.
@@ -34,6 +42,25 @@ impl From<MessageKind> for OpCode {
 }
 
 /// Something that a peer sent.
+///
+/// Exhaustive: RFC 6455 fixes what a peer can send, and a receiver has to handle all of it.
+///
+/// ```
+/// use ringway_codec::{Decoder, Event, Limits, OpCode, Role, SpillPool, encode_server};
+///
+/// let mut input = Vec::new();
+/// encode_server(OpCode::Ping, b"?", &mut input);
+/// let mut pool = SpillPool::new(Limits::default());
+/// let mut decoder = Decoder::new(Role::Client);
+/// let mut replies = Vec::new();
+/// match decoder.next(&mut pool, &mut input, &mut 0)? {
+///     Some(Event::Message(message)) => println!("{} bytes", message.payload().len()),
+///     Some(Event::Ping(payload)) => encode_server(OpCode::Pong, payload, &mut replies),
+///     Some(Event::Pong(_) | Event::Close(_)) | None => {}
+/// }
+/// assert_eq!(replies, b"\x8a\x01?");
+/// # Ok::<(), ringway_codec::ProtocolError>(())
+/// ```
 #[derive(Debug)]
 pub enum Event<'a> {
     /// A whole message.
@@ -57,6 +84,22 @@ impl<'a> Event<'a> {
 }
 
 /// Which bytes hold a message.
+///
+/// Exhaustive: a caller that sends the bytes of a message has to find them.
+///
+/// ```
+/// use ringway_codec::{Decoder, Event, Limits, OpCode, Place, Role, SpillPool, encode_server};
+///
+/// let mut input = Vec::new();
+/// encode_server(OpCode::Text, b"hello", &mut input);
+/// let mut pool = SpillPool::new(Limits::default());
+/// let mut decoder = Decoder::new(Role::Client);
+/// let (first, second) = input.split_at_mut(4);
+/// assert!(decoder.next(&mut pool, first, &mut 0)?.is_none());
+/// let Some(Event::Message(message)) = decoder.next(&mut pool, second, &mut 0)? else { unreachable!() };
+/// assert_eq!(message.place(), Place::Spill);
+/// # Ok::<(), ringway_codec::ProtocolError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Place {
     /// The input that was given to [`Decoder::next`](crate::Decoder::next).

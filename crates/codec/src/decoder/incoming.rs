@@ -60,6 +60,21 @@ impl Whole {
 }
 
 /// A whole message, unmasked and checked, with room in front of it for the header of a reply.
+///
+/// ```
+/// use ringway_codec::{Decoder, Event, Limits, OpCode, Role, SpillPool, encode_client};
+///
+/// let mut input = Vec::new();
+/// encode_client(OpCode::Text, b"hello", [1, 2, 3, 4], &mut input);
+/// let mut pool = SpillPool::new(Limits::default());
+/// let mut decoder = Decoder::new(Role::Server);
+/// let Some(Event::Message(mut message)) = decoder.next(&mut pool, &mut input, &mut 0)? else { unreachable!() };
+/// assert_eq!(message.as_text(), Some("hello"));
+/// message.payload_mut().make_ascii_uppercase();
+/// let (_, range) = message.into_server_frame();
+/// assert_eq!(&input[range], b"\x81\x05HELLO");
+/// # Ok::<(), ringway_codec::ProtocolError>(())
+/// ```
 #[derive(Debug)]
 pub struct Incoming<'a> {
     /// The room in front, then the payload.

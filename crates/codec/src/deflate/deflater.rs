@@ -10,6 +10,15 @@ use super::{TAIL, WindowBits};
 ///
 /// It belongs to one connection that takes its context over, or is shared by any number that do not. It allocates
 /// [`heap_bytes`](Deflater::heap_bytes) once; short messages leave some 50 KiB of that untouched.
+///
+/// ```
+/// use ringway_codec::{Deflater, MessageKind, WindowBits, encode_deflated};
+///
+/// let mut deflater = Deflater::new(6, WindowBits::MAX).expect("zlib compresses with 15 bits");
+/// let mut frame = Vec::new();
+/// encode_deflated(MessageKind::Binary, &[7; 1000], None, &mut deflater, true, &mut frame);
+/// assert!(frame.len() < 30);
+/// ```
 pub struct Deflater {
     compress: Compress,
     window_bits: WindowBits,

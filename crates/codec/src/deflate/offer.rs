@@ -9,6 +9,14 @@ use crate::handshake::Extension;
 /// One offer of a client. A client may make several, the preferred one first (RFC 7692 section 5.2).
 ///
 /// [`Display`](fmt::Display) writes it as the header has it.
+///
+/// ```
+/// use ringway_codec::{DeflateOffer, DeflateParams};
+///
+/// let offer = DeflateOffer { server_no_context_takeover: true, ..DeflateOffer::default() };
+/// assert_eq!(offer.to_string(), "permessage-deflate; server_no_context_takeover");
+/// assert!(!offer.admits(&DeflateParams::default()), "the server must agree to it");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DeflateOffer {
     /// The server shall not use what it sent before to compress a message (section 7.1.1.1).

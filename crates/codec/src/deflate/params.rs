@@ -9,6 +9,14 @@ use crate::handshake::Extension;
 /// The parameters of a server's answer.
 ///
 /// [`Display`](fmt::Display) writes them as the header has them.
+///
+/// ```
+/// use ringway_codec::{Decoder, DeflateParams, Role};
+///
+/// let params = DeflateParams { client_no_context_takeover: true, ..DeflateParams::default() };
+/// assert_eq!(params.to_string(), "permessage-deflate; client_no_context_takeover");
+/// let decoder = Decoder::with_deflate(Role::Server, &params);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DeflateParams {
     /// The server compresses each message without what it sent before (section 7.1.1.1).
@@ -22,6 +30,13 @@ pub struct DeflateParams {
 }
 
 /// How the messages of one direction are compressed.
+///
+/// ```
+/// use ringway_codec::{DeflateParams, Role, WindowBits};
+///
+/// let direction = DeflateParams::default().outgoing(Role::Server);
+/// assert!(direction.takeover && direction.window_bits == WindowBits::MAX);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Direction {
     /// Whether a message may be compressed with what was sent before it, so that both sides must keep it.

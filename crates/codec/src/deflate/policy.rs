@@ -5,6 +5,14 @@ use crate::handshake::Extension;
 
 /// What one side wants of the compression, in either role. The default wants the best compression: context takeover
 /// and the largest windows both ways.
+///
+/// ```
+/// use ringway_codec::{DeflateOffer, DeflatePolicy};
+///
+/// let policy = DeflatePolicy { peer_takeover: false, ..DeflatePolicy::default() };
+/// let params = policy.accept(&DeflateOffer::default()).expect("any offer with a large window is accepted");
+/// assert_eq!(params.to_string(), "permessage-deflate; client_no_context_takeover");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeflatePolicy {
     /// Whether we compress with what we sent before, if the peer allows it.

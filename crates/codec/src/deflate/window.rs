@@ -3,6 +3,13 @@
 use std::fmt;
 
 /// The base-2 logarithm of an LZ77 window's size in bytes: 8 to 15, for windows of 256 bytes to 32 KiB.
+///
+/// ```
+/// use ringway_codec::WindowBits;
+///
+/// assert_eq!(WindowBits::new(15), Some(WindowBits::MAX));
+/// assert_eq!(WindowBits::new(16), None);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WindowBits(u8);
 

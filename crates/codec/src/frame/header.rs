@@ -14,6 +14,14 @@ const LENGTH_16: u8 = 126;
 const LENGTH_64: u8 = 127;
 
 /// A frame's header.
+///
+/// ```
+/// use ringway_codec::{Header, OpCode};
+///
+/// let (header, len) = Header::parse(b"\x81\x05hello")?.expect("the header is complete");
+/// assert_eq!((header.opcode, header.fin, header.length, len), (OpCode::Text, true, 5, 2));
+/// # Ok::<(), ringway_codec::ProtocolError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
     /// Whether this frame is the last, or only, one of its message.

@@ -3,6 +3,17 @@
 use crate::error::ProtocolError;
 
 /// The opcode of a frame. The reserved ones are an error when a header is parsed, so they have no variant.
+///
+/// Exhaustive: RFC 6455 section 5.2 fixes the opcodes, and only an extension could give a meaning to the
+/// reserved ones.
+///
+/// ```
+/// use ringway_codec::OpCode;
+///
+/// assert_eq!(OpCode::from_number(9), Ok(OpCode::Ping));
+/// assert!(OpCode::Ping.is_control());
+/// assert!(OpCode::from_number(3).is_err());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum OpCode {

@@ -5,11 +5,30 @@ use std::borrow::Cow;
 use super::head::{Headers, is_token};
 
 /// The header does not follow the grammar. Whoever receives such a one must fail the connection (RFC 6455 section 9.1).
+///
+/// ```
+/// use ringway_codec::{HeadLimits, parse_request};
+///
+/// let head = b"GET / HTTP/1.1\r\nHost: a\r\nSec-WebSocket-Extensions: a;;b\r\n\r\n";
+/// let (request, _) = parse_request(head, &HeadLimits::default())?.expect("the head is complete");
+/// assert_eq!(request.extensions().unwrap_err().status, 400);
+/// # Ok::<(), ringway_codec::Refusal>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("Sec-WebSocket-Extensions does not follow the grammar of RFC 6455 section 9.1")]
 pub struct MalformedExtensions;
 
 /// One element of the header: an extension with its parameters, offered by a client or accepted by a server.
+///
+/// ```
+/// use ringway_codec::{HeadLimits, parse_request};
+///
+/// let head = b"GET / HTTP/1.1\r\nHost: a\r\nSec-WebSocket-Extensions: x; level=3\r\n\r\n";
+/// let (request, _) = parse_request(head, &HeadLimits::default())?.expect("the head is complete");
+/// let extensions = request.extensions()?;
+/// assert_eq!((extensions[0].name, extensions[0].params[0].0), ("x", "level"));
+/// # Ok::<(), ringway_codec::Refusal>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Extension<'b> {
     /// The extension's name, a token.

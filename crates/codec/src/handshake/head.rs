@@ -3,6 +3,14 @@
 use std::mem::MaybeUninit;
 
 /// How large the head of a request or response may be.
+///
+/// ```
+/// use ringway_codec::{HeadLimits, parse_request};
+///
+/// let limits = HeadLimits { max_headers: 1, ..HeadLimits::default() };
+/// let refusal = parse_request(b"GET / HTTP/1.1\r\nHost: a\r\nAccept: b\r\n\r\n", &limits).unwrap_err();
+/// assert_eq!(refusal.status, 431);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeadLimits {
     /// The whole head in bytes, up to and with the blank line; default 16 KiB.
@@ -43,6 +51,15 @@ impl HeadLimits {
 /// A head that comes byte by byte must not be parsed once per byte. This looks at every byte once, for the blank line
 /// that ends the head; and it asks for a parse at the first byte and whenever the head has doubled, so that garbage is
 /// found early while all parses together stay linear.
+///
+/// ```
+/// use ringway_codec::{HeadLimits, HeadScan};
+///
+/// let mut scan = HeadScan::new(&HeadLimits::default());
+/// assert!(scan.push(b"G"), "the first byte may be wrong already");
+/// assert!(!scan.push(b"GET / HTTP/1.1\r\n"));
+/// assert!(scan.push(b"GET / HTTP/1.1\r\n\r\n"), "the head is complete");
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct HeadScan {
     looked: u32,
@@ -79,6 +96,17 @@ impl HeadScan {
 }
 
 /// The header fields of a parsed head, borrowed from its bytes.
+///
+/// ```
+/// use ringway_codec::{HeadLimits, Key, ResponseExpectation, encode_accept, parse_response};
+///
+/// let expected = ResponseExpectation { key: [7; 16], subprotocols: &[], deflate: &[] };
+/// let mut head = Vec::new();
+/// encode_accept(&Key::from_nonce([7; 16]), None, None, &http::HeaderMap::new(), &mut head);
+/// let (response, _) = parse_response(&head, &HeadLimits::default(), &expected)?.expect("the head is complete");
+/// assert_eq!(response.headers.first("UPGRADE"), Some(&b"websocket"[..]));
+/// # Ok::<(), ringway_codec::HandshakeError>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Headers<'b>(Box<[httparse::Header<'b>]>);
 

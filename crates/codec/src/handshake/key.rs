@@ -13,6 +13,14 @@ const LENIENT: GeneralPurpose =
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// A client's key, checked: base64 of exactly 16 bytes.
+///
+/// ```
+/// use ringway_codec::Key;
+///
+/// // The example of RFC 6455 section 1.3.
+/// let key = Key::parse(b"dGhlIHNhbXBsZSBub25jZQ==").expect("16 bytes in base64");
+/// assert_eq!(&key.accept(), b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key([u8; 24]);
 

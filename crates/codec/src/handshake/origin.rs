@@ -7,7 +7,18 @@ use super::respond::Refusal;
 
 /// Which origins may connect. Browsers always state theirs, so a list keeps foreign pages out; other programs can state
 /// what they like, so it is no substitute for authentication.
+///
+/// ```
+/// use ringway_codec::{HeadLimits, OriginPolicy, parse_request};
+///
+/// let policy = OriginPolicy::List(vec!["https://example.com".to_owned()]);
+/// let head = b"GET / HTTP/1.1\r\nHost: a\r\nOrigin: https://example.org\r\n\r\n";
+/// let (request, _) = parse_request(head, &HeadLimits::default())?.expect("the head is complete");
+/// assert_eq!(policy.check(&request).unwrap_err().status, 403);
+/// # Ok::<(), ringway_codec::Refusal>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum OriginPolicy {
     /// Any, and none.
     #[default]

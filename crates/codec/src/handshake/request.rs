@@ -10,6 +10,16 @@ use super::key::Key;
 use super::respond::Refusal;
 
 /// The head of an HTTP/1 request, borrowed from the received bytes.
+///
+/// ```
+/// use ringway_codec::{HeadLimits, parse_request};
+///
+/// let head = b"GET /chat?room=1 HTTP/1.1\r\nHost: example.com\r\nCookie: id=7\r\n\r\n";
+/// let (request, len) = parse_request(head, &HeadLimits::default())?.expect("the head is complete");
+/// assert_eq!((request.path(), request.query(), len), ("/chat", Some("room=1"), head.len()));
+/// assert_eq!(request.cookies().next(), Some(("id", "7")));
+/// # Ok::<(), ringway_codec::Refusal>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Request<'b> {
     method: &'b str,

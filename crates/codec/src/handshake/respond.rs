@@ -11,6 +11,16 @@ use super::key::Key;
 use crate::deflate::DeflateParams;
 
 /// Why a request does not become a WebSocket, as the response to send before closing.
+///
+/// ```
+/// use http::StatusCode;
+/// use ringway_codec::Refusal;
+///
+/// let mut response = Vec::new();
+/// Refusal::new(StatusCode::FORBIDDEN, "the token has expired").encode(&mut response);
+/// assert!(response.starts_with(b"HTTP/1.1 403 Forbidden\r\n"));
+/// assert!(response.ends_with(b"the token has expired\n"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {reason}", status.as_u16())]
 pub struct Refusal {

@@ -10,6 +10,25 @@ use super::target::Target;
 use crate::deflate::{self, DeflateOffer, DeflateParams};
 
 /// A client's request to open a WebSocket.
+///
+/// ```
+/// use http::HeaderMap;
+/// use ringway_codec::{ClientRequest, Target};
+///
+/// let target = Target::parse("ws://example.com/chat")?;
+/// let request = ClientRequest {
+///     target: &target,
+///     key: [7; 16], // Random in a real client.
+///     subprotocols: &[],
+///     deflate: &[],
+///     origin: None,
+///     headers: &HeaderMap::new(),
+/// };
+/// let mut head = Vec::new();
+/// request.encode(&mut head);
+/// assert!(head.starts_with(b"GET /chat HTTP/1.1\r\nHost: example.com\r\n"));
+/// # Ok::<(), ringway_codec::TargetError>(())
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct ClientRequest<'a> {
     /// Where to and what for.
@@ -75,6 +94,15 @@ impl<'a> ClientRequest<'a> {
 }
 
 /// What a client asked for, to hold the response against.
+///
+/// ```
+/// use ringway_codec::{HandshakeError, HeadLimits, ResponseExpectation, parse_response};
+///
+/// let expected = ResponseExpectation { key: [7; 16], subprotocols: &[], deflate: &[] };
+/// let head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+/// let error = parse_response(head, &HeadLimits::default(), &expected).unwrap_err();
+/// assert_eq!(error, HandshakeError::Accept);
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct ResponseExpectation<'a> {
     /// The nonce that was sent.
@@ -86,6 +114,17 @@ pub struct ResponseExpectation<'a> {
 }
 
 /// A server's response that opened the WebSocket.
+///
+/// ```
+/// use ringway_codec::{HeadLimits, Key, ResponseExpectation, encode_accept, parse_response};
+///
+/// let expected = ResponseExpectation { key: [7; 16], subprotocols: &["chat".to_owned()], deflate: &[] };
+/// let mut head = Vec::new();
+/// encode_accept(&Key::from_nonce([7; 16]), Some("chat"), None, &http::HeaderMap::new(), &mut head);
+/// let (response, len) = parse_response(&head, &HeadLimits::default(), &expected)?.expect("the head is complete");
+/// assert_eq!((response.subprotocol.as_deref(), len), (Some("chat"), head.len()));
+/// # Ok::<(), ringway_codec::HandshakeError>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Response<'b> {
     /// The subprotocol that the server chose; one of those offered.
@@ -97,6 +136,15 @@ pub struct Response<'b> {
 }
 
 /// Why a server's response did not open the WebSocket.
+///
+/// ```
+/// use ringway_codec::{HandshakeError, HeadLimits, ResponseExpectation, parse_response};
+///
+/// let expected = ResponseExpectation { key: [7; 16], subprotocols: &[], deflate: &[] };
+/// let head = b"HTTP/1.1 404 Not Found\r\n\r\n";
+/// let error = parse_response(head, &HeadLimits::default(), &expected).unwrap_err();
+/// assert!(matches!(error, HandshakeError::Status { status: 404, .. }));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
@@ -108,9 +156,9 @@ pub enum HandshakeError {
         /// The server's reason phrase, which may be empty.
         reason: String,
     },
-    /// What came is not HTTP/1.
+    /// The response is not HTTP/1; holds the parser's reason.
     #[error("the server's answer is not HTTP/1.1: {0}")]
-    Malformed(httparse::Error),
+    Malformed(String),
     /// A 101 in HTTP/1.0, which has no upgrades.
     #[error("the server answered in HTTP/1.0, which cannot open a WebSocket")]
     Version,
@@ -168,7 +216,7 @@ pub fn parse_response<'b>(
             Err(httparse::Error::TooManyHeaders) => {
                 return Err(HandshakeError::TooManyHeaders(limits.max_headers.min(head::MOST_HEADERS)));
             }
-            Err(error) => return Err(HandshakeError::Malformed(error)),
+            Err(error) => return Err(HandshakeError::Malformed(error.to_string())),
         }
         match parsed.code.unwrap_or(0) {
             101 if parsed.version == Some(0) => return Err(HandshakeError::Version),

@@ -4,6 +4,14 @@ use std::fmt;
 use std::net::Ipv6Addr;
 
 /// The two schemes.
+///
+/// Exhaustive: RFC 6455 section 3 defines these two.
+///
+/// ```
+/// use ringway_codec::Scheme;
+///
+/// assert_eq!((Scheme::Wss.to_string().as_str(), Scheme::Wss.default_port()), ("wss", 443));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scheme {
     /// `ws`: plain TCP, default port 80.
@@ -33,6 +41,15 @@ impl fmt::Display for Scheme {
 }
 
 /// Where a client connects to and what it asks for there.
+///
+/// ```
+/// use ringway_codec::{Scheme, Target};
+///
+/// let target = Target::parse("wss://example.com/chat?room=1")?;
+/// assert_eq!((target.scheme, target.host.as_str(), target.port), (Scheme::Wss, "example.com", 443));
+/// assert_eq!(target.path_and_query, "/chat?room=1");
+/// # Ok::<(), ringway_codec::TargetError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Target {
     /// Plain or TLS.
@@ -46,6 +63,12 @@ pub struct Target {
 }
 
 /// Why a URL is no WebSocket URL.
+///
+/// ```
+/// use ringway_codec::{Target, TargetError};
+///
+/// assert_eq!(Target::parse("ws://example.com:0/"), Err(TargetError::Port("0".to_owned())));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TargetError {

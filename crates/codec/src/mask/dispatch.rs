@@ -9,6 +9,17 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 /// like take the first of them by themselves.
 ///
 /// [`apply`]: super::apply
+///
+/// ```
+/// use ringway_codec::mask;
+///
+/// for kernel in mask::kernels() {
+///     let mut payload = *b"hello";
+///     kernel.apply(&mut payload, [1, 2, 3, 4], 0);
+///     kernel.apply(&mut payload, [1, 2, 3, 4], 0);
+///     assert_eq!(&payload, b"hello", "{} bytes at a time", kernel.width());
+/// }
+/// ```
 pub struct Kernel {
     pub(super) name: &'static str,
     pub(super) width: usize,
