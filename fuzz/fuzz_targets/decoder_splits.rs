@@ -1,6 +1,7 @@
 #![no_main]
-//! The events of a stream, and the error that ends them, do not depend on where it is cut into inputs, nor on which of the
-//! pieces are received straight into the buffers of their messages, nor on how many bytes each call may inflate.
+//! The events of a stream, and the error that ends them, do not depend on where it is cut into
+//! inputs, nor on which of the pieces are received straight into the buffers of their messages, nor
+//! on how many bytes each call may inflate.
 
 use libfuzzer_sys::fuzz_target;
 use ringway_fuzz::{Cut, decode, decode_as, decode_in_steps};

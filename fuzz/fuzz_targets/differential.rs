@@ -1,19 +1,22 @@
 #![no_main]
-//! The same bytes give the same messages here and in tungstenite, or both refuse them. The differences that are known,
-//! and why we stay with ours (docs/conformance.md lists them too):
+//! The same bytes give the same messages here and in tungstenite, or both refuse them. The
+//! differences that are known, and why we stay with ours (docs/conformance.md lists them too):
 //!
-//! - **Lengths that could be shorter** are refused here, as RFC 6455 section 5.2 has it; tungstenite takes them, those
-//!   of control frames as well.
-//! - **Close codes that must not travel** are refused here, and answered with 1002. tungstenite answers 1002 as well,
-//!   but tells its user of a close in good order, with 1002 in the place of the peer's code.
-//! - **Close code 1014** is taken here, because it is registered with IANA; tungstenite takes it for one that must not
-//!   travel.
-//! - **When a violation is found**: here by the byte that commits it, there when the frame has come whole. So the
-//!   stream is filled up here until that frame is whole, and then both must have refused it.
-//! - **What a fragment costs** besides its payload is counted here, against endless empty ones; there it is not. The
-//!   cost is set to 0 for the comparison, and the limits to the same size.
+//! - **Lengths that could be shorter** are refused here, as RFC 6455 section 5.2 has it;
+//!   tungstenite takes them, those of control frames as well.
+//! - **Close codes that must not travel** are refused here, and answered with 1002. tungstenite
+//!   answers 1002 as well, but tells its user of a close in good order, with 1002 in the place of
+//!   the peer's code.
+//! - **Close code 1014** is taken here, because it is registered with IANA; tungstenite takes it
+//!   for one that must not travel.
+//! - **When a violation is found**: here by the byte that commits it, there when the frame has come
+//!   whole. So the stream is filled up here until that frame is whole, and then both must have
+//!   refused it.
+//! - **What a fragment costs** besides its payload is counted here, against endless empty ones;
+//!   there it is not. The cost is set to 0 for the comparison, and the limits to the same size.
 //!
-//! tungstenite does not compress, so nothing is negotiated. Input as in `decoder_splits`; the cuts are those of the reads of both.
+//! tungstenite does not compress, so nothing is negotiated. Input as in `decoder_splits`; the cuts
+//! are those of the reads of both.
 
 use std::io::{self, Read, Write};
 
@@ -95,11 +98,13 @@ fuzz_target!(|data: &[u8]| {
     let (mut ours, error): Outcome = decode(role, None, limits, stream, &cuts);
     let (theirs, refused) = match error {
         None => theirs(role, stream, &cuts),
-        // The frame that is refused is whole with this, whatever length it announces, unless that alone is too much.
+        // The frame that is refused is whole with this, whatever length it announces, unless that
+        // alone is too much.
         Some(_) => theirs(role, &[stream, &[0; LIMIT + 14]].concat(), &cuts),
     };
     match error {
-        // A control frame that announces its length in more than 7 bits is over 125 bytes here, whatever it announces.
+        // A control frame that announces its length in more than 7 bits is over 125 bytes here,
+        // whatever it announces.
         Some(ProtocolError::NonMinimalLength(_) | ProtocolError::OversizedControl) => {
             assert!(theirs.starts_with(&ours), "{ours:?}, {theirs:?}");
             return;

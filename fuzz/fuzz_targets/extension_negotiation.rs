@@ -1,7 +1,8 @@
 #![no_main]
-//! A `Sec-WebSocket-Extensions` header as a server reads it and as a client does. What a server answers fits an offer
-//! that the client made, the client takes that answer, and both then mean the same; what a client takes, it has offered.
-//! The first two bytes of the input are what the two sides want.
+//! A `Sec-WebSocket-Extensions` header as a server reads it and as a client does. What a server
+//! answers fits an offer that the client made, the client takes that answer, and both then mean the
+//! same; what a client takes, it has offered. The first two bytes of the input are what the two
+//! sides want.
 
 use http::HeaderMap;
 use libfuzzer_sys::fuzz_target;
@@ -23,7 +24,8 @@ fn policy(byte: u8) -> DeflatePolicy {
     }
 }
 
-/// What a client that made `offers` makes of an answer with this header: `None` when it fails the connection.
+/// What a client that made `offers` makes of an answer with this header: `None` when it fails the
+/// connection.
 fn taken(offers: &[DeflateOffer], header: &[u8]) -> Option<Option<DeflateParams>> {
     let mut head = Vec::new();
     encode_accept(&Key::from_nonce(NONCE), None, None, &HeaderMap::new(), &mut head);

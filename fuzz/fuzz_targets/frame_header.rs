@@ -1,6 +1,7 @@
 #![no_main]
-//! A header is parsed as an oracle written from the figure of RFC 6455 section 5.2 has it; what was parsed encodes to
-//! the very bytes that it came from; and no prefix is judged differently from the whole.
+//! A header is parsed as an oracle written from the figure of RFC 6455 section 5.2 has it; what was
+//! parsed encodes to the very bytes that it came from; and no prefix is judged differently from the
+//! whole.
 
 use libfuzzer_sys::fuzz_target;
 use ringway_codec::{Header, OpCode};

@@ -1,7 +1,7 @@
 #![no_main]
-//! A request is judged by its head alone: what comes behind it changes nothing, a part of a good head is no error, and
-//! no head is waited for beyond the limit. What is accepted can be answered, and what is refused is refused in HTTP.
-//! The first byte of the input picks the limits.
+//! A request is judged by its head alone: what comes behind it changes nothing, a part of a good
+//! head is no error, and no head is waited for beyond the limit. What is accepted can be answered,
+//! and what is refused is refused in HTTP. The first byte of the input picks the limits.
 
 use http::HeaderMap;
 use libfuzzer_sys::fuzz_target;
@@ -37,7 +37,8 @@ fuzz_target!(|data: &[u8]| {
             let _ = (request.path(), request.query(), request.host(), request.origin());
             let _ = (request.cookies().count(), request.headers().count());
             if request.check_target().is_ok() {
-                // A good request says whom it asks and what for, but for HTTP/1.0 and the forms of two methods.
+                // A good request says whom it asks and what for, but for HTTP/1.0 and the forms of
+                // two methods.
                 let odd = request.version() == 0 || ["CONNECT", "OPTIONS"].contains(&request.method());
                 assert!(odd || request.path().starts_with('/') && request.host().is_some_and(|host| !host.is_empty()));
                 assert!(!request.target().contains('#'));

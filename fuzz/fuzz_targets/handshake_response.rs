@@ -1,7 +1,7 @@
 #![no_main]
-//! A response opens a WebSocket only when it proves that the server read the key and chooses nothing that was not
-//! offered, whatever interim responses come before it; a part of a good head is no error; what comes behind it changes nothing. The first byte of the input picks
-//! the limits.
+//! A response opens a WebSocket only when it proves that the server read the key and chooses
+//! nothing that was not offered, whatever interim responses come before it; a part of a good head
+//! is no error; what comes behind it changes nothing. The first byte of the input picks the limits.
 
 use libfuzzer_sys::fuzz_target;
 use ringway_codec::{DeflatePolicy, HeadLimits, Key, ResponseExpectation, WindowBits, parse_response};

@@ -1,9 +1,9 @@
 #![no_main]
-//! Arbitrary bytes as the compressed data of messages: they inflate to what flate2 makes of them when it is given one
-//! byte at a time, wherever they are cut, and never to more than the limit.
+//! Arbitrary bytes as the compressed data of messages: they inflate to what flate2 makes of them
+//! when it is given one byte at a time, wherever they are cut, and never to more than the limit.
 //!
-//! Input: a byte of flags, a byte for the limit, a byte for where to cut, a byte for the length of the first of two
-//! messages, and their data.
+//! Input: a byte of flags, a byte for the limit, a byte for where to cut, a byte for the length of
+//! the first of two messages, and their data.
 
 use flate2::{Decompress, FlushDecompress, Status};
 use libfuzzer_sys::fuzz_target;
@@ -101,7 +101,8 @@ fuzz_target!(|data: &[u8]| {
     let takeover = flags & 1 != 0;
     let limits = Limits { max_message: usize::from(limit) * 64, fragment_cost: 0 };
     let messages = rest.split_at(usize::from(first).min(rest.len()));
-    // What the frames of a compressed message may hold is limited as well, which is not what is tested here.
+    // What the frames of a compressed message may hold is limited as well, which is not what is
+    // tested here.
     let most = limits.max_message;
     if messages.0.len() > most || messages.1.len() > most {
         return;
@@ -147,7 +148,8 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!((seen.len(), error), (expected.0.len(), expected.1));
     }
 
-    // A smaller window may refuse what a larger one takes, but makes nothing else of it, and nothing worse.
+    // A smaller window may refuse what a larger one takes, but makes nothing else of it, and
+    // nothing worse.
     let window = WindowBits::new(8 + (flags >> 1) % 8).expect("8 to 15 bits are windows");
     let small = agreed(takeover, window);
     let (seen, _) = decode(Role::Client, Some(&small), limits, &binary, &cuts(&binary));

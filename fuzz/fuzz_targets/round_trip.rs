@@ -1,5 +1,6 @@
 #![no_main]
-//! What is encoded decodes to what it was made of, compressed or not, in whatever fragments and pieces it comes.
+//! What is encoded decodes to what it was made of, compressed or not, in whatever fragments and
+//! pieces it comes.
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;

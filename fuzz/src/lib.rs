@@ -1,5 +1,5 @@
-//! What the fuzz targets share: a decoder driven over a stream that is cut anywhere, and the layout of an input that
-//! says where.
+//! What the fuzz targets share: a decoder driven over a stream that is cut anywhere, and the layout
+//! of an input that says where.
 
 use ringway_codec::{
     Decoder, DeflateParams, Event, Limits, MessageKind, Place, ProtocolError, Role, SpillPool, WindowBits,
@@ -18,14 +18,14 @@ pub enum Seen {
 /// What a stream came to: its events, and the error that ended them.
 pub type Outcome = (Vec<Seen>, Option<ProtocolError>);
 
-/// Decodes `stream`, cut at `cuts` (ascending). Each message is also turned into a reply, and decoded as its receiver
-/// would.
+/// Decodes `stream`, cut at `cuts` (ascending). Each message is also turned into a reply, and
+/// decoded as its receiver would.
 pub fn decode(role: Role, deflate: Option<&DeflateParams>, limits: Limits, stream: &[u8], cuts: &[usize]) -> Outcome {
     decode_as(role, deflate, limits, stream, cuts, |_| None)
 }
 
-/// The same. `straight` says for each piece whether it is received where its message is put together, as far as that has
-/// room, and how much of it at a time.
+/// The same. `straight` says for each piece whether it is received where its message is put
+/// together, as far as that has room, and how much of it at a time.
 pub fn decode_as(
     role: Role,
     deflate: Option<&DeflateParams>,
@@ -100,9 +100,9 @@ pub fn decode_as(
     (seen, None)
 }
 
-/// The same as [`decode`], with an allowance of inflated bytes for each call: `allowances` over and over, at least one
-/// of which is not 0. What a suspended decoder has not consumed stays in the input; every second time it goes on without
-/// more of the stream.
+/// The same as [`decode`], with an allowance of inflated bytes for each call: `allowances` over and
+/// over, at least one of which is not 0. What a suspended decoder has not consumed stays in the
+/// input; every second time it goes on without more of the stream.
 pub fn decode_in_steps(
     role: Role,
     deflate: Option<&DeflateParams>,
@@ -179,8 +179,8 @@ fn decode_reply(mut reply: Vec<u8>, limits: Limits) -> Seen {
     }
 }
 
-/// An input of the targets that decode: a byte of flags, a byte that says how many cuts follow, a byte for the distance
-/// between each two of them, and then the stream.
+/// An input of the targets that decode: a byte of flags, a byte that says how many cuts follow, a
+/// byte for the distance between each two of them, and then the stream.
 #[derive(Debug)]
 pub struct Cut<'d> {
     pub role: Role,

@@ -5,8 +5,8 @@ use std::ops::Deref;
 
 use crate::error::ProtocolError;
 
-/// The status code of a close frame (RFC 6455 section 7.4). Any `u16` can be held; [`is_sendable`](Self::is_sendable)
-/// says which may travel.
+/// The status code of a close frame (RFC 6455 section 7.4). Any `u16` can be held;
+/// [`is_sendable`](Self::is_sendable) says which may travel.
 ///
 /// ```
 /// use ringway_codec::CloseCode;
@@ -25,7 +25,8 @@ impl CloseCode {
     pub const GOING_AWAY: Self = Self(1001);
     /// 1002: the peer broke the protocol.
     pub const PROTOCOL_ERROR: Self = Self(1002);
-    /// 1003: a kind of data that the endpoint cannot accept, such as binary where only text is understood.
+    /// 1003: a kind of data that the endpoint cannot accept, such as binary where only text is
+    /// understood.
     pub const UNSUPPORTED: Self = Self(1003);
     /// 1005: stands for a close frame without a code. Never sent.
     pub const NO_STATUS: Self = Self(1005);
@@ -105,7 +106,8 @@ impl fmt::Debug for CloseCode {
 #[error("close code {0} must not be sent; use 1000 to 1003, 1007 to 1014, or 3000 to 4999 for your own")]
 pub struct CodeNotSendable(pub CloseCode);
 
-/// The most bytes that the reason of a close frame can have: 125 for a control frame's payload, less 2 for the code.
+/// The most bytes that the reason of a close frame can have: 125 for a control frame's payload,
+/// less 2 for the code.
 pub const MAX_REASON: usize = 123;
 
 /// The payload of a close frame, on the stack. Derefs to its bytes.
@@ -127,7 +129,8 @@ impl ClosePayload {
     /// A close frame without a code or a reason.
     pub const EMPTY: Self = Self { bytes: [0; 125], len: 0 };
 
-    /// Code and reason; the reason is cut to [`MAX_REASON`] bytes at a character boundary (RFC 6455 section 5.5.1).
+    /// Code and reason; the reason is cut to [`MAX_REASON`] bytes at a character boundary (RFC 6455
+    /// section 5.5.1).
     ///
     /// # Errors
     ///
@@ -174,11 +177,13 @@ impl fmt::Debug for ClosePayload {
     }
 }
 
-/// Reads the payload of a received close frame: `None` when it is empty, else the code and the reason.
+/// Reads the payload of a received close frame: `None` when it is empty, else the code and the
+/// reason.
 ///
 /// # Errors
 ///
-/// One byte, a code that must not travel, or a reason that is not UTF-8 (RFC 6455 sections 5.5.1 and 7.4).
+/// One byte, a code that must not travel, or a reason that is not UTF-8 (RFC 6455 sections 5.5.1
+/// and 7.4).
 pub fn parse(payload: &[u8]) -> Result<Option<(CloseCode, &str)>, ProtocolError> {
     match payload {
         [] => Ok(None),

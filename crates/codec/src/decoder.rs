@@ -1,8 +1,9 @@
 //! Received bytes to messages (RFC 6455 sections 5 and 6.2).
 //!
-//! A message that lies whole in one input takes the short way in [`Decoder::next`]: parse the header, unmask in place,
-//! validate, yield. Everything else — a header or payload that is cut by the end of an input, fragments, control
-//! frames — takes the long way, whose state is a `Partial` that exists only while there is something to remember.
+//! A message that lies whole in one input takes the short way in [`Decoder::next`]: parse the
+//! header, unmask in place, validate, yield. Everything else — a header or payload that is cut by
+//! the end of an input, fragments, control frames — takes the long way, whose state is a `Partial`
+//! that exists only while there is something to remember.
 
 mod event;
 mod incoming;
@@ -23,11 +24,12 @@ use incoming::Whole;
 use inflating::{Inflation, most_compressed};
 use partial::{Assembled, FrameProgress};
 
-/// The receiving half of one connection: 16 bytes, and no heap memory between messages, unless the peer compresses with
-/// context takeover: then it keeps some 46 KiB from the first compressed message on.
+/// The receiving half of one connection: 16 bytes, and no heap memory between messages, unless the
+/// peer compresses with context takeover: then it keeps some 46 KiB from the first compressed
+/// message on.
 ///
-/// Feed it each input with [`next`](Decoder::next) until that returns `Ok(None)`. The events do not depend on where
-/// the byte stream is cut into inputs.
+/// Feed it each input with [`next`](Decoder::next) until that returns `Ok(None)`. The events do not
+/// depend on where the byte stream is cut into inputs.
 ///
 /// ```
 /// use ringway_codec::{Decoder, Event, Limits, OpCode, Role, SpillPool, encode_client};
@@ -55,13 +57,15 @@ pub struct Decoder {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum DecoderState {
     Open,
-    /// The peer's close frame has been yielded, or the decoder was released: what still comes is ignored.
+    /// The peer's close frame has been yielded, or the decoder was released: what still comes is
+    /// ignored.
     Closed,
     /// The error is in the `Partial`.
     Failed,
 }
 
-/// An event as positions, without borrows: what found it may go on looking, which a borrowed result would forbid.
+/// An event as positions, without borrows: what found it may go on looking, which a borrowed result
+/// would forbid.
 #[derive(Debug, Clone, Copy)]
 enum Located {
     Message(Whole),
@@ -86,26 +90,29 @@ impl Decoder {
         Self { inflation: params.incoming(role).into(), ..Self::new(role) }
     }
 
-    /// Walks `input` from `*at`, returns the next event and advances `*at` past it; `Ok(None)` when the input is
-    /// consumed, or when the decoder [is suspended](Decoder::is_suspended).
+    /// Walks `input` from `*at`, returns the next event and advances `*at` past it; `Ok(None)` when
+    /// the input is consumed, or when the decoder [is suspended](Decoder::is_suspended).
     ///
-    /// The payload of a frame is unmasked in place, so `input` must be kept as it is, with the same `at`, until
-    /// `Ok(None)`. The event borrows the decoder and the input; control frames between the fragments of a message are
-    /// yielded before the message. After [`Event::Close`] further input is consumed and ignored (RFC 6455 section 1.4).
+    /// The payload of a frame is unmasked in place, so `input` must be kept as it is, with the same
+    /// `at`, until `Ok(None)`. The event borrows the decoder and the input; control frames between
+    /// the fragments of a message are yielded before the message. After [`Event::Close`] further
+    /// input is consumed and ignored (RFC 6455 section 1.4).
     ///
-    /// A suspended decoder has consumed the input up to `*at`, which may be its end. Give the next call the bytes from
-    /// there on, be they moved or followed by more; none when all are consumed. Each call with an allowance makes
-    /// progress, one without returns `Ok(None)` at once. The events do not depend on the allowances.
+    /// A suspended decoder has consumed the input up to `*at`, which may be its end. Give the next
+    /// call the bytes from there on, be they moved or followed by more; none when all are consumed.
+    /// Each call with an allowance makes progress, one without returns `Ok(None)` at once. The
+    /// events do not depend on the allowances.
     ///
     /// `pool` must be the same, or one with the same limits, for the whole connection.
     ///
-    /// A message whole in the input costs no allocation and no copy. One that is not is copied once, into a buffer
-    /// that grows with the bytes that have come (to at most twice as many), never with the length a header promises.
+    /// A message whole in the input costs no allocation and no copy. One that is not is copied
+    /// once, into a buffer that grows with the bytes that have come (to at most twice as many),
+    /// never with the length a header promises.
     ///
     /// # Errors
     ///
-    /// The first [`ProtocolError`] of the peer, as early as the bytes show it. The decoder stays failed: every further
-    /// call returns the same error.
+    /// The first [`ProtocolError`] of the peer, as early as the bytes show it. The decoder stays
+    /// failed: every further call returns the same error.
     #[inline]
     pub fn next<'a>(
         &'a mut self,
@@ -124,20 +131,22 @@ impl Decoder {
         self.next_slow(pool, input, at)
     }
 
-    /// Room for payload that comes next, at most `max` bytes, in the very buffer where the message is put together: for a
-    /// reader that can choose where its bytes go, which then copies each of them once. `None` when payload does not come
-    /// next, or is compressed or of a control frame: then what is read has to go through [`next`](Decoder::next). Also
-    /// `None` before [`next`](Decoder::next) has consumed the input that holds the frame's header.
+    /// Room for payload that comes next, at most `max` bytes, in the very buffer where the message
+    /// is put together: for a reader that can choose where its bytes go, which then copies each of
+    /// them once. `None` when payload does not come next, or is compressed or of a control frame:
+    /// then what is read has to go through [`next`](Decoder::next). Also `None` before
+    /// [`next`](Decoder::next) has consumed the input that holds the frame's header.
     ///
-    /// The room never extends beyond the current frame (RFC 6455 section 5.2). It grows with what has come, never with what
-    /// a header promises: it is as much as has come of the message or 16 KiB, whichever is more, or what a buffer of the
-    /// pool has held before. What lies in it are bytes of former messages, maybe of other peers: write to it, do not read
-    /// from it.
+    /// The room never extends beyond the current frame (RFC 6455 section 5.2). It grows with what
+    /// has come, never with what a header promises: it is as much as has come of the message or 16
+    /// KiB, whichever is more, or what a buffer of the pool has held before. What lies in it are
+    /// bytes of former messages, maybe of other peers: write to it, do not read from it.
     ///
-    /// Read into its beginning and say with [`payload_received`](Decoder::payload_received) how much that was. A room that is
-    /// not used does no harm.
+    /// Read into its beginning and say with [`payload_received`](Decoder::payload_received) how
+    /// much that was. A room that is not used does no harm.
     ///
-    /// Costs an allocation where the buffer has to grow, and clears room that was never written to; nothing else.
+    /// Costs an allocation where the buffer has to grow, and clears room that was never written to;
+    /// nothing else.
     ///
     /// ```
     /// use ringway_codec::{Decoder, Event, Limits, ProtocolError, Role, SpillPool};
@@ -180,20 +189,24 @@ impl Decoder {
         self.partial.as_deref_mut().filter(|_| open)?.lend_room(max)
     }
 
-    /// Takes `len` bytes that were written to the beginning of [`payload_room`](Decoder::payload_room): unmasks them in place,
-    /// checks those of text as [`next`](Decoder::next) would, and returns the message when they complete it. Otherwise go on
-    /// with [`payload_room`](Decoder::payload_room), or with [`next`](Decoder::next) when that has none.
+    /// Takes `len` bytes that were written to the beginning of
+    /// [`payload_room`](Decoder::payload_room): unmasks them in place, checks those of text as
+    /// [`next`](Decoder::next) would, and returns the message when they complete it. Otherwise go
+    /// on with [`payload_room`](Decoder::payload_room), or with [`next`](Decoder::next) when that
+    /// has none.
     ///
-    /// Limits, the order of events and the first error are those of [`next`](Decoder::next), and the two may be mixed.
+    /// Limits, the order of events and the first error are those of [`next`](Decoder::next), and
+    /// the two may be mixed.
     ///
     /// # Errors
     ///
-    /// [`ProtocolError::InvalidText`] as early as the bytes show it (RFC 6455 section 8.1); the error of a decoder that has
-    /// failed.
+    /// [`ProtocolError::InvalidText`] as early as the bytes show it (RFC 6455 section 8.1); the
+    /// error of a decoder that has failed.
     ///
     /// # Panics
     ///
-    /// When `len` is more than the room that was lent since the last call of this or of [`next`](Decoder::next).
+    /// When `len` is more than the room that was lent since the last call of this or of
+    /// [`next`](Decoder::next).
     pub fn payload_received(&mut self, pool: &mut SpillPool, len: usize) -> Result<Option<Event<'_>>, ProtocolError> {
         if let Some(error) = self.failure() {
             return Err(error);
@@ -216,46 +229,49 @@ impl Decoder {
         self.partial.as_ref().filter(|_| self.state == DecoderState::Failed).and_then(|partial| partial.failure)
     }
 
-    /// Whether the peer is between two messages: no part of a message or frame has come that was not yet yielded.
+    /// Whether the peer is between two messages: no part of a message or frame has come that was
+    /// not yet yielded.
     #[must_use]
     pub fn is_between_messages(&self) -> bool {
         self.partial.as_ref().is_none_or(|partial| partial.is_idle())
     }
 
-    /// Whether the decoder has stopped inside a compressed message because the
-    /// [allowance of inflated bytes](SpillPool::set_inflate_allowance) is spent. Call [`next`](Decoder::next) again
-    /// with an allowance, even when the input is consumed: inflated data may be left.
+    /// Whether the decoder has stopped inside a compressed message because the [allowance of
+    /// inflated bytes](SpillPool::set_inflate_allowance) is spent. Call [`next`](Decoder::next)
+    /// again with an allowance, even when the input is consumed: inflated data may be left.
     #[must_use]
     pub fn is_suspended(&self) -> bool {
         self.partial.as_ref().is_some_and(|partial| partial.suspended)
     }
 
-    /// Whether the connection holds memory beyond the decoder itself: in the middle of a message, and with the peer's
-    /// context takeover from its first compressed message on.
+    /// Whether the connection holds memory beyond the decoder itself: in the middle of a message,
+    /// and with the peer's context takeover from its first compressed message on.
     #[must_use]
     pub fn keeps_memory(&self) -> bool {
         self.partial.is_some()
     }
 
-    /// How many heap bytes the decoder holds at the moment: the buffer in which a message is put together, the inflater
-    /// and the state around them. 0 exactly when it [keeps no memory](Decoder::keeps_memory). Costs a few loads.
+    /// How many heap bytes the decoder holds at the moment: the buffer in which a message is put
+    /// together, the inflater and the state around them. 0 exactly when it [keeps no
+    /// memory](Decoder::keeps_memory). Costs a few loads.
     ///
-    /// A buffer that [`take_spill`](Decoder::take_spill) has moved out is not counted, and one that a pool has taken back
-    /// is in its [`retained_bytes`](SpillPool::retained_bytes).
+    /// A buffer that [`take_spill`](Decoder::take_spill) has moved out is not counted, and one that
+    /// a pool has taken back is in its [`retained_bytes`](SpillPool::retained_bytes).
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.partial.as_ref().map_or(0, |partial| partial.heap_bytes())
     }
 
-    /// After a message whose [`place`](Incoming::place) was [`Place::Spill`]: moves the buffer that holds it out, so
-    /// that a reply can send that very buffer. The payload begins at [`SPILL_HEADROOM`](crate::SPILL_HEADROOM). Without this call the buffer
-    /// goes back to the pool at the next [`next`](Decoder::next).
+    /// After a message whose [`place`](Incoming::place) was [`Place::Spill`]: moves the buffer that
+    /// holds it out, so that a reply can send that very buffer. The payload begins at
+    /// [`SPILL_HEADROOM`](crate::SPILL_HEADROOM). Without this call the buffer goes back to the
+    /// pool at the next [`next`](Decoder::next).
     pub fn take_spill(&mut self) -> Option<Vec<u8>> {
         self.partial.as_deref_mut().and_then(Partial::take_yielded)
     }
 
-    /// Gives all memory back to the pool, for a connection that ends, be it in the middle of a message. The decoder
-    /// ignores all input from then on.
+    /// Gives all memory back to the pool, for a connection that ends, be it in the middle of a
+    /// message. The decoder ignores all input from then on.
     pub fn release(&mut self, pool: &mut SpillPool) {
         self.state = DecoderState::Closed;
         if let Some(partial) = self.partial.take() {
@@ -263,7 +279,8 @@ impl Decoder {
         }
     }
 
-    /// The message that lies whole at `*at`, unmasked and checked; `None` when the long way has to look.
+    /// The message that lies whole at `*at`, unmasked and checked; `None` when the long way has to
+    /// look.
     #[inline]
     fn next_whole(
         &mut self,
@@ -272,7 +289,8 @@ impl Decoder {
         at: &mut usize,
     ) -> Result<Option<Whole>, ProtocolError> {
         let rest = input.get(*at..).unwrap_or_default();
-        // An error takes the long way too, which finds it again, in the order in which the bytes came.
+        // An error takes the long way too, which finds it again, in the order in which the bytes
+        // came.
         let Ok(Some((header, len))) = Header::parse(rest) else { return Ok(None) };
         let kind = match header.opcode {
             OpCode::Text => MessageKind::Text,
@@ -344,8 +362,9 @@ impl Decoder {
         self.event(located, input).map(Some)
     }
 
-    /// Gives back what the last event lent out and what an idle connection does not keep. Nothing when a message is next
-    /// that would take it again at once: a compressed one, or one that does not lie whole in the input.
+    /// Gives back what the last event lent out and what an idle connection does not keep. Nothing
+    /// when a message is next that would take it again at once: a compressed one, or one that does
+    /// not lie whole in the input.
     fn tidy(&mut self, pool: &mut SpillPool, taken_again: bool) {
         let Some(partial) = self.partial.as_deref_mut() else { return };
         let idle = partial.is_idle();
@@ -366,7 +385,8 @@ impl Decoder {
         }
     }
 
-    /// Moves through the input up to the next event. `looked` says that no whole uncompressed message lies at `*at`.
+    /// Moves through the input up to the next event. `looked` says that no whole uncompressed
+    /// message lies at `*at`.
     fn locate(
         &mut self,
         pool: &mut SpillPool,
@@ -435,7 +455,8 @@ impl Decoder {
         Ok(Located::Control(header.opcode, start, end))
     }
 
-    /// The header at `*at`, or the one that former inputs began. When it is still incomplete, its bytes are kept.
+    /// The header at `*at`, or the one that former inputs began. When it is still incomplete, its
+    /// bytes are kept.
     fn take_header(
         &mut self,
         pool: &mut SpillPool,
@@ -468,8 +489,8 @@ impl Decoder {
         Ok(None)
     }
 
-    /// [`Header::parse`] and what only this connection can judge, in the order of the bytes: the error must be the same
-    /// whether they come one by one or all at once.
+    /// [`Header::parse`] and what only this connection can judge, in the order of the bytes: the
+    /// error must be the same whether they come one by one or all at once.
     fn parse_header(&self, bytes: &[u8]) -> Result<Option<(Header, usize)>, ProtocolError> {
         let Some(&first) = bytes.first() else { return Ok(None) };
         let FirstByte { rsv1, opcode, .. } = FirstByte::parse(first)?;
@@ -494,7 +515,8 @@ impl Decoder {
         Header::parse(bytes)
     }
 
-    /// Refuses a data frame that would take its message over the limit, before any of its payload is looked at.
+    /// Refuses a data frame that would take its message over the limit, before any of its payload
+    /// is looked at.
     fn admit_length(&self, limits: &Limits, header: &Header) -> Result<(), ProtocolError> {
         let (open, charged) =
             self.partial.as_ref().map_or((false, 0), |partial| (partial.kind().is_some(), partial.charged()));

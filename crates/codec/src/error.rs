@@ -4,8 +4,9 @@ use crate::close::CloseCode;
 
 /// A violation of RFC 6455, or of our limits, in the frames of a peer.
 ///
-/// Every variant is one violation. The connection cannot go on after any of them: send a close frame with
-/// [`close_code`](ProtocolError::close_code) and end it (RFC 6455 section 7.1.7, "fail the WebSocket connection").
+/// Every variant is one violation. The connection cannot go on after any of them: send a close
+/// frame with [`close_code`](ProtocolError::close_code) and end it (RFC 6455 section 7.1.7, "fail
+/// the WebSocket connection").
 ///
 /// ```
 /// use ringway_codec::{CloseCode, Header, ProtocolError};
@@ -17,11 +18,12 @@ use crate::close::CloseCode;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProtocolError {
-    /// RSV2 or RSV3 is set, which no known extension uses (RFC 6455 section 5.2). Holds the frame's first byte.
+    /// RSV2 or RSV3 is set, which no known extension uses (RFC 6455 section 5.2). Holds the frame's
+    /// first byte.
     #[error("reserved bit RSV2 or RSV3 is set in the first byte of a frame, {0:#04x}; no extension was negotiated")]
     ReservedBits(u8),
-    /// RSV1 is set although no compression was negotiated (RFC 6455 section 5.2), or on a frame that does not begin a
-    /// message (RFC 7692 section 6.1).
+    /// RSV1 is set although no compression was negotiated (RFC 6455 section 5.2), or on a frame
+    /// that does not begin a message (RFC 7692 section 6.1).
     #[error("reserved bit RSV1 is set, but no compression was negotiated or the frame does not begin a message")]
     UnexpectedRsv1,
     /// An opcode that RFC 6455 section 5.2 reserves: 3–7 or 11–15.
@@ -54,8 +56,9 @@ pub enum ProtocolError {
     /// The payload of a text message is not UTF-8 (RFC 6455 section 8.1).
     #[error("a text message is not valid UTF-8")]
     InvalidText,
-    /// The payload of a compressed message is not what DEFLATE writes, or does not end where a message does: between two
-    /// blocks, with the tail of the last one, 00 00 FF FF, taken off (RFC 7692 sections 7.2.1 and 7.2.2).
+    /// The payload of a compressed message is not what DEFLATE writes, or does not end where a
+    /// message does: between two blocks, with the tail of the last one, 00 00 FF FF, taken off (RFC
+    /// 7692 sections 7.2.1 and 7.2.2).
     #[error("the compressed data of a message is corrupt, not whole, or its tail was not taken off")]
     CorruptCompression,
     /// The reason of a close frame is not UTF-8 (RFC 6455 section 5.5.1).
@@ -67,7 +70,8 @@ pub enum ProtocolError {
     /// A close frame with a code that must not travel (RFC 6455 section 7.4).
     #[error("close code {0} must not be sent in a close frame")]
     ForbiddenCloseCode(u16),
-    /// The message is, or announces that it will be, over [`Limits::max_message`](crate::Limits::max_message).
+    /// The message is, or announces that it will be, over
+    /// [`Limits::max_message`](crate::Limits::max_message).
     #[error("a message exceeds the limit of {limit} bytes")]
     TooBig {
         /// The limit that was in force, in bytes.
@@ -77,7 +81,8 @@ pub enum ProtocolError {
 
 impl ProtocolError {
     /// The code to put in the close frame that answers this violation (RFC 6455 section 7.4.1):
-    /// 1007 for text that is not UTF-8 and for data that cannot be inflated, 1009 for a message over the limit, else 1002.
+    /// 1007 for text that is not UTF-8 and for data that cannot be inflated, 1009 for a message
+    /// over the limit, else 1002.
     #[must_use]
     pub const fn close_code(&self) -> CloseCode {
         match self {

@@ -1,8 +1,8 @@
 //! The opening handshake (RFC 6455 section 4), both roles, without I/O.
 //!
 //! Server: [`HeadScan`] says when a growing head is worth parsing, [`parse_request`] parses it,
-//! [`Request::websocket`] checks it, [`encode_accept`] or [`Refusal::encode`] answers. Client: [`Target`] reads the URL,
-//! [`ClientRequest`] asks, [`parse_response`] checks the answer.
+//! [`Request::websocket`] checks it, [`encode_accept`] or [`Refusal::encode`] answers. Client:
+//! [`Target`] reads the URL, [`ClientRequest`] asks, [`parse_response`] checks the answer.
 
 mod extension;
 mod head;

@@ -1,12 +1,14 @@
-//! WebSocket frames, messages and the opening handshake (RFC 6455), and their compression (RFC 7692), as pure state
-//! machines.
+//! WebSocket frames, messages and the opening handshake (RFC 6455), and their compression (RFC
+//! 7692), as pure state machines.
 //!
-//! Nothing here reads a socket or a clock or starts a thread: bytes go in, events and bytes come out, so the whole
-//! crate is tested with bytes alone. Both roles are spoken.
+//! Nothing here reads a socket or a clock or starts a thread: bytes go in, events and bytes come
+//! out, so the whole crate is tested with bytes alone. Both roles are spoken.
 //!
-//! - [`Decoder`] walks received bytes and yields whole messages and control frames. A message that lies whole in one
-//!   input is unmasked in place and never copied; one that spans inputs is assembled in a buffer of a [`SpillPool`].
-//! - [`encode_server`], [`encode_client`], [`encode_deflated`], [`encode_close`] and [`Prepared`] write frames.
+//! - [`Decoder`] walks received bytes and yields whole messages and control frames. A message that
+//!   lies whole in one input is unmasked in place and never copied; one that spans inputs is
+//!   assembled in a buffer of a [`SpillPool`].
+//! - [`encode_server`], [`encode_client`], [`encode_deflated`], [`encode_close`] and [`Prepared`]
+//!   write frames.
 //! - [`deflate`] negotiates the compression of messages and performs it.
 //! - [`handshake`] checks and answers the opening handshake, and performs it in the client role.
 //!

@@ -1,10 +1,10 @@
 //! The masking of payloads (RFC 6455 section 5.3): `payload[i] ^= key[i % 4]`, its own inverse.
 //!
-//! `phase` is the offset of the slice in its payload; only `phase % 4` counts, and it is what lets a payload be masked
-//! piece by piece.
+//! `phase` is the offset of the slice in its payload; only `phase % 4` counts, and it is what lets
+//! a payload be masked piece by piece.
 //!
-//! The work is done by one of several [`Kernel`]s, chosen once for the CPU at hand. What is too short to be worth the
-//! call is masked inline, in overlapping words.
+//! The work is done by one of several [`Kernel`]s, chosen once for the CPU at hand. What is too
+//! short to be worth the call is masked inline, in overlapping words.
 //!
 //! This module holds all `unsafe` code of the crate; UNSAFE.md lists its invariants.
 
@@ -28,7 +28,8 @@ pub fn apply(payload: &mut [u8], key: [u8; 4], phase: usize) {
     apply_as::<false>(payload, key, phase);
 }
 
-/// As [`apply`], and says whether what it has written is ASCII throughout. It costs next to nothing more.
+/// As [`apply`], and says whether what it has written is ASCII throughout. It costs next to nothing
+/// more.
 #[inline]
 #[must_use]
 pub fn apply_seeing_ascii(payload: &mut [u8], key: [u8; 4], phase: usize) -> bool {
@@ -45,7 +46,8 @@ pub fn copy(source: &[u8], destination: &mut [u8], key: [u8; 4], phase: usize) {
     copy_as::<false>(source, destination, key, phase);
 }
 
-/// As [`copy`], and says whether what it has written is ASCII throughout. It costs next to nothing more.
+/// As [`copy`], and says whether what it has written is ASCII throughout. It costs next to nothing
+/// more.
 ///
 /// # Panics
 ///
@@ -56,23 +58,24 @@ pub fn copy_seeing_ascii(source: &[u8], destination: &mut [u8], key: [u8; 4], ph
     copy_as::<true>(source, destination, key, phase)
 }
 
-/// Appends `source`, masked or unmasked, to `out`, in one pass. Grows `out` by at least `source.len()` when its capacity
-/// is short.
+/// Appends `source`, masked or unmasked, to `out`, in one pass. Grows `out` by at least
+/// `source.len()` when its capacity is short.
 #[inline]
 pub fn append(out: &mut Vec<u8>, source: &[u8], key: [u8; 4], phase: usize) {
     append_as::<false>(out, source, key, phase);
 }
 
-/// As [`append`], and says whether what it has appended is ASCII throughout. It costs next to nothing more.
+/// As [`append`], and says whether what it has appended is ASCII throughout. It costs next to
+/// nothing more.
 #[inline]
 #[must_use]
 pub fn append_seeing_ascii(out: &mut Vec<u8>, source: &[u8], key: [u8; 4], phase: usize) -> bool {
     append_as::<true>(out, source, key, phase)
 }
 
-/// How many of `bytes` are seen to be ASCII from the first one on: all of them when that is what they are, else at least those
-/// before the first other one but for four vectors (256 bytes at most). 0 for what is shorter than a vector. It reads as fast
-/// as memory.
+/// How many of `bytes` are seen to be ASCII from the first one on: all of them when that is what
+/// they are, else at least those before the first other one but for four vectors (256 bytes at
+/// most). 0 for what is shorter than a vector. It reads as fast as memory.
 #[inline]
 #[must_use]
 pub fn ascii_prefix(bytes: &[u8]) -> usize {
@@ -97,8 +100,8 @@ fn copy_as<const ASCII: bool>(source: &[u8], destination: &mut [u8], key: [u8; 4
 fn append_as<const ASCII: bool>(out: &mut Vec<u8>, source: &[u8], key: [u8; 4], phase: usize) -> bool {
     let len = source.len();
     out.reserve(len);
-    // SAFETY: there is room for `len` bytes behind what `out` holds. They belong to `out` alone, so they do not overlap
-    // `source`, and `run` writes every one of them.
+    // SAFETY: there is room for `len` bytes behind what `out` holds. They belong to `out` alone, so
+    // they do not overlap `source`, and `run` writes every one of them.
     unsafe {
         let end = out.as_mut_ptr().add(out.len());
         let ascii = run::<ASCII>(source.as_ptr(), end, len, key, phase);
@@ -107,11 +110,13 @@ fn append_as<const ASCII: bool>(out: &mut Vec<u8>, source: &[u8], key: [u8; 4], 
     }
 }
 
-/// Inline when it is short, else by the CPU's kernel. Without `ASCII` what is returned means nothing.
+/// Inline when it is short, else by the CPU's kernel. Without `ASCII` what is returned means
+/// nothing.
 ///
 /// # Safety
 ///
-/// `len` bytes must be readable at `source` and writable at `destination`, and the two be the same or not overlap.
+/// `len` bytes must be readable at `source` and writable at `destination`, and the two be the same
+/// or not overlap.
 #[inline(always)]
 unsafe fn run<const ASCII: bool>(
     source: *const u8,
@@ -125,7 +130,8 @@ unsafe fn run<const ASCII: bool>(
         // SAFETY: the caller's promise is the one that `short` asks for.
         return unsafe { short::<ASCII>(source, destination, len, key) };
     }
-    // SAFETY: the caller's promise is the one that a kernel asks for, and the chosen one suits this CPU.
+    // SAFETY: the caller's promise is the one that a kernel asks for, and the chosen one suits this
+    // CPU.
     unsafe { chosen().run::<ASCII>(source, destination, len, key) }
 }
 

@@ -13,7 +13,8 @@ const WINDOWS: usize = (WindowBits::MAX.get() - WindowBits::LEAST_DEFLATED.get()
 /// The compressed frame, made by whoever needs it first; `None` when it is not shorter.
 type Deflated = OnceLock<Option<Arc<[u8]>>>;
 
-/// A server's frame that many connections can send. Cloning it costs one atomic increment; the bytes are shared.
+/// A server's frame that many connections can send. Cloning it costs one atomic increment; the
+/// bytes are shared.
 ///
 /// ```
 /// use ringway_codec::Prepared;
@@ -28,14 +29,15 @@ pub struct Prepared {
     frame: Arc<[u8]>,
     kind: MessageKind,
     compress: Option<bool>,
-    /// By window, the smallest first. What else was negotiated makes no difference: a message compressed by itself can be
-    /// sent to those that keep their context as well.
+    /// By window, the smallest first. What else was negotiated makes no difference: a message
+    /// compressed by itself can be sent to those that keep their context as well.
     deflated: Arc<[Deflated; WINDOWS]>,
 }
 
 impl Prepared {
-    /// A text message. Allocates and copies the text twice: into the frame, and to behind its reference count. It is
-    /// compressed when the first connection that negotiated compression needs it, once for each size of window.
+    /// A text message. Allocates and copies the text twice: into the frame, and to behind its
+    /// reference count. It is compressed when the first connection that negotiated compression
+    /// needs it, once for each size of window.
     #[must_use]
     pub fn text(text: &str) -> Self {
         Self::new(MessageKind::Text, text.as_bytes())
@@ -53,7 +55,8 @@ impl Prepared {
         Self { frame: frame.into(), kind, compress: None, deflated: Arc::default() }
     }
 
-    /// Decides whether the message is compressed, whatever its length, where compression was negotiated.
+    /// Decides whether the message is compressed, whatever its length, where compression was
+    /// negotiated.
     #[must_use]
     pub fn compress(mut self, compress: bool) -> Self {
         self.compress = Some(compress);
@@ -66,9 +69,10 @@ impl Prepared {
         self.compress
     }
 
-    /// The whole compressed frame, unmasked, for a receiver that allows the window of `deflater`; `None` when it would
-    /// not be shorter than the uncompressed one. The first call for a window compresses, with whatever level `deflater`
-    /// has, which then remembers nothing; all others, of clones too, share what it made.
+    /// The whole compressed frame, unmasked, for a receiver that allows the window of `deflater`;
+    /// `None` when it would not be shorter than the uncompressed one. The first call for a window
+    /// compresses, with whatever level `deflater` has, which then remembers nothing; all others, of
+    /// clones too, share what it made.
     pub fn deflated_frame(&self, deflater: &mut Deflater) -> Option<&Arc<[u8]>> {
         let slot = usize::from(deflater.window_bits().get() - WindowBits::LEAST_DEFLATED.get());
         let make = || {
@@ -86,7 +90,8 @@ impl Prepared {
         &self.frame
     }
 
-    /// The frame's bytes to keep: what [`as_frame`](Prepared::as_frame) lends, without another increment.
+    /// The frame's bytes to keep: what [`as_frame`](Prepared::as_frame) lends, without another
+    /// increment.
     #[inline]
     #[must_use]
     pub fn into_frame(self) -> Arc<[u8]> {
@@ -100,7 +105,8 @@ impl Prepared {
         self.kind
     }
 
-    /// The message alone; a client has to mask a copy of it, see [`encode_client`](crate::encode_client).
+    /// The message alone; a client has to mask a copy of it, see
+    /// [`encode_client`](crate::encode_client).
     #[must_use]
     pub fn payload(&self) -> &[u8] {
         payload_of(&self.frame)

@@ -13,12 +13,12 @@ use crate::deflate::Inflater;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// The largest message in bytes; default 16 MiB. A larger one is refused with close code 1009 as soon as a header
-    /// announces it, before its payload has come.
+    /// The largest message in bytes; default 16 MiB. A larger one is refused with close code 1009
+    /// as soon as a header announces it, before its payload has come.
     pub max_message: usize,
-    /// What each frame of a *fragmented* message counts against [`max_message`](Limits::max_message) besides its
-    /// payload, in bytes; default 64. It bounds the work that endless empty fragments can cause. A message in one
-    /// frame pays nothing.
+    /// What each frame of a *fragmented* message counts against
+    /// [`max_message`](Limits::max_message) besides its payload, in bytes; default 64. It bounds
+    /// the work that endless empty fragments can cause. A message in one frame pays nothing.
     pub fragment_cost: usize,
 }
 
@@ -28,29 +28,31 @@ impl Default for Limits {
     }
 }
 
-/// How many bytes a spilled message leaves free in front of its payload: room for the longest header of a server's
-/// frame, so that [`Incoming::into_server_frame`](crate::Incoming::into_server_frame) needs no copy.
+/// How many bytes a spilled message leaves free in front of its payload: room for the longest
+/// header of a server's frame, so that
+/// [`Incoming::into_server_frame`](crate::Incoming::into_server_frame) needs no copy.
 pub const SPILL_HEADROOM: usize = 10;
 
 /// How many buffers a pool retains at most.
 const RETAINED_BUFFERS: usize = 64;
 /// How many bytes a pool retains at most unless it is told otherwise.
 const RETAINED_BYTES: usize = 16 * 1024 * 1024;
-/// A buffer above this capacity is freed rather than retained: it would crowd out many common ones. A message of 1 MiB,
-/// a common limit, fits with its header room: a buffer that is not retained grows anew with each message, and growing
-/// copies as many bytes as the message has.
+/// A buffer above this capacity is freed rather than retained: it would crowd out many common ones.
+/// A message of 1 MiB, a common limit, fits with its header room: a buffer that is not retained
+/// grows anew with each message, and growing copies as many bytes as the message has.
 const RETAINED_CAPACITY: usize = 2 * 1024 * 1024;
 /// How many unused decoder states (about 250 bytes each) a pool retains at most.
 const RETAINED_PARTIALS: usize = 256;
-/// How many unused inflaters (about 46 KiB each) a pool retains at most. Messages that come whole need one at a time.
+/// How many unused inflaters (about 46 KiB each) a pool retains at most. Messages that come whole
+/// need one at a time.
 const RETAINED_INFLATERS: usize = 4;
 
-/// The assembly buffers of one shard (one core): shared by all its decoders, so that connections between messages own
-/// none.
+/// The assembly buffers of one shard (one core): shared by all its decoders, so that connections
+/// between messages own none.
 ///
-/// Retains at most 64 buffers of at most 2 MiB each, 4 inflaters for connections that keep none of their own and 256
-/// unused decoder states, 16 MiB in all; frees the rest. The last buffer given is the first taken, because it is the one
-/// in the cache.
+/// Retains at most 64 buffers of at most 2 MiB each, 4 inflaters for connections that keep none of
+/// their own and 256 unused decoder states, 16 MiB in all; frees the rest. The last buffer given is
+/// the first taken, because it is the one in the cache.
 ///
 /// ```
 /// use ringway_codec::{Decoder, Limits, Role, SpillPool};
@@ -72,7 +74,8 @@ pub struct SpillPool {
     retained: usize,
     /// The maximum of `retained`.
     retention: usize,
-    // Boxed because a decoder holds its state by one pointer: taking and giving moves 8 bytes, not 250.
+    // Boxed because a decoder holds its state by one pointer: taking and giving moves 8 bytes, not
+    // 250.
     #[expect(clippy::vec_box, reason = "the boxes themselves are what is reused")]
     partials: Vec<Box<Partial>>,
     #[expect(clippy::vec_box, reason = "the boxes themselves are what is reused")]
@@ -86,8 +89,8 @@ impl SpillPool {
         Self::with_retention(limits, RETAINED_BYTES)
     }
 
-    /// An empty pool that retains at most `max_bytes`, besides the lists of what it retains (at most 4 KiB). With 0 it
-    /// retains nothing: every buffer is freed when its message is done with.
+    /// An empty pool that retains at most `max_bytes`, besides the lists of what it retains (at
+    /// most 4 KiB). With 0 it retains nothing: every buffer is freed when its message is done with.
     ///
     /// ```
     /// use ringway_codec::{Limits, SpillPool};
@@ -119,15 +122,15 @@ impl SpillPool {
         &self.limits
     }
 
-    /// Sets how many bytes the decoders using this pool may inflate from now on, all together. `usize::MAX`, the
-    /// default, is unlimited.
+    /// Sets how many bytes the decoders using this pool may inflate from now on, all together.
+    /// `usize::MAX`, the default, is unlimited.
     ///
     /// A decoder that has spent it inside a compressed message is
-    /// [suspended](crate::Decoder::is_suspended). The last step may exceed the allowance by less than 1 KiB, because
-    /// inflating into less room at a time is slow.
+    /// [suspended](crate::Decoder::is_suspended). The last step may exceed the allowance by less
+    /// than 1 KiB, because inflating into less room at a time is slow.
     ///
-    /// An event loop that sets it before each input bounds the work which one connection causes in a turn: a few
-    /// kilobytes of compressed data can inflate to the largest message.
+    /// An event loop that sets it before each input bounds the work which one connection causes in
+    /// a turn: a few kilobytes of compressed data can inflate to the largest message.
     ///
     /// ```
     /// use ringway_codec::{
@@ -171,8 +174,9 @@ impl SpillPool {
         &mut self.allowance
     }
 
-    /// How many heap bytes the pool itself holds at the moment: buffers, inflaters and decoder states that no decoder
-    /// uses. What a decoder uses is in its [`held_bytes`](crate::Decoder::held_bytes).
+    /// How many heap bytes the pool itself holds at the moment: buffers, inflaters and decoder
+    /// states that no decoder uses. What a decoder uses is in its
+    /// [`held_bytes`](crate::Decoder::held_bytes).
     #[must_use]
     pub fn retained_bytes(&self) -> usize {
         let lists = self.buffers.capacity() * size_of::<Vec<u8>>()
@@ -181,8 +185,8 @@ impl SpillPool {
         self.retained + lists
     }
 
-    /// Frees all memory that the pool retains, for a process that runs short of it. What decoders use stays, and is
-    /// retained again when they give it back.
+    /// Frees all memory that the pool retains, for a process that runs short of it. What decoders
+    /// use stays, and is retained again when they give it back.
     pub fn trim(&mut self) {
         self.buffers = Vec::new();
         self.partials = Vec::new();
@@ -207,14 +211,16 @@ impl SpillPool {
         buffer
     }
 
-    /// A buffer as it was given back: for one who would otherwise have to clear the room that he writes to.
+    /// A buffer as it was given back: for one who would otherwise have to clear the room that he
+    /// writes to.
     fn take_used(&mut self) -> Vec<u8> {
         let Some(buffer) = self.buffers.pop() else { return Vec::new() };
         self.retained -= buffer.capacity();
         buffer
     }
 
-    /// Gives a buffer back. It need not have come from this pool. Its content stays in it, unseen, until it is written over.
+    /// Gives a buffer back. It need not have come from this pool. Its content stays in it, unseen,
+    /// until it is written over.
     pub fn give(&mut self, buffer: Vec<u8>) {
         let capacity = buffer.capacity();
         let is_common = (1..=RETAINED_CAPACITY).contains(&capacity);
@@ -277,9 +283,11 @@ impl Allowance {
     }
 }
 
-/// The buffer in which a message is put together: room for a reply's header, then the payload that has come.
+/// The buffer in which a message is put together: room for a reply's header, then the payload that
+/// has come.
 ///
-/// What lies behind them are bytes of former messages, which nobody sees: room that need not be cleared to be written to.
+/// What lies behind them are bytes of former messages, which nobody sees: room that need not be
+/// cleared to be written to.
 #[derive(Debug, Default)]
 pub(crate) struct Spill {
     bytes: Vec<u8>,
@@ -328,7 +336,8 @@ impl Spill {
         result
     }
 
-    /// Has `write` write to the next `room` bytes, whose content is arbitrary, and say how many became content.
+    /// Has `write` write to the next `room` bytes, whose content is arbitrary, and say how many
+    /// became content.
     pub(crate) fn write<R>(&mut self, room: usize, write: impl FnOnce(&mut [u8]) -> (usize, R)) -> R {
         let (written, result) = write(self.room(room));
         debug_assert!(written <= room, "no more is written than there is room");

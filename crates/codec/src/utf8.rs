@@ -1,4 +1,5 @@
-//! UTF-8 validation of text as it comes (RFC 6455 section 8.1, RFC 3629), and together with its unmasking.
+//! UTF-8 validation of text as it comes (RFC 6455 section 8.1, RFC 3629), and together with its
+//! unmasking.
 
 mod short;
 
@@ -21,7 +22,8 @@ const SHORT: usize = 128;
 /// From this length on, a vector kernel beats going byte by byte.
 const VECTOR: usize = 64;
 
-/// Whether all of `bytes` is UTF-8. Near memory speed for long input; a few nanoseconds for short ASCII.
+/// Whether all of `bytes` is UTF-8. Near memory speed for long input; a few nanoseconds for short
+/// ASCII.
 #[inline]
 #[must_use]
 pub fn is_valid(bytes: &[u8]) -> bool {
@@ -31,13 +33,15 @@ pub fn is_valid(bytes: &[u8]) -> bool {
     if begins_in_ascii(bytes) { is_valid_behind_ascii(bytes) } else { simdutf8::basic::from_utf8(bytes).is_ok() }
 }
 
-/// Whether it is worth looking for ASCII in a long text: where its first bytes are not, it would cost 512 B a twentieth.
+/// Whether it is worth looking for ASCII in a long text: where its first bytes are not, it would
+/// cost 512 B a twentieth.
 #[inline]
 fn begins_in_ascii(bytes: &[u8]) -> bool {
     bytes.first_chunk::<16>().is_some_and(|front| u128::from_ne_bytes(*front) & HIGH == 0)
 }
 
-/// The ASCII in front is found faster than it is validated. Not inline, so that short texts pay nothing for it.
+/// The ASCII in front is found faster than it is validated. Not inline, so that short texts pay
+/// nothing for it.
 #[inline(never)]
 fn is_valid_behind_ascii(bytes: &[u8]) -> bool {
     let rest = &bytes[mask::ascii_prefix(bytes)..];
@@ -52,13 +56,14 @@ fn is_valid_beyond_ascii(bytes: &[u8]) -> bool {
     if bytes.len() < VECTOR { short::is_valid(bytes) } else { simdutf8::basic::from_utf8(bytes).is_ok() }
 }
 
-/// How much text is unmasked before it is looked at: it must still be in the L1 cache then. Smaller blocks cost text beyond
-/// ASCII up to a tenth, because the validator starts anew in each; larger ones gain nothing. A multiple of 4, so that every
-/// block begins at the same place of the key. Small under Miri, so that its tests come to an end.
+/// How much text is unmasked before it is looked at: it must still be in the L1 cache then. Smaller
+/// blocks cost text beyond ASCII up to a tenth, because the validator starts anew in each; larger
+/// ones gain nothing. A multiple of 4, so that every block begins at the same place of the key.
+/// Small under Miri, so that its tests come to an end.
 const BLOCK: usize = if cfg!(miri) { 256 } else { 16 * 1024 };
 
-/// Unmasks a whole text in place, and says whether it is UTF-8. What is ASCII is seen to be so while it is unmasked; the
-/// rest is looked at block by block.
+/// Unmasks a whole text in place, and says whether it is UTF-8. What is ASCII is seen to be so
+/// while it is unmasked; the rest is looked at block by block.
 ///
 /// When it is not UTF-8, how much of it is unmasked is unspecified.
 #[inline]
@@ -94,8 +99,8 @@ fn unmask_long(text: &mut [u8], key: [u8; 4]) -> bool {
     valid == text.len()
 }
 
-/// How many of `bytes` come before the character that their end cuts; all of them when it cuts none, or when they end in
-/// what is no beginning of a character.
+/// How many of `bytes` come before the character that their end cuts; all of them when it cuts
+/// none, or when they end in what is no beginning of a character.
 fn whole_characters(bytes: &[u8]) -> usize {
     for (behind, &byte) in bytes.iter().rev().take(3).enumerate() {
         let needed = match byte {
@@ -112,8 +117,8 @@ fn whole_characters(bytes: &[u8]) -> usize {
 
 /// A validator for text that comes in pieces, cut anywhere. Four bytes of state.
 ///
-/// It fails at the first byte that cannot be part of any valid text, also inside an unfinished character: after `F4`
-/// the byte `90` fails at once, because no character beyond U+10FFFF exists.
+/// It fails at the first byte that cannot be part of any valid text, also inside an unfinished
+/// character: after `F4` the byte `90` fails at once, because no character beyond U+10FFFF exists.
 ///
 /// ```
 /// use ringway_codec::Utf8Stream;
@@ -143,7 +148,8 @@ impl Utf8Stream {
     ///
     /// # Errors
     ///
-    /// When a byte cannot continue the text so far. What further calls return after that is unspecified.
+    /// When a byte cannot continue the text so far. What further calls return after that is
+    /// unspecified.
     #[inline]
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), InvalidUtf8> {
         if self.carried != 0 {
@@ -177,8 +183,9 @@ impl Utf8Stream {
         Ok(())
     }
 
-    /// Takes the next piece of the text masked, and unmasks it in place. As [`push`](Self::push) after [`mask::apply`], but
-    /// what is ASCII is seen to be so on the way, and the rest is looked at block by block.
+    /// Takes the next piece of the text masked, and unmasks it in place. As [`push`](Self::push)
+    /// after [`mask::apply`], but what is ASCII is seen to be so on the way, and the rest is looked
+    /// at block by block.
     ///
     /// # Errors
     ///
@@ -192,8 +199,9 @@ impl Utf8Stream {
         Ok(())
     }
 
-    /// Takes the next piece of the text masked, and writes it unmasked to `destination`. As [`push`](Self::push) after
-    /// [`mask::copy`], but what is ASCII is seen to be so on the way, and the rest is looked at block by block.
+    /// Takes the next piece of the text masked, and writes it unmasked to `destination`. As
+    /// [`push`](Self::push) after [`mask::copy`], but what is ASCII is seen to be so on the way,
+    /// and the rest is looked at block by block.
     ///
     /// # Errors
     ///
@@ -228,8 +236,9 @@ impl Utf8Stream {
         }
     }
 
-    /// Takes the next piece of the text masked, and appends it unmasked to `out`. As [`push`](Self::push) after
-    /// [`mask::append`], but what is ASCII is seen to be so on the way, and the rest is looked at block by block.
+    /// Takes the next piece of the text masked, and appends it unmasked to `out`. As
+    /// [`push`](Self::push) after [`mask::append`], but what is ASCII is seen to be so on the way,
+    /// and the rest is looked at block by block.
     ///
     /// # Errors
     ///
@@ -290,7 +299,8 @@ impl Utf8Stream {
 mod tests {
     use super::*;
 
-    /// Where the standard library sees the first byte that cannot continue the text; `None` when there is none.
+    /// Where the standard library sees the first byte that cannot continue the text; `None` when
+    /// there is none.
     fn first_bad_byte(bytes: &[u8]) -> Option<usize> {
         (0..bytes.len()).find(|&end| std::str::from_utf8(&bytes[..=end]).is_err_and(|e| e.error_len().is_some()))
     }
@@ -319,7 +329,8 @@ mod tests {
         }
     }
 
-    /// One byte of each class that the well-formedness table of Unicode (table 3-7) tells apart, and the edges.
+    /// One byte of each class that the well-formedness table of Unicode (table 3-7) tells apart,
+    /// and the edges.
     const EDGES: [u8; 24] = [
         0x00, 0x41, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xc1, 0xc2, 0xdf, 0xe0, 0xe1, 0xec, 0xed, 0xee,
         0xef, 0xf0, 0xf1, 0xf3, 0xf4, 0xf5,
@@ -394,7 +405,8 @@ mod tests {
         text.iter().enumerate().map(|(i, byte)| byte ^ KEY[(i + phase) % 4]).collect()
     }
 
-    /// Unmasking and checking in one must say what the standard library says, and leave the text behind.
+    /// Unmasking and checking in one must say what the standard library says, and leave the text
+    /// behind.
     fn check_unmasking(text: &[u8], cut: usize) {
         let valid = std::str::from_utf8(text).is_ok();
         let mut whole = masked(text, 0);

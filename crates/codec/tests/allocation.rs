@@ -1,5 +1,5 @@
-//! What the way of whole messages, and the checks of a request's target and host, must not do: allocate. Every
-//! allocation of this test's thread is counted.
+//! What the way of whole messages, and the checks of a request's target and host, must not do:
+//! allocate. Every allocation of this test's thread is counted.
 
 use allocation_counter::{AllocationInfo, measure};
 use ringway_codec::{
@@ -8,7 +8,8 @@ use ringway_codec::{
 };
 use std::io::Read;
 
-/// On both sides of each border: of the header's lengths, of inlined and dispatched kernels, of a vector's width.
+/// On both sides of each border: of the header's lengths, of inlined and dispatched kernels, of a
+/// vector's width.
 const SIZES: [usize; 12] = [0, 1, 20, 32, 33, 64, 125, 126, 512, 4 << 10, 16 << 10, 64 << 10];
 
 /// Text of `size` bytes with characters of every length in it.
@@ -48,8 +49,8 @@ fn decode(decoder: &mut Decoder, pool: &mut SpillPool, input: &mut [u8]) -> usiz
     messages
 }
 
-/// Counts what `work` allocates. The first use of a kernel in a process asks the standard library what the processor can
-/// do, which looks an environment variable up, once: that is done before.
+/// Counts what `work` allocates. The first use of a kernel in a process asks the standard library
+/// what the processor can do, which looks an environment variable up, once: that is done before.
 fn counted(work: impl FnOnce()) -> AllocationInfo {
     encode_client(OpCode::Binary, &[0; 64], [1, 2, 3, 4], &mut Vec::new());
     measure(work)
@@ -66,7 +67,8 @@ fn whole_messages_are_decoded_without_an_allocation() {
         let (mut bytes, expected) = stream(role);
         let (mut messages, mut empty) = (0, false);
         let allocated = counted(|| {
-            // The decoder and its pool too: a connection costs nothing before its first cut message.
+            // The decoder and its pool too: a connection costs nothing before its first cut
+            // message.
             let mut pool = SpillPool::new(Limits::default());
             let mut decoder = Decoder::new(role);
             messages = decode(&mut decoder, &mut pool, &mut bytes);
@@ -114,7 +116,8 @@ fn messages_that_are_cut_allocate_no_more_once_the_pool_is_warm() {
     assert_eq!(allocated, AllocationInfo::default());
 }
 
-/// Decodes a stream whose reader copies payload straight into messages, and returns how many there were.
+/// Decodes a stream whose reader copies payload straight into messages, and returns how many there
+/// were.
 fn receive(decoder: &mut Decoder, pool: &mut SpillPool, mut stream: &[u8], buffer: &mut [u8]) -> usize {
     let mut messages = 0;
     while !stream.is_empty() {

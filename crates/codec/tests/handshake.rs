@@ -159,8 +159,8 @@ fn paths_and_queries_of_all_forms_of_target() {
     assert_eq!(of("*"), ("*".into(), None));
 }
 
-/// The status of the refusal of `METHOD TARGET` with these `Host` headers; 0 when it opens a WebSocket or would do so if
-/// it asked for that.
+/// The status of the refusal of `METHOD TARGET` with these `Host` headers; 0 when it opens a
+/// WebSocket or would do so if it asked for that.
 fn status_of(line: &str, hosts: &[&str]) -> u16 {
     let (_, rest) = SAMPLE.split_once("Host: server.example.com\r\n").unwrap();
     let hosts: String = hosts.iter().map(|host| format!("Host: {host}\r\n")).collect();

@@ -22,7 +22,8 @@ fn small() -> DeflatePolicy {
     DeflatePolicy { window_bits: bits(12), peer_window_bits: bits(10), ..BEST }
 }
 
-/// What a server answers to a request with this header; `-` when it declines, the status when it refuses.
+/// What a server answers to a request with this header; `-` when it declines, the status when it
+/// refuses.
 fn answer(policy: &DeflatePolicy, header: &str) -> String {
     let head = format!(
         "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\

@@ -1,5 +1,5 @@
-//! What RFC 6455 demands of an endpoint, a test for each demand that nothing else checks in full. docs/conformance.md
-//! says which test checks which demand.
+//! What RFC 6455 demands of an endpoint, a test for each demand that nothing else checks in full.
+//! docs/conformance.md says which test checks which demand.
 //!
 //! What is sent is read back here byte by byte, without the codec's own parser.
 
@@ -204,7 +204,8 @@ fn shortest(length: usize) -> usize {
     }
 }
 
-/// Around the borders of the forms of length; under Miri not all of the long ones, which take it minutes.
+/// Around the borders of the forms of length; under Miri not all of the long ones, which take it
+/// minutes.
 const LENGTHS: &[usize] =
     if cfg!(miri) { &[0, 1, 125, 126, 127, 65536] } else { &[0, 1, 124, 125, 126, 127, 65535, 65536, 65537] };
 
@@ -326,7 +327,8 @@ fn rfc6455_5_1_frames_with_the_wrong_mask_bit_close_the_connection() {
     assert_eq!(ProtocolError::MaskedFrame.close_code(), CloseCode::PROTOCOL_ERROR);
 }
 
-/// FIN, the three reserved bits, and the opcode: all 256 of them, at the start of a message and inside one.
+/// FIN, the three reserved bits, and the opcode: all 256 of them, at the start of a message and
+/// inside one.
 #[test]
 fn rfc6455_5_2_every_first_byte_is_accepted_or_refused_as_the_standard_has_it() {
     for role in ROLES {

@@ -1,5 +1,6 @@
-//! What RFC 7692 demands of what is sent and received, checked bit by bit: the compressed data is read here by an
-//! inflater of its own, which sees what zlib does not tell: how far back references reach, and how blocks end.
+//! What RFC 7692 demands of what is sent and received, checked bit by bit: the compressed data is
+//! read here by an inflater of its own, which sees what zlib does not tell: how far back references
+//! reach, and how blocks end.
 
 use ringway_codec::{
     Decoder, DeflateParams, Deflater, Event, Header, Limits, MessageKind, OpCode, Prepared, ProtocolError, Role,
@@ -46,8 +47,8 @@ impl Bits<'_> {
     }
 }
 
-/// A prefix code (RFC 1951 section 3.2.2): those of one length are consecutive numbers in the order of their symbols, and
-/// the first of them follows the last shorter one.
+/// A prefix code (RFC 1951 section 3.2.2): those of one length are consecutive numbers in the order
+/// of their symbols, and the first of them follows the last shorter one.
 struct Code {
     /// How many codes of 1, 2, … 15 bits there are.
     counts: [usize; 15],
@@ -72,7 +73,8 @@ struct Inflated {
     takes_over: bool,
     /// Whether a block says that it is the last.
     has_last_block: bool,
-    /// Whether the data, with the tail put back, ends with the empty stored block that the tail belongs to.
+    /// Whether the data, with the tail put back, ends with the empty stored block that the tail
+    /// belongs to.
     ends_empty: bool,
 }
 
@@ -295,8 +297,8 @@ fn farthest_reference() -> [Vec<u8>; 2] {
     let mut stored = vec![0, 0x00, 0x80, 0xff, 0x7f];
     stored.extend(payload);
     stored.push(0);
-    // A block of the fixed code: length 3 (symbol 257), distance 24 577 (code 29) and 8191 more, end of block; and the
-    // empty block behind it, whose first bits are all that is left of it.
+    // A block of the fixed code: length 3 (symbol 257), distance 24 577 (code 29) and 8191 more,
+    // end of block; and the empty block behind it, whose first bits are all that is left of it.
     let fixed = "0 10 0000001 11101 1111111111111 0000000 0 00";
     let mut second = Vec::new();
     for (at, bit) in fixed.bytes().filter(|byte| *byte != b' ').enumerate() {

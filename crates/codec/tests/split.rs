@@ -1,5 +1,5 @@
-//! The events of a byte stream must not depend on where it is cut into inputs: neither those of a good stream nor the
-//! error of a bad one.
+//! The events of a byte stream must not depend on where it is cut into inputs: neither those of a
+//! good stream nor the error of a bad one.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -17,13 +17,14 @@ enum Seen {
 
 type Outcome = (Vec<Seen>, Option<ProtocolError>);
 
-/// Decodes `stream`, cut at `cuts` (ascending). Each message is also turned into a reply and decoded as its receiver.
+/// Decodes `stream`, cut at `cuts` (ascending). Each message is also turned into a reply and
+/// decoded as its receiver.
 fn decode(role: Role, limits: Limits, stream: &[u8], cuts: &[usize]) -> Outcome {
     decode_as(role, limits, stream, cuts, |_| None)
 }
 
-/// The same. `straight` says for each piece whether it is received where its message is put together, as far as that has
-/// room, and how much of it at a time.
+/// The same. `straight` says for each piece whether it is received where its message is put
+/// together, as far as that has room, and how much of it at a time.
 fn decode_as(
     role: Role,
     limits: Limits,
@@ -179,7 +180,8 @@ fn expected(frames: &[Frame]) -> Vec<Seen> {
     seen
 }
 
-/// Bytes, or text with characters of every length, from a seed: cheaper to generate and to shrink than each byte.
+/// Bytes, or text with characters of every length, from a seed: cheaper to generate and to shrink
+/// than each byte.
 fn payload(kind: MessageKind, len: usize, mut seed: u64) -> Vec<u8> {
     let mut random = move || {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -275,7 +277,8 @@ fn ascending(cuts: &[prop::sample::Index], len: usize) -> Vec<usize> {
     cuts
 }
 
-/// Every cut in two, and byte by byte, gives `whole`; also when payload is received straight into its message.
+/// Every cut in two, and byte by byte, gives `whole`; also when payload is received straight into
+/// its message.
 fn assert_every_cut(role: Role, limits: Limits, bytes: &[u8], whole: &Outcome) -> Result<(), TestCaseError> {
     for cut in 0..=bytes.len() {
         prop_assert_eq!(&decode(role, limits, bytes, &[cut]), whole, "cut at {}", cut);

@@ -65,7 +65,8 @@ impl From<MessageKind> for OpCode {
 pub enum Event<'a> {
     /// A whole message.
     Message(Incoming<'a>),
-    /// A ping, at most 125 bytes. The peer expects a pong with the same payload (RFC 6455 section 5.5.2).
+    /// A ping, at most 125 bytes. The peer expects a pong with the same payload (RFC 6455 section
+    /// 5.5.2).
     Ping(&'a [u8]),
     /// A pong, at most 125 bytes.
     Pong(&'a [u8]),

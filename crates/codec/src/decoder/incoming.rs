@@ -1,9 +1,9 @@
 //! A received message, and the proof that its text is UTF-8.
 //!
-//! This file has the crate's only `unsafe` outside of `mask`. It rests on invariant T1 of UNSAFE.md: an [`Incoming`] that
-//! is text and has not been lent out for writing holds valid UTF-8. There are two ways to make one, and either needs a
-//! value that only a successful validation gives: [`Whole::check`] for a message in the input, `Partial::took` for one that
-//! was assembled.
+//! This file has the crate's only `unsafe` outside of `mask`. It rests on invariant T1 of
+//! UNSAFE.md: an [`Incoming`] that is text and has not been lent out for writing holds valid UTF-8.
+//! There are two ways to make one, and either needs a value that only a successful validation
+//! gives: [`Whole::check`] for a message in the input, `Partial::took` for one that was assembled.
 
 use std::ops::Range;
 
@@ -13,8 +13,8 @@ use crate::frame::server_header;
 use crate::spill::SPILL_HEADROOM;
 use crate::{mask, utf8};
 
-/// A message in one frame that lies whole in the input, unmasked and validated: header at `start`, payload in
-/// `payload..end`.
+/// A message in one frame that lies whole in the input, unmasked and validated: header at `start`,
+/// payload in `payload..end`.
 ///
 /// A position rather than a borrow, because the decoder may go on looking after it has found none.
 #[derive(Debug, Clone, Copy)]
@@ -111,16 +111,17 @@ impl<'a> Incoming<'a> {
         self.kind
     }
 
-    /// The message's bytes. Those of a text message are valid UTF-8, unless they were changed through
-    /// [`payload_mut`](Incoming::payload_mut).
+    /// The message's bytes. Those of a text message are valid UTF-8, unless they were changed
+    /// through [`payload_mut`](Incoming::payload_mut).
     #[inline]
     #[must_use]
     pub fn payload(&self) -> &[u8] {
         &self.frame[self.payload..]
     }
 
-    /// The payload for writing, for a handler that answers by changing the message in place. The length stays, and
-    /// text must stay valid UTF-8: [`into_server_frame`](Incoming::into_server_frame) does not check it again.
+    /// The payload for writing, for a handler that answers by changing the message in place. The
+    /// length stays, and text must stay valid UTF-8:
+    /// [`into_server_frame`](Incoming::into_server_frame) does not check it again.
     #[inline]
     #[must_use]
     pub fn payload_mut(&mut self) -> &mut [u8] {
@@ -131,7 +132,8 @@ impl<'a> Incoming<'a> {
     /// The text of a text message; `None` for a binary one.
     ///
     /// Costs nothing: the text was validated when it was received (RFC 6455 section 8.1). After
-    /// [`payload_mut`](Incoming::payload_mut) it is validated again, and is `None` when it is no longer UTF-8.
+    /// [`payload_mut`](Incoming::payload_mut) it is validated again, and is `None` when it is no
+    /// longer UTF-8.
     #[inline]
     #[must_use]
     pub fn as_text(&self) -> Option<&str> {
@@ -148,9 +150,9 @@ impl<'a> Incoming<'a> {
         let payload = self.payload();
         debug_assert!(self.kind == MessageKind::Text && self.validated, "only text that was validated is given out");
         debug_assert!(std::str::from_utf8(payload).is_ok(), "text is validated before an Incoming is made of it");
-        // SAFETY: T1: `Whole::check` or `Partial::took` has validated the whole payload before this value was made, and
-        // since then nothing has borrowed it for writing: this value has it borrowed mutably, and `payload_mut`, the one
-        // way to it, clears `validated`.
+        // SAFETY: T1: `Whole::check` or `Partial::took` has validated the whole payload before this
+        // value was made, and since then nothing has borrowed it for writing: this value has it
+        // borrowed mutably, and `payload_mut`, the one way to it, clears `validated`.
         unsafe { std::str::from_utf8_unchecked(payload) }
     }
 
@@ -175,17 +177,18 @@ impl<'a> Incoming<'a> {
         self.base + self.payload..self.base + self.frame.len()
     }
 
-    /// Turns the message into its own echo: writes the header of an unmasked frame over the bytes in front of the
-    /// payload, and says which bytes of the place now hold that whole frame. The payload does not move.
+    /// Turns the message into its own echo: writes the header of an unmasked frame over the bytes
+    /// in front of the payload, and says which bytes of the place now hold that whole frame. The
+    /// payload does not move.
     ///
-    /// The range is in the input for [`Place::Input`], in the buffer of [`take_spill`](crate::Decoder::take_spill) for
-    /// [`Place::Spill`].
+    /// The range is in the input for [`Place::Input`], in the buffer of
+    /// [`take_spill`](crate::Decoder::take_spill) for [`Place::Spill`].
     #[inline]
     #[must_use = "the range says which bytes to send"]
     pub fn into_server_frame(self) -> (Place, Range<usize>) {
         let (header, len) = server_header(self.kind.opcode(), self.frame.len() - self.payload);
-        // There is room: a received header has the shortest form too, so it is at least as long as this one, which has
-        // no masking key; in a spill buffer the room is for the longest one.
+        // There is room: a received header has the shortest form too, so it is at least as long as
+        // this one, which has no masking key; in a spill buffer the room is for the longest one.
         let start = self.payload - len;
         self.frame[start..self.payload].copy_from_slice(&header[..len]);
         (self.place, self.base + start..self.base + self.frame.len())

@@ -1,4 +1,5 @@
-//! Compressed messages (RFC 7692): their payload is inflated as it comes, and bounded while it grows.
+//! Compressed messages (RFC 7692): their payload is inflated as it comes, and bounded while it
+//! grows.
 
 use super::MessageKind;
 use super::partial::{Frame, Partial};
@@ -14,7 +15,8 @@ pub(super) enum Inflation {
     Refused,
     /// Inflates each message by itself, with an inflater of the pool.
     ByMessage,
-    /// Inflates each message with the window of those before it, which the connection keeps from the first one on.
+    /// Inflates each message with the window of those before it, which the connection keeps from
+    /// the first one on.
     Takeover,
 }
 
@@ -24,16 +26,16 @@ impl From<Direction> for Inflation {
     }
 }
 
-/// What the frames of a compressed message may hold: what the limit allows of data that cannot be compressed, which DEFLATE
-/// makes up to an eighth longer.
+/// What the frames of a compressed message may hold: what the limit allows of data that cannot be
+/// compressed, which DEFLATE makes up to an eighth longer.
 pub(super) fn most_compressed(limits: &Limits) -> u64 {
     let most = limits.max_message as u64;
     most.saturating_add(most / 8).saturating_add(64)
 }
 
 impl Partial {
-    /// Inflates the part of a frame's payload that has arrived, and returns how many bytes of it the inflater has
-    /// consumed: all of them unless the message is suspended.
+    /// Inflates the part of a frame's payload that has arrived, and returns how many bytes of it
+    /// the inflater has consumed: all of them unless the message is suspended.
     pub(super) fn take_compressed(
         &mut self,
         frame: &mut Frame,
@@ -62,7 +64,8 @@ impl Partial {
         if ends { Ok(()) } else { Err(ProtocolError::CorruptCompression) }
     }
 
-    /// Inflates `bytes` and moves them on. Returns whether the allowance was spent before the inflater was done with them.
+    /// Inflates `bytes` and moves them on. Returns whether the allowance was spent before the
+    /// inflater was done with them.
     fn inflate(&mut self, bytes: &mut &[u8], pool: &mut SpillPool) -> Result<bool, ProtocolError> {
         let Some(inflater) = &mut self.inflater else {
             *bytes = &[];
@@ -75,7 +78,8 @@ impl Partial {
             let start = self.spill.len();
             let stopped = inflater.inflate(bytes, &mut self.spill, pool.allowance());
             let end = self.spill.len();
-            // What is beyond the limit is not looked at: the first wrong byte decides, wherever the input is cut.
+            // What is beyond the limit is not looked at: the first wrong byte decides, wherever the
+            // input is cut.
             if self.kind == Some(MessageKind::Text) {
                 let fresh = self.spill.content().get(start..end.min(most)).unwrap_or_default();
                 self.utf8.push(fresh).map_err(|_| ProtocolError::InvalidText)?;
@@ -93,8 +97,8 @@ impl Partial {
     }
 }
 
-/// Grows the buffer: to twice what there is or to what as much input is likely to become, but to no more than one byte over
-/// the limit, which is enough to see that it is exceeded.
+/// Grows the buffer: to twice what there is or to what as much input is likely to become, but to no
+/// more than one byte over the limit, which is enough to see that it is exceeded.
 fn make_room(spill: &mut Spill, input: usize, most: usize) {
     /// What text is likely to become.
     const RATIO: usize = 4;

@@ -11,8 +11,8 @@ use crate::utf8::{InvalidUtf8, Utf8Stream};
 /// How much room for payload is lent at least, in bytes, however little has come.
 const MIN_ROOM: usize = 16 * 1024;
 
-/// The state of a frame or message that has come in part. Boxed and pooled, so that its size does not weigh on idle
-/// connections.
+/// The state of a frame or message that has come in part. Boxed and pooled, so that its size does
+/// not weigh on idle connections.
 #[derive(Debug)]
 pub(crate) struct Partial {
     pub(super) spill: Spill,
@@ -20,11 +20,13 @@ pub(crate) struct Partial {
     pub(super) kind: Option<MessageKind>,
     /// Whether the open message is compressed.
     compressed: bool,
-    /// Whether the allowance was spent inside the current frame's payload: the inflater may have output left.
+    /// Whether the allowance was spent inside the current frame's payload: the inflater may have
+    /// output left.
     pub(super) suspended: bool,
     /// What inflates the open message, or holds the window for the next one.
     pub(crate) inflater: Option<Box<Inflater>>,
-    /// Payload and fragment costs of the open message so far, in bytes, with the whole of the current frame.
+    /// Payload and fragment costs of the open message so far, in bytes, with the whole of the
+    /// current frame.
     charged: u64,
     pub(super) utf8: Utf8Stream,
     /// The frame whose payload is coming.
@@ -48,8 +50,8 @@ pub(super) struct Frame {
     /// How much of the payload has come, modulo 4.
     pub(super) phase: usize,
     pub(super) remaining: u64,
-    /// How many bytes of the payload are unmasked in the input but not yet inflated: those in front of which the decoder
-    /// was suspended.
+    /// How many bytes of the payload are unmasked in the input but not yet inflated: those in front
+    /// of which the decoder was suspended.
     pub(super) unmasked: usize,
 }
 
@@ -72,8 +74,8 @@ pub(super) enum FrameProgress {
     Control(OpCode),
 }
 
-/// A complete message in the spill buffer, whose text is validated: made by [`Partial::took`] alone. An
-/// [`Incoming`](super::Incoming) relies on that (T1 in UNSAFE.md).
+/// A complete message in the spill buffer, whose text is validated: made by [`Partial::took`]
+/// alone. An [`Incoming`](super::Incoming) relies on that (T1 in UNSAFE.md).
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Assembled {
     kind: MessageKind,
@@ -182,7 +184,8 @@ impl Partial {
         self.head_len = len as u8;
     }
 
-    /// The room and the payload of the message. Nothing writes to it between the validation and the event.
+    /// The room and the payload of the message. Nothing writes to it between the validation and the
+    /// event.
     pub(super) fn spill(&mut self) -> &mut [u8] {
         self.spill.content()
     }
@@ -313,8 +316,9 @@ impl Partial {
         self.control_len = end as u8;
     }
 
-    /// Writes over what the buffer holds of former messages as far as that goes, and appends the rest: room that has not
-    /// been written to would have to be cleared, and room that was is kept for [`lend_room`](Partial::lend_room).
+    /// Writes over what the buffer holds of former messages as far as that goes, and appends the
+    /// rest: room that has not been written to would have to be cleared, and room that was is kept
+    /// for [`lend_room`](Partial::lend_room).
     fn take_data(&mut self, frame: &Frame, bytes: &[u8]) -> Result<(), ProtocolError> {
         self.make_room(frame, bytes.len());
         let (over, beyond) = bytes.split_at(bytes.len().min(self.spill.cleared()));
@@ -348,8 +352,8 @@ impl Partial {
         if text { self.utf8.push(bytes) } else { Ok(()) }
     }
 
-    /// Grows the buffer for `len` more bytes: to at most twice what has come, and in the last frame of a message not
-    /// beyond its end.
+    /// Grows the buffer for `len` more bytes: to at most twice what has come, and in the last frame
+    /// of a message not beyond its end.
     fn make_room(&mut self, frame: &Frame, len: usize) {
         if self.spill.capacity() - self.spill.len() >= len {
             return;

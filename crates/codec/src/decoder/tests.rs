@@ -354,7 +354,8 @@ fn endless_empty_fragments_are_bounded() {
 
 #[test]
 fn the_first_violation_in_the_order_of_the_bytes_is_the_one_reported() {
-    // A continuation out of place, unmasked, with an overlong length: whole or byte by byte the first byte decides.
+    // A continuation out of place, unmasked, with an overlong length: whole or byte by byte the
+    // first byte decides.
     let bytes = [0x80, 126, 0, 1];
     assert_eq!(server_error(&bytes), ProtocolError::UnexpectedContinuation);
     assert_eq!(server_error(&bytes[..1]), ProtocolError::UnexpectedContinuation);

@@ -8,8 +8,9 @@ use super::{TAIL, WindowBits};
 
 /// A compressor, with the window of what it has compressed before.
 ///
-/// It belongs to one connection that takes its context over, or is shared by any number that do not. It allocates
-/// [`heap_bytes`](Deflater::heap_bytes) once; short messages leave some 50 KiB of that untouched.
+/// It belongs to one connection that takes its context over, or is shared by any number that do
+/// not. It allocates [`heap_bytes`](Deflater::heap_bytes) once; short messages leave some 50 KiB of
+/// that untouched.
 ///
 /// ```
 /// use ringway_codec::{Deflater, MessageKind, WindowBits, encode_deflated};
@@ -27,8 +28,8 @@ pub struct Deflater {
 }
 
 impl Deflater {
-    /// A compressor of `level` 0 (none) to 9 (best and slowest); a larger one counts as 9. `None` for a window that zlib
-    /// cannot compress with, see [`WindowBits::is_deflatable`].
+    /// A compressor of `level` 0 (none) to 9 (best and slowest); a larger one counts as 9. `None`
+    /// for a window that zlib cannot compress with, see [`WindowBits::is_deflatable`].
     #[must_use]
     pub fn new(level: u8, window_bits: WindowBits) -> Option<Self> {
         if !window_bits.is_deflatable() {
@@ -45,8 +46,8 @@ impl Deflater {
         self.window_bits
     }
 
-    /// How many heap bytes a compressor with this window allocates: 243 KiB and four times the window, whatever the level
-    /// (371 KiB at 15 bits).
+    /// How many heap bytes a compressor with this window allocates: 243 KiB and four times the
+    /// window, whatever the level (371 KiB at 15 bits).
     #[must_use]
     pub const fn heap_bytes(&self) -> usize {
         /// The state, the hash table and the pending output of zlib-rs.
@@ -54,22 +55,25 @@ impl Deflater {
         FIXED + (4 << self.window_bits.get())
     }
 
-    /// Forgets what it has compressed: the next message can be inflated without those before it. A sender may do this at
-    /// any time, whatever was agreed on. Costs a few microseconds when it remembers something, else nothing.
+    /// Forgets what it has compressed: the next message can be inflated without those before it. A
+    /// sender may do this at any time, whatever was agreed on. Costs a few microseconds when it
+    /// remembers something, else nothing.
     pub fn restart(&mut self) {
         if std::mem::replace(&mut self.remembers, false) {
             self.compress.reset();
         }
     }
 
-    /// Appends the compressed form of a message, made with the help of what was compressed before. With `keep` the message
-    /// is remembered, for the next one to be compressed with its help; without, everything is forgotten, which costs less
-    /// than [`restart`](Self::restart).
+    /// Appends the compressed form of a message, made with the help of what was compressed before.
+    /// With `keep` the message is remembered, for the next one to be compressed with its help;
+    /// without, everything is forgotten, which costs less than [`restart`](Self::restart).
     ///
-    /// At its worst, for data that cannot be compressed, it is an eighth longer than the message, and a few bytes.
+    /// At its worst, for data that cannot be compressed, it is an eighth longer than the message,
+    /// and a few bytes.
     pub fn compress(&mut self, payload: &[u8], keep: bool, out: &mut Vec<u8>) {
         const SPACE: &str = "a compressor that is given space does not fail";
-        /// A flush into less room than this is repeated when the room is full (zlib's manual, `deflate`).
+        /// A flush into less room than this is repeated when the room is full (zlib's manual,
+        /// `deflate`).
         const LEAST_ROOM: usize = 16;
 
         // A full flush clears the tables of matches; both end with the same empty block.
@@ -81,7 +85,8 @@ impl Deflater {
             LEAST_ROOM + if payload.len() < 4096 { payload.len() + payload.len() / 8 } else { payload.len() / 2 };
         let mut rest = payload;
         loop {
-            // Not `compress_vec`: that clears all of the capacity first, of which there may be any amount.
+            // Not `compress_vec`: that clears all of the capacity first, of which there may be any
+            // amount.
             let end = out.len();
             out.resize(end + room, 0);
             let (total_in, total_out) = (self.compress.total_in(), self.compress.total_out());
@@ -100,7 +105,8 @@ impl Deflater {
         if out[start..].ends_with(&TAIL) {
             out.truncate(end - TAIL.len());
         }
-        // Section 7.2.3.6: a flush with nothing to flush writes nothing, but the message needs its empty block.
+        // Section 7.2.3.6: a flush with nothing to flush writes nothing, but the message needs its
+        // empty block.
         if out.len() == start {
             out.push(0);
         }

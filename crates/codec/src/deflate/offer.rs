@@ -6,7 +6,8 @@ use super::params::{Given, write};
 use super::{DeflateParams, NAME, WindowBits};
 use crate::handshake::Extension;
 
-/// One offer of a client. A client may make several, the preferred one first (RFC 7692 section 5.2).
+/// One offer of a client. A client may make several, the preferred one first (RFC 7692 section
+/// 5.2).
 ///
 /// [`Display`](fmt::Display) writes it as the header has it.
 ///
@@ -25,14 +26,16 @@ pub struct DeflateOffer {
     pub client_no_context_takeover: bool,
     /// The largest window that the server may compress with; `None`: any (section 7.1.2.1).
     pub server_max_window_bits: Option<WindowBits>,
-    /// The server may limit the client's window, and the client will use none larger than this; `None`: it may not
-    /// (section 7.1.2.2). [`WindowBits::MAX`], which says nothing of what the client will use, is written without value.
+    /// The server may limit the client's window, and the client will use none larger than this;
+    /// `None`: it may not (section 7.1.2.2). [`WindowBits::MAX`], which says nothing of what the
+    /// client will use, is written without value.
     pub client_max_window_bits: Option<WindowBits>,
 }
 
 impl DeflateOffer {
-    /// The offer in an element of a request's header. `None` for another extension, and for an offer that must be
-    /// declined: an unknown parameter, a doubled one, or a value that the parameter does not have (section 7.1).
+    /// The offer in an element of a request's header. `None` for another extension, and for an
+    /// offer that must be declined: an unknown parameter, a doubled one, or a value that the
+    /// parameter does not have (section 7.1).
     #[must_use]
     pub fn parse(extension: &Extension<'_>) -> Option<Self> {
         let given = Given::parse(extension)?;

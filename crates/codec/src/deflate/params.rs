@@ -39,15 +39,17 @@ pub struct DeflateParams {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Direction {
-    /// Whether a message may be compressed with what was sent before it, so that both sides must keep it.
+    /// Whether a message may be compressed with what was sent before it, so that both sides must
+    /// keep it.
     pub takeover: bool,
     /// The largest window.
     pub window_bits: WindowBits,
 }
 
 impl DeflateParams {
-    /// The parameters in an element of a response's header. `None` for another extension, an unknown parameter, a
-    /// doubled one, or a value that the parameter does not have: what a client must not accept (section 7.1).
+    /// The parameters in an element of a response's header. `None` for another extension, an
+    /// unknown parameter, a doubled one, or a value that the parameter does not have: what a client
+    /// must not accept (section 7.1).
     #[must_use]
     pub fn parse(extension: &Extension<'_>) -> Option<Self> {
         let given = Given::parse(extension)?;
@@ -109,7 +111,8 @@ pub(super) fn write(
     server_max_window_bits.map_or(Ok(()), |bits| write!(f, "; server_max_window_bits={bits}"))
 }
 
-/// The parameters of an element, whoever sent it. A window that is given without a value is `Some(None)`.
+/// The parameters of an element, whoever sent it. A window that is given without a value is
+/// `Some(None)`.
 #[derive(Default)]
 pub(super) struct Given {
     pub(super) server_no_context_takeover: bool,

@@ -3,8 +3,8 @@
 use super::{DeflateOffer, DeflateParams, WindowBits};
 use crate::handshake::Extension;
 
-/// What one side wants of the compression, in either role. The default wants the best compression: context takeover
-/// and the largest windows both ways.
+/// What one side wants of the compression, in either role. The default wants the best compression:
+/// context takeover and the largest windows both ways.
 ///
 /// ```
 /// use ringway_codec::{DeflateOffer, DeflatePolicy};
@@ -17,12 +17,14 @@ use crate::handshake::Extension;
 pub struct DeflatePolicy {
     /// Whether we compress with what we sent before, if the peer allows it.
     pub takeover: bool,
-    /// Whether the peer may compress with what it sent before: we then keep its window for each connection.
+    /// Whether the peer may compress with what it sent before: we then keep its window for each
+    /// connection.
     pub peer_takeover: bool,
     /// The largest window that we compress with; [`WindowBits::MIN`] counts as 9 bits.
     pub window_bits: WindowBits,
-    /// The largest window that the peer is asked to compress with, where it lets itself be asked; [`WindowBits::MIN`]
-    /// counts as 9 bits, for that is what peers on zlib use then. It spares the peer memory, and not us.
+    /// The largest window that the peer is asked to compress with, where it lets itself be asked;
+    /// [`WindowBits::MIN`] counts as 9 bits, for that is what peers on zlib use then. It spares the
+    /// peer memory, and not us.
     pub peer_window_bits: WindowBits,
 }
 
@@ -33,13 +35,15 @@ impl Default for DeflatePolicy {
 }
 
 impl DeflatePolicy {
-    /// A server's choice among the extensions of a request: the first offer in the client's order that can be accepted.
+    /// A server's choice among the extensions of a request: the first offer in the client's order
+    /// that can be accepted.
     #[must_use]
     pub fn choose(&self, extensions: &[Extension<'_>]) -> Option<DeflateParams> {
         extensions.iter().filter_map(DeflateOffer::parse).find_map(|offer| self.accept(&offer))
     }
 
-    /// A server's answer to one offer; `None` declines it: it wants a window that zlib cannot compress with.
+    /// A server's answer to one offer; `None` declines it: it wants a window that zlib cannot
+    /// compress with.
     #[must_use]
     pub fn accept(&self, offer: &DeflateOffer) -> Option<DeflateParams> {
         let (ours, theirs) = self.windows();
@@ -59,7 +63,8 @@ impl DeflatePolicy {
         })
     }
 
-    /// A client's offers, the preferred one first. A server that cannot limit its window gets a second one.
+    /// A client's offers, the preferred one first. A server that cannot limit its window gets a
+    /// second one.
     #[must_use]
     pub fn offers(&self) -> Vec<DeflateOffer> {
         let (ours, theirs) = self.windows();
@@ -86,7 +91,8 @@ impl DeflatePolicy {
 ///
 /// # Errors
 ///
-/// The element that no offer admits: the connection must be failed (RFC 6455 section 4.1, RFC 7692 section 5.1).
+/// The element that no offer admits: the connection must be failed (RFC 6455 section 4.1, RFC 7692
+/// section 5.1).
 pub(crate) fn verify<'b>(
     extensions: &[Extension<'b>],
     offers: &[DeflateOffer],

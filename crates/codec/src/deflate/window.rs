@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// The base-2 logarithm of an LZ77 window's size in bytes: 8 to 15, for windows of 256 bytes to 32 KiB.
+/// The base-2 logarithm of an LZ77 window's size in bytes: 8 to 15, for windows of 256 bytes to 32
+/// KiB.
 ///
 /// ```
 /// use ringway_codec::WindowBits;

@@ -8,7 +8,8 @@ const RSV2_RSV3: u8 = 0x30;
 const OPCODE: u8 = 0x0f;
 const MASK: u8 = 0x80;
 const LENGTH: u8 = 0x7f;
-/// A 7-bit length of 126 says that 2 bytes of length follow; the 7-bit lengths up to 125 mean themselves.
+/// A 7-bit length of 126 says that 2 bytes of length follow; the 7-bit lengths up to 125 mean
+/// themselves.
 const LENGTH_16: u8 = 126;
 /// A 7-bit length of 127 says that 8 bytes of length follow.
 const LENGTH_64: u8 = 127;
@@ -28,8 +29,9 @@ pub struct Header {
     pub fin: bool,
     /// What the frame is.
     pub opcode: OpCode,
-    /// The first reserved bit. [`parse`](Header::parse) lets it through because extensions give it a meaning (RFC 7692
-    /// section 6: the message is compressed); the decoder refuses it where none was negotiated.
+    /// The first reserved bit. [`parse`](Header::parse) lets it through because extensions give it
+    /// a meaning (RFC 7692 section 6: the message is compressed); the decoder refuses it where none
+    /// was negotiated.
     pub rsv1: bool,
     /// The masking key; `None` when the frame is not masked.
     pub mask: Option<[u8; 4]>,
@@ -66,16 +68,17 @@ impl Header {
     /// The longest header: 2 bytes, 8 of length, 4 of masking key.
     pub const MAX_LEN: usize = 14;
 
-    /// Reads the header at the start of `bytes`, and says how many bytes it took; `Ok(None)` when more are needed.
+    /// Reads the header at the start of `bytes`, and says how many bytes it took; `Ok(None)` when
+    /// more are needed.
     ///
-    /// Fails as early as the bytes allow: a bad first byte fails although nothing else has come. Costs a few
-    /// nanoseconds and no loop.
+    /// Fails as early as the bytes allow: a bad first byte fails although nothing else has come.
+    /// Costs a few nanoseconds and no loop.
     ///
     /// # Errors
     ///
-    /// RSV2 or RSV3, a reserved opcode, a control frame that is fragmented or over 125 bytes, a length that is not in
-    /// its shortest form or has bit 63 set (RFC 6455 sections 5.2 and 5.5). Whether a mask or RSV1 is right depends on
-    /// the connection and is the decoder's to judge.
+    /// RSV2 or RSV3, a reserved opcode, a control frame that is fragmented or over 125 bytes, a
+    /// length that is not in its shortest form or has bit 63 set (RFC 6455 sections 5.2 and 5.5).
+    /// Whether a mask or RSV1 is right depends on the connection and is the decoder's to judge.
     #[inline]
     pub fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, ProtocolError> {
         let Some(&byte) = bytes.first() else { return Ok(None) };
@@ -114,9 +117,11 @@ impl Header {
         Ok(Some((Self { fin, opcode, rsv1, mask, length }, len)))
     }
 
-    /// Writes the header at the start of `out`, the length in its shortest form, and returns how many bytes it took.
+    /// Writes the header at the start of `out`, the length in its shortest form, and returns how
+    /// many bytes it took.
     ///
-    /// Writes what the fields say, also what [`parse`](Header::parse) would refuse: a test needs to be able to.
+    /// Writes what the fields say, also what [`parse`](Header::parse) would refuse: a test needs to
+    /// be able to.
     #[inline]
     pub fn encode(&self, out: &mut [u8; Self::MAX_LEN]) -> usize {
         out[0] = u8::from(self.fin) << 7 | u8::from(self.rsv1) << 6 | self.opcode as u8;
@@ -167,8 +172,8 @@ pub(crate) fn server_header(opcode: OpCode, length: usize) -> ([u8; Header::MAX_
     (bytes, len)
 }
 
-/// The payload of a whole frame without a mask. No two lengths of header give frames of one length, so the frame's length
-/// tells its header's.
+/// The payload of a whole frame without a mask. No two lengths of header give frames of one length,
+/// so the frame's length tells its header's.
 pub(crate) fn payload_of(frame: &[u8]) -> &[u8] {
     let header = [2, 4, 10].into_iter().find(|&header| {
         frame.len().checked_sub(header).is_some_and(|length| server_header_len(length as u64) == header)

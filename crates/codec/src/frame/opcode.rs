@@ -2,10 +2,11 @@
 
 use crate::error::ProtocolError;
 
-/// The opcode of a frame. The reserved ones are an error when a header is parsed, so they have no variant.
+/// The opcode of a frame. The reserved ones are an error when a header is parsed, so they have no
+/// variant.
 ///
-/// Exhaustive: RFC 6455 section 5.2 fixes the opcodes, and only an extension could give a meaning to the
-/// reserved ones.
+/// Exhaustive: RFC 6455 section 5.2 fixes the opcodes, and only an extension could give a meaning
+/// to the reserved ones.
 ///
 /// ```
 /// use ringway_codec::OpCode;
@@ -50,7 +51,8 @@ impl OpCode {
         })
     }
 
-    /// Whether frames of this kind are control frames (RFC 6455 section 5.5): whole, and at most 125 bytes.
+    /// Whether frames of this kind are control frames (RFC 6455 section 5.5): whole, and at most
+    /// 125 bytes.
     #[inline]
     #[must_use]
     pub const fn is_control(self) -> bool {

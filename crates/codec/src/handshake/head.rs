@@ -1,4 +1,5 @@
-//! What requests and responses share: limits, header fields, and when a growing head is worth parsing.
+//! What requests and responses share: limits, header fields, and when a growing head is worth
+//! parsing.
 
 use std::mem::MaybeUninit;
 
@@ -48,9 +49,9 @@ impl HeadLimits {
 
 /// Says, for a head that grows as bytes come, when parsing it is worthwhile. 12 bytes.
 ///
-/// A head that comes byte by byte must not be parsed once per byte. This looks at every byte once, for the blank line
-/// that ends the head; and it asks for a parse at the first byte and whenever the head has doubled, so that garbage is
-/// found early while all parses together stay linear.
+/// A head that comes byte by byte must not be parsed once per byte. This looks at every byte once,
+/// for the blank line that ends the head; and it asks for a parse at the first byte and whenever
+/// the head has doubled, so that garbage is found early while all parses together stay linear.
 ///
 /// ```
 /// use ringway_codec::{HeadLimits, HeadScan};
@@ -75,8 +76,9 @@ impl HeadScan {
         Self { looked: 0, due: 1, limit: u32::try_from(limits.max_bytes).unwrap_or(u32::MAX) }
     }
 
-    /// Takes the whole head as far as it has come, the bytes of former calls included, and says whether to parse it:
-    /// its end has come, it is over the limit, it is the first call, or it has doubled since the last parse.
+    /// Takes the whole head as far as it has come, the bytes of former calls included, and says
+    /// whether to parse it: its end has come, it is over the limit, it is the first call, or it has
+    /// doubled since the last parse.
     #[must_use]
     pub fn push(&mut self, head: &[u8]) -> bool {
         // The end is LF LF or LF CR LF, and up to two of its bytes may have come before.
@@ -111,12 +113,14 @@ impl HeadScan {
 pub struct Headers<'b>(Box<[httparse::Header<'b>]>);
 
 impl<'b> Headers<'b> {
-    /// One allocation, of what the head has: moving the stack table would cost 4 KiB of copying instead.
+    /// One allocation, of what the head has: moving the stack table would cost 4 KiB of copying
+    /// instead.
     pub(super) fn new(parsed: &[httparse::Header<'b>]) -> Self {
         Self(parsed.into())
     }
 
-    /// The value of the first field with this name (ASCII case-insensitive), without the white space around it.
+    /// The value of the first field with this name (ASCII case-insensitive), without the white
+    /// space around it.
     #[must_use]
     pub fn first(&self, name: &str) -> Option<&'b [u8]> {
         self.all(name).next()
@@ -132,8 +136,8 @@ impl<'b> Headers<'b> {
         self.0.iter().map(|field| (field.name, field.value))
     }
 
-    /// The elements of a comma-separated list (RFC 9110 section 5.6.1) over all fields with this name. Those that are
-    /// empty, and those that are not UTF-8, are left out.
+    /// The elements of a comma-separated list (RFC 9110 section 5.6.1) over all fields with this
+    /// name. Those that are empty, and those that are not UTF-8, are left out.
     pub fn list(&self, name: &str) -> impl Iterator<Item = &'b str> {
         self.all(name)
             .flat_map(|value| value.split(|&byte| byte == b','))
@@ -142,7 +146,8 @@ impl<'b> Headers<'b> {
             .filter(|element| !element.is_empty())
     }
 
-    /// Whether a list, if there is one, has nothing but tokens, and at least one: `1#token` in RFC 9110 section 5.6.1.
+    /// Whether a list, if there is one, has nothing but tokens, and at least one: `1#token` in RFC
+    /// 9110 section 5.6.1.
     pub(super) fn is_token_list(&self, name: &str) -> bool {
         let mut elements = self.all(name).flat_map(|value| value.split(|&byte| byte == b',')).peekable();
         let absent = elements.peek().is_none();
@@ -163,7 +168,8 @@ impl<'b> Headers<'b> {
     }
 }
 
-/// Whether `text` is a token (RFC 9110 section 5.6.2), what names of subprotocols and header fields must be.
+/// Whether `text` is a token (RFC 9110 section 5.6.2), what names of subprotocols and header fields
+/// must be.
 pub(super) fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }

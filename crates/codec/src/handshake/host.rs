@@ -2,8 +2,8 @@
 
 use std::net::Ipv6Addr;
 
-/// The host, brackets included, of a host with or without a port; `None` for what does not follow the grammar, and for a
-/// port above 65535. As in RFC 3986 the host may be empty.
+/// The host, brackets included, of a host with or without a port; `None` for what does not follow
+/// the grammar, and for a port above 65535. As in RFC 3986 the host may be empty.
 pub(super) fn host_of(authority: &str) -> Option<&str> {
     let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
         let literal = rest.split_once(']').map(|(literal, _)| literal).filter(|literal| is_ip_literal(literal))?;
@@ -23,7 +23,8 @@ fn is_port(port: &str) -> bool {
     port.is_empty() || port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok()
 }
 
-/// What stands in the brackets (RFC 3986 section 3.2.2): an IPv6 address, or one of a version to come, such as `v7.a:b`.
+/// What stands in the brackets (RFC 3986 section 3.2.2): an IPv6 address, or one of a version to
+/// come, such as `v7.a:b`.
 fn is_ip_literal(literal: &str) -> bool {
     let is_future = |literal: &str| {
         let Some((version, address)) = literal.split_once('.') else { return false };

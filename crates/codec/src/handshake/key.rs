@@ -1,11 +1,12 @@
-//! `Sec-WebSocket-Key` and the proof that the server understood it (RFC 6455 sections 4.1 and 4.2.2).
+//! `Sec-WebSocket-Key` and the proof that the server understood it (RFC 6455 sections 4.1 and
+//! 4.2.2).
 
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 
-/// Accepts keys whose unused last bits are not zero: they decode to 16 bytes all the same, and clients with a made-up
-/// constant key have them.
+/// Accepts keys whose unused last bits are not zero: they decode to 16 bytes all the same, and
+/// clients with a made-up constant key have them.
 const LENIENT: GeneralPurpose =
     GeneralPurpose::new(&alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
 
@@ -35,7 +36,8 @@ impl Key {
         (len == 16).then_some(Self(encoded))
     }
 
-    /// The key that carries this nonce, for a client. The nonce must be random (RFC 6455 section 4.1).
+    /// The key that carries this nonce, for a client. The nonce must be random (RFC 6455 section
+    /// 4.1).
     #[must_use]
     pub fn from_nonce(nonce: [u8; 16]) -> Self {
         let mut encoded = [0; 24];
@@ -49,7 +51,8 @@ impl Key {
         &self.0
     }
 
-    /// The value of `Sec-WebSocket-Accept` that proves the server read this key: one SHA-1 of 60 bytes.
+    /// The value of `Sec-WebSocket-Accept` that proves the server read this key: one SHA-1 of 60
+    /// bytes.
     #[must_use]
     pub fn accept(&self) -> [u8; 28] {
         let mut sha1 = sha1_smol::Sha1::new();

@@ -5,8 +5,8 @@ use http::StatusCode;
 use super::request::Request;
 use super::respond::Refusal;
 
-/// Which origins may connect. Browsers always state theirs, so a list keeps foreign pages out; other programs can state
-/// what they like, so it is no substitute for authentication.
+/// Which origins may connect. Browsers always state theirs, so a list keeps foreign pages out;
+/// other programs can state what they like, so it is no substitute for authentication.
 ///
 /// ```
 /// use ringway_codec::{HeadLimits, OriginPolicy, parse_request};
@@ -25,9 +25,9 @@ pub enum OriginPolicy {
     Any,
     /// Any, but there must be one: browsers only.
     Required,
-    /// One of these, such as `https://example.com` or `http://localhost:8080`. Scheme and host are compared ASCII
-    /// case-insensitively, and the default port (80 for http and ws, 443 for https and wss) equals no port. The origin
-    /// `null` of sandboxed pages matches only an entry `null`.
+    /// One of these, such as `https://example.com` or `http://localhost:8080`. Scheme and host are
+    /// compared ASCII case-insensitively, and the default port (80 for http and ws, 443 for https
+    /// and wss) equals no port. The origin `null` of sandboxed pages matches only an entry `null`.
     List(Vec<String>),
 }
 
@@ -36,8 +36,8 @@ impl OriginPolicy {
     ///
     /// # Errors
     ///
-    /// A [`Refusal`] with status 403 when the origin is missing, doubled or foreign. [`Any`](OriginPolicy::Any) never
-    /// fails.
+    /// A [`Refusal`] with status 403 when the origin is missing, doubled or foreign.
+    /// [`Any`](OriginPolicy::Any) never fails.
     pub fn check(&self, request: &Request<'_>) -> Result<(), Refusal> {
         if *self == Self::Any {
             return Ok(());

@@ -28,7 +28,8 @@ pub struct Request<'b> {
     headers: Headers<'b>,
 }
 
-/// Parses the request at the start of `bytes`, and says how long its head is; `Ok(None)` when more bytes are needed.
+/// Parses the request at the start of `bytes`, and says how long its head is; `Ok(None)` when more
+/// bytes are needed.
 ///
 /// One pass over the head, and one allocation for the table of its header fields. See
 /// [`HeadScan`](crate::HeadScan) for a head that comes in many pieces.
@@ -36,10 +37,12 @@ pub struct Request<'b> {
 /// # Errors
 ///
 /// A [`Refusal`] to send: 400 for what is not HTTP, 414 for a request line and 431 for a head over
-/// [`HeadLimits::max_bytes`], 431 for more than [`HeadLimits::max_headers`], 505 for another version than HTTP/1.
+/// [`HeadLimits::max_bytes`], 431 for more than [`HeadLimits::max_headers`], 505 for another
+/// version than HTTP/1.
 pub fn parse_request<'b>(bytes: &'b [u8], limits: &HeadLimits) -> Result<Option<(Request<'b>, usize)>, Refusal> {
     let allowed = limits.allowed(bytes);
-    // The first record of TLS. Worth its own message, because it is the most common mistake of a person with wss://.
+    // The first record of TLS. Worth its own message, because it is the most common mistake of a
+    // person with wss://.
     if allowed.starts_with(&[0x16, 0x03]) {
         return Err(Refusal::new(
             StatusCode::BAD_REQUEST,
@@ -100,7 +103,8 @@ impl<'b> Request<'b> {
         self.target
     }
 
-    /// The target's path, still percent-encoded, without the query. `/` when an absolute URL has none.
+    /// The target's path, still percent-encoded, without the query. `/` when an absolute URL has
+    /// none.
     #[must_use]
     pub fn path(&self) -> &'b str {
         let path = self.path_and_query().split_once('?').map_or_else(|| self.path_and_query(), |(path, _)| path);
@@ -118,8 +122,8 @@ impl<'b> Request<'b> {
         self.absolute().map_or(self.target, |(_, path_and_query)| path_and_query)
     }
 
-    /// Authority, and path and query, of a target in absolute form (RFC 9112 section 3.2.2): an HTTP URL, as RFC 6455
-    /// section 4.2.1 has it, or a WebSocket URL.
+    /// Authority, and path and query, of a target in absolute form (RFC 9112 section 3.2.2): an
+    /// HTTP URL, as RFC 6455 section 4.2.1 has it, or a WebSocket URL.
     fn absolute(&self) -> Option<(&'b str, &'b str)> {
         if self.target.starts_with('/') {
             return None;
@@ -151,9 +155,9 @@ impl<'b> Request<'b> {
         self.headers.all(name)
     }
 
-    /// The host that is asked for: name or address, and a port unless it is the default one. That of the target when
-    /// this is an absolute URL, whatever `Host` says (RFC 9112 section 3.2.2), and else that of the first `Host`. `None`
-    /// when absent or not UTF-8.
+    /// The host that is asked for: name or address, and a port unless it is the default one. That
+    /// of the target when this is an absolute URL, whatever `Host` says (RFC 9112 section 3.2.2),
+    /// and else that of the first `Host`. `None` when absent or not UTF-8.
     #[must_use]
     pub fn host(&self) -> Option<&'b str> {
         match self.absolute() {
@@ -168,8 +172,8 @@ impl<'b> Request<'b> {
         std::str::from_utf8(self.header("origin")?).ok()
     }
 
-    /// The cookies, name and value, of all `Cookie` headers (RFC 6265 section 5.4). Values are as they came, quotes
-    /// included; pairs without `=` and headers that are not UTF-8 are left out.
+    /// The cookies, name and value, of all `Cookie` headers (RFC 6265 section 5.4). Values are as
+    /// they came, quotes included; pairs without `=` and headers that are not UTF-8 are left out.
     pub fn cookies(&self) -> impl Iterator<Item = (&'b str, &'b str)> {
         self.header_values("cookie")
             .filter_map(|value| std::str::from_utf8(value).ok())
@@ -178,14 +182,14 @@ impl<'b> Request<'b> {
             .map(|(name, value)| (name.trim_matches([' ', '\t']), value.trim_matches([' ', '\t'])))
     }
 
-    /// The subprotocols that the client offers, the most wanted first, over all `Sec-WebSocket-Protocol` headers
-    /// (RFC 6455 section 11.3.4). What is not a token is left out.
+    /// The subprotocols that the client offers, the most wanted first, over all
+    /// `Sec-WebSocket-Protocol` headers (RFC 6455 section 11.3.4). What is not a token is left out.
     pub fn subprotocols(&self) -> impl Iterator<Item = &'b str> {
         self.headers.list("sec-websocket-protocol").filter(|name| head::is_token(name))
     }
 
-    /// The extensions that the client offers, the most wanted first, over all `Sec-WebSocket-Extensions` headers
-    /// (RFC 6455 section 9.1).
+    /// The extensions that the client offers, the most wanted first, over all
+    /// `Sec-WebSocket-Extensions` headers (RFC 6455 section 9.1).
     ///
     /// # Errors
     ///
@@ -194,8 +198,8 @@ impl<'b> Request<'b> {
         parse_extensions(&self.headers).map_err(|_| bad("the header Sec-WebSocket-Extensions is malformed"))
     }
 
-    /// Whether the client wants to speak WebSocket: an `Upgrade` header names it. The other conditions are checked by
-    /// [`websocket`](Request::websocket).
+    /// Whether the client wants to speak WebSocket: an `Upgrade` header names it. The other
+    /// conditions are checked by [`websocket`](Request::websocket).
     #[must_use]
     pub fn wants_upgrade(&self) -> bool {
         self.headers.lists("upgrade", "websocket")
@@ -203,12 +207,13 @@ impl<'b> Request<'b> {
 
     /// Checks what the request is for: its target and its `Host`.
     ///
-    /// The target is a path, an absolute URL of HTTP or WebSocket with a host and without user information, or, for the
-    /// methods that have them, the authority of `CONNECT` and the `*` of `OPTIONS` (RFC 9112 section 3.2); it has no
-    /// fragment. Other characters that a URL must percent-encode pass, for browsers send some of them as they are.
+    /// The target is a path, an absolute URL of HTTP or WebSocket with a host and without user
+    /// information, or, for the methods that have them, the authority of `CONNECT` and the `*` of
+    /// `OPTIONS` (RFC 9112 section 3.2); it has no fragment. Other characters that a URL must
+    /// percent-encode pass, for browsers send some of them as they are.
     ///
-    /// There is one `Host` with a host, and a port if any (RFC 9110 section 7.2); HTTP/1.0 may do without. It may be empty
-    /// only beside an absolute URL, whose host counts instead.
+    /// There is one `Host` with a host, and a port if any (RFC 9110 section 7.2); HTTP/1.0 may do
+    /// without. It may be empty only beside an absolute URL, whose host counts instead.
     ///
     /// # Errors
     ///
@@ -219,7 +224,8 @@ impl<'b> Request<'b> {
         }
         let absolute = self.absolute();
         if let Some((authority, _)) = absolute {
-            // An HTTP URL has a host (RFC 9110 section 4.2.1), and `user@` in it is an error (section 4.2.4).
+            // An HTTP URL has a host (RFC 9110 section 4.2.1), and `user@` in it is an error
+            // (section 4.2.4).
             if host_of(authority).is_none_or(str::is_empty) {
                 return Err(bad("expected the URL in the request line to have a valid host, and no user information"));
             }
@@ -247,12 +253,14 @@ impl<'b> Request<'b> {
         }
     }
 
-    /// Checks that this request opens a WebSocket, in all points of RFC 6455 section 4.2.1, and returns its key.
+    /// Checks that this request opens a WebSocket, in all points of RFC 6455 section 4.2.1, and
+    /// returns its key.
     ///
     /// # Errors
     ///
-    /// A [`Refusal`] to send: 405 for another method than GET, 505 for HTTP/1.0, 426 when `Upgrade` does not name
-    /// WebSocket or the version is not 13, 400 for anything else that is missing, doubled or malformed, and for a body.
+    /// A [`Refusal`] to send: 405 for another method than GET, 505 for HTTP/1.0, 426 when `Upgrade`
+    /// does not name WebSocket or the version is not 13, 400 for anything else that is missing,
+    /// doubled or malformed, and for a body.
     pub fn websocket(&self) -> Result<Key, Refusal> {
         if self.method != "GET" {
             return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "a WebSocket is opened with the method GET")
@@ -294,7 +302,8 @@ impl<'b> Request<'b> {
         if has_body {
             return Err(bad("a request that opens a WebSocket has no body"));
         }
-        // Whatever extensions are spoken here, a malformed offer fails the connection (RFC 6455 section 9.1).
+        // Whatever extensions are spoken here, a malformed offer fails the connection (RFC 6455
+        // section 9.1).
         self.extensions()?;
         Ok(key)
     }

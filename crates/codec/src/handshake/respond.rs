@@ -26,10 +26,11 @@ use crate::deflate::DeflateParams;
 pub struct Refusal {
     /// The status, 4xx or 5xx.
     pub status: StatusCode,
-    /// One line: what is wrong and what is expected. It is the body of the response, so it must not hold secrets.
+    /// One line: what is wrong and what is expected. It is the body of the response, so it must not
+    /// hold secrets.
     pub reason: Cow<'static, str>,
-    /// Further header fields, such as `Sec-WebSocket-Version: 13`. Those that the response writes itself
-    /// (`Connection`, `Content-Length`, `Content-Type`, `Transfer-Encoding`) are ignored.
+    /// Further header fields, such as `Sec-WebSocket-Version: 13`. Those that the response writes
+    /// itself (`Connection`, `Content-Length`, `Content-Type`, `Transfer-Encoding`) are ignored.
     pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -47,7 +48,8 @@ impl Refusal {
         self
     }
 
-    /// Appends the whole HTTP/1.1 response: `Connection: close`, and the reason as a line of plain text.
+    /// Appends the whole HTTP/1.1 response: `Connection: close`, and the reason as a line of plain
+    /// text.
     pub fn encode(&self, out: &mut Vec<u8>) {
         status_line(self.status, out);
         // Who sends Upgrade must list it in Connection (RFC 9110 section 7.8).
@@ -69,10 +71,11 @@ impl Refusal {
 
 /// Appends the 101 response that opens the WebSocket.
 ///
-/// `subprotocol` must be one that the client offered, see [`choose_subprotocol`](crate::choose_subprotocol); one that
-/// is not a token is left out, for it could not stand in a header. `deflate` must be the answer to one of the client's
-/// offers, see [`DeflatePolicy::choose`](crate::DeflatePolicy::choose). Of the `extra` header fields those that the
-/// handshake itself writes or forbids are ignored.
+/// `subprotocol` must be one that the client offered, see
+/// [`choose_subprotocol`](crate::choose_subprotocol); one that is not a token is left out, for it
+/// could not stand in a header. `deflate` must be the answer to one of the client's offers, see
+/// [`DeflatePolicy::choose`](crate::DeflatePolicy::choose). Of the `extra` header fields those that
+/// the handshake itself writes or forbids are ignored.
 pub fn encode_accept(
     key: &Key,
     subprotocol: Option<&str>,
@@ -96,10 +99,12 @@ pub fn encode_accept(
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends a plain HTTP/1.1 response with `Connection: close`, and `Content-Length` where the status may have one (not
-/// 1xx or 204, RFC 9110 section 8.6). 1xx, 204 and 304 have no body, so `body` is left out for them.
+/// Appends a plain HTTP/1.1 response with `Connection: close`, and `Content-Length` where the
+/// status may have one (not 1xx or 204, RFC 9110 section 8.6). 1xx, 204 and 304 have no body, so
+/// `body` is left out for them.
 ///
-/// Those of the `headers` that are written here (`Connection`, `Content-Length`, `Transfer-Encoding`) are ignored.
+/// Those of the `headers` that are written here (`Connection`, `Content-Length`,
+/// `Transfer-Encoding`) are ignored.
 pub fn encode_response(status: StatusCode, headers: &HeaderMap, body: &[u8], out: &mut Vec<u8>) {
     status_line(status, out);
     field("Connection", b"close", out);
@@ -119,7 +124,8 @@ pub fn encode_response(status: StatusCode, headers: &HeaderMap, body: &[u8], out
     }
 }
 
-/// Fields that say where a message and its connection end: a second, different one is how requests are smuggled.
+/// Fields that say where a message and its connection end: a second, different one is how requests
+/// are smuggled.
 pub(super) fn frames_the_body(name: &HeaderName) -> bool {
     *name == header::CONNECTION || *name == header::CONTENT_LENGTH || *name == header::TRANSFER_ENCODING
 }
@@ -128,8 +134,8 @@ pub(super) fn belongs_to_the_handshake(name: &HeaderName) -> bool {
     *name == header::UPGRADE || name.as_str().starts_with("sec-websocket-")
 }
 
-/// The names that this crate writes itself are spelt as in RFC 6455: case does not matter to HTTP, but it does to some
-/// hand-written clients.
+/// The names that this crate writes itself are spelt as in RFC 6455: case does not matter to HTTP,
+/// but it does to some hand-written clients.
 pub(super) fn field(name: &str, value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");

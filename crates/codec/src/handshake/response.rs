@@ -1,4 +1,5 @@
-//! The client's side: what it asks, and whether the answer opens a WebSocket (RFC 6455 section 4.1).
+//! The client's side: what it asks, and whether the answer opens a WebSocket (RFC 6455 section
+//! 4.1).
 
 use http::header::{self, HeaderMap, HeaderValue};
 
@@ -35,16 +36,18 @@ pub struct ClientRequest<'a> {
     pub target: &'a Target,
     /// A nonce, to be taken at random for each connection (RFC 6455 section 4.1).
     pub key: [u8; 16],
-    /// The subprotocols to offer, the most wanted first. What is not a token is left out: it could not stand in a
-    /// header. So is what came before.
+    /// The subprotocols to offer, the most wanted first. What is not a token is left out: it could
+    /// not stand in a header. So is what came before.
     pub subprotocols: &'a [String],
     /// The compression to offer, the most wanted form first, see
     /// [`DeflatePolicy::offers`](crate::DeflatePolicy::offers); none for no compression.
     pub deflate: &'a [DeflateOffer],
-    /// The `Origin` to state; only browsers must. Left out when it has characters that no header may have.
+    /// The `Origin` to state; only browsers must. Left out when it has characters that no header
+    /// may have.
     pub origin: Option<&'a str>,
-    /// Further header fields. `Host` and `Origin` here replace those above; those that belong to the handshake
-    /// (`Upgrade`, `Connection`, `Sec-WebSocket-*`) or would announce a body are ignored.
+    /// Further header fields. `Host` and `Origin` here replace those above; those that belong to
+    /// the handshake (`Upgrade`, `Connection`, `Sec-WebSocket-*`) or would announce a body are
+    /// ignored.
     pub headers: &'a HeaderMap,
 }
 
@@ -162,7 +165,8 @@ pub enum HandshakeError {
     /// A 101 in HTTP/1.0, which has no upgrades.
     #[error("the server answered in HTTP/1.0, which cannot open a WebSocket")]
     Version,
-    /// The head, with those of the interim responses in front of it, is over [`HeadLimits::max_bytes`].
+    /// The head, with those of the interim responses in front of it, is over
+    /// [`HeadLimits::max_bytes`].
     #[error("the head of the server's answer is longer than {0} bytes")]
     TooLong(usize),
     /// The head has over [`HeadLimits::max_headers`] fields.
@@ -174,10 +178,12 @@ pub enum HandshakeError {
     /// No `Connection: Upgrade`.
     #[error("the server's answer has no header Connection: Upgrade")]
     Connection,
-    /// `Sec-WebSocket-Accept` is missing, doubled, or not the one that proves the server read our key.
+    /// `Sec-WebSocket-Accept` is missing, doubled, or not the one that proves the server read our
+    /// key.
     #[error("the server's Sec-WebSocket-Accept does not prove that it read our key")]
     Accept,
-    /// An extension that we did not ask for, one with other parameters than we offered, or a header that is malformed.
+    /// An extension that we did not ask for, one with other parameters than we offered, or a header
+    /// that is malformed.
     #[error("the server chose the extension {0:?}, which was not offered")]
     Extension(String),
     /// A subprotocol that we did not ask for, or more than one.
@@ -185,15 +191,17 @@ pub enum HandshakeError {
     Subprotocol(String),
 }
 
-/// Parses the response at the start of `bytes`, and says how long its head is: frames follow. `Ok(None)` when more bytes
-/// are needed.
+/// Parses the response at the start of `bytes`, and says how long its head is: frames follow.
+/// `Ok(None)` when more bytes are needed.
 ///
-/// Interim responses (1xx, RFC 9110 section 15.2) in front of it are skipped, 101 excepted, which is the answer. They
-/// count towards the length, and together with the answer towards [`HeadLimits::max_bytes`].
+/// Interim responses (1xx, RFC 9110 section 15.2) in front of it are skipped, 101 excepted, which
+/// is the answer. They count towards the length, and together with the answer towards
+/// [`HeadLimits::max_bytes`].
 ///
 /// # Errors
 ///
-/// Every way in which RFC 6455 section 4.1 tells a client to fail the connection; see [`HandshakeError`].
+/// Every way in which RFC 6455 section 4.1 tells a client to fail the connection; see
+/// [`HandshakeError`].
 pub fn parse_response<'b>(
     bytes: &'b [u8],
     limits: &HeadLimits,

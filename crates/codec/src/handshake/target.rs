@@ -54,7 +54,8 @@ impl fmt::Display for Scheme {
 pub struct Target {
     /// Plain or TLS.
     pub scheme: Scheme,
-    /// A name, an IPv4 address, or an IPv6 address without its brackets: what to resolve, and the name for TLS.
+    /// A name, an IPv4 address, or an IPv6 address without its brackets: what to resolve, and the
+    /// name for TLS.
     pub host: String,
     /// The port, never 0.
     pub port: u16,
@@ -141,7 +142,8 @@ impl Target {
         })
     }
 
-    /// The value of the `Host` header: IPv6 addresses in brackets, the port only when it is not the default one.
+    /// The value of the `Host` header: IPv6 addresses in brackets, the port only when it is not the
+    /// default one.
     #[must_use]
     pub fn authority(&self) -> String {
         let host = Bracketed(&self.host);

@@ -5,8 +5,8 @@ use std::fmt;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-/// One way to mask, made for a set of instructions. [`kernels`] gives the ones that this CPU can run; [`apply`] and its
-/// like take the first of them by themselves.
+/// One way to mask, made for a set of instructions. [`kernels`] gives the ones that this CPU can
+/// run; [`apply`] and its like take the first of them by themselves.
 ///
 /// [`apply`]: super::apply
 ///
@@ -28,8 +28,8 @@ pub struct Kernel {
     pub(super) ascii_prefix: AsciiPrefix,
 }
 
-/// From source to destination, so many bytes, with the key at the first of them. See [`super::vector::mask`] for what the
-/// caller promises, but for the length, which may be any.
+/// From source to destination, so many bytes, with the key at the first of them. See
+/// [`super::vector::mask`] for what the caller promises, but for the length, which may be any.
 type Mask = unsafe fn(*const u8, *mut u8, usize, u32) -> bool;
 
 /// See [`super::vector::ascii_prefix`].
@@ -48,12 +48,13 @@ impl Kernel {
         self.width
     }
 
-    /// [`apply_seeing_ascii`](super::apply_seeing_ascii) with this kernel, however short the payload.
+    /// [`apply_seeing_ascii`](super::apply_seeing_ascii) with this kernel, however short the
+    /// payload.
     pub fn apply_seeing_ascii(&self, payload: &mut [u8], key: [u8; 4], phase: usize) -> bool {
         let at = payload.as_mut_ptr();
         let key = rotated(u32::from_ne_bytes(key), phase);
-        // SAFETY: source and destination are the same slice, borrowed mutably. Kernels come from `kernels` alone, so
-        // the CPU can run this one.
+        // SAFETY: source and destination are the same slice, borrowed mutably. Kernels come from
+        // `kernels` alone, so the CPU can run this one.
         unsafe { self.run::<true>(at, at, payload.len(), key) }
     }
 
@@ -73,7 +74,8 @@ impl Kernel {
     pub fn copy(&self, source: &[u8], destination: &mut [u8], key: [u8; 4], phase: usize) {
         assert_eq!(source.len(), destination.len(), "mask::copy needs slices of one length");
         let key = rotated(u32::from_ne_bytes(key), phase);
-        // SAFETY: both slices are `source.len()` bytes and cannot overlap. For the CPU see `apply_seeing_ascii`.
+        // SAFETY: both slices are `source.len()` bytes and cannot overlap. For the CPU see
+        // `apply_seeing_ascii`.
         unsafe { self.run::<false>(source.as_ptr(), destination.as_mut_ptr(), source.len(), key) };
     }
 
@@ -108,7 +110,8 @@ impl fmt::Debug for Kernel {
     }
 }
 
-/// The kernels that this CPU can run, the fastest first; the first one is the one in use. The last is always `portable`.
+/// The kernels that this CPU can run, the fastest first; the first one is the one in use. The last
+/// is always `portable`.
 #[must_use]
 pub fn kernels() -> Vec<&'static Kernel> {
     let mut kernels = Vec::new();
@@ -116,8 +119,8 @@ pub fn kernels() -> Vec<&'static Kernel> {
     {
         use super::x86::{AVX2, AVX512, SSE2};
         use std::arch::is_x86_feature_detected;
-        // The kernel needs AVX512F alone. The CPUs that have it but not VBMI2 (Intel's before Ice Lake) lower their clock
-        // for everybody on the core when 512-bit registers are in use.
+        // The kernel needs AVX512F alone. The CPUs that have it but not VBMI2 (Intel's before Ice
+        // Lake) lower their clock for everybody on the core when 512-bit registers are in use.
         if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vbmi2") {
             kernels.push(&AVX512);
         }
@@ -132,11 +135,12 @@ pub fn kernels() -> Vec<&'static Kernel> {
     kernels
 }
 
-/// The kernel in use; `UNKNOWN` until the first call. Relaxed is enough: what it points to never changes, and threads
-/// that meet here store the same.
+/// The kernel in use; `UNKNOWN` until the first call. Relaxed is enough: what it points to never
+/// changes, and threads that meet here store the same.
 static CHOSEN: AtomicPtr<Kernel> = AtomicPtr::new(ptr::from_ref(&UNKNOWN).cast_mut());
 
-/// Finds out which kernel to take, and passes the work on to it. So that taking a kernel is one load, not a branch too.
+/// Finds out which kernel to take, and passes the work on to it. So that taking a kernel is one
+/// load, not a branch too.
 static UNKNOWN: Kernel = Kernel {
     name: "unknown",
     width: 0,
@@ -153,7 +157,8 @@ pub(super) fn chosen() -> &'static Kernel {
 
 #[cold]
 fn find_kernel() -> &'static Kernel {
-    // Miri can run some of the others, but the tests of everything that is not a kernel need not wait for it to.
+    // Miri can run some of the others, but the tests of everything that is not a kernel need not
+    // wait for it to.
     let kernel = if cfg!(miri) { &portable::KERNEL } else { kernels()[0] };
     CHOSEN.store(ptr::from_ref(kernel).cast_mut(), Ordering::Relaxed);
     kernel

@@ -1,4 +1,5 @@
-//! The kernel of every CPU: words of eight bytes. Compilers turn its loop into whatever vectors the target always has.
+//! The kernel of every CPU: words of eight bytes. Compilers turn its loop into whatever vectors the
+//! target always has.
 
 use super::dispatch::Kernel;
 use super::vector::{Vector, ascii_prefix, mask};

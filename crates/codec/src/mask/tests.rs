@@ -6,7 +6,8 @@ const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 /// The widest vector.
 const WIDEST: usize = 64;
 
-/// What kernels work in: aligned, so that an offset is an alignment, and with room on both sides of the longest payload.
+/// What kernels work in: aligned, so that an offset is an alignment, and with room on both sides of
+/// the longest payload.
 #[derive(Clone)]
 #[repr(align(64))]
 struct Bytes([u8; 7 * WIDEST]);
@@ -35,7 +36,8 @@ fn kernel(name: &str) -> Option<&'static Kernel> {
     found
 }
 
-/// Every length up to four vectors, at every alignment and phase, in place and from several alignments of the source.
+/// Every length up to four vectors, at every alignment and phase, in place and from several
+/// alignments of the source.
 fn agrees_with_the_bytewise_oracle(name: &str) {
     let Some(kernel) = kernel(name) else { return };
     let width = kernel.width();
@@ -95,8 +97,8 @@ fn sees_each_byte_that_is_not_ascii(name: &str) {
     }
 }
 
-/// What is said to be ASCII ends in front of a byte that is not, at most four vectors before it, wherever that lies; bytes
-/// outside are not looked at.
+/// What is said to be ASCII ends in front of a byte that is not, at most four vectors before it,
+/// wherever that lies; bytes outside are not looked at.
 fn finds_the_ascii_in_front(name: &str) {
     let Some(kernel) = kernel(name) else { return };
     let width = kernel.width();
@@ -119,7 +121,8 @@ fn finds_the_ascii_in_front(name: &str) {
     }
 }
 
-/// Payloads that fill their allocation to its last byte: a sanitizer, or Miri, sees whatever is read or written beside.
+/// Payloads that fill their allocation to its last byte: a sanitizer, or Miri, sees whatever is
+/// read or written beside.
 fn stays_inside_its_payload(name: &str) {
     let Some(kernel) = kernel(name) else { return };
     let step = if cfg!(miri) { (kernel.width() / 16) | 1 } else { 1 };

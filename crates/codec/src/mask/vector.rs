@@ -47,16 +47,18 @@ pub(super) unsafe trait Vector: Copy {
     unsafe fn is_ascii(self) -> bool;
 }
 
-/// Masks `len` bytes from `source` to `destination`, with a key that applies at the first of them; with `ASCII`, says
-/// whether all that was written is ASCII.
+/// Masks `len` bytes from `source` to `destination`, with a key that applies at the first of them;
+/// with `ASCII`, says whether all that was written is ASCII.
 ///
-/// The first and the last vector are unaligned and may overlap what lies between, which is aligned in the destination. So
-/// that this also holds in place, they are read before anything is written, and written after everything else.
+/// The first and the last vector are unaligned and may overlap what lies between, which is aligned
+/// in the destination. So that this also holds in place, they are read before anything is written,
+/// and written after everything else.
 ///
 /// # Safety
 ///
-/// `len` bytes must be readable at `source` and writable at `destination`, and the two be the same or not overlap. The CPU
-/// must have the instructions of `V`. When a vector is wider than [`SHORT`], `len` must be at least its width.
+/// `len` bytes must be readable at `source` and writable at `destination`, and the two be the same
+/// or not overlap. The CPU must have the instructions of `V`. When a vector is wider than
+/// [`SHORT`], `len` must be at least its width.
 #[inline(always)]
 pub(super) unsafe fn mask<V: Vector, const ASCII: bool>(
     source: *const u8,
@@ -71,9 +73,10 @@ pub(super) unsafe fn mask<V: Vector, const ASCII: bool>(
         return unsafe { short::<ASCII>(source, destination, len, key) };
     }
     let end = len - width;
-    // SAFETY: `at <= end` holds wherever a vector is read or written at `at`, and `at <= end - 3 * width` where four are;
-    // a vector at `end` ends at `len`. What is read in a turn of a loop was written by none before it, because `at` only
-    // grows, and the first and last vectors are written after both loops.
+    // SAFETY: `at <= end` holds wherever a vector is read or written at `at`, and `at <= end - 3 *
+    // width` where four are; a vector at `end` ends at `len`. What is read in a turn of a loop was
+    // written by none before it, because `at` only grows, and the first and last vectors are
+    // written after both loops.
     unsafe {
         let first = V::load(source).xor(V::splat(key));
         let last = V::load(source.add(end)).xor(V::splat(rotated(key, end)));
@@ -110,8 +113,8 @@ pub(super) unsafe fn mask<V: Vector, const ASCII: bool>(
     }
 }
 
-/// How many of `len` bytes are seen to be ASCII before a vector, or four of them, have one that is not: `len` when all are. 0 for
-/// what is shorter than a vector.
+/// How many of `len` bytes are seen to be ASCII before a vector, or four of them, have one that is
+/// not: `len` when all are. 0 for what is shorter than a vector.
 ///
 /// # Safety
 ///
@@ -123,8 +126,8 @@ pub(super) unsafe fn ascii_prefix<V: Vector>(source: *const u8, len: usize) -> u
         return 0;
     }
     let end = len - width;
-    // SAFETY: `at <= end` holds wherever a vector is read at `at`, and `at <= end - 3 * width` where four are; a vector at
-    // `end` ends at `len`.
+    // SAFETY: `at <= end` holds wherever a vector is read at `at`, and `at <= end - 3 * width`
+    // where four are; a vector at `end` ends at `len`.
     unsafe {
         if !V::load(source).is_ascii() {
             return 0;

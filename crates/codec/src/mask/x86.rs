@@ -1,6 +1,7 @@
 //! The kernels of x86-64: SSE2, which every one has, AVX2 and AVX-512.
 //!
-//! Trait methods cannot carry `#[target_feature]`, so they are inlined into functions that do: the three of each kernel.
+//! Trait methods cannot carry `#[target_feature]`, so they are inlined into functions that do: the
+//! three of each kernel.
 
 use super::dispatch::Kernel;
 use super::vector::{Vector, ascii_prefix, mask};

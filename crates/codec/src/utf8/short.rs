@@ -1,8 +1,10 @@
-//! Short texts: the well-formedness table of Unicode (table 3-7) as an automaton that takes one byte a step.
+//! Short texts: the well-formedness table of Unicode (table 3-7) as an automaton that takes one
+//! byte a step.
 //!
-//! A state is where in a row its successor lies: a row holds, for one byte, the successors of all states, six bits each. So a
-//! step is a load, which does not depend on the state, and a shift, which does: one cycle a byte, whatever the text, where
-//! the standard library branches on it. The rows take 2 KiB, of which ASCII and any one script touch a part.
+//! A state is where in a row its successor lies: a row holds, for one byte, the successors of all
+//! states, six bits each. So a step is a load, which does not depend on the state, and a shift,
+//! which does: one cycle a byte, whatever the text, where the standard library branches on it. The
+//! rows take 2 KiB, of which ASCII and any one script touch a part.
 
 /// Nothing is missing. All others are reached from here.
 const WHOLE: usize = 0;
@@ -54,7 +56,8 @@ const fn next(state: usize, byte: u8) -> usize {
     }
 }
 
-/// Whether all of `bytes` is UTF-8, in a cycle a byte: for texts that are too short for a vector kernel.
+/// Whether all of `bytes` is UTF-8, in a cycle a byte: for texts that are too short for a vector
+/// kernel.
 #[inline]
 pub(super) fn is_valid(bytes: &[u8]) -> bool {
     // What lies above the low six bits are the row's other entries, which the shift leaves out.

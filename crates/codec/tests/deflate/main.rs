@@ -127,7 +127,8 @@ fn rfc7692_7_2_2_a_message_ends_between_two_blocks_or_is_refused() {
             }
         }
         assert_eq!(decode(&data, &[]).1, None, "all of it at level {level}");
-        // What its sender should have taken off is not the end of the message but the beginning of a block.
+        // What its sender should have taken off is not the end of the message but the beginning of
+        // a block.
         assert_eq!(decode(&[&data[..], &[0, 0, 0xff, 0xff]].concat(), &[]).1, refused, "its tail too at level {level}");
     }
 }
@@ -139,7 +140,8 @@ fn rfc7692_7_2_3_4_a_message_may_end_with_a_last_block_in_each_way() {
         let mut last = Vec::with_capacity(1000);
         let mut compress = Compress::new(Compression::new(level), false);
         compress.compress_vec(&message, &mut last, FlushCompress::Finish).unwrap();
-        // As it is; with the empty block behind it; and that one's tail taken off where the last block is such a one.
+        // As it is; with the empty block behind it; and that one's tail taken off where the last
+        // block is such a one.
         let stripped = last.strip_suffix(&[0, 0, 0xff, 0xff]).unwrap_or(&last).to_vec();
         for data in [last.clone(), [&last[..], &[0]].concat(), stripped] {
             let mut whole = Vec::new();
@@ -319,7 +321,8 @@ fn what_deflate_does_not_write_is_refused_with_1007() {
         let stream = frame(true, OpCode::Binary, true, payload);
         decode_server(&agreed(false, 15), Limits::default(), &stream, &[]).1
     };
-    // A reserved kind of block; a stored block whose lengths disagree; a distance beyond the beginning.
+    // A reserved kind of block; a stored block whose lengths disagree; a distance beyond the
+    // beginning.
     for payload in [&[0x06][..], &[0x00, 0x05, 0x00, 0x00, 0x00], &[0xf2, 0x00, 0x11, 0x00, 0x00]] {
         assert_eq!(error(payload), Some(ProtocolError::CorruptCompression), "{payload:x?}");
     }

@@ -1,4 +1,5 @@
-//! Inflating with an allowance: whatever the allowances, the events are those of a decoder without one.
+//! Inflating with an allowance: whatever the allowances, the events are those of a decoder without
+//! one.
 
 use std::iter;
 
@@ -14,8 +15,9 @@ use crate::{KEY, Outcome, Seen, agreed, bits, decode_server, deflated, frame};
 /// By how much a step may exceed the allowance, in bytes.
 const OVERSHOOT: usize = 1023;
 
-/// What a decoder makes of `stream`, cut at `cuts` (ascending), when each call is given the next of `allowances`. A
-/// decoder that is suspended is given the next piece together with what it has not consumed, or an empty input.
+/// What a decoder makes of `stream`, cut at `cuts` (ascending), when each call is given the next of
+/// `allowances`. A decoder that is suspended is given the next piece together with what it has not
+/// consumed, or an empty input.
 fn decode_in_steps(
     params: &DeflateParams,
     limits: Limits,
