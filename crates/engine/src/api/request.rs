@@ -2,9 +2,9 @@
 
 use crate::api::id::ConnectionId;
 use ringway_io::Slot;
+use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
-use std::ops::Deref;
 
 /// Finds the address of a slot's peer: the part of the driver that handlers may use.
 pub(crate) trait PeerAddress {
@@ -13,16 +13,47 @@ pub(crate) trait PeerAddress {
 
 /// An HTTP request: one that asks for a WebSocket, or a plain one on the same port.
 ///
-/// Method, target, headers, cookies, origin and offered subprotocols are read through the request of
-/// [`ringway_codec`] that it derefs to.
+/// All text is borrowed from the received bytes. Header fields are searched one by one with each call, a few nanoseconds
+/// each; nothing is allocated.
+///
+/// ```
+/// use ringway::{Connection, Handler, Message, Request, StatusCode, Upgrade};
+///
+/// struct Rooms;
+///
+/// impl Handler for Rooms {
+///     type State = String;
+///
+///     /// `GET /chat?room=blue`, with a cookie that names the user.
+///     fn upgrade(&mut self, request: &Request<'_>) -> Upgrade<String> {
+///         if request.path() != "/chat" {
+///             return Upgrade::reject(StatusCode::NOT_FOUND, "there is only /chat");
+///         }
+///         let room = request.query_pairs().find(|(name, _)| name == "room").map(|(_, room)| room);
+///         match (request.cookie("user"), room) {
+///             (Some(user), Some(room)) => Upgrade::accept(format!("{user} in {room}")),
+///             _ => Upgrade::reject(StatusCode::BAD_REQUEST, "name a room, and log in first"),
+///         }
+///     }
+///
+///     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
+///         conn.reply(message);
+///     }
+/// }
+/// # let _ = Rooms;
+/// ```
 pub struct Request<'a> {
-    pub(crate) head: &'a ringway_codec::Request<'a>,
-    pub(crate) id: ConnectionId,
-    pub(crate) peers: &'a dyn PeerAddress,
+    head: &'a ringway_codec::Request<'a>,
+    id: ConnectionId,
+    peers: &'a dyn PeerAddress,
 }
 
-impl Request<'_> {
-    /// The connection it came on.
+impl<'a> Request<'a> {
+    pub(crate) fn new(head: &'a ringway_codec::Request<'a>, id: ConnectionId, peers: &'a dyn PeerAddress) -> Self {
+        Self { head, id, peers }
+    }
+
+    /// The connection that the request came on.
     #[must_use]
     pub fn id(&self) -> ConnectionId {
         self.id
@@ -33,6 +64,93 @@ impl Request<'_> {
     pub fn remote_addr(&self) -> Option<SocketAddr> {
         self.peers.peer_address(self.id.0)
     }
+
+    /// The method, such as `GET`; case matters. A request that asks for a WebSocket has `GET`.
+    #[must_use]
+    pub fn method(&self) -> &'a str {
+        self.head.method()
+    }
+
+    /// The request target as it was received: path and query, or an absolute URL (RFC 9112 section 3.2).
+    #[must_use]
+    pub fn target(&self) -> &'a str {
+        self.head.target()
+    }
+
+    /// The path of the target, still percent-encoded, without the query; at least `/`.
+    #[must_use]
+    pub fn path(&self) -> &'a str {
+        self.head.path()
+    }
+
+    /// The part of the target behind the first `?`, still percent-encoded; `None` when there is no `?`.
+    #[must_use]
+    pub fn query(&self) -> Option<&'a str> {
+        self.head.query()
+    }
+
+    /// The query as pairs of name and value, decoded as `application/x-www-form-urlencoded`: `+` is a blank, `%` and two
+    /// hexadecimal digits are a byte, and bytes that are not UTF-8 become U+FFFD. A name without `=` has an empty value.
+    /// Allocates only for names and values that are encoded.
+    pub fn query_pairs(&self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> + use<'a> {
+        form_urlencoded::parse(self.query().unwrap_or_default().as_bytes())
+    }
+
+    /// The host that is asked for: a name or address, and a port unless it is the default one. It is that of the target
+    /// when this is an absolute URL (RFC 9112 section 3.2.2), otherwise that of the `Host` header. `None` when absent or
+    /// not UTF-8.
+    #[must_use]
+    pub fn host(&self) -> Option<&'a str> {
+        self.head.host()
+    }
+
+    /// The value of the first header field with this name, ASCII case-insensitively.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&'a [u8]> {
+        self.head.header(name)
+    }
+
+    /// The values of all header fields with this name, in the order in which they were received.
+    pub fn header_values(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        self.head.header_values(name)
+    }
+
+    /// All header fields, name and value, in the order in which they were received.
+    pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+        self.head.headers()
+    }
+
+    /// The `Origin` that a browser states (RFC 6454 section 7). `None` when absent or not UTF-8. Other programs can state
+    /// any origin.
+    #[must_use]
+    pub fn origin(&self) -> Option<&'a str> {
+        self.head.origin()
+    }
+
+    /// The cookies, name and value, of all `Cookie` headers (RFC 6265 section 5.4). Values are as they were received,
+    /// quotes included; pairs without `=` and headers that are not UTF-8 are left out.
+    pub fn cookies(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.head.cookies()
+    }
+
+    /// The value of the first cookie with this name; case matters.
+    #[must_use]
+    pub fn cookie(&self, name: &str) -> Option<&'a str> {
+        self.cookies().find(|(found, _)| *found == name).map(|(_, value)| value)
+    }
+
+    /// The subprotocols that the client offers, the preferred one first, over all `Sec-WebSocket-Protocol` headers
+    /// (RFC 6455 section 11.3.4).
+    pub fn subprotocols(&self) -> impl Iterator<Item = &'a str> {
+        self.head.subprotocols()
+    }
+
+    /// Whether the request asks for a WebSocket: an `Upgrade` header names it. Always so in
+    /// [`Handler::upgrade`](crate::Handler::upgrade), and never in [`Handler::request`](crate::Handler::request).
+    #[must_use]
+    pub fn wants_upgrade(&self) -> bool {
+        self.head.wants_upgrade()
+    }
 }
 
 impl fmt::Debug for Request<'_> {
@@ -41,10 +159,52 @@ impl fmt::Debug for Request<'_> {
     }
 }
 
-impl<'a> Deref for Request<'a> {
-    type Target = ringway_codec::Request<'a>;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringway_codec::{HeadLimits, parse_request};
 
-    fn deref(&self) -> &Self::Target {
-        self.head
+    struct Nobody;
+
+    impl PeerAddress for Nobody {
+        fn peer_address(&self, _: Slot) -> Option<SocketAddr> {
+            None
+        }
+    }
+
+    #[test]
+    fn everything_of_a_request_can_be_read() {
+        let bytes = b"GET /chat/a%20b?room=red+blue&empty&%C3%BC=%FF&room=2 HTTP/1.1\r\nHost: server.example:81\r\n\
+            Origin: https://page.example\r\nCookie: user=\"ada\"; theme=dark\r\nX-One: 1\r\nx-one: 2\r\n\
+            Upgrade: websocket\r\nSec-WebSocket-Protocol: v2, v1\r\n\r\n";
+        let parsed = parse_request(bytes, &HeadLimits::default()).expect("it is in order");
+        let (head, _) = parsed.expect("it is complete");
+        let id = ConnectionId(Slot::new(1, 2));
+        let request = Request::new(&head, id, &Nobody);
+        assert_eq!((request.id(), request.remote_addr()), (id, None));
+        assert_eq!(
+            (request.method(), request.path(), request.host()),
+            ("GET", "/chat/a%20b", Some("server.example:81"))
+        );
+        assert_eq!(request.query(), Some("room=red+blue&empty&%C3%BC=%FF&room=2"));
+        let pairs: Vec<_> = request.query_pairs().collect();
+        let expected = [("room", "red blue"), ("empty", ""), ("ü", "\u{fffd}"), ("room", "2")];
+        assert_eq!(pairs, expected.map(|(name, value)| (name.into(), value.into())));
+        assert_eq!(request.origin(), Some("https://page.example"));
+        assert_eq!(request.cookies().collect::<Vec<_>>(), [("user", "\"ada\""), ("theme", "dark")]);
+        assert_eq!((request.cookie("theme"), request.cookie("Theme")), (Some("dark"), None));
+        assert_eq!(request.header("X-ONE"), Some(&b"1"[..]));
+        assert_eq!(request.header_values("x-one").collect::<Vec<_>>(), [b"1", b"2"]);
+        assert_eq!(request.headers().count(), 7);
+        assert_eq!(request.subprotocols().collect::<Vec<_>>(), ["v2", "v1"]);
+        assert!(request.wants_upgrade() && request.target().starts_with("/chat/"));
+    }
+
+    #[test]
+    fn a_target_without_a_query_has_no_pairs() {
+        let parsed = parse_request(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", &HeadLimits::default()).expect("in order");
+        let (head, _) = parsed.expect("it is complete");
+        let request = Request::new(&head, ConnectionId(Slot::new(1, 2)), &Nobody);
+        assert_eq!((request.query(), request.query_pairs().count()), (None, 0));
     }
 }

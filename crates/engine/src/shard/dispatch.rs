@@ -258,7 +258,7 @@ fn caught(panic: Box<dyn Any + Send>, slot: Option<Slot>, core: &mut Core) {
 
 impl<D: Driver, H: Handler> RequestHandler<H::State> for Calls<'_, D, H> {
     fn upgrade(&mut self, slot: Slot, request: &ringway_codec::Request<'_>, core: &mut Core) -> Upgrade<H::State> {
-        let request = Request { head: request, id: ConnectionId(slot), peers: &self.reach };
+        let request = Request::new(request, ConnectionId(slot), &self.reach);
         let handler = &mut *self.handler;
         catch_unwind(AssertUnwindSafe(|| handler.upgrade(&request))).unwrap_or_else(|panic| {
             caught(panic, Some(slot), core);
@@ -267,7 +267,7 @@ impl<D: Driver, H: Handler> RequestHandler<H::State> for Calls<'_, D, H> {
     }
 
     fn request(&mut self, slot: Slot, request: &ringway_codec::Request<'_>, core: &mut Core) -> Response {
-        let request = Request { head: request, id: ConnectionId(slot), peers: &self.reach };
+        let request = Request::new(request, ConnectionId(slot), &self.reach);
         let handler = &mut *self.handler;
         catch_unwind(AssertUnwindSafe(|| handler.request(&request))).unwrap_or_else(|panic| {
             caught(panic, Some(slot), core);
