@@ -49,6 +49,10 @@ pub use run::server::Server;
 pub use shard::core::Counters;
 pub use shard::mailbox::PostError;
 
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use session::fuzzing::drive_session;
+
 pub use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 pub use ringway_codec::{
     CloseCode, HandshakeError, MessageKind, OriginPolicy, Prepared, ProtocolError, Scheme, Target, TargetError,

@@ -173,6 +173,25 @@ mod tests {
     }
 
     #[test]
+    fn stopping_does_not_wait_for_a_stuck_shard_whose_mailbox_is_full() {
+        let running = two();
+        let (stuck, is_stuck) = mpsc::channel();
+        let (release, released) = mpsc::channel::<()>();
+        let post = running.handles()[0].post(move |_, _| {
+            stuck.send(()).expect("the test waits");
+            let _ = released.recv();
+        });
+        post.expect("the mailbox is empty");
+        is_stuck.recv().expect("the shard runs");
+        while running.handles()[0].post(|_, _| {}).is_ok() {}
+        assert_eq!(running.handles()[0].post(|_, _| {}), Err(PostError::Full));
+        // Before, this waited for room in the mailbox.
+        running.stop();
+        drop(release);
+        assert_eq!(running.wait().expect("they end in order").len(), 2);
+    }
+
+    #[test]
     fn stopping_shards_that_have_ended_is_no_wait() {
         let running = two();
         let handles = running.handles().to_vec();

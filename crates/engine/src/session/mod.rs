@@ -8,6 +8,8 @@ pub(crate) mod application;
 pub(crate) mod closing;
 pub(crate) mod compression;
 pub(crate) mod deadlines;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod input;
 pub(crate) mod link;
 pub(crate) mod opening;

@@ -62,7 +62,7 @@ impl Memory {
     }
 
     /// How many of them are prepared frames, which no session holds alone.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn shared(&self) -> usize {
         self.shared_bytes
     }
