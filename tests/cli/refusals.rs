@@ -90,7 +90,7 @@ fn descriptors_that_are_too_few_for_the_shards_are_counted() {
 fn io_uring_that_a_seccomp_filter_refuses_is_named_as_such() {
     for errno in [EPERM, ENOSYS] {
         let ended = run_without(&IO_URING, errno, serve(&["--listen", "127.0.0.1:0"]));
-        expect(&ended, &["io_uring is refused", "seccomp", "io_uring_setup"]);
+        expect(&ended, &["io_uring is unavailable", "seccomp", "io_uring_setup"]);
     }
 }
 

@@ -1,4 +1,4 @@
-//! The memory that the kernel fills: a pool of equal buffers, and the guard on one of them.
+//! The receive buffers: a pool of buffers of equal size, and the guard of one buffer.
 
 use crate::option::{OptionError, check_range};
 use std::alloc::{self, Layout};
@@ -8,7 +8,7 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::rc::Rc;
 
-/// The page size that buffers are aligned to. Larger pages only waste a little.
+/// The alignment of the buffers: the smallest page size of the supported systems.
 const PAGE: usize = 4096;
 
 /// How many buffers are lent to the kernel at first, unless the configuration says otherwise.
@@ -137,8 +137,8 @@ impl BufferConfig {
 
 /// A pool of equal buffers for the receiving side of one driver. Belongs to one thread.
 ///
-/// Each buffer is at every moment in exactly one place: on the free list, lent to the kernel, or
-/// behind one [`Buffer`].
+/// At any time, each buffer is in exactly one place: on the free list, lent to the kernel, or owned
+/// by one [`Buffer`].
 ///
 /// ```
 /// use ringway_io::{BufferConfig, OptionError, Pool};
@@ -158,9 +158,9 @@ struct PoolMemory {
     layout: Layout,
     size: usize,
     count: u16,
-    /// Last in, first out: what was used latest is what the cache still holds.
+    /// Last in, first out: the buffer that was used last is most likely in the cache.
     free: RefCell<Vec<u16>>,
-    /// How many buffers are behind a guard.
+    /// The number of buffers that have a guard.
     guarded: Cell<u16>,
 }
 
@@ -193,19 +193,19 @@ impl Pool {
         })))
     }
 
-    /// Takes a buffer off the free list; it must come back through [`Pool::put_back`] or
+    /// Takes a buffer off the free list. The caller returns it with [`Pool::put_back`] or
     /// [`Pool::guard`].
     pub(crate) fn take(&self) -> Option<u16> {
         self.0.free.borrow_mut().pop()
     }
 
-    /// Puts a buffer that was taken back on the free list.
+    /// Returns a buffer that was taken to the free list.
     pub(crate) fn put_back(&self, index: u16) {
         debug_assert!(index < self.0.count);
         self.0.free.borrow_mut().push(index);
     }
 
-    /// Where buffer `index` begins, and its length.
+    /// The address of buffer `index`, and its size.
     pub(crate) fn address(&self, index: u16) -> (*mut u8, usize) {
         assert!(index < self.0.count, "buffer {index} of {}", self.0.count);
         // SAFETY: `index < count`, so the offset lies within the allocation of `count * size`
@@ -226,8 +226,8 @@ impl Pool {
         Buffer { memory: Rc::clone(&self.0), index, len: len as u32 }
     }
 
-    /// A guarded buffer holding a copy of `bytes`, or nothing when the pool is empty. For drivers
-    /// without a kernel, and for tests.
+    /// Copies `bytes` to a free buffer; `None` when there is none. For drivers without a kernel,
+    /// and for tests.
     ///
     /// # Panics
     /// When `bytes` is longer than one buffer.
@@ -250,13 +250,13 @@ impl Pool {
         self.0.size
     }
 
-    /// How many buffers are behind a guard at this moment.
+    /// The number of buffers that currently have a guard.
     #[must_use]
     pub fn guarded(&self) -> usize {
         usize::from(self.0.guarded.get())
     }
 
-    /// How many buffers are on the free list at this moment.
+    /// The number of buffers currently on the free list.
     #[must_use]
     pub fn free(&self) -> usize {
         self.0.free.borrow().len()
@@ -278,7 +278,7 @@ impl Drop for PoolMemory {
     }
 }
 
-/// Received bytes: the guard on one buffer of the pool. Dropping it gives the buffer back.
+/// Received bytes: the guard of one buffer of the pool. Dropping it returns the buffer to the pool.
 pub struct Buffer {
     memory: Rc<PoolMemory>,
     index: u16,

@@ -3,16 +3,17 @@
 use std::fs;
 use std::path::Path;
 
-/// What is assumed where sysfs does not say: the smallest L2 of current server cores.
+/// The size that is assumed when sysfs does not report one: the smallest L2 of current server
+/// cores.
 const UNKNOWN: u64 = 1 << 20;
 
-/// Bytes of L2 cache of one physical core, for the core that the calling thread runs on.
+/// The L2 cache of the core that the calling thread runs on, in bytes per physical core.
 pub(crate) fn l2_bytes() -> u64 {
     let cpu = rustix::thread::sched_getcpu();
     l2_of(Path::new(&format!("/sys/devices/system/cpu/cpu{cpu}"))).unwrap_or(UNKNOWN)
 }
 
-/// The L2 cache below `cpu`, divided among the physical cores that share it.
+/// The L2 cache of a CPU's sysfs directory, divided by the number of physical cores that share it.
 fn l2_of(cpu: &Path) -> Option<u64> {
     let threads = count(&read(&cpu.join("topology/thread_siblings_list"))?)?;
     (0..8).find_map(|index| {
@@ -29,7 +30,7 @@ fn read(path: &Path) -> Option<String> {
     fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
 }
 
-/// How many CPUs a list such as `0-3,8` names.
+/// The number of CPUs in a list such as `0-3,8`.
 fn count(list: &str) -> Option<u64> {
     list.split(',').try_fold(0, |sum, range| {
         let (first, last) = range.split_once('-').unwrap_or((range, range));

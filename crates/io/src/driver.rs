@@ -1,4 +1,4 @@
-//! The seam between the engine and the kernel.
+//! The interface between the engine and the kernel: the trait [`Driver`] and its completions.
 
 use crate::{Buffer, Listener, Output, Slot, Waker};
 use std::io;
@@ -7,57 +7,59 @@ use std::time::Duration;
 
 /// The sockets of one core.
 ///
-/// A slot is given out by [`Completion::Accepted`] or [`Driver::reserve`] and belongs to the caller
-/// until [`Driver::close`]; after that call no [`Driver::wait`] hands out a completion that bears
-/// it, and its index is used again once the kernel has let go of it. Calls for a slot that is
-/// closed already are ignored.
+/// [`Completion::Accepted`] and [`Driver::reserve`] give the caller a slot, which belongs to the
+/// caller until [`Driver::close`]. After that call, no [`Driver::wait`] returns a completion for
+/// it, and its index is reused when no operation of the slot is in flight any more. Calls for a
+/// closed slot are ignored.
 pub trait Driver {
     /// Accepts connections on `listener` from the next [`Driver::wait`] on.
     fn listen(&mut self, listener: Listener);
 
-    /// Closes all listeners. Connections that are open stay so; those that the kernel accepts
-    /// meanwhile are still reported.
+    /// Closes all listeners. Open connections stay open, and connections that the kernel has
+    /// already accepted are still reported.
     fn stop_listening(&mut self);
 
-    /// Takes a slot for an outgoing connection; `None` when the driver has as many as it may.
+    /// Reserves a slot for an outgoing connection; `None` when the limit of connections is reached.
     fn reserve(&mut self) -> Option<Slot>;
 
-    /// Connects a reserved slot: [`Completion::Connected`], or [`Completion::Ended`] with the
-    /// cause. A slot has one attempt.
+    /// Connects a reserved slot. Completes with [`Completion::Connected`], or with
+    /// [`Completion::Ended`] and its cause. A slot is connected only once.
     ///
     /// # Panics
     /// When the slot was accepted, or was connected before.
     fn connect(&mut self, slot: Slot, peer: SocketAddr);
 
-    /// Receives on the slot until [`Driver::pause`]: [`Completion::Received`] each time bytes have
-    /// come. Asked for before the slot is connected, it begins then.
+    /// Receives on the slot until [`Driver::pause`]: each time bytes arrive,
+    /// [`Completion::Received`]. On a slot that is not connected yet, receiving begins with the
+    /// connection.
     fn receive(&mut self, slot: Slot);
 
-    /// Stops receiving. What the kernel had received by then is still reported.
+    /// Stops receiving. Bytes that the kernel has already put into a buffer are still reported.
     fn pause(&mut self, slot: Slot);
 
-    /// Sends all of `output`, and hands it back with [`Completion::Sent`].
+    /// Sends all of `output`, and returns it with [`Completion::Sent`].
     ///
-    /// It works after [`Completion::Ended`] with [`Cause::Finished`]; after any other cause nothing
-    /// is written, and no further `Ended` says so.
+    /// Sending still works after [`Completion::Ended`] with [`Cause::Finished`]. After any other
+    /// cause nothing is written, and no further `Ended` is reported.
     ///
     /// # Panics
-    /// When the slot still has a send in flight: bytes of two sends could mix. When the slot is not
-    /// connected, or has ended its sending direction.
+    /// When a send is in flight on the slot, because bytes of two sends could interleave. When the
+    /// slot is not connected, or its sending direction has ended.
     fn send(&mut self, slot: Slot, output: Output);
 
-    /// Ends the sending direction (FIN); receiving goes on.
+    /// Ends the sending direction (FIN); receiving continues.
     ///
-    /// With a send in flight, FIN follows it, once all of it is written: when it comes back short,
-    /// its rest can still be sent, and FIN follows that. Nothing else may be sent after this call.
-    /// On a slot that is not connected yet, FIN follows the connection. A second call does nothing.
+    /// With a send in flight, FIN follows when all of its bytes are written. After a short send the
+    /// rest can still be sent, and FIN follows the rest. Nothing else may be sent after this call.
+    /// On a slot that is not connected yet, FIN follows when the connection is established. A
+    /// second call does nothing.
     fn finish(&mut self, slot: Slot);
 
-    /// Closes the slot. An output in flight comes back with [`Completion::Released`] once the kernel
-    /// no longer uses it; part of it may not be sent.
+    /// Closes the slot. An output in flight is returned with [`Completion::Released`] after its
+    /// completion; a part of it may not be sent.
     ///
-    /// Completions that [`Driver::wait`] has already handed out, in the same `Vec` as the one that
-    /// led to this call, may still bear the slot: the caller has to pass over them.
+    /// Completions that an earlier [`Driver::wait`] has returned may still name the slot; the
+    /// caller has to skip them.
     fn close(&mut self, slot: Slot);
 
     /// The address of the slot's peer; `None` when the connection is gone. Costs one
@@ -95,119 +97,119 @@ pub trait Driver {
     /// Costs no system call.
     fn has_backlog(&self) -> bool;
 
-    /// What wakes this driver from another thread.
+    /// A handle that wakes this driver from another thread.
     fn waker(&self) -> Waker;
 
-    /// Submits all that was asked for, waits until something has completed, and appends what has to
+    /// Submits the requested operations, waits until one completes, and appends the completions to
     /// `completions`.
     ///
-    /// With a `timeout` it returns by then at the latest; without one it waits as long as it takes.
-    /// It may return with nothing. One call appends a bounded number of completions; what is left
-    /// comes with the next.
+    /// Returns after `timeout` at the latest; without one, it waits without limit. It may return
+    /// without a completion. One call appends a bounded number of completions; the others follow
+    /// with the next call.
     ///
     /// # Errors
-    /// Only when the driver is broken: what is normal (interruption, a full queue, a timeout) is
-    /// handled inside. Every further call fails with the same error; the driver can only be dropped
-    /// then.
+    /// Only when the driver is unusable; interruptions, full queues and timeouts are handled
+    /// internally. Every further call fails with the same error, and the driver can only be
+    /// dropped.
     fn wait(&mut self, timeout: Option<Duration>, completions: &mut Vec<Completion>) -> io::Result<()>;
 
-    /// What has been counted so far.
+    /// The counters of this driver.
     fn stats(&self) -> &Stats;
 }
 
 /// An event on a connection, or on the driver itself.
 ///
-/// The enum is exhaustive: a user of a driver has to handle every kind, because a completion that
-/// is passed over loses bytes, or a connection.
+/// The enum is exhaustive: every kind has to be handled, because ignoring a completion loses bytes
+/// or a connection.
 #[derive(Debug)]
 pub enum Completion {
-    /// A connection has come in. Nothing is received on it before [`Driver::receive`].
+    /// A connection was accepted. Nothing is received on it before [`Driver::receive`].
     Accepted {
         /// The new connection.
         slot: Slot,
     },
-    /// An outgoing connection stands.
+    /// An outgoing connection is established.
     Connected {
         /// The connection.
         slot: Slot,
     },
-    /// Bytes have come.
+    /// Bytes were received.
     Received {
         /// The connection.
         slot: Slot,
-        /// The bytes, never none.
+        /// The bytes, at least one.
         buffer: Buffer,
     },
-    /// A send is over, and this is its output.
+    /// A send has completed.
     Sent {
         /// The connection.
         slot: Slot,
-        /// What was handed to [`Driver::send`].
+        /// The output that was passed to [`Driver::send`].
         output: Output,
-        /// How many of its bytes the kernel took. Fewer than all: the rest must be sent again,
-        /// unless [`Completion::Ended`] follows.
+        /// The number of bytes that were written. When it is less than the length of the output,
+        /// the rest has to be sent again, unless [`Completion::Ended`] follows.
         written: usize,
     },
-    /// The output of a slot that was closed while its send was in flight. The kernel no longer
-    /// uses it.
+    /// The output of a slot that was closed while its send was in flight. The kernel no longer uses
+    /// it.
     Released {
-        /// What was handed to [`Driver::send`].
+        /// The output that was passed to [`Driver::send`].
         output: Output,
     },
-    /// Nothing more will be received, for this cause; the slot waits for [`Driver::close`].
+    /// Nothing more is received. The slot stays in use until [`Driver::close`].
     ///
-    /// Comes once, or twice: after [`Cause::Finished`] sending still works, and when it finds that
-    /// the connection has broken since, that comes with the cause. After any other cause nothing
-    /// comes but the [`Completion::Sent`] of a send in flight.
+    /// Reported once, or twice: after [`Cause::Finished`] sending still works, and when a send
+    /// fails later, `Ended` is reported again with that cause. After any other cause, only the
+    /// [`Completion::Sent`] of a send in flight follows.
     Ended {
         /// The connection.
         slot: Slot,
-        /// Why.
+        /// The cause.
         cause: Cause,
     },
     /// [`Waker::wake`] was called.
     Woken,
 }
 
-/// How long a thread watches for events from user space before it sleeps in the kernel.
+/// How long a thread polls for events in user space before it sleeps in the kernel.
 ///
-/// Polling trades CPU time for latency where events follow each other closely: on a virtual machine
-/// a round trip with one connection takes about a third of the time. A thread that polls keeps its
-/// core busy.
+/// Polling trades CPU time for latency where events follow each other closely: on a virtual
+/// machine, a round trip with one connection takes about a third of the time. A thread that polls
+/// keeps its core busy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BusyPoll {
-    /// Never: sleep at once.
+    /// No polling.
     Off,
-    /// Up to 50 µs, while recent sleeps were that short and polling has spared some of them. An
-    /// idle thread does not poll, nor does one whose peers need its core.
+    /// Up to 50 µs, while recent sleeps were that short and polling has avoided some of them. An
+    /// idle thread does not poll, nor does a thread whose peers run on its core.
     #[default]
     Adaptive,
-    /// Always this long.
+    /// This long before each sleep.
     Fixed(Duration),
 }
 
-/// Why a connection receives nothing more.
+/// Why nothing more is received on a connection.
 ///
 /// The enum is exhaustive: the cause decides how a connection is closed, and whether it can still
-/// send. An error that the driver does not tell apart is [`Cause::Failed`].
+/// send. Errors that need no distinction are [`Cause::Failed`].
 #[derive(Debug)]
 pub enum Cause {
     /// The peer has ended its sending direction (FIN).
     Finished,
-    /// The peer has aborted the connection (RST), or sending found it gone.
+    /// The peer has aborted the connection (RST), or a send failed because the connection was gone.
     Reset,
-    /// The connection could not be made.
+    /// The connection could not be established.
     Unconnected(io::Error),
-    /// The kernel reports anything else.
+    /// Any other error of the kernel.
     Failed(io::Error),
 }
 
-/// Counters of one driver, from its start on.
+/// Counters of one driver since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Slots that are in use, those that are closing included.
+    /// Slots in use, including those that are closing.
     pub open: u64,
     /// Connections accepted.
     pub accepted: u64,
@@ -215,16 +217,15 @@ pub struct Stats {
     pub turns: u64,
     /// Completions that the kernel reported.
     pub completions: u64,
-    /// Completions for a slot that was closed or had ended by then: normal, and dropped. Those that
-    /// only say that closing has cancelled something do not count.
+    /// Completions that were dropped because their slot was closed, or had ended, before. This is
+    /// normal. Completions of operations that closing has cancelled are not counted.
     pub stale: u64,
-    /// Times that the kernel found no receive buffer.
+    /// How often a receive ended because no buffer was available (ENOBUFS).
     pub starved: u64,
-    /// Times that the completion queue was full and multishot requests ended.
+    /// How often the completion queue was full, which ends multishot requests.
     pub overflows: u64,
-    /// Sends that took fewer bytes than they were given.
+    /// Sends that wrote fewer bytes than they were given.
     pub short_sends: u64,
-    /// Times that accepting stopped because the process had no descriptor, or the driver no slot,
-    /// left.
+    /// How often accepting paused because no descriptor, or no slot, was left.
     pub accept_pauses: u64,
 }

@@ -1,13 +1,13 @@
-//! Sockets by completion: one [`Driver`] per core, and nothing of WebSocket.
+//! Completion-based sockets: one [`Driver`] per core. This crate does not know WebSocket.
 //!
-//! A driver owns the sockets of one thread. The thread tells it what it wants (listen, receive,
-//! send, close) and learns from [`Driver::wait`] what has come true, as [`Completion`]s. Ownership
-//! says what the kernel holds: bytes that are being sent belong to the driver from [`Driver::send`]
-//! until [`Completion::Sent`] hands them back, and received bytes belong to the [`Buffer`] guard
-//! until it is dropped.
+//! A driver owns the sockets of one thread. The thread requests operations (listen, receive, send,
+//! close), and [`Driver::wait`] returns their results as [`Completion`]s. Ownership follows what
+//! the kernel uses: bytes that are being sent belong to the driver from [`Driver::send`] until
+//! [`Completion::Sent`] returns them, and received bytes belong to the [`Buffer`] guard until it is
+//! dropped.
 //!
 //! Two drivers implement the trait: [`uring::Uring`] on io_uring (Linux 6.1 or newer), and, with
-//! the feature `sim`, `sim::Sim`, a simulated kernel that misbehaves from a seed, for tests.
+//! the feature `sim`, `sim::Sim`, on a simulated kernel that injects faults from a seed, for tests.
 //!
 //! All `unsafe` code that talks to the kernel is in this crate; UNSAFE.md at the root of the
 //! repository lists its invariants.

@@ -1,4 +1,5 @@
-//! Listening sockets: one per driver on the same port, so that the kernel spreads the connections.
+//! Listening sockets: one per driver on the same port, so that the kernel distributes the
+//! connections.
 
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
@@ -6,7 +7,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd};
 use thiserror::Error;
 
-/// How many connections the kernel keeps waiting for an accept. It caps the number at sysctl
+/// The length of the queue of connections that are not accepted yet. The kernel caps it at sysctl
 /// `net.core.somaxconn`.
 const BACKLOG: i32 = 65_535;
 
@@ -14,7 +15,7 @@ const BACKLOG: i32 = 65_535;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum BindError {
-    /// Somebody else listens there.
+    /// The port is in use.
     #[error("cannot listen on {0}: the port is taken; stop the program that has it (`ss -ltnp 'sport = :{port}'` names it) or choose another port", port = .0.port())]
     Taken(SocketAddr),
     /// The port is privileged.
@@ -25,10 +26,10 @@ pub enum BindError {
     /// No interface of this machine has the address.
     #[error("cannot listen on {0}: this machine has no such address; `ip address` lists those it has")]
     NoSuchAddress(SocketAddr),
-    /// The process may open no more files.
+    /// The process, or the system, has reached its limit of open files.
     #[error("cannot listen on {0}: too many open files; raise the limit (`ulimit -n`)")]
     TooManyFiles(SocketAddr),
-    /// Anything else.
+    /// Any other error.
     #[error("cannot listen on {0}: {1}")]
     Other(SocketAddr, io::Error),
 }
@@ -64,8 +65,8 @@ pub struct Listener {
 impl Listener {
     /// Binds and listens. Port 0 lets the system choose one.
     ///
-    /// `SO_REUSEPORT` would let a second program of the same user share the port in silence, so the
-    /// port is first bound without it, which fails when anybody listens there.
+    /// With `SO_REUSEPORT` alone, a second program of the same user could share the port unnoticed.
+    /// The port is therefore first bound without it, which fails when the port is in use.
     ///
     /// # Errors
     /// A [`BindError`] that names the address, the reason and the remedy.
@@ -77,8 +78,8 @@ impl Listener {
         Self::open(address).map_err(fail)
     }
 
-    /// A further listener on the same address and port, for another driver: the kernel spreads the
-    /// connections.
+    /// Another listener on the same address and port, for another driver. The kernel distributes
+    /// the connections.
     ///
     /// # Errors
     /// As [`Listener::bind`].
@@ -114,8 +115,8 @@ fn socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
-        // Said aloud, so that `[::]` and `0.0.0.0` can be listened on side by side whatever the
-        // sysctl says.
+        // Set explicitly, so that a program can listen on `[::]` and `0.0.0.0` at once, whatever
+        // sysctl `net.ipv6.bindv6only` is.
         socket.set_only_v6(true)?;
     }
     Ok(socket)

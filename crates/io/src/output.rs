@@ -1,13 +1,12 @@
-//! What is handed to the kernel for sending, and comes back when it is sent.
+//! The bytes of a send. They belong to the driver until the send completes.
 
 use crate::Buffer;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// One run of bytes to send, with its owner.
+/// One contiguous run of bytes to send, with its memory.
 ///
-/// The enum is exhaustive: who gets an output back takes its chunks apart to use their memory
-/// again.
+/// The enum is exhaustive, because the memory of a chunk is reused after the send.
 ///
 /// ```
 /// use ringway_io::{Chunk, Output};
@@ -18,20 +17,20 @@ use std::sync::Arc;
 /// ```
 #[derive(Debug)]
 pub enum Chunk {
-    /// Bytes of the connection's own, from an offset on.
+    /// Memory of this connection, from an offset on.
     Owned {
-        /// The bytes' memory; the send leaves it untouched and hands it back for reuse.
+        /// The memory. The send does not change it, and returns it for reuse.
         bytes: Vec<u8>,
-        /// Where the bytes to send begin.
+        /// The offset of the first byte to send.
         start: u32,
     },
-    /// Bytes that many connections send: a prepared frame.
+    /// Memory that several connections send from, such as a prepared frame.
     Shared(Arc<[u8]>),
-    /// A part of a receive buffer: a reply written where its request lay.
+    /// A part of a receive buffer, such as a reply that was written over its request.
     Buffer {
-        /// The guard; the buffer returns to the pool when the output is dropped.
+        /// The guard. The buffer returns to the pool when the output is dropped.
         buffer: Buffer,
-        /// Which of its bytes to send.
+        /// The range of bytes to send.
         range: Range<u32>,
     },
 }
@@ -47,7 +46,7 @@ impl Chunk {
         }
     }
 
-    /// How many bytes there are to send.
+    /// The number of bytes to send.
     #[must_use]
     pub fn len(&self) -> usize {
         match self {
@@ -72,22 +71,21 @@ impl From<Vec<u8>> for Chunk {
 
 /// The bytes of one send.
 ///
-/// [`Output::One`] becomes a plain send; [`Output::Many`] a gathering one of at most
-/// [`Output::MAX_CHUNKS`] runs. The enum is exhaustive, as [`Chunk`] is.
+/// [`Output::One`] is submitted as a send; [`Output::Many`] as a vectored send (`sendmsg`) of at
+/// most [`Output::MAX_CHUNKS`] chunks. The enum is exhaustive, as [`Chunk`] is.
 #[derive(Debug)]
 pub enum Output {
-    /// One run of bytes.
+    /// One chunk.
     One(Chunk),
-    /// Several runs, sent in order.
+    /// Several chunks, sent in order.
     Many(Vec<Chunk>),
 }
 
 impl Output {
-    /// How many runs one gathering send takes; more would need more than one page of vectors and
-    /// saves nothing.
+    /// The maximum number of chunks in one vectored send. A send of more chunks is short.
     pub const MAX_CHUNKS: usize = 64;
 
-    /// How many bytes there are to send in all.
+    /// The total number of bytes to send.
     #[must_use]
     pub fn len(&self) -> usize {
         match self {
@@ -102,7 +100,7 @@ impl Output {
         self.len() == 0
     }
 
-    /// The runs of bytes in the order in which they are sent.
+    /// The chunks, in the order in which they are sent.
     pub fn chunks(&self) -> impl Iterator<Item = &Chunk> {
         match self {
             Self::One(chunk) => std::slice::from_ref(chunk).iter(),

@@ -1,12 +1,12 @@
-//! A table that grows by pages: it never moves, and holds no more than a page beyond what it needs.
-//! A `Vec` that grows by doubling leaves the memory of its former places behind.
+//! A table that grows by pages. Entries never move, and at most one page is unused. A `Vec` that
+//! grows by doubling copies its entries and leaves the old memory fragmented.
 
 use std::ops::{Index, IndexMut};
 
-/// Entries of one page: 4 KiB of entries of 16 bytes.
+/// Entries per page: 4 KiB for entries of 16 bytes.
 const PAGE: usize = 256;
 
-/// Entries by index. Growing is O(1) for each entry; nothing shrinks.
+/// Entries by index. Growing costs O(1) per entry. The table never shrinks.
 #[derive(Debug)]
 pub(crate) struct Pages<T> {
     pages: Vec<Box<[T; PAGE]>>,
@@ -18,7 +18,7 @@ impl<T> Pages<T> {
         Self { pages: Vec::new(), len: 0 }
     }
 
-    /// Appends entries that `empty` makes until there are `len`, if there are fewer.
+    /// Grows the table to `len` entries, made by `empty`, if it has fewer.
     pub(crate) fn grow(&mut self, len: usize, empty: impl Fn() -> T) {
         while self.pages.len() * PAGE < len {
             self.pages.push(Box::new(std::array::from_fn(|_| empty())));

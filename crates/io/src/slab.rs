@@ -1,6 +1,6 @@
-//! A table whose entries keep their index, and whose free places are used again, the latest first.
+//! A table whose entries keep their indices. Free indices are reused, the latest first.
 
-/// No place: the index that no entry has.
+/// The index that no entry has.
 pub(crate) const NOWHERE: u32 = u32::MAX;
 
 /// A table of `T` with stable `u32` indices. Insert and remove are O(1).

@@ -1,14 +1,15 @@
-//! Slots: the names that completions bear.
+//! Slots identify connections in calls and completions.
 
 use std::fmt;
 
-/// How many bits of a generation a completion carries (see `uring::operation`).
+/// How many bits of the generation fit into `user_data` (see `table::operation`).
 const GENERATION_BITS: u32 = 24;
 
-/// Names one connection of one driver.
+/// Identifies one connection of one driver.
 ///
-/// The index is reused after the connection is gone; the generation tells its users apart, so that
-/// a completion that comes late for a former user is recognised as stale and dropped.
+/// The index is reused after the connection is closed. The generation distinguishes the connections
+/// that use an index one after another, so that a late completion for an earlier one is recognised
+/// as stale.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Slot {
     index: u32,
@@ -16,27 +17,26 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// The slot of `index` in its `generation`, of which the low 24 bits count.
+    /// The slot with this index and generation. Only the low 24 bits of the generation are used.
     #[must_use]
     pub const fn new(index: u32, generation: u32) -> Self {
         Self { index, generation: generation & ((1 << GENERATION_BITS) - 1) }
     }
 
-    /// Where in a table the connection's state lies. Indices are dense: the lowest free one is not
-    /// guaranteed, but no index is larger than the largest number of connections that were open at
-    /// once.
+    /// The index of the connection in a table. Indices are dense: each is below the largest number
+    /// of slots that were in use at once.
     #[must_use]
     pub const fn index(self) -> u32 {
         self.index
     }
 
-    /// Which user of the index this is, modulo 2²⁴.
+    /// How often the index was reused, modulo 2²⁴.
     #[must_use]
     pub const fn generation(self) -> u32 {
         self.generation
     }
 
-    /// The name of the index's next user.
+    /// The slot that uses the index next.
     #[must_use]
     pub(crate) const fn successor(self) -> Self {
         Self::new(self.index, self.generation.wrapping_add(1))

@@ -17,12 +17,12 @@ impl Waker {
 
     /// Wakes the driver. Costs one `write(2)`.
     pub fn wake(&self) {
-        // The only failure of an eventfd that is open is EAGAIN at 2⁶⁴ - 2 wakes that nobody has
-        // read: it is awake.
+        // The only error of an open eventfd is EAGAIN, when its counter is at 2⁶⁴ - 2. A wake is
+        // pending then.
         let _ = rustix::io::write(&*self.0, &1u64.to_ne_bytes());
     }
 
-    /// Forgets the wakes so far; whether there were any.
+    /// Clears pending wakes; whether there were any.
     pub(crate) fn take(&self) -> bool {
         rustix::io::read(&*self.0, &mut [0u8; 8]).is_ok()
     }

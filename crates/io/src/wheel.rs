@@ -1,4 +1,4 @@
-//! Timers by the thousand: a hierarchical wheel, one entry per connection.
+//! A hierarchical timer wheel with one timer per connection.
 
 use crate::pages::Pages;
 use std::time::{Duration, Instant};
@@ -6,17 +6,17 @@ use std::time::{Duration, Instant};
 const LEVEL_BITS: u32 = 6;
 const PLACES: usize = 1 << LEVEL_BITS;
 const LEVELS: usize = 4;
-/// How many ticks the lists span. A timer beyond them is on the last list, and moves on when that
-/// is emptied.
-const HORIZON: u64 = 1 << (LEVEL_BITS * LEVELS as u32);
-/// How many ticks ahead a deadline can be: a node holds it modulo 2⁴⁸.
-const FARTHEST: u64 = (1 << 48) - 1;
-/// The last tick, 292 million years at 1 ms: a bound that keeps sums of ticks from overflowing.
-const LAST: u64 = u64::MAX / 2;
+/// The number of ticks that the lists cover. A timer beyond them is on the last list, and is
+/// inserted again when that list is due.
+const SPAN: u64 = 1 << (LEVEL_BITS * LEVELS as u32);
+/// How many ticks ahead a deadline can be: a node stores it modulo 2⁴⁸.
+const MAX_AHEAD: u64 = (1 << 48) - 1;
+/// The last tick, 292 million years at 1 ms. The bound keeps sums of ticks from overflowing.
+const MAX_TICK: u64 = u64::MAX / 2;
 const NONE: u32 = u32::MAX;
 const NANOS_PER_SECOND: u128 = 1_000_000_000;
 
-/// One timer's place in the lists: 16 bytes.
+/// The list entry of one timer: 16 bytes.
 #[derive(Clone, Copy, Debug)]
 struct Node {
     next: u32,
@@ -37,15 +37,15 @@ impl Node {
     fn left(&self, now: u64) -> u64 {
         let deadline = u64::from(self.deadline_high) << 32 | u64::from(self.deadline_low);
         // Deadlines are at most 2⁴⁸ - 1 ticks ahead, so their difference is right modulo 2⁴⁸.
-        deadline.wrapping_sub(now) & FARTHEST
+        deadline.wrapping_sub(now) & MAX_AHEAD
     }
 }
 
-/// A wheel of timers that are named by small numbers, at most one timer for each name.
+/// A wheel of timers that are identified by small numbers, with at most one timer per number.
 ///
-/// Time is cut into ticks; a timer never fires early, and at most one tick late. Setting, moving
-/// and clearing a timer are O(1), and so is finding the next deadline. It reads no clock: time is
-/// an argument.
+/// Time is divided into ticks. A timer never fires early, and at most one tick late. Setting,
+/// moving and clearing a timer are O(1), and so is finding the next deadline. The wheel reads no
+/// clock: time is an argument.
 ///
 /// ```
 /// use ringway_io::TimerWheel;
@@ -74,9 +74,9 @@ pub struct TimerWheel {
 }
 
 impl TimerWheel {
-    /// A wheel that begins at `start` and resolves `tick` (at least 1 ms). The farthest deadline is
-    /// 2⁴⁸ - 1 ticks ahead, 8 900 years at 1 ms; a timer beyond it fires then. One that is more
-    /// than 2²⁴ ticks ahead, 46 hours at 10 ms, costs O(1) once in so many ticks.
+    /// A wheel that begins at `start`, with ticks of length `tick` (at least 1 ms). Deadlines are
+    /// at most 2⁴⁸ - 1 ticks ahead, 8 900 years at 1 ms; a later deadline is set to that. A timer
+    /// more than 2²⁴ ticks ahead, 46 hours at 10 ms, is inserted again once per 2²⁴ ticks.
     #[must_use]
     pub fn new(start: Instant, tick: Duration) -> Self {
         Self {
@@ -90,12 +90,12 @@ impl TimerWheel {
         }
     }
 
-    /// Sets the timer `name` to fire at `deadline`, wherever it was before. A deadline that has
-    /// passed fires at the next tick.
+    /// Sets the timer `name` to fire at `deadline`; if it is set already, moves it. A timer with a
+    /// deadline in the past fires at the next tick.
     pub fn set(&mut self, name: u32, deadline: Instant) {
         let after = deadline.saturating_duration_since(self.start);
         let ticks = after.as_nanos().div_ceil(self.tick.as_nanos());
-        let ticks = u64::try_from(ticks).unwrap_or(LAST).clamp(self.now + 1, self.now + FARTHEST);
+        let ticks = u64::try_from(ticks).unwrap_or(MAX_TICK).clamp(self.now + 1, self.now + MAX_AHEAD);
         self.clear(name);
         self.nodes.grow(name as usize + 1, || Node::EMPTY);
         self.insert(name, ticks);
@@ -123,8 +123,8 @@ impl TimerWheel {
         self.nodes[name as usize].list = UNLISTED;
     }
 
-    /// How long from `now` until [`TimerWheel::expire`] has something to do; `None` when no timer
-    /// is set.
+    /// The time from `now` until [`TimerWheel::expire`] has to be called; `None` when no timer is
+    /// set.
     #[must_use]
     pub fn wait(&self, now: Instant) -> Option<Duration> {
         let stop = self.tick.as_nanos().saturating_mul(u128::from(self.next_stop()?));
@@ -135,17 +135,17 @@ impl TimerWheel {
         Some(stop.saturating_sub(now.saturating_duration_since(self.start)))
     }
 
-    /// Moves the wheel to `now` and appends the timers that have fired to `fired`; they are cleared
-    /// by then.
+    /// Advances the wheel to `now`, clears the timers that fire, and appends them to `fired`.
     pub fn expire(&mut self, now: Instant, fired: &mut Vec<u32>) {
         let target = now.saturating_duration_since(self.start).as_nanos() / self.tick.as_nanos();
-        let target = u64::try_from(target).unwrap_or(LAST).min(LAST);
+        let target = u64::try_from(target).unwrap_or(MAX_TICK).min(MAX_TICK);
         while let Some(stop) = self.next_stop() {
             if stop > target {
                 break;
             }
             self.now = stop;
-            // From the top down: what moves down from a higher level may be due at this very tick.
+            // From the top down: a timer that moves down from a higher level may be due at this
+            // tick.
             for level in (0..LEVELS).rev() {
                 let shift = LEVEL_BITS * level as u32;
                 if self.now & ((1 << shift) - 1) == 0 {
@@ -156,16 +156,15 @@ impl TimerWheel {
         self.now = self.now.max(target);
     }
 
-    /// The next tick at which a list must be emptied: a timer's deadline at the lowest level, the
-    /// beginning of a place's span at the others.
+    /// The next tick at which a list is due: the deadline of its timers at the lowest level, the
+    /// beginning of the span of the list at the others.
     fn next_stop(&self) -> Option<u64> {
         (0..LEVELS)
             .filter(|&level| self.occupied[level] != 0)
             .map(|level| {
                 let shift = LEVEL_BITS * level as u32;
                 let position = self.now >> shift;
-                // The place of the present moment is the farthest one: what it held has been
-                // emptied.
+                // The list of the current tick was emptied, so it stands for the farthest span.
                 let ahead = self.occupied[level].rotate_right((position + 1) as u32 % 64).trailing_zeros();
                 (position + 1 + u64::from(ahead)) << shift
             })
@@ -190,10 +189,10 @@ impl TimerWheel {
         }
     }
 
-    /// Puts the timer on the list of the lowest level whose span reaches its deadline; on the last
-    /// list if none does.
+    /// Adds the timer to the list of the lowest level that covers its deadline, or to the last
+    /// list.
     fn insert(&mut self, name: u32, deadline: u64) {
-        let ticks = deadline.min(self.now + HORIZON - 1);
+        let ticks = deadline.min(self.now + SPAN - 1);
         let mut level = 0;
         while level + 1 < LEVELS {
             let shift = LEVEL_BITS * level as u32;
@@ -213,7 +212,7 @@ impl TimerWheel {
         self.occupied[level] |= 1 << place;
     }
 
-    /// How many timers are set.
+    /// The number of timers that are set.
     #[must_use]
     pub fn armed(&self) -> usize {
         self.armed
@@ -258,26 +257,26 @@ mod tests {
         assert_eq!(size_of::<Node>(), 16);
     }
 
-    /// Looks at the wheel whenever it asks for that, until a timer fires; how often that was, and
-    /// when.
+    /// Expires the wheel whenever it is due, until a timer fires. Returns the number of calls, and
+    /// when the timer fired.
     fn drive(wheel: &mut TimerWheel, mut now: Instant) -> (u32, Instant) {
         let mut fired = Vec::new();
         for looks in 1.. {
             let wait = wheel.wait(now).expect("a timer is set");
-            assert!(!wait.is_zero(), "the wheel spins: nothing has fired, and it asks for a look at once");
+            assert!(!wait.is_zero(), "the wheel spins: no timer has fired, and it is due at once");
             now += wait;
             wheel.expire(now, &mut fired);
             if !fired.is_empty() {
                 return (looks, now);
             }
         }
-        unreachable!("looks are counted without end");
+        unreachable!("the loop returns when a timer fires");
     }
 
     #[test]
     fn the_wheel_does_not_spin_after_2_to_the_32_ticks() {
         let start = Instant::now();
-        // 497 days at 10 ms, and far beyond.
+        // 497 days at 10 ms, and far more.
         for ticks in [(1 << 32) - 100, 1 << 32, (1 << 32) + 100, 1 << 40] {
             let now = start + Duration::from_millis(10 * ticks);
             let mut wheel = TimerWheel::new(start, TICK);
@@ -285,19 +284,19 @@ mod tests {
             wheel.set(0, now + Duration::from_secs(30));
             let (looks, fired) = drive(&mut wheel, now);
             assert_eq!(fired - now, Duration::from_secs(30), "after {ticks} ticks");
-            assert!(looks <= LEVELS as u32, "{looks} looks after {ticks} ticks");
+            assert!(looks <= LEVELS as u32, "{looks} calls after {ticks} ticks");
         }
     }
 
     #[test]
-    fn a_deadline_beyond_the_horizon_is_kept() {
+    fn a_deadline_beyond_the_span_of_the_lists_is_kept() {
         let start = Instant::now();
         let mut wheel = TimerWheel::new(start, TICK);
         let year = Duration::from_secs(365 * 24 * 60 * 60);
         wheel.set(0, start + year);
         let (looks, fired) = drive(&mut wheel, start);
         assert_eq!(fired - start, year);
-        assert!(looks <= 200, "{looks} looks, one in 46 hours are enough");
+        assert!(looks <= 200, "{looks} calls; one in 46 hours is enough");
     }
 
     #[test]
@@ -306,7 +305,7 @@ mod tests {
         let mut wheel = TimerWheel::new(start, TICK);
         let mut fired = Vec::new();
         wheel.set(0, start + Duration::from_secs(30));
-        // The process was stopped for a week; before it looks at its timers it sets another one.
+        // The process was stopped for a week, and sets another timer before it expires the wheel.
         let now = start + Duration::from_secs(7 * 24 * 60 * 60);
         wheel.set(1, now + Duration::from_secs(30));
         assert_eq!(wheel.wait(now), Some(Duration::ZERO));
@@ -316,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn times_that_no_clock_reaches_are_taken() {
+    fn deadlines_beyond_the_range_of_the_clock_are_accepted() {
         let start = Instant::now();
         let mut wheel = TimerWheel::new(start, Duration::from_secs(u64::MAX));
         wheel.set(0, start + Duration::from_secs(1));
@@ -332,9 +331,9 @@ mod tests {
     enum Step {
         Set(u32, u64),
         Clear(u32),
-        /// Time passes and the wheel is looked at.
+        /// Time passes, and the wheel is expired.
         Pass(u64),
-        /// Time passes and nobody looks: the process is stopped, or busy.
+        /// Time passes without a call: the process is stopped, or busy.
         Stop(u64),
     }
 
@@ -363,8 +362,8 @@ mod tests {
         ]
     }
 
-    /// How old the wheel is at first, in milliseconds: new, about 2³² ticks, or beyond what a node
-    /// can hold.
+    /// The age of the wheel at the beginning, in milliseconds: 0, about 2³² ticks, or more ticks
+    /// than a node stores.
     fn age() -> impl Strategy<Value = u64> {
         let around = |bits: u32| (10u64 << bits) - DAY..(10u64 << bits) + DAY;
         prop_oneof![Just(0), 0..1_000 * DAY, around(32), around(48), 0u64..1 << 60]
@@ -378,7 +377,7 @@ mod tests {
             let mut wheel = TimerWheel::new(start, TICK);
             let mut oracle = BTreeMap::new();
             let mut now = age;
-            // The last tick at which the wheel was looked at.
+            // The tick of the last call of `expire`.
             let mut seen = now / 10;
             wheel.expire(start + Duration::from_millis(now), &mut Vec::new());
             for step in steps {
@@ -408,9 +407,9 @@ mod tests {
                 let next = oracle.values().min();
                 prop_assert_eq!(wait.is_some(), next.is_some());
                 if let (Some(wait), Some(next)) = (wait, next) {
-                    // The wheel may ask to be looked at before the next deadline, never after it.
+                    // The wheel may be due before the next deadline, never after it.
                     prop_assert!(wait <= Duration::from_millis((next * 10).saturating_sub(now)));
-                    // It asks for a look at once only when a tick has passed since the last one.
+                    // It is due at once only when a tick has passed since the last call.
                     prop_assert!(!wait.is_zero() || now / 10 > seen);
                 }
             }

@@ -1,4 +1,4 @@
-//! What the driver's user asks for: the calls of [`Driver`](crate::Driver), but for the turn.
+//! The calls of [`Driver`](crate::Driver), except for `wait`.
 
 use super::operation::{Cancellable, WAKER};
 use super::slot_state::{CLOSED, SlotFlag, SlotState};
@@ -24,7 +24,7 @@ impl<K: KernelInterface> SlotTable<K> {
     pub(crate) fn connect(&mut self, slot: Slot, peer: SocketAddr) {
         let Some(connection) = self.current(slot) else { return };
         if connection.is(SlotFlag::ConnectStarted) {
-            self.kernel.violated(format_args!("slot {slot:?} is connected a second time"));
+            self.kernel.violated(format_args!("slot {slot:?} was connected or accepted before"));
         }
         connection.set(SlotFlag::ConnectStarted);
         match self.kernel.socket(peer) {
@@ -86,7 +86,7 @@ impl<K: KernelInterface> SlotTable<K> {
 
     pub(crate) fn finish(&mut self, slot: Slot) {
         let Some(connection) = self.current(slot) else { return };
-        // shutdown(2) acts at once: before a send that is only queued, which would then fail with
+        // shutdown(2) takes effect immediately, so a send that is only queued would fail with
         // EPIPE.
         let can_send = connection.can_send();
         connection.set(SlotFlag::FinAsked);
@@ -109,7 +109,7 @@ impl<K: KernelInterface> SlotTable<K> {
         self.release(slot);
     }
 
-    /// Closes everything: slots, listeners and the watch on the waker.
+    /// Closes all slots and listeners, and cancels the poll of the waker.
     pub(crate) fn close_all(&mut self) {
         self.stop_listening();
         for index in 0..self.connections.len() {
@@ -137,8 +137,8 @@ impl<K: KernelInterface> SlotTable<K> {
         self.unreaped || self.rearmed || self.starved.iter().any(|slot| self.is_waiting_for_buffer(*slot))
     }
 
-    /// Whether a slot of the starved list still wants bytes. One that was closed or paused
-    /// meanwhile stays on the list until the kernel has buffers again.
+    /// Whether a slot of the starved list still wants bytes. A slot that was closed or paused since
+    /// stays on the list until buffers are available.
     fn is_waiting_for_buffer(&self, slot: Slot) -> bool {
         self.open_connection(slot).is_some_and(|connection| {
             connection.is(SlotFlag::WantsReceive) && connection.is(SlotFlag::Starved) && !connection.is(SlotFlag::Ended)

@@ -1,4 +1,4 @@
-//! What the kernel says: each completion, and what follows from it.
+//! Handles each completion of the kernel.
 
 use super::obstacle::Obstacle;
 use super::operation::{Cancellable, Operation};
@@ -10,8 +10,8 @@ use std::io;
 use std::os::fd::RawFd;
 
 impl<K: KernelInterface> SlotTable<K> {
-    /// Works one completion off. `result` is what the system call would have returned, an errno
-    /// below zero; `more` says that the request stays in flight (IORING_CQE_F_MORE).
+    /// Handles one completion. `result` is the result of the system call, with an error as the
+    /// negated errno; with `more` the request stays in flight (IORING_CQE_F_MORE).
     #[inline]
     pub(crate) fn complete(
         &mut self,
@@ -45,7 +45,7 @@ impl<K: KernelInterface> SlotTable<K> {
         }
         let known = self.connections.get(slot.index() as usize).map(|connection| connection.generation);
         if known != Some(slot.generation()) {
-            // The buffer, if it bears one, goes back to the pool.
+            // A buffer of this completion returns to the pool.
             self.stats.stale += 1;
             return;
         }
@@ -105,7 +105,7 @@ impl<K: KernelInterface> SlotTable<K> {
             connection.unset(SlotFlag::Cancelled);
         }
         if !connection.is(SlotFlag::Owned) || connection.is(SlotFlag::Ended) {
-            // Closed, or a send has met the end first: what comes now is dropped.
+            // Closed, or a send has reported the end: the completion is dropped.
             self.stats.stale += u64::from(result != -libc::ECANCELED);
             return;
         }
@@ -130,8 +130,9 @@ impl<K: KernelInterface> SlotTable<K> {
         }
     }
 
-    /// A cancel came too late (EALREADY), or its target was on its way (ENOENT). It has to be
-    /// repeated while the target goes on, or a slot would never be freed and a pause never come.
+    /// A cancel came too late (EALREADY), or did not find its target (ENOENT). It is repeated while
+    /// the target is in flight, because otherwise the slot would not be freed, or the pause would
+    /// not take effect.
     fn cancel_failed(&mut self, slot: Slot, target: Cancellable) {
         let connection = self.at(slot);
         match target {

@@ -1,4 +1,4 @@
-//! What the table asks of its kernel.
+//! The kernel operations that a [`SlotTable`](super::SlotTable) needs.
 
 use super::operation::Cancellable;
 use crate::{Output, Slot};
@@ -8,41 +8,42 @@ use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
-/// A kernel as a [`SlotTable`](super::SlotTable) sees it: requests go in here, and what they have
-/// come to is told to [`SlotTable::complete`](super::SlotTable::complete).
+/// A kernel that takes requests. Their completions are passed to
+/// [`SlotTable::complete`](super::SlotTable::complete).
 ///
-/// A request is recognised by its number, [`Operation::user_data`](super::Operation::user_data).
-/// Static dispatch: a table is compiled for each kernel.
+/// A request is identified by its [`Operation::user_data`](super::Operation::user_data). Dispatch
+/// is static: the table is compiled for each kernel.
 pub(crate) trait KernelInterface {
-    /// What accepts are asked for on; it is dropped when no accept on it is in flight.
+    /// A listener. It is dropped when no accept on it is in flight.
     type Listener;
 
     /// Accepts until cancelled.
     fn accept(&mut self, listener: &Self::Listener, slot: Slot);
 
-    /// A descriptor for an outgoing connection; the table's until [`KernelInterface::close`].
+    /// Creates a descriptor for an outgoing connection. The table owns it until
+    /// [`KernelInterface::close`].
     fn socket(&mut self, peer: SocketAddr) -> io::Result<RawFd>;
 
-    /// Connects. The ticket is for [`KernelInterface::take_back`].
+    /// Connects. Returns a ticket for [`KernelInterface::take_back`].
     fn connect(&mut self, descriptor: RawFd, slot: Slot, peer: SocketAddr) -> u32;
 
     /// Receives into provided buffers until cancelled.
     fn receive(&mut self, descriptor: RawFd, slot: Slot);
 
-    /// Sends all of `output`, which it keeps untouched until [`KernelInterface::take_back`] is
-    /// called with the ticket.
+    /// Sends all of `output`, and keeps it unchanged until [`KernelInterface::take_back`] is called
+    /// with the ticket.
     fn send(&mut self, descriptor: RawFd, slot: Slot, output: Output) -> u32;
 
-    /// Gives back what was kept for a request that has completed: an output, if it was a send.
+    /// Returns the output of a send that has completed; for a connect, frees its address.
     fn take_back(&mut self, ticket: u32) -> Option<Output>;
 
     /// Cancels a request of the slot.
     fn cancel(&mut self, target: Cancellable, slot: Slot);
 
-    /// Closes a descriptor that nothing is in flight on.
+    /// Closes a descriptor on which nothing is in flight.
     fn close(&mut self, descriptor: RawFd, slot: Slot);
 
-    /// Ends the sending direction, at once.
+    /// Ends the sending direction immediately.
     fn shut_down(&mut self, descriptor: RawFd);
 
     /// The address of the peer.
@@ -54,22 +55,23 @@ pub(crate) trait KernelInterface {
     /// The bytes in the receive queue of the socket.
     fn unread(&self, descriptor: RawFd) -> usize;
 
-    /// Whether completions, or work that leads to completions, are left behind.
+    /// Whether completions, or deferred work that leads to completions, are pending.
     fn has_unreaped(&mut self) -> bool;
 
-    /// Says when the waker is awake, until cancelled.
+    /// Reports wakes of the waker until cancelled.
     fn watch_waker(&mut self);
 
-    /// Whether a watch that has completed means that somebody has called the waker.
+    /// Takes the pending wakes; whether there were any.
     fn take_wake(&mut self) -> bool;
 
-    /// Lends receive buffers until `target` lie ready or none is left. How many lie ready.
+    /// Lends receive buffers to the kernel until it has `target` of them or none is left. Returns
+    /// how many it has.
     fn lend(&mut self, target: u16) -> u16;
 
-    /// How much time has passed since the driver began.
+    /// The time since the driver was made.
     fn now(&self) -> Duration;
 
-    /// Stops the program: the driver's user has broken a rule.
+    /// Panics: the driver's user has violated the contract of [`Driver`](crate::Driver).
     #[cold]
     #[track_caller]
     fn violated(&self, rule: fmt::Arguments<'_>) -> ! {

@@ -7,14 +7,14 @@ use super::operation::{Cancellable, FIRST_LISTENER};
 use crate::Slot;
 use std::time::Duration;
 
-/// How long accepting rests when no slot of this driver frees: the descriptors may be another
-/// driver's.
+/// How long accepting pauses when no slot of this driver is freed. The descriptors may belong to
+/// another driver.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 struct ListenerState<L> {
-    /// Gone once listening has stopped and no accept is in flight: one that is not submitted yet
-    /// still names it.
+    /// `None` after listening has stopped and the last accept has completed. An accept that is not
+    /// submitted yet still uses the descriptor.
     listener: Option<L>,
     stopped: bool,
     armed: bool,
@@ -26,7 +26,7 @@ struct ListenerState<L> {
 #[derive(Debug)]
 pub(crate) struct Listeners<L> {
     all: Vec<ListenerState<L>>,
-    /// Since when accepting pauses.
+    /// When the current pause of accepting began.
     paused: Option<Duration>,
     episodes: ObstacleLog,
 }
@@ -53,8 +53,8 @@ impl<L> Listeners<L> {
         self.all.iter().any(|acceptor| !acceptor.stopped)
     }
 
-    /// Accepting rests until a slot frees or [`ACCEPT_PAUSE`] is over. Whether it did not rest
-    /// before.
+    /// Pauses accepting until a slot is freed or [`ACCEPT_PAUSE`] is over. Returns whether a pause
+    /// begins.
     pub(crate) fn pause<K: KernelInterface<Listener = L>>(&mut self, kernel: &mut K, obstacle: Obstacle) -> bool {
         let now = kernel.now();
         if self.is_listening() {
@@ -79,7 +79,7 @@ impl<L> Listeners<L> {
         }
     }
 
-    /// A cancel came too late: it has to be repeated while the accept goes on that should not.
+    /// A cancel came too late. It is repeated while the accept is in flight and should not be.
     pub(crate) fn cancel_failed<K: KernelInterface<Listener = L>>(&mut self, kernel: &mut K, slot: Slot) {
         let resting = self.paused.is_some();
         let acceptor = self.of(slot);
@@ -89,8 +89,8 @@ impl<L> Listeners<L> {
         }
     }
 
-    /// Puts an accept in flight on each listener that has none. A pause shortens `timeout` to its
-    /// end.
+    /// Submits an accept for each listener that has none in flight. During a pause, shortens
+    /// `timeout` to its end.
     pub(crate) fn arm<K: KernelInterface<Listener = L>>(&mut self, kernel: &mut K, timeout: &mut Option<Duration>) {
         if let Some(since) = self.paused {
             let left = ACCEPT_PAUSE.saturating_sub(kernel.now().saturating_sub(since));
@@ -114,7 +114,7 @@ impl<L> Listeners<L> {
         }
     }
 
-    /// Logs the obstacles that are over. One that may be over soon shortens `timeout`.
+    /// Logs the episodes that are over. Shortens `timeout` to the end of the next one.
     #[inline]
     pub(crate) fn log_ends<K: KernelInterface<Listener = L>>(&mut self, kernel: &K, timeout: &mut Option<Duration>) {
         if !self.episodes.is_empty()
@@ -124,7 +124,7 @@ impl<L> Listeners<L> {
         }
     }
 
-    /// Cancels every accept in flight that is not cancelled yet.
+    /// Cancels every accept in flight that has no cancel in flight.
     fn cancel<K: KernelInterface<Listener = L>>(&mut self, kernel: &mut K) {
         for (at, acceptor) in self.all.iter_mut().enumerate() {
             if acceptor.armed && !acceptor.cancelled {
@@ -134,7 +134,7 @@ impl<L> Listeners<L> {
         }
     }
 
-    /// Closes the listeners that no accept is in flight on; the others follow with its last
+    /// Closes the listeners without an accept in flight. The others are closed by its last
     /// completion.
     pub(crate) fn stop<K: KernelInterface<Listener = L>>(&mut self, kernel: &mut K) {
         for acceptor in &mut self.all {
@@ -143,7 +143,7 @@ impl<L> Listeners<L> {
                 acceptor.listener = None;
             }
         }
-        // Nobody waits any more.
+        // Without a listener, no connection waits.
         self.episodes = ObstacleLog::new();
         self.cancel(kernel);
     }

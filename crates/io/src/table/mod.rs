@@ -1,8 +1,8 @@
 //! Per-slot state shared by all drivers: what is in flight on each slot, and what follows from each
 //! completion.
 //!
-//! The driver on io_uring and the simulated one share it; they differ in their [`KernelInterface`].
-//! So what a seed does to the simulation it does to the code that serves connections.
+//! The io_uring driver and the simulated driver differ only in their [`KernelInterface`], so the
+//! simulation tests the code that serves real connections.
 
 mod calls;
 mod complete;
@@ -28,35 +28,35 @@ use std::os::fd::RawFd;
 use std::time::Duration;
 use working_set::WorkingSet;
 
-/// How many completions one turn hands out, so that a flood cannot keep replies from being
-/// submitted.
+/// The maximum number of completions per turn. It bounds the delay of the replies, which are
+/// submitted with the next turn.
 ///
-/// There is no budget of bytes per connection on top of it: the kernel keeps one. A multishot
-/// receive fills 32 buffers at most before it goes to the end of the ring's work
-/// (`MULTISHOT_MAX_RETRY`), completions are worked off in the order in which they came, and whoever
-/// finds no buffer waits in line with the others.
+/// A budget of bytes per connection is not needed here, because the kernel has one: a multishot
+/// receive fills at most 32 buffers before it is queued behind the other work of the ring
+/// (`MULTISHOT_MAX_RETRY`). Completions are handled in order, and connections without a buffer wait
+/// in a queue.
 pub(crate) const BUDGET: usize = 1024;
 
 /// The slots of one driver.
 pub(crate) struct SlotTable<K: KernelInterface> {
     pub(crate) kernel: K,
     connections: Pages<SlotState>,
-    /// Indices that are in nobody's use, the latest freed last.
+    /// Free indices. The one that was freed last is reused first.
     free: Vec<u32>,
-    /// How many slots may be in use.
+    /// The maximum number of slots in use.
     max_slots: u32,
     listeners: Listeners<K::Listener>,
-    /// Outgoing connections for which there was no socket: reported with the next turn.
+    /// Outgoing connections whose socket could not be created. The next turn reports them.
     unconnected: Vec<(Slot, io::Error)>,
-    /// Slots whose receive ended because there was no buffer, the longest waiting in front.
+    /// Slots whose receive ended because no buffer was available, the longest waiting first.
     starved: VecDeque<Slot>,
     /// Whether the last turn left completions in the kernel.
     unreaped: bool,
-    /// Whether a receive that has ended in the last turn was armed again: the kernel learns of it
-    /// with the next turn.
+    /// Whether the last turn armed a receive again that had ended. It is submitted with the next
+    /// turn.
     rearmed: bool,
     working_set: WorkingSet,
-    /// The waker is watched.
+    /// Whether a poll of the waker is in flight.
     watching: bool,
     pub(crate) stats: Stats,
 }
@@ -79,7 +79,7 @@ impl<K: KernelInterface> SlotTable<K> {
         }
     }
 
-    /// What comes before the kernel is entered. What has to be done soon shortens `timeout`.
+    /// The part of a turn before `io_uring_enter`. Shortens `timeout` to what is due earlier.
     #[inline]
     pub(crate) fn begin_turn(&mut self, timeout: &mut Option<Duration>, completions: &mut Vec<Completion>) {
         self.stats.turns += 1;
@@ -99,7 +99,7 @@ impl<K: KernelInterface> SlotTable<K> {
         }
     }
 
-    /// What comes after the completions of a turn.
+    /// The part of a turn after its completions.
     #[inline]
     pub(crate) fn end_turn(&mut self) {
         self.working_set.end_turn();
@@ -110,18 +110,18 @@ impl<K: KernelInterface> SlotTable<K> {
         self.stats.open >= u64::from(self.max_slots)
     }
 
-    /// Whether the kernel has let go of everything that was asked of it.
+    /// Whether no operation is in flight.
     pub(crate) fn is_idle(&self) -> bool {
         self.stats.open == 0 && self.listeners.is_idle() && !self.watching
     }
 
-    /// The descriptors that are open, none of which the table knows any more: for a kernel that
-    /// takes no requests.
+    /// Takes all open descriptors out of the table. For the teardown of a driver that cannot
+    /// submit.
     pub(crate) fn take_descriptors(&mut self) -> impl Iterator<Item = RawFd> {
         self.connections.iter_mut().map(SlotState::take_fd).filter(|descriptor| *descriptor != CLOSED)
     }
 
-    /// The connection of a slot that its user has not closed.
+    /// The state of a slot that its user has not closed.
     #[inline]
     fn current(&mut self, slot: Slot) -> Option<&mut SlotState> {
         let connection = self.connections.get_mut(slot.index() as usize)?;
@@ -133,7 +133,7 @@ impl<K: KernelInterface> SlotTable<K> {
         &mut self.connections[slot.index() as usize]
     }
 
-    /// Gives a slot to a descriptor, whose owner it becomes, or to nobody's yet.
+    /// Takes a slot into use, with a descriptor that it owns from now on, or with `CLOSED`.
     fn adopt(&mut self, descriptor: RawFd) -> Slot {
         let index = self.free.pop().unwrap_or_else(|| {
             let index = self.connections.len();
@@ -159,7 +159,7 @@ impl<K: KernelInterface> SlotTable<K> {
         self.kernel.receive(descriptor, slot);
     }
 
-    /// Cancels the receive in flight, once.
+    /// Cancels the receive in flight, unless a cancel is in flight already.
     fn disarm(&mut self, slot: Slot) {
         let connection = self.at(slot);
         if connection.is(SlotFlag::Armed) && !connection.is(SlotFlag::Cancelled) {
@@ -181,7 +181,7 @@ impl<K: KernelInterface> SlotTable<K> {
         self.kernel.shut_down(descriptor);
     }
 
-    /// One operation of the slot has had its last completion.
+    /// Counts the last completion of an operation of the slot.
     #[inline]
     fn op_completed(&mut self, slot: Slot) {
         let connection = self.at(slot);
@@ -192,7 +192,7 @@ impl<K: KernelInterface> SlotTable<K> {
     }
 
     /// Continues to release a slot: closes the descriptor when nothing else is in flight, and frees
-    /// the slot when that is done.
+    /// the slot after that.
     fn release(&mut self, slot: Slot) {
         let connection = self.at(slot);
         if connection.can_close() {
@@ -207,7 +207,8 @@ impl<K: KernelInterface> SlotTable<K> {
         }
     }
 
-    /// Says that the connection has ended: once, and once more when it breaks after the peer's FIN.
+    /// Reports that the connection has ended: once, and once more when it breaks after the peer's
+    /// FIN.
     fn end(&mut self, slot: Slot, cause: Cause, completions: &mut Vec<Completion>) {
         let Some(connection) = self.current(slot) else { return };
         let finished = matches!(cause, Cause::Finished);
@@ -221,7 +222,7 @@ impl<K: KernelInterface> SlotTable<K> {
         completions.push(Completion::Ended { slot, cause });
     }
 
-    /// Lends the kernel buffers and re-arms as many starved receives as there are buffers for, the
+    /// Lends buffers to the kernel, and arms as many starved receives as there are buffers for, the
     /// longest waiting first.
     #[inline]
     fn rearm_starved(&mut self) {
@@ -240,7 +241,7 @@ impl<K: KernelInterface> SlotTable<K> {
     }
 }
 
-/// What the simulated driver looks at besides.
+/// For the simulated driver.
 #[cfg(any(test, feature = "sim"))]
 impl<K: KernelInterface> SlotTable<K> {
     pub(crate) fn limit(&mut self, max_slots: u32) {
@@ -251,25 +252,25 @@ impl<K: KernelInterface> SlotTable<K> {
         self.listeners.is_listening()
     }
 
-    /// How many slots wait for a buffer.
+    /// The number of slots that wait for a buffer.
     pub(crate) fn starved(&self) -> usize {
         self.starved.len()
     }
 
-    /// How many completions the table has of its own.
+    /// The number of completions that the table has and the kernel has not.
     pub(crate) fn unreported(&self) -> usize {
         self.unconnected.len()
     }
 
-    /// The slot of an index's present or next user, and whether there is a present one, closing
-    /// included; nothing for an index that was never used.
+    /// The current or next slot of an index, and whether it is in use or closing; `None` for an
+    /// index that was never used.
     pub(crate) fn slot_at(&self, index: u32) -> Option<(Slot, bool)> {
         let connection = self.connections.get(index as usize)?;
         Some((connection.slot(index), !connection.can_free()))
     }
 }
 
-/// What tests look at.
+/// For tests.
 #[cfg(test)]
 impl<K: KernelInterface> SlotTable<K> {
     pub(crate) fn in_flight(&self, slot: Slot) -> u16 {

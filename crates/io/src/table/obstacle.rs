@@ -1,31 +1,30 @@
-//! What keeps a driver from accepting, and what the log says about it.
+//! Obstacles to accepting, and how they are logged.
 
 use std::io;
 use std::time::Duration;
 
-/// An obstacle is over when accepting has gone on for this long without meeting it again. An
-/// obstacle that comes and goes within it is one episode, so each obstacle logs at most two lines
-/// in this time.
+/// An episode of an obstacle is over when accepting was not stopped by it for this long. Each
+/// obstacle therefore logs at most two lines in this time.
 const QUIET_PERIOD: Duration = Duration::from_secs(60);
 
 /// Why accepting pauses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Obstacle {
-    /// As many slots are in use as may be.
+    /// The limit of connections is reached.
     Full,
-    /// The kernel says this.
+    /// The accept failed with this errno.
     Errno(i32),
 }
 
 impl Obstacle {
-    /// What an accept that failed with `errno` says of the next one; nothing when only this
-    /// connection is concerned.
+    /// The obstacle of an accept that failed with `errno`; `None` when the error concerns only one
+    /// connection.
     pub(crate) fn of(errno: i32) -> Option<Self> {
         match errno {
-            // Cancelled by ourselves, or interrupted.
+            // Cancelled by this driver, or interrupted.
             libc::ECANCELED | libc::EINTR | libc::EAGAIN => None,
-            // The connection was gone before it was accepted, or its network was: accept(2) tells
-            // to try again.
+            // The connection or its network was gone before the accept. accept(2) advises to try
+            // again.
             libc::ECONNABORTED
             | libc::EPROTO
             | libc::ENETDOWN
@@ -39,22 +38,22 @@ impl Obstacle {
     }
 
     fn log_begin(self) {
-        let until = "accepting pauses until a connection closes, a second at most:";
+        let until = "accepting pauses until a connection closes, for at most a second:";
         match self {
             Self::Full => tracing::warn!(
-                "accepting pauses until a connection closes: as many are open as may be (raise the limit of connections)"
+                "accepting pauses until a connection closes: the limit of connections is reached (raise it)"
             ),
             Self::Errno(libc::EMFILE) => {
-                tracing::warn!("{until} the process may open no more files (raise `ulimit -n`)");
+                tracing::warn!("{until} the process has reached its limit of open files (raise `ulimit -n`)");
             }
             Self::Errno(libc::ENFILE) => {
-                tracing::warn!("{until} the system may open no more files (raise sysctl fs.file-max)");
+                tracing::warn!("{until} the system has reached its limit of open files (raise sysctl fs.file-max)");
             }
             Self::Errno(libc::ENOMEM | libc::ENOBUFS) => {
                 tracing::warn!("{until} the kernel has no memory for another socket");
             }
             Self::Errno(errno) => {
-                tracing::error!(error = %io::Error::from_raw_os_error(errno), "{until} the kernel refuses");
+                tracing::error!(error = %io::Error::from_raw_os_error(errno), "{until} accept(2) failed");
             }
         }
     }
@@ -70,36 +69,36 @@ impl Obstacle {
     }
 }
 
-/// One obstacle from the first time that it stopped accepting to the last. Times are those of the
+/// One obstacle, from the first to the last time that it stopped accepting. Times are of the
 /// driver's clock.
 #[derive(Debug)]
 struct Episode {
     obstacle: Obstacle,
     began: Duration,
-    /// Since when it stops accepting; `None` while accepting goes on.
+    /// When the current stop began; `None` while accepting is not stopped.
     stopped: Option<Duration>,
-    /// When accepting went on the last time.
+    /// When accepting last resumed.
     resumed: Duration,
-    /// How often it has stopped accepting.
+    /// The number of stops.
     stops: u64,
-    /// For how long, before `stopped`.
+    /// The total time of the stops before `stopped`.
     total: Duration,
 }
 
 impl Episode {
-    /// A warning like that of the beginning: whoever has read the one is to read the other.
+    /// Logs the end at the level of the beginning, so that filters show both or neither.
     fn log_end(&self) {
         let Self { obstacle, began, resumed, stops, total, .. } = self;
         tracing::warn!(
-            "accepting goes on, for {QUIET_PERIOD:?} without a pause by {}: it had paused {stops} times in {:.1?}, {total:.1?} in all",
+            "accepting has not paused for {QUIET_PERIOD:?} because of {}: it had paused {stops} times in {:.1?}, {total:.1?} in total",
             obstacle.cause(),
             resumed.saturating_sub(*began),
         );
     }
 }
 
-/// The obstacles that stop accepting or have done so lately. Each is logged when it begins and when
-/// it ends; how many connections waited in the meantime the kernel does not say.
+/// The obstacles that stop accepting, or did so recently. Each is logged when it begins and when it
+/// ends. The kernel does not report how many connections waited.
 #[derive(Debug)]
 pub(super) struct ObstacleLog(Vec<Episode>);
 
@@ -112,7 +111,7 @@ impl ObstacleLog {
         self.0.is_empty()
     }
 
-    /// The obstacle stops accepting.
+    /// Records that the obstacle stops accepting.
     pub(super) fn stop(&mut self, obstacle: Obstacle, now: Duration) {
         let Some(episode) = self.0.iter_mut().find(|episode| episode.obstacle == obstacle) else {
             obstacle.log_begin();
@@ -126,7 +125,7 @@ impl ObstacleLog {
         }
     }
 
-    /// Accepting goes on, whatever stopped it.
+    /// Records that accepting resumes.
     pub(super) fn resume(&mut self, now: Duration) {
         for episode in &mut self.0 {
             if let Some(since) = episode.stopped.take() {
@@ -136,8 +135,8 @@ impl ObstacleLog {
         }
     }
 
-    /// Logs and removes the episodes that are over. How long until the next one may be; `None` when
-    /// none is about to.
+    /// Logs and removes the episodes that are over. Returns the time until the next one can be
+    /// over; `None` when there is none.
     pub(super) fn expire(&mut self, now: Duration) -> Option<Duration> {
         let calm = |episode: &Episode| now.saturating_sub(episode.resumed);
         self.0.retain(|episode| {
@@ -160,11 +159,11 @@ mod tests {
     }
 
     #[test]
-    fn an_episode_ends_when_its_obstacle_has_not_come_back_for_a_minute() {
+    fn an_episode_ends_a_minute_after_its_last_stop() {
         let mut episodes = ObstacleLog::new();
         episodes.stop(Obstacle::Full, at(10));
         episodes.stop(Obstacle::Full, at(12));
-        assert_eq!(episodes.expire(at(1000)), None, "it lasts");
+        assert_eq!(episodes.expire(at(1000)), None, "the obstacle persists");
         episodes.resume(at(1000));
         assert_eq!(episodes.expire(at(1030)), Some(at(30)));
         episodes.stop(Obstacle::Full, at(1040));
@@ -183,7 +182,7 @@ mod tests {
         episodes.resume(at(1));
         episodes.stop(full, at(2));
         assert_eq!(episodes.expire(at(31)), Some(at(30)));
-        assert_eq!(episodes.expire(at(61)), None, "the other one lasts");
+        assert_eq!(episodes.expire(at(61)), None, "the other obstacle persists");
         assert_eq!(episodes.0.iter().map(|episode| episode.obstacle).collect::<Vec<_>>(), [full]);
     }
 }

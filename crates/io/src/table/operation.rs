@@ -1,14 +1,14 @@
-//! How a completion is told from another: the numbers that requests bear.
+//! The `user_data` of requests, by which their completions are identified.
 
 use crate::Slot;
 
-/// Slots from this index on name no connection: the listeners, and last of all the waker.
+/// Slots from this index on identify listeners; the last one identifies the waker.
 pub(crate) const FIRST_LISTENER: u32 = 1 << 31;
 
-/// The slot that the waker's completions bear.
+/// The slot of the waker's completions.
 pub(crate) const WAKER: Slot = Slot::new(u32::MAX, 0);
 
-/// What a completion answers.
+/// The operation of a completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
     Accept,
@@ -17,7 +17,7 @@ pub(crate) enum Operation {
     Send,
     Wake,
     Close,
-    /// What the answer to a cancel means depends on what was to be cancelled.
+    /// The cancel of another operation.
     Cancel(Cancellable),
 }
 
@@ -42,7 +42,7 @@ impl Cancellable {
         }
     }
 
-    /// The number of the request that is to be cancelled.
+    /// The `user_data` of the request to cancel.
     pub(crate) const fn user_data(self, slot: Slot) -> u64 {
         self.operation().user_data(slot)
     }
@@ -84,7 +84,7 @@ impl Operation {
         (slot.generation() as u64) << 40 | (self.code() as u64) << 32 | slot.index() as u64
     }
 
-    /// The reverse of [`Operation::user_data`]; `None` for a number that no driver gives out.
+    /// The inverse of [`Operation::user_data`]; `None` for a number that it does not return.
     #[inline]
     pub(crate) const fn from_user_data(user_data: u64) -> Option<(Self, Slot)> {
         match Self::from_code((user_data >> 32) as u8) {
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn user_data_survives_the_way_through_the_kernel() {
+    fn user_data_encodes_the_operation_and_the_slot() {
         let mut known = 0;
         for operation in (0..=u8::MAX).filter_map(Operation::from_code) {
             for slot in [Slot::new(0, 0), Slot::new(u32::MAX, 5), Slot::new(9, (1 << 24) - 1), WAKER] {
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cancel_bears_another_number_than_its_target() {
+    fn a_cancel_and_its_target_have_different_user_data() {
         let slot = Slot::new(3, 4);
         for target in
             [Cancellable::Accept, Cancellable::Connect, Cancellable::Receive, Cancellable::Send, Cancellable::Wake]

@@ -1,4 +1,4 @@
-//! What the table knows of one slot.
+//! The state of one slot.
 
 use crate::Slot;
 use crate::slab::NOWHERE;
@@ -7,15 +7,15 @@ use std::os::fd::RawFd;
 /// No descriptor.
 pub(crate) const CLOSED: RawFd = -1;
 
-/// One slot: 16 bytes, whether it is in use or not.
+/// The state of one slot, in use or not: 16 bytes.
 #[derive(Debug)]
 pub(crate) struct SlotState {
-    /// The descriptor; its owner is this entry until the close operation takes it.
+    /// The descriptor. This entry owns it until the close operation takes it.
     pub(crate) fd: RawFd,
     pub(crate) generation: u32,
-    /// The ticket for what the kernel holds: an output, or the address of a connect.
+    /// The ticket of the memory that the kernel uses: an output, or the address of a connect.
     pub(crate) ticket: u32,
-    /// Operations whose last completion has not come.
+    /// The number of operations whose last completion is outstanding.
     pub(crate) in_flight: u16,
     flags: u16,
 }
@@ -23,9 +23,9 @@ pub(crate) struct SlotState {
 /// One bit of a connection's state.
 #[derive(Clone, Copy)]
 pub(crate) enum SlotFlag {
-    /// The user has the slot: between accept or reserve, and close.
+    /// The user owns the slot: from accept or reserve until close.
     Owned = 1,
-    /// The user wants bytes.
+    /// The user has requested to receive.
     WantsReceive = 2,
     /// A receive is in flight.
     Armed = 4,
@@ -39,13 +39,13 @@ pub(crate) enum SlotFlag {
     Sending = 64,
     /// A connect is in flight.
     Connecting = 128,
-    /// `Ended` has been reported with a cause that nothing can follow.
+    /// `Ended` has been reported with a cause other than `Finished`.
     Broken = 256,
-    /// The end of the sending direction is asked for; it follows when what is in flight is through.
+    /// The user has ended the sending direction. FIN follows the send in flight.
     FinAsked = 512,
-    /// The sending direction has been ended.
+    /// FIN has been sent.
     FinSent = 1024,
-    /// The slot has, or had, its connection or its one attempt at one.
+    /// The slot was accepted, or `connect` was called.
     ConnectStarted = 2048,
 }
 
@@ -73,7 +73,7 @@ impl SlotState {
         self.flags &= !(flag as u16);
     }
 
-    /// Whether a receive should be put in flight now.
+    /// Whether a receive has to be armed.
     #[inline]
     pub(crate) fn should_arm(&self) -> bool {
         const WITH: u16 = SlotFlag::Owned as u16 | SlotFlag::WantsReceive as u16;
@@ -82,35 +82,36 @@ impl SlotState {
         self.flags & (WITH | WITHOUT) == WITH && self.fd != CLOSED
     }
 
-    /// Whether the receive in flight has lost its purpose.
+    /// Whether the receive in flight has to be cancelled.
     pub(crate) fn should_disarm(&self) -> bool {
         self.is(SlotFlag::Armed) && !(self.is(SlotFlag::Owned) && self.is(SlotFlag::WantsReceive))
     }
 
-    /// Whether bytes can be sent: on a connection that stands, with no send in flight and no FIN
-    /// behind it.
+    /// Whether a send can be submitted: on an established connection, with no send in flight,
+    /// before FIN.
     #[inline]
     pub(crate) fn can_send(&self) -> bool {
         const WITHOUT: u16 = SlotFlag::Sending as u16 | SlotFlag::Connecting as u16 | SlotFlag::FinSent as u16;
         self.flags & WITHOUT == 0 && self.fd != CLOSED
     }
 
-    /// Whether the user is done with the slot, and the kernel too, but for the descriptor.
+    /// Whether the descriptor can be closed: the user has closed the slot, and nothing is in
+    /// flight.
     pub(crate) fn can_close(&self) -> bool {
         !self.is(SlotFlag::Owned) && self.in_flight == 0 && self.fd != CLOSED
     }
 
-    /// Whether nothing of the slot's user is left.
+    /// Whether the slot can be freed: the descriptor is closed too.
     pub(crate) fn can_free(&self) -> bool {
         !self.is(SlotFlag::Owned) && self.in_flight == 0 && self.fd == CLOSED
     }
 
-    /// Makes the slot ready for its next user.
+    /// Resets the slot for its next user.
     pub(crate) fn free(&mut self, index: u32) {
         *self = Self { generation: self.slot(index).successor().generation(), ..Self::new() };
     }
 
-    /// Gives the descriptor to the close operation.
+    /// Takes the descriptor out, for the close operation.
     pub(crate) fn take_fd(&mut self) -> RawFd {
         std::mem::replace(&mut self.fd, CLOSED)
     }

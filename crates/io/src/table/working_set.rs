@@ -1,15 +1,15 @@
-//! How many receive buffers lie ready for the kernel: enough for what arrives in a turn, few enough
-//! to stay in the cache.
+//! The number of receive buffers that are lent to the kernel: enough for the bytes of a turn, and
+//! few enough to stay in the cache.
 //!
-//! The kernel takes the buffers of a ring first in, first out, so every ready buffer is written in
-//! its turn. When the bytes that are received into all of them exceed the L2 cache, each receive
-//! writes to cold memory. The number of ready buffers therefore follows two moving figures:
+//! The kernel takes the buffers of a ring first in, first out, so every lent buffer is written in
+//! turn. When the bytes received into all of them exceed the L2 cache, each receive writes to cold
+//! memory. The number of lent buffers therefore depends on two moving averages:
 //!
-//! - the *demand*: twice the largest number of buffers that recent turns filled. A shortage fills
-//!   all that were ready, so the demand grows by doubling; it decays by 1/64 a turn.
+//! - the *demand*: twice the largest number of buffers that recent turns filled. In a shortage all
+//!   lent buffers are filled, so the demand doubles; it decays by 1/64 per turn.
 //! - the *fill*: the average number of bytes received into a buffer. The budget in bytes divided by
 //!   the fill caps the number: thousands of buffers for small messages, a handful for large ones.
-//!   Beyond the cap a shortage is cheaper than a cold buffer: the receive that finds none is armed
+//!   Beyond the cap a shortage is cheaper than a cold buffer: a receive without a buffer is armed
 //!   again when buffers return.
 
 use crate::BufferConfig;
@@ -19,17 +19,15 @@ use crate::BufferConfig;
 const FILL_SHIFT: u32 = 5;
 const DECAY_SHIFT: u32 = 6;
 
-/// The fewest buffers that lie ready, however large their content: a turn with fewer receives too
-/// little for a system call.
+/// The minimum number of lent buffers. With fewer, a turn receives too little per system call.
 const MIN_READY: u16 = 4;
 
-/// Pure arithmetic: it is told what a turn received and says how many buffers should be ready for
-/// the next one.
+/// Computes the number of buffers for the next turn from what was received. Performs no I/O.
 #[derive(Debug)]
 pub(super) struct WorkingSet {
-    /// The bytes that the ready buffers may hold.
+    /// The bytes that the lent buffers may hold together.
     budget: u32,
-    /// Buffers that exist.
+    /// The number of buffers in the pool.
     count: u16,
     /// Average bytes received into a buffer, times `1 << FILL_SHIFT`.
     fill: u32,
@@ -47,7 +45,7 @@ impl WorkingSet {
         Self { budget, count: buffers.count, fill: 0, filled: 0, peak, target }
     }
 
-    /// How many buffers should lie ready.
+    /// The number of buffers to lend.
     pub(super) fn target(&self) -> u16 {
         self.target
     }
@@ -60,8 +58,8 @@ impl WorkingSet {
         self.fill = self.fill - (self.fill >> FILL_SHIFT) + len as u32;
     }
 
-    /// A turn is over. Turns that received nothing count for nothing: an idle shard keeps its
-    /// working set.
+    /// Ends a turn. Turns that received nothing are not counted, so an idle shard keeps its working
+    /// set.
     #[inline]
     pub(super) fn end_turn(&mut self) {
         let filled = std::mem::take(&mut self.filled);
@@ -72,7 +70,7 @@ impl WorkingSet {
         let demand = (self.peak >> DECAY_SHIFT) * 2;
         let average = (self.fill >> FILL_SHIFT).max(1);
         let cap = (self.budget / average).max(u32::from(MIN_READY));
-        // Within the count, so it fits.
+        // At most the count, so it fits into 16 bits.
         self.target = demand.clamp(u32::from(MIN_READY), cap).min(u32::from(self.count)) as u16;
     }
 }
@@ -87,8 +85,8 @@ mod tests {
         WorkingSet::new(&BufferConfig { size: 128 << 10, count, ready: Some(1), working_set: Some(BUDGET) })
     }
 
-    /// Turns in each of which `wanted` buffers of `len` bytes are asked for; a turn gets no more
-    /// than lie ready.
+    /// Turns that would fill `wanted` buffers with `len` bytes each. A turn fills at most the lent
+    /// ones.
     fn turns(set: &mut WorkingSet, turns: usize, wanted: u16, len: usize) -> u16 {
         for _ in 0..turns {
             (0..wanted.min(set.target())).for_each(|_| set.received(len));
@@ -101,18 +99,18 @@ mod tests {
     fn many_small_messages_get_twice_the_buffers_that_a_turn_fills() {
         let mut set = set(256);
         assert_eq!(turns(&mut set, 20, 40, 30), 80);
-        assert_eq!(turns(&mut set, 20, 1000, 30), 256, "as many as there are");
+        assert_eq!(turns(&mut set, 20, 1000, 30), 256, "all of them");
     }
 
     #[test]
-    fn large_messages_get_what_fits_the_budget_however_many_wait() {
+    fn large_messages_get_as_many_buffers_as_fit_the_budget() {
         let mut set = set(256);
         assert_eq!(turns(&mut set, 500, 100, 16 << 10), (BUDGET / (16 << 10)) as u16);
         assert_eq!(turns(&mut set, 500, 100, 128 << 10), MIN_READY);
     }
 
     #[test]
-    fn a_burst_is_forgotten() {
+    fn the_number_shrinks_after_a_burst() {
         let mut set = set(256);
         turns(&mut set, 50, 200, 30);
         assert_eq!(turns(&mut set, 500, 1, 30), MIN_READY);
@@ -133,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn there_are_never_more_ready_than_there_are() {
+    fn the_number_never_exceeds_the_count() {
         for count in [1, 2] {
             let mut set = set(count);
             assert_eq!(turns(&mut set, 100, 100, 30), count);

@@ -1,42 +1,41 @@
-//! How long a thread watches its ring from user space before it sleeps.
+//! How long a thread polls its ring in user space before it sleeps.
 //!
-//! Going to sleep and being woken costs a few microseconds of CPU time on this side, as much on the
-//! peer that wakes us (`sock_def_readable`), and 20 to 50 µs of latency on a virtual machine, where
-//! an idle core leaves to the hypervisor. A short watch of `IORING_SQ_TASKRUN` and of the
-//! completion queue avoids that where the next event is near.
+//! A sleep and a wake-up cost a few microseconds of CPU time on this side, as much in the peer that
+//! causes the wake-up (`sock_def_readable`), and 20 to 50 µs of latency on a virtual machine, where
+//! an idle core exits to the hypervisor. Polling `IORING_SQ_TASKRUN` and the completion queue for a
+//! short time avoids this cost when the next event is near.
 //!
-//! The adaptive window follows the kernel's haltpoll governor: a sleep that turns out shorter than
-//! the longest window makes the window grow, a longer one makes it shrink to nothing, so an idle
-//! shard does not poll. Two rules are added:
+//! The adaptive window follows the kernel's haltpoll governor: a sleep shorter than the maximum
+//! window grows the window, a longer one shrinks it down to zero, so an idle shard does not poll.
+//! Two rules are added:
 //!
-//! - Where threads outnumber cores the event cannot come while we poll, because the thread that
-//!   causes it waits for this core. The sleep is short and the poll is in vain, again and again.
-//!   Each poll in a row that misses therefore doubles the number of sleeps that are not polled for,
-//!   up to 1024; a hit ends this.
-//! - A shard that works for more than half of the time does not poll. Its peers are the limit, or
-//!   soon it is; a sleep costs it little, and what arrives meanwhile is handled in one turn.
+//! - Where threads outnumber cores, the event cannot occur during a poll, because the thread that
+//!   causes it waits for this core. The sleeps are short, and each poll misses. Each consecutive
+//!   miss therefore doubles the number of sleeps without a poll, up to 1024; a hit resets it.
+//! - A shard that works for more than half of the time does not poll. A sleep costs it little, and
+//!   the events that arrive during the sleep are handled in one turn.
 
 use crate::BusyPoll;
 use std::time::Duration;
 
-/// The first window, and the longest, in nanoseconds.
-const FIRST: u64 = 8_000;
-const LONGEST: u64 = 50_000;
+/// The initial and the maximum window in nanoseconds.
+const INITIAL_WINDOW: u64 = 8_000;
+const MAX_WINDOW: u64 = 50_000;
 
-/// The longest pause between two polls, in sleeps, as a power of two.
+/// The maximum number of sleeps without a poll, as a power of two.
 const MAX_BACKOFF: u32 = 10;
 
-/// The policy and its state. Pure: times are arguments.
+/// The policy and its state. It reads no clock: times are arguments.
 #[derive(Debug)]
 pub(super) struct PollWindow {
     policy: BusyPoll,
-    /// The adaptive window in nanoseconds; 0: no polling.
+    /// The adaptive window in nanoseconds; 0 is no polling.
     nanos: u64,
-    /// Polls in a row that missed.
+    /// The number of consecutive polls that missed.
     misses: u32,
-    /// Sleeps that are not polled for.
+    /// The number of sleeps to come without a poll.
     skip: u32,
-    /// Moving averages of the time between two waits and of the length of a wait, in nanoseconds.
+    /// Moving averages of the time between two waits and of the time of a wait, in nanoseconds.
     work: u64,
     wait: u64,
 }
@@ -46,8 +45,8 @@ impl PollWindow {
         Self { policy, nanos: 0, misses: 0, skip: 0, work: 0, wait: 0 }
     }
 
-    /// How long to poll before the sleep that is due now, after `work` since the last wait; zero:
-    /// not at all.
+    /// How long to poll before the next sleep, given the time of `work` since the last wait. Zero
+    /// is no poll.
     #[inline]
     pub(super) fn next(&mut self, work: Duration) -> Duration {
         average(&mut self.work, work);
@@ -63,26 +62,26 @@ impl PollWindow {
         }
     }
 
-    /// Whether there is nothing to ask and nothing to tell.
+    /// Whether the policy is off, so that no times need to be measured.
     #[inline]
     pub(super) fn is_off(&self) -> bool {
         self.policy == BusyPoll::Off
     }
 
-    /// Something came `after` the poll began. A thread that lost its core meanwhile has not seen it
-    /// in time.
+    /// An event was seen `after` the beginning of the poll. When that is long, the thread was
+    /// preempted during the poll, which counts as a miss.
     #[inline]
     pub(super) fn hit(&mut self, after: Duration) {
         average(&mut self.wait, after);
-        if after.as_nanos() as u64 <= 2 * LONGEST {
+        if after.as_nanos() as u64 <= 2 * MAX_WINDOW {
             self.misses = 0;
         } else {
             self.missed();
         }
     }
 
-    /// The thread slept, `total` after it began to wait, with a poll that missed or (`polled`
-    /// false) without one.
+    /// The thread slept, and woke up `total` after the beginning of the wait. `polled`: a poll
+    /// preceded the sleep and missed.
     #[inline]
     pub(super) fn slept(&mut self, polled: bool, total: Duration) {
         average(&mut self.wait, total);
@@ -90,9 +89,9 @@ impl PollWindow {
         if polled {
             self.missed();
         }
-        self.nanos = if total <= LONGEST {
-            (self.nanos * 2).clamp(FIRST, LONGEST)
-        } else if self.nanos > FIRST {
+        self.nanos = if total <= MAX_WINDOW {
+            (self.nanos * 2).clamp(INITIAL_WINDOW, MAX_WINDOW)
+        } else if self.nanos > INITIAL_WINDOW {
             self.nanos / 2
         } else {
             0
@@ -101,12 +100,12 @@ impl PollWindow {
 
     fn missed(&mut self) {
         self.misses = (self.misses + 1).min(MAX_BACKOFF);
-        // The first miss is what makes the window grow.
+        // The first miss does not skip a poll: it lets the window grow.
         self.skip = (1 << self.misses) - 2;
     }
 }
 
-/// Moves an average by an eighth towards a time of at most a millisecond: longer ones say no more.
+/// Moves an average by an eighth towards a time. Times above a millisecond count as one.
 fn average(average: &mut u64, time: Duration) {
     let nanos = time.as_nanos().min(1_000_000) as u64;
     *average = *average - *average / 8 + nanos / 8;
@@ -120,13 +119,13 @@ mod tests {
         Duration::from_micros(n)
     }
 
-    /// Lets an event come `after` each wait begins, `count` times. Returns the polled time and how
-    /// many polls hit.
+    /// Simulates `count` waits with an event `after` the beginning of each. Returns the polled time
+    /// and the number of hits.
     fn waits(window: &mut PollWindow, count: u32, after: Duration) -> (Duration, u32) {
         waits_after(window, count, micros(5), after)
     }
 
-    /// The same, with work in between.
+    /// The same with `work` between the waits.
     fn waits_after(window: &mut PollWindow, count: u32, work: Duration, after: Duration) -> (Duration, u32) {
         let (mut polled, mut hits) = (Duration::ZERO, 0);
         for _ in 0..count {
@@ -144,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn events_that_come_soon_are_polled_for_after_a_few_sleeps() {
+    fn near_events_are_polled_for_after_a_few_sleeps() {
         let mut window = PollWindow::new(BusyPoll::Adaptive);
         waits(&mut window, 30, micros(20));
         let (_, hits) = waits(&mut window, 1000, micros(20));
@@ -161,17 +160,17 @@ mod tests {
     }
 
     #[test]
-    fn polls_that_only_keep_the_peer_from_the_core_become_rare() {
+    fn polls_become_rare_when_the_peer_needs_the_core() {
         let mut window = PollWindow::new(BusyPoll::Adaptive);
         let (mut polled, waits) = (Duration::ZERO, 100_000);
         for _ in 0..waits {
-            // The peer takes 15 µs, and runs only while we sleep.
+            // The peer takes 15 µs, and runs only during the sleep.
             let poll = window.next(micros(5));
             polled += poll;
             window.slept(poll > Duration::ZERO, poll + micros(15));
         }
         assert!(polled < micros(waits) / 10, "{polled:?}: less than 0.1 µs a wait");
-        assert!(polled > Duration::ZERO, "it tries now and then, should the peer move away");
+        assert!(polled > Duration::ZERO, "it polls now and then, in case the peer moves to another core");
     }
 
     #[test]
@@ -179,13 +178,13 @@ mod tests {
         let mut window = PollWindow::new(BusyPoll::Adaptive);
         waits_after(&mut window, 100, micros(30), micros(10));
         assert_eq!(waits_after(&mut window, 1000, micros(30), micros(10)), (Duration::ZERO, 0));
-        // It begins to when its load falls.
+        // It polls again when its load falls.
         waits_after(&mut window, 100, micros(5), micros(20));
         assert_eq!(waits_after(&mut window, 100, micros(5), micros(20)).1, 100);
     }
 
     #[test]
-    fn losing_the_core_during_a_poll_is_no_hit() {
+    fn a_poll_that_was_preempted_is_a_miss() {
         let mut window = PollWindow::new(BusyPoll::Adaptive);
         waits(&mut window, 30, micros(20));
         window.hit(micros(3_000));

@@ -1,5 +1,4 @@
-//! One function per operation: what the kernel is asked, and the number by which its answer is
-//! recognised.
+//! The submission entries: one function per operation.
 
 use crate::Slot;
 use crate::table::{Cancellable, Operation, WAKER};
@@ -7,10 +6,10 @@ use io_uring::squeue::Entry;
 use io_uring::{opcode, types};
 use std::os::fd::RawFd;
 
-/// The buffer group of the one buffer ring that each io_uring has.
+/// The group of the buffer ring. Each io_uring has one.
 pub(super) const BUFFER_GROUP: u16 = 0;
 
-/// The operations that the ring's restrictions let through, by their codes in the kernel.
+/// The opcodes that the restrictions of the ring allow.
 pub(super) const ALLOWED: [u8; 8] = [
     opcode::AcceptMulti::CODE,
     opcode::Connect::CODE,
@@ -26,8 +25,8 @@ const MSG_NOSIGNAL: i32 = 0x4000;
 const MSG_WAITALL: i32 = 0x100;
 const POLLIN: u32 = 1;
 
-/// Accepts until told otherwise (since 5.19). Addresses are asked for later: all completions would
-/// share one.
+/// Accepts until cancelled (since 5.19). No address buffer is passed, because all completions would
+/// share it.
 pub(super) fn accept(listener: RawFd, slot: Slot) -> Entry {
     opcode::AcceptMulti::new(types::Fd(listener))
         .flags(rustix::net::SocketFlags::CLOEXEC.bits() as i32)
@@ -35,22 +34,23 @@ pub(super) fn accept(listener: RawFd, slot: Slot) -> Entry {
         .user_data(Operation::Accept.user_data(slot))
 }
 
-/// Connects. The address must stay where it is until the completion.
+/// Connects. The address must not move or change until the completion.
 pub(super) fn connect(fd: RawFd, slot: Slot, address: &socket2::SockAddr) -> Entry {
     opcode::Connect::new(types::Fd(fd), address.as_ptr().cast(), address.len())
         .build()
         .user_data(Operation::Connect.user_data(slot))
 }
 
-/// Receives into ring buffers until told otherwise (since 6.0).
+/// Receives into provided buffers until cancelled (since 6.0).
 pub(super) fn receive(fd: RawFd, slot: Slot) -> Entry {
     opcode::RecvMulti::new(types::Fd(fd), BUFFER_GROUP).build().user_data(Operation::Receive.user_data(slot))
 }
 
-/// Sends all of the bytes (`MSG_WAITALL`: the kernel goes on after a short write, since 5.19). They
-/// must stay untouched until the completion.
+/// Sends all of the bytes (`MSG_WAITALL`: the kernel continues after a short write, since 5.19).
+/// They must not change until the completion.
 pub(super) fn send(fd: RawFd, slot: Slot, bytes: &[u8]) -> Entry {
-    // A length beyond 4 GiB is cut; the completion is short then, and the rest sent after it.
+    // A length above 4 GiB is truncated. The completion is then short, and the rest is sent
+    // afterwards.
     let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     opcode::Send::new(types::Fd(fd), bytes.as_ptr(), len)
         .flags(MSG_WAITALL | MSG_NOSIGNAL)
@@ -58,8 +58,8 @@ pub(super) fn send(fd: RawFd, slot: Slot, bytes: &[u8]) -> Entry {
         .user_data(Operation::Send.user_data(slot))
 }
 
-/// Sends all that the message header points to; the header, its vectors and their bytes must stay
-/// until the completion.
+/// Sends all bytes that the message header points to. The header, its vectors and their bytes must
+/// not move or change until the completion.
 pub(super) fn send_gathered(fd: RawFd, slot: Slot, message: &super::gather::Gather) -> Entry {
     opcode::SendMsg::new(types::Fd(fd), message.header())
         .flags((MSG_WAITALL | MSG_NOSIGNAL) as u32)
@@ -67,8 +67,8 @@ pub(super) fn send_gathered(fd: RawFd, slot: Slot, message: &super::gather::Gath
         .user_data(Operation::Send.user_data(slot))
 }
 
-/// Cancels one operation of a slot, found by its `user_data`: cancelling by descriptor would scan
-/// every request.
+/// Cancels one operation of a slot by its `user_data`. A cancel by descriptor would scan all
+/// requests.
 pub(super) fn cancel(target: Cancellable, slot: Slot) -> Entry {
     opcode::AsyncCancel::new(target.user_data(slot)).build().user_data(Operation::Cancel(target).user_data(slot))
 }
@@ -78,7 +78,7 @@ pub(super) fn close(fd: RawFd, slot: Slot) -> Entry {
     opcode::Close::new(types::Fd(fd)).build().user_data(Operation::Close.user_data(slot))
 }
 
-/// Watches the waker's eventfd until told otherwise (since 5.13).
+/// Polls the waker's eventfd until cancelled (since 5.13).
 pub(super) fn watch_waker(fd: RawFd) -> Entry {
     opcode::PollAdd::new(types::Fd(fd), POLLIN).multi(true).build().user_data(Operation::Wake.user_data(WAKER))
 }

@@ -1,20 +1,19 @@
-//! The message header of a gathering send.
+//! The message header of a vectored send.
 
 use crate::{Chunk, Output};
 use std::ptr;
 
 /// A `msghdr` and its vectors, which point into the chunks of one output.
 pub(super) struct Gather {
-    /// Boxed: the kernel may read it until the send's completion, wherever the owner moves
-    /// meanwhile.
+    /// Boxed, because the kernel may read it until the completion, and its owner may move.
     header: Box<libc::msghdr>,
-    /// Never touched after `new`: `header` points into it.
+    /// `header` points into it. It is not accessed after `new`.
     _vectors: Box<[libc::iovec]>,
 }
 
 impl Gather {
-    /// A header over `chunks`. It is valid for as long as they stay where they are and untouched;
-    /// their bytes lie on the heap or in the pool, so moving the chunks themselves moves no byte.
+    /// A header over `chunks`. It is valid while their bytes neither move nor change. The bytes are
+    /// on the heap or in the pool, so moving the chunks does not move them.
     pub(super) fn new(chunks: &[Chunk]) -> Self {
         let mut vectors: Box<[libc::iovec]> = chunks
             .iter()

@@ -1,7 +1,7 @@
 //! The driver on io_uring.
 //!
-//! One turn is one `io_uring_enter`: it submits what was asked for since the last one, waits, and
-//! runs the kernel's work for this ring. UNSAFE.md lists the invariants that keep the kernel's
+//! Each turn makes one `io_uring_enter`, which submits the requested operations, waits, and runs
+//! the kernel's deferred work for this ring. UNSAFE.md lists the invariants that keep the kernel's
 //! pointers valid.
 
 mod busy_poll;
@@ -27,14 +27,14 @@ use std::os::fd::{FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
-/// How long a teardown waits for the kernel to let go of everything.
+/// How long a teardown waits for the operations in flight.
 const TEARDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The range of [`UringConfig::max_connections`]: the upper half of the slot indices names no
-/// connection.
+/// The maximum of [`UringConfig::max_connections`]. The upper half of the slot indices identifies
+/// no connection.
 const MAX_CONNECTIONS: u32 = 1 << 30;
 
-/// What a [`Uring`] is made of.
+/// The configuration of a [`Uring`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UringConfig {
     /// Entries of the submission queue, 8 to 32 768; the kernel rounds the number up to a power of
@@ -44,10 +44,10 @@ pub struct UringConfig {
     /// The receive buffers.
     pub buffers: BufferConfig,
     /// How many connections may be open at once, 1 to 2³⁰. At the limit, accepting pauses;
-    /// connections that the kernel has accepted in the same turn are still served. Default 1 048
-    /// 576.
+    /// connections that the kernel has accepted in the same turn are still served. Default
+    /// 1,048,576.
     pub max_connections: u32,
-    /// How long to watch the ring before sleeping. Default: adaptive.
+    /// How long to poll the ring before sleeping. Default: adaptive.
     pub busy_poll: BusyPoll,
 }
 
@@ -80,7 +80,7 @@ impl UringConfig {
 /// third one.
 #[derive(Debug, Error)]
 pub enum SetupError {
-    /// An option of the configuration is out of its range. The kernel was not asked.
+    /// An option of the configuration is out of its range.
     #[error(transparent)]
     Option(#[from] OptionError),
     /// The kernel refuses io_uring, or lacks a feature.
@@ -88,7 +88,7 @@ pub enum SetupError {
     Unavailable(#[from] Unavailable),
 }
 
-/// A driver on an io_uring of the thread that made it.
+/// A driver on io_uring, for the thread that made it.
 ///
 /// ```
 /// use ringway_io::uring::{Uring, UringConfig};
@@ -124,20 +124,20 @@ pub enum SetupError {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// A thread that goes on after its driver was dropped may be interrupted by the kernel once more
-/// (EINTR), when that takes the ring down.
+/// After a driver was dropped, the kernel may interrupt its thread once more (EINTR), when it
+/// releases the ring.
 pub struct Uring {
     table: SlotTable<Ring>,
     features: Features,
 }
 
 impl Uring {
-    /// A driver for the calling thread; only this thread may use it.
+    /// A driver for the calling thread. Only this thread may use it.
     ///
     /// # Errors
     /// [`SetupError::Option`] for a number of `config` that is out of its range,
-    /// [`SetupError::Unavailable`] when the kernel refuses: see [`probe`], which says so before any
-    /// thread is started.
+    /// [`SetupError::Unavailable`] when the kernel refuses io_uring. [`probe`] reports the same
+    /// before threads are started.
     pub fn new(config: UringConfig) -> Result<Self, SetupError> {
         config.check()?;
         let pool = Pool::new(&config.buffers)?;
@@ -153,7 +153,7 @@ impl Uring {
         Ok(Self { table: SlotTable::new(ring, &config.buffers, config.max_connections), features })
     }
 
-    /// What the kernel granted.
+    /// The features that the kernel supports.
     #[must_use]
     pub fn features(&self) -> &Features {
         &self.features
@@ -175,7 +175,7 @@ impl Uring {
         self.table.end_turn();
     }
 
-    /// Whether the kernel has let go of everything.
+    /// Whether no operation is in flight.
     fn is_idle(&self) -> bool {
         self.table.is_idle() && self.table.kernel.holds_nothing()
     }
@@ -256,9 +256,9 @@ impl Driver for Uring {
 }
 
 impl Drop for Uring {
-    /// Dropping a ring is no barrier: the kernel may go on writing to buffers. So everything is
-    /// cancelled and waited for first; if that does not come to an end, the memory is leaked rather
-    /// than freed under the kernel.
+    /// Dropping a ring is not a barrier: the kernel may still write to buffers. All operations are
+    /// therefore cancelled and reaped first. If that does not complete in time, the memory is
+    /// leaked, because freeing it would be unsound.
     fn drop(&mut self) {
         self.table.close_all();
         let deadline = Instant::now() + TEARDOWN_TIMEOUT;
@@ -277,13 +277,12 @@ impl Drop for Uring {
         if !self.is_idle() {
             tracing::error!(
                 open = self.table.stats.open,
-                "the kernel did not let go of a ring in time; its memory is leaked"
+                "operations of a ring did not end in time; its memory is leaked"
             );
             self.table.kernel.leak();
             for descriptor in self.table.take_descriptors() {
-                // SAFETY: the table gave the descriptor up, which is open: no close was submitted
-                // for it. What the kernel still does with its file it does on a reference of its
-                // own.
+                // SAFETY: the table has given up the descriptor, which is open, because no close
+                // was submitted for it. Operations in flight hold their own reference to the file.
                 drop(unsafe { OwnedFd::from_raw_fd(descriptor) });
             }
         }

@@ -1,4 +1,4 @@
-//! The buffer ring: buffers of the pool that lie ready for the kernel to fill (since 5.19).
+//! The buffer ring: the buffers that are lent to the kernel (since 5.19).
 
 use super::entry::BUFFER_GROUP;
 use crate::{Buffer, Pool};
@@ -9,19 +9,19 @@ use std::io;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-/// The kernel wants the ring on a page border.
+/// The kernel requires that the ring is aligned to a page.
 const PAGE: usize = 4096;
 
-/// The shared ring, and which buffers the kernel has.
+/// The ring that is shared with the kernel, and the set of lent buffers.
 pub(super) struct Provided {
     entries: NonNull<BufRingEntry>,
     layout: Layout,
-    /// Number of entries, a power of two.
+    /// The number of entries, a power of two.
     count: u16,
     /// The next entry to write; the kernel sees it at the next `publish`.
     tail: u16,
-    /// `lent[i]`: the kernel has buffer `i`. A completion that names another one is a lie or a
-    /// mistake.
+    /// `lent[i]`: the kernel has buffer `i`. A completion that names a buffer that is not lent
+    /// indicates a kernel or driver bug.
     lent: Box<[bool]>,
     ready: u16,
     pool: Pool,
@@ -40,18 +40,18 @@ impl Provided {
         let Some(entries) = NonNull::new(memory.cast()) else { alloc::handle_alloc_error(layout) };
         let provided =
             Self { entries, layout, count, tail: 0, lent: vec![false; usize::from(count)].into(), ready: 0, pool };
-        // SAFETY: `entries` points to `count` zeroed entries on a page border. They live as long as
-        // `provided`, which its owner drops after the ring (UNSAFE.md, "The buffer ring").
+        // SAFETY: `entries` points to `count` zeroed entries, aligned to a page. They live as long
+        // as `provided`, which its owner drops after the ring (UNSAFE.md 6).
         unsafe { ring.submitter().register_buf_ring_with_flags(entries.as_ptr() as u64, count, BUFFER_GROUP, 0)? };
         Ok(provided)
     }
 
-    /// How many buffers lie ready.
+    /// The number of lent buffers.
     pub(super) fn ready(&self) -> u16 {
         self.ready
     }
 
-    /// Lends buffers to the kernel until `target` lie ready or the pool is empty.
+    /// Lends buffers to the kernel until it has `target` of them or the pool is empty.
     pub(super) fn refill(&mut self, target: u16) {
         if self.ready >= target {
             return;
@@ -77,16 +77,16 @@ impl Provided {
     }
 
     fn publish(&self) {
-        // SAFETY: `entries` is the address of the ring's first entry; the tail lies over its
-        // reserved field, is two bytes long and aligned to them, and is only written here and read
-        // by the kernel: atomic access is sound.
+        // SAFETY: `entries` is the address of the ring's first entry. The tail overlaps its
+        // reserved field, is two bytes long and aligned, and is written only here and read by the
+        // kernel, so atomic access is sound.
         let tail = unsafe { AtomicU16::from_ptr(BufRingEntry::tail(self.entries.as_ptr()).cast_mut()) };
         // Release: the kernel must see the entries before the tail that passes them.
         tail.store(self.tail, Ordering::Release);
     }
 
     /// Takes buffer `index` back from the kernel, which has written `result` bytes to it. `None`
-    /// when it wrote none (the buffer is free again then), or when it never had the buffer.
+    /// when the kernel wrote nothing (the buffer is free again), or did not have the buffer.
     pub(super) fn claim(&mut self, index: u16, result: i32) -> Option<Buffer> {
         let lent = self.lent.get_mut(usize::from(index))?;
         if !std::mem::take(lent) {
@@ -95,9 +95,9 @@ impl Provided {
         self.ready -= 1;
         match usize::try_from(result) {
             Ok(len) if len > 0 => {
-                // SAFETY: the buffer was taken from the pool by `refill` and lent; the kernel has
-                // just given it back in a completion, so it no longer writes to it, and has written
-                // `len` bytes, at most the size it was told.
+                // SAFETY: the buffer was taken from the pool by `refill` and lent. The kernel has
+                // returned it with a completion, so it does not write to it any more, and has
+                // written `len` bytes, at most the size of the buffer.
                 Some(unsafe { self.pool.guard(index, len.min(self.pool.buffer_size())) })
             }
             _ => {
@@ -107,7 +107,7 @@ impl Provided {
         }
     }
 
-    /// Gives the memory up for good: for a kernel that may still write to it.
+    /// Leaks the memory, for a kernel that may still write to it.
     pub(super) fn leak(&mut self) {
         std::mem::forget(self.pool.clone());
         self.layout = Layout::new::<()>();
@@ -117,8 +117,8 @@ impl Provided {
 impl Drop for Provided {
     fn drop(&mut self) {
         if self.layout.size() > 0 {
-            // SAFETY: allocated in `register` with this layout, not leaked, and the ring that knew
-            // the address is closed: its owner drops it first.
+            // SAFETY: allocated in `register` with this layout, and not leaked. The ring that used
+            // the address is closed, because its owner drops it first.
             unsafe { alloc::dealloc(self.entries.as_ptr().cast(), self.layout) }
         }
     }

@@ -1,5 +1,4 @@
-//! The ring: what is submitted to it, what it holds until a completion gives it back, and the one
-//! system call of a turn.
+//! The ring: submissions, the memory of the operations in flight, and the system call of a turn.
 
 use super::busy_poll::PollWindow;
 use super::entry;
@@ -18,29 +17,27 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
-/// How long a full submission queue may find the kernel without room before the driver counts as
-/// broken.
+/// How long the kernel may refuse a full submission queue before the driver is considered broken.
 const SUBMIT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What the kernel holds for one request until its completion.
+/// The memory that the kernel uses for one request until its completion.
 enum InFlight {
     Output { output: Output, _gather: Option<Gather> },
     Address(#[expect(dead_code, reason = "the kernel reads it")] Box<SockAddr>),
 }
 
-/// An io_uring with all the memory that it knows of.
+/// An io_uring, with all memory that it refers to.
 pub(super) struct Ring {
-    // Dropped first: the ring must be closed before the memory that it knows goes.
+    // Dropped first: the ring must be closed before its memory is freed.
     pub(super) ring: IoUring,
     provided: Provided,
     pub(super) pool: Pool,
     held: Slab<InFlight>,
     pub(super) waker: Waker,
-    /// Completions that are to be worked off: those of this turn, or taken early to make room in a
-    /// full queue.
+    /// Completions to handle: those of this turn, or those taken early to make room in a full
+    /// queue.
     reaped: Vec<cqueue::Entry>,
-    /// The error that the kernel has answered `io_uring_enter` with, for good: nothing can be
-    /// submitted any more.
+    /// The permanent error of `io_uring_enter`. With it, nothing can be submitted any more.
     broken: Option<i32>,
     start: Instant,
     window: PollWindow,
@@ -65,16 +62,16 @@ impl Ring {
         }
     }
 
-    /// Puts an entry in the submission queue; a full queue is submitted first. Whether the ring
-    /// took it: one that is broken does not.
+    /// Adds an entry to the submission queue; a full queue is submitted first. Returns whether the
+    /// entry was added, which fails when the ring is broken.
     ///
     /// All memory that the entry points to must be owned by `held` or `provided` until its
     /// completion.
     #[inline]
     fn push(&mut self, entry: &Entry) -> bool {
-        // SAFETY: what the entry points to stays valid until its completion: outputs and addresses
-        // lie in `held`, which only that completion empties; receives point to nothing but the
-        // registered ring (UNSAFE.md 1).
+        // SAFETY: the memory that the entry points to stays valid until its completion. Outputs and
+        // addresses are in `held`, from which only that completion removes them; receives refer
+        // only to the registered ring (UNSAFE.md 1).
         while unsafe { self.ring.submission().push(entry) }.is_err() {
             if self.make_room().is_err() {
                 return false;
@@ -90,8 +87,8 @@ impl Ring {
         loop {
             self.check()?;
             let Err(error) = self.ring.submit() else { return Ok(()) };
-            // EBUSY and EAGAIN: the kernel has no room before its completions are reaped. They are
-            // kept aside.
+            // EBUSY and EAGAIN: the kernel has no room until completions are reaped. They are
+            // stored for later.
             self.reaped.extend(self.ring.completion());
             if !is_transient(&error)
                 || Instant::now() > *deadline.get_or_insert_with(|| Instant::now() + SUBMIT_TIMEOUT)
@@ -102,7 +99,7 @@ impl Ring {
         }
     }
 
-    /// Remembers that the kernel does not take what is submitted.
+    /// Records that the kernel accepts no submissions.
     #[cold]
     fn mark_broken(&mut self, error: io::Error) -> io::Error {
         tracing::error!(%error, "io_uring_enter fails: this driver is broken");
@@ -118,16 +115,16 @@ impl Ring {
     /// The system call of a turn: submits, and waits for one completion unless there is one or
     /// `timeout` is zero.
     ///
-    /// One, because the kernel then returns with what has come and the next turn overlaps with the
-    /// peers' work. Since 6.14 one call runs at most max(20, asked for) pieces of deferred work;
-    /// asking for more with a timeout of zero runs more of them, but programs the clock and sleeps
-    /// whenever fewer are pending.
+    /// It waits for only one, so that the next turn overlaps with the work of the peers. Since 6.14
+    /// one call runs at most max(20, `min_complete`) task works. A larger `min_complete` with a
+    /// timeout of zero runs more of them, but programs a timer and sleeps whenever fewer are
+    /// pending.
     pub(super) fn enter(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         if timeout == Some(Duration::ZERO) || !self.reaped.is_empty() || !self.ring.completion().is_empty() {
             return self.submit(0, None);
         }
         if !self.ring.submission().is_empty() || self.has_event() {
-            // Sends complete while they are submitted, so this seldom sleeps.
+            // Most sends complete during submission, so this rarely sleeps.
             return self.submit(1, timeout);
         }
         if self.window.is_off() {
@@ -139,7 +136,7 @@ impl Ring {
         if self.has_event() {
             self.window.hit(polled);
             self.waited = began + polled;
-            // Pending work need not end in a completion, so this must not wait for one.
+            // Pending work may not lead to a completion, so this must not wait for one.
             return self.submit(0, None);
         }
         let left = timeout.map(|timeout| timeout.saturating_sub(polled));
@@ -150,8 +147,8 @@ impl Ring {
         result
     }
 
-    /// Watches the ring from user space until something comes or `limit` is over. How long that
-    /// took.
+    /// Polls the ring in user space until there is an event or `limit` is over. Returns the time
+    /// that it took.
     fn poll(&mut self, began: Instant, limit: Duration) -> Duration {
         let mut elapsed = Duration::ZERO;
         while elapsed < limit && !self.has_event() {
@@ -161,15 +158,14 @@ impl Ring {
         elapsed
     }
 
-    /// Whether a completion is in the queue, or work is pending that the next call would turn into
-    /// one.
+    /// Whether a completion is in the queue, or deferred work is pending that the next call runs.
     fn has_event(&mut self) -> bool {
         self.ring.submission().taskrun() || !self.ring.completion().is_empty()
     }
 
-    /// Submits, and waits for `want` completions, `timeout` at most.
+    /// Submits, and waits for `want` completions, for at most `timeout`.
     fn submit(&mut self, want: u32, timeout: Option<Duration>) -> io::Result<()> {
-        debug_assert!(want == 0 || timeout != Some(Duration::ZERO), "a wait of zero programs the clock for nothing");
+        debug_assert!(want == 0 || timeout != Some(Duration::ZERO), "a wait with a timeout of zero programs a timer");
         let timespec = timeout.filter(|_| want > 0).map(Timespec::from);
         let mut args = SubmitArgs::new();
         if let Some(timespec) = &timespec {
@@ -182,8 +178,8 @@ impl Ring {
         }
     }
 
-    /// Completions to work off, no more than one turn hands out unless they had to be taken early;
-    /// they go back through [`Ring::reaped`].
+    /// Takes the completions to handle, at most [`BUDGET`] unless more were taken early. The list
+    /// is returned with [`Ring::reaped`].
     pub(super) fn reap(&mut self) -> Vec<cqueue::Entry> {
         let mut reaped = std::mem::take(&mut self.reaped);
         let room = BUDGET.saturating_sub(reaped.len());
@@ -191,22 +187,22 @@ impl Ring {
         reaped
     }
 
-    /// Takes the list of completions back, empty, for the next turn; further ones may have been
-    /// kept aside meanwhile.
+    /// Returns the empty list of completions for reuse, unless further completions were stored
+    /// since.
     pub(super) fn reaped(&mut self, empty: Vec<cqueue::Entry>) {
         if self.reaped.is_empty() {
             self.reaped = empty;
         }
     }
 
-    /// The buffer that a completion bears.
+    /// The buffer of a completion.
     #[inline]
     pub(super) fn buffer(&mut self, entry: &cqueue::Entry) -> Option<Buffer> {
         let id = cqueue::buffer_select(entry.flags())?;
         self.provided.claim(id, entry.result())
     }
 
-    /// Whether completions had no room in their queue.
+    /// Whether completions did not fit into the completion queue.
     pub(super) fn is_overflowing(&mut self) -> bool {
         self.ring.submission().cq_overflow()
     }
@@ -215,19 +211,19 @@ impl Ring {
         self.broken.is_some()
     }
 
-    /// A descriptor that the table has named, for one system call.
+    /// Borrows a descriptor of the table for one system call.
     fn borrow(&self, descriptor: RawFd) -> BorrowedFd<'_> {
-        // SAFETY: the table names a descriptor only while it owns it, so it is open: it gives it up
-        // with `close`, which takes `&mut self`.
+        // SAFETY: the table passes a descriptor only while it owns it, so it is open. The table
+        // gives it up with `close`, which takes `&mut self`.
         unsafe { BorrowedFd::borrow_raw(descriptor) }
     }
 
-    /// Whether nothing is held for the kernel.
+    /// Whether the kernel uses no memory of an operation.
     pub(super) fn holds_nothing(&self) -> bool {
         self.held.len() == 0
     }
 
-    /// Gives up for good the memory that the kernel may still use.
+    /// Leaks the memory that the kernel may still use.
     pub(super) fn leak(&mut self) {
         self.provided.leak();
         std::mem::forget(std::mem::replace(&mut self.held, Slab::new()));
@@ -262,8 +258,8 @@ impl KernelInterface for Ring {
 
     #[inline]
     fn send(&mut self, descriptor: RawFd, slot: Slot, output: Output) -> u32 {
-        // The chunks' bytes lie on the heap or in the pool: they stay where they are when the
-        // output moves into `held`.
+        // The bytes of the chunks are on the heap or in the pool, so they do not move with the
+        // output into `held`.
         let (entry, gather) = match &output {
             Output::One(chunk) => (entry::send(descriptor, slot, chunk.as_slice()), None),
             Output::Many(chunks) => {
@@ -290,8 +286,8 @@ impl KernelInterface for Ring {
 
     fn close(&mut self, descriptor: RawFd, slot: Slot) {
         if !self.push(&entry::close(descriptor, slot)) {
-            // SAFETY: the table has given the open descriptor up, and the close of it was not
-            // submitted.
+            // SAFETY: the table has given up the descriptor, which is open, because its close was
+            // not submitted.
             drop(unsafe { OwnedFd::from_raw_fd(descriptor) });
         }
     }

@@ -1,5 +1,4 @@
-//! Setting a ring up: the ladder of flags, the restrictions, and the self-test that shows that it
-//! works.
+//! Setup of a ring: its flags, its restrictions, and the self-test.
 
 use super::entry;
 use super::provided::Provided;
@@ -13,42 +12,41 @@ use std::os::fd::AsRawFd;
 
 type SetupFlag = (&'static str, fn(&mut io_uring::Builder) -> &mut io_uring::Builder);
 
-/// The flags that a ring is asked for, the one to give up first in front. A kernel that does not
-/// know one answers EINVAL.
+/// The setup flags, in the order in which they are dropped. A kernel that does not know a flag
+/// returns EINVAL.
 const SETUP_FLAGS: [SetupFlag; 6] = [
-    // Since 6.1: completions are worked off when this thread asks for them, in batches, and never
-    // in between.
+    // Since 6.1: task work runs only when this thread waits for completions, in batches.
     ("DEFER_TASKRUN", io_uring::Builder::setup_defer_taskrun),
-    // Since 6.0: one thread submits, so the kernel takes no lock against others.
+    // Since 6.0: only one thread submits, which saves a lock.
     ("SINGLE_ISSUER", io_uring::Builder::setup_single_issuer),
-    // Since 5.19: the kernel says in shared memory that work is waiting …
+    // Since 5.19: the kernel reports pending task work in shared memory.
     ("TASKRUN_FLAG", io_uring::Builder::setup_taskrun_flag),
-    // … and interrupts no running thread for it.
+    // Since 5.19: the kernel does not interrupt a running thread for task work.
     ("COOP_TASKRUN", io_uring::Builder::setup_coop_taskrun),
-    // Since 5.18: one bad entry does not hold up those behind it.
+    // Since 5.18: a bad entry does not stop the submission of the entries after it.
     ("SUBMIT_ALL", io_uring::Builder::setup_submit_all),
-    // Since 5.6: sizes beyond the kernel's limits are cut to them.
+    // Since 5.6: the kernel reduces sizes above its limits to these.
     ("CLAMP", io_uring::Builder::setup_clamp),
 ];
 
-/// What a ring was granted.
+/// The flags and features of a ring that this kernel supports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Features {
-    /// How many flags from the front of the ladder had to be given up: 0 on Linux 6.1 and newer.
+    /// How many of [`SETUP_FLAGS`] were dropped: 0 on Linux 6.1 and newer.
     dropped_flags: usize,
     /// Whether the ring is restricted to the operations that the driver uses (since 5.10).
     restricted: bool,
 }
 
 impl Features {
-    /// Whether every flag and feature that the driver knows was granted.
+    /// Whether the kernel supports every flag and feature that the driver uses.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.dropped_flags == 0 && self.restricted
     }
 
-    /// Whether the kernel says in shared memory that work is pending, so that the ring can be
-    /// watched from user space.
+    /// Whether the kernel reports pending task work in shared memory, so that the ring can be
+    /// polled in user space.
     pub(super) fn shows_pending_work(&self) -> bool {
         SETUP_FLAGS[self.dropped_flags..].iter().any(|(name, _)| *name == "TASKRUN_FLAG")
     }
@@ -63,13 +61,13 @@ impl fmt::Display for Features {
     }
 }
 
-/// Builds a ring that is still disabled, with as many flags as this kernel accepts.
+/// Builds a disabled ring, with as many flags as this kernel accepts.
 fn build(entries: u32) -> Result<(IoUring, usize), Unavailable> {
     let mut dropped_flags = 0;
     loop {
         let mut builder = IoUring::builder();
-        // A completion queue that overflows ends multishot requests: make room for several per
-        // submission.
+        // An overflow of the completion queue ends multishot requests, so it has room for several
+        // completions per submission.
         builder.setup_r_disabled().setup_cqsize(entries * 4).dontfork();
         for (_, set) in &SETUP_FLAGS[dropped_flags..] {
             set(&mut builder);
@@ -84,7 +82,8 @@ fn build(entries: u32) -> Result<(IoUring, usize), Unavailable> {
     }
 }
 
-/// Registers what must be registered before the ring runs, and enables it for the calling thread.
+/// Registers the restrictions, which requires a disabled ring, and enables the ring for the calling
+/// thread.
 fn enable(ring: &IoUring, dropped_flags: usize) -> Result<Features, Unavailable> {
     let mut allowed = Vec::from(entry::ALLOWED.map(Restriction::sqe_op));
     allowed.push(Restriction::sqe_flags_allowed(io_uring::squeue::Flags::BUFFER_SELECT.bits()));
@@ -97,7 +96,7 @@ fn enable(ring: &IoUring, dropped_flags: usize) -> Result<Features, Unavailable>
     Ok(Features { dropped_flags, restricted })
 }
 
-/// A ring for the calling thread, enabled, with its buffer ring.
+/// An enabled ring for the calling thread, with its buffer ring.
 pub(super) fn open(entries: u32, pool: &Pool, buffers: u16) -> Result<(IoUring, Provided, Features), Unavailable> {
     let (ring, dropped_flags) = build(entries)?;
     let provided = Provided::register(&ring, pool.clone(), buffers)
@@ -106,16 +105,17 @@ pub(super) fn open(entries: u32, pool: &Pool, buffers: u16) -> Result<(IoUring, 
     Ok((ring, provided, features))
 }
 
-/// Tries io_uring out: sets a small ring up and receives through it what a multishot receive on a
-/// socket pair must deliver, twice.
+/// Tests io_uring: sets up a small ring, and receives twice from a socket pair with one multishot
+/// receive.
 ///
-/// It does so on a thread of its own, which is over when this returns. The kernel takes a ring down
-/// some time after it was closed, and interrupts the thread that used it then (`io_ring_exit_work`
-/// sends task work as a signal): a blocking call of the caller, long after this one, would fail
-/// with EINTR.
+/// The test runs on its own thread, which has ended when this function returns. The kernel releases
+/// a ring some time after it was closed, and interrupts the thread that used it
+/// (`io_ring_exit_work` sends task work as a signal). On the caller's thread, a later blocking call
+/// would fail with EINTR.
 ///
 /// # Errors
-/// What failed, why that is likely so on this machine, and what to change.
+/// An [`Unavailable`] that names the step that failed, the likely cause on this machine, and what
+/// to change.
 pub fn probe() -> Result<Features, Unavailable> {
     let thread = std::thread::Builder::new()
         .name("ringway-probe".to_owned())
@@ -160,8 +160,8 @@ fn self_test() -> Result<Features, Unavailable> {
         drop(buffer);
         provided.refill(2);
     }
-    // The receive ends with its socket; wait for it, so that the kernel holds no buffer when they
-    // go.
+    // The receive ends with its socket. Wait for that, so that the kernel uses no buffer when the
+    // pool is dropped.
     drop(ours);
     loop {
         match ring.submit_and_wait(1) {
@@ -191,14 +191,14 @@ mod tests {
         for _ in 0..3 {
             probe().expect("io_uring works here");
         }
-        // Long enough for the kernel to have taken the rings down.
+        // Long enough for the kernel to release the rings.
         ours.set_read_timeout(Some(std::time::Duration::from_millis(500))).expect("open");
         let error = io::Read::read(&mut ours, &mut [0]).expect_err("nothing is written");
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "{error}");
     }
 
     #[test]
-    fn a_rung_names_what_it_has_and_what_it_lacks() {
+    fn features_are_displayed_by_name() {
         let features = Features { dropped_flags: 1, restricted: false };
         assert_eq!(features.to_string(), "SINGLE_ISSUER TASKRUN_FLAG COOP_TASKRUN SUBMIT_ALL CLAMP, not restricted");
         assert!(!features.is_full());

@@ -1,10 +1,10 @@
-//! What the kernel reports about a TCP connection: getsockopt(2) with `TCP_INFO`.
+//! Information about a TCP connection: getsockopt(2) with `TCP_INFO`.
 
 use std::mem::offset_of;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// Where `tcpi_bytes_acked` (since Linux 4.1) lies in the kernel's `struct tcp_info`, and where it
-/// ends.
+/// The offset of `tcpi_bytes_acked` (since Linux 4.1) in the kernel's `struct tcp_info`, and its
+/// end.
 const BYTES_ACKED: usize = offset_of!(libc::tcp_info, tcpi_bytes_acked);
 const END: usize = BYTES_ACKED + size_of::<u64>();
 

@@ -1,13 +1,13 @@
-//! Why io_uring is not to be had, and what to change.
+//! Why io_uring is unavailable, and what to change.
 
 use std::fmt;
 use std::fs;
 use std::io;
 
-/// The oldest kernel with everything that the driver builds on.
+/// The oldest kernel with all features that the driver needs.
 const OLDEST: (u32, u32) = (6, 1);
 
-/// io_uring was refused, or lacks something the driver needs.
+/// io_uring is unavailable, or lacks a feature that the driver needs.
 #[derive(Debug)]
 pub struct Unavailable {
     step: &'static str,
@@ -15,12 +15,12 @@ pub struct Unavailable {
     likely: LikelyCause,
 }
 
-/// The likely reason, from what the machine says of itself.
+/// The likely cause, derived from [`SystemFacts`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LikelyCause {
-    /// sysctl `kernel.io_uring_disabled` has this value, 1 or 2.
+    /// sysctl `kernel.io_uring_disabled` is 1 or 2.
     Sysctl(u8),
-    /// A system call filter, as container engines install it.
+    /// A system call filter, such as the default one of container engines.
     Seccomp,
     /// The kernel is older than [`OLDEST`].
     Kernel(u32, u32),
@@ -31,7 +31,7 @@ enum LikelyCause {
     Unknown,
 }
 
-/// What the machine says of itself.
+/// The facts about this system that matter for io_uring.
 struct SystemFacts {
     /// `kernel.io_uring_disabled`; since 6.6, 0 before.
     disabled: u8,
@@ -80,7 +80,7 @@ impl Unavailable {
         Self { step, error, likely }
     }
 
-    /// What the kernel, or the step that failed, answered.
+    /// The error of the step that failed.
     #[must_use]
     pub fn io_error(&self) -> &io::Error {
         &self.error
@@ -89,7 +89,7 @@ impl Unavailable {
 
 impl fmt::Display for Unavailable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "io_uring is refused ({} failed: {}): ", self.step, self.error)?;
+        write!(f, "io_uring is unavailable ({} failed: {}): ", self.step, self.error)?;
         match self.likely {
             LikelyCause::Sysctl(1) => f.write_str(
                 "sysctl kernel.io_uring_disabled is 1; set it to 0, or add this user to the group in kernel.io_uring_group",
@@ -111,7 +111,7 @@ impl fmt::Display for Unavailable {
     }
 }
 
-/// The text names the kernel's error, so there is no source: it would be printed twice.
+/// There is no source, because the text contains the error of the kernel.
 impl std::error::Error for Unavailable {}
 
 #[cfg(test)]
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn each_reason_is_told_from_the_others() {
+    fn the_likely_cause_follows_from_the_error_and_the_system() {
         let cases = [
             (libc::EPERM, facts(2, true, (6, 8)), LikelyCause::Sysctl(2)),
             (libc::EPERM, facts(0, true, (6, 8)), LikelyCause::Seccomp),
@@ -149,12 +149,12 @@ mod tests {
         let line = unavailable.to_string();
         assert!(line.contains("kernel.io_uring_disabled is 2") && line.contains("set it to 0"), "{line}");
         assert!(!line.contains('\n'));
-        assert!(std::error::Error::source(&unavailable).is_none(), "the line has the error already");
+        assert!(std::error::Error::source(&unavailable).is_none(), "the line contains the error");
         assert_eq!(unavailable.io_error().raw_os_error(), Some(libc::EPERM));
     }
 
     #[test]
-    fn kernel_releases_are_read() {
+    fn kernel_releases_are_parsed() {
         assert_eq!(kernel_version("6.18.44-fc-v657"), Some((6, 18)));
         assert_eq!(kernel_version("5.15.0"), Some((5, 15)));
         assert_eq!(kernel_version("?"), None);

@@ -37,7 +37,7 @@ impl Log {
     }
 
     fn ended(&self) -> usize {
-        self.lines("accepting goes on").len()
+        self.lines("accepting has not paused").len()
     }
 }
 
@@ -63,7 +63,7 @@ fn an_obstacle_is_logged_when_it_begins_and_when_it_ends_each_time() {
             assert_eq!((log.begun(), log.ended()), (episode, episode), "{:?}", log.lines(""));
         }
         assert_eq!(log.lines("raise `ulimit -n`").len(), 3);
-        for line in log.lines("accepting goes on") {
+        for line in log.lines("accepting has not paused") {
             assert!(line.contains("the process's limit of open files"), "{line}");
             // It is tried again every second, in vain for 30.
             assert!(line.contains("paused 30 times in 30"), "{line}");
@@ -88,7 +88,7 @@ fn an_obstacle_that_comes_and_goes_is_logged_once() {
         assert_eq!(sim.stats().accept_pauses, 1200);
         pass(&mut sim, 70);
         assert_eq!((log.begun(), log.ended()), (1, 1));
-        let end = &log.lines("accepting goes on")[0];
+        let end = &log.lines("accepting has not paused")[0];
         assert!(end.contains("the limit of connections") && end.contains("paused 1200 times"), "{end}");
     });
 }

@@ -31,7 +31,7 @@ fn a_send_before_connecting_is_refused() {
 }
 
 #[test]
-#[should_panic(expected = "slot 0.0 is connected a second time")]
+#[should_panic(expected = "slot 0.0 was connected or accepted before")]
 fn a_second_connect_is_refused() {
     let (mut sim, _network, slot, _peer) = connection(Faults::none());
     sim.connect(slot, ([198, 51, 100, 1], 443).into());

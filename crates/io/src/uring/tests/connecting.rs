@@ -75,7 +75,7 @@ fn a_receive_that_is_asked_for_early_waits_for_the_connection() {
 }
 
 #[test]
-#[should_panic(expected = "slot 0.0 is connected a second time")]
+#[should_panic(expected = "slot 0.0 was connected or accepted before")]
 fn a_second_connect_is_refused() {
     let mut driver = Uring::new(small(8)).expect("io_uring works here");
     let slot = driver.reserve().expect("a free slot");
@@ -84,7 +84,7 @@ fn a_second_connect_is_refused() {
 }
 
 #[test]
-#[should_panic(expected = "slot 0.0 is connected a second time")]
+#[should_panic(expected = "slot 0.0 was connected or accepted before")]
 fn connecting_an_accepted_slot_is_refused() {
     let (mut driver, address, slot, _peer) = connection(small(8));
     driver.connect(slot, address);
