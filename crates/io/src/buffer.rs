@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_buffer_is_the_next_one_taken() {
+    fn a_dropped_buffer_is_taken_next() {
         let pool = small();
         let first = pool.fill(b"first").expect("free");
         let kept = pool.fill(b"kept").expect("free");
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_pool_gives_nothing_and_every_buffer_comes_back() {
+    fn an_empty_pool_fills_no_buffer_and_dropped_buffers_return_to_it() {
         let pool = small();
         let all: Vec<Buffer> = (0..4).map(|n| pool.fill(&[n; 3]).expect("free")).collect();
         assert!(pool.fill(b"x").is_none());
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_taken_up_to_both_ends_of_their_range_and_refused_beyond() {
+    fn numbers_are_accepted_within_their_range_only() {
         let refused = |result: Result<BufferConfig, OptionError>| result.expect_err("out of range").to_string();
         let new = BufferConfig::new;
         assert!(new().size(1024).is_ok() && new().size(1 << 20).is_ok());

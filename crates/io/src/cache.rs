@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_and_sizes_are_read_as_sysfs_writes_them() {
+    fn lists_and_sizes_of_sysfs_are_parsed() {
         assert_eq!((count("0"), count("0-3,8"), count("0,64")), (Some(1), Some(5), Some(2)));
         assert_eq!((count(""), count("3-1"), count("x")), (None, None, None));
         assert_eq!((bytes("1024K"), bytes("2M"), bytes("512")), (Some(1 << 20), Some(2 << 20), Some(512)));
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cache_is_divided_among_cores_and_not_among_the_threads_of_one() {
+    fn a_cache_is_divided_by_cores_and_not_by_hardware_threads() {
         let cpu = |name: &str, siblings: &str, sharing: &str| {
             let root = std::env::temp_dir().join(format!("ringway-{}-{name}", std::process::id()));
             for (index, level) in ["1", "1", "2", "3"].iter().enumerate() {
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_has_a_cache_of_a_plausible_size() {
+    fn the_cache_of_this_machine_has_a_plausible_size() {
         assert!((64 << 10..=1 << 30).contains(&l2_bytes()), "{}", l2_bytes());
     }
 }

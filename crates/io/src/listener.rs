@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_is_listened_on_is_taken_even_with_reuse_port() {
+    fn a_port_in_use_is_refused_despite_reuse_port() {
         let first = Listener::bind(LOCAL).expect("a free port");
         let error = Listener::bind(first.address()).expect_err("taken");
         assert!(matches!(error, BindError::Taken(_)), "{error}");
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_of_another_machine_is_named() {
+    fn an_address_of_another_machine_is_refused_by_name() {
         let error = Listener::bind("240.0.0.1:0".parse().expect("an address")).expect_err("not ours");
         assert!(matches!(error, BindError::NoSuchAddress(_)), "{error}");
     }

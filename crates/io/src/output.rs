@@ -115,7 +115,7 @@ mod tests {
     use crate::{BufferConfig, Pool};
 
     #[test]
-    fn a_chunk_is_the_bytes_from_its_start_on() {
+    fn a_chunk_begins_at_its_start() {
         let pool = Pool::new(&BufferConfig { size: 1024, count: 1, ready: Some(1), working_set: None })
             .expect("the numbers are in range");
         let buffer = pool.fill(b"0123456789").expect("free");
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn an_output_is_small_enough_to_be_moved_about() {
+    fn an_output_is_at_most_32_bytes() {
         assert!(size_of::<Option<Output>>() <= 32);
     }
 }

@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_freed_place_is_used_again_first() {
+    fn the_index_freed_last_is_reused_first() {
         let mut slab = Slab::new();
         let (a, b) = (slab.insert('a'), slab.insert('b'));
         assert_eq!(slab.remove(a), Some('a'));

@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wakes_from_another_thread_are_seen_once() {
+    fn wakes_from_another_thread_are_taken_once() {
         let waker = Waker::new().expect("an eventfd");
         assert!(!waker.take());
         let other = waker.clone();

@@ -1,33 +1,33 @@
-//! One TCP connection of the simulated network: both directions, and how each may end.
+//! One TCP connection of the simulated network.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-/// What lies between the driver and one peer. The driver's side of it is reached through a
+/// The state of both directions between the driver and one peer. The driver's side has a
 /// descriptor.
 #[derive(Debug)]
 pub(super) struct SimConnection {
     /// The peer's address.
     pub(super) address: SocketAddr,
-    /// Whether the handshake is over.
+    /// Whether the TCP handshake is complete.
     pub(super) established: bool,
-    /// What the peer has written and the driver's kernel has not delivered.
+    /// The bytes that the peer has written and no receive has delivered.
     pub(super) inbound: VecDeque<u8>,
-    /// The peer has sent FIN, behind `inbound`.
+    /// Whether the peer has sent FIN after `inbound`.
     pub(super) inbound_finished: bool,
-    /// What was sent to the peer and is not read.
+    /// The bytes that were sent to the peer and that it has not read.
     pub(super) outbound: VecDeque<u8>,
-    /// How many bytes of `outbound` the peer has read so far.
+    /// The number of bytes that the peer has read.
     pub(super) read: u64,
-    /// The driver has sent FIN, behind `outbound`.
+    /// Whether the driver has sent FIN after `outbound`.
     pub(super) outbound_finished: bool,
-    /// How many bytes `outbound` holds before sends stall.
+    /// The capacity of `outbound`, at which sends stall.
     pub(super) window: usize,
-    /// The connection is gone, for this errno, which operations meet behind `inbound`.
+    /// The errno of a connection that is gone. Receives report it after `inbound`.
     pub(super) error: Option<i32>,
-    /// The peer has seen RST, or has sent it.
+    /// Whether the peer has seen or sent RST.
     pub(super) reset: bool,
-    /// The driver has closed its side.
+    /// Whether the driver has closed its side.
     pub(super) closed: bool,
 }
 
@@ -48,19 +48,19 @@ impl SimConnection {
         }
     }
 
-    /// Ends the connection for both sides. What has arrived on either side can still be read, as on
+    /// Aborts the connection for both sides. Bytes that have arrived can still be read, as on
     /// Linux.
     pub(super) fn abort(&mut self, errno: i32) {
         self.error.get_or_insert(errno);
         self.reset = true;
     }
 
-    /// How many more bytes a send may write.
+    /// The number of bytes that a send can write.
     pub(super) fn room(&self) -> usize {
         self.window.saturating_sub(self.outbound.len())
     }
 
-    /// Whether nothing can be sent any more, however long one waits.
+    /// Whether sends fail instead of waiting for room.
     pub(super) fn cannot_send(&self) -> bool {
         self.error.is_some() || self.outbound_finished || !self.established
     }
@@ -70,8 +70,8 @@ impl SimConnection {
         !self.inbound.is_empty() || self.inbound_finished || self.error.is_some()
     }
 
-    /// The driver's side closes: FIN, or RST when bytes that have come were never received (RFC
-    /// 2525, 2.17).
+    /// Closes the driver's side: FIN, or RST when received bytes were not read (RFC 2525 section
+    /// 2.17).
     pub(super) fn close(&mut self) {
         self.closed = true;
         if self.inbound.is_empty() && self.error.is_none() {
@@ -81,7 +81,7 @@ impl SimConnection {
         }
     }
 
-    /// Bytes from the peer. A side that is closed answers them with RST.
+    /// Writes bytes of the peer. A closed side answers them with RST.
     pub(super) fn write(&mut self, bytes: &[u8]) {
         if self.closed {
             self.reset = true;
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn closing_with_unread_bytes_resets_and_without_finishes() {
+    fn closing_with_unread_bytes_sends_rst_and_otherwise_fin() {
         let (mut clean, mut unread) = (connection(), connection());
         clean.close();
         assert!(clean.outbound_finished && !clean.reset);
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_arrived_before_a_reset_is_still_there() {
+    fn bytes_that_arrived_before_a_reset_can_be_read() {
         let mut connection = connection();
         connection.write(b"x");
         connection.abort(libc::ECONNRESET);

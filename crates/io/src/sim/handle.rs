@@ -1,4 +1,4 @@
-//! The simulated kernel as the table sees it.
+//! The interface of the simulated kernel for the table of slots.
 
 use super::kernel::{Cqe, SimKernel, Sqe};
 use crate::slab::{NOWHERE, Slab};
@@ -12,20 +12,19 @@ use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// How many turns accepting rests when no slot of this driver frees: a turn is so much of
-/// [`table::ACCEPT_PAUSE`].
+/// The number of turns that [`table::ACCEPT_PAUSE`] takes in the simulation.
 pub(super) const ACCEPT_PAUSE: u32 = 64;
 
-/// The driver's hold on the kernel that it shares with the network.
+/// The driver's handle of the kernel, which it shares with the network.
 pub(super) struct Handle {
     pub(super) shared: Rc<RefCell<SimKernel>>,
     pub(super) pool: Pool,
-    /// What is being sent. The kernel has the other reference of each.
+    /// The outputs in flight. The kernel has another reference to each.
     held: Slab<Rc<Output>>,
     turns: u32,
 }
 
-/// The listener; the kernel stops listening when it is dropped.
+/// The listener. The kernel stops listening when it is dropped.
 pub(super) struct ListenGuard(Rc<RefCell<SimKernel>>);
 
 impl Handle {
@@ -44,7 +43,7 @@ impl Handle {
         self.shared.borrow_mut().enter();
     }
 
-    /// The next event of this turn.
+    /// The next completion of this turn.
     pub(super) fn next_cqe(&mut self) -> Option<Cqe> {
         self.shared.borrow_mut().next_cqe()
     }
@@ -73,7 +72,7 @@ impl table::KernelInterface for Handle {
     }
 
     fn connect(&mut self, descriptor: RawFd, slot: Slot, _peer: SocketAddr) -> u32 {
-        // The socket has been made for its address.
+        // The socket was created for this address.
         self.submit(Operation::Connect, slot, Sqe::Connect { descriptor: descriptor as usize });
         NOWHERE
     }
@@ -130,7 +129,7 @@ impl table::KernelInterface for Handle {
     }
 
     fn take_wake(&mut self) -> bool {
-        // The kernel has taken it, or says so without reason.
+        // The kernel has taken the wake, or reports a spurious one.
         true
     }
 

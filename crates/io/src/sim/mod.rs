@@ -1,11 +1,12 @@
-//! A driver over a simulated kernel: no socket, no clock, and every fault that a seed can bring.
+//! A driver on a simulated kernel, without sockets and without a clock, with faults from a seed.
 //!
-//! [`Sim`] keeps the very books that the io_uring driver keeps: the code that decides what follows
-//! from a completion is the same. Below it a simulated kernel completes what it is asked for late,
-//! in part, in another order or not at all, as [`Faults`] say. A [`Network`] plays the peers. All
-//! of it runs in one thread and follows from the seed, so a failure is repeated by its number.
+//! [`Sim`] uses the same per-slot state as the io_uring driver, so the same code handles
+//! completions. The simulated kernel completes requests late, in part, in another order or with an
+//! error, according to [`Faults`]. A [`Network`] provides the peers. A simulation runs in one
+//! thread and depends only on its seed, so a failure is reproduced from its seed.
 //!
-//! Both layers also check their user: a broken rule of [`Driver`] is a panic that names the seed.
+//! The simulation also checks its user: a violation of the contract of [`Driver`] is a panic that
+//! names the seed.
 //!
 //! ```
 //! use ringway_io::sim::{Faults, Sim};
@@ -50,21 +51,20 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// How many slots may be in use unless told otherwise.
+/// The default limit of slots in use.
 const MAX_SLOTS: u32 = 1 << 20;
 
-/// A driver whose kernel is simulated. It never blocks: a turn in which nothing can be done hands
-/// out nothing.
+/// A driver on a simulated kernel. It never blocks: a turn without events returns no completions.
 pub struct Sim {
     table: SlotTable<Handle>,
     waker: Waker,
 }
 
 impl Sim {
-    /// A driver, and the network that its peers are on. The same seed gives the same run.
+    /// A driver, and the network of its peers. The same seed gives the same run.
     ///
     /// # Panics
-    /// When `buffers` are out of their range, or the process can open no file (for the [`Waker`]).
+    /// When `buffers` are out of range, or the process can open no eventfd (for the [`Waker`]).
     #[must_use]
     pub fn new(seed: u64, faults: Faults, buffers: BufferConfig) -> (Self, Network) {
         let pool = Pool::new(&buffers).unwrap_or_else(|error| panic!("{error}"));
@@ -74,8 +74,8 @@ impl Sim {
         (Self { table: SlotTable::new(Handle::new(kernel, pool), &buffers, MAX_SLOTS), waker }, network)
     }
 
-    /// Begins to accept, as [`Driver::listen`] does, without a real listener. There is one: a
-    /// second call does nothing until [`Driver::stop_listening`].
+    /// Begins to accept, as [`Driver::listen`] does, without a real listener. A second call does
+    /// nothing until [`Driver::stop_listening`].
     pub fn start_listening(&mut self) {
         if !self.table.is_listening() {
             let listener = self.table.kernel.listener();
@@ -83,14 +83,14 @@ impl Sim {
         }
     }
 
-    /// How many slots may be in use at once; accepting pauses and [`Driver::reserve`] fails when
-    /// there are as many. Default 1 048 576.
+    /// Sets the maximum number of slots in use. At the limit, accepting pauses and
+    /// [`Driver::reserve`] fails. Default 1,048,576.
     pub fn limit_connections(&mut self, max: u32) {
         self.table.limit(max);
         self.publish_status();
     }
 
-    /// Another handle on its network.
+    /// Another handle of its network.
     #[must_use]
     pub fn network(&self) -> Network {
         Network(Rc::clone(&self.table.kernel.shared))
@@ -102,25 +102,25 @@ impl Sim {
         &self.table.kernel.pool
     }
 
-    /// How many slots are in use, those that are closing included.
+    /// The number of slots in use, including those that are closing.
     #[must_use]
     pub fn open(&self) -> u64 {
         self.table.stats.open
     }
 
-    /// How many operations of connections the kernel has not given back.
+    /// The number of operations of connections in flight.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.kernel().borrow().in_flight()
     }
 
-    /// Whether no turn will bring anything more: see [`Network::is_idle`].
+    /// Whether further turns have no effect: see [`Network::is_idle`].
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.kernel().borrow().is_idle()
     }
 
-    /// How often each fault has struck so far.
+    /// How often each fault has been injected so far.
     #[must_use]
     pub fn injected(&self) -> Injected {
         self.kernel().borrow().injected
@@ -130,7 +130,7 @@ impl Sim {
         &self.table.kernel.shared
     }
 
-    /// Keeps the network's view of the driver true.
+    /// Publishes the status of the driver to the network.
     fn publish_status(&self) {
         let status = &mut self.kernel().borrow_mut().status;
         status.open = self.table.stats.open;
@@ -139,15 +139,15 @@ impl Sim {
         status.unreported = self.table.unreported();
     }
 
-    /// A slot that nobody was ever given is a mistake; one that is closed is not.
+    /// Panics for a slot that was never given out. A closed slot is allowed.
     #[track_caller]
     fn check(&self, slot: Slot) {
         let Some((present, in_use)) = self.table.slot_at(slot.index()) else {
             self.kernel().borrow().violated(format_args!("slot {slot:?} was never given out"));
         };
         let age = Slot::new(0, present.generation().wrapping_sub(slot.generation())).generation();
-        // The generation of an index that is free is its next user's. An age beyond half of all
-        // generations is negative.
+        // A free index has the generation of its next user. An age above half of all generations is
+        // negative.
         if age > Slot::new(0, u32::MAX).generation() / 2 || age == 0 && !in_use {
             self.kernel().borrow().violated(format_args!("slot {slot:?} is not given out yet"));
         }
@@ -155,8 +155,7 @@ impl Sim {
 }
 
 impl Driver for Sim {
-    /// Only remembers that it listens: the peers come from [`Network::connect`], and the socket is
-    /// closed.
+    /// Begins to accept the peers of [`Network::connect`]. The socket is closed.
     fn listen(&mut self, listener: Listener) {
         drop(listener);
         self.start_listening();
@@ -224,7 +223,7 @@ impl Driver for Sim {
         self.waker.clone()
     }
 
-    /// One turn. The timeout is not looked at: time is the caller's own.
+    /// One turn. The timeout is ignored, because a simulation has no clock.
     fn wait(&mut self, mut timeout: Option<Duration>, completions: &mut Vec<Completion>) -> io::Result<()> {
         self.table.begin_turn(&mut timeout, completions);
         self.table.kernel.enter();
@@ -245,8 +244,7 @@ impl Driver for Sim {
 }
 
 impl Drop for Sim {
-    /// Closes everything at once; the peers learn of it, and every buffer that is behind no guard
-    /// is in the pool again.
+    /// Closes all connections at once, and returns all buffers without a guard to the pool.
     fn drop(&mut self) {
         self.kernel().borrow_mut().close_all();
     }

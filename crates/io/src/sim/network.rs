@@ -1,4 +1,4 @@
-//! The other side: what a test plays the peers with.
+//! The network of the simulation, and its peers.
 
 use super::connection::SimConnection;
 use super::kernel::{Reception, SimKernel};
@@ -9,16 +9,15 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-/// The network that a [`Sim`](super::Sim) is connected to, and the view of its kernel from outside.
-/// Cloning is cheap and gives another handle on the same network.
+/// The network that a [`Sim`](super::Sim) is connected to, with a view of its kernel. A clone is
+/// another handle of the same network.
 ///
-/// Nothing happens here by itself: what a peer does is there at once, and the driver learns of it
-/// with its next turns.
+/// Actions of a peer take effect immediately, and the next turns of the driver report them.
 #[derive(Clone)]
 pub struct Network(pub(super) Rc<RefCell<SimKernel>>);
 
 impl Network {
-    /// A connection to the driver's listener. When nobody listens it is refused:
+    /// Connects to the driver's listener. Without a listener the connection is refused:
     /// [`Peer::is_reset`].
     #[must_use]
     pub fn connect(&self) -> Peer {
@@ -26,52 +25,48 @@ impl Network {
         Peer { network: self.clone(), connection }
     }
 
-    /// The peer of the oldest connection that the driver has made and that was not taken yet.
+    /// The peer of the oldest outgoing connection of the driver that was not accepted yet.
     #[must_use]
     pub fn accept(&self) -> Option<Peer> {
         let connection = self.0.borrow_mut().outgoing.pop_front()?;
         Some(Peer { network: self.clone(), connection })
     }
 
-    /// What becomes of the connections that the driver makes from now on, and of those in the
-    /// making.
+    /// Sets how outgoing connections of the driver are answered, including those in progress.
     pub fn set_reception(&self, reception: Reception) {
         self.0.borrow_mut().reception = reception;
     }
 
-    /// How many bytes a peer that does not read takes before the driver's sends stall, for
-    /// connections from now on. Default 256 KiB.
+    /// Sets the number of unread bytes at which the driver's sends stall, for new connections.
+    /// Default 256 KiB.
     pub fn set_window(&self, bytes: usize) {
         self.0.borrow_mut().window = bytes;
     }
 
-    /// How many descriptors the driver's process may have open: beyond it accepting fails with
-    /// EMFILE. Without limit at first.
+    /// Sets the limit of open descriptors, at which accepting fails with EMFILE. Default: no limit.
     pub fn set_descriptor_limit(&self, limit: usize) {
         self.0.borrow_mut().descriptor_limit = limit;
     }
 
-    /// Changes the faults from now on; [`Faults::none`] lets a test come to a clean end.
+    /// Changes the faults from now on. With [`Faults::none`], a test can end cleanly.
     pub fn set_faults(&self, faults: Faults) {
         self.0.borrow_mut().faults = faults;
     }
 
-    /// Whether no turn will bring anything more, unless a peer or the driver's user does something
-    /// first. Operations that are late count as something to come; spurious wakes and stale
-    /// completions, of which there is no end, do not.
+    /// Whether further turns have no effect until a peer or the driver's user acts. Late operations
+    /// count as outstanding; spurious wakes and stale completions do not.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.0.borrow().is_idle()
     }
 
-    /// How many slots the driver has in use, those that are closing included.
+    /// The number of slots that the driver has in use, including those that are closing.
     #[must_use]
     pub fn open(&self) -> u64 {
         self.0.borrow().status.open
     }
 
-    /// How many operations of connections the kernel has not given back: 0 when everything is
-    /// closed and idle.
+    /// The number of operations of connections in flight: 0 when everything is closed and idle.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.0.borrow().in_flight()
@@ -83,13 +78,13 @@ impl Network {
         self.0.borrow().pool().clone()
     }
 
-    /// How often each fault has struck so far.
+    /// How often each fault has been injected so far.
     #[must_use]
     pub fn injected(&self) -> Injected {
         self.0.borrow().injected
     }
 
-    /// The seed that makes this run happen again.
+    /// The seed that reproduces this run.
     #[must_use]
     pub fn seed(&self) -> u64 {
         self.0.borrow().seed()
@@ -102,8 +97,8 @@ impl fmt::Debug for Network {
     }
 }
 
-/// One peer of the driver: the far end of a connection. Cloning gives another handle on the same
-/// peer; dropping the handles does nothing to the connection.
+/// One peer of the driver: the remote end of a connection. A clone is another handle of the same
+/// peer. Dropping handles does not affect the connection.
 #[derive(Clone, Debug)]
 pub struct Peer {
     network: Network,
@@ -125,7 +120,7 @@ impl Peer {
         self.connection().address
     }
 
-    /// Sends bytes to the driver. Any number is taken at once. On a connection that is gone they
+    /// Sends bytes to the driver. Any number is accepted at once. On a connection that is gone they
     /// are lost.
     ///
     /// # Panics
@@ -136,19 +131,19 @@ impl Peer {
         connection.write(bytes);
     }
 
-    /// How many of the bytes that it has sent the driver has not received.
+    /// The number of bytes that it has sent and the driver has not received.
     #[must_use]
     pub fn unreceived(&self) -> usize {
         self.connection().inbound.len()
     }
 
-    /// Takes all that has arrived, which makes room for more.
+    /// Reads all bytes that have arrived, which makes room for more.
     #[must_use]
     pub fn read(&self) -> Vec<u8> {
         self.read_up_to(usize::MAX)
     }
 
-    /// Takes what has arrived, this many bytes at most: a slow reader.
+    /// Reads at most this many bytes.
     #[must_use]
     pub fn read_up_to(&self, most: usize) -> Vec<u8> {
         let mut connection = self.connection_mut();
@@ -157,12 +152,13 @@ impl Peer {
         connection.outbound.drain(..len).collect()
     }
 
-    /// How many bytes may lie unread before the driver's sends stall; 0 stalls them at once.
+    /// Sets the number of unread bytes at which the driver's sends stall. With 0 they stall at
+    /// once.
     pub fn set_window(&self, bytes: usize) {
         self.connection_mut().window = bytes;
     }
 
-    /// Ends its sending direction (FIN). It can go on reading.
+    /// Ends its sending direction (FIN). It can still read.
     pub fn finish(&self) {
         self.connection_mut().inbound_finished = true;
     }
@@ -172,8 +168,8 @@ impl Peer {
         self.connection_mut().abort(libc::ECONNRESET);
     }
 
-    /// Whether the driver has ended its sending direction or closed in good order. What came before
-    /// may be unread.
+    /// Whether the driver has ended its sending direction, or closed without RST. Earlier bytes may
+    /// be unread.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.connection().outbound_finished

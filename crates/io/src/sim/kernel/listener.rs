@@ -1,27 +1,27 @@
-//! The one listener of the simulated kernel.
+//! The listener of the simulated kernel.
 
 use super::socket::{Cancelling, Pending};
 use super::{Cqe, SimKernel};
 use crate::sim::connection::SimConnection;
 use std::collections::VecDeque;
 
-/// A listener, with what waits on it and what is in flight.
+/// A listener, with its backlog and the operations in flight.
 #[derive(Default)]
 pub(super) struct SimListener {
     listening: bool,
-    /// Established connections that nobody has accepted.
+    /// Established connections that were not accepted yet.
     pub(super) backlog: VecDeque<usize>,
     pub(super) accept: Option<Pending>,
     pub(super) cancels: Vec<Cancelling>,
 }
 
 impl SimKernel {
-    /// Begins to take connections: `listen(2)`.
+    /// Begins to listen: `listen(2)`.
     pub(in crate::sim) fn listen(&mut self) {
         self.listener.listening = true;
     }
 
-    /// Closes the listener: who waits to be accepted is reset.
+    /// Closes the listener. Connections in the backlog are reset.
     pub(in crate::sim) fn stop_listening(&mut self) {
         self.listener.listening = false;
         for connection in self.listener.backlog.drain(..) {
@@ -29,7 +29,7 @@ impl SimKernel {
         }
     }
 
-    /// A peer connects to the listener. Nobody listening, it is refused.
+    /// Connects a peer to the listener. Without a listener the connection is refused.
     pub(in crate::sim) fn connect_peer(&mut self) -> usize {
         let index = self.connections.len();
         let port = 1024 + index % (usize::from(u16::MAX) - 1024);
@@ -49,7 +49,7 @@ impl SimKernel {
             return Some(libc::EMFILE);
         }
         self.random
-            .strikes(self.faults.no_descriptor, &mut self.injected.no_descriptor)
+            .draw(self.faults.no_descriptor, &mut self.injected.no_descriptor)
             .then(|| self.random.one_of(&[libc::EMFILE, libc::ENFILE]))
     }
 
@@ -59,7 +59,7 @@ impl SimKernel {
             let is_target = |accept: &Pending| accept.user_data == cancel.target;
             let result = if !self.listener.accept.as_ref().is_some_and(is_target) {
                 -libc::ENOENT
-            } else if self.random.strikes(self.faults.missed_cancel, &mut self.injected.missed_cancel) {
+            } else if self.random.draw(self.faults.missed_cancel, &mut self.injected.missed_cancel) {
                 -libc::EALREADY
             } else {
                 self.end_accept(cancel.target, -libc::ECANCELED);
@@ -75,13 +75,13 @@ impl SimKernel {
             return true;
         }
         self.listener.backlog.pop_front();
-        if self.random.strikes(self.faults.aborted, &mut self.injected.aborted) {
+        if self.random.draw(self.faults.aborted, &mut self.injected.aborted) {
             self.connections[connection].abort(libc::ECONNRESET);
             self.end_accept(accept.user_data, -libc::ECONNABORTED);
             return true;
         }
         let descriptor = self.open_socket(connection);
-        if self.random.strikes(self.faults.last_accept, &mut self.injected.last_accept) {
+        if self.random.draw(self.faults.last_accept, &mut self.injected.last_accept) {
             self.end_accept(accept.user_data, descriptor as i32);
             return true;
         }

@@ -1,9 +1,9 @@
-//! The simulated kernel: requests go in, events come out, and in between it does what a kernel and
-//! a network may do.
+//! The simulated kernel: takes requests, and returns completions with the faults of a kernel and a
+//! network.
 //!
-//! It knows nothing of slots. Like the real one it is told a number with each request and says that
-//! number with each event; it delivers a connection's bytes in order and everything else when it
-//! likes.
+//! It does not know slots. As in io_uring, each request has a number, and its completions have the
+//! same number. The bytes of a connection are delivered in order; other completions can come in any
+//! order.
 
 mod listener;
 mod socket;
@@ -19,20 +19,20 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-/// What names an open socket towards the kernel. Numbers are used again, the latest first.
+/// The number of an open socket. Numbers are reused, the latest first.
 pub(super) type Descriptor = usize;
 
-/// How many events the completion queue holds: as many as four times the default submission queue.
+/// The capacity of the completion queue: four times the default submission queue.
 const CAPACITY: usize = 4096;
 
-/// The longest delay of an operation that is late, in turns.
+/// The maximum delay of a late operation, in turns.
 const LATEST: usize = 32;
 
-/// What the kernel is asked for.
+/// A request.
 pub(super) enum Sqe {
     /// Accept until cancelled.
     Accept,
-    /// Connect to the address that the socket was made for.
+    /// Connect to the address of the socket.
     Connect {
         descriptor: Descriptor,
     },
@@ -40,7 +40,7 @@ pub(super) enum Sqe {
     Receive {
         descriptor: Descriptor,
     },
-    /// Send all of it. The kernel has the output, with the driver, until the completion.
+    /// Send all of the output, which the kernel shares with the driver until the completion.
     Send {
         descriptor: Descriptor,
         output: Rc<Output>,
@@ -52,46 +52,45 @@ pub(super) enum Sqe {
     Close {
         descriptor: Descriptor,
     },
-    /// Say when the waker is awake, until cancelled.
+    /// Report wakes until cancelled.
     WatchWaker,
 }
 
 /// One entry of the completion queue.
 pub(super) struct Cqe {
     pub(super) user_data: u64,
-    /// What the system call would have returned: a number, or an errno below zero.
+    /// The result of the system call: a number, or a negated errno.
     pub(super) result: i32,
     /// The request stays in flight (IORING_CQE_F_MORE).
     pub(super) more: bool,
     pub(super) buffer: Option<Buffer>,
-    /// Whether it answers an operation of a connection, and so counts as in flight until it is
-    /// handed out.
+    /// Whether it belongs to an operation of a connection, which is in flight until the completion
+    /// is returned.
     counted: bool,
 }
 
-/// What becomes of the connections that the driver makes.
+/// How outgoing connections of the driver are answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reception {
-    /// They are established: [`Network::accept`](super::Network::accept) has the peers.
+    /// They are established. [`Network::accept`](super::Network::accept) returns the peers.
     #[default]
     Welcome,
     /// They are refused (ECONNREFUSED).
     Refuse,
-    /// Nobody answers: they stay in the making until the driver gives up.
+    /// There is no answer: they stay in progress until the driver closes them.
     Ignore,
 }
 
-/// What the driver says of itself, so that the network's handle can report whether anything is
-/// still to come.
+/// The status of the driver, from which the network derives whether the simulation is idle.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct DriverStatus {
     /// Slots in use.
     pub(super) open: u64,
-    /// As many as may be.
+    /// Whether the limit of slots is reached.
     pub(super) full: bool,
-    /// Connections that wait for a buffer.
+    /// The number of connections that wait for a buffer.
     pub(super) starved: usize,
-    /// Completions that the driver has of its own.
+    /// The number of completions that the driver has stored.
     pub(super) unreported: usize,
 }
 
@@ -101,31 +100,31 @@ pub(super) struct SimKernel {
     pub(super) faults: Faults,
     pub(super) injected: Injected,
     turn: u64,
-    /// Submitted, and looked at with the next turn.
+    /// Submitted requests, which the next turn starts.
     queue: Vec<(u64, Sqe)>,
     events: VecDeque<Cqe>,
-    /// How many events the completion queue holds in this turn.
+    /// The capacity of the completion queue in this turn.
     capacity: usize,
-    /// How many events this turn hands out yet.
+    /// How many more completions this turn returns.
     handout: usize,
     shuffling: bool,
     pub(super) connections: Vec<SimConnection>,
     sockets: Vec<Option<SimSocket>>,
     free: Vec<Descriptor>,
     pub(super) descriptor_limit: usize,
-    /// Which socket a request that can be cancelled is on.
+    /// The socket of each request that can be cancelled.
     cancellable: BTreeMap<u64, Descriptor>,
     listener: SimListener,
-    /// Connections that the driver has made and the network has not taken.
+    /// Outgoing connections that the network has not accepted.
     pub(super) outgoing: VecDeque<usize>,
     pub(super) reception: Reception,
     pub(super) window: usize,
     waker: Waker,
-    /// Woken since the last time that it was said.
+    /// Whether a wake was not reported yet.
     woken: Cell<bool>,
     watch: Option<u64>,
     pool: Pool,
-    /// Buffers that lie ready, first in, first out.
+    /// The buffers that were lent, first in, first out.
     ring: VecDeque<u16>,
     retired: VecDeque<u64>,
     in_flight: usize,
@@ -165,7 +164,7 @@ impl SimKernel {
         }
     }
 
-    /// Stops the test: somebody has broken a rule. The seed makes the run happen again.
+    /// Panics because a contract was violated. The message has the seed that reproduces the run.
     #[track_caller]
     pub(super) fn violated(&self, rule: impl fmt::Display) -> ! {
         panic!("simulation with seed {}, turn {}: {rule}", self.seed, self.turn)
@@ -179,7 +178,7 @@ impl SimKernel {
         &self.pool
     }
 
-    /// How many operations of connections have not had their last event handed out.
+    /// The number of operations of connections whose last completion was not returned yet.
     pub(super) fn in_flight(&self) -> usize {
         self.in_flight
     }
@@ -209,7 +208,7 @@ impl SimKernel {
         Ok(self.open_socket(self.connections.len() - 1))
     }
 
-    /// Sends FIN: `shutdown(2)`. It acts at once, before what is only submitted.
+    /// Sends FIN: `shutdown(2)`. It takes effect before requests that are only submitted.
     pub(super) fn shutdown(&mut self, descriptor: Descriptor) {
         let sends = |(_, request): &_| matches!(request, Sqe::Send { descriptor: other, .. } if *other == descriptor);
         let queued = self.queue.iter().any(sends);
@@ -241,32 +240,31 @@ impl SimKernel {
         !self.events.is_empty()
     }
 
-    /// The connection of a descriptor; `None` when there is none, or it is gone.
+    /// The connection of a descriptor; `None` when it is not established, or gone.
     fn connection_of(&self, descriptor: Descriptor) -> Option<&SimConnection> {
         let connection = &self.connections[self.sockets.get(descriptor)?.as_ref()?.connection];
         (connection.established && connection.error.is_none()).then_some(connection)
     }
 
-    /// Whether events wait that the completion queue had no room for (IORING_SQ_CQ_OVERFLOW).
+    /// Whether completions did not fit into the completion queue (IORING_SQ_CQ_OVERFLOW).
     pub(super) fn is_overflowing(&self) -> bool {
         self.events.len() > self.capacity
     }
 
-    /// One turn: takes what was submitted, and does what is due.
+    /// One turn: starts the submitted requests, and completes those that are due.
     pub(super) fn enter(&mut self) {
         self.turn += 1;
-        let squeezed = self.random.strikes(self.faults.overflow, &mut 0);
+        let squeezed = self.random.draw(self.faults.overflow, &mut 0);
         self.capacity = if squeezed { self.random.within(1..=4) } else { CAPACITY };
         for (user_data, request) in std::mem::take(&mut self.queue) {
             self.start(user_data, request);
         }
         self.work();
-        let empty =
-            !self.events.is_empty() && self.random.strikes(self.faults.empty_turn, &mut self.injected.empty_turn);
+        let empty = !self.events.is_empty() && self.random.draw(self.faults.empty_turn, &mut self.injected.empty_turn);
         self.handout = if empty { 0 } else { self.capacity };
     }
 
-    /// The next event of this turn.
+    /// The next completion of this turn.
     pub(super) fn next_cqe(&mut self) -> Option<Cqe> {
         self.handout = self.handout.checked_sub(1)?;
         let event = self.events.pop_front()?;
@@ -274,7 +272,7 @@ impl SimKernel {
         Some(event)
     }
 
-    /// The driver goes: its descriptors are closed, whatever is in flight on them.
+    /// Closes all descriptors of the driver, with the operations in flight on them.
     pub(super) fn close_all(&mut self) {
         self.stop_listening();
         self.queue.clear();
@@ -293,7 +291,7 @@ impl SimKernel {
         }
     }
 
-    /// Whether nothing will happen any more unless a peer, the engine or the test does something.
+    /// Whether further turns have no effect until a peer, the engine or the test acts.
     pub(super) fn is_idle(&self) -> bool {
         let acceptable =
             !self.listener.backlog.is_empty() && !self.status.full && self.open_sockets() < self.descriptor_limit;
@@ -308,7 +306,7 @@ impl SimKernel {
             && self.sockets.iter().flatten().all(|socket| self.is_stuck(socket))
     }
 
-    /// Takes a request up. Most are looked at again in the same turn.
+    /// Starts a request. Most requests can complete in the same turn.
     fn start(&mut self, user_data: u64, request: Sqe) {
         match request {
             Sqe::Accept => {
@@ -368,7 +366,7 @@ impl SimKernel {
         for &descriptor in &open {
             self.reset_at_random(descriptor);
         }
-        self.shuffling = open.len() > 1 && self.random.strikes(self.faults.shuffle, &mut self.injected.shuffle);
+        self.shuffling = open.len() > 1 && self.random.draw(self.faults.shuffle, &mut self.injected.shuffle);
         if self.shuffling {
             while !open.is_empty() {
                 let at = self.random.within(0..=open.len() - 1);
@@ -385,9 +383,9 @@ impl SimKernel {
         self.watch_waker();
     }
 
-    /// Does one thing for a socket; whether there was anything to do.
+    /// Advances one operation of a socket; returns whether there was one to advance.
     fn advance(&mut self, descriptor: Descriptor) -> bool {
-        // Either direction may complete first; the bytes of each stay in order.
+        // Either direction can complete first. The bytes of each stay in order.
         let send_first = self.shuffling && self.random.within(0..=1) == 1;
         self.advance_cancel(descriptor)
             || self.advance_connect(descriptor)
@@ -397,8 +395,8 @@ impl SimKernel {
             || self.advance_close(descriptor)
     }
 
-    /// Puts an event in the completion queue; whether the request that it answers stays in flight.
-    /// Like io_uring, a queue without room ends a multishot request with the event that found none.
+    /// Adds a completion to the queue; returns whether its request stays in flight. As in io_uring,
+    /// a multishot request ends with a completion that does not fit into the queue.
     fn post(&mut self, mut event: Cqe) -> bool {
         if self.events.len() >= self.capacity {
             event.more = false;
@@ -409,21 +407,21 @@ impl SimKernel {
         more
     }
 
-    /// Posts the last event of an operation of a connection.
+    /// Posts the last completion of an operation of a connection.
     fn post_last(&mut self, user_data: u64, result: i32) {
         self.post(Cqe { user_data, result, more: false, buffer: None, counted: true });
     }
 
-    /// Fills a buffer of the ring, if one lies ready.
+    /// Fills a lent buffer, if there is one.
     fn fill(&mut self, bytes: &[u8]) -> Option<Buffer> {
-        // `fill` takes the buffer that was put back last: the ring's first, as the real ring would.
+        // `fill` takes the buffer that was put back last, which is the first one of the ring.
         self.pool.put_back(self.ring.pop_front()?);
         self.pool.fill(bytes)
     }
 
-    /// The first turn in which an operation that begins now may complete.
+    /// The first turn in which an operation that begins now can complete.
     fn due(&mut self) -> u64 {
-        let late = self.random.strikes(self.faults.late, &mut self.injected.late);
+        let late = self.random.draw(self.faults.late, &mut self.injected.late);
         self.turn + if late { self.random.within(1..=LATEST) as u64 } else { 0 }
     }
 
@@ -434,7 +432,7 @@ impl SimKernel {
 
     fn watch_waker(&mut self) {
         let Some(user_data) = self.watch else { return };
-        if self.is_awake() || self.random.strikes(self.faults.spurious_wake, &mut self.injected.spurious_wake) {
+        if self.is_awake() || self.random.draw(self.faults.spurious_wake, &mut self.injected.spurious_wake) {
             self.woken.set(false);
             if !self.post(Cqe { user_data, result: 1, more: true, buffer: None, counted: false }) {
                 self.watch = None;
@@ -442,9 +440,9 @@ impl SimKernel {
         }
     }
 
-    /// An event for a connection that is gone.
+    /// Posts a completion for a connection that is gone.
     fn repeat_stale(&mut self) {
-        if self.retired.is_empty() || !self.random.strikes(self.faults.stale, &mut self.injected.stale) {
+        if self.retired.is_empty() || !self.random.draw(self.faults.stale, &mut self.injected.stale) {
             return;
         }
         let at = self.random.within(0..=self.retired.len() - 1);

@@ -1,18 +1,18 @@
-//! The operations of one connection, each a step at a time.
+//! The operations of one connection, one step at a time.
 
 use super::{Cqe, Descriptor, Reception, SimKernel};
 use crate::{Chunk, Output};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
-/// How many closed connections' numbers are remembered, to say one of them again.
+/// How many numbers of closed connections are kept, for stale completions.
 const RETIRED: usize = 16;
 
 /// A request in flight.
 #[derive(Clone, Copy)]
 pub(super) struct Pending {
     pub(super) user_data: u64,
-    /// The first turn in which it may complete.
+    /// The first turn in which it can complete.
     pub(super) due: u64,
 }
 
@@ -24,14 +24,14 @@ pub(super) struct Cancelling {
 pub(super) struct Sending {
     pub(super) pending: Pending,
     pub(super) output: Rc<Output>,
-    /// What its bytes were when it was submitted.
+    /// The checksum of its bytes when it was submitted.
     pub(super) checksum: u64,
     pub(super) written: usize,
-    /// Nothing more will be written; only the completion is left.
+    /// All bytes are written; only the completion is outstanding.
     pub(super) done: bool,
 }
 
-/// The driver's side of a connection, with what is in flight on it.
+/// The driver's side of a connection, with the operations in flight.
 pub(super) struct SimSocket {
     pub(super) connection: usize,
     pub(super) connect: Option<Pending>,
@@ -72,7 +72,7 @@ impl SimKernel {
         self.sockets.len() - 1
     }
 
-    /// The socket of a descriptor that the driver has named.
+    /// The socket of a descriptor that the driver uses.
     #[track_caller]
     pub(super) fn socket_of(&mut self, descriptor: Descriptor) -> &mut SimSocket {
         if !self.sockets.get(descriptor).is_some_and(Option::is_some) {
@@ -107,7 +107,7 @@ impl SimKernel {
         let connection = &mut self.connections[connection];
         if !connection.established
             || connection.error.is_some()
-            || !self.random.strikes(self.faults.reset, &mut self.injected.reset)
+            || !self.random.draw(self.faults.reset, &mut self.injected.reset)
         {
             return;
         }
@@ -124,12 +124,12 @@ impl SimKernel {
         let is_target = |pending: &Pending| pending.user_data == cancel.target;
         let result = if !self.cancellable.contains_key(&cancel.target) {
             -libc::ENOENT
-        } else if self.random.strikes(self.faults.missed_cancel, &mut self.injected.missed_cancel) {
+        } else if self.random.draw(self.faults.missed_cancel, &mut self.injected.missed_cancel) {
             -libc::EALREADY
         } else {
             0
         };
-        // The two events come in either order.
+        // The two completions can come in either order.
         let answer_first = self.shuffling && self.random.within(0..=1) == 1;
         if answer_first {
             self.post_last(cancel.pending.user_data, result);
@@ -163,7 +163,7 @@ impl SimKernel {
         let connection = &mut self.connections[socket.connection];
         let result = if self.reception == Reception::Refuse {
             -libc::ECONNREFUSED
-        } else if self.random.strikes(self.faults.unreachable, &mut self.injected.unreachable) {
+        } else if self.random.draw(self.faults.unreachable, &mut self.injected.unreachable) {
             -self.random.one_of(&[libc::ECONNREFUSED, libc::ETIMEDOUT, libc::EHOSTUNREACH])
         } else {
             connection.established = true;
@@ -192,22 +192,22 @@ impl SimKernel {
             return true;
         }
         let mut len = connection.inbound.len().min(self.pool.buffer_size());
-        if self.random.strikes(self.faults.ended_receive, &mut self.injected.ended_receive) {
+        if self.random.draw(self.faults.ended_receive, &mut self.injected.ended_receive) {
             let errno = self.random.one_of(&[libc::EAGAIN, libc::EINTR]);
             self.end_receive(descriptor, -errno);
             return true;
         }
         let starved = self.ring.is_empty();
-        if starved || self.random.strikes(self.faults.no_buffer, &mut self.injected.no_buffer) {
+        if starved || self.random.draw(self.faults.no_buffer, &mut self.injected.no_buffer) {
             self.end_receive(descriptor, -libc::ENOBUFS);
             return true;
         }
-        if len > 1 && self.random.strikes(self.faults.split, &mut self.injected.split) {
+        if len > 1 && self.random.draw(self.faults.split, &mut self.injected.split) {
             len = if self.random.within(0..=1) == 1 { 1 } else { self.random.within(1..=len - 1) };
         }
         let bytes: Vec<u8> = self.connections[at].inbound.drain(..len).collect();
         let buffer = self.fill(&bytes);
-        let last = self.random.strikes(self.faults.last_receive, &mut self.injected.last_receive);
+        let last = self.random.draw(self.faults.last_receive, &mut self.injected.last_receive);
         let due = self.due();
         let more =
             self.post(Cqe { user_data: receive.user_data, result: len as i32, more: !last, buffer, counted: true });
@@ -249,12 +249,12 @@ impl SimKernel {
         if len == 0 && rest > 0 {
             return false;
         }
-        if send.written == 0 && self.random.strikes(self.faults.interrupted_send, &mut self.injected.interrupted_send) {
+        if send.written == 0 && self.random.draw(self.faults.interrupted_send, &mut self.injected.interrupted_send) {
             let errno = self.random.one_of(&[libc::EINTR, libc::EAGAIN]);
             self.end_send(descriptor, -errno);
             return true;
         }
-        let short = rest > 1 && self.random.strikes(self.faults.short_send, &mut self.injected.short_send);
+        let short = rest > 1 && self.random.draw(self.faults.short_send, &mut self.injected.short_send);
         if short {
             len = self.random.within(1..=len.min(rest - 1));
         }
@@ -271,7 +271,8 @@ impl SimKernel {
         true
     }
 
-    /// Ends the send in flight. What was written comes before an error, as with every system call.
+    /// Ends the send in flight. When bytes were written, their number is reported instead of an
+    /// error, as for every system call.
     pub(super) fn end_send(&mut self, descriptor: Descriptor, result: i32) {
         let Some(send) = self.socket_of(descriptor).send.take() else { return };
         if checksum(&send.output) != send.checksum {
@@ -284,8 +285,7 @@ impl SimKernel {
         self.post_last(send.pending.user_data, result);
     }
 
-    /// Puts other bytes in the place of those that are being sent, as a driver with a mistake in it
-    /// would.
+    /// Replaces the bytes in flight, as a driver with a bug could do.
     #[cfg(test)]
     pub(in crate::sim) fn tamper(&mut self, descriptor: Descriptor, output: Output) {
         if let Some(send) = &mut self.socket_of(descriptor).send {
@@ -311,7 +311,7 @@ impl SimKernel {
     }
 }
 
-/// The runs that one send takes.
+/// The chunks of one send.
 pub(super) fn runs(output: &Output) -> impl Iterator<Item = &Chunk> {
     output.chunks().take(Output::MAX_CHUNKS)
 }
@@ -320,7 +320,7 @@ pub(super) fn sent_len(output: &Output) -> usize {
     runs(output).map(Chunk::len).sum()
 }
 
-/// A number that differs when the bytes do.
+/// A hash of the bytes.
 pub(super) fn checksum(output: &Output) -> u64 {
     let mut hasher = DefaultHasher::new();
     for chunk in runs(output) {

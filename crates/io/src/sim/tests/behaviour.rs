@@ -1,9 +1,9 @@
-//! What the driver does when nothing goes wrong, or the peer wants it so.
+//! The driver without faults, or with those that a test needs.
 
 use super::*;
 
 #[test]
-fn accepting_rests_only_for_so_long_when_no_slot_of_its_own_can_free() {
+fn a_pause_of_accepting_ends_even_if_no_slot_is_freed() {
     let (mut sim, network) = simulated(Faults { no_descriptor: 1.0, ..Faults::none() });
     let _peer = network.connect();
     turn(&mut sim);
@@ -13,14 +13,14 @@ fn accepting_rests_only_for_so_long_when_no_slot_of_its_own_can_free() {
 }
 
 #[test]
-fn a_client_connects_and_talks() {
+fn an_outgoing_connection_is_established_and_receives() {
     let (mut sim, network) = Sim::new(1, Faults::none(), BUFFERS);
     let slot = sim.reserve().expect("a slot");
     let address = ([198, 51, 100, 1], 443).into();
     network.set_reception(Reception::Ignore);
     sim.connect(slot, address);
     sim.receive(slot);
-    assert!(run_until_idle(&mut sim).is_empty(), "a receive that is asked for early waits for the connection");
+    assert!(run_until_idle(&mut sim).is_empty(), "a receive before the connection waits for the connection");
     network.set_reception(Reception::Welcome);
     assert!(matches!(run_until_idle(&mut sim)[..], [Completion::Connected { slot: connected }] if connected == slot));
     let peer = network.accept().expect("the driver has connected");
@@ -30,7 +30,7 @@ fn a_client_connects_and_talks() {
 }
 
 #[test]
-fn a_client_that_is_refused_learns_why() {
+fn an_outgoing_connection_that_fails_reports_the_cause() {
     let (mut sim, network) = Sim::new(1, Faults::none(), BUFFERS);
     network.set_reception(Reception::Refuse);
     let refused = sim.reserve().expect("a slot");
@@ -81,7 +81,7 @@ fn a_slow_reader_stalls_the_send_until_it_reads() {
 }
 
 #[test]
-fn a_gathering_send_takes_no_more_runs_than_it_may() {
+fn a_vectored_send_takes_at_most_the_maximum_of_chunks() {
     let (mut sim, _network, slot, peer) = connection(Faults::none());
     let chunks = (0..=Output::MAX_CHUNKS).map(|at| vec![at as u8].into()).collect();
     sim.send(slot, Output::Many(chunks));
@@ -118,7 +118,7 @@ fn after_the_peers_fin_sending_works() {
 }
 
 #[test]
-fn what_came_before_a_reset_is_received_before_the_end() {
+fn bytes_before_a_reset_are_received_before_the_end() {
     let (mut sim, _network, slot, peer) = connection(Faults::none());
     peer.write(b"last words");
     peer.reset();
@@ -129,7 +129,7 @@ fn what_came_before_a_reset_is_received_before_the_end() {
 }
 
 #[test]
-fn a_wake_is_reported_and_several_may_be_one() {
+fn a_wake_is_reported_and_two_may_be_reported_as_one() {
     let (mut sim, _network) = simulated(Faults::none());
     assert!(run_until_idle(&mut sim).is_empty());
     let waker = sim.waker();
@@ -144,7 +144,7 @@ fn a_wake_is_reported_and_several_may_be_one() {
 }
 
 #[test]
-fn who_connects_while_nobody_listens_is_reset() {
+fn a_connection_without_a_listener_is_reset() {
     let (mut sim, network) = Sim::new(1, Faults::none(), BUFFERS);
     assert!(network.connect().is_reset());
     sim.start_listening();
@@ -154,7 +154,7 @@ fn who_connects_while_nobody_listens_is_reset() {
     sim.stop_listening();
     assert!(run_until_idle(&mut sim).is_empty());
     assert!(waiting.is_reset() && network.connect().is_reset());
-    assert!(!open.is_reset(), "connections that are open stay so");
+    assert!(!open.is_reset(), "open connections stay open");
     sim.send(slot, output(b"still here"));
     run_until_idle(&mut sim);
     assert_eq!(open.read(), b"still here");
@@ -179,7 +179,7 @@ fn calls_for_a_closed_slot_are_ignored() {
 }
 
 #[test]
-fn a_cancel_finds_its_request_or_says_that_there_is_none() {
+fn a_cancel_finds_its_request_or_fails_with_enoent() {
     let (mut kernel, descriptor) = kernel();
     kernel.submit(2, Sqe::Receive { descriptor });
     kernel.submit(3, Sqe::Cancel { target: 2 });
@@ -228,7 +228,7 @@ fn unread_bytes_are_counted_until_they_are_received_or_the_slot_is_closed() {
     run_until_idle(&mut sim);
     peer.write(b"678");
     peer.reset();
-    assert_eq!(sim.unread(slot), 3, "bytes in front of a reset can still be received");
+    assert_eq!(sim.unread(slot), 3, "bytes before a reset can still be received");
     sim.close(slot);
     assert_eq!(sim.unread(slot), 0);
 }

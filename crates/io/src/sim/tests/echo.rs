@@ -1,11 +1,12 @@
-//! An echo through hundreds of seeds: no byte lost, doubled or out of order, and nothing left over.
+//! An echo with hundreds of seeds: no byte is lost, duplicated or reordered, and no resource is
+//! left in use.
 
 use super::super::faults::RandomSource;
 use super::*;
 use crate::Chunk;
 use std::collections::{BTreeSet, HashMap};
 
-/// Says which seed a test was at when it panics.
+/// Prints the seed of a test that panics.
 struct Seed(u64);
 
 impl Drop for Seed {
@@ -25,15 +26,16 @@ struct Echoing {
     finished: bool,
 }
 
-/// A user of the driver that sends everything back, pauses at random and keeps receive buffers as
+/// A user of the driver that echoes everything, pauses at random, and sends receive buffers as
 /// replies.
 struct Echo {
     sim: Sim,
     open: HashMap<u32, Echoing>,
     random: RandomSource,
-    /// Slots closed since the last turn: what that turn had handed out by then may still bear them.
+    /// Slots closed since the last turn. Completions that it has already returned may still name
+    /// them.
     closed: Vec<Slot>,
-    /// Peers whose connection the echo has closed before its end.
+    /// Peers whose connection the echo has closed early.
     cut: BTreeSet<SocketAddr>,
     trace: Option<Vec<String>>,
 }
@@ -95,7 +97,7 @@ impl Echo {
 
     fn of(&mut self, slot: Slot) -> &mut Echoing {
         let echoing = self.open.get_mut(&slot.index()).expect("completions are for open slots");
-        assert_eq!(echoing.slot, slot, "completions are for the slot's present user");
+        assert_eq!(echoing.slot, slot, "completions are for the current user of the slot");
         echoing
     }
 
@@ -122,7 +124,7 @@ impl Echo {
         self.sim.close(slot);
     }
 
-    /// Pauses or resumes a connection now and then; seldom closes one.
+    /// Sometimes pauses or resumes a connection, and rarely closes one.
     fn whim(&mut self) {
         let mut indices: Vec<u32> = self.open.keys().copied().collect();
         indices.sort_unstable();
@@ -152,29 +154,29 @@ impl Echo {
     }
 }
 
-/// A peer that sends bytes at its own pace and remembers what comes back.
-struct Talker {
+/// A peer that sends bytes at random times and stores the echo.
+struct Client {
     peer: Peer,
     bytes: Vec<u8>,
-    said: usize,
-    heard: Vec<u8>,
+    written: usize,
+    echoed: Vec<u8>,
 }
 
-impl Talker {
+impl Client {
     fn new(peer: Peer, random: &mut RandomSource) -> Self {
         if random.within(0..=2) == 0 {
             peer.set_window(random.within(1..=700));
         }
         let tag = random.within(0..=255);
         let bytes = (0..random.within(0..=6000)).map(|at| (at * 7 + at / 251 + tag) as u8).collect();
-        Self { peer, bytes, said: 0, heard: Vec::new() }
+        Self { peer, bytes, written: 0, echoed: Vec::new() }
     }
 
     fn act(&mut self, random: &mut RandomSource) {
-        if self.said < self.bytes.len() && random.within(0..=3) == 0 {
-            let end = (self.said + random.within(1..=2000)).min(self.bytes.len());
-            self.peer.write(&self.bytes[self.said..end]);
-            self.said = end;
+        if self.written < self.bytes.len() && random.within(0..=3) == 0 {
+            let end = (self.written + random.within(1..=2000)).min(self.bytes.len());
+            self.peer.write(&self.bytes[self.written..end]);
+            self.written = end;
             if end == self.bytes.len() {
                 self.peer.finish();
             }
@@ -182,12 +184,12 @@ impl Talker {
             self.peer.finish();
         }
         if random.within(0..=3) == 0 {
-            self.heard.extend(self.peer.read_up_to(random.within(1..=5000)));
+            self.echoed.extend(self.peer.read_up_to(random.within(1..=5000)));
         }
     }
 
     fn is_done(&self) -> bool {
-        self.said == self.bytes.len() || self.peer.is_reset()
+        self.written == self.bytes.len() || self.peer.is_reset()
     }
 }
 
@@ -198,8 +200,7 @@ struct Outcome {
     trace: Vec<String>,
 }
 
-/// One whole run: connections in both roles talk to the echo until all is said; then everything
-/// must be back.
+/// One run: connections in both roles send until all bytes are echoed. Then no resource may be in use.
 fn echo(seed: u64, faults: Faults, traced: bool) -> Outcome {
     let _seed = Seed(seed);
     let (mut sim, network) = Sim::new(seed, faults, BUFFERS);
@@ -208,8 +209,8 @@ fn echo(seed: u64, faults: Faults, traced: bool) -> Outcome {
     if random.within(0..=1) == 0 {
         network.set_descriptor_limit(random.within(2..=5));
     }
-    let mut talkers: Vec<Talker> =
-        (0..random.within(1..=6)).map(|_| Talker::new(network.connect(), &mut random)).collect();
+    let mut clients: Vec<Client> =
+        (0..random.within(1..=6)).map(|_| Client::new(network.connect(), &mut random)).collect();
     for port in 0..random.within(0..=3) {
         let slot = sim.reserve().expect("a slot is free");
         sim.connect(slot, ([198, 51, 100, 1], 2000 + port as u16).into());
@@ -225,17 +226,17 @@ fn echo(seed: u64, faults: Faults, traced: bool) -> Outcome {
     let mut turns = 0;
     loop {
         while let Some(peer) = network.accept() {
-            talkers.push(Talker::new(peer, &mut random));
+            clients.push(Client::new(peer, &mut random));
         }
-        for talker in &mut talkers {
-            talker.act(&mut random);
+        for client in &mut clients {
+            client.act(&mut random);
         }
         echo.turn();
         turns += 1;
-        assert!(turns < 100_000, "the run comes to an end");
-        if talkers.iter().all(Talker::is_done) {
-            for talker in &mut talkers {
-                talker.heard.extend(talker.peer.read());
+        assert!(turns < 100_000, "the run ends");
+        if clients.iter().all(Client::is_done) {
+            for client in &mut clients {
+                client.echoed.extend(client.peer.read());
             }
             echo.resume();
             if network.is_idle() {
@@ -244,34 +245,34 @@ fn echo(seed: u64, faults: Faults, traced: bool) -> Outcome {
         }
     }
     let mut whole = 0;
-    for talker in &talkers {
-        assert!(talker.bytes.starts_with(&talker.heard), "what is echoed is what was said");
-        let address = talker.peer.address();
-        if !talker.peer.is_reset() && !echo.cut.contains(&address) {
-            assert_eq!(talker.heard.len(), talker.bytes.len(), "all that {address} said is echoed");
-            assert!(talker.peer.is_finished(), "{address} gets a FIN");
+    for client in &clients {
+        assert!(client.bytes.starts_with(&client.echoed), "the echo has the bytes that were written");
+        let address = client.peer.address();
+        if !client.peer.is_reset() && !echo.cut.contains(&address) {
+            assert_eq!(client.echoed.len(), client.bytes.len(), "all bytes of {address} are echoed");
+            assert!(client.peer.is_finished(), "{address} gets a FIN");
             whole += 1;
         }
     }
     let (sim, pool) = (&echo.sim, network.pool());
-    assert_eq!((sim.open(), sim.in_flight(), network.open(), pool.guarded()), (0, 0, 0, 0), "everything is back");
+    assert_eq!((sim.open(), sim.in_flight(), network.open(), pool.guarded()), (0, 0, 0, 0), "no resource is in use");
     assert!(echo.open.is_empty());
     let outcome =
         Outcome { injected: sim.injected(), stats: *sim.stats(), whole, trace: echo.trace.take().unwrap_or_default() };
     drop(echo);
-    assert_eq!(pool.free(), usize::from(BUFFERS.count), "the kernel has given its buffers back");
+    assert_eq!(pool.free(), usize::from(BUFFERS.count), "all buffers are in the pool");
     outcome
 }
 
 #[test]
-fn every_byte_is_echoed_once_and_in_order_whatever_the_kernel_does() {
-    let mut struck: HashMap<&str, u64> = HashMap::new();
+fn every_byte_is_echoed_once_and_in_order_with_all_faults() {
+    let mut counts: HashMap<&str, u64> = HashMap::new();
     let mut stats = Stats::default();
     let mut whole = 0;
     for seed in 0..400 {
         let outcome = echo(seed, Faults::all(), false);
         for (fault, count) in outcome.injected.each() {
-            *struck.entry(fault).or_default() += count;
+            *counts.entry(fault).or_default() += count;
         }
         whole += outcome.whole;
         stats.stale += outcome.stats.stale;
@@ -280,23 +281,23 @@ fn every_byte_is_echoed_once_and_in_order_whatever_the_kernel_does() {
         stats.short_sends += outcome.stats.short_sends;
         stats.accept_pauses += outcome.stats.accept_pauses;
     }
-    assert!(struck.values().all(|&count| count > 0), "a fault never struck: {struck:?}");
+    assert!(counts.values().all(|&count| count > 0), "a fault never counts: {counts:?}");
     assert!(whole > 400, "only {whole} connections came to their end");
     let counted = [stats.stale, stats.starved, stats.overflows, stats.short_sends, stats.accept_pauses];
     assert!(counted.iter().all(|&count| count > 0), "{stats:?}");
 }
 
 #[test]
-fn each_fault_strikes_when_it_is_asked_for_and_no_other_does() {
+fn each_fault_is_injected_alone_when_only_it_is_configured() {
     for (name, faults) in Faults::one_by_one() {
-        let mut struck = 0;
+        let mut counts = 0;
         for seed in 0..30 {
             for (fault, count) in echo(seed, faults, false).injected.each() {
-                assert!(fault == name || count == 0, "{fault} struck, asked for was {name}");
-                struck += count;
+                assert!(fault == name || count == 0, "{fault} counts, asked for was {name}");
+                counts += count;
             }
         }
-        assert!(struck > 0, "{name} never struck");
+        assert!(counts > 0, "{name} never counts");
     }
 }
 

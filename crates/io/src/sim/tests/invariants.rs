@@ -1,4 +1,4 @@
-//! The invariants of DESIGN.md, section 3, by their numbers.
+//! The invariants of the driver: buffers and outputs in flight, slots, cancels, and accepting.
 
 use super::*;
 use crate::Chunk;
@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 #[test]
 #[should_panic(expected = "changed while it was in flight")]
-fn invariant_1_bytes_that_change_in_flight_are_noticed() {
+fn bytes_that_change_in_flight_are_detected() {
     let (mut kernel, descriptor) = kernel();
     let connection = kernel.connections.len() - 1;
     kernel.connections[connection].window = 2;
@@ -19,7 +19,7 @@ fn invariant_1_bytes_that_change_in_flight_are_noticed() {
 }
 
 #[test]
-fn invariant_2_a_slot_is_used_again_only_when_nothing_of_it_is_in_flight() {
+fn a_slot_is_reused_only_with_nothing_in_flight() {
     let late = Faults { late: 1.0, stale: 1.0, ..Faults::none() };
     let (mut sim, network, first, peer) = connection(late);
     sim.receive(first);
@@ -47,7 +47,7 @@ fn invariant_2_a_slot_is_used_again_only_when_nothing_of_it_is_in_flight() {
     let third = accepted(&mut sim);
     assert_eq!(third.index(), first.index());
     assert_ne!(third.generation(), first.generation());
-    // The kernel has said the first user's number again; nobody has heard of it.
+    // The kernel has reported a stale completion of the first user, which was dropped.
     sim.receive(third);
     sim.receive(first);
     sim.send(first, output(b"nobody gets this"));
@@ -58,7 +58,7 @@ fn invariant_2_a_slot_is_used_again_only_when_nothing_of_it_is_in_flight() {
 }
 
 #[test]
-fn invariant_3_a_receive_that_ends_delivers_its_data_and_is_armed_again() {
+fn a_receive_that_ends_delivers_its_data_and_is_armed_again() {
     let (mut sim, _network, slot, peer) = connection(Faults { last_receive: 1.0, ..Faults::none() });
     sim.receive(slot);
     for text in [b"one", b"two", b"six"] {
@@ -69,7 +69,7 @@ fn invariant_3_a_receive_that_ends_delivers_its_data_and_is_armed_again() {
 }
 
 #[test]
-fn invariant_3_a_receive_that_ends_without_data_is_armed_again() {
+fn a_receive_that_ends_without_data_is_armed_again() {
     let (mut sim, network, slot, peer) = connection(Faults { ended_receive: 1.0, ..Faults::none() });
     sim.receive(slot);
     peer.write(b"hello");
@@ -81,7 +81,7 @@ fn invariant_3_a_receive_that_ends_without_data_is_armed_again() {
 }
 
 #[test]
-fn invariant_4_a_starved_connection_is_armed_again_when_a_buffer_is_back_and_not_before() {
+fn a_starved_connection_is_armed_again_only_when_a_buffer_is_free() {
     let (mut sim, network, slot, peer) = connection(Faults::none());
     sim.receive(slot);
     let mut kept = Vec::new();
@@ -96,27 +96,27 @@ fn invariant_4_a_starved_connection_is_armed_again_when_a_buffer_is_back_and_not
         assert!(turn(&mut sim).is_empty());
     }
     assert_eq!(sim.stats().starved, starved + 1, "it is not armed again at once");
-    assert!(sim.is_idle(), "only a buffer can help");
+    assert!(sim.is_idle(), "it waits for a buffer");
     kept.pop();
     assert!(!sim.is_idle());
     assert_eq!(received(&run_until_idle(&mut sim)), b"the last");
 }
 
 #[test]
-fn invariant_4_enobufs_with_buffers_ready_loses_nothing() {
+fn enobufs_with_buffers_ready_loses_nothing() {
     let (mut sim, network, slot, peer) = connection(Faults { no_buffer: 1.0, ..Faults::none() });
     sim.receive(slot);
     peer.write(b"hello");
     for turns in 1..10 {
         assert!(turn(&mut sim).is_empty());
-        assert!(sim.stats().starved <= turns, "armed once a turn at most");
+        assert!(sim.stats().starved <= turns, "armed at most once per turn");
     }
     network.set_faults(Faults::none());
     assert_eq!(received(&run_until_idle(&mut sim)), b"hello");
 }
 
 #[test]
-fn invariant_4_who_has_waited_longest_for_a_buffer_gets_the_first_one() {
+fn the_first_free_buffer_goes_to_the_longest_waiting_connection() {
     let (mut sim, network, hog, hog_peer) = connection(Faults::none());
     sim.receive(hog);
     let mut kept = Vec::new();
@@ -139,11 +139,11 @@ fn invariant_4_who_has_waited_longest_for_a_buffer_gets_the_first_one() {
         assert!(matches!(completions[..], [Completion::Received { slot, .. }] if slot == expected), "{completions:?}");
         kept.extend(completions);
     }
-    assert_eq!(sim.stats().starved, 3, "no more are armed than there are buffers for");
+    assert_eq!(sim.stats().starved, 3, "only as many are armed as there are buffers");
 }
 
 #[test]
-fn invariant_5_an_overflow_ends_multishots_and_they_are_armed_again() {
+fn multishots_that_an_overflow_has_ended_are_armed_again() {
     let (mut sim, network) = simulated(Faults { overflow: 1.0, split: 1.0, ..Faults::none() });
     let peers: Vec<Peer> = (0..8).map(|_| network.connect()).collect();
     let mut heard: HashMap<Slot, Vec<u8>> = HashMap::new();
@@ -166,7 +166,7 @@ fn invariant_5_an_overflow_ends_multishots_and_they_are_armed_again() {
 }
 
 #[test]
-fn invariant_5_a_multishot_without_room_for_its_event_ends() {
+fn a_multishot_ends_without_room_for_its_completion() {
     let (mut kernel, descriptor) = kernel();
     kernel.faults = Faults { overflow: 1.0, split: 1.0, ..Faults::none() };
     for _ in 0..BUFFERS.count {
@@ -183,12 +183,12 @@ fn invariant_5_a_multishot_without_room_for_its_event_ends() {
         kernel.enter();
     }
     let (last, before) = events.split_last().expect("there are events");
-    assert!(before.iter().all(|event| event.more) && !last.more, "the one that found no room ends it");
-    assert!(last.buffer.is_some(), "and still delivers");
+    assert!(before.iter().all(|event| event.more) && !last.more, "the completion without room ends it");
+    assert!(last.buffer.is_some(), "it still has its data");
 }
 
 #[test]
-fn invariant_5_a_watch_that_an_overflow_has_ended_is_armed_again() {
+fn a_poll_of_the_waker_that_an_overflow_has_ended_is_armed_again() {
     let (mut sim, network) = simulated(Faults { overflow: 1.0, ..Faults::none() });
     let waker = sim.waker();
     for _ in 0..5 {
@@ -200,7 +200,7 @@ fn invariant_5_a_watch_that_an_overflow_has_ended_is_armed_again() {
 }
 
 #[test]
-fn invariant_6_the_rest_of_a_short_send_is_for_the_user_to_send() {
+fn the_user_sends_the_rest_of_a_short_send() {
     let (mut sim, _network, slot, peer) = connection(Faults { short_send: 1.0, ..Faults::none() });
     let text = b"a text that is sent in parts";
     let mut rest = text.to_vec();
@@ -221,7 +221,7 @@ fn invariant_6_the_rest_of_a_short_send_is_for_the_user_to_send() {
 }
 
 #[test]
-fn invariant_6_a_send_that_meets_a_reset_is_short_and_the_end_follows() {
+fn a_send_that_fails_with_a_reset_is_short_and_the_end_follows() {
     let (mut sim, _network, slot, peer) = connection(Faults::none());
     peer.set_window(4);
     sim.receive(slot);
@@ -242,7 +242,7 @@ fn invariant_6_a_send_that_meets_a_reset_is_short_and_the_end_follows() {
 }
 
 #[test]
-fn nothing_is_received_after_the_end_that_a_send_has_met() {
+fn nothing_is_received_after_a_send_has_reported_the_end() {
     let (mut sim, network, slot, peer) = connection(Faults { late: 1.0, ..Faults::none() });
     sim.receive(slot);
     turn(&mut sim);
@@ -258,8 +258,9 @@ fn nothing_is_received_after_the_end_that_a_send_has_met() {
 }
 
 #[test]
-fn invariant_7_a_descriptor_is_closed_only_after_its_operations_were_cancelled() {
-    // The kernel panics when it is closed before. Cancels that come too late are tried again.
+fn a_descriptor_is_closed_only_after_its_operations_were_cancelled() {
+    // The simulated kernel panics when a descriptor is closed earlier. Cancels that come too late
+    // are repeated.
     let (mut sim, network, slot, peer) = connection(Faults { late: 0.5, shuffle: 1.0, ..Faults::none() });
     let other = sim.reserve().expect("a slot");
     network.set_reception(Reception::Ignore);
@@ -274,7 +275,7 @@ fn invariant_7_a_descriptor_is_closed_only_after_its_operations_were_cancelled()
     for _ in 0..10 {
         assert!(turn(&mut sim).is_empty());
     }
-    assert!(sim.injected().missed_cancel >= 30, "the receive, the send and the connect go on");
+    assert!(sim.injected().missed_cancel >= 30, "the receive, the send and the connect continue");
     network.set_faults(Faults { late: 0.5, shuffle: 1.0, ..Faults::none() });
     assert!(run_until_idle(&mut sim).is_empty());
     assert_eq!((sim.open(), sim.in_flight()), (0, 0));
@@ -282,7 +283,7 @@ fn invariant_7_a_descriptor_is_closed_only_after_its_operations_were_cancelled()
 }
 
 #[test]
-fn a_pause_comes_although_its_cancel_was_too_late() {
+fn a_pause_takes_effect_although_its_cancel_was_too_late() {
     let (mut sim, network, slot, peer) = connection(Faults::none());
     sim.receive(slot);
     run_until_idle(&mut sim);
@@ -315,8 +316,8 @@ fn a_cancel_that_was_too_late_is_not_repeated_when_the_receive_is_wanted_again()
 }
 
 #[test]
-fn a_second_pause_comes_while_the_cancel_of_the_first_is_unanswered() {
-    // Cancels are late; receives that end with their data come before them.
+fn a_second_pause_takes_effect_while_the_cancel_of_the_first_is_in_flight() {
+    // Cancels are late, so receives that end with their data complete before them.
     for seed in 0..200 {
         let faults = Faults { late: 0.7, last_receive: 0.5, missed_cancel: 0.3, ..Faults::none() };
         let (mut sim, network) = Sim::new(seed, faults, BUFFERS);
@@ -350,11 +351,11 @@ fn listening_ends_although_the_cancel_of_its_accept_was_too_late() {
     }
     network.set_faults(Faults::none());
     run_until_idle(&mut sim);
-    assert!(network.connect().is_reset(), "nobody listens");
+    assert!(network.connect().is_reset(), "there is no listener");
 }
 
 #[test]
-fn a_connection_that_breaks_after_the_peers_fin_says_so_once() {
+fn a_connection_that_breaks_after_the_peers_fin_reports_it_once() {
     let (mut sim, _network, slot, peer) = connection(Faults::none());
     sim.receive(slot);
     peer.finish();
@@ -371,7 +372,7 @@ fn a_connection_that_breaks_after_the_peers_fin_says_so_once() {
 }
 
 #[test]
-fn invariant_9_dropping_the_driver_gives_everything_back() {
+fn dropping_the_driver_closes_connections_and_returns_buffers() {
     let (mut sim, network, slot, peer) = connection(Faults::none());
     peer.set_window(2);
     sim.receive(slot);
@@ -386,23 +387,23 @@ fn invariant_9_dropping_the_driver_gives_everything_back() {
 }
 
 #[test]
-fn invariant_10_accepting_stops_without_descriptors_and_goes_on_when_a_slot_frees() {
+fn accepting_pauses_without_descriptors_and_resumes_when_a_slot_is_freed() {
     let (mut sim, network, first, _peer) = connection(Faults::none());
     network.set_descriptor_limit(1);
     let waiting = network.connect();
     for _ in 0..20 {
         assert!(turn(&mut sim).is_empty());
     }
-    assert_eq!((sim.stats().accept_pauses, sim.stats().completions), (1, 2), "one EMFILE, then it rests");
+    assert_eq!((sim.stats().accept_pauses, sim.stats().completions), (1, 2), "one EMFILE, then a pause");
     assert!(!waiting.is_reset(), "it waits in the backlog");
     sim.close(first);
     let second = accepted(&mut sim);
-    assert!(sim.stats().turns < 30, "it goes on when the slot frees, not when the rest is over");
+    assert!(sim.stats().turns < 30, "it resumes when the slot is freed, not at the end of the pause");
     assert_eq!(sim.peer_address(second), Some(waiting.address()));
 }
 
 #[test]
-fn invariant_10_accepting_stops_when_there_are_as_many_slots_as_may_be() {
+fn accepting_pauses_at_the_limit_of_slots() {
     let (mut sim, network) = simulated(Faults::none());
     sim.limit_connections(1);
     let _peers = [network.connect()];

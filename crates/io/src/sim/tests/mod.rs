@@ -19,7 +19,7 @@ fn turn(sim: &mut Sim) -> Vec<Completion> {
     completions
 }
 
-/// Turns until nothing more comes; all that came.
+/// Turns until the simulation is idle. Returns all completions.
 fn run_until_idle(sim: &mut Sim) -> Vec<Completion> {
     let mut all = Vec::new();
     for _ in 0..10_000 {
@@ -28,7 +28,7 @@ fn run_until_idle(sim: &mut Sim) -> Vec<Completion> {
             return all;
         }
     }
-    panic!("the simulation does not come to rest");
+    panic!("the simulation does not become idle");
 }
 
 fn accepted(sim: &mut Sim) -> Slot {
@@ -58,7 +58,7 @@ fn output(bytes: &[u8]) -> Output {
     Output::One(bytes.to_vec().into())
 }
 
-/// The bytes of all that was received.
+/// The received bytes of all completions.
 fn received(completions: &[Completion]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for completion in completions {
@@ -69,7 +69,7 @@ fn received(completions: &[Completion]) -> Vec<u8> {
     bytes
 }
 
-/// A kernel without a driver, with one socket that is connected.
+/// A kernel without a driver, with one connected socket.
 fn kernel() -> (SimKernel, usize) {
     let pool = Pool::new(&BUFFERS).expect("in range");
     let mut kernel = SimKernel::new(42, Faults::none(), pool, Waker::new().expect("an eventfd"));

@@ -1,4 +1,4 @@
-//! What the log says about obstacles to accepting. Each test has a log of its own.
+//! The log of obstacles to accepting. Each test has its own log.
 
 use super::*;
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ impl io::Write for Log {
 }
 
 impl Log {
-    /// Runs the test; what this thread logs in the meantime comes here.
+    /// Runs the test, with the log of this thread.
     fn of(test: impl FnOnce(&Self)) {
         let log = Self::default();
         let writer = log.clone();
@@ -25,7 +25,7 @@ impl Log {
         tracing::subscriber::with_default(subscriber, || test(&log));
     }
 
-    /// The lines that have this text.
+    /// The lines that contain this text.
     fn lines(&self, text: &str) -> Vec<String> {
         let bytes = self.0.lock().expect("no test panics here").clone();
         let all = String::from_utf8(bytes).expect("the log is text");
@@ -41,7 +41,7 @@ impl Log {
     }
 }
 
-/// As many turns as are this long.
+/// Turns for this simulated time.
 fn pass(sim: &mut Sim, seconds: u32) {
     for _ in 0..seconds * ACCEPT_PAUSE {
         turn(sim);
@@ -65,7 +65,7 @@ fn an_obstacle_is_logged_when_it_begins_and_when_it_ends_each_time() {
         assert_eq!(log.lines("raise `ulimit -n`").len(), 3);
         for line in log.lines("accepting has not paused") {
             assert!(line.contains("the process's limit of open files"), "{line}");
-            // It is tried again every second, in vain for 30.
+            // It is retried every second, and fails for 30.
             assert!(line.contains("paused 30 times in 30"), "{line}");
         }
     });
@@ -76,7 +76,7 @@ fn an_obstacle_that_comes_and_goes_is_logged_once() {
     Log::of(|log| {
         let (mut sim, network) = simulated(Faults::none());
         sim.limit_connections(1);
-        // An hour in which a connection closes every few seconds, and the next one takes its place.
+        // For an hour, a connection closes every few seconds, and the next one is accepted.
         for _ in 0..1200 {
             let _peer = network.connect();
             let slot = accepted(&mut sim);
@@ -113,7 +113,7 @@ fn a_turn_does_not_sleep_beyond_the_end_of_an_obstacle() {
 }
 
 #[test]
-fn who_listens_no_more_is_told_of_no_obstacle() {
+fn the_end_of_an_obstacle_is_not_logged_after_listening_has_stopped() {
     Log::of(|log| {
         let (mut sim, network, first, _peer) = connection(Faults::none());
         network.set_descriptor_limit(1);

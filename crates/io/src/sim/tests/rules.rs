@@ -1,4 +1,4 @@
-//! The rules whose breach stops a test: the user's towards the driver, and the driver's towards the
+//! Contract violations that panic: of the user towards the driver, and of the driver towards the
 //! kernel.
 
 use super::*;
@@ -39,7 +39,7 @@ fn a_second_connect_is_refused() {
 
 #[test]
 #[should_panic(expected = "slot 0.1 is not given out yet")]
-fn a_slot_that_nobody_was_given_is_refused() {
+fn a_slot_that_was_not_given_out_is_refused() {
     let (mut sim, _network, slot, _peer) = connection(Faults::none());
     sim.close(slot);
     run_until_idle(&mut sim);

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn accepting_pauses_at_the_limit_and_resumes_when_a_slot_frees() {
+fn accepting_pauses_at_the_limit_and_resumes_when_a_slot_is_freed() {
     let (mut driver, address) = listening(small(1));
     let first = TcpStream::connect(address).expect("it listens");
     let slot = accept(&mut driver);
@@ -21,25 +21,25 @@ fn accepting_pauses_at_the_limit_and_resumes_when_a_slot_frees() {
 }
 
 #[test]
-fn accepting_pauses_when_the_kernel_will_not_accept_any_more() {
+fn accepting_pauses_after_a_permanent_error_of_accept() {
     let mut driver = Uring::new(small(8)).expect("io_uring works here");
     let listener = Listener::bind(LOCAL).expect("a free port");
-    // accept(2) on a socket that listens no more: EINVAL, for good.
+    // accept(2) on a socket that does not listen any more fails with EINVAL.
     rustix::net::shutdown(&listener, rustix::net::Shutdown::Both).expect("open");
     driver.listen(listener);
     for _ in 0..20 {
         turn(&mut driver);
     }
-    assert_eq!((driver.stats().accept_pauses, driver.stats().completions), (1, 1), "one EINVAL, then it rests");
+    assert_eq!((driver.stats().accept_pauses, driver.stats().completions), (1, 1), "one EINVAL, then a pause");
 }
 
 #[test]
-fn a_listener_outlives_the_accept_that_names_it() {
+fn a_listener_outlives_the_accepts_on_it() {
     let (mut driver, address) = listening(small(8));
     driver.table.begin_turn(&mut None, &mut Vec::new());
     driver.stop_listening();
-    // The accept is not submitted yet. Were the listener closed, its number would be the next
-    // socket's.
+    // The accept is not submitted yet. If the listener were closed now, the next socket would get
+    // its descriptor.
     drop(TcpStream::connect(address).expect("it listens"));
     while driver.table.is_accepting() {
         turn(&mut driver);

@@ -20,13 +20,13 @@ fn a_driver_connects_to_another() {
     assert_eq!(received, b"hello");
     driver.close(slot);
     run_until_idle(&mut driver);
-    assert_eq!(peer.read(&mut [0; 8]).expect("closed in order"), 0);
+    assert_eq!(peer.read(&mut [0; 8]).expect("closed without RST"), 0);
 }
 
 #[test]
-fn a_refused_connect_says_so() {
+fn a_refused_connect_reports_the_cause() {
     let mut driver = Uring::new(small(8)).expect("io_uring works here");
-    // A port that was just free, and that nobody listens on.
+    // A port that was free, without a listener.
     let address = TcpListener::bind(LOCAL).and_then(|listener| listener.local_addr()).expect("a free port");
     let slot = driver.reserve().expect("a free slot");
     driver.connect(slot, address);
@@ -40,7 +40,7 @@ fn a_refused_connect_says_so() {
 }
 
 #[test]
-fn finishing_before_there_is_a_connection_ends_it_when_it_stands() {
+fn fin_before_the_connection_follows_when_it_is_established() {
     let listener = TcpListener::bind(LOCAL).expect("a free port");
     let mut driver = Uring::new(small(8)).expect("io_uring works here");
     let slot = driver.reserve().expect("a free slot");
@@ -48,11 +48,11 @@ fn finishing_before_there_is_a_connection_ends_it_when_it_stands() {
     driver.connect(slot, listener.local_addr().expect("bound"));
     until(&mut driver, |_, completion| matches!(completion, Completion::Connected { .. }).then_some(()));
     let (mut peer, _) = listener.accept().expect("it connected");
-    assert_eq!(peer.read(&mut [0; 8]).expect("ended in order"), 0);
+    assert_eq!(peer.read(&mut [0; 8]).expect("ended without RST"), 0);
 }
 
 #[test]
-fn a_receive_that_is_asked_for_early_waits_for_the_connection() {
+fn a_receive_before_the_connection_waits_for_it() {
     for before in [true, false] {
         let listener = TcpListener::bind(LOCAL).expect("a free port");
         let mut driver = Uring::new(small(8)).expect("io_uring works here");

@@ -1,4 +1,4 @@
-//! How connections end, and the driver itself.
+//! The ends of connections and of the driver.
 
 use super::*;
 
@@ -16,13 +16,13 @@ fn a_reset_ends_the_slot() {
 }
 
 #[test]
-fn nothing_is_received_after_the_end_that_a_send_has_met() {
+fn nothing_is_received_after_a_send_has_reported_the_end() {
     let (mut driver, _, slot, mut peer) = connection(small(8));
     driver.receive(slot);
     turn(&mut driver);
     peer.write_all(b"on its way").expect("open");
     reset(peer);
-    // The send fails while it is submitted, before the receive's work is run.
+    // The send fails during submission, before the task work of the receive runs.
     driver.send(slot, one(b"x"));
     let mut completions = turn(&mut driver);
     completions.extend(turn(&mut driver));
@@ -35,7 +35,7 @@ fn nothing_is_received_after_the_end_that_a_send_has_met() {
 }
 
 #[test]
-fn a_connection_that_breaks_after_the_peers_fin_says_so() {
+fn a_connection_that_breaks_after_the_peers_fin_reports_it_once() {
     let (mut driver, _, slot, peer) = connection(small(8));
     driver.receive(slot);
     peer.shutdown(Shutdown::Write).expect("open");
@@ -45,7 +45,7 @@ fn a_connection_that_breaks_after_the_peers_fin_says_so() {
     assert!(matches!(ended(&mut driver), Cause::Reset));
     driver.send(slot, one(b"y"));
     assert_eq!(sent(&mut driver), 0);
-    assert!(turn(&mut driver).is_empty(), "that it is broken is said once");
+    assert!(turn(&mut driver).is_empty(), "it is reported once");
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn closing_with_a_receive_and_a_stuck_send_in_flight_frees_the_slot_and_the_outp
     let peer = TcpStream::connect(address).expect("it listens");
     let slot = accept(&mut driver);
     driver.receive(slot);
-    // More than both socket buffers hold, and nobody reads.
+    // More than both socket buffers hold, without a reader.
     driver.send(slot, Output::One(Chunk::from(vec![1; 32 << 20])));
     let mut completions = Vec::new();
     driver.wait(Some(Duration::ZERO), &mut completions).expect("the driver works");
@@ -65,14 +65,14 @@ fn closing_with_a_receive_and_a_stuck_send_in_flight_frees_the_slot_and_the_outp
 }
 
 #[test]
-fn closing_in_order_leaves_nothing_stale() {
+fn closing_with_a_receive_in_flight_counts_no_stale_completion() {
     let (mut driver, _, slot, peer) = connection(small(8));
     driver.receive(slot);
     driver.send(slot, Output::One(Chunk::from(vec![1; 32 << 20])));
     assert!(turn(&mut driver).is_empty());
     driver.close(slot);
     run_until_idle(&mut driver);
-    assert_eq!(driver.stats().stale, 1, "the send had written a part; the cancelled receive does not count");
+    assert_eq!(driver.stats().stale, 1, "the send had written a part; the cancelled receive is not counted");
     drop(peer);
 }
 
@@ -88,21 +88,19 @@ fn a_driver_dropped_with_everything_in_flight_leaves_no_guard_behind() {
     drop(driver);
     assert_eq!(pool.guarded(), 0);
     let mut rest = Vec::new();
-    // Closed with bytes unread: the peer sees the end or a reset, but it sees it.
+    // Closed with unread bytes: the peer sees FIN or RST.
     let _ = peer.read_to_end(&mut rest);
 }
 
-/// Puts something else in the place of the ring's descriptor, so that the kernel refuses every
-/// further enter.
+/// Replaces the file of the ring's descriptor, so that every further `io_uring_enter` fails.
 fn break_ring(driver: &Uring) {
     let null = std::fs::File::open("/dev/null").expect("there is one");
-    // SAFETY: both descriptors are open. Nothing of this test uses the ring's as anything but a
-    // number.
+    // SAFETY: both descriptors are open. The test uses the ring's descriptor only as a number.
     assert!(unsafe { libc::dup2(null.as_raw_fd(), driver.table.kernel.ring.as_raw_fd()) } >= 0);
 }
 
 #[test]
-fn a_driver_whose_kernel_takes_nothing_more_says_so_and_can_be_dropped() {
+fn a_driver_whose_ring_is_broken_fails_and_can_be_dropped() {
     let (mut driver, _, slot, mut peer) = connection(small(32));
     driver.receive(slot);
     break_ring(&driver);
@@ -117,12 +115,12 @@ fn a_driver_whose_kernel_takes_nothing_more_says_so_and_can_be_dropped() {
         driver.wait(None, &mut completions).expect_err("the driver is broken");
     }
     drop(driver);
-    assert!(before.elapsed() < TEARDOWN_TIMEOUT, "nothing is waited for");
-    assert_eq!(peer.read(&mut [0; 8]).expect("closed in order"), 0);
+    assert!(before.elapsed() < TEARDOWN_TIMEOUT, "the drop does not wait");
+    assert_eq!(peer.read(&mut [0; 8]).expect("closed without RST"), 0);
 }
 
 #[test]
-fn a_wait_that_cannot_enter_fails_for_good() {
+fn a_wait_fails_permanently_when_io_uring_enter_fails() {
     let mut driver = Uring::new(small(8)).expect("io_uring works here");
     break_ring(&driver);
     let mut completions = Vec::new();

@@ -1,4 +1,4 @@
-//! The driver on the real kernel.
+//! Tests of the driver on the real kernel.
 
 mod accepting;
 mod configuring;
@@ -29,13 +29,13 @@ fn listening(config: UringConfig) -> (Uring, SocketAddr) {
     (driver, address)
 }
 
-/// Turns until `wanted` picks something out of a completion; the others are dropped.
+/// Turns until `wanted` returns a value for a completion. Other completions are dropped.
 #[track_caller]
 fn until<T>(driver: &mut Uring, mut wanted: impl FnMut(&mut Uring, Completion) -> Option<T>) -> T {
     let mut completions = Vec::new();
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
-        assert!(Instant::now() < deadline, "what is waited for does not come");
+        assert!(Instant::now() < deadline, "the expected completion is missing");
         driver.wait(Some(Duration::from_secs(1)), &mut completions).expect("the driver works");
         let mut found = None;
         for completion in completions.drain(..) {
@@ -79,7 +79,7 @@ fn run_until_idle(driver: &mut Uring) {
     }
 }
 
-/// One accepted slot, without losing those that come in the same turn.
+/// One accepted slot. Others of the same turn are kept for the next call.
 fn accept_one(driver: &mut Uring) -> Slot {
     thread_local!(static SPARE: std::cell::RefCell<Vec<Slot>> = const { std::cell::RefCell::new(Vec::new()) });
     if let Some(slot) = SPARE.with_borrow_mut(Vec::pop) {
@@ -97,7 +97,7 @@ fn accept_one(driver: &mut Uring) -> Slot {
     accept_one(driver)
 }
 
-/// What comes of one turn that does not wait.
+/// The completions of one turn that does not wait.
 fn turn(driver: &mut Uring) -> Vec<Completion> {
     let mut completions = Vec::new();
     driver.wait(Some(Duration::ZERO), &mut completions).expect("the driver works");
@@ -116,7 +116,7 @@ fn one(bytes: &[u8]) -> Output {
     Output::One(Chunk::from(bytes.to_vec()))
 }
 
-/// Aborts the connection: RST.
+/// Aborts the connection with RST.
 fn reset(peer: TcpStream) {
     socket2::SockRef::from(&peer).set_linger(Some(Duration::ZERO)).expect("open");
     drop(peer);

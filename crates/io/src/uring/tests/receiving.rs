@@ -1,8 +1,8 @@
-//! Receiving: pauses, and buffers that are few.
+//! Receiving: pauses, shortage of buffers, unread bytes and backlog.
 
 use super::*;
 
-/// Echoes until the peer has ended its side, and closes.
+/// Echoes until the peer has sent FIN, and closes.
 fn echo_until_finished(driver: &mut Uring) {
     let mut queued: Vec<Chunk> = Vec::new();
     let (mut sending, mut finished) = (false, false);
@@ -10,7 +10,7 @@ fn echo_until_finished(driver: &mut Uring) {
         match completion {
             Completion::Accepted { slot } => driver.receive(slot),
             Completion::Received { slot, buffer } => {
-                // Copied: the smallest pool must never be drained by replies that wait.
+                // Copied, so that queued replies do not use up the pool.
                 queued.push(Chunk::from(buffer.to_vec()));
                 if !sending {
                     sending = true;
@@ -43,7 +43,7 @@ fn echo_until_finished(driver: &mut Uring) {
 }
 
 #[test]
-fn bytes_are_echoed_though_there_are_few_buffers() {
+fn bytes_are_echoed_with_few_buffers() {
     let (mut driver, address) = listening(small(8));
     let sent: Vec<u8> = (0..300_000u32).map(|n| (n * 7) as u8).collect();
     let expected = sent.clone();
@@ -56,7 +56,7 @@ fn bytes_are_echoed_though_there_are_few_buffers() {
         });
         stream.write_all(&sent).expect("the server reads");
         stream.shutdown(Shutdown::Write).expect("still open");
-        reading.join().expect("no panic").expect("the server closes in order")
+        reading.join().expect("no panic").expect("the server closes without RST")
     });
     echo_until_finished(&mut driver);
     run_until_idle(&mut driver);
@@ -104,7 +104,7 @@ fn pausing_and_receiving_again_at_once_loses_nothing() {
 }
 
 #[test]
-fn a_burst_that_finds_no_buffer_raises_the_number_of_ready_ones() {
+fn a_shortage_of_buffers_raises_the_number_that_is_lent() {
     let mut config = small(64);
     config.buffers = BufferConfig { size: 1024, count: 64, ready: Some(1), working_set: None };
     let (mut driver, address) = listening(config);
@@ -127,7 +127,7 @@ fn a_burst_that_finds_no_buffer_raises_the_number_of_ready_ones() {
 }
 
 #[test]
-fn who_has_waited_longest_for_a_buffer_gets_the_first_one() {
+fn the_first_free_buffer_goes_to_the_longest_waiting_connection() {
     let mut config = small(8);
     config.buffers = BufferConfig { size: 1024, count: 1, ready: Some(1), working_set: None };
     let (mut driver, address) = listening(config);
@@ -151,18 +151,18 @@ fn who_has_waited_longest_for_a_buffer_gets_the_first_one() {
 }
 
 #[test]
-fn a_loud_connection_does_not_keep_a_quiet_one_waiting() {
+fn a_flooding_connection_does_not_delay_others() {
     let mut config = small(8);
     config.buffers = BufferConfig { size: 1024, count: 256, ready: Some(256), working_set: None };
     let (mut driver, address) = listening(config);
-    let mut loud = TcpStream::connect(address).expect("it listens");
-    let loud_slot = accept(&mut driver);
+    let mut flooding = TcpStream::connect(address).expect("it listens");
+    let flooding_slot = accept(&mut driver);
     let mut quiet = TcpStream::connect(address).expect("it listens");
     let quiet_slot = accept(&mut driver);
-    driver.receive(loud_slot);
+    driver.receive(flooding_slot);
     driver.receive(quiet_slot);
     turn(&mut driver);
-    let flood = std::thread::spawn(move || while loud.write_all(&[7; 65_536]).is_ok() {});
+    let flood = std::thread::spawn(move || while flooding.write_all(&[7; 65_536]).is_ok() {});
     let mut heard = 0;
     while heard < 1 << 20 {
         heard += received(&mut driver).len();
@@ -179,9 +179,9 @@ fn a_loud_connection_does_not_keep_a_quiet_one_waiting() {
             _ => None,
         });
         // What it had been given by then, and one burst of the kernel's more.
-        assert!(before <= 3 * 256, "{before} buffers of the loud one came first");
+        assert!(before <= 3 * 256, "{before} buffers of the flooding one came first");
     }
-    driver.close(loud_slot);
+    driver.close(flooding_slot);
     while driver.stats().open > 1 {
         turn(&mut driver);
     }
@@ -232,8 +232,7 @@ fn there_is_a_backlog_until_the_bytes_of_all_connections_are_handed_out() {
     assert!(turn(&mut driver).is_empty());
     peers.iter_mut().for_each(|peer| peer.write_all(b"x").expect("open"));
     slots.iter().for_each(|slot| wait_for_unread(&driver, *slot, 1));
-    // Since 6.14 one turn runs 20 pieces of deferred work, so most of the bytes are left for the
-    // next ones.
+    // Since 6.14 one turn runs 20 task works, so most of the bytes are left for later turns.
     let mut left = COUNT;
     while left > 0 {
         left -= turn(&mut driver).len();

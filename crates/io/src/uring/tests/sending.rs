@@ -1,4 +1,4 @@
-//! Sending, and the FIN behind it.
+//! Sending, acknowledged bytes, and the FIN after a send.
 
 use super::*;
 
@@ -31,7 +31,7 @@ fn fin_follows_a_send_that_is_only_queued() {
     driver.finish(slot);
     assert_eq!(sent(&mut driver), 14);
     let mut all = Vec::new();
-    peer.read_to_end(&mut all).expect("ended in order");
+    peer.read_to_end(&mut all).expect("ended without RST");
     assert_eq!(all, b"the last words");
     driver.receive(slot);
     peer.write_all(b"receiving goes on").expect("open");
@@ -50,7 +50,7 @@ fn fin_follows_a_send_that_waits_for_its_reader() {
         peer.read_to_end(&mut all).map(|_| all.len())
     });
     assert_eq!(sent(&mut driver), LEN);
-    assert_eq!(peer.join().expect("no panic").expect("ended in order"), LEN);
+    assert_eq!(peer.join().expect("no panic").expect("ended without RST"), LEN);
 }
 
 #[test]
@@ -63,11 +63,11 @@ fn fin_follows_the_rest_of_a_short_send() {
     driver.send(slot, one(&[Output::MAX_CHUNKS as u8]));
     assert_eq!(sent(&mut driver), 1);
     let mut all = Vec::new();
-    peer.read_to_end(&mut all).expect("ended in order");
+    peer.read_to_end(&mut all).expect("ended without RST");
     assert_eq!(all.len(), Output::MAX_CHUNKS + 1);
 }
 
-/// Turns until the peer has acknowledged at least `count` bytes; no send may complete meanwhile.
+/// Turns until the peer has acknowledged at least `count` bytes, without a completion.
 #[track_caller]
 fn wait_for_acknowledged(driver: &mut Uring, slot: Slot, count: u64) {
     let deadline = Instant::now() + Duration::from_secs(20);

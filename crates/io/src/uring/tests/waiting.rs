@@ -1,4 +1,4 @@
-//! The turn itself: wakes and timeouts.
+//! Waits: wakes, timeouts and polling.
 
 use super::*;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ fn a_wait_ends_at_its_timeout() {
     assert!(completions.is_empty());
 }
 
-/// How often the calling thread has gone to sleep.
+/// The number of voluntary context switches of the calling thread.
 fn sleeps() -> i64 {
     // SAFETY: all-zero bytes are a valid `rusage`, and the call writes to that alone.
     let usage = unsafe {
@@ -48,7 +48,7 @@ fn a_wait_with_a_timeout_of_zero_does_not_sleep() {
 }
 
 #[test]
-fn what_comes_during_a_poll_needs_no_sleep() {
+fn an_event_during_a_poll_is_handled_without_a_sleep() {
     let config = UringConfig { busy_poll: BusyPoll::Fixed(Duration::from_secs(20)), ..small(1) };
     let mut driver = Uring::new(config).expect("io_uring works here");
     turn(&mut driver);
