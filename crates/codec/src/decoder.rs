@@ -1,9 +1,9 @@
-//! Received bytes to messages (RFC 6455 sections 5 and 6.2).
+//! Decodes received bytes into messages (RFC 6455 sections 5 and 6.2).
 //!
-//! A message that lies whole in one input takes the short way in [`Decoder::next`]: parse the
-//! header, unmask in place, validate, yield. Everything else — a header or payload that is cut by
-//! the end of an input, fragments, control frames — takes the long way, whose state is a `Partial`
-//! that exists only while there is something to remember.
+//! A message that lies in one input takes the fast path in [`Decoder::next`]: parse the header,
+//! unmask in place, validate, yield. Everything else takes the slow path: a header or payload that
+//! is cut by the end of an input, fragments, control frames. The state of the slow path is a
+//! `Partial`, which exists only while there is state to keep.
 
 mod event;
 mod incoming;
@@ -24,12 +24,12 @@ use incoming::Whole;
 use inflating::{Inflation, most_compressed};
 use partial::{Assembled, FrameProgress};
 
-/// The receiving half of one connection: 16 bytes, and no heap memory between messages, unless the
-/// peer compresses with context takeover: then it keeps some 46 KiB from the first compressed
+/// The receiving half of one connection: 16 bytes, and no heap memory between messages. If the peer
+/// compresses with context takeover, the decoder keeps about 46 KiB from the first compressed
 /// message on.
 ///
-/// Feed it each input with [`next`](Decoder::next) until that returns `Ok(None)`. The events do not
-/// depend on where the byte stream is cut into inputs.
+/// Call [`next`](Decoder::next) with each input until it returns `Ok(None)`. The events do not
+/// depend on where the byte stream is split into inputs.
 ///
 /// ```
 /// use ringway_codec::{Decoder, Event, Limits, OpCode, Role, SpillPool, encode_client};
@@ -57,15 +57,15 @@ pub struct Decoder {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum DecoderState {
     Open,
-    /// The peer's close frame has been yielded, or the decoder was released: what still comes is
+    /// The peer's close frame has been yielded, or the decoder was released: further input is
     /// ignored.
     Closed,
     /// The error is in the `Partial`.
     Failed,
 }
 
-/// An event as positions, without borrows: what found it may go on looking, which a borrowed result
-/// would forbid.
+/// An event as positions in the input, without borrows, so that the search can continue after a
+/// call that finds none.
 #[derive(Debug, Clone, Copy)]
 enum Located {
     Message(Whole),
@@ -78,13 +78,13 @@ enum Located {
 }
 
 impl Decoder {
-    /// A decoder at the start of a connection, right after the handshake.
+    /// Creates a decoder for the start of a connection, right after the handshake.
     #[must_use]
     pub const fn new(role: Role) -> Self {
         Self { partial: None, role, state: DecoderState::Open, inflation: Inflation::Refused }
     }
 
-    /// A decoder of a connection whose messages may be compressed, as its handshake has agreed on.
+    /// Creates a decoder for a connection whose handshake has negotiated compression.
     #[must_use]
     pub fn with_deflate(role: Role, params: &DeflateParams) -> Self {
         Self { inflation: params.incoming(role).into(), ..Self::new(role) }
@@ -93,26 +93,26 @@ impl Decoder {
     /// Walks `input` from `*at`, returns the next event and advances `*at` past it; `Ok(None)` when
     /// the input is consumed, or when the decoder [is suspended](Decoder::is_suspended).
     ///
-    /// The payload of a frame is unmasked in place, so `input` must be kept as it is, with the same
-    /// `at`, until `Ok(None)`. The event borrows the decoder and the input; control frames between
-    /// the fragments of a message are yielded before the message. After [`Event::Close`] further
-    /// input is consumed and ignored (RFC 6455 section 1.4).
+    /// The payload of a frame is unmasked in place: pass the same `input` and `at` until
+    /// `Ok(None)`. The event borrows the decoder and the input; control frames between the
+    /// fragments of a message are yielded before the message. After [`Event::Close`] further input
+    /// is consumed and ignored (RFC 6455 section 1.4).
     ///
-    /// A suspended decoder has consumed the input up to `*at`, which may be its end. Give the next
-    /// call the bytes from there on, be they moved or followed by more; none when all are consumed.
-    /// Each call with an allowance makes progress, one without returns `Ok(None)` at once. The
-    /// events do not depend on the allowances.
+    /// A suspended decoder has consumed the input up to `*at`, which may be its end. The next call
+    /// continues with the bytes from there on, which may have been moved and may be followed by
+    /// more; with an empty input when all are consumed. Each call with an allowance makes progress;
+    /// a call without one returns `Ok(None)` at once. The events do not depend on the allowances.
     ///
     /// `pool` must be the same, or one with the same limits, for the whole connection.
     ///
-    /// A message whole in the input costs no allocation and no copy. One that is not is copied
-    /// once, into a buffer that grows with the bytes that have come (to at most twice as many),
-    /// never with the length a header promises.
+    /// A message that lies in the input costs no allocation and no copy. Any other message is
+    /// copied once, into a buffer that grows with the bytes received (to at most twice as many),
+    /// not with the length in a header.
     ///
     /// # Errors
     ///
-    /// The first [`ProtocolError`] of the peer, as early as the bytes show it. The decoder stays
-    /// failed: every further call returns the same error.
+    /// The first [`ProtocolError`] of the peer, as soon as the received bytes prove it. The decoder
+    /// stays failed: every further call returns the same error.
     #[inline]
     pub fn next<'a>(
         &'a mut self,
@@ -131,28 +131,27 @@ impl Decoder {
         self.next_slow(pool, input, at)
     }
 
-    /// Room for payload that comes next, at most `max` bytes, in the very buffer where the message
-    /// is put together: for a reader that can choose where its bytes go, which then copies each of
-    /// them once. `None` when payload does not come next, or is compressed or of a control frame:
-    /// then what is read has to go through [`next`](Decoder::next). Also `None` before
-    /// [`next`](Decoder::next) has consumed the input that holds the frame's header.
+    /// Returns room for at most `max` bytes of the payload that comes next, in the buffer where the
+    /// message is assembled. A reader that can choose the destination of its bytes saves a copy
+    /// this way. Returns `None` when no payload comes next, when it is compressed or belongs to a
+    /// control frame, and before [`next`](Decoder::next) has consumed the input that holds the
+    /// frame's header: pass the bytes to [`next`](Decoder::next) then.
     ///
-    /// The room never extends beyond the current frame (RFC 6455 section 5.2). It grows with what
-    /// has come, never with what a header promises: it is as much as has come of the message or 16
-    /// KiB, whichever is more, or what a buffer of the pool has held before. What lies in it are
-    /// bytes of former messages, maybe of other peers: write to it, do not read from it.
+    /// The room never extends beyond the current frame (RFC 6455 section 5.2). It grows with the
+    /// bytes received, not with the length in a header: it is the larger of 16 KiB and the received
+    /// part of the message, or the former length of a pooled buffer. It contains bytes of former
+    /// messages, possibly of other peers: write to it, do not read from it.
     ///
-    /// Read into its beginning and say with [`payload_received`](Decoder::payload_received) how
-    /// much that was. A room that is not used does no harm.
+    /// Read into its beginning, then call [`payload_received`](Decoder::payload_received) with the
+    /// number of bytes. The room may be left unused.
     ///
-    /// Costs an allocation where the buffer has to grow, and clears room that was never written to;
-    /// nothing else.
+    /// Costs an allocation when the buffer has to grow, and clears room that was never written to.
     ///
     /// ```
     /// use ringway_codec::{Decoder, Event, Limits, ProtocolError, Role, SpillPool};
     /// use std::io::{self, Read};
     ///
-    /// /// Reads once, straight into a message where a good part of one is missing, and shows the messages that are whole.
+    /// /// Reads once, into the assembly buffer where it has room, and shows the complete messages.
     /// fn read_once(
     ///     stream: &mut impl Read,
     ///     decoder: &mut Decoder,
@@ -189,23 +188,23 @@ impl Decoder {
         self.partial.as_deref_mut().filter(|_| open)?.lend_room(max)
     }
 
-    /// Takes `len` bytes that were written to the beginning of
-    /// [`payload_room`](Decoder::payload_room): unmasks them in place, checks those of text as
-    /// [`next`](Decoder::next) would, and returns the message when they complete it. Otherwise go
-    /// on with [`payload_room`](Decoder::payload_room), or with [`next`](Decoder::next) when that
-    /// has none.
+    /// Accepts `len` bytes that were written to the beginning of
+    /// [`payload_room`](Decoder::payload_room): unmasks them in place, validates text as
+    /// [`next`](Decoder::next) does, and returns the message if they complete it. Otherwise
+    /// continue with [`payload_room`](Decoder::payload_room), or with [`next`](Decoder::next) when
+    /// there is no room.
     ///
-    /// Limits, the order of events and the first error are those of [`next`](Decoder::next), and
-    /// the two may be mixed.
+    /// Limits, the order of events and the first error are those of [`next`](Decoder::next); the
+    /// two may be mixed.
     ///
     /// # Errors
     ///
-    /// [`ProtocolError::InvalidText`] as early as the bytes show it (RFC 6455 section 8.1); the
-    /// error of a decoder that has failed.
+    /// [`ProtocolError::InvalidText`] as soon as the received bytes prove it (RFC 6455 section
+    /// 8.1), or the error of a decoder that has failed.
     ///
     /// # Panics
     ///
-    /// When `len` is more than the room that was lent since the last call of this or of
+    /// If `len` exceeds the room that was returned since the last call of this method or of
     /// [`next`](Decoder::next).
     pub fn payload_received(&mut self, pool: &mut SpillPool, len: usize) -> Result<Option<Event<'_>>, ProtocolError> {
         if let Some(error) = self.failure() {
@@ -214,7 +213,7 @@ impl Decoder {
         let received = match self.partial.as_deref_mut() {
             Some(partial) => partial.received(len),
             None => {
-                assert_eq!(len, 0, "no room was lent to receive payload in");
+                assert_eq!(len, 0, "payload_received needs room that payload_room has returned");
                 return Ok(None);
             }
         };
@@ -229,8 +228,8 @@ impl Decoder {
         self.partial.as_ref().filter(|_| self.state == DecoderState::Failed).and_then(|partial| partial.failure)
     }
 
-    /// Whether the peer is between two messages: no part of a message or frame has come that was
-    /// not yet yielded.
+    /// Whether the peer is between two messages: every part of a message or frame received so far
+    /// has been yielded.
     #[must_use]
     pub fn is_between_messages(&self) -> bool {
         self.partial.as_ref().is_none_or(|partial| partial.is_idle())
@@ -238,40 +237,40 @@ impl Decoder {
 
     /// Whether the decoder has stopped inside a compressed message because the [allowance of
     /// inflated bytes](SpillPool::set_inflate_allowance) is spent. Call [`next`](Decoder::next)
-    /// again with an allowance, even when the input is consumed: inflated data may be left.
+    /// again with an allowance, even when the input is consumed: the inflater may have output left.
     #[must_use]
     pub fn is_suspended(&self) -> bool {
         self.partial.as_ref().is_some_and(|partial| partial.suspended)
     }
 
-    /// Whether the connection holds memory beyond the decoder itself: in the middle of a message,
-    /// and with the peer's context takeover from its first compressed message on.
+    /// Whether the decoder holds heap memory: inside a message, and, with the peer's context
+    /// takeover, from its first compressed message on.
     #[must_use]
     pub fn keeps_memory(&self) -> bool {
         self.partial.is_some()
     }
 
-    /// How many heap bytes the decoder holds at the moment: the buffer in which a message is put
-    /// together, the inflater and the state around them. 0 exactly when it [keeps no
-    /// memory](Decoder::keeps_memory). Costs a few loads.
+    /// The heap bytes that the decoder holds at the moment: the assembly buffer, the inflater and
+    /// the state of the slow path. 0 exactly when it [keeps no memory](Decoder::keeps_memory).
+    /// Takes constant time.
     ///
-    /// A buffer that [`take_spill`](Decoder::take_spill) has moved out is not counted, and one that
-    /// a pool has taken back is in its [`retained_bytes`](SpillPool::retained_bytes).
+    /// Does not count a buffer that [`take_spill`](Decoder::take_spill) has moved out. Buffers that
+    /// went back to the pool are in [`SpillPool::retained_bytes`].
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.partial.as_ref().map_or(0, |partial| partial.heap_bytes())
     }
 
-    /// After a message whose [`place`](Incoming::place) was [`Place::Spill`]: moves the buffer that
-    /// holds it out, so that a reply can send that very buffer. The payload begins at
+    /// Moves out the buffer of a message whose [`place`](Incoming::place) was [`Place::Spill`], so
+    /// that a reply can send that buffer. The payload begins at
     /// [`SPILL_HEADROOM`](crate::SPILL_HEADROOM). Without this call the buffer goes back to the
-    /// pool at the next [`next`](Decoder::next).
+    /// pool at the next call of [`next`](Decoder::next).
     pub fn take_spill(&mut self) -> Option<Vec<u8>> {
         self.partial.as_deref_mut().and_then(Partial::take_yielded)
     }
 
-    /// Gives all memory back to the pool, for a connection that ends, be it in the middle of a
-    /// message. The decoder ignores all input from then on.
+    /// Returns all memory to the pool when the connection ends, also inside a message. The decoder
+    /// ignores all further input.
     pub fn release(&mut self, pool: &mut SpillPool) {
         self.state = DecoderState::Closed;
         if let Some(partial) = self.partial.take() {
@@ -279,8 +278,8 @@ impl Decoder {
         }
     }
 
-    /// The message that lies whole at `*at`, unmasked and checked; `None` when the long way has to
-    /// look.
+    /// The message that lies in the input at `*at`, unmasked and validated; `None` when the slow
+    /// path is needed.
     #[inline]
     fn next_whole(
         &mut self,
@@ -289,8 +288,7 @@ impl Decoder {
         at: &mut usize,
     ) -> Result<Option<Whole>, ProtocolError> {
         let rest = input.get(*at..).unwrap_or_default();
-        // An error takes the long way too, which finds it again, in the order in which the bytes
-        // came.
+        // An error takes the slow path too, which finds it again, in the order of the bytes.
         let Ok(Some((header, len))) = Header::parse(rest) else { return Ok(None) };
         let kind = match header.opcode {
             OpCode::Text => MessageKind::Text,
@@ -337,7 +335,7 @@ impl Decoder {
                 }
             }
         }
-        // Where there is no `Partial`, `next` has looked for a whole message here already.
+        // Without a `Partial`, `next` has already looked for a whole message here.
         let mut looked = self.partial.is_none();
         let compressed = compressed_at(input, *at);
         if !looked && !compressed && *at < input.len() && self.is_between_messages() {
@@ -351,7 +349,7 @@ impl Decoder {
         let located = match self.locate(pool, input, at, looked) {
             Ok(Some(located)) => located,
             Ok(None) => {
-                // What `tidy` has left for a message whose header is not whole yet.
+                // The buffer that `tidy` has kept for a message whose header is still incomplete.
                 if let Some(partial) = self.partial.as_deref_mut() {
                     partial.give_yielded(pool);
                 }
@@ -362,9 +360,9 @@ impl Decoder {
         self.event(located, input).map(Some)
     }
 
-    /// Gives back what the last event lent out and what an idle connection does not keep. Nothing
-    /// when a message is next that would take it again at once: a compressed one, or one that does
-    /// not lie whole in the input.
+    /// Returns the buffer of the last event, and the state that an idle connection does not need,
+    /// to the pool. Keeps them when the next message would take them again at once: a compressed
+    /// one, or one that does not lie in the input.
     fn tidy(&mut self, pool: &mut SpillPool, taken_again: bool) {
         let Some(partial) = self.partial.as_deref_mut() else { return };
         let idle = partial.is_idle();
@@ -385,8 +383,8 @@ impl Decoder {
         }
     }
 
-    /// Moves through the input up to the next event. `looked` says that no whole uncompressed
-    /// message lies at `*at`.
+    /// Advances through the input to the next event. `looked`: no whole uncompressed message lies
+    /// at `*at`.
     fn locate(
         &mut self,
         pool: &mut SpillPool,
@@ -434,7 +432,7 @@ impl Decoder {
         }
     }
 
-    /// A control frame that lies whole in the input: unmasked there.
+    /// Unmasks a control frame that lies in the input.
     fn control_in_place(
         &mut self,
         header: Header,
@@ -455,8 +453,8 @@ impl Decoder {
         Ok(Located::Control(header.opcode, start, end))
     }
 
-    /// The header at `*at`, or the one that former inputs began. When it is still incomplete, its
-    /// bytes are kept.
+    /// Returns the header at `*at`, or completes the one that earlier inputs began. Keeps the bytes
+    /// of an incomplete header.
     fn take_header(
         &mut self,
         pool: &mut SpillPool,
@@ -465,7 +463,7 @@ impl Decoder {
     ) -> Result<Option<Header>, ProtocolError> {
         let rest = input.get(*at..).unwrap_or_default();
         let begun = self.partial.as_ref().is_some_and(|partial| partial.has_head());
-        // Most headers lie whole in the input, and need not be collected.
+        // Most headers lie in the input and need not be assembled.
         if !begun && let Some((header, len)) = self.parse_header(rest)? {
             *at += len;
             return Ok(Some(header));
@@ -478,7 +476,7 @@ impl Decoder {
             if let Some(partial) = self.partial.as_deref_mut() {
                 partial.keep_head([0; Header::MAX_LEN], 0);
             }
-            // What former inputs held was not yet a whole header, so `len` is beyond it.
+            // The bytes of earlier inputs were not a complete header, so `len` exceeds `kept`.
             *at += len - kept;
             return Ok(Some(header));
         }
@@ -489,12 +487,13 @@ impl Decoder {
         Ok(None)
     }
 
-    /// [`Header::parse`] and what only this connection can judge, in the order of the bytes: the
-    /// error must be the same whether they come one by one or all at once.
+    /// [`Header::parse`] and the checks that depend on the connection, in the order of the bytes:
+    /// the error must be the same whether they arrive one by one or all at once.
     fn parse_header(&self, bytes: &[u8]) -> Result<Option<(Header, usize)>, ProtocolError> {
         let Some(&first) = bytes.first() else { return Ok(None) };
         let FirstByte { rsv1, opcode, .. } = FirstByte::parse(first)?;
-        // It marks a whole message, on its first frame (RFC 7692 section 6.1).
+        // RSV1 on the first frame of a message marks all of it as compressed (RFC 7692 section
+        // 6.1).
         let compressed = self.inflation != Inflation::Refused && matches!(opcode, OpCode::Text | OpCode::Binary);
         if rsv1 && !compressed {
             return Err(ProtocolError::UnexpectedRsv1);
@@ -516,7 +515,7 @@ impl Decoder {
     }
 
     /// Refuses a data frame that would take its message over the limit, before any of its payload
-    /// is looked at.
+    /// is read.
     fn admit_length(&self, limits: &Limits, header: &Header) -> Result<(), ProtocolError> {
         let (open, charged) =
             self.partial.as_ref().map_or((false, 0), |partial| (partial.kind().is_some(), partial.charged()));
@@ -557,7 +556,7 @@ impl Decoder {
     }
 }
 
-/// Whether the frame that begins at `at` says that it begins a compressed message.
+/// Whether the first byte of the frame at `at` has RSV1 set, which marks a compressed message.
 fn compressed_at(input: &[u8], at: usize) -> bool {
     input.get(at).is_some_and(|&first| first & FirstByte::RSV1 != 0)
 }

@@ -1,16 +1,17 @@
 //! WebSocket frames, messages and the opening handshake (RFC 6455), and their compression (RFC
 //! 7692), as pure state machines.
 //!
-//! Nothing here reads a socket or a clock or starts a thread: bytes go in, events and bytes come
-//! out, so the whole crate is tested with bytes alone. Both roles are spoken.
+//! The crate reads no socket and no clock and starts no thread: bytes go in, events and bytes come
+//! out. It supports both roles, server and client.
 //!
 //! - [`Decoder`] walks received bytes and yields whole messages and control frames. A message that
-//!   lies whole in one input is unmasked in place and never copied; one that spans inputs is
-//!   assembled in a buffer of a [`SpillPool`].
+//!   lies in one input is unmasked in place and is not copied; one that spans inputs is assembled
+//!   in a buffer of a [`SpillPool`].
 //! - [`encode_server`], [`encode_client`], [`encode_deflated`], [`encode_close`] and [`Prepared`]
 //!   write frames.
 //! - [`deflate`] negotiates the compression of messages and performs it.
-//! - [`handshake`] checks and answers the opening handshake, and performs it in the client role.
+//! - [`handshake`] checks and answers the opening handshake in the server role, and performs it in
+//!   the client role.
 //!
 //! ```
 //! use ringway_codec::{Decoder, Event, Limits, OpCode, Role, SpillPool, encode_client};
@@ -60,12 +61,12 @@ pub use prepared::Prepared;
 pub use spill::{Limits, SPILL_HEADROOM, SpillPool};
 pub use utf8::{InvalidUtf8, Utf8Stream};
 
-/// Which side of the connection *we* are.
+/// The role of this endpoint in the connection.
 ///
-/// A server's decoder demands masked frames and refuses unmasked ones; a client's does the reverse
-/// (RFC 6455 section 5.1).
+/// A server's decoder requires masked frames and refuses unmasked ones; a client's decoder does the
+/// reverse (RFC 6455 section 5.1).
 ///
-/// Exhaustive: RFC 6455 has these two endpoints.
+/// Exhaustive: RFC 6455 defines these two roles.
 ///
 /// ```
 /// use ringway_codec::{Decoder, Limits, ProtocolError, Role, SpillPool};
@@ -77,8 +78,8 @@ pub use utf8::{InvalidUtf8, Utf8Stream};
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// We accepted the connection: what we receive is masked, what we send is not.
+    /// This endpoint accepted the connection: received frames are masked, sent frames are not.
     Server,
-    /// We opened the connection: what we send is masked, what we receive is not.
+    /// This endpoint opened the connection: sent frames are masked, received frames are not.
     Client,
 }

@@ -1,9 +1,9 @@
-//! Buffers for messages that do not lie whole in one input, or come compressed.
+//! Buffers for messages that span inputs or are compressed.
 
 use crate::decoder::Partial;
 use crate::deflate::Inflater;
 
-/// What a peer may make us hold.
+/// Limits on the memory and work that a peer can cause.
 ///
 /// ```
 /// use ringway_codec::{Limits, SpillPool};
@@ -14,11 +14,11 @@ use crate::deflate::Inflater;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// The largest message in bytes; default 16 MiB. A larger one is refused with close code 1009
-    /// as soon as a header announces it, before its payload has come.
+    /// as soon as a header announces it, before its payload arrives.
     pub max_message: usize,
-    /// What each frame of a *fragmented* message counts against
-    /// [`max_message`](Limits::max_message) besides its payload, in bytes; default 64. It bounds
-    /// the work that endless empty fragments can cause. A message in one frame pays nothing.
+    /// The cost of each frame of a *fragmented* message, in bytes, which counts against
+    /// [`max_message`](Limits::max_message) together with its payload; default 64. It bounds the
+    /// work that endless empty fragments can cause. A message in one frame has no such cost.
     pub fragment_cost: usize,
 }
 
@@ -28,31 +28,31 @@ impl Default for Limits {
     }
 }
 
-/// How many bytes a spilled message leaves free in front of its payload: room for the longest
+/// The number of free bytes in front of the payload of an assembled message: room for the longest
 /// header of a server's frame, so that
 /// [`Incoming::into_server_frame`](crate::Incoming::into_server_frame) needs no copy.
 pub const SPILL_HEADROOM: usize = 10;
 
-/// How many buffers a pool retains at most.
+/// The maximum number of buffers that a pool retains.
 const RETAINED_BUFFERS: usize = 64;
-/// How many bytes a pool retains at most unless it is told otherwise.
+/// The maximum number of bytes that a pool retains by default.
 const RETAINED_BYTES: usize = 16 * 1024 * 1024;
-/// A buffer above this capacity is freed rather than retained: it would crowd out many common ones.
-/// A message of 1 MiB, a common limit, fits with its header room: a buffer that is not retained
-/// grows anew with each message, and growing copies as many bytes as the message has.
+/// A buffer above this capacity is freed, because it would displace many common ones. A message of
+/// 1 MiB, a common limit, fits with room for its header. A buffer that is not retained grows again
+/// with each message, and growing copies as many bytes as the message has.
 const RETAINED_CAPACITY: usize = 2 * 1024 * 1024;
-/// How many unused decoder states (about 250 bytes each) a pool retains at most.
+/// The maximum number of unused decoder states (256 bytes each) that a pool retains.
 const RETAINED_PARTIALS: usize = 256;
-/// How many unused inflaters (about 46 KiB each) a pool retains at most. Messages that come whole
-/// need one at a time.
+/// The maximum number of unused inflaters (about 46 KiB each) that a pool retains. Messages that
+/// are not interleaved need one at a time.
 const RETAINED_INFLATERS: usize = 4;
 
-/// The assembly buffers of one shard (one core): shared by all its decoders, so that connections
-/// between messages own none.
+/// The assembly buffers of one shard (one core), shared by all its decoders: a connection between
+/// messages owns none.
 ///
-/// Retains at most 64 buffers of at most 2 MiB each, 4 inflaters for connections that keep none of
-/// their own and 256 unused decoder states, 16 MiB in all; frees the rest. The last buffer given is
-/// the first taken, because it is the one in the cache.
+/// By default the pool retains at most 64 buffers of at most 2 MiB each, 4 inflaters and 256 unused
+/// decoder states, 16 MiB in all, and frees the rest. Buffers are reused last in, first out,
+/// because the last one is in the cache.
 ///
 /// ```
 /// use ringway_codec::{Decoder, Limits, Role, SpillPool};
@@ -70,27 +70,27 @@ pub struct SpillPool {
     limits: Limits,
     allowance: Allowance,
     buffers: Vec<Vec<u8>>,
-    /// The heap bytes of all that is retained, without the lists that hold it.
+    /// The heap bytes of everything retained, without the lists that hold it.
     retained: usize,
     /// The maximum of `retained`.
     retention: usize,
-    // Boxed because a decoder holds its state by one pointer: taking and giving moves 8 bytes, not
-    // 250.
-    #[expect(clippy::vec_box, reason = "the boxes themselves are what is reused")]
+    // Boxed because a decoder holds its state by one pointer: a move takes 8 bytes, not 256.
+    #[expect(clippy::vec_box, reason = "the boxes themselves are reused")]
     partials: Vec<Box<Partial>>,
-    #[expect(clippy::vec_box, reason = "the boxes themselves are what is reused")]
+    #[expect(clippy::vec_box, reason = "the boxes themselves are reused")]
     inflaters: Vec<Box<Inflater>>,
 }
 
 impl SpillPool {
-    /// An empty pool that retains at most 16 MiB. Allocates nothing until a message needs it.
+    /// Creates an empty pool that retains at most 16 MiB. Allocates nothing until a message needs
+    /// it.
     #[must_use]
     pub const fn new(limits: Limits) -> Self {
         Self::with_retention(limits, RETAINED_BYTES)
     }
 
-    /// An empty pool that retains at most `max_bytes`, besides the lists of what it retains (at
-    /// most 4 KiB). With 0 it retains nothing: every buffer is freed when its message is done with.
+    /// Creates an empty pool that retains at most `max_bytes`, plus at most 4 KiB of lists. With 0
+    /// it retains nothing: every buffer is freed after its message.
     ///
     /// ```
     /// use ringway_codec::{Limits, SpillPool};
@@ -122,15 +122,15 @@ impl SpillPool {
         &self.limits
     }
 
-    /// Sets how many bytes the decoders using this pool may inflate from now on, all together.
-    /// `usize::MAX`, the default, is unlimited.
+    /// Sets the number of bytes that the decoders using this pool may inflate from now on, in
+    /// total. `usize::MAX`, the default, is unlimited.
     ///
-    /// A decoder that has spent it inside a compressed message is
+    /// A decoder that exhausts the allowance inside a compressed message is
     /// [suspended](crate::Decoder::is_suspended). The last step may exceed the allowance by less
-    /// than 1 KiB, because inflating into less room at a time is slow.
+    /// than 1 KiB, because inflating into less room is slow.
     ///
-    /// An event loop that sets it before each input bounds the work which one connection causes in
-    /// a turn: a few kilobytes of compressed data can inflate to the largest message.
+    /// An event loop that sets the allowance before each input bounds the work of one connection
+    /// per turn: a few kilobytes of compressed data can inflate to the largest message.
     ///
     /// ```
     /// use ringway_codec::{
@@ -163,7 +163,7 @@ impl SpillPool {
         self.allowance = Allowance(bytes);
     }
 
-    /// How many bytes of the [allowance](SpillPool::set_inflate_allowance) are left.
+    /// The remaining [allowance](SpillPool::set_inflate_allowance) in bytes.
     #[inline]
     #[must_use]
     pub const fn inflate_allowance(&self) -> usize {
@@ -174,9 +174,8 @@ impl SpillPool {
         &mut self.allowance
     }
 
-    /// How many heap bytes the pool itself holds at the moment: buffers, inflaters and decoder
-    /// states that no decoder uses. What a decoder uses is in its
-    /// [`held_bytes`](crate::Decoder::held_bytes).
+    /// The heap bytes that the pool holds at the moment: buffers, inflaters and decoder states that
+    /// no decoder uses. [`Decoder::held_bytes`](crate::Decoder::held_bytes) counts those in use.
     #[must_use]
     pub fn retained_bytes(&self) -> usize {
         let lists = self.buffers.capacity() * size_of::<Vec<u8>>()
@@ -185,8 +184,8 @@ impl SpillPool {
         self.retained + lists
     }
 
-    /// Frees all memory that the pool retains, for a process that runs short of it. What decoders
-    /// use stays, and is retained again when they give it back.
+    /// Frees all memory that the pool retains, for a process that is short of memory. Memory in use
+    /// by decoders is not affected, and is retained again when they return it.
     pub fn trim(&mut self) {
         self.buffers = Vec::new();
         self.partials = Vec::new();
@@ -194,7 +193,7 @@ impl SpillPool {
         self.retained = 0;
     }
 
-    /// Whether `bytes` more may be retained; counts them if so.
+    /// Counts `bytes` as retained if the limit allows it, and returns whether it does.
     fn retain(&mut self, bytes: usize) -> bool {
         let fits = bytes <= self.retention - self.retained;
         if fits {
@@ -203,7 +202,7 @@ impl SpillPool {
         fits
     }
 
-    /// An empty buffer, with whatever capacity it kept from its last use.
+    /// Returns an empty buffer with the capacity of its last use.
     #[must_use]
     pub fn take(&mut self) -> Vec<u8> {
         let mut buffer = self.take_used();
@@ -211,16 +210,16 @@ impl SpillPool {
         buffer
     }
 
-    /// A buffer as it was given back: for one who would otherwise have to clear the room that he
-    /// writes to.
+    /// Returns a buffer with its former content, which need not be cleared before it is
+    /// overwritten.
     fn take_used(&mut self) -> Vec<u8> {
         let Some(buffer) = self.buffers.pop() else { return Vec::new() };
         self.retained -= buffer.capacity();
         buffer
     }
 
-    /// Gives a buffer back. It need not have come from this pool. Its content stays in it, unseen,
-    /// until it is written over.
+    /// Returns a buffer to the pool. It may have another origin. Its content stays in memory,
+    /// inaccessible, until it is overwritten.
     pub fn give(&mut self, buffer: Vec<u8>) {
         let capacity = buffer.capacity();
         let is_common = (1..=RETAINED_CAPACITY).contains(&capacity);
@@ -229,7 +228,7 @@ impl SpillPool {
         }
     }
 
-    /// An inflater that has seen nothing yet.
+    /// Returns an inflater in its initial state.
     pub(crate) fn take_inflater(&mut self) -> Box<Inflater> {
         let Some(inflater) = self.inflaters.pop() else { return Box::new(Inflater::new()) };
         self.retained -= Inflater::HEAP_BYTES;
@@ -249,7 +248,7 @@ impl SpillPool {
         partial
     }
 
-    /// Takes the state back, with its buffer and its inflater if it still has them.
+    /// Returns a state to the pool, with its buffer and its inflater if it still has them.
     pub(crate) fn give_partial(&mut self, mut partial: Box<Partial>) {
         partial.reset(self);
         if let Some(inflater) = partial.inflater.take() {
@@ -261,7 +260,7 @@ impl SpillPool {
     }
 }
 
-/// How many bytes may be inflated.
+/// The number of bytes that may be inflated.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Allowance(usize);
 
@@ -283,11 +282,11 @@ impl Allowance {
     }
 }
 
-/// The buffer in which a message is put together: room for a reply's header, then the payload that
-/// has come.
+/// The buffer in which a message is assembled: room for a reply's header, then the payload received
+/// so far.
 ///
-/// What lies behind them are bytes of former messages, which nobody sees: room that need not be
-/// cleared to be written to.
+/// After them come initialized bytes of former messages, which are not accessible outside: room
+/// that need not be cleared before it is written to.
 #[derive(Debug, Default)]
 pub(crate) struct Spill {
     bytes: Vec<u8>,
@@ -295,7 +294,7 @@ pub(crate) struct Spill {
 }
 
 impl Spill {
-    /// Begins a message, in the buffer of the last one if that is still there.
+    /// Begins a message, in the buffer of the last one if that is still here.
     pub(crate) fn begin(&mut self, pool: &mut SpillPool) {
         if self.bytes.capacity() == 0 {
             self.bytes = pool.take_used();
@@ -307,28 +306,28 @@ impl Spill {
         self.filled = SPILL_HEADROOM;
     }
 
-    /// The room and what has come.
+    /// The room for a header and the payload received so far.
     pub(crate) fn content(&mut self) -> &mut [u8] {
         &mut self.bytes[..self.filled]
     }
 
-    /// How many bytes the room and what has come are.
+    /// The length of the content in bytes.
     pub(crate) fn len(&self) -> usize {
         self.filled
     }
 
-    /// How many bytes it holds before it has to grow.
+    /// The length that the content can have before the buffer grows.
     pub(crate) fn capacity(&self) -> usize {
         self.bytes.capacity()
     }
 
-    /// Makes room for so many more bytes exactly.
+    /// Makes room for exactly `by` more bytes.
     pub(crate) fn grow(&mut self, by: usize) {
         self.bytes.truncate(self.filled);
         self.bytes.reserve_exact(by);
     }
 
-    /// Has `append` append to the content.
+    /// Calls `append` to append to the content.
     pub(crate) fn append<R>(&mut self, append: impl FnOnce(&mut Vec<u8>) -> R) -> R {
         self.bytes.truncate(self.filled);
         let result = append(&mut self.bytes);
@@ -336,21 +335,22 @@ impl Spill {
         result
     }
 
-    /// Has `write` write to the next `room` bytes, whose content is arbitrary, and say how many
-    /// became content.
+    /// Calls `write` with the next `room` bytes, whose values are arbitrary; it returns how many of
+    /// them become content.
     pub(crate) fn write<R>(&mut self, room: usize, write: impl FnOnce(&mut [u8]) -> (usize, R)) -> R {
         let (written, result) = write(self.room(room));
-        debug_assert!(written <= room, "no more is written than there is room");
+        debug_assert!(written <= room, "write stays within its room");
         self.filled += written.min(room);
         result
     }
 
-    /// How many bytes behind the content can be written to without clearing them first.
+    /// The number of initialized bytes after the content, which need not be cleared before they are
+    /// written to.
     pub(crate) fn cleared(&self) -> usize {
         self.bytes.len() - self.filled
     }
 
-    /// The next `len` bytes behind the content, which are arbitrary.
+    /// The next `len` bytes after the content, whose values are arbitrary.
     pub(crate) fn room(&mut self, len: usize) -> &mut [u8] {
         let end = self.filled + len;
         if self.bytes.len() < end {
@@ -359,24 +359,24 @@ impl Spill {
         &mut self.bytes[self.filled..end]
     }
 
-    /// Makes the next `len` bytes content, and returns them to be written to or changed.
+    /// Makes the next `len` bytes content, and returns them for writing.
     ///
     /// # Panics
     ///
-    /// When they are not [`cleared`](Spill::cleared).
+    /// If fewer than `len` bytes are [`cleared`](Spill::cleared).
     pub(crate) fn extend(&mut self, len: usize) -> &mut [u8] {
         let start = self.filled;
         self.filled += len;
         &mut self.bytes[start..self.filled]
     }
 
-    /// Moves the buffer out, with the content alone in it.
+    /// Moves the buffer out, cut to its content.
     pub(crate) fn take(&mut self) -> Vec<u8> {
         self.bytes.truncate(self.filled);
         std::mem::take(self).bytes
     }
 
-    /// Gives the buffer back.
+    /// Returns the buffer to the pool.
     pub(crate) fn release(&mut self, pool: &mut SpillPool) {
         pool.give(std::mem::take(self).bytes);
     }
@@ -423,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_retains_no_more_than_it_is_told_to() {
+    fn a_pool_retains_at_most_its_limit() {
         for retention in [0, 1000, 100_000] {
             let mut pool = SpillPool::with_retention(Limits::default(), retention);
             for capacity in 1..100 {

@@ -1,4 +1,4 @@
-//! What a decoder yields.
+//! The events that a decoder yields.
 
 use crate::close::{self, CloseCode};
 use crate::decoder::Incoming;
@@ -7,7 +7,7 @@ use crate::frame::OpCode;
 
 /// The kind of a message (RFC 6455 section 5.6).
 ///
-/// Exhaustive: RFC 6455 section 5.6 has these two.
+/// Exhaustive: RFC 6455 section 5.6 defines these two.
 ///
 /// ```
 /// use ringway_codec::{MessageKind, OpCode};
@@ -41,9 +41,9 @@ impl From<MessageKind> for OpCode {
     }
 }
 
-/// Something that a peer sent.
+/// A message or control frame from the peer.
 ///
-/// Exhaustive: RFC 6455 fixes what a peer can send, and a receiver has to handle all of it.
+/// Exhaustive: RFC 6455 defines these frames, and a receiver has to handle all of them.
 ///
 /// ```
 /// use ringway_codec::{Decoder, Event, Limits, OpCode, Role, SpillPool, encode_server};
@@ -70,7 +70,8 @@ pub enum Event<'a> {
     Ping(&'a [u8]),
     /// A pong, at most 125 bytes.
     Pong(&'a [u8]),
-    /// The peer's close frame: its code and reason, if it has them. The last event of a connection.
+    /// The peer's close frame, with its code and reason if present. It is the last event of a
+    /// connection.
     Close(Option<(CloseCode, &'a str)>),
 }
 
@@ -84,9 +85,9 @@ impl<'a> Event<'a> {
     }
 }
 
-/// Which bytes hold a message.
+/// The memory that contains a message.
 ///
-/// Exhaustive: a caller that sends the bytes of a message has to find them.
+/// Exhaustive: a caller that sends the bytes of a message has to locate them.
 ///
 /// ```
 /// use ringway_codec::{Decoder, Event, Limits, OpCode, Place, Role, SpillPool, encode_server};

@@ -1,9 +1,9 @@
-//! A received message, and the proof that its text is UTF-8.
+//! A received message, whose text is known to be UTF-8.
 //!
-//! This file has the crate's only `unsafe` outside of `mask`. It rests on invariant T1 of
-//! UNSAFE.md: an [`Incoming`] that is text and has not been lent out for writing holds valid UTF-8.
-//! There are two ways to make one, and either needs a value that only a successful validation
-//! gives: [`Whole::check`] for a message in the input, `Partial::took` for one that was assembled.
+//! This file contains the crate's only `unsafe` outside `mask`. It relies on invariant T1 of
+//! UNSAFE.md: an [`Incoming`] that is text and has not been borrowed for writing is valid UTF-8. It
+//! is constructed in two places, each from a value that only a successful validation returns:
+//! [`Whole::check`] for a message in the input, `Partial::took` for an assembled one.
 
 use std::ops::Range;
 
@@ -13,10 +13,11 @@ use crate::frame::server_header;
 use crate::spill::SPILL_HEADROOM;
 use crate::{mask, utf8};
 
-/// A message in one frame that lies whole in the input, unmasked and validated: header at `start`,
+/// A message in one frame that lies in the input, unmasked and validated: header at `start`,
 /// payload in `payload..end`.
 ///
-/// A position rather than a borrow, because the decoder may go on looking after it has found none.
+/// It holds positions rather than a borrow, because the decoder uses the input again when there is
+/// no message.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Whole {
     kind: MessageKind,
@@ -26,7 +27,7 @@ pub(super) struct Whole {
 }
 
 impl Whole {
-    /// Unmasks the payload in place and validates it; `None` for text that is not UTF-8.
+    /// Unmasks the payload in place and validates it. Returns `None` for text that is not UTF-8.
     #[inline]
     pub(super) fn check(
         kind: MessageKind,
@@ -49,8 +50,8 @@ impl Whole {
         valid.then_some(Self { kind, start, payload, end })
     }
 
-    /// The message. `input` is the one that was checked, unchanged: both happen in one call of
-    /// [`Decoder::next`](crate::Decoder::next), which has it borrowed.
+    /// Returns the message. `input` is the one that was checked, unchanged: both happen in one call
+    /// of [`Decoder::next`](crate::Decoder::next), which has it borrowed.
     #[inline]
     pub(super) fn incoming(self, input: &mut [u8]) -> Incoming<'_> {
         let Self { kind, start, payload, end } = self;
@@ -59,7 +60,7 @@ impl Whole {
     }
 }
 
-/// A whole message, unmasked and checked, with room in front of it for the header of a reply.
+/// A complete message, unmasked and validated, with room in front of it for the header of a reply.
 ///
 /// ```
 /// use ringway_codec::{Decoder, Event, Limits, OpCode, Role, SpillPool, encode_client};
@@ -77,21 +78,21 @@ impl Whole {
 /// ```
 #[derive(Debug)]
 pub struct Incoming<'a> {
-    /// The room in front, then the payload.
+    /// The room for a header, then the payload.
     frame: &'a mut [u8],
-    /// Where in `frame` the payload begins.
+    /// The offset of the payload in `frame`.
     payload: usize,
-    /// Where in its place `frame` begins.
+    /// The offset of `frame` in its place.
     base: usize,
     kind: MessageKind,
     place: Place,
     compressed: bool,
-    /// Whether the payload is as it was validated: it has not been lent out for writing.
+    /// Whether the payload is unchanged since its validation: it has not been borrowed for writing.
     validated: bool,
 }
 
 impl<'a> Incoming<'a> {
-    /// A message that was assembled in `spill`, behind room for a header.
+    /// A message that was assembled in `spill`, after room for a header.
     pub(super) fn assembled(message: Assembled, spill: &'a mut [u8]) -> Self {
         Self {
             frame: spill,
@@ -111,7 +112,7 @@ impl<'a> Incoming<'a> {
         self.kind
     }
 
-    /// The message's bytes. Those of a text message are valid UTF-8, unless they were changed
+    /// The bytes of the message. Those of a text message are valid UTF-8, unless they were changed
     /// through [`payload_mut`](Incoming::payload_mut).
     #[inline]
     #[must_use]
@@ -120,8 +121,8 @@ impl<'a> Incoming<'a> {
     }
 
     /// The payload for writing, for a handler that answers by changing the message in place. The
-    /// length stays, and text must stay valid UTF-8:
-    /// [`into_server_frame`](Incoming::into_server_frame) does not check it again.
+    /// length is fixed. Text must remain valid UTF-8:
+    /// [`into_server_frame`](Incoming::into_server_frame) does not validate it again.
     #[inline]
     #[must_use]
     pub fn payload_mut(&mut self) -> &mut [u8] {
@@ -156,30 +157,29 @@ impl<'a> Incoming<'a> {
         unsafe { std::str::from_utf8_unchecked(payload) }
     }
 
-    /// Whether its sender had compressed it (RFC 7692 section 6).
+    /// Whether the message was received compressed (RFC 7692 section 6).
     #[inline]
     #[must_use]
     pub fn is_compressed(&self) -> bool {
         self.compressed
     }
 
-    /// Where the message lies.
+    /// The memory that contains the message.
     #[inline]
     #[must_use]
     pub fn place(&self) -> Place {
         self.place
     }
 
-    /// Where the payload lies: offsets in the input, or in the spill buffer.
+    /// The range of the payload in the input or in the spill buffer.
     #[inline]
     #[must_use]
     pub fn range(&self) -> Range<usize> {
         self.base + self.payload..self.base + self.frame.len()
     }
 
-    /// Turns the message into its own echo: writes the header of an unmasked frame over the bytes
-    /// in front of the payload, and says which bytes of the place now hold that whole frame. The
-    /// payload does not move.
+    /// Writes the header of an unmasked frame over the bytes in front of the payload, and returns
+    /// the range of that frame: an echo without a copy. The payload does not move.
     ///
     /// The range is in the input for [`Place::Input`], in the buffer of
     /// [`take_spill`](crate::Decoder::take_spill) for [`Place::Spill`].
@@ -188,7 +188,7 @@ impl<'a> Incoming<'a> {
     pub fn into_server_frame(self) -> (Place, Range<usize>) {
         let (header, len) = server_header(self.kind.opcode(), self.frame.len() - self.payload);
         // There is room: a received header has the shortest form too, so it is at least as long as
-        // this one, which has no masking key; in a spill buffer the room is for the longest one.
+        // this one, which has no masking key. A spill buffer has room for the longest header.
         let start = self.payload - len;
         self.frame[start..self.payload].copy_from_slice(&header[..len]);
         (self.place, self.base + start..self.base + self.frame.len())
@@ -199,7 +199,7 @@ impl<'a> Incoming<'a> {
 mod tests {
     use crate::{Decoder, Event, Limits, MessageKind, OpCode, Place, Role, SpillPool, encode_client, encode_server};
 
-    /// Has `each` look at the messages of `stream`, cut at `cut`.
+    /// Calls `each` with the messages of `stream`, split at `cut`.
     fn messages(role: Role, stream: &[u8], cut: usize, mut each: impl FnMut(super::Incoming<'_>)) -> usize {
         let (mut decoder, mut pool) = (Decoder::new(role), SpillPool::new(Limits::default()));
         let mut seen = 0;

@@ -1,5 +1,4 @@
-//! Compressed messages (RFC 7692): their payload is inflated as it comes, and bounded while it
-//! grows.
+//! Compressed messages (RFC 7692): the payload is inflated as it arrives, within the limits.
 
 use super::MessageKind;
 use super::partial::{Frame, Partial};
@@ -8,15 +7,15 @@ use crate::error::ProtocolError;
 use crate::mask;
 use crate::spill::{Limits, SPILL_HEADROOM, Spill, SpillPool};
 
-/// What a decoder does with the bit that says that a message is compressed.
+/// How a decoder treats RSV1, which marks a compressed message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Inflation {
-    /// Refuses it: no compression was negotiated.
+    /// RSV1 is refused: no compression was negotiated.
     Refused,
-    /// Inflates each message by itself, with an inflater of the pool.
+    /// Each message is inflated by itself, with an inflater of the pool.
     ByMessage,
-    /// Inflates each message with the window of those before it, which the connection keeps from
-    /// the first one on.
+    /// Each message is inflated with the window of the earlier ones, which the connection keeps
+    /// from the first one on.
     Takeover,
 }
 
@@ -26,8 +25,8 @@ impl From<Direction> for Inflation {
     }
 }
 
-/// What the frames of a compressed message may hold: what the limit allows of data that cannot be
-/// compressed, which DEFLATE makes up to an eighth longer.
+/// The limit of the compressed bytes of a message: DEFLATE makes incompressible data up to an
+/// eighth longer.
 pub(super) fn most_compressed(limits: &Limits) -> u64 {
     let most = limits.max_message as u64;
     most.saturating_add(most / 8).saturating_add(64)
@@ -43,7 +42,7 @@ impl Partial {
         pool: &mut SpillPool,
     ) -> Result<usize, ProtocolError> {
         if bytes.is_empty() && !self.suspended {
-            // zlib would find in nothing that the block before it was the last.
+            // With an empty input, zlib would report that the block before it was the last.
             return Ok(0);
         }
         let unmasked = frame.unmasked.min(bytes.len());
@@ -58,28 +57,28 @@ impl Partial {
         Ok(taken)
     }
 
-    /// Takes the end of a message, which no frame holds.
+    /// Ends a message: inflates the tail, which no frame contains.
     pub(super) fn end_compressed(&mut self) -> Result<(), ProtocolError> {
         let ends = self.inflater.as_mut().is_none_or(|inflater| inflater.end());
         if ends { Ok(()) } else { Err(ProtocolError::CorruptCompression) }
     }
 
     /// Inflates `bytes` and moves them on. Returns whether the allowance was spent before the
-    /// inflater was done with them.
+    /// inflater had finished.
     fn inflate(&mut self, bytes: &mut &[u8], pool: &mut SpillPool) -> Result<bool, ProtocolError> {
         let Some(inflater) = &mut self.inflater else {
             *bytes = &[];
             return Ok(false);
         };
         let limit = pool.limits().max_message;
-        // The end of the longest message that is allowed.
+        // The end of the longest message within the limit.
         let most = limit.saturating_add(SPILL_HEADROOM);
         loop {
             let start = self.spill.len();
             let stopped = inflater.inflate(bytes, &mut self.spill, pool.allowance());
             let end = self.spill.len();
-            // What is beyond the limit is not looked at: the first wrong byte decides, wherever the
-            // input is cut.
+            // Text beyond the limit is not validated: the first wrong byte decides, wherever the
+            // input is split.
             if self.kind == Some(MessageKind::Text) {
                 let fresh = self.spill.content().get(start..end.min(most)).unwrap_or_default();
                 self.utf8.push(fresh).map_err(|_| ProtocolError::InvalidText)?;
@@ -97,14 +96,14 @@ impl Partial {
     }
 }
 
-/// Grows the buffer: to twice what there is or to what as much input is likely to become, but to no
-/// more than one byte over the limit, which is enough to see that it is exceeded.
+/// Grows the buffer: to twice its content or to the probable size of the inflated input, but to at
+/// most one byte over the limit, which is enough to detect that it is exceeded.
 fn make_room(spill: &mut Spill, input: usize, most: usize) {
-    /// What text is likely to become.
+    /// The usual compression ratio of text.
     const RATIO: usize = 4;
     const LEAST: usize = 512;
 
     let wanted = spill.len().max(input.saturating_mul(RATIO)).max(LEAST);
-    // The buffer is full and within the limit, so there is one byte at least to go.
+    // The buffer is full and within the limit, so at least one byte remains.
     spill.grow(wanted.min(most.saturating_add(1) - spill.len()));
 }

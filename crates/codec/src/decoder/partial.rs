@@ -1,4 +1,4 @@
-//! What a decoder remembers between two inputs.
+//! The state that a decoder keeps between two inputs.
 
 use super::MessageKind;
 use crate::deflate::Inflater;
@@ -8,11 +8,11 @@ use crate::mask;
 use crate::spill::{Spill, SpillPool};
 use crate::utf8::{InvalidUtf8, Utf8Stream};
 
-/// How much room for payload is lent at least, in bytes, however little has come.
+/// The minimum room for payload, in bytes, whatever was received so far.
 const MIN_ROOM: usize = 16 * 1024;
 
-/// The state of a frame or message that has come in part. Boxed and pooled, so that its size does
-/// not weigh on idle connections.
+/// The state of a frame or message that was received in part. It is boxed and pooled, so that idle
+/// connections do not pay for its size.
 #[derive(Debug)]
 pub(crate) struct Partial {
     pub(super) spill: Spill,
@@ -23,21 +23,21 @@ pub(crate) struct Partial {
     /// Whether the allowance was spent inside the current frame's payload: the inflater may have
     /// output left.
     pub(super) suspended: bool,
-    /// What inflates the open message, or holds the window for the next one.
+    /// Inflates the open message, or holds the window for the next one.
     pub(crate) inflater: Option<Box<Inflater>>,
-    /// Payload and fragment costs of the open message so far, in bytes, with the whole of the
-    /// current frame.
+    /// Payload and fragment costs of the open message so far, in bytes, including the whole current
+    /// frame.
     charged: u64,
     pub(super) utf8: Utf8Stream,
-    /// The frame whose payload is coming.
+    /// The frame whose payload is being received.
     frame: Option<Frame>,
-    /// How much of the buffer is lent out for its payload to be received in, in bytes.
+    /// The length of the room that `lend_room` has returned, in bytes.
     lent: usize,
     head: [u8; Header::MAX_LEN],
     head_len: u8,
     control: [u8; 125],
     control_len: u8,
-    /// What the last event lent out; it is given back at the next call.
+    /// The buffer that the last event borrows; the next call returns it to the pool.
     yielded: Yielded,
     pub(super) failure: Option<ProtocolError>,
 }
@@ -47,11 +47,11 @@ pub(super) struct Frame {
     opcode: OpCode,
     pub(super) fin: bool,
     pub(super) key: Option<[u8; 4]>,
-    /// How much of the payload has come, modulo 4.
+    /// The number of payload bytes received, modulo 4.
     pub(super) phase: usize,
     pub(super) remaining: u64,
-    /// How many bytes of the payload are unmasked in the input but not yet inflated: those in front
-    /// of which the decoder was suspended.
+    /// The number of payload bytes that are unmasked in the input but not yet inflated, because the
+    /// decoder was suspended.
     pub(super) unmasked: usize,
 }
 
@@ -61,12 +61,12 @@ enum Yielded {
     Spill,
 }
 
-/// Where [`Partial::advance`] got to.
+/// The result of [`Partial::advance`].
 #[derive(Debug, Clone, Copy)]
 pub(super) enum FrameProgress {
     /// The input is consumed and the frame still incomplete, or inflating is suspended.
     Starved,
-    /// A header comes next.
+    /// A header is next.
     Header,
     /// The message is complete, in the spill buffer.
     Message(Assembled),
@@ -74,8 +74,8 @@ pub(super) enum FrameProgress {
     Control(OpCode),
 }
 
-/// A complete message in the spill buffer, whose text is validated: made by [`Partial::took`]
-/// alone. An [`Incoming`](super::Incoming) relies on that (T1 in UNSAFE.md).
+/// A complete message in the spill buffer, whose text is validated. Only [`Partial::took`]
+/// constructs it; an [`Incoming`](super::Incoming) relies on that (T1 in UNSAFE.md).
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Assembled {
     kind: MessageKind,
@@ -87,7 +87,7 @@ impl Assembled {
         self.kind
     }
 
-    /// Whether its sender had compressed it.
+    /// Whether the message was received compressed.
     pub(super) fn is_compressed(self) -> bool {
         self.compressed
     }
@@ -116,7 +116,7 @@ impl Default for Partial {
 }
 
 impl Partial {
-    /// Whether nothing is remembered but what the last event lent out.
+    /// Whether no frame or message is open; a buffer of the last event may remain.
     pub(super) fn is_idle(&self) -> bool {
         self.kind.is_none() && self.frame.is_none() && self.head_len == 0
     }
@@ -129,7 +129,7 @@ impl Partial {
         self.charged
     }
 
-    /// How many heap bytes this state is, in its box.
+    /// The heap bytes of this state, its box included.
     pub(super) fn heap_bytes(&self) -> usize {
         let inflater = if self.inflater.is_some() { Inflater::HEAP_BYTES } else { 0 };
         size_of::<Self>() + self.spill.capacity() + inflater
@@ -139,7 +139,7 @@ impl Partial {
         self.compressed
     }
 
-    /// Forgets everything but the inflater and gives the buffer back.
+    /// Clears everything but the inflater and returns the buffer to the pool.
     pub(crate) fn reset(&mut self, pool: &mut SpillPool) {
         self.spill.release(pool);
         self.kind = None;
@@ -155,7 +155,7 @@ impl Partial {
         self.failure = None;
     }
 
-    /// The buffer of the message that was just yielded; `None` when there is none or it was taken.
+    /// The buffer of the last message; `None` without one, or when it was taken.
     pub(super) fn take_yielded(&mut self) -> Option<Vec<u8>> {
         match std::mem::replace(&mut self.yielded, Yielded::Nothing) {
             Yielded::Nothing => None,
@@ -169,12 +169,12 @@ impl Partial {
         }
     }
 
-    /// The header bytes kept so far, and how many they are.
+    /// The header bytes received so far, and their number.
     pub(super) fn head(&self) -> ([u8; Header::MAX_LEN], usize) {
         (self.head, usize::from(self.head_len))
     }
 
-    /// Whether former inputs began a header.
+    /// Whether earlier inputs began a header.
     pub(super) fn has_head(&self) -> bool {
         self.head_len != 0
     }
@@ -184,8 +184,8 @@ impl Partial {
         self.head_len = len as u8;
     }
 
-    /// The room and the payload of the message. Nothing writes to it between the validation and the
-    /// event.
+    /// The room for a header and the payload of the message. Nothing writes to it between its
+    /// validation and the event.
     pub(super) fn spill(&mut self) -> &mut [u8] {
         self.spill.content()
     }
@@ -200,7 +200,7 @@ impl Partial {
         self.begin_frame(header);
     }
 
-    /// Opens a message, in the buffer of the last one if that was neither taken nor given back.
+    /// Opens a message, in the buffer of the last one if that is still here.
     pub(super) fn begin_message(&mut self, opcode: OpCode, compressed: bool, pool: &mut SpillPool) {
         self.yielded = Yielded::Nothing;
         self.spill.begin(pool);
@@ -215,7 +215,7 @@ impl Partial {
 
     /// Begins a data frame of the open message.
     pub(super) fn begin_fragment(&mut self, header: &Header, cost: u64) {
-        // What was admitted is at most the limit, a usize: no overflow.
+        // The admitted total is at most the limit, a usize: no overflow.
         self.charged = self.charged.saturating_add(header.length).saturating_add(cost);
         self.begin_frame(header);
     }
@@ -225,7 +225,7 @@ impl Partial {
         self.frame = Some(Frame { opcode, fin, key, phase: 0, remaining: length, unmasked: 0 });
     }
 
-    /// Takes what `input` has of the current frame's payload.
+    /// Consumes the part of the current frame's payload that is in `input`.
     pub(super) fn advance(
         &mut self,
         input: &mut [u8],
@@ -247,7 +247,7 @@ impl Partial {
         self.took(frame, take)
     }
 
-    /// Room for what is missing of an uncompressed data frame; `None` when there is no such frame.
+    /// Room for the missing payload of an uncompressed data frame; `None` without such a frame.
     pub(super) fn lend_room(&mut self, max: usize) -> Option<&mut [u8]> {
         let frame = self.frame.filter(|frame| !frame.opcode.is_control() && !self.compressed)?;
         let wanted = usize::try_from(frame.remaining).map_or(max, |remaining| remaining.min(max));
@@ -258,7 +258,7 @@ impl Partial {
         Some(self.spill.room(len))
     }
 
-    /// Takes the first `len` bytes of the room that was lent as payload.
+    /// Accepts the first `len` bytes of the room as payload.
     pub(super) fn received(&mut self, len: usize) -> Result<FrameProgress, ProtocolError> {
         let lent = std::mem::take(&mut self.lent);
         assert!(len <= lent, "{len} bytes were received in a room of {lent}");
@@ -277,7 +277,8 @@ impl Partial {
         self.took(frame, len)
     }
 
-    /// Counts bytes that were taken of the current frame's payload.
+    /// Counts bytes that were consumed of the current frame's payload, and ends the frame after the
+    /// last.
     fn took(&mut self, mut frame: Frame, len: usize) -> Result<FrameProgress, ProtocolError> {
         frame.phase = (frame.phase + len) % 4;
         frame.remaining -= len as u64;
@@ -304,7 +305,7 @@ impl Partial {
         }
     }
 
-    /// `bytes` is at most what is missing of a payload of at most 125 bytes.
+    /// `bytes` is at most the missing part of a payload of at most 125 bytes.
     fn take_control(&mut self, frame: &Frame, bytes: &[u8]) {
         let start = usize::from(self.control_len);
         let end = start + bytes.len();
@@ -316,9 +317,9 @@ impl Partial {
         self.control_len = end as u8;
     }
 
-    /// Writes over what the buffer holds of former messages as far as that goes, and appends the
-    /// rest: room that has not been written to would have to be cleared, and room that was is kept
-    /// for [`lend_room`](Partial::lend_room).
+    /// Overwrites the initialized bytes of former messages first, and appends the rest. Room that
+    /// was written to before need not be cleared, and stays available for
+    /// [`lend_room`](Partial::lend_room).
     fn take_data(&mut self, frame: &Frame, bytes: &[u8]) -> Result<(), ProtocolError> {
         self.make_room(frame, bytes.len());
         let (over, beyond) = bytes.split_at(bytes.len().min(self.spill.cleared()));
@@ -352,8 +353,8 @@ impl Partial {
         if text { self.utf8.push(bytes) } else { Ok(()) }
     }
 
-    /// Grows the buffer for `len` more bytes: to at most twice what has come, and in the last frame
-    /// of a message not beyond its end.
+    /// Grows the buffer for `len` more bytes: to at most twice the bytes received, and in the last
+    /// frame of a message not beyond its end.
     fn make_room(&mut self, frame: &Frame, len: usize) {
         if self.spill.capacity() - self.spill.len() >= len {
             return;
