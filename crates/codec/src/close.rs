@@ -6,7 +6,7 @@ use std::ops::Deref;
 use crate::error::ProtocolError;
 
 /// The status code of a close frame (RFC 6455 section 7.4). Any `u16` can be held;
-/// [`is_sendable`](Self::is_sendable) says which may travel.
+/// [`is_sendable`](Self::is_sendable) tells which may be sent.
 ///
 /// ```
 /// use ringway_codec::CloseCode;
@@ -21,16 +21,16 @@ pub struct CloseCode(u16);
 impl CloseCode {
     /// 1000: the purpose of the connection is fulfilled.
     pub const NORMAL: Self = Self(1000);
-    /// 1001: the endpoint goes away: a server shuts down, a page is left.
+    /// 1001: the endpoint goes away: a server shuts down, or the user leaves a page.
     pub const GOING_AWAY: Self = Self(1001);
-    /// 1002: the peer broke the protocol.
+    /// 1002: the peer violated the protocol.
     pub const PROTOCOL_ERROR: Self = Self(1002);
     /// 1003: a kind of data that the endpoint cannot accept, such as binary where only text is
-    /// understood.
+    /// supported.
     pub const UNSUPPORTED: Self = Self(1003);
-    /// 1005: stands for a close frame without a code. Never sent.
+    /// 1005: reported for a close frame without a code. Never sent.
     pub const NO_STATUS: Self = Self(1005);
-    /// 1006: stands for a connection that ended without a close frame. Never sent.
+    /// 1006: reported for a connection that ended without a close frame. Never sent.
     pub const ABNORMAL: Self = Self(1006);
     /// 1007: data that does not fit the message's kind, such as text that is not UTF-8.
     pub const INVALID_PAYLOAD: Self = Self(1007);
@@ -40,7 +40,7 @@ impl CloseCode {
     pub const TOO_BIG: Self = Self(1009);
     /// 1010: a client expected an extension that the server did not negotiate.
     pub const EXTENSION: Self = Self(1010);
-    /// 1011: the server met a condition that kept it from fulfilling the request.
+    /// 1011: an unexpected condition prevented the server from fulfilling the request.
     pub const INTERNAL: Self = Self(1011);
     /// 1012: the service restarts; a client may reconnect after a random delay (IANA registry).
     pub const SERVICE_RESTART: Self = Self(1012);
@@ -48,10 +48,10 @@ impl CloseCode {
     pub const TRY_AGAIN: Self = Self(1013);
     /// 1014: a gateway got an invalid response from the server behind it (IANA registry).
     pub const BAD_GATEWAY: Self = Self(1014);
-    /// 1015: stands for a failed TLS handshake. Never sent.
+    /// 1015: reported for a failed TLS handshake. Never sent.
     pub const TLS: Self = Self(1015);
 
-    /// The code with this number, whether or not it may be sent.
+    /// Creates the code with this number, whether or not it may be sent.
     #[must_use]
     pub const fn new(code: u16) -> Self {
         Self(code)
@@ -63,8 +63,8 @@ impl CloseCode {
         self.0
     }
 
-    /// Whether the code may travel in a close frame: 1000–1003, 1007–1014 and 3000–4999
-    /// (RFC 6455 sections 7.4.1 and 7.4.2, and the IANA registry for 1012–1014).
+    /// Whether the code may be sent in a close frame: 1000–1003, 1007–1014 and 3000–4999 (RFC 6455
+    /// sections 7.4.1 and 7.4.2, and the IANA registry for 1012–1014).
     #[must_use]
     pub const fn is_sendable(self) -> bool {
         matches!(self.0, 1000..=1003 | 1007..=1014 | 3000..=4999)
@@ -95,7 +95,7 @@ impl fmt::Debug for CloseCode {
     }
 }
 
-/// The code is one of those that must never travel in a close frame (RFC 6455 section 7.4.1).
+/// The code must never be sent in a close frame (RFC 6455 section 7.4.1).
 ///
 /// ```
 /// use ringway_codec::{CloseCode, ClosePayload, CodeNotSendable};
@@ -106,7 +106,7 @@ impl fmt::Debug for CloseCode {
 #[error("close code {0} must not be sent; use 1000 to 1003, 1007 to 1014, or 3000 to 4999 for your own")]
 pub struct CodeNotSendable(pub CloseCode);
 
-/// The most bytes that the reason of a close frame can have: 125 for a control frame's payload,
+/// The maximum length of a close frame's reason in bytes: 125 for the payload of a control frame,
 /// less 2 for the code.
 pub const MAX_REASON: usize = 123;
 
@@ -129,8 +129,8 @@ impl ClosePayload {
     /// A close frame without a code or a reason.
     pub const EMPTY: Self = Self { bytes: [0; 125], len: 0 };
 
-    /// Code and reason; the reason is cut to [`MAX_REASON`] bytes at a character boundary (RFC 6455
-    /// section 5.5.1).
+    /// Creates the payload with a code and a reason; the reason is cut to [`MAX_REASON`] bytes at a
+    /// character boundary (RFC 6455 section 5.5.1).
     ///
     /// # Errors
     ///
@@ -140,7 +140,7 @@ impl ClosePayload {
             return Err(CodeNotSendable(code));
         }
         let longest = reason.len().min(MAX_REASON);
-        // 0 is a boundary, so there always is one.
+        // 0 is always a boundary.
         let cut = (0..=longest).rev().find(|&at| reason.is_char_boundary(at)).unwrap_or(0);
         let reason = &reason[..cut];
         let mut payload = Self::EMPTY;
@@ -150,7 +150,7 @@ impl ClosePayload {
         Ok(payload)
     }
 
-    /// The bytes that go into the frame: none, or the code (big endian) and the reason.
+    /// The bytes of the payload: none, or the code (big endian) and the reason.
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
@@ -177,12 +177,12 @@ impl fmt::Debug for ClosePayload {
     }
 }
 
-/// Reads the payload of a received close frame: `None` when it is empty, else the code and the
+/// Parses the payload of a received close frame: `None` when it is empty, else the code and the
 /// reason.
 ///
 /// # Errors
 ///
-/// One byte, a code that must not travel, or a reason that is not UTF-8 (RFC 6455 sections 5.5.1
+/// One byte, a code that must not be sent, or a reason that is not UTF-8 (RFC 6455 sections 5.5.1
 /// and 7.4).
 pub fn parse(payload: &[u8]) -> Result<Option<(CloseCode, &str)>, ProtocolError> {
     match payload {
@@ -204,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rfc6455_7_4_codes_that_may_travel() {
+    fn rfc6455_7_4_codes_that_may_be_sent() {
         let sendable = |n: u16| CloseCode::new(n).is_sendable();
         for n in [1000, 1001, 1002, 1003, 1007, 1014, 3000, 3999, 4000, 4999] {
             assert!(sendable(n), "{n}");
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn every_code_is_parsed_exactly_when_it_may_travel() {
+    fn every_code_is_parsed_exactly_when_it_may_be_sent() {
         for n in (0..=u16::MAX).step_by(if cfg!(miri) { 97 } else { 1 }) {
             let result = parse(&n.to_be_bytes()).map(|close| close.map(|(code, reason)| (code.as_u16(), reason.len())));
             match CloseCode::new(n).is_sendable() {

@@ -1,5 +1,5 @@
-//! Frames to bytes (RFC 6455 sections 5.2 and 6.1). Every message is one frame: nothing here
-//! fragments.
+//! Encodes frames (RFC 6455 sections 5.2 and 6.1). Every message is one frame; the encoder does not
+//! fragment.
 
 use crate::close::{CloseCode, ClosePayload, CodeNotSendable};
 use crate::decoder::MessageKind;
@@ -9,8 +9,8 @@ use crate::mask;
 
 /// Appends a whole unmasked frame, as a server sends it. One copy of the payload.
 ///
-/// The caller answers for what RFC 6455 demands of the content: UTF-8 in text, at most 125 bytes in
-/// a control frame.
+/// The caller ensures that the content conforms to RFC 6455: UTF-8 in text, at most 125 bytes in a
+/// control frame.
 #[inline]
 pub fn encode_server(opcode: OpCode, payload: &[u8], out: &mut Vec<u8>) {
     debug_assert!(!opcode.is_control() || payload.len() <= 125, "control frames hold at most 125 bytes");
@@ -22,8 +22,8 @@ pub fn encode_server(opcode: OpCode, payload: &[u8], out: &mut Vec<u8>) {
 
 /// Appends a whole frame masked with `key`, as a client sends it. One copy of the payload.
 ///
-/// `key` must be fresh and unpredictable for each frame (RFC 6455 section 5.3). The caller answers
-/// for the content as in [`encode_server`].
+/// `key` must be fresh and unpredictable for each frame (RFC 6455 section 5.3). The caller ensures
+/// valid content as in [`encode_server`].
 #[inline]
 pub fn encode_client(opcode: OpCode, payload: &[u8], key: [u8; 4], out: &mut Vec<u8>) {
     debug_assert!(!opcode.is_control() || payload.len() <= 125, "control frames hold at most 125 bytes");
@@ -38,9 +38,9 @@ pub fn encode_client(opcode: OpCode, payload: &[u8], key: [u8; 4], out: &mut Vec
 /// Appends a message as one compressed frame, for a connection that has negotiated it (RFC 7692
 /// section 7.2.1): masked with `key` as a client sends it, or unmasked as a server does.
 ///
-/// Without `takeover` the message is compressed by itself, and goes uncompressed if that is not
-/// longer. With it, `deflater` must be the connection's own, and this message must go out in front
-/// of any that it compresses next.
+/// Without `takeover` the message is compressed by itself, and is sent uncompressed if that is not
+/// longer. With `takeover`, `deflater` must belong to the connection, and its messages must be sent
+/// in the order in which it compresses them.
 pub fn encode_deflated(
     kind: MessageKind,
     payload: &[u8],
@@ -52,8 +52,8 @@ pub fn encode_deflated(
     let start = out.len();
     let opcode = kind.opcode();
     let mut header = Header { fin: true, opcode, rsv1: true, mask: key, length: payload.len() as u64 };
-    // The header comes first and depends on what comes second. Most often it is as long as for the
-    // message itself.
+    // The header depends on the compressed length. Most often its length is that of the
+    // uncompressed message's header.
     let guess = header.encoded_len();
     out.resize(start + guess, 0);
     if !takeover {
@@ -94,12 +94,12 @@ pub fn encode_masked(frame: &[u8], key: [u8; 4], out: &mut Vec<u8>) {
     mask::append(out, payload, key, 0);
 }
 
-/// The payload of a close frame, for either role to encode: the code, and the reason cut to 123
-/// bytes at a character boundary. [`ClosePayload::EMPTY`] is the one without a code.
+/// Returns the payload of a close frame, for either role to encode: the code, and the reason cut to
+/// 123 bytes at a character boundary. [`ClosePayload::EMPTY`] has no code.
 ///
 /// # Errors
 ///
-/// A code that must not travel, such as 1005 or 1006 (RFC 6455 section 7.4.1).
+/// A code that must not be sent, such as 1005 or 1006 (RFC 6455 section 7.4.1).
 #[inline]
 pub fn encode_close(code: CloseCode, reason: &str) -> Result<ClosePayload, CodeNotSendable> {
     ClosePayload::new(code, reason)

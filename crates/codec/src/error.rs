@@ -1,12 +1,12 @@
-//! What a peer can do wrong on an open connection, and the close code that each wrong earns.
+//! Protocol violations of a peer on an open connection, and the close code of each.
 
 use crate::close::CloseCode;
 
-/// A violation of RFC 6455, or of our limits, in the frames of a peer.
+/// A violation of RFC 6455, or of the configured limits, in the frames of a peer.
 ///
-/// Every variant is one violation. The connection cannot go on after any of them: send a close
-/// frame with [`close_code`](ProtocolError::close_code) and end it (RFC 6455 section 7.1.7, "fail
-/// the WebSocket connection").
+/// The connection cannot continue after any of them: send a close frame with
+/// [`close_code`](ProtocolError::close_code) and close it (RFC 6455 section 7.1.7, "fail the
+/// WebSocket connection").
 ///
 /// ```
 /// use ringway_codec::{CloseCode, Header, ProtocolError};
@@ -30,7 +30,7 @@ pub enum ProtocolError {
     #[error("opcode {0} is reserved; expected 0 to 2 or 8 to 10")]
     ReservedOpCode(u8),
     /// A control frame without FIN (RFC 6455 section 5.5).
-    #[error("a control frame came in fragments; control frames must be whole")]
+    #[error("a control frame is fragmented; control frames must have FIN set")]
     FragmentedControl,
     /// A control frame with more than 125 bytes of payload (RFC 6455 section 5.5).
     #[error("a control frame announces more than 125 bytes of payload")]
@@ -41,25 +41,24 @@ pub enum ProtocolError {
     /// A 64-bit payload length whose most significant bit is set (RFC 6455 section 5.2).
     #[error("the most significant bit of a 64-bit payload length is set")]
     LengthOverflow,
-    /// We are the server and a frame came unmasked (RFC 6455 section 5.1).
+    /// A server received an unmasked frame (RFC 6455 section 5.1).
     #[error("a client sent a frame that is not masked")]
     UnmaskedFrame,
-    /// We are the client and a frame came masked (RFC 6455 section 5.1).
+    /// A client received a masked frame (RFC 6455 section 5.1).
     #[error("a server sent a masked frame")]
     MaskedFrame,
     /// A continuation frame while no message is open (RFC 6455 section 5.4).
-    #[error("a continuation frame came while no fragmented message is open")]
+    #[error("received a continuation frame, but no fragmented message is open")]
     UnexpectedContinuation,
     /// A new text or binary frame before the open fragmented message ended (RFC 6455 section 5.4).
-    #[error("a new message began before the fragmented one before it ended")]
+    #[error("a new message began before the open fragmented message ended")]
     ExpectedContinuation,
     /// The payload of a text message is not UTF-8 (RFC 6455 section 8.1).
     #[error("a text message is not valid UTF-8")]
     InvalidText,
-    /// The payload of a compressed message is not what DEFLATE writes, or does not end where a
-    /// message does: between two blocks, with the tail of the last one, 00 00 FF FF, taken off (RFC
-    /// 7692 sections 7.2.1 and 7.2.2).
-    #[error("the compressed data of a message is corrupt, not whole, or its tail was not taken off")]
+    /// The payload of a compressed message is not valid DEFLATE, or does not end between two blocks
+    /// with the tail of the last one, 00 00 FF FF, removed (RFC 7692 sections 7.2.1 and 7.2.2).
+    #[error("the compressed data of a message is corrupt or incomplete, or its tail was not removed")]
     CorruptCompression,
     /// The reason of a close frame is not UTF-8 (RFC 6455 section 5.5.1).
     #[error("the reason of a close frame is not valid UTF-8")]
@@ -67,22 +66,22 @@ pub enum ProtocolError {
     /// A close frame with one byte of payload, which cannot hold a code (RFC 6455 section 5.5.1).
     #[error("a close frame has 1 byte of payload; expected none, or a 2 byte code and a reason")]
     TruncatedCloseCode,
-    /// A close frame with a code that must not travel (RFC 6455 section 7.4).
+    /// A close frame with a code that must not be sent (RFC 6455 section 7.4).
     #[error("close code {0} must not be sent in a close frame")]
     ForbiddenCloseCode(u16),
-    /// The message is, or announces that it will be, over
+    /// The message exceeds, or a header announces that it will exceed,
     /// [`Limits::max_message`](crate::Limits::max_message).
     #[error("a message exceeds the limit of {limit} bytes")]
     TooBig {
-        /// The limit that was in force, in bytes.
+        /// The limit in bytes.
         limit: usize,
     },
 }
 
 impl ProtocolError {
-    /// The code to put in the close frame that answers this violation (RFC 6455 section 7.4.1):
-    /// 1007 for text that is not UTF-8 and for data that cannot be inflated, 1009 for a message
-    /// over the limit, else 1002.
+    /// The close code for this violation (RFC 6455 section 7.4.1): 1007 for text that is not UTF-8
+    /// and for data that cannot be inflated, 1009 for a message over the limit, 1002 for all
+    /// others.
     #[must_use]
     pub const fn close_code(&self) -> CloseCode {
         match self {
@@ -137,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_name_the_value_that_was_wrong() {
+    fn error_messages_name_the_wrong_value() {
         assert!(ProtocolError::ReservedOpCode(11).to_string().contains("11"));
         assert!(ProtocolError::TooBig { limit: 4096 }.to_string().contains("4096"));
         assert!(ProtocolError::ReservedBits(0xa1).to_string().contains("0xa1"));

@@ -101,9 +101,9 @@ impl Partial {
 fn make_room(spill: &mut Spill, input: usize, most: usize) {
     /// The usual compression ratio of text.
     const RATIO: usize = 4;
-    const LEAST: usize = 512;
+    const MIN: usize = 512;
 
-    let wanted = spill.len().max(input.saturating_mul(RATIO)).max(LEAST);
+    let wanted = spill.len().max(input.saturating_mul(RATIO)).max(MIN);
     // The buffer is full and within the limit, so at least one byte remains.
     spill.grow(wanted.min(most.saturating_add(1) - spill.len()));
 }

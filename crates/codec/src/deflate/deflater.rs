@@ -1,4 +1,4 @@
-//! Messages to compressed data (RFC 7692 section 7.2.1).
+//! Compresses messages (RFC 7692 section 7.2.1).
 
 use std::fmt;
 
@@ -6,11 +6,11 @@ use flate2::{Compress, Compression, FlushCompress};
 
 use super::{TAIL, WindowBits};
 
-/// A compressor, with the window of what it has compressed before.
+/// A compressor, with a window of the data that it has compressed before.
 ///
-/// It belongs to one connection that takes its context over, or is shared by any number that do
-/// not. It allocates [`heap_bytes`](Deflater::heap_bytes) once; short messages leave some 50 KiB of
-/// that untouched.
+/// It belongs to one connection with context takeover, or is shared by any number of connections
+/// without. It allocates [`heap_bytes`](Deflater::heap_bytes) once; short messages leave about 50
+/// KiB of that untouched.
 ///
 /// ```
 /// use ringway_codec::{Deflater, MessageKind, WindowBits, encode_deflated};
@@ -23,13 +23,14 @@ use super::{TAIL, WindowBits};
 pub struct Deflater {
     compress: Compress,
     window_bits: WindowBits,
-    /// Whether it remembers something that it has compressed.
+    /// Whether the window contains an earlier message.
     remembers: bool,
 }
 
 impl Deflater {
-    /// A compressor of `level` 0 (none) to 9 (best and slowest); a larger one counts as 9. `None`
-    /// for a window that zlib cannot compress with, see [`WindowBits::is_deflatable`].
+    /// Creates a compressor of `level` 0 (no compression) to 9 (smallest and slowest); a larger
+    /// level counts as 9. Returns `None` for a window that zlib cannot compress with, see
+    /// [`WindowBits::is_deflatable`].
     #[must_use]
     pub fn new(level: u8, window_bits: WindowBits) -> Option<Self> {
         if !window_bits.is_deflatable() {
@@ -40,14 +41,14 @@ impl Deflater {
         Some(Self { compress, window_bits, remembers: false })
     }
 
-    /// The window that the receiver needs to have.
+    /// The window that the receiver needs.
     #[must_use]
     pub fn window_bits(&self) -> WindowBits {
         self.window_bits
     }
 
-    /// How many heap bytes a compressor with this window allocates: 243 KiB and four times the
-    /// window, whatever the level (371 KiB at 15 bits).
+    /// The heap bytes of a compressor with this window: 243 KiB plus four times the window, at any
+    /// level (371 KiB at 15 bits).
     #[must_use]
     pub const fn heap_bytes(&self) -> usize {
         /// The state, the hash table and the pending output of zlib-rs.
@@ -55,34 +56,33 @@ impl Deflater {
         FIXED + (4 << self.window_bits.get())
     }
 
-    /// Forgets what it has compressed: the next message can be inflated without those before it. A
-    /// sender may do this at any time, whatever was agreed on. Costs a few microseconds when it
-    /// remembers something, else nothing.
+    /// Clears the window: the next message can be inflated without the earlier ones. A sender may
+    /// do this at any time, whatever was negotiated. Costs a few microseconds, or nothing if the
+    /// window is empty.
     pub fn restart(&mut self) {
         if std::mem::replace(&mut self.remembers, false) {
             self.compress.reset();
         }
     }
 
-    /// Appends the compressed form of a message, made with the help of what was compressed before.
-    /// With `keep` the message is remembered, for the next one to be compressed with its help;
-    /// without, everything is forgotten, which costs less than [`restart`](Self::restart).
+    /// Appends the compressed form of a message, which may refer to the window. With `keep`, the
+    /// window keeps the message for the next one to refer to; without, it is cleared, which costs
+    /// less than [`restart`](Self::restart).
     ///
-    /// At its worst, for data that cannot be compressed, it is an eighth longer than the message,
-    /// and a few bytes.
+    /// Incompressible data becomes at most an eighth and a few bytes longer.
     pub fn compress(&mut self, payload: &[u8], keep: bool, out: &mut Vec<u8>) {
         const SPACE: &str = "a compressor that is given space does not fail";
-        /// A flush into less room than this is repeated when the room is full (zlib's manual,
+        /// A flush into less room than this is repeated when the room is full (manual of zlib,
         /// `deflate`).
-        const LEAST_ROOM: usize = 16;
+        const MIN_ROOM: usize = 16;
 
         // A full flush clears the tables of matches; both end with the same empty block.
         let flush = if keep { FlushCompress::Sync } else { FlushCompress::Full };
         self.remembers = keep;
         let start = out.len();
-        // What a short message needs at its worst; a long one is likely to become much shorter.
+        // The maximum that a short message needs; a long one is likely to become much shorter.
         let mut room =
-            LEAST_ROOM + if payload.len() < 4096 { payload.len() + payload.len() / 8 } else { payload.len() / 2 };
+            MIN_ROOM + if payload.len() < 4096 { payload.len() + payload.len() / 8 } else { payload.len() / 2 };
         let mut rest = payload;
         loop {
             // Not `compress_vec`: that clears all of the capacity first, of which there may be any
@@ -98,8 +98,8 @@ impl Deflater {
             if rest.is_empty() && written < room {
                 break;
             }
-            // More than it takes to get through what zlib has pending in a few turns.
-            room = (2 * room).max(LEAST_ROOM + rest.len() / 2);
+            // Enough to write zlib's pending output in a few turns.
+            room = (2 * room).max(MIN_ROOM + rest.len() / 2);
         }
         let end = out.len();
         if out[start..].ends_with(&TAIL) {

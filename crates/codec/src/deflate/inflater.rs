@@ -1,4 +1,4 @@
-//! Compressed data to messages (RFC 7692 section 7.2.2).
+//! Inflates compressed messages (RFC 7692 section 7.2.2).
 
 use std::fmt;
 
@@ -7,20 +7,19 @@ use zlib_rs::{Inflate, InflateFlush, Status};
 use super::{TAIL, WindowBits};
 use crate::spill::{Allowance, Spill};
 
-/// A decompressor, with the window of what it has inflated before: 46 KiB.
+/// A decompressor, with a window of the data that it has inflated before: 46 KiB.
 ///
-/// Its window is the largest one whatever was agreed on: zlib-rs allocates no smaller ones, and
+/// Its window has the maximum size whatever was negotiated: zlib-rs allocates no smaller ones, and
 /// then no result depends on how much of a message is inflated at once.
 ///
-/// It is zlib-rs without flate2 around it, because only so can it be told to stop between two
-/// blocks.
+/// It uses zlib-rs directly, because flate2 has no flush mode that stops between two blocks.
 pub(crate) struct Inflater {
     inflate: Inflate,
-    /// The data so far ended with a block that says that it is the last (section 7.2.3.4).
+    /// The data so far ended with a block that is marked as the last (section 7.2.3.4).
     ended: bool,
 }
 
-/// Why inflating does not go on.
+/// Why inflating has stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stopped {
     /// The input is consumed.
@@ -29,12 +28,12 @@ pub(crate) enum Stopped {
     Full,
     /// The allowance is spent; there may be more.
     Suspended,
-    /// The data is not what DEFLATE writes.
+    /// The data is not valid DEFLATE.
     Corrupt,
 }
 
 impl Inflater {
-    /// How many heap bytes a boxed one is: its box, and the allocation of zlib-rs with window and
+    /// The heap bytes of a boxed inflater: its box, and the allocation of zlib-rs with window and
     /// tables.
     pub(crate) const HEAP_BYTES: usize = size_of::<Self>() + 47_552;
 
@@ -42,35 +41,34 @@ impl Inflater {
         Self { inflate: Inflate::new(false, WindowBits::MAX.get()), ended: false }
     }
 
-    /// Forgets everything.
+    /// Returns to the initial state.
     pub(crate) fn restart(&mut self) {
         self.inflate.reset(false);
         self.ended = false;
     }
 
-    /// Inflates `input` behind the content of `out`, as far as its capacity and the allowance
-    /// reach, and moves `input` on. Whatever the result is, what could be inflated in front of it
-    /// is in `out`.
+    /// Appends inflated `input` to `out`, as far as its capacity and the allowance permit, and
+    /// advances `input`. All data that was inflated before the result is in `out`.
     ///
-    /// Exceeds the allowance by less than `LEAST_ROOM`.
+    /// Exceeds the allowance by less than `MIN_ROOM`.
     pub(crate) fn inflate(&mut self, input: &mut &[u8], out: &mut Spill, allowance: &mut Allowance) -> Stopped {
-        /// How many bytes each one is likely to become at the most. When it is more there is
-        /// another turn.
+        /// The probable maximum ratio of inflated to compressed bytes. A higher ratio takes another
+        /// turn.
         const RATIO: usize = 8;
         /// zlib-rs becomes slow when there is room for less than 260 bytes.
-        const LEAST_ROOM: usize = 1024;
+        const MIN_ROOM: usize = 1024;
 
         loop {
             if allowance.is_spent() {
                 return Stopped::Suspended;
             }
             if self.ended && !input.is_empty() {
-                // Behind a last block comes a new stream, which knows nothing of the one before
-                // (RFC 1951 section 3.2.3).
+                // After a last block comes a new stream, independent of the one before (RFC 1951
+                // section 3.2.3).
                 self.restart();
             }
             let likely = input.len().saturating_mul(RATIO).min(allowance.left());
-            let room = (out.capacity() - out.len()).min(likely.max(LEAST_ROOM));
+            let room = (out.capacity() - out.len()).min(likely.max(MIN_ROOM));
             let (taken, written, result) = out.write(room, |room| {
                 let (taken, written, result) = self.step(input, room, InflateFlush::NoFlush);
                 (written, (taken, written, result))
@@ -95,30 +93,30 @@ impl Inflater {
         }
     }
 
-    /// Takes the end of a message, the tail that its sender took off, and says whether the message
-    /// ends there: between two blocks, the last of them empty. Else it is not whole, or more than
-    /// that.
+    /// Ends a message: inflates the tail that its sender has removed, and returns whether the
+    /// message ends there, between two blocks, the last of them empty. Otherwise the message is
+    /// incomplete, or has bytes after its end.
     ///
-    /// A sender that writes a last block and forgets the empty one behind it ends its message at a
-    /// byte all the same.
+    /// A sender that writes a last block without the empty one after it also ends its message at a
+    /// byte.
     pub(crate) fn end(&mut self) -> bool {
-        /// Stands behind the tail to be left over. Without it nothing would tell the end of a block
-        /// from the middle of one that has taken the tail for its own. It continues no block: as
-        /// the end of a stored one's length it is wrong.
-        const LEFT_OVER: u8 = 0xff;
+        /// Follows the tail and must remain unconsumed. It distinguishes the end of a block from
+        /// the middle of one that has consumed the tail as its own data. It continues no block: as
+        /// part of the length of a stored block it is invalid.
+        const SENTINEL: u8 = 0xff;
 
         if self.ended {
             self.restart();
             return true;
         }
         let [a, b, c, d] = TAIL;
-        // Stops behind the empty block, before it looks whether that was the last one.
-        let (taken, written, result) = self.step(&[a, b, c, d, LEFT_OVER], &mut [0], InflateFlush::Block);
+        // Stops after the empty block, before zlib checks whether that was the last one.
+        let (taken, written, result) = self.step(&[a, b, c, d, SENTINEL], &mut [0], InflateFlush::Block);
         result == Some(Status::Ok) && taken == TAIL.len() && written == 0
     }
 
-    /// How much was taken and written, at most what there is; and what zlib says, `None` when the
-    /// data is corrupt.
+    /// Returns the number of bytes consumed and written, and zlib's status; `None` when the data is
+    /// corrupt.
     #[inline]
     fn step(&mut self, input: &[u8], room: &mut [u8], flush: InflateFlush) -> (usize, usize, Option<Status>) {
         let (total_in, total_out) = (self.inflate.total_in(), self.inflate.total_out());
