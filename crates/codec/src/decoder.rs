@@ -21,7 +21,7 @@ use crate::frame::{FirstByte, Header, OpCode};
 use crate::spill::{Limits, SpillPool};
 use crate::{Role, mask};
 use incoming::Whole;
-use inflating::{Inflation, most_compressed};
+use inflating::{Inflation, max_compressed};
 use partial::{Assembled, FrameProgress};
 
 /// The receiving half of one connection: 16 bytes, and no heap memory between messages. If the peer
@@ -520,7 +520,7 @@ impl Decoder {
         let (open, charged) =
             self.partial.as_ref().map_or((false, 0), |partial| (partial.kind().is_some(), partial.charged()));
         let compressed = header.rsv1 || open && self.partial.as_ref().is_some_and(|partial| partial.is_compressed());
-        let most = if compressed { most_compressed(limits) } else { limits.max_message as u64 };
+        let most = if compressed { max_compressed(limits) } else { limits.max_message as u64 };
         let fragment = if open || !header.fin { limits.fragment_cost as u64 } else { 0 };
         let total = charged.saturating_add(header.length).saturating_add(fragment);
         if total > most {

@@ -7,10 +7,10 @@ use crate::deflate::{Deflater, WindowBits};
 use crate::encoder::{encode_deflated, encode_server};
 use crate::frame::payload_of;
 
-/// How many windows there are to compress with.
+/// The number of window sizes to compress with.
 const WINDOWS: usize = (WindowBits::MAX.get() - WindowBits::LEAST_DEFLATED.get() + 1) as usize;
 
-/// The compressed frame, made by whoever needs it first; `None` when it is not shorter.
+/// The compressed frame, made when it is first needed; `None` if it is not shorter.
 type Deflated = OnceLock<Option<Arc<[u8]>>>;
 
 /// A server's frame that many connections can send. Cloning it costs one atomic increment; the
@@ -29,21 +29,21 @@ pub struct Prepared {
     frame: Arc<[u8]>,
     kind: MessageKind,
     compress: Option<bool>,
-    /// By window, the smallest first. What else was negotiated makes no difference: a message
-    /// compressed by itself can be sent to those that keep their context as well.
+    /// By window, the smallest first. Other parameters make no difference: a message that is
+    /// compressed by itself can also be sent to receivers with context takeover.
     deflated: Arc<[Deflated; WINDOWS]>,
 }
 
 impl Prepared {
-    /// A text message. Allocates and copies the text twice: into the frame, and to behind its
-    /// reference count. It is compressed when the first connection that negotiated compression
-    /// needs it, once for each size of window.
+    /// Creates a text message. Allocates and copies the text twice: into the frame, and next to its
+    /// reference count. It is compressed when a connection with compression first needs it, once
+    /// for each window size.
     #[must_use]
     pub fn text(text: &str) -> Self {
         Self::new(MessageKind::Text, text.as_bytes())
     }
 
-    /// A binary message. Costs what [`text`](Prepared::text) does.
+    /// Creates a binary message, at the cost of [`text`](Prepared::text).
     #[must_use]
     pub fn binary(payload: &[u8]) -> Self {
         Self::new(MessageKind::Binary, payload)
@@ -55,15 +55,15 @@ impl Prepared {
         Self { frame: frame.into(), kind, compress: None, deflated: Arc::default() }
     }
 
-    /// Decides whether the message is compressed, whatever its length, where compression was
-    /// negotiated.
+    /// Sets whether the message is compressed where compression was negotiated, whatever its
+    /// length.
     #[must_use]
     pub fn compress(mut self, compress: bool) -> Self {
         self.compress = Some(compress);
         self
     }
 
-    /// What [`compress`](Prepared::compress) has decided; `None`: its length decides.
+    /// The choice made with [`compress`](Prepared::compress); `None`: the length decides.
     #[must_use]
     pub fn is_to_be_compressed(&self) -> Option<bool> {
         self.compress
@@ -71,8 +71,8 @@ impl Prepared {
 
     /// The whole compressed frame, unmasked, for a receiver that allows the window of `deflater`;
     /// `None` when it would not be shorter than the uncompressed one. The first call for a window
-    /// compresses, with whatever level `deflater` has, which then remembers nothing; all others, of
-    /// clones too, share what it made.
+    /// compresses, at the level of `deflater`, whose window is clear afterwards; later calls, also
+    /// on clones, share the result.
     pub fn deflated_frame(&self, deflater: &mut Deflater) -> Option<&Arc<[u8]>> {
         let slot = usize::from(deflater.window_bits().get() - WindowBits::LEAST_DEFLATED.get());
         let make = || {
@@ -90,8 +90,7 @@ impl Prepared {
         &self.frame
     }
 
-    /// The frame's bytes to keep: what [`as_frame`](Prepared::as_frame) lends, without another
-    /// increment.
+    /// Returns the frame itself, without another increment of its reference count.
     #[inline]
     #[must_use]
     pub fn into_frame(self) -> Arc<[u8]> {
@@ -105,7 +104,7 @@ impl Prepared {
         self.kind
     }
 
-    /// The message alone; a client has to mask a copy of it, see
+    /// The payload alone; a client has to mask a copy of it, see
     /// [`encode_client`](crate::encode_client).
     #[must_use]
     pub fn payload(&self) -> &[u8] {
@@ -127,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn the_payload_is_found_behind_every_length_of_header() {
+    fn the_payload_is_found_after_every_length_of_header() {
         for len in [0, 1, 125, 126, 127, 128, 65535, 65536, 65541, 65546] {
             let payload = vec![5; len];
             let prepared = Prepared::binary(&payload);

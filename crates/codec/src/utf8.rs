@@ -1,4 +1,4 @@
-//! UTF-8 validation of text as it comes (RFC 6455 section 8.1, RFC 3629), and together with its
+//! UTF-8 validation of text as it arrives (RFC 6455 section 8.1, RFC 3629), alone or combined with
 //! unmasking.
 
 mod short;
@@ -16,10 +16,10 @@ use crate::mask;
 #[error("invalid UTF-8")]
 pub struct InvalidUtf8;
 
-/// Up to this length, looking for anything but ASCII first beats the set-up of a vector kernel.
+/// Up to this length, a search for non-ASCII bytes is faster than the set-up of a vector kernel.
 const SHORT: usize = 128;
 
-/// From this length on, a vector kernel beats going byte by byte.
+/// From this length on, a vector kernel is faster than a loop over bytes.
 const VECTOR: usize = 64;
 
 /// Whether all of `bytes` is UTF-8. Near memory speed for long input; a few nanoseconds for short
@@ -33,15 +33,15 @@ pub fn is_valid(bytes: &[u8]) -> bool {
     if begins_in_ascii(bytes) { is_valid_behind_ascii(bytes) } else { simdutf8::basic::from_utf8(bytes).is_ok() }
 }
 
-/// Whether it is worth looking for ASCII in a long text: where its first bytes are not, it would
-/// cost 512 B a twentieth.
+/// Whether to search a long text for an ASCII prefix: without one, the search would cost a text of
+/// 512 B 5 %.
 #[inline]
 fn begins_in_ascii(bytes: &[u8]) -> bool {
     bytes.first_chunk::<16>().is_some_and(|front| u128::from_ne_bytes(*front) & HIGH == 0)
 }
 
-/// The ASCII in front is found faster than it is validated. Not inline, so that short texts pay
-/// nothing for it.
+/// Finding an ASCII prefix is faster than validating it. Not inline, so that short texts do not pay
+/// for it.
 #[inline(never)]
 fn is_valid_behind_ascii(bytes: &[u8]) -> bool {
     let rest = &bytes[mask::ascii_prefix(bytes)..];
@@ -50,22 +50,22 @@ fn is_valid_behind_ascii(bytes: &[u8]) -> bool {
 
 const HIGH: u128 = 0x8080_8080_8080_8080_8080_8080_8080_8080;
 
-/// The same, for what is known or likely not to be ASCII.
+/// The same, for text that is probably not ASCII.
 #[inline]
 fn is_valid_beyond_ascii(bytes: &[u8]) -> bool {
     if bytes.len() < VECTOR { short::is_valid(bytes) } else { simdutf8::basic::from_utf8(bytes).is_ok() }
 }
 
-/// How much text is unmasked before it is looked at: it must still be in the L1 cache then. Smaller
-/// blocks cost text beyond ASCII up to a tenth, because the validator starts anew in each; larger
-/// ones gain nothing. A multiple of 4, so that every block begins at the same place of the key.
-/// Small under Miri, so that its tests come to an end.
+/// The length of text that is unmasked before it is validated: it must still be in the L1 cache
+/// then. Smaller blocks cost non-ASCII text up to 10 %, because the validator starts again in each;
+/// larger ones gain nothing. A multiple of 4, so that every block begins at the same phase of the
+/// key. Small under Miri, where tests are slow.
 const BLOCK: usize = if cfg!(miri) { 256 } else { 16 * 1024 };
 
-/// Unmasks a whole text in place, and says whether it is UTF-8. What is ASCII is seen to be so
-/// while it is unmasked; the rest is looked at block by block.
+/// Unmasks a whole text in place, and returns whether it is UTF-8. ASCII is recognized in the pass
+/// that unmasks it; other text is validated block by block.
 ///
-/// When it is not UTF-8, how much of it is unmasked is unspecified.
+/// If it is not UTF-8, the unmasked part is unspecified.
 #[inline]
 #[must_use]
 pub fn unmask(text: &mut [u8], key: [u8; 4]) -> bool {
@@ -77,7 +77,8 @@ pub fn unmask(text: &mut [u8], key: [u8; 4]) -> bool {
 
 #[inline(never)]
 fn unmask_long(text: &mut [u8], key: [u8; 4]) -> bool {
-    // All before it is UTF-8. It lags behind by the beginning of a character at the end of a block.
+    // All bytes before `valid` are UTF-8. It excludes the beginning of a character at the end of a
+    // block.
     let mut valid = 0;
     let mut start = 0;
     while start < text.len() {
@@ -99,8 +100,8 @@ fn unmask_long(text: &mut [u8], key: [u8; 4]) -> bool {
     valid == text.len()
 }
 
-/// How many of `bytes` come before the character that their end cuts; all of them when it cuts
-/// none, or when they end in what is no beginning of a character.
+/// The number of bytes before the character that the end of `bytes` splits; all of them if it
+/// splits none, or if they end in bytes that begin no character.
 fn whole_characters(bytes: &[u8]) -> usize {
     for (behind, &byte) in bytes.iter().rev().take(3).enumerate() {
         let needed = match byte {
@@ -115,10 +116,10 @@ fn whole_characters(bytes: &[u8]) -> usize {
     bytes.len()
 }
 
-/// A validator for text that comes in pieces, cut anywhere. Four bytes of state.
+/// A validator for text that arrives in pieces, split anywhere. Four bytes of state.
 ///
-/// It fails at the first byte that cannot be part of any valid text, also inside an unfinished
-/// character: after `F4` the byte `90` fails at once, because no character beyond U+10FFFF exists.
+/// It fails at the first byte that cannot be part of any valid text, also inside an incomplete
+/// character: after `F4` the byte `90` fails at once, because there is no character above U+10FFFF.
 ///
 /// ```
 /// use ringway_codec::Utf8Stream;
@@ -138,18 +139,17 @@ pub struct Utf8Stream {
 }
 
 impl Utf8Stream {
-    /// A validator at the start of a text.
+    /// Creates a validator for the start of a text.
     #[must_use]
     pub const fn new() -> Self {
         Self { carry: [0; 3], carried: 0 }
     }
 
-    /// Takes the next piece of the text.
+    /// Validates the next piece of the text.
     ///
     /// # Errors
     ///
-    /// When a byte cannot continue the text so far. What further calls return after that is
-    /// unspecified.
+    /// If a byte cannot continue the text so far. The results of further calls are unspecified.
     #[inline]
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), InvalidUtf8> {
         if self.carried != 0 {
@@ -173,23 +173,23 @@ impl Utf8Stream {
         if !is_valid_beyond_ascii(whole) {
             return Err(InvalidUtf8);
         }
-        // What begins a character and may still become one has an error without a length.
+        // The incomplete beginning of a character has an error without a length.
         if std::str::from_utf8(rest).is_err_and(|error| error.error_len().is_some()) {
             return Err(InvalidUtf8);
         }
-        // A character that is cut has come but for its last byte at most, hence at most 3 bytes.
+        // An incomplete character lacks at least its last byte, so it has at most 3 bytes.
         self.carry[..rest.len()].copy_from_slice(rest);
         self.carried = rest.len() as u8;
         Ok(())
     }
 
-    /// Takes the next piece of the text masked, and unmasks it in place. As [`push`](Self::push)
-    /// after [`mask::apply`], but what is ASCII is seen to be so on the way, and the rest is looked
-    /// at block by block.
+    /// Validates the next piece of the text, which is masked, and unmasks it in place. As
+    /// [`push`](Self::push) after [`mask::apply`], but ASCII is recognized in the same pass, and
+    /// other text is validated block by block.
     ///
     /// # Errors
     ///
-    /// As [`push`](Self::push). How much was unmasked is unspecified then.
+    /// As [`push`](Self::push). The unmasked part is unspecified then.
     #[inline]
     pub fn unmask(&mut self, text: &mut [u8], key: [u8; 4], phase: usize) -> Result<(), InvalidUtf8> {
         for block in text.chunks_mut(BLOCK) {
@@ -199,17 +199,17 @@ impl Utf8Stream {
         Ok(())
     }
 
-    /// Takes the next piece of the text masked, and writes it unmasked to `destination`. As
-    /// [`push`](Self::push) after [`mask::copy`], but what is ASCII is seen to be so on the way,
-    /// and the rest is looked at block by block.
+    /// Validates the next piece of the text, which is masked, and writes it unmasked to
+    /// `destination`. As [`push`](Self::push) after [`mask::copy`], but ASCII is recognized in the
+    /// same pass, and other text is validated block by block.
     ///
     /// # Errors
     ///
-    /// As [`push`](Self::push). How much was written is unspecified then.
+    /// As [`push`](Self::push). The written part is unspecified then.
     ///
     /// # Panics
     ///
-    /// When the two lengths differ.
+    /// If the two lengths differ.
     #[inline]
     pub fn copy_unmasked(
         &mut self,
@@ -226,7 +226,7 @@ impl Utf8Stream {
         Ok(())
     }
 
-    /// Takes the next piece, which is not empty and was seen to be ASCII or not.
+    /// Validates the next piece, which is not empty. `ascii`: whether it is ASCII.
     #[inline]
     fn push_seen(&mut self, piece: &[u8], ascii: bool) -> Result<(), InvalidUtf8> {
         match ascii {
@@ -236,13 +236,13 @@ impl Utf8Stream {
         }
     }
 
-    /// Takes the next piece of the text masked, and appends it unmasked to `out`. As
-    /// [`push`](Self::push) after [`mask::append`], but what is ASCII is seen to be so on the way,
-    /// and the rest is looked at block by block.
+    /// Validates the next piece of the text, which is masked, and appends it unmasked to `out`. As
+    /// [`push`](Self::push) after [`mask::append`], but ASCII is recognized in the same pass, and
+    /// other text is validated block by block.
     ///
     /// # Errors
     ///
-    /// As [`push`](Self::push). How much was appended is unspecified then.
+    /// As [`push`](Self::push). The appended part is unspecified then.
     #[inline]
     pub fn append_unmasked(
         &mut self,

@@ -27,7 +27,7 @@ impl From<Direction> for Inflation {
 
 /// The limit of the compressed bytes of a message: DEFLATE makes incompressible data up to an
 /// eighth longer.
-pub(super) fn most_compressed(limits: &Limits) -> u64 {
+pub(super) fn max_compressed(limits: &Limits) -> u64 {
     let most = limits.max_message as u64;
     most.saturating_add(most / 8).saturating_add(64)
 }

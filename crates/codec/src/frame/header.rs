@@ -1,4 +1,4 @@
-//! The 2 to 14 bytes in front of a payload (RFC 6455 section 5.2).
+//! The header of a frame: 2 to 14 bytes in front of the payload (RFC 6455 section 5.2).
 
 use crate::error::ProtocolError;
 use crate::frame::OpCode;
@@ -8,10 +8,9 @@ const RSV2_RSV3: u8 = 0x30;
 const OPCODE: u8 = 0x0f;
 const MASK: u8 = 0x80;
 const LENGTH: u8 = 0x7f;
-/// A 7-bit length of 126 says that 2 bytes of length follow; the 7-bit lengths up to 125 mean
-/// themselves.
+/// A 7-bit length of 126 means that a 16-bit length follows; lengths up to 125 need no extension.
 const LENGTH_16: u8 = 126;
-/// A 7-bit length of 127 says that 8 bytes of length follow.
+/// A 7-bit length of 127 means that a 64-bit length follows.
 const LENGTH_64: u8 = 127;
 
 /// A frame's header.
@@ -25,13 +24,13 @@ const LENGTH_64: u8 = 127;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
-    /// Whether this frame is the last, or only, one of its message.
+    /// Whether this frame is the last, or only, frame of its message.
     pub fin: bool,
-    /// What the frame is.
+    /// The opcode.
     pub opcode: OpCode,
-    /// The first reserved bit. [`parse`](Header::parse) lets it through because extensions give it
-    /// a meaning (RFC 7692 section 6: the message is compressed); the decoder refuses it where none
-    /// was negotiated.
+    /// The first reserved bit. [`parse`](Header::parse) accepts it, because an extension may define
+    /// it (RFC 7692 section 6: the message is compressed); the decoder refuses it where none was
+    /// negotiated.
     pub rsv1: bool,
     /// The masking key; `None` when the frame is not masked.
     pub mask: Option<[u8; 4]>,
@@ -39,7 +38,7 @@ pub struct Header {
     pub length: u64,
 }
 
-/// What the first byte of a frame says.
+/// The fields in the first byte of a frame.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FirstByte {
     pub(crate) fin: bool,
@@ -68,17 +67,17 @@ impl Header {
     /// The longest header: 2 bytes, 8 of length, 4 of masking key.
     pub const MAX_LEN: usize = 14;
 
-    /// Reads the header at the start of `bytes`, and says how many bytes it took; `Ok(None)` when
-    /// more are needed.
+    /// Parses the header at the start of `bytes`, and returns it with its length; `Ok(None)` when
+    /// more bytes are needed.
     ///
-    /// Fails as early as the bytes allow: a bad first byte fails although nothing else has come.
-    /// Costs a few nanoseconds and no loop.
+    /// Fails at the first wrong byte: a bad first byte fails alone. Costs a few nanoseconds and no
+    /// loop.
     ///
     /// # Errors
     ///
     /// RSV2 or RSV3, a reserved opcode, a control frame that is fragmented or over 125 bytes, a
     /// length that is not in its shortest form or has bit 63 set (RFC 6455 sections 5.2 and 5.5).
-    /// Whether a mask or RSV1 is right depends on the connection and is the decoder's to judge.
+    /// The decoder checks mask and RSV1, which depend on the connection.
     #[inline]
     pub fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, ProtocolError> {
         let Some(&byte) = bytes.first() else { return Ok(None) };
@@ -117,11 +116,10 @@ impl Header {
         Ok(Some((Self { fin, opcode, rsv1, mask, length }, len)))
     }
 
-    /// Writes the header at the start of `out`, the length in its shortest form, and returns how
-    /// many bytes it took.
+    /// Writes the header at the start of `out`, the length in its shortest form, and returns the
+    /// header's length.
     ///
-    /// Writes what the fields say, also what [`parse`](Header::parse) would refuse: a test needs to
-    /// be able to.
+    /// Writes any fields, also ones that [`parse`](Header::parse) refuses, for tests.
     #[inline]
     pub fn encode(&self, out: &mut [u8; Self::MAX_LEN]) -> usize {
         out[0] = u8::from(self.fin) << 7 | u8::from(self.rsv1) << 6 | self.opcode as u8;
@@ -143,7 +141,8 @@ impl Header {
         len + 4
     }
 
-    /// How many bytes [`encode`](Header::encode) writes: 2, 4 or 10, and 4 more for a masking key.
+    /// The number of bytes that [`encode`](Header::encode) writes: 2, 4 or 10, and 4 more for a
+    /// masking key.
     #[inline]
     #[must_use]
     pub const fn encoded_len(&self) -> usize {
@@ -151,7 +150,7 @@ impl Header {
     }
 }
 
-/// How long the header of an unmasked frame with this payload is: 2, 4 or 10 bytes.
+/// The length of the header of an unmasked frame with this payload: 2, 4 or 10 bytes.
 #[inline]
 const fn server_header_len(length: u64) -> usize {
     if length < LENGTH_16 as u64 {
@@ -172,8 +171,8 @@ pub(crate) fn server_header(opcode: OpCode, length: usize) -> ([u8; Header::MAX_
     (bytes, len)
 }
 
-/// The payload of a whole frame without a mask. No two lengths of header give frames of one length,
-/// so the frame's length tells its header's.
+/// The payload of a whole frame without a mask. Frames with headers of different lengths never have
+/// the same length, so the frame's length determines its header's.
 pub(crate) fn payload_of(frame: &[u8]) -> &[u8] {
     let header = [2, 4, 10].into_iter().find(|&header| {
         frame.len().checked_sub(header).is_some_and(|length| server_header_len(length as u64) == header)

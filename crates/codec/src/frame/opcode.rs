@@ -1,12 +1,11 @@
-//! What a frame is: its opcode (RFC 6455 sections 5.2 and 11.8).
+//! The opcode of a frame (RFC 6455 sections 5.2 and 11.8).
 
 use crate::error::ProtocolError;
 
-/// The opcode of a frame. The reserved ones are an error when a header is parsed, so they have no
-/// variant.
+/// The opcode of a frame. The reserved opcodes have no variant: parsing a header refuses them.
 ///
-/// Exhaustive: RFC 6455 section 5.2 fixes the opcodes, and only an extension could give a meaning
-/// to the reserved ones.
+/// Exhaustive: RFC 6455 section 5.2 defines the opcodes, and only an extension could define the
+/// reserved ones.
 ///
 /// ```
 /// use ringway_codec::OpCode;

@@ -1,20 +1,20 @@
-//! Short texts: the well-formedness table of Unicode (table 3-7) as an automaton that takes one
-//! byte a step.
+//! Validation of short texts: the well-formedness table of Unicode (table 3-7) as an automaton that
+//! consumes one byte per step.
 //!
-//! A state is where in a row its successor lies: a row holds, for one byte, the successors of all
-//! states, six bits each. So a step is a load, which does not depend on the state, and a shift,
-//! which does: one cycle a byte, whatever the text, where the standard library branches on it. The
-//! rows take 2 KiB, of which ASCII and any one script touch a part.
+//! There is one row for each byte value, which holds the successors of all states, six bits each; a
+//! state is the bit offset of its successor. A step is a load, which does not depend on the state,
+//! and a shift, which does: one cycle per byte for any text, where the standard library branches.
+//! The rows take 2 KiB, of which ASCII and one script use a part.
 
-/// Nothing is missing. All others are reached from here.
+/// The start, and the end of each character.
 const WHOLE: usize = 0;
-/// No text begins like that; nothing leads back.
+/// Not UTF-8; has no other successor.
 const WRONG: usize = 1;
-/// So many continuation bytes are missing, any of them.
+/// One, two or three continuation bytes of any value are missing.
 const ONE: usize = 2;
 const TWO: usize = 3;
 const THREE: usize = 4;
-/// After a first byte that allows only some of the second ones.
+/// After a first byte that permits only some second bytes.
 const AFTER_E0: usize = 5;
 const AFTER_ED: usize = 6;
 const AFTER_F0: usize = 7;
@@ -56,11 +56,11 @@ const fn next(state: usize, byte: u8) -> usize {
     }
 }
 
-/// Whether all of `bytes` is UTF-8, in a cycle a byte: for texts that are too short for a vector
-/// kernel.
+/// Whether all of `bytes` is UTF-8, at one cycle per byte: for texts that are too short for a
+/// vector kernel.
 #[inline]
 pub(super) fn is_valid(bytes: &[u8]) -> bool {
-    // What lies above the low six bits are the row's other entries, which the shift leaves out.
+    // The bits above the low six are the row's other entries, which the shift discards.
     let end =
         bytes.iter().fold((BITS * WHOLE) as u64, |state, &byte| ROWS[usize::from(byte)].wrapping_shr(state as u32));
     end % (1 << BITS) == (BITS * WHOLE) as u64
