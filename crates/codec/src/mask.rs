@@ -1,12 +1,13 @@
-//! The masking of payloads (RFC 6455 section 5.3): `payload[i] ^= key[i % 4]`, its own inverse.
+//! Masking of payloads (RFC 6455 section 5.3): `payload[i] ^= key[i % 4]`, which is its own
+//! inverse.
 //!
-//! `phase` is the offset of the slice in its payload; only `phase % 4` counts, and it is what lets
-//! a payload be masked piece by piece.
+//! `phase` is the offset of the slice in its payload, of which only `phase % 4` matters: it allows
+//! a payload to be masked piece by piece.
 //!
-//! The work is done by one of several [`Kernel`]s, chosen once for the CPU at hand. What is too
-//! short to be worth the call is masked inline, in overlapping words.
+//! One of several [`Kernel`]s is chosen once for the CPU. Payloads that are too short for the call
+//! are masked inline, in overlapping words.
 //!
-//! This module holds all `unsafe` code of the crate; UNSAFE.md lists its invariants.
+//! UNSAFE.md lists the invariants of this module's `unsafe` code.
 
 mod dispatch;
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
@@ -28,8 +29,7 @@ pub fn apply(payload: &mut [u8], key: [u8; 4], phase: usize) {
     apply_as::<false>(payload, key, phase);
 }
 
-/// As [`apply`], and says whether what it has written is ASCII throughout. It costs next to nothing
-/// more.
+/// As [`apply`], and returns whether the result is ASCII. The check costs almost nothing.
 #[inline]
 #[must_use]
 pub fn apply_seeing_ascii(payload: &mut [u8], key: [u8; 4], phase: usize) -> bool {
@@ -40,18 +40,17 @@ pub fn apply_seeing_ascii(payload: &mut [u8], key: [u8; 4], phase: usize) -> boo
 ///
 /// # Panics
 ///
-/// When the two lengths differ: a caller that mixes them up would send bytes that nobody wrote.
+/// If the two lengths differ: the rest of `destination` would keep its former content.
 #[inline]
 pub fn copy(source: &[u8], destination: &mut [u8], key: [u8; 4], phase: usize) {
     copy_as::<false>(source, destination, key, phase);
 }
 
-/// As [`copy`], and says whether what it has written is ASCII throughout. It costs next to nothing
-/// more.
+/// As [`copy`], and returns whether the result is ASCII. The check costs almost nothing.
 ///
 /// # Panics
 ///
-/// When the two lengths differ.
+/// If the two lengths differ.
 #[inline]
 #[must_use]
 pub fn copy_seeing_ascii(source: &[u8], destination: &mut [u8], key: [u8; 4], phase: usize) -> bool {
@@ -65,17 +64,16 @@ pub fn append(out: &mut Vec<u8>, source: &[u8], key: [u8; 4], phase: usize) {
     append_as::<false>(out, source, key, phase);
 }
 
-/// As [`append`], and says whether what it has appended is ASCII throughout. It costs next to
-/// nothing more.
+/// As [`append`], and returns whether the appended bytes are ASCII. The check costs almost nothing.
 #[inline]
 #[must_use]
 pub fn append_seeing_ascii(out: &mut Vec<u8>, source: &[u8], key: [u8; 4], phase: usize) -> bool {
     append_as::<true>(out, source, key, phase)
 }
 
-/// How many of `bytes` are seen to be ASCII from the first one on: all of them when that is what
-/// they are, else at least those before the first other one but for four vectors (256 bytes at
-/// most). 0 for what is shorter than a vector. It reads as fast as memory.
+/// Returns the length of a prefix of `bytes` that is ASCII: all of them if they are ASCII, else at
+/// least the number before the first other byte less four vectors (256 bytes at most). 0 if `bytes`
+/// is shorter than a vector. Runs at memory speed.
 #[inline]
 #[must_use]
 pub fn ascii_prefix(bytes: &[u8]) -> usize {
@@ -100,8 +98,8 @@ fn copy_as<const ASCII: bool>(source: &[u8], destination: &mut [u8], key: [u8; 4
 fn append_as<const ASCII: bool>(out: &mut Vec<u8>, source: &[u8], key: [u8; 4], phase: usize) -> bool {
     let len = source.len();
     out.reserve(len);
-    // SAFETY: there is room for `len` bytes behind what `out` holds. They belong to `out` alone, so
-    // they do not overlap `source`, and `run` writes every one of them.
+    // SAFETY: there is room for `len` bytes after the content of `out`. They belong to `out` alone,
+    // so they do not overlap `source`, and `run` writes every one of them.
     unsafe {
         let end = out.as_mut_ptr().add(out.len());
         let ascii = run::<ASCII>(source.as_ptr(), end, len, key, phase);
@@ -110,8 +108,8 @@ fn append_as<const ASCII: bool>(out: &mut Vec<u8>, source: &[u8], key: [u8; 4], 
     }
 }
 
-/// Inline when it is short, else by the CPU's kernel. Without `ASCII` what is returned means
-/// nothing.
+/// Masks inline up to `SHORT` bytes, else with the CPU's kernel. Without `ASCII` the result is
+/// meaningless.
 ///
 /// # Safety
 ///
@@ -127,15 +125,15 @@ unsafe fn run<const ASCII: bool>(
 ) -> bool {
     let key = rotated(u32::from_ne_bytes(key), phase);
     if len <= SHORT {
-        // SAFETY: the caller's promise is the one that `short` asks for.
+        // SAFETY: the caller guarantees the requirements of `short`.
         return unsafe { short::<ASCII>(source, destination, len, key) };
     }
-    // SAFETY: the caller's promise is the one that a kernel asks for, and the chosen one suits this
-    // CPU.
+    // SAFETY: the caller guarantees the requirements of a kernel, and this CPU has the instructions
+    // of the chosen one.
     unsafe { chosen().run::<ASCII>(source, destination, len, key) }
 }
 
-/// The key, as a word in memory order, as it applies `by` bytes further on.
+/// Rotates the key, a word in memory order, so that it applies `by` bytes further on.
 #[inline(always)]
 const fn rotated(key: u32, by: usize) -> u32 {
     let bits = (by % 4) as u32 * 8;

@@ -20,26 +20,26 @@ use crate::handshake::Extension;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DeflateOffer {
-    /// The server shall not use what it sent before to compress a message (section 7.1.1.1).
+    /// The server must not use earlier messages to compress a message (section 7.1.1.1).
     pub server_no_context_takeover: bool,
-    /// The client will not use what it sent before to compress a message (section 7.1.1.2).
+    /// The client does not use earlier messages to compress a message (section 7.1.1.2).
     pub client_no_context_takeover: bool,
     /// The largest window that the server may compress with; `None`: any (section 7.1.2.1).
     pub server_max_window_bits: Option<WindowBits>,
-    /// The server may limit the client's window, and the client will use none larger than this;
-    /// `None`: it may not (section 7.1.2.2). [`WindowBits::MAX`], which says nothing of what the
-    /// client will use, is written without value.
+    /// The server may limit the client's window, and the client uses none larger than this; `None`:
+    /// the server may not limit it (section 7.1.2.2). [`WindowBits::MAX`], which is no limit, is
+    /// written without value.
     pub client_max_window_bits: Option<WindowBits>,
 }
 
 impl DeflateOffer {
-    /// The offer in an element of a request's header. `None` for another extension, and for an
-    /// offer that must be declined: an unknown parameter, a doubled one, or a value that the
-    /// parameter does not have (section 7.1).
+    /// Parses the offer in an element of a request's header. Returns `None` for another extension,
+    /// and for an offer that must be declined: an unknown parameter, a duplicate, or an invalid
+    /// value (section 7.1).
     #[must_use]
     pub fn parse(extension: &Extension<'_>) -> Option<Self> {
         let given = Given::parse(extension)?;
-        // Here alone may the client's window be left open.
+        // Only here may the client's window have no value.
         let client_max_window_bits = given.client_max_window_bits.map(|bits| bits.unwrap_or(WindowBits::MAX));
         let server_max_window_bits = match given.server_max_window_bits {
             Some(None) => return None,
@@ -53,7 +53,7 @@ impl DeflateOffer {
         })
     }
 
-    /// Whether a server that was made this offer may answer it with `params` (section 7.1).
+    /// Whether a server may answer this offer with `params` (section 7.1).
     #[must_use]
     pub fn admits(&self, params: &DeflateParams) -> bool {
         let server_context = params.server_no_context_takeover || !self.server_no_context_takeover;

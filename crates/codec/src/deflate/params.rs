@@ -1,4 +1,4 @@
-//! What both sides have agreed on (RFC 7692 section 7.1).
+//! The parameters that both sides have agreed on (RFC 7692 section 7.1).
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use crate::handshake::Extension;
 
 /// The parameters of a server's answer.
 ///
-/// [`Display`](fmt::Display) writes them as the header has them.
+/// [`Display`](fmt::Display) writes them in the form of the header.
 ///
 /// ```
 /// use ringway_codec::{Decoder, DeflateParams, Role};
@@ -19,9 +19,9 @@ use crate::handshake::Extension;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DeflateParams {
-    /// The server compresses each message without what it sent before (section 7.1.1.1).
+    /// The server compresses each message without the earlier ones (section 7.1.1.1).
     pub server_no_context_takeover: bool,
-    /// The client compresses each message without what it sent before (section 7.1.1.2).
+    /// The client compresses each message without the earlier ones (section 7.1.1.2).
     pub client_no_context_takeover: bool,
     /// The largest window that the server compresses with; `None`: any (section 7.1.2.1).
     pub server_max_window_bits: Option<WindowBits>,
@@ -39,17 +39,16 @@ pub struct DeflateParams {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Direction {
-    /// Whether a message may be compressed with what was sent before it, so that both sides must
-    /// keep it.
+    /// Whether a message may refer to earlier ones, so that both sides keep a window.
     pub takeover: bool,
     /// The largest window.
     pub window_bits: WindowBits,
 }
 
 impl DeflateParams {
-    /// The parameters in an element of a response's header. `None` for another extension, an
-    /// unknown parameter, a doubled one, or a value that the parameter does not have: what a client
-    /// must not accept (section 7.1).
+    /// Parses the parameters in an element of a response's header. Returns `None` for another
+    /// extension, an unknown parameter, a duplicate, or an invalid value, none of which a client
+    /// may accept (section 7.1).
     #[must_use]
     pub fn parse(extension: &Extension<'_>) -> Option<Self> {
         let given = Given::parse(extension)?;
@@ -64,7 +63,7 @@ impl DeflateParams {
         })
     }
 
-    /// What `role` sends.
+    /// The direction in which `role` sends.
     #[must_use]
     pub fn outgoing(&self, role: Role) -> Direction {
         let (no_takeover, window_bits) = match role {
@@ -74,7 +73,7 @@ impl DeflateParams {
         Direction { takeover: !no_takeover, window_bits: window_bits.unwrap_or_default() }
     }
 
-    /// What `role` receives.
+    /// The direction in which `role` receives.
     #[must_use]
     pub fn incoming(&self, role: Role) -> Direction {
         self.outgoing(match role {
@@ -96,7 +95,7 @@ impl fmt::Display for DeflateParams {
     }
 }
 
-/// Writes the parameters that look the same in offers and answers.
+/// Writes the parameters that have the same form in offers and answers.
 pub(super) fn write(
     f: &mut fmt::Formatter<'_>,
     (server_no_context_takeover, client_no_context_takeover): (bool, bool),
@@ -111,7 +110,7 @@ pub(super) fn write(
     server_max_window_bits.map_or(Ok(()), |bits| write!(f, "; server_max_window_bits={bits}"))
 }
 
-/// The parameters of an element, whoever sent it. A window that is given without a value is
+/// The parameters of an element, in an offer or an answer. A window without a value is
 /// `Some(None)`.
 #[derive(Default)]
 pub(super) struct Given {
@@ -141,12 +140,12 @@ impl Given {
     }
 }
 
-/// `None` for one that is set already, or has a value.
+/// Returns `None` if the flag is already set, or has a value.
 fn set_flag(flag: &mut bool, value: Option<&str>) -> Option<()> {
     (value.is_none() && !std::mem::replace(flag, true)).then_some(())
 }
 
-/// `None` for one that is set already, or has a value that is no window.
+/// Returns `None` if the window is already set, or its value is invalid.
 fn set_window(window: &mut Option<Option<WindowBits>>, value: Option<&str>) -> Option<()> {
     let bits = match value {
         Some(value) => Some(WindowBits::parse(value)?),

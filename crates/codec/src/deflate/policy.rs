@@ -1,10 +1,10 @@
-//! What one side is ready for, and how it negotiates (RFC 7692 sections 5 and 7.1).
+//! The preferences of one side, and the negotiation (RFC 7692 sections 5 and 7.1).
 
 use super::{DeflateOffer, DeflateParams, WindowBits};
 use crate::handshake::Extension;
 
-/// What one side wants of the compression, in either role. The default wants the best compression:
-/// context takeover and the largest windows both ways.
+/// The preferences of one side for compression, in either role. The default is the best
+/// compression: context takeover and the largest windows in both directions.
 ///
 /// ```
 /// use ringway_codec::{DeflateOffer, DeflatePolicy};
@@ -15,16 +15,16 @@ use crate::handshake::Extension;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeflatePolicy {
-    /// Whether we compress with what we sent before, if the peer allows it.
+    /// Whether sent messages may refer to earlier ones, if the peer allows it.
     pub takeover: bool,
-    /// Whether the peer may compress with what it sent before: we then keep its window for each
+    /// Whether received messages may refer to earlier ones, which costs a window for each
     /// connection.
     pub peer_takeover: bool,
-    /// The largest window that we compress with; [`WindowBits::MIN`] counts as 9 bits.
+    /// The largest window for sent messages; [`WindowBits::MIN`] counts as 9 bits.
     pub window_bits: WindowBits,
-    /// The largest window that the peer is asked to compress with, where it lets itself be asked;
-    /// [`WindowBits::MIN`] counts as 9 bits, for that is what peers on zlib use then. It spares the
-    /// peer memory, and not us.
+    /// The largest window that the peer is asked to compress with, where the standard permits the
+    /// request; [`WindowBits::MIN`] counts as 9 bits, which peers with zlib use then. It saves
+    /// memory at the peer, not at this endpoint.
     pub peer_window_bits: WindowBits,
 }
 
@@ -35,15 +35,15 @@ impl Default for DeflatePolicy {
 }
 
 impl DeflatePolicy {
-    /// A server's choice among the extensions of a request: the first offer in the client's order
+    /// Returns a server's choice among the extensions of a request: the answer to the first offer
     /// that can be accepted.
     #[must_use]
     pub fn choose(&self, extensions: &[Extension<'_>]) -> Option<DeflateParams> {
         extensions.iter().filter_map(DeflateOffer::parse).find_map(|offer| self.accept(&offer))
     }
 
-    /// A server's answer to one offer; `None` declines it: it wants a window that zlib cannot
-    /// compress with.
+    /// Returns a server's answer to one offer; `None` declines it, because it requires a window
+    /// that zlib cannot compress with.
     #[must_use]
     pub fn accept(&self, offer: &DeflateOffer) -> Option<DeflateParams> {
         let (ours, theirs) = self.windows();
@@ -51,20 +51,20 @@ impl DeflatePolicy {
         if !window_bits.is_deflatable() {
             return None;
         }
-        // Section 7.1.2.2: only a client that said that it can may be told which window to use.
+        // Section 7.1.2.2: a server may limit the window only of a client that offers it.
         let peer_window_bits = offer.client_max_window_bits.map(|most| most.min(theirs));
         Some(DeflateParams {
             server_no_context_takeover: offer.server_no_context_takeover || !self.takeover,
             client_no_context_takeover: offer.client_no_context_takeover || !self.peer_takeover,
-            // Section 7.1.2.1: one that was asked for must be answered.
+            // Section 7.1.2.1: the answer must have the parameter if the offer has it.
             server_max_window_bits: (offer.server_max_window_bits.is_some() || window_bits < WindowBits::MAX)
                 .then_some(window_bits),
             client_max_window_bits: peer_window_bits.filter(|&bits| bits < WindowBits::MAX),
         })
     }
 
-    /// A client's offers, the preferred one first. A server that cannot limit its window gets a
-    /// second one.
+    /// Returns a client's offers, the preferred one first. The second one is for servers that
+    /// cannot limit their window.
     #[must_use]
     pub fn offers(&self) -> Vec<DeflateOffer> {
         let (ours, theirs) = self.windows();
@@ -87,12 +87,12 @@ impl DeflatePolicy {
     }
 }
 
-/// A client's judgement of the extensions of a response: what was agreed on, if anything.
+/// Checks the extensions of a response for a client, and returns the negotiated parameters, if any.
 ///
 /// # Errors
 ///
-/// The element that no offer admits: the connection must be failed (RFC 6455 section 4.1, RFC 7692
-/// section 5.1).
+/// The element that no offer admits: the client must fail the connection (RFC 6455 section 4.1, RFC
+/// 7692 section 5.1).
 pub(crate) fn verify<'b>(
     extensions: &[Extension<'b>],
     offers: &[DeflateOffer],

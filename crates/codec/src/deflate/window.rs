@@ -17,12 +17,12 @@ pub struct WindowBits(u8);
 impl WindowBits {
     /// 8 bits: 256 bytes.
     pub const MIN: Self = Self(8);
-    /// The smallest that zlib compresses with, 9 bits: 512 bytes.
+    /// The smallest window that zlib compresses with, 9 bits: 512 bytes.
     pub const LEAST_DEFLATED: Self = Self(9);
-    /// 15 bits: 32 KiB. What holds where nothing is said.
+    /// 15 bits: 32 KiB. The default of RFC 7692.
     pub const MAX: Self = Self(15);
 
-    /// `None` unless `bits` is 8 to 15.
+    /// Returns `None` unless `bits` is 8 to 15.
     #[must_use]
     pub const fn new(bits: u8) -> Option<Self> {
         match bits {
@@ -37,13 +37,14 @@ impl WindowBits {
         self.0
     }
 
-    /// Whether zlib compresses with such a window; it inflates with any.
+    /// Whether zlib compresses with this window; it inflates with any.
     #[must_use]
     pub const fn is_deflatable(self) -> bool {
         self.0 >= Self::LEAST_DEFLATED.0
     }
 
-    /// A decimal number from 8 to 15 without leading zeros or a sign (RFC 7692 section 7.1.2.1).
+    /// Parses a decimal number from 8 to 15 without leading zeros or a sign (RFC 7692 section
+    /// 7.1.2.1).
     pub(super) fn parse(text: &str) -> Option<Self> {
         match text.as_bytes() {
             [digit @ b'8'..=b'9'] => Some(Self(digit - b'0')),

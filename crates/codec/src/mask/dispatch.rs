@@ -1,12 +1,12 @@
-//! Which kernels there are, and which of them this CPU takes.
+//! The kernels, and the choice of one for this CPU.
 
 use super::{portable, rotated};
 use std::fmt;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-/// One way to mask, made for a set of instructions. [`kernels`] gives the ones that this CPU can
-/// run; [`apply`] and its like take the first of them by themselves.
+/// An implementation of masking for one instruction set. [`kernels`] returns the ones that this CPU
+/// can run; [`apply`] and the other functions use the first of them.
 ///
 /// [`apply`]: super::apply
 ///
@@ -28,37 +28,36 @@ pub struct Kernel {
     pub(super) ascii_prefix: AsciiPrefix,
 }
 
-/// From source to destination, so many bytes, with the key at the first of them. See
-/// [`super::vector::mask`] for what the caller promises, but for the length, which may be any.
+/// Source, destination, length, and the key as it applies to the first byte. See
+/// [`super::vector::mask`] for the requirements; the length may be any.
 type Mask = unsafe fn(*const u8, *mut u8, usize, u32) -> bool;
 
 /// See [`super::vector::ascii_prefix`].
 type AsciiPrefix = unsafe fn(*const u8, usize) -> usize;
 
 impl Kernel {
-    /// The name of its instructions: `avx512`, `avx2`, `sse2`, `neon` or `portable`.
+    /// The name of its instruction set: `avx512`, `avx2`, `sse2`, `neon` or `portable`.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         self.name
     }
 
-    /// How many bytes it takes at a time.
+    /// The width of its vectors in bytes.
     #[must_use]
     pub const fn width(&self) -> usize {
         self.width
     }
 
-    /// [`apply_seeing_ascii`](super::apply_seeing_ascii) with this kernel, however short the
-    /// payload.
+    /// [`apply_seeing_ascii`](super::apply_seeing_ascii) with this kernel, for any length.
     pub fn apply_seeing_ascii(&self, payload: &mut [u8], key: [u8; 4], phase: usize) -> bool {
         let at = payload.as_mut_ptr();
         let key = rotated(u32::from_ne_bytes(key), phase);
-        // SAFETY: source and destination are the same slice, borrowed mutably. Kernels come from
-        // `kernels` alone, so the CPU can run this one.
+        // SAFETY: source and destination are the same slice, borrowed mutably. Only `kernels`
+        // returns kernels, so the CPU can run this one.
         unsafe { self.run::<true>(at, at, payload.len(), key) }
     }
 
-    /// [`apply`](super::apply) with this kernel, however short the payload.
+    /// [`apply`](super::apply) with this kernel, for any length.
     pub fn apply(&self, payload: &mut [u8], key: [u8; 4], phase: usize) {
         let at = payload.as_mut_ptr();
         let key = rotated(u32::from_ne_bytes(key), phase);
@@ -66,11 +65,11 @@ impl Kernel {
         unsafe { self.run::<false>(at, at, payload.len(), key) };
     }
 
-    /// [`copy`](super::copy) with this kernel, however short the payload.
+    /// [`copy`](super::copy) with this kernel, for any length.
     ///
     /// # Panics
     ///
-    /// When the two lengths differ.
+    /// If the two lengths differ.
     pub fn copy(&self, source: &[u8], destination: &mut [u8], key: [u8; 4], phase: usize) {
         assert_eq!(source.len(), destination.len(), "mask::copy needs slices of one length");
         let key = rotated(u32::from_ne_bytes(key), phase);
@@ -99,7 +98,7 @@ impl Kernel {
         key: u32,
     ) -> bool {
         let mask = if ASCII { self.mask_seeing_ascii } else { self.mask };
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { mask(source, destination, len, key) }
     }
 }
@@ -119,8 +118,8 @@ pub fn kernels() -> Vec<&'static Kernel> {
     {
         use super::x86::{AVX2, AVX512, SSE2};
         use std::arch::is_x86_feature_detected;
-        // The kernel needs AVX512F alone. The CPUs that have it but not VBMI2 (Intel's before Ice
-        // Lake) lower their clock for everybody on the core when 512-bit registers are in use.
+        // The kernel needs AVX512F only. CPUs with AVX512F but without VBMI2 (Intel's before Ice
+        // Lake) reduce the clock of the core when 512-bit registers are in use.
         if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vbmi2") {
             kernels.push(&AVX512);
         }
@@ -135,12 +134,12 @@ pub fn kernels() -> Vec<&'static Kernel> {
     kernels
 }
 
-/// The kernel in use; `UNKNOWN` until the first call. Relaxed is enough: what it points to never
-/// changes, and threads that meet here store the same.
+/// The kernel in use; `UNKNOWN` until the first call. Relaxed is enough: its target is a static,
+/// and concurrent threads store the same pointer.
 static CHOSEN: AtomicPtr<Kernel> = AtomicPtr::new(ptr::from_ref(&UNKNOWN).cast_mut());
 
-/// Finds out which kernel to take, and passes the work on to it. So that taking a kernel is one
-/// load, not a branch too.
+/// Chooses a kernel at the first call, and calls it. It makes every later choice one load without a
+/// branch.
 static UNKNOWN: Kernel = Kernel {
     name: "unknown",
     width: 0,
@@ -157,8 +156,7 @@ pub(super) fn chosen() -> &'static Kernel {
 
 #[cold]
 fn find_kernel() -> &'static Kernel {
-    // Miri can run some of the others, but the tests of everything that is not a kernel need not
-    // wait for it to.
+    // Miri can run some of the other kernels, but the portable one is faster there.
     let kernel = if cfg!(miri) { &portable::KERNEL } else { kernels()[0] };
     CHOSEN.store(ptr::from_ref(kernel).cast_mut(), Ordering::Relaxed);
     kernel
@@ -168,7 +166,7 @@ fn find_kernel() -> &'static Kernel {
 ///
 /// That of [`super::vector::mask`].
 unsafe fn find_out<const ASCII: bool>(source: *const u8, destination: *mut u8, len: usize, key: u32) -> bool {
-    // SAFETY: the caller's promise, and the CPU can run what `kernels` gives.
+    // SAFETY: guaranteed by the caller, and the CPU can run the kernels of `kernels`.
     unsafe { find_kernel().run::<ASCII>(source, destination, len, key) }
 }
 

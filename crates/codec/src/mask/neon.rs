@@ -1,4 +1,4 @@
-//! The kernel of 64-bit Arm, where NEON is always there.
+//! The kernel of 64-bit Arm, which always has NEON.
 
 use super::dispatch::Kernel;
 use super::vector::{Vector, ascii_prefix, mask};
@@ -26,13 +26,13 @@ unsafe impl Vector for uint8x16_t {
 
     #[inline(always)]
     unsafe fn load(at: *const u8) -> Self {
-        // SAFETY: as above, and the caller vouches for 16 bytes.
+        // SAFETY: as above, and the caller guarantees 16 bytes.
         unsafe { vld1q_u8(at) }
     }
 
     #[inline(always)]
     unsafe fn store(self, at: *mut u8) {
-        // SAFETY: as above, and the caller vouches for 16 bytes.
+        // SAFETY: as above, and the caller guarantees 16 bytes.
         unsafe { vst1q_u8(at, self) }
     }
 

@@ -1,5 +1,4 @@
-//! The kernel of every CPU: words of eight bytes. Compilers turn its loop into whatever vectors the
-//! target always has.
+//! The kernel of every CPU: words of eight bytes. The compiler vectorizes its loop for the target.
 
 use super::dispatch::Kernel;
 use super::vector::{Vector, ascii_prefix, mask};
@@ -23,13 +22,13 @@ unsafe impl Vector for u64 {
 
     #[inline(always)]
     unsafe fn load(at: *const u8) -> Self {
-        // SAFETY: the caller vouches for eight bytes.
+        // SAFETY: the caller guarantees eight bytes.
         unsafe { at.cast::<u64>().read_unaligned() }
     }
 
     #[inline(always)]
     unsafe fn store(self, at: *mut u8) {
-        // SAFETY: the caller vouches for eight bytes.
+        // SAFETY: the caller guarantees eight bytes.
         unsafe { at.cast::<u64>().write_unaligned(self) }
     }
 

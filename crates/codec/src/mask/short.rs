@@ -1,18 +1,18 @@
-//! What is shorter than a vector: overlapping words, without a loop.
+//! Masking of short payloads: overlapping words, without a loop.
 
 use super::rotated;
 
-/// Up to this length a payload is masked inline. Most chat messages and all empty ones lie below
-/// it, and a call through a pointer would cost them more than the work itself.
+/// Up to this length a payload is masked inline, because a call through a pointer would cost more
+/// than the masking. Most chat messages and all empty ones are shorter.
 pub(super) const SHORT: usize = 32;
 
 const HIGH: u128 = 0x8080_8080_8080_8080_8080_8080_8080_8080;
 
-/// Masks up to [`SHORT`] bytes from `source` to `destination`; with `ASCII`, says whether all that
-/// was written is ASCII.
+/// Masks up to [`SHORT`] bytes from `source` to `destination`; with `ASCII`, returns whether the
+/// result is ASCII.
 ///
-/// Every word is read before the first is written, so that words may overlap, and the two places be
-/// the same.
+/// Every word is read before the first is written, so that words may overlap, and source and
+/// destination may be the same.
 ///
 /// # Safety
 ///
@@ -23,8 +23,8 @@ pub(super) unsafe fn short<const ASCII: bool>(source: *const u8, destination: *m
     debug_assert!(len <= SHORT, "longer payloads take a kernel");
     if len >= 16 {
         let last = len - 16;
-        // SAFETY: 16 bytes at 0 and at `len - 16` lie within `len`, and up to 32 they leave nothing
-        // between them.
+        // SAFETY: 16 bytes at 0 and at `len - 16` lie within `len`, and together cover up to 32
+        // bytes.
         unsafe {
             let words = (source.cast::<u128>(), destination.cast::<u128>());
             let a = words.0.read_unaligned() ^ sixteen(key);

@@ -1,9 +1,9 @@
-//! The algorithm of all kernels, written once over what differs between them.
+//! The algorithm of all kernels, generic over the vector type.
 
 use super::rotated;
 use super::short::{SHORT, short};
 
-/// A vector register, or a word that serves as one.
+/// A vector register, or a word used as one.
 ///
 /// # Safety
 ///
@@ -47,12 +47,12 @@ pub(super) unsafe trait Vector: Copy {
     unsafe fn is_ascii(self) -> bool;
 }
 
-/// Masks `len` bytes from `source` to `destination`, with a key that applies at the first of them;
-/// with `ASCII`, says whether all that was written is ASCII.
+/// Masks `len` bytes from `source` to `destination`, with a key that applies to the first of them;
+/// with `ASCII`, returns whether the result is ASCII.
 ///
-/// The first and the last vector are unaligned and may overlap what lies between, which is aligned
-/// in the destination. So that this also holds in place, they are read before anything is written,
-/// and written after everything else.
+/// The first and the last vector are unaligned and may overlap the vectors between them, which are
+/// aligned in the destination. They are read before the first write and written after all others,
+/// so that masking in place is correct.
 ///
 /// # Safety
 ///
@@ -69,20 +69,20 @@ pub(super) unsafe fn mask<V: Vector, const ASCII: bool>(
     let width = V::WIDTH;
     debug_assert!(width <= SHORT || len >= width, "so few bytes take a narrower vector");
     if len < width {
-        // SAFETY: the caller's promise: with wider vectors `len` would not be so small.
+        // SAFETY: guaranteed by the caller: with wider vectors `len` is not so small.
         return unsafe { short::<ASCII>(source, destination, len, key) };
     }
     let end = len - width;
     // SAFETY: `at <= end` holds wherever a vector is read or written at `at`, and `at <= end - 3 *
-    // width` where four are; a vector at `end` ends at `len`. What is read in a turn of a loop was
-    // written by none before it, because `at` only grows, and the first and last vectors are
-    // written after both loops.
+    // width` where four are; a vector at `end` ends at `len`. No iteration reads bytes that an
+    // earlier one has written, because `at` only grows, and the first and last vectors are written
+    // after both loops.
     unsafe {
         let first = V::load(source).xor(V::splat(key));
         let last = V::load(source.add(end)).xor(V::splat(rotated(key, end)));
         let mut seen = first.or(last);
 
-        // From 1 to `width`, so that the first vector covers what lies before it.
+        // From 1 to `width`, so that the first vector covers the bytes before it.
         let mut at = width - destination.addr() % width;
         let keys = V::splat(rotated(key, at));
         while at + 3 * width <= end {
@@ -113,8 +113,8 @@ pub(super) unsafe fn mask<V: Vector, const ASCII: bool>(
     }
 }
 
-/// How many of `len` bytes are seen to be ASCII before a vector, or four of them, have one that is
-/// not: `len` when all are. 0 for what is shorter than a vector.
+/// Returns the number of ASCII bytes before the first vector, or group of four, with another byte:
+/// `len` if all are ASCII. 0 if `len` is less than a vector.
 ///
 /// # Safety
 ///
@@ -132,7 +132,7 @@ pub(super) unsafe fn ascii_prefix<V: Vector>(source: *const u8, len: usize) -> u
         if !V::load(source).is_ascii() {
             return 0;
         }
-        // From 1 to `width`: the first vector covers what lies before it.
+        // From 1 to `width`: the first vector covers the bytes before it.
         let mut at = width - source.addr() % width;
         while at + 3 * width <= end {
             let a = V::load(source.add(at)).or(V::load(source.add(at + width)));

@@ -1,4 +1,4 @@
-//! The kernels of x86-64: SSE2, which every one has, AVX2 and AVX-512.
+//! The kernels of x86-64: SSE2, which every CPU has, AVX2 and AVX-512.
 //!
 //! Trait methods cannot carry `#[target_feature]`, so they are inlined into functions that do: the
 //! three of each kernel.
@@ -41,7 +41,7 @@ pub(super) static AVX512: Kernel = Kernel {
 /// That of [`mask`].
 #[target_feature(enable = "sse2")]
 unsafe fn sse2<const ASCII: bool>(source: *const u8, destination: *mut u8, len: usize, key: u32) -> bool {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { mask::<__m128i, ASCII>(source, destination, len, key) }
 }
 
@@ -50,7 +50,7 @@ unsafe fn sse2<const ASCII: bool>(source: *const u8, destination: *mut u8, len: 
 /// That of [`mask`].
 #[target_feature(enable = "avx2")]
 unsafe fn avx2<const ASCII: bool>(source: *const u8, destination: *mut u8, len: usize, key: u32) -> bool {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { mask::<__m256i, ASCII>(source, destination, len, key) }
 }
 
@@ -60,10 +60,10 @@ unsafe fn avx2<const ASCII: bool>(source: *const u8, destination: *mut u8, len: 
 #[target_feature(enable = "avx512f")]
 unsafe fn avx512<const ASCII: bool>(source: *const u8, destination: *mut u8, len: usize, key: u32) -> bool {
     if len < __m512i::WIDTH {
-        // SAFETY: the caller's promise, and a CPU with AVX-512 has AVX2.
+        // SAFETY: guaranteed by the caller, and a CPU with AVX-512 has AVX2.
         return unsafe { mask::<__m256i, ASCII>(source, destination, len, key) };
     }
-    // SAFETY: the caller's promise, and there is at least one vector.
+    // SAFETY: guaranteed by the caller, and there is at least one vector.
     unsafe { mask::<__m512i, ASCII>(source, destination, len, key) }
 }
 
@@ -72,7 +72,7 @@ unsafe fn avx512<const ASCII: bool>(source: *const u8, destination: *mut u8, len
 /// That of [`ascii_prefix`].
 #[target_feature(enable = "sse2")]
 unsafe fn sse2_ascii(source: *const u8, len: usize) -> usize {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { ascii_prefix::<__m128i>(source, len) }
 }
 
@@ -81,7 +81,7 @@ unsafe fn sse2_ascii(source: *const u8, len: usize) -> usize {
 /// That of [`ascii_prefix`].
 #[target_feature(enable = "avx2")]
 unsafe fn avx2_ascii(source: *const u8, len: usize) -> usize {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { ascii_prefix::<__m256i>(source, len) }
 }
 
@@ -90,7 +90,7 @@ unsafe fn avx2_ascii(source: *const u8, len: usize) -> usize {
 /// That of [`ascii_prefix`].
 #[target_feature(enable = "avx512f")]
 unsafe fn avx512_ascii(source: *const u8, len: usize) -> usize {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { ascii_prefix::<__m512i>(source, len) }
 }
 
@@ -100,19 +100,19 @@ unsafe impl Vector for __m128i {
 
     #[inline(always)]
     unsafe fn splat(word: u32) -> Self {
-        // SAFETY: the caller vouches for the instructions; so in all methods of this file.
+        // SAFETY: the caller guarantees the instructions, as in all methods of this file.
         unsafe { _mm_set1_epi32(word.cast_signed()) }
     }
 
     #[inline(always)]
     unsafe fn load(at: *const u8) -> Self {
-        // SAFETY: the caller vouches for 16 bytes.
+        // SAFETY: the caller guarantees 16 bytes.
         unsafe { _mm_loadu_si128(at.cast()) }
     }
 
     #[inline(always)]
     unsafe fn store(self, at: *mut u8) {
-        // SAFETY: the caller vouches for 16 bytes.
+        // SAFETY: the caller guarantees 16 bytes.
         unsafe { _mm_storeu_si128(at.cast(), self) }
     }
 
@@ -141,19 +141,19 @@ unsafe impl Vector for __m256i {
 
     #[inline(always)]
     unsafe fn splat(word: u32) -> Self {
-        // SAFETY: the caller vouches for the instructions.
+        // SAFETY: the caller guarantees the instructions.
         unsafe { _mm256_set1_epi32(word.cast_signed()) }
     }
 
     #[inline(always)]
     unsafe fn load(at: *const u8) -> Self {
-        // SAFETY: the caller vouches for 32 bytes.
+        // SAFETY: the caller guarantees 32 bytes.
         unsafe { _mm256_loadu_si256(at.cast()) }
     }
 
     #[inline(always)]
     unsafe fn store(self, at: *mut u8) {
-        // SAFETY: the caller vouches for 32 bytes.
+        // SAFETY: the caller guarantees 32 bytes.
         unsafe { _mm256_storeu_si256(at.cast(), self) }
     }
 
@@ -182,19 +182,19 @@ unsafe impl Vector for __m512i {
 
     #[inline(always)]
     unsafe fn splat(word: u32) -> Self {
-        // SAFETY: the caller vouches for the instructions.
+        // SAFETY: the caller guarantees the instructions.
         unsafe { _mm512_set1_epi32(word.cast_signed()) }
     }
 
     #[inline(always)]
     unsafe fn load(at: *const u8) -> Self {
-        // SAFETY: the caller vouches for 64 bytes.
+        // SAFETY: the caller guarantees 64 bytes.
         unsafe { _mm512_loadu_si512(at.cast()) }
     }
 
     #[inline(always)]
     unsafe fn store(self, at: *mut u8) {
-        // SAFETY: the caller vouches for 64 bytes.
+        // SAFETY: the caller guarantees 64 bytes.
         unsafe { _mm512_storeu_si512(at.cast(), self) }
     }
 
