@@ -16,9 +16,7 @@ use crate::phase::{Phase, Timetable};
 use crate::plan::{Mode, Verify};
 use crate::ramp::{Next, Ramp};
 use crate::tally::{Event, Measured, Ramped, Standing, Tally, Window};
-use ringway::{
-    CloseCode, CloseReason, ConnectError, Connection, ConnectionId, Endpoint, Handler, Message, Sent, Shard,
-};
+use ringway::{CloseCode, CloseReason, ConnectError, Connection, ConnectionId, Endpoint, Handler, Message, Shard};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
@@ -338,7 +336,7 @@ impl Generator {
         *line.stamp(number) = self.now;
         line.sent = number.wrapping_add(1);
         let span = self.orders.payload.span(line.salt, number);
-        if let Sent::Full(_) = conn.send(self.orders.payload.message(span)) {
+        if !conn.send(self.orders.payload.message(span)).is_accepted() {
             // It is closing.
             conn.state().sent = number;
             return;
@@ -354,7 +352,7 @@ impl Generator {
             let line = conn.state();
             let span = self.orders.payload.span(line.salt, line.sent);
             let len = span.len() as u64;
-            if let Sent::Full(_) = conn.send(self.orders.payload.message(span)) {
+            if !conn.send(self.orders.payload.message(span)).is_accepted() {
                 return;
             }
             let line = conn.state();
@@ -407,7 +405,7 @@ impl Generator {
         let from = self.ids.len().saturating_sub(CLOSING);
         for id in self.ids.split_off(from) {
             if let Some(mut conn) = shard.connection(id) {
-                conn.close(CloseCode::NORMAL, "");
+                close(&mut conn);
             }
         }
         if !self.ids.is_empty() {
@@ -440,6 +438,11 @@ impl Generator {
     }
 }
 
+/// Begins to close a connection whose work is done.
+fn close(conn: &mut Connection<'_, Generator>) {
+    conn.close(CloseCode::NORMAL, "").expect("1000 is a code that may be sent");
+}
+
 impl Handler for Generator {
     type State = Line;
 
@@ -453,7 +456,7 @@ impl Handler for Generator {
         let began = conn.state().open(in_flight as usize);
         self.ramp.latency.record(self.now - began);
         if self.phase == Phase::Close {
-            return conn.close(CloseCode::NORMAL, "");
+            return close(conn);
         }
         self.ids.push(conn.id());
         self.ramp_on(&mut conn.shard());

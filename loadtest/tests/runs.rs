@@ -234,7 +234,7 @@ fn a_server_that_never_answers_leaves_nothing_to_trust() {
 fn a_server_that_closes_is_an_error_and_not_an_answer() {
     let server = Served::new(|| {
         Script(|number, conn, message| match number {
-            5 => conn.close(CloseCode::GOING_AWAY, "enough"),
+            5 => conn.close(CloseCode::GOING_AWAY, "enough").expect("sendable"),
             _ => conn.reply(message),
         })
     });
@@ -249,10 +249,10 @@ fn a_server_that_closes_is_an_error_and_not_an_answer() {
 fn pings_are_no_answers_and_neither_are_messages_that_answer_nothing() {
     let server = Served::new(|| {
         Script(|number, conn, message| {
-            conn.ping(b"are you there");
+            conn.ping(b"are you there").expect("short");
             if number == 3 {
                 send(conn, message.kind(), message.payload());
-                conn.ping(b"and now");
+                conn.ping(b"and now").expect("short");
             }
             conn.reply(message);
         })

@@ -284,7 +284,7 @@ fn a_signal_while_it_connects_is_no_failure_of_what_was_not_tried() {
     let server = TestServer::echo();
     // One a second, so that it is connecting whenever the signal comes.
     let child = start(load(server.address(), &["-c", "1000", "-r", "1", "--format=json"]));
-    server.wait_until("the first is open", |_, shard| shard.connections() > 0);
+    server.wait_until("the first is open", |_, shard| shard.connection_count() > 0);
     kill_process(Pid::from_child(&child), Signal::INT).expect("it runs");
     let ended = finish(child);
     let report = report(&ended, 130);

@@ -14,7 +14,7 @@ fn check(name: &str) {
     let mut peer = Peer::connect(server.address());
     input.perform(&mut peer);
     drop(peer);
-    server.wait_until("only the other one is left", |_, shard| shard.connections() == 1);
+    server.wait_until("only the other one is left", |_, shard| shard.connection_count() == 1);
     other.expect_echo("still served");
     drop(other);
     server.wait_until_empty();

@@ -30,7 +30,7 @@ impl Handler for Telling {
 
     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
         match message.as_text() {
-            Some("close") => conn.close(CloseCode::NORMAL, ""),
+            Some("close") => conn.close(CloseCode::NORMAL, "").expect("sendable"),
             _ => conn.reply(message),
         }
     }

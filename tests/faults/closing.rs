@@ -17,14 +17,14 @@ impl Handler for Closing {
     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
         self.messages += 1;
         match message.as_text() {
-            Some("close") => conn.close(CloseCode::new(4001), "bye"),
-            Some("close without a code") => conn.close(CloseCode::NO_STATUS, ""),
+            Some("close") => conn.close(CloseCode::new(4001), "bye").expect("sendable"),
+            Some("close without a code") => conn.close(CloseCode::NO_STATUS, "").expect("no code"),
             Some("echo and close") => {
                 conn.reply(message);
-                conn.close(CloseCode::NORMAL, "");
+                conn.close(CloseCode::NORMAL, "").expect("sendable");
                 assert!(!conn.is_open());
                 conn.reply(Message::text("too late"));
-                assert!(matches!(conn.send(Message::text("too late")), ringway::Sent::Full(_)));
+                assert!(matches!(conn.send(Message::text("too late")), ringway::SendOutcome::Closed(_)));
             }
             _ => conn.reply(message),
         }

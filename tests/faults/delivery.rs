@@ -1,7 +1,7 @@
 //! What a handler sends and holds back arrives: all of it, once, in order.
 
 use ringway::{
-    BufferConfig, CloseCode, Connection, ConnectionId, Handler, Limits, Message, MessageKind, Prepared, Sent,
+    BufferConfig, CloseCode, Connection, ConnectionId, Handler, Limits, Message, MessageKind, Prepared, SendOutcome,
 };
 use ringway_tests::{Echo, End, Frame, Peer, Received, TestServer, config};
 
@@ -69,21 +69,21 @@ impl Handler for Mixing {
                 conn.reply(message);
                 true
             }
-            3 => matches!(conn.send(Message::binary(message.payload())), Sent::Sent | Sent::Queued(_)),
-            4 => matches!(conn.send_prepared(&self.prepared), Sent::Sent | Sent::Queued(_)),
+            3 => conn.send(Message::binary(message.payload())).is_accepted(),
+            4 => conn.send_prepared(&self.prepared).is_accepted(),
             5 => {
-                let before = matches!(conn.send(Message::text("before")), Sent::Sent | Sent::Queued(_));
+                let before = conn.send(Message::text("before")).is_accepted();
                 conn.reply(message);
                 before
             }
             6 => {
                 conn.reply(message);
-                matches!(conn.send(Message::text("after")), Sent::Sent | Sent::Queued(_))
+                conn.send(Message::text("after")).is_accepted()
             }
             _ => {
-                let before = matches!(conn.send_prepared(&self.prepared), Sent::Sent | Sent::Queued(_));
+                let before = conn.send_prepared(&self.prepared).is_accepted();
                 conn.reply(message);
-                before && matches!(conn.send_prepared(&self.prepared), Sent::Sent | Sent::Queued(_))
+                before && conn.send_prepared(&self.prepared).is_accepted()
             }
         };
         assert!(all_sent, "the limit is high enough for the test");
@@ -291,7 +291,7 @@ fn a_handler_closes_a_connection_that_it_paused() {
     assert_eq!(peer.frame(), Received::text("pause"));
     server.on_shard(|pausing, shard| {
         let id = pausing.paused.expect("it was told to pause");
-        shard.connection(id).expect("it is still there").close(CloseCode::POLICY, "");
+        shard.connection(id).expect("it is still there").close(CloseCode::POLICY, "").expect("sendable");
     });
     assert_eq!(peer.close_code(), Some(1008));
     peer.send(&Frame::close(1008, ""));
@@ -316,8 +316,9 @@ impl Flooding {
             let n = *conn.state();
             let payload = [&n.to_be_bytes()[..], &[n as u8; 10_000]].concat();
             match conn.send(Message::binary(&payload)) {
-                Sent::Sent | Sent::Queued(_) => *conn.state() += 1,
-                Sent::Full(message) => {
+                SendOutcome::Sent | SendOutcome::Queued(_) => *conn.state() += 1,
+                refused => {
+                    let message = refused.into_message().expect("neither sent nor queued");
                     assert_eq!((message.kind(), message.payload()), (MessageKind::Binary, &payload[..]));
                     self.refused += 1;
                     return;
@@ -387,7 +388,7 @@ fn a_prepared_message_reaches_everybody() {
         for prepared in [&first, &second, &first] {
             for id in &gathering.open {
                 let mut conn = shard.connection(*id).expect("it is open");
-                assert!(!matches!(conn.send_prepared(prepared), Sent::Full(_)));
+                assert!(conn.send_prepared(prepared).is_accepted());
             }
         }
     });

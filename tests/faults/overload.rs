@@ -135,7 +135,7 @@ fn connections_over_the_limit_wait_until_a_slot_frees() {
         first.expect_echo("served");
         second.expect_echo("served as well");
     }
-    assert_eq!(server.connections(), 2);
+    assert_eq!(server.connection_count(), 2);
     first.reset();
     third.expect_upgrade();
     third.expect_echo("its turn");

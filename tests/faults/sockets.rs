@@ -167,7 +167,7 @@ fn a_connection_that_says_nothing_is_there_and_harms_nobody() {
     let server = server();
     let silent: Vec<Peer> = (0..20).map(|_| Peer::connect(server.address())).collect();
     Peer::open(server.address()).expect_echo("served");
-    server.wait_until("all are accepted", |_, shard| shard.connections() >= 20);
+    server.wait_until("all are accepted", |_, shard| shard.connection_count() >= 20);
     drop(silent);
     server.wait_until_empty();
 }

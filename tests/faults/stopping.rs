@@ -25,7 +25,7 @@ fn what_was_sent_before_the_stop_arrives_before_the_close() {
     let mut peer = Peer::open(server.address());
     let large = vec![1; 1_000_000];
     peer.send(&Frame::binary(&large));
-    server.wait_until("the reply is on its way", |_, shard| shard.connections() == 1);
+    server.wait_until("the reply is on its way", |_, shard| shard.connection_count() == 1);
     server.begin_stop();
     // The echo may be whole or not begun, but never cut.
     let mut frame = peer.frame();
@@ -59,7 +59,7 @@ fn stopping_does_not_wait_for_peers_that_do_not_answer() {
     let mut violating = Peer::open(server.address());
     violating.send(&Frame::new(3, ""));
     assert_eq!(violating.close_code(), Some(1002));
-    server.wait_until("all are accepted", |_, shard| shard.connections() == 3);
+    server.wait_until("all are accepted", |_, shard| shard.connection_count() == 3);
     server.stop();
     assert_eq!(open.close_code(), Some(1001));
     open.end();

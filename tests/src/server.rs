@@ -87,13 +87,13 @@ impl<H: Handler> TestServer<H> {
 
     /// How many connections the shard has.
     #[must_use]
-    pub fn connections(&self) -> usize {
-        self.on_shard(|_, shard| shard.connections())
+    pub fn connection_count(&self) -> usize {
+        self.on_shard(|_, shard| shard.connection_count())
     }
 
     /// Waits until every slot is free.
     pub fn wait_until_empty(&self) {
-        self.wait_until("no connection is left", |_, shard| shard.connections() == 0);
+        self.wait_until("no connection is left", |_, shard| shard.connection_count() == 0);
     }
 
     /// Tells it to stop, and does not wait.

@@ -31,7 +31,7 @@ mod session;
 mod shard;
 
 pub use api::close::{CloseReason, Ending};
-pub use api::connection::{Connection, Sent};
+pub use api::connection::{Connection, PingTooLong, SendOutcome};
 pub use api::endpoint::Endpoint;
 pub use api::error::ConnectError;
 pub use api::handler::Handler;
@@ -55,7 +55,8 @@ pub use session::fuzzing::drive_session;
 
 pub use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 pub use ringway_codec::{
-    CloseCode, HandshakeError, MessageKind, OriginPolicy, Prepared, ProtocolError, Scheme, Target, TargetError,
+    CloseCode, CodeNotSendable, HandshakeError, MessageKind, OriginPolicy, Prepared, ProtocolError, Scheme, Target,
+    TargetError,
 };
 pub use ringway_io::uring::Unavailable as UringUnavailable;
 pub use ringway_io::{BindError, BufferConfig, BusyPoll, DescriptorLimit, OptionError, Stats, raise_descriptor_limit};

@@ -62,6 +62,7 @@ impl fmt::Display for CloseReason {
             Ending::Idle => f.write_str(", the peer was silent for too long"),
             Ending::Vanished => f.write_str(", the peer ended the connection without a close frame"),
             Ending::Reset => f.write_str(", the connection was reset"),
+            Ending::Terminated => f.write_str(", dropped by us"),
             Ending::Failed(error) => write!(f, ", the connection failed: {error}"),
         }
     }
@@ -95,6 +96,8 @@ pub enum Ending {
     Vanished,
     /// The TCP connection was reset.
     Reset,
+    /// [`Connection::terminate`](crate::Connection::terminate) has dropped the connection.
+    Terminated,
     /// The kernel reports anything else.
     Failed(io::Error),
 }

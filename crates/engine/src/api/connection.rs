@@ -3,10 +3,10 @@
 use crate::api::handler::Handler;
 use crate::api::id::ConnectionId;
 use crate::api::message::Message;
-use crate::api::shard::Shard;
+use crate::api::shard::{Command, Shard};
 use crate::session::link::Link;
 use crate::shard::core::Core;
-use ringway_codec::{CloseCode, OpCode, Prepared, encode_close};
+use ringway_codec::{CloseCode, ClosePayload, CodeNotSendable, OpCode, Prepared, encode_close};
 use ringway_io::Slot;
 use std::fmt;
 use std::net::SocketAddr;
@@ -14,18 +14,94 @@ use std::net::SocketAddr;
 /// Why a [`Connection`]'s session is always found.
 const REMOVED_BETWEEN_CALLS: &str = "a session is removed only between calls of the handler";
 
-/// What became of a message that was to be sent.
+/// The outcome of sending a message.
+///
+/// ```
+/// use ringway::{Connection, Handler, Message, SendOutcome};
+///
+/// struct Feed;
+///
+/// impl Handler for Feed {
+///     /// What is still to be sent.
+///     type State = Vec<String>;
+///
+///     fn message(&mut self, conn: &mut Connection<'_, Self>, _: Message<'_>) {
+///         conn.state().extend((0..1000).map(|n| format!("line {n}")));
+///         self.drained(conn);
+///     }
+///
+///     fn drained(&mut self, conn: &mut Connection<'_, Self>) {
+///         while let Some(line) = conn.state().pop() {
+///             match conn.send(Message::text(&line)) {
+///                 SendOutcome::Sent | SendOutcome::Queued(_) => {}
+///                 // `drained` is called again when all of it is sent.
+///                 _ => return conn.state().push(line),
+///             }
+///         }
+///     }
+/// }
+/// # let _ = Feed;
+/// ```
 #[must_use = "a message that was handed back is not sent"]
 #[derive(Debug)]
-pub enum Sent<'m> {
-    /// It goes out at the end of this turn.
+#[non_exhaustive]
+pub enum SendOutcome<'m> {
+    /// The message is sent at the end of this turn.
     Sent,
-    /// It waits behind others; this many bytes wait in all. [`Handler::drained`] says when they are gone.
+    /// The message is queued behind others; this many bytes wait in all. [`Handler::drained`] is called when they are sent.
     Queued(usize),
-    /// Too much waits already ([`Limits::max_buffered`](crate::Limits::max_buffered)), or the connection is closing: here
-    /// is the message. In the first case [`Handler::drained`] says when to try again.
+    /// Too much waits already ([`Limits::max_buffered`](crate::Limits::max_buffered)): the message is handed back.
+    /// [`Handler::drained`] is called when it can be sent.
     Full(Message<'m>),
+    /// The connection is closing: the message is handed back, and no other will be sent.
+    Closed(Message<'m>),
 }
+
+impl<'m> SendOutcome<'m> {
+    /// Whether the message is sent or queued.
+    #[must_use]
+    pub fn is_accepted(&self) -> bool {
+        matches!(self, Self::Sent | Self::Queued(_))
+    }
+
+    /// The message, if it was handed back.
+    #[must_use]
+    pub fn into_message(self) -> Option<Message<'m>> {
+        match self {
+            Self::Sent | Self::Queued(_) => None,
+            Self::Full(message) | Self::Closed(message) => Some(message),
+        }
+    }
+}
+
+/// A ping has more than 125 bytes of payload, the most that a control frame can have (RFC 6455 section 5.5).
+///
+/// ```
+/// use ringway::{Connection, Handler, Message, PingTooLong};
+///
+/// struct Pinging;
+///
+/// impl Handler for Pinging {
+///     type State = ();
+///
+///     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
+///         if let Err(PingTooLong { len, .. }) = conn.ping(message.payload()) {
+///             eprintln!("{len} bytes do not fit a ping");
+///         }
+///     }
+/// }
+/// # let _ = Pinging;
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a ping of {len} bytes is too long: give 0 to {MAX_PING}")]
+#[non_exhaustive]
+pub struct PingTooLong {
+    /// How many bytes it has.
+    pub len: usize,
+}
+
+/// The most bytes of a control frame's payload (RFC 6455 section 5.5).
+const MAX_PING: usize = 125;
 
 /// One open connection.
 pub struct Connection<'a, H: Handler> {
@@ -95,50 +171,66 @@ impl<'a, H: Handler> Connection<'a, H> {
     }
 
     /// Sends a message. Costs one copy of its payload, or compressing it where that was negotiated.
-    pub fn send<'m>(&mut self, message: Message<'m>) -> Sent<'m> {
+    pub fn send<'m>(&mut self, message: Message<'m>) -> SendOutcome<'m> {
         let (link, core) = self.link();
         if !link.has_room(message.payload().len(), core) {
-            return Sent::Full(message);
+            return hand_back(message, link.is_open());
         }
         link.send_message(message.kind(), message.payload(), message.is_to_be_compressed(), core);
-        link.queued().map_or(Sent::Sent, Sent::Queued)
+        link.queued().map_or(SendOutcome::Sent, SendOutcome::Queued)
     }
 
     /// Sends a message that was encoded once for many connections; where compression was negotiated, it is compressed
     /// once for all that share the size of the window. In the server role a long one is not copied; in the
     /// client role it must be, because every client frame has a mask of its own (RFC 6455 section 5.3).
-    pub fn send_prepared<'m>(&mut self, prepared: &'m Prepared) -> Sent<'m> {
+    pub fn send_prepared<'m>(&mut self, prepared: &'m Prepared) -> SendOutcome<'m> {
         let (link, core) = self.link();
         if !link.has_room(prepared.payload().len(), core) {
-            return Sent::Full(Message::of(prepared.kind(), prepared.payload()));
+            return hand_back(Message::of(prepared.kind(), prepared.payload()), link.is_open());
         }
         link.send_prepared(prepared, core);
-        link.queued().map_or(Sent::Sent, Sent::Queued)
+        link.queued().map_or(SendOutcome::Sent, SendOutcome::Queued)
     }
 
-    /// Sends a ping with up to 125 bytes; more are cut off.
-    pub fn ping(&mut self, payload: &[u8]) {
+    /// Sends a ping with up to 125 bytes. [`Handler::pong`] is called with the answer. Without effect on a connection that
+    /// is closing.
+    ///
+    /// # Errors
+    /// [`PingTooLong`] for more bytes.
+    pub fn ping(&mut self, payload: &[u8]) -> Result<(), PingTooLong> {
+        if payload.len() > MAX_PING {
+            return Err(PingTooLong { len: payload.len() });
+        }
         let (link, core) = self.link();
         if link.is_open() {
-            link.send(OpCode::Ping, &payload[..payload.len().min(125)], core);
+            link.send(OpCode::Ping, payload, core);
         }
+        Ok(())
     }
 
     /// Begins the closing handshake. [`Handler::closed`] is called when it is over; until then messages that still come
-    /// are dropped. [`CloseCode::NO_STATUS`] sends a close frame without a code; a reason is cut to 123 bytes.
+    /// are dropped. [`CloseCode::NO_STATUS`] sends a close frame without a code; a reason is cut to 123 bytes. Without
+    /// effect on a connection that is closing already.
     ///
-    /// # Panics
-    /// When the code is one that must not be sent: [`CloseCode::is_sendable`] tells.
-    pub fn close(&mut self, code: CloseCode, reason: &str) {
-        let payload = if code == CloseCode::NO_STATUS {
-            ringway_codec::ClosePayload::EMPTY
-        } else {
-            encode_close(code, reason).expect("the caller gives a code that may be sent")
-        };
+    /// # Errors
+    /// [`CodeNotSendable`] for a code that must not be sent ([`CloseCode::is_sendable`]); the connection stays open.
+    pub fn close(&mut self, code: CloseCode, reason: &str) -> Result<(), CodeNotSendable> {
+        let payload = if code == CloseCode::NO_STATUS { ClosePayload::EMPTY } else { encode_close(code, reason)? };
         let (link, core) = self.link();
         if link.is_open() {
             link.begin_close(code, reason, &payload, core);
         }
+        Ok(())
+    }
+
+    /// Drops the connection at the end of this turn, without a close frame and whatever waits for the peer. From now on
+    /// nothing is delivered or sent. [`Handler::closed`] is called with [`Ending::Terminated`](crate::Ending::Terminated)
+    /// and 1006. The peer sees the end of the TCP connection, or a reset where bytes were unread.
+    pub fn terminate(&mut self) {
+        let slot = self.slot;
+        let (link, core) = self.link();
+        link.terminate(core);
+        self.shard.command(Command::Terminate(slot));
     }
 
     /// Stops messages from being delivered. Pings and a close in front of the next message are still answered, and then
@@ -177,6 +269,11 @@ impl<'a, H: Handler> Connection<'a, H> {
             _ => self.shard.surroundings.peek(self.slot),
         }
     }
+}
+
+/// The outcome for a message that cannot be sent now, on a connection that is open or not.
+fn hand_back(message: Message<'_>, is_open: bool) -> SendOutcome<'_> {
+    if is_open { SendOutcome::Full(message) } else { SendOutcome::Closed(message) }
 }
 
 impl<H: Handler> fmt::Debug for Connection<'_, H> {

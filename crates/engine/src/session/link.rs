@@ -484,9 +484,22 @@ impl<S> Link<S> {
         self.set_close_timer(core);
     }
 
+    /// The application drops the connection: nothing more is delivered, and its slot is closed between two calls of the
+    /// handler.
+    pub(crate) fn terminate(&mut self, core: &mut Core) {
+        self.cold().reason = Some(CloseReason::abnormal(Ending::Terminated));
+        // While input is decoded there is no stash, and the decoder's memory is charged afterwards.
+        let before = self.held_input();
+        self.begin_shutdown(CloseMode::Immediate, core);
+        core.memory.recharge(before, self.held_input());
+    }
+
     /// The peer's close frame: answered with its own code, unless it answers ours. Then both directions have sent their
     /// close frames.
     pub(super) fn peer_closed(&mut self, close: Option<(CloseCode, &str)>, core: &mut Core) {
+        if self.is_terminated() {
+            return;
+        }
         if self.phase == SessionPhase::Closing {
             if let Some(CloseReason { ending: ending @ Ending::Unanswered, .. }) = &mut self.cold().reason {
                 *ending = Ending::Local;
@@ -503,6 +516,9 @@ impl<S> Link<S> {
 
     /// The peer broke the protocol: it is told with which code (RFC 6455 section 7.1.7).
     pub(super) fn violated(&mut self, error: ProtocolError, core: &mut Core) {
+        if self.is_terminated() {
+            return;
+        }
         self.fail(error.close_code(), &error.to_string(), Ending::Violation(error), core);
     }
 
@@ -525,6 +541,11 @@ impl<S> Link<S> {
             self.cold().reason =
                 Some(CloseReason { code: CloseCode::INTERNAL, text: text.to_owned(), ending: Ending::Panicked });
         }
+    }
+
+    /// Whether the handler has terminated the connection, in the middle of the input that is being decoded.
+    fn is_terminated(&self) -> bool {
+        matches!(self.phase, SessionPhase::ShuttingDown(_))
     }
 
     /// Reads nothing more, sends what is queued and closes, within the close timeout.

@@ -130,6 +130,11 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
         }
     }
 
+    /// Drops a connection that its handler has terminated.
+    pub(crate) fn terminate(&mut self, slot: Slot) {
+        self.remove(slot, Removal::Closed);
+    }
+
     /// The timers that have fired, the alarm included.
     pub(crate) fn expire(&mut self, fired: &mut Vec<u32>) {
         self.core.expired(fired);
@@ -314,8 +319,12 @@ impl<D: Driver, H: Handler> Surroundings<H> for Reach<'_, D, H> {
         self.others.get(slot)
     }
 
-    fn connections(&self) -> usize {
+    fn connection_count(&self) -> usize {
         self.others.live()
+    }
+
+    fn next_open(&self, from: u32) -> Option<Slot> {
+        self.others.next(from, Link::is_open)
     }
 
     fn control(&self) -> &Control<H> {

@@ -143,6 +143,7 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
             match command {
                 Command::Connect(endpoint, state) => self.connect(&endpoint, state),
                 Command::Answer(slot, upgrade) => self.dispatch().answer(slot, upgrade),
+                Command::Terminate(slot) => self.dispatch().terminate(slot),
                 Command::Stop => self.stop(),
             }
         }

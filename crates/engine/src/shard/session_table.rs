@@ -123,6 +123,31 @@ impl<S> Others<'_, S> {
         place.as_ref().map(|session| &session.link).filter(|link| link.slot() == slot)
     }
 
+    /// The session with the lowest index, from this one on, that is `wanted`.
+    pub(crate) fn next(&self, from: u32, wanted: impl Fn(&Link<S>) -> bool) -> Option<Slot> {
+        let (first, mut place) = position(from);
+        for page in first..=self.before.len() + self.after.len() {
+            let (left, right) = self.page(page);
+            // Between them is the one that is borrowed apart.
+            let behind = place.saturating_sub(left.len() + 1).min(right.len());
+            let places = left[place.min(left.len())..].iter().chain(&right[behind..]);
+            if let Some(session) = places.flatten().find(|session| wanted(&session.link)) {
+                return Some(session.link.slot());
+            }
+            place = 0;
+        }
+        None
+    }
+
+    /// A page, in two parts where one of its sessions is borrowed apart.
+    fn page(&self, page: usize) -> (&[Place<S>], &[Place<S>]) {
+        match page.checked_sub(self.before.len()) {
+            None => (&self.before[page], &[]),
+            Some(0) => (self.left, self.right),
+            Some(after) => (&self.after[after - 1], &[]),
+        }
+    }
+
     /// How many sessions the table has, the one that is borrowed apart included.
     pub(crate) fn live(&self) -> usize {
         self.live
@@ -164,6 +189,15 @@ mod tests {
         assert_eq!(table.slots().collect::<Vec<_>>(), [new]);
     }
 
+    /// All sessions that `next` finds, in order.
+    fn walk(others: &Others<'_, ()>) -> Vec<Slot> {
+        let mut slots = Vec::new();
+        while let Some(slot) = others.next(slots.last().map_or(0, |last: &Slot| last.index() + 1), |_| true) {
+            slots.push(slot);
+        }
+        slots
+    }
+
     #[test]
     fn the_others_are_all_but_the_one() {
         let slots = [0, 1, 254, 255, 256, 257, 511, 512, 700, 1023].map(|index| Slot::new(index, index));
@@ -177,9 +211,14 @@ mod tests {
                 assert_eq!(others.get(slot).map(Link::slot), expected, "but {one:?}");
                 assert_eq!(others.get_mut(slot).map(|link| link.slot()), expected, "but {one:?}");
             }
+            let walked = walk(&others);
+            let expected: Vec<Slot> = slots.into_iter().filter(|slot| *slot != one).collect();
+            assert_eq!(walked, expected, "but {one:?}");
             assert!(others.get_mut(Slot::new(2, 2)).is_none() && others.get_mut(Slot::new(5000, 0)).is_none());
         }
         let mut all = table.all();
+        assert_eq!(walk(&all), slots);
+        assert_eq!(all.next(0, |link| link.slot().index() > 600), Some(slots[8]));
         assert!(slots.iter().all(|&slot| all.get_mut(slot).is_some()));
         assert!(all.get_mut(Slot::new(2, 2)).is_none() && all.get_mut(Slot::new(1024, 0)).is_none());
     }

@@ -1,7 +1,7 @@
 //! The client role: connecting, the opening handshake, masked frames, and what may go wrong.
 
 use super::world::{Client, Got, Scripted, World, each_seed, rough};
-use crate::{CloseCode, Config, ConnectError, Endpoint, Limits, Message, Sent, Shard};
+use crate::{CloseCode, Config, ConnectError, Endpoint, Limits, Message, SendOutcome, Shard};
 use ringway_codec::OpCode;
 use ringway_io::sim::{Faults, Reception};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ where
 /// A shard that says hello to the servers that it connects to, and a server that was asked.
 fn asking(seed: u64, faults: Faults) -> (World<Scripted>, Client) {
     let mut handler = Scripted::new();
-    handler.on_open = |_, conn| assert!(matches!(conn.send(Message::text("hello")), Sent::Sent));
+    handler.on_open = |_, conn| assert!(matches!(conn.send(Message::text("hello")), SendOutcome::Sent));
     let mut world = World::new(seed, faults, handler);
     world.post(|_, shard| connect(shard, 5));
     let server = world.server();
@@ -101,18 +101,25 @@ fn a_wss_url_is_refused_and_never_spoken_in_the_clear() {
 }
 
 #[test]
-fn rfc6455_5_5_a_ping_with_more_than_125_bytes_is_cut() {
+fn rfc6455_5_5_a_ping_with_more_than_125_bytes_is_refused() {
     each_seed(|seed, faults| {
+        let ping = |id, len: usize| {
+            move |_: &mut Scripted, shard: &mut Shard<'_, Scripted>| {
+                let refused = shard.connection(id).expect("open").ping(&vec![b'p'; len]).err();
+                let text = "a ping of 126 bytes is too long: give 0 to 125".to_owned();
+                assert_eq!(refused.map(|error| error.to_string()), (len > 125).then_some(text));
+            }
+        };
         let (mut world, mut server) = connected(seed, faults);
         let id = world.handler().opened[0];
-        world.post(move |_, shard| shard.connection(id).expect("open").ping(&[b'p'; 300]));
+        [126, 125].into_iter().for_each(|len| world.post(ping(id, len)));
         world.settle();
         assert_eq!(server.take(), [Got::Ping(vec![b'p'; 125])], "seed {seed}");
 
         let mut world = World::new(seed, faults, Scripted::new());
         let mut client = world.open_client();
         let id = world.handler().opened[0];
-        world.post(move |_, shard| shard.connection(id).expect("open").ping(&[b'p'; 126]));
+        [126, 125].into_iter().for_each(|len| world.post(ping(id, len)));
         world.settle();
         assert_eq!(client.take(), [Got::Ping(vec![b'p'; 125])], "seed {seed}");
     });
@@ -153,7 +160,9 @@ fn rfc6455_7_1_1_the_client_leaves_ending_tcp_to_the_server() {
             let (mut world, mut server) = connected(seed, faults);
             if ours {
                 let id = world.handler().opened[0];
-                world.post(move |_, shard| shard.connection(id).expect("open").close(CloseCode::NORMAL, ""));
+                world.post(move |_, shard| {
+                    shard.connection(id).expect("open").close(CloseCode::NORMAL, "").expect("sendable");
+                });
                 world.settle();
                 assert_eq!(server.take(), [Got::Close(Some(1000))], "seed {seed}");
                 server.close(1000);

@@ -1,7 +1,7 @@
 //! Compressed messages (RFC 7692) in both roles.
 
 use super::world::{Client, Got, REQUEST, Scripted, World, each_seed, rough};
-use crate::{Config, Deflate, Endpoint, Limits, Message, Prepared, Sent};
+use crate::{Config, Deflate, Endpoint, Limits, Message, Prepared, SendOutcome};
 use ringway_codec::{DeflateParams, DeflatePolicy, Deflater, MessageKind, OpCode, Role, WindowBits, encode_deflated};
 use ringway_io::sim::Faults;
 use std::sync::Arc;
@@ -19,8 +19,8 @@ fn config(deflate: Deflate) -> Config {
     Config { deflate: Some(deflate), ..Config::default() }
 }
 
-fn assert_taken(sent: &Sent<'_>) {
-    assert!(!matches!(sent, Sent::Full(_)), "far less than the limit waits");
+fn assert_taken(sent: &SendOutcome<'_>) {
+    assert!(sent.is_accepted(), "far less than the limit waits");
 }
 
 /// A peer that compresses what it says.

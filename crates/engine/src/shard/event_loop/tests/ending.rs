@@ -1,7 +1,7 @@
 //! How connections end, and the shard with them.
 
 use super::world::{Client, Got, REQUEST, Scripted, World, each_seed, rough};
-use crate::{CloseCode, Config, Endpoint, Limits, Upgrade};
+use crate::{CloseCode, Config, Endpoint, Limits, Message, SendOutcome, Upgrade};
 use ringway_codec::{OpCode, Role};
 use ringway_io::sim::Faults;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ fn leaving() -> Scripted {
     let mut handler = Scripted::new();
     handler.on_message = |_, conn, message| {
         if message.as_text() == Some("bye") {
-            conn.close(CloseCode::new(4000), "as you wish");
+            conn.close(CloseCode::new(4000), "as you wish").expect("sendable");
         } else {
             conn.reply(message);
         }
@@ -160,10 +160,10 @@ fn a_close_in_open_is_a_close_like_any_other() {
         let mut handler = Scripted::new();
         handler.on_open = |_, conn| {
             assert!(conn.is_open());
-            conn.close(CloseCode::NO_STATUS, "");
+            conn.close(CloseCode::NO_STATUS, "").expect("it stands for no code");
             assert!(!conn.is_open());
-            conn.close(CloseCode::NORMAL, "a second one is none");
-            conn.ping(b"none either");
+            conn.close(CloseCode::NORMAL, "a second one is none").expect("sendable");
+            conn.ping(b"none either").expect("short");
         };
         let mut world = World::new(seed, faults, handler);
         let mut client = Client::new(world.network.connect(), Role::Client);
@@ -535,5 +535,69 @@ fn stopping_closes_the_connections_that_the_shard_has_made() {
         assert!(!world.running, "seed {seed}");
         assert_eq!(world.handler().take_log(), ["open", "failed 6: Stopping", "closed 5: 1001 Local"], "seed {seed}");
         assert!(unanswered.peer.is_finished() || unanswered.peer.is_reset(), "seed {seed}");
+    });
+}
+
+#[test]
+fn a_terminated_connection_ends_at_once_without_a_close_frame() {
+    each_seed(|seed, faults| {
+        let mut handler = Scripted::new();
+        handler.on_message = |_, conn, message| {
+            conn.reply(message);
+            conn.terminate();
+            assert!(!conn.is_open());
+            assert!(matches!(conn.send(Message::text("too late")), SendOutcome::Closed(_)));
+            conn.close(CloseCode::NORMAL, "").expect("sendable");
+            conn.terminate();
+        };
+        let mut world = World::new(seed, faults, handler);
+        let mut client = world.open_client();
+        // What comes behind the message is not delivered, and a violation in it is not answered.
+        let broken = [0xff, 0xff, 0xff];
+        client.peer.write(
+            &[&client.frame(OpCode::Text, true, b"drop me")[..], &client.frame(OpCode::Text, true, b"more")].concat(),
+        );
+        client.peer.write(&broken);
+        world.settle();
+        assert_eq!(client.take(), [], "seed {seed}");
+        assert_eq!(world.handler().take_log(), ["open", "message drop me", "closed 7: 1006 Terminated"], "seed {seed}");
+        world.assert_clean();
+    });
+}
+
+#[test]
+fn a_connection_with_a_backlog_is_terminated_without_waiting_for_its_peer() {
+    each_seed(|seed, faults| {
+        let mut world = World::new(seed, faults, Scripted::new());
+        let client = world.open_client();
+        client.peer.set_window(1000);
+        let id = world.handler().opened[0];
+        world.post(move |_, shard| {
+            let mut conn = shard.connection(id).expect("open");
+            assert!(conn.send(Message::binary(&[7; 100_000])).is_accepted());
+        });
+        world.settle();
+        assert!(world.buffered() > 50_000, "seed {seed}");
+        world.post(move |_, shard| shard.connection(id).expect("open").terminate());
+        world.settle();
+        assert_eq!(world.handler().take_log(), ["open", "closed 7: 1006 Terminated"], "seed {seed}");
+        world.assert_clean();
+        drop(client);
+    });
+}
+
+#[test]
+fn a_closing_connection_can_be_terminated() {
+    each_seed(|seed, faults| {
+        let mut world = World::new(seed, faults, Scripted::new());
+        let mut client = world.open_client();
+        let id = world.handler().opened[0];
+        world.post(move |_, shard| shard.connection(id).expect("open").close(CloseCode::NORMAL, "").expect("sendable"));
+        world.settle();
+        assert_eq!(client.take(), [Got::Close(Some(1000))], "seed {seed}");
+        world.post(move |_, shard| shard.connection(id).expect("closing").terminate());
+        world.settle();
+        assert_eq!(world.handler().take_log(), ["open", "closed 7: 1006 Terminated"], "seed {seed}");
+        world.assert_clean();
     });
 }

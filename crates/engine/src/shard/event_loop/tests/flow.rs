@@ -1,7 +1,7 @@
 //! How fast things go: slow readers, pauses, timeouts, and work from elsewhere.
 
 use super::world::{Client, Got, Scripted, World, each_seed, rough};
-use crate::{Config, Connection, ConnectionId, Limits, Message, Sent, Shard};
+use crate::{Config, Connection, ConnectionId, Limits, Message, SendOutcome, Shard};
 use ringway_codec::OpCode;
 use ringway_io::sim::Faults;
 use std::ops::Range;
@@ -270,7 +270,7 @@ fn a_paused_connection_that_is_closed_hears_the_peers_answer_behind_what_it_held
         world.settle();
         world.post(move |_, shard| {
             let mut conn = shard.connection(id).expect("open");
-            conn.close(crate::CloseCode::NORMAL, "");
+            conn.close(crate::CloseCode::NORMAL, "").expect("sendable");
             conn.pause();
         });
         world.settle();
@@ -287,9 +287,10 @@ fn send_more(handler: &mut Scripted, conn: &mut Connection<'_, Scripted>) {
     while handler.count < 500 {
         let text = format!("{} {}", handler.count, "-".repeat(300));
         match conn.send(Message::text(&text)) {
-            Sent::Full(back) => return assert_eq!(back.as_text(), Some(&*text)),
-            Sent::Queued(bytes) => assert_eq!(bytes, conn.buffered_amount()),
-            Sent::Sent => {}
+            SendOutcome::Full(back) => return assert_eq!(back.as_text(), Some(&*text)),
+            SendOutcome::Queued(bytes) => assert_eq!(bytes, conn.buffered_amount()),
+            SendOutcome::Sent => {}
+            SendOutcome::Closed(_) => panic!("it is open"),
         }
         assert!(conn.buffered_amount() <= 2000, "{} bytes wait", conn.buffered_amount());
         handler.count += 1;
@@ -321,9 +322,10 @@ fn drained_is_told_when_something_was_queued_or_handed_back_and_not_otherwise() 
     let mut handler = Scripted::new();
     handler.on_message = |handler, conn, message| {
         let sent = match conn.send(message) {
-            Sent::Sent => "sent".to_owned(),
-            Sent::Queued(bytes) => format!("queued {bytes}"),
-            Sent::Full(message) => format!("full {}", message.payload().len()),
+            SendOutcome::Sent => "sent".to_owned(),
+            SendOutcome::Queued(bytes) => format!("queued {bytes}"),
+            SendOutcome::Full(message) => format!("full {}", message.payload().len()),
+            SendOutcome::Closed(_) => panic!("it is open"),
         };
         handler.log.push(sent);
     };
@@ -357,7 +359,7 @@ fn drained_is_told_when_something_was_queued_or_handed_back_and_not_otherwise() 
 #[test]
 fn a_message_larger_than_the_limit_is_taken_when_nothing_waits() {
     let mut handler = Scripted::new();
-    handler.on_message = |_, conn, _| assert!(matches!(conn.send(Message::binary(&[3; 9000])), Sent::Sent));
+    handler.on_message = |_, conn, _| assert!(matches!(conn.send(Message::binary(&[3; 9000])), SendOutcome::Sent));
     let limits = Limits { max_buffered: 1000, ..Limits::default() };
     let mut world = World::with(1, rough(), Config::default(), limits, handler);
     let mut client = world.open_client();
@@ -400,7 +402,7 @@ fn who_is_closed_while_its_own_timer_is_due_gets_the_time_that_a_close_has() {
     handler.on_closed = |handler, shard| {
         for id in &handler.opened {
             if let Some(mut other) = shard.connection(*id) {
-                other.close(crate::CloseCode::NORMAL, "");
+                other.close(crate::CloseCode::NORMAL, "").expect("sendable");
             }
         }
     };

@@ -1,7 +1,7 @@
 //! What a handler reaches while it is called for one connection: that connection by its id, the others, and its shard.
 
 use super::world::{Got, Scripted, World, each_seed};
-use crate::{CloseCode, Endpoint, Message, Sent};
+use crate::{CloseCode, Endpoint, Message, SendOutcome};
 use ringway_codec::OpCode;
 use std::sync::Arc;
 
@@ -13,12 +13,12 @@ fn a_connection_that_is_reached_by_its_own_id_is_the_one_the_handler_is_called_f
             let id = conn.id();
             *conn.state() += 1;
             let mut shard = conn.shard();
-            assert_eq!(shard.connections(), 1);
+            assert_eq!(shard.connection_count(), 1);
             let mut same = shard.connection(id).expect("it is open");
             *same.state() += 1;
-            assert!(!matches!(same.send(Message::text("before")), Sent::Full(_)));
+            assert!(same.send(Message::text("before")).is_accepted());
             same.reply(message);
-            assert!(!matches!(conn.send(Message::text("behind")), Sent::Full(_)));
+            assert!(conn.send(Message::text("behind")).is_accepted());
             assert_eq!(*conn.state() % 2, 1, "both have counted on from 7");
         };
         let mut world = World::new(seed, faults, handler);
@@ -43,10 +43,10 @@ fn the_way_through_another_connection_leads_back() {
             for other in handler.opened.iter().copied().filter(|id| *id != own) {
                 let mut shard = conn.shard();
                 let mut other = shard.connection(other).expect("nobody leaves");
-                assert!(!matches!(other.send(Message::text("from another")), Sent::Full(_)));
+                assert!(other.send(Message::text("from another")).is_accepted());
                 let mut shard = other.shard();
                 let mut back = shard.connection(own).expect("it is open");
-                assert!(!matches!(back.send(Message::text("by a detour")), Sent::Full(_)));
+                assert!(back.send(Message::text("by a detour")).is_accepted());
             }
             conn.reply(message);
         };
@@ -71,10 +71,10 @@ fn a_handler_may_close_its_own_connection_and_the_others_in_the_middle_of_a_mess
             let own = conn.id();
             for id in &handler.opened {
                 let mut shard = conn.shard();
-                shard.connection(*id).expect("it is open").close(CloseCode::GOING_AWAY, "");
+                shard.connection(*id).expect("it is open").close(CloseCode::GOING_AWAY, "").expect("sendable");
             }
             assert!(!conn.is_open() && conn.id() == own);
-            assert!(matches!(conn.send(Message::text("too late")), Sent::Full(_)));
+            assert!(matches!(conn.send(Message::text("too late")), SendOutcome::Closed(_)));
         };
         let mut world = World::new(seed, faults, handler);
         let mut clients = [world.open_client(), world.open_client()];
@@ -107,4 +107,66 @@ fn a_handler_may_connect_in_the_middle_of_a_message() {
         assert_eq!(client.take(), [Got::text("go")], "seed {seed}");
         assert_eq!((world.sessions(), world.handler().opened.len()), (2, 2), "seed {seed}");
     });
+}
+
+#[test]
+fn a_walk_visits_each_open_connection_once_and_may_change_all_of_them() {
+    each_seed(|seed, faults| {
+        let mut handler = Scripted::new();
+        handler.on_message = |handler, conn, message| {
+            let own = conn.id();
+            let mut visited = Vec::new();
+            conn.shard().for_each_connection(|conn| {
+                assert!(conn.is_open());
+                visited.push(conn.id());
+                *conn.state() += 1;
+                assert!(conn.send(Message::text("to all")).is_accepted());
+                // Those that come later in the walk are left out.
+                for id in &handler.opened[3..] {
+                    conn.shard().connection(*id).expect("it is there").close(CloseCode::NORMAL, "").expect("sendable");
+                }
+            });
+            assert_eq!((visited.len(), visited[0]), (3, own));
+            assert!(handler.opened[..3].iter().all(|id| visited.contains(id)), "{visited:?}");
+            conn.reply(message);
+        };
+        let mut world = World::new(seed, faults, handler);
+        let mut clients: Vec<_> = (0..5).map(|_| world.open_client()).collect();
+        // Clients open one after the other, so the first is the first that was told of.
+        let _handshaking = world.network.connect();
+        clients[1].text("walk");
+        world.settle();
+        assert_eq!(clients[1].take(), [Got::text("to all"), Got::text("walk")], "seed {seed}");
+        for client in [0, 2] {
+            assert_eq!(clients[client].take(), [Got::text("to all")], "seed {seed}");
+        }
+        for client in [3, 4] {
+            assert_eq!(clients[client].take(), [Got::Close(Some(1000))], "seed {seed}");
+        }
+        let count = world.sessions();
+        world.post(move |_, shard| {
+            let mut states = Vec::new();
+            shard.for_each_connection(|conn| states.push(*conn.state()));
+            assert_eq!((states, shard.connection_count()), (vec![8; 3], count));
+        });
+        world.settle();
+    });
+}
+
+#[test]
+fn a_code_that_must_not_be_sent_is_an_error_and_the_connection_stays_open() {
+    let mut handler = Scripted::new();
+    handler.on_message = |_, conn, message| {
+        for code in [CloseCode::ABNORMAL, CloseCode::TLS, CloseCode::new(999), CloseCode::new(5000)] {
+            let error = conn.close(code, "").expect_err("it must not be sent");
+            assert_eq!(error, crate::CodeNotSendable(code));
+        }
+        assert!(conn.is_open());
+        conn.reply(message);
+    };
+    let mut world = World::new(0, ringway_io::sim::Faults::none(), handler);
+    let mut client = world.open_client();
+    client.text("close");
+    world.settle();
+    assert_eq!(client.take(), [Got::text("close")]);
 }

@@ -1,7 +1,9 @@
 //! Talkers under every fault: what arrives is exactly what was due, or its beginning where the network cut it off.
 
 use super::world::{Client, Got, World, each_seed};
-use crate::{CloseReason, ConnectError, Connection, ConnectionId, Endpoint, Handler, Message, Prepared, Sent, Shard};
+use crate::{
+    CloseReason, ConnectError, Connection, ConnectionId, Endpoint, Handler, Message, Prepared, SendOutcome, Shard,
+};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use ringway_codec::{MessageKind, OpCode, Role};
@@ -28,8 +30,8 @@ impl Answering {
     }
 }
 
-fn assert_taken(sent: &Sent<'_>) {
-    assert!(!matches!(sent, Sent::Full(_)), "far less than the limit waits");
+fn assert_taken(sent: &SendOutcome<'_>) {
+    assert!(sent.is_accepted(), "far less than the limit waits");
 }
 
 impl Handler for Answering {
