@@ -35,7 +35,7 @@ pub use api::connection::{Connection, PingTooLong, SendOutcome};
 pub use api::endpoint::Endpoint;
 pub use api::error::ConnectError;
 pub use api::handler::Handler;
-pub use api::id::ConnectionId;
+pub use api::id::{ConnectionId, TimerId};
 pub use api::message::Message;
 pub use api::request::Request;
 pub use api::response::{Response, Upgrade};

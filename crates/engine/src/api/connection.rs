@@ -1,7 +1,7 @@
 //! One open connection, as a handler sees it.
 
 use crate::api::handler::Handler;
-use crate::api::id::ConnectionId;
+use crate::api::id::{ConnectionId, TimerId};
 use crate::api::message::Message;
 use crate::api::shard::{Command, Shard};
 use crate::session::link::Link;
@@ -10,6 +10,7 @@ use ringway_codec::{CloseCode, ClosePayload, CodeNotSendable, OpCode, Prepared, 
 use ringway_io::Slot;
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// Why a [`Connection`]'s session is always found.
 const REMOVED_BETWEEN_CALLS: &str = "a session is removed only between calls of the handler";
@@ -231,6 +232,21 @@ impl<'a, H: Handler> Connection<'a, H> {
         let (link, core) = self.link();
         link.terminate(core);
         self.shard.command(Command::Terminate(slot));
+    }
+
+    /// Sets a timer: [`Handler::timer`] is called once, no earlier than after this time, and no later than some 10 ms
+    /// after that unless the shard is busy. A connection can have any number of timers; each takes 40 bytes and a look-up
+    /// in a hash table. They end with the connection: none fires once both close frames are sent.
+    pub fn set_timer(&mut self, after: Duration) -> TimerId {
+        let core = &mut *self.shard.core;
+        let deadline = core.after(after);
+        core.timers.set(self.slot, deadline)
+    }
+
+    /// Cancels a timer of this connection. Returns whether it was set: `false` when it has fired, was cancelled, or is one
+    /// of another connection.
+    pub fn cancel_timer(&mut self, id: TimerId) -> bool {
+        self.shard.core.timers.clear(self.slot, id)
     }
 
     /// Stops messages from being delivered. Pings and a close in front of the next message are still answered, and then

@@ -3,6 +3,7 @@
 use crate::api::close::CloseReason;
 use crate::api::connection::Connection;
 use crate::api::error::ConnectError;
+use crate::api::id::TimerId;
 use crate::api::message::Message;
 use crate::api::request::Request;
 use crate::api::response::{Response, Upgrade};
@@ -63,6 +64,11 @@ pub trait Handler: Sized + 'static {
     /// A pong has come, asked for or not (RFC 6455 section 5.5.3).
     fn pong(&mut self, conn: &mut Connection<'_, Self>, payload: &[u8]) {
         let _ = (conn, payload);
+    }
+
+    /// A timer that [`Connection::set_timer`] has set has fired. It is no longer set.
+    fn timer(&mut self, conn: &mut Connection<'_, Self>, id: TimerId) {
+        let _ = (conn, id);
     }
 
     /// A connection that was open has ended. Called once for each.

@@ -1,4 +1,4 @@
-//! The names of connections.
+//! The names of connections and timers.
 
 use ringway_io::Slot;
 use std::fmt;
@@ -21,4 +21,45 @@ impl ConnectionId {
     pub fn index(self) -> usize {
         self.0.index() as usize
     }
+}
+
+/// Names a timer of a connection, also after it has fired or was cancelled: another timer of the shard never has the same
+/// name within four billion users of its place.
+///
+/// ```
+/// use ringway::{Connection, Handler, Message, TimerId};
+/// use std::time::Duration;
+///
+/// /// Sends what a client has said again after a second, unless the client has said something else by then.
+/// struct Reminding;
+///
+/// #[derive(Default)]
+/// struct Reminder {
+///     timer: Option<TimerId>,
+///     text: String,
+/// }
+///
+/// impl Handler for Reminding {
+///     type State = Reminder;
+///
+///     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
+///         if let Some(timer) = conn.state().timer.take() {
+///             conn.cancel_timer(timer);
+///         }
+///         let text = message.as_text().unwrap_or_default().to_owned();
+///         let timer = Some(conn.set_timer(Duration::from_secs(1)));
+///         *conn.state() = Reminder { timer, text };
+///     }
+///
+///     fn timer(&mut self, conn: &mut Connection<'_, Self>, _: TimerId) {
+///         let reminder = std::mem::take(conn.state());
+///         let _ = conn.send(Message::text(&reminder.text));
+///     }
+/// }
+/// # let _ = Reminding;
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TimerId {
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
 }

@@ -554,6 +554,7 @@ impl<S> Link<S> {
         if let Some(cold) = &mut self.cold {
             cold.stash = None;
         }
+        core.timers.release(self.slot);
         self.set_close_timer(core);
         self.mark(core);
     }

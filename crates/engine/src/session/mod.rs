@@ -433,6 +433,7 @@ impl<S> Session<S> {
         core.memory.discharge(self.held_input());
         let Self { mut decoder, mut link } = self;
         core.clear_timer(link.slot());
+        core.timers.release(link.slot());
         core.actions.push(Action::Close(link.slot()));
         decoder.release(&mut core.memory.pool);
         link.drop_compressor(core);

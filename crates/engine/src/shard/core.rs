@@ -6,6 +6,7 @@ use crate::shard::clock::{ShardClock, TICK};
 use crate::shard::memory::Memory;
 use crate::shard::relief::Relief;
 use crate::shard::slice::Slices;
+use crate::shard::timers::UserTimers;
 use rand::Rng;
 use rand::rngs::StdRng;
 use ringway_io::{Output, Slot, TimerWheel};
@@ -69,6 +70,8 @@ pub(crate) struct Core {
     pub(crate) relief: Relief,
     pub(crate) clock: ShardClock,
     wheel: TimerWheel,
+    /// The timers that handlers set.
+    pub(crate) timers: UserTimers,
     /// The mask keys and nonces of the client role, which nobody may predict (RFC 6455 section 10.3): ChaCha with twelve
     /// rounds, seeded by the system once per shard. It makes 64 words at a time, so that a key costs a nanosecond or two, no
     /// system call and no lock (docs/benchmarking.md has the figures).
@@ -90,6 +93,7 @@ impl Core {
             relief: Relief::default(),
             clock: ShardClock::new(now),
             wheel: TimerWheel::new(now, TICK),
+            timers: UserTimers::new(now, TICK),
             rng: rand::make_rng(),
         }
     }
@@ -132,11 +136,10 @@ impl Core {
 
     /// How long the shard may wait for the kernel on behalf of its sessions; `None`: as long as it takes.
     pub(crate) fn poll_timeout(&self, now: Instant) -> Option<Duration> {
-        if self.dirty.is_empty() && self.waiting.is_empty() {
-            self.wheel.wait(self.clock.at(now))
-        } else {
-            Some(Duration::ZERO)
+        if !self.dirty.is_empty() || !self.waiting.is_empty() {
+            return Some(Duration::ZERO);
         }
+        [self.wheel.wait(self.clock.at(now)), self.timers.wait(now)].into_iter().flatten().min()
     }
 
     /// Sets the timer of a session, wherever it was before.

@@ -13,7 +13,7 @@ use crate::config::OnPanic;
 use crate::session::Session;
 use crate::session::application::Application;
 use crate::session::closing::Removal;
-use crate::session::link::Link;
+use crate::session::link::{Link, SessionPhase};
 use crate::session::opening::RequestHandler;
 use crate::shard::core::Core;
 use crate::shard::session_table::{Others, SessionTable};
@@ -157,6 +157,19 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
         if self.control.alarm.is_some_and(|at| at <= self.core.now()) {
             self.control.alarm = None;
             self.with_shard(H::woken);
+        }
+    }
+
+    /// The timers of handlers that have fired.
+    pub(crate) fn expire_timers(&mut self, fired: &mut Vec<u32>) {
+        for (slot, id) in self.core.timers.expired(self.core.now(), fired) {
+            // One that was cancelled meanwhile, or whose connection has ended, is no longer set.
+            if let Some((session, core, mut calls)) = self.session(slot)
+                && core.timers.clear(slot, id)
+                && matches!(session.link.phase(), SessionPhase::Open | SessionPhase::Closing)
+            {
+                calls.call(&mut session.link, core, |handler, conn| handler.timer(conn, id));
+            }
         }
     }
 

@@ -84,6 +84,7 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         }
         let mut fired = std::mem::take(&mut self.fired);
         self.dispatch().expire(&mut fired);
+        self.dispatch().expire_timers(&mut fired);
         self.fired = fired;
         self.finish_turn();
         Ok(!self.is_done())

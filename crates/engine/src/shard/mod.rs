@@ -9,3 +9,4 @@ pub(crate) mod memory;
 pub(crate) mod relief;
 pub(crate) mod session_table;
 pub(crate) mod slice;
+pub(crate) mod timers;

@@ -10,4 +10,5 @@ mod panics;
 mod posting;
 mod reaching;
 mod seeds;
+mod timers;
 mod world;

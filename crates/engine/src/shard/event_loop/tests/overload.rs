@@ -296,7 +296,7 @@ fn closing_goes_on_while_the_peer_takes_what_waits_for_it() {
     let mut handler = Scripted::new();
     handler.on_message = |_, conn, message| {
         conn.reply(message);
-        conn.close(crate::CloseCode::NORMAL, "");
+        conn.close(crate::CloseCode::NORMAL, "").expect("1000 may be sent");
     };
     let mut world = World::with(1, rough(), config, limits, handler);
     let mut client = world.open_client();
@@ -321,7 +321,7 @@ fn closing_has_a_limit_whatever_the_peer_takes() {
     let mut handler = Scripted::new();
     handler.on_message = |_, conn, message| {
         conn.reply(message);
-        conn.close(crate::CloseCode::NORMAL, "");
+        conn.close(crate::CloseCode::NORMAL, "").expect("1000 may be sent");
     };
     let mut world = World::with(1, rough(), config, Limits::default(), handler);
     let mut client = world.open_client();

@@ -1,0 +1,245 @@
+//! The timers that handlers set on their connections: any number for each, and nothing for a connection without any.
+//!
+//! Timers lie in one slab for the whole shard; the index of its entry is the timer's name on the wheel. Those of one
+//! connection are a doubly linked list, whose head is in a table beside the sessions, so that all of them are released when
+//! the connection ends.
+
+use crate::api::id::TimerId;
+use ringway_io::{Slot, TimerWheel};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+const NONE: u32 = u32::MAX;
+
+/// The timers of all connections of a shard.
+pub(crate) struct UserTimers {
+    wheel: TimerWheel,
+    entries: Vec<Entry>,
+    /// The first entry that is free; the others follow by `next`.
+    free: u32,
+    /// The first timer of each connection that has one.
+    heads: HashMap<Slot, u32>,
+}
+
+/// A timer that is set, or a free place.
+struct Entry {
+    /// The connection; `None` for a free place.
+    owner: Option<Slot>,
+    /// How often the place was freed: tells a timer from those that had the place before.
+    generation: u32,
+    next: u32,
+    previous: u32,
+}
+
+impl UserTimers {
+    pub(crate) fn new(now: Instant, tick: Duration) -> Self {
+        Self { wheel: TimerWheel::new(now, tick), entries: Vec::new(), free: NONE, heads: HashMap::new() }
+    }
+
+    /// Sets a timer of the connection in `owner`.
+    pub(crate) fn set(&mut self, owner: Slot, deadline: Instant) -> TimerId {
+        let head = self.heads.get(&owner).copied().unwrap_or(NONE);
+        let index = if self.free == NONE {
+            self.entries.push(Entry { owner: None, generation: 0, next: NONE, previous: NONE });
+            u32::try_from(self.entries.len() - 1).expect("memory ends before 2³² timers of 40 bytes")
+        } else {
+            self.free
+        };
+        let entry = &mut self.entries[index as usize];
+        self.free = entry.next;
+        (entry.owner, entry.next, entry.previous) = (Some(owner), head, NONE);
+        let id = TimerId { index, generation: entry.generation };
+        if head != NONE {
+            self.entries[head as usize].previous = index;
+        }
+        self.heads.insert(owner, index);
+        self.wheel.set(index, deadline);
+        id
+    }
+
+    /// Takes a timer of the connection in `owner` away. Whether it was set.
+    pub(crate) fn clear(&mut self, owner: Slot, id: TimerId) -> bool {
+        let entry = self.entries.get(id.index as usize);
+        let Some(entry) = entry.filter(|entry| entry.owner == Some(owner) && entry.generation == id.generation) else {
+            return false;
+        };
+        let (next, previous) = (entry.next, entry.previous);
+        if next != NONE {
+            self.entries[next as usize].previous = previous;
+        }
+        if previous != NONE {
+            self.entries[previous as usize].next = next;
+        } else if next != NONE {
+            self.heads.insert(owner, next);
+        } else {
+            self.heads.remove(&owner);
+        }
+        self.free(id.index);
+        true
+    }
+
+    /// Takes all timers of a connection away, when it ends.
+    pub(crate) fn release(&mut self, owner: Slot) {
+        if self.heads.is_empty() {
+            return;
+        }
+        let mut index = self.heads.remove(&owner).unwrap_or(NONE);
+        while index != NONE {
+            let next = self.entries[index as usize].next;
+            self.free(index);
+            index = next;
+        }
+    }
+
+    /// Frees the place of a timer that is on no list.
+    fn free(&mut self, index: u32) {
+        self.wheel.clear(index);
+        let entry = &mut self.entries[index as usize];
+        entry.owner = None;
+        entry.generation = entry.generation.wrapping_add(1);
+        entry.next = self.free;
+        self.free = index;
+    }
+
+    /// The timers that have fired. Each stays set until it is [cleared](UserTimers::clear), so that the call for one of
+    /// them can cancel another one.
+    pub(crate) fn expired(&mut self, now: Instant, fired: &mut Vec<u32>) -> Vec<(Slot, TimerId)> {
+        self.wheel.expire(now, fired);
+        let timer = |index: u32| {
+            let entry = &self.entries[index as usize];
+            Some((entry.owner?, TimerId { index, generation: entry.generation }))
+        };
+        fired.drain(..).filter_map(timer).collect()
+    }
+
+    /// How long from `now` until a timer may fire; `None` when none is set.
+    pub(crate) fn wait(&self, now: Instant) -> Option<Duration> {
+        self.wheel.wait(now)
+    }
+
+    /// How many timers are set.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.entries.iter().filter(|entry| entry.owner.is_some()).count()
+    }
+
+    /// How many connections have timers.
+    #[cfg(test)]
+    pub(crate) fn owners(&self) -> usize {
+        self.heads.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    const TICK: Duration = Duration::from_millis(10);
+
+    fn slot(index: u32) -> Slot {
+        Slot::new(index, 1)
+    }
+
+    #[test]
+    fn a_place_is_used_again_and_its_former_timer_is_not_the_new_one() {
+        let start = Instant::now();
+        let mut timers = UserTimers::new(start, TICK);
+        let old = timers.set(slot(1), start + TICK);
+        assert!(timers.clear(slot(1), old) && !timers.clear(slot(1), old));
+        let new = timers.set(slot(1), start + TICK);
+        assert_eq!((new.index, timers.entries.len()), (old.index, 1));
+        assert!(!timers.clear(slot(1), old), "it names the former one");
+        assert!(!timers.clear(slot(2), new), "it is another connection's");
+        assert!(timers.clear(slot(1), new));
+        assert_eq!((timers.len(), timers.owners(), timers.wait(start)), (0, 0, None));
+    }
+
+    #[test]
+    fn releasing_a_connection_takes_its_timers_and_no_others() {
+        let start = Instant::now();
+        let mut timers = UserTimers::new(start, TICK);
+        let kept = timers.set(slot(2), start + 3 * TICK);
+        for n in 1..100 {
+            timers.set(slot(1), start + n * TICK);
+        }
+        timers.release(slot(1));
+        timers.release(slot(3));
+        assert_eq!((timers.len(), timers.owners()), (1, 1));
+        assert_eq!(timers.expired(start + Duration::from_secs(9), &mut Vec::new()), [(slot(2), kept)]);
+        for n in 1..100 {
+            timers.set(slot(1), start + n * TICK);
+        }
+        assert_eq!(timers.entries.len(), 100, "places are used again");
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Set(u32, u64),
+        /// Clears the timer that was set as this one, as the given connection.
+        Clear(usize, u32),
+        Release(u32),
+        Pass(u64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => (0..4u32, 0..2000u64).prop_map(|(owner, after)| Step::Set(owner, after)),
+            2 => (0..40usize, 0..4u32).prop_map(|(timer, owner)| Step::Clear(timer, owner)),
+            1 => (0..4u32).prop_map(Step::Release),
+            2 => (0..500u64).prop_map(Step::Pass),
+        ]
+    }
+
+    proptest! {
+        /// Against a table of deadlines in ticks.
+        #[test]
+        fn timers_fire_once_and_on_time_unless_cleared(steps in proptest::collection::vec(step(), 1..200)) {
+            let start = Instant::now();
+            let mut timers = UserTimers::new(start, TICK);
+            let mut model: BTreeMap<usize, (u32, u64)> = BTreeMap::new();
+            let mut ids = Vec::new();
+            let mut now = 0;
+            for step in steps {
+                match step {
+                    Step::Set(owner, after) => {
+                        let deadline = (now + after).div_ceil(10).max(now / 10 + 1);
+                        model.insert(ids.len(), (owner, deadline));
+                        ids.push(timers.set(slot(owner), start + Duration::from_millis(now + after)));
+                    }
+                    Step::Clear(timer, owner) => {
+                        if let Some(id) = ids.get(timer) {
+                            let is_set = model.get(&timer).is_some_and(|(of, _)| *of == owner);
+                            prop_assert_eq!(timers.clear(slot(owner), *id), is_set);
+                            if is_set {
+                                model.remove(&timer);
+                            }
+                        }
+                    }
+                    Step::Release(owner) => {
+                        timers.release(slot(owner));
+                        model.retain(|_, (of, _)| *of != owner);
+                    }
+                    Step::Pass(millis) => {
+                        now += millis;
+                        let fired = timers.expired(start + Duration::from_millis(now), &mut Vec::new());
+                        let mut fired: Vec<usize> = fired
+                            .into_iter()
+                            .map(|(owner, id)| {
+                                assert!(timers.clear(owner, id), "it was set until now");
+                                ids.iter().rposition(|known| *known == id).expect("it was set")
+                            })
+                            .collect();
+                        fired.sort_unstable();
+                        let due: Vec<usize> =
+                            model.iter().filter(|(_, (_, tick))| *tick <= now / 10).map(|(timer, _)| *timer).collect();
+                        prop_assert_eq!(&fired, &due);
+                        model.retain(|timer, _| !due.contains(timer));
+                    }
+                }
+                prop_assert_eq!(timers.len(), model.len());
+            }
+        }
+    }
+}
