@@ -87,16 +87,16 @@ struct Fleet<'a> {
 pub(crate) fn run(plan: &Plan, report: &mut dyn FnMut(&Progress)) -> Result<Report, LoadError> {
     plan.check()?;
     check_files(plan)?;
-    let endpoint =
-        Endpoint::resolve(&plan.url)?.subprotocols(plan.subprotocols.iter().cloned()).headers(plan.headers.clone());
+    let endpoint = Endpoint::resolve(&plan.url)?;
+    let endpoint = endpoint.subprotocols(plan.subprotocols.iter().cloned())?.headers(plan.headers.clone());
     let endpoint = Arc::new(match &plan.origin {
-        Some(origin) => endpoint.origin(origin.clone()),
+        Some(origin) => endpoint.origin(origin.clone())?,
         None => endpoint,
     });
     let server = match (&plan.edges, plan.server_pid) {
         (Some(_), _) => Server::default(),
         (None, Some(pid)) => Server::known(pid),
-        (None, None) => Server::find(endpoint.address()),
+        (None, None) => Server::find_any(endpoint.addresses()),
     };
     let assignment = place(plan, &server)?;
     let mut fleet = Fleet::start(plan, &assignment, endpoint, report)?;

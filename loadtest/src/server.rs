@@ -39,6 +39,11 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    /// The processes that listen on the first of `targets` on which any does.
+    pub(crate) fn find_any(targets: &[SocketAddr]) -> Self {
+        targets.iter().map(|target| Self::find(*target)).find(|server| !server.pids.is_empty()).unwrap_or_default()
+    }
+
     /// The processes that listen on `target`; none when it is on another machine, or when we may not look into them.
     /// Looks through the descriptors of all processes, which takes some milliseconds.
     pub(crate) fn find(target: SocketAddr) -> Self {
@@ -239,6 +244,8 @@ mod tests {
         let address = listener.local_addr().expect("an address");
         let server = Server::find(address);
         assert_eq!(server.pid(), Some(std::process::id()));
+        let elsewhere = ([192, 0, 2, 1], address.port()).into();
+        assert_eq!(Server::find_any(&[elsewhere, address]).pid(), server.pid());
         let sample = server.sample().expect("we run");
         assert!(sample.rss > 0 && sample.cores > 0 && !sample.threads.is_empty());
     }
@@ -269,6 +276,7 @@ mod tests {
         assert_eq!(Server::find(([127, 0, 0, 1], port).into()).pid(), None);
         // TEST-NET-1 is nobody's (RFC 5737).
         assert_eq!(Server::find(([192, 0, 2, 1], port).into()).pid(), None);
+        assert_eq!(Server::find_any(&[]).pid(), None);
         assert!(Server::default().sample().is_none());
     }
 

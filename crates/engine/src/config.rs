@@ -12,6 +12,7 @@ pub use error::ConfigError;
 pub use limits::Limits;
 pub(crate) use limits::MIN_MEMORY;
 
+pub(crate) use error::check_tokens;
 use error::{check_range, check_time};
 use ringway_codec::OriginPolicy;
 use ringway_io::{BufferConfig, BusyPoll};
@@ -344,14 +345,7 @@ impl Config {
     }
 
     fn check_subprotocols(&self) -> Result<(), ConfigError> {
-        let of_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-        match self.subprotocols.iter().find(|name| name.is_empty() || !name.bytes().all(of_token)) {
-            Some(name) => {
-                let range = "names of letters, digits and !#$%&'*+-.^_`|~";
-                Err(ConfigError::new("subprotocols", format!("{name:?}"), range))
-            }
-            None => Ok(()),
-        }
+        check_tokens("subprotocols", &self.subprotocols)
     }
 }
 

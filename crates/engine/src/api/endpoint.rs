@@ -1,69 +1,194 @@
-//! Whom a shard connects to in the client role.
+//! The servers that a shard connects to in the client role.
 
 use crate::api::error::ConnectError;
-use http::HeaderMap;
-use ringway_codec::Target;
+use crate::config::{ConfigError, check_tokens};
+use http::{HeaderMap, HeaderValue};
+use ringway_codec::{Scheme, Target};
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 
-/// A server to connect to: its address, and what the request says. Shared by all connections to it.
+/// A server to connect to: its addresses, and what the request says. All connections to it share one, in an `Arc`.
+///
+/// ```
+/// use ringway::Endpoint;
+/// use std::sync::Arc;
+///
+/// let endpoint = Endpoint::resolve("ws://127.0.0.1:9001/chat")?.subprotocols(["chat.v2", "chat.v1"])?;
+/// assert_eq!(endpoint.addresses(), ["127.0.0.1:9001".parse()?]);
+/// assert_eq!(endpoint.target().path_and_query, "/chat");
+/// let endpoint = Arc::new(endpoint); // for Shard::connect
+/// # let _ = endpoint;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Endpoint {
     pub(crate) target: Target,
-    pub(crate) address: SocketAddr,
+    /// In the order in which they are tried; there is at least one.
+    addresses: Vec<SocketAddr>,
     pub(crate) subprotocols: Vec<String>,
     pub(crate) origin: Option<String>,
     pub(crate) headers: HeaderMap,
 }
 
 impl Endpoint {
-    /// The endpoint of a `ws://` URL. Looks the host's name up, which may take a while: not on a shard's thread.
+    /// The endpoint of a `ws://` URL, with all addresses of its host. They are tried in the order of RFC 8305 section 4: the
+    /// families alternate, beginning with that of the resolver's first address. The look-up may take seconds: do it before
+    /// the shards start, or on another thread.
     ///
     /// # Errors
-    /// [`ConnectError::Url`] for a URL that could not be parsed, [`ConnectError::Scheme`] for `wss://`, [`ConnectError::Name`]
-    /// when the host has no address.
+    /// [`ConnectError::Url`] for a URL that could not be parsed, [`ConnectError::Scheme`] for `wss://`,
+    /// [`ConnectError::Name`] when the host has no address.
     pub fn resolve(url: &str) -> Result<Self, ConnectError> {
-        let target = Target::parse(url)?;
-        if target.scheme == ringway_codec::Scheme::Wss {
-            return Err(ConnectError::Scheme);
+        let target = parse(url)?;
+        match (target.host.as_str(), target.port).to_socket_addrs() {
+            Ok(addresses) => Self::new(target, interlace(addresses)),
+            Err(error) => Err(ConnectError::Name(target.host, error)),
         }
-        let name = |error| ConnectError::Name(target.host.clone(), error);
-        let none = || io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        let mut addresses = (target.host.as_str(), target.port).to_socket_addrs().map_err(name)?;
-        let address = addresses.next().ok_or_else(none).map_err(name)?;
-        Ok(Self { target, address, subprotocols: Vec::new(), origin: None, headers: HeaderMap::new() })
     }
 
-    /// Offers subprotocols, the preferred one first.
-    #[must_use]
-    pub fn subprotocols(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+    /// The endpoint of a `ws://` URL whose host is at these addresses. Nothing is looked up; they are tried in this order,
+    /// with their own ports.
+    ///
+    /// # Errors
+    /// As [`Endpoint::resolve`]; [`ConnectError::Name`] when there is no address.
+    ///
+    /// ```
+    /// use ringway::Endpoint;
+    ///
+    /// let endpoint = Endpoint::with_addresses("ws://chat.example/", ["192.0.2.1:80".parse()?, "[2001:db8::1]:80".parse()?])?;
+    /// assert_eq!((endpoint.target().host.as_str(), endpoint.addresses().len()), ("chat.example", 2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_addresses(url: &str, addresses: impl IntoIterator<Item = SocketAddr>) -> Result<Self, ConnectError> {
+        Self::new(parse(url)?, addresses.into_iter().collect())
+    }
+
+    fn new(target: Target, addresses: Vec<SocketAddr>) -> Result<Self, ConnectError> {
+        if addresses.is_empty() {
+            let none = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+            return Err(ConnectError::Name(target.host, none));
+        }
+        Ok(Self { target, addresses, subprotocols: Vec::new(), origin: None, headers: HeaderMap::new() })
+    }
+
+    /// Offers subprotocols, the preferred one first. Default: none.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for a name that is not a token (RFC 6455 section 4.1).
+    pub fn subprotocols(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Result<Self, ConfigError> {
         self.subprotocols = names.into_iter().map(Into::into).collect();
-        self
+        check_tokens("endpoint.subprotocols", &self.subprotocols)?;
+        Ok(self)
     }
 
-    /// Sends an Origin, as browsers do.
-    #[must_use]
-    pub fn origin(mut self, origin: impl Into<String>) -> Self {
-        self.origin = Some(origin.into());
-        self
+    /// Sends an `Origin`, as browsers do (RFC 6454 section 7). Default: none.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for characters that no header may have.
+    pub fn origin(mut self, origin: impl Into<String>) -> Result<Self, ConfigError> {
+        let origin = origin.into();
+        if HeaderValue::from_str(&origin).is_err() {
+            let range = "an origin such as https://example.com, in visible ASCII characters";
+            return Err(ConfigError::new("endpoint.origin", format!("{origin:?}"), range));
+        }
+        self.origin = Some(origin);
+        Ok(self)
     }
 
-    /// Sends further headers.
+    /// Sends further header fields. `Host` and `Origin` replace ours; those that belong to the handshake (`Upgrade`,
+    /// `Connection`, `Sec-WebSocket-*`) or announce a body are ignored.
     #[must_use]
     pub fn headers(mut self, headers: HeaderMap) -> Self {
         self.headers = headers;
         self
     }
 
-    /// The address that is connected to.
+    /// The addresses, in the order in which they are tried. There is at least one.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
     }
 
-    /// What the URL says.
+    /// The parts of the URL.
     #[must_use]
     pub fn target(&self) -> &Target {
         &self.target
+    }
+}
+
+/// Parses a URL with a scheme that is spoken.
+fn parse(url: &str) -> Result<Target, ConnectError> {
+    let target = Target::parse(url)?;
+    if target.scheme == Scheme::Wss { Err(ConnectError::Scheme) } else { Ok(target) }
+}
+
+/// Puts addresses in the order of RFC 8305 section 4, with a "First Address Family Count" of 1: the families alternate, and
+/// the resolver's order stays within each. An address that the resolver gives twice is tried once.
+fn interlace(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
+    let mut unique = Vec::new();
+    for address in addresses {
+        if !unique.contains(&address) {
+            unique.push(address);
+        }
+    }
+    let first_family = unique.first().is_some_and(SocketAddr::is_ipv6);
+    let (first, second): (Vec<_>, Vec<_>) = unique.into_iter().partition(|address| address.is_ipv6() == first_family);
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    let mut ordered = Vec::new();
+    loop {
+        match (first.next(), second.next()) {
+            (None, None) => return ordered,
+            (one, other) => ordered.extend(one.into_iter().chain(other)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(list: &str) -> Vec<SocketAddr> {
+        let address = |text: &str| match text.parse::<u16>() {
+            Ok(number) => SocketAddr::from(([192, 0, 2, number as u8], 80)),
+            Err(_) => format!("[2001:db8::{text}]:80").parse().expect("a letter"),
+        };
+        list.split_whitespace().map(address).collect()
+    }
+
+    #[test]
+    fn rfc8305_4_families_alternate_beginning_with_the_resolvers_first() {
+        for (resolved, ordered) in [
+            ("", ""),
+            ("1", "1"),
+            ("1 2 3", "1 2 3"),
+            ("a b 1 2", "a 1 b 2"),
+            ("1 2 a b", "1 a 2 b"),
+            ("a b c 1", "a 1 b c"),
+            ("1 a b c", "1 a b c"),
+            ("a 1 2 3 b", "a 1 b 2 3"),
+            ("1 1 a 1 a", "1 a"),
+        ] {
+            assert_eq!(interlace(addresses(resolved).into_iter()), addresses(ordered), "{resolved}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_has_an_address() {
+        let resolved = Endpoint::resolve("ws://192.0.2.1:9001/chat?x=1").expect("an address needs no look-up");
+        assert_eq!(resolved.addresses(), [SocketAddr::from(([192, 0, 2, 1], 9001))]);
+        let none = Endpoint::with_addresses("ws://nowhere.example/", []).expect_err("there is no address");
+        assert_eq!(none.to_string(), "cannot resolve \"nowhere.example\": the name has no address");
+        let given = Endpoint::with_addresses("ws://any.example/", addresses("2 a 1")).expect("addresses are given");
+        assert_eq!((given.addresses(), given.target().port), (&addresses("2 a 1")[..], 80));
+    }
+
+    #[test]
+    fn what_the_request_cannot_say_is_refused() {
+        let endpoint = || Endpoint::resolve("ws://192.0.2.1/").expect("an address");
+        let error = endpoint().subprotocols(["a", "b c"]).expect_err("not a token").to_string();
+        assert_eq!(error, "endpoint.subprotocols is \"b c\": give names of letters, digits and !#$%&'*+-.^_`|~");
+        let error = endpoint().origin("a\r\nX-Forged: 1").expect_err("two lines").to_string();
+        assert!(error.starts_with("endpoint.origin is \"a\\r\\nX-Forged: 1\": give"), "{error}");
+        assert!(endpoint().origin("https://example.com").is_ok());
     }
 }

@@ -14,7 +14,7 @@ pub enum ConnectError {
     #[error("wss:// is not supported yet: TLS is missing; use ws://")]
     Scheme,
     /// The host's name has no address.
-    #[error("cannot find the address of {0:?}: {1}")]
+    #[error("cannot resolve {0:?}: {1}")]
     Name(String, io::Error),
     /// No TCP connection could be made.
     #[error("cannot connect: {0}")]

@@ -22,7 +22,7 @@ const TIMES: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::fro
 #[non_exhaustive]
 pub struct ConfigError {
     /// The option: `shards`, the name of one of [`Config`](crate::Config), or one of another type with the type's prefix
-    /// (`limits.`, `deflate.`).
+    /// (`limits.`, `deflate.`, `endpoint.`).
     pub option: &'static str,
     /// The value that it has.
     pub value: String,
@@ -61,4 +61,15 @@ pub(super) fn check_time(option: &'static str, time: Duration) -> Result<(), Con
         return Ok(());
     }
     Err(ConfigError::new(option, format!("{time:?}"), "1 ms to 365 days"))
+}
+
+/// Checks that all names of subprotocols are tokens (RFC 6455 section 4.1).
+pub(crate) fn check_tokens(option: &'static str, names: &[String]) -> Result<(), ConfigError> {
+    let of_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    match names.iter().find(|name| name.is_empty() || !name.bytes().all(of_token)) {
+        Some(name) => {
+            Err(ConfigError::new(option, format!("{name:?}"), "names of letters, digits and !#$%&'*+-.^_`|~"))
+        }
+        None => Ok(()),
+    }
 }

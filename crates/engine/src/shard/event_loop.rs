@@ -169,7 +169,7 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
             ConnectError::Stopping
         } else if let Some(slot) = self.driver.reserve() {
             self.dispatch().connecting(slot, Arc::clone(endpoint), state);
-            self.driver.connect(slot, endpoint.address);
+            self.driver.connect(slot, endpoint.addresses()[0]);
             return;
         } else {
             ConnectError::NoSlot

@@ -11,7 +11,8 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn endpoint() -> Arc<Endpoint> {
     let endpoint = Endpoint::resolve("ws://192.0.2.1:9001/path?query=1").expect("an address");
-    Arc::new(endpoint.subprotocols(["chat", "news"]).origin("https://example.com"))
+    let endpoint = endpoint.subprotocols(["chat", "news"]).expect("tokens");
+    Arc::new(endpoint.origin("https://example.com").expect("an origin"))
 }
 
 fn connect<H>(shard: &mut Shard<'_, H>, state: u32)
