@@ -1,8 +1,9 @@
-//! The opening handshake (RFC 6455 section 4), both roles, without I/O.
+//! The opening handshake (RFC 6455 section 4) in both roles, without I/O.
 //!
-//! Server: [`HeadScan`] says when a growing head is worth parsing, [`parse_request`] parses it,
-//! [`Request::websocket`] checks it, [`encode_accept`] or [`Refusal::encode`] answers. Client:
-//! [`Target`] reads the URL, [`ClientRequest`] asks, [`parse_response`] checks the answer.
+//! Server: [`HeadScan`] tells when to parse a growing head, [`parse_request`] parses it,
+//! [`Request::websocket`] checks it, [`encode_accept`] or [`Refusal::encode`] writes the response.
+//! Client: [`Target`] parses the URL, [`ClientRequest`] writes the request, [`parse_response`]
+//! checks the response.
 
 mod extension;
 mod head;

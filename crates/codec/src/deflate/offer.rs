@@ -1,4 +1,4 @@
-//! What a client offers (RFC 7692 section 7.1).
+//! The offer of a client (RFC 7692 section 7.1).
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use crate::handshake::Extension;
 /// One offer of a client. A client may make several, the preferred one first (RFC 7692 section
 /// 5.2).
 ///
-/// [`Display`](fmt::Display) writes it as the header has it.
+/// [`Display`](fmt::Display) writes it in the form of the header.
 ///
 /// ```
 /// use ringway_codec::{DeflateOffer, DeflateParams};

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use super::head::{Headers, is_token};
 
-/// The header does not follow the grammar. Whoever receives such a one must fail the connection
-/// (RFC 6455 section 9.1).
+/// The header does not conform to the grammar. Its receiver must fail the connection (RFC 6455
+/// section 9.1).
 ///
 /// ```
 /// use ringway_codec::{HeadLimits, parse_request};
@@ -35,21 +35,21 @@ pub struct MalformedExtensions;
 pub struct Extension<'b> {
     /// The extension's name, a token.
     pub name: &'b str,
-    /// The parameters in the order in which they came, doubled ones included: name, and value if it
-    /// has one. Quotes are taken off; what they held is a token as well.
+    /// The parameters in the order received, duplicates included: name, and value if present.
+    /// Values are without quotes; a quoted value is a token as well.
     pub params: Vec<(&'b str, Option<Cow<'b, str>>)>,
-    /// The element as it came.
+    /// The element as received.
     pub text: &'b str,
 }
 
-/// All elements of all `Sec-WebSocket-Extensions` fields, in the order in which they came: that of
-/// the sender's preference. Empty elements are skipped, as HTTP demands of lists (RFC 9110 section
-/// 5.6.1.2).
+/// Parses all elements of all `Sec-WebSocket-Extensions` fields, in the order received, which is
+/// the sender's order of preference. Empty elements are skipped, as HTTP requires for lists (RFC
+/// 9110 section 5.6.1.2).
 ///
 /// # Errors
 ///
-/// [`MalformedExtensions`] for anything that the grammar does not have: a name or value that is no
-/// token, a value that is missing behind its `=`, an open quote, bytes that are not ASCII.
+/// [`MalformedExtensions`] for anything outside the grammar: a name or value that is not a token, a
+/// missing value after `=`, an open quote, bytes that are not ASCII.
 pub fn parse_extensions<'b>(headers: &Headers<'b>) -> Result<Vec<Extension<'b>>, MalformedExtensions> {
     let mut extensions = Vec::new();
     for value in headers.all("sec-websocket-extensions") {
@@ -79,8 +79,8 @@ fn parse_param(text: &str) -> Result<(&str, Option<Cow<'_, str>>), MalformedExte
     if is_good { Ok((name, value)) } else { Err(MalformedExtensions) }
 }
 
-/// A quoted string without its quotes and backslashes (RFC 9110 section 5.6.4); anything else as it
-/// is.
+/// Removes the quotes and backslashes of a quoted string (RFC 9110 section 5.6.4); returns other
+/// text unchanged.
 fn unquote(value: &str) -> Result<Cow<'_, str>, MalformedExtensions> {
     let Some(quoted) = value.strip_prefix('"') else { return Ok(value.into()) };
     let mut text = String::new();

@@ -1,9 +1,9 @@
-//! What requests and responses share: limits, header fields, and when a growing head is worth
-//! parsing.
+//! The common parts of requests and responses: limits, header fields, and the scan of a growing
+//! head.
 
 use std::mem::MaybeUninit;
 
-/// How large the head of a request or response may be.
+/// Limits on the head of a request or response.
 ///
 /// ```
 /// use ringway_codec::{HeadLimits, parse_request};
@@ -14,20 +14,20 @@ use std::mem::MaybeUninit;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeadLimits {
-    /// The whole head in bytes, up to and with the blank line; default 16 KiB.
+    /// The maximum length of the head in bytes, including the blank line; default 16 KiB.
     pub max_bytes: usize,
-    /// The number of header fields; default 100. More than 128 counts as 128.
+    /// The maximum number of header fields; default 100. More than 128 counts as 128.
     pub max_headers: usize,
 }
 
-/// The most header fields that can be allowed: the table is on the stack.
-pub(super) const MOST_HEADERS: usize = 128;
+/// The maximum of `max_headers`: the slots are on the stack.
+pub(super) const MAX_HEADERS: usize = 128;
 
-pub(super) type HeaderSlots<'b> = [MaybeUninit<httparse::Header<'b>>; MOST_HEADERS];
+pub(super) type HeaderSlots<'b> = [MaybeUninit<httparse::Header<'b>>; MAX_HEADERS];
 
 /// Empty slots. Costs nothing: nothing is written until a header is parsed.
 pub(super) const fn header_slots<'b>() -> HeaderSlots<'b> {
-    [const { MaybeUninit::uninit() }; MOST_HEADERS]
+    [const { MaybeUninit::uninit() }; MAX_HEADERS]
 }
 
 impl Default for HeadLimits {
@@ -37,21 +37,22 @@ impl Default for HeadLimits {
 }
 
 impl HeadLimits {
-    /// The beginning of `bytes` that a head may occupy.
+    /// The prefix of `bytes` that a head may occupy.
     pub(super) fn allowed<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
         &bytes[..bytes.len().min(self.max_bytes)]
     }
 
     pub(super) fn slots<'t, 'b>(&self, slots: &'t mut HeaderSlots<'b>) -> &'t mut [MaybeUninit<httparse::Header<'b>>] {
-        &mut slots[..self.max_headers.min(MOST_HEADERS)]
+        &mut slots[..self.max_headers.min(MAX_HEADERS)]
     }
 }
 
-/// Says, for a head that grows as bytes come, when parsing it is worthwhile. 12 bytes.
+/// Tells when to parse a head that arrives in pieces. 12 bytes.
 ///
-/// A head that comes byte by byte must not be parsed once per byte. This looks at every byte once,
-/// for the blank line that ends the head; and it asks for a parse at the first byte and whenever
-/// the head has doubled, so that garbage is found early while all parses together stay linear.
+/// A head that arrives byte by byte must not be parsed once per byte. The scan reads every byte
+/// once, to find the blank line that ends the head. It also requests a parse at the first byte and
+/// whenever the length has doubled, so that garbage is detected early while the total cost stays
+/// linear.
 ///
 /// ```
 /// use ringway_codec::{HeadLimits, HeadScan};
@@ -64,24 +65,24 @@ impl HeadLimits {
 #[derive(Debug, Clone, Copy)]
 pub struct HeadScan {
     looked: u32,
-    /// From this length on a parse is worthwhile.
+    /// The length at which the next parse is due.
     due: u32,
     limit: u32,
 }
 
 impl HeadScan {
-    /// A scan at the start of a head.
+    /// Creates a scan for the start of a head.
     #[must_use]
     pub fn new(limits: &HeadLimits) -> Self {
         Self { looked: 0, due: 1, limit: u32::try_from(limits.max_bytes).unwrap_or(u32::MAX) }
     }
 
-    /// Takes the whole head as far as it has come, the bytes of former calls included, and says
-    /// whether to parse it: its end has come, it is over the limit, it is the first call, or it has
-    /// doubled since the last parse.
+    /// Takes all bytes of the head received so far, those of earlier calls included, and returns
+    /// whether to parse it: it is complete, it exceeds the limit, this is the first call, or its
+    /// length has doubled since the last parse.
     #[must_use]
     pub fn push(&mut self, head: &[u8]) -> bool {
-        // The end is LF LF or LF CR LF, and up to two of its bytes may have come before.
+        // The end is LF LF or LF CR LF, of which earlier calls may have had up to two bytes.
         let from = (self.looked as usize).saturating_sub(2).min(head.len());
         let fresh = &head[from..];
         let ended = fresh
@@ -113,31 +114,30 @@ impl HeadScan {
 pub struct Headers<'b>(Box<[httparse::Header<'b>]>);
 
 impl<'b> Headers<'b> {
-    /// One allocation, of what the head has: moving the stack table would cost 4 KiB of copying
-    /// instead.
+    /// One allocation for the fields present: moving the slots on the stack would copy 4 KiB.
     pub(super) fn new(parsed: &[httparse::Header<'b>]) -> Self {
         Self(parsed.into())
     }
 
-    /// The value of the first field with this name (ASCII case-insensitive), without the white
-    /// space around it.
+    /// The value of the first field with this name (ASCII case-insensitive), without surrounding
+    /// white space.
     #[must_use]
     pub fn first(&self, name: &str) -> Option<&'b [u8]> {
         self.all(name).next()
     }
 
-    /// The values of all fields with this name, in the order in which they came.
+    /// The values of all fields with this name, in the order received.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &'b [u8]> {
         self.0.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
     }
 
-    /// All fields, name and value, in the order in which they came.
+    /// All fields, name and value, in the order received.
     pub fn iter(&self) -> impl Iterator<Item = (&'b str, &'b [u8])> {
         self.0.iter().map(|field| (field.name, field.value))
     }
 
     /// The elements of a comma-separated list (RFC 9110 section 5.6.1) over all fields with this
-    /// name. Those that are empty, and those that are not UTF-8, are left out.
+    /// name. Elements that are empty or not UTF-8 are omitted.
     pub fn list(&self, name: &str) -> impl Iterator<Item = &'b str> {
         self.all(name)
             .flat_map(|value| value.split(|&byte| byte == b','))
@@ -146,8 +146,8 @@ impl<'b> Headers<'b> {
             .filter(|element| !element.is_empty())
     }
 
-    /// Whether a list, if there is one, has nothing but tokens, and at least one: `1#token` in RFC
-    /// 9110 section 5.6.1.
+    /// Whether a list, if present, consists of at least one token and nothing else: `1#token` in
+    /// RFC 9110 section 5.6.1.
     pub(super) fn is_token_list(&self, name: &str) -> bool {
         let mut elements = self.all(name).flat_map(|value| value.split(|&byte| byte == b',')).peekable();
         let absent = elements.peek().is_none();
@@ -162,14 +162,14 @@ impl<'b> Headers<'b> {
         absent || tokens > 0
     }
 
-    /// Whether a list has this element, ASCII case-insensitively.
+    /// Whether a list contains this element, ASCII case-insensitively.
     pub(super) fn lists(&self, name: &str, token: &str) -> bool {
         self.list(name).any(|element| element.eq_ignore_ascii_case(token))
     }
 }
 
-/// Whether `text` is a token (RFC 9110 section 5.6.2), what names of subprotocols and header fields
-/// must be.
+/// Whether `text` is a token (RFC 9110 section 5.6.2), the syntax of names of subprotocols and
+/// header fields.
 pub(super) fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }

@@ -1,9 +1,10 @@
-//! Hosts as HTTP writes them: `uri-host [ ":" port ]` (RFC 9110 section 7.2, RFC 3986 section 3.2).
+//! The syntax of hosts in HTTP: `uri-host [ ":" port ]` (RFC 9110 section 7.2, RFC 3986 section
+//! 3.2).
 
 use std::net::Ipv6Addr;
 
-/// The host, brackets included, of a host with or without a port; `None` for what does not follow
-/// the grammar, and for a port above 65535. As in RFC 3986 the host may be empty.
+/// Returns the host, brackets included, of a host with or without a port; `None` if the syntax is
+/// invalid or the port exceeds 65535. As in RFC 3986 the host may be empty.
 pub(super) fn host_of(authority: &str) -> Option<&str> {
     let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
         let literal = rest.split_once(']').map(|(literal, _)| literal).filter(|literal| is_ip_literal(literal))?;
@@ -18,13 +19,13 @@ pub(super) fn host_of(authority: &str) -> Option<&str> {
     port.strip_prefix(':').map_or(port.is_empty(), is_port).then_some(host)
 }
 
-/// Digits, or nothing: the default port (RFC 3986 section 3.2.3).
+/// Digits, or empty for the default port (RFC 3986 section 3.2.3).
 fn is_port(port: &str) -> bool {
     port.is_empty() || port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok()
 }
 
-/// What stands in the brackets (RFC 3986 section 3.2.2): an IPv6 address, or one of a version to
-/// come, such as `v7.a:b`.
+/// The content of the brackets (RFC 3986 section 3.2.2): an IPv6 address, or one of a future
+/// version, such as `v7.a:b`.
 fn is_ip_literal(literal: &str) -> bool {
     let is_future = |literal: &str| {
         let Some((version, address)) = literal.split_once('.') else { return false };
@@ -39,7 +40,7 @@ fn is_ip_literal(literal: &str) -> bool {
     }
 }
 
-/// A name, or an IPv4 address, which looks like one.
+/// A name, or an IPv4 address, which has the same syntax.
 fn is_reg_name(name: &str) -> bool {
     let mut bytes = name.bytes();
     while let Some(byte) = bytes.next() {
@@ -83,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc3986_3_2_2_what_is_no_host() {
+    fn rfc3986_3_2_2_invalid_hosts() {
         for authority in [
             "a b",
             "a/b",

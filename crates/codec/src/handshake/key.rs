@@ -1,19 +1,19 @@
-//! `Sec-WebSocket-Key` and the proof that the server understood it (RFC 6455 sections 4.1 and
-//! 4.2.2).
+//! `Sec-WebSocket-Key` and `Sec-WebSocket-Accept`, the server's proof that it read the key (RFC
+//! 6455 sections 4.1 and 4.2.2).
 
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 
-/// Accepts keys whose unused last bits are not zero: they decode to 16 bytes all the same, and
-/// clients with a made-up constant key have them.
+/// Accepts keys whose unused last bits are not zero: they decode to 16 bytes as well, and some
+/// clients with a constant key send them.
 const LENIENT: GeneralPurpose =
     GeneralPurpose::new(&alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
 
 /// The constant that RFC 6455 section 1.3 appends to the key.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// A client's key, checked: base64 of exactly 16 bytes.
+/// A client's key: validated base64 of exactly 16 bytes.
 ///
 /// ```
 /// use ringway_codec::Key;
@@ -26,17 +26,18 @@ const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 pub struct Key([u8; 24]);
 
 impl Key {
-    /// The key of a `Sec-WebSocket-Key` header; `None` unless it is the base64 of exactly 16 bytes.
+    /// Parses the value of a `Sec-WebSocket-Key` header; `None` unless it is the base64 of exactly
+    /// 16 bytes.
     #[must_use]
     pub fn parse(value: &[u8]) -> Option<Self> {
         let encoded: [u8; 24] = value.try_into().ok()?;
-        // The decoder wants room for the padding's bytes too.
+        // The base64 decoder also needs room for the bytes of the padding.
         let mut nonce = [0; 18];
         let len = LENIENT.decode_slice(encoded, &mut nonce).ok()?;
         (len == 16).then_some(Self(encoded))
     }
 
-    /// The key that carries this nonce, for a client. The nonce must be random (RFC 6455 section
+    /// Creates the key of this nonce, for a client. The nonce must be random (RFC 6455 section
     /// 4.1).
     #[must_use]
     pub fn from_nonce(nonce: [u8; 16]) -> Self {
@@ -45,7 +46,7 @@ impl Key {
         Self(encoded)
     }
 
-    /// The header's value.
+    /// The value of the header.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 24] {
         &self.0

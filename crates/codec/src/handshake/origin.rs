@@ -1,12 +1,12 @@
-//! Which web pages may connect (RFC 6455 section 10.2).
+//! The origins that may connect (RFC 6455 section 10.2).
 
 use http::StatusCode;
 
 use super::request::Request;
 use super::respond::Refusal;
 
-/// Which origins may connect. Browsers always state theirs, so a list keeps foreign pages out;
-/// other programs can state what they like, so it is no substitute for authentication.
+/// The origins that may connect. Browsers always send theirs, so a list excludes the pages of other
+/// sites. Other programs can send any origin, so a list does not replace authentication.
 ///
 /// ```
 /// use ringway_codec::{HeadLimits, OriginPolicy, parse_request};
@@ -20,14 +20,15 @@ use super::respond::Refusal;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum OriginPolicy {
-    /// Any, and none.
+    /// Any origin, and none.
     #[default]
     Any,
-    /// Any, but there must be one: browsers only.
+    /// Any one origin: browsers only.
     Required,
-    /// One of these, such as `https://example.com` or `http://localhost:8080`. Scheme and host are
-    /// compared ASCII case-insensitively, and the default port (80 for http and ws, 443 for https
-    /// and wss) equals no port. The origin `null` of sandboxed pages matches only an entry `null`.
+    /// One of these origins, such as `https://example.com` or `http://localhost:8080`. Scheme and
+    /// host are compared ASCII case-insensitively, and the default port (80 for http and ws, 443
+    /// for https and wss) equals no port. The origin `null` of sandboxed pages matches only an
+    /// entry `null`.
     List(Vec<String>),
 }
 
@@ -36,7 +37,7 @@ impl OriginPolicy {
     ///
     /// # Errors
     ///
-    /// A [`Refusal`] with status 403 when the origin is missing, doubled or foreign.
+    /// A [`Refusal`] with status 403 when the origin is missing, duplicated or not allowed.
     /// [`Any`](OriginPolicy::Any) never fails.
     pub fn check(&self, request: &Request<'_>) -> Result<(), Refusal> {
         if *self == Self::Any {
@@ -73,11 +74,11 @@ fn same(left: &str, right: &str) -> bool {
     }
 }
 
-/// Scheme, host and port; `None` for what is not such a triple.
+/// Scheme, host and port; `None` if `origin` has another form.
 fn parts(origin: &str) -> Option<(&str, &str, Option<u16>)> {
     let (scheme, authority) = origin.split_once("://")?;
     let (host, port) = match authority.rsplit_once(':') {
-        // The last colon of an IPv6 address without a port stands inside its brackets.
+        // The last colon of an IPv6 address without a port is inside its brackets.
         Some((host, port)) if !port.contains(']') => (host, Some(port.parse().ok()?)),
         _ => (authority, None),
     };
@@ -102,21 +103,21 @@ mod tests {
     }
 
     #[test]
-    fn any_lets_everyone_in() {
+    fn any_admits_every_request() {
         for origins in [&[][..], &["null"], &["http://a", "http://b"]] {
             assert_eq!(check(&OriginPolicy::Any, origins), None);
         }
     }
 
     #[test]
-    fn required_wants_exactly_one() {
+    fn required_needs_exactly_one_origin() {
         assert_eq!(check(&OriginPolicy::Required, &["http://a"]), None);
         assert_eq!(check(&OriginPolicy::Required, &[]), Some(403));
         assert_eq!(check(&OriginPolicy::Required, &["http://a", "http://a"]), Some(403));
     }
 
     #[test]
-    fn a_list_lets_in_what_is_the_same_origin() {
+    fn a_list_admits_equal_origins_only() {
         let list = OriginPolicy::List(vec!["https://Example.com".into(), "http://[::1]:8080".into()]);
         for origin in ["https://example.com", "HTTPS://EXAMPLE.COM:443", "http://[::1]:8080"] {
             assert_eq!(check(&list, &[origin]), None, "{origin}");

@@ -1,4 +1,4 @@
-//! A client's request, and whether it opens a WebSocket (RFC 6455 section 4.2.1).
+//! The request of a client, and the check that it opens a WebSocket (RFC 6455 section 4.2.1).
 
 use http::StatusCode;
 use http::header::{self, HeaderValue};
@@ -28,21 +28,21 @@ pub struct Request<'b> {
     headers: Headers<'b>,
 }
 
-/// Parses the request at the start of `bytes`, and says how long its head is; `Ok(None)` when more
-/// bytes are needed.
+/// Parses the request at the start of `bytes`, and returns it with the length of its head;
+/// `Ok(None)` when more bytes are needed.
 ///
-/// One pass over the head, and one allocation for the table of its header fields. See
-/// [`HeadScan`](crate::HeadScan) for a head that comes in many pieces.
+/// One pass over the head, and one allocation for its header fields. See
+/// [`HeadScan`](crate::HeadScan) for a head that arrives in many pieces.
 ///
 /// # Errors
 ///
-/// A [`Refusal`] to send: 400 for what is not HTTP, 414 for a request line and 431 for a head over
-/// [`HeadLimits::max_bytes`], 431 for more than [`HeadLimits::max_headers`], 505 for another
-/// version than HTTP/1.
+/// A [`Refusal`] to send: 400 for bytes that are not HTTP, 414 for a request line and 431 for a
+/// head over [`HeadLimits::max_bytes`], 431 for more than [`HeadLimits::max_headers`], 505 for
+/// versions other than HTTP/1.
 pub fn parse_request<'b>(bytes: &'b [u8], limits: &HeadLimits) -> Result<Option<(Request<'b>, usize)>, Refusal> {
     let allowed = limits.allowed(bytes);
-    // The first record of TLS. Worth its own message, because it is the most common mistake of a
-    // person with wss://.
+    // The first record of TLS. It has its own message, because wss:// to a plain port is a common
+    // mistake.
     if allowed.starts_with(&[0x16, 0x03]) {
         return Err(Refusal::new(
             StatusCode::BAD_REQUEST,
@@ -66,7 +66,7 @@ pub fn parse_request<'b>(bytes: &'b [u8], limits: &HeadLimits) -> Result<Option<
         Ok(httparse::Status::Partial) => Err(too_long(allowed, limits)),
         Err(httparse::Error::TooManyHeaders) => Err(Refusal::new(
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            format!("the request has more than {} header fields", limits.max_headers.min(head::MOST_HEADERS)),
+            format!("the request has more than {} header fields", limits.max_headers.min(head::MAX_HEADERS)),
         )),
         Err(httparse::Error::Version) => Err(Refusal::new(
             StatusCode::HTTP_VERSION_NOT_SUPPORTED,
@@ -78,7 +78,7 @@ pub fn parse_request<'b>(bytes: &'b [u8], limits: &HeadLimits) -> Result<Option<
 
 #[cold]
 fn too_long(allowed: &[u8], limits: &HeadLimits) -> Refusal {
-    // Blank lines in front of a request are skipped (RFC 9112 section 2.2); they are not its line.
+    // Blank lines before the request line are skipped (RFC 9112 section 2.2).
     let line = allowed.trim_ascii_start();
     if line.contains(&b'\n') {
         Refusal::new(
@@ -91,13 +91,13 @@ fn too_long(allowed: &[u8], limits: &HeadLimits) -> Refusal {
 }
 
 impl<'b> Request<'b> {
-    /// The method, such as `GET`; case matters.
+    /// The method, such as `GET`; case-sensitive.
     #[must_use]
     pub fn method(&self) -> &'b str {
         self.method
     }
 
-    /// The request target as it came: path and query, or an absolute URL (RFC 9112 section 3.2).
+    /// The request target as received: path and query, or an absolute URL (RFC 9112 section 3.2).
     #[must_use]
     pub fn target(&self) -> &'b str {
         self.target
@@ -111,7 +111,7 @@ impl<'b> Request<'b> {
         if path.is_empty() { "/" } else { path }
     }
 
-    /// What follows the first `?` of the target, still percent-encoded; `None` when there is none.
+    /// The query of the target, after its first `?`, still percent-encoded; `None` without a `?`.
     #[must_use]
     pub fn query(&self) -> Option<&'b str> {
         self.path_and_query().split_once('?').map(|(_, query)| query)
@@ -123,7 +123,7 @@ impl<'b> Request<'b> {
     }
 
     /// Authority, and path and query, of a target in absolute form (RFC 9112 section 3.2.2): an
-    /// HTTP URL, as RFC 6455 section 4.2.1 has it, or a WebSocket URL.
+    /// HTTP URL (RFC 6455 section 4.2.1) or a WebSocket URL.
     fn absolute(&self) -> Option<(&'b str, &'b str)> {
         if self.target.starts_with('/') {
             return None;
@@ -145,19 +145,18 @@ impl<'b> Request<'b> {
         self.headers.first(name)
     }
 
-    /// All header fields, name and value, in the order in which they came.
+    /// All header fields, name and value, in the order received.
     pub fn headers(&self) -> impl Iterator<Item = (&'b str, &'b [u8])> {
         self.headers.iter()
     }
 
-    /// The values of all header fields with this name, in the order in which they came.
+    /// The values of all header fields with this name, in the order received.
     pub fn header_values(&self, name: &str) -> impl Iterator<Item = &'b [u8]> {
         self.headers.all(name)
     }
 
-    /// The host that is asked for: name or address, and a port unless it is the default one. That
-    /// of the target when this is an absolute URL, whatever `Host` says (RFC 9112 section 3.2.2),
-    /// and else that of the first `Host`. `None` when absent or not UTF-8.
+    /// The requested host: name or address, and a port unless it is the default one. The host of an
+    /// absolute target replaces `Host` (RFC 9112 section 3.2.2). `None` when absent or not UTF-8.
     #[must_use]
     pub fn host(&self) -> Option<&'b str> {
         match self.absolute() {
@@ -166,14 +165,14 @@ impl<'b> Request<'b> {
         }
     }
 
-    /// The `Origin` that a browser states (RFC 6454 section 7). `None` when absent or not UTF-8.
+    /// The `Origin` that a browser sends (RFC 6454 section 7). `None` when absent or not UTF-8.
     #[must_use]
     pub fn origin(&self) -> Option<&'b str> {
         std::str::from_utf8(self.header("origin")?).ok()
     }
 
-    /// The cookies, name and value, of all `Cookie` headers (RFC 6265 section 5.4). Values are as
-    /// they came, quotes included; pairs without `=` and headers that are not UTF-8 are left out.
+    /// The cookies, name and value, of all `Cookie` headers (RFC 6265 section 5.4). Values are
+    /// unchanged, quotes included; pairs without `=` and headers that are not UTF-8 are omitted.
     pub fn cookies(&self) -> impl Iterator<Item = (&'b str, &'b str)> {
         self.header_values("cookie")
             .filter_map(|value| std::str::from_utf8(value).ok())
@@ -182,38 +181,40 @@ impl<'b> Request<'b> {
             .map(|(name, value)| (name.trim_matches([' ', '\t']), value.trim_matches([' ', '\t'])))
     }
 
-    /// The subprotocols that the client offers, the most wanted first, over all
-    /// `Sec-WebSocket-Protocol` headers (RFC 6455 section 11.3.4). What is not a token is left out.
+    /// The subprotocols that the client offers, the preferred one first, over all
+    /// `Sec-WebSocket-Protocol` headers (RFC 6455 section 11.3.4). Names that are not tokens are
+    /// omitted.
     pub fn subprotocols(&self) -> impl Iterator<Item = &'b str> {
         self.headers.list("sec-websocket-protocol").filter(|name| head::is_token(name))
     }
 
-    /// The extensions that the client offers, the most wanted first, over all
+    /// The extensions that the client offers, the preferred one first, over all
     /// `Sec-WebSocket-Extensions` headers (RFC 6455 section 9.1).
     ///
     /// # Errors
     ///
-    /// A [`Refusal`] to send, 400, for a header that does not follow the grammar.
+    /// A [`Refusal`] to send, 400, for a header that does not conform to the grammar.
     pub fn extensions(&self) -> Result<Vec<Extension<'b>>, Refusal> {
         parse_extensions(&self.headers).map_err(|_| bad("the header Sec-WebSocket-Extensions is malformed"))
     }
 
-    /// Whether the client wants to speak WebSocket: an `Upgrade` header names it. The other
-    /// conditions are checked by [`websocket`](Request::websocket).
+    /// Whether the client requests a WebSocket: an `Upgrade` header names it.
+    /// [`websocket`](Request::websocket) checks the other conditions.
     #[must_use]
     pub fn wants_upgrade(&self) -> bool {
         self.headers.lists("upgrade", "websocket")
     }
 
-    /// Checks what the request is for: its target and its `Host`.
+    /// Checks the request's target and its `Host`.
     ///
     /// The target is a path, an absolute URL of HTTP or WebSocket with a host and without user
     /// information, or, for the methods that have them, the authority of `CONNECT` and the `*` of
     /// `OPTIONS` (RFC 9112 section 3.2); it has no fragment. Other characters that a URL must
-    /// percent-encode pass, for browsers send some of them as they are.
+    /// percent-encode are accepted, because browsers send some of them unencoded.
     ///
-    /// There is one `Host` with a host, and a port if any (RFC 9110 section 7.2); HTTP/1.0 may do
-    /// without. It may be empty only beside an absolute URL, whose host counts instead.
+    /// Exactly one `Host` is required, with a host and optionally a port (RFC 9110 section 7.2); it
+    /// is optional in HTTP/1.0. It may be empty only if the target is an absolute URL, whose host
+    /// replaces it.
     ///
     /// # Errors
     ///
@@ -253,14 +254,14 @@ impl<'b> Request<'b> {
         }
     }
 
-    /// Checks that this request opens a WebSocket, in all points of RFC 6455 section 4.2.1, and
-    /// returns its key.
+    /// Checks that this request meets all requirements of RFC 6455 section 4.2.1, and returns its
+    /// key.
     ///
     /// # Errors
     ///
-    /// A [`Refusal`] to send: 405 for another method than GET, 505 for HTTP/1.0, 426 when `Upgrade`
-    /// does not name WebSocket or the version is not 13, 400 for anything else that is missing,
-    /// doubled or malformed, and for a body.
+    /// A [`Refusal`] to send: 405 for methods other than GET, 505 for HTTP/1.0, 426 when `Upgrade`
+    /// does not name WebSocket or the version is not 13, 400 for any other missing, duplicated or
+    /// malformed field, and for a body.
     pub fn websocket(&self) -> Result<Key, Refusal> {
         if self.method != "GET" {
             return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "a WebSocket is opened with the method GET")
@@ -294,7 +295,7 @@ impl<'b> Request<'b> {
         if !self.headers.is_token_list("sec-websocket-protocol") {
             return Err(bad("expected the header Sec-WebSocket-Protocol to be a list of tokens"));
         }
-        // The bytes of a body would be read as frames.
+        // The bytes of a body would be decoded as frames.
         let has_body = self.header("transfer-encoding").is_some()
             || self
                 .header_values("content-length")
@@ -302,7 +303,7 @@ impl<'b> Request<'b> {
         if has_body {
             return Err(bad("a request that opens a WebSocket has no body"));
         }
-        // Whatever extensions are spoken here, a malformed offer fails the connection (RFC 6455
+        // A malformed offer fails the connection, whatever extensions are supported (RFC 6455
         // section 9.1).
         self.extensions()?;
         Ok(key)
@@ -314,7 +315,7 @@ fn bad(reason: &'static str) -> Refusal {
     Refusal::new(StatusCode::BAD_REQUEST, reason)
 }
 
-/// 426 has to name what to upgrade to (RFC 9110 section 15.5.22).
+/// 426 has to name the protocol (RFC 9110 section 15.5.22).
 #[cold]
 fn upgrade_required(reason: &'static str) -> Refusal {
     Refusal::new(StatusCode::UPGRADE_REQUIRED, reason)

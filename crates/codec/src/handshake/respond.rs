@@ -1,4 +1,4 @@
-//! What a server answers (RFC 6455 section 4.2.2): the 101, a refusal, or plain HTTP.
+//! The responses of a server (RFC 6455 section 4.2.2): the 101, a refusal, or plain HTTP.
 
 use std::borrow::Cow;
 use std::io::Write as _;
@@ -10,7 +10,7 @@ use super::head::is_token;
 use super::key::Key;
 use crate::deflate::DeflateParams;
 
-/// Why a request does not become a WebSocket, as the response to send before closing.
+/// The refusal of a request: the response to send before closing.
 ///
 /// ```
 /// use http::StatusCode;
@@ -26,22 +26,22 @@ use crate::deflate::DeflateParams;
 pub struct Refusal {
     /// The status, 4xx or 5xx.
     pub status: StatusCode,
-    /// One line: what is wrong and what is expected. It is the body of the response, so it must not
-    /// hold secrets.
+    /// One line with the problem and the expectation. It is the body of the response, so it must
+    /// not contain secrets.
     pub reason: Cow<'static, str>,
-    /// Further header fields, such as `Sec-WebSocket-Version: 13`. Those that the response writes
-    /// itself (`Connection`, `Content-Length`, `Content-Type`, `Transfer-Encoding`) are ignored.
+    /// Further header fields, such as `Sec-WebSocket-Version: 13`. `Connection`, `Content-Length`,
+    /// `Content-Type` and `Transfer-Encoding`, which the response sets itself, are ignored.
     pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Refusal {
-    /// A refusal without further headers.
+    /// Creates a refusal without further header fields.
     #[must_use]
     pub fn new(status: StatusCode, reason: impl Into<Cow<'static, str>>) -> Self {
         Self { status, reason: reason.into(), headers: Vec::new() }
     }
 
-    /// The same with one more header field.
+    /// Adds a header field.
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
@@ -52,7 +52,7 @@ impl Refusal {
     /// text.
     pub fn encode(&self, out: &mut Vec<u8>) {
         status_line(self.status, out);
-        // Who sends Upgrade must list it in Connection (RFC 9110 section 7.8).
+        // A sender of Upgrade must list it in Connection (RFC 9110 section 7.8).
         let upgrade = self.headers.iter().any(|(name, _)| name == header::UPGRADE);
         let connection = if upgrade { "close, Upgrade" } else { "close" };
         field("Connection", connection.as_bytes(), out);
@@ -72,9 +72,9 @@ impl Refusal {
 /// Appends the 101 response that opens the WebSocket.
 ///
 /// `subprotocol` must be one that the client offered, see
-/// [`choose_subprotocol`](crate::choose_subprotocol); one that is not a token is left out, for it
-/// could not stand in a header. `deflate` must be the answer to one of the client's offers, see
-/// [`DeflatePolicy::choose`](crate::DeflatePolicy::choose). Of the `extra` header fields those that
+/// [`choose_subprotocol`](crate::choose_subprotocol); one that is not a token is omitted, because
+/// it is not valid in a header. `deflate` must be the answer to one of the client's offers, see
+/// [`DeflatePolicy::choose`](crate::DeflatePolicy::choose). Those of the `extra` header fields that
 /// the handshake itself writes or forbids are ignored.
 pub fn encode_accept(
     key: &Key,
@@ -101,10 +101,9 @@ pub fn encode_accept(
 
 /// Appends a plain HTTP/1.1 response with `Connection: close`, and `Content-Length` where the
 /// status may have one (not 1xx or 204, RFC 9110 section 8.6). 1xx, 204 and 304 have no body, so
-/// `body` is left out for them.
+/// `body` is omitted for them.
 ///
-/// Those of the `headers` that are written here (`Connection`, `Content-Length`,
-/// `Transfer-Encoding`) are ignored.
+/// `Connection`, `Content-Length` and `Transfer-Encoding` in `headers` are ignored.
 pub fn encode_response(status: StatusCode, headers: &HeaderMap, body: &[u8], out: &mut Vec<u8>) {
     status_line(status, out);
     field("Connection", b"close", out);
@@ -124,8 +123,8 @@ pub fn encode_response(status: StatusCode, headers: &HeaderMap, body: &[u8], out
     }
 }
 
-/// Fields that say where a message and its connection end: a second, different one is how requests
-/// are smuggled.
+/// Fields that define where a message and its connection end: a second, different one permits
+/// request smuggling.
 pub(super) fn frames_the_body(name: &HeaderName) -> bool {
     *name == header::CONNECTION || *name == header::CONTENT_LENGTH || *name == header::TRANSFER_ENCODING
 }
@@ -134,8 +133,7 @@ pub(super) fn belongs_to_the_handshake(name: &HeaderName) -> bool {
     *name == header::UPGRADE || name.as_str().starts_with("sec-websocket-")
 }
 
-/// The names that this crate writes itself are spelt as in RFC 6455: case does not matter to HTTP,
-/// but it does to some hand-written clients.
+/// Names are written as in RFC 6455: HTTP ignores case, but some simple clients do not.
 pub(super) fn field(name: &str, value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");

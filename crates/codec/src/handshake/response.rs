@@ -1,5 +1,4 @@
-//! The client's side: what it asks, and whether the answer opens a WebSocket (RFC 6455 section
-//! 4.1).
+//! The handshake of a client: its request, and the check of the response (RFC 6455 section 4.1).
 
 use http::header::{self, HeaderMap, HeaderValue};
 
@@ -32,22 +31,21 @@ use crate::deflate::{self, DeflateOffer, DeflateParams};
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub struct ClientRequest<'a> {
-    /// Where to and what for.
+    /// The URL to request.
     pub target: &'a Target,
-    /// A nonce, to be taken at random for each connection (RFC 6455 section 4.1).
+    /// A nonce, which must be random for each connection (RFC 6455 section 4.1).
     pub key: [u8; 16],
-    /// The subprotocols to offer, the most wanted first. What is not a token is left out: it could
-    /// not stand in a header. So is what came before.
+    /// The subprotocols to offer, the preferred one first. Names that are not tokens, which are not
+    /// valid in a header, and duplicates are omitted.
     pub subprotocols: &'a [String],
-    /// The compression to offer, the most wanted form first, see
-    /// [`DeflatePolicy::offers`](crate::DeflatePolicy::offers); none for no compression.
+    /// The compression to offer, the preferred form first, see
+    /// [`DeflatePolicy::offers`](crate::DeflatePolicy::offers); empty for no compression.
     pub deflate: &'a [DeflateOffer],
-    /// The `Origin` to state; only browsers must. Left out when it has characters that no header
-    /// may have.
+    /// The `Origin` to send, which only browsers must. Omitted if it has characters that are not
+    /// valid in a header.
     pub origin: Option<&'a str>,
-    /// Further header fields. `Host` and `Origin` here replace those above; those that belong to
-    /// the handshake (`Upgrade`, `Connection`, `Sec-WebSocket-*`) or would announce a body are
-    /// ignored.
+    /// Further header fields. `Host` and `Origin` replace the values above. Fields of the handshake
+    /// (`Upgrade`, `Connection`, `Sec-WebSocket-*`) and those that announce a body are ignored.
     pub headers: &'a HeaderMap,
 }
 
@@ -69,7 +67,7 @@ impl<'a> ClientRequest<'a> {
         }
         let mut offered: Vec<&str> = Vec::new();
         for name in self.subprotocols {
-            // Each once (RFC 6455 section 4.1).
+            // No duplicates (RFC 6455 section 4.1).
             if head::is_token(name) && !offered.contains(&name.as_str()) {
                 offered.push(name);
             }
@@ -89,14 +87,14 @@ impl<'a> ClientRequest<'a> {
         out.extend_from_slice(b"\r\n");
     }
 
-    /// What the response must prove.
+    /// Returns the properties that the response must have.
     #[must_use]
     pub fn expectation(&self) -> ResponseExpectation<'a> {
         ResponseExpectation { key: self.key, subprotocols: self.subprotocols, deflate: self.deflate }
     }
 }
 
-/// What a client asked for, to hold the response against.
+/// The parts of a client's request that its response is checked against.
 ///
 /// ```
 /// use ringway_codec::{HandshakeError, HeadLimits, ResponseExpectation, parse_response};
@@ -132,13 +130,13 @@ pub struct ResponseExpectation<'a> {
 pub struct Response<'b> {
     /// The subprotocol that the server chose; one of those offered.
     pub subprotocol: Option<String>,
-    /// The compression that both sides now speak; it fits one of the offers.
+    /// The negotiated compression, which fits one of the offers.
     pub deflate: Option<DeflateParams>,
     /// All header fields.
     pub headers: Headers<'b>,
 }
 
-/// Why a server's response did not open the WebSocket.
+/// The reason why a server's response does not open the WebSocket.
 ///
 /// ```
 /// use ringway_codec::{HandshakeError, HeadLimits, ResponseExpectation, parse_response};
@@ -151,7 +149,7 @@ pub struct Response<'b> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
-    /// Another status than 101, and no interim one (1xx).
+    /// A final status other than 101.
     #[error("the server answered {status} {reason} instead of 101 Switching Protocols")]
     Status {
         /// The status code.
@@ -162,45 +160,41 @@ pub enum HandshakeError {
     /// The response is not HTTP/1; holds the parser's reason.
     #[error("the server's answer is not HTTP/1.1: {0}")]
     Malformed(String),
-    /// A 101 in HTTP/1.0, which has no upgrades.
+    /// A 101 in HTTP/1.0, which does not support upgrades.
     #[error("the server answered in HTTP/1.0, which cannot open a WebSocket")]
     Version,
-    /// The head, with those of the interim responses in front of it, is over
-    /// [`HeadLimits::max_bytes`].
+    /// The head, together with the interim responses before it, exceeds [`HeadLimits::max_bytes`].
     #[error("the head of the server's answer is longer than {0} bytes")]
     TooLong(usize),
     /// The head has over [`HeadLimits::max_headers`] fields.
     #[error("the server's answer has more than {0} header fields")]
     TooManyHeaders(usize),
-    /// No `Upgrade: websocket`, or one that names another protocol besides.
+    /// No `Upgrade: websocket`, or one that also names another protocol.
     #[error("the server's answer has no header Upgrade: websocket")]
     Upgrade,
     /// No `Connection: Upgrade`.
     #[error("the server's answer has no header Connection: Upgrade")]
     Connection,
-    /// `Sec-WebSocket-Accept` is missing, doubled, or not the one that proves the server read our
-    /// key.
-    #[error("the server's Sec-WebSocket-Accept does not prove that it read our key")]
+    /// `Sec-WebSocket-Accept` is missing, duplicated, or does not match the key.
+    #[error("the server's Sec-WebSocket-Accept does not match the key that was sent")]
     Accept,
-    /// An extension that we did not ask for, one with other parameters than we offered, or a header
-    /// that is malformed.
+    /// An extension or a parameter that was not offered, or a malformed header.
     #[error("the server chose the extension {0:?}, which was not offered")]
     Extension(String),
-    /// A subprotocol that we did not ask for, or more than one.
+    /// A subprotocol that was not offered, or more than one.
     #[error("the server chose the subprotocol {0:?}, which was not offered")]
     Subprotocol(String),
 }
 
-/// Parses the response at the start of `bytes`, and says how long its head is: frames follow.
-/// `Ok(None)` when more bytes are needed.
+/// Parses the response at the start of `bytes`, and returns it with the length of its head, which
+/// frames follow; `Ok(None)` when more bytes are needed.
 ///
-/// Interim responses (1xx, RFC 9110 section 15.2) in front of it are skipped, 101 excepted, which
-/// is the answer. They count towards the length, and together with the answer towards
-/// [`HeadLimits::max_bytes`].
+/// Interim responses (1xx other than 101, RFC 9110 section 15.2) before it are skipped. They count
+/// towards the length and towards [`HeadLimits::max_bytes`].
 ///
 /// # Errors
 ///
-/// Every way in which RFC 6455 section 4.1 tells a client to fail the connection; see
+/// Every condition under which RFC 6455 section 4.1 requires a client to fail the connection; see
 /// [`HandshakeError`].
 pub fn parse_response<'b>(
     bytes: &'b [u8],
@@ -222,7 +216,7 @@ pub fn parse_response<'b>(
             Ok(httparse::Status::Partial) if allowed.len() < limits.max_bytes => return Ok(None),
             Ok(httparse::Status::Partial) => return Err(HandshakeError::TooLong(limits.max_bytes)),
             Err(httparse::Error::TooManyHeaders) => {
-                return Err(HandshakeError::TooManyHeaders(limits.max_headers.min(head::MOST_HEADERS)));
+                return Err(HandshakeError::TooManyHeaders(limits.max_headers.min(head::MAX_HEADERS)));
             }
             Err(error) => return Err(HandshakeError::Malformed(error.to_string())),
         }
@@ -237,7 +231,7 @@ pub fn parse_response<'b>(
     }
 }
 
-/// The header fields of a 101, held against the request.
+/// Checks the header fields of a 101 against the request.
 fn accept<'b>(headers: Headers<'b>, expected: &ResponseExpectation<'_>) -> Result<Response<'b>, HandshakeError> {
     check(&headers, expected)?;
     let deflate = check_extensions(&headers, expected)?;
@@ -246,7 +240,7 @@ fn accept<'b>(headers: Headers<'b>, expected: &ResponseExpectation<'_>) -> Resul
 }
 
 fn check(headers: &Headers<'_>, expected: &ResponseExpectation<'_>) -> Result<(), HandshakeError> {
-    // The server has switched to what it names here, so no other protocol may stand beside it.
+    // The server has switched to the protocol named here, so it must be the only one.
     let mut upgrades = headers.list("upgrade");
     if !upgrades.next().is_some_and(|name| name.eq_ignore_ascii_case("websocket")) || upgrades.next().is_some() {
         return Err(HandshakeError::Upgrade);

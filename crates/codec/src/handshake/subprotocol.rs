@@ -1,8 +1,8 @@
-//! Which subprotocol to speak (RFC 6455 section 1.9).
+//! The choice of a subprotocol (RFC 6455 section 1.9).
 
-/// The first of `offered`, the client's subprotocols in its order of preference, that is one of
-/// `ours`; `None` when there is none, which the client may take or close over (RFC 6455 section
-/// 4.2.2). Case matters.
+/// Returns the first of `offered`, the client's subprotocols in its order of preference, that is
+/// one of `ours`. With `None`, the server sends no subprotocol, and the client may accept that or
+/// close the connection (RFC 6455 section 4.2.2). Names are case-sensitive.
 #[must_use]
 pub fn choose_subprotocol<'o, 'a>(offered: impl IntoIterator<Item = &'o str>, ours: &'a [String]) -> Option<&'a str> {
     offered.into_iter().find_map(|offered| ours.iter().find(|our| *our == offered)).map(String::as_str)

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::Ipv6Addr;
 
-/// The two schemes.
+/// The scheme of a WebSocket URL.
 ///
 /// Exhaustive: RFC 6455 section 3 defines these two.
 ///
@@ -40,7 +40,7 @@ impl fmt::Display for Scheme {
     }
 }
 
-/// Where a client connects to and what it asks for there.
+/// The URL to which a client connects, in parts.
 ///
 /// ```
 /// use ringway_codec::{Scheme, Target};
@@ -52,18 +52,18 @@ impl fmt::Display for Scheme {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Target {
-    /// Plain or TLS.
+    /// Plain TCP or TLS.
     pub scheme: Scheme,
-    /// A name, an IPv4 address, or an IPv6 address without its brackets: what to resolve, and the
-    /// name for TLS.
+    /// A name, an IPv4 address, or an IPv6 address without its brackets: the name to resolve, and
+    /// the server name for TLS.
     pub host: String,
     /// The port, never 0.
     pub port: u16,
-    /// What the request line asks for: at least `/`, percent-encoded.
+    /// The request target: at least `/`, percent-encoded.
     pub path_and_query: String,
 }
 
-/// Why a URL is no WebSocket URL.
+/// The reason why a URL is not a valid WebSocket URL.
 ///
 /// ```
 /// use ringway_codec::{Target, TargetError};
@@ -93,7 +93,7 @@ pub enum TargetError {
     /// `user@` or `user:password@`.
     #[error("user and password in the URL are not supported; send an Authorization header instead")]
     UserInfo,
-    /// Nothing where the host should be.
+    /// The host is empty.
     #[error("the URL has no host; expected one such as ws://example.com/")]
     NoHost,
     /// A host that is neither a name in ASCII nor an address.
@@ -108,11 +108,11 @@ pub enum TargetError {
 }
 
 impl Target {
-    /// Reads a `ws://` or `wss://` URL.
+    /// Parses a `ws://` or `wss://` URL.
     ///
     /// # Errors
     ///
-    /// A [`TargetError`] that says what is wrong and what is expected.
+    /// A [`TargetError`] with the problem and the remedy.
     pub fn parse(url: &str) -> Result<Self, TargetError> {
         let Some((scheme, rest)) = url.split_once("://") else { return Err(TargetError::NoScheme(url.to_owned())) };
         let scheme = match scheme.to_ascii_lowercase().as_str() {
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_websocket_url_is_refused_with_the_reason() {
+    fn an_invalid_url_is_refused_with_the_reason() {
         use TargetError::{Fragment, Host, Http, NoHost, NoScheme, Path, Port, UserInfo};
         let refused = |url: &str| Target::parse(url).unwrap_err();
         assert_eq!(refused("example.com:80"), NoScheme("example.com:80".into()));

@@ -109,7 +109,7 @@ impl fmt::Debug for Kernel {
     }
 }
 
-/// The kernels that this CPU can run, the fastest first; the first one is the one in use. The last
+/// Returns the kernels that this CPU can run, the fastest first; the first one is in use. The last
 /// is always `portable`.
 #[must_use]
 pub fn kernels() -> Vec<&'static Kernel> {
