@@ -6,6 +6,7 @@ use crate::api::message::Message;
 use crate::api::shard::{Command, Shard};
 use crate::session::link::Link;
 use crate::shard::core::Core;
+use http::HeaderMap;
 use ringway_codec::{CloseCode, ClosePayload, CodeNotSendable, OpCode, Prepared, encode_close};
 use ringway_io::Slot;
 use std::fmt;
@@ -151,6 +152,19 @@ impl<'a, H: Handler> Connection<'a, H> {
     /// The shard that the connection is on.
     pub fn shard(&mut self) -> Shard<'_, H> {
         self.shard.reborrow()
+    }
+
+    /// The subprotocol that the opening handshake has agreed on. Known during [`Handler::open`] only: take it into the
+    /// connection's state.
+    #[must_use]
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.peek()?.agreed()?.subprotocol.as_deref()
+    }
+
+    /// The header fields of the server's response, in the client role. Known during [`Handler::open`] only.
+    #[must_use]
+    pub fn response_headers(&self) -> Option<&HeaderMap> {
+        Some(&self.peek()?.agreed()?.headers)
     }
 
     /// Sends a received message back as it is.

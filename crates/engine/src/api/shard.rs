@@ -6,6 +6,7 @@ use crate::api::handler::Handler;
 use crate::api::id::ConnectionId;
 use crate::api::request::PeerAddress;
 use crate::api::response::Upgrade;
+use crate::session::attempt::Attempt;
 use crate::session::link::{Link, SessionPhase};
 use crate::shard::core::Core;
 use crate::shard::mailbox::{Mailbox, PostError};
@@ -53,7 +54,7 @@ pub(crate) struct Control<H: Handler> {
 
 /// What a shard does between the calls of its handler.
 pub(crate) enum Command<S> {
-    Connect(Arc<Endpoint>, S),
+    Connect(Attempt, S),
     Answer(Slot, Upgrade<S>),
     Terminate(Slot),
     Stop,
@@ -120,10 +121,12 @@ impl<H: Handler> Shard<'_, H> {
             .then(|| Connection::new(self.reborrow(), id.0))
     }
 
-    /// Opens a connection to `endpoint`, in the client role. [`Handler::open`] is called when it is established, or
-    /// [`Handler::failed`] with the reason.
+    /// Opens a connection to `endpoint`, in the client role. Its addresses are tried one after another until one accepts
+    /// the TCP connection, within [`Config::handshake_timeout`](crate::Config::handshake_timeout) in all. Then
+    /// [`Handler::open`] is called, or [`Handler::failed`] with the reason, which is that of the last address.
     pub fn connect(&mut self, endpoint: &Arc<Endpoint>, state: H::State) {
-        self.command(Command::Connect(Arc::clone(endpoint), state));
+        let attempt = Attempt::first(Arc::clone(endpoint), self.core);
+        self.command(Command::Connect(attempt, state));
     }
 
     /// Gives the answer that [`Upgrade::defer`] put off. Without effect when the connection is gone by now.

@@ -1,5 +1,6 @@
 //! The ways in which a connection ends.
 
+use super::attempt::Attempt;
 use crate::api::error::ConnectError;
 
 /// How a connection is closed once its output has been sent.
@@ -21,4 +22,6 @@ pub(crate) enum Removal {
     Closed,
     /// It never opened (client role).
     Unconnected(ConnectError),
+    /// Its address does not answer, and this is the attempt with the next one (client role).
+    TryNext(Attempt),
 }

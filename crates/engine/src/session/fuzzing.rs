@@ -3,6 +3,7 @@
 
 use super::Session;
 use super::application::Application;
+use super::attempt::Attempt;
 use super::closing::Removal;
 use super::deadlines::PeerProbe;
 use super::link::{Link, SessionPhase};
@@ -141,7 +142,8 @@ pub fn drive_session(data: &[u8]) {
         Session::accepted(SLOT, &mut core)
     } else {
         let endpoint = Arc::new(Endpoint::resolve("ws://192.0.2.1:9001/").expect("an address"));
-        Session::connecting(SLOT, endpoint, 1, &mut core)
+        let attempt = Attempt::first(endpoint, &core);
+        Session::connecting(SLOT, attempt, 1, &mut core)
     };
     let mut outside = Outside {
         pool: Pool::new(&buffers.expect("in range")).expect("in range"),

@@ -4,7 +4,7 @@ use super::closing::{CloseMode, Removal};
 use super::compression::Compression;
 use super::deadlines::{Deadlines, PeerProbe, check_period};
 use super::input::Input;
-use super::opening::Opening;
+use super::opening::{Agreed, Opening};
 use super::outbox::Outbox;
 use crate::api::close::{CloseReason, Ending};
 use crate::api::error::ConnectError;
@@ -100,6 +100,8 @@ pub(super) struct Cold {
     /// is made, and discharged by [`Link::drop_compressor`].
     deflater: Option<Box<Deflater>>,
     pub(super) deadlines: Deadlines,
+    /// What the opening handshake has agreed on, while the handler is told that the connection is open.
+    pub(super) agreed: Option<Box<Agreed>>,
 }
 
 /// Input that was stashed: a message that was decoded already, if any, and the bytes behind it.
@@ -127,7 +129,11 @@ impl Cold {
 
     /// Whether an open connection has no use for this.
     fn is_empty(&self) -> bool {
-        self.stash.is_none() && self.reason.is_none() && self.deflater.is_none() && self.deadlines.is_idle()
+        self.agreed.is_none()
+            && self.stash.is_none()
+            && self.reason.is_none()
+            && self.deflater.is_none()
+            && self.deadlines.is_idle()
     }
 }
 
@@ -585,6 +591,20 @@ impl<S> Link<S> {
             }
         }
         None
+    }
+
+    /// What the opening handshake has agreed on, while the handler is told that the connection is open.
+    pub(crate) fn agreed(&self) -> Option<&Agreed> {
+        self.cold.as_ref()?.agreed.as_deref()
+    }
+
+    /// The address that is tried does not answer (client role): the next one is tried, if there is another.
+    pub(super) fn unconnected(&mut self, error: ConnectError) -> Removal {
+        match self.cold().opening.take_attempt().map(|attempt| attempt.next(error)) {
+            Some(Ok(attempt)) => Removal::TryNext(attempt),
+            Some(Err(error)) => Removal::Unconnected(error),
+            None => Removal::Closed,
+        }
     }
 
     /// The connection is lost.

@@ -5,6 +5,7 @@
 //! bytes alone.
 
 pub(crate) mod application;
+pub(crate) mod attempt;
 pub(crate) mod closing;
 pub(crate) mod compression;
 pub(crate) mod deadlines;
@@ -16,22 +17,23 @@ pub(crate) mod opening;
 pub(crate) mod outbox;
 
 use crate::api::close::{CloseReason, Ending};
-use crate::api::endpoint::Endpoint;
 use crate::api::error::ConnectError;
 use crate::api::message::Message;
 use crate::api::response::{Answer, Upgrade};
 use crate::shard::clock::TICK;
 use crate::shard::core::{Action, Core};
 use application::Application;
+use attempt::Attempt;
 use closing::{CloseMode, Removal};
 use deadlines::PeerProbe;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use input::Input;
 use link::{Link, SessionFlag, SessionPhase, StashedMessage};
-use opening::{Evaluation, Opening, ResponseBody, UpgradeRequest, encode_plain, encode_refusal, evaluate_request};
+use opening::{
+    Agreed, Evaluation, Opening, ResponseBody, UpgradeRequest, encode_plain, encode_refusal, evaluate_request,
+};
 use ringway_codec::{CloseCode, ClosePayload, Decoder, DeflateParams, Event, OpCode, Refusal, Role, encode_close};
 use ringway_io::{Buffer, Cause, Output, Slot};
-use std::sync::Arc;
 
 /// One connection: 80 bytes and the handler's state.
 ///
@@ -54,9 +56,10 @@ impl<S> Session<S> {
     }
 
     /// A connection of our own, which is being made.
-    pub(crate) fn connecting(slot: Slot, endpoint: Arc<Endpoint>, state: S, core: &mut Core) -> Self {
+    pub(crate) fn connecting(slot: Slot, attempt: Attempt, state: S, core: &mut Core) -> Self {
         let mut session = Self::new(slot, Role::Client, Some(state), core);
-        session.link.cold().opening = Opening::to(endpoint);
+        core.set_timer(slot, attempt.connect_time(core));
+        session.link.cold().opening = Opening::to(attempt);
         session
     }
 
@@ -70,6 +73,9 @@ impl<S> Session<S> {
         let link = &mut self.link;
         link.phase = SessionPhase::Handshaking;
         link.last_active = core.tick();
+        if let Some(time) = link.cold().opening.attempt().map(|attempt| attempt.time_left(core)) {
+            core.set_timer(link.slot(), time);
+        }
         let mut request = core.memory.take_output();
         link.cold().opening.encode_request(core, &mut request);
         link.write_raw(core, |out| out.extend_from_slice(&request));
@@ -250,7 +256,7 @@ impl<S> Session<S> {
             Cause::Finished => link.peer_finished(core),
             Cause::Reset => Some(link.broken(Ending::Reset)),
             Cause::Failed(error) => Some(link.broken(Ending::Failed(error))),
-            Cause::Unconnected(error) => Some(Removal::Unconnected(ConnectError::Unreachable(error))),
+            Cause::Unconnected(error) => Some(link.unconnected(ConnectError::Unreachable(error))),
         })
     }
 
@@ -276,10 +282,11 @@ impl<S> Session<S> {
                 core.set_timer(slot, TICK);
                 None
             }
-            SessionPhase::Connecting | SessionPhase::Handshaking if self.link.role() == Role::Client => {
+            SessionPhase::Connecting => Some(self.link.unconnected(ConnectError::Timeout)),
+            SessionPhase::Handshaking if self.link.role() == Role::Client => {
                 Some(Removal::Unconnected(ConnectError::Timeout))
             }
-            SessionPhase::Connecting | SessionPhase::Handshaking | SessionPhase::Deferred => {
+            SessionPhase::Handshaking | SessionPhase::Deferred => {
                 let refusal = Refusal::new(StatusCode::REQUEST_TIMEOUT, "the opening handshake took too long");
                 self.refuse(&refusal, core);
                 None
@@ -452,8 +459,8 @@ impl<S> Session<S> {
                 None
             }
             Role::Client => match link.cold().opening.check_response(&head, core) {
-                Ok(Some((deflate, len))) => {
-                    self.open(deflate, head, len, core, app);
+                Ok(Some((agreed, deflate, len))) => {
+                    self.open(agreed, deflate, head, len, core, app);
                     None
                 }
                 Ok(None) => {
@@ -508,11 +515,12 @@ impl<S> Session<S> {
     ) {
         match upgrade.0 {
             Answer::Accept { state, subprotocol, headers } => {
-                let Core { config, memory, .. } = core;
-                let encode = |out: &mut Vec<u8>| request.encode_accept(subprotocol.as_deref(), &headers, config, out);
-                self.link.outbox.append(memory, encode);
+                let subprotocol = request.choose(subprotocol.as_deref(), &core.config).map(str::to_owned);
+                let encode = |out: &mut Vec<u8>| request.encode_accept(subprotocol.as_deref(), &headers, out);
+                self.link.outbox.append(&mut core.memory, encode);
                 self.link.state = Some(state);
-                self.open(request.deflate, input, at, core, app);
+                let agreed = Agreed { subprotocol, headers: HeaderMap::new() };
+                self.open(agreed, request.deflate, input, at, core, app);
             }
             Answer::Reject(response) => self.respond(core, |out| encode_plain(&response, ResponseBody::Sent, out)),
             Answer::Defer => {
@@ -526,6 +534,7 @@ impl<S> Session<S> {
     /// The opening handshake is done: messages flow, beginning with what is behind it in `input`.
     fn open(
         &mut self,
+        agreed: Agreed,
         deflate: Option<DeflateParams>,
         input: Input,
         at: usize,
@@ -542,7 +551,13 @@ impl<S> Session<S> {
         link.cold = None;
         link.set_check_timer(core);
         link.mark(core);
+        if agreed.subprotocol.is_some() || !agreed.headers.is_empty() {
+            link.cold().agreed = Some(Box::new(agreed));
+        }
         app.open(link, core);
+        if let Some(cold) = &mut link.cold {
+            cold.agreed = None;
+        }
         if at < input.len() {
             self.decode(input, at, core, app);
         }

@@ -1,18 +1,18 @@
 //! The opening handshake (RFC 6455 section 4) in both roles: what is kept while it is in progress, how a request is
 //! evaluated, and the answers.
 
+use super::attempt::Attempt;
 use super::input::Input;
 use crate::api::endpoint::Endpoint;
 use crate::api::response::{Response, Upgrade};
 use crate::config::Config;
 use crate::shard::core::Core;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use ringway_codec::{
     ClientRequest, DeflateParams, HandshakeError, HeadScan, Key, Refusal, ResponseExpectation, choose_subprotocol,
     encode_accept, encode_response, parse_request, parse_response,
 };
 use ringway_io::Slot;
-use std::sync::Arc;
 
 /// The state of an opening handshake.
 #[derive(Default)]
@@ -21,7 +21,7 @@ pub(super) struct Opening {
     head: Vec<u8>,
     scan: Option<HeadScan>,
     /// Client role: whom we connect to, and the key we sent.
-    endpoint: Option<Arc<Endpoint>>,
+    attempt: Option<Attempt>,
     nonce: [u8; 16],
     /// The request that awaits the handler's answer.
     deferred: Option<UpgradeRequest>,
@@ -44,6 +44,14 @@ pub(super) struct UpgradeRequest {
     pub(super) deflate: Option<DeflateParams>,
 }
 
+/// What an opening handshake has agreed on, as far as the application may want to know.
+#[derive(Debug)]
+pub(crate) struct Agreed {
+    pub(crate) subprotocol: Option<String>,
+    /// The header fields of the response, in the client role.
+    pub(crate) headers: HeaderMap,
+}
+
 /// What has become of the head of a request.
 pub(super) enum Evaluation<S> {
     /// More bytes are needed.
@@ -62,8 +70,20 @@ pub(super) enum ResponseBody {
 }
 
 impl Opening {
-    pub(super) fn to(endpoint: Arc<Endpoint>) -> Self {
-        Self { endpoint: Some(endpoint), ..Self::default() }
+    pub(super) fn to(attempt: Attempt) -> Self {
+        Self { attempt: Some(attempt), ..Self::default() }
+    }
+
+    pub(super) fn attempt(&self) -> Option<&Attempt> {
+        self.attempt.as_ref()
+    }
+
+    pub(super) fn take_attempt(&mut self) -> Option<Attempt> {
+        self.attempt.take()
+    }
+
+    fn endpoint(&self) -> Option<&Endpoint> {
+        self.attempt.as_ref().map(Attempt::endpoint)
     }
 
     /// How many bytes of memory the head occupies.
@@ -98,8 +118,8 @@ impl Opening {
 
     /// Writes the request of the client role.
     pub(super) fn encode_request(&mut self, core: &mut Core, out: &mut Vec<u8>) {
-        let Some(endpoint) = &self.endpoint else { return };
         self.nonce = core.nonce();
+        let Some(endpoint) = self.endpoint() else { return };
         ClientRequest {
             target: &endpoint.target,
             key: self.nonce,
@@ -111,17 +131,20 @@ impl Opening {
         .encode(out);
     }
 
-    /// Checks the server's response: the compression agreed on, and the response's length; `None` if it is incomplete.
+    /// Checks the server's response: what it agrees on, the compression apart, and the response's length; `None` if it is incomplete.
     pub(super) fn check_response(
         &self,
         head: &[u8],
         core: &Core,
-    ) -> Result<Option<(Option<DeflateParams>, usize)>, HandshakeError> {
-        let subprotocols = self.endpoint.as_ref().map_or(&[][..], |endpoint| &endpoint.subprotocols);
+    ) -> Result<Option<(Agreed, Option<DeflateParams>, usize)>, HandshakeError> {
+        let subprotocols = self.endpoint().map_or(&[][..], |endpoint| &endpoint.subprotocols);
         let deflate = core.compressors.as_ref().map_or(&[][..], |compressors| compressors.offers());
         let expected = ResponseExpectation { key: self.nonce, subprotocols, deflate };
         let parsed = parse_response(head, &core.limits.head(), &expected)?;
-        Ok(parsed.map(|(response, len)| (response.deflate, len)))
+        Ok(parsed.map(|(response, len)| {
+            let agreed = Agreed { headers: header_map(&response.headers), subprotocol: response.subprotocol };
+            (agreed, response.deflate, len)
+        }))
     }
 
     /// The handler answers later: keeps the request, and what came behind it.
@@ -174,21 +197,27 @@ pub(super) fn evaluate_request<S>(
 }
 
 impl UpgradeRequest {
+    /// The subprotocol: the one that the handler names, if it was offered, or one of the configured ones.
+    pub(super) fn choose<'a>(&'a self, named: Option<&str>, config: &'a Config) -> Option<&'a str> {
+        let mut offered = self.offered.iter().map(String::as_str);
+        match named {
+            Some(name) => offered.find(|offer| *offer == name),
+            None => choose_subprotocol(offered, &config.subprotocols),
+        }
+    }
+
     /// Writes the response that accepts.
-    pub(super) fn encode_accept(
-        &self,
-        subprotocol: Option<&str>,
-        headers: &HeaderMap,
-        config: &Config,
-        out: &mut Vec<u8>,
-    ) {
-        let offered = || self.offered.iter().map(String::as_str);
-        let subprotocol = match subprotocol {
-            Some(name) => offered().find(|offer| *offer == name),
-            None => choose_subprotocol(offered(), &config.subprotocols),
-        };
+    pub(super) fn encode_accept(&self, subprotocol: Option<&str>, headers: &HeaderMap, out: &mut Vec<u8>) {
         encode_accept(&self.key, subprotocol, self.deflate.as_ref(), headers, out);
     }
+}
+
+/// The fields of a response. A field that is not valid in itself was refused before; there is none here.
+fn header_map(fields: &ringway_codec::Headers<'_>) -> HeaderMap {
+    let field = |(name, value): (&str, &[u8])| {
+        Some((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_bytes(value).ok()?))
+    };
+    fields.iter().filter_map(field).collect()
 }
 
 /// Writes a plain HTTP response.

@@ -1,10 +1,12 @@
 //! Sessions driven with bytes, events and a clock; no event loop, no driver.
 
 use super::*;
+use crate::Endpoint;
 use crate::api::response::Response;
 use crate::config::{Config, Limits};
 use ringway_codec::{encode_client, encode_server};
 use ringway_io::{BufferConfig, Pool};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: server.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -347,8 +349,9 @@ fn a_request_that_does_not_come_is_answered_with_408() {
 #[test]
 fn the_client_role_asks_and_masks() {
     let endpoint = Arc::new(Endpoint::resolve("ws://192.0.2.1:9001/chat").expect("an address"));
-    let mut bench =
-        Bench::new(Config::default(), Limits::default(), |core| Session::connecting(SLOT, endpoint, 5, core));
+    let mut bench = Bench::new(Config::default(), Limits::default(), |core| {
+        Session::connecting(SLOT, Attempt::first(endpoint, core), 5, core)
+    });
     bench.session.connected(&mut bench.core);
     bench.flush();
     let request = String::from_utf8(bench.sent()).expect("ASCII");
@@ -375,8 +378,9 @@ fn the_client_role_asks_and_masks() {
 #[test]
 fn a_refused_client_is_unconnected() {
     let endpoint = Arc::new(Endpoint::resolve("ws://192.0.2.1:9001/").expect("an address"));
-    let mut bench =
-        Bench::new(Config::default(), Limits::default(), |core| Session::connecting(SLOT, endpoint, 5, core));
+    let mut bench = Bench::new(Config::default(), Limits::default(), |core| {
+        Session::connecting(SLOT, Attempt::first(endpoint, core), 5, core)
+    });
     bench.session.connected(&mut bench.core);
     bench.flush();
     bench.receive(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");

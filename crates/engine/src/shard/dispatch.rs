@@ -1,17 +1,17 @@
 //! From completions to sessions, and from sessions to the handler: the one place where both meet.
 
 use crate::api::connection::Connection;
-use crate::api::endpoint::Endpoint;
 use crate::api::error::ConnectError;
 use crate::api::handler::Handler;
 use crate::api::id::ConnectionId;
 use crate::api::message::Message;
 use crate::api::request::{PeerAddress, Request};
 use crate::api::response::{Response, Upgrade};
-use crate::api::shard::{Control, Shard, Surroundings};
+use crate::api::shard::{Command, Control, Shard, Surroundings};
 use crate::config::OnPanic;
 use crate::session::Session;
 use crate::session::application::Application;
+use crate::session::attempt::Attempt;
 use crate::session::closing::Removal;
 use crate::session::link::{Link, SessionPhase};
 use crate::session::opening::RequestHandler;
@@ -22,7 +22,6 @@ use ringway_io::{Buffer, Cause, Driver, Output, Slot};
 use std::any::Any;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Arc;
 
 /// Everything that an event on a connection may concern: the parts of a shard, borrowed for one event.
 pub(crate) struct Dispatch<'a, D, H: Handler> {
@@ -74,8 +73,8 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
     }
 
     /// A connection of our own is being made.
-    pub(crate) fn connecting(&mut self, slot: Slot, endpoint: Arc<Endpoint>, state: H::State) {
-        self.sessions.insert(Session::connecting(slot, endpoint, state, self.core));
+    pub(crate) fn connecting(&mut self, slot: Slot, attempt: Attempt, state: H::State) {
+        self.sessions.insert(Session::connecting(slot, attempt, state, self.core));
     }
 
     /// A connection of our own is not even tried.
@@ -230,6 +229,11 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
             (Removal::Unconnected(error), _) => {
                 if let Some(state) = state {
                     self.unconnected(state, &error);
+                }
+            }
+            (Removal::TryNext(attempt), _) => {
+                if let Some(state) = state {
+                    self.control.commands.push_back(Command::Connect(attempt, state));
                 }
             }
             (Removal::Closed, Some(reason)) => {

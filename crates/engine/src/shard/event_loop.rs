@@ -1,10 +1,10 @@
 //! One shard at work: its driver's completions go to its sessions, and their actions go to the driver.
 
-use crate::api::endpoint::Endpoint;
 use crate::api::error::ConnectError;
 use crate::api::handler::Handler;
 use crate::api::shard::{Command, Control, ShardHandle};
 use crate::config::{Config, Limits};
+use crate::session::attempt::Attempt;
 use crate::shard::core::{Action, Core, Counters};
 use crate::shard::dispatch::Dispatch;
 use crate::shard::session_table::SessionTable;
@@ -142,7 +142,7 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         for _ in 0..self.control.commands.len() {
             let Some(command) = self.control.commands.pop_front() else { break };
             match command {
-                Command::Connect(endpoint, state) => self.connect(&endpoint, state),
+                Command::Connect(attempt, state) => self.connect(attempt, state),
                 Command::Answer(slot, upgrade) => self.dispatch().answer(slot, upgrade),
                 Command::Terminate(slot) => self.dispatch().terminate(slot),
                 Command::Stop => self.stop(),
@@ -164,15 +164,16 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         }
     }
 
-    fn connect(&mut self, endpoint: &Arc<Endpoint>, state: H::State) {
+    fn connect(&mut self, attempt: Attempt, state: H::State) {
         let error = if self.is_stopping() {
             ConnectError::Stopping
         } else if let Some(slot) = self.driver.reserve() {
-            self.dispatch().connecting(slot, Arc::clone(endpoint), state);
-            self.driver.connect(slot, endpoint.addresses()[0]);
+            let address = attempt.address();
+            self.dispatch().connecting(slot, attempt, state);
+            self.driver.connect(slot, address);
             return;
         } else {
-            ConnectError::NoSlot
+            attempt.into_failure(ConnectError::NoSlot)
         };
         self.dispatch().unconnected(state, &error);
     }

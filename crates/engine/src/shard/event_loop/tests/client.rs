@@ -295,6 +295,67 @@ fn a_connection_that_nobody_answers_is_waited_for_so_long_only() {
     });
 }
 
+/// A server with three addresses.
+fn three_addresses() -> Arc<Endpoint> {
+    let addresses = ["192.0.2.1:9001", "[2001:db8::1]:9001", "192.0.2.2:9001"];
+    let addresses = addresses.map(|address| address.parse().expect("an address"));
+    Arc::new(Endpoint::with_addresses("ws://three.example:9001/", addresses).expect("three addresses"))
+}
+
+#[test]
+fn the_next_address_is_tried_when_one_does_not_answer_or_refuses() {
+    each_seed(|seed, faults| {
+        let mut world = World::new(seed, faults, Scripted::new());
+        world.network.set_reception(Reception::Ignore);
+        world.post(|_, shard| shard.connect(&three_addresses(), 5));
+        // A third of the ten seconds for each: the first is given up, and then the second.
+        world.pass(6 * SECOND);
+        assert_eq!((world.sessions(), world.handler().log.len()), (1, 0), "seed {seed}");
+        world.network.set_reception(Reception::Welcome);
+        world.pass(SECOND);
+        let server = world.server();
+        server.accept();
+        world.settle();
+        assert_eq!(world.handler().take_log(), ["open"], "seed {seed}");
+        assert_eq!(world.sessions(), 1, "seed {seed}");
+    });
+}
+
+#[test]
+fn when_no_address_accepts_the_connection_fails_once_and_in_the_time_for_one() {
+    each_seed(|seed, faults| {
+        for (reception, error) in [(Reception::Refuse, "Unreachable ConnectionRefused"), (Reception::Ignore, "Timeout")]
+        {
+            let mut world = World::new(seed, faults, Scripted::new());
+            world.network.set_reception(reception);
+            world.post(|_, shard| shard.connect(&three_addresses(), 5));
+            world.settle();
+            world.pass(10 * SECOND + Duration::from_millis(100));
+            assert_failed(&mut world, error);
+        }
+    });
+}
+
+#[test]
+fn what_the_handshake_has_agreed_on_is_known_when_the_connection_opens() {
+    let mut handler = Scripted::new();
+    handler.on_open = |handler, conn| {
+        let upgrade = conn.response_headers().and_then(|headers| headers.get("upgrade")).cloned();
+        handler.log.push(format!("{:?} {upgrade:?}", conn.subprotocol()));
+    };
+    handler.on_message = |handler, conn, _| {
+        handler.log.push(format!("{:?} {}", conn.subprotocol(), conn.response_headers().is_none()));
+    };
+    let mut world = World::new(1, rough(), handler);
+    world.post(|_, shard| connect(shard, 5));
+    let server = world.server();
+    server.accept();
+    server.text("later");
+    world.settle();
+    let log = world.handler().take_log();
+    assert_eq!(log, ["open", r#"Some("chat") Some("websocket")"#, "message later", "None true"]);
+}
+
 #[test]
 fn a_connection_that_is_refused_fails() {
     each_seed(|seed, faults| {

@@ -1,7 +1,7 @@
 //! Opening handshakes that take long, and those whose answer is put off.
 
 use super::world::{Client, Got, REQUEST, Scripted, World, each_seed, rough};
-use crate::{ConnectionId, Upgrade};
+use crate::{Config, ConnectionId, Limits, Upgrade};
 use ringway_codec::{OpCode, Role};
 use ringway_io::sim::Faults;
 use std::thread;
@@ -203,4 +203,19 @@ fn an_answer_that_was_put_off_chooses_from_the_configured_subprotocols() {
     world.settle();
     let answer = String::from_utf8(peer.read()).expect("ASCII");
     assert!(answer.contains("Sec-WebSocket-Protocol: chat\r\n"), "{answer}");
+}
+
+#[test]
+fn a_server_knows_the_subprotocol_that_it_has_chosen() {
+    let mut handler = Scripted::new();
+    handler.on_open = |handler, conn| handler.log.push(format!("{:?}", conn.subprotocol()));
+    let config = Config { subprotocols: vec!["chat".to_owned()], ..Config::default() };
+    let mut world = World::with(1, rough(), config, Limits::default(), handler);
+    let with = "\r\nSec-WebSocket-Protocol: news, chat\r\n\r\n";
+    for request in [REQUEST.replace("\r\n\r\n", with), REQUEST.to_owned()] {
+        let client = Client::new(world.network.connect(), ringway_codec::Role::Client);
+        client.peer.write(request.as_bytes());
+        world.settle();
+    }
+    assert_eq!(world.handler().take_log(), ["open", r#"Some("chat")"#, "open", "None"]);
 }
