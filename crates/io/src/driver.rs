@@ -80,7 +80,7 @@ pub trait Driver {
     /// The number of bytes that the kernel has received on this slot and has not put into a receive
     /// buffer yet; 0 when the connection is gone.
     ///
-    /// A completion that [`Driver::wait`] has not handed out may hold further bytes: see
+    /// A completion that [`Driver::wait`] has not returned yet may hold further bytes: see
     /// [`Driver::has_backlog`].
     ///
     /// Costs one `ioctl(2)` with `FIONREAD` (`SIOCINQ`, tcp(7)).
@@ -90,9 +90,9 @@ pub trait Driver {
     /// not fit into the turn, or connections whose receive has ended and is not armed again yet,
     /// for example for want of a buffer.
     ///
-    /// `false` means that every completion that the kernel had by the end of the last `wait` was
-    /// handed out, and that a receive is armed on every connection that wants bytes, apart from
-    /// those asked for after that `wait`.
+    /// `false` means that the last `wait` has returned every completion that the kernel had, and
+    /// that a receive is armed on every connection that receives, apart from those where
+    /// [`Driver::receive`] was called after that `wait`.
     ///
     /// Costs no system call.
     fn has_backlog(&self) -> bool;

@@ -3,7 +3,7 @@
 use ringway_io::{BindError, Listener};
 use std::net::SocketAddr;
 
-/// How often the system is asked for a port that is free on all addresses.
+/// The maximum number of attempts to find a port that is free on all addresses.
 const ATTEMPTS: usize = 16;
 
 /// What has become of the addresses of a name.
@@ -18,8 +18,8 @@ pub(super) struct Listening {
 /// once.
 ///
 /// Addresses with port 0 get the same port: the system chooses one for the first of them, and the
-/// others take it. When it is in use on one of the others, the system is asked for another port.
-/// Where no port is found that is free on all addresses, each gets its own.
+/// others take it. When it is in use on one of the others, another port is tried. Where no port is
+/// found that is free on all addresses, each gets its own.
 pub(super) fn listen(
     addresses: &[SocketAddr],
     mut bind: impl FnMut(SocketAddr) -> Result<Listener, BindError>,

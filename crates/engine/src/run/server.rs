@@ -192,6 +192,22 @@ mod tests {
     }
 
     #[test]
+    fn buffers_out_of_range_are_reported_by_name_and_not_as_a_refusal_of_io_uring() {
+        #[derive(Debug)]
+        struct Ignore;
+        impl Handler for Ignore {
+            type State = ();
+            fn message(&mut self, _: &mut crate::Connection<'_, Self>, _: crate::Message<'_>) {}
+        }
+        let buffers = ringway_io::BufferConfig::new().count(16).and_then(|buffers| buffers.ready(17));
+        let config = Config { buffers: buffers.expect("each number is in range"), ..Config::default() };
+        let server = Server::bind("127.0.0.1:0").expect("a free port").config(config);
+        let error = server.shards(Shards::Count(1)).start(|_| Ignore).expect_err("17 of 16");
+        let text = "buffers.ready is 17: give 1 to the number of buffers (buffers.count)";
+        assert_eq!(error.to_string(), text);
+    }
+
+    #[test]
     fn addresses_of_several_calls_are_all_listened_on() {
         let server = Server::bind("127.0.0.1:0").and_then(|server| server.and_bind("127.0.0.2:0"));
         assert_eq!(server.expect("both work").listeners.len(), 2);

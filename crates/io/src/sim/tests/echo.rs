@@ -281,8 +281,8 @@ fn every_byte_is_echoed_once_and_in_order_with_all_faults() {
         stats.short_sends += outcome.stats.short_sends;
         stats.accept_pauses += outcome.stats.accept_pauses;
     }
-    assert!(counts.values().all(|&count| count > 0), "a fault never counts: {counts:?}");
-    assert!(whole > 400, "only {whole} connections came to their end");
+    assert!(counts.values().all(|&count| count > 0), "a fault was never injected: {counts:?}");
+    assert!(whole > 400, "only {whole} connections were echoed completely");
     let counted = [stats.stale, stats.starved, stats.overflows, stats.short_sends, stats.accept_pauses];
     assert!(counted.iter().all(|&count| count > 0), "{stats:?}");
 }
@@ -293,11 +293,11 @@ fn each_fault_is_injected_alone_when_only_it_is_configured() {
         let mut counts = 0;
         for seed in 0..30 {
             for (fault, count) in echo(seed, faults, false).injected.each() {
-                assert!(fault == name || count == 0, "{fault} counts, asked for was {name}");
+                assert!(fault == name || count == 0, "{fault} was injected, configured was {name}");
                 counts += count;
             }
         }
-        assert!(counts > 0, "{name} never counts");
+        assert!(counts > 0, "{name} was never injected");
     }
 }
 

@@ -50,7 +50,7 @@ fn a_slot_is_reused_only_with_nothing_in_flight() {
     // The kernel has reported a stale completion of the first user, which was dropped.
     sim.receive(third);
     sim.receive(first);
-    sim.send(first, output(b"nobody gets this"));
+    sim.send(first, output(b"ignored"));
     third_peer.write(b"mine");
     assert_eq!(received(&run_until_idle(&mut sim)), b"mine");
     assert!(sim.injected().stale > 0);

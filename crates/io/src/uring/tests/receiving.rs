@@ -218,7 +218,7 @@ fn unread_bytes_are_counted_until_they_are_received_or_the_slot_is_closed() {
 }
 
 #[test]
-fn there_is_a_backlog_until_the_bytes_of_all_connections_are_handed_out() {
+fn there_is_a_backlog_until_the_bytes_of_all_connections_are_returned() {
     let config = UringConfig {
         ring_entries: 256,
         buffers: BufferConfig { size: 1024, count: 256, ready: Some(256), working_set: None },
@@ -236,7 +236,7 @@ fn there_is_a_backlog_until_the_bytes_of_all_connections_are_handed_out() {
     let mut left = COUNT;
     while left > 0 {
         left -= turn(&mut driver).len();
-        assert!(left == 0 || driver.has_backlog(), "the bytes of {left} connections have not been handed out");
+        assert!(left == 0 || driver.has_backlog(), "the bytes of {left} connections were not returned yet");
     }
     assert!(turn(&mut driver).is_empty());
     assert!(!driver.has_backlog());
