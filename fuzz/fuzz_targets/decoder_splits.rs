@@ -1,7 +1,7 @@
 #![no_main]
-//! The events of a stream, and the error that ends them, do not depend on where it is cut into
-//! inputs, nor on which of the pieces are received straight into the buffers of their messages, nor
-//! on how many bytes each call may inflate.
+//! The events of a stream, and the error that ends them, do not depend on where it is split into
+//! inputs, nor on which of the pieces are received in the assembly buffer, nor on the number of
+//! bytes that each call may inflate.
 
 use libfuzzer_sys::fuzz_target;
 use ringway_fuzz::{Cut, decode, decode_as, decode_in_steps};
@@ -10,12 +10,12 @@ fuzz_target!(|data: &[u8]| {
     let Some(Cut { role, deflate, limits, cuts, stream }) = Cut::parse(data) else { return };
     let whole = decode(role, deflate.as_ref(), limits, stream, &[]);
     assert_eq!(decode(role, deflate.as_ref(), limits, stream, &cuts), whole);
-    // What the input says of the cuts also says which pieces, and how much of them at a time.
+    // The splits also determine which pieces, and the maximum at a time.
     let odd = |number: usize| cuts.get(number).is_some_and(|cut| cut % 2 == 1).then_some(usize::MAX);
     assert_eq!(decode_as(role, deflate.as_ref(), limits, stream, &cuts, odd), whole, "some straight");
     let max = 1 + cuts.len();
     assert_eq!(decode_as(role, deflate.as_ref(), limits, stream, &cuts, |_| Some(max)), whole, "straight");
-    // From nothing to more than the longest step, and one byte, with which it ends.
+    // From 0 to more than the longest step; the last one is not 0, so that decoding ends.
     let allowances: Vec<usize> = cuts.iter().map(|cut| cut % 7 * 500).chain([1]).collect();
     let in_steps = decode_in_steps(role, deflate.as_ref(), limits, stream, &cuts, &allowances);
     assert_eq!(in_steps, whole, "in steps of {allowances:?}");
@@ -25,7 +25,7 @@ fuzz_target!(|data: &[u8]| {
         let straight = decode_as(role, deflate.as_ref(), limits, stream, &every, |_| Some(max));
         assert_eq!(straight, whole, "straight, byte by byte");
     }
-    // A violation is found by the byte that commits it: what comes behind that is not looked at.
+    // The first invalid byte triggers the error: later bytes have no effect.
     if let (seen, Some(error)) = whole {
         let longer = [stream, &[0x81; 200]].concat();
         assert_eq!(decode(role, deflate.as_ref(), limits, &longer, &cuts), (seen, Some(error)));

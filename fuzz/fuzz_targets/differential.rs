@@ -1,22 +1,21 @@
 #![no_main]
-//! The same bytes give the same messages here and in tungstenite, or both refuse them. The
-//! differences that are known, and why we stay with ours (docs/conformance.md lists them too):
+//! The same bytes give the same messages here and in tungstenite, or both refuse them. The known
+//! differences, and the reasons for them (docs/conformance.md lists them too):
 //!
-//! - **Lengths that could be shorter** are refused here, as RFC 6455 section 5.2 has it;
-//!   tungstenite takes them, those of control frames as well.
-//! - **Close codes that must not travel** are refused here, and answered with 1002. tungstenite
-//!   answers 1002 as well, but tells its user of a close in good order, with 1002 in the place of
-//!   the peer's code.
-//! - **Close code 1014** is taken here, because it is registered with IANA; tungstenite takes it
-//!   for one that must not travel.
-//! - **When a violation is found**: here by the byte that commits it, there when the frame has come
-//!   whole. So the stream is filled up here until that frame is whole, and then both must have
+//! - **Lengths that could be shorter** are refused here, as RFC 6455 section 5.2 requires;
+//!   tungstenite accepts them, also in control frames.
+//! - **Close codes that must not be sent** are refused here, and answered with 1002. tungstenite
+//!   answers 1002 as well, but reports a regular close, with 1002 in place of the peer's code.
+//! - **Close code 1014** is accepted here, because it is registered with IANA; tungstenite refuses
+//!   it.
+//! - **Detection of a violation**: here at the first invalid byte, there when the frame is
+//!   complete. So the stream is extended until that frame is complete, and then both must have
 //!   refused it.
-//! - **What a fragment costs** besides its payload is counted here, against endless empty ones;
-//!   there it is not. The cost is set to 0 for the comparison, and the limits to the same size.
+//! - **The cost of a fragment** counts here against the limit, because of endless empty fragments;
+//!   there it does not. The cost is set to 0 for the comparison, and the limits to the same size.
 //!
-//! tungstenite does not compress, so nothing is negotiated. Input as in `decoder_splits`; the cuts
-//! are those of the reads of both.
+//! tungstenite does not compress, so nothing is negotiated. Input as in `decoder_splits`; the
+//! splits apply to the reads of both.
 
 use std::io::{self, Read, Write};
 
@@ -28,13 +27,13 @@ use tungstenite::{Error, Message, WebSocket};
 
 const LIMIT: usize = 2000;
 
-/// What tungstenite tells its user in the place of a code that must not travel.
+/// The event of tungstenite for a code that must not be sent.
 const FORBIDDEN: (u16, &str) = (1002, "Protocol violation");
 
-/// A stream that gives its bytes piece by piece, and takes all that is written.
+/// A stream that returns its bytes in pieces, and accepts all writes.
 struct Pieces<'d> {
     rest: &'d [u8],
-    /// How long the pieces are; what is behind them comes at once.
+    /// The lengths of the pieces; the rest is returned at once.
     lengths: std::vec::IntoIter<usize>,
 }
 
@@ -62,7 +61,7 @@ impl Write for Pieces<'_> {
     }
 }
 
-/// What tungstenite makes of a stream, and whether it refuses it in the end.
+/// The events of tungstenite for a stream, and whether it refuses the stream in the end.
 fn theirs(role: Role, stream: &[u8], cuts: &[usize]) -> (Vec<Seen>, bool) {
     let role = if role == Role::Server { TheirRole::Server } else { TheirRole::Client };
     let config = WebSocketConfig::default().max_message_size(Some(LIMIT)).max_frame_size(Some(LIMIT));
@@ -98,8 +97,8 @@ fuzz_target!(|data: &[u8]| {
     let (mut ours, error): Outcome = decode(role, None, limits, stream, &cuts);
     let (theirs, refused) = match error {
         None => theirs(role, stream, &cuts),
-        // The frame that is refused is whole with this, whatever length it announces, unless that
-        // alone is too much.
+        // This completes the refused frame, whatever length it announces, unless the length itself
+        // exceeds the limit.
         Some(_) => theirs(role, &[stream, &[0; LIMIT + 14]].concat(), &cuts),
     };
     match error {
@@ -110,7 +109,7 @@ fuzz_target!(|data: &[u8]| {
             return;
         }
         Some(ProtocolError::ForbiddenCloseCode(_)) => {
-            // Unless the reason is not UTF-8 either: they look at that first.
+            // Unless the reason is not UTF-8 either: tungstenite checks that first.
             if !refused {
                 ours.push(forbidden());
             }

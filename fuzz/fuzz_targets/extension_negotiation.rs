@@ -1,8 +1,7 @@
 #![no_main]
-//! A `Sec-WebSocket-Extensions` header as a server reads it and as a client does. What a server
-//! answers fits an offer that the client made, the client takes that answer, and both then mean the
-//! same; what a client takes, it has offered. The first two bytes of the input are what the two
-//! sides want.
+//! A `Sec-WebSocket-Extensions` header, parsed by a server and by a client. A server's answer fits
+//! an offer of the client, and the client accepts it with the same parameters; a client accepts
+//! only what it has offered. The first two bytes of the input are the policies of the two sides.
 
 use http::HeaderMap;
 use libfuzzer_sys::fuzz_target;
@@ -24,7 +23,7 @@ fn policy(byte: u8) -> DeflatePolicy {
     }
 }
 
-/// What a client that made `offers` makes of an answer with this header: `None` when it fails the
+/// The result of a client with `offers` for a response with this header: `None` if it fails the
 /// connection.
 fn taken(offers: &[DeflateOffer], header: &[u8]) -> Option<Option<DeflateParams>> {
     let mut head = Vec::new();
@@ -73,7 +72,7 @@ fuzz_target!(|data: &[u8]| {
                 assert!(params.outgoing(Role::Client).takeover <= server.peer_takeover);
             }
         }
-        // What an offer is written as is read as the same offer.
+        // An offer parses back from its text.
         for offer in offers {
             let text = offer.to_string();
             let head = format!("GET / HTTP/1.1\r\nSec-WebSocket-Extensions: {text}\r\n\r\n");

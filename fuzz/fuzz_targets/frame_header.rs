@@ -1,12 +1,11 @@
 #![no_main]
-//! A header is parsed as an oracle written from the figure of RFC 6455 section 5.2 has it; what was
-//! parsed encodes to the very bytes that it came from; and no prefix is judged differently from the
-//! whole.
+//! A header is parsed as by an oracle written from the figure of RFC 6455 section 5.2; a parsed
+//! header encodes to the same bytes; and no prefix has a different result.
 
 use libfuzzer_sys::fuzz_target;
 use ringway_codec::{Header, OpCode};
 
-/// The header as bits, or `None` when it breaks a rule or is not whole.
+/// The header as bits, or `None` if it is invalid or incomplete.
 fn oracle(bytes: &[u8]) -> Option<(Header, usize)> {
     let bit = |at: usize| bytes.get(at / 8).map(|byte| byte >> (7 - at % 8) & 1 == 1);
     let number = |from: usize, bits: usize| {
@@ -51,9 +50,9 @@ fuzz_target!(|data: &[u8]| {
     }
     for end in 0..data.len().min(Header::MAX_LEN) {
         match (Header::parse(&data[..end]), parsed) {
-            // More bytes may complete it, or show what is wrong with it.
+            // More bytes may complete it, or make it invalid.
             (Ok(None), _) => {}
-            // Otherwise they change nothing.
+            // Otherwise they have no effect.
             (known, whole) => assert_eq!(known, whole, "{end} bytes"),
         }
     }

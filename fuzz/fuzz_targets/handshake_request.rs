@@ -1,7 +1,7 @@
 #![no_main]
-//! A request is judged by its head alone: what comes behind it changes nothing, a part of a good
-//! head is no error, and no head is waited for beyond the limit. What is accepted can be answered,
-//! and what is refused is refused in HTTP. The first byte of the input picks the limits.
+//! The result of a request depends on its head only: bytes after it have no effect, a prefix of a
+//! valid head is not an error, and no head is awaited beyond the limit. An accepted request can be
+//! answered, and a refusal is valid HTTP. The first byte of the input selects the limits.
 
 use http::HeaderMap;
 use libfuzzer_sys::fuzz_target;
@@ -37,8 +37,8 @@ fuzz_target!(|data: &[u8]| {
             let _ = (request.path(), request.query(), request.host(), request.origin());
             let _ = (request.cookies().count(), request.headers().count());
             if request.check_target().is_ok() {
-                // A good request says whom it asks and what for, but for HTTP/1.0 and the forms of
-                // two methods.
+                // A valid request has a host and a path, except for HTTP/1.0 and the target forms
+                // of two methods.
                 let odd = request.version() == 0 || ["CONNECT", "OPTIONS"].contains(&request.method());
                 assert!(odd || request.path().starts_with('/') && request.host().is_some_and(|host| !host.is_empty()));
                 assert!(!request.target().contains('#'));
@@ -56,7 +56,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// The answer opens a WebSocket in the eyes of a client whose key this is.
+/// The response opens a WebSocket for a client with this key.
 fn answer(key: &ringway_codec::Key, subprotocol: Option<&str>) {
     let mut answer = Vec::new();
     encode_accept(key, subprotocol, None, &HeaderMap::new(), &mut answer);
@@ -66,6 +66,6 @@ fn answer(key: &ringway_codec::Key, subprotocol: Option<&str>) {
     assert!(text.contains(&format!("\r\nSec-WebSocket-Accept: {accept}\r\n")));
     let offered: Vec<String> = subprotocol.map(str::to_owned).into_iter().collect();
     let other = ResponseExpectation { key: *b"another nonce...", subprotocols: &offered, deflate: &[] };
-    // Nobody else's key has this accept value.
+    // No other key has this accept value.
     assert!(parse_response(&answer, &HeadLimits::default(), &other).is_err());
 }

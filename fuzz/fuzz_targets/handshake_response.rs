@@ -1,7 +1,7 @@
 #![no_main]
-//! A response opens a WebSocket only when it proves that the server read the key and chooses
-//! nothing that was not offered, whatever interim responses come before it; a part of a good head
-//! is no error; what comes behind it changes nothing. The first byte of the input picks the limits.
+//! A response opens a WebSocket only if its accept value matches the key and it chooses only what
+//! was offered, whatever interim responses precede it; a prefix of a valid head is not an error;
+//! bytes after it have no effect. The first byte of the input selects the limits.
 
 use libfuzzer_sys::fuzz_target;
 use ringway_codec::{DeflatePolicy, HeadLimits, Key, ResponseExpectation, WindowBits, parse_response};
@@ -26,7 +26,7 @@ fuzz_target!(|data: &[u8]| {
             let proofs: Vec<_> = response.headers.all("sec-websocket-accept").collect();
             assert_eq!(proofs, [&proof[..]]);
             assert!(response.subprotocol.is_none_or(|name| offered.contains(&name)));
-            // Interim responses may stand in front of it.
+            // Interim responses may precede it.
             assert!(head[..len].windows(12).any(|window| window == b"HTTP/1.1 101"));
             assert!(response.deflate.is_none_or(|params| offers.iter().any(|offer| offer.admits(&params))));
             for end in (0..len).rev().take(40) {

@@ -1,8 +1,8 @@
 #![no_main]
-//! Arbitrary bytes as the compressed data of messages: they inflate to what flate2 makes of them
-//! when it is given one byte at a time, wherever they are cut, and never to more than the limit.
+//! Arbitrary bytes as the compressed data of messages: they inflate to the same as with flate2 byte
+//! by byte, wherever they are split, and never to more than the limit.
 //!
-//! Input: a byte of flags, a byte for the limit, a byte for where to cut, a byte for the length of
+//! Input: a byte of flags, a byte for the limit, a byte for the splits, a byte for the length of
 //! the first of two messages, and their data.
 
 use flate2::{Decompress, FlushDecompress, Status};
@@ -10,11 +10,11 @@ use libfuzzer_sys::fuzz_target;
 use ringway_codec::{Header, Limits, MessageKind, OpCode, ProtocolError, Role, WindowBits};
 use ringway_fuzz::{Outcome, Seen, agreed, decode, decode_in_steps};
 
-/// A raw inflater, fed in the plainest way there is.
+/// A raw inflater, called with one byte at a time.
 struct Oracle {
     decompress: Decompress,
     ended: bool,
-    /// What it was fed since it was new, and how much has come of that.
+    /// Its input since it was created, and the length of its output.
     fed: Vec<u8>,
     made: usize,
 }
@@ -24,7 +24,7 @@ impl Oracle {
         Self { decompress: Decompress::new(false), ended: false, fed: Vec::new(), made: 0 }
     }
 
-    /// One message; what it comes to within the limit, or why it is refused.
+    /// Inflates one message within the limit, or returns the error.
     fn message(&mut self, data: &[u8], limit: usize) -> Result<Vec<u8>, ProtocolError> {
         let mut out = Vec::new();
         for &byte in data {
@@ -38,17 +38,17 @@ impl Oracle {
             // Ended already, the fourth byte would begin a new stream.
             let ended_early = self.ended;
             self.byte(0xff, &mut out, usize::MAX)?;
-            // The empty block may say that it is the last.
+            // The empty block may be marked as the last.
             let whole = self.made == made && !ended_early && (self.ended || self.is_between_blocks());
             if !whole {
                 return Err(ProtocolError::CorruptCompression);
             }
         }
-        // A message of no bytes at all is none, whatever came before it.
+        // A message without any byte is invalid, whatever precedes it.
         if data.is_empty() { Err(ProtocolError::CorruptCompression) } else { Ok(out) }
     }
 
-    /// Whether a last block could follow: then the stream would end with it.
+    /// Whether a last block can follow: the stream ends with it then.
     fn is_between_blocks(&self) -> bool {
         const LAST: [u8; 2] = [0x03, 0x00];
         let stream = [&self.fed[..], &LAST].concat();
@@ -101,8 +101,7 @@ fuzz_target!(|data: &[u8]| {
     let takeover = flags & 1 != 0;
     let limits = Limits { max_message: usize::from(limit) * 64, fragment_cost: 0 };
     let messages = rest.split_at(usize::from(first).min(rest.len()));
-    // What the frames of a compressed message may hold is limited as well, which is not what is
-    // tested here.
+    // The compressed length is limited as well, which is not tested here.
     let most = limits.max_message;
     if messages.0.len() > most || messages.1.len() > most {
         return;
@@ -129,7 +128,7 @@ fuzz_target!(|data: &[u8]| {
     let binary = stream(OpCode::Binary);
     assert_eq!(decode(Role::Client, Some(&params), limits, &binary, &[]), expected);
     assert_eq!(decode(Role::Client, Some(&params), limits, &binary, &cuts(&binary)), expected);
-    // With an allowance, in the smallest steps and in some of the size that the cuts have.
+    // With an allowance, in the smallest steps and in steps of the distance of the splits.
     let allowances = [1, 0, usize::from(cut) * 8];
     assert_eq!(decode_in_steps(Role::Client, Some(&params), limits, &binary, &cuts(&binary), &allowances), expected);
     assert_eq!(decode_in_steps(Role::Client, Some(&params), limits, &binary, &[], &allowances[..2]), expected);
@@ -148,8 +147,7 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!((seen.len(), error), (expected.0.len(), expected.1));
     }
 
-    // A smaller window may refuse what a larger one takes, but makes nothing else of it, and
-    // nothing worse.
+    // A smaller window may refuse data that a larger one accepts, but never gives another result.
     let window = WindowBits::new(8 + (flags >> 1) % 8).expect("8 to 15 bits are windows");
     let small = agreed(takeover, window);
     let (seen, _) = decode(Role::Client, Some(&small), limits, &binary, &cuts(&binary));

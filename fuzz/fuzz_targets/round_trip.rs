@@ -1,6 +1,5 @@
 #![no_main]
-//! What is encoded decodes to what it was made of, compressed or not, in whatever fragments and
-//! pieces it comes.
+//! Encoded messages decode to the same, compressed or not, in any fragments and pieces.
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
@@ -19,7 +18,7 @@ struct Input<'d> {
     cuts: Vec<u16>,
 }
 
-/// What was agreed on for the compression of messages.
+/// The parameters of compression.
 #[derive(Debug, Arbitrary)]
 struct Deflate {
     takeover: bool,
@@ -32,13 +31,13 @@ enum Item<'d> {
     Text(&'d str, [u8; 4]),
     Binary(&'d [u8], [u8; 4]),
     Prepared(&'d [u8], [u8; 4]),
-    /// A message in fragments, with a ping behind each but the last.
+    /// A message in fragments, with a ping after each but the last.
     Fragments(&'d [u8], u8, [u8; 4]),
     Ping(&'d [u8], [u8; 4]),
     Pong(&'d [u8], [u8; 4]),
 }
 
-/// What goes on the wire to a decoder of `role`, and what must come of it.
+/// The stream to a decoder of `role`, and its expected events.
 struct Wire {
     role: Role,
     deflater: Option<(Deflater, bool)>,
@@ -54,7 +53,7 @@ impl Wire {
         }
     }
 
-    /// A message, compressed if that was agreed on.
+    /// A message, compressed if that was negotiated.
     fn message(&mut self, kind: MessageKind, payload: &[u8], key: [u8; 4]) {
         match &mut self.deflater {
             None => self.whole(kind.opcode(), payload, key),
@@ -146,7 +145,7 @@ fuzz_target!(|input: Input<'_>| {
     input.items.iter().for_each(|item| wire.put(item));
     if let Some((code, reason)) = input.close {
         wire.close(CloseCode::new(code), reason);
-        // Behind a close frame anything may come.
+        // Any bytes may follow a close frame.
         wire.bytes.extend_from_slice(b"\xff\xff\xff\xff");
     }
     let mut cuts: Vec<usize> = input.cuts.iter().map(|&cut| usize::from(cut) % (wire.bytes.len() + 1)).collect();

@@ -1,5 +1,5 @@
-//! What the fuzz targets share: a decoder driven over a stream that is cut anywhere, and the layout
-//! of an input that says where.
+//! Common parts of the fuzz targets: a decoder driven over a stream with arbitrary splits, and the
+//! layout of an input that defines them.
 
 use ringway_codec::{
     Decoder, DeflateParams, Event, Limits, MessageKind, Place, ProtocolError, Role, SpillPool, WindowBits,
@@ -15,17 +15,17 @@ pub enum Seen {
     Close(Option<(u16, String)>),
 }
 
-/// What a stream came to: its events, and the error that ended them.
+/// The result of a stream: its events, and the error that ended them.
 pub type Outcome = (Vec<Seen>, Option<ProtocolError>);
 
-/// Decodes `stream`, cut at `cuts` (ascending). Each message is also turned into a reply, and
-/// decoded as its receiver would.
+/// Decodes `stream`, split at `cuts` (ascending). Each message is also turned into a reply, which
+/// is decoded in the other role.
 pub fn decode(role: Role, deflate: Option<&DeflateParams>, limits: Limits, stream: &[u8], cuts: &[usize]) -> Outcome {
     decode_as(role, deflate, limits, stream, cuts, |_| None)
 }
 
-/// The same. `straight` says for each piece whether it is received where its message is put
-/// together, as far as that has room, and how much of it at a time.
+/// The same. `straight` returns for each piece whether it is received in the assembly buffer, as
+/// far as that has room, and the maximum at a time.
 pub fn decode_as(
     role: Role,
     deflate: Option<&DeflateParams>,
@@ -53,7 +53,8 @@ pub fn decode_as(
                     let (event, reply) = observe(event);
                     let (place, range) = reply.expect("payload completes nothing but a message");
                     assert_eq!(place, Place::Spill);
-                    // Every second one is left in the buffer, which the next call gives back.
+                    // Every second one is left in the buffer, which the next call returns to the
+                    // pool.
                     if seen.len() % 2 == 0 {
                         let spill = decoder.take_spill().expect("the message is there");
                         assert_eq!(decode_reply(spill[range].to_vec(), limits), event);
@@ -100,9 +101,9 @@ pub fn decode_as(
     (seen, None)
 }
 
-/// The same as [`decode`], with an allowance of inflated bytes for each call: `allowances` over and
-/// over, at least one of which is not 0. What a suspended decoder has not consumed stays in the
-/// input; every second time it goes on without more of the stream.
+/// The same as [`decode`], with an allowance of inflated bytes for each call: `allowances` in a
+/// cycle, at least one of which is not 0. The unconsumed bytes of a suspended decoder stay in the
+/// input; every second time it continues without more of the stream.
 pub fn decode_in_steps(
     role: Role,
     deflate: Option<&DeflateParams>,
@@ -179,8 +180,8 @@ fn decode_reply(mut reply: Vec<u8>, limits: Limits) -> Seen {
     }
 }
 
-/// An input of the targets that decode: a byte of flags, a byte that says how many cuts follow, a
-/// byte for the distance between each two of them, and then the stream.
+/// An input of the targets that decode: a byte of flags, a byte for the number of splits, a byte
+/// for the distance between each two of them, and then the stream.
 #[derive(Debug)]
 pub struct Cut<'d> {
     pub role: Role,
@@ -196,9 +197,9 @@ impl<'d> Cut<'d> {
     pub const TIGHT: u8 = 2;
     /// Messages may be compressed.
     pub const DEFLATE: u8 = 4;
-    /// With those before them.
+    /// With context takeover.
     pub const TAKEOVER: u8 = 8;
-    /// The most cuts that an input can ask for.
+    /// The maximum number of splits in an input.
     const MOST_CUTS: usize = 32;
 
     pub fn parse(data: &'d [u8]) -> Option<Self> {

@@ -1,5 +1,5 @@
-//! What the way of whole messages, and the checks of a request's target and host, must not do:
-//! allocate. Every allocation of this test's thread is counted.
+//! Decoding whole messages and checking a request do not allocate, and the sizes that the crate
+//! reports are those that it has allocated. Every allocation of the test's thread is counted.
 
 use allocation_counter::{AllocationInfo, measure};
 use ringway_codec::{
@@ -8,8 +8,7 @@ use ringway_codec::{
 };
 use std::io::Read;
 
-/// On both sides of each border: of the header's lengths, of inlined and dispatched kernels, of a
-/// vector's width.
+/// On both sides of each boundary: header lengths, inlined and dispatched kernels, vector widths.
 const SIZES: [usize; 12] = [0, 1, 20, 32, 33, 64, 125, 126, 512, 4 << 10, 16 << 10, 64 << 10];
 
 /// Text of `size` bytes with characters of every length in it.
@@ -36,7 +35,7 @@ fn stream(role: Role) -> (Vec<u8>, usize) {
     (bytes, 2 * SIZES.len())
 }
 
-/// Decodes `input` and returns how many messages it held, each of which is read.
+/// Decodes `input`, reads each message and returns their number.
 fn decode(decoder: &mut Decoder, pool: &mut SpillPool, input: &mut [u8]) -> usize {
     let (mut at, mut messages) = (0, 0);
     while let Some(event) = decoder.next(pool, input, &mut at).expect("the stream is right") {
@@ -49,8 +48,8 @@ fn decode(decoder: &mut Decoder, pool: &mut SpillPool, input: &mut [u8]) -> usiz
     messages
 }
 
-/// Counts what `work` allocates. The first use of a kernel in a process asks the standard library
-/// what the processor can do, which looks an environment variable up, once: that is done before.
+/// Counts the allocations of `work`. The first use of a kernel in a process detects the features of
+/// the CPU, which allocates once; that is done before.
 fn counted(work: impl FnOnce()) -> AllocationInfo {
     encode_client(OpCode::Binary, &[0; 64], [1, 2, 3, 4], &mut Vec::new());
     measure(work)
@@ -67,8 +66,8 @@ fn whole_messages_are_decoded_without_an_allocation() {
         let (mut bytes, expected) = stream(role);
         let (mut messages, mut empty) = (0, false);
         let allocated = counted(|| {
-            // The decoder and its pool too: a connection costs nothing before its first cut
-            // message.
+            // Including the decoder and its pool: a connection allocates nothing before its first
+            // split message.
             let mut pool = SpillPool::new(Limits::default());
             let mut decoder = Decoder::new(role);
             messages = decode(&mut decoder, &mut pool, &mut bytes);
@@ -100,7 +99,7 @@ fn control_frames_are_decoded_without_an_allocation() {
 }
 
 #[test]
-fn messages_that_are_cut_allocate_no_more_once_the_pool_is_warm() {
+fn split_messages_do_not_allocate_once_the_pool_is_warm() {
     let (bytes, expected) = stream(Role::Server);
     let mut pool = SpillPool::new(Limits::default());
     let mut decoder = Decoder::new(Role::Server);
@@ -116,8 +115,7 @@ fn messages_that_are_cut_allocate_no_more_once_the_pool_is_warm() {
     assert_eq!(allocated, AllocationInfo::default());
 }
 
-/// Decodes a stream whose reader copies payload straight into messages, and returns how many there
-/// were.
+/// Decodes a stream whose reader copies payload directly into messages, and returns their number.
 fn receive(decoder: &mut Decoder, pool: &mut SpillPool, mut stream: &[u8], buffer: &mut [u8]) -> usize {
     let mut messages = 0;
     while !stream.is_empty() {
@@ -134,7 +132,7 @@ fn receive(decoder: &mut Decoder, pool: &mut SpillPool, mut stream: &[u8], buffe
 }
 
 #[test]
-fn messages_that_are_received_straight_allocate_no_more_once_the_pool_is_warm() {
+fn messages_received_in_place_do_not_allocate_once_the_pool_is_warm() {
     for role in [Role::Server, Role::Client] {
         let (bytes, expected) = stream(role);
         let mut pool = SpillPool::new(Limits::default());
@@ -148,7 +146,7 @@ fn messages_that_are_received_straight_allocate_no_more_once_the_pool_is_warm() 
     }
 }
 
-/// The heap bytes that are left of `work`, which says how many it believes to hold.
+/// Returns the heap bytes that `work` leaves allocated, and the number that it reports.
 fn left_by(work: impl FnOnce() -> usize) -> (u64, usize) {
     let mut held = 0;
     let allocated = counted(|| held = work());
@@ -156,7 +154,7 @@ fn left_by(work: impl FnOnce() -> usize) -> (u64, usize) {
 }
 
 #[test]
-fn a_decoder_holds_the_bytes_that_it_says() {
+fn a_decoder_holds_the_bytes_that_it_reports() {
     let limits = Limits::default();
     let mut deflater = Deflater::new(6, WindowBits::MAX).expect("zlib compresses with 15 bits");
     let (mut plain, mut compressed) = (Vec::new(), Vec::new());
@@ -175,7 +173,7 @@ fn a_decoder_holds_the_bytes_that_it_says() {
             });
             assert_eq!(left, held as u64, "{cut} of {} bytes", stream.len());
             assert_eq!(decoder.held_bytes() == 0, !decoder.keeps_memory());
-            // What the decoder holds moves to the pool, which frees it.
+            // The memory of the decoder moves to the pool, which frees it.
             let moved = counted(|| {
                 decoder.release(&mut pool);
                 assert_eq!(decoder.held_bytes(), 0);
@@ -188,7 +186,7 @@ fn a_decoder_holds_the_bytes_that_it_says() {
 }
 
 #[test]
-fn a_pool_retains_the_bytes_that_it_says() {
+fn a_pool_retains_the_bytes_that_it_reports() {
     let mut pool = SpillPool::with_retention(Limits::default(), 100_000);
     let mut deflater = Deflater::new(6, WindowBits::MAX).expect("zlib compresses with 15 bits");
     let mut stream = Vec::new();
@@ -213,7 +211,7 @@ fn a_pool_retains_the_bytes_that_it_says() {
 }
 
 #[test]
-fn a_compressor_allocates_the_bytes_that_it_says() {
+fn a_compressor_allocates_the_bytes_that_it_reports() {
     for bits in 9..=15 {
         for level in [0, 1, 6, 9] {
             let window = WindowBits::new(bits).expect("8 to 15 bits are windows");

@@ -1,4 +1,4 @@
-//! Both sides of the opening handshake, against RFC 6455 section 4 and against each other.
+//! Both sides of the opening handshake, tested against RFC 6455 section 4 and against each other.
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
@@ -159,8 +159,8 @@ fn paths_and_queries_of_all_forms_of_target() {
     assert_eq!(of("*"), ("*".into(), None));
 }
 
-/// The status of the refusal of `METHOD TARGET` with these `Host` headers; 0 when it opens a
-/// WebSocket or would do so if it asked for that.
+/// The status of the refusal of `METHOD TARGET` with these `Host` headers; 0 if the request is
+/// accepted.
 fn status_of(line: &str, hosts: &[&str]) -> u16 {
     let (_, rest) = SAMPLE.split_once("Host: server.example.com\r\n").unwrap();
     let hosts: String = hosts.iter().map(|host| format!("Host: {host}\r\n")).collect();
@@ -283,11 +283,11 @@ fn rfc9112_3_2_2_an_absolute_target_wins_over_the_host() {
             assert_eq!((request.host(), request.path(), request.query()), (Some(host), path, query));
             assert_eq!((request.target(), request.header("host")), (target, Some(value.as_bytes())));
         }
-        // It is to be there all the same, once and valid (RFC 9112 section 3.2).
+        // It is required all the same, once and valid (RFC 9112 section 3.2).
         let line = format!("GET {target}");
         assert_eq!([&[][..], &["a", "b"], &["a b/c@d"]].map(|hosts| status_of(&line, hosts)), [400; 3], "{target}");
     }
-    // What looks like a URL behind the path is none.
+    // A URL inside the path is part of the path.
     assert_eq!(parse(&SAMPLE.replace("room=1", "to=http://a/b")).host(), Some("server.example.com"));
 }
 
@@ -412,10 +412,10 @@ fn rfc9110_15_2_interim_responses_are_skipped() {
     let interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n\
         HTTP/1.1 199\r\nSec-WebSocket-Accept: x\r\nSec-WebSocket-Protocol: news\r\n\r\n";
     assert_eq!(answered(&format!("{interim}{ANSWER}")), Ok(Some("chat".into())));
-    // The final answer counts, whatever came before.
+    // The final response counts, whatever precedes it.
     let refused = answered(&format!("{interim}HTTP/1.1 503 Busy\r\n\r\n"));
     assert_eq!(refused, Err(HandshakeError::Status { status: 503, reason: "Busy".into() }));
-    // 101 is no interim response: what comes behind it are frames.
+    // 101 is not an interim response: frames follow it.
     let first = answered(&format!("HTTP/1.1 101 Switching Protocols\r\n\r\n{ANSWER}"));
     assert_eq!(first, Err(HandshakeError::Upgrade));
     assert!(matches!(answered(&format!("{interim}SSH-2.0\r\n")), Err(HandshakeError::Malformed(_))));

@@ -1,4 +1,5 @@
-//! permessage-deflate as it is negotiated: what RFC 7692 demands in sections 5 and 7.1, as tables.
+//! The negotiation of permessage-deflate: the requirements of RFC 7692 sections 5 and 7.1, as
+//! tables.
 
 use http::HeaderMap;
 use ringway_codec::{
@@ -22,7 +23,7 @@ fn small() -> DeflatePolicy {
     DeflatePolicy { window_bits: bits(12), peer_window_bits: bits(10), ..BEST }
 }
 
-/// What a server answers to a request with this header; `-` when it declines, the status when it
+/// The response of a server to a request with this header; `-` if it declines, the status if it
 /// refuses.
 fn answer(policy: &DeflatePolicy, header: &str) -> String {
     let head = format!(
@@ -108,7 +109,7 @@ fn rfc7692_7_1_an_offer_that_is_not_as_defined_is_declined() {
 
 #[test]
 fn what_zlib_cannot_do_is_declined() {
-    // A compressor's window of 256 bytes. To inflate what was compressed with one is no problem.
+    // A compressor's window of 256 bytes. Inflating such data is supported.
     answers(
         &BEST,
         &[
@@ -163,7 +164,7 @@ fn rfc7692_7_1_2_a_server_with_smaller_windows_asks_for_them_where_it_may() {
     answers(
         &small(),
         &[
-            // A client that did not say that its window can be limited must not be told to.
+            // A client that does not offer a limit of its window must not be given one.
             ("permessage-deflate", "pmd; server_max_window_bits=12"),
             ("permessage-deflate; client_max_window_bits", "pmd; server_max_window_bits=12; client_max_window_bits=10"),
             (
@@ -200,7 +201,7 @@ fn what_a_client_offers() {
     assert!(request(&least).starts_with("pmd; server_max_window_bits=9; client_max_window_bits=9,"));
 }
 
-/// What a client that made these offers makes of a server's answer.
+/// The result of a client with these offers for a server's response.
 fn verify(offers: &[DeflateOffer], extensions: &str) -> Result<Option<DeflateParams>, String> {
     let nonce = *b"the sample nonce";
     let mut head = Vec::new();
@@ -249,13 +250,13 @@ fn rfc7692_5_1_a_client_fails_the_connection_over_any_other_answer() {
         (&BEST.offers(), "permessage-deflate; server_max_window_bits=9; server_max_window_bits=9"),
         (&BEST.offers(), "permessage-deflate, permessage-deflate"),
         (&BEST.offers(), "permessage-deflate; server_max_window_bits="),
-        // RFC 7692 section 7.1.1.1: what was asked for must be answered.
+        // RFC 7692 section 7.1.1.1: the server must answer the parameter.
         (&SHARED.offers(), "permessage-deflate"),
         (&SHARED.offers(), "permessage-deflate; client_no_context_takeover"),
         // Section 7.1.2.1: with the same or a smaller value.
         (&small().offers()[..1], "permessage-deflate; server_max_window_bits=11"),
         (&small().offers()[..1], "permessage-deflate"),
-        // Section 7.1.2.2: only where the client can be told, and with the same or a smaller value.
+        // Section 7.1.2.2: only if the client has offered it, and with the same or a smaller value.
         (&unlimited, "permessage-deflate; client_max_window_bits=10"),
         (&small().offers(), "permessage-deflate; server_max_window_bits=10; client_max_window_bits=13"),
         (&BEST.offers(), "permessage-deflate, mux"),
@@ -268,7 +269,7 @@ fn rfc7692_5_1_a_client_fails_the_connection_over_any_other_answer() {
 #[test]
 fn a_handshake_between_our_two_sides_agrees_on_what_both_allow() {
     let policies = || {
-        // Under Miri two of them: all pairs of policies take it an hour.
+        // Two of them under Miri, where all pairs of policies take an hour.
         let windows: &[u8] = if cfg!(miri) { &[8, 12] } else { &[8, 9, 12, 15] };
         [(true, true), (true, false), (false, true), (false, false)].into_iter().flat_map(
             move |(takeover, peer_takeover)| {

@@ -1,7 +1,7 @@
-//! What RFC 6455 demands of an endpoint, a test for each demand that nothing else checks in full.
-//! docs/conformance.md says which test checks which demand.
+//! Requirements of RFC 6455: a test for each that no other test checks in full. docs/conformance.md
+//! lists the test of each requirement.
 //!
-//! What is sent is read back here byte by byte, without the codec's own parser.
+//! Sent bytes are parsed here without the codec's own parser.
 
 use http::HeaderMap;
 use ringway_codec::{
@@ -76,7 +76,8 @@ fn rfc6455_4_1_offered_subprotocols_are_tokens_and_each_comes_once() {
 const ANSWER: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
-/// What a client that offered no subprotocol makes of the answer with `from` replaced by `to`.
+/// The result of a client that offered no subprotocol for the response with `from` replaced by
+/// `to`.
 fn answered(from: &str, to: &str) -> Result<(), HandshakeError> {
     assert!(ANSWER.contains(from), "{from}");
     let target = Target::parse("ws://h/").unwrap();
@@ -104,7 +105,7 @@ fn rfc6455_4_1_white_space_around_the_accept_value_does_not_count() {
     assert_eq!(answered("Accept: ", "Accept:\t  "), Ok(()));
     assert_eq!(answered("xOo=\r\n", "xOo= \t\r\n"), Ok(()));
     assert_eq!(answered("Accept: s3pPL", "Accept: s3p PL"), Err(HandshakeError::Accept));
-    // Base64 knows the case of letters, unlike most of HTTP.
+    // Base64 is case-sensitive, unlike most of HTTP.
     assert_eq!(answered("s3pPL", "S3PPL"), Err(HandshakeError::Accept));
 }
 
@@ -160,19 +161,19 @@ fn rfc6455_8_1_a_handshake_that_is_not_utf8_where_it_is_read_as_text_is_refused(
     let target = b"GET /caf\xe9 HTTP/1.1\r\nHost: h\r\n\r\n";
     assert_eq!(parse_request(target, &HeadLimits::default()).unwrap_err().status.as_u16(), 400);
     assert_eq!(asked(b"Sec-WebSocket-Protocol: \xc3").unwrap_err().status.as_u16(), 400);
-    // What is not read as text is nobody's business.
+    // Bytes that are not text are not validated.
     assert!(asked(b"X-Name: caf\xe9").is_ok());
     let head = [&REQUEST.as_bytes()[..REQUEST.len() - 2], b"Origin: http://caf\xe9\r\n\r\n"].concat();
     let (request, _) = parse_request(&head, &HeadLimits::default()).unwrap().unwrap();
     assert_eq!(request.origin(), None);
 }
 
-/// A frame that was sent, read without the codec.
+/// A sent frame, parsed without the codec.
 #[derive(Debug, PartialEq, Eq)]
 struct Sent {
     first: u8,
     key: Option<[u8; 4]>,
-    /// How many bytes hold the length: 1, 3 or 9.
+    /// The number of bytes of the length: 1, 3 or 9.
     length_bytes: usize,
     payload: Vec<u8>,
 }
@@ -204,8 +205,8 @@ fn shortest(length: usize) -> usize {
     }
 }
 
-/// Around the borders of the forms of length; under Miri not all of the long ones, which take it
-/// minutes.
+/// Around the boundaries of the forms of length; under Miri without some of the long ones, which
+/// take minutes.
 const LENGTHS: &[usize] =
     if cfg!(miri) { &[0, 1, 125, 126, 127, 65536] } else { &[0, 1, 124, 125, 126, 127, 65535, 65536, 65537] };
 
@@ -421,7 +422,7 @@ fn rfc6455_5_6_text_is_checked_as_a_whole_and_for_both_roles() {
             assert_eq!(receive(role, &frame(role, 0x81, bad)), (vec![], Some(ProtocolError::InvalidText)));
             let pieces = [frame(role, 0x01, &bad[..1]), frame(role, 0x80, &bad[1..])].concat();
             assert_eq!(receive(role, &pieces), (vec![], Some(ProtocolError::InvalidText)));
-            // The same bytes are no concern of anybody in a binary message.
+            // The same bytes are accepted in a binary message.
             assert_eq!(receive(role, &frame(role, 0x82, bad)).1, None);
         }
     }

@@ -1,6 +1,6 @@
-//! What RFC 7692 demands of what is sent and received, checked bit by bit: the compressed data is
-//! read here by an inflater of its own, which sees what zlib does not tell: how far back references
-//! reach, and how blocks end.
+//! Requirements of RFC 7692 for sent and received messages, checked bit by bit. The tests have an
+//! inflater of their own, which reports properties that zlib does not: the distance of references,
+//! and how blocks end.
 
 use ringway_codec::{
     Decoder, DeflateParams, Deflater, Event, Header, Limits, MessageKind, OpCode, Prepared, ProtocolError, Role,
@@ -50,7 +50,7 @@ impl Bits<'_> {
 /// A prefix code (RFC 1951 section 3.2.2): those of one length are consecutive numbers in the order
 /// of their symbols, and the first of them follows the last shorter one.
 struct Code {
-    /// How many codes of 1, 2, … 15 bits there are.
+    /// The number of codes of 1, 2, … 15 bits.
     counts: [usize; 15],
     /// The symbols in the order of their codes.
     symbols: Vec<usize>,
@@ -63,22 +63,21 @@ impl Code {
     }
 }
 
-/// What a message is, and how it was written.
+/// The content of a message, and how it was compressed.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Inflated {
     payload: Vec<u8>,
-    /// How far back the farthest reference reaches.
+    /// The largest distance of a reference.
     farthest: usize,
-    /// Whether a reference reaches behind the beginning of the message.
+    /// Whether a reference reaches beyond the beginning of the message.
     takes_over: bool,
-    /// Whether a block says that it is the last.
+    /// Whether a block is marked as the last.
     has_last_block: bool,
-    /// Whether the data, with the tail put back, ends with the empty stored block that the tail
-    /// belongs to.
+    /// Whether the data, with the tail appended, ends with the empty stored block of the tail.
     ends_empty: bool,
 }
 
-/// Inflates one message. `history` is what the receiver remembers of those before.
+/// Inflates one message. `history` is the receiver's window of earlier messages.
 fn inflate(compressed: &[u8], history: &[u8]) -> Inflated {
     const LENGTHS: [(usize, usize); 29] = {
         let mut table = [(0, 0); 29];
@@ -158,7 +157,7 @@ fn inflate(compressed: &[u8], history: &[u8]) -> Inflated {
     found
 }
 
-/// A text of words, with noise in between that keeps references from being near.
+/// A text of words, with noise between them so that references are distant.
 fn text(len: usize, seed: u32) -> Vec<u8> {
     let mut random = seed;
     let mut text = Vec::new();
@@ -212,7 +211,7 @@ fn rfc7692_7_2_1_what_is_sent_ends_with_an_empty_block_whose_tail_is_taken_off()
             let found = inflate(&compressed, b"");
             assert_eq!(found.payload, payload, "{len} at level {level}");
             assert!(found.ends_empty, "{len} at level {level}");
-            // So no padding of a last block is ever owed.
+            // So no last block needs padding.
             assert!(!found.has_last_block, "{len} at level {level}");
         }
     }
@@ -220,7 +219,7 @@ fn rfc7692_7_2_1_what_is_sent_ends_with_an_empty_block_whose_tail_is_taken_off()
 
 #[test]
 fn rfc7692_7_2_1_no_reference_reaches_farther_than_the_window_that_was_agreed_on() {
-    // Under Miri the smallest window alone: it takes little to fill it.
+    // Under Miri only the smallest window, which is filled quickly.
     let (windows, len) = if cfg!(miri) { (9..=9, 1000) } else { (9..=15, 20_000) };
     for window in windows {
         let mut deflater = Deflater::new(9, bits(window)).unwrap();
@@ -298,7 +297,7 @@ fn farthest_reference() -> [Vec<u8>; 2] {
     stored.extend(payload);
     stored.push(0);
     // A block of the fixed code: length 3 (symbol 257), distance 24 577 (code 29) and 8191 more,
-    // end of block; and the empty block behind it, whose first bits are all that is left of it.
+    // end of block; and the first bits of the empty block after it.
     let fixed = "0 10 0000001 11101 1111111111111 0000000 0 00";
     let mut second = Vec::new();
     for (at, bit) in fixed.bytes().filter(|byte| *byte != b' ').enumerate() {
@@ -321,7 +320,7 @@ fn rfc7692_7_2_2_a_window_of_32_kib_is_kept_between_messages_unless_less_was_agr
         let (messages, error) = receive(role, &DeflateParams::default(), &stream);
         assert_eq!(error, None);
         assert_eq!(messages, [payload.clone(), payload[..3].to_vec()]);
-        // What the other direction agreed on changes nothing.
+        // The parameters of the other direction make no difference.
         let other = match role {
             Role::Server => DeflateParams {
                 server_no_context_takeover: true,

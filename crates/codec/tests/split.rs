@@ -1,5 +1,5 @@
-//! The events of a byte stream must not depend on where it is cut into inputs: neither those of a
-//! good stream nor the error of a bad one.
+//! The events of a byte stream do not depend on where it is split into inputs, nor does the error
+//! of an invalid one.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -17,14 +17,14 @@ enum Seen {
 
 type Outcome = (Vec<Seen>, Option<ProtocolError>);
 
-/// Decodes `stream`, cut at `cuts` (ascending). Each message is also turned into a reply and
-/// decoded as its receiver.
+/// Decodes `stream`, split at `cuts` (ascending). Each message is also turned into a reply, which
+/// is decoded in the other role.
 fn decode(role: Role, limits: Limits, stream: &[u8], cuts: &[usize]) -> Outcome {
     decode_as(role, limits, stream, cuts, |_| None)
 }
 
-/// The same. `straight` says for each piece whether it is received where its message is put
-/// together, as far as that has room, and how much of it at a time.
+/// The same. `straight` returns for each piece whether it is received in the assembly buffer, as
+/// far as that has room, and the maximum at a time.
 fn decode_as(
     role: Role,
     limits: Limits,
@@ -51,7 +51,8 @@ fn decode_as(
                 Ok(Some((event, reply))) => {
                     let (place, range) = reply.expect("payload completes nothing but a message");
                     assert_eq!(place, Place::Spill);
-                    // Every second one is left in the buffer, which the next call gives back.
+                    // Every second one is left in the buffer, which the next call returns to the
+                    // pool.
                     if seen.len() % 2 == 0 {
                         let mut spill = decoder.take_spill().expect("the message is in a spill buffer");
                         assert_eq!(decode_reply(&mut spill[range]), event);
@@ -148,7 +149,7 @@ fn encode(role: Role, frames: &[Frame]) -> Vec<u8> {
     out
 }
 
-/// What the frames mean, said without the decoder.
+/// The expected events of the frames, computed without the decoder.
 fn expected(frames: &[Frame]) -> Vec<Seen> {
     let mut seen = Vec::new();
     let mut open = None;
@@ -277,8 +278,8 @@ fn ascending(cuts: &[prop::sample::Index], len: usize) -> Vec<usize> {
     cuts
 }
 
-/// Every cut in two, and byte by byte, gives `whole`; also when payload is received straight into
-/// its message.
+/// Every split in two, and byte by byte, gives `whole`; also when payload is received in the
+/// assembly buffer.
 fn assert_every_cut(role: Role, limits: Limits, bytes: &[u8], whole: &Outcome) -> Result<(), TestCaseError> {
     for cut in 0..=bytes.len() {
         prop_assert_eq!(&decode(role, limits, bytes, &[cut]), whole, "cut at {}", cut);
@@ -398,7 +399,7 @@ fn rfc6455_8_1_a_wrong_byte_at_any_place_of_a_text_received_straight_fails_as_ea
             };
             let bytes = encode(role, &frames.each_ref().map(frame));
             let every: Vec<usize> = (1..bytes.len()).collect();
-            // Cut off behind any byte: the error shows with the same one.
+            // Truncated after any byte: the same byte triggers the error.
             for end in 0..=bytes.len() {
                 let whole = decode(role, Limits::default(), &bytes[..end], &[]);
                 let cuts = &every[..end.saturating_sub(1)];

@@ -354,12 +354,12 @@ fn endless_empty_fragments_are_bounded() {
 
 #[test]
 fn the_first_violation_in_the_order_of_the_bytes_is_the_one_reported() {
-    // A continuation out of place, unmasked, with an overlong length: whole or byte by byte the
-    // first byte decides.
+    // An unexpected continuation, unmasked, with an overlong length: the first byte decides, whole
+    // or byte by byte.
     let bytes = [0x80, 126, 0, 1];
     assert_eq!(server_error(&bytes), ProtocolError::UnexpectedContinuation);
     assert_eq!(server_error(&bytes[..1]), ProtocolError::UnexpectedContinuation);
-    // Unmasked and overlong: the mask bit stands in the second byte.
+    // Unmasked and overlong: the mask bit is in the second byte.
     assert_eq!(server_error(&[0x81, 126, 0, 1]), ProtocolError::UnmaskedFrame);
     assert_eq!(server_error(&[0x81, 0xfe, 0, 1]), ProtocolError::NonMinimalLength(1));
 }
@@ -370,7 +370,7 @@ fn a_cursor_beyond_the_input_is_an_input_consumed() {
     assert!(matches!(decoder.next(&mut pool(), &mut [1, 2, 3], &mut 7), Ok(None)));
 }
 
-/// The header of a masked frame that promises `length` bytes, in front of `payload`.
+/// The header of a masked frame with `length`, followed by `payload`.
 fn promising(opcode: OpCode, length: u64, payload: &[u8]) -> Vec<u8> {
     let mut head = [0; 14];
     let len = Header { fin: true, opcode, rsv1: false, mask: Some(KEY), length }.encode(&mut head);
@@ -403,7 +403,7 @@ fn room_for_payload_ends_with_its_frame_and_is_no_more_than_asked_for() {
     assert!(decoder.payload_room(1).is_none(), "no header has come");
     let _ = run(&mut decoder, &mut pool, &frame(false, OpCode::Text, &[b'a'; 100])[..7]);
     assert_eq!(decoder.payload_room(10).map(|room| room.len()), Some(10));
-    // Not used, which does no harm.
+    // The room may be left unused.
     assert_eq!(decoder.payload_room(usize::MAX).map(|room| room.len()), Some(99));
     let _ = run(&mut decoder, &mut pool, &frame(false, OpCode::Text, &[b'a'; 100])[7..]);
     assert!(decoder.payload_room(1).is_none(), "a header comes next");

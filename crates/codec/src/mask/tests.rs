@@ -6,8 +6,8 @@ const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 /// The widest vector.
 const WIDEST: usize = 64;
 
-/// What kernels work in: aligned, so that an offset is an alignment, and with room on both sides of
-/// the longest payload.
+/// The memory that kernels work in: aligned, so that an offset is an alignment, and with room on
+/// both sides of the longest payload.
 #[derive(Clone)]
 #[repr(align(64))]
 struct Bytes([u8; 7 * WIDEST]);
@@ -26,11 +26,11 @@ fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i * 7 + i / 256 + 3) as u8).collect()
 }
 
-/// The kernel of that name, or why it is not tested.
+/// The kernel with that name; without it, prints why it is not tested.
 fn kernel(name: &str) -> Option<&'static Kernel> {
     let found = kernels().into_iter().find(|kernel| kernel.name() == name);
     if found.is_none() {
-        // Not by `eprintln!`, which the harness swallows when a test passes.
+        // Not with `eprintln!`, whose output the harness captures when a test passes.
         let _ = writeln!(std::io::stderr(), "NOT TESTED: this machine cannot run the kernel {name}");
     }
     found
@@ -42,7 +42,7 @@ fn agrees_with_the_bytewise_oracle(name: &str) {
     let Some(kernel) = kernel(name) else { return };
     let width = kernel.width();
     let bytes = Bytes::pattern();
-    // Miri is a thousand times slower: there a sample stands for all lengths and alignments.
+    // Miri is a thousand times slower: it tests a sample of lengths and alignments.
     let alignments: Vec<usize> = if cfg!(miri) { vec![0, 1, width - 1] } else { (0..width).collect() };
     let step = if cfg!(miri) { (width / 16) | 1 } else { 1 };
     for len in (0..=4 * width).step_by(step) {
@@ -71,7 +71,8 @@ fn agrees_with_the_bytewise_oracle(name: &str) {
     }
 }
 
-/// One byte that is not ASCII is seen wherever it lies; its neighbours outside the payload are not.
+/// One byte that is not ASCII is detected at any position; bytes outside the payload have no
+/// effect.
 fn sees_each_byte_that_is_not_ascii(name: &str) {
     let Some(kernel) = kernel(name) else { return };
     let width = kernel.width();
@@ -97,8 +98,8 @@ fn sees_each_byte_that_is_not_ascii(name: &str) {
     }
 }
 
-/// What is said to be ASCII ends in front of a byte that is not, at most four vectors before it,
-/// wherever that lies; bytes outside are not looked at.
+/// The ASCII prefix ends before the first other byte, by at most four vectors, at any position;
+/// bytes outside have no effect.
 fn finds_the_ascii_in_front(name: &str) {
     let Some(kernel) = kernel(name) else { return };
     let width = kernel.width();
@@ -121,8 +122,8 @@ fn finds_the_ascii_in_front(name: &str) {
     }
 }
 
-/// Payloads that fill their allocation to its last byte: a sanitizer, or Miri, sees whatever is
-/// read or written beside.
+/// Payloads that fill their allocation to its last byte, so that a sanitizer or Miri detects any
+/// access outside.
 fn stays_inside_its_payload(name: &str) {
     let Some(kernel) = kernel(name) else { return };
     let step = if cfg!(miri) { (kernel.width() / 16) | 1 } else { 1 };

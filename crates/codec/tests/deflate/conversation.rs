@@ -1,4 +1,4 @@
-//! Random conversations of compressed and uncompressed messages, with what they mean.
+//! Random conversations of compressed and uncompressed messages, with the expected events.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -56,12 +56,12 @@ fn spec(longest: usize) -> impl Strategy<Value = Spec> {
         })
 }
 
-/// What was agreed on, the level, and the messages.
+/// Takeover, window, level, and the messages.
 pub(crate) fn conversation(longest: usize) -> impl Strategy<Value = (bool, u8, u8, Vec<Spec>)> {
     (any::<bool>(), 9..=15u8, 0..=9u8, vec(spec(longest), 1..8))
 }
 
-/// The stream of a conversation to a server, and what it means.
+/// The stream of a conversation to a server, and its expected events.
 pub(crate) fn write(takeover: bool, window: u8, level: u8, specs: &[Spec]) -> (Vec<u8>, Vec<Seen>) {
     let mut deflater = Deflater::new(level, bits(window)).unwrap();
     let (mut stream, mut seen) = (Vec::new(), Vec::new());

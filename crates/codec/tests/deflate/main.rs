@@ -1,4 +1,4 @@
-//! Messages through compression and back: whatever was agreed on, however the bytes are cut.
+//! Messages through compression and back, with all parameters and splits.
 
 mod conversation;
 mod suspension;
@@ -18,7 +18,7 @@ fn bits(bits: u8) -> WindowBits {
     WindowBits::new(bits).unwrap()
 }
 
-/// Both directions alike.
+/// The same parameters for both directions.
 fn agreed(takeover: bool, window: u8) -> DeflateParams {
     DeflateParams {
         server_no_context_takeover: !takeover,
@@ -44,7 +44,7 @@ enum Seen {
 
 type Outcome = (Vec<Seen>, Option<ProtocolError>);
 
-/// What a decoder makes of `stream`, cut at `cuts` (ascending).
+/// The events of a decoder for `stream`, split at `cuts` (ascending).
 fn decode(decoder: &mut Decoder, pool: &mut SpillPool, stream: &[u8], cuts: &[usize]) -> Outcome {
     let mut seen = Vec::new();
     let mut from = 0;
@@ -90,7 +90,7 @@ fn rfc7692_7_2_3_the_examples_of_the_standard() {
     // 7.2.3.3: a block without compression.
     let stored = [0x00, 0x05, 0x00, 0xfa, 0xff, 0x48, 0x65, 0x6c, 0x6c, 0x6f, 0x00];
     assert_eq!(decode(&frame(true, OpCode::Text, true, &stored)), one(b"Hello"));
-    // 7.2.3.4: a last block, with the empty block behind it that a sender owes, and without.
+    // 7.2.3.4: a last block, with the empty block that must follow it, and without.
     let last = [0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0x00];
     for last in [&last[..], &last[..7]] {
         let again = [frame(true, OpCode::Text, true, last), frame(true, OpCode::Text, true, &whole)].concat();
@@ -127,8 +127,7 @@ fn rfc7692_7_2_2_a_message_ends_between_two_blocks_or_is_refused() {
             }
         }
         assert_eq!(decode(&data, &[]).1, None, "all of it at level {level}");
-        // What its sender should have taken off is not the end of the message but the beginning of
-        // a block.
+        // A tail that was not removed is not the end of the message but the beginning of a block.
         assert_eq!(decode(&[&data[..], &[0, 0, 0xff, 0xff]].concat(), &[]).1, refused, "its tail too at level {level}");
     }
 }
@@ -140,8 +139,8 @@ fn rfc7692_7_2_3_4_a_message_may_end_with_a_last_block_in_each_way() {
         let mut last = Vec::with_capacity(1000);
         let mut compress = Compress::new(Compression::new(level), false);
         compress.compress_vec(&message, &mut last, FlushCompress::Finish).unwrap();
-        // As it is; with the empty block behind it; and that one's tail taken off where the last
-        // block is such a one.
+        // Unchanged; with the empty block after it; and with the tail removed where the last block
+        // is an empty stored one.
         let stripped = last.strip_suffix(&[0, 0, 0xff, 0xff]).unwrap_or(&last).to_vec();
         for data in [last.clone(), [&last[..], &[0]].concat(), stripped] {
             let mut whole = Vec::new();
@@ -152,7 +151,7 @@ fn rfc7692_7_2_3_4_a_message_may_end_with_a_last_block_in_each_way() {
                 let expected = Seen::Message(MessageKind::Binary, message.clone());
                 assert_eq!((seen, error), (vec![expected.clone(), expected], None), "{data:x?} at level {level}");
             }
-            // It leaves nothing behind that would make an empty frame a message.
+            // It leaves no state that would make an empty frame a message.
             let stream = [&data[..], &[]].map(|data| frame(true, OpCode::Binary, true, data)).concat();
             let (seen, error) = decode_server(&agreed(true, 15), Limits::default(), &stream, &[]);
             assert_eq!((seen.len(), error), (1, Some(ProtocolError::CorruptCompression)), "{data:x?}");
@@ -230,7 +229,7 @@ fn deflated(payload: &[u8]) -> Vec<u8> {
 
 #[test]
 fn a_bomb_of_1_gib_is_stopped_at_the_limit_and_no_memory_is_taken_beyond_it() {
-    // Zeros compress a thousandfold: one MiB of them, over and over, as blocks of one stream.
+    // Zeros compress a thousandfold: one MiB of them, repeated, as blocks of one stream.
     let block = {
         let mut compress = Compress::new(Compression::best(), false);
         let mut out = Vec::with_capacity(1 << 16);
@@ -243,7 +242,7 @@ fn a_bomb_of_1_gib_is_stopped_at_the_limit_and_no_memory_is_taken_beyond_it() {
             let limits = Limits { max_message: limit, ..Limits::default() };
             let mut pool = SpillPool::new(limits);
             let mut decoder = Decoder::with_deflate(Role::Server, &agreed(false, 15));
-            // The frame must not be what is too large.
+            // The frame itself must not exceed the limit.
             let most = bomb.len().min(limit + limit / 8 + 64);
             let stream = frame(true, kind, true, &bomb[..most]);
             let cuts: Vec<usize> = (1..stream.len() / 512).map(|n| n * 512).collect();
@@ -270,7 +269,7 @@ fn a_bomb_of_1_gib_is_stopped_at_the_limit_and_no_memory_is_taken_beyond_it() {
 fn a_message_of_exactly_the_limit_passes_and_one_byte_more_does_not() {
     for limit in [0, 1, 100, 5000, 100_000] {
         let limits = Limits { max_message: limit, ..Limits::default() };
-        // One that compresses well, and one that does not and is longer compressed.
+        // One that compresses well, and one that becomes longer.
         let noise: Vec<u8> = (0..=limit as u64).map(|n| (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect();
         for payload in [vec![b'x'; limit + 1], noise] {
             let whole = |len: usize| frame(true, OpCode::Binary, true, &deflated(&payload[..len]));
@@ -305,7 +304,7 @@ fn rfc6455_8_1_bad_text_fails_while_it_inflates() {
         decode_server(&agreed(true, 15), Limits::default(), &stream[..end], &[]).1 == Some(ProtocolError::InvalidText)
     });
     assert!(found.is_some_and(|end| end < stream.len() - 4), "{found:?} of {}", stream.len());
-    // Behind the limit nobody looks.
+    // Text beyond the limit is not validated.
     let limits = Limits { max_message: 3000, ..Limits::default() };
     assert_eq!(decode_server(&agreed(true, 15), limits, &stream, &[]).1, Some(ProtocolError::TooBig { limit: 3000 }));
     let limits = Limits { max_message: 3002, ..Limits::default() };
@@ -363,7 +362,7 @@ fn a_prepared_message_is_compressed_once_for_all_windows_that_are_alike() {
     let mut decoder = Decoder::with_deflate(Role::Client, &agreed(true, 15));
     let Ok(Some(Event::Message(message))) = decoder.next(&mut pool, &mut bytes, &mut at) else { panic!() };
     assert_eq!(message.payload(), prepared.payload());
-    // What gets no shorter is not compressed at all.
+    // A message that does not become shorter is not compressed.
     assert!(Prepared::binary(b"short").deflated_frame(&mut deflater).is_none());
 }
 
@@ -375,7 +374,7 @@ fn without_takeover_what_gets_no_shorter_goes_as_it_is() {
     encode_deflated(MessageKind::Binary, &noise, None, &mut deflater, false, &mut out);
     encode_server(OpCode::Binary, &noise, &mut plain);
     assert_eq!(out, plain);
-    // With it the receiver's window must have it too.
+    // With takeover it must be in the receiver's window too.
     out.clear();
     encode_deflated(MessageKind::Binary, &noise, None, &mut deflater, true, &mut out);
     assert_eq!(out[0] & 0x40, 0x40);

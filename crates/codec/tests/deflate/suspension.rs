@@ -1,5 +1,5 @@
-//! Inflating with an allowance: whatever the allowances, the events are those of a decoder without
-//! one.
+//! Inflating with an allowance: the events are those of a decoder without one, whatever the
+//! allowances.
 
 use std::iter;
 
@@ -12,12 +12,12 @@ use ringway_codec::{
 use crate::conversation::{ascending, conversation, payload, write};
 use crate::{KEY, Outcome, Seen, agreed, bits, decode_server, deflated, frame};
 
-/// By how much a step may exceed the allowance, in bytes.
+/// The maximum by which a step may exceed the allowance, in bytes.
 const OVERSHOOT: usize = 1023;
 
-/// What a decoder makes of `stream`, cut at `cuts` (ascending), when each call is given the next of
-/// `allowances`. A decoder that is suspended is given the next piece together with what it has not
-/// consumed, or an empty input.
+/// The events of a decoder for `stream`, split at `cuts` (ascending), where each call has the next
+/// of `allowances`. The input of a suspended decoder is its unconsumed bytes, which may be none,
+/// sometimes with the next piece.
 fn decode_in_steps(
     params: &DeflateParams,
     limits: Limits,
@@ -32,7 +32,7 @@ fn decode_in_steps(
     let mut pieces = iter::once(0).chain(cuts.iter().copied()).zip(cuts.iter().copied().chain([stream.len()]));
     let (mut seen, mut input) = (Vec::new(), Vec::new());
     loop {
-        // Suspended, every second decoder is given more input before it has consumed what it has.
+        // Sometimes a suspended decoder has more input before it has consumed the last one.
         if !decoder.is_suspended() || seen.len() % 2 == 1 {
             match pieces.next() {
                 Some((from, to)) => input.extend_from_slice(&stream[from..to]),
@@ -77,7 +77,7 @@ fn see(event: Event<'_>) -> Seen {
     }
 }
 
-/// A decoder for one message, and the message, compressed.
+/// A decoder, and a compressed message for it.
 fn bomb(len: usize) -> (Decoder, Vec<u8>) {
     let stream = frame(true, OpCode::Binary, true, &deflated(&vec![b'x'; len]));
     (Decoder::with_deflate(Role::Server, &agreed(false, 15)), stream)
@@ -178,7 +178,7 @@ fn a_suspended_decoder_can_be_released() {
         decoder.release(&mut pool);
         assert!(!decoder.is_suspended() && decoder.is_between_messages() && !decoder.keeps_memory());
         pool.set_inflate_allowance(usize::MAX);
-        // The pool's inflater has nothing left of the message.
+        // The pool's inflater has no state of the message.
         let (mut decoder, mut input) = bomb(1000);
         assert!(decoder.next(&mut pool, &mut input, &mut 0).unwrap().is_some());
         assert_eq!(pool.inflate_allowance(), usize::MAX, "an unlimited allowance is not counted");
