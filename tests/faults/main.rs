@@ -10,3 +10,4 @@ mod idle;
 mod overload;
 mod sockets;
 mod stopping;
+mod sums;

@@ -143,6 +143,12 @@ impl Peer {
         Self { stream, received: Vec::new(), at: 0 }
     }
 
+    /// The connection itself.
+    #[must_use]
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
     /// Sends a frame.
     pub fn send(&mut self, frame: &Frame) {
         self.write(frame.bytes());

@@ -8,7 +8,7 @@ use crate::api::request::PeerAddress;
 use crate::api::response::Upgrade;
 use crate::session::attempt::Attempt;
 use crate::session::link::{Link, SessionPhase};
-use crate::shard::core::Core;
+use crate::shard::core::{Core, Counters};
 use crate::shard::mailbox::{Mailbox, PostError};
 use ringway_io::{Slot, Waker};
 use std::collections::VecDeque;
@@ -119,6 +119,19 @@ impl<H: Handler> Shard<'_, H> {
         let link = self.link(id.0)?;
         matches!(link.phase(), SessionPhase::Open | SessionPhase::Closing)
             .then(|| Connection::new(self.reborrow(), id.0))
+    }
+
+    /// What this shard has done against misbehaviour so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.core.counters
+    }
+
+    /// How many bytes the connections of this shard hold together: assembly buffers, outboxes, stashes, heads and
+    /// compressors, counted against [`Limits::max_memory`](crate::Limits::max_memory).
+    #[must_use]
+    pub fn memory_held(&self) -> usize {
+        self.core.memory.held()
     }
 
     /// Opens a connection to `endpoint`, in the client role. Its addresses are tried one after another until one accepts
