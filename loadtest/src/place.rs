@@ -51,7 +51,7 @@ mod tests {
     use ringway::placement::Cpu;
 
     fn set(cores: usize) -> CoreSet {
-        let cpus: Vec<Cpu> = (0..cores).map(|id| Cpu { id, ..Cpu::default() }).collect();
+        let cpus: Vec<Cpu> = (0..cores).map(Cpu::new).collect();
         CoreSet::new(&cpus, None).expect("there are cores")
     }
 

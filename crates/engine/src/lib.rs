@@ -20,6 +20,26 @@
 //! # Ok::<(), ringway::ServeError>(())
 //! ```
 //!
+//! # Concepts
+//!
+//! - A **shard** is a thread with an io_uring, a listener and connections of its own. [`Shards`] sets how many there are,
+//!   [`Cores`] where they run; [`placement`] has the rule.
+//! - A **handler** is the application: one value for each shard, made on the shard's thread, with methods for what happens
+//!   on connections. Its [`State`](Handler::State) is kept for each connection. While a method runs, nothing else happens
+//!   on the shard: work that takes long belongs on another thread, which answers through a [`ShardHandle`].
+//! - A [`Connection`] is lent to the handler for one call. A [`ConnectionId`] names it between calls, and
+//!   [`Shard::connection`] finds it again. [`Shard::for_each_connection`] visits all of them.
+//! - A [`Message`] is borrowed from the receive buffer. [`Connection::reply`] sends it back in that buffer,
+//!   [`Connection::send`] copies another one, and a [`Prepared`] message is encoded once for many connections.
+//! - **Backpressure**: [`SendOutcome`] says whether a message is sent, queued or handed back, and [`Handler::drained`] is
+//!   called when the queue is empty. A peer that does not read is not read either, see [`Limits::max_buffered`].
+//!   [`Connection::pause`] stops the delivery of messages.
+//! - **Limits**: [`Config`] has the options of the operator, [`Limits`] what a peer may use. Setters check the range of
+//!   their option, and a [`ConfigError`] names option, value and range.
+//! - **Time**: [`Connection::set_timer`] sets a timer of a connection, [`Shard::wake_at`] the alarm of a shard.
+//! - **Errors** are of starting ([`StartError`]), of running ([`RunError`]) and of connecting ([`ConnectError`]); a
+//!   [`CloseReason`] says how a connection has ended.
+//!
 //! A handler can also open connections, with [`Shard::connect`]; a [`Client`] runs handlers that only do that.
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]

@@ -69,6 +69,16 @@ impl fmt::Display for CloseReason {
 }
 
 /// Who or what ended a connection.
+///
+/// ```
+/// use ringway::{CloseReason, Ending};
+///
+/// /// Whether it is worth connecting again.
+/// fn reconnects(reason: &CloseReason) -> bool {
+///     matches!(reason.ending, Ending::Vanished | Ending::Reset | Ending::Idle | Ending::Failed(_))
+/// }
+/// # let _ = reconnects;
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Ending {

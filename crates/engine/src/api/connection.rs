@@ -105,7 +105,32 @@ pub struct PingTooLong {
 /// The most bytes of a control frame's payload (RFC 6455 section 5.5).
 const MAX_PING: usize = 125;
 
-/// One open connection.
+/// One connection that is open or closing, lent to the handler for one call.
+///
+/// What is sent during a turn leaves at its end, with one system call for all connections of the shard.
+///
+/// ```
+/// use ringway::{CloseCode, Connection, Handler, Message, MessageKind};
+///
+/// /// Answers text, and refuses anything else.
+/// struct Shouting;
+///
+/// impl Handler for Shouting {
+///     type State = ();
+///
+///     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
+///         if message.kind() == MessageKind::Binary {
+///             conn.close(CloseCode::UNSUPPORTED, "text only").expect("1003 may be sent");
+///             return;
+///         }
+///         let loud = message.as_text().unwrap_or_default().to_uppercase();
+///         if !conn.send(Message::text(&loud)).is_accepted() {
+///             conn.terminate(); // it does not read
+///         }
+///     }
+/// }
+/// # let _ = Shouting;
+/// ```
 pub struct Connection<'a, H: Handler> {
     shard: Shard<'a, H>,
     slot: Slot,
@@ -129,7 +154,7 @@ impl<'a, H: Handler> Connection<'a, H> {
         (link.expect(REMOVED_BETWEEN_CALLS), core)
     }
 
-    /// The connection's name.
+    /// The name of the connection, for [`Shard::connection`].
     #[must_use]
     pub fn id(&self) -> ConnectionId {
         ConnectionId(self.slot)
@@ -142,9 +167,6 @@ impl<'a, H: Handler> Connection<'a, H> {
     }
 
     /// What the application keeps for this connection.
-    ///
-    /// # Panics
-    /// Never: the session lives as long as this borrow.
     pub fn state(&mut self) -> &mut H::State {
         self.link().0.state.as_mut().expect("an open connection has the state that it was accepted with")
     }
@@ -167,15 +189,15 @@ impl<'a, H: Handler> Connection<'a, H> {
         Some(&self.peek()?.agreed()?.headers)
     }
 
-    /// Sends a received message back as it is.
+    /// Sends a received message back as it is. Without effect on a connection that is closing.
     ///
-    /// In the server role this moves no byte: the reply's header is written in front of the payload, in the buffer that
-    /// the kernel filled, and that buffer is sent. Only when receive buffers run low, because peers read slowly, or
-    /// when other messages are sent in between, is it copied. In the client role the reply is masked into a new buffer.
+    /// In the server role this copies nothing: the reply's header is written in front of the payload, in the buffer that
+    /// the kernel filled, and that buffer is sent. The reply is copied when receive buffers run low, because peers read
+    /// slowly, and when other messages are sent before it. In the client role it is masked into a new buffer.
     ///
-    /// A message that came compressed is compressed again, if it is long enough or [`Message::compress`] says so.
+    /// A message that was received compressed is compressed again, if it is long enough or [`Message::compress`] says so.
     ///
-    /// It is never handed back: nothing more is read from a peer that has too much waiting for it.
+    /// It is never handed back: a peer that has too much waiting for it is not read.
     pub fn reply(&mut self, message: Message<'_>) {
         // Only a message of the connection that the handler is called for lies in an input that is being decoded.
         let current = self.shard.current.as_ref().is_some_and(|link| link.slot() == self.slot);
@@ -185,7 +207,9 @@ impl<'a, H: Handler> Connection<'a, H> {
         }
     }
 
-    /// Sends a message. Costs one copy of its payload, or compressing it where that was negotiated.
+    /// Sends a message. It is handed back when more than [`Limits::max_buffered`](crate::Limits::max_buffered) bytes would
+    /// wait; where nothing waits, a message of any size is taken. Costs one copy of its payload, or compressing it where
+    /// that was negotiated.
     pub fn send<'m>(&mut self, message: Message<'m>) -> SendOutcome<'m> {
         let (link, core) = self.link();
         if !link.has_room(message.payload().len(), core) {
@@ -263,13 +287,13 @@ impl<'a, H: Handler> Connection<'a, H> {
         self.shard.core.timers.clear(self.slot, id)
     }
 
-    /// Stops messages from being delivered. Pings and a close in front of the next message are still answered, and then
-    /// the kernel's flow control holds the peer back.
+    /// Stops the delivery of messages, at once. Pings and a close in front of the next message are still answered; behind
+    /// it the kernel's flow control stops the peer. Input that was received by then is kept.
     pub fn pause(&mut self) {
         self.link().0.pause();
     }
 
-    /// Delivers messages again, from the end of this turn on.
+    /// Delivers messages again, from the end of this turn on. Without effect on a connection that is not paused.
     pub fn resume(&mut self) {
         let (link, core) = self.link();
         link.resume(core);
@@ -281,7 +305,7 @@ impl<'a, H: Handler> Connection<'a, H> {
         self.peek().is_some_and(Link::is_compressing)
     }
 
-    /// How many bytes wait for the peer, those that the kernel is sending included.
+    /// How many bytes wait for the peer, frame headers included, and those that the kernel is sending.
     #[must_use]
     pub fn buffered_amount(&self) -> usize {
         self.peek().map_or(0, Link::buffered)

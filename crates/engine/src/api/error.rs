@@ -3,23 +3,31 @@
 use ringway_codec::{HandshakeError, TargetError};
 use std::io;
 
-/// Why an outgoing connection failed.
+/// Why an outgoing connection failed. The text includes the cause.
+///
+/// ```
+/// use ringway::{ConnectError, Endpoint};
+///
+/// let error = Endpoint::resolve("wss://chat.example/").unwrap_err();
+/// assert!(matches!(error, ConnectError::Scheme));
+/// assert_eq!(error.to_string(), "wss:// is not supported yet: TLS is missing; use ws://");
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
     /// The URL is not a WebSocket URL.
     #[error(transparent)]
     Url(#[from] TargetError),
-    /// `wss://`: TLS is not spoken yet.
+    /// `wss://`: TLS is not supported yet.
     #[error("wss:// is not supported yet: TLS is missing; use ws://")]
     Scheme,
     /// The host's name has no address.
     #[error("cannot resolve {0:?}: {1}")]
     Name(String, io::Error),
-    /// No TCP connection could be made.
+    /// The TCP connection could not be established, or was lost during the opening handshake.
     #[error("cannot connect: {0}")]
     Unreachable(io::Error),
-    /// The peer's answer does not complete the opening handshake.
+    /// The peer's answer does not complete the opening handshake (RFC 6455 section 4.1).
     #[error(transparent)]
     Handshake(#[from] HandshakeError),
     /// The peer ended the connection in the middle of the opening handshake.

@@ -12,9 +12,39 @@ use http::StatusCode;
 
 /// An application: one value of it runs on each shard, and is called by that shard's thread alone.
 ///
-/// A call should return soon: while it runs, nothing else happens on its core.
+/// A call should return soon: while it runs, nothing else happens on its core. Work that takes long belongs on another
+/// thread, which posts its result to the shard ([`ShardHandle`](crate::ShardHandle)).
+///
+/// For each connection [`upgrade`](Handler::upgrade) is called first (server role), then [`open`](Handler::open), then the
+/// methods for what happens on it, and [`closed`](Handler::closed) last.
+///
+/// ```
+/// use ringway::{CloseReason, Connection, Handler, Message, Request, Shard, Upgrade};
+///
+/// /// Counts the messages of each connection.
+/// struct Counting;
+///
+/// impl Handler for Counting {
+///     type State = u64;
+///
+///     fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<u64> {
+///         Upgrade::accept(0)
+///     }
+///
+///     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
+///         *conn.state() += 1;
+///         conn.reply(message);
+///     }
+///
+///     fn closed(&mut self, _: &mut Shard<'_, Self>, messages: u64, reason: &CloseReason) {
+///         println!("{messages} messages; {reason}");
+///     }
+/// }
+/// # let _ = Counting;
+/// ```
 pub trait Handler: Sized + 'static {
-    /// What the application keeps for each connection, stored inline.
+    /// What the application keeps for each connection. It is stored in the session, so its size is added to the memory of
+    /// each connection.
     type State: Default + 'static;
 
     /// The shard begins to run.
@@ -22,14 +52,14 @@ pub trait Handler: Sized + 'static {
         let _ = shard;
     }
 
-    /// A client asks for a WebSocket, and its request is in order. The default accepts.
+    /// A client asks for a WebSocket, and its request is valid. The default accepts, with the default state.
     fn upgrade(&mut self, request: &Request<'_>) -> Upgrade<Self::State> {
         let _ = request;
         Upgrade::accept(Self::State::default())
     }
 
     /// A plain HTTP request. The default answers GET and HEAD with a short text that names the server, anything else with
-    /// 405. The body of an answer to HEAD is left out for you.
+    /// 405. The body of an answer to HEAD is omitted.
     fn request(&mut self, request: &Request<'_>) -> Response {
         if matches!(request.method(), "GET" | "HEAD") {
             return Response::text(
@@ -47,21 +77,21 @@ pub trait Handler: Sized + 'static {
         let _ = conn;
     }
 
-    /// A message has come.
+    /// A message has been received. It borrows its payload from the receive buffer: copy what is kept beyond the call.
     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>);
 
-    /// Everything that was waiting for a slow peer has been handed to the kernel: a `send` that had been handed its
-    /// message back may try again.
+    /// All output of the connection has been given to the kernel, after some of it was queued or handed back: a message
+    /// that was handed back can be sent now.
     fn drained(&mut self, conn: &mut Connection<'_, Self>) {
         let _ = conn;
     }
 
-    /// A ping has come; it is answered already.
+    /// A ping has been received, with up to 125 bytes. The pong is queued already.
     fn ping(&mut self, conn: &mut Connection<'_, Self>, payload: &[u8]) {
         let _ = (conn, payload);
     }
 
-    /// A pong has come, asked for or not (RFC 6455 section 5.5.3).
+    /// A pong has been received, solicited or not (RFC 6455 section 5.5.3).
     fn pong(&mut self, conn: &mut Connection<'_, Self>, payload: &[u8]) {
         let _ = (conn, payload);
     }
@@ -71,7 +101,7 @@ pub trait Handler: Sized + 'static {
         let _ = (conn, id);
     }
 
-    /// A connection that was open has ended. Called once for each.
+    /// A connection that was open has ended. Called once for each connection that [`open`](Handler::open) was called for.
     fn closed(&mut self, shard: &mut Shard<'_, Self>, state: Self::State, reason: &CloseReason) {
         let _ = (shard, state, reason);
     }

@@ -3,8 +3,35 @@
 use ringway_io::Slot;
 use std::fmt;
 
-/// Names a connection of one shard, also after it is gone: another one never has the same name within 16 million
-/// users of its place.
+/// Names a connection of one shard, also after it has ended: another one never has the same name within 16 million users of
+/// its place. 8 bytes.
+///
+/// ```
+/// use ringway::{Connection, ConnectionId, Handler, Message};
+///
+/// /// Sends what the first client says to the latest one.
+/// #[derive(Default)]
+/// struct Forwarding {
+///     latest: Option<ConnectionId>,
+/// }
+///
+/// impl Handler for Forwarding {
+///     type State = ();
+///
+///     fn open(&mut self, conn: &mut Connection<'_, Self>) {
+///         self.latest = Some(conn.id());
+///     }
+///
+///     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
+///         let Some(latest) = self.latest else { return };
+///         // None: it has ended.
+///         if let Some(mut other) = conn.shard().connection(latest) {
+///             let _ = other.send(Message::binary(message.payload()));
+///         }
+///     }
+/// }
+/// # let _ = Forwarding::default();
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ConnectionId(pub(crate) Slot);
 

@@ -5,8 +5,16 @@ use std::fmt;
 
 /// A whole message: one that was received, or one to send.
 ///
-/// A received message borrows its payload from the very buffer that the kernel filled, or from the one in which its
-/// parts were assembled. Take out what is to be kept.
+/// A received message borrows its payload from the buffer that the kernel filled, or from the one in which its parts were
+/// assembled. Copy what is kept beyond the call.
+///
+/// ```
+/// use ringway::{Message, MessageKind};
+///
+/// let message = Message::text("grüße").compress(false);
+/// assert_eq!((message.kind(), message.as_text()), (MessageKind::Text, Some("grüße")));
+/// assert_eq!(message.payload().len(), 7);
+/// ```
 pub struct Message<'a> {
     body: Body<'a>,
     compress: Option<bool>,
@@ -48,9 +56,9 @@ impl<'a> Message<'a> {
     /// ([`Config::deflate`](crate::Config::deflate)); on any other it has no effect.
     ///
     /// Without this call a message is compressed if it has [`Deflate::threshold`](crate::Deflate::threshold) bytes or
-    /// more, and a received one that is sent back also must have come compressed. Leave alone what is compressed already,
-    /// such as images; and what holds a secret next to something that an attacker can choose, for the length of the
-    /// compressed message tells how much the two have in common (RFC 7692 section 8).
+    /// more; a received one that is sent back, only if it was received compressed. Do not compress what is compressed
+    /// already, such as images, nor a secret next to bytes that an attacker can choose: the length of the compressed
+    /// message reveals how much the two have in common (RFC 7692 section 8).
     #[must_use]
     pub fn compress(mut self, compress: bool) -> Self {
         self.compress = Some(compress);

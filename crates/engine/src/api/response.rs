@@ -3,6 +3,30 @@
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 /// The answer to a request for a WebSocket.
+///
+/// ```
+/// use ringway::{Connection, Handler, HeaderName, HeaderValue, Message, Request, StatusCode, Upgrade};
+///
+/// struct Members;
+///
+/// impl Handler for Members {
+///     type State = String;
+///
+///     fn upgrade(&mut self, request: &Request<'_>) -> Upgrade<String> {
+///         let Some(user) = request.cookie("user") else {
+///             return Upgrade::reject(StatusCode::UNAUTHORIZED, "log in first");
+///         };
+///         Upgrade::accept(user.to_owned())
+///             .subprotocol("chat.v2")
+///             .header(HeaderName::from_static("x-shard"), HeaderValue::from_static("1"))
+///     }
+///
+///     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
+///         conn.reply(message);
+///     }
+/// }
+/// # let _ = Members;
+/// ```
 #[derive(Debug)]
 pub struct Upgrade<S>(pub(crate) Answer<S>);
 
@@ -26,7 +50,7 @@ impl<S> Upgrade<S> {
         Self(Answer::Reject(Response::text(status, reason)))
     }
 
-    /// Decides later: with [`Shard::answer`](crate::Shard::answer), within
+    /// Answers later: with [`Shard::answer`](crate::Shard::answer), within
     /// [`Config::handshake_timeout`](crate::Config::handshake_timeout).
     #[must_use]
     pub fn defer() -> Self {
@@ -55,7 +79,15 @@ impl<S> Upgrade<S> {
     }
 }
 
-/// The answer to a plain HTTP request. The connection closes after it.
+/// The answer to a plain HTTP request. The connection is closed after it.
+///
+/// ```
+/// use ringway::{HeaderMap, Response, StatusCode};
+///
+/// let healthy = Response::text(StatusCode::OK, "healthy");
+/// let page = Response::new(StatusCode::OK, HeaderMap::new(), b"<!doctype html><title>Chat</title>".to_vec());
+/// # let _ = (healthy, page);
+/// ```
 #[derive(Debug)]
 pub struct Response {
     pub(crate) status: StatusCode,
@@ -64,7 +96,7 @@ pub struct Response {
 }
 
 impl Response {
-    /// A short text.
+    /// A line of plain text in UTF-8.
     #[must_use]
     pub fn text(status: StatusCode, text: &str) -> Self {
         let mut headers = HeaderMap::new();
@@ -72,7 +104,7 @@ impl Response {
         Self { status, headers, body: format!("{text}\n").into_bytes() }
     }
 
-    /// Anything else; `Content-Length` and `Connection: close` are added.
+    /// A response with this body, of any length; `Content-Length` and `Connection: close` are added.
     #[must_use]
     pub fn new(status: StatusCode, headers: HeaderMap, body: Vec<u8>) -> Self {
         Self { status, headers, body }

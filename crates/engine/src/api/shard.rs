@@ -16,7 +16,35 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// The shard that a handler runs on.
+/// The shard that a handler runs on, lent to it for one call.
+///
+/// ```
+/// use ringway::{Connection, Handler, Message, Shard};
+/// use std::time::Duration;
+///
+/// /// Sends the number of connections to all of them once a second.
+/// struct Counting;
+///
+/// impl Handler for Counting {
+///     type State = ();
+///
+///     fn start(&mut self, shard: &mut Shard<'_, Self>) {
+///         self.woken(shard);
+///     }
+///
+///     fn woken(&mut self, shard: &mut Shard<'_, Self>) {
+///         let text = format!("{} connections on shard {}", shard.connection_count(), shard.index());
+///         shard.for_each_connection(|conn| drop(conn.send(Message::text(&text))));
+///         let next = shard.turn_time() + Duration::from_secs(1);
+///         shard.wake_at(next);
+///     }
+///
+///     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
+///         conn.reply(message);
+///     }
+/// }
+/// # let _ = Counting;
+/// ```
 pub struct Shard<'a, H: Handler> {
     pub(crate) core: &'a mut Core,
     /// The connection that the handler is called for.
@@ -73,7 +101,7 @@ impl<H: Handler> Shard<'_, H> {
         self.core.now()
     }
 
-    /// How many connections this shard has, those that are opening or closing included.
+    /// How many connections this shard has, those that are opening or closing included. Costs nothing.
     #[must_use]
     pub fn connection_count(&self) -> usize {
         self.surroundings.connection_count()
@@ -114,7 +142,7 @@ impl<H: Handler> Shard<'_, H> {
         }
     }
 
-    /// A connection by its name; `None` when it is not, or no longer, open.
+    /// The connection of this name, open or closing; `None` when it is opening or has ended. Costs a look-up in an array.
     pub fn connection(&mut self, id: ConnectionId) -> Option<Connection<'_, H>> {
         let link = self.link(id.0)?;
         matches!(link.phase(), SessionPhase::Open | SessionPhase::Closing)
@@ -135,14 +163,16 @@ impl<H: Handler> Shard<'_, H> {
     }
 
     /// Opens a connection to `endpoint`, in the client role. Its addresses are tried one after another until one accepts
-    /// the TCP connection, within [`Config::handshake_timeout`](crate::Config::handshake_timeout) in all. Then
-    /// [`Handler::open`] is called, or [`Handler::failed`] with the reason, which is that of the last address.
+    /// the TCP connection, within [`Config::handshake_timeout`](crate::Config::handshake_timeout) in all.
+    /// [`Handler::open`] is called when it is open, or [`Handler::failed`] with the reason of the last address; not before
+    /// this call has returned.
     pub fn connect(&mut self, endpoint: &Arc<Endpoint>, state: H::State) {
         let attempt = Attempt::first(Arc::clone(endpoint), self.core);
         self.command(Command::Connect(attempt, state));
     }
 
-    /// Gives the answer that [`Upgrade::defer`] put off. Without effect when the connection is gone by now.
+    /// Gives the answer that [`Upgrade::defer`] deferred, at the end of this turn. Without effect when the connection has
+    /// ended, or was refused because the handshake took too long.
     pub fn answer(&mut self, id: ConnectionId, upgrade: Upgrade<H::State>) {
         self.command(Command::Answer(id.0, upgrade));
     }
@@ -153,14 +183,14 @@ impl<H: Handler> Shard<'_, H> {
         self.surroundings.control_mut().alarm = Some(when);
     }
 
-    /// What posts work to this shard from other threads.
+    /// A handle that posts work to this shard from other threads.
     #[must_use]
     pub fn handle(&self) -> ShardHandle<H> {
         self.surroundings.control().handle.clone()
     }
 
-    /// Stops this shard: it accepts nothing more, closes its connections with 1001, and ends when they are gone, or
-    /// after [`Config::stop_timeout`](crate::Config::stop_timeout).
+    /// Stops this shard: it accepts no more connections, closes its own with 1001, and ends when they have ended, or after
+    /// [`Config::stop_timeout`](crate::Config::stop_timeout).
     pub fn stop(&mut self) {
         self.command(Command::Stop);
     }
@@ -192,7 +222,26 @@ impl<H: Handler> fmt::Debug for Shard<'_, H> {
 /// A piece of work from another thread.
 pub(crate) type Work<H> = Box<dyn FnOnce(&mut H, &mut Shard<'_, H>) + Send>;
 
-/// Posts work to one shard from any thread.
+/// Posts work to one shard from any thread. Clones post to the same shard.
+///
+/// ```
+/// use ringway::{Client, Connection, Handler, Message, Shards};
+/// use std::sync::mpsc;
+/// # struct Quiet;
+/// # impl Handler for Quiet {
+/// #     type State = ();
+/// #     fn message(&mut self, _: &mut Connection<'_, Self>, _: Message<'_>) {}
+/// # }
+///
+/// let running = Client::new().shards(Shards::Count(1)).start(|_| Quiet)?;
+/// let handle = running.handles()[0].clone();
+/// let (answer, answered) = mpsc::channel();
+/// handle.post(move |_handler, shard| answer.send(shard.connection_count()).expect("somebody waits"))?;
+/// assert_eq!(answered.recv()?, 0);
+/// running.stop();
+/// running.wait()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct ShardHandle<H: Handler> {
     mailbox: Mailbox<Work<H>>,
 }
@@ -204,10 +253,10 @@ impl<H: Handler> ShardHandle<H> {
 
     /// Runs `work` on the shard's thread, with its handler, in the order of posting.
     ///
-    /// Costs a lock, and one `write(2)` when the mailbox was empty.
+    /// Costs an allocation, a lock, and one `write(2)` when the mailbox was empty.
     ///
     /// # Errors
-    /// [`PostError::Full`] when 4096 pieces of work are waiting, [`PostError::Ended`] when nobody is there to do it.
+    /// [`PostError::Full`] when 4096 pieces of work wait, [`PostError::Ended`] when the shard has ended.
     pub fn post(&self, work: impl FnOnce(&mut H, &mut Shard<'_, H>) + Send + 'static) -> Result<(), PostError> {
         self.mailbox.post(Box::new(work))
     }

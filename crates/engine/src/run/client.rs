@@ -8,6 +8,56 @@ use crate::config::{Config, Limits, Shards};
 use std::sync::Arc;
 
 /// Runs handlers that only open connections: a load generator, a crawler, a bridge.
+///
+/// ```
+/// use ringway::{Client, CloseCode, CloseReason, ConnectError, Connection, Endpoint, Handler, Message, Server, Shard, Shards};
+/// use std::sync::Arc;
+/// # struct Echo;
+/// # impl Handler for Echo {
+/// #     type State = ();
+/// #     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) { conn.reply(message) }
+/// # }
+///
+/// /// Says hello, closes when it is answered, and stops its shard.
+/// struct Greeting {
+///     endpoint: Arc<Endpoint>,
+/// }
+///
+/// impl Handler for Greeting {
+///     type State = ();
+///
+///     fn start(&mut self, shard: &mut Shard<'_, Self>) {
+///         shard.connect(&self.endpoint, ());
+///     }
+///
+///     fn open(&mut self, conn: &mut Connection<'_, Self>) {
+///         let _ = conn.send(Message::text("hello"));
+///     }
+///
+///     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
+///         assert_eq!(message.as_text(), Some("hello"));
+///         conn.close(CloseCode::NORMAL, "").expect("1000 may be sent");
+///     }
+///
+///     fn closed(&mut self, shard: &mut Shard<'_, Self>, (): (), reason: &CloseReason) {
+///         assert!(reason.is_clean());
+///         shard.stop();
+///     }
+///
+///     fn failed(&mut self, shard: &mut Shard<'_, Self>, (): (), error: &ConnectError) {
+///         eprintln!("{error}");
+///         shard.stop();
+///     }
+/// }
+///
+/// let server = Server::bind("127.0.0.1:0")?.shards(Shards::Count(1)).start(|_| Echo)?;
+/// let endpoint = Arc::new(Endpoint::resolve(&format!("ws://{}/", server.addresses()[0]))?);
+/// let client = Client::new().shards(Shards::Count(1));
+/// client.start(move |_| Greeting { endpoint: Arc::clone(&endpoint) })?.wait()?;
+/// server.stop();
+/// server.wait()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct Client {
     launch: Launch,
@@ -20,14 +70,14 @@ impl Client {
         Self::default()
     }
 
-    /// Sets how many shards there are.
+    /// Sets how many shards there are. Default: one for each core. The number is checked at the start.
     #[must_use]
     pub fn shards(mut self, shards: Shards) -> Self {
         self.launch.shards = shards;
         self
     }
 
-    /// Sets the configuration.
+    /// Sets the options of the operator.
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.launch.config = config;
@@ -45,7 +95,8 @@ impl Client {
     /// told to stop, by [`Shard::stop`](crate::Shard::stop) or [`Running::stop`].
     ///
     /// # Errors
-    /// A [`StartError`] when io_uring is unavailable or a thread cannot be started.
+    /// A [`StartError`] when an option is out of range, io_uring is unavailable, a core is not allowed, or a thread cannot
+    /// be started. Nothing runs then.
     pub fn start<H, F>(self, make: F) -> Result<Running<H>, StartError>
     where
         H: Handler,

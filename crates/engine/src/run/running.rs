@@ -1,4 +1,4 @@
-//! What one holds of the shards while they run.
+//! A handle on the shards while they run.
 
 use super::error::{RunError, StartError};
 use super::placement::Assignment;
@@ -15,6 +15,21 @@ use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
 /// What a shard has done, reported when it has ended.
+///
+/// ```
+/// use ringway::{Connection, Handler, Message, Server, Shards};
+/// # struct Echo;
+/// # impl Handler for Echo {
+/// #     type State = ();
+/// #     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) { conn.reply(message) }
+/// # }
+///
+/// let running = Server::bind("127.0.0.1:0")?.shards(Shards::Count(1)).start(|_| Echo)?;
+/// running.stop();
+/// let reports = running.wait()?;
+/// assert_eq!((reports[0].index, reports[0].stats.accepted), (0, 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct ShardReport {
@@ -29,6 +44,21 @@ pub struct ShardReport {
 }
 
 /// Shards that run. Dropping it leaves them running.
+///
+/// ```
+/// use ringway::{Connection, Handler, Message, Server, Shards};
+/// # struct Echo;
+/// # impl Handler for Echo {
+/// #     type State = ();
+/// #     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) { conn.reply(message) }
+/// # }
+///
+/// let running = Server::bind("127.0.0.1:0")?.shards(Shards::Count(1)).start(|_| Echo)?;
+/// println!("{} shards, {}; {}", running.cores().len(), running.assignment(), running.driver());
+/// running.handles()[0].post(|_, shard| shard.stop())?;
+/// running.wait()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Running<H: Handler> {
     pub(super) addresses: Vec<SocketAddr>,
     pub(super) assignment: Assignment,
@@ -58,13 +88,13 @@ impl<H: Handler> Running<H> {
         &self.assignment
     }
 
-    /// What the kernel granted, for people to read.
+    /// The driver and the features that the kernel granted, as text to print.
     #[must_use]
     pub fn driver(&self) -> String {
         format!("io_uring ({})", self.features)
     }
 
-    /// What posts work to each shard.
+    /// A handle on each shard, in the order of their numbers.
     #[must_use]
     pub fn handles(&self) -> &[ShardHandle<H>] {
         &self.handles
@@ -75,8 +105,8 @@ impl<H: Handler> Running<H> {
         stop(&self.handles);
     }
 
-    /// Has SIGINT and SIGTERM stop the shards, as [`Running::stop`] does; a second one ends the process as if nobody
-    /// watched.
+    /// Stops the shards at SIGINT or SIGTERM, as [`Running::stop`] does. A second signal has its default action: it ends
+    /// the process. Starts a thread that waits for them.
     ///
     /// # Errors
     /// [`RunError::Signals`] when the signals cannot be watched.

@@ -13,6 +13,26 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
 /// A WebSocket server that listens already, and accepts once it runs.
+///
+/// ```
+/// use ringway::{Config, Connection, Handler, Limits, Message, Server, Shards};
+/// use std::time::Duration;
+/// # struct Echo;
+/// # impl Handler for Echo {
+/// #     type State = ();
+/// #     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) { conn.reply(message) }
+/// # }
+///
+/// let running = Server::bind("127.0.0.1:0")?
+///     .shards(Shards::Count(2))
+///     .config(Config::default().stop_timeout(Duration::from_secs(1))?)
+///     .limits(Limits::default().max_message(64 << 10)?)
+///     .start(|_shard| Echo)?;
+/// println!("listening on {:?}", running.addresses());
+/// running.stop();
+/// running.wait()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Server {
     listeners: Vec<Listener>,
@@ -68,14 +88,14 @@ impl Server {
         Ok(self)
     }
 
-    /// Sets how many shards there are.
+    /// Sets how many shards there are. Default: one for each core. The number is checked at the start.
     #[must_use]
     pub fn shards(mut self, shards: Shards) -> Self {
         self.launch.shards = shards;
         self
     }
 
-    /// Sets the configuration.
+    /// Sets the options of the operator.
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.launch.config = config;
@@ -93,7 +113,8 @@ impl Server {
     /// number.
     ///
     /// # Errors
-    /// A [`StartError`] when io_uring is unavailable or a thread cannot be started.
+    /// A [`StartError`] when an option is out of range, io_uring is unavailable, a core is not allowed, or a thread cannot
+    /// be started. Nothing runs then.
     pub fn start<H, F>(self, make: F) -> Result<Running<H>, StartError>
     where
         H: Handler,

@@ -24,6 +24,22 @@ struct WorkQueue<W> {
 }
 
 /// Why work was not taken.
+///
+/// ```
+/// use ringway::{Client, Connection, Handler, Message, PostError, Shards};
+/// # struct Quiet;
+/// # impl Handler for Quiet {
+/// #     type State = ();
+/// #     fn message(&mut self, _: &mut Connection<'_, Self>, _: Message<'_>) {}
+/// # }
+///
+/// let running = Client::new().shards(Shards::Count(1)).start(|_| Quiet)?;
+/// let handle = running.handles()[0].clone();
+/// running.stop();
+/// running.wait()?;
+/// assert_eq!(handle.post(|_, _| {}), Err(PostError::Ended));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PostError {

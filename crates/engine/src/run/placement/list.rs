@@ -24,6 +24,12 @@ const MAX_CORE: usize = (1 << 20) - 1;
 pub struct CoreList(Vec<usize>);
 
 /// Why a text is not a list of cores.
+///
+/// ```
+/// use ringway::placement::{CoreList, CoreListError};
+///
+/// assert_eq!("0-3,2".parse::<CoreList>(), Err(CoreListError::Duplicate(2)));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CoreListError {

@@ -28,7 +28,17 @@ use std::io;
 use std::num::NonZero;
 use topology::HardwareThread;
 
-/// Why threads have no place.
+/// Why threads could not be placed.
+///
+/// ```
+/// use ringway::placement::{CoreSet, Cpu, PlacementError};
+/// use ringway::{Cores, Shards};
+///
+/// let set = CoreSet::new(&[Cpu::new(0), Cpu::new(1)], None)?;
+/// let error = set.server(&Cores::List(vec![7]), Shards::PerCore).unwrap_err();
+/// assert!(matches!(error, PlacementError::NotAllowed { core: 7, .. }));
+/// # Ok::<(), PlacementError>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlacementError {
@@ -66,6 +76,21 @@ pub enum PlacementError {
 }
 
 /// The cores that this process may run on, in the order in which they are taken, and its CPU quota.
+///
+/// ```
+/// use ringway::placement::{CoreSet, Cpu};
+/// use ringway::{Cores, Shards};
+///
+/// // A machine with four cores, all of whose time this process may use.
+/// let cpus: Vec<Cpu> = (0..4).map(Cpu::new).collect();
+/// let set = CoreSet::new(&cpus, None)?;
+/// assert_eq!(set.server(&Cores::All, Shards::Count(2))?.to_string(), "2, on cores 0-1");
+/// // With a quota of one and a half cores, one thread runs, and nothing is pinned.
+/// let set = CoreSet::new(&cpus, Some(1.5))?;
+/// let assignment = set.server(&Cores::All, Shards::PerCore)?;
+/// assert_eq!(assignment.to_string(), "1, not pinned: the cgroup's CPU quota is 1.5 of 4 cores");
+/// # Ok::<(), ringway::placement::PlacementError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct CoreSet {
     cores: Vec<HardwareThread>,
@@ -228,7 +253,17 @@ impl CoreSet {
 }
 
 /// A CPU quota that is less than what the affinity mask allows. Displayed as `1.5 of 4 cores`.
+///
+/// ```
+/// use ringway::placement::{CoreSet, Cpu};
+///
+/// let cpus: Vec<Cpu> = (0..4).map(Cpu::new).collect();
+/// let quota = CoreSet::new(&cpus, Some(2.5))?.quota_below().expect("it is below four cores");
+/// assert_eq!((quota.limit, quota.cores, quota.to_string()), (2.5, 4, "2.5 of 4 cores".to_owned()));
+/// # Ok::<(), ringway::placement::PlacementError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Quota {
     /// How many cores' worth of time the cgroup gets.
     pub limit: f64,
@@ -243,7 +278,16 @@ impl fmt::Display for Quota {
     }
 }
 
-/// Where each of some threads runs. Displayed as a person reads it: `2, on cores 0-1`, `2, not pinned`.
+/// The cores that some threads run on. Displayed as `2, on cores 0-1` or `2, not pinned`.
+///
+/// ```
+/// use ringway::placement::Assignment;
+/// use std::num::NonZero;
+///
+/// let assignment = Assignment::unpinned(NonZero::new(2).expect("not 0"));
+/// assert_eq!((assignment.threads(), assignment.cores()), (2, &[None, None][..]));
+/// assert_eq!(assignment.to_string(), "2, not pinned");
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Assignment {
     cores: Vec<Option<usize>>,
@@ -251,7 +295,7 @@ pub struct Assignment {
 }
 
 impl Assignment {
-    /// Threads that the scheduler moves about.
+    /// Threads that the scheduler places.
     #[must_use]
     pub fn unpinned(threads: NonZero<usize>) -> Self {
         Self { cores: vec![None; threads.get()], quota: None }
@@ -327,7 +371,19 @@ impl fmt::Display for Assignment {
 }
 
 /// A server and a generator that are measured together.
+///
+/// ```
+/// use ringway::placement::{CoreSet, Cpu};
+///
+/// let cpus: Vec<Cpu> = (0..4).map(Cpu::new).collect();
+/// let halves = CoreSet::new(&cpus, None)?.halves();
+/// assert!(halves.are_apart());
+/// assert_eq!(halves.server.to_string(), "2, on cores 0-1");
+/// assert_eq!(halves.generator.to_string(), "2, on cores 2-3");
+/// # Ok::<(), ringway::placement::PlacementError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Halves {
     /// The server's threads.
     pub server: Assignment,

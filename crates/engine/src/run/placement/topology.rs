@@ -5,7 +5,17 @@ use std::collections::HashMap;
 use std::fs;
 
 /// What the system says about one core.
+///
+/// ```
+/// use ringway::placement::Cpu;
+///
+/// let mut cpu = Cpu::new(4);
+/// cpu.siblings = Some("0,4".parse()?);
+/// assert_eq!((cpu.id, cpu.package), (4, None));
+/// # Ok::<(), ringway::placement::CoreListError>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Cpu {
     /// Its number.
     pub id: usize,
@@ -19,6 +29,12 @@ pub struct Cpu {
 }
 
 impl Cpu {
+    /// A core with this number, and nothing else known.
+    #[must_use]
+    pub fn new(id: usize) -> Self {
+        Self { id, ..Self::default() }
+    }
+
     /// Reads `/sys/devices/system/cpu/cpuN/topology`. What is missing there stays unknown.
     pub(super) fn read(id: usize) -> Self {
         let file = |name: &str| fs::read_to_string(format!("/sys/devices/system/cpu/cpu{id}/topology/{name}")).ok();
