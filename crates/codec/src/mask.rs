@@ -10,6 +10,7 @@
 //! UNSAFE.md lists the invariants of this module's `unsafe` code.
 
 mod dispatch;
+mod kernel;
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 mod neon;
 mod portable;
@@ -18,7 +19,8 @@ mod vector;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub use dispatch::{Kernel, kernels};
+pub use dispatch::kernels;
+pub use kernel::Kernel;
 
 use dispatch::chosen;
 use short::{SHORT, short};

@@ -1,6 +1,6 @@
 //! The kernel of 64-bit Arm, which always has NEON.
 
-use super::dispatch::Kernel;
+use super::kernel::Kernel;
 use super::vector::{Vector, ascii_prefix, mask};
 use std::arch::aarch64::{
     uint8x16_t, vdupq_n_u32, veorq_u8, vld1q_u8, vmaxvq_u8, vorrq_u8, vreinterpretq_u8_u32, vst1q_u8,

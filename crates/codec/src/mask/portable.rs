@@ -1,6 +1,6 @@
 //! The kernel of every CPU: words of eight bytes. The compiler vectorizes its loop for the target.
 
-use super::dispatch::Kernel;
+use super::kernel::Kernel;
 use super::vector::{Vector, ascii_prefix, mask};
 
 pub(super) static KERNEL: Kernel = Kernel {

@@ -3,7 +3,7 @@
 //! Trait methods cannot carry `#[target_feature]`, so they are inlined into functions that do: the
 //! three of each kernel.
 
-use super::dispatch::Kernel;
+use super::kernel::Kernel;
 use super::vector::{Vector, ascii_prefix, mask};
 use std::arch::x86_64::{
     __m128i, __m256i, __m512i, _mm_loadu_si128, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi32, _mm_storeu_si128,

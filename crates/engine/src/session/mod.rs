@@ -473,7 +473,7 @@ impl<S> Session<S> {
     }
 
     fn serve_handshake(&mut self, head: Input, core: &mut Core, app: &mut impl Application<S>) {
-        if core.relief.is_exhausted() {
+        if core.shortage.exhausted {
             core.counters.memory_refusals += 1;
             return self.refuse(&memory_refusal(), core);
         }

@@ -3,8 +3,7 @@
 use crate::config::{Config, Limits};
 use crate::session::compression::Compressors;
 use crate::shard::clock::{ShardClock, TICK};
-use crate::shard::memory::Memory;
-use crate::shard::relief::Relief;
+use crate::shard::memory::{Memory, Pressure, Shortage};
 use crate::shard::slice::Slices;
 use crate::shard::timers::UserTimers;
 use rand::Rng;
@@ -66,8 +65,7 @@ pub(crate) struct Core {
     /// How much the current session may do in this turn.
     pub(crate) slices: Slices,
     pub(crate) counters: Counters,
-    /// What is done against a shortage of memory.
-    pub(crate) relief: Relief,
+    pub(crate) shortage: Shortage,
     pub(crate) clock: ShardClock,
     wheel: TimerWheel,
     /// The timers that handlers set.
@@ -90,7 +88,7 @@ impl Core {
             waiting: VecDeque::new(),
             slices: Slices::default(),
             counters: Counters::default(),
-            relief: Relief::default(),
+            shortage: Shortage::default(),
             clock: ShardClock::new(now),
             wheel: TimerWheel::new(now, TICK),
             timers: UserTimers::new(now, TICK),
@@ -140,6 +138,12 @@ impl Core {
             return Some(Duration::ZERO);
         }
         [self.wheel.wait(self.clock.at(now)), self.timers.wait(now)].into_iter().flatten().min()
+    }
+
+    /// Whether memory is short, or has been short until now.
+    #[inline]
+    pub(crate) fn is_short_of_memory(&self) -> bool {
+        self.memory.pressure() != Pressure::Low || self.shortage.exhausted || !self.shortage.paused.is_empty()
     }
 
     /// Sets the timer of a session, wherever it was before.

@@ -7,6 +7,7 @@ use crate::config::{Config, Limits};
 use crate::session::attempt::Attempt;
 use crate::shard::core::{Action, Core, Counters};
 use crate::shard::dispatch::Dispatch;
+use crate::shard::relief::relieve;
 use crate::shard::session_table::SessionTable;
 use crate::shard::slice::WAITING_TIME;
 use ringway_io::{Completion, Driver, Stats};
@@ -149,8 +150,8 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
             }
         }
         self.dispatch().flush();
-        if self.core.needs_relief() {
-            self.dispatch().relieve();
+        if self.core.is_short_of_memory() {
+            relieve(&mut self.dispatch());
             self.dispatch().flush();
         }
         for action in self.core.actions.drain(..) {

@@ -7,7 +7,7 @@
 
 use crate::config::Limits;
 use ringway_codec::SpillPool;
-use ringway_io::{Chunk, Output};
+use ringway_io::{Chunk, Output, Slot};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -33,6 +33,18 @@ pub(crate) enum Pressure {
     High,
     /// At the limit: new handshakes are refused, and the largest holders are closed.
     Full,
+}
+
+/// What is remembered of a shortage between two turns.
+#[derive(Debug, Default)]
+pub(crate) struct Shortage {
+    /// The connections that are not read.
+    pub(crate) paused: Vec<Slot>,
+    /// The tick of the last look for large holders.
+    pub(crate) looked: Option<u32>,
+    /// Whether memory has run out, and the sum has not been below the low-water mark since: new
+    /// handshakes are refused.
+    pub(crate) exhausted: bool,
 }
 
 /// The buffers that the sessions of a shard share, and how many bytes the sessions hold.

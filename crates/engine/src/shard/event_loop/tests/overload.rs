@@ -71,7 +71,7 @@ fn at_the_limit_new_handshakes_get_503_until_memory_is_available() {
     for _ in 0..200 {
         world.turn();
         memory_is_bounded(&world);
-        if world.shard.core.relief.is_exhausted() {
+        if world.shard.core.shortage.exhausted {
             let mut late = world.client();
             (0..6).for_each(|_| world.turn());
             late.pull();
