@@ -22,7 +22,9 @@
 //!     for completion in completions.drain(..) {
 //!         match completion {
 //!             Completion::Accepted { slot } => sim.receive(slot),
-//!             Completion::Received { slot, buffer } => sim.send(slot, Output::One(buffer.to_vec().into())),
+//!             Completion::Received { slot, buffer } => {
+//!                 sim.send(slot, Output::One(buffer.to_vec().into()));
+//!             }
 //!             _ => {}
 //!         }
 //!     }
@@ -51,6 +53,10 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+/// The default of [`BufferConfig::working_set`]. Fixed, so that a seed gives the same run on
+/// machines with different caches.
+const WORKING_SET: u32 = 512 * 1024;
+
 /// The default limit of slots in use.
 const MAX_SLOTS: u32 = 1 << 20;
 
@@ -67,6 +73,7 @@ impl Sim {
     /// When `buffers` are out of range, or the process can open no eventfd (for the [`Waker`]).
     #[must_use]
     pub fn new(seed: u64, faults: Faults, buffers: BufferConfig) -> (Self, Network) {
+        let buffers = BufferConfig { working_set: buffers.working_set.or(Some(WORKING_SET)), ..buffers };
         let pool = Pool::new(&buffers).unwrap_or_else(|error| panic!("{error}"));
         let waker = Waker::new().unwrap_or_else(|error| panic!("no eventfd for the simulation: {error}"));
         let kernel = Rc::new(RefCell::new(SimKernel::new(seed, faults, pool.clone(), waker.clone())));

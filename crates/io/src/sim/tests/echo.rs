@@ -200,7 +200,8 @@ struct Outcome {
     trace: Vec<String>,
 }
 
-/// One run: connections in both roles send until all bytes are echoed. Then no resource may be in use.
+/// One run: connections in both roles send until all bytes are echoed. Then no resource may be in
+/// use.
 fn echo(seed: u64, faults: Faults, traced: bool) -> Outcome {
     let _seed = Seed(seed);
     let (mut sim, network) = Sim::new(seed, faults, BUFFERS);
