@@ -277,8 +277,8 @@ impl<'a, H: Handler> Connection<'a, H> {
     /// in a hash table. They end with the connection: none fires once both close frames are sent.
     pub fn set_timer(&mut self, after: Duration) -> TimerId {
         let core = &mut *self.shard.core;
-        let deadline = core.after(after);
-        core.timers.set(self.slot, deadline)
+        let (now, deadline) = (core.now(), core.after(after));
+        core.timers.set(self.slot, now, deadline)
     }
 
     /// Cancels a timer of this connection. Returns whether it was set: `false` when it has fired, was cancelled, or is one

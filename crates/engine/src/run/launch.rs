@@ -45,6 +45,13 @@ impl Launch {
         }
         shares.push(listeners);
         let max_memory = self.limits.max_memory.unwrap_or_else(|| memory::default_budget(cores.len()));
+        if max_memory < self.limits.max_message {
+            tracing::warn!(
+                "the memory of a shard is limited to {max_memory} bytes by default, which is less than the largest message \
+                 ({}); lower Limits::max_message, or set Limits::max_memory",
+                self.limits.max_message
+            );
+        }
         let limits = Limits { max_memory: Some(max_memory), ..self.limits };
         let config = Arc::new(self.config);
         let (ended, ends) = mpsc::channel();

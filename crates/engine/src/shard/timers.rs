@@ -37,7 +37,11 @@ impl UserTimers {
     }
 
     /// Sets a timer of the connection in `owner`.
-    pub(crate) fn set(&mut self, owner: Slot, deadline: Instant) -> TimerId {
+    pub(crate) fn set(&mut self, owner: Slot, now: Instant, deadline: Instant) -> TimerId {
+        if self.heads.is_empty() {
+            // The wheel has stood still; nothing is on it.
+            self.wheel.expire(now, &mut Vec::new());
+        }
         let head = self.heads.get(&owner).copied().unwrap_or(NONE);
         let index = if self.free == NONE {
             self.entries.push(Entry { owner: None, generation: 0, next: NONE, previous: NONE });
@@ -104,6 +108,9 @@ impl UserTimers {
     /// The timers that have fired. Each stays set until it is [cleared](UserTimers::clear), so that the call for one of
     /// them can cancel another one.
     pub(crate) fn expired(&mut self, now: Instant, fired: &mut Vec<u32>) -> Vec<(Slot, TimerId)> {
+        if self.heads.is_empty() {
+            return Vec::new();
+        }
         self.wheel.expire(now, fired);
         let timer = |index: u32| {
             let entry = &self.entries[index as usize];
@@ -146,9 +153,9 @@ mod tests {
     fn a_place_is_used_again_and_its_former_timer_is_not_the_new_one() {
         let start = Instant::now();
         let mut timers = UserTimers::new(start, TICK);
-        let old = timers.set(slot(1), start + TICK);
+        let old = timers.set(slot(1), start, start + TICK);
         assert!(timers.clear(slot(1), old) && !timers.clear(slot(1), old));
-        let new = timers.set(slot(1), start + TICK);
+        let new = timers.set(slot(1), start, start + TICK);
         assert_eq!((new.index, timers.entries.len()), (old.index, 1));
         assert!(!timers.clear(slot(1), old), "it names the former one");
         assert!(!timers.clear(slot(2), new), "it is another connection's");
@@ -160,16 +167,16 @@ mod tests {
     fn releasing_a_connection_takes_its_timers_and_no_others() {
         let start = Instant::now();
         let mut timers = UserTimers::new(start, TICK);
-        let kept = timers.set(slot(2), start + 3 * TICK);
+        let kept = timers.set(slot(2), start, start + 3 * TICK);
         for n in 1..100 {
-            timers.set(slot(1), start + n * TICK);
+            timers.set(slot(1), start, start + n * TICK);
         }
         timers.release(slot(1));
         timers.release(slot(3));
         assert_eq!((timers.len(), timers.owners()), (1, 1));
         assert_eq!(timers.expired(start + Duration::from_secs(9), &mut Vec::new()), [(slot(2), kept)]);
         for n in 1..100 {
-            timers.set(slot(1), start + n * TICK);
+            timers.set(slot(1), start, start + n * TICK);
         }
         assert_eq!(timers.entries.len(), 100, "places are used again");
     }
@@ -206,7 +213,8 @@ mod tests {
                     Step::Set(owner, after) => {
                         let deadline = (now + after).div_ceil(10).max(now / 10 + 1);
                         model.insert(ids.len(), (owner, deadline));
-                        ids.push(timers.set(slot(owner), start + Duration::from_millis(now + after)));
+                        let at = |millis| start + Duration::from_millis(millis);
+                        ids.push(timers.set(slot(owner), at(now), at(now + after)));
                     }
                     Step::Clear(timer, owner) => {
                         if let Some(id) = ids.get(timer) {
