@@ -39,7 +39,7 @@ impl UserTimers {
     /// Sets a timer of the connection in `owner`.
     pub(crate) fn set(&mut self, owner: Slot, now: Instant, deadline: Instant) -> TimerId {
         if self.heads.is_empty() {
-            // The wheel has stood still; nothing is on it.
+            // Without timers the wheel is not advanced.
             self.wheel.expire(now, &mut Vec::new());
         }
         let head = self.heads.get(&owner).copied().unwrap_or(NONE);
