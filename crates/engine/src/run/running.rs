@@ -43,6 +43,9 @@ pub struct ShardReport {
     pub counters: Counters,
 }
 
+/// What the thread of a shard returns.
+pub(crate) type ShardResult = io::Result<(Stats, Counters)>;
+
 /// Shards that run. Dropping it leaves them running.
 ///
 /// ```
@@ -63,7 +66,7 @@ pub struct Running<H: Handler> {
     pub(super) addresses: Vec<SocketAddr>,
     pub(super) assignment: Assignment,
     pub(super) features: Features,
-    pub(super) threads: Vec<Option<JoinHandle<io::Result<(Stats, Counters)>>>>,
+    pub(super) threads: Vec<Option<JoinHandle<ShardResult>>>,
     pub(super) handles: Vec<ShardHandle<H>>,
     /// Which shards have ended. Locked, so that this type can be shared between threads; only `wait` looks.
     pub(super) ends: Mutex<mpsc::Receiver<usize>>,

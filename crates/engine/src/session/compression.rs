@@ -69,7 +69,7 @@ impl Compressors {
         }
         let bits = outgoing.window_bits.min(self.policy.window_bits);
         let takeover = if outgoing.takeover && self.policy.takeover { TAKEOVER } else { 0 };
-        Compression(bits.get().clamp(9, 15) - 8 | takeover)
+        Compression((bits.get().clamp(9, 15) - 8) | takeover)
     }
 
     /// Whether a message of this length is compressed, if nothing else was said.
