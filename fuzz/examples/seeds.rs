@@ -6,51 +6,43 @@
 
 use std::path::Path;
 
-use ringway_codec::{Header, OpCode, mask};
+use ringway_testkit::Frame;
 
-const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+/// The length of the longest header.
+const MAX_HEADER: usize = 14;
 
-/// A frame: masked for a server to receive, or not for a client.
-fn frame(client: bool, fin: bool, opcode: OpCode, payload: &[u8]) -> Vec<u8> {
-    let mask = (!client).then_some(KEY);
-    let mut head = [0; Header::MAX_LEN];
-    let header = Header { fin, opcode, rsv1: false, mask, length: payload.len() as u64 };
-    let len = header.encode(&mut head);
-    let mut frame = head[..len].to_vec();
-    frame.extend_from_slice(payload);
-    if !client {
-        mask::apply(&mut frame[len..], KEY, 0);
-    }
-    frame
+/// A frame as a client receives it, or a server.
+fn received(client: bool, frame: Frame) -> Vec<u8> {
+    if client { frame.unmasked().bytes() } else { frame.bytes() }
 }
 
 /// Streams for one role, good and bad.
 fn streams(client: bool) -> Vec<(&'static str, Vec<u8>)> {
-    let frame = |fin, opcode, payload: &[u8]| frame(client, fin, opcode, payload);
-    let close = |code: u16, reason: &[u8]| frame(true, OpCode::Close, &[&code.to_be_bytes()[..], reason].concat());
+    let received = |frame| received(client, frame);
+    let close = |code: u16, reason: &[u8]| received(Frame::close(code, reason));
     let long = [b'x'; 130];
     vec![
-        ("text", frame(true, OpCode::Text, "κόσμε 𝄞".as_bytes())),
-        ("medium", frame(true, OpCode::Binary, &long)),
+        ("text", received(Frame::text("κόσμε 𝄞".as_bytes()))),
+        ("medium", received(Frame::binary(&long))),
         (
             "fragments",
             [
-                frame(false, OpCode::Text, b"\xe2\x82"),
-                frame(true, OpCode::Ping, b"ping"),
-                frame(false, OpCode::Continuation, b""),
-                frame(true, OpCode::Pong, b""),
-                frame(true, OpCode::Continuation, b"\xac"),
+                received(Frame::text(b"\xe2\x82").more()),
+                received(Frame::ping(b"ping")),
+                received(Frame::continuation(b"").more()),
+                received(Frame::pong(b"")),
+                received(Frame::continuation(b"\xac")),
                 close(1000, b"bye"),
             ]
             .concat(),
         ),
-        ("empty_messages", [frame(true, OpCode::Text, b""), frame(true, OpCode::Binary, b"")].concat()),
-        ("bad_text", frame(true, OpCode::Text, b"ab\xf4\x90cd")),
+        ("empty_messages", [received(Frame::text(b"")), received(Frame::binary(b""))].concat()),
+        ("bad_text", received(Frame::text(b"ab\xf4\x90cd"))),
         ("bad_close", close(1005, b"")),
         ("registered_close", close(1014, b"gateway")),
-        ("close_without_code", frame(true, OpCode::Close, b"")),
-        ("interleaved", [frame(false, OpCode::Text, b"a"), frame(true, OpCode::Binary, b"b")].concat()),
-        ("wrong_mask", self::frame(!client, true, OpCode::Text, b"hello")),
+        ("close_without_code", received(Frame::new(8, b""))),
+        ("interleaved", [received(Frame::text(b"a").more()), received(Frame::binary(b"b"))].concat()),
+        ("wrong_mask", self::received(!client, Frame::text(b"hello"))),
         ("reserved", vec![0xf3, 0x85, 1, 2, 3, 4, 5]),
         ("overlong", vec![0x82, 0x7e | if client { 0 } else { 0x80 }, 0, 5, 1, 2, 3, 4, 5, 6, 7, 8, 9]),
         ("huge", vec![0x82, 0x7f | if client { 0 } else { 0x80 }, 0, 0, 0, 0, 1, 0, 0, 0, 1, 2, 3, 4, 5]),
@@ -67,7 +59,7 @@ fn main() -> std::io::Result<()> {
     for client in [false, true] {
         let role = if client { "client" } else { "server" };
         for (name, stream) in streams(client) {
-            write("frame_header", &format!("{role}_{name}"), &stream[..stream.len().min(Header::MAX_LEN)])?;
+            write("frame_header", &format!("{role}_{name}"), &stream[..stream.len().min(MAX_HEADER)])?;
             for target in ["decoder_splits", "differential"] {
                 let input = [&[u8::from(client), 3, 1, 2, 5][..], &stream].concat();
                 write(target, &format!("{role}_{name}"), &input)?;
@@ -93,11 +85,7 @@ fn main() -> std::io::Result<()> {
             let input = [&[flags, 16, 2, first.len() as u8][..], first, second].concat();
             write("inflate", &format!("{name}_{flags}"), &input)?;
         }
-        let compressed = |payload: &[u8]| {
-            let mut frame = frame(true, true, OpCode::Text, payload);
-            frame[0] |= 0x40;
-            frame
-        };
+        let compressed = |payload: &[u8]| Frame::text(payload).rsv1().unmasked().bytes();
         for flags in [5, 13] {
             let input = [&[flags, 2, 1, 4][..], &compressed(first), &compressed(second)].concat();
             write("decoder_splits", &format!("deflate_{name}_{flags}"), &input)?;

@@ -4,7 +4,8 @@
 //! bytes that each call may inflate.
 
 use libfuzzer_sys::fuzz_target;
-use ringway_fuzz::{Cut, decode, decode_as, decode_in_steps};
+use ringway_fuzz::Cut;
+use ringway_testkit::decoder::{decode, decode_as, decode_in_steps};
 
 fuzz_target!(|data: &[u8]| {
     let Some(Cut { role, deflate, limits, cuts, stream }) = Cut::parse(data) else { return };

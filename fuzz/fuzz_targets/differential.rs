@@ -21,7 +21,8 @@ use std::io::{self, Read, Write};
 
 use libfuzzer_sys::fuzz_target;
 use ringway_codec::{Limits, MessageKind, ProtocolError, Role};
-use ringway_fuzz::{Cut, Outcome, Seen, decode};
+use ringway_fuzz::Cut;
+use ringway_testkit::decoder::{Outcome, Seen, decode};
 use tungstenite::protocol::{Role as TheirRole, WebSocketConfig};
 use tungstenite::{Error, Message, WebSocket};
 

@@ -7,8 +7,9 @@
 
 use flate2::{Decompress, FlushDecompress, Status};
 use libfuzzer_sys::fuzz_target;
-use ringway_codec::{Header, Limits, MessageKind, OpCode, ProtocolError, Role, WindowBits};
-use ringway_fuzz::{Outcome, Seen, agreed, decode, decode_in_steps};
+use ringway_codec::{Limits, MessageKind, OpCode, ProtocolError, Role, WindowBits};
+use ringway_testkit::Frame;
+use ringway_testkit::decoder::{Outcome, Seen, decode, decode_in_steps, symmetric};
 
 /// A raw inflater, called with one byte at a time.
 struct Oracle {
@@ -90,12 +91,6 @@ impl Oracle {
     }
 }
 
-fn frame(opcode: OpCode, payload: &[u8]) -> Vec<u8> {
-    let mut head = [0; Header::MAX_LEN];
-    let len = Header { fin: true, opcode, rsv1: true, mask: None, length: payload.len() as u64 }.encode(&mut head);
-    [&head[..len], payload].concat()
-}
-
 fuzz_target!(|data: &[u8]| {
     let Some((&[flags, limit, cut, first], rest)) = data.split_first_chunk::<4>() else { return };
     let takeover = flags & 1 != 0;
@@ -106,7 +101,13 @@ fuzz_target!(|data: &[u8]| {
     if messages.0.len() > most || messages.1.len() > most {
         return;
     }
-    let stream = |opcode| [frame(opcode, messages.0), frame(opcode, messages.1)].concat();
+    let stream = |opcode| {
+        [
+            Frame::new(opcode as u8, messages.0).rsv1().unmasked().bytes(),
+            Frame::new(opcode as u8, messages.1).rsv1().unmasked().bytes(),
+        ]
+        .concat()
+    };
     let cuts =
         |stream: &[u8]| -> Vec<usize> { (1..=stream.len()).filter(|at| at % (1 + usize::from(cut)) == 0).collect() };
 
@@ -124,7 +125,7 @@ fuzz_target!(|data: &[u8]| {
             oracle = Oracle::new();
         }
     }
-    let params = agreed(takeover, WindowBits::MAX);
+    let params = symmetric(takeover, WindowBits::MAX);
     let binary = stream(OpCode::Binary);
     assert_eq!(decode(Role::Client, Some(&params), limits, &binary, &[]), expected);
     assert_eq!(decode(Role::Client, Some(&params), limits, &binary, &cuts(&binary)), expected);
@@ -149,7 +150,7 @@ fuzz_target!(|data: &[u8]| {
 
     // A smaller window may refuse data that a larger one accepts, but never gives another result.
     let window = WindowBits::new(8 + (flags >> 1) % 8).expect("8 to 15 bits are windows");
-    let small = agreed(takeover, window);
+    let small = symmetric(takeover, window);
     let (seen, _) = decode(Role::Client, Some(&small), limits, &binary, &cuts(&binary));
     assert!(seen.len() <= 2);
 });

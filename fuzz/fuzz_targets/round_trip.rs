@@ -4,10 +4,11 @@
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use ringway_codec::{
-    CloseCode, Deflater, Header, Limits, MessageKind, OpCode, Prepared, Role, WindowBits, encode_client, encode_close,
-    encode_deflated, encode_masked, encode_server, mask,
+    CloseCode, Deflater, Limits, MessageKind, OpCode, Prepared, Role, WindowBits, encode_client, encode_close,
+    encode_deflated, encode_masked, encode_server,
 };
-use ringway_fuzz::{Seen, agreed, decode};
+use ringway_testkit::Frame;
+use ringway_testkit::decoder::{Seen, decode, received_by, symmetric};
 
 #[derive(Debug, Arbitrary)]
 struct Input<'d> {
@@ -66,15 +67,8 @@ impl Wire {
     }
 
     fn fragment(&mut self, fin: bool, opcode: OpCode, payload: &[u8], key: [u8; 4]) {
-        let mask = (self.role == Role::Server).then_some(key);
-        let mut head = [0; Header::MAX_LEN];
-        let header = Header { fin, opcode, rsv1: false, mask, length: payload.len() as u64 };
-        let len = header.encode(&mut head);
-        self.bytes.extend_from_slice(&head[..len]);
-        match mask {
-            Some(key) => mask::append(&mut self.bytes, payload, key, 0),
-            None => self.bytes.extend_from_slice(payload),
-        }
+        let frame = Frame::new(opcode as u8, payload).fin(fin).key(key);
+        self.bytes.extend(received_by(self.role, frame));
     }
 
     fn put(&mut self, item: &Item<'_>) {
@@ -135,7 +129,7 @@ impl Wire {
 fuzz_target!(|input: Input<'_>| {
     let role = if input.client { Role::Client } else { Role::Server };
     let window = |deflate: &Deflate| WindowBits::new(9 + deflate.window % 7).expect("9 to 15 bits are windows");
-    let params = input.deflate.as_ref().map(|deflate| agreed(deflate.takeover, window(deflate)));
+    let params = input.deflate.as_ref().map(|deflate| symmetric(deflate.takeover, window(deflate)));
     let deflater = input.deflate.as_ref().map(|deflate| {
         let deflater =
             Deflater::new(deflate.level % 10, window(deflate)).expect("zlib compresses with 9 bits and more");

@@ -1,47 +1,30 @@
 //! Whole runs against servers in this process, good ones and bad ones.
 
-use ringway::{
-    CloseCode, Connection, Handler, Message, MessageKind, Request, Running, Server, Shards, StatusCode, Upgrade,
-};
+use ringway::{CloseCode, Connection, Handler, Message, MessageKind, Request, StatusCode, Upgrade};
 use ringway_loadtest::{Cores, Length, LimitedBy, Mode, Phase, Plan, Progress, Report, Verify, run};
+use ringway_testkit::server::{TestServer, config};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// A server for one test; stops at its end.
-struct Served<H: Handler>(Option<Running<H>>);
-
-impl<H: Handler> Served<H> {
-    fn new(make: impl Fn() -> H + Send + Sync + 'static) -> Self {
-        let config = ringway::Config::default().cores(Cores::Unpinned).expect("in range");
-        let server = Server::bind("127.0.0.1:0").expect("a port").shards(Shards::Count(1)).config(config);
-        Self(Some(server.start(move |_| make()).expect("io_uring")))
-    }
-
-    /// A small run against it: four connections on two threads, as fast to fail as to succeed.
-    fn plan(&self) -> Plan {
-        let address = self.0.as_ref().expect("running").addresses()[0];
-        Plan {
-            connections: 4,
-            threads: Some(2),
-            cores: Cores::Unpinned,
-            length: Length::Messages(400),
-            warmup: Duration::ZERO,
-            verify: Verify::All,
-            // A machine that is busy may bring no answer for a while.
-            drain_timeout: Duration::from_secs(60),
-            ..Plan::new(format!("ws://{address}/"))
-        }
-    }
+fn serve<H: Handler>(make: impl Fn() -> H + Send + Sync + 'static) -> TestServer<H> {
+    TestServer::start(config(), ringway::Limits::default(), move |_| make())
 }
 
-impl<H: Handler> Drop for Served<H> {
-    fn drop(&mut self) {
-        let running = self.0.take().expect("running");
-        running.stop();
-        running.wait().expect("the server ends well");
+/// A short run against the server: 400 messages over four connections of two threads.
+fn plan<H: Handler>(server: &TestServer<H>) -> Plan {
+    Plan {
+        connections: 4,
+        threads: Some(2),
+        cores: Cores::Unpinned,
+        length: Length::Messages(400),
+        warmup: Duration::ZERO,
+        verify: Verify::All,
+        // On a busy machine an answer can take long.
+        drain_timeout: Duration::from_secs(60),
+        ..Plan::new(format!("ws://{}/", server.address()))
     }
 }
 
@@ -80,8 +63,8 @@ impl Handler for Script {
     }
 }
 
-fn echo() -> Served<Script> {
-    Served::new(|| Script(|_, conn, message| conn.reply(message)))
+fn echo() -> TestServer<Script> {
+    serve(|| Script(|_, conn, message| conn.reply(message)))
 }
 
 fn send(conn: &mut Connection<'_, Script>, kind: MessageKind, bytes: &[u8]) {
@@ -98,7 +81,7 @@ fn every_echo_of_a_good_server_is_verified() {
     for (binary, pipeline, sizes) in
         [(false, 1, 64..=64), (true, 1, 0..=300), (false, 5, 1..=40), (true, 16, 100_000..=100_000)]
     {
-        let plan = Plan { binary, pipeline, sizes, ..server.plan() };
+        let plan = Plan { binary, pipeline, sizes, ..plan(&server) };
         let report = load(&plan);
         assert_eq!(report.errors, Default::default());
         assert_eq!((report.connections.established, report.connections.failed), (4, 0));
@@ -115,7 +98,7 @@ fn every_echo_of_a_good_server_is_verified() {
 fn the_number_of_messages_is_exact_however_small() {
     let server = echo();
     for number in [1, 3, 7, 41] {
-        let report = load(&Plan { length: Length::Messages(number), pipeline: 4, ..server.plan() });
+        let report = load(&Plan { length: Length::Messages(number), pipeline: 4, ..plan(&server) });
         assert_eq!((report.messages.sent, report.messages.received), (number, number));
     }
 }
@@ -123,7 +106,7 @@ fn the_number_of_messages_is_exact_however_small() {
 #[test]
 fn what_was_sent_is_answered_wrong_or_missing_when_time_ends_the_run() {
     let server = echo();
-    let (time, report) = load_for_a_while(&Plan { warmup: Duration::from_millis(20), pipeline: 3, ..server.plan() });
+    let (time, report) = load_for_a_while(&Plan { warmup: Duration::from_millis(20), pipeline: 3, ..plan(&server) });
     assert_eq!(report.messages.sent, report.messages.received);
     assert_eq!(report.messages.missing, 0);
     assert_eq!(report.measured, time);
@@ -135,7 +118,7 @@ fn what_was_sent_is_answered_wrong_or_missing_when_time_ends_the_run() {
 
 #[test]
 fn a_wrong_byte_is_found() {
-    let server = Served::new(|| {
+    let server = serve(|| {
         Script(|number, conn, message| {
             let mut bytes = message.payload().to_vec();
             if number == 7 {
@@ -144,26 +127,26 @@ fn a_wrong_byte_is_found() {
             send(conn, message.kind(), &bytes);
         })
     });
-    let report = load(&Plan { binary: true, ..server.plan() });
+    let report = load(&Plan { binary: true, ..plan(&server) });
     assert_eq!(report.errors.get("verify_content"), Some(&4));
     assert_eq!((report.messages.received, report.messages.missing), (396, 0), "a wrong echo is not an answer");
     assert!(report.is_failure());
-    let sampled = load(&Plan { binary: true, verify: Verify::Sample, ..server.plan() });
+    let sampled = load(&Plan { binary: true, verify: Verify::Sample, ..plan(&server) });
     assert_eq!(sampled.errors, Default::default(), "the eighth message is not in the sample");
 }
 
 #[test]
 fn a_wrong_length_and_a_wrong_kind_are_found_without_looking_at_the_content() {
-    let server = Served::new(|| {
+    let server = serve(|| {
         Script(|number, conn, message| match number {
             5 => send(conn, message.kind(), &message.payload()[1..]),
             6 => send(conn, MessageKind::Binary, message.payload()),
             _ => conn.reply(message),
         })
     });
-    let report = load(&Plan { verify: Verify::Sample, ..server.plan() });
+    let report = load(&Plan { verify: Verify::Sample, ..plan(&server) });
     assert_eq!((report.errors.get("verify_length"), report.errors.get("verify_kind")), (Some(&4), Some(&4)));
-    let blind = load(&Plan { verify: Verify::Off, ..server.plan() });
+    let blind = load(&Plan { verify: Verify::Off, ..plan(&server) });
     assert_eq!((blind.errors.len(), blind.messages.received), (0, 400));
 }
 
@@ -187,22 +170,22 @@ impl Handler for Swap {
 
 #[test]
 fn echoes_out_of_order_are_found() {
-    let server = Served::new(Swap::default);
-    let report = load(&Plan { pipeline: 2, ..server.plan() });
+    let server = serve(Swap::default);
+    let report = load(&Plan { pipeline: 2, ..plan(&server) });
     assert_eq!(report.errors.get("verify_content"), Some(&400));
     assert_eq!(report.messages.received, 0);
 }
 
 #[test]
 fn messages_that_are_not_answered_are_missing() {
-    let server = Served::new(|| {
+    let server = serve(|| {
         Script(|number, conn, message| {
             if number != 10 {
                 conn.reply(message);
             }
         })
     });
-    let report = load_until(&server.plan(), |progress| progress.messages == 40);
+    let report = load_until(&plan(&server), |progress| progress.messages == 40);
     // Each of the four connections waits for ever, with one message unanswered.
     assert_eq!((report.messages.sent, report.messages.received, report.messages.missing), (44, 40, 4));
     assert!(report.is_failure() && !report.is_void());
@@ -223,8 +206,8 @@ impl Handler for Deaf {
 fn a_server_that_never_answers_leaves_nothing_to_trust() {
     let heard = Arc::new(AtomicU64::new(0));
     let counting = Arc::clone(&heard);
-    let server = Served::new(move || Deaf(Arc::clone(&counting)));
-    let report = load_until(&server.plan(), |_| heard.load(Ordering::Relaxed) == 4);
+    let server = serve(move || Deaf(Arc::clone(&counting)));
+    let report = load_until(&plan(&server), |_| heard.load(Ordering::Relaxed) == 4);
     assert_eq!((report.messages.sent, report.messages.missing), (4, 4));
     assert!(report.is_void() && report.latency_us.response.is_none());
     assert_eq!(report.limited_by(), LimitedBy::Inconclusive);
@@ -232,13 +215,13 @@ fn a_server_that_never_answers_leaves_nothing_to_trust() {
 
 #[test]
 fn a_server_that_closes_is_an_error_and_not_an_answer() {
-    let server = Served::new(|| {
+    let server = serve(|| {
         Script(|number, conn, message| match number {
             5 => conn.close(CloseCode::GOING_AWAY, "enough").expect("sendable"),
             _ => conn.reply(message),
         })
     });
-    let report = load(&server.plan());
+    let report = load(&plan(&server));
     assert_eq!(report.errors.get("closed_early"), Some(&4), "{:?}", report.errors);
     assert!(report.first_errors["closed_early"].contains("enough"));
     assert_eq!((report.messages.sent, report.messages.received, report.messages.missing), (24, 20, 4));
@@ -247,7 +230,7 @@ fn a_server_that_closes_is_an_error_and_not_an_answer() {
 
 #[test]
 fn pings_are_no_answers_and_neither_are_messages_that_answer_nothing() {
-    let server = Served::new(|| {
+    let server = serve(|| {
         Script(|number, conn, message| {
             conn.ping(b"are you there").expect("short");
             if number == 3 {
@@ -258,11 +241,11 @@ fn pings_are_no_answers_and_neither_are_messages_that_answer_nothing() {
         })
     });
     // The one that comes twice is taken for the answer to the next message, so each answer after it is wrong.
-    let report = load(&server.plan());
+    let report = load(&plan(&server));
     assert_eq!(report.messages.received, 16);
     assert_eq!(report.messages.received + report.errors["verify_content"], 400);
-    let greeting = Served::new(|| Greeter);
-    let report = load(&greeting.plan());
+    let greeting = serve(|| Greeter);
+    let report = load(&plan(&greeting));
     assert_eq!(report.errors.get("unexpected_message"), Some(&4));
     assert_eq!(report.messages.received, 400);
 }
@@ -313,8 +296,8 @@ impl Handler for Three {
 
 #[test]
 fn the_load_goes_on_with_the_connections_that_open() {
-    let server = Served::new(Three::default);
-    let report = load(&Plan { connections: 8, ..server.plan() });
+    let server = serve(Three::default);
+    let report = load(&Plan { connections: 8, ..plan(&server) });
     assert_eq!((report.connections.requested, report.connections.established, report.connections.failed), (8, 3, 5));
     assert_eq!(report.errors.get("handshake_status_503"), Some(&5));
     assert_eq!(report.messages.received, 400);
@@ -345,9 +328,9 @@ fn a_server_that_cannot_prove_that_it_read_our_key_is_no_websocket_server() {
 
 #[test]
 fn idle_connections_are_held_and_say_nothing() {
-    let server = Served::new(|| Script(|_, _, _| unreachable!("nobody speaks")));
+    let server = serve(|| Script(|_, _, _| unreachable!("nobody speaks")));
     let length = Length::Time(Duration::from_millis(50));
-    let report = load(&Plan { connections: 40, mode: Mode::Idle, length, ..server.plan() });
+    let report = load(&Plan { connections: 40, mode: Mode::Idle, length, ..plan(&server) });
     assert_eq!((report.connections.established, report.messages.sent), (40, 0));
     assert_eq!((report.errors.len(), report.measured), (0, Duration::from_millis(50)));
     assert!(!report.is_failure() && !report.is_void());
@@ -355,8 +338,8 @@ fn idle_connections_are_held_and_say_nothing() {
 
 #[test]
 fn what_is_only_sent_is_counted_as_sent() {
-    let server = Served::new(|| Script(|_, _, _| {}));
-    let report = load(&Plan { mode: Mode::Send, length: Length::Messages(10_000), sizes: 1..=2000, ..server.plan() });
+    let server = serve(|| Script(|_, _, _| {}));
+    let report = load(&Plan { mode: Mode::Send, length: Length::Messages(10_000), sizes: 1..=2000, ..plan(&server) });
     assert_eq!((report.messages.sent, report.messages.received, report.messages.missing), (10_000, 0, 0));
     assert!(report.messages.per_second > 0.0 && report.latency_us.response.is_none() && !report.is_failure());
 }
@@ -364,7 +347,7 @@ fn what_is_only_sent_is_counted_as_sent() {
 #[test]
 fn a_run_that_is_stopped_reports_what_it_has_measured() {
     let server = echo();
-    let plan = Plan { length: Length::Time(Duration::from_secs(3600)), ..server.plan() };
+    let plan = Plan { length: Length::Time(Duration::from_secs(3600)), ..plan(&server) };
     let stop = plan.stop.clone();
     let mut seen = Vec::new();
     let report = run(&plan, &mut |progress| {
@@ -383,20 +366,20 @@ fn a_run_that_is_stopped_reports_what_it_has_measured() {
 #[test]
 fn the_server_is_found_and_the_generator_is_not_taken_for_it() {
     let server = echo();
-    let report = load(&Plan { length: Length::Messages(20_000), ..server.plan() });
+    let report = load(&Plan { length: Length::Messages(20_000), ..plan(&server) });
     let figures = report.server.expect("it is this process");
     assert_eq!(figures.pid, std::process::id());
     assert!(figures.cpu_seconds > 0.0 && figures.rss_bytes > 0 && report.server_cpu_per_message().is_some());
     assert_eq!((report.generator.threads, report.generator.busy_share.len()), (2, 2));
     assert!(report.generator.cpu_seconds > 0.0 && report.generator.busy_share.iter().all(|share| *share <= 1.0));
-    let known = load(&Plan { server_pid: Some(std::process::id()), ..server.plan() });
+    let known = load(&Plan { server_pid: Some(std::process::id()), ..plan(&server) });
     assert_eq!(known.server.map(|server| server.pid), Some(std::process::id()));
 }
 
 #[test]
 fn connecting_keeps_to_its_rate() {
     let server = echo();
-    let report = load(&Plan { connections: 21, connect_rate: Some(200.0), ..server.plan() });
+    let report = load(&Plan { connections: 21, connect_rate: Some(200.0), ..plan(&server) });
     assert_eq!(report.connections.established, 21);
     // Two threads, 10 and 11 connections, each of them a hundred a second: the last one is due after 95 ms or more.
     assert!(report.connect_time >= Duration::from_millis(90), "{:?}", report.connect_time);
@@ -406,7 +389,7 @@ fn connecting_keeps_to_its_rate() {
 fn a_run_that_is_stopped_while_it_connects_has_not_failed() {
     let server = echo();
     // It would take hours.
-    let plan = Plan { connections: 1000, connect_rate: Some(0.1), threads: Some(1), ..server.plan() };
+    let plan = Plan { connections: 1000, connect_rate: Some(0.1), threads: Some(1), ..plan(&server) };
     let stop = plan.stop.clone();
     let report = run(&plan, &mut |progress| {
         if progress.phase == Phase::Connect && progress.open + progress.failed > 0 {
@@ -426,7 +409,7 @@ fn a_run_that_is_stopped_while_it_connects_has_not_failed() {
 fn connections_that_end_before_they_are_closed_are_a_failure_in_every_mode() {
     for mode in [Mode::Idle, Mode::Send, Mode::Echo] {
         let server = echo();
-        let plan = Plan { mode, length: Length::Time(Duration::from_secs(3600)), ..server.plan() };
+        let plan = Plan { mode, length: Length::Time(Duration::from_secs(3600)), ..plan(&server) };
         let mut server = Some(server);
         // The run ends by itself: no connection is left.
         let report = run(&plan, &mut |progress| {

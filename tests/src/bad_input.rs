@@ -1,8 +1,8 @@
 //! Everything that a peer can get wrong in one go, with the answer that it earns.
 
-use crate::frame::{Frame, Length};
 use crate::http::Request;
 use crate::{End, Peer};
+use crate::{Frame, Length};
 use ringway::Limits;
 
 /// When the input comes.

@@ -1,25 +1,18 @@
-//! What the end to end tests stand on: a server in this process, and a peer that can say anything to it.
+//! What the end-to-end tests share: a server in this process, and a peer that can send anything to it.
 //!
-//! Nothing here uses the codec: frames and requests are built byte by byte, so that the engine is not tested against
-//! its own idea of the protocol.
+//! The peer does not use the codec: it builds and reads frames and requests byte by byte, so the
+//! engine is not tested against its own interpretation of the protocol.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod bad_input;
-mod frame;
 mod http;
 mod peer;
 mod program;
-mod server;
 
-pub use frame::{Frame, Length, Received};
 pub use http::{Request, Response};
 pub use peer::{End, Peer};
 pub use program::program;
-pub use server::{Echo, TestServer, config, with_watchdog};
-
-use std::time::Duration;
-
-/// How long a test waits for anything before it fails. A watchdog: no test expects to wait that long.
-pub const WATCHDOG: Duration = Duration::from_secs(30);
+pub use ringway_testkit::server::{Echo, TestServer, WATCHDOG, config, with_watchdog};
+pub use ringway_testkit::{Frame, Length, Received};

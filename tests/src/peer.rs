@@ -1,8 +1,8 @@
 //! A TCP client that says what it is told to say, and tells what it hears.
 
 use crate::WATCHDOG;
-use crate::frame::{Frame, Received};
 use crate::http::{ACCEPT, Request, Response};
+use crate::{Frame, Received};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpStream};

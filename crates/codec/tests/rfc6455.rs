@@ -5,12 +5,13 @@
 
 use http::HeaderMap;
 use ringway_codec::{
-    ClientRequest, CloseCode, Decoder, Event, HandshakeError, HeadLimits, Key, Limits, OpCode, Prepared, ProtocolError,
-    Refusal, Role, SpillPool, Target, encode_accept, encode_client, encode_close, encode_server, parse_request,
-    parse_response,
+    ClientRequest, CloseCode, Decoder, Event, HandshakeError, HeadLimits, Key, Limits, MessageKind, OpCode, Prepared,
+    ProtocolError, Refusal, Role, SpillPool, Target, encode_accept, encode_client, encode_close, encode_server,
+    parse_request, parse_response,
 };
+use ringway_testkit::decoder::{Outcome, Seen, decode, received_by};
+use ringway_testkit::{Frame, KEY};
 
-const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 const NONCE: [u8; 16] = *b"the sample nonce";
 const ROLES: [Role; 2] = [Role::Server, Role::Client];
 const OPCODES: [OpCode; 6] =
@@ -265,50 +266,13 @@ fn rfc6455_5_5_1_a_close_frame_with_a_body_begins_with_its_code() {
     assert_eq!(longest.len(), 125);
 }
 
-/// A frame with any first byte, masked as `role` must have it.
-fn frame(role: Role, first: u8, payload: &[u8]) -> Vec<u8> {
-    let mask = if role == Role::Server { 0x80 } else { 0 };
-    let mut bytes = vec![first];
-    match payload.len() {
-        length @ 0..126 => bytes.push(mask | length as u8),
-        length @ 126..65536 => {
-            bytes.push(mask | 126);
-            bytes.extend((length as u16).to_be_bytes());
-        }
-        length => {
-            bytes.push(mask | 127);
-            bytes.extend((length as u64).to_be_bytes());
-        }
-    }
-    if mask == 0 {
-        bytes.extend(payload);
-    } else {
-        bytes.extend(KEY);
-        bytes.extend(payload.iter().zip(KEY.iter().cycle()).map(|(byte, key)| byte ^ key));
-    }
-    bytes
+/// A frame as `role` receives it.
+fn received(role: Role, first: u8, payload: &[u8]) -> Vec<u8> {
+    received_by(role, Frame::with_first_byte(first, payload))
 }
 
-/// All events as text, and the error that ended them.
-fn receive(role: Role, stream: &[u8]) -> (Vec<String>, Option<ProtocolError>) {
-    let mut pool = SpillPool::new(Limits::default());
-    let mut decoder = Decoder::new(role);
-    let (mut input, mut at, mut events) = (stream.to_vec(), 0, Vec::new());
-    loop {
-        match decoder.next(&mut pool, &mut input, &mut at) {
-            Ok(None) => return (events, None),
-            Ok(Some(Event::Message(message))) => {
-                events.push(format!("{:?} {}", message.kind(), message.payload().escape_ascii()));
-            }
-            Ok(Some(Event::Ping(payload))) => events.push(format!("Ping {}", payload.escape_ascii())),
-            Ok(Some(Event::Pong(payload))) => events.push(format!("Pong {}", payload.escape_ascii())),
-            Ok(Some(Event::Close(close))) => events.push(format!("Close {close:?}")),
-            Err(error) => {
-                assert_eq!(decoder.next(&mut pool, &mut input, &mut at).err(), Some(error));
-                return (events, Some(error));
-            }
-        }
-    }
+fn receive(role: Role, stream: &[u8]) -> Outcome {
+    decode(role, None, Limits::default(), stream, &[])
 }
 
 #[test]
@@ -318,9 +282,9 @@ fn rfc6455_5_1_frames_with_the_wrong_mask_bit_close_the_connection() {
             if first & 8 != 0 && length > 125 {
                 continue;
             }
-            let unmasked = frame(Role::Client, first, &[0x03, 0xe8].repeat(63)[..length]);
+            let unmasked = received(Role::Client, first, &[0x03, 0xe8].repeat(63)[..length]);
             assert_eq!(receive(Role::Server, &unmasked), (vec![], Some(ProtocolError::UnmaskedFrame)));
-            let masked = frame(Role::Server, first, &[0x03, 0xe8].repeat(63)[..length]);
+            let masked = received(Role::Server, first, &[0x03, 0xe8].repeat(63)[..length]);
             assert_eq!(receive(Role::Client, &masked), (vec![], Some(ProtocolError::MaskedFrame)));
         }
     }
@@ -335,8 +299,8 @@ fn rfc6455_5_2_every_first_byte_is_accepted_or_refused_as_the_standard_has_it() 
     for role in ROLES {
         for inside in [false, true] {
             for first in 0..=255u8 {
-                let opening = if inside { frame(role, 0x02, b"begun") } else { Vec::new() };
-                let (_, error) = receive(role, &[opening, frame(role, first, b"")].concat());
+                let opening = if inside { received(role, 0x02, b"begun") } else { Vec::new() };
+                let (_, error) = receive(role, &[opening, received(role, first, b"")].concat());
                 let good = first & 0x70 == 0
                     && match first & 0x0f {
                         0 => inside,
@@ -381,20 +345,26 @@ fn rfc6455_5_2_every_length_that_could_be_shorter_is_refused() {
 fn rfc6455_5_4_whole_and_fragmented_messages_are_received_with_control_frames_between() {
     for role in ROLES {
         let stream = [
-            frame(role, 0x81, b"whole"),
-            frame(role, 0x02, b"a"),
-            frame(role, 0x89, b"p"),
-            frame(role, 0x00, b""),
-            frame(role, 0x8a, b""),
-            frame(role, 0x00, b"b"),
-            frame(role, 0x80, b"c"),
-            frame(role, 0x82, b""),
-            frame(role, 0x01, "é".as_bytes()),
-            frame(role, 0x88, &1000u16.to_be_bytes()),
+            received(role, 0x81, b"whole"),
+            received(role, 0x02, b"a"),
+            received(role, 0x89, b"p"),
+            received(role, 0x00, b""),
+            received(role, 0x8a, b""),
+            received(role, 0x00, b"b"),
+            received(role, 0x80, b"c"),
+            received(role, 0x82, b""),
+            received(role, 0x01, "é".as_bytes()),
+            received(role, 0x88, &1000u16.to_be_bytes()),
         ];
-        let expected =
-            ["Text whole", "Ping p", "Pong ", "Binary abc", "Binary ", r#"Close Some((CloseCode(1000), ""))"#];
-        assert_eq!(receive(role, &stream.concat()), (expected.map(String::from).to_vec(), None));
+        let expected = vec![
+            Seen::Message(MessageKind::Text, b"whole".to_vec()),
+            Seen::Ping(b"p".to_vec()),
+            Seen::Pong(vec![]),
+            Seen::Message(MessageKind::Binary, b"abc".to_vec()),
+            Seen::Message(MessageKind::Binary, vec![]),
+            Seen::Close(Some((1000, String::new()))),
+        ];
+        assert_eq!(receive(role, &stream.concat()), (expected, None));
     }
 }
 
@@ -403,11 +373,11 @@ fn rfc6455_5_5_control_frames_of_125_bytes_pass_and_longer_or_fragmented_ones_do
     for role in ROLES {
         for opcode in [0x08, 0x09, 0x0a] {
             let body = [&1000u16.to_be_bytes()[..], &[b'x'; 123]].concat();
-            assert_eq!(receive(role, &frame(role, 0x80 | opcode, &body)).0.len(), 1);
+            assert_eq!(receive(role, &received(role, 0x80 | opcode, &body)).0.len(), 1);
             let long = [&body[..], b"x"].concat();
-            let error = receive(role, &frame(role, 0x80 | opcode, &long));
+            let error = receive(role, &received(role, 0x80 | opcode, &long));
             assert_eq!(error, (vec![], Some(ProtocolError::OversizedControl)));
-            let error = receive(role, &frame(role, opcode, b""));
+            let error = receive(role, &received(role, opcode, b""));
             assert_eq!(error, (vec![], Some(ProtocolError::FragmentedControl)));
         }
     }
@@ -416,14 +386,16 @@ fn rfc6455_5_5_control_frames_of_125_bytes_pass_and_longer_or_fragmented_ones_do
 #[test]
 fn rfc6455_5_6_text_is_checked_as_a_whole_and_for_both_roles() {
     for role in ROLES {
-        let cut = [frame(role, 0x01, b"\xf0\x9f"), frame(role, 0x89, b""), frame(role, 0x80, b"\x98\x80")].concat();
-        assert_eq!(receive(role, &cut).0, ["Ping ", r"Text \xf0\x9f\x98\x80"]);
+        let cut =
+            [received(role, 0x01, b"\xf0\x9f"), received(role, 0x89, b""), received(role, 0x80, b"\x98\x80")].concat();
+        let text = Seen::Message(MessageKind::Text, b"\xf0\x9f\x98\x80".to_vec());
+        assert_eq!(receive(role, &cut).0, [Seen::Ping(vec![]), text]);
         for bad in [&b"\x80"[..], b"a\xc0\xaf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xf5", b"\xe2\x82"] {
-            assert_eq!(receive(role, &frame(role, 0x81, bad)), (vec![], Some(ProtocolError::InvalidText)));
-            let pieces = [frame(role, 0x01, &bad[..1]), frame(role, 0x80, &bad[1..])].concat();
+            assert_eq!(receive(role, &received(role, 0x81, bad)), (vec![], Some(ProtocolError::InvalidText)));
+            let pieces = [received(role, 0x01, &bad[..1]), received(role, 0x80, &bad[1..])].concat();
             assert_eq!(receive(role, &pieces), (vec![], Some(ProtocolError::InvalidText)));
             // The same bytes are accepted in a binary message.
-            assert_eq!(receive(role, &frame(role, 0x82, bad)).1, None);
+            assert_eq!(receive(role, &received(role, 0x82, bad)).1, None);
         }
     }
 }
@@ -431,23 +403,28 @@ fn rfc6455_5_6_text_is_checked_as_a_whole_and_for_both_roles() {
 #[test]
 fn rfc6455_7_1_7_nothing_is_made_of_what_comes_behind_a_violation() {
     for role in ROLES {
-        let good = [frame(role, 0x81, b"good"), frame(role, 0x89, b"good"), frame(role, 0x88, &1000u16.to_be_bytes())]
-            .concat();
+        let good = [
+            received(role, 0x81, b"good"),
+            received(role, 0x89, b"good"),
+            received(role, 0x88, &1000u16.to_be_bytes()),
+        ]
+        .concat();
         for bad in [
-            frame(role, 0x81, b"\xff"),
-            frame(role, 0x80, b""),
-            frame(role, 0x83, b""),
-            frame(role, 0xf1, b""),
-            frame(role, 0x88, b"\x03"),
-            frame(role, 0x88, &1005u16.to_be_bytes()),
-            frame(role, 0x88, b"\x03\xe8\xff"),
+            received(role, 0x81, b"\xff"),
+            received(role, 0x80, b""),
+            received(role, 0x83, b""),
+            received(role, 0xf1, b""),
+            received(role, 0x88, b"\x03"),
+            received(role, 0x88, &1005u16.to_be_bytes()),
+            received(role, 0x88, b"\x03\xe8\xff"),
         ] {
             let (events, error) = receive(role, &[&bad[..], &good].concat());
-            assert_eq!(events, [""; 0]);
+            assert_eq!(events, []);
             assert!(error.is_some());
-            let before = [frame(role, 0x81, b"before"), frame(role, 0x89, b"before")].concat();
+            let before = [received(role, 0x81, b"before"), received(role, 0x89, b"before")].concat();
             let (events, again) = receive(role, &[&before[..], &bad, &good].concat());
-            assert_eq!((events, again), (vec!["Text before".into(), "Ping before".into()], error));
+            let expected = vec![Seen::Message(MessageKind::Text, b"before".to_vec()), Seen::Ping(b"before".to_vec())];
+            assert_eq!((events, again), (expected, error));
         }
     }
 }
@@ -457,7 +434,7 @@ fn rfc6455_7_4_1_reserved_codes_are_neither_sent_nor_taken() {
     for code in [1005, 1006, 1015].map(CloseCode::new) {
         assert!(encode_close(code, "").is_err());
         for role in ROLES {
-            let (events, error) = receive(role, &frame(role, 0x88, &code.as_u16().to_be_bytes()));
+            let (events, error) = receive(role, &received(role, 0x88, &code.as_u16().to_be_bytes()));
             assert_eq!((events, error), (vec![], Some(ProtocolError::ForbiddenCloseCode(code.as_u16()))));
         }
     }

@@ -3,11 +3,12 @@
 //! and how blocks end.
 
 use ringway_codec::{
-    Decoder, DeflateParams, Deflater, Event, Header, Limits, MessageKind, OpCode, Prepared, ProtocolError, Role,
-    SpillPool, WindowBits, encode_deflated, mask,
+    Decoder, DeflateParams, Deflater, Header, Limits, MessageKind, Prepared, ProtocolError, Role, SpillPool,
+    WindowBits, encode_deflated, mask,
 };
+use ringway_testkit::decoder::{Seen, feed, received_by};
+use ringway_testkit::{Frame, KEY};
 
-const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 const ROLES: [Role; 2] = [Role::Server, Role::Client];
 
 /// The bits of compressed data, from the lowest of each byte on (RFC 1951 section 3.1.1).
@@ -263,31 +264,16 @@ fn rfc7692_7_2_1_without_context_takeover_each_message_stands_alone() {
 }
 
 /// A frame as `role` receives it.
-fn frame(role: Role, first: u8, payload: &[u8]) -> Vec<u8> {
-    let opcode = OpCode::from_number(first & 0x0f).unwrap();
-    let mask = (role == Role::Server).then_some(KEY);
-    let mut head = [0; Header::MAX_LEN];
-    let header = Header { fin: first & 0x80 != 0, opcode, rsv1: first & 0x40 != 0, mask, length: payload.len() as u64 };
-    let len = header.encode(&mut head);
-    let mut frame = [&head[..len], payload].concat();
-    if mask.is_some() {
-        mask::apply(&mut frame[len..], KEY, 0);
-    }
-    frame
+fn received(role: Role, first: u8, payload: &[u8]) -> Vec<u8> {
+    received_by(role, Frame::with_first_byte(first, payload))
 }
 
+/// The payloads of the messages, and the error that ended the stream.
 fn receive(role: Role, params: &DeflateParams, stream: &[u8]) -> (Vec<Vec<u8>>, Option<ProtocolError>) {
     let mut pool = SpillPool::new(Limits::default());
-    let mut decoder = Decoder::with_deflate(role, params);
-    let (mut input, mut at, mut messages) = (stream.to_vec(), 0, Vec::new());
-    loop {
-        match decoder.next(&mut pool, &mut input, &mut at) {
-            Ok(None) => return (messages, None),
-            Ok(Some(Event::Message(message))) => messages.push(message.payload().to_vec()),
-            Ok(Some(_)) => {}
-            Err(error) => return (messages, Some(error)),
-        }
-    }
+    let (seen, error) = feed(&mut Decoder::with_deflate(role, params), &mut pool, stream, &[]);
+    let message = |seen| if let Seen::Message(_, payload) = seen { Some(payload) } else { None };
+    (seen.into_iter().filter_map(message).collect(), error)
 }
 
 /// Two messages: 32 KiB as they are, and a reference to the first three bytes of them, 32 KiB back.
@@ -316,7 +302,7 @@ fn rfc7692_7_2_2_a_window_of_32_kib_is_kept_between_messages_unless_less_was_agr
     let found = inflate(&second, &payload);
     assert_eq!((found.farthest, &found.payload[..]), (32_768, &payload[..3]));
     for role in ROLES {
-        let stream = [frame(role, 0xc2, &first), frame(role, 0xc2, &second)].concat();
+        let stream = [received(role, 0xc2, &first), received(role, 0xc2, &second)].concat();
         let (messages, error) = receive(role, &DeflateParams::default(), &stream);
         assert_eq!(error, None);
         assert_eq!(messages, [payload.clone(), payload[..3].to_vec()]);
@@ -342,13 +328,14 @@ fn rfc7692_7_2_2_fragments_are_put_together_before_they_are_inflated() {
     let hello = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
     for role in ROLES {
         for cut in 0..=hello.len() {
-            let stream = [frame(role, 0x41, &hello[..cut]), frame(role, 0x89, b"?"), frame(role, 0x80, &hello[cut..])];
+            let stream =
+                [received(role, 0x41, &hello[..cut]), received(role, 0x89, b"?"), received(role, 0x80, &hello[cut..])];
             let expected = (vec![b"Hello".to_vec()], None);
             assert_eq!(receive(role, &DeflateParams::default(), &stream.concat()), expected, "cut at {cut}");
         }
         // A sender that flushes at the end of a fragment leaves the tail in it (section 7.2.1).
         let flushed = [0xf2, 0x48, 0x05, 0x00, 0x00, 0x00, 0xff, 0xff, 0xca, 0xc9, 0xc9, 0x07, 0x00];
-        let stream = [frame(role, 0x41, &flushed[..8]), frame(role, 0x80, &flushed[8..])].concat();
+        let stream = [received(role, 0x41, &flushed[..8]), received(role, 0x80, &flushed[8..])].concat();
         assert_eq!(receive(role, &DeflateParams::default(), &stream), (vec![b"Hello".to_vec()], None));
     }
 }
@@ -357,11 +344,11 @@ fn rfc7692_7_2_2_fragments_are_put_together_before_they_are_inflated() {
 fn rfc7692_6_1_the_bit_anywhere_but_on_a_first_data_frame_fails_the_connection() {
     for role in ROLES {
         for first in [0xc8, 0xc9, 0xca] {
-            let error = receive(role, &DeflateParams::default(), &frame(role, first, b""));
+            let error = receive(role, &DeflateParams::default(), &received(role, first, b""));
             assert_eq!(error, (vec![], Some(ProtocolError::UnexpectedRsv1)), "{first:#x}");
         }
         for first in [0xc0, 0x40] {
-            let stream = [frame(role, 0x41, &[0xf2]), frame(role, first, &[0])].concat();
+            let stream = [received(role, 0x41, &[0xf2]), received(role, first, &[0])].concat();
             let error = receive(role, &DeflateParams::default(), &stream);
             assert_eq!(error, (vec![], Some(ProtocolError::UnexpectedRsv1)), "{first:#x}");
         }

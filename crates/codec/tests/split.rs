@@ -3,157 +3,49 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use ringway_codec::{Decoder, Event, Header, Limits, MessageKind, OpCode, Place, ProtocolError, Role, SpillPool, mask};
+use ringway_codec::{Limits, MessageKind, OpCode, Role};
+use ringway_testkit::Frame;
+use ringway_testkit::decoder::{self, Outcome, Seen, received_by};
 use std::ops::Range;
 
-/// An event with its bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Seen {
-    Message(MessageKind, Vec<u8>),
-    Ping(Vec<u8>),
-    Pong(Vec<u8>),
-    Close(Option<(u16, String)>),
-}
-
-type Outcome = (Vec<Seen>, Option<ProtocolError>);
-
-/// Decodes `stream`, split at `cuts` (ascending). Each message is also turned into a reply, which
-/// is decoded in the other role.
+/// Decodes `stream`, split at `cuts` (ascending).
 fn decode(role: Role, limits: Limits, stream: &[u8], cuts: &[usize]) -> Outcome {
-    decode_as(role, limits, stream, cuts, |_| None)
+    decoder::decode(role, None, limits, stream, cuts)
 }
 
-/// The same. `straight` returns for each piece whether it is received in the assembly buffer, as
+/// As [`decode`]. `direct` returns for each piece whether it is received in the assembly buffer, as
 /// far as that has room, and the maximum at a time.
 fn decode_as(
     role: Role,
     limits: Limits,
     stream: &[u8],
     cuts: &[usize],
-    straight: impl Fn(usize) -> Option<usize>,
+    direct: impl Fn(usize) -> Option<usize>,
 ) -> Outcome {
-    let mut pool = SpillPool::new(limits);
-    let mut decoder = Decoder::new(role);
-    let mut seen = Vec::new();
-    let mut from = 0;
-    for (number, to) in cuts.iter().copied().chain([stream.len()]).enumerate() {
-        let mut piece = &stream[from..to];
-        from = to;
-        while let Some(max) = straight(number).filter(|_| !piece.is_empty()) {
-            let Some(room) = decoder.payload_room(max) else { break };
-            assert!((1..=max).contains(&room.len()), "{} bytes of room", room.len());
-            let len = room.len().min(piece.len());
-            room[..len].copy_from_slice(&piece[..len]);
-            piece = &piece[len..];
-            let received = decoder.payload_received(&mut pool, len);
-            match received.map(|event| event.map(observe)) {
-                Ok(None) => {}
-                Ok(Some((event, reply))) => {
-                    let (place, range) = reply.expect("payload completes nothing but a message");
-                    assert_eq!(place, Place::Spill);
-                    // Every second one is left in the buffer, which the next call returns to the
-                    // pool.
-                    if seen.len() % 2 == 0 {
-                        let mut spill = decoder.take_spill().expect("the message is in a spill buffer");
-                        assert_eq!(decode_reply(&mut spill[range]), event);
-                    }
-                    seen.push(event);
-                }
-                Err(error) => {
-                    assert_eq!(decoder.payload_received(&mut pool, 0).err(), Some(error), "it stays failed");
-                    assert_eq!(decoder.next(&mut pool, &mut [0x81], &mut 0).err(), Some(error), "it stays failed");
-                    assert!(decoder.payload_room(1).is_none(), "it has no room any more");
-                    return (seen, Some(error));
-                }
-            }
-        }
-        let mut input = piece.to_vec();
-        let mut at = 0;
-        loop {
-            let (event, reply) = match decoder.next(&mut pool, &mut input, &mut at) {
-                Ok(Some(event)) => observe(event),
-                Ok(None) => break,
-                Err(error) => {
-                    assert_eq!(decoder.next(&mut pool, &mut input, &mut at).err(), Some(error), "it stays failed");
-                    return (seen, Some(error));
-                }
-            };
-            if let Some((place, range)) = reply {
-                let mut reply = match place {
-                    Place::Input => input[range].to_vec(),
-                    Place::Spill => decoder.take_spill().expect("the message is in a spill buffer")[range].to_vec(),
-                };
-                assert_eq!(decode_reply(&mut reply), event);
-            }
-            seen.push(event);
-        }
-        assert_eq!(at, input.len(), "the input is consumed");
-    }
-    decoder.release(&mut pool);
-    assert!(decoder.payload_room(1).is_none(), "what was released has no room");
-    (seen, None)
+    decoder::decode_as(role, None, limits, stream, cuts, direct)
 }
 
-/// The bytes of an event, and where the reply to a message lies.
-fn observe(event: Event<'_>) -> (Seen, Option<(Place, Range<usize>)>) {
-    let message = match event {
-        Event::Message(message) => message,
-        Event::Ping(payload) => return (Seen::Ping(payload.to_vec()), None),
-        Event::Pong(payload) => return (Seen::Pong(payload.to_vec()), None),
-        Event::Close(close) => {
-            return (Seen::Close(close.map(|(code, reason)| (code.as_u16(), reason.to_owned()))), None);
-        }
-    };
-    let seen = Seen::Message(message.kind(), message.payload().to_vec());
-    if message.kind() == MessageKind::Text {
-        assert!(message.as_text().is_some());
-    }
-    (seen, Some(message.into_server_frame()))
-}
-
-fn decode_reply(reply: &mut [u8]) -> Seen {
-    let mut pool = SpillPool::new(Limits::default());
-    let mut decoder = Decoder::new(Role::Client);
-    let mut at = 0;
-    let Ok(Some(Event::Message(message))) = decoder.next(&mut pool, reply, &mut at) else {
-        panic!("a reply is one whole message")
-    };
-    assert_eq!(message.place(), Place::Input);
-    let seen = Seen::Message(message.kind(), message.payload().to_vec());
-    assert_eq!(at, reply.len());
-    seen
-}
-
-/// One frame to encode.
+/// A frame to encode.
 #[derive(Debug, Clone)]
-struct Frame {
+struct Spec {
     fin: bool,
     opcode: OpCode,
     payload: Vec<u8>,
     key: [u8; 4],
 }
 
-fn encode(role: Role, frames: &[Frame]) -> Vec<u8> {
-    let mut out = Vec::new();
-    for Frame { fin, opcode, payload, key } in frames {
-        let mask = (role == Role::Server).then_some(*key);
-        let mut head = [0; Header::MAX_LEN];
-        let length = payload.len() as u64;
-        let len = Header { fin: *fin, opcode: *opcode, rsv1: false, mask, length }.encode(&mut head);
-        out.extend_from_slice(&head[..len]);
-        match mask {
-            Some(key) => mask::append(&mut out, payload, key, 0),
-            None => out.extend_from_slice(payload),
-        }
-    }
-    out
+fn encode(role: Role, frames: &[Spec]) -> Vec<u8> {
+    let encode = |Spec { fin, opcode, payload, key }: &Spec| {
+        received_by(role, Frame::new(*opcode as u8, payload).fin(*fin).key(*key))
+    };
+    frames.iter().flat_map(encode).collect()
 }
 
 /// The expected events of the frames, computed without the decoder.
-fn expected(frames: &[Frame]) -> Vec<Seen> {
+fn expected(frames: &[Spec]) -> Vec<Seen> {
     let mut seen = Vec::new();
     let mut open = None;
-    for Frame { fin, opcode, payload, .. } in frames {
+    for Spec { fin, opcode, payload, .. } in frames {
         let (kind, mut bytes) = match opcode {
             OpCode::Ping => {
                 seen.push(Seen::Ping(payload.clone()));
@@ -212,8 +104,8 @@ fn length(longest: usize) -> impl Strategy<Value = usize> {
     ]
 }
 
-fn control() -> impl Strategy<Value = Frame> {
-    (any::<bool>(), 0..=125usize, any::<u64>(), any::<[u8; 4]>()).prop_map(|(ping, len, seed, key)| Frame {
+fn control() -> impl Strategy<Value = Spec> {
+    (any::<bool>(), 0..=125usize, any::<u64>(), any::<[u8; 4]>()).prop_map(|(ping, len, seed, key)| Spec {
         fin: true,
         opcode: if ping { OpCode::Ping } else { OpCode::Pong },
         payload: payload(MessageKind::Binary, len, seed),
@@ -221,18 +113,18 @@ fn control() -> impl Strategy<Value = Frame> {
     })
 }
 
-fn close() -> impl Strategy<Value = Frame> {
+fn close() -> impl Strategy<Value = Spec> {
     let body = prop_oneof![
         Just(Vec::new()),
         (prop::sample::select(vec![1000u16, 1001, 1014, 3000, 4999]), 0..=123usize).prop_map(|(code, len)| {
             [&code.to_be_bytes()[..], &payload(MessageKind::Text, len, u64::from(code))].concat()
         }),
     ];
-    (body, any::<[u8; 4]>()).prop_map(|(payload, key)| Frame { fin: true, opcode: OpCode::Close, payload, key })
+    (body, any::<[u8; 4]>()).prop_map(|(payload, key)| Spec { fin: true, opcode: OpCode::Close, payload, key })
 }
 
 /// A message in 1 to 5 frames, cut at any byte, with control frames before and between them.
-fn message(longest: usize) -> impl Strategy<Value = Vec<Frame>> {
+fn message(longest: usize) -> impl Strategy<Value = Vec<Spec>> {
     let kind = prop_oneof![Just(MessageKind::Text), Just(MessageKind::Binary)];
     let cuts = prop_oneof![2 => Just(Vec::new()), 1 => vec(any::<prop::sample::Index>(), 1..5)];
     let controls = prop_oneof![2 => Just(Vec::new()), 1 => vec((any::<prop::sample::Index>(), control()), 1..4)];
@@ -241,9 +133,9 @@ fn message(longest: usize) -> impl Strategy<Value = Vec<Frame>> {
             let payload = payload(kind, len, seed);
             let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(len + 1)).chain([0, len]).collect();
             cuts.sort_unstable();
-            let mut frames: Vec<Frame> = Vec::new();
+            let mut frames: Vec<Spec> = Vec::new();
             for (i, pair) in cuts.windows(2).enumerate() {
-                frames.push(Frame {
+                frames.push(Spec {
                     fin: i + 2 == cuts.len(),
                     opcode: if i == 0 { kind.opcode() } else { OpCode::Continuation },
                     payload: payload[pair[0]..pair[1]].to_vec(),
@@ -258,7 +150,7 @@ fn message(longest: usize) -> impl Strategy<Value = Vec<Frame>> {
     )
 }
 
-fn stream(messages: usize, longest: usize) -> impl Strategy<Value = (Role, Vec<Frame>)> {
+fn stream(messages: usize, longest: usize) -> impl Strategy<Value = (Role, Vec<Spec>)> {
     let role = prop_oneof![Just(Role::Server), Just(Role::Client)];
     let close = prop_oneof![3 => Just(None), 1 => close().prop_map(Some)];
     (role, vec(message(longest), 0..=messages), close)
@@ -391,7 +283,7 @@ fn rfc6455_8_1_a_wrong_byte_at_any_place_of_a_text_received_straight_fails_as_ea
             let mut payload = text.to_vec();
             payload[place] = 0xff;
             let frames = [(false, OpCode::Text, 0..11), (true, OpCode::Continuation, 11..payload.len())];
-            let frame = |(fin, opcode, range): &(bool, OpCode, Range<usize>)| Frame {
+            let frame = |(fin, opcode, range): &(bool, OpCode, Range<usize>)| Spec {
                 fin: *fin,
                 opcode: *opcode,
                 payload: payload[range.clone()].to_vec(),

@@ -2,9 +2,11 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use ringway_codec::{Deflater, Event, MessageKind, OpCode};
+use ringway_codec::{Deflater, MessageKind, OpCode};
+use ringway_testkit::Frame;
+use ringway_testkit::decoder::Seen;
 
-use crate::{Seen, bits, frame};
+use crate::bits;
 
 /// A text of words that repeat, or noise.
 pub(crate) fn payload(len: usize, mut seed: u64, noise: bool) -> Vec<u8> {
@@ -80,11 +82,15 @@ pub(crate) fn write(takeover: bool, window: u8, level: u8, specs: &[Spec]) -> (V
             let opcode = if i == 0 { kind.opcode() } else { OpCode::Continuation };
             let fin = i + 2 == cuts.len();
             if spec.ping {
-                let ping = Event::Ping(b"between");
-                stream.extend(frame(true, OpCode::Ping, false, b"between"));
-                seen.push(Seen::Control(format!("{ping:?}")));
+                stream.extend(Frame::ping(b"between").bytes());
+                seen.push(Seen::Ping(b"between".to_vec()));
             }
-            stream.extend(frame(fin, opcode, spec.compressed && i == 0, &compressed[pair[0]..pair[1]]));
+            stream.extend(
+                Frame::new(opcode as u8, &compressed[pair[0]..pair[1]])
+                    .fin(fin)
+                    .bits(if spec.compressed && i == 0 { 0x40 } else { 0 })
+                    .bytes(),
+            );
         }
         seen.push(Seen::Message(kind, payload));
     }

@@ -8,11 +8,11 @@ use flate2::{Compress, Compression, FlushCompress};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use ringway_codec::{
-    Decoder, DeflateParams, Deflater, Event, Header, Limits, MessageKind, OpCode, Prepared, ProtocolError, Role,
-    SPILL_HEADROOM, SpillPool, WindowBits, encode_deflated, encode_server, mask,
+    Decoder, DeflateParams, Deflater, Event, Limits, MessageKind, OpCode, Prepared, ProtocolError, Role,
+    SPILL_HEADROOM, SpillPool, WindowBits, encode_deflated, encode_server,
 };
-
-const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+use ringway_testkit::decoder::{Outcome, Seen, feed, symmetric};
+use ringway_testkit::{Frame, KEY};
 
 fn bits(bits: u8) -> WindowBits {
     WindowBits::new(bits).unwrap()
@@ -20,52 +20,11 @@ fn bits(bits: u8) -> WindowBits {
 
 /// The same parameters for both directions.
 fn agreed(takeover: bool, window: u8) -> DeflateParams {
-    DeflateParams {
-        server_no_context_takeover: !takeover,
-        client_no_context_takeover: !takeover,
-        server_max_window_bits: Some(bits(window)),
-        client_max_window_bits: Some(bits(window)),
-    }
-}
-
-fn frame(fin: bool, opcode: OpCode, rsv1: bool, payload: &[u8]) -> Vec<u8> {
-    let mut head = [0; Header::MAX_LEN];
-    let len = Header { fin, opcode, rsv1, mask: Some(KEY), length: payload.len() as u64 }.encode(&mut head);
-    let mut out = head[..len].to_vec();
-    mask::append(&mut out, payload, KEY, 0);
-    out
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Seen {
-    Message(MessageKind, Vec<u8>),
-    Control(String),
-}
-
-type Outcome = (Vec<Seen>, Option<ProtocolError>);
-
-/// The events of a decoder for `stream`, split at `cuts` (ascending).
-fn decode(decoder: &mut Decoder, pool: &mut SpillPool, stream: &[u8], cuts: &[usize]) -> Outcome {
-    let mut seen = Vec::new();
-    let mut from = 0;
-    for to in cuts.iter().copied().chain([stream.len()]) {
-        let mut input = stream[from..to].to_vec();
-        from = to;
-        let mut at = 0;
-        loop {
-            match decoder.next(pool, &mut input, &mut at) {
-                Ok(None) => break,
-                Ok(Some(Event::Message(m))) => seen.push(Seen::Message(m.kind(), m.payload().to_vec())),
-                Ok(Some(event)) => seen.push(Seen::Control(format!("{event:?}"))),
-                Err(error) => return (seen, Some(error)),
-            }
-        }
-    }
-    (seen, None)
+    symmetric(takeover, bits(window))
 }
 
 fn decode_server(params: &DeflateParams, limits: Limits, stream: &[u8], cuts: &[usize]) -> Outcome {
-    decode(&mut Decoder::with_deflate(Role::Server, params), &mut SpillPool::new(limits), stream, cuts)
+    feed(&mut Decoder::with_deflate(Role::Server, params), &mut SpillPool::new(limits), stream, cuts)
 }
 
 fn one(message: &[u8]) -> Outcome {
@@ -77,31 +36,30 @@ fn rfc7692_7_2_3_the_examples_of_the_standard() {
     let takeover = agreed(true, 15);
     let decode = |stream: &[u8]| decode_server(&takeover, Limits::default(), stream, &[]);
     let whole = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
-    assert_eq!(decode(&frame(true, OpCode::Text, true, &whole)), one(b"Hello"));
-    let fragments =
-        [frame(false, OpCode::Text, true, &whole[..3]), frame(true, OpCode::Continuation, false, &whole[3..])];
+    assert_eq!(decode(&Frame::text(whole).rsv1().bytes()), one(b"Hello"));
+    let fragments = [Frame::text(&whole[..3]).more().rsv1().bytes(), Frame::continuation(&whole[3..]).bytes()];
     assert_eq!(decode(&fragments.concat()), one(b"Hello"));
     // 7.2.3.2: the second message refers to the first.
-    let twice = [frame(true, OpCode::Text, true, &whole), frame(true, OpCode::Text, true, &[0xf2, 0, 0x11, 0, 0])];
+    let twice = [Frame::text(whole).rsv1().bytes(), Frame::text([0xf2, 0, 0x11, 0, 0]).rsv1().bytes()];
     assert_eq!(decode(&twice.concat()).0.len(), 2);
     assert_eq!(decode(&twice.concat()).0[1], Seen::Message(MessageKind::Text, b"Hello".to_vec()));
     let alone = decode_server(&agreed(false, 15), Limits::default(), &twice.concat(), &[]);
     assert_eq!((alone.0.len(), alone.1), (1, Some(ProtocolError::CorruptCompression)));
     // 7.2.3.3: a block without compression.
     let stored = [0x00, 0x05, 0x00, 0xfa, 0xff, 0x48, 0x65, 0x6c, 0x6c, 0x6f, 0x00];
-    assert_eq!(decode(&frame(true, OpCode::Text, true, &stored)), one(b"Hello"));
+    assert_eq!(decode(&Frame::text(stored).rsv1().bytes()), one(b"Hello"));
     // 7.2.3.4: a last block, with the empty block that must follow it, and without.
     let last = [0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0x00];
     for last in [&last[..], &last[..7]] {
-        let again = [frame(true, OpCode::Text, true, last), frame(true, OpCode::Text, true, &whole)].concat();
+        let again = [Frame::text(last).rsv1().bytes(), Frame::text(whole).rsv1().bytes()].concat();
         let hello = one(b"Hello").0[0].clone();
         assert_eq!(decode(&again), (vec![hello.clone(), hello], None), "{last:x?}");
     }
     // 7.2.3.5: two blocks.
     let two = [0xf2, 0x48, 0x05, 0x00, 0x00, 0x00, 0xff, 0xff, 0xca, 0xc9, 0xc9, 0x07, 0x00];
-    assert_eq!(decode(&frame(true, OpCode::Text, true, &two)), one(b"Hello"));
+    assert_eq!(decode(&Frame::text(two).rsv1().bytes()), one(b"Hello"));
     // 7.2.3.6: an empty message.
-    assert_eq!(decode(&frame(true, OpCode::Text, true, &[0])), one(b""));
+    assert_eq!(decode(&Frame::text([0]).rsv1().bytes()), one(b""));
 }
 
 #[test]
@@ -112,7 +70,7 @@ fn rfc7692_7_2_2_a_message_ends_between_two_blocks_or_is_refused() {
         let mut data = Vec::new();
         deflater.compress(&text, false, &mut data);
         let decode = |data: &[u8], cuts: &[usize]| {
-            decode_server(&agreed(takeover, 15), Limits::default(), &frame(true, OpCode::Binary, true, data), cuts)
+            decode_server(&agreed(takeover, 15), Limits::default(), &Frame::binary(data).rsv1().bytes(), cuts)
         };
         let refused = Some(ProtocolError::CorruptCompression);
         for end in 0..data.len() {
@@ -120,7 +78,7 @@ fn rfc7692_7_2_2_a_message_ends_between_two_blocks_or_is_refused() {
                 // The first byte of a stored block is that of an empty message.
                 continue;
             }
-            let stream = frame(true, OpCode::Binary, true, &data[..end]).len();
+            let stream = Frame::binary(&data[..end]).rsv1().bytes().len();
             for cuts in [&[][..], &[stream - 1], &[stream / 2], &[stream / 3, stream - 2]] {
                 let outcome = decode(&data[..end], cuts);
                 assert_eq!(outcome, (Vec::new(), refused), "{end} of {} bytes at level {level}", data.len());
@@ -145,14 +103,14 @@ fn rfc7692_7_2_3_4_a_message_may_end_with_a_last_block_in_each_way() {
         for data in [last.clone(), [&last[..], &[0]].concat(), stripped] {
             let mut whole = Vec::new();
             Deflater::new(6, bits(15)).unwrap().compress(&message, false, &mut whole);
-            let stream = [&data, &whole].map(|data| frame(true, OpCode::Binary, true, data)).concat();
+            let stream = [&data, &whole].map(|data| Frame::binary(data).rsv1().bytes()).concat();
             for takeover in [true, false] {
                 let (seen, error) = decode_server(&agreed(takeover, 15), Limits::default(), &stream, &[]);
                 let expected = Seen::Message(MessageKind::Binary, message.clone());
                 assert_eq!((seen, error), (vec![expected.clone(), expected], None), "{data:x?} at level {level}");
             }
             // It leaves no state that would make an empty frame a message.
-            let stream = [&data[..], &[]].map(|data| frame(true, OpCode::Binary, true, data)).concat();
+            let stream = [&data[..], &[]].map(|data| Frame::binary(data).rsv1().bytes()).concat();
             let (seen, error) = decode_server(&agreed(true, 15), Limits::default(), &stream, &[]);
             assert_eq!((seen.len(), error), (1, Some(ProtocolError::CorruptCompression)), "{data:x?}");
         }
@@ -175,15 +133,14 @@ fn rfc7692_7_2_3_6_empty_messages_have_their_block_however_many_come() {
 fn rfc7692_6_1_the_bit_is_for_the_first_frame_of_a_message() {
     let params = agreed(true, 15);
     let error = |stream: &[u8]| decode_server(&params, Limits::default(), stream, &[]).1;
-    let begun = frame(false, OpCode::Text, true, &[0xf2]);
-    let again = [begun, frame(true, OpCode::Continuation, true, &[0])].concat();
+    let begun = Frame::text([0xf2]).more().rsv1().bytes();
+    let again = [begun, Frame::continuation([0]).rsv1().bytes()].concat();
     assert_eq!(error(&again), Some(ProtocolError::UnexpectedRsv1));
     for control in [OpCode::Ping, OpCode::Pong, OpCode::Close] {
-        assert_eq!(error(&frame(true, control, true, b"")), Some(ProtocolError::UnexpectedRsv1));
+        assert_eq!(error(&Frame::new(control as u8, b"").rsv1().bytes()), Some(ProtocolError::UnexpectedRsv1));
     }
     let mut plain = Decoder::new(Role::Server);
-    let outcome =
-        decode(&mut plain, &mut SpillPool::new(Limits::default()), &frame(true, OpCode::Text, true, &[0]), &[]);
+    let outcome = feed(&mut plain, &mut SpillPool::new(Limits::default()), &Frame::text([0]).rsv1().bytes(), &[]);
     assert_eq!(outcome.1, Some(ProtocolError::UnexpectedRsv1));
 }
 
@@ -203,9 +160,9 @@ fn compressed_and_uncompressed_messages_mix() {
                     &mut stream,
                 );
             } else {
-                stream.extend(frame(true, OpCode::Text, false, b"plain"));
+                stream.extend(Frame::text(b"plain").bytes());
             }
-            stream.extend(frame(true, OpCode::Ping, false, b"?"));
+            stream.extend(Frame::ping(b"?").bytes());
         }
         let (seen, error) = decode_server(&agreed(takeover, 15), Limits::default(), &stream, &[]);
         assert_eq!((seen.len(), error), (14, None));
@@ -244,9 +201,9 @@ fn a_bomb_of_1_gib_is_stopped_at_the_limit_and_no_memory_is_taken_beyond_it() {
             let mut decoder = Decoder::with_deflate(Role::Server, &agreed(false, 15));
             // The frame itself must not exceed the limit.
             let most = bomb.len().min(limit + limit / 8 + 64);
-            let stream = frame(true, kind, true, &bomb[..most]);
+            let stream = Frame::new(kind as u8, &bomb[..most]).rsv1().bytes();
             let cuts: Vec<usize> = (1..stream.len() / 512).map(|n| n * 512).collect();
-            let (seen, error) = decode(&mut decoder, &mut pool, &stream, &cuts);
+            let (seen, error) = feed(&mut decoder, &mut pool, &stream, &cuts);
             if limit > 1 || !seen.is_empty() {
                 assert_eq!((seen, error), (vec![], Some(ProtocolError::TooBig { limit })));
             }
@@ -258,7 +215,7 @@ fn a_bomb_of_1_gib_is_stopped_at_the_limit_and_no_memory_is_taken_beyond_it() {
         }
     }
     let limits = Limits { max_message: 16 << 20, ..Limits::default() };
-    let stream = frame(true, OpCode::Binary, true, &bomb);
+    let stream = Frame::binary(&bomb).rsv1().bytes();
     assert_eq!(
         decode_server(&agreed(true, 15), limits, &stream, &[]).1,
         Some(ProtocolError::TooBig { limit: 16 << 20 })
@@ -272,7 +229,7 @@ fn a_message_of_exactly_the_limit_passes_and_one_byte_more_does_not() {
         // One that compresses well, and one that becomes longer.
         let noise: Vec<u8> = (0..=limit as u64).map(|n| (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect();
         for payload in [vec![b'x'; limit + 1], noise] {
-            let whole = |len: usize| frame(true, OpCode::Binary, true, &deflated(&payload[..len]));
+            let whole = |len: usize| Frame::binary(deflated(&payload[..len])).rsv1().bytes();
             if limit > 0 {
                 let (seen, error) = decode_server(&agreed(true, 15), limits, &whole(limit), &[]);
                 assert_eq!((seen.len(), error), (1, None), "{limit}");
@@ -289,17 +246,17 @@ fn endless_data_that_inflates_to_nothing_is_bounded() {
     let mut decoder = Decoder::with_deflate(Role::Server, &agreed(true, 15));
     let mut pool = SpillPool::new(limits);
     let empty = [0, 0, 0, 0xff, 0xff];
-    let begun = frame(false, OpCode::Binary, true, &empty);
-    assert_eq!(decode(&mut decoder, &mut pool, &begun, &[]), (vec![], None));
-    let more = frame(false, OpCode::Continuation, false, &empty.repeat(10));
-    let rounds = (0..100).find(|_| decode(&mut decoder, &mut pool, &more, &[]).1.is_some());
+    let begun = Frame::binary(empty).more().rsv1().bytes();
+    assert_eq!(feed(&mut decoder, &mut pool, &begun, &[]), (vec![], None));
+    let more = Frame::continuation(empty.repeat(10)).more().bytes();
+    let rounds = (0..100).find(|_| feed(&mut decoder, &mut pool, &more, &[]).1.is_some());
     assert!(rounds.is_some_and(|rounds| rounds <= 20));
 }
 
 #[test]
 fn rfc6455_8_1_bad_text_fails_while_it_inflates() {
     let text = [&b"a".repeat(3000)[..], b"\xf4\x90", &b"a".repeat(3000)].concat();
-    let stream = frame(true, OpCode::Text, true, &deflated(&text));
+    let stream = Frame::text(deflated(&text)).rsv1().bytes();
     let found = (1..=stream.len()).find(|&end| {
         decode_server(&agreed(true, 15), Limits::default(), &stream[..end], &[]).1 == Some(ProtocolError::InvalidText)
     });
@@ -310,14 +267,14 @@ fn rfc6455_8_1_bad_text_fails_while_it_inflates() {
     let limits = Limits { max_message: 3002, ..Limits::default() };
     assert_eq!(decode_server(&agreed(true, 15), limits, &stream, &[]).1, Some(ProtocolError::InvalidText));
     // Cut inside a character.
-    let stream = frame(true, OpCode::Text, true, &deflated("€".as_bytes().split_last().unwrap().1));
+    let stream = Frame::text(deflated("€".as_bytes().split_last().unwrap().1)).rsv1().bytes();
     assert_eq!(decode_server(&agreed(true, 15), Limits::default(), &stream, &[]).1, Some(ProtocolError::InvalidText));
 }
 
 #[test]
 fn what_deflate_does_not_write_is_refused_with_1007() {
     let error = |payload: &[u8]| {
-        let stream = frame(true, OpCode::Binary, true, payload);
+        let stream = Frame::binary(payload).rsv1().bytes();
         decode_server(&agreed(false, 15), Limits::default(), &stream, &[]).1
     };
     // A reserved kind of block; a stored block whose lengths disagree; a distance beyond the
@@ -331,14 +288,14 @@ fn what_deflate_does_not_write_is_refused_with_1007() {
 #[test]
 fn without_takeover_a_decoder_owns_nothing_between_messages_and_with_it_one_window() {
     assert!(size_of::<Decoder>() <= 16);
-    let stream = frame(true, OpCode::Text, true, &deflated(b"hello hello hello"));
+    let stream = Frame::text(deflated(b"hello hello hello")).rsv1().bytes();
     for takeover in [false, true] {
         let mut pool = SpillPool::new(Limits::default());
         let mut decoder = Decoder::with_deflate(Role::Server, &agreed(takeover, 15));
         assert!(!decoder.keeps_memory());
-        let _ = decode(&mut decoder, &mut pool, &frame(true, OpCode::Text, false, b"plain"), &[]);
+        let _ = feed(&mut decoder, &mut pool, &Frame::text(b"plain").bytes(), &[]);
         assert!(!decoder.keeps_memory(), "nothing that is compressed has come");
-        let _ = decode(&mut decoder, &mut pool, &stream, &[7]);
+        let _ = feed(&mut decoder, &mut pool, &stream, &[7]);
         assert_eq!(decoder.keeps_memory(), takeover);
         assert!(decoder.is_between_messages());
         decoder.release(&mut pool);
@@ -423,7 +380,7 @@ proptest! {
         }
         let role = if client { Role::Server } else { Role::Client };
         let mut decoder = Decoder::with_deflate(role, &agreed(takeover, window));
-        let outcome = decode(&mut decoder, &mut SpillPool::new(Limits::default()), &stream[6..], &[]);
+        let outcome = feed(&mut decoder, &mut SpillPool::new(Limits::default()), &stream[6..], &[]);
         prop_assert_eq!(outcome, (expected, None));
     }
 

@@ -1,23 +1,22 @@
 //! Inflating with an allowance: the events are those of a decoder without one, whatever the
 //! allowances.
 
-use std::iter;
-
 use proptest::collection::vec;
 use proptest::prelude::*;
 use ringway_codec::{
     Decoder, DeflateParams, Deflater, Event, Limits, MessageKind, OpCode, Role, SpillPool, encode_deflated,
 };
+use ringway_testkit::decoder::{self, Outcome};
+use ringway_testkit::{Frame, KEY};
 
 use crate::conversation::{ascending, conversation, payload, write};
-use crate::{KEY, Outcome, Seen, agreed, bits, decode_server, deflated, frame};
+use crate::{agreed, bits, decode_server, deflated};
 
 /// The maximum by which a step may exceed the allowance, in bytes.
 const OVERSHOOT: usize = 1023;
 
-/// The events of a decoder for `stream`, split at `cuts` (ascending), where each call has the next
-/// of `allowances`. The input of a suspended decoder is its unconsumed bytes, which may be none,
-/// sometimes with the next piece.
+/// The events of a server's decoder for `stream`, split at `cuts` (ascending), where each call has
+/// the next of `allowances`.
 fn decode_in_steps(
     params: &DeflateParams,
     limits: Limits,
@@ -25,61 +24,20 @@ fn decode_in_steps(
     cuts: &[usize],
     allowances: &[usize],
 ) -> Outcome {
-    assert!(allowances.iter().any(|&allowance| allowance > 0), "an allowance of nothing for ever makes no progress");
-    let mut pool = SpillPool::new(limits);
-    let mut decoder = Decoder::with_deflate(Role::Server, params);
-    let mut allowances = allowances.iter().copied().cycle();
-    let mut pieces = iter::once(0).chain(cuts.iter().copied()).zip(cuts.iter().copied().chain([stream.len()]));
-    let (mut seen, mut input) = (Vec::new(), Vec::new());
-    loop {
-        // Sometimes a suspended decoder has more input before it has consumed the last one.
-        if !decoder.is_suspended() || seen.len() % 2 == 1 {
-            match pieces.next() {
-                Some((from, to)) => input.extend_from_slice(&stream[from..to]),
-                None if !decoder.is_suspended() => return (seen, None),
-                None => {}
-            }
-        }
-        let mut at = 0;
-        loop {
-            let allowance = allowances.next().unwrap_or_default();
-            pool.set_inflate_allowance(allowance);
-            let (before, waiting) = (decoder.is_suspended(), at);
-            let event = decoder.next(&mut pool, &mut input, &mut at).map(|event| event.map(see));
-            assert!(pool.inflate_allowance() <= allowance);
-            match event {
-                Ok(Some(event)) => seen.push(event),
-                Ok(None) if decoder.is_suspended() => {
-                    assert_eq!(pool.inflate_allowance(), 0, "it is suspended for want of an allowance alone");
-                    if allowance == 0 && before {
-                        assert_eq!(at, waiting, "without an allowance nothing moves");
-                    }
-                    break;
-                }
-                Ok(None) => {
-                    assert_eq!(at, input.len(), "a decoder that is not suspended consumes its input");
-                    break;
-                }
-                Err(error) => {
-                    assert!(!decoder.is_suspended());
-                    return (seen, Some(error));
-                }
-            }
-        }
-        input.drain(..at);
-    }
+    decoder::decode_in_steps(Role::Server, Some(params), limits, stream, cuts, allowances)
 }
 
-fn see(event: Event<'_>) -> Seen {
+/// The message of an event.
+fn message(event: Event<'_>) -> (MessageKind, Vec<u8>) {
     match event {
-        Event::Message(message) => Seen::Message(message.kind(), message.payload().to_vec()),
-        event => Seen::Control(format!("{event:?}")),
+        Event::Message(message) => (message.kind(), message.payload().to_vec()),
+        event => panic!("{event:?} is not a message"),
     }
 }
 
 /// A decoder, and a compressed message for it.
 fn bomb(len: usize) -> (Decoder, Vec<u8>) {
-    let stream = frame(true, OpCode::Binary, true, &deflated(&vec![b'x'; len]));
+    let stream = Frame::binary(deflated(&vec![b'x'; len])).rsv1().bytes();
     (Decoder::with_deflate(Role::Server, &agreed(false, 15)), stream)
 }
 
@@ -115,12 +73,13 @@ fn a_suspended_decoder_whose_input_is_consumed_goes_on_without_input() {
     // Fragments of one byte, each of which inflates to about 1 KiB.
     for (n, byte) in data.iter().enumerate() {
         let opcode = if n == 0 { OpCode::Binary } else { OpCode::Continuation };
-        let mut input = frame(n + 1 == data.len(), opcode, n == 0, &[*byte]);
+        let bits = if n == 0 { 0x40 } else { 0 };
+        let mut input = Frame::new(opcode as u8, [*byte]).fin(n + 1 == data.len()).bits(bits).bytes();
         let mut at = 0;
         loop {
             pool.set_inflate_allowance(1);
             if let Some(event) = decoder.next(&mut pool, &mut input, &mut at).unwrap() {
-                assert_eq!(see(event), Seen::Message(MessageKind::Binary, vec![b'x'; LEN]));
+                assert_eq!(message(event), (MessageKind::Binary, vec![b'x'; LEN]));
                 messages += 1;
             }
             if !decoder.is_suspended() {
@@ -143,11 +102,11 @@ fn without_an_allowance_uncompressed_messages_and_control_frames_still_pass() {
     pool.set_inflate_allowance(0);
     let mut decoder = Decoder::with_deflate(Role::Server, &agreed(true, 15));
     let mut input = [
-        frame(true, OpCode::Text, false, b"plain"),
-        frame(true, OpCode::Ping, false, b"?"),
-        frame(false, OpCode::Text, false, b"in "),
-        frame(true, OpCode::Continuation, false, b"fragments"),
-        frame(true, OpCode::Text, true, &deflated(b"compressed")),
+        Frame::text(b"plain").bytes(),
+        Frame::ping(b"?").bytes(),
+        Frame::text(b"in ").more().bytes(),
+        Frame::continuation(b"fragments").bytes(),
+        Frame::text(deflated(b"compressed")).rsv1().bytes(),
     ]
     .concat();
     let mut at = 0;
@@ -161,8 +120,8 @@ fn without_an_allowance_uncompressed_messages_and_control_frames_still_pass() {
         assert_eq!(at, input.len() - deflated(b"compressed").len(), "nothing of the payload is consumed");
     }
     pool.set_inflate_allowance(100);
-    let event = decoder.next(&mut pool, &mut input, &mut at).unwrap().map(see);
-    assert_eq!(event, Some(Seen::Message(MessageKind::Text, b"compressed".to_vec())));
+    let event = decoder.next(&mut pool, &mut input, &mut at).unwrap().map(message);
+    assert_eq!(event, Some((MessageKind::Text, b"compressed".to_vec())));
     assert_eq!(pool.inflate_allowance(), 100 - b"compressed".len());
 }
 
@@ -188,7 +147,7 @@ fn a_suspended_decoder_can_be_released() {
 #[test]
 fn a_limit_is_exceeded_at_the_same_byte_with_and_without_an_allowance() {
     let text = [&b"a".repeat(3000)[..], b"\xf4\x90", &b"a".repeat(3000)].concat();
-    let stream = frame(true, OpCode::Text, true, &deflated(&text));
+    let stream = Frame::text(deflated(&text)).rsv1().bytes();
     for max_message in [2999, 3000, 3001, 3002, 3003, 7000] {
         let limits = Limits { max_message, ..Limits::default() };
         let params = agreed(true, 15);

@@ -1,15 +1,18 @@
-//! A server in this process.
+//! A server in the process of the test.
 
-use crate::WATCHDOG;
 use ringway::{
     BufferConfig, Config, Connection, Cores, Handler, Limits, Message, Running, Server, Shard, ShardReport, Shards,
 };
 use std::net::SocketAddr;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-/// Sends each message back.
+/// How long a test waits for anything before it fails. It is a watchdog: no test expects to wait that
+/// long.
+pub const WATCHDOG: Duration = Duration::from_secs(30);
+
+/// A handler that sends each message back.
 #[derive(Debug)]
 pub struct Echo;
 
@@ -21,14 +24,14 @@ impl Handler for Echo {
     }
 }
 
-/// The default configuration, with little memory and no pinning: many tests run side by side.
+/// The default configuration with few buffers and without pinning, because many tests run at once.
 #[must_use]
 pub fn config() -> Config {
     let buffers = BufferConfig::new().count(64).expect("a power of two");
     Config::default().cores(Cores::Unpinned).expect("no list").buffers(buffers)
 }
 
-/// A server of one shard on a port of the system's choice. Dropping it stops it.
+/// A server of one shard on a port that the system chooses. It stops when it is dropped.
 #[derive(Debug)]
 pub struct TestServer<H: Handler> {
     running: Option<Running<H>>,
@@ -36,7 +39,7 @@ pub struct TestServer<H: Handler> {
 }
 
 impl TestServer<Echo> {
-    /// A server that echoes, with the defaults.
+    /// A server that echoes, with [`config`] and the default limits.
     #[must_use]
     pub fn echo() -> Self {
         Self::start(config(), Limits::default(), |_| Echo)
@@ -57,23 +60,23 @@ impl<H: Handler> TestServer<H> {
         self.running.as_ref().expect("it runs until it is stopped or dropped")
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Runs `work` on the shard and returns what it returns.
+    /// Runs `work` on the shard and returns its result.
     pub fn on_shard<R: Send + 'static>(&self, work: impl FnOnce(&mut H, &mut Shard<'_, H>) -> R + Send + 'static) -> R {
         let (answer, answered) = mpsc::sync_channel(1);
         let work = move |handler: &mut H, shard: &mut Shard<'_, H>| {
             let _ = answer.send(work(handler, shard));
         };
         self.running().handles()[0].post(work).expect("there is room in the mailbox");
-        answered.recv_timeout(WATCHDOG).expect("the shard works its mailbox off")
+        answered.recv_timeout(WATCHDOG).expect("the shard processes its mailbox")
     }
 
-    /// Asks the shard until it says yes. Every question costs the shard a turn.
+    /// Evaluates `condition` on the shard until it holds. Each evaluation takes the shard a turn.
     pub fn wait_until(
         &self,
         what: &str,
@@ -85,7 +88,7 @@ impl<H: Handler> TestServer<H> {
         }
     }
 
-    /// How many connections the shard has.
+    /// The number of connections of the shard.
     #[must_use]
     pub fn connection_count(&self) -> usize {
         self.on_shard(|_, shard| shard.connection_count())
@@ -96,19 +99,19 @@ impl<H: Handler> TestServer<H> {
         self.wait_until("no connection is left", |_, shard| shard.connection_count() == 0);
     }
 
-    /// Tells it to stop, and does not wait.
+    /// Begins to stop, and returns at once.
     pub fn begin_stop(&self) {
         self.running().stop();
     }
 
-    /// Waits until it has stopped, and returns what it has done.
+    /// Waits until the server has stopped, and returns the report of its shard.
     pub fn wait(mut self) -> ShardReport {
         let running = self.running.take().expect("it runs until it is stopped or dropped");
         let reports = with_watchdog("the server stops", move || running.wait()).expect("no shard has failed");
         reports[0]
     }
 
-    /// Stops it.
+    /// Stops the server and returns the report of its shard.
     pub fn stop(self) -> ShardReport {
         self.begin_stop();
         self.wait()
@@ -119,7 +122,7 @@ impl<H: Handler> Drop for TestServer<H> {
     fn drop(&mut self) {
         if let Some(running) = self.running.take() {
             running.stop();
-            // A test that has failed has said enough, and its peers are still there.
+            // The peers of a failed test may still be connected: do not wait for them.
             if !thread::panicking() {
                 with_watchdog("the server stops", move || running.wait()).expect("no shard has failed");
             }
@@ -127,7 +130,7 @@ impl<H: Handler> Drop for TestServer<H> {
     }
 }
 
-/// Runs `work`, which must end before [`WATCHDOG`] does.
+/// Runs `work`, which must end within [`WATCHDOG`].
 pub fn with_watchdog<R: Send + 'static>(what: &str, work: impl FnOnce() -> R + Send + 'static) -> R {
     let (done, is_done) = mpsc::sync_channel(1);
     thread::spawn(move || done.send(work()));

@@ -1,16 +1,16 @@
-//! Frames (RFC 6455 section 5.2), right and wrong ones.
+//! Frames (RFC 6455 section 5.2), valid and invalid ones, as plain bytes.
 
 /// The masking key of the examples in RFC 6455 section 5.7.
-const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+pub const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
-/// A payload length as a header announces it, in a form of choice.
+/// A payload length as a header encodes it, in any of the three forms.
 #[derive(Clone, Copy, Debug)]
 pub enum Length {
     /// 7 bits, up to 125.
     Short(u8),
-    /// 7 bits that say 126, and 16 more.
+    /// 7 bits with the value 126, and 16 bits of length.
     Medium(u16),
-    /// 7 bits that say 127, and 64 more.
+    /// 7 bits with the value 127, and 64 bits of length.
     Long(u64),
 }
 
@@ -24,11 +24,12 @@ impl Length {
     }
 }
 
-/// A client's frame. Whole, masked and announcing its own length, until told otherwise.
+/// A frame under construction. By default it is a client's: final, masked with [`KEY`], its length
+/// that of the payload, in the shortest form.
 #[derive(Clone, Debug)]
 pub struct Frame {
     first: u8,
-    masked: bool,
+    key: Option<[u8; 4]>,
     length: Length,
     payload: Vec<u8>,
 }
@@ -37,8 +38,14 @@ impl Frame {
     /// A frame with any opcode, 0 to 15.
     #[must_use]
     pub fn new(opcode: u8, payload: impl AsRef<[u8]>) -> Self {
+        Self::with_first_byte(0x80 | opcode, payload)
+    }
+
+    /// A frame with any first byte: FIN, the reserved bits and the opcode.
+    #[must_use]
+    pub fn with_first_byte(first: u8, payload: impl AsRef<[u8]>) -> Self {
         let payload = payload.as_ref().to_vec();
-        Self { first: 0x80 | opcode, masked: true, length: Length::shortest(payload.len()), payload }
+        Self { first, key: Some(KEY), length: Length::shortest(payload.len()), payload }
     }
 
     /// A text message; the payload need not be UTF-8.
@@ -77,39 +84,58 @@ impl Frame {
         Self::new(8, [&code.to_be_bytes(), reason.as_ref()].concat())
     }
 
-    /// Not the last of its message.
+    /// Clears FIN: more fragments of the message follow.
     #[must_use]
-    pub fn more(mut self) -> Self {
-        self.first &= 0x7f;
+    pub fn more(self) -> Self {
+        self.fin(false)
+    }
+
+    /// Sets or clears FIN.
+    #[must_use]
+    pub fn fin(mut self, fin: bool) -> Self {
+        self.first = self.first & 0x7f | u8::from(fin) << 7;
         self
     }
 
-    /// With these bits of the first byte: 0x40, 0x20 and 0x10 are the reserved ones.
+    /// Sets RSV1, the bit that marks a compressed message (RFC 7692 section 6).
+    #[must_use]
+    pub fn rsv1(self) -> Self {
+        self.bits(0x40)
+    }
+
+    /// Sets these bits of the first byte: 0x40, 0x20 and 0x10 are the reserved ones.
     #[must_use]
     pub fn bits(mut self, bits: u8) -> Self {
         self.first |= bits;
         self
     }
 
-    /// Without a mask.
+    /// Masks the payload with this key instead of [`KEY`].
     #[must_use]
-    pub fn unmasked(mut self) -> Self {
-        self.masked = false;
+    pub fn key(mut self, key: [u8; 4]) -> Self {
+        self.key = Some(key);
         self
     }
 
-    /// With this length in its header, whatever the payload has.
+    /// Sends the payload unmasked, as a server does.
+    #[must_use]
+    pub fn unmasked(mut self) -> Self {
+        self.key = None;
+        self
+    }
+
+    /// Puts this length into the header, whatever the length of the payload.
     #[must_use]
     pub fn announcing(mut self, length: Length) -> Self {
         self.length = length;
         self
     }
 
-    /// What goes on the wire.
+    /// The frame as it is sent.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
         let mut bytes = vec![self.first];
-        let mask = if self.masked { 0x80 } else { 0 };
+        let mask = if self.key.is_some() { 0x80 } else { 0 };
         match self.length {
             Length::Short(length) => bytes.push(mask | length),
             Length::Medium(length) => {
@@ -121,22 +147,19 @@ impl Frame {
                 bytes.extend(length.to_be_bytes());
             }
         }
-        if self.masked {
-            bytes.extend(KEY);
-            bytes.extend(self.payload.iter().zip(KEY.iter().cycle()).map(|(byte, key)| byte ^ key));
-        } else {
-            bytes.extend(&self.payload);
-        }
+        bytes.extend(self.key.into_iter().flatten());
+        let key = self.key.unwrap_or([0; 4]);
+        bytes.extend(self.payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
         bytes
     }
 }
 
-/// A frame that the server sent.
+/// A frame that was received, unmasked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {
     /// The first byte: FIN, the reserved bits and the opcode.
     pub first: u8,
-    /// What it carries.
+    /// The payload.
     pub payload: Vec<u8>,
 }
 
@@ -193,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_can_announce_what_it_does_not_have() {
+    fn a_frame_can_announce_a_length_that_its_payload_does_not_have() {
         let frame = Frame::binary("").unmasked().bits(0x70).announcing(Length::Medium(3));
         assert_eq!(frame.bytes(), b"\xf2\x7e\x00\x03");
     }
