@@ -25,7 +25,7 @@ const SHORTEST_REASON: usize = 10;
 
 /// One demand.
 #[derive(Debug, PartialEq, Eq)]
-struct Row<'d> {
+struct DemandRow<'d> {
     line: usize,
     /// What the heading above says, up to its colon.
     heading: &'d str,
@@ -40,7 +40,7 @@ struct Row<'d> {
 }
 
 /// The rows of the list, and the lines of its tables that are none.
-fn rows(document: &str) -> (Vec<Row<'_>>, Vec<String>) {
+fn rows(document: &str) -> (Vec<DemandRow<'_>>, Vec<String>) {
     let (mut rows, mut complaints, mut heading) = (Vec::new(), Vec::new(), "");
     for (line, text) in document.lines().enumerate().map(|(at, text)| (at + 1, text)) {
         if let Some(title) = text.strip_prefix("## ") {
@@ -58,7 +58,7 @@ fn rows(document: &str) -> (Vec<Row<'_>>, Vec<String>) {
         let (quoted, beside): (Vec<_>, Vec<_>) = checked.split('`').enumerate().partition(|(at, _)| at % 2 == 1);
         let tests = quoted.into_iter().map(|(_, test)| test).collect();
         let beside = beside.into_iter().map(|(_, text)| text.trim()).collect();
-        rows.push(Row { line, heading, section, demand, role, tests, beside, reason });
+        rows.push(DemandRow { line, heading, section, demand, role, tests, beside, reason });
     }
     (rows, complaints)
 }

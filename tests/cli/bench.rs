@@ -1,7 +1,6 @@
 //! `ringway bench`: what it prints, and how it ends. What it measures is no matter of tests.
 
-use crate::program::{finish, guarded, ringway, run, start};
-use ringway_tests::{WATCHDOG, program};
+use ringway_tests::{WATCHDOG, finish, guarded, program, ringway, run, start};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process};
 use serde_json::Value;
 use std::collections::HashSet;

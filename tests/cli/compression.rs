@@ -1,14 +1,13 @@
 //! The memory that compression takes for each connection of `ringway serve`. The figures of docs/tuning.md come from
 //! `cargo test --release -p ringway-tests --test cli memory_of_compressing -- --nocapture`.
 
-use crate::program::{Serving, ringway};
-use ringway_tests::{Frame, Peer, Request, WATCHDOG};
+use ringway_tests::{Frame, RawRequest, ServerProcess, WATCHDOG, WirePeer, ringway};
 use std::time::Instant;
 
 const CONNECTIONS: usize = 300;
 
 /// Resident memory of the process, in bytes.
-fn resident(serving: &Serving) -> usize {
+fn resident(serving: &ServerProcess) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", serving.pid())).expect("procfs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the line is always there");
     line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") * 1024
@@ -31,15 +30,15 @@ fn message(compressed: bool) -> Frame {
 fn measure(mode: &str, offer: &str, silence: usize) -> [usize; 3] {
     let mut command = ringway(&["serve", "--listen=127.0.0.1:0", "--shards=1", "--idle-timeout=30s", mode]);
     // Without this the allocator keeps what is freed for a while, and the figures would be its own.
-    let serving = Serving::start({
+    let serving = ServerProcess::start({
         command.env("MIMALLOC_PURGE_DELAY", "0");
         command
     });
     let before = resident(&serving);
     let each = || resident(&serving).saturating_sub(before) / CONNECTIONS;
-    let mut peers: Vec<Peer> = (0..CONNECTIONS).map(|_| Peer::connect(serving.address())).collect();
+    let mut peers: Vec<WirePeer> = (0..CONNECTIONS).map(|_| WirePeer::connect(serving.address())).collect();
     for peer in &mut peers {
-        peer.write(Request::websocket().with("Sec-WebSocket-Extensions", offer).bytes());
+        peer.write(RawRequest::websocket().with("Sec-WebSocket-Extensions", offer).bytes());
         peer.expect_upgrade();
     }
     let open = each();

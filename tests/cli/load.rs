@@ -1,8 +1,9 @@
 //! `ringway load`: what it prints, and how it ends.
 
-use crate::program::{Ended, Serving, finish, ringway, ringway_after, run, start};
 use ringway::{Connection, Handler, Limits, Message, Request, StatusCode, Upgrade};
-use ringway_tests::{Echo, TestServer, WATCHDOG, config};
+use ringway_tests::{
+    Echo, Ended, ServerProcess, TestServer, WATCHDOG, config, finish, ringway, ringway_after, run, start,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::net::{SocketAddr, TcpListener};
@@ -190,7 +191,7 @@ fn ticks(pid: u32) -> u64 {
 
 #[test]
 fn a_server_that_is_killed_while_it_is_sent_to_ends_it_with_1() {
-    let serving = Serving::with(&["--shards=1", "--app=sink"]);
+    let serving = ServerProcess::with(&["--shards=1", "--app=sink"]);
     let child = start(load(serving.address(), &["-c", "5", "-d", "1h", "-w", "0", "--mode=send", "--format=json"]));
     // A fifth of a second of work: far more than opening five connections takes.
     let (before, deadline) = (ticks(serving.pid()), Instant::now() + WATCHDOG);

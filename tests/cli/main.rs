@@ -4,7 +4,6 @@ mod bench;
 mod compression;
 mod load;
 mod placement;
-mod program;
 mod refusals;
 mod serving;
 mod signals;

@@ -1,8 +1,7 @@
 //! Which cores `ringway serve` and `ringway load` run on: by themselves, beside each other, and where little is allowed.
 
-use crate::program::{Ended, Serving, finish, ringway, run, start};
 use ringway::placement::{CoreSet, pin};
-use ringway_tests::WATCHDOG;
+use ringway_tests::{Ended, ServerProcess, WATCHDOG, finish, ringway, run, start};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -40,7 +39,7 @@ fn masks(pid: u32) -> Vec<String> {
 }
 
 /// What `serve` says about its shards.
-fn shards(serving: &Serving) -> &str {
+fn shards(serving: &ServerProcess) -> &str {
     let line = serving.announced.iter().find_map(|line| line.strip_prefix("shards"));
     line.unwrap_or_else(|| panic!("{:?}", serving.announced)).trim()
 }
@@ -69,7 +68,7 @@ fn confined<R: Send + 'static>(core: usize, work: impl FnOnce() -> R + Send + 's
 #[test]
 fn a_server_and_a_load_of_one_thread_each_run_on_different_cores() {
     let Some(_) = several_cores() else { return };
-    let serving = Serving::with(&["--shards=1"]);
+    let serving = ServerProcess::with(&["--shards=1"]);
     let [server] = &masks(serving.pid())[..] else { panic!("{:?}", masks(serving.pid())) };
     assert_eq!(shards(&serving), format!("1, on core {server}"));
     let child = start(load(serving.address(), &["--threads=1", "--duration=1h"]));
@@ -93,7 +92,7 @@ fn a_server_and_a_load_of_one_thread_each_run_on_different_cores() {
 fn a_load_leaves_out_the_cores_of_the_server_wherever_they_are() {
     let Some(all) = several_cores() else { return };
     for core in &all {
-        let serving = Serving::with(&[&format!("--cores={core}")]);
+        let serving = ServerProcess::with(&[&format!("--cores={core}")]);
         let ended = run(load(serving.address(), &["--messages=100"]));
         assert_eq!((ended.status.code(), ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
         let used = cores(&ended);
@@ -104,7 +103,7 @@ fn a_load_leaves_out_the_cores_of_the_server_wherever_they_are() {
 #[test]
 fn a_load_that_has_to_share_says_with_which_options_it_would_not() {
     let Some(all) = several_cores() else { return };
-    let serving = Serving::with(&[]);
+    let serving = ServerProcess::with(&[]);
     assert_eq!(masks(serving.pid()).len(), all.len());
     let ended = run(load(serving.address(), &["--messages=100"]));
     assert_eq!((ended.status.code(), ended.stderr.lines().count()), (Some(0), 1), "{ended:?}");
@@ -115,7 +114,7 @@ fn a_load_that_has_to_share_says_with_which_options_it_would_not() {
     let (server, generator) = (option("`ringway serve "), option("`ringway load "));
     drop(serving);
 
-    let serving = Serving::with(&server.split(' ').collect::<Vec<_>>());
+    let serving = ServerProcess::with(&server.split(' ').collect::<Vec<_>>());
     let generator: Vec<&str> = generator.split(' ').collect();
     let ended = run(load(serving.address(), &[&["--messages=100"], &generator[..]].concat()));
     assert_eq!((ended.status.code(), ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
@@ -127,11 +126,11 @@ fn a_load_that_has_to_share_says_with_which_options_it_would_not() {
 #[test]
 fn cores_are_understood_as_they_are_printed() {
     let Some(all) = several_cores() else { return };
-    let serving = Serving::with(&[]);
+    let serving = ServerProcess::with(&[]);
     let said = shards(&serving).to_owned();
     let (count, list) = said.split_once(", on cores ").unwrap_or_else(|| panic!("{said}"));
     assert_eq!(count, all.len().to_string());
-    let named = Serving::with(&["--cores", list]);
+    let named = ServerProcess::with(&["--cores", list]);
     assert_eq!(shards(&named), said);
     let ended = run(load(named.address(), &["--messages=100", "--cores", list]));
     assert_eq!((ended.status.code(), ended.stderr.as_str()), (Some(0), ""), "named cores need no warning: {ended:?}");
@@ -147,7 +146,7 @@ fn the_affinity_mask_is_the_set() {
     let Some(all) = several_cores() else { return };
     let (other, core) = (all[0], all[all.len() - 1]);
     confined(core, move || {
-        let serving = Serving::with(&[]);
+        let serving = ServerProcess::with(&[]);
         assert_eq!(shards(&serving), format!("1, on core {core}"));
         let ended = run(load(serving.address(), &["--messages=100"]));
         assert_eq!((ended.status.code(), cores(&ended)), (Some(0), vec![core]), "{ended:?}");
@@ -197,7 +196,7 @@ fn a_quota_below_the_set_is_the_number_of_shards_and_nothing_is_pinned() {
         eprintln!("NOT TESTED: this user may have no mount namespace of its own");
         return;
     }
-    let serving = Serving::start(within(&mount, &ringway(&["serve", "--listen=127.0.0.1:0"])));
+    let serving = ServerProcess::start(within(&mount, &ringway(&["serve", "--listen=127.0.0.1:0"])));
     let said = format!("1, not pinned: the cgroup's CPU quota is 1.5 of {} cores", all.len());
     assert_eq!(shards(&serving), said);
     let [mask] = &masks(serving.pid())[..] else { panic!("{:?}", masks(serving.pid())) };
@@ -214,6 +213,6 @@ fn a_quota_below_the_set_is_the_number_of_shards_and_nothing_is_pinned() {
     // Whoever names cores gets those.
     let core = all[0];
     let named =
-        Serving::start(within(&mount, &ringway(&["serve", "--listen=127.0.0.1:0", &format!("--cores={core}")])));
+        ServerProcess::start(within(&mount, &ringway(&["serve", "--listen=127.0.0.1:0", &format!("--cores={core}")])));
     assert_eq!(shards(&named), format!("1, on core {core}"));
 }

@@ -1,6 +1,6 @@
 //! What the machine does not allow: exit code 1, and one line that says what, with which value, and what to do.
 
-use crate::program::{Ended, Serving, ringway, ringway_after, run};
+use ringway_tests::{Ended, ServerProcess, ringway, ringway_after, run};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -28,7 +28,7 @@ fn a_port_that_is_taken_is_named_with_the_remedy() {
 
 #[test]
 fn a_port_of_another_ringway_is_taken_too() {
-    let other = Serving::with(&["--shards", "1"]);
+    let other = ServerProcess::with(&["--shards", "1"]);
     let address = other.address().to_string();
     expect(&run(serve(&["--listen", &address])), &[&address, "taken"]);
 }

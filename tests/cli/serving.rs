@@ -1,14 +1,15 @@
 //! `ringway serve` at work.
 
-use crate::program::{Serving, guarded, ringway, ringway_after, run};
-use ringway_tests::{End, Frame, Peer, Received, Request, WATCHDOG};
+use ringway_tests::{
+    End, Frame, RawRequest, Received, ServerProcess, WATCHDOG, WirePeer, guarded, ringway, ringway_after, run,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use std::process::Stdio;
 use std::time::Instant;
 
 #[test]
 fn it_says_where_it_listens_on_which_cores_and_on_what() {
-    let serving = Serving::with(&["--shards", "2"]);
+    let serving = ServerProcess::with(&["--shards", "2"]);
     let said = serving.announced.join("\n");
     assert_ne!(serving.address().port(), 0, "{said}");
     let line = |name: &str| {
@@ -24,8 +25,8 @@ fn it_says_where_it_listens_on_which_cores_and_on_what() {
 
 #[test]
 fn it_echoes() {
-    let serving = Serving::with(&["--shards", "1"]);
-    let mut peer = Peer::open(serving.address());
+    let serving = ServerProcess::with(&["--shards", "1"]);
+    let mut peer = WirePeer::open(serving.address());
     peer.expect_echo("hello");
     peer.send(&Frame::binary([1; 100_000]));
     assert_eq!(peer.frame(), Received::binary([1; 100_000]));
@@ -36,9 +37,9 @@ fn it_echoes() {
 
 #[test]
 fn every_shard_serves() {
-    let serving = Serving::with(&["--shards", "4"]);
+    let serving = ServerProcess::with(&["--shards", "4"]);
     // The kernel spreads them by their ports: one that reaches only one shard in 64 tries would be a wonder.
-    let mut peers: Vec<Peer> = (0..64).map(|_| Peer::open(serving.address())).collect();
+    let mut peers: Vec<WirePeer> = (0..64).map(|_| WirePeer::open(serving.address())).collect();
     for peer in &mut peers {
         peer.expect_echo("hello");
     }
@@ -46,18 +47,18 @@ fn every_shard_serves() {
 
 #[test]
 fn it_listens_on_every_address_that_it_is_given() {
-    let serving = Serving::with(&["--listen", "127.0.0.2:0", "--listen", "[::1]:0", "--shards", "2"]);
+    let serving = ServerProcess::with(&["--listen", "127.0.0.2:0", "--listen", "[::1]:0", "--shards", "2"]);
     let addresses = serving.addresses();
     assert_eq!(addresses.len(), 3, "{:?}", serving.announced);
     for address in addresses {
-        Peer::open(address).expect_echo("hello");
+        WirePeer::open(address).expect_echo("hello");
     }
 }
 
 #[test]
 fn a_sink_reads_and_says_nothing() {
-    let serving = Serving::with(&["--shards", "1", "--app", "sink"]);
-    let mut peer = Peer::open(serving.address());
+    let serving = ServerProcess::with(&["--shards", "1", "--app", "sink"]);
+    let mut peer = WirePeer::open(serving.address());
     peer.send(&Frame::text("swallowed"));
     peer.send(&Frame::ping("p"));
     assert_eq!(peer.frame(), Received::pong("p"));
@@ -65,31 +66,31 @@ fn a_sink_reads_and_says_nothing() {
 
 #[test]
 fn the_flags_have_their_effects() {
-    let serving = Serving::with(&[
+    let serving = ServerProcess::with(&[
         "--shards=1",
         "--max-message=1K",
         "--max-head=512",
         "--origin=https://example.com",
         "--subprotocol=chat",
     ]);
-    let from_page = || Request::websocket().with("Origin", "https://example.com");
-    let mut peer = Peer::connect(serving.address());
+    let from_page = || RawRequest::websocket().with("Origin", "https://example.com");
+    let mut peer = WirePeer::connect(serving.address());
     peer.write(from_page().with("Sec-WebSocket-Protocol", "soap, chat").bytes());
     assert_eq!(peer.expect_upgrade().field("sec-websocket-protocol"), Some("chat"));
     peer.send(&Frame::binary([0; 1025]));
     assert_eq!(peer.close_code(), Some(1009));
-    let mut peer = Peer::connect(serving.address());
-    peer.write(Request::websocket().bytes());
+    let mut peer = WirePeer::connect(serving.address());
+    peer.write(RawRequest::websocket().bytes());
     assert_eq!(peer.response().status, 403);
-    let mut peer = Peer::connect(serving.address());
+    let mut peer = WirePeer::connect(serving.address());
     peer.write(from_page().with("X", &"x".repeat(512)).bytes());
     assert_eq!(peer.response().status, 431);
 }
 
 /// What the server answers to an offer of compression.
-fn agreed(serving: &Serving, offer: &str) -> Option<String> {
-    let mut peer = Peer::connect(serving.address());
-    peer.write(Request::websocket().with("Sec-WebSocket-Extensions", offer).bytes());
+fn agreed(serving: &ServerProcess, offer: &str) -> Option<String> {
+    let mut peer = WirePeer::connect(serving.address());
+    peer.write(RawRequest::websocket().with("Sec-WebSocket-Extensions", offer).bytes());
     peer.expect_upgrade().field("sec-websocket-extensions").map(str::to_owned)
 }
 
@@ -103,7 +104,7 @@ fn messages_are_compressed_where_both_sides_want_it() {
         ("--deflate=shared", Some("without context takeover"), Some(format!("{PMD}{neither}"))),
         ("--deflate=off", None, None),
     ] {
-        let serving = Serving::with(&["--shards=1", flag]);
+        let serving = ServerProcess::with(&["--shards=1", flag]);
         let line = serving.announced.iter().find(|line| line.starts_with("compression"));
         assert_eq!(line.is_some(), said.is_some(), "{flag}: {line:?}");
         assert!(line.is_none_or(|line| said.is_some_and(|said| line.ends_with(said))), "{flag}: {line:?}");
@@ -122,15 +123,15 @@ fn messages_are_compressed_where_both_sides_want_it() {
 
 #[test]
 fn the_timeouts_have_their_effects() {
-    let serving = Serving::with(&["--shards=1", "--handshake-timeout=200ms"]);
-    let mut opening = Peer::connect(serving.address());
+    let serving = ServerProcess::with(&["--shards=1", "--handshake-timeout=200ms"]);
+    let mut opening = WirePeer::connect(serving.address());
     assert_eq!(opening.response().status, 408);
-    let serving = Serving::with(&["--shards=1", "--idle-timeout=400ms"]);
-    let mut idle = Peer::open(serving.address());
+    let serving = ServerProcess::with(&["--shards=1", "--idle-timeout=400ms"]);
+    let mut idle = WirePeer::open(serving.address());
     assert_eq!(idle.frame(), Received::ping(""));
     assert_eq!(idle.end(), End::Finished);
-    let serving = Serving::with(&["--shards=1", "--close-timeout=200ms"]);
-    let mut closing = Peer::open(serving.address());
+    let serving = ServerProcess::with(&["--shards=1", "--close-timeout=200ms"]);
+    let mut closing = WirePeer::open(serving.address());
     closing.send(&Frame::new(3, ""));
     assert_eq!(closing.close_code(), Some(1002));
     assert_eq!(closing.end(), End::Finished);
@@ -138,21 +139,21 @@ fn the_timeouts_have_their_effects() {
 
 #[test]
 fn an_origin_can_be_required_whichever_it_is() {
-    let serving = Serving::with(&["--shards=1", "--require-origin"]);
-    let mut peer = Peer::connect(serving.address());
-    peer.write(Request::websocket().bytes());
+    let serving = ServerProcess::with(&["--shards=1", "--require-origin"]);
+    let mut peer = WirePeer::connect(serving.address());
+    peer.write(RawRequest::websocket().bytes());
     assert_eq!(peer.response().status, 403);
-    let mut peer = Peer::connect(serving.address());
-    peer.write(Request::websocket().with("Origin", "https://anybody.example").bytes());
+    let mut peer = WirePeer::connect(serving.address());
+    peer.write(RawRequest::websocket().with("Origin", "https://anybody.example").bytes());
     peer.expect_upgrade();
 }
 
 #[test]
 fn headers_are_counted() {
-    let serving = Serving::with(&["--shards=1", "--max-headers=8"]);
-    let with = |more: usize| (0..more).fold(Request::websocket(), |request, n| request.with(&format!("X-{n}"), "y"));
-    let status = |request: &Request| {
-        let mut peer = Peer::connect(serving.address());
+    let serving = ServerProcess::with(&["--shards=1", "--max-headers=8"]);
+    let with = |more: usize| (0..more).fold(RawRequest::websocket(), |request, n| request.with(&format!("X-{n}"), "y"));
+    let status = |request: &RawRequest| {
+        let mut peer = WirePeer::connect(serving.address());
         peer.write(request.bytes());
         peer.response().status
     };
@@ -170,7 +171,7 @@ fn shards_run_on_the_cores_that_were_named() {
     let allowed = allowed.expect("a line says it");
     // The last one: where there are several, it is not the one that all would be put on by a mistake.
     let core = allowed.rsplit(['-', ',']).next().expect("a core");
-    let serving = Serving::with(&["--shards=3", &format!("--cores={core}")]);
+    let serving = ServerProcess::with(&["--shards=3", &format!("--cores={core}")]);
     assert!(serving.announced.contains(&format!("shards       3, on core {core}")), "{:?}", serving.announced);
     let tasks = format!("/proc/{}/task", serving.pid());
     let mut shards = 0;
@@ -187,22 +188,22 @@ fn shards_run_on_the_cores_that_were_named() {
 
 #[test]
 fn rings_have_the_entries_that_were_asked_for() {
-    let serving = Serving::with(&["--shards=2", "--ring-entries=64"]);
+    let serving = ServerProcess::with(&["--shards=2", "--ring-entries=64"]);
     let files = std::fs::read_dir(format!("/proc/{}/fdinfo", serving.pid())).expect("procfs, and it runs");
     let ring = |file: std::io::Result<std::fs::DirEntry>| {
         field(&std::fs::read_to_string(file.expect("procfs").path()).unwrap_or_default(), "SqMask")
     };
     let rings: Vec<String> = files.filter_map(ring).collect();
     assert_eq!(rings, ["0x3f", "0x3f"]);
-    Peer::open(serving.address()).expect_echo("hello");
+    WirePeer::open(serving.address()).expect_echo("hello");
 }
 
 #[test]
 fn out_of_descriptors_it_serves_those_it_has_and_then_the_others() {
     let arguments = ["serve", "--listen", "127.0.0.1:0", "--shards", "1"];
-    let mut serving = Serving::start(ringway_after("ulimit -n 100", &arguments));
-    let request = Request::websocket().bytes();
-    let mut peers: Vec<Peer> = (0..150).map(|_| Peer::connect(serving.address())).collect();
+    let mut serving = ServerProcess::start(ringway_after("ulimit -n 100", &arguments));
+    let request = RawRequest::websocket().bytes();
+    let mut peers: Vec<WirePeer> = (0..150).map(|_| WirePeer::connect(serving.address())).collect();
     for peer in &mut peers {
         peer.write(&request);
     }
@@ -218,7 +219,7 @@ fn out_of_descriptors_it_serves_those_it_has_and_then_the_others() {
         peer.expect_upgrade();
         peer.expect_echo("served in the end");
     }
-    Peer::open(serving.address()).expect_echo("and anew");
+    WirePeer::open(serving.address()).expect_echo("and anew");
 }
 
 /// As in `ringway serve | head -1`, which goes away when it has its line.

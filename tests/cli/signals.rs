@@ -1,15 +1,14 @@
 //! SIGINT and SIGTERM.
 
-use crate::program::Serving;
-use ringway_tests::{End, Frame, Peer};
+use ringway_tests::{End, Frame, ServerProcess, WirePeer};
 use rustix::process::Signal;
 use std::os::unix::process::ExitStatusExt;
 
 #[test]
 fn a_signal_closes_with_1001_and_ends_well() {
     for signal in [Signal::TERM, Signal::INT] {
-        let serving = Serving::with(&["--shards", "2"]);
-        let mut peers: Vec<Peer> = (0..10).map(|_| Peer::open(serving.address())).collect();
+        let serving = ServerProcess::with(&["--shards", "2"]);
+        let mut peers: Vec<WirePeer> = (0..10).map(|_| WirePeer::open(serving.address())).collect();
         serving.signal(signal);
         for peer in &mut peers {
             assert_eq!(peer.close_code(), Some(1001));
@@ -23,15 +22,15 @@ fn a_signal_closes_with_1001_and_ends_well() {
 
 #[test]
 fn a_signal_with_nobody_connected_ends_it() {
-    let serving = Serving::with(&[]);
+    let serving = ServerProcess::with(&[]);
     serving.signal(Signal::TERM);
     assert_eq!(serving.wait().0.code(), Some(0));
 }
 
 #[test]
 fn peers_that_do_not_answer_are_not_waited_for_longer_than_said() {
-    let serving = Serving::with(&["--shards=1", "--close-timeout=1h", "--stop-timeout=300ms"]);
-    let mut peer = Peer::open(serving.address());
+    let serving = ServerProcess::with(&["--shards=1", "--close-timeout=1h", "--stop-timeout=300ms"]);
+    let mut peer = WirePeer::open(serving.address());
     serving.signal(Signal::TERM);
     assert_eq!(peer.close_code(), Some(1001));
     let (status, stderr) = serving.wait();
@@ -43,8 +42,8 @@ fn peers_that_do_not_answer_are_not_waited_for_longer_than_said() {
 #[test]
 fn a_second_signal_ends_it_at_once() {
     for signal in [Signal::TERM, Signal::INT] {
-        let serving = Serving::with(&["--shards=1", "--close-timeout=1h", "--stop-timeout=1h"]);
-        let mut peer = Peer::open(serving.address());
+        let serving = ServerProcess::with(&["--shards=1", "--close-timeout=1h", "--stop-timeout=1h"]);
+        let mut peer = WirePeer::open(serving.address());
         serving.signal(signal);
         assert_eq!(peer.close_code(), Some(1001), "the first one has been heard");
         serving.signal(signal);

@@ -1,6 +1,6 @@
 //! Help, and arguments that are wrong: exit code 2.
 
-use crate::program::{ringway, run};
+use ringway_tests::{ringway, run};
 
 #[test]
 fn help_lists_the_commands_and_each_has_its_own() {

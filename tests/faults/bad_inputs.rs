@@ -1,7 +1,7 @@
 //! Each bad input earns its answer, frees its slot, and disturbs nobody else.
 
 use ringway_tests::bad_input::{self, BadInput};
-use ringway_tests::{Echo, Peer, TestServer, config};
+use ringway_tests::{Echo, TestServer, WirePeer, config};
 
 fn server() -> TestServer<Echo> {
     TestServer::start(config(), bad_input::limits(), |_| Echo)
@@ -10,8 +10,8 @@ fn server() -> TestServer<Echo> {
 fn check(name: &str) {
     let input = bad_input::all().into_iter().find(|input| input.name == name).expect("the list has it");
     let server = server();
-    let mut other = Peer::open(server.address());
-    let mut peer = Peer::connect(server.address());
+    let mut other = WirePeer::open(server.address());
+    let mut peer = WirePeer::connect(server.address());
     input.perform(&mut peer);
     drop(peer);
     server.wait_until("only the other one is left", |_, shard| shard.connection_count() == 1);
@@ -65,7 +65,7 @@ fn the_answer_survives_what_still_comes() {
     let server = server();
     let more = vec![0x82; 2 << 20];
     for input in bad_input::all() {
-        let mut peer = Peer::connect(server.address());
+        let mut peer = WirePeer::connect(server.address());
         input.perform_with(&mut peer, |peer, bytes| {
             peer.write(bytes);
             peer.write(&more);
@@ -80,7 +80,7 @@ fn every_short_bad_input_earns_the_same_when_it_comes_byte_by_byte() {
     let server = server();
     let short = |input: &BadInput| input.bytes().len() < 300;
     for input in bad_input::all().into_iter().filter(short) {
-        let mut peer = Peer::connect(server.address());
+        let mut peer = WirePeer::connect(server.address());
         // It may be answered before its last byte is written: that is no error while the server still reads.
         input.perform_with(&mut peer, |peer, bytes| peer.write_byte_by_byte(bytes));
     }
@@ -92,7 +92,7 @@ fn every_short_bad_input_earns_the_same_when_it_comes_byte_by_byte() {
 fn what_came_before_the_violation_is_still_answered() {
     use ringway_tests::{End, Frame, Received};
     let server = server();
-    let mut peer = Peer::open(server.address());
+    let mut peer = WirePeer::open(server.address());
     peer.write([Frame::text("fine").bytes(), Frame::ping("p").bytes(), Frame::text("bad").bits(0x20).bytes()].concat());
     assert_eq!(peer.frame(), Received::text("fine"));
     assert_eq!(peer.frame(), Received::pong("p"));

@@ -6,7 +6,7 @@ use ringway::{
     Client, CloseCode, CloseReason, Config, ConnectError, Connection, Endpoint, Handler, Message, Running, Shard,
     ShardHandle, Shards,
 };
-use ringway_tests::{End, Frame, Peer, Received, WATCHDOG, config, with_watchdog};
+use ringway_tests::{End, Frame, Received, WATCHDOG, WirePeer, config, with_watchdog};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -45,13 +45,13 @@ impl Handler for Telling {
 }
 
 /// A client in the engine, and the end that the test plays.
-struct Pair {
+struct ClientAndServer {
     running: Option<Running<Telling>>,
     listener: TcpListener,
     told: mpsc::Receiver<String>,
 }
 
-impl Pair {
+impl ClientAndServer {
     fn new(config: Config) -> Self {
         let (teller, told) = mpsc::channel();
         let client = Client::new().shards(Shards::Count(1)).config(config);
@@ -72,9 +72,9 @@ impl Pair {
     }
 
     /// Has the client connect, and reads its request. Returns the server's end, and the answer that is right.
-    fn connect(&self) -> (Peer, String) {
+    fn connect(&self) -> (WirePeer, String) {
         self.begin();
-        let mut peer = Peer::accepted(self.listener.accept().expect("the client comes").0);
+        let mut peer = WirePeer::accepted(self.listener.accept().expect("the client comes").0);
         let head = peer.head();
         assert!(head.starts_with("GET /path?q=1 HTTP/1.1\r\n"), "{head}");
         let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).expect("a key");
@@ -90,7 +90,7 @@ impl Pair {
         (peer, answer)
     }
 
-    fn open(&self) -> Peer {
+    fn open(&self) -> WirePeer {
         let (mut peer, answer) = self.connect();
         peer.write(answer);
         self.expect("open");
@@ -104,7 +104,7 @@ impl Pair {
     }
 }
 
-impl Drop for Pair {
+impl Drop for ClientAndServer {
     fn drop(&mut self) {
         if let Some(running) = self.running.take().filter(|_| !std::thread::panicking()) {
             running.stop();
@@ -115,7 +115,7 @@ impl Drop for Pair {
 
 #[test]
 fn rfc6455_5_3_every_frame_has_a_mask_of_its_own() {
-    let pair = Pair::new(config());
+    let pair = ClientAndServer::new(config());
     let mut peer = pair.open();
     let mut keys = std::collections::HashSet::new();
     for n in 0..32 {
@@ -132,7 +132,7 @@ fn rfc6455_5_3_every_frame_has_a_mask_of_its_own() {
 
 #[test]
 fn frames_right_behind_the_answer_are_delivered() {
-    let pair = Pair::new(config());
+    let pair = ClientAndServer::new(config());
     let (mut peer, answer) = pair.connect();
     peer.write([answer.as_bytes(), &Frame::text("early").unmasked().bytes()].concat());
     pair.expect("open");
@@ -141,7 +141,7 @@ fn frames_right_behind_the_answer_are_delivered() {
 
 #[test]
 fn an_answer_may_come_one_byte_at_a_time() {
-    let pair = Pair::new(config());
+    let pair = ClientAndServer::new(config());
     let (mut peer, answer) = pair.connect();
     peer.write_byte_by_byte(answer);
     pair.expect("open");
@@ -149,7 +149,7 @@ fn an_answer_may_come_one_byte_at_a_time() {
 
 #[test]
 fn rfc6455_4_1_an_answer_that_is_not_right_fails_the_connection() {
-    let pair = Pair::new(config());
+    let pair = ClientAndServer::new(config());
     let wrong: [(&str, &str, &str); 6] = [
         ("101 Switching Protocols", "404 Not Found", "failed the server answered 404"),
         ("Upgrade: websocket", "Upgrade: h2c", "failed the server's answer has no header Upgrade"),
@@ -168,7 +168,7 @@ fn rfc6455_4_1_an_answer_that_is_not_right_fails_the_connection() {
 
 #[test]
 fn an_end_before_the_answer_fails_the_connection() {
-    let pair = Pair::new(config());
+    let pair = ClientAndServer::new(config());
     let (mut peer, answer) = pair.connect();
     peer.write(&answer.as_bytes()[..20]);
     drop(peer);
@@ -180,7 +180,7 @@ fn an_end_before_the_answer_fails_the_connection() {
 
 #[test]
 fn nobody_listening_fails_the_connection() {
-    let pair = Pair::new(config());
+    let pair = ClientAndServer::new(config());
     // Bound, but not listening: nobody else can take the port meanwhile.
     let socket =
         socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a descriptor is left");
@@ -193,7 +193,7 @@ fn nobody_listening_fails_the_connection() {
 
 #[test]
 fn no_answer_in_time_fails_the_connection() {
-    let pair = Pair::new(config().handshake_timeout(Duration::from_millis(200)).expect("in range"));
+    let pair = ClientAndServer::new(config().handshake_timeout(Duration::from_millis(200)).expect("in range"));
     // In the backlog, and accepted.
     pair.begin();
     pair.expect("failed the peer did not answer");
@@ -206,7 +206,7 @@ fn no_answer_in_time_fails_the_connection() {
 
 #[test]
 fn a_masked_frame_of_a_server_is_a_violation() {
-    let pair = Pair::new(config());
+    let pair = ClientAndServer::new(config());
     let mut peer = pair.open();
     peer.send(&Frame::text("masked"));
     assert_eq!(peer.masked_frame().0.close_code(), Some(1002));
@@ -217,7 +217,7 @@ fn a_masked_frame_of_a_server_is_a_violation() {
 
 #[test]
 fn rfc6455_7_1_1_the_client_lets_the_server_end_tcp() {
-    let pair = Pair::new(config());
+    let pair = ClientAndServer::new(config());
     let mut peer = pair.open();
     peer.send(&Frame::close(1000, "done").unmasked());
     assert_eq!(peer.masked_frame().0.close_code(), Some(1000));
@@ -233,7 +233,7 @@ fn rfc6455_7_1_1_the_client_lets_the_server_end_tcp() {
 
 #[test]
 fn a_server_that_does_not_end_tcp_is_not_waited_for() {
-    let pair = Pair::new(config().close_timeout(Duration::from_millis(200)).expect("in range"));
+    let pair = ClientAndServer::new(config().close_timeout(Duration::from_millis(200)).expect("in range"));
     let mut peer = pair.open();
     peer.send(&Frame::close(1000, "").unmasked());
     assert_eq!(peer.masked_frame().0.close_code(), Some(1000));
@@ -243,7 +243,7 @@ fn a_server_that_does_not_end_tcp_is_not_waited_for() {
 
 #[test]
 fn a_client_that_stops_says_so() {
-    let pair = Pair::new(config());
+    let pair = ClientAndServer::new(config());
     let mut peer = pair.open();
     let (opening, _) = pair.connect();
     pair.running.as_ref().expect("it runs").stop();

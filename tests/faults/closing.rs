@@ -1,7 +1,7 @@
 //! The closing handshake (RFC 6455 section 7).
 
 use ringway::{CloseCode, CloseReason, Config, Connection, Ending, Handler, Limits, Message, Shard};
-use ringway_tests::{End, Frame, Peer, Received, TestServer, config};
+use ringway_tests::{End, Frame, Received, TestServer, WirePeer, config};
 use std::time::Duration;
 
 /// Echoes, closes when it is told to, and notes what came and how connections ended.
@@ -54,7 +54,7 @@ fn expect_ending(server: &TestServer<Closing>, expected: &str) {
 fn rfc6455_5_5_1_a_close_is_answered_with_its_own_code_and_the_server_ends_tcp_first() {
     for code in [1000, 1001, 1003, 1007, 1011, 1014, 3000, 3999, 4000, 4999] {
         let server = start(config());
-        let mut peer = Peer::open(server.address());
+        let mut peer = WirePeer::open(server.address());
         peer.send(&Frame::close(code, "done"));
         assert_eq!(peer.close_code(), Some(code));
         // This end stays open: it is the server that ends the connection.
@@ -66,7 +66,7 @@ fn rfc6455_5_5_1_a_close_is_answered_with_its_own_code_and_the_server_ends_tcp_f
 #[test]
 fn rfc6455_5_5_1_a_close_without_a_code_is_answered_without_one() {
     let server = start(config());
-    let mut peer = Peer::open(server.address());
+    let mut peer = WirePeer::open(server.address());
     peer.send(&Frame::new(8, ""));
     assert_eq!(peer.close_code(), None);
     assert_eq!(peer.end(), End::Finished);
@@ -76,7 +76,7 @@ fn rfc6455_5_5_1_a_close_without_a_code_is_answered_without_one() {
 #[test]
 fn a_close_with_the_longest_reason_is_in_order() {
     let server = start(config());
-    let mut peer = Peer::open(server.address());
+    let mut peer = WirePeer::open(server.address());
     peer.send(&Frame::close(1000, [b'r'; 123]));
     assert_eq!(peer.close_code(), Some(1000));
     assert_eq!(peer.end(), End::Finished);
@@ -85,7 +85,7 @@ fn a_close_with_the_longest_reason_is_in_order() {
 #[test]
 fn a_close_between_fragments_is_answered() {
     let server = start(config());
-    let mut peer = Peer::open(server.address());
+    let mut peer = WirePeer::open(server.address());
     peer.write([Frame::text("part").more().bytes(), Frame::close(1000, "").bytes()].concat());
     assert_eq!(peer.close_code(), Some(1000));
     assert_eq!(peer.end(), End::Finished);
@@ -95,7 +95,7 @@ fn a_close_between_fragments_is_answered() {
 #[test]
 fn everything_before_a_close_is_answered_before_it() {
     let server = start(config());
-    let mut peer = Peer::open(server.address());
+    let mut peer = WirePeer::open(server.address());
     let large = vec![3; 2_000_000];
     let mut writer = peer.writer();
     let bytes = [Frame::binary(&large).bytes(), Frame::ping("p").bytes(), Frame::close(1000, "").bytes()].concat();
@@ -110,7 +110,7 @@ fn everything_before_a_close_is_answered_before_it() {
 #[test]
 fn a_handler_closes_and_the_peer_answers() {
     let server = start(config());
-    let mut peer = Peer::open(server.address());
+    let mut peer = WirePeer::open(server.address());
     peer.send(&Frame::text("close"));
     let close = peer.frame();
     assert_eq!((close.close_code(), &close.payload[2..]), (Some(4001), &b"bye"[..]));
@@ -122,7 +122,7 @@ fn a_handler_closes_and_the_peer_answers() {
 #[test]
 fn a_handler_closes_without_a_code() {
     let server = start(config());
-    let mut peer = Peer::open(server.address());
+    let mut peer = WirePeer::open(server.address());
     peer.send(&Frame::text("close without a code"));
     assert_eq!(peer.frame().payload, b"");
     peer.send(&Frame::new(8, ""));
@@ -133,7 +133,7 @@ fn a_handler_closes_without_a_code() {
 #[test]
 fn after_the_handlers_close_nothing_is_delivered_and_nothing_sent() {
     let server = start(config());
-    let mut peer = Peer::open(server.address());
+    let mut peer = WirePeer::open(server.address());
     let frames = ["echo and close", "dropped", "dropped too"].map(|text| Frame::text(text).bytes()).concat();
     peer.write([frames, Frame::ping("unanswered").bytes()].concat());
     assert_eq!(peer.frame(), Received::text("echo and close"));
@@ -148,7 +148,7 @@ fn after_the_handlers_close_nothing_is_delivered_and_nothing_sent() {
 #[test]
 fn a_close_that_is_not_answered_times_out() {
     let server = start(config().close_timeout(Duration::from_millis(200)).expect("in range"));
-    let mut peer = Peer::open(server.address());
+    let mut peer = WirePeer::open(server.address());
     peer.send(&Frame::text("close"));
     assert_eq!(peer.close_code(), Some(4001));
     assert_eq!(peer.end(), End::Finished);
@@ -158,7 +158,7 @@ fn a_close_that_is_not_answered_times_out() {
 #[test]
 fn a_peer_that_ends_tcp_instead_of_answering_a_close_is_let_go() {
     let server = start(config());
-    let mut peer = Peer::open(server.address());
+    let mut peer = WirePeer::open(server.address());
     peer.send(&Frame::text("close"));
     assert_eq!(peer.close_code(), Some(4001));
     peer.finish();
@@ -169,7 +169,7 @@ fn a_peer_that_ends_tcp_instead_of_answering_a_close_is_let_go() {
 #[test]
 fn closes_that_cross_are_both_right() {
     let server = start(config());
-    let mut peer = Peer::open(server.address());
+    let mut peer = WirePeer::open(server.address());
     peer.write([Frame::text("close").bytes(), Frame::close(3000, "mine").bytes()].concat());
     assert_eq!(peer.close_code(), Some(4001));
     assert_eq!(peer.end(), End::Finished, "one close frame from each side");
@@ -179,7 +179,7 @@ fn closes_that_cross_are_both_right() {
 #[test]
 fn a_violation_after_the_handlers_close_earns_no_second_close_frame() {
     let server = start(config());
-    let mut peer = Peer::open(server.address());
+    let mut peer = WirePeer::open(server.address());
     peer.write([Frame::text("close").bytes(), Frame::new(3, "").bytes()].concat());
     assert_eq!(peer.close_code(), Some(4001));
     assert_eq!(peer.end(), End::Finished);

@@ -1,7 +1,7 @@
 //! Upgrades whose answer is put off, and given from another thread.
 
 use ringway::{Config, Connection, ConnectionId, Handler, Limits, Message, Request, StatusCode, Upgrade};
-use ringway_tests::{End, Frame, Peer, Received, Request as Asking, TestServer, WATCHDOG, config};
+use ringway_tests::{End, Frame, RawRequest, Received, TestServer, WATCHDOG, WirePeer, config};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -36,9 +36,13 @@ fn start(config: Config) -> (TestServer<Deferring>, mpsc::Receiver<ConnectionId>
     (TestServer::start(config, Limits::default(), make), asking)
 }
 
-fn ask(server: &TestServer<Deferring>, asking: &mpsc::Receiver<ConnectionId>, behind: &[u8]) -> (Peer, ConnectionId) {
-    let mut peer = Peer::connect(server.address());
-    let request = Asking::websocket().with("Sec-WebSocket-Protocol", "chat").bytes();
+fn ask(
+    server: &TestServer<Deferring>,
+    asking: &mpsc::Receiver<ConnectionId>,
+    behind: &[u8],
+) -> (WirePeer, ConnectionId) {
+    let mut peer = WirePeer::connect(server.address());
+    let request = RawRequest::websocket().with("Sec-WebSocket-Protocol", "chat").bytes();
     peer.write([&request, behind].concat());
     (peer, asking.recv_timeout(WATCHDOG).expect("the handler is asked"))
 }

@@ -3,12 +3,12 @@
 use ringway::{
     BufferConfig, CloseCode, Connection, ConnectionId, Handler, Limits, Message, MessageKind, Prepared, SendOutcome,
 };
-use ringway_tests::{Echo, End, Frame, Peer, Received, TestServer, config};
+use ringway_tests::{Echo, End, Frame, Received, TestServer, WirePeer, config};
 
 #[test]
 fn rfc6455_5_4_a_ping_between_fragments_is_answered_before_the_message() {
     let server = TestServer::echo();
-    let mut peer = Peer::open(server.address());
+    let mut peer = WirePeer::open(server.address());
     for frame in [Frame::text("Hel").more(), Frame::ping("now"), Frame::continuation("").more(), Frame::ping("")] {
         peer.send(&frame);
     }
@@ -21,7 +21,7 @@ fn rfc6455_5_4_a_ping_between_fragments_is_answered_before_the_message() {
 #[test]
 fn rfc6455_5_5_3_an_unsolicited_pong_is_ignored() {
     let server = TestServer::echo();
-    let mut peer = Peer::open(server.address());
+    let mut peer = WirePeer::open(server.address());
     peer.send(&Frame::pong("nobody asked"));
     peer.send(&Frame::text("a").more());
     peer.send(&Frame::pong([1; 125]));
@@ -32,7 +32,7 @@ fn rfc6455_5_5_3_an_unsolicited_pong_is_ignored() {
 #[test]
 fn empty_messages_are_messages() {
     let server = TestServer::echo();
-    let mut peer = Peer::open(server.address());
+    let mut peer = WirePeer::open(server.address());
     peer.send(&Frame::text(""));
     peer.send(&Frame::binary("").more());
     peer.send(&Frame::continuation(""));
@@ -44,7 +44,7 @@ fn empty_messages_are_messages() {
 fn messages_of_every_length_around_the_edges_come_back() {
     let edges = [125, 126, 127, 4080, 4096, 4100, 32_754, 32_768, 32_782, 65_535, 65_536, 1_000_000];
     let server = TestServer::echo();
-    let mut peer = Peer::open(server.address());
+    let mut peer = WirePeer::open(server.address());
     for length in edges {
         let payload: Vec<u8> = (0..length).map(|n| (n % 251) as u8).collect();
         peer.send(&Frame::binary(&payload));
@@ -126,7 +126,7 @@ fn replies_sends_and_prepared_frames_keep_their_order_in_a_pipeline() {
     let limits = Limits::default().max_buffered(64 << 20).expect("in range");
     let make = |_| Mixing { prepared: Prepared::binary(&LONG) };
     let server = TestServer::start(config().buffers(buffers), limits, make);
-    let mut peer = Peer::open(server.address());
+    let mut peer = WirePeer::open(server.address());
     let mut numbers = Numbers(0x2545_f491);
     for round in 0..60 {
         let (mut bytes, mut expected) = (Vec::new(), Vec::new());
@@ -195,7 +195,7 @@ fn resume(server: &TestServer<Pausing>) {
 #[test]
 fn pings_are_answered_although_the_handler_paused() {
     let server = pausing();
-    let mut peer = Peer::open(server.address());
+    let mut peer = WirePeer::open(server.address());
     peer.send(&Frame::text("pause"));
     assert_eq!(peer.frame(), Received::text("pause"));
     for n in 0..10 {
@@ -211,7 +211,7 @@ fn pings_are_answered_although_the_handler_paused() {
 #[test]
 fn nothing_is_delivered_to_a_handler_that_paused_and_nothing_is_lost() {
     let server = pausing();
-    let mut peer = Peer::open(server.address());
+    let mut peer = WirePeer::open(server.address());
     let texts: Vec<String> = (0..3000).map(|n| format!("{n} {}", "x".repeat(n % 700))).collect();
     let behind: Vec<u8> = texts.iter().flat_map(|text| Frame::text(text).bytes()).collect();
     let mut writer = peer.writer();
@@ -232,7 +232,7 @@ fn nothing_is_delivered_to_a_handler_that_paused_and_nothing_is_lost() {
 #[test]
 fn pausing_over_and_over_loses_nothing() {
     let server = pausing();
-    let mut peer = Peer::open(server.address());
+    let mut peer = WirePeer::open(server.address());
     let round = [Frame::text("pause"), Frame::ping("p"), Frame::text("a"), Frame::binary([7; 40_000])];
     let bytes: Vec<u8> = round.iter().cycle().take(4 * 50).flat_map(Frame::bytes).collect();
     let mut writer = peer.writer();
@@ -250,7 +250,7 @@ fn pausing_over_and_over_loses_nothing() {
 #[test]
 fn a_close_is_answered_although_the_handler_paused() {
     let server = pausing();
-    let mut peer = Peer::open(server.address());
+    let mut peer = WirePeer::open(server.address());
     peer.send(&Frame::text("pause"));
     assert_eq!(peer.frame(), Received::text("pause"));
     peer.send(&Frame::close(1000, ""));
@@ -262,7 +262,7 @@ fn a_close_is_answered_although_the_handler_paused() {
 #[test]
 fn a_violation_is_answered_although_the_handler_paused() {
     let server = pausing();
-    let mut peer = Peer::open(server.address());
+    let mut peer = WirePeer::open(server.address());
     peer.write([Frame::text("pause").bytes(), Frame::new(3, "").bytes()].concat());
     assert_eq!(peer.frame(), Received::text("pause"));
     assert_eq!(peer.close_code(), Some(1002));
@@ -272,7 +272,7 @@ fn a_violation_is_answered_although_the_handler_paused() {
 #[test]
 fn what_is_held_back_is_delivered_before_the_fin_behind_it() {
     let server = pausing();
-    let mut peer = Peer::open(server.address());
+    let mut peer = WirePeer::open(server.address());
     peer.write(["pause", "one", "two"].map(|text| Frame::text(text).bytes()).concat());
     peer.finish();
     assert_eq!(peer.frame(), Received::text("pause"));
@@ -286,7 +286,7 @@ fn what_is_held_back_is_delivered_before_the_fin_behind_it() {
 #[test]
 fn a_handler_closes_a_connection_that_it_paused() {
     let server = pausing();
-    let mut peer = Peer::open(server.address());
+    let mut peer = WirePeer::open(server.address());
     peer.write(["pause", "never delivered"].map(|text| Frame::text(text).bytes()).concat());
     assert_eq!(peer.frame(), Received::text("pause"));
     server.on_shard(|pausing, shard| {
@@ -348,7 +348,7 @@ impl Handler for Flooding {
 fn send_hands_back_what_is_too_much_and_drained_says_when_to_go_on() {
     let limits = Limits::default().max_buffered(100_000).expect("in range");
     let server = TestServer::start(config(), limits, |_| Flooding::default());
-    let mut peer = Peer::connect_narrow(server.address());
+    let mut peer = WirePeer::connect_narrow(server.address());
     peer.upgrade();
     peer.send(&Frame::text("go"));
     for n in 0..FLOOD {
@@ -381,7 +381,7 @@ impl Handler for Gathering {
 #[test]
 fn a_prepared_message_reaches_everybody() {
     let server = TestServer::start(config(), Limits::default(), |_| Gathering::default());
-    let mut peers: Vec<Peer> = (0..40).map(|_| Peer::open(server.address())).collect();
+    let mut peers: Vec<WirePeer> = (0..40).map(|_| WirePeer::open(server.address())).collect();
     let long = "long ".repeat(20_000);
     let (first, second) = (Prepared::text("short"), Prepared::text(&long));
     server.on_shard(move |gathering, shard| {
@@ -402,7 +402,7 @@ fn a_prepared_message_reaches_everybody() {
 #[test]
 fn a_prepared_message_to_some_that_are_gone_reaches_the_others() {
     let server = TestServer::start(config(), Limits::default(), |_| Gathering::default());
-    let mut peers: Vec<Peer> = (0..20).map(|_| Peer::open(server.address())).collect();
+    let mut peers: Vec<WirePeer> = (0..20).map(|_| WirePeer::open(server.address())).collect();
     for peer in peers.drain(..10) {
         peer.reset();
     }
@@ -428,7 +428,7 @@ fn many_peers_at_once_each_get_their_own() {
     let threads: Vec<_> = (0..4u8)
         .map(|thread| {
             std::thread::spawn(move || {
-                let mut peers: Vec<Peer> = (0..25).map(|_| Peer::open(address)).collect();
+                let mut peers: Vec<WirePeer> = (0..25).map(|_| WirePeer::open(address)).collect();
                 for round in 0..20u8 {
                     for (n, peer) in peers.iter_mut().enumerate() {
                         peer.send(&Frame::binary([thread, n as u8, round].repeat(1 + n * 30)));

@@ -1,7 +1,7 @@
 //! The opening handshake beyond what is plainly wrong with it.
 
 use ringway::{Config, ConfigError, Connection, Handler, Limits, Message, OriginPolicy, StatusCode, Upgrade};
-use ringway_tests::{Echo, End, Frame, Peer, Received, Request, Response, TestServer, config};
+use ringway_tests::{Echo, End, Frame, RawRequest, RawResponse, Received, TestServer, WirePeer, config};
 use std::time::Duration;
 
 fn with(change: impl FnOnce(Config) -> Result<Config, ConfigError>) -> TestServer<Echo> {
@@ -9,8 +9,8 @@ fn with(change: impl FnOnce(Config) -> Result<Config, ConfigError>) -> TestServe
     TestServer::start(config, Limits::default(), |_| Echo)
 }
 
-fn ask(server: &TestServer<Echo>, request: &Request) -> Response {
-    let mut peer = Peer::connect(server.address());
+fn ask(server: &TestServer<Echo>, request: &RawRequest) -> RawResponse {
+    let mut peer = WirePeer::connect(server.address());
     peer.write(request.bytes());
     peer.response()
 }
@@ -18,8 +18,8 @@ fn ask(server: &TestServer<Echo>, request: &Request) -> Response {
 #[test]
 fn a_request_may_come_one_byte_at_a_time() {
     let server = TestServer::echo();
-    let mut peer = Peer::connect(server.address());
-    peer.write_byte_by_byte(Request::websocket().bytes());
+    let mut peer = WirePeer::connect(server.address());
+    peer.write_byte_by_byte(RawRequest::websocket().bytes());
     peer.expect_upgrade();
     peer.expect_echo("hello");
 }
@@ -27,10 +27,10 @@ fn a_request_may_come_one_byte_at_a_time() {
 #[test]
 fn frames_may_come_right_behind_the_request() {
     let server = TestServer::echo();
-    let mut peer = Peer::connect(server.address());
+    let mut peer = WirePeer::connect(server.address());
     let frames = [Frame::text("first"), Frame::ping("p"), Frame::binary([9; 70_000])];
     let frames: Vec<u8> = frames.iter().flat_map(Frame::bytes).collect();
-    peer.write([Request::websocket().bytes(), frames].concat());
+    peer.write([RawRequest::websocket().bytes(), frames].concat());
     peer.expect_upgrade();
     assert_eq!(peer.frame(), Received::text("first"));
     assert_eq!(peer.frame(), Received::pong("p"));
@@ -40,7 +40,7 @@ fn frames_may_come_right_behind_the_request() {
 #[test]
 fn header_names_and_tokens_are_matched_whatever_their_case() {
     let server = TestServer::echo();
-    let request = Request::new("GET / HTTP/1.1")
+    let request = RawRequest::new("GET / HTTP/1.1")
         .with("HOST", "a")
         .with("upgrade", "WebSocket")
         .with("CONNECTION", "keep-alive, UPGRADE")
@@ -52,7 +52,7 @@ fn header_names_and_tokens_are_matched_whatever_their_case() {
 #[test]
 fn rfc6455_4_4_a_wrong_version_is_told_the_right_one() {
     let server = TestServer::echo();
-    let request = Request::websocket().without("Sec-WebSocket-Version").with("Sec-WebSocket-Version", "7");
+    let request = RawRequest::websocket().without("Sec-WebSocket-Version").with("Sec-WebSocket-Version", "7");
     let response = ask(&server, &request);
     assert_eq!((response.status, response.field("sec-websocket-version")), (426, Some("13")));
 }
@@ -61,7 +61,7 @@ fn rfc6455_4_4_a_wrong_version_is_told_the_right_one() {
 fn a_request_that_is_never_finished_times_out() {
     let server = with(|config| config.handshake_timeout(Duration::from_millis(200)));
     for begun in [&b"GET / HTTP/1.1\r\nHost: a\r\n"[..], b"G", b""] {
-        let mut peer = Peer::connect(server.address());
+        let mut peer = WirePeer::connect(server.address());
         peer.write(begun);
         assert_eq!(peer.response().status, 408, "after {:?}", begun.escape_ascii());
         assert_eq!(peer.end(), End::Finished);
@@ -72,7 +72,7 @@ fn a_request_that_is_never_finished_times_out() {
 #[test]
 fn a_request_that_trickles_in_is_not_given_more_time() {
     let server = with(|config| config.handshake_timeout(Duration::from_millis(200)));
-    let mut peer = Peer::connect(server.address());
+    let mut peer = WirePeer::connect(server.address());
     let mut writer = peer.writer();
     peer.write("GET / HTTP/1.1\r\n");
     // Ends when the server does, or with the limit of the head: never with a finished request.
@@ -87,7 +87,7 @@ fn a_request_that_trickles_in_is_not_given_more_time() {
 fn a_peer_that_outlives_its_408_is_cut_off() {
     let server =
         with(|config| config.handshake_timeout(Duration::from_millis(100))?.close_timeout(Duration::from_millis(100)));
-    let mut peer = Peer::connect(server.address());
+    let mut peer = WirePeer::connect(server.address());
     assert_eq!(peer.response().status, 408);
     assert_eq!(peer.end(), End::Finished);
     // It never ends its own direction.
@@ -97,8 +97,8 @@ fn a_peer_that_outlives_its_408_is_cut_off() {
 #[test]
 fn a_list_of_origins_lets_in_only_those_on_it() {
     let server = with(|config| Ok(config.origins(OriginPolicy::List(vec!["https://example.com".into()]))));
-    let from = |origin: &str| ask(&server, &Request::websocket().with("Origin", origin)).status;
-    assert_eq!(ask(&server, &Request::websocket()).status, 403);
+    let from = |origin: &str| ask(&server, &RawRequest::websocket().with("Origin", origin)).status;
+    assert_eq!(ask(&server, &RawRequest::websocket()).status, 403);
     assert_eq!(from("https://evil.example"), 403);
     assert_eq!(from("https://example.com.evil.example"), 403);
     assert_eq!(from("null"), 403);
@@ -109,22 +109,22 @@ fn a_list_of_origins_lets_in_only_those_on_it() {
 #[test]
 fn origins_are_required_where_browsers_are() {
     let server = with(|config| Ok(config.origins(OriginPolicy::Required)));
-    assert_eq!(ask(&server, &Request::websocket()).status, 403);
-    assert_eq!(ask(&server, &Request::websocket().with("Origin", "https://any.example")).status, 101);
+    assert_eq!(ask(&server, &RawRequest::websocket()).status, 403);
+    assert_eq!(ask(&server, &RawRequest::websocket().with("Origin", "https://any.example")).status, 101);
 }
 
 #[test]
 fn the_clients_first_subprotocol_that_is_spoken_is_chosen() {
     let server = with(|config| config.subprotocols(["chat", "superchat"]));
     let offer = |offered: &str| {
-        let response = ask(&server, &Request::websocket().with("Sec-WebSocket-Protocol", offered));
+        let response = ask(&server, &RawRequest::websocket().with("Sec-WebSocket-Protocol", offered));
         assert_eq!(response.status, 101);
         response.field("sec-websocket-protocol").map(str::to_owned)
     };
     assert_eq!(offer("superchat, chat").as_deref(), Some("superchat"));
     assert_eq!(offer("soap, chat").as_deref(), Some("chat"));
     assert_eq!(offer("soap"), None);
-    assert_eq!(ask(&server, &Request::websocket()).field("sec-websocket-protocol"), None);
+    assert_eq!(ask(&server, &RawRequest::websocket()).field("sec-websocket-protocol"), None);
 }
 
 /// Answers each path in its own way.
@@ -146,8 +146,8 @@ impl Handler for Services {
 #[test]
 fn rfc6455_4_2_2_a_service_that_is_not_there_is_answered_404() {
     let server = TestServer::start(config(), Limits::default(), |_| Services);
-    let mut peer = Peer::connect(server.address());
-    peer.write(Request::websocket().line("GET /news HTTP/1.1").bytes());
+    let mut peer = WirePeer::connect(server.address());
+    peer.write(RawRequest::websocket().line("GET /news HTTP/1.1").bytes());
     let response = peer.response();
     assert_eq!((response.status, &*response.body), (404, "there is no /news here\n"));
     assert_eq!(peer.end(), End::Finished);
@@ -157,8 +157,8 @@ fn rfc6455_4_2_2_a_service_that_is_not_there_is_answered_404() {
 fn rfc6455_4_2_2_a_subprotocol_that_was_not_offered_is_never_answered() {
     let server = TestServer::start(config(), Limits::default(), |_| Services);
     for (offered, answered) in [(Some("news, chat"), Some("chat")), (Some("Chat, news"), None), (None, None)] {
-        let mut peer = Peer::connect(server.address());
-        let request = Request::websocket();
+        let mut peer = WirePeer::connect(server.address());
+        let request = RawRequest::websocket();
         let request = offered.map_or(request.clone(), |names| request.with("Sec-WebSocket-Protocol", names));
         peer.write(request.bytes());
         assert_eq!(peer.expect_upgrade().field("sec-websocket-protocol"), answered, "offered {offered:?}");
@@ -168,14 +168,14 @@ fn rfc6455_4_2_2_a_subprotocol_that_was_not_offered_is_never_answered() {
 #[test]
 fn rfc6455_4_2_1_a_malformed_list_of_subprotocols_is_refused() {
     let server = TestServer::echo();
-    let request = Request::websocket().with("Sec-WebSocket-Protocol", "super chat");
+    let request = RawRequest::websocket().with("Sec-WebSocket-Protocol", "super chat");
     assert_eq!(ask(&server, &request).status, 400);
 }
 
 #[test]
 fn extensions_that_are_not_spoken_are_not_agreed_to() {
     let server = TestServer::echo();
-    let request = Request::websocket().with("Sec-WebSocket-Extensions", "x-unknown; level=9");
+    let request = RawRequest::websocket().with("Sec-WebSocket-Extensions", "x-unknown; level=9");
     let response = ask(&server, &request);
     assert_eq!((response.status, response.field("sec-websocket-extensions")), (101, None));
 }
@@ -183,7 +183,7 @@ fn extensions_that_are_not_spoken_are_not_agreed_to() {
 #[test]
 fn a_plain_get_is_answered_with_a_short_text() {
     let server = TestServer::echo();
-    let mut peer = Peer::connect(server.address());
+    let mut peer = WirePeer::connect(server.address());
     peer.write("GET /health HTTP/1.1\r\nHost: a\r\n\r\n");
     let response = peer.response();
     assert_eq!(response.status, 200);
@@ -197,7 +197,7 @@ fn a_plain_get_is_answered_with_a_short_text() {
 #[test]
 fn a_plain_post_is_refused_and_its_body_does_not_destroy_the_answer() {
     let server = TestServer::echo();
-    let mut peer = Peer::connect(server.address());
+    let mut peer = WirePeer::connect(server.address());
     peer.write("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n");
     peer.write([b'x'; 200_000]);
     let response = peer.response();

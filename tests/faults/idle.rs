@@ -1,46 +1,30 @@
 //! Silence: a ping at half of the idle timeout, the end at all of it.
 
-use ringway::{CloseReason, Connection, Ending, Handler, Limits, Message, Shard};
-use ringway_tests::{End, Frame, Peer, Received, TestServer, config};
+use crate::ending_log::EndingLog;
+use ringway::Limits;
+use ringway_tests::{End, Frame, Received, TestServer, WirePeer, config};
 use std::time::Duration;
 
-#[derive(Default)]
-struct Noting {
-    idle: usize,
-}
-
-impl Handler for Noting {
-    type State = ();
-
-    fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
-        conn.reply(message);
-    }
-
-    fn closed(&mut self, _: &mut Shard<'_, Self>, (): (), reason: &CloseReason) {
-        self.idle += usize::from(matches!(reason.ending, Ending::Idle));
-    }
-}
-
-fn start(timeout: Option<Duration>) -> TestServer<Noting> {
-    TestServer::start(config().idle_timeout(timeout).expect("in range"), Limits::default(), |_| Noting::default())
+fn start(timeout: Option<Duration>) -> TestServer<EndingLog> {
+    TestServer::start(config().idle_timeout(timeout).expect("in range"), Limits::default(), |_| EndingLog::default())
 }
 
 #[test]
 fn a_silent_peer_is_pinged_and_then_given_up() {
     let server = start(Some(Duration::from_millis(400)));
-    let mut peer = Peer::open(server.address());
+    let mut peer = WirePeer::open(server.address());
     assert_eq!(peer.frame(), Received::ping(""));
     assert_eq!(peer.end(), End::Finished);
     server.wait_until_empty();
-    assert_eq!(server.on_shard(|noting, _| noting.idle), 1);
+    assert_eq!(server.on_shard(|log, _| log.idle()), 1);
 }
 
 /// Whether a peer stays that does `answer` at each ping, and sends nothing else. On a machine that is busy it may be too
 /// late with one, so it is given up only with the longest of these timeouts.
-fn stays(answer: impl Fn(&mut Peer, usize), farewell: impl Fn(&mut Peer)) {
+fn stays(answer: impl Fn(&mut WirePeer, usize), farewell: impl Fn(&mut WirePeer)) {
     for timeout in [2, 8, 32].map(Duration::from_secs) {
         let server = start(Some(timeout));
-        let mut peer = Peer::open(server.address());
+        let mut peer = WirePeer::open(server.address());
         // More pings than one timeout has room for.
         let pings = (0..4).take_while(|turn| {
             let is_ping = peer.try_frame() == Ok(Received::ping(""));
@@ -51,7 +35,7 @@ fn stays(answer: impl Fn(&mut Peer, usize), farewell: impl Fn(&mut Peer)) {
         });
         if pings.count() == 4 {
             farewell(&mut peer);
-            return assert_eq!(server.on_shard(|noting, _| noting.idle), 0);
+            return assert_eq!(server.on_shard(|log, _| log.idle()), 0);
         }
     }
     panic!("it was given up, with whatever timeout");
@@ -66,7 +50,7 @@ fn a_peer_that_answers_pings_stays() {
 fn a_message_that_never_ends_does_not_count_as_silence_while_its_bytes_come() {
     let message = Frame::text("slowly").bytes();
     // Each of the first bytes comes after a ping, so after half a timeout of silence.
-    let byte = |peer: &mut Peer, turn: usize| drop(peer.try_write([message[turn]]));
+    let byte = |peer: &mut WirePeer, turn: usize| drop(peer.try_write([message[turn]]));
     stays(byte, |peer| {
         peer.write(&message[4..]);
         assert_eq!(peer.frame(), Received::text("slowly"));
@@ -78,14 +62,14 @@ fn a_message_that_never_ends_does_not_count_as_silence_while_its_bytes_come() {
 fn a_peer_that_stops_reading_is_given_up() {
     let limits = Limits::default().max_buffered(64 * 1024).expect("in range");
     let config = config().idle_timeout(Some(Duration::from_millis(500))).expect("in range");
-    let server = TestServer::start(config, limits, |_| Noting::default());
-    let mut peer = Peer::connect_narrow(server.address());
+    let server = TestServer::start(config, limits, |_| EndingLog::default());
+    let mut peer = WirePeer::connect_narrow(server.address());
     peer.upgrade();
     // Messages until the kernel takes no more of them, or the server has given up: at most 64 MiB.
     let frame = Frame::binary([0; 16 * 1024]).bytes();
     let mut writer = peer.writer();
     let flood = std::thread::spawn(move || (0..4096).take_while(|_| writer.try_write(&frame).is_ok()).count());
-    server.wait_until("it is given up", |noting, _| noting.idle == 1);
+    server.wait_until("it is given up", |log, _| log.idle() == 1);
     server.wait_until_empty();
     flood.join().expect("no assertion in it");
     drop(peer);

@@ -5,6 +5,7 @@ mod client;
 mod closing;
 mod deferred;
 mod delivery;
+mod ending_log;
 mod handshake;
 mod idle;
 mod overload;

@@ -1,7 +1,7 @@
 //! Peers that want more than they are due: what waits for them stays within bounds.
 
 use ringway::{Connection, Handler, Limits, Message};
-use ringway_tests::{Echo, Frame, Peer, Received, TestServer, WATCHDOG, config};
+use ringway_tests::{Echo, Frame, Received, TestServer, WATCHDOG, WirePeer, config};
 use std::time::Instant;
 
 /// Echoes, and notes the most bytes that ever waited for a connection.
@@ -34,7 +34,7 @@ fn server() -> TestServer<Watching> {
 
 /// Writes the frames that `make` numbers, and reads nothing, until the server has as much waiting for the peer as may, and
 /// takes no more. Returns how many frames were begun, and the rest of the last one.
-fn flood(server: &TestServer<Watching>, peer: &mut Peer, make: impl Fn(u32) -> Frame) -> (u32, Vec<u8>) {
+fn flood(server: &TestServer<Watching>, peer: &mut WirePeer, make: impl Fn(u32) -> Frame) -> (u32, Vec<u8>) {
     let deadline = Instant::now() + WATCHDOG;
     let (mut begun, mut written) = (0, 0);
     loop {
@@ -66,7 +66,7 @@ const PONG_BOUND: usize = MAX_BUFFERED + 64 * 32 * 1024;
 #[test]
 fn what_waits_for_a_slow_reader_is_bounded_and_nothing_is_lost() {
     let server = server();
-    let mut peer = Peer::connect_narrow(server.address());
+    let mut peer = WirePeer::connect_narrow(server.address());
     peer.upgrade();
     let number = |n: u32| [&n.to_be_bytes()[..], &[n as u8; 16 * 1024]].concat();
     let (begun, rest) = flood(&server, &mut peer, |n| Frame::binary(number(n)));
@@ -89,7 +89,7 @@ fn what_waits_for_a_slow_reader_is_bounded_and_nothing_is_lost() {
 #[test]
 fn small_messages_that_are_not_read_back_are_bounded_too() {
     let server = server();
-    let mut peer = Peer::connect_narrow(server.address());
+    let mut peer = WirePeer::connect_narrow(server.address());
     peer.upgrade();
     let (_, rest) = flood(&server, &mut peer, |n| Frame::text(format!("{n:0100}")));
     drop((peer, rest));
@@ -101,7 +101,7 @@ fn small_messages_that_are_not_read_back_are_bounded_too() {
 #[test]
 fn pongs_that_are_not_read_are_bounded() {
     let server = server();
-    let mut peer = Peer::connect_narrow(server.address());
+    let mut peer = WirePeer::connect_narrow(server.address());
     peer.upgrade();
     let (_, rest) = flood(&server, &mut peer, |_| Frame::ping([7; 125]));
     drop((peer, rest));
@@ -113,9 +113,9 @@ fn pongs_that_are_not_read_are_bounded() {
 #[test]
 fn a_slow_reader_slows_nobody_else() {
     let server = server();
-    let mut slow = Peer::connect_narrow(server.address());
+    let mut slow = WirePeer::connect_narrow(server.address());
     slow.upgrade();
-    let mut quick = Peer::open(server.address());
+    let mut quick = WirePeer::open(server.address());
     let (_, rest) = flood(&server, &mut slow, |n| Frame::binary(n.to_be_bytes().repeat(4096)));
     for n in 0..200 {
         quick.expect_echo(&format!("message {n}"));
@@ -127,10 +127,10 @@ fn a_slow_reader_slows_nobody_else() {
 fn connections_over_the_limit_wait_until_a_slot_frees() {
     let limits = Limits::default().max_connections(2).expect("in range");
     let server = TestServer::start(config(), limits, |_| Echo);
-    let mut first = Peer::open(server.address());
-    let mut second = Peer::open(server.address());
-    let mut third = Peer::connect(server.address());
-    third.write(ringway_tests::Request::websocket().bytes());
+    let mut first = WirePeer::open(server.address());
+    let mut second = WirePeer::open(server.address());
+    let mut third = WirePeer::connect(server.address());
+    third.write(ringway_tests::RawRequest::websocket().bytes());
     for _ in 0..100 {
         first.expect_echo("served");
         second.expect_echo("served as well");
@@ -142,7 +142,7 @@ fn connections_over_the_limit_wait_until_a_slot_frees() {
     second.expect_echo("still there");
     drop((second, third));
     server.wait_until_empty();
-    Peer::open(server.address()).expect_echo("and on");
+    WirePeer::open(server.address()).expect_echo("and on");
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn a_receive_ring_that_runs_dry_loses_nothing() {
     let buffers = ringway::BufferConfig::new().size(1024).and_then(|buffers| buffers.count(4)?.ready(1));
     let config = config().buffers(buffers.expect("the numbers are in range"));
     let server = TestServer::start(config, Limits::default(), |_| Echo);
-    let mut peers: Vec<Peer> = (0..30).map(|_| Peer::open(server.address())).collect();
+    let mut peers: Vec<WirePeer> = (0..30).map(|_| WirePeer::open(server.address())).collect();
     for round in 0..20u8 {
         for (n, peer) in peers.iter_mut().enumerate() {
             peer.send(&Frame::binary([n as u8, round].repeat(1000)));

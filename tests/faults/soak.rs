@@ -2,10 +2,8 @@
 //! Memory and descriptors stay where they were.
 
 use ringway_tests::bad_input::{self, BadInput};
-use ringway_tests::{Echo, Frame, Peer, Request, TestServer, WATCHDOG, config, program};
-use std::io::{BufRead, BufReader};
+use ringway_tests::{Echo, Frame, RawRequest, ServerProcess, TestServer, WATCHDOG, WirePeer, config};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
@@ -24,9 +22,9 @@ fn a_hundred_thousand_bad_peers_leave_memory_and_descriptors_where_they_were() {
     soak(server.address(), std::process::id(), 2048);
     server.wait_until_empty();
     drop(server);
-    let serving = Serving::start();
+    let serving = serve();
     // Less than 11 bytes of each connection. Measured: none.
-    soak(serving.address, serving.child.id(), 512);
+    soak(serving.address(), serving.pid(), 512);
 }
 
 /// Has `server`, a part of process `pid`, deal with them all, and asks what it has left of it.
@@ -44,40 +42,18 @@ fn soak(server: SocketAddr, pid: u32, most_growth_kib: usize) {
         began.elapsed()
     );
     assert!(grown < most_growth_kib, "{grown} KiB more are resident; {memory} KiB were");
-    Peer::open(server).expect_echo("alive and well");
+    WirePeer::open(server).expect_echo("alive and well");
 }
 
-/// `ringway serve` with the limits of [`bad_input::limits`] and as few buffers as [`config`] has. Dropping it kills it.
-struct Serving {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Serving {
-    fn start() -> Self {
-        let mut child = Command::new(program())
-            .args(["serve", "--listen=127.0.0.1:0", "--shards=1", "--buffers=64"])
-            .arg(format!("--max-message={}", bad_input::MAX_MESSAGE))
-            .arg(format!("--max-head={}", bad_input::MAX_HEAD))
-            .arg(format!("--max-headers={}", bad_input::MAX_HEADERS))
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
-        let mut line = String::new();
-        // The rest of what it says finds nobody, and it does not mind.
-        let stdout = child.stdout.take().expect("it is a pipe");
-        BufReader::new(stdout).read_line(&mut line).expect("UTF-8");
-        let address = line.trim().strip_prefix("listening on ws://").and_then(|address| address.parse().ok());
-        let address = address.unwrap_or_else(|| panic!("{line:?}"));
-        Self { child, address }
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// `ringway serve` with the limits of [`bad_input::limits`] and as few buffers as [`config`] has.
+fn serve() -> ServerProcess {
+    ServerProcess::with(&[
+        "--shards=1",
+        "--buffers=64",
+        &format!("--max-message={}", bad_input::MAX_MESSAGE),
+        &format!("--max-head={}", bad_input::MAX_HEAD),
+        &format!("--max-headers={}", bad_input::MAX_HEADERS),
+    ])
 }
 
 fn run(server: SocketAddr, connections: usize) {
@@ -103,11 +79,11 @@ fn run(server: SocketAddr, connections: usize) {
 
 /// One connection that goes wrong: the inputs in turn, and between them those that just go away.
 fn one(server: SocketAddr, source: Ipv4Addr, inputs: &[BadInput], turn: usize) {
-    let mut peer = Peer::connect_from(server, source);
+    let mut peer = WirePeer::connect_from(server, source);
     // Frees the port at once: there are more connections than ports.
     peer.reset_on_drop();
     match turn % (inputs.len() + 4) {
-        0 => peer.write(&Request::websocket().bytes()[..60]),
+        0 => peer.write(&RawRequest::websocket().bytes()[..60]),
         1 => {
             peer.upgrade();
             peer.write(&Frame::binary([0; 9000]).bytes()[..5000]);

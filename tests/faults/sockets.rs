@@ -1,50 +1,23 @@
 //! TCP connections that end, stall or trickle at every point.
 
-use ringway::{CloseReason, Connection, Ending, Handler, Limits, Message, Shard};
-use ringway_tests::{End, Frame, Length, Peer, Received, Request, TestServer, config};
+use crate::ending_log::EndingLog;
+use ringway::Limits;
+use ringway_tests::{End, Frame, LengthField, RawRequest, Received, TestServer, WirePeer, config};
 
-/// Echoes, and notes how connections ended.
-#[derive(Default)]
-struct Noting {
-    endings: Vec<String>,
-}
-
-impl Handler for Noting {
-    type State = ();
-
-    fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
-        conn.reply(message);
-    }
-
-    fn closed(&mut self, _: &mut Shard<'_, Self>, (): (), reason: &CloseReason) {
-        let ending = match &reason.ending {
-            Ending::Peer => "peer",
-            Ending::Local => "local",
-            Ending::Unanswered => "unanswered",
-            Ending::Violation(_) => "violation",
-            Ending::Idle => "idle",
-            Ending::Vanished => "vanished",
-            Ending::Reset => "reset",
-            _ => "failed",
-        };
-        self.endings.push(format!("{} {ending}", reason.code));
-    }
-}
-
-fn server() -> TestServer<Noting> {
-    TestServer::start(config(), Limits::default(), |_| Noting::default())
+fn server() -> TestServer<EndingLog> {
+    TestServer::start(config(), Limits::default(), |_| EndingLog::default())
 }
 
 /// Waits until every slot is free, and checks that the handler has been told of one ending, once.
-fn expect_ending(server: &TestServer<Noting>, expected: &str) {
+fn expect_ending(server: &TestServer<EndingLog>, expected: &str) {
     server.wait_until_empty();
-    assert_eq!(server.on_shard(|noting, _| noting.endings.clone()), [expected]);
+    assert_eq!(server.on_shard(|log, _| log.endings.clone()), [expected]);
 }
 
 #[test]
 fn a_frame_may_come_one_byte_at_a_time() {
     let server = server();
-    let mut peer = Peer::open(server.address());
+    let mut peer = WirePeer::open(server.address());
     for payload in [&b"x"[..], &[b'y'; 126], &[b'z'; 300]] {
         peer.write_byte_by_byte(Frame::binary(payload).bytes());
         assert_eq!(peer.frame(), Received::binary(payload));
@@ -56,7 +29,7 @@ fn a_frame_may_come_one_byte_at_a_time() {
 #[test]
 fn a_text_whose_characters_are_cut_by_fragments_and_segments_is_valid() {
     let server = server();
-    let mut peer = Peer::open(server.address());
+    let mut peer = WirePeer::open(server.address());
     let text = "κόσμε𝄞".as_bytes();
     let last = text.len() - 1;
     for (at, byte) in text.iter().enumerate() {
@@ -69,8 +42,8 @@ fn a_text_whose_characters_are_cut_by_fragments_and_segments_is_valid() {
 #[test]
 fn a_request_that_is_followed_by_fin_is_answered() {
     let server = server();
-    let mut peer = Peer::connect(server.address());
-    peer.write(Request::websocket().bytes());
+    let mut peer = WirePeer::connect(server.address());
+    peer.write(RawRequest::websocket().bytes());
     peer.finish();
     peer.expect_upgrade();
     assert_eq!(peer.end(), End::Finished);
@@ -80,7 +53,7 @@ fn a_request_that_is_followed_by_fin_is_answered() {
 #[test]
 fn a_message_that_is_followed_by_fin_gets_its_echo() {
     let server = server();
-    let mut peer = Peer::open(server.address());
+    let mut peer = WirePeer::open(server.address());
     let large = vec![5; 3_000_000];
     let mut writer = peer.writer();
     let frame = Frame::binary(&large).bytes();
@@ -100,7 +73,7 @@ fn a_message_that_is_followed_by_fin_gets_its_echo() {
 fn fin_in_the_middle_of_a_frame_ends_the_connection() {
     for cut in [1, 3, 7, 20] {
         let server = server();
-        let mut peer = Peer::open(server.address());
+        let mut peer = WirePeer::open(server.address());
         peer.write(&Frame::text([b'a'; 200]).bytes()[..cut]);
         peer.finish();
         assert_eq!(peer.end(), End::Finished);
@@ -111,7 +84,7 @@ fn fin_in_the_middle_of_a_frame_ends_the_connection() {
 #[test]
 fn fin_between_fragments_ends_the_connection() {
     let server = server();
-    let mut peer = Peer::open(server.address());
+    let mut peer = WirePeer::open(server.address());
     peer.send(&Frame::text("a").more());
     peer.finish();
     assert_eq!(peer.end(), End::Finished);
@@ -121,7 +94,7 @@ fn fin_between_fragments_ends_the_connection() {
 #[test]
 fn a_reset_in_the_middle_of_a_frame_ends_the_connection() {
     let server = server();
-    let mut peer = Peer::open(server.address());
+    let mut peer = WirePeer::open(server.address());
     peer.expect_echo("so far so good");
     peer.write(&Frame::binary([1; 5000]).bytes()[..2000]);
     peer.reset();
@@ -131,7 +104,7 @@ fn a_reset_in_the_middle_of_a_frame_ends_the_connection() {
 #[test]
 fn a_reset_while_a_reply_is_on_its_way_ends_the_connection() {
     let server = server();
-    let mut peer = Peer::open(server.address());
+    let mut peer = WirePeer::open(server.address());
     let mut writer = peer.writer();
     // Some of the echo comes, and far more is under way than the kernel's buffers hold.
     let writing = std::thread::spawn(move || {
@@ -148,25 +121,25 @@ fn a_reset_while_a_reply_is_on_its_way_ends_the_connection() {
 #[test]
 fn connections_that_end_in_the_handshake_free_their_slots() {
     let server = server();
-    let request = Request::websocket().bytes();
+    let request = RawRequest::websocket().bytes();
     for cut in [0, 1, 40, request.len() - 1] {
-        let mut peer = Peer::connect(server.address());
+        let mut peer = WirePeer::connect(server.address());
         peer.write(&request[..cut]);
         peer.finish();
         assert_eq!(peer.end(), End::Finished);
-        let mut peer = Peer::connect(server.address());
+        let mut peer = WirePeer::connect(server.address());
         peer.write(&request[..cut]);
         peer.reset();
     }
     server.wait_until_empty();
-    assert!(server.on_shard(|noting, _| noting.endings.is_empty()), "what never opened is never closed");
+    assert!(server.on_shard(|log, _| log.endings.is_empty()), "what never opened is never closed");
 }
 
 #[test]
 fn a_connection_that_says_nothing_is_there_and_harms_nobody() {
     let server = server();
-    let silent: Vec<Peer> = (0..20).map(|_| Peer::connect(server.address())).collect();
-    Peer::open(server.address()).expect_echo("served");
+    let silent: Vec<WirePeer> = (0..20).map(|_| WirePeer::connect(server.address())).collect();
+    WirePeer::open(server.address()).expect_echo("served");
     server.wait_until("all are accepted", |_, shard| shard.connection_count() >= 20);
     drop(silent);
     server.wait_until_empty();
@@ -174,10 +147,11 @@ fn a_connection_that_says_nothing_is_there_and_harms_nobody() {
 
 #[test]
 fn a_promise_costs_no_memory_before_the_bytes_come() {
-    let server =
-        TestServer::start(config(), Limits::default().max_message(1 << 30).expect("in range"), |_| Noting::default());
-    let mut peer = Peer::open(server.address());
-    peer.write(Frame::binary([0; 10]).announcing(Length::Long(1 << 30)).bytes());
+    let server = TestServer::start(config(), Limits::default().max_message(1 << 30).expect("in range"), |_| {
+        EndingLog::default()
+    });
+    let mut peer = WirePeer::open(server.address());
+    peer.write(Frame::binary([0; 10]).announcing(LengthField::Long(1 << 30)).bytes());
     peer.finish();
     assert_eq!(peer.end(), End::Finished);
     expect_ending(&server, "1006 vanished");

@@ -1,14 +1,14 @@
 //! Stopping: everybody is told, and nobody is waited for too long.
 
 use ringway::Limits;
-use ringway_tests::{Echo, End, Frame, Peer, Received, TestServer, config};
+use ringway_tests::{Echo, End, Frame, Received, TestServer, WirePeer, config};
 use std::net::TcpStream;
 use std::time::Duration;
 
 #[test]
 fn stopping_tells_everybody_with_1001() {
     let server = TestServer::echo();
-    let mut peers: Vec<Peer> = (0..50).map(|_| Peer::open(server.address())).collect();
+    let mut peers: Vec<WirePeer> = (0..50).map(|_| WirePeer::open(server.address())).collect();
     server.begin_stop();
     for peer in &mut peers {
         assert_eq!(peer.close_code(), Some(1001));
@@ -22,7 +22,7 @@ fn stopping_tells_everybody_with_1001() {
 #[test]
 fn what_was_sent_before_the_stop_arrives_before_the_close() {
     let server = TestServer::echo();
-    let mut peer = Peer::open(server.address());
+    let mut peer = WirePeer::open(server.address());
     let large = vec![1; 1_000_000];
     peer.send(&Frame::binary(&large));
     server.wait_until("the reply is on its way", |_, shard| shard.connection_count() == 1);
@@ -53,10 +53,10 @@ fn stopping_does_not_wait_for_peers_that_do_not_answer() {
         .stop_timeout(Duration::from_millis(300))
         .expect("in range");
     let server = TestServer::start(patient, Limits::default(), |_| Echo);
-    let mut open = Peer::open(server.address());
-    let mut opening = Peer::connect(server.address());
+    let mut open = WirePeer::open(server.address());
+    let mut opening = WirePeer::connect(server.address());
     opening.write("GET / HTTP/1.1\r\n");
-    let mut violating = Peer::open(server.address());
+    let mut violating = WirePeer::open(server.address());
     violating.send(&Frame::new(3, ""));
     assert_eq!(violating.close_code(), Some(1002));
     server.wait_until("all are accepted", |_, shard| shard.connection_count() == 3);
@@ -86,7 +86,7 @@ fn a_stopped_server_listens_no_more() {
 #[test]
 fn stopping_twice_is_stopping_once() {
     let server = TestServer::echo();
-    let mut peer = Peer::open(server.address());
+    let mut peer = WirePeer::open(server.address());
     server.begin_stop();
     server.begin_stop();
     assert_eq!(peer.close_code(), Some(1001));

@@ -1,42 +1,21 @@
 //! Peers that each stay within their limits, on real sockets: what they may hold together, and who
 //! is given up.
 
-use ringway::{CloseReason, Connection, Ending, Handler, Limits, Message, Shard};
-use ringway_tests::{Frame, Peer, TestServer, config};
+use crate::ending_log::EndingLog;
+use ringway::Limits;
+use ringway_tests::{Frame, TestServer, WirePeer, config};
 use std::io::{Read, Write};
 use std::time::Duration;
-
-/// Echoes, and records how connections end.
-#[derive(Default)]
-struct Recording {
-    endings: Vec<String>,
-}
-
-impl Handler for Recording {
-    type State = ();
-
-    fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
-        conn.reply(message);
-    }
-
-    fn closed(&mut self, _: &mut Shard<'_, Self>, (): (), reason: &CloseReason) {
-        self.endings.push(match &reason.ending {
-            Ending::WriteTimeout => "write timeout".to_owned(),
-            Ending::MemoryLimit => "memory".to_owned(),
-            ending => format!("{ending:?}"),
-        });
-    }
-}
 
 const MIB: usize = 1 << 20;
 
 #[test]
 fn unfinished_messages_of_many_connections_stay_within_the_budget() {
     let limits = Limits::default().max_message(4 * MIB).and_then(|limits| limits.max_memory(Some(16 * MIB)));
-    let server = TestServer::start(config(), limits.expect("in range"), |_| Recording::default());
-    let mut modest = Peer::open(server.address());
+    let server = TestServer::start(config(), limits.expect("in range"), |_| EndingLog::default());
+    let mut modest = WirePeer::open(server.address());
     modest.send(&Frame::text("a").more());
-    let greedy: Vec<Peer> = (0..10).map(|_| Peer::open(server.address())).collect();
+    let greedy: Vec<WirePeer> = (0..10).map(|_| WirePeer::open(server.address())).collect();
     let bytes = Frame::binary(vec![7; 3 * MIB]).more().bytes();
     for peer in &greedy {
         let mut stream = peer.stream();
@@ -60,8 +39,8 @@ fn unfinished_messages_of_many_connections_stay_within_the_budget() {
 fn a_slow_reader_of_a_large_message_gets_all_of_it_although_no_send_completes_in_the_write_timeout() {
     let config = config().write_timeout(Duration::from_millis(500)).expect("in range");
     let limits = Limits::default().max_message(16 * MIB).expect("in range");
-    let server = TestServer::start(config, limits, |_| Recording::default());
-    let mut peer = Peer::connect_narrow(server.address());
+    let server = TestServer::start(config, limits, |_| EndingLog::default());
+    let mut peer = WirePeer::connect_narrow(server.address());
     peer.upgrade();
     let payload = vec![3; 8 * MIB];
     let mut writer = peer.writer();
@@ -83,8 +62,8 @@ fn a_slow_reader_of_a_large_message_gets_all_of_it_although_no_send_completes_in
 fn a_peer_that_never_reads_is_given_up_although_it_answers_pings() {
     let config = config().write_timeout(Duration::from_millis(200)).expect("in range");
     let limits = Limits::default().max_buffered(64 * MIB).expect("in range");
-    let server = TestServer::start(config, limits, |_| Recording::default());
-    let mut peer = Peer::connect_narrow(server.address());
+    let server = TestServer::start(config, limits, |_| EndingLog::default());
+    let mut peer = WirePeer::connect_narrow(server.address());
     peer.upgrade();
     // More than the sockets hold, and less than makes the server stop reading.
     let echoed = Frame::binary([1; 90_000]).bytes();
@@ -92,5 +71,5 @@ fn a_peer_that_never_reads_is_given_up_although_it_answers_pings() {
     let _ = (0..150).try_for_each(|_| peer.try_write(&echoed));
     server.wait_until("the peer is given up", |_, shard| shard.counters().write_timeouts == 1);
     server.wait_until_empty();
-    assert_eq!(server.on_shard(|handler, _| handler.endings.clone()), ["write timeout"]);
+    assert_eq!(server.on_shard(|handler, _| handler.endings.clone()), ["1006 write timeout"]);
 }

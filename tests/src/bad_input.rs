@@ -1,8 +1,8 @@
 //! Everything that a peer can get wrong in one go, with the answer that it earns.
 
-use crate::http::Request;
-use crate::{End, Peer};
-use crate::{Frame, Length};
+use crate::http::RawRequest;
+use crate::{End, WirePeer};
+use crate::{Frame, LengthField};
 use ringway::Limits;
 
 /// When the input comes.
@@ -16,7 +16,7 @@ enum Stage {
 
 /// The answer that the input earns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Answer {
+enum ExpectedAnswer {
     Status(u16),
     Close(u16),
 }
@@ -28,7 +28,7 @@ pub struct BadInput {
     pub name: String,
     stage: Stage,
     bytes: Vec<u8>,
-    answer: Answer,
+    answer: ExpectedAnswer,
 }
 
 /// The largest message of a server with [`limits`].
@@ -53,23 +53,23 @@ impl BadInput {
     }
 
     /// Says it to the server that `peer` has just connected to, and checks the answer and the end that follows.
-    pub fn perform(&self, peer: &mut Peer) {
+    pub fn perform(&self, peer: &mut WirePeer) {
         self.perform_with(peer, |peer, bytes| peer.write(bytes));
     }
 
     /// As [`perform`](Self::perform), written in another way.
-    pub fn perform_with(&self, peer: &mut Peer, write: impl FnOnce(&mut Peer, &[u8])) {
+    pub fn perform_with(&self, peer: &mut WirePeer, write: impl FnOnce(&mut WirePeer, &[u8])) {
         if self.stage == Stage::Open {
             peer.upgrade();
         }
         write(peer, &self.bytes);
         match self.answer {
-            Answer::Status(status) => {
+            ExpectedAnswer::Status(status) => {
                 let response = peer.response();
                 assert_eq!(response.status, status, "{}: {response:?}", self.name);
                 assert_eq!(response.body.lines().count(), 1, "{}: one line says why", self.name);
             }
-            Answer::Close(code) => assert_eq!(peer.close_code(), Some(code), "{}", self.name),
+            ExpectedAnswer::Close(code) => assert_eq!(peer.close_code(), Some(code), "{}", self.name),
         }
         assert_eq!(peer.end(), End::Finished, "{}: the answer must not be destroyed by a reset", self.name);
     }
@@ -87,15 +87,15 @@ pub fn all() -> Vec<BadInput> {
 
 fn open(name: &str, frames: &[Frame], code: u16) -> BadInput {
     let bytes = frames.iter().flat_map(Frame::bytes).collect();
-    BadInput { name: name.into(), stage: Stage::Open, bytes, answer: Answer::Close(code) }
+    BadInput { name: name.into(), stage: Stage::Open, bytes, answer: ExpectedAnswer::Close(code) }
 }
 
 fn opening(name: &str, bytes: impl Into<Vec<u8>>, status: u16) -> BadInput {
-    BadInput { name: name.into(), stage: Stage::Opening, bytes: bytes.into(), answer: Answer::Status(status) }
+    BadInput { name: name.into(), stage: Stage::Opening, bytes: bytes.into(), answer: ExpectedAnswer::Status(status) }
 }
 
 fn openings() -> Vec<BadInput> {
-    let request = Request::websocket;
+    let request = RawRequest::websocket;
     let without = |name| request().without(name).bytes();
     let key = |key| request().without("Sec-WebSocket-Key").with("Sec-WebSocket-Key", key).bytes();
     let host = |host| request().without("Host").with("Host", host).bytes();
@@ -159,10 +159,10 @@ fn framing() -> Vec<BadInput> {
         open("unmasked_text", &[Frame::text("a").unmasked()], 1002),
         open("unmasked_ping", &[Frame::ping("").unmasked()], 1002),
         open("unmasked_close", &[Frame::close(1000, "").unmasked()], 1002),
-        open("length_of_16_bits_for_125", &[Frame::binary([0; 125]).announcing(Length::Medium(125))], 1002),
-        open("length_of_64_bits_for_65535", &[Frame::binary("").announcing(Length::Long(65535))], 1002),
-        open("length_with_bit_63", &[Frame::binary("").announcing(Length::Long(1 << 63))], 1002),
-        open("length_of_all_ones", &[Frame::binary("").announcing(Length::Long(u64::MAX))], 1002),
+        open("length_of_16_bits_for_125", &[Frame::binary([0; 125]).announcing(LengthField::Medium(125))], 1002),
+        open("length_of_64_bits_for_65535", &[Frame::binary("").announcing(LengthField::Long(65535))], 1002),
+        open("length_with_bit_63", &[Frame::binary("").announcing(LengthField::Long(1 << 63))], 1002),
+        open("length_of_all_ones", &[Frame::binary("").announcing(LengthField::Long(u64::MAX))], 1002),
     ];
     let reserved = (3..=7).chain(11..=15);
     all.extend(reserved.map(|opcode| open(&format!("opcode_{opcode}"), &[Frame::new(opcode, "a")], 1002)));
@@ -179,9 +179,9 @@ fn messages() -> Vec<BadInput> {
         .map(|n| if n == 0 { Frame::binary([1; 16384]) } else { Frame::continuation([1; 16384]) }.more())
         .collect();
     vec![
-        open("promise_of_2_62_bytes", &[Frame::binary("").announcing(Length::Long(1 << 62))], 1009),
-        open("promise_of_2_63_less_1_bytes", &[Frame::text("x").announcing(Length::Long((1 << 63) - 1))], 1009),
-        open("message_over_the_limit", &[Frame::binary("").announcing(Length::Long(64 * 1024 + 1))], 1009),
+        open("promise_of_2_62_bytes", &[Frame::binary("").announcing(LengthField::Long(1 << 62))], 1009),
+        open("promise_of_2_63_less_1_bytes", &[Frame::text("x").announcing(LengthField::Long((1 << 63) - 1))], 1009),
+        open("message_over_the_limit", &[Frame::binary("").announcing(LengthField::Long(64 * 1024 + 1))], 1009),
         open("fragments_over_the_limit", &fragments, 1009),
         open("endless_empty_fragments", &endless(Frame::text("")), 1009),
         open("text_of_a_lone_continuation_byte", &[Frame::text(b"abc\x80")], 1007),
@@ -196,7 +196,7 @@ fn messages() -> Vec<BadInput> {
         ),
         open(
             "invalid_text_before_the_end_of_its_frame",
-            &[Frame::text(b"\xffbad").announcing(Length::Medium(1000))],
+            &[Frame::text(b"\xffbad").announcing(LengthField::Medium(1000))],
             1007,
         ),
         open(

@@ -7,18 +7,18 @@ pub(crate) const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 /// A request: one that opens a WebSocket, until told otherwise.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub struct RawRequest {
     line: String,
     fields: Vec<(String, String)>,
 }
 
-impl Default for Request {
+impl Default for RawRequest {
     fn default() -> Self {
         Self::websocket()
     }
 }
 
-impl Request {
+impl RawRequest {
     /// A request without header fields.
     #[must_use]
     pub fn new(line: &str) -> Self {
@@ -67,15 +67,15 @@ impl Request {
 
 /// A server's answer.
 #[derive(Clone, Debug)]
-pub struct Response {
+pub struct RawResponse {
     /// The status code.
     pub status: u16,
     fields: Vec<(String, String)>,
-    /// The body, as long as `Content-Length` says.
+    /// The body, as long as `Content-LengthField` says.
     pub body: String,
 }
 
-impl Response {
+impl RawResponse {
     /// Reads the head, up to and with its blank line.
     pub(crate) fn parse(head: &str) -> Self {
         let mut lines = head.split("\r\n");

@@ -11,8 +11,8 @@ mod http;
 mod peer;
 mod program;
 
-pub use http::{Request, Response};
-pub use peer::{End, Peer};
-pub use program::program;
+pub use http::{RawRequest, RawResponse};
+pub use peer::{End, WirePeer};
+pub use program::{Ended, ServerProcess, finish, guarded, program, ringway, ringway_after, run, start};
 pub use ringway_testkit::server::{Echo, TestServer, WATCHDOG, config, with_watchdog};
-pub use ringway_testkit::{Frame, Length, Received};
+pub use ringway_testkit::{Frame, LengthField, Received};

@@ -1,7 +1,7 @@
 //! A TCP client that says what it is told to say, and tells what it hears.
 
 use crate::WATCHDOG;
-use crate::http::{ACCEPT, Request, Response};
+use crate::http::{ACCEPT, RawRequest, RawResponse};
 use crate::{Frame, Received};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, ErrorKind, Read, Write};
@@ -32,14 +32,14 @@ pub enum End {
 
 /// One end of a TCP connection. Reading waits until something comes, and panics after [`WATCHDOG`].
 #[derive(Debug)]
-pub struct Peer {
+pub struct WirePeer {
     stream: TcpStream,
     received: Vec<u8>,
     /// How much of `received` has been looked at.
     at: usize,
 }
 
-impl Peer {
+impl WirePeer {
     /// Connects.
     #[must_use]
     pub fn connect(server: SocketAddr) -> Self {
@@ -94,12 +94,12 @@ impl Peer {
 
     /// Opens a WebSocket.
     pub fn upgrade(&mut self) {
-        self.write(Request::websocket().bytes());
+        self.write(RawRequest::websocket().bytes());
         self.expect_upgrade();
     }
 
     /// Reads the answer that opens a WebSocket.
-    pub fn expect_upgrade(&mut self) -> Response {
+    pub fn expect_upgrade(&mut self) -> RawResponse {
         let response = self.response();
         assert_eq!(response.status, 101, "{response:?}");
         assert_eq!(response.field("sec-websocket-accept"), Some(ACCEPT));
@@ -212,8 +212,8 @@ impl Peer {
     }
 
     /// Reads a response with its body.
-    pub fn response(&mut self) -> Response {
-        let mut response = Response::parse(&self.head());
+    pub fn response(&mut self) -> RawResponse {
+        let mut response = RawResponse::parse(&self.head());
         let length = response.field("content-length").map_or(0, |length| length.parse().expect("a number"));
         let body = self.take(length).expect("the whole body");
         response.body = String::from_utf8(body).expect("text");

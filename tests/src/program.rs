@@ -1,8 +1,13 @@
-//! The program `ringway`.
+//! The program `ringway`, run as a process.
 
+use crate::WATCHDOG;
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::Command;
-use std::sync::OnceLock;
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::sync::{OnceLock, mpsc};
+use std::thread;
 
 /// The program, built in the profile of the test that asks. Cargo tells the tests of another package no path, and may not
 /// have built it for them, or not anew.
@@ -30,4 +35,167 @@ pub fn program() -> &'static PathBuf {
         assert!(built.success(), "the program cannot be built");
         folder.join("ringway")
     })
+}
+
+/// The program with these arguments.
+pub fn ringway(arguments: &[&str]) -> Command {
+    let mut command = Command::new(program());
+    command.args(arguments);
+    command
+}
+
+/// The program started by a shell after `before`, which changes limits.
+pub fn ringway_after(before: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(format!("{before} && exec \"$0\" \"$@\"")).arg(program()).args(arguments);
+    command
+}
+
+/// A run that is over.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its exit status.
+    pub status: ExitStatus,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+impl Ended {
+    /// The only line of stderr, after it and the exit code have been checked.
+    pub fn line(&self, code: i32) -> &str {
+        assert_eq!(self.status.code(), Some(code), "{self:?}");
+        assert_eq!(self.stdout, "", "errors go to stderr");
+        let mut lines = self.stderr.lines();
+        let line = lines.next().unwrap_or_else(|| panic!("nothing says why: {self:?}"));
+        assert_eq!(lines.next(), None, "one line says why: {self:?}");
+        line
+    }
+}
+
+/// Runs the command to its end; one that goes on is killed when [`WATCHDOG`] is over.
+pub fn run(command: Command) -> Ended {
+    finish(start(command))
+}
+
+/// Starts the command.
+pub fn start(mut command: Command) -> Child {
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    child.expect("the program starts")
+}
+
+/// Waits for the end of what was started; kills it when [`WATCHDOG`] is over.
+pub fn finish(child: Child) -> Ended {
+    let pid = id(&child);
+    let output = guarded(pid, move || child.wait_with_output()).expect("its output can be read");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    Ended { status: output.status, stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+fn id(child: &Child) -> Pid {
+    Pid::from_child(child)
+}
+
+/// Waits for what only the end of process `pid` brings; kills it when [`WATCHDOG`] is over.
+pub fn guarded<R>(pid: Pid, wait: impl FnOnce() -> R) -> R {
+    let (done, is_done) = mpsc::channel::<()>();
+    let guard = thread::spawn(move || {
+        let late = is_done.recv_timeout(WATCHDOG) == Err(mpsc::RecvTimeoutError::Timeout);
+        if late {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        late
+    });
+    let result = wait();
+    drop(done);
+    assert!(!guard.join().expect("no assertion in it"), "the program did not end within {WATCHDOG:?}");
+    result
+}
+
+/// `ringway serve` that listens. Dropping it kills it.
+#[derive(Debug)]
+pub struct ServerProcess {
+    child: Child,
+    stderr: BufReader<ChildStderr>,
+    /// What it printed when it was ready.
+    pub announced: Vec<String>,
+}
+
+impl ServerProcess {
+    /// Starts it, and waits until it has said all that it has to say. The command has to end with `serve …`.
+    pub fn start(mut command: Command) -> Self {
+        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = child.expect("the program starts");
+        let stderr = BufReader::new(child.stderr.take().expect("it is a pipe"));
+        let mut lines = BufReader::new(child.stdout.take().expect("it is a pipe")).lines();
+        let mut announced: Vec<String> = Vec::new();
+        // The last line is the one of the connections, unless the number of files has no limit, which it always has
+        // where this runs.
+        while !announced.last().is_some_and(|line| line.starts_with("connections")) {
+            match lines.next() {
+                Some(line) => announced.push(line.expect("UTF-8")),
+                None => {
+                    let (mut stderr, mut text) = (stderr, String::new());
+                    let _ = stderr.read_to_string(&mut text);
+                    panic!("it ended with {:?} and said {announced:?} and {text:?}", child.wait());
+                }
+            }
+        }
+        Self { child, stderr, announced }
+    }
+
+    /// `ringway serve` on a port of the system's choice.
+    pub fn with(arguments: &[&str]) -> Self {
+        Self::start(ringway(&[&["serve", "--listen", "127.0.0.1:0"], arguments].concat()))
+    }
+
+    /// Where it says it listens.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let address = |line: &String| line.strip_prefix("listening on ws://")?.parse().ok();
+        self.announced.iter().filter_map(address).collect()
+    }
+
+    /// Where it listens first.
+    pub fn address(&self) -> SocketAddr {
+        self.addresses()[0]
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(id(&self.child), signal).expect("it runs");
+    }
+
+    /// Waits for the next line of stderr.
+    pub fn warning(&mut self) -> String {
+        let mut line = String::new();
+        let pid = id(&self.child);
+        guarded(pid, || self.stderr.read_line(&mut line)).expect("UTF-8");
+        assert_ne!(line, "", "it says nothing more");
+        line
+    }
+
+    /// Waits for its end, and returns that with what it still said on stderr.
+    pub fn wait(mut self) -> (ExitStatus, String) {
+        let mut stderr = String::new();
+        let pid = id(&self.child);
+        guarded(pid, || {
+            self.stderr.read_to_string(&mut stderr).expect("UTF-8");
+            let status = self.child.wait().expect("it is our child");
+            (status, std::mem::take(&mut stderr))
+        })
+    }
+}
+
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        // Without effect on one that has been waited for.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }

@@ -5,7 +5,7 @@ pub const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 /// A payload length as a header encodes it, in any of the three forms.
 #[derive(Clone, Copy, Debug)]
-pub enum Length {
+pub enum LengthField {
     /// 7 bits, up to 125.
     Short(u8),
     /// 7 bits with the value 126, and 16 bits of length.
@@ -14,7 +14,7 @@ pub enum Length {
     Long(u64),
 }
 
-impl Length {
+impl LengthField {
     fn shortest(length: usize) -> Self {
         match length {
             0..=125 => Self::Short(length as u8),
@@ -30,7 +30,7 @@ impl Length {
 pub struct Frame {
     first: u8,
     key: Option<[u8; 4]>,
-    length: Length,
+    length: LengthField,
     payload: Vec<u8>,
 }
 
@@ -45,7 +45,7 @@ impl Frame {
     #[must_use]
     pub fn with_first_byte(first: u8, payload: impl AsRef<[u8]>) -> Self {
         let payload = payload.as_ref().to_vec();
-        Self { first, key: Some(KEY), length: Length::shortest(payload.len()), payload }
+        Self { first, key: Some(KEY), length: LengthField::shortest(payload.len()), payload }
     }
 
     /// A text message; the payload need not be UTF-8.
@@ -126,7 +126,7 @@ impl Frame {
 
     /// Puts this length into the header, whatever the length of the payload.
     #[must_use]
-    pub fn announcing(mut self, length: Length) -> Self {
+    pub fn announcing(mut self, length: LengthField) -> Self {
         self.length = length;
         self
     }
@@ -137,12 +137,12 @@ impl Frame {
         let mut bytes = vec![self.first];
         let mask = if self.key.is_some() { 0x80 } else { 0 };
         match self.length {
-            Length::Short(length) => bytes.push(mask | length),
-            Length::Medium(length) => {
+            LengthField::Short(length) => bytes.push(mask | length),
+            LengthField::Medium(length) => {
                 bytes.push(mask | 126);
                 bytes.extend(length.to_be_bytes());
             }
-            Length::Long(length) => {
+            LengthField::Long(length) => {
                 bytes.push(mask | 127);
                 bytes.extend(length.to_be_bytes());
             }
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_frame_can_announce_a_length_that_its_payload_does_not_have() {
-        let frame = Frame::binary("").unmasked().bits(0x70).announcing(Length::Medium(3));
+        let frame = Frame::binary("").unmasked().bits(0x70).announcing(LengthField::Medium(3));
         assert_eq!(frame.bytes(), b"\xf2\x7e\x00\x03");
     }
 }

@@ -16,4 +16,4 @@ mod frame;
 #[cfg(feature = "server")]
 pub mod server;
 
-pub use frame::{Frame, KEY, Length, Received};
+pub use frame::{Frame, KEY, LengthField, Received};
