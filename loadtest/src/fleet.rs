@@ -5,16 +5,16 @@ use crate::errors::Errors;
 use crate::generator::{Generator, Orders};
 use crate::measure::{Recorder, Usage};
 use crate::payload::Payload;
-use crate::phase::{Phase, Timetable};
+use crate::phase::{RunPhase, Timetable};
 use crate::place::place;
-use crate::plan::{Length, MAX_IN_FLIGHT, Mode, Plan};
+use crate::plan::{MAX_IN_FLIGHT, Mode, Plan, RunLength};
 use crate::processes::Edges;
 use crate::report::{
     ConnectionFigures, GeneratorFigures, LatencyFigures, MessageFigures, Report, SCHEMA_VERSION, ServerFigures,
     describe,
 };
-use crate::server::{Sample, Server, ServerUse};
-use crate::tally::{Event, Standing, Tally};
+use crate::server::{ObservedServer, Sample, ServerUse};
+use crate::tally::{Standing, Tally, ThreadEvent};
 use crate::verdict::{Observation, judge};
 use rand::Rng;
 use ringway::placement::Assignment;
@@ -42,7 +42,7 @@ const SPARE_FILES: u64 = 64;
 #[derive(Clone, Copy, Debug)]
 pub struct Progress {
     /// Where it stands.
-    pub phase: Phase,
+    pub phase: RunPhase,
     /// Since the phase began.
     pub elapsed: Duration,
     /// How long the phase is, when it is time that ends it.
@@ -66,9 +66,9 @@ struct Fleet<'a> {
     plan: &'a Plan,
     report: &'a mut dyn FnMut(&Progress),
     running: Running<Generator>,
-    events: Receiver<Event>,
+    events: Receiver<ThreadEvent>,
     epoch: Instant,
-    phase: Phase,
+    phase: RunPhase,
     phase_began: Instant,
     phase_length: Option<Duration>,
     next_tick: Instant,
@@ -94,9 +94,9 @@ pub(crate) fn run(plan: &Plan, report: &mut dyn FnMut(&Progress)) -> Result<Repo
         None => endpoint,
     });
     let server = match (&plan.edges, plan.server_pid) {
-        (Some(_), _) => Server::default(),
-        (None, Some(pid)) => Server::known(pid),
-        (None, None) => Server::find_any(endpoint.addresses()),
+        (Some(_), _) => ObservedServer::default(),
+        (None, Some(pid)) => ObservedServer::known(pid),
+        (None, None) => ObservedServer::find_any(endpoint.addresses()),
     };
     let assignment = place(plan, &server)?;
     let mut fleet = Fleet::start(plan, &assignment, endpoint, report)?;
@@ -178,7 +178,7 @@ impl<'a> Fleet<'a> {
             running,
             events,
             epoch,
-            phase: Phase::Connect,
+            phase: RunPhase::Connect,
             phase_began: epoch,
             phase_length: None,
             next_tick: epoch + TICK,
@@ -194,17 +194,17 @@ impl<'a> Fleet<'a> {
 
     /// Opens all connections, or finds that they cannot be opened.
     fn connect(&mut self) {
-        self.enter(Phase::Connect, None);
+        self.enter(RunPhase::Connect, None);
         self.post_all(|generator, shard| generator.connect(shard));
         let threads = self.standings.len();
         self.wait(None, |fleet| fleet.ramped.len() == threads || fleet.plan.stop.is_set());
     }
 
     /// Has messages flow, measures, and waits for what is unanswered. Gives back what the server used.
-    fn measure(&mut self, server: &Server, established: u64) -> Option<ServerUse> {
+    fn measure(&mut self, server: &ObservedServer, established: u64) -> Option<ServerUse> {
         let (time, messages) = match self.plan.length {
-            Length::Time(time) => (Some(time), None),
-            Length::Messages(messages) => (None, Some(messages)),
+            RunLength::Time(time) => (Some(time), None),
+            RunLength::Messages(messages) => (None, Some(messages)),
         };
         if self.plan.stop.is_set() || established == 0 {
             return None;
@@ -230,11 +230,11 @@ impl<'a> Fleet<'a> {
         }
         let threads = self.standings.len();
         let over = move |fleet: &Self| fleet.drained == threads || fleet.plan.stop.is_set();
-        self.enter(Phase::Settle, None);
+        self.enter(RunPhase::Settle, None);
         self.wait(Some(self.at(timetable.warm_up)), over);
-        self.enter(Phase::WarmUp, Some(self.plan.warmup));
+        self.enter(RunPhase::WarmUp, Some(self.plan.warmup));
         self.wait(Some(self.at(timetable.measure)), over);
-        self.enter(Phase::Measure, time);
+        self.enter(RunPhase::Measure, time);
         let begin = server.sample();
         self.moved = Instant::now();
         if time.is_some() {
@@ -244,7 +244,7 @@ impl<'a> Fleet<'a> {
             self.wait(None, move |fleet| over(fleet) || fleet.moved.elapsed() > patience);
         }
         let used = begin.zip(server.sample()).map(|(begin, end): (Sample, Sample)| end.since(&begin));
-        self.enter(Phase::Drain, None);
+        self.enter(RunPhase::Drain, None);
         if time.is_none() || self.plan.stop.is_set() {
             self.post_all(|generator, _| generator.end());
         }
@@ -257,7 +257,7 @@ impl<'a> Fleet<'a> {
 
     /// Closes all connections and ends the threads.
     fn close(mut self) -> Result<Vec<Tally>, LoadError> {
-        self.enter(Phase::Close, None);
+        self.enter(RunPhase::Close, None);
         self.post_all(|generator, shard| generator.close(shard));
         let threads = self.standings.len();
         // The engine ends what does not answer within its own timeout.
@@ -267,7 +267,7 @@ impl<'a> Fleet<'a> {
         Ok(self.tallies)
     }
 
-    fn enter(&mut self, phase: Phase, length: Option<Duration>) {
+    fn enter(&mut self, phase: RunPhase, length: Option<Duration>) {
         (self.phase, self.phase_began, self.phase_length) = (phase, Instant::now(), length);
     }
 
@@ -312,22 +312,22 @@ impl<'a> Fleet<'a> {
         }
     }
 
-    fn take(&mut self, event: Event) {
+    fn take(&mut self, event: ThreadEvent) {
         match event {
-            Event::Ramped(ramp) => {
+            ThreadEvent::Ramped(ramp) => {
                 self.standings[ramp.index].open = ramp.established;
                 self.ramped.push((ramp.index, ramp.established));
                 self.threads.push(ramp.thread);
             }
-            Event::Standing(index, standing) => {
+            ThreadEvent::Standing(index, standing) => {
                 if standing.done != self.standings[index].done {
                     self.moved = Instant::now();
                 }
                 self.standings[index] = standing;
             }
-            Event::Drained => self.drained += 1,
+            ThreadEvent::Drained => self.drained += 1,
             // One that opened while the others were closed makes a second tally.
-            Event::Closed(tally) => {
+            ThreadEvent::Closed(tally) => {
                 if !self.tallies.iter().any(|known| known.index == tally.index) {
                     self.tallies.push(*tally);
                 }
@@ -345,7 +345,7 @@ impl<'a> Fleet<'a> {
             elapsed: now.saturating_duration_since(self.phase_began),
             of: self.phase_length,
             of_messages: match self.plan.length {
-                Length::Messages(messages) if self.phase == Phase::Measure => Some(messages),
+                RunLength::Messages(messages) if self.phase == RunPhase::Measure => Some(messages),
                 _ => None,
             },
             open: total(|standing| standing.open),
@@ -362,7 +362,7 @@ impl<'a> Fleet<'a> {
 fn summarize(
     plan: &Plan,
     assignment: &Assignment,
-    server: &Server,
+    server: &ObservedServer,
     used: Option<ServerUse>,
     mut tallies: Vec<Tally>,
 ) -> Report {

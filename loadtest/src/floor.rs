@@ -26,12 +26,12 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// One connection's outbox, on either side.
 #[derive(Default)]
-struct Outbox {
+struct FloorOutbox {
     sending: bool,
     queued: Vec<Chunk>,
 }
 
-impl Outbox {
+impl FloorOutbox {
     /// Sends what is queued, unless a send is in flight.
     fn flush(&mut self, driver: &mut Uring, slot: Slot) {
         if self.sending || self.queued.is_empty() {
@@ -57,11 +57,11 @@ fn entry<T: Default>(table: &mut Vec<T>, slot: Slot) -> &mut T {
 }
 
 /// The echo server. Belongs to the thread that made it.
-pub struct Server {
+pub struct FloorServer {
     driver: Uring,
 }
 
-impl Server {
+impl FloorServer {
     /// Accepts on `listener`.
     ///
     /// # Errors
@@ -72,7 +72,7 @@ impl Server {
         Ok(Self { driver })
     }
 
-    /// What ends [`Server::run`], once `stop` is set.
+    /// What ends [`FloorServer::run`], once `stop` is set.
     #[must_use]
     pub fn waker(&self) -> Waker {
         self.driver.waker()
@@ -83,7 +83,7 @@ impl Server {
     /// # Errors
     /// When the ring breaks.
     pub fn run(mut self, stop: &AtomicBool) -> io::Result<()> {
-        let mut outboxes: Vec<Outbox> = Vec::new();
+        let mut outboxes: Vec<FloorOutbox> = Vec::new();
         let mut completions = Vec::new();
         let mut dirty: Vec<Slot> = Vec::new();
         while !stop.load(Ordering::Relaxed) {
@@ -91,7 +91,7 @@ impl Server {
             for completion in completions.drain(..) {
                 match completion {
                     Completion::Accepted { slot } => {
-                        *entry(&mut outboxes, slot) = Outbox::default();
+                        *entry(&mut outboxes, slot) = FloorOutbox::default();
                         self.driver.receive(slot);
                     }
                     Completion::Received { slot, buffer } => {
@@ -104,7 +104,7 @@ impl Server {
                         dirty.push(slot);
                     }
                     Completion::Ended { slot, .. } => {
-                        *entry(&mut outboxes, slot) = Outbox::default();
+                        *entry(&mut outboxes, slot) = FloorOutbox::default();
                         self.driver.close(slot);
                     }
                     Completion::Connected { .. } | Completion::Released { .. } | Completion::Woken => {}
@@ -175,7 +175,7 @@ pub fn run(plan: &FloorPlan) -> io::Result<FloorReport> {
                 let (window, connected, ready) = (&window, &connected, &ready);
                 scope.spawn(move || {
                     let pinned = core.map_or(Ok(()), placement::pin).map_err(io::Error::other);
-                    let client = pinned.and_then(|()| Client::connect(plan, share));
+                    let client = pinned.and_then(|()| FloorClient::connect(plan, share));
                     connected.wait();
                     ready.wait();
                     match window.get() {
@@ -218,14 +218,14 @@ fn ended(cause: &Cause) -> io::Error {
 /// One connection of the client.
 #[derive(Default)]
 struct Lane {
-    outbox: Outbox,
+    outbox: FloorOutbox,
     /// Bytes of the message that has come in part.
     partial: usize,
     stamps: VecDeque<Instant>,
 }
 
 /// One thread of the client.
-struct Client {
+struct FloorClient {
     driver: Uring,
     lanes: Vec<Lane>,
     slots: Vec<Slot>,
@@ -234,7 +234,7 @@ struct Client {
     batches: Vec<Arc<[u8]>>,
 }
 
-impl Client {
+impl FloorClient {
     fn connect(plan: &FloorPlan, connections: usize) -> io::Result<Self> {
         let mut driver =
             Uring::new(UringConfig { busy_poll: BusyPoll::Off, ..UringConfig::default() }).map_err(io::Error::other)?;
@@ -349,7 +349,7 @@ mod tests {
         let (waker, woken) = std::sync::mpsc::channel();
         let stopped = Arc::clone(&stop);
         let server = std::thread::spawn(move || {
-            let server = Server::new(listener, BusyPoll::Off).expect("io_uring works here");
+            let server = FloorServer::new(listener, BusyPoll::Off).expect("io_uring works here");
             waker.send(server.waker()).expect("the test waits");
             server.run(&stopped)
         });

@@ -12,10 +12,10 @@ use crate::errors::{self, Errors};
 use crate::line::Line;
 use crate::measure::{Clocks, Recorder};
 use crate::payload::{Payload, mix};
-use crate::phase::{Phase, Timetable};
+use crate::phase::{RunPhase, Timetable};
 use crate::plan::{Mode, Verify};
 use crate::ramp::{Next, Ramp};
-use crate::tally::{Event, Measured, Ramped, Standing, Tally, Window};
+use crate::tally::{Measured, MeasuredWindow, Ramped, Standing, Tally, ThreadEvent};
 use ringway::{CloseCode, CloseReason, ConnectError, Connection, ConnectionId, Endpoint, Handler, Message, Shard};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -42,13 +42,13 @@ pub(crate) struct Orders {
     pub(crate) payload: Payload,
     /// Tells connections of different threads apart.
     pub(crate) salt: u32,
-    pub(crate) events: Sender<Event>,
+    pub(crate) events: Sender<ThreadEvent>,
 }
 
 /// The load of one thread.
 pub(crate) struct Generator {
     orders: Orders,
-    phase: Phase,
+    phase: RunPhase,
     timetable: Option<Timetable>,
     /// The messages this thread is to have answered while measuring, when their number ends it.
     quota: Option<u64>,
@@ -76,7 +76,7 @@ pub(crate) struct Generator {
     done_before: u64,
     latency: Recorder,
     begun: Option<Clocks>,
-    window: Option<Window>,
+    window: Option<MeasuredWindow>,
     missing: u64,
     told_drained: bool,
 }
@@ -98,7 +98,7 @@ struct Counts {
 impl Generator {
     pub(crate) fn new(orders: Orders) -> Self {
         Self {
-            phase: Phase::Connect,
+            phase: RunPhase::Connect,
             timetable: None,
             quota: None,
             edge: u64::MAX,
@@ -133,7 +133,7 @@ impl Generator {
     /// All threads have connected: messages flow as the timetable has it. `quota` is this thread's part of the messages
     /// to be answered, when their number ends the run.
     pub(crate) fn begin(&mut self, shard: &mut Shard<'_, Self>, timetable: Timetable, quota: Option<u64>) {
-        self.phase = Phase::Settle;
+        self.phase = RunPhase::Settle;
         self.timetable = Some(timetable);
         self.quota = quota;
         self.progress(shard);
@@ -146,11 +146,11 @@ impl Generator {
         self.end_measuring(if self.quota.is_some() { self.latest } else { self.now });
     }
 
-    /// Closes all connections; [`Event::Closed`] follows when they are.
+    /// Closes all connections; [`ThreadEvent::Closed`] follows when they are.
     pub(crate) fn close(&mut self, shard: &mut Shard<'_, Self>) {
         self.end();
         self.missing = self.counts.lost + self.outstanding;
-        self.phase = Phase::Close;
+        self.phase = RunPhase::Close;
         self.ramp.give_up();
         if self.open == 0 {
             self.tell_closed();
@@ -166,7 +166,7 @@ impl Generator {
             done: self.done_before + self.done(),
             errors: self.errors.total(),
         };
-        self.tell(Event::Standing(self.orders.index, standing));
+        self.tell(ThreadEvent::Standing(self.orders.index, standing));
     }
 
     fn done(&self) -> u64 {
@@ -176,7 +176,7 @@ impl Generator {
         }
     }
 
-    fn tell(&self, event: Event) {
+    fn tell(&self, event: ThreadEvent) {
         // It fails when the run was given up, and then nobody wants to know.
         let _ = self.orders.events.send(event);
     }
@@ -208,8 +208,8 @@ impl Generator {
 
     /// One more connection is open or has failed.
     fn ramp_on(&mut self, shard: &mut Shard<'_, Self>) {
-        if self.phase == Phase::Connect && self.connect_more(shard) {
-            self.tell(Event::Ramped(Ramped {
+        if self.phase == RunPhase::Connect && self.connect_more(shard) {
+            self.tell(ThreadEvent::Ramped(Ramped {
                 index: self.orders.index,
                 thread: rustix::thread::gettid().as_raw_nonzero().get(),
                 established: self.ramp.established,
@@ -220,11 +220,11 @@ impl Generator {
     /// Goes on to the phase that the time says, begins to send when it is time to, and has itself woken for the next.
     fn progress(&mut self, shard: &mut Shard<'_, Self>) {
         self.clock();
-        let was_silent = self.phase < Phase::WarmUp;
+        let was_silent = self.phase < RunPhase::WarmUp;
         self.pass_edges();
         if self.open == 0 {
             self.nothing_left();
-        } else if was_silent && self.phase >= Phase::WarmUp {
+        } else if was_silent && self.phase >= RunPhase::WarmUp {
             self.begin_sending(shard);
             if self.outstanding == 0 {
                 self.nothing_left();
@@ -240,20 +240,20 @@ impl Generator {
         let Some(timetable) = self.timetable else { return };
         while let Some(end) = timetable.end_of(self.phase).filter(|end| *end <= self.now) {
             match self.phase {
-                Phase::Settle => {
-                    self.phase = Phase::WarmUp;
+                RunPhase::Settle => {
+                    self.phase = RunPhase::WarmUp;
                     self.budget = if self.orders.mode == Mode::Idle { 0 } else { u64::MAX };
                 }
-                Phase::WarmUp => self.begin_measuring(),
-                Phase::Measure => self.end_measuring(end),
-                Phase::Connect | Phase::Drain | Phase::Close => break,
+                RunPhase::WarmUp => self.begin_measuring(),
+                RunPhase::Measure => self.end_measuring(end),
+                RunPhase::Connect | RunPhase::Drain | RunPhase::Close => break,
             }
         }
         self.edge = timetable.end_of(self.phase).unwrap_or(u64::MAX);
     }
 
     fn begin_measuring(&mut self) {
-        self.phase = Phase::Measure;
+        self.phase = RunPhase::Measure;
         self.done_before = self.done();
         self.counts = Counts { sent: self.outstanding, ..Counts::default() };
         self.latency.reset();
@@ -267,16 +267,16 @@ impl Generator {
     /// Stops sending. `at` is when measuring has ended, or was to.
     fn end_measuring(&mut self, at: u64) {
         self.budget = 0;
-        if let (Phase::Measure, Some(begun), Some(timetable)) = (self.phase, self.begun, self.timetable) {
-            self.window = Some(Window {
+        if let (RunPhase::Measure, Some(begun), Some(timetable)) = (self.phase, self.begun, self.timetable) {
+            self.window = Some(MeasuredWindow {
                 messages: if self.orders.mode == Mode::Send { self.counts.sent } else { self.counts.received },
                 bytes: self.counts.bytes,
                 length: Duration::from_nanos(at.saturating_sub(timetable.measure)),
                 usage: Clocks::of_this_thread().since(&begun),
             });
         }
-        if self.phase < Phase::Drain {
-            self.phase = Phase::Drain;
+        if self.phase < RunPhase::Drain {
+            self.phase = RunPhase::Drain;
             self.edge = u64::MAX;
         }
         if self.outstanding == 0 {
@@ -288,16 +288,16 @@ impl Generator {
     #[cold]
     fn nothing_left(&mut self) {
         match self.phase {
-            Phase::Settle | Phase::WarmUp | Phase::Measure if self.open == 0 => self.end_measuring(self.now),
-            Phase::Measure if self.quota.is_some() && self.budget == 0 => self.end_measuring(self.now),
-            Phase::Drain => self.tell_drained(),
+            RunPhase::Settle | RunPhase::WarmUp | RunPhase::Measure if self.open == 0 => self.end_measuring(self.now),
+            RunPhase::Measure if self.quota.is_some() && self.budget == 0 => self.end_measuring(self.now),
+            RunPhase::Drain => self.tell_drained(),
             _ => {}
         }
     }
 
     fn tell_drained(&mut self) {
         if !std::mem::replace(&mut self.told_drained, true) {
-            self.tell(Event::Drained);
+            self.tell(ThreadEvent::Drained);
         }
     }
 
@@ -434,7 +434,7 @@ impl Generator {
             errors: std::mem::take(&mut self.errors),
             measured,
         };
-        self.tell(Event::Closed(Box::new(tally)));
+        self.tell(ThreadEvent::Closed(Box::new(tally)));
     }
 }
 
@@ -455,7 +455,7 @@ impl Handler for Generator {
         let in_flight = if self.orders.mode == Mode::Echo { self.orders.pipeline } else { 1 };
         let began = conn.state().open(in_flight as usize);
         self.ramp.latency.record(self.now - began);
-        if self.phase == Phase::Close {
+        if self.phase == RunPhase::Close {
             return close(conn);
         }
         self.ids.push(conn.id());
@@ -518,10 +518,10 @@ impl Handler for Generator {
             self.outstanding -= line.in_flight();
             self.counts.lost += line.in_flight();
         }
-        if let Some(kind) = errors::of_close(reason, self.phase == Phase::Close) {
+        if let Some(kind) = errors::of_close(reason, self.phase == RunPhase::Close) {
             self.errors.count(kind, || reason.to_string());
         }
-        if self.phase == Phase::Close {
+        if self.phase == RunPhase::Close {
             if self.open == 0 {
                 self.tell_closed();
             }
@@ -532,8 +532,8 @@ impl Handler for Generator {
 
     fn woken(&mut self, shard: &mut Shard<'_, Self>) {
         match self.phase {
-            Phase::Connect => self.ramp_on(shard),
-            Phase::Close => self.close_some(shard),
+            RunPhase::Connect => self.ramp_on(shard),
+            RunPhase::Close => self.close_some(shard),
             _ => self.progress(shard),
         }
     }

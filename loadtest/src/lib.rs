@@ -4,10 +4,10 @@
 //! they were answered, what went wrong, and who was the limit.
 //!
 //! ```no_run
-//! use ringway_loadtest::{Length, Plan};
+//! use ringway_loadtest::{RunLength, Plan};
 //! use std::time::Duration;
 //!
-//! let plan = Plan { length: Length::Time(Duration::from_secs(3)), ..Plan::new("ws://127.0.0.1:9001/") };
+//! let plan = Plan { length: RunLength::Time(Duration::from_secs(3)), ..Plan::new("ws://127.0.0.1:9001/") };
 //! let report = ringway_loadtest::run(&plan, &mut |_| {})?;
 //! println!("{:.0} messages/s", report.messages.per_second);
 //! # Ok::<(), ringway_loadtest::LoadError>(())
@@ -15,7 +15,7 @@
 //!
 //! # What is measured
 //!
-//! A run goes through [`Phase`]s: it connects, warms up, measures, waits for the last answers, and closes. The figures of
+//! A run goes through [`RunPhase`]s: it connects, warms up, measures, waits for the last answers, and closes. The figures of
 //! connecting are kept apart from those of messages.
 //!
 //! The loop is closed: each connection has a number of messages in flight, and sends the next one when an answer has
@@ -46,8 +46,8 @@ mod verdict;
 
 pub use fleet::Progress;
 pub use measure::Quantiles;
-pub use phase::Phase;
-pub use plan::{Length, MAX_PIPELINE, MAX_SIZE, Mode, Plan, PlanError, Stop, Verify};
+pub use phase::RunPhase;
+pub use plan::{MAX_PIPELINE, MAX_SIZE, Mode, Plan, PlanError, RunLength, Stop, Verify};
 pub use report::{
     ConnectionFigures, GeneratorFigures, LatencyFigures, MessageFigures, Report, SCHEMA_VERSION, ServerFigures,
 };

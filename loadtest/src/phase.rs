@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-/// Where a run stands. Only [`Phase::Measure`] enters the figures of messages; only [`Phase::Connect`] those of
+/// Where a run stands. Only [`RunPhase::Measure`] enters the figures of messages; only [`RunPhase::Connect`] those of
 /// connecting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Phase {
+pub enum RunPhase {
     /// Connections are being opened; nobody sends.
     Connect,
     /// All are open, or have failed. A short silence, in which the server ends what opening them has left to do.
@@ -20,7 +20,7 @@ pub enum Phase {
     Close,
 }
 
-impl Phase {
+impl RunPhase {
     /// What a person is told.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -38,7 +38,7 @@ impl Phase {
 /// How long the silence after connecting is.
 pub(crate) const SETTLE: Duration = Duration::from_millis(50);
 
-/// When the phases from [`Phase::Settle`] to [`Phase::Measure`] end: the same on all threads, in nanoseconds since the
+/// When the phases from [`RunPhase::Settle`] to [`RunPhase::Measure`] end: the same on all threads, in nanoseconds since the
 /// run's epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Timetable {
@@ -62,12 +62,12 @@ impl Timetable {
     }
 
     /// When `phase` ends, if time ends it.
-    pub(crate) fn end_of(&self, phase: Phase) -> Option<u64> {
+    pub(crate) fn end_of(&self, phase: RunPhase) -> Option<u64> {
         let end = match phase {
-            Phase::Settle => self.warm_up,
-            Phase::WarmUp => self.measure,
-            Phase::Measure => self.drain,
-            Phase::Connect | Phase::Drain | Phase::Close => return None,
+            RunPhase::Settle => self.warm_up,
+            RunPhase::WarmUp => self.measure,
+            RunPhase::Measure => self.drain,
+            RunPhase::Connect | RunPhase::Drain | RunPhase::Close => return None,
         };
         (end < u64::MAX).then_some(end)
     }
@@ -81,16 +81,18 @@ mod tests {
     fn phases_follow_one_another() {
         let second = Duration::from_secs(1);
         let table = Timetable::new(7, second, Some(3 * second));
-        assert_eq!(table.end_of(Phase::Settle), Some(50_000_007));
-        assert_eq!(table.end_of(Phase::WarmUp), Some(1_050_000_007));
-        assert_eq!(table.end_of(Phase::Measure), Some(4_050_000_007));
-        assert!([Phase::Connect, Phase::Drain, Phase::Close].iter().all(|phase| table.end_of(*phase).is_none()));
+        assert_eq!(table.end_of(RunPhase::Settle), Some(50_000_007));
+        assert_eq!(table.end_of(RunPhase::WarmUp), Some(1_050_000_007));
+        assert_eq!(table.end_of(RunPhase::Measure), Some(4_050_000_007));
+        assert!(
+            [RunPhase::Connect, RunPhase::Drain, RunPhase::Close].iter().all(|phase| table.end_of(*phase).is_none())
+        );
     }
 
     #[test]
     fn without_a_time_measuring_has_no_end() {
-        assert_eq!(Timetable::new(0, Duration::ZERO, None).end_of(Phase::Measure), None);
+        assert_eq!(Timetable::new(0, Duration::ZERO, None).end_of(RunPhase::Measure), None);
         let endless = Timetable::new(0, Duration::ZERO, Some(Duration::MAX));
-        assert_eq!(endless.end_of(Phase::Measure), None);
+        assert_eq!(endless.end_of(RunPhase::Measure), None);
     }
 }

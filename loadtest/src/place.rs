@@ -1,7 +1,7 @@
 //! Where the generator's threads run: on the top cores, apart from the threads of a server on this machine.
 
 use crate::plan::Plan;
-use crate::server::Server;
+use crate::server::ObservedServer;
 use ringway::placement::{Assignment, CoreSet, PlacementError};
 use ringway::{Cores, Shards};
 use std::collections::BTreeSet;
@@ -9,7 +9,7 @@ use std::num::NonZero;
 
 /// Places the threads of a plan against `server`, and warns when they have to share its cores. Cores that the plan names are
 /// taken without a look at the server.
-pub(crate) fn place(plan: &Plan, server: &Server) -> Result<Assignment, PlacementError> {
+pub(crate) fn place(plan: &Plan, server: &ObservedServer) -> Result<Assignment, PlacementError> {
     if let (Cores::Unpinned, Some(threads)) = (&plan.cores, plan.threads.and_then(NonZero::new)) {
         return Ok(Assignment::unpinned(threads).at_most(plan.connections as usize));
     }

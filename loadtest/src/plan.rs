@@ -27,9 +27,9 @@ const FRAME_HEADER: usize = 14;
 /// Everything that makes up a run. Start from [`Plan::new`] and set what should be different:
 ///
 /// ```
-/// use ringway_loadtest::{Length, Plan};
+/// use ringway_loadtest::{RunLength, Plan};
 ///
-/// let plan = Plan { connections: 100, length: Length::Messages(1_000_000), ..Plan::new("ws://127.0.0.1:9001/") };
+/// let plan = Plan { connections: 100, length: RunLength::Messages(1_000_000), ..Plan::new("ws://127.0.0.1:9001/") };
 /// assert!(plan.check().is_ok());
 /// ```
 #[derive(Clone, Debug)]
@@ -47,7 +47,7 @@ pub struct Plan {
     /// says how to separate them. With a CPU quota below the cores nothing is pinned.
     pub cores: Cores,
     /// How long the measured part of the run is. Default 10 s.
-    pub length: Length,
+    pub length: RunLength,
     /// How long messages flow before they are measured. Default 1 s.
     pub warmup: Duration,
     /// How many messages each connection has in flight. Default 1.
@@ -100,7 +100,7 @@ impl Plan {
             connections: 50,
             threads: None,
             cores: Cores::All,
-            length: Length::Time(Duration::from_secs(10)),
+            length: RunLength::Time(Duration::from_secs(10)),
             warmup: Duration::from_secs(1),
             pipeline: 1,
             sizes: 64..=64,
@@ -150,9 +150,9 @@ impl Plan {
             return Err(PlanError::ConnectTimeout);
         }
         match self.length {
-            Length::Time(time) if time.is_zero() => Err(PlanError::NoTime),
-            Length::Messages(0) => Err(PlanError::NoMessages),
-            Length::Messages(_) if self.mode == Mode::Idle => Err(PlanError::MessagesInIdle),
+            RunLength::Time(time) if time.is_zero() => Err(PlanError::NoTime),
+            RunLength::Messages(0) => Err(PlanError::NoMessages),
+            RunLength::Messages(_) if self.mode == Mode::Idle => Err(PlanError::MessagesInIdle),
             _ => Ok(()),
         }
     }
@@ -166,7 +166,7 @@ impl Plan {
 
 /// How long the measured part of a run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Length {
+pub enum RunLength {
     /// This long.
     Time(Duration),
     /// Until this many messages have been answered ([`Mode::Echo`]) or sent ([`Mode::Send`]).
@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused() {
-        let messages = Length::Messages(1);
+        let messages = RunLength::Messages(1);
         let reversed = RangeInclusive::new(2, 1);
         for (plan, error) in [
             (Plan { connections: 0, ..plan() }, PlanError::NoConnections),
@@ -298,8 +298,8 @@ mod tests {
             (Plan { connect_rate: Some(0.0), ..plan() }, PlanError::ConnectRate),
             (Plan { connect_rate: Some(f64::NAN), ..plan() }, PlanError::ConnectRate),
             (Plan { connect_timeout: Duration::ZERO, ..plan() }, PlanError::ConnectTimeout),
-            (Plan { length: Length::Time(Duration::ZERO), ..plan() }, PlanError::NoTime),
-            (Plan { length: Length::Messages(0), ..plan() }, PlanError::NoMessages),
+            (Plan { length: RunLength::Time(Duration::ZERO), ..plan() }, PlanError::NoTime),
+            (Plan { length: RunLength::Messages(0), ..plan() }, PlanError::NoMessages),
             (Plan { length: messages, mode: Mode::Idle, ..plan() }, PlanError::MessagesInIdle),
         ] {
             assert_eq!(plan.check(), Err(error));

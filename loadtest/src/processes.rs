@@ -1,7 +1,7 @@
 //! Processes that are measured from outside: a process and all that it has started, their memory, and the CPU time
 //! that they use between two instants.
 
-use crate::server::{Server, ServerUse};
+use crate::server::{ObservedServer, ServerUse};
 use procfs::process::all_processes;
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Error};
@@ -83,12 +83,12 @@ pub fn cpu_seconds(pids: &[u32]) -> f64 {
 #[must_use]
 pub fn watch(root: u32, edges: &Receiver<Edges>) -> Option<ServerUse> {
     let window = edges.recv().ok()?;
-    let server = Server::of(tree(root));
+    let server = ObservedServer::of(tree(root));
     sleep_until(window.begin, edges)?;
     let begin = server.clocks();
     sleep_until(window.end, edges)?;
     let mut end = server.clocks();
-    end.merge(Server::of(tree(root).into_iter().filter(|pid| !server.has(*pid)).collect()).clocks());
+    end.merge(ObservedServer::of(tree(root).into_iter().filter(|pid| !server.has(*pid)).collect()).clocks());
     (!begin.is_empty()).then(|| end.since(&begin))
 }
 

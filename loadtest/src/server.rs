@@ -32,13 +32,13 @@ pub fn resident_bytes(pid: u32) -> io::Result<u64> {
 
 /// The processes that serve, for there can be several behind one port.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Server {
+pub(crate) struct ObservedServer {
     pids: Vec<u32>,
     /// Threads that do not serve: the generator's own, when both are one process.
     not: HashSet<i32>,
 }
 
-impl Server {
+impl ObservedServer {
     /// The processes that listen on the first of `targets` on which any does.
     pub(crate) fn find_any(targets: &[SocketAddr]) -> Self {
         targets.iter().map(|target| Self::find(*target)).find(|server| !server.pids.is_empty()).unwrap_or_default()
@@ -242,10 +242,10 @@ mod tests {
     fn whoever_listens_is_found() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
-        let server = Server::find(address);
+        let server = ObservedServer::find(address);
         assert_eq!(server.pid(), Some(std::process::id()));
         let elsewhere = ([192, 0, 2, 1], address.port()).into();
-        assert_eq!(Server::find_any(&[elsewhere, address]).pid(), server.pid());
+        assert_eq!(ObservedServer::find_any(&[elsewhere, address]).pid(), server.pid());
         let sample = server.sample().expect("we run");
         assert!(sample.rss > 0 && sample.cores > 0 && !sample.threads.is_empty());
     }
@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn threads_that_do_not_serve_are_left_out() {
         let me = rustix::thread::gettid().as_raw_nonzero().get();
-        let all = Server::known(std::process::id());
+        let all = ObservedServer::known(std::process::id());
         assert!(all.sample().expect("we run").threads.contains_key(&me));
         let others = all.without([me]).sample();
         assert!(others.is_none_or(|sample| !sample.threads.contains_key(&me)));
@@ -273,11 +273,11 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
             listener.local_addr().expect("an address").port()
         };
-        assert_eq!(Server::find(([127, 0, 0, 1], port).into()).pid(), None);
+        assert_eq!(ObservedServer::find(([127, 0, 0, 1], port).into()).pid(), None);
         // TEST-NET-1 is nobody's (RFC 5737).
-        assert_eq!(Server::find(([192, 0, 2, 1], port).into()).pid(), None);
-        assert_eq!(Server::find_any(&[]).pid(), None);
-        assert!(Server::default().sample().is_none());
+        assert_eq!(ObservedServer::find(([192, 0, 2, 1], port).into()).pid(), None);
+        assert_eq!(ObservedServer::find_any(&[]).pid(), None);
+        assert!(ObservedServer::default().sample().is_none());
     }
 
     #[test]
@@ -335,12 +335,12 @@ mod tests {
             let _ = wait.recv();
         });
         let tid = told.recv().expect("it runs");
-        let me = Server::known(std::process::id());
+        let me = ObservedServer::known(std::process::id());
         assert!(me.pinned_cores().contains(&last) && !me.pinned_cores().contains(&first));
         assert!(!me.without([tid]).pinned_cores().contains(&last));
         drop(release);
         thread.join().expect("it ends well");
-        assert!(Server::default().pinned_cores().is_empty());
+        assert!(ObservedServer::default().pinned_cores().is_empty());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::measure::{Recorder, Usage};
 use std::time::Duration;
 
 /// What a thread tells.
-pub(crate) enum Event {
+pub(crate) enum ThreadEvent {
     /// All its connections are open, or have failed.
     Ramped(Ramped),
     /// Where it stands, because it was asked.
@@ -60,12 +60,12 @@ pub(crate) struct Measured {
     pub(crate) received: u64,
     /// Those that were not answered.
     pub(crate) missing: u64,
-    pub(crate) window: Window,
+    pub(crate) window: MeasuredWindow,
 }
 
 /// What lies within the time of measuring.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Window {
+pub(crate) struct MeasuredWindow {
     /// Messages that were answered, or sent where none are answered.
     pub(crate) messages: u64,
     /// The bytes of their payloads.

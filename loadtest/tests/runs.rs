@@ -1,7 +1,7 @@
 //! Whole runs against servers in this process, good ones and bad ones.
 
 use ringway::{CloseCode, Connection, Handler, Message, MessageKind, Request, StatusCode, Upgrade};
-use ringway_loadtest::{Cores, Length, LimitedBy, Mode, Phase, Plan, Progress, Report, Verify, run};
+use ringway_loadtest::{Cores, LimitedBy, Mode, Plan, Progress, Report, RunLength, RunPhase, Verify, run};
 use ringway_testkit::server::{TestServer, config};
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -19,7 +19,7 @@ fn plan<H: Handler>(server: &TestServer<H>) -> Plan {
         connections: 4,
         threads: Some(2),
         cores: Cores::Unpinned,
-        length: Length::Messages(400),
+        length: RunLength::Messages(400),
         warmup: Duration::ZERO,
         verify: Verify::All,
         // On a busy machine an answer can take long.
@@ -36,7 +36,7 @@ fn load(plan: &Plan) -> Report {
 fn load_until(plan: &Plan, enough: impl Fn(&Progress) -> bool) -> Report {
     let stop = plan.stop.clone();
     let report = run(plan, &mut |progress| {
-        if progress.phase == Phase::Measure && enough(progress) {
+        if progress.phase == RunPhase::Measure && enough(progress) {
             stop.now();
         }
     });
@@ -46,7 +46,7 @@ fn load_until(plan: &Plan, enough: impl Fn(&Progress) -> bool) -> Report {
 /// Runs of ever longer windows, until messages were answered in one.
 fn load_for_a_while(plan: &Plan) -> (Duration, Report) {
     let times = [100, 1_000, 10_000].map(Duration::from_millis);
-    let mut runs = times.into_iter().map(|time| (time, load(&Plan { length: Length::Time(time), ..plan.clone() })));
+    let mut runs = times.into_iter().map(|time| (time, load(&Plan { length: RunLength::Time(time), ..plan.clone() })));
     runs.find(|(_, report)| !report.is_void()).expect("a machine that gets something done in ten seconds")
 }
 
@@ -98,7 +98,7 @@ fn every_echo_of_a_good_server_is_verified() {
 fn the_number_of_messages_is_exact_however_small() {
     let server = echo();
     for number in [1, 3, 7, 41] {
-        let report = load(&Plan { length: Length::Messages(number), pipeline: 4, ..plan(&server) });
+        let report = load(&Plan { length: RunLength::Messages(number), pipeline: 4, ..plan(&server) });
         assert_eq!((report.messages.sent, report.messages.received), (number, number));
     }
 }
@@ -329,7 +329,7 @@ fn a_server_that_cannot_prove_that_it_read_our_key_is_no_websocket_server() {
 #[test]
 fn idle_connections_are_held_and_say_nothing() {
     let server = serve(|| Script(|_, _, _| unreachable!("nobody speaks")));
-    let length = Length::Time(Duration::from_millis(50));
+    let length = RunLength::Time(Duration::from_millis(50));
     let report = load(&Plan { connections: 40, mode: Mode::Idle, length, ..plan(&server) });
     assert_eq!((report.connections.established, report.messages.sent), (40, 0));
     assert_eq!((report.errors.len(), report.measured), (0, Duration::from_millis(50)));
@@ -339,7 +339,8 @@ fn idle_connections_are_held_and_say_nothing() {
 #[test]
 fn what_is_only_sent_is_counted_as_sent() {
     let server = serve(|| Script(|_, _, _| {}));
-    let report = load(&Plan { mode: Mode::Send, length: Length::Messages(10_000), sizes: 1..=2000, ..plan(&server) });
+    let report =
+        load(&Plan { mode: Mode::Send, length: RunLength::Messages(10_000), sizes: 1..=2000, ..plan(&server) });
     assert_eq!((report.messages.sent, report.messages.received, report.messages.missing), (10_000, 0, 0));
     assert!(report.messages.per_second > 0.0 && report.latency_us.response.is_none() && !report.is_failure());
 }
@@ -347,12 +348,12 @@ fn what_is_only_sent_is_counted_as_sent() {
 #[test]
 fn a_run_that_is_stopped_reports_what_it_has_measured() {
     let server = echo();
-    let plan = Plan { length: Length::Time(Duration::from_secs(3600)), ..plan(&server) };
+    let plan = Plan { length: RunLength::Time(Duration::from_secs(3600)), ..plan(&server) };
     let stop = plan.stop.clone();
     let mut seen = Vec::new();
     let report = run(&plan, &mut |progress| {
         seen.push(progress.phase);
-        if progress.phase == Phase::Measure && progress.messages > 0 {
+        if progress.phase == RunPhase::Measure && progress.messages > 0 {
             assert_eq!((progress.open, progress.errors), (4, 0));
             stop.now();
         }
@@ -366,7 +367,7 @@ fn a_run_that_is_stopped_reports_what_it_has_measured() {
 #[test]
 fn the_server_is_found_and_the_generator_is_not_taken_for_it() {
     let server = echo();
-    let report = load(&Plan { length: Length::Messages(20_000), ..plan(&server) });
+    let report = load(&Plan { length: RunLength::Messages(20_000), ..plan(&server) });
     let figures = report.server.expect("it is this process");
     assert_eq!(figures.pid, std::process::id());
     assert!(figures.cpu_seconds > 0.0 && figures.rss_bytes > 0 && report.server_cpu_per_message().is_some());
@@ -392,7 +393,7 @@ fn a_run_that_is_stopped_while_it_connects_has_not_failed() {
     let plan = Plan { connections: 1000, connect_rate: Some(0.1), threads: Some(1), ..plan(&server) };
     let stop = plan.stop.clone();
     let report = run(&plan, &mut |progress| {
-        if progress.phase == Phase::Connect && progress.open + progress.failed > 0 {
+        if progress.phase == RunPhase::Connect && progress.open + progress.failed > 0 {
             stop.now();
         }
     });
@@ -409,11 +410,11 @@ fn a_run_that_is_stopped_while_it_connects_has_not_failed() {
 fn connections_that_end_before_they_are_closed_are_a_failure_in_every_mode() {
     for mode in [Mode::Idle, Mode::Send, Mode::Echo] {
         let server = echo();
-        let plan = Plan { mode, length: Length::Time(Duration::from_secs(3600)), ..plan(&server) };
+        let plan = Plan { mode, length: RunLength::Time(Duration::from_secs(3600)), ..plan(&server) };
         let mut server = Some(server);
         // The run ends by itself: no connection is left.
         let report = run(&plan, &mut |progress| {
-            if progress.phase == Phase::Measure {
+            if progress.phase == RunPhase::Measure {
                 drop(server.take());
             }
         });

@@ -23,11 +23,11 @@ use std::time::Duration;
 )]
 pub(crate) struct Arguments {
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: CliCommand,
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum CliCommand {
     /// Serve WebSocket connections
     Serve(Serve),
     /// Load a WebSocket server: send messages, check the echoes, and tell how fast they were and who was the limit
@@ -35,7 +35,7 @@ pub(crate) enum Command {
     Load(Box<Load>),
     /// Measure what this machine can do: WebSocket echo beside raw TCP echo and other servers
     #[command(after_help = BENCH_HELP)]
-    Bench(Bench),
+    Bench(BenchArguments),
     /// Serve raw TCP echo, the floor that `bench` measures against (RFC 862)
     #[command(hide = true)]
     Floor(Floor),
@@ -61,7 +61,7 @@ pub(crate) enum App {
 
 /// How messages are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Deflating {
+pub(crate) enum DeflateMode {
     /// Not at all
     Off,
     /// Each by itself: idle connections keep no memory for it
@@ -70,7 +70,7 @@ pub(crate) enum Deflating {
     Takeover,
 }
 
-impl Deflating {
+impl DeflateMode {
     pub(crate) fn config(self) -> Option<ringway::Deflate> {
         match self {
             Self::Off => None,
@@ -155,7 +155,7 @@ pub(crate) struct Serve {
     pub(crate) busy_poll: BusyPoll,
     /// Compression of messages (permessage-deflate) for clients that offer it; without MODE: takeover
     #[arg(long, value_enum, value_name = "MODE", num_args = 0..=1, default_value = "off", default_missing_value = "takeover")]
-    pub(crate) deflate: Deflating,
+    pub(crate) deflate: DeflateMode,
     /// Bytes of one receive buffer; a message that fits one is not copied
     #[arg(long, value_name = "SIZE", default_value = "128K", value_parser = buffer_size)]
     pub(crate) buffer_size: u32,
@@ -212,7 +212,7 @@ pub(crate) enum BenchFormat {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Bench {
+pub(crate) struct BenchArguments {
     /// A handful of cells with short windows: less exact, under 20 seconds
     #[arg(long)]
     pub(crate) quick: bool,
@@ -345,7 +345,7 @@ pub(crate) struct Load {
         default_value = "off",
         default_missing_value = "takeover"
     )]
-    pub(crate) deflate: Deflating,
+    pub(crate) deflate: DeflateMode,
     /// How long a thread watches for events before it sleeps: off, adaptive (up to 50 µs while that pays), or a time as 20us
     #[arg(long, value_name = "MODE", default_value = "adaptive", value_parser = busy_poll)]
     pub(crate) busy_poll: BusyPoll,
@@ -379,22 +379,22 @@ mod tests {
     #[test]
     fn compression_is_off_unless_asked_for_and_bare_means_takeover() {
         let serve = |arguments: &[&str]| match Arguments::try_parse_from([&["ringway", "serve"], arguments].concat()) {
-            Ok(Arguments { command: Command::Serve(serve) }) => Some(serve.deflate),
+            Ok(Arguments { command: CliCommand::Serve(serve) }) => Some(serve.deflate),
             _ => None,
         };
-        assert_eq!(serve(&[]), Some(Deflating::Off));
-        assert_eq!(serve(&["--deflate"]), Some(Deflating::Takeover));
-        assert_eq!(serve(&["--deflate", "shared"]), Some(Deflating::Shared));
-        assert_eq!(serve(&["--deflate=off"]), Some(Deflating::Off));
-        assert_eq!(serve(&["--deflate", "--shards=1"]), Some(Deflating::Takeover));
+        assert_eq!(serve(&[]), Some(DeflateMode::Off));
+        assert_eq!(serve(&["--deflate"]), Some(DeflateMode::Takeover));
+        assert_eq!(serve(&["--deflate", "shared"]), Some(DeflateMode::Shared));
+        assert_eq!(serve(&["--deflate=off"]), Some(DeflateMode::Off));
+        assert_eq!(serve(&["--deflate", "--shards=1"]), Some(DeflateMode::Takeover));
         assert_eq!(serve(&["--deflate", "best"]), None);
         let load = |arguments: &[&str]| match Arguments::try_parse_from([&["ringway", "load"], arguments].concat()) {
-            Ok(Arguments { command: Command::Load(load) }) => Some(load.deflate),
+            Ok(Arguments { command: CliCommand::Load(load) }) => Some(load.deflate),
             _ => None,
         };
-        assert_eq!(load(&["ws://x/"]), Some(Deflating::Off));
-        assert_eq!(load(&["--deflate", "ws://x/"]), Some(Deflating::Takeover));
-        assert_eq!(load(&["--deflate=shared", "ws://x/"]), Some(Deflating::Shared));
+        assert_eq!(load(&["ws://x/"]), Some(DeflateMode::Off));
+        assert_eq!(load(&["--deflate", "ws://x/"]), Some(DeflateMode::Takeover));
+        assert_eq!(load(&["--deflate=shared", "ws://x/"]), Some(DeflateMode::Shared));
     }
 
     #[test]

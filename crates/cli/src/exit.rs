@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 /// How a run ended, when it ended well enough to say so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum ExitOutcome {
     /// All is good: 0.
     Good,
     /// The run failed, and its report says how: 1.
@@ -18,14 +18,14 @@ pub(crate) enum Outcome {
     Interrupted(u8),
 }
 
-impl From<Outcome> for ExitCode {
-    fn from(outcome: Outcome) -> Self {
+impl From<ExitOutcome> for ExitCode {
+    fn from(outcome: ExitOutcome) -> Self {
         match outcome {
-            Outcome::Good => Self::SUCCESS,
-            Outcome::Failed => Self::FAILURE,
-            Outcome::Usage => Self::from(2),
-            Outcome::Inconclusive => Self::from(4),
-            Outcome::Interrupted(signal) => Self::from(128 + signal),
+            ExitOutcome::Good => Self::SUCCESS,
+            ExitOutcome::Failed => Self::FAILURE,
+            ExitOutcome::Usage => Self::from(2),
+            ExitOutcome::Inconclusive => Self::from(4),
+            ExitOutcome::Interrupted(signal) => Self::from(128 + signal),
         }
     }
 }
@@ -41,13 +41,13 @@ impl<E: Display> From<E> for Failure {
 }
 
 /// Says what is wrong with the command line.
-pub(crate) fn usage(what: &str) -> Result<Outcome, Failure> {
+pub(crate) fn usage(what: &str) -> Result<ExitOutcome, Failure> {
     eprintln!("ringway: {what}\n\nFor more information, try '--help'.");
-    Ok(Outcome::Usage)
+    Ok(ExitOutcome::Usage)
 }
 
 /// The exit code of a command, after its error has been printed.
-pub(crate) fn report(result: Result<Outcome, Failure>) -> ExitCode {
+pub(crate) fn report(result: Result<ExitOutcome, Failure>) -> ExitCode {
     match result {
         Ok(outcome) => outcome.into(),
         Err(Failure(line)) => {

@@ -1,16 +1,16 @@
 //! `ringway load`.
 
 use crate::arguments::{Format, Load, Loading, Verifying};
-use crate::exit::{Failure, Outcome, usage};
+use crate::exit::{ExitOutcome, Failure, usage};
 use crate::limits;
 use crate::live::LiveLine;
-use crate::output::Output;
+use crate::output::ResultOutput;
 use crate::signals::Signals;
 use crate::values::cores_of;
 use ringway::{ConnectError, HeaderMap};
-use ringway_loadtest::{Length, LoadError, Mode, Phase, Plan, Progress, Stop, Verify, count, time};
+use ringway_loadtest::{LoadError, Mode, Plan, Progress, RunLength, RunPhase, Stop, Verify, count, time};
 
-pub(crate) fn run(arguments: &Load) -> Result<Outcome, Failure> {
+pub(crate) fn run(arguments: &Load) -> Result<ExitOutcome, Failure> {
     limits::raise_open_files();
     let signals = Signals::watch()?;
     if arguments.origin.is_some() && arguments.header.iter().any(|(name, _)| name == "origin") {
@@ -20,7 +20,7 @@ pub(crate) fn run(arguments: &Load) -> Result<Outcome, Failure> {
     if let Err(error) = plan.check() {
         return usage(&error.to_string());
     }
-    let output = Output::open(arguments.output.as_deref())?;
+    let output = ResultOutput::open(arguments.output.as_deref())?;
     let live = LiveLine::new();
     let result = ringway_loadtest::run(&plan, &mut |progress| live.show(|| line(progress)));
     drop(live);
@@ -30,7 +30,7 @@ pub(crate) fn run(arguments: &Load) -> Result<Outcome, Failure> {
             return usage(&error.to_string());
         }
         Err(error) => {
-            return signals.caught().map_or_else(|| Err(error.into()), |signal| Ok(Outcome::Interrupted(signal)));
+            return signals.caught().map_or_else(|| Err(error.into()), |signal| Ok(ExitOutcome::Interrupted(signal)));
         }
     };
     let text = match arguments.format {
@@ -42,20 +42,20 @@ pub(crate) fn run(arguments: &Load) -> Result<Outcome, Failure> {
         eprintln!("ringway: {why}");
     }
     Ok(if let Some(signal) = signals.caught() {
-        Outcome::Interrupted(signal)
+        ExitOutcome::Interrupted(signal)
     } else if report.is_failure() {
-        Outcome::Failed
+        ExitOutcome::Failed
     } else if report.is_void() {
-        Outcome::Inconclusive
+        ExitOutcome::Inconclusive
     } else {
-        Outcome::Good
+        ExitOutcome::Good
     })
 }
 
 fn plan(arguments: &Load, stop: Stop) -> Plan {
     let length = match arguments.messages {
-        Some(messages) => Length::Messages(messages),
-        None => Length::Time(arguments.duration),
+        Some(messages) => RunLength::Messages(messages),
+        None => RunLength::Time(arguments.duration),
     };
     let mut headers = HeaderMap::new();
     for (name, value) in &arguments.header {
@@ -95,7 +95,7 @@ fn plan(arguments: &Load, stop: Stop) -> Plan {
 
 fn line(progress: &Progress) -> String {
     let mut line = progress.phase.name().to_owned();
-    if progress.phase >= Phase::WarmUp {
+    if progress.phase >= RunPhase::WarmUp {
         let elapsed = time(progress.elapsed.as_secs_f64() * 1e6);
         line += &match (progress.of, progress.of_messages) {
             (Some(of), _) => format!("  {elapsed} of {}", time(of.as_secs_f64() * 1e6)),
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn the_line_says_what_there_is_to_say() {
         let progress = Progress {
-            phase: Phase::Connect,
+            phase: RunPhase::Connect,
             elapsed: Duration::from_secs(1),
             of: None,
             of_messages: None,
@@ -134,7 +134,7 @@ mod tests {
         };
         assert_eq!(line(&progress), "connecting  7 connections");
         let of = Some(Duration::from_secs(10));
-        let progress = Progress { phase: Phase::Measure, of, per_second: 2.5e6, failed: 1, errors: 3, ..progress };
+        let progress = Progress { phase: RunPhase::Measure, of, per_second: 2.5e6, failed: 1, errors: 3, ..progress };
         assert_eq!(line(&progress), "measuring  1.00 s of 10.0 s  2.50 M/s  7 connections  1 failed  3 errors");
     }
 }

@@ -15,7 +15,7 @@ mod signals;
 mod stdin;
 mod values;
 
-use arguments::{Arguments, Command};
+use arguments::{Arguments, CliCommand};
 use clap::Parser;
 use std::process::ExitCode;
 use tracing_subscriber::filter::LevelFilter;
@@ -32,10 +32,10 @@ fn main() -> ExitCode {
         .without_time()
         .init();
     let result = match arguments.command {
-        Command::Serve(arguments) => serve::run(&arguments),
-        Command::Load(arguments) => load::run(&arguments),
-        Command::Bench(arguments) => bench::run(&arguments),
-        Command::Floor(arguments) => floor::run(&arguments),
+        CliCommand::Serve(arguments) => serve::run(&arguments),
+        CliCommand::Load(arguments) => load::run(&arguments),
+        CliCommand::Bench(arguments) => bench::run(&arguments),
+        CliCommand::Floor(arguments) => floor::run(&arguments),
     };
     exit::report(result)
 }

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 /// Where a result will go. That it can is found out before there is one; until then a file that is there keeps what it
 /// has, and one that is not there does not come to be.
-pub(crate) struct Output(Place);
+pub(crate) struct ResultOutput(OutputPlace);
 
-enum Place {
+enum OutputPlace {
     Stdout,
     /// A file that is there, or something else that can be written to.
     Open(PathBuf, File),
@@ -17,14 +17,14 @@ enum Place {
     New(PathBuf),
 }
 
-impl Output {
+impl ResultOutput {
     /// Takes standard output, or the file at `path`.
     pub(crate) fn open(path: Option<&Path>) -> Result<Self, Failure> {
-        let Some(path) = path else { return Ok(Self(Place::Stdout)) };
+        let Some(path) = path else { return Ok(Self(OutputPlace::Stdout)) };
         let place = match OpenOptions::new().write(true).open(path) {
-            Ok(file) => Ok(Place::Open(path.into(), file)),
+            Ok(file) => Ok(OutputPlace::Open(path.into(), file)),
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                File::create_new(path).and_then(|_| fs::remove_file(path)).map(|()| Place::New(path.into()))
+                File::create_new(path).and_then(|_| fs::remove_file(path)).map(|()| OutputPlace::New(path.into()))
             }
             Err(error) => Err(error),
         };
@@ -35,14 +35,14 @@ impl Output {
     pub(crate) fn write(self, text: &str) -> Result<(), Failure> {
         let text = text.as_bytes();
         match self.0 {
-            Place::Stdout => {
+            OutputPlace::Stdout => {
                 let mut stdout = io::stdout().lock();
                 match stdout.write_all(text).and_then(|()| stdout.flush()) {
                     Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
                     result => result.map_err(|error| Failure(format!("cannot write to standard output: {error}"))),
                 }
             }
-            Place::Open(path, mut file) => {
+            OutputPlace::Open(path, mut file) => {
                 // Fails for a device or a pipe, which have nothing to be cut off.
                 let _ = file.set_len(0);
                 match file.write_all(text) {
@@ -50,7 +50,7 @@ impl Output {
                     result => result.map_err(|error| cannot_write(&path, &error)),
                 }
             }
-            Place::New(path) => fs::write(&path, text).map_err(|error| cannot_write(&path, &error)),
+            OutputPlace::New(path) => fs::write(&path, text).map_err(|error| cannot_write(&path, &error)),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `ringway serve`.
 
-use crate::arguments::{App, Deflating, Serve};
-use crate::exit::{Failure, Outcome, usage};
+use crate::arguments::{App, DeflateMode, Serve};
+use crate::exit::{ExitOutcome, Failure, usage};
 use crate::stdin;
 use crate::values::cores_of;
 use ringway::placement::Assignment;
@@ -21,9 +21,9 @@ fn files_needed(arguments: &Serve, shards: usize) -> u64 {
     SPARE_FILES + shards as u64 * (2 + arguments.listen.len() as u64)
 }
 
-struct Echo;
+struct EchoApp;
 
-impl Handler for Echo {
+impl Handler for EchoApp {
     type State = ();
 
     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
@@ -31,22 +31,25 @@ impl Handler for Echo {
     }
 }
 
-struct Sink;
+struct SinkApp;
 
-impl Handler for Sink {
+impl Handler for SinkApp {
     type State = ();
 
     fn message(&mut self, _: &mut Connection<'_, Self>, _: Message<'_>) {}
 }
 
-pub(crate) fn run(arguments: &Serve) -> Result<Outcome, Failure> {
+pub(crate) fn run(arguments: &Serve) -> Result<ExitOutcome, Failure> {
     match arguments.app {
-        App::Echo => serve(arguments, |_| Echo),
-        App::Sink => serve(arguments, |_| Sink),
+        App::Echo => serve(arguments, |_| EchoApp),
+        App::Sink => serve(arguments, |_| SinkApp),
     }
 }
 
-fn serve<H: Handler>(arguments: &Serve, make: impl Fn(usize) -> H + Send + Sync + 'static) -> Result<Outcome, Failure> {
+fn serve<H: Handler>(
+    arguments: &Serve,
+    make: impl Fn(usize) -> H + Send + Sync + 'static,
+) -> Result<ExitOutcome, Failure> {
     let (config, limits) = match config(arguments).and_then(|config| Ok((config, limits_of(arguments)?))) {
         Ok(options) => options,
         Err(error) => return usage(&error.to_string()),
@@ -80,7 +83,7 @@ fn serve<H: Handler>(arguments: &Serve, make: impl Fn(usize) -> H + Send + Sync 
         })?;
     }
     running.wait()?;
-    Ok(Outcome::Good)
+    Ok(ExitOutcome::Good)
 }
 
 fn config(arguments: &Serve) -> Result<Config, ConfigError> {
@@ -134,9 +137,9 @@ fn announce<H: Handler>(running: &Running<H>, arguments: &Serve, files: Option<u
     text += &format!("driver       {}\n", running.driver());
     text += &format!("app          {}\n", if arguments.app == App::Echo { "echo" } else { "sink" });
     match arguments.deflate {
-        Deflating::Off => {}
-        Deflating::Shared => text += "compression  permessage-deflate, without context takeover\n",
-        Deflating::Takeover => text += "compression  permessage-deflate, with context takeover\n",
+        DeflateMode::Off => {}
+        DeflateMode::Shared => text += "compression  permessage-deflate, without context takeover\n",
+        DeflateMode::Takeover => text += "compression  permessage-deflate, with context takeover\n",
     }
     if let Some(files) = files {
         let most = files.saturating_sub(files_needed(arguments, shards.threads()));

@@ -10,12 +10,12 @@ use std::process::{Child, Command, Stdio};
 
 /// A server process of this very program. It ends with this value, and also when this process is killed: its standard
 /// input closes then.
-pub(crate) struct Server {
+pub(crate) struct BenchServer {
     child: Child,
     pub(crate) address: SocketAddr,
 }
 
-impl Server {
+impl BenchServer {
     /// Starts `ringway` with `arguments`, to which what every server of the bench needs is added, and waits until it
     /// says where it listens.
     pub(crate) fn start(arguments: &[&str], bench: &Bench) -> Result<Self, Failure> {
@@ -55,7 +55,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for BenchServer {
     fn drop(&mut self) {
         // Killed rather than asked to stop: there is nothing that it would lose.
         let _ = self.child.kill();

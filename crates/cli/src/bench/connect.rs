@@ -2,13 +2,13 @@
 //! one.
 
 use super::Bench;
-use super::contestants::{Contestant, PEERS, Running, Target, order};
-use super::progress::Progress;
+use super::contestants::{Contestant, EchoTarget, PEERS, RunningContestants, order};
+use super::progress::BenchProgress;
 use super::rounds::{mishap, with_handshake};
 use super::statistics::Spread;
 use super::verdict::MIN_PAIRS;
 use crate::exit::Failure;
-use ringway_loadtest::{Length, Mode, Plan, processes};
+use ringway_loadtest::{Mode, Plan, RunLength, processes};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -64,8 +64,8 @@ impl Handshakes {
 pub(crate) fn measure_connecting(
     bench: &Bench,
     contestants: &[Contestant],
-    running: &mut Running<'_>,
-    progress: &mut Progress,
+    running: &mut RunningContestants<'_>,
+    progress: &mut BenchProgress,
 ) -> Result<Option<Connecting>, Failure> {
     let indices = with_handshake(contestants);
     let (connections, first) = (bench.effort.connect, indices[0]);
@@ -100,13 +100,13 @@ pub(crate) fn measure_connecting(
 }
 
 /// Opens as many connections and closes them.
-pub(super) fn handshake(bench: &Bench, target: Target, connections: u32) -> Result<Handshake, String> {
+pub(super) fn handshake(bench: &Bench, target: EchoTarget, connections: u32) -> Result<Handshake, String> {
     let before = processes::cpu_seconds(&processes::tree(target.pid));
     let plan = Plan {
         connections,
         mode: Mode::Idle,
         warmup: Duration::ZERO,
-        length: Length::Time(Duration::from_millis(1)),
+        length: RunLength::Time(Duration::from_millis(1)),
         ..bench.plan(target)
     };
     let report = ringway_loadtest::run(&plan, &mut |_| {}).map_err(|error| error.to_string())?;

@@ -1,8 +1,8 @@
 //! Who is measured in each cell, where it listens, and in which order they go.
 
 use super::Bench;
-use super::child::Server;
-use super::peers::{Peer, PeerSpec};
+use super::child::BenchServer;
+use super::peers::{PeerProcess, PeerSpec};
 use crate::exit::Failure;
 use serde::Serialize;
 use std::net::SocketAddr;
@@ -69,51 +69,53 @@ pub(crate) fn order(contestants: &[usize], round: usize) -> Vec<usize> {
 
 /// Where a contestant listens, and its process.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Target {
+pub(crate) struct EchoTarget {
     pub(crate) address: SocketAddr,
     pub(crate) pid: u32,
 }
 
-impl From<&Server> for Target {
-    fn from(server: &Server) -> Self {
+impl From<&BenchServer> for EchoTarget {
+    fn from(server: &BenchServer) -> Self {
         Self { address: server.address, pid: server.pid() }
     }
 }
 
-impl From<&Peer> for Target {
-    fn from(peer: &Peer) -> Self {
+impl From<&PeerProcess> for EchoTarget {
+    fn from(peer: &PeerProcess) -> Self {
         Self { address: peer.address, pid: peer.pid() }
     }
 }
 
 /// The processes of all contestants.
-pub(crate) struct Running<'a> {
-    ours: [Server; PEERS],
-    peers: Vec<Option<Peer>>,
+pub(crate) struct RunningContestants<'a> {
+    ours: [BenchServer; PEERS],
+    peers: Vec<Option<PeerProcess>>,
     specs: &'a [PeerSpec],
     bench: &'a Bench,
     restarts: Vec<usize>,
 }
 
-impl<'a> Running<'a> {
+impl<'a> RunningContestants<'a> {
     /// Starts all. `None` when `stop` was set first.
     pub(crate) fn start(bench: &'a Bench, specs: &'a [PeerSpec]) -> Result<Option<Self>, Failure> {
         let mut peers = Vec::new();
         for spec in specs {
-            let Some(peer) = Peer::start(spec, &bench.halves.server, &bench.signals.stop)? else { return Ok(None) };
+            let Some(peer) = PeerProcess::start(spec, &bench.halves.server, &bench.signals.stop)? else {
+                return Ok(None);
+            };
             peers.push(Some(peer));
         }
         let ours = [
-            Server::start(&["floor"], bench)?,
-            Server::start(&["floor", "--epoll"], bench)?,
-            Server::start(&["serve"], bench)?,
+            BenchServer::start(&["floor"], bench)?,
+            BenchServer::start(&["floor", "--epoll"], bench)?,
+            BenchServer::start(&["serve"], bench)?,
         ];
         let restarts = vec![0; specs.len()];
         Ok(Some(Self { ours, peers, specs, bench, restarts }))
     }
 
     /// Where contestant `index` listens. A peer that has ended is started again. The error says why there is none.
-    pub(crate) fn target(&mut self, index: usize) -> Result<Target, String> {
+    pub(crate) fn target(&mut self, index: usize) -> Result<EchoTarget, String> {
         if let Some(server) = self.ours.get(index) {
             return Ok(server.into());
         }
@@ -123,10 +125,10 @@ impl<'a> Running<'a> {
         }
         if self.peers[at].is_none() && self.restarts[at] < RESTARTS {
             self.restarts[at] += 1;
-            let started = Peer::start(&self.specs[at], &self.bench.halves.server, &self.bench.signals.stop);
+            let started = PeerProcess::start(&self.specs[at], &self.bench.halves.server, &self.bench.signals.stop);
             self.peers[at] = started.map_err(|Failure(why)| why)?;
         }
-        self.peers[at].as_ref().map(Target::from).ok_or_else(|| format!("it has ended {RESTARTS} times"))
+        self.peers[at].as_ref().map(EchoTarget::from).ok_or_else(|| format!("it has ended {RESTARTS} times"))
     }
 
     /// Why contestant `index` failed, with the last words of a peer that has ended.

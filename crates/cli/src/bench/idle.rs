@@ -2,14 +2,14 @@
 //! the same time on a fresh server.
 
 use super::Bench;
-use super::child::Server;
+use super::child::BenchServer;
 use super::connect;
-use super::contestants::Target;
-use super::peers::{Peer, PeerSpec};
-use super::progress::Progress;
+use super::contestants::EchoTarget;
+use super::peers::{PeerProcess, PeerSpec};
+use super::progress::BenchProgress;
 use super::statistics::Spread;
 use crate::exit::Failure;
-use ringway_loadtest::{Length, LoadError, Mode, Phase, Plan, Report, Stop, processes};
+use ringway_loadtest::{LoadError, Mode, Plan, Report, RunLength, RunPhase, Stop, processes};
 use serde::Serialize;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::{Scope, ScopedJoinHandle};
@@ -33,7 +33,7 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// Connections that only are.
 #[derive(Debug, Serialize)]
-pub(crate) struct Idle {
+pub(crate) struct IdleResult {
     /// The larger number of connections.
     pub(crate) connections: u32,
     /// The growth of our server's memory from the smaller number to the larger one, for each connection.
@@ -42,23 +42,23 @@ pub(crate) struct Idle {
     pub(crate) connections_before: u32,
     /// Which memory is counted.
     pub(crate) counted: &'static str,
-    pub(crate) contestants: Vec<Held>,
+    pub(crate) contestants: Vec<IdleEntry>,
 }
 
 /// What one contestant gave.
 #[derive(Debug, Serialize)]
-pub(crate) struct Held {
+pub(crate) struct IdleEntry {
     pub(crate) contestant: String,
     /// The median over the rounds.
     pub(crate) bytes_per_connection: Option<f64>,
     pub(crate) bytes_per_connection_spread: Option<Spread>,
     pub(crate) failure: Option<String>,
-    pub(crate) rounds: Vec<Memory>,
+    pub(crate) rounds: Vec<MemoryReading>,
 }
 
 /// One round: memory with the smaller number of connections, and with the larger one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Memory {
+pub(crate) struct MemoryReading {
     pub(crate) bytes_before: u64,
     pub(crate) bytes: u64,
 }
@@ -80,7 +80,7 @@ impl Levels {
     }
 
     /// Bytes for each connection in between.
-    fn slope(self, memory: Memory) -> f64 {
+    fn slope(self, memory: MemoryReading) -> f64 {
         (memory.bytes as f64 - memory.bytes_before as f64) / f64::from(self.high - self.low)
     }
 }
@@ -89,7 +89,7 @@ impl Levels {
 struct Hold<'scope> {
     run: ScopedJoinHandle<'scope, Result<Report, LoadError>>,
     /// Whether all connections are open, as the generator goes on to say.
-    open: Receiver<(Phase, u64)>,
+    open: Receiver<(RunPhase, u64)>,
     connections: u32,
     stop: Stop,
 }
@@ -117,8 +117,8 @@ impl<'scope> Hold<'scope> {
                 return Err("interrupted".into());
             }
             match self.open.recv_timeout(LOOK) {
-                Ok((Phase::Measure, open)) if open == u64::from(self.connections) => steady += 1,
-                Ok((phase, open)) if phase >= Phase::Measure => {
+                Ok((RunPhase::Measure, open)) if open == u64::from(self.connections) => steady += 1,
+                Ok((phase, open)) if phase >= RunPhase::Measure => {
                     return Err(format!("only {open} of {} idle connections are open", self.connections));
                 }
                 Ok(_) | Err(RecvTimeoutError::Timeout) => {}
@@ -143,11 +143,11 @@ impl<'scope> Hold<'scope> {
 pub(crate) fn measure_idle(
     bench: &Bench,
     peers: &[PeerSpec],
-    progress: &mut Progress,
-) -> Result<Option<Idle>, Failure> {
+    progress: &mut BenchProgress,
+) -> Result<Option<IdleResult>, Failure> {
     let levels = bench.effort.idle;
-    let mut contestants = vec![Held::new("ringway")];
-    contestants.extend(peers.iter().map(|spec| Held::new(&spec.name)));
+    let mut contestants = vec![IdleEntry::new("ringway")];
+    contestants.extend(peers.iter().map(|spec| IdleEntry::new(&spec.name)));
     for round in 0..ROUNDS {
         for (at, held) in contestants.iter_mut().enumerate() {
             progress.step(|| format!("round {}, {} idle connections: {}", round + 1, levels.high, held.contestant));
@@ -156,10 +156,10 @@ pub(crate) fn measure_idle(
             }
             let found = match at.checked_sub(1) {
                 None => {
-                    let server = Server::start(&["serve"], bench)?;
+                    let server = BenchServer::start(&["serve"], bench)?;
                     hold(bench, (&server).into(), levels)
                 }
-                Some(peer) => match Peer::start(&peers[peer], &bench.halves.server, &bench.signals.stop) {
+                Some(peer) => match PeerProcess::start(&peers[peer], &bench.halves.server, &bench.signals.stop) {
                     Ok(Some(peer)) => hold(bench, (&peer).into(), levels),
                     Ok(None) => return Ok(None),
                     Err(Failure(why)) => Err(why),
@@ -183,7 +183,7 @@ pub(crate) fn measure_idle(
         held.bytes_per_connection = slopes.map(|slopes| slopes.median);
         held.bytes_per_connection_spread = slopes;
     }
-    Ok(Some(Idle {
+    Ok(Some(IdleResult {
         connections: levels.high,
         bytes_per_connection: contestants[0].bytes_per_connection,
         connections_before: levels.low,
@@ -193,7 +193,7 @@ pub(crate) fn measure_idle(
 }
 
 /// Holds the smaller number of connections, and the larger one, and reads the memory of both.
-fn hold(bench: &Bench, target: Target, levels: Levels) -> Result<Memory, String> {
+fn hold(bench: &Bench, target: EchoTarget, levels: Levels) -> Result<MemoryReading, String> {
     // A burst of handshakes makes a server touch buffers, once, that idle connections do not need.
     connect::handshake(bench, target, (levels.low / 2).max(1))?;
     let plan = |connections| Plan {
@@ -201,7 +201,7 @@ fn hold(bench: &Bench, target: Target, levels: Levels) -> Result<Memory, String>
         mode: Mode::Idle,
         connect_rate: Some(CONNECT_RATE),
         warmup: Duration::ZERO,
-        length: Length::Time(LONG),
+        length: RunLength::Time(LONG),
         stop: Stop::default(),
         ..bench.plan(target)
     };
@@ -223,14 +223,14 @@ fn hold(bench: &Bench, target: Target, levels: Levels) -> Result<Memory, String>
         let why = ends.into_iter().flatten().next();
         let told = |error: String| why.map_or(error.clone(), |why| format!("{error}: {why}"));
         match (before, after) {
-            (Ok(bytes_before), Some(Ok(bytes))) => Ok(Memory { bytes_before, bytes }),
+            (Ok(bytes_before), Some(Ok(bytes))) => Ok(MemoryReading { bytes_before, bytes }),
             (Err(error), _) | (_, Some(Err(error))) => Err(told(error)),
             (Ok(_), None) => Err(told("nothing was held".into())),
         }
     })
 }
 
-impl Held {
+impl IdleEntry {
     fn new(contestant: &str) -> Self {
         Self {
             contestant: contestant.into(),
@@ -258,7 +258,7 @@ mod tests {
     #[test]
     fn the_slope_leaves_out_what_the_server_has_without_connections() {
         assert_eq!(
-            Levels { low: 2000, high: 12_000 }.slope(Memory { bytes_before: 5_000_000, bytes: 6_440_000 }),
+            Levels { low: 2000, high: 12_000 }.slope(MemoryReading { bytes_before: 5_000_000, bytes: 6_440_000 }),
             144.0
         );
     }

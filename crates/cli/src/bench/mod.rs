@@ -16,17 +16,17 @@ mod statistics;
 mod verdict;
 
 use crate::arguments::{self, BenchFormat};
-use crate::exit::{Failure, Outcome, usage};
+use crate::exit::{ExitOutcome, Failure, usage};
 use crate::limits;
-use crate::output::Output;
+use crate::output::ResultOutput;
 use crate::signals::Signals;
 use cells::Shape;
 use connect::Connecting;
-use contestants::{Contestant, OURS, Running, Target, contestants};
-use idle::{Idle, Levels};
+use contestants::{Contestant, EchoTarget, OURS, RunningContestants, contestants};
+use idle::{IdleResult, Levels};
 use machine::Machine;
-use progress::Progress;
-use report::{Report, entries};
+use progress::BenchProgress;
+use report::{BenchReport, entries};
 use ringway::BusyPoll;
 use ringway::placement::{CoreSet, Halves};
 use rounds::Cell;
@@ -64,11 +64,11 @@ struct Bench {
 #[derive(Default)]
 struct Found {
     connect: Option<Connecting>,
-    idle: Option<Idle>,
+    idle: Option<IdleResult>,
 }
 
 impl Effort {
-    fn new(arguments: &arguments::Bench, files: Option<u64>) -> Self {
+    fn new(arguments: &arguments::BenchArguments, files: Option<u64>) -> Self {
         let (window, connect, idle) = if arguments.quick {
             (Duration::from_millis(100), 500, Levels { low: 1000, high: 5000 })
         } else {
@@ -87,7 +87,7 @@ impl Effort {
     }
 }
 
-pub(crate) fn run(arguments: &arguments::Bench) -> Result<Outcome, Failure> {
+pub(crate) fn run(arguments: &arguments::BenchArguments) -> Result<ExitOutcome, Failure> {
     let started = clock::rfc3339(SystemTime::now());
     let files = limits::raise_open_files();
     let shapes =
@@ -95,7 +95,7 @@ pub(crate) fn run(arguments: &arguments::Bench) -> Result<Outcome, Failure> {
     if let Some(wrong) = misuse(&shapes, arguments, files) {
         return usage(&wrong);
     }
-    let output = Output::open(arguments.output.as_deref())?;
+    let output = ResultOutput::open(arguments.output.as_deref())?;
     let set = CoreSet::read()?;
     let bench = Bench { effort: Effort::new(arguments, files), halves: set.halves(), signals: Signals::watch()? };
     let (rounds, window) = (bench.effort.rounds, bench.effort.window.as_secs_f64());
@@ -116,12 +116,12 @@ pub(crate) fn run(arguments: &arguments::Bench) -> Result<Outcome, Failure> {
         return Err(failure);
     }
     let names = contestants.iter().map(|contestant| contestant.name.clone()).collect();
-    let report = Report {
+    let report = BenchReport {
         schema_version: 1,
         version: env!("CARGO_PKG_VERSION"),
         started,
         machine,
-        plan: report::Plan::new(&bench.effort, &shapes, names, &arguments.peer),
+        plan: report::BenchPlan::new(&bench.effort, &shapes, names, &arguments.peer),
         cells,
         connect: found.connect,
         idle: found.idle,
@@ -133,15 +133,15 @@ pub(crate) fn run(arguments: &arguments::Bench) -> Result<Outcome, Failure> {
         BenchFormat::Markdown => report.to_markdown(),
     })?;
     match (interrupted, failure) {
-        (Some(signal), _) => Ok(Outcome::Interrupted(signal)),
+        (Some(signal), _) => Ok(ExitOutcome::Interrupted(signal)),
         (None, Some(failure)) => Err(failure),
-        (None, None) if report.has_gaps() => Ok(Outcome::Inconclusive),
-        (None, None) => Ok(Outcome::Good),
+        (None, None) if report.has_gaps() => Ok(ExitOutcome::Inconclusive),
+        (None, None) => Ok(ExitOutcome::Good),
     }
 }
 
 /// What is wrong with the command line, beyond what each flag's value says.
-fn misuse(shapes: &[Shape], arguments: &arguments::Bench, files: Option<u64>) -> Option<String> {
+fn misuse(shapes: &[Shape], arguments: &arguments::BenchArguments, files: Option<u64>) -> Option<String> {
     if let Some(shape) = cells::duplicate(shapes) {
         return Some(format!("--cells has {shape} twice: give each cell once"));
     }
@@ -163,7 +163,7 @@ impl Bench {
     /// Measures everything, until it is done, a signal comes, or something fails.
     fn measure(
         &self,
-        arguments: &arguments::Bench,
+        arguments: &arguments::BenchArguments,
         contestants: &[Contestant],
         cells: &mut [Cell],
         found: &mut Found,
@@ -171,7 +171,7 @@ impl Bench {
         let stop = &self.signals.stop;
         let mut progress = self.progress(cells, contestants);
         {
-            let Some(mut running) = Running::start(self, &arguments.peer)? else { return Ok(()) };
+            let Some(mut running) = RunningContestants::start(self, &arguments.peer)? else { return Ok(()) };
             rounds::measure_cells(self, cells, contestants, &mut running, &mut progress)?;
             if !stop.is_set() {
                 found.connect = connect::measure_connecting(self, contestants, &mut running, &mut progress)?;
@@ -183,18 +183,18 @@ impl Bench {
         Ok(())
     }
 
-    fn progress(&self, cells: &[Cell], contestants: &[Contestant]) -> Progress {
+    fn progress(&self, cells: &[Cell], contestants: &[Contestant]) -> BenchProgress {
         let effort = &self.effort;
         let handshakes = contestants.len() - OURS;
         let runs = effort.rounds * cells.len() * contestants.len();
         let steps = runs + (effort.rounds + idle::ROUNDS) * handshakes;
         let of = |cell: &Cell| cell.shape.warmup(effort.warmup) + cell.shape.window(effort.window) + OVERHEAD;
         let all: Duration = cells.iter().map(of).sum();
-        Progress::new(steps, all / cells.len().max(1) as u32)
+        BenchProgress::new(steps, all / cells.len().max(1) as u32)
     }
 
     /// A run of the generator against a contestant with a handshake.
-    fn plan(&self, target: Target) -> ringway_loadtest::Plan {
+    fn plan(&self, target: EchoTarget) -> ringway_loadtest::Plan {
         ringway_loadtest::Plan {
             cores: self.halves.generator.to_config(),
             threads: Some(self.halves.generator.threads()),

@@ -78,13 +78,13 @@ pub(crate) fn duplicate(peers: &[PeerSpec]) -> Option<&str> {
 }
 
 /// A peer that runs. It ends with this value, with all that it has started.
-pub(crate) struct Peer {
+pub(crate) struct PeerProcess {
     guard: Child,
     pub(crate) address: SocketAddr,
     words: Words,
 }
 
-impl Peer {
+impl PeerProcess {
     /// Starts a peer on `cores`, on a port of the system's choice, and waits until it accepts connections. The failure
     /// is one line, with the last words of the peer. `None` when `stop` was set first.
     pub(crate) fn start(spec: &PeerSpec, cores: &Assignment, stop: &Stop) -> Result<Option<Self>, Failure> {
@@ -153,7 +153,7 @@ impl Peer {
     }
 }
 
-impl Drop for Peer {
+impl Drop for PeerProcess {
     fn drop(&mut self) {
         if matches!(self.guard.try_wait(), Ok(None)) {
             self.kill();
@@ -246,9 +246,9 @@ mod tests {
         assert_eq!(last_lines("a\n\nb\r\n\x1b[31mc\nd\n"), "its last words: b / [31mc / d");
     }
 
-    fn start(command: &str) -> Result<Option<Peer>, Failure> {
+    fn start(command: &str) -> Result<Option<PeerProcess>, Failure> {
         let cores = Assignment::unpinned(1.try_into().expect("1 is not 0"));
-        Peer::start(&PeerSpec { name: "it".into(), command: command.into() }, &cores, &Stop::default())
+        PeerProcess::start(&PeerSpec { name: "it".into(), command: command.into() }, &cores, &Stop::default())
     }
 
     #[test]
@@ -268,7 +268,7 @@ mod tests {
         stop.now();
         let spec = PeerSpec { name: "it".into(), command: "exec sleep 1000".into() };
         assert!(
-            Peer::start(&spec, &Assignment::unpinned(1.try_into().expect("1 is not 0")), &stop)
+            PeerProcess::start(&spec, &Assignment::unpinned(1.try_into().expect("1 is not 0")), &stop)
                 .is_ok_and(|peer| peer.is_none())
         );
     }

@@ -4,7 +4,7 @@ use crate::live::LiveLine;
 use std::time::{Duration, Instant};
 
 /// Counts steps, which all take about as long as one another, and shows them on the live line.
-pub(crate) struct Progress {
+pub(crate) struct BenchProgress {
     live: LiveLine,
     began: Instant,
     done: usize,
@@ -13,7 +13,7 @@ pub(crate) struct Progress {
     expected: Duration,
 }
 
-impl Progress {
+impl BenchProgress {
     pub(crate) fn new(of: usize, expected: Duration) -> Self {
         Self { live: LiveLine::new(), began: Instant::now(), done: 0, of, expected }
     }

@@ -2,13 +2,13 @@
 
 use super::Bench;
 use super::cells::Shape;
-use super::contestants::{Contestant, EPOLL, OURS, PEERS, Protocol, RING, Running, Target, order};
-use super::progress::Progress;
-use super::verdict::{Sample, rate_ratio};
+use super::contestants::{Contestant, EPOLL, EchoTarget, OURS, PEERS, Protocol, RING, RunningContestants, order};
+use super::progress::BenchProgress;
+use super::verdict::{RoundSample, rate_ratio};
 use crate::exit::Failure;
 use ringway_loadtest::floor::{self, FloorPlan};
 use ringway_loadtest::server::ServerUse;
-use ringway_loadtest::{Length, Plan, Report, Stop, Verify, processes};
+use ringway_loadtest::{Plan, Report, RunLength, Stop, Verify, processes};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -27,14 +27,14 @@ pub(crate) struct Cell {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Series {
     /// `None` where no message came back.
-    pub(crate) rounds: Vec<Option<Sample>>,
+    pub(crate) rounds: Vec<Option<RoundSample>>,
     /// Why it has no figures, if it failed. It was not measured again in this shape then.
     pub(crate) failure: Option<String>,
 }
 
 impl Series {
     /// Takes in one run.
-    fn take(&mut self, run: Result<Option<Sample>, String>) {
+    fn take(&mut self, run: Result<Option<RoundSample>, String>) {
         match run {
             Ok(sample) => self.rounds.push(sample),
             Err(why) => {
@@ -104,8 +104,8 @@ pub(crate) fn measure_cells(
     bench: &Bench,
     cells: &mut [Cell],
     contestants: &[Contestant],
-    running: &mut Running<'_>,
-    progress: &mut Progress,
+    running: &mut RunningContestants<'_>,
+    progress: &mut BenchProgress,
 ) -> Result<(), Failure> {
     let all: Vec<usize> = (0..contestants.len()).collect();
     for round in 0..bench.effort.rounds {
@@ -137,13 +137,18 @@ pub(crate) fn measure_cells(
 }
 
 /// One run of one contestant.
-fn measure_one(bench: &Bench, protocol: Protocol, shape: Shape, target: Target) -> Result<Option<Sample>, String> {
+fn measure_one(
+    bench: &Bench,
+    protocol: Protocol,
+    shape: Shape,
+    target: EchoTarget,
+) -> Result<Option<RoundSample>, String> {
     insist(shape.window(bench.effort.window), &bench.signals.stop, |window| {
         if protocol.is_raw() { take_raw(bench, shape, target, window) } else { take_echo(bench, shape, target, window) }
     })
 }
 
-fn take_raw(bench: &Bench, shape: Shape, target: Target, window: Duration) -> Result<Option<Sample>, String> {
+fn take_raw(bench: &Bench, shape: Shape, target: EchoTarget, window: Duration) -> Result<Option<RoundSample>, String> {
     let (report, used) = sampled(target.pid, |edges| {
         floor::run(&FloorPlan {
             address: target.address,
@@ -163,7 +168,7 @@ fn take_raw(bench: &Bench, shape: Shape, target: Target, window: Duration) -> Re
     sample(bench, rate, used, &report.busy, us(0.5), us(0.99))
 }
 
-fn take_echo(bench: &Bench, shape: Shape, target: Target, window: Duration) -> Result<Option<Sample>, String> {
+fn take_echo(bench: &Bench, shape: Shape, target: EchoTarget, window: Duration) -> Result<Option<RoundSample>, String> {
     let (report, used) = sampled(target.pid, |edges| {
         let plan = Plan {
             connections: shape.connections as u32,
@@ -171,7 +176,7 @@ fn take_echo(bench: &Bench, shape: Shape, target: Target, window: Duration) -> R
             sizes: shape.size..=shape.size,
             binary: true,
             warmup: shape.warmup(bench.effort.warmup),
-            length: Length::Time(window),
+            length: RunLength::Time(window),
             verify: Verify::Sample,
             edges: Some(edges),
             ..bench.plan(target)
@@ -194,14 +199,14 @@ fn sample(
     generator: &[f64],
     p50_us: f64,
     p99_us: f64,
-) -> Result<Option<Sample>, String> {
+) -> Result<Option<RoundSample>, String> {
     let used = match used {
         Some(used) => used,
         None if bench.signals.stop.is_set() => return Ok(None),
         None => return Err("the server's CPU time cannot be read".into()),
     };
     let all_cores = used.cores_used / bench.halves.server.threads() as f64;
-    Ok((rate > 0.0).then(|| Sample {
+    Ok((rate > 0.0).then(|| RoundSample {
         messages_per_second: rate,
         server_cpu_us_per_message: used.cores_used * 1e6 / rate,
         p50_us,
@@ -253,8 +258,8 @@ mod tests {
         assert_eq!(taken(9, &stop), (vec![250], None), "a signal ends it");
     }
 
-    fn sample(rate: f64) -> Option<Sample> {
-        Some(Sample {
+    fn sample(rate: f64) -> Option<RoundSample> {
+        Some(RoundSample {
             messages_per_second: rate,
             server_cpu_us_per_message: 1.0,
             p50_us: 1.0,

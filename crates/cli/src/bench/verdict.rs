@@ -17,7 +17,7 @@ pub(crate) const MIN_PAIRS: usize = 3;
 
 /// What one run of one contestant gave.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub(crate) struct Sample {
+pub(crate) struct RoundSample {
     pub(crate) messages_per_second: f64,
     pub(crate) server_cpu_us_per_message: f64,
     pub(crate) p50_us: f64,
@@ -35,7 +35,7 @@ pub(crate) struct Sample {
 const DISTURBED: f64 = 0.10;
 
 /// Whether other processes ran on the core of a server with one thread: its thread waited for it in most rounds.
-pub(crate) fn is_disturbed(rounds: &[Option<Sample>]) -> bool {
+pub(crate) fn is_disturbed(rounds: &[Option<RoundSample>]) -> bool {
     median(rounds.iter().flatten().map(|sample| sample.server_waiting_share)).is_some_and(|share| share >= DISTURBED)
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct Busy {
 
 impl Busy {
     /// The medians over the rounds.
-    pub(crate) fn of(rounds: &[Option<Sample>]) -> Option<Self> {
+    pub(crate) fn of(rounds: &[Option<RoundSample>]) -> Option<Self> {
         let measured = || rounds.iter().flatten();
         Some(Self {
             server: median(measured().map(|sample| sample.server_busy_share))?,
@@ -129,15 +129,18 @@ pub(crate) struct Ratio {
 }
 
 /// The rounds in which both were measured.
-fn pairs<'a>(ours: &'a [Option<Sample>], theirs: &'a [Option<Sample>]) -> Vec<(&'a Sample, &'a Sample)> {
+fn pairs<'a>(
+    ours: &'a [Option<RoundSample>],
+    theirs: &'a [Option<RoundSample>],
+) -> Vec<(&'a RoundSample, &'a RoundSample)> {
     ours.iter().zip(theirs).filter_map(|(ours, theirs)| ours.as_ref().zip(theirs.as_ref())).collect()
 }
 
 /// Compares two contestants by paired rounds. `None` when no ratio can be defended.
-pub(crate) fn compare(ours: &[Option<Sample>], theirs: &[Option<Sample>]) -> Option<Ratio> {
+pub(crate) fn compare(ours: &[Option<RoundSample>], theirs: &[Option<RoundSample>]) -> Option<Ratio> {
     let pairs = pairs(ours, theirs);
     let by = basis(Busy::of(ours)?, Busy::of(theirs)?, pairs.len())?;
-    let ratio = |(ours, theirs): &(&Sample, &Sample)| match by {
+    let ratio = |(ours, theirs): &(&RoundSample, &RoundSample)| match by {
         Basis::Rate => ours.messages_per_second / theirs.messages_per_second,
         Basis::Cpu => theirs.server_cpu_us_per_message / ours.server_cpu_us_per_message,
     };
@@ -146,7 +149,7 @@ pub(crate) fn compare(ours: &[Option<Sample>], theirs: &[Option<Sample>]) -> Opt
 }
 
 /// The median of the paired rounds' ratios of rates, whoever was the limit.
-pub(crate) fn rate_ratio(ours: &[Option<Sample>], theirs: &[Option<Sample>]) -> Option<f64> {
+pub(crate) fn rate_ratio(ours: &[Option<RoundSample>], theirs: &[Option<RoundSample>]) -> Option<f64> {
     median(pairs(ours, theirs).iter().map(|(ours, theirs)| ours.messages_per_second / theirs.messages_per_second))
 }
 
@@ -154,8 +157,8 @@ pub(crate) fn rate_ratio(ours: &[Option<Sample>], theirs: &[Option<Sample>]) -> 
 mod tests {
     use super::*;
 
-    fn sample(rate: f64, cpu: f64, server: f64, generator: f64) -> Option<Sample> {
-        Some(Sample {
+    fn sample(rate: f64, cpu: f64, server: f64, generator: f64) -> Option<RoundSample> {
+        Some(RoundSample {
             messages_per_second: rate,
             server_cpu_us_per_message: cpu,
             p50_us: 1.0,
@@ -202,7 +205,7 @@ mod tests {
         let ratio = compare(&ours, &theirs).expect("three pairs");
         let expected = Spread { median: 0.9, min: 0.9, max: 0.95, count: 3 };
         assert_eq!((ratio.by, ratio.spread), (Basis::Rate, expected));
-        let idle = theirs.map(|sample| sample.map(|sample| Sample { server_busy_share: 0.5, ..sample }));
+        let idle = theirs.map(|sample| sample.map(|sample| RoundSample { server_busy_share: 0.5, ..sample }));
         let ratio = compare(&ours, &idle).expect("three pairs");
         assert_eq!((ratio.by, ratio.spread.median), (Basis::Cpu, 0.9), "theirs takes less CPU, so it is below 1");
     }
@@ -221,7 +224,7 @@ mod tests {
     fn a_server_that_waits_for_its_core_is_disturbed() {
         let waiting = |shares: [f64; 3]| {
             let rounds = shares.map(|server_waiting_share| {
-                sample(1.0, 1.0, 1.0, 1.0).map(|sample| Sample { server_waiting_share, ..sample })
+                sample(1.0, 1.0, 1.0, 1.0).map(|sample| RoundSample { server_waiting_share, ..sample })
             });
             is_disturbed(&rounds)
         };

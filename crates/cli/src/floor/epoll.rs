@@ -37,7 +37,7 @@ pub(crate) fn serve(listener: &TcpListener, stop: impl AsFd) -> io::Result<()> {
     let (listening, stopping) = (key(listener), key(&stop));
     epoll::add(&epoll, listener, EventData::new_u64(listening), EventFlags::IN)?;
     epoll::add(&epoll, stop.as_fd(), EventData::new_u64(stopping), EventFlags::IN)?;
-    let mut connections: Vec<Option<Connection>> = Vec::new();
+    let mut connections: Vec<Option<EpollConnection>> = Vec::new();
     let mut buffer = vec![0; BUFFER];
     let mut events: Vec<Event> = Vec::with_capacity(EVENTS);
     loop {
@@ -68,7 +68,7 @@ fn key(of: &impl AsFd) -> u64 {
 }
 
 /// Accepts all connections that wait.
-fn accept(listener: &TcpListener, epoll: &OwnedFd, connections: &mut Vec<Option<Connection>>) -> io::Result<()> {
+fn accept(listener: &TcpListener, epoll: &OwnedFd, connections: &mut Vec<Option<EpollConnection>>) -> io::Result<()> {
     loop {
         let stream = match listener.accept() {
             Ok((stream, _)) => stream,
@@ -85,18 +85,18 @@ fn accept(listener: &TcpListener, epoll: &OwnedFd, connections: &mut Vec<Option<
         if connections.len() <= index {
             connections.resize_with(index + 1, || None);
         }
-        connections[index] = Some(Connection { stream, unsent: Vec::new() });
+        connections[index] = Some(EpollConnection { stream, unsent: Vec::new() });
     }
 }
 
 /// One connection.
-struct Connection {
+struct EpollConnection {
     stream: TcpStream,
     /// What the socket did not take. While there is any, the connection waits to write and nothing more is read from it.
     unsent: Vec<u8>,
 }
 
-impl Connection {
+impl EpollConnection {
     /// Reads once and writes that back, or goes on writing. An error ends the connection; so does its end.
     fn echo(&mut self, epoll: &OwnedFd, buffer: &mut [u8]) -> io::Result<()> {
         if !self.unsent.is_empty() {

@@ -7,14 +7,14 @@ mod ring;
 mod tests;
 
 use crate::arguments::Floor;
-use crate::exit::{Failure, Outcome};
+use crate::exit::{ExitOutcome, Failure};
 use crate::{limits, stdin};
 use ringway::placement;
 use rustix::event::{EventfdFlags, eventfd};
 use std::net::SocketAddr;
 use std::thread;
 
-pub(crate) fn run(arguments: &Floor) -> Result<Outcome, Failure> {
+pub(crate) fn run(arguments: &Floor) -> Result<ExitOutcome, Failure> {
     limits::raise_open_files();
     let address: SocketAddr = arguments.listen.parse().map_err(|_| {
         Failure(format!("cannot listen on {:?}: give an address and a port, as 127.0.0.1:7", arguments.listen))
@@ -23,7 +23,7 @@ pub(crate) fn run(arguments: &Floor) -> Result<Outcome, Failure> {
 }
 
 /// Runs the echo on epoll, one thread for each core.
-fn run_epoll(arguments: &Floor, address: SocketAddr) -> Result<Outcome, Failure> {
+fn run_epoll(arguments: &Floor, address: SocketAddr) -> Result<ExitOutcome, Failure> {
     let cores = arguments.cores();
     let mut listeners = vec![epoll::listen(address)?];
     let address = listeners[0].local_addr()?;
@@ -54,6 +54,6 @@ fn run_epoll(arguments: &Floor, address: SocketAddr) -> Result<Outcome, Failure>
         for thread in threads {
             thread.join().map_err(|_| Failure("a thread panicked".into()))??;
         }
-        Ok(Outcome::Good)
+        Ok(ExitOutcome::Good)
     })
 }

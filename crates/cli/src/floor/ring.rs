@@ -1,18 +1,18 @@
 //! The raw echo on our io_uring driver.
 
 use crate::arguments::Floor;
-use crate::exit::{Failure, Outcome};
+use crate::exit::{ExitOutcome, Failure};
 use crate::stdin;
 use ringway::placement;
 use ringway_io::Listener;
-use ringway_loadtest::floor::Server;
+use ringway_loadtest::floor::FloorServer;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 
 /// Runs the echo, one thread for each core.
-pub(super) fn run(arguments: &Floor, address: SocketAddr) -> Result<Outcome, Failure> {
+pub(super) fn run(arguments: &Floor, address: SocketAddr) -> Result<ExitOutcome, Failure> {
     let listener = Listener::bind(address)?;
     let address = listener.address();
     let stop = Arc::new(AtomicBool::new(false));
@@ -28,7 +28,7 @@ pub(super) fn run(arguments: &Floor, address: SocketAddr) -> Result<Outcome, Fai
                 let _ = started.send(Err(Failure::from(error)));
                 return Ok(());
             }
-            match Server::new(listener, busy_poll) {
+            match FloorServer::new(listener, busy_poll) {
                 Ok(server) => {
                     let _ = started.send(Ok(server.waker()));
                     server.run(&stop)
@@ -55,5 +55,5 @@ pub(super) fn run(arguments: &Floor, address: SocketAddr) -> Result<Outcome, Fai
     for thread in threads {
         thread.join().map_err(|_| Failure("a thread panicked".into()))??;
     }
-    Ok(Outcome::Good)
+    Ok(ExitOutcome::Good)
 }

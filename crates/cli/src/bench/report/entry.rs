@@ -4,7 +4,7 @@ use crate::bench::cells::Shape;
 use crate::bench::contestants::{Contestant, OURS, Protocol, RING};
 use crate::bench::rounds::Cell;
 use crate::bench::statistics::Spread;
-use crate::bench::verdict::{Busy, Limit, Ratio, Sample, compare, rate_ratio};
+use crate::bench::verdict::{Busy, Limit, Ratio, RoundSample, compare, rate_ratio};
 use serde::Serialize;
 
 /// Without figures where no message came back in any round, or where the contestant failed.
@@ -34,7 +34,7 @@ pub(crate) struct Entry {
     pub(crate) ringway_ratio: Option<Ratio>,
     pub(crate) failure: Option<String>,
     /// `None` where no message came back.
-    pub(crate) rounds: Vec<Option<Sample>>,
+    pub(crate) rounds: Vec<Option<RoundSample>>,
 }
 
 impl Entry {
@@ -53,8 +53,8 @@ pub(super) fn of(cell: &Cell, contestants: &[Contestant]) -> Vec<Entry> {
     let entry = |(index, contestant): (usize, &Contestant)| {
         let series = &cell.series[index];
         let rounds = &series.rounds;
-        let spread = |figure: fn(&Sample) -> f64| Spread::of(rounds.iter().flatten().map(figure));
-        let median = |figure: fn(&Sample) -> f64| spread(figure).map(|spread| spread.median);
+        let spread = |figure: fn(&RoundSample) -> f64| Spread::of(rounds.iter().flatten().map(figure));
+        let median = |figure: fn(&RoundSample) -> f64| spread(figure).map(|spread| spread.median);
         let busy = Busy::of(rounds);
         Entry {
             protocol: contestant.protocol,

@@ -1,8 +1,8 @@
 //! The report for programs.
 
-use super::Report;
+use super::BenchReport;
 
-impl Report {
+impl BenchReport {
     /// The stable keys, as one JSON object over several lines.
     pub(crate) fn to_json(&self) -> Result<String, serde_json::Error> {
         Ok(serde_json::to_string_pretty(self)? + "\n")

@@ -1,11 +1,11 @@
 //! The report for documentation: one table for each quantity, a row for each cell, a column for each contestant.
 
-use super::table::Table;
+use super::table::ReportTable;
 use super::words::{cpu, figure, middle_and_ends, percent, rate, ratio, time, whole};
-use super::{Entry, Report};
+use super::{BenchReport, Entry};
 use std::fmt::Write;
 
-impl Report {
+impl BenchReport {
     /// The report as Markdown.
     pub(crate) fn to_markdown(&self) -> String {
         let mut out = String::new();
@@ -23,7 +23,8 @@ impl Report {
                  to ringway's.\n",
                 connect.connections
             );
-            let mut table = Table::new(&["server", "handshakes/s", "server CPU µs each", "ringway's ratio"], &[0]);
+            let mut table =
+                ReportTable::new(&["server", "handshakes/s", "server CPU µs each", "ringway's ratio"], &[0]);
             for found in &connect.contestants {
                 table.row(vec![
                     found.contestant.clone(),
@@ -37,10 +38,10 @@ impl Report {
         if let Some(idle) = &self.idle {
             let _ = writeln!(
                 out,
-                "\n**Idle connections**: growth of the server's memory ({}) from {} to {} connections.\n",
+                "\n**IdleResult connections**: growth of the server's memory ({}) from {} to {} connections.\n",
                 idle.counted, idle.connections_before, idle.connections
             );
-            let mut table = Table::new(&["server", "bytes for each connection"], &[0]);
+            let mut table = ReportTable::new(&["server", "bytes for each connection"], &[0]);
             for found in &idle.contestants {
                 table.row(vec![
                     found.contestant.clone(),
@@ -100,7 +101,7 @@ impl Report {
         let first = self.by_cell().next().unwrap_or_default();
         let mut titles = vec!["cell"];
         titles.extend(first.iter().filter(|entry| is_in(entry)).map(|entry| &*entry.contestant));
-        let mut table = Table::new(&titles, &[0]);
+        let mut table = ReportTable::new(&titles, &[0]);
         for cell in self.by_cell() {
             let mut row: Vec<String> = cell.iter().take(1).map(|entry| entry.shape().to_string()).collect();
             row.extend(cell.iter().filter(|entry| is_in(entry)).map(&field));

@@ -10,7 +10,7 @@ mod words;
 use super::cells::{MAX_BYTES_IN_FLIGHT, Shape};
 use super::connect::Connecting;
 use super::contestants::Protocol;
-use super::idle::Idle;
+use super::idle::IdleResult;
 use super::machine::Machine;
 use super::peers::PeerSpec;
 use super::verdict::{SATURATED, is_disturbed};
@@ -20,27 +20,27 @@ use serde::Serialize;
 
 /// The whole report. Its keys are stable; `schema_version` changes when one goes or changes its meaning.
 #[derive(Debug, Serialize)]
-pub(crate) struct Report {
+pub(crate) struct BenchReport {
     pub(crate) schema_version: u32,
     /// That of this program.
     pub(crate) version: &'static str,
     /// When the bench began, in UTC (RFC 3339).
     pub(crate) started: String,
     pub(crate) machine: Machine,
-    pub(crate) plan: Plan,
+    pub(crate) plan: BenchPlan,
     /// The contestants of each cell one after the other, in the same order.
     pub(crate) cells: Vec<Entry>,
     /// `None` when the bench ended before it came to that.
     pub(crate) connect: Option<Connecting>,
     /// `None` when the bench ended before it came to that.
-    pub(crate) idle: Option<Idle>,
+    pub(crate) idle: Option<IdleResult>,
     /// Whether a signal has ended the bench early: then cells are missing, or have fewer rounds.
     pub(crate) interrupted: bool,
 }
 
 /// What there was to do.
 #[derive(Debug, Serialize)]
-pub(crate) struct Plan {
+pub(crate) struct BenchPlan {
     pub(crate) rounds: usize,
     pub(crate) warmup_seconds: f64,
     /// Longer in cells with much in flight.
@@ -60,7 +60,7 @@ pub(crate) struct Plan {
     pub(crate) busy_poll: String,
 }
 
-impl Plan {
+impl BenchPlan {
     pub(crate) fn new(effort: &Effort, cells: &[Shape], contestants: Vec<String>, peers: &[PeerSpec]) -> Self {
         Self {
             busy_poll: effort.busy_poll.clone(),
@@ -78,7 +78,7 @@ impl Plan {
     }
 }
 
-impl Report {
+impl BenchReport {
     /// The entries of each cell together.
     fn by_cell(&self) -> impl Iterator<Item = &[Entry]> {
         self.cells.chunk_by(|one, next| one.shape() == next.shape())

@@ -3,14 +3,14 @@
 use std::fmt::Write;
 
 /// Rows of as many fields as there are titles.
-pub(super) struct Table {
+pub(super) struct ReportTable {
     titles: Vec<String>,
     /// The columns that are aligned to the left.
     left: Vec<usize>,
     rows: Vec<Vec<String>>,
 }
 
-impl Table {
+impl ReportTable {
     pub(super) fn new(titles: &[&str], left: &[usize]) -> Self {
         Self { titles: titles.iter().map(ToString::to_string).collect(), left: left.to_vec(), rows: Vec::new() }
     }
@@ -58,8 +58,8 @@ impl Table {
 mod tests {
     use super::*;
 
-    fn table() -> Table {
-        let mut table = Table::new(&["who", "µs"], &[0]);
+    fn table() -> ReportTable {
+        let mut table = ReportTable::new(&["who", "µs"], &[0]);
         table.row(vec!["a".into(), "1.25".into()]);
         table.row(vec!["bcdef".into(), "-".into()]);
         table

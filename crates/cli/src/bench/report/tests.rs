@@ -1,21 +1,21 @@
 //! The three ways to write a report.
 
-use super::{Plan, Report, entries};
+use super::{BenchPlan, BenchReport, entries};
 use crate::bench::Effort;
 use crate::bench::cells::Shape;
 use crate::bench::connect::Connecting;
 use crate::bench::contestants::{EPOLL, OURS, PEERS, RING, contestants};
-use crate::bench::idle::{Held, Idle, Levels};
+use crate::bench::idle::{IdleEntry, IdleResult, Levels};
 use crate::bench::machine::{Cache, Machine};
 use crate::bench::peers::peer;
 use crate::bench::rounds::Cell;
 use crate::bench::statistics::Spread;
-use crate::bench::verdict::Sample;
+use crate::bench::verdict::RoundSample;
 use serde_json::Value;
 use std::time::Duration;
 
-fn sample(rate: f64, busy: f64) -> Option<Sample> {
-    Some(Sample {
+fn sample(rate: f64, busy: f64) -> Option<RoundSample> {
+    Some(RoundSample {
         messages_per_second: rate,
         server_cpu_us_per_message: busy * 1e6 / rate,
         p50_us: 80.0,
@@ -27,7 +27,7 @@ fn sample(rate: f64, busy: f64) -> Option<Sample> {
 }
 
 /// One cell of five rounds: raw echo on epoll is the floor, ours has 0.95 of it, the peer had time to spare.
-fn report(generator_cores: Vec<usize>) -> Report {
+fn report(generator_cores: Vec<usize>) -> BenchReport {
     let peers = [peer("other=./other {port}").expect("well-formed")];
     let contestants = contestants(&peers);
     let shape = Shape { connections: 100, size: 16 << 10, in_flight: 1 };
@@ -47,14 +47,14 @@ fn report(generator_cores: Vec<usize>) -> Report {
         idle: Levels { low: 2000, high: 12_000 },
         busy_poll: "adaptive".into(),
     };
-    let held = |contestant: &str, bytes| Held {
+    let held = |contestant: &str, bytes| IdleEntry {
         contestant: contestant.into(),
         bytes_per_connection: Some(bytes),
         bytes_per_connection_spread: Spread::of([bytes - 2.0, bytes, bytes + 2.0]),
         failure: None,
         rounds: Vec::new(),
     };
-    Report {
+    BenchReport {
         schema_version: 1,
         version: "0.1.0",
         started: "2026-01-31T12:00:00Z".into(),
@@ -72,10 +72,10 @@ fn report(generator_cores: Vec<usize>) -> Report {
             hypervisor: true,
             vendor: Some("Vendor".into()),
         },
-        plan: Plan::new(&effort, &[shape], vec!["ringway".into()], &peers),
+        plan: BenchPlan::new(&effort, &[shape], vec!["ringway".into()], &peers),
         cells: entries(&[cell], &contestants),
         connect: Some(Connecting { connections: 2000, contestants: Vec::new() }),
-        idle: Some(Idle {
+        idle: Some(IdleResult {
             connections: 12_000,
             bytes_per_connection: Some(144.0),
             connections_before: 2000,
@@ -86,7 +86,7 @@ fn report(generator_cores: Vec<usize>) -> Report {
     }
 }
 
-fn json(report: &Report) -> Value {
+fn json(report: &BenchReport) -> Value {
     serde_json::from_str(&report.to_json().expect("plain data")).expect("it is JSON")
 }
 

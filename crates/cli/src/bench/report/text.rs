@@ -1,8 +1,8 @@
 //! The report for people.
 
-use super::table::Table;
+use super::table::ReportTable;
 use super::words::{cpu, ends, figure, middle_and_ends, rate, time, whole};
-use super::{Entry, Report};
+use super::{BenchReport, Entry};
 use ringway::placement::CoreList;
 use std::fmt::Write;
 
@@ -14,7 +14,7 @@ ringway's: the ratio of ringway to this echo, the median of the ratios of paired
 by rate where both servers were saturated, else by the server's CPU time per message.
 ";
 
-impl Report {
+impl BenchReport {
     /// The report as tables for a terminal.
     pub(crate) fn to_text(&self) -> String {
         let mut out = self.head();
@@ -27,7 +27,7 @@ impl Report {
         if let Some(connect) = &self.connect {
             let _ = writeln!(out, "\nconnecting: {} connections opened, upgraded and closed\n", connect.connections);
             let titles = ["", "handshakes/s", "(min–max)", "CPU µs each", "(min–max)", "ringway's, by cpu"];
-            let mut table = Table::new(&titles, &[0]);
+            let mut table = ReportTable::new(&titles, &[0]);
             for found in &connect.contestants {
                 table.row(vec![
                     found.contestant.clone(),
@@ -116,7 +116,7 @@ impl Report {
             "(min–max)",
             "by",
         ];
-        let mut table = Table::new(&titles, &[0, 1, 7, 12]);
+        let mut table = ReportTable::new(&titles, &[0, 1, 7, 12]);
         for cell in self.by_cell() {
             for (at, entry) in cell.iter().enumerate() {
                 let mut fields = vec![if at == 0 { entry.shape().to_string() } else { String::new() }];
