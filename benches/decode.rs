@@ -8,13 +8,13 @@ mod wire;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ringway_codec::{Decoder, Event, Limits, OpCode, Role, SpillPool};
-use wire::Shape;
+use wire::StreamShape;
 
 fn beside_others(criterion: &mut Criterion) {
     for role in [Role::Server, Role::Client] {
         for opcode in [OpCode::Binary, OpCode::Text] {
             for size in [20, 512, 16 << 10] {
-                let shape = Shape { role, opcode, size };
+                let shape = StreamShape { role, opcode, size };
                 let mut group = criterion.benchmark_group(format!("decode/{shape}"));
                 group.throughput(Throughput::Elements(shape.messages()));
                 for mut decoder in decoders::all(shape) {
@@ -43,7 +43,7 @@ fn in_pieces(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("decode/in pieces of 1000 B");
     let mut pool = SpillPool::new(Limits::default());
     for size in [20, 512, 16 << 10] {
-        let shape = Shape { role: Role::Server, opcode: OpCode::Binary, size };
+        let shape = StreamShape { role: Role::Server, opcode: OpCode::Binary, size };
         let bytes = decoders::incoming(shape);
         assert_eq!(decode(&mut pool, &mut bytes.clone(), 1000), shape.messages());
         group.throughput(Throughput::Elements(shape.messages()));

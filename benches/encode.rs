@@ -7,12 +7,12 @@ mod wire;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ringway_codec::{OpCode, Role};
-use wire::Shape;
+use wire::StreamShape;
 
 fn beside_others(criterion: &mut Criterion) {
     for role in [Role::Server, Role::Client] {
         for size in [20, 512, 16 << 10] {
-            let shape = Shape { role, opcode: OpCode::Binary, size };
+            let shape = StreamShape { role, opcode: OpCode::Binary, size };
             let mut group = criterion.benchmark_group(format!("encode/{shape}"));
             group.throughput(Throughput::Elements(shape.messages()));
             for mut encoder in encoders::all(shape) {

@@ -5,7 +5,7 @@
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use ringway_benches::{
-    Contestant, Figure, LANGUAGES, MEMCPY, Rounds, appending, copying, in_place, key, memcpy, text_of,
+    Candidate, Figure, LANGUAGES, MEMCPY, Rounds, appending, copying, in_place, key, memcpy, text_of,
 };
 use ringway_codec::{OpCode, Utf8Stream, encode_client, mask, utf8};
 use std::hint::black_box;
@@ -15,14 +15,14 @@ use std::time::Duration;
 const SIZES: [usize; 10] = [20, 64, 125, 256, 512, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 1 << 20];
 
 /// Several ways to do one thing, the first of them the measure of the others.
-struct Table {
+struct KernelTable {
     title: String,
-    contestants: Box<dyn Fn(usize) -> Vec<Contestant>>,
+    contestants: Box<dyn Fn(usize) -> Vec<Candidate>>,
     sizes: &'static [usize],
 }
 
-impl Table {
-    fn new(title: String, sizes: &'static [usize], contestants: impl Fn(usize) -> Vec<Contestant> + 'static) -> Self {
+impl KernelTable {
+    fn new(title: String, sizes: &'static [usize], contestants: impl Fn(usize) -> Vec<Candidate> + 'static) -> Self {
         Self { title, contestants: Box::new(contestants), sizes }
     }
 
@@ -43,7 +43,7 @@ impl Table {
     }
 }
 
-fn masking(size: usize) -> Vec<Contestant> {
+fn masking(size: usize) -> Vec<Candidate> {
     let payload = vec![b'a'; size];
     let mut contestants = vec![
         memcpy(&payload),
@@ -60,7 +60,7 @@ fn masking(size: usize) -> Vec<Contestant> {
     contestants
 }
 
-fn text(size: usize, pattern: &str) -> Vec<Contestant> {
+fn text(size: usize, pattern: &str) -> Vec<Candidate> {
     let text = text_of(size, pattern);
     let text = text.as_bytes();
     vec![
@@ -85,16 +85,16 @@ fn text(size: usize, pattern: &str) -> Vec<Contestant> {
 }
 
 /// What a client adds to a frame: a key from the generator that connections use.
-fn keys(size: usize) -> Vec<Contestant> {
+fn keys(size: usize) -> Vec<Candidate> {
     let payload = vec![7; size];
     let mut generator = StdRng::from_seed([7; 32]);
     let mut keyed = StdRng::from_seed([7; 32]);
-    let mut key_alone = vec![Contestant::new("key", move || {
+    let mut key_alone = vec![Candidate::new("key", move || {
         black_box(generator.next_u32());
     })];
     let frame = |name, mut key: Box<dyn FnMut() -> [u8; 4]>| {
         let (payload, mut out) = (payload.clone(), Vec::with_capacity(size + 16));
-        Contestant::new(name, move || {
+        Candidate::new(name, move || {
             out.clear();
             encode_client(OpCode::Binary, black_box(&payload), key(), &mut out);
             black_box(&out);
@@ -108,12 +108,12 @@ fn keys(size: usize) -> Vec<Contestant> {
     contestants
 }
 
-fn tables() -> Vec<Table> {
-    let mut tables = vec![Table::new("masking".to_owned(), &SIZES, masking)];
+fn tables() -> Vec<KernelTable> {
+    let mut tables = vec![KernelTable::new("masking".to_owned(), &SIZES, masking)];
     for (language, pattern) in LANGUAGES {
-        tables.push(Table::new(format!("text, {language}"), &SIZES, move |size| text(size, pattern)));
+        tables.push(KernelTable::new(format!("text, {language}"), &SIZES, move |size| text(size, pattern)));
     }
-    tables.push(Table::new("keys".to_owned(), &[20, 512, 16 << 10], keys));
+    tables.push(KernelTable::new("keys".to_owned(), &[20, 512, 16 << 10], keys));
     tables
 }
 

@@ -2,7 +2,7 @@
 
 mod side_by_side;
 
-pub use side_by_side::{Contestant, Figure, MEMCPY, Rounds, appending, copying, in_place, key, memcpy};
+pub use side_by_side::{Candidate, Figure, MEMCPY, Rounds, appending, copying, in_place, key, memcpy};
 
 /// Texts by the share of what is not ASCII in them: none, about one character in fifty, and all of three bytes.
 pub const LANGUAGES: [(&str, &str); 3] = [

@@ -1,7 +1,7 @@
 //! Masking, UTF-8 and headers: what codecs are made of, beside a copy of as many bytes and beside what other people's
 //! codecs make public of the same. The codecs that keep theirs to themselves are measured whole, in `decoders`.
 
-use ringway_benches::Contestant;
+use ringway_benches::Candidate;
 use ringway_benches::{copying, in_place, key, memcpy};
 use ringway_codec::{Header, OpCode, mask, utf8};
 use std::hint::black_box;
@@ -9,7 +9,7 @@ use std::io::Cursor;
 use tungstenite::protocol::frame::FrameHeader;
 
 /// A payload is unmasked where it lies.
-pub(crate) fn unmask(size: usize) -> Vec<Contestant> {
+pub(crate) fn unmask(size: usize) -> Vec<Candidate> {
     let payload = vec![b'a'; size];
     vec![
         in_place("Ringway", &payload, |payload| mask::apply(payload, key(), 0)),
@@ -20,7 +20,7 @@ pub(crate) fn unmask(size: usize) -> Vec<Contestant> {
 }
 
 /// A payload is masked on its way to another place.
-pub(crate) fn copy(size: usize) -> Vec<Contestant> {
+pub(crate) fn copy(size: usize) -> Vec<Candidate> {
     let payload = vec![b'a'; size];
     vec![
         copying("Ringway", &payload, |source, destination| mask::copy(source, destination, key(), 0)),
@@ -37,7 +37,7 @@ pub(crate) fn copy(size: usize) -> Vec<Contestant> {
 }
 
 /// A text payload is unmasked where it lies, and checked.
-pub(crate) fn unmask_text(text: &str) -> Vec<Contestant> {
+pub(crate) fn unmask_text(text: &str) -> Vec<Candidate> {
     let text = text.as_bytes();
     vec![
         in_place("Ringway", text, |payload| assert!(utf8::unmask(payload, key()))),
@@ -54,7 +54,7 @@ pub(crate) fn unmask_text(text: &str) -> Vec<Contestant> {
 }
 
 /// Text is checked.
-pub(crate) fn check_text(text: &str) -> Vec<Contestant> {
+pub(crate) fn check_text(text: &str) -> Vec<Candidate> {
     let text = text.as_bytes();
     vec![
         in_place("Ringway", text, |text| assert!(utf8::is_valid(text))),
@@ -66,17 +66,17 @@ pub(crate) fn check_text(text: &str) -> Vec<Contestant> {
 }
 
 /// A masked frame's header is parsed.
-pub(crate) fn header(length: u64) -> Vec<Contestant> {
+pub(crate) fn header(length: u64) -> Vec<Candidate> {
     let header = Header { fin: true, opcode: OpCode::Binary, rsv1: false, mask: Some([1, 2, 3, 4]), length };
     let mut bytes = [0; Header::MAX_LEN];
     let len = header.encode(&mut bytes);
     assert_eq!(Header::parse(&bytes[..len]), Ok(Some((header, len))));
     vec![
-        Contestant::new("Ringway", move || {
+        Candidate::new("Ringway", move || {
             let parsed = Header::parse(black_box(&bytes[..len]));
             assert!(black_box(parsed).is_ok());
         }),
-        Contestant::new("tungstenite", move || {
+        Candidate::new("tungstenite", move || {
             let parsed = FrameHeader::parse(&mut Cursor::new(black_box(&bytes[..len])));
             assert!(black_box(parsed).is_ok());
         }),

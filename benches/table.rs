@@ -14,12 +14,12 @@ mod sink;
 mod wire;
 
 use compression::{Matter, Subject};
-use ringway_benches::{Contestant, Figure, LANGUAGES, MEMCPY, Rounds, text_of};
+use ringway_benches::{Candidate, Figure, LANGUAGES, MEMCPY, Rounds, text_of};
 use ringway_codec::{OpCode, Role};
 use serde_json::json;
 use std::process::ExitCode;
 use std::time::Duration;
-use wire::{Shape, bytes};
+use wire::{StreamShape, bytes};
 
 /// The columns: who takes part, Ringway first.
 const NAMES: [&str; 7] = ["Ringway", MEMCPY, "tungstenite", "fastwebsockets", "tokio-websockets", "sockudo-ws", "yawc"];
@@ -61,10 +61,10 @@ impl Unit {
 struct Case {
     name: String,
     unit: Unit,
-    contestants: Box<dyn Fn() -> Vec<Contestant>>,
+    contestants: Box<dyn Fn() -> Vec<Candidate>>,
 }
 
-fn case(name: String, unit: Unit, contestants: impl Fn() -> Vec<Contestant> + 'static) -> Case {
+fn case(name: String, unit: Unit, contestants: impl Fn() -> Vec<Candidate> + 'static) -> Case {
     Case { name, unit, contestants: Box::new(contestants) }
 }
 
@@ -96,7 +96,7 @@ fn cases() -> Vec<Case> {
     for role in [Role::Server, Role::Client] {
         for opcode in [OpCode::Binary, OpCode::Text] {
             for size in [20, 512, 16 << 10] {
-                let shape = Shape { role, opcode, size };
+                let shape = StreamShape { role, opcode, size };
                 let unit = Unit::Messages(shape.messages());
                 cases.push(case(format!("decode, {shape}"), unit, move || decoders::all(shape)));
             }
@@ -104,7 +104,7 @@ fn cases() -> Vec<Case> {
     }
     for role in [Role::Server, Role::Client] {
         for size in [20, 512, 16 << 10] {
-            let shape = Shape { role, opcode: OpCode::Binary, size };
+            let shape = StreamShape { role, opcode: OpCode::Binary, size };
             let unit = Unit::Messages(shape.messages());
             cases.push(case(format!("encode, {shape}"), unit, move || encoders::all(shape)));
         }
@@ -126,13 +126,13 @@ fn cases() -> Vec<Case> {
 }
 
 /// What came of a case.
-struct Row {
+struct CaseResult {
     name: String,
     unit: Unit,
     figures: Vec<Figure>,
 }
 
-impl Row {
+impl CaseResult {
     fn of(&self, name: &str) -> Option<&Figure> {
         self.figures.iter().find(|figure| figure.name == name)
     }
@@ -188,15 +188,15 @@ fn significant(figure: f64) -> String {
     }
 }
 
-struct Arguments {
+struct TableArguments {
     rounds: Rounds,
     json: bool,
     word: String,
 }
 
-fn arguments() -> Result<Arguments, String> {
+fn arguments() -> Result<TableArguments, String> {
     let rounds = Rounds { count: 15, slice: Duration::from_millis(2) };
-    let mut arguments = Arguments { rounds, json: false, word: String::new() };
+    let mut arguments = TableArguments { rounds, json: false, word: String::new() };
     let mut given = std::env::args().skip(1);
     while let Some(argument) = given.next() {
         match argument.as_str() {
@@ -223,7 +223,7 @@ fn arguments() -> Result<Arguments, String> {
 }
 
 fn main() -> ExitCode {
-    let Arguments { rounds, json, word } = match arguments() {
+    let TableArguments { rounds, json, word } = match arguments() {
         Ok(arguments) => arguments,
         Err(error) => {
             eprintln!("{error}");
@@ -242,7 +242,7 @@ fn main() -> ExitCode {
     }
     let mut rows = Vec::new();
     for Case { name, unit, contestants } in cases {
-        let row = Row { name, unit, figures: rounds.measure(contestants()) };
+        let row = CaseResult { name, unit, figures: rounds.measure(contestants()) };
         if json {
             rows.push(row.json());
         } else {

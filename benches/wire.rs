@@ -8,14 +8,14 @@ const LAP: usize = 256 << 10;
 
 /// Messages of one kind and size, as they come to one role or leave it.
 #[derive(Clone, Copy)]
-pub(crate) struct Shape {
+pub(crate) struct StreamShape {
     /// Which side reads or writes here.
     pub(crate) role: Role,
     pub(crate) opcode: OpCode,
     pub(crate) size: usize,
 }
 
-impl fmt::Display for Shape {
+impl fmt::Display for StreamShape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let role = if self.role == Role::Server { "server" } else { "client" };
         let kind = if self.opcode == OpCode::Text { "text" } else { "binary" };
@@ -32,7 +32,7 @@ pub(crate) fn bytes(size: usize) -> String {
     }
 }
 
-impl Shape {
+impl StreamShape {
     /// The payload of the `number`th message: ASCII when it is text, as most text is, and each one different.
     pub(crate) fn payload(&self, number: u64) -> Vec<u8> {
         let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;

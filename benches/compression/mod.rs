@@ -9,7 +9,7 @@ mod yawc;
 use crate::lap::Lap;
 use crate::sink::Sink;
 use bytes::Bytes;
-use ringway_benches::Contestant;
+use ringway_benches::Candidate;
 use ringway_codec::{Decoder, DeflateParams, Deflater, Event, Limits, MessageKind, Role, SpillPool, WindowBits};
 use ringway_codec::{encode_deflated, encode_server};
 use std::cell::RefCell;
@@ -151,7 +151,7 @@ impl Random {
 }
 
 /// A server that sends compressed messages.
-trait Deflate: Sized {
+trait CompressBench: Sized {
     const NAME: &'static str;
 
     fn new(subject: Subject, sink: Sink) -> Self;
@@ -161,7 +161,7 @@ trait Deflate: Sized {
 }
 
 /// A server that receives compressed messages.
-trait Inflate: Sized {
+trait DecompressBench: Sized {
     const NAME: &'static str;
 
     fn new(subject: Subject, stream: Lap) -> Self;
@@ -171,7 +171,7 @@ trait Inflate: Sized {
 }
 
 /// All that compress, checked, Ringway first: a turn sends each of the subject's messages once.
-pub(crate) fn deflaters(subject: Subject) -> Vec<Contestant> {
+pub(crate) fn deflaters(subject: Subject) -> Vec<Candidate> {
     vec![
         deflater::<ringway::Deflating>(subject),
         deflater::<sockudo_ws::Deflating>(subject),
@@ -180,7 +180,7 @@ pub(crate) fn deflaters(subject: Subject) -> Vec<Contestant> {
 }
 
 /// All that decompress, checked, Ringway first: a turn receives each of the subject's messages once.
-pub(crate) fn inflaters(subject: Subject) -> Vec<Contestant> {
+pub(crate) fn inflaters(subject: Subject) -> Vec<Candidate> {
     vec![
         inflater::<ringway::Inflating>(subject),
         inflater::<sockudo_ws::Inflating>(subject),
@@ -188,7 +188,7 @@ pub(crate) fn inflaters(subject: Subject) -> Vec<Contestant> {
     ]
 }
 
-fn deflater<D: Deflate + 'static>(subject: Subject) -> Contestant {
+fn deflater<D: CompressBench + 'static>(subject: Subject) -> Candidate {
     let messages = subject.messages();
     let written: Rc<RefCell<Vec<u8>>> = Rc::default();
     let mut checked = D::new(subject, Sink::keeping(&written));
@@ -196,7 +196,7 @@ fn deflater<D: Deflate + 'static>(subject: Subject) -> Contestant {
     checked.send(&messages);
     check_sent(D::NAME, subject, &messages, &mut written.borrow_mut());
     let mut sender = D::new(subject, Sink::new());
-    Contestant::new(D::NAME, move || sender.send(black_box(&messages)))
+    Candidate::new(D::NAME, move || sender.send(black_box(&messages)))
 }
 
 /// The client reads what was sent twice, and it was worth compressing.
@@ -216,7 +216,7 @@ fn check_sent(name: &str, subject: Subject, messages: &[Bytes], written: &mut [u
     assert!(expected.next().is_none(), "{name} loses messages of {subject}");
 }
 
-fn inflater<I: Inflate + 'static>(subject: Subject) -> Contestant {
+fn inflater<I: DecompressBench + 'static>(subject: Subject) -> Candidate {
     let messages = subject.messages();
     let count = messages.len();
     let mut receiver = I::new(subject, subject.incoming());
@@ -226,7 +226,7 @@ fn inflater<I: Inflate + 'static>(subject: Subject) -> Contestant {
         assert!(payload == expected, "{} garbles a message of {subject}", I::NAME);
     });
     assert!(expected.next().is_none(), "{} loses messages of {subject}", I::NAME);
-    Contestant::new(I::NAME, move || {
+    Candidate::new(I::NAME, move || {
         receiver.receive(count, |payload| {
             black_box(payload);
         });

@@ -1,4 +1,4 @@
-use super::{Deflate, Inflate, Subject};
+use super::{CompressBench, DecompressBench, Subject};
 use crate::lap::Lap;
 use crate::sink::Sink;
 use bytes::Bytes;
@@ -12,7 +12,7 @@ pub(crate) struct Deflating {
     out: Vec<u8>,
 }
 
-impl Deflate for Deflating {
+impl CompressBench for Deflating {
     const NAME: &'static str = "Ringway";
 
     fn new(subject: Subject, sink: Sink) -> Self {
@@ -38,7 +38,7 @@ pub(crate) struct Inflating {
     at: usize,
 }
 
-impl Inflate for Inflating {
+impl DecompressBench for Inflating {
     const NAME: &'static str = "Ringway";
 
     fn new(subject: Subject, stream: Lap) -> Self {

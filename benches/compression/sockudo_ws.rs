@@ -1,4 +1,4 @@
-use super::{Deflate, Inflate, Subject};
+use super::{CompressBench, DecompressBench, Subject};
 use crate::lap::Lap;
 use crate::sink::Sink;
 use bytes::{Bytes, BytesMut};
@@ -25,7 +25,7 @@ pub(crate) struct Deflating {
     out: BytesMut,
 }
 
-impl Deflate for Deflating {
+impl CompressBench for Deflating {
     const NAME: &'static str = "sockudo-ws";
 
     fn new(subject: Subject, sink: Sink) -> Self {
@@ -54,7 +54,7 @@ pub(crate) struct Inflating {
     at: usize,
 }
 
-impl Inflate for Inflating {
+impl DecompressBench for Inflating {
     const NAME: &'static str = "sockudo-ws";
 
     fn new(subject: Subject, stream: Lap) -> Self {

@@ -1,4 +1,4 @@
-use super::{Deflate, Inflate, Subject};
+use super::{CompressBench, DecompressBench, Subject};
 use crate::lap::Lap;
 use crate::now::now;
 use crate::sink::Sink;
@@ -22,7 +22,7 @@ fn socket<S: AsyncRead + AsyncWrite + Unpin>(subject: Subject, stream: S) -> Web
 
 pub(crate) struct Deflating(WebSocket<Sink>);
 
-impl Deflate for Deflating {
+impl CompressBench for Deflating {
     const NAME: &'static str = "yawc";
 
     fn new(subject: Subject, sink: Sink) -> Self {
@@ -41,7 +41,7 @@ impl Deflate for Deflating {
 
 pub(crate) struct Inflating(WebSocket<Lap>);
 
-impl Inflate for Inflating {
+impl DecompressBench for Inflating {
     const NAME: &'static str = "yawc";
 
     fn new(subject: Subject, stream: Lap) -> Self {

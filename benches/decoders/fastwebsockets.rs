@@ -1,7 +1,7 @@
 use super::Decode;
 use crate::lap::Lap;
 use crate::now::now;
-use crate::wire::Shape;
+use crate::wire::StreamShape;
 use fastwebsockets::{Role, WebSocket};
 use ringway_codec::OpCode;
 
@@ -11,7 +11,7 @@ pub(crate) struct FastWebSockets(WebSocket<Lap>);
 impl Decode for FastWebSockets {
     const NAME: &'static str = "fastwebsockets";
 
-    fn new(shape: Shape, stream: Lap, _: usize) -> Self {
+    fn new(shape: StreamShape, stream: Lap, _: usize) -> Self {
         let role = match shape.role {
             ringway_codec::Role::Server => Role::Server,
             ringway_codec::Role::Client => Role::Client,

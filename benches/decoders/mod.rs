@@ -9,8 +9,8 @@ mod tungstenite;
 mod yawc;
 
 use crate::lap::Lap;
-use crate::wire::Shape;
-use ringway_benches::{Contestant, Rounds};
+use crate::wire::StreamShape;
+use ringway_benches::{Candidate, Rounds};
 use ringway_codec::{OpCode, Role, encode_client, encode_server};
 use std::hint::black_box;
 use std::time::Duration;
@@ -34,14 +34,14 @@ trait Decode: Sized {
     const READS: &'static [usize] = &[];
 
     /// `read` is one of the sizes to try, if there are any.
-    fn new(shape: Shape, stream: Lap, read: usize) -> Self;
+    fn new(shape: StreamShape, stream: Lap, read: usize) -> Self;
 
     /// Receives so many messages and shows each one.
     fn decode(&mut self, messages: u64, see: impl FnMut(OpCode, &[u8]));
 }
 
 /// All decoders, checked, Ringway's first: a turn receives the messages of one lap.
-pub(crate) fn all(shape: Shape) -> Vec<Contestant> {
+pub(crate) fn all(shape: StreamShape) -> Vec<Candidate> {
     vec![
         decoder::<ringway::Ringway>(shape),
         decoder::<tungstenite::Tungstenite>(shape),
@@ -53,7 +53,7 @@ pub(crate) fn all(shape: Shape) -> Vec<Contestant> {
 }
 
 /// A lap of messages on their way to the shape's role.
-pub(crate) fn incoming(shape: Shape) -> Vec<u8> {
+pub(crate) fn incoming(shape: StreamShape) -> Vec<u8> {
     let mut bytes = Vec::new();
     for number in 0..shape.messages() {
         let payload = shape.payload(number);
@@ -67,7 +67,7 @@ pub(crate) fn incoming(shape: Shape) -> Vec<u8> {
 }
 
 /// The fastest of all settings.
-fn decoder<D: Decode + 'static>(shape: Shape) -> Contestant {
+fn decoder<D: Decode + 'static>(shape: StreamShape) -> Candidate {
     let placed = |read| PLACES.map(|place| checked::<D>(shape, read, place));
     CALIBRATION.fastest(match D::READS {
         [] => placed(0).into(),
@@ -75,7 +75,7 @@ fn decoder<D: Decode + 'static>(shape: Shape) -> Contestant {
     })
 }
 
-fn checked<D: Decode + 'static>(shape: Shape, read: usize, place: usize) -> Contestant {
+fn checked<D: Decode + 'static>(shape: StreamShape, read: usize, place: usize) -> Candidate {
     let messages = shape.messages();
     let mut decoder = D::new(shape, Lap::of(&incoming(shape), place), read);
     // Twice round, so that what is kept from one lap to the next is right too.
@@ -86,7 +86,7 @@ fn checked<D: Decode + 'static>(shape: Shape, read: usize, place: usize) -> Cont
         number += 1;
     });
     assert_eq!(number, 2 * messages, "{} loses messages of {shape}", D::NAME);
-    Contestant::new(D::NAME, move || {
+    Candidate::new(D::NAME, move || {
         decoder.decode(messages, |_, payload| {
             black_box(payload);
         });

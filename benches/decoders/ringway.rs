@@ -1,6 +1,6 @@
 use super::{Decode, READS};
 use crate::lap::Lap;
-use crate::wire::Shape;
+use crate::wire::StreamShape;
 use ringway_codec::{Decoder, Event, Limits, OpCode, SpillPool};
 use std::io::Read;
 
@@ -24,7 +24,7 @@ impl Decode for Ringway {
     const NAME: &'static str = "Ringway";
     const READS: &'static [usize] = &READS;
 
-    fn new(shape: Shape, stream: Lap, read: usize) -> Self {
+    fn new(shape: StreamShape, stream: Lap, read: usize) -> Self {
         let pool = SpillPool::new(Limits::default());
         Self { stream, decoder: Decoder::new(shape.role), pool, buffer: vec![0; read], filled: 0, at: 0 }
     }

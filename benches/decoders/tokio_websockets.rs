@@ -1,7 +1,7 @@
 use super::Decode;
 use crate::lap::Lap;
 use crate::now::now;
-use crate::wire::Shape;
+use crate::wire::StreamShape;
 use futures_util::StreamExt;
 use ringway_codec::{OpCode, Role};
 use tokio_websockets::{ClientBuilder, Limits, ServerBuilder, WebSocketStream};
@@ -11,7 +11,7 @@ pub(crate) struct TokioWebSockets(WebSocketStream<Lap>);
 impl Decode for TokioWebSockets {
     const NAME: &'static str = "tokio-websockets";
 
-    fn new(shape: Shape, stream: Lap, _: usize) -> Self {
+    fn new(shape: StreamShape, stream: Lap, _: usize) -> Self {
         Self(match shape.role {
             Role::Server => ServerBuilder::new().limits(Limits::unlimited()).serve(stream),
             Role::Client => ClientBuilder::new().limits(Limits::unlimited()).take_over(stream),

@@ -1,6 +1,6 @@
 use super::{Decode, READS};
 use crate::lap::Lap;
-use crate::wire::Shape;
+use crate::wire::StreamShape;
 use ringway_codec::OpCode;
 use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Message, WebSocket};
@@ -11,7 +11,7 @@ impl Decode for Tungstenite {
     const NAME: &'static str = "tungstenite";
     const READS: &'static [usize] = &READS;
 
-    fn new(shape: Shape, stream: Lap, read: usize) -> Self {
+    fn new(shape: StreamShape, stream: Lap, read: usize) -> Self {
         let role = match shape.role {
             ringway_codec::Role::Server => Role::Server,
             ringway_codec::Role::Client => Role::Client,

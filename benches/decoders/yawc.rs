@@ -1,7 +1,7 @@
 use super::{Decode, READS};
 use crate::lap::Lap;
 use crate::now::now;
-use crate::wire::Shape;
+use crate::wire::StreamShape;
 use ringway_codec::OpCode;
 use yawc::{Options, Role, WebSocket};
 
@@ -11,7 +11,7 @@ impl Decode for Yawc {
     const NAME: &'static str = "yawc";
     const READS: &'static [usize] = &READS;
 
-    fn new(shape: Shape, stream: Lap, read: usize) -> Self {
+    fn new(shape: StreamShape, stream: Lap, read: usize) -> Self {
         let role = match shape.role {
             ringway_codec::Role::Server => Role::Server,
             ringway_codec::Role::Client => Role::Client,

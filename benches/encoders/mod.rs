@@ -9,9 +9,9 @@ mod tungstenite;
 mod yawc;
 
 use crate::sink::Sink;
-use crate::wire::Shape;
+use crate::wire::StreamShape;
 use bytes::Bytes;
-use ringway_benches::Contestant;
+use ringway_benches::Candidate;
 use ringway_codec::{Decoder, Event, Limits, OpCode, Role, SpillPool};
 use std::hint::black_box;
 use std::rc::Rc;
@@ -32,7 +32,7 @@ trait Encode: Sized {
 }
 
 /// All encoders, checked, Ringway's first: a turn sends the messages of one lap.
-pub(crate) fn all(shape: Shape) -> Vec<Contestant> {
+pub(crate) fn all(shape: StreamShape) -> Vec<Candidate> {
     vec![
         encoder::<ringway::Ringway>(shape),
         encoder::<tungstenite::Tungstenite>(shape),
@@ -43,18 +43,18 @@ pub(crate) fn all(shape: Shape) -> Vec<Contestant> {
     ]
 }
 
-fn encoder<E: Encode + 'static>(shape: Shape) -> Contestant {
+fn encoder<E: Encode + 'static>(shape: StreamShape) -> Candidate {
     let messages = shape.messages();
     let payload = Bytes::from(shape.payload(1));
     let written = Rc::default();
     E::new(shape.role, Sink::keeping(&written)).encode(messages, &payload);
     check(E::NAME, shape, messages, &payload, &mut written.borrow_mut());
     let mut encoder = E::new(shape.role, Sink::new());
-    Contestant::new(E::NAME, move || encoder.encode(messages, black_box(&payload)))
+    Candidate::new(E::NAME, move || encoder.encode(messages, black_box(&payload)))
 }
 
 /// The other side reads what was sent.
-fn check(name: &str, shape: Shape, messages: u64, payload: &[u8], written: &mut [u8]) {
+fn check(name: &str, shape: StreamShape, messages: u64, payload: &[u8], written: &mut [u8]) {
     let other = if shape.role == Role::Server { Role::Client } else { Role::Server };
     let mut decoder = Decoder::new(other);
     let mut pool = SpillPool::new(Limits::default());

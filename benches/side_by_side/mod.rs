@@ -7,7 +7,7 @@ pub use payloads::{MEMCPY, appending, copying, in_place, key, memcpy};
 pub use rounds::{Figure, Rounds};
 
 /// One of those that do the same thing.
-pub struct Contestant {
+pub struct Candidate {
     /// Who, or which way.
     pub name: &'static str,
     /// How much is read at a time, in bytes, where that was found by trying.
@@ -15,7 +15,7 @@ pub struct Contestant {
     turn: Box<dyn FnMut()>,
 }
 
-impl Contestant {
+impl Candidate {
     /// A contestant whose turn is one call of `turn`.
     pub fn new(name: &'static str, turn: impl FnMut() + 'static) -> Self {
         Self { name, read: None, turn: Box::new(turn) }

@@ -1,6 +1,6 @@
 //! Payloads at known places of memory, and contestants who do something with them, beside a copy of as many bytes.
 
-use super::Contestant;
+use super::Candidate;
 use std::hint::black_box;
 use std::ops::Range;
 
@@ -77,32 +77,32 @@ impl Rotating {
 }
 
 /// A contestant who does something to a payload in place.
-pub fn in_place(name: &'static str, payload: &[u8], work: impl Fn(&mut [u8]) + 'static) -> Contestant {
+pub fn in_place(name: &'static str, payload: &[u8], work: impl Fn(&mut [u8]) + 'static) -> Candidate {
     let mut payloads = Rotating::new(payload);
-    Contestant::new(name, move || work(payloads.next()))
+    Candidate::new(name, move || work(payloads.next()))
 }
 
 /// A contestant who makes a destination of a payload.
-pub fn copying(name: &'static str, payload: &[u8], work: impl Fn(&[u8], &mut [u8]) + 'static) -> Contestant {
+pub fn copying(name: &'static str, payload: &[u8], work: impl Fn(&[u8], &mut [u8]) + 'static) -> Candidate {
     let source = Placed::new(payload, Placed::SOURCE);
     let mut destinations = Rotating::new(payload);
-    Contestant::new(name, move || work(source.bytes(), destinations.next()))
+    Candidate::new(name, move || work(source.bytes(), destinations.next()))
 }
 
 /// A contestant who appends a payload to what is empty and has room.
-pub fn appending(name: &'static str, payload: &[u8], work: impl Fn(&[u8], &mut Vec<u8>) + 'static) -> Contestant {
+pub fn appending(name: &'static str, payload: &[u8], work: impl Fn(&[u8], &mut Vec<u8>) + 'static) -> Candidate {
     let source = Placed::new(payload, Placed::SOURCE);
     // A vector lies where the allocator wants it; bytes in front of what is appended put that where it belongs.
     let mut out: Vec<u8> = Vec::with_capacity(payload.len() + 2 * Placed::PAGE);
     let front = out.as_ptr().align_offset(Placed::PAGE) + Placed::DESTINATION;
     out.resize(front, 0);
-    Contestant::new(name, move || {
+    Candidate::new(name, move || {
         out.truncate(front);
         work(source.bytes(), black_box(&mut out));
     })
 }
 
 /// The one who copies the payload.
-pub fn memcpy(payload: &[u8]) -> Contestant {
+pub fn memcpy(payload: &[u8]) -> Candidate {
     copying(MEMCPY, payload, |source, destination| destination.copy_from_slice(source))
 }

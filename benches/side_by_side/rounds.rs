@@ -2,7 +2,7 @@
 //! the machine does falls on all of them alike. What is taken is the thread's time on its core, which goes on while it works
 //! alone: on a machine shared with others, time on the wall would measure them too.
 
-use super::Contestant;
+use super::Candidate;
 use rustix::time::{ClockId, clock_gettime};
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ pub struct Figure {
 
 impl Rounds {
     /// What comes of all of them; the first one is the measure of the ratios.
-    pub fn measure(&self, mut contestants: Vec<Contestant>) -> Vec<Figure> {
+    pub fn measure(&self, mut contestants: Vec<Candidate>) -> Vec<Figure> {
         self.take_turns(&mut contestants)
     }
 
@@ -37,14 +37,14 @@ impl Rounds {
     /// # Panics
     ///
     /// When there is none.
-    pub fn fastest(&self, mut candidates: Vec<Contestant>) -> Contestant {
+    pub fn fastest(&self, mut candidates: Vec<Candidate>) -> Candidate {
         let figures = self.take_turns(&mut candidates);
         let least = |(_, a): &(usize, &Figure), (_, b): &(usize, &Figure)| a.nanoseconds.total_cmp(&b.nanoseconds);
         let (at, _) = figures.iter().enumerate().min_by(least).expect("there is a candidate");
         candidates.swap_remove(at)
     }
 
-    fn take_turns(&self, contestants: &mut [Contestant]) -> Vec<Figure> {
+    fn take_turns(&self, contestants: &mut [Candidate]) -> Vec<Figure> {
         let calls: Vec<u32> = contestants.iter_mut().map(|contestant| self.calls(contestant)).collect();
         let mut taken = vec![Vec::with_capacity(self.count); contestants.len()];
         for round in 0..self.count {
@@ -53,7 +53,7 @@ impl Rounds {
                 taken[at].push(time(&mut contestants[at], calls[at]));
             }
         }
-        let figure = |(contestant, taken_by): (&Contestant, &Vec<f64>)| Figure {
+        let figure = |(contestant, taken_by): (&Candidate, &Vec<f64>)| Figure {
             name: contestant.name,
             read: contestant.read,
             nanoseconds: median(taken_by.clone()),
@@ -63,7 +63,7 @@ impl Rounds {
     }
 
     /// How many calls fill a slice. Warms the contestant up on the way.
-    fn calls(&self, contestant: &mut Contestant) -> u32 {
+    fn calls(&self, contestant: &mut Candidate) -> u32 {
         let mut calls = 1u32;
         loop {
             let taken = time(contestant, calls) * f64::from(calls);
@@ -76,7 +76,7 @@ impl Rounds {
 }
 
 /// Nanoseconds of one call.
-fn time(contestant: &mut Contestant, calls: u32) -> f64 {
+fn time(contestant: &mut Candidate, calls: u32) -> f64 {
     let start = worked();
     for _ in 0..calls {
         contestant.turn();
