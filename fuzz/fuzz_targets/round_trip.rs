@@ -11,9 +11,9 @@ use ringway_testkit::Frame;
 use ringway_testkit::decoder::{Seen, decode, received_by, symmetric};
 
 #[derive(Debug, Arbitrary)]
-struct Input<'d> {
+struct RoundTrip<'d> {
     client: bool,
-    deflate: Option<Deflate>,
+    deflate: Option<Compression>,
     items: Vec<Item<'d>>,
     close: Option<(u16, &'d str)>,
     cuts: Vec<u16>,
@@ -21,7 +21,7 @@ struct Input<'d> {
 
 /// The parameters of compression.
 #[derive(Debug, Arbitrary)]
-struct Deflate {
+struct Compression {
     takeover: bool,
     window: u8,
     level: u8,
@@ -126,9 +126,9 @@ impl Wire {
     }
 }
 
-fuzz_target!(|input: Input<'_>| {
+fuzz_target!(|input: RoundTrip<'_>| {
     let role = if input.client { Role::Client } else { Role::Server };
-    let window = |deflate: &Deflate| WindowBits::new(9 + deflate.window % 7).expect("9 to 15 bits are windows");
+    let window = |deflate: &Compression| WindowBits::new(9 + deflate.window % 7).expect("9 to 15 bits are windows");
     let params = input.deflate.as_ref().map(|deflate| symmetric(deflate.takeover, window(deflate)));
     let deflater = input.deflate.as_ref().map(|deflate| {
         let deflater =

@@ -171,7 +171,7 @@ fn rfc6455_8_1_a_handshake_that_is_not_utf8_where_it_is_read_as_text_is_refused(
 
 /// A sent frame, parsed without the codec.
 #[derive(Debug, PartialEq, Eq)]
-struct Sent {
+struct RawFrame {
     first: u8,
     key: Option<[u8; 4]>,
     /// The number of bytes of the length: 1, 3 or 9.
@@ -179,7 +179,7 @@ struct Sent {
     payload: Vec<u8>,
 }
 
-fn read(bytes: &[u8]) -> Sent {
+fn read(bytes: &[u8]) -> RawFrame {
     let (length, length_bytes) = match bytes[1] & 0x7f {
         126 => (u64::from(u16::from_be_bytes(bytes[2..4].try_into().unwrap())), 3),
         127 => (u64::from_be_bytes(bytes[2..10].try_into().unwrap()), 9),
@@ -195,7 +195,7 @@ fn read(bytes: &[u8]) -> Sent {
     if let Some(key) = key {
         payload.iter_mut().enumerate().for_each(|(i, byte)| *byte ^= key[i % 4]);
     }
-    Sent { first: bytes[0], key, length_bytes, payload }
+    RawFrame { first: bytes[0], key, length_bytes, payload }
 }
 
 fn shortest(length: usize) -> usize {
@@ -216,7 +216,7 @@ fn rfc6455_5_2_every_frame_sent_is_whole_without_reserved_bits_and_has_the_short
     for opcode in OPCODES {
         for &length in LENGTHS.iter().filter(|&&length| !opcode.is_control() || length <= 125) {
             let payload: Vec<u8> = (0..length).map(|i| (i % 251) as u8).collect();
-            let expected = |key| Sent {
+            let expected = |key| RawFrame {
                 first: 0x80 | opcode as u8,
                 key,
                 length_bytes: shortest(length),
@@ -236,7 +236,7 @@ fn rfc6455_5_2_every_frame_sent_is_whole_without_reserved_bits_and_has_the_short
 fn rfc6455_5_2_prepared_frames_and_replies_are_frames_like_others() {
     for &length in LENGTHS {
         let payload = vec![b'x'; length];
-        let expected = Sent { first: 0x82, key: None, length_bytes: shortest(length), payload: payload.clone() };
+        let expected = RawFrame { first: 0x82, key: None, length_bytes: shortest(length), payload: payload.clone() };
         assert_eq!(read(Prepared::binary(&payload).as_frame()), expected);
 
         let mut input = Vec::new();

@@ -27,25 +27,25 @@ fn decode_as(
 
 /// A frame to encode.
 #[derive(Debug, Clone)]
-struct Spec {
+struct FrameSpec {
     fin: bool,
     opcode: OpCode,
     payload: Vec<u8>,
     key: [u8; 4],
 }
 
-fn encode(role: Role, frames: &[Spec]) -> Vec<u8> {
-    let encode = |Spec { fin, opcode, payload, key }: &Spec| {
+fn encode(role: Role, frames: &[FrameSpec]) -> Vec<u8> {
+    let encode = |FrameSpec { fin, opcode, payload, key }: &FrameSpec| {
         received_by(role, Frame::new(*opcode as u8, payload).fin(*fin).key(*key))
     };
     frames.iter().flat_map(encode).collect()
 }
 
 /// The expected events of the frames, computed without the decoder.
-fn expected(frames: &[Spec]) -> Vec<Seen> {
+fn expected(frames: &[FrameSpec]) -> Vec<Seen> {
     let mut seen = Vec::new();
     let mut open = None;
-    for Spec { fin, opcode, payload, .. } in frames {
+    for FrameSpec { fin, opcode, payload, .. } in frames {
         let (kind, mut bytes) = match opcode {
             OpCode::Ping => {
                 seen.push(Seen::Ping(payload.clone()));
@@ -104,8 +104,8 @@ fn length(longest: usize) -> impl Strategy<Value = usize> {
     ]
 }
 
-fn control() -> impl Strategy<Value = Spec> {
-    (any::<bool>(), 0..=125usize, any::<u64>(), any::<[u8; 4]>()).prop_map(|(ping, len, seed, key)| Spec {
+fn control() -> impl Strategy<Value = FrameSpec> {
+    (any::<bool>(), 0..=125usize, any::<u64>(), any::<[u8; 4]>()).prop_map(|(ping, len, seed, key)| FrameSpec {
         fin: true,
         opcode: if ping { OpCode::Ping } else { OpCode::Pong },
         payload: payload(MessageKind::Binary, len, seed),
@@ -113,18 +113,18 @@ fn control() -> impl Strategy<Value = Spec> {
     })
 }
 
-fn close() -> impl Strategy<Value = Spec> {
+fn close() -> impl Strategy<Value = FrameSpec> {
     let body = prop_oneof![
         Just(Vec::new()),
         (prop::sample::select(vec![1000u16, 1001, 1014, 3000, 4999]), 0..=123usize).prop_map(|(code, len)| {
             [&code.to_be_bytes()[..], &payload(MessageKind::Text, len, u64::from(code))].concat()
         }),
     ];
-    (body, any::<[u8; 4]>()).prop_map(|(payload, key)| Spec { fin: true, opcode: OpCode::Close, payload, key })
+    (body, any::<[u8; 4]>()).prop_map(|(payload, key)| FrameSpec { fin: true, opcode: OpCode::Close, payload, key })
 }
 
 /// A message in 1 to 5 frames, cut at any byte, with control frames before and between them.
-fn message(longest: usize) -> impl Strategy<Value = Vec<Spec>> {
+fn message(longest: usize) -> impl Strategy<Value = Vec<FrameSpec>> {
     let kind = prop_oneof![Just(MessageKind::Text), Just(MessageKind::Binary)];
     let cuts = prop_oneof![2 => Just(Vec::new()), 1 => vec(any::<prop::sample::Index>(), 1..5)];
     let controls = prop_oneof![2 => Just(Vec::new()), 1 => vec((any::<prop::sample::Index>(), control()), 1..4)];
@@ -133,9 +133,9 @@ fn message(longest: usize) -> impl Strategy<Value = Vec<Spec>> {
             let payload = payload(kind, len, seed);
             let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(len + 1)).chain([0, len]).collect();
             cuts.sort_unstable();
-            let mut frames: Vec<Spec> = Vec::new();
+            let mut frames: Vec<FrameSpec> = Vec::new();
             for (i, pair) in cuts.windows(2).enumerate() {
-                frames.push(Spec {
+                frames.push(FrameSpec {
                     fin: i + 2 == cuts.len(),
                     opcode: if i == 0 { kind.opcode() } else { OpCode::Continuation },
                     payload: payload[pair[0]..pair[1]].to_vec(),
@@ -150,7 +150,7 @@ fn message(longest: usize) -> impl Strategy<Value = Vec<Spec>> {
     )
 }
 
-fn stream(messages: usize, longest: usize) -> impl Strategy<Value = (Role, Vec<Spec>)> {
+fn stream(messages: usize, longest: usize) -> impl Strategy<Value = (Role, Vec<FrameSpec>)> {
     let role = prop_oneof![Just(Role::Server), Just(Role::Client)];
     let close = prop_oneof![3 => Just(None), 1 => close().prop_map(Some)];
     (role, vec(message(longest), 0..=messages), close)
@@ -283,7 +283,7 @@ fn rfc6455_8_1_a_wrong_byte_at_any_place_of_a_text_received_straight_fails_as_ea
             let mut payload = text.to_vec();
             payload[place] = 0xff;
             let frames = [(false, OpCode::Text, 0..11), (true, OpCode::Continuation, 11..payload.len())];
-            let frame = |(fin, opcode, range): &(bool, OpCode, Range<usize>)| Spec {
+            let frame = |(fin, opcode, range): &(bool, OpCode, Range<usize>)| FrameSpec {
                 fin: *fin,
                 opcode: *opcode,
                 payload: payload[range.clone()].to_vec(),

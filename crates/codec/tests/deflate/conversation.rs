@@ -29,7 +29,7 @@ pub(crate) fn payload(len: usize, mut seed: u64, noise: bool) -> Vec<u8> {
 
 /// One message of a conversation.
 #[derive(Debug, Clone)]
-pub(crate) struct Spec {
+pub(crate) struct MessageSpec {
     pub len: usize,
     pub seed: u64,
     pub noise: bool,
@@ -38,7 +38,7 @@ pub(crate) struct Spec {
     pub ping: bool,
 }
 
-fn spec(longest: usize) -> impl Strategy<Value = Spec> {
+fn spec(longest: usize) -> impl Strategy<Value = MessageSpec> {
     let len = prop_oneof![2 => 0..200usize, 1 => 0..longest, 1 => prop::sample::select(vec![0usize, 1, 125, 126, 65535, 65536])];
     (
         len,
@@ -48,7 +48,7 @@ fn spec(longest: usize) -> impl Strategy<Value = Spec> {
         vec(any::<prop::sample::Index>(), 0..4),
         any::<bool>(),
     )
-        .prop_map(move |(len, seed, noise, compressed, fragments, ping)| Spec {
+        .prop_map(move |(len, seed, noise, compressed, fragments, ping)| MessageSpec {
             len: len.min(longest),
             seed,
             noise,
@@ -59,12 +59,12 @@ fn spec(longest: usize) -> impl Strategy<Value = Spec> {
 }
 
 /// Takeover, window, level, and the messages.
-pub(crate) fn conversation(longest: usize) -> impl Strategy<Value = (bool, u8, u8, Vec<Spec>)> {
+pub(crate) fn conversation(longest: usize) -> impl Strategy<Value = (bool, u8, u8, Vec<MessageSpec>)> {
     (any::<bool>(), 9..=15u8, 0..=9u8, vec(spec(longest), 1..8))
 }
 
 /// The stream of a conversation to a server, and its expected events.
-pub(crate) fn write(takeover: bool, window: u8, level: u8, specs: &[Spec]) -> (Vec<u8>, Vec<Seen>) {
+pub(crate) fn write(takeover: bool, window: u8, level: u8, specs: &[MessageSpec]) -> (Vec<u8>, Vec<Seen>) {
     let mut deflater = Deflater::new(level, bits(window)).unwrap();
     let (mut stream, mut seen) = (Vec::new(), Vec::new());
     for spec in specs {
