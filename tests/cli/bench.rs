@@ -11,11 +11,11 @@ use std::process::Stdio;
 use std::time::Instant;
 
 #[test]
-fn help_says_what_each_exit_code_is_for() {
+fn help_explains_each_exit_code() {
     let help = run(ringway(&["bench", "--help"]));
     assert_eq!(help.status.code(), Some(0), "{help:?}");
     let words = help.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(words.contains("Exit codes: 0 good; 1 something failed") && words.contains("130/143"), "{words}");
+    assert!(words.contains("Exit codes: 0 success; 1 the run failed") && words.contains("130/143"), "{words}");
 }
 
 /// A whole bench is minutes longer than a test may take.
@@ -92,11 +92,11 @@ fn a_misuse_is_a_usage_error_that_says_what_to_give() {
 }
 
 #[test]
-fn a_peer_that_does_not_start_is_one_line_with_its_last_words() {
+fn a_peer_that_does_not_start_is_one_line_with_its_last_output() {
     let ended = run(ringway(&["bench", "--peer", "other=echo 'no licence for port {port}' >&2; exit 7"]));
     let line = ended.line(1);
     assert!(line.contains("peer \"other\" did not start") && line.contains("no licence for port "), "{line}");
-    assert!(line.contains("exit code 7"), "{line}");
+    assert!(line.contains("exited with code 7"), "{line}");
 }
 
 /// A peer that is this very program, and one that speaks no WebSocket.
@@ -136,7 +136,8 @@ fn peers_are_measured_beside_us_and_one_that_fails_is_a_gap_with_its_reason() {
     assert!(bytes(0) > 0.0 && bytes(1) > 0.0, "{}", report["idle"]);
 }
 
-/// A bench that is under way: it has measured its first cell, of 1 connection, and is at the second one, of 100.
+/// A bench that is under way: it has measured its first cell, of 1 connection, and is at the second
+/// one, of 100.
 fn under_way(command: &[&str]) -> std::process::Child {
     let cells = ["bench", "--cells", "1x20x1,100x20x1", "--rounds", "1000", "--window", "30ms"];
     let mut command = ringway(&[&cells[..], command].concat());
@@ -178,7 +179,8 @@ fn wait_for_the_end_of(processes: &HashSet<u32>) {
     }
 }
 
-/// Interrupts a bench when it has measured its first cell, and returns its exit code and its report.
+/// Interrupts a bench when it has measured its first cell, and returns its exit code and its
+/// report.
 fn interrupt(how: impl Fn(Pid)) -> (Option<i32>, Value) {
     let child = under_way(&["--format", "json"]);
     let servers = children(child.id());
@@ -220,7 +222,8 @@ fn a_signal_to_it_alone_ends_it_just_so() {
 #[test]
 fn nothing_goes_on_after_it_however_it_ends() {
     for signal in [Signal::KILL, Signal::TERM] {
-        // A peer that starts another process, and leaves that one behind in a group of the same number.
+        // A peer that starts another process, and leaves that one behind in a group of the same
+        // number.
         let same = peer_of_ours("same", "serve --shards 1") + " & sleep 1000";
         let child = under_way(&["--peer", &same]);
         let mut family = family(child.id());

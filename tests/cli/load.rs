@@ -361,9 +361,10 @@ fn a_result_that_cannot_be_written_is_a_failure() {
 }
 
 #[test]
-fn help_says_what_each_exit_code_is_for() {
+fn help_explains_each_exit_code() {
     let help = run(ringway(&["load", "--help"])).stdout;
-    for word in ["0 good", "1 a connection did not open", "4 messages were to flow", "130/143", "'inconclusive' alone"]
+    for word in
+        ["0 success", "1 a connection did not open", "4 messages were requested", "130/143", "'inconclusive' is not"]
     {
         assert!(help.split_whitespace().collect::<Vec<_>>().join(" ").contains(word), "{word:?} in {help}");
     }

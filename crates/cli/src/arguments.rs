@@ -1,4 +1,4 @@
-//! Every command and flag, and the text that explains it.
+//! The commands and flags, and the help text of each.
 
 use crate::bench::cells::{Shape, cell};
 use crate::bench::peers::{PeerSpec, peer};
@@ -15,11 +15,11 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// WebSocket connections by the million: serve them, load servers with them, measure this machine.
+/// Serve WebSocket connections, load-test WebSocket servers, and measure this machine.
 #[derive(Debug, Parser)]
 #[command(name = "ringway", version, max_term_width = 110)]
 #[command(
-    after_help = "Exit codes: 0 good, 1 the run failed, 2 usage, 4 inconclusive, 130/143 interrupted by SIGINT/SIGTERM."
+    after_help = "Exit codes: 0 success, 1 the run failed, 2 usage, 4 inconclusive, 130/143 interrupted by SIGINT/SIGTERM."
 )]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -30,27 +30,28 @@ pub(crate) struct Arguments {
 pub(crate) enum CliCommand {
     /// Serve WebSocket connections
     Serve(Serve),
-    /// Load a WebSocket server: send messages, check the echoes, and tell how fast they were and who was the limit
+    /// Load-test a WebSocket server: send messages, verify the echoes, report rates and latencies,
+    /// and which side was the limit
     #[command(after_help = LOAD_HELP)]
     Load(Box<Load>),
-    /// Measure what this machine can do: WebSocket echo beside raw TCP echo and other servers
+    /// Measure this machine: WebSocket echo next to raw TCP echo and other servers
     #[command(after_help = BENCH_HELP)]
     Bench(BenchArguments),
-    /// Serve raw TCP echo, the floor that `bench` measures against (RFC 862)
+    /// Serve raw TCP echo (RFC 862), the floor that `bench` compares with
     #[command(hide = true)]
     Floor(Floor),
 }
 
-/// How results are printed.
+/// The format of results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// For people
+    /// Text for a terminal
     Text,
-    /// For programs; the keys are stable
+    /// JSON with stable keys
     Json,
 }
 
-/// What `serve` does with messages.
+/// The application that `serve` runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum App {
     /// Send each message back
@@ -59,14 +60,14 @@ pub(crate) enum App {
     Sink,
 }
 
-/// How messages are compressed.
+/// The compression of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum DeflateMode {
-    /// Not at all
+    /// Off
     Off,
-    /// Each by itself: idle connections keep no memory for it
+    /// Without context takeover: idle connections keep no memory for compression
     Shared,
-    /// With the help of those before it: smaller, and some 330 KiB for each active connection
+    /// With context takeover: smaller messages, and some 330 KiB for each active connection
     Takeover,
 }
 
@@ -82,84 +83,89 @@ impl DeflateMode {
 
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
-    /// Address to listen on, as 0.0.0.0:80 for all of IPv4; may be given several times. `[::]:80` is all of IPv6, and only
-    /// that: give both for both
+    /// Address to listen on; may be given several times. 0.0.0.0:80 is all of IPv4, `[::]:80` is
+    /// all of IPv6, and only that
     #[arg(short, long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9001", value_parser = listen)]
     pub(crate) listen: Vec<String>,
-    /// Number of shards (threads with a ring of their own): a number, or auto for one per core, but no more than the
-    /// cgroup's CPU quota is worth
+    /// Number of shards (threads, each with its own ring), or auto for one per core, limited to the
+    /// whole CPUs of the cgroup's quota
     #[arg(long, value_name = "N", default_value = "auto", value_parser = shards)]
     pub(crate) shards: ringway::Shards,
-    /// Cores to pin the shards to, in this order, as 0-3,8 [default: all that this process may run on, one hardware thread of
-    /// each physical core first; none where the CPU quota is less than that]
+    /// Cores to pin the shards to, in this order, as 0-3,8 [default: the affinity mask, one
+    /// hardware thread of each physical core first; no pinning if the CPU quota is smaller than the
+    /// mask]
     #[arg(long, value_name = "LIST", value_parser = cores)]
     pub(crate) cores: Option<CoreList>,
-    /// What to do with messages
+    /// Application to run
     #[arg(long, value_enum, default_value = "echo")]
     pub(crate) app: App,
-    /// Largest message; a larger one is answered with close code 1009
+    /// Largest message; a larger one closes the connection with code 1009
     #[arg(long, value_name = "SIZE", default_value = "16M", value_parser = some_size)]
     pub(crate) max_message: usize,
-    /// Longest time from the first byte of a message to its last
+    /// Maximum time from the first byte of a message to its last
     #[arg(long, value_name = "TIME", default_value = "120s", value_parser = some_time)]
     pub(crate) message_timeout: Duration,
-    /// Most connections of one shard; further ones wait until one closes
+    /// Maximum number of connections of one shard; further ones wait until one closes
     #[arg(long, value_name = "N", default_value = "1m", value_parser = connections)]
     pub(crate) max_connections: u32,
-    /// Bytes that may wait for a slow reader before nothing more is read from it
+    /// Output queued for a slow reader before the server stops reading from it
     #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = some_size)]
     pub(crate) max_buffered: usize,
-    /// Bytes that the connections of one shard may hold together, at least --max-message [default: half of the memory of
-    /// the machine or of the cgroup, divided by the number of shards]
+    /// Maximum memory that the connections of one shard hold together, at least --max-message
+    /// [default: half of the memory of the machine or of the cgroup, divided by the number of
+    /// shards]
     #[arg(long, value_name = "SIZE", value_parser = some_size)]
     pub(crate) max_memory: Option<usize>,
-    /// Largest opening handshake
+    /// Maximum size of an opening handshake
     #[arg(long, value_name = "SIZE", default_value = "16K", value_parser = some_size)]
     pub(crate) max_head: usize,
-    /// Most headers in it, up to 128
+    /// Maximum number of headers of an opening handshake, up to 128
     #[arg(long, value_name = "N", default_value = "100", value_parser = headers)]
     pub(crate) max_headers: usize,
-    /// How long a peer may take for its opening handshake
+    /// Time within which a peer must complete its opening handshake
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = some_time)]
     pub(crate) handshake_timeout: Duration,
-    /// Silence after which a connection is given up (a ping is sent at half of it); 0 for never
+    /// Time without traffic after which a connection is closed (a ping is sent after half of it); 0
+    /// for never
     #[arg(long, value_name = "TIME", default_value = "120s", value_parser = time)]
     pub(crate) idle_timeout: Duration,
-    /// How long a peer may take nothing of the output that waits for it
+    /// Time after which a connection is closed if its peer takes none of the output queued for it
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = some_time)]
     pub(crate) write_timeout: Duration,
-    /// How long a closing connection may make no progress
+    /// Time without progress after which a closing connection is dropped
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = some_time)]
     pub(crate) close_timeout: Duration,
-    /// Longest time that closing a connection takes in all, at least --close-timeout [default: 60s, or --close-timeout
-    /// where that is longer]
+    /// Maximum time that closing a connection takes in all, at least --close-timeout [default: 60s,
+    /// or --close-timeout if that is longer]
     #[arg(long, value_name = "TIME", value_parser = some_time)]
     pub(crate) close_limit: Option<Duration>,
-    /// How long stopping waits for connections to close
+    /// Time that stopping waits for connections to close
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = some_time)]
     pub(crate) stop_timeout: Duration,
-    /// Web origin that may connect, as `https://example.com`; may be given several times [default: any]
+    /// Web origin to accept, as `https://example.com`; may be given several times [default: any]
     #[arg(long, value_name = "ORIGIN", value_parser = origin_to_allow)]
     pub(crate) origin: Vec<String>,
-    /// Let in only those that state a web origin, whichever it is: browsers
+    /// Accept only requests with an Origin header, whatever its value: those of browsers
     #[arg(long, conflicts_with = "origin")]
     pub(crate) require_origin: bool,
-    /// Subprotocol that is spoken; may be given several times
+    /// Subprotocol to accept; may be given several times
     #[arg(long, value_name = "NAME", value_parser = subprotocol)]
     pub(crate) subprotocol: Vec<String>,
     /// Entries of each shard's submission queue, a power of two from 8 to 32768
     #[arg(long, value_name = "N", default_value = "1024", value_parser = ring_entries)]
     pub(crate) ring_entries: u32,
-    /// How long a shard watches for events before it sleeps: off, adaptive (up to 50 µs while that pays), or a time as 20us
+    /// How long a shard polls before it sleeps: off, adaptive (up to 50 µs while polling finds
+    /// completions), or a time as 20us
     #[arg(long, value_name = "MODE", default_value = "adaptive", value_parser = busy_poll)]
     pub(crate) busy_poll: BusyPoll,
-    /// Compression of messages (permessage-deflate) for clients that offer it; without MODE: takeover
+    /// Compression of messages (permessage-deflate) for clients that offer it; without MODE:
+    /// takeover
     #[arg(long, value_enum, value_name = "MODE", num_args = 0..=1, default_value = "off", default_missing_value = "takeover")]
     pub(crate) deflate: DeflateMode,
-    /// Bytes of one receive buffer; a message that fits one is not copied
+    /// Size of one receive buffer; a message that fits is not copied
     #[arg(long, value_name = "SIZE", default_value = "128K", value_parser = buffer_size)]
     pub(crate) buffer_size: u32,
-    /// Most receive buffers of one shard, a power of two
+    /// Maximum number of receive buffers of one shard, a power of two
     #[arg(long, value_name = "N", default_value = "256", value_parser = buffers)]
     pub(crate) buffers: u16,
     /// Stop when standard input ends, as on SIGTERM
@@ -167,22 +173,22 @@ pub(crate) struct Serve {
     pub(crate) stop_with_stdin: bool,
 }
 
-/// The raw TCP echo that `bench` measures against.
+/// The raw TCP echo that `bench` compares with.
 #[derive(Debug, Args)]
 pub(crate) struct Floor {
     /// Address to listen on
     #[arg(short, long, value_name = "ADDR:PORT", default_value = "127.0.0.1:0", value_parser = listen)]
     pub(crate) listen: String,
-    /// Echo on plain epoll instead of on the io_uring driver
+    /// Use plain epoll instead of the io_uring driver
     #[arg(long)]
     pub(crate) epoll: bool,
     /// Cores to run on, one thread each, as 0-3,8
     #[arg(long, value_name = "LIST", value_parser = cores)]
     pub(crate) cores: Option<CoreList>,
-    /// Threads without a core of their own, where no cores are given
+    /// Number of threads, not pinned, if no cores are given
     #[arg(long, value_name = "N", default_value = "1", conflicts_with = "cores")]
     pub(crate) threads: NonZero<usize>,
-    /// How long a thread on our driver watches for events before it sleeps
+    /// How long a thread of the io_uring driver polls before it sleeps
     #[arg(long, value_name = "MODE", default_value = "adaptive", value_parser = busy_poll)]
     pub(crate) busy_poll: BusyPoll,
     /// Stop when standard input ends
@@ -200,40 +206,41 @@ impl Floor {
     }
 }
 
-/// How the result of `bench` is printed.
+/// The format of the result of `bench`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum BenchFormat {
-    /// For people
+    /// Text for a terminal
     Text,
-    /// For programs; the keys are stable
+    /// JSON with stable keys
     Json,
-    /// For documentation: one table for each quantity
+    /// Tables for documentation, one for each quantity
     Markdown,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArguments {
-    /// A handful of cells with short windows: less exact, under 20 seconds
+    /// Few cells with short windows: less exact, under 20 seconds
     #[arg(long)]
     pub(crate) quick: bool,
-    /// Cells to measure, as 100x20x1,10x16Kx16: connections, size of the messages, messages in flight on each connection
-    /// [default: 1, 10, 100 and 1000 connections with 20, 512, 16K and 64K and with 1 and 16 in flight, up to 256 MiB in
-    /// flight]
+    /// Cells to measure, as 100x20x1,10x16Kx16: connections, size of the messages, messages in
+    /// flight on each connection [default: 1, 10, 100 and 1000 connections with 20, 512, 16K and
+    /// 64K and with 1 and 16 in flight, up to 256 MiB in flight]
     #[arg(long, value_name = "CELL,…", value_delimiter = ',', value_parser = cell)]
     pub(crate) cells: Vec<Shape>,
-    /// Another WebSocket echo server to measure in the same rounds; may be given several times. COMMAND is run by a shell
-    /// as one process (with all that it starts) on the cores of our server, and has {port} where the port of 127.0.0.1 goes
+    /// Another WebSocket echo server to measure in the same rounds; may be given several times. A
+    /// shell runs COMMAND on the cores of our server, with {port} replaced by the port of 127.0.0.1
+    /// to listen on
     #[arg(long, value_name = "NAME=COMMAND", value_parser = peer)]
     pub(crate) peer: Vec<PeerSpec>,
-    /// How often each cell is measured; with fewer than 3 there are no ratios
+    /// Number of rounds of each cell; with fewer than 3 no ratios are reported
     #[arg(long, value_name = "N", default_value = "5", value_parser = rounds)]
     pub(crate) rounds: usize,
-    /// How long one server is measured in one round of one cell; longer where that much is in flight that it needs to be
-    /// [default: 250ms, with --quick 100ms]
+    /// Time for which each server is measured in each round of each cell; longer if very many bytes
+    /// are in flight [default: 250ms, with --quick 100ms]
     #[arg(long, value_name = "TIME", value_parser = some_time)]
     pub(crate) window: Option<Duration>,
-    /// How long our servers watch for events before they sleep: off, adaptive, or a time as 20us. The generator never does,
-    /// so that its busy share tells whether it was the limit
+    /// How long our servers poll before they sleep: off, adaptive, or a time as 20us. The generator
+    /// never polls, so that its busy share shows whether it was the limit
     #[arg(long, value_name = "MODE", default_value = "adaptive", value_parser = busy_poll_word)]
     pub(crate) busy_poll: String,
     /// How to print the result
@@ -244,41 +251,39 @@ pub(crate) struct BenchArguments {
     pub(crate) output: Option<PathBuf>,
 }
 
-/// What is said below the flags of `bench`.
+/// The text below the flags of `bench`.
 const BENCH_HELP: &str = "\
-Each cell has raw TCP echo on our io_uring driver, raw TCP echo on plain epoll, our WebSocket echo, and each peer, in rounds \
-whose order changes. The floor is the faster of the two raw ones. A ratio is the median of the rounds' ratios: of rates where \
-both servers were saturated (95 % busy), else of server CPU per message, and above 1 ours is better.
+Each cell measures raw TCP echo on our io_uring driver, raw TCP echo on plain epoll, our WebSocket echo, and each peer, in \
+rounds whose order alternates. The floor is the faster of the two raw echoes. A ratio is the median of the rounds' ratios: of \
+rates if both servers were saturated (95 % busy), else of server CPU per message. Above 1, ours is better.
 
-Exit codes: 0 good; 1 something failed; 2 usage; 4 a cell has no figures, because a peer failed in it, or because the machine \
-is so busy that no message came back, which is measured again twice; 130/143 interrupted by SIGINT/SIGTERM. Whatever the \
-code, what was measured is reported.";
+Exit codes: 0 success; 1 the run failed; 2 usage; 4 a cell has no figures, because a peer failed or because no message came \
+back in three attempts on a busy machine; 130/143 interrupted by SIGINT/SIGTERM. In every case the measured part is reported.";
 
-/// What is said below the flags of `load`.
+/// The text below the flags of `load`.
 const LOAD_HELP: &str = "\
-The loop is closed: each connection has --pipeline messages in flight, and sends the next one when an echo has come.
+The loop is closed: each connection keeps --pipeline messages in flight, and sends the next one when it receives an echo.
 
-Exit codes: 0 good; 1 a connection did not open, or ended before we closed it, or an echo was wrong, unasked for, or \
-missing; 2 usage; 4 messages were to flow, and none was measured; 130/143 interrupted by SIGINT/SIGTERM. Whatever the code, \
-what was measured is reported.
+Exit codes: 0 success; 1 a connection did not open, or was closed early, or an echo was wrong, unexpected or missing; \
+2 usage; 4 messages were requested, but none was measured; 130/143 interrupted by SIGINT/SIGTERM. In every case the measured part is reported.
 
-A verdict of 'inconclusive' alone is no failure: the figures stand, and it only cannot be told which side was their limit.";
+A verdict of 'inconclusive' is not a failure: the figures are valid, but they do not show which side was the limit.";
 
-/// What `load` does with its connections.
+/// The traffic of `load`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Loading {
-    /// Send messages, and check that they come back
+    /// Send messages, and verify the echoes
     Echo,
     /// Send messages as fast as the server reads them
     Send,
-    /// Hold the connections open, and say nothing
+    /// Hold the connections open without traffic
     Idle,
 }
 
-/// How much of each echo `load` looks at.
+/// The part of each echo that `load` verifies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Verifying {
-    /// Nothing: echoes are counted
+    /// None: echoes are only counted
     Off,
     /// Length of each, content of every 64th
     Sample,
@@ -288,45 +293,47 @@ pub(crate) enum Verifying {
 
 #[derive(Debug, Args)]
 pub(crate) struct Load {
-    /// The server, as ws://127.0.0.1:9001/path
+    /// URL of the server, as ws://127.0.0.1:9001/path
     pub(crate) url: String,
-    /// Connections, over all threads, as 500 or 10k
+    /// Number of connections over all threads, as 500 or 10k
     #[arg(short, long, value_name = "N", default_value = "50", value_parser = connections)]
     pub(crate) connections: u32,
-    /// Threads, each with a ring of its own [default: one per core of --cores, but no more than the cgroup's CPU quota is
-    /// worth; never more than connections]
+    /// Number of threads, each with its own ring [default: one per core of --cores, limited to the
+    /// whole CPUs of the cgroup's quota; never more than connections]
     #[arg(short, long, value_name = "N")]
     pub(crate) threads: Option<usize>,
-    /// Cores to pin the threads to, in this order, as 0-3,8 [default: all that this process may run on, the last one
-    /// first, without those that the threads of a server on this machine are pinned to; none where the CPU quota is less
-    /// than that]
+    /// Cores to pin the threads to, in this order, as 0-3,8 [default: the affinity mask from its
+    /// end, without the cores to which a server on this machine has pinned its threads; no pinning
+    /// if the CPU quota is smaller than the mask]
     #[arg(long, value_name = "LIST", value_parser = cores)]
     pub(crate) cores: Option<CoreList>,
-    /// How long to measure
+    /// Time to measure
     #[arg(short, long, value_name = "TIME", default_value = "10s", value_parser = time)]
     pub(crate) duration: Duration,
-    /// Measure until this many messages were answered, instead of for a time
+    /// Number of answered messages to measure, instead of a time
     #[arg(short = 'n', long, value_name = "N", value_parser = count, conflicts_with = "duration")]
     pub(crate) messages: Option<u64>,
     /// Messages in flight on each connection
     #[arg(short, long, value_name = "N", default_value = "1", value_parser = pipeline)]
     pub(crate) pipeline: u32,
-    /// How long messages flow before they are measured
+    /// Time to send messages before measuring
     #[arg(short, long, value_name = "TIME", default_value = "1s", value_parser = time)]
     pub(crate) warmup: Duration,
-    /// Size of the messages: a number of bytes, or a range as 20-1K of which each size is as likely
+    /// Size of the messages: a number of bytes, or a range as 20-1K with uniformly distributed
+    /// sizes
     #[arg(short, long, value_name = "N|A-B", default_value = "64", value_parser = sizes)]
     pub(crate) size: RangeInclusive<usize>,
     /// Send binary messages of random bytes [default: text of random printable ASCII]
     #[arg(short, long)]
     pub(crate) binary: bool,
-    /// Connections to open per second, over all threads [default: as fast as the server takes them]
+    /// Connections to open per second over all threads [default: as fast as the server accepts
+    /// them]
     #[arg(short = 'r', long, value_name = "N", value_parser = count)]
     pub(crate) connect_rate: Option<u64>,
-    /// How long a connection may take to open
+    /// Time within which a connection must open
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = some_time)]
     pub(crate) connect_timeout: Duration,
-    /// Header of the opening handshake, as 'Name: value'; may be given several times
+    /// Header to add to the opening handshake, as 'Name: value'; may be given several times
     #[arg(short = 'H', long, value_name = "HEADER", value_parser = header)]
     pub(crate) header: Vec<(HeaderName, HeaderValue)>,
     /// Origin to send, as browsers do
@@ -346,16 +353,17 @@ pub(crate) struct Load {
         default_missing_value = "takeover"
     )]
     pub(crate) deflate: DeflateMode,
-    /// How long a thread watches for events before it sleeps: off, adaptive (up to 50 µs while that pays), or a time as 20us
+    /// How long a thread polls before it sleeps: off, adaptive (up to 50 µs while polling finds
+    /// completions), or a time as 20us
     #[arg(long, value_name = "MODE", default_value = "adaptive", value_parser = busy_poll)]
     pub(crate) busy_poll: BusyPoll,
-    /// What to do with the connections
+    /// Traffic on the connections
     #[arg(long, value_enum, default_value = "echo")]
     pub(crate) mode: Loading,
-    /// How much of each echo to look at
+    /// Part of each echo to verify
     #[arg(long, value_enum, default_value = "sample")]
     pub(crate) verify: Verifying,
-    /// What contents and sizes of messages derive from, to have the same again; mask keys are always fresh
+    /// Seed of the contents and sizes of messages, to repeat them; mask keys are always random
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
     /// How to print the result
@@ -403,6 +411,6 @@ mod tests {
             |arguments: &[&str]| Arguments::try_parse_from([&["ringway", "load", "ws://x/"], arguments].concat());
         assert!(load(&["-c", "10k", "-n", "1m", "-p", "16", "-s", "20", "-b", "-w", "0"]).is_ok());
         assert!(load(&["-n", "5", "-d", "5s"]).is_err());
-        assert!(load(&["-R", "5"]).is_err(), "the open loop is not there yet");
+        assert!(load(&["-R", "5"]).is_err(), "there is no open loop yet");
     }
 }

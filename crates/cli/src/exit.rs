@@ -1,20 +1,21 @@
-//! Exit codes: what each means is part of the program's interface.
+//! Exit codes. They are part of the program's interface.
 
 use std::fmt::Display;
 use std::process::ExitCode;
 
-/// How a run ended, when it ended well enough to say so.
+/// The outcome of a run that has not failed with an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ExitOutcome {
-    /// All is good: 0.
+    /// Success: 0.
     Good,
-    /// The run failed, and its report says how: 1.
+    /// The run failed, and its report has the reason: 1.
     Failed,
-    /// The command line makes no sense, and it was said why: 2.
+    /// The command line is invalid, and the reason has been printed: 2.
     Usage,
-    /// What was found is not to be trusted: 4.
+    /// The results are inconclusive: 4.
     Inconclusive,
-    /// The run was ended by this signal, and what it had found by then was reported: 128 more than the signal's number.
+    /// A signal ended the run, and the part up to it has been reported: 128 plus the signal's
+    /// number.
     Interrupted(u8),
 }
 
@@ -30,7 +31,7 @@ impl From<ExitOutcome> for ExitCode {
     }
 }
 
-/// An error, as one line for the person at the terminal; the run failed: 1.
+/// An error, as one line for the terminal; the run failed: 1.
 #[derive(Debug)]
 pub(crate) struct Failure(pub(crate) String);
 
@@ -40,7 +41,7 @@ impl<E: Display> From<E> for Failure {
     }
 }
 
-/// Says what is wrong with the command line.
+/// Prints an error of the command line.
 pub(crate) fn usage(what: &str) -> Result<ExitOutcome, Failure> {
     eprintln!("ringway: {what}\n\nFor more information, try '--help'.");
     Ok(ExitOutcome::Usage)

@@ -1,9 +1,9 @@
-//! The line that moves while a run does.
+//! The live line of a run.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// A line on standard error that tells how far a run is, and goes when this is dropped. Only on a terminal; it has no
-/// colours to leave out for NO_COLOR.
+/// A line on standard error that shows the progress of a run and is erased when this is dropped. It
+/// is shown only on a terminal, and has no colours, so NO_COLOR does not matter.
 pub(crate) struct LiveLine(ProgressBar);
 
 impl LiveLine {
@@ -13,7 +13,7 @@ impl LiveLine {
         Self(bar)
     }
 
-    /// Says what `text` gives, which is asked only when somebody can see it.
+    /// Shows the result of `text`, which is called only if the line is visible.
     pub(crate) fn show(&self, text: impl FnOnce() -> String) {
         if !self.0.is_hidden() {
             self.0.set_message(text());

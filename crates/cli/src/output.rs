@@ -1,24 +1,24 @@
-//! Where results go: standard output, or the file of `--output`.
+//! The destination of results: standard output, or the file of `--output`.
 
 use crate::exit::Failure;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-/// Where a result will go. That it can is found out before there is one; until then a file that is there keeps what it
-/// has, and one that is not there does not come to be.
+/// The destination of a result. Opening it checks that it is writable before the run starts. Until
+/// the result is written, an existing file keeps its content and a new one is not created.
 pub(crate) struct ResultOutput(OutputPlace);
 
 enum OutputPlace {
     Stdout,
-    /// A file that is there, or something else that can be written to.
+    /// An existing file, or a device or pipe.
     Open(PathBuf, File),
-    /// A file that can be made.
+    /// A file that does not exist and can be created.
     New(PathBuf),
 }
 
 impl ResultOutput {
-    /// Takes standard output, or the file at `path`.
+    /// Opens standard output, or the file at `path`.
     pub(crate) fn open(path: Option<&Path>) -> Result<Self, Failure> {
         let Some(path) = path else { return Ok(Self(OutputPlace::Stdout)) };
         let place = match OpenOptions::new().write(true).open(path) {
@@ -31,7 +31,7 @@ impl ResultOutput {
         place.map(Self).map_err(|error| cannot_write(path, &error))
     }
 
-    /// Writes the result. A reader that is gone, as in `ringway … | head`, has what it wanted.
+    /// Writes the result. A closed pipe, as in `ringway … | head`, is not an error.
     pub(crate) fn write(self, text: &str) -> Result<(), Failure> {
         let text = text.as_bytes();
         match self.0 {
@@ -43,7 +43,7 @@ impl ResultOutput {
                 }
             }
             OutputPlace::Open(path, mut file) => {
-                // Fails for a device or a pipe, which have nothing to be cut off.
+                // Fails for a device or a pipe, which cannot be truncated.
                 let _ = file.set_len(0);
                 match file.write_all(text) {
                     Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),

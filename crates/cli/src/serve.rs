@@ -9,14 +9,15 @@ use ringway::{BufferConfig, Config, ConfigError, Connection, Handler, Limits, Me
 use std::io::{self, Write};
 use std::time::Duration;
 
-/// Descriptors that the process needs whatever it serves: standard streams, signals, and some in reserve.
+/// Descriptors that the process needs besides connections: standard streams, signals, and a
+/// reserve.
 const SPARE_FILES: u64 = 48;
 
-/// The longest time that closing a connection takes in all.
+/// Default of the maximum time that closing a connection takes in all.
 const CLOSE_LIMIT: Duration = Duration::from_secs(60);
 
-/// Descriptors that a server of so many shards needs besides its connections: a ring, a waker and its listeners for each
-/// shard.
+/// Descriptors that a server needs besides its connections: the spare ones, and for each shard a
+/// ring, a waker and its listeners.
 fn files_needed(arguments: &Serve, shards: usize) -> u64 {
     SPARE_FILES + shards as u64 * (2 + arguments.listen.len() as u64)
 }
@@ -77,7 +78,7 @@ fn serve<H: Handler>(
         let handles = running.handles().to_vec();
         stdin::on_end(move || {
             for handle in handles {
-                // A full mailbox is that of a shard that is stuck; there is nobody left to wait for it.
+                // Only a stuck shard has a full mailbox, and there is no point in waiting for it.
                 let _ = handle.post(|_, shard| shard.stop());
             }
         })?;
@@ -126,7 +127,7 @@ fn limits_of(arguments: &Serve) -> Result<Limits, ConfigError> {
     Ok(limits)
 }
 
-/// Says where it listens, on which cores, and on what the kernel granted.
+/// Prints the addresses, the cores, and the features that the kernel grants.
 fn announce<H: Handler>(running: &Running<H>, arguments: &Serve, files: Option<u64>) {
     let shards = running.assignment();
     let mut text = String::new();
@@ -142,10 +143,10 @@ fn announce<H: Handler>(running: &Running<H>, arguments: &Serve, files: Option<u
         DeflateMode::Takeover => text += "compression  permessage-deflate, with context takeover\n",
     }
     if let Some(files) = files {
-        let most = files.saturating_sub(files_needed(arguments, shards.threads()));
-        text += &format!("connections  {most} at most (open files: ulimit -n {files})\n");
+        let max = files.saturating_sub(files_needed(arguments, shards.threads()));
+        text += &format!("connections  {max} at max (open files: ulimit -n {files})\n");
     }
-    // Nobody may be reading, which is no reason to end.
+    // A closed standard output is not an error.
     let mut stdout = io::stdout().lock();
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
-/// Signals that come this close together are one.
+/// Signals within this time of each other count as one.
 const ONE_WISH: Duration = Duration::from_millis(200);
 
-/// SIGINT and SIGTERM: the first ends the run early, a later one the process.
+/// Watches SIGINT and SIGTERM: the first one ends the run early, a later one ends the process.
 pub(crate) struct Signals {
     pub(crate) stop: Stop,
-    /// The number of the first signal; 0 before it.
+    /// The number of the first signal; 0 until it arrives.
     first: Arc<AtomicI32>,
 }
 
@@ -26,7 +26,7 @@ impl Signals {
         let watch = move || {
             let mut came = None;
             for signal in signals.forever() {
-                // Some send a signal to the process and then to its group: that is one wish, not two.
+                // Some senders signal the process and then its group: that is one request, not two.
                 if came.get_or_insert_with(Instant::now).elapsed() > ONE_WISH {
                     let _ = signal_hook::low_level::emulate_default_handler(signal);
                 }
@@ -38,7 +38,7 @@ impl Signals {
         Ok(watched)
     }
 
-    /// The number of the signal that has come.
+    /// The number of the signal that has arrived.
     pub(crate) fn caught(&self) -> Option<u8> {
         u8::try_from(self.first.load(Ordering::Relaxed)).ok().filter(|signal| *signal > 0)
     }

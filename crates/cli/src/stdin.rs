@@ -1,8 +1,9 @@
-//! Servers that end with whoever started them.
+//! Stops a server when the process that has started it ends.
 
 use std::io::{self, ErrorKind, Read};
 
-/// Calls `then` when standard input ends: the process at its other end has closed it, or is gone.
+/// Calls `then` when standard input ends, because the process at its other end has closed it or has
+/// exited.
 pub(crate) fn on_end(then: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let watch = move || {
         let mut input = io::stdin().lock();

@@ -1,14 +1,14 @@
-//! What flags take: numbers, sizes and times with their units, and what else has a form of its own.
+//! Parsers of flag values: numbers, sizes and times with units, and other forms.
 
 use ringway::placement::CoreList;
 use ringway::{BusyPoll, Cores, HeaderName, HeaderValue};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// The most connections that a shard can tell apart.
+/// The maximum number of connections of a shard.
 const MOST_CONNECTIONS: u32 = 1 << 30;
 
-/// The most headers that the engine looks at.
+/// The maximum number of headers that the engine parses.
 const MOST_HEADERS: u32 = 128;
 
 pub(crate) fn shards(text: &str) -> Result<ringway::Shards, String> {
@@ -21,17 +21,17 @@ pub(crate) fn shards(text: &str) -> Result<ringway::Shards, String> {
     }
 }
 
-/// Cores as the kernel lists them: `0-3,8`.
+/// Cores in the kernel's list format: `0-3,8`.
 pub(crate) fn cores(text: &str) -> Result<CoreList, String> {
     text.parse().map_err(|error: ringway::placement::CoreListError| error.to_string())
 }
 
-/// What `--cores` asks for: those that it names, and all where it is not given.
+/// The choice of `--cores`: the named cores, or all if it is not given.
 pub(crate) fn cores_of(list: Option<&CoreList>) -> Cores {
     list.map_or(Cores::All, |list| Cores::List(list.as_slice().to_vec()))
 }
 
-/// A number with a factor: `split` cuts the digits from the unit.
+/// A number with a unit, which is a factor.
 fn scaled(text: &str, units: &[(&str, u64)], what: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let unit = text[digits.len()..].to_ascii_lowercase();
@@ -56,21 +56,22 @@ pub(crate) fn size(text: &str) -> Result<usize, String> {
     usize::try_from(bytes).map_err(|_| "too large for this machine".into())
 }
 
-/// Sizes: `512`, or `20-1K` with both ends included.
+/// A range of sizes: `512`, or `20-1K`, inclusive.
 pub(crate) fn sizes(text: &str) -> Result<RangeInclusive<usize>, String> {
-    let (least, most) = text.split_once('-').unwrap_or((text, text));
-    let sizes = size(least)?..=size(most)?;
+    let (min, max) = text.split_once('-').unwrap_or((text, text));
+    let sizes = size(min)?..=size(max)?;
     if sizes.is_empty() { Err("give the smaller size first".into()) } else { Ok(sizes) }
 }
 
-/// Headers that say how the handshake itself goes. It writes them, or must not have them at all.
+/// Headers of the handshake itself, which the client writes, and headers that a handshake must not
+/// have.
 const HANDSHAKE: [&str; 4] = ["connection", "upgrade", "content-length", "transfer-encoding"];
 
-/// A header line that can be added to an opening handshake: `Name: value`.
+/// A header to add to an opening handshake: `Name: value`.
 pub(crate) fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text.split_once(':').ok_or("give a header as 'Name: value'")?;
-    let name: HeaderName = name.trim().parse().map_err(|_| format!("{name:?} is no header name"))?;
-    let value = value.trim().parse().map_err(|_| format!("{:?} is no header value", value.trim()))?;
+    let name: HeaderName = name.trim().parse().map_err(|_| format!("{name:?} is not a valid header name"))?;
+    let value = value.trim().parse().map_err(|_| format!("{:?} is not a valid header value", value.trim()))?;
     match name.as_str() {
         "sec-websocket-protocol" => Err("use --subprotocol to offer subprotocols".into()),
         own if HANDSHAKE.contains(&own) || own.starts_with("sec-websocket-") => {
@@ -80,12 +81,15 @@ pub(crate) fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     }
 }
 
-/// What can be sent as an Origin.
+/// The value of an Origin header to send.
 pub(crate) fn origin_to_send(text: &str) -> Result<String, String> {
-    text.parse::<HeaderValue>().map(|_| text.to_owned()).map_err(|_| "it has characters that no header may have".into())
+    text.parse::<HeaderValue>()
+        .map(|_| text.to_owned())
+        .map_err(|_| "it has characters that are not valid in a header".into())
 }
 
-/// An origin to let in (RFC 6454): scheme, host and port, without a path; or `null`, that of sandboxed pages.
+/// An origin to accept (RFC 6454): scheme, host and port, without a path; or `null`, the origin of
+/// sandboxed pages.
 pub(crate) fn origin_to_allow(text: &str) -> Result<String, String> {
     if text == "null" {
         return Ok(text.to_owned());
@@ -114,7 +118,7 @@ pub(crate) fn count(text: &str) -> Result<u64, String> {
     scaled(text, &[("", 1), ("k", 1_000), ("m", 1_000_000)], "a number, as 500, 10k or 1m")
 }
 
-/// A time: `500ms`, `10s`, `2m`, `1h`; a bare number is seconds.
+/// A time: `500ms`, `10s`, `2m`, `1h`; a number without a unit is in seconds.
 pub(crate) fn time(text: &str) -> Result<Duration, String> {
     let units = [("ms", 1), ("s", 1_000), ("", 1_000), ("m", 60_000), ("h", 3_600_000)];
     scaled(text, &units, "a time, as 500ms, 10s or 2m").map(Duration::from_millis)
@@ -128,7 +132,7 @@ pub(crate) fn some_size(text: &str) -> Result<usize, String> {
     }
 }
 
-/// How long to watch for events before sleeping: `off`, `adaptive`, or a time of at most a second, as `20us` or `1ms`.
+/// Busy polling: `off`, `adaptive`, or a time of at most a second, as `20us` or `1ms`.
 pub(crate) fn busy_poll(text: &str) -> Result<BusyPoll, String> {
     const LONGEST: u64 = 1_000_000;
     match text {
@@ -143,7 +147,7 @@ pub(crate) fn busy_poll(text: &str) -> Result<BusyPoll, String> {
     }
 }
 
-/// What [`busy_poll`] takes, as it was written: for a process that is started with it.
+/// A valid value of [`busy_poll`] as text, for a process that is started with it.
 pub(crate) fn busy_poll_word(text: &str) -> Result<String, String> {
     busy_poll(text).map(|_| text.to_owned())
 }
@@ -204,7 +208,7 @@ pub(crate) fn buffers(text: &str) -> Result<u16, String> {
     }
 }
 
-/// What can be listened on: an address or a name, and a port. Whether the name has an address is seen later.
+/// An address or a name with a port, to listen on. The name is resolved later.
 pub(crate) fn listen(text: &str) -> Result<String, String> {
     let port = text.rsplit_once(':').filter(|(host, port)| {
         let bracketed = host.starts_with('[') && host.ends_with(']');

@@ -1,4 +1,4 @@
-//! The cells of the bench: which shapes of traffic are measured, and how `--cells` chooses them.
+//! The cells of the bench, each a shape of traffic, and the parser of `--cells`.
 
 use crate::values;
 use ringway_loadtest::{MAX_PIPELINE, MAX_SIZE, size};
@@ -6,11 +6,12 @@ use serde::{Serialize, Serializer};
 use std::fmt;
 use std::time::Duration;
 
-/// The most bytes that may be in flight over all connections of a cell: sockets hold them in kernel memory, on both
-/// sides. Among the default cells it leaves out 1000 connections × 64 KiB × 16.
+/// The maximum number of bytes in flight over all connections of a cell: sockets hold them in
+/// kernel memory, on both sides. Of the default cells it excludes 1000 connections × 64 KiB × 16.
 pub(crate) const MAX_BYTES_IN_FLIGHT: usize = 256 << 20;
 
-/// Bytes per second at which the bytes in flight are taken to move: windows are long enough for them at this rate.
+/// The assumed rate of transfer in bytes per second. Windows are long enough for the bytes in
+/// flight at this rate.
 const SLOW: f64 = (1_u32 << 30) as f64;
 
 /// The default cells are all combinations of these, within [`MAX_BYTES_IN_FLIGHT`].
@@ -18,7 +19,8 @@ const SIZES: [usize; 4] = [20, 512, 16 << 10, 64 << 10];
 const CONNECTIONS: [usize; 4] = [1, 10, 100, 1000];
 const IN_FLIGHT: [usize; 2] = [1, 16];
 
-/// The cells of `--quick`: few and many connections, small and large messages, one and many in flight.
+/// The cells of `--quick`: few and many connections, small and large messages, one and many in
+/// flight.
 const QUICK: [(usize, usize, usize); 4] = [(10, 20, 1), (100, 20, 1), (100, 16 << 10, 1), (100, 20, 16)];
 
 /// A shape of traffic.
@@ -30,22 +32,23 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    /// Bytes of all messages that are in flight at once.
+    /// The bytes in flight over all connections.
     fn bytes_in_flight(self) -> usize {
         self.connections.saturating_mul(self.size).saturating_mul(self.in_flight)
     }
 
-    /// How long all that is in flight takes to move once, on a slow machine.
+    /// The time that a slow machine takes to transfer all bytes in flight once.
     fn pass(self) -> Duration {
         Duration::from_secs_f64(self.bytes_in_flight() as f64 / SLOW)
     }
 
-    /// The warm-up of this cell: `base`, and what is in flight moves once.
+    /// The warm-up of this cell: `base`, and the time to transfer the bytes in flight once.
     pub(crate) fn warmup(self, base: Duration) -> Duration {
         base + self.pass()
     }
 
-    /// The window of this cell: `base`, or longer so that what is in flight moves three times.
+    /// The window of this cell: `base`, or the time to transfer the bytes in flight three times if
+    /// that is longer.
     pub(crate) fn window(self, base: Duration) -> Duration {
         base.max(self.pass() * 3)
     }
@@ -57,7 +60,7 @@ impl fmt::Display for Shape {
     }
 }
 
-/// As `--cells` takes it.
+/// The form that `--cells` parses.
 impl Serialize for Shape {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let unit = |factor: usize| self.size >= factor && self.size.is_multiple_of(factor);
@@ -70,7 +73,7 @@ impl Serialize for Shape {
     }
 }
 
-/// All cells of the default bench, or those of the quick one.
+/// The cells of the default bench, or of the quick one.
 pub(crate) fn default_cells(quick: bool) -> Vec<Shape> {
     if quick {
         return QUICK.map(|(connections, size, in_flight)| Shape { connections, size, in_flight }).to_vec();
@@ -111,7 +114,7 @@ pub(crate) fn cell(text: &str) -> Result<Shape, String> {
     Ok(shape)
 }
 
-/// The first cell that is there twice.
+/// The first duplicate cell.
 pub(crate) fn duplicate(shapes: &[Shape]) -> Option<Shape> {
     shapes.iter().enumerate().find(|(at, shape)| shapes[..*at].contains(shape)).map(|(_, shape)| *shape)
 }

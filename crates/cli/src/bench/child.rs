@@ -1,5 +1,5 @@
-//! Our own servers that the bench measures: processes of this very program, so that their CPU time and memory are theirs
-//! alone.
+//! Our own servers that the bench measures. Each is a process of this program, so that its CPU time
+//! and memory are measured separately.
 
 use super::{Bench, pinning};
 use crate::exit::Failure;
@@ -8,16 +8,16 @@ use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
-/// A server process of this very program. It ends with this value, and also when this process is killed: its standard
-/// input closes then.
+/// A server process of this program. It is killed when this value is dropped, and stops when this
+/// process is killed, because its standard input closes then.
 pub(crate) struct BenchServer {
     child: Child,
     pub(crate) address: SocketAddr,
 }
 
 impl BenchServer {
-    /// Starts `ringway` with `arguments`, to which what every server of the bench needs is added, and waits until it
-    /// says where it listens.
+    /// Starts `ringway` with `arguments` and those that every server of the bench has, and waits
+    /// until it prints its address.
     pub(crate) fn start(arguments: &[&str], bench: &Bench) -> Result<Self, Failure> {
         let place = &bench.halves.server;
         let threads = if arguments.contains(&"serve") { "--shards" } else { "--threads" };
@@ -32,7 +32,8 @@ impl BenchServer {
             .args(on)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            // Ctrl-C goes to the whole group of a terminal. They end when the bench does, and not before.
+            // A terminal sends SIGINT to the whole process group. The servers must not stop before
+            // the bench does.
             .process_group(0);
         let mut child = pinning::spawn(&mut command, place)?;
         let mut line = String::new();
@@ -45,7 +46,10 @@ impl BenchServer {
             None => {
                 let _ = child.kill();
                 let _ = child.wait();
-                Err(Failure(format!("the server to measure did not start: `ringway {}` says why", arguments.join(" "))))
+                Err(Failure(format!(
+                    "the server to measure did not start: run `ringway {}` to see why",
+                    arguments.join(" ")
+                )))
             }
         }
     }
@@ -57,7 +61,7 @@ impl BenchServer {
 
 impl Drop for BenchServer {
     fn drop(&mut self) {
-        // Killed rather than asked to stop: there is nothing that it would lose.
+        // The server has nothing to lose, so it is killed instead of stopped.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,8 +1,9 @@
-//! Calendar time as RFC 3339 writes it.
+//! Calendar time in the format of RFC 3339.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A time in UTC, to the second: `2026-01-31T23:59:59Z`. Times before 1970 are written as its beginning.
+/// A time in UTC, to the second: `2026-01-31T23:59:59Z`. Times before 1970 are written as
+/// 1970-01-01T00:00:00Z.
 pub(crate) fn rfc3339(time: SystemTime) -> String {
     let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let (year, month, day) = date(seconds / 86_400);
@@ -10,8 +11,8 @@ pub(crate) fn rfc3339(time: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
-/// The date that is this many days after 1970-01-01, in the Gregorian calendar. Years begin in March here, so that the
-/// leap day is the last of a year.
+/// The date that is this many days after 1970-01-01, in the Gregorian calendar. Years begin in
+/// March here, so that the leap day is the last day of a year.
 fn date(days: u64) -> (u64, u64, u64) {
     // From 0000-03-01.
     let days = days + 719_468;

@@ -1,10 +1,10 @@
-//! How fast connections open: handshakes per second, and the CPU time of the server for opening, upgrading and closing
-//! one.
+//! The rate at which connections open, and the CPU time that the server takes to open, upgrade and
+//! close one.
 
 use super::Bench;
 use super::contestants::{Contestant, EchoTarget, PEERS, RunningContestants, order};
 use super::progress::BenchProgress;
-use super::rounds::{mishap, with_handshake};
+use super::rounds::{run_error, with_handshake};
 use super::statistics::Spread;
 use super::verdict::MIN_PAIRS;
 use crate::exit::Failure;
@@ -12,26 +12,27 @@ use ringway_loadtest::{Mode, Plan, RunLength, processes};
 use serde::Serialize;
 use std::time::Duration;
 
-/// How long the server has to finish closing before its clock is read. It sleeps then, so that the clock is exact.
+/// The time that the server has to finish closing before its CPU clock is read. It is asleep by
+/// then, so the clock is exact.
 const REST: Duration = Duration::from_millis(10);
 
-/// Opening connections, of all contestants that have a handshake.
+/// The result of opening connections, for each contestant with a handshake.
 #[derive(Debug, Serialize)]
 pub(crate) struct Connecting {
-    /// Connections that are opened and closed in one round.
+    /// The number of connections that are opened and closed in one round.
     pub(crate) connections: u32,
     pub(crate) contestants: Vec<Handshakes>,
 }
 
-/// What one contestant gave.
+/// The result of one contestant.
 #[derive(Debug, Serialize)]
 pub(crate) struct Handshakes {
     pub(crate) contestant: String,
-    /// From the first connect to the last handshake.
+    /// Handshakes per second, from the first connect to the last handshake.
     pub(crate) per_second: Option<Spread>,
-    /// Opening, upgrading and closing.
+    /// CPU time of the server to open, upgrade and close one connection, in µs.
     pub(crate) server_cpu_us: Option<Spread>,
-    /// CPU time of this one to ours, of paired rounds: above 1 ours is better.
+    /// The ratio of this contestant's CPU time to ours over paired rounds: above 1, ours is better.
     pub(crate) ringway_ratio: Option<Spread>,
     pub(crate) failure: Option<String>,
     pub(crate) rounds: Vec<Handshake>,
@@ -50,7 +51,7 @@ impl Handshakes {
         Self { contestant, per_second, server_cpu_us, ringway_ratio, failure, rounds: Vec::new() }
     }
 
-    /// Works out the figures from the rounds; `ours` is `None` for ourselves.
+    /// Computes the figures from the rounds; `ours` is `None` for our own server.
     fn sum_up(&mut self, ours: Option<&[Handshake]>) {
         self.per_second = Spread::of(self.rounds.iter().map(|round| round.per_second));
         self.server_cpu_us = Spread::of(self.rounds.iter().map(|round| round.server_cpu_us));
@@ -60,7 +61,8 @@ impl Handshakes {
     }
 }
 
-/// Opens and closes connections, round by round. What is measured when a signal comes is reported.
+/// Opens and closes connections, round by round. A signal ends the rounds early; the completed ones
+/// are reported.
 pub(crate) fn measure_connecting(
     bench: &Bench,
     contestants: &[Contestant],
@@ -84,7 +86,7 @@ pub(crate) fn measure_connecting(
             }
             match run.map_err(|why| running.explain(index, why)) {
                 Ok(handshake) => handshakes.rounds.push(handshake),
-                Err(why) if index < PEERS => return Err(Failure(format!("connecting went wrong: {why}"))),
+                Err(why) if index < PEERS => return Err(Failure(format!("connecting failed: {why}"))),
                 Err(why) => {
                     handshakes.rounds.clear();
                     handshakes.failure = Some(why);
@@ -99,7 +101,7 @@ pub(crate) fn measure_connecting(
     Ok(Some(Connecting { connections, contestants: found }))
 }
 
-/// Opens as many connections and closes them.
+/// Opens and closes this many connections.
 pub(super) fn handshake(bench: &Bench, target: EchoTarget, connections: u32) -> Result<Handshake, String> {
     let before = processes::cpu_seconds(&processes::tree(target.pid));
     let plan = Plan {
@@ -113,7 +115,7 @@ pub(super) fn handshake(bench: &Bench, target: EchoTarget, connections: u32) -> 
     std::thread::sleep(REST);
     let cpu = processes::cpu_seconds(&processes::tree(target.pid)) - before;
     let opened = report.connections.established;
-    match mishap(&report) {
+    match run_error(&report) {
         Some(why) => Err(why),
         None if opened < u64::from(connections) => Err(format!("only {opened} of {connections} opened")),
         None => Ok(Handshake {

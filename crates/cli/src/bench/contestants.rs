@@ -1,4 +1,4 @@
-//! Who is measured in each cell, where it listens, and in which order they go.
+//! The servers that are measured in each cell, their addresses, and their order.
 
 use super::Bench;
 use super::child::BenchServer;
@@ -7,10 +7,10 @@ use crate::exit::Failure;
 use serde::Serialize;
 use std::net::SocketAddr;
 
-/// How often a peer that has ended is started again, over the whole bench.
+/// How often a peer that has exited is restarted, over the whole bench.
 const RESTARTS: usize = 3;
 
-/// What carries the echo.
+/// The protocol of an echo, and its implementation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) enum Protocol {
     /// Raw TCP on our driver.
@@ -33,20 +33,20 @@ impl Protocol {
     }
 }
 
-/// The first three contestants of each cell; peers follow.
+/// The indices of the first contestants of each cell; peers follow them.
 pub(crate) const RING: usize = 0;
 pub(crate) const EPOLL: usize = 1;
 pub(crate) const OURS: usize = 2;
 pub(crate) const PEERS: usize = 3;
 
-/// A contestant: what is told of it.
+/// A server under measurement, as it is reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Contestant {
     pub(crate) protocol: Protocol,
     pub(crate) name: String,
 }
 
-/// All contestants, at their indices.
+/// All contestants, by index.
 pub(crate) fn contestants(peers: &[PeerSpec]) -> Vec<Contestant> {
     let ours = [(Protocol::Tcp, "raw io_uring"), (Protocol::TcpEpoll, "raw epoll"), (Protocol::Ws, "ringway")];
     let ours = ours.map(|(protocol, name)| Contestant { protocol, name: name.into() });
@@ -54,8 +54,8 @@ pub(crate) fn contestants(peers: &[PeerSpec]) -> Vec<Contestant> {
     ours.into_iter().chain(peers).collect()
 }
 
-/// The order in which contestants go in a round: each round begins with another one, and every second round goes
-/// backwards, so that nobody always follows the same one.
+/// The order of the contestants in a round. Each round begins with a different one and every second
+/// round is reversed, so that no contestant always follows the same one.
 pub(crate) fn order(contestants: &[usize], round: usize) -> Vec<usize> {
     let mut order = contestants.to_vec();
     if !order.is_empty() {
@@ -67,7 +67,7 @@ pub(crate) fn order(contestants: &[usize], round: usize) -> Vec<usize> {
     order
 }
 
-/// Where a contestant listens, and its process.
+/// The address and the process of a contestant.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EchoTarget {
     pub(crate) address: SocketAddr,
@@ -96,7 +96,7 @@ pub(crate) struct RunningContestants<'a> {
 }
 
 impl<'a> RunningContestants<'a> {
-    /// Starts all. `None` when `stop` was set first.
+    /// Starts all contestants. Returns `None` if `stop` is set before they have started.
     pub(crate) fn start(bench: &'a Bench, specs: &'a [PeerSpec]) -> Result<Option<Self>, Failure> {
         let mut peers = Vec::new();
         for spec in specs {
@@ -114,7 +114,7 @@ impl<'a> RunningContestants<'a> {
         Ok(Some(Self { ours, peers, specs, bench, restarts }))
     }
 
-    /// Where contestant `index` listens. A peer that has ended is started again. The error says why there is none.
+    /// The address of contestant `index`. A peer that has exited is restarted. Fails if that fails.
     pub(crate) fn target(&mut self, index: usize) -> Result<EchoTarget, String> {
         if let Some(server) = self.ours.get(index) {
             return Ok(server.into());
@@ -128,10 +128,10 @@ impl<'a> RunningContestants<'a> {
             let started = PeerProcess::start(&self.specs[at], &self.bench.halves.server, &self.bench.signals.stop);
             self.peers[at] = started.map_err(|Failure(why)| why)?;
         }
-        self.peers[at].as_ref().map(EchoTarget::from).ok_or_else(|| format!("it has ended {RESTARTS} times"))
+        self.peers[at].as_ref().map(EchoTarget::from).ok_or_else(|| format!("it has exited {RESTARTS} times"))
     }
 
-    /// Why contestant `index` failed, with the last words of a peer that has ended.
+    /// The reason why contestant `index` failed, with the last output of a peer that has exited.
     pub(crate) fn explain(&mut self, index: usize, why: String) -> String {
         let peer = index.checked_sub(PEERS).and_then(|at| self.peers[at].take_if(|peer| peer.has_ended()));
         peer.map_or(why.clone(), |peer| format!("{why}; {}", peer.last_words()))

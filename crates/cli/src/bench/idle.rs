@@ -1,5 +1,5 @@
-//! What an idle connection costs the server in memory: the slope between two numbers of connections, which are open at
-//! the same time on a fresh server.
+//! The memory of an idle connection: the growth of a fresh server's memory between two numbers of
+//! open connections, divided by their difference.
 
 use super::Bench;
 use super::child::BenchServer;
@@ -15,37 +15,40 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Duration;
 
-/// How often the generator has to say that all connections are open before memory is read, and afterwards: it asks its
-/// threads about ten times a second, and tells what they answered to the question before.
+/// How often the generator must report that all connections are open, before memory is read and
+/// again afterwards. It queries its threads about ten times a second, and a report has the answers
+/// to the previous query.
 const STEADY: usize = 3;
 
-/// How often each contestant is measured.
+/// The number of rounds of each contestant.
 pub(crate) const ROUNDS: usize = 3;
 
-/// Connections opened a second while memory is watched: no burst of them.
+/// The rate at which connections open while memory is measured, in connections per second: low
+/// enough to avoid a burst.
 const CONNECT_RATE: f64 = 10_000.0;
 
-/// The hold is ended; it does not end by itself.
+/// The run is stopped when memory has been read; it does not end before.
 const LONG: Duration = Duration::from_secs(24 * 3600);
 
-/// How often a signal is looked for while nothing comes.
+/// The interval at which a waiting thread checks for a signal.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Connections that only are.
+/// The result of holding idle connections.
 #[derive(Debug, Serialize)]
 pub(crate) struct IdleResult {
     /// The larger number of connections.
     pub(crate) connections: u32,
-    /// The growth of our server's memory from the smaller number to the larger one, for each connection.
+    /// The growth of our server's memory from the smaller number to the larger one, in bytes per
+    /// connection.
     pub(crate) bytes_per_connection: Option<f64>,
     /// The smaller number of connections.
     pub(crate) connections_before: u32,
-    /// Which memory is counted.
+    /// The kind of memory that is counted.
     pub(crate) counted: &'static str,
     pub(crate) contestants: Vec<IdleEntry>,
 }
 
-/// What one contestant gave.
+/// The result of one contestant.
 #[derive(Debug, Serialize)]
 pub(crate) struct IdleEntry {
     pub(crate) contestant: String,
@@ -56,14 +59,14 @@ pub(crate) struct IdleEntry {
     pub(crate) rounds: Vec<MemoryReading>,
 }
 
-/// One round: memory with the smaller number of connections, and with the larger one.
+/// The memory of one round, with the smaller and with the larger number of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct MemoryReading {
     pub(crate) bytes_before: u64,
     pub(crate) bytes: u64,
 }
 
-/// Both numbers of connections.
+/// The two numbers of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Levels {
     pub(crate) low: u32,
@@ -71,24 +74,25 @@ pub(crate) struct Levels {
 }
 
 impl Levels {
-    /// As wanted, or fewer in the same proportion where a process may not have as many files open.
+    /// The intended numbers, or smaller ones in the same proportion if the limit of open files
+    /// requires it.
     pub(crate) fn within(self, files: Option<u64>, spare: u64) -> Self {
-        let most = files.map_or(u64::MAX, |files| files.saturating_sub(spare)).max(2);
-        let high = u32::try_from(most).map_or(self.high, |most| self.high.min(most));
+        let max = files.map_or(u64::MAX, |files| files.saturating_sub(spare)).max(2);
+        let high = u32::try_from(max).map_or(self.high, |max| self.high.min(max));
         let low = u64::from(high) * u64::from(self.low) / u64::from(self.high.max(1));
         Self { low: u32::try_from(low).unwrap_or(u32::MAX).clamp(1, high - 1), high }
     }
 
-    /// Bytes for each connection in between.
+    /// The growth in bytes per connection.
     fn slope(self, memory: MemoryReading) -> f64 {
         (memory.bytes as f64 - memory.bytes_before as f64) / f64::from(self.high - self.low)
     }
 }
 
-/// Connections that a generator holds open on a thread of its own.
+/// Connections that a generator holds open; it runs on a separate thread.
 struct Hold<'scope> {
     run: ScopedJoinHandle<'scope, Result<Report, LoadError>>,
-    /// Whether all connections are open, as the generator goes on to say.
+    /// Receives, with each report of the generator, whether all connections are open.
     open: Receiver<(RunPhase, u64)>,
     connections: u32,
     stop: Stop,
@@ -96,18 +100,18 @@ struct Hold<'scope> {
 
 impl<'scope> Hold<'scope> {
     fn start<'a: 'scope>(scope: &'scope Scope<'scope, 'a>, plan: Plan) -> Self {
-        let (tell, open) = mpsc::channel();
+        let (sender, open) = mpsc::channel();
         let (connections, stop) = (plan.connections, plan.stop.clone());
         let run = scope.spawn(move || {
             ringway_loadtest::run(&plan, &mut |progress| {
-                // It fails when nobody asks any more.
-                let _ = tell.send((progress.phase, progress.open));
+                // Sending fails once the receiver is dropped.
+                let _ = sender.send((progress.phase, progress.open));
             })
         });
         Self { run, open, connections, stop }
     }
 
-    /// Waits until the generator has said several times from now on that all connections are open. The error says that
+    /// Waits until the generator has reported several times that all connections are open. Fails if
     /// they are not.
     fn check(&self, signal: &Stop) -> Result<(), String> {
         while self.open.try_recv().is_ok() {}
@@ -122,13 +126,15 @@ impl<'scope> Hold<'scope> {
                     return Err(format!("only {open} of {} idle connections are open", self.connections));
                 }
                 Ok(_) | Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return Err("the idle connections have ended".into()),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err("the generator of the idle connections has stopped".into());
+                }
             }
         }
         Ok(())
     }
 
-    /// Closes the connections. What went wrong with them, if anything is known.
+    /// Closes the connections, and returns their error, if there is one.
     fn end(self) -> Option<String> {
         self.stop.now();
         match self.run.join() {
@@ -139,7 +145,8 @@ impl<'scope> Hold<'scope> {
     }
 }
 
-/// Measures ours and each peer, again and again, each time on a fresh process. `None` when a signal came first.
+/// Measures our server and each peer in rounds, each time in a fresh process. Returns `None` if a
+/// signal interrupts it.
 pub(crate) fn measure_idle(
     bench: &Bench,
     peers: &[PeerSpec],
@@ -192,9 +199,9 @@ pub(crate) fn measure_idle(
     }))
 }
 
-/// Holds the smaller number of connections, and the larger one, and reads the memory of both.
+/// Holds the smaller number of connections, then the larger one, and reads the memory at each.
 fn hold(bench: &Bench, target: EchoTarget, levels: Levels) -> Result<MemoryReading, String> {
-    // A burst of handshakes makes a server touch buffers, once, that idle connections do not need.
+    // A burst of handshakes makes a server touch buffers that idle connections do not need.
     connect::handshake(bench, target, (levels.low / 2).max(1))?;
     let plan = |connections| Plan {
         connections,
@@ -214,18 +221,18 @@ fn hold(bench: &Bench, target: EchoTarget, levels: Levels) -> Result<MemoryReadi
         let after = high.as_ref().map(|high| {
             high.check(signal)?;
             let bytes = read()?;
-            // Those that were open before and after were open in between.
+            // Connections that were open before and after the reading were open during it.
             low.check(signal)?;
             high.check(signal)?;
             Ok(bytes)
         });
         let ends: Vec<_> = [high, Some(low)].into_iter().flatten().map(Hold::end).collect();
         let why = ends.into_iter().flatten().next();
-        let told = |error: String| why.map_or(error.clone(), |why| format!("{error}: {why}"));
+        let with_cause = |error: String| why.map_or(error.clone(), |why| format!("{error}: {why}"));
         match (before, after) {
             (Ok(bytes_before), Some(Ok(bytes))) => Ok(MemoryReading { bytes_before, bytes }),
-            (Err(error), _) | (_, Some(Err(error))) => Err(told(error)),
-            (Ok(_), None) => Err(told("nothing was held".into())),
+            (Err(error), _) | (_, Some(Err(error))) => Err(with_cause(error)),
+            (Ok(_), None) => Err(with_cause("no connection was held".into())),
         }
     })
 }

@@ -1,4 +1,4 @@
-//! What was measured on: CPU, caches, kernel, and what stands between.
+//! The machine that was measured: CPU, caches, kernel, virtualization.
 
 use crate::exit::Failure;
 use ringway::placement::{Assignment, CoreList, Halves};
@@ -6,7 +6,7 @@ use serde::Serialize;
 use std::fs;
 use std::path::Path;
 
-/// The machine. Its first keys are those of the first version of the report.
+/// A description of the machine. Its first keys are those of the first version of the report.
 #[derive(Debug, Serialize)]
 pub(crate) struct Machine {
     pub(crate) cpu: String,
@@ -17,29 +17,29 @@ pub(crate) struct Machine {
     pub(crate) generator_cores: Vec<usize>,
     pub(crate) rounds: usize,
     pub(crate) seconds_per_run: f64,
-    /// Those of the first core.
+    /// The caches of the first core.
     pub(crate) caches: Vec<Cache>,
-    /// The frequency governor of the first core, where there is one.
+    /// The frequency governor of the first core, if it has one.
     pub(crate) governor: Option<String>,
     /// Whether this is a virtual machine.
     pub(crate) hypervisor: bool,
-    /// Who made it, as far as the system says.
+    /// The vendor, if the system reports one.
     pub(crate) vendor: Option<String>,
 }
 
-/// One cache.
+/// A cache.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Cache {
     pub(crate) level: u32,
     /// `Data`, `Instruction` or `Unified`.
     pub(crate) kind: String,
     pub(crate) bytes: usize,
-    /// The cores that share it, as the kernel writes them.
+    /// The cores that share it, in the kernel's list format.
     pub(crate) cores: String,
 }
 
 impl Machine {
-    /// Looks at this machine. `cores` is how many this process may run on.
+    /// Reads the description. `cores` is the number of cores that this process may run on.
     pub(crate) fn look(cores: usize, halves: &Halves, rounds: usize, seconds_per_run: f64) -> Result<Self, Failure> {
         let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let list = |of: &Assignment| of.list().map_or(Vec::new(), CoreList::into_vec);
@@ -62,12 +62,12 @@ impl Machine {
         })
     }
 
-    /// Whether the servers and the generator had to share a core, or were not pinned to any.
+    /// Whether the servers and the generator shared a core or were not pinned.
     pub(crate) fn is_shared(&self) -> bool {
         self.server_cores == self.generator_cores
     }
 
-    /// The caches in a few words: `32 KiB L1d, 1 MiB L2`.
+    /// A summary of the caches: `32 KiB L1d, 1 MiB L2`.
     pub(crate) fn caches_in_words(&self) -> String {
         let of = |cache: &Cache| {
             let kind = match &*cache.kind {
@@ -81,7 +81,7 @@ impl Machine {
     }
 }
 
-/// The first value that `/proc/cpuinfo` has for a key.
+/// The first value of a key in `/proc/cpuinfo`.
 fn field<'a>(info: &'a str, key: &str) -> Option<&'a str> {
     info.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
@@ -89,12 +89,12 @@ fn field<'a>(info: &'a str, key: &str) -> Option<&'a str> {
     })
 }
 
-/// What a file of one line says; `None` when it cannot be read or is empty.
+/// The content of a file of one line; `None` if it is empty or cannot be read.
 fn line(path: impl AsRef<Path>) -> Option<String> {
     fs::read_to_string(path).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
 }
 
-/// The caches that `folder` describes, by level.
+/// The caches that `folder` describes, in the order of their indices.
 fn caches(folder: &Path) -> Vec<Cache> {
     let of = |index: u32| {
         let folder = folder.join(format!("index{index}"));

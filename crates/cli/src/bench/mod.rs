@@ -1,4 +1,4 @@
-//! `ringway bench`: what this machine can do, as WebSocket echo beside raw TCP echo and other servers.
+//! `ringway bench`: measures WebSocket echo next to raw TCP echo and other servers on this machine.
 
 pub(crate) mod cells;
 mod child;
@@ -35,32 +35,33 @@ use std::time::{Duration, SystemTime};
 /// Descriptors that the generator needs besides its connections.
 const SPARE_FILES: u64 = 64;
 
-/// What a run takes besides its window and warm-up, about: connecting, and closing.
+/// The approximate time that a run takes to connect and close, besides its window and warm-up.
 const OVERHEAD: Duration = Duration::from_millis(120);
 
-/// The part of a window that the warm-up is long.
+/// The warm-up is the window divided by this.
 const WARMUP_PART: u32 = 5;
 
-/// How long, how often and with how many connections everything is measured.
+/// The durations, rounds and numbers of connections of the bench.
 struct Effort {
     rounds: usize,
     warmup: Duration,
     window: Duration,
-    /// Connections of one round of connecting.
+    /// The number of connections of one round of connecting.
     connect: u32,
     idle: Levels,
-    /// How our servers poll before they sleep, as `--busy-poll` takes it.
+    /// The busy polling of our servers, in the form that `--busy-poll` parses.
     busy_poll: String,
 }
 
-/// Where the servers run, where the generator, and what may end the bench early.
+/// The durations of the bench, the cores of servers and generator, and the signals that end it
+/// early.
 struct Bench {
     effort: Effort,
     halves: Halves,
     signals: Signals,
 }
 
-/// What was measured by the time that the bench ended.
+/// The results at the end of the bench, or at its interruption.
 #[derive(Default)]
 struct Found {
     connect: Option<Connecting>,
@@ -75,12 +76,12 @@ impl Effort {
             (Duration::from_millis(250), 2000, Levels { low: 2000, high: 12_000 })
         };
         let window = arguments.window.unwrap_or(window);
-        let most = files.map_or(u64::MAX, |files| files.saturating_sub(SPARE_FILES)).max(1);
+        let max = files.map_or(u64::MAX, |files| files.saturating_sub(SPARE_FILES)).max(1);
         Self {
             rounds: arguments.rounds,
             warmup: window / WARMUP_PART,
             window,
-            connect: u32::try_from(most).map_or(connect, |most| connect.min(most)),
+            connect: u32::try_from(max).map_or(connect, |max| connect.min(max)),
             idle: idle.within(files, SPARE_FILES),
             busy_poll: arguments.busy_poll.clone(),
         }
@@ -92,7 +93,7 @@ pub(crate) fn run(arguments: &arguments::BenchArguments) -> Result<ExitOutcome, 
     let files = limits::raise_open_files();
     let shapes =
         if arguments.cells.is_empty() { cells::default_cells(arguments.quick) } else { arguments.cells.clone() };
-    if let Some(wrong) = misuse(&shapes, arguments, files) {
+    if let Some(wrong) = check_arguments(&shapes, arguments, files) {
         return usage(&wrong);
     }
     let output = ResultOutput::open(arguments.output.as_deref())?;
@@ -102,11 +103,11 @@ pub(crate) fn run(arguments: &arguments::BenchArguments) -> Result<ExitOutcome, 
     let machine = Machine::look(set.cores().as_slice().len(), &bench.halves, rounds, window)?;
     let contestants = contestants(&arguments.peer);
     let mut cells: Vec<Cell> = shapes.iter().map(|shape| Cell::new(*shape, contestants.len())).collect();
-    // Whatever this thread and those that it starts do from now on is not done on the servers' cores.
+    // From here on this thread, and those that it starts, run on the generator's cores only.
     pinning::pin_thread(&bench.halves.generator)?;
     let mut found = Found::default();
     let result = bench.measure(arguments, &contestants, &mut cells, &mut found);
-    // What fails while a signal ends everything is no failure: the signal may have gone to the servers too.
+    // An error after a signal is not reported: the signal may have stopped the servers too.
     let interrupted = bench.signals.caught();
     let failure = result.err().filter(|_| interrupted.is_none());
     let cells = entries(&cells, &contestants);
@@ -140,19 +141,19 @@ pub(crate) fn run(arguments: &arguments::BenchArguments) -> Result<ExitOutcome, 
     }
 }
 
-/// What is wrong with the command line, beyond what each flag's value says.
-fn misuse(shapes: &[Shape], arguments: &arguments::BenchArguments, files: Option<u64>) -> Option<String> {
+/// Checks the command line for errors that no single flag has, and returns the first one.
+fn check_arguments(shapes: &[Shape], arguments: &arguments::BenchArguments, files: Option<u64>) -> Option<String> {
     if let Some(shape) = cells::duplicate(shapes) {
         return Some(format!("--cells has {shape} twice: give each cell once"));
     }
     if let Some(name) = peers::duplicate(&arguments.peer) {
         return Some(format!("--peer has the name {name:?} twice: give each peer a name of its own"));
     }
-    let most = files.map_or(u64::MAX, |files| files.saturating_sub(SPARE_FILES));
-    let too_many = |shape: &&Shape| !arguments.cells.is_empty() && shape.connections as u64 > most;
+    let max = files.map_or(u64::MAX, |files| files.saturating_sub(SPARE_FILES));
+    let too_many = |shape: &&Shape| !arguments.cells.is_empty() && shape.connections as u64 > max;
     shapes.iter().find(too_many).map(|shape| {
         format!(
-            "--cells has {shape}, and this process may hold {most} connections: \
+            "--cells has {shape}, and this process may hold {max} connections: \
              raise the limit of open files (`ulimit -n {}`) or give fewer connections",
             shape.connections as u64 + SPARE_FILES
         )
@@ -160,7 +161,7 @@ fn misuse(shapes: &[Shape], arguments: &arguments::BenchArguments, files: Option
 }
 
 impl Bench {
-    /// Measures everything, until it is done, a signal comes, or something fails.
+    /// Measures everything, until it completes, a signal arrives, or something fails.
     fn measure(
         &self,
         arguments: &arguments::BenchArguments,

@@ -1,7 +1,8 @@
-//! Other people's echo servers, as `--peer` names them.
+//! The echo servers that `--peer` names.
 //!
-//! A shell runs the command in a process group of its own. The shell waits for the end of its standard input, which comes
-//! when the bench drops the peer or is killed, and then kills the whole group.
+//! A shell runs the command in a process group of its own. The shell waits for the end of its
+//! standard input and then kills the whole group. Its standard input ends when the bench drops the
+//! peer or is killed.
 
 use super::pinning;
 use crate::exit::Failure;
@@ -17,34 +18,34 @@ use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// Where the port goes in a command.
+/// The placeholder of the port in a command.
 const PORT: &str = "{port}";
 
-/// Names that the report has for what it measures by itself.
+/// Names that the report uses for its own contestants.
 const RESERVED: [&str; 5] = ["ringway", "io_uring", "epoll", "floor", "raw"];
 
-/// The longest name that a table takes.
+/// The maximum length of a name, so that tables stay readable.
 const LONGEST_NAME: usize = 32;
 
-/// How long a peer may take until it accepts connections.
+/// Time within which a peer must accept connections.
 const START: Duration = Duration::from_secs(20);
 
-/// How often it is tried.
+/// The interval between attempts to connect.
 const TRY: Duration = Duration::from_millis(20);
 
-/// How much of what a peer writes is kept.
+/// How many bytes of a peer's output are kept.
 const KEPT: usize = 4096;
 
-/// How many of its last lines are told.
+/// How many of its last lines an error shows.
 const TOLD: usize = 3;
 
-/// How long the rest of what a peer has written may take to be read once it is killed.
+/// The time to read the rest of a peer's output once it is killed.
 const REST: Duration = Duration::from_secs(1);
 
-/// What the shell runs. It writes a line when the peer is a process, so that only the shell being left means that the
-/// peer has ended. All other words are the peer's, and the last ones say how it ended.
-const GUARD: &str =
-    r#"{ (eval "$1"); echo "(it ended with exit code $?)"; } </dev/null >&2 & echo; read -r _; kill -KILL 0"#;
+/// The script of the shell. It prints a line once the peer is a process: from then on, a group that
+/// holds only the shell means that the peer has exited. Everything else on its output is the
+/// peer's, except the last line, which has the exit code.
+const GUARD: &str = r#"{ (eval "$1"); echo "(exited with code $?)"; } </dev/null >&2 & echo; read -r _; kill -KILL 0"#;
 
 /// A peer to run: a name and the command that serves echo on `{port}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -53,7 +54,7 @@ pub(crate) struct PeerSpec {
     pub(crate) command: String,
 }
 
-/// What `--peer` takes.
+/// Parses the value of `--peer`.
 pub(crate) fn peer(text: &str) -> Result<PeerSpec, String> {
     let (name, command) = text.split_once('=').ok_or("give NAME=COMMAND, as 'other=./other --port {port}'")?;
     let fits = |c: char| c.is_ascii_alphanumeric() || "._-+/:".contains(c);
@@ -66,18 +67,20 @@ pub(crate) fn peer(text: &str) -> Result<PeerSpec, String> {
         return Err(format!("the report uses the name {name:?} by itself: give another one"));
     }
     if !command.contains(PORT) {
-        return Err(format!("the command has no {PORT}: put it where the port goes, which the system chooses"));
+        return Err(format!(
+            "the command has no {PORT}: put it where the server takes its port, which the system chooses"
+        ));
     }
     Ok(PeerSpec { name: name.into(), command: command.trim().into() })
 }
 
-/// A name that two peers have.
+/// The first name that two peers have.
 pub(crate) fn duplicate(peers: &[PeerSpec]) -> Option<&str> {
     let has_twin = |(at, peer): &(usize, &PeerSpec)| peers[..*at].iter().any(|other| other.name == peer.name);
     peers.iter().enumerate().find(has_twin).map(|(_, peer)| &*peer.name)
 }
 
-/// A peer that runs. It ends with this value, with all that it has started.
+/// A running peer. Dropping it kills it and all processes that it has started.
 pub(crate) struct PeerProcess {
     guard: Child,
     pub(crate) address: SocketAddr,
@@ -85,10 +88,11 @@ pub(crate) struct PeerProcess {
 }
 
 impl PeerProcess {
-    /// Starts a peer on `cores`, on a port of the system's choice, and waits until it accepts connections. The failure
-    /// is one line, with the last words of the peer. `None` when `stop` was set first.
+    /// Starts a peer on `cores`, on a port that the system chooses, and waits until it accepts
+    /// connections. The error is one line, with the last output of the peer. Returns `None` if
+    /// `stop` is set before that.
     pub(crate) fn start(spec: &PeerSpec, cores: &Assignment, stop: &Stop) -> Result<Option<Self>, Failure> {
-        // The port is free again when the listener is dropped; nobody has connected, so nothing lingers on it.
+        // Dropping the listener frees the port at once, because no client has connected to it.
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let mut shell = Command::new("sh");
         shell
@@ -109,7 +113,7 @@ impl PeerProcess {
                 return Ok(Some(peer));
             }
             let why = if peer.has_ended() {
-                "it ended".into()
+                "it exited".into()
             } else if Instant::now() >= deadline {
                 format!("nothing accepts connections on 127.0.0.1:{port} after {} s", START.as_secs())
             } else if stop.is_set() {
@@ -123,12 +127,12 @@ impl PeerProcess {
         }
     }
 
-    /// The process that all others of the peer descend from.
+    /// The process from which all others of the peer descend.
     pub(crate) fn pid(&self) -> u32 {
         self.guard.id()
     }
 
-    /// Whether only the shell is left of it.
+    /// Whether the shell is the only process left of it.
     pub(crate) fn has_ended(&self) -> bool {
         processes::tree(self.pid()).len() < 2
     }
@@ -139,7 +143,7 @@ impl PeerProcess {
         self.words.last()
     }
 
-    /// Kills the group, and what has left the group but not the tree.
+    /// Kills the group, and descendants that have left the group.
     fn kill(&mut self) {
         let tree = processes::tree(self.pid());
         let pid = |id: u32| i32::try_from(id).ok().and_then(Pid::from_raw);
@@ -161,10 +165,11 @@ impl Drop for PeerProcess {
     }
 }
 
-/// The latest that a peer has written to either of its outputs. A thread reads it, so that the peer never waits for it.
+/// The end of a peer's output on both streams. A thread reads it, so that the peer never blocks on
+/// a full pipe.
 struct Words {
     kept: Arc<Mutex<Vec<u8>>>,
-    /// Is closed when there is no more to read.
+    /// Disconnects when the output has ended.
     over: Receiver<()>,
 }
 
@@ -187,22 +192,23 @@ impl Words {
         Self { kept, over }
     }
 
-    /// The last lines as one, once the writers are gone.
+    /// The last lines joined into one, once the pipe has no writers.
     fn last(&self) -> String {
-        // A process that has left tree and group may hold the pipe open: what has come by then is told.
+        // A process that has left tree and group may hold the pipe open: then the output so far is
+        // used.
         let _ = self.over.recv_timeout(REST);
         let kept = self.kept.lock().map(|kept| kept.clone()).unwrap_or_default();
         last_lines(&String::from_utf8_lossy(&kept))
     }
 }
 
-/// The last lines with something in them, as one line.
+/// The last lines that are not empty, joined into one.
 fn last_lines(text: &str) -> String {
     let clean = |line: &str| line.chars().filter(|c| !c.is_control()).collect::<String>().trim().to_owned();
     let lines: Vec<String> = text.lines().map(clean).filter(|line| !line.is_empty()).collect();
     match &lines[lines.len().saturating_sub(TOLD)..] {
-        [] => "it wrote nothing".into(),
-        last => format!("its last words: {}", last.join(" / ")),
+        [] => "no output".into(),
+        last => format!("last output: {}", last.join(" / ")),
     }
 }
 
@@ -242,8 +248,8 @@ mod tests {
 
     #[test]
     fn last_words_are_the_last_lines_in_one() {
-        assert_eq!(last_lines("\n \n"), "it wrote nothing");
-        assert_eq!(last_lines("a\n\nb\r\n\x1b[31mc\nd\n"), "its last words: b / [31mc / d");
+        assert_eq!(last_lines("\n \n"), "no output");
+        assert_eq!(last_lines("a\n\nb\r\n\x1b[31mc\nd\n"), "last output: b / [31mc / d");
     }
 
     fn start(command: &str) -> Result<Option<PeerProcess>, Failure> {
@@ -256,9 +262,9 @@ mod tests {
         let Err(Failure(line)) = start("echo 'no such port: {port}' >&2; echo on stdout; exit 3") else {
             panic!("it does not listen")
         };
-        assert!(line.starts_with("peer \"it\" did not start: it ended; its last words: no such port: "), "{line}");
-        assert!(line.ends_with(" / on stdout / (it ended with exit code 3)"), "{line}");
-        let Err(Failure(line)) = start("/nowhere/to/be/found {port}") else { panic!("there is none") };
+        assert!(line.starts_with("peer \"it\" did not start: it exited; last output: no such port: "), "{line}");
+        assert!(line.ends_with(" / on stdout / (exited with code 3)"), "{line}");
+        let Err(Failure(line)) = start("/nowhere/to/be/found {port}") else { panic!("the command does not exist") };
         assert!(line.contains("/nowhere/to/be/found") && line.contains("not found"), "{line}");
     }
 

@@ -1,15 +1,15 @@
-//! How far the bench is, and how long it still takes.
+//! The progress of the bench, and its remaining time.
 
 use crate::live::LiveLine;
 use std::time::{Duration, Instant};
 
-/// Counts steps, which all take about as long as one another, and shows them on the live line.
+/// Counts steps of about the same duration and shows them on the live line.
 pub(crate) struct BenchProgress {
     live: LiveLine,
     began: Instant,
     done: usize,
     of: usize,
-    /// What a step is taken to last before the first ones are over.
+    /// The expected duration of a step, used until steps have completed.
     expected: Duration,
 }
 
@@ -18,7 +18,7 @@ impl BenchProgress {
         Self { live: LiveLine::new(), began: Instant::now(), done: 0, of, expected }
     }
 
-    /// The next step begins.
+    /// Begins the next step.
     pub(crate) fn step(&mut self, what: impl FnOnce() -> String) {
         let left = left(self.began.elapsed(), self.done, self.of, self.expected);
         self.done += 1;
@@ -26,7 +26,8 @@ impl BenchProgress {
     }
 }
 
-/// How long the rest takes, from how long what is done took; from what was expected while little is done.
+/// Estimates the remaining time from the completed steps, or from the expected duration while few
+/// have completed.
 fn left(elapsed: Duration, done: usize, of: usize, expected: Duration) -> Duration {
     let each = if done < 10 { expected } else { elapsed / done as u32 };
     each * of.saturating_sub(done) as u32

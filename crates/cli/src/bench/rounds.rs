@@ -1,4 +1,4 @@
-//! The rounds of the cells: each contestant in each shape, again and again.
+//! The rounds of the cells: measures each contestant in each shape, once per round.
 
 use super::Bench;
 use super::cells::Shape;
@@ -12,11 +12,12 @@ use ringway_loadtest::{Plan, Report, RunLength, Stop, Verify, processes};
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// How often a window in which no message came back is taken again, and how much longer each time.
-const AGAIN: u32 = 2;
+/// How often a window in which no message came back is repeated, and the factor by which it is
+/// longer each time.
+const MAX_REPEATS: u32 = 2;
 const LONGER: u32 = 4;
 
-/// A shape with what all contestants gave in it. Samples at one index are of one round.
+/// A shape with the samples of all contestants. Samples with the same index are of the same round.
 #[derive(Clone, Debug)]
 pub(crate) struct Cell {
     pub(crate) shape: Shape,
@@ -26,19 +27,19 @@ pub(crate) struct Cell {
 /// The rounds of one contestant in one shape.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Series {
-    /// `None` where no message came back.
+    /// `None` for a round in which no message came back.
     pub(crate) rounds: Vec<Option<RoundSample>>,
-    /// Why it has no figures, if it failed. It was not measured again in this shape then.
+    /// The reason why it failed. A contestant that has failed is not measured again in this shape.
     pub(crate) failure: Option<String>,
 }
 
 impl Series {
-    /// Takes in one run.
+    /// Adds the result of one run.
     fn take(&mut self, run: Result<Option<RoundSample>, String>) {
         match run {
             Ok(sample) => self.rounds.push(sample),
             Err(why) => {
-                // Figures of a server that did not do its work are none.
+                // The figures of a server that has failed are not reported.
                 self.rounds.clear();
                 self.failure = Some(why);
             }
@@ -56,12 +57,12 @@ impl Cell {
         Self { shape, series: vec![Series::default(); contestants] }
     }
 
-    /// Whether there is a round to report.
+    /// Whether there is at least one round to report.
     pub(crate) fn is_measured(&self) -> bool {
         self.series.iter().any(|series| !series.rounds.is_empty() || series.failure.is_some())
     }
 
-    /// The faster one of the raw echoes, by the median of the paired rounds' ratios of rates.
+    /// The faster of the two raw echoes, by the median of the paired rounds' ratios of rates.
     pub(crate) fn floor(&self) -> usize {
         let epoll_is_faster = rate_ratio(&self.series[EPOLL].rounds, &self.series[RING].rounds)
             .map_or_else(|| self.series[RING].is_gap() && !self.series[EPOLL].is_gap(), |ratio| ratio > 1.0);
@@ -69,13 +70,14 @@ impl Cell {
     }
 }
 
-/// Takes a window of this length; while no message comes back in it, once more and longer, [`AGAIN`] times at most.
+/// Measures a window of this length. While no message comes back in it, repeats it with a longer
+/// one, at most [`MAX_REPEATS`] times.
 fn insist<T, E>(
     window: Duration,
     stop: &Stop,
     mut take: impl FnMut(Duration) -> Result<Option<T>, E>,
 ) -> Result<Option<T>, E> {
-    for attempt in 0..=AGAIN {
+    for attempt in 0..=MAX_REPEATS {
         let sample = take(window * LONGER.pow(attempt))?;
         if sample.is_some() || stop.is_set() {
             return Ok(sample);
@@ -84,8 +86,8 @@ fn insist<T, E>(
     Ok(None)
 }
 
-/// What went wrong in a run, if anything did.
-pub(crate) fn mishap(report: &Report) -> Option<String> {
+/// The error of a run, if there is one.
+pub(crate) fn run_error(report: &Report) -> Option<String> {
     if let Some((kind, count)) =
         report.errors.iter().find(|(kind, _)| report.is_failure() && **kind != CLOSE_UNANSWERED)
     {
@@ -96,10 +98,10 @@ pub(crate) fn mishap(report: &Report) -> Option<String> {
     (missing > 0).then(|| format!("{missing} messages were not answered"))
 }
 
-/// The kind of error that is none for the bench: all was measured by then.
+/// The kind of error that the bench ignores: it occurs after measuring.
 const CLOSE_UNANSWERED: &str = "close_unanswered";
 
-/// All cells, round by round, until a signal ends it.
+/// Measures all cells, round by round, until a signal arrives.
 pub(crate) fn measure_cells(
     bench: &Bench,
     cells: &mut [Cell],
@@ -122,11 +124,11 @@ pub(crate) fn measure_cells(
                     .and_then(|target| measure_one(bench, contestant.protocol, cell.shape, target))
                     .map_err(|why| running.explain(index, why));
                 if bench.signals.caught().is_some() {
-                    // A round that is not whole has no pairs.
+                    // An incomplete round has no pairs.
                     return Ok(());
                 }
                 if let (Err(why), ..PEERS) = (&run, index) {
-                    return Err(Failure(format!("{} went wrong, {}: {why}", contestant.name, cell.shape)));
+                    return Err(Failure(format!("{} failed, {}: {why}", contestant.name, cell.shape)));
                 }
                 runs.push((index, run));
             }
@@ -136,7 +138,7 @@ pub(crate) fn measure_cells(
     Ok(())
 }
 
-/// One run of one contestant.
+/// Runs one contestant once.
 fn measure_one(
     bench: &Bench,
     protocol: Protocol,
@@ -184,14 +186,14 @@ fn take_echo(bench: &Bench, shape: Shape, target: EchoTarget, window: Duration) 
         ringway_loadtest::run(&plan, &mut |_| {})
     });
     let report = report.map_err(|error| error.to_string())?;
-    if let Some(why) = mishap(&report) {
+    if let Some(why) = run_error(&report) {
         return Err(why);
     }
     let Some(quantiles) = &report.latency_us.service else { return Ok(None) };
     sample(bench, report.messages.per_second, used, &report.generator.busy_share, quantiles.p50, quantiles.p99)
 }
 
-/// What a window gave; `None` when no message came back.
+/// The sample of a window; `None` if no message came back.
 fn sample(
     bench: &Bench,
     rate: f64,
@@ -217,18 +219,18 @@ fn sample(
     }))
 }
 
-/// Runs a generator while a thread samples the server at the edges of its window. That thread has the cores of the
-/// calling one, which are the generator's.
+/// Runs a generator while a thread samples the server at both ends of its window. That thread
+/// inherits the cores of the caller, which are the generator's.
 fn sampled<R>(pid: u32, run: impl FnOnce(mpsc::Sender<processes::Edges>) -> R) -> (R, Option<ServerUse>) {
-    let (tell, edges) = mpsc::channel();
+    let (sender, edges) = mpsc::channel();
     std::thread::scope(|scope| {
         let watching = scope.spawn(move || processes::watch(pid, &edges));
-        let report = run(tell);
+        let report = run(sender);
         (report, watching.join().ok().flatten())
     })
 }
 
-/// The contestants that open connections of WebSocket: ours and the peers.
+/// The indices of the contestants with a handshake: our WebSocket server and the peers.
 pub(crate) fn with_handshake(contestants: &[Contestant]) -> Vec<usize> {
     (OURS..contestants.len()).collect()
 }
@@ -237,8 +239,9 @@ pub(crate) fn with_handshake(contestants: &[Contestant]) -> Vec<usize> {
 mod tests {
     use super::*;
 
-    /// The lengths of the windows that are taken when the one at `good` brings something, and what comes of it.
-    fn taken(good: usize, stop: &Stop) -> (Vec<u64>, Option<()>) {
+    /// The lengths of the windows that are measured if the one at `good` has a result, and that
+    /// result.
+    fn measured(good: usize, stop: &Stop) -> (Vec<u64>, Option<()>) {
         let mut windows = Vec::new();
         let sample = insist(Duration::from_millis(250), stop, |window| {
             windows.push(window.as_millis() as u64);
@@ -250,12 +253,12 @@ mod tests {
     #[test]
     fn a_window_without_an_echo_is_taken_again_and_longer_and_not_for_ever() {
         let go_on = Stop::default();
-        assert_eq!(taken(0, &go_on), (vec![250], Some(())));
-        assert_eq!(taken(1, &go_on), (vec![250, 1000], Some(())));
-        assert_eq!(taken(9, &go_on), (vec![250, 1000, 4000], None));
+        assert_eq!(measured(0, &go_on), (vec![250], Some(())));
+        assert_eq!(measured(1, &go_on), (vec![250, 1000], Some(())));
+        assert_eq!(measured(9, &go_on), (vec![250, 1000, 4000], None));
         let stop = Stop::default();
         stop.now();
-        assert_eq!(taken(9, &stop), (vec![250], None), "a signal ends it");
+        assert_eq!(measured(9, &stop), (vec![250], None), "a signal ends it");
     }
 
     fn sample(rate: f64) -> Option<RoundSample> {
@@ -273,7 +276,7 @@ mod tests {
     #[test]
     fn the_floor_is_the_faster_raw_echo_round_by_round() {
         let mut cell = Cell::new(Shape { connections: 1, size: 1, in_flight: 1 }, PEERS);
-        // The median of epoll is the higher one, but in most rounds it was the slower one.
+        // The median of epoll is higher, but it was slower in most rounds.
         cell.series[RING].rounds = [100.0, 50.0, 30.0].map(sample).to_vec();
         cell.series[EPOLL].rounds = [99.0, 98.0, 29.0].map(sample).to_vec();
         assert_eq!(cell.floor(), RING);

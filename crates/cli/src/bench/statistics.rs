@@ -2,18 +2,19 @@
 
 use serde::Serialize;
 
-/// What the rounds gave: the middle and both ends.
+/// The median, minimum and maximum over the rounds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
     pub(crate) min: f64,
     pub(crate) max: f64,
-    /// How many values there are.
+    /// The number of values.
     pub(crate) count: usize,
 }
 
 impl Spread {
-    /// Of these values; the median of an even number is the mean of the middle two. `None` when there are none.
+    /// Computes the spread of these values; the median of an even number is the mean of the middle
+    /// two. `None` if there are none.
     pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);

@@ -1,45 +1,49 @@
-//! What a cell shows: who was the limit, and which ratio of two contestants can be defended.
+//! The evaluation of a cell: which side was the limit, and which ratio of two contestants the
+//! rounds support.
 //!
-//! A ratio of rates compares two servers only where both were at their limit. Where one of them still had time to spare,
-//! the rates say how fast the generator is, or how long wake-ups take on this machine; the CPU time of the server per
-//! message still compares the servers then. Every ratio is the median of the ratios of paired rounds: the runs of a
-//! round are seconds apart, so that slow changes of the background load affect both sides alike.
+//! A ratio of rates compares two servers only if both were saturated. If one of them was not, the
+//! rates depend on the speed of the generator or the latency of wake-ups; the CPU time of the
+//! server per message still compares the servers. Every ratio is the median of the ratios of paired
+//! rounds: the runs of a round are seconds apart, so that slow changes of the background load
+//! affect both sides alike.
 
 use super::statistics::{Spread, median};
 use serde::Serialize;
 use std::fmt;
 
-/// From this share of the time on a side counts as saturated.
+/// The busy share from which a side counts as saturated.
 pub(crate) const SATURATED: f64 = 0.95;
 
-/// With fewer paired rounds there is no ratio.
+/// The minimum number of paired rounds of a ratio.
 pub(crate) const MIN_PAIRS: usize = 3;
 
-/// What one run of one contestant gave.
+/// The result of one run of one contestant.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct RoundSample {
     pub(crate) messages_per_second: f64,
     pub(crate) server_cpu_us_per_message: f64,
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,
-    /// The share of the window that the server was busy: its busiest thread, or all its threads over the cores that
-    /// they share, whichever is higher.
+    /// The share of the window for which the server was busy: that of its busiest thread, or that
+    /// of all its threads divided by the cores that they share, whichever is higher.
     pub(crate) server_busy_share: f64,
-    /// The share of the window that the generator's busiest thread was busy.
+    /// The share of the window for which the generator's busiest thread was busy.
     pub(crate) generator_busy_share: f64,
-    /// The largest share of the window that a thread of the server was ready and had no core to run on.
+    /// The largest share of the window for which a thread of the server was runnable but not
+    /// running.
     pub(crate) server_waiting_share: f64,
 }
 
-/// From this share of the time on, waiting for a core counts as being disturbed.
+/// The share of waiting for a core from which a run counts as disturbed.
 const DISTURBED: f64 = 0.10;
 
-/// Whether other processes ran on the core of a server with one thread: its thread waited for it in most rounds.
+/// Whether other processes ran on the core of a server with one thread: its thread waited for the
+/// core in most rounds.
 pub(crate) fn is_disturbed(rounds: &[Option<RoundSample>]) -> bool {
     median(rounds.iter().flatten().map(|sample| sample.server_waiting_share)).is_some_and(|share| share >= DISTURBED)
 }
 
-/// How busy both sides were.
+/// The busy shares of both sides.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Busy {
     pub(crate) server: f64,
@@ -87,7 +91,7 @@ impl fmt::Display for Limit {
     }
 }
 
-/// What a ratio is of.
+/// The quantity of which a ratio is formed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Basis {
@@ -106,8 +110,8 @@ impl fmt::Display for Basis {
     }
 }
 
-/// Which ratio of ours to theirs can be defended, after `pairs` rounds in which both were measured: that of rates where
-/// both servers were saturated, else that of CPU per message; none with too few pairs.
+/// The ratio of ours to theirs that `pairs` paired rounds support: that of rates if both servers
+/// were saturated, else that of CPU per message; none with too few pairs.
 pub(crate) fn basis(ours: Busy, theirs: Busy, pairs: usize) -> Option<Basis> {
     let is_server_at_limit = |busy: Busy| matches!(busy.limit(), Limit::Server | Limit::Both);
     if pairs < MIN_PAIRS {
@@ -119,7 +123,7 @@ pub(crate) fn basis(ours: Busy, theirs: Busy, pairs: usize) -> Option<Basis> {
     }
 }
 
-/// How we compare: above 1 we are better.
+/// A ratio of our server to another one: above 1, ours is better.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct Ratio {
     pub(crate) by: Basis,
@@ -128,7 +132,7 @@ pub(crate) struct Ratio {
     pub(crate) spread: Spread,
 }
 
-/// The rounds in which both were measured.
+/// The pairs of samples of the rounds in which both were measured.
 fn pairs<'a>(
     ours: &'a [Option<RoundSample>],
     theirs: &'a [Option<RoundSample>],
@@ -136,7 +140,7 @@ fn pairs<'a>(
     ours.iter().zip(theirs).filter_map(|(ours, theirs)| ours.as_ref().zip(theirs.as_ref())).collect()
 }
 
-/// Compares two contestants by paired rounds. `None` when no ratio can be defended.
+/// Compares two contestants by paired rounds. `None` if the rounds do not support a ratio.
 pub(crate) fn compare(ours: &[Option<RoundSample>], theirs: &[Option<RoundSample>]) -> Option<Ratio> {
     let pairs = pairs(ours, theirs);
     let by = basis(Busy::of(ours)?, Busy::of(theirs)?, pairs.len())?;
@@ -148,7 +152,7 @@ pub(crate) fn compare(ours: &[Option<RoundSample>], theirs: &[Option<RoundSample
     spread.median.is_finite().then_some(Ratio { by, spread })
 }
 
-/// The median of the paired rounds' ratios of rates, whoever was the limit.
+/// The median of the paired rounds' ratios of rates, whichever side was the limit.
 pub(crate) fn rate_ratio(ours: &[Option<RoundSample>], theirs: &[Option<RoundSample>]) -> Option<f64> {
     median(pairs(ours, theirs).iter().map(|(ours, theirs)| ours.messages_per_second / theirs.messages_per_second))
 }

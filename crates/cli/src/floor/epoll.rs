@@ -1,6 +1,6 @@
-//! Raw TCP echo on plain epoll, the independent floor: level-triggered, one shared buffer, one read and one write for
-//! each event. It needs the standard library and rustix alone, and no crate of this workspace, so that a loss in the
-//! io_uring driver does not lower it too.
+//! Raw TCP echo on plain epoll, the independent floor: level-triggered, one shared buffer, one read
+//! and one write for each event. It uses the standard library and rustix only and no crate of this
+//! workspace, so that a slowdown of the io_uring driver does not slow it down too.
 
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
@@ -13,13 +13,13 @@ use std::os::fd::{AsFd, AsRawFd};
 /// Bytes of the shared buffer.
 const BUFFER: usize = 512 << 10;
 
-/// How many events one wait returns at most.
+/// The maximum number of events of one wait.
 const EVENTS: usize = 1024;
 
-/// How many connections wait to be accepted at most; the kernel lowers it to `net.core.somaxconn`.
+/// The backlog of the listener; the kernel lowers it to `net.core.somaxconn`.
 const BACKLOG: i32 = 65_535;
 
-/// A socket that listens on `address`. Several may listen on one port, one for each thread.
+/// Listens on `address`. Several sockets can listen on one port, one for each thread.
 pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -31,7 +31,7 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Echoes what comes to connections of `listener`, on the calling thread, until `stop` is readable.
+/// Echoes on all connections of `listener`, on the calling thread, until `stop` is readable.
 pub(crate) fn serve(listener: &TcpListener, stop: impl AsFd) -> io::Result<()> {
     let epoll = epoll::create(CreateFlags::CLOEXEC)?;
     let (listening, stopping) = (key(listener), key(&stop));
@@ -55,25 +55,26 @@ pub(crate) fn serve(listener: &TcpListener, stop: impl AsFd) -> io::Result<()> {
             } else if let Some(entry) = connections.get_mut(key as usize)
                 && entry.as_mut().is_some_and(|connection| connection.echo(&epoll, &mut buffer).is_err())
             {
-                // Closing the socket takes it out of the epoll set.
+                // Closing the socket removes it from the epoll set.
                 *entry = None;
             }
         }
     }
 }
 
-/// What tells descriptors apart in events, and the index of a connection: the descriptor's number.
+/// The number of a descriptor: it identifies the descriptor in events and is the index of a
+/// connection.
 fn key(of: &impl AsFd) -> u64 {
     of.as_fd().as_raw_fd().unsigned_abs().into()
 }
 
-/// Accepts all connections that wait.
+/// Accepts all pending connections.
 fn accept(listener: &TcpListener, epoll: &OwnedFd, connections: &mut Vec<Option<EpollConnection>>) -> io::Result<()> {
     loop {
         let stream = match listener.accept() {
             Ok((stream, _)) => stream,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-            // The client has given up already.
+            // The client has already reset the connection.
             Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => continue,
             Err(error) => return Err(error),
         };
@@ -89,15 +90,17 @@ fn accept(listener: &TcpListener, epoll: &OwnedFd, connections: &mut Vec<Option<
     }
 }
 
-/// One connection.
+/// A connection.
 struct EpollConnection {
     stream: TcpStream,
-    /// What the socket did not take. While there is any, the connection waits to write and nothing more is read from it.
+    /// Bytes that the socket did not accept. While there are any, the connection waits until it is
+    /// writable and is not read.
     unsent: Vec<u8>,
 }
 
 impl EpollConnection {
-    /// Reads once and writes that back, or goes on writing. An error ends the connection; so does its end.
+    /// Reads once and writes the bytes back, or continues to write. An error or the end of the
+    /// stream closes the connection.
     fn echo(&mut self, epoll: &OwnedFd, buffer: &mut [u8]) -> io::Result<()> {
         if !self.unsent.is_empty() {
             let sent = write(&mut self.stream, &self.unsent)?;
@@ -118,13 +121,13 @@ impl EpollConnection {
         self.wait_for(epoll, EventFlags::OUT)
     }
 
-    /// Has the next event of the connection be one of `flags`.
+    /// Sets the events of the connection to `flags`.
     fn wait_for(&self, epoll: &OwnedFd, flags: EventFlags) -> io::Result<()> {
         Ok(epoll::modify(epoll, &self.stream, EventData::new_u64(key(&self.stream)), flags)?)
     }
 }
 
-/// Writes once. Returns how many bytes the socket took, 0 when it is full.
+/// Writes once. Returns the number of bytes that the socket accepted, 0 if it is full.
 fn write(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
     match stream.write(bytes) {
         Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(0),

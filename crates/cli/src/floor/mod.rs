@@ -1,5 +1,5 @@
-//! `ringway floor`: the raw TCP echo (RFC 862) that `bench` measures WebSocket against, on our io_uring driver or on
-//! plain epoll.
+//! `ringway floor`: the raw TCP echo (RFC 862) with which `bench` compares WebSocket echo, on our
+//! io_uring driver or on plain epoll.
 
 mod epoll;
 mod ring;
@@ -35,7 +35,7 @@ fn run_epoll(arguments: &Floor, address: SocketAddr) -> Result<ExitOutcome, Fail
     if arguments.stop_with_stdin {
         let stop = stop.try_clone()?;
         stdin::on_end(move || {
-            // It fails only when the counter is full, and then it is readable.
+            // Writing fails only if the counter is full, and then it is readable.
             let _ = rustix::io::write(&stop, &1_u64.to_ne_bytes());
         })?;
     }

@@ -40,7 +40,7 @@ pub(super) fn run(arguments: &Floor, address: SocketAddr) -> Result<ExitOutcome,
             }
         }));
     }
-    drop(listener); // The siblings accept; connections must not queue where nobody does.
+    drop(listener); // The other listeners accept; connections must not queue on one that does not.
     let mut wakers = Vec::new();
     for _ in 0..count {
         wakers.push(starts.recv()??);

@@ -1,4 +1,4 @@
-//! The echo on epoll, as clients see it.
+//! Tests the echo on epoll through clients.
 
 use super::epoll;
 use rustix::event::{EventfdFlags, eventfd};
@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread;
 
-/// Has `clients` talk to an echo.
+/// Runs `clients` against an echo.
 fn with_echo(clients: impl FnOnce(SocketAddr)) {
     let listener = epoll::listen(([127, 0, 0, 1], 0).into()).expect("a free port");
     let address = listener.local_addr().expect("it is bound");
@@ -49,7 +49,8 @@ fn a_reader_that_is_slow_loses_nothing_and_holds_nobody_up() {
     with_echo(|address| {
         let mut slow = TcpStream::connect(address).expect("it accepts");
         let mut writer = slow.try_clone().expect("a descriptor");
-        // More than the socket buffers of both sides take, so the echo can write only a part of it for now.
+        // More than the socket buffers of both sides hold, so that the echo can write only a part
+        // at first.
         let sent = bytes(LARGE, 7);
         thread::scope(|scope| {
             scope.spawn(|| {
@@ -77,7 +78,7 @@ fn a_client_that_resets_its_connection_ends_that_one_alone() {
         let mut stays = TcpStream::connect(address).expect("it accepts");
         for _ in 0..20 {
             let mut goes = TcpStream::connect(address).expect("it accepts");
-            // Unread bytes make the close a reset.
+            // With unread bytes, closing sends a reset.
             goes.write_all(&bytes(1000, 0)).expect("it reads");
             goes.read_exact(&mut [0]).expect("it echoes");
             drop(goes);

@@ -1,4 +1,4 @@
-//! One contestant in one cell.
+//! The result of one contestant in one cell.
 
 use crate::bench::cells::Shape;
 use crate::bench::contestants::{Contestant, OURS, Protocol, RING};
@@ -7,7 +7,7 @@ use crate::bench::statistics::Spread;
 use crate::bench::verdict::{Busy, Limit, Ratio, RoundSample, compare, rate_ratio};
 use serde::Serialize;
 
-/// Without figures where no message came back in any round, or where the contestant failed.
+/// It has no figures if no message came back in any round, or if the contestant failed.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Entry {
     pub(crate) protocol: Protocol,
@@ -20,20 +20,21 @@ pub(crate) struct Entry {
     pub(crate) server_cpu_us_per_message: Option<f64>,
     pub(crate) p50_us: Option<f64>,
     pub(crate) p99_us: Option<f64>,
-    /// Of our own two, the rate to that of raw echo on our driver, of paired rounds, whoever was the limit.
+    /// For our own two contestants, the ratio of the rate to that of raw echo on our driver over
+    /// paired rounds, whichever side was the limit.
     pub(crate) ratio_to_floor: Option<f64>,
     pub(crate) messages_per_second_spread: Option<Spread>,
     pub(crate) server_cpu_us_per_message_spread: Option<Spread>,
     pub(crate) server_busy_share: Option<f64>,
     pub(crate) generator_busy_share: Option<f64>,
     pub(crate) limited_by: Option<Limit>,
-    /// Whether this is the floor of the cell: the faster one of the raw echoes.
+    /// Whether this is the floor of the cell, the faster of the two raw echoes.
     pub(crate) is_floor: bool,
-    /// How our WebSocket compares with this one: above 1 it is better. `None` for itself, and where no ratio can be
-    /// defended.
+    /// The ratio of our WebSocket server to this contestant: above 1, ours is better. `None` for
+    /// our own, and if the rounds do not support a ratio.
     pub(crate) ringway_ratio: Option<Ratio>,
     pub(crate) failure: Option<String>,
-    /// `None` where no message came back.
+    /// `None` if no message came back.
     pub(crate) rounds: Vec<Option<RoundSample>>,
 }
 

@@ -1,7 +1,8 @@
-//! The report for documentation: one table for each quantity, a row for each cell, a column for each contestant.
+//! The report as Markdown: one table for each quantity, a row for each cell, a column for each
+//! contestant.
 
+use super::figures::{cpu, figure, middle_and_ends, percent, rate, ratio, time, whole};
 use super::table::ReportTable;
-use super::words::{cpu, figure, middle_and_ends, percent, rate, ratio, time, whole};
 use super::{BenchReport, Entry};
 use std::fmt::Write;
 
@@ -14,7 +15,7 @@ impl BenchReport {
         }
         if !self.cells.is_empty() {
             self.write_cells(&mut out);
-            self.disturbance().into_iter().for_each(|said| out += &format!("\n{said}\n"));
+            self.disturbance().into_iter().for_each(|warning| out += &format!("\n{warning}\n"));
         }
         if let Some(connect) = &self.connect {
             let _ = writeln!(
@@ -96,7 +97,7 @@ impl BenchReport {
         );
     }
 
-    /// A row for each cell, a column for each contestant that `is_in`.
+    /// A table with a row for each cell and a column for each contestant that `is_in` accepts.
     fn table(&self, is_in: impl Fn(&Entry) -> bool, field: impl Fn(&Entry) -> String) -> String {
         let first = self.by_cell().next().unwrap_or_default();
         let mut titles = vec!["cell"];

@@ -1,11 +1,11 @@
-//! What `bench` reports: the model that the writers for people, programs and documentation share.
+//! The report of `bench`: the model that the text, JSON and Markdown writers share.
 
 mod entry;
+mod figures;
 mod json;
 mod markdown;
 mod table;
 mod text;
-mod words;
 
 use super::cells::{MAX_BYTES_IN_FLIGHT, Shape};
 use super::connect::Connecting;
@@ -18,45 +18,46 @@ use super::{Effort, rounds::Cell};
 pub(crate) use entry::Entry;
 use serde::Serialize;
 
-/// The whole report. Its keys are stable; `schema_version` changes when one goes or changes its meaning.
+/// The whole report. Its keys are stable; `schema_version` changes when a key is removed or changes
+/// its meaning.
 #[derive(Debug, Serialize)]
 pub(crate) struct BenchReport {
     pub(crate) schema_version: u32,
-    /// That of this program.
+    /// The version of this program.
     pub(crate) version: &'static str,
-    /// When the bench began, in UTC (RFC 3339).
+    /// The time at which the bench began, in UTC (RFC 3339).
     pub(crate) started: String,
     pub(crate) machine: Machine,
     pub(crate) plan: BenchPlan,
-    /// The contestants of each cell one after the other, in the same order.
+    /// The contestants of each cell in turn, always in the same order.
     pub(crate) cells: Vec<Entry>,
-    /// `None` when the bench ended before it came to that.
+    /// `None` if the bench ended before this part.
     pub(crate) connect: Option<Connecting>,
-    /// `None` when the bench ended before it came to that.
+    /// `None` if the bench ended before this part.
     pub(crate) idle: Option<IdleResult>,
-    /// Whether a signal has ended the bench early: then cells are missing, or have fewer rounds.
+    /// Whether a signal ended the bench early: then cells are missing or have fewer rounds.
     pub(crate) interrupted: bool,
 }
 
-/// What there was to do.
+/// The plan of the bench.
 #[derive(Debug, Serialize)]
 pub(crate) struct BenchPlan {
     pub(crate) rounds: usize,
     pub(crate) warmup_seconds: f64,
-    /// Longer in cells with much in flight.
+    /// The minimum; cells with many bytes in flight have longer windows.
     pub(crate) window_seconds: f64,
-    /// As `--cells` takes them.
+    /// In the form that `--cells` parses.
     pub(crate) cells: Vec<Shape>,
     pub(crate) contestants: Vec<String>,
     pub(crate) peers: Vec<PeerSpec>,
     pub(crate) max_bytes_in_flight: usize,
-    /// From this share of the time on a side counts as saturated.
+    /// The busy share from which a side counts as saturated.
     pub(crate) saturated_share: f64,
-    /// Connections of one round of connecting.
+    /// The number of connections of one round of connecting.
     pub(crate) connect_connections: u32,
-    /// Both numbers of idle connections.
+    /// The two numbers of idle connections.
     pub(crate) idle_connections: [u32; 2],
-    /// How our servers poll before they sleep, as `--busy-poll` takes it.
+    /// The busy polling of our servers, in the form that `--busy-poll` parses.
     pub(crate) busy_poll: String,
 }
 
@@ -79,19 +80,20 @@ impl BenchPlan {
 }
 
 impl BenchReport {
-    /// The entries of each cell together.
+    /// The entries, grouped by cell.
     fn by_cell(&self) -> impl Iterator<Item = &[Entry]> {
         self.cells.chunk_by(|one, next| one.shape() == next.shape())
     }
 
-    /// Whether there is something without figures.
+    /// Whether a contestant has no figures in some part.
     pub(crate) fn has_gaps(&self) -> bool {
         let connect = self.connect.iter().flat_map(|connect| &connect.contestants).map(|found| &found.failure);
         let idle = self.idle.iter().flat_map(|idle| &idle.contestants).map(|found| &found.failure);
         self.cells.iter().any(Entry::is_gap) || connect.chain(idle).any(Option::is_some)
     }
 
-    /// What is to be known where one of our own servers, which have one thread for each core, had to wait for its core.
+    /// A warning if one of our own servers, which have one thread per core, had to wait for its
+    /// core.
     fn disturbance(&self) -> Option<String> {
         let ours = || self.cells.iter().filter(|entry| entry.protocol != Protocol::WsPeer && !entry.is_gap());
         let disturbed = ours().filter(|entry| is_disturbed(&entry.rounds)).count();
@@ -103,9 +105,9 @@ impl BenchReport {
         })
     }
 
-    /// A line for each gap, with its reason.
+    /// A line with the reason of each gap.
     fn gaps(&self) -> Vec<String> {
-        let silent = "no message came back while measuring: this machine is too busy for that";
+        let silent = "no message came back while measuring: this machine is too busy";
         let reason = |entry: &Entry| entry.failure.clone().unwrap_or_else(|| silent.into());
         let cells = self.cells.iter().filter(|entry| entry.is_gap());
         let cells = cells.map(|entry| format!("{}, {}: {}", entry.contestant, entry.shape(), reason(entry)));
@@ -118,7 +120,7 @@ impl BenchReport {
     }
 }
 
-/// The entries of all cells that have a round.
+/// The entries of all cells with at least one round.
 pub(crate) fn entries(cells: &[Cell], contestants: &[super::contestants::Contestant]) -> Vec<Entry> {
     cells.iter().filter(|cell| cell.is_measured()).flat_map(|cell| entry::of(cell, contestants)).collect()
 }

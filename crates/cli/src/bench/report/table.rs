@@ -1,11 +1,11 @@
-//! Tables, aligned for a terminal or in Markdown.
+//! Tables, aligned for a terminal or as Markdown.
 
 use std::fmt::Write;
 
-/// Rows of as many fields as there are titles.
+/// Rows with one field for each title.
 pub(super) struct ReportTable {
     titles: Vec<String>,
-    /// The columns that are aligned to the left.
+    /// The columns that are aligned left; the others are aligned right.
     left: Vec<usize>,
     rows: Vec<Vec<String>>,
 }
@@ -20,7 +20,7 @@ impl ReportTable {
         self.rows.push(fields);
     }
 
-    /// With columns as wide as they need to be, two spaces between them.
+    /// Formats for a terminal, with two spaces between columns.
     pub(super) fn to_text(&self) -> String {
         let lines = || std::iter::once(&self.titles).chain(&self.rows);
         let width = |column: usize| lines().map(|line| line[column].chars().count()).max().unwrap_or(0);

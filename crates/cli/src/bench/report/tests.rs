@@ -1,4 +1,4 @@
-//! The three ways to write a report.
+//! The three formats of a report.
 
 use super::{BenchPlan, BenchReport, entries};
 use crate::bench::Effort;
@@ -26,7 +26,8 @@ fn sample(rate: f64, busy: f64) -> Option<RoundSample> {
     })
 }
 
-/// One cell of five rounds: raw echo on epoll is the floor, ours has 0.95 of it, the peer had time to spare.
+/// One cell of five rounds: raw echo on epoll is the floor, ours reaches 0.95 of it, the peer was
+/// not saturated.
 fn report(generator_cores: Vec<usize>) -> BenchReport {
     let peers = [peer("other=./other {port}").expect("well-formed")];
     let contestants = contestants(&peers);
@@ -162,12 +163,12 @@ fn markdown_has_a_table_for_each_quantity() {
 #[test]
 fn a_machine_that_does_other_things_too_is_said_to() {
     let mut report = report(vec![1]);
-    let said = "other processes ran on the servers' cores";
-    assert!(!report.to_text().contains(said) && !report.to_markdown().contains(said));
+    let warning = "other processes ran on the servers' cores";
+    assert!(!report.to_text().contains(warning) && !report.to_markdown().contains(warning));
     for sample in report.cells[2].rounds.iter_mut().flatten() {
         sample.server_waiting_share = 0.5;
     }
-    assert!(report.to_text().contains(said) && report.to_markdown().contains(said), "{}", report.to_text());
+    assert!(report.to_text().contains(warning) && report.to_markdown().contains(warning), "{}", report.to_text());
 }
 
 #[test]

@@ -1,12 +1,12 @@
-//! The report for people.
+//! The report as text for a terminal.
 
+use super::figures::{cpu, ends, figure, middle_and_ends, rate, time, whole};
 use super::table::ReportTable;
-use super::words::{cpu, ends, figure, middle_and_ends, rate, time, whole};
 use super::{BenchReport, Entry};
 use ringway::placement::CoreList;
 use std::fmt::Write;
 
-/// What the table's columns are.
+/// The explanation of the table's columns.
 const LEGEND: &str = "
 *: the floor, the faster one of the raw echoes. CPU: the server's time per message. busy: the server's share of the
 window and the generator's; limit: which of them was saturated (95 %).
@@ -22,7 +22,7 @@ impl BenchReport {
         out += &self.cells_to_text();
         if !self.cells.is_empty() {
             out += LEGEND;
-            self.disturbance().into_iter().for_each(|said| out += &format!("{said}\n"));
+            self.disturbance().into_iter().for_each(|warning| out += &format!("{warning}\n"));
         }
         if let Some(connect) = &self.connect {
             let _ = writeln!(out, "\nconnecting: {} connections opened, upgraded and closed\n", connect.connections);
@@ -61,7 +61,7 @@ impl BenchReport {
         out
     }
 
-    /// What was measured on, and how.
+    /// The description of the machine and of the method.
     pub(super) fn head(&self) -> String {
         let (machine, plan) = (&self.machine, &self.plan);
         let list = |of: &[usize]| of.iter().copied().collect::<CoreList>();

@@ -1,12 +1,12 @@
-//! Figures as the tables write them.
+//! The formats of figures in tables.
 
 use crate::bench::statistics::Spread;
 use crate::bench::verdict::Ratio;
 
-/// What stands where there is no figure.
+/// The placeholder of a missing figure.
 pub(super) const GAP: &str = "-";
 
-/// What `write` makes of a figure, if there is one.
+/// Formats a figure with `write`, or returns [`GAP`] if there is none.
 pub(super) fn figure<T>(value: Option<T>, write: impl FnOnce(T) -> String) -> String {
     value.map_or_else(|| GAP.into(), write)
 }
@@ -35,17 +35,17 @@ pub(super) fn percent(share: f64) -> String {
     format!("{:.0} %", share * 100.0)
 }
 
-/// The ends of a spread: `1.2–3.4`.
+/// The minimum and maximum of a spread: `1.2–3.4`.
 pub(super) fn ends(spread: &Spread, write: impl Fn(f64) -> String) -> String {
     format!("{}–{}", write(spread.min), write(spread.max))
 }
 
-/// The middle of a spread with its ends.
+/// The median of a spread with its minimum and maximum.
 pub(super) fn middle_and_ends(spread: &Spread, write: impl Fn(f64) -> String) -> String {
     format!("{} ({})", write(spread.median), ends(spread, &write))
 }
 
-/// A ratio with its ends and what it is of.
+/// A ratio with its minimum and maximum and its basis.
 pub(super) fn ratio(ratio: &Ratio) -> String {
     format!("{} {}", middle_and_ends(&ratio.spread, cpu), ratio.by)
 }
