@@ -1,22 +1,22 @@
-//! What goes wrong in a run, counted by kind.
+//! The errors of a run, counted by kind.
 
 use ringway::{CloseReason, ConnectError, Ending, HandshakeError};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
 
-/// The kinds of errors that the generator finds itself. Those of connecting and closing are named by [`of_connect`] and
-/// [`of_close`].
+/// The kinds of errors that the generator detects. [`of_connect`] and [`of_close`] name those of
+/// connecting and closing.
 pub(crate) const WRONG_KIND: &str = "verify_kind";
 pub(crate) const WRONG_LENGTH: &str = "verify_length";
 pub(crate) const WRONG_CONTENT: &str = "verify_content";
 pub(crate) const UNEXPECTED: &str = "unexpected_message";
 
-/// A connection that we closed, and that the server did not end in good order. The one kind that is no failure: all that
-/// was to be measured had been measured by then.
+/// A connection that the generator closed and that the server did not close cleanly. This is the
+/// only kind that is not a failure, because it occurs after measuring.
 pub(crate) const CLOSE_UNANSWERED: &str = "close_unanswered";
 
-/// How often each kind of error came, and what the first of its kind said.
+/// The count of each kind of error, and the text of its first occurrence.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Errors(BTreeMap<Cow<'static, str>, Mishap>);
 
@@ -28,13 +28,13 @@ pub(crate) struct Mishap {
 }
 
 impl Errors {
-    /// Counts one.
+    /// Counts an error.
     #[cold]
     pub(crate) fn count(&mut self, kind: impl Into<Cow<'static, str>>, says: impl FnOnce() -> String) {
         self.0.entry(kind.into()).or_insert_with(|| Mishap { count: 0, first: says() }).count += 1;
     }
 
-    /// Adds those of another thread.
+    /// Adds the errors of another thread.
     pub(crate) fn merge(&mut self, other: Self) {
         for (kind, mishap) in other.0 {
             self.0.entry(kind).and_modify(|mine| mine.count += mishap.count).or_insert(mishap);
@@ -50,7 +50,7 @@ impl Errors {
     }
 }
 
-/// The kind of a connection that did not come about.
+/// The kind of a failure to connect.
 pub(crate) fn of_connect(error: &ConnectError) -> Cow<'static, str> {
     match error {
         ConnectError::Unreachable(error) => Cow::Borrowed(match error.kind() {
@@ -79,11 +79,12 @@ fn is_out_of_files(error: &io::Error) -> bool {
     [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
-/// The kind of an open connection's end. `None` for one that we asked for and the peer answered.
+/// The kind of the end of an open connection. `None` for a close that the generator began and the
+/// peer answered.
 pub(crate) fn of_close(reason: &CloseReason, we_close: bool) -> Option<&'static str> {
     match reason.ending {
         Ending::Local => None,
-        // Both closed at once.
+        // Both sides closed at the same time.
         Ending::Peer if we_close => None,
         Ending::Peer => Some("closed_early"),
         Ending::Unanswered => Some(CLOSE_UNANSWERED),
@@ -141,7 +142,7 @@ mod tests {
     fn errors_of_threads_add_up() {
         let (mut one, mut other) = (Errors::default(), Errors::default());
         one.count("reset", || "first".into());
-        one.count("reset", || unreachable!("only the first one is told"));
+        one.count("reset", || unreachable!("only the first text is kept"));
         other.count("reset", || "third".into());
         other.count("vanished", || "gone".into());
         one.merge(other);

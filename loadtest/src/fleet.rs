@@ -1,4 +1,4 @@
-//! The threads of a run, and the phases that they go through together.
+//! The threads of a run, and the sequence of its phases.
 
 use crate::LoadError;
 use crate::errors::Errors;
@@ -15,7 +15,7 @@ use crate::report::{
 };
 use crate::server::{ObservedServer, Sample, ServerUse};
 use crate::tally::{Standing, Tally, ThreadEvent};
-use crate::verdict::{Observation, judge};
+use crate::verdict::{Observation, evaluate};
 use rand::Rng;
 use ringway::placement::Assignment;
 use ringway::{Client, Config, Endpoint, Limits, Running, Shard, Shards};
@@ -23,45 +23,46 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-/// How often the threads are asked where they stand, and the caller is told.
+/// The interval at which the threads are queried and the caller is informed.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How long answers are waited for when the run is ended early.
+/// The time to wait for answers if the run is stopped early.
 const HURRY: Duration = Duration::from_secs(1);
 
-/// The largest message that is taken from the server, where ours are no larger.
+/// The maximum size of a message from the server, unless the messages of the plan are larger.
 const MAX_MESSAGE: usize = 16 << 20;
 
-/// How long a server may take to answer a close.
+/// The time within which a server must answer a close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Files that a process needs besides its connections: standard streams, and a ring and a waker for each thread.
+/// Files that a process needs besides its connections: standard streams, and a ring and a waker for
+/// each thread.
 const SPARE_FILES: u64 = 64;
 
-/// How far a run is. Told about ten times a second.
+/// The progress of a run, reported about ten times a second.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress {
-    /// Where it stands.
+    /// The current phase.
     pub phase: RunPhase,
-    /// Since the phase began.
+    /// The time since the phase began.
     pub elapsed: Duration,
-    /// How long the phase is, when it is time that ends it.
+    /// The length of the phase, if it ends by time.
     pub of: Option<Duration>,
-    /// How many messages end the phase, when it is their number.
+    /// The number of messages that ends the phase, if there is one.
     pub of_messages: Option<u64>,
-    /// Connections that are open.
+    /// Open connections.
     pub open: u64,
-    /// Connections that did not open.
+    /// Connections that failed to open.
     pub failed: u64,
-    /// Messages that were answered ([`Mode::Send`]: sent) since messages flow.
+    /// Messages answered ([`Mode::Send`]: sent) since the warm-up began.
     pub messages: u64,
-    /// How many a second lately.
+    /// The current rate of these, per second.
     pub per_second: f64,
     /// Errors of all kinds.
     pub errors: u64,
 }
 
-/// A run under way.
+/// A run in progress.
 struct Fleet<'a> {
     plan: &'a Plan,
     report: &'a mut dyn FnMut(&Progress),
@@ -73,9 +74,9 @@ struct Fleet<'a> {
     phase_length: Option<Duration>,
     next_tick: Instant,
     standings: Vec<Standing>,
-    /// The messages done, and when that was asked last.
+    /// The completed messages at the latest query, and its time.
     latest: (Instant, u64),
-    /// When the number of messages done has changed last.
+    /// The time of the latest change of the number of completed messages.
     moved: Instant,
     ramped: Vec<(usize, u64)>,
     threads: Vec<i32>,
@@ -108,7 +109,7 @@ pub(crate) fn run(plan: &Plan, report: &mut dyn FnMut(&Progress)) -> Result<Repo
     Ok(summarize(plan, &assignment, &server, used, tallies))
 }
 
-/// Whether this process may open as many files as there are to be connections.
+/// Checks that the limit of open files allows this number of connections.
 fn check_files(plan: &Plan) -> Result<(), LoadError> {
     let needed = u64::from(plan.connections) + SPARE_FILES;
     match rustix::process::getrlimit(rustix::process::Resource::Nofile).current {
@@ -120,7 +121,7 @@ fn check_files(plan: &Plan) -> Result<(), LoadError> {
 }
 
 impl<'a> Fleet<'a> {
-    /// Starts the threads; they do nothing yet.
+    /// Starts the threads, which wait for work.
     fn start(
         plan: &'a Plan,
         assignment: &Assignment,
@@ -129,23 +130,23 @@ impl<'a> Fleet<'a> {
     ) -> Result<Self, LoadError> {
         let threads = assignment.threads();
         let epoch = Instant::now();
-        let (tell, events) = mpsc::channel();
+        let (sender, events) = mpsc::channel();
         let seed = plan.seed.unwrap_or_else(|| rand::make_rng::<rand::rngs::StdRng>().next_u64());
-        let most = *plan.sizes.end();
+        let max_size = *plan.sizes.end();
         let limits = Limits::default()
-            .max_message(MAX_MESSAGE.max(most))?
+            .max_message(MAX_MESSAGE.max(max_size))?
             .max_connections(Plan::share(plan.connections.into(), threads, 0) as u32 + 64)?
             .max_buffered(match plan.mode {
-                // The plan bounds what is in flight.
+                // The plan bounds the bytes in flight.
                 Mode::Echo => MAX_IN_FLIGHT,
-                // As much as one send takes well.
-                Mode::Send | Mode::Idle => (64 << 10).max(most),
+                // An efficient size for one send.
+                Mode::Send | Mode::Idle => (64 << 10).max(max_size),
             })?;
         let config = Config::default()
             .cores(assignment.to_config())?
             .busy_poll(plan.busy_poll)?
             .handshake_timeout(plan.connect_timeout)?
-            // Whoever does not answer is seen by the answers that are missing; pings would only disturb.
+            // Missing answers show a dead server; pings would disturb the measurement.
             .idle_timeout(None)?
             .close_timeout(CLOSE_TIMEOUT)?
             .stop_timeout(HURRY)?
@@ -166,7 +167,7 @@ impl<'a> Fleet<'a> {
                     verify: plan.verify,
                     payload: Payload::new(&plan.sizes, plan.binary, seed.wrapping_add(index as u64)),
                     salt: (seed >> 32) as u32 ^ seed as u32 ^ (index as u32).rotate_left(16),
-                    events: tell.clone(),
+                    events: sender.clone(),
                 }
             }
         };
@@ -192,7 +193,7 @@ impl<'a> Fleet<'a> {
         })
     }
 
-    /// Opens all connections, or finds that they cannot be opened.
+    /// Opens all connections, or determines that they cannot be opened.
     fn connect(&mut self) {
         self.enter(RunPhase::Connect, None);
         self.post_all(|generator, shard| generator.connect(shard));
@@ -200,7 +201,8 @@ impl<'a> Fleet<'a> {
         self.wait(None, |fleet| fleet.ramped.len() == threads || fleet.plan.stop.is_set());
     }
 
-    /// Has messages flow, measures, and waits for what is unanswered. Gives back what the server used.
+    /// Sends messages, measures, and waits for outstanding answers. Returns the server's resource
+    /// use.
     fn measure(&mut self, server: &ObservedServer, established: u64) -> Option<ServerUse> {
         let (time, messages) = match self.plan.length {
             RunLength::Time(time) => (Some(time), None),
@@ -211,13 +213,14 @@ impl<'a> Fleet<'a> {
         }
         let timetable = Timetable::new(self.epoch.elapsed().as_nanos() as u64, self.plan.warmup, time);
         if let (Some(edges), Some(_)) = (&self.plan.edges, time) {
-            // It fails when nobody wants to know any more.
+            // Sending fails if the receiver has been dropped.
             let _ = edges.send(Edges { begin: self.at(timetable.measure), end: self.at(timetable.drain) });
         }
         let mut left = messages.unwrap_or(0);
         let mut connections_left = established;
         for (index, established) in self.ramped.clone() {
-            // Each thread's part is that of its connections; what does not divide goes to the last.
+            // Each thread's share of the messages is proportional to its connections; the last
+            // thread takes the remainder.
             let part = if established == connections_left {
                 left
             } else {
@@ -248,7 +251,7 @@ impl<'a> Fleet<'a> {
         if time.is_none() || self.plan.stop.is_set() {
             self.post_all(|generator, _| generator.end());
         }
-        // A run by number of messages that stands still has waited already.
+        // A run by number of messages that has stalled has already waited.
         let patience = if self.plan.stop.is_set() || time.is_none() { HURRY } else { self.plan.drain_timeout };
         let patience = patience.min(self.plan.drain_timeout);
         self.wait(Some(Instant::now() + patience), |fleet| fleet.drained == threads);
@@ -260,7 +263,7 @@ impl<'a> Fleet<'a> {
         self.enter(RunPhase::Close, None);
         self.post_all(|generator, shard| generator.close(shard));
         let threads = self.standings.len();
-        // The engine ends what does not answer within its own timeout.
+        // The engine closes connections that do not answer within its close timeout.
         self.wait(Some(Instant::now() + 2 * CLOSE_TIMEOUT), |fleet| fleet.tallies.len() == threads);
         self.running.stop();
         self.running.wait()?;
@@ -275,7 +278,7 @@ impl<'a> Fleet<'a> {
         self.epoch + Duration::from_nanos(nanos)
     }
 
-    /// Has a thread do something. A full mailbox is waited for: the thread empties it at each turn.
+    /// Posts work to a thread. If its mailbox is full, waits: the thread empties it in each turn.
     fn post(
         &self,
         index: usize,
@@ -290,7 +293,8 @@ impl<'a> Fleet<'a> {
         (0..self.standings.len()).for_each(|index| self.post(index, work.clone()));
     }
 
-    /// Takes in what the threads tell, and tells the caller, until `done` or `until`.
+    /// Processes the events of the threads and reports progress, until `done` returns true or
+    /// `until` has passed.
     fn wait(&mut self, until: Option<Instant>, done: impl Fn(&Self) -> bool) {
         while !done(self) {
             let now = Instant::now();
@@ -299,14 +303,14 @@ impl<'a> Fleet<'a> {
             }
             if now >= self.next_tick {
                 self.next_tick = now + TICK;
-                self.tell(now);
+                self.report_progress(now);
                 self.post_all(|generator, _| generator.stand());
             }
             let next = until.map_or(self.next_tick, |until| until.min(self.next_tick));
             match self.events.recv_timeout(next.saturating_duration_since(now)) {
                 Ok(event) => self.take(event),
                 Err(RecvTimeoutError::Timeout) => {}
-                // Every thread has ended, which is an error that stopping them tells.
+                // Every thread has ended early. Stopping them returns the error.
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
@@ -326,7 +330,7 @@ impl<'a> Fleet<'a> {
                 self.standings[index] = standing;
             }
             ThreadEvent::Drained => self.drained += 1,
-            // One that opened while the others were closed makes a second tally.
+            // A connection that opened while the others closed leads to a second tally.
             ThreadEvent::Closed(tally) => {
                 if !self.tallies.iter().any(|known| known.index == tally.index) {
                     self.tallies.push(*tally);
@@ -335,7 +339,7 @@ impl<'a> Fleet<'a> {
         }
     }
 
-    fn tell(&mut self, now: Instant) {
+    fn report_progress(&mut self, now: Instant) {
         let total = |figure: fn(&Standing) -> u64| self.standings.iter().map(figure).sum::<u64>();
         let messages = total(|standing| standing.done);
         let (before, messages_before) = std::mem::replace(&mut self.latest, (now, messages));
@@ -358,7 +362,7 @@ impl<'a> Fleet<'a> {
     }
 }
 
-/// Adds up what the threads have counted.
+/// Merges the tallies of the threads.
 fn summarize(
     plan: &Plan,
     assignment: &Assignment,
@@ -369,7 +373,7 @@ fn summarize(
     tallies.sort_by_key(|tally| tally.index);
     let threads = assignment.threads();
     let (mut connect, mut latency) = (Recorder::new(), Recorder::new());
-    // A thread that has measured nothing has used nothing while measuring.
+    // A thread that measured nothing used no CPU time in the measured part.
     let (mut errors, mut usage) = (Errors::default(), vec![Usage::default(); threads]);
     let (mut established, mut failed, mut compressing) = (0, 0, 0);
     let (mut ramp_end, mut ramp_begin) = (0, u64::MAX);
@@ -400,7 +404,7 @@ fn summarize(
     messages.per_second = per_second(window_messages, window);
     messages.bytes_per_second = per_second(window_bytes, window);
     let connect_time = Duration::from_nanos(ramp_end.saturating_sub(ramp_begin));
-    let verdict = judge(&Observation {
+    let verdict = evaluate(&Observation {
         mode: plan.mode,
         established,
         messages: window_messages,

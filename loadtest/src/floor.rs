@@ -1,7 +1,7 @@
-//! The floor: raw TCP echo (RFC 862) on the very driver that carries WebSocket, server and client.
+//! The floor: raw TCP echo (RFC 862), server and client, on the same driver as WebSocket.
 //!
-//! What it reaches is what kernel and driver allow on this machine; a WebSocket echo in the same shape, measured
-//! beside it, shows what the protocol costs on top.
+//! Its rate is the maximum that kernel and driver allow on this machine. A WebSocket echo of the
+//! same shape, measured in the same rounds, shows the additional cost of the protocol.
 
 use crate::measure::Clocks;
 use crate::plan::Stop;
@@ -18,13 +18,13 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Barrier, OnceLock};
 use std::time::{Duration, Instant};
 
-/// How many connects may be under way at once: fewer than any listener's backlog.
+/// The maximum number of connects in progress: fewer than the backlog of any listener.
 const CONNECTING: usize = 128;
 
-/// How often the time, and whether to stop, is looked at when nothing comes.
+/// The interval at which a thread without completions checks the time and the stop flag.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// One connection's outbox, on either side.
+/// The outbox of a connection, on either side.
 #[derive(Default)]
 struct FloorOutbox {
     sending: bool,
@@ -32,7 +32,7 @@ struct FloorOutbox {
 }
 
 impl FloorOutbox {
-    /// Sends what is queued, unless a send is in flight.
+    /// Sends the queue, unless a send is in flight.
     fn flush(&mut self, driver: &mut Uring, slot: Slot) {
         if self.sending || self.queued.is_empty() {
             return;
@@ -47,7 +47,7 @@ impl FloorOutbox {
     }
 }
 
-/// Grows `table` to hold `slot`, and finds its entry.
+/// Grows `table` to hold `slot`, and returns its entry.
 fn entry<T: Default>(table: &mut Vec<T>, slot: Slot) -> &mut T {
     let index = slot.index() as usize;
     if table.len() <= index {
@@ -56,7 +56,7 @@ fn entry<T: Default>(table: &mut Vec<T>, slot: Slot) -> &mut T {
     &mut table[index]
 }
 
-/// The echo server. Belongs to the thread that made it.
+/// The address of the echo server. It stays on the thread that has created it.
 pub struct FloorServer {
     driver: Uring,
 }
@@ -65,14 +65,14 @@ impl FloorServer {
     /// Accepts on `listener`.
     ///
     /// # Errors
-    /// When io_uring is refused.
+    /// If io_uring is unavailable.
     pub fn new(listener: Listener, busy_poll: BusyPoll) -> Result<Self, SetupError> {
         let mut driver = Uring::new(UringConfig { busy_poll, ..UringConfig::default() })?;
         driver.listen(listener);
         Ok(Self { driver })
     }
 
-    /// What ends [`FloorServer::run`], once `stop` is set.
+    /// A waker that ends [`FloorServer::run`] once `stop` is set.
     #[must_use]
     pub fn waker(&self) -> Waker {
         self.driver.waker()
@@ -81,7 +81,7 @@ impl FloorServer {
     /// Echoes until `stop` is set.
     ///
     /// # Errors
-    /// When the ring breaks.
+    /// If the ring fails.
     pub fn run(mut self, stop: &AtomicBool) -> io::Result<()> {
         let mut outboxes: Vec<FloorOutbox> = Vec::new();
         let mut completions = Vec::new();
@@ -118,37 +118,38 @@ impl FloorServer {
     }
 }
 
-/// What to measure.
+/// The plan of a measurement.
 #[derive(Clone, Debug)]
 pub struct FloorPlan {
-    /// The echo server.
+    /// The address of the echo server.
     pub address: SocketAddr,
-    /// How many connections, over all threads.
+    /// The number of connections over all threads.
     pub connections: usize,
     /// Messages in flight on each.
     pub in_flight: usize,
     /// Bytes of a message.
     pub size: usize,
-    /// How long to run before measuring.
+    /// The time to run before measuring.
     pub warmup: Duration,
-    /// How long to measure.
+    /// The time to measure.
     pub duration: Duration,
     /// The client's threads: the core of each, or `None` for one that is not pinned.
     pub cores: Vec<Option<usize>>,
-    /// Ends the run early. What was measured by then is reported.
+    /// Ends the run early. The part measured so far is reported.
     pub stop: Stop,
-    /// Is told when measuring will begin and end, before it does.
+    /// Receives the beginning and end of measuring in advance.
     pub edges: Option<Sender<Edges>>,
 }
 
-/// What was measured.
+/// The result of a measurement.
 #[derive(Debug)]
 pub struct FloorReport {
-    /// Messages that came back while measuring.
+    /// Messages echoed within the measured time.
     pub messages: u64,
-    /// From handing a message to the driver to working off its last byte, in nanoseconds.
+    /// The time from passing a message to the driver to processing the last byte of its echo, in
+    /// nanoseconds.
     pub latency: Histogram<u64>,
-    /// The share of the measured time that each of the client's threads ran.
+    /// The busy share of each client thread in the measured time.
     pub busy: Vec<f64>,
 }
 
@@ -162,7 +163,7 @@ impl FloorReport {
 /// Runs the client.
 ///
 /// # Errors
-/// When io_uring is refused, a connection fails, or a ring breaks.
+/// If io_uring is refused, a connection fails, or a ring fails.
 pub fn run(plan: &FloorPlan) -> io::Result<FloorReport> {
     let threads = plan.cores.len().clamp(1, plan.connections);
     let window: OnceLock<Edges> = OnceLock::new();
@@ -189,9 +190,9 @@ pub fn run(plan: &FloorPlan) -> io::Result<FloorReport> {
         let begin = Instant::now() + plan.warmup;
         let edges = Edges { begin, end: begin + plan.duration };
         let _ = window.set(edges);
-        if let Some(tell) = &plan.edges {
-            // It fails when nobody wants to know any more.
-            let _ = tell.send(edges);
+        if let Some(sender) = &plan.edges {
+            // Sending fails if the receiver has been dropped.
+            let _ = sender.send(edges);
         }
         ready.wait();
         let mut all = FloorReport::new()?;
@@ -205,7 +206,7 @@ pub fn run(plan: &FloorPlan) -> io::Result<FloorReport> {
     })
 }
 
-/// Why a connection of the client has ended, which none should.
+/// The error of a connection that ended; none should.
 fn ended(cause: &Cause) -> io::Error {
     io::Error::other(match cause {
         Cause::Finished => "the echo server has ended a connection".into(),
@@ -215,22 +216,23 @@ fn ended(cause: &Cause) -> io::Error {
     })
 }
 
-/// One connection of the client.
+/// A connection of the client.
 #[derive(Default)]
 struct Lane {
     outbox: FloorOutbox,
-    /// Bytes of the message that has come in part.
+    /// Received bytes of an incomplete message.
     partial: usize,
     stamps: VecDeque<Instant>,
 }
 
-/// One thread of the client.
+/// A thread of the client.
 struct FloorClient {
     driver: Uring,
     lanes: Vec<Lane>,
     slots: Vec<Slot>,
     size: usize,
-    /// `batches[n - 1]` is `n` messages: the same bytes for all, since what is measured is their way, not their making.
+    /// `batches[n - 1]` holds `n` messages. All have the same bytes, because creating them is not
+    /// part of the measurement.
     batches: Vec<Arc<[u8]>>,
 }
 
@@ -315,7 +317,8 @@ impl FloorClient {
                 entry(&mut self.lanes, slot).outbox.flush(&mut self.driver, slot);
             }
         }
-        // Whoever samples the server at the end of the window on this core does so before the connections close.
+        // A thread that samples the server on this core at the end of the window runs before the
+        // connections close.
         std::thread::yield_now();
         report.busy.push(begun.map_or(0.0, |begun| Clocks::of_this_thread().since(&begun).busy()));
         Ok(report)
@@ -341,7 +344,7 @@ mod tests {
         }
     }
 
-    /// Has `client` drive an echo server.
+    /// Runs `client` against an echo server.
     fn serve<R>(client: impl FnOnce(SocketAddr) -> R) -> R {
         let listener = Listener::bind(([127, 0, 0, 1], 0).into()).expect("a free port");
         let address = listener.address();
@@ -364,11 +367,11 @@ mod tests {
     #[test]
     fn messages_come_back_whole_and_are_counted() {
         serve(|address| {
-            // A machine that is busy may bring none back in a short time, so it is given ever more.
+            // A busy machine may echo nothing in a short window, so the window grows.
             let times = [50, 500, 5_000, 50_000].map(Duration::from_millis);
             let report = times.into_iter().map(|time| {
-                let (tell, edges) = std::sync::mpsc::channel();
-                let plan = FloorPlan { edges: Some(tell), ..plan(address, time) };
+                let (sender, edges) = std::sync::mpsc::channel();
+                let plan = FloorPlan { edges: Some(sender), ..plan(address, time) };
                 let report = run(&plan).expect("the server echoes");
                 let edges = edges.try_recv().expect("it is told");
                 assert_eq!(edges.end - edges.begin, time);
@@ -383,8 +386,8 @@ mod tests {
     #[test]
     fn a_run_that_is_stopped_ends() {
         serve(|address| {
-            let (tell, edges) = std::sync::mpsc::channel();
-            let plan = FloorPlan { edges: Some(tell), ..plan(address, Duration::from_secs(3600)) };
+            let (sender, edges) = std::sync::mpsc::channel();
+            let plan = FloorPlan { edges: Some(sender), ..plan(address, Duration::from_secs(3600)) };
             std::thread::scope(|scope| {
                 let running = scope.spawn(|| run(&plan));
                 edges.recv().expect("it is told, so it has connected");

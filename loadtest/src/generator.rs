@@ -1,12 +1,13 @@
-//! One thread's load: a handler in the client role.
+//! The load of one thread: a handler in the client role.
 //!
-//! Closed loop: each connection keeps its number of messages in flight, and sends the next one when an answer has come.
+//! Closed loop: each connection keeps its number of messages in flight, and sends the next one when
+//! an answer arrives.
 //!
-//! The clock is read once for all the echoes that one connection has brought in one turn, when the first of them is
-//! looked at; the messages that are sent in answer bear the same time. Both err on one side only: the reading is later
-//! than the arrival, and earlier than the sending, which the kernel does at the turn's end. So a latency is never told
-//! too short; it is too long by what the generator itself took, at most two of its turns. A generator that is busy says
-//! so: see [`verdict`](crate::verdict).
+//! The clock is read once for all echoes that one connection receives in one turn, when the first
+//! of them is processed; the messages sent in response have the same timestamp. The reading is
+//! later than the arrival, and earlier than the actual send at the end of the turn. A reported
+//! latency is therefore never too short; it is too long by at most two turns of the generator. A
+//! busy generator is reported: see [`verdict`](crate::verdict).
 
 use crate::errors::{self, Errors};
 use crate::line::Line;
@@ -21,26 +22,26 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-/// Of how many messages one is compared by [`Verify::Sample`].
+/// [`Verify::Sample`] compares one of this many messages.
 const SAMPLE: u32 = 64;
 
-/// How many connections are closed in one turn.
+/// The number of connections closed in one turn.
 const CLOSING: usize = 1024;
 
-/// What a thread is started with.
+/// The parameters of a thread.
 pub(crate) struct Orders {
     pub(crate) index: usize,
     pub(crate) endpoint: Arc<Endpoint>,
-    /// When time began, for all threads.
+    /// The epoch of all threads.
     pub(crate) epoch: Instant,
     pub(crate) connections: u64,
-    /// Connections a second that this thread opens.
+    /// Connections that this thread opens per second.
     pub(crate) connect_rate: Option<f64>,
     pub(crate) mode: Mode,
     pub(crate) pipeline: u32,
     pub(crate) verify: Verify,
     pub(crate) payload: Payload,
-    /// Tells connections of different threads apart.
+    /// Distinguishes the connections of different threads.
     pub(crate) salt: u32,
     pub(crate) events: Sender<ThreadEvent>,
 }
@@ -50,29 +51,29 @@ pub(crate) struct Generator {
     orders: Orders,
     phase: RunPhase,
     timetable: Option<Timetable>,
-    /// The messages this thread is to have answered while measuring, when their number ends it.
+    /// This thread's share of the measured messages, if their number ends the run.
     quota: Option<u64>,
-    /// When the phase ends, in nanoseconds since the epoch.
+    /// The end of the phase, in nanoseconds since the epoch.
     edge: u64,
-    /// How many more messages may be sent. Zero while nothing is to be sent.
+    /// The number of messages left to send. Zero while no messages are to be sent.
     budget: u64,
-    /// The turn in which answers are being looked at, and the connection that brought them.
+    /// The turn and the connection of the answers that are being processed.
     current: Option<(Instant, ConnectionId)>,
     /// The latest reading of the clock, in nanoseconds since the epoch.
     now: u64,
-    /// When an answer came last.
+    /// The time of the latest answer.
     latest: u64,
 
     ids: Vec<ConnectionId>,
     open: u64,
-    /// Connections that have agreed on compression.
+    /// Connections with negotiated compression.
     compressing: u64,
     ramp: Ramp,
     errors: Errors,
     counts: Counts,
-    /// Messages that are unanswered.
+    /// Unanswered messages.
     outstanding: u64,
-    /// Messages done before measuring began.
+    /// Messages completed before measuring began.
     done_before: u64,
     latency: Recorder,
     begun: Option<Clocks>,
@@ -81,17 +82,17 @@ pub(crate) struct Generator {
     told_drained: bool,
 }
 
-/// Messages since they flow; counted anew from the beginning of measuring on.
+/// Counts of messages since the warm-up began; reset when measuring begins.
 #[derive(Clone, Copy, Default)]
 struct Counts {
     sent: u64,
-    /// Answered as they should be.
+    /// Answered correctly.
     received: u64,
-    /// Answered otherwise.
+    /// Answered wrongly.
     wrong: u64,
-    /// Those whose connection ended before their answer came.
+    /// Those whose connection ended before their answer arrived.
     lost: u64,
-    /// Payload of those that were received; of those that were sent, where none are answered.
+    /// Payload bytes received; sent, if messages are not answered.
     bytes: u64,
 }
 
@@ -130,8 +131,8 @@ impl Generator {
         self.connect_more(shard);
     }
 
-    /// All threads have connected: messages flow as the timetable has it. `quota` is this thread's part of the messages
-    /// to be answered, when their number ends the run.
+    /// Begins to send by the timetable, once all threads have connected. `quota` is this thread's
+    /// share of the messages, if their number ends the run.
     pub(crate) fn begin(&mut self, shard: &mut Shard<'_, Self>, timetable: Timetable, quota: Option<u64>) {
         self.phase = RunPhase::Settle;
         self.timetable = Some(timetable);
@@ -139,8 +140,8 @@ impl Generator {
         self.progress(shard);
     }
 
-    /// Ends the measuring, whatever the timetable says. Where a number of messages was to end it, it has ended with the
-    /// latest answer: what passed since was silence.
+    /// Ends the measuring regardless of the timetable. If a number of messages was to end it, it
+    /// ends with the latest answer, so that a stall does not count.
     pub(crate) fn end(&mut self) {
         self.clock();
         self.end_measuring(if self.quota.is_some() { self.latest } else { self.now });
@@ -153,12 +154,12 @@ impl Generator {
         self.phase = RunPhase::Close;
         self.ramp.give_up();
         if self.open == 0 {
-            self.tell_closed();
+            self.emit_closed();
         }
         self.close_some(shard);
     }
 
-    /// Tells where it stands.
+    /// Reports the current figures.
     pub(crate) fn stand(&self) {
         let standing = Standing {
             open: self.open,
@@ -166,7 +167,7 @@ impl Generator {
             done: self.done_before + self.done(),
             errors: self.errors.total(),
         };
-        self.tell(ThreadEvent::Standing(self.orders.index, standing));
+        self.emit(ThreadEvent::Standing(self.orders.index, standing));
     }
 
     fn done(&self) -> u64 {
@@ -176,8 +177,8 @@ impl Generator {
         }
     }
 
-    fn tell(&self, event: ThreadEvent) {
-        // It fails when the run was given up, and then nobody wants to know.
+    fn emit(&self, event: ThreadEvent) {
+        // Sending fails if the run has been abandoned.
         let _ = self.orders.events.send(event);
     }
 
@@ -186,7 +187,7 @@ impl Generator {
         self.now = self.orders.epoch.elapsed().as_nanos() as u64;
     }
 
-    /// Begins as many connections as may begin now. Whether all are open or have failed.
+    /// Starts as many connections as are due. Returns whether all are open or have failed.
     fn connect_more(&mut self, shard: &mut Shard<'_, Self>) -> bool {
         loop {
             self.clock();
@@ -206,10 +207,10 @@ impl Generator {
         }
     }
 
-    /// One more connection is open or has failed.
-    fn ramp_on(&mut self, shard: &mut Shard<'_, Self>) {
+    /// Handles a connection that has opened or failed.
+    fn continue_ramp(&mut self, shard: &mut Shard<'_, Self>) {
         if self.phase == RunPhase::Connect && self.connect_more(shard) {
-            self.tell(ThreadEvent::Ramped(Ramped {
+            self.emit(ThreadEvent::Ramped(Ramped {
                 index: self.orders.index,
                 thread: rustix::thread::gettid().as_raw_nonzero().get(),
                 established: self.ramp.established,
@@ -217,7 +218,8 @@ impl Generator {
         }
     }
 
-    /// Goes on to the phase that the time says, begins to send when it is time to, and has itself woken for the next.
+    /// Enters the phase that is due, begins to send if it is time, and schedules a wake-up for the
+    /// next phase.
     fn progress(&mut self, shard: &mut Shard<'_, Self>) {
         self.clock();
         let was_silent = self.phase < RunPhase::WarmUp;
@@ -264,7 +266,7 @@ impl Generator {
         self.begun = Some(Clocks::of_this_thread());
     }
 
-    /// Stops sending. `at` is when measuring has ended, or was to.
+    /// Stops sending. `at` is the end of measuring.
     fn end_measuring(&mut self, at: u64) {
         self.budget = 0;
         if let (RunPhase::Measure, Some(begun), Some(timetable)) = (self.phase, self.begun, self.timetable) {
@@ -280,24 +282,24 @@ impl Generator {
             self.edge = u64::MAX;
         }
         if self.outstanding == 0 {
-            self.tell_drained();
+            self.emit_drained();
         }
     }
 
-    /// No message is in flight, or no connection is left.
+    /// Handles the moment at which no message is in flight or no connection is left.
     #[cold]
     fn nothing_left(&mut self) {
         match self.phase {
             RunPhase::Settle | RunPhase::WarmUp | RunPhase::Measure if self.open == 0 => self.end_measuring(self.now),
             RunPhase::Measure if self.quota.is_some() && self.budget == 0 => self.end_measuring(self.now),
-            RunPhase::Drain => self.tell_drained(),
+            RunPhase::Drain => self.emit_drained(),
             _ => {}
         }
     }
 
-    fn tell_drained(&mut self) {
+    fn emit_drained(&mut self) {
         if !std::mem::replace(&mut self.told_drained, true) {
-            self.tell(ThreadEvent::Drained);
+            self.emit(ThreadEvent::Drained);
         }
     }
 
@@ -313,7 +315,7 @@ impl Generator {
                 }
             }
             Mode::Echo => {
-                // By turns, so that few messages are not all on few connections.
+                // Round-robin, so that few messages are spread over all connections.
                 for _ in 0..self.orders.pipeline {
                     for id in &ids {
                         if self.budget > 0
@@ -337,7 +339,7 @@ impl Generator {
         line.sent = number.wrapping_add(1);
         let span = self.orders.payload.span(line.salt, number);
         if !conn.send(self.orders.payload.message(span)).is_accepted() {
-            // It is closing.
+            // The connection is closing.
             conn.state().sent = number;
             return;
         }
@@ -364,7 +366,7 @@ impl Generator {
         self.nothing_left();
     }
 
-    /// Something has come from a connection, for the first time in this turn.
+    /// Handles the first data of a connection in this turn.
     fn look_at_the_clock(&mut self) {
         self.clock();
         self.latest = self.now;
@@ -373,7 +375,7 @@ impl Generator {
         }
     }
 
-    /// What is wrong with an echo, if anything is.
+    /// Returns the error of an echo, if there is one.
     #[inline]
     fn check(&self, salt: u32, number: u32, message: &Message<'_>) -> Option<&'static str> {
         let verify = self.orders.verify;
@@ -414,7 +416,7 @@ impl Generator {
         }
     }
 
-    fn tell_closed(&mut self) {
+    fn emit_closed(&mut self) {
         let take = |recorder: &mut Recorder| std::mem::replace(recorder, Recorder::new());
         let began = self.ramp.began.saturating_duration_since(self.orders.epoch).as_nanos() as u64;
         let measured = self.window.map(|window| Measured {
@@ -434,7 +436,7 @@ impl Generator {
             errors: std::mem::take(&mut self.errors),
             measured,
         };
-        self.tell(ThreadEvent::Closed(Box::new(tally)));
+        self.emit(ThreadEvent::Closed(Box::new(tally)));
     }
 }
 
@@ -459,15 +461,15 @@ impl Handler for Generator {
             return close(conn);
         }
         self.ids.push(conn.id());
-        self.ramp_on(&mut conn.shard());
+        self.continue_ramp(&mut conn.shard());
     }
 
     fn failed(&mut self, shard: &mut Shard<'_, Self>, _: Line, error: &ConnectError) {
-        // One that we gave up ourselves has not failed.
+        // A connection that was abandoned by the generator has not failed.
         if !matches!(error, ConnectError::Stopping) {
             self.ramp.failed += 1;
             self.errors.count(errors::of_connect(error), || error.to_string());
-            self.ramp_on(shard);
+            self.continue_ramp(shard);
         }
     }
 
@@ -484,7 +486,7 @@ impl Handler for Generator {
         let line = conn.state();
         let number = line.answered;
         if number == line.sent {
-            return self.errors.count(errors::UNEXPECTED, || "a message came that answers none".into());
+            return self.errors.count(errors::UNEXPECTED, || "received a message that is not an answer".into());
         }
         line.answered = number.wrapping_add(1);
         let (salt, sent) = (line.salt, *line.stamp(number));
@@ -523,7 +525,7 @@ impl Handler for Generator {
         }
         if self.phase == RunPhase::Close {
             if self.open == 0 {
-                self.tell_closed();
+                self.emit_closed();
             }
         } else if self.open == 0 || self.outstanding == 0 {
             self.nothing_left();
@@ -532,7 +534,7 @@ impl Handler for Generator {
 
     fn woken(&mut self, shard: &mut Shard<'_, Self>) {
         match self.phase {
-            RunPhase::Connect => self.ramp_on(shard),
+            RunPhase::Connect => self.continue_ramp(shard),
             RunPhase::Close => self.close_some(shard),
             _ => self.progress(shard),
         }

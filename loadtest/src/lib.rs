@@ -1,7 +1,7 @@
 //! A load generator for persistent WebSocket connections, on the client role of [`ringway`].
 //!
-//! A [`Plan`] says what to do, [`run`] does it, and a [`Report`] says what was found: for how many messages, how fast
-//! they were answered, what went wrong, and who was the limit.
+//! [`run`] executes a [`Plan`] and returns a [`Report`]: the number of messages, the latency of
+//! their answers, the errors, and which side was the limit.
 //!
 //! ```no_run
 //! use ringway_loadtest::{RunLength, Plan};
@@ -15,14 +15,15 @@
 //!
 //! # What is measured
 //!
-//! A run goes through [`RunPhase`]s: it connects, warms up, measures, waits for the last answers, and closes. The figures of
-//! connecting are kept apart from those of messages.
+//! A run goes through [`RunPhase`]s: it connects, warms up, measures, waits for outstanding
+//! answers, and closes. The figures of connecting are separate from those of messages.
 //!
-//! The loop is closed: each connection has a number of messages in flight, and sends the next one when an answer has
-//! come. So a slow server is asked less often, and latencies are those at the pace that the server keeps.
+//! The loop is closed: each connection has a number of messages in flight, and sends the next one
+//! when an answer arrives. A slow server therefore receives fewer messages, and latencies hold for
+//! the rate at which the server answers.
 //!
-//! An answer that is wrong, or comes unasked, is an error and is not counted as an answer; one that does not come is
-//! missing. Pings, pongs and closes are no answers.
+//! A wrong or unexpected answer is an error and does not count as an answer; an answer that does
+//! not arrive counts as missing. Pings, pongs and close frames are not answers.
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
@@ -58,41 +59,42 @@ pub use verdict::{LimitedBy, Verdict};
 use ringway::placement::PlacementError;
 use ringway::{ConfigError, ConnectError, RunError, StartError};
 
-/// Runs a plan on threads of its own, and waits for its end. `progress` is told about ten times a second how far it is.
+/// Runs a plan on new threads and waits until it ends. `progress` is called about ten times a
+/// second.
 ///
 /// # Errors
-/// [`LoadError`] when nothing could be tried: the plan makes no sense, or this machine does not allow it. Everything that
-/// goes wrong with the server is in the report, also when not one connection could be opened.
+/// [`LoadError`] if the run could not start: the plan is invalid, or this machine does not allow
+/// it. Errors of the server are in the report, even if no connection could be opened.
 pub fn run(plan: &Plan, progress: &mut dyn FnMut(&Progress)) -> Result<Report, LoadError> {
     fleet::run(plan, progress)
 }
 
-/// Why a run has no report.
+/// The reason why a run has no report.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The plan makes no sense.
+    /// The plan is invalid.
     #[error(transparent)]
     Plan(#[from] PlanError),
-    /// The URL is none that can be connected to.
+    /// The URL is invalid or cannot be connected to.
     #[error(transparent)]
     Target(#[from] ConnectError),
-    /// The process may not open enough files.
+    /// The limit of open files is too low.
     #[error(
         "{connections} connections need {needed} open files, and this process may have {allowed}; \
          raise the limit (`ulimit -n {needed}`) or ask for fewer connections (-c)"
     )]
     OpenFiles {
-        /// Connections of the plan.
+        /// The connections of the plan.
         connections: u32,
         /// The limit.
         allowed: u64,
-        /// What would do.
+        /// The limit that the plan needs.
         needed: u64,
     },
-    /// The engine does not take an option that the plan leads to.
+    /// The engine refuses an option that follows from the plan.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The threads have no place to run.
+    /// The threads could not be placed on cores.
     #[error(transparent)]
     Placement(#[from] PlacementError),
     /// The threads could not be started.

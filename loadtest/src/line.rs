@@ -1,28 +1,31 @@
-//! What the generator keeps for each connection.
+//! The generator's state of each connection.
 
-/// A connection's place in its sequence of messages. 40 bytes, so that a million idle ones cost little.
+/// The position of a connection in its sequence of messages. 40 bytes, so that a million idle
+/// connections take little memory.
 #[derive(Default)]
 pub(crate) struct Line {
     /// The number of the next message to send.
     pub(crate) sent: u32,
     /// The number of the next message to be answered.
     pub(crate) answered: u32,
-    /// Tells the connection's messages apart from those of others.
+    /// Distinguishes the connection's messages from those of others.
     pub(crate) salt: u32,
-    /// When connecting began; later, with one message in flight, when that was sent.
+    /// The time at which connecting began; later, with one message in flight, the time at which it
+    /// was sent.
     stamp: u64,
-    /// When each message in flight was sent, by its number modulo the length, which is a power of two. Empty when there
-    /// is never more than one in flight.
+    /// The send times of the messages in flight, by number modulo the length, which is a power of
+    /// two. Empty if there is never more than one in flight.
     stamps: Box<[u64]>,
 }
 
 impl Line {
-    /// A connection that begins to connect at `now`.
+    /// A connection that starts to connect at `now`.
     pub(crate) fn connecting(salt: u32, now: u64) -> Self {
         Self { salt, stamp: now, ..Self::default() }
     }
 
-    /// Makes room for the moments of sending of this many messages in flight, and says when connecting began.
+    /// Allocates send times for this many messages in flight, and returns the time at which
+    /// connecting began.
     pub(crate) fn open(&mut self, in_flight: usize) -> u64 {
         if in_flight > 1 {
             self.stamps = vec![0; in_flight.next_power_of_two()].into();
@@ -30,7 +33,7 @@ impl Line {
         self.stamp
     }
 
-    /// When message `number` was sent: of those in flight each has a place of its own.
+    /// The send time of message `number`. Each message in flight has its own place.
     #[inline]
     pub(crate) fn stamp(&mut self, number: u32) -> &mut u64 {
         if self.stamps.is_empty() {
@@ -40,7 +43,7 @@ impl Line {
         &mut self.stamps[at]
     }
 
-    /// How many messages are unanswered.
+    /// The number of unanswered messages.
     pub(crate) fn in_flight(&self) -> u64 {
         u64::from(self.sent.wrapping_sub(self.answered))
     }
@@ -55,7 +58,7 @@ mod tests {
         for in_flight in [1, 2, 3, 16, 100] {
             let mut line = Line::connecting(0, 5);
             assert_eq!(line.open(in_flight as usize), 5);
-            // Beyond the largest number, and on from zero.
+            // Past the largest number, wrapping to zero.
             (line.sent, line.answered) = (u32::MAX - 50, u32::MAX - 50);
             for _ in 0..200 {
                 while line.in_flight() < in_flight {

@@ -4,13 +4,13 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 use std::time::Duration;
 
-/// The longest latency that is told apart from longer ones, in nanoseconds: those count as this long.
+/// The maximum latency of the histogram, in nanoseconds. Longer ones are recorded as this.
 const LONGEST: u64 = 60_000_000_000;
 
 /// Records latencies in nanoseconds, with three significant digits, from 1 ns to 60 s.
 ///
-/// Echoes that come in one buffer and were sent at one moment have one latency; runs of equal ones are recorded at once,
-/// which makes recording nearly free when many messages are in flight.
+/// Echoes that arrive in one buffer and were sent at the same time have the same latency. Runs of
+/// equal latencies are recorded together, which makes recording cheap with many messages in flight.
 pub(crate) struct Recorder {
     histogram: Histogram<u64>,
     latest: u64,
@@ -34,7 +34,7 @@ impl Recorder {
         self.repeated += 1;
     }
 
-    /// Forgets what was recorded.
+    /// Discards the recorded latencies.
     pub(crate) fn reset(&mut self) {
         self.histogram.reset();
         self.repeated = 0;
@@ -49,7 +49,7 @@ impl Recorder {
         }
     }
 
-    /// What was recorded, by other threads too.
+    /// Adds the recordings of another thread.
     pub(crate) fn merge(&mut self, mut other: Self) {
         self.flush();
         other.flush();
@@ -57,12 +57,12 @@ impl Recorder {
         self.saturated += other.saturated;
     }
 
-    /// How many latencies were over 60 s, and count as 60 s.
+    /// The number of latencies over 60 s, which are recorded as 60 s.
     pub(crate) fn saturated(&self) -> u64 {
         self.saturated
     }
 
-    /// The figures; `None` when nothing was recorded.
+    /// The figures; `None` if nothing was recorded.
     pub(crate) fn quantiles(&mut self) -> Option<Quantiles> {
         self.flush();
         let at = |quantile| micros(self.histogram.value_at_quantile(quantile));
@@ -82,44 +82,44 @@ fn micros(nanos: u64) -> f64 {
     nanos as f64 / 1000.0
 }
 
-/// What a histogram says, in microseconds. A quantile is the upper end of the histogram's step that it lies in, so it is
-/// never below the true one, and above it by 0.1 % at most.
+/// The figures of a histogram, in microseconds. A quantile is the upper end of its bucket, so it is
+/// never below the true value, and above it by at most 0.1 %.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Quantiles {
-    /// Half of all are this short.
+    /// The median.
     pub p50: f64,
-    /// 90 % are.
+    /// The 90th percentile.
     pub p90: f64,
-    /// 99 % are.
+    /// The 99th percentile.
     pub p99: f64,
-    /// 99.9 % are.
+    /// The 99.9th percentile.
     pub p999: f64,
-    /// The longest.
+    /// The maximum.
     pub max: f64,
     /// The mean.
     pub mean: f64,
-    /// How many there are.
+    /// The number of latencies.
     pub count: u64,
 }
 
-/// How much of the time a thread ran, and how much of it wanted to and was not let.
+/// How long a thread ran in a window, and how long it was runnable but not running.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Usage {
     /// Time on a core.
     pub(crate) cpu: Duration,
-    /// Time spent waiting for one, ready to run.
+    /// Time spent runnable, waiting for a core.
     pub(crate) delay: Duration,
     /// The length of the window.
     pub(crate) wall: Duration,
 }
 
 impl Usage {
-    /// The share of the window that the thread ran.
+    /// The share of the window for which the thread ran.
     pub(crate) fn busy(&self) -> f64 {
         share(self.cpu, self.wall)
     }
 
-    /// The share of the window that the thread waited for a core.
+    /// The share of the window for which the thread waited for a core.
     pub(crate) fn waiting(&self) -> f64 {
         share(self.delay, self.wall)
     }
@@ -129,7 +129,7 @@ fn share(part: Duration, of: Duration) -> f64 {
     if of.is_zero() { 0.0 } else { (part.as_secs_f64() / of.as_secs_f64()).min(1.0) }
 }
 
-/// The clocks of a thread at one moment.
+/// The clocks of a thread at one point in time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clocks {
     pub(crate) wall: std::time::Instant,
@@ -138,7 +138,8 @@ pub(crate) struct Clocks {
 }
 
 impl Clocks {
-    /// Those of the calling thread. Costs two system calls and the reading of one file in `/proc`.
+    /// Reads the clocks of the calling thread, which takes two system calls and reads one file in
+    /// `/proc`.
     pub(crate) fn of_this_thread() -> Self {
         let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
         let schedstat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
@@ -149,7 +150,7 @@ impl Clocks {
         }
     }
 
-    /// What happened since `begin`.
+    /// The use since `begin`.
     pub(crate) fn since(&self, begin: &Self) -> Usage {
         Usage {
             cpu: self.cpu.saturating_sub(begin.cpu),
@@ -159,8 +160,8 @@ impl Clocks {
     }
 }
 
-/// The second number of a schedstat file: nanoseconds spent ready to run and not running. Zero where the kernel was
-/// built without it.
+/// The second number of a schedstat file: nanoseconds spent runnable but not running. Zero if the
+/// kernel was built without it.
 fn schedstat_delay(text: &str) -> Duration {
     Duration::from_nanos(text.split_whitespace().nth(1).and_then(|field| field.parse().ok()).unwrap_or(0))
 }
@@ -229,7 +230,7 @@ mod tests {
         let begin = Clocks::of_this_thread();
         while Clocks::of_this_thread().cpu < begin.cpu + Duration::from_millis(20) {}
         let usage = Clocks::of_this_thread().since(&begin);
-        // Two clocks of the kernel, which need not agree to the microsecond.
+        // These are two clocks of the kernel, which may differ by microseconds.
         let within = usage.wall >= usage.cpu * 9 / 10;
         assert!(usage.cpu >= Duration::from_millis(20) && within && usage.busy() > 0.0, "{usage:?}");
     }

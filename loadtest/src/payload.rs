@@ -1,27 +1,28 @@
 //! The content of messages.
 //!
-//! A thread holds one block of random bytes, and each message is a slice of it. Where the slice begins depends on the
-//! connection and on the message's number, so what an echo must be is known without having been kept: an echo that is
-//! damaged, from another connection, or out of order is another slice, and comparing shows it.
+//! A thread holds one block of random bytes, and each message is a slice of it. The start of the
+//! slice depends on the connection and on the message's number, so the expected echo is computed
+//! and not stored. An echo that is damaged, from another connection, or out of order differs from
+//! the expected slice.
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use ringway::{Message, MessageKind};
 use std::ops::{Range, RangeInclusive};
 
-/// At how many places of the block slices begin. No place comes twice among so many messages of a connection. The block
-/// of small messages stays in the first-level cache.
+/// The number of positions at which slices begin. The position repeats only after this many
+/// messages of a connection. The block of small messages stays in the first-level cache.
 const PLACES: u32 = 4096;
 
-/// The distance of the places of two messages that follow one another: odd, so that all places are visited, and large,
-/// so that neighbours do not overlap when messages are small.
+/// The distance between the positions of successive messages: odd, so that all positions are used,
+/// and large, so that small successive messages do not overlap.
 const STEP: u32 = 0x9e5;
 
 /// The random block, and the sizes of its slices.
 pub(crate) struct Payload {
     block: Block,
-    least: u32,
-    /// How many sizes there are.
+    min: u32,
+    /// The number of sizes.
     spread: u32,
 }
 
@@ -38,24 +39,24 @@ impl Payload {
         let block = if binary {
             Block::Binary(bytes)
         } else {
-            // Space to tilde. That a few of the 95 are a little more likely than others harms nothing.
+            // Space to tilde. The slight bias towards some of the 95 characters does not matter.
             Block::Text(bytes.iter().map(|byte| char::from(b' ' + byte % 95)).collect())
         };
-        Self { block, least: *sizes.start() as u32, spread: (sizes.end() - sizes.start() + 1) as u32 }
+        Self { block, min: *sizes.start() as u32, spread: (sizes.end() - sizes.start() + 1) as u32 }
     }
 
-    /// Where message `number` of the connection with this salt lies in the block.
+    /// The range in the block of message `number` of the connection with this salt.
     #[inline]
     pub(crate) fn span(&self, salt: u32, number: u32) -> Range<usize> {
         let start = number.wrapping_mul(STEP).wrapping_add(salt) % PLACES;
-        let mut len = self.least;
+        let mut len = self.min;
         if self.spread > 1 {
             len += ((u64::from(mix(salt, number)) * u64::from(self.spread)) >> 32) as u32;
         }
         start as usize..start as usize + len as usize
     }
 
-    /// What kind of messages these are.
+    /// The kind of the messages.
     #[inline]
     pub(crate) fn kind(&self) -> MessageKind {
         match self.block {
@@ -83,7 +84,7 @@ impl Payload {
     }
 }
 
-/// A number that looks random, from two that do not: the finalizer of SplitMix64.
+/// Hashes two numbers with the finalizer of SplitMix64.
 #[inline]
 pub(crate) fn mix(salt: u32, number: u32) -> u32 {
     let mut z = (u64::from(salt) << 32 | u64::from(number)).wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -2,26 +2,27 @@
 
 use std::time::Duration;
 
-/// Where a run stands. Only [`RunPhase::Measure`] enters the figures of messages; only [`RunPhase::Connect`] those of
-/// connecting.
+/// The phase of a run. Only [`RunPhase::Measure`] contributes to the figures of messages, and only
+/// [`RunPhase::Connect`] to those of connecting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RunPhase {
-    /// Connections are being opened; nobody sends.
+    /// Connections open; no messages are sent.
     Connect,
-    /// All are open, or have failed. A short silence, in which the server ends what opening them has left to do.
+    /// All connections are open or have failed. A short pause, in which the server completes the
+    /// work of opening them.
     Settle,
-    /// Messages flow, and are not measured yet.
+    /// Messages are sent but not measured.
     WarmUp,
-    /// Messages flow, and are measured.
+    /// Messages are sent and measured.
     Measure,
-    /// No more are sent; the answers that are missing are waited for, and are measured too.
+    /// No more messages are sent; outstanding answers are awaited and measured.
     Drain,
-    /// Connections are being closed.
+    /// Connections close.
     Close,
 }
 
 impl RunPhase {
-    /// What a person is told.
+    /// The name shown to the user.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -35,21 +36,21 @@ impl RunPhase {
     }
 }
 
-/// How long the silence after connecting is.
+/// The length of the pause after connecting.
 pub(crate) const SETTLE: Duration = Duration::from_millis(50);
 
-/// When the phases from [`RunPhase::Settle`] to [`RunPhase::Measure`] end: the same on all threads, in nanoseconds since the
-/// run's epoch.
+/// The ends of the phases from [`RunPhase::Settle`] to [`RunPhase::Measure`]: the same on all
+/// threads, in nanoseconds since the run's epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Timetable {
     pub(crate) warm_up: u64,
     pub(crate) measure: u64,
-    /// `u64::MAX` when messages, not time, end the measuring.
+    /// `u64::MAX` if a number of messages, not time, ends the measuring.
     pub(crate) drain: u64,
 }
 
 impl Timetable {
-    /// With the settling beginning at `now`.
+    /// A timetable whose settling begins at `now`.
     pub(crate) fn new(now: u64, warm_up: Duration, measure: Option<Duration>) -> Self {
         let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let start = now.saturating_add(nanos(SETTLE));
@@ -61,7 +62,7 @@ impl Timetable {
         }
     }
 
-    /// When `phase` ends, if time ends it.
+    /// The end of `phase`, if it ends by time.
     pub(crate) fn end_of(&self, phase: RunPhase) -> Option<u64> {
         let end = match phase {
             RunPhase::Settle => self.warm_up,

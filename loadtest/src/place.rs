@@ -1,4 +1,5 @@
-//! Where the generator's threads run: on the top cores, apart from the threads of a server on this machine.
+//! Places the generator's threads: on the last cores of the set, without those of a server on this
+//! machine.
 
 use crate::plan::Plan;
 use crate::server::ObservedServer;
@@ -7,8 +8,8 @@ use ringway::{Cores, Shards};
 use std::collections::BTreeSet;
 use std::num::NonZero;
 
-/// Places the threads of a plan against `server`, and warns when they have to share its cores. Cores that the plan names are
-/// taken without a look at the server.
+/// Places the threads of a plan against `server`, and warns if they share its cores. Cores that the
+/// plan names are used whatever the server's cores are.
 pub(crate) fn place(plan: &Plan, server: &ObservedServer) -> Result<Assignment, PlacementError> {
     if let (Cores::Unpinned, Some(threads)) = (&plan.cores, plan.threads.and_then(NonZero::new)) {
         return Ok(Assignment::unpinned(threads).at_most(plan.connections as usize));
@@ -27,7 +28,7 @@ fn choose(plan: &Plan, set: &CoreSet, pinned: &BTreeSet<usize>) -> Result<Assign
     Ok(set.generator(&plan.cores, threads, pinned)?.at_most(plan.connections as usize))
 }
 
-/// What there is to say when the server is pinned to all cores of the set.
+/// The warning if the server is pinned to all cores of the set.
 fn warn_of_sharing(set: &CoreSet, pinned: &BTreeSet<usize>) -> Option<String> {
     if set.is_left(pinned) {
         return None;

@@ -1,4 +1,4 @@
-//! What a run is to do.
+//! The plan of a run.
 
 use crate::processes::Edges;
 use crate::units::size;
@@ -11,20 +11,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-/// The largest message that can be asked for, in bytes. Every thread holds a block of random bytes that is this long
-/// and a little longer.
+/// The maximum size of a message in bytes. Each thread holds a block of random bytes slightly
+/// longer than the largest message.
 pub const MAX_SIZE: usize = 64 << 20;
 
-/// The most messages that one connection can have in flight.
+/// The maximum number of messages in flight on one connection.
 pub const MAX_PIPELINE: u32 = 65_536;
 
-/// The most bytes that one connection can have in flight, frame headers included: those that wait for the server at once.
+/// The maximum number of bytes in flight on one connection, frame headers included. It bounds the
+/// output queued for the server.
 pub(crate) const MAX_IN_FLIGHT: usize = 1 << 30;
 
 /// The longest header of a client's frame (RFC 6455 section 5.2).
 const FRAME_HEADER: usize = 14;
 
-/// Everything that makes up a run. Start from [`Plan::new`] and set what should be different:
+/// The parameters of a run. Start from [`Plan::new`] and change fields:
 ///
 /// ```
 /// use ringway_loadtest::{RunLength, Plan};
@@ -36,63 +37,68 @@ const FRAME_HEADER: usize = 14;
 pub struct Plan {
     /// The server: a `ws://` URL.
     pub url: String,
-    /// How many connections are held open, over all threads. Default 50.
+    /// The number of connections over all threads. Default 50.
     pub connections: u32,
-    /// How many threads drive them, each with a ring of its own. Default: one for each core of `cores`; with
-    /// [`Cores::All`] and a CPU quota below the cores that this process may run on, as many as it is worth. There are never
-    /// more threads than connections.
+    /// The number of threads, each with its own ring. Default: one for each core of `cores`; with
+    /// [`Cores::All`] and a CPU quota below the size of the affinity mask, the quota in whole CPUs.
+    /// There are never more threads than connections.
     pub threads: Option<usize>,
-    /// The cores that the threads are pinned to. Default: all that this process may run on, from the last one on, without
-    /// those that threads of a server on this machine are pinned to. Where none is left both share them, and a warning
-    /// says how to separate them. With a CPU quota below the cores nothing is pinned.
+    /// The cores that the threads are pinned to. Default: the affinity mask from its end, without
+    /// the cores to which a server on this machine has pinned its threads. If none is left, both
+    /// share the cores, and a warning says how to separate them. With a CPU quota below the size of
+    /// the mask, no thread is pinned.
     pub cores: Cores,
-    /// How long the measured part of the run is. Default 10 s.
+    /// The length of the measured part. Default 10 s.
     pub length: RunLength,
-    /// How long messages flow before they are measured. Default 1 s.
+    /// The time to send messages before measuring. Default 1 s.
     pub warmup: Duration,
-    /// How many messages each connection has in flight. Default 1.
+    /// The number of messages in flight on each connection. Default 1.
     pub pipeline: u32,
-    /// The sizes of the messages in bytes, each as likely as any other. Default 64.
+    /// The sizes of the messages in bytes, uniformly distributed. Default 64.
     pub sizes: RangeInclusive<usize>,
-    /// Whether messages are binary; else they are text, of random printable ASCII. Default: text.
+    /// Whether messages are binary. Otherwise they are text of random printable ASCII. Default:
+    /// text.
     pub binary: bool,
-    /// What the connections do. Default: [`Mode::Echo`].
+    /// The traffic on the connections. Default: [`Mode::Echo`].
     pub mode: Mode,
-    /// How much of each echo is looked at. Default: [`Verify::Sample`].
+    /// The part of each echo that is verified. Default: [`Verify::Sample`].
     pub verify: Verify,
-    /// What contents and sizes of the messages derive from. The same number gives the same messages; mask keys are
-    /// always fresh (RFC 6455 section 5.3). Default: a random number.
+    /// The seed of the contents and sizes of messages. The same seed gives the same messages; mask
+    /// keys are always random (RFC 6455 section 5.3). Default: a random number.
     pub seed: Option<u64>,
-    /// How many connections are opened a second, over all threads. Default: as fast as the server takes them, with at
-    /// most 256 handshakes of one thread under way.
+    /// The connections to open per second over all threads. Default: as fast as the server accepts
+    /// them, with at most 256 handshakes of each thread in progress.
     pub connect_rate: Option<f64>,
-    /// Further headers of the opening handshake.
+    /// Additional headers of the opening handshake.
     pub headers: HeaderMap,
     /// The Origin header, as browsers send it.
     pub origin: Option<String>,
-    /// The subprotocols that are offered.
+    /// The subprotocols to offer.
     pub subprotocols: Vec<String>,
-    /// The compression that is offered. A server that declines it is loaded without. Default: none.
+    /// The compression to offer. If the server declines it, messages are sent uncompressed.
+    /// Default: none.
     pub deflate: Option<Deflate>,
-    /// The server's process, for its CPU time. Default: the one that listens on the target's port, if it is on this
-    /// machine and we may look into it.
+    /// The server's process, for its CPU time. Default: the process that listens on the target's
+    /// port, if it is on this machine and its descriptors are readable.
     pub server_pid: Option<u32>,
-    /// Is told when the measured part will begin and end, before it does, if time ends it. Whoever is told samples the
-    /// server's process by itself ([`processes::watch`](crate::processes::watch)), so the run does not.
+    /// Receives the beginning and end of the measured part in advance, if it ends by time. The
+    /// receiver samples the server's process itself
+    /// ([`processes::watch`](crate::processes::watch)), so the run does not.
     pub edges: Option<Sender<Edges>>,
-    /// How long answers are waited for after the last message was sent. It also ends a run by number of messages in
-    /// which no answer comes any more. Default 5 s.
+    /// The time to wait for answers after the last message. A run by number of messages also ends
+    /// after this time without an answer. Default 5 s.
     pub drain_timeout: Duration,
-    /// How long a connection may take to open. Default 10 s.
+    /// The time within which a connection must open. Default 10 s.
     pub connect_timeout: Duration,
     /// Ends the run early.
     pub stop: Stop,
-    /// How long each thread watches for events before it sleeps. A thread that polls counts as busy. Default: adaptive.
+    /// How long each thread polls before it sleeps. A polling thread counts as busy. Default:
+    /// adaptive.
     pub busy_poll: BusyPoll,
 }
 
 impl Plan {
-    /// A run against `url` with the defaults.
+    /// A plan for `url` with the defaults.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
         Self {
@@ -122,10 +128,10 @@ impl Plan {
         }
     }
 
-    /// Says whether the plan makes sense; [`run`](crate::run) asks this first.
+    /// Checks the plan; [`run`](crate::run) does this first.
     ///
     /// # Errors
-    /// [`PlanError`] for the first thing that does not.
+    /// [`PlanError`] for the first invalid field.
     pub fn check(&self) -> Result<(), PlanError> {
         if self.connections == 0 {
             return Err(PlanError::NoConnections);
@@ -157,32 +163,32 @@ impl Plan {
         }
     }
 
-    /// How many of `total` things fall to one of `threads` threads; no two differ by more than one.
+    /// The share of thread `index` in `total` items; no two shares differ by more than one.
     pub(crate) fn share(total: u64, threads: usize, index: usize) -> u64 {
         let threads = threads as u64;
         total / threads + u64::from((index as u64) < total % threads)
     }
 }
 
-/// How long the measured part of a run is.
+/// The length of the measured part of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunLength {
-    /// This long.
+    /// A time.
     Time(Duration),
     /// Until this many messages have been answered ([`Mode::Echo`]) or sent ([`Mode::Send`]).
     Messages(u64),
 }
 
-/// What the connections do.
+/// The traffic on the connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// Send messages, and check that they come back.
+    /// Send messages and verify the echoes.
     #[default]
     Echo,
-    /// Send messages as fast as the server reads them; what comes back is dropped.
+    /// Send messages as fast as the server reads them; incoming messages are dropped.
     Send,
-    /// Be there, and say nothing.
+    /// Hold the connections open without traffic.
     Idle,
 }
 
@@ -196,29 +202,30 @@ impl fmt::Display for Mode {
     }
 }
 
-/// How much of each echo is looked at.
+/// The part of each echo that is verified.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Verify {
-    /// Nothing: echoes are counted.
+    /// None: echoes are only counted.
     Off,
-    /// Kind and length of each, and the content of every 64th on each connection, the first one included.
+    /// Kind and length of each, and the content of every 64th on each connection, the first one
+    /// included.
     #[default]
     Sample,
     /// Kind, length and content of each.
     All,
 }
 
-/// Ends a run early, from any thread. Clones are one and the same.
+/// Ends a run early, from any thread. Clones share one flag.
 #[derive(Clone, Debug, Default)]
 pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// Has the run end: what was measured by then is reported.
+    /// Ends the run. The part measured so far is reported.
     pub fn now(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the run was told to end.
+    /// Whether the run has been asked to end.
     #[must_use]
     pub fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)
@@ -226,13 +233,13 @@ impl Stop {
 }
 
 impl From<Arc<AtomicBool>> for Stop {
-    /// Watches a flag, such as one that a signal sets.
+    /// Wraps a flag, such as one that a signal handler sets.
     fn from(flag: Arc<AtomicBool>) -> Self {
         Self(flag)
     }
 }
 
-/// What is wrong with a plan.
+/// The error of an invalid plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// No connections.
@@ -241,10 +248,10 @@ pub enum PlanError {
     /// No threads.
     #[error("a load needs at least 1 thread")]
     NoThreads,
-    /// A number in flight that cannot be.
+    /// A number of messages in flight out of range.
     #[error("{0} messages in flight on each connection: give 1 to {MAX_PIPELINE}")]
     Pipeline(u32),
-    /// Sizes that cannot be.
+    /// Sizes out of range.
     #[error("messages of {} to {}: give sizes up to {}, the smaller one first", size(*.0), size(*.1), size(MAX_SIZE))]
     Sizes(usize, usize),
     /// More bytes in flight than one connection can have.
@@ -253,7 +260,7 @@ pub enum PlanError {
         .0, size(*.1), size(MAX_IN_FLIGHT)
     )]
     InFlight(u32, usize),
-    /// A rate that is none.
+    /// A connect rate of zero or less.
     #[error("the rate of connecting must be above 0")]
     ConnectRate,
     /// No time to connect in.
@@ -265,7 +272,7 @@ pub enum PlanError {
     /// No messages to measure.
     #[error("the number of messages must be above 0")]
     NoMessages,
-    /// A run that sends no messages cannot end after some.
+    /// A run that sends no messages cannot end by a number of them.
     #[error("idle connections send no messages: give a duration instead of a number of messages")]
     MessagesInIdle,
 }

@@ -1,4 +1,4 @@
-//! Processes that are measured from outside: a process and all that it has started, their memory, and the CPU time
+//! Measures processes from outside: a process and its descendants, their memory, and the CPU time
 //! that they use between two instants.
 
 use crate::server::{ObservedServer, ServerUse};
@@ -8,7 +8,7 @@ use std::io::{self, Error};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Instant;
 
-/// When the measured part of a run begins and when it ends, by its timetable.
+/// The beginning and end of the measured part of a run, by its timetable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Edges {
     /// The beginning.
@@ -17,9 +17,9 @@ pub struct Edges {
     pub end: Instant,
 }
 
-/// A process, its descendants, and the members of the process group that it leads. Only the process itself where the
-/// others cannot be listed. Processes that have ended and are not waited for yet are left out. Reads one file for each
-/// process of the system.
+/// A process, its descendants, and the members of the process group that it leads. Only the process
+/// itself if the others cannot be listed. Zombies are excluded. Reads one file for each process of
+/// the system.
 #[must_use]
 pub fn tree(root: u32) -> Vec<u32> {
     let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
@@ -27,7 +27,7 @@ pub fn tree(root: u32) -> Vec<u32> {
     let stats = all_processes().into_iter().flatten().flatten().filter_map(|process| process.stat().ok());
     for stat in stats.filter(|stat| stat.state != 'Z') {
         children.entry(stat.ppid).or_default().push(stat.pid);
-        // A process whose parent has ended belongs to another parent, and still to its group.
+        // A process whose parent has exited has another parent, but is still in its group.
         if stat.pgrp == root as i32 {
             found.push(stat.pid);
         }
@@ -44,12 +44,13 @@ pub fn tree(root: u32) -> Vec<u32> {
     pids
 }
 
-/// The memory of processes in bytes: the sum of their proportional set sizes (`Pss` of `smaps_rollup`). A page that
-/// several processes share counts once over all of them, so that forked workers are not counted several times. Memory of
-/// the kernel, such as that of sockets, is not in it. Processes that have ended are left out.
+/// The memory of processes in bytes: the sum of their proportional set sizes (`Pss` of
+/// `smaps_rollup`). A page that several processes share counts once over all of them, so that
+/// forked workers are not counted several times. Kernel memory, such as that of sockets, is not
+/// included. Processes that have exited are excluded.
 ///
 /// # Errors
-/// When none of them can be read.
+/// If none of them can be read.
 pub fn memory(pids: &[u32]) -> io::Result<u64> {
     let rollup = |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"));
     let (read, failed): (Vec<_>, Vec<_>) = pids.iter().map(rollup).partition(Result::is_ok);
@@ -66,20 +67,22 @@ fn pss(rollup: &str) -> u64 {
     kib.unwrap_or(0) * 1024
 }
 
-/// The CPU time that processes have used so far, in seconds, summed over their threads. That of threads that have
-/// ended is not in it.
+/// The CPU time that processes have used so far, in seconds, summed over their threads. The time of
+/// threads that have exited is not included.
 #[must_use]
 pub fn cpu_seconds(pids: &[u32]) -> f64 {
     pids.iter().filter_map(|pid| crate::server::cpu_time(*pid).ok()).map(|time| time.as_secs_f64()).sum()
 }
 
-/// Waits for the edges of a window, sleeps until each of them, and returns what the process `root` and all that it has
-/// started used in between. `None` when the sender of the edges goes before the window is over, or the processes are
-/// gone. A process that starts within the window counts from its start.
+/// Waits for the edges of a window, sleeps until each of them, and returns the CPU time that the
+/// process `root` and its descendants used in between. Returns `None` if the sender of the edges is
+/// dropped before the end of the window, or if the processes have exited. A process that starts
+/// within the window counts from its start.
 ///
-/// The calling thread sleeps but for a few reads of `/proc` at each edge: it belongs on the cores of the generator, so
-/// that the server is not disturbed. The kernel updates the time of a thread that is running at each timer tick, so
-/// the figure of one window has an error of up to one tick (4 ms at 250 Hz) in either direction, and none on average.
+/// The calling thread sleeps except for a few reads of `/proc` at each edge. It should run on the
+/// cores of the generator, so that it does not disturb the server. The kernel updates the time of a
+/// thread that is running at each timer tick, so the figure of one window has an error of up to one
+/// tick (4 ms at 250 Hz) in either direction, and none on average.
 #[must_use]
 pub fn watch(root: u32, edges: &Receiver<Edges>) -> Option<ServerUse> {
     let window = edges.recv().ok()?;
@@ -92,12 +95,12 @@ pub fn watch(root: u32, edges: &Receiver<Edges>) -> Option<ServerUse> {
     (!begin.is_empty()).then(|| end.since(&begin))
 }
 
-/// Sleeps until `at`; `None` when the sender goes before that.
+/// Sleeps until `at`; `None` if the sender is dropped before that.
 fn sleep_until(at: Instant, sender: &Receiver<Edges>) -> Option<()> {
     loop {
         match sender.recv_timeout(at.saturating_duration_since(Instant::now())) {
             Err(RecvTimeoutError::Timeout) => return Some(()),
-            // A run that is over drops it at its end, which may be seen before the timeout is.
+            // A run drops the sender at its end, which may be observed before the timeout.
             Err(RecvTimeoutError::Disconnected) => return (Instant::now() >= at).then_some(()),
             Ok(_) => {}
         }
@@ -113,7 +116,7 @@ mod tests {
     use std::sync::mpsc;
     use std::time::Duration;
 
-    /// A shell in a group of its own that runs `script`, and the first line it writes.
+    /// A shell in its own process group that runs `script`, and the first line of its output.
     fn shell(script: &str) -> (Child, String) {
         let mut shell = Command::new("sh");
         let spawned = shell.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0).spawn();
@@ -136,7 +139,7 @@ mod tests {
 
     #[test]
     fn an_orphan_of_the_group_belongs_to_the_tree() {
-        // The shell in between ends at once, so that the reader is an orphan.
+        // The shell in between exits at once, so that the reader is an orphan.
         let (mut child, orphan) = shell("sh -c 'cat <&3 >/dev/null & echo $!' 3<&0; read x");
         let pids = tree(child.id());
         drop(child.stdin.take());
@@ -156,13 +159,13 @@ mod tests {
 
     #[test]
     fn a_window_is_what_is_used_between_its_edges() {
-        let (tell, edges) = mpsc::channel();
+        let (sender, edges) = mpsc::channel();
         let begin = Instant::now();
-        tell.send(Edges { begin, end: begin + Duration::from_millis(100) }).expect("it is received");
+        sender.send(Edges { begin, end: begin + Duration::from_millis(100) }).expect("it is received");
         let busy = std::thread::spawn(move || {
-            // Until the window is over by far, whatever the machine does.
+            // Longer than the window, on a machine of any load.
             while begin.elapsed() < Duration::from_millis(200) {}
-            drop(tell);
+            drop(sender);
         });
         let used = watch(std::process::id(), &edges).expect("we run");
         busy.join().expect("no panic");
@@ -171,19 +174,19 @@ mod tests {
 
     #[test]
     fn a_run_that_ends_with_its_window_has_one() {
-        let (tell, edges) = mpsc::channel();
+        let (sender, edges) = mpsc::channel();
         let past = Instant::now();
-        tell.send(Edges { begin: past, end: past }).expect("it is received");
-        drop(tell);
+        sender.send(Edges { begin: past, end: past }).expect("it is received");
+        drop(sender);
         assert!(watch(std::process::id(), &edges).is_some());
     }
 
     #[test]
     fn a_window_that_is_given_up_gives_nothing() {
-        let (tell, edges) = mpsc::channel();
+        let (sender, edges) = mpsc::channel();
         let hour = Instant::now() + Duration::from_secs(3600);
-        tell.send(Edges { begin: hour, end: hour }).expect("it is received");
-        drop(tell);
+        sender.send(Edges { begin: hour, end: hour }).expect("it is received");
+        drop(sender);
         assert_eq!(watch(std::process::id(), &edges), None);
     }
 }

@@ -1,25 +1,26 @@
-//! Connecting: how fast, and how it went.
+//! The ramp: the pace of connecting, and its results.
 
 use crate::measure::Recorder;
 use std::time::{Duration, Instant};
 
-/// How many handshakes of one thread may be under way: fewer than any listener's backlog holds.
+/// The maximum number of handshakes in progress on one thread: fewer than the backlog of any
+/// listener.
 pub(crate) const UNDER_WAY: u64 = 256;
 
-/// What there is to do for a thread that connects.
+/// The next step of a thread that connects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// Begin one more connection.
+    /// Start another connection.
     Connect,
-    /// Begin none before this time.
+    /// Start none before this time.
     At(Instant),
-    /// Begin none before one of those under way is open or has failed.
+    /// Start none until one in progress has opened or failed.
     Wait,
-    /// All are open or have failed.
+    /// All connections are open or have failed.
     Over,
 }
 
-/// How far connecting is.
+/// The state of connecting.
 pub(crate) struct Ramp {
     wanted: u64,
     rate: Option<f64>,
@@ -27,22 +28,22 @@ pub(crate) struct Ramp {
     pub(crate) started: u64,
     pub(crate) established: u64,
     pub(crate) failed: u64,
-    /// How long each took to open.
+    /// The times that connections took to open.
     pub(crate) latency: Recorder,
-    /// When the latest was open, in nanoseconds since the run's epoch.
+    /// The time at which the latest one opened, in nanoseconds since the run's epoch.
     pub(crate) latest: u64,
 }
 
 impl Ramp {
-    /// To open `wanted` connections, `rate` of them a second if it matters.
+    /// A ramp of `wanted` connections, limited to `rate` per second if one is given.
     pub(crate) fn new(wanted: u64, rate: Option<f64>, began: Instant) -> Self {
         Self { wanted, rate, began, started: 0, established: 0, failed: 0, latency: Recorder::new(), latest: 0 }
     }
 
-    /// What there is to do at `now`.
+    /// The next step at `now`.
     pub(crate) fn next(&self, now: Instant) -> Next {
         let over = self.established + self.failed;
-        // A server that takes none of so many will take no other.
+        // A server that accepts none of so many connections is assumed to accept no others.
         let hopeless = self.established == 0 && self.failed >= UNDER_WAY;
         if over >= self.wanted || hopeless && over == self.started {
             return Next::Over;
@@ -56,7 +57,7 @@ impl Ramp {
         }
     }
 
-    /// Gives up those that have not begun.
+    /// Abandons the connections that have not started.
     pub(crate) fn give_up(&mut self) {
         self.wanted = self.started;
     }

@@ -1,4 +1,4 @@
-//! What a run has found: for programs as JSON, and for people as text.
+//! The result of a run, as JSON and as text.
 
 use crate::errors::CLOSE_UNANSWERED;
 use crate::measure::{Quantiles, Usage};
@@ -11,53 +11,53 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
-/// The version of the JSON's shape. Keys are added without changing it; it changes when one is removed or means
-/// something else.
+/// The version of the JSON schema. Adding keys does not change it; removing a key or changing its
+/// meaning does.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// What a run has found. Serializes to the stable keys that programs read; what is not among them is only for the text
-/// and for callers in Rust.
+/// The result of a run. Serializes to the stable keys; the skipped fields are for the text and for
+/// callers in Rust.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// [`SCHEMA_VERSION`].
     pub schema_version: u32,
     /// The URL.
     pub target: String,
-    /// What the connections did.
+    /// The traffic on the connections.
     pub mode: Mode,
-    /// Connecting. Never part of the other figures.
+    /// Connecting. It does not contribute to the other figures.
     pub connections: ConnectionFigures,
     /// Messages of the measured part.
     pub messages: MessageFigures,
-    /// How long answers took.
+    /// The latency of answers.
     pub latency_us: LatencyFigures,
-    /// What went wrong, in any part of the run, by kind.
+    /// The errors of all phases of the run, by kind.
     pub errors: BTreeMap<String, u64>,
-    /// What the generator used in the measured part.
+    /// The resource use of the generator in the measured part.
     pub generator: GeneratorFigures,
-    /// What the server used in the measured part, when its process is known.
+    /// The resource use of the server in the measured part, if its process is known.
     pub server: Option<ServerFigures>,
-    /// Who was the limit.
+    /// Which side was the limit.
     pub verdict: Verdict,
     /// Whether the run was ended early by [`Stop`](crate::Stop).
     pub interrupted: bool,
-    /// How long the measured part was: what rates and CPU times are over.
+    /// The length of the measured part, to which rates and CPU times refer.
     #[serde(rename = "measured_seconds", serialize_with = "seconds")]
     pub measured: Duration,
 
-    /// What the first error of each kind said.
+    /// The text of the first error of each kind.
     #[serde(skip)]
     pub first_errors: BTreeMap<String, String>,
-    /// How long connections took to open: from the call to the end of the opening handshake.
+    /// The times that connections took to open: from the call to the end of the opening handshake.
     #[serde(skip)]
     pub connect_latency_us: Option<Quantiles>,
-    /// How long all of them took together.
+    /// The time from the first call to the last open connection.
     #[serde(skip)]
     pub connect_time: Duration,
-    /// How many latencies were over a minute, and count as a minute.
+    /// The number of latencies over a minute, which count as a minute.
     #[serde(skip)]
     pub saturated: u64,
-    /// How many connections agreed on compression; `None` when none was offered.
+    /// The number of connections with negotiated compression; `None` if none was offered.
     #[serde(skip)]
     pub compressing: Option<u64>,
     #[serde(skip)]
@@ -73,72 +73,73 @@ fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Er
 /// Connecting.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct ConnectionFigures {
-    /// How many there were to be.
+    /// The number of the plan.
     pub requested: u64,
-    /// How many opened.
+    /// The number that opened.
     pub established: u64,
-    /// How many were tried and did not open. Fewer than the rest when the run was ended early, or when the server took
-    /// none of the first few hundred.
+    /// The number that failed to open. Less than the rest if the run was stopped early, or if the
+    /// server accepted none of the first few hundred.
     pub failed: u64,
-    /// How many opened a second, from the first call to the last one open.
+    /// The rate, from the first call to the last open connection.
     pub per_second: f64,
 }
 
 /// Messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct MessageFigures {
-    /// How many there were to be. In a closed loop there is no schedule: as many as were sent.
+    /// The number of the schedule. A closed loop has no schedule: the number sent.
     pub offered: u64,
-    /// How many were sent in the measured part, or in flight when it began.
+    /// The number sent in the measured part, or in flight when it began.
     pub sent: u64,
-    /// How many of these were answered as they should be, also after the measured part.
+    /// The number of these that were answered correctly, even after the measured part.
     pub received: u64,
-    /// How many of these were not answered. The rest, `sent − received − missing`, was answered wrongly and is counted
-    /// among the errors.
+    /// The number of these that were not answered. The rest, `sent − received − missing`, was
+    /// answered wrongly and counts as errors.
     pub missing: u64,
-    /// How many were answered a second ([`Mode::Send`]: sent) within the measured part.
+    /// The rate of answers ([`Mode::Send`]: of sent messages) within the measured part, per second.
     pub per_second: f64,
-    /// Bytes of their payloads a second, in one direction.
+    /// The rate of payload bytes in one direction, per second.
     pub bytes_per_second: f64,
 }
 
-/// How long answers took, in microseconds.
+/// The latency of answers, in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct LatencyFigures {
-    /// From when a message was due. In a closed loop it is due when it is sent. `null` when nothing was answered.
+    /// From the time at which a message was due. In a closed loop this is when it is sent. `null`
+    /// if nothing was answered.
     pub response: Option<Quantiles>,
-    /// From when it was sent.
+    /// From the time at which it was sent.
     pub service: Option<Quantiles>,
-    /// How late messages were sent. `null` in a closed loop, which has no schedule to be late for.
+    /// The delay of sending. `null` in a closed loop, which has no schedule.
     pub send_lag: Option<Quantiles>,
 }
 
-/// What the generator used.
+/// The resource use of the generator.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct GeneratorFigures {
-    /// How many threads it had.
+    /// The number of threads.
     pub threads: usize,
-    /// The core that each of them was pinned to; `null` for one that was not pinned.
+    /// The core of each thread; `null` for one that was not pinned.
     pub cores: Vec<Option<usize>>,
-    /// The share of the measured part that each of them ran, from 0 to 1.
+    /// The share of the measured part for which each thread ran, from 0 to 1.
     pub busy_share: Vec<f64>,
-    /// Time on cores, of all of them together.
+    /// CPU time of all threads.
     pub cpu_seconds: f64,
 }
 
-/// What the server used.
+/// The resource use of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct ServerFigures {
-    /// Its process; the lowest number when there are several.
+    /// Its process id; the lowest one if there are several.
     pub pid: u32,
-    /// Time on cores, of all its threads together.
+    /// CPU time of all its threads.
     pub cpu_seconds: f64,
-    /// Its memory when the measured part ended.
+    /// Its memory at the end of the measured part.
     pub rss_bytes: u64,
-    /// The share of the measured part that its busiest thread ran, from 0 to 1.
+    /// The share of the measured part for which its busiest thread ran, from 0 to 1.
     #[serde(skip)]
     pub busiest_thread: f64,
-    /// How many cores' worth it used.
+    /// Its CPU time divided by the length of the measured part.
     #[serde(skip)]
     pub cores_used: f64,
 }
@@ -155,17 +156,18 @@ impl GeneratorFigures {
 }
 
 impl Report {
-    /// Whether something went wrong: a connection did not open, or ended before we closed it; an answer was wrong, came
-    /// unasked, or never came. A server that does not answer our close in good order is counted among the errors, and is
-    /// no failure.
+    /// Whether the run failed: a connection did not open or was closed early, or an answer was
+    /// wrong, unexpected or missing. A server that does not answer a close frame cleanly counts as
+    /// an error, but not as a failure.
     #[must_use]
     pub fn is_failure(&self) -> bool {
         self.messages.missing > 0 || self.errors.keys().any(|kind| kind != CLOSE_UNANSWERED)
     }
 
-    /// Why not one connection could be opened, in a sentence. `None` when one could, or none was tried.
+    /// The reason why no connection could be opened, as a sentence. `None` if one opened or none
+    /// was tried.
     #[must_use]
-    pub fn why_none_opened(&self) -> Option<String> {
+    pub fn connect_failure(&self) -> Option<String> {
         let (kind, _) = self.errors.iter().max_by_key(|(_, count)| **count)?;
         let first = self.first_errors.get(kind).map_or("", String::as_str);
         (self.connections.established == 0).then(|| {
@@ -176,13 +178,14 @@ impl Report {
         })
     }
 
-    /// Whether there is nothing to trust: messages were to flow, and none was measured.
+    /// Whether the result is inconclusive: messages were requested, but none was measured.
     #[must_use]
     pub fn is_void(&self) -> bool {
         self.mode != Mode::Idle && self.messages.per_second == 0.0
     }
 
-    /// How long the server computed for one message. `None` when its process is not known or no message was answered.
+    /// The CPU time of the server per message. `None` if its process is not known or no message was
+    /// answered.
     #[must_use]
     pub fn server_cpu_per_message(&self) -> Option<Duration> {
         let messages = self.messages.per_second * self.measured.as_secs_f64();
@@ -200,7 +203,7 @@ impl Report {
         serde_json::to_string_pretty(self).expect("all keys are strings")
     }
 
-    /// The summary for a person at a terminal; ends with a new line.
+    /// The summary for a terminal; ends with a newline.
     #[must_use]
     pub fn to_text(&self) -> String {
         let mut lines = Lines(String::new());
@@ -312,14 +315,14 @@ impl Report {
         );
     }
 
-    /// Whether the server was the limit, the generator, or neither for sure.
+    /// Which side was the limit.
     #[must_use]
     pub fn limited_by(&self) -> LimitedBy {
         self.verdict.limited_by
     }
 }
 
-/// Labels to the left, what they label to the right.
+/// Lines with a label and a text.
 struct Lines(String);
 
 impl Lines {
@@ -339,7 +342,7 @@ fn row(quantiles: &Quantiles) -> String {
     )
 }
 
-/// The load of a plan, in a line.
+/// The load of a plan, as one line.
 pub(crate) fn describe(plan: &Plan, threads: usize) -> String {
     let plural = |count: u64, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
     let whole = format!(
@@ -351,8 +354,8 @@ pub(crate) fn describe(plan: &Plan, threads: usize) -> String {
     if plan.mode == Mode::Idle {
         return whole;
     }
-    let (least, most) = (plan.sizes.start(), plan.sizes.end());
-    let size = if least == most { size(*least) } else { format!("{} to {}", size(*least), size(*most)) };
+    let (min, max) = (plan.sizes.start(), plan.sizes.end());
+    let size = if min == max { size(*min) } else { format!("{} to {}", size(*min), size(*max)) };
     let kind = if plan.binary { "binary" } else { "text" };
     let flight = if plan.mode == Mode::Echo { format!(", {} in flight on each", plan.pipeline) } else { String::new() };
     format!("{whole}, {kind} of {size}{flight}")
@@ -513,7 +516,7 @@ limited by   the server: because
             assert!(Report { errors: BTreeMap::from([(kind.into(), 1)]), ..good() }.is_failure(), "{kind}");
         }
         let rude = Report { errors: BTreeMap::from([("close_unanswered".into(), 1)]), ..good() };
-        assert!(!rude.is_failure(), "all was measured by then");
+        assert!(!rude.is_failure(), "the error occurs after measuring");
         let mut void = good();
         void.messages.per_second = 0.0;
         assert!(void.is_void());
@@ -521,13 +524,13 @@ limited by   the server: because
 
     #[test]
     fn why_nothing_opened_is_said_where_nothing_did() {
-        assert_eq!(report().why_none_opened(), None);
+        assert_eq!(report().connect_failure(), None);
         let connections = ConnectionFigures { established: 0, failed: 50, ..report().connections };
-        let said = Report { connections, ..report() }.why_none_opened();
+        let said = Report { connections, ..report() }.connect_failure();
         let expected = "none of 50 connections to ws://127.0.0.1:9001/ could be opened (connect_refused): \
                         cannot connect: Connection refused (os error 111)";
         assert_eq!(said.as_deref(), Some(expected));
-        assert_eq!(Report { connections, errors: BTreeMap::new(), ..report() }.why_none_opened(), None);
+        assert_eq!(Report { connections, errors: BTreeMap::new(), ..report() }.connect_failure(), None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The server's process, when it is on this machine: its CPU time and its memory.
+//! The server's process, if it is on this machine: its CPU time and its memory.
 
 use procfs::net::TcpState;
 use procfs::process::{FDTarget, Process};
@@ -8,20 +8,21 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-/// How long all threads of a process have run on cores, to the nanosecond. That of threads that have ended is not in it.
+/// The CPU time of all threads of a process, to the nanosecond. The time of threads that have
+/// exited is not included.
 ///
 /// # Errors
-/// When the process is gone, or we may not look into it.
+/// If the process has exited, or may not be inspected.
 pub fn cpu_time(pid: u32) -> io::Result<Duration> {
     let mut nanos = 0;
     for task in Process::new(pid as i32).and_then(|process| process.tasks()).map_err(io::Error::other)? {
-        // One that ends while we look is left out.
+        // A thread that exits meanwhile is skipped.
         nanos += task.and_then(|task| task.schedstat()).map_or(0, |schedstat| schedstat.sum_exec_runtime);
     }
     Ok(Duration::from_nanos(nanos))
 }
 
-/// How much memory of a process is resident, in bytes.
+/// The resident memory of a process, in bytes.
 ///
 /// # Errors
 /// As [`cpu_time`].
@@ -30,22 +31,22 @@ pub fn resident_bytes(pid: u32) -> io::Result<u64> {
     Ok(statm.resident * procfs::page_size())
 }
 
-/// The processes that serve, for there can be several behind one port.
+/// The processes of a server; several can listen on one port.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ObservedServer {
     pids: Vec<u32>,
-    /// Threads that do not serve: the generator's own, when both are one process.
+    /// Threads to exclude: the generator's own, if both are in one process.
     not: HashSet<i32>,
 }
 
 impl ObservedServer {
-    /// The processes that listen on the first of `targets` on which any does.
+    /// The processes that listen on the first of `targets` that has any.
     pub(crate) fn find_any(targets: &[SocketAddr]) -> Self {
         targets.iter().map(|target| Self::find(*target)).find(|server| !server.pids.is_empty()).unwrap_or_default()
     }
 
-    /// The processes that listen on `target`; none when it is on another machine, or when we may not look into them.
-    /// Looks through the descriptors of all processes, which takes some milliseconds.
+    /// The processes that listen on `target`; none if it is on another machine, or if they may not
+    /// be inspected. Reads the descriptors of all processes, which takes some milliseconds.
     pub(crate) fn find(target: SocketAddr) -> Self {
         let mut pids = Vec::new();
         if is_here(target.ip()) {
@@ -60,7 +61,7 @@ impl ObservedServer {
         Self { pids, not: HashSet::new() }
     }
 
-    /// This process, as the caller knows it.
+    /// The process with a known id.
     pub(crate) fn known(pid: u32) -> Self {
         Self::of(vec![pid])
     }
@@ -70,18 +71,18 @@ impl ObservedServer {
         Self { pids, not: HashSet::new() }
     }
 
-    /// Whether a process is one of them.
+    /// Whether a process belongs to the server.
     pub(crate) fn has(&self, pid: u32) -> bool {
         self.pids.contains(&pid)
     }
 
-    /// Leaves threads out.
+    /// Excludes threads.
     pub(crate) fn without(mut self, threads: impl IntoIterator<Item = i32>) -> Self {
         self.not.extend(threads);
         self
     }
 
-    /// The process that is named in the report: the eldest.
+    /// The process that the report names: the oldest.
     pub(crate) fn pid(&self) -> Option<u32> {
         self.pids.iter().copied().min()
     }
@@ -99,7 +100,7 @@ impl ObservedServer {
         masks.filter_map(|status| only_core(&status.cpus_allowed_list?)).collect()
     }
 
-    /// What it has used by now, with its memory. `None` when there is no process.
+    /// A sample of its CPU time and memory. `None` if there is no process.
     pub(crate) fn sample(&self) -> Option<Sample> {
         let mut sample = self.clocks();
         for pid in &self.pids {
@@ -111,7 +112,7 @@ impl ObservedServer {
         (!sample.is_empty()).then_some(sample)
     }
 
-    /// The clocks of its threads alone: one file is read for each.
+    /// A sample of its CPU time only; reads one file for each thread.
     pub(crate) fn clocks(&self) -> Sample {
         let mut sample = Sample { at: Instant::now(), threads: HashMap::new(), rss: 0, cores: 0 };
         for pid in &self.pids {
@@ -127,51 +128,51 @@ impl ObservedServer {
     }
 }
 
-/// What the processes have used up to a moment.
+/// The resource use of the processes up to a point in time.
 #[derive(Clone, Debug)]
 pub(crate) struct Sample {
     at: Instant,
-    /// For each thread the nanoseconds on a core, and those spent waiting for one.
+    /// The nanoseconds that each thread ran, and that it waited for a core.
     threads: HashMap<i32, (u64, u64)>,
     rss: u64,
-    /// How many cores they may run on; 0 when unknown.
+    /// The number of cores that they may run on; 0 if unknown.
     cores: usize,
 }
 
-/// What the server has used in a window.
+/// The resource use of the server in a window.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ServerUse {
-    /// Time on cores, of all threads together. That of threads that have ended meanwhile is not in it.
+    /// CPU time of all threads. The time of threads that exited in the window is not included.
     pub cpu: Duration,
-    /// The share of the window that the busiest thread ran.
+    /// The share of the window for which the busiest thread ran.
     pub busiest: f64,
-    /// The largest share of the window that a thread waited for a core.
+    /// The largest share of the window for which a thread waited for a core.
     pub waiting: f64,
-    /// How many cores' worth all threads ran.
+    /// CPU time of all threads divided by the length of the window.
     pub cores_used: f64,
-    /// How many cores it may run on; 0 when unknown.
+    /// The number of cores that it may run on; 0 if unknown.
     pub cores: usize,
-    /// Memory at the window's end, in bytes; 0 where it was not asked for.
+    /// Memory at the end of the window, in bytes; 0 if it was not read.
     pub rss: u64,
 }
 
 impl Sample {
-    /// Whether there is no thread in it.
+    /// Whether the sample has no threads.
     pub(crate) fn is_empty(&self) -> bool {
         self.threads.is_empty()
     }
 
-    /// Takes in the threads of another sample.
+    /// Adds the threads of another sample.
     pub(crate) fn merge(&mut self, other: Self) {
         self.threads.extend(other.threads);
     }
 
-    /// What was used since `begin`.
+    /// The use since `begin`.
     pub(crate) fn since(&self, begin: &Self) -> ServerUse {
         let wall = self.at.saturating_duration_since(begin.at).as_nanos().max(1) as f64;
         let (mut total, mut busiest, mut waiting) = (0u64, 0u64, 0u64);
         for (thread, (cpu, delay)) in &self.threads {
-            // A thread that is new has done all that it did within the window.
+            // All CPU time of a new thread lies within the window.
             let (cpu_before, delay_before) = begin.threads.get(thread).copied().unwrap_or_default();
             let ran = cpu.saturating_sub(cpu_before);
             total += ran;
@@ -189,7 +190,7 @@ impl Sample {
     }
 }
 
-/// Whether an address is one of this machine. Asks the routing table; sends nothing.
+/// Whether an address belongs to this machine, by the routing table. Sends no packet.
 fn is_here(address: IpAddr) -> bool {
     if address.is_loopback() || address.is_unspecified() {
         return true;
@@ -214,14 +215,14 @@ fn listening(target: SocketAddr) -> HashSet<u64> {
         .collect()
 }
 
-/// Whether a socket that listens on `local` takes connections to `target`.
+/// Whether a socket that listens on `local` accepts connections to `target`.
 fn takes(local: SocketAddr, target: SocketAddr) -> bool {
     let any = local.ip().is_unspecified() && (local.is_ipv6() || target.is_ipv4());
     local.port() == target.port()
         && (any || target.ip().is_unspecified() || local.ip().to_canonical() == target.ip().to_canonical())
 }
 
-/// The core of an affinity mask that has just one.
+/// The core of an affinity mask with a single core.
 fn only_core(ranges: &[(u32, u32)]) -> Option<usize> {
     match ranges {
         [(first, last)] if first == last => Some(*first as usize),
@@ -274,7 +275,7 @@ mod tests {
             listener.local_addr().expect("an address").port()
         };
         assert_eq!(ObservedServer::find(([127, 0, 0, 1], port).into()).pid(), None);
-        // TEST-NET-1 is nobody's (RFC 5737).
+        // TEST-NET-1 is assigned to no host (RFC 5737).
         assert_eq!(ObservedServer::find(([192, 0, 2, 1], port).into()).pid(), None);
         assert_eq!(ObservedServer::find_any(&[]).pid(), None);
         assert!(ObservedServer::default().sample().is_none());
@@ -327,14 +328,14 @@ mod tests {
             eprintln!("NOT TESTED: this process may run on one core only");
             return;
         };
-        let (tell, told) = std::sync::mpsc::channel();
+        let (sender, receiver) = std::sync::mpsc::channel();
         let (release, wait) = std::sync::mpsc::channel::<()>();
         let thread = std::thread::spawn(move || {
             ringway::placement::pin(last).expect("it is in the mask");
-            tell.send(rustix::thread::gettid().as_raw_nonzero().get()).expect("somebody waits");
+            sender.send(rustix::thread::gettid().as_raw_nonzero().get()).expect("the test waits");
             let _ = wait.recv();
         });
-        let tid = told.recv().expect("it runs");
+        let tid = receiver.recv().expect("it runs");
         let me = ObservedServer::known(std::process::id());
         assert!(me.pinned_cores().contains(&last) && !me.pinned_cores().contains(&first));
         assert!(!me.without([tid]).pinned_cores().contains(&last));

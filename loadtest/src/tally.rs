@@ -1,72 +1,73 @@
-//! What the threads of a run tell the one that leads it.
+//! The events that the threads of a run send to the coordinating thread.
 
 use crate::errors::Errors;
 use crate::measure::{Recorder, Usage};
 use std::time::Duration;
 
-/// What a thread tells.
+/// An event of a thread.
 pub(crate) enum ThreadEvent {
-    /// All its connections are open, or have failed.
+    /// All its connections are open or have failed.
     Ramped(Ramped),
-    /// Where it stands, because it was asked.
+    /// Its current figures, as a response to a query.
     Standing(usize, Standing),
-    /// It has nothing left to measure: every message was answered, or no connection is left.
+    /// It has nothing left to measure: every message has been answered, or no connection is left.
     Drained,
-    /// Its connections are closed: all that it has counted.
+    /// Its connections are closed; the final counts.
     Closed(Box<Tally>),
 }
 
-/// How connecting went.
+/// The result of connecting.
 pub(crate) struct Ramped {
     pub(crate) index: usize,
-    /// The thread, by the system's number.
+    /// The system's thread id.
     pub(crate) thread: i32,
     pub(crate) established: u64,
 }
 
-/// Figures of a thread that is at work.
+/// The current figures of a thread.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Standing {
     pub(crate) open: u64,
     pub(crate) failed: u64,
-    /// Messages that have been answered, or sent where none are answered, from the beginning on.
+    /// Messages answered since the beginning, or sent, if messages are not answered.
     pub(crate) done: u64,
     pub(crate) errors: u64,
 }
 
-/// All that a thread has counted.
+/// The counts of a thread.
 pub(crate) struct Tally {
     pub(crate) index: usize,
     pub(crate) established: u64,
-    /// Connections that were tried and did not open. One that was still under way when the run was ended is none.
+    /// Connections that failed to open. One that was in progress when the run ended does not count.
     pub(crate) failed: u64,
-    /// How many of these have agreed on compression.
+    /// The number of these with negotiated compression.
     pub(crate) compressing: u64,
-    /// How long each connection took to open.
+    /// The times that connections took to open.
     pub(crate) connect: Recorder,
-    /// When the first connect began and the last connection was open, in nanoseconds since the epoch.
+    /// The start of the first connect and the time at which the last connection was open, in
+    /// nanoseconds since the epoch.
     pub(crate) ramp: Option<(u64, u64)>,
     pub(crate) errors: Errors,
-    /// `None` when measuring had not begun.
+    /// `None` if measuring did not begin.
     pub(crate) measured: Option<Measured>,
 }
 
-/// What a thread has measured.
+/// The measurements of a thread.
 pub(crate) struct Measured {
     pub(crate) latency: Recorder,
-    /// Messages that were in flight when measuring began, or sent since.
+    /// Messages that were in flight when measuring began, or were sent since.
     pub(crate) sent: u64,
-    /// Those that were answered as they should be.
+    /// Those that were answered correctly.
     pub(crate) received: u64,
     /// Those that were not answered.
     pub(crate) missing: u64,
     pub(crate) window: MeasuredWindow,
 }
 
-/// What lies within the time of measuring.
+/// The counts within the measured time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MeasuredWindow {
-    /// Messages that were answered, or sent where none are answered.
+    /// Messages answered, or sent, if messages are not answered.
     pub(crate) messages: u64,
     /// The bytes of their payloads.
     pub(crate) bytes: u64,

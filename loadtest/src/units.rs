@@ -1,4 +1,4 @@
-//! Figures with their units, as people read them.
+//! Formats of figures with units.
 
 /// Three significant digits.
 fn digits(value: f64) -> String {
@@ -47,7 +47,7 @@ pub fn bytes(value: f64) -> String {
     }
 }
 
-/// The size of a message: exact, with KiB or MiB only where it is a whole number of them.
+/// The size of a message: exact, in KiB or MiB only if it is a whole number of them.
 #[must_use]
 pub fn size(bytes: usize) -> String {
     let units = [(1 << 20, "MiB"), (1 << 10, "KiB")];

@@ -1,6 +1,6 @@
-//! Who was the limit: the server or the generator.
+//! The verdict: whether the server or the generator was the limit.
 //!
-//! A load test that does not say so misleads: a generator that is at its own limit reports its own speed as the
+//! A load test without a verdict is misleading: a saturated generator reports its own speed as the
 //! server's.
 
 use crate::measure::Usage;
@@ -9,21 +9,21 @@ use crate::server::ServerUse;
 use serde::Serialize;
 use std::fmt;
 
-/// From this share of the time on, a thread counts as fully busy: it has no reserve that it could show.
-const FULL: f64 = 0.95;
+/// The busy share from which a thread counts as saturated.
+const SATURATED: f64 = 0.95;
 
-/// Up to this share, it counts as having some to spare.
-const SPARE: f64 = 0.80;
+/// The busy share up to which a thread counts as not saturated.
+const UNSATURATED: f64 = 0.80;
 
-/// From this share of the time on, waiting for a core counts as being hindered.
-const HINDERED: f64 = 0.10;
+/// The share of waiting for a core from which a thread counts as disturbed.
+const DISTURBED: f64 = 0.10;
 
-/// Who was the limit, and what speaks for it.
+/// Which side was the limit, with the evidence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Verdict {
     /// Who.
     pub limited_by: LimitedBy,
-    /// Sentences with the figures that led to it.
+    /// Sentences with the figures that led to the verdict.
     pub evidence: Vec<String>,
 }
 
@@ -31,11 +31,11 @@ pub struct Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LimitedBy {
-    /// The server, or the network to it: the figures are about it.
+    /// The server, or the network to it: the figures describe the server.
     Server,
-    /// The generator: the server may do more than the figures say.
+    /// The generator: the server may be faster than the figures.
     Generator,
-    /// It cannot be told.
+    /// The figures do not show it.
     Inconclusive,
 }
 
@@ -49,11 +49,11 @@ impl fmt::Display for LimitedBy {
     }
 }
 
-/// What is known of a run.
+/// The observations of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Observation<'a> {
     pub(crate) mode: Mode,
-    /// Connections that were open.
+    /// Open connections.
     pub(crate) established: u64,
     /// Messages within the window.
     pub(crate) messages: u64,
@@ -61,18 +61,18 @@ pub(crate) struct Observation<'a> {
     pub(crate) in_flight: u64,
     /// Each thread of the generator.
     pub(crate) generator: &'a [Usage],
-    /// The server, when its process is known.
+    /// The server, if its process is known.
     pub(crate) server: Option<ServerUse>,
 }
 
-/// Finds the verdict. A pure function of what was observed.
-pub(crate) fn judge(seen: &Observation<'_>) -> Verdict {
+/// Derives the verdict; a pure function of the observations.
+pub(crate) fn evaluate(seen: &Observation<'_>) -> Verdict {
     let mut evidence = Vec::new();
-    let limited_by = weigh(seen, &mut evidence);
+    let limited_by = limit(seen, &mut evidence);
     Verdict { limited_by, evidence }
 }
 
-fn weigh(seen: &Observation<'_>, evidence: &mut Vec<String>) -> LimitedBy {
+fn limit(seen: &Observation<'_>, evidence: &mut Vec<String>) -> LimitedBy {
     let inconclusive = LimitedBy::Inconclusive;
     if seen.established == 0 {
         evidence.push("no connection was open".into());
@@ -88,8 +88,8 @@ fn weigh(seen: &Observation<'_>, evidence: &mut Vec<String>) -> LimitedBy {
     }
     let busy = seen.generator.iter().map(Usage::busy).fold(0.0, f64::max);
     let waiting = seen.generator.iter().map(Usage::waiting).fold(0.0, f64::max);
-    let whose = if seen.generator.len() == 1 { "the generator's thread" } else { "the generator's busiest thread" };
-    evidence.push(format!("{whose} was {} busy", percent(busy)));
+    let thread = if seen.generator.len() == 1 { "the generator's thread" } else { "the generator's busiest thread" };
+    evidence.push(format!("{thread} was {} busy", percent(busy)));
     if let Some(server) = &seen.server {
         let of = if server.cores > 0 { format!(" of {}", server.cores) } else { String::new() };
         evidence.push(format!(
@@ -99,51 +99,50 @@ fn weigh(seen: &Observation<'_>, evidence: &mut Vec<String>) -> LimitedBy {
         ));
     }
     let server_waiting = seen.server.map_or(0.0, |server| server.waiting);
-    if waiting >= HINDERED {
+    if waiting >= DISTURBED {
         evidence.push(format!(
-            "the generator waited for a core {} of the time: others run on its cores; give it cores of its own (--cores)",
+            "the generator waited for a core {} of the time: other processes run on its cores; pin it to other cores (--cores)",
             percent(waiting)
         ));
-        return if seen.server.is_some() && server_waiting < HINDERED { LimitedBy::Generator } else { inconclusive };
+        return if seen.server.is_some() && server_waiting < DISTURBED { LimitedBy::Generator } else { inconclusive };
     }
     let Some(server) = &seen.server else {
-        return if busy >= FULL {
-            evidence.push("it had no reserve: give it more cores, or run several of it".into());
+        return if busy >= SATURATED {
+            evidence.push("it was saturated: give it more cores, or run several generators".into());
             LimitedBy::Generator
-        } else if busy <= SPARE {
-            evidence.push("it had time to spare: messages waited in the server, or on the network to it".into());
+        } else if busy <= UNSATURATED {
+            evidence.push("it was not saturated: messages waited in the server or in the network".into());
             LimitedBy::Server
         } else {
-            evidence.push(
-                "the server's CPU time is not known: it is on another machine, or belongs to another user".into(),
-            );
+            evidence
+                .push("the server's CPU time is unknown: it is on another machine or belongs to another user".into());
             inconclusive
         };
     };
     let all_cores = if server.cores > 0 { server.cores_used / server.cores as f64 } else { 0.0 };
-    let server_full = server.busiest >= FULL || all_cores >= FULL;
-    match (busy >= FULL, server_full) {
+    let server_full = server.busiest >= SATURATED || all_cores >= SATURATED;
+    match (busy >= SATURATED, server_full) {
         (true, true) => {
-            evidence
-                .push("both were at their limit: give the generator more cores to see which is the lower one".into());
+            evidence.push("both were saturated: give the generator more cores to find the slower side".into());
             inconclusive
         }
         (true, false) => {
-            evidence.push("the server had time to spare: give the generator more cores, or run several of it".into());
+            evidence
+                .push("the server was not saturated: give the generator more cores, or run several generators".into());
             LimitedBy::Generator
         }
         (false, true) => LimitedBy::Server,
-        (false, false) if server_waiting >= HINDERED => {
+        (false, false) if server_waiting >= DISTURBED => {
             evidence.push(format!(
-                "a thread of the server waited for a core {} of the time: others run on its cores",
+                "a thread of the server waited for a core {} of the time: other processes run on its cores",
                 percent(server_waiting)
             ));
             inconclusive
         }
         (false, false) => {
             evidence.push(format!(
-                "neither was at its limit: {} in flight are too few to fill both, or the server waits for something \
-                 else than its cores; raise --connections or --pipeline",
+                "neither was saturated: {} in flight are too few, or the server waits for something other than its \
+                 cores; raise --connections or --pipeline",
                 if seen.in_flight == 1 { "1 message".to_owned() } else { format!("{} messages", seen.in_flight) }
             ));
             inconclusive
@@ -171,7 +170,7 @@ mod tests {
 
     fn verdict(generator: &[Usage], server: Option<ServerUse>) -> LimitedBy {
         let verdict =
-            judge(&Observation { mode: Mode::Echo, established: 9, messages: 1, in_flight: 100, generator, server });
+            evaluate(&Observation { mode: Mode::Echo, established: 9, messages: 1, in_flight: 100, generator, server });
         assert!(!verdict.evidence.is_empty());
         verdict.limited_by
     }
@@ -187,7 +186,7 @@ mod tests {
             (thread(0.99, 0.0), server(0.99, 1.0, 0.0), Inconclusive),
             (thread(0.50, 0.0), server(0.50, 0.5, 0.0), Inconclusive),
             (thread(0.50, 0.0), server(0.50, 0.5, 0.4), Inconclusive),
-            // The generator had to share its cores.
+            // The generator shared its cores.
             (thread(0.70, 0.3), server(0.60, 0.6, 0.0), Generator),
             (thread(0.70, 0.3), server(0.60, 0.6, 0.3), Inconclusive),
             // The server's figures are not known.
@@ -213,7 +212,7 @@ mod tests {
         {
             let (generator, server) = ([thread(0.0, 0.0)], server(0.99, 1.0, 0.0));
             let seen = Observation { mode, established, messages: 0, in_flight: 1, generator: &generator, server };
-            let verdict = judge(&seen);
+            let verdict = evaluate(&seen);
             assert_eq!(verdict.limited_by, LimitedBy::Inconclusive);
             assert!(verdict.evidence[0].contains(why), "{verdict:?}");
         }
@@ -230,7 +229,7 @@ mod tests {
             generator: &generator,
             server: server(0.99, 1.02, 0.0),
         };
-        let evidence = judge(&seen).evidence.join("; ");
+        let evidence = evaluate(&seen).evidence.join("; ");
         assert_eq!(
             evidence,
             "the generator's thread was 61 % busy; the server's busiest thread was 99 % busy, all its threads used 1.02 of 4 cores"

@@ -1,4 +1,4 @@
-//! Whole runs against servers in this process, good ones and bad ones.
+//! Complete runs against servers in this process, correct ones and faulty ones.
 
 use ringway::{CloseCode, Connection, Handler, Message, MessageKind, Request, StatusCode, Upgrade};
 use ringway_loadtest::{Cores, LimitedBy, Mode, Plan, Progress, Report, RunLength, RunPhase, Verify, run};
@@ -32,7 +32,7 @@ fn load(plan: &Plan) -> Report {
     run(plan, &mut |_| {}).expect("a report")
 }
 
-/// A run that is ended when `enough` says so: what is unanswered by then stays unanswered.
+/// A run that is stopped when `enough` returns true; unanswered messages stay unanswered.
 fn load_until(plan: &Plan, enough: impl Fn(&Progress) -> bool) -> Report {
     let stop = plan.stop.clone();
     let report = run(plan, &mut |progress| {
@@ -43,7 +43,7 @@ fn load_until(plan: &Plan, enough: impl Fn(&Progress) -> bool) -> Report {
     report.expect("a report")
 }
 
-/// Runs of ever longer windows, until messages were answered in one.
+/// Runs with increasing windows until one has answers.
 fn load_for_a_while(plan: &Plan) -> (Duration, Report) {
     let times = [100, 1_000, 10_000].map(Duration::from_millis);
     let mut runs = times.into_iter().map(|time| (time, load(&Plan { length: RunLength::Time(time), ..plan.clone() })));
@@ -113,7 +113,10 @@ fn what_was_sent_is_answered_wrong_or_missing_when_time_ends_the_run() {
     let latency = report.latency_us.response.expect("answers");
     assert_eq!(latency.count, report.messages.received);
     let within = report.messages.per_second * time.as_secs_f64();
-    assert!(within.round() as u64 <= report.messages.received, "answers after the window are in no rate");
+    assert!(
+        within.round() as u64 <= report.messages.received,
+        "answers after the window do not count towards the rate"
+    );
 }
 
 #[test]
@@ -129,7 +132,11 @@ fn a_wrong_byte_is_found() {
     });
     let report = load(&Plan { binary: true, ..plan(&server) });
     assert_eq!(report.errors.get("verify_content"), Some(&4));
-    assert_eq!((report.messages.received, report.messages.missing), (396, 0), "a wrong echo is not an answer");
+    assert_eq!(
+        (report.messages.received, report.messages.missing),
+        (396, 0),
+        "a wrong echo does not count as an answer"
+    );
     assert!(report.is_failure());
     let sampled = load(&Plan { binary: true, verify: Verify::Sample, ..plan(&server) });
     assert_eq!(sampled.errors, Default::default(), "the eighth message is not in the sample");
@@ -150,7 +157,7 @@ fn a_wrong_length_and_a_wrong_kind_are_found_without_looking_at_the_content() {
     assert_eq!((blind.errors.len(), blind.messages.received), (0, 400));
 }
 
-/// Answers each pair of messages in the wrong order.
+/// A handler that answers each pair of messages in the wrong order.
 #[derive(Default)]
 struct Swap;
 
@@ -186,12 +193,12 @@ fn messages_that_are_not_answered_are_missing() {
         })
     });
     let report = load_until(&plan(&server), |progress| progress.messages == 40);
-    // Each of the four connections waits for ever, with one message unanswered.
+    // Each of the four connections waits forever with one message unanswered.
     assert_eq!((report.messages.sent, report.messages.received, report.messages.missing), (44, 40, 4));
     assert!(report.is_failure() && !report.is_void());
 }
 
-/// Counts messages, and answers none.
+/// A handler that counts messages and answers none.
 struct Deaf(Arc<AtomicU64>);
 
 impl Handler for Deaf {
@@ -240,7 +247,7 @@ fn pings_are_no_answers_and_neither_are_messages_that_answer_nothing() {
             conn.reply(message);
         })
     });
-    // The one that comes twice is taken for the answer to the next message, so each answer after it is wrong.
+    // The duplicate counts as the answer to the next message, so each answer after it is wrong.
     let report = load(&plan(&server));
     assert_eq!(report.messages.received, 16);
     assert_eq!(report.messages.received + report.errors["verify_content"], 400);
@@ -250,7 +257,7 @@ fn pings_are_no_answers_and_neither_are_messages_that_answer_nothing() {
     assert_eq!(report.messages.received, 400);
 }
 
-/// Says something before it is asked.
+/// A handler that sends a message before it receives one.
 struct Greeter;
 
 impl Handler for Greeter {
@@ -272,12 +279,12 @@ fn nobody_listening_is_said_at_once() {
     let connections = &report.connections;
     assert_eq!((connections.requested, connections.established, connections.failed), (3, 0, 3));
     assert_eq!(report.errors.get("connect_refused"), Some(&3));
-    let said = report.why_none_opened().expect("none opened");
+    let said = report.connect_failure().expect("none opened");
     assert!(said.contains(&address.to_string()) && said.contains("refused") && !said.contains('\n'), "{said}");
     assert!(report.is_failure() && report.measured.is_zero());
 }
 
-/// Takes three connections, and no more.
+/// A handler that accepts three connections and rejects the others.
 #[derive(Default)]
 struct Three(u32);
 
@@ -301,7 +308,7 @@ fn the_load_goes_on_with_the_connections_that_open() {
     assert_eq!((report.connections.requested, report.connections.established, report.connections.failed), (8, 3, 5));
     assert_eq!(report.errors.get("handshake_status_503"), Some(&5));
     assert_eq!(report.messages.received, 400);
-    assert!(report.is_failure(), "not all that was asked for was done");
+    assert!(report.is_failure(), "five connections did not open");
 }
 
 #[test]
@@ -382,14 +389,15 @@ fn connecting_keeps_to_its_rate() {
     let server = echo();
     let report = load(&Plan { connections: 21, connect_rate: Some(200.0), ..plan(&server) });
     assert_eq!(report.connections.established, 21);
-    // Two threads, 10 and 11 connections, each of them a hundred a second: the last one is due after 95 ms or more.
+    // Two threads with 10 and 11 connections open 100 per second each: the last one is due after at
+    // least 95 ms.
     assert!(report.connect_time >= Duration::from_millis(90), "{:?}", report.connect_time);
 }
 
 #[test]
 fn a_run_that_is_stopped_while_it_connects_has_not_failed() {
     let server = echo();
-    // It would take hours.
+    // The run would take hours.
     let plan = Plan { connections: 1000, connect_rate: Some(0.1), threads: Some(1), ..plan(&server) };
     let stop = plan.stop.clone();
     let report = run(&plan, &mut |progress| {

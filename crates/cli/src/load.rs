@@ -38,7 +38,7 @@ pub(crate) fn run(arguments: &Load) -> Result<ExitOutcome, Failure> {
         Format::Json => report.to_json() + "\n",
     };
     output.write(&text)?;
-    if let Some(why) = report.why_none_opened() {
+    if let Some(why) = report.connect_failure() {
         eprintln!("ringway: {why}");
     }
     Ok(if let Some(signal) = signals.caught() {
