@@ -1,5 +1,6 @@
-//! docs/conformance.md lists what the standards demand and which test checks it. Here the list is held against the
-//! sources: every test that it names exists and runs, every demand has a test or a reason, no section is missing.
+//! docs/conformance.md lists the requirements of the standards and the test of each. This test
+//! compares the list with the sources: every test in it exists and runs, every requirement has a
+//! test or a reason, no section is missing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -20,26 +21,26 @@ const SECTIONS: [&str; 12] = [
     "RFC 7692 section 7",
 ];
 
-/// Shorter than this is no reason.
+/// The minimum length of a reason.
 const SHORTEST_REASON: usize = 10;
 
-/// One demand.
+/// A requirement.
 #[derive(Debug, PartialEq, Eq)]
 struct DemandRow<'d> {
     line: usize,
-    /// What the heading above says, up to its colon.
+    /// The heading above it, up to its colon.
     heading: &'d str,
     section: &'d str,
     demand: &'d str,
     role: &'d str,
-    /// What stands in back quotes in the column of tests.
+    /// The entries in back quotes in the column of tests.
     tests: Vec<&'d str>,
-    /// What else stands there.
+    /// The rest of that column.
     beside: String,
     reason: &'d str,
 }
 
-/// The rows of the list, and the lines of its tables that are none.
+/// The rows of the list, and the lines of its tables that are not rows.
 fn rows(document: &str) -> (Vec<DemandRow<'_>>, Vec<String>) {
     let (mut rows, mut complaints, mut heading) = (Vec::new(), Vec::new(), "");
     for (line, text) in document.lines().enumerate().map(|(at, text)| (at + 1, text)) {
@@ -63,10 +64,10 @@ fn rows(document: &str) -> (Vec<DemandRow<'_>>, Vec<String>) {
     (rows, complaints)
 }
 
-/// The names of the tests in a source file, those that are ignored left out.
+/// The names of the tests in a source file, except ignored ones.
 ///
-/// A test is a function behind `#[test]`, also inside `proptest!`; or a name between the braces of `each!`, the macro
-/// that makes a test of each bad input.
+/// A test is a function behind `#[test]`, also inside `proptest!`; or a name between the braces of
+/// `each!`, the macro that makes a test of each bad input.
 fn tests(source: &str) -> BTreeSet<&str> {
     let mut names = BTreeSet::new();
     let (mut is_test, mut is_ignored, mut in_each) = (false, false, false);
@@ -91,7 +92,7 @@ fn tests(source: &str) -> BTreeSet<&str> {
     names
 }
 
-/// What is wrong with the list. `read` gives the text of a file of the repository.
+/// The errors of the list. `read` returns the text of a file of the repository.
 fn complaints(document: &str, sections: &[&str], read: impl Fn(&str) -> Option<String>) -> Vec<String> {
     let (rows, mut complaints) = rows(document);
     let sources: BTreeMap<&str, Option<String>> = rows
@@ -186,7 +187,7 @@ fn the_tests_of_a_source_are_found() {
     assert_eq!(tests(SOURCE), BTreeSet::from(expected));
 }
 
-/// The complaints about a list with this one row.
+/// The errors of a list with this row.
 fn complaints_about(row: &str) -> Vec<String> {
     let document =
         format!("## RFC 1 section 4: x\n| § | demand | role | checked by | why not |\n|---|---|---|---|---|\n{row}\n");
@@ -194,7 +195,7 @@ fn complaints_about(row: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_row_that_is_in_order_earns_no_complaint() {
+fn a_valid_row_has_no_error() {
     for row in [
         "| 4 | Do as you are told. | both | `a.rs::plain` `a.rs::three` | |",
         "| 4.1 | Do as you are told. | client | `a.rs::with_arguments` | Only half of it is tested. |",
@@ -205,7 +206,7 @@ fn a_row_that_is_in_order_earns_no_complaint() {
 }
 
 #[test]
-fn each_fault_of_a_row_earns_its_complaint() {
+fn each_fault_of_a_row_has_its_error() {
     for (row, complaint) in [
         ("| 4.1 | Do as you are told. | both | `a.rs::plane` | |", "a.rs::plane does not exist"),
         ("| 4.1 | Do as you are told. | both | `a.rs::helper` | |", "a.rs::helper does not exist"),

@@ -1,4 +1,4 @@
-//! `ringway bench`: what it prints, and how it ends. What it measures is no matter of tests.
+//! `ringway bench`: its output and exit codes. The measured figures are not tested.
 
 use ringway_tests::{WATCHDOG, finish, guarded, program, ringway, run, start};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process};
@@ -18,14 +18,14 @@ fn help_explains_each_exit_code() {
     assert!(words.contains("Exit codes: 0 success; 1 the run failed") && words.contains("130/143"), "{words}");
 }
 
-/// A whole bench is minutes longer than a test may take.
+/// A whole bench takes minutes.
 #[test]
-fn a_file_that_cannot_be_written_is_named_before_anything_is_measured() {
+fn a_file_that_cannot_be_written_is_named_before_measuring() {
     let ended = run(ringway(&["bench", "-o", "/nowhere/result.json"]));
     assert!(ended.line(1).contains("/nowhere/result.json"), "{ended:?}");
 }
 
-/// The processes that process `parent` has started, with how many descriptors each has.
+/// The child processes of `parent`, with the number of descriptors of each.
 fn children(parent: u32) -> Vec<(u32, usize)> {
     let pids = std::fs::read_dir("/proc").expect("procfs");
     let pids = pids.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
@@ -37,7 +37,7 @@ fn children(parent: u32) -> Vec<(u32, usize)> {
     pids.filter(is_child).map(|pid| (pid, files(pid))).collect()
 }
 
-/// `parent` and all that descends from it.
+/// `parent` and all its descendants.
 fn family(parent: u32) -> HashSet<u32> {
     let mut found = HashSet::from([parent]);
     let mut next = vec![parent];
@@ -50,11 +50,11 @@ fn family(parent: u32) -> HashSet<u32> {
 
 fn is_running(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // One that has ended and was not waited for yet is a zombie.
+    // A process that has exited and was not waited for is a zombie.
     stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'))
 }
 
-/// `--peer` with this program: `name` runs `command` of it.
+/// A value of `--peer` in which `name` runs `command` of this program.
 fn peer_of_ours(name: &str, command: &str) -> String {
     format!("{name}='{}' {command} --listen 127.0.0.1:{{port}}", program().display())
 }
@@ -70,7 +70,7 @@ fn cells_of<'a>(report: &'a Value, contestant: &str) -> Vec<&'a Value> {
 }
 
 #[test]
-fn a_misuse_is_a_usage_error_that_says_what_to_give() {
+fn invalid_arguments_are_usage_errors_with_a_remedy() {
     for (arguments, says) in [
         (&["--cells", "100x20"][..], "100x20x1"),
         (&["--cells", "1x0x1"], "size \"0\""),
@@ -99,9 +99,9 @@ fn a_peer_that_does_not_start_is_one_line_with_its_last_output() {
     assert!(line.contains("exited with code 7"), "{line}");
 }
 
-/// A peer that is this very program, and one that speaks no WebSocket.
+/// One peer is this program; the other one does not speak WebSocket.
 #[test]
-fn peers_are_measured_beside_us_and_one_that_fails_is_a_gap_with_its_reason() {
+fn peers_are_measured_in_the_same_rounds_and_a_failure_is_a_gap_with_its_reason() {
     let (same, raw) = (peer_of_ours("same", "serve --shards 1"), peer_of_ours("no-websocket", "floor"));
     let cells = ["--quick", "--cells", "2x20x1,10x1Kx4", "--rounds", "3", "--window", "30ms"];
     let peers = ["--peer", &same, "--peer", &raw, "--format", "json"];
@@ -136,23 +136,23 @@ fn peers_are_measured_beside_us_and_one_that_fails_is_a_gap_with_its_reason() {
     assert!(bytes(0) > 0.0 && bytes(1) > 0.0, "{}", report["idle"]);
 }
 
-/// A bench that is under way: it has measured its first cell, of 1 connection, and is at the second
-/// one, of 100.
+/// A running bench that has measured its first cell, of 1 connection, and is at the second one, of
+/// 100.
 fn under_way(command: &[&str]) -> std::process::Child {
     let cells = ["bench", "--cells", "1x20x1,100x20x1", "--rounds", "1000", "--window", "30ms"];
     let mut command = ringway(&[&cells[..], command].concat());
-    // As a shell gives one to each command line.
+    // As a shell does for each command line.
     command.process_group(0);
     let child = start(command);
     let deadline = Instant::now() + WATCHDOG;
     while !children(child.id()).iter().any(|(_, files)| *files >= 100) {
-        assert!(Instant::now() < deadline, "it does not get that far: {:?}", children(child.id()));
+        assert!(Instant::now() < deadline, "the bench does not reach its second cell: {:?}", children(child.id()));
         std::thread::yield_now();
     }
     child
 }
 
-/// The floor that shares no code with us, as `bench` runs it.
+/// The floor on plain epoll, as `bench` runs it.
 #[test]
 fn the_floor_on_epoll_echoes_and_stops_with_its_standard_input() {
     let mut command = ringway(&["floor", "--epoll", "--listen", "127.0.0.1:0", "--stop-with-stdin"]);
@@ -170,11 +170,11 @@ fn the_floor_on_epoll_echoes_and_stops_with_its_standard_input() {
     assert_eq!(status.code(), Some(0));
 }
 
-/// Waits until none of these processes runs any more.
+/// Waits until none of these processes is running.
 fn wait_for_the_end_of(processes: &HashSet<u32>) {
     let deadline = Instant::now() + WATCHDOG;
     while let Some(pid) = processes.iter().find(|pid| is_running(**pid)) {
-        assert!(Instant::now() < deadline, "process {pid} goes on");
+        assert!(Instant::now() < deadline, "process {pid} is still running");
         std::thread::yield_now();
     }
 }
@@ -189,7 +189,7 @@ fn interrupt(how: impl Fn(Pid)) -> (Option<i32>, Value) {
     assert_eq!(ended.stderr, "");
     for (server, _) in servers {
         let server = Pid::from_raw(server as i32).expect("it is not 0");
-        assert!(test_kill_process(server).is_err(), "its server {server:?} goes on");
+        assert!(test_kill_process(server).is_err(), "its server {server:?} is still running");
     }
     (ended.status.code(), json(&ended.stdout))
 }
@@ -204,26 +204,25 @@ fn expect_a_part(report: &Value) {
     assert!(cells[0]["messages_per_second"].is_number() && (1..1000).contains(&rounds), "{report}");
 }
 
-/// A terminal sends SIGINT to the whole group of what runs in front.
+/// A terminal sends SIGINT to the whole foreground process group.
 #[test]
-fn ctrl_c_ends_it_with_a_report_of_what_was_measured() {
+fn ctrl_c_ends_it_with_a_report_of_the_measured_part() {
     let (code, report) = interrupt(|pid| kill_process_group(pid, Signal::INT).expect("it runs"));
     assert_eq!(code, Some(130));
     expect_a_part(&report);
 }
 
 #[test]
-fn a_signal_to_it_alone_ends_it_just_so() {
+fn a_signal_to_the_process_alone_ends_it_with_a_report() {
     let (code, report) = interrupt(|pid| kill_process(pid, Signal::TERM).expect("it runs"));
     assert_eq!(code, Some(143));
     expect_a_part(&report);
 }
 
 #[test]
-fn nothing_goes_on_after_it_however_it_ends() {
+fn no_process_outlives_the_bench() {
     for signal in [Signal::KILL, Signal::TERM] {
-        // A peer that starts another process, and leaves that one behind in a group of the same
-        // number.
+        // A peer that starts another process in the same group and exits before it.
         let same = peer_of_ours("same", "serve --shards 1") + " & sleep 1000";
         let child = under_way(&["--peer", &same]);
         let mut family = family(child.id());

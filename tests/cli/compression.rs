@@ -1,5 +1,6 @@
-//! The memory that compression takes for each connection of `ringway serve`. The figures of docs/tuning.md come from
-//! `cargo test --release -p ringway-tests --test cli memory_of_compressing -- --nocapture`.
+//! The memory that compression takes for each connection of `ringway serve`. The figures of
+//! docs/tuning.md come from `cargo test --release -p ringway-tests --test cli memory_of_compressing
+//! -- --nocapture`.
 
 use ringway_tests::{Frame, RawRequest, ServerProcess, WATCHDOG, WirePeer, ringway};
 use std::time::Instant;
@@ -13,8 +14,8 @@ fn resident(serving: &ServerProcess) -> usize {
     line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") * 1024
 }
 
-/// A message; one that is compressed is so in a way that needs no compressor: one stored block and the beginning of an empty one
-/// (RFC 7692 section 7.2.3.3). Its echo is compressed for good.
+/// A message. The compressed one needs no compressor: one stored block and the beginning of an
+/// empty one (RFC 7692 section 7.2.3.3). The server compresses its echo.
 fn message(compressed: bool) -> Frame {
     let text: String = (0..40).map(|n| format!("{{\"symbol\":\"ACME{n}\",\"price\":{}}},", n * 37 % 991)).collect();
     if !compressed {
@@ -25,11 +26,11 @@ fn message(compressed: bool) -> Frame {
     Frame::text(block).bits(0x40)
 }
 
-/// What one connection takes, in bytes: open, after its first message, and after a silence, which ends once it is no more
-/// than `silence`.
+/// The memory of one connection in bytes: open, after its first message, and after a pause, which
+/// ends once the memory is at most `silence`.
 fn measure(mode: &str, offer: &str, silence: usize) -> [usize; 3] {
     let mut command = ringway(&["serve", "--listen=127.0.0.1:0", "--shards=1", "--idle-timeout=30s", mode]);
-    // Without this the allocator keeps what is freed for a while, and the figures would be its own.
+    // Otherwise the allocator keeps freed memory for a while, which would be part of the figures.
     let serving = ServerProcess::start({
         command.env("MIMALLOC_PURGE_DELAY", "0");
         command
@@ -47,7 +48,7 @@ fn measure(mode: &str, offer: &str, silence: usize) -> [usize; 3] {
         peer.frame();
     }
     let active = each();
-    // The ping comes in the moment in which the compressor goes.
+    // The server sends the ping when it releases the compressor.
     for peer in &mut peers {
         peer.frame();
     }
@@ -60,7 +61,7 @@ fn measure(mode: &str, offer: &str, silence: usize) -> [usize; 3] {
     [open, active, silent]
 }
 
-/// The table of docs/tuning.md: what its rows are called, and the bytes in them.
+/// The table of docs/tuning.md: the labels of its rows, and the bytes in them.
 fn documented() -> Vec<(String, [usize; 3])> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/tuning.md");
     let document = std::fs::read_to_string(path).expect("docs/tuning.md is there");
@@ -75,7 +76,7 @@ fn documented() -> Vec<(String, [usize; 3])> {
         .collect()
 }
 
-/// What the program holds in one build and not in another, as a part for each connection.
+/// Memory that depends on the build, per connection.
 const ROUGHLY: usize = 1000;
 
 fn tolerance(documented: usize) -> usize {
@@ -101,7 +102,7 @@ fn memory_of_compressing_is_as_documented() {
     let documented = documented();
     let rows: Vec<&str> = documented.iter().map(|(row, _)| row.as_str()).collect();
     assert_eq!(rows, modes.map(|(row, ..)| row), "the table has a row for each mode");
-    // Side by side, each on a server of its own: what takes time is the silence.
+    // In parallel, each on its own server: the pause takes most of the time.
     std::thread::scope(|scope| {
         for ((_, mode, offer), (row, documented)) in modes.into_iter().zip(&documented) {
             scope.spawn(move || {

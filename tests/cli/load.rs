@@ -1,4 +1,4 @@
-//! `ringway load`: what it prints, and how it ends.
+//! `ringway load`: its output and exit codes.
 
 use ringway::{Connection, Handler, Limits, Message, Request, StatusCode, Upgrade};
 use ringway_tests::{
@@ -16,7 +16,7 @@ fn load(server: SocketAddr, arguments: &[&str]) -> Command {
     ringway(&[&["load", &format!("ws://{server}/"), "-t", "1"], arguments].concat())
 }
 
-/// The report, after the exit code has been checked and that nothing else was said.
+/// The report. Checks the exit code, and that stderr is empty.
 fn report(ended: &Ended, code: i32) -> Value {
     assert_eq!((ended.status.code(), ended.stderr.as_str()), (Some(code), ""), "{ended:?}");
     json(&ended.stdout)
@@ -35,7 +35,7 @@ fn sorted<const N: usize>(mut names: [&str; N]) -> Vec<&str> {
     names.into()
 }
 
-/// A path in the folder for temporary files that nothing else has, and where nothing is.
+/// A unique path of a new file in the directory of temporary files.
 fn fresh(name: &str) -> PathBuf {
     let path = std::env::temp_dir().join(format!("ringway-{}-{name}", std::process::id()));
     let _ = std::fs::remove_file(&path);
@@ -80,7 +80,7 @@ fn a_good_run_ends_with_0_and_its_json_has_exactly_the_keys() {
 }
 
 #[test]
-fn text_is_for_people() {
+fn the_text_report_has_the_main_figures() {
     let server = TestServer::echo();
     let ended = run(load(server.address(), &["-c", "2", "-n", "10", "-w", "0", "-s", "16K"]));
     assert_eq!((ended.status.code(), ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
@@ -94,7 +94,7 @@ fn text_is_for_people() {
     }
 }
 
-/// Answers everything with something else.
+/// A handler that answers each message with another one.
 struct Contrary;
 
 impl Handler for Contrary {
@@ -112,7 +112,7 @@ fn a_wrong_echo_ends_with_1() {
     assert_eq!(report["errors"], serde_json::json!({ "verify_length": 10 }));
 }
 
-/// Takes 71 connections, and no more.
+/// A handler that accepts 71 connections and rejects the others.
 #[derive(Default)]
 struct Picky(u32);
 
@@ -135,12 +135,12 @@ fn connections_that_do_not_open_end_it_with_1() {
     let report = report(&run(load(server.address(), &["-c", "100", "-n", "500", "-w", "0", "--format=json"])), 1);
     let connections = &report["connections"];
     assert_eq!((&connections["established"], &connections["failed"]), (&71.into(), &29.into()));
-    assert_eq!(report["messages"]["received"], 500, "the others have done what was asked");
+    assert_eq!(report["messages"]["received"], 500, "the open connections have sent all messages");
     assert_eq!(report["errors"], serde_json::json!({ "handshake_status_503": 29 }));
 }
 
 #[test]
-fn nobody_listening_is_reported_as_everything_else_and_ends_with_1() {
+fn a_refused_connection_is_reported_and_ends_with_1() {
     let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
     let ended = run(load(address, &["-c", "3", "--format=json"]));
     assert_eq!(ended.status.code(), Some(1), "{ended:?}");
@@ -155,7 +155,7 @@ fn nobody_listening_is_reported_as_everything_else_and_ends_with_1() {
     assert!(!text.contains("0.00"), "{text}");
 }
 
-/// Counts the connections that have opened.
+/// A handler that counts the connections that have opened.
 #[derive(Default)]
 struct Welcoming(u64);
 
@@ -181,7 +181,7 @@ fn idle_connections_that_the_server_closes_end_it_with_1() {
     assert_eq!(report["interrupted"], false, "it ended because no connection was left");
 }
 
-/// How long a process has computed, in hundredths of a second.
+/// The CPU time of a process, in hundredths of a second.
 fn ticks(pid: u32) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("procfs, and it runs");
     // The name, in parentheses, may have spaces in it.
@@ -190,18 +190,18 @@ fn ticks(pid: u32) -> u64 {
 }
 
 #[test]
-fn a_server_that_is_killed_while_it_is_sent_to_ends_it_with_1() {
+fn a_server_that_is_killed_during_a_run_ends_it_with_1() {
     let serving = ServerProcess::with(&["--shards=1", "--app=sink"]);
     let child = start(load(serving.address(), &["-c", "5", "-d", "1h", "-w", "0", "--mode=send", "--format=json"]));
-    // A fifth of a second of work: far more than opening five connections takes.
+    // 0.2 s of CPU time: far more than five connections take to open.
     let (before, deadline) = (ticks(serving.pid()), Instant::now() + WATCHDOG);
     while ticks(serving.pid()) < before + 20 {
-        assert!(Instant::now() < deadline, "messages do not flow");
+        assert!(Instant::now() < deadline, "the load sends no messages");
         std::thread::yield_now();
     }
     serving.signal(Signal::KILL);
     let ended = finish(child);
-    // Where this test may run on one core only, stderr says that both share it.
+    // If this test may run on one core only, stderr has the warning that both share it.
     assert_eq!(ended.status.code(), Some(1), "{ended:?}");
     let report = json(&ended.stdout);
     assert_eq!((&report["connections"]["established"], &report["interrupted"]), (&5.into(), &false.into()));
@@ -210,7 +210,7 @@ fn a_server_that_is_killed_while_it_is_sent_to_ends_it_with_1() {
 }
 
 #[test]
-fn what_makes_no_sense_ends_with_2_and_is_named() {
+fn invalid_arguments_end_with_2_and_are_named() {
     for (arguments, named) in [
         (&["-H", "Connection: close"][..], "Connection: close"),
         (&["-H", "Upgrade: h2c"], "own upgrade"),
@@ -243,7 +243,7 @@ fn what_makes_no_sense_ends_with_2_and_is_named() {
     }
 }
 
-/// No machine brings 8 MiB there and back in a millisecond.
+/// No machine echoes 8 MiB in a millisecond.
 #[test]
 fn a_run_in_which_nothing_could_be_measured_ends_with_4() {
     let server = TestServer::echo();
@@ -253,7 +253,7 @@ fn a_run_in_which_nothing_could_be_measured_ends_with_4() {
     assert_eq!(report["verdict"]["limited_by"], "inconclusive");
 }
 
-/// Counts the messages that it echoes.
+/// A handler that counts the messages that it echoes.
 #[derive(Default)]
 struct Counting(u64);
 
@@ -267,7 +267,7 @@ impl Handler for Counting {
 }
 
 #[test]
-fn a_signal_ends_it_with_a_report_of_what_was_measured() {
+fn a_signal_ends_it_with_a_report_of_the_measured_part() {
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         let server = TestServer::start(config(), Limits::default(), |_| Counting::default());
         let child = start(load(server.address(), &["-c", "2", "-d", "1h", "-w", "0", "--format=json"]));
@@ -281,9 +281,9 @@ fn a_signal_ends_it_with_a_report_of_what_was_measured() {
 }
 
 #[test]
-fn a_signal_while_it_connects_is_no_failure_of_what_was_not_tried() {
+fn a_signal_while_connecting_does_not_count_untried_connections_as_failed() {
     let server = TestServer::echo();
-    // One a second, so that it is connecting whenever the signal comes.
+    // One per second, so that the signal arrives while it is connecting.
     let child = start(load(server.address(), &["-c", "1000", "-r", "1", "--format=json"]));
     server.wait_until("the first is open", |_, shard| shard.connection_count() > 0);
     kill_process(Pid::from_child(&child), Signal::INT).expect("it runs");
@@ -312,7 +312,7 @@ fn the_result_goes_to_the_file_that_is_named() {
 }
 
 #[test]
-fn a_file_that_cannot_be_written_is_named_before_anything_is_done() {
+fn a_file_that_cannot_be_written_is_named_before_the_run() {
     let server = TestServer::echo();
     for file in ["/nowhere/result.json", "/"] {
         let ended = run(load(server.address(), &["-d", "1h", "-o", file]));
@@ -322,7 +322,7 @@ fn a_file_that_cannot_be_written_is_named_before_anything_is_done() {
 }
 
 #[test]
-fn a_run_that_cannot_begin_leaves_the_file_alone() {
+fn a_run_that_cannot_begin_does_not_change_the_file() {
     let (kept, none) = (fresh("kept.json"), fresh("none.json"));
     std::fs::write(&kept, "from before").expect("a temporary file");
     for path in [&kept, &none] {
@@ -339,7 +339,7 @@ fn a_run_that_cannot_begin_leaves_the_file_alone() {
 
 /// As in `ringway load … | head -0`.
 #[test]
-fn nobody_reading_the_result_is_no_failure() {
+fn a_closed_standard_output_is_not_a_failure() {
     let server: TestServer<Echo> = TestServer::echo();
     let (reader, writer) = std::io::pipe().expect("there is a descriptor left");
     drop(reader);

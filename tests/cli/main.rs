@@ -1,4 +1,4 @@
-//! The program `ringway`, as a person at a terminal uses it: what it prints, and how it ends.
+//! The program `ringway`: its output and exit codes.
 
 mod bench;
 mod compression;

@@ -1,4 +1,5 @@
-//! Which cores `ringway serve` and `ringway load` run on: by themselves, beside each other, and where little is allowed.
+//! The cores of `ringway serve` and `ringway load`: alone, together on one machine, and with a
+//! restricted mask or quota.
 
 use ringway::placement::{CoreSet, pin};
 use ringway_tests::{Ended, ServerProcess, WATCHDOG, finish, ringway, run, start};
@@ -8,8 +9,8 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Instant;
 
-/// The cores that this process may run on, where there are two or more of them and no CPU quota keeps threads from being
-/// pinned. `None`, and a line that says so, where there are not.
+/// The cores that this process may run on, if there are at least two and no CPU quota prevents
+/// pinning. Otherwise prints that the test is skipped, and returns `None`.
 fn several_cores() -> Option<Vec<usize>> {
     let set = CoreSet::read().expect("the mask can be read");
     let cores = set.cores().into_vec();
@@ -24,7 +25,8 @@ fn several_cores() -> Option<Vec<usize>> {
     Some(cores)
 }
 
-/// The affinity masks of the shards of process `pid`, as the kernel tells them. Threads that end meanwhile are left out.
+/// The affinity masks of the shards of process `pid`, in the kernel's format. Threads that exit
+/// meanwhile are skipped.
 fn masks(pid: u32) -> Vec<String> {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("procfs, and it runs");
     let statuses = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("status")).ok());
@@ -38,7 +40,7 @@ fn masks(pid: u32) -> Vec<String> {
         .collect()
 }
 
-/// What `serve` says about its shards.
+/// The line of `serve` on its shards.
 fn shards(serving: &ServerProcess) -> &str {
     let line = serving.announced.iter().find_map(|line| line.strip_prefix("shards"));
     line.unwrap_or_else(|| panic!("{:?}", serving.announced)).trim()
@@ -49,14 +51,14 @@ fn load(server: SocketAddr, arguments: &[&str]) -> Command {
     ringway(&[&["load", &url, "--connections=8", "--warmup=0", "--format=json"], arguments].concat())
 }
 
-/// The cores that the report of a load names, one for each thread.
+/// The cores in the report of a load, one for each thread.
 fn cores(ended: &Ended) -> Vec<usize> {
     let report: Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended:?}"));
     let cores = report["generator"]["cores"].as_array().unwrap_or_else(|| panic!("{report}"));
     cores.iter().map(|core| core.as_u64().unwrap_or_else(|| panic!("{report}")) as usize).collect()
 }
 
-/// Runs `work` on a thread that may only run on `core`, as everything that it starts.
+/// Runs `work` on a thread that is pinned to `core`, with its child processes.
 fn confined<R: Send + 'static>(core: usize, work: impl FnOnce() -> R + Send + 'static) -> R {
     let thread = std::thread::spawn(move || {
         pin(core).expect("it is in the mask");
@@ -73,7 +75,7 @@ fn a_server_and_a_load_of_one_thread_each_run_on_different_cores() {
     assert_eq!(shards(&serving), format!("1, on core {server}"));
     let child = start(load(serving.address(), &["--threads=1", "--duration=1h"]));
     let (pid, deadline) = (child.id(), Instant::now() + WATCHDOG);
-    // The thread is pinned before it does anything else; until then it has the mask of its process.
+    // A thread is pinned first of all; until then it has the mask of its process.
     let generator = loop {
         match &masks(pid)[..] {
             [mask] if mask.parse::<usize>().is_ok() => break mask.clone(),
@@ -89,7 +91,7 @@ fn a_server_and_a_load_of_one_thread_each_run_on_different_cores() {
 }
 
 #[test]
-fn a_load_leaves_out_the_cores_of_the_server_wherever_they_are() {
+fn a_load_avoids_the_cores_of_the_server() {
     let Some(all) = several_cores() else { return };
     for core in &all {
         let serving = ServerProcess::with(&[&format!("--cores={core}")]);
@@ -101,7 +103,7 @@ fn a_load_leaves_out_the_cores_of_the_server_wherever_they_are() {
 }
 
 #[test]
-fn a_load_that_has_to_share_says_with_which_options_it_would_not() {
+fn a_load_that_shares_cores_prints_the_options_that_separate_both() {
     let Some(all) = several_cores() else { return };
     let serving = ServerProcess::with(&[]);
     assert_eq!(masks(serving.pid()).len(), all.len());
@@ -124,7 +126,7 @@ fn a_load_that_has_to_share_says_with_which_options_it_would_not() {
 }
 
 #[test]
-fn cores_are_understood_as_they_are_printed() {
+fn printed_lists_of_cores_are_valid_arguments() {
     let Some(all) = several_cores() else { return };
     let serving = ServerProcess::with(&[]);
     let said = shards(&serving).to_owned();
@@ -165,7 +167,7 @@ fn the_affinity_mask_is_the_set() {
     });
 }
 
-/// Where the CPU controller of the cgroups is mounted, or would be.
+/// The mount point of the cgroups' CPU controller, or where it would be.
 fn controller() -> Option<String> {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("procfs");
     let point = |line: &str| line.split(' ').nth(4).map(str::to_owned);
@@ -175,8 +177,8 @@ fn controller() -> Option<String> {
     v1.or_else(|| mounts.lines().find(|line| line.contains(" - cgroup2 "))).and_then(point)
 }
 
-/// In a mount namespace of its own, in which a file system of its own takes the place of the controller's. Its cgroup has no
-/// file there, the root has.
+/// Runs in a new mount namespace, in which another file system replaces the controller's. The quota
+/// file is that of the root cgroup; the process's own cgroup has none.
 #[test]
 fn a_quota_below_the_set_is_the_number_of_shards_and_nothing_is_pinned() {
     let Some(all) = several_cores() else { return };
@@ -210,7 +212,7 @@ fn a_quota_below_the_set_is_the_number_of_shards_and_nothing_is_pinned() {
     let ended = run(within(&mount, &load(serving.address(), &["--messages=100", "--threads=2"])));
     let report: Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended:?}"));
     assert_eq!(report["generator"]["cores"], serde_json::json!([null, null]), "{report}");
-    // Whoever names cores gets those.
+    // Named cores are used whatever the quota is.
     let core = all[0];
     let named =
         ServerProcess::start(within(&mount, &ringway(&["serve", "--listen=127.0.0.1:0", &format!("--cores={core}")])));

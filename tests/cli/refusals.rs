@@ -1,4 +1,4 @@
-//! What the machine does not allow: exit code 1, and one line that says what, with which value, and what to do.
+//! Restrictions of the machine: exit code 1, and one line with the error, the value and the remedy.
 
 use ringway_tests::{Ended, ServerProcess, ringway, ringway_after, run};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
@@ -10,7 +10,7 @@ fn serve(arguments: &[&str]) -> Command {
     ringway(&[&["serve"], arguments].concat())
 }
 
-/// The line, which must have all the words.
+/// Checks that the line has all the words.
 fn expect(ended: &Ended, words: &[&str]) {
     let line = ended.line(1);
     for word in words {
@@ -33,7 +33,7 @@ fn a_port_of_another_ringway_is_taken_too() {
     expect(&run(serve(&["--listen", &address])), &[&address, "taken"]);
 }
 
-/// As for a user without capabilities, and a port below 1024.
+/// As for a user without capabilities and a port below 1024.
 #[test]
 fn a_privileged_port_is_named_with_the_remedy() {
     let ended = run_without(&[BIND], EACCES, serve(&["--listen", "127.0.0.1:80"]));
@@ -46,7 +46,7 @@ fn an_address_of_another_machine_is_named() {
 }
 
 #[test]
-fn a_core_that_is_not_there_is_named() {
+fn a_missing_core_is_named() {
     let ended = run(serve(&["--listen", "127.0.0.1:0", "--shards", "2", "--cores", "99999"]));
     expect(&ended, &["core 99999"]);
 }
@@ -74,20 +74,21 @@ fn a_thread_that_cannot_be_pinned_is_named_with_its_core() {
 }
 
 #[test]
-fn too_few_descriptors_are_counted() {
+fn too_low_a_limit_of_descriptors_is_reported() {
     let command = ringway_after("ulimit -n 20", &["serve", "--listen", "127.0.0.1:0"]);
     expect(&run(command), &["20 files", "ulimit -n"]);
 }
 
 #[test]
-fn descriptors_that_are_too_few_for_the_shards_are_counted() {
+fn too_low_a_limit_of_descriptors_for_the_shards_is_reported() {
     let command = ringway_after("ulimit -n 70", &["serve", "--listen", "127.0.0.1:0", "--shards", "64"]);
     expect(&run(command), &["70 files", "ulimit -n"]);
 }
 
-/// As the default profiles of container engines do: the system calls fail with EPERM, or as if the kernel had none.
+/// As with the default profiles of container engines: the system calls fail with EPERM, or with
+/// ENOSYS.
 #[test]
-fn io_uring_that_a_seccomp_filter_refuses_is_named_as_such() {
+fn io_uring_refused_by_seccomp_is_reported_as_such() {
     for errno in [EPERM, ENOSYS] {
         let ended = run_without(&IO_URING, errno, serve(&["--listen", "127.0.0.1:0"]));
         expect(&ended, &["io_uring is unavailable", "seccomp", "io_uring_setup"]);
@@ -107,13 +108,13 @@ const AFFINITY: [i64; 2] = if cfg!(target_arch = "x86_64") { [203, 204] } else {
 /// io_uring_setup, io_uring_enter and io_uring_register: the same numbers on every architecture.
 const IO_URING: [i64; 3] = [425, 426, 427];
 
-/// Runs the command where these system calls fail with `errno`.
+/// Runs the command with a filter under which these system calls fail with `errno`.
 fn run_without(calls: &[i64], errno: u32, command: Command) -> Ended {
     let rules: BTreeMap<i64, Vec<seccompiler::SeccompRule>> = calls.iter().map(|call| (*call, Vec::new())).collect();
     let arch = TargetArch::try_from(std::env::consts::ARCH).expect("the crate knows this architecture");
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(errno), arch);
     let filter: BpfProgram = filter.and_then(TryInto::try_into).expect("the filter is in order");
-    // A filter is for one thread and its children, and for good.
+    // A filter applies to one thread and its children, and cannot be removed.
     std::thread::spawn(move || {
         seccompiler::apply_filter(&filter).expect("any process may restrict itself");
         run(command)

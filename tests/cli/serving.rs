@@ -1,4 +1,4 @@
-//! `ringway serve` at work.
+//! `ringway serve`: its options and their effects.
 
 use ringway_tests::{
     End, Frame, RawRequest, Received, ServerProcess, WATCHDOG, WirePeer, guarded, ringway, ringway_after, run,
@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::time::Instant;
 
 #[test]
-fn it_says_where_it_listens_on_which_cores_and_on_what() {
+fn it_prints_its_addresses_cores_and_driver() {
     let serving = ServerProcess::with(&["--shards", "2"]);
     let said = serving.announced.join("\n");
     assert_ne!(serving.address().port(), 0, "{said}");
@@ -38,7 +38,8 @@ fn it_echoes() {
 #[test]
 fn every_shard_serves() {
     let serving = ServerProcess::with(&["--shards", "4"]);
-    // The kernel spreads them by their ports: one that reaches only one shard in 64 tries would be a wonder.
+    // The kernel distributes connections by their ports. It is practically impossible that 64
+    // connections reach only some of the shards.
     let mut peers: Vec<WirePeer> = (0..64).map(|_| WirePeer::open(serving.address())).collect();
     for peer in &mut peers {
         peer.expect_echo("hello");
@@ -56,7 +57,7 @@ fn it_listens_on_every_address_that_it_is_given() {
 }
 
 #[test]
-fn a_sink_reads_and_says_nothing() {
+fn a_sink_reads_and_sends_nothing() {
     let serving = ServerProcess::with(&["--shards", "1", "--app", "sink"]);
     let mut peer = WirePeer::open(serving.address());
     peer.send(&Frame::text("swallowed"));
@@ -87,7 +88,7 @@ fn the_flags_have_their_effects() {
     assert_eq!(peer.response().status, 431);
 }
 
-/// What the server answers to an offer of compression.
+/// The server's answer to an offer of compression.
 fn agreed(serving: &ServerProcess, offer: &str) -> Option<String> {
     let mut peer = WirePeer::connect(serving.address());
     peer.write(RawRequest::websocket().with("Sec-WebSocket-Extensions", offer).bytes());
@@ -138,7 +139,7 @@ fn the_timeouts_have_their_effects() {
 }
 
 #[test]
-fn an_origin_can_be_required_whichever_it_is() {
+fn any_origin_can_be_required() {
     let serving = ServerProcess::with(&["--shards=1", "--require-origin"]);
     let mut peer = WirePeer::connect(serving.address());
     peer.write(RawRequest::websocket().bytes());
@@ -160,7 +161,7 @@ fn headers_are_counted() {
     assert_eq!((status(&with(0)), status(&with(8))), (101, 431));
 }
 
-/// A field of a file in which the kernel describes itself.
+/// A field of a file in procfs.
 fn field(text: &str, name: &str) -> Option<String> {
     text.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim().to_owned()))
 }
@@ -169,7 +170,7 @@ fn field(text: &str, name: &str) -> Option<String> {
 fn shards_run_on_the_cores_that_were_named() {
     let allowed = field(&std::fs::read_to_string("/proc/self/status").expect("procfs"), "Cpus_allowed_list");
     let allowed = allowed.expect("a line says it");
-    // The last one: where there are several, it is not the one that all would be put on by a mistake.
+    // The last core: if there are several, it is not the one that a wrong default would choose.
     let core = allowed.rsplit(['-', ',']).next().expect("a core");
     let serving = ServerProcess::with(&["--shards=3", &format!("--cores={core}")]);
     assert!(serving.announced.contains(&format!("shards       3, on core {core}")), "{:?}", serving.announced);
@@ -199,7 +200,7 @@ fn rings_have_the_entries_that_were_asked_for() {
 }
 
 #[test]
-fn out_of_descriptors_it_serves_those_it_has_and_then_the_others() {
+fn without_descriptors_it_serves_open_connections_and_accepts_the_others_later() {
     let arguments = ["serve", "--listen", "127.0.0.1:0", "--shards", "1"];
     let mut serving = ServerProcess::start(ringway_after("ulimit -n 100", &arguments));
     let request = RawRequest::websocket().bytes();
@@ -211,7 +212,7 @@ fn out_of_descriptors_it_serves_those_it_has_and_then_the_others() {
     assert!(warning.contains("ulimit -n"), "{warning}");
     peers[0].expect_upgrade();
     peers[0].expect_echo("served");
-    // The kernel queues them in the order in which they came.
+    // The kernel queues them in the order of their arrival.
     for peer in peers.drain(..90) {
         peer.reset();
     }
@@ -222,15 +223,16 @@ fn out_of_descriptors_it_serves_those_it_has_and_then_the_others() {
     WirePeer::open(serving.address()).expect_echo("and anew");
 }
 
-/// As in `ringway serve | head -1`, which goes away when it has its line.
+/// As in `ringway serve | head -1`, which closes the pipe after the first line.
 #[test]
-fn nobody_reading_what_it_says_is_no_reason_to_end() {
+fn a_closed_standard_output_does_not_end_it() {
     let (reader, writer) = std::io::pipe().expect("there is a descriptor left");
     drop(reader);
     let mut command = ringway(&["serve", "--listen", "127.0.0.1:0", "--shards=1"]);
     let child = command.stdout(Stdio::from(writer)).stderr(Stdio::piped()).spawn().expect("the program starts");
     let pid = Pid::from_child(&child);
-    // The last it does before it speaks is to watch for signals, which the kernel tells. One that has ended watches none.
+    // The last step before its output is to install signal handlers, which procfs shows. A process
+    // that has exited has none.
     let status = format!("/proc/{}/status", child.id());
     let deadline = Instant::now() + WATCHDOG;
     loop {
@@ -240,10 +242,10 @@ fn nobody_reading_what_it_says_is_no_reason_to_end() {
         if caught & 1 << (Signal::TERM.as_raw() - 1) != 0 || status.contains("State:\tZ") {
             break;
         }
-        assert!(Instant::now() < deadline, "it does not get that far");
+        assert!(Instant::now() < deadline, "the server installs no signal handler");
         std::thread::yield_now();
     }
-    // Nothing tells when it has tried to speak, but stopping comes after that.
+    // Its attempt to write is not observable, but stopping comes after it.
     kill_process(pid, Signal::TERM).expect("it is our child");
     let output = guarded(pid, || child.wait_with_output()).expect("its output can be read");
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));

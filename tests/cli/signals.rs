@@ -5,7 +5,7 @@ use rustix::process::Signal;
 use std::os::unix::process::ExitStatusExt;
 
 #[test]
-fn a_signal_closes_with_1001_and_ends_well() {
+fn a_signal_closes_with_1001_and_exits_with_0() {
     for signal in [Signal::TERM, Signal::INT] {
         let serving = ServerProcess::with(&["--shards", "2"]);
         let mut peers: Vec<WirePeer> = (0..10).map(|_| WirePeer::open(serving.address())).collect();
@@ -21,14 +21,14 @@ fn a_signal_closes_with_1001_and_ends_well() {
 }
 
 #[test]
-fn a_signal_with_nobody_connected_ends_it() {
+fn a_signal_without_connections_ends_it() {
     let serving = ServerProcess::with(&[]);
     serving.signal(Signal::TERM);
     assert_eq!(serving.wait().0.code(), Some(0));
 }
 
 #[test]
-fn peers_that_do_not_answer_are_not_waited_for_longer_than_said() {
+fn stopping_waits_for_silent_peers_no_longer_than_the_stop_timeout() {
     let serving = ServerProcess::with(&["--shards=1", "--close-timeout=1h", "--stop-timeout=300ms"]);
     let mut peer = WirePeer::open(serving.address());
     serving.signal(Signal::TERM);

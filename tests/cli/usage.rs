@@ -1,4 +1,4 @@
-//! Help, and arguments that are wrong: exit code 2.
+//! Help, and invalid arguments: exit code 2.
 
 use ringway_tests::{ringway, run};
 
@@ -12,7 +12,7 @@ fn help_lists_the_commands_and_each_has_its_own() {
         .skip_while(|line| *line != "Commands:")
         .skip(1)
         .map_while(|line| line.strip_prefix("  "))
-        // What goes on from the line before is indented further.
+        // Continuation lines are indented further.
         .filter(|line| !line.starts_with(' '))
         .filter_map(|line| line.split_whitespace().next())
         .collect();
@@ -24,7 +24,7 @@ fn help_lists_the_commands_and_each_has_its_own() {
 }
 
 #[test]
-fn help_says_what_the_exit_codes_mean() {
+fn help_explains_the_exit_codes() {
     let help = run(ringway(&["--help"]));
     assert!(help.stdout.contains("Exit codes: 0"), "{help:?}");
 }
@@ -85,7 +85,8 @@ fn lists_of_cores_are_refused_with_the_reason() {
     }
 }
 
-/// They are numbers, but not ones that the flag can take: a mistake in the usage all the same, and not io_uring's fault.
+/// Numbers out of the range of their flag are usage errors, and are not reported as a refusal of
+/// io_uring.
 #[test]
 fn a_value_out_of_range_is_named_with_its_flag() {
     for (flag, value) in [
@@ -128,7 +129,7 @@ fn an_option_that_the_engine_refuses_is_named_with_its_range() {
 }
 
 #[test]
-fn names_that_could_never_match_are_refused_with_what_would() {
+fn names_that_cannot_match_are_refused_with_the_correct_form() {
     for (flag, value, remedy) in [
         ("--origin", "example.com", "write https://example.com"),
         ("--origin", "https://example.com/", "write https://example.com"),
@@ -148,14 +149,14 @@ fn an_origin_is_required_or_listed_and_not_both() {
 }
 
 #[test]
-fn help_says_what_the_wildcard_of_ipv6_is() {
+fn help_explains_the_wildcard_of_ipv6() {
     let help = run(ringway(&["serve", "--help"]));
     let words: Vec<&str> = help.stdout.split_whitespace().collect();
     assert!(words.join(" ").contains("`[::]:80` is all of IPv6, and only that"), "{}", help.stdout);
 }
 
 #[test]
-fn what_is_no_address_is_named() {
+fn an_invalid_address_is_named() {
     for address in ["nonsense", "127.0.0.1", "127.0.0.1:99999", "[::1"] {
         let ended = run(ringway(&["serve", "--listen", address]));
         assert_eq!(ended.status.code(), Some(2), "{ended:?}");
@@ -164,7 +165,7 @@ fn what_is_no_address_is_named() {
 }
 
 #[test]
-fn a_flag_that_is_none_is_named() {
+fn an_unknown_flag_is_named() {
     let ended = run(ringway(&["serve", "--fast"]));
     assert_eq!(ended.status.code(), Some(2));
     assert!(ended.stderr.contains("--fast"), "{ended:?}");

@@ -1,4 +1,5 @@
-//! `autobahn-client ws://HOST:PORT [--deflate]`: runs all cases of `wstest -m fuzzingserver` against the engine's client role.
+//! `autobahn-client ws://HOST:PORT [--deflate]`: runs all cases of `wstest -m fuzzingserver`
+//! against the engine's client role.
 
 use ringway::{
     Client, CloseReason, Config, ConnectError, Connection, Deflate, Endpoint, Handler, Limits, Message, Running, Shard,
@@ -7,20 +8,20 @@ use ringway::{
 use std::process::ExitCode;
 use std::sync::{Arc, mpsc};
 
-/// The name under which the suite files the results.
+/// The name of this agent in the suite's results.
 const AGENT: &str = "ringway";
 
-/// What a connection does with the messages that come.
+/// The handling of received messages.
 #[derive(Clone, Copy, Debug, Default)]
 enum Task {
-    /// Sends each back.
+    /// Echoes each message.
     #[default]
     Echo,
-    /// Hands each to the program.
+    /// Passes each message to the program.
     Tell,
 }
 
-/// What happens on connections, for the program, which opens one after the other.
+/// An event of a connection, for the program, which opens one connection after the other.
 #[derive(Debug)]
 enum Happened {
     Said(String),
@@ -34,7 +35,8 @@ struct Tester {
 
 impl Tester {
     fn tell(&self, event: Happened) {
-        // The program listens until the shard has stopped, or has given up: then nobody needs to know.
+        // Sending fails only if the program has stopped receiving, and then the event does not
+        // matter.
         let _ = self.events.send(event);
     }
 }
@@ -58,7 +60,7 @@ impl Handler for Tester {
     }
 }
 
-/// Connections to the suite's server, one at a time.
+/// A client of the suite's server, with one connection at a time.
 struct Suite<'a> {
     url: &'a str,
     running: Running<Tester>,
@@ -66,7 +68,7 @@ struct Suite<'a> {
 }
 
 impl Suite<'_> {
-    /// Opens `path`, waits until the connection is closed, and returns the last message it was told.
+    /// Opens `path`, waits until the connection is closed, and returns the last message received.
     fn visit(&self, path: &str, task: Task) -> Result<Option<String>, String> {
         let url = format!("{}{path}", self.url.trim_end_matches('/'));
         let endpoint = Arc::new(Endpoint::resolve(&url).map_err(|error| format!("{url}: {error}"))?);
@@ -98,7 +100,7 @@ impl Suite<'_> {
 fn run(url: &str, deflate: Option<Deflate>) -> Result<u32, String> {
     let (sender, events) = mpsc::channel();
     let make = move |_| Tester { events: sender.clone() };
-    // The suite's largest message has 16 MiB.
+    // The largest message of the suite has 16 MiB.
     let limits = Limits::default().max_message(64 << 20).and_then(|limits| limits.max_connections(16));
     let limits = limits.map_err(|error| error.to_string())?;
     let client = Client::new().shards(Shards::Count(1)).limits(limits).config(Config::default().deflate(deflate));

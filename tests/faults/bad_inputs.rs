@@ -1,4 +1,4 @@
-//! Each bad input earns its answer, frees its slot, and disturbs nobody else.
+//! Each bad input has its answer, frees its slot, and does not affect other connections.
 
 use ringway_tests::bad_input::{self, BadInput};
 use ringway_tests::{Echo, TestServer, WirePeer, config};
@@ -20,7 +20,7 @@ fn check(name: &str) {
     server.wait_until_empty();
 }
 
-/// A test for each input, and one that no input lacks its test.
+/// A test for each input, and one that checks that each input has a test.
 macro_rules! each {
     ($($name:ident)*) => {
         $(#[test] fn $name() { check(stringify!($name)); })*
@@ -58,10 +58,10 @@ each! {
     close_code_2999 close_code_5000 close_code_65535 close_of_1_byte close_with_a_reason_that_is_no_text
 }
 
-/// A peer that is in the middle of a large message reads nothing until it has written it: what it still sends must
-/// neither be refused nor turn the answer into a reset.
+/// A peer in the middle of a large message does not read until it has written it. The server must
+/// neither refuse the rest nor reset the connection, which would destroy the answer.
 #[test]
-fn the_answer_survives_what_still_comes() {
+fn the_answer_survives_bytes_that_still_arrive() {
     let server = server();
     let more = vec![0x82; 2 << 20];
     for input in bad_input::all() {
@@ -74,22 +74,23 @@ fn the_answer_survives_what_still_comes() {
     server.wait_until_empty();
 }
 
-/// A violation is the same however the bytes are cut.
+/// A violation does not depend on how the bytes are cut.
 #[test]
-fn every_short_bad_input_earns_the_same_when_it_comes_byte_by_byte() {
+fn every_short_bad_input_has_the_same_answer_byte_by_byte() {
     let server = server();
     let short = |input: &BadInput| input.bytes().len() < 300;
     for input in bad_input::all().into_iter().filter(short) {
         let mut peer = WirePeer::connect(server.address());
-        // It may be answered before its last byte is written: that is no error while the server still reads.
+        // The answer may arrive before the last byte is written, which is not an error while the
+        // server still reads.
         input.perform_with(&mut peer, |peer, bytes| peer.write_byte_by_byte(bytes));
     }
     server.wait_until_empty();
 }
 
-/// Behind a message that was in order, in one segment with it: the message is answered first.
+/// The violation follows a valid message in the same segment: the message is answered first.
 #[test]
-fn what_came_before_the_violation_is_still_answered() {
+fn a_message_before_the_violation_is_answered() {
     use ringway_tests::{End, Frame, Received};
     let server = server();
     let mut peer = WirePeer::open(server.address());

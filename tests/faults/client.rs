@@ -1,4 +1,4 @@
-//! The client role against servers that do not behave.
+//! The client role against faulty servers.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -11,7 +11,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-/// What happened to the client, in words.
+/// The events of the client, as text.
 struct Telling(mpsc::Sender<String>);
 
 impl Telling {
@@ -44,7 +44,7 @@ impl Handler for Telling {
     }
 }
 
-/// A client in the engine, and the end that the test plays.
+/// A client in the engine, and a listener of the test.
 struct ClientAndServer {
     running: Option<Running<Telling>>,
     listener: TcpListener,
@@ -64,14 +64,15 @@ impl ClientAndServer {
         &self.running.as_ref().expect("it runs until it is dropped").handles()[0]
     }
 
-    /// Has the client connect, but does not accept.
+    /// Starts a connection of the client without accepting it.
     fn begin(&self) {
         let address = self.listener.local_addr().expect("it is bound");
         let endpoint = Arc::new(Endpoint::resolve(&format!("ws://{address}/path?q=1")).expect("a URL"));
         self.handle().post(move |_, shard| shard.connect(&endpoint, ())).expect("there is room");
     }
 
-    /// Has the client connect, and reads its request. Returns the server's end, and the answer that is right.
+    /// Starts a connection of the client and reads its request. Returns the server's end, and the
+    /// correct answer.
     fn connect(&self) -> (WirePeer, String) {
         self.begin();
         let mut peer = WirePeer::accepted(self.listener.accept().expect("the client comes").0);
@@ -97,7 +98,7 @@ impl ClientAndServer {
         peer
     }
 
-    /// What happens next has to begin like this.
+    /// Checks that the next event begins with `what`.
     fn expect(&self, what: &str) {
         let told = self.told.recv_timeout(WATCHDOG).expect("something happens");
         assert!(told.starts_with(what), "expected {what:?}, got {told:?}");
@@ -131,7 +132,7 @@ fn rfc6455_5_3_every_frame_has_a_mask_of_its_own() {
 }
 
 #[test]
-fn frames_right_behind_the_answer_are_delivered() {
+fn frames_directly_after_the_answer_are_delivered() {
     let pair = ClientAndServer::new(config());
     let (mut peer, answer) = pair.connect();
     peer.write([answer.as_bytes(), &Frame::text("early").unmasked().bytes()].concat());
@@ -181,7 +182,7 @@ fn an_end_before_the_answer_fails_the_connection() {
 #[test]
 fn nobody_listening_fails_the_connection() {
     let pair = ClientAndServer::new(config());
-    // Bound, but not listening: nobody else can take the port meanwhile.
+    // Bound but not listening, so that no other process can take the port.
     let socket =
         socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a descriptor is left");
     socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a free port");
@@ -194,7 +195,7 @@ fn nobody_listening_fails_the_connection() {
 #[test]
 fn no_answer_in_time_fails_the_connection() {
     let pair = ClientAndServer::new(config().handshake_timeout(Duration::from_millis(200)).expect("in range"));
-    // In the backlog, and accepted.
+    // Once in the backlog, and once accepted.
     pair.begin();
     pair.expect("failed the peer did not answer");
     let accepted = pair.listener.accept();
@@ -232,7 +233,7 @@ fn rfc6455_7_1_1_the_client_lets_the_server_end_tcp() {
 }
 
 #[test]
-fn a_server_that_does_not_end_tcp_is_not_waited_for() {
+fn a_server_that_does_not_end_tcp_is_disconnected() {
     let pair = ClientAndServer::new(config().close_timeout(Duration::from_millis(200)).expect("in range"));
     let mut peer = pair.open();
     peer.send(&Frame::close(1000, "").unmasked());
@@ -242,7 +243,7 @@ fn a_server_that_does_not_end_tcp_is_not_waited_for() {
 }
 
 #[test]
-fn a_client_that_stops_says_so() {
+fn a_stopping_client_reports_it() {
     let pair = ClientAndServer::new(config());
     let mut peer = pair.open();
     let (opening, _) = pair.connect();

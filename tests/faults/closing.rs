@@ -4,7 +4,7 @@ use ringway::{CloseCode, CloseReason, Config, Connection, Ending, Handler, Limit
 use ringway_tests::{End, Frame, Received, TestServer, WirePeer, config};
 use std::time::Duration;
 
-/// Echoes, closes when it is told to, and notes what came and how connections ended.
+/// A handler that echoes, closes on request, and records messages and endings.
 #[derive(Default)]
 struct Closing {
     messages: usize,
@@ -57,7 +57,7 @@ fn rfc6455_5_5_1_a_close_is_answered_with_its_own_code_and_the_server_ends_tcp_f
         let mut peer = WirePeer::open(server.address());
         peer.send(&Frame::close(code, "done"));
         assert_eq!(peer.close_code(), Some(code));
-        // This end stays open: it is the server that ends the connection.
+        // This end stays open: the server ends the connection.
         assert_eq!(peer.end(), End::Finished);
         expect_ending(&server, &format!("{code} \"done\" peer true"));
     }
@@ -131,7 +131,7 @@ fn a_handler_closes_without_a_code() {
 }
 
 #[test]
-fn after_the_handlers_close_nothing_is_delivered_and_nothing_sent() {
+fn after_the_handlers_close_no_message_is_delivered_or_sent() {
     let server = start(config());
     let mut peer = WirePeer::open(server.address());
     let frames = ["echo and close", "dropped", "dropped too"].map(|text| Frame::text(text).bytes()).concat();
@@ -156,7 +156,7 @@ fn a_close_that_is_not_answered_times_out() {
 }
 
 #[test]
-fn a_peer_that_ends_tcp_instead_of_answering_a_close_is_let_go() {
+fn a_peer_that_ends_tcp_instead_of_answering_a_close_is_closed() {
     let server = start(config());
     let mut peer = WirePeer::open(server.address());
     peer.send(&Frame::text("close"));
@@ -167,7 +167,7 @@ fn a_peer_that_ends_tcp_instead_of_answering_a_close_is_let_go() {
 }
 
 #[test]
-fn closes_that_cross_are_both_right() {
+fn crossing_close_frames_complete_the_closing_handshake() {
     let server = start(config());
     let mut peer = WirePeer::open(server.address());
     peer.write([Frame::text("close").bytes(), Frame::close(3000, "mine").bytes()].concat());
@@ -177,7 +177,7 @@ fn closes_that_cross_are_both_right() {
 }
 
 #[test]
-fn a_violation_after_the_handlers_close_earns_no_second_close_frame() {
+fn a_violation_after_the_handlers_close_causes_no_second_close_frame() {
     let server = start(config());
     let mut peer = WirePeer::open(server.address());
     peer.write([Frame::text("close").bytes(), Frame::new(3, "").bytes()].concat());

@@ -1,11 +1,11 @@
-//! Upgrades whose answer is put off, and given from another thread.
+//! Deferred upgrades, answered from another thread.
 
 use ringway::{Config, Connection, ConnectionId, Handler, Limits, Message, Request, StatusCode, Upgrade};
 use ringway_tests::{End, Frame, RawRequest, Received, TestServer, WATCHDOG, WirePeer, config};
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// Puts every answer off, and tells the test whom to answer.
+/// A handler that defers every answer and sends the connection's id to the test.
 struct Deferring {
     asked: mpsc::Sender<ConnectionId>,
     opened: usize,
@@ -62,7 +62,7 @@ fn an_upgrade_is_accepted_from_another_thread() {
 }
 
 #[test]
-fn what_came_behind_the_request_waits_for_the_answer() {
+fn bytes_after_the_request_wait_for_the_answer() {
     let (server, asking) = start(config());
     let frames = [Frame::text("first"), Frame::text("second")].map(|frame| frame.bytes()).concat();
     let (mut peer, id) = ask(&server, &asking, &frames);
@@ -114,7 +114,7 @@ fn an_answer_that_comes_after_the_timeout_has_no_effect() {
     let (server, asking) = start(config().handshake_timeout(Duration::from_millis(200)).expect("in range"));
     let (mut peer, id) = ask(&server, &asking, b"");
     assert_eq!(peer.response().status, 408);
-    // The connection lingers, for this end has not been closed.
+    // The connection lingers, because this end is still open.
     answer(&server, id, Upgrade::accept("too late"));
     assert_eq!(peer.end(), End::Finished);
     assert_eq!(server.on_shard(|deferring, _| deferring.opened), 0);
@@ -123,7 +123,7 @@ fn an_answer_that_comes_after_the_timeout_has_no_effect() {
 }
 
 #[test]
-fn an_answer_for_one_that_is_gone_has_no_effect() {
+fn an_answer_for_a_closed_connection_has_no_effect() {
     let (server, asking) = start(config());
     let (peer, id) = ask(&server, &asking, b"");
     peer.reset();

@@ -1,4 +1,4 @@
-//! What a handler sends and holds back arrives: all of it, once, in order.
+//! Messages that a handler sends, or stashes by pausing, arrive completely, once, in order.
 
 use ringway::{
     BufferConfig, CloseCode, Connection, ConnectionId, Handler, Limits, Message, MessageKind, Prepared, SendOutcome,
@@ -52,12 +52,12 @@ fn messages_of_every_length_around_the_edges_come_back() {
     }
 }
 
-/// Answers each message in the way that its first byte says.
+/// A handler whose answer depends on the first byte of the message.
 struct Mixing {
     prepared: Prepared,
 }
 
-/// What `Mixing` answers besides the message itself: too long to be copied into the outbox.
+/// The additional answer of `Mixing`: too long to be copied into the outbox.
 const LONG: [u8; 3000] = [b'L'; 3000];
 
 impl Handler for Mixing {
@@ -96,7 +96,7 @@ impl Handler for Mixing {
     }
 }
 
-/// What must come back for a message to `Mixing`.
+/// The expected answers of `Mixing` to a message.
 fn mixed(payload: &[u8]) -> Vec<Received> {
     let echo = || Received::binary(payload);
     match payload[0] % 8 {
@@ -108,7 +108,7 @@ fn mixed(payload: &[u8]) -> Vec<Received> {
     }
 }
 
-/// The xorshift generator: the same numbers in every run.
+/// The xorshift generator, with the same numbers in every run.
 struct Numbers(u32);
 
 impl Numbers {
@@ -161,7 +161,7 @@ fn replies_sends_and_prepared_frames_keep_their_order_in_a_pipeline() {
     }
 }
 
-/// Pauses when it is told to, and counts what it gets.
+/// A handler that pauses on request and counts messages.
 #[derive(Default)]
 struct Pausing {
     paused: Option<ConnectionId>,
@@ -209,7 +209,7 @@ fn pings_are_answered_although_the_handler_paused() {
 }
 
 #[test]
-fn nothing_is_delivered_to_a_handler_that_paused_and_nothing_is_lost() {
+fn no_message_is_delivered_while_paused_and_none_is_lost() {
     let server = pausing();
     let mut peer = WirePeer::open(server.address());
     let texts: Vec<String> = (0..3000).map(|n| format!("{n} {}", "x".repeat(n % 700))).collect();
@@ -218,7 +218,7 @@ fn nothing_is_delivered_to_a_handler_that_paused_and_nothing_is_lost() {
     let bytes = [Frame::text("pause").bytes(), behind].concat();
     let writing = std::thread::spawn(move || writer.write(bytes));
     assert_eq!(peer.frame(), Received::text("pause"));
-    // Each question is a turn in which more could be delivered.
+    // Each query is a turn in which further messages could be delivered.
     for _ in 0..100 {
         assert_eq!(server.on_shard(|pausing, _| pausing.messages), 1);
     }
@@ -230,7 +230,7 @@ fn nothing_is_delivered_to_a_handler_that_paused_and_nothing_is_lost() {
 }
 
 #[test]
-fn pausing_over_and_over_loses_nothing() {
+fn repeated_pausing_loses_no_message() {
     let server = pausing();
     let mut peer = WirePeer::open(server.address());
     let round = [Frame::text("pause"), Frame::ping("p"), Frame::text("a"), Frame::binary([7; 40_000])];
@@ -270,7 +270,7 @@ fn a_violation_is_answered_although_the_handler_paused() {
 }
 
 #[test]
-fn what_is_held_back_is_delivered_before_the_fin_behind_it() {
+fn stashed_messages_are_delivered_before_the_end_of_the_stream() {
     let server = pausing();
     let mut peer = WirePeer::open(server.address());
     peer.write(["pause", "one", "two"].map(|text| Frame::text(text).bytes()).concat());
@@ -300,7 +300,7 @@ fn a_handler_closes_a_connection_that_it_paused() {
     assert_eq!(server.on_shard(|pausing, _| pausing.messages), 1);
 }
 
-/// Sends numbered messages as fast as `send` takes them, until all are sent.
+/// A handler that sends numbered messages as fast as `send` accepts them, until all are sent.
 #[derive(Default)]
 struct Flooding {
     refused: usize,
@@ -330,7 +330,7 @@ impl Flooding {
 }
 
 impl Handler for Flooding {
-    /// How many messages are sent.
+    /// The number of messages to send.
     type State = u32;
 
     fn message(&mut self, conn: &mut Connection<'_, Self>, _: Message<'_>) {
@@ -345,7 +345,7 @@ impl Handler for Flooding {
 }
 
 #[test]
-fn send_hands_back_what_is_too_much_and_drained_says_when_to_go_on() {
+fn send_returns_messages_over_the_limit_and_drained_follows() {
     let limits = Limits::default().max_buffered(100_000).expect("in range");
     let server = TestServer::start(config(), limits, |_| Flooding::default());
     let mut peer = WirePeer::connect_narrow(server.address());
@@ -360,7 +360,7 @@ fn send_hands_back_what_is_too_much_and_drained_says_when_to_go_on() {
     assert!(peak <= 100_000, "{peak} bytes waited");
 }
 
-/// Knows all its connections.
+/// A handler that keeps the ids of all its connections.
 #[derive(Default)]
 struct Gathering {
     open: Vec<ConnectionId>,
@@ -379,7 +379,7 @@ impl Handler for Gathering {
 }
 
 #[test]
-fn a_prepared_message_reaches_everybody() {
+fn a_prepared_message_reaches_all_connections() {
     let server = TestServer::start(config(), Limits::default(), |_| Gathering::default());
     let mut peers: Vec<WirePeer> = (0..40).map(|_| WirePeer::open(server.address())).collect();
     let long = "long ".repeat(20_000);
@@ -400,7 +400,7 @@ fn a_prepared_message_reaches_everybody() {
 }
 
 #[test]
-fn a_prepared_message_to_some_that_are_gone_reaches_the_others() {
+fn a_prepared_message_reaches_the_connections_that_are_still_open() {
     let server = TestServer::start(config(), Limits::default(), |_| Gathering::default());
     let mut peers: Vec<WirePeer> = (0..20).map(|_| WirePeer::open(server.address())).collect();
     for peer in peers.drain(..10) {
@@ -422,7 +422,7 @@ fn a_prepared_message_to_some_that_are_gone_reaches_the_others() {
 }
 
 #[test]
-fn many_peers_at_once_each_get_their_own() {
+fn concurrent_peers_receive_their_own_messages() {
     let server = TestServer::<Echo>::echo();
     let address = server.address();
     let threads: Vec<_> = (0..4u8)

@@ -1,4 +1,4 @@
-//! The opening handshake beyond what is plainly wrong with it.
+//! The opening handshake, except for the malformed requests of bad_inputs.rs.
 
 use ringway::{Config, ConfigError, Connection, Handler, Limits, Message, OriginPolicy, StatusCode, Upgrade};
 use ringway_tests::{Echo, End, Frame, RawRequest, RawResponse, Received, TestServer, WirePeer, config};
@@ -25,7 +25,7 @@ fn a_request_may_come_one_byte_at_a_time() {
 }
 
 #[test]
-fn frames_may_come_right_behind_the_request() {
+fn frames_may_follow_the_request_directly() {
     let server = TestServer::echo();
     let mut peer = WirePeer::connect(server.address());
     let frames = [Frame::text("first"), Frame::ping("p"), Frame::binary([9; 70_000])];
@@ -70,12 +70,13 @@ fn a_request_that_is_never_finished_times_out() {
 }
 
 #[test]
-fn a_request_that_trickles_in_is_not_given_more_time() {
+fn a_request_that_arrives_slowly_has_no_longer_deadline() {
     let server = with(|config| config.handshake_timeout(Duration::from_millis(200)));
     let mut peer = WirePeer::connect(server.address());
     let mut writer = peer.writer();
     peer.write("GET / HTTP/1.1\r\n");
-    // Ends when the server does, or with the limit of the head: never with a finished request.
+    // Ends when the server ends the connection, or at the limit of the head, but never with a
+    // complete request.
     let trickle = std::thread::spawn(move || (0..2000).take_while(|_| writer.try_write("X: y\r\n").is_ok()).count());
     assert!(matches!(peer.response().status, 408 | 431));
     drop(peer);
@@ -84,18 +85,18 @@ fn a_request_that_trickles_in_is_not_given_more_time() {
 }
 
 #[test]
-fn a_peer_that_outlives_its_408_is_cut_off() {
+fn a_peer_that_stays_connected_after_408_is_disconnected() {
     let server =
         with(|config| config.handshake_timeout(Duration::from_millis(100))?.close_timeout(Duration::from_millis(100)));
     let mut peer = WirePeer::connect(server.address());
     assert_eq!(peer.response().status, 408);
     assert_eq!(peer.end(), End::Finished);
-    // It never ends its own direction.
+    // The peer never ends its own direction.
     server.wait_until_empty();
 }
 
 #[test]
-fn a_list_of_origins_lets_in_only_those_on_it() {
+fn only_listed_origins_are_accepted() {
     let server = with(|config| Ok(config.origins(OriginPolicy::List(vec!["https://example.com".into()]))));
     let from = |origin: &str| ask(&server, &RawRequest::websocket().with("Origin", origin)).status;
     assert_eq!(ask(&server, &RawRequest::websocket()).status, 403);
@@ -107,7 +108,7 @@ fn a_list_of_origins_lets_in_only_those_on_it() {
 }
 
 #[test]
-fn origins_are_required_where_browsers_are() {
+fn an_origin_can_be_required() {
     let server = with(|config| Ok(config.origins(OriginPolicy::Required)));
     assert_eq!(ask(&server, &RawRequest::websocket()).status, 403);
     assert_eq!(ask(&server, &RawRequest::websocket().with("Origin", "https://any.example")).status, 101);
@@ -127,7 +128,7 @@ fn the_clients_first_subprotocol_that_is_spoken_is_chosen() {
     assert_eq!(ask(&server, &RawRequest::websocket()).field("sec-websocket-protocol"), None);
 }
 
-/// Answers each path in its own way.
+/// A handler with a different answer for each path.
 struct Services;
 
 impl Handler for Services {

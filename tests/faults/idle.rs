@@ -1,4 +1,5 @@
-//! Silence: a ping at half of the idle timeout, the end at all of it.
+//! After half of the idle timeout without traffic, the server sends a ping; after all of it, it
+//! closes the connection.
 
 use crate::ending_log::EndingLog;
 use ringway::Limits;
@@ -10,7 +11,7 @@ fn start(timeout: Option<Duration>) -> TestServer<EndingLog> {
 }
 
 #[test]
-fn a_silent_peer_is_pinged_and_then_given_up() {
+fn a_silent_peer_is_pinged_and_then_closed() {
     let server = start(Some(Duration::from_millis(400)));
     let mut peer = WirePeer::open(server.address());
     assert_eq!(peer.frame(), Received::ping(""));
@@ -19,13 +20,13 @@ fn a_silent_peer_is_pinged_and_then_given_up() {
     assert_eq!(server.on_shard(|log, _| log.idle()), 1);
 }
 
-/// Whether a peer stays that does `answer` at each ping, and sends nothing else. On a machine that is busy it may be too
-/// late with one, so it is given up only with the longest of these timeouts.
+/// Checks that a peer stays connected that calls `answer` at each ping and sends nothing else. On a
+/// busy machine it may answer too late, so the test fails only with the longest of these timeouts.
 fn stays(answer: impl Fn(&mut WirePeer, usize), farewell: impl Fn(&mut WirePeer)) {
     for timeout in [2, 8, 32].map(Duration::from_secs) {
         let server = start(Some(timeout));
         let mut peer = WirePeer::open(server.address());
-        // More pings than one timeout has room for.
+        // More pings than fit into one timeout.
         let pings = (0..4).take_while(|turn| {
             let is_ping = peer.try_frame() == Ok(Received::ping(""));
             if is_ping {
@@ -47,9 +48,9 @@ fn a_peer_that_answers_pings_stays() {
 }
 
 #[test]
-fn a_message_that_never_ends_does_not_count_as_silence_while_its_bytes_come() {
+fn received_bytes_of_an_incomplete_message_count_as_traffic() {
     let message = Frame::text("slowly").bytes();
-    // Each of the first bytes comes after a ping, so after half a timeout of silence.
+    // Each of the first bytes is sent after a ping, so after half of the timeout without traffic.
     let byte = |peer: &mut WirePeer, turn: usize| drop(peer.try_write([message[turn]]));
     stays(byte, |peer| {
         peer.write(&message[4..]);
@@ -57,15 +58,16 @@ fn a_message_that_never_ends_does_not_count_as_silence_while_its_bytes_come() {
     });
 }
 
-/// Its acknowledgements keep TCP alive, so only the server can find out that it reads no more.
+/// The peer's kernel still acknowledges, so TCP does not detect that it has stopped reading.
 #[test]
-fn a_peer_that_stops_reading_is_given_up() {
+fn a_peer_that_stops_reading_is_closed() {
     let limits = Limits::default().max_buffered(64 * 1024).expect("in range");
     let config = config().idle_timeout(Some(Duration::from_millis(500))).expect("in range");
     let server = TestServer::start(config, limits, |_| EndingLog::default());
     let mut peer = WirePeer::connect_narrow(server.address());
     peer.upgrade();
-    // Messages until the kernel takes no more of them, or the server has given up: at most 64 MiB.
+    // Messages until the kernel accepts no more, or the server closes the connection: at most 64
+    // MiB.
     let frame = Frame::binary([0; 16 * 1024]).bytes();
     let mut writer = peer.writer();
     let flood = std::thread::spawn(move || (0..4096).take_while(|_| writer.try_write(&frame).is_ok()).count());

@@ -1,4 +1,4 @@
-//! What must hold when the peer, or the network, does not behave: on real sockets, against a server in this process.
+//! Tests with faulty peers and networks, on real sockets, against a server in this process.
 
 mod bad_inputs;
 mod client;

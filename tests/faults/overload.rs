@@ -1,10 +1,10 @@
-//! Peers that want more than they are due: what waits for them stays within bounds.
+//! Peers that exceed the limits: their queues stay bounded.
 
 use ringway::{Connection, Handler, Limits, Message};
 use ringway_tests::{Echo, Frame, Received, TestServer, WATCHDOG, WirePeer, config};
 use std::time::Instant;
 
-/// Echoes, and notes the most bytes that ever waited for a connection.
+/// A handler that echoes, and records the maximum of bytes queued for a connection.
 #[derive(Default)]
 struct Watching {
     peak: usize,
@@ -24,7 +24,7 @@ impl Handler for Watching {
 }
 
 const MAX_BUFFERED: usize = 256 * 1024;
-/// More than the kernel's buffers on both sides and both ways hold.
+/// More than the kernel's buffers of both sides and directions hold.
 const MOST_TAKEN: usize = 64 << 20;
 
 fn server() -> TestServer<Watching> {
@@ -32,8 +32,8 @@ fn server() -> TestServer<Watching> {
     TestServer::start(config(), limits, |_| Watching::default())
 }
 
-/// Writes the frames that `make` numbers, and reads nothing, until the server has as much waiting for the peer as may, and
-/// takes no more. Returns how many frames were begun, and the rest of the last one.
+/// Writes the frames that `make` returns, and reads nothing, until the server's queue for the peer
+/// is full and it stops reading. Returns the number of frames begun, and the rest of the last one.
 fn flood(server: &TestServer<Watching>, peer: &mut WirePeer, make: impl Fn(u32) -> Frame) -> (u32, Vec<u8>) {
     let deadline = Instant::now() + WATCHDOG;
     let (mut begun, mut written) = (0, 0);
@@ -45,32 +45,32 @@ fn flood(server: &TestServer<Watching>, peer: &mut WirePeer, make: impl Fn(u32) 
         }
         while !rest.is_empty() {
             let count = peer.write_some(&rest);
-            // One that takes nothing for a while may only be slow.
+            // A server that reads nothing for a while may only be slow.
             if count == 0 && server.on_shard(|watching, _| watching.peak >= MAX_BUFFERED) {
                 return (begun, rest);
             }
-            assert!(count > 0 || Instant::now() < deadline, "it takes nothing, with room for more");
+            assert!(count > 0 || Instant::now() < deadline, "the server reads nothing although its queue has room");
             rest.drain(..count);
             written += count;
-            assert!(written < MOST_TAKEN, "a peer that reads nothing got rid of {written} bytes");
+            assert!(written < MOST_TAKEN, "the server accepted {written} bytes from a peer that does not read");
         }
     }
 }
 
-/// The limit, and the reply that crossed it: the next message has to wait.
+/// The limit and the reply that exceeded it: the next message waits.
 const BOUND: usize = MAX_BUFFERED + 32 * 1024;
 
-/// The limit, and the pongs for what one turn can read: all receive buffers of [`config`].
+/// The limit and the pongs to the input of one turn: all receive buffers of [`config`].
 const PONG_BOUND: usize = MAX_BUFFERED + 64 * 32 * 1024;
 
 #[test]
-fn what_waits_for_a_slow_reader_is_bounded_and_nothing_is_lost() {
+fn the_queue_of_a_slow_reader_is_bounded_and_no_message_is_lost() {
     let server = server();
     let mut peer = WirePeer::connect_narrow(server.address());
     peer.upgrade();
     let number = |n: u32| [&n.to_be_bytes()[..], &[n as u8; 16 * 1024]].concat();
     let (begun, rest) = flood(&server, &mut peer, |n| Frame::binary(number(n)));
-    // Now it reads, while the rest and some more is written.
+    // Then the peer reads, while the rest and further frames are written.
     let mut writer = peer.writer();
     let writing = std::thread::spawn(move || {
         writer.write(rest);
@@ -111,7 +111,7 @@ fn pongs_that_are_not_read_are_bounded() {
 }
 
 #[test]
-fn a_slow_reader_slows_nobody_else() {
+fn a_slow_reader_does_not_delay_others() {
     let server = server();
     let mut slow = WirePeer::connect_narrow(server.address());
     slow.upgrade();
@@ -146,7 +146,7 @@ fn connections_over_the_limit_wait_until_a_slot_frees() {
 }
 
 #[test]
-fn a_receive_ring_that_runs_dry_loses_nothing() {
+fn an_empty_buffer_ring_loses_no_bytes() {
     let buffers = ringway::BufferConfig::new().size(1024).and_then(|buffers| buffers.count(4)?.ready(1));
     let config = config().buffers(buffers.expect("the numbers are in range"));
     let server = TestServer::start(config, Limits::default(), |_| Echo);
@@ -161,5 +161,5 @@ fn a_receive_ring_that_runs_dry_loses_nothing() {
     }
     drop(peers);
     server.wait_until_empty();
-    assert!(server.stop().stats.starved > 0, "the test means to run it dry");
+    assert!(server.stop().stats.starved > 0, "the ring must have been empty at least once");
 }

@@ -1,4 +1,4 @@
-//! TCP connections that end, stall or trickle at every point.
+//! TCP connections that end, stall or deliver single bytes at various points.
 
 use crate::ending_log::EndingLog;
 use ringway::Limits;
@@ -8,7 +8,7 @@ fn server() -> TestServer<EndingLog> {
     TestServer::start(config(), Limits::default(), |_| EndingLog::default())
 }
 
-/// Waits until every slot is free, and checks that the handler has been told of one ending, once.
+/// Waits until every slot is free, and checks that the handler was called for exactly one ending.
 fn expect_ending(server: &TestServer<EndingLog>, expected: &str) {
     server.wait_until_empty();
     assert_eq!(server.on_shard(|log, _| log.endings.clone()), [expected]);
@@ -102,11 +102,11 @@ fn a_reset_in_the_middle_of_a_frame_ends_the_connection() {
 }
 
 #[test]
-fn a_reset_while_a_reply_is_on_its_way_ends_the_connection() {
+fn a_reset_while_a_reply_is_in_flight_ends_the_connection() {
     let server = server();
     let mut peer = WirePeer::open(server.address());
     let mut writer = peer.writer();
-    // Some of the echo comes, and far more is under way than the kernel's buffers hold.
+    // A part of the echo arrives, and far more is in flight than the kernel's buffers hold.
     let writing = std::thread::spawn(move || {
         let frame = Frame::binary(vec![1; 4_000_000]).bytes();
         (0..4).take_while(|_| writer.try_write(&frame).is_ok()).count()
@@ -136,7 +136,7 @@ fn connections_that_end_in_the_handshake_free_their_slots() {
 }
 
 #[test]
-fn a_connection_that_says_nothing_is_there_and_harms_nobody() {
+fn a_silent_connection_does_not_affect_others() {
     let server = server();
     let silent: Vec<WirePeer> = (0..20).map(|_| WirePeer::connect(server.address())).collect();
     WirePeer::open(server.address()).expect_echo("served");
@@ -146,10 +146,9 @@ fn a_connection_that_says_nothing_is_there_and_harms_nobody() {
 }
 
 #[test]
-fn a_promise_costs_no_memory_before_the_bytes_come() {
-    let server = TestServer::start(config(), Limits::default().max_message(1 << 30).expect("in range"), |_| {
-        EndingLog::default()
-    });
+fn a_length_allocates_no_memory_before_its_payload_arrives() {
+    let limits = Limits::default().max_message(1 << 30).expect("in range");
+    let server = TestServer::start(config(), limits, |_| EndingLog::default());
     let mut peer = WirePeer::open(server.address());
     peer.write(Frame::binary([0; 10]).announcing(LengthField::Long(1 << 30)).bytes());
     peer.finish();

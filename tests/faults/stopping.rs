@@ -1,4 +1,4 @@
-//! Stopping: everybody is told, and nobody is waited for too long.
+//! Stopping: all connections receive a close frame, within a limited time.
 
 use ringway::Limits;
 use ringway_tests::{Echo, End, Frame, Received, TestServer, WirePeer, config};
@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 #[test]
-fn stopping_tells_everybody_with_1001() {
+fn stopping_closes_all_connections_with_1001() {
     let server = TestServer::echo();
     let mut peers: Vec<WirePeer> = (0..50).map(|_| WirePeer::open(server.address())).collect();
     server.begin_stop();
@@ -20,14 +20,14 @@ fn stopping_tells_everybody_with_1001() {
 }
 
 #[test]
-fn what_was_sent_before_the_stop_arrives_before_the_close() {
+fn output_before_the_stop_arrives_before_the_close() {
     let server = TestServer::echo();
     let mut peer = WirePeer::open(server.address());
     let large = vec![1; 1_000_000];
     peer.send(&Frame::binary(&large));
     server.wait_until("the reply is on its way", |_, shard| shard.connection_count() == 1);
     server.begin_stop();
-    // The echo may be whole or not begun, but never cut.
+    // The echo may be complete or missing, but not truncated.
     let mut frame = peer.frame();
     if frame == Received::binary(&large) {
         frame = peer.frame();
@@ -39,7 +39,7 @@ fn what_was_sent_before_the_stop_arrives_before_the_close() {
 }
 
 #[test]
-fn stopping_does_not_wait_for_peers_that_do_not_answer() {
+fn stopping_does_not_wait_for_silent_peers() {
     let hour = Duration::from_secs(3600);
     let patient = config()
         .handshake_timeout(hour)
@@ -68,14 +68,14 @@ fn stopping_does_not_wait_for_peers_that_do_not_answer() {
 }
 
 #[test]
-fn stopping_with_nobody_connected_is_immediate() {
+fn stopping_without_connections_is_immediate() {
     let hour = Duration::from_secs(3600);
     let server = TestServer::start(config().stop_timeout(hour).expect("in range"), Limits::default(), |_| Echo);
     server.stop();
 }
 
 #[test]
-fn a_stopped_server_listens_no_more() {
+fn a_stopped_server_does_not_listen() {
     let server = TestServer::echo();
     let address = server.address();
     server.stop();
@@ -84,7 +84,7 @@ fn a_stopped_server_listens_no_more() {
 }
 
 #[test]
-fn stopping_twice_is_stopping_once() {
+fn a_second_stop_has_no_effect() {
     let server = TestServer::echo();
     let mut peer = WirePeer::open(server.address());
     server.begin_stop();

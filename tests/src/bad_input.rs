@@ -1,44 +1,44 @@
-//! Everything that a peer can get wrong in one go, with the answer that it earns.
+//! Bad inputs of a peer, each with the answer that the server must give.
 
 use crate::http::RawRequest;
 use crate::{End, WirePeer};
 use crate::{Frame, LengthField};
 use ringway::Limits;
 
-/// When the input comes.
+/// The stage at which the input is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     /// Instead of an opening handshake.
     Opening,
-    /// After it.
+    /// After the opening handshake.
     Open,
 }
 
-/// The answer that the input earns.
+/// The expected answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ExpectedAnswer {
     Status(u16),
     Close(u16),
 }
 
-/// One bad input.
+/// A bad input.
 #[derive(Clone, Debug)]
 pub struct BadInput {
-    /// What is wrong with it, as the name of a test.
+    /// The error, as the name of a test.
     pub name: String,
     stage: Stage,
     bytes: Vec<u8>,
     answer: ExpectedAnswer,
 }
 
-/// The largest message of a server with [`limits`].
+/// The maximum size of a message with [`limits`].
 pub const MAX_MESSAGE: usize = 64 * 1024;
-/// The largest head of one.
+/// The maximum size of a request's head with [`limits`].
 pub const MAX_HEAD: usize = 8 * 1024;
-/// The most headers of one.
+/// The maximum number of headers with [`limits`].
 pub const MAX_HEADERS: usize = 50;
 
-/// What the inputs of [`all`] are over: small, so that they need not be large.
+/// The limits that the inputs of [`all`] exceed: low, so that the inputs are small.
 #[must_use]
 pub fn limits() -> Limits {
     let limits = Limits::default().max_message(MAX_MESSAGE);
@@ -46,18 +46,19 @@ pub fn limits() -> Limits {
 }
 
 impl BadInput {
-    /// What goes on the wire.
+    /// The bytes to send.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Says it to the server that `peer` has just connected to, and checks the answer and the end that follows.
+    /// Sends the input to the server that `peer` has connected to, and checks the answer and the
+    /// end of the connection.
     pub fn perform(&self, peer: &mut WirePeer) {
         self.perform_with(peer, |peer, bytes| peer.write(bytes));
     }
 
-    /// As [`perform`](Self::perform), written in another way.
+    /// As [`perform`](Self::perform), with another way to write.
     pub fn perform_with(&self, peer: &mut WirePeer, write: impl FnOnce(&mut WirePeer, &[u8])) {
         if self.stage == Stage::Open {
             peer.upgrade();

@@ -1,11 +1,11 @@
-//! Opening handshakes (RFC 6455 section 4), right and wrong ones.
+//! Opening handshakes (RFC 6455 section 4), valid and invalid ones.
 
 /// The key of the example in RFC 6455 section 1.3.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
-/// What a server must make of it.
+/// The answer that a server must derive from it.
 pub(crate) const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-/// A request: one that opens a WebSocket, until told otherwise.
+/// A request; by default one that opens a WebSocket.
 #[derive(Clone, Debug)]
 pub struct RawRequest {
     line: String,
@@ -36,28 +36,28 @@ impl RawRequest {
             .with("Sec-WebSocket-Version", "13")
     }
 
-    /// With another request line.
+    /// Replaces the request line.
     #[must_use]
     pub fn line(mut self, line: impl Into<String>) -> Self {
         self.line = line.into();
         self
     }
 
-    /// With a further header field.
+    /// Adds a header field.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.fields.push((name.into(), value.into()));
         self
     }
 
-    /// Without the header fields of this name.
+    /// Removes the header fields of this name.
     #[must_use]
     pub fn without(mut self, name: &str) -> Self {
         self.fields.retain(|(field, _)| field != name);
         self
     }
 
-    /// What goes on the wire.
+    /// The request as it is sent.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
         let fields: String = self.fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
@@ -65,18 +65,18 @@ impl RawRequest {
     }
 }
 
-/// A server's answer.
+/// The answer of a server.
 #[derive(Clone, Debug)]
 pub struct RawResponse {
     /// The status code.
     pub status: u16,
     fields: Vec<(String, String)>,
-    /// The body, as long as `Content-LengthField` says.
+    /// The body, of the length in `Content-Length`.
     pub body: String,
 }
 
 impl RawResponse {
-    /// Reads the head, up to and with its blank line.
+    /// Parses a head, which ends with its blank line.
     pub(crate) fn parse(head: &str) -> Self {
         let mut lines = head.split("\r\n");
         let line = lines.next().unwrap_or_default();
@@ -89,7 +89,8 @@ impl RawResponse {
         Self { status, fields: lines.filter(|line| !line.is_empty()).map(field).collect(), body: String::new() }
     }
 
-    /// The value of the only header field with this name (in lower case); `None` when there is none.
+    /// The value of the only header field with this name (in lower case); `None` when there is
+    /// none.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&str> {
         let mut values = self.fields.iter().filter(|(field, _)| field == name).map(|(_, value)| value.as_str());

@@ -1,4 +1,5 @@
-//! What the end-to-end tests share: a server in this process, and a peer that can send anything to it.
+//! What the end-to-end tests share: a server in this process, and a peer that can send anything to
+//! it.
 //!
 //! The peer does not use the codec: it builds and reads frames and requests byte by byte, so the
 //! engine is not tested against its own interpretation of the protocol.

@@ -1,4 +1,4 @@
-//! A TCP client that says what it is told to say, and tells what it hears.
+//! A TCP client that sends any bytes and reads frames and heads without the codec.
 
 use crate::WATCHDOG;
 use crate::http::{ACCEPT, RawRequest, RawResponse};
@@ -8,10 +8,11 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// After how long without progress a server may be one that reads no more. Whoever relies on it asks the server.
+/// The time without progress after which a server may have stopped reading. A test that depends on
+/// it queries the server.
 const STALL: Duration = Duration::from_secs(1);
 
-/// Does it again when a signal has interrupted it, as may happen where there are timeouts (signal(7)).
+/// Repeats a call that a signal has interrupted, which happens to calls with timeouts (signal(7)).
 fn uninterrupted<T>(mut work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match work() {
@@ -24,18 +25,18 @@ fn uninterrupted<T>(mut work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
 /// How the server ended its direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// In order (FIN).
+    /// With FIN.
     Finished,
-    /// By aborting the connection (RST).
+    /// With RST.
     Reset,
 }
 
-/// One end of a TCP connection. Reading waits until something comes, and panics after [`WATCHDOG`].
+/// One end of a TCP connection. Reading waits for bytes, and panics after [`WATCHDOG`].
 #[derive(Debug)]
 pub struct WirePeer {
     stream: TcpStream,
     received: Vec<u8>,
-    /// How much of `received` has been looked at.
+    /// How many bytes of `received` have been consumed.
     at: usize,
 }
 
@@ -46,13 +47,13 @@ impl WirePeer {
         Self::connect_with(server, Ipv4Addr::LOCALHOST, |_| Ok(()))
     }
 
-    /// Connects from this address of the loopback network: each has all the ports of the machine.
+    /// Connects from this address of the loopback network: each address has all ports.
     #[must_use]
     pub fn connect_from(server: SocketAddr, source: Ipv4Addr) -> Self {
         Self::connect_with(server, source, |_| Ok(()))
     }
 
-    /// Connects with little room for what it does not read, so that the server soon feels a peer that reads slowly.
+    /// Connects with a small receive buffer, so that backpressure reaches the server soon.
     #[must_use]
     pub fn connect_narrow(server: SocketAddr) -> Self {
         Self::connect_with(server, Ipv4Addr::LOCALHOST, |socket| socket.set_recv_buffer_size(16 * 1024))
@@ -108,13 +109,13 @@ impl WirePeer {
 
     /// Writes bytes.
     pub fn write(&mut self, bytes: impl AsRef<[u8]>) {
-        self.try_write(bytes).expect("the server takes what is written");
+        self.try_write(bytes).expect("the server accepts the bytes");
     }
 
-    /// Writes bytes that the server may not want to take any more.
+    /// Writes bytes, possibly after the server has ended the connection.
     ///
     /// # Errors
-    /// When it has ended the connection.
+    /// If the server has ended the connection.
     pub fn try_write(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         self.stream.write_all(bytes.as_ref())
     }
@@ -126,7 +127,8 @@ impl WirePeer {
         }
     }
 
-    /// Writes some of the bytes and says how many; 0 when the server takes none for a second.
+    /// Writes some of the bytes and returns their number; 0 if the server accepts none for a
+    /// second.
     pub fn write_some(&mut self, bytes: &[u8]) -> usize {
         self.stream.set_write_timeout(Some(STALL)).expect("a socket option");
         match uninterrupted(|| self.stream.write(bytes)) {
@@ -156,7 +158,7 @@ impl WirePeer {
 
     /// Ends this direction (FIN).
     pub fn finish(&mut self) {
-        self.stream.shutdown(Shutdown::Write).expect("the connection stands");
+        self.stream.shutdown(Shutdown::Write).expect("the connection is open");
     }
 
     /// Aborts the connection (RST).
@@ -164,7 +166,7 @@ impl WirePeer {
         self.reset_on_drop();
     }
 
-    /// Has the connection aborted (RST) when this end goes: its port is free again at once.
+    /// Makes dropping this end abort the connection (RST), which frees its port at once.
     pub fn reset_on_drop(&self) {
         socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("a socket option");
     }
@@ -196,7 +198,7 @@ impl WirePeer {
         Ok(self.received[self.at - count..self.at].to_vec())
     }
 
-    /// Reads the head of a request or response, up to and with its blank line.
+    /// Reads the head of a request or response, including its blank line.
     pub fn head(&mut self) -> String {
         let end = loop {
             let fresh = &self.received[self.at..];
@@ -223,7 +225,7 @@ impl WirePeer {
     /// The next frame of a server, or the end.
     ///
     /// # Errors
-    /// The end, when it comes before the end of a frame.
+    /// The end of the connection, if it comes before the end of a frame.
     pub fn try_frame(&mut self) -> Result<Received, End> {
         let (frame, key) = self.any_frame()?;
         assert_eq!(key, None, "rfc6455 5.1: a server must not mask");
@@ -262,7 +264,7 @@ impl WirePeer {
         self.frame().close_code()
     }
 
-    /// Waits for the end, before which nothing more may come.
+    /// Waits for the end of the connection; no further bytes may arrive.
     pub fn end(&mut self) -> End {
         match self.take(1) {
             Err(end) => end,
@@ -270,7 +272,7 @@ impl WirePeer {
         }
     }
 
-    /// Sends a message and reads it back: the connection is alive.
+    /// Sends a message and checks its echo.
     pub fn expect_echo(&mut self, text: &str) {
         self.send(&Frame::text(text));
         assert_eq!(self.frame(), Received::text(text));

@@ -9,11 +9,11 @@ use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::{OnceLock, mpsc};
 use std::thread;
 
-/// The program, built in the profile of the test that asks. Cargo tells the tests of another package no path, and may not
-/// have built it for them, or not anew.
+/// The path of the program, built in the profile of the calling test. Cargo passes no path to the
+/// tests of another package, and does not rebuild the program for them.
 ///
 /// # Panics
-/// When it cannot be built.
+/// If it cannot be built.
 pub fn program() -> &'static PathBuf {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
@@ -51,7 +51,7 @@ pub fn ringway_after(before: &str, arguments: &[&str]) -> Command {
     command
 }
 
-/// A run that is over.
+/// A run that has ended.
 #[derive(Debug)]
 pub struct Ended {
     /// Its exit status.
@@ -63,18 +63,18 @@ pub struct Ended {
 }
 
 impl Ended {
-    /// The only line of stderr, after it and the exit code have been checked.
+    /// The only line of stderr. Checks the exit code.
     pub fn line(&self, code: i32) -> &str {
         assert_eq!(self.status.code(), Some(code), "{self:?}");
         assert_eq!(self.stdout, "", "errors go to stderr");
         let mut lines = self.stderr.lines();
-        let line = lines.next().unwrap_or_else(|| panic!("nothing says why: {self:?}"));
-        assert_eq!(lines.next(), None, "one line says why: {self:?}");
+        let line = lines.next().unwrap_or_else(|| panic!("stderr is empty: {self:?}"));
+        assert_eq!(lines.next(), None, "stderr has one line: {self:?}");
         line
     }
 }
 
-/// Runs the command to its end; one that goes on is killed when [`WATCHDOG`] is over.
+/// Runs the command to its end; kills it after [`WATCHDOG`].
 pub fn run(command: Command) -> Ended {
     finish(start(command))
 }
@@ -85,7 +85,7 @@ pub fn start(mut command: Command) -> Child {
     child.expect("the program starts")
 }
 
-/// Waits for the end of what was started; kills it when [`WATCHDOG`] is over.
+/// Waits for the end of a process; kills it after [`WATCHDOG`].
 pub fn finish(child: Child) -> Ended {
     let pid = id(&child);
     let output = guarded(pid, move || child.wait_with_output()).expect("its output can be read");
@@ -97,7 +97,7 @@ fn id(child: &Child) -> Pid {
     Pid::from_child(child)
 }
 
-/// Waits for what only the end of process `pid` brings; kills it when [`WATCHDOG`] is over.
+/// Runs `wait`, which returns when process `pid` ends; kills the process after [`WATCHDOG`].
 pub fn guarded<R>(pid: Pid, wait: impl FnOnce() -> R) -> R {
     let (done, is_done) = mpsc::channel::<()>();
     let guard = thread::spawn(move || {
@@ -113,55 +113,56 @@ pub fn guarded<R>(pid: Pid, wait: impl FnOnce() -> R) -> R {
     result
 }
 
-/// `ringway serve` that listens. Dropping it kills it.
+/// A running `ringway serve`. Dropping it kills it.
 #[derive(Debug)]
 pub struct ServerProcess {
     child: Child,
     stderr: BufReader<ChildStderr>,
-    /// What it printed when it was ready.
+    /// The lines that it printed before it was ready.
     pub announced: Vec<String>,
 }
 
 impl ServerProcess {
-    /// Starts it, and waits until it has said all that it has to say. The command has to end with `serve …`.
+    /// Starts the server, and waits until it has printed all its lines. The command must end with
+    /// `serve …`.
     pub fn start(mut command: Command) -> Self {
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let mut child = child.expect("the program starts");
         let stderr = BufReader::new(child.stderr.take().expect("it is a pipe"));
         let mut lines = BufReader::new(child.stdout.take().expect("it is a pipe")).lines();
         let mut announced: Vec<String> = Vec::new();
-        // The last line is the one of the connections, unless the number of files has no limit, which it always has
-        // where this runs.
+        // The last line is that of the connections. It is missing only if the number of files is
+        // unlimited, which it is not where tests run.
         while !announced.last().is_some_and(|line| line.starts_with("connections")) {
             match lines.next() {
                 Some(line) => announced.push(line.expect("UTF-8")),
                 None => {
                     let (mut stderr, mut text) = (stderr, String::new());
                     let _ = stderr.read_to_string(&mut text);
-                    panic!("it ended with {:?} and said {announced:?} and {text:?}", child.wait());
+                    panic!("it ended with {:?} after printing {announced:?} and {text:?}", child.wait());
                 }
             }
         }
         Self { child, stderr, announced }
     }
 
-    /// `ringway serve` on a port of the system's choice.
+    /// `ringway serve` on a port that the system chooses.
     pub fn with(arguments: &[&str]) -> Self {
         Self::start(ringway(&[&["serve", "--listen", "127.0.0.1:0"], arguments].concat()))
     }
 
-    /// Where it says it listens.
+    /// The addresses that it has printed.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         let address = |line: &String| line.strip_prefix("listening on ws://")?.parse().ok();
         self.announced.iter().filter_map(address).collect()
     }
 
-    /// Where it listens first.
+    /// The first address that it has printed.
     pub fn address(&self) -> SocketAddr {
         self.addresses()[0]
     }
 
-    /// Its process.
+    /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -176,11 +177,11 @@ impl ServerProcess {
         let mut line = String::new();
         let pid = id(&self.child);
         guarded(pid, || self.stderr.read_line(&mut line)).expect("UTF-8");
-        assert_ne!(line, "", "it says nothing more");
+        assert_ne!(line, "", "stderr has ended");
         line
     }
 
-    /// Waits for its end, and returns that with what it still said on stderr.
+    /// Waits for its end, and returns its exit status and the rest of its stderr.
     pub fn wait(mut self) -> (ExitStatus, String) {
         let mut stderr = String::new();
         let pid = id(&self.child);
@@ -194,7 +195,7 @@ impl ServerProcess {
 
 impl Drop for ServerProcess {
     fn drop(&mut self) {
-        // Without effect on one that has been waited for.
+        // This has no effect on a process that has been waited for.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
