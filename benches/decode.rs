@@ -1,5 +1,5 @@
-//! How fast streams of messages are decoded, in messages per second, beside other people's decoders; and Ringway's own
-//! when the stream comes in pieces that cut the messages.
+//! The rate of decoding streams of messages, in messages per second, compared with other decoders;
+//! and that of Ringway's decoder for a stream in pieces that cut the messages.
 
 mod decoders;
 mod lap;
@@ -26,7 +26,7 @@ fn beside_others(criterion: &mut Criterion) {
     }
 }
 
-/// Decodes `bytes` in inputs of `piece` bytes, and returns how many messages there were.
+/// Decodes `bytes` in inputs of `piece` bytes, and returns the number of messages.
 fn decode(pool: &mut SpillPool, bytes: &mut [u8], piece: usize) -> u64 {
     let mut decoder = Decoder::new(Role::Server);
     let mut messages = 0;

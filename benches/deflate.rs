@@ -1,6 +1,7 @@
-//! What compression costs and gives: messages of a feed, each like the one before and never the same, through a
-//! compressor and through a decoder, with and without context takeover. What is left of them is printed first. And
-//! 300 B of JSON and 16 KiB of text beside the other codecs that compress.
+//! The cost and the ratio of compression: messages of a feed, each similar to the one before,
+//! through a compressor and through a decoder, with and without context takeover. The ratios are
+//! printed first. And 300 B of JSON and 16 KiB of text, compared with the other codecs that
+//! compress.
 
 mod compression;
 mod lap;
@@ -17,7 +18,7 @@ use std::fmt::Write;
 const SIZES: [usize; 5] = [64, 128, 512, 4 << 10, 16 << 10];
 const LEVELS: [u8; 4] = [1, 2, 3, 6];
 
-/// Texts as a feed of prices sends them.
+/// Texts like those of a feed of prices.
 fn feed(size: usize) -> Vec<String> {
     let mut seed = 7u64;
     let mut random = move |below: u64| {
@@ -46,7 +47,7 @@ fn name(takeover: bool) -> &'static str {
     if takeover { "takeover" } else { "shared" }
 }
 
-/// All messages as frames of a client, with what the compressor had to say.
+/// All messages as compressed frames of a client.
 fn frames(deflater: &mut Deflater, messages: &[String], takeover: bool, out: &mut Vec<u8>) {
     for message in messages {
         encode_deflated(MessageKind::Text, message.as_bytes(), None, deflater, takeover, out);
@@ -107,7 +108,8 @@ fn inflate(criterion: &mut Criterion) {
             group.throughput(Throughput::Bytes((size * messages.len()) as u64));
             group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
                 bencher.iter(|| {
-                    // Its frames are not masked, so a client's input is as it was afterwards.
+                    // The frames of a server are not masked, so decoding does not change the input
+                    // of a client.
                     let (mut at, mut bytes) = (0, 0);
                     while let Some(event) = decoder.next(&mut pool, &mut stream, &mut at).expect("the stream is right")
                     {

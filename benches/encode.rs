@@ -1,4 +1,4 @@
-//! How fast messages become streams, in messages per second, beside other people's encoders.
+//! The rate of encoding messages, in messages per second, compared with other encoders.
 
 mod encoders;
 mod now;

@@ -1,4 +1,4 @@
-//! How long a frame header takes to parse, for each of its lengths.
+//! The time to parse a frame header, for each form of the length.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use ringway_codec::{Header, OpCode};

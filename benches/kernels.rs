@@ -1,6 +1,7 @@
-//! Our own ways beside each other, and beside a copy of as many bytes: which kernel to take, whether to unmask and check
-//! in one, what a mask key costs. `cargo bench -p ringway-benches --bench kernels`, with a word behind `--` for the
-//! tables whose title holds it. How others fare is in `table`.
+//! Compares alternatives within Ringway with each other and with a copy of the same size: masking
+//! kernels, unmasking and checking in one pass or two, the cost of mask keys. Run it with `cargo
+//! bench -p ringway-benches --bench kernels`; a word after `--` selects the tables with that word
+//! in their title. `table` compares other libraries.
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 const SIZES: [usize; 10] = [20, 64, 125, 256, 512, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 1 << 20];
 
-/// Several ways to do one thing, the first of them the measure of the others.
+/// A table of alternatives; the first one is the reference of the ratios.
 struct KernelTable {
     title: String,
     contestants: Box<dyn Fn(usize) -> Vec<Candidate>>,
@@ -26,7 +27,7 @@ impl KernelTable {
         Self { title, contestants: Box::new(contestants), sizes }
     }
 
-    /// Each cell has the nanoseconds, and behind the first column how many times the first one's they are.
+    /// Prints nanoseconds, and after the first column the ratio to the first one.
     fn print(&self, rounds: &Rounds) {
         println!("\n{}: ns, and times the first\n", self.title);
         for (row, &size) in self.sizes.iter().enumerate() {
@@ -84,7 +85,7 @@ fn text(size: usize, pattern: &str) -> Vec<Candidate> {
     ]
 }
 
-/// What a client adds to a frame: a key from the generator that connections use.
+/// The cost of a frame's mask key, from the generator that connections use.
 fn keys(size: usize) -> Vec<Candidate> {
     let payload = vec![7; size];
     let mut generator = StdRng::from_seed([7; 32]);
@@ -122,12 +123,12 @@ fn main() -> ExitCode {
     let mut word = String::new();
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
-            // What `cargo bench` adds by itself.
+            // `cargo bench` adds this option.
             "--bench" => {}
-            // One pass over everything, for those who only want to see that it works.
+            // One pass over everything, as a smoke test.
             "--test" => rounds = Rounds { count: 1, slice: Duration::ZERO },
             option if option.starts_with('-') => {
-                eprintln!("there is no option {option}");
+                eprintln!("unknown option {option}");
                 return ExitCode::from(2);
             }
             given => given.clone_into(&mut word),
@@ -136,11 +137,11 @@ fn main() -> ExitCode {
     let mut tables = tables();
     tables.retain(|table| table.title.contains(&word));
     if tables.is_empty() {
-        eprintln!("no table has {word} in its title");
+        eprintln!("no title of a table contains {word}");
         return ExitCode::from(2);
     }
     let names: Vec<&str> = mask::kernels().into_iter().map(|kernel| kernel.name()).collect();
-    println!("kernels of this CPU: {}; the first one is in use; {MEMCPY} is a copy of as many bytes", names.join(", "));
+    println!("kernels of this CPU: {}; the first one is in use; {MEMCPY} is a copy of the same size", names.join(", "));
     for table in &tables {
         table.print(&rounds);
     }

@@ -1,4 +1,4 @@
-//! The receiving side of a stream in memory, which never makes anybody wait.
+//! The receiving side of a stream in memory, which is always ready.
 
 use std::io;
 use std::ops::Range;
@@ -6,10 +6,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Messages without an end: after the last byte the first one comes again. What is written to it is thrown away.
+/// An endless stream: after the last byte it restarts with the first one. Written bytes are
+/// discarded.
 pub(crate) struct Lap {
     bytes: Vec<u8>,
-    /// Where in `bytes` they lie.
+    /// The range of the stream in `bytes`.
     range: Range<usize>,
     at: usize,
 }
@@ -17,7 +18,8 @@ pub(crate) struct Lap {
 impl Lap {
     const PAGE: usize = 4096;
 
-    /// The bytes from this place of a memory page on: a copy between places that are alike in their lower 12 bits is slower.
+    /// Places the bytes at this offset of a memory page: a copy between addresses with similar
+    /// lower 12 bits is slower.
     pub(crate) fn of(messages: &[u8], place: usize) -> Self {
         let mut bytes = vec![0; messages.len() + 2 * Self::PAGE];
         let start = bytes.as_ptr().align_offset(Self::PAGE) + place % Self::PAGE;
@@ -26,9 +28,9 @@ impl Lap {
         Self { bytes, at: range.start, range }
     }
 
-    /// The next bytes, at most `most` of them.
-    pub(crate) fn take(&mut self, most: usize) -> &[u8] {
-        let end = self.range.end.min(self.at.saturating_add(most));
+    /// The next bytes, at most `max` of them.
+    pub(crate) fn take(&mut self, max: usize) -> &[u8] {
+        let end = self.range.end.min(self.at.saturating_add(max));
         let taken = &self.bytes[self.at..end];
         self.at = if end == self.range.end { self.range.start } else { end };
         taken

@@ -1,17 +1,18 @@
-//! What the benches of the codec share.
+//! Code shared by the benches of the codec.
 
 mod side_by_side;
 
 pub use side_by_side::{Candidate, Figure, MEMCPY, Rounds, appending, copying, in_place, key, memcpy};
 
-/// Texts by the share of what is not ASCII in them: none, about one character in fifty, and all of three bytes.
+/// Texts by their share of characters beyond ASCII: none, about one in fifty, and all (three bytes
+/// each).
 pub const LANGUAGES: [(&str, &str); 3] = [
     ("ASCII", "It is a truth universally acknowledged, that "),
     ("mixed", "Der Zug fährt um halb neun vom Gleis drei ab, also etwas "),
     ("Japanese", "吾輩は猫である名前はまだ無いどこで生れたかとんと見当がつかぬ"),
 ];
 
-/// `pattern` again and again, in exactly `size` bytes.
+/// `pattern` repeated to exactly `size` bytes.
 pub fn text_of(size: usize, pattern: &str) -> String {
     let mut text = String::with_capacity(size);
     for character in pattern.chars().cycle() {

@@ -1,5 +1,6 @@
-//! Masking, UTF-8 and headers: what codecs are made of, beside a copy of as many bytes and beside what other people's
-//! codecs make public of the same. The codecs that keep theirs to themselves are measured whole, in `decoders`.
+//! Masking, UTF-8 validation and header parsing, compared with a copy of the same size and with the
+//! public functions of other codecs. Codecs without such functions are measured as a whole in
+//! `decoders`.
 
 use ringway_benches::Candidate;
 use ringway_benches::{copying, in_place, key, memcpy};
@@ -8,7 +9,7 @@ use std::hint::black_box;
 use std::io::Cursor;
 use tungstenite::protocol::frame::FrameHeader;
 
-/// A payload is unmasked where it lies.
+/// Unmasks a payload in place.
 pub(crate) fn unmask(size: usize) -> Vec<Candidate> {
     let payload = vec![b'a'; size];
     vec![
@@ -19,7 +20,7 @@ pub(crate) fn unmask(size: usize) -> Vec<Candidate> {
     ]
 }
 
-/// A payload is masked on its way to another place.
+/// Masks a payload while copying it.
 pub(crate) fn copy(size: usize) -> Vec<Candidate> {
     let payload = vec![b'a'; size];
     vec![
@@ -36,7 +37,7 @@ pub(crate) fn copy(size: usize) -> Vec<Candidate> {
     ]
 }
 
-/// A text payload is unmasked where it lies, and checked.
+/// Unmasks a text payload in place and validates it.
 pub(crate) fn unmask_text(text: &str) -> Vec<Candidate> {
     let text = text.as_bytes();
     vec![
@@ -53,7 +54,7 @@ pub(crate) fn unmask_text(text: &str) -> Vec<Candidate> {
     ]
 }
 
-/// Text is checked.
+/// Validates text.
 pub(crate) fn check_text(text: &str) -> Vec<Candidate> {
     let text = text.as_bytes();
     vec![
@@ -65,7 +66,7 @@ pub(crate) fn check_text(text: &str) -> Vec<Candidate> {
     ]
 }
 
-/// A masked frame's header is parsed.
+/// Parses the header of a masked frame.
 pub(crate) fn header(length: u64) -> Vec<Candidate> {
     let header = Header { fin: true, opcode: OpCode::Binary, rsv1: false, mask: Some([1, 2, 3, 4]), length };
     let mut bytes = [0; Header::MAX_LEN];

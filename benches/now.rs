@@ -1,12 +1,12 @@
-//! How those that could wait are run.
+//! An executor for futures that are always ready.
 
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-/// What a future that never waits gives: the whole executor.
+/// Polls a future once and returns its output.
 pub(crate) fn now<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
-        Poll::Pending => panic!("a stream in memory makes nobody wait"),
+        Poll::Pending => panic!("a stream in memory is always ready"),
     }
 }

@@ -1,4 +1,5 @@
-//! The sending side of a stream in memory: what is written is copied, as the kernel would copy it to a socket's buffer.
+//! The sending side of a stream in memory: written bytes are copied, as the kernel copies them to a
+//! socket's buffer.
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
@@ -7,13 +8,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// As much as a socket's buffer holds; it is filled again and again.
+/// The size of a socket's buffer; it is overwritten repeatedly.
 const BUFFER: usize = 64 << 10;
 
 pub(crate) struct Sink {
     buffer: Vec<u8>,
     at: usize,
-    /// Where all that is written is kept besides, when it is to be checked.
+    /// A record of all written bytes, if they are to be checked.
     kept: Option<Rc<RefCell<Vec<u8>>>>,
 }
 
@@ -22,7 +23,7 @@ impl Sink {
         Self { buffer: vec![0; BUFFER], at: 0, kept: None }
     }
 
-    /// One whose bytes can be looked at.
+    /// A sink that records the written bytes.
     pub(crate) fn keeping(kept: &Rc<RefCell<Vec<u8>>>) -> Self {
         Self { kept: Some(Rc::clone(kept)), ..Self::new() }
     }

@@ -1,8 +1,10 @@
-//! What Ringway's codec costs beside other people's, in one table: `cargo bench -p ringway-benches --bench table`.
+//! A table that compares Ringway's codec with those of other libraries: `cargo bench -p
+//! ringway-benches --bench table`.
 //!
-//! Behind `--`: a word, for the cases whose name holds it; `--rounds N`; `--format json`. All contestants of a case take
-//! turns, and each ratio is the median of the rounds' ratios. Those whose size of reads can be set take the fastest of several
-//! before a case is measured; the table has it in brackets.
+//! Arguments after `--`: a word that selects the cases with that word in their name; `--rounds N`;
+//! `--format json`. All candidates of a case take turns, and each ratio is the median of the
+//! rounds' ratios. Candidates with a configurable size of reads use the fastest of several sizes;
+//! the table has it in brackets.
 
 mod compression;
 mod decoders;
@@ -21,19 +23,19 @@ use std::process::ExitCode;
 use std::time::Duration;
 use wire::{StreamShape, bytes};
 
-/// The columns: who takes part, Ringway first.
+/// The columns: the libraries, Ringway first.
 const NAMES: [&str; 7] = ["Ringway", MEMCPY, "tungstenite", "fastwebsockets", "tokio-websockets", "sockudo-ws", "yawc"];
 
-/// In what the speed of a case is told.
+/// The unit of a case's figures.
 #[derive(Clone, Copy)]
 enum Unit {
-    /// Millions of messages per second; a turn has so many messages.
+    /// Millions of messages per second; a turn has this many messages.
     Messages(u64),
-    /// Thousands of them.
+    /// Thousands of messages per second.
     Slow(u64),
-    /// Gigabytes per second; a turn has so many bytes.
+    /// Gigabytes per second; a turn has this many bytes.
     Bytes(usize),
-    /// Nanoseconds; the less the better.
+    /// Nanoseconds; less is better.
     Nanoseconds,
 }
 
@@ -57,7 +59,7 @@ impl Unit {
     }
 }
 
-/// Something that several do.
+/// A task with several implementations.
 struct Case {
     name: String,
     unit: Unit,
@@ -76,7 +78,7 @@ fn cases() -> Vec<Case> {
     for size in [16, 64, 125, 512, 4 << 10, 16 << 10, 64 << 10, 1 << 20] {
         cases.push(case(format!("mask and copy, {}", bytes(size)), Unit::Bytes(size), move || masking::copy(size)));
     }
-    // The shape of a text matters with ASCII, where the check is as fast as memory; beyond it is simdutf8's.
+    // For ASCII the check is as fast as memory; other text is checked by simdutf8.
     let sizes = |language| if language == "ASCII" { &[20, 512, 4 << 10, 64 << 10][..] } else { &[20, 512, 4 << 10] };
     for (language, pattern) in LANGUAGES {
         for &size in sizes(language) {
@@ -125,7 +127,7 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-/// What came of a case.
+/// The results of a case.
 struct CaseResult {
     name: String,
     unit: Unit,
@@ -137,12 +139,12 @@ impl CaseResult {
         self.figures.iter().find(|figure| figure.name == name)
     }
 
-    /// How many times memcpy's speed Ringway has.
+    /// The ratio of Ringway's speed to memcpy's.
     fn to_memcpy(&self) -> Option<f64> {
         self.of(MEMCPY).map(|figure| figure.ratio)
     }
 
-    /// How many times the speed of the fastest of the others Ringway has.
+    /// The ratio of Ringway's speed to that of the fastest other library.
     fn to_fastest(&self) -> Option<f64> {
         let others = self.figures[1..].iter().filter(|figure| figure.name != MEMCPY);
         others.map(|figure| figure.ratio).min_by(f64::total_cmp)
@@ -178,7 +180,7 @@ impl CaseResult {
     }
 }
 
-/// Three digits that count.
+/// Three significant digits.
 fn significant(figure: f64) -> String {
     match figure {
         100.0.. => format!("{figure:.0}"),
@@ -200,9 +202,9 @@ fn arguments() -> Result<TableArguments, String> {
     let mut given = std::env::args().skip(1);
     while let Some(argument) = given.next() {
         match argument.as_str() {
-            // What `cargo bench` adds by itself.
+            // `cargo bench` adds this option.
             "--bench" => {}
-            // One pass over everything, for those who only want to see that it works.
+            // One pass over everything, as a smoke test.
             "--test" => arguments.rounds = Rounds { count: 1, slice: Duration::ZERO },
             "--rounds" => {
                 let count = given.next().and_then(|count| count.parse().ok()).filter(|&count| count > 0);
@@ -215,7 +217,7 @@ fn arguments() -> Result<TableArguments, String> {
                     _ => return Err("--format needs text or json".to_owned()),
                 };
             }
-            option if option.starts_with('-') => return Err(format!("there is no option {option}")),
+            option if option.starts_with('-') => return Err(format!("unknown option {option}")),
             word => word.clone_into(&mut arguments.word),
         }
     }
@@ -233,7 +235,7 @@ fn main() -> ExitCode {
     let mut cases = cases();
     cases.retain(|case| case.name.contains(&word));
     if cases.is_empty() {
-        eprintln!("no case has {word} in its name");
+        eprintln!("no name of a case contains {word}");
         return ExitCode::from(2);
     }
     if !json {

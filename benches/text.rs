@@ -1,12 +1,13 @@
-//! How fast text is checked, and how fast masked text is unmasked and checked: in one, and one after the other. Beside a copy
-//! of as many bytes.
+//! The speed of validating text, and of unmasking and validating it, in one pass and in two,
+//! compared with a copy of the same size.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ringway_benches::{LANGUAGES, text_of};
 use ringway_codec::{Utf8Stream, mask, utf8};
 use std::hint::black_box;
 
-/// A key that changes nothing, so that what is unmasked again and again stays text. The code cannot know.
+/// A key of zeros, so that text stays text when it is unmasked repeatedly. The code has no special
+/// case for it.
 const KEY: [u8; 4] = [0; 4];
 
 fn unmask_and_check(criterion: &mut Criterion) {

@@ -1,4 +1,5 @@
-//! How fast payloads are unmasked in place and copied, beside a copy of as many bytes: the speed of memory.
+//! The speed of unmasking payloads in place and while copying, compared with a copy of the same
+//! size.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ringway_codec::mask;

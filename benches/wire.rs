@@ -1,15 +1,16 @@
-//! The messages that the codecs are measured with.
+//! The messages with which the codecs are measured.
 
 use ringway_codec::{OpCode, Role};
 use std::fmt;
 
-/// How long a stream is before it starts again, in bytes: it stays in the second level cache beside what reads it.
+/// The length of a lap in bytes: small enough to stay in the second-level cache together with its
+/// reader.
 const LAP: usize = 256 << 10;
 
-/// Messages of one kind and size, as they come to one role or leave it.
+/// Messages of one kind and size, as one role receives or sends them.
 #[derive(Clone, Copy)]
 pub(crate) struct StreamShape {
-    /// Which side reads or writes here.
+    /// The role of the reader or writer.
     pub(crate) role: Role,
     pub(crate) opcode: OpCode,
     pub(crate) size: usize,
@@ -23,7 +24,7 @@ impl fmt::Display for StreamShape {
     }
 }
 
-/// A size as people say it.
+/// A size with its unit.
 pub(crate) fn bytes(size: usize) -> String {
     match size {
         0..1024 => format!("{size} B"),
@@ -33,7 +34,7 @@ pub(crate) fn bytes(size: usize) -> String {
 }
 
 impl StreamShape {
-    /// The payload of the `number`th message: ASCII when it is text, as most text is, and each one different.
+    /// The payload of message `number`: ASCII if it is text. All payloads differ.
     pub(crate) fn payload(&self, number: u64) -> Vec<u8> {
         let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
         let mut payload: Vec<u8> = std::iter::repeat_with(|| {
@@ -50,7 +51,7 @@ impl StreamShape {
         payload
     }
 
-    /// How many messages fit a lap.
+    /// The number of messages of a lap.
     pub(crate) fn messages(&self) -> u64 {
         (LAP / self.size).max(1) as u64
     }

@@ -1,6 +1,7 @@
-//! permessage-deflate: Ringway's and that of the other codecs here that have it. The others do not: tungstenite,
-//! fastwebsockets and tokio-websockets. What is measured is the whole way, from messages to frames in a stream in memory and
-//! back; all of them use zlib-rs, at the same level and with windows of 15 bits.
+//! permessage-deflate: Ringway's implementation and those of the other codecs here that have one
+//! (tungstenite, fastwebsockets and tokio-websockets do not). The benches measure the whole path,
+//! from messages to frames in a stream in memory and back. All use zlib-rs, at the same level and
+//! with windows of 15 bits.
 
 mod ringway;
 mod sockudo_ws;
@@ -17,11 +18,11 @@ use std::fmt;
 use std::hint::black_box;
 use std::rc::Rc;
 
-/// Text messages that are compressed.
+/// The subject of a case: text messages and compression parameters.
 #[derive(Clone, Copy)]
 pub(crate) struct Subject {
     pub(crate) matter: Matter,
-    /// Whether each message is compressed with the help of those before it.
+    /// Whether context takeover is used.
     pub(crate) takeover: bool,
     /// zlib's level, 1 to 9.
     pub(crate) level: u8,
@@ -29,7 +30,7 @@ pub(crate) struct Subject {
 
 #[derive(Clone, Copy)]
 pub(crate) enum Matter {
-    /// JSON of about 300 bytes, the same keys in each and other values.
+    /// JSON of about 300 bytes, with the same keys and different values in each message.
     Json,
     /// 16 KiB of words.
     Text,
@@ -46,7 +47,8 @@ impl fmt::Display for Subject {
 }
 
 impl Subject {
-    /// The messages of a turn: more than the window holds, so that no lap is a repetition of the one before it.
+    /// The messages of a turn: more than the window holds, so that no lap can be compressed as a
+    /// repetition of the one before it.
     pub(crate) fn messages(&self) -> Vec<Bytes> {
         let count = match self.matter {
             Matter::Json => 256,
@@ -63,12 +65,12 @@ impl Subject {
         }
     }
 
-    /// The extension's header that says the same.
+    /// The extension's header with the same parameters.
     fn header(&self) -> String {
         self.params().to_string()
     }
 
-    /// The messages, compressed, on their way to a server.
+    /// The compressed messages, as a client sends them to a server.
     fn incoming(&self) -> Lap {
         let mut deflater = Deflater::new(self.level, WindowBits::MAX).expect("zlib has this window");
         let mut out = Vec::new();
@@ -76,7 +78,8 @@ impl Subject {
             let key = Some((number as u32).wrapping_mul(0x9e37_79b9).to_ne_bytes());
             encode_deflated(MessageKind::Text, message, key, &mut deflater, self.takeover, &mut out);
         }
-        // The first message of the next lap was compressed without any before it, so it may follow the last one of this.
+        // The first message of a lap is compressed without a context, so it may follow the last
+        // message of the previous lap.
         Lap::of(&out, 0)
     }
 }
@@ -127,7 +130,7 @@ impl Matter {
     }
 }
 
-/// A little generator: the same messages in each run.
+/// A pseudo-random generator with the same messages in each run.
 struct Random(u32);
 
 impl Random {
@@ -156,7 +159,7 @@ trait CompressBench: Sized {
 
     fn new(subject: Subject, sink: Sink) -> Self;
 
-    /// Sends the messages, and leaves nothing of them behind.
+    /// Sends the messages and flushes all of their bytes.
     fn send(&mut self, messages: &[Bytes]);
 }
 
@@ -166,11 +169,11 @@ trait DecompressBench: Sized {
 
     fn new(subject: Subject, stream: Lap) -> Self;
 
-    /// Receives so many messages and shows each one.
+    /// Receives this many messages and passes each payload to `see`.
     fn receive(&mut self, messages: usize, see: impl FnMut(&[u8]));
 }
 
-/// All that compress, checked, Ringway first: a turn sends each of the subject's messages once.
+/// All compressors, checked, Ringway's first: a turn sends each of the subject's messages once.
 pub(crate) fn deflaters(subject: Subject) -> Vec<Candidate> {
     vec![
         deflater::<ringway::Deflating>(subject),
@@ -179,7 +182,8 @@ pub(crate) fn deflaters(subject: Subject) -> Vec<Candidate> {
     ]
 }
 
-/// All that decompress, checked, Ringway first: a turn receives each of the subject's messages once.
+/// All decompressors, checked, Ringway's first: a turn receives each of the subject's messages
+/// once.
 pub(crate) fn inflaters(subject: Subject) -> Vec<Candidate> {
     vec![
         inflater::<ringway::Inflating>(subject),
@@ -199,7 +203,8 @@ fn deflater<D: CompressBench + 'static>(subject: Subject) -> Candidate {
     Candidate::new(D::NAME, move || sender.send(black_box(&messages)))
 }
 
-/// The client reads what was sent twice, and it was worth compressing.
+/// Checks that a client decodes two laps of the output, and that compression has reduced their
+/// size.
 fn check_sent(name: &str, subject: Subject, messages: &[Bytes], written: &mut [u8]) {
     let mut plain = Vec::new();
     messages.iter().for_each(|message| encode_server(MessageKind::Text.opcode(), message, &mut plain));
@@ -208,9 +213,9 @@ fn check_sent(name: &str, subject: Subject, messages: &[Bytes], written: &mut [u
     let mut pool = SpillPool::new(Limits::default());
     let mut expected = messages.iter().chain(messages);
     let mut at = 0;
-    while let Some(event) = decoder.next(&mut pool, written, &mut at).expect("what was sent is right") {
-        let Event::Message(message) = event else { panic!("{name} sends what it was not asked to: {event:?}") };
-        let expected = expected.next().expect("there are no more messages than were sent");
+    while let Some(event) = decoder.next(&mut pool, written, &mut at).expect("the output is valid") {
+        let Event::Message(message) = event else { panic!("{name} sends something other than messages: {event:?}") };
+        let expected = expected.next().expect("there are no additional messages");
         assert!(message.payload() == expected, "{name} garbles a message of {subject}");
     }
     assert!(expected.next().is_none(), "{name} loses messages of {subject}");
@@ -222,7 +227,7 @@ fn inflater<I: DecompressBench + 'static>(subject: Subject) -> Candidate {
     let mut receiver = I::new(subject, subject.incoming());
     let mut expected = messages.iter().chain(&messages);
     receiver.receive(2 * count, |payload| {
-        let expected = expected.next().expect("there are no more messages than were sent");
+        let expected = expected.next().expect("there are no additional messages");
         assert!(payload == expected, "{} garbles a message of {subject}", I::NAME);
     });
     assert!(expected.next().is_none(), "{} loses messages of {subject}", I::NAME);

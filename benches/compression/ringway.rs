@@ -44,7 +44,8 @@ impl DecompressBench for Inflating {
     fn new(subject: Subject, stream: Lap) -> Self {
         let decoder = Decoder::with_deflate(Role::Server, &subject.params());
         let mut pool = SpillPool::new(Limits::default());
-        // As a shard's pool is once a large message has come: no later message may pay for the size of its buffer.
+        // The state of a shard's pool after a large message: no later message has to grow its
+        // buffer.
         pool.give(Vec::with_capacity(1 << 20));
         Self { stream, decoder, pool, buffer: vec![0; 128 << 10], filled: 0, at: 0 }
     }

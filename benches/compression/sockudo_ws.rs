@@ -18,7 +18,7 @@ fn context(subject: Subject) -> DeflateContext {
     })
 }
 
-/// Its compressor and its frames without what is around them: its fastest way.
+/// Its compressor and frame encoder, called directly: its fastest path.
 pub(crate) struct Deflating {
     sink: Sink,
     context: DeflateContext,
@@ -44,8 +44,9 @@ impl CompressBench for Deflating {
     }
 }
 
-/// Its decompressor, unmasking and check behind a plain walk over the frames. Its own parser, compiled into this program a
-/// second time, is no longer inlined, and what `decoders` measures of it becomes slower by a third.
+/// Its decompressor, unmasking and UTF-8 check behind Ringway's header parser. If its own parser
+/// were used here too, the compiler would no longer inline it, and the case of `decoders` would
+/// become slower by a third.
 pub(crate) struct Inflating {
     stream: Lap,
     context: DeflateContext,
@@ -64,12 +65,12 @@ impl DecompressBench for Inflating {
     fn receive(&mut self, messages: usize, mut see: impl FnMut(&[u8])) {
         for _ in 0..messages {
             if self.at == self.filled {
-                // A lap at a time, which ends with a frame.
+                // One lap per read; a lap ends with a frame.
                 self.filled = self.stream.read(&mut self.buffer).expect("memory can be read");
                 self.at = 0;
             }
             let input = &mut self.buffer[self.at..self.filled];
-            let (header, len) = Header::parse(input).expect("the stream is right").expect("a lap is read at once");
+            let (header, len) = Header::parse(input).expect("the stream is right").expect("a lap is read completely");
             let end = len + header.length as usize;
             let payload = &mut input[len..end];
             sockudo_ws::simd::apply_mask(payload, header.mask.expect("a client masks"));

@@ -5,7 +5,7 @@ use crate::wire::StreamShape;
 use fastwebsockets::{Role, WebSocket};
 use ringway_codec::OpCode;
 
-/// Frames rather than messages, which is its faster way, and without answers to control frames.
+/// Reads frames, which is faster than reading messages, and does not answer control frames.
 pub(crate) struct FastWebSockets(WebSocket<Lap>);
 
 impl Decode for FastWebSockets {

@@ -1,5 +1,5 @@
-//! The decoders: Ringway's and other people's, behind one trait. Each reads from the same stream in memory, and copies
-//! from it what it asks for, as the kernel would copy it from a socket.
+//! Ringway's decoder and those of other libraries behind one trait. Each reads from the same kind
+//! of stream in memory, which copies the bytes, as the kernel copies them from a socket.
 
 mod fastwebsockets;
 mod ringway;
@@ -15,28 +15,30 @@ use ringway_codec::{OpCode, Role, encode_client, encode_server};
 use std::hint::black_box;
 use std::time::Duration;
 
-/// How much those who can be told read at a time, in bytes. Each takes the size that is the fastest on the machine at hand:
-/// large reads leave the first level of the cache before they are unmasked, small ones cut more messages.
+/// The sizes of reads to try, in bytes, for decoders with a configurable size. Each uses the
+/// fastest one on this machine: large reads leave the first-level cache before they are unmasked,
+/// small ones cut more messages.
 const READS: [usize; 9] = [512, 1 << 10, 2 << 10, 4 << 10, 8 << 10, 16 << 10, 32 << 10, 64 << 10, 128 << 10];
 
-/// Where in a memory page the stream begins: also the best of these for each. A copy takes several times as long when its
-/// destination, which each has from the allocator, comes right behind its source in the lower 12 bits of their addresses.
+/// The offsets of the stream in a memory page to try; each decoder uses its fastest one. A copy
+/// takes several times as long if the lower 12 bits of its destination, which the allocator
+/// chooses, follow those of its source closely.
 const PLACES: [usize; 4] = [0, 1 << 10, 2 << 10, 3 << 10];
 
-/// How both are found, before a case is measured.
+/// The rounds in which both are determined, before a case is measured.
 const CALIBRATION: Rounds = Rounds { count: 9, slice: Duration::from_millis(1) };
 
-/// One end of a connection that receives, with the best settings that its library has.
+/// The receiving end of a connection, with the fastest settings of its library.
 trait Decode: Sized {
     const NAME: &'static str;
 
-    /// How much to read at a time, for those who can be told: the sizes to try.
+    /// The sizes of reads to try; empty if the size is not configurable.
     const READS: &'static [usize] = &[];
 
-    /// `read` is one of the sizes to try, if there are any.
+    /// `read` is one of the sizes to try.
     fn new(shape: StreamShape, stream: Lap, read: usize) -> Self;
 
-    /// Receives so many messages and shows each one.
+    /// Receives this many messages and passes each payload to `see`.
     fn decode(&mut self, messages: u64, see: impl FnMut(OpCode, &[u8]));
 }
 
@@ -52,7 +54,7 @@ pub(crate) fn all(shape: StreamShape) -> Vec<Candidate> {
     ]
 }
 
-/// A lap of messages on their way to the shape's role.
+/// A lap of messages, as the shape's role receives them.
 pub(crate) fn incoming(shape: StreamShape) -> Vec<u8> {
     let mut bytes = Vec::new();
     for number in 0..shape.messages() {
@@ -66,7 +68,7 @@ pub(crate) fn incoming(shape: StreamShape) -> Vec<u8> {
     bytes
 }
 
-/// The fastest of all settings.
+/// The candidate with the fastest settings.
 fn decoder<D: Decode + 'static>(shape: StreamShape) -> Candidate {
     let placed = |read| PLACES.map(|place| checked::<D>(shape, read, place));
     CALIBRATION.fastest(match D::READS {
@@ -78,7 +80,7 @@ fn decoder<D: Decode + 'static>(shape: StreamShape) -> Candidate {
 fn checked<D: Decode + 'static>(shape: StreamShape, read: usize, place: usize) -> Candidate {
     let messages = shape.messages();
     let mut decoder = D::new(shape, Lap::of(&incoming(shape), place), read);
-    // Twice round, so that what is kept from one lap to the next is right too.
+    // Two laps, to check the state that is kept between laps.
     let mut number = 0;
     decoder.decode(2 * messages, |opcode, payload| {
         assert!(opcode == shape.opcode, "{} mistakes the kind of message {number} of {shape}", D::NAME);

@@ -4,8 +4,8 @@ use crate::wire::StreamShape;
 use ringway_codec::{Decoder, Event, Limits, OpCode, SpillPool};
 use std::io::Read;
 
-/// Where a good part of a message is missing, the stream is read straight into it; else into a buffer, and messages are
-/// yielded there.
+/// If a large part of a message is missing, the stream is read directly into the message. Otherwise
+/// it is read into a buffer, in which messages are yielded.
 pub(crate) struct Ringway {
     stream: Lap,
     decoder: Decoder,
@@ -16,7 +16,7 @@ pub(crate) struct Ringway {
 }
 
 impl Ringway {
-    /// What less than this is missing of a message comes with what follows it, in bytes.
+    /// The minimum of missing bytes for a direct read.
     const STRAIGHT: usize = 1 << 10;
 }
 

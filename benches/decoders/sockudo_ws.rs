@@ -6,15 +6,15 @@ use ringway_codec::OpCode;
 use sockudo_ws::protocol::Protocol;
 use sockudo_ws::{Message, Role};
 
-/// Its state machine without its stream, all messages of a read in one call: its fastest way.
+/// Its state machine without its stream, all messages of a read in one call: its fastest path.
 pub(crate) struct SockudoWs {
     stream: Lap,
     protocol: Protocol,
     buffer: BytesMut,
     messages: Vec<Message>,
-    /// How many of `messages` have been shown.
+    /// The number of `messages` that have been passed on.
     shown: usize,
-    /// How much is read at a time, in bytes.
+    /// The size of a read in bytes.
     read: usize,
 }
 

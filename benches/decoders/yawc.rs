@@ -16,7 +16,7 @@ impl Decode for Yawc {
             ringway_codec::Role::Server => Role::Server,
             ringway_codec::Role::Client => Role::Client,
         };
-        // Text is checked only when asked for, which everybody else does anyway.
+        // It checks UTF-8 only on request; the others always do.
         let options = Options::default().with_utf8().with_read_buffer_capacity(read);
         Self(WebSocket::from_stream(stream, role, options).expect("the options are right"))
     }

@@ -4,7 +4,7 @@ use crate::sink::Sink;
 use bytes::Bytes;
 use fastwebsockets::{Frame, Payload, Role, WebSocket};
 
-/// It writes each frame at once; large ones with a gathering write, without a copy of its own.
+/// Writes each frame immediately; large ones with a gathering write, without a copy.
 pub(crate) struct FastWebSockets(WebSocket<Sink>);
 
 impl Encode for FastWebSockets {

@@ -1,5 +1,5 @@
-//! The encoders: Ringway's and other people's, behind one trait. Each writes to the same kind of stream in memory, which
-//! copies what it is given.
+//! Ringway's encoder and those of other libraries behind one trait. Each writes to the same kind of
+//! stream in memory, which copies the bytes.
 
 mod fastwebsockets;
 mod ringway;
@@ -16,18 +16,18 @@ use ringway_codec::{Decoder, Event, Limits, OpCode, Role, SpillPool};
 use std::hint::black_box;
 use std::rc::Rc;
 
-/// How much is gathered for a write by those who can be told. Sizes of 8 to 128 KiB were tried: none is faster for any of
-/// them by more than a few hundredths.
+/// The capacity of the write buffer, for encoders with a configurable one. Of sizes from 8 to 128
+/// KiB, none is faster for any of them by more than a few percent.
 const WRITE: usize = 16 << 10;
 
-/// One end of a connection that sends, with the best settings that its library has.
+/// The sending end of a connection, with the fastest settings of its library.
 trait Encode: Sized {
     const NAME: &'static str;
 
     fn new(role: Role, sink: Sink) -> Self;
 
-    /// Sends the payload so many times as a binary message, and leaves nothing of them behind. The `Bytes` are for those
-    /// who want to own what they send: a clone costs no copy.
+    /// Sends the payload this many times as a binary message and flushes all bytes. `Bytes` is for
+    /// libraries that take ownership of a payload: a clone does not copy it.
     fn encode(&mut self, messages: u64, payload: &Bytes);
 }
 
@@ -53,18 +53,18 @@ fn encoder<E: Encode + 'static>(shape: StreamShape) -> Candidate {
     Candidate::new(E::NAME, move || encoder.encode(messages, black_box(&payload)))
 }
 
-/// The other side reads what was sent.
+/// Checks the output with Ringway's decoder.
 fn check(name: &str, shape: StreamShape, messages: u64, payload: &[u8], written: &mut [u8]) {
     let other = if shape.role == Role::Server { Role::Client } else { Role::Server };
     let mut decoder = Decoder::new(other);
     let mut pool = SpillPool::new(Limits::default());
     let (mut at, mut seen) = (0, 0);
-    while let Some(event) = decoder.next(&mut pool, written, &mut at).expect("what was sent is right") {
-        let Event::Message(message) = event else { panic!("{name} sends what it was not asked to: {event:?}") };
+    while let Some(event) = decoder.next(&mut pool, written, &mut at).expect("the output is valid") {
+        let Event::Message(message) = event else { panic!("{name} sends something other than messages: {event:?}") };
         assert_eq!(message.kind().opcode(), OpCode::Binary, "{name} mistakes the kind of {shape}");
         assert!(message.payload() == payload, "{name} garbles message {seen} of {shape}");
         seen += 1;
     }
     assert_eq!(seen, messages, "{name} loses messages of {shape}");
-    assert!(decoder.is_between_messages(), "{name} leaves a part of {shape} behind");
+    assert!(decoder.is_between_messages(), "{name} does not flush all of {shape}");
 }

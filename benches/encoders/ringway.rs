@@ -6,11 +6,11 @@ use rand::{Rng, SeedableRng};
 use ringway_codec::{Header, OpCode, Role, encode_client, encode_server};
 use std::io::{IoSlice, Write};
 
-/// From here on a second place to write from costs less than a copy of the payload.
+/// The payload size from which a gathering write is faster than a copy.
 const LARGE: usize = 4 << 10;
 
-/// Messages are gathered in one buffer, as in the engine; large unmasked ones go out from where they lie. A client's mask keys
-/// come from the generator that the engine uses.
+/// Messages are collected in one buffer, as in the engine; large unmasked ones are written without
+/// a copy. The mask keys of a client come from the same generator as in the engine.
 pub(crate) struct Ringway {
     sink: Sink,
     role: Role,
@@ -53,7 +53,7 @@ impl Ringway {
         self.out.clear();
     }
 
-    /// Writes the frame from two places, without a copy of the payload.
+    /// Writes the frame with a gathering write, without a copy of the payload.
     fn gather(&mut self, payload: &[u8]) {
         let length = payload.len() as u64;
         let mut header = [0; Header::MAX_LEN];
@@ -61,7 +61,7 @@ impl Ringway {
         self.out.extend_from_slice(&header[..len]);
         let slices = [IoSlice::new(&self.out), IoSlice::new(payload)];
         let written = self.sink.write_vectored(&slices).expect("memory can be written");
-        assert_eq!(written, self.out.len() + payload.len(), "memory takes all at once");
+        assert_eq!(written, self.out.len() + payload.len(), "memory accepts all bytes");
         self.out.clear();
     }
 }

@@ -5,7 +5,7 @@ use sockudo_ws::protocol::Protocol;
 use sockudo_ws::{Message, Role};
 use std::io::Write;
 
-/// Its state machine without its stream: its fastest way.
+/// Its state machine without its stream: its fastest path.
 pub(crate) struct SockudoWs {
     sink: Sink,
     protocol: Protocol,

@@ -41,7 +41,7 @@ def running(command):
             wait_until_it_accepts(process, port, errors)
             yield port
             if process.poll() is not None:
-                raise Failure(f"the server ended during the check: {last_line(errors)}")
+                raise Failure(f"the server exited during the check: {last_line(errors)}")
         finally:
             process.kill()
             process.wait()
@@ -55,16 +55,16 @@ def wait_until_it_accepts(process, port, errors):
             return
         except ConnectionRefusedError:
             if process.poll() is not None:
-                raise Failure(f"the server ended before it listened: {last_line(errors)}") from None
+                raise Failure(f"the server exited before it listened: {last_line(errors)}") from None
             if time.monotonic() > deadline:
-                raise Failure(f"nobody listens on 127.0.0.1:{port} after {TIMEOUT} s") from None
+                raise Failure(f"the server does not listen on 127.0.0.1:{port} after {TIMEOUT} s") from None
             time.sleep(0.01)
 
 
 def last_line(file):
     file.seek(0)
     lines = file.read().decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it printed nothing"
+    return lines[-1] if lines else "no output"
 
 
 class Connection:
@@ -109,7 +109,7 @@ class Connection:
         try:
             received = self.socket.recv(1 << 18)
         except TimeoutError:
-            raise Failure(f"{expected} has not come within {TIMEOUT} s") from None
+            raise Failure(f"{expected} did not arrive within {TIMEOUT} s") from None
         except ConnectionResetError:
             raise Failure(f"the connection was reset instead of {expected}") from None
         if not received:
@@ -235,9 +235,9 @@ def closing(connection):
         raise Failure("a close with code 1000 is not answered with the same")
     try:
         if connection.received or connection.socket.recv(1):
-            raise Failure("something comes after the close")
+            raise Failure("the server sends bytes after the close")
     except TimeoutError:
-        raise Failure(f"the connection is not ended within {TIMEOUT} s after the close") from None
+        raise Failure(f"the connection does not end within {TIMEOUT} s after the close") from None
     except ConnectionResetError:
         pass
 

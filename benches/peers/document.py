@@ -1,4 +1,4 @@
-"""Writes results into documents between two markers: all of them, or a choice of the ratios."""
+"""Writes results into documents between two markers: all tables, or a selection of the ratios."""
 
 import re
 
@@ -30,7 +30,7 @@ def require_markers(path):
     with open(path, encoding="utf-8") as file:
         text = file.read()
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise NoMarkers(f"{path} must hold the line {BEGIN} once and, behind it, the line {END} once")
+        raise NoMarkers(f"{path} must have the line {BEGIN} once and, after it, the line {END} once")
     before, rest = text.split(BEGIN)
     between, after = rest.split(END)
     return before, between, after
@@ -43,7 +43,7 @@ def replace_block(path, block):
 
 
 def choice(block):
-    """The ratios of a few cells in few words: their medians, those of CPU time with a `c`."""
+    """The ratios of a few cells in short form: their medians, those of CPU time with a `c`."""
     found = re.search(r"\*\*Ratio of ringway to each\*\*[^\n]*\n\n((?:\|[^\n]*\n)+)", block)
     if not found:
         raise NoMarkers("the results have no table of ratios")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fails when Ringway has become slower than docs/benchmarking.md claims.
+"""Fails if Ringway is slower than docs/benchmarking.md claims.
 
 Measures a few cells beside the raw echo on epoll and one Rust peer with `ringway bench`, and compares a ratio of paired
 rounds with the same ratio of the medians in the document: that of the server's CPU time per message, theirs to ours,
@@ -37,10 +37,10 @@ CELLS = [
     (100, 64 << 10, 1, "100 × 64 KiB × 1"),
 ]
 ROUNDS = 9
-# With fewer pairs there is no figure.
+# The minimum number of pairs of a figure.
 MIN_PAIRS = 7
 BOUND = 0.85
-# How far ahead a large lead is depends on the machine's caches and on what waking a thread costs there.
+# The size of a large lead depends on the machine's caches and on the cost of waking a thread.
 ENOUGH = 1.25
 
 
@@ -49,7 +49,7 @@ class Failed(Exception):
 
 
 def claims(text):
-    """What the document says of CPU time and of rates: one table each, as `table` returns it."""
+    """The document's tables of CPU time and of rates, each as `table` returns it."""
     return {"cpu": table(text, "Server CPU per message"), "rate": table(text, "Messages per second")}
 
 
@@ -70,7 +70,7 @@ def table(text, title):
 
 
 def basis(connections):
-    """What is compared: one connection shows the round trip, several the work."""
+    """The compared quantity: with one connection the rate, which depends on the round trip, otherwise the CPU time."""
     return "rate" if connections == 1 else "cpu"
 
 
@@ -138,7 +138,7 @@ def main():
     ratios = bench(program, peer, CELLS)
     cells = compare(medians, ratios, CELLS)
     if cells:
-        print(f"once more: {', '.join(row for *_, row in cells)}", flush=True)
+        print(f"repeating: {', '.join(row for *_, row in cells)}", flush=True)
         for key, pairs in bench(program, peer, cells).items():
             ratios[key] = ratios.get(key, []) + pairs
         cells = compare(medians, ratios, cells)

@@ -1,4 +1,4 @@
-//! Measuring side by side: who takes part, with what, and how turns are taken.
+//! Side-by-side measurements: the candidates, their payloads, and the rounds.
 
 mod payloads;
 mod rounds;
@@ -6,28 +6,28 @@ mod rounds;
 pub use payloads::{MEMCPY, appending, copying, in_place, key, memcpy};
 pub use rounds::{Figure, Rounds};
 
-/// One of those that do the same thing.
+/// One of several implementations of the same task.
 pub struct Candidate {
-    /// Who, or which way.
+    /// The name of the library or variant.
     pub name: &'static str,
-    /// How much is read at a time, in bytes, where that was found by trying.
+    /// The size of reads in bytes, if it was determined by measuring.
     pub read: Option<usize>,
     turn: Box<dyn FnMut()>,
 }
 
 impl Candidate {
-    /// A contestant whose turn is one call of `turn`.
+    /// A candidate whose turn is one call of `turn`.
     pub fn new(name: &'static str, turn: impl FnMut() + 'static) -> Self {
         Self { name, read: None, turn: Box::new(turn) }
     }
 
-    /// The same, and says how much it reads at a time, in bytes.
+    /// Sets the size of reads in bytes.
     #[must_use]
     pub fn reading(self, read: usize) -> Self {
         Self { read: Some(read), ..self }
     }
 
-    /// Does it once.
+    /// Performs one turn.
     #[inline]
     pub fn turn(&mut self) {
         (self.turn)();

@@ -1,22 +1,24 @@
-//! Payloads at known places of memory, and contestants who do something with them, beside a copy of as many bytes.
+//! Payloads at known addresses, and candidates that process them or copy them.
 
 use super::Candidate;
 use std::hint::black_box;
 use std::ops::Range;
 
-/// A key that changes nothing, so that what is unmasked again and again stays text. Nobody looks whether it does.
+/// A key of zeros, so that text stays text when it is unmasked repeatedly. No implementation has a
+/// special case for it.
 const KEY: [u8; 4] = [0; 4];
 
-/// A copy of as many bytes: the speed of memory.
+/// A copy of the same size: the speed of memory.
 pub const MEMCPY: &str = "memcpy";
 
-/// The key of all contestants, of which the compiler knows nothing.
+/// The key of all candidates, opaque to the compiler.
 pub fn key() -> [u8; 4] {
     black_box(KEY)
 }
 
-/// Bytes at a known place of a memory page: a load that follows a store to the same place of another page waits for it, so
-/// where the allocator puts source and destination would decide how fast a copy is.
+/// Bytes at a known offset of a memory page. A load that follows a store to the same offset of
+/// another page waits for it, so the addresses from the allocator would determine the speed of a
+/// copy.
 struct Placed {
     memory: Vec<u8>,
     range: Range<usize>,
@@ -25,12 +27,12 @@ struct Placed {
 impl Placed {
     const PAGE: usize = 4096;
 
-    /// What is read alone lies here.
+    /// The offset of read-only bytes.
     const SOURCE: usize = 0;
-    /// What is written lies from here on.
+    /// The offset of written bytes.
     const DESTINATION: usize = 2048;
 
-    /// A payload behind its header, as in a receive buffer, which begins at `place`.
+    /// A payload after its header, as in a receive buffer that begins at `place`.
     fn new(payload: &[u8], place: usize) -> Self {
         let header = match payload.len() {
             0..126 => 6,
@@ -55,15 +57,15 @@ impl Placed {
     }
 }
 
-/// Copies of a payload, lent in turn. One alone, masked again at once, would be read while it is still on its way to the
-/// cache, which no received payload is.
+/// Copies of a payload, used in turn. A single one would be read again while its stores are still
+/// pending, which does not happen to received payloads.
 struct Rotating {
     copies: Vec<Placed>,
     at: usize,
 }
 
 impl Rotating {
-    /// As many as lie in the cache beside each other.
+    /// As many as fit in the cache.
     fn new(payload: &[u8]) -> Self {
         let count = if payload.len() <= 2048 { 8 } else { 1 };
         Self { copies: (0..count).map(|i| Placed::new(payload, Placed::DESTINATION + i * 192)).collect(), at: 0 }
@@ -76,23 +78,24 @@ impl Rotating {
     }
 }
 
-/// A contestant who does something to a payload in place.
+/// A candidate that processes a payload in place.
 pub fn in_place(name: &'static str, payload: &[u8], work: impl Fn(&mut [u8]) + 'static) -> Candidate {
     let mut payloads = Rotating::new(payload);
     Candidate::new(name, move || work(payloads.next()))
 }
 
-/// A contestant who makes a destination of a payload.
+/// A candidate that writes a payload to a destination.
 pub fn copying(name: &'static str, payload: &[u8], work: impl Fn(&[u8], &mut [u8]) + 'static) -> Candidate {
     let source = Placed::new(payload, Placed::SOURCE);
     let mut destinations = Rotating::new(payload);
     Candidate::new(name, move || work(source.bytes(), destinations.next()))
 }
 
-/// A contestant who appends a payload to what is empty and has room.
+/// A candidate that appends a payload to an empty vector with sufficient capacity.
 pub fn appending(name: &'static str, payload: &[u8], work: impl Fn(&[u8], &mut Vec<u8>) + 'static) -> Candidate {
     let source = Placed::new(payload, Placed::SOURCE);
-    // A vector lies where the allocator wants it; bytes in front of what is appended put that where it belongs.
+    // The allocator chooses the address of a vector; padding in front moves the appended bytes to
+    // the intended offset.
     let mut out: Vec<u8> = Vec::with_capacity(payload.len() + 2 * Placed::PAGE);
     let front = out.as_ptr().align_offset(Placed::PAGE) + Placed::DESTINATION;
     out.resize(front, 0);
@@ -102,7 +105,7 @@ pub fn appending(name: &'static str, payload: &[u8], work: impl Fn(&[u8], &mut V
     })
 }
 
-/// The one who copies the payload.
+/// The candidate that copies the payload.
 pub fn memcpy(payload: &[u8]) -> Candidate {
     copying(MEMCPY, payload, |source, destination| destination.copy_from_slice(source))
 }

@@ -1,42 +1,42 @@
-//! Measuring side by side: the contestants take turns, in an order that changes with each round, so that whatever else
-//! the machine does falls on all of them alike. What is taken is the thread's time on its core, which goes on while it works
-//! alone: on a machine shared with others, time on the wall would measure them too.
+//! Side-by-side measurements: the candidates take turns in an order that changes with each round,
+//! so that background load affects all of them equally. The clock is the thread's CPU time: on a
+//! shared machine, wall-clock time would include other processes.
 
 use super::Candidate;
 use rustix::time::{ClockId, clock_gettime};
 use std::time::Duration;
 
-/// How contestants are measured.
+/// The parameters of a measurement.
 pub struct Rounds {
-    /// How many there are.
+    /// The number of rounds.
     pub count: usize,
-    /// How long a contestant works in each.
+    /// The time of each candidate in a round.
     pub slice: Duration,
 }
 
-/// What all rounds say of one contestant.
+/// The result of one candidate over all rounds.
 pub struct Figure {
-    /// The contestant's.
+    /// The candidate's.
     pub name: &'static str,
-    /// The contestant's.
+    /// The candidate's.
     pub read: Option<usize>,
     /// Nanoseconds of one turn: the median of the rounds.
     pub nanoseconds: f64,
-    /// How many times as long as the first contestant's its turn takes: the median of each round's ratio.
+    /// The ratio of its time to that of the first candidate: the median of the rounds' ratios.
     pub ratio: f64,
 }
 
 impl Rounds {
-    /// What comes of all of them; the first one is the measure of the ratios.
+    /// Measures all candidates; the first one is the reference of the ratios.
     pub fn measure(&self, mut contestants: Vec<Candidate>) -> Vec<Figure> {
         self.take_turns(&mut contestants)
     }
 
-    /// The one whose turn takes the least time.
+    /// The fastest candidate.
     ///
     /// # Panics
     ///
-    /// When there is none.
+    /// If there is none.
     pub fn fastest(&self, mut candidates: Vec<Candidate>) -> Candidate {
         let figures = self.take_turns(&mut candidates);
         let least = |(_, a): &(usize, &Figure), (_, b): &(usize, &Figure)| a.nanoseconds.total_cmp(&b.nanoseconds);
@@ -62,7 +62,7 @@ impl Rounds {
         contestants.iter().zip(&taken).map(figure).collect()
     }
 
-    /// How many calls fill a slice. Warms the contestant up on the way.
+    /// The number of calls that fill a slice. Warms the candidate up.
     fn calls(&self, contestant: &mut Candidate) -> u32 {
         let mut calls = 1u32;
         loop {
@@ -84,7 +84,7 @@ fn time(contestant: &mut Candidate, calls: u32) -> f64 {
     (worked() - start).as_secs_f64() * 1e9 / f64::from(calls)
 }
 
-/// How long this thread has been at work.
+/// The CPU time of this thread.
 fn worked() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)

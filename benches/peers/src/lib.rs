@@ -1,5 +1,5 @@
-//! Code shared by the echo servers: the command line, the listening socket, a runtime on one thread, and
-//! coalesced writes.
+//! Code shared by the echo servers: the command line, the listening socket, a runtime on one
+//! thread, and coalesced writes.
 
 mod write_behind;
 
@@ -21,9 +21,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Every server here accepts messages up to this size.
 pub const MAX_MESSAGE: usize = 16 << 20;
 
-/// tungstenite zeroes its read buffer before each read. The default of 128 KiB costs 4 µs more per message of
-/// 20 B than 8 KiB does; with messages of 16 KiB, 8 KiB costs 3 µs more than 32 KiB because it takes several
-/// reads. Of 2 to 128 KiB, 32 KiB loses least over both.
+/// tungstenite zeroes its read buffer before each read. The default of 128 KiB costs 4 µs more per
+/// message of 20 B than 8 KiB does; with messages of 16 KiB, 8 KiB costs 3 µs more than 32 KiB
+/// because it takes several reads. Of 2 to 128 KiB, 32 KiB loses least over both.
 pub const TUNGSTENITE_READ_BUFFER: usize = 32 << 10;
 
 /// The kernel reduces it to `net.core.somaxconn`.
@@ -76,8 +76,8 @@ fn listen(port: u16) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves each connection in its own task without tokio's cooperative budget, like the benchmarks of
-/// fastwebsockets and tokio-websockets. An error ends its connection and nothing else.
+/// Serves each connection in its own task without tokio's cooperative budget, like the benchmarks
+/// of fastwebsockets and tokio-websockets. An error ends its connection and nothing else.
 pub async fn accept<F>(listener: TcpListener, serve: impl Fn(TcpStream) -> F) -> io::Result<()>
 where
     F: Future<Output = Result<(), Box<dyn Error>>> + Send + 'static,
@@ -96,8 +96,8 @@ where
     }
 }
 
-/// Echoes messages until the stream ends. Flushes when no further message is available, so that replies to
-/// messages that arrived together are sent together.
+/// Echoes messages until the stream ends. Flushes when no further message is available, so that
+/// replies to messages that arrived together are sent together.
 pub async fn echo<S, M, E>(mut socket: S, is_data: impl Fn(&M) -> bool) -> Result<(), E>
 where
     S: Stream<Item = Result<M, E>> + Sink<M, Error = E> + Unpin,

@@ -1,5 +1,5 @@
-//! A stream that buffers small writes until a read would block. For libraries that write each frame with
-//! a system call of its own: replies to messages that arrived together are sent by one call.
+//! A stream that buffers small writes until a read would block. For libraries that write each frame
+//! with a system call of its own: replies to messages that arrived together are sent by one call.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -9,8 +9,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// Capacity of the buffer. A write of at least this size bypasses it.
 const CAPACITY: usize = 16 << 10;
 
-/// `poll_flush` does nothing. The buffer is written when a read would block, when it is full, and at
-/// shutdown.
+/// `poll_flush` does nothing. The buffer is written when a read would block, when it is full, and
+/// at shutdown.
 pub struct WriteBehind<S> {
     stream: S,
     gathered: Vec<u8>,

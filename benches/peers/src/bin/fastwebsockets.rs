@@ -1,5 +1,5 @@
-//! Echo on fastwebsockets. hyper performs the upgrade; afterwards the library uses the TCP stream directly
-//! instead of through hyper's boxed `Upgraded`.
+//! Echo on fastwebsockets. hyper performs the upgrade; afterwards the library uses the TCP stream
+//! directly instead of through hyper's boxed `Upgraded`.
 
 use fastwebsockets::{FragmentCollector, OpCode, Role, WebSocket, upgrade};
 use hyper::server::conn::http1;
