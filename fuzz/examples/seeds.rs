@@ -1,22 +1,22 @@
-//! Writes the seeds of all targets to `corpus/`: a few inputs each from which the fuzzer finds its way.
+//! Writes the seeds of all targets to `corpus/`: a few inputs each, from which the fuzzer starts.
 //!
 //!     cargo run --manifest-path fuzz/Cargo.toml --example seeds
 //!
-//! The seeds are in the repository; run this after a change here, and commit what it writes.
+//! The seeds are in the repository; run this after a change of this file, and commit the result.
 
 use std::path::Path;
 
 use ringway_testkit::Frame;
 
-/// The length of the longest header.
+/// The length of the longest frame header.
 const MAX_HEADER: usize = 14;
 
-/// A frame as a client receives it, or a server.
+/// A frame as a client or a server receives it.
 fn received(client: bool, frame: Frame) -> Vec<u8> {
     if client { frame.unmasked().bytes() } else { frame.bytes() }
 }
 
-/// Streams for one role, good and bad.
+/// Streams for one role, valid and invalid.
 fn streams(client: bool) -> Vec<(&'static str, Vec<u8>)> {
     let received = |frame| received(client, frame);
     let close = |code: u16, reason: &[u8]| received(Frame::close(code, reason));
@@ -68,11 +68,11 @@ fn main() -> std::io::Result<()> {
     }
     write("decoder_splits", "tight", &[&[2 + (3 << 4), 1, 7][..], &streams(false)[2].1].concat())?;
 
-    // "Hello" twice, as RFC 7692 section 7.2.3 has it: by itself, and as a reference to the first.
+    // "Hello" twice, from RFC 7692 section 7.2.3: by itself, and as a reference to the first.
     let (hello, again) = (&[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00][..], &[0xf2, 0x00, 0x11, 0x00, 0x00][..]);
     let stored = &[0x00, 0x05, 0x00, 0xfa, 0xff, 0x48, 0x65, 0x6c, 0x6c, 0x6f, 0x00][..];
     let last = &[0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0x00][..];
-    // An empty block that is the last, without its tail; and a stored one that promises more than there is.
+    // A final empty block without its tail; and a stored block that is shorter than its length.
     let (empty, short) = (&[0x01][..], &stored[..8]);
     for (name, first, second) in [
         ("again", hello, again),
@@ -157,7 +157,7 @@ fn main() -> std::io::Result<()> {
     write("handshake_response", "interim_refused", format!("\0{interim}HTTP/1.1 503\r\n\r\n").as_bytes())?;
     write("handshake_response", "status", b"\x00HTTP/1.1 503 Busy\r\nRetry-After: 1\r\n\r\nlater")?;
 
-    // What the bytes mean the `arbitrary` crate decides; they only have to be long enough to mean something.
+    // The `arbitrary` crate interprets these bytes; they only have to be long enough.
     let mixed: Vec<u8> = (0..200u32).map(|n| (n * n * 31 + n * 7) as u8).collect();
     write("round_trip", "mixed", &mixed)?;
     write("round_trip", "text", "\u{1}some text é€𝄞 that is ".repeat(6).as_bytes())

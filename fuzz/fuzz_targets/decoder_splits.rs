@@ -1,7 +1,7 @@
 #![no_main]
-//! The events of a stream, and the error that ends them, do not depend on where it is split into
-//! inputs, nor on which of the pieces are received in the assembly buffer, nor on the number of
-//! bytes that each call may inflate.
+//! The events of a stream, and the error that ends them, do not depend on where it is cut into
+//! inputs, nor on which of the pieces are received directly into the buffers of their messages, nor
+//! on the number of bytes that each call may inflate.
 
 use libfuzzer_sys::fuzz_target;
 use ringway_fuzz::Cut;
@@ -11,7 +11,7 @@ fuzz_target!(|data: &[u8]| {
     let Some(Cut { role, deflate, limits, cuts, stream }) = Cut::parse(data) else { return };
     let whole = decode(role, deflate.as_ref(), limits, stream, &[]);
     assert_eq!(decode(role, deflate.as_ref(), limits, stream, &cuts), whole);
-    // The splits also determine which pieces, and the maximum at a time.
+    // The cuts of the input also determine which pieces are received directly, and in what sizes.
     let odd = |number: usize| cuts.get(number).is_some_and(|cut| cut % 2 == 1).then_some(usize::MAX);
     assert_eq!(decode_as(role, deflate.as_ref(), limits, stream, &cuts, odd), whole, "some straight");
     let max = 1 + cuts.len();
@@ -26,7 +26,7 @@ fuzz_target!(|data: &[u8]| {
         let straight = decode_as(role, deflate.as_ref(), limits, stream, &every, |_| Some(max));
         assert_eq!(straight, whole, "straight, byte by byte");
     }
-    // The first invalid byte triggers the error: later bytes have no effect.
+    // A violation is detected at the byte that commits it; the bytes after it are not read.
     if let (seen, Some(error)) = whole {
         let longer = [stream, &[0x81; 200]].concat();
         assert_eq!(decode(role, deflate.as_ref(), limits, &longer, &cuts), (seen, Some(error)));

@@ -1,21 +1,23 @@
 #![no_main]
 //! The same bytes give the same messages here and in tungstenite, or both refuse them. The known
-//! differences, and the reasons for them (docs/conformance.md lists them too):
+//! differences, and the reasons for Ringway's behaviour (docs/conformance.md lists them too):
 //!
-//! - **Lengths that could be shorter** are refused here, as RFC 6455 section 5.2 requires;
-//!   tungstenite accepts them, also in control frames.
+//! - **Lengths that are not in their shortest form** are refused here, as RFC 6455 section 5.2
+//!   requires; tungstenite accepts them, also those of control frames.
 //! - **Close codes that must not be sent** are refused here, and answered with 1002. tungstenite
-//!   answers 1002 as well, but reports a regular close, with 1002 in place of the peer's code.
-//! - **Close code 1014** is accepted here, because it is registered with IANA; tungstenite refuses
-//!   it.
-//! - **Detection of a violation**: here at the first invalid byte, there when the frame is
-//!   complete. So the stream is extended until that frame is complete, and then both must have
-//!   refused it.
-//! - **The cost of a fragment** counts here against the limit, because of endless empty fragments;
-//!   there it does not. The cost is set to 0 for the comparison, and the limits to the same size.
+//!   also answers with 1002, but reports a regular close to its user, with 1002 instead of the
+//!   peer's code.
+//! - **Close code 1014** is accepted here, because it is registered with IANA; tungstenite treats
+//!   it as a code that must not be sent.
+//! - **When a violation is detected**: here at the byte that commits it, in tungstenite when the
+//!   frame is complete. The stream is therefore padded until that frame is complete, and then both
+//!   must have refused it.
+//! - **The cost of a fragment** besides its payload counts towards the limit here, against endless
+//!   empty fragments, but not in tungstenite. The cost is set to 0 for the comparison, and the
+//!   limits are equal.
 //!
-//! tungstenite does not compress, so nothing is negotiated. Input as in `decoder_splits`; the
-//! splits apply to the reads of both.
+//! tungstenite does not compress, so no compression is negotiated. The input is that of
+//! `decoder_splits`; the cuts apply to the reads of both.
 
 use std::io::{self, Read, Write};
 
@@ -28,13 +30,13 @@ use tungstenite::{Error, Message, WebSocket};
 
 const LIMIT: usize = 2000;
 
-/// The event of tungstenite for a code that must not be sent.
+/// The code and reason that tungstenite reports instead of a code that must not be sent.
 const FORBIDDEN: (u16, &str) = (1002, "Protocol violation");
 
-/// A stream that returns its bytes in pieces, and accepts all writes.
+/// A stream that returns its bytes in pieces, and accepts all written bytes.
 struct Pieces<'d> {
     rest: &'d [u8],
-    /// The lengths of the pieces; the rest is returned at once.
+    /// The lengths of the pieces; the rest is one piece.
     lengths: std::vec::IntoIter<usize>,
 }
 
@@ -62,7 +64,7 @@ impl Write for Pieces<'_> {
     }
 }
 
-/// The events of tungstenite for a stream, and whether it refuses the stream in the end.
+/// The events of a stream in tungstenite, and whether it refuses the stream.
 fn theirs(role: Role, stream: &[u8], cuts: &[usize]) -> (Vec<Seen>, bool) {
     let role = if role == Role::Server { TheirRole::Server } else { TheirRole::Client };
     let config = WebSocketConfig::default().max_message_size(Some(LIMIT)).max_frame_size(Some(LIMIT));
@@ -80,7 +82,7 @@ fn theirs(role: Role, stream: &[u8], cuts: &[usize]) -> (Vec<Seen>, bool) {
                 seen.push(Seen::Close(close.map(|close| (close.code.into(), close.reason.as_str().to_owned()))));
                 return (seen, false);
             }
-            Ok(Message::Frame(_)) => unreachable!("reading gives messages"),
+            Ok(Message::Frame(_)) => unreachable!("reading returns messages"),
             Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => return (seen, false),
             Err(_) => return (seen, true),
         };
@@ -98,13 +100,13 @@ fuzz_target!(|data: &[u8]| {
     let (mut ours, error): Outcome = decode(role, None, limits, stream, &cuts);
     let (theirs, refused) = match error {
         None => theirs(role, stream, &cuts),
-        // This completes the refused frame, whatever length it announces, unless the length itself
+        // This padding completes the refused frame, whatever its length, unless the length itself
         // exceeds the limit.
         Some(_) => theirs(role, &[stream, &[0; LIMIT + 14]].concat(), &cuts),
     };
     match error {
-        // A control frame that announces its length in more than 7 bits is over 125 bytes here,
-        // whatever it announces.
+        // Here, a control frame with a length of more than 7 bits counts as longer than 125 bytes,
+        // whatever its value.
         Some(ProtocolError::NonMinimalLength(_) | ProtocolError::OversizedControl) => {
             assert!(theirs.starts_with(&ours), "{ours:?}, {theirs:?}");
             return;
@@ -122,5 +124,5 @@ fuzz_target!(|data: &[u8]| {
     if let Some(last @ Seen::Close(Some((1014, _)))) = ours.last_mut() {
         *last = forbidden();
     }
-    assert_eq!((ours, error.is_some()), (theirs, refused), "we say {error:?}");
+    assert_eq!((ours, error.is_some()), (theirs, refused), "ours: {error:?}");
 });

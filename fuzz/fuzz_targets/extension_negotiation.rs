@@ -1,7 +1,8 @@
 #![no_main]
-//! A `Sec-WebSocket-Extensions` header, parsed by a server and by a client. A server's answer fits
-//! an offer of the client, and the client accepts it with the same parameters; a client accepts
-//! only what it has offered. The first two bytes of the input are the policies of the two sides.
+//! A `Sec-WebSocket-Extensions` header, parsed as a server and as a client. The server's answer
+//! matches an offer of the client, the client accepts that answer, and both derive the same
+//! parameters; a client accepts only what it has offered. The first two bytes of the input
+//! configure the two sides.
 
 use http::HeaderMap;
 use libfuzzer_sys::fuzz_target;
@@ -23,8 +24,8 @@ fn policy(byte: u8) -> DeflatePolicy {
     }
 }
 
-/// The result of a client with `offers` for a response with this header: `None` if it fails the
-/// connection.
+/// The parameters that a client with these `offers` derives from an answer with this header; `None`
+/// if it fails the connection.
 fn taken(offers: &[DeflateOffer], header: &[u8]) -> Option<Option<DeflateParams>> {
     let mut head = Vec::new();
     encode_accept(&Key::from_nonce(NONCE), None, None, &HeaderMap::new(), &mut head);
@@ -72,7 +73,7 @@ fuzz_target!(|data: &[u8]| {
                 assert!(params.outgoing(Role::Client).takeover <= server.peer_takeover);
             }
         }
-        // An offer parses back from its text.
+        // An encoded offer parses as the same offer.
         for offer in offers {
             let text = offer.to_string();
             let head = format!("GET / HTTP/1.1\r\nSec-WebSocket-Extensions: {text}\r\n\r\n");
@@ -87,6 +88,6 @@ fuzz_target!(|data: &[u8]| {
         assert!(offers.iter().any(|offer| offer.admits(&params)));
         assert!(params.incoming(Role::Client).takeover <= client.peer_takeover);
         assert_eq!(taken(&offers, params.to_string().as_bytes()), Some(Some(params)));
-        assert_eq!(taken(&[], header), None, "what was not offered is not taken");
+        assert_eq!(taken(&[], header), None, "a client accepts only what it has offered");
     }
 });

@@ -1,11 +1,12 @@
 #![no_main]
-//! A header is parsed as by an oracle written from the figure of RFC 6455 section 5.2; a parsed
-//! header encodes to the same bytes; and no prefix has a different result.
+//! A header parses as in an oracle that follows the figure of RFC 6455 section 5.2. A parsed header
+//! encodes to the same bytes. A prefix either needs more bytes or gives the same result as the
+//! whole.
 
 use libfuzzer_sys::fuzz_target;
 use ringway_codec::{Header, OpCode};
 
-/// The header as bits, or `None` if it is invalid or incomplete.
+/// Parses the header bit by bit; `None` if it is invalid or incomplete.
 fn oracle(bytes: &[u8]) -> Option<(Header, usize)> {
     let bit = |at: usize| bytes.get(at / 8).map(|byte| byte >> (7 - at % 8) & 1 == 1);
     let number = |from: usize, bits: usize| {
@@ -50,13 +51,13 @@ fuzz_target!(|data: &[u8]| {
     }
     for end in 0..data.len().min(Header::MAX_LEN) {
         match (Header::parse(&data[..end]), parsed) {
-            // More bytes may complete it, or make it invalid.
+            // More bytes may complete it or make it invalid.
             (Ok(None), _) => {}
-            // Otherwise they have no effect.
+            // Otherwise the result is final.
             (known, whole) => assert_eq!(known, whole, "{end} bytes"),
         }
     }
     if data.len() >= Header::MAX_LEN {
-        assert_ne!(parsed, Ok(None), "no header is longer");
+        assert_ne!(parsed, Ok(None), "no header is longer than this");
     }
 });

@@ -1,7 +1,8 @@
 #![no_main]
-//! The result of a request depends on its head only: bytes after it have no effect, a prefix of a
-//! valid head is not an error, and no head is awaited beyond the limit. An accepted request can be
-//! answered, and a refusal is valid HTTP. The first byte of the input selects the limits.
+//! The result of a request depends on its head alone: the bytes after it change nothing, a prefix
+//! of a valid head is not an error, and a head beyond the limit is refused. An accepted request can
+//! be answered, and a refusal is a valid HTTP response. The first byte of the input selects the
+//! limits.
 
 use http::HeaderMap;
 use libfuzzer_sys::fuzz_target;
@@ -37,8 +38,8 @@ fuzz_target!(|data: &[u8]| {
             let _ = (request.path(), request.query(), request.host(), request.origin());
             let _ = (request.cookies().count(), request.headers().count());
             if request.check_target().is_ok() {
-                // A valid request has a host and a path, except for HTTP/1.0 and the target forms
-                // of two methods.
+                // A valid request has a host and a path, except for HTTP/1.0 and two methods with
+                // their own forms of the target.
                 let odd = request.version() == 0 || ["CONNECT", "OPTIONS"].contains(&request.method());
                 assert!(odd || request.path().starts_with('/') && request.host().is_some_and(|host| !host.is_empty()));
                 assert!(!request.target().contains('#'));
@@ -56,7 +57,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// The response opens a WebSocket for a client with this key.
+/// Checks that a client with this key accepts the answer.
 fn answer(key: &ringway_codec::Key, subprotocol: Option<&str>) {
     let mut answer = Vec::new();
     encode_accept(key, subprotocol, None, &HeaderMap::new(), &mut answer);

@@ -1,7 +1,7 @@
 #![no_main]
-//! A response opens a WebSocket only if its accept value matches the key and it chooses only what
-//! was offered, whatever interim responses precede it; a prefix of a valid head is not an error;
-//! bytes after it have no effect. The first byte of the input selects the limits.
+//! A response opens a WebSocket only if its accept value matches the key and it selects only what
+//! was offered, whatever interim responses precede it. A prefix of a valid head is not an error,
+//! and the bytes after a head change nothing. The first byte of the input selects the limits.
 
 use libfuzzer_sys::fuzz_target;
 use ringway_codec::{DeflatePolicy, HeadLimits, Key, ResponseExpectation, WindowBits, parse_response};

@@ -1,8 +1,8 @@
 #![no_main]
-//! Arbitrary bytes as the compressed data of messages: they inflate to the same as with flate2 byte
-//! by byte, wherever they are split, and never to more than the limit.
+//! Arbitrary bytes as the compressed data of messages: they inflate to the same data as in flate2
+//! with one byte at a time, wherever they are cut, and never to more than the limit.
 //!
-//! Input: a byte of flags, a byte for the limit, a byte for the splits, a byte for the length of
+//! Input: a byte of flags, a byte for the limit, a byte for where to cut, a byte for the length of
 //! the first of two messages, and their data.
 
 use flate2::{Decompress, FlushDecompress, Status};
@@ -11,11 +11,11 @@ use ringway_codec::{Limits, MessageKind, OpCode, ProtocolError, Role, WindowBits
 use ringway_testkit::Frame;
 use ringway_testkit::decoder::{Outcome, Seen, decode, decode_in_steps, symmetric};
 
-/// A raw inflater, called with one byte at a time.
+/// A raw inflater that is fed one byte at a time.
 struct Oracle {
     decompress: Decompress,
     ended: bool,
-    /// Its input since it was created, and the length of its output.
+    /// The input since it was created, and the number of output bytes.
     fed: Vec<u8>,
     made: usize,
 }
@@ -25,7 +25,7 @@ impl Oracle {
         Self { decompress: Decompress::new(false), ended: false, fed: Vec::new(), made: 0 }
     }
 
-    /// Inflates one message within the limit, or returns the error.
+    /// Inflates one message, or returns the error with which it is refused.
     fn message(&mut self, data: &[u8], limit: usize) -> Result<Vec<u8>, ProtocolError> {
         let mut out = Vec::new();
         for &byte in data {
@@ -36,20 +36,20 @@ impl Oracle {
             for byte in [0, 0, 0xff] {
                 self.byte(byte, &mut out, usize::MAX)?;
             }
-            // Ended already, the fourth byte would begin a new stream.
+            // If the stream has ended, the fourth byte would begin a new one.
             let ended_early = self.ended;
             self.byte(0xff, &mut out, usize::MAX)?;
-            // The empty block may be marked as the last.
+            // The empty block may be marked as the last one.
             let whole = self.made == made && !ended_early && (self.ended || self.is_between_blocks());
             if !whole {
                 return Err(ProtocolError::CorruptCompression);
             }
         }
-        // A message without any byte is invalid, whatever precedes it.
+        // Compressed data of zero bytes is not a message, in any state.
         if data.is_empty() { Err(ProtocolError::CorruptCompression) } else { Ok(out) }
     }
 
-    /// Whether a last block can follow: the stream ends with it then.
+    /// Whether a final block could follow, with which the stream would end.
     fn is_between_blocks(&self) -> bool {
         const LAST: [u8; 2] = [0x03, 0x00];
         let stream = [&self.fed[..], &LAST].concat();
@@ -96,7 +96,7 @@ fuzz_target!(|data: &[u8]| {
     let takeover = flags & 1 != 0;
     let limits = Limits { max_message: usize::from(limit) * 64, fragment_cost: 0 };
     let messages = rest.split_at(usize::from(first).min(rest.len()));
-    // The compressed length is limited as well, which is not tested here.
+    // The size of compressed frames is limited as well, which is not tested here.
     let most = limits.max_message;
     if messages.0.len() > most || messages.1.len() > most {
         return;
@@ -129,12 +129,12 @@ fuzz_target!(|data: &[u8]| {
     let binary = stream(OpCode::Binary);
     assert_eq!(decode(Role::Client, Some(&params), limits, &binary, &[]), expected);
     assert_eq!(decode(Role::Client, Some(&params), limits, &binary, &cuts(&binary)), expected);
-    // With an allowance, in the smallest steps and in steps of the distance of the splits.
+    // With an allowance, in the smallest steps and in steps of the distance of the cuts.
     let allowances = [1, 0, usize::from(cut) * 8];
     assert_eq!(decode_in_steps(Role::Client, Some(&params), limits, &binary, &cuts(&binary), &allowances), expected);
     assert_eq!(decode_in_steps(Role::Client, Some(&params), limits, &binary, &[], &allowances[..2]), expected);
 
-    // As text: the same bytes, unless they are not UTF-8.
+    // As text: the same bytes, if they are UTF-8.
     let text = stream(OpCode::Text);
     let (seen, error) = decode(Role::Client, Some(&params), limits, &text, &[]);
     assert_eq!(decode(Role::Client, Some(&params), limits, &text, &cuts(&text)), (seen.clone(), error));
@@ -148,7 +148,8 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!((seen.len(), error), (expected.0.len(), expected.1));
     }
 
-    // A smaller window may refuse data that a larger one accepts, but never gives another result.
+    // A smaller window may refuse data that a larger one accepts, but must not produce additional
+    // messages.
     let window = WindowBits::new(8 + (flags >> 1) % 8).expect("8 to 15 bits are windows");
     let small = symmetric(takeover, window);
     let (seen, _) = decode(Role::Client, Some(&small), limits, &binary, &cuts(&binary));

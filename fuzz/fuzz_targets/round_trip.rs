@@ -1,5 +1,5 @@
 #![no_main]
-//! Encoded messages decode to the same, compressed or not, in any fragments and pieces.
+//! Encoded messages decode to their payloads, compressed or not, in any fragments and pieces.
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
@@ -19,7 +19,7 @@ struct RoundTrip<'d> {
     cuts: Vec<u16>,
 }
 
-/// The parameters of compression.
+/// The negotiated compression.
 #[derive(Debug, Arbitrary)]
 struct Compression {
     takeover: bool,
@@ -38,7 +38,7 @@ enum Item<'d> {
     Pong(&'d [u8], [u8; 4]),
 }
 
-/// The stream to a decoder of `role`, and its expected events.
+/// The bytes for a decoder in `role`, and the expected events.
 struct Wire {
     role: Role,
     deflater: Option<(Deflater, bool)>,

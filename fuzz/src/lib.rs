@@ -1,11 +1,11 @@
-//! Common parts of the fuzz targets: a decoder driven over a stream with arbitrary splits, and the
-//! layout of an input that defines them.
+//! Code shared by the fuzz targets: the layout of an input with a stream and the places at which it
+//! is cut.
 
 use ringway_codec::{DeflateParams, Limits, Role, WindowBits};
 use ringway_testkit::decoder::symmetric;
 
-/// An input of the targets that decode: a byte of flags, a byte for the number of splits, a byte
-/// for the distance between each two of them, and then the stream.
+/// An input of the targets that decode: a byte of flags, a byte with the number of cuts, a byte for
+/// the distance of each cut from the previous one, and then the stream.
 #[derive(Debug)]
 pub struct Cut<'d> {
     pub role: Role,
@@ -17,18 +17,18 @@ pub struct Cut<'d> {
 
 impl<'d> Cut<'d> {
     pub const CLIENT: u8 = 1;
-    /// The limits are tight, so that they matter.
+    /// Low limits, so that inputs reach them.
     pub const TIGHT: u8 = 2;
-    /// Messages may be compressed.
+    /// permessage-deflate is negotiated.
     pub const DEFLATE: u8 = 4;
     /// With context takeover.
     pub const TAKEOVER: u8 = 8;
-    /// The maximum number of splits in an input.
-    const MOST_CUTS: usize = 32;
+    /// The bound of the number of cuts.
+    const MAX_CUTS: usize = 32;
 
     pub fn parse(data: &'d [u8]) -> Option<Self> {
         let (&[flags, count], rest) = data.split_first_chunk::<2>()?;
-        let (distances, stream) = rest.split_at_checked(usize::from(count) % Self::MOST_CUTS)?;
+        let (distances, stream) = rest.split_at_checked(usize::from(count) % Self::MAX_CUTS)?;
         let mut cuts = Vec::with_capacity(distances.len());
         let mut at = 0;
         for &distance in distances {
