@@ -1,4 +1,4 @@
-"""Child processes that never outlive the run: each is started in a group of its own and ended by its id."""
+"""Child processes that never outlive the run: each has its own process group and is ended by its id."""
 
 import contextlib
 import os
@@ -7,17 +7,17 @@ import socket
 import subprocess
 import time
 
-# How long a program may take to listen after its start, and to end after SIGTERM.
+# The time in which a program must listen after its start, and end after SIGTERM.
 START_SECONDS = 30
 END_SECONDS = 10
 
 
 class Failure(Exception):
-    """What ended the run before it could be judged, in words for the person who started it."""
+    """An error that ends the run before its evaluation; the message is for the user."""
 
 
 class Interrupted(BaseException):
-    """A signal asked the run to stop."""
+    """The run was stopped by a signal."""
 
     def __init__(self, number):
         super().__init__(signal.Signals(number).name)
@@ -52,7 +52,7 @@ def end(child):
 def running(command, **options):
     """The running command, as a `Popen`; it is ended when the block is left, however that happens.
 
-    A session of its own keeps the terminal's Ctrl-C from reaching it before this program has decided what to do.
+    It has its own session, so that the terminal's Ctrl-C reaches only this program.
     """
     try:
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, **options)
@@ -67,7 +67,7 @@ def running(command, **options):
 @contextlib.contextmanager
 def logged(command, log, **options):
     """Like `running`, with everything the command prints in the file `log`."""
-    # Python holds lines back when it writes to a file; a killed wstest would take the last ones with it.
+    # Python buffers output to a file; the last lines of a killed wstest would be lost.
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with open(log, "wb") as output:
         with running(command, stdout=output, stderr=subprocess.STDOUT, env=environment, **options) as child:
@@ -75,7 +75,7 @@ def logged(command, log, **options):
 
 
 def output_of(command):
-    """What the command prints to stdout; its stderr goes to this program's. `Failure` if it does not end well."""
+    """What the command prints to stdout; its stderr goes to this program's. Raises `Failure` if it fails."""
     with running(command, stdout=subprocess.PIPE, text=True) as child:
         output, _ = child.communicate()
     if child.returncode != 0:
@@ -84,21 +84,21 @@ def output_of(command):
 
 
 def describe_exit(child):
-    """How the ended child ended: `exit status 3` or `signal SIGSEGV`."""
+    """The exit of a child as text: `exit status 3` or `signal SIGSEGV`."""
     if child.returncode < 0:
         return f"signal {signal.Signals(-child.returncode).name}"
     return f"exit status {child.returncode}"
 
 
 def free_port():
-    """A TCP port of the loopback interface that nothing listens on, from the system."""
+    """A free TCP port of the loopback interface, from the system."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
 def wait_until_listening(child, port, name):
-    """Returns once a connection to the child's port succeeds; `Failure` if it ends or takes too long."""
+    """Waits until a connection to the child's port succeeds. Raises `Failure` if the child ends or takes too long."""
     deadline = time.monotonic() + START_SECONDS
     while True:
         if child.poll() is not None:

@@ -1,4 +1,4 @@
-"""The Autobahn suite: which cases it has, what to tell `wstest`, and how to judge what it reports."""
+"""The Autobahn suite: its cases, the specs of `wstest`, and the evaluation of its reports."""
 
 import fnmatch
 import html
@@ -7,11 +7,11 @@ import pathlib
 import re
 from dataclasses import dataclass
 
-# The name under which the suite files our results, in both roles.
+# The name of our agent in the suite's results, in both roles.
 AGENT = "ringway"
 
-# How many cases each group has; they are numbered from 1 without gaps. The same in releases 0.8.2 and 25.10.1.
-# Writing the counts down is what makes a run that silently tests less a failure.
+# The number of cases of each group; they are numbered from 1 without gaps, in releases 0.8.2 and
+# 25.10.1 alike. With these counts a run that silently skips cases fails.
 GROUPS = {
     "1.1": 8, "1.2": 8, "2": 11, "3": 7, "4.1": 5, "4.2": 5, "5": 20,
     "6.1": 3, "6.2": 4, "6.3": 2, "6.4": 4, "6.5": 5, "6.6": 11, "6.7": 4, "6.8": 2, "6.9": 4, "6.10": 3,
@@ -29,15 +29,17 @@ ALL_CASES = [f"{group}.{number}" for group, count in GROUPS.items() for number i
 # Framing, control frames, UTF-8, closing, large messages.
 DEFAULT_PATTERNS = ["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "9.*", "10.*"]
 
-# permessage-deflate: section 12 with five kinds of content, 13 with seven sets of parameters. Each group has the same 18
-# cases of 1000 messages, by size (the first 10) and by how they are cut into frames (the last 8).
+# permessage-deflate: section 12 with five kinds of content, 13 with seven sets of parameters. Each
+# group has the same 18 cases of 1000 messages, by size (the first 10) and by fragmentation (the
+# last 8).
 COMPRESSION_PATTERNS = {
     "off": [],
     "quick": ["12.*.3", "13.*.5"],
     "full": ["12.*", "13.*"],
 }
 
-# NON-STRICT is not among them: it is what the suite says of, for one, text that is refused only at its end.
+# NON-STRICT is not among them: the suite reports it, for example, for invalid text that is refused
+# only at its end.
 PASSING = {"OK", "INFORMATIONAL"}
 
 
@@ -50,23 +52,23 @@ def select(patterns):
 
 
 def count_compressing(cases):
-    """How many of the cases are about compression."""
+    """The number of cases of compression."""
     return sum(case.startswith(("12.", "13.")) for case in cases)
 
 
 def client_spec(url, cases, reports):
-    """What `wstest -m fuzzingclient` needs to test the server at `url`."""
+    """The spec of `wstest -m fuzzingclient` to test the server at `url`."""
     return {"outdir": str(reports), "servers": [{"agent": AGENT, "url": url}], "cases": cases}
 
 
 def server_spec(url, cases, reports):
-    """What `wstest -m fuzzingserver` needs to serve the cases at `url`."""
+    """The spec of `wstest -m fuzzingserver` to serve the cases at `url`."""
     return {"outdir": str(reports), "url": url, "cases": cases}
 
 
 @dataclass(frozen=True)
 class Result:
-    """What the suite says of one case."""
+    """The suite's result of one case."""
 
     case: str
     behavior: str
@@ -79,7 +81,7 @@ class Result:
         return self.behavior in PASSING and self.behavior_close in PASSING
 
     def explain(self):
-        """The verdicts, then what the case does, what should follow, and what did; some lines of text."""
+        """Lines of text: the verdicts, the case, the expected and the actual behaviour."""
         code = "none" if self.remote_close_code is None else self.remote_close_code
         lines = [f"{self.case}: behavior {self.behavior}, close {self.behavior_close}, remote close code {code}"]
         try:
@@ -103,14 +105,14 @@ def plain_text(markup):
 
 
 def read_results(reports):
-    """Every case in the suite's index, by id. `ValueError` if there is no index or it is not about us."""
+    """Every case in the suite's index, by id. Raises `ValueError` if there is no index or it has another agent."""
     index = reports / "index.json"
     try:
         agents = json.loads(index.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError("wstest wrote no report") from None
     if agents and AGENT not in agents:
-        raise ValueError(f"the report is about {', '.join(sorted(agents))} and not about the agent '{AGENT}'")
+        raise ValueError(f"the report has the agents {', '.join(sorted(agents))} instead of '{AGENT}'")
     return {
         case: Result(
             case,
@@ -125,7 +127,7 @@ def read_results(reports):
 
 @dataclass(frozen=True)
 class Verdict:
-    """The outcome of one role: each case that was asked for is passed, failed or not run."""
+    """The outcome of one role: each requested case has passed, failed or not run."""
 
     passed: "list[Result]"
     failed: "list[Result]"
@@ -137,7 +139,7 @@ class Verdict:
 
 
 def judge(cases, results):
-    """Sorts the cases that were asked for by their results."""
+    """Groups the requested cases by result."""
     found = [results[case] for case in cases if case in results]
     return Verdict(
         passed=[result for result in found if result.passed],

@@ -1,4 +1,4 @@
-"""Tests of what decides whether a run is good: `python3 -m unittest discover tests/conformance`."""
+"""Tests of the evaluation of a run: `python3 -m unittest discover tests/conformance`."""
 
 import contextlib
 import io
@@ -97,13 +97,13 @@ class Reports(unittest.TestCase):
 
 
 class Totals(unittest.TestCase):
-    """Drives the roles with a stand-in for wstest, which reports what the test tells it to."""
+    """Runs the roles with a fake wstest, whose report the test determines."""
 
     def run_roles(self, index, status=0):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         program = pathlib.Path(folder.name) / "program"
-        # As wstest it writes the index and ends; as the server it listens until it is ended.
+        # As wstest, it writes the index and exits; as the server, it listens until it is stopped.
         program.write_text(
             f"#!{sys.executable}\n"
             "import os, socket, sys\n"
@@ -147,7 +147,7 @@ class Totals(unittest.TestCase):
     def test_a_wstest_that_fails_fails_the_run(self):
         good, lines = self.run_roles(self.index({"1.1.1": "OK", "1.1.2": "OK"}), status=3)
         self.assertFalse(good)
-        self.assertIn("server run broken off: wstest ended with exit status 3", lines)
+        self.assertIn("server run aborted: wstest ended with exit status 3", lines)
         self.assertEqual(lines[-1], "2 passed, 1 failed")
 
 
