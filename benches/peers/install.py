@@ -29,7 +29,7 @@ class Failed(Exception):
 
 
 def say(*words):
-    print("install:", *words, file=sys.stderr, flush=True)
+    print("peers:", *words, file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
