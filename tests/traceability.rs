@@ -26,12 +26,12 @@ const SHORTEST_REASON: usize = 10;
 
 /// A requirement.
 #[derive(Debug, PartialEq, Eq)]
-struct DemandRow<'d> {
+struct RequirementRow<'d> {
     line: usize,
     /// The heading above it, up to its colon.
     heading: &'d str,
     section: &'d str,
-    demand: &'d str,
+    requirement: &'d str,
     role: &'d str,
     /// The entries in back quotes in the column of tests.
     tests: Vec<&'d str>,
@@ -41,16 +41,16 @@ struct DemandRow<'d> {
 }
 
 /// The rows of the list, and the lines of its tables that are not rows.
-fn rows(document: &str) -> (Vec<DemandRow<'_>>, Vec<String>) {
-    let (mut rows, mut complaints, mut heading) = (Vec::new(), Vec::new(), "");
+fn rows(document: &str) -> (Vec<RequirementRow<'_>>, Vec<String>) {
+    let (mut rows, mut errors, mut heading) = (Vec::new(), Vec::new(), "");
     for (line, text) in document.lines().enumerate().map(|(at, text)| (at + 1, text)) {
         if let Some(title) = text.strip_prefix("## ") {
             heading = title.split_once(':').map_or(title, |(section, _)| section);
         }
         let Some(cells) = text.strip_prefix('|').filter(|_| heading.starts_with("RFC ")) else { continue };
         let cells: Vec<&str> = cells.strip_suffix('|').unwrap_or(cells).split('|').map(str::trim).collect();
-        let &[section, demand, role, checked, reason] = &cells[..] else {
-            complaints.push(format!("line {line} has {} columns instead of 5", cells.len()));
+        let &[section, requirement, role, checked, reason] = &cells[..] else {
+            errors.push(format!("line {line} has {} columns instead of 5", cells.len()));
             continue;
         };
         if section == "§" || section.chars().all(|character| character == '-') {
@@ -59,9 +59,9 @@ fn rows(document: &str) -> (Vec<DemandRow<'_>>, Vec<String>) {
         let (quoted, beside): (Vec<_>, Vec<_>) = checked.split('`').enumerate().partition(|(at, _)| at % 2 == 1);
         let tests = quoted.into_iter().map(|(_, test)| test).collect();
         let beside = beside.into_iter().map(|(_, text)| text.trim()).collect();
-        rows.push(DemandRow { line, heading, section, demand, role, tests, beside, reason });
+        rows.push(RequirementRow { line, heading, section, requirement, role, tests, beside, reason });
     }
-    (rows, complaints)
+    (rows, errors)
 }
 
 /// The names of the tests in a source file, except ignored ones.
@@ -93,8 +93,8 @@ fn tests(source: &str) -> BTreeSet<&str> {
 }
 
 /// The errors of the list. `read` returns the text of a file of the repository.
-fn complaints(document: &str, sections: &[&str], read: impl Fn(&str) -> Option<String>) -> Vec<String> {
-    let (rows, mut complaints) = rows(document);
+fn errors(document: &str, sections: &[&str], read: impl Fn(&str) -> Option<String>) -> Vec<String> {
+    let (rows, mut errors) = rows(document);
     let sources: BTreeMap<&str, Option<String>> = rows
         .iter()
         .flat_map(|row| &row.tests)
@@ -102,29 +102,29 @@ fn complaints(document: &str, sections: &[&str], read: impl Fn(&str) -> Option<S
         .map(|(path, _)| (path, read(path)))
         .collect();
     for row in &rows {
-        let mut complain = |what: String| complaints.push(format!("line {}: {what}", row.line));
+        let mut add = |what: String| errors.push(format!("line {}: {what}", row.line));
         let number = row.heading.rsplit(' ').next().unwrap_or_default();
         if row.section != number && !row.section.starts_with(&format!("{number}.")) {
-            complain(format!("section {} stands under {}", row.section, row.heading));
+            add(format!("section {} is listed under {}", row.section, row.heading));
         }
-        if row.demand.len() < SHORTEST_REASON {
-            complain("it demands nothing".into());
+        if row.requirement.len() < SHORTEST_REASON {
+            add("the requirement is missing".into());
         }
         if !["client", "server", "both"].contains(&row.role) {
-            complain(format!("{:?} is no role", row.role));
+            add(format!("{:?} is not a role", row.role));
         }
         if row.tests.is_empty() && row.reason.len() < SHORTEST_REASON {
-            complain("neither a test nor a reason".into());
+            add("neither a test nor a reason".into());
         }
         if !row.beside.is_empty() {
-            complain(format!("{:?} is no test", row.beside));
+            add(format!("{:?} is not a test", row.beside));
         }
         for test in &row.tests {
             match test.split_once("::").map(|(path, name)| (name, &sources[path])) {
-                None => complain(format!("{test} is not of the form path::name")),
-                Some((_, None)) => complain(format!("the file of {test} does not exist")),
+                None => add(format!("{test} is not of the form path::name")),
+                Some((_, None)) => add(format!("the file of {test} does not exist")),
                 Some((name, Some(source))) if !tests(source).contains(name) => {
-                    complain(format!("{test} does not exist, or is ignored"));
+                    add(format!("{test} does not exist, or is ignored"));
                 }
                 Some(_) => {}
             }
@@ -132,10 +132,10 @@ fn complaints(document: &str, sections: &[&str], read: impl Fn(&str) -> Option<S
     }
     for section in sections {
         if !rows.iter().any(|row| row.heading == *section) {
-            complaints.push(format!("{section} has no rows"));
+            errors.push(format!("{section} has no rows"));
         }
     }
-    complaints
+    errors
 }
 
 #[test]
@@ -143,8 +143,8 @@ fn every_demand_of_the_standards_has_a_test_that_exists_or_a_reason() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let read = |path: &str| std::fs::read_to_string(root.join(path)).ok();
     let document = read("docs/conformance.md").expect("docs/conformance.md is there");
-    let complaints = complaints(&document, &SECTIONS, read);
-    assert!(complaints.is_empty(), "docs/conformance.md:\n{}", complaints.join("\n"));
+    let errors = errors(&document, &SECTIONS, read);
+    assert!(errors.is_empty(), "docs/conformance.md:\n{}", errors.join("\n"));
 }
 
 const SOURCE: &str = "
@@ -188,10 +188,10 @@ fn the_tests_of_a_source_are_found() {
 }
 
 /// The errors of a list with this row.
-fn complaints_about(row: &str) -> Vec<String> {
+fn errors_about(row: &str) -> Vec<String> {
     let document =
         format!("## RFC 1 section 4: x\n| § | demand | role | checked by | why not |\n|---|---|---|---|---|\n{row}\n");
-    complaints(&document, &["RFC 1 section 4"], |path| (path == "a.rs").then(|| SOURCE.to_owned()))
+    errors(&document, &["RFC 1 section 4"], |path| (path == "a.rs").then(|| SOURCE.to_owned()))
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn a_valid_row_has_no_error() {
         "| 4.1 | Do as you are told. | client | `a.rs::with_arguments` | Only half of it is tested. |",
         "| 4.1.2 | Do as you are told. | server | | There is no way to tell. |",
     ] {
-        assert_eq!(complaints_about(row), [""; 0], "{row}");
+        assert_eq!(errors_about(row), [""; 0], "{row}");
     }
 }
 
@@ -214,17 +214,17 @@ fn each_fault_of_a_row_has_its_error() {
         ("| 4.1 | Do as you are told. | both | `a.rs::commented_out` | |", "does not exist"),
         ("| 4.1 | Do as you are told. | both | `b.rs::plain` | |", "the file of b.rs::plain does not exist"),
         ("| 4.1 | Do as you are told. | both | `plain` | |", "not of the form"),
-        ("| 4.1 | Do as you are told. | both | a.rs::plain | |", "is no test"),
+        ("| 4.1 | Do as you are told. | both | a.rs::plain | |", "is not a test"),
         ("| 4.1 | Do as you are told. | both | | |", "neither a test nor a reason"),
         ("| 4.1 | Do as you are told. | both | | none |", "neither a test nor a reason"),
-        ("| 4.1 | Do as you are told. | nobody | `a.rs::plain` | |", "is no role"),
-        ("| 5.1 | Do as you are told. | both | `a.rs::plain` | |", "stands under"),
-        ("| 41 | Do as you are told. | both | `a.rs::plain` | |", "stands under"),
-        ("| 4.1 | | both | `a.rs::plain` | |", "demands nothing"),
+        ("| 4.1 | Do as you are told. | nobody | `a.rs::plain` | |", "is not a role"),
+        ("| 5.1 | Do as you are told. | both | `a.rs::plain` | |", "is listed under"),
+        ("| 41 | Do as you are told. | both | `a.rs::plain` | |", "is listed under"),
+        ("| 4.1 | | both | `a.rs::plain` | |", "the requirement is missing"),
         ("| 4.1 | Do as you are told. | both | `a.rs::plain` |", "4 columns"),
         ("", "RFC 1 section 4 has no rows"),
     ] {
-        let complaints = complaints_about(row);
-        assert!(complaints.iter().any(|found| found.contains(complaint)), "{row}: {complaints:?}");
+        let errors = errors_about(row);
+        assert!(errors.iter().any(|found| found.contains(complaint)), "{row}: {errors:?}");
     }
 }
