@@ -3,8 +3,7 @@ use crate::close::CloseCode;
 use crate::deflate::{DeflateParams, Deflater, WindowBits};
 use crate::encoder::{encode_client, encode_deflated, encode_server};
 use crate::spill::SPILL_HEADROOM;
-
-const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+use ringway_testkit::{Frame, KEY};
 
 fn pool() -> SpillPool {
     SpillPool::new(Limits::default())
@@ -12,15 +11,6 @@ fn pool() -> SpillPool {
 
 fn pool_of(max_message: usize, fragment_cost: usize) -> SpillPool {
     SpillPool::new(Limits { max_message, fragment_cost })
-}
-
-fn frame(fin: bool, opcode: OpCode, payload: &[u8]) -> Vec<u8> {
-    let mut head = [0; 14];
-    let length = payload.len() as u64;
-    let len = Header { fin, opcode, rsv1: false, mask: Some(KEY), length }.encode(&mut head);
-    let mut out = head[..len].to_vec();
-    mask::append(&mut out, payload, KEY, 0);
-    out
 }
 
 /// All events as text, and the error that ended them.
@@ -54,7 +44,7 @@ fn a_decoder_is_16_bytes_and_owns_nothing_between_messages() {
     assert!(size_of::<Decoder>() <= 16);
     let mut decoder = Decoder::new(Role::Server);
     let mut pool = pool();
-    let bytes = frame(true, OpCode::Binary, b"spilled");
+    let bytes = Frame::binary(b"spilled").bytes();
     let _ = run(&mut decoder, &mut pool, &bytes[..9]);
     assert!(decoder.partial.is_some());
     assert!(!decoder.is_between_messages());
@@ -93,8 +83,8 @@ fn a_spilled_message_can_be_taken_with_its_buffer_and_sent_back() {
     let mut pool = pool();
     for len in [0, 125, 126, 65535, 65536] {
         let payload = vec![b'x'; len];
-        let mut first = frame(false, OpCode::Text, &payload[..len / 2]);
-        first.extend(frame(true, OpCode::Continuation, &payload[len / 2..]));
+        let mut first = Frame::text(&payload[..len / 2]).more().bytes();
+        first.extend(Frame::continuation(&payload[len / 2..]).bytes());
         let mut decoder = Decoder::new(Role::Server);
         let mut at = 0;
         let Ok(Some(Event::Message(message))) = decoder.next(&mut pool, &mut first, &mut at) else { panic!() };
@@ -115,7 +105,7 @@ fn a_spilled_message_can_be_taken_with_its_buffer_and_sent_back() {
 fn a_spill_that_is_not_taken_goes_back_to_the_pool_at_the_next_call() {
     let mut pool = pool();
     let mut decoder = Decoder::new(Role::Server);
-    let bytes = frame(true, OpCode::Binary, &[1; 1000]);
+    let bytes = Frame::binary([1; 1000]).bytes();
     let _ = run(&mut decoder, &mut pool, &bytes[..500]);
     let _ = run(&mut decoder, &mut pool, &bytes[500..]);
     assert!(pool.take().capacity() >= 1000);
@@ -126,7 +116,7 @@ fn a_spilled_message_has_nothing_of_what_its_buffer_held_before() {
     let mut pool = pool();
     pool.give(b"what another connection has received".to_vec());
     let mut decoder = Decoder::new(Role::Server);
-    let bytes = frame(true, OpCode::Binary, b"short");
+    let bytes = Frame::binary(b"short").bytes();
     let _ = run(&mut decoder, &mut pool, &bytes[..8]);
     let (mut input, mut at) = (bytes[8..].to_vec(), 0);
     assert!(decoder.next(&mut pool, &mut input, &mut at).unwrap().is_some());
@@ -157,9 +147,9 @@ fn between_compressed_messages_the_buffer_is_kept_and_given_back_at_the_end_of_t
 fn what_follows_a_spilled_message_in_the_same_input_is_not_copied() {
     let mut pool = pool();
     let mut decoder = Decoder::new(Role::Server);
-    let one = frame(true, OpCode::Binary, b"one");
+    let one = Frame::binary(b"one").bytes();
     let _ = run(&mut decoder, &mut pool, &one[..1]);
-    let rest = [&one[1..], &frame(true, OpCode::Text, b"two")].concat();
+    let rest = [&one[1..], &Frame::text(b"two").bytes()].concat();
     assert_eq!(run(&mut decoder, &mut pool, &rest).0, ["Spill Binary one", "Input Text two"]);
 }
 
@@ -167,11 +157,11 @@ fn what_follows_a_spilled_message_in_the_same_input_is_not_copied() {
 fn rfc6455_5_4_control_frames_come_between_fragments() {
     let mut decoder = Decoder::new(Role::Server);
     let bytes = [
-        frame(false, OpCode::Text, b"Hel"),
-        frame(true, OpCode::Ping, b"are you there"),
-        frame(false, OpCode::Continuation, b""),
-        frame(true, OpCode::Pong, b""),
-        frame(true, OpCode::Continuation, b"lo"),
+        Frame::text(b"Hel").more().bytes(),
+        Frame::ping(b"are you there").bytes(),
+        Frame::continuation(b"").more().bytes(),
+        Frame::pong(b"").bytes(),
+        Frame::continuation(b"lo").bytes(),
     ]
     .concat();
     let expected =
@@ -196,15 +186,15 @@ fn rfc6455_5_2_rsv1_is_refused_at_the_first_byte() {
 #[test]
 fn rfc6455_5_4_fragments_must_follow_each_other() {
     assert_eq!(server_error(&[0x80]), ProtocolError::UnexpectedContinuation);
-    let bytes = [frame(false, OpCode::Text, b"a"), vec![0x81]].concat();
+    let bytes = [Frame::text(b"a").more().bytes(), vec![0x81]].concat();
     assert_eq!(server_error(&bytes), ProtocolError::ExpectedContinuation);
-    let bytes = [frame(false, OpCode::Text, b"a"), frame(true, OpCode::Binary, b"b")].concat();
+    let bytes = [Frame::text(b"a").more().bytes(), Frame::binary(b"b").bytes()].concat();
     assert_eq!(server_error(&bytes), ProtocolError::ExpectedContinuation);
 }
 
 #[test]
 fn rfc6455_8_1_bad_text_fails_before_its_frame_is_complete() {
-    let mut bytes = frame(true, OpCode::Text, &[b"a".repeat(10), vec![0xf4, 0x90], b"a".repeat(50)].concat());
+    let mut bytes = Frame::text([b"a".repeat(10), vec![0xf4, 0x90], b"a".repeat(50)].concat()).bytes();
     assert_eq!(server_error(&bytes), ProtocolError::InvalidText);
     bytes.truncate(6 + 12);
     assert_eq!(server_error(&bytes), ProtocolError::InvalidText);
@@ -212,21 +202,21 @@ fn rfc6455_8_1_bad_text_fails_before_its_frame_is_complete() {
 
 #[test]
 fn rfc6455_8_1_text_must_not_end_inside_a_character() {
-    assert_eq!(server_error(&frame(true, OpCode::Text, b"\xe2\x82")), ProtocolError::InvalidText);
-    let bytes = [frame(false, OpCode::Text, b"\xe2"), frame(true, OpCode::Continuation, b"\x82")].concat();
+    assert_eq!(server_error(&Frame::text(b"\xe2\x82").bytes()), ProtocolError::InvalidText);
+    let bytes = [Frame::text(b"\xe2").more().bytes(), Frame::continuation(b"\x82").bytes()].concat();
     assert_eq!(server_error(&bytes), ProtocolError::InvalidText);
 }
 
 #[test]
 fn a_character_may_be_cut_by_fragments() {
     let mut decoder = Decoder::new(Role::Server);
-    let bytes = [frame(false, OpCode::Text, b"\xe2\x82"), frame(true, OpCode::Continuation, b"\xac")].concat();
+    let bytes = [Frame::text(b"\xe2\x82").more().bytes(), Frame::continuation(b"\xac").bytes()].concat();
     assert_eq!(run(&mut decoder, &mut pool(), &bytes).0, [r"Spill Text \xe2\x82\xac"]);
 }
 
 #[test]
 fn rfc6455_5_5_1_bad_close_frames() {
-    let error = |payload: &[u8]| server_error(&frame(true, OpCode::Close, payload));
+    let error = |payload: &[u8]| server_error(&Frame::new(OpCode::Close as u8, payload).bytes());
     assert_eq!(error(b"\x03"), ProtocolError::TruncatedCloseCode);
     assert_eq!(error(b"\x03\xed"), ProtocolError::ForbiddenCloseCode(1005));
     assert_eq!(error(b"\x03\xe8\xff"), ProtocolError::InvalidCloseReason);
@@ -238,9 +228,9 @@ fn what_follows_a_close_frame_is_ignored() {
     let mut pool = pool();
     let mut decoder = Decoder::new(Role::Server);
     let bytes = [
-        frame(false, OpCode::Text, b"unfinished"),
-        frame(true, OpCode::Close, b"\x03\xe8bye"),
-        frame(true, OpCode::Text, b"late"),
+        Frame::text(b"unfinished").more().bytes(),
+        Frame::new(OpCode::Close as u8, b"\x03\xe8bye").bytes(),
+        Frame::text(b"late").bytes(),
         vec![0xff; 10],
     ]
     .concat();
@@ -254,8 +244,8 @@ fn what_follows_a_close_frame_is_ignored() {
 fn a_failed_decoder_stays_failed() {
     let mut pool = pool();
     let mut decoder = Decoder::new(Role::Server);
-    let bad = frame(true, OpCode::Text, b"\xff");
-    let good = frame(true, OpCode::Text, b"good");
+    let bad = Frame::text(b"\xff").bytes();
+    let good = Frame::text(b"good").bytes();
     for bytes in [&bad, &good, &vec![], &bad] {
         assert_eq!(run(&mut decoder, &mut pool, bytes), (vec![], Some(ProtocolError::InvalidText)));
     }
@@ -267,7 +257,7 @@ fn a_failed_decoder_stays_failed() {
 fn release_gives_an_unfinished_message_back() {
     let mut pool = pool();
     let mut decoder = Decoder::new(Role::Server);
-    let _ = run(&mut decoder, &mut pool, &frame(false, OpCode::Binary, &[1; 3000]));
+    let _ = run(&mut decoder, &mut pool, &Frame::binary([1; 3000]).more().bytes());
     decoder.release(&mut pool);
     assert!(decoder.partial.is_none());
     assert!(decoder.is_between_messages());
@@ -305,7 +295,7 @@ fn a_buffer_grows_with_what_has_come_and_not_with_what_is_promised() {
 
 #[test]
 fn a_buffer_for_one_frame_does_not_outgrow_the_message() {
-    let bytes = frame(true, OpCode::Binary, &[1; 100_000]);
+    let bytes = Frame::binary([1; 100_000]).bytes();
     let mut pool = pool();
     let mut decoder = Decoder::new(Role::Server);
     for piece in bytes.chunks(30_000) {
@@ -319,11 +309,11 @@ fn a_message_of_exactly_the_limit_passes_and_one_byte_more_does_not() {
     for cut in [1, 60] {
         let mut pool = pool_of(100, 64);
         let mut decoder = Decoder::new(Role::Server);
-        let bytes = frame(true, OpCode::Binary, &[b'x'; 100]);
+        let bytes = Frame::binary([b'x'; 100]).bytes();
         assert_eq!(run(&mut decoder, &mut pool, &bytes).0.len(), 1);
         let _ = run(&mut decoder, &mut pool, &bytes[..cut]);
         assert_eq!(run(&mut decoder, &mut pool, &bytes[cut..]).0.len(), 1);
-        let bytes = frame(true, OpCode::Binary, &[b'x'; 101]);
+        let bytes = Frame::binary([b'x'; 101]).bytes();
         assert_eq!(run(&mut decoder, &mut pool, &bytes[..6]).1, Some(ProtocolError::TooBig { limit: 100 }));
     }
 }
@@ -332,9 +322,9 @@ fn a_message_of_exactly_the_limit_passes_and_one_byte_more_does_not() {
 fn fragments_are_counted_with_their_cost() {
     let mut pool = pool_of(100, 10);
     let mut decoder = Decoder::new(Role::Server);
-    let first = frame(false, OpCode::Binary, &[b'x'; 40]);
-    let fits = frame(true, OpCode::Continuation, &[b'x'; 40]);
-    let over = frame(true, OpCode::Continuation, &[b'x'; 41]);
+    let first = Frame::binary([b'x'; 40]).more().bytes();
+    let fits = Frame::continuation([b'x'; 40]).bytes();
+    let over = Frame::continuation([b'x'; 41]).bytes();
     for _ in 0..3 {
         assert_eq!(run(&mut decoder, &mut pool, &[&first[..], &fits[..]].concat()).0.len(), 1);
     }
@@ -346,8 +336,8 @@ fn fragments_are_counted_with_their_cost() {
 fn endless_empty_fragments_are_bounded() {
     let mut pool = pool();
     let mut decoder = Decoder::new(Role::Server);
-    assert_eq!(run(&mut decoder, &mut pool, &frame(false, OpCode::Text, b"")).1, None);
-    let empty = frame(false, OpCode::Continuation, b"").repeat(1000);
+    assert_eq!(run(&mut decoder, &mut pool, &Frame::text(b"").more().bytes()).1, None);
+    let empty = Frame::continuation(b"").more().bytes().repeat(1000);
     let rounds = (0..1000).find(|_| run(&mut decoder, &mut pool, &empty).1.is_some()).expect("an end");
     assert!(rounds <= 16 * 1024 * 1024 / 64 / 1000);
 }
@@ -401,20 +391,20 @@ fn room_for_payload_grows_with_what_has_come_and_not_with_what_a_header_promises
 fn room_for_payload_ends_with_its_frame_and_is_no_more_than_asked_for() {
     let (mut decoder, mut pool) = (Decoder::new(Role::Server), pool());
     assert!(decoder.payload_room(1).is_none(), "no header has come");
-    let _ = run(&mut decoder, &mut pool, &frame(false, OpCode::Text, &[b'a'; 100])[..7]);
+    let _ = run(&mut decoder, &mut pool, &Frame::text([b'a'; 100]).more().bytes()[..7]);
     assert_eq!(decoder.payload_room(10).map(|room| room.len()), Some(10));
     // The room may be left unused.
     assert_eq!(decoder.payload_room(usize::MAX).map(|room| room.len()), Some(99));
-    let _ = run(&mut decoder, &mut pool, &frame(false, OpCode::Text, &[b'a'; 100])[7..]);
+    let _ = run(&mut decoder, &mut pool, &Frame::text([b'a'; 100]).more().bytes()[7..]);
     assert!(decoder.payload_room(1).is_none(), "a header comes next");
-    let _ = run(&mut decoder, &mut pool, &frame(true, OpCode::Ping, b"between")[..8]);
+    let _ = run(&mut decoder, &mut pool, &Frame::ping(b"between").bytes()[..8]);
     assert!(decoder.payload_room(1).is_none(), "a control frame is not received there");
 }
 
 #[test]
 fn what_the_pool_has_held_before_is_lent_again_at_once() {
     let (mut decoder, mut pool) = (Decoder::new(Role::Server), pool());
-    let bytes = frame(true, OpCode::Binary, &[1; 20_000]);
+    let bytes = Frame::binary([1; 20_000]).bytes();
     for expected in [16 << 10, 20_000 - 7] {
         let _ = run(&mut decoder, &mut pool, &bytes[..15]);
         assert_eq!(decoder.payload_room(usize::MAX).map(|room| room.len()), Some(expected));
@@ -443,7 +433,7 @@ fn compressed_payload_has_no_room_of_its_own() {
 #[should_panic(expected = "20 bytes were received in a room of 10")]
 fn more_payload_than_there_was_room_for_is_a_bug_of_the_caller() {
     let (mut decoder, mut pool) = (Decoder::new(Role::Server), pool());
-    let _ = run(&mut decoder, &mut pool, &frame(true, OpCode::Binary, &[1; 100])[..50]);
+    let _ = run(&mut decoder, &mut pool, &Frame::binary([1; 100]).bytes()[..50]);
     assert_eq!(decoder.payload_room(10).map(|room| room.len()), Some(10));
     let _ = decoder.payload_received(&mut pool, 20);
 }
@@ -452,7 +442,7 @@ fn more_payload_than_there_was_room_for_is_a_bug_of_the_caller() {
 #[should_panic(expected = "1 bytes were received in a room of 0")]
 fn room_is_lent_until_the_next_call_only() {
     let (mut decoder, mut pool) = (Decoder::new(Role::Server), pool());
-    let bytes = frame(true, OpCode::Binary, &[1; 100]);
+    let bytes = Frame::binary([1; 100]).bytes();
     let _ = run(&mut decoder, &mut pool, &bytes[..50]);
     assert!(decoder.payload_room(10).is_some());
     let _ = run(&mut decoder, &mut pool, &bytes[50..60]);

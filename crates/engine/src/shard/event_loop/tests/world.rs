@@ -5,12 +5,12 @@ use crate::{
     CloseReason, Config, ConnectError, Connection, ConnectionId, Ending, Handler, Limits, Message, Request, Shard,
     ShardHandle, Upgrade,
 };
-use ringway_codec::frame::Header;
 use ringway_codec::{
-    Decoder, DeflateParams, Event, HeadLimits, Key, MessageKind, OpCode, Role, SpillPool, mask, parse_request,
+    Decoder, DeflateParams, Event, HeadLimits, Key, MessageKind, OpCode, Role, SpillPool, parse_request,
 };
 use ringway_io::sim::{Faults, Network, Peer, Sim};
 use ringway_io::{BufferConfig, Driver};
+use ringway_testkit::Frame;
 use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -313,17 +313,11 @@ impl Client {
 
     /// One frame.
     pub(super) fn frame(&self, opcode: OpCode, fin: bool, payload: &[u8]) -> Vec<u8> {
-        let key = [0x37, 0xfa, payload.len() as u8, 0x3d];
-        let mask = (self.role == Role::Client).then_some(key);
-        let mut head = [0; Header::MAX_LEN];
-        let header = Header { fin, opcode, rsv1: false, mask, length: payload.len() as u64 };
-        let len = header.encode(&mut head);
-        let mut frame = head[..len].to_vec();
-        frame.extend_from_slice(payload);
-        if mask.is_some() {
-            mask::apply(&mut frame[len..], key, 0);
+        let frame = Frame::new(opcode as u8, payload).fin(fin).key([0x37, 0xfa, payload.len() as u8, 0x3d]);
+        match self.role {
+            Role::Client => frame.bytes(),
+            Role::Server => frame.unmasked().bytes(),
         }
-        frame
     }
 
     pub(super) fn send(&self, opcode: OpCode, payload: &[u8]) {
