@@ -373,7 +373,7 @@ mod tests {
                 let (sender, edges) = std::sync::mpsc::channel();
                 let plan = FloorPlan { edges: Some(sender), ..plan(address, time) };
                 let report = run(&plan).expect("the server echoes");
-                let edges = edges.try_recv().expect("it is told");
+                let edges = edges.try_recv().expect("the window is announced");
                 assert_eq!(edges.end - edges.begin, time);
                 assert_eq!(report.latency.len(), report.messages);
                 assert!(report.busy.len() == 1 && (0.0..=1.0).contains(&report.busy[0]), "{:?}", report.busy);
@@ -390,7 +390,7 @@ mod tests {
             let plan = FloorPlan { edges: Some(sender), ..plan(address, Duration::from_secs(3600)) };
             std::thread::scope(|scope| {
                 let running = scope.spawn(|| run(&plan));
-                edges.recv().expect("it is told, so it has connected");
+                edges.recv().expect("the window is announced once all are connected");
                 plan.stop.now();
                 running.join().expect("no panic").expect("the server echoes");
             });
@@ -410,7 +410,7 @@ mod tests {
         let error = run(&plan(address, hour)).expect_err("it ended its connections").to_string();
         assert!(error.starts_with("the echo server has "), "{error}");
         server.join().expect("no panic");
-        let error = run(&plan(address, hour)).expect_err("nobody listens any more").to_string();
+        let error = run(&plan(address, hour)).expect_err("the listener is closed").to_string();
         assert!(error.starts_with("cannot connect to the echo server: "), "{error}");
     }
 }

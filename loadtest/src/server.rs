@@ -240,7 +240,7 @@ mod tests {
     use std::net::TcpListener;
 
     #[test]
-    fn whoever_listens_is_found() {
+    fn a_listening_process_is_found() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let server = ObservedServer::find(address);
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_found_where_nobody_listens_or_elsewhere() {
+    fn no_process_is_found_without_a_listener_or_on_another_machine() {
         let port = {
             let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
             listener.local_addr().expect("an address").port()

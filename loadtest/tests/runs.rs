@@ -104,7 +104,7 @@ fn the_number_of_messages_is_exact_however_small() {
 }
 
 #[test]
-fn what_was_sent_is_answered_wrong_or_missing_when_time_ends_the_run() {
+fn each_sent_message_is_answered_wrong_or_missing_when_time_ends_the_run() {
     let server = echo();
     let (time, report) = load_for_a_while(&Plan { warmup: Duration::from_millis(20), pipeline: 3, ..plan(&server) });
     assert_eq!(report.messages.sent, report.messages.received);
@@ -143,7 +143,7 @@ fn a_wrong_byte_is_found() {
 }
 
 #[test]
-fn a_wrong_length_and_a_wrong_kind_are_found_without_looking_at_the_content() {
+fn a_wrong_length_and_a_wrong_kind_are_found_without_comparing_the_content() {
     let server = serve(|| {
         Script(|number, conn, message| match number {
             5 => send(conn, message.kind(), &message.payload()[1..]),
@@ -210,7 +210,7 @@ impl Handler for Deaf {
 }
 
 #[test]
-fn a_server_that_never_answers_leaves_nothing_to_trust() {
+fn a_server_that_never_answers_gives_an_inconclusive_result() {
     let heard = Arc::new(AtomicU64::new(0));
     let counting = Arc::clone(&heard);
     let server = serve(move || Deaf(Arc::clone(&counting)));
@@ -221,7 +221,7 @@ fn a_server_that_never_answers_leaves_nothing_to_trust() {
 }
 
 #[test]
-fn a_server_that_closes_is_an_error_and_not_an_answer() {
+fn a_close_is_an_error_and_not_an_answer() {
     let server = serve(|| {
         Script(|number, conn, message| match number {
             5 => conn.close(CloseCode::GOING_AWAY, "enough").expect("sendable"),
@@ -236,7 +236,7 @@ fn a_server_that_closes_is_an_error_and_not_an_answer() {
 }
 
 #[test]
-fn pings_are_no_answers_and_neither_are_messages_that_answer_nothing() {
+fn pings_and_unexpected_messages_are_not_answers() {
     let server = serve(|| {
         Script(|number, conn, message| {
             conn.ping(b"are you there").expect("short");
@@ -273,7 +273,7 @@ impl Handler for Greeter {
 }
 
 #[test]
-fn nobody_listening_is_said_at_once() {
+fn a_refused_connection_is_reported_at_once() {
     let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
     let report = load(&Plan { connections: 3, ..Plan::new(format!("ws://{address}/")) });
     let connections = &report.connections;
@@ -302,7 +302,7 @@ impl Handler for Three {
 }
 
 #[test]
-fn the_load_goes_on_with_the_connections_that_open() {
+fn the_load_continues_with_the_connections_that_open() {
     let server = serve(Three::default);
     let report = load(&Plan { connections: 8, ..plan(&server) });
     assert_eq!((report.connections.requested, report.connections.established, report.connections.failed), (8, 3, 5));
@@ -312,7 +312,7 @@ fn the_load_goes_on_with_the_connections_that_open() {
 }
 
 #[test]
-fn a_server_that_cannot_prove_that_it_read_our_key_is_no_websocket_server() {
+fn a_server_with_a_wrong_accept_value_is_refused() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     let server = std::thread::spawn(move || {
@@ -334,7 +334,7 @@ fn a_server_that_cannot_prove_that_it_read_our_key_is_no_websocket_server() {
 }
 
 #[test]
-fn idle_connections_are_held_and_say_nothing() {
+fn idle_connections_are_held_without_traffic() {
     let server = serve(|| Script(|_, _, _| unreachable!("nobody speaks")));
     let length = RunLength::Time(Duration::from_millis(50));
     let report = load(&Plan { connections: 40, mode: Mode::Idle, length, ..plan(&server) });
@@ -344,7 +344,7 @@ fn idle_connections_are_held_and_say_nothing() {
 }
 
 #[test]
-fn what_is_only_sent_is_counted_as_sent() {
+fn messages_without_answers_count_as_sent() {
     let server = serve(|| Script(|_, _, _| {}));
     let report =
         load(&Plan { mode: Mode::Send, length: RunLength::Messages(10_000), sizes: 1..=2000, ..plan(&server) });

@@ -138,7 +138,7 @@ class Verdict:
         return len(self.passed) + len(self.failed)
 
 
-def judge(cases, results):
+def evaluate(cases, results):
     """Groups the requested cases by result."""
     found = [results[case] for case in cases if case in results]
     return Verdict(

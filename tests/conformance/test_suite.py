@@ -54,7 +54,7 @@ class Judging(unittest.TestCase):
             self.assertFalse(result("OK", verdict).passed, verdict)
 
     def test_a_case_without_a_result_is_not_run(self):
-        verdict = suite.judge(["1.1.1", "1.1.2"], {"1.1.1": result("OK", "OK")})
+        verdict = suite.evaluate(["1.1.1", "1.1.2"], {"1.1.1": result("OK", "OK")})
         self.assertEqual(verdict.run, 1)
         self.assertEqual(verdict.not_run, ["1.1.2"])
 

@@ -180,7 +180,7 @@ fn an_end_before_the_answer_fails_the_connection() {
 }
 
 #[test]
-fn nobody_listening_fails_the_connection() {
+fn a_refused_connection_fails_the_connection() {
     let pair = ClientAndServer::new(config());
     // Bound but not listening, so that no other process can take the port.
     let socket =

@@ -144,7 +144,7 @@ mod tests {
     use crate::bench::peers;
 
     #[test]
-    fn each_contestant_is_first_in_one_of_as_many_rounds_and_nobody_always_follows_the_same() {
+    fn each_contestant_begins_one_round_and_none_always_follows_the_same() {
         let all = [0, 1, 2];
         let orders: Vec<Vec<usize>> = (0..6).map(|round| order(&all, round)).collect();
         assert_eq!(orders[0], [0, 1, 2]);

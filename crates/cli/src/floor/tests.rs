@@ -44,7 +44,7 @@ fn many_connections_get_back_what_each_has_sent_small_and_large() {
 }
 
 #[test]
-fn a_reader_that_is_slow_loses_nothing_and_holds_nobody_up() {
+fn a_slow_reader_loses_no_bytes_and_does_not_delay_others() {
     const LARGE: usize = 64 << 20;
     with_echo(|address| {
         let mut slow = TcpStream::connect(address).expect("it accepts");
