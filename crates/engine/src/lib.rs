@@ -1,7 +1,8 @@
 //! A multi-core WebSocket server engine for Linux on io_uring, and its client.
 //!
-//! A [`Handler`] says what happens on a connection; a [`Server`] runs one handler on each core, with a listener, an
-//! io_uring and connections of its own. Nothing is shared between cores, so a handler needs no locks and no `Sync`.
+//! A [`Handler`] defines how an application responds to the events of a connection; a [`Server`]
+//! runs one handler on each core, with its own listener, io_uring and connections. Cores share
+//! nothing, so a handler needs no locks and no `Sync`.
 //!
 //! ```no_run
 //! use ringway::{Connection, Handler, Message, Server};
@@ -22,25 +23,32 @@
 //!
 //! # Concepts
 //!
-//! - A **shard** is a thread with an io_uring, a listener and connections of its own. [`Shards`] sets how many there are,
-//!   [`Cores`] where they run; [`placement`] has the rule.
-//! - A **handler** is the application: one value for each shard, made on the shard's thread, with methods for what happens
-//!   on connections. Its [`State`](Handler::State) is kept for each connection. While a method runs, nothing else happens
-//!   on the shard: work that takes long belongs on another thread, which answers through a [`ShardHandle`].
-//! - A [`Connection`] is lent to the handler for one call. A [`ConnectionId`] names it between calls, and
-//!   [`Shard::connection`] finds it again. [`Shard::for_each_connection`] visits all of them.
-//! - A [`Message`] is borrowed from the receive buffer. [`Connection::reply`] sends it back in that buffer,
-//!   [`Connection::send`] copies another one, and a [`Prepared`] message is encoded once for many connections.
-//! - **Backpressure**: [`SendOutcome`] says whether a message is sent, queued or handed back, and [`Handler::drained`] is
-//!   called when the queue is empty. A peer that does not read is not read either, see [`Limits::max_buffered`].
-//!   [`Connection::pause`] stops the delivery of messages.
-//! - **Limits**: [`Config`] has the options of the operator, [`Limits`] what a peer may use. Setters check the range of
-//!   their option, and a [`ConfigError`] names option, value and range.
-//! - **Time**: [`Connection::set_timer`] sets a timer of a connection, [`Shard::wake_at`] the alarm of a shard.
-//! - **Errors** are of starting ([`StartError`]), of running ([`RunError`]) and of connecting ([`ConnectError`]); a
-//!   [`CloseReason`] says how a connection has ended.
+//! - A **shard** is a thread with its own io_uring, listener and connections. [`Shards`] sets the
+//!   number of shards and [`Cores`] the cores that they run on; [`placement`] states the rule.
+//! - A **handler** is the application: one value for each shard, created on the shard's thread,
+//!   with one method for each kind of event. Its [`State`](Handler::State) is stored for each
+//!   connection. A method blocks its shard while it runs: move long work to another thread, which
+//!   returns the result through a [`ShardHandle`].
+//! - A [`Connection`] is lent to the handler for one call. A [`ConnectionId`] identifies it between
+//!   calls, and [`Shard::connection`] looks it up. [`Shard::for_each_connection`] visits all
+//!   connections.
+//! - A [`Message`] is borrowed from the receive buffer. [`Connection::reply`] sends it back in that
+//!   buffer, [`Connection::send`] copies any other message, and a [`Prepared`] message is encoded
+//!   once for many connections.
+//! - **Backpressure**: [`SendOutcome`] reports whether a message is sent, queued or handed back,
+//!   and [`Handler::drained`] is called when the queue is empty. While a peer does not read,
+//!   nothing is received from it: see [`Limits::max_buffered`]. [`Connection::pause`] stops the
+//!   delivery of messages.
+//! - **Limits**: [`Config`] holds the options of the operator, and [`Limits`] bounds the resources
+//!   that a peer can use. Setters check the range of their option; a [`ConfigError`] names the
+//!   option, the value and the range.
+//! - **Time**: [`Connection::set_timer`] sets a timer of a connection, [`Shard::wake_at`] the alarm
+//!   of a shard.
+//! - **Errors** are grouped by phase: starting ([`StartError`]), running ([`RunError`]) and
+//!   connecting ([`ConnectError`]). A [`CloseReason`] states why a connection ended.
 //!
-//! A handler can also open connections, with [`Shard::connect`]; a [`Client`] runs handlers that only do that.
+//! A handler can also open connections, with [`Shard::connect`]; a [`Client`] runs handlers that
+//! only open connections.
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 

@@ -4,7 +4,7 @@ use ringway_codec::{CloseCode, ProtocolError};
 use std::fmt;
 use std::io;
 
-/// How a connection that was open has ended. Displayed as `1001 "bye", closed by the peer`.
+/// How an open connection ended. Displayed as `1001 "bye", closed by the peer`.
 ///
 /// ```
 /// use ringway::{CloseCode, CloseReason, Ending};
@@ -16,23 +16,24 @@ use std::io;
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct CloseReason {
-    /// The code that says why: the peer's where it closed, ours where we did. [`CloseCode::NO_STATUS`] when a close
-    /// frame came without one, [`CloseCode::ABNORMAL`] when none came at all (RFC 6455 section 7.1.5).
+    /// The close code: the peer's if the peer closed, otherwise that of this side.
+    /// [`CloseCode::NO_STATUS`] if the close frame had no code, [`CloseCode::ABNORMAL`] if no close
+    /// frame was received (RFC 6455 section 7.1.5).
     pub code: CloseCode,
-    /// The text that came with it, or that we sent; often empty.
+    /// The reason text of the close frame, received or sent; often empty.
     pub text: String,
-    /// Who or what ended it.
+    /// The cause.
     pub ending: Ending,
 }
 
 impl CloseReason {
-    /// A reason, for tests of a handler.
+    /// Creates a reason, for tests of a handler.
     #[must_use]
     pub fn new(code: CloseCode, text: impl Into<String>, ending: Ending) -> Self {
         Self { code, text: text.into(), ending }
     }
 
-    /// Of a connection that ended without a close frame.
+    /// Creates the reason of a connection that ended without a close frame.
     pub(crate) fn abnormal(ending: Ending) -> Self {
         Self { code: CloseCode::ABNORMAL, text: String::new(), ending }
     }
@@ -55,9 +56,11 @@ impl fmt::Display for CloseReason {
             Ending::Local => f.write_str(", closed by us"),
             Ending::Unanswered => f.write_str(", closed by us, and the peer did not answer in time"),
             Ending::Violation(error) => write!(f, ", the peer broke the protocol: {error}"),
-            Ending::WriteTimeout => f.write_str(", the peer has read nothing for too long"),
+            Ending::WriteTimeout => f.write_str(", the peer did not read for too long"),
             Ending::MessageTimeout => f.write_str(", the peer took too long to send a message"),
-            Ending::MemoryLimit => f.write_str(", the shard's memory had run out and this connection held much of it"),
+            Ending::MemoryLimit => {
+                f.write_str(", the shard reached its memory limit, and this connection was among the largest holders")
+            }
             Ending::Panicked => f.write_str(", the handler panicked"),
             Ending::Idle => f.write_str(", the peer was silent for too long"),
             Ending::Vanished => f.write_str(", the peer ended the connection without a close frame"),
@@ -68,12 +71,12 @@ impl fmt::Display for CloseReason {
     }
 }
 
-/// Who or what ended a connection.
+/// Why a connection ended.
 ///
 /// ```
 /// use ringway::{CloseReason, Ending};
 ///
-/// /// Whether it is worth connecting again.
+/// /// Whether to connect again.
 /// fn reconnects(reason: &CloseReason) -> bool {
 ///     matches!(reason.ending, Ending::Vanished | Ending::Reset | Ending::Idle | Ending::Failed(_))
 /// }
@@ -82,32 +85,38 @@ impl fmt::Display for CloseReason {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Ending {
-    /// The peer sent a close frame, and we answered it.
+    /// The peer sent a close frame, and this side answered it.
     Peer,
-    /// We sent a close frame, and the peer answered it.
+    /// This side sent a close frame, and the peer answered it.
     Local,
-    /// We sent a close frame, and the peer did not answer within [`Config::close_timeout`](crate::Config::close_timeout).
+    /// This side sent a close frame, and the peer did not answer within
+    /// [`Config::close_timeout`](crate::Config::close_timeout).
     Unanswered,
-    /// The peer broke the protocol; we sent the close code that says so.
+    /// The peer violated the protocol; this side sent the close code for the violation (RFC 6455
+    /// section 7.1.7).
     Violation(ProtocolError),
-    /// Nothing came for [`Config::idle_timeout`](crate::Config::idle_timeout), not even an answer to a ping.
+    /// Nothing was received for [`Config::idle_timeout`](crate::Config::idle_timeout), not even the
+    /// answer to a ping.
     Idle,
-    /// The peer took nothing of what waited for it for [`Config::write_timeout`](crate::Config::write_timeout).
+    /// The peer read none of the output that waited for it for
+    /// [`Config::write_timeout`](crate::Config::write_timeout).
     WriteTimeout,
-    /// A message was not complete within [`Limits::message_timeout`](crate::Limits::message_timeout) of its first byte; we
+    /// A message was not complete within
+    /// [`Limits::message_timeout`](crate::Limits::message_timeout) of its first byte; this side
     /// sent 1008.
     MessageTimeout,
-    /// The connections of the shard held as much memory as they may ([`Limits::max_memory`](crate::Limits::max_memory)),
-    /// and this one was among those that held the most. It was closed with 1013, or dropped if much output waited for it.
+    /// The connections of the shard reached [`Limits::max_memory`](crate::Limits::max_memory), and
+    /// this connection was among the largest holders. It was closed with 1013, or dropped if much
+    /// output waited for it.
     MemoryLimit,
-    /// The handler panicked while it was called for this connection; we sent 1011.
+    /// The handler panicked in a call for this connection; this side sent 1011.
     Panicked,
     /// The peer ended the TCP connection without a close frame.
     Vanished,
     /// The TCP connection was reset.
     Reset,
-    /// [`Connection::terminate`](crate::Connection::terminate) has dropped the connection.
+    /// [`Connection::terminate`](crate::Connection::terminate) dropped the connection.
     Terminated,
-    /// The kernel reports anything else.
+    /// The kernel reported another error.
     Failed(io::Error),
 }

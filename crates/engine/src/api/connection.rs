@@ -1,4 +1,4 @@
-//! One open connection, as a handler sees it.
+//! The handler's view of one open connection.
 
 use crate::api::handler::Handler;
 use crate::api::id::{ConnectionId, TimerId};
@@ -13,8 +13,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Why a [`Connection`]'s session is always found.
-const REMOVED_BETWEEN_CALLS: &str = "a session is removed only between calls of the handler";
+/// The reason why the session of a [`Connection`] is always found.
+const REMOVED_BETWEEN_CALLS: &str = "a session is removed only between handler calls";
 
 /// The outcome of sending a message.
 ///
@@ -24,7 +24,7 @@ const REMOVED_BETWEEN_CALLS: &str = "a session is removed only between calls of 
 /// struct Feed;
 ///
 /// impl Handler for Feed {
-///     /// What is still to be sent.
+///     /// Lines not sent yet.
 ///     type State = Vec<String>;
 ///
 ///     fn message(&mut self, conn: &mut Connection<'_, Self>, _: Message<'_>) {
@@ -36,7 +36,7 @@ const REMOVED_BETWEEN_CALLS: &str = "a session is removed only between calls of 
 ///         while let Some(line) = conn.state().pop() {
 ///             match conn.send(Message::text(&line)) {
 ///                 SendOutcome::Sent | SendOutcome::Queued(_) => {}
-///                 // `drained` is called again when all of it is sent.
+///                 // `drained` is called again when the queue is empty.
 ///                 _ => return conn.state().push(line),
 ///             }
 ///         }
@@ -50,12 +50,13 @@ const REMOVED_BETWEEN_CALLS: &str = "a session is removed only between calls of 
 pub enum SendOutcome<'m> {
     /// The message is sent at the end of this turn.
     Sent,
-    /// The message is queued behind others; this many bytes wait in all. [`Handler::drained`] is called when they are sent.
+    /// The message is queued behind others; the value is the total number of queued bytes.
+    /// [`Handler::drained`] is called when they are sent.
     Queued(usize),
-    /// Too much waits already ([`Limits::max_buffered`](crate::Limits::max_buffered)): the message is handed back.
-    /// [`Handler::drained`] is called when it can be sent.
+    /// More than [`Limits::max_buffered`](crate::Limits::max_buffered) bytes would be queued: the
+    /// message is handed back. [`Handler::drained`] is called when it can be sent.
     Full(Message<'m>),
-    /// The connection is closing: the message is handed back, and no other will be sent.
+    /// The connection is closing: the message is handed back, and no further message can be sent.
     Closed(Message<'m>),
 }
 
@@ -76,7 +77,8 @@ impl<'m> SendOutcome<'m> {
     }
 }
 
-/// A ping has more than 125 bytes of payload, the most that a control frame can have (RFC 6455 section 5.5).
+/// A ping has more than 125 bytes of payload, the maximum of a control frame (RFC 6455 section
+/// 5.5).
 ///
 /// ```
 /// use ringway::{Connection, Handler, Message, PingTooLong};
@@ -98,21 +100,22 @@ impl<'m> SendOutcome<'m> {
 #[error("a ping of {len} bytes is too long: give 0 to {MAX_PING}")]
 #[non_exhaustive]
 pub struct PingTooLong {
-    /// How many bytes it has.
+    /// The length of the payload in bytes.
     pub len: usize,
 }
 
-/// The most bytes of a control frame's payload (RFC 6455 section 5.5).
+/// The maximum payload of a control frame in bytes (RFC 6455 section 5.5).
 const MAX_PING: usize = 125;
 
-/// One connection that is open or closing, lent to the handler for one call.
+/// One connection, open or closing, lent to the handler for one call.
 ///
-/// What is sent during a turn leaves at its end, with one system call for all connections of the shard.
+/// Output that is queued during a turn is sent at its end, with one system call for all connections
+/// of the shard.
 ///
 /// ```
 /// use ringway::{CloseCode, Connection, Handler, Message, MessageKind};
 ///
-/// /// Answers text, and refuses anything else.
+/// /// Answers text and refuses binary messages.
 /// struct Shouting;
 ///
 /// impl Handler for Shouting {
@@ -125,7 +128,7 @@ const MAX_PING: usize = 125;
 ///         }
 ///         let loud = message.as_text().unwrap_or_default().to_uppercase();
 ///         if !conn.send(Message::text(&loud)).is_accepted() {
-///             conn.terminate(); // it does not read
+///             conn.terminate(); // the peer does not read
 ///         }
 ///     }
 /// }
@@ -137,13 +140,13 @@ pub struct Connection<'a, H: Handler> {
 }
 
 impl<'a, H: Handler> Connection<'a, H> {
-    /// A connection that is open or closing.
+    /// Creates the view of a connection that is open or closing.
     #[inline]
     pub(crate) fn new(shard: Shard<'a, H>, slot: Slot) -> Self {
         Self { shard, slot }
     }
 
-    /// The connection's part of its session, and the shard's core.
+    /// The link of the connection's session, and the shard's core.
     #[inline]
     fn link(&mut self) -> (&mut Link<H::State>, &mut Core) {
         let Shard { core, current, surroundings } = &mut self.shard;
@@ -154,19 +157,19 @@ impl<'a, H: Handler> Connection<'a, H> {
         (link.expect(REMOVED_BETWEEN_CALLS), core)
     }
 
-    /// The name of the connection, for [`Shard::connection`].
+    /// The identifier of the connection, for [`Shard::connection`].
     #[must_use]
     pub fn id(&self) -> ConnectionId {
         ConnectionId(self.slot)
     }
 
-    /// The peer's address; `None` when the connection is gone already. Costs one `getpeername(2)`.
+    /// The peer's address; `None` if the connection is gone. Costs one `getpeername(2)`.
     #[must_use]
     pub fn remote_addr(&self) -> Option<SocketAddr> {
         self.shard.surroundings.peer_address(self.slot)
     }
 
-    /// What the application keeps for this connection.
+    /// The application's state of this connection.
     pub fn state(&mut self) -> &mut H::State {
         self.link().0.state.as_mut().expect("an open connection has the state that it was accepted with")
     }
@@ -176,30 +179,34 @@ impl<'a, H: Handler> Connection<'a, H> {
         self.shard.reborrow()
     }
 
-    /// The subprotocol that the opening handshake has agreed on. Known during [`Handler::open`] only: take it into the
-    /// connection's state.
+    /// The subprotocol that the opening handshake agreed on. Available during [`Handler::open`]
+    /// only: copy it into the connection's state.
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
         self.peek()?.agreed()?.subprotocol.as_deref()
     }
 
-    /// The header fields of the server's response, in the client role. Known during [`Handler::open`] only.
+    /// The header fields of the server's response, in the client role. Available during
+    /// [`Handler::open`] only.
     #[must_use]
     pub fn response_headers(&self) -> Option<&HeaderMap> {
         Some(&self.peek()?.agreed()?.headers)
     }
 
-    /// Sends a received message back as it is. Without effect on a connection that is closing.
+    /// Sends a received message back unchanged. Has no effect on a connection that is closing.
     ///
-    /// In the server role this copies nothing: the reply's header is written in front of the payload, in the buffer that
-    /// the kernel filled, and that buffer is sent. The reply is copied when receive buffers run low, because peers read
-    /// slowly, and when other messages are sent before it. In the client role it is masked into a new buffer.
+    /// In the server role the payload is not copied: the reply's header is written in front of the
+    /// payload, in the buffer that the kernel filled, and that buffer is sent. The reply is copied
+    /// when few receive buffers are free, because peers read slowly, and when other output of the
+    /// same call precedes it. In the client role the reply is masked into a new buffer.
     ///
-    /// A message that was received compressed is compressed again, if it is long enough or [`Message::compress`] says so.
+    /// A message that was received compressed is compressed again, if it is long enough or
+    /// [`Message::compress`] requests it.
     ///
-    /// It is never handed back: a peer that has too much waiting for it is not read.
+    /// A reply is never handed back: while too much output waits for a peer, nothing is received
+    /// from it.
     pub fn reply(&mut self, message: Message<'_>) {
-        // Only a message of the connection that the handler is called for lies in an input that is being decoded.
+        // Only a message of the current connection lies in an input that is being decoded.
         let current = self.shard.current.as_ref().is_some_and(|link| link.slot() == self.slot);
         let (link, core) = self.link();
         if link.is_open() {
@@ -207,9 +214,10 @@ impl<'a, H: Handler> Connection<'a, H> {
         }
     }
 
-    /// Sends a message. It is handed back when more than [`Limits::max_buffered`](crate::Limits::max_buffered) bytes would
-    /// wait; where nothing waits, a message of any size is taken. Costs one copy of its payload, or compressing it where
-    /// that was negotiated.
+    /// Sends a message. It is handed back if more than
+    /// [`Limits::max_buffered`](crate::Limits::max_buffered) bytes would be queued; if nothing is
+    /// queued, a message of any size is accepted. Costs one copy of the payload, or its compression
+    /// if compression was negotiated.
     pub fn send<'m>(&mut self, message: Message<'m>) -> SendOutcome<'m> {
         let (link, core) = self.link();
         if !link.has_room(message.payload().len(), core) {
@@ -219,9 +227,10 @@ impl<'a, H: Handler> Connection<'a, H> {
         link.queued().map_or(SendOutcome::Sent, SendOutcome::Queued)
     }
 
-    /// Sends a message that was encoded once for many connections; where compression was negotiated, it is compressed
-    /// once for all that share the size of the window. In the server role a long one is not copied; in the
-    /// client role it must be, because every client frame has a mask of its own (RFC 6455 section 5.3).
+    /// Sends a message that was encoded once for many connections; with compression negotiated, it
+    /// is compressed once for all connections with the same window size. In the server role a long
+    /// message is not copied; in the client role each send copies it, because every client frame
+    /// has its own mask (RFC 6455 section 5.3).
     pub fn send_prepared<'m>(&mut self, prepared: &'m Prepared) -> SendOutcome<'m> {
         let (link, core) = self.link();
         if !link.has_room(prepared.payload().len(), core) {
@@ -231,11 +240,11 @@ impl<'a, H: Handler> Connection<'a, H> {
         link.queued().map_or(SendOutcome::Sent, SendOutcome::Queued)
     }
 
-    /// Sends a ping with up to 125 bytes. [`Handler::pong`] is called with the answer. Without effect on a connection that
-    /// is closing.
+    /// Sends a ping with up to 125 bytes. [`Handler::pong`] is called with the answer. Has no
+    /// effect on a connection that is closing.
     ///
     /// # Errors
-    /// [`PingTooLong`] for more bytes.
+    /// [`PingTooLong`] for a longer payload.
     pub fn ping(&mut self, payload: &[u8]) -> Result<(), PingTooLong> {
         if payload.len() > MAX_PING {
             return Err(PingTooLong { len: payload.len() });
@@ -247,12 +256,13 @@ impl<'a, H: Handler> Connection<'a, H> {
         Ok(())
     }
 
-    /// Begins the closing handshake. [`Handler::closed`] is called when it is over; until then messages that still come
-    /// are dropped. [`CloseCode::NO_STATUS`] sends a close frame without a code; a reason is cut to 123 bytes. Without
-    /// effect on a connection that is closing already.
+    /// Begins the closing handshake. [`Handler::closed`] is called when it is complete; messages
+    /// received until then are dropped. [`CloseCode::NO_STATUS`] sends a close frame without a
+    /// code; a reason is cut to 123 bytes. Has no effect on a connection that is already closing.
     ///
     /// # Errors
-    /// [`CodeNotSendable`] for a code that must not be sent ([`CloseCode::is_sendable`]); the connection stays open.
+    /// [`CodeNotSendable`] for a code that must not be sent ([`CloseCode::is_sendable`]); the
+    /// connection stays open.
     pub fn close(&mut self, code: CloseCode, reason: &str) -> Result<(), CodeNotSendable> {
         let payload = if code == CloseCode::NO_STATUS { ClosePayload::EMPTY } else { encode_close(code, reason)? };
         let (link, core) = self.link();
@@ -262,9 +272,10 @@ impl<'a, H: Handler> Connection<'a, H> {
         Ok(())
     }
 
-    /// Drops the connection at the end of this turn, without a close frame and whatever waits for the peer. From now on
-    /// nothing is delivered or sent. [`Handler::closed`] is called with [`Ending::Terminated`](crate::Ending::Terminated)
-    /// and 1006. The peer sees the end of the TCP connection, or a reset where bytes were unread.
+    /// Drops the connection at the end of this turn, without a close frame and without the queued
+    /// output. Nothing is delivered or sent after this call. [`Handler::closed`] is called with
+    /// [`Ending::Terminated`](crate::Ending::Terminated) and 1006. The peer receives a FIN, or a
+    /// RST if received bytes were unread.
     pub fn terminate(&mut self) {
         let slot = self.slot;
         let (link, core) = self.link();
@@ -272,40 +283,45 @@ impl<'a, H: Handler> Connection<'a, H> {
         self.shard.command(Command::Terminate(slot));
     }
 
-    /// Sets a timer: [`Handler::timer`] is called once, no earlier than after this time, and no later than some 10 ms
-    /// after that unless the shard is busy. A connection can have any number of timers; each takes 40 bytes and a look-up
-    /// in a hash table. They end with the connection: none fires once both close frames are sent.
+    /// Sets a timer: [`Handler::timer`] is called once, not before this time has passed, and at
+    /// most about 10 ms later unless the shard is busy. The number of timers of a connection is not
+    /// limited; each takes 40 bytes and a look-up in a hash table. Timers end with the connection:
+    /// none fires after both close frames are sent.
     pub fn set_timer(&mut self, after: Duration) -> TimerId {
         let core = &mut *self.shard.core;
         let (now, deadline) = (core.now(), core.after(after));
         core.timers.set(self.slot, now, deadline)
     }
 
-    /// Cancels a timer of this connection. Returns whether it was set: `false` when it has fired, was cancelled, or is one
-    /// of another connection.
+    /// Cancels a timer of this connection. Returns `false` if the timer has fired, was cancelled
+    /// before, or belongs to another connection.
     pub fn cancel_timer(&mut self, id: TimerId) -> bool {
         self.shard.core.timers.clear(self.slot, id)
     }
 
-    /// Stops the delivery of messages, at once. Pings and a close in front of the next message are still answered; behind
-    /// it the kernel's flow control stops the peer. Input that was received by then is kept.
+    /// Stops the delivery of messages at once. Pings and a close in front of the next message are
+    /// still answered; behind it the kernel's flow control stops the peer. Input that is already
+    /// received is kept.
     pub fn pause(&mut self) {
         self.link().0.pause();
     }
 
-    /// Delivers messages again, from the end of this turn on. Without effect on a connection that is not paused.
+    /// Resumes the delivery of messages at the end of this turn. Has no effect on a connection that
+    /// is not paused.
     pub fn resume(&mut self) {
         let (link, core) = self.link();
         link.resume(core);
     }
 
-    /// Whether messages may be compressed, both ways: the opening handshake has agreed on it.
+    /// Whether messages can be compressed in both directions: the opening handshake agreed on
+    /// permessage-deflate.
     #[must_use]
     pub fn is_compressing(&self) -> bool {
         self.peek().is_some_and(Link::is_compressing)
     }
 
-    /// How many bytes wait for the peer, frame headers included, and those that the kernel is sending.
+    /// The number of bytes that wait for the peer, including frame headers and the bytes of the
+    /// send in flight.
     #[must_use]
     pub fn buffered_amount(&self) -> usize {
         self.peek().map_or(0, Link::buffered)
@@ -325,7 +341,7 @@ impl<'a, H: Handler> Connection<'a, H> {
     }
 }
 
-/// The outcome for a message that cannot be sent now, on a connection that is open or not.
+/// The outcome for a message that cannot be sent now.
 fn hand_back(message: Message<'_>, is_open: bool) -> SendOutcome<'_> {
     if is_open { SendOutcome::Full(message) } else { SendOutcome::Closed(message) }
 }

@@ -7,7 +7,8 @@ use ringway_codec::{Scheme, Target};
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 
-/// A server to connect to: its addresses, and what the request says. All connections to it share one, in an `Arc`.
+/// A server to connect to: its addresses and the contents of the request. All connections to it
+/// share one endpoint in an `Arc`.
 ///
 /// ```
 /// use ringway::Endpoint;
@@ -23,7 +24,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 #[derive(Clone, Debug)]
 pub struct Endpoint {
     pub(crate) target: Target,
-    /// In the order in which they are tried; there is at least one.
+    /// In the order in which they are tried; at least one.
     addresses: Vec<SocketAddr>,
     pub(crate) subprotocols: Vec<String>,
     pub(crate) origin: Option<String>,
@@ -31,13 +32,14 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// The endpoint of a `ws://` URL, with all addresses of its host. They are tried in the order of RFC 8305 section 4: the
-    /// families alternate, beginning with that of the resolver's first address. The look-up may take seconds: do it before
-    /// the shards start, or on another thread.
+    /// Creates the endpoint of a `ws://` URL, with all addresses of its host. They are tried in the
+    /// order of RFC 8305 section 4: the families alternate, starting with that of the resolver's
+    /// first address. The look-up can take seconds: call this before the shards start, or on
+    /// another thread.
     ///
     /// # Errors
-    /// [`ConnectError::Url`] for a URL that could not be parsed, [`ConnectError::Scheme`] for `wss://`,
-    /// [`ConnectError::Name`] when the host has no address.
+    /// [`ConnectError::Url`] for a URL that could not be parsed, [`ConnectError::Scheme`] for
+    /// `wss://`, [`ConnectError::Name`] if the host has no address.
     pub fn resolve(url: &str) -> Result<Self, ConnectError> {
         let target = parse(url)?;
         match (target.host.as_str(), target.port).to_socket_addrs() {
@@ -46,11 +48,11 @@ impl Endpoint {
         }
     }
 
-    /// The endpoint of a `ws://` URL whose host is at these addresses. Nothing is looked up; they are tried in this order,
-    /// with their own ports.
+    /// Creates the endpoint of a `ws://` URL whose host has these addresses. Nothing is looked up;
+    /// the addresses are tried in this order, with their own ports.
     ///
     /// # Errors
-    /// As [`Endpoint::resolve`]; [`ConnectError::Name`] when there is no address.
+    /// As [`Endpoint::resolve`]; [`ConnectError::Name`] if `addresses` is empty.
     ///
     /// ```
     /// use ringway::Endpoint;
@@ -81,10 +83,10 @@ impl Endpoint {
         Ok(self)
     }
 
-    /// Sends an `Origin`, as browsers do (RFC 6454 section 7). Default: none.
+    /// Sends an `Origin` header, as browsers do (RFC 6454 section 7). Default: none.
     ///
     /// # Errors
-    /// A [`ConfigError`] for characters that no header may have.
+    /// A [`ConfigError`] for characters that are not allowed in a header.
     pub fn origin(mut self, origin: impl Into<String>) -> Result<Self, ConfigError> {
         let origin = origin.into();
         if HeaderValue::from_str(&origin).is_err() {
@@ -95,15 +97,16 @@ impl Endpoint {
         Ok(self)
     }
 
-    /// Sends further header fields. `Host` and `Origin` replace ours; those that belong to the handshake (`Upgrade`,
-    /// `Connection`, `Sec-WebSocket-*`) or announce a body are ignored.
+    /// Sends further header fields. `Host` and `Origin` replace those of the engine; fields of the
+    /// handshake (`Upgrade`, `Connection`, `Sec-WebSocket-*`) and fields that announce a body are
+    /// ignored.
     #[must_use]
     pub fn headers(mut self, headers: HeaderMap) -> Self {
         self.headers = headers;
         self
     }
 
-    /// The addresses, in the order in which they are tried. There is at least one.
+    /// The addresses, in the order in which they are tried. At least one.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
@@ -116,14 +119,15 @@ impl Endpoint {
     }
 }
 
-/// Parses a URL with a scheme that is spoken.
+/// Parses a URL, and checks that its scheme is supported.
 fn parse(url: &str) -> Result<Target, ConnectError> {
     let target = Target::parse(url)?;
     if target.scheme == Scheme::Wss { Err(ConnectError::Scheme) } else { Ok(target) }
 }
 
-/// Puts addresses in the order of RFC 8305 section 4, with a "First Address Family Count" of 1: the families alternate, and
-/// the resolver's order stays within each. An address that the resolver gives twice is tried once.
+/// Puts addresses in the order of RFC 8305 section 4, with a "First Address Family Count" of 1: the
+/// families alternate, and the resolver's order is kept within each. An address that the resolver
+/// returns twice is tried once.
 fn interlace(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     let mut unique = Vec::new();
     for address in addresses {
@@ -156,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc8305_4_families_alternate_beginning_with_the_resolvers_first() {
+    fn rfc8305_4_families_alternate_from_that_of_the_first_address() {
         for (resolved, ordered) in [
             ("", ""),
             ("1", "1"),
@@ -173,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_has_an_address() {
+    fn an_endpoint_without_an_address_is_an_error() {
         let resolved = Endpoint::resolve("ws://192.0.2.1:9001/chat?x=1").expect("an address needs no look-up");
         assert_eq!(resolved.addresses(), [SocketAddr::from(([192, 0, 2, 1], 9001))]);
         let none = Endpoint::with_addresses("ws://nowhere.example/", []).expect_err("there is no address");
@@ -183,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_request_cannot_say_is_refused() {
+    fn characters_not_allowed_in_a_request_are_refused() {
         let endpoint = || Endpoint::resolve("ws://192.0.2.1/").expect("an address");
         let error = endpoint().subprotocols(["a", "b c"]).expect_err("not a token").to_string();
         assert_eq!(error, "endpoint.subprotocols is \"b c\": give names of letters, digits and !#$%&'*+-.^_`|~");

@@ -21,26 +21,27 @@ pub enum ConnectError {
     /// `wss://`: TLS is not supported yet.
     #[error("wss:// is not supported yet: TLS is missing; use ws://")]
     Scheme,
-    /// The host's name has no address.
+    /// The host name has no address.
     #[error("cannot resolve {0:?}: {1}")]
     Name(String, io::Error),
     /// The TCP connection could not be established, or was lost during the opening handshake.
     #[error("cannot connect: {0}")]
     Unreachable(io::Error),
-    /// The peer's answer does not complete the opening handshake (RFC 6455 section 4.1).
+    /// The peer's response does not complete the opening handshake (RFC 6455 section 4.1).
     #[error(transparent)]
     Handshake(#[from] HandshakeError),
-    /// The peer ended the connection in the middle of the opening handshake.
-    #[error("the peer ended the connection before its answer was complete")]
+    /// The peer ended the connection during the opening handshake.
+    #[error("the peer ended the connection before its response was complete")]
     Ended,
-    /// The peer did not answer within [`Config::handshake_timeout`](crate::Config::handshake_timeout).
+    /// The peer did not answer within
+    /// [`Config::handshake_timeout`](crate::Config::handshake_timeout).
     #[error("the peer did not answer the opening handshake in time")]
     Timeout,
-    /// The shard holds as many connections as it may.
-    #[error("the shard holds as many connections as it may (Limits::max_connections)")]
+    /// The shard has reached [`Limits::max_connections`](crate::Limits::max_connections).
+    #[error("the shard has reached its limit of connections (Limits::max_connections)")]
     NoSlot,
-    /// The shard's memory has run out ([`Limits::max_memory`](crate::Limits::max_memory)).
-    #[error("the connections of the shard hold as much memory as they may (Limits::max_memory)")]
+    /// The shard has reached [`Limits::max_memory`](crate::Limits::max_memory).
+    #[error("the connections of the shard have reached its memory limit (Limits::max_memory)")]
     Memory,
     /// The shard is stopping.
     #[error("the shard is stopping")]

@@ -1,4 +1,4 @@
-//! What an application says happens on a connection.
+//! The trait that an application implements.
 
 use crate::api::close::CloseReason;
 use crate::api::connection::Connection;
@@ -10,13 +10,13 @@ use crate::api::response::{Response, Upgrade};
 use crate::api::shard::Shard;
 use http::StatusCode;
 
-/// An application: one value of it runs on each shard, and is called by that shard's thread alone.
+/// An application: one value runs on each shard, and only that shard's thread calls it.
 ///
-/// A call should return soon: while it runs, nothing else happens on its core. Work that takes long belongs on another
-/// thread, which posts its result to the shard ([`ShardHandle`](crate::ShardHandle)).
+/// A call has to return soon: it blocks its shard while it runs. Move long work to another thread,
+/// which posts its result to the shard ([`ShardHandle`](crate::ShardHandle)).
 ///
-/// For each connection [`upgrade`](Handler::upgrade) is called first (server role), then [`open`](Handler::open), then the
-/// methods for what happens on it, and [`closed`](Handler::closed) last.
+/// For each connection [`upgrade`](Handler::upgrade) is called first (server role), then
+/// [`open`](Handler::open), then the methods for its events, and [`closed`](Handler::closed) last.
 ///
 /// ```
 /// use ringway::{CloseReason, Connection, Handler, Message, Request, Shard, Upgrade};
@@ -43,23 +43,23 @@ use http::StatusCode;
 /// # let _ = Counting;
 /// ```
 pub trait Handler: Sized + 'static {
-    /// What the application keeps for each connection. It is stored in the session, so its size is added to the memory of
-    /// each connection.
+    /// The application's state of one connection. It is stored in the session, so its size adds to
+    /// the memory of each connection.
     type State: Default + 'static;
 
-    /// The shard begins to run.
+    /// The shard has started.
     fn start(&mut self, shard: &mut Shard<'_, Self>) {
         let _ = shard;
     }
 
-    /// A client asks for a WebSocket, and its request is valid. The default accepts, with the default state.
+    /// A valid request for a WebSocket was received. The default accepts it with the default state.
     fn upgrade(&mut self, request: &Request<'_>) -> Upgrade<Self::State> {
         let _ = request;
         Upgrade::accept(Self::State::default())
     }
 
-    /// A plain HTTP request. The default answers GET and HEAD with a short text that names the server, anything else with
-    /// 405. The body of an answer to HEAD is omitted.
+    /// A plain HTTP request was received. The default answers GET and HEAD with a short text that
+    /// names the server, and other methods with 405. The body of an answer to HEAD is omitted.
     fn request(&mut self, request: &Request<'_>) -> Response {
         if matches!(request.method(), "GET" | "HEAD") {
             return Response::text(
@@ -77,41 +77,43 @@ pub trait Handler: Sized + 'static {
         let _ = conn;
     }
 
-    /// A message has been received. It borrows its payload from the receive buffer: copy what is kept beyond the call.
+    /// A message was received. It borrows its payload from the receive buffer: copy what outlives
+    /// the call.
     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>);
 
-    /// All output of the connection has been given to the kernel, after some of it was queued or handed back: a message
-    /// that was handed back can be sent now.
+    /// All output of the connection was given to the kernel, after some of it was queued or handed
+    /// back: a message that was handed back can be sent now.
     fn drained(&mut self, conn: &mut Connection<'_, Self>) {
         let _ = conn;
     }
 
-    /// A ping has been received, with up to 125 bytes. The pong is queued already.
+    /// A ping was received, with up to 125 bytes. The pong is already queued.
     fn ping(&mut self, conn: &mut Connection<'_, Self>, payload: &[u8]) {
         let _ = (conn, payload);
     }
 
-    /// A pong has been received, solicited or not (RFC 6455 section 5.5.3).
+    /// A pong was received, solicited or not (RFC 6455 section 5.5.3).
     fn pong(&mut self, conn: &mut Connection<'_, Self>, payload: &[u8]) {
         let _ = (conn, payload);
     }
 
-    /// A timer that [`Connection::set_timer`] has set has fired. It is no longer set.
+    /// A timer of [`Connection::set_timer`] has fired. It is no longer set.
     fn timer(&mut self, conn: &mut Connection<'_, Self>, id: TimerId) {
         let _ = (conn, id);
     }
 
-    /// A connection that was open has ended. Called once for each connection that [`open`](Handler::open) was called for.
+    /// An open connection has ended. Called once for each call of [`open`](Handler::open).
     fn closed(&mut self, shard: &mut Shard<'_, Self>, state: Self::State, reason: &CloseReason) {
         let _ = (shard, state, reason);
     }
 
-    /// A connection that [`Shard::connect`] asked for failed. Called once for each.
+    /// A connection requested by [`Shard::connect`] has failed. Called once for each failed
+    /// request.
     fn failed(&mut self, shard: &mut Shard<'_, Self>, state: Self::State, error: &ConnectError) {
         let _ = (shard, state, error);
     }
 
-    /// The time set by [`Shard::wake_at`] has come.
+    /// The time set by [`Shard::wake_at`] has passed.
     fn woken(&mut self, shard: &mut Shard<'_, Self>) {
         let _ = shard;
     }

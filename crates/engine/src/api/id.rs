@@ -1,15 +1,15 @@
-//! The names of connections and timers.
+//! The identifiers of connections and timers.
 
 use ringway_io::Slot;
 use std::fmt;
 
-/// Names a connection of one shard, also after it has ended: another one never has the same name within 16 million users of
-/// its place. 8 bytes.
+/// Identifies a connection of one shard, also after the connection has ended: an identifier repeats
+/// only after 16 million connections in the same slot. 8 bytes.
 ///
 /// ```
 /// use ringway::{Connection, ConnectionId, Handler, Message};
 ///
-/// /// Sends what the first client says to the latest one.
+/// /// Forwards the messages of the first client to the latest one.
 /// #[derive(Default)]
 /// struct Forwarding {
 ///     latest: Option<ConnectionId>,
@@ -24,7 +24,7 @@ use std::fmt;
 ///
 ///     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
 ///         let Some(latest) = self.latest else { return };
-///         // None: it has ended.
+///         // None: the connection has ended.
 ///         if let Some(mut other) = conn.shard().connection(latest) {
 ///             let _ = other.send(Message::binary(message.payload()));
 ///         }
@@ -42,22 +42,23 @@ impl fmt::Debug for ConnectionId {
 }
 
 impl ConnectionId {
-    /// A number that no other connection open on this shard has; numbers of closed connections are used again, so
-    /// that a table indexed by it stays as small as the largest number of connections open at once.
+    /// A number that is unique among the open connections of this shard. Numbers of closed
+    /// connections are reused, so a table indexed by it grows only to the maximum number of
+    /// connections open at once.
     #[must_use]
     pub fn index(self) -> usize {
         self.0.index() as usize
     }
 }
 
-/// Names a timer of a connection, also after it has fired or was cancelled: another timer of the shard never has the same
-/// name within four billion users of its place.
+/// Identifies a timer of a connection, also after the timer has fired or was cancelled: an
+/// identifier repeats only after four billion timers in the same slot.
 ///
 /// ```
 /// use ringway::{Connection, Handler, Message, TimerId};
 /// use std::time::Duration;
 ///
-/// /// Sends what a client has said again after a second, unless the client has said something else by then.
+/// /// Repeats a client's message after a second, unless another one was received by then.
 /// struct Reminding;
 ///
 /// #[derive(Default)]

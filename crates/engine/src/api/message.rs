@@ -1,12 +1,12 @@
-//! Messages as handlers see and send them.
+//! Messages that handlers receive and send.
 
 use ringway_codec::{Incoming, MessageKind};
 use std::fmt;
 
-/// A whole message: one that was received, or one to send.
+/// A complete message, received or to be sent.
 ///
-/// A received message borrows its payload from the buffer that the kernel filled, or from the one in which its parts were
-/// assembled. Copy what is kept beyond the call.
+/// A received message borrows its payload from the buffer that the kernel filled, or from the one
+/// in which its parts were assembled. Copy what outlives the call.
 ///
 /// ```
 /// use ringway::{Message, MessageKind};
@@ -43,7 +43,7 @@ impl<'a> Message<'a> {
     }
 
     pub(crate) fn received(incoming: Incoming<'a>) -> Self {
-        // What its sender did not find worth compressing goes back as it came, and without a copy.
+        // A message that was received uncompressed is sent back uncompressed, and without a copy.
         let compress = if incoming.is_compressed() { None } else { Some(false) };
         Self { body: Body::Received(incoming), compress }
     }
@@ -52,13 +52,16 @@ impl<'a> Message<'a> {
         Self { compress: if compressed { None } else { Some(false) }, ..Self::of(kind, bytes) }
     }
 
-    /// Decides whether the message is compressed, whatever its length, on a connection that has negotiated compression
-    /// ([`Config::deflate`](crate::Config::deflate)); on any other it has no effect.
+    /// Decides whether the message is compressed, regardless of its length, on a connection that
+    /// has negotiated compression ([`Config::deflate`](crate::Config::deflate)). Has no effect on
+    /// other connections.
     ///
-    /// Without this call a message is compressed if it has [`Deflate::threshold`](crate::Deflate::threshold) bytes or
-    /// more; a received one that is sent back, only if it was received compressed. Do not compress what is compressed
-    /// already, such as images, nor a secret next to bytes that an attacker can choose: the length of the compressed
-    /// message reveals how much the two have in common (RFC 7692 section 8).
+    /// Without this call a message is compressed if it has
+    /// [`Deflate::threshold`](crate::Deflate::threshold) bytes or more; a received message that is
+    /// sent back, only if it was also received compressed. Do not compress data that is already
+    /// compressed, such as images, and do not compress a secret next to bytes that an attacker can
+    /// choose: the length of the compressed message reveals how much the two have in common (RFC
+    /// 7692 section 8).
     #[must_use]
     pub fn compress(mut self, compress: bool) -> Self {
         self.compress = Some(compress);
@@ -74,7 +77,7 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// The bytes of the message. Those of a received text are valid UTF-8.
+    /// The bytes of the message. The payload of a received text message is valid UTF-8.
     #[must_use]
     pub fn payload(&self) -> &[u8] {
         match &self.body {
@@ -83,7 +86,8 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// The text of a text message. Costs nothing for one that was received and not held back, else a pass over the bytes.
+    /// The text of a text message. Costs nothing for a message that was received and not stashed,
+    /// otherwise a pass over the bytes.
     #[must_use]
     pub fn as_text(&self) -> Option<&str> {
         match &self.body {
@@ -93,12 +97,12 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// What [`compress`](Message::compress) has decided; `None`: its length decides.
+    /// The choice made by [`compress`](Message::compress); with `None` the length decides.
     pub(crate) fn is_to_be_compressed(&self) -> Option<bool> {
         self.compress
     }
 
-    /// The content, and whether it is to be compressed if that was said.
+    /// The content, and the choice made by [`compress`](Message::compress).
     pub(crate) fn into_parts(self) -> (Body<'a>, Option<bool>) {
         (self.body, self.compress)
     }
@@ -115,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_knows_its_kind_and_text() {
+    fn a_message_has_its_kind_and_text() {
         let text = Message::text("grüße");
         assert_eq!((text.kind(), text.as_text(), text.payload().len()), (MessageKind::Text, Some("grüße"), 7));
         let binary = Message::binary(b"abc");

@@ -1,4 +1,4 @@
-//! What an application sees.
+//! The public types that an application uses.
 
 pub(crate) mod close;
 pub(crate) mod connection;

@@ -1,4 +1,4 @@
-//! HTTP requests as a handler sees them.
+//! The handler's view of HTTP requests.
 
 use crate::api::id::ConnectionId;
 use ringway_io::Slot;
@@ -6,15 +6,15 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 
-/// Finds the address of a slot's peer: the part of the driver that handlers may use.
+/// Finds the address of a slot's peer; the part of the driver that handlers can use.
 pub(crate) trait PeerAddress {
     fn peer_address(&self, slot: Slot) -> Option<SocketAddr>;
 }
 
-/// An HTTP request: one that asks for a WebSocket, or a plain one on the same port.
+/// An HTTP request: a request for a WebSocket, or a plain one on the same port.
 ///
-/// All text is borrowed from the received bytes. Header fields are searched one by one with each call, a few nanoseconds
-/// each; nothing is allocated.
+/// All text is borrowed from the received bytes. Each call searches the header fields in order, at
+/// a few nanoseconds each; nothing is allocated.
 ///
 /// ```
 /// use ringway::{Connection, Handler, Message, Request, StatusCode, Upgrade};
@@ -24,7 +24,7 @@ pub(crate) trait PeerAddress {
 /// impl Handler for Rooms {
 ///     type State = String;
 ///
-///     /// `GET /chat?room=blue`, with a cookie that names the user.
+///     /// `GET /chat?room=blue`, with a cookie that contains the user's name.
 ///     fn upgrade(&mut self, request: &Request<'_>) -> Upgrade<String> {
 ///         if request.path() != "/chat" {
 ///             return Upgrade::reject(StatusCode::NOT_FOUND, "there is only /chat");
@@ -53,25 +53,26 @@ impl<'a> Request<'a> {
         Self { head, id, peers }
     }
 
-    /// The connection that the request came on.
+    /// The connection on which the request was received.
     #[must_use]
     pub fn id(&self) -> ConnectionId {
         self.id
     }
 
-    /// The peer's address; `None` when the connection is gone already. Costs one `getpeername(2)`.
+    /// The peer's address; `None` if the connection is gone. Costs one `getpeername(2)`.
     #[must_use]
     pub fn remote_addr(&self) -> Option<SocketAddr> {
         self.peers.peer_address(self.id.0)
     }
 
-    /// The method, such as `GET`; case matters. A request that asks for a WebSocket has `GET`.
+    /// The method, such as `GET`; case-sensitive. `GET` for a request for a WebSocket.
     #[must_use]
     pub fn method(&self) -> &'a str {
         self.head.method()
     }
 
-    /// The request target as it was received: path and query, or an absolute URL (RFC 9112 section 3.2).
+    /// The request target as it was received: path and query, or an absolute URL (RFC 9112 section
+    /// 3.2).
     #[must_use]
     pub fn target(&self) -> &'a str {
         self.head.target()
@@ -83,70 +84,72 @@ impl<'a> Request<'a> {
         self.head.path()
     }
 
-    /// The part of the target behind the first `?`, still percent-encoded; `None` when there is no `?`.
+    /// The part of the target after the first `?`, still percent-encoded; `None` without a `?`.
     #[must_use]
     pub fn query(&self) -> Option<&'a str> {
         self.head.query()
     }
 
-    /// The query as pairs of name and value, decoded as `application/x-www-form-urlencoded`: `+` is a blank, `%` and two
-    /// hexadecimal digits are a byte, and bytes that are not UTF-8 become U+FFFD. A name without `=` has an empty value.
-    /// Allocates only for names and values that are encoded.
+    /// The query as pairs of name and value, decoded as `application/x-www-form-urlencoded`: `+` is
+    /// a space, `%` and two hexadecimal digits are a byte, and bytes that are not UTF-8 become
+    /// U+FFFD. A name without `=` has an empty value. Allocates only for names and values that are
+    /// encoded.
     pub fn query_pairs(&self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> + use<'a> {
         form_urlencoded::parse(self.query().unwrap_or_default().as_bytes())
     }
 
-    /// The host that is asked for: a name or address, and a port unless it is the default one. It is that of the target
-    /// when this is an absolute URL (RFC 9112 section 3.2.2), otherwise that of the `Host` header. `None` when absent or
-    /// not UTF-8.
+    /// The requested host: a name or address, and a port unless it is the default one. Taken from
+    /// the target if it is an absolute URL (RFC 9112 section 3.2.2), otherwise from the `Host`
+    /// header. `None` if absent or not UTF-8.
     #[must_use]
     pub fn host(&self) -> Option<&'a str> {
         self.head.host()
     }
 
-    /// The value of the first header field with this name, ASCII case-insensitively.
+    /// The value of the first header field with this name, compared without regard to ASCII case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&'a [u8]> {
         self.head.header(name)
     }
 
-    /// The values of all header fields with this name, in the order in which they were received.
+    /// The values of all header fields with this name, in the order of receipt.
     pub fn header_values(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         self.head.header_values(name)
     }
 
-    /// All header fields, name and value, in the order in which they were received.
+    /// All header fields, name and value, in the order of receipt.
     pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
         self.head.headers()
     }
 
-    /// The `Origin` that a browser states (RFC 6454 section 7). `None` when absent or not UTF-8. Other programs can state
-    /// any origin.
+    /// The `Origin` header, which browsers set (RFC 6454 section 7). `None` if absent or not UTF-8.
+    /// Clients other than browsers can send any origin.
     #[must_use]
     pub fn origin(&self) -> Option<&'a str> {
         self.head.origin()
     }
 
-    /// The cookies, name and value, of all `Cookie` headers (RFC 6265 section 5.4). Values are as they were received,
-    /// quotes included; pairs without `=` and headers that are not UTF-8 are left out.
+    /// The cookies, name and value, of all `Cookie` headers (RFC 6265 section 5.4). Values are
+    /// unchanged, including quotes; pairs without `=` and headers that are not UTF-8 are skipped.
     pub fn cookies(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
         self.head.cookies()
     }
 
-    /// The value of the first cookie with this name; case matters.
+    /// The value of the first cookie with this name; case-sensitive.
     #[must_use]
     pub fn cookie(&self, name: &str) -> Option<&'a str> {
         self.cookies().find(|(found, _)| *found == name).map(|(_, value)| value)
     }
 
-    /// The subprotocols that the client offers, the preferred one first, over all `Sec-WebSocket-Protocol` headers
-    /// (RFC 6455 section 11.3.4).
+    /// The subprotocols that the client offers, in order of preference, from all
+    /// `Sec-WebSocket-Protocol` headers (RFC 6455 section 11.3.4).
     pub fn subprotocols(&self) -> impl Iterator<Item = &'a str> {
         self.head.subprotocols()
     }
 
-    /// Whether the request asks for a WebSocket: an `Upgrade` header names it. Always so in
-    /// [`Handler::upgrade`](crate::Handler::upgrade), and never in [`Handler::request`](crate::Handler::request).
+    /// Whether the request asks for a WebSocket: an `Upgrade` header names it. Always true in
+    /// [`Handler::upgrade`](crate::Handler::upgrade), and never in
+    /// [`Handler::request`](crate::Handler::request).
     #[must_use]
     pub fn wants_upgrade(&self) -> bool {
         self.head.wants_upgrade()
@@ -173,11 +176,11 @@ mod tests {
     }
 
     #[test]
-    fn everything_of_a_request_can_be_read() {
+    fn all_parts_of_a_request_can_be_read() {
         let bytes = b"GET /chat/a%20b?room=red+blue&empty&%C3%BC=%FF&room=2 HTTP/1.1\r\nHost: server.example:81\r\n\
             Origin: https://page.example\r\nCookie: user=\"ada\"; theme=dark\r\nX-One: 1\r\nx-one: 2\r\n\
             Upgrade: websocket\r\nSec-WebSocket-Protocol: v2, v1\r\n\r\n";
-        let parsed = parse_request(bytes, &HeadLimits::default()).expect("it is in order");
+        let parsed = parse_request(bytes, &HeadLimits::default()).expect("it is valid");
         let (head, _) = parsed.expect("it is complete");
         let id = ConnectionId(Slot::new(1, 2));
         let request = Request::new(&head, id, &Nobody);
@@ -202,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_target_without_a_query_has_no_pairs() {
-        let parsed = parse_request(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", &HeadLimits::default()).expect("in order");
+        let parsed = parse_request(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", &HeadLimits::default()).expect("valid");
         let (head, _) = parsed.expect("it is complete");
         let request = Request::new(&head, ConnectionId(Slot::new(1, 2)), &Nobody);
         assert_eq!((request.query(), request.query_pairs().count()), (None, 0));

@@ -1,8 +1,8 @@
-//! The answers of a handler to requests.
+//! A handler's responses to requests.
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-/// The answer to a request for a WebSocket.
+/// The response to a request for a WebSocket.
 ///
 /// ```
 /// use ringway::{Connection, Handler, HeaderName, HeaderValue, Message, Request, StatusCode, Upgrade};
@@ -44,21 +44,22 @@ impl<S> Upgrade<S> {
         Self(Answer::Accept { state, subprotocol: None, headers: HeaderMap::new() })
     }
 
-    /// Refuses with a status and a line of text that says why.
+    /// Refuses with a status and a line of text that states the reason.
     #[must_use]
     pub fn reject(status: StatusCode, reason: &str) -> Self {
         Self(Answer::Reject(Response::text(status, reason)))
     }
 
-    /// Answers later: with [`Shard::answer`](crate::Shard::answer), within
+    /// Defers the response: it is given by [`Shard::answer`](crate::Shard::answer), within
     /// [`Config::handshake_timeout`](crate::Config::handshake_timeout).
     #[must_use]
     pub fn defer() -> Self {
         Self(Answer::Defer)
     }
 
-    /// Speaks this subprotocol, which the request must have offered; otherwise the connection goes on without one.
-    /// Without this call the choice is made from [`Config::subprotocols`](crate::Config::subprotocols).
+    /// Selects this subprotocol, which the request must have offered; otherwise the connection
+    /// opens without one. Without this call the choice is made from
+    /// [`Config::subprotocols`](crate::Config::subprotocols).
     #[must_use]
     pub fn subprotocol(mut self, name: &str) -> Self {
         if let Answer::Accept { subprotocol, .. } = &mut self.0 {
@@ -67,7 +68,7 @@ impl<S> Upgrade<S> {
         self
     }
 
-    /// Adds a header to the answer.
+    /// Adds a header to the response.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         match &mut self.0 {
@@ -79,7 +80,7 @@ impl<S> Upgrade<S> {
     }
 }
 
-/// The answer to a plain HTTP request. The connection is closed after it.
+/// The response to a plain HTTP request. The connection is closed after it.
 ///
 /// ```
 /// use ringway::{HeaderMap, Response, StatusCode};
@@ -96,7 +97,7 @@ pub struct Response {
 }
 
 impl Response {
-    /// A line of plain text in UTF-8.
+    /// Creates a response with a line of plain text in UTF-8.
     #[must_use]
     pub fn text(status: StatusCode, text: &str) -> Self {
         let mut headers = HeaderMap::new();
@@ -104,7 +105,8 @@ impl Response {
         Self { status, headers, body: format!("{text}\n").into_bytes() }
     }
 
-    /// A response with this body, of any length; `Content-Length` and `Connection: close` are added.
+    /// Creates a response with this body, of any length; `Content-Length` and `Connection: close`
+    /// are added.
     #[must_use]
     pub fn new(status: StatusCode, headers: HeaderMap, body: Vec<u8>) -> Self {
         Self { status, headers, body }

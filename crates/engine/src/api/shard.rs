@@ -1,4 +1,4 @@
-//! The shard that a handler runs on: as the handler sees it, and from other threads.
+//! The shard of a handler: the handler's view, and the handle for other threads.
 
 use crate::api::connection::Connection;
 use crate::api::endpoint::Endpoint;
@@ -16,13 +16,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// The shard that a handler runs on, lent to it for one call.
+/// The shard of a handler, lent to it for one call.
 ///
 /// ```
 /// use ringway::{Connection, Handler, Message, Shard};
 /// use std::time::Duration;
 ///
-/// /// Sends the number of connections to all of them once a second.
+/// /// Sends the number of connections to every connection once a second.
 /// struct Counting;
 ///
 /// impl Handler for Counting {
@@ -52,18 +52,18 @@ pub struct Shard<'a, H: Handler> {
     pub(crate) surroundings: &'a mut dyn Surroundings<H>,
 }
 
-/// What a handler reaches beside the connection that it is called for.
+/// The parts of the shard that a handler can use, apart from the current connection.
 pub(crate) trait Surroundings<H: Handler>: PeerAddress {
     /// Another connection of the shard.
     fn find(&mut self, slot: Slot) -> Option<&mut Link<H::State>>;
 
-    /// The same, for reading.
+    /// As [`find`](Surroundings::find), for reading.
     fn peek(&self, slot: Slot) -> Option<&Link<H::State>>;
 
-    /// How many connections the shard has.
+    /// The number of connections of the shard.
     fn connection_count(&self) -> usize;
 
-    /// Of the other connections that are open, the one with the lowest index from this one on.
+    /// The open connection with the lowest index of at least `from`, apart from the current one.
     fn next_open(&self, from: u32) -> Option<Slot>;
 
     fn control(&self) -> &Control<H>;
@@ -71,16 +71,16 @@ pub(crate) trait Surroundings<H: Handler>: PeerAddress {
     fn control_mut(&mut self) -> &mut Control<H>;
 }
 
-/// What handlers ask of their shard.
+/// The requests of handlers to their shard.
 pub(crate) struct Control<H: Handler> {
     pub(crate) index: usize,
     pub(crate) handle: ShardHandle<H>,
-    /// Carried out between the calls of the handler.
+    /// Executed between calls of the handler.
     pub(crate) commands: VecDeque<Command<H::State>>,
     pub(crate) alarm: Option<Instant>,
 }
 
-/// What a shard does between the calls of its handler.
+/// A command of a handler, executed by the shard between calls of the handler.
 pub(crate) enum Command<S> {
     Connect(Attempt, S),
     Answer(Slot, Upgrade<S>),
@@ -95,26 +95,28 @@ impl<H: Handler> Shard<'_, H> {
         self.surroundings.control().index
     }
 
-    /// The time at which this turn began. Costs nothing.
+    /// The start time of this turn. Costs nothing.
     #[must_use]
     pub fn turn_time(&self) -> Instant {
         self.core.now()
     }
 
-    /// How many connections this shard has, those that are opening or closing included. Costs nothing.
+    /// The number of connections of this shard, including those that are opening or closing. Costs
+    /// nothing.
     #[must_use]
     pub fn connection_count(&self) -> usize {
         self.surroundings.connection_count()
     }
 
-    /// Calls `visit` for each connection that is open, that of this call of the handler included, in no particular order.
-    /// Connections that are opening or closing are left out, as are those that `visit` closes before their turn. Costs one
-    /// look at each place of the table, some nanoseconds, and the calls.
+    /// Calls `visit` for each open connection, including the current one, in unspecified order.
+    /// Connections that are opening or closing are skipped, and so are those that `visit` closes
+    /// before they are reached. Costs a few nanoseconds for each slot of the session table, and the
+    /// calls.
     ///
     /// ```
     /// use ringway::{Connection, Handler, Message, Prepared};
     ///
-    /// /// Sends each message to all.
+    /// /// Sends each message to all connections.
     /// struct Room;
     ///
     /// impl Handler for Room {
@@ -124,7 +126,7 @@ impl<H: Handler> Shard<'_, H> {
     ///         let Some(text) = message.as_text() else { return };
     ///         let prepared = Prepared::text(text);
     ///         conn.shard().for_each_connection(|conn| {
-    ///             // One that does not read misses messages.
+    ///             // A peer that does not read misses messages.
     ///             let _ = conn.send_prepared(&prepared);
     ///         });
     ///     }
@@ -142,43 +144,46 @@ impl<H: Handler> Shard<'_, H> {
         }
     }
 
-    /// The connection of this name, open or closing; `None` when it is opening or has ended. Costs a look-up in an array.
+    /// The connection with this identifier, open or closing; `None` if it is opening or has ended.
+    /// Costs a look-up in an array.
     pub fn connection(&mut self, id: ConnectionId) -> Option<Connection<'_, H>> {
         let link = self.link(id.0)?;
         matches!(link.phase(), SessionPhase::Open | SessionPhase::Closing)
             .then(|| Connection::new(self.reborrow(), id.0))
     }
 
-    /// What this shard has done against misbehaviour so far.
+    /// The counters of this shard since its start.
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.core.counters
     }
 
-    /// How many bytes the connections of this shard hold together: assembly buffers, outboxes, stashes, heads and
-    /// compressors, counted against [`Limits::max_memory`](crate::Limits::max_memory).
+    /// The number of bytes that the connections of this shard hold together: assembly buffers,
+    /// outboxes, stashes, heads and compressors, counted against
+    /// [`Limits::max_memory`](crate::Limits::max_memory).
     #[must_use]
     pub fn memory_held(&self) -> usize {
         self.core.memory.held()
     }
 
-    /// Opens a connection to `endpoint`, in the client role. Its addresses are tried one after another until one accepts
-    /// the TCP connection, within [`Config::handshake_timeout`](crate::Config::handshake_timeout) in all.
-    /// [`Handler::open`] is called when it is open, or [`Handler::failed`] with the reason of the last address; not before
-    /// this call has returned.
+    /// Opens a connection to `endpoint`, in the client role. Its addresses are tried in turn until
+    /// one accepts the TCP connection, within
+    /// [`Config::handshake_timeout`](crate::Config::handshake_timeout) in total. [`Handler::open`]
+    /// is called when the connection is open, or [`Handler::failed`] with the error of the last
+    /// address; neither is called before this call returns.
     pub fn connect(&mut self, endpoint: &Arc<Endpoint>, state: H::State) {
         let attempt = Attempt::first(Arc::clone(endpoint), self.core);
         self.command(Command::Connect(attempt, state));
     }
 
-    /// Gives the answer that [`Upgrade::defer`] deferred, at the end of this turn. Without effect when the connection has
-    /// ended, or was refused because the handshake took too long.
+    /// Answers a request that [`Upgrade::defer`] deferred, at the end of this turn. Has no effect
+    /// if the connection has ended, or was refused because the handshake timed out.
     pub fn answer(&mut self, id: ConnectionId, upgrade: Upgrade<H::State>) {
         self.command(Command::Answer(id.0, upgrade));
     }
 
-    /// Calls [`Handler::woken`] once at `when`, or as soon as the turn after it begins. A later call replaces an
-    /// earlier one.
+    /// Calls [`Handler::woken`] once at `when`, or as soon afterwards as a turn begins. A later
+    /// call replaces an earlier one.
     pub fn wake_at(&mut self, when: Instant) {
         self.surroundings.control_mut().alarm = Some(when);
     }
@@ -189,8 +194,8 @@ impl<H: Handler> Shard<'_, H> {
         self.surroundings.control().handle.clone()
     }
 
-    /// Stops this shard: it accepts no more connections, closes its own with 1001, and ends when they have ended, or after
-    /// [`Config::stop_timeout`](crate::Config::stop_timeout).
+    /// Stops this shard: it accepts no more connections, closes its own with 1001, and ends when
+    /// all have ended or after [`Config::stop_timeout`](crate::Config::stop_timeout).
     pub fn stop(&mut self) {
         self.command(Command::Stop);
     }
@@ -199,7 +204,7 @@ impl<H: Handler> Shard<'_, H> {
         self.surroundings.control_mut().commands.push_back(command);
     }
 
-    /// The connection of a slot: the current one is at hand, any other is looked up.
+    /// The connection of a slot: the current one, or a look-up for any other.
     #[inline]
     pub(crate) fn link(&mut self, slot: Slot) -> Option<&mut Link<H::State>> {
         match &mut self.current {
@@ -219,7 +224,7 @@ impl<H: Handler> fmt::Debug for Shard<'_, H> {
     }
 }
 
-/// A piece of work from another thread.
+/// Work posted from another thread.
 pub(crate) type Work<H> = Box<dyn FnOnce(&mut H, &mut Shard<'_, H>) + Send>;
 
 /// Posts work to one shard from any thread. Clones post to the same shard.
@@ -236,7 +241,7 @@ pub(crate) type Work<H> = Box<dyn FnOnce(&mut H, &mut Shard<'_, H>) + Send>;
 /// let running = Client::new().shards(Shards::Count(1)).start(|_| Quiet)?;
 /// let handle = running.handles()[0].clone();
 /// let (answer, answered) = mpsc::channel();
-/// handle.post(move |_handler, shard| answer.send(shard.connection_count()).expect("somebody waits"))?;
+/// handle.post(move |_handler, shard| answer.send(shard.connection_count()).expect("the receiver is open"))?;
 /// assert_eq!(answered.recv()?, 0);
 /// running.stop();
 /// running.wait()?;
@@ -253,15 +258,16 @@ impl<H: Handler> ShardHandle<H> {
 
     /// Runs `work` on the shard's thread, with its handler, in the order of posting.
     ///
-    /// Costs an allocation, a lock, and one `write(2)` when the mailbox was empty.
+    /// Costs an allocation, a lock, and one `write(2)` if the mailbox was empty.
     ///
     /// # Errors
-    /// [`PostError::Full`] when 4096 pieces of work wait, [`PostError::Ended`] when the shard has ended.
+    /// [`PostError::Full`] if 4096 items of work are queued, [`PostError::Ended`] if the shard has
+    /// ended.
     pub fn post(&self, work: impl FnOnce(&mut H, &mut Shard<'_, H>) + Send + 'static) -> Result<(), PostError> {
         self.mailbox.post(Box::new(work))
     }
 
-    /// Tells the shard to stop, as [`Shard::stop`] does. Never waits, and works when the mailbox is full.
+    /// Stops the shard, as [`Shard::stop`] does. Never blocks, and works when the mailbox is full.
     pub fn stop(&self) {
         self.mailbox.request_stop();
     }
@@ -270,12 +276,12 @@ impl<H: Handler> ShardHandle<H> {
         self.mailbox.is_stop_requested()
     }
 
-    /// Takes all that is waiting.
+    /// Takes all queued work.
     pub(crate) fn take(&self) -> VecDeque<Work<H>> {
         self.mailbox.take()
     }
 
-    /// The shard ends: what is waiting is dropped, and nothing more is taken.
+    /// Closes the mailbox: queued work is dropped, and no further work is accepted.
     pub(crate) fn close(&self) {
         self.mailbox.close();
     }
