@@ -1,7 +1,7 @@
-//! The options of the operator ([`Config`]), and what a peer may use ([`Limits`]).
+//! The operator's options ([`Config`]), and the bounds on the resources of peers ([`Limits`]).
 //!
-//! Setters check the range of their own option. [`Config::check`] and [`Limits::check`] check all ranges, and the relations
-//! between options; starting calls both.
+//! Setters check the range of their own option. [`Config::check`] and [`Limits::check`] check all
+//! ranges and the relations between options; starting calls both.
 
 mod deflate;
 mod error;
@@ -18,7 +18,7 @@ use ringway_codec::OriginPolicy;
 use ringway_io::{BufferConfig, BusyPoll};
 use std::time::Duration;
 
-/// How many shards (threads with a ring of their own) there are.
+/// The number of shards (threads with a ring of their own).
 ///
 /// ```
 /// use ringway::{Client, Shards};
@@ -29,12 +29,13 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Shards {
-    /// One for each core of [`Cores`]. Where the CPU quota of the cgroup is less than the cores that this process may run
-    /// on, as many as it is worth, rounded down and at least one; cores that are named ([`Cores::List`]) have one each all
-    /// the same.
+    /// One for each core of [`Cores`]. If the CPU quota of the cgroup is less than the number of
+    /// cores that this process can run on, the quota in cores, rounded down and at least one; a
+    /// list of cores ([`Cores::List`]) always gets one shard for each core.
     #[default]
     PerCore,
-    /// This many, 1 to 1024. With more shards than cores, cores are shared in turn.
+    /// This number, 1 to 1024. If there are more shards than cores, they are assigned to the cores
+    /// in turn.
     Count(usize),
 }
 
@@ -59,17 +60,18 @@ impl Shards {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Cores {
-    /// All that this process may run on (its affinity mask), one hardware thread of each physical core first. Nothing is
-    /// pinned where the CPU quota of the cgroup is less than that.
+    /// All cores of the affinity mask of this process, one hardware thread of each physical core
+    /// first. If the CPU quota of the cgroup is less than their number, no shard is pinned.
     #[default]
     All,
-    /// These, by the system's numbers, in this order. All have to be in the affinity mask, and there has to be one.
+    /// These cores, by the system's numbers, in this order: at least one, and all in the affinity
+    /// mask.
     List(Vec<usize>),
-    /// None: the scheduler chooses the cores.
+    /// No shard is pinned: the scheduler chooses the cores.
     Unpinned,
 }
 
-/// What a panic of a handler ends.
+/// The consequence of a panic in a handler.
 ///
 /// ```
 /// use ringway::{Config, OnPanic};
@@ -80,16 +82,18 @@ pub enum Cores {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnPanic {
-    /// The connection that the handler was called for: it is closed with 1011. The shard continues, with the same handler.
+    /// The connection that the handler was called for is closed with 1011. The shard continues with
+    /// the same handler.
     #[default]
     Close,
-    /// The shard, and all others with it.
+    /// The shard ends, and all others with it.
     Stop,
 }
 
-/// The options of the operator of a server or client. The defaults are fit for the open internet.
+/// The options of the operator of a server or client. The defaults are safe on the open internet.
 ///
-/// A setter has the name of its option. Setters of options that have a range return an error for a value outside of it.
+/// A setter has the name of its option. The setter of an option with a range returns an error for a
+/// value outside of it.
 ///
 /// ```
 /// use ringway::{Config, Deflate};
@@ -152,8 +156,8 @@ impl Config {
         Self::default()
     }
 
-    /// The cores that the shards are pinned to. Default: all. Whether the process may run on the cores of a list is checked
-    /// when the shards start.
+    /// The cores that the shards are pinned to. Default: all. Starting checks that the affinity
+    /// mask of the process contains the cores of a list.
     ///
     /// # Errors
     /// A [`ConfigError`] for an empty list.
@@ -163,25 +167,26 @@ impl Config {
         Ok(self)
     }
 
-    /// The receive buffers of each shard. Default: 256 of 128 KiB; a buffer that was never used takes address space only.
+    /// The receive buffers of each shard. Default: 256 of 128 KiB; a buffer that was never used
+    /// takes only address space.
     #[must_use]
     pub fn buffers(mut self, buffers: BufferConfig) -> Self {
         self.buffers = buffers;
         self
     }
 
-    /// How long a shard watches for events from user space before it sleeps. Default: adaptive.
+    /// How long a shard polls for events in user space before it sleeps. Default: adaptive.
     ///
     /// # Errors
-    /// A [`ConfigError`] for a [`BusyPoll::Fixed`] that is not within 1 µs and 1 s.
+    /// A [`ConfigError`] for a [`BusyPoll::Fixed`] outside of 1 µs to 1 s.
     pub fn busy_poll(mut self, busy_poll: BusyPoll) -> Result<Self, ConfigError> {
         self.busy_poll = busy_poll;
         self.check_busy_poll()?;
         Ok(self)
     }
 
-    /// Entries of each shard's submission queue, 8 to 32 768; the kernel rounds up to a power of two. Default 1024; each
-    /// costs 64 bytes, and 64 for its completions.
+    /// The number of entries of each shard's submission queue, 8 to 32 768; the kernel rounds up to
+    /// a power of two. Default 1024; each costs 64 bytes, and 64 for its completions.
     ///
     /// # Errors
     /// A [`ConfigError`] for a number out of range.
@@ -191,8 +196,8 @@ impl Config {
         Ok(self)
     }
 
-    /// The longest time from connecting to the end of the opening handshake, 1 ms to 365 days. Default 10 s. In the client
-    /// role it includes the TCP connection.
+    /// The maximum time from connecting to the end of the opening handshake, 1 ms to 365 days.
+    /// Default 10 s. In the client role it includes the establishment of the TCP connection.
     ///
     /// # Errors
     /// A [`ConfigError`] for a time out of range.
@@ -202,9 +207,10 @@ impl Config {
         Ok(self)
     }
 
-    /// The time without traffic after which a connection is closed, 1 ms to 365 days; after half of it a ping is sent.
-    /// Default 120 s. `None`: never, and a connection whose peer has vanished stays open until something is sent on it.
-    /// For a peer that does not read, and is therefore not read either, progress of what waits for it counts as traffic.
+    /// The time without traffic after which a connection is closed, 1 ms to 365 days; after half of
+    /// it a ping is sent. Default 120 s. With `None` an idle connection is never closed, and one
+    /// whose peer has vanished stays open until something is sent on it. While output waits for a
+    /// peer that does not read, progress of that output counts as traffic.
     ///
     /// # Errors
     /// A [`ConfigError`] for a time out of range.
@@ -214,8 +220,8 @@ impl Config {
         Ok(self)
     }
 
-    /// How long a peer may take nothing of the output that waits for it, 1 ms to 365 days. Default 60 s. Any progress
-    /// restarts it, so a slow reader that keeps reading is not closed.
+    /// The maximum time without progress of the output that waits for a peer, 1 ms to 365 days.
+    /// Default 60 s. Any progress restarts it, so a slow reader that keeps reading is not closed.
     ///
     /// # Errors
     /// A [`ConfigError`] for a time out of range.
@@ -225,8 +231,9 @@ impl Config {
         Ok(self)
     }
 
-    /// How long a closing connection may make no progress: the peer neither answers the close frame nor takes any of the
-    /// output that waits for it. 1 ms to 365 days, and at most [`Config::close_limit`]. Default 5 s.
+    /// The maximum time that a closing connection makes no progress: the peer neither answers the
+    /// close frame nor reads any of the output that waits for it. 1 ms to 365 days, and at most
+    /// [`Config::close_limit`]. Default 5 s.
     ///
     /// # Errors
     /// A [`ConfigError`] for a time out of range.
@@ -236,8 +243,8 @@ impl Config {
         Ok(self)
     }
 
-    /// The longest time that closing a connection takes in all, whatever its progress; at least [`Config::close_timeout`],
-    /// and 365 days at most. Default 60 s.
+    /// The maximum time for closing a connection in total, regardless of its progress; at least
+    /// [`Config::close_timeout`], and at most 365 days. Default 60 s.
     ///
     /// # Errors
     /// A [`ConfigError`] for a time out of range.
@@ -247,8 +254,8 @@ impl Config {
         Ok(self)
     }
 
-    /// How long stopping waits for the closing handshakes, up to 365 days. Default 10 s; with 0, connections are dropped at
-    /// once.
+    /// The maximum time that stopping waits for the closing handshakes, up to 365 days. Default 10
+    /// s; with 0, connections are dropped at once.
     ///
     /// # Errors
     /// A [`ConfigError`] for a time out of range.
@@ -258,15 +265,17 @@ impl Config {
         Ok(self)
     }
 
-    /// The web pages that may connect (RFC 6455 section 10.2). Default: all, and clients that are no browsers.
+    /// The web pages that can connect (RFC 6455 section 10.2). Default: all, and clients other than
+    /// browsers.
     #[must_use]
     pub fn origins(mut self, origins: OriginPolicy) -> Self {
         self.origins = origins;
         self
     }
 
-    /// The subprotocols that are spoken. The client's first choice among them is taken; with none of them the connection
-    /// opens without one (RFC 6455 section 4.2.2). Compared name by name at each handshake. Default: none.
+    /// The supported subprotocols. The client's first choice among them is selected; with no match
+    /// the connection opens without one (RFC 6455 section 4.2.2). Names are compared in order at
+    /// each handshake. Default: none.
     ///
     /// # Errors
     /// A [`ConfigError`] for a name that is not a token (RFC 6455 section 4.1).
@@ -276,23 +285,25 @@ impl Config {
         Ok(self)
     }
 
-    /// Compression of messages, in both roles: a server agrees to it where a client offers it, a client offers it. Default:
-    /// none, because it costs far more time and memory than sending does.
+    /// Compression of messages, in both roles: a server accepts it if the client offers it, a
+    /// client offers it. Default: none, because compression costs far more time and memory than
+    /// sending.
     #[must_use]
     pub fn deflate(mut self, deflate: Option<Deflate>) -> Self {
         self.deflate = deflate;
         self
     }
 
-    /// What a panic of the handler ends. Default: the connection that it was called for.
+    /// The consequence of a panic in the handler. Default: the connection that it was called for is
+    /// closed.
     #[must_use]
     pub fn on_panic(mut self, on_panic: OnPanic) -> Self {
         self.on_panic = on_panic;
         self
     }
 
-    /// Checks the range of each option, and that [`close_timeout`](Config::close_timeout) is no longer than
-    /// [`close_limit`](Config::close_limit). Starting calls it.
+    /// Checks the range of each option, and that [`close_timeout`](Config::close_timeout) does not
+    /// exceed [`close_limit`](Config::close_limit). Called when the shards start.
     ///
     /// # Errors
     /// A [`ConfigError`] for the first option that is out of range.

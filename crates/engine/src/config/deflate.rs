@@ -1,15 +1,16 @@
-//! How messages are compressed.
+//! The options of message compression.
 
 use super::error::{ConfigError, check_range};
 use ringway_codec::{DeflatePolicy, WindowBits};
 
-/// How messages are compressed: permessage-deflate (RFC 7692).
+/// The options of message compression: permessage-deflate (RFC 7692).
 ///
-/// The main choice is context takeover. With it a message is compressed with the help of those before it, which
-/// makes short messages that resemble each other much smaller, and both sides keep a window for each connection. Without
-/// it all connections of a shard share one compressor and one inflater, and an idle connection keeps nothing.
+/// The main choice is context takeover. With it, a message is compressed relative to the preceding
+/// messages, which makes short, similar messages much smaller, and both sides keep a window for
+/// each connection. Without it, all connections of a shard share one compressor and one inflater,
+/// and an idle connection keeps nothing.
 ///
-/// docs/tuning.md has the memory and the speed of each, as measured.
+/// docs/tuning.md has measurements of the memory and the speed of both.
 ///
 /// ```
 /// use ringway::{Config, Deflate};
@@ -32,7 +33,7 @@ pub struct Deflate {
 }
 
 impl Deflate {
-    /// With context takeover both ways, where the peer allows it.
+    /// Context takeover in both directions, if the peer allows it.
     #[must_use]
     pub const fn takeover() -> Self {
         Self {
@@ -46,30 +47,31 @@ impl Deflate {
         }
     }
 
-    /// Without context takeover: one compressor for all connections of a shard.
+    /// No context takeover: one compressor for all connections of a shard.
     #[must_use]
     pub const fn shared() -> Self {
         Self { own_takeover: false, peer_takeover: false, ..Self::takeover() }
     }
 
-    /// Whether we keep the context of what we send, where the peer allows it: 240 KiB and four times the window for each
-    /// connection, from the first compressed message on, until it has been silent for half of
-    /// [`Config::idle_timeout`](crate::Config::idle_timeout); without such a timeout, until it ends.
+    /// Whether this side keeps the context of sent messages, if the peer allows it. Costs 240 KiB
+    /// plus four times the window for each connection, from its first compressed message until it
+    /// has been silent for half of [`Config::idle_timeout`](crate::Config::idle_timeout); without
+    /// that timeout, until the connection ends.
     #[must_use]
     pub const fn own_takeover(mut self, takeover: bool) -> Self {
         self.own_takeover = takeover;
         self
     }
 
-    /// Whether the peer may keep the context of what it sends: 42 KiB for each connection, from the first compressed
-    /// message on, until it ends.
+    /// Whether the peer can keep the context of the messages it sends. Costs 42 KiB for each
+    /// connection, from its first compressed message until it ends.
     #[must_use]
     pub const fn peer_takeover(mut self, takeover: bool) -> Self {
         self.peer_takeover = takeover;
         self
     }
 
-    /// The largest window that we compress with, as a power of two: 9 (512 B) to 15 (32 KiB). Default 15.
+    /// The largest window for compression, as a power of two: 9 (512 B) to 15 (32 KiB). Default 15.
     ///
     /// # Errors
     /// A [`ConfigError`] for a number out of range.
@@ -79,7 +81,8 @@ impl Deflate {
         Ok(self)
     }
 
-    /// The largest window that the peer is asked to compress with, 9 to 15. It saves the peer memory, not us. Default 15.
+    /// The largest window that the peer is asked to use for compression, 9 to 15. It saves memory
+    /// of the peer only. Default 15.
     ///
     /// # Errors
     /// A [`ConfigError`] for a number out of range.
@@ -89,7 +92,7 @@ impl Deflate {
         Ok(self)
     }
 
-    /// From 1, the fastest, to 9, which compresses best. Default 1.
+    /// The compression level, from 1 (fastest) to 9 (smallest). Default 1.
     ///
     /// # Errors
     /// A [`ConfigError`] for a number out of range.
@@ -99,16 +102,18 @@ impl Deflate {
         Ok(self)
     }
 
-    /// Messages shorter than this are sent uncompressed, unless [`Message::compress`](crate::Message::compress) says
-    /// otherwise. In bytes; default 128.
+    /// The minimum length of compressed messages in bytes, unless
+    /// [`Message::compress`](crate::Message::compress) decides. Shorter messages are sent
+    /// uncompressed. Default 128.
     #[must_use]
     pub const fn threshold(mut self, bytes: usize) -> Self {
         self.threshold = bytes;
         self
     }
 
-    /// Messages longer than this are sent uncompressed, unless [`Message::compress`](crate::Message::compress) says
-    /// otherwise: while one is compressed, at some 2 to 5 ms for each MiB, its shard does nothing else. In bytes; default
+    /// The maximum length of compressed messages in bytes, unless
+    /// [`Message::compress`](crate::Message::compress) decides. Longer messages are sent
+    /// uncompressed, because compression blocks the shard for about 2 to 5 ms for each MiB. Default
     /// 1 MiB.
     #[must_use]
     pub const fn max_size(mut self, bytes: usize) -> Self {
@@ -134,10 +139,10 @@ impl Deflate {
         check_range("deflate.level", self.level, 1..=9)
     }
 
-    /// The policy of the codec. Starting has checked the ranges.
+    /// The policy of the codec. The ranges were checked when the shards started.
     pub(crate) fn policy(&self) -> DeflatePolicy {
         debug_assert_eq!(self.check(), Ok(()));
-        let window = |bits: u8| WindowBits::new(bits).expect("starting has checked that the bits are 9 to 15");
+        let window = |bits: u8| WindowBits::new(bits).expect("the bits were checked to be 9 to 15 at the start");
         DeflatePolicy {
             takeover: self.own_takeover,
             peer_takeover: self.peer_takeover,

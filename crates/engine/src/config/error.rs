@@ -1,4 +1,4 @@
-//! Options that are out of range.
+//! Errors of options out of range.
 
 use ringway_io::OptionError;
 use std::borrow::Cow;
@@ -6,10 +6,11 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// The range of times. Timers resolve 10 ms, and sessions count silence in 2³² of such ticks, 497 days.
+/// The range of times. Timers have a resolution of 10 ms, and sessions count idle time in 2³² such
+/// ticks, 497 days.
 const TIMES: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(365 * 24 * 60 * 60);
 
-/// An option has a value out of its range. Displayed as `deflate.window_bits is 16: give 9 to 15`.
+/// An option is out of range. Displayed as `deflate.window_bits is 16: give 9 to 15`.
 ///
 /// ```
 /// use ringway::Deflate;
@@ -21,12 +22,12 @@ const TIMES: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::fro
 #[error("{option} is {value}: give {range}")]
 #[non_exhaustive]
 pub struct ConfigError {
-    /// The option: `shards`, the name of one of [`Config`](crate::Config), or one of another type with the type's prefix
-    /// (`limits.`, `deflate.`, `endpoint.`).
+    /// The name of the option: `shards`, an option of [`Config`](crate::Config), or an option of
+    /// another type with the prefix of that type (`limits.`, `deflate.`, `endpoint.`).
     pub option: &'static str,
-    /// The value that it has.
+    /// The rejected value.
     pub value: String,
-    /// The values that it can have.
+    /// The allowed values.
     pub range: Cow<'static, str>,
 }
 
@@ -55,7 +56,7 @@ pub(super) fn check_range<T: PartialOrd + Display>(
     Err(ConfigError::new(option, value.to_string(), format!("{} to {}", range.start(), range.end())))
 }
 
-/// Checks that a time is long enough to mean something, and short enough to be counted.
+/// Checks that a time is within the range of timers.
 pub(super) fn check_time(option: &'static str, time: Duration) -> Result<(), ConfigError> {
     if TIMES.contains(&time) {
         return Ok(());

@@ -1,15 +1,15 @@
-//! What a peer may make a shard hold and do.
+//! Bounds on the resources that a peer can use.
 
 use super::error::{ConfigError, check_range, check_time};
 use std::time::Duration;
 
-/// The range of a number of bytes that one connection may hold. Sums of two stay below 4 GiB.
+/// The maximum number of bytes that one connection can hold. The sum of two is below 4 GiB.
 const MAX_BYTES: usize = 1 << 30;
 
-/// The smallest budget of a shard.
+/// The minimum memory budget of a shard.
 pub(crate) const MIN_MEMORY: usize = 1 << 20;
 
-/// What a peer may make a shard hold and do.
+/// Bounds on the resources that a peer can use.
 ///
 /// ```
 /// use ringway::Limits;
@@ -30,7 +30,7 @@ pub struct Limits {
     pub(crate) max_headers: usize,
     pub(crate) max_buffered: usize,
     pub(crate) max_connections: u32,
-    /// In a shard that runs it is resolved.
+    /// Always `Some` in a running shard.
     pub(crate) max_memory: Option<usize>,
 }
 
@@ -55,8 +55,9 @@ impl Limits {
         Self::default()
     }
 
-    /// The largest message in bytes, 1 to 1 GiB; a larger one is answered with close code 1009. It is also what one
-    /// connection can make the shard hold while a message arrives in parts. Default 16 MiB.
+    /// The maximum length of a message in bytes, 1 to 1 GiB; a longer one is answered with close
+    /// code 1009. Also the maximum memory of one connection for a message that arrives in parts.
+    /// Default 16 MiB.
     ///
     /// # Errors
     /// A [`ConfigError`] for a number out of range.
@@ -66,7 +67,8 @@ impl Limits {
         Ok(self)
     }
 
-    /// The longest time from the first byte of a message to its last, 1 ms to 365 days. Default 120 s.
+    /// The maximum time from the first byte of a message to the last, 1 ms to 365 days. Default 120
+    /// s.
     ///
     /// # Errors
     /// A [`ConfigError`] for a time out of range.
@@ -76,8 +78,9 @@ impl Limits {
         Ok(self)
     }
 
-    /// The largest opening handshake in bytes (request line and headers), 128 to 1 MiB; a larger one is answered with 414
-    /// or 431. A connection whose head arrives in parts holds up to this much until the head is complete. Default 16 KiB.
+    /// The maximum length of an opening handshake in bytes (request line and headers), 128 to 1
+    /// MiB; a longer one is answered with 414 or 431. A connection whose head arrives in parts
+    /// holds up to this much until the head is complete. Default 16 KiB.
     ///
     /// # Errors
     /// A [`ConfigError`] for a number out of range.
@@ -87,8 +90,8 @@ impl Limits {
         Ok(self)
     }
 
-    /// The most headers of an opening handshake, 1 to 128; more are answered with 431. While a head is parsed each takes
-    /// 32 bytes. Default 100.
+    /// The maximum number of headers of an opening handshake, 1 to 128; more are answered with 431.
+    /// Parsing a head takes 32 bytes of stack for each. Default 100.
     ///
     /// # Errors
     /// A [`ConfigError`] for a number out of range.
@@ -98,9 +101,11 @@ impl Limits {
         Ok(self)
     }
 
-    /// The high-water mark of the output of one connection in bytes, 1 to 1 GiB. Beyond it `send` hands messages back, and
-    /// the connection is not read until the peer has taken half of it. One message more than that may wait, and what the
-    /// kernel had received by then: at most the size of the socket's receive buffer. Default 1 MiB.
+    /// The high-water mark of the output of one connection in bytes, 1 to 1 GiB. Above it `send`
+    /// hands messages back, and nothing is received on the connection until the peer has read half
+    /// of the output. The output can exceed the mark by one message, and by the replies to the
+    /// input that the kernel has already received: at most the size of the socket's receive buffer.
+    /// Default 1 MiB.
     ///
     /// # Errors
     /// A [`ConfigError`] for a number out of range.
@@ -110,8 +115,9 @@ impl Limits {
         Ok(self)
     }
 
-    /// The most connections of one shard, 1 to 2³⁰; further ones wait in the kernel's backlog. Each costs about 120 bytes
-    /// and the handler's state, and the kernel's memory for a socket. Default 1 048 576.
+    /// The maximum number of connections of one shard, 1 to 2³⁰; further ones wait in the kernel's
+    /// backlog. Each costs about 120 bytes, the handler's state, and the kernel's memory of a
+    /// socket. Default 1 048 576.
     ///
     /// # Errors
     /// A [`ConfigError`] for a number out of range.
@@ -121,12 +127,14 @@ impl Limits {
         Ok(self)
     }
 
-    /// The most bytes that the connections of one shard may hold together, at least 1 MiB and [`Limits::max_message`]:
-    /// assembly buffers, queued output, stashed input, heads, compressors and inflaters.
+    /// The maximum number of bytes that the connections of one shard hold together: assembly
+    /// buffers, queued output, stashed input, heads, compressors and inflaters. At least 1 MiB and
+    /// [`Limits::max_message`].
     ///
-    /// Default (`None`): half of the memory that this process may use, divided by the number of shards. This memory is
-    /// that of the machine (`MemTotal` of `/proc/meminfo`), or the smallest limit of its cgroups where that is less
-    /// (version 2: `memory.max`, version 1: `memory.limit_in_bytes`). It is read once, when the shards start.
+    /// Default (`None`): half of the memory available to this process, divided by the number of
+    /// shards. The available memory is that of the machine (`MemTotal` of `/proc/meminfo`), or the
+    /// smallest limit of the process's cgroups if that is less (version 2: `memory.max`, version 1:
+    /// `memory.limit_in_bytes`). It is read once, when the shards start.
     ///
     /// # Errors
     /// A [`ConfigError`] for a number out of range.
@@ -136,8 +144,8 @@ impl Limits {
         Ok(self)
     }
 
-    /// Checks the range of each limit, and that [`max_memory`](Limits::max_memory) is no less than
-    /// [`max_message`](Limits::max_message). Starting calls it.
+    /// Checks the range of each limit, and that [`max_memory`](Limits::max_memory) is at least
+    /// [`max_message`](Limits::max_message). Called when the shards start.
     ///
     /// # Errors
     /// A [`ConfigError`] for the first limit that is out of range.

@@ -1,19 +1,20 @@
-//! The cgroups of this process: where the files of a controller are.
+//! The limits in the cgroups of this process.
 //!
-//! A limit of a cgroup holds for everything below it, so the limits that count are those from the process's own cgroup up
-//! to the root. A container that sees only its own part of the hierarchy sees only the limits in that part.
+//! A limit of a cgroup applies to everything below it, so all limits from the process's own cgroup
+//! up to the root apply. In a container that sees only a part of the hierarchy, only the limits in
+//! that part are visible.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-/// The versions of the cgroup file system, whose files differ.
+/// The versions of the cgroup file system, which have different files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Version {
     V1,
     V2,
 }
 
-/// What procfs and the cgroup file system say.
+/// The contents of procfs and the cgroup file system that are used here.
 pub(super) struct Cgroups<'a> {
     /// `/proc/self/cgroup`.
     cgroups: String,
@@ -23,7 +24,7 @@ pub(super) struct Cgroups<'a> {
 }
 
 impl Cgroups<'static> {
-    /// Those of this process; `None` where procfs cannot be read.
+    /// Reads those of this process; `None` if procfs cannot be read.
     pub(super) fn read() -> Option<Self> {
         let cgroups = fs::read_to_string("/proc/self/cgroup").ok()?;
         let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
@@ -32,14 +33,15 @@ impl Cgroups<'static> {
 }
 
 impl Cgroups<'_> {
-    /// Made-up ones.
+    /// Creates cgroups from given contents.
     #[cfg(test)]
     pub(super) fn new<'a>(cgroups: &str, mounts: &str, read: &'a dyn Fn(&Path) -> Option<String>) -> Cgroups<'a> {
         Cgroups { cgroups: cgroups.to_owned(), mounts: mounts.to_owned(), read }
     }
 
-    /// All that `limit` finds in the cgroups of `controller`, from the process's own up to the root. Its second argument
-    /// reads a file of the cgroup. Machines can have both versions mounted, with the controller in either.
+    /// All limits that `limit` returns for the cgroups of `controller`, from the process's own
+    /// cgroup up to the root. The second argument of `limit` reads a file of the cgroup. Machines
+    /// can have both versions mounted, with the controller in either.
     pub(super) fn limits<T>(
         &self,
         controller: &str,
@@ -57,8 +59,8 @@ impl Cgroups<'_> {
         limits
     }
 
-    /// Where the hierarchy is mounted, and the path of the cgroup `own` from there. A cgroup that is outside of what is
-    /// mounted counts as the mount's root, which is above it.
+    /// The mount point of the hierarchy, and the path of the cgroup `own` relative to it. A cgroup
+    /// outside of the mounted part counts as the root of the mount, which is above it.
     fn locate(&self, version: Version, controller: &str, own: &str) -> Option<(PathBuf, PathBuf)> {
         let mut outside = None;
         for line in self.mounts.lines() {
@@ -83,8 +85,8 @@ impl Cgroups<'_> {
 }
 
 impl Version {
-    /// The path that a line of `/proc/self/cgroup` (`4:cpu,cpuacct:/path`, `0::/path`) gives, if it is about `controller`
-    /// in this version.
+    /// The path in a line of `/proc/self/cgroup` (`4:cpu,cpuacct:/path`, `0::/path`), if the line
+    /// is for `controller` in this version.
     fn path_in<'l>(self, line: &'l str, controller: &str) -> Option<&'l str> {
         let mut fields = line.splitn(3, ':');
         let (number, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
@@ -104,7 +106,8 @@ impl Version {
     }
 }
 
-/// A path of mountinfo, in which blanks and backslashes are three octal digits behind a backslash.
+/// Decodes a path of mountinfo, in which spaces and backslashes are a backslash and three octal
+/// digits.
 fn unescape(path: &str) -> String {
     [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
         .iter()

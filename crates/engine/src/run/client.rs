@@ -1,4 +1,4 @@
-//! The front for shards that only open connections.
+//! The builder for shards that only open connections.
 
 use super::error::StartError;
 use super::launch::Launch;
@@ -18,7 +18,7 @@ use std::sync::Arc;
 /// #     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) { conn.reply(message) }
 /// # }
 ///
-/// /// Says hello, closes when it is answered, and stops its shard.
+/// /// Sends a greeting, closes after the answer, and stops its shard.
 /// struct Greeting {
 ///     endpoint: Arc<Endpoint>,
 /// }
@@ -64,39 +64,39 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client with the default configuration.
+    /// Creates a client with the default configuration.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets how many shards there are. Default: one for each core. The number is checked at the start.
+    /// Sets the number of shards. Default: one for each core. Starting checks the number.
     #[must_use]
     pub fn shards(mut self, shards: Shards) -> Self {
         self.launch.shards = shards;
         self
     }
 
-    /// Sets the options of the operator.
+    /// Sets the operator's options.
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.launch.config = config;
         self
     }
 
-    /// Sets what a peer may use.
+    /// Sets the bounds on the resources that a peer can use.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.launch.limits = limits;
         self
     }
 
-    /// Starts the shards. `make` is called on each shard's own thread with the shard's number. They run until they are
-    /// told to stop, by [`Shard::stop`](crate::Shard::stop) or [`Running::stop`].
+    /// Starts the shards. `make` is called on each shard's own thread with the shard's number. The
+    /// shards run until [`Shard::stop`](crate::Shard::stop) or [`Running::stop`].
     ///
     /// # Errors
-    /// A [`StartError`] when an option is out of range, io_uring is unavailable, a core is not allowed, or a thread cannot
-    /// be started. Nothing runs then.
+    /// A [`StartError`] if an option is out of range, io_uring is unavailable, a core is not
+    /// allowed, or a thread cannot be started. No shard runs then.
     pub fn start<H, F>(self, make: F) -> Result<Running<H>, StartError>
     where
         H: Handler,

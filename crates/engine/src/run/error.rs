@@ -1,7 +1,8 @@
-//! Why shards could not start, or did not run to their end.
+//! Errors of starting and running shards.
 //!
-//! The text of an error includes its cause, so that one line of a log is enough. Where it does, `source` is `None`: nothing
-//! is printed twice by who prints the chain, and the cause is in the variant.
+//! The text of an error includes its cause, so that one line of a log is enough. In that case
+//! `source` is `None` and the cause is in the variant, so that printing the chain of errors repeats
+//! nothing.
 
 use crate::config::ConfigError;
 use crate::run::placement::PlacementError;
@@ -9,7 +10,7 @@ use ringway_io::BindError;
 use ringway_io::uring::{SetupError, Unavailable};
 use std::io;
 
-/// Why shards could not start. Nothing runs then.
+/// Why the shards could not start. No shard runs then.
 ///
 /// ```
 /// use ringway::{Client, Connection, Handler, Message, Shards, StartError};
@@ -32,16 +33,16 @@ pub enum StartError {
     /// The address could not be parsed, or the name has no address.
     #[error("cannot listen on {0:?}: {1}")]
     Address(String, io::Error),
-    /// An address that cannot be listened on.
+    /// The address cannot be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// None of the addresses of a name can be listened on. One error for each of them.
+    /// No address of a name can be listened on. Contains one error for each address.
     #[error("no address of {0:?} works: {list}", list = .1.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     NoAddress(String, Vec<BindError>),
     /// io_uring is unavailable.
     #[error(transparent)]
     Refused(#[from] Unavailable),
-    /// The shards could not be assigned to cores, or not be pinned to them.
+    /// The shards could not be assigned to cores, or could not be pinned to them.
     #[error(transparent)]
     Placement(#[from] PlacementError),
     /// A thread could not be started.
@@ -61,7 +62,7 @@ impl From<SetupError> for StartError {
     }
 }
 
-/// Why shards that ran did not run to their end, or could not be watched.
+/// Why running shards ended with an error, or could not be stopped by signals.
 ///
 /// ```
 /// use ringway::RunError;
@@ -84,13 +85,13 @@ pub enum RunError {
     /// This shard panicked, most likely in its handler.
     #[error("shard {0} panicked")]
     Panicked(usize),
-    /// The signals could not be watched.
+    /// Handlers for the signals could not be installed.
     #[error("cannot watch SIGINT and SIGTERM: {0}")]
     Signals(io::Error),
 }
 
-/// Why [`Server::run`](crate::Server::run) ended: the shards did not start, or did not run to their end. Text and source
-/// are those of the error inside.
+/// Why [`Server::run`](crate::Server::run) ended: the shards did not start, or ended with an error.
+/// Text and source are those of the inner error.
 ///
 /// ```no_run
 /// use ringway::{Server, ServeError};
@@ -114,7 +115,7 @@ pub enum ServeError {
     /// The shards did not start.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// They did not run to their end.
+    /// The shards ended with an error.
     #[error(transparent)]
     Run(#[from] RunError),
 }
@@ -125,7 +126,7 @@ mod tests {
     use crate::{ConnectError, HandshakeError, TargetError};
     use std::error::Error;
 
-    /// Prints an error with its chain, as most programs do.
+    /// Prints an error and its sources, as most programs do.
     fn chain(error: &dyn Error) -> String {
         match error.source() {
             Some(source) => format!("{error}: {}", chain(source)),

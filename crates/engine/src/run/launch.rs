@@ -1,4 +1,4 @@
-//! Starting the threads of the shards.
+//! Starts the threads of the shards.
 
 use super::error::StartError;
 use super::memory;
@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Instant;
 
-/// Everything that shards are started with.
+/// The settings that shards are started with.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Launch {
     pub(crate) shards: Shards,
@@ -23,7 +23,7 @@ pub(crate) struct Launch {
 }
 
 impl Launch {
-    /// Starts one thread for each shard. Each gets a sibling of all `listeners`.
+    /// Starts one thread for each shard. Each shard gets a sibling of every listener.
     pub(crate) fn start<H: Handler>(
         self,
         listeners: Vec<Listener>,
@@ -103,7 +103,8 @@ impl Launch {
     }
 }
 
-/// Tells that a shard has ended, however it has: this is dropped with its thread's stack.
+/// Reports that a shard has ended, by a return or a panic: dropped with the stack of the shard's
+/// thread.
 struct ShardEnd<H: Handler> {
     index: usize,
     handle: ShardHandle<H>,
@@ -113,7 +114,7 @@ struct ShardEnd<H: Handler> {
 impl<H: Handler> Drop for ShardEnd<H> {
     fn drop(&mut self) {
         self.handle.close();
-        // It fails when nobody waits for the shards.
+        // An error means that no thread waits for the shards.
         let _ = self.ended.send(self.index);
     }
 }

@@ -1,4 +1,4 @@
-//! Listening on all addresses of a name.
+//! Listens on all addresses of a name.
 
 use ringway_io::{BindError, Listener};
 use std::net::SocketAddr;
@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 /// The maximum number of attempts to find a port that is free on all addresses.
 const ATTEMPTS: usize = 16;
 
-/// What has become of the addresses of a name.
+/// The listeners and errors for the addresses of a name.
 #[derive(Debug, Default)]
 pub(super) struct Listening {
     pub(super) listeners: Vec<Listener>,
@@ -18,8 +18,8 @@ pub(super) struct Listening {
 /// once.
 ///
 /// Addresses with port 0 get the same port: the system chooses one for the first of them, and the
-/// others take it. When it is in use on one of the others, another port is tried. Where no port is
-/// found that is free on all addresses, each gets its own.
+/// others use it. If it is in use on another address, another port is tried. If no port is free on
+/// all addresses, each gets its own.
 pub(super) fn listen(
     addresses: &[SocketAddr],
     mut bind: impl FnMut(SocketAddr) -> Result<Listener, BindError>,
@@ -32,8 +32,8 @@ pub(super) fn listen(
     attempt(addresses, false, &mut bind).unwrap_or_default()
 }
 
-/// Listens once on each address. With `same_port`, `None` when the port that the system chose is in
-/// use on another address.
+/// Listens once on each address. With `same_port`, returns `None` if the port that the system chose
+/// is in use on another address.
 fn attempt(
     addresses: &[SocketAddr],
     same_port: bool,

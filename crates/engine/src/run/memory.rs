@@ -1,10 +1,12 @@
-//! The memory that this process may use, and the default of [`Limits::max_memory`](crate::Limits::max_memory).
+//! The memory available to this process, and the default of
+//! [`Limits::max_memory`](crate::Limits::max_memory).
 
 use super::cgroup::{Cgroups, Version};
 use crate::config::MIN_MEMORY;
 use std::fs;
 
-/// The default budget of one of `shards` shards: half of the memory that this process may use, divided among them.
+/// The default budget of one of `shards` shards: half of the memory available to this process,
+/// divided by the number of shards.
 pub(super) fn default_budget(shards: usize) -> usize {
     budget(available(), shards)
 }
@@ -14,8 +16,8 @@ fn budget(available: u64, shards: usize) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX).max(MIN_MEMORY)
 }
 
-/// The memory that this process may use, in bytes: that of the machine, or the smallest limit of its cgroups where that
-/// is less.
+/// The memory available to this process in bytes: that of the machine, or the smallest limit of its
+/// cgroups if that is less.
 fn available() -> u64 {
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let machine = total(&meminfo).unwrap_or_else(|| {
@@ -32,8 +34,8 @@ fn total(meminfo: &str) -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim_end().parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// The smallest limit from the process's own cgroup up to the root. Without a limit, version 2 has `max`, which does not
-/// parse, and version 1 a number near 2⁶³.
+/// The smallest limit from the process's own cgroup up to the root. No limit is `max` in version 2,
+/// which does not parse, and a number near 2⁶³ in version 1.
 fn smallest(cgroups: &Cgroups<'_>) -> Option<u64> {
     let limits = cgroups.limits("memory", |version, file| {
         let name = match version {
@@ -64,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn mem_total_is_in_kilobytes() {
+    fn mem_total_is_read_in_kilobytes() {
         let meminfo = "MemTotal:       16384256 kB\nMemFree:          123456 kB\nMemAvailable:    8000000 kB\n";
         assert_eq!(total(meminfo), Some(16_384_256 * 1024));
         for nonsense in ["", "MemTotal:", "MemTotal: kB", "MemTotal: 5", "MemTotal: -5 kB", "MemFree: 5 kB"] {
@@ -73,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn version_2_has_max_for_no_limit() {
+    fn max_means_no_limit_in_version_2() {
         let of = |content| limit("0::/web\n", V2, &[("/sys/fs/cgroup/web/memory.max", content)]);
         assert_eq!(of("max"), None);
         assert_eq!(of("536870912"), Some(512 << 20));
@@ -83,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn version_1_has_a_controller_of_its_own() {
+    fn version_1_limits_are_read_from_the_memory_controller() {
         let files = [
             ("/sys/fs/cgroup/memory/web/memory.limit_in_bytes", "1073741824"),
             ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712"),
@@ -93,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn the_smallest_from_the_own_cgroup_up_to_the_root_counts() {
+    fn the_smallest_limit_up_to_the_root_applies() {
         let files = |a, b| {
             let files = [
                 ("/sys/fs/cgroup/a/memory.max", a),
@@ -110,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_budget_is_half_of_it_divided_among_the_shards() {
+    fn the_default_budget_is_half_of_the_memory_divided_by_the_shards() {
         assert_eq!(budget(16 * GIB, 1), 8 << 30);
         assert_eq!(budget(16 * GIB, 8), 1 << 30);
         assert_eq!(budget(GIB, 3), (512 << 20) / 3);

@@ -1,4 +1,4 @@
-//! Starting shards, and stopping them.
+//! Starts and stops shards.
 
 mod cgroup;
 pub(crate) mod client;

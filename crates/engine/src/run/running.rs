@@ -1,4 +1,4 @@
-//! A handle on the shards while they run.
+//! The handle on running shards.
 
 use super::error::{RunError, StartError};
 use super::placement::Assignment;
@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
-/// What a shard has done, reported when it has ended.
+/// The report of a shard that has ended.
 ///
 /// ```
 /// use ringway::{Connection, Handler, Message, Server, Shards};
@@ -35,18 +35,18 @@ use std::thread::JoinHandle;
 pub struct ShardReport {
     /// The shard's number.
     pub index: usize,
-    /// The core it was pinned to.
+    /// The core that it was pinned to.
     pub core: Option<usize>,
-    /// What its driver counted.
+    /// The counters of its driver.
     pub stats: Stats,
-    /// What it has done against misbehaviour.
+    /// The counters of the shard.
     pub counters: Counters,
 }
 
-/// What the thread of a shard returns.
+/// The result of the thread of a shard.
 pub(crate) type ShardResult = io::Result<(Stats, Counters)>;
 
-/// Shards that run. Dropping it leaves them running.
+/// Running shards. Dropping this value leaves them running.
 ///
 /// ```
 /// use ringway::{Connection, Handler, Message, Server, Shards};
@@ -68,12 +68,13 @@ pub struct Running<H: Handler> {
     pub(super) features: Features,
     pub(super) threads: Vec<Option<JoinHandle<ShardResult>>>,
     pub(super) handles: Vec<ShardHandle<H>>,
-    /// Which shards have ended. Locked, so that this type can be shared between threads; only `wait` looks.
+    /// Receives the numbers of shards that have ended. The mutex makes this type `Sync`; only
+    /// `wait` uses the receiver.
     pub(super) ends: Mutex<mpsc::Receiver<usize>>,
 }
 
 impl<H: Handler> Running<H> {
-    /// The addresses that are listened on, with the ports that the system chose.
+    /// The addresses that are listened on, with the ports chosen by the system.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
@@ -85,7 +86,8 @@ impl<H: Handler> Running<H> {
         self.assignment.cores()
     }
 
-    /// Where the shards run, and the reason where they are not pinned; it displays as `2, on cores 0-1`.
+    /// The cores of the shards, and the reason if they are not pinned; displayed as `2, on cores
+    /// 0-1`.
     #[must_use]
     pub fn assignment(&self) -> &Assignment {
         &self.assignment
@@ -103,30 +105,32 @@ impl<H: Handler> Running<H> {
         &self.handles
     }
 
-    /// Tells all shards to stop: see [`Shard::stop`](crate::Shard::stop). Does not wait; call [`Running::wait`] for that.
+    /// Stops all shards, as [`Shard::stop`](crate::Shard::stop) does. Does not block; call
+    /// [`Running::wait`] to wait for their end.
     pub fn stop(&self) {
         stop(&self.handles);
     }
 
-    /// Stops the shards at SIGINT or SIGTERM, as [`Running::stop`] does. A second signal has its default action: it ends
-    /// the process. Starts a thread that waits for them.
+    /// Stops the shards at SIGINT or SIGTERM, as [`Running::stop`] does. A second signal has its
+    /// default action: it ends the process. Starts a thread that waits for the signals.
     ///
     /// # Errors
-    /// [`RunError::Signals`] when the signals cannot be watched.
+    /// [`RunError::Signals`] if the handlers for the signals cannot be installed.
     pub fn stop_on_signals(&self) -> Result<(), RunError> {
         let handles = self.handles.clone();
         signals::watch(move || stop(&handles))
     }
 
-    /// Waits until all shards have ended. When one of them fails, the others are told to stop: a server without one of
-    /// its shards would leave that shard's share of new connections without an answer.
+    /// Waits until all shards have ended. If one fails, the others are stopped: without one of its
+    /// shards, a server would not answer that shard's share of new connections.
     ///
     /// # Errors
-    /// [`RunError::Shard`] or [`RunError::Panicked`] for the first shard that failed; the others are waited for.
+    /// [`RunError::Shard`] or [`RunError::Panicked`] for the first shard that failed, after all
+    /// shards have ended.
     pub fn wait(mut self) -> Result<Vec<ShardReport>, RunError> {
         let mut first = None;
         let mut reports = Vec::with_capacity(self.threads.len());
-        // In the order in which they end: one that fails must not wait for one that runs.
+        // In the order in which the shards end: a failure is seen while other shards run.
         let ends = self.ends.into_inner().unwrap_or_else(PoisonError::into_inner);
         while let Ok(index) = ends.recv() {
             let error = match self.threads[index].take().map(JoinHandle::join) {
@@ -145,7 +149,7 @@ impl<H: Handler> Running<H> {
         first.map_or(Ok(reports), Err)
     }
 
-    /// Ends those that have started, for an error that another met.
+    /// Stops the shards that have started, after another could not start.
     pub(super) fn abandon<T>(self, error: StartError) -> Result<T, StartError> {
         stop(&self.handles);
         for thread in self.threads.into_iter().flatten() {
@@ -164,7 +168,7 @@ impl<H: Handler> fmt::Debug for Running<H> {
     }
 }
 
-/// Tells shards to stop.
+/// Stops shards.
 fn stop<H: Handler>(handles: &[ShardHandle<H>]) {
     handles.iter().for_each(ShardHandle::stop);
 }
@@ -196,11 +200,11 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_that_panics_stops_the_others_whichever_it_is() {
+    fn a_panic_of_any_shard_stops_the_others() {
         for index in 0..2 {
             let running = two();
-            running.handles()[index].post(|_, _| panic!("as the test has it")).expect("it runs");
-            let error = running.wait().expect_err("one has panicked");
+            running.handles()[index].post(|_, _| panic!("on purpose")).expect("the shard runs");
+            let error = running.wait().expect_err("one shard panicked");
             assert!(matches!(error, RunError::Panicked(at) if at == index), "{error}");
         }
     }
@@ -218,25 +222,25 @@ mod tests {
         is_stuck.recv().expect("the shard runs");
         while running.handles()[0].post(|_, _| {}).is_ok() {}
         assert_eq!(running.handles()[0].post(|_, _| {}), Err(PostError::Full));
-        // Before, this waited for room in the mailbox.
+        // `stop` must not wait for room in the mailbox.
         running.stop();
         drop(release);
-        assert_eq!(running.wait().expect("they end in order").len(), 2);
+        assert_eq!(running.wait().expect("they end without an error").len(), 2);
     }
 
     #[test]
-    fn stopping_shards_that_have_ended_is_no_wait() {
+    fn stopping_shards_that_have_ended_does_not_block() {
         let running = two();
         let handles = running.handles().to_vec();
         running.stop();
-        let reports = running.wait().expect("they end in order");
+        let reports = running.wait().expect("they end without an error");
         assert_eq!(reports.iter().map(|report| report.index).collect::<Vec<_>>(), [0, 1]);
         stop(&handles);
         assert_eq!(handles[0].post(|_, _| {}), Err(PostError::Ended));
     }
 
     #[test]
-    fn shards_without_a_place_do_not_start() {
+    fn shards_on_a_core_that_does_not_exist_do_not_start() {
         let config = Config { cores: Cores::List(vec![usize::MAX]), ..Config::default() };
         let error = Client::new().config(config).start(|_| Idle).expect_err("there is no such core");
         assert!(matches!(error, StartError::Placement(_)), "{error}");
@@ -258,13 +262,13 @@ mod tests {
     }
 
     #[test]
-    fn shards_that_run_say_where() {
+    fn running_shards_report_their_cores() {
         let running = Client::new().shards(Shards::Count(1)).start(|_| Idle).expect("io_uring works here");
         let set = placement::CoreSet::read().expect("the mask can be read");
-        let expected = set.server(&Cores::All, Shards::Count(1)).expect("it has a place");
+        let expected = set.server(&Cores::All, Shards::Count(1)).expect("it can be placed");
         assert_eq!((running.assignment(), running.cores()), (&expected, expected.cores()));
         running.stop();
-        let reports = running.wait().expect("it ends in order");
+        let reports = running.wait().expect("it ends without an error");
         assert_eq!(reports.iter().map(|report| report.core).collect::<Vec<_>>(), expected.cores());
     }
 }

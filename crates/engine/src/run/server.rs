@@ -1,4 +1,4 @@
-//! The server: addresses, a handler, and the shards that run it.
+//! The builder for servers.
 
 use super::error::{ServeError, StartError};
 use super::launch::Launch;
@@ -12,7 +12,7 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
-/// A WebSocket server that listens already, and accepts once it runs.
+/// A WebSocket server that is listening, and accepts connections once it is started.
 ///
 /// ```
 /// use ringway::{Config, Connection, Handler, Limits, Message, Server, Shards};
@@ -40,19 +40,18 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens on the addresses that `address` stands for: one, or those of a name such as
-    /// `localhost`.
+    /// Listens on an address, or on all addresses of a name such as `localhost`.
     ///
-    /// An address of a name that cannot be listened on is logged as a warning (`tracing`) and left
-    /// out, as long as another one works: `localhost` often has an IPv6 address on machines without
-    /// IPv6.
+    /// If one address of a name cannot be listened on, it is skipped with a warning in the log
+    /// (`tracing`), as long as another one works: on machines without IPv6, `localhost` often has
+    /// an IPv6 address.
     ///
-    /// Port 0 lets the system choose a port, which is the same on all addresses of the name where
+    /// Port 0 lets the system choose a port, which is the same on all addresses of the name if
     /// possible.
     ///
     /// # Errors
     /// - [`StartError::Address`]: the address could not be parsed, or the name has no address.
-    /// - [`StartError::Bind`]: the one address cannot be listened on.
+    /// - [`StartError::Bind`]: the only address cannot be listened on.
     /// - [`StartError::NoAddress`]: none of several addresses can be listened on.
     ///
     /// ```
@@ -64,7 +63,7 @@ impl Server {
         Self { listeners: Vec::new(), launch: Launch::default() }.and_bind(address)
     }
 
-    /// Listens on a further address, or on those of a further name.
+    /// Listens on a further address, or on all addresses of a further name.
     ///
     /// # Errors
     /// As [`Server::bind`].
@@ -82,27 +81,27 @@ impl Server {
             });
         }
         for error in errors {
-            tracing::warn!(name = %address, "one address of the name is left out: {error}");
+            tracing::warn!(name = %address, "one address of the name is skipped: {error}");
         }
         self.listeners.extend(listeners);
         Ok(self)
     }
 
-    /// Sets how many shards there are. Default: one for each core. The number is checked at the start.
+    /// Sets the number of shards. Default: one for each core. Starting checks the number.
     #[must_use]
     pub fn shards(mut self, shards: Shards) -> Self {
         self.launch.shards = shards;
         self
     }
 
-    /// Sets the options of the operator.
+    /// Sets the operator's options.
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.launch.config = config;
         self
     }
 
-    /// Sets what a peer may use.
+    /// Sets the bounds on the resources that a peer can use.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.launch.limits = limits;
@@ -113,8 +112,8 @@ impl Server {
     /// number.
     ///
     /// # Errors
-    /// A [`StartError`] when an option is out of range, io_uring is unavailable, a core is not allowed, or a thread cannot
-    /// be started. Nothing runs then.
+    /// A [`StartError`] if an option is out of range, io_uring is unavailable, a core is not
+    /// allowed, or a thread cannot be started. No shard runs then.
     pub fn start<H, F>(self, make: F) -> Result<Running<H>, StartError>
     where
         H: Handler,
@@ -123,12 +122,12 @@ impl Server {
         self.launch.start(self.listeners, Arc::new(make))
     }
 
-    /// Runs until SIGINT or SIGTERM: connections are then closed with 1001, and waited for no
-    /// longer than [`Config::stop_timeout`]. A second signal ends the process at once.
+    /// Runs until SIGINT or SIGTERM. The connections are then closed with 1001, and the shards end
+    /// within [`Config::stop_timeout`]. A second signal ends the process at once.
     ///
     /// # Errors
-    /// [`ServeError::Start`] as [`Server::start`], [`ServeError::Run`] as [`Running::stop_on_signals`] and
-    /// [`Running::wait`].
+    /// [`ServeError::Start`] as [`Server::start`], [`ServeError::Run`] as
+    /// [`Running::stop_on_signals`] and [`Running::wait`].
     pub fn run<H, F>(self, make: F) -> Result<(), ServeError>
     where
         H: Handler,
@@ -147,8 +146,8 @@ mod tests {
     use ringway_io::BindError;
     use std::fmt;
 
-    /// A name with these addresses. No interface has one of 240.0.0.0/4, which is reserved (RFC
-    /// 1112 section 4).
+    /// A name with these addresses. No interface has an address of 240.0.0.0/4, which is reserved
+    /// (RFC 1112 section 4).
     struct Name(&'static [&'static str]);
 
     impl fmt::Display for Name {
@@ -166,7 +165,7 @@ mod tests {
         }
     }
 
-    /// What `test` returns, and what it logs.
+    /// The result of `test`, and its log output.
     fn logged<T>(test: impl FnOnce() -> T) -> (T, String) {
         let (mut reader, writer) = io::pipe().expect("two descriptors");
         let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(Arc::new(writer)).finish();
@@ -177,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_does_not_work_is_left_out_and_logged() {
+    fn an_address_that_does_not_work_is_skipped_and_logged() {
         let name = Name(&["240.0.0.1:0", "127.0.0.1:0"]);
         let (server, log) = logged(|| Server::bind(name).expect("one address works"));
         let ips: Vec<_> = server.listeners.iter().map(|listener| listener.address().ip().to_string()).collect();
@@ -188,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_without_an_address_that_works_is_an_error_that_lists_all_of_them() {
+    fn when_no_address_of_a_name_works_the_error_lists_all_of_them() {
         let name = Name(&["240.0.0.1:0", "240.0.0.2:0"]);
         let (result, log) = logged(|| Server::bind(name));
         let error = result.expect_err("none works");
@@ -201,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_single_address_that_does_not_work_is_reported_as_itself() {
+    fn a_single_address_that_does_not_work_is_reported_alone() {
         let error = Server::bind("240.0.0.1:0").expect_err("not ours");
         assert!(matches!(error, StartError::Bind(BindError::NoSuchAddress(_))), "{error}");
     }
@@ -213,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn buffers_out_of_range_are_reported_by_name_and_not_as_a_refusal_of_io_uring() {
+    fn buffers_out_of_range_are_reported_by_the_option_not_as_unavailable_io_uring() {
         #[derive(Debug)]
         struct Ignore;
         impl Handler for Ignore {
@@ -229,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_several_calls_are_all_listened_on() {
+    fn a_server_listens_on_the_addresses_of_all_calls() {
         let server = Server::bind("127.0.0.1:0").and_then(|server| server.and_bind("127.0.0.2:0"));
         assert_eq!(server.expect("both work").listeners.len(), 2);
     }

@@ -6,7 +6,7 @@ use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 use std::thread;
 
-/// Calls `stop` at the first of these signals; the second one ends the process as if it were not watched.
+/// Calls `stop` at the first of these signals; the second has its default action.
 pub(super) fn watch(stop: impl FnOnce() + Send + 'static) -> Result<(), RunError> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(RunError::Signals)?;
     let watch = move || {

@@ -1,16 +1,17 @@
-//! Lists of cores as the kernel writes them: `0-3,8`.
+//! Lists of cores in the kernel's format: `0-3,8`.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The highest core number that a list may name. It bounds the memory of a mistyped range; no system has as many cores.
+/// The highest core number allowed in a list. It bounds the memory of a mistyped range, and is
+/// above the numbers of any system.
 const MAX_CORE: usize = (1 << 20) - 1;
 
 /// Cores in the order in which they were named.
 ///
-/// Parses the kernel's list format (`0-3,8`, as in `/proc/self/status` and `taskset -c`) and is displayed in it. Parsing
-/// keeps the order and refuses an empty list and a core that is named twice; displaying sorts, so that the same cores
-/// always read the same.
+/// Parses and displays the kernel's list format (`0-3,8`, as in `/proc/self/status` and `taskset
+/// -c`). Parsing keeps the order, and refuses an empty list and a core that is named twice;
+/// displaying sorts, so that the same cores always have the same text.
 ///
 /// ```
 /// use ringway::placement::CoreList;
@@ -45,7 +46,7 @@ pub enum CoreListError {
     /// A core is named twice.
     #[error("core {0} is named twice; name each core once")]
     Duplicate(usize),
-    /// A number that no system uses.
+    /// A number above those of any system.
     #[error("core {0} is out of range; the highest number is {MAX_CORE}")]
     TooLarge(usize),
 }
@@ -88,14 +89,14 @@ impl FromStr for CoreList {
     }
 }
 
-/// The ends of one part of a list, which are the same for a single core.
+/// The first and last core of one part of a list; equal for a single core.
 fn range(part: &str) -> Result<(usize, usize), CoreListError> {
     if part.is_empty() {
         return Err(CoreListError::Empty);
     }
     let (first, last) = part.split_once('-').unwrap_or((part, part));
     let number = |text: &str| {
-        // `parse` would take a leading plus sign.
+        // `parse` accepts a leading plus sign.
         let digits = text.bytes().all(|byte| byte.is_ascii_digit());
         text.parse().ok().filter(|_| digits).ok_or_else(|| CoreListError::Part(part.into()))
     };
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_and_single_cores_are_understood_in_the_order_given() {
+    fn ranges_and_single_cores_are_parsed_in_order() {
         assert_eq!(parse("5"), Ok(vec![5]));
         assert_eq!(parse("0-3,8"), Ok(vec![0, 1, 2, 3, 8]));
         assert_eq!(parse("8,0-1"), Ok(vec![8, 0, 1]));
@@ -145,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_displayed_is_understood_again() {
+    fn a_displayed_list_parses() {
         for cores in [vec![5], vec![0, 1, 2, 3, 8], vec![0, 2, 4], vec![7, 8]] {
             let list: CoreList = cores.iter().copied().collect();
             assert_eq!(parse(&list.to_string()), Ok(cores));
@@ -153,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_are_displayed_as_a_range_and_each_core_once() {
+    fn adjacent_cores_are_displayed_as_a_range_and_each_core_once() {
         let list = |cores: &[usize]| cores.iter().copied().collect::<CoreList>().to_string();
         assert_eq!(list(&[]), "");
         assert_eq!(list(&[5]), "5");
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_is_refused_with_the_reason() {
+    fn a_text_that_is_not_a_list_is_refused_with_the_reason() {
         assert_eq!(parse(""), Err(CoreListError::Empty));
         assert_eq!(parse("0,"), Err(CoreListError::Empty));
         assert_eq!(parse(",0"), Err(CoreListError::Empty));

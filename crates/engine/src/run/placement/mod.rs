@@ -1,17 +1,20 @@
-//! Which cores threads run on: one rule for servers, generators and benches.
+//! Assigns threads to cores by one rule for servers, generators and benches.
 //!
-//! A core here is what the system numbers and schedules on, a hardware thread; a physical core has one or several of them.
+//! A core is a unit that the system numbers and schedules on, that is, a hardware thread; a
+//! physical core has one or several of them.
 //!
-//! - The set is the affinity mask of the calling thread, in order: one core of each physical core, package by package, then
-//!   their siblings ([`CoreSet`]).
-//! - By default there are as many threads as the set has cores, or as the cgroup's CPU quota is worth where that is less,
-//!   rounded down and at least one. Rounding up would start more threads than there is time for: once all are busy, the
-//!   kernel stops all of them for the rest of each period (100 ms).
-//! - With a quota below the set nothing is pinned. Containers with quotas share the cores of a machine: pinned, all of them
-//!   would be on the first ones, while the scheduler moves unpinned threads to cores that are free.
-//! - A server takes cores from the bottom of the set, a generator from the top, so that the two meet last. A generator leaves
-//!   out the cores that the server's threads are pinned to.
-//! - Cores that are named ([`Cores::List`]) are taken as they are named, whatever the quota.
+//! - The set of cores ([`CoreSet`]) is the affinity mask of the calling thread, in order: one core
+//!   of each physical core, package by package, then their siblings.
+//! - The default number of threads is the number of cores in the set, or the cgroup's CPU quota in
+//!   cores if that is less, rounded down and at least one. Rounding up would start more threads
+//!   than the quota has time for: once all are busy, the kernel stops all of them for the rest of
+//!   each period (100 ms).
+//! - With a quota below the size of the set no thread is pinned. Containers with quotas share the
+//!   cores of a machine: with pinned threads, all of them would run on the first cores, while the
+//!   scheduler moves unpinned threads to idle cores.
+//! - A server takes cores from the start of the set, a generator from the end, so that they overlap
+//!   last. A generator skips the cores that the server's threads are pinned to.
+//! - Cores of a list ([`Cores::List`]) are used as they are named, regardless of the quota.
 
 mod list;
 mod quota;
@@ -54,7 +57,7 @@ pub enum PlacementError {
     /// [`Shards::Count`] is 0.
     #[error("the number of threads (Shards::Count) is 0; give 1 or more, or Shards::PerCore")]
     NoThreads,
-    /// A core that is named is not in the affinity mask.
+    /// A named core is not in the affinity mask.
     #[error(
         "core {core} of --cores (Config::cores) is not among those this process may run on ({allowed}); name cores of \
          these, or change the affinity of the process (`taskset -p`, its cpuset)"
@@ -70,18 +73,19 @@ pub enum PlacementError {
     Pin {
         /// The core.
         core: usize,
-        /// What the kernel said.
+        /// The kernel's error.
         error: io::Error,
     },
 }
 
-/// The cores that this process may run on, in the order in which they are taken, and its CPU quota.
+/// The cores that this process can run on, in the order in which they are assigned, and its CPU
+/// quota.
 ///
 /// ```
 /// use ringway::placement::{CoreSet, Cpu};
 /// use ringway::{Cores, Shards};
 ///
-/// // A machine with four cores, all of whose time this process may use.
+/// // A machine with four cores and no quota.
 /// let cpus: Vec<Cpu> = (0..4).map(Cpu::new).collect();
 /// let set = CoreSet::new(&cpus, None)?;
 /// assert_eq!(set.server(&Cores::All, Shards::Count(2))?.to_string(), "2, on cores 0-1");
@@ -98,9 +102,10 @@ pub struct CoreSet {
 }
 
 impl CoreSet {
-    /// Reads the affinity mask of the calling thread, the topology of its cores from sysfs, and the quota of its cgroup
-    /// (version 2: `cpu.max`, version 1: `cpu.cfs_quota_us`). Takes three small files for each core. Topology and quota that
-    /// cannot be read count as unknown and as none.
+    /// Reads the affinity mask of the calling thread, the topology of its cores from sysfs, and the
+    /// quota of its cgroup (version 2: `cpu.max`, version 1: `cpu.cfs_quota_us`). Reads three small
+    /// files for each core. A topology that cannot be read counts as unknown, and a quota as
+    /// absent.
     ///
     /// # Errors
     /// [`PlacementError::Mask`] when the affinity mask cannot be read.
@@ -110,10 +115,10 @@ impl CoreSet {
         Self::new(&cpus, quota::read())
     }
 
-    /// The set of these cores, with a quota in cores (`Some(1.5)`: one and a half).
+    /// Creates a set of these cores, with a quota in cores (`Some(1.5)`: one and a half).
     ///
     /// # Errors
-    /// [`PlacementError::Mask`] when there are none.
+    /// [`PlacementError::Mask`] if `cpus` is empty.
     pub fn new(cpus: &[Cpu], quota: Option<f64>) -> Result<Self, PlacementError> {
         if cpus.is_empty() {
             return Err(PlacementError::Mask(io::Error::other("the affinity mask is empty")));
@@ -127,14 +132,14 @@ impl CoreSet {
         self.cores.iter().map(|core| core.id).collect()
     }
 
-    /// The quota, where it is below what the set has: nothing is pinned then.
+    /// The quota, if it is below the number of cores; no thread is pinned then.
     #[must_use]
     pub fn quota_below(&self) -> Option<Quota> {
         let cores = self.cores.len();
         self.quota.filter(|quota| *quota < cores as f64).map(|limit| Quota { limit, cores })
     }
 
-    /// How many threads there are by default.
+    /// The default number of threads.
     #[must_use]
     pub fn threads(&self) -> usize {
         self.default_threads().get()
@@ -146,20 +151,22 @@ impl CoreSet {
         NonZero::new(threads).unwrap_or(NonZero::<usize>::MIN)
     }
 
-    /// Places the shards of a server: from the bottom of the set, in turn where there are more shards than cores.
+    /// Places the shards of a server: from the start of the set, in turn if there are more shards
+    /// than cores.
     ///
     /// # Errors
-    /// [`PlacementError::NoneNamed`] or [`PlacementError::NotAllowed`] for a list that is empty or names other cores,
-    /// [`PlacementError::NoThreads`] for a number of 0.
+    /// [`PlacementError::NoneNamed`] or [`PlacementError::NotAllowed`] for a list that is empty or
+    /// has cores outside of the set, [`PlacementError::NoThreads`] for a number of 0.
     pub fn server(&self, cores: &Cores, shards: Shards) -> Result<Assignment, PlacementError> {
         self.place(cores, shards, || self.cores.iter().map(|core| core.id).collect())
     }
 
-    /// Places the threads of a generator: from the top of the set, leaving out the cores in `taken`, which the server's
-    /// threads are pinned to. Other hardware threads of the server's physical cores come last. Where no core is left,
-    /// all are used; [`CoreSet::is_left`] tells.
+    /// Places the threads of a generator: from the end of the set, without the cores in `taken`,
+    /// which the server's threads are pinned to. Other hardware threads of the server's physical
+    /// cores come last. If no core is left ([`CoreSet::is_left`]), all are used.
     ///
     /// # Errors
+    /// As [`CoreSet::server`].
     /// As [`CoreSet::server`].
     pub fn generator(
         &self,
@@ -185,10 +192,12 @@ impl CoreSet {
         self.cores.iter().any(|core| !taken.contains(&core.id))
     }
 
-    /// Divides the set between a server (the lower half) and a generator (the upper half) that are measured together.
+    /// Divides the set between a server (the lower half) and a generator (the upper half) that are
+    /// measured together.
     ///
-    /// Physical cores are not divided unless there is only one; of an odd number the generator has one more. A single core
-    /// is shared by both. With a quota below the set the threads are divided, and nothing is pinned.
+    /// Physical cores are not divided unless there is only one; if their number is odd, the
+    /// generator gets one more. A single core is shared by both. With a quota below the size of the
+    /// set the threads are divided, and none is pinned.
     #[must_use]
     pub fn halves(&self) -> Halves {
         if let Some(quota) = self.quota_below() {
@@ -201,7 +210,7 @@ impl CoreSet {
             };
             return Halves { server: unpinned(server), generator: unpinned(generator) };
         }
-        // The first of each physical core comes before all siblings.
+        // The first hardware thread of each physical core precedes all siblings.
         let physical: Vec<usize> =
             self.cores.iter().filter(|core| core.id == core.physical).map(|core| core.id).collect();
         let all = || self.cores.iter();
@@ -252,7 +261,7 @@ impl CoreSet {
     }
 }
 
-/// A CPU quota that is less than what the affinity mask allows. Displayed as `1.5 of 4 cores`.
+/// A CPU quota below the number of cores in the affinity mask. Displayed as `1.5 of 4 cores`.
 ///
 /// ```
 /// use ringway::placement::{CoreSet, Cpu};
@@ -265,9 +274,9 @@ impl CoreSet {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Quota {
-    /// How many cores' worth of time the cgroup gets.
+    /// The CPU time of the cgroup, in cores.
     pub limit: f64,
-    /// How many cores the process may run on.
+    /// The number of cores that the process can run on.
     pub cores: usize,
 }
 
@@ -278,7 +287,7 @@ impl fmt::Display for Quota {
     }
 }
 
-/// The cores that some threads run on. Displayed as `2, on cores 0-1` or `2, not pinned`.
+/// The cores of a group of threads. Displayed as `2, on cores 0-1` or `2, not pinned`.
 ///
 /// ```
 /// use ringway::placement::Assignment;
@@ -305,7 +314,8 @@ impl Assignment {
         Self { cores: cores.into_iter().map(Some).collect(), quota: None }
     }
 
-    /// Places the shards of a server of this process: see [`CoreSet::server`]. Nothing is read where nothing depends on it.
+    /// Places the shards of a server of this process: see [`CoreSet::server`]. Reads only what the
+    /// result depends on.
     ///
     /// # Errors
     /// As [`CoreSet::read`] and [`CoreSet::server`].
@@ -318,19 +328,19 @@ impl Assignment {
         }
     }
 
-    /// The core of each thread; `None` for one that is not pinned. There is at least one.
+    /// The core of each thread; `None` for one that is not pinned. At least one.
     #[must_use]
     pub fn cores(&self) -> &[Option<usize>] {
         &self.cores
     }
 
-    /// How many threads there are.
+    /// The number of threads.
     #[must_use]
     pub fn threads(&self) -> usize {
         self.cores.len()
     }
 
-    /// The cores that threads are pinned to, each once and in order; `None` when they are not pinned.
+    /// The cores that threads are pinned to, each once and in order; `None` if no thread is pinned.
     #[must_use]
     pub fn list(&self) -> Option<CoreList> {
         let mut seen = BTreeSet::new();
@@ -338,19 +348,20 @@ impl Assignment {
         cores.map(|cores| cores.into_iter().filter(|core| seen.insert(*core)).collect())
     }
 
-    /// What a configuration has to say for the same cores: `Shards::Count` of [`Assignment::threads`], and this.
+    /// The [`Cores`] that assign the same cores, together with `Shards::Count` of
+    /// [`Assignment::threads`].
     #[must_use]
     pub fn to_config(&self) -> Cores {
         self.list().map_or(Cores::Unpinned, |list| Cores::List(list.into_vec()))
     }
 
-    /// The quota that is the reason why nothing is pinned.
+    /// The quota, if it is the reason that no thread is pinned.
     #[must_use]
     pub fn quota(&self) -> Option<Quota> {
         self.quota
     }
 
-    /// The same, with no more than this many threads, and at least one.
+    /// The same assignment, with at most this many threads, and at least one.
     #[must_use]
     pub fn at_most(mut self, threads: usize) -> Self {
         self.cores.truncate(threads.max(1));
@@ -407,7 +418,7 @@ impl Halves {
 /// Pins the calling thread to a core.
 ///
 /// # Errors
-/// [`PlacementError::Pin`] when there is no such core, or the thread may not run on it.
+/// [`PlacementError::Pin`] if the core does not exist, or the thread is not allowed to run on it.
 pub fn pin(core: usize) -> Result<(), PlacementError> {
     if core >= CpuSet::MAX_CPU {
         let error = io::Error::new(io::ErrorKind::InvalidInput, "there is no such core");

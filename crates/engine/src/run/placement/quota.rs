@@ -1,8 +1,9 @@
-//! The CPU quota of this process's cgroup: how many cores' worth of time it gets, whatever its affinity mask allows.
+//! The CPU quota of this process's cgroup: its CPU time in cores, regardless of the affinity mask.
 
 use crate::run::cgroup::{Cgroups, Version};
 
-/// The quota in cores; `None` when there is none, or when procfs or the cgroup file system does not tell.
+/// The quota in cores; `None` if there is none, or if procfs or the cgroup file system cannot be
+/// read.
 pub(super) fn read() -> Option<f64> {
     smallest(&Cgroups::read()?)
 }
@@ -20,7 +21,7 @@ fn smallest(cgroups: &Cgroups<'_>) -> Option<f64> {
     quotas.into_iter().reduce(f64::min)
 }
 
-/// Quota over period, in cores. `None` for no quota: `max` in version 2, -1 in version 1.
+/// Quota divided by period, in cores. `None` without a quota: `max` in version 2, -1 in version 1.
 fn cores(quota: &str, period: &str) -> Option<f64> {
     let (quota, period): (u64, u64) = (quota.parse().ok()?, period.parse().ok()?);
     (quota > 0 && period > 0).then(|| quota as f64 / period as f64)
@@ -45,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn version_2_has_quota_and_period_in_one_file() {
+    fn quota_and_period_are_read_from_one_file_in_version_2() {
         let of = |content| quota("0::/web\n", V2, &[("/sys/fs/cgroup/web/cpu.max", content)]);
         assert_eq!(of("max 100000"), None);
         assert_eq!(of("100000 100000"), Some(1.0));
@@ -57,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn version_1_has_them_in_two_and_minus_one_for_none() {
+    fn minus_one_means_no_quota_in_version_1() {
         let of = |quota_us, period_us| {
             let files = [
                 ("/sys/fs/cgroup/cpu,cpuacct/web/cpu.cfs_quota_us", quota_us),
@@ -72,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn the_smallest_from_the_own_cgroup_up_to_the_root_counts() {
+    fn the_smallest_quota_up_to_the_root_applies() {
         let own = "0::/a/b/c\n";
         let files = |a, b, c| {
             quota(
@@ -93,15 +94,15 @@ mod tests {
     }
 
     #[test]
-    fn a_cgroup_without_a_file_has_no_quota_and_those_above_it_count() {
+    fn quotas_above_a_cgroup_without_a_file_apply() {
         assert_eq!(quota("0::/a/b\n", V2, &[("/sys/fs/cgroup/a/cpu.max", "200000 100000")]), Some(2.0));
-        // The root of a machine has none, that of a container has.
+        // The root cgroup of a machine has no file, that of a container has one.
         assert_eq!(quota("0::/\n", V2, &[]), None);
         assert_eq!(quota("0::/\n", V2, &[("/sys/fs/cgroup/cpu.max", "200000 100000")]), Some(2.0));
     }
 
     #[test]
-    fn with_both_versions_mounted_the_smaller_counts() {
+    fn with_both_versions_mounted_the_smaller_quota_applies() {
         let mounts = format!("{V1}41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n");
         let (one, period) =
             ("/sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us");
@@ -114,12 +115,13 @@ mod tests {
     }
 
     #[test]
-    fn a_container_without_a_namespace_finds_its_part_of_the_hierarchy() {
+    fn a_container_without_a_cgroup_namespace_finds_its_part_of_the_hierarchy() {
         let mounts = "30 23 0:26 /docker/4f /sys/fs/cgroup ro - cgroup2 cgroup2 rw\n";
         let files = [("/sys/fs/cgroup/cpu.max", "150000 100000"), ("/sys/fs/cgroup/app/cpu.max", "50000 100000")];
         assert_eq!(quota("0::/docker/4f\n", mounts, &files), Some(1.5));
         assert_eq!(quota("0::/docker/4f/app\n", mounts, &files), Some(0.5));
-        // Elsewhere in the hierarchy, or above the namespace: what is mounted is all there is to see.
+        // A cgroup outside of the mounted part, or above the namespace: the quota of the mount's
+        // root applies.
         for own in ["0::/docker/77\n", "0::/../77\n", "0::/../../app\n"] {
             assert_eq!(quota(own, mounts, &files), Some(1.5), "{own}");
         }
@@ -127,13 +129,13 @@ mod tests {
     }
 
     #[test]
-    fn a_mount_point_can_have_blanks() {
+    fn a_mount_point_can_contain_spaces() {
         let mounts = "30 23 0:26 / /mnt/c\\040group rw - cgroup2 cgroup2 rw\n";
         assert_eq!(quota("0::/a b\n", mounts, &[("/mnt/c group/a b/cpu.max", "100000 100000")]), Some(1.0));
     }
 
     #[test]
-    fn without_cgroups_there_is_no_quota() {
+    fn without_cgroups_no_quota_applies() {
         assert_eq!(quota("", V2, &[("/sys/fs/cgroup/cpu.max", "100000 100000")]), None);
         assert_eq!(quota("0::/\n", "", &[("/sys/fs/cgroup/cpu.max", "100000 100000")]), None);
         assert_eq!(quota("0::/\nnonsense\n", "nonsense\n1 2 - \n", &[]), None);

@@ -4,7 +4,7 @@ use super::list::CoreList;
 use std::collections::HashMap;
 use std::fs;
 
-/// What the system says about one core.
+/// The system's description of one core.
 ///
 /// ```
 /// use ringway::placement::Cpu;
@@ -19,8 +19,8 @@ use std::fs;
 pub struct Cpu {
     /// Its number.
     pub id: usize,
-    /// The hardware threads of its physical core, itself included (`thread_siblings_list`). Those that are offline are
-    /// not among them.
+    /// The hardware threads of its physical core, itself included (`thread_siblings_list`).
+    /// Contains online threads only.
     pub siblings: Option<CoreList>,
     /// The number of its physical core within its package (`core_id`).
     pub core: Option<usize>,
@@ -29,16 +29,16 @@ pub struct Cpu {
 }
 
 impl Cpu {
-    /// A core with this number, and nothing else known.
+    /// Creates a core with this number, and an unknown topology.
     #[must_use]
     pub fn new(id: usize) -> Self {
         Self { id, ..Self::default() }
     }
 
-    /// Reads `/sys/devices/system/cpu/cpuN/topology`. What is missing there stays unknown.
+    /// Reads `/sys/devices/system/cpu/cpuN/topology`. Missing files count as unknown.
     pub(super) fn read(id: usize) -> Self {
         let file = |name: &str| fs::read_to_string(format!("/sys/devices/system/cpu/cpu{id}/topology/{name}")).ok();
-        // Numbers that the firmware does not tell are -1, which does not parse.
+        // Numbers missing in the firmware are -1, which does not parse.
         let number = |name: &str| file(name)?.trim().parse().ok();
         Self {
             id,
@@ -58,30 +58,30 @@ impl Cpu {
     }
 }
 
-/// What tells one physical core from another.
+/// The identity of a physical core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Physical {
-    /// Its lowest hardware thread, whether or not this process may run on it. Preferred, because some virtual machines
-    /// give the same `core_id` to all cores.
+    /// Its lowest hardware thread, whether or not it is in the affinity mask. Preferred, because
+    /// some virtual machines give the same `core_id` to all cores.
     FirstSibling(Option<usize>),
     Numbered {
         package: usize,
         core: usize,
     },
-    /// Nothing is known: a physical core of its own.
+    /// Without a known topology: a physical core of its own.
     Own(usize),
 }
 
-/// A core in its place in the order.
+/// A core and its physical core, as an element of the order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct HardwareThread {
     pub(super) id: usize,
-    /// The lowest of the cores of the order that are on the same physical core.
+    /// The lowest core of the order that is on the same physical core.
     pub(super) physical: usize,
 }
 
-/// Orders cores: by their rank within their physical core, then by package, then by number. Cores of which nothing is
-/// known stay in the order of their numbers.
+/// Orders cores: by their rank within their physical core, then by package, then by number. Cores
+/// with unknown topology are ordered by number.
 pub(super) fn order(cpus: &[Cpu]) -> Vec<HardwareThread> {
     let mut cpus: Vec<&Cpu> = cpus.iter().collect();
     cpus.sort_unstable_by_key(|cpu| cpu.id);
@@ -120,18 +120,18 @@ pub(super) mod tests {
 
     #[test]
     fn siblings_come_after_all_physical_cores_however_they_are_numbered() {
-        // Siblings far apart, as Linux numbers them on most machines.
+        // Siblings with distant numbers, as Linux numbers them on most machines.
         let apart = machine(&[(0, "0,4", 0, 0), (1, "1,5", 1, 0), (2, "2,6", 2, 0), (3, "3,7", 3, 0)]);
         let apart = [apart, machine(&[(4, "0,4", 0, 0), (5, "1,5", 1, 0), (6, "2,6", 2, 0), (7, "3,7", 3, 0)])];
         assert_eq!(ids(&apart.concat()), [0, 1, 2, 3, 4, 5, 6, 7]);
-        // Siblings side by side, as virtual machines have them.
+        // Siblings with adjacent numbers, as virtual machines have them.
         let beside = machine(&[(0, "0-1", 0, 0), (1, "0-1", 0, 0), (2, "2-3", 1, 0), (3, "2-3", 1, 0)]);
         assert_eq!(ids(&beside), [0, 2, 1, 3]);
         assert_eq!(order(&beside).iter().map(|core| core.physical).collect::<Vec<_>>(), [0, 2, 0, 2]);
     }
 
     #[test]
-    fn four_threads_of_a_core_are_four_ranks() {
+    fn the_four_threads_of_a_core_have_four_ranks() {
         let power = machine(&[
             (0, "0-3", 0, 0),
             (1, "0-3", 0, 0),
@@ -147,7 +147,7 @@ pub(super) mod tests {
 
     #[test]
     fn physical_cores_of_one_package_come_before_those_of_the_next() {
-        // Even numbers are on one package, odd ones on the other, and core_id begins anew on each.
+        // Even numbers are on one package, odd ones on the other, and core_id starts at 0 on each.
         let two = machine(&[
             (0, "0,4", 0, 0),
             (1, "1,5", 0, 1),
@@ -162,20 +162,21 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn where_siblings_are_not_told_package_and_core_number_tell_them() {
+    fn without_sibling_lists_package_and_core_number_identify_siblings() {
         let numbered = |id, core, package| Cpu { id, siblings: None, core: Some(core), package: Some(package) };
         let cpus = [numbered(0, 0, 0), numbered(1, 0, 0), numbered(2, 1, 0), numbered(3, 0, 1)];
         assert_eq!(ids(&cpus), [0, 2, 3, 1]);
     }
 
     #[test]
-    fn a_core_number_that_all_share_does_not_make_them_siblings() {
+    fn a_core_number_shared_by_all_cores_does_not_make_them_siblings() {
         assert_eq!(ids(&machine(&[(0, "0", 0, 0), (1, "1", 0, 0)])), [0, 1]);
     }
 
     #[test]
-    fn cores_that_are_offline_or_not_allowed_leave_gaps_and_no_ranks() {
-        // 1 and 4 are offline; 0 is online, but not in the mask, so 5 is the first of its physical core that is.
+    fn cores_that_are_offline_or_not_allowed_have_no_rank() {
+        // 1 and 4 are offline; 0 is online but not in the mask, so 5 is the first allowed core of
+        // its physical core.
         let cpus = machine(&[(2, "2,6", 2, 0), (3, "3,7", 3, 0), (5, "5", 1, 0), (6, "2,6", 2, 0)]);
         assert_eq!(ids(&cpus), [2, 3, 5, 6]);
         let masked = machine(&[(1, "1,3", 1, 0), (2, "0,2", 0, 0), (3, "1,3", 1, 0)]);
@@ -190,7 +191,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_list_of_siblings_without_the_core_itself_is_not_believed() {
+    fn a_list_of_siblings_without_the_core_itself_is_ignored() {
         let cpus = [0, 1].map(|id| Cpu { id, siblings: "7".parse().ok(), ..Cpu::default() });
         assert!(order(&cpus).iter().all(|core| core.physical == core.id));
     }
