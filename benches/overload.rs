@@ -6,7 +6,7 @@
 //! The server is one shard in this process, on a core of its own; everything else runs on another
 //! core. Each attack stays within the limits of a connection.
 
-use ringway::{Config, Connection, Cores, Deflate, Handler, Limits, Message, Server, Shards};
+use ringway::{Config, Connection, Cores, Deflate, Handler, Limits, Message, Request, Server, Shards, Upgrade};
 use ringway_codec::{Deflater, MessageKind, OpCode, WindowBits, encode_client, encode_deflated};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -19,6 +19,10 @@ struct Echo;
 
 impl Handler for Echo {
     type State = ();
+
+    fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
+        Upgrade::accept(())
+    }
 
     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
         conn.reply(message);

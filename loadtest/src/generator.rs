@@ -17,7 +17,9 @@ use crate::phase::{RunPhase, Timetable};
 use crate::plan::{Mode, Verify};
 use crate::ramp::{Next, Ramp};
 use crate::tally::{Measured, MeasuredWindow, Ramped, Standing, Tally, ThreadEvent};
-use ringway::{CloseCode, CloseReason, ConnectError, Connection, ConnectionId, Endpoint, Handler, Message, Shard};
+use ringway::{
+    CloseCode, CloseReason, ConnectError, Connection, ConnectionId, Endpoint, Handler, Message, Request, Shard, Upgrade,
+};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
@@ -447,6 +449,10 @@ fn close(conn: &mut Connection<'_, Generator>) {
 
 impl Handler for Generator {
     type State = Line;
+
+    fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<Line> {
+        Upgrade::accept(Line::default())
+    }
 
     fn open(&mut self, conn: &mut Connection<'_, Self>) {
         self.clock();

@@ -56,6 +56,10 @@ struct Script(fn(u64, &mut Connection<'_, Script>, Message<'_>));
 impl Handler for Script {
     type State = u64;
 
+    fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<u64> {
+        Upgrade::accept(0)
+    }
+
     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
         let number = *conn.state();
         *conn.state() += 1;
@@ -164,6 +168,10 @@ struct Swap;
 impl Handler for Swap {
     type State = Option<Vec<u8>>;
 
+    fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<Option<Vec<u8>>> {
+        Upgrade::accept(None)
+    }
+
     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
         match conn.state().take() {
             None => *conn.state() = Some(message.payload().to_vec()),
@@ -203,6 +211,10 @@ struct Deaf(Arc<AtomicU64>);
 
 impl Handler for Deaf {
     type State = ();
+
+    fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
+        Upgrade::accept(())
+    }
 
     fn message(&mut self, _: &mut Connection<'_, Self>, _: Message<'_>) {
         self.0.fetch_add(1, Ordering::Relaxed);
@@ -262,6 +274,10 @@ struct Greeter;
 
 impl Handler for Greeter {
     type State = ();
+
+    fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
+        Upgrade::accept(())
+    }
 
     fn open(&mut self, conn: &mut Connection<'_, Self>) {
         let _ = conn.send(Message::text("welcome"));

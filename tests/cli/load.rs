@@ -100,6 +100,10 @@ struct Contrary;
 impl Handler for Contrary {
     type State = ();
 
+    fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
+        Upgrade::accept(())
+    }
+
     fn message(&mut self, conn: &mut Connection<'_, Self>, _: Message<'_>) {
         let _ = conn.send(Message::text("no"));
     }
@@ -161,6 +165,10 @@ struct Welcoming(u64);
 
 impl Handler for Welcoming {
     type State = ();
+
+    fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
+        Upgrade::accept(())
+    }
 
     fn open(&mut self, _: &mut Connection<'_, Self>) {
         self.0 += 1;
@@ -259,6 +267,10 @@ struct Counting(u64);
 
 impl Handler for Counting {
     type State = ();
+
+    fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
+        Upgrade::accept(())
+    }
 
     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
         self.0 += 1;

@@ -2,8 +2,8 @@
 //! against the engine's client role.
 
 use ringway::{
-    Client, CloseReason, Config, ConnectError, Connection, Deflate, Endpoint, Handler, Limits, Message, Running, Shard,
-    Shards,
+    Client, CloseReason, Config, ConnectError, Connection, Deflate, Endpoint, Handler, Limits, Message, Request,
+    Running, Shard, Shards, Upgrade,
 };
 use std::process::ExitCode;
 use std::sync::{Arc, mpsc};
@@ -43,6 +43,10 @@ impl Tester {
 
 impl Handler for Tester {
     type State = Task;
+
+    fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<Task> {
+        Upgrade::accept(Task::default())
+    }
 
     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
         match *conn.state() {

@@ -3,8 +3,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ringway::{
-    Client, CloseCode, CloseReason, Config, ConnectError, Connection, Endpoint, Handler, Message, Running, Shard,
-    ShardHandle, Shards,
+    Client, CloseCode, CloseReason, Config, ConnectError, Connection, Endpoint, Handler, Message, Request, Running,
+    Shard, ShardHandle, Shards, Upgrade,
 };
 use ringway_tests::{End, Frame, Received, WATCHDOG, WirePeer, config, with_watchdog};
 use std::net::{SocketAddr, TcpListener};
@@ -22,6 +22,10 @@ impl Telling {
 
 impl Handler for Telling {
     type State = ();
+
+    fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
+        Upgrade::accept(())
+    }
 
     fn open(&mut self, conn: &mut Connection<'_, Self>) {
         self.tell("open".into());

@@ -1,6 +1,6 @@
 //! The closing handshake (RFC 6455 section 7).
 
-use ringway::{CloseCode, CloseReason, Config, Connection, Ending, Handler, Limits, Message, Shard};
+use ringway::{CloseCode, CloseReason, Config, Connection, Ending, Handler, Limits, Message, Request, Shard, Upgrade};
 use ringway_tests::{End, Frame, Received, TestServer, WirePeer, config};
 use std::time::Duration;
 
@@ -13,6 +13,10 @@ struct Closing {
 
 impl Handler for Closing {
     type State = ();
+
+    fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
+        Upgrade::accept(())
+    }
 
     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
         self.messages += 1;

@@ -1,7 +1,8 @@
 //! Messages that a handler sends, or stashes by pausing, arrive completely, once, in order.
 
 use ringway::{
-    BufferConfig, CloseCode, Connection, ConnectionId, Handler, Limits, Message, MessageKind, Prepared, SendOutcome,
+    BufferConfig, CloseCode, Connection, ConnectionId, Handler, Limits, Message, MessageKind, Prepared, Request,
+    SendOutcome, Upgrade,
 };
 use ringway_tests::{Echo, End, Frame, Received, TestServer, WirePeer, config};
 
@@ -62,6 +63,10 @@ const LONG: [u8; 3000] = [b'L'; 3000];
 
 impl Handler for Mixing {
     type State = ();
+
+    fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
+        Upgrade::accept(())
+    }
 
     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
         let all_sent = match message.payload()[0] % 8 {
@@ -170,6 +175,10 @@ struct Pausing {
 
 impl Handler for Pausing {
     type State = ();
+
+    fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
+        Upgrade::accept(())
+    }
 
     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
         self.messages += 1;
@@ -333,6 +342,10 @@ impl Handler for Flooding {
     /// The number of messages to send.
     type State = u32;
 
+    fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<u32> {
+        Upgrade::accept(0)
+    }
+
     fn message(&mut self, conn: &mut Connection<'_, Self>, _: Message<'_>) {
         self.flood(conn);
     }
@@ -368,6 +381,10 @@ struct Gathering {
 
 impl Handler for Gathering {
     type State = ();
+
+    fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
+        Upgrade::accept(())
+    }
 
     fn open(&mut self, conn: &mut Connection<'_, Self>) {
         self.open.push(conn.id());

@@ -1,6 +1,6 @@
 //! A record of how the connections of a server ended.
 
-use ringway::{CloseReason, Connection, Ending, Handler, Message, Shard};
+use ringway::{CloseReason, Connection, Ending, Handler, Message, Request, Shard, Upgrade};
 
 /// A handler that echoes, and records how connections ended.
 #[derive(Default)]
@@ -18,6 +18,10 @@ impl EndingLog {
 
 impl Handler for EndingLog {
     type State = ();
+
+    fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
+        Upgrade::accept(())
+    }
 
     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
         conn.reply(message);

@@ -1,6 +1,6 @@
 //! Peers that exceed the limits: their queues stay bounded.
 
-use ringway::{Connection, Handler, Limits, Message};
+use ringway::{Connection, Handler, Limits, Message, Request, Upgrade};
 use ringway_tests::{Echo, Frame, Received, TestServer, WATCHDOG, WirePeer, config};
 use std::time::Instant;
 
@@ -12,6 +12,10 @@ struct Watching {
 
 impl Handler for Watching {
     type State = ();
+
+    fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
+        Upgrade::accept(())
+    }
 
     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
         conn.reply(message);

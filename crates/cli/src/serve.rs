@@ -5,7 +5,10 @@ use crate::exit::{ExitOutcome, Failure, usage};
 use crate::stdin;
 use crate::values::cores_of;
 use ringway::placement::Assignment;
-use ringway::{BufferConfig, Config, ConfigError, Connection, Handler, Limits, Message, OriginPolicy, Running, Server};
+use ringway::{
+    BufferConfig, Config, ConfigError, Connection, Handler, Limits, Message, OriginPolicy, Request, Running, Server,
+    Upgrade,
+};
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -27,6 +30,10 @@ struct EchoApp;
 impl Handler for EchoApp {
     type State = ();
 
+    fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
+        Upgrade::accept(())
+    }
+
     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
         conn.reply(message);
     }
@@ -36,6 +43,10 @@ struct SinkApp;
 
 impl Handler for SinkApp {
     type State = ();
+
+    fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
+        Upgrade::accept(())
+    }
 
     fn message(&mut self, _: &mut Connection<'_, Self>, _: Message<'_>) {}
 }

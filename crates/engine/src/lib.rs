@@ -5,12 +5,16 @@
 //! nothing, so a handler needs no locks and no `Sync`.
 //!
 //! ```no_run
-//! use ringway::{Connection, Handler, Message, Server};
+//! use ringway::{Connection, Handler, Message, Request, Server, Upgrade};
 //!
 //! struct Echo;
 //!
 //! impl Handler for Echo {
 //!     type State = ();
+//!
+//!     fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
+//!         Upgrade::accept(())
+//!     }
 //!
 //!     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
 //!         conn.reply(message); // without a copy: the receive buffer goes back out

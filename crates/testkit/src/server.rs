@@ -1,7 +1,8 @@
 //! A server in the process of the test.
 
 use ringway::{
-    BufferConfig, Config, Connection, Cores, Handler, Limits, Message, Running, Server, Shard, ShardReport, Shards,
+    BufferConfig, Config, Connection, Cores, Handler, Limits, Message, Request, Running, Server, Shard, ShardReport,
+    Shards, Upgrade,
 };
 use std::net::SocketAddr;
 use std::sync::mpsc;
@@ -18,6 +19,10 @@ pub struct Echo;
 
 impl Handler for Echo {
     type State = ();
+
+    fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
+        Upgrade::accept(())
+    }
 
     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
         conn.reply(message);

@@ -19,13 +19,17 @@ const REMOVED_BETWEEN_CALLS: &str = "a session is removed only between handler c
 /// The outcome of sending a message.
 ///
 /// ```
-/// use ringway::{Connection, Handler, Message, SendOutcome};
+/// use ringway::{Connection, Handler, Message, Request, SendOutcome, Upgrade};
 ///
 /// struct Feed;
 ///
 /// impl Handler for Feed {
 ///     /// Lines not sent yet.
 ///     type State = Vec<String>;
+///
+///     fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<Vec<String>> {
+///         Upgrade::accept(Vec::new())
+///     }
 ///
 ///     fn message(&mut self, conn: &mut Connection<'_, Self>, _: Message<'_>) {
 ///         conn.state().extend((0..1000).map(|n| format!("line {n}")));
@@ -81,12 +85,16 @@ impl<'m> SendOutcome<'m> {
 /// 5.5).
 ///
 /// ```
-/// use ringway::{Connection, Handler, Message, PingTooLong};
+/// use ringway::{Connection, Handler, Message, PingTooLong, Request, Upgrade};
 ///
 /// struct Pinging;
 ///
 /// impl Handler for Pinging {
 ///     type State = ();
+///
+///     fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
+///         Upgrade::accept(())
+///     }
 ///
 ///     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
 ///         if let Err(PingTooLong { len, .. }) = conn.ping(message.payload()) {
@@ -113,13 +121,17 @@ const MAX_PING: usize = 125;
 /// of the shard.
 ///
 /// ```
-/// use ringway::{CloseCode, Connection, Handler, Message, MessageKind};
+/// use ringway::{CloseCode, Connection, Handler, Message, MessageKind, Request, Upgrade};
 ///
 /// /// Answers text and refuses binary messages.
 /// struct Shouting;
 ///
 /// impl Handler for Shouting {
 ///     type State = ();
+///
+///     fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
+///         Upgrade::accept(())
+///     }
 ///
 ///     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
 ///         if message.kind() == MessageKind::Binary {

@@ -45,18 +45,16 @@ use http::StatusCode;
 pub trait Handler: Sized + 'static {
     /// The application's state of one connection. It is stored in the session, so its size adds to
     /// the memory of each connection.
-    type State: Default + 'static;
+    type State: 'static;
 
     /// The shard has started.
     fn start(&mut self, shard: &mut Shard<'_, Self>) {
         let _ = shard;
     }
 
-    /// A valid request for a WebSocket was received. The default accepts it with the default state.
-    fn upgrade(&mut self, request: &Request<'_>) -> Upgrade<Self::State> {
-        let _ = request;
-        Upgrade::accept(Self::State::default())
-    }
+    /// A valid request for a WebSocket was received. The answer holds the state of the connection.
+    /// Not called in the client role, where the state is given to [`Shard::connect`].
+    fn upgrade(&mut self, request: &Request<'_>) -> Upgrade<Self::State>;
 
     /// A plain HTTP request was received. The default answers GET and HEAD with a short text that
     /// names the server, and other methods with 405. The body of an answer to HEAD is omitted.

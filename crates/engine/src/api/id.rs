@@ -7,7 +7,7 @@ use std::fmt;
 /// only after 16 million connections in the same slot. 8 bytes.
 ///
 /// ```
-/// use ringway::{Connection, ConnectionId, Handler, Message};
+/// use ringway::{Connection, ConnectionId, Handler, Message, Request, Upgrade};
 ///
 /// /// Forwards the messages of the first client to the latest one.
 /// #[derive(Default)]
@@ -17,6 +17,10 @@ use std::fmt;
 ///
 /// impl Handler for Forwarding {
 ///     type State = ();
+///
+///     fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
+///         Upgrade::accept(())
+///     }
 ///
 ///     fn open(&mut self, conn: &mut Connection<'_, Self>) {
 ///         self.latest = Some(conn.id());
@@ -55,7 +59,7 @@ impl ConnectionId {
 /// identifier repeats only after four billion timers in the same slot.
 ///
 /// ```
-/// use ringway::{Connection, Handler, Message, TimerId};
+/// use ringway::{Connection, Handler, Message, TimerId, Request, Upgrade};
 /// use std::time::Duration;
 ///
 /// /// Repeats a client's message after a second, unless another one was received by then.
@@ -69,6 +73,10 @@ impl ConnectionId {
 ///
 /// impl Handler for Reminding {
 ///     type State = Reminder;
+///
+///     fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<Reminder> {
+///         Upgrade::accept(Reminder::default())
+///     }
 ///
 ///     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
 ///         if let Some(timer) = conn.state().timer.take() {

@@ -19,7 +19,7 @@ use std::time::Instant;
 /// The shard of a handler, lent to it for one call.
 ///
 /// ```
-/// use ringway::{Connection, Handler, Message, Shard};
+/// use ringway::{Connection, Handler, Message, Shard, Request, Upgrade};
 /// use std::time::Duration;
 ///
 /// /// Sends the number of connections to every connection once a second.
@@ -27,6 +27,10 @@ use std::time::Instant;
 ///
 /// impl Handler for Counting {
 ///     type State = ();
+///
+///     fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
+///         Upgrade::accept(())
+///     }
 ///
 ///     fn start(&mut self, shard: &mut Shard<'_, Self>) {
 ///         self.woken(shard);
@@ -114,13 +118,17 @@ impl<H: Handler> Shard<'_, H> {
     /// calls.
     ///
     /// ```
-    /// use ringway::{Connection, Handler, Message, Prepared};
+    /// use ringway::{Connection, Handler, Message, Prepared, Request, Upgrade};
     ///
     /// /// Sends each message to all connections.
     /// struct Room;
     ///
     /// impl Handler for Room {
     ///     type State = ();
+    ///
+    ///     fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
+    ///         Upgrade::accept(())
+    ///     }
     ///
     ///     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
     ///         let Some(text) = message.as_text() else { return };
@@ -230,11 +238,12 @@ pub(crate) type Work<H> = Box<dyn FnOnce(&mut H, &mut Shard<'_, H>) + Send>;
 /// Posts work to one shard from any thread. Clones post to the same shard.
 ///
 /// ```
-/// use ringway::{Client, Connection, Handler, Message, Shards};
+/// use ringway::{Client, Connection, Handler, Message, Shards, Request, Upgrade};
 /// use std::sync::mpsc;
 /// # struct Quiet;
 /// # impl Handler for Quiet {
 /// #     type State = ();
+/// #     fn upgrade(&mut self, _: &ringway::Request<'_>) -> ringway::Upgrade<()> { ringway::Upgrade::accept(()) }
 /// #     fn message(&mut self, _: &mut Connection<'_, Self>, _: Message<'_>) {}
 /// # }
 ///

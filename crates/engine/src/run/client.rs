@@ -10,11 +10,12 @@ use std::sync::Arc;
 /// Runs handlers that only open connections: a load generator, a crawler, a bridge.
 ///
 /// ```
-/// use ringway::{Client, CloseCode, CloseReason, ConnectError, Connection, Endpoint, Handler, Message, Server, Shard, Shards};
+/// use ringway::{Client, CloseCode, CloseReason, ConnectError, Connection, Endpoint, Handler, Message, Server, Shard, Shards, Request, Upgrade};
 /// use std::sync::Arc;
 /// # struct Echo;
 /// # impl Handler for Echo {
 /// #     type State = ();
+/// #     fn upgrade(&mut self, _: &ringway::Request<'_>) -> ringway::Upgrade<()> { ringway::Upgrade::accept(()) }
 /// #     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) { conn.reply(message) }
 /// # }
 ///
@@ -25,6 +26,10 @@ use std::sync::Arc;
 ///
 /// impl Handler for Greeting {
 ///     type State = ();
+///
+///     fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
+///         Upgrade::accept(())
+///     }
 ///
 ///     fn start(&mut self, shard: &mut Shard<'_, Self>) {
 ///         shard.connect(&self.endpoint, ());

@@ -17,6 +17,7 @@ use std::io;
 /// # struct Quiet;
 /// # impl Handler for Quiet {
 /// #     type State = ();
+/// #     fn upgrade(&mut self, _: &ringway::Request<'_>) -> ringway::Upgrade<()> { ringway::Upgrade::accept(()) }
 /// #     fn message(&mut self, _: &mut Connection<'_, Self>, _: Message<'_>) {}
 /// # }
 ///
@@ -99,6 +100,7 @@ pub enum RunError {
 /// # struct Echo;
 /// # impl Handler for Echo {
 /// #     type State = ();
+/// #     fn upgrade(&mut self, _: &ringway::Request<'_>) -> ringway::Upgrade<()> { ringway::Upgrade::accept(()) }
 /// #     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) { conn.reply(message) }
 /// # }
 ///

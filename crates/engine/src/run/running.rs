@@ -17,10 +17,11 @@ use std::thread::JoinHandle;
 /// The report of a shard that has ended.
 ///
 /// ```
-/// use ringway::{Connection, Handler, Message, Server, Shards};
+/// use ringway::{Connection, Handler, Message, Server, Shards, Request, Upgrade};
 /// # struct Echo;
 /// # impl Handler for Echo {
 /// #     type State = ();
+/// #     fn upgrade(&mut self, _: &ringway::Request<'_>) -> ringway::Upgrade<()> { ringway::Upgrade::accept(()) }
 /// #     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) { conn.reply(message) }
 /// # }
 ///
@@ -49,10 +50,11 @@ pub(crate) type ShardResult = io::Result<(Stats, Counters)>;
 /// Running shards. Dropping this value leaves them running.
 ///
 /// ```
-/// use ringway::{Connection, Handler, Message, Server, Shards};
+/// use ringway::{Connection, Handler, Message, Server, Shards, Request, Upgrade};
 /// # struct Echo;
 /// # impl Handler for Echo {
 /// #     type State = ();
+/// #     fn upgrade(&mut self, _: &ringway::Request<'_>) -> ringway::Upgrade<()> { ringway::Upgrade::accept(()) }
 /// #     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) { conn.reply(message) }
 /// # }
 ///
@@ -177,7 +179,7 @@ fn stop<H: Handler>(handles: &[ShardHandle<H>]) {
 mod tests {
     use super::*;
     use crate::run::placement;
-    use crate::{Client, Config, Connection, Cores, Limits, Message, OnPanic, PostError, Shards};
+    use crate::{Client, Config, Connection, Cores, Limits, Message, OnPanic, PostError, Request, Shards, Upgrade};
     use std::time::Duration;
 
     #[derive(Debug)]
@@ -185,6 +187,10 @@ mod tests {
 
     impl Handler for Idle {
         type State = ();
+
+        fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
+            Upgrade::accept(())
+        }
 
         fn message(&mut self, _: &mut Connection<'_, Self>, _: Message<'_>) {}
     }

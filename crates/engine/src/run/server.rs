@@ -15,11 +15,12 @@ use std::sync::Arc;
 /// A WebSocket server that is listening, and accepts connections once it is started.
 ///
 /// ```
-/// use ringway::{Config, Connection, Handler, Limits, Message, Server, Shards};
+/// use ringway::{Config, Connection, Handler, Limits, Message, Server, Shards, Request, Upgrade};
 /// use std::time::Duration;
 /// # struct Echo;
 /// # impl Handler for Echo {
 /// #     type State = ();
+/// #     fn upgrade(&mut self, _: &ringway::Request<'_>) -> ringway::Upgrade<()> { ringway::Upgrade::accept(()) }
 /// #     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) { conn.reply(message) }
 /// # }
 ///
@@ -143,6 +144,7 @@ impl Server {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Request, Upgrade};
     use ringway_io::BindError;
     use std::fmt;
 
@@ -217,6 +219,10 @@ mod tests {
         struct Ignore;
         impl Handler for Ignore {
             type State = ();
+
+            fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
+                Upgrade::accept(())
+            }
             fn message(&mut self, _: &mut crate::Connection<'_, Self>, _: crate::Message<'_>) {}
         }
         let buffers = ringway_io::BufferConfig::new().count(16).and_then(|buffers| buffers.ready(17));

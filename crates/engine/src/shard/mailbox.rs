@@ -30,6 +30,7 @@ struct WorkQueue<W> {
 /// # struct Quiet;
 /// # impl Handler for Quiet {
 /// #     type State = ();
+/// #     fn upgrade(&mut self, _: &ringway::Request<'_>) -> ringway::Upgrade<()> { ringway::Upgrade::accept(()) }
 /// #     fn message(&mut self, _: &mut Connection<'_, Self>, _: Message<'_>) {}
 /// # }
 ///

@@ -1,7 +1,7 @@
 //! How connections end, and the shard with them.
 
 use super::world::{Client, Got, REQUEST, Scripted, World, each_seed, rough};
-use crate::{CloseCode, Config, Endpoint, Limits, Message, SendOutcome, Upgrade};
+use crate::{CloseCode, Config, Endpoint, Limits, Message, Request, SendOutcome, Upgrade};
 use ringway_codec::{OpCode, Role};
 use ringway_io::sim::Faults;
 use std::sync::Arc;
@@ -478,6 +478,10 @@ fn a_shard_that_is_told_to_stop_before_its_first_turn_waits_for_nothing() {
     struct Stopping;
     impl crate::Handler for Stopping {
         type State = ();
+
+        fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
+            Upgrade::accept(())
+        }
         fn start(&mut self, shard: &mut crate::Shard<'_, Self>) {
             shard.stop();
         }

@@ -4,6 +4,7 @@ use super::world::{Client, Got, REQUEST, Scripted, World, each_seed, rough};
 use crate::{Config, ConnectionId, Limits, Upgrade};
 use ringway_codec::{OpCode, Role};
 use ringway_io::sim::Faults;
+use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
@@ -218,4 +219,36 @@ fn a_server_knows_the_subprotocol_that_it_has_chosen() {
         world.settle();
     }
     assert_eq!(world.handler().take_log(), ["open", r#"Some("chat")"#, "open", "None"]);
+}
+
+/// Neither `Default` nor `Debug`, and dropped with the connection.
+struct Token(Rc<()>);
+
+struct Holding(Rc<()>);
+
+impl crate::Handler for Holding {
+    type State = Token;
+
+    fn upgrade(&mut self, _: &crate::Request<'_>) -> Upgrade<Token> {
+        Upgrade::accept(Token(Rc::clone(&self.0)))
+    }
+
+    fn message(&mut self, conn: &mut crate::Connection<'_, Self>, message: crate::Message<'_>) {
+        assert_eq!(Rc::strong_count(&conn.state().0), 2);
+        conn.reply(message);
+    }
+}
+
+#[test]
+fn the_state_is_made_by_the_upgrade_and_needs_no_default() {
+    let mut world = World::new(1, rough(), Holding(Rc::new(())));
+    let early = world.client();
+    early.peer.finish();
+    let mut client = world.open_client();
+    client.text("counted");
+    client.close(1000);
+    world.settle();
+    assert_eq!(client.take(), [Got::text("counted"), Got::Close(Some(1000))]);
+    assert_eq!(Rc::strong_count(&world.handler().0), 1);
+    world.assert_clean();
 }

@@ -2,7 +2,8 @@
 
 use super::world::{Client, Got, World, each_seed};
 use crate::{
-    CloseReason, ConnectError, Connection, ConnectionId, Endpoint, Handler, Message, Prepared, SendOutcome, Shard,
+    CloseReason, ConnectError, Connection, ConnectionId, Endpoint, Handler, Message, Prepared, Request, SendOutcome,
+    Shard, Upgrade,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -36,6 +37,10 @@ fn assert_taken(sent: &SendOutcome<'_>) {
 
 impl Handler for Answering {
     type State = ();
+
+    fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
+        Upgrade::accept(())
+    }
 
     fn open(&mut self, _conn: &mut Connection<'_, Self>) {
         self.open += 1;
@@ -249,6 +254,10 @@ struct Room(Vec<ConnectionId>);
 impl Handler for Room {
     type State = ();
 
+    fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
+        Upgrade::accept(())
+    }
+
     fn open(&mut self, conn: &mut Connection<'_, Self>) {
         self.0.push(conn.id());
     }
@@ -305,6 +314,10 @@ struct Pair(Vec<ConnectionId>);
 
 impl Handler for Pair {
     type State = ();
+
+    fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
+        Upgrade::accept(())
+    }
 
     fn open(&mut self, conn: &mut Connection<'_, Self>) {
         self.0.push(conn.id());

@@ -1,7 +1,7 @@
 //! The timers that handlers set on their connections.
 
 use super::world::{Got, World, each_seed};
-use crate::{CloseCode, CloseReason, Connection, Handler, Message, Shard, TimerId};
+use crate::{CloseCode, CloseReason, Connection, Handler, Message, Request, Shard, TimerId, Upgrade};
 use ringway_io::sim::Faults;
 use std::time::Duration;
 
@@ -20,6 +20,10 @@ struct Timing {
 
 impl Handler for Timing {
     type State = Vec<TimerId>;
+
+    fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<Vec<TimerId>> {
+        Upgrade::accept(Vec::new())
+    }
 
     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
         let text = message.as_text().expect("the tests send text");
