@@ -1,25 +1,25 @@
-//! What a session tells its application: the seam between the protocol and whoever serves the connection.
+//! The interface between a session and the application that serves it.
 
 use super::link::Link;
 use super::opening::RequestHandler;
 use crate::api::message::Message;
 use crate::shard::core::Core;
 
-/// The application as a session sees it. A call may change everything of the connection but what is being decoded: that
-/// is what [`Link`] leaves out.
+/// The application of a session. A call can change the whole connection except for the decoder,
+/// which is not part of [`Link`].
 pub(crate) trait Application<S>: RequestHandler<S> {
-    /// The opening handshake is done.
+    /// The opening handshake is complete.
     fn open(&mut self, link: &mut Link<S>, core: &mut Core);
 
-    /// A message has come.
+    /// A message was received.
     fn message(&mut self, link: &mut Link<S>, core: &mut Core, message: Message<'_>);
 
-    /// A ping has come; it is answered.
+    /// A ping was received; its pong is queued.
     fn ping(&mut self, link: &mut Link<S>, core: &mut Core, payload: &[u8]);
 
-    /// A pong has come.
+    /// A pong was received.
     fn pong(&mut self, link: &mut Link<S>, core: &mut Core, payload: &[u8]);
 
-    /// All output is sent, after some of it had to wait.
+    /// All output was given to the kernel, after some of it was queued.
     fn drained(&mut self, link: &mut Link<S>, core: &mut Core);
 }

@@ -1,27 +1,29 @@
-//! The ways in which a connection ends.
+//! How connections are closed and removed.
 
 use super::attempt::Attempt;
 use crate::api::error::ConnectError;
 
-/// How a connection is closed once its output has been sent.
+/// How a connection is closed after its output has been sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CloseMode {
-    /// At once: nothing can be on its way to us. The server after the closing handshake (RFC 6455 section 7.1.1).
+    /// At once: no more bytes can arrive. Used by the server after the closing handshake (RFC 6455
+    /// section 7.1.1).
     Immediate,
-    /// Our direction first, and the rest when the peer has ended its own: closing with bytes unread sends a reset, and
-    /// that destroys what the peer has not read yet, such as the close frame that says what was wrong.
+    /// First this side's direction, then the connection when the peer has ended its own direction.
+    /// Closing with bytes unread sends a reset, which can destroy data that the peer has not read
+    /// yet, such as a close frame that reports a violation.
     Linger,
-    /// The peer closes: the client after the closing handshake.
+    /// The peer closes first. Used by the client after the closing handshake.
     AwaitPeer,
 }
 
-/// Why a session is to be removed from its shard.
+/// Why a session is removed from its shard.
 #[derive(Debug)]
 pub(crate) enum Removal {
-    /// The connection is over.
+    /// The connection has ended.
     Closed,
-    /// It never opened (client role).
+    /// The connection never opened (client role).
     Unconnected(ConnectError),
-    /// Its address does not answer, and this is the attempt with the next one (client role).
+    /// The address does not answer; contains the attempt with the next one (client role).
     TryNext(Attempt),
 }

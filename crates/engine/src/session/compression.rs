@@ -1,22 +1,22 @@
-//! How the messages that go out are compressed (RFC 7692).
+//! The compression of outgoing messages (RFC 7692).
 
 use crate::config::Deflate;
 use ringway_codec::{DeflateOffer, DeflateParams, DeflatePolicy, Deflater, Role, WindowBits};
 
-/// What a connection has agreed on for what we send: four bits. 0 is no compression; otherwise the lower three are the
-/// bits of the window less 8, which are 1 to 7, and the highest is [`TAKEOVER`].
+/// The negotiated compression of outgoing messages, in four bits. 0 is no compression; otherwise
+/// the lower three are the window bits less 8, 1 to 7, and the highest is [`TAKEOVER`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Compression(u8);
 
 const TAKEOVER: u8 = 8;
 
 impl Compression {
-    /// Whether anything may be compressed.
+    /// Whether messages can be compressed.
     pub(crate) fn is_on(self) -> bool {
         self.0 != 0
     }
 
-    /// Whether a connection has a compressor of its own.
+    /// Whether the connection has its own compressor.
     pub(crate) fn takeover(self) -> bool {
         self.0 & TAKEOVER != 0
     }
@@ -36,13 +36,14 @@ impl Compression {
     }
 }
 
-/// The compression of a shard: what is wanted, and the compressors that connections without a context of their own share.
+/// The compression of a shard: its configuration, and the compressors shared by connections without
+/// a context.
 pub(crate) struct Compressors {
     wanted: Deflate,
     policy: DeflatePolicy,
-    /// What the client role offers.
+    /// The offers of the client role.
     offers: Vec<DeflateOffer>,
-    /// By the bits of their windows; made when they are first needed.
+    /// By window bits; created at first use.
     shared: [Option<Deflater>; WindowBits::MAX.get() as usize + 1],
 }
 
@@ -60,8 +61,9 @@ impl Compressors {
         &self.offers
     }
 
-    /// How a connection that has agreed on `params` compresses what it sends. A client may be told to use a window that
-    /// nothing here compresses with; it then sends everything uncompressed.
+    /// The compression of outgoing messages for a connection that has negotiated `params`. A server
+    /// can select a window that is too small for the compressor; the client then sends everything
+    /// uncompressed.
     pub(crate) fn agreed(&self, role: Role, params: &DeflateParams) -> Compression {
         let outgoing = params.outgoing(role);
         if !outgoing.window_bits.is_deflatable() {
@@ -72,26 +74,26 @@ impl Compressors {
         Compression((bits.get().clamp(9, 15) - 8) | takeover)
     }
 
-    /// Whether a message of this length is compressed, if nothing else was said.
+    /// Whether a message of this length is compressed by default.
     pub(crate) fn is_worthwhile(&self, len: usize) -> bool {
         (self.wanted.threshold..=self.wanted.max_size).contains(&len)
     }
 
-    /// The compressor for messages that are compressed by themselves.
+    /// The compressor for messages without a context.
     pub(crate) fn shared(&mut self, compression: Compression) -> &mut Deflater {
         let bits = compression.window_bits();
         let level = self.wanted.level;
         self.shared[usize::from(bits.get())].get_or_insert_with(|| deflater(level, bits))
     }
 
-    /// A compressor for one connection alone.
+    /// Creates a compressor for one connection.
     pub(crate) fn own(&self, compression: Compression) -> Deflater {
         deflater(self.wanted.level, compression.window_bits())
     }
 }
 
 fn deflater(level: u8, bits: WindowBits) -> Deflater {
-    Deflater::new(level, bits).expect("only windows that can be compressed with are agreed on")
+    Deflater::new(level, bits).expect("only windows that the compressor supports are negotiated")
 }
 
 #[cfg(test)]
@@ -110,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn the_smaller_window_and_the_stricter_side_win() {
+    fn the_smaller_window_and_the_stricter_takeover_apply() {
         let small = Deflate { window_bits: 11, ..Deflate::takeover() };
         for role in [Role::Server, Role::Client] {
             assert_eq!(agreed(Deflate::takeover(), role, 12, false), (true, true, 12));
@@ -121,12 +123,12 @@ mod tests {
     }
 
     #[test]
-    fn who_is_told_to_use_a_window_of_256_bytes_compresses_nothing() {
+    fn with_a_window_of_256_bytes_nothing_is_compressed() {
         assert!(!agreed(Deflate::takeover(), Role::Client, 8, false).0);
     }
 
     #[test]
-    fn what_a_connection_remembers_is_four_bits() {
+    fn the_compression_of_a_connection_takes_four_bits() {
         for wanted in [Deflate::takeover(), Deflate::shared()] {
             for window in 9..=15 {
                 let params =

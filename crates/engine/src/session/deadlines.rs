@@ -1,21 +1,21 @@
-//! What a session remembers to decide when its peer is given up.
+//! State for deciding when a peer has timed out.
 //!
-//! A deadline is checked when the session's timer fires, not when something happens: a connection
-//! in use sets no timers. What a check needs to know about an earlier one is kept here, for the few
-//! connections that have something pending.
+//! A deadline is checked when the session's timer fires, not at each event: a connection in use
+//! sets no timers. The results that a check needs from earlier ones are kept here, for the few
+//! connections with something pending.
 
 use crate::config::{Config, Limits};
 use crate::shard::core::Core;
 use ringway_io::{Driver, Slot};
 use std::time::Duration;
 
-/// What the kernel knows about a peer. Each question costs a system call, and is asked only when
-/// a deadline has passed or output is pending.
+/// The kernel's view of a peer. Each call costs a system call, and is made only when a deadline has
+/// passed or output is pending.
 pub(crate) trait PeerProbe {
-    /// How many bytes the peer has acknowledged; `None` when the connection is gone.
+    /// The number of bytes that the peer has acknowledged; `None` if the connection is gone.
     fn acknowledged(&self, slot: Slot) -> Option<u64>;
 
-    /// Whether bytes of the peer may have arrived that the session has not seen.
+    /// Whether bytes of the peer may have arrived that the session has not received.
     fn may_have_unread(&self, slot: Slot) -> bool;
 }
 
@@ -29,7 +29,7 @@ impl<D: Driver> PeerProbe for D {
     }
 }
 
-/// What earlier checks of a connection's deadlines have found.
+/// The results of earlier checks of a connection's deadlines.
 #[derive(Debug, Default)]
 pub(crate) struct Deadlines {
     /// The tick at which the message that is being received began.
@@ -38,35 +38,36 @@ pub(crate) struct Deadlines {
     closing_since: u32,
     /// The progress of the output, while there is any.
     progress: Option<Progress>,
-    /// What the peer had acknowledged when it was pinged, on a connection that is not read.
+    /// The number of acknowledged bytes when the peer was pinged, on a connection that does not
+    /// receive.
     pub(crate) pinged_at: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Progress {
     acknowledged: u64,
-    /// The tick at which that was first seen.
+    /// The tick at which this number was first seen.
     since: u32,
 }
 
 impl Deadlines {
-    /// Those of a connection that begins to close.
+    /// Creates those of a connection that begins to close.
     pub(crate) fn closing(since: u32) -> Self {
         Self { closing_since: since, ..Self::default() }
     }
 
-    /// Whether there is nothing to remember.
+    /// Whether nothing is pending.
     pub(crate) fn is_idle(&self) -> bool {
         self.message_since.is_none() && self.progress.is_none() && self.pinged_at.is_none()
     }
 
-    /// Nothing is being sent.
+    /// Forgets the progress: no output is pending.
     pub(crate) fn no_output(&mut self) {
         self.progress = None;
     }
 
-    /// For how long the peer has acknowledged nothing, as far as the checks have seen: the time
-    /// since the first check that found the present count.
+    /// The time without acknowledgements from the peer, measured from the first check that found
+    /// the current count.
     pub(crate) fn stalled(&mut self, acknowledged: u64, core: &Core) -> Duration {
         match self.progress {
             Some(progress) if progress.acknowledged == acknowledged => core.since(progress.since),
@@ -77,13 +78,13 @@ impl Deadlines {
         }
     }
 
-    /// For how long the connection has been closing.
+    /// The time since the connection began to close.
     pub(crate) fn closing_for(&self, core: &Core) -> Duration {
         core.since(self.closing_since)
     }
 
-    /// For how long closing has made no progress. Output that was pending at the last check counts
-    /// as progress if some of it has gone out since.
+    /// The time for which closing has made no progress. Output that was pending at the last check
+    /// counts as progress if some of it was sent since.
     pub(crate) fn closing_stalled(&mut self, pending: Option<u64>, core: &Core) -> Duration {
         match pending {
             Some(acknowledged) => self.stalled(acknowledged, core),
@@ -92,7 +93,7 @@ impl Deadlines {
     }
 }
 
-/// How often the deadlines of an open connection are checked.
+/// The period of the checks of an open connection's deadlines.
 pub(crate) fn check_period(config: &Config, limits: &Limits) -> Duration {
     let period = config.write_timeout.min(limits.message_timeout);
     config.idle_timeout.map_or(period, |idle| idle.min(period)) / 2

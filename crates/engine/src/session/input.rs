@@ -3,17 +3,17 @@
 use ringway_io::Buffer;
 use std::ops::{Deref, DerefMut};
 
-/// Received bytes, with their owner.
+/// Received bytes and their owner.
 #[derive(Debug)]
 pub(crate) enum Input {
-    /// As the driver delivered them.
+    /// In the driver's receive buffer.
     Buffer(Buffer),
-    /// A copy that was kept: bytes that followed a handshake, or that arrived while the connection was paused.
+    /// A copy: bytes that followed a handshake, or were received while the connection was paused.
     Kept(Vec<u8>),
 }
 
 impl Input {
-    /// How many bytes of memory it occupies.
+    /// The number of bytes of memory that it occupies.
     pub(crate) fn held(&self) -> usize {
         match self {
             Self::Buffer(buffer) => buffer.capacity(),
@@ -21,8 +21,8 @@ impl Input {
         }
     }
 
-    /// Appends bytes, and no longer keeps a receive buffer. The bytes before `at` are not kept; `at` becomes the position
-    /// at which the kept ones begin.
+    /// Appends bytes, and releases a receive buffer. The bytes before `at` are dropped; `at`
+    /// becomes the position of the first remaining byte.
     pub(crate) fn extend(&mut self, at: &mut usize, bytes: &[u8]) {
         let input = std::mem::replace(self, Self::Kept(Vec::new()));
         let (mut kept, start) = input.into_kept(*at);
@@ -30,7 +30,7 @@ impl Input {
         (*self, *at) = (Self::Kept(kept), start);
     }
 
-    /// The bytes from `at` on, in memory of their own, and where in it they begin.
+    /// The bytes from `at` on in owned memory, and the position where they start.
     pub(crate) fn into_kept(self, at: usize) -> (Vec<u8>, usize) {
         match self {
             Self::Buffer(buffer) => (buffer[at..].to_vec(), 0),

@@ -1,4 +1,5 @@
-//! What a handler can change of its connection while it holds a message: everything but the decoder.
+//! The state of a connection that a handler can change while it holds a message: everything except
+//! the decoder.
 
 use super::closing::{CloseMode, Removal};
 use super::compression::Compression;
@@ -20,95 +21,99 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How far a connection has come.
+/// The phase of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SessionPhase {
-    /// The TCP connection is being made (client role).
+    /// The TCP connection is being established (client role).
     Connecting,
     /// The opening handshake is in progress.
     Handshaking,
     /// The handler has deferred its answer.
     Deferred,
-    /// Messages flow.
+    /// Messages are exchanged.
     Open,
-    /// Our close frame is sent; the peer's is awaited.
+    /// This side's close frame is sent; the peer's is awaited.
     Closing,
-    /// Nothing more is read. Queued output is still sent, and then the connection is closed.
+    /// Nothing more is received. Queued output is still sent, and then the connection is closed.
     ShuttingDown(CloseMode),
-    /// Our direction is ended; what still arrives is dropped until the peer ends its own.
+    /// This side has ended its direction; input is dropped until the peer ends its own.
     Lingering,
 }
 
-/// One bit of a session's state. The four highest bits of the 16 are the connection's [`Compression`].
+/// One bit of a session's state. The four highest bits of the 16 are the connection's
+/// [`Compression`].
 #[derive(Clone, Copy)]
 pub(super) enum SessionFlag {
     /// On the list of sessions that are flushed at the end of the turn.
     Dirty = 1,
     /// A send is in flight.
     Sending = 2,
-    /// The driver receives.
+    /// A receive is requested from the driver.
     Receiving = 4,
-    /// The handler wants no messages.
+    /// The handler has paused the connection.
     PausedByHandler = 8,
-    /// Too much output waits: nothing is received before the peer has read half of it.
+    /// More output is queued than the high-water mark: nothing is received before the peer has read
+    /// half of it.
     PausedByBacklog = 16,
-    /// The shard's memory is nearly used up, and this connection holds much of it: nothing is received.
+    /// The shard is near its memory limit, and this connection is among the largest holders:
+    /// nothing is received.
     PausedByMemory = 32,
-    /// The connection had used up its share of a turn: its input waits for the next one.
+    /// The connection has used up its budget for a turn: its input waits for the next one.
     Waiting = 64,
-    /// The handler is told when the outbox is empty.
+    /// `drained` is called when the outbox is empty.
     WantsDrained = 128,
     /// `open` was called.
     Opened = 256,
     /// The peer has ended its direction.
     PeerFinished = 512,
-    /// A ping was sent because the peer was silent, and nothing has come since.
+    /// A ping was sent because the peer was idle, and nothing was received since.
     Pinged = 1024,
     /// The client role.
     Client = 2048,
 }
 
-/// With any of these nothing is received.
+/// With any of these flags nothing is received.
 const NOT_RECEIVING: u16 =
     SessionFlag::PeerFinished as u16 | SessionFlag::PausedByBacklog as u16 | SessionFlag::PausedByMemory as u16;
 
-/// Where the compression is among the flags.
+/// The position of the compression in the flags.
 const COMPRESSION_SHIFT: u32 = 12;
 
-/// One connection without its decoder: 64 bytes, of which three are free for the handler's state. What only a few
-/// connections need for a while is in `cold`.
+/// One connection without its decoder: 64 bytes, of which three are free for the handler's state.
+/// State that only a few connections need for a while is in `cold`.
 pub(crate) struct Link<S> {
     pub(super) outbox: Outbox,
     pub(super) cold: Option<Box<Cold>>,
     slot: Slot,
-    /// The tick at which the peer last showed that it is alive.
+    /// The tick at which the peer was last active.
     pub(super) last_active: u32,
     flags: u16,
     pub(super) phase: SessionPhase,
-    /// Made when the handler accepts the connection; in the client role, when it asks for it.
+    /// Set when the handler accepts the connection; in the client role, when it requests the
+    /// connection.
     pub(crate) state: Option<S>,
 }
 
-/// What a connection needs only while it opens, is paused, or ends; and what only one with a compressor of its own has.
+/// State that a connection needs only while it opens, is paused, or ends; and its own compressor.
 #[derive(Default)]
 pub(super) struct Cold {
     pub(super) opening: Opening,
-    /// What arrived for a handler that wants no messages, or has to wait for the next turn.
+    /// Input received while the connection is paused, or that waits for the next turn.
     pub(super) stash: Option<Stash>,
     pub(super) reason: Option<CloseReason>,
-    /// The compressor of a connection with context takeover, from its first compressed message on. It is charged when it
-    /// is made, and discharged by [`Link::drop_compressor`].
+    /// The compressor of a connection with context takeover, from its first compressed message on.
+    /// It is charged when it is created, and discharged by [`Link::drop_compressor`].
     deflater: Option<Box<Deflater>>,
     pub(super) deadlines: Deadlines,
-    /// What the opening handshake has agreed on, while the handler is told that the connection is open.
+    /// The results of the opening handshake, during the call of `open`.
     pub(super) agreed: Option<Box<Agreed>>,
 }
 
-/// Input that was stashed: a message that was decoded already, if any, and the bytes behind it.
+/// Stashed input: a decoded message, if any, and the bytes after it.
 pub(super) struct Stash {
     pub(super) message: Option<StashedMessage>,
     pub(super) input: Input,
-    /// Where in `input` the stashed part begins.
+    /// The position in `input` at which the stashed part starts.
     pub(super) at: usize,
 }
 
@@ -119,7 +124,7 @@ pub(super) struct StashedMessage {
 }
 
 impl Cold {
-    /// How many bytes of memory are held for the handshake and the stash.
+    /// The number of bytes of memory held for the handshake and the stash.
     fn held(&self) -> usize {
         let stash = self.stash.as_ref().map_or(0, |stash| {
             stash.input.held() + stash.message.as_ref().map_or(0, |message| message.payload.capacity())
@@ -127,7 +132,7 @@ impl Cold {
         self.opening.held() + stash
     }
 
-    /// Whether an open connection has no use for this.
+    /// Whether an open connection needs none of this state.
     fn is_empty(&self) -> bool {
         self.agreed.is_none()
             && self.stash.is_none()
@@ -174,18 +179,18 @@ impl<S> Link<S> {
         self.phase == SessionPhase::Open
     }
 
-    /// Whether messages may be compressed.
+    /// Whether messages can be compressed.
     pub(crate) fn is_compressing(&self) -> bool {
         self.compression().is_on()
     }
 
-    /// Whether the connection has a compressor of its own at this moment.
+    /// Whether the connection has its own compressor now.
     #[cfg(test)]
     pub(crate) fn keeps_compressor(&self) -> bool {
         self.cold.as_ref().is_some_and(|cold| cold.deflater.is_some())
     }
 
-    /// How many bytes wait for the peer, those in flight included.
+    /// The number of bytes that wait for the peer, including those in flight.
     pub(crate) fn buffered(&self) -> usize {
         self.outbox.bytes()
     }
@@ -209,7 +214,7 @@ impl<S> Link<S> {
         self.cold.get_or_insert_default()
     }
 
-    /// Has the session flushed at the end of the turn.
+    /// Adds the session to those that are flushed at the end of the turn.
     #[inline]
     pub(super) fn mark(&mut self, core: &mut Core) {
         if !self.is(SessionFlag::Dirty) {
@@ -220,19 +225,20 @@ impl<S> Link<S> {
 
     // Memory.
 
-    /// How many bytes of memory the connection holds for the handshake and the stash.
+    /// The number of bytes of memory that the connection holds for the handshake and the stash.
     #[inline]
     pub(super) fn held_input(&self) -> usize {
         self.cold.as_ref().map_or(0, |cold| cold.held())
     }
 
-    /// How many bytes of memory the connection holds, without the decoder's.
+    /// The number of bytes of memory that the connection holds, without those of the decoder.
     pub(super) fn held(&self) -> usize {
         let compressor = self.cold.as_ref().and_then(|cold| cold.deflater.as_ref()).map_or(0, |own| own.heap_bytes());
         self.outbox.held() + self.held_input() + compressor
     }
 
-    /// Frees the connection's own compressor: the next message begins without a context, as any message may.
+    /// Frees the connection's own compressor: the next message starts without a context, which is
+    /// always allowed.
     pub(super) fn drop_compressor(&mut self, core: &mut Core) {
         if let Some(own) = self.cold.as_mut().and_then(|cold| cold.deflater.take()) {
             core.memory.discharge(own.heap_bytes());
@@ -243,13 +249,14 @@ impl<S> Link<S> {
         self.cold.is_some()
     }
 
-    /// Frees what an open connection no longer needs.
+    /// Frees state that an open connection no longer needs.
     #[inline]
     pub(super) fn tidy(&mut self) {
         self.cold.take_if(|cold| cold.is_empty());
     }
 
-    /// Nothing is received while the shard's memory is nearly used up. Returns whether that is new.
+    /// Pauses receiving, near the memory limit of the shard. Returns whether it was not paused for
+    /// memory before.
     pub(crate) fn pause_for_memory(&mut self, core: &mut Core) -> bool {
         let new = !self.is(SessionFlag::PausedByMemory);
         self.set(SessionFlag::PausedByMemory);
@@ -257,7 +264,7 @@ impl<S> Link<S> {
         new
     }
 
-    /// Memory is available again.
+    /// Resumes receiving after a pause for memory.
     pub(crate) fn resume_from_memory(&mut self, core: &mut Core) {
         self.unset(SessionFlag::PausedByMemory);
         self.last_active = core.tick();
@@ -266,7 +273,7 @@ impl<S> Link<S> {
 
     // Sending.
 
-    /// Encodes an uncompressed frame at the end of the outbox.
+    /// Appends an uncompressed frame to the outbox.
     pub(crate) fn send(&mut self, opcode: OpCode, payload: &[u8], core: &mut Core) {
         let key = self.mask_key(core);
         self.outbox.append(&mut core.memory, |out| match key {
@@ -276,7 +283,8 @@ impl<S> Link<S> {
         self.mark(core);
     }
 
-    /// Encodes a message at the end of the outbox, compressed if `compress` says so, or if it is long enough.
+    /// Appends a message to the outbox, compressed if `compress` requests it, or by default if it
+    /// is long enough.
     pub(crate) fn send_message(&mut self, kind: MessageKind, payload: &[u8], compress: Option<bool>, core: &mut Core) {
         if !self.compresses(payload.len(), compress, core) {
             return self.send(kind.into(), payload, core);
@@ -299,7 +307,7 @@ impl<S> Link<S> {
         self.mark(core);
     }
 
-    /// Puts a prepared frame at the end of the outbox.
+    /// Appends a prepared frame to the outbox.
     pub(crate) fn send_prepared(&mut self, prepared: &Prepared, core: &mut Core) {
         let frame = if self.compresses(prepared.payload().len(), prepared.is_to_be_compressed(), core) {
             self.deflated(prepared, core)
@@ -314,19 +322,21 @@ impl<S> Link<S> {
         self.mark(core);
     }
 
-    /// The compressed form of a prepared frame, for this connection; `None` if it would not be shorter.
+    /// The compressed form of a prepared frame for this connection; `None` if it would not be
+    /// shorter.
     fn deflated<'p>(&mut self, prepared: &'p Prepared, core: &mut Core) -> Option<&'p Arc<[u8]>> {
         let shared = core.compressors.as_mut()?.shared(self.compression());
         let frame = prepared.deflated_frame(shared)?;
-        // Once this frame is sent, the connection's own compressor no longer knows what the peer has seen last.
+        // The frame bypasses the connection's own compressor, whose context then differs from the
+        // peer's.
         if let Some(own) = self.cold.as_mut().and_then(|cold| cold.deflater.as_mut()) {
             own.restart();
         }
         Some(frame)
     }
 
-    /// Puts a reply in the outbox. `in_place`: the message may lie in the input that is being decoded, so that its reply
-    /// can be written there.
+    /// Appends a reply to the outbox. `in_place`: the message may lie in the input that is being
+    /// decoded, so that its reply can be written there.
     #[inline]
     pub(crate) fn reply(&mut self, message: Message<'_>, in_place: bool, core: &mut Core) {
         let (body, compress) = message.into_parts();
@@ -348,13 +358,13 @@ impl<S> Link<S> {
         }
     }
 
-    /// Writes bytes that are no frames, those of an opening handshake, at the end of the outbox.
+    /// Appends bytes of an opening handshake to the outbox.
     pub(super) fn write_raw(&mut self, core: &mut Core, write: impl FnOnce(&mut Vec<u8>)) {
         self.outbox.append(&mut core.memory, write);
         self.mark(core);
     }
 
-    /// Whether a message of this length is compressed, with what was said about it.
+    /// Whether a message of this length is compressed, given its own setting.
     #[inline]
     fn compresses(&self, len: usize, compress: Option<bool>, core: &Core) -> bool {
         let Some(compressors) = &core.compressors else { return false };
@@ -370,8 +380,8 @@ impl<S> Link<S> {
 
     // Backpressure.
 
-    /// Whether a message of `len` bytes may be queued; one of any size may when nothing waits. If not, the handler is told
-    /// when the outbox is empty.
+    /// Whether a message of `len` bytes can be queued; a message of any size can if nothing is
+    /// queued. If not, `drained` is called when the outbox is empty.
     pub(crate) fn has_room(&mut self, len: usize, core: &Core) -> bool {
         if !self.is_open() {
             return false;
@@ -384,8 +394,8 @@ impl<S> Link<S> {
         room
     }
 
-    /// How many bytes wait, if a send is in flight: what is sent now is queued behind it, and the handler is told when the
-    /// outbox is empty.
+    /// The number of queued bytes, if a send is in flight: further output is queued behind it, and
+    /// `drained` is called when the outbox is empty.
     pub(crate) fn queued(&mut self) -> Option<usize> {
         self.is(SessionFlag::Sending).then(|| {
             self.set(SessionFlag::WantsDrained);
@@ -395,25 +405,27 @@ impl<S> Link<S> {
 
     /// Stops the delivery of messages.
     pub(crate) fn pause(&mut self) {
-        // While it closes, the peer's close frame is behind whatever a pause would stash.
+        // During closing, the peer's close frame would be behind the input that a pause stashes.
         if self.is_open() {
             self.set(SessionFlag::PausedByHandler);
         }
     }
 
-    /// Delivers messages again, from the end of the turn on.
+    /// Resumes the delivery of messages, at the end of the turn.
     pub(crate) fn resume(&mut self, core: &mut Core) {
         self.unset(SessionFlag::PausedByHandler);
         self.mark(core);
     }
 
-    /// Whether messages are stashed rather than delivered: the handler wants none, or the peer does not read.
+    /// Whether messages are stashed rather than delivered: the handler has paused the connection,
+    /// or the peer does not read.
     #[inline]
     pub(super) fn is_paused(&self) -> bool {
         self.flags & (SessionFlag::PausedByHandler as u16 | SessionFlag::PausedByBacklog as u16) != 0
     }
 
-    /// Whether more than `max_buffered` bytes wait; if so, nothing is received until the peer has read half of that.
+    /// Whether more than `max_buffered` bytes are queued; if so, receiving pauses until the peer
+    /// has read half of that.
     #[inline]
     pub(super) fn is_backlogged(&mut self, core: &Core) -> bool {
         if self.outbox.bytes() > core.limits.max_buffered {
@@ -427,7 +439,7 @@ impl<S> Link<S> {
         self.cold.as_ref().is_some_and(|cold| cold.stash.is_some())
     }
 
-    /// Whether a stash is there; if so, `bytes` are appended to it.
+    /// Appends `bytes` to the stash, if there is one. Returns whether there is.
     #[inline]
     pub(super) fn extend_stash(&mut self, bytes: &[u8]) -> bool {
         let Some(stash) = self.cold.as_mut().and_then(|cold| cold.stash.as_mut()) else { return false };
@@ -435,14 +447,14 @@ impl<S> Link<S> {
         true
     }
 
-    /// Keeps what a paused connection does not take, without the receive buffer that it came in.
+    /// Stashes input of a paused connection in owned memory, and releases the receive buffer.
     pub(super) fn stash(&mut self, message: Option<StashedMessage>, input: Input, at: usize, core: &mut Core) {
         let (bytes, at) = input.into_kept(at);
         self.cold().stash = Some(Stash { message, input: Input::Kept(bytes), at });
         self.mark(core);
     }
 
-    /// Keeps input that has to wait for the next turn, in the receive buffer that it came in unless few are left.
+    /// Stashes input until the next turn, in its receive buffer unless few buffers are free.
     #[cold]
     pub(super) fn wait(&mut self, mut input: Input, mut at: usize, core: &mut Core) {
         if matches!(&input, Input::Buffer(buffer) if buffer.is_scarce()) {
@@ -456,7 +468,8 @@ impl<S> Link<S> {
         self.mark(core);
     }
 
-    /// The next turn has come for input that waits. If the connection is paused by now, the receive buffer is not kept.
+    /// Ends the wait of stashed input for the next turn. If the connection is paused by now, the
+    /// receive buffer is released.
     pub(super) fn end_wait(&mut self) {
         self.unset(SessionFlag::Waiting);
         if self.is_paused()
@@ -466,9 +479,9 @@ impl<S> Link<S> {
         }
     }
 
-    /// Whether the driver should receive. A connection that its handler has paused receives until there is a message to
-    /// stash, so that pings and a close in front of it are still answered; one whose peer does not read receives nothing,
-    /// because the answers to pings would wait as well.
+    /// Whether the driver should receive. A connection paused by its handler receives until there
+    /// is a message to stash, so that pings and a close in front of it are still answered; one
+    /// whose peer does not read receives nothing, because the pongs would be queued as well.
     #[inline]
     pub(super) fn should_receive(&self) -> bool {
         !matches!(self.phase, SessionPhase::Connecting | SessionPhase::Deferred)
@@ -478,30 +491,30 @@ impl<S> Link<S> {
 
     // Closing (RFC 6455 section 7).
 
-    /// Sends our close frame. The peer's is awaited for the close timeout.
+    /// Sends this side's close frame. The peer's is awaited for the close timeout.
     pub(crate) fn begin_close(&mut self, code: CloseCode, text: &str, payload: &ClosePayload, core: &mut Core) {
         self.send(OpCode::Close, payload, core);
         self.phase = SessionPhase::Closing;
         let text = if code == CloseCode::NO_STATUS { String::new() } else { text.to_owned() };
         self.cold().reason = Some(CloseReason { code, text, ending: Ending::Unanswered });
-        // Stashed messages are of no use any more, and the peer's answer is behind them.
+        // Stashed messages are no longer delivered, and the peer's close frame is behind them.
         self.unset(SessionFlag::PausedByHandler);
         self.unset(SessionFlag::PausedByBacklog);
         self.set_close_timer(core);
     }
 
-    /// The application drops the connection: nothing more is delivered, and its slot is closed between two calls of the
-    /// handler.
+    /// Drops the connection for the application: nothing more is delivered, and the slot is closed
+    /// between two calls of the handler.
     pub(crate) fn terminate(&mut self, core: &mut Core) {
         self.cold().reason = Some(CloseReason::abnormal(Ending::Terminated));
-        // While input is decoded there is no stash, and the decoder's memory is charged afterwards.
+        // During decoding there is no stash, and the decoder's memory is charged afterwards.
         let before = self.held_input();
         self.begin_shutdown(CloseMode::Immediate, core);
         core.memory.recharge(before, self.held_input());
     }
 
-    /// The peer's close frame: answered with its own code, unless it answers ours. Then both directions have sent their
-    /// close frames.
+    /// Handles the peer's close frame: answers with the same code, unless the frame is itself an
+    /// answer. Afterwards both directions have sent their close frames.
     pub(super) fn peer_closed(&mut self, close: Option<(CloseCode, &str)>, core: &mut Core) {
         if self.is_terminated() {
             return;
@@ -520,7 +533,7 @@ impl<S> Link<S> {
         self.begin_shutdown(mode, core);
     }
 
-    /// The peer broke the protocol: it is told with which code (RFC 6455 section 7.1.7).
+    /// Handles a protocol violation of the peer: sends its close code (RFC 6455 section 7.1.7).
     pub(super) fn violated(&mut self, error: ProtocolError, core: &mut Core) {
         if self.is_terminated() {
             return;
@@ -528,7 +541,8 @@ impl<S> Link<S> {
         self.fail(error.close_code(), &error.to_string(), Ending::Violation(error), core);
     }
 
-    /// Ends the connection from our side, without waiting for the peer's close frame (RFC 6455 section 7.1.7).
+    /// Ends the connection from this side, without waiting for the peer's close frame (RFC 6455
+    /// section 7.1.7).
     pub(super) fn fail(&mut self, code: CloseCode, text: &str, ending: Ending, core: &mut Core) {
         self.cold().reason = Some(CloseReason { code, text: text.to_owned(), ending });
         if self.is_open() {
@@ -538,7 +552,7 @@ impl<S> Link<S> {
         self.begin_shutdown(CloseMode::Linger, core);
     }
 
-    /// The handler has panicked while it was called for this connection, which is closed with 1011.
+    /// Closes the connection with 1011 after a panic of the handler in a call for it.
     pub(crate) fn handler_panicked(&mut self, core: &mut Core) {
         if self.is_open() {
             let text = "internal error";
@@ -549,12 +563,12 @@ impl<S> Link<S> {
         }
     }
 
-    /// Whether the handler has terminated the connection, in the middle of the input that is being decoded.
+    /// Whether the handler has terminated the connection during the decoding of an input.
     fn is_terminated(&self) -> bool {
         matches!(self.phase, SessionPhase::ShuttingDown(_))
     }
 
-    /// Reads nothing more, sends what is queued and closes, within the close timeout.
+    /// Stops receiving, sends the queued output and closes, within the close timeout.
     pub(super) fn begin_shutdown(&mut self, mode: CloseMode, core: &mut Core) {
         self.phase = SessionPhase::ShuttingDown(mode);
         if let Some(cold) = &mut self.cold {
@@ -571,17 +585,17 @@ impl<S> Link<S> {
         core.set_timer(self.slot, core.config.close_timeout / 4);
     }
 
-    /// The peer has ended its direction, and what came before that is delivered.
+    /// Handles the peer's FIN, after the input before it has been delivered.
     pub(super) fn peer_finished(&mut self, core: &mut Core) -> Option<Removal> {
         match self.phase {
-            // It may still read: queued output is sent first.
+            // The peer may still read: queued output is sent first.
             SessionPhase::Open => {
                 self.cold().reason = Some(CloseReason::abnormal(Ending::Vanished));
                 self.begin_shutdown(CloseMode::Immediate, core);
             }
             SessionPhase::Closing => self.begin_shutdown(CloseMode::Immediate, core),
             SessionPhase::ShuttingDown(_) => self.mark(core),
-            // It may still read the answer that the handler has deferred.
+            // The peer may still read the deferred answer.
             SessionPhase::Deferred => {}
             SessionPhase::Handshaking if self.is(SessionFlag::Client) => {
                 return Some(Removal::Unconnected(ConnectError::Ended));
@@ -593,12 +607,13 @@ impl<S> Link<S> {
         None
     }
 
-    /// What the opening handshake has agreed on, while the handler is told that the connection is open.
+    /// The results of the opening handshake, during the call of `open`.
     pub(crate) fn agreed(&self) -> Option<&Agreed> {
         self.cold.as_ref()?.agreed.as_deref()
     }
 
-    /// The address that is tried does not answer (client role): the next one is tried, if there is another.
+    /// Handles an address that does not answer (client role): the next one is tried, if there is
+    /// another.
     pub(super) fn unconnected(&mut self, error: ConnectError) -> Removal {
         match self.cold().opening.take_attempt().map(|attempt| attempt.next(error)) {
             Some(Ok(attempt)) => Removal::TryNext(attempt),
@@ -607,7 +622,7 @@ impl<S> Link<S> {
         }
     }
 
-    /// The connection is lost.
+    /// Handles the loss of the connection.
     pub(super) fn broken(&mut self, ending: Ending) -> Removal {
         match self.phase {
             SessionPhase::Connecting | SessionPhase::Handshaking if self.is(SessionFlag::Client) => {
@@ -631,8 +646,8 @@ impl<S> Link<S> {
         core.set_timer(self.slot, period);
     }
 
-    /// Checks the deadlines of an open connection: of the output, of the message that is being received, and of the
-    /// peer's signs of life. Sets the timer for the next check.
+    /// Checks the deadlines of an open connection: of the output, of the message that is being
+    /// received, and of the peer's activity. Sets the timer for the next check.
     pub(super) fn check_deadlines(&mut self, probe: &impl PeerProbe, core: &mut Core) -> Option<Removal> {
         let mut next = check_period(&core.config, &core.limits);
         if let Some(left) = self.check_output(probe, core) {
@@ -640,7 +655,7 @@ impl<S> Link<S> {
                 core.counters.write_timeouts += 1;
                 return Some(self.broken(Ending::WriteTimeout));
             }
-            // The peer's progress shows only if somebody looks.
+            // Progress of the output is detected only by checks.
             next = next.min(left).min(core.config.write_timeout / 4);
         }
         if let Some(left) = self.check_message(probe, core) {
@@ -664,7 +679,8 @@ impl<S> Link<S> {
         None
     }
 
-    /// How much time is left for the peer to take some of the output; `None` if it has taken all.
+    /// The time left for the peer to acknowledge some of the output; `None` if no output is
+    /// pending.
     fn check_output(&mut self, probe: &impl PeerProbe, core: &mut Core) -> Option<Duration> {
         if self.outbox.bytes() == 0 {
             if let Some(cold) = &mut self.cold {
@@ -672,29 +688,29 @@ impl<S> Link<S> {
             }
             return None;
         }
-        // When the connection is gone, that is about to be reported.
+        // If the connection is gone, the driver is about to report its end.
         let acknowledged = probe.acknowledged(self.slot)?;
         let stalled = self.cold().deadlines.stalled(acknowledged, core);
         Some(core.config.write_timeout.saturating_sub(stalled))
     }
 
-    /// How much time is left for the message that is being received; `None` if there is none.
+    /// The time left for the message that is being received; `None` if there is none.
     fn check_message(&mut self, probe: &impl PeerProbe, core: &mut Core) -> Option<Duration> {
         let since = self.cold.as_ref()?.deadlines.message_since?;
         if !self.is(SessionFlag::Receiving) && !self.is(SessionFlag::PausedByMemory) {
-            // The rest is not awaited: the connection is paused for another reason.
+            // The connection is paused for another reason, so the time does not count.
             self.cold().deadlines.message_since = Some(core.tick());
             return Some(core.limits.message_timeout);
         }
         let left = core.limits.message_timeout.saturating_sub(core.since(since));
-        // The rest may have arrived while the shard was away.
+        // The rest may have arrived during a stall of the shard.
         let late = left.is_zero() && self.is(SessionFlag::Receiving) && probe.may_have_unread(self.slot);
         Some(if late { TICK } else { left })
     }
 
-    /// How much time is left until the peer is pinged or given up; `None` if it is judged by other deadlines, or by none.
-    /// After half of the idle timeout without a sign of life, sends a ping. No peer is given up that was not pinged, or
-    /// whose answer may have arrived.
+    /// The time left until the peer is pinged or times out; `None` if another deadline applies, or
+    /// none. After half of the idle timeout without activity, sends a ping. A peer times out only
+    /// after a ping, and only if no answer to it can have arrived.
     fn check_signs_of_life(&mut self, probe: &impl PeerProbe, core: &mut Core) -> Option<Duration> {
         let limit = core.config.idle_timeout?;
         if self.is(SessionFlag::PausedByBacklog)
@@ -711,7 +727,8 @@ impl<S> Link<S> {
             if reading {
                 return Some(if probe.may_have_unread(self.slot) { TICK } else { Duration::ZERO });
             }
-            // The handler has paused the connection, so the pong is not read: the peer's kernel has to acknowledge the ping.
+            // The handler has paused the connection, so the pong is not read: the peer's kernel has
+            // to acknowledge the ping.
             let before = self.cold().deadlines.pinged_at.take();
             if probe.acknowledged(self.slot) <= before {
                 return Some(Duration::ZERO);
@@ -731,15 +748,15 @@ impl<S> Link<S> {
             }
             self.set(SessionFlag::Pinged);
             self.send(OpCode::Ping, b"", core);
-            // However late the ping is, the peer has half of the idle timeout to answer.
+            // Even after a late ping, the peer has half of the idle timeout to answer.
             self.last_active = core.tick().wrapping_sub(core.ticks(limit / 2));
             return Some(limit / 2);
         }
         Some(limit - silence)
     }
 
-    /// Whether a connection that closes is given up: it has made no progress for the close timeout, or has taken longer
-    /// than a connection may in all. Sets the timer for the next check.
+    /// Whether a closing connection has timed out: it has made no progress for the close timeout,
+    /// or has reached the close limit. Sets the timer for the next check.
     pub(super) fn check_closing(&mut self, probe: &impl PeerProbe, core: &mut Core) -> bool {
         let pending =
             if self.outbox.bytes() == 0 { None } else { Some(probe.acknowledged(self.slot).unwrap_or_default()) };
@@ -751,7 +768,7 @@ impl<S> Link<S> {
         left.is_zero()
     }
 
-    /// Why the connection has ended, if the handler has to be told: if it was open.
+    /// Takes the reason of the end, if the connection was open and `closed` has to be called.
     pub(super) fn take_reason(&mut self) -> Option<CloseReason> {
         self.is(SessionFlag::Opened).then(|| {
             let reason = self.cold.take().and_then(|cold| cold.reason);

@@ -1,8 +1,9 @@
-//! One connection as a state machine: bytes and events go in; calls of the application and [`Action`]s come out.
+//! One connection as a state machine: the inputs are bytes and events, the outputs are calls of the
+//! application and [`Action`]s.
 //!
-//! [`Session`] owns everything of its connection. It reads no clock and knows no driver: what it needs of its shard is
-//! one argument, the [`Core`], and what happens on the connection is told to an [`Application`]. So it is tested with
-//! bytes alone.
+//! [`Session`] owns the whole state of its connection. It reads no clock and calls no driver: the
+//! shared state of its shard is one argument, the [`Core`], and events are reported to an
+//! [`Application`]. Tests therefore drive it with bytes alone.
 
 pub(crate) mod application;
 pub(crate) mod attempt;
@@ -37,25 +38,25 @@ use ringway_io::{Buffer, Cause, Output, Slot};
 
 /// One connection: 80 bytes and the handler's state.
 ///
-/// The decoder is apart from the rest, because a message borrows it, or the input, while the handler uses the
-/// connection.
+/// The decoder is separate from the rest, because a message borrows it, or the input, while the
+/// handler uses the connection.
 ///
-/// Where a method returns a [`Removal`], the session is over: its owner takes it out of the shard and calls
-/// [`release`](Session::release).
+/// A method that returns a [`Removal`] has ended the session: its owner removes it from the shard
+/// and calls [`release`](Session::release).
 pub(crate) struct Session<S> {
     pub(crate) decoder: Decoder,
     pub(crate) link: Link<S>,
 }
 
 impl<S> Session<S> {
-    /// A connection that was accepted.
+    /// Creates the session of an accepted connection.
     pub(crate) fn accepted(slot: Slot, core: &mut Core) -> Self {
         let mut session = Self::new(slot, Role::Server, None, core);
         session.link.mark(core);
         session
     }
 
-    /// A connection of our own, which is being made.
+    /// Creates the session of an outgoing connection that is being established.
     pub(crate) fn connecting(slot: Slot, attempt: Attempt, state: S, core: &mut Core) -> Self {
         let mut session = Self::new(slot, Role::Client, Some(state), core);
         core.set_timer(slot, attempt.connect_time(core));
@@ -68,7 +69,7 @@ impl<S> Session<S> {
         Self { decoder: Decoder::new(role), link: Link::new(slot, role, state, core.tick()) }
     }
 
-    /// The TCP connection is established (client role): sends the request.
+    /// Sends the request after the TCP connection is established (client role).
     pub(crate) fn connected(&mut self, core: &mut Core) {
         let link = &mut self.link;
         link.phase = SessionPhase::Handshaking;
@@ -82,7 +83,7 @@ impl<S> Session<S> {
         core.memory.give(request);
     }
 
-    /// Bytes have come.
+    /// Handles received bytes.
     #[inline]
     pub(crate) fn receive(
         &mut self,
@@ -98,33 +99,34 @@ impl<S> Session<S> {
                 None
             }
             SessionPhase::Handshaking => session.handshake(Input::Buffer(buffer), core, app),
-            // Receiving pauses with the deferral; this was on its way by then.
+            // Receiving pauses with the deferral; these bytes were received before.
             SessionPhase::Deferred => {
                 session.link.cold().opening.extend_rest(&buffer);
                 None
             }
-            // Nothing that comes now is of interest.
+            // Input in these phases is ignored.
             SessionPhase::Connecting | SessionPhase::ShuttingDown(_) | SessionPhase::Lingering => None,
         })
     }
 
-    /// How many bytes of memory the session holds for what it has received: what an event on the connection can change,
-    /// and nothing else can.
+    /// The number of bytes of memory that the session holds for its input. Only an event on the
+    /// connection changes it.
     #[inline]
     fn held_input(&self) -> usize {
         self.decoder.held_bytes() + self.link.held_input()
     }
 
-    /// How many bytes of memory the session holds in all.
+    /// The number of bytes of memory that the session holds in total.
     pub(crate) fn held(&self) -> usize {
         self.decoder.held_bytes() + self.link.held()
     }
 
-    /// Decodes `input` from `at` on, and delivers what is in it, as far as the connection's share of this turn goes.
+    /// Decodes `input` from `at` on and delivers its events, within the connection's budget for
+    /// this turn.
     fn decode(&mut self, mut input: Input, mut at: usize, core: &mut Core, app: &mut impl Application<S>) {
         let Self { decoder, link } = self;
         if link.extend_stash(&input[at..]) {
-            // Came before the driver stopped receiving.
+            // Received before the driver stopped receiving.
             return;
         }
         if link.is_open() && link.is_backlogged(core) {
@@ -143,7 +145,7 @@ impl<S> Session<S> {
                     }
                     break DecodeStop::Consumed;
                 }
-                // After our close frame nothing is delivered (RFC 6455 section 5.5.1).
+                // After this side's close frame nothing is delivered (RFC 6455 section 5.5.1).
                 Ok(Some(Event::Message(_) | Event::Ping(_) | Event::Pong(_))) if !link.is_open() => {
                     if !core.slices.spend(0, false) {
                         break DecodeStop::Share;
@@ -153,7 +155,7 @@ impl<S> Session<S> {
                     let (len, compressed) = (incoming.payload().len(), incoming.is_compressed());
                     if link.is_backlogged(core) || link.is_paused() {
                         let (kind, payload) = (incoming.kind(), incoming.payload().to_vec());
-                        // The decoder would keep it until it goes on.
+                        // The decoder would keep the buffer until it continues.
                         if let Some(spill) = decoder.take_spill() {
                             core.memory.give(spill);
                         }
@@ -211,7 +213,7 @@ impl<S> Session<S> {
         }
     }
 
-    /// Remembers when the message that is being received began.
+    /// Records the start of the message that is being received.
     fn note_message(&mut self, core: &Core) {
         let Self { decoder, link } = self;
         if !link.is_open() {
@@ -225,7 +227,7 @@ impl<S> Session<S> {
         }
     }
 
-    /// A send is over.
+    /// Handles the completion of a send.
     #[inline]
     pub(crate) fn sent(&mut self, output: Output, written: usize, core: &mut Core, app: &mut impl Application<S>) {
         let link = &mut self.link;
@@ -247,12 +249,12 @@ impl<S> Session<S> {
         }
     }
 
-    /// Nothing more will come from the peer, for this cause.
+    /// Handles the end of the peer's input, for this cause.
     pub(crate) fn ended(&mut self, cause: Cause, core: &mut Core) -> Option<Removal> {
         self.link.set(SessionFlag::PeerFinished);
         self.link.unset(SessionFlag::Receiving);
         self.accounted(core, |Self { link, .. }, core| match cause {
-            Cause::Finished if link.has_stash() => None, // What came before it is delivered first.
+            Cause::Finished if link.has_stash() => None, // The input before it is delivered first.
             Cause::Finished => link.peer_finished(core),
             Cause::Reset => Some(link.broken(Ending::Reset)),
             Cause::Failed(error) => Some(link.broken(Ending::Failed(error))),
@@ -260,7 +262,7 @@ impl<S> Session<S> {
         })
     }
 
-    /// Handles an event that may change what the session holds for what it has received, and charges the difference.
+    /// Handles an event that can change the memory held for the input, and charges the difference.
     #[inline]
     fn accounted<R>(&mut self, core: &mut Core, handle: impl FnOnce(&mut Self, &mut Core) -> R) -> R {
         let before = self.held_input();
@@ -269,7 +271,7 @@ impl<S> Session<S> {
         result
     }
 
-    /// The session's timer has fired.
+    /// Handles the expiry of the session's timer.
     pub(crate) fn timed_out(&mut self, probe: &impl PeerProbe, core: &mut Core) -> Option<Removal> {
         self.accounted(core, |session, core| session.check_deadline(probe, core))
     }
@@ -277,7 +279,7 @@ impl<S> Session<S> {
     fn check_deadline(&mut self, probe: &impl PeerProbe, core: &mut Core) -> Option<Removal> {
         let slot = self.link.slot();
         match self.link.phase {
-            // The rest of the head may have arrived while the shard was away.
+            // The rest of the head may have arrived during a stall of the shard.
             SessionPhase::Handshaking if self.link.is(SessionFlag::Receiving) && probe.may_have_unread(slot) => {
                 core.set_timer(slot, TICK);
                 None
@@ -298,9 +300,10 @@ impl<S> Session<S> {
         }
     }
 
-    /// The shard's memory has run out, and this session holds much of it: gives it back and ends the connection.
+    /// Frees the memory of this session and ends the connection, because the shard is at its memory
+    /// limit and this session is among the largest holders.
     pub(crate) fn shed(&mut self, core: &mut Core) -> Option<Removal> {
-        /// Output up to this size may wait while the connection closes.
+        /// The maximum output in bytes that is kept for a closing connection.
         const OUTPUT_MAX: usize = 64 * 1024;
         core.counters.memory_closes += 1;
         self.accounted(core, |session, core| {
@@ -333,7 +336,7 @@ impl<S> Session<S> {
         })
     }
 
-    /// The next turn has come for input that had to wait.
+    /// Continues with input that waited for this turn.
     pub(crate) fn end_wait(&mut self, core: &mut Core, app: &mut impl Application<S>) -> Option<Removal> {
         if !self.link.is(SessionFlag::Waiting) {
             return None;
@@ -345,8 +348,8 @@ impl<S> Session<S> {
         })
     }
 
-    /// The end of a turn: delivers what was stashed, if the connection is no longer paused, hands the output to the driver,
-    /// and goes on with closing.
+    /// Ends the turn: delivers stashed input if the connection is no longer paused, passes the
+    /// output to the driver, and continues with closing.
     #[inline]
     pub(crate) fn flush(&mut self, core: &mut Core, app: &mut impl Application<S>) -> Option<Removal> {
         self.link.unset(SessionFlag::Dirty);
@@ -384,7 +387,7 @@ impl<S> Session<S> {
                     link.phase = SessionPhase::Lingering;
                     core.actions.push(Action::Finish(slot));
                 }
-                // Its timer runs on.
+                // Its timer continues.
                 CloseMode::AwaitPeer if !peer_finished => {}
                 _ => return Some(Removal::Closed),
             }
@@ -407,7 +410,7 @@ impl<S> Session<S> {
         self.finish_stashed(core)
     }
 
-    /// After stashed input has been delivered: the peer's FIN, if it came behind it.
+    /// Handles the peer's FIN, if it followed stashed input that has been delivered.
     fn finish_stashed(&mut self, core: &mut Core) -> Option<Removal> {
         if self.link.is(SessionFlag::PeerFinished) && !self.link.has_stash() {
             return self.link.peer_finished(core);
@@ -415,7 +418,8 @@ impl<S> Session<S> {
         None
     }
 
-    /// The shard stops: begins to close an open connection with 1001, and gives up one that is not open yet.
+    /// Handles the stop of the shard: begins to close an open connection with 1001, and drops one
+    /// that is not open yet.
     pub(crate) fn stop(&mut self, core: &mut Core) -> Option<Removal> {
         match self.link.phase {
             SessionPhase::Open => {
@@ -434,8 +438,8 @@ impl<S> Session<S> {
         }
     }
 
-    /// Closes the slot, and gives back what the session holds of its shard. Returns the handler's state, with the reason if
-    /// the connection was open.
+    /// Closes the slot and returns the resources of the shard. Returns the handler's state, and the
+    /// reason if the connection was open.
     pub(crate) fn release(self, core: &mut Core) -> (Option<S>, Option<CloseReason>) {
         core.memory.discharge(self.held_input());
         let Self { mut decoder, mut link } = self;
@@ -449,7 +453,7 @@ impl<S> Session<S> {
         (link.state, reason)
     }
 
-    /// Bytes of an opening handshake have come.
+    /// Handles bytes of an opening handshake.
     fn handshake(&mut self, input: Input, core: &mut Core, app: &mut impl Application<S>) -> Option<Removal> {
         let link = &mut self.link;
         let head = link.cold().opening.collect(input, core)?;
@@ -485,14 +489,14 @@ impl<S> Session<S> {
         }
     }
 
-    /// The answer that the handler had deferred.
+    /// Applies the handler's deferred answer.
     pub(crate) fn answer(
         &mut self,
         upgrade: Upgrade<S>,
         core: &mut Core,
         app: &mut impl Application<S>,
     ) -> Option<Removal> {
-        // After the timeout the request has been refused already.
+        // After the timeout the request has already been refused.
         if self.link.phase != SessionPhase::Deferred {
             return None;
         }
@@ -503,7 +507,8 @@ impl<S> Session<S> {
         })
     }
 
-    /// Carries out the handler's answer to a request; what came behind the request begins at `at` of `input`.
+    /// Applies the handler's answer to a request; the bytes after the request start at `at` of
+    /// `input`.
     fn apply_upgrade(
         &mut self,
         request: UpgradeRequest,
@@ -531,7 +536,8 @@ impl<S> Session<S> {
         }
     }
 
-    /// The opening handshake is done: messages flow, beginning with what is behind it in `input`.
+    /// Ends the opening handshake: delivers messages, starting with those after the handshake in
+    /// `input`.
     fn open(
         &mut self,
         agreed: Agreed,
@@ -563,25 +569,25 @@ impl<S> Session<S> {
         }
     }
 
-    /// Answers a request that is refused before its method is known, and closes.
+    /// Refuses a request before its method is known, and closes.
     fn refuse(&mut self, refusal: &Refusal, core: &mut Core) {
         self.respond(core, |out| encode_refusal(refusal, ResponseBody::Sent, out));
     }
 
-    /// Answers over plain HTTP, and closes.
+    /// Answers with plain HTTP, and closes.
     fn respond(&mut self, core: &mut Core, encode: impl FnOnce(&mut Vec<u8>)) {
         self.link.write_raw(core, encode);
         self.link.begin_shutdown(CloseMode::Linger, core);
     }
 }
 
-/// Why decoding an input stops.
+/// The reason why decoding an input stops.
 enum DecodeStop {
-    /// There is nothing more in it.
+    /// The input is consumed.
     Consumed,
-    /// The connection has used up its share of the turn.
+    /// The connection has used up its budget for the turn.
     Share,
-    /// The connection is paused: at this message, or at the backlog of answers to pings.
+    /// The connection is paused: at this message, or at the backlog of pongs.
     Paused(Option<StashedMessage>),
 }
 

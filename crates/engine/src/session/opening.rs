@@ -1,5 +1,5 @@
-//! The opening handshake (RFC 6455 section 4) in both roles: what is kept while it is in progress, how a request is
-//! evaluated, and the answers.
+//! The opening handshake (RFC 6455 section 4) in both roles: its state, the evaluation of requests,
+//! and the responses.
 
 use super::attempt::Attempt;
 use super::input::Input;
@@ -17,34 +17,34 @@ use ringway_io::Slot;
 /// The state of an opening handshake.
 #[derive(Default)]
 pub(super) struct Opening {
-    /// The part of the head that has come.
+    /// The received part of the head.
     head: Vec<u8>,
     scan: Option<HeadScan>,
-    /// Client role: whom we connect to, and the key we sent.
+    /// Client role: the attempt, and the key that was sent.
     attempt: Option<Attempt>,
     nonce: [u8; 16],
-    /// The request that awaits the handler's answer.
+    /// The request that waits for the handler's answer.
     deferred: Option<UpgradeRequest>,
 }
 
-/// Who answers requests.
+/// Answers requests.
 pub(crate) trait RequestHandler<S> {
-    /// A request for a WebSocket, in order, on a connection that is not open yet.
+    /// Answers a valid request for a WebSocket, on a connection that is not open yet.
     fn upgrade(&mut self, slot: Slot, request: &ringway_codec::Request<'_>, core: &mut Core) -> Upgrade<S>;
 
-    /// A plain HTTP request.
+    /// Answers a plain HTTP request.
     fn request(&mut self, slot: Slot, request: &ringway_codec::Request<'_>, core: &mut Core) -> Response;
 }
 
-/// What the answer to a request for a WebSocket depends on.
+/// The parts of a request for a WebSocket that its response depends on.
 pub(super) struct UpgradeRequest {
     key: Key,
     offered: Vec<String>,
-    /// The compression that is to be agreed on.
+    /// The compression to agree on.
     pub(super) deflate: Option<DeflateParams>,
 }
 
-/// What an opening handshake has agreed on, as far as the application may want to know.
+/// The results of an opening handshake that the application can read.
 #[derive(Debug)]
 pub(crate) struct Agreed {
     pub(crate) subprotocol: Option<String>,
@@ -52,7 +52,7 @@ pub(crate) struct Agreed {
     pub(crate) headers: HeaderMap,
 }
 
-/// What has become of the head of a request.
+/// The result of evaluating the head of a request.
 pub(super) enum Evaluation<S> {
     /// More bytes are needed.
     Incomplete,
@@ -62,7 +62,8 @@ pub(super) enum Evaluation<S> {
     Upgrade(UpgradeRequest, Upgrade<S>, usize),
 }
 
-/// Whether a response is sent with its body: one to HEAD is not (RFC 9110 section 9.3.2).
+/// Whether a response is sent with its body; the response to HEAD has none (RFC 9110 section
+/// 9.3.2).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum ResponseBody {
     Sent,
@@ -86,18 +87,18 @@ impl Opening {
         self.attempt.as_ref().map(Attempt::endpoint)
     }
 
-    /// How many bytes of memory the head occupies.
+    /// The number of bytes of memory that the head occupies.
     pub(super) fn held(&self) -> usize {
         self.head.capacity()
     }
 
-    /// Gives back what has come of the head.
+    /// Frees the received part of the head.
     pub(super) fn release(&mut self) {
         self.head = Vec::new();
     }
 
-    /// Collects the head of a request or response; returns it once its end has come. A head that arrives in small parts
-    /// is parsed once, not with each part.
+    /// Collects the head of a request or response; returns it when its end is received. A head that
+    /// arrives in small parts is parsed once, not with each part.
     pub(super) fn collect(&mut self, input: Input, core: &Core) -> Option<Input> {
         let mut head = input;
         if !self.head.is_empty() {
@@ -111,7 +112,7 @@ impl Opening {
         None
     }
 
-    /// Keeps a head that is not complete.
+    /// Keeps an incomplete head.
     pub(super) fn keep(&mut self, head: Input) {
         self.head = head.into_kept(0).0;
     }
@@ -131,7 +132,8 @@ impl Opening {
         .encode(out);
     }
 
-    /// Checks the server's response: what it agrees on, the compression apart, and the response's length; `None` if it is incomplete.
+    /// Checks the server's response. Returns the results, except for the compression, and the
+    /// length of the response; `None` if it is incomplete.
     pub(super) fn check_response(
         &self,
         head: &[u8],
@@ -147,24 +149,24 @@ impl Opening {
         }))
     }
 
-    /// The handler answers later: keeps the request, and what came behind it.
+    /// Keeps the request and the bytes after it until the handler answers.
     pub(super) fn defer(&mut self, request: UpgradeRequest, rest: &[u8]) {
         self.deferred = Some(request);
         self.head = rest.to_vec();
     }
 
-    /// Bytes that came while the answer was deferred.
+    /// Appends bytes that were received while the answer was deferred.
     pub(super) fn extend_rest(&mut self, bytes: &[u8]) {
         self.head.extend_from_slice(bytes);
     }
 
-    /// The request whose answer was deferred, and what came behind it.
+    /// Takes the deferred request and the bytes after it.
     pub(super) fn take_deferred(&mut self) -> Option<(UpgradeRequest, Vec<u8>)> {
         Some((self.deferred.take()?, std::mem::take(&mut self.head)))
     }
 }
 
-/// Parses and checks a request, and asks for the answer.
+/// Parses and checks a request, and calls the handler for the answer.
 pub(super) fn evaluate_request<S>(
     slot: Slot,
     head: &[u8],
@@ -197,7 +199,8 @@ pub(super) fn evaluate_request<S>(
 }
 
 impl UpgradeRequest {
-    /// The subprotocol: the one that the handler names, if it was offered, or one of the configured ones.
+    /// The subprotocol: the one named by the handler, if it was offered, or one of the configured
+    /// ones.
     pub(super) fn choose<'a>(&'a self, named: Option<&str>, config: &'a Config) -> Option<&'a str> {
         let mut offered = self.offered.iter().map(String::as_str);
         match named {
@@ -206,13 +209,13 @@ impl UpgradeRequest {
         }
     }
 
-    /// Writes the response that accepts.
+    /// Writes the response that accepts the request.
     pub(super) fn encode_accept(&self, subprotocol: Option<&str>, headers: &HeaderMap, out: &mut Vec<u8>) {
         encode_accept(&self.key, subprotocol, self.deflate.as_ref(), headers, out);
     }
 }
 
-/// The fields of a response. A field that is not valid in itself was refused before; there is none here.
+/// Converts the fields of a response. Invalid fields were refused before, so none is skipped.
 fn header_map(fields: &ringway_codec::Headers<'_>) -> HeaderMap {
     let field = |(name, value): (&str, &[u8])| {
         Some((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_bytes(value).ok()?))
@@ -226,7 +229,7 @@ pub(super) fn encode_plain(response: &Response, body: ResponseBody, out: &mut Ve
     encode_body(body, out, |out| encode_response(*status, headers, bytes, out));
 }
 
-/// Writes the response to a request that is refused.
+/// Writes the response that refuses a request.
 pub(super) fn encode_refusal(refusal: &Refusal, body: ResponseBody, out: &mut Vec<u8>) {
     encode_body(body, out, |out| refusal.encode(out));
 }

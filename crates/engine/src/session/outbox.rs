@@ -1,10 +1,10 @@
-//! The output of one connection, from the call that sends it until the kernel has taken it.
+//! The output of one connection, from the call that sends it until the kernel has written it.
 //!
-//! A reply to a message that lies in the input is written where the message was: only its range is stored, and replies
-//! that follow one another are moved together into one *run*. When the input has been decoded, the run takes the whole
-//! input along as a chunk of the output, so that nothing is copied. The input is borrowed while the handler is called;
-//! what the handler sends behind a run therefore waits beside it until the call is over
-//! ([`Outbox::commit_reply`]).
+//! A reply to a message that lies in the input is written in place of the message: only its range
+//! is stored, and consecutive replies are moved together into one *run*. When the input is decoded,
+//! the run and the whole input become one chunk of the output, so that nothing is copied. The input
+//! is borrowed during calls of the handler; output that the handler sends after a run therefore
+//! waits in a separate queue until the call returns ([`Outbox::commit_reply`]).
 
 use super::input::Input;
 use crate::shard::memory::{Memory, UNIT};
@@ -14,23 +14,23 @@ use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Up to this size a chunk is copied to the end of the output: one more vector in a gathering send costs more than so few
-/// bytes.
+/// Chunks up to this size in bytes are copied to the end of the output: one more vector in a
+/// gathering send costs more than the copy.
 const COPY_MAX: usize = 1024;
 
-/// Below this size an owned chunk is appended to rather than followed by another.
+/// An owned chunk below this size in bytes is appended to, instead of starting another.
 const COALESCE: usize = 16 * 1024;
 
-/// What waits for the peer, in order, and how many bytes that is. 40 bytes.
+/// The output that waits for the peer, in order, and its number of bytes. 40 bytes.
 ///
-/// It alone counts the bytes: everything that goes out passes [`append`](Outbox::append),
-/// [`push_shared`](Outbox::push_shared) or [`reply_in_place`](Outbox::reply_in_place), and everything that has gone out
-/// passes [`complete`](Outbox::complete). That is also the place where a peer's progress shows.
+/// Only this type counts the bytes: all output is added by [`append`](Outbox::append),
+/// [`push_shared`](Outbox::push_shared) or [`reply_in_place`](Outbox::reply_in_place), and all
+/// written output is removed by [`complete`](Outbox::complete), where a peer's progress is visible.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     queue: OutputQueue,
-    /// Bytes queued and in flight. Limits keep it far below 4 GiB: one message may wait beyond
-    /// `max_buffered`, and neither is more than 1 GiB.
+    /// Bytes queued and in flight. Limits keep it far below 4 GiB: at most `max_buffered` and one
+    /// message, each of at most 1 GiB.
     bytes: u32,
     /// The memory that they occupy, in units of 64 bytes: whole buffers.
     held: u32,
@@ -39,11 +39,11 @@ pub(crate) struct Outbox {
 #[derive(Debug)]
 enum OutputQueue {
     Ready(Option<Output>),
-    /// Only while an input is decoded: there are replies in it.
+    /// Only while an input with replies is decoded.
     Replies(Replies),
 }
 
-/// Frames that lie in the input, as ranges of it. 24 bytes, so that the queue is no larger for it.
+/// Frames that lie in the input, as ranges of it. 24 bytes, so that the queue does not grow for it.
 #[derive(Debug, Default)]
 struct Replies {
     run: Range<u32>,
@@ -52,11 +52,12 @@ struct Replies {
     around: Option<Box<Around>>,
 }
 
-/// What else is queued while there are replies in the input; most of the time there is nothing.
+/// Other output that is queued while there are replies in the input; usually none.
 #[derive(Debug, Default)]
 struct Around {
     before: Option<Output>,
-    /// The reply of the current call, if its message was assembled: a range of the decoder's buffer.
+    /// The reply of the current call, if its message was assembled: a range of the decoder's
+    /// buffer.
     spill: Option<Range<usize>>,
     behind: Option<Output>,
 }
@@ -68,32 +69,32 @@ impl Default for OutputQueue {
 }
 
 impl Outbox {
-    /// How many bytes wait for the peer, those in flight included.
+    /// The number of bytes that wait for the peer, including those in flight.
     #[inline]
     pub(crate) fn bytes(&self) -> usize {
         self.bytes as usize
     }
 
-    /// How many bytes of memory the output occupies, the part in flight included.
+    /// The number of bytes of memory that the output occupies, including the part in flight.
     #[inline]
     pub(crate) fn held(&self) -> usize {
         self.held as usize * UNIT
     }
 
-    /// Whether nothing waits to be handed to the driver; a send may be in flight.
+    /// Whether no output waits to be passed to the driver; a send may be in flight.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         matches!(self.queue, OutputQueue::Ready(None))
     }
 
-    /// Has `write` append bytes at the end.
+    /// Calls `write` to append bytes at the end.
     pub(crate) fn append(&mut self, memory: &mut Memory, write: impl FnOnce(&mut Vec<u8>)) {
         let (queue, mut ledger) = self.end(memory);
         let written = ledger.append(queue, write);
         self.bytes += written;
     }
 
-    /// Puts a frame that many connections send at the end: a short one is copied.
+    /// Appends a frame that is shared by many connections; a short one is copied.
     pub(crate) fn push_shared(&mut self, frame: &Arc<[u8]>, memory: &mut Memory) {
         if frame.len() <= COPY_MAX {
             return self.append(memory, |out| out.extend_from_slice(frame));
@@ -103,8 +104,9 @@ impl Outbox {
         self.bytes += frame.len() as u32;
     }
 
-    /// Whether a reply of `len` bytes should be written where its message lies, rather than copied. A short one is copied
-    /// if other output is queued, because that is one send of one chunk; so is one behind what this same call has sent.
+    /// Whether a reply of `len` bytes is to be written in place of its message, rather than copied.
+    /// A short reply is copied if other output is queued, so that one send has one chunk, and so is
+    /// one after other output of the same call.
     #[inline]
     pub(crate) fn takes_in_place(&self, len: usize) -> bool {
         match &self.queue {
@@ -116,11 +118,11 @@ impl Outbox {
         }
     }
 
-    /// Writes the header of a reply in front of the message where it lies. [`commit_reply`](Outbox::commit_reply) must be
-    /// called before the input is decoded any further.
+    /// Writes the header of a reply in front of its message. [`commit_reply`](Outbox::commit_reply)
+    /// must be called before the input is decoded further.
     #[inline]
     pub(crate) fn reply_in_place(&mut self, incoming: Incoming<'_>) {
-        debug_assert!(self.takes_in_place(incoming.payload().len()), "the caller has asked");
+        debug_assert!(self.takes_in_place(incoming.payload().len()), "checked by the caller");
         let (place, range) = incoming.into_server_frame();
         self.bytes += range.len() as u32;
         if let OutputQueue::Ready(before) = &mut self.queue {
@@ -135,8 +137,9 @@ impl Outbox {
         }
     }
 
-    /// After a call of the handler with a message in `input`: moves its reply to the end of the run before it. What was
-    /// sent behind a reply gets its place in the queue, for which the run is copied out of the input.
+    /// Completes a call of the handler for a message in `input`: moves the reply to the end of the
+    /// run before it. If output follows a reply, the run is copied out of the input, in front of
+    /// that output.
     #[inline]
     pub(crate) fn commit_reply(&mut self, input: &mut [u8], decoder: &mut Decoder, memory: &mut Memory) {
         let OutputQueue::Replies(replies) = &mut self.queue else { return };
@@ -155,11 +158,12 @@ impl Outbox {
         }
     }
 
-    /// The input has been decoded: a run of replies takes it along. `in_flight`: a send of this connection is not
-    /// complete, so that the run has to wait.
+    /// Completes the decoding of the input: a run of replies becomes a chunk that owns the input.
+    /// `in_flight`: a send of this connection is in flight, so that the run has to wait.
     ///
-    /// Copied instead is a short run next to other output, one that has to wait and would keep a receive buffer mostly
-    /// empty for it, and one in a receive buffer of which few are left: slow readers could hold them all.
+    /// The run is copied instead if it is short and next to other output; if it has to wait and
+    /// would occupy a mostly empty receive buffer; or if few receive buffers are free, because slow
+    /// readers could occupy all of them.
     #[inline]
     pub(crate) fn finish_input(&mut self, input: Input, in_flight: bool, memory: &mut Memory) {
         let OutputQueue::Replies(replies) = &mut self.queue else { return };
@@ -208,7 +212,7 @@ impl Outbox {
         self.queue = OutputQueue::Ready(queue);
     }
 
-    /// Takes what is to be sent next. It stays counted until [`complete`](Outbox::complete).
+    /// Takes the next output to send. Its bytes are counted until [`complete`](Outbox::complete).
     #[inline]
     pub(crate) fn take(&mut self) -> Option<Output> {
         debug_assert!(matches!(self.queue, OutputQueue::Ready(_)), "no output is taken while an input is decoded");
@@ -218,7 +222,8 @@ impl Outbox {
         }
     }
 
-    /// A send is over: what the kernel took is no longer counted, and the rest goes first.
+    /// Handles the completion of a send: written bytes are no longer counted, and the rest is
+    /// queued first.
     #[inline]
     pub(crate) fn complete(&mut self, output: Output, written: usize, memory: &mut Memory) {
         self.bytes -= written as u32;
@@ -229,7 +234,7 @@ impl Outbox {
         }
     }
 
-    /// Drops what is queued, so that only the send in flight is left.
+    /// Drops the queued output, so that only the send in flight remains.
     fn discard(&mut self, memory: &mut Memory) {
         if let OutputQueue::Ready(queue) = &mut self.queue
             && let Some(output) = queue.take()
@@ -239,14 +244,15 @@ impl Outbox {
         }
     }
 
-    /// The connection ends: gives everything back but what is in flight, which comes back from the driver and is no longer
-    /// charged.
+    /// Releases the output at the end of the connection, except for the send in flight, which the
+    /// driver returns and which is no longer charged.
     pub(crate) fn release(&mut self, memory: &mut Memory) {
         self.discard(memory);
         memory.discharge(mem::take(&mut self.held) as usize * UNIT);
     }
 
-    /// The output that comes last, behind the replies in the input if there are any, and what accounts for it.
+    /// The last queue of output, after the replies in the input if there are any, and its
+    /// accounting.
     fn end<'o>(&'o mut self, memory: &'o mut Memory) -> (&'o mut Option<Output>, Ledger<'o>) {
         let queue = match &mut self.queue {
             OutputQueue::Ready(queue) => queue,
@@ -257,16 +263,16 @@ impl Outbox {
 }
 
 impl Around {
-    /// Whether the next reply can still join the run: nothing is behind it.
+    /// Whether the next reply can still join the run: no output follows it.
     fn is_open(&self) -> bool {
         self.spill.is_none() && self.behind.is_none()
     }
 }
 
-/// Changes a queue, and charges what that holds to the shard and to the connection.
+/// Changes a queue, and charges its memory to the shard and to the connection.
 struct Ledger<'a> {
     memory: &'a mut Memory,
-    /// The connection's share, in units.
+    /// The connection's memory, in units.
     held: &'a mut u32,
 }
 
@@ -281,14 +287,14 @@ impl Ledger<'_> {
         *self.held -= (self.memory.discharge_chunk(chunk) / UNIT) as u32;
     }
 
-    /// Gives the memory of an output back to where it can be used again.
+    /// Recycles the memory of an output.
     #[inline]
     fn recycle(&mut self, output: Output) {
         *self.held -= (self.memory.recycle(output) / UNIT) as u32;
     }
 
-    /// Has `write` append to the last chunk of `queue` if that can grow, or to a new one. Returns how many bytes were
-    /// written.
+    /// Calls `write` to append to the last chunk of `queue` if that can grow, or to a new one.
+    /// Returns the number of bytes written.
     fn append(&mut self, queue: &mut Option<Output>, write: impl FnOnce(&mut Vec<u8>)) -> u32 {
         let open = match &*queue {
             Some(Output::One(chunk)) => can_grow(chunk, false),
@@ -309,11 +315,11 @@ impl Ledger<'_> {
         };
         match last {
             Some(chunk @ Chunk::Owned { .. }) => self.change(chunk, write),
-            _ => unreachable!("the last chunk can grow, or was just pushed"),
+            _ => unreachable!("the last chunk can grow, or was pushed above"),
         }
     }
 
-    /// Has `write` append to an owned chunk. Returns how many bytes were written.
+    /// Calls `write` to append to an owned chunk. Returns the number of bytes written.
     fn change(&mut self, chunk: &mut Chunk, write: impl FnOnce(&mut Vec<u8>)) -> u32 {
         self.discharge(chunk);
         let written = match chunk {
@@ -331,7 +337,7 @@ impl Ledger<'_> {
     fn push(&mut self, queue: &mut Option<Output>, chunk: Chunk) {
         match queue {
             Some(Output::Many(chunks)) if chunks.len() >= Output::MAX_CHUNKS => {
-                // One send takes no more chunks: the last one is joined with what comes.
+                // One send takes no more chunks: new bytes are appended to the last one.
                 if !matches!(chunks.last(), Some(Chunk::Owned { .. })) {
                     let mut joined = self.memory.take_output();
                     if let Some(last) = chunks.pop() {
@@ -375,7 +381,7 @@ impl Ledger<'_> {
         }
     }
 
-    /// Moves what was queued beside `queue`, and is charged already, to its end.
+    /// Appends output to `queue` that was queued separately and is already charged.
     fn join(&mut self, queue: &mut Option<Output>, output: Option<Output>) {
         let chunks = match output {
             Some(Output::One(chunk)) => vec![chunk],
@@ -388,7 +394,7 @@ impl Ledger<'_> {
         }
     }
 
-    /// Puts the bytes of `output` from `written` on in front of what is queued.
+    /// Puts the bytes of `output` from `written` on in front of the queue.
     fn put_back(&mut self, queue: &mut Option<Output>, output: Output, mut written: usize) {
         let chunks = match output {
             Output::One(chunk) => vec![chunk],

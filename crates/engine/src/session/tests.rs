@@ -157,7 +157,8 @@ impl Bench {
         }
     }
 
-    /// Completes sends, the first after `first` of its bytes, until there are no more; what was sent.
+    /// Completes sends, the first after `first` of its bytes, until there are no more; what was
+    /// sent.
     fn sent_after(&mut self, mut first: usize) -> Vec<u8> {
         let mut sent = Vec::new();
         while let Some(output) = self.in_flight.take() {
@@ -190,7 +191,8 @@ impl Bench {
         std::mem::take(&mut self.app.log)
     }
 
-    /// The session is over: nothing of it is left in its shard, and this is what the handler learns.
+    /// The session is over: nothing of it is left in its shard, and this is what the handler
+    /// learns.
     fn release(self) -> Option<CloseReason> {
         let Self { session, mut core, pool, in_flight, removal, .. } = self;
         assert!(matches!(removal, Some(Removal::Closed)), "{removal:?}");
