@@ -1,30 +1,30 @@
-//! The time of a shard: real time, and the time by which deadlines are measured.
+//! The time of a shard: real time, and the time that deadlines are measured by.
 //!
-//! While a shard does not look at its sockets, because the process was stopped, starved of its
-//! core, or busy in a handler, its peers cannot show that they are alive. Such time does not count
-//! against them: deadlines are measured on a clock that stands still meanwhile.
+//! While a shard does not poll its sockets, because the process was stopped, did not get its core,
+//! or was busy in a handler, its peers cannot show activity. Deadlines are measured on a clock that
+//! stops during such stalls.
 
 use std::time::{Duration, Instant};
 
 /// The resolution of the timers. Deadlines are seconds away.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
 
-/// How long a shard may be away from its sockets before that counts as a stall.
+/// The minimum time without polling the sockets that counts as a stall.
 const STALL: Duration = Duration::from_millis(100);
 
 /// The time of a shard.
 #[derive(Debug)]
 pub(crate) struct ShardClock {
     start: Instant,
-    /// When this turn began.
+    /// The start of this turn.
     now: Instant,
     /// The sum of all stalls.
     stalled: Duration,
     /// `now`, less the stalls, in ticks since the start, modulo 2³².
     tick: u32,
-    /// When the wait for the kernel has to be over; `None` while it may take as long as it does.
+    /// The end of the timeout of the wait for the kernel; `None` if the wait has no timeout.
     wait_end: Option<Instant>,
-    /// When the shard began to wait.
+    /// The start of the wait.
     wait_start: Instant,
 }
 
@@ -33,14 +33,14 @@ impl ShardClock {
         Self { start: now, now, stalled: Duration::ZERO, tick: 0, wait_end: None, wait_start: now }
     }
 
-    /// The shard waits for the kernel, from `now` on and no longer than `timeout`.
+    /// Begins a wait for the kernel, from `now` on for at most `timeout`.
     pub(crate) fn begin_wait(&mut self, now: Instant, timeout: Option<Duration>) {
         self.wait_start = now;
         self.wait_end = timeout.and_then(|timeout| now.checked_add(timeout));
     }
 
-    /// The wait is over and a turn begins. Returns the stall since the last turn began, if there
-    /// was one.
+    /// Ends the wait and begins a turn. Returns the stall since the last turn began, if there was
+    /// one.
     pub(crate) fn begin_turn(&mut self, now: Instant) -> Option<Duration> {
         let busy = self.wait_start.saturating_duration_since(self.now);
         let overslept = self.wait_end.map_or(Duration::ZERO, |end| now.saturating_duration_since(end));
@@ -51,12 +51,12 @@ impl ShardClock {
         stall
     }
 
-    /// The time at which this turn began.
+    /// The start time of this turn.
     pub(crate) fn now(&self) -> Instant {
         self.now
     }
 
-    /// The time at which this turn began, less the stalls: deadlines are measured by it.
+    /// The start time of this turn, less the stalls: deadlines are measured by it.
     pub(crate) fn effective(&self) -> Instant {
         self.at(self.now)
     }
@@ -80,16 +80,16 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
-    fn waiting_is_no_stall_and_being_away_is_one() {
+    fn waiting_does_not_count_as_a_stall_and_other_gaps_do() {
         let start = Instant::now();
         let mut clock = ShardClock::new(start);
-        // Waits as long as it was asked to.
+        // A wait of exactly its timeout.
         clock.begin_wait(start, Some(1000 * MS));
         assert_eq!((clock.begin_turn(start + 1000 * MS), clock.tick()), (None, 100));
-        // Without a timeout a wait is never too long.
+        // A wait without a timeout is never too long.
         clock.begin_wait(start + 1010 * MS, None);
         assert_eq!((clock.begin_turn(start + 9000 * MS), clock.tick()), (None, 900));
-        // The process was stopped while it waited for 50 ms.
+        // The process was stopped during a wait of 50 ms.
         clock.begin_wait(start + 9000 * MS, Some(50 * MS));
         assert_eq!((clock.begin_turn(start + 12_050 * MS), clock.tick()), (Some(3000 * MS), 905));
         // A handler took two seconds.
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_wakeup_of_a_busy_machine_counts() {
+    fn a_short_late_wakeup_does_not_count_as_a_stall() {
         let start = Instant::now();
         let mut clock = ShardClock::new(start);
         clock.begin_wait(start, Some(10 * MS));

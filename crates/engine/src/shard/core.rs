@@ -1,4 +1,5 @@
-//! What the sessions of a shard share: memory, time, random numbers, configuration, and the work that they cause.
+//! The state that the sessions of a shard share: memory, time, random numbers, configuration, and
+//! pending work.
 
 use crate::config::{Config, Limits};
 use crate::session::compression::Compressors;
@@ -13,56 +14,57 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What the driver is to do.
+/// An operation for the driver.
 #[derive(Debug)]
 pub(crate) enum Action {
     Send(Slot, Output),
     Receive(Slot),
     Pause(Slot),
-    /// Ends our direction.
+    /// Ends this side's direction.
     Finish(Slot),
     Close(Slot),
 }
 
-/// What a shard has done against misbehaviour, from its start on.
+/// Counters of a shard since its start: panics, timeouts, and actions against overload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counters {
     /// Panics of the handler.
     pub panics: u64,
-    /// Connections given up because their peer showed no sign of life ([`Config::idle_timeout`]).
+    /// Connections closed because their peer was idle ([`Config::idle_timeout`]).
     pub idle: u64,
-    /// Connections given up because their peer read nothing ([`Config::write_timeout`]).
+    /// Connections closed because their peer did not read ([`Config::write_timeout`]).
     pub write_timeouts: u64,
     /// Connections closed because a message took too long ([`Limits::message_timeout`]).
     pub message_timeouts: u64,
-    /// Times that reading from a connection was stopped because memory ran low ([`Limits::max_memory`]).
+    /// How often receiving on a connection was paused because memory was short
+    /// ([`Limits::max_memory`]).
     pub memory_pauses: u64,
-    /// Opening handshakes refused with 503 because memory had run out.
+    /// Opening handshakes refused with 503 because the shard was at its memory limit.
     pub memory_refusals: u64,
-    /// Connections closed with 1013 because memory had run out and they held the most.
+    /// Connections closed with 1013, as largest holders, because the shard was at its memory limit.
     pub memory_closes: u64,
-    /// Times that a connection had used up its share of a turn and had to wait.
+    /// How often a connection used up its budget for a turn and had to wait.
     pub yields: u64,
-    /// Times that the shard was away from its sockets for 100 ms or more.
+    /// How often the shard did not poll its sockets for 100 ms or more.
     pub stalls: u64,
 }
 
-/// Everything that a session needs of its shard. What is budgeted or counted for a whole shard belongs here: each call of
-/// a session has it.
+/// The state of a shard that its sessions use. State that is budgeted or counted for a whole shard
+/// belongs here: each call of a session has it.
 pub(crate) struct Core {
     pub(crate) config: Arc<Config>,
     pub(crate) limits: Limits,
-    /// The buffers that sessions share, and the budget for what they hold.
+    /// The buffers that sessions share, and the memory budget.
     pub(crate) memory: Memory,
     pub(crate) compressors: Option<Box<Compressors>>,
     /// Sessions that are flushed at the end of the turn.
     pub(crate) dirty: Vec<Slot>,
-    /// What the driver does at the end of the turn.
+    /// Operations for the driver at the end of the turn.
     pub(crate) actions: Vec<Action>,
-    /// Sessions whose input waits because they had used up their share of a turn, in order.
+    /// Sessions whose input waits because they have used up their budget for a turn, in order.
     pub(crate) waiting: VecDeque<Slot>,
-    /// How much the current session may do in this turn.
+    /// The budget of the current session in this turn.
     pub(crate) slices: Slices,
     pub(crate) counters: Counters,
     pub(crate) shortage: Shortage,
@@ -70,9 +72,10 @@ pub(crate) struct Core {
     wheel: TimerWheel,
     /// The timers that handlers set.
     pub(crate) timers: UserTimers,
-    /// The mask keys and nonces of the client role, which nobody may predict (RFC 6455 section 10.3): ChaCha with twelve
-    /// rounds, seeded by the system once per shard. It makes 64 words at a time, so that a key costs a nanosecond or two, no
-    /// system call and no lock (docs/benchmarking.md has the figures).
+    /// Generates the mask keys and nonces of the client role, which must be unpredictable (RFC 6455
+    /// section 10.3): ChaCha with twelve rounds, seeded by the system once per shard. It generates
+    /// 64 words at a time, so that a key costs a nanosecond or two, no system call and no lock
+    /// (docs/benchmarking.md has measurements).
     rng: StdRng,
 }
 
@@ -96,27 +99,27 @@ impl Core {
         }
     }
 
-    /// A turn begins.
+    /// Begins a turn.
     pub(crate) fn begin_turn(&mut self, now: Instant) {
         if let Some(stall) = self.clock.begin_turn(now) {
             self.counters.stalls += 1;
-            tracing::debug!("the shard was away from its sockets for {stall:?}; deadlines move by as much");
+            tracing::debug!("the shard did not poll its sockets for {stall:?}; deadlines are extended by as much");
         }
         self.slices.begin_turn();
     }
 
-    /// The time at which this turn began.
+    /// The start time of this turn.
     pub(crate) fn now(&self) -> Instant {
         self.clock.now()
     }
 
-    /// The same in ticks, which wrap around, without the time of stalls.
+    /// The start time of this turn in ticks, which wrap around, without the time of stalls.
     #[inline]
     pub(crate) fn tick(&self) -> u32 {
         self.clock.tick()
     }
 
-    /// How much time has passed since `tick`.
+    /// The time since `tick`.
     pub(crate) fn since(&self, tick: u32) -> Duration {
         TICK * self.tick().wrapping_sub(tick)
     }
@@ -126,13 +129,14 @@ impl Core {
         u32::try_from(time.as_millis() / TICK.as_millis()).unwrap_or(u32::MAX / 2)
     }
 
-    /// When so much time has passed; for more than the clock can represent, in a year.
+    /// The time `time` from now; at most a year, if the clock cannot represent it.
     pub(crate) fn after(&self, time: Duration) -> Instant {
         const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
         self.now().checked_add(time).unwrap_or(self.now() + YEAR)
     }
 
-    /// How long the shard may wait for the kernel on behalf of its sessions; `None`: as long as it takes.
+    /// How long the shard can wait for the kernel, given the timers of its sessions; `None`:
+    /// without limit.
     pub(crate) fn poll_timeout(&self, now: Instant) -> Option<Duration> {
         if !self.dirty.is_empty() || !self.waiting.is_empty() {
             return Some(Duration::ZERO);
@@ -140,13 +144,13 @@ impl Core {
         [self.wheel.wait(self.clock.at(now)), self.timers.wait(now)].into_iter().flatten().min()
     }
 
-    /// Whether memory is short, or has been short until now.
+    /// Whether memory is short, or was short until now.
     #[inline]
     pub(crate) fn is_short_of_memory(&self) -> bool {
         self.memory.pressure() != Pressure::Low || self.shortage.exhausted || !self.shortage.paused.is_empty()
     }
 
-    /// Sets the timer of a session, wherever it was before.
+    /// Sets the timer of a session, and replaces an earlier one.
     pub(crate) fn set_timer(&mut self, slot: Slot, after: Duration) {
         self.wheel.set(slot.index(), self.clock.at(self.after(after)));
     }

@@ -1,4 +1,4 @@
-//! From completions to sessions, and from sessions to the handler: the one place where both meet.
+//! Passes completions to sessions, and events of sessions to the handler.
 
 use crate::api::connection::Connection;
 use crate::api::error::ConnectError;
@@ -23,7 +23,7 @@ use std::any::Any;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-/// Everything that an event on a connection may concern: the parts of a shard, borrowed for one event.
+/// The parts of a shard, borrowed for one event on a connection.
 pub(crate) struct Dispatch<'a, D, H: Handler> {
     pub(crate) handler: &'a mut H,
     pub(crate) sessions: &'a mut SessionTable<H::State>,
@@ -32,13 +32,13 @@ pub(crate) struct Dispatch<'a, D, H: Handler> {
     pub(crate) driver: &'a D,
 }
 
-/// The handler, with what it reaches beside the connection that it is called for.
+/// The handler, and the parts of the shard that it can use beside the current connection.
 struct Calls<'a, D, H: Handler> {
     handler: &'a mut H,
     reach: Reach<'a, D, H>,
 }
 
-/// A session, and apart from it what its methods take.
+/// A session, and separately the arguments of its methods.
 type Resolved<'a, D, H> = (&'a mut Session<<H as Handler>::State>, &'a mut Core, Calls<'a, D, H>);
 
 struct Reach<'a, D, H: Handler> {
@@ -48,7 +48,7 @@ struct Reach<'a, D, H: Handler> {
 }
 
 impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
-    /// A session, resolved once and held while the event is handled.
+    /// Resolves a session; it is held while the event is handled.
     #[inline]
     fn session(&mut self, slot: Slot) -> Option<Resolved<'_, D, H>> {
         let (session, others) = self.sessions.isolate(slot)?;
@@ -67,29 +67,29 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
         }
     }
 
-    /// A connection has come in.
+    /// Handles an accepted connection.
     pub(crate) fn accepted(&mut self, slot: Slot) {
         self.sessions.insert(Session::accepted(slot, self.core));
     }
 
-    /// A connection of our own is being made.
+    /// Handles an outgoing connection that is being established.
     pub(crate) fn connecting(&mut self, slot: Slot, attempt: Attempt, state: H::State) {
         self.sessions.insert(Session::connecting(slot, attempt, state, self.core));
     }
 
-    /// A connection of our own is not even tried.
+    /// Handles an outgoing connection that is not attempted.
     pub(crate) fn unconnected(&mut self, state: H::State, error: &ConnectError) {
         self.with_shard(|handler, shard| handler.failed(shard, state, error));
     }
 
-    /// The TCP connection of the client role is established.
+    /// Handles an established TCP connection of the client role.
     pub(crate) fn connected(&mut self, slot: Slot) {
         if let Some(session) = self.sessions.get_mut(slot) {
             session.connected(self.core);
         }
     }
 
-    /// Bytes have come.
+    /// Handles received bytes.
     #[inline]
     pub(crate) fn received(&mut self, slot: Slot, buffer: Buffer) {
         let Some((session, core, mut calls)) = self.session(slot) else { return };
@@ -98,7 +98,7 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
         }
     }
 
-    /// A send is over.
+    /// Handles the completion of a send.
     #[inline]
     pub(crate) fn sent(&mut self, slot: Slot, output: Output, written: usize) {
         match self.session(slot) {
@@ -107,13 +107,13 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
         }
     }
 
-    /// An output is back whose connection is closed.
+    /// Handles the output of a closed connection, which the driver returns.
     #[cold]
     pub(crate) fn released(&mut self, output: Output) {
         self.core.memory.reclaim(output);
     }
 
-    /// Nothing more will come from the peer.
+    /// Handles the end of the peer's input.
     pub(crate) fn ended(&mut self, slot: Slot, cause: Cause) {
         let Some(session) = self.sessions.get_mut(slot) else { return };
         if let Some(removal) = session.ended(cause, self.core) {
@@ -121,7 +121,7 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
         }
     }
 
-    /// The answer that a handler had deferred.
+    /// Handles the deferred answer of a handler.
     pub(crate) fn answer(&mut self, slot: Slot, upgrade: Upgrade<H::State>) {
         let Some((session, core, mut calls)) = self.session(slot) else { return };
         if let Some(removal) = session.answer(upgrade, core, &mut calls) {
@@ -134,7 +134,7 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
         self.remove(slot, Removal::Closed);
     }
 
-    /// The timers that have fired, the alarm included.
+    /// Handles the timers that have fired, and the alarm.
     pub(crate) fn expire(&mut self, fired: &mut Vec<u32>) {
         self.core.expired(fired);
         if !fired.is_empty() {
@@ -144,7 +144,8 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
                 .map(|session| (session.link.slot(), session.link.phase()))
                 .collect();
             for (slot, phase) in due {
-                // One that was closed meanwhile, by the handler of another's end, has another timer by now.
+                // A session that was closed meanwhile, by the handler at the end of another, has
+                // another timer now.
                 if let Some(session) = self.sessions.get_mut(slot)
                     && session.link.phase() == phase
                     && let Some(removal) = session.timed_out(self.driver, self.core)
@@ -159,10 +160,11 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
         }
     }
 
-    /// The timers of handlers that have fired.
+    /// Handles the timers of handlers that have fired.
     pub(crate) fn expire_timers(&mut self, fired: &mut Vec<u32>) {
         for (slot, id) in self.core.timers.expired(self.core.now(), fired) {
-            // One that was cancelled meanwhile, or whose connection has ended, is no longer set.
+            // A timer that was cancelled meanwhile, or whose connection has ended, is no longer
+            // set.
             if let Some((session, core, mut calls)) = self.session(slot)
                 && core.timers.clear(slot, id)
                 && matches!(session.link.phase(), SessionPhase::Open | SessionPhase::Closing)
@@ -172,7 +174,8 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
         }
     }
 
-    /// The end of a turn: flushes the sessions that have something to do. Delivering what was stashed may add to them.
+    /// Ends a turn: flushes the marked sessions. The delivery of stashed input can mark further
+    /// ones.
     pub(crate) fn flush(&mut self) {
         let mut at = 0;
         while let Some(&slot) = self.core.dirty.get(at) {
@@ -185,9 +188,10 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
         self.core.dirty.clear();
     }
 
-    /// Input that had to wait for this turn is decoded, one share for each connection, until the time for it is used up.
+    /// Decodes input that waited for this turn, one budget for each connection, until its time is
+    /// used up.
     pub(crate) fn go_on(&mut self, mut time_is_up: impl FnMut() -> bool) {
-        // What has to wait again is for the next turn.
+        // Input that has to wait again waits for the next turn.
         for _ in 0..self.core.waiting.len() {
             let Some(slot) = self.core.waiting.pop_front() else { break };
             let Some((session, core, mut calls)) = self.session(slot) else { continue };
@@ -200,7 +204,7 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
         }
     }
 
-    /// The shard stops: every peer is told.
+    /// Stops the shard: begins to close every connection.
     pub(crate) fn stop(&mut self) {
         let slots: Vec<Slot> = self.sessions.slots().collect();
         for slot in slots {
@@ -212,7 +216,7 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
         }
     }
 
-    /// Ends all sessions that are left, for a shard whose time to stop is over.
+    /// Removes all remaining sessions, after the stop timeout.
     pub(crate) fn remove_all(&mut self) {
         let slots: Vec<Slot> = self.sessions.slots().collect();
         for slot in slots {
@@ -220,7 +224,8 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
         }
     }
 
-    /// Takes a session out of the shard, and tells the handler, if it knows the connection.
+    /// Removes a session from the shard, and calls the handler if the connection was reported to
+    /// it.
     #[cold]
     pub(super) fn remove(&mut self, slot: Slot, removal: Removal) {
         let Some(session) = self.sessions.remove(slot) else { return };
@@ -260,8 +265,8 @@ impl<D: Driver, H: Handler> Calls<'_, D, H> {
     }
 }
 
-/// The handler has panicked. Its own state may be half changed; that of the shard is not, because no call of it is left in
-/// the middle.
+/// Handles a panic of the handler. The handler's own state may be inconsistent; that of the shard
+/// is consistent, because the panic interrupts none of its methods.
 #[cold]
 fn caught(panic: Box<dyn Any + Send>, slot: Option<Slot>, core: &mut Core) {
     core.counters.panics += 1;
@@ -269,12 +274,12 @@ fn caught(panic: Box<dyn Any + Send>, slot: Option<Slot>, core: &mut Core) {
         resume_unwind(panic);
     }
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    let text = text.unwrap_or("its payload is no text");
+    let text = text.unwrap_or("its payload is not text");
     match slot {
         Some(slot) => {
             tracing::error!(connection = ?slot, "the handler panicked; it is answered with 1011 or 500: {text}")
         }
-        None => tracing::error!("the handler panicked in a call that concerns no open connection: {text}"),
+        None => tracing::error!("the handler panicked in a call for no open connection: {text}"),
     }
 }
 

@@ -1,4 +1,5 @@
-//! One shard at work: its driver's completions go to its sessions, and their actions go to the driver.
+//! The event loop of a shard: passes completions of the driver to sessions, and their actions to
+//! the driver.
 
 use crate::api::error::ConnectError;
 use crate::api::handler::Handler;
@@ -25,7 +26,7 @@ pub(crate) struct EventLoop<D, H: Handler> {
     control: Control<H>,
     completions: Vec<Completion>,
     fired: Vec<u32>,
-    /// Until when a shard that is stopping waits for its connections.
+    /// The deadline of the remaining connections, while the shard is stopping.
     stop_deadline: Option<Instant>,
 }
 
@@ -51,7 +52,7 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         }
     }
 
-    /// Runs until the shard is told to stop and its connections are gone.
+    /// Runs until the shard is stopped and its connections have ended.
     pub(crate) fn run(mut self) -> io::Result<(Stats, Counters)> {
         self.core.slices.measure_time();
         self.start();
@@ -59,14 +60,14 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         Ok((*self.driver.stats(), self.core.counters))
     }
 
-    /// Lets the handler begin.
+    /// Calls the handler's `start`.
     pub(crate) fn start(&mut self) {
         self.dispatch().with_shard(H::start);
         self.finish_turn();
     }
 
-    /// One turn: waits for the kernel, handles what has completed, and submits what follows from it. Whether there is
-    /// more to do.
+    /// Runs one turn: waits for the kernel, handles the completions, and submits the resulting
+    /// operations. Returns whether the loop continues.
     pub(crate) fn turn(&mut self, clock: impl Fn() -> Instant) -> io::Result<bool> {
         let mut completions = std::mem::take(&mut self.completions);
         let before = clock();
@@ -79,7 +80,7 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         }
         self.completions = completions;
         if !self.core.waiting.is_empty() {
-            // After what has just arrived, so that it delays nobody else for long.
+            // After new input, so that waiting input does not delay it for long.
             let began = clock();
             self.dispatch().go_on(|| clock().saturating_duration_since(began) >= WAITING_TIME);
         }
@@ -91,7 +92,7 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         Ok(!self.is_done())
     }
 
-    /// How long this turn may wait for the kernel; `None`: as long as it takes.
+    /// How long this turn can wait for the kernel; `None`: without limit.
     fn poll_timeout(&self, now: Instant) -> Option<Duration> {
         let stop = self.stop_deadline.map(|deadline| match self.sessions.len() {
             0 => Duration::ZERO,
@@ -100,7 +101,8 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         [self.next_work(now), stop].into_iter().flatten().min()
     }
 
-    /// When there is work to do without the kernel: for the sessions, for the handler's commands, or the alarm.
+    /// The time until there is work without a completion: for sessions, for commands of the
+    /// handler, or the alarm.
     fn next_work(&self, now: Instant) -> Option<Duration> {
         if !self.control.commands.is_empty() {
             return Some(Duration::ZERO);
@@ -120,7 +122,7 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         match completion {
             Completion::Received { slot, buffer } => self.dispatch().received(slot, buffer),
             Completion::Sent { slot, output, written } => self.dispatch().sent(slot, output, written),
-            // One that the kernel had accepted before listening ended.
+            // The kernel accepted this connection before listening ended.
             Completion::Accepted { slot } if self.is_stopping() => self.core.actions.push(Action::Close(slot)),
             Completion::Released { output } => self.dispatch().released(output),
             Completion::Accepted { slot } => self.dispatch().accepted(slot),
@@ -137,9 +139,10 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         }
     }
 
-    /// Carries out the commands of handlers, and has the driver carry out the actions of the turn.
+    /// Executes the commands of handlers, and passes the actions of the turn to the driver.
     fn finish_turn(&mut self) {
-        // Commands that are given meanwhile wait for the next turn: a handler may answer each failed connect with another.
+        // Commands issued meanwhile wait for the next turn: a handler may answer each failed
+        // connect with another.
         for _ in 0..self.control.commands.len() {
             let Some(command) = self.control.commands.pop_front() else { break };
             match command {
@@ -199,7 +202,7 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
             }
             tracing::warn!(
                 connections = self.sessions.len(),
-                "stopping: not all connections closed within {:?}; they are cut off",
+                "stopping: not all connections closed within {:?}; the others are dropped",
                 self.core.config.stop_timeout
             );
             self.dispatch().remove_all();

@@ -6,24 +6,24 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// How much work may wait in one mailbox.
+/// The maximum number of items of work in one mailbox.
 const CAPACITY: usize = 4096;
 
 /// The mailbox of one shard; clones share it.
 pub(crate) struct Mailbox<W> {
     queue: Arc<Mutex<WorkQueue<W>>>,
-    /// Whether the shard was told to stop. Apart from the queue, which may be full.
+    /// Whether the shard was requested to stop. Separate from the queue, which may be full.
     stopping: Arc<AtomicBool>,
     waker: Waker,
 }
 
 struct WorkQueue<W> {
     waiting: VecDeque<W>,
-    /// The shard has ended: nobody will do what is posted.
+    /// The shard has ended: posted work would never run.
     closed: bool,
 }
 
-/// Why work was not taken.
+/// Why work was not accepted.
 ///
 /// ```
 /// use ringway::{Client, Connection, Handler, Message, PostError, Shards};
@@ -44,8 +44,8 @@ struct WorkQueue<W> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PostError {
-    /// The shard has not kept up: as much work as its mailbox holds is waiting. Try again later.
-    #[error("the shard's mailbox is full ({CAPACITY} pieces of work wait)")]
+    /// The mailbox is full, because the shard is slower than the senders. Try again later.
+    #[error("the shard's mailbox is full ({CAPACITY} items of work wait)")]
     Full,
     /// The shard has ended.
     #[error("the shard has ended")]
@@ -83,28 +83,28 @@ impl<W> Mailbox<W> {
         Ok(())
     }
 
-    /// Tells the shard to stop, whatever is waiting.
+    /// Requests the shard to stop, regardless of queued work.
     pub(crate) fn request_stop(&self) {
         self.stopping.store(true, Ordering::Release);
         self.waker.wake();
     }
 
-    /// Whether the shard was told to stop.
+    /// Whether the shard was requested to stop.
     pub(crate) fn is_stop_requested(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
     }
 
-    /// Takes all that is waiting.
+    /// Takes all queued work.
     pub(crate) fn take(&self) -> VecDeque<W> {
         std::mem::take(&mut self.queue().waiting)
     }
 
-    /// The shard ends: what is waiting is dropped, and nothing more is taken.
+    /// Closes the mailbox: queued work is dropped, and no further work is accepted.
     pub(crate) fn close(&self) {
         let mut queue = self.queue();
         queue.closed = true;
         let waiting = std::mem::take(&mut queue.waiting);
-        // Dropping work may run the application's code, which may post.
+        // Dropping work can run the application's code, which may post.
         drop(queue);
         drop(waiting);
     }

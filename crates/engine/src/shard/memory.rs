@@ -1,9 +1,9 @@
-//! The memory that the connections of one shard hold together: the buffers they share, and the
-//! count of what is held against the shard's budget.
+//! The memory that the connections of one shard hold together: shared buffers, and the number of
+//! bytes charged to the shard's budget.
 //!
-//! Each holder charges what it holds when it takes it and discharges it when it gives it back:
-//! outboxes in `session/outbox.rs`, everything else of a session in `session/mod.rs`. The tests of
-//! the event loop compare the count with the sum over all sessions after every run.
+//! Each holder charges memory when it is acquired and discharges it when it is released: outboxes
+//! in `session/outbox.rs`, everything else of a session in `session/mod.rs`. The tests of the event
+//! loop compare the number with the sum over all sessions after every run.
 
 use crate::config::Limits;
 use ringway_codec::SpillPool;
@@ -11,50 +11,51 @@ use ringway_io::{Chunk, Output, Slot};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Buffers of outboxes up to this capacity are retained for outboxes. Larger ones go to the pool
+/// The maximum capacity in bytes of the buffers retained for outboxes. Larger ones go to the pool
 /// of assembly buffers, so that a short frame never occupies a large buffer.
 const OUTPUT_CAPACITY: usize = 64 * 1024;
 
-/// How many bytes of assembly buffers are retained at most; never more than an eighth of the budget.
+/// The maximum number of bytes of retained assembly buffers; never more than an eighth of the
+/// budget.
 const RETAINED: usize = 16 * 1024 * 1024;
 
-/// How many buffers of outboxes are retained.
+/// The maximum number of retained outbox buffers.
 const RETAINED_OUTPUTS: usize = 64;
 
-/// Output is charged in units of so many bytes, which lets a connection count it in 32 bits.
+/// The unit in bytes in which output is charged, so that a connection can count it in 32 bits.
 pub(crate) const UNIT: usize = 64;
 
-/// How much of the budget is in use.
+/// The degree to which the budget is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Pressure {
     /// Below the high-water mark.
     Low,
-    /// Above the high-water mark: the largest holders are not read.
+    /// Above the high-water mark: nothing is received from the largest holders.
     High,
     /// At the limit: new handshakes are refused, and the largest holders are closed.
     Full,
 }
 
-/// What is remembered of a shortage between two turns.
+/// The state of a memory shortage between two turns.
 #[derive(Debug, Default)]
 pub(crate) struct Shortage {
-    /// The connections that are not read.
+    /// The connections whose receiving is paused.
     pub(crate) paused: Vec<Slot>,
-    /// The tick of the last look for large holders.
+    /// The tick of the last search for large holders.
     pub(crate) looked: Option<u32>,
-    /// Whether memory has run out, and the sum has not been below the low-water mark since: new
+    /// Whether the limit was reached, and the sum has not been below the low-water mark since: new
     /// handshakes are refused.
     pub(crate) exhausted: bool,
 }
 
-/// The buffers that the sessions of a shard share, and how many bytes the sessions hold.
+/// The buffers that the sessions of a shard share, and the number of bytes that the sessions hold.
 pub(crate) struct Memory {
     /// Assembly buffers.
     pub(crate) pool: SpillPool,
     outputs: Vec<Vec<u8>>,
     held: usize,
     max: usize,
-    /// Prepared frames that wait for peers, by address: how often each one is queued. All
+    /// Prepared frames that are queued, by address: the number of times that each is queued. All
     /// connections of a broadcast hold the same bytes, so each frame is charged once.
     shared: HashMap<usize, u32>,
     /// The bytes of those frames.
@@ -68,12 +69,12 @@ impl Memory {
         Self { pool, outputs: Vec::new(), held: 0, max, shared: HashMap::new(), shared_bytes: 0 }
     }
 
-    /// How many bytes the sessions hold.
+    /// The number of bytes that the sessions hold.
     pub(crate) fn held(&self) -> usize {
         self.held
     }
 
-    /// How many of them are prepared frames, which no session holds alone.
+    /// The bytes among them of prepared frames, which no session holds alone.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn shared(&self) -> usize {
         self.shared_bytes
@@ -84,12 +85,12 @@ impl Memory {
         self.max
     }
 
-    /// Where reading from the largest holders stops: 7/8 of the budget.
+    /// The high-water mark, at which receiving from the largest holders pauses: 7/8 of the budget.
     fn high_water(&self) -> usize {
         self.max - self.max / 8
     }
 
-    /// Where it begins again: 3/4 of the budget.
+    /// The low-water mark, at which receiving resumes: 3/4 of the budget.
     pub(crate) fn low_water(&self) -> usize {
         self.max - self.max / 4
     }
@@ -116,7 +117,7 @@ impl Memory {
         self.held = self.held.saturating_sub(bytes);
     }
 
-    /// A holder that held `before` bytes now holds `after`.
+    /// Changes the charge of a holder from `before` bytes to `after`.
     #[inline]
     pub(crate) fn recharge(&mut self, before: usize, after: usize) {
         if before != after {
@@ -125,12 +126,12 @@ impl Memory {
         }
     }
 
-    /// An empty buffer for output.
+    /// Takes an empty buffer for output.
     pub(crate) fn take_output(&mut self) -> Vec<u8> {
         self.outputs.pop().unwrap_or_default()
     }
 
-    /// Takes a buffer back for reuse.
+    /// Retains a buffer for reuse.
     pub(crate) fn give(&mut self, mut buffer: Vec<u8>) {
         if buffer.capacity() > OUTPUT_CAPACITY {
             self.pool.give(buffer);
@@ -140,7 +141,7 @@ impl Memory {
         }
     }
 
-    /// Charges a chunk that is queued. Returns the bytes that the connection alone holds with it.
+    /// Charges a queued chunk. Returns the bytes that only its connection holds with it.
     #[inline]
     pub(crate) fn charge_chunk(&mut self, chunk: &Chunk) -> usize {
         if let Chunk::Shared(frame) = chunk {
@@ -151,8 +152,8 @@ impl Memory {
         bytes
     }
 
-    /// Discharges a chunk that is no longer queued. Returns the bytes that the connection alone
-    /// held with it.
+    /// Discharges a chunk that is no longer queued. Returns the bytes that only its connection held
+    /// with it.
     #[inline]
     pub(crate) fn discharge_chunk(&mut self, chunk: &Chunk) -> usize {
         if let Chunk::Shared(frame) = chunk {
@@ -184,7 +185,7 @@ impl Memory {
     }
 
     /// Discharges an output that the driver no longer uses, and retains its buffers. Returns the
-    /// bytes that its connection alone held with it.
+    /// bytes that only its connection held with it.
     #[inline]
     pub(crate) fn recycle(&mut self, output: Output) -> usize {
         match output {
@@ -202,7 +203,8 @@ impl Memory {
         bytes
     }
 
-    /// Takes the buffers of an output back whose connection is closed: only prepared frames are still charged.
+    /// Recycles the buffers of an output whose connection is closed: only prepared frames are still
+    /// charged.
     pub(crate) fn reclaim(&mut self, output: Output) {
         let mut reclaim = |chunk| match chunk {
             Chunk::Owned { bytes, .. } => self.give(bytes),
@@ -222,8 +224,9 @@ impl Memory {
     }
 }
 
-/// What a connection holds with a chunk of its output, as a multiple of [`UNIT`]: not the bytes to
-/// send, but the memory that stays occupied until they are sent. Prepared frames are charged apart.
+/// The memory that a connection holds with a chunk of its output, as a multiple of [`UNIT`]: not
+/// the bytes to send, but the memory that is occupied until they are sent. Prepared frames are
+/// charged separately.
 #[inline]
 fn own_bytes(chunk: &Chunk) -> usize {
     let bytes = match chunk {
@@ -243,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pressure_rises_with_what_is_held() {
+    fn the_pressure_rises_with_the_memory_held() {
         let mut memory = memory(800);
         let mut at = |held: usize| {
             let before = memory.held();

@@ -1,8 +1,8 @@
-//! What a shard does when its connections hold nearly as much memory as they may.
+//! The response of a shard to a shortage of memory.
 //!
-//! Above the high-water mark, the connections that hold the most are not read: the others can
-//! finish what they have begun. At the limit, the connections that hold the most are closed with
-//! 1013 until the sum is below that mark. Below the low-water mark reading resumes, and new
+//! Above the high-water mark, receiving pauses on the connections that hold the most, so that the
+//! others can complete their messages. At the limit, the connections that hold the most are closed
+//! with 1013 until the sum is below that mark. Below the low-water mark receiving resumes, and new
 //! handshakes, which are refused with 503 from the limit on, are accepted again.
 
 use crate::api::handler::Handler;
@@ -11,7 +11,7 @@ use crate::shard::memory::Pressure;
 use ringway_io::{Driver, Slot};
 use std::cmp::Reverse;
 
-/// The end of a turn in which memory is short, or no longer is.
+/// Responds to a shortage of memory, or to its end, at the end of a turn.
 #[cold]
 pub(crate) fn relieve<D: Driver, H: Handler>(shard: &mut Dispatch<'_, D, H>) {
     shard.core.memory.trim();
@@ -28,7 +28,7 @@ pub(crate) fn relieve<D: Driver, H: Handler>(shard: &mut Dispatch<'_, D, H>) {
             read_again(shard);
         }
         Pressure::Low => {}
-        // Looking at all sessions takes a while where there are many.
+        // Searching all sessions takes long on a shard with many of them.
         Pressure::High if shortage.looked == Some(shard.core.clock.tick()) => {}
         Pressure::High => pause_largest(shard),
         Pressure::Full => {
@@ -36,7 +36,7 @@ pub(crate) fn relieve<D: Driver, H: Handler>(shard: &mut Dispatch<'_, D, H>) {
                 tracing::warn!(
                     held = memory.held(),
                     max = memory.max(),
-                    "the connections of this shard hold all the memory they may (Limits::max_memory): new handshakes \
+                    "the connections of this shard have reached its memory limit (Limits::max_memory): new handshakes \
                      get 503, and those that hold the most are closed with 1013"
                 );
             }
@@ -53,7 +53,7 @@ fn read_again<D: Driver, H: Handler>(shard: &mut Dispatch<'_, D, H>) {
     }
 }
 
-/// The sessions that hold the mean or more of all that hold anything, with what they hold.
+/// The sessions that hold at least the mean of all that hold any memory, with the number of bytes.
 fn large_holders<D: Driver, H: Handler>(shard: &mut Dispatch<'_, D, H>) -> Vec<(usize, Slot)> {
     shard.core.shortage.looked = Some(shard.core.tick());
     let holders = || shard.sessions.iter().map(|session| (session.held(), session.link.slot()));

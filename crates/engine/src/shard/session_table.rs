@@ -1,10 +1,11 @@
-//! The sessions of one shard, found by slot.
+//! The sessions of one shard, by slot.
 
 use crate::session::Session;
 use crate::session::link::Link;
 use ringway_io::Slot;
 
-/// Sessions per page. Pages keep a growing table from being copied, and from holding twice the memory it needs.
+/// The number of sessions per page. Growth by pages copies no sessions, and never allocates twice
+/// the needed memory.
 const PAGE: usize = 256;
 
 type Place<S> = Option<Session<S>>;
@@ -43,7 +44,7 @@ impl<S> SessionTable<S> {
         self.pages.get_mut(page)?[place].as_mut().filter(|session| session.link.slot() == slot)
     }
 
-    /// One session, and apart from it all others: while the handler is called for the one, it may use the others.
+    /// One session, and separately all others: a handler that is called for one can use the others.
     #[inline]
     pub(crate) fn isolate(&mut self, slot: Slot) -> Option<(&mut Session<S>, Others<'_, S>)> {
         let (page, place) = position(slot.index());
@@ -55,7 +56,7 @@ impl<S> SessionTable<S> {
         Some((session, Others { before, left, right, after, live: self.live }))
     }
 
-    /// All sessions, for calls of the handler that concern none of them.
+    /// All sessions, for calls of the handler without a connection.
     pub(crate) fn all(&mut self) -> Others<'_, S> {
         Others { before: &mut self.pages, left: &mut [], right: &mut [], after: &mut [], live: self.live }
     }
@@ -86,10 +87,10 @@ impl<S> SessionTable<S> {
     }
 }
 
-/// The sessions of a shard but one, which is borrowed apart.
+/// The sessions of a shard except for one, which is borrowed separately.
 pub(crate) struct Others<'t, S> {
     before: &'t mut [Page<S>],
-    /// The page of the one, on both sides of it.
+    /// The page of that session, without it: the parts on both sides.
     left: &'t mut [Place<S>],
     right: &'t mut [Place<S>],
     after: &'t mut [Page<S>],
@@ -123,12 +124,12 @@ impl<S> Others<'_, S> {
         place.as_ref().map(|session| &session.link).filter(|link| link.slot() == slot)
     }
 
-    /// The session with the lowest index, from this one on, that is `wanted`.
+    /// The session with the lowest index of at least `from` that is `wanted`.
     pub(crate) fn next(&self, from: u32, wanted: impl Fn(&Link<S>) -> bool) -> Option<Slot> {
         let (first, mut place) = position(from);
         for page in first..=self.before.len() + self.after.len() {
             let (left, right) = self.page(page);
-            // Between them is the one that is borrowed apart.
+            // Between them is the session that is borrowed separately.
             let behind = place.saturating_sub(left.len() + 1).min(right.len());
             let places = left[place.min(left.len())..].iter().chain(&right[behind..]);
             if let Some(session) = places.flatten().find(|session| wanted(&session.link)) {
@@ -139,7 +140,7 @@ impl<S> Others<'_, S> {
         None
     }
 
-    /// A page, in two parts where one of its sessions is borrowed apart.
+    /// A page, in two parts if one of its sessions is borrowed separately.
     fn page(&self, page: usize) -> (&[Place<S>], &[Place<S>]) {
         match page.checked_sub(self.before.len()) {
             None => (&self.before[page], &[]),
@@ -148,7 +149,7 @@ impl<S> Others<'_, S> {
         }
     }
 
-    /// How many sessions the table has, the one that is borrowed apart included.
+    /// The number of sessions in the table, including the one that is borrowed separately.
     pub(crate) fn live(&self) -> usize {
         self.live
     }
@@ -175,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_former_user_of_an_index_is_not_found() {
+    fn a_former_session_of_an_index_is_not_found() {
         let mut table = SessionTable::new();
         let (old, new) = (Slot::new(300, 1), Slot::new(300, 2));
         table.insert(session(old));
@@ -199,12 +200,12 @@ mod tests {
     }
 
     #[test]
-    fn the_others_are_all_but_the_one() {
+    fn the_others_are_all_sessions_except_the_isolated_one() {
         let slots = [0, 1, 254, 255, 256, 257, 511, 512, 700, 1023].map(|index| Slot::new(index, index));
         let mut table = SessionTable::new();
         slots.iter().for_each(|&slot| table.insert(session(slot)));
         for one in slots {
-            let (session, mut others) = table.isolate(one).expect("it is there");
+            let (session, mut others) = table.isolate(one).expect("the session is in the table");
             assert_eq!((session.link.slot(), others.live()), (one, slots.len()));
             for slot in slots {
                 let expected = (slot != one).then_some(slot);

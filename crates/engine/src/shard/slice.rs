@@ -1,50 +1,50 @@
-//! How much one connection may do in one turn of its shard.
+//! The budget of work of one connection in one turn of its shard.
 //!
 //! Work is counted in units of roughly a twentieth of a nanosecond: a frame costs 256, four bytes
-//! of payload one, an inflated byte eight. The count stops a peer whose frames are cheap to send
-//! and expensive to handle; the clock, which is read after every 16 Ki units, stops one whose
-//! messages the handler is slow with. What is left of the input waits for the next turn.
+//! of payload one, an inflated byte eight. The count limits a peer whose frames are cheap to send
+//! and expensive to handle; the clock, which is read after every 16 Ki units, limits a peer whose
+//! messages take the handler long. The rest of the input waits for the next turn.
 
 use ringway_io::Slot;
 use std::time::{Duration, Instant};
 
-/// The units of one connection in one turn: 2048 empty frames, 2 MiB of plain payload, or 64 KiB
-/// of inflated payload.
+/// The units of one connection in one turn: 2048 empty frames, 2 MiB of plain payload, or 64 KiB of
+/// inflated payload.
 const SLICE: u32 = 512 * 1024;
 
-/// What a frame costs besides its payload.
+/// The cost of a frame in units, without its payload.
 const FRAME: u32 = 256;
 
-/// How many bytes of payload cost one unit.
+/// The number of bytes of payload that cost one unit.
 const BYTES_PER_UNIT: usize = 4;
 
-/// What an inflated byte costs.
+/// The cost of an inflated byte in units.
 const INFLATED: usize = 8;
 
-/// Up to so many units of one input are not added up: 128 empty frames.
+/// Up to this many units of one input are not recorded: 128 empty frames.
 const RECORDED: u32 = SLICE / 16;
 
-/// How many units pass between two looks at the clock.
+/// The number of units between two readings of the clock.
 const CHECK: u32 = 16 * 1024;
 
-/// The time of one connection in one turn, as far as the clock is read.
+/// The maximum time of one connection in one turn, as far as the clock is read.
 const SLICE_TIME: Duration = Duration::from_millis(1);
 
-/// The time that a turn may spend on input that has waited for it.
+/// The maximum time of a turn for input that has waited for it.
 pub(crate) const WAITING_TIME: Duration = Duration::from_millis(2);
 
 /// The work of a turn, by connection.
 #[derive(Debug, Default)]
 pub(crate) struct Slices {
     left: u32,
-    /// The clock is read when no more than this is left.
+    /// The clock is read when at most this many units are left.
     check_at: u32,
     /// When the clock was first read for the current connection.
     began: Option<Instant>,
-    /// The connections that have used a good part of their units in this turn. They are few: each
-    /// needs a large input for it.
+    /// The connections that have used a considerable part of their units in this turn. They are
+    /// few: each needs a large input for it.
     used: Vec<(Slot, u32)>,
-    /// Whether the clock may be read. A simulated shard has a clock of its own.
+    /// Whether the clock is read. A simulated shard has its own clock.
     real_time: bool,
 }
 
@@ -57,7 +57,7 @@ impl Slices {
         self.used.clear();
     }
 
-    /// The work of a connection begins. Returns whether anything is left for it in this turn.
+    /// Begins the work of a connection. Returns whether it has units left in this turn.
     #[inline]
     pub(crate) fn begin(&mut self, slot: Slot) -> bool {
         self.left = SLICE;
@@ -69,12 +69,12 @@ impl Slices {
         self.left > 0
     }
 
-    /// How many bytes may be inflated with what is left.
+    /// The number of bytes that can be inflated with the units left.
     pub(crate) fn inflate_allowance(&self) -> usize {
         (self.left as usize / INFLATED).max(1)
     }
 
-    /// Counts one frame. Returns whether the connection may go on.
+    /// Counts one frame. Returns whether the connection can continue.
     #[inline]
     pub(crate) fn spend(&mut self, payload: usize, inflated: bool) -> bool {
         let units = if inflated { payload.saturating_mul(INFLATED) } else { payload / BYTES_PER_UNIT };
@@ -94,12 +94,12 @@ impl Slices {
         self.left > 0
     }
 
-    /// Nothing is left for the connection in this turn.
+    /// Uses up the units of the connection in this turn.
     pub(crate) fn exhaust(&mut self) {
         self.left = 0;
     }
 
-    /// The work of a connection is over for now.
+    /// Ends the work of a connection for now.
     #[inline]
     pub(crate) fn end(&mut self, slot: Slot) {
         if self.left < SLICE - RECORDED {
@@ -124,7 +124,7 @@ mod tests {
     const ONE: Slot = Slot::new(1, 0);
     const TWO: Slot = Slot::new(2, 0);
 
-    /// How many such frames a connection may handle in one go.
+    /// The number of such frames that a connection can handle without interruption.
     fn frames(slices: &mut Slices, slot: Slot, payload: usize, inflated: bool) -> u32 {
         let mut frames = 0;
         if slices.begin(slot) {
@@ -145,13 +145,13 @@ mod tests {
         {
             slices.begin_turn();
             assert_eq!(frames(&mut slices, ONE, payload, inflated), expected);
-            assert_eq!(frames(&mut slices, ONE, payload, inflated), 0, "it has used its turn up");
-            assert_eq!(frames(&mut slices, TWO, payload, inflated), expected, "another connection has not");
+            assert_eq!(frames(&mut slices, ONE, payload, inflated), 0, "its units are used up");
+            assert_eq!(frames(&mut slices, TWO, payload, inflated), expected, "another connection has units left");
         }
     }
 
     #[test]
-    fn work_in_parts_adds_up() {
+    fn work_in_parts_is_added_up() {
         let mut slices = Slices::default();
         let mut total = 0;
         while slices.begin(ONE) {
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_handler_is_stopped_by_the_clock() {
+    fn the_clock_limits_a_slow_handler() {
         let mut slices = Slices::default();
         slices.measure_time();
         slices.begin(ONE);
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_always_something_to_inflate() {
+    fn the_inflate_allowance_is_never_zero() {
         let mut slices = Slices::default();
         assert!(slices.begin(ONE));
         assert_eq!(slices.inflate_allowance(), 64 << 10);

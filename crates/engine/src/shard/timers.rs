@@ -1,8 +1,9 @@
-//! The timers that handlers set on their connections: any number for each, and nothing for a connection without any.
+//! The timers that handlers set on their connections: any number for each, and no memory for a
+//! connection without any.
 //!
-//! Timers lie in one slab for the whole shard; the index of its entry is the timer's name on the wheel. Those of one
-//! connection are a doubly linked list, whose head is in a table beside the sessions, so that all of them are released when
-//! the connection ends.
+//! All timers of a shard are entries of one slab; the index of an entry identifies the timer on the
+//! wheel. The timers of one connection form a doubly linked list, whose head is in a table beside
+//! the sessions, so that all of them are released when the connection ends.
 
 use crate::api::id::TimerId;
 use ringway_io::{Slot, TimerWheel};
@@ -15,17 +16,18 @@ const NONE: u32 = u32::MAX;
 pub(crate) struct UserTimers {
     wheel: TimerWheel,
     entries: Vec<Entry>,
-    /// The first entry that is free; the others follow by `next`.
+    /// The first free entry; the others follow by `next`.
     free: u32,
     /// The first timer of each connection that has one.
     heads: HashMap<Slot, u32>,
 }
 
-/// A timer that is set, or a free place.
+/// A timer that is set, or a free entry.
 struct Entry {
-    /// The connection; `None` for a free place.
+    /// The connection; `None` for a free entry.
     owner: Option<Slot>,
-    /// How often the place was freed: tells a timer from those that had the place before.
+    /// The number of times the entry was freed: distinguishes a timer from earlier ones in the same
+    /// entry.
     generation: u32,
     next: u32,
     previous: u32,
@@ -45,7 +47,7 @@ impl UserTimers {
         let head = self.heads.get(&owner).copied().unwrap_or(NONE);
         let index = if self.free == NONE {
             self.entries.push(Entry { owner: None, generation: 0, next: NONE, previous: NONE });
-            u32::try_from(self.entries.len() - 1).expect("memory ends before 2³² timers of 40 bytes")
+            u32::try_from(self.entries.len() - 1).expect("2³² timers of 40 bytes exceed the memory")
         } else {
             self.free
         };
@@ -61,7 +63,7 @@ impl UserTimers {
         id
     }
 
-    /// Takes a timer of the connection in `owner` away. Whether it was set.
+    /// Removes a timer of the connection in `owner`. Returns whether it was set.
     pub(crate) fn clear(&mut self, owner: Slot, id: TimerId) -> bool {
         let entry = self.entries.get(id.index as usize);
         let Some(entry) = entry.filter(|entry| entry.owner == Some(owner) && entry.generation == id.generation) else {
@@ -82,7 +84,7 @@ impl UserTimers {
         true
     }
 
-    /// Takes all timers of a connection away, when it ends.
+    /// Removes all timers of a connection, when it ends.
     pub(crate) fn release(&mut self, owner: Slot) {
         if self.heads.is_empty() {
             return;
@@ -95,7 +97,7 @@ impl UserTimers {
         }
     }
 
-    /// Frees the place of a timer that is on no list.
+    /// Frees the entry of a timer that is on no list.
     fn free(&mut self, index: u32) {
         self.wheel.clear(index);
         let entry = &mut self.entries[index as usize];
@@ -105,8 +107,8 @@ impl UserTimers {
         self.free = index;
     }
 
-    /// The timers that have fired. Each stays set until it is [cleared](UserTimers::clear), so that the call for one of
-    /// them can cancel another one.
+    /// The timers that have fired. Each stays set until it is [cleared](UserTimers::clear), so that
+    /// the call for one of them can cancel another one.
     pub(crate) fn expired(&mut self, now: Instant, fired: &mut Vec<u32>) -> Vec<(Slot, TimerId)> {
         if self.heads.is_empty() {
             return Vec::new();
@@ -119,18 +121,18 @@ impl UserTimers {
         fired.drain(..).filter_map(timer).collect()
     }
 
-    /// How long from `now` until a timer may fire; `None` when none is set.
+    /// The time from `now` until a timer can fire; `None` if none is set.
     pub(crate) fn wait(&self, now: Instant) -> Option<Duration> {
         self.wheel.wait(now)
     }
 
-    /// How many timers are set.
+    /// The number of timers that are set.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.entries.iter().filter(|entry| entry.owner.is_some()).count()
     }
 
-    /// How many connections have timers.
+    /// The number of connections that have timers.
     #[cfg(test)]
     pub(crate) fn owners(&self) -> usize {
         self.heads.len()
@@ -150,21 +152,21 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_used_again_and_its_former_timer_is_not_the_new_one() {
+    fn a_reused_entry_has_a_new_timer_id() {
         let start = Instant::now();
         let mut timers = UserTimers::new(start, TICK);
         let old = timers.set(slot(1), start, start + TICK);
         assert!(timers.clear(slot(1), old) && !timers.clear(slot(1), old));
         let new = timers.set(slot(1), start, start + TICK);
         assert_eq!((new.index, timers.entries.len()), (old.index, 1));
-        assert!(!timers.clear(slot(1), old), "it names the former one");
+        assert!(!timers.clear(slot(1), old), "it is the id of the former timer");
         assert!(!timers.clear(slot(2), new), "it is another connection's");
         assert!(timers.clear(slot(1), new));
         assert_eq!((timers.len(), timers.owners(), timers.wait(start)), (0, 0, None));
     }
 
     #[test]
-    fn releasing_a_connection_takes_its_timers_and_no_others() {
+    fn releasing_a_connection_removes_only_its_timers() {
         let start = Instant::now();
         let mut timers = UserTimers::new(start, TICK);
         let kept = timers.set(slot(2), start, start + 3 * TICK);
@@ -178,13 +180,13 @@ mod tests {
         for n in 1..100 {
             timers.set(slot(1), start, start + n * TICK);
         }
-        assert_eq!(timers.entries.len(), 100, "places are used again");
+        assert_eq!(timers.entries.len(), 100, "entries are reused");
     }
 
     #[derive(Clone, Debug)]
     enum Step {
         Set(u32, u64),
-        /// Clears the timer that was set as this one, as the given connection.
+        /// Clears the timer that was set with this index, as the given connection.
         Clear(usize, u32),
         Release(u32),
         Pass(u64),
@@ -200,7 +202,7 @@ mod tests {
     }
 
     proptest! {
-        /// Against a table of deadlines in ticks.
+        /// Compared with a table of deadlines in ticks.
         #[test]
         fn timers_fire_once_and_on_time_unless_cleared(steps in proptest::collection::vec(step(), 1..200)) {
             let start = Instant::now();
@@ -236,7 +238,7 @@ mod tests {
                             .into_iter()
                             .map(|(owner, id)| {
                                 assert!(timers.clear(owner, id), "it was set until now");
-                                ids.iter().rposition(|known| *known == id).expect("it was set")
+                                ids.iter().rposition(|known| *known == id).expect("the timer was set")
                             })
                             .collect();
                         fired.sort_unstable();
