@@ -62,7 +62,7 @@ fn received_bytes_of_an_incomplete_message_count_as_traffic() {
 #[test]
 fn a_peer_that_stops_reading_is_closed() {
     let limits = Limits::default().max_buffered(64 * 1024).expect("in range");
-    let config = config().idle_timeout(Some(Duration::from_millis(500))).expect("in range");
+    let config = config().write_timeout(Duration::from_millis(500)).expect("in range");
     let server = TestServer::start(config, limits, |_| EndingLog::default());
     let mut peer = WirePeer::connect_narrow(server.address());
     peer.upgrade();
@@ -71,7 +71,7 @@ fn a_peer_that_stops_reading_is_closed() {
     let frame = Frame::binary([0; 16 * 1024]).bytes();
     let mut writer = peer.writer();
     let flood = std::thread::spawn(move || (0..4096).take_while(|_| writer.try_write(&frame).is_ok()).count());
-    server.wait_until("it is given up", |log, _| log.idle() == 1);
+    server.wait_until("it is closed", |_, shard| shard.counters().write_timeouts == 1);
     server.wait_until_empty();
     flood.join().expect("no assertion in it");
     drop(peer);
