@@ -1,4 +1,4 @@
-//! Each option's range, and the text of its error.
+//! The range of each option, and the text of its error.
 
 use super::*;
 
@@ -18,7 +18,7 @@ fn the_defaults_are_in_range() {
 }
 
 #[test]
-fn numbers_are_taken_up_to_both_ends_of_their_range_and_refused_beyond() {
+fn numbers_are_accepted_within_their_range_and_refused_outside() {
     let ring = |entries| Config::new().ring_entries(entries);
     assert!(ring(8).is_ok() && ring(32_768).is_ok());
     assert_eq!(refused(ring(7)), "ring_entries is 7: give 8 to 32768");
@@ -88,7 +88,7 @@ fn times_of_zero_and_of_more_than_a_year_are_refused() {
 }
 
 #[test]
-fn a_time_to_watch_is_a_second_at_most() {
+fn the_busy_poll_time_is_limited_to_a_second() {
     let busy_poll = |time| Config::new().busy_poll(BusyPoll::Fixed(time));
     assert!(busy_poll(Duration::from_micros(1)).is_ok() && busy_poll(Duration::from_secs(1)).is_ok());
     assert!(Config::new().busy_poll(BusyPoll::Off).is_ok());
@@ -117,7 +117,7 @@ fn no_cores_and_no_shards_are_refused() {
 }
 
 #[test]
-fn relations_are_checked_whatever_the_order_of_the_setters() -> Result<(), ConfigError> {
+fn relations_are_checked_regardless_of_the_order_of_the_setters() -> Result<(), ConfigError> {
     let minutes = |count: u64| Duration::from_secs(60 * count);
     let config = Config::new().close_timeout(minutes(2))?;
     assert_eq!(refused(config.check()), "close_limit is 60s: give at least close_timeout, 120s");
@@ -131,7 +131,7 @@ fn relations_are_checked_whatever_the_order_of_the_setters() -> Result<(), Confi
 }
 
 #[test]
-fn what_a_setter_has_not_seen_is_checked_at_the_start() {
+fn options_set_without_a_setter_are_checked_at_the_start() {
     let configs = [
         Config { ring_entries: 0, ..Config::new() },
         Config { idle_timeout: Some(Duration::ZERO), ..Config::new() },

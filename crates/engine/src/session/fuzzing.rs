@@ -1,5 +1,6 @@
-//! One session driven by arbitrary bytes: they say what arrives, how sends complete, when time
-//! passes or jumps, and what the application does. Holds what must hold whatever happens.
+//! Drives one session with arbitrary bytes: they encode received input, completions of sends, the
+//! passage and jumps of time, and calls of the application. Checks the invariants of a session
+//! after each step.
 
 use super::Session;
 use super::application::Application;
@@ -23,10 +24,10 @@ const SLOT: Slot = Slot::new(1, 1);
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: server.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
     Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover\r\n\r\n";
-/// Bytes of one receive buffer.
+/// The number of bytes of one receive buffer.
 const BUFFER: usize = 1024;
 
-/// Does what the first byte of a message says.
+/// Acts as the first byte of a message specifies.
 struct Acting {
     prepared: Prepared,
     open: usize,
@@ -49,11 +50,11 @@ impl RequestHandler<u8> for Acting {
 impl Application<u8> for Acting {
     fn open(&mut self, _: &mut Link<u8>, _: &mut Core) {
         self.open += 1;
-        assert_eq!(self.open, 1, "a connection opens once");
+        assert_eq!(self.open, 1, "a connection opens at most once");
     }
 
     fn message(&mut self, link: &mut Link<u8>, core: &mut Core, message: Message<'_>) {
-        assert!(link.is_open(), "no message is delivered once our close frame is sent");
+        assert!(link.is_open(), "no message is delivered after this side's close frame");
         match message.payload().first() {
             Some(b'b') if link.has_room(5, core) => {
                 link.send(OpCode::Binary, b"before", core);
@@ -83,11 +84,11 @@ impl Application<u8> for Acting {
     fn pong(&mut self, _: &mut Link<u8>, _: &mut Core, _: &[u8]) {}
 
     fn drained(&mut self, link: &mut Link<u8>, _: &mut Core) {
-        assert_eq!(link.buffered(), 0, "nothing waits when all is drained");
+        assert_eq!(link.buffered(), 0, "no output is queued when `drained` is called");
     }
 }
 
-/// What the driver and the kernel would know.
+/// The state of the driver and the kernel.
 struct Outside {
     pool: Pool,
     now: Instant,
@@ -96,7 +97,7 @@ struct Outside {
     finished: bool,
     acknowledged: u64,
     unread: bool,
-    /// What the peer has been sent, after the head.
+    /// The bytes sent to the peer, after the head.
     sent: Vec<u8>,
     turns: u32,
 }
@@ -111,10 +112,10 @@ impl PeerProbe for Outside {
     }
 }
 
-/// Runs one session for as long as `data` has something to do.
+/// Runs one session until `data` is used up.
 ///
 /// # Panics
-/// When something does not hold that must hold.
+/// When an invariant does not hold.
 #[cfg_attr(test, expect(unreachable_pub, reason = "the fuzz target calls it"))]
 pub fn drive_session(data: &[u8]) {
     let Some((&setup, mut data)) = data.split_first() else { return };
@@ -171,7 +172,7 @@ pub fn drive_session(data: &[u8]) {
     }
     let opened = app.open > 0;
     let (_, reason) = session.release(&mut core);
-    assert_eq!(reason.is_some(), opened, "the end of a connection is told if it was open");
+    assert_eq!(reason.is_some(), opened, "the end of a connection is reported if it was open");
     outside.in_flight.into_iter().for_each(|output| core.memory.reclaim(output));
     assert_eq!((core.memory.held(), outside.pool.guarded()), (0, 0), "memory or buffers are left");
     if setup & 8 == 0 {
@@ -189,7 +190,7 @@ fn receive(
     if bytes.is_empty() || session.link.phase() == SessionPhase::Connecting {
         return None;
     }
-    // Where there is no buffer, the kernel waits.
+    // Without a buffer, the kernel does not deliver.
     let buffer = outside.pool.fill(&bytes[..bytes.len().min(BUFFER)])?;
     session.receive(buffer, core, app)
 }
@@ -204,7 +205,7 @@ fn step(
 ) -> Option<Removal> {
     let arg = data.split_off_first().copied().unwrap_or(0);
     match op % 12 {
-        // Bytes arrive, also a few after receiving was paused: they were on their way.
+        // Bytes are received, possibly a few after receiving was paused: they were received before.
         0..=3 => {
             let len = (usize::from(op) << 4 ^ usize::from(arg)).min(data.len());
             let bytes = data.split_off(..len).unwrap_or_default();
@@ -265,7 +266,7 @@ fn step(
 
 fn flush(session: &mut Session<u8>, core: &mut Core, app: &mut Acting, outside: &mut Outside) -> Option<Removal> {
     let mut removal = None;
-    // Delivering what was stashed may ask for more.
+    // Delivering stashed input can mark the session again.
     for slot in std::mem::take(&mut core.dirty) {
         assert_eq!(slot, SLOT);
         removal = removal.or_else(|| session.flush(core, app));
@@ -274,8 +275,8 @@ fn flush(session: &mut Session<u8>, core: &mut Core, app: &mut Acting, outside: 
     for action in std::mem::take(&mut core.actions) {
         match action {
             Action::Send(SLOT, output) => {
-                assert!(!output.is_empty() && !outside.finished, "something is sent, and before FIN");
-                assert!(outside.in_flight.replace(output).is_none(), "one send is in flight at most");
+                assert!(!output.is_empty() && !outside.finished, "a send has bytes and precedes FIN");
+                assert!(outside.in_flight.replace(output).is_none(), "at most one send is in flight");
             }
             Action::Receive(SLOT) => assert!(!std::mem::replace(&mut outside.receiving, true)),
             Action::Pause(SLOT) => assert!(std::mem::replace(&mut outside.receiving, false)),
@@ -286,7 +287,8 @@ fn flush(session: &mut Session<u8>, core: &mut Core, app: &mut Acting, outside: 
     removal
 }
 
-/// What a server has sent is a response, and after one that accepts, frames that a client can read.
+/// Checks that the output of a server is a response, and after an accepting one, frames that a
+/// client can decode.
 fn well_formed(sent: &[u8], config: &Config) {
     let Some(end) = sent.windows(4).position(|window| window == b"\r\n\r\n") else { return };
     assert!(sent.starts_with(b"HTTP/1.1 "), "{}", sent.escape_ascii());
@@ -310,7 +312,7 @@ fn well_formed(sent: &[u8], config: &Config) {
         match decoder.next(&mut pool, &mut frames, &mut at) {
             Ok(Some(Event::Close(_)) | None) => break,
             Ok(Some(_)) => {}
-            Err(error) => panic!("what was sent is no WebSocket: {error}"),
+            Err(error) => panic!("the output is not a valid WebSocket stream: {error}"),
         }
     }
 }
@@ -320,7 +322,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Steps that make sense more often than arbitrary bytes do.
+    /// Steps that are valid more often than arbitrary bytes.
     fn steps() -> impl Strategy<Value = Vec<u8>> {
         let frame =
             (prop_oneof![Just(1u8), Just(2), Just(9), Just(10), Just(0), Just(8)], any::<bool>(), "[a-z]{0,40}")
@@ -345,12 +347,12 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2000))]
 
         #[test]
-        fn a_session_holds_its_invariants_whatever_happens(data in steps()) {
+        fn a_session_keeps_its_invariants_under_random_steps(data in steps()) {
             drive_session(&data);
         }
 
         #[test]
-        fn a_session_survives_arbitrary_bytes(data in proptest::collection::vec(any::<u8>(), 0..400)) {
+        fn a_session_keeps_its_invariants_under_arbitrary_bytes(data in proptest::collection::vec(any::<u8>(), 0..400)) {
             drive_session(&data);
         }
     }

@@ -1,4 +1,4 @@
-//! Sessions driven with bytes, events and a clock; no event loop, no driver.
+//! Drives sessions with bytes, events and a clock, without an event loop or driver.
 
 use super::*;
 use crate::Endpoint;
@@ -13,7 +13,7 @@ const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: server.example\r\nUpgrade: webs
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 const SLOT: Slot = Slot::new(3, 7);
 
-/// Echoes, and writes down what it was told.
+/// Echoes messages, and records its calls.
 #[derive(Default)]
 struct Echo {
     log: Vec<String>,
@@ -35,7 +35,7 @@ impl opening::RequestHandler<u8> for Echo {
 
 impl Application<u8> for Echo {
     fn open(&mut self, link: &mut Link<u8>, _: &mut Core) {
-        self.log.push(format!("open {}", link.state.expect("it was accepted")));
+        self.log.push(format!("open {}", link.state.expect("the connection was accepted")));
     }
 
     fn message(&mut self, link: &mut Link<u8>, core: &mut Core, message: Message<'_>) {
@@ -59,7 +59,7 @@ impl Application<u8> for Echo {
     }
 }
 
-/// What the kernel knows of the peer.
+/// A fixed view of the peer's kernel.
 #[derive(Default)]
 struct Probe {
     acknowledged: u64,
@@ -78,7 +78,7 @@ impl PeerProbe for Probe {
     }
 }
 
-/// One session with the core it needs, and what became of its actions.
+/// A session with its core, and the results of its actions.
 struct Bench {
     session: Session<u8>,
     core: Core,
@@ -120,7 +120,7 @@ impl Bench {
         Self::new(config, limits, |core| Session::accepted(SLOT, core))
     }
 
-    /// A server's session whose WebSocket is open.
+    /// A session in the server role that is open.
     fn open(config: Config, limits: Limits) -> Self {
         let mut bench = Self::server(config, limits);
         bench.receive(REQUEST);
@@ -130,11 +130,11 @@ impl Bench {
     }
 
     fn receive(&mut self, bytes: &[u8]) {
-        assert!(self.removal.is_none(), "the session is over");
+        assert!(self.removal.is_none(), "the session has ended");
         let buffer = self.pool.fill(bytes).expect("a buffer is free");
         self.removal = self.session.receive(buffer, &mut self.core, &mut self.app);
         self.flush();
-        assert_eq!(self.core.memory.held(), self.session.held(), "the shard's count is not the session's");
+        assert_eq!(self.core.memory.held(), self.session.held(), "the shard's count differs from the session's");
     }
 
     fn flush(&mut self) {
@@ -147,7 +147,7 @@ impl Bench {
         for action in self.core.actions.drain(..) {
             match action {
                 Action::Send(SLOT, output) => {
-                    assert!(self.in_flight.replace(output).is_none(), "one send is in flight at most");
+                    assert!(self.in_flight.replace(output).is_none(), "at most one send is in flight");
                 }
                 Action::Receive(SLOT) => self.receiving = true,
                 Action::Pause(SLOT) => self.receiving = false,
@@ -157,8 +157,7 @@ impl Bench {
         }
     }
 
-    /// Completes sends, the first after `first` of its bytes, until there are no more; what was
-    /// sent.
+    /// Completes all sends, the first one after `first` of its bytes. Returns the sent bytes.
     fn sent_after(&mut self, mut first: usize) -> Vec<u8> {
         let mut sent = Vec::new();
         while let Some(output) = self.in_flight.take() {
@@ -191,15 +190,15 @@ impl Bench {
         std::mem::take(&mut self.app.log)
     }
 
-    /// The session is over: nothing of it is left in its shard, and this is what the handler
-    /// learns.
+    /// Releases the ended session, and checks that it leaves nothing in its shard. Returns the
+    /// reason that the handler receives.
     fn release(self) -> Option<CloseReason> {
         let Self { session, mut core, pool, in_flight, removal, .. } = self;
         assert!(matches!(removal, Some(Removal::Closed)), "{removal:?}");
         let (_, reason) = session.release(&mut core);
         assert!(matches!(core.actions[..], [Action::Close(SLOT)]), "{:?}", core.actions);
         in_flight.into_iter().for_each(|output| core.memory.reclaim(output));
-        assert_eq!((pool.guarded(), core.memory.held()), (0, 0), "buffers and bytes are left");
+        assert_eq!((pool.guarded(), core.memory.held()), (0, 0), "buffers or bytes are left");
         reason
     }
 }
@@ -228,7 +227,7 @@ fn a_server_opens_echoes_and_closes_with_bytes_alone() {
     bench.receive(&[from_client(OpCode::Text, b"one"), from_client(OpCode::Ping, b"p")].concat());
     assert_eq!(bench.sent(), [from_server(OpCode::Text, b"one"), from_server(OpCode::Pong, b"p")].concat());
     bench.receive(&from_client(OpCode::Close, &[3, 232]));
-    assert!(bench.removal.is_none(), "our close frame is not sent yet");
+    assert!(bench.removal.is_none(), "this side's close frame is not sent yet");
     assert_eq!(bench.sent(), from_server(OpCode::Close, &[3, 232]));
     assert_eq!(bench.log(), ["upgrade /", "open 1", "message behind the handshake", "message one", "ping p"]);
     let reason = bench.release().expect("it was open");
@@ -236,7 +235,7 @@ fn a_server_opens_echoes_and_closes_with_bytes_alone() {
 }
 
 #[test]
-fn the_result_does_not_depend_on_where_the_bytes_are_cut() {
+fn the_result_does_not_depend_on_how_the_bytes_are_split() {
     let mut bytes = REQUEST.to_vec();
     for n in 0..5 {
         bytes.extend(from_client(OpCode::Binary, &vec![b'a' + n; 20 * usize::from(n)]));
@@ -260,7 +259,7 @@ fn the_result_does_not_depend_on_where_the_bytes_are_cut() {
 }
 
 #[test]
-fn output_behind_a_send_in_flight_is_one_send_and_a_short_send_is_continued() {
+fn output_behind_a_send_in_flight_is_coalesced_and_a_short_send_is_continued() {
     let mut bench = Bench::open(Config::default(), Limits::default());
     for text in [b"one", b"two", b"six"] {
         bench.receive(&from_client(OpCode::Text, text));
@@ -271,14 +270,14 @@ fn output_behind_a_send_in_flight_is_one_send_and_a_short_send_is_continued() {
 }
 
 #[test]
-fn a_peer_that_does_not_read_is_not_read_until_it_has_taken_half_of_the_limit() {
+fn a_session_does_not_receive_until_a_slow_peer_has_read_half_of_the_limit() {
     let limits = Limits { max_buffered: 1000, ..Limits::default() };
     let mut bench = Bench::open(Config::default(), limits);
     let message = from_client(OpCode::Binary, &[1; 600]);
     bench.receive(&message);
     assert!(bench.receiving);
     bench.receive(&message);
-    assert!(!bench.receiving, "more than the limit waits");
+    assert!(!bench.receiving, "more than the limit is queued");
     bench.receive(&message);
     assert_eq!((bench.log().len(), bench.session.link.buffered()), (2, 1208), "the third message is stashed");
     let echo = from_server(OpCode::Binary, &[1; 600]);
@@ -293,28 +292,28 @@ fn a_paused_session_stashes_the_next_message_and_delivers_it_when_resumed() {
     bench.receive(&texts.map(|text| from_client(OpCode::Text, text)).concat());
     assert_eq!(bench.log(), ["message pause"]);
     assert!(!bench.receiving);
-    // The peer's FIN is told behind what is stashed.
+    // The peer's FIN is handled after the stashed input.
     assert!(bench.session.ended(Cause::Finished, &mut bench.core).is_none());
     bench.session.link.resume(&mut bench.core);
     bench.flush();
     assert_eq!(bench.log(), ["message one", "message two"]);
     assert_eq!(bench.sent(), texts.map(|text| from_server(OpCode::Text, text)).concat());
-    assert!(matches!(bench.release().expect("it was open").ending, Ending::Vanished));
+    assert!(matches!(bench.release().expect("the connection was open").ending, Ending::Vanished));
 }
 
 #[test]
-fn a_violation_is_answered_with_its_code_and_the_peer_ends_tcp() {
+fn a_violation_is_answered_with_its_close_code_and_the_peer_ends_tcp() {
     let mut bench = Bench::open(Config::default(), Limits::default());
     bench.receive(&from_server(OpCode::Text, b"not masked"));
     let sent = bench.sent();
     assert_eq!((sent[0], &sent[2..4]), (0x88, &[3, 234][..]), "a close frame with 1002");
     assert!(bench.finished && bench.removal.is_none());
     bench.removal = bench.session.ended(Cause::Finished, &mut bench.core);
-    assert!(matches!(bench.release().expect("it was open").ending, Ending::Violation(_)));
+    assert!(matches!(bench.release().expect("the connection was open").ending, Ending::Violation(_)));
 }
 
 #[test]
-fn a_deferred_answer_opens_and_delivers_what_came_meanwhile() {
+fn a_deferred_answer_opens_the_connection_and_delivers_earlier_input() {
     let mut bench = Bench::server(Config::default(), Limits::default());
     bench.app.defer = true;
     bench.receive(REQUEST);
@@ -328,28 +327,28 @@ fn a_deferred_answer_opens_and_delivers_what_came_meanwhile() {
 }
 
 #[test]
-fn the_clock_brings_a_ping_and_then_the_end() {
+fn an_idle_session_sends_a_ping_and_then_times_out() {
     let config = Config { idle_timeout: Some(Duration::from_secs(10)), ..Config::default() };
     let mut bench = Bench::open(config, Limits::default());
     bench.pass(Duration::from_millis(5010));
     assert_eq!(bench.sent(), from_server(OpCode::Ping, b""));
     bench.pass(Duration::from_millis(5010));
-    assert!(matches!(bench.release().expect("it was open").ending, Ending::Idle));
+    assert!(matches!(bench.release().expect("the connection was open").ending, Ending::Idle));
 }
 
 #[test]
-fn a_request_that_does_not_come_is_answered_with_408() {
+fn a_missing_request_is_answered_with_408() {
     let mut bench = Bench::server(Config::default(), Limits::default());
     bench.receive(&REQUEST[..20]);
     bench.pass(Duration::from_millis(10_010));
     assert!(bench.sent().starts_with(b"HTTP/1.1 408"));
-    assert!(bench.finished, "it lingers");
+    assert!(bench.finished, "the session lingers");
     bench.pass(Duration::from_millis(5010));
-    assert!(bench.release().is_none(), "it was never open");
+    assert!(bench.release().is_none(), "the connection was never open");
 }
 
 #[test]
-fn the_client_role_asks_and_masks() {
+fn the_client_role_sends_the_request_and_masks_its_frames() {
     let endpoint = Arc::new(Endpoint::resolve("ws://192.0.2.1:9001/chat").expect("an address"));
     let mut bench = Bench::new(Config::default(), Limits::default(), |core| {
         Session::connecting(SLOT, Attempt::first(endpoint, core), 5, core)
@@ -358,9 +357,8 @@ fn the_client_role_asks_and_masks() {
     bench.flush();
     let request = String::from_utf8(bench.sent()).expect("ASCII");
     assert!(request.starts_with("GET /chat HTTP/1.1\r\n"), "{request}");
-    let (parsed, _) = ringway_codec::parse_request(request.as_bytes(), &Limits::default().head())
-        .expect("in order")
-        .expect("complete");
+    let (parsed, _) =
+        ringway_codec::parse_request(request.as_bytes(), &Limits::default().head()).expect("valid").expect("complete");
     let mut response = Vec::new();
     let key = parsed.websocket().expect("it asks for a WebSocket");
     ringway_codec::encode_accept(&key, None, None, &http::HeaderMap::new(), &mut response);
@@ -374,11 +372,11 @@ fn the_client_role_asks_and_masks() {
     assert!(bench.removal.is_none(), "the server ends TCP (RFC 6455 section 7.1.1)");
     bench.removal = bench.session.ended(Cause::Finished, &mut bench.core);
     bench.flush();
-    assert!(bench.release().expect("it was open").is_clean());
+    assert!(bench.release().expect("the connection was open").is_clean());
 }
 
 #[test]
-fn a_refused_client_is_unconnected() {
+fn a_client_that_is_refused_fails_to_connect() {
     let endpoint = Arc::new(Endpoint::resolve("ws://192.0.2.1:9001/").expect("an address"));
     let mut bench = Bench::new(Config::default(), Limits::default(), |core| {
         Session::connecting(SLOT, Attempt::first(endpoint, core), 5, core)

@@ -1,9 +1,9 @@
-//! The rule, on machines that are written down.
+//! Tests of the rule, on given topologies.
 
 use super::topology::tests::machine;
 use super::*;
 
-/// Cores of their own, without siblings.
+/// Physical cores of one hardware thread each.
 fn plain(cores: usize, quota: Option<f64>) -> CoreSet {
     let cpus: Vec<Cpu> = (0..cores).map(|id| Cpu { id, ..Cpu::default() }).collect();
     CoreSet::new(&cpus, quota).expect("there are cores")
@@ -19,7 +19,7 @@ fn threaded() -> CoreSet {
 }
 
 fn threads(count: usize) -> NonZero<usize> {
-    NonZero::new(count).expect("the tests give no 0")
+    NonZero::new(count).expect("the tests pass no 0")
 }
 
 fn pinned(assignment: &Assignment) -> Vec<usize> {
@@ -27,16 +27,16 @@ fn pinned(assignment: &Assignment) -> Vec<usize> {
 }
 
 fn server(set: &CoreSet, shards: Shards) -> Vec<usize> {
-    pinned(&set.server(&Cores::All, shards).expect("it has a place"))
+    pinned(&set.server(&Cores::All, shards).expect("they can be placed"))
 }
 
 fn generator(set: &CoreSet, threads: Shards, taken: &[usize]) -> Vec<usize> {
     let taken = taken.iter().copied().collect();
-    pinned(&set.generator(&Cores::All, threads, &taken).expect("it has a place"))
+    pinned(&set.generator(&Cores::All, threads, &taken).expect("they can be placed"))
 }
 
 #[test]
-fn a_server_fills_from_the_bottom_and_a_generator_from_the_top() {
+fn a_server_takes_cores_from_the_start_and_a_generator_from_the_end() {
     let set = plain(4, None);
     assert_eq!(server(&set, Shards::PerCore), [0, 1, 2, 3]);
     assert_eq!(server(&set, Shards::Count(1)), [0]);
@@ -48,7 +48,7 @@ fn a_server_fills_from_the_bottom_and_a_generator_from_the_top() {
 }
 
 #[test]
-fn one_shard_and_one_thread_are_on_different_physical_cores_where_there_are_two() {
+fn with_two_physical_cores_one_shard_and_one_thread_do_not_share_one() {
     for set in [plain(2, None), plain(3, None), threaded()] {
         let (server, generator) = (server(&set, Shards::Count(1)), generator(&set, Shards::Count(1), &[]));
         let physical = |id: usize| set.cores.iter().find(|core| core.id == id).map(|core| core.physical);
@@ -68,11 +68,11 @@ fn more_threads_than_cores_share_them_in_turn() {
 }
 
 #[test]
-fn a_generator_leaves_out_what_the_server_is_pinned_to() {
+fn a_generator_skips_the_cores_that_the_server_is_pinned_to() {
     let set = plain(4, None);
     assert_eq!(generator(&set, Shards::PerCore, &[0, 1]), [3, 2]);
     assert_eq!(generator(&set, Shards::PerCore, &[3]), [2, 1, 0]);
-    assert_eq!(generator(&set, Shards::Count(1), &[3, 9]), [2], "core 9 is not ours");
+    assert_eq!(generator(&set, Shards::Count(1), &[3, 9]), [2], "core 9 is not in the set");
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn siblings_of_the_servers_cores_come_last() {
 }
 
 #[test]
-fn a_generator_for_which_nothing_is_left_shares() {
+fn a_generator_without_free_cores_shares_those_of_the_server() {
     let set = plain(2, None);
     let taken = BTreeSet::from([0, 1]);
     assert!(!set.is_left(&taken) && set.is_left(&BTreeSet::from([1])));
@@ -92,7 +92,7 @@ fn a_generator_for_which_nothing_is_left_shares() {
 }
 
 #[test]
-fn the_smaller_of_the_set_and_the_quota_is_the_number_of_threads() {
+fn the_default_number_of_threads_is_the_smaller_of_set_and_quota() {
     for (cores, quota, threads) in [
         (4, None, 4),
         (4, Some(8.0), 4),
@@ -114,7 +114,7 @@ fn the_smaller_of_the_set_and_the_quota_is_the_number_of_threads() {
 }
 
 #[test]
-fn a_quota_below_the_set_pins_nothing_but_what_is_named() {
+fn with_a_quota_below_the_set_only_named_cores_are_pinned() {
     let set = plain(4, Some(2.5));
     for shards in [Shards::PerCore, Shards::Count(3)] {
         let server = set.server(&Cores::All, shards).expect("it has a place");
@@ -130,19 +130,19 @@ fn a_quota_below_the_set_pins_nothing_but_what_is_named() {
 }
 
 #[test]
-fn named_cores_are_taken_in_the_order_in_which_they_are_named() {
+fn named_cores_are_used_in_the_given_order() {
     let set = plain(4, None);
     let named = Cores::List(vec![2, 0]);
     for shards in [Shards::PerCore, Shards::Count(2)] {
         assert_eq!(pinned(&set.server(&named, shards).expect("they are allowed")), [2, 0]);
         let generator = set.generator(&named, shards, &BTreeSet::from([0, 2])).expect("they are allowed");
-        assert_eq!(pinned(&generator), [2, 0], "whoever names cores wants those");
+        assert_eq!(pinned(&generator), [2, 0], "named cores are used as given");
     }
     assert_eq!(pinned(&set.server(&named, Shards::Count(3)).expect("they are allowed")), [2, 0, 2]);
 }
 
 #[test]
-fn cores_that_are_not_allowed_are_named_with_the_mask_and_the_remedy() {
+fn the_error_for_cores_that_are_not_allowed_has_the_mask_and_the_remedy() {
     let cpus = [0, 1, 2, 5].map(|id| Cpu { id, ..Cpu::default() });
     let set = CoreSet::new(&cpus, None).expect("there are cores");
     let error = set.server(&Cores::List(vec![0, 3, 4]), Shards::PerCore).expect_err("3 is not there").to_string();
@@ -161,7 +161,7 @@ fn an_empty_list_is_refused_and_names_the_option() {
 }
 
 #[test]
-fn an_empty_mask_is_an_error_and_not_zero_shards() {
+fn an_empty_mask_is_an_error() {
     let error = CoreSet::new(&[], None).expect_err("there is nowhere to run");
     assert!(matches!(error, PlacementError::Mask(_)), "{error}");
 }
@@ -206,7 +206,7 @@ fn a_single_physical_core_is_divided_and_a_single_core_is_shared() {
 }
 
 #[test]
-fn halves_of_a_quota_are_threads_that_are_not_pinned() {
+fn halves_of_a_quota_are_not_pinned() {
     for (quota, server, generator) in [(0.5, 1, 1), (1.5, 1, 1), (2.0, 1, 1), (3.9, 1, 2), (6.0, 3, 3)] {
         let halves = plain(8, Some(quota)).halves();
         assert_eq!((halves.server.threads(), halves.generator.threads()), (server, generator), "{quota}");
@@ -215,7 +215,7 @@ fn halves_of_a_quota_are_threads_that_are_not_pinned() {
 }
 
 #[test]
-fn an_assignment_is_displayed_as_a_person_reads_it() {
+fn an_assignment_is_displayed_with_its_threads_and_cores() {
     let set = plain(4, None);
     let of = |shards| set.server(&Cores::All, shards).expect("it has a place").to_string();
     assert_eq!(of(Shards::Count(1)), "1, on core 0");
@@ -232,7 +232,7 @@ fn an_assignment_is_displayed_as_a_person_reads_it() {
 }
 
 #[test]
-fn what_an_assignment_says_as_a_configuration_gives_it_again() {
+fn the_configuration_of_an_assignment_yields_the_same_assignment() {
     let set = plain(4, None);
     for threads in 1..7 {
         let first = set.generator(&Cores::All, Shards::Count(threads), &BTreeSet::from([1])).expect("it has a place");
@@ -253,12 +253,12 @@ fn this_machine_has_the_cores_of_the_mask_that_are_online() {
     assert_eq!(CoreSet::read().expect("the mask can be read").cores().to_string(), expected.to_string());
 }
 
-/// In a thread of its own, because the mask stays.
+/// Runs in its own thread, because the mask stays changed.
 #[test]
 fn a_pinned_thread_has_the_mask_of_its_core_and_a_failure_names_the_core() {
     let pinned = std::thread::spawn(|| {
         let last = *CoreSet::read().expect("the mask can be read").cores().as_slice().last().expect("it is not empty");
-        pin(last).expect("it is in the mask");
+        pin(last).expect("the core is in the mask");
         assert_eq!(CoreSet::read().expect("the mask can be read").cores().as_slice(), [last]);
     });
     pinned.join().expect("the assertions hold");

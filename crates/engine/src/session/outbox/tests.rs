@@ -15,7 +15,7 @@ fn shared(n: u8, len: usize) -> Arc<[u8]> {
     vec![n; len].into()
 }
 
-/// What is in the outbox, taken out of it; it has counted right.
+/// Takes all output, and checks the count of its bytes.
 #[track_caller]
 fn take(outbox: &mut Outbox, memory: &mut Memory) -> Vec<u8> {
     let output = outbox.take();
@@ -35,7 +35,7 @@ fn an_outbox_is_small() {
 }
 
 #[test]
-fn small_pieces_are_gathered_in_one_buffer() {
+fn short_frames_are_appended_to_one_buffer() {
     let (mut outbox, mut memory) = (Outbox::default(), memory());
     outbox.append(&mut memory, |out| out.extend_from_slice(b"one"));
     outbox.append(&mut memory, |out| out.extend_from_slice(b"two"));
@@ -49,7 +49,7 @@ fn small_pieces_are_gathered_in_one_buffer() {
 }
 
 #[test]
-fn an_outbox_never_has_more_chunks_than_one_send_takes() {
+fn an_outbox_has_at_most_as_many_chunks_as_one_send_takes() {
     const LEN: usize = COPY_MAX + 1;
     let (mut outbox, mut memory) = (Outbox::default(), memory());
     (0..200).for_each(|n| outbox.push_shared(&shared(n, LEN), &mut memory));
@@ -59,7 +59,7 @@ fn an_outbox_never_has_more_chunks_than_one_send_takes() {
 }
 
 #[test]
-fn what_a_short_send_left_goes_first_and_stays_counted() {
+fn the_rest_of_a_short_send_goes_first_and_is_still_counted() {
     for written in 0..=9 {
         let (mut outbox, mut memory) = (Outbox::default(), memory());
         outbox.append(&mut memory, |out| out.extend_from_slice(b"abc---def"));
@@ -79,7 +79,7 @@ fn what_a_short_send_left_goes_first_and_stays_counted() {
     }
 }
 
-/// What a handler does with one message.
+/// The handler's action for one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Call {
     Reply,
@@ -91,7 +91,8 @@ enum Call {
 
 use Call::{Ignore, Reply, ReplyThenSend, ReplyThenShare, SendThenReply};
 
-/// Decodes `messages` from one input, does for each what its call says, and returns the outbox and what is due.
+/// Decodes `messages` from one input, and performs the action of each. Returns the outbox and the
+/// expected output.
 fn decode(messages: &[(usize, Call)], input_of: impl FnOnce(&[u8]) -> Input) -> (Outbox, Memory, Vec<u8>) {
     let (mut outbox, mut memory, mut decoder) = (Outbox::default(), memory(), Decoder::new(Role::Server));
     let large = shared(b'L', 3000);
@@ -113,7 +114,7 @@ fn decode(messages: &[(usize, Call)], input_of: impl FnOnce(&[u8]) -> Input) -> 
     }
     let mut input = input_of(&received);
     let (mut at, mut calls) = (0, messages.iter().map(|message| message.1));
-    while let Some(event) = decoder.next(&mut memory.pool, &mut input, &mut at).expect("frames are in order") {
+    while let Some(event) = decoder.next(&mut memory.pool, &mut input, &mut at).expect("the frames are valid") {
         let Event::Message(incoming) = event else { panic!("messages alone") };
         let call = calls.next().expect("one for each message");
         if call == SendThenReply {
@@ -143,7 +144,7 @@ fn kept(bytes: &[u8]) -> Input {
 }
 
 #[test]
-fn whatever_a_handler_sends_around_its_replies_goes_out_in_order() {
+fn output_around_replies_is_sent_in_order() {
     let calls = [Reply, Ignore, SendThenReply, ReplyThenSend, ReplyThenShare];
     for (n, len) in [0, 20, 2000].into_iter().cycle().take(5 * 5 * 5 * 3).enumerate() {
         let pick = |place: usize| calls[n / 3 / 5usize.pow(place as u32) % 5];
@@ -159,7 +160,7 @@ fn pool_of_four() -> Pool {
 }
 
 #[test]
-fn replies_alone_take_the_receive_buffer_along() {
+fn replies_without_other_output_are_sent_in_the_receive_buffer() {
     let buffers = pool_of_four();
     let (mut outbox, mut memory, due) =
         decode(&[(20, Reply); 16], |bytes| Input::Buffer(buffers.fill(bytes).expect("free")));
@@ -170,7 +171,7 @@ fn replies_alone_take_the_receive_buffer_along() {
 }
 
 #[test]
-fn replies_in_one_of_the_last_buffers_are_copied() {
+fn replies_in_a_scarce_buffer_are_copied() {
     let buffers = pool_of_four();
     let others: Vec<_> = (0..3).map(|_| buffers.fill(b"x").expect("free")).collect();
     let (mut outbox, mut memory, due) =
@@ -191,7 +192,7 @@ fn a_long_reply_behind_other_output_keeps_its_buffer_and_a_short_one_is_copied()
 }
 
 #[test]
-fn the_reply_to_an_assembled_message_moves_its_buffer_out() {
+fn the_reply_to_an_assembled_message_takes_its_buffer() {
     for behind in [false, true] {
         let (mut outbox, mut memory, mut decoder) = (Outbox::default(), memory(), Decoder::new(Role::Server));
         let (mut received, mut due) = (Vec::new(), Vec::new());
@@ -204,7 +205,7 @@ fn the_reply_to_an_assembled_message_moves_its_buffer_out() {
         }
         for part in received.chunks(1000) {
             let (mut input, mut at) = (kept(part), 0);
-            while let Some(event) = decoder.next(&mut memory.pool, &mut input, &mut at).expect("frames are in order") {
+            while let Some(event) = decoder.next(&mut memory.pool, &mut input, &mut at).expect("the frames are valid") {
                 let Event::Message(incoming) = event else { panic!("messages alone") };
                 assert!(outbox.takes_in_place(incoming.payload().len()) || incoming.payload().len() == 20);
                 if outbox.takes_in_place(incoming.payload().len()) {

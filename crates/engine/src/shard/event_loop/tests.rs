@@ -1,4 +1,5 @@
-//! The engine on the simulated kernel. Each run follows from a seed, and a failure names it.
+//! Tests of the engine on the simulated kernel. Each run is determined by a seed, which a failure
+//! prints.
 
 mod client;
 mod compression;

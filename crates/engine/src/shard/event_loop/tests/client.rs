@@ -1,4 +1,4 @@
-//! The client role: connecting, the opening handshake, masked frames, and what may go wrong.
+//! The client role: connecting, the opening handshake, masked frames, and failures.
 
 use super::world::{Client, Got, Scripted, World, each_seed, rough};
 use crate::{CloseCode, Config, ConnectError, Endpoint, Limits, Message, SendOutcome, Shard};
@@ -22,7 +22,8 @@ where
     shard.connect(&endpoint(), state);
 }
 
-/// A shard that says hello to the servers that it connects to, and a server that was asked.
+/// A shard that sends a greeting to the servers that it connects to, and a server that has received
+/// its request.
 fn asking(seed: u64, faults: Faults) -> (World<Scripted>, Client) {
     let mut handler = Scripted::new();
     handler.on_open = |_, conn| assert!(matches!(conn.send(Message::text("hello")), SendOutcome::Sent));
@@ -41,7 +42,7 @@ fn connected(seed: u64, faults: Faults) -> (World<Scripted>, Client) {
     (world, server)
 }
 
-/// The shard has given the connection up, and told so once.
+/// Checks that the shard has dropped the connection, and has reported that once.
 #[track_caller]
 fn assert_failed(world: &mut World<Scripted>, error: &str) {
     assert_eq!(world.handler().take_log(), [format!("failed 5: {error}")]);
@@ -49,7 +50,7 @@ fn assert_failed(world: &mut World<Scripted>, error: &str) {
 }
 
 #[test]
-fn the_request_says_what_the_endpoint_says() {
+fn the_request_contains_the_settings_of_the_endpoint() {
     each_seed(|seed, faults| {
         let (_, server) = asking(seed, faults);
         assert!(server.head.starts_with("GET /path?query=1 HTTP/1.1\r\n"), "{}", server.head);
@@ -67,7 +68,7 @@ fn the_request_says_what_the_endpoint_says() {
 }
 
 #[test]
-fn each_connection_has_a_key_of_its_own() {
+fn each_connection_has_its_own_key() {
     let (mut world, first) = asking(1, Faults::none());
     world.post(|_, shard| connect(shard, 6));
     let second = world.server();
@@ -95,7 +96,7 @@ fn rfc6455_4_1_nothing_is_sent_before_the_servers_answer() {
 }
 
 #[test]
-fn a_wss_url_is_refused_and_never_spoken_in_the_clear() {
+fn a_wss_url_is_refused_and_nothing_is_sent_unencrypted() {
     for url in ["wss://192.0.2.1/", "WSS://192.0.2.1:80/"] {
         assert!(matches!(Endpoint::resolve(url), Err(ConnectError::Scheme)), "{url}");
     }
@@ -127,9 +128,9 @@ fn rfc6455_5_5_a_ping_with_more_than_125_bytes_is_refused() {
 }
 
 #[test]
-fn messages_go_both_ways_and_ours_are_masked() {
+fn messages_pass_in_both_directions_and_the_clients_are_masked() {
     each_seed(|seed, faults| {
-        // The server's decoder refuses frames that are not masked.
+        // The server's decoder refuses unmasked frames.
         let (mut world, mut server) = connected(seed, faults);
         let long = "spans buffers ".repeat(215);
         server.text("short");
@@ -186,7 +187,7 @@ fn rfc6455_7_1_1_the_client_leaves_ending_tcp_to_the_server() {
 }
 
 #[test]
-fn a_server_that_does_not_end_tcp_after_the_closing_handshake_is_left() {
+fn the_client_ends_tcp_if_the_server_does_not_after_the_closing_handshake() {
     let (mut world, server) = connected(1, rough());
     server.close(1000);
     world.settle();
@@ -197,7 +198,7 @@ fn a_server_that_does_not_end_tcp_after_the_closing_handshake_is_left() {
 }
 
 #[test]
-fn a_server_that_vanishes_or_breaks_the_protocol_is_told_of_as_by_a_server() {
+fn a_server_that_vanishes_or_violates_the_protocol_is_reported_as_a_client_is() {
     each_seed(|seed, faults| {
         let (mut world, server) = connected(seed, faults);
         server.peer.finish();
@@ -218,7 +219,7 @@ fn a_server_that_vanishes_or_breaks_the_protocol_is_told_of_as_by_a_server() {
 }
 
 #[test]
-fn an_accept_value_that_proves_nothing_fails_the_connection() {
+fn a_wrong_accept_value_fails_the_connection() {
     each_seed(|seed, faults| {
         let (mut world, server) = asking(seed, faults);
         let response = String::from_utf8(server.accepting()).expect("ASCII");
@@ -242,7 +243,7 @@ fn a_subprotocol_that_was_not_offered_fails_the_connection() {
 }
 
 #[test]
-fn another_status_fails_the_connection_and_says_which() {
+fn another_status_fails_the_connection_and_is_in_the_error() {
     each_seed(|seed, faults| {
         let (mut world, server) = asking(seed, faults);
         server.peer.write(b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n\r\nlater");
@@ -270,7 +271,7 @@ fn an_end_in_the_handshake_fails_the_connection() {
 }
 
 #[test]
-fn a_server_that_says_nothing_is_waited_for_so_long_only() {
+fn a_server_that_sends_nothing_times_out() {
     each_seed(|seed, faults| {
         let (mut world, server) = asking(seed, faults);
         world.pass(9 * SECOND);
@@ -283,7 +284,7 @@ fn a_server_that_says_nothing_is_waited_for_so_long_only() {
 }
 
 #[test]
-fn a_connection_that_nobody_answers_is_waited_for_so_long_only() {
+fn a_connection_attempt_without_an_answer_times_out() {
     each_seed(|seed, faults| {
         let mut world = World::new(seed, faults, Scripted::new());
         world.network.set_reception(Reception::Ignore);
@@ -308,7 +309,8 @@ fn the_next_address_is_tried_when_one_does_not_answer_or_refuses() {
         let mut world = World::new(seed, faults, Scripted::new());
         world.network.set_reception(Reception::Ignore);
         world.post(|_, shard| shard.connect(&three_addresses(), 5));
-        // A third of the ten seconds for each: the first is given up, and then the second.
+        // Each of three addresses has a third of the ten seconds: the first and then the second
+        // time out.
         world.pass(6 * SECOND);
         assert_eq!((world.sessions(), world.handler().log.len()), (1, 0), "seed {seed}");
         world.network.set_reception(Reception::Welcome);
@@ -322,7 +324,7 @@ fn the_next_address_is_tried_when_one_does_not_answer_or_refuses() {
 }
 
 #[test]
-fn when_no_address_accepts_the_connection_fails_once_and_in_the_time_for_one() {
+fn when_no_address_accepts_the_connection_fails_once_within_one_timeout() {
     each_seed(|seed, faults| {
         for (reception, error) in [(Reception::Refuse, "Unreachable ConnectionRefused"), (Reception::Ignore, "Timeout")]
         {
@@ -337,7 +339,7 @@ fn when_no_address_accepts_the_connection_fails_once_and_in_the_time_for_one() {
 }
 
 #[test]
-fn what_the_handshake_has_agreed_on_is_known_when_the_connection_opens() {
+fn the_results_of_the_handshake_are_available_in_open() {
     let mut handler = Scripted::new();
     handler.on_open = |handler, conn| {
         let upgrade = conn.response_headers().and_then(|headers| headers.get("upgrade")).cloned();
@@ -377,7 +379,7 @@ fn a_process_without_descriptors_fails_the_connection() {
 }
 
 #[test]
-fn beyond_the_most_connections_there_is_no_slot_until_one_is_free() {
+fn above_the_limit_of_connections_connecting_fails_until_a_slot_is_free() {
     each_seed(|seed, faults| {
         let limits = Limits { max_connections: 2, ..Limits::default() };
         let mut world = World::with(seed, faults, Config::default(), limits, Scripted::new());
@@ -397,7 +399,7 @@ fn beyond_the_most_connections_there_is_no_slot_until_one_is_free() {
 }
 
 #[test]
-fn a_handler_that_tries_again_at_once_does_not_hold_the_shard_up() {
+fn a_handler_that_retries_at_once_does_not_block_the_shard() {
     let limits = Limits { max_connections: 1, ..Limits::default() };
     let mut handler = Scripted::new();
     handler.on_failed = |handler, shard| {
@@ -408,9 +410,9 @@ fn a_handler_that_tries_again_at_once_does_not_hold_the_shard_up() {
     world.network.set_reception(Reception::Ignore);
     world.post(|_, shard| (5..=6).for_each(|state| connect(shard, state)));
     (0..20).for_each(|_| world.turn());
-    assert!((10..=20).contains(&world.handler().count), "once a turn, and not {} times", world.handler().count);
-    assert_eq!(world.shard.next_work(world.now), Some(Duration::ZERO), "it is not forgotten either");
-    // It goes on until there is a slot.
+    assert!((10..=20).contains(&world.handler().count), "one attempt per turn, not {} in all", world.handler().count);
+    assert_eq!(world.shard.next_work(world.now), Some(Duration::ZERO), "the next attempt is pending");
+    // It retries until a slot is free.
     world.keep_turning(11 * SECOND);
     world.run_until(|world| world.handler().log.iter().any(|line| line == "failed 5: Timeout"));
     world.handler().on_failed = |_, _| {};
@@ -424,7 +426,7 @@ fn a_handler_that_tries_again_at_once_does_not_hold_the_shard_up() {
 }
 
 #[test]
-fn connecting_while_the_shard_stops_fails_and_does_not_keep_it_from_ending() {
+fn connecting_while_the_shard_stops_fails_and_does_not_delay_its_end() {
     each_seed(|seed, faults| {
         let mut handler = Scripted::new();
         handler.on_closed = |_, shard| connect(shard, 6);

@@ -10,7 +10,7 @@ use std::time::Duration;
 const SECOND: Duration = Duration::from_secs(1);
 const KEY: [u8; 4] = [9, 8, 7, 6];
 
-/// What compresses well, and spans many receive buffers.
+/// Text that compresses well, and spans many receive buffers.
 fn long() -> String {
     (0..400).map(|n| format!("{{\"id\":{n},\"price\":\"€{}\"}},", n * n % 97)).collect()
 }
@@ -20,10 +20,10 @@ fn config(deflate: Deflate) -> Config {
 }
 
 fn assert_taken(sent: &SendOutcome<'_>) {
-    assert!(sent.is_accepted(), "far less than the limit waits");
+    assert!(sent.is_accepted(), "the queue is far below the limit");
 }
 
-/// A peer that compresses what it says.
+/// A peer that compresses its messages.
 struct Compressing {
     client: Client,
     deflater: Deflater,
@@ -50,7 +50,7 @@ impl Compressing {
     }
 }
 
-/// A client that offers compression, and what the shard answered.
+/// A client that offers compression, and the parameters in the shard's answer.
 fn offering(world: &mut World<Scripted>, offer: &str) -> (Client, Option<DeflateParams>) {
     let mut client = Client::new(world.network.connect(), Role::Client);
     client
@@ -90,7 +90,7 @@ const MODES: [Deflate; 4] = [
 ];
 
 #[test]
-fn echoes_come_back_compressed_in_every_mode() {
+fn echoes_are_compressed_in_every_mode() {
     each_seed(|seed, faults| {
         for deflate in MODES {
             let mut world = server(seed, faults, deflate, Scripted::new());
@@ -102,7 +102,7 @@ fn echoes_come_back_compressed_in_every_mode() {
             }
             world.settle();
             assert_eq!(client.take(), due, "seed {seed}, {deflate:?}");
-            assert_eq!(client.client.compressed, 3, "only what is worth it (seed {seed}, {deflate:?})");
+            assert_eq!(client.client.compressed, 3, "only long messages (seed {seed}, {deflate:?})");
             client.client.close(1000);
             world.settle();
             assert_eq!(client.take(), [Got::Close(Some(1000))], "seed {seed}");
@@ -114,7 +114,7 @@ fn echoes_come_back_compressed_in_every_mode() {
 }
 
 #[test]
-fn what_comes_uncompressed_goes_back_as_it_came_and_in_order() {
+fn replies_to_uncompressed_messages_are_uncompressed_and_in_order() {
     each_seed(|seed, faults| {
         let mut world = server(seed, faults, Deflate::takeover(), Scripted::new());
         let mut client = open(&mut world, "permessage-deflate");
@@ -133,7 +133,7 @@ fn what_comes_uncompressed_goes_back_as_it_came_and_in_order() {
 }
 
 #[test]
-fn who_offers_nothing_or_nothing_that_can_be_done_is_served_without() {
+fn without_an_acceptable_offer_nothing_is_compressed() {
     let mut world = server(1, rough(), Deflate::takeover(), Scripted::new());
     for offer in ["permessage-deflate; server_max_window_bits=8", "permessage-deflate; unknown", "x-other"] {
         let (mut client, params) = offering(&mut world, offer);
@@ -144,14 +144,14 @@ fn who_offers_nothing_or_nothing_that_can_be_done_is_served_without() {
     }
     let (client, _) = offering(&mut world, "permessage-deflate; client_max_window_bits=");
     assert_eq!(client.status(), 400);
-    // And with compression off, nothing is agreed on.
+    // With compression disabled, no offer is accepted.
     let mut world = World::new(1, rough(), Scripted::new());
     let (client, params) = offering(&mut world, "permessage-deflate");
     assert_eq!((client.status(), params), (101, None));
 }
 
 #[test]
-fn an_answer_that_was_put_off_agrees_on_compression_too() {
+fn a_deferred_answer_negotiates_compression() {
     let mut handler = Scripted::new();
     handler.on_upgrade = |handler, request| {
         handler.deferred.push(request.id());
@@ -165,7 +165,7 @@ fn an_answer_that_was_put_off_agrees_on_compression_too() {
     world.settle();
     let params = DeflatePolicy { takeover: false, peer_takeover: false, ..DeflatePolicy::default() }
         .accept(&ringway_codec::DeflateOffer::default())
-        .expect("it asks for nothing");
+        .expect("the offer has no parameters");
     let mut client = Compressing::new(client, Role::Client, &params);
     client.text(&long());
     world.settle();
@@ -184,13 +184,14 @@ fn an_idle_connection_keeps_a_compressor_only_with_takeover_and_only_for_a_while
             let outgoing = session.link.keeps_compressor();
             (outgoing, session.decoder.keeps_memory())
         };
-        assert_eq!(keeps(&world), (false, false), "nothing has been said");
+        assert_eq!(keeps(&world), (false, false), "no message was sent");
         for _ in 0..2 {
             client.text(&long());
             world.settle();
             assert_eq!(client.take().len(), 1);
             assert_eq!(keeps(&world), (kept, kept));
-            // Half of the idle timeout: a ping, and the end of the compressor. The peer's context it has to keep.
+            // Half of the idle timeout: a ping is sent and the compressor is freed. The peer's
+            // context is kept.
             world.pass(70 * SECOND);
             assert_eq!(client.take(), [Got::Ping(Vec::new())]);
             client.client.send(OpCode::Pong, b"");
@@ -201,7 +202,7 @@ fn an_idle_connection_keeps_a_compressor_only_with_takeover_and_only_for_a_while
 }
 
 #[test]
-fn each_message_can_be_compressed_or_not_whatever_its_length() {
+fn each_message_can_be_compressed_or_not_regardless_of_its_length() {
     let mut handler = Scripted::new();
     handler.on_message = |_, conn, message| {
         let text = message.as_text().expect("text").to_owned();
@@ -226,7 +227,7 @@ fn each_message_can_be_compressed_or_not_whatever_its_length() {
 }
 
 #[test]
-fn prepared_messages_reach_everybody_in_their_own_form_between_messages_of_their_own() {
+fn prepared_messages_reach_every_connection_compressed_as_negotiated() {
     each_seed(|seed, faults| {
         let mut world = server(seed, faults, Deflate::takeover(), Scripted::new());
         let offers = [
@@ -264,10 +265,10 @@ fn prepared_messages_reach_everybody_in_their_own_form_between_messages_of_their
             assert_eq!(client.client.compressed, 6, "seed {seed}");
         }
         assert_eq!((plain.take(), plain.compressed), (due, 0), "seed {seed}");
-        // Made once: the shard shares what the prepared messages hold.
+        // Compressed once: the connections share the bytes of the prepared messages.
         let mut deflater = Deflater::new(1, WindowBits::MAX).expect("a window");
         let shared = prepared[0].deflated_frame(&mut deflater).expect("it is shorter");
-        assert_eq!(Arc::strong_count(shared), 1, "nothing compressed it anew");
+        assert_eq!(Arc::strong_count(shared), 1, "it was compressed once");
     });
 }
 
@@ -288,7 +289,7 @@ fn a_bomb_is_answered_with_1009() {
 }
 
 #[test]
-fn what_a_paused_handler_holds_back_is_delivered_and_answered_compressed() {
+fn messages_stashed_during_a_pause_are_delivered_and_answered_compressed() {
     each_seed(|seed, faults| {
         let mut handler = Scripted::new();
         handler.on_open = |_, conn| conn.pause();
@@ -307,7 +308,7 @@ fn what_a_paused_handler_holds_back_is_delivered_and_answered_compressed() {
     });
 }
 
-/// A shard that has connected to a server, which has read its offer.
+/// A shard that has connected to a server, which has received its offer.
 fn connecting(seed: u64, faults: Faults, deflate: Deflate) -> (World<Scripted>, Client) {
     let mut world = server(seed, faults, deflate, Scripted::new());
     let endpoint = Arc::new(Endpoint::resolve("ws://192.0.2.1:9001/").expect("an address"));
@@ -317,7 +318,7 @@ fn connecting(seed: u64, faults: Faults, deflate: Deflate) -> (World<Scripted>, 
 }
 
 #[test]
-fn a_client_offers_and_speaks_what_the_server_chooses() {
+fn a_client_offers_compression_and_uses_the_servers_choice() {
     each_seed(|seed, faults| {
         for (deflate, policy) in [
             (Deflate::takeover(), DeflatePolicy::default()),
@@ -329,7 +330,7 @@ fn a_client_offers_and_speaks_what_the_server_chooses() {
             let (request, _) =
                 ringway_codec::parse_request(server.head.as_bytes(), &ringway_codec::HeadLimits::default())
                     .expect("a request")
-                    .expect("all of it");
+                    .expect("a complete one");
             let params = policy.choose(&request.extensions().expect("well formed")).expect("an offer");
             server.peer.write(&server.accepting_with(Some(&params)));
             world.settle();
@@ -347,7 +348,7 @@ fn a_client_offers_and_speaks_what_the_server_chooses() {
 }
 
 #[test]
-fn a_client_that_is_told_to_use_a_window_of_256_bytes_sends_uncompressed() {
+fn a_client_limited_to_a_window_of_256_bytes_sends_uncompressed() {
     let (mut world, server) = connecting(1, rough(), Deflate::takeover());
     let params = DeflateParams { client_max_window_bits: Some(WindowBits::MIN), ..DeflateParams::default() };
     server.peer.write(&server.accepting_with(Some(&params)));
@@ -359,7 +360,7 @@ fn a_client_that_is_told_to_use_a_window_of_256_bytes_sends_uncompressed() {
 }
 
 #[test]
-fn an_answer_that_fits_no_offer_fails_the_connection() {
+fn an_answer_that_matches_no_offer_fails_the_connection() {
     for (deflate, params) in [
         (Deflate::shared(), DeflateParams::default()),
         (
@@ -376,7 +377,7 @@ fn an_answer_that_fits_no_offer_fails_the_connection() {
 }
 
 #[test]
-fn a_server_that_declines_is_spoken_to_without() {
+fn a_client_sends_uncompressed_to_a_server_that_declines() {
     let (mut world, mut server) = connecting(1, rough(), Deflate::takeover());
     server.accept();
     server.text(&long());

@@ -1,4 +1,4 @@
-//! How connections end, and the shard with them.
+//! The ends of connections and of the shard.
 
 use super::world::{Client, Got, REQUEST, Scripted, World, each_seed, rough};
 use crate::{CloseCode, Config, Endpoint, Limits, Message, Request, SendOutcome, Upgrade};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A handler that echoes, and closes with 4000 when it is told `bye`.
+/// A handler that echoes, and closes with 4000 at the message `bye`.
 fn leaving() -> Scripted {
     let mut handler = Scripted::new();
     handler.on_message = |_, conn, message| {
@@ -22,7 +22,7 @@ fn leaving() -> Scripted {
     handler
 }
 
-/// Frames in one write: several in one receive buffer.
+/// Writes frames together: several in one receive buffer.
 fn write(client: &Client, frames: &[(OpCode, &[u8])]) {
     let bytes: Vec<u8> = frames.iter().flat_map(|(opcode, payload)| client.frame(*opcode, true, payload)).collect();
     client.peer.write(&bytes);
@@ -59,7 +59,7 @@ fn rfc6455_7_1_5_a_close_without_a_code_is_1005_and_answered_without_one() {
 }
 
 #[test]
-fn our_close_is_awaited_and_messages_behind_it_are_dropped() {
+fn after_this_sides_close_frame_the_answer_is_awaited_and_messages_are_dropped() {
     each_seed(|seed, faults| {
         let mut world = World::new(seed, faults, leaving());
         let mut client = world.open_client();
@@ -80,10 +80,10 @@ fn our_close_is_awaited_and_messages_behind_it_are_dropped() {
 }
 
 #[test]
-fn a_close_from_the_middle_of_a_buffer_goes_out_behind_the_replies_before_it() {
+fn a_close_in_the_middle_of_a_buffer_is_sent_after_the_replies_before_it() {
     each_seed(|seed, faults| {
         for frames in [
-            // The peer's close may lie in the same buffer: the two have crossed.
+            // The peer's close frame can lie in the same buffer: the two close frames have crossed.
             &[(OpCode::Text, &b"one"[..]), (OpCode::Ping, b"two"), (OpCode::Text, b"bye"), (OpCode::Text, b"three")][..],
             &[
                 (OpCode::Text, &b"one"[..]),
@@ -111,14 +111,14 @@ fn a_close_from_the_middle_of_a_buffer_goes_out_behind_the_replies_before_it() {
 }
 
 #[test]
-fn a_close_that_is_not_answered_is_cut_off_after_its_timeout() {
+fn a_close_without_an_answer_ends_after_its_timeout() {
     each_seed(|seed, faults| {
         let mut world = World::new(seed, faults, leaving());
         let mut client = world.open_client();
         client.text("bye");
         world.settle();
         for _ in 0..4 {
-            // Talking on is no answer.
+            // Other messages do not answer the close frame.
             client.text("what?");
             world.pass(SECOND);
         }
@@ -132,7 +132,7 @@ fn a_close_that_is_not_answered_is_cut_off_after_its_timeout() {
 }
 
 #[test]
-fn a_peer_that_never_reads_our_close_is_cut_off_too() {
+fn a_close_that_the_peer_never_reads_ends_after_its_timeout() {
     let limits = Limits { max_buffered: 3000, ..Limits::default() };
     for end in ["bye", ""] {
         let mut world = World::with(5, rough(), Config::default(), limits, leaving());
@@ -146,7 +146,7 @@ fn a_peer_that_never_reads_our_close_is_cut_off_too() {
             text => client.text(text),
         }
         world.settle();
-        // A quarter of the timeout passes before the lack of progress is first seen.
+        // A quarter of the timeout passes before the check that first sees no progress.
         world.pass(7 * SECOND);
         world.assert_clean();
         let told = if end.is_empty() { "closed 7: 1000 Peer" } else { "closed 7: 4000 Unanswered" };
@@ -155,12 +155,12 @@ fn a_peer_that_never_reads_our_close_is_cut_off_too() {
 }
 
 #[test]
-fn a_close_in_open_is_a_close_like_any_other() {
+fn a_close_within_open_takes_effect() {
     each_seed(|seed, faults| {
         let mut handler = Scripted::new();
         handler.on_open = |_, conn| {
             assert!(conn.is_open());
-            conn.close(CloseCode::NO_STATUS, "").expect("it stands for no code");
+            conn.close(CloseCode::NO_STATUS, "").expect("no code is sent");
             assert!(!conn.is_open());
             conn.close(CloseCode::NORMAL, "a second one is none").expect("sendable");
             conn.ping(b"none either").expect("short");
@@ -179,7 +179,7 @@ fn a_close_in_open_is_a_close_like_any_other() {
 }
 
 #[test]
-fn a_violation_is_told_to_the_peer_although_it_goes_on_sending() {
+fn a_peer_that_keeps_sending_after_a_violation_receives_the_close_frame() {
     each_seed(|seed, faults| {
         for finishes in [true, false] {
             let mut world = World::new(seed, faults, Scripted::new());
@@ -193,7 +193,7 @@ fn a_violation_is_told_to_the_peer_although_it_goes_on_sending() {
             world.settle();
             assert_eq!(client.take(), [Got::text("fine"), Got::Close(Some(1002))], "seed {seed}");
             client.assert_finished();
-            assert_eq!(client.peer.unreceived(), 0, "what comes is received, or it would be a reset (seed {seed})");
+            assert_eq!(client.peer.unreceived(), 0, "unread bytes would cause a reset (seed {seed})");
             if finishes {
                 client.peer.finish();
                 world.settle();
@@ -209,7 +209,7 @@ fn a_violation_is_told_to_the_peer_although_it_goes_on_sending() {
 }
 
 #[test]
-fn each_violation_has_its_code() {
+fn each_violation_is_answered_with_its_close_code() {
     let limits = Limits { max_message: 4000, ..Limits::default() };
     let too_big = [&[0x82, 0xfe, 0x0f, 0xa1, 0, 0, 0, 0][..], &[0; 100]].concat();
     for (bytes, code) in [
@@ -232,7 +232,7 @@ fn each_violation_has_its_code() {
 }
 
 #[test]
-fn a_violation_after_our_close_ends_the_connection_without_a_second_close() {
+fn a_violation_after_this_sides_close_frame_causes_no_second_one() {
     each_seed(|seed, faults| {
         let mut world = World::new(seed, faults, leaving());
         let mut client = world.open_client();
@@ -249,7 +249,7 @@ fn a_violation_after_our_close_ends_the_connection_without_a_second_close() {
 }
 
 #[test]
-fn a_peer_that_has_ended_its_direction_still_gets_its_answers() {
+fn a_peer_that_has_ended_its_direction_still_receives_its_answers() {
     each_seed(|seed, faults| {
         let mut world = World::new(seed, faults, Scripted::new());
         let mut client = world.open_client();
@@ -269,7 +269,7 @@ fn a_peer_that_has_ended_its_direction_still_gets_its_answers() {
 }
 
 #[test]
-fn an_end_while_our_close_is_awaited_is_told_once() {
+fn a_fin_while_the_close_is_awaited_is_reported_once() {
     each_seed(|seed, faults| {
         for reset in [false, true] {
             let mut world = World::new(seed, faults, leaving());
@@ -289,7 +289,7 @@ fn an_end_while_our_close_is_awaited_is_told_once() {
 }
 
 #[test]
-fn a_reset_is_told_once() {
+fn a_reset_is_reported_once() {
     each_seed(|seed, faults| {
         for backlog in [false, true] {
             let mut world = World::new(seed, faults, Scripted::new());
@@ -309,7 +309,7 @@ fn a_reset_is_told_once() {
 }
 
 #[test]
-fn a_reset_of_a_handshake_is_nobodys_business() {
+fn a_reset_during_the_handshake_is_not_reported() {
     for whole in [false, true] {
         let mut handler = Scripted::new();
         handler.on_upgrade = |_, _| Upgrade::defer();
@@ -326,7 +326,7 @@ fn a_reset_of_a_handshake_is_nobodys_business() {
 }
 
 #[test]
-fn a_reset_behind_the_end_of_the_peers_direction_ends_what_is_still_being_sent() {
+fn a_reset_after_the_peers_fin_ends_the_sending_of_queued_output() {
     each_seed(|seed, faults| {
         let mut world = World::new(seed, faults, Scripted::new());
         let client = world.open_client();
@@ -343,7 +343,7 @@ fn a_reset_behind_the_end_of_the_peers_direction_ends_what_is_still_being_sent()
 }
 
 #[test]
-fn a_reset_behind_the_end_of_a_paused_peers_direction_ends_what_is_still_being_sent() {
+fn a_reset_after_the_fin_on_a_paused_connection_ends_the_sending_of_queued_output() {
     each_seed(|seed, faults| {
         let mut handler = Scripted::new();
         handler.on_message = |_, conn, message| {
@@ -384,7 +384,7 @@ fn a_plain_request_is_answered_and_its_connection_closed() {
 }
 
 #[test]
-fn a_request_that_is_none_is_refused_with_the_reason_and_no_reset() {
+fn a_malformed_request_is_refused_with_the_reason_and_no_reset() {
     each_seed(|seed, faults| {
         let limits = Limits { max_head: 500, max_headers: 5, ..Limits::default() };
         for (request, status) in [
@@ -412,7 +412,7 @@ fn a_request_that_is_none_is_refused_with_the_reason_and_no_reset() {
 }
 
 #[test]
-fn stopping_says_1001_to_all_and_ends_when_all_have_answered() {
+fn stopping_closes_all_connections_with_1001_and_ends_when_all_have_answered() {
     each_seed(|seed, faults| {
         let mut world = World::new(seed, faults, Scripted::new());
         let mut clients: Vec<Client> = (0..5).map(|_| world.open_client()).collect();
@@ -425,7 +425,7 @@ fn stopping_says_1001_to_all_and_ends_when_all_have_answered() {
         });
         world.settle();
         assert!(world.running, "seed {seed}");
-        assert!(half_open.is_finished(), "nobody waits for a handshake (seed {seed})");
+        assert!(half_open.is_finished(), "stopping does not wait for handshakes (seed {seed})");
         assert!(world.network.connect().is_reset(), "nothing more is accepted (seed {seed})");
         for client in &mut clients {
             assert_eq!(client.take(), [Got::Close(Some(1001))], "seed {seed}");
@@ -436,7 +436,7 @@ fn stopping_says_1001_to_all_and_ends_when_all_have_answered() {
         assert!(!world.running, "seed {seed}");
         assert_eq!(world.sessions(), 0, "seed {seed}");
         let log = world.handler().take_log();
-        // The driver goes with the shard, and what it had begun to close is closed.
+        // Dropping the shard drops the driver, which closes the slots that it had begun to close.
         drop(world);
         clients.iter().for_each(Client::assert_finished);
         assert_eq!(log.iter().filter(|line| *line == "closed 7: 1001 Local").count(), 5, "seed {seed}");
@@ -444,9 +444,9 @@ fn stopping_says_1001_to_all_and_ends_when_all_have_answered() {
 }
 
 #[test]
-fn stopping_waits_so_long_and_no_longer() {
+fn stopping_waits_until_its_timeout_at_most() {
     each_seed(|seed, faults| {
-        // Whichever is shorter: the time for one close, or for all of them.
+        // The shorter applies: the timeout of one close, or that of stopping.
         for (close_timeout, stop_timeout) in [(2, 10), (10, 2)] {
             let config = Config {
                 close_timeout: close_timeout * SECOND,
@@ -468,13 +468,13 @@ fn stopping_waits_so_long_and_no_longer() {
 }
 
 #[test]
-fn a_shard_that_is_told_to_stop_before_its_first_turn_waits_for_nothing() {
+fn a_shard_that_is_stopped_before_its_first_turn_ends_at_once() {
     let mut world = World::new(1, Faults::none(), Scripted::new());
     world.post(|_, shard| shard.stop());
     world.settle();
     assert!(!world.running);
 
-    // From `start`, the one time that nothing looks at the end of the turn.
+    // Stops in `start`, the only call after which the loop does not check the end of the turn.
     struct Stopping;
     impl crate::Handler for Stopping {
         type State = ();
@@ -492,9 +492,9 @@ fn a_shard_that_is_told_to_stop_before_its_first_turn_waits_for_nothing() {
 }
 
 #[test]
-fn who_comes_in_while_the_shard_stops_is_closed() {
+fn connections_accepted_while_the_shard_stops_are_closed() {
     for seed in 0..100 {
-        // The kernel has accepted them, and says so only when the shard stops already.
+        // The kernel has accepted them, and reports that only after the shard has begun to stop.
         let faults = Faults { overflow: 0.5, empty_turn: 0.5, ..rough() };
         let mut world = World::new(seed, faults, Scripted::new());
         let mut waiting = world.open_client();
@@ -503,7 +503,7 @@ fn who_comes_in_while_the_shard_stops_is_closed() {
         world.settle();
         for client in &mut late {
             if client.take() == [Got::Close(Some(1001))] {
-                client.close(1001); // This one was still in time.
+                client.close(1001); // Accepted before the stop.
             } else {
                 assert!(client.peer.is_finished() || client.peer.is_reset(), "seed {seed}");
             }
@@ -517,7 +517,7 @@ fn who_comes_in_while_the_shard_stops_is_closed() {
 }
 
 #[test]
-fn stopping_closes_the_connections_that_the_shard_has_made() {
+fn stopping_closes_outgoing_connections() {
     each_seed(|seed, faults| {
         let mut world = World::new(seed, faults, Scripted::new());
         let endpoint = Arc::new(Endpoint::resolve("ws://192.0.2.1:9001/").expect("an address"));
@@ -556,7 +556,7 @@ fn a_terminated_connection_ends_at_once_without_a_close_frame() {
         };
         let mut world = World::new(seed, faults, handler);
         let mut client = world.open_client();
-        // What comes behind the message is not delivered, and a violation in it is not answered.
+        // Input after the message is not delivered, and a violation in it is not answered.
         let broken = [0xff, 0xff, 0xff];
         client.peer.write(
             &[&client.frame(OpCode::Text, true, b"drop me")[..], &client.frame(OpCode::Text, true, b"more")].concat(),
@@ -570,7 +570,7 @@ fn a_terminated_connection_ends_at_once_without_a_close_frame() {
 }
 
 #[test]
-fn a_connection_with_a_backlog_is_terminated_without_waiting_for_its_peer() {
+fn terminating_a_connection_with_queued_output_does_not_wait_for_its_peer() {
     each_seed(|seed, faults| {
         let mut world = World::new(seed, faults, Scripted::new());
         let client = world.open_client();

@@ -1,4 +1,4 @@
-//! How fast things go: slow readers, pauses, timeouts, and work from elsewhere.
+//! Backpressure, pauses, and the timeouts of peers.
 
 use super::world::{Client, Got, Scripted, World, each_seed, rough};
 use crate::{Config, Connection, ConnectionId, Limits, Message, SendOutcome, Shard};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What all receive buffers of the tests hold: what one turn can bring at most.
+/// The size of all receive buffers together: the maximum input of one turn.
 const ONE_TURN: usize = 16 * 1024;
 
 fn resume(_: &mut Scripted, shard: &mut Shard<'_, Scripted>, id: ConnectionId) {
@@ -33,7 +33,7 @@ fn pausing(seed: u64, faults: Faults) -> (World<Scripted>, Client, ConnectionId)
 }
 
 #[test]
-fn a_slow_reader_is_held_back_and_loses_nothing() {
+fn backpressure_stops_a_slow_reader_from_sending_and_loses_nothing() {
     each_seed(|seed, faults| {
         let limits = Limits { max_buffered: 10_000, ..Limits::default() };
         let mut world = World::with(seed, faults, Config::default(), limits, Scripted::new());
@@ -43,17 +43,17 @@ fn a_slow_reader_is_held_back_and_loses_nothing() {
         messages.iter().for_each(|message| client.send(OpCode::Binary, message));
         client.close(1000);
         world.run_until(|world| {
-            assert!(world.buffered() <= 10_000 + ONE_TURN, "{} bytes wait (seed {seed})", world.buffered());
+            assert!(world.buffered() <= 10_000 + ONE_TURN, "{} bytes are queued (seed {seed})", world.buffered());
             world.is_idle()
         });
-        assert!(client.peer.unreceived() > 100_000, "the peer is not held back (seed {seed})");
+        assert!(client.peer.unreceived() > 100_000, "flow control does not stop the peer (seed {seed})");
         world.run_until(|world| {
             client.pull_up_to(700);
             assert!(world.sessions() == 0 || world.buffered() <= 10_000 + ONE_TURN, "seed {seed}");
             world.is_idle()
         });
         let due: Vec<Got> = messages.into_iter().map(Got::Binary).chain([Got::Close(Some(1000))]).collect();
-        assert!(client.take() == due, "not what was sent (seed {seed})");
+        assert!(client.take() == due, "not the messages that were sent (seed {seed})");
         client.assert_finished();
         world.assert_clean();
     });
@@ -69,10 +69,10 @@ fn pongs_to_a_peer_that_does_not_read_are_bounded_like_messages() {
         let pings: Vec<Vec<u8>> = (0..1000u32).map(|n| [&n.to_be_bytes()[..], &[b'p'; 100]].concat()).collect();
         pings.iter().for_each(|ping| client.send(OpCode::Ping, ping));
         world.run_until(|world| {
-            assert!(world.buffered() <= 10_000 + ONE_TURN, "{} bytes wait (seed {seed})", world.buffered());
+            assert!(world.buffered() <= 10_000 + ONE_TURN, "{} bytes are queued (seed {seed})", world.buffered());
             world.is_idle()
         });
-        assert!(client.peer.unreceived() > 50_000, "the peer is not held back (seed {seed})");
+        assert!(client.peer.unreceived() > 50_000, "flow control does not stop the peer (seed {seed})");
         world.run_until(|world| {
             client.pull();
             world.is_idle()
@@ -82,10 +82,10 @@ fn pongs_to_a_peer_that_does_not_read_are_bounded_like_messages() {
 }
 
 #[test]
-fn slow_readers_leave_buffers_for_the_others() {
+fn slow_readers_leave_receive_buffers_for_other_connections() {
     each_seed(|seed, faults| {
         let mut world = World::new(seed, faults, Scripted::new());
-        // More of them than there are buffers.
+        // More connections than there are buffers.
         let slow: Vec<Client> = (0..20).map(|_| world.open_client()).collect();
         for client in &slow {
             client.peer.set_window(0);
@@ -108,7 +108,7 @@ fn slow_readers_leave_buffers_for_the_others() {
     });
 }
 
-/// A client whose echoes wait for it.
+/// A client whose echoes are queued in the shard.
 fn backlogged(seed: u64) -> (World<Scripted>, Client) {
     let limits = Limits { max_buffered: 10_000, ..Limits::default() };
     let config = Config { idle_timeout: Some(5 * SECOND), write_timeout: 10 * SECOND, ..Config::default() };
@@ -121,23 +121,23 @@ fn backlogged(seed: u64) -> (World<Scripted>, Client) {
 }
 
 #[test]
-fn a_slow_reader_is_alive_as_long_as_it_reads_anything() {
+fn a_slow_reader_does_not_time_out_while_it_reads() {
     let (mut world, mut client) = backlogged(1);
     for _ in 0..30 {
-        // Far less than one send: nothing completes for a long time.
+        // Far less than one send: no send completes for a long time.
         client.pull_up_to(100);
         world.pass(5 * SECOND);
     }
     assert_eq!(world.sessions(), 1);
-    assert!(client.peer.unreceived() > 10_000, "the rest is still held back");
+    assert!(client.peer.unreceived() > 10_000, "most of the input is still unread");
 }
 
 #[test]
-fn a_peer_that_stops_reading_is_given_up_after_the_write_timeout() {
+fn a_peer_that_stops_reading_is_closed_after_the_write_timeout() {
     let (mut world, _client) = backlogged(1);
     world.pass(9 * SECOND);
     assert_eq!(world.sessions(), 1);
-    // The lack of progress is seen by the second check.
+    // The second check sees that there was no progress.
     world.pass(6 * SECOND);
     world.assert_clean();
     assert_eq!(world.handler().log.last().map(String::as_str), Some("closed 7: 1006 WriteTimeout"));
@@ -145,7 +145,7 @@ fn a_peer_that_stops_reading_is_given_up_after_the_write_timeout() {
 }
 
 #[test]
-fn a_peer_that_answers_pings_and_never_reads_a_message_is_given_up() {
+fn a_peer_that_answers_pings_but_reads_no_message_is_closed() {
     let limits = Limits { max_buffered: 1 << 20, ..Limits::default() };
     let config = Config { write_timeout: 10 * SECOND, ..Config::default() };
     let mut world = World::with(1, rough(), config, limits, Scripted::new());
@@ -161,7 +161,7 @@ fn a_peer_that_answers_pings_and_never_reads_a_message_is_given_up() {
 }
 
 #[test]
-fn a_paused_connection_answers_what_is_in_front_of_the_next_message_and_nothing_behind_it() {
+fn a_paused_connection_answers_pings_in_front_of_the_next_message_only() {
     each_seed(|seed, faults| {
         let (mut world, mut client, id) = pausing(seed, faults);
         let mut write = Vec::new();
@@ -184,7 +184,7 @@ fn a_paused_connection_answers_what_is_in_front_of_the_next_message_and_nothing_
         );
         world.settle();
         assert_eq!(client.take(), [], "seed {seed}");
-        assert!(client.peer.unreceived() > 0, "flow control does not hold the peer back (seed {seed})");
+        assert!(client.peer.unreceived() > 0, "flow control does not stop the peer (seed {seed})");
         world.post(move |handler, shard| resume(handler, shard, id));
         world.settle();
         let last = format!("{}y", "x".repeat(3000));
@@ -198,7 +198,7 @@ fn a_paused_connection_answers_what_is_in_front_of_the_next_message_and_nothing_
 }
 
 #[test]
-fn each_resume_lets_one_message_through_when_each_message_pauses() {
+fn each_resume_delivers_one_message_when_each_message_pauses() {
     each_seed(|seed, faults| {
         let (mut world, mut client, id) = pausing(seed, faults);
         let texts: Vec<String> = (0..30).map(|n| format!("pause {n} {}", ".".repeat(n * 20))).collect();
@@ -217,7 +217,7 @@ fn each_resume_lets_one_message_through_when_each_message_pauses() {
 }
 
 #[test]
-fn pausing_and_resuming_at_any_moment_keeps_every_message_in_order() {
+fn pausing_and_resuming_at_any_time_keeps_every_message_in_order() {
     each_seed(|seed, faults| {
         let (mut world, mut client, id) = pausing(seed, faults);
         let texts: Vec<String> = (0..60).map(|n| format!("{n} {}", ".".repeat(n * 37 % 1500))).collect();
@@ -238,7 +238,7 @@ fn pausing_and_resuming_at_any_moment_keeps_every_message_in_order() {
 }
 
 #[test]
-fn the_end_of_a_paused_connection_is_told_after_what_was_held_back() {
+fn the_end_of_a_paused_connection_is_reported_after_the_stashed_messages() {
     each_seed(|seed, faults| {
         let (mut world, mut client, id) = pausing(seed, faults);
         for text in ["pause", "one", "two"] {
@@ -261,7 +261,7 @@ fn the_end_of_a_paused_connection_is_told_after_what_was_held_back() {
 }
 
 #[test]
-fn a_paused_connection_that_is_closed_hears_the_peers_answer_behind_what_it_held_back() {
+fn closing_a_paused_connection_reads_past_stashed_input_to_the_peers_answer() {
     each_seed(|seed, faults| {
         let (mut world, mut client, id) = pausing(seed, faults);
         for text in ["pause", "one", "two"] {
@@ -290,15 +290,15 @@ fn send_more(handler: &mut Scripted, conn: &mut Connection<'_, Scripted>) {
             SendOutcome::Full(back) => return assert_eq!(back.as_text(), Some(&*text)),
             SendOutcome::Queued(bytes) => assert_eq!(bytes, conn.buffered_amount()),
             SendOutcome::Sent => {}
-            SendOutcome::Closed(_) => panic!("it is open"),
+            SendOutcome::Closed(_) => panic!("the connection is open"),
         }
-        assert!(conn.buffered_amount() <= 2000, "{} bytes wait", conn.buffered_amount());
+        assert!(conn.buffered_amount() <= 2000, "{} bytes are queued", conn.buffered_amount());
         handler.count += 1;
     }
 }
 
 #[test]
-fn a_message_that_is_handed_back_can_be_sent_once_all_is_drained() {
+fn a_message_that_was_handed_back_can_be_sent_in_drained() {
     each_seed(|seed, faults| {
         let limits = Limits { max_buffered: 2000, ..Limits::default() };
         let mut handler = Scripted::new();
@@ -318,14 +318,14 @@ fn a_message_that_is_handed_back_can_be_sent_once_all_is_drained() {
 }
 
 #[test]
-fn drained_is_told_when_something_was_queued_or_handed_back_and_not_otherwise() {
+fn drained_is_called_only_after_a_message_was_queued_or_handed_back() {
     let mut handler = Scripted::new();
     handler.on_message = |handler, conn, message| {
         let sent = match conn.send(message) {
             SendOutcome::Sent => "sent".to_owned(),
             SendOutcome::Queued(bytes) => format!("queued {bytes}"),
             SendOutcome::Full(message) => format!("full {}", message.payload().len()),
-            SendOutcome::Closed(_) => panic!("it is open"),
+            SendOutcome::Closed(_) => panic!("the connection is open"),
         };
         handler.log.push(sent);
     };
@@ -343,7 +343,7 @@ fn drained_is_told_when_something_was_queued_or_handed_back_and_not_otherwise() 
         world.settle();
         world.handler().take_log().into_iter().filter(|line| !line.starts_with("message")).collect::<Vec<_>>()
     };
-    // Frames have two bytes more.
+    // Frames have two more bytes.
     assert_eq!(say(&mut world, 2, 4), ["sent"]);
     assert_eq!(say(&mut world, 8, 0), ["sent"]);
     assert_eq!(say(&mut world, 10, 0), ["queued 22"]);
@@ -357,7 +357,7 @@ fn drained_is_told_when_something_was_queued_or_handed_back_and_not_otherwise() 
 }
 
 #[test]
-fn a_message_larger_than_the_limit_is_taken_when_nothing_waits() {
+fn a_message_above_the_limit_is_accepted_when_nothing_is_queued() {
     let mut handler = Scripted::new();
     handler.on_message = |_, conn, _| assert!(matches!(conn.send(Message::binary(&[3; 9000])), SendOutcome::Sent));
     let limits = Limits { max_buffered: 1000, ..Limits::default() };
@@ -368,14 +368,14 @@ fn a_message_larger_than_the_limit_is_taken_when_nothing_waits() {
     assert_eq!(client.take(), [Got::Binary(vec![3; 9000])]);
 }
 
-/// The world lives for so many milliseconds, and these things were said in them.
+/// Lets this range of milliseconds pass. Returns what the client received in it.
 fn silence(world: &mut World<Scripted>, client: &mut Client, milliseconds: Range<u64>) -> Vec<Got> {
     world.pass(Duration::from_millis(milliseconds.end - milliseconds.start));
     client.take()
 }
 
 #[test]
-fn half_the_idle_timeout_brings_a_ping_and_all_of_it_the_end() {
+fn half_of_the_idle_timeout_causes_a_ping_and_all_of_it_a_close() {
     let config = Config { idle_timeout: Some(10 * SECOND), ..Config::default() };
     let mut world = World::with(3, rough(), config, Limits::default(), Scripted::new());
     let mut client = world.open_client();
@@ -384,7 +384,7 @@ fn half_the_idle_timeout_brings_a_ping_and_all_of_it_the_end() {
     assert_eq!(silence(&mut world, &mut client, 4980..5020), ping);
     client.send(OpCode::Pong, b"");
     world.settle();
-    // The pong was life: five seconds later there is another ping, not the end.
+    // The pong counts as activity: five seconds later another ping is sent instead of a close.
     assert_eq!(silence(&mut world, &mut client, 5020..9980), []);
     assert_eq!(silence(&mut world, &mut client, 9980..10_040), ping);
     assert_eq!(silence(&mut world, &mut client, 10_040..14_980), []);
@@ -396,9 +396,9 @@ fn half_the_idle_timeout_brings_a_ping_and_all_of_it_the_end() {
 }
 
 #[test]
-fn who_is_closed_while_its_own_timer_is_due_gets_the_time_that_a_close_has() {
+fn a_connection_that_is_closed_while_its_timer_is_due_has_the_close_timeout() {
     let mut handler = Scripted::new();
-    // One of a pair is idle, and with it goes the other, which is not.
+    // One of a pair is idle, and its end closes the other, which is not idle.
     handler.on_closed = |handler, shard| {
         for id in &handler.opened {
             if let Some(mut other) = shard.connection(*id) {
@@ -415,7 +415,7 @@ fn who_is_closed_while_its_own_timer_is_due_gets_the_time_that_a_close_has() {
         pair[lively].send(OpCode::Pong, b"");
         world.settle();
         world.pass(5 * SECOND + Duration::from_millis(10));
-        assert!(pair[lively].take().ends_with(&[Got::Close(Some(1000))]), "no close came");
+        assert!(pair[lively].take().ends_with(&[Got::Close(Some(1000))]), "no close frame was received");
         pair[lively].close(1000);
         world.settle();
         assert_eq!(world.handler().log.last().map(String::as_str), Some("closed 7: 1000 Local"));
@@ -424,7 +424,7 @@ fn who_is_closed_while_its_own_timer_is_due_gets_the_time_that_a_close_has() {
 }
 
 #[test]
-fn messages_and_pings_are_life_and_no_idle_timeout_is_no_end() {
+fn messages_and_pings_count_as_activity_and_the_idle_timeout_can_be_disabled() {
     let config = Config { idle_timeout: Some(10 * SECOND), ..Config::default() };
     let mut world = World::with(3, rough(), config, Limits::default(), Scripted::new());
     let mut client = world.open_client();
@@ -434,7 +434,7 @@ fn messages_and_pings_are_life_and_no_idle_timeout_is_no_end() {
         client.send(OpCode::Ping, b"");
         world.pass(2 * SECOND);
     }
-    assert!(!client.take().contains(&Got::Ping(Vec::new())), "a peer that talks is not asked whether it lives");
+    assert!(!client.take().contains(&Got::Ping(Vec::new())), "an active peer is not pinged");
     assert_eq!(world.sessions(), 1);
 
     let config = Config { idle_timeout: None, ..Config::default() };
@@ -445,7 +445,7 @@ fn messages_and_pings_are_life_and_no_idle_timeout_is_no_end() {
 }
 
 #[test]
-fn a_connection_that_its_handler_has_paused_is_alive_as_long_as_it_acknowledges_pings() {
+fn a_paused_connection_does_not_time_out_while_its_peer_acknowledges_pings() {
     let (mut world, mut client, id) = pausing(1, rough());
     client.text("pause");
     client.text("held back");
@@ -463,7 +463,7 @@ fn a_connection_that_its_handler_has_paused_is_alive_as_long_as_it_acknowledges_
 }
 
 #[test]
-fn a_paused_connection_whose_peer_is_dead_is_given_up() {
+fn a_paused_connection_whose_peer_is_dead_is_closed() {
     let (mut world, client, _) = pausing(1, rough());
     client.text("pause");
     client.text("held back");
@@ -475,7 +475,7 @@ fn a_paused_connection_whose_peer_is_dead_is_given_up() {
 }
 
 #[test]
-fn timeouts_as_long_as_one_likes_are_no_overflow() {
+fn the_longest_timeouts_do_not_overflow() {
     let forever = Duration::MAX;
     let config = Config {
         handshake_timeout: forever,

@@ -1,4 +1,4 @@
-//! Opening handshakes that take long, and those whose answer is put off.
+//! Slow opening handshakes, and deferred answers.
 
 use super::world::{Client, Got, REQUEST, Scripted, World, each_seed, rough};
 use crate::{Config, ConnectionId, Limits, Upgrade};
@@ -11,7 +11,7 @@ use std::time::Duration;
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
-fn a_handshake_that_takes_too_long_is_answered_408_and_lingers_for_so_long_only() {
+fn a_handshake_that_times_out_is_answered_408_and_lingers_for_a_bounded_time() {
     each_seed(|seed, faults| {
         let mut world = World::new(seed, faults, Scripted::new());
         let mut client = Client::new(world.network.connect(), Role::Client);
@@ -23,9 +23,9 @@ fn a_handshake_that_takes_too_long_is_answered_408_and_lingers_for_so_long_only(
         client.peer.write(&REQUEST.as_bytes()[60..70]);
         world.pass(2 * SECOND);
         client.pull();
-        assert_eq!(client.status(), 408, "a few bytes now and then do not help (seed {seed})");
+        assert_eq!(client.status(), 408, "occasional bytes do not extend the timeout (seed {seed})");
         client.assert_finished();
-        assert_eq!(world.sessions(), 1, "it lingers, for what is on its way to us (seed {seed})");
+        assert_eq!(world.sessions(), 1, "it lingers for bytes in flight (seed {seed})");
         client.peer.write(&REQUEST.as_bytes()[70..]);
         world.settle();
         world.pass(6 * SECOND);
@@ -36,7 +36,7 @@ fn a_handshake_that_takes_too_long_is_answered_408_and_lingers_for_so_long_only(
 }
 
 #[test]
-fn who_connects_and_says_nothing_is_let_go() {
+fn a_client_that_sends_nothing_is_closed() {
     let mut world = World::new(1, rough(), Scripted::new());
     let peer = world.network.connect();
     world.settle();
@@ -47,7 +47,7 @@ fn who_connects_and_says_nothing_is_let_go() {
     world.assert_clean();
 }
 
-/// A shard that puts its answers off, and a client whose request, with a frame behind it, waits.
+/// A shard that defers its answers, and a client whose request waits, followed by a frame.
 fn deferring(seed: u64, faults: Faults) -> (World<Scripted>, Client, ConnectionId) {
     let mut handler = Scripted::new();
     handler.on_upgrade = |handler, request| {
@@ -65,7 +65,7 @@ fn deferring(seed: u64, faults: Faults) -> (World<Scripted>, Client, ConnectionI
 }
 
 #[test]
-fn an_answer_that_was_put_off_comes_from_another_thread_and_what_came_early_is_not_lost() {
+fn a_deferred_answer_can_come_from_another_thread_and_early_input_is_not_lost() {
     each_seed(|seed, faults| {
         let (mut world, mut client, id) = deferring(seed, faults);
         client.text("not quite so early");
@@ -88,7 +88,7 @@ fn an_answer_that_was_put_off_comes_from_another_thread_and_what_came_early_is_n
 }
 
 #[test]
-fn a_rejection_that_was_put_off_is_an_answer_too() {
+fn a_deferred_answer_can_be_a_rejection() {
     let (mut world, mut client, id) = deferring(1, rough());
     world.post(move |_, shard| shard.answer(id, Upgrade::reject(crate::StatusCode::FORBIDDEN, "members only")));
     world.settle();
@@ -100,12 +100,12 @@ fn a_rejection_that_was_put_off_is_an_answer_too() {
 }
 
 #[test]
-fn an_answer_that_comes_after_the_408_or_twice_is_without_effect() {
+fn a_deferred_answer_after_the_408_or_a_second_one_has_no_effect() {
     each_seed(|seed, faults| {
         let (mut world, mut client, id) = deferring(seed, faults);
         world.keep_turning(10 * SECOND);
         for _ in 0..3 {
-            // While the 408 is on its way, while the connection lingers, and when it is gone.
+            // While the 408 is being sent, while the connection lingers, and after its end.
             world.post(move |_, shard| shard.answer(id, Upgrade::accept(9)));
             world.settle();
             client.pull();
@@ -127,7 +127,7 @@ fn an_answer_that_comes_after_the_408_or_twice_is_without_effect() {
 }
 
 #[test]
-fn a_peer_that_ends_its_side_while_its_answer_is_put_off_still_gets_it() {
+fn a_peer_that_ends_its_direction_before_a_deferred_answer_still_receives_it() {
     each_seed(|seed, faults| {
         let mut handler = Scripted::new();
         handler.on_upgrade = |handler, request| {
@@ -150,7 +150,7 @@ fn a_peer_that_ends_its_side_while_its_answer_is_put_off_still_gets_it() {
     });
 }
 
-/// What a shard answers to these bytes, all of it.
+/// The shard's whole response to these bytes.
 fn answer_to(request: &str) -> String {
     let mut world = World::new(1, Faults::none(), Scripted::new());
     let peer = world.network.connect();
@@ -174,7 +174,7 @@ fn rfc9110_9_3_2_head_is_answered_as_get_without_the_body() {
 }
 
 #[test]
-fn rfc9112_3_2_a_plain_request_names_its_host_once() {
+fn rfc9112_3_2_a_plain_request_has_exactly_one_host() {
     for request in ["GET / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"] {
         assert!(answer_to(request).starts_with("HTTP/1.1 400"), "{request}");
     }
@@ -182,13 +182,13 @@ fn rfc9112_3_2_a_plain_request_names_its_host_once() {
 }
 
 #[test]
-fn a_websocket_has_a_path() {
+fn a_request_for_a_websocket_needs_a_path() {
     let answer = answer_to(&REQUEST.replacen("GET /chat", "GET *", 1));
     assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
 }
 
 #[test]
-fn an_answer_that_was_put_off_chooses_from_the_configured_subprotocols() {
+fn a_deferred_answer_chooses_from_the_configured_subprotocols() {
     let mut handler = Scripted::new();
     handler.on_upgrade = |handler, request| {
         handler.deferred.push(request.id());
@@ -207,7 +207,7 @@ fn an_answer_that_was_put_off_chooses_from_the_configured_subprotocols() {
 }
 
 #[test]
-fn a_server_knows_the_subprotocol_that_it_has_chosen() {
+fn the_selected_subprotocol_is_available_in_open() {
     let mut handler = Scripted::new();
     handler.on_open = |handler, conn| handler.log.push(format!("{:?}", conn.subprotocol()));
     let config = Config { subprotocols: vec!["chat".to_owned()], ..Config::default() };

@@ -1,4 +1,4 @@
-//! Peers that each stay within their limits, and stalls of the process: what they may cost together.
+//! The total cost of peers that each stay within their limits, and stalls of the process.
 
 use super::world::{Client, Got, Scripted, World, each_seed, rough};
 use crate::{Config, Deflate, Limits};
@@ -26,7 +26,7 @@ fn memory_is_bounded(world: &World<Scripted>) {
 }
 
 #[test]
-fn unfinished_messages_are_bounded_in_sum_and_the_largest_are_closed_with_1013() {
+fn the_sum_of_unfinished_messages_is_bounded_and_the_largest_are_closed_with_1013() {
     each_seed(|seed, faults| {
         let mut world = small(seed, faults);
         let mut modest = world.open_client();
@@ -47,11 +47,11 @@ fn unfinished_messages_are_bounded_in_sum_and_the_largest_are_closed_with_1013()
         assert!(counters.memory_closes + counters.memory_pauses > 0, "seed {seed}: {counters:?}");
         assert_eq!(closed.count() as u64, counters.memory_closes, "seed {seed}");
         assert!(world.shard.core.memory.held() <= MAX_MEMORY, "seed {seed}");
-        // Who holds little is not concerned.
+        // A connection that holds little is not affected.
         modest.peer.write(&modest.frame(OpCode::Continuation, true, b"rest"));
         world.settle();
         assert_eq!(modest.take(), [Got::Binary([&[7; 500][..], b"rest"].concat())], "seed {seed}");
-        // After the message timeout nothing of it is left.
+        // After the message timeout no memory is held for them.
         world.pass(130 * SECOND);
         assert!(world.shard.core.memory.held() < 10_000, "seed {seed}");
     });
@@ -59,12 +59,13 @@ fn unfinished_messages_are_bounded_in_sum_and_the_largest_are_closed_with_1013()
 
 #[test]
 fn at_the_limit_new_handshakes_get_503_until_memory_is_available() {
-    // Slow readers of what others cannot read for them: pausing does not help, so the limit is reached.
+    // The peers read slowly, and pausing their input frees nothing, so the limit is reached.
     let mut world = small(1, Faults::none());
     let clients: Vec<Client> = (0..12).map(|_| world.open_client()).collect();
     for client in &clients {
         client.peer.set_window(0);
-        // Output beyond `max_buffered` stops the reading, so each of them holds somewhat more than that.
+        // Output above `max_buffered` pauses receiving, so each connection holds somewhat more than
+        // that.
         client.send(OpCode::Binary, &[7; 99_000]);
     }
     let mut refused = 0;
@@ -110,7 +111,7 @@ fn heads_and_stashes_are_charged() {
 }
 
 #[test]
-fn a_message_that_is_never_finished_ends_with_1008_although_its_peer_is_alive() {
+fn a_message_that_is_never_finished_ends_with_1008_although_its_peer_is_active() {
     let mut world = World::new(1, Faults::none(), Scripted::new());
     let mut client = world.open_client();
     begin(&client, 100);
@@ -120,7 +121,7 @@ fn a_message_that_is_never_finished_ends_with_1008_although_its_peer_is_alive() 
         client.send(OpCode::Pong, b"");
     }
     client.pull();
-    assert!(!client.got().contains(&Got::Close(Some(1008))), "it has two minutes");
+    assert!(!client.got().contains(&Got::Close(Some(1008))), "the timeout is two minutes");
     world.pass(13 * SECOND);
     client.pull();
     assert_eq!(client.got().last(), Some(&Got::Close(Some(1008))));
@@ -144,7 +145,7 @@ fn messages_that_follow_each_other_are_timed_one_by_one() {
     }
 }
 
-/// Clients of a server that gives them up after 6 s.
+/// Clients of a server with an idle timeout of 6 s.
 fn watched(clients: usize, faults: Faults) -> (World<Scripted>, Vec<Client>) {
     let config = Config { idle_timeout: Some(6 * SECOND), ..Config::default() };
     let mut world = World::with(1, faults, config, Limits::default(), Scripted::new());
@@ -153,7 +154,7 @@ fn watched(clients: usize, faults: Faults) -> (World<Scripted>, Vec<Client>) {
 }
 
 #[test]
-fn a_stall_cuts_nobody_off_whose_bytes_wait() {
+fn a_stall_closes_no_connection_with_unread_bytes() {
     for faults in [Faults::none(), rough()] {
         let (mut world, mut clients) = watched(120, faults);
         world.pass(4 * SECOND);
@@ -170,7 +171,7 @@ fn a_stall_cuts_nobody_off_whose_bytes_wait() {
 }
 
 #[test]
-fn after_a_stall_a_silent_peer_has_what_was_left_of_its_time() {
+fn after_a_stall_an_idle_peer_has_the_rest_of_its_timeout() {
     let (mut world, mut clients) = watched(1, Faults::none());
     world.pass(4 * SECOND);
     assert_eq!(clients[0].take(), [Got::Ping(Vec::new())]);
@@ -184,10 +185,10 @@ fn after_a_stall_a_silent_peer_has_what_was_left_of_its_time() {
 }
 
 #[test]
-fn a_stall_before_the_ping_leaves_the_time_to_answer_it() {
+fn a_stall_before_the_ping_does_not_shorten_the_time_to_answer_it() {
     let (mut world, mut clients) = watched(1, Faults::none());
     world.pass(2 * SECOND);
-    // In short turns, so that nothing of it counts as a stall.
+    // In short turns, so that none counts as a stall.
     world.stall(Duration::from_millis(99));
     world.stall(100 * SECOND);
     world.pass(2 * SECOND);
@@ -198,7 +199,7 @@ fn a_stall_before_the_ping_leaves_the_time_to_answer_it() {
 }
 
 #[test]
-fn a_flood_of_empty_frames_waits_its_turn() {
+fn a_flood_of_empty_frames_does_not_delay_other_connections() {
     let mut world = World::new(1, Faults::none(), Scripted::new());
     let (mut flood, mut other) = (world.open_client(), world.open_client());
     let frames = 30_000;
@@ -218,7 +219,7 @@ fn a_flood_of_empty_frames_waits_its_turn() {
             break;
         }
     }
-    assert!(before <= 3 && got < frames, "the other one was answered after {before} turns and {got} frames");
+    assert!(before <= 3 && got < frames, "the other connection was answered after {before} turns and {got} frames");
     world.settle();
     got += flood.take().len();
     assert_eq!(got, frames, "nothing of the flood is lost");
@@ -226,7 +227,7 @@ fn a_flood_of_empty_frames_waits_its_turn() {
 }
 
 #[test]
-fn a_small_message_that_inflates_to_much_waits_its_turn() {
+fn a_short_message_that_inflates_to_a_long_one_does_not_delay_other_connections() {
     for takeover in [true, false] {
         let deflate = if takeover { Deflate::takeover() } else { Deflate::shared() };
         let config = Config { deflate: Some(deflate), ..Config::default() };
@@ -259,10 +260,10 @@ fn a_small_message_that_inflates_to_much_waits_its_turn() {
             }
             !world.handler().log.iter().all(|line| !line.starts_with("message of 8388608"))
         });
-        assert_eq!(most, 0, "more than a share is inflated in one turn");
+        assert_eq!(most, 0, "more than the budget is inflated in one turn");
         assert!(turns > 100, "{turns} turns");
         world.settle();
-        assert!(other.take().len() >= turns / 8 - 3, "the other one is answered meanwhile");
+        assert!(other.take().len() >= turns / 8 - 3, "the other connection is answered meanwhile");
         let mut got = Vec::new();
         world.run_until(|world| {
             got.extend(bomber.take());
@@ -273,7 +274,7 @@ fn a_small_message_that_inflates_to_much_waits_its_turn() {
 }
 
 #[test]
-fn who_reads_slowly_and_sends_tiny_frames_holds_few_receive_buffers() {
+fn a_slow_reader_that_sends_tiny_frames_holds_few_receive_buffers() {
     let mut world = World::new(1, Faults::none(), Scripted::new());
     let mut client = world.open_client();
     client.peer.set_window(0);
@@ -290,7 +291,7 @@ fn who_reads_slowly_and_sends_tiny_frames_holds_few_receive_buffers() {
 }
 
 #[test]
-fn closing_goes_on_while_the_peer_takes_what_waits_for_it() {
+fn closing_continues_while_the_peer_reads_queued_output() {
     let config = Config { close_timeout: 2 * SECOND, ..Config::default() };
     let limits = Limits { max_buffered: 1 << 20, ..Limits::default() };
     let mut handler = Scripted::new();
@@ -312,11 +313,11 @@ fn closing_goes_on_while_the_peer_takes_what_waits_for_it() {
     world.settle();
     client.pull();
     world.settle();
-    assert!(client.take() == [Got::Binary(payload), Got::Close(Some(1000))], "nothing is cut off");
+    assert!(client.take() == [Got::Binary(payload), Got::Close(Some(1000))], "no output is lost");
 }
 
 #[test]
-fn closing_has_a_limit_whatever_the_peer_takes() {
+fn closing_has_a_limit_regardless_of_progress() {
     let config = Config { close_timeout: 2 * SECOND, close_limit: 10 * SECOND, ..Config::default() };
     let mut handler = Scripted::new();
     handler.on_message = |_, conn, message| {

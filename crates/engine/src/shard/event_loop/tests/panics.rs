@@ -5,14 +5,14 @@ use crate::{Config, Limits, OnPanic, Upgrade};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-/// Panics at the message `panic`, after a reply to it if that is `panic late`.
+/// Panics at the message `panic`; at `panic late` after a reply to it.
 fn panicking() -> Scripted {
     let mut handler = Scripted::new();
     handler.on_message = |_, conn, message| match message.as_text() {
-        Some("panic") => panic!("as the test wants it"),
+        Some("panic") => panic!("on purpose"),
         Some("panic late") => {
             conn.reply(message);
-            panic!("as the test wants it");
+            panic!("on purpose");
         }
         _ => conn.reply(message),
     };
@@ -20,7 +20,7 @@ fn panicking() -> Scripted {
 }
 
 #[test]
-fn a_panic_closes_its_connection_with_1011_and_nobody_elses() {
+fn a_panic_closes_only_its_connection_with_1011() {
     each_seed(|seed, faults| {
         let mut world = World::new(seed, faults, panicking());
         let (mut one, mut other) = (world.open_client(), world.open_client());
@@ -42,7 +42,7 @@ fn a_panic_closes_its_connection_with_1011_and_nobody_elses() {
 }
 
 #[test]
-fn a_panic_in_an_assembled_message_gives_its_buffers_back() {
+fn a_panic_at_an_assembled_message_releases_its_buffers() {
     let mut world = World::new(1, rough(), panicking());
     let mut client = world.open_client();
     let frames = [
@@ -64,17 +64,17 @@ fn a_panic_in_any_call_leaves_the_shard_running() {
     let mut handler = Scripted::new();
     handler.on_upgrade = |handler, _| {
         handler.count += 1;
-        if handler.count == 1 { panic!("as the test wants it") } else { Upgrade::accept(7) }
+        if handler.count == 1 { panic!("on purpose") } else { Upgrade::accept(7) }
     };
-    handler.on_closed = |_, _| panic!("as the test wants it");
-    handler.on_woken = |_, _| panic!("as the test wants it");
+    handler.on_closed = |_, _| panic!("on purpose");
+    handler.on_woken = |_, _| panic!("on purpose");
     let mut world = World::new(1, rough(), handler);
     let mut refused = world.client();
     world.settle();
     refused.pull();
     assert_eq!(refused.status(), 500);
     refused.peer.finish();
-    world.post(|_, _| panic!("as the test wants it"));
+    world.post(|_, _| panic!("on purpose"));
     world.post(|_, shard| shard.wake_at(shard.turn_time() + Duration::from_secs(1)));
     world.pass(Duration::from_secs(2));
     let client = world.open_client();
@@ -91,5 +91,5 @@ fn a_panic_stops_the_shard_if_the_configuration_says_so() {
     let client = world.open_client();
     client.text("panic");
     let panic = catch_unwind(AssertUnwindSafe(|| world.settle())).expect_err("it is passed on");
-    assert_eq!(panic.downcast_ref::<&str>(), Some(&"as the test wants it"));
+    assert_eq!(panic.downcast_ref::<&str>(), Some(&"on purpose"));
 }

@@ -1,4 +1,4 @@
-//! Work that comes from outside the shard's own traffic: the mailbox, and the alarm.
+//! Work other than the shard's own traffic: the mailbox, and the alarm.
 
 use super::world::{Scripted, World, each_seed, rough};
 use crate::Shard;
@@ -10,7 +10,7 @@ use std::time::Duration;
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
-fn woken_comes_once_at_its_time_and_the_later_wish_counts() {
+fn woken_is_called_once_and_a_later_alarm_replaces_an_earlier_one() {
     let mut world = World::new(1, rough(), Scripted::new());
     world.post(|_, shard| {
         shard.wake_at(shard.turn_time() + SECOND);
@@ -24,7 +24,7 @@ fn woken_comes_once_at_its_time_and_the_later_wish_counts() {
     assert_eq!(world.handler().take_log(), ["woken"]);
     world.pass(10 * SECOND);
     assert!(world.handler().log.is_empty());
-    // From within, and for a time that has passed.
+    // Set from within `woken`, and for a time that has passed.
     world.handler().on_woken = |handler, shard| {
         if handler.log.len() < 5 {
             shard.wake_at(shard.turn_time());
@@ -36,7 +36,7 @@ fn woken_comes_once_at_its_time_and_the_later_wish_counts() {
 }
 
 #[test]
-fn work_from_other_threads_is_done_in_the_order_of_posting() {
+fn work_from_other_threads_runs_in_the_order_of_posting() {
     each_seed(|seed, faults| {
         let mut world = World::new(seed, faults, Scripted::new());
         let threads: Vec<_> = (0..4)
@@ -65,7 +65,7 @@ fn work_from_other_threads_is_done_in_the_order_of_posting() {
 }
 
 #[test]
-fn a_full_mailbox_says_so_and_work_may_post_work() {
+fn a_full_mailbox_returns_an_error_and_work_can_post_work() {
     let mut world = World::new(1, Faults::none(), Scripted::new());
     for _ in 0..4096 {
         world.post(|handler, _| handler.count += 1);

@@ -1,4 +1,5 @@
-//! What a handler reaches while it is called for one connection: that connection by its id, the others, and its shard.
+//! Access to connections during a call of the handler: the current one by its id, the others, and
+//! the shard.
 
 use super::world::{Got, Scripted, World, each_seed};
 use crate::{CloseCode, Endpoint, Message, SendOutcome};
@@ -6,7 +7,7 @@ use ringway_codec::OpCode;
 use std::sync::Arc;
 
 #[test]
-fn a_connection_that_is_reached_by_its_own_id_is_the_one_the_handler_is_called_for() {
+fn the_id_of_the_current_connection_finds_the_current_connection() {
     each_seed(|seed, faults| {
         let mut handler = Scripted::new();
         handler.on_message = |_, conn, message| {
@@ -19,7 +20,7 @@ fn a_connection_that_is_reached_by_its_own_id_is_the_one_the_handler_is_called_f
             assert!(same.send(Message::text("before")).is_accepted());
             same.reply(message);
             assert!(conn.send(Message::text("behind")).is_accepted());
-            assert_eq!(*conn.state() % 2, 1, "both have counted on from 7");
+            assert_eq!(*conn.state() % 2, 1, "both increment from 7");
         };
         let mut world = World::new(seed, faults, handler);
         let mut client = world.open_client();
@@ -35,7 +36,7 @@ fn a_connection_that_is_reached_by_its_own_id_is_the_one_the_handler_is_called_f
 }
 
 #[test]
-fn the_way_through_another_connection_leads_back() {
+fn the_current_connection_is_reachable_through_another_one() {
     each_seed(|seed, faults| {
         let mut handler = Scripted::new();
         handler.on_message = |handler, conn, message| {
@@ -63,7 +64,7 @@ fn the_way_through_another_connection_leads_back() {
 }
 
 #[test]
-fn a_handler_may_close_its_own_connection_and_the_others_in_the_middle_of_a_message() {
+fn a_handler_can_close_its_own_connection_and_others_during_a_message() {
     each_seed(|seed, faults| {
         let mut handler = Scripted::new();
         handler.on_message = |handler, conn, message| {
@@ -71,7 +72,11 @@ fn a_handler_may_close_its_own_connection_and_the_others_in_the_middle_of_a_mess
             let own = conn.id();
             for id in &handler.opened {
                 let mut shard = conn.shard();
-                shard.connection(*id).expect("it is open").close(CloseCode::GOING_AWAY, "").expect("sendable");
+                shard
+                    .connection(*id)
+                    .expect("the connection is open")
+                    .close(CloseCode::GOING_AWAY, "")
+                    .expect("sendable");
             }
             assert!(!conn.is_open() && conn.id() == own);
             assert!(matches!(conn.send(Message::text("too late")), SendOutcome::Closed(_)));
@@ -90,7 +95,7 @@ fn a_handler_may_close_its_own_connection_and_the_others_in_the_middle_of_a_mess
 }
 
 #[test]
-fn a_handler_may_connect_in_the_middle_of_a_message() {
+fn a_handler_can_connect_during_a_message() {
     each_seed(|seed, faults| {
         let mut handler = Scripted::new();
         handler.on_message = |_, conn, message| {
@@ -110,7 +115,7 @@ fn a_handler_may_connect_in_the_middle_of_a_message() {
 }
 
 #[test]
-fn a_walk_visits_each_open_connection_once_and_may_change_all_of_them() {
+fn for_each_connection_visits_each_open_connection_once_and_can_change_all() {
     each_seed(|seed, faults| {
         let mut handler = Scripted::new();
         handler.on_message = |handler, conn, message| {
@@ -121,9 +126,13 @@ fn a_walk_visits_each_open_connection_once_and_may_change_all_of_them() {
                 visited.push(conn.id());
                 *conn.state() += 1;
                 assert!(conn.send(Message::text("to all")).is_accepted());
-                // Those that come later in the walk are left out.
+                // Connections closed before they are reached are skipped.
                 for id in &handler.opened[3..] {
-                    conn.shard().connection(*id).expect("it is there").close(CloseCode::NORMAL, "").expect("sendable");
+                    conn.shard()
+                        .connection(*id)
+                        .expect("the connection is open")
+                        .close(CloseCode::NORMAL, "")
+                        .expect("sendable");
                 }
             });
             assert_eq!((visited.len(), visited[0]), (3, own));
@@ -132,7 +141,7 @@ fn a_walk_visits_each_open_connection_once_and_may_change_all_of_them() {
         };
         let mut world = World::new(seed, faults, handler);
         let mut clients: Vec<_> = (0..5).map(|_| world.open_client()).collect();
-        // Clients open one after the other, so the first is the first that was told of.
+        // Clients open in turn, so the first is the first that was reported.
         let _handshaking = world.network.connect();
         clients[1].text("walk");
         world.settle();

@@ -1,4 +1,5 @@
-//! Talkers under every fault: what arrives is exactly what was due, or its beginning where the network cut it off.
+//! Talkers under all faults: each receives exactly the expected messages, or a prefix if the
+//! network reset the connection.
 
 use super::world::{Client, Got, World, each_seed};
 use crate::{
@@ -16,8 +17,8 @@ const TALKERS: usize = 6;
 const SIZES: [usize; 7] = [0, 5, 125, 126, 900, 1100, 5000];
 const BEFORE: &str = "before";
 
-/// Answers as the first byte of a message says: `b` sends something before it replies, `p` replies and sends a prepared
-/// frame, `c` sends a copy; anything else, it replies.
+/// Answers as the first byte of a message specifies: `b` sends other output before the reply, `p`
+/// replies and sends a prepared frame, `c` sends a copy; any other byte is a reply.
 struct Answering {
     prepared: Prepared,
     open: usize,
@@ -32,7 +33,7 @@ impl Answering {
 }
 
 fn assert_taken(sent: &SendOutcome<'_>) {
-    assert!(sent.is_accepted(), "far less than the limit waits");
+    assert!(sent.is_accepted(), "the queue is far below the limit");
 }
 
 impl Handler for Answering {
@@ -70,13 +71,13 @@ impl Handler for Answering {
     }
 }
 
-/// A peer with what it has to say, and what it must hear.
+/// A peer with the data it sends, and the messages it expects.
 struct Talker {
     client: Client,
-    /// What it writes at once, the next in front.
+    /// Each element is written at once, the first one first.
     writes: Vec<Vec<u8>>,
     due: Vec<Got>,
-    /// A server that has not accepted yet.
+    /// Whether it is a server that has not accepted yet.
     asked: bool,
 }
 
@@ -98,7 +99,7 @@ impl Talker {
         Self { client, writes, due, asked }
     }
 
-    /// Whether anything is left to say.
+    /// Performs a random action. Returns whether anything is left to send.
     fn act(&mut self, rng: &mut StdRng) -> bool {
         if rng.random_bool(0.5) {
             self.client.pull_up_to(rng.random_range(1..3000));
@@ -116,7 +117,7 @@ impl Talker {
         !self.writes.is_empty() && !self.client.peer.is_reset()
     }
 
-    /// Reads what has come. A server ends TCP after the closing handshake.
+    /// Reads received bytes. A server ends TCP after the closing handshake.
     fn listen(&mut self) {
         self.client.pull();
         if self.client.is_server()
@@ -128,7 +129,7 @@ impl Talker {
     }
 }
 
-/// One message, in frames of its own, with pings before and between them.
+/// Adds one message, in several frames, with pings before and between them.
 fn say(client: &Client, name: usize, number: usize, rng: &mut StdRng, write: &mut Vec<u8>, due: &mut Vec<Got>) {
     let kind = if rng.random() { MessageKind::Text } else { MessageKind::Binary };
     let size = SIZES[rng.random_range(0..SIZES.len())];
@@ -188,28 +189,32 @@ fn run(seed: u64, faults: Faults, role: Role) -> Injected {
         let (got, due) = (talker.client.got(), &talker.due);
         if talker.client.peer.is_reset() {
             resets += 1;
-            assert!(due.starts_with(got), "talker {name}, reset, got something else than its due (seed {seed})");
+            assert!(due.starts_with(got), "talker {name}, reset, received other messages than expected (seed {seed})");
         } else {
             let same = got.iter().zip(due).take_while(|(got, due)| got == due).count();
-            assert_eq!((same, got.len()), (due.len(), due.len()), "talker {name} did not get its due (seed {seed})");
-            assert!(talker.client.peer.is_finished(), "the shard does not end talker {name}'s TCP (seed {seed})");
+            assert_eq!(
+                (same, got.len()),
+                (due.len(), due.len()),
+                "talker {name} did not receive the expected messages (seed {seed})"
+            );
+            assert!(talker.client.peer.is_finished(), "the shard does not end TCP with talker {name} (seed {seed})");
         }
     }
     let injected = world.network.injected();
-    assert!(resets <= injected.reset + injected.aborted, "connections are reset, not by the network (seed {seed})");
+    assert!(resets <= injected.reset + injected.aborted, "connections are reset by the shard (seed {seed})");
     let unconnected = injected.unreachable + injected.no_descriptor;
     let handler = world.handler();
-    assert_eq!(handler.open, handler.closed, "who opened did not close, or closed twice (seed {seed})");
+    assert_eq!(handler.open, handler.closed, "opened connections did not close, or closed twice (seed {seed})");
     let cut_off = resets + if role == Role::Client { unconnected } else { 0 };
     assert!(handler.open as u64 + cut_off >= TALKERS as u64, "not all were open (seed {seed})");
     if role == Role::Client {
-        assert_eq!(handler.open + handler.failed, TALKERS, "each connect has one end (seed {seed})");
+        assert_eq!(handler.open + handler.failed, TALKERS, "each connect has one outcome (seed {seed})");
     }
     world.assert_clean();
     injected
 }
 
-/// Runs all seeds, and sees to it that every fault had its chance, those of other roles excepted.
+/// Runs all seeds, and checks that every fault was injected, apart from those of other roles.
 fn run_all(seeds: Range<u64>, role: Role, others: &[&str]) {
     let mut struck: Vec<(&str, u64)> = Vec::new();
     for seed in seeds {
@@ -220,7 +225,7 @@ fn run_all(seeds: Range<u64>, role: Role, others: &[&str]) {
         }
     }
     let never: Vec<_> = struck.iter().filter(|(name, count)| *count == 0 && !others.contains(name)).collect();
-    assert!(never.is_empty(), "faults that never struck: {never:?}");
+    assert!(never.is_empty(), "faults that were never injected: {never:?}");
 }
 
 /// The seeds to run: `RINGWAY_SEEDS=FROM..TO` in the environment, or these.
@@ -231,24 +236,24 @@ fn seeds(usual: Range<u64>) -> Range<u64> {
 }
 
 #[test]
-fn under_every_fault_each_talker_gets_its_due_in_order() {
+fn under_all_faults_each_client_receives_its_messages_in_order() {
     run_all(seeds(0..300), Role::Server, &["unreachable"]);
 }
 
 #[test]
-fn under_every_fault_the_client_role_keeps_the_same_promise() {
+fn under_all_faults_each_server_receives_its_messages_in_order() {
     run_all(seeds(0..150), Role::Client, &["last_accept", "aborted"]);
 }
 
 #[test]
-fn without_faults_each_talker_gets_its_due_and_nobody_is_reset() {
+fn without_faults_each_client_receives_its_messages_and_none_is_reset() {
     for seed in 0..30 {
         run(seed, Faults::none(), Role::Server);
         run(seed, Faults::none(), Role::Client);
     }
 }
 
-/// Hands every message on to everybody, its sender included: in a buffer of its own or in a shared one.
+/// Forwards every message to all connections, including the sender's: as a copy or a shared frame.
 struct Room(Vec<ConnectionId>);
 
 impl Handler for Room {
@@ -274,7 +279,7 @@ impl Handler for Room {
 }
 
 #[test]
-fn what_one_says_in_a_room_reaches_all_in_order() {
+fn a_message_to_a_room_reaches_all_in_order() {
     each_seed(|seed, faults| {
         let mut world = World::new(seed, faults, Room(Vec::new()));
         let mut rng = StdRng::seed_from_u64(seed);
@@ -302,14 +307,14 @@ fn what_one_says_in_a_room_reaches_all_in_order() {
                 let of_one = got.iter().filter(|got| matches!(got, Got::Binary(bytes) if bytes[0] == speaker));
                 let due =
                     said.iter().filter(|(from, _)| *from == speaker).map(|(_, message)| Got::Binary(message.clone()));
-                assert!(of_one.cloned().eq(due), "what {speaker} said is not what was heard (seed {seed})");
+                assert!(of_one.cloned().eq(due), "the messages of {speaker} differ from those received (seed {seed})");
             }
             assert_eq!(got.len(), said.len(), "seed {seed}");
         }
     });
 }
 
-/// Hands every message on to the other of two, as it lies in its buffer.
+/// Forwards every message to the other one of two connections, in its receive buffer.
 struct Pair(Vec<ConnectionId>);
 
 impl Handler for Pair {
@@ -326,12 +331,12 @@ impl Handler for Pair {
     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
         let sender = conn.id();
         let other = self.0.iter().find(|id| **id != sender).expect("two are open");
-        conn.shard().connection(*other).expect("nobody leaves").reply(message);
+        conn.shard().connection(*other).expect("both stay open").reply(message);
     }
 }
 
 #[test]
-fn what_is_received_on_one_connection_may_be_the_reply_on_another() {
+fn a_message_of_one_connection_can_be_the_reply_on_another() {
     each_seed(|seed, faults| {
         let mut world = World::new(seed, faults, Pair(Vec::new()));
         let mut pair = [world.open_client(), world.open_client()];
@@ -343,7 +348,7 @@ fn what_is_received_on_one_connection_may_be_the_reply_on_another() {
         world.settle();
         for (to, client) in pair.iter_mut().enumerate() {
             let due: Vec<Got> = (0..40).map(|n| Got::Binary(message(1 - to, n))).collect();
-            assert!(client.take() == due, "not what the other one said (seed {seed})");
+            assert!(client.take() == due, "not the messages of the other one (seed {seed})");
         }
     });
 }

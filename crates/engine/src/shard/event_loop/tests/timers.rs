@@ -7,11 +7,11 @@ use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Writes down which of the timers of a connection fire. What a message says is done.
+/// Records which timers of a connection fire. Executes the commands in messages.
 #[derive(Default)]
 struct Timing {
     fired: Vec<usize>,
-    /// What cancelling has said.
+    /// The results of cancelling.
     cancelled: Vec<bool>,
     closed: usize,
     /// Called with the number of the timer that has fired.
@@ -112,7 +112,7 @@ fn a_timer_that_is_cancelled_does_not_fire() {
         assert_eq!(world.handler().fired, [0, 2], "seed {seed}");
         client.text("c0");
         world.settle();
-        assert_eq!(world.handler().cancelled, [true, false, false], "seed {seed}: it has fired");
+        assert_eq!(world.handler().cancelled, [true, false, false], "seed {seed}: the timer has fired");
     });
 }
 
@@ -132,8 +132,8 @@ fn another_connections_timer_cannot_be_cancelled() {
     assert_eq!(world.handler().fired, [0]);
 }
 
-/// Both are due in the same turn: the one that fires first cancels the other one, and sets one that takes its place in the
-/// slab.
+/// Both are due in the same turn: the one that fires first cancels the other one, and sets one that
+/// reuses its entry in the slab.
 #[test]
 fn a_timer_that_is_due_can_be_cancelled_by_another_one() {
     each_seed(|seed, faults| {
@@ -158,7 +158,7 @@ fn a_timer_that_is_due_can_be_cancelled_by_another_one() {
 }
 
 #[test]
-fn a_timer_may_set_itself_again_and_send() {
+fn a_timer_can_set_another_one_and_send() {
     each_seed(|seed, faults| {
         let on_timer = |conn: &mut Connection<'_, Timing>, _: usize| {
             assert!(conn.send(Message::text("tick")).is_accepted());
@@ -213,7 +213,8 @@ fn the_timers_of_a_connection_end_with_it() {
     });
 }
 
-/// Until the peer has answered the close frame, the connection is there; while its last output is sent, it is not.
+/// While the close frame waits for its answer, timers fire; while the last output is sent, none
+/// does.
 #[test]
 fn timers_fire_while_a_connection_is_closing_and_not_while_it_shuts_down() {
     let mut world = World::new(0, Faults::none(), Timing::default());
@@ -231,7 +232,7 @@ fn timers_fire_while_a_connection_is_closing_and_not_while_it_shuts_down() {
     assert_eq!((world.handler().fired.clone(), world.timers()), (vec![0], 2));
     client.close(1000);
     world.settle();
-    assert_eq!((world.sessions(), world.timers()), (1, 0), "it sends what is left");
+    assert_eq!((world.sessions(), world.timers()), (1, 0), "the remaining output is sent");
     world.pass(SECOND);
     assert_eq!(world.handler().fired, [0]);
 }

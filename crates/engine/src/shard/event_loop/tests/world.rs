@@ -1,4 +1,4 @@
-//! A shard on the simulated kernel, with a clock that the test moves, and the peers that it talks to.
+//! A shard on the simulated kernel, a clock that the test advances, and the peers.
 
 use crate::shard::event_loop::EventLoop;
 use crate::{
@@ -15,25 +15,25 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Small, so that messages span buffers and buffers run out.
+/// Few and short, so that messages span buffers and buffers run out.
 fn buffers() -> BufferConfig {
     let buffers = BufferConfig::new().size(1024).and_then(|buffers| buffers.count(16)?.ready(4));
     buffers.expect("the numbers are in range")
 }
 
-/// After so many turns something goes round in circles.
+/// The maximum number of turns until a test must have made progress.
 const MAX_TURNS: usize = 50_000;
 
-/// What the clients send to open a WebSocket.
+/// The request of clients for a WebSocket.
 pub(super) const REQUEST: &str = "GET /chat HTTP/1.1\r\nHost: server.example\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-/// Every fault, but none that ends a connection: what is sent must arrive.
+/// All faults, except for those that end a connection: all output must arrive.
 pub(super) const fn rough() -> Faults {
     Faults { reset: 0.0, aborted: 0.0, unreachable: 0.0, no_descriptor: 0.0, ..Faults::all() }
 }
 
-/// Runs a test without faults, and with all that leave connections alive from many seeds.
+/// Runs a test without faults, and from many seeds with all faults that do not end connections.
 pub(super) fn each_seed(test: impl Fn(u64, Faults)) {
     test(0, Faults::none());
     (1..=40).for_each(|seed| test(seed, rough()));
@@ -46,7 +46,7 @@ pub(super) struct World<H: Handler> {
     pub(super) now: Instant,
     /// The time of the latest turn.
     turned: Instant,
-    /// What the latest turn said: whether there is more to do.
+    /// The result of the latest turn: whether the loop continues.
     pub(super) running: bool,
 }
 
@@ -71,20 +71,20 @@ impl<H: Handler> World<H> {
         &mut self.shard.handler
     }
 
-    /// Has work done with the next turns, as another thread would.
+    /// Posts work to the shard, as another thread does.
     pub(super) fn post(&self, work: impl FnOnce(&mut H, &mut Shard<'_, H>) + Send + 'static) {
         self.shard.control.handle.post(work).expect("the mailbox has room");
     }
 
     pub(super) fn turn(&mut self) {
-        // The first look at the clock is before the wait, the others are after it.
+        // The first reading of the clock is before the wait, the others are after it.
         let (before, now) = (Cell::new(Some(std::mem::replace(&mut self.turned, self.now))), self.now);
         let clock = || before.take().unwrap_or(now);
         self.running = self.shard.turn(clock).expect("the simulation does not fail");
         self.assert_charged();
     }
 
-    /// The memory that is charged is what the sessions hold, apart from prepared frames.
+    /// Checks that the charged memory is the sum over the sessions, apart from prepared frames.
     #[track_caller]
     fn assert_charged(&self) {
         let memory = &self.shard.core.memory;
@@ -92,29 +92,29 @@ impl<H: Handler> World<H> {
         assert_eq!(memory.held() - memory.shared(), held, "the count is wrong (seed {})", self.network.seed());
     }
 
-    /// Turns until nothing more comes by itself.
+    /// Runs turns until no event is pending.
     pub(super) fn settle(&mut self) {
         self.run_until(|world| world.is_idle());
     }
 
-    /// Whether another turn would bring nothing.
+    /// Whether another turn would do nothing.
     pub(super) fn is_idle(&self) -> bool {
         !self.running || self.network.is_idle() && self.shard.next_work(self.now) != Some(Duration::ZERO)
     }
 
-    /// Turns, once at least, until `done`.
+    /// Runs turns, at least one, until `done`.
     pub(super) fn run_until(&mut self, mut done: impl FnMut(&mut Self) -> bool) {
         for _ in 0..MAX_TURNS {
             self.turn();
             if done(self) {
                 return;
             }
-            assert!(self.running, "the shard has ended before what was waited for (seed {})", self.network.seed());
+            assert!(self.running, "the shard has ended before the expected event (seed {})", self.network.seed());
         }
-        panic!("what is waited for does not come in {MAX_TURNS} turns (seed {})", self.network.seed());
+        panic!("the expected event did not occur in {MAX_TURNS} turns (seed {})", self.network.seed());
     }
 
-    /// Lets time pass, and everything happen that it brings.
+    /// Lets time pass, and runs the turns that are due.
     pub(super) fn pass(&mut self, time: Duration) {
         let end = self.now + time;
         while self.now < end {
@@ -133,21 +133,22 @@ impl<H: Handler> World<H> {
         }
     }
 
-    /// Lets time pass while the process is stopped, and everything happen that follows.
+    /// Lets time pass without a turn, as if the process was stopped, and then runs the turns that
+    /// are due.
     pub(super) fn stall(&mut self, time: Duration) {
         self.now += time;
         self.turned = self.now;
         self.settle();
     }
 
-    /// Nothing of any connection is left.
+    /// Checks that no resources of connections are left.
     #[track_caller]
     pub(super) fn assert_clean(&self) {
         let left = (self.sessions(), self.network.open(), self.network.in_flight(), self.network.pool().guarded());
         assert_eq!(
             left,
             (0, 0, 0, 0),
-            "sessions, slots, operations and buffers are left (seed {})",
+            "sessions, slots, operations or buffers are left (seed {})",
             self.network.seed()
         );
         assert_eq!(self.shard.core.memory.held(), 0, "memory is still charged (seed {})", self.network.seed());
@@ -157,20 +158,20 @@ impl<H: Handler> World<H> {
         self.shard.sessions.len()
     }
 
-    /// How many bytes wait for the peer of the only connection.
+    /// The number of bytes that wait for the peer of the only connection.
     pub(super) fn buffered(&self) -> usize {
         let slot = self.shard.sessions.slots().next().expect("a connection");
         self.shard.sessions.get(slot).expect("its slot was just listed").link.buffered()
     }
 
-    /// A client that asks for a WebSocket.
+    /// A client that has sent its request for a WebSocket.
     pub(super) fn client(&self) -> Client {
         let client = Client::new(self.network.connect(), Role::Client);
         client.peer.write(REQUEST.as_bytes());
         client
     }
 
-    /// A client whose WebSocket is open.
+    /// A client whose connection is open.
     pub(super) fn open_client(&mut self) -> Client {
         let mut client = self.client();
         self.settle();
@@ -179,7 +180,7 @@ impl<H: Handler> World<H> {
         client
     }
 
-    /// The server that the shard has connected to, with the request read.
+    /// The server that the shard has connected to, after it has read the request.
     pub(super) fn server(&mut self) -> Client {
         self.settle();
         let peer = self.network.accept().unwrap_or_else(|| panic!("not connected (seed {})", self.network.seed()));
@@ -199,7 +200,7 @@ impl<H: Handler> Drop for World<H> {
     }
 }
 
-/// What a peer was told.
+/// A frame or message that a peer has received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Got {
     Text(String),
@@ -222,19 +223,19 @@ impl Got {
     }
 }
 
-/// A peer that speaks WebSocket: a client, or the server that a shard in the client role connects to.
+/// A peer that uses WebSocket: a client, or the server that a shard in the client role connects to.
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) peer: Peer,
     role: Role,
-    /// The request or response, when it has come whole.
+    /// The request or response, once it is complete.
     pub(super) head: String,
-    /// What has come and was not decoded.
+    /// Received bytes that are not decoded yet.
     bytes: Vec<u8>,
     decoder: Decoder,
     pool: SpillPool,
     got: Vec<Got>,
-    /// How many messages came compressed.
+    /// The number of messages that were compressed.
     pub(super) compressed: usize,
 }
 
@@ -249,7 +250,7 @@ impl Client {
         self.role == Role::Server
     }
 
-    /// Reads all that has come.
+    /// Reads all received bytes.
     pub(super) fn pull(&mut self) {
         self.pull_up_to(usize::MAX);
     }
@@ -279,13 +280,15 @@ impl Client {
                 Ok(Some(Event::Ping(payload))) => Got::Ping(payload.to_vec()),
                 Ok(Some(Event::Pong(payload))) => Got::Pong(payload.to_vec()),
                 Ok(Some(Event::Close(close))) => Got::Close(close.map(|(code, _)| code.as_u16())),
-                Err(error) => panic!("{:?} got what is no WebSocket: {error}; before it {:?}", self.peer, self.got),
+                Err(error) => {
+                    panic!("{:?} received an invalid WebSocket stream: {error}; before it {:?}", self.peer, self.got)
+                }
             };
             self.got.push(got);
         }
     }
 
-    /// From now on messages may come compressed.
+    /// Allows compressed messages from now on.
     pub(super) fn inflate(&mut self, params: &DeflateParams) {
         self.decoder = Decoder::with_deflate(self.role, params);
     }
@@ -295,18 +298,18 @@ impl Client {
         self.head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0)
     }
 
-    /// What came behind a response that opens nothing.
+    /// The bytes after a response that opens no WebSocket.
     pub(super) fn body(&self) -> String {
         String::from_utf8_lossy(&self.bytes).into_owned()
     }
 
-    /// What has been read, in order, since the last call.
+    /// The messages read since the last call, in order.
     pub(super) fn take(&mut self) -> Vec<Got> {
         self.pull();
         std::mem::take(&mut self.got)
     }
 
-    /// All that has been read so far.
+    /// All messages read so far.
     pub(super) fn got(&self) -> &[Got] {
         &self.got
     }
@@ -348,8 +351,8 @@ impl Client {
 
     pub(super) fn accepting_with(&self, deflate: Option<&DeflateParams>) -> Vec<u8> {
         let (request, _) = parse_request(self.head.as_bytes(), &HeadLimits::default())
-            .expect("the request is in order")
-            .expect("the request has come");
+            .expect("the request is valid")
+            .expect("the request is complete");
         let key: Key = request.websocket().expect("the request asks for a WebSocket");
         let mut response = Vec::new();
         let chosen = request.subprotocols().next();
@@ -357,15 +360,15 @@ impl Client {
         response
     }
 
-    /// The shard has ended the TCP connection in good order, before this peer did.
+    /// Checks that the shard has ended the TCP connection with FIN, before this peer did.
     #[track_caller]
     pub(super) fn assert_finished(&self) {
-        assert!(self.peer.is_finished() && !self.peer.is_reset(), "{:?} is not finished in good order", self.peer);
+        assert!(self.peer.is_finished() && !self.peer.is_reset(), "{:?} was not ended with FIN", self.peer);
     }
 }
 
-/// A handler that writes down what happens, and does what a test wants of it. It echoes at first. The state is a number
-/// that the test gives.
+/// A handler that records events, and whose actions a test can replace. By default it echoes. The
+/// state is a number that the test chooses.
 #[derive(Clone)]
 pub(super) struct Scripted {
     pub(super) log: Vec<String>,
@@ -377,9 +380,9 @@ pub(super) struct Scripted {
     pub(super) on_closed: fn(&mut Self, &mut Shard<'_, Self>),
     pub(super) on_failed: fn(&mut Self, &mut Shard<'_, Self>),
     pub(super) on_woken: fn(&mut Self, &mut Shard<'_, Self>),
-    /// Requests whose answer was put off.
+    /// Requests whose answer was deferred.
     pub(super) deferred: Vec<ConnectionId>,
-    /// For tests that count.
+    /// A counter for tests.
     pub(super) count: usize,
 }
 
@@ -400,7 +403,7 @@ impl Scripted {
         }
     }
 
-    /// What happened since the last call.
+    /// The events since the last call.
     pub(super) fn take_log(&mut self) -> Vec<String> {
         std::mem::take(&mut self.log)
     }
