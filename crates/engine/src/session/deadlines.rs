@@ -37,14 +37,14 @@ pub(crate) struct Deadlines {
     /// The tick at which closing began.
     closing_since: u32,
     /// The progress of the output, while there is any.
-    progress: Option<Progress>,
+    progress: Option<OutputProgress>,
     /// The number of acknowledged bytes when the peer was pinged, on a connection that does not
     /// receive.
     pub(crate) pinged_at: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Progress {
+struct OutputProgress {
     acknowledged: u64,
     /// The tick at which this number was first seen.
     since: u32,
@@ -72,7 +72,7 @@ impl Deadlines {
         match self.progress {
             Some(progress) if progress.acknowledged == acknowledged => core.since(progress.since),
             _ => {
-                self.progress = Some(Progress { acknowledged, since: core.tick() });
+                self.progress = Some(OutputProgress { acknowledged, since: core.tick() });
                 Duration::ZERO
             }
         }

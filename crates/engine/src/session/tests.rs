@@ -15,12 +15,12 @@ const SLOT: Slot = Slot::new(3, 7);
 
 /// Echoes messages, and records its calls.
 #[derive(Default)]
-struct Echo {
+struct RecordingEcho {
     log: Vec<String>,
     defer: bool,
 }
 
-impl opening::RequestHandler<u8> for Echo {
+impl opening::RequestHandler<u8> for RecordingEcho {
     fn upgrade(&mut self, slot: Slot, request: &ringway_codec::Request<'_>, _: &mut Core) -> Upgrade<u8> {
         assert_eq!(slot, SLOT);
         self.log.push(format!("upgrade {}", request.path()));
@@ -33,7 +33,7 @@ impl opening::RequestHandler<u8> for Echo {
     }
 }
 
-impl Application<u8> for Echo {
+impl Application<u8> for RecordingEcho {
     fn open(&mut self, link: &mut Link<u8>, _: &mut Core) {
         self.log.push(format!("open {}", link.state.expect("the connection was accepted")));
     }
@@ -79,10 +79,10 @@ impl PeerProbe for Probe {
 }
 
 /// A session with its core, and the results of its actions.
-struct Bench {
+struct SessionHarness {
     session: Session<u8>,
     core: Core,
-    app: Echo,
+    app: RecordingEcho,
     probe: Probe,
     pool: Pool,
     now: Instant,
@@ -92,15 +92,15 @@ struct Bench {
     removal: Option<Removal>,
 }
 
-impl Bench {
+impl SessionHarness {
     fn new(config: Config, limits: Limits, session: impl FnOnce(&mut Core) -> Session<u8>) -> Self {
         let now = Instant::now();
         let mut core = Core::new(Arc::new(config), limits, now);
         let session = session(&mut core);
         let buffers = BufferConfig::new().size(4096).and_then(|buffers| buffers.count(16));
         let pool = buffers.and_then(|buffers| Pool::new(&buffers)).expect("the numbers are in range");
-        let app = Echo::default();
-        let mut bench = Self {
+        let app = RecordingEcho::default();
+        let mut harness = Self {
             session,
             core,
             app,
@@ -112,8 +112,8 @@ impl Bench {
             finished: false,
             removal: None,
         };
-        bench.flush();
-        bench
+        harness.flush();
+        harness
     }
 
     fn server(config: Config, limits: Limits) -> Self {
@@ -122,11 +122,11 @@ impl Bench {
 
     /// A session in the server role that is open.
     fn open(config: Config, limits: Limits) -> Self {
-        let mut bench = Self::server(config, limits);
-        bench.receive(REQUEST);
-        assert!(bench.sent().starts_with(b"HTTP/1.1 101"));
-        assert_eq!(bench.log(), ["upgrade /", "open 1"]);
-        bench
+        let mut harness = Self::server(config, limits);
+        harness.receive(REQUEST);
+        assert!(harness.sent().starts_with(b"HTTP/1.1 101"));
+        assert_eq!(harness.log(), ["upgrade /", "open 1"]);
+        harness
     }
 
     fn receive(&mut self, bytes: &[u8]) {
@@ -217,20 +217,20 @@ fn from_server(opcode: OpCode, payload: &[u8]) -> Vec<u8> {
 
 #[test]
 fn a_server_opens_echoes_and_closes_with_bytes_alone() {
-    let mut bench = Bench::server(Config::default(), Limits::default());
-    assert!(bench.receiving);
+    let mut harness = SessionHarness::server(Config::default(), Limits::default());
+    assert!(harness.receiving);
     let mut bytes = REQUEST.to_vec();
     bytes.extend(from_client(OpCode::Text, b"behind the handshake"));
-    bench.receive(&bytes);
-    let sent = bench.sent();
+    harness.receive(&bytes);
+    let sent = harness.sent();
     assert!(sent.ends_with(&from_server(OpCode::Text, b"behind the handshake")), "{}", sent.escape_ascii());
-    bench.receive(&[from_client(OpCode::Text, b"one"), from_client(OpCode::Ping, b"p")].concat());
-    assert_eq!(bench.sent(), [from_server(OpCode::Text, b"one"), from_server(OpCode::Pong, b"p")].concat());
-    bench.receive(&from_client(OpCode::Close, &[3, 232]));
-    assert!(bench.removal.is_none(), "this side's close frame is not sent yet");
-    assert_eq!(bench.sent(), from_server(OpCode::Close, &[3, 232]));
-    assert_eq!(bench.log(), ["upgrade /", "open 1", "message behind the handshake", "message one", "ping p"]);
-    let reason = bench.release().expect("it was open");
+    harness.receive(&[from_client(OpCode::Text, b"one"), from_client(OpCode::Ping, b"p")].concat());
+    assert_eq!(harness.sent(), [from_server(OpCode::Text, b"one"), from_server(OpCode::Pong, b"p")].concat());
+    harness.receive(&from_client(OpCode::Close, &[3, 232]));
+    assert!(harness.removal.is_none(), "this side's close frame is not sent yet");
+    assert_eq!(harness.sent(), from_server(OpCode::Close, &[3, 232]));
+    assert_eq!(harness.log(), ["upgrade /", "open 1", "message behind the handshake", "message one", "ping p"]);
+    let reason = harness.release().expect("it was open");
     assert!(reason.is_clean() && reason.code == CloseCode::NORMAL, "{reason}");
 }
 
@@ -243,13 +243,13 @@ fn the_result_does_not_depend_on_how_the_bytes_are_split() {
     }
     bytes.extend(from_client(OpCode::Close, b""));
     let run = |size: usize| {
-        let mut bench = Bench::server(Config::default(), Limits::default());
+        let mut harness = SessionHarness::server(Config::default(), Limits::default());
         let mut sent = Vec::new();
         for part in bytes.chunks(size) {
-            bench.receive(part);
-            sent.extend(bench.sent());
+            harness.receive(part);
+            sent.extend(harness.sent());
         }
-        (sent, bench.log(), bench.release().map(|reason| reason.to_string()))
+        (sent, harness.log(), harness.release().map(|reason| reason.to_string()))
     };
     let whole = run(bytes.len());
     assert!(whole.0.ends_with(&from_server(OpCode::Close, b"")));
@@ -260,102 +260,102 @@ fn the_result_does_not_depend_on_how_the_bytes_are_split() {
 
 #[test]
 fn output_behind_a_send_in_flight_is_coalesced_and_a_short_send_is_continued() {
-    let mut bench = Bench::open(Config::default(), Limits::default());
+    let mut harness = SessionHarness::open(Config::default(), Limits::default());
     for text in [b"one", b"two", b"six"] {
-        bench.receive(&from_client(OpCode::Text, text));
+        harness.receive(&from_client(OpCode::Text, text));
     }
     let expected = [b"one", b"two", b"six"].map(|text| from_server(OpCode::Text, text)).concat();
-    assert_eq!((bench.session.link.buffered(), bench.sent_after(2)), (expected.len(), expected));
-    assert_eq!(bench.session.link.buffered(), 0);
+    assert_eq!((harness.session.link.buffered(), harness.sent_after(2)), (expected.len(), expected));
+    assert_eq!(harness.session.link.buffered(), 0);
 }
 
 #[test]
 fn a_session_does_not_receive_until_a_slow_peer_has_read_half_of_the_limit() {
     let limits = Limits { max_buffered: 1000, ..Limits::default() };
-    let mut bench = Bench::open(Config::default(), limits);
+    let mut harness = SessionHarness::open(Config::default(), limits);
     let message = from_client(OpCode::Binary, &[1; 600]);
-    bench.receive(&message);
-    assert!(bench.receiving);
-    bench.receive(&message);
-    assert!(!bench.receiving, "more than the limit is queued");
-    bench.receive(&message);
-    assert_eq!((bench.log().len(), bench.session.link.buffered()), (2, 1208), "the third message is stashed");
+    harness.receive(&message);
+    assert!(harness.receiving);
+    harness.receive(&message);
+    assert!(!harness.receiving, "more than the limit is queued");
+    harness.receive(&message);
+    assert_eq!((harness.log().len(), harness.session.link.buffered()), (2, 1208), "the third message is stashed");
     let echo = from_server(OpCode::Binary, &[1; 600]);
-    assert_eq!(bench.sent(), [&echo[..]; 3].concat());
-    assert!(bench.receiving);
+    assert_eq!(harness.sent(), [&echo[..]; 3].concat());
+    assert!(harness.receiving);
 }
 
 #[test]
 fn a_paused_session_stashes_the_next_message_and_delivers_it_when_resumed() {
-    let mut bench = Bench::open(Config::default(), Limits::default());
+    let mut harness = SessionHarness::open(Config::default(), Limits::default());
     let texts = [&b"pause"[..], b"one", b"two"];
-    bench.receive(&texts.map(|text| from_client(OpCode::Text, text)).concat());
-    assert_eq!(bench.log(), ["message pause"]);
-    assert!(!bench.receiving);
+    harness.receive(&texts.map(|text| from_client(OpCode::Text, text)).concat());
+    assert_eq!(harness.log(), ["message pause"]);
+    assert!(!harness.receiving);
     // The peer's FIN is handled after the stashed input.
-    assert!(bench.session.ended(Cause::Finished, &mut bench.core).is_none());
-    bench.session.link.resume(&mut bench.core);
-    bench.flush();
-    assert_eq!(bench.log(), ["message one", "message two"]);
-    assert_eq!(bench.sent(), texts.map(|text| from_server(OpCode::Text, text)).concat());
-    assert!(matches!(bench.release().expect("the connection was open").ending, Ending::Vanished));
+    assert!(harness.session.ended(Cause::Finished, &mut harness.core).is_none());
+    harness.session.link.resume(&mut harness.core);
+    harness.flush();
+    assert_eq!(harness.log(), ["message one", "message two"]);
+    assert_eq!(harness.sent(), texts.map(|text| from_server(OpCode::Text, text)).concat());
+    assert!(matches!(harness.release().expect("the connection was open").ending, Ending::Vanished));
 }
 
 #[test]
 fn a_violation_is_answered_with_its_close_code_and_the_peer_ends_tcp() {
-    let mut bench = Bench::open(Config::default(), Limits::default());
-    bench.receive(&from_server(OpCode::Text, b"not masked"));
-    let sent = bench.sent();
+    let mut harness = SessionHarness::open(Config::default(), Limits::default());
+    harness.receive(&from_server(OpCode::Text, b"not masked"));
+    let sent = harness.sent();
     assert_eq!((sent[0], &sent[2..4]), (0x88, &[3, 234][..]), "a close frame with 1002");
-    assert!(bench.finished && bench.removal.is_none());
-    bench.removal = bench.session.ended(Cause::Finished, &mut bench.core);
-    assert!(matches!(bench.release().expect("the connection was open").ending, Ending::Violation(_)));
+    assert!(harness.finished && harness.removal.is_none());
+    harness.removal = harness.session.ended(Cause::Finished, &mut harness.core);
+    assert!(matches!(harness.release().expect("the connection was open").ending, Ending::Violation(_)));
 }
 
 #[test]
 fn a_deferred_answer_opens_the_connection_and_delivers_earlier_input() {
-    let mut bench = Bench::server(Config::default(), Limits::default());
-    bench.app.defer = true;
-    bench.receive(REQUEST);
-    assert!(!bench.receiving);
-    bench.receive(&from_client(OpCode::Text, b"early"));
-    assert_eq!((bench.log(), bench.sent()), (vec!["upgrade /".to_owned()], vec![]));
-    bench.removal = bench.session.answer(Upgrade::accept(9), &mut bench.core, &mut bench.app);
-    bench.flush();
-    assert_eq!(bench.log(), ["open 9", "message early"]);
-    assert!(bench.sent().ends_with(&from_server(OpCode::Text, b"early")));
+    let mut harness = SessionHarness::server(Config::default(), Limits::default());
+    harness.app.defer = true;
+    harness.receive(REQUEST);
+    assert!(!harness.receiving);
+    harness.receive(&from_client(OpCode::Text, b"early"));
+    assert_eq!((harness.log(), harness.sent()), (vec!["upgrade /".to_owned()], vec![]));
+    harness.removal = harness.session.answer(Upgrade::accept(9), &mut harness.core, &mut harness.app);
+    harness.flush();
+    assert_eq!(harness.log(), ["open 9", "message early"]);
+    assert!(harness.sent().ends_with(&from_server(OpCode::Text, b"early")));
 }
 
 #[test]
 fn an_idle_session_sends_a_ping_and_then_times_out() {
     let config = Config { idle_timeout: Some(Duration::from_secs(10)), ..Config::default() };
-    let mut bench = Bench::open(config, Limits::default());
-    bench.pass(Duration::from_millis(5010));
-    assert_eq!(bench.sent(), from_server(OpCode::Ping, b""));
-    bench.pass(Duration::from_millis(5010));
-    assert!(matches!(bench.release().expect("the connection was open").ending, Ending::Idle));
+    let mut harness = SessionHarness::open(config, Limits::default());
+    harness.pass(Duration::from_millis(5010));
+    assert_eq!(harness.sent(), from_server(OpCode::Ping, b""));
+    harness.pass(Duration::from_millis(5010));
+    assert!(matches!(harness.release().expect("the connection was open").ending, Ending::Idle));
 }
 
 #[test]
 fn a_missing_request_is_answered_with_408() {
-    let mut bench = Bench::server(Config::default(), Limits::default());
-    bench.receive(&REQUEST[..20]);
-    bench.pass(Duration::from_millis(10_010));
-    assert!(bench.sent().starts_with(b"HTTP/1.1 408"));
-    assert!(bench.finished, "the session lingers");
-    bench.pass(Duration::from_millis(5010));
-    assert!(bench.release().is_none(), "the connection was never open");
+    let mut harness = SessionHarness::server(Config::default(), Limits::default());
+    harness.receive(&REQUEST[..20]);
+    harness.pass(Duration::from_millis(10_010));
+    assert!(harness.sent().starts_with(b"HTTP/1.1 408"));
+    assert!(harness.finished, "the session lingers");
+    harness.pass(Duration::from_millis(5010));
+    assert!(harness.release().is_none(), "the connection was never open");
 }
 
 #[test]
 fn the_client_role_sends_the_request_and_masks_its_frames() {
     let endpoint = Arc::new(Endpoint::resolve("ws://192.0.2.1:9001/chat").expect("an address"));
-    let mut bench = Bench::new(Config::default(), Limits::default(), |core| {
+    let mut harness = SessionHarness::new(Config::default(), Limits::default(), |core| {
         Session::connecting(SLOT, Attempt::first(endpoint, core), 5, core)
     });
-    bench.session.connected(&mut bench.core);
-    bench.flush();
-    let request = String::from_utf8(bench.sent()).expect("ASCII");
+    harness.session.connected(&mut harness.core);
+    harness.flush();
+    let request = String::from_utf8(harness.sent()).expect("ASCII");
     assert!(request.starts_with("GET /chat HTTP/1.1\r\n"), "{request}");
     let (parsed, _) =
         ringway_codec::parse_request(request.as_bytes(), &Limits::default().head()).expect("valid").expect("complete");
@@ -363,26 +363,26 @@ fn the_client_role_sends_the_request_and_masks_its_frames() {
     let key = parsed.websocket().expect("it asks for a WebSocket");
     ringway_codec::encode_accept(&key, None, None, &http::HeaderMap::new(), &mut response);
     response.extend(from_server(OpCode::Text, b"hi"));
-    bench.receive(&response);
-    assert_eq!(bench.log(), ["open 5", "message hi"]);
-    let sent = bench.sent();
+    harness.receive(&response);
+    assert_eq!(harness.log(), ["open 5", "message hi"]);
+    let sent = harness.sent();
     assert_eq!((sent.len(), sent[1]), (8, 0x82), "a masked frame of two bytes");
-    bench.receive(&from_server(OpCode::Close, b""));
-    assert_eq!(bench.sent().len(), 6);
-    assert!(bench.removal.is_none(), "the server ends TCP (RFC 6455 section 7.1.1)");
-    bench.removal = bench.session.ended(Cause::Finished, &mut bench.core);
-    bench.flush();
-    assert!(bench.release().expect("the connection was open").is_clean());
+    harness.receive(&from_server(OpCode::Close, b""));
+    assert_eq!(harness.sent().len(), 6);
+    assert!(harness.removal.is_none(), "the server ends TCP (RFC 6455 section 7.1.1)");
+    harness.removal = harness.session.ended(Cause::Finished, &mut harness.core);
+    harness.flush();
+    assert!(harness.release().expect("the connection was open").is_clean());
 }
 
 #[test]
 fn a_client_that_is_refused_fails_to_connect() {
     let endpoint = Arc::new(Endpoint::resolve("ws://192.0.2.1:9001/").expect("an address"));
-    let mut bench = Bench::new(Config::default(), Limits::default(), |core| {
+    let mut harness = SessionHarness::new(Config::default(), Limits::default(), |core| {
         Session::connecting(SLOT, Attempt::first(endpoint, core), 5, core)
     });
-    bench.session.connected(&mut bench.core);
-    bench.flush();
-    bench.receive(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
-    assert!(matches!(bench.removal, Some(Removal::Unconnected(ConnectError::Handshake(_)))), "{:?}", bench.removal);
+    harness.session.connected(&mut harness.core);
+    harness.flush();
+    harness.receive(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
+    assert!(matches!(harness.removal, Some(Removal::Unconnected(ConnectError::Handshake(_)))), "{:?}", harness.removal);
 }

@@ -8,8 +8,8 @@ use ringway_io::Slot;
 /// the needed memory.
 const PAGE: usize = 256;
 
-type Place<S> = Option<Session<S>>;
-type Page<S> = Box<[Place<S>]>;
+type SessionEntry<S> = Option<Session<S>>;
+type Page<S> = Box<[SessionEntry<S>]>;
 
 /// Sessions by the index of their slot.
 pub(crate) struct SessionTable<S> {
@@ -91,8 +91,8 @@ impl<S> SessionTable<S> {
 pub(crate) struct Others<'t, S> {
     before: &'t mut [Page<S>],
     /// The page of that session, without it: the parts on both sides.
-    left: &'t mut [Place<S>],
-    right: &'t mut [Place<S>],
+    left: &'t mut [SessionEntry<S>],
+    right: &'t mut [SessionEntry<S>],
     after: &'t mut [Page<S>],
     live: usize,
 }
@@ -141,7 +141,7 @@ impl<S> Others<'_, S> {
     }
 
     /// A page, in two parts if one of its sessions is borrowed separately.
-    fn page(&self, page: usize) -> (&[Place<S>], &[Place<S>]) {
+    fn page(&self, page: usize) -> (&[SessionEntry<S>], &[SessionEntry<S>]) {
         match page.checked_sub(self.before.len()) {
             None => (&self.before[page], &[]),
             Some(0) => (self.left, self.right),

@@ -15,7 +15,7 @@ const NONE: u32 = u32::MAX;
 /// The timers of all connections of a shard.
 pub(crate) struct UserTimers {
     wheel: TimerWheel,
-    entries: Vec<Entry>,
+    entries: Vec<TimerEntry>,
     /// The first free entry; the others follow by `next`.
     free: u32,
     /// The first timer of each connection that has one.
@@ -23,7 +23,7 @@ pub(crate) struct UserTimers {
 }
 
 /// A timer that is set, or a free entry.
-struct Entry {
+struct TimerEntry {
     /// The connection; `None` for a free entry.
     owner: Option<Slot>,
     /// The number of times the entry was freed: distinguishes a timer from earlier ones in the same
@@ -46,7 +46,7 @@ impl UserTimers {
         }
         let head = self.heads.get(&owner).copied().unwrap_or(NONE);
         let index = if self.free == NONE {
-            self.entries.push(Entry { owner: None, generation: 0, next: NONE, previous: NONE });
+            self.entries.push(TimerEntry { owner: None, generation: 0, next: NONE, previous: NONE });
             u32::try_from(self.entries.len() - 1).expect("2³² timers of 40 bytes exceed the memory")
         } else {
             self.free
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[derive(Clone, Debug)]
-    enum Step {
+    enum TimerStep {
         Set(u32, u64),
         /// Clears the timer that was set with this index, as the given connection.
         Clear(usize, u32),
@@ -192,12 +192,12 @@ mod tests {
         Pass(u64),
     }
 
-    fn step() -> impl Strategy<Value = Step> {
+    fn step() -> impl Strategy<Value = TimerStep> {
         prop_oneof![
-            4 => (0..4u32, 0..2000u64).prop_map(|(owner, after)| Step::Set(owner, after)),
-            2 => (0..40usize, 0..4u32).prop_map(|(timer, owner)| Step::Clear(timer, owner)),
-            1 => (0..4u32).prop_map(Step::Release),
-            2 => (0..500u64).prop_map(Step::Pass),
+            4 => (0..4u32, 0..2000u64).prop_map(|(owner, after)| TimerStep::Set(owner, after)),
+            2 => (0..40usize, 0..4u32).prop_map(|(timer, owner)| TimerStep::Clear(timer, owner)),
+            1 => (0..4u32).prop_map(TimerStep::Release),
+            2 => (0..500u64).prop_map(TimerStep::Pass),
         ]
     }
 
@@ -212,13 +212,13 @@ mod tests {
             let mut now = 0;
             for step in steps {
                 match step {
-                    Step::Set(owner, after) => {
+                    TimerStep::Set(owner, after) => {
                         let deadline = (now + after).div_ceil(10).max(now / 10 + 1);
                         model.insert(ids.len(), (owner, deadline));
                         let at = |millis| start + Duration::from_millis(millis);
                         ids.push(timers.set(slot(owner), at(now), at(now + after)));
                     }
-                    Step::Clear(timer, owner) => {
+                    TimerStep::Clear(timer, owner) => {
                         if let Some(id) = ids.get(timer) {
                             let is_set = model.get(&timer).is_some_and(|(of, _)| *of == owner);
                             prop_assert_eq!(timers.clear(slot(owner), *id), is_set);
@@ -227,11 +227,11 @@ mod tests {
                             }
                         }
                     }
-                    Step::Release(owner) => {
+                    TimerStep::Release(owner) => {
                         timers.release(slot(owner));
                         model.retain(|_, (of, _)| *of != owner);
                     }
-                    Step::Pass(millis) => {
+                    TimerStep::Pass(millis) => {
                         now += millis;
                         let fired = timers.expired(start + Duration::from_millis(now), &mut Vec::new());
                         let mut fired: Vec<usize> = fired

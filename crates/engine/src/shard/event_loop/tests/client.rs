@@ -1,6 +1,6 @@
 //! The client role: connecting, the opening handshake, masked frames, and failures.
 
-use super::world::{Client, Got, Scripted, World, each_seed, rough};
+use super::world::{Got, Scripted, WebSocketPeer, World, each_seed, rough};
 use crate::{CloseCode, Config, ConnectError, Endpoint, Limits, Message, SendOutcome, Shard};
 use ringway_codec::OpCode;
 use ringway_io::sim::{Faults, Reception};
@@ -24,7 +24,7 @@ where
 
 /// A shard that sends a greeting to the servers that it connects to, and a server that has received
 /// its request.
-fn asking(seed: u64, faults: Faults) -> (World<Scripted>, Client) {
+fn asking(seed: u64, faults: Faults) -> (World<Scripted>, WebSocketPeer) {
     let mut handler = Scripted::new();
     handler.on_open = |_, conn| assert!(matches!(conn.send(Message::text("hello")), SendOutcome::Sent));
     let mut world = World::new(seed, faults, handler);
@@ -33,7 +33,7 @@ fn asking(seed: u64, faults: Faults) -> (World<Scripted>, Client) {
     (world, server)
 }
 
-fn connected(seed: u64, faults: Faults) -> (World<Scripted>, Client) {
+fn connected(seed: u64, faults: Faults) -> (World<Scripted>, WebSocketPeer) {
     let (mut world, mut server) = asking(seed, faults);
     server.accept();
     world.settle();
@@ -72,7 +72,7 @@ fn each_connection_has_its_own_key() {
     let (mut world, first) = asking(1, Faults::none());
     world.post(|_, shard| connect(shard, 6));
     let second = world.server();
-    let key = |server: &Client| {
+    let key = |server: &WebSocketPeer| {
         let line = server.head.lines().find(|line| line.starts_with("Sec-WebSocket-Key: ")).expect("a key");
         line.to_owned()
     };

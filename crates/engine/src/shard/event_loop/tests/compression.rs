@@ -1,6 +1,6 @@
 //! Compressed messages (RFC 7692) in both roles.
 
-use super::world::{Client, Got, REQUEST, Scripted, World, each_seed, rough};
+use super::world::{Got, REQUEST, Scripted, WebSocketPeer, World, each_seed, rough};
 use crate::{Config, Deflate, Endpoint, Limits, Message, Prepared, SendOutcome};
 use ringway_codec::{DeflateParams, DeflatePolicy, Deflater, MessageKind, OpCode, Role, WindowBits, encode_deflated};
 use ringway_io::sim::Faults;
@@ -25,14 +25,14 @@ fn assert_taken(sent: &SendOutcome<'_>) {
 
 /// A peer that compresses its messages.
 struct Compressing {
-    client: Client,
+    client: WebSocketPeer,
     deflater: Deflater,
     takeover: bool,
     key: Option<[u8; 4]>,
 }
 
 impl Compressing {
-    fn new(mut client: Client, role: Role, params: &DeflateParams) -> Self {
+    fn new(mut client: WebSocketPeer, role: Role, params: &DeflateParams) -> Self {
         client.inflate(params);
         let outgoing = params.outgoing(role);
         let deflater = Deflater::new(6, outgoing.window_bits.max(WindowBits::LEAST_DEFLATED)).expect("a window");
@@ -51,8 +51,8 @@ impl Compressing {
 }
 
 /// A client that offers compression, and the parameters in the shard's answer.
-fn offering(world: &mut World<Scripted>, offer: &str) -> (Client, Option<DeflateParams>) {
-    let mut client = Client::new(world.network.connect(), Role::Client);
+fn offering(world: &mut World<Scripted>, offer: &str) -> (WebSocketPeer, Option<DeflateParams>) {
+    let mut client = WebSocketPeer::new(world.network.connect(), Role::Client);
     client
         .peer
         .write(REQUEST.replace("\r\n\r\n", &format!("\r\nSec-WebSocket-Extensions: {offer}\r\n\r\n")).as_bytes());
@@ -309,7 +309,7 @@ fn messages_stashed_during_a_pause_are_delivered_and_answered_compressed() {
 }
 
 /// A shard that has connected to a server, which has received its offer.
-fn connecting(seed: u64, faults: Faults, deflate: Deflate) -> (World<Scripted>, Client) {
+fn connecting(seed: u64, faults: Faults, deflate: Deflate) -> (World<Scripted>, WebSocketPeer) {
     let mut world = server(seed, faults, deflate, Scripted::new());
     let endpoint = Arc::new(Endpoint::resolve("ws://192.0.2.1:9001/").expect("an address"));
     world.post(move |_, shard| shard.connect(&endpoint, 5));

@@ -1,6 +1,6 @@
 //! The ends of connections and of the shard.
 
-use super::world::{Client, Got, REQUEST, Scripted, World, each_seed, rough};
+use super::world::{Got, REQUEST, Scripted, WebSocketPeer, World, each_seed, rough};
 use crate::{CloseCode, Config, Endpoint, Limits, Message, Request, SendOutcome, Upgrade};
 use ringway_codec::{OpCode, Role};
 use ringway_io::sim::Faults;
@@ -23,7 +23,7 @@ fn leaving() -> Scripted {
 }
 
 /// Writes frames together: several in one receive buffer.
-fn write(client: &Client, frames: &[(OpCode, &[u8])]) {
+fn write(client: &WebSocketPeer, frames: &[(OpCode, &[u8])]) {
     let bytes: Vec<u8> = frames.iter().flat_map(|(opcode, payload)| client.frame(*opcode, true, payload)).collect();
     client.peer.write(&bytes);
 }
@@ -166,7 +166,7 @@ fn a_close_within_open_takes_effect() {
             conn.ping(b"none either").expect("short");
         };
         let mut world = World::new(seed, faults, handler);
-        let mut client = Client::new(world.network.connect(), Role::Client);
+        let mut client = WebSocketPeer::new(world.network.connect(), Role::Client);
         client.peer.write(&[REQUEST.as_bytes(), &client.frame(OpCode::Text, true, b"early")].concat());
         world.settle();
         assert_eq!(client.take(), [Got::Close(None)], "seed {seed}");
@@ -369,7 +369,7 @@ fn a_reset_after_the_fin_on_a_paused_connection_ends_the_sending_of_queued_outpu
 fn a_plain_request_is_answered_and_its_connection_closed() {
     each_seed(|seed, faults| {
         let mut world = World::new(seed, faults, Scripted::new());
-        let mut client = Client::new(world.network.connect(), Role::Client);
+        let mut client = WebSocketPeer::new(world.network.connect(), Role::Client);
         client.peer.write(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\n\r\n");
         world.settle();
         client.pull();
@@ -395,7 +395,7 @@ fn a_malformed_request_is_refused_with_the_reason_and_no_reset() {
             (REQUEST.replace("Host", &format!("Cookie: {}\r\nHost", "x".repeat(2000))), 431),
         ] {
             let mut world = World::with(seed, faults, Config::default(), limits, Scripted::new());
-            let mut client = Client::new(world.network.connect(), Role::Client);
+            let mut client = WebSocketPeer::new(world.network.connect(), Role::Client);
             client.peer.write(request.as_bytes());
             client.peer.write(&[b'x'; 5000]);
             world.settle();
@@ -415,7 +415,7 @@ fn a_malformed_request_is_refused_with_the_reason_and_no_reset() {
 fn stopping_closes_all_connections_with_1001_and_ends_when_all_have_answered() {
     each_seed(|seed, faults| {
         let mut world = World::new(seed, faults, Scripted::new());
-        let mut clients: Vec<Client> = (0..5).map(|_| world.open_client()).collect();
+        let mut clients: Vec<WebSocketPeer> = (0..5).map(|_| world.open_client()).collect();
         let half_open = world.network.connect();
         half_open.write(&REQUEST.as_bytes()[..50]);
         world.settle();
@@ -438,7 +438,7 @@ fn stopping_closes_all_connections_with_1001_and_ends_when_all_have_answered() {
         let log = world.handler().take_log();
         // Dropping the shard drops the driver, which closes the slots that it had begun to close.
         drop(world);
-        clients.iter().for_each(Client::assert_finished);
+        clients.iter().for_each(WebSocketPeer::assert_finished);
         assert_eq!(log.iter().filter(|line| *line == "closed 7: 1001 Local").count(), 5, "seed {seed}");
     });
 }
@@ -498,7 +498,7 @@ fn connections_accepted_while_the_shard_stops_are_closed() {
         let faults = Faults { overflow: 0.5, empty_turn: 0.5, ..rough() };
         let mut world = World::new(seed, faults, Scripted::new());
         let mut waiting = world.open_client();
-        let mut late: Vec<Client> = (0..10).map(|_| world.client()).collect();
+        let mut late: Vec<WebSocketPeer> = (0..10).map(|_| world.client()).collect();
         world.post(|_, shard| shard.stop());
         world.settle();
         for client in &mut late {

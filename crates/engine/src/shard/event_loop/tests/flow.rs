@@ -1,6 +1,6 @@
 //! Backpressure, pauses, and the timeouts of peers.
 
-use super::world::{Client, Got, Scripted, World, each_seed, rough};
+use super::world::{Got, Scripted, WebSocketPeer, World, each_seed, rough};
 use crate::{Config, Connection, ConnectionId, Limits, Message, SendOutcome, Shard};
 use ringway_codec::OpCode;
 use ringway_io::sim::Faults;
@@ -17,7 +17,7 @@ fn resume(_: &mut Scripted, shard: &mut Shard<'_, Scripted>, id: ConnectionId) {
 }
 
 /// A connection that pauses at the message `pause`, and its client.
-fn pausing(seed: u64, faults: Faults) -> (World<Scripted>, Client, ConnectionId) {
+fn pausing(seed: u64, faults: Faults) -> (World<Scripted>, WebSocketPeer, ConnectionId) {
     let mut handler = Scripted::new();
     handler.on_message = |_, conn, message| {
         if message.as_text().is_some_and(|text| text.starts_with("pause")) {
@@ -86,7 +86,7 @@ fn slow_readers_leave_receive_buffers_for_other_connections() {
     each_seed(|seed, faults| {
         let mut world = World::new(seed, faults, Scripted::new());
         // More connections than there are buffers.
-        let slow: Vec<Client> = (0..20).map(|_| world.open_client()).collect();
+        let slow: Vec<WebSocketPeer> = (0..20).map(|_| world.open_client()).collect();
         for client in &slow {
             client.peer.set_window(0);
         }
@@ -109,7 +109,7 @@ fn slow_readers_leave_receive_buffers_for_other_connections() {
 }
 
 /// A client whose echoes are queued in the shard.
-fn backlogged(seed: u64) -> (World<Scripted>, Client) {
+fn backlogged(seed: u64) -> (World<Scripted>, WebSocketPeer) {
     let limits = Limits { max_buffered: 10_000, ..Limits::default() };
     let config = Config { idle_timeout: Some(5 * SECOND), write_timeout: 10 * SECOND, ..Config::default() };
     let mut world = World::with(seed, rough(), config, limits, Scripted::new());
@@ -369,7 +369,7 @@ fn a_message_above_the_limit_is_accepted_when_nothing_is_queued() {
 }
 
 /// Lets this range of milliseconds pass. Returns what the client received in it.
-fn silence(world: &mut World<Scripted>, client: &mut Client, milliseconds: Range<u64>) -> Vec<Got> {
+fn silence(world: &mut World<Scripted>, client: &mut WebSocketPeer, milliseconds: Range<u64>) -> Vec<Got> {
     world.pass(Duration::from_millis(milliseconds.end - milliseconds.start));
     client.take()
 }

@@ -1,6 +1,6 @@
 //! Slow opening handshakes, and deferred answers.
 
-use super::world::{Client, Got, REQUEST, Scripted, World, each_seed, rough};
+use super::world::{Got, REQUEST, Scripted, WebSocketPeer, World, each_seed, rough};
 use crate::{Config, ConnectionId, Limits, Upgrade};
 use ringway_codec::{OpCode, Role};
 use ringway_io::sim::Faults;
@@ -14,7 +14,7 @@ const SECOND: Duration = Duration::from_secs(1);
 fn a_handshake_that_times_out_is_answered_408_and_lingers_for_a_bounded_time() {
     each_seed(|seed, faults| {
         let mut world = World::new(seed, faults, Scripted::new());
-        let mut client = Client::new(world.network.connect(), Role::Client);
+        let mut client = WebSocketPeer::new(world.network.connect(), Role::Client);
         client.peer.write(&REQUEST.as_bytes()[..60]);
         world.settle();
         world.pass(9 * SECOND);
@@ -48,14 +48,14 @@ fn a_client_that_sends_nothing_is_closed() {
 }
 
 /// A shard that defers its answers, and a client whose request waits, followed by a frame.
-fn deferring(seed: u64, faults: Faults) -> (World<Scripted>, Client, ConnectionId) {
+fn deferring(seed: u64, faults: Faults) -> (World<Scripted>, WebSocketPeer, ConnectionId) {
     let mut handler = Scripted::new();
     handler.on_upgrade = |handler, request| {
         handler.deferred.push(request.id());
         Upgrade::defer()
     };
     let mut world = World::new(seed, faults, handler);
-    let mut client = Client::new(world.network.connect(), Role::Client);
+    let mut client = WebSocketPeer::new(world.network.connect(), Role::Client);
     client.peer.write(&[REQUEST.as_bytes(), &client.frame(OpCode::Text, true, b"early")].concat());
     world.settle();
     client.pull();
@@ -135,7 +135,7 @@ fn a_peer_that_ends_its_direction_before_a_deferred_answer_still_receives_it() {
             Upgrade::defer()
         };
         let mut world = World::new(seed, faults, handler);
-        let mut client = Client::new(world.network.connect(), Role::Client);
+        let mut client = WebSocketPeer::new(world.network.connect(), Role::Client);
         client.peer.write(&[REQUEST.as_bytes(), &client.frame(OpCode::Text, true, b"early")].concat());
         client.peer.finish();
         world.settle();
@@ -214,7 +214,7 @@ fn the_selected_subprotocol_is_available_in_open() {
     let mut world = World::with(1, rough(), config, Limits::default(), handler);
     let with = "\r\nSec-WebSocket-Protocol: news, chat\r\n\r\n";
     for request in [REQUEST.replace("\r\n\r\n", with), REQUEST.to_owned()] {
-        let client = Client::new(world.network.connect(), ringway_codec::Role::Client);
+        let client = WebSocketPeer::new(world.network.connect(), ringway_codec::Role::Client);
         client.peer.write(request.as_bytes());
         world.settle();
     }

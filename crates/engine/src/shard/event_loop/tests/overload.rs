@@ -1,6 +1,6 @@
 //! The total cost of peers that each stay within their limits, and stalls of the process.
 
-use super::world::{Client, Got, Scripted, World, each_seed, rough};
+use super::world::{Got, Scripted, WebSocketPeer, World, each_seed, rough};
 use crate::{Config, Deflate, Limits};
 use ringway_codec::{DeflateParams, Deflater, MessageKind, OpCode, WindowBits, encode_deflated};
 use ringway_io::sim::Faults;
@@ -16,7 +16,7 @@ fn small(seed: u64, faults: Faults) -> World<Scripted> {
 }
 
 /// Sends the beginning of a message of many bytes.
-fn begin(client: &Client, bytes: usize) {
+fn begin(client: &WebSocketPeer, bytes: usize) {
     client.peer.write(&client.frame(OpCode::Binary, false, &vec![7; bytes]));
 }
 
@@ -31,7 +31,7 @@ fn the_sum_of_unfinished_messages_is_bounded_and_the_largest_are_closed_with_101
         let mut world = small(seed, faults);
         let mut modest = world.open_client();
         begin(&modest, 500);
-        let mut greedy: Vec<Client> = (0..8).map(|_| world.open_client()).collect();
+        let mut greedy: Vec<WebSocketPeer> = (0..8).map(|_| world.open_client()).collect();
         for client in &greedy {
             begin(client, 90_000);
             client.send(OpCode::Pong, b"");
@@ -61,7 +61,7 @@ fn the_sum_of_unfinished_messages_is_bounded_and_the_largest_are_closed_with_101
 fn at_the_limit_new_handshakes_get_503_until_memory_is_available() {
     // The peers read slowly, and pausing their input frees nothing, so the limit is reached.
     let mut world = small(1, Faults::none());
-    let clients: Vec<Client> = (0..12).map(|_| world.open_client()).collect();
+    let clients: Vec<WebSocketPeer> = (0..12).map(|_| world.open_client()).collect();
     for client in &clients {
         client.peer.set_window(0);
         // Output above `max_buffered` pauses receiving, so each connection holds somewhat more than
@@ -95,7 +95,7 @@ fn heads_and_stashes_are_charged() {
     let mut world = small(1, Faults::none());
     let head = world.client();
     head.peer.write(b"GET / HTTP/1.1\r\nX: ");
-    let silent = Client::new(world.network.connect(), ringway_codec::Role::Client);
+    let silent = WebSocketPeer::new(world.network.connect(), ringway_codec::Role::Client);
     silent.peer.write(&[b'G'; 1]);
     silent.peer.write(&[b'x'; 9000]);
     world.settle();
@@ -146,7 +146,7 @@ fn messages_that_follow_each_other_are_timed_one_by_one() {
 }
 
 /// Clients of a server with an idle timeout of 6 s.
-fn watched(clients: usize, faults: Faults) -> (World<Scripted>, Vec<Client>) {
+fn watched(clients: usize, faults: Faults) -> (World<Scripted>, Vec<WebSocketPeer>) {
     let config = Config { idle_timeout: Some(6 * SECOND), ..Config::default() };
     let mut world = World::with(1, faults, config, Limits::default(), Scripted::new());
     let clients = (0..clients).map(|_| world.open_client()).collect();
@@ -232,7 +232,7 @@ fn a_short_message_that_inflates_to_a_long_one_does_not_delay_other_connections(
         let deflate = if takeover { Deflate::takeover() } else { Deflate::shared() };
         let config = Config { deflate: Some(deflate), ..Config::default() };
         let mut world = World::with(1, Faults::none(), config, Limits::default(), Scripted::new());
-        let mut bomber = Client::new(world.network.connect(), ringway_codec::Role::Client);
+        let mut bomber = WebSocketPeer::new(world.network.connect(), ringway_codec::Role::Client);
         let offer = "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
         bomber.peer.write(super::world::REQUEST.replace("\r\n\r\n", offer).as_bytes());
         world.settle();

@@ -1,7 +1,7 @@
 //! Talkers under all faults: each receives exactly the expected messages, or a prefix if the
 //! network reset the connection.
 
-use super::world::{Client, Got, World, each_seed};
+use super::world::{Got, WebSocketPeer, World, each_seed};
 use crate::{
     CloseReason, ConnectError, Connection, ConnectionId, Endpoint, Handler, Message, Prepared, Request, SendOutcome,
     Shard, Upgrade,
@@ -73,7 +73,7 @@ impl Handler for Answering {
 
 /// A peer with the data it sends, and the messages it expects.
 struct Talker {
-    client: Client,
+    client: WebSocketPeer,
     /// Each element is written at once, the first one first.
     writes: Vec<Vec<u8>>,
     due: Vec<Got>,
@@ -82,7 +82,7 @@ struct Talker {
 }
 
 impl Talker {
-    fn new(client: Client, name: usize, rng: &mut StdRng) -> Self {
+    fn new(client: WebSocketPeer, name: usize, rng: &mut StdRng) -> Self {
         client.peer.set_window(rng.random_range(200..20_000));
         let (mut writes, mut due, mut write) = (Vec::new(), Vec::new(), Vec::new());
         for number in 0..rng.random_range(4..12) {
@@ -130,7 +130,7 @@ impl Talker {
 }
 
 /// Adds one message, in several frames, with pings before and between them.
-fn say(client: &Client, name: usize, number: usize, rng: &mut StdRng, write: &mut Vec<u8>, due: &mut Vec<Got>) {
+fn say(client: &WebSocketPeer, name: usize, number: usize, rng: &mut StdRng, write: &mut Vec<u8>, due: &mut Vec<Got>) {
     let kind = if rng.random() { MessageKind::Text } else { MessageKind::Binary };
     let size = SIZES[rng.random_range(0..SIZES.len())];
     let mut payload = format!("{}{name}/{number}:", char::from(b"rbpc"[rng.random_range(0..4)])).into_bytes();
@@ -175,7 +175,7 @@ fn run(seed: u64, faults: Faults, role: Role) -> Injected {
             world.post(move |_, shard| (0..TALKERS).for_each(|_| shard.connect(&endpoint, ())));
             world.settle();
             while let Some(peer) = world.network.accept() {
-                talkers.push(Talker::new(Client::new(peer, Role::Server), talkers.len(), &mut rng));
+                talkers.push(Talker::new(WebSocketPeer::new(peer, Role::Server), talkers.len(), &mut rng));
             }
         }
     }
@@ -283,7 +283,7 @@ fn a_message_to_a_room_reaches_all_in_order() {
     each_seed(|seed, faults| {
         let mut world = World::new(seed, faults, Room(Vec::new()));
         let mut rng = StdRng::seed_from_u64(seed);
-        let mut clients: Vec<Client> = (0..5).map(|_| world.open_client()).collect();
+        let mut clients: Vec<WebSocketPeer> = (0..5).map(|_| world.open_client()).collect();
         for client in &clients {
             client.peer.set_window(rng.random_range(100..10_000));
         }

@@ -165,14 +165,14 @@ impl<H: Handler> World<H> {
     }
 
     /// A client that has sent its request for a WebSocket.
-    pub(super) fn client(&self) -> Client {
-        let client = Client::new(self.network.connect(), Role::Client);
+    pub(super) fn client(&self) -> WebSocketPeer {
+        let client = WebSocketPeer::new(self.network.connect(), Role::Client);
         client.peer.write(REQUEST.as_bytes());
         client
     }
 
     /// A client whose connection is open.
-    pub(super) fn open_client(&mut self) -> Client {
+    pub(super) fn open_client(&mut self) -> WebSocketPeer {
         let mut client = self.client();
         self.settle();
         client.pull();
@@ -181,10 +181,10 @@ impl<H: Handler> World<H> {
     }
 
     /// The server that the shard has connected to, after it has read the request.
-    pub(super) fn server(&mut self) -> Client {
+    pub(super) fn server(&mut self) -> WebSocketPeer {
         self.settle();
         let peer = self.network.accept().unwrap_or_else(|| panic!("not connected (seed {})", self.network.seed()));
-        let mut server = Client::new(peer, Role::Server);
+        let mut server = WebSocketPeer::new(peer, Role::Server);
         self.settle();
         server.pull();
         assert!(server.head.ends_with("\r\n\r\n"), "{server:?}");
@@ -225,7 +225,7 @@ impl Got {
 
 /// A peer that uses WebSocket: a client, or the server that a shard in the client role connects to.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(super) struct WebSocketPeer {
     pub(super) peer: Peer,
     role: Role,
     /// The request or response, once it is complete.
@@ -239,7 +239,7 @@ pub(super) struct Client {
     pub(super) compressed: usize,
 }
 
-impl Client {
+impl WebSocketPeer {
     pub(super) fn new(peer: Peer, role: Role) -> Self {
         let pool = SpillPool::new(ringway_codec::Limits::default());
         let decoder = Decoder::new(role);
