@@ -216,7 +216,7 @@ impl<S> Link<S> {
 
     /// Adds the session to those that are flushed at the end of the turn.
     #[inline]
-    pub(super) fn mark(&mut self, core: &mut Core) {
+    pub(super) fn mark_dirty(&mut self, core: &mut Core) {
         if !self.is(SessionFlag::Dirty) {
             self.set(SessionFlag::Dirty);
             core.dirty.push(self.slot);
@@ -251,7 +251,7 @@ impl<S> Link<S> {
 
     /// Frees state that an open connection no longer needs.
     #[inline]
-    pub(super) fn tidy(&mut self) {
+    pub(super) fn free_unused_cold(&mut self) {
         self.cold.take_if(|cold| cold.is_empty());
     }
 
@@ -260,7 +260,7 @@ impl<S> Link<S> {
     pub(crate) fn pause_for_memory(&mut self, core: &mut Core) -> bool {
         let new = !self.is(SessionFlag::PausedByMemory);
         self.set(SessionFlag::PausedByMemory);
-        self.mark(core);
+        self.mark_dirty(core);
         new
     }
 
@@ -268,7 +268,7 @@ impl<S> Link<S> {
     pub(crate) fn resume_from_memory(&mut self, core: &mut Core) {
         self.unset(SessionFlag::PausedByMemory);
         self.last_active = core.tick();
-        self.mark(core);
+        self.mark_dirty(core);
     }
 
     // Sending.
@@ -280,7 +280,7 @@ impl<S> Link<S> {
             None => encode_server(opcode, payload, out),
             Some(key) => encode_client(opcode, payload, key, out),
         });
-        self.mark(core);
+        self.mark_dirty(core);
     }
 
     /// Appends a message to the outbox, compressed if `compress` requests it, or by default if it
@@ -304,7 +304,7 @@ impl<S> Link<S> {
             let shared = compressors.shared(compression);
             self.outbox.append(&mut core.memory, |out| encode_deflated(kind, payload, key, shared, false, out));
         }
-        self.mark(core);
+        self.mark_dirty(core);
     }
 
     /// Appends a prepared frame to the outbox.
@@ -319,7 +319,7 @@ impl<S> Link<S> {
             None => self.outbox.push_shared(frame, &mut core.memory),
             Some(key) => self.outbox.append(&mut core.memory, |out| encode_masked(frame, key, out)),
         }
-        self.mark(core);
+        self.mark_dirty(core);
     }
 
     /// The compressed form of a prepared frame for this connection; `None` if it would not be
@@ -349,7 +349,7 @@ impl<S> Link<S> {
                     && self.outbox.takes_in_place(len)
                 {
                     self.outbox.reply_in_place(incoming);
-                    self.mark(core);
+                    self.mark_dirty(core);
                 } else {
                     self.send_message(incoming.kind(), incoming.payload(), compress, core);
                 }
@@ -361,7 +361,7 @@ impl<S> Link<S> {
     /// Appends bytes of an opening handshake to the outbox.
     pub(super) fn write_raw(&mut self, core: &mut Core, write: impl FnOnce(&mut Vec<u8>)) {
         self.outbox.append(&mut core.memory, write);
-        self.mark(core);
+        self.mark_dirty(core);
     }
 
     /// Whether a message of this length is compressed, given its own setting.
@@ -414,7 +414,7 @@ impl<S> Link<S> {
     /// Resumes the delivery of messages, at the end of the turn.
     pub(crate) fn resume(&mut self, core: &mut Core) {
         self.unset(SessionFlag::PausedByHandler);
-        self.mark(core);
+        self.mark_dirty(core);
     }
 
     /// Whether messages are stashed rather than delivered: the handler has paused the connection,
@@ -451,12 +451,12 @@ impl<S> Link<S> {
     pub(super) fn stash(&mut self, message: Option<StashedMessage>, input: Input, at: usize, core: &mut Core) {
         let (bytes, at) = input.into_kept(at);
         self.cold().stash = Some(Stash { message, input: Input::Kept(bytes), at });
-        self.mark(core);
+        self.mark_dirty(core);
     }
 
     /// Stashes input until the next turn, in its receive buffer unless few buffers are free.
     #[cold]
-    pub(super) fn wait(&mut self, mut input: Input, mut at: usize, core: &mut Core) {
+    pub(super) fn stash_until_next_turn(&mut self, mut input: Input, mut at: usize, core: &mut Core) {
         if matches!(&input, Input::Buffer(buffer) if buffer.is_scarce()) {
             let (bytes, start) = input.into_kept(at);
             (input, at) = (Input::Kept(bytes), start);
@@ -465,7 +465,7 @@ impl<S> Link<S> {
         self.set(SessionFlag::Waiting);
         core.waiting.push_back(self.slot);
         core.counters.yields += 1;
-        self.mark(core);
+        self.mark_dirty(core);
     }
 
     /// Ends the wait of stashed input for the next turn. If the connection is paused by now, the
@@ -576,7 +576,7 @@ impl<S> Link<S> {
         }
         core.timers.release(self.slot);
         self.set_close_timer(core);
-        self.mark(core);
+        self.mark_dirty(core);
     }
 
     fn set_close_timer(&mut self, core: &mut Core) {
@@ -594,7 +594,7 @@ impl<S> Link<S> {
                 self.begin_shutdown(CloseMode::Immediate, core);
             }
             SessionPhase::Closing => self.begin_shutdown(CloseMode::Immediate, core),
-            SessionPhase::ShuttingDown(_) => self.mark(core),
+            SessionPhase::ShuttingDown(_) => self.mark_dirty(core),
             // The peer may still read the deferred answer.
             SessionPhase::Deferred => {}
             SessionPhase::Handshaking if self.is(SessionFlag::Client) => {
@@ -674,7 +674,7 @@ impl<S> Link<S> {
             }
             next = next.min(left);
         }
-        self.tidy();
+        self.free_unused_cold();
         core.set_timer(self.slot, next);
         None
     }

@@ -52,7 +52,7 @@ impl<S> Session<S> {
     /// Creates the session of an accepted connection.
     pub(crate) fn accepted(slot: Slot, core: &mut Core) -> Self {
         let mut session = Self::new(slot, Role::Server, None, core);
-        session.link.mark(core);
+        session.link.mark_dirty(core);
         session
     }
 
@@ -133,7 +133,7 @@ impl<S> Session<S> {
             return link.stash(None, input, at, core);
         }
         if !core.slices.begin(link.slot()) {
-            return link.wait(input, at, core);
+            return link.stash_until_next_turn(input, at, core);
         }
         core.memory.pool.set_inflate_allowance(core.slices.inflate_allowance());
         let stop = loop {
@@ -198,7 +198,7 @@ impl<S> Session<S> {
         match stop {
             DecodeStop::Share if at < input.len() || decoder.is_suspended() => {
                 link.outbox.copy_replies(&input, None, &mut core.memory);
-                link.wait(input, at, core);
+                link.stash_until_next_turn(input, at, core);
             }
             DecodeStop::Paused(message) => {
                 link.outbox.copy_replies(&input, None, &mut core.memory);
@@ -209,12 +209,12 @@ impl<S> Session<S> {
             }
         }
         if decoder.keeps_memory() || link.has_cold() {
-            self.note_message(core);
+            self.record_message_start(core);
         }
     }
 
     /// Records the start of the message that is being received.
-    fn note_message(&mut self, core: &Core) {
+    fn record_message_start(&mut self, core: &Core) {
         let Self { decoder, link } = self;
         if !link.is_open() {
             return;
@@ -223,7 +223,7 @@ impl<S> Session<S> {
             link.cold().deadlines.message_since.get_or_insert(core.tick());
         } else if let Some(cold) = &mut link.cold {
             cold.deadlines.message_since = None;
-            link.tidy();
+            link.free_unused_cold();
         }
     }
 
@@ -245,7 +245,7 @@ impl<S> Session<S> {
             busy = true;
         }
         if busy {
-            link.mark(core);
+            link.mark_dirty(core);
         }
     }
 
@@ -343,7 +343,7 @@ impl<S> Session<S> {
         }
         self.accounted(core, |session, core| {
             session.link.end_wait();
-            session.link.mark(core);
+            session.link.mark_dirty(core);
             if session.link.is_paused() { None } else { session.deliver_stash(core, app) }
         })
     }
@@ -531,7 +531,7 @@ impl<S> Session<S> {
             Answer::Defer => {
                 self.link.phase = SessionPhase::Deferred;
                 self.link.cold().opening.defer(request, &input[at..]);
-                self.link.mark(core);
+                self.link.mark_dirty(core);
             }
         }
     }
@@ -556,7 +556,7 @@ impl<S> Session<S> {
         link.set(SessionFlag::Opened);
         link.cold = None;
         link.set_check_timer(core);
-        link.mark(core);
+        link.mark_dirty(core);
         if agreed.subprotocol.is_some() || !agreed.headers.is_empty() {
             link.cold().agreed = Some(Box::new(agreed));
         }

@@ -63,7 +63,7 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
         let handler = &mut *self.handler;
         let mut shard = Shard { core: self.core, current: None, surroundings: &mut reach };
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| call(handler, &mut shard))) {
-            caught(panic, None, self.core);
+            handle_panic(panic, None, self.core);
         }
     }
 
@@ -190,7 +190,7 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
 
     /// Decodes input that waited for this turn, one budget for each connection, until its time is
     /// used up.
-    pub(crate) fn go_on(&mut self, mut time_is_up: impl FnMut() -> bool) {
+    pub(crate) fn decode_waiting(&mut self, mut time_is_up: impl FnMut() -> bool) {
         // Input that has to wait again waits for the next turn.
         for _ in 0..self.core.waiting.len() {
             let Some(slot) = self.core.waiting.pop_front() else { break };
@@ -259,7 +259,7 @@ impl<D: Driver, H: Handler> Calls<'_, D, H> {
         let shard = Shard { core: &mut *core, current: Some(&mut *link), surroundings: reach };
         let mut connection = Connection::new(shard, slot);
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| call(handler, &mut connection))) {
-            caught(panic, Some(slot), core);
+            handle_panic(panic, Some(slot), core);
             link.handler_panicked(core);
         }
     }
@@ -268,7 +268,7 @@ impl<D: Driver, H: Handler> Calls<'_, D, H> {
 /// Handles a panic of the handler. The handler's own state may be inconsistent; that of the shard
 /// is consistent, because the panic interrupts none of its methods.
 #[cold]
-fn caught(panic: Box<dyn Any + Send>, slot: Option<Slot>, core: &mut Core) {
+fn handle_panic(panic: Box<dyn Any + Send>, slot: Option<Slot>, core: &mut Core) {
     core.counters.panics += 1;
     if core.config.on_panic == OnPanic::Stop {
         resume_unwind(panic);
@@ -288,7 +288,7 @@ impl<D: Driver, H: Handler> RequestHandler<H::State> for Calls<'_, D, H> {
         let request = Request::new(request, ConnectionId(slot), &self.reach);
         let handler = &mut *self.handler;
         catch_unwind(AssertUnwindSafe(|| handler.upgrade(&request))).unwrap_or_else(|panic| {
-            caught(panic, Some(slot), core);
+            handle_panic(panic, Some(slot), core);
             Upgrade::reject(StatusCode::INTERNAL_SERVER_ERROR, "internal error")
         })
     }
@@ -297,7 +297,7 @@ impl<D: Driver, H: Handler> RequestHandler<H::State> for Calls<'_, D, H> {
         let request = Request::new(request, ConnectionId(slot), &self.reach);
         let handler = &mut *self.handler;
         catch_unwind(AssertUnwindSafe(|| handler.request(&request))).unwrap_or_else(|panic| {
-            caught(panic, Some(slot), core);
+            handle_panic(panic, Some(slot), core);
             Response::text(StatusCode::INTERNAL_SERVER_ERROR, "internal error")
         })
     }

@@ -82,7 +82,7 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         if !self.core.waiting.is_empty() {
             // After new input, so that waiting input does not delay it for long.
             let began = clock();
-            self.dispatch().go_on(|| clock().saturating_duration_since(began) >= WAITING_TIME);
+            self.dispatch().decode_waiting(|| clock().saturating_duration_since(began) >= WAITING_TIME);
         }
         let mut fired = std::mem::take(&mut self.fired);
         self.dispatch().expire(&mut fired);

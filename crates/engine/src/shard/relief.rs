@@ -25,7 +25,7 @@ pub(crate) fn relieve<D: Driver, H: Handler>(shard: &mut Dispatch<'_, D, H>) {
                     "memory is available again; new handshakes are accepted"
                 );
             }
-            read_again(shard);
+            resume_paused(shard);
         }
         Pressure::Low => {}
         // Searching all sessions takes long on a shard with many of them.
@@ -45,7 +45,7 @@ pub(crate) fn relieve<D: Driver, H: Handler>(shard: &mut Dispatch<'_, D, H>) {
     }
 }
 
-fn read_again<D: Driver, H: Handler>(shard: &mut Dispatch<'_, D, H>) {
+fn resume_paused<D: Driver, H: Handler>(shard: &mut Dispatch<'_, D, H>) {
     for slot in std::mem::take(&mut shard.core.shortage.paused) {
         if let Some(session) = shard.sessions.get_mut(slot) {
             session.link.resume_from_memory(shard.core);

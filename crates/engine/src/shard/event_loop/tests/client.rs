@@ -36,7 +36,7 @@ fn asking(seed: u64, faults: Faults) -> (World<Scripted>, WebSocketPeer) {
 fn connected(seed: u64, faults: Faults) -> (World<Scripted>, WebSocketPeer) {
     let (mut world, mut server) = asking(seed, faults);
     server.accept();
-    world.settle();
+    world.run_until_idle();
     assert_eq!(server.take(), [Got::text("hello")], "seed {seed}");
     assert_eq!(world.handler().take_log(), ["open"], "seed {seed}");
     (world, server)
@@ -85,12 +85,12 @@ fn rfc6455_4_1_nothing_is_sent_before_the_servers_answer() {
         let (mut world, mut server) = asking(seed, faults);
         world.pass(5 * SECOND);
         server.peer.write(&server.accepting()[..40]);
-        world.settle();
+        world.run_until_idle();
         world.pass(4 * SECOND);
         assert_eq!(server.take(), [], "seed {seed}");
         assert_eq!(server.body(), "", "seed {seed}");
         server.peer.write(&server.accepting()[40..]);
-        world.settle();
+        world.run_until_idle();
         assert_eq!(server.take(), [Got::text("hello")], "seed {seed}");
     });
 }
@@ -115,14 +115,14 @@ fn rfc6455_5_5_a_ping_with_more_than_125_bytes_is_refused() {
         let (mut world, mut server) = connected(seed, faults);
         let id = world.handler().opened[0];
         [126, 125].into_iter().for_each(|len| world.post(ping(id, len)));
-        world.settle();
+        world.run_until_idle();
         assert_eq!(server.take(), [Got::Ping(vec![b'p'; 125])], "seed {seed}");
 
         let mut world = World::new(seed, faults, Scripted::new());
         let mut client = world.open_client();
         let id = world.handler().opened[0];
         [126, 125].into_iter().for_each(|len| world.post(ping(id, len)));
-        world.settle();
+        world.run_until_idle();
         assert_eq!(client.take(), [Got::Ping(vec![b'p'; 125])], "seed {seed}");
     });
 }
@@ -138,7 +138,7 @@ fn messages_pass_in_both_directions_and_the_clients_are_masked() {
         server.peer.write(&server.frame(OpCode::Text, false, b"in "));
         server.send(OpCode::Ping, b"?");
         server.peer.write(&server.frame(OpCode::Continuation, true, b"fragments"));
-        world.settle();
+        world.run_until_idle();
         let due = [Got::text("short"), Got::text(&long), Got::Pong(b"?".to_vec()), Got::text("in fragments")];
         assert_eq!(server.take(), due, "seed {seed}");
     });
@@ -149,7 +149,7 @@ fn a_message_right_behind_the_response_is_not_lost() {
     each_seed(|seed, faults| {
         let (mut world, mut server) = asking(seed, faults);
         server.peer.write(&[server.accepting(), server.frame(OpCode::Text, true, b"welcome")].concat());
-        world.settle();
+        world.run_until_idle();
         assert_eq!(server.take(), [Got::text("hello"), Got::text("welcome")], "seed {seed}");
         assert_eq!(world.handler().take_log(), ["open", "message welcome"], "seed {seed}");
     });
@@ -165,19 +165,19 @@ fn rfc6455_7_1_1_the_client_leaves_ending_tcp_to_the_server() {
                 world.post(move |_, shard| {
                     shard.connection(id).expect("open").close(CloseCode::NORMAL, "").expect("sendable");
                 });
-                world.settle();
+                world.run_until_idle();
                 assert_eq!(server.take(), [Got::Close(Some(1000))], "seed {seed}");
                 server.close(1000);
-                world.settle();
+                world.run_until_idle();
             } else {
                 server.close(1000);
-                world.settle();
+                world.run_until_idle();
                 assert_eq!(server.take(), [Got::Close(Some(1000))], "seed {seed}");
             }
             assert!(!server.peer.is_finished() && !server.peer.is_reset(), "seed {seed}");
             assert!(world.handler().log.is_empty(), "seed {seed}");
             server.peer.finish();
-            world.settle();
+            world.run_until_idle();
             server.assert_finished();
             let told = if ours { "closed 5: 1000 Local" } else { "closed 5: 1000 Peer" };
             assert_eq!(world.handler().take_log(), [told], "seed {seed}");
@@ -190,7 +190,7 @@ fn rfc6455_7_1_1_the_client_leaves_ending_tcp_to_the_server() {
 fn the_client_ends_tcp_if_the_server_does_not_after_the_closing_handshake() {
     let (mut world, server) = connected(1, rough());
     server.close(1000);
-    world.settle();
+    world.run_until_idle();
     world.pass(6 * SECOND);
     server.assert_finished();
     assert_eq!(world.handler().take_log(), ["closed 5: 1000 Peer"]);
@@ -202,17 +202,17 @@ fn a_server_that_vanishes_or_violates_the_protocol_is_reported_as_a_client_is() 
     each_seed(|seed, faults| {
         let (mut world, server) = connected(seed, faults);
         server.peer.finish();
-        world.settle();
+        world.run_until_idle();
         assert_eq!(world.handler().take_log(), ["closed 5: 1006 Vanished"], "seed {seed}");
         world.assert_clean();
 
         let (mut world, mut server) = connected(seed, faults);
         // A masked frame.
         server.peer.write(b"\x81\x81\0\0\0\0x");
-        world.settle();
+        world.run_until_idle();
         assert_eq!(server.take(), [Got::Close(Some(1002))], "seed {seed}");
         server.peer.finish();
-        world.settle();
+        world.run_until_idle();
         assert_eq!(world.handler().take_log(), ["closed 5: 1002 Violation"], "seed {seed}");
         world.assert_clean();
     });
@@ -226,7 +226,7 @@ fn a_wrong_accept_value_fails_the_connection() {
         let (front, accept) = response.split_once("Accept: ").expect("the response has it");
         let first = if accept.starts_with('x') { 'y' } else { 'x' };
         server.peer.write(format!("{front}Accept: {first}{}", &accept[1..]).as_bytes());
-        world.settle();
+        world.run_until_idle();
         assert_failed(&mut world, "Handshake Accept");
         assert!(server.peer.is_finished(), "seed {seed}");
     });
@@ -238,7 +238,7 @@ fn a_subprotocol_that_was_not_offered_fails_the_connection() {
     let response = String::from_utf8(server.accepting()).expect("ASCII");
     assert!(response.contains("Protocol: chat\r\n"));
     server.peer.write(response.replace("chat", "tchat").as_bytes());
-    world.settle();
+    world.run_until_idle();
     assert_failed(&mut world, "Handshake Subprotocol(\"tchat\")");
 }
 
@@ -247,7 +247,7 @@ fn another_status_fails_the_connection_and_is_in_the_error() {
     each_seed(|seed, faults| {
         let (mut world, server) = asking(seed, faults);
         server.peer.write(b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n\r\nlater");
-        world.settle();
+        world.run_until_idle();
         assert_failed(&mut world, "Handshake Status { status: 503, reason: \"Service Unavailable\" }");
     });
 }
@@ -258,13 +258,13 @@ fn an_end_in_the_handshake_fails_the_connection() {
         for reset in [false, true] {
             let (mut world, server) = asking(seed, faults);
             server.peer.write(&server.accepting()[..20]);
-            world.settle();
+            world.run_until_idle();
             if reset {
                 server.peer.reset()
             } else {
                 server.peer.finish()
             }
-            world.settle();
+            world.run_until_idle();
             assert_failed(&mut world, if reset { "Unreachable ConnectionReset" } else { "Ended" });
         }
     });
@@ -276,7 +276,7 @@ fn a_server_that_sends_nothing_times_out() {
         let (mut world, server) = asking(seed, faults);
         world.pass(9 * SECOND);
         server.peer.write(b"HTTP/1.1 101 ");
-        world.settle();
+        world.run_until_idle();
         assert!(world.handler().log.is_empty(), "seed {seed}");
         world.pass(SECOND + Duration::from_millis(20));
         assert_failed(&mut world, "Timeout");
@@ -289,7 +289,7 @@ fn a_connection_attempt_without_an_answer_times_out() {
         let mut world = World::new(seed, faults, Scripted::new());
         world.network.set_reception(Reception::Ignore);
         world.post(|_, shard| connect(shard, 5));
-        world.settle();
+        world.run_until_idle();
         assert_eq!(world.sessions(), 1, "seed {seed}");
         world.pass(11 * SECOND);
         assert_failed(&mut world, "Timeout");
@@ -317,7 +317,7 @@ fn the_next_address_is_tried_when_one_does_not_answer_or_refuses() {
         world.pass(SECOND);
         let server = world.server();
         server.accept();
-        world.settle();
+        world.run_until_idle();
         assert_eq!(world.handler().take_log(), ["open"], "seed {seed}");
         assert_eq!(world.sessions(), 1, "seed {seed}");
     });
@@ -331,7 +331,7 @@ fn when_no_address_accepts_the_connection_fails_once_within_one_timeout() {
             let mut world = World::new(seed, faults, Scripted::new());
             world.network.set_reception(reception);
             world.post(|_, shard| shard.connect(&three_addresses(), 5));
-            world.settle();
+            world.run_until_idle();
             world.pass(10 * SECOND + Duration::from_millis(100));
             assert_failed(&mut world, error);
         }
@@ -353,7 +353,7 @@ fn the_results_of_the_handshake_are_available_in_open() {
     let server = world.server();
     server.accept();
     server.text("later");
-    world.settle();
+    world.run_until_idle();
     let log = world.handler().take_log();
     assert_eq!(log, ["open", r#"Some("chat") Some("websocket")"#, "message later", "None true"]);
 }
@@ -364,7 +364,7 @@ fn a_connection_that_is_refused_fails() {
         let mut world = World::new(seed, faults, Scripted::new());
         world.network.set_reception(Reception::Refuse);
         world.post(|_, shard| connect(shard, 5));
-        world.settle();
+        world.run_until_idle();
         assert_failed(&mut world, "Unreachable ConnectionRefused");
     });
 }
@@ -374,7 +374,7 @@ fn a_process_without_descriptors_fails_the_connection() {
     let mut world = World::new(1, Faults::none(), Scripted::new());
     world.network.set_descriptor_limit(0);
     world.post(|_, shard| connect(shard, 5));
-    world.settle();
+    world.run_until_idle();
     assert_failed(&mut world, "Unreachable Uncategorized");
 }
 
@@ -385,7 +385,7 @@ fn above_the_limit_of_connections_connecting_fails_until_a_slot_is_free() {
         let mut world = World::with(seed, faults, Config::default(), limits, Scripted::new());
         world.network.set_reception(Reception::Ignore);
         world.post(|_, shard| (1..=3).for_each(|state| connect(shard, state)));
-        world.settle();
+        world.run_until_idle();
         assert_eq!(world.handler().take_log(), ["failed 3: NoSlot"], "seed {seed}");
         world.pass(11 * SECOND);
         world.handler().log.clear();
@@ -393,7 +393,7 @@ fn above_the_limit_of_connections_connecting_fails_until_a_slot_is_free() {
         world.post(|_, shard| connect(shard, 4));
         let server = world.server();
         server.accept();
-        world.settle();
+        world.run_until_idle();
         assert_eq!(world.handler().take_log(), ["open"], "seed {seed}");
     });
 }
@@ -416,12 +416,12 @@ fn a_handler_that_retries_at_once_does_not_block_the_shard() {
     world.keep_turning(11 * SECOND);
     world.run_until(|world| world.handler().log.iter().any(|line| line == "failed 5: Timeout"));
     world.handler().on_failed = |_, _| {};
-    world.settle();
+    world.run_until_idle();
     world.network.set_reception(Reception::Welcome);
     world.post(|_, shard| connect(shard, 6));
     let server = world.server();
     server.accept();
-    world.settle();
+    world.run_until_idle();
     assert_eq!(world.handler().log.last().map(String::as_str), Some("open"));
 }
 

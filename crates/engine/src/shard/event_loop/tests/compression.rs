@@ -56,7 +56,7 @@ fn offering(world: &mut World<Scripted>, offer: &str) -> (WebSocketPeer, Option<
     client
         .peer
         .write(REQUEST.replace("\r\n\r\n", &format!("\r\nSec-WebSocket-Extensions: {offer}\r\n\r\n")).as_bytes());
-    world.settle();
+    world.run_until_idle();
     client.pull();
     let answer = client.head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Extensions: "));
     let flag = |answer: &str, name: &str| answer.split("; ").any(|param| param == name);
@@ -100,14 +100,14 @@ fn echoes_are_compressed_in_every_mode() {
                 client.text(text);
                 due.push(Got::text(text));
             }
-            world.settle();
+            world.run_until_idle();
             assert_eq!(client.take(), due, "seed {seed}, {deflate:?}");
             assert_eq!(client.client.compressed, 3, "only long messages (seed {seed}, {deflate:?})");
             client.client.close(1000);
-            world.settle();
+            world.run_until_idle();
             assert_eq!(client.take(), [Got::Close(Some(1000))], "seed {seed}");
             client.client.peer.finish();
-            world.settle();
+            world.run_until_idle();
             world.assert_clean();
         }
     });
@@ -126,7 +126,7 @@ fn replies_to_uncompressed_messages_are_uncompressed_and_in_order() {
             client.client.send(OpCode::Ping, b"?");
             due.extend([Got::text(&text), Got::text(&text), Got::Pong(b"?".to_vec())]);
         }
-        world.settle();
+        world.run_until_idle();
         assert_eq!(client.take(), due, "seed {seed}");
         assert_eq!(client.client.compressed, 4, "seed {seed}");
     });
@@ -139,7 +139,7 @@ fn without_an_acceptable_offer_nothing_is_compressed() {
         let (mut client, params) = offering(&mut world, offer);
         assert_eq!((client.status(), params), (101, None), "{offer}");
         client.text(&long());
-        world.settle();
+        world.run_until_idle();
         assert_eq!(client.take(), [Got::text(&long())]);
     }
     let (client, _) = offering(&mut world, "permessage-deflate; client_max_window_bits=");
@@ -162,13 +162,13 @@ fn a_deferred_answer_negotiates_compression() {
     assert_eq!(none, None);
     let id = world.handler().deferred[0];
     world.post(move |_, shard| shard.answer(id, crate::Upgrade::accept(9)));
-    world.settle();
+    world.run_until_idle();
     let params = DeflatePolicy { takeover: false, peer_takeover: false, ..DeflatePolicy::default() }
         .accept(&ringway_codec::DeflateOffer::default())
         .expect("the offer has no parameters");
     let mut client = Compressing::new(client, Role::Client, &params);
     client.text(&long());
-    world.settle();
+    world.run_until_idle();
     assert_eq!((client.take(), client.client.compressed), (vec![Got::text(&long())], 1));
     assert!(client.client.head.contains(&format!("\r\nSec-WebSocket-Extensions: {params}\r\n")), "{:?}", client.client);
 }
@@ -187,7 +187,7 @@ fn an_idle_connection_keeps_a_compressor_only_with_takeover_and_only_for_a_while
         assert_eq!(keeps(&world), (false, false), "no message was sent");
         for _ in 0..2 {
             client.text(&long());
-            world.settle();
+            world.run_until_idle();
             assert_eq!(client.take().len(), 1);
             assert_eq!(keeps(&world), (kept, kept));
             // Half of the idle timeout: a ping is sent and the compressor is freed. The peer's
@@ -195,7 +195,7 @@ fn an_idle_connection_keeps_a_compressor_only_with_takeover_and_only_for_a_while
             world.pass(70 * SECOND);
             assert_eq!(client.take(), [Got::Ping(Vec::new())]);
             client.client.send(OpCode::Pong, b"");
-            world.settle();
+            world.run_until_idle();
             assert_eq!(keeps(&world), (false, kept));
         }
     }
@@ -219,7 +219,7 @@ fn each_message_can_be_compressed_or_not_regardless_of_its_length() {
         for (text, compressed) in [("a".repeat(20), 2), ("a".repeat(200), 3)] {
             client.client.compressed = 0;
             client.client.text(&text);
-            world.settle();
+            world.run_until_idle();
             assert_eq!(client.take(), vec![Got::text(&text); 4]);
             assert_eq!(client.client.compressed, compressed, "{} bytes, {deflate:?}", text.len());
         }
@@ -246,7 +246,7 @@ fn prepared_messages_reach_every_connection_compressed_as_negotiated() {
             let own = format!("{round} {text}");
             clients.iter_mut().for_each(|client| client.text(&own));
             plain.text(&own);
-            world.settle();
+            world.run_until_idle();
             due.push(Got::text(&own));
             let (ids, prepared) = (ids.clone(), prepared.clone());
             world.post(move |_, shard| {
@@ -257,7 +257,7 @@ fn prepared_messages_reach_every_connection_compressed_as_negotiated() {
                     }
                 }
             });
-            world.settle();
+            world.run_until_idle();
             due.extend([Got::text(&text), Got::text("short"), Got::text(&text)]);
         }
         for client in &mut clients {
@@ -279,10 +279,10 @@ fn a_bomb_is_answered_with_1009() {
         let mut world = World::with(1, rough(), config(deflate), limits, Scripted::new());
         let mut client = open(&mut world, "permessage-deflate");
         client.text(&"0".repeat(20 << 20));
-        world.settle();
+        world.run_until_idle();
         assert_eq!(client.take(), [Got::Close(Some(1009))]);
         client.client.peer.finish();
-        world.settle();
+        world.run_until_idle();
         assert_eq!(world.handler().take_log(), ["open", "closed 7: 1009 Violation"]);
         world.assert_clean();
     }
@@ -298,11 +298,11 @@ fn messages_stashed_during_a_pause_are_delivered_and_answered_compressed() {
         client.text(&long());
         client.client.text(&long());
         client.text(&long());
-        world.settle();
+        world.run_until_idle();
         assert_eq!(client.take(), [], "seed {seed}");
         let id = world.handler().opened[0];
         world.post(move |_, shard| shard.connection(id).expect("open").resume());
-        world.settle();
+        world.run_until_idle();
         assert_eq!(client.take(), vec![Got::text(&long()); 3], "seed {seed}");
         assert_eq!(client.client.compressed, 2, "seed {seed}");
     });
@@ -333,14 +333,14 @@ fn a_client_offers_compression_and_uses_the_servers_choice() {
                     .expect("a complete one");
             let params = policy.choose(&request.extensions().expect("well formed")).expect("an offer");
             server.peer.write(&server.accepting_with(Some(&params)));
-            world.settle();
+            world.run_until_idle();
             let mut server = Compressing::new(server, Role::Server, &params);
             let mut due = Vec::new();
             for text in ["short", &long(), &long(), "short"] {
                 server.text(text);
                 due.push(Got::text(text));
             }
-            world.settle();
+            world.run_until_idle();
             assert_eq!(server.take(), due, "seed {seed}");
             assert_eq!(server.client.compressed, 2, "seed {seed}");
         }
@@ -352,10 +352,10 @@ fn a_client_limited_to_a_window_of_256_bytes_sends_uncompressed() {
     let (mut world, server) = connecting(1, rough(), Deflate::takeover());
     let params = DeflateParams { client_max_window_bits: Some(WindowBits::MIN), ..DeflateParams::default() };
     server.peer.write(&server.accepting_with(Some(&params)));
-    world.settle();
+    world.run_until_idle();
     let mut server = Compressing::new(server, Role::Server, &params);
     server.text(&long());
-    world.settle();
+    world.run_until_idle();
     assert_eq!((server.take(), server.client.compressed), (vec![Got::text(&long())], 0));
 }
 
@@ -370,7 +370,7 @@ fn an_answer_that_matches_no_offer_fails_the_connection() {
     ] {
         let (mut world, server) = connecting(1, rough(), deflate);
         server.peer.write(&server.accepting_with(Some(&params)));
-        world.settle();
+        world.run_until_idle();
         assert_eq!(world.handler().take_log(), [format!("failed 5: Handshake Extension(\"{params}\")")]);
         world.assert_clean();
     }
@@ -381,6 +381,6 @@ fn a_client_sends_uncompressed_to_a_server_that_declines() {
     let (mut world, mut server) = connecting(1, rough(), Deflate::takeover());
     server.accept();
     server.text(&long());
-    world.settle();
+    world.run_until_idle();
     assert_eq!((server.take(), server.compressed), (vec![Got::text(&long())], 0));
 }

@@ -14,7 +14,7 @@ fn leaving() -> Scripted {
     let mut handler = Scripted::new();
     handler.on_message = |_, conn, message| {
         if message.as_text() == Some("bye") {
-            conn.close(CloseCode::new(4000), "as you wish").expect("sendable");
+            conn.close(CloseCode::new(4000), "requested").expect("sendable");
         } else {
             conn.reply(message);
         }
@@ -35,7 +35,7 @@ fn a_close_is_answered_with_its_code_and_the_server_ends_tcp_first() {
             let mut world = World::new(seed, faults, Scripted::new());
             let mut client = world.open_client();
             write(&client, &[(OpCode::Text, b"last words"), (OpCode::Close, payload)]);
-            world.settle();
+            world.run_until_idle();
             assert_eq!(client.take(), [Got::text("last words"), Got::Close(Some(code))], "seed {seed}");
             client.assert_finished();
             assert_eq!(world.handler().log.last(), Some(&format!("closed 7: {told} Peer")), "seed {seed}");
@@ -50,7 +50,7 @@ fn rfc6455_7_1_5_a_close_without_a_code_is_1005_and_answered_without_one() {
         let mut world = World::new(seed, faults, Scripted::new());
         let mut client = world.open_client();
         client.send(OpCode::Close, b"");
-        world.settle();
+        world.run_until_idle();
         assert_eq!(client.take(), [Got::Close(None)], "seed {seed}");
         client.assert_finished();
         assert_eq!(world.handler().take_log(), ["open", "closed 7: 1005 Peer"], "seed {seed}");
@@ -66,13 +66,13 @@ fn after_this_sides_close_frame_the_answer_is_awaited_and_messages_are_dropped()
         client.text("bye");
         client.text("too late");
         client.send(OpCode::Ping, b"too late");
-        world.settle();
+        world.run_until_idle();
         assert_eq!(client.take(), [Got::Close(Some(4000))], "seed {seed}");
         assert!(!client.peer.is_finished(), "the answer is awaited (seed {seed})");
         client.text("later still");
         world.pass(4 * SECOND);
         client.close(4000);
-        world.settle();
+        world.run_until_idle();
         client.assert_finished();
         assert_eq!(world.handler().take_log(), ["open", "message bye", "closed 7: 4000 Local"], "seed {seed}");
         world.assert_clean();
@@ -96,10 +96,10 @@ fn a_close_in_the_middle_of_a_buffer_is_sent_after_the_replies_before_it() {
             let mut client = world.open_client();
             write(&client, frames);
             if frames[3].0 == OpCode::Text {
-                world.settle();
+                world.run_until_idle();
                 client.close(4000);
             }
-            world.settle();
+            world.run_until_idle();
             let due = [Got::text("one"), Got::Pong(b"two".to_vec()), Got::Close(Some(4000))];
             assert_eq!(client.take(), due, "seed {seed}");
             let log = ["open", "message one", "ping two", "message bye", "closed 7: 4000 Local"];
@@ -116,7 +116,7 @@ fn a_close_without_an_answer_ends_after_its_timeout() {
         let mut world = World::new(seed, faults, leaving());
         let mut client = world.open_client();
         client.text("bye");
-        world.settle();
+        world.run_until_idle();
         for _ in 0..4 {
             // Other messages do not answer the close frame.
             client.text("what?");
@@ -145,7 +145,7 @@ fn a_close_that_the_peer_never_reads_ends_after_its_timeout() {
             "" => client.close(1000),
             text => client.text(text),
         }
-        world.settle();
+        world.run_until_idle();
         // A quarter of the timeout passes before the check that first sees no progress.
         world.pass(7 * SECOND);
         world.assert_clean();
@@ -168,10 +168,10 @@ fn a_close_within_open_takes_effect() {
         let mut world = World::new(seed, faults, handler);
         let mut client = WebSocketPeer::new(world.network.connect(), Role::Client);
         client.peer.write(&[REQUEST.as_bytes(), &client.frame(OpCode::Text, true, b"early")].concat());
-        world.settle();
+        world.run_until_idle();
         assert_eq!(client.take(), [Got::Close(None)], "seed {seed}");
         client.close(1000);
-        world.settle();
+        world.run_until_idle();
         assert_eq!(world.handler().take_log(), ["open", "closed 7: 1005 Local"], "seed {seed}");
         client.assert_finished();
         world.assert_clean();
@@ -190,13 +190,13 @@ fn a_peer_that_keeps_sending_after_a_violation_receives_the_close_frame() {
                 client.peer.write(&[b'x'; 5000]);
                 (0..5).for_each(|_| world.turn());
             }
-            world.settle();
+            world.run_until_idle();
             assert_eq!(client.take(), [Got::text("fine"), Got::Close(Some(1002))], "seed {seed}");
             client.assert_finished();
             assert_eq!(client.peer.unreceived(), 0, "unread bytes would cause a reset (seed {seed})");
             if finishes {
                 client.peer.finish();
-                world.settle();
+                world.run_until_idle();
             } else {
                 world.pass(6 * SECOND);
             }
@@ -222,10 +222,10 @@ fn each_violation_is_answered_with_its_close_code() {
         let mut world = World::with(2, rough(), Config::default(), limits, Scripted::new());
         let mut client = world.open_client();
         client.peer.write(bytes);
-        world.settle();
+        world.run_until_idle();
         assert_eq!(client.take(), [Got::Close(Some(code))], "{bytes:?}");
         client.peer.finish();
-        world.settle();
+        world.run_until_idle();
         assert_eq!(world.handler().take_log(), ["open".to_owned(), format!("closed 7: {code} Violation")]);
         world.assert_clean();
     }
@@ -237,12 +237,12 @@ fn a_violation_after_this_sides_close_frame_causes_no_second_one() {
         let mut world = World::new(seed, faults, leaving());
         let mut client = world.open_client();
         client.text("bye");
-        world.settle();
+        world.run_until_idle();
         client.peer.write(&[0xff; 3000]);
-        world.settle();
+        world.run_until_idle();
         assert_eq!(client.take(), [Got::Close(Some(4000))], "seed {seed}");
         client.peer.finish();
-        world.settle();
+        world.run_until_idle();
         client.assert_finished();
         world.assert_clean();
     });
@@ -275,13 +275,13 @@ fn a_fin_while_the_close_is_awaited_is_reported_once() {
             let mut world = World::new(seed, faults, leaving());
             let client = world.open_client();
             client.text("bye");
-            world.settle();
+            world.run_until_idle();
             if reset {
                 client.peer.reset()
             } else {
                 client.peer.finish()
             }
-            world.settle();
+            world.run_until_idle();
             assert_eq!(world.handler().take_log(), ["open", "message bye", "closed 7: 4000 Unanswered"], "seed {seed}");
             world.assert_clean();
         }
@@ -297,11 +297,11 @@ fn a_reset_is_reported_once() {
             if backlog {
                 client.peer.set_window(0);
                 client.text("never read");
-                world.settle();
+                world.run_until_idle();
             }
             world.handler().log.clear();
             client.peer.reset();
-            world.settle();
+            world.run_until_idle();
             assert_eq!(world.handler().take_log(), ["closed 7: 1006 Reset"], "seed {seed}");
             world.assert_clean();
         }
@@ -316,9 +316,9 @@ fn a_reset_during_the_handshake_is_not_reported() {
         let mut world = World::new(1, rough(), handler);
         let peer = world.network.connect();
         peer.write(&REQUEST.as_bytes()[..if whole { REQUEST.len() } else { 30 }]);
-        world.settle();
+        world.run_until_idle();
         peer.reset();
-        world.settle();
+        world.run_until_idle();
         world.pass(20 * SECOND);
         assert!(world.handler().log.is_empty());
         world.assert_clean();
@@ -333,9 +333,9 @@ fn a_reset_after_the_peers_fin_ends_the_sending_of_queued_output() {
         client.peer.set_window(0);
         client.text("an answer that will not be read");
         client.peer.finish();
-        world.settle();
+        world.run_until_idle();
         client.peer.reset();
-        world.settle();
+        world.run_until_idle();
         world.assert_clean();
         let log = ["open", "message of 31 bytes", "closed 7: 1006 Vanished"];
         assert_eq!(world.handler().take_log(), log, "seed {seed}");
@@ -356,9 +356,9 @@ fn a_reset_after_the_fin_on_a_paused_connection_ends_the_sending_of_queued_outpu
         client.text("an answer that will not be read");
         client.text("held back");
         client.peer.finish();
-        world.settle();
+        world.run_until_idle();
         client.peer.reset();
-        world.settle();
+        world.run_until_idle();
         world.assert_clean();
         let log = ["open", "message of 31 bytes", "closed 7: 1006 Reset"];
         assert_eq!(world.handler().take_log(), log, "seed {seed}");
@@ -371,13 +371,13 @@ fn a_plain_request_is_answered_and_its_connection_closed() {
         let mut world = World::new(seed, faults, Scripted::new());
         let mut client = WebSocketPeer::new(world.network.connect(), Role::Client);
         client.peer.write(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\n\r\n");
-        world.settle();
+        world.run_until_idle();
         client.pull();
         assert_eq!(client.status(), 200, "seed {seed}");
         assert!(client.body().starts_with("Ringway ") && client.body().ends_with("server\n"), "seed {seed}");
         client.assert_finished();
         client.peer.finish();
-        world.settle();
+        world.run_until_idle();
         assert!(world.handler().log.is_empty(), "seed {seed}");
         world.assert_clean();
     });
@@ -398,12 +398,12 @@ fn a_malformed_request_is_refused_with_the_reason_and_no_reset() {
             let mut client = WebSocketPeer::new(world.network.connect(), Role::Client);
             client.peer.write(request.as_bytes());
             client.peer.write(&[b'x'; 5000]);
-            world.settle();
+            world.run_until_idle();
             client.pull();
             assert_eq!(client.status(), status, "seed {seed}");
             client.assert_finished();
             client.peer.finish();
-            world.settle();
+            world.run_until_idle();
             assert!(!client.peer.is_reset(), "seed {seed}");
             assert!(world.handler().log.is_empty(), "seed {seed}");
             world.assert_clean();
@@ -418,12 +418,12 @@ fn stopping_closes_all_connections_with_1001_and_ends_when_all_have_answered() {
         let mut clients: Vec<WebSocketPeer> = (0..5).map(|_| world.open_client()).collect();
         let half_open = world.network.connect();
         half_open.write(&REQUEST.as_bytes()[..50]);
-        world.settle();
+        world.run_until_idle();
         world.post(|_, shard| {
             shard.stop();
             shard.stop();
         });
-        world.settle();
+        world.run_until_idle();
         assert!(world.running, "seed {seed}");
         assert!(half_open.is_finished(), "stopping does not wait for handshakes (seed {seed})");
         assert!(world.network.connect().is_reset(), "nothing more is accepted (seed {seed})");
@@ -431,7 +431,7 @@ fn stopping_closes_all_connections_with_1001_and_ends_when_all_have_answered() {
             assert_eq!(client.take(), [Got::Close(Some(1001))], "seed {seed}");
             assert!(world.running, "seed {seed}");
             client.close(1001);
-            world.settle();
+            world.run_until_idle();
         }
         assert!(!world.running, "seed {seed}");
         assert_eq!(world.sessions(), 0, "seed {seed}");
@@ -456,7 +456,7 @@ fn stopping_waits_until_its_timeout_at_most() {
             let mut world = World::with(seed, faults, config, Limits::default(), Scripted::new());
             let mut silent = world.open_client();
             world.post(|_, shard| shard.stop());
-            world.settle();
+            world.run_until_idle();
             assert_eq!(silent.take(), [Got::Close(Some(1001))], "seed {seed}");
             world.pass(SECOND);
             assert!(world.running, "seed {seed}");
@@ -471,7 +471,7 @@ fn stopping_waits_until_its_timeout_at_most() {
 fn a_shard_that_is_stopped_before_its_first_turn_ends_at_once() {
     let mut world = World::new(1, Faults::none(), Scripted::new());
     world.post(|_, shard| shard.stop());
-    world.settle();
+    world.run_until_idle();
     assert!(!world.running);
 
     // Stops in `start`, the only call after which the loop does not check the end of the turn.
@@ -500,7 +500,7 @@ fn connections_accepted_while_the_shard_stops_are_closed() {
         let mut waiting = world.open_client();
         let mut late: Vec<WebSocketPeer> = (0..10).map(|_| world.client()).collect();
         world.post(|_, shard| shard.stop());
-        world.settle();
+        world.run_until_idle();
         for client in &mut late {
             if client.take() == [Got::Close(Some(1001))] {
                 client.close(1001); // Accepted before the stop.
@@ -509,7 +509,7 @@ fn connections_accepted_while_the_shard_stops_are_closed() {
             }
         }
         waiting.close(1001);
-        world.settle();
+        world.run_until_idle();
         assert!(!world.running, "seed {seed}");
         let got = waiting.take();
         assert_eq!(got.last(), Some(&Got::Close(Some(1001))), "seed {seed}");
@@ -525,17 +525,17 @@ fn stopping_closes_outgoing_connections() {
         world.post(move |_, shard| shard.connect(&endpoint, 5));
         let mut server = world.server();
         server.accept();
-        world.settle();
+        world.run_until_idle();
         world.post(move |_, shard| shard.connect(&again, 6));
         let unanswered = world.server();
         world.post(|_, shard| shard.stop());
-        world.settle();
+        world.run_until_idle();
         assert_eq!(server.take(), [Got::Close(Some(1001))], "seed {seed}");
         server.close(1001);
-        world.settle();
+        world.run_until_idle();
         assert!(world.running && !server.peer.is_finished(), "the server ends TCP first (seed {seed})");
         server.peer.finish();
-        world.settle();
+        world.run_until_idle();
         assert!(!world.running, "seed {seed}");
         assert_eq!(world.handler().take_log(), ["open", "failed 6: Stopping", "closed 5: 1001 Local"], "seed {seed}");
         assert!(unanswered.peer.is_finished() || unanswered.peer.is_reset(), "seed {seed}");
@@ -562,7 +562,7 @@ fn a_terminated_connection_ends_at_once_without_a_close_frame() {
             &[&client.frame(OpCode::Text, true, b"drop me")[..], &client.frame(OpCode::Text, true, b"more")].concat(),
         );
         client.peer.write(&broken);
-        world.settle();
+        world.run_until_idle();
         assert_eq!(client.take(), [], "seed {seed}");
         assert_eq!(world.handler().take_log(), ["open", "message drop me", "closed 7: 1006 Terminated"], "seed {seed}");
         world.assert_clean();
@@ -580,10 +580,10 @@ fn terminating_a_connection_with_queued_output_does_not_wait_for_its_peer() {
             let mut conn = shard.connection(id).expect("open");
             assert!(conn.send(Message::binary(&[7; 100_000])).is_accepted());
         });
-        world.settle();
+        world.run_until_idle();
         assert!(world.buffered() > 50_000, "seed {seed}");
         world.post(move |_, shard| shard.connection(id).expect("open").terminate());
-        world.settle();
+        world.run_until_idle();
         assert_eq!(world.handler().take_log(), ["open", "closed 7: 1006 Terminated"], "seed {seed}");
         world.assert_clean();
         drop(client);
@@ -597,10 +597,10 @@ fn a_closing_connection_can_be_terminated() {
         let mut client = world.open_client();
         let id = world.handler().opened[0];
         world.post(move |_, shard| shard.connection(id).expect("open").close(CloseCode::NORMAL, "").expect("sendable"));
-        world.settle();
+        world.run_until_idle();
         assert_eq!(client.take(), [Got::Close(Some(1000))], "seed {seed}");
         world.post(move |_, shard| shard.connection(id).expect("closing").terminate());
-        world.settle();
+        world.run_until_idle();
         assert_eq!(world.handler().take_log(), ["open", "closed 7: 1006 Terminated"], "seed {seed}");
         world.assert_clean();
     });

@@ -94,15 +94,15 @@ fn slow_readers_leave_receive_buffers_for_other_connections() {
             for client in &slow {
                 client.send(OpCode::Binary, &[b's'; 600]);
             }
-            world.settle();
+            world.run_until_idle();
         }
         let mut brisk = world.open_client();
         brisk.text("hello");
-        world.settle();
+        world.run_until_idle();
         assert_eq!(brisk.take(), [Got::text("hello")], "seed {seed}");
         for mut client in slow {
             client.peer.set_window(10_000);
-            world.settle();
+            world.run_until_idle();
             assert!(client.take() == vec![Got::Binary(vec![b's'; 600]); 3], "seed {seed}");
         }
     });
@@ -116,7 +116,7 @@ fn backlogged(seed: u64) -> (World<Scripted>, WebSocketPeer) {
     let client = world.open_client();
     client.peer.set_window(2000);
     (0..100).for_each(|_| client.send(OpCode::Binary, &[1; 1500]));
-    world.settle();
+    world.run_until_idle();
     (world, client)
 }
 
@@ -175,18 +175,18 @@ fn a_paused_connection_answers_pings_in_front_of_the_next_message_only() {
             write.extend(client.frame(opcode, true, payload.as_bytes()));
         }
         client.peer.write(&write);
-        world.settle();
+        world.run_until_idle();
         assert_eq!(client.take(), [Got::text("pause"), Got::Pong(b"front".to_vec())], "seed {seed}");
         client.text("three");
         client.peer.write(
             &[client.frame(OpCode::Text, false, &[b'x'; 3000]), client.frame(OpCode::Continuation, true, b"y")]
                 .concat(),
         );
-        world.settle();
+        world.run_until_idle();
         assert_eq!(client.take(), [], "seed {seed}");
         assert!(client.peer.unreceived() > 0, "flow control does not stop the peer (seed {seed})");
         world.post(move |handler, shard| resume(handler, shard, id));
-        world.settle();
+        world.run_until_idle();
         let last = format!("{}y", "x".repeat(3000));
         let due =
             [Got::text("one"), Got::Pong(b"behind".to_vec()), Got::text("two"), Got::text("three"), Got::Text(last)];
@@ -204,13 +204,13 @@ fn each_resume_delivers_one_message_when_each_message_pauses() {
         let texts: Vec<String> = (0..30).map(|n| format!("pause {n} {}", ".".repeat(n * 20))).collect();
         texts.iter().for_each(|text| client.text(text));
         for text in &texts {
-            world.settle();
+            world.run_until_idle();
             assert_eq!(client.take(), [Got::text(text)], "seed {seed}");
             world.post(move |handler, shard| resume(handler, shard, id));
         }
-        world.settle();
+        world.run_until_idle();
         client.close(1000);
-        world.settle();
+        world.run_until_idle();
         assert_eq!(client.take(), [Got::Close(Some(1000))], "seed {seed}");
         world.assert_clean();
     });
@@ -232,7 +232,7 @@ fn pausing_and_resuming_at_any_time_keeps_every_message_in_order() {
             (0..n % 5).for_each(|_| world.turn());
         }
         world.post(move |handler, shard| resume(handler, shard, id));
-        world.settle();
+        world.run_until_idle();
         assert!(client.take() == texts.iter().map(|text| Got::text(text)).collect::<Vec<_>>(), "seed {seed}");
     });
 }
@@ -245,10 +245,10 @@ fn the_end_of_a_paused_connection_is_reported_after_the_stashed_messages() {
             client.text(text);
         }
         client.peer.finish();
-        world.settle();
+        world.run_until_idle();
         assert_eq!(world.handler().take_log(), ["message pause"], "seed {seed}");
         world.post(move |handler, shard| resume(handler, shard, id));
-        world.settle();
+        world.run_until_idle();
         assert_eq!(
             world.handler().take_log(),
             ["message one", "message two", "closed 7: 1006 Vanished"],
@@ -267,16 +267,16 @@ fn closing_a_paused_connection_reads_past_stashed_input_to_the_peers_answer() {
         for text in ["pause", "one", "two"] {
             client.text(text);
         }
-        world.settle();
+        world.run_until_idle();
         world.post(move |_, shard| {
             let mut conn = shard.connection(id).expect("open");
             conn.close(crate::CloseCode::NORMAL, "").expect("sendable");
             conn.pause();
         });
-        world.settle();
+        world.run_until_idle();
         assert_eq!(client.take(), [Got::text("pause"), Got::Close(Some(1000))], "seed {seed}");
         client.close(1000);
-        world.settle();
+        world.run_until_idle();
         assert_eq!(world.handler().take_log(), ["message pause", "closed 7: 1000 Local"], "seed {seed}");
         world.assert_clean();
     });
@@ -338,9 +338,9 @@ fn drained_is_called_only_after_a_message_was_queued_or_handed_back() {
         if size > 0 {
             client.send(OpCode::Binary, &vec![1; size]);
         }
-        world.settle();
+        world.run_until_idle();
         client.pull_up_to(read);
-        world.settle();
+        world.run_until_idle();
         world.handler().take_log().into_iter().filter(|line| !line.starts_with("message")).collect::<Vec<_>>()
     };
     // Frames have two more bytes.
@@ -364,7 +364,7 @@ fn a_message_above_the_limit_is_accepted_when_nothing_is_queued() {
     let mut world = World::with(1, rough(), Config::default(), limits, handler);
     let mut client = world.open_client();
     client.text("go");
-    world.settle();
+    world.run_until_idle();
     assert_eq!(client.take(), [Got::Binary(vec![3; 9000])]);
 }
 
@@ -383,7 +383,7 @@ fn half_of_the_idle_timeout_causes_a_ping_and_all_of_it_a_close() {
     assert_eq!(silence(&mut world, &mut client, 0..4980), []);
     assert_eq!(silence(&mut world, &mut client, 4980..5020), ping);
     client.send(OpCode::Pong, b"");
-    world.settle();
+    world.run_until_idle();
     // The pong counts as activity: five seconds later another ping is sent instead of a close.
     assert_eq!(silence(&mut world, &mut client, 5020..9980), []);
     assert_eq!(silence(&mut world, &mut client, 9980..10_040), ping);
@@ -410,14 +410,14 @@ fn a_connection_that_is_closed_while_its_timer_is_due_has_the_close_timeout() {
     for lively in [0, 1] {
         let mut world = World::with(3, rough(), config.clone(), Limits::default(), handler.clone());
         let mut pair = [world.client(), world.client()];
-        world.settle();
+        world.run_until_idle();
         world.pass(5 * SECOND);
         pair[lively].send(OpCode::Pong, b"");
-        world.settle();
+        world.run_until_idle();
         world.pass(5 * SECOND + Duration::from_millis(10));
         assert!(pair[lively].take().ends_with(&[Got::Close(Some(1000))]), "no close frame was received");
         pair[lively].close(1000);
-        world.settle();
+        world.run_until_idle();
         assert_eq!(world.handler().log.last().map(String::as_str), Some("closed 7: 1000 Local"));
         world.assert_clean();
     }
@@ -449,13 +449,13 @@ fn a_paused_connection_does_not_time_out_while_its_peer_acknowledges_pings() {
     let (mut world, mut client, id) = pausing(1, rough());
     client.text("pause");
     client.text("held back");
-    world.settle();
+    world.run_until_idle();
     for _ in 0..40 {
         world.pass(25 * SECOND);
         client.pull();
     }
     world.post(move |handler, shard| resume(handler, shard, id));
-    world.settle();
+    world.run_until_idle();
     let got = client.take();
     assert!(got.contains(&Got::Ping(Vec::new())), "{got:?}");
     let messages: Vec<_> = got.into_iter().filter(|got| *got != Got::Ping(Vec::new())).collect();
@@ -467,7 +467,7 @@ fn a_paused_connection_whose_peer_is_dead_is_closed() {
     let (mut world, client, _) = pausing(1, rough());
     client.text("pause");
     client.text("held back");
-    world.settle();
+    world.run_until_idle();
     client.peer.set_window(0);
     world.pass(200 * SECOND);
     world.assert_clean();
@@ -487,9 +487,9 @@ fn the_longest_timeouts_do_not_overflow() {
     let mut world = World::with(1, rough(), config, Limits::default(), Scripted::new());
     let mut client = world.open_client();
     world.post(|_, shard| shard.stop());
-    world.settle();
+    world.run_until_idle();
     assert_eq!(client.take(), [Got::Close(Some(1001))]);
     client.close(1001);
-    world.settle();
+    world.run_until_idle();
     assert!(!world.running);
 }

@@ -16,7 +16,7 @@ fn a_handshake_that_times_out_is_answered_408_and_lingers_for_a_bounded_time() {
         let mut world = World::new(seed, faults, Scripted::new());
         let mut client = WebSocketPeer::new(world.network.connect(), Role::Client);
         client.peer.write(&REQUEST.as_bytes()[..60]);
-        world.settle();
+        world.run_until_idle();
         world.pass(9 * SECOND);
         client.pull();
         assert_eq!(client.status(), 0, "seed {seed}");
@@ -27,7 +27,7 @@ fn a_handshake_that_times_out_is_answered_408_and_lingers_for_a_bounded_time() {
         client.assert_finished();
         assert_eq!(world.sessions(), 1, "it lingers for bytes in flight (seed {seed})");
         client.peer.write(&REQUEST.as_bytes()[70..]);
-        world.settle();
+        world.run_until_idle();
         world.pass(6 * SECOND);
         world.assert_clean();
         assert!(!client.peer.is_reset(), "seed {seed}");
@@ -39,11 +39,11 @@ fn a_handshake_that_times_out_is_answered_408_and_lingers_for_a_bounded_time() {
 fn a_client_that_sends_nothing_is_closed() {
     let mut world = World::new(1, rough(), Scripted::new());
     let peer = world.network.connect();
-    world.settle();
+    world.run_until_idle();
     world.pass(11 * SECOND);
     assert!(peer.is_finished());
     peer.finish();
-    world.settle();
+    world.run_until_idle();
     world.assert_clean();
 }
 
@@ -57,7 +57,7 @@ fn deferring(seed: u64, faults: Faults) -> (World<Scripted>, WebSocketPeer, Conn
     let mut world = World::new(seed, faults, handler);
     let mut client = WebSocketPeer::new(world.network.connect(), Role::Client);
     client.peer.write(&[REQUEST.as_bytes(), &client.frame(OpCode::Text, true, b"early")].concat());
-    world.settle();
+    world.run_until_idle();
     client.pull();
     assert_eq!(client.head, "", "seed {seed}");
     let id = world.handler().deferred[0];
@@ -73,13 +73,13 @@ fn a_deferred_answer_can_come_from_another_thread_and_early_input_is_not_lost() 
         let handle = world.shard.control.handle.clone();
         let answering = thread::spawn(move || handle.post(move |_, shard| shard.answer(id, Upgrade::accept(9))));
         answering.join().expect("no panic").expect("the mailbox has room");
-        world.settle();
+        world.run_until_idle();
         client.pull();
         assert_eq!(client.status(), 101, "seed {seed}");
         assert_eq!(client.take(), [Got::text("early"), Got::text("not quite so early")], "seed {seed}");
         world.pass(20 * SECOND);
         client.close(1000);
-        world.settle();
+        world.run_until_idle();
         assert_eq!(client.take(), [Got::Close(Some(1000))], "seed {seed}");
         let log = ["open", "message early", "message not quite so early", "closed 9: 1000 Peer"];
         assert_eq!(world.handler().take_log(), log, "seed {seed}");
@@ -91,11 +91,11 @@ fn a_deferred_answer_can_come_from_another_thread_and_early_input_is_not_lost() 
 fn a_deferred_answer_can_be_a_rejection() {
     let (mut world, mut client, id) = deferring(1, rough());
     world.post(move |_, shard| shard.answer(id, Upgrade::reject(crate::StatusCode::FORBIDDEN, "members only")));
-    world.settle();
+    world.run_until_idle();
     client.pull();
     assert_eq!((client.status(), &*client.body()), (403, "members only\n"));
     client.peer.finish();
-    world.settle();
+    world.run_until_idle();
     world.assert_clean();
 }
 
@@ -107,7 +107,7 @@ fn a_deferred_answer_after_the_408_or_a_second_one_has_no_effect() {
         for _ in 0..3 {
             // While the 408 is being sent, while the connection lingers, and after its end.
             world.post(move |_, shard| shard.answer(id, Upgrade::accept(9)));
-            world.settle();
+            world.run_until_idle();
             client.pull();
             assert_eq!(client.status(), 408, "seed {seed}");
             assert!(!client.body().contains("101"), "seed {seed}");
@@ -121,7 +121,7 @@ fn a_deferred_answer_after_the_408_or_a_second_one_has_no_effect() {
             world.post(move |_, shard| shard.answer(id, Upgrade::accept(state)));
         }
         client.close(1000);
-        world.settle();
+        world.run_until_idle();
         assert_eq!(world.handler().take_log(), ["open", "message early", "closed 9: 1000 Peer"], "seed {seed}");
     });
 }
@@ -138,10 +138,10 @@ fn a_peer_that_ends_its_direction_before_a_deferred_answer_still_receives_it() {
         let mut client = WebSocketPeer::new(world.network.connect(), Role::Client);
         client.peer.write(&[REQUEST.as_bytes(), &client.frame(OpCode::Text, true, b"early")].concat());
         client.peer.finish();
-        world.settle();
+        world.run_until_idle();
         let id = world.handler().deferred[0];
         world.post(move |_, shard| shard.answer(id, Upgrade::accept(9)));
-        world.settle();
+        world.run_until_idle();
         client.pull();
         assert_eq!(client.status(), 101, "seed {seed}");
         assert_eq!(client.take(), [Got::text("early")], "seed {seed}");
@@ -155,10 +155,10 @@ fn answer_to(request: &str) -> String {
     let mut world = World::new(1, Faults::none(), Scripted::new());
     let peer = world.network.connect();
     peer.write(request.as_bytes());
-    world.settle();
+    world.run_until_idle();
     let answer = String::from_utf8(peer.read()).expect("ASCII");
     peer.finish();
-    world.settle();
+    world.run_until_idle();
     world.assert_clean();
     answer
 }
@@ -198,10 +198,10 @@ fn a_deferred_answer_chooses_from_the_configured_subprotocols() {
     let mut world = World::with(1, Faults::none(), config, crate::Limits::default(), handler);
     let peer = world.network.connect();
     peer.write(REQUEST.replacen("\r\n\r\n", "\r\nSec-WebSocket-Protocol: soap, chat\r\n\r\n", 1).as_bytes());
-    world.settle();
+    world.run_until_idle();
     let id = world.handler().deferred[0];
     world.post(move |_, shard| shard.answer(id, Upgrade::accept(9)));
-    world.settle();
+    world.run_until_idle();
     let answer = String::from_utf8(peer.read()).expect("ASCII");
     assert!(answer.contains("Sec-WebSocket-Protocol: chat\r\n"), "{answer}");
 }
@@ -216,7 +216,7 @@ fn the_selected_subprotocol_is_available_in_open() {
     for request in [REQUEST.replace("\r\n\r\n", with), REQUEST.to_owned()] {
         let client = WebSocketPeer::new(world.network.connect(), ringway_codec::Role::Client);
         client.peer.write(request.as_bytes());
-        world.settle();
+        world.run_until_idle();
     }
     assert_eq!(world.handler().take_log(), ["open", r#"Some("chat")"#, "open", "None"]);
 }
@@ -247,7 +247,7 @@ fn the_state_is_made_by_the_upgrade_and_needs_no_default() {
     let mut client = world.open_client();
     client.text("counted");
     client.close(1000);
-    world.settle();
+    world.run_until_idle();
     assert_eq!(client.take(), [Got::text("counted"), Got::Close(Some(1000))]);
     assert_eq!(Rc::strong_count(&world.handler().0), 1);
     world.assert_clean();

@@ -49,7 +49,7 @@ fn the_sum_of_unfinished_messages_is_bounded_and_the_largest_are_closed_with_101
         assert!(world.shard.core.memory.held() <= MAX_MEMORY, "seed {seed}");
         // A connection that holds little is not affected.
         modest.peer.write(&modest.frame(OpCode::Continuation, true, b"rest"));
-        world.settle();
+        world.run_until_idle();
         assert_eq!(modest.take(), [Got::Binary([&[7; 500][..], b"rest"].concat())], "seed {seed}");
         // After the message timeout no memory is held for them.
         world.pass(130 * SECOND);
@@ -79,7 +79,7 @@ fn at_the_limit_new_handshakes_get_503_until_memory_is_available() {
             refused += u32::from(late.status() == 503);
         }
     }
-    world.settle();
+    world.run_until_idle();
     let counters = world.shard.core.counters;
     assert!(refused > 0 && counters.memory_refusals >= u64::from(refused), "{counters:?}");
     assert!(counters.memory_closes > 0, "{counters:?}");
@@ -98,15 +98,15 @@ fn heads_and_stashes_are_charged() {
     let silent = WebSocketPeer::new(world.network.connect(), ringway_codec::Role::Client);
     silent.peer.write(&[b'G'; 1]);
     silent.peer.write(&[b'x'; 9000]);
-    world.settle();
+    world.run_until_idle();
     assert!(world.shard.core.memory.held() >= 9000);
     let client = world.open_client();
     let id = *world.handler().opened.last().expect("open");
     world.post(move |_, shard| shard.connection(id).expect("open").pause());
-    world.settle();
+    world.run_until_idle();
     let before = world.shard.core.memory.held();
     client.send(OpCode::Binary, &[1; 3000]);
-    world.settle();
+    world.run_until_idle();
     assert!(world.shard.core.memory.held() >= before + 3000);
 }
 
@@ -115,7 +115,7 @@ fn a_message_that_is_never_finished_ends_with_1008_although_its_peer_is_active()
     let mut world = World::new(1, Faults::none(), Scripted::new());
     let mut client = world.open_client();
     begin(&client, 100);
-    world.settle();
+    world.run_until_idle();
     for _ in 0..12 {
         world.pass(9 * SECOND);
         client.send(OpCode::Pong, b"");
@@ -127,7 +127,7 @@ fn a_message_that_is_never_finished_ends_with_1008_although_its_peer_is_active()
     assert_eq!(client.got().last(), Some(&Got::Close(Some(1008))));
     client.close(1008);
     client.peer.finish();
-    world.settle();
+    world.run_until_idle();
     assert_eq!(world.handler().log.last().map(String::as_str), Some("closed 7: 1008 MessageTimeout"));
     world.assert_clean();
 }
@@ -140,7 +140,7 @@ fn messages_that_follow_each_other_are_timed_one_by_one() {
         begin(&client, 100);
         world.pass(100 * SECOND);
         client.peer.write(&client.frame(OpCode::Continuation, true, b""));
-        world.settle();
+        world.run_until_idle();
         assert!(matches!(client.take().last(), Some(Got::Binary(_))));
     }
 }
@@ -220,7 +220,7 @@ fn a_flood_of_empty_frames_does_not_delay_other_connections() {
         }
     }
     assert!(before <= 3 && got < frames, "the other connection was answered after {before} turns and {got} frames");
-    world.settle();
+    world.run_until_idle();
     got += flood.take().len();
     assert_eq!(got, frames, "nothing of the flood is lost");
     assert!(world.shard.core.counters.yields > 0);
@@ -235,7 +235,7 @@ fn a_short_message_that_inflates_to_a_long_one_does_not_delay_other_connections(
         let mut bomber = WebSocketPeer::new(world.network.connect(), ringway_codec::Role::Client);
         let offer = "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
         bomber.peer.write(super::world::REQUEST.replace("\r\n\r\n", offer).as_bytes());
-        world.settle();
+        world.run_until_idle();
         bomber.pull();
         bomber.inflate(&DeflateParams {
             server_no_context_takeover: !takeover,
@@ -249,10 +249,10 @@ fn a_short_message_that_inflates_to_a_long_one_does_not_delay_other_connections(
         assert!(bomb.len() < 20_000);
         bomber.peer.write(&bomb);
         bomber.peer.write(&bomber.frame(OpCode::Text, true, b"behind"));
-        let (mut most, mut held, mut turns) = (0, 0, 0);
+        let (mut excess, mut held, mut turns) = (0, 0, 0);
         world.run_until(|world| {
             let now = world.shard.core.memory.held();
-            most = most.max(now.saturating_sub(held.max(1 << 17) * 2));
+            excess = excess.max(now.saturating_sub(held.max(1 << 17) * 2));
             held = now;
             turns += 1;
             if turns % 8 == 0 {
@@ -260,9 +260,9 @@ fn a_short_message_that_inflates_to_a_long_one_does_not_delay_other_connections(
             }
             !world.handler().log.iter().all(|line| !line.starts_with("message of 8388608"))
         });
-        assert_eq!(most, 0, "more than the budget is inflated in one turn");
+        assert_eq!(excess, 0, "more than the budget is inflated in one turn");
         assert!(turns > 100, "{turns} turns");
-        world.settle();
+        world.run_until_idle();
         assert!(other.take().len() >= turns / 8 - 3, "the other connection is answered meanwhile");
         let mut got = Vec::new();
         world.run_until(|world| {
@@ -280,13 +280,13 @@ fn a_slow_reader_that_sends_tiny_frames_holds_few_receive_buffers() {
     client.peer.set_window(0);
     for n in 0..200u8 {
         client.send(OpCode::Binary, &[n]);
-        world.settle();
+        world.run_until_idle();
         assert!(world.network.pool().guarded() <= 1, "{n}: {} buffers", world.network.pool().guarded());
     }
     client.peer.set_window(1 << 20);
-    world.settle();
+    world.run_until_idle();
     assert_eq!(client.take().len(), 200);
-    world.settle();
+    world.run_until_idle();
     assert_eq!(world.network.pool().guarded(), 0);
 }
 
@@ -304,15 +304,15 @@ fn closing_continues_while_the_peer_reads_queued_output() {
     client.peer.set_window(4000);
     let payload = vec![3; 300_000];
     client.send(OpCode::Binary, &payload);
-    world.settle();
+    world.run_until_idle();
     for _ in 0..45 {
         client.pull_up_to(7000);
         world.pass(SECOND);
     }
     client.peer.set_window(1 << 20);
-    world.settle();
+    world.run_until_idle();
     client.pull();
-    world.settle();
+    world.run_until_idle();
     assert!(client.take() == [Got::Binary(payload), Got::Close(Some(1000))], "no output is lost");
 }
 
@@ -328,7 +328,7 @@ fn closing_has_a_limit_regardless_of_progress() {
     let mut client = world.open_client();
     client.peer.set_window(4000);
     client.send(OpCode::Binary, &[3; 300_000]);
-    world.settle();
+    world.run_until_idle();
     for second in 0..12 {
         assert_eq!(world.sessions(), usize::from(second < 10), "after {second} s");
         client.pull_up_to(1000);

@@ -28,12 +28,12 @@ fn a_panic_closes_only_its_connection_with_1011() {
             ["first", "panic late", "behind"].map(|text| one.frame(ringway_codec::OpCode::Text, true, text.as_bytes()));
         one.peer.write(&words.concat());
         other.text("still there");
-        world.settle();
+        world.run_until_idle();
         assert_eq!(one.take(), [Got::text("first"), Got::text("panic late"), Got::Close(Some(1011))], "seed {seed}");
         assert_eq!(other.take(), [Got::text("still there")], "seed {seed}");
         one.close(1011);
         other.close(1000);
-        world.settle();
+        world.run_until_idle();
         assert_eq!(world.shard.core.counters.panics, 1);
         let log = world.handler().take_log();
         assert!(log.contains(&"closed 7: 1011 Panicked".to_owned()), "{log:?}");
@@ -51,11 +51,11 @@ fn a_panic_at_an_assembled_message_releases_its_buffers() {
     ];
     for frame in frames {
         client.peer.write(&frame);
-        world.settle();
+        world.run_until_idle();
     }
     assert_eq!(client.take(), [Got::Close(Some(1011))]);
     client.close(1011);
-    world.settle();
+    world.run_until_idle();
     world.assert_clean();
 }
 
@@ -70,7 +70,7 @@ fn a_panic_in_any_call_leaves_the_shard_running() {
     handler.on_woken = |_, _| panic!("on purpose");
     let mut world = World::new(1, rough(), handler);
     let mut refused = world.client();
-    world.settle();
+    world.run_until_idle();
     refused.pull();
     assert_eq!(refused.status(), 500);
     refused.peer.finish();
@@ -79,7 +79,7 @@ fn a_panic_in_any_call_leaves_the_shard_running() {
     world.pass(Duration::from_secs(2));
     let client = world.open_client();
     client.close(1000);
-    world.settle();
+    world.run_until_idle();
     assert_eq!((world.shard.core.counters.panics, world.running), (4, true));
     world.assert_clean();
 }
@@ -90,6 +90,6 @@ fn a_panic_stops_the_shard_if_the_configuration_says_so() {
     let mut world = World::with(1, rough(), config, Limits::default(), panicking());
     let client = world.open_client();
     client.text("panic");
-    let panic = catch_unwind(AssertUnwindSafe(|| world.settle())).expect_err("it is passed on");
+    let panic = catch_unwind(AssertUnwindSafe(|| world.run_until_idle())).expect_err("it is passed on");
     assert_eq!(panic.downcast_ref::<&str>(), Some(&"on purpose"));
 }

@@ -16,7 +16,7 @@ fn woken_is_called_once_and_a_later_alarm_replaces_an_earlier_one() {
         shard.wake_at(shard.turn_time() + SECOND);
         shard.wake_at(shard.turn_time() + 2 * SECOND);
     });
-    world.settle();
+    world.run_until_idle();
     assert_eq!(world.shard.next_work(world.now), Some(2 * SECOND));
     world.pass(2 * SECOND - Duration::from_nanos(1));
     assert!(world.handler().log.is_empty());
@@ -31,7 +31,7 @@ fn woken_is_called_once_and_a_later_alarm_replaces_an_earlier_one() {
         }
     };
     world.post(|_, shard| shard.wake_at(shard.turn_time()));
-    world.settle();
+    world.run_until_idle();
     assert_eq!(world.handler().take_log(), ["woken"; 5]);
 }
 
@@ -54,7 +54,7 @@ fn work_from_other_threads_runs_in_the_order_of_posting() {
             .collect();
         world.turn();
         threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
-        world.settle();
+        world.run_until_idle();
         let log = world.handler().take_log();
         for thread in 0..4 {
             let of_one: Vec<&String> = log.iter().filter(|line| line.starts_with(&format!("{thread}/"))).collect();
@@ -72,7 +72,7 @@ fn a_full_mailbox_returns_an_error_and_work_can_post_work() {
     }
     let handle = world.shard.control.handle.clone();
     assert!(handle.post(|handler, _| handler.count += 1_000_000).is_err());
-    world.settle();
+    world.run_until_idle();
     assert_eq!(world.handler().count, 4096);
     world.post(|_, shard| {
         let order = Arc::new(Mutex::new(Vec::new()));
@@ -86,6 +86,6 @@ fn a_full_mailbox_returns_an_error_and_work_can_post_work() {
             post.expect("the mailbox has room");
         }
     });
-    world.settle();
+    world.run_until_idle();
     assert_eq!(world.handler().count, 3);
 }

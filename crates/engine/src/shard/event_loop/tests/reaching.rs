@@ -26,11 +26,11 @@ fn the_id_of_the_current_connection_finds_the_current_connection() {
         let mut client = world.open_client();
         let payloads = [20, 3000, 0, 100].map(|len| vec![7; len]);
         payloads.iter().for_each(|payload| client.send(OpCode::Binary, payload));
-        world.settle();
+        world.run_until_idle();
         let around = |payload: Vec<u8>| [Got::text("before"), Got::Binary(payload), Got::text("behind")];
         assert!(client.take() == payloads.map(around).concat(), "seed {seed}");
         client.close(1000);
-        world.settle();
+        world.run_until_idle();
         assert_eq!(world.handler().log.last().map(String::as_str), Some("closed 15: 1000 Peer"), "seed {seed}");
     });
 }
@@ -54,7 +54,7 @@ fn the_current_connection_is_reachable_through_another_one() {
         let mut world = World::new(seed, faults, handler);
         let mut clients = [world.open_client(), world.open_client(), world.open_client()];
         clients[1].text("hello");
-        world.settle();
+        world.run_until_idle();
         let detour = Got::text("by a detour");
         assert_eq!(clients[1].take(), [detour.clone(), detour, Got::text("hello")], "seed {seed}");
         for client in [0, 2] {
@@ -84,11 +84,11 @@ fn a_handler_can_close_its_own_connection_and_others_during_a_message() {
         let mut world = World::new(seed, faults, handler);
         let mut clients = [world.open_client(), world.open_client()];
         (0..3).for_each(|_| clients[0].text("close"));
-        world.settle();
+        world.run_until_idle();
         assert_eq!(clients[0].take(), [Got::text("close"), Got::Close(Some(1001))], "seed {seed}");
         assert_eq!(clients[1].take(), [Got::Close(Some(1001))], "seed {seed}");
         clients.iter().for_each(|client| client.close(1001));
-        world.settle();
+        world.run_until_idle();
         world.assert_clean();
         assert_eq!(world.handler().log.iter().filter(|line| line.starts_with("closed")).count(), 2, "seed {seed}");
     });
@@ -108,7 +108,7 @@ fn a_handler_can_connect_during_a_message() {
         client.text("go");
         let server = world.server();
         server.accept();
-        world.settle();
+        world.run_until_idle();
         assert_eq!(client.take(), [Got::text("go")], "seed {seed}");
         assert_eq!((world.sessions(), world.handler().opened.len()), (2, 2), "seed {seed}");
     });
@@ -144,7 +144,7 @@ fn for_each_connection_visits_each_open_connection_once_and_can_change_all() {
         // Clients open in turn, so the first is the first that was reported.
         let _handshaking = world.network.connect();
         clients[1].text("walk");
-        world.settle();
+        world.run_until_idle();
         assert_eq!(clients[1].take(), [Got::text("to all"), Got::text("walk")], "seed {seed}");
         for client in [0, 2] {
             assert_eq!(clients[client].take(), [Got::text("to all")], "seed {seed}");
@@ -158,7 +158,7 @@ fn for_each_connection_visits_each_open_connection_once_and_can_change_all() {
             shard.for_each_connection(|conn| states.push(*conn.state()));
             assert_eq!((states, shard.connection_count()), (vec![8; 3], count));
         });
-        world.settle();
+        world.run_until_idle();
     });
 }
 
@@ -176,6 +176,6 @@ fn a_code_that_must_not_be_sent_is_an_error_and_the_connection_stays_open() {
     let mut world = World::new(0, ringway_io::sim::Faults::none(), handler);
     let mut client = world.open_client();
     client.text("close");
-    world.settle();
+    world.run_until_idle();
     assert_eq!(client.take(), [Got::text("close")]);
 }

@@ -173,7 +173,7 @@ fn run(seed: u64, faults: Faults, role: Role) -> Injected {
         Role::Client => {
             let endpoint = Arc::new(Endpoint::resolve("ws://192.0.2.1:9001/").expect("an address"));
             world.post(move |_, shard| (0..TALKERS).for_each(|_| shard.connect(&endpoint, ())));
-            world.settle();
+            world.run_until_idle();
             while let Some(peer) = world.network.accept() {
                 talkers.push(Talker::new(WebSocketPeer::new(peer, Role::Server), talkers.len(), &mut rng));
             }
@@ -345,7 +345,7 @@ fn a_message_of_one_connection_can_be_the_reply_on_another() {
             (0..2).for_each(|from| pair[from].send(OpCode::Binary, &message(from, n)));
             (0..n % 3).for_each(|_| world.turn());
         }
-        world.settle();
+        world.run_until_idle();
         for (to, client) in pair.iter_mut().enumerate() {
             let due: Vec<Got> = (0..40).map(|n| Got::Binary(message(1 - to, n))).collect();
             assert!(client.take() == due, "not the messages of the other one (seed {seed})");

@@ -74,7 +74,7 @@ fn a_timer_fires_once_and_never_early() {
         let mut world = World::new(seed, faults, Timing::default());
         let client = world.open_client();
         client.text("s100 s30 s5000");
-        world.settle();
+        world.run_until_idle();
         world.pass_millis(29);
         assert_eq!(world.handler().fired, [], "seed {seed}");
         world.pass_millis(11);
@@ -92,7 +92,7 @@ fn a_shard_sleeps_no_longer_than_until_the_next_timer() {
     let mut world = World::new(0, Faults::none(), Timing::default());
     let client = world.open_client();
     client.text("s500 s40000");
-    world.settle();
+    world.run_until_idle();
     let next = world.shard.next_work(world.now).expect("timers are set");
     assert!(next <= Duration::from_millis(510), "{next:?}");
     world.pass_millis(510);
@@ -105,13 +105,13 @@ fn a_timer_that_is_cancelled_does_not_fire() {
         let mut world = World::new(seed, faults, Timing::default());
         let client = world.open_client();
         client.text("s50 s50 s50 c1 c1");
-        world.settle();
+        world.run_until_idle();
         assert_eq!((world.handler().cancelled.clone(), world.timers()), (vec![true, false], 2), "seed {seed}");
         world.pass_millis(60);
         world.handler().fired.sort_unstable();
         assert_eq!(world.handler().fired, [0, 2], "seed {seed}");
         client.text("c0");
-        world.settle();
+        world.run_until_idle();
         assert_eq!(world.handler().cancelled, [true, false, false], "seed {seed}: the timer has fired");
     });
 }
@@ -121,7 +121,7 @@ fn another_connections_timer_cannot_be_cancelled() {
     let mut world = World::new(0, Faults::none(), Timing::default());
     let (one, _other) = (world.open_client(), world.open_client());
     one.text("s50");
-    world.settle();
+    world.run_until_idle();
     world.post(|_, shard| {
         let mut owner = None;
         shard.for_each_connection(|conn| owner = owner.or(conn.state().first().copied()));
@@ -148,7 +148,7 @@ fn a_timer_that_is_due_can_be_cancelled_by_another_one() {
         let mut world = World::new(seed, faults, Timing { on_timer: Some(on_timer), ..Timing::default() });
         let client = world.open_client();
         client.text("s50 s50");
-        world.settle();
+        world.run_until_idle();
         world.pass_millis(60);
         assert_eq!((world.handler().fired.len(), world.timers()), (1, 1), "seed {seed}");
         world.pass(2 * SECOND);
@@ -168,7 +168,7 @@ fn a_timer_can_set_another_one_and_send() {
         let mut world = World::new(seed, faults, Timing { on_timer: Some(on_timer), ..Timing::default() });
         let mut client = world.open_client();
         client.text("s1000");
-        world.settle();
+        world.run_until_idle();
         for _ in 0..5 {
             world.pass(SECOND + Duration::from_millis(10));
             assert_eq!(client.take(), [Got::text("tick")], "seed {seed}");
@@ -183,7 +183,7 @@ fn the_timers_of_a_connection_end_with_it() {
             let mut world = World::new(seed, faults, Timing::default());
             let client = world.open_client();
             client.text(&["s1000"; 50].join(" "));
-            world.settle();
+            world.run_until_idle();
             assert_eq!((world.timers(), world.shard.core.timers.owners()), (50, 1), "seed {seed}");
             let each = |call: fn(&mut Connection<'_, Timing>)| {
                 move |_: &mut Timing, shard: &mut Shard<'_, Timing>| shard.for_each_connection(call)
@@ -202,7 +202,7 @@ fn the_timers_of_a_connection_end_with_it() {
                     client.close(1001);
                 }
             }
-            world.settle();
+            world.run_until_idle();
             let left = (world.timers(), world.shard.core.timers.owners(), world.handler().closed);
             assert_eq!(left, (0, 0, 1), "{end} (seed {seed})");
             if world.running {
@@ -221,7 +221,7 @@ fn timers_fire_while_a_connection_is_closing_and_not_while_it_shuts_down() {
     let client = world.open_client();
     client.peer.set_window(1000);
     client.text("s500 s1500 s2500");
-    world.settle();
+    world.run_until_idle();
     world.post(|_, shard| {
         shard.for_each_connection(|conn| {
             assert!(conn.send(Message::binary(&[0; 100_000])).is_accepted());
@@ -231,7 +231,7 @@ fn timers_fire_while_a_connection_is_closing_and_not_while_it_shuts_down() {
     world.pass(SECOND);
     assert_eq!((world.handler().fired.clone(), world.timers()), (vec![0], 2));
     client.close(1000);
-    world.settle();
+    world.run_until_idle();
     assert_eq!((world.sessions(), world.timers()), (1, 0), "the remaining output is sent");
     world.pass(SECOND);
     assert_eq!(world.handler().fired, [0]);

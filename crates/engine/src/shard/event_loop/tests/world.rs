@@ -93,7 +93,7 @@ impl<H: Handler> World<H> {
     }
 
     /// Runs turns until no event is pending.
-    pub(super) fn settle(&mut self) {
+    pub(super) fn run_until_idle(&mut self) {
         self.run_until(|world| world.is_idle());
     }
 
@@ -120,7 +120,7 @@ impl<H: Handler> World<H> {
         while self.now < end {
             let step = self.shard.next_work(self.now).unwrap_or(time).max(Duration::from_millis(1));
             self.now = end.min(self.now + step);
-            self.settle();
+            self.run_until_idle();
         }
     }
 
@@ -138,7 +138,7 @@ impl<H: Handler> World<H> {
     pub(super) fn stall(&mut self, time: Duration) {
         self.now += time;
         self.turned = self.now;
-        self.settle();
+        self.run_until_idle();
     }
 
     /// Checks that no resources of connections are left.
@@ -174,7 +174,7 @@ impl<H: Handler> World<H> {
     /// A client whose connection is open.
     pub(super) fn open_client(&mut self) -> WebSocketPeer {
         let mut client = self.client();
-        self.settle();
+        self.run_until_idle();
         client.pull();
         assert_eq!(client.status(), 101, "{client:?}");
         client
@@ -182,10 +182,10 @@ impl<H: Handler> World<H> {
 
     /// The server that the shard has connected to, after it has read the request.
     pub(super) fn server(&mut self) -> WebSocketPeer {
-        self.settle();
+        self.run_until_idle();
         let peer = self.network.accept().unwrap_or_else(|| panic!("not connected (seed {})", self.network.seed()));
         let mut server = WebSocketPeer::new(peer, Role::Server);
-        self.settle();
+        self.run_until_idle();
         server.pull();
         assert!(server.head.ends_with("\r\n\r\n"), "{server:?}");
         server
@@ -255,8 +255,8 @@ impl WebSocketPeer {
         self.pull_up_to(usize::MAX);
     }
 
-    pub(super) fn pull_up_to(&mut self, most: usize) {
-        self.bytes.extend(self.peer.read_up_to(most));
+    pub(super) fn pull_up_to(&mut self, max: usize) {
+        self.bytes.extend(self.peer.read_up_to(max));
         if self.head.is_empty() {
             let Some(end) = self.bytes.windows(4).position(|window| window == b"\r\n\r\n") else { return };
             let head: Vec<u8> = self.bytes.drain(..end + 4).collect();
