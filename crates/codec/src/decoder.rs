@@ -426,6 +426,7 @@ impl Decoder {
                     let partial = self.partial.get_or_insert_with(|| pool.take_partial());
                     partial.begin_message(header.opcode, header.rsv1, pool);
                 }
+                pool.count_fragment();
                 let fragment_cost = pool.limits().fragment_cost as u64;
                 self.partial(pool).begin_fragment(&header, fragment_cost);
             }

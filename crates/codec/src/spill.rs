@@ -69,6 +69,8 @@ const RETAINED_INFLATERS: usize = 4;
 pub struct SpillPool {
     limits: Limits,
     allowance: Allowance,
+    /// The data frames on the slow path since `take_fragments`.
+    fragments: u32,
     buffers: Vec<Vec<u8>>,
     /// The heap bytes of everything retained, without the lists that hold it.
     retained: usize,
@@ -107,6 +109,7 @@ impl SpillPool {
         Self {
             limits,
             allowance: Allowance::UNLIMITED,
+            fragments: 0,
             buffers: Vec::new(),
             retained: 0,
             retention: max_bytes,
@@ -120,6 +123,18 @@ impl SpillPool {
     #[must_use]
     pub const fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// Counts a data frame that was not a whole uncompressed message.
+    pub(crate) fn count_fragment(&mut self) {
+        self.fragments = self.fragments.saturating_add(1);
+    }
+
+    /// The number of data frames since the last call that were fragments, compressed, or split
+    /// across inputs. A peer can send thousands of empty ones in one input, which take time and
+    /// yield no event.
+    pub fn take_fragments(&mut self) -> u32 {
+        std::mem::take(&mut self.fragments)
     }
 
     /// Sets the number of bytes that the decoders using this pool may inflate from now on, in

@@ -24,7 +24,7 @@ pub(crate) struct Attempt {
 impl Attempt {
     /// Begins the first attempt.
     pub(crate) fn first(endpoint: Arc<Endpoint>, core: &Core) -> Self {
-        Self { endpoint, address: 0, deadline: core.after(core.config.handshake_timeout), failure: None }
+        Self { endpoint, address: 0, deadline: core.clock.at(core.after(core.config.handshake_timeout)), failure: None }
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
@@ -37,7 +37,7 @@ impl Attempt {
 
     /// The time left for the whole handshake.
     pub(crate) fn time_left(&self, core: &Core) -> Duration {
-        self.deadline.saturating_duration_since(core.now())
+        self.deadline.saturating_duration_since(core.clock.effective())
     }
 
     /// The time for the TCP connection to this address: the time left, divided by the number of

@@ -15,8 +15,11 @@ pub(crate) trait PeerProbe {
     /// The number of bytes that the peer has acknowledged; `None` if the connection is gone.
     fn acknowledged(&self, slot: Slot) -> Option<u64>;
 
-    /// Whether bytes of the peer may have arrived that the session has not received.
-    fn may_have_unread(&self, slot: Slot) -> bool;
+    /// Whether the kernel holds bytes of the peer that are not in a receive buffer yet.
+    fn has_unread(&self, slot: Slot) -> bool;
+
+    /// Whether completions may be pending that the last turn has not handed out.
+    fn has_backlog(&self) -> bool;
 }
 
 impl<D: Driver> PeerProbe for D {
@@ -24,10 +27,18 @@ impl<D: Driver> PeerProbe for D {
         Driver::acknowledged(self, slot)
     }
 
-    fn may_have_unread(&self, slot: Slot) -> bool {
-        self.has_backlog() || self.unread(slot) > 0
+    fn has_unread(&self, slot: Slot) -> bool {
+        self.unread(slot) > 0
+    }
+
+    fn has_backlog(&self) -> bool {
+        Driver::has_backlog(self)
     }
 }
+
+/// After this many turns every completion that was pending before them has been handed out,
+/// although the shard may always have a backlog.
+const FULL_PASS: u32 = 64;
 
 /// The results of earlier checks of a connection's deadlines.
 #[derive(Debug, Default)]
@@ -41,6 +52,8 @@ pub(crate) struct Deadlines {
     /// The number of acknowledged bytes when the peer was pinged, on a connection that does not
     /// receive.
     pub(crate) pinged_at: Option<u64>,
+    /// The turn in which a deadline had passed while completions were pending.
+    late: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +71,19 @@ impl Deadlines {
 
     /// Whether nothing is pending.
     pub(crate) fn is_idle(&self) -> bool {
-        self.message_since.is_none() && self.progress.is_none() && self.pinged_at.is_none()
+        self.message_since.is_none() && self.progress.is_none() && self.pinged_at.is_none() && self.late.is_none()
+    }
+
+    /// Whether bytes of the peer may have arrived that the session has not received, after a
+    /// deadline for them has passed.
+    pub(crate) fn may_have_arrived(&mut self, slot: Slot, probe: &impl PeerProbe, core: &Core) -> bool {
+        let turn = core.clock.turn();
+        probe.has_unread(slot) || probe.has_backlog() && turn.wrapping_sub(*self.late.get_or_insert(turn)) < FULL_PASS
+    }
+
+    /// Forgets the passed deadline: the peer has been heard.
+    pub(crate) fn in_time(&mut self) {
+        self.late = None;
     }
 
     /// Forgets the progress: no output is pending.

@@ -12,6 +12,7 @@ use crate::api::error::ConnectError;
 use crate::api::message::{Body, Message};
 use crate::shard::clock::TICK;
 use crate::shard::core::Core;
+use crate::shard::memory::Pressure;
 use ringway_codec::{
     CloseCode, ClosePayload, Deflater, MessageKind, OpCode, Prepared, ProtocolError, Role, encode_client, encode_close,
     encode_deflated, encode_masked, encode_server,
@@ -233,13 +234,21 @@ impl<S> Link<S> {
 
     /// The number of bytes of memory that the connection holds, without those of the decoder.
     pub(super) fn held(&self) -> usize {
-        let compressor = self.cold.as_ref().and_then(|cold| cold.deflater.as_ref()).map_or(0, |own| own.heap_bytes());
-        self.outbox.held() + self.held_input() + compressor
+        self.outbox.held() + self.held_input() + self.held_by_compressor()
+    }
+
+    /// The same, with the prepared frames in the outbox.
+    pub(super) fn weight(&self) -> usize {
+        self.outbox.weight() + self.held_input() + self.held_by_compressor()
+    }
+
+    fn held_by_compressor(&self) -> usize {
+        self.cold.as_ref().and_then(|cold| cold.deflater.as_ref()).map_or(0, |own| own.heap_bytes())
     }
 
     /// Frees the connection's own compressor: the next message starts without a context, which is
     /// always allowed.
-    pub(super) fn drop_compressor(&mut self, core: &mut Core) {
+    pub(crate) fn drop_compressor(&mut self, core: &mut Core) {
         if let Some(own) = self.cold.as_mut().and_then(|cold| cold.deflater.take()) {
             core.memory.discharge(own.heap_bytes());
         }
@@ -292,7 +301,9 @@ impl<S> Link<S> {
         let key = self.mask_key(core);
         let compression = self.compression();
         let Some(compressors) = &mut core.compressors else { return };
-        if compression.takeover() {
+        // While memory is short, no connection gets a compressor of its own.
+        let keeps_own = self.cold.as_ref().is_some_and(|cold| cold.deflater.is_some());
+        if compression.takeover() && (keeps_own || core.memory.pressure() == Pressure::Low) {
             let cold = self.cold.get_or_insert_default();
             let own = cold.deflater.get_or_insert_with(|| {
                 let own = Box::new(compressors.own(compression));
@@ -697,15 +708,21 @@ impl<S> Link<S> {
     /// The time left for the message that is being received; `None` if there is none.
     fn check_message(&mut self, probe: &impl PeerProbe, core: &mut Core) -> Option<Duration> {
         let since = self.cold.as_ref()?.deadlines.message_since?;
-        if !self.is(SessionFlag::Receiving) && !self.is(SessionFlag::PausedByMemory) {
-            // The connection is paused for another reason, so the time does not count.
+        if self.is(SessionFlag::PausedByHandler) && !self.is(SessionFlag::Receiving) {
+            // The handler keeps the rest from being received, so the time does not count.
             self.cold().deadlines.message_since = Some(core.tick());
             return Some(core.limits.message_timeout);
         }
         let left = core.limits.message_timeout.saturating_sub(core.since(since));
+        let (slot, receiving) = (self.slot, self.is(SessionFlag::Receiving));
+        let deadlines = &mut self.cold().deadlines;
+        if !left.is_zero() {
+            deadlines.in_time();
+            return Some(left);
+        }
         // The rest may have arrived during a stall of the shard.
-        let late = left.is_zero() && self.is(SessionFlag::Receiving) && probe.may_have_unread(self.slot);
-        Some(if late { TICK } else { left })
+        let late = receiving && deadlines.may_have_arrived(slot, probe, core);
+        Some(if late { TICK } else { Duration::ZERO })
     }
 
     /// The time left until the peer is pinged or times out; `None` if another deadline applies, or
@@ -725,7 +742,9 @@ impl<S> Link<S> {
         let silence = core.since(self.last_active);
         if silence >= limit && self.is(SessionFlag::Pinged) {
             if reading {
-                return Some(if probe.may_have_unread(self.slot) { TICK } else { Duration::ZERO });
+                let slot = self.slot;
+                let late = self.cold().deadlines.may_have_arrived(slot, probe, core);
+                return Some(if late { TICK } else { Duration::ZERO });
             }
             // The handler has paused the connection, so the pong is not read: the peer's kernel has
             // to acknowledge the ping.
@@ -738,6 +757,9 @@ impl<S> Link<S> {
             return Some(limit / 2);
         }
         if silence < limit / 2 {
+            if let Some(cold) = &mut self.cold {
+                cold.deadlines.in_time();
+            }
             return Some(limit / 2 - silence);
         }
         if !self.is(SessionFlag::Pinged) {

@@ -121,6 +121,12 @@ impl<S> Session<S> {
         self.decoder.held_bytes() + self.link.held()
     }
 
+    /// The number of bytes that the session keeps from being freed: those that it holds, and the
+    /// prepared frames in its outbox, which other sessions may hold too.
+    pub(crate) fn weight(&self) -> usize {
+        self.decoder.held_bytes() + self.link.weight()
+    }
+
     /// Decodes `input` from `at` on and delivers its events, within the connection's budget for
     /// this turn.
     fn decode(&mut self, mut input: Input, mut at: usize, core: &mut Core, app: &mut impl Application<S>) {
@@ -193,6 +199,7 @@ impl<S> Session<S> {
                 }
             }
         };
+        core.slices.spend_fragments(core.memory.pool.take_fragments());
         core.slices.end(link.slot());
         let in_flight = link.is(SessionFlag::Sending);
         match stop {
@@ -278,12 +285,14 @@ impl<S> Session<S> {
 
     fn check_deadline(&mut self, probe: &impl PeerProbe, core: &mut Core) -> Option<Removal> {
         let slot = self.link.slot();
+        // The connection, or the rest of the head, may have arrived during a stall of the shard.
+        if matches!(self.link.phase, SessionPhase::Connecting | SessionPhase::Handshaking)
+            && self.link.cold().deadlines.may_have_arrived(slot, probe, core)
+        {
+            core.set_timer(slot, TICK);
+            return None;
+        }
         match self.link.phase {
-            // The rest of the head may have arrived during a stall of the shard.
-            SessionPhase::Handshaking if self.link.is(SessionFlag::Receiving) && probe.may_have_unread(slot) => {
-                core.set_timer(slot, TICK);
-                None
-            }
             SessionPhase::Connecting => Some(self.link.unconnected(ConnectError::Timeout)),
             SessionPhase::Handshaking if self.link.role() == Role::Client => {
                 Some(Removal::Unconnected(ConnectError::Timeout))
@@ -321,7 +330,7 @@ impl<S> Session<S> {
                     decoder.release(&mut core.memory.pool);
                     link.drop_compressor(core);
                     let (text, ending) = ("the server is short of memory", Ending::MemoryLimit);
-                    if link.outbox.held() <= OUTPUT_MAX {
+                    if link.outbox.weight() <= OUTPUT_MAX {
                         link.fail(CloseCode::TRY_AGAIN, text, ending, core);
                         return None;
                     }
@@ -477,7 +486,7 @@ impl<S> Session<S> {
     }
 
     fn serve_handshake(&mut self, head: Input, core: &mut Core, app: &mut impl Application<S>) {
-        if core.shortage.exhausted {
+        if core.shortage.exhausted.is_some() {
             core.counters.memory_refusals += 1;
             return self.refuse(&memory_refusal(), core);
         }

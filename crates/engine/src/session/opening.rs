@@ -39,7 +39,8 @@ pub(crate) trait RequestHandler<S> {
 /// The parts of a request for a WebSocket that its response depends on.
 pub(super) struct UpgradeRequest {
     key: Key,
-    offered: Vec<String>,
+    /// The offered subprotocols, separated by commas, which no name contains.
+    offered: String,
     /// The compression to agree on.
     pub(super) deflate: Option<DeflateParams>,
 }
@@ -89,7 +90,7 @@ impl Opening {
 
     /// The number of bytes of memory that the head occupies.
     pub(super) fn held(&self) -> usize {
-        self.head.capacity()
+        self.head.capacity() + self.deferred.as_ref().map_or(0, |request| request.offered.capacity())
     }
 
     /// Frees the received part of the head.
@@ -190,7 +191,7 @@ pub(super) fn evaluate_request<S>(
         Err(refusal) => return Evaluation::Refused(refusal, body),
     };
     let upgrade = handler.upgrade(slot, &request, core);
-    let offered = request.subprotocols().map(str::to_owned).collect();
+    let offered = request.subprotocols().collect::<Vec<_>>().join(",");
     let deflate = core.compressors.as_ref().and_then(|compressors| {
         // A malformed header was refused above.
         compressors.policy().choose(&request.extensions().unwrap_or_default())
@@ -202,7 +203,7 @@ impl UpgradeRequest {
     /// The subprotocol: the one named by the handler, if it was offered, or one of the configured
     /// ones.
     pub(super) fn choose<'a>(&'a self, named: Option<&str>, config: &'a Config) -> Option<&'a str> {
-        let mut offered = self.offered.iter().map(String::as_str);
+        let mut offered = self.offered.split(',').filter(|name| !name.is_empty());
         match named {
             Some(name) => offered.find(|offer| *offer == name),
             None => choose_subprotocol(offered, &config.subprotocols),

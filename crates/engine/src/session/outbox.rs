@@ -81,6 +81,11 @@ impl Outbox {
         self.held as usize * UNIT
     }
 
+    /// The number of bytes that the output keeps from being freed, prepared frames included.
+    pub(crate) fn weight(&self) -> usize {
+        self.held().max(self.bytes())
+    }
+
     /// Whether no output waits to be passed to the driver; a send may be in flight.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {

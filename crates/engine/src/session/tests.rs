@@ -64,6 +64,7 @@ impl Application<u8> for RecordingEcho {
 struct Probe {
     acknowledged: u64,
     unread: bool,
+    backlog: bool,
 }
 
 impl PeerProbe for Probe {
@@ -72,9 +73,13 @@ impl PeerProbe for Probe {
         Some(self.acknowledged)
     }
 
-    fn may_have_unread(&self, slot: Slot) -> bool {
+    fn has_unread(&self, slot: Slot) -> bool {
         assert_eq!(slot, SLOT);
         self.unread
+    }
+
+    fn has_backlog(&self) -> bool {
+        self.backlog
     }
 }
 

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 /// The resolution of the timers. Deadlines are seconds away.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
 
-/// The minimum time without polling the sockets that counts as a stall.
-const STALL: Duration = Duration::from_millis(100);
+/// The minimum time without polling the sockets that counts as a stall. A shard whose turns are
+/// shorter, though always busy, keeps its deadlines.
+const STALL: Duration = Duration::from_millis(500);
 
 /// The time of a shard.
 #[derive(Debug)]
@@ -26,11 +27,16 @@ pub(crate) struct ShardClock {
     wait_end: Option<Instant>,
     /// The start of the wait.
     wait_start: Instant,
+    /// The duration of the previous turn without its wait.
+    busy: Duration,
+    /// The number of turns, modulo 2³².
+    turn: u32,
 }
 
 impl ShardClock {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { start: now, now, stalled: Duration::ZERO, tick: 0, wait_end: None, wait_start: now }
+        let (stalled, busy) = (Duration::ZERO, Duration::ZERO);
+        Self { start: now, now, stalled, tick: 0, wait_end: None, wait_start: now, busy, turn: 0 }
     }
 
     /// Begins a wait for the kernel, from `now` on for at most `timeout`.
@@ -42,9 +48,10 @@ impl ShardClock {
     /// Ends the wait and begins a turn. Returns the stall since the last turn began, if there was
     /// one.
     pub(crate) fn begin_turn(&mut self, now: Instant) -> Option<Duration> {
-        let busy = self.wait_start.saturating_duration_since(self.now);
+        self.turn = self.turn.wrapping_add(1);
+        self.busy = self.wait_start.saturating_duration_since(self.now);
         let overslept = self.wait_end.map_or(Duration::ZERO, |end| now.saturating_duration_since(end));
-        let stall = Some(busy + overslept).filter(|stall| *stall >= STALL);
+        let stall = Some(self.busy + overslept).filter(|stall| *stall >= STALL);
         self.stalled += stall.unwrap_or_default();
         self.now = now;
         self.tick = (self.effective().saturating_duration_since(self.start).as_millis() / TICK.as_millis()) as u32;
@@ -64,6 +71,16 @@ impl ShardClock {
     /// A time, less the stalls so far.
     pub(crate) fn at(&self, time: Instant) -> Instant {
         time.checked_sub(self.stalled).unwrap_or(self.start)
+    }
+
+    /// The duration of the previous turn without its wait.
+    pub(crate) fn busy(&self) -> Duration {
+        self.busy
+    }
+
+    /// The number of this turn, which wraps around.
+    pub(crate) fn turn(&self) -> u32 {
+        self.turn
     }
 
     /// The effective time in ticks, which wrap around.

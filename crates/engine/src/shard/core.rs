@@ -4,7 +4,7 @@
 use crate::config::{Config, Limits};
 use crate::session::compression::Compressors;
 use crate::shard::clock::{ShardClock, TICK};
-use crate::shard::memory::{Memory, Pressure, Shortage};
+use crate::shard::memory::{Memory, PAUSE_TIME, Pressure, REFUSAL_TIME, Shortage};
 use crate::shard::slice::Slices;
 use crate::shard::timers::UserTimers;
 use rand::Rng;
@@ -105,7 +105,7 @@ impl Core {
             self.counters.stalls += 1;
             tracing::debug!("the shard did not poll its sockets for {stall:?}; deadlines are extended by as much");
         }
-        self.slices.begin_turn();
+        self.slices.begin_turn(self.clock.busy());
     }
 
     /// The start time of this turn.
@@ -141,13 +141,21 @@ impl Core {
         if !self.dirty.is_empty() || !self.waiting.is_empty() {
             return Some(Duration::ZERO);
         }
-        [self.wheel.wait(self.clock.at(now)), self.timers.wait(now)].into_iter().flatten().min()
+        [self.wheel.wait(self.clock.at(now)), self.timers.wait(now), self.relief_wait()].into_iter().flatten().min()
     }
 
     /// Whether memory is short, or was short until now.
     #[inline]
     pub(crate) fn is_short_of_memory(&self) -> bool {
-        self.memory.pressure() != Pressure::Low || self.shortage.exhausted || !self.shortage.paused.is_empty()
+        self.memory.pressure() != Pressure::Low || self.shortage.exhausted.is_some() || !self.shortage.paused.is_empty()
+    }
+
+    /// How long until a shortage of memory has to be looked at, although nothing happens.
+    fn relief_wait(&self) -> Option<Duration> {
+        let Shortage { paused, paused_since, exhausted, .. } = &self.shortage;
+        let paused = (!paused.is_empty()).then(|| PAUSE_TIME.saturating_sub(self.since(*paused_since)));
+        let exhausted = exhausted.map(|since| REFUSAL_TIME.saturating_sub(self.since(since)));
+        [paused, exhausted].into_iter().flatten().min().map(|wait| wait.max(TICK))
     }
 
     /// Sets the timer of a session, and replaces an earlier one.

@@ -10,6 +10,7 @@ use ringway_codec::SpillPool;
 use ringway_io::{Chunk, Output, Slot};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The maximum capacity in bytes of the buffers retained for outboxes. Larger ones go to the pool
 /// of assembly buffers, so that a short frame never occupies a large buffer.
@@ -41,12 +42,20 @@ pub(crate) enum Pressure {
 pub(crate) struct Shortage {
     /// The connections whose receiving is paused.
     pub(crate) paused: Vec<Slot>,
+    /// The tick at which the first of them was paused.
+    pub(crate) paused_since: u32,
     /// The tick of the last search for large holders.
-    pub(crate) looked: Option<u32>,
-    /// Whether the limit was reached, and the sum has not been below the low-water mark since: new
-    /// handshakes are refused.
-    pub(crate) exhausted: bool,
+    pub(crate) searched: Option<u32>,
+    /// The tick at which the limit was last reached, until new handshakes are accepted again.
+    pub(crate) exhausted: Option<u32>,
 }
+
+/// The maximum time for which receiving is paused. The connections that hold the most are closed
+/// then, because those that were not paused have not completed anything that frees memory.
+pub(crate) const PAUSE_TIME: Duration = Duration::from_secs(10);
+
+/// The minimum time for which new handshakes are refused after the limit was reached.
+pub(crate) const REFUSAL_TIME: Duration = Duration::from_secs(1);
 
 /// The buffers that the sessions of a shard share, and the number of bytes that the sessions hold.
 pub(crate) struct Memory {
@@ -86,7 +95,7 @@ impl Memory {
     }
 
     /// The high-water mark, at which receiving from the largest holders pauses: 7/8 of the budget.
-    fn high_water(&self) -> usize {
+    pub(crate) fn high_water(&self) -> usize {
         self.max - self.max / 8
     }
 

@@ -82,6 +82,10 @@ impl<S> SessionTable<S> {
         self.pages.iter().flat_map(|page| page.iter().flatten())
     }
 
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Session<S>> {
+        self.pages.iter_mut().flat_map(|page| page.iter_mut().flatten())
+    }
+
     pub(crate) fn slots(&self) -> impl Iterator<Item = Slot> {
         self.iter().map(|session| session.link.slot())
     }

@@ -2,8 +2,9 @@
 //!
 //! Work is counted in units of roughly a twentieth of a nanosecond: a frame costs 256, four bytes
 //! of payload one, an inflated byte eight. The count limits a peer whose frames are cheap to send
-//! and expensive to handle; the clock, which is read after every 16 Ki units, limits a peer whose
-//! messages take the handler long. The rest of the input waits for the next turn.
+//! and expensive to handle. The clock limits a peer whose messages take the handler long: it is
+//! read after every 16 Ki units, or more often if the units of the previous turn took longer than
+//! expected. The rest of the input waits for the next turn.
 
 use ringway_io::Slot;
 use std::time::{Duration, Instant};
@@ -24,7 +25,7 @@ const INFLATED: usize = 8;
 /// Up to this many units of one input are not recorded: 128 empty frames.
 const RECORDED: u32 = SLICE / 16;
 
-/// The number of units between two readings of the clock.
+/// The maximum number of units between two readings of the clock.
 const CHECK: u32 = 16 * 1024;
 
 /// The maximum time of one connection in one turn, as far as the clock is read.
@@ -34,9 +35,15 @@ const SLICE_TIME: Duration = Duration::from_millis(1);
 pub(crate) const WAITING_TIME: Duration = Duration::from_millis(2);
 
 /// The work of a turn, by connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Slices {
     left: u32,
+    /// The units that were left when the work of the connection began.
+    begun_with: u32,
+    /// The units of all connections in this turn.
+    spent: u64,
+    /// The number of units between two readings of the clock.
+    check: u32,
     /// The clock is read when at most this many units are left.
     check_at: u32,
     /// When the clock was first read for the current connection.
@@ -48,13 +55,34 @@ pub(crate) struct Slices {
     real_time: bool,
 }
 
+impl Default for Slices {
+    fn default() -> Self {
+        Self {
+            left: SLICE,
+            begun_with: SLICE,
+            spent: 0,
+            check: CHECK,
+            check_at: SLICE - CHECK,
+            began: None,
+            used: Vec::new(),
+            real_time: false,
+        }
+    }
+}
+
 impl Slices {
     pub(crate) fn measure_time(&mut self) {
         self.real_time = true;
     }
 
-    pub(crate) fn begin_turn(&mut self) {
+    /// Begins a turn. `busy`: the duration of the previous one without its wait.
+    pub(crate) fn begin_turn(&mut self, busy: Duration) {
         self.used.clear();
+        // The clock is read about twice in the maximum time.
+        let nanos_per_unit = busy.as_nanos() as u64 / self.spent.max(1);
+        let check = (SLICE_TIME.as_nanos() as u64 / 2).checked_div(nanos_per_unit);
+        self.check = check.map_or(CHECK, |check| check.clamp(1, CHECK.into()) as u32);
+        self.spent = 0;
     }
 
     /// Begins the work of a connection. Returns whether it has units left in this turn.
@@ -64,7 +92,8 @@ impl Slices {
         if !self.used.is_empty() {
             self.left -= self.used.iter().find(|(user, _)| *user == slot).map_or(0, |(_, used)| *used);
         }
-        self.check_at = self.left.saturating_sub(CHECK);
+        self.begun_with = self.left;
+        self.check_at = self.left.saturating_sub(self.check);
         self.began = None;
         self.left > 0
     }
@@ -84,7 +113,7 @@ impl Slices {
 
     #[cold]
     fn check(&mut self) -> bool {
-        self.check_at = self.left.saturating_sub(CHECK);
+        self.check_at = self.left.saturating_sub(self.check);
         if self.left > 0 && self.real_time {
             let began = *self.began.get_or_insert_with(Instant::now);
             if began.elapsed() > SLICE_TIME {
@@ -92,6 +121,12 @@ impl Slices {
             }
         }
         self.left > 0
+    }
+
+    /// Counts data frames that yielded no event.
+    #[inline]
+    pub(crate) fn spend_fragments(&mut self, fragments: u32) {
+        self.left = self.left.saturating_sub(fragments.saturating_mul(FRAME));
     }
 
     /// Uses up the units of the connection in this turn.
@@ -102,6 +137,7 @@ impl Slices {
     /// Ends the work of a connection for now.
     #[inline]
     pub(crate) fn end(&mut self, slot: Slot) {
+        self.spent += u64::from(self.begun_with - self.left);
         if self.left < SLICE - RECORDED {
             self.record(slot);
         }
@@ -143,7 +179,7 @@ mod tests {
         for (payload, inflated, expected) in
             [(0, false, 2048), (128 << 10, false, 16), (16 << 10, true, 4), (usize::MAX, true, 1)]
         {
-            slices.begin_turn();
+            slices.begin_turn(Duration::ZERO);
             assert_eq!(frames(&mut slices, ONE, payload, inflated), expected);
             assert_eq!(frames(&mut slices, ONE, payload, inflated), 0, "its units are used up");
             assert_eq!(frames(&mut slices, TWO, payload, inflated), expected, "another connection has units left");

@@ -1,9 +1,10 @@
 //! The total cost of peers that each stay within their limits, and stalls of the process.
 
-use super::world::{Got, Scripted, WebSocketPeer, World, each_seed, rough};
-use crate::{Config, Deflate, Limits};
-use ringway_codec::{DeflateParams, Deflater, MessageKind, OpCode, WindowBits, encode_deflated};
+use super::world::{Got, REQUEST, Scripted, WebSocketPeer, World, each_seed, rough};
+use crate::{Config, Deflate, Endpoint, Limits, Prepared, Upgrade};
+use ringway_codec::{DeflateParams, Deflater, MessageKind, OpCode, Role, WindowBits, encode_deflated};
 use ringway_io::sim::Faults;
+use std::sync::Arc;
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -72,7 +73,7 @@ fn at_the_limit_new_handshakes_get_503_until_memory_is_available() {
     for _ in 0..200 {
         world.turn();
         memory_is_bounded(&world);
-        if world.shard.core.shortage.exhausted {
+        if world.shard.core.shortage.exhausted.is_some() {
             let mut late = world.client();
             (0..6).for_each(|_| world.turn());
             late.pull();
@@ -335,4 +336,182 @@ fn closing_has_a_limit_regardless_of_progress() {
         world.pass(SECOND);
     }
     world.assert_clean();
+}
+
+/// A client of a server with context takeover, which sends one compressed message.
+fn with_contexts(world: &mut World<Scripted>, message: &[u8]) -> WebSocketPeer {
+    let mut client = WebSocketPeer::new(world.network.connect(), Role::Client);
+    let offer = "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
+    client.peer.write(REQUEST.replace("\r\n\r\n", offer).as_bytes());
+    world.run_until_idle();
+    client.pull();
+    client.inflate(&DeflateParams::default());
+    client.peer.write(message);
+    world.run_until_idle();
+    client
+}
+
+#[test]
+fn idle_contexts_of_compression_do_not_pause_a_shard_for_ever() {
+    let config = Config { deflate: Some(Deflate::takeover()), ..Config::default() };
+    let limits = Limits { max_memory: Some(1 << 20), max_message: 200_000, ..Limits::default() };
+    let mut handler = Scripted::new();
+    handler.on_message = |_, _, _| {};
+    let mut world = World::with(1, Faults::none(), config, limits, handler);
+    let (mut deflater, mut message) = (Deflater::new(6, WindowBits::MAX).expect("a window"), Vec::new());
+    encode_deflated(MessageKind::Binary, &[1; 300], Some([1; 4]), &mut deflater, true, &mut message);
+    let mut clients = Vec::new();
+    while world.shard.core.shortage.paused.is_empty() {
+        clients.push(with_contexts(&mut world, &message));
+        assert!(clients.len() < 100, "an inflater for each takes more than the budget");
+    }
+    clients.iter().for_each(|client| client.send(OpCode::Ping, b"hi"));
+    world.pass(30 * SECOND);
+    let pongs =
+        clients.iter_mut().filter_map(|client| client.take().contains(&Got::Pong(b"hi".to_vec())).then_some(()));
+    let (pongs, counters) = (pongs.count(), world.shard.core.counters);
+    assert!(counters.memory_closes > 0 && pongs >= clients.len() / 2, "{pongs} of {}: {counters:?}", clients.len());
+    assert!(world.shard.core.shortage.paused.is_empty());
+}
+
+#[test]
+fn own_compressors_are_freed_before_anything_is_paused() {
+    let config = Config { deflate: Some(Deflate::takeover()), ..Config::default() };
+    let limits = Limits { max_memory: Some(2 << 20), max_message: 200_000, ..Limits::default() };
+    let mut world = World::with(1, Faults::none(), config, limits, Scripted::new());
+    let (mut deflater, mut message) = (Deflater::new(6, WindowBits::MAX).expect("a window"), Vec::new());
+    encode_deflated(MessageKind::Binary, &[1; 300], Some([1; 4]), &mut deflater, true, &mut message);
+    for _ in 0..10 {
+        let mut client = with_contexts(&mut world, &message);
+        assert_eq!(client.take(), [Got::Binary(vec![1; 300])]);
+    }
+    let counters = world.shard.core.counters;
+    assert_eq!((counters.memory_pauses, counters.memory_closes), (0, 0));
+}
+
+#[test]
+fn slow_readers_of_prepared_frames_are_closed_and_not_others() {
+    let limits = Limits { max_memory: Some(1 << 20), max_message: 200_000, max_buffered: 100_000, ..Limits::default() };
+    let mut world = World::with(1, Faults::none(), Config::default(), limits, Scripted::new());
+    let slow: Vec<_> = (0..20).map(|_| world.open_client()).collect();
+    slow.iter().for_each(|client| client.peer.set_window(0));
+    let mut modest = world.open_client();
+    begin(&modest, 50);
+    world.run_until_idle();
+    for (n, id) in world.handler().opened.clone().into_iter().take(slow.len()).enumerate() {
+        for _ in 0..9 {
+            world.post(move |_, shard| {
+                let prepared = Prepared::binary(&[n as u8; 10_000]);
+                if let Some(mut connection) = shard.connection(id) {
+                    let _ = connection.send_prepared(&prepared);
+                }
+            });
+        }
+        world.run_until_idle();
+        assert!(world.shard.core.memory.held() < 1 << 20, "the budget is exceeded");
+    }
+    assert!(world.shard.core.counters.memory_closes > 0);
+    modest.peer.write(&modest.frame(OpCode::Continuation, true, b""));
+    world.run_until_idle();
+    assert_eq!(modest.take(), [Got::Binary(vec![7; 50])], "it holds little");
+}
+
+#[test]
+fn a_backlog_does_not_extend_the_time_of_a_message() {
+    let limits = Limits { max_buffered: 10_000, ..Limits::default() };
+    let mut world = World::with(1, Faults::none(), Config::default(), limits, Scripted::new());
+    let mut client = world.open_client();
+    client.peer.set_window(100);
+    begin(&client, 1 << 20);
+    world.run_until_idle();
+    (0..1000).for_each(|_| client.send(OpCode::Ping, &[1; 125]));
+    world.run_until_idle();
+    // It reads a few bytes a minute, which is enough for the write timeout.
+    for _ in 0..4 {
+        client.pull_up_to(60);
+        world.pass(50 * SECOND);
+    }
+    assert_eq!(world.shard.core.counters.message_timeouts, 1);
+    assert!(world.shard.core.memory.held() < 100_000, "the message is freed");
+}
+
+#[test]
+fn a_stall_does_not_fail_a_connection_that_is_being_made() {
+    let mut world = World::new(1, Faults::none(), Scripted::new());
+    let endpoint = Arc::new(Endpoint::resolve("ws://192.0.2.1:9001/").expect("an address"));
+    world.post(move |_, shard| shard.connect(&endpoint, 5));
+    world.turn();
+    world.turn();
+    world.stall(11 * SECOND);
+    let server = world.server();
+    server.accept();
+    world.run_until_idle();
+    assert_eq!(world.handler().log, ["open"]);
+}
+
+#[test]
+fn what_a_deferred_request_keeps_is_charged() {
+    let mut handler = Scripted::new();
+    handler.on_upgrade = |handler, request| {
+        handler.deferred.push(request.id());
+        Upgrade::defer()
+    };
+    let mut world = World::new(1, Faults::none(), handler);
+    let client = WebSocketPeer::new(world.network.connect(), Role::Client);
+    let names = (0..3000).map(|n| format!("{n:x}")).collect::<Vec<_>>().join(",");
+    let offer = format!("\r\nSec-WebSocket-Protocol: {names}\r\n\r\n");
+    client.peer.write(REQUEST.replace("\r\n\r\n", &offer).as_bytes());
+    world.run_until_idle();
+    assert_eq!(world.handler().deferred.len(), 1);
+    assert!(world.shard.core.memory.held() >= names.len());
+}
+
+#[test]
+fn new_handshakes_are_refused_at_the_limit_and_not_long_after() {
+    let mut world = small(1, Faults::none());
+    let slow: Vec<_> = (0..12).map(|_| world.open_client()).collect();
+    for client in &slow {
+        client.peer.set_window(0);
+        client.send(OpCode::Binary, &[7; 99_000]);
+    }
+    world.run_until_idle();
+    assert!(world.shard.core.shortage.exhausted.is_some());
+    // Those that are left do not read either: after a while they are closed until the sum is low.
+    world.pass(12 * SECOND);
+    assert!(world.shard.core.memory.held() > MAX_MEMORY / 2);
+    world.open_client();
+}
+
+#[test]
+fn empty_fragments_use_the_share_of_a_turn() {
+    let mut world = World::new(1, Faults::none(), Scripted::new());
+    let flood = world.open_client();
+    begin(&flood, 0);
+    let frame = flood.frame(OpCode::Continuation, false, b"");
+    (0..30).for_each(|_| flood.peer.write(&frame.repeat(1000)));
+    world.run_until_idle();
+    assert!(world.shard.core.counters.yields >= 10, "{:?}", world.shard.core.counters);
+}
+
+#[test]
+fn a_silent_peer_times_out_although_the_shard_always_has_a_backlog() {
+    let mut world = World::new(1, Faults::none(), Scripted::new());
+    let mut floods: Vec<_> = (0..40).map(|_| world.open_client()).collect();
+    let silent = world.network.connect();
+    world.run_until_idle();
+    let sessions = world.sessions();
+    for _ in 0..400 {
+        for flood in &mut floods {
+            if flood.peer.unreceived() < 4000 {
+                (0..2).for_each(|_| flood.send(OpCode::Binary, &[1; 2000]));
+            }
+            flood.take();
+        }
+        world.now += Duration::from_millis(50);
+        world.turn();
+        if world.sessions() < sessions || !silent.read().is_empty() {
+            return;
+        }
+    }
+    panic!("the handshake timeout of ten seconds has passed twice");
 }
