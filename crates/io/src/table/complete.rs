@@ -110,6 +110,7 @@ impl<K: KernelInterface> SlotTable<K> {
             return;
         }
         if let Some(buffer) = buffer {
+            connection.set(SlotFlag::Served);
             self.working_set.received(buffer.len());
             completions.push(Completion::Received { slot, buffer });
         } else {
@@ -117,7 +118,8 @@ impl<K: KernelInterface> SlotTable<K> {
                 0 => self.end(slot, Cause::Finished, completions),
                 libc::ENOBUFS => {
                     connection.set(SlotFlag::Starved);
-                    self.starved.push_back(slot);
+                    let queue = if connection.is(SlotFlag::Served) { &mut self.starved } else { &mut self.unserved };
+                    queue.push_back(slot);
                     self.stats.starved += 1;
                 }
                 libc::ECANCELED | libc::EINTR | libc::EAGAIN => {}

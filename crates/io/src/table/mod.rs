@@ -33,8 +33,8 @@ use working_set::WorkingSet;
 ///
 /// A budget of bytes per connection is not needed here, because the kernel has one: a multishot
 /// receive fills at most 32 buffers before it is queued behind the other work of the ring
-/// (`MULTISHOT_MAX_RETRY`). Completions are handled in order, and connections without a buffer wait
-/// in a queue.
+/// (`MULTISHOT_MAX_RETRY`). Completions are handled in order. Connections without a buffer wait in
+/// two queues: those that have received nothing since they were armed come first.
 pub(crate) const BUDGET: usize = 1024;
 
 /// The slots of one driver.
@@ -50,6 +50,8 @@ pub(crate) struct SlotTable<K: KernelInterface> {
     unconnected: Vec<(Slot, io::Error)>,
     /// Slots whose receive ended because no buffer was available, the longest waiting first.
     starved: VecDeque<Slot>,
+    /// The same, of slots that had received nothing since they were armed.
+    unserved: VecDeque<Slot>,
     /// Whether the last turn left completions in the kernel.
     unreaped: bool,
     /// Whether the last turn armed a receive again that had ended. It is submitted with the next
@@ -71,6 +73,7 @@ impl<K: KernelInterface> SlotTable<K> {
             listeners: Listeners::new(),
             unconnected: Vec::new(),
             starved: VecDeque::new(),
+            unserved: VecDeque::new(),
             unreaped: false,
             rearmed: false,
             working_set: WorkingSet::new(buffers),
@@ -154,6 +157,7 @@ impl<K: KernelInterface> SlotTable<K> {
     fn arm(&mut self, slot: Slot) {
         let connection = self.at(slot);
         connection.set(SlotFlag::Armed);
+        connection.unset(SlotFlag::Served);
         connection.in_flight += 1;
         let descriptor = connection.fd;
         self.kernel.receive(descriptor, slot);
@@ -222,13 +226,14 @@ impl<K: KernelInterface> SlotTable<K> {
         completions.push(Completion::Ended { slot, cause });
     }
 
-    /// Lends buffers to the kernel, and arms as many starved receives as there are buffers for, the
-    /// longest waiting first.
+    /// Lends buffers to the kernel, and arms as many starved receives as there are buffers for.
+    /// Those that have received nothing since they were last armed come first: an armed receive
+    /// takes as many buffers as it has bytes for, so a fast sender would take all of them each time.
     #[inline]
     fn rearm_starved(&mut self) {
         let mut left = self.kernel.lend(self.working_set.target());
         while left > 0
-            && let Some(slot) = self.starved.pop_front()
+            && let Some(slot) = self.unserved.pop_front().or_else(|| self.starved.pop_front())
         {
             if let Some(connection) = self.current(slot) {
                 connection.unset(SlotFlag::Starved);
@@ -254,7 +259,7 @@ impl<K: KernelInterface> SlotTable<K> {
 
     /// The number of slots that wait for a buffer.
     pub(crate) fn starved(&self) -> usize {
-        self.starved.len()
+        self.starved.len() + self.unserved.len()
     }
 
     /// The number of completions that the table has and the kernel has not.

@@ -47,6 +47,8 @@ pub(crate) enum SlotFlag {
     FinSent = 1024,
     /// The slot was accepted, or `connect` was called.
     ConnectStarted = 2048,
+    /// The receive in flight has received bytes.
+    Served = 4096,
 }
 
 impl SlotState {

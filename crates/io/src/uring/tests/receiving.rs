@@ -151,6 +151,40 @@ fn the_first_free_buffer_goes_to_the_longest_waiting_connection() {
 }
 
 #[test]
+fn a_connection_that_takes_all_buffers_each_time_does_not_starve_another() {
+    let mut config = small(8);
+    config.buffers = BufferConfig { size: 1024, count: 4, ready: Some(4), working_set: None };
+    let (mut driver, address) = listening(config);
+    let mut flood = TcpStream::connect(address).expect("it listens");
+    let flooding = accept_one(&mut driver);
+    let mut other = TcpStream::connect(address).expect("it listens");
+    let waiting = accept_one(&mut driver);
+    // More than the turns below can receive.
+    flood.set_nonblocking(true).expect("a socket option");
+    let mut queued = 0;
+    while let Ok(written) = flood.write(&[7; 16 * 1024]) {
+        queued += written;
+    }
+    assert!(queued > 64 * 1024);
+    other.write_all(b"hello").expect("open");
+    driver.receive(flooding);
+    driver.receive(waiting);
+    let mut turns = 0;
+    loop {
+        turns += 1;
+        assert!(turns <= 8, "the other connection got no buffer in {turns} turns");
+        let completions = turn(&mut driver);
+        let arrived = completions.iter().any(|completion| match completion {
+            Completion::Received { slot, buffer } => *slot == waiting && buffer[..] == *b"hello",
+            _ => false,
+        });
+        if arrived {
+            break;
+        }
+    }
+}
+
+#[test]
 fn a_flooding_connection_does_not_delay_others() {
     let mut config = small(8);
     config.buffers = BufferConfig { size: 1024, count: 256, ready: Some(256), working_set: None };
