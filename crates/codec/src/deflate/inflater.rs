@@ -57,6 +57,11 @@ impl Inflater {
         const RATIO: usize = 8;
         /// zlib-rs becomes slow when there is room for less than 260 bytes.
         const MIN_ROOM: usize = 1024;
+        /// What a compressed byte costs of the allowance at least: blocks without content take time
+        /// too, and their tables more than the bytes of a usual message.
+        const INPUT_COST: usize = 8;
+        /// The input of a step is limited by the allowance, but never to less than this.
+        const MIN_INPUT: usize = 64;
 
         loop {
             if allowance.is_spent() {
@@ -67,14 +72,15 @@ impl Inflater {
                 // section 3.2.3).
                 self.restart();
             }
+            let feed = &input[..input.len().min((allowance.left() / INPUT_COST).max(MIN_INPUT))];
             let likely = input.len().saturating_mul(RATIO).min(allowance.left());
             let room = (out.capacity() - out.len()).min(likely.max(MIN_ROOM));
             let (taken, written, result) = out.write(room, |room| {
-                let (taken, written, result) = self.step(input, room, InflateFlush::NoFlush);
+                let (taken, written, result) = self.step(feed, room, InflateFlush::NoFlush);
                 (written, (taken, written, result))
             });
             *input = &input[taken..];
-            allowance.spend(written);
+            allowance.spend(written.max(taken.saturating_mul(INPUT_COST)));
             let moved = taken > 0 || written > 0;
             match result {
                 None => return Stopped::Corrupt,

@@ -122,7 +122,27 @@ fn without_an_allowance_uncompressed_messages_and_control_frames_still_pass() {
     pool.set_inflate_allowance(100);
     let event = decoder.next(&mut pool, &mut input, &mut at).unwrap().map(message);
     assert_eq!(event, Some((MessageKind::Text, b"compressed".to_vec())));
-    assert_eq!(pool.inflate_allowance(), 100 - b"compressed".len());
+    // A compressed byte counts as eight.
+    assert_eq!(pool.inflate_allowance(), 100usize.saturating_sub(8 * deflated(b"compressed").len()));
+}
+
+#[test]
+fn blocks_without_content_use_the_allowance() {
+    const BLOCKS: usize = 20_000;
+    let payload = [0, 0, 0, 0xff, 0xff].repeat(BLOCKS);
+    let mut input = Frame::binary(&payload[..payload.len() - 4]).rsv1().bytes();
+    let mut decoder = Decoder::with_deflate(Role::Server, &agreed(false, 15));
+    let mut pool = SpillPool::new(Limits::default());
+    let (mut at, mut calls) = (0, 0);
+    loop {
+        pool.set_inflate_allowance(4096);
+        calls += 1;
+        match decoder.next(&mut pool, &mut input, &mut at).unwrap().map(message) {
+            Some(event) => break assert_eq!(event, (MessageKind::Binary, Vec::new())),
+            None => assert!(decoder.is_suspended()),
+        }
+    }
+    assert!(calls >= payload.len() * 8 / (4096 + OVERSHOOT), "{calls} calls for {} bytes", payload.len());
 }
 
 #[test]

@@ -60,6 +60,8 @@ pub enum SendOutcome<'m> {
     /// More than [`Limits::max_buffered`](crate::Limits::max_buffered) bytes would be queued: the
     /// message is handed back. [`Handler::drained`] is called when it can be sent.
     Full(Message<'m>),
+    /// The payload has more than 1 GiB: the message is handed back. Send it in parts.
+    TooLarge(Message<'m>),
     /// The connection is closing: the message is handed back, and no further message can be sent.
     Closed(Message<'m>),
 }
@@ -76,7 +78,7 @@ impl<'m> SendOutcome<'m> {
     pub fn into_message(self) -> Option<Message<'m>> {
         match self {
             Self::Sent | Self::Queued(_) => None,
-            Self::Full(message) | Self::Closed(message) => Some(message),
+            Self::Full(message) | Self::TooLarge(message) | Self::Closed(message) => Some(message),
         }
     }
 }
@@ -111,6 +113,10 @@ pub struct PingTooLong {
     /// The length of the payload in bytes.
     pub len: usize,
 }
+
+/// The maximum payload of a message to send. It keeps the count of queued bytes within 32 bits: one
+/// message can be queued beyond `max_buffered`, which has the same maximum.
+const MAX_PAYLOAD: usize = 1 << 30;
 
 /// The maximum payload of a control frame in bytes (RFC 6455 section 5.5).
 const MAX_PING: usize = 125;
@@ -216,8 +222,12 @@ impl<'a, H: Handler> Connection<'a, H> {
     /// [`Message::compress`] requests it.
     ///
     /// A reply is never handed back: while too much output waits for a peer, nothing is received
-    /// from it.
+    /// from it. A handler that replies to other connections than the current one can exceed that
+    /// limit; a connection for which 1 GiB waits is terminated.
     pub fn reply(&mut self, message: Message<'_>) {
+        if self.buffered_amount() > MAX_PAYLOAD {
+            return self.terminate();
+        }
         // Only a message of the current connection lies in an input that is being decoded.
         let current = self.shard.current.as_ref().is_some_and(|link| link.slot() == self.slot);
         let (link, core) = self.link();
@@ -228,9 +238,12 @@ impl<'a, H: Handler> Connection<'a, H> {
 
     /// Sends a message. It is handed back if more than
     /// [`Limits::max_buffered`](crate::Limits::max_buffered) bytes would be queued; if nothing is
-    /// queued, a message of any size is accepted. Costs one copy of the payload, or its compression
+    /// queued, a message of any size up to 1 GiB is accepted. Costs one copy of the payload, or its compression
     /// if compression was negotiated.
     pub fn send<'m>(&mut self, message: Message<'m>) -> SendOutcome<'m> {
+        if message.payload().len() > MAX_PAYLOAD {
+            return SendOutcome::TooLarge(message);
+        }
         let (link, core) = self.link();
         if !link.has_room(message.payload().len(), core) {
             return hand_back(message, link.is_open());
@@ -244,6 +257,9 @@ impl<'a, H: Handler> Connection<'a, H> {
     /// message is not copied; in the client role each send copies it, because every client frame
     /// has its own mask (RFC 6455 section 5.3).
     pub fn send_prepared<'m>(&mut self, prepared: &'m Prepared) -> SendOutcome<'m> {
+        if prepared.payload().len() > MAX_PAYLOAD {
+            return SendOutcome::TooLarge(Message::of(prepared.kind(), prepared.payload()));
+        }
         let (link, core) = self.link();
         if !link.has_room(prepared.payload().len(), core) {
             return hand_back(Message::of(prepared.kind(), prepared.payload()), link.is_open());

@@ -233,6 +233,7 @@ impl<S> Link<S> {
     }
 
     /// The number of bytes of memory that the connection holds, without those of the decoder.
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn held(&self) -> usize {
         self.outbox.held() + self.held_input() + self.held_by_compressor()
     }

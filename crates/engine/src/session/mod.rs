@@ -117,6 +117,7 @@ impl<S> Session<S> {
     }
 
     /// The number of bytes of memory that the session holds in total.
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn held(&self) -> usize {
         self.decoder.held_bytes() + self.link.held()
     }
@@ -141,10 +142,11 @@ impl<S> Session<S> {
         if !core.slices.begin(link.slot()) {
             return link.stash_until_next_turn(input, at, core);
         }
-        core.memory.pool.set_inflate_allowance(core.slices.inflate_allowance());
+        let mut meter = DecodeMeter::new(at, core);
         let stop = loop {
             match decoder.next(&mut core.memory.pool, &mut input, &mut at) {
                 Ok(None) => {
+                    meter.charge(at, core);
                     if decoder.is_suspended() {
                         core.slices.exhaust();
                         break DecodeStop::Share;
@@ -153,14 +155,14 @@ impl<S> Session<S> {
                 }
                 // After this side's close frame nothing is delivered (RFC 6455 section 5.5.1).
                 Ok(Some(Event::Message(_) | Event::Ping(_) | Event::Pong(_))) if !link.is_open() => {
-                    if !core.slices.spend(0, false) {
+                    if !meter.charge(at, core) {
                         break DecodeStop::Share;
                     }
                 }
                 Ok(Some(Event::Message(incoming))) => {
-                    let (len, compressed) = (incoming.payload().len(), incoming.is_compressed());
                     if link.is_backlogged(core) || link.is_paused() {
-                        let (kind, payload) = (incoming.kind(), incoming.payload().to_vec());
+                        let (kind, compressed) = (incoming.kind(), incoming.is_compressed());
+                        let payload = incoming.payload().to_vec();
                         // The decoder would keep the buffer until it continues.
                         if let Some(spill) = decoder.take_spill() {
                             core.memory.give(spill);
@@ -169,7 +171,7 @@ impl<S> Session<S> {
                     }
                     app.message(link, core, Message::received(incoming));
                     link.outbox.commit_reply(&mut input, decoder, &mut core.memory);
-                    if !core.slices.spend(len, compressed) {
+                    if !meter.charge(at, core) {
                         break DecodeStop::Share;
                     }
                 }
@@ -179,13 +181,13 @@ impl<S> Session<S> {
                     if link.is_backlogged(core) {
                         break DecodeStop::Paused(None);
                     }
-                    if !core.slices.spend(0, false) {
+                    if !meter.charge(at, core) {
                         break DecodeStop::Share;
                     }
                 }
                 Ok(Some(Event::Pong(payload))) => {
                     app.pong(link, core, payload);
-                    if !core.slices.spend(0, false) {
+                    if !meter.charge(at, core) {
                         break DecodeStop::Share;
                     }
                 }
@@ -314,6 +316,12 @@ impl<S> Session<S> {
     pub(crate) fn shed(&mut self, core: &mut Core) -> Option<Removal> {
         /// The maximum output in bytes that is kept for a closing connection.
         const OUTPUT_MAX: usize = 64 * 1024;
+        // A session that is ending already, with little output, frees its memory soon.
+        let ending =
+            matches!(self.link.phase, SessionPhase::Closing | SessionPhase::ShuttingDown(_) | SessionPhase::Lingering);
+        if ending && self.weight() <= OUTPUT_MAX {
+            return None;
+        }
         core.counters.memory_closes += 1;
         self.accounted(core, |session, core| {
             let Self { decoder, link } = session;
@@ -598,6 +606,31 @@ enum DecodeStop {
     Share,
     /// The connection is paused: at this message, or at the backlog of pongs.
     Paused(Option<StashedMessage>),
+}
+
+/// Charges the work of decoding to the connection's budget for this turn.
+struct DecodeMeter {
+    /// The end of the input that is charged.
+    at: usize,
+    /// The allowance of inflated bytes at that point.
+    allowance: usize,
+}
+
+impl DecodeMeter {
+    fn new(at: usize, core: &mut Core) -> Self {
+        let allowance = core.slices.inflate_allowance();
+        core.memory.pool.set_inflate_allowance(allowance);
+        Self { at, allowance }
+    }
+
+    /// Charges one frame, and the input up to `at`. Returns whether the connection can continue.
+    #[inline]
+    fn charge(&mut self, at: usize, core: &mut Core) -> bool {
+        let allowance = core.memory.pool.inflate_allowance();
+        let (input, inflated) = (at - self.at, self.allowance - allowance);
+        (self.at, self.allowance) = (at, allowance);
+        core.slices.spend(input, inflated)
+    }
 }
 
 fn memory_refusal() -> Refusal {

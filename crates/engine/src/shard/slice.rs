@@ -1,7 +1,7 @@
 //! The budget of work of one connection in one turn of its shard.
 //!
 //! Work is counted in units of roughly a twentieth of a nanosecond: a frame costs 256, four bytes
-//! of payload one, an inflated byte eight. The count limits a peer whose frames are cheap to send
+//! of payload one, an inflated byte four. The count limits a peer whose frames are cheap to send
 //! and expensive to handle. The clock limits a peer whose messages take the handler long: it is
 //! read after every 16 Ki units, or more often if the units of the previous turn took longer than
 //! expected. The rest of the input waits for the next turn.
@@ -9,8 +9,8 @@
 use ringway_io::Slot;
 use std::time::{Duration, Instant};
 
-/// The units of one connection in one turn: 2048 empty frames, 2 MiB of plain payload, or 64 KiB of
-/// inflated payload.
+/// The units of one connection in one turn: 2048 empty frames, 2 MiB of plain payload, or 128 KiB
+/// of inflated payload.
 const SLICE: u32 = 512 * 1024;
 
 /// The cost of a frame in units, without its payload.
@@ -19,8 +19,9 @@ const FRAME: u32 = 256;
 /// The number of bytes of payload that cost one unit.
 const BYTES_PER_UNIT: usize = 4;
 
-/// The cost of an inflated byte in units.
-const INFLATED: usize = 8;
+/// The cost of an inflated byte in units. The decoder counts a compressed byte as eight of them at
+/// least.
+const INFLATED: usize = 4;
 
 /// Up to this many units of one input are not recorded: 128 empty frames.
 const RECORDED: u32 = SLICE / 16;
@@ -103,10 +104,11 @@ impl Slices {
         (self.left as usize / INFLATED).max(1)
     }
 
-    /// Counts one frame. Returns whether the connection can continue.
+    /// Counts one frame, and the bytes of the input that it and the frames before it have used.
+    /// Returns whether the connection can continue.
     #[inline]
-    pub(crate) fn spend(&mut self, payload: usize, inflated: bool) -> bool {
-        let units = if inflated { payload.saturating_mul(INFLATED) } else { payload / BYTES_PER_UNIT };
+    pub(crate) fn spend(&mut self, input: usize, inflated: usize) -> bool {
+        let units = (input / BYTES_PER_UNIT).saturating_add(inflated.saturating_mul(INFLATED));
         self.left = self.left.saturating_sub(FRAME.saturating_add(u32::try_from(units).unwrap_or(u32::MAX)));
         self.left > self.check_at || self.check()
     }
@@ -161,11 +163,11 @@ mod tests {
     const TWO: Slot = Slot::new(2, 0);
 
     /// The number of such frames that a connection can handle without interruption.
-    fn frames(slices: &mut Slices, slot: Slot, payload: usize, inflated: bool) -> u32 {
+    fn frames(slices: &mut Slices, slot: Slot, input: usize, inflated: usize) -> u32 {
         let mut frames = 0;
         if slices.begin(slot) {
             frames = 1;
-            while slices.spend(payload, inflated) {
+            while slices.spend(input, inflated) {
                 frames += 1;
             }
         }
@@ -176,13 +178,13 @@ mod tests {
     #[test]
     fn frames_and_bytes_are_limited_for_each_connection_and_turn() {
         let mut slices = Slices::default();
-        for (payload, inflated, expected) in
-            [(0, false, 2048), (128 << 10, false, 16), (16 << 10, true, 4), (usize::MAX, true, 1)]
+        for (input, inflated, expected) in
+            [(0, 0, 2048), (128 << 10, 0, 16), (100, 32 << 10, 4), (usize::MAX, 0, 1), (0, usize::MAX, 1)]
         {
             slices.begin_turn(Duration::ZERO);
-            assert_eq!(frames(&mut slices, ONE, payload, inflated), expected);
-            assert_eq!(frames(&mut slices, ONE, payload, inflated), 0, "its units are used up");
-            assert_eq!(frames(&mut slices, TWO, payload, inflated), expected, "another connection has units left");
+            assert_eq!(frames(&mut slices, ONE, input, inflated), expected);
+            assert_eq!(frames(&mut slices, ONE, input, inflated), 0, "its units are used up");
+            assert_eq!(frames(&mut slices, TWO, input, inflated), expected, "another connection has units left");
         }
     }
 
@@ -192,7 +194,7 @@ mod tests {
         let mut total = 0;
         while slices.begin(ONE) {
             (0..700).for_each(|_| {
-                slices.spend(0, false);
+                slices.spend(0, 0);
             });
             slices.end(ONE);
             total += 700;
@@ -206,7 +208,7 @@ mod tests {
         slices.measure_time();
         slices.begin(ONE);
         let mut frames = 1;
-        while slices.spend(0, false) {
+        while slices.spend(0, 0) {
             frames += 1;
             let began = Instant::now();
             while began.elapsed() < SLICE_TIME / 8 {}
@@ -218,8 +220,8 @@ mod tests {
     fn the_inflate_allowance_is_never_zero() {
         let mut slices = Slices::default();
         assert!(slices.begin(ONE));
-        assert_eq!(slices.inflate_allowance(), 64 << 10);
-        slices.spend(usize::MAX, true);
+        assert_eq!(slices.inflate_allowance(), 128 << 10);
+        slices.spend(0, usize::MAX);
         assert_eq!(slices.inflate_allowance(), 1);
     }
 }

@@ -290,7 +290,7 @@ fn send_more(handler: &mut Scripted, conn: &mut Connection<'_, Scripted>) {
             SendOutcome::Full(back) => return assert_eq!(back.as_text(), Some(&*text)),
             SendOutcome::Queued(bytes) => assert_eq!(bytes, conn.buffered_amount()),
             SendOutcome::Sent => {}
-            SendOutcome::Closed(_) => panic!("the connection is open"),
+            SendOutcome::Closed(_) | SendOutcome::TooLarge(_) => panic!("the connection is open"),
         }
         assert!(conn.buffered_amount() <= 2000, "{} bytes are queued", conn.buffered_amount());
         handler.count += 1;
@@ -325,7 +325,7 @@ fn drained_is_called_only_after_a_message_was_queued_or_handed_back() {
             SendOutcome::Sent => "sent".to_owned(),
             SendOutcome::Queued(bytes) => format!("queued {bytes}"),
             SendOutcome::Full(message) => format!("full {}", message.payload().len()),
-            SendOutcome::Closed(_) => panic!("the connection is open"),
+            SendOutcome::Closed(_) | SendOutcome::TooLarge(_) => panic!("the connection is open"),
         };
         handler.log.push(sent);
     };
