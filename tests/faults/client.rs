@@ -1,12 +1,10 @@
 //! The client role against faulty servers.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use ringway::{
     Client, CloseCode, CloseReason, Config, ConnectError, Connection, Endpoint, Handler, Message, Request, Running,
     Shard, ShardHandle, Shards, Upgrade,
 };
-use ringway_tests::{End, Frame, Received, WATCHDOG, WirePeer, config, with_watchdog};
+use ringway_tests::{End, Frame, Received, WATCHDOG, WirePeer, accepting, config, with_watchdog};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -82,16 +80,7 @@ impl ClientAndServer {
         let mut peer = WirePeer::accepted(self.listener.accept().expect("the client comes").0);
         let head = peer.head();
         assert!(head.starts_with("GET /path?q=1 HTTP/1.1\r\n"), "{head}");
-        let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).expect("a key");
-        assert_eq!(STANDARD.decode(key).expect("base64").len(), 16);
-        let mut sha1 = sha1_smol::Sha1::new();
-        sha1.update(key.as_bytes());
-        sha1.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
-        let accept = STANDARD.encode(sha1.digest().bytes());
-        let answer = format!(
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Accept: {accept}\r\n\r\n"
-        );
+        let answer = accepting(&head);
         (peer, answer)
     }
 

@@ -1,5 +1,8 @@
 //! Opening handshakes (RFC 6455 section 4), valid and invalid ones.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 /// The key of the example in RFC 6455 section 1.3.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 /// The answer that a server must derive from it.
@@ -63,6 +66,21 @@ impl RawRequest {
         let fields: String = self.fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         format!("{}\r\n{fields}\r\n", self.line).into_bytes()
     }
+}
+
+/// The answer of a server that accepts the request with this head (RFC 6455 section 4.2.2).
+#[must_use]
+pub fn accepting(head: &str) -> String {
+    let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).expect("a key");
+    assert_eq!(STANDARD.decode(key).expect("base64").len(), 16);
+    let mut sha1 = sha1_smol::Sha1::new();
+    sha1.update(key.as_bytes());
+    sha1.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    let accept = STANDARD.encode(sha1.digest().bytes());
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n\r\n"
+    )
 }
 
 /// The answer of a server.

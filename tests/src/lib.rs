@@ -12,8 +12,8 @@ mod http;
 mod peer;
 mod program;
 
-pub use http::{RawRequest, RawResponse};
+pub use http::{RawRequest, RawResponse, accepting};
 pub use peer::{End, WirePeer};
-pub use program::{Ended, ServerProcess, finish, guarded, program, ringway, ringway_after, run, start};
+pub use program::{Ended, ServerProcess, example, finish, guarded, program, ringway, ringway_after, run, start};
 pub use ringway_testkit::server::{Echo, TestServer, WATCHDOG, config, with_watchdog};
 pub use ringway_testkit::{Frame, LengthField, Received};

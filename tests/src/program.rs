@@ -1,4 +1,4 @@
-//! The program `ringway`, run as a process.
+//! The program `ringway`, and the examples of the library, run as processes.
 
 use crate::WATCHDOG;
 use rustix::process::{Pid, Signal, kill_process};
@@ -16,25 +16,38 @@ use std::thread;
 /// If it cannot be built.
 pub fn program() -> &'static PathBuf {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
-    PATH.get_or_init(|| {
-        let test = std::env::current_exe().expect("the path of this test");
-        // <target>/<profile>/deps/<test>-<hash>
-        let folder = test.ancestors().nth(2).expect("cargo puts tests there");
-        let profile = match folder.file_name().and_then(|name| name.to_str()) {
-            Some("debug") | None => "dev",
-            Some(profile) => profile,
-        };
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let built = Command::new(cargo)
-            .args(["build", "--quiet", "--package", "ringway-cli", "--bin", "ringway", "--profile", profile])
-            .arg("--target-dir")
-            .arg(folder.parent().expect("the target folder"))
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .status()
-            .expect("cargo runs");
-        assert!(built.success(), "the program cannot be built");
-        folder.join("ringway")
-    })
+    PATH.get_or_init(|| build(&["--package", "ringway-cli", "--bin", "ringway"]).join("ringway"))
+}
+
+/// An example of the library, built in the same way.
+///
+/// # Panics
+/// When the examples cannot be built.
+pub fn example(name: &str) -> PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| build(&["--package", "ringway", "--examples"]).join("examples")).join(name)
+}
+
+/// Builds what is named, and returns the folder of the profile.
+fn build(what: &[&str]) -> PathBuf {
+    let test = std::env::current_exe().expect("the path of this test");
+    // <target>/<profile>/deps/<test>-<hash>
+    let folder = test.ancestors().nth(2).expect("cargo puts tests there");
+    let profile = match folder.file_name().and_then(|name| name.to_str()) {
+        Some("debug") | None => "dev",
+        Some(profile) => profile,
+    };
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let built = Command::new(cargo)
+        .args(["build", "--quiet", "--profile", profile])
+        .args(what)
+        .arg("--target-dir")
+        .arg(folder.parent().expect("the target folder"))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status()
+        .expect("cargo runs");
+    assert!(built.success(), "{what:?} cannot be built");
+    folder.to_owned()
 }
 
 /// The program with these arguments.

@@ -1,0 +1,7 @@
+//! The examples of the library, run as programs and spoken to by a client, or server, that shares no code with them.
+
+mod chat;
+mod client;
+mod deferred_auth;
+mod echo;
+mod process;
