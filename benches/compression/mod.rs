@@ -11,7 +11,9 @@ use crate::lap::Lap;
 use crate::sink::Sink;
 use bytes::Bytes;
 use ringway_benches::Candidate;
-use ringway_codec::{Decoder, DeflateParams, Deflater, Event, Limits, MessageKind, Role, SpillPool, WindowBits};
+use ringway_codec::{
+    Decoder, DeflateParams, Deflater, Event, Limits, MessageKind, OpCode, Role, SpillPool, WindowBits,
+};
 use ringway_codec::{encode_deflated, encode_server};
 use std::cell::RefCell;
 use std::fmt;
@@ -207,7 +209,7 @@ fn deflater<D: CompressBench + 'static>(subject: Subject) -> Candidate {
 /// size.
 fn check_sent(name: &str, subject: Subject, messages: &[Bytes], written: &mut [u8]) {
     let mut plain = Vec::new();
-    messages.iter().for_each(|message| encode_server(MessageKind::Text.opcode(), message, &mut plain));
+    messages.iter().for_each(|message| encode_server(OpCode::Text, message, &mut plain));
     assert!(written.len() < 2 * plain.len() * 9 / 10, "{name} does not compress {subject}");
     let mut decoder = Decoder::with_deflate(Role::Client, &subject.params());
     let mut pool = SpillPool::new(Limits::default());

@@ -36,7 +36,7 @@ impl Decode for Ringway {
             let input = &mut self.buffer[..self.filled];
             match self.decoder.next(&mut self.pool, input, &mut self.at).expect(RIGHT) {
                 Some(Event::Message(message)) => {
-                    see(message.kind().opcode(), message.payload());
+                    see(message.kind().into(), message.payload());
                     messages -= 1;
                 }
                 Some(event) => panic!("the stream holds messages alone: {event:?}"),
@@ -47,7 +47,7 @@ impl Decode for Ringway {
                         if let Some(Event::Message(message)) =
                             self.decoder.payload_received(&mut self.pool, len).expect(RIGHT)
                         {
-                            see(message.kind().opcode(), message.payload());
+                            see(message.kind().into(), message.payload());
                             messages -= 1;
                         }
                     }

@@ -12,7 +12,7 @@ use crate::sink::Sink;
 use crate::wire::StreamShape;
 use bytes::Bytes;
 use ringway_benches::Candidate;
-use ringway_codec::{Decoder, Event, Limits, OpCode, Role, SpillPool};
+use ringway_codec::{Decoder, Event, Limits, MessageKind, Role, SpillPool};
 use std::hint::black_box;
 use std::rc::Rc;
 
@@ -61,7 +61,7 @@ fn check(name: &str, shape: StreamShape, messages: u64, payload: &[u8], written:
     let (mut at, mut seen) = (0, 0);
     while let Some(event) = decoder.next(&mut pool, written, &mut at).expect("the output is valid") {
         let Event::Message(message) = event else { panic!("{name} sends something other than messages: {event:?}") };
-        assert_eq!(message.kind().opcode(), OpCode::Binary, "{name} mistakes the kind of {shape}");
+        assert_eq!(message.kind(), MessageKind::Binary, "{name} mistakes the kind of {shape}");
         assert!(message.payload() == payload, "{name} garbles message {seen} of {shape}");
         seen += 1;
     }

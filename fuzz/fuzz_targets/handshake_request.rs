@@ -44,7 +44,7 @@ fuzz_target!(|data: &[u8]| {
                 assert!(odd || request.path().starts_with('/') && request.host().is_some_and(|host| !host.is_empty()));
                 assert!(!request.target().contains('#'));
             }
-            let _ = OriginPolicy::List(vec!["https://example.com".into()]).check(&request);
+            let _ = request.check_origin(&OriginPolicy::List(vec!["https://example.com".into()]));
             if let Ok(key) = request.websocket() {
                 assert_eq!((request.method(), request.version(), request.wants_upgrade()), ("GET", 1, true));
                 assert_eq!(request.check_target(), Ok(()));

@@ -4,8 +4,8 @@
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use ringway_codec::{
-    CloseCode, Deflater, Limits, MessageKind, OpCode, Prepared, Role, WindowBits, encode_client, encode_close,
-    encode_deflated, encode_masked, encode_server,
+    CloseCode, Deflater, Limits, MessageKind, OpCode, Prepared, Role, WindowBits, deflated_frame, encode_client,
+    encode_close, encode_deflated, encode_masked, encode_server,
 };
 use ringway_testkit::Frame;
 use ringway_testkit::decoder::{Seen, decode, received_by, symmetric};
@@ -57,7 +57,7 @@ impl Wire {
     /// A message, compressed if that was negotiated.
     fn message(&mut self, kind: MessageKind, payload: &[u8], key: [u8; 4]) {
         match &mut self.deflater {
-            None => self.whole(kind.opcode(), payload, key),
+            None => self.whole(kind.into(), payload, key),
             Some((deflater, takeover)) => {
                 let key = (self.role == Role::Server).then_some(key);
                 encode_deflated(kind, payload, key, deflater, *takeover, &mut self.bytes);
@@ -79,7 +79,7 @@ impl Wire {
                 let prepared = Prepared::binary(payload);
                 assert_eq!(prepared.payload(), payload);
                 let deflater = self.deflater.as_mut().map(|(deflater, _)| deflater);
-                let frame = deflater.and_then(|deflater| prepared.deflated_frame(deflater));
+                let frame = deflater.and_then(|deflater| deflated_frame(&prepared, deflater));
                 let frame = frame.unwrap_or_else(|| prepared.as_frame());
                 match self.role {
                     Role::Server => encode_masked(frame, key, &mut self.bytes),

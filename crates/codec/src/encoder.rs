@@ -50,7 +50,7 @@ pub fn encode_deflated(
     out: &mut Vec<u8>,
 ) {
     let start = out.len();
-    let opcode = kind.opcode();
+    let opcode = OpCode::from(kind);
     let mut header = Header { fin: true, opcode, rsv1: true, mask: key, length: payload.len() as u64 };
     // The header depends on the compressed length. Most often its length is that of the
     // uncompressed message's header.

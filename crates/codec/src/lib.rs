@@ -57,7 +57,7 @@ pub use handshake::{
     ResponseExpectation, Scheme, Target, TargetError, choose_subprotocol, encode_accept, encode_response,
     parse_request, parse_response,
 };
-pub use prepared::Prepared;
+pub use prepared::{Prepared, deflated_frame};
 pub use spill::{Limits, SPILL_HEADROOM, SpillPool};
 pub use utf8::{InvalidUtf8, Utf8Stream};
 

@@ -51,7 +51,7 @@ impl Prepared {
 
     fn new(kind: MessageKind, payload: &[u8]) -> Self {
         let mut frame = Vec::new();
-        encode_server(kind.opcode(), payload, &mut frame);
+        encode_server(kind.into(), payload, &mut frame);
         Self { frame: frame.into(), kind, compress: None, deflated: Arc::default() }
     }
 
@@ -67,20 +67,6 @@ impl Prepared {
     #[must_use]
     pub fn is_to_be_compressed(&self) -> Option<bool> {
         self.compress
-    }
-
-    /// The whole compressed frame, unmasked, for a receiver that allows the window of `deflater`;
-    /// `None` when it would not be shorter than the uncompressed one. The first call for a window
-    /// compresses, at the level of `deflater`, whose window is clear afterwards; later calls, also
-    /// on clones, share the result.
-    pub fn deflated_frame(&self, deflater: &mut Deflater) -> Option<&Arc<[u8]>> {
-        let slot = usize::from(deflater.window_bits().get() - WindowBits::LEAST_DEFLATED.get());
-        let make = || {
-            let mut frame = Vec::new();
-            encode_deflated(self.kind, self.payload(), None, deflater, false, &mut frame);
-            (frame.len() < self.frame.len()).then(|| frame.into())
-        };
-        self.deflated[slot].get_or_init(make).as_ref()
     }
 
     /// The whole frame, unmasked, header and payload.
@@ -110,6 +96,29 @@ impl Prepared {
     pub fn payload(&self) -> &[u8] {
         payload_of(&self.frame)
     }
+}
+
+/// The whole compressed frame of `prepared`, unmasked, for a receiver that allows the window of
+/// `deflater`; `None` when it would not be shorter than the uncompressed one. The first call for a
+/// window compresses, at the level of `deflater`, whose window is clear afterwards; later calls,
+/// also with clones, share the result.
+///
+/// ```
+/// use ringway_codec::{Deflater, Prepared, WindowBits, deflated_frame};
+///
+/// let prepared = Prepared::text(&"news ".repeat(50));
+/// let mut deflater = Deflater::new(1, WindowBits::MAX).expect("the window can be compressed with");
+/// let frame = deflated_frame(&prepared, &mut deflater).expect("it is shorter");
+/// assert!(frame.len() < prepared.as_frame().len());
+/// ```
+pub fn deflated_frame<'p>(prepared: &'p Prepared, deflater: &mut Deflater) -> Option<&'p Arc<[u8]>> {
+    let slot = usize::from(deflater.window_bits().get() - WindowBits::LEAST_DEFLATED.get());
+    let make = || {
+        let mut frame = Vec::new();
+        encode_deflated(prepared.kind, prepared.payload(), None, deflater, false, &mut frame);
+        (frame.len() < prepared.frame.len()).then(|| frame.into())
+    };
+    prepared.deflated[slot].get_or_init(make).as_ref()
 }
 
 #[cfg(test)]

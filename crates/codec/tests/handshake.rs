@@ -3,8 +3,8 @@
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 use ringway_codec::{
-    ClientRequest, HandshakeError, HeadLimits, Key, Refusal, Request, Target, choose_subprotocol, encode_accept,
-    parse_request, parse_response,
+    ClientRequest, HandshakeError, HeadLimits, Key, OriginPolicy, Refusal, Request, Target, choose_subprotocol,
+    encode_accept, parse_request, parse_response,
 };
 
 /// The request of RFC 6455 section 1.2.
@@ -339,6 +339,24 @@ fn a_handshake_between_our_own_two_sides() {
     assert_eq!(len, head);
     assert_eq!(response.subprotocol.as_deref(), Some("v1"));
     assert_eq!(response.headers.first("upgrade"), Some(&b"websocket"[..]));
+}
+
+#[test]
+fn rfc6455_10_2_a_policy_other_than_any_needs_exactly_one_origin() {
+    let check = |policy: &OriginPolicy, origins: &[&str]| {
+        let fields: String = origins.iter().map(|origin| format!("Origin: {origin}\r\n")).collect();
+        let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+        parse(&head).check_origin(policy).err().map(|refusal| refusal.status.as_u16())
+    };
+    for origins in [&[][..], &["null"], &["http://a", "http://b"]] {
+        assert_eq!(check(&OriginPolicy::Any, origins), None);
+    }
+    for policy in [OriginPolicy::Required, OriginPolicy::List(vec!["http://a".into()])] {
+        assert_eq!(check(&policy, &["http://a"]), None);
+        assert_eq!(check(&policy, &[]), Some(403));
+        assert_eq!(check(&policy, &["http://a", "http://a"]), Some(403));
+    }
+    assert_eq!(check(&OriginPolicy::List(vec!["http://a".into()]), &["http://b"]), Some(403));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use ringway_codec::{
     Decoder, DeflateParams, Deflater, Header, Limits, MessageKind, Prepared, ProtocolError, Role, SpillPool,
-    WindowBits, encode_deflated, mask,
+    WindowBits, deflated_frame, encode_deflated, mask,
 };
 use ringway_testkit::decoder::{Seen, feed, received_by};
 use ringway_testkit::{Frame, KEY};
@@ -259,7 +259,7 @@ fn rfc7692_7_2_1_without_context_takeover_each_message_stands_alone() {
     let mut deflater = Deflater::new(6, WindowBits::MAX).unwrap();
     deflater.compress(&text(500, 3), true, &mut Vec::new());
     let prepared = Prepared::text(&String::from_utf8(text(500, 3)).unwrap());
-    let (_, compressed) = read(prepared.deflated_frame(&mut deflater).unwrap());
+    let (_, compressed) = read(deflated_frame(&prepared, &mut deflater).unwrap());
     assert!(!inflate(&compressed, b"").takes_over, "what all receivers share stands alone for each of them");
 }
 

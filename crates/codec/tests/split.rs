@@ -137,7 +137,7 @@ fn message(longest: usize) -> impl Strategy<Value = Vec<FrameSpec>> {
             for (i, pair) in cuts.windows(2).enumerate() {
                 frames.push(FrameSpec {
                     fin: i + 2 == cuts.len(),
-                    opcode: if i == 0 { kind.opcode() } else { OpCode::Continuation },
+                    opcode: if i == 0 { kind.into() } else { OpCode::Continuation },
                     payload: payload[pair[0]..pair[1]].to_vec(),
                     key: key.map(|byte| byte.wrapping_add(i as u8)),
                 });

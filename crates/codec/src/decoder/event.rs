@@ -12,7 +12,7 @@ use crate::frame::OpCode;
 /// ```
 /// use ringway_codec::{MessageKind, OpCode};
 ///
-/// assert_eq!(MessageKind::Text.opcode(), OpCode::Text);
+/// assert_eq!(OpCode::from(MessageKind::Text), OpCode::Text);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MessageKind {
@@ -22,22 +22,14 @@ pub enum MessageKind {
     Binary,
 }
 
-impl MessageKind {
-    /// The opcode of this kind's first, or only, frame.
-    #[inline]
-    #[must_use]
-    pub const fn opcode(self) -> OpCode {
-        match self {
-            Self::Text => OpCode::Text,
-            Self::Binary => OpCode::Binary,
-        }
-    }
-}
-
 impl From<MessageKind> for OpCode {
+    /// The opcode of the first, or only, frame of such a message.
     #[inline]
     fn from(kind: MessageKind) -> Self {
-        kind.opcode()
+        match kind {
+            MessageKind::Text => Self::Text,
+            MessageKind::Binary => Self::Binary,
+        }
     }
 }
 

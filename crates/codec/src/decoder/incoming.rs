@@ -186,7 +186,7 @@ impl<'a> Incoming<'a> {
     #[inline]
     #[must_use = "the range says which bytes to send"]
     pub fn into_server_frame(self) -> (Place, Range<usize>) {
-        let (header, len) = server_header(self.kind.opcode(), self.frame.len() - self.payload);
+        let (header, len) = server_header(self.kind.into(), self.frame.len() - self.payload);
         // There is room: a received header has the shortest form too, so it is at least as long as
         // this one, which has no masking key. A spill buffer has room for the longest header.
         let start = self.payload - len;

@@ -1,21 +1,14 @@
 //! The origins that may connect (RFC 6455 section 10.2).
 
-use http::StatusCode;
-
-use super::request::Request;
-use super::respond::Refusal;
-
 /// The origins that may connect. Browsers always send theirs, so a list excludes the pages of other
 /// sites. Other programs can send any origin, so a list does not replace authentication.
 ///
 /// ```
-/// use ringway_codec::{HeadLimits, OriginPolicy, parse_request};
+/// use ringway_codec::OriginPolicy;
 ///
 /// let policy = OriginPolicy::List(vec!["https://example.com".to_owned()]);
-/// let head = b"GET / HTTP/1.1\r\nHost: a\r\nOrigin: https://example.org\r\n\r\n";
-/// let (request, _) = parse_request(head, &HeadLimits::default())?.expect("the head is complete");
-/// assert_eq!(policy.check(&request).unwrap_err().status, 403);
-/// # Ok::<(), ringway_codec::Refusal>(())
+/// assert!(policy.admits(Some("https://EXAMPLE.com:443")));
+/// assert!(!policy.admits(Some("https://example.org")) && !policy.admits(None));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -33,32 +26,16 @@ pub enum OriginPolicy {
 }
 
 impl OriginPolicy {
-    /// Checks the `Origin` of a request.
-    ///
-    /// # Errors
-    ///
-    /// A [`Refusal`] with status 403 when the origin is missing, duplicated or not allowed.
-    /// [`Any`](OriginPolicy::Any) never fails.
-    pub fn check(&self, request: &Request<'_>) -> Result<(), Refusal> {
-        if *self == Self::Any {
-            return Ok(());
-        }
-        let count = request.header_values("origin").count();
-        let (1, Some(origin)) = (count, request.origin()) else {
-            return Err(forbidden("expected exactly one Origin header"));
-        };
-        match self {
-            Self::List(allowed) if !allowed.iter().any(|allowed| same(allowed, origin)) => {
-                Err(forbidden("connections from this origin are not allowed"))
-            }
-            _ => Ok(()),
+    /// Whether a page of this origin may connect; `None` for a request without an origin.
+    #[must_use]
+    pub fn admits(&self, origin: Option<&str>) -> bool {
+        match (self, origin) {
+            (Self::Any, _) => true,
+            (Self::Required, origin) => origin.is_some(),
+            (Self::List(_), None) => false,
+            (Self::List(allowed), Some(origin)) => allowed.iter().any(|allowed| same(allowed, origin)),
         }
     }
-}
-
-#[cold]
-fn forbidden(reason: &'static str) -> Refusal {
-    Refusal::new(StatusCode::FORBIDDEN, reason)
 }
 
 /// Whether two origins are the same (RFC 6454 section 5).
@@ -93,34 +70,25 @@ fn parts(origin: &str) -> Option<(&str, &str, Option<u16>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::handshake::{HeadLimits, parse_request};
-
-    fn check(policy: &OriginPolicy, origins: &[&str]) -> Option<u16> {
-        let fields: String = origins.iter().map(|origin| format!("Origin: {origin}\r\n")).collect();
-        let head = format!("GET / HTTP/1.1\r\n{fields}\r\n");
-        let (request, _) = parse_request(head.as_bytes(), &HeadLimits::default()).unwrap().unwrap();
-        policy.check(&request).err().map(|refusal| refusal.status.as_u16())
-    }
 
     #[test]
     fn any_admits_every_request() {
-        for origins in [&[][..], &["null"], &["http://a", "http://b"]] {
-            assert_eq!(check(&OriginPolicy::Any, origins), None);
+        for origin in [None, Some("null"), Some("http://a")] {
+            assert!(OriginPolicy::Any.admits(origin));
         }
     }
 
     #[test]
-    fn required_needs_exactly_one_origin() {
-        assert_eq!(check(&OriginPolicy::Required, &["http://a"]), None);
-        assert_eq!(check(&OriginPolicy::Required, &[]), Some(403));
-        assert_eq!(check(&OriginPolicy::Required, &["http://a", "http://a"]), Some(403));
+    fn required_needs_an_origin() {
+        assert!(OriginPolicy::Required.admits(Some("http://a")));
+        assert!(!OriginPolicy::Required.admits(None));
     }
 
     #[test]
     fn a_list_admits_equal_origins_only() {
         let list = OriginPolicy::List(vec!["https://Example.com".into(), "http://[::1]:8080".into()]);
         for origin in ["https://example.com", "HTTPS://EXAMPLE.COM:443", "http://[::1]:8080"] {
-            assert_eq!(check(&list, &[origin]), None, "{origin}");
+            assert!(list.admits(Some(origin)), "{origin}");
         }
         for origin in [
             "http://example.com",
@@ -133,9 +101,9 @@ mod tests {
             "example.com",
             "",
         ] {
-            assert_eq!(check(&list, &[origin]), Some(403), "{origin}");
+            assert!(!list.admits(Some(origin)), "{origin}");
         }
-        assert_eq!(check(&list, &[]), Some(403));
-        assert_eq!(check(&OriginPolicy::List(vec!["null".into()]), &["null"]), None);
+        assert!(!list.admits(None));
+        assert!(OriginPolicy::List(vec!["null".into()]).admits(Some("null")));
     }
 }

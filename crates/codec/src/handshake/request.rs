@@ -7,6 +7,7 @@ use super::extension::{Extension, parse_extensions};
 use super::head::{self, HeadLimits, Headers};
 use super::host::host_of;
 use super::key::Key;
+use super::origin::OriginPolicy;
 use super::respond::Refusal;
 
 /// The head of an HTTP/1 request, borrowed from the received bytes.
@@ -203,6 +204,35 @@ impl<'b> Request<'b> {
     #[must_use]
     pub fn wants_upgrade(&self) -> bool {
         self.headers.lists("upgrade", "websocket")
+    }
+
+    /// Checks the `Origin` (RFC 6455 section 10.2).
+    ///
+    /// ```
+    /// use ringway_codec::{HeadLimits, OriginPolicy, parse_request};
+    ///
+    /// let policy = OriginPolicy::List(vec!["https://example.com".to_owned()]);
+    /// let head = b"GET / HTTP/1.1\r\nHost: a\r\nOrigin: https://example.org\r\n\r\n";
+    /// let (request, _) = parse_request(head, &HeadLimits::default())?.expect("the head is complete");
+    /// assert_eq!(request.check_origin(&policy).unwrap_err().status, 403);
+    /// # Ok::<(), ringway_codec::Refusal>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`] with status 403 when the origin is missing, duplicated or not allowed.
+    /// [`OriginPolicy::Any`] never fails.
+    pub fn check_origin(&self, policy: &OriginPolicy) -> Result<(), Refusal> {
+        let forbidden = |reason| Err(Refusal::new(StatusCode::FORBIDDEN, reason));
+        if *policy == OriginPolicy::Any {
+            return Ok(());
+        }
+        let count = self.header_values("origin").count();
+        match self.origin().filter(|_| count == 1) {
+            None => forbidden("expected exactly one Origin header"),
+            origin if policy.admits(origin) => Ok(()),
+            Some(_) => forbidden("connections from this origin are not allowed"),
+        }
     }
 
     /// Checks the request's target and its `Host`.

@@ -79,7 +79,7 @@ pub(crate) fn write(takeover: bool, window: u8, level: u8, specs: &[MessageSpec]
             spec.fragments.iter().map(|cut| cut.index(compressed.len() + 1)).chain([0, compressed.len()]).collect();
         cuts.sort_unstable();
         for (i, pair) in cuts.windows(2).enumerate() {
-            let opcode = if i == 0 { kind.opcode() } else { OpCode::Continuation };
+            let opcode = if i == 0 { kind.into() } else { OpCode::Continuation };
             let fin = i + 2 == cuts.len();
             if spec.ping {
                 stream.extend(Frame::ping(b"between").bytes());

@@ -54,8 +54,8 @@ pub enum StartError {
     Panicked(usize),
 }
 
-impl From<SetupError> for StartError {
-    fn from(error: SetupError) -> Self {
+impl StartError {
+    pub(super) fn of_driver(error: SetupError) -> Self {
         match error {
             SetupError::Option(error) => Self::Config(error.into()),
             SetupError::Unavailable(error) => error.into(),

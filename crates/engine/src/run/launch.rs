@@ -75,7 +75,7 @@ impl Launch {
                 let mut driver = match driver {
                     Ok(driver) => driver,
                     Err(error) => {
-                        let _ = report.send(Err(error.into()));
+                        let _ = report.send(Err(StartError::of_driver(error)));
                         return Ok(Default::default());
                     }
                 };

@@ -14,8 +14,8 @@ use crate::shard::clock::TICK;
 use crate::shard::core::Core;
 use crate::shard::memory::Pressure;
 use ringway_codec::{
-    CloseCode, ClosePayload, Deflater, MessageKind, OpCode, Prepared, ProtocolError, Role, encode_client, encode_close,
-    encode_deflated, encode_masked, encode_server,
+    CloseCode, ClosePayload, Deflater, MessageKind, OpCode, Prepared, ProtocolError, Role, deflated_frame,
+    encode_client, encode_close, encode_deflated, encode_masked, encode_server,
 };
 use ringway_io::Slot;
 use std::io;
@@ -338,7 +338,7 @@ impl<S> Link<S> {
     /// shorter.
     fn deflated<'p>(&mut self, prepared: &'p Prepared, core: &mut Core) -> Option<&'p Arc<[u8]>> {
         let shared = core.compressors.as_mut()?.shared(self.compression());
-        let frame = prepared.deflated_frame(shared)?;
+        let frame = deflated_frame(prepared, shared)?;
         // The frame bypasses the connection's own compressor, whose context then differs from the
         // peer's.
         if let Some(own) = self.cold.as_mut().and_then(|cold| cold.deflater.as_mut()) {

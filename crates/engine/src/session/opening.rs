@@ -186,7 +186,7 @@ pub(super) fn evaluate_request<S>(
             Err(refusal) => Evaluation::Refused(refusal, body),
         };
     }
-    let key = match request.websocket().and_then(|key| core.config.origins.check(&request).map(|()| key)) {
+    let key = match request.websocket().and_then(|key| request.check_origin(&core.config.origins).map(|()| key)) {
         Ok(key) => key,
         Err(refusal) => return Evaluation::Refused(refusal, body),
     };

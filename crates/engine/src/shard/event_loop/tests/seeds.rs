@@ -145,7 +145,7 @@ fn say(client: &WebSocketPeer, name: usize, number: usize, rng: &mut StdRng, wri
         }
     };
     ping(rng, write);
-    let (mut opcode, mut rest) = (kind.opcode(), &payload[..]);
+    let (mut opcode, mut rest) = (OpCode::from(kind), &payload[..]);
     while rng.random_bool(0.2) {
         let (fragment, behind) = rest.split_at(rng.random_range(0..=rest.len()));
         write.extend(client.frame(opcode, false, fragment));
