@@ -1,17 +1,26 @@
-//! A multi-core WebSocket server engine for Linux on io_uring, and its client.
+//! A WebSocket server engine for Linux on io_uring, with one thread per core, and its client.
 //!
-//! A [`Handler`] defines how an application responds to the events of a connection; a [`Server`]
-//! runs one handler on each core, with its own listener, io_uring and connections. Cores share
-//! nothing, so a handler needs no locks and no `Sync`.
+//! The engine holds very many connections at a low cost for each: an idle connection takes some
+//! 120 bytes besides the application's own state and the kernel's socket, and a message that lies in
+//! one receive buffer is delivered, and sent back, without a copy. It speaks RFC 6455 and
+//! permessage-deflate (RFC 7692) in both roles, and needs Linux 6.1 or newer with io_uring allowed.
+//!
+//! An application implements [`Handler`]. A [`Server`] runs one handler on each core, with a
+//! listener, an io_uring and connections of its own. Nothing is shared between cores, so a handler
+//! needs no locks and no `Sync`.
+//!
+//! # Quick start: a server
 //!
 //! ```no_run
-//! use ringway::{Connection, Handler, Message, Request, Server, Upgrade};
+//! use ringway::{Connection, Handler, Message, Request, ServeError, Server, Upgrade};
 //!
 //! struct Echo;
 //!
 //! impl Handler for Echo {
+//!     /// What is kept for each connection: nothing.
 //!     type State = ();
 //!
+//!     /// A client asks for a WebSocket.
 //!     fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
 //!         Upgrade::accept(())
 //!     }
@@ -21,43 +30,103 @@
 //!     }
 //! }
 //!
-//! Server::bind("127.0.0.1:9001")?.run(|_shard| Echo)?;
-//! # Ok::<(), ringway::ServeError>(())
+//! fn main() -> Result<(), ServeError> {
+//!     // Runs until SIGINT or SIGTERM.
+//!     Server::bind("127.0.0.1:9001")?.run(|_shard| Echo)
+//! }
+//! ```
+//!
+//! # Quick start: a client
+//!
+//! ```no_run
+//! use ringway::{
+//!     Client, CloseCode, CloseReason, ConnectError, Connection, Endpoint, Handler, Message,
+//!     Request, Shard, Shards, Upgrade,
+//! };
+//! use std::error::Error;
+//! use std::sync::Arc;
+//!
+//! struct Greeting {
+//!     server: Arc<Endpoint>,
+//! }
+//!
+//! impl Handler for Greeting {
+//!     type State = ();
+//!
+//!     fn start(&mut self, shard: &mut Shard<'_, Self>) {
+//!         shard.connect(&self.server, ());
+//!     }
+//!
+//!     fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
+//!         Upgrade::accept(()) // for servers only: a client is not asked
+//!     }
+//!
+//!     fn open(&mut self, conn: &mut Connection<'_, Self>) {
+//!         let _ = conn.send(Message::text("hello"));
+//!     }
+//!
+//!     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
+//!         println!("{}", message.as_text().unwrap_or("(binary)"));
+//!         conn.close(CloseCode::NORMAL, "").expect("1000 may be sent");
+//!     }
+//!
+//!     fn closed(&mut self, shard: &mut Shard<'_, Self>, (): (), reason: &CloseReason) {
+//!         println!("{reason}");
+//!         shard.stop();
+//!     }
+//!
+//!     fn failed(&mut self, shard: &mut Shard<'_, Self>, (): (), error: &ConnectError) {
+//!         eprintln!("{error}");
+//!         shard.stop();
+//!     }
+//! }
+//!
+//! fn main() -> Result<(), Box<dyn Error>> {
+//!     let server = Arc::new(Endpoint::resolve("ws://127.0.0.1:9001/")?);
+//!     let client = Client::new().shards(Shards::Count(1));
+//!     client.start(move |_shard| Greeting { server: Arc::clone(&server) })?.wait()?;
+//!     Ok(())
+//! }
 //! ```
 //!
 //! # Concepts
 //!
-//! - A **shard** is a thread with its own io_uring, listener and connections. [`Shards`] sets the
-//!   number of shards and [`Cores`] the cores that they run on; [`placement`] states the rule.
-//! - A **handler** is the application: one value for each shard, created on the shard's thread,
-//!   with one method for each kind of event. Its [`State`](Handler::State) is stored for each
-//!   connection. A method blocks its shard while it runs: move long work to another thread, which
-//!   returns the result through a [`ShardHandle`].
-//! - A [`Connection`] is lent to the handler for one call. A [`ConnectionId`] identifies it between
-//!   calls, and [`Shard::connection`] looks it up. [`Shard::for_each_connection`] visits all
-//!   connections.
-//! - A [`Message`] is borrowed from the receive buffer. [`Connection::reply`] sends it back in that
-//!   buffer, [`Connection::send`] copies any other message, and a [`Prepared`] message is encoded
-//!   once for many connections.
-//! - **Backpressure**: [`SendOutcome`] reports whether a message is sent, queued or handed back,
-//!   and [`Handler::drained`] is called when the queue is empty. While a peer does not read,
-//!   nothing is received from it: see [`Limits::max_buffered`]. [`Connection::pause`] stops the
-//!   delivery of messages.
-//! - **Limits**: [`Config`] holds the options of the operator, and [`Limits`] bounds the resources
-//!   that a peer can use. Setters check the range of their option; a [`ConfigError`] names the
-//!   option, the value and the range.
-//! - **Time**: [`Connection::set_timer`] sets a timer of a connection, [`Shard::wake_at`] the alarm
-//!   of a shard.
-//! - **Errors** are grouped by phase: starting ([`StartError`]), running ([`RunError`]) and
-//!   connecting ([`ConnectError`]). A [`CloseReason`] states why a connection ended.
+//! The [`guide`] explains them, in this order:
 //!
-//! A handler can also open connections, with [`Shard::connect`]; a [`Client`] runs handlers that
-//! only open connections.
+//! 1. [Shards](guide::shards): threads, handlers, and how shards reach each other
+//! 2. [The life of a connection](guide::connections): handshake, open, messages, closing
+//! 3. [Sending](guide::sending): replies, messages, prepared messages, and backpressure
+//! 4. [Limits](guide::limits), the memory budget and deadlines, and what happens at each of them
+//! 5. [Panics](guide::panics) of a handler
+//! 6. [Timers](guide::timers) of connections, and the alarm of a shard
+//! 7. [Compression](guide::compression)
+//! 8. [Running](guide::running): addresses, signals and stopping
+//! 9. [Being a client](guide::clients)
+//! 10. [Errors](guide::errors)
+//!
+//! # The items by topic
+//!
+//! - Starting: [`Server`], [`Client`], [`Running`]; [`Shards`], [`Cores`] and [`placement`];
+//!   [`raise_descriptor_limit`]
+//! - Options: [`Config`], [`Limits`], [`Deflate`], [`OriginPolicy`], [`BufferConfig`], [`BusyPoll`],
+//!   [`OnPanic`]
+//! - The application: [`Handler`], [`Connection`], [`Shard`], [`ShardHandle`]; [`ConnectionId`],
+//!   [`TimerId`]
+//! - The opening handshake: [`Request`], [`Upgrade`], [`Response`]; [`StatusCode`], [`HeaderMap`],
+//!   [`HeaderName`], [`HeaderValue`]
+//! - Messages: [`Message`], [`MessageKind`], [`Prepared`], [`SendOutcome`]
+//! - The end of a connection: [`CloseReason`], [`Ending`], [`CloseCode`], [`ProtocolError`]
+//! - Outgoing connections: [`Endpoint`], [`Target`], [`Scheme`]
+//! - What was counted: [`ShardReport`], [`Counters`], [`Stats`]
+//! - Errors: [`ConfigError`], [`OptionError`], [`StartError`], [`BindError`], [`UringUnavailable`],
+//!   [`RunError`], [`ServeError`], [`ConnectError`], [`TargetError`], [`HandshakeError`],
+//!   [`PostError`], [`PingTooLong`], [`CodeNotSendable`]
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
 mod api;
 mod config;
+pub mod guide;
 mod run;
 mod session;
 mod shard;

@@ -1,0 +1,26 @@
+//! The concepts of the engine, in reading order. These modules hold documentation only.
+//!
+//! 1. [`shards`]: threads, handlers, and how shards reach each other
+//! 2. [`connections`]: the life of a connection, from its handshake to its end
+//! 3. [`sending`]: replies, messages, prepared messages, and backpressure
+//! 4. [`limits`]: limits, the memory budget and deadlines, and what happens at each of them
+//! 5. [`panics`]: what a panic of a handler ends
+//! 6. [`timers`]: timers of connections and the alarm of a shard
+//! 7. [`compression`]: what it costs, and when to use it
+//! 8. [`running`]: starting, signals and stopping
+//! 9. [`clients`]: connections that the handler opens
+//! 10. [`errors`]: the error types and where each one comes from
+//!
+//! Complete programs are in the folder `examples` of the crate: `echo`, `chat` (a room over all
+//! shards), `deferred_auth` (authentication on other threads) and `client`.
+
+pub mod clients;
+pub mod compression;
+pub mod connections;
+pub mod errors;
+pub mod limits;
+pub mod panics;
+pub mod running;
+pub mod sending;
+pub mod shards;
+pub mod timers;

@@ -1,0 +1,87 @@
+//! Sending, and backpressure.
+//!
+//! There are three ways to send a message:
+//!
+//! - [`Connection::reply`] sends a received message back. In the server role it copies nothing: the
+//!   reply's header is written in front of the payload, in the buffer that the kernel filled.
+//! - [`Connection::send`] copies a message into the connection's outbox.
+//! - [`Connection::send_prepared`] sends a [`Prepared`] message, which is encoded once for any
+//!   number of connections, on this shard and on others. Use it for broadcasts.
+//!
+//! # Backpressure
+//!
+//! A peer can read more slowly than the application writes. The output that waits for it is queued
+//! in the connection's outbox, up to the high-water mark [`Limits::max_buffered`] (1 MiB).
+//! [`SendOutcome`] reports what became of a message:
+//!
+//! | outcome | meaning |
+//! |---|---|
+//! | [`Sent`](crate::SendOutcome::Sent) | it leaves at the end of this turn |
+//! | [`Queued`](crate::SendOutcome::Queued) | it waits behind others; so many bytes wait in all |
+//! | [`Full`](crate::SendOutcome::Full) | it would exceed the mark, and is handed back |
+//! | [`Closed`](crate::SendOutcome::Closed) | the connection is closing, and it is handed back |
+//!
+//! After `Queued` and `Full`, [`Handler::drained`] is called when the outbox is empty; after `Sent`
+//! it is not. Nothing is dropped by the engine; the application decides what happens to a message
+//! that is handed back:
+//!
+//! - It keeps the message, or the position in its source, and continues in `drained`.
+//! - It drops the message, counts it, and says so in `drained`, as the example `chat` does.
+//! - It closes the connection, with [`Connection::close`] or [`Connection::terminate`].
+//!
+//! ```
+//! use ringway::{Connection, Handler, Message, Request, SendOutcome, Upgrade};
+//! use std::ops::Range;
+//!
+//! /// Sends a million numbers to each client, no faster than the client reads.
+//! struct Counting;
+//!
+//! impl Handler for Counting {
+//!     /// The numbers that are still to be sent.
+//!     type State = Range<u32>;
+//!
+//!     fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<Range<u32>> {
+//!         Upgrade::accept(0..1_000_000)
+//!     }
+//!
+//!     fn open(&mut self, conn: &mut Connection<'_, Self>) {
+//!         self.drained(conn);
+//!     }
+//!
+//!     fn drained(&mut self, conn: &mut Connection<'_, Self>) {
+//!         while !conn.state().is_empty() {
+//!             let number = conn.state().start;
+//!             match conn.send(Message::binary(&number.to_be_bytes())) {
+//!                 SendOutcome::Sent | SendOutcome::Queued(_) => conn.state().start += 1,
+//!                 // `drained` is called again when all of these are sent.
+//!                 _ => return,
+//!             }
+//!         }
+//!     }
+//!
+//!     fn message(&mut self, _: &mut Connection<'_, Self>, _: Message<'_>) {}
+//! }
+//! # let _ = Counting;
+//! ```
+//!
+//! # Replies
+//!
+//! A reply is never handed back. Instead, a connection whose outbox exceeds the mark is not read
+//! until the peer has taken half of it. A peer that sends and does not read is thereby stopped by
+//! the kernel's flow control, and an echo server needs no code for it.
+//!
+//! A peer that takes nothing of its output for [`Config::write_timeout`] is dropped. A slow reader
+//! that keeps reading is not.
+//!
+//! Next: [limits, the memory budget and deadlines](super::limits).
+//!
+//! [`Config::write_timeout`]: crate::Config::write_timeout
+//! [`Connection::close`]: crate::Connection::close
+//! [`Connection::reply`]: crate::Connection::reply
+//! [`Connection::send`]: crate::Connection::send
+//! [`Connection::send_prepared`]: crate::Connection::send_prepared
+//! [`Connection::terminate`]: crate::Connection::terminate
+//! [`Handler::drained`]: crate::Handler::drained
+//! [`Limits::max_buffered`]: crate::Limits::max_buffered
+//! [`Prepared`]: crate::Prepared
+//! [`SendOutcome`]: crate::SendOutcome

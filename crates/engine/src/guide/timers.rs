@@ -1,0 +1,55 @@
+//! Timers of connections, and the alarm of a shard.
+//!
+//! [`Connection::set_timer`] sets a timer of a connection; any number can be set.
+//! [`Handler::timer`] is called once for each, with the [`TimerId`] that `set_timer` returned.
+//! [`Connection::cancel_timer`] cancels one. Timers end with their connection, so none of them
+//! fires for a connection that is gone.
+//!
+//! [`Shard::wake_at`] sets the one alarm of a shard, for work that concerns no single connection.
+//! [`Handler::woken`] is called at that time and can set it again.
+//!
+//! Timers resolve 10 ms. A timer never fires early. It fires late while the shard is busy. Unlike
+//! the deadlines of the engine, it does not move when the shard stalls.
+//!
+//! ```
+//! use ringway::{CloseCode, Connection, Handler, Message, Request, TimerId, Upgrade};
+//! use std::time::Duration;
+//!
+//! /// Closes a connection that has sent nothing within five seconds of its opening.
+//! struct Punctual;
+//!
+//! impl Handler for Punctual {
+//!     /// The timer, until the first message.
+//!     type State = Option<TimerId>;
+//!
+//!     fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<Option<TimerId>> {
+//!         Upgrade::accept(None)
+//!     }
+//!
+//!     fn open(&mut self, conn: &mut Connection<'_, Self>) {
+//!         let timer = conn.set_timer(Duration::from_secs(5));
+//!         *conn.state() = Some(timer);
+//!     }
+//!
+//!     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
+//!         if let Some(timer) = conn.state().take() {
+//!             conn.cancel_timer(timer);
+//!         }
+//!         conn.reply(message);
+//!     }
+//!
+//!     fn timer(&mut self, conn: &mut Connection<'_, Self>, _: TimerId) {
+//!         conn.close(CloseCode::POLICY, "say something").expect("1008 may be sent");
+//!     }
+//! }
+//! # let _ = Punctual;
+//! ```
+//!
+//! Next: [compression](super::compression).
+//!
+//! [`Connection::cancel_timer`]: crate::Connection::cancel_timer
+//! [`Connection::set_timer`]: crate::Connection::set_timer
+//! [`Handler::timer`]: crate::Handler::timer
+//! [`Handler::woken`]: crate::Handler::woken
+//! [`Shard::wake_at`]: crate::Shard::wake_at
+//! [`TimerId`]: crate::TimerId
