@@ -127,7 +127,8 @@ fn a_member_that_says_too_much_is_read_again_in_the_next_period() {
     }
 }
 
-/// Members that say 12 MB, while one member reads nothing: more than its queue and all buffers of the kernel hold.
+/// Members that say 12 MB, while one member reads nothing: more than its queue and all buffers of
+/// the kernel hold.
 #[test]
 fn a_slow_reader_is_told_how_much_it_has_missed() {
     const SPEAKERS: u64 = 150;

@@ -1,4 +1,5 @@
-//! The examples of the library, run as programs and spoken to by a client, or server, that shares no code with them.
+//! The examples of the library, run as programs, against a client, or server, that shares no code
+//! with them.
 
 mod chat;
 mod client;

@@ -156,7 +156,7 @@ impl Handler for Room {
         }
         conn.state().allowance -= 1;
         if conn.state().allowance == 0 {
-            // No more messages until the timer fires. Then the kernel's flow control holds the peer back.
+            // No more messages until the timer fires; the kernel's flow control stops the peer.
             conn.pause();
         }
         if text.chars().any(char::is_control) {

@@ -9,8 +9,8 @@
 //! user whose it is; the file is read at each check, so that it can change while the server runs.
 //!
 //! Reading a file, asking a database or hashing a password takes too long for a handler: while it
-//! runs, nothing else happens on its shard. So the handler defers its answer, a pool of threads does
-//! the work, and the answer is posted to the shard:
+//! runs, nothing else happens on its shard. So the handler defers its answer, a pool of threads
+//! does the work, and the answer is posted to the shard:
 //!
 //! ```text
 //! shard:   upgrade() -> job -> bounded queue -> Upgrade::defer()
