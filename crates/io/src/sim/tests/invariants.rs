@@ -277,7 +277,8 @@ fn a_descriptor_is_closed_only_after_its_operations_were_cancelled() {
     }
     assert!(sim.injected().missed_cancel >= 30, "the receive, the send and the connect continue");
     network.set_faults(Faults { late: 0.5, shuffle: 1.0, ..Faults::none() });
-    assert!(run_until_idle(&mut sim).is_empty());
+    let completions = run_until_idle(&mut sim);
+    assert!(matches!(completions[..], [Completion::Released { .. }]), "the output is returned: {completions:?}");
     assert_eq!((sim.open(), sim.in_flight()), (0, 0));
     assert!(peer.is_finished());
 }
