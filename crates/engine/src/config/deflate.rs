@@ -53,7 +53,7 @@ impl Deflate {
         Self { own_takeover: false, peer_takeover: false, ..Self::takeover() }
     }
 
-    /// Whether this side keeps the context of sent messages, if the peer allows it. Costs 240 KiB
+    /// Whether this side keeps the context of sent messages, if the peer allows it. Costs 243 KiB
     /// plus four times the window for each connection, from its first compressed message until it
     /// has been silent for half of [`Config::idle_timeout`](crate::Config::idle_timeout); without
     /// that timeout, until the connection ends.
@@ -63,7 +63,7 @@ impl Deflate {
         self
     }
 
-    /// Whether the peer can keep the context of the messages it sends. Costs 42 KiB for each
+    /// Whether the peer can keep the context of the messages it sends. Costs 46 KiB for each
     /// connection, from its first compressed message until it ends.
     #[must_use]
     pub const fn peer_takeover(mut self, takeover: bool) -> Self {
