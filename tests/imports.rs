@@ -1,4 +1,7 @@
 //! The files of a crate import each other without cycles.
+//!
+//! A folder and its files are one unit in one direction: what a `mod.rs` uses of its own files, most
+//! of it to re-export it, is not counted, so that files may use the types of their folder.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

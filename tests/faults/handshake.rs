@@ -97,7 +97,7 @@ fn a_peer_that_stays_connected_after_408_is_disconnected() {
 
 #[test]
 fn only_listed_origins_are_accepted() {
-    let server = with(|config| Ok(config.origins(OriginPolicy::List(vec!["https://example.com".into()]))));
+    let server = with(|config| config.origins(OriginPolicy::List(vec!["https://example.com".into()])));
     let from = |origin: &str| ask(&server, &RawRequest::websocket().with("Origin", origin)).status;
     assert_eq!(ask(&server, &RawRequest::websocket()).status, 403);
     assert_eq!(from("https://evil.example"), 403);
@@ -109,7 +109,7 @@ fn only_listed_origins_are_accepted() {
 
 #[test]
 fn an_origin_can_be_required() {
-    let server = with(|config| Ok(config.origins(OriginPolicy::Required)));
+    let server = with(|config| config.origins(OriginPolicy::Required));
     assert_eq!(ask(&server, &RawRequest::websocket()).status, 403);
     assert_eq!(ask(&server, &RawRequest::websocket().with("Origin", "https://any.example")).status, 101);
 }

@@ -118,7 +118,7 @@ fn config(arguments: &Serve) -> Result<Config, ConfigError> {
         .close_timeout(arguments.close_timeout)?
         .close_limit(arguments.close_limit.unwrap_or(CLOSE_LIMIT.max(arguments.close_timeout)))?
         .stop_timeout(arguments.stop_timeout)?
-        .origins(origins)
+        .origins(origins)?
         .subprotocols(arguments.subprotocol.iter().map(String::as_str))?
         .deflate(arguments.deflate.config());
     config.check()?;

@@ -219,7 +219,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     }
     let running = Server::bind(address)?
         .shards(SHARDS)
-        .config(Config::default().origins(OriginPolicy::List(origins)))
+        .config(Config::default().origins(OriginPolicy::List(origins))?)
         .limits(Limits::default().max_message(MAX_LINE)?)
         .start(|_shard| Room::default())?;
     // The handlers exist only now: each of them is given the handles of the others.

@@ -13,7 +13,7 @@ pub use limits::Limits;
 pub(crate) use limits::MIN_MEMORY;
 
 pub(crate) use error::check_tokens;
-use error::{check_range, check_time};
+use error::{check_range, check_time, is_origin};
 use ringway_codec::OriginPolicy;
 use ringway_io::{BufferConfig, BusyPoll};
 use std::time::Duration;
@@ -267,10 +267,14 @@ impl Config {
 
     /// The web pages that can connect (RFC 6455 section 10.2). Default: all, and clients other than
     /// browsers.
-    #[must_use]
-    pub fn origins(mut self, origins: OriginPolicy) -> Self {
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for an empty list, and for an entry that no browser sends as an origin:
+    /// other than `scheme://host`, `scheme://host:port` or `null` (RFC 6454 section 6.2).
+    pub fn origins(mut self, origins: OriginPolicy) -> Result<Self, ConfigError> {
         self.origins = origins;
-        self
+        self.check_origins()?;
+        Ok(self)
     }
 
     /// The supported subprotocols. The client's first choice among them is selected; with no match
@@ -317,6 +321,7 @@ impl Config {
         check_time("close_timeout", self.close_timeout)?;
         check_time("close_limit", self.close_limit)?;
         self.check_stop_timeout()?;
+        self.check_origins()?;
         self.check_subprotocols()?;
         self.deflate.map_or(Ok(()), |deflate| deflate.check())?;
         if self.close_limit < self.close_timeout {
@@ -324,6 +329,21 @@ impl Config {
             return Err(ConfigError::new("close_limit", format!("{:?}", self.close_limit), range));
         }
         Ok(())
+    }
+
+    fn check_origins(&self) -> Result<(), ConfigError> {
+        let OriginPolicy::List(list) = &self.origins else { return Ok(()) };
+        if list.is_empty() {
+            return Err(ConfigError::new("origins", "an empty list", "at least one origin"));
+        }
+        match list.iter().find(|origin| !is_origin(origin)) {
+            Some(origin) => Err(ConfigError::new(
+                "origins",
+                format!("{origin:?}"),
+                "origins such as https://example.com, without a path, or null",
+            )),
+            None => Ok(()),
+        }
     }
 
     fn check_cores(&self) -> Result<(), ConfigError> {

@@ -2,7 +2,7 @@
 
 use crate::api::error::ConnectError;
 use crate::config::{ConfigError, check_tokens};
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 use ringway_codec::{Scheme, Target};
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -89,7 +89,7 @@ impl Endpoint {
     /// A [`ConfigError`] for characters that are not allowed in a header.
     pub fn origin(mut self, origin: impl Into<String>) -> Result<Self, ConfigError> {
         let origin = origin.into();
-        if HeaderValue::from_str(&origin).is_err() {
+        if origin.is_empty() || !origin.bytes().all(|byte| byte.is_ascii_graphic()) {
             let range = "an origin such as https://example.com, in visible ASCII characters";
             return Err(ConfigError::new("endpoint.origin", format!("{origin:?}"), range));
         }

@@ -20,8 +20,33 @@ pub struct Message<'a> {
     compress: Option<bool>,
 }
 
+/// A received payload that is kept. Text stays text, so that it is validated only once.
+#[derive(Debug)]
+pub(crate) enum StashedPayload {
+    Text(String),
+    Binary(Vec<u8>),
+}
+
+impl StashedPayload {
+    pub(crate) fn of(incoming: &Incoming<'_>) -> Self {
+        match incoming.as_text() {
+            Some(text) => Self::Text(text.to_owned()),
+            None => Self::Binary(incoming.payload().to_vec()),
+        }
+    }
+
+    /// The number of bytes of memory that it occupies.
+    pub(crate) fn held(&self) -> usize {
+        match self {
+            Self::Text(text) => text.capacity(),
+            Self::Binary(bytes) => bytes.capacity(),
+        }
+    }
+}
+
 pub(crate) enum Body<'a> {
     Received(Incoming<'a>),
+    Text(&'a str),
     Borrowed(MessageKind, &'a [u8]),
 }
 
@@ -29,7 +54,7 @@ impl<'a> Message<'a> {
     /// A text message.
     #[must_use]
     pub fn text(text: &'a str) -> Self {
-        Self::of(MessageKind::Text, text.as_bytes())
+        Self { body: Body::Text(text), compress: None }
     }
 
     /// A binary message.
@@ -48,8 +73,12 @@ impl<'a> Message<'a> {
         Self { body: Body::Received(incoming), compress }
     }
 
-    pub(crate) fn stashed(kind: MessageKind, bytes: &'a [u8], compressed: bool) -> Self {
-        Self { compress: if compressed { None } else { Some(false) }, ..Self::of(kind, bytes) }
+    pub(crate) fn stashed(payload: &'a StashedPayload, compressed: bool) -> Self {
+        let message = match payload {
+            StashedPayload::Text(text) => Self::text(text),
+            StashedPayload::Binary(bytes) => Self::binary(bytes),
+        };
+        Self { compress: if compressed { None } else { Some(false) }, ..message }
     }
 
     /// Decides whether the message is compressed, regardless of its length, on a connection that
@@ -73,6 +102,7 @@ impl<'a> Message<'a> {
     pub fn kind(&self) -> MessageKind {
         match &self.body {
             Body::Received(incoming) => incoming.kind(),
+            Body::Text(_) => MessageKind::Text,
             Body::Borrowed(kind, _) => *kind,
         }
     }
@@ -82,16 +112,18 @@ impl<'a> Message<'a> {
     pub fn payload(&self) -> &[u8] {
         match &self.body {
             Body::Received(incoming) => incoming.payload(),
+            Body::Text(text) => text.as_bytes(),
             Body::Borrowed(_, bytes) => bytes,
         }
     }
 
-    /// The text of a text message. Costs nothing for a message that was received and not stashed,
-    /// otherwise a pass over the bytes.
+    /// The text of a text message. Costs nothing for a message that was received, and for one made
+    /// with [`Message::text`]. A prepared message that was handed back is validated again.
     #[must_use]
     pub fn as_text(&self) -> Option<&str> {
         match &self.body {
             Body::Received(incoming) => incoming.as_text(),
+            Body::Text(text) => Some(text),
             Body::Borrowed(MessageKind::Text, bytes) => std::str::from_utf8(bytes).ok(),
             Body::Borrowed(MessageKind::Binary, _) => None,
         }

@@ -97,7 +97,8 @@ pub struct Response {
 }
 
 impl Response {
-    /// Creates a response with a line of plain text in UTF-8.
+    /// Creates a response with a line of plain text in UTF-8. A status below 200 is sent as 500: it
+    /// would not end the request.
     #[must_use]
     pub fn text(status: StatusCode, text: &str) -> Self {
         let mut headers = HeaderMap::new();

@@ -124,7 +124,12 @@ impl Deflate {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         self.check_window_bits()?;
         self.check_peer_window_bits()?;
-        self.check_level()
+        self.check_level()?;
+        if self.threshold > self.max_size {
+            let range = format!("at most deflate.max_size, {}", self.max_size);
+            return Err(ConfigError::new("deflate.threshold", self.threshold.to_string(), range));
+        }
+        Ok(())
     }
 
     fn check_window_bits(&self) -> Result<(), ConfigError> {

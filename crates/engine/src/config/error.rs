@@ -74,3 +74,12 @@ pub(crate) fn check_tokens(option: &'static str, names: &[String]) -> Result<(),
         None => Ok(()),
     }
 }
+
+/// Whether this is an origin as browsers send it (RFC 6454 section 6.2).
+pub(crate) fn is_origin(text: &str) -> bool {
+    let fits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_graphic());
+    let parts = text.split_once("://");
+    text == "null"
+        || parts
+            .is_some_and(|(scheme, host)| fits(scheme) && fits(host) && !host.contains(['/', '?', '#', '@', '*', ',']))
+}

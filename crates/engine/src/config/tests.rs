@@ -143,3 +143,24 @@ fn options_set_without_a_setter_are_checked_at_the_start() {
     }
     assert!(Limits { max_headers: 0, ..Limits::new() }.check().is_err());
 }
+
+#[test]
+fn an_origin_is_a_scheme_and_a_host() {
+    let list = |origin: &str| Config::default().origins(OriginPolicy::List(vec![origin.to_owned()]));
+    for origin in ["https://example.com", "http://localhost:8080", "null", "chrome-extension://abc"] {
+        assert!(list(origin).is_ok(), "{origin}");
+    }
+    for origin in ["", "example.com", "https://example.com/", "https://", "https://*.example.com", "*"] {
+        let error = list(origin).expect_err(origin);
+        assert_eq!((error.option, error.value), ("origins", format!("{origin:?}")));
+    }
+    let error = Config::default().origins(OriginPolicy::List(Vec::new())).expect_err("nobody could connect");
+    assert_eq!(error.to_string(), "origins is an empty list: give at least one origin");
+}
+
+#[test]
+fn a_threshold_beyond_the_maximum_size_would_compress_nothing() {
+    let deflate = Deflate::shared().threshold(2000).max_size(1000);
+    let error = Config::default().deflate(Some(deflate)).check().expect_err("nothing is compressed");
+    assert_eq!(error.to_string(), "deflate.threshold is 2000: give at most deflate.max_size, 1000");
+}

@@ -9,7 +9,7 @@ use super::opening::{Agreed, Opening};
 use super::outbox::Outbox;
 use crate::api::close::{CloseReason, Ending};
 use crate::api::error::ConnectError;
-use crate::api::message::{Body, Message};
+use crate::api::message::{Body, Message, StashedPayload};
 use crate::shard::clock::TICK;
 use crate::shard::core::Core;
 use crate::shard::memory::Pressure;
@@ -119,17 +119,17 @@ pub(super) struct Stash {
 }
 
 pub(super) struct StashedMessage {
-    pub(super) kind: MessageKind,
-    pub(super) payload: Vec<u8>,
+    pub(super) payload: StashedPayload,
     pub(super) compressed: bool,
 }
 
 impl Cold {
     /// The number of bytes of memory held for the handshake and the stash.
     fn held(&self) -> usize {
-        let stash = self.stash.as_ref().map_or(0, |stash| {
-            stash.input.held() + stash.message.as_ref().map_or(0, |message| message.payload.capacity())
-        });
+        let stash = self
+            .stash
+            .as_ref()
+            .map_or(0, |stash| stash.input.held() + stash.message.as_ref().map_or(0, |message| message.payload.held()));
         self.opening.held() + stash
     }
 
@@ -366,6 +366,7 @@ impl<S> Link<S> {
                     self.send_message(incoming.kind(), incoming.payload(), compress, core);
                 }
             }
+            Body::Text(text) => self.send_message(MessageKind::Text, text.as_bytes(), compress, core),
             Body::Borrowed(kind, payload) => self.send_message(kind, payload, compress, core),
         }
     }

@@ -19,7 +19,7 @@ pub(crate) mod outbox;
 
 use crate::api::close::{CloseReason, Ending};
 use crate::api::error::ConnectError;
-use crate::api::message::Message;
+use crate::api::message::{Message, StashedPayload};
 use crate::api::response::{Answer, Upgrade};
 use crate::shard::clock::TICK;
 use crate::shard::core::{Action, Core};
@@ -161,13 +161,12 @@ impl<S> Session<S> {
                 }
                 Ok(Some(Event::Message(incoming))) => {
                     if link.is_backlogged(core) || link.is_paused() {
-                        let (kind, compressed) = (incoming.kind(), incoming.is_compressed());
-                        let payload = incoming.payload().to_vec();
+                        let (payload, compressed) = (StashedPayload::of(&incoming), incoming.is_compressed());
                         // The decoder would keep the buffer until it continues.
                         if let Some(spill) = decoder.take_spill() {
                             core.memory.give(spill);
                         }
-                        break DecodeStop::Paused(Some(StashedMessage { kind, payload, compressed }));
+                        break DecodeStop::Paused(Some(StashedMessage { payload, compressed }));
                     }
                     app.message(link, core, Message::received(incoming));
                     link.outbox.commit_reply(&mut input, decoder, &mut core.memory);
@@ -342,8 +341,8 @@ impl<S> Session<S> {
                         link.fail(CloseCode::TRY_AGAIN, text, ending, core);
                         return None;
                     }
-                    let reason = CloseReason { code: CloseCode::TRY_AGAIN, text: text.to_owned(), ending };
-                    link.cold().reason = Some(reason);
+                    // No close frame can follow the output, so none is sent.
+                    link.cold().reason = Some(CloseReason::abnormal(ending));
                     Some(Removal::Closed)
                 }
                 SessionPhase::Closing | SessionPhase::ShuttingDown(_) | SessionPhase::Lingering => {
@@ -415,11 +414,10 @@ impl<S> Session<S> {
     fn deliver_stash(&mut self, core: &mut Core, app: &mut impl Application<S>) -> Option<Removal> {
         let link = &mut self.link;
         let stash = link.cold.as_mut().and_then(|cold| cold.stash.take())?;
-        if let Some(StashedMessage { kind, payload, compressed }) = stash.message {
+        if let Some(StashedMessage { payload, compressed }) = stash.message {
             if link.is_open() {
-                app.message(link, core, Message::stashed(kind, &payload, compressed));
+                app.message(link, core, Message::stashed(&payload, compressed));
             }
-            core.memory.give(payload);
         }
         if stash.at < stash.input.len() || self.decoder.is_suspended() {
             self.decode(stash.input, stash.at, core, app);

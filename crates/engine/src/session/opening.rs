@@ -7,7 +7,7 @@ use crate::api::endpoint::Endpoint;
 use crate::api::response::{Response, Upgrade};
 use crate::config::Config;
 use crate::shard::core::Core;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use ringway_codec::{
     ClientRequest, DeflateParams, HandshakeError, HeadScan, Key, Refusal, ResponseExpectation, choose_subprotocol,
     encode_accept, encode_response, parse_request, parse_response,
@@ -227,7 +227,12 @@ fn header_map(fields: &ringway_codec::Headers<'_>) -> HeaderMap {
 /// Writes a plain HTTP response.
 pub(super) fn encode_plain(response: &Response, body: ResponseBody, out: &mut Vec<u8>) {
     let Response { status, headers, body: bytes } = response;
-    encode_body(body, out, |out| encode_response(*status, headers, bytes, out));
+    let mut status = *status;
+    if status.is_informational() {
+        tracing::error!("the handler answered a request with status {status}, which ends no request; 500 is sent");
+        status = StatusCode::INTERNAL_SERVER_ERROR;
+    }
+    encode_body(body, out, |out| encode_response(status, headers, bytes, out));
 }
 
 /// Writes the response that refuses a request.
@@ -248,7 +253,14 @@ fn encode_body(body: ResponseBody, out: &mut Vec<u8>, encode: impl FnOnce(&mut V
 mod tests {
     use super::*;
     use crate::api::response::Answer;
-    use http::StatusCode;
+
+    #[test]
+    fn an_informational_status_does_not_answer_a_request() {
+        let mut out = Vec::new();
+        let response = Response::text(StatusCode::SWITCHING_PROTOCOLS, "no");
+        encode_plain(&response, ResponseBody::Sent, &mut out);
+        assert!(out.starts_with(b"HTTP/1.1 500"), "{}", out.escape_ascii());
+    }
 
     #[test]
     fn a_rejection_is_a_plain_response() {

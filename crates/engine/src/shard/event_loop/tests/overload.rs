@@ -85,7 +85,7 @@ fn at_the_limit_new_handshakes_get_503_until_memory_is_available() {
     assert!(refused > 0 && counters.memory_refusals >= u64::from(refused), "{counters:?}");
     assert!(counters.memory_closes > 0, "{counters:?}");
     let log = world.handler().take_log();
-    assert!(log.iter().any(|line| line.ends_with("1013 MemoryLimit")), "{log:?}");
+    assert!(log.iter().any(|line| line.ends_with("1006 MemoryLimit")), "{log:?}");
     drop(clients);
     world.pass(120 * SECOND);
     world.open_client();
