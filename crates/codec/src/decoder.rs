@@ -412,6 +412,9 @@ impl Decoder {
             {
                 return Ok(Some(Located::Message(whole)));
             }
+            if pool.fragment_allowance() == 0 && *at < input.len() {
+                return Ok(None);
+            }
             let Some(header) = self.take_header(pool, input, at)? else { return Ok(None) };
             if header.opcode.is_control() {
                 // At most 125 bytes, so the conversion cannot truncate.

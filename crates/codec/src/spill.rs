@@ -69,7 +69,7 @@ const RETAINED_INFLATERS: usize = 4;
 pub struct SpillPool {
     limits: Limits,
     allowance: Allowance,
-    /// The data frames on the slow path since `take_fragments`.
+    /// The number of data frames that the slow path may still process.
     fragments: u32,
     buffers: Vec<Vec<u8>>,
     /// The heap bytes of everything retained, without the lists that hold it.
@@ -109,7 +109,7 @@ impl SpillPool {
         Self {
             limits,
             allowance: Allowance::UNLIMITED,
-            fragments: 0,
+            fragments: u32::MAX,
             buffers: Vec::new(),
             retained: 0,
             retention: max_bytes,
@@ -127,14 +127,28 @@ impl SpillPool {
 
     /// Counts a data frame that was not a whole uncompressed message.
     pub(crate) fn count_fragment(&mut self) {
-        self.fragments = self.fragments.saturating_add(1);
+        if self.fragments != u32::MAX {
+            self.fragments = self.fragments.saturating_sub(1);
+        }
     }
 
-    /// The number of data frames since the last call that were fragments, compressed, or split
-    /// across inputs. A peer can send thousands of empty ones in one input, which take time and
+    /// Sets the number of data frames that the decoders using this pool may process from now on, in
+    /// total, if they are fragments, compressed, or split across inputs. `u32::MAX`, the default, is
+    /// unlimited. A peer can send thousands of empty fragments in one input, which take time and
     /// yield no event.
-    pub fn take_fragments(&mut self) -> u32 {
-        std::mem::take(&mut self.fragments)
+    ///
+    /// With no such frame left, [`Decoder::next`](crate::Decoder::next) returns `Ok(None)` before the
+    /// input is consumed. Call it again with the rest.
+    #[inline]
+    pub fn set_fragment_allowance(&mut self, frames: u32) {
+        self.fragments = frames;
+    }
+
+    /// The remaining [allowance](SpillPool::set_fragment_allowance) of frames.
+    #[inline]
+    #[must_use]
+    pub const fn fragment_allowance(&self) -> u32 {
+        self.fragments
     }
 
     /// Sets the number of bytes that the decoders using this pool may inflate from now on, in

@@ -40,6 +40,15 @@ impl<D: Driver> PeerProbe for D {
 /// although the shard may always have a backlog.
 const FULL_PASS: u32 = 64;
 
+/// The bytes that a deadline is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Awaited {
+    /// The rest of a message.
+    Message,
+    /// Anything: an answer to a ping, or the rest of a handshake.
+    Sign,
+}
+
 /// The results of earlier checks of a connection's deadlines.
 #[derive(Debug, Default)]
 pub(crate) struct Deadlines {
@@ -52,8 +61,8 @@ pub(crate) struct Deadlines {
     /// The number of acknowledged bytes when the peer was pinged, on a connection that does not
     /// receive.
     pub(crate) pinged_at: Option<u64>,
-    /// The turn in which a deadline had passed while completions were pending.
-    late: Option<u32>,
+    /// For each kind of [`Awaited`] bytes, the turn in which their deadline was found to have passed.
+    late: [Option<u32>; 2],
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -71,19 +80,26 @@ impl Deadlines {
 
     /// Whether nothing is pending.
     pub(crate) fn is_idle(&self) -> bool {
-        self.message_since.is_none() && self.progress.is_none() && self.pinged_at.is_none() && self.late.is_none()
+        self.message_since.is_none() && self.progress.is_none() && self.pinged_at.is_none() && self.late == [None; 2]
     }
 
-    /// Whether bytes of the peer may have arrived that the session has not received, after a
-    /// deadline for them has passed.
-    pub(crate) fn may_have_arrived(&mut self, slot: Slot, probe: &impl PeerProbe, core: &Core) -> bool {
+    /// Whether the awaited bytes of the peer may have arrived although the session has not received
+    /// them, after their deadline has passed. That is so for a full pass over the sockets at most.
+    pub(crate) fn may_have_arrived(
+        &mut self,
+        awaited: Awaited,
+        slot: Slot,
+        probe: &impl PeerProbe,
+        core: &Core,
+    ) -> bool {
         let turn = core.clock.turn();
-        probe.has_unread(slot) || probe.has_backlog() && turn.wrapping_sub(*self.late.get_or_insert(turn)) < FULL_PASS
+        let since = *self.late[awaited as usize].get_or_insert(turn);
+        turn.wrapping_sub(since) < FULL_PASS && (probe.has_unread(slot) || probe.has_backlog())
     }
 
-    /// Forgets the passed deadline: the peer has been heard.
-    pub(crate) fn in_time(&mut self) {
-        self.late = None;
+    /// Clears the passed deadline after input from the peer.
+    pub(crate) fn in_time(&mut self, awaited: Awaited) {
+        self.late[awaited as usize] = None;
     }
 
     /// Forgets the progress: no output is pending.

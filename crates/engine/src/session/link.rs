@@ -3,7 +3,7 @@
 
 use super::closing::{CloseMode, Removal};
 use super::compression::Compression;
-use super::deadlines::{Deadlines, PeerProbe, check_period};
+use super::deadlines::{Awaited, Deadlines, PeerProbe, check_period};
 use super::input::Input;
 use super::opening::{Agreed, Opening};
 use super::outbox::Outbox;
@@ -12,7 +12,7 @@ use crate::api::error::ConnectError;
 use crate::api::message::{Body, Message, StashedPayload};
 use crate::shard::clock::TICK;
 use crate::shard::core::Core;
-use crate::shard::memory::Pressure;
+use crate::shard::memory::{Memory, Pressure};
 use ringway_codec::{
     CloseCode, ClosePayload, Deflater, MessageKind, OpCode, Prepared, ProtocolError, Role, deflated_frame,
     encode_client, encode_close, encode_deflated, encode_masked, encode_server,
@@ -239,8 +239,8 @@ impl<S> Link<S> {
     }
 
     /// The same, with the prepared frames in the outbox.
-    pub(super) fn weight(&self) -> usize {
-        self.outbox.weight() + self.held_input() + self.held_by_compressor()
+    pub(super) fn weight(&self, memory: &Memory) -> usize {
+        self.outbox.weight(memory) + self.held_input() + self.held_by_compressor()
     }
 
     fn held_by_compressor(&self) -> usize {
@@ -719,11 +719,11 @@ impl<S> Link<S> {
         let (slot, receiving) = (self.slot, self.is(SessionFlag::Receiving));
         let deadlines = &mut self.cold().deadlines;
         if !left.is_zero() {
-            deadlines.in_time();
+            deadlines.in_time(Awaited::Message);
             return Some(left);
         }
         // The rest may have arrived during a stall of the shard.
-        let late = receiving && deadlines.may_have_arrived(slot, probe, core);
+        let late = receiving && deadlines.may_have_arrived(Awaited::Message, slot, probe, core);
         Some(if late { TICK } else { Duration::ZERO })
     }
 
@@ -745,7 +745,7 @@ impl<S> Link<S> {
         if silence >= limit && self.is(SessionFlag::Pinged) {
             if reading {
                 let slot = self.slot;
-                let late = self.cold().deadlines.may_have_arrived(slot, probe, core);
+                let late = self.cold().deadlines.may_have_arrived(Awaited::Sign, slot, probe, core);
                 return Some(if late { TICK } else { Duration::ZERO });
             }
             // The handler has paused the connection, so the pong is not read: the peer's kernel has
@@ -760,7 +760,7 @@ impl<S> Link<S> {
         }
         if silence < limit / 2 {
             if let Some(cold) = &mut self.cold {
-                cold.deadlines.in_time();
+                cold.deadlines.in_time(Awaited::Sign);
             }
             return Some(limit / 2 - silence);
         }

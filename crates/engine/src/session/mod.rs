@@ -23,10 +23,11 @@ use crate::api::message::{Message, StashedPayload};
 use crate::api::response::{Answer, Upgrade};
 use crate::shard::clock::TICK;
 use crate::shard::core::{Action, Core};
+use crate::shard::memory::Memory;
 use application::Application;
 use attempt::Attempt;
 use closing::{CloseMode, Removal};
-use deadlines::PeerProbe;
+use deadlines::{Awaited, PeerProbe};
 use http::{HeaderMap, StatusCode};
 use input::Input;
 use link::{Link, SessionFlag, SessionPhase, StashedMessage};
@@ -124,8 +125,8 @@ impl<S> Session<S> {
 
     /// The number of bytes that the session keeps from being freed: those that it holds, and the
     /// prepared frames in its outbox, which other sessions may hold too.
-    pub(crate) fn weight(&self) -> usize {
-        self.decoder.held_bytes() + self.link.weight()
+    pub(crate) fn weight(&self, memory: &Memory) -> usize {
+        self.decoder.held_bytes() + self.link.weight(memory)
     }
 
     /// Decodes `input` from `at` on and delivers its events, within the connection's budget for
@@ -147,7 +148,7 @@ impl<S> Session<S> {
             match decoder.next(&mut core.memory.pool, &mut input, &mut at) {
                 Ok(None) => {
                     meter.charge(at, core);
-                    if decoder.is_suspended() {
+                    if decoder.is_suspended() || at < input.len() {
                         core.slices.exhaust();
                         break DecodeStop::Share;
                     }
@@ -200,7 +201,6 @@ impl<S> Session<S> {
                 }
             }
         };
-        core.slices.spend_fragments(core.memory.pool.take_fragments());
         core.slices.end(link.slot());
         let in_flight = link.is(SessionFlag::Sending);
         match stop {
@@ -288,7 +288,7 @@ impl<S> Session<S> {
         let slot = self.link.slot();
         // The connection, or the rest of the head, may have arrived during a stall of the shard.
         if matches!(self.link.phase, SessionPhase::Connecting | SessionPhase::Handshaking)
-            && self.link.cold().deadlines.may_have_arrived(slot, probe, core)
+            && self.link.cold().deadlines.may_have_arrived(Awaited::Sign, slot, probe, core)
         {
             core.set_timer(slot, TICK);
             return None;
@@ -315,12 +315,6 @@ impl<S> Session<S> {
     pub(crate) fn shed(&mut self, core: &mut Core) -> Option<Removal> {
         /// The maximum output in bytes that is kept for a closing connection.
         const OUTPUT_MAX: usize = 64 * 1024;
-        // A session that is ending already, with little output, frees its memory soon.
-        let ending =
-            matches!(self.link.phase, SessionPhase::Closing | SessionPhase::ShuttingDown(_) | SessionPhase::Lingering);
-        if ending && self.weight() <= OUTPUT_MAX {
-            return None;
-        }
         core.counters.memory_closes += 1;
         self.accounted(core, |session, core| {
             let Self { decoder, link } = session;
@@ -337,7 +331,7 @@ impl<S> Session<S> {
                     decoder.release(&mut core.memory.pool);
                     link.drop_compressor(core);
                     let (text, ending) = ("the server is short of memory", Ending::MemoryLimit);
-                    if link.outbox.weight() <= OUTPUT_MAX {
+                    if link.outbox.weight(&core.memory) <= OUTPUT_MAX {
                         link.fail(CloseCode::TRY_AGAIN, text, ending, core);
                         return None;
                     }
@@ -350,6 +344,11 @@ impl<S> Session<S> {
                 }
             }
         })
+    }
+
+    /// Whether the session is ending already, and frees its memory soon.
+    pub(crate) fn is_ending(&self) -> bool {
+        matches!(self.link.phase, SessionPhase::Closing | SessionPhase::ShuttingDown(_) | SessionPhase::Lingering)
     }
 
     /// Continues with input that waited for this turn.
@@ -611,23 +610,28 @@ struct DecodeMeter {
     /// The end of the input that is charged.
     at: usize,
     /// The allowance of inflated bytes at that point.
-    allowance: usize,
+    inflated: usize,
+    /// The allowance of fragments at that point.
+    fragments: u32,
 }
 
 impl DecodeMeter {
     fn new(at: usize, core: &mut Core) -> Self {
-        let allowance = core.slices.inflate_allowance();
-        core.memory.pool.set_inflate_allowance(allowance);
-        Self { at, allowance }
+        let (inflated, fragments) = (core.slices.inflate_allowance(), core.slices.fragment_allowance());
+        core.memory.pool.set_inflate_allowance(inflated);
+        core.memory.pool.set_fragment_allowance(fragments);
+        Self { at, inflated, fragments }
     }
 
-    /// Charges one frame, and the input up to `at`. Returns whether the connection can continue.
+    /// Charges the work since the last call, up to `at` in the input. Returns whether the connection
+    /// can continue.
     #[inline]
     fn charge(&mut self, at: usize, core: &mut Core) -> bool {
-        let allowance = core.memory.pool.inflate_allowance();
-        let (input, inflated) = (at - self.at, self.allowance - allowance);
-        (self.at, self.allowance) = (at, allowance);
-        core.slices.spend(input, inflated)
+        let pool = &core.memory.pool;
+        let (inflated, fragments) = (pool.inflate_allowance(), pool.fragment_allowance());
+        let work = (at - self.at, self.inflated - inflated, self.fragments - fragments);
+        *self = Self { at, inflated, fragments };
+        core.slices.spend(work.0, work.1, work.2)
     }
 }
 

@@ -81,9 +81,10 @@ impl Outbox {
         self.held as usize * UNIT
     }
 
-    /// The number of bytes that the output keeps from being freed, prepared frames included.
-    pub(crate) fn weight(&self) -> usize {
-        self.held().max(self.bytes())
+    /// The number of bytes that the output keeps from being freed: its own memory, and a part of the
+    /// prepared frames, which other connections hold too.
+    pub(crate) fn weight(&self, memory: &Memory) -> usize {
+        self.held() + memory.part_of_shared(self.bytes().saturating_sub(self.held()))
     }
 
     /// Whether no output waits to be passed to the driver; a send may be in flight.

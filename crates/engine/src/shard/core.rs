@@ -4,7 +4,7 @@
 use crate::config::{Config, Limits};
 use crate::session::compression::Compressors;
 use crate::shard::clock::{ShardClock, TICK};
-use crate::shard::memory::{Memory, PAUSE_TIME, Pressure, REFUSAL_TIME, Shortage};
+use crate::shard::memory::{Memory, PAUSE_TIME, Pressure, REFUSAL_TIME, RESUME_TIME, Shortage};
 use crate::shard::slice::Slices;
 use crate::shard::timers::UserTimers;
 use rand::Rng;
@@ -152,8 +152,11 @@ impl Core {
 
     /// How long until a shortage of memory has to be looked at, although nothing happens.
     fn relief_wait(&self) -> Option<Duration> {
-        let Shortage { paused, paused_since, exhausted, .. } = &self.shortage;
-        let paused = (!paused.is_empty()).then(|| PAUSE_TIME.saturating_sub(self.since(*paused_since)));
+        let Shortage { paused, paused_since, low_since, exhausted, .. } = &self.shortage;
+        let paused = (!paused.is_empty()).then(|| match low_since {
+            Some(since) => RESUME_TIME.saturating_sub(self.since(*since)),
+            None => PAUSE_TIME.saturating_sub(self.since(*paused_since)),
+        });
         let exhausted = exhausted.map(|since| REFUSAL_TIME.saturating_sub(self.since(since)));
         [paused, exhausted].into_iter().flatten().min().map(|wait| wait.max(TICK))
     }

@@ -10,7 +10,7 @@ use ringway_codec::SpillPool;
 use ringway_io::{Chunk, Output, Slot};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The maximum capacity in bytes of the buffers retained for outboxes. Larger ones go to the pool
 /// of assembly buffers, so that a short frame never occupies a large buffer.
@@ -44,8 +44,10 @@ pub(crate) struct Shortage {
     pub(crate) paused: Vec<Slot>,
     /// The tick at which the first of them was paused.
     pub(crate) paused_since: u32,
-    /// The tick of the last search for large holders.
-    pub(crate) searched: Option<u32>,
+    /// The tick since which the sum has been below the high-water mark, while connections are paused.
+    pub(crate) low_since: Option<u32>,
+    /// The time of the last search for large holders, and how long it took.
+    pub(crate) search: Option<(Instant, Duration)>,
     /// The tick at which the limit was last reached, until new handshakes are accepted again.
     pub(crate) exhausted: Option<u32>,
 }
@@ -53,6 +55,9 @@ pub(crate) struct Shortage {
 /// The maximum time for which receiving is paused. The connections that hold the most are closed
 /// then, because those that were not paused have not completed anything that frees memory.
 pub(crate) const PAUSE_TIME: Duration = Duration::from_secs(10);
+
+/// The time below the high-water mark after which receiving resumes.
+pub(crate) const RESUME_TIME: Duration = Duration::from_secs(1);
 
 /// The minimum time for which new handshakes are refused after the limit was reached.
 pub(crate) const REFUSAL_TIME: Duration = Duration::from_secs(1);
@@ -69,13 +74,15 @@ pub(crate) struct Memory {
     shared: HashMap<usize, u32>,
     /// The bytes of those frames.
     shared_bytes: usize,
+    /// The bytes of those frames, as often as each is queued.
+    shared_references: usize,
 }
 
 impl Memory {
     pub(crate) fn new(limits: &Limits) -> Self {
         let max = limits.max_memory.unwrap_or(usize::MAX);
         let pool = SpillPool::with_retention(limits.codec(), RETAINED.min(max / 8));
-        Self { pool, outputs: Vec::new(), held: 0, max, shared: HashMap::new(), shared_bytes: 0 }
+        Self { pool, outputs: Vec::new(), held: 0, max, shared: HashMap::new(), shared_bytes: 0, shared_references: 0 }
     }
 
     /// The number of bytes that the sessions hold.
@@ -176,6 +183,7 @@ impl Memory {
     fn charge_shared(&mut self, frame: &Arc<[u8]>) {
         let count = self.shared.entry(frame.as_ptr().addr()).or_insert(0);
         *count += 1;
+        self.shared_references += frame.len();
         if *count == 1 {
             self.shared_bytes += frame.len();
             self.charge(frame.len());
@@ -186,10 +194,20 @@ impl Memory {
         let address = frame.as_ptr().addr();
         let Some(count) = self.shared.get_mut(&address) else { return };
         *count -= 1;
+        self.shared_references -= frame.len();
         if *count == 0 {
             self.shared.remove(&address);
             self.shared_bytes -= frame.len();
             self.discharge(frame.len());
+        }
+    }
+
+    /// The part that one connection has in so many bytes of prepared frames: the average, by the
+    /// number of connections that hold each frame.
+    pub(crate) fn part_of_shared(&self, bytes: usize) -> usize {
+        match self.shared_references {
+            0 => 0,
+            references => (bytes as u128 * self.shared_bytes as u128 / references as u128) as usize,
         }
     }
 

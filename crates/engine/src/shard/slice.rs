@@ -2,9 +2,9 @@
 //!
 //! Work is counted in units of roughly a twentieth of a nanosecond: a frame costs 256, four bytes
 //! of payload one, an inflated byte four. The count limits a peer whose frames are cheap to send
-//! and expensive to handle. The clock limits a peer whose messages take the handler long: it is
-//! read after every 16 Ki units, or more often if the units of the previous turn took longer than
-//! expected. The rest of the input waits for the next turn.
+//! and expensive to handle. The clock limits a peer whose messages take the handler long: after a
+//! long turn it is read for each input, and within an input after 1, 2, 4, 8, … messages. The rest
+//! of the input waits for the next turn.
 
 use ringway_io::Slot;
 use std::time::{Duration, Instant};
@@ -16,58 +16,64 @@ const SLICE: u32 = 512 * 1024;
 /// The cost of a frame in units, without its payload.
 const FRAME: u32 = 256;
 
-/// The number of bytes of payload that cost one unit.
+/// The number of bytes of input that cost one unit.
 const BYTES_PER_UNIT: usize = 4;
 
 /// The cost of an inflated byte in units. The decoder counts a compressed byte as eight of them at
 /// least.
 const INFLATED: usize = 4;
 
-/// Up to this many units of one input are not recorded: 128 empty frames.
-const RECORDED: u32 = SLICE / 16;
+/// Up to this many units of one input are not recorded: 64 empty frames, or 64 KiB.
+const RECORDED_UNITS: u32 = SLICE / 32;
+
+/// Up to this much time of one input is not recorded.
+const RECORDED_TIME: Duration = Duration::from_micros(20);
 
 /// The maximum number of units between two readings of the clock.
 const CHECK: u32 = 16 * 1024;
 
-/// The maximum time of one connection in one turn, as far as the clock is read.
+/// The maximum time of one connection in one turn. One message more can be handled.
 const SLICE_TIME: Duration = Duration::from_millis(1);
+
+/// A turn of this duration is long: the clock is read for each input in the turns after it.
+const LONG_TURN: Duration = Duration::from_millis(2);
+
+/// The number of turns after a long one in which the clock is read for each input.
+const WATCHED_TURNS: u32 = 64;
 
 /// The maximum time of a turn for input that has waited for it.
 pub(crate) const WAITING_TIME: Duration = Duration::from_millis(2);
 
 /// The work of a turn, by connection.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Slices {
-    left: u32,
-    /// The units that were left when the work of the connection began.
-    begun_with: u32,
-    /// The units of all connections in this turn.
-    spent: u64,
-    /// The number of units between two readings of the clock.
-    check: u32,
-    /// The clock is read when at most this many units are left.
+    /// The current connection.
+    current: Usage,
+    /// The units of the connection when the clock is read next.
     check_at: u32,
-    /// When the clock was first read for the current connection.
+    /// The number of units between the latest two readings.
+    check: u32,
+    /// When the work on the current input began, if the clock was read.
     began: Option<Instant>,
-    /// The connections that have used a considerable part of their units in this turn. They are
-    /// few: each needs a large input for it.
-    used: Vec<(Slot, u32)>,
+    /// The connections that have used a considerable part of their budget in this turn. They are
+    /// few: each needs a large input for it, or a slow handler.
+    used: Vec<(Slot, Usage)>,
+    /// The number of turns in which the clock is read for each input.
+    watched: u32,
     /// Whether the clock is read. A simulated shard has its own clock.
     real_time: bool,
 }
 
-impl Default for Slices {
-    fn default() -> Self {
-        Self {
-            left: SLICE,
-            begun_with: SLICE,
-            spent: 0,
-            check: CHECK,
-            check_at: SLICE - CHECK,
-            began: None,
-            used: Vec::new(),
-            real_time: false,
-        }
+/// The work of one connection in this turn.
+#[derive(Clone, Copy, Debug, Default)]
+struct Usage {
+    units: u32,
+    time: Duration,
+}
+
+impl Usage {
+    fn is_exhausted(self) -> bool {
+        self.units >= SLICE || self.time >= SLICE_TIME
     }
 }
 
@@ -76,81 +82,90 @@ impl Slices {
         self.real_time = true;
     }
 
+    /// Whether the clock is read.
+    pub(crate) fn reads_clock(&self) -> bool {
+        self.real_time
+    }
+
     /// Begins a turn. `busy`: the duration of the previous one without its wait.
     pub(crate) fn begin_turn(&mut self, busy: Duration) {
         self.used.clear();
-        // The clock is read about twice in the maximum time.
-        let nanos_per_unit = busy.as_nanos() as u64 / self.spent.max(1);
-        let check = (SLICE_TIME.as_nanos() as u64 / 2).checked_div(nanos_per_unit);
-        self.check = check.map_or(CHECK, |check| check.clamp(1, CHECK.into()) as u32);
-        self.spent = 0;
+        self.watched = if busy >= LONG_TURN { WATCHED_TURNS } else { self.watched.saturating_sub(1) };
     }
 
-    /// Begins the work of a connection. Returns whether it has units left in this turn.
+    /// Begins the work on an input of a connection. Returns whether its budget has anything left in
+    /// this turn.
     #[inline]
     pub(crate) fn begin(&mut self, slot: Slot) -> bool {
-        self.left = SLICE;
+        self.current = Usage::default();
         if !self.used.is_empty() {
-            self.left -= self.used.iter().find(|(user, _)| *user == slot).map_or(0, |(_, used)| *used);
+            self.current = self.used.iter().find(|(user, _)| *user == slot).map_or(Usage::default(), |(_, used)| *used);
         }
-        self.begun_with = self.left;
-        self.check_at = self.left.saturating_sub(self.check);
-        self.began = None;
-        self.left > 0
+        let watched = self.watched > 0 && self.real_time;
+        self.check = if watched { 1 } else { CHECK };
+        self.check_at = self.current.units.saturating_add(self.check);
+        self.began = watched.then(Instant::now);
+        !self.current.is_exhausted()
     }
 
-    /// The number of bytes that can be inflated with the units left.
+    /// The number of bytes that can be inflated within the budget.
     pub(crate) fn inflate_allowance(&self) -> usize {
-        (self.left as usize / INFLATED).max(1)
+        ((SLICE.saturating_sub(self.current.units)) as usize / INFLATED).max(1)
     }
 
-    /// Counts one frame, and the bytes of the input that it and the frames before it have used.
+    /// The number of fragments that can be decoded within the budget.
+    pub(crate) fn fragment_allowance(&self) -> u32 {
+        (SLICE.saturating_sub(self.current.units) / FRAME).max(1)
+    }
+
+    /// Counts one frame, the fragments before it, and the bytes of the input that they have used.
     /// Returns whether the connection can continue.
     #[inline]
-    pub(crate) fn spend(&mut self, input: usize, inflated: usize) -> bool {
-        let units = (input / BYTES_PER_UNIT).saturating_add(inflated.saturating_mul(INFLATED));
-        self.left = self.left.saturating_sub(FRAME.saturating_add(u32::try_from(units).unwrap_or(u32::MAX)));
-        self.left > self.check_at || self.check()
+    pub(crate) fn spend(&mut self, input: usize, inflated: usize, fragments: u32) -> bool {
+        let bytes = (input / BYTES_PER_UNIT).saturating_add(inflated.saturating_mul(INFLATED));
+        let units = u32::try_from(bytes).unwrap_or(u32::MAX).saturating_add(fragments.saturating_mul(FRAME));
+        self.current.units = self.current.units.saturating_add(units.saturating_add(FRAME));
+        self.current.units < self.check_at || self.check()
     }
 
     #[cold]
     fn check(&mut self) -> bool {
-        self.check_at = self.left.saturating_sub(self.check);
-        if self.left > 0 && self.real_time {
-            let began = *self.began.get_or_insert_with(Instant::now);
-            if began.elapsed() > SLICE_TIME {
-                self.left = 0;
+        if self.real_time {
+            let now = Instant::now();
+            let began = *self.began.get_or_insert(now);
+            // A message that costs little makes the next reading come later.
+            self.check = self.check.saturating_mul(2).clamp(FRAME, CHECK);
+            if self.current.time + now.saturating_duration_since(began) >= SLICE_TIME {
+                return false;
             }
         }
-        self.left > 0
-    }
-
-    /// Counts data frames that yielded no event.
-    #[inline]
-    pub(crate) fn spend_fragments(&mut self, fragments: u32) {
-        self.left = self.left.saturating_sub(fragments.saturating_mul(FRAME));
+        self.check_at = self.current.units.saturating_add(self.check);
+        self.current.units < SLICE
     }
 
     /// Uses up the units of the connection in this turn.
     pub(crate) fn exhaust(&mut self) {
-        self.left = 0;
+        self.current.units = SLICE;
     }
 
-    /// Ends the work of a connection for now.
+    /// Ends the work on an input.
     #[inline]
     pub(crate) fn end(&mut self, slot: Slot) {
-        self.spent += u64::from(self.begun_with - self.left);
-        if self.left < SLICE - RECORDED {
+        if self.began.is_some() || self.current.units > RECORDED_UNITS {
             self.record(slot);
         }
     }
 
     #[cold]
     fn record(&mut self, slot: Slot) {
-        let used = SLICE - self.left;
+        let time = self.began.map_or(Duration::ZERO, |began| began.elapsed());
+        self.current.time += time;
+        if time < RECORDED_TIME && self.current.units <= RECORDED_UNITS {
+            return;
+        }
         match self.used.iter_mut().find(|(user, _)| *user == slot) {
-            Some((_, entry)) => *entry = used,
-            None => self.used.push((slot, used)),
+            Some((_, used)) => *used = self.current,
+            None => self.used.push((slot, self.current)),
         }
     }
 }
@@ -167,12 +182,17 @@ mod tests {
         let mut frames = 0;
         if slices.begin(slot) {
             frames = 1;
-            while slices.spend(input, inflated) {
+            while slices.spend(input, inflated, 0) {
                 frames += 1;
             }
         }
         slices.end(slot);
         frames
+    }
+
+    fn spin(time: Duration) {
+        let began = Instant::now();
+        while began.elapsed() < time {}
     }
 
     #[test]
@@ -183,8 +203,8 @@ mod tests {
         {
             slices.begin_turn(Duration::ZERO);
             assert_eq!(frames(&mut slices, ONE, input, inflated), expected);
-            assert_eq!(frames(&mut slices, ONE, input, inflated), 0, "its units are used up");
-            assert_eq!(frames(&mut slices, TWO, input, inflated), expected, "another connection has units left");
+            assert_eq!(frames(&mut slices, ONE, input, inflated), 0, "its budget is used up");
+            assert_eq!(frames(&mut slices, TWO, input, inflated), expected, "another connection has its own");
         }
     }
 
@@ -194,7 +214,7 @@ mod tests {
         let mut total = 0;
         while slices.begin(ONE) {
             (0..700).for_each(|_| {
-                slices.spend(0, 0);
+                slices.spend(0, 0, 0);
             });
             slices.end(ONE);
             total += 700;
@@ -203,25 +223,68 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_limits_a_slow_handler() {
+    fn fragments_without_events_use_the_budget() {
         let mut slices = Slices::default();
-        slices.measure_time();
-        slices.begin(ONE);
-        let mut frames = 1;
-        while slices.spend(0, 0) {
-            frames += 1;
-            let began = Instant::now();
-            while began.elapsed() < SLICE_TIME / 8 {}
-        }
-        assert!((64..=128).contains(&frames), "{frames}");
+        assert!(slices.begin(ONE));
+        assert_eq!(slices.fragment_allowance(), 2048);
+        slices.spend(0, 0, 3000);
+        assert_eq!(slices.fragment_allowance(), 1);
+        slices.end(ONE);
+        assert!(!slices.begin(ONE));
     }
 
     #[test]
-    fn the_inflate_allowance_is_never_zero() {
+    fn a_slow_handler_is_limited_by_the_clock_from_the_second_turn_on() {
+        let mut slices = Slices::default();
+        slices.measure_time();
+        // Inputs of one connection, each with 60 messages of 200 µs, and a cheap flood beside them.
+        let turn = |slices: &mut Slices| {
+            let mut handled = 0;
+            for _ in 0..3 {
+                frames(slices, TWO, 0, 0);
+                let mut input = 60;
+                let mut go_on = slices.begin(ONE);
+                while go_on && input > 0 {
+                    spin(SLICE_TIME / 5);
+                    handled += 1;
+                    input -= 1;
+                    go_on = slices.spend(20, 0, 0);
+                }
+                slices.end(ONE);
+            }
+            handled
+        };
+        slices.begin_turn(Duration::ZERO);
+        let first = turn(&mut slices);
+        for _ in 0..10 {
+            slices.begin_turn(SLICE_TIME * first / 5);
+            let next = turn(&mut slices);
+            assert!(next <= 8, "{next} messages of 200 µs in one turn");
+        }
+    }
+
+    #[test]
+    fn single_messages_of_a_slow_handler_are_added_up() {
+        let mut slices = Slices::default();
+        slices.measure_time();
+        slices.begin_turn(LONG_TURN);
+        let mut handled = 0;
+        while slices.begin(ONE) {
+            spin(SLICE_TIME / 4);
+            slices.spend(20, 0, 0);
+            slices.end(ONE);
+            handled += 1;
+            assert!(handled < 100);
+        }
+        assert!((1..=4).contains(&handled), "{handled}");
+    }
+
+    #[test]
+    fn the_allowances_are_never_zero() {
         let mut slices = Slices::default();
         assert!(slices.begin(ONE));
         assert_eq!(slices.inflate_allowance(), 128 << 10);
-        slices.spend(0, usize::MAX);
-        assert_eq!(slices.inflate_allowance(), 1);
+        slices.spend(0, usize::MAX, 0);
+        assert_eq!((slices.inflate_allowance(), slices.fragment_allowance()), (1, 1));
     }
 }

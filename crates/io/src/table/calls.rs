@@ -45,7 +45,7 @@ impl<K: KernelInterface> SlotTable<K> {
         let Some(connection) = self.current(slot) else { return };
         connection.set(SlotFlag::WantsReceive);
         if connection.should_arm() {
-            self.arm(slot);
+            self.arm_in_turn(slot);
         }
     }
 

@@ -117,9 +117,7 @@ impl<K: KernelInterface> SlotTable<K> {
             match -result {
                 0 => self.end(slot, Cause::Finished, completions),
                 libc::ENOBUFS => {
-                    connection.set(SlotFlag::Starved);
-                    let queue = if connection.is(SlotFlag::Served) { &mut self.starved } else { &mut self.unserved };
-                    queue.push_back(slot);
+                    self.wait_for_buffer(slot);
                     self.stats.starved += 1;
                 }
                 libc::ECANCELED | libc::EINTR | libc::EAGAIN => {}
@@ -127,7 +125,7 @@ impl<K: KernelInterface> SlotTable<K> {
             }
         }
         if !more && self.at(slot).should_arm() {
-            self.arm(slot);
+            self.arm_in_turn(slot);
             self.rearmed = true;
         }
     }

@@ -163,6 +163,24 @@ impl<K: KernelInterface> SlotTable<K> {
         self.kernel.receive(descriptor, slot);
     }
 
+    /// Arms a receive, unless others wait for a buffer: those come first.
+    #[inline]
+    fn arm_in_turn(&mut self, slot: Slot) {
+        if self.starved.is_empty() && self.unserved.is_empty() {
+            self.arm(slot);
+        } else {
+            self.wait_for_buffer(slot);
+        }
+    }
+
+    /// Puts a slot into the queue of those that wait for a buffer.
+    fn wait_for_buffer(&mut self, slot: Slot) {
+        let connection = self.at(slot);
+        connection.set(SlotFlag::Starved);
+        let queue = if connection.is(SlotFlag::Served) { &mut self.starved } else { &mut self.unserved };
+        queue.push_back(slot);
+    }
+
     /// Cancels the receive in flight, unless a cancel is in flight already.
     fn disarm(&mut self, slot: Slot) {
         let connection = self.at(slot);

@@ -515,3 +515,68 @@ fn a_silent_peer_times_out_although_the_shard_always_has_a_backlog() {
     }
     panic!("the handshake timeout of ten seconds has passed twice");
 }
+
+#[test]
+fn healthy_readers_of_a_broadcast_do_not_count_as_large_holders() {
+    let limits = Limits { max_memory: Some(1 << 20), max_message: 300_000, max_buffered: 300_000, ..Limits::default() };
+    let mut world = World::with(1, Faults::none(), Config::default(), limits, Scripted::new());
+    let mut readers: Vec<_> = (0..10).map(|_| world.open_client()).collect();
+    let ids = world.handler().opened.clone();
+    let large: Vec<_> = (0..13).map(|_| world.open_client()).collect();
+    for client in &large {
+        begin(client, 65_000);
+    }
+    world.run_until_idle();
+    world.post(move |_, shard| {
+        let prepared = Prepared::binary(&vec![9; 230_000]);
+        for id in ids {
+            assert!(shard.connection(id).expect("open").send_prepared(&prepared).is_accepted());
+        }
+    });
+    world.run_until_idle();
+    world.pass(SECOND);
+    for reader in &mut readers {
+        world.run_until(|world| {
+            reader.pull();
+            world.is_idle()
+        });
+        assert!(reader.take() == [Got::Binary(vec![9; 230_000])], "a reader is closed");
+    }
+}
+
+#[test]
+fn a_flood_does_not_extend_the_time_of_a_message() {
+    let mut world = World::new(1, Faults::none(), Scripted::new());
+    let client = world.open_client();
+    begin(&client, 10_000);
+    world.run_until_idle();
+    // Its socket is never empty.
+    for _ in 0..4000 {
+        while client.peer.unreceived() < 40_000 {
+            (0..50).for_each(|_| client.send(OpCode::Pong, &[1; 125]));
+        }
+        world.now += Duration::from_millis(50);
+        world.turn();
+        if world.shard.core.counters.message_timeouts == 1 {
+            return;
+        }
+    }
+    panic!("the message timeout of 120 s has passed");
+}
+
+#[test]
+fn a_short_spike_closes_nobody() {
+    let mut world = small(1, Faults::none());
+    let mut clients = Vec::new();
+    while world.shard.core.shortage.paused.is_empty() {
+        clients.push(world.open_client());
+        begin(&clients[clients.len() - 1], 15_000);
+        world.run_until_idle();
+    }
+    assert_eq!(world.shard.core.counters.memory_closes, 0);
+    let last = *world.handler().opened.last().expect("there are some");
+    world.post(move |_, shard| shard.connection(last).expect("open").terminate());
+    world.pass(20 * SECOND);
+    assert_eq!(world.shard.core.counters.memory_closes, 0);
+    assert!(world.shard.core.shortage.paused.is_empty(), "receiving has resumed");
+}
