@@ -99,7 +99,7 @@ pub(crate) struct Serve {
     /// Application to run
     #[arg(long, value_enum, default_value = "echo")]
     pub(crate) app: App,
-    /// Largest message; a larger one closes the connection with code 1009
+    /// Largest message, up to 1G; a larger one closes the connection with code 1009
     #[arg(long, value_name = "SIZE", default_value = "16M", value_parser = some_size)]
     pub(crate) max_message: usize,
     /// Maximum time from the first byte of a message to its last
@@ -125,8 +125,8 @@ pub(crate) struct Serve {
     /// Time within which a peer must complete its opening handshake
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = some_time)]
     pub(crate) handshake_timeout: Duration,
-    /// Time without traffic after which a connection is closed (a ping is sent after half of it); 0
-    /// for never
+    /// Time in which nothing is received, after which a connection is closed (a ping is sent after
+    /// half of it); 0 for never
     #[arg(long, value_name = "TIME", default_value = "120s", value_parser = time)]
     pub(crate) idle_timeout: Duration,
     /// Time after which a connection is closed if its peer takes none of the output queued for it
@@ -162,10 +162,10 @@ pub(crate) struct Serve {
     /// takeover
     #[arg(long, value_enum, value_name = "MODE", num_args = 0..=1, default_value = "off", default_missing_value = "takeover")]
     pub(crate) deflate: DeflateMode,
-    /// Size of one receive buffer; a message that fits is not copied
+    /// Size of one receive buffer, from 1K to 1M; a message that fits is not copied
     #[arg(long, value_name = "SIZE", default_value = "128K", value_parser = buffer_size)]
     pub(crate) buffer_size: u32,
-    /// Maximum number of receive buffers of one shard, a power of two
+    /// Maximum number of receive buffers of one shard, a power of two from 1 to 32768
     #[arg(long, value_name = "N", default_value = "256", value_parser = buffers)]
     pub(crate) buffers: u16,
     /// Stop when standard input ends, as on SIGTERM

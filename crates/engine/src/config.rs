@@ -207,10 +207,11 @@ impl Config {
         Ok(self)
     }
 
-    /// The time without traffic after which a connection is closed, 1 ms to 365 days; after half of
-    /// it a ping is sent. Default 120 s. With `None` an idle connection is never closed, and one
-    /// whose peer has vanished stays open until something is sent on it. While output waits for a
-    /// peer that does not read, progress of that output counts as traffic.
+    /// A connection from which nothing is received for this time, 1 ms to 365 days, is closed;
+    /// after half of it a ping is sent. Default 120 s. With `None` an idle connection is never
+    /// closed, and one whose peer has vanished stays open until something is sent on it. While
+    /// output waits for a peer that does not read, progress of that output counts as received
+    /// input.
     ///
     /// # Errors
     /// A [`ConfigError`] for a time out of range.

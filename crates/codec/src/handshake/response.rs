@@ -179,10 +179,10 @@ pub enum HandshakeError {
     #[error("the server's Sec-WebSocket-Accept does not match the key that was sent")]
     Accept,
     /// An extension or a parameter that was not offered, or a malformed header.
-    #[error("the server chose the extension {0:?}, which was not offered")]
+    #[error("the server's extension {0:?} was not offered or is malformed")]
     Extension(String),
     /// A subprotocol that was not offered, or more than one.
-    #[error("the server chose the subprotocol {0:?}, which was not offered")]
+    #[error("the server's subprotocol {0:?} was not offered, or several were chosen")]
     Subprotocol(String),
 }
 

@@ -18,7 +18,7 @@ use std::io;
 pub struct CloseReason {
     /// The close code: the peer's if the peer closed, otherwise that of this side.
     /// [`CloseCode::NO_STATUS`] if the close frame had no code, [`CloseCode::ABNORMAL`] if no close
-    /// frame was received (RFC 6455 section 7.1.5).
+    /// frame was sent or received (RFC 6455 section 7.1.5).
     pub code: CloseCode,
     /// The reason text of the close frame, received or sent; often empty.
     pub text: String,
@@ -89,8 +89,9 @@ pub enum Ending {
     Peer,
     /// This side sent a close frame, and the peer answered it.
     Local,
-    /// This side sent a close frame, and the peer did not answer within
-    /// [`Config::close_timeout`](crate::Config::close_timeout).
+    /// This side sent a close frame, and the peer did not answer: within
+    /// [`Config::close_timeout`](crate::Config::close_timeout) without progress, or within
+    /// [`Config::close_limit`](crate::Config::close_limit) in total.
     Unanswered,
     /// The peer violated the protocol; this side sent the close code for the violation (RFC 6455
     /// section 7.1.7).

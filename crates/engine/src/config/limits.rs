@@ -134,7 +134,8 @@ impl Limits {
     /// Default (`None`): half of the memory available to this process, divided by the number of
     /// shards. The available memory is that of the machine (`MemTotal` of `/proc/meminfo`), or the
     /// smallest limit of the process's cgroups if that is less (version 2: `memory.max`, version 1:
-    /// `memory.limit_in_bytes`). It is read once, when the shards start.
+    /// `memory.limit_in_bytes`). It is read once, when the shards start. A default below
+    /// `max_message` is used with a warning.
     ///
     /// # Errors
     /// A [`ConfigError`] for a number out of range.

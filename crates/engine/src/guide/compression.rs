@@ -10,7 +10,7 @@
 //!   compressor and one inflater, and an idle connection keeps nothing.
 //! - [`Deflate::takeover`] compresses each message with the help of those before it. Short messages
 //!   that resemble each other get much smaller, and each connection that uses it keeps a compressor
-//!   of up to 368 KiB ([`Deflate::own_takeover`]) and an inflater of up to 46 KiB
+//!   of up to 371 KiB ([`Deflate::own_takeover`]) and an inflater of up to 46 KiB
 //!   ([`Deflate::peer_takeover`]).
 //!
 //! Messages from [`Deflate::threshold`] (128 B) to [`Deflate::max_size`] (1 MiB) are compressed;

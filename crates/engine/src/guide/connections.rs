@@ -14,7 +14,7 @@
 //!
 //! | the request | status |
 //! |---|---|
-//! | is not HTTP/1.1, or lacks a header that the handshake needs | 400 |
+//! | is not valid HTTP, has an invalid `Host` or target, has a body, or lacks a header that the handshake needs | 400 |
 //! | has an origin that [`Config::origins`] does not allow | 403 |
 //! | has another method than GET | 405 |
 //! | is not complete within [`Config::handshake_timeout`] | 408 |

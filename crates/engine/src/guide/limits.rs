@@ -49,7 +49,7 @@
 //! |---|---|---|
 //! | [`Config::handshake_timeout`] | 10 s | status 408, or [`ConnectError::Timeout`] in the client role |
 //! | [`Limits::message_timeout`], from the first byte of a message to its last | 120 s | close code 1008 |
-//! | [`Config::idle_timeout`], without traffic | 120 s | a ping after half of it; after all of it the connection is dropped ([`Ending::Idle`]) |
+//! | [`Config::idle_timeout`], in which nothing is received | 120 s | a ping after half of it; after all of it the connection is dropped ([`Ending::Idle`]) |
 //! | [`Config::write_timeout`], in which the peer takes none of its output | 60 s | the connection is dropped ([`Ending::WriteTimeout`]) |
 //! | [`Config::close_timeout`], without progress while closing | 5 s | the connection is dropped ([`Ending::Unanswered`]) |
 //! | [`Config::close_limit`], for all of closing | 60 s | the same |

@@ -20,6 +20,7 @@
 //! | [`Queued`](crate::SendOutcome::Queued) | it waits behind others; so many bytes wait in all |
 //! | [`Full`](crate::SendOutcome::Full) | it would exceed the mark, and is handed back |
 //! | [`Closed`](crate::SendOutcome::Closed) | the connection is closing, and it is handed back |
+//! | [`TooLarge`](crate::SendOutcome::TooLarge) | the payload has more than 1 GiB, and is handed back |
 //!
 //! After `Queued` and `Full`, [`Handler::drained`] is called when the outbox is empty; after `Sent`
 //! it is not. Nothing is dropped by the engine; the application decides what happens to a message

@@ -42,11 +42,12 @@ pub struct Counters {
     pub memory_pauses: u64,
     /// Opening handshakes refused with 503 because the shard was at its memory limit.
     pub memory_refusals: u64,
-    /// Connections closed with 1013, as largest holders, because the shard was at its memory limit.
+    /// Connections that were ended to free memory: closed with 1013, refused with 503 during the
+    /// handshake, or dropped.
     pub memory_closes: u64,
     /// How often a connection used up its budget for a turn and had to wait.
     pub yields: u64,
-    /// How often the shard did not poll its sockets for 100 ms or more.
+    /// How often the shard did not poll its sockets for 500 ms or more.
     pub stalls: u64,
 }
 

@@ -165,9 +165,7 @@ impl CoreSet {
     /// which the server's threads are pinned to. Other hardware threads of the server's physical
     /// cores come last. If no core is left ([`CoreSet::is_left`]), all are used.
     ///
-    /// # Errors
-    /// As [`CoreSet::server`].
-    /// As [`CoreSet::server`].
+    /// # Errors    /// As [`CoreSet::server`].
     pub fn generator(
         &self,
         cores: &Cores,
