@@ -71,6 +71,7 @@ pub fn run(plan: &Plan, progress: &mut dyn FnMut(&Progress)) -> Result<Report, L
 
 /// The reason why a run has no report.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum LoadError {
     /// The plan is invalid.
     #[error(transparent)]

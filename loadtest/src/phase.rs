@@ -5,6 +5,7 @@ use std::time::Duration;
 /// The phase of a run. Only [`RunPhase::Measure`] contributes to the figures of messages, and only
 /// [`RunPhase::Connect`] to those of connecting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum RunPhase {
     /// Connections open; no messages are sent.
     Connect,

@@ -172,6 +172,7 @@ impl Plan {
 
 /// The length of the measured part of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum RunLength {
     /// A time.
     Time(Duration),
@@ -182,6 +183,7 @@ pub enum RunLength {
 /// The traffic on the connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Mode {
     /// Send messages and verify the echoes.
     #[default]
@@ -204,6 +206,7 @@ impl fmt::Display for Mode {
 
 /// The part of each echo that is verified.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Verify {
     /// None: echoes are only counted.
     Off,
@@ -241,6 +244,7 @@ impl From<Arc<AtomicBool>> for Stop {
 
 /// The error of an invalid plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PlanError {
     /// No connections.
     #[error("a load needs at least 1 connection")]

@@ -30,6 +30,7 @@ pub struct Verdict {
 /// Who was the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum LimitedBy {
     /// The server, or the network to it: the figures describe the server.
     Server,

@@ -5,6 +5,15 @@ use std::io;
 
 /// The limit of open file descriptors of this process, as [`raise_descriptor_limit`] found and left
 /// it. `None` is unlimited.
+///
+/// ```
+/// use ringway_io::{DescriptorLimit, raise_descriptor_limit};
+///
+/// let DescriptorLimit { before, soft, .. } = raise_descriptor_limit()?;
+/// // `None` is unlimited.
+/// assert!(soft.is_none() || soft >= before);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DescriptorLimit {

@@ -176,6 +176,15 @@ pub enum Completion {
 /// Polling trades CPU time for latency where events follow each other closely: on a virtual
 /// machine, a round trip with one connection takes about a third of the time. A thread that polls
 /// keeps its core busy.
+///
+/// ```
+/// use ringway_io::BusyPoll;
+/// use std::time::Duration;
+///
+/// assert_eq!(BusyPoll::default(), BusyPoll::Adaptive);
+/// let longest = BusyPoll::Fixed(Duration::from_micros(200));
+/// # let _ = longest;
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BusyPoll {
@@ -206,6 +215,16 @@ pub enum Cause {
 }
 
 /// Counters of one driver since its start.
+///
+/// ```
+/// use ringway_io::{Driver, Stats};
+///
+/// /// Whether a driver needs more receive buffers.
+/// fn is_short_of_buffers(driver: &impl Driver) -> bool {
+///     let Stats { starved, turns, .. } = *driver.stats();
+///     starved > turns / 100
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {

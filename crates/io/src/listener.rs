@@ -12,6 +12,15 @@ use thiserror::Error;
 const BACKLOG: i32 = 65_535;
 
 /// Why an address cannot be listened on.
+///
+/// ```
+/// use ringway_io::{BindError, Listener};
+///
+/// let first = Listener::bind("127.0.0.1:0".parse().unwrap())?;
+/// let error = Listener::bind(first.address()).unwrap_err();
+/// assert!(matches!(error, BindError::Taken(address) if address == first.address()));
+/// # Ok::<(), BindError>(())
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum BindError {

@@ -14,6 +14,7 @@ use thiserror::Error;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{option} is {value}: give {range}")]
+#[non_exhaustive]
 pub struct OptionError {
     /// The name of the option. Those of [`BufferConfig`](crate::BufferConfig) have the prefix
     /// `buffers.`.

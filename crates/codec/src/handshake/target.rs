@@ -51,6 +51,7 @@ impl fmt::Display for Scheme {
 /// # Ok::<(), ringway_codec::TargetError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Target {
     /// Plain TCP or TLS.
     pub scheme: Scheme,

@@ -26,6 +26,16 @@ pub(crate) enum Action {
 }
 
 /// Counters of a shard since its start: panics, timeouts, and actions against overload.
+///
+/// ```
+/// use ringway::{Handler, Shard};
+///
+/// /// Whether connections of the shard were ended or refused to free memory.
+/// fn was_short_of_memory<H: Handler>(shard: &Shard<'_, H>) -> bool {
+///     let counters = shard.counters();
+///     counters.memory_closes + counters.memory_refusals > 0
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counters {

@@ -8,6 +8,16 @@ use std::io;
 const OLDEST: (u32, u32) = (6, 1);
 
 /// io_uring is unavailable, or lacks a feature that the driver needs.
+///
+/// ```
+/// use ringway_io::uring::probe;
+///
+/// match probe() {
+///     Ok(features) => println!("io_uring with {features}"),
+///     // The text names the failed step, the likely cause and the remedy.
+///     Err(unavailable) => eprintln!("{unavailable}"),
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Unavailable {
     step: &'static str,
