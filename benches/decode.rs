@@ -32,7 +32,7 @@ fn decode(pool: &mut SpillPool, bytes: &mut [u8], piece: usize) -> u64 {
     let mut messages = 0;
     for input in bytes.chunks_mut(piece) {
         let mut at = 0;
-        while let Some(event) = decoder.next(pool, input, &mut at).expect("the stream is right") {
+        while let Some(event) = decoder.next(pool, input, &mut at).expect("the stream is valid") {
             messages += u64::from(matches!(event, Event::Message(_)));
         }
     }

@@ -111,7 +111,7 @@ fn inflate(criterion: &mut Criterion) {
                     // The frames of a server are not masked, so decoding does not change the input
                     // of a client.
                     let (mut at, mut bytes) = (0, 0);
-                    while let Some(event) = decoder.next(&mut pool, &mut stream, &mut at).expect("the stream is right")
+                    while let Some(event) = decoder.next(&mut pool, &mut stream, &mut at).expect("the stream is valid")
                     {
                         if let Event::Message(message) = event {
                             bytes += message.payload().len();

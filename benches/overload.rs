@@ -1,5 +1,5 @@
-//! How long one connection waits for an answer while others do their worst on the same shard:
-//! the round trip of a ping, next to floods and compression bombs.
+//! The latency of one connection while others attack its shard: the round trip of a ping during
+//! floods and compression bombs.
 //!
 //!     cargo bench -p ringway-benches --bench overload [-- SECONDS]
 //!
@@ -29,18 +29,18 @@ impl Handler for Echo {
     }
 }
 
-/// What an attacker sends, over and over.
+/// The bytes that an attacker sends repeatedly.
 struct Attack {
     name: &'static str,
     connections: usize,
-    /// Sent once, in front.
+    /// Sent once, before `bytes`.
     opening: Vec<u8>,
     bytes: Vec<u8>,
     /// In bits per second, for each connection; `None`: as fast as the server takes it.
     rate: Option<f64>,
 }
 
-fn frame(opcode: OpCode, payload: &[u8]) -> Vec<u8> {
+fn client_frame(opcode: OpCode, payload: &[u8]) -> Vec<u8> {
     let mut frame = Vec::new();
     encode_client(opcode, payload, [0; 4], &mut frame);
     frame
@@ -56,16 +56,16 @@ fn attacks() -> Vec<Attack> {
     encode_deflated(MessageKind::Binary, &vec![0; 16 << 20], Some([0; 4]), &mut deflater, false, &mut bomb);
     let bombs =
         |name, connections| Attack { name, connections, opening: Vec::new(), bytes: bomb.clone(), rate: Some(150e6) };
-    let mut first = frame(OpCode::Binary, b"");
+    let mut first = client_frame(OpCode::Binary, b"");
     first[0] &= 0x7f;
-    let mut fragment = frame(OpCode::Continuation, b"");
+    let mut fragment = client_frame(OpCode::Continuation, b"");
     fragment[0] &= 0x7f;
     vec![
         Attack { name: "nothing", connections: 0, opening: Vec::new(), bytes: Vec::new(), rate: None },
-        flood("empty messages", 1, frame(OpCode::Binary, b"")),
-        flood("empty messages", 4, frame(OpCode::Binary, b"")),
-        flood("pings", 2, frame(OpCode::Ping, b"")),
-        flood("messages of 64 KiB", 4, frame(OpCode::Binary, &[7; 64 << 10])),
+        flood("empty messages", 1, client_frame(OpCode::Binary, b"")),
+        flood("empty messages", 4, client_frame(OpCode::Binary, b"")),
+        flood("pings", 2, client_frame(OpCode::Ping, b"")),
+        flood("messages of 64 KiB", 4, client_frame(OpCode::Binary, &[7; 64 << 10])),
         Attack { opening: first, ..flood("empty fragments", 2, fragment) },
         bombs("16 KB that inflate to 16 MiB", 1),
         bombs("16 KB that inflate to 16 MiB", 3),
@@ -121,7 +121,7 @@ fn attack(server: SocketAddr, attack: &Attack, stop: &AtomicBool, sent: &AtomicU
 /// The round trips of pings, one every 2 ms.
 fn measure(server: SocketAddr, time: Duration) -> io::Result<Vec<Duration>> {
     let mut stream = open(server)?;
-    let ping = frame(OpCode::Ping, b"now");
+    let ping = client_frame(OpCode::Ping, b"now");
     let mut pong = [0; 5];
     let (end, mut trips) = (Instant::now() + time, Vec::new());
     while Instant::now() < end {
@@ -140,7 +140,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let quick = arguments.iter().any(|argument| argument == "--test");
     let seconds = arguments.iter().find_map(|argument| argument.parse().ok()).unwrap_or(5.0);
     let time = Duration::from_secs_f64(if quick { 0.1 } else { seconds });
-    // The server has a core of its own, so that what the attackers cost themselves is not measured.
+    // The server has a core of its own, so that the attackers' own CPU time is excluded.
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     let mut others = None;
     let mut config = Config::default().deflate(Some(Deflate::shared()));

@@ -22,7 +22,7 @@ const SECTIONS: [&str; 12] = [
 ];
 
 /// The minimum length of a reason.
-const SHORTEST_REASON: usize = 10;
+const MIN_REASON: usize = 10;
 
 /// A requirement.
 #[derive(Debug, PartialEq, Eq)]
@@ -107,13 +107,13 @@ fn errors(document: &str, sections: &[&str], read: impl Fn(&str) -> Option<Strin
         if row.section != number && !row.section.starts_with(&format!("{number}.")) {
             add(format!("section {} is listed under {}", row.section, row.heading));
         }
-        if row.requirement.len() < SHORTEST_REASON {
+        if row.requirement.len() < MIN_REASON {
             add("the requirement is missing".into());
         }
         if !["client", "server", "both"].contains(&row.role) {
             add(format!("{:?} is not a role", row.role));
         }
-        if row.tests.is_empty() && row.reason.len() < SHORTEST_REASON {
+        if row.tests.is_empty() && row.reason.len() < MIN_REASON {
             add("neither a test nor a reason".into());
         }
         if !row.beside.is_empty() {

@@ -218,7 +218,7 @@ fn check_sent(name: &str, subject: Subject, messages: &[Bytes], written: &mut [u
     while let Some(event) = decoder.next(&mut pool, written, &mut at).expect("the output is valid") {
         let Event::Message(message) = event else { panic!("{name} sends something other than messages: {event:?}") };
         let expected = expected.next().expect("there are no additional messages");
-        assert!(message.payload() == expected, "{name} garbles a message of {subject}");
+        assert!(message.payload() == expected, "{name} corrupts a message of {subject}");
     }
     assert!(expected.next().is_none(), "{name} loses messages of {subject}");
 }
@@ -230,7 +230,7 @@ fn inflater<I: DecompressBench + 'static>(subject: Subject) -> Candidate {
     let mut expected = messages.iter().chain(&messages);
     receiver.receive(2 * count, |payload| {
         let expected = expected.next().expect("there are no additional messages");
-        assert!(payload == expected, "{} garbles a message of {subject}", I::NAME);
+        assert!(payload == expected, "{} corrupts a message of {subject}", I::NAME);
     });
     assert!(expected.next().is_none(), "{} loses messages of {subject}", I::NAME);
     Candidate::new(I::NAME, move || {

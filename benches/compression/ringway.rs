@@ -53,12 +53,12 @@ impl DecompressBench for Inflating {
     fn receive(&mut self, mut messages: usize, mut see: impl FnMut(&[u8])) {
         while messages > 0 {
             let input = &mut self.buffer[..self.filled];
-            match self.decoder.next(&mut self.pool, input, &mut self.at).expect("the stream is right") {
+            match self.decoder.next(&mut self.pool, input, &mut self.at).expect("the stream is valid") {
                 Some(Event::Message(message)) => {
                     see(message.payload());
                     messages -= 1;
                 }
-                Some(event) => panic!("the stream holds messages alone: {event:?}"),
+                Some(event) => panic!("the stream contains only messages: {event:?}"),
                 None => {
                     self.filled = self.stream.read(&mut self.buffer).expect("memory can be read");
                     self.at = 0;

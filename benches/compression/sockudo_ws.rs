@@ -70,11 +70,11 @@ impl DecompressBench for Inflating {
                 self.at = 0;
             }
             let input = &mut self.buffer[self.at..self.filled];
-            let (header, len) = Header::parse(input).expect("the stream is right").expect("a lap is read completely");
+            let (header, len) = Header::parse(input).expect("the stream is valid").expect("a lap is read completely");
             let end = len + header.length as usize;
             let payload = &mut input[len..end];
             sockudo_ws::simd::apply_mask(payload, header.mask.expect("a client masks"));
-            let message = self.context.decompress(payload, 64 << 20).expect("the stream is right");
+            let message = self.context.decompress(payload, 64 << 20).expect("the stream is valid");
             assert!(sockudo_ws::utf8::validate_utf8(&message));
             see(&message);
             self.at += end;

@@ -51,7 +51,7 @@ impl DecompressBench for Inflating {
     fn receive(&mut self, messages: usize, mut see: impl FnMut(&[u8])) {
         now(async {
             for _ in 0..messages {
-                see(self.0.next_frame().await.expect("the stream is right").payload());
+                see(self.0.next_frame().await.expect("the stream is valid").payload());
             }
         });
     }

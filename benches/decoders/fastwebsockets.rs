@@ -25,11 +25,11 @@ impl Decode for FastWebSockets {
     fn decode(&mut self, messages: u64, mut see: impl FnMut(OpCode, &[u8])) {
         now(async {
             for _ in 0..messages {
-                let frame = self.0.read_frame().await.expect("the stream is right");
+                let frame = self.0.read_frame().await.expect("the stream is valid");
                 match frame.opcode {
                     fastwebsockets::OpCode::Text => see(OpCode::Text, &frame.payload),
                     fastwebsockets::OpCode::Binary => see(OpCode::Binary, &frame.payload),
-                    opcode => panic!("the stream holds messages alone: {opcode:?}"),
+                    opcode => panic!("the stream contains only messages: {opcode:?}"),
                 }
             }
         });

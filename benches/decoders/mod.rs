@@ -83,8 +83,8 @@ fn checked<D: Decode + 'static>(shape: StreamShape, read: usize, place: usize) -
     // Two laps, to check the state that is kept between laps.
     let mut number = 0;
     decoder.decode(2 * messages, |opcode, payload| {
-        assert!(opcode == shape.opcode, "{} mistakes the kind of message {number} of {shape}", D::NAME);
-        assert!(payload == shape.payload(number % messages), "{} garbles message {number} of {shape}", D::NAME);
+        assert!(opcode == shape.opcode, "{} reports a wrong kind of message {number} of {shape}", D::NAME);
+        assert!(payload == shape.payload(number % messages), "{} corrupts message {number} of {shape}", D::NAME);
         number += 1;
     });
     assert_eq!(number, 2 * messages, "{} loses messages of {shape}", D::NAME);

@@ -31,7 +31,7 @@ impl Decode for Ringway {
 
     fn decode(&mut self, mut messages: u64, mut see: impl FnMut(OpCode, &[u8])) {
         const READABLE: &str = "memory can be read";
-        const RIGHT: &str = "the stream is right";
+        const RIGHT: &str = "the stream is valid";
         while messages > 0 {
             let input = &mut self.buffer[..self.filled];
             match self.decoder.next(&mut self.pool, input, &mut self.at).expect(RIGHT) {
@@ -39,7 +39,7 @@ impl Decode for Ringway {
                     see(message.kind().into(), message.payload());
                     messages -= 1;
                 }
-                Some(event) => panic!("the stream holds messages alone: {event:?}"),
+                Some(event) => panic!("the stream contains only messages: {event:?}"),
                 None => {
                     while let Some(room) = self.decoder.payload_room(usize::MAX).filter(|it| it.len() >= Self::STRAIGHT)
                     {

@@ -37,12 +37,12 @@ impl Decode for SockudoWs {
                 self.messages.clear();
                 self.shown = 0;
                 self.buffer.extend_from_slice(self.stream.take(self.read));
-                self.protocol.process_into(&mut self.buffer, &mut self.messages).expect("the stream is right");
+                self.protocol.process_into(&mut self.buffer, &mut self.messages).expect("the stream is valid");
             }
             match &self.messages[self.shown] {
                 Message::Text(bytes) => see(OpCode::Text, bytes),
                 Message::Binary(bytes) => see(OpCode::Binary, bytes),
-                message => panic!("the stream holds messages alone: {message:?}"),
+                message => panic!("the stream contains only messages: {message:?}"),
             }
             self.shown += 1;
         }

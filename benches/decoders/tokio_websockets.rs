@@ -21,9 +21,9 @@ impl Decode for TokioWebSockets {
     fn decode(&mut self, messages: u64, mut see: impl FnMut(OpCode, &[u8])) {
         now(async {
             for _ in 0..messages {
-                let message = self.0.next().await.expect("the stream has no end").expect("the stream is right");
+                let message = self.0.next().await.expect("the stream has no end").expect("the stream is valid");
                 let opcode = if message.is_text() { OpCode::Text } else { OpCode::Binary };
-                assert!(message.is_text() || message.is_binary(), "the stream holds messages alone: {message:?}");
+                assert!(message.is_text() || message.is_binary(), "the stream contains only messages: {message:?}");
                 see(opcode, message.as_payload());
             }
         });

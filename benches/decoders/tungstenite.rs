@@ -22,10 +22,10 @@ impl Decode for Tungstenite {
 
     fn decode(&mut self, messages: u64, mut see: impl FnMut(OpCode, &[u8])) {
         for _ in 0..messages {
-            match self.0.read().expect("the stream is right") {
+            match self.0.read().expect("the stream is valid") {
                 Message::Text(text) => see(OpCode::Text, text.as_bytes()),
                 Message::Binary(bytes) => see(OpCode::Binary, &bytes),
-                message => panic!("the stream holds messages alone: {message:?}"),
+                message => panic!("the stream contains only messages: {message:?}"),
             }
         }
     }

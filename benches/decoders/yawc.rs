@@ -24,11 +24,11 @@ impl Decode for Yawc {
     fn decode(&mut self, messages: u64, mut see: impl FnMut(OpCode, &[u8])) {
         now(async {
             for _ in 0..messages {
-                let frame = self.0.next_frame().await.expect("the stream is right");
+                let frame = self.0.next_frame().await.expect("the stream is valid");
                 match frame.opcode() {
                     yawc::frame::OpCode::Text => see(OpCode::Text, frame.payload()),
                     yawc::frame::OpCode::Binary => see(OpCode::Binary, frame.payload()),
-                    opcode => panic!("the stream holds messages alone: {opcode:?}"),
+                    opcode => panic!("the stream contains only messages: {opcode:?}"),
                 }
             }
         });

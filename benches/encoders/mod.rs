@@ -61,8 +61,8 @@ fn check(name: &str, shape: StreamShape, messages: u64, payload: &[u8], written:
     let (mut at, mut seen) = (0, 0);
     while let Some(event) = decoder.next(&mut pool, written, &mut at).expect("the output is valid") {
         let Event::Message(message) = event else { panic!("{name} sends something other than messages: {event:?}") };
-        assert_eq!(message.kind(), MessageKind::Binary, "{name} mistakes the kind of {shape}");
-        assert!(message.payload() == payload, "{name} garbles message {seen} of {shape}");
+        assert_eq!(message.kind(), MessageKind::Binary, "{name} reports a wrong kind of {shape}");
+        assert!(message.payload() == payload, "{name} corrupts message {seen} of {shape}");
         seen += 1;
     }
     assert_eq!(seen, messages, "{name} loses messages of {shape}");

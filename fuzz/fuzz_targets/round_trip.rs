@@ -13,7 +13,7 @@ use ringway_testkit::decoder::{Seen, decode, received_by, symmetric};
 #[derive(Debug, Arbitrary)]
 struct RoundTrip<'d> {
     client: bool,
-    deflate: Option<Compression>,
+    deflate: Option<RoundTripCompression>,
     items: Vec<Item<'d>>,
     close: Option<(u16, &'d str)>,
     cuts: Vec<u16>,
@@ -21,7 +21,7 @@ struct RoundTrip<'d> {
 
 /// The negotiated compression.
 #[derive(Debug, Arbitrary)]
-struct Compression {
+struct RoundTripCompression {
     takeover: bool,
     window: u8,
     level: u8,
@@ -128,7 +128,7 @@ impl Wire {
 
 fuzz_target!(|input: RoundTrip<'_>| {
     let role = if input.client { Role::Client } else { Role::Server };
-    let window = |deflate: &Compression| WindowBits::new(9 + deflate.window % 7).expect("9 to 15 bits are windows");
+    let window = |deflate: &RoundTripCompression| WindowBits::new(9 + deflate.window % 7).expect("9 to 15 bits are windows");
     let params = input.deflate.as_ref().map(|deflate| symmetric(deflate.takeover, window(deflate)));
     let deflater = input.deflate.as_ref().map(|deflate| {
         let deflater =

@@ -243,8 +243,8 @@ impl<'a> Fleet<'a> {
         if time.is_some() {
             self.wait(Some(self.at(timetable.drain)), over);
         } else {
-            let patience = self.plan.drain_timeout;
-            self.wait(None, move |fleet| over(fleet) || fleet.moved.elapsed() > patience);
+            let drain_timeout = self.plan.drain_timeout;
+            self.wait(None, move |fleet| over(fleet) || fleet.moved.elapsed() > drain_timeout);
         }
         let used = begin.zip(server.sample()).map(|(begin, end): (Sample, Sample)| end.since(&begin));
         self.enter(RunPhase::Drain, None);
@@ -252,9 +252,9 @@ impl<'a> Fleet<'a> {
             self.post_all(|generator, _| generator.end());
         }
         // A run by number of messages that has stalled has already waited.
-        let patience = if self.plan.stop.is_set() || time.is_none() { HURRY } else { self.plan.drain_timeout };
-        let patience = patience.min(self.plan.drain_timeout);
-        self.wait(Some(Instant::now() + patience), |fleet| fleet.drained == threads);
+        let drain_timeout = if self.plan.stop.is_set() || time.is_none() { HURRY } else { self.plan.drain_timeout };
+        let drain_timeout = drain_timeout.min(self.plan.drain_timeout);
+        self.wait(Some(Instant::now() + drain_timeout), |fleet| fleet.drained == threads);
         used
     }
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 use std::time::Duration;
 
 /// The maximum latency of the histogram, in nanoseconds. Longer ones are recorded as this.
-const LONGEST: u64 = 60_000_000_000;
+const MAX_NANOS: u64 = 60_000_000_000;
 
 /// Records latencies in nanoseconds, with three significant digits, from 1 ns to 60 s.
 ///
@@ -20,7 +20,7 @@ pub(crate) struct Recorder {
 
 impl Recorder {
     pub(crate) fn new() -> Self {
-        let histogram = Histogram::new_with_bounds(1, LONGEST, 3).expect("the bounds are in order");
+        let histogram = Histogram::new_with_bounds(1, MAX_NANOS, 3).expect("the bounds are in order");
         Self { histogram, latest: 0, repeated: 0, saturated: 0 }
     }
 
@@ -44,7 +44,7 @@ impl Recorder {
     fn flush(&mut self) {
         let count = std::mem::take(&mut self.repeated);
         if count > 0 {
-            self.saturated += if self.latest > LONGEST { count } else { 0 };
+            self.saturated += if self.latest > MAX_NANOS { count } else { 0 };
             self.histogram.saturating_record_n(self.latest, count);
         }
     }
@@ -205,7 +205,7 @@ mod tests {
     fn what_is_over_a_minute_is_kept_and_counted() {
         let (mut recorder, mut other) = (Recorder::new(), Recorder::new());
         recorder.record(u64::MAX);
-        other.record(LONGEST);
+        other.record(MAX_NANOS);
         recorder.merge(other);
         assert_eq!(recorder.saturated(), 1);
         let quantiles = recorder.quantiles().expect("recorded");

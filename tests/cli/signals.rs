@@ -46,7 +46,7 @@ fn a_second_signal_ends_it_at_once() {
         let serving = ServerProcess::with(&["--shards=1", "--close-timeout=1h", "--stop-timeout=1h"]);
         let mut peer = WirePeer::open(serving.address());
         serving.signal(signal);
-        assert_eq!(peer.close_code(), Some(1001), "the first one has been heard");
+        assert_eq!(peer.close_code(), Some(1001), "the first signal was handled");
         serving.signal(signal);
         let (status, _) = serving.wait();
         let number = signal.as_raw();

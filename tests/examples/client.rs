@@ -15,7 +15,7 @@ fn listen() -> (TcpListener, String) {
 
 /// Waits for the client, and reads its request.
 fn accept(listener: &TcpListener) -> (WirePeer, String) {
-    let mut peer = WirePeer::accepted(listener.accept().expect("the client comes").0);
+    let mut peer = WirePeer::accepted(listener.accept().expect("the client connects").0);
     let head = peer.head();
     assert!(head.starts_with("GET /path?q=1 HTTP/1.1\r\n"), "{head}");
     (peer, head)

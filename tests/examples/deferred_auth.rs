@@ -7,13 +7,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// A server, and the file of its tokens, which is removed at the end.
-struct Server {
+struct AuthServer {
     _process: Process,
     address: SocketAddr,
     tokens: PathBuf,
 }
 
-impl Server {
+impl AuthServer {
     fn start(name: &str, tokens: &str) -> Self {
         let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
         fs::write(&path, tokens).expect("the folder is there");
@@ -38,7 +38,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for AuthServer {
     fn drop(&mut self) {
         // The test may have removed it.
         let _ = fs::remove_file(&self.tokens);
@@ -52,7 +52,7 @@ fn expect_welcome(peer: &mut WirePeer, user: &str) {
 
 #[test]
 fn the_right_token_opens_the_connection() {
-    let server = Server::start("right", "one ada\ntwo grace hopper\n");
+    let server = AuthServer::start("right", "one ada\ntwo grace hopper\n");
     let mut ada = server.ask(&["Bearer one"]);
     expect_welcome(&mut ada, "ada");
     ada.expect_echo("hello");
@@ -65,7 +65,7 @@ fn the_right_token_opens_the_connection() {
 
 #[test]
 fn any_other_gets_401() {
-    let server = Server::start("wrong", "one ada\n empty\n");
+    let server = AuthServer::start("wrong", "one ada\n empty\n");
     let long = format!("Bearer {}", "a".repeat(300));
     for values in [
         &["Bearer on"][..],
@@ -85,7 +85,7 @@ fn any_other_gets_401() {
 
 #[test]
 fn tokens_change_while_the_server_runs() {
-    let server = Server::start("change", "one ada\n");
+    let server = AuthServer::start("change", "one ada\n");
     fs::write(&server.tokens, "three barbara\n").expect("it can be written");
     assert_eq!(server.refusal(&["Bearer one"]).status, 401);
     expect_welcome(&mut server.ask(&["Bearer three"]), "barbara");
@@ -95,7 +95,7 @@ fn tokens_change_while_the_server_runs() {
 
 #[test]
 fn each_of_many_at_once_gets_its_own_answer() {
-    let server = Server::start("many", "one ada\ntwo grace\n");
+    let server = AuthServer::start("many", "one ada\ntwo grace\n");
     let values = ["Bearer one", "Bearer two", "Bearer three"];
     let mut peers: Vec<_> = (0..300).map(|number| server.ask(&[values[number % 3]])).collect();
     // Some go before they are answered.

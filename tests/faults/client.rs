@@ -77,7 +77,7 @@ impl ClientAndServer {
     /// correct answer.
     fn connect(&self) -> (WirePeer, String) {
         self.begin();
-        let mut peer = WirePeer::accepted(self.listener.accept().expect("the client comes").0);
+        let mut peer = WirePeer::accepted(self.listener.accept().expect("the client connects").0);
         let head = peer.head();
         assert!(head.starts_with("GET /path?q=1 HTTP/1.1\r\n"), "{head}");
         let answer = accepting(&head);
@@ -93,7 +93,7 @@ impl ClientAndServer {
 
     /// Checks that the next event begins with `what`.
     fn expect(&self, what: &str) {
-        let told = self.told.recv_timeout(WATCHDOG).expect("something happens");
+        let told = self.told.recv_timeout(WATCHDOG).expect("an event");
         assert!(told.starts_with(what), "expected {what:?}, got {told:?}");
     }
 }

@@ -39,7 +39,7 @@ fn stays(answer: impl Fn(&mut WirePeer, usize), farewell: impl Fn(&mut WirePeer)
             return assert_eq!(server.on_shard(|log, _| log.idle()), 0);
         }
     }
-    panic!("it was given up, with whatever timeout");
+    panic!("it was closed with each of the timeouts");
 }
 
 #[test]

@@ -29,7 +29,7 @@ impl Handler for Watching {
 
 const MAX_BUFFERED: usize = 256 * 1024;
 /// More than the kernel's buffers of both sides and directions hold.
-const MOST_TAKEN: usize = 64 << 20;
+const MAX_ACCEPTED: usize = 64 << 20;
 
 fn server() -> TestServer<Watching> {
     let limits = Limits::default().max_buffered(MAX_BUFFERED).expect("in range");
@@ -56,7 +56,7 @@ fn flood(server: &TestServer<Watching>, peer: &mut WirePeer, make: impl Fn(u32) 
             assert!(count > 0 || Instant::now() < deadline, "the server reads nothing although its queue has room");
             rest.drain(..count);
             written += count;
-            assert!(written < MOST_TAKEN, "the server accepted {written} bytes from a peer that does not read");
+            assert!(written < MAX_ACCEPTED, "the server accepted {written} bytes from a peer that does not read");
         }
     }
 }

@@ -30,7 +30,7 @@ fn a_hundred_thousand_bad_peers_leak_no_memory_and_no_descriptors() {
 
 /// Sends all inputs to `server`, which runs in process `pid`, and checks its memory and
 /// descriptors.
-fn soak(server: SocketAddr, pid: u32, most_growth_kib: usize) {
+fn soak(server: SocketAddr, pid: u32, max_growth_kib: usize) {
     let files = open_files(pid);
     run(server, WARM_UP);
     wait_for_files(pid, files);
@@ -43,7 +43,7 @@ fn soak(server: SocketAddr, pid: u32, most_growth_kib: usize) {
         "resident: {memory} KiB before, {grown} KiB more after {CONNECTIONS} connections in {:?}",
         began.elapsed()
     );
-    assert!(grown < most_growth_kib, "{grown} KiB more are resident; {memory} KiB were");
+    assert!(grown < max_growth_kib, "{grown} KiB more are resident; {memory} KiB were");
     WirePeer::open(server).expect_echo("alive and well");
 }
 

@@ -132,7 +132,10 @@ fn connections_that_end_in_the_handshake_free_their_slots() {
         peer.reset();
     }
     server.wait_until_empty();
-    assert!(server.on_shard(|log, _| log.endings.is_empty()), "what never opened is never closed");
+    assert!(
+        server.on_shard(|log, _| log.endings.is_empty()),
+        "`closed` is not called for a connection that never opened"
+    );
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! Peers that each stay within their limits, on real sockets: what they may hold together, and who
-//! is given up.
+//! is closed.
 
 use crate::ending_log::EndingLog;
 use ringway::Limits;
@@ -13,17 +13,17 @@ const MIB: usize = 1 << 20;
 fn unfinished_messages_of_many_connections_stay_within_the_budget() {
     let limits = Limits::default().max_message(4 * MIB).and_then(|limits| limits.max_memory(Some(16 * MIB)));
     let server = TestServer::start(config(), limits.expect("in range"), |_| EndingLog::default());
-    let mut modest = WirePeer::open(server.address());
-    modest.send(&Frame::text("a").more());
-    let greedy: Vec<WirePeer> = (0..10).map(|_| WirePeer::open(server.address())).collect();
+    let mut small = WirePeer::open(server.address());
+    small.send(&Frame::text("a").more());
+    let large: Vec<WirePeer> = (0..10).map(|_| WirePeer::open(server.address())).collect();
     let bytes = Frame::binary(vec![7; 3 * MIB]).more().bytes();
-    for peer in &greedy {
+    for peer in &large {
         let mut stream = peer.stream();
         stream.set_write_timeout(Some(Duration::from_millis(300))).expect("a socket option");
         // A peer that is not read, or is closed, cannot write all of it.
         let _ = stream.write_all(&bytes);
         let held = server.on_shard(|_, shard| shard.memory_held());
-        // The budget may be exceeded by what one turn brings, and by the growth of one buffer.
+        // The budget may be exceeded by the bytes of one turn, and by the growth of one buffer.
         assert!(held <= 21 * MIB, "{held} bytes are held");
     }
     server.wait_until("memory is short", |_, shard| {
@@ -31,8 +31,8 @@ fn unfinished_messages_of_many_connections_stay_within_the_budget() {
         counters.memory_pauses + counters.memory_closes > 0
     });
     // The one that holds little is served.
-    modest.send(&Frame::continuation(b"b"));
-    modest.expect_echo("ab");
+    small.send(&Frame::continuation(b"b"));
+    small.expect_echo("ab");
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn a_slow_reader_of_a_large_message_gets_all_of_it_although_no_send_completes_in
     while read < 8 * MIB {
         // Many times the write timeout in all: the socket takes 16 KiB at a time.
         std::thread::sleep(Duration::from_millis(8));
-        let len = stream.read(&mut buffer).expect("the connection is not given up");
+        let len = stream.read(&mut buffer).expect("the connection is not closed");
         assert!(len > 0, "the connection ended after {read} bytes");
         read += len;
     }
@@ -67,9 +67,9 @@ fn a_peer_that_never_reads_is_given_up_although_it_answers_pings() {
     peer.upgrade();
     // More than the sockets hold, and less than makes the server stop reading.
     let echoed = Frame::binary([1; 90_000]).bytes();
-    // It may be given up before all of it is written.
+    // It may be closed before all of it is written.
     let _ = (0..150).try_for_each(|_| peer.try_write(&echoed));
-    server.wait_until("the peer is given up", |_, shard| shard.counters().write_timeouts == 1);
+    server.wait_until("the peer is closed", |_, shard| shard.counters().write_timeouts == 1);
     server.wait_until_empty();
     assert_eq!(server.on_shard(|handler, _| handler.endings.clone()), ["1006 write timeout"]);
 }

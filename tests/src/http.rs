@@ -113,7 +113,7 @@ impl RawResponse {
     pub fn field(&self, name: &str) -> Option<&str> {
         let mut values = self.fields.iter().filter(|(field, _)| field == name).map(|(_, value)| value.as_str());
         let value = values.next();
-        assert_eq!(values.next(), None, "{name} came twice");
+        assert_eq!(values.next(), None, "{name} is duplicated");
         value
     }
 }

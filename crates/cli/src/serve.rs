@@ -19,7 +19,7 @@ const SPARE_FILES: u64 = 48;
 /// Default of the maximum time that closing a connection takes in all.
 const CLOSE_LIMIT: Duration = Duration::from_secs(60);
 
-/// Descriptors that a server needs besides its connections: the spare ones, and for each shard a
+/// Descriptors that a server needs besides its connections: a reserve, and for each shard a
 /// ring, a waker and its listeners.
 fn files_needed(arguments: &Serve, shards: usize) -> u64 {
     SPARE_FILES + shards as u64 * (2 + arguments.listen.len() as u64)

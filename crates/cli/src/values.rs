@@ -6,10 +6,10 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// The maximum number of connections of a shard.
-const MOST_CONNECTIONS: u32 = 1 << 30;
+const MAX_CONNECTIONS: u32 = 1 << 30;
 
 /// The maximum number of headers that the engine parses.
-const MOST_HEADERS: u32 = 128;
+const MAX_HEADERS: u32 = 128;
 
 pub(crate) fn shards(text: &str) -> Result<ringway::Shards, String> {
     if text == "auto" {
@@ -134,7 +134,7 @@ pub(crate) fn some_size(text: &str) -> Result<usize, String> {
 
 /// Busy polling: `off`, `adaptive`, or a time of at most a second, as `20us` or `1ms`.
 pub(crate) fn busy_poll(text: &str) -> Result<BusyPoll, String> {
-    const LONGEST: u64 = 1_000_000;
+    const MAX_MICROS: u64 = 1_000_000;
     match text {
         "off" => return Ok(BusyPoll::Off),
         "adaptive" => return Ok(BusyPoll::Adaptive),
@@ -142,7 +142,7 @@ pub(crate) fn busy_poll(text: &str) -> Result<BusyPoll, String> {
     }
     let what = "off, adaptive, or a time from 1us to 1s, as 20us or 1ms";
     match scaled(text, &[("us", 1), ("ms", 1_000), ("s", 1_000_000)], what)? {
-        micros @ 1..=LONGEST => Ok(BusyPoll::Fixed(Duration::from_micros(micros))),
+        micros @ 1..=MAX_MICROS => Ok(BusyPoll::Fixed(Duration::from_micros(micros))),
         _ => Err(format!("give {what}")),
     }
 }
@@ -168,7 +168,7 @@ fn within(text: &str, range: RangeInclusive<u32>) -> Result<u32, String> {
 
 /// Connections of one shard, or of a load.
 pub(crate) fn connections(text: &str) -> Result<u32, String> {
-    within(text, 1..=MOST_CONNECTIONS)
+    within(text, 1..=MAX_CONNECTIONS)
 }
 
 /// Messages in flight on one connection.
@@ -183,7 +183,7 @@ pub(crate) fn rounds(text: &str) -> Result<usize, String> {
 
 /// Headers of an opening handshake.
 pub(crate) fn headers(text: &str) -> Result<usize, String> {
-    within(text, 1..=MOST_HEADERS).map(|headers| headers as usize)
+    within(text, 1..=MAX_HEADERS).map(|headers| headers as usize)
 }
 
 /// Bytes of a receive buffer.

@@ -6,7 +6,7 @@ use std::ops::Deref;
 use crate::error::ProtocolError;
 
 /// The status code of a close frame (RFC 6455 section 7.4). Any `u16` can be held;
-/// [`is_sendable`](Self::is_sendable) tells which may be sent.
+/// [`is_sendable`](Self::is_sendable) is true for codes that may be sent.
 ///
 /// ```
 /// use ringway_codec::CloseCode;

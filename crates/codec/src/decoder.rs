@@ -1,9 +1,9 @@
 //! Decodes received bytes into messages (RFC 6455 sections 5 and 6.2).
 //!
-//! A message that lies in one input takes the fast path in [`Decoder::next`]: parse the header,
-//! unmask in place, validate, yield. Everything else takes the slow path: a header or payload that
-//! is cut by the end of an input, fragments, control frames. The state of the slow path is a
-//! `Partial`, which exists only while there is state to keep.
+//! A message that is contained in one input takes the fast path in [`Decoder::next`]: parse the
+//! header, unmask in place, validate, yield. Everything else takes the slow path: a header or
+//! payload that is cut by the end of an input, fragments, control frames. The state of the slow
+//! path is a `Partial`, which exists only while there is state to keep.
 
 mod event;
 mod incoming;
@@ -105,8 +105,8 @@ impl Decoder {
     ///
     /// `pool` must be the same, or one with the same limits, for the whole connection.
     ///
-    /// A message that lies in the input costs no allocation and no copy. Any other message is
-    /// copied once, into a buffer that grows with the bytes received (to at most twice as many),
+    /// A message that is contained in one input costs no allocation and no copy. Any other message
+    /// is copied once, into a buffer that grows with the bytes received (to at most twice as many),
     /// not with the length in a header.
     ///
     /// # Errors
@@ -278,8 +278,8 @@ impl Decoder {
         }
     }
 
-    /// The message that lies in the input at `*at`, unmasked and validated; `None` when the slow
-    /// path is needed.
+    /// The message that is contained in the input at `*at`, unmasked and validated; `None` when the
+    /// slow path is needed.
     #[inline]
     fn next_whole(
         &mut self,
@@ -362,7 +362,7 @@ impl Decoder {
 
     /// Returns the buffer of the last event, and the state that an idle connection does not need,
     /// to the pool. Keeps them when the next message would take them again at once: a compressed
-    /// one, or one that does not lie in the input.
+    /// one, or one that is not contained in one input.
     fn tidy(&mut self, pool: &mut SpillPool, taken_again: bool) {
         let Some(partial) = self.partial.as_deref_mut() else { return };
         let idle = partial.is_idle();
@@ -383,8 +383,8 @@ impl Decoder {
         }
     }
 
-    /// Advances through the input to the next event. `looked`: no whole uncompressed message lies
-    /// at `*at`.
+    /// Advances through the input to the next event. `looked`: there is no whole uncompressed
+    /// message at `*at`.
     fn locate(
         &mut self,
         pool: &mut SpillPool,
@@ -436,7 +436,7 @@ impl Decoder {
         }
     }
 
-    /// Unmasks a control frame that lies in the input.
+    /// Unmasks a control frame that is contained in the input.
     fn control_in_place(
         &mut self,
         header: Header,
@@ -467,7 +467,7 @@ impl Decoder {
     ) -> Result<Option<Header>, ProtocolError> {
         let rest = input.get(*at..).unwrap_or_default();
         let begun = self.partial.as_ref().is_some_and(|partial| partial.has_head());
-        // Most headers lie in the input and need not be assembled.
+        // Most headers are contained in one input and need not be assembled.
         if !begun && let Some((header, len)) = self.parse_header(rest)? {
             *at += len;
             return Ok(Some(header));

@@ -1,6 +1,6 @@
 //! The opening handshake (RFC 6455 section 4) in both roles, without I/O.
 //!
-//! Server: [`HeadScan`] tells when to parse a growing head, [`parse_request`] parses it,
+//! Server: [`HeadScan`] detects when a growing head can be parsed, [`parse_request`] parses it,
 //! [`Request::websocket`] checks it, [`encode_accept`] or [`Refusal::encode`] writes the response.
 //! Client: [`Target`] parses the URL, [`ClientRequest`] writes the request, [`parse_response`]
 //! checks the response.

@@ -5,8 +5,8 @@
 //! out. It supports both roles, server and client.
 //!
 //! - [`Decoder`] walks received bytes and yields whole messages and control frames. A message that
-//!   lies in one input is unmasked in place and is not copied; one that spans inputs is assembled
-//!   in a buffer of a [`SpillPool`].
+//!   is contained in one input is unmasked in place and is not copied; one that spans inputs is
+//!   assembled in a buffer of a [`SpillPool`].
 //! - [`encode_server`], [`encode_client`], [`encode_deflated`], [`encode_close`] and [`Prepared`]
 //!   write frames.
 //! - [`deflate`] negotiates the compression of messages and performs it.

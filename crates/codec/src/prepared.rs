@@ -8,7 +8,7 @@ use crate::encoder::{encode_deflated, encode_server};
 use crate::frame::payload_of;
 
 /// The number of window sizes to compress with.
-const WINDOWS: usize = (WindowBits::MAX.get() - WindowBits::LEAST_DEFLATED.get() + 1) as usize;
+const WINDOWS: usize = (WindowBits::MAX.get() - WindowBits::MIN_DEFLATED.get() + 1) as usize;
 
 /// The compressed frame, made when it is first needed; `None` if it is not shorter.
 type Deflated = OnceLock<Option<Arc<[u8]>>>;
@@ -112,7 +112,7 @@ impl Prepared {
 /// assert!(frame.len() < prepared.as_frame().len());
 /// ```
 pub fn deflated_frame<'p>(prepared: &'p Prepared, deflater: &mut Deflater) -> Option<&'p Arc<[u8]>> {
-    let slot = usize::from(deflater.window_bits().get() - WindowBits::LEAST_DEFLATED.get());
+    let slot = usize::from(deflater.window_bits().get() - WindowBits::MIN_DEFLATED.get());
     let make = || {
         let mut frame = Vec::new();
         encode_deflated(prepared.kind, prepared.payload(), None, deflater, false, &mut frame);

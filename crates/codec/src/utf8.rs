@@ -259,7 +259,7 @@ impl Utf8Stream {
         Ok(())
     }
 
-    /// Says whether the text may end here.
+    /// Checks whether the text may end here.
     ///
     /// # Errors
     ///
@@ -329,7 +329,7 @@ mod tests {
         }
     }
 
-    /// One byte of each class that the well-formedness table of Unicode (table 3-7) tells apart,
+    /// One byte of each class that the well-formedness table of Unicode (table 3-7) distinguishes,
     /// and the edges.
     const EDGES: [u8; 24] = [
         0x00, 0x41, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xc1, 0xc2, 0xdf, 0xe0, 0xe1, 0xec, 0xed, 0xee,

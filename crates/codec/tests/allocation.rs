@@ -38,8 +38,8 @@ fn stream(role: Role) -> (Vec<u8>, usize) {
 /// Decodes `input`, reads each message and returns their number.
 fn decode(decoder: &mut Decoder, pool: &mut SpillPool, input: &mut [u8]) -> usize {
     let (mut at, mut messages) = (0, 0);
-    while let Some(event) = decoder.next(pool, input, &mut at).expect("the stream is right") {
-        let Event::Message(message) = event else { panic!("the stream holds messages alone: {event:?}") };
+    while let Some(event) = decoder.next(pool, input, &mut at).expect("the stream is valid") {
+        let Event::Message(message) = event else { panic!("the stream contains only messages: {event:?}") };
         if message.kind() == MessageKind::Text {
             assert!(message.as_text().is_some());
         }
@@ -90,7 +90,7 @@ fn control_frames_are_decoded_without_an_allocation() {
         let mut pool = SpillPool::new(Limits::default());
         let mut decoder = Decoder::new(Role::Server);
         let mut at = 0;
-        while decoder.next(&mut pool, &mut bytes, &mut at).expect("the stream is right").is_some() {
+        while decoder.next(&mut pool, &mut bytes, &mut at).expect("the stream is valid").is_some() {
             events += 1;
         }
     });
@@ -121,7 +121,7 @@ fn receive(decoder: &mut Decoder, pool: &mut SpillPool, mut stream: &[u8], buffe
     while !stream.is_empty() {
         if let Some(room) = decoder.payload_room(5000) {
             let len = stream.read(room).expect("memory can be read");
-            let event = decoder.payload_received(pool, len).expect("the stream is right");
+            let event = decoder.payload_received(pool, len).expect("the stream is valid");
             messages += usize::from(matches!(event, Some(Event::Message(_))));
         } else {
             let len = stream.read(buffer).expect("memory can be read");

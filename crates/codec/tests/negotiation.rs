@@ -7,20 +7,20 @@ use ringway_codec::{
     encode_accept, parse_request, parse_response,
 };
 
-const BEST: DeflatePolicy = DeflatePolicy {
+const TAKEOVER: DeflatePolicy = DeflatePolicy {
     takeover: true,
     peer_takeover: true,
     window_bits: WindowBits::MAX,
     peer_window_bits: WindowBits::MAX,
 };
-const SHARED: DeflatePolicy = DeflatePolicy { takeover: false, peer_takeover: false, ..BEST };
+const SHARED: DeflatePolicy = DeflatePolicy { takeover: false, peer_takeover: false, ..TAKEOVER };
 
 fn bits(bits: u8) -> WindowBits {
     WindowBits::new(bits).unwrap()
 }
 
 fn small() -> DeflatePolicy {
-    DeflatePolicy { window_bits: bits(12), peer_window_bits: bits(10), ..BEST }
+    DeflatePolicy { window_bits: bits(12), peer_window_bits: bits(10), ..TAKEOVER }
 }
 
 /// The response of a server to a request with this header; `-` if it declines, the status if it
@@ -48,7 +48,7 @@ fn answers(policy: &DeflatePolicy, table: &[(&str, &str)]) {
 #[test]
 fn rfc7692_7_1_a_server_that_is_ready_for_everything_gives_what_is_asked() {
     answers(
-        &BEST,
+        &TAKEOVER,
         &[
             ("permessage-deflate", "pmd"),
             ("permessage-deflate; server_no_context_takeover", "pmd; server_no_context_takeover"),
@@ -100,7 +100,7 @@ fn rfc7692_7_1_an_offer_that_is_not_as_defined_is_declined() {
         "Server_No_Context_Takeover",
     ] {
         assert_eq!(
-            answer(&BEST, &format!("Sec-WebSocket-Extensions: permessage-deflate; {params}\r\n")),
+            answer(&TAKEOVER, &format!("Sec-WebSocket-Extensions: permessage-deflate; {params}\r\n")),
             "-",
             "{params}"
         );
@@ -111,7 +111,7 @@ fn rfc7692_7_1_an_offer_that_is_not_as_defined_is_declined() {
 fn what_zlib_cannot_do_is_declined() {
     // A compressor's window of 256 bytes. Inflating such data is supported.
     answers(
-        &BEST,
+        &TAKEOVER,
         &[
             ("permessage-deflate; server_max_window_bits=8", "-"),
             ("permessage-deflate; server_max_window_bits=8, permessage-deflate", "pmd"),
@@ -123,7 +123,7 @@ fn what_zlib_cannot_do_is_declined() {
 #[test]
 fn rfc7692_5_1_the_first_offer_that_can_be_accepted_is() {
     answers(
-        &BEST,
+        &TAKEOVER,
         &[
             ("x-webkit-deflate-frame, permessage-deflate", "pmd"),
             ("permessage-bzip2; x=1", "-"),
@@ -142,7 +142,7 @@ fn rfc7692_5_1_the_first_offer_that_can_be_accepted_is() {
             ("", "-"),
         ],
     );
-    assert_eq!(answer(&BEST, ""), "-");
+    assert_eq!(answer(&TAKEOVER, ""), "-");
 }
 
 #[test]
@@ -190,14 +190,14 @@ fn request(policy: &DeflatePolicy) -> String {
 
 #[test]
 fn what_a_client_offers() {
-    assert_eq!(request(&BEST), "pmd; client_max_window_bits");
+    assert_eq!(request(&TAKEOVER), "pmd; client_max_window_bits");
     assert_eq!(request(&SHARED), "pmd; server_no_context_takeover; client_no_context_takeover; client_max_window_bits");
     assert_eq!(
         request(&small()),
         "pmd; server_max_window_bits=10; client_max_window_bits=12, \
          pmd; client_max_window_bits=12"
     );
-    let least = DeflatePolicy { window_bits: WindowBits::MIN, peer_window_bits: WindowBits::MIN, ..BEST };
+    let least = DeflatePolicy { window_bits: WindowBits::MIN, peer_window_bits: WindowBits::MIN, ..TAKEOVER };
     assert!(request(&least).starts_with("pmd; server_max_window_bits=9; client_max_window_bits=9,"));
 }
 
@@ -219,10 +219,10 @@ fn verify(offers: &[DeflateOffer], extensions: &str) -> Result<Option<DeflatePar
 #[test]
 fn rfc7692_7_1_a_client_accepts_what_fits_one_of_its_offers() {
     for (policy, answer) in [
-        (BEST, "permessage-deflate"),
-        (BEST, "permessage-deflate; server_no_context_takeover; client_no_context_takeover"),
-        (BEST, "permessage-deflate; server_max_window_bits=8; client_max_window_bits=8"),
-        (BEST, "permessage-deflate; server_max_window_bits=\"15\"; client_max_window_bits=15"),
+        (TAKEOVER, "permessage-deflate"),
+        (TAKEOVER, "permessage-deflate; server_no_context_takeover; client_no_context_takeover"),
+        (TAKEOVER, "permessage-deflate; server_max_window_bits=8; client_max_window_bits=8"),
+        (TAKEOVER, "permessage-deflate; server_max_window_bits=\"15\"; client_max_window_bits=15"),
         (SHARED, "permessage-deflate; server_no_context_takeover"),
         (SHARED, "permessage-deflate; client_no_context_takeover; server_no_context_takeover"),
         (small(), "permessage-deflate; server_max_window_bits=10"),
@@ -232,7 +232,7 @@ fn rfc7692_7_1_a_client_accepts_what_fits_one_of_its_offers() {
     ] {
         assert!(matches!(verify(&policy.offers(), answer), Ok(Some(_))), "{answer}");
     }
-    assert_eq!(verify(&BEST.offers(), ""), Ok(None));
+    assert_eq!(verify(&TAKEOVER.offers(), ""), Ok(None));
     assert_eq!(verify(&[], ""), Ok(None));
 }
 
@@ -241,15 +241,15 @@ fn rfc7692_5_1_a_client_fails_the_connection_over_any_other_answer() {
     let unlimited = [DeflateOffer::default()];
     let table: [(&[DeflateOffer], &str); 17] = [
         (&[], "permessage-deflate"),
-        (&BEST.offers(), "permessage-bzip2"),
-        (&BEST.offers(), "permessage-deflate; unknown"),
-        (&BEST.offers(), "permessage-deflate; server_max_window_bits"),
-        (&BEST.offers(), "permessage-deflate; client_max_window_bits"),
-        (&BEST.offers(), "permessage-deflate; server_max_window_bits=16"),
-        (&BEST.offers(), "permessage-deflate; server_no_context_takeover=1"),
-        (&BEST.offers(), "permessage-deflate; server_max_window_bits=9; server_max_window_bits=9"),
-        (&BEST.offers(), "permessage-deflate, permessage-deflate"),
-        (&BEST.offers(), "permessage-deflate; server_max_window_bits="),
+        (&TAKEOVER.offers(), "permessage-bzip2"),
+        (&TAKEOVER.offers(), "permessage-deflate; unknown"),
+        (&TAKEOVER.offers(), "permessage-deflate; server_max_window_bits"),
+        (&TAKEOVER.offers(), "permessage-deflate; client_max_window_bits"),
+        (&TAKEOVER.offers(), "permessage-deflate; server_max_window_bits=16"),
+        (&TAKEOVER.offers(), "permessage-deflate; server_no_context_takeover=1"),
+        (&TAKEOVER.offers(), "permessage-deflate; server_max_window_bits=9; server_max_window_bits=9"),
+        (&TAKEOVER.offers(), "permessage-deflate, permessage-deflate"),
+        (&TAKEOVER.offers(), "permessage-deflate; server_max_window_bits="),
         // RFC 7692 section 7.1.1.1: the server must answer the parameter.
         (&SHARED.offers(), "permessage-deflate"),
         (&SHARED.offers(), "permessage-deflate; client_no_context_takeover"),
@@ -259,7 +259,7 @@ fn rfc7692_5_1_a_client_fails_the_connection_over_any_other_answer() {
         // Section 7.1.2.2: only if the client has offered it, and with the same or a smaller value.
         (&unlimited, "permessage-deflate; client_max_window_bits=10"),
         (&small().offers(), "permessage-deflate; server_max_window_bits=10; client_max_window_bits=13"),
-        (&BEST.offers(), "permessage-deflate, mux"),
+        (&TAKEOVER.offers(), "permessage-deflate, mux"),
     ];
     for (offers, answer) in table {
         assert!(verify(offers, answer).is_err(), "{answer}");

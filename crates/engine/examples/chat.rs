@@ -1,4 +1,4 @@
-//! A chat room: what one member says is sent to all of them, whichever shard they are on.
+//! A chat room: each line of a member is sent to all members on all shards.
 //!
 //! ```sh
 //! cargo run --release -p ringway --example chat -- 127.0.0.1:9001 http://localhost:8080
@@ -42,15 +42,15 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// After this time, lines that were lost on their way to another shard are reported to it.
 const REPORT_AFTER: Duration = Duration::from_millis(100);
 
-/// The room, as one shard sees it.
+/// The state of the room on one shard.
 #[derive(Default)]
-struct Room {
+struct ChatRoom {
     /// The other shards; `None` until `main` has introduced them.
     others: Option<Vec<OtherShard>>,
 }
 
 struct OtherShard {
-    handle: ShardHandle<Room>,
+    handle: ShardHandle<ChatRoom>,
     /// The number of lines that found its mailbox full, since the last one that did not.
     missed: u64,
 }
@@ -65,7 +65,7 @@ struct Member {
     allowance: u32,
 }
 
-impl Room {
+impl ChatRoom {
     /// Sends a line to everybody in the room.
     fn say(&mut self, shard: &mut Shard<'_, Self>, line: &str) {
         // Encoded once; all connections of all shards send the same bytes.
@@ -96,20 +96,20 @@ impl OtherShard {
 }
 
 /// Sends a line to the members on this shard, after `missed` others were lost on their way to it.
-fn deliver(shard: &mut Shard<'_, Room>, line: Option<&Prepared>, missed: u64) {
+fn deliver(shard: &mut Shard<'_, ChatRoom>, line: Option<&Prepared>, missed: u64) {
     shard.for_each_connection(|conn| {
         conn.state().missed += missed;
         report_missed(conn);
         let Some(line) = line else { return };
-        // One that has missed a line is told so before it gets another one.
+        // A member that missed a line is notified before the next line.
         if conn.state().missed > 0 || matches!(conn.send_prepared(line), SendOutcome::Full(_)) {
             conn.state().missed += 1;
         }
     });
 }
 
-/// Tells a member how much it has missed, once there is room for it.
-fn report_missed(conn: &mut Connection<'_, Room>) {
+/// Reports missed lines to a member when its outbox is empty.
+fn report_missed(conn: &mut Connection<'_, ChatRoom>) {
     let missed = conn.state().missed;
     if missed > 0 && conn.buffered_amount() == 0 {
         tell(conn, &format!("* you have missed {missed} messages"));
@@ -117,12 +117,12 @@ fn report_missed(conn: &mut Connection<'_, Room>) {
     }
 }
 
-/// Sends a notice to one member. One that has too much waiting for it does without.
-fn tell(conn: &mut Connection<'_, Room>, notice: &str) {
+/// Sends a notice to one member. Dropped if its outbox is full.
+fn tell(conn: &mut Connection<'_, ChatRoom>, notice: &str) {
     let _ = conn.send(Message::text(notice));
 }
 
-impl Handler for Room {
+impl Handler for ChatRoom {
     type State = Member;
 
     /// The engine has checked the origin by now. The name comes from the query: `/?name=ada`.
@@ -183,7 +183,7 @@ impl Handler for Room {
         self.say(shard, &format!("* {} has left", member.name));
     }
 
-    /// Some time ago a mailbox was full: its shard is told what it has missed.
+    /// Reports the lost lines to shards whose mailbox was full.
     fn woken(&mut self, shard: &mut Shard<'_, Self>) {
         let mut is_lost = false;
         for other in self.others.iter_mut().flatten().filter(|other| other.missed > 0) {
@@ -221,7 +221,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         .shards(SHARDS)
         .config(Config::default().origins(OriginPolicy::List(origins))?)
         .limits(Limits::default().max_message(MAX_LINE)?)
-        .start(|_shard| Room::default())?;
+        .start(|_shard| ChatRoom::default())?;
     // The handlers exist only now: each of them is given the handles of the others.
     for (index, handle) in running.handles().iter().enumerate() {
         let others = running.handles().iter().enumerate().filter(|(other, _)| *other != index);

@@ -36,7 +36,8 @@ const QUEUE: usize = 1024;
 /// The payload of the ping that is sent behind the last line.
 const END: &[u8] = b"end of input";
 
-struct Session {
+/// The handler of one server, to which it connects again and again.
+struct LineClient {
     endpoint: Arc<Endpoint>,
     /// Shared only because a handler is made by a function that could be called for several shards.
     lines: Arc<Mutex<Receiver<String>>>,
@@ -48,7 +49,7 @@ struct Session {
     fatal: Sender<String>,
 }
 
-impl Session {
+impl LineClient {
     /// Sends lines until there are no more, or the connection takes no more.
     fn send_lines(&mut self, conn: &mut Connection<'_, Self>) {
         loop {
@@ -66,7 +67,7 @@ impl Session {
             };
             match conn.send(Message::text(&line)) {
                 SendOutcome::Sent | SendOutcome::Queued(_) => {}
-                // `drained` or `open` comes back to it.
+                // `drained` or `open` sends it later.
                 _ => return self.unsent = Some(line),
             }
         }
@@ -79,7 +80,7 @@ impl Session {
     /// Connects again after a delay, which doubles with each attempt.
     fn retry(&mut self, shard: &mut Shard<'_, Self>, why: &dyn std::fmt::Display) {
         // Between half of the delay and all of it, so that the clients of a server that was
-        // restarted do not all come back at the same moment.
+        // restarted do not all reconnect at once.
         let random = RandomState::new().build_hasher().finish() as u32;
         let delay = self.delay / 2 + self.delay.mul_f64(f64::from(random) / f64::from(u32::MAX)) / 2;
         self.delay = (self.delay * 2).min(MAX_DELAY);
@@ -94,7 +95,7 @@ impl Session {
     }
 }
 
-impl Handler for Session {
+impl Handler for LineClient {
     /// Whether the ping behind the last line has been sent.
     type State = bool;
 
@@ -142,7 +143,7 @@ impl Handler for Session {
 
     fn closed(&mut self, shard: &mut Shard<'_, Self>, _: bool, reason: &CloseReason) {
         match &reason.ending {
-            // The input has ended, or a signal has come.
+            // The input has ended, or a signal was received.
             Ending::Local | Ending::Unanswered => shard.stop(),
             Ending::Peer if reason.code == CloseCode::NORMAL => shard.stop(),
             _ => self.retry(shard, reason),
@@ -152,7 +153,7 @@ impl Handler for Session {
     fn failed(&mut self, shard: &mut Shard<'_, Self>, _: bool, error: &ConnectError) {
         match error {
             ConnectError::Stopping => {}
-            // The request itself is at fault.
+            // The request is invalid.
             ConnectError::Handshake(HandshakeError::Status { status: 400..=499, .. }) => {
                 self.give_up(shard, error.to_string());
             }
@@ -162,7 +163,7 @@ impl Handler for Session {
 }
 
 /// Reads standard input, on a thread of its own. It waits while too many lines are in the queue.
-fn read_lines(lines: SyncSender<String>, shard: &ShardHandle<Session>) {
+fn read_lines(lines: SyncSender<String>, shard: &ShardHandle<LineClient>) {
     for line in io::stdin().lines() {
         match line {
             Ok(line) => match lines.send(line) {
@@ -180,8 +181,9 @@ fn read_lines(lines: SyncSender<String>, shard: &ShardHandle<Session>) {
     announce(shard);
 }
 
-/// Has the shard look for lines. If its mailbox is full, enough of these calls are waiting in it.
-fn announce(shard: &ShardHandle<Session>) {
+/// Makes the shard send the queued lines. If its mailbox is full, enough of these calls are waiting
+/// in it.
+fn announce(shard: &ShardHandle<LineClient>) {
     let _ = shard.post(|session, shard| shard.for_each_connection(|conn| session.send_lines(conn)));
 }
 
@@ -210,7 +212,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     let (lines, queue) = mpsc::sync_channel(QUEUE);
     let (fatal, error) = mpsc::channel();
     let (endpoint, queue) = (Arc::new(endpoint), Arc::new(Mutex::new(queue)));
-    let make = move |_shard| Session {
+    let make = move |_shard| LineClient {
         endpoint: Arc::clone(&endpoint),
         lines: Arc::clone(&queue),
         unsent: None,

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A client sends `Authorization: Bearer correct-horse`. Each line of the file has a token and the
-//! user whose it is; the file is read at each check, so that it can change while the server runs.
+//! its user; the file is read at each check, so that it can change while the server runs.
 //!
 //! Reading a file, asking a database or hashing a password takes too long for a handler: while it
 //! runs, nothing else happens on its shard. So the handler defers its answer, a pool of threads
@@ -51,7 +51,7 @@ const MAX_TOKEN: usize = 256;
 /// One token to check.
 struct Job {
     token: Vec<u8>,
-    /// Whom to answer: a connection, and the shard that it is on.
+    /// The connection to answer, and the shard that it is on.
     id: ConnectionId,
     shard: ShardHandle<Members>,
     deadline: Instant,
@@ -59,7 +59,7 @@ struct Job {
 
 /// The outcome of a check.
 #[derive(Clone)]
-enum Verdict {
+enum CheckResult {
     User(String),
     Unknown,
     /// The file cannot be read.
@@ -129,7 +129,7 @@ fn unauthorized(reason: &str) -> Upgrade<String> {
         .header(HeaderName::from_static("www-authenticate"), HeaderValue::from_static("Bearer"))
 }
 
-/// Works the queue off until all shards have ended.
+/// Processes jobs until all shards have ended.
 fn work(jobs: &Mutex<Receiver<Job>>, tokens: &Path) {
     loop {
         // The lock is held while waiting for a job, and released before the job is done.
@@ -138,26 +138,26 @@ fn work(jobs: &Mutex<Receiver<Job>>, tokens: &Path) {
         if Instant::now() >= job.deadline {
             continue;
         }
-        let verdict = check(&job.token, tokens).unwrap_or_else(|error| {
+        let result = check(&job.token, tokens).unwrap_or_else(|error| {
             eprintln!("deferred_auth: cannot read {}: {error}", tokens.display());
-            Verdict::Unavailable
+            CheckResult::Unavailable
         });
-        answer(&job, &verdict);
+        answer(&job, &result);
     }
 }
 
 /// Looks for the token in the file.
-fn check(token: &[u8], tokens: &Path) -> io::Result<Verdict> {
-    let mut verdict = Verdict::Unknown;
-    // All lines are compared, whichever one it is: the time must not depend on the secret.
+fn check(token: &[u8], tokens: &Path) -> io::Result<CheckResult> {
+    let mut result = CheckResult::Unknown;
+    // All lines are compared: the time must not depend on the secret.
     for line in fs::read_to_string(tokens)?.lines() {
         if let Some((secret, user)) = line.split_once(' ')
             && is_same(secret.as_bytes(), token)
         {
-            verdict = Verdict::User(user.trim().to_owned());
+            result = CheckResult::User(user.trim().to_owned());
         }
     }
-    Ok(verdict)
+    Ok(result)
 }
 
 /// Compares all bytes, so that the time does not show how many of them are right.
@@ -166,16 +166,16 @@ fn is_same(secret: &[u8], token: &[u8]) -> bool {
     secret.len() == token.len() && difference == 0
 }
 
-/// Posts the answer to the connection's shard. When its mailbox is full the worker waits, which
-/// fills the queue in front of it.
-fn answer(job: &Job, verdict: &Verdict) {
+/// Posts the answer to the connection's shard. When its mailbox is full the worker waits, so the
+/// job queue fills.
+fn answer(job: &Job, result: &CheckResult) {
     while Instant::now() < job.deadline {
-        let (id, verdict) = (job.id, verdict.clone());
+        let (id, result) = (job.id, result.clone());
         let posted = job.shard.post(move |_members, shard| {
-            let upgrade = match verdict {
-                Verdict::User(user) => Upgrade::accept(user),
-                Verdict::Unknown => unauthorized("the token is not valid"),
-                Verdict::Unavailable => {
+            let upgrade = match result {
+                CheckResult::User(user) => Upgrade::accept(user),
+                CheckResult::Unknown => unauthorized("the token is not valid"),
+                CheckResult::Unavailable => {
                     Upgrade::reject(StatusCode::SERVICE_UNAVAILABLE, "tokens cannot be checked now: try again")
                 }
             };

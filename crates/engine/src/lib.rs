@@ -1,9 +1,10 @@
 //! A WebSocket server engine for Linux on io_uring, with one thread per core, and its client.
 //!
-//! The engine holds very many connections at a low cost for each: an idle connection takes some
-//! 120 bytes besides the application's own state and the kernel's socket, and a message that lies in
-//! one receive buffer is delivered, and sent back, without a copy. It speaks RFC 6455 and
-//! permessage-deflate (RFC 7692) in both roles, and needs Linux 6.1 or newer with io_uring allowed.
+//! The engine holds very many connections at a low cost for each: an idle connection takes some 120
+//! bytes besides the application's own state and the kernel's socket, and a message that is
+//! contained in one receive buffer is delivered, and sent back, without a copy. It speaks RFC 6455
+//! and permessage-deflate (RFC 7692) in both roles, and needs Linux 6.1 or newer with io_uring
+//! allowed.
 //!
 //! An application implements [`Handler`]. A [`Server`] runs one handler on each core, with a
 //! listener, an io_uring and connections of its own. Nothing is shared between cores, so a handler

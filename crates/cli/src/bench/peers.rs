@@ -25,7 +25,7 @@ const PORT: &str = "{port}";
 const RESERVED: [&str; 5] = ["ringway", "io_uring", "epoll", "floor", "raw"];
 
 /// The maximum length of a name, so that tables stay readable.
-const LONGEST_NAME: usize = 32;
+const MAX_NAME: usize = 32;
 
 /// Time within which a peer must accept connections.
 const START: Duration = Duration::from_secs(20);
@@ -58,10 +58,8 @@ pub(crate) struct PeerSpec {
 pub(crate) fn peer(text: &str) -> Result<PeerSpec, String> {
     let (name, command) = text.split_once('=').ok_or("give NAME=COMMAND, as 'other=./other --port {port}'")?;
     let fits = |c: char| c.is_ascii_alphanumeric() || "._-+/:".contains(c);
-    if name.is_empty() || name.len() > LONGEST_NAME || !name.chars().all(fits) {
-        return Err(format!(
-            "the name {name:?}: give 1 to {LONGEST_NAME} letters, digits and ._-+/: in front of the '='"
-        ));
+    if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(fits) {
+        return Err(format!("the name {name:?}: give 1 to {MAX_NAME} letters, digits and ._-+/: in front of the '='"));
     }
     if RESERVED.contains(&&*name.to_ascii_lowercase()) {
         return Err(format!("the report uses the name {name:?} by itself: give another one"));
@@ -237,7 +235,7 @@ mod tests {
             let error = peer(text).expect_err(text);
             assert!(error.starts_with(reason), "{text}: {error}");
         }
-        assert!(peer(&format!("{}=x {{port}}", "n".repeat(LONGEST_NAME + 1))).is_err());
+        assert!(peer(&format!("{}=x {{port}}", "n".repeat(MAX_NAME + 1))).is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Compressed messages (RFC 7692): the payload is inflated as it arrives, within the limits.
 
 use super::MessageKind;
-use super::partial::{Frame, Partial};
+use super::partial::{Partial, PartialFrame};
 use crate::deflate::{Direction, Stopped};
 use crate::error::ProtocolError;
 use crate::mask;
@@ -37,7 +37,7 @@ impl Partial {
     /// the inflater has consumed: all of them unless the message is suspended.
     pub(super) fn take_compressed(
         &mut self,
-        frame: &mut Frame,
+        frame: &mut PartialFrame,
         bytes: &mut [u8],
         pool: &mut SpillPool,
     ) -> Result<usize, ProtocolError> {

@@ -30,7 +30,7 @@ pub(crate) struct Partial {
     charged: u64,
     pub(super) utf8: Utf8Stream,
     /// The frame whose payload is being received.
-    frame: Option<Frame>,
+    frame: Option<PartialFrame>,
     /// The length of the room that `lend_room` has returned, in bytes.
     lent: usize,
     head: [u8; Header::MAX_LEN],
@@ -43,7 +43,7 @@ pub(crate) struct Partial {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Frame {
+pub(super) struct PartialFrame {
     opcode: OpCode,
     pub(super) fin: bool,
     pub(super) key: Option<[u8; 4]>,
@@ -222,7 +222,7 @@ impl Partial {
 
     fn begin_frame(&mut self, header: &Header) {
         let Header { fin, opcode, mask: key, length, .. } = *header;
-        self.frame = Some(Frame { opcode, fin, key, phase: 0, remaining: length, unmasked: 0 });
+        self.frame = Some(PartialFrame { opcode, fin, key, phase: 0, remaining: length, unmasked: 0 });
     }
 
     /// Consumes the part of the current frame's payload that is in `input`.
@@ -279,7 +279,7 @@ impl Partial {
 
     /// Counts bytes that were consumed of the current frame's payload, and ends the frame after the
     /// last.
-    fn took(&mut self, mut frame: Frame, len: usize) -> Result<FrameProgress, ProtocolError> {
+    fn took(&mut self, mut frame: PartialFrame, len: usize) -> Result<FrameProgress, ProtocolError> {
         frame.phase = (frame.phase + len) % 4;
         frame.remaining -= len as u64;
         if frame.remaining > 0 || self.suspended {
@@ -306,7 +306,7 @@ impl Partial {
     }
 
     /// `bytes` is at most the missing part of a payload of at most 125 bytes.
-    fn take_control(&mut self, frame: &Frame, bytes: &[u8]) {
+    fn take_control(&mut self, frame: &PartialFrame, bytes: &[u8]) {
         let start = usize::from(self.control_len);
         let end = start + bytes.len();
         let destination = &mut self.control[start..end];
@@ -320,7 +320,7 @@ impl Partial {
     /// Overwrites the initialized bytes of former messages first, and appends the rest. Room that
     /// was written to before need not be cleared, and stays available for
     /// [`lend_room`](Partial::lend_room).
-    fn take_data(&mut self, frame: &Frame, bytes: &[u8]) -> Result<(), ProtocolError> {
+    fn take_data(&mut self, frame: &PartialFrame, bytes: &[u8]) -> Result<(), ProtocolError> {
         self.make_room(frame, bytes.len());
         let (over, beyond) = bytes.split_at(bytes.len().min(self.spill.cleared()));
         self.overwrite(frame, over)
@@ -328,7 +328,7 @@ impl Partial {
             .map_err(|_| ProtocolError::InvalidText)
     }
 
-    fn overwrite(&mut self, frame: &Frame, bytes: &[u8]) -> Result<(), InvalidUtf8> {
+    fn overwrite(&mut self, frame: &PartialFrame, bytes: &[u8]) -> Result<(), InvalidUtf8> {
         let fresh = self.spill.extend(bytes.len());
         let text = self.kind == Some(MessageKind::Text);
         match frame.key {
@@ -339,7 +339,7 @@ impl Partial {
         if text { self.utf8.push(bytes) } else { Ok(()) }
     }
 
-    fn append(&mut self, frame: &Frame, bytes: &[u8], behind: usize) -> Result<(), InvalidUtf8> {
+    fn append(&mut self, frame: &PartialFrame, bytes: &[u8], behind: usize) -> Result<(), InvalidUtf8> {
         if bytes.is_empty() {
             return Ok(());
         }
@@ -355,7 +355,7 @@ impl Partial {
 
     /// Grows the buffer for `len` more bytes: to at most twice the bytes received, and in the last
     /// frame of a message not beyond its end.
-    fn make_room(&mut self, frame: &Frame, len: usize) {
+    fn make_room(&mut self, frame: &PartialFrame, len: usize) {
         if self.spill.capacity() - self.spill.len() >= len {
             return;
         }

@@ -82,7 +82,7 @@ impl DeflatePolicy {
     }
 
     fn windows(&self) -> (WindowBits, WindowBits) {
-        let least = WindowBits::LEAST_DEFLATED;
+        let least = WindowBits::MIN_DEFLATED;
         (self.window_bits.max(least), self.peer_window_bits.max(least))
     }
 }

@@ -18,7 +18,7 @@ impl WindowBits {
     /// 8 bits: 256 bytes.
     pub const MIN: Self = Self(8);
     /// The smallest window that zlib compresses with, 9 bits: 512 bytes.
-    pub const LEAST_DEFLATED: Self = Self(9);
+    pub const MIN_DEFLATED: Self = Self(9);
     /// 15 bits: 32 KiB. The default of RFC 7692.
     pub const MAX: Self = Self(15);
 
@@ -40,7 +40,7 @@ impl WindowBits {
     /// Whether zlib compresses with this window; it inflates with any.
     #[must_use]
     pub const fn is_deflatable(self) -> bool {
-        self.0 >= Self::LEAST_DEFLATED.0
+        self.0 >= Self::MIN_DEFLATED.0
     }
 
     /// Parses a decimal number from 8 to 15 without leading zeros or a sign (RFC 7692 section

@@ -70,8 +70,8 @@ impl Header {
     /// Parses the header at the start of `bytes`, and returns it with its length; `Ok(None)` when
     /// more bytes are needed.
     ///
-    /// Fails at the first wrong byte: a bad first byte fails alone. Costs a few nanoseconds and no
-    /// loop.
+    /// Fails at the first wrong byte: an invalid first byte fails without the second. Costs a few
+    /// nanoseconds and no loop.
     ///
     /// # Errors
     ///

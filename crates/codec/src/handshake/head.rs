@@ -47,7 +47,7 @@ impl HeadLimits {
     }
 }
 
-/// Tells when to parse a head that arrives in pieces. 12 bytes.
+/// Detects when a head that arrives in pieces can be parsed. 12 bytes.
 ///
 /// A head that arrives byte by byte must not be parsed once per byte. The scan reads every byte
 /// once, to find the blank line that ends the head. It also requests a parse at the first byte and

@@ -10,7 +10,7 @@
 //! on another thread. The addresses of a name are tried one after another, in the order of RFC 8305
 //! section 4, within [`Config::handshake_timeout`] in all.
 //!
-//! The engine does not reconnect by itself. A handler that wants to calls `connect` again in
+//! The engine does not reconnect by itself. To reconnect, a handler calls `connect` again in
 //! `failed` or `closed`, after a delay:
 //!
 //! ```

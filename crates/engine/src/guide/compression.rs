@@ -45,7 +45,7 @@
 //! A compressed message can be a thousand times as large as its frame. [`Limits::max_message`]
 //! limits the inflated message while it is inflated, compressors and inflaters count against
 //! [`Limits::max_memory`], and a connection inflates 128 KiB in one turn,
-//! or less if its data compresses worse than to an eighth. Messages longer than
+//! or less if the data compresses to more than an eighth of its size. Messages longer than
 //! [`Deflate::max_size`] are sent uncompressed, because a shard does nothing else while it
 //! compresses.
 //!

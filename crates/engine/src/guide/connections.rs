@@ -28,7 +28,7 @@
 //! `upgrade` then decides with the whole [`Request`]: path, query, headers, cookies, origin and
 //! offered subprotocols. [`Upgrade::accept`] carries the connection's first state,
 //! [`Upgrade::reject`] a status and a line of text. [`Upgrade::defer`] leaves the answer to
-//! [`Shard::answer`], for a check that takes long; what the client sends meanwhile waits.
+//! [`Shard::answer`], for a check that takes long; bytes that arrive meanwhile are kept.
 //!
 //! A request without an `Upgrade: websocket` header is plain HTTP on the same port.
 //! [`Handler::request`] answers it, and the connection is closed.
@@ -90,8 +90,7 @@
 //! which its parts were assembled. Text is valid UTF-8. The engine answers pings by itself.
 //!
 //! [`Connection::pause`] stops the delivery of messages, for an application that is not ready for
-//! them; [`Connection::resume`] continues. Behind a paused connection the kernel's flow control
-//! stops the peer.
+//! them; [`Connection::resume`] continues. TCP flow control stops the peer of a paused connection.
 //!
 //! # Closing
 //!

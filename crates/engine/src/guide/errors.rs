@@ -13,9 +13,9 @@
 //! | [`SendOutcome`] | a message was not taken; the application decides what to do |
 //!
 //! The text of an error is one line, which includes the cause and, where there is one, the remedy.
-//! `source` does not repeat what the text has, so printing the whole chain prints nothing twice.
-//! All of these types are `#[non_exhaustive]` where further cases may come, so a `match` needs an
-//! arm for the rest.
+//! `source` is `None` if the text includes the cause, so printing the whole chain prints nothing
+//! twice. All of these types are `#[non_exhaustive]` where further cases may come, so a `match`
+//! needs an arm for the rest.
 //!
 //! ```
 //! use ringway::{Server, StartError};

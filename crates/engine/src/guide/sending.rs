@@ -12,7 +12,7 @@
 //!
 //! A peer can read more slowly than the application writes. The output that waits for it is queued
 //! in the connection's outbox, up to the high-water mark [`Limits::max_buffered`] (1 MiB).
-//! [`SendOutcome`] reports what became of a message:
+//! [`SendOutcome`] reports the outcome:
 //!
 //! | outcome | meaning |
 //! |---|---|
@@ -68,7 +68,7 @@
 //! # Replies
 //!
 //! A reply is never handed back. Instead, a connection whose outbox exceeds the mark is not read
-//! until the peer has taken half of it. A peer that sends and does not read is thereby stopped by
+//! until the peer has taken half of it. A peer that sends and does not read is stopped by
 //! the kernel's flow control, and an echo server needs no code for it.
 //!
 //! A peer that takes nothing of its output for [`Config::write_timeout`] is dropped. A slow reader

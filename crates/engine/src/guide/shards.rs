@@ -4,7 +4,7 @@
 //! distributes new connections over the listeners (`SO_REUSEPORT`), and a connection stays on its
 //! shard until it ends. [`Shards`] sets the number of shards, [`Cores`] the cores they are pinned
 //! to, and [`placement`] states the rule that joins both. By default there is one shard for each
-//! core that the process may run on, or as many as the CPU quota of its cgroup is worth.
+//! core that the process may run on, or the cgroup's CPU quota in whole cores if that is less.
 //!
 //! A **handler** is the application. The function given to [`Server::start`] is called once on
 //! each shard's thread and makes the handler of that shard. A handler therefore needs neither `Send`
@@ -13,8 +13,8 @@
 //! # Turns
 //!
 //! A shard works in turns: it waits for the kernel, handles everything that has happened, and
-//! submits what follows from it with one system call. What a handler sends during a turn leaves at
-//! its end. [`Shard::turn_time`] is the time at which the turn began.
+//! submits the resulting operations with one system call. What a handler sends during a turn leaves
+//! at its end. [`Shard::turn_time`] is the time at which the turn began.
 //!
 //! While a method of the handler runs, nothing else happens on its shard. A method therefore must
 //! not block: no file or database access, no lock that is held for long, no password hashing. Such

@@ -8,8 +8,8 @@
 //! [`Shard::wake_at`] sets the one alarm of a shard, for work that concerns no single connection.
 //! [`Handler::woken`] is called at that time and can set it again.
 //!
-//! Timers resolve 10 ms. A timer never fires early. It fires late while the shard is busy. Unlike
-//! the deadlines of the engine, it does not move when the shard stalls.
+//! Timers have a resolution of 10 ms. A timer never fires early. It fires late while the shard is
+//! busy. Unlike the deadlines of the engine, it does not move when the shard stalls.
 //!
 //! ```
 //! use ringway::{CloseCode, Connection, Handler, Message, Request, TimerId, Upgrade};
@@ -39,7 +39,7 @@
 //!     }
 //!
 //!     fn timer(&mut self, conn: &mut Connection<'_, Self>, _: TimerId) {
-//!         conn.close(CloseCode::POLICY, "say something").expect("1008 may be sent");
+//!         conn.close(CloseCode::POLICY, "no message received").expect("1008 may be sent");
 //!     }
 //! }
 //! # let _ = Punctual;

@@ -102,7 +102,7 @@ impl Deadlines {
         self.late[awaited as usize] = None;
     }
 
-    /// Forgets the progress: no output is pending.
+    /// Clears the progress: no output is pending.
     pub(crate) fn no_output(&mut self) {
         self.progress = None;
     }

@@ -347,8 +347,8 @@ impl<S> Link<S> {
         Some(frame)
     }
 
-    /// Appends a reply to the outbox. `in_place`: the message may lie in the input that is being
-    /// decoded, so that its reply can be written there.
+    /// Appends a reply to the outbox. `in_place`: the message may be contained in the input that is
+    /// being decoded, so that its reply can be written there.
     #[inline]
     pub(crate) fn reply(&mut self, message: Message<'_>, in_place: bool, core: &mut Core) {
         let (body, compress) = message.into_parts();

@@ -1,10 +1,10 @@
 //! The output of one connection, from the call that sends it until the kernel has written it.
 //!
-//! A reply to a message that lies in the input is written in place of the message: only its range
-//! is stored, and consecutive replies are moved together into one *run*. When the input is decoded,
-//! the run and the whole input become one chunk of the output, so that nothing is copied. The input
-//! is borrowed during calls of the handler; output that the handler sends after a run therefore
-//! waits in a separate queue until the call returns ([`Outbox::commit_reply`]).
+//! A reply to a message that is contained in one input is written in place of the message: only its
+//! range is stored, and consecutive replies are moved together into one *run*. When the input is
+//! decoded, the run and the whole input become one chunk of the output, so that nothing is copied.
+//! The input is borrowed during calls of the handler; output that the handler sends after a run
+//! therefore waits in a separate queue until the call returns ([`Outbox::commit_reply`]).
 
 use super::input::Input;
 use crate::shard::memory::{Memory, UNIT};
@@ -43,7 +43,8 @@ enum OutputQueue {
     Replies(Replies),
 }
 
-/// Frames that lie in the input, as ranges of it. 24 bytes, so that the queue does not grow for it.
+/// Frames that are contained in one input, as ranges of it. 24 bytes, so that the queue does not
+/// grow for it.
 #[derive(Debug, Default)]
 struct Replies {
     run: Range<u32>,

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 
 /// The oldest kernel with all features that the driver needs.
-const OLDEST: (u32, u32) = (6, 1);
+const MIN_KERNEL: (u32, u32) = (6, 1);
 
 /// io_uring is unavailable, or lacks a feature that the driver needs.
 ///
@@ -32,7 +32,7 @@ enum LikelyCause {
     Sysctl(u8),
     /// A system call filter, such as the default one of container engines.
     Seccomp,
-    /// The kernel is older than [`OLDEST`].
+    /// The kernel is older than [`MIN_KERNEL`].
     Kernel(u32, u32),
     /// The limit of locked memory.
     LockedMemory,
@@ -76,7 +76,7 @@ impl LikelyCause {
             _ => {}
         }
         match facts.kernel {
-            Some(kernel) if kernel < OLDEST => Self::Kernel(kernel.0, kernel.1),
+            Some(kernel) if kernel < MIN_KERNEL => Self::Kernel(kernel.0, kernel.1),
             _ if errno == Some(libc::ENOMEM) => Self::LockedMemory,
             _ if errno == Some(libc::ENOSYS) && facts.filtered => Self::Seccomp,
             _ => Self::Unknown,
@@ -112,7 +112,7 @@ impl fmt::Display for Unavailable {
                  allow io_uring_setup, io_uring_enter and io_uring_register (docker: --security-opt seccomp=PROFILE)",
             ),
             LikelyCause::Kernel(major, minor) => {
-                write!(f, "Linux {major}.{minor} is too old; {}.{} or newer is needed", OLDEST.0, OLDEST.1)
+                write!(f, "Linux {major}.{minor} is too old; {}.{} or newer is needed", MIN_KERNEL.0, MIN_KERNEL.1)
             }
             LikelyCause::LockedMemory => f.write_str("too little memory may be locked; raise the limit (`ulimit -l`)"),
             LikelyCause::OpenFiles => f.write_str("too many open files; raise the limit (`ulimit -n`)"),

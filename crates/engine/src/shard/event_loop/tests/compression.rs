@@ -37,7 +37,7 @@ impl Compressing {
     fn new(mut client: WebSocketPeer, role: Role, params: &DeflateParams) -> Self {
         client.inflate(params);
         let outgoing = params.outgoing(role);
-        let deflater = Deflater::new(6, outgoing.window_bits.max(WindowBits::LEAST_DEFLATED)).expect("a window");
+        let deflater = Deflater::new(6, outgoing.window_bits.max(WindowBits::MIN_DEFLATED)).expect("a window");
         Self { client, deflater, takeover: outgoing.takeover, key: (role == Role::Client).then_some(KEY) }
     }
 

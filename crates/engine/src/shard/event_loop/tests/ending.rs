@@ -162,8 +162,8 @@ fn a_close_within_open_takes_effect() {
             assert!(conn.is_open());
             conn.close(CloseCode::NO_STATUS, "").expect("no code is sent");
             assert!(!conn.is_open());
-            conn.close(CloseCode::NORMAL, "a second one is none").expect("sendable");
-            conn.ping(b"none either").expect("short");
+            conn.close(CloseCode::NORMAL, "no second close").expect("sendable");
+            conn.ping(b"no ping after the close").expect("short");
         };
         let mut world = World::new(seed, faults, handler);
         let mut client = WebSocketPeer::new(world.network.connect(), Role::Client);

@@ -30,10 +30,10 @@ fn memory_is_bounded(world: &World<Scripted>) {
 fn the_sum_of_unfinished_messages_is_bounded_and_the_largest_are_closed_with_1013() {
     each_seed(|seed, faults| {
         let mut world = small(seed, faults);
-        let mut modest = world.open_client();
-        begin(&modest, 500);
-        let mut greedy: Vec<WebSocketPeer> = (0..8).map(|_| world.open_client()).collect();
-        for client in &greedy {
+        let mut small = world.open_client();
+        begin(&small, 500);
+        let mut large: Vec<WebSocketPeer> = (0..8).map(|_| world.open_client()).collect();
+        for client in &large {
             begin(client, 90_000);
             client.send(OpCode::Pong, b"");
             world.run_until(|world| {
@@ -43,15 +43,15 @@ fn the_sum_of_unfinished_messages_is_bounded_and_the_largest_are_closed_with_101
         }
         world.pass(SECOND);
         let closed =
-            greedy.iter_mut().filter_map(|client| client.take().pop()).filter(|got| *got == Got::Close(Some(1013)));
+            large.iter_mut().filter_map(|client| client.take().pop()).filter(|got| *got == Got::Close(Some(1013)));
         let counters = world.shard.core.counters;
         assert!(counters.memory_closes + counters.memory_pauses > 0, "seed {seed}: {counters:?}");
         assert_eq!(closed.count() as u64, counters.memory_closes, "seed {seed}");
         assert!(world.shard.core.memory.held() <= MAX_MEMORY, "seed {seed}");
         // A connection that holds little is not affected.
-        modest.peer.write(&modest.frame(OpCode::Continuation, true, b"rest"));
+        small.peer.write(&small.frame(OpCode::Continuation, true, b"rest"));
         world.run_until_idle();
-        assert_eq!(modest.take(), [Got::Binary([&[7; 500][..], b"rest"].concat())], "seed {seed}");
+        assert_eq!(small.take(), [Got::Binary([&[7; 500][..], b"rest"].concat())], "seed {seed}");
         // After the message timeout no memory is held for them.
         world.pass(130 * SECOND);
         assert!(world.shard.core.memory.held() < 10_000, "seed {seed}");
@@ -395,8 +395,8 @@ fn slow_readers_of_prepared_frames_are_closed_and_not_others() {
     let mut world = World::with(1, Faults::none(), Config::default(), limits, Scripted::new());
     let slow: Vec<_> = (0..20).map(|_| world.open_client()).collect();
     slow.iter().for_each(|client| client.peer.set_window(0));
-    let mut modest = world.open_client();
-    begin(&modest, 50);
+    let mut small = world.open_client();
+    begin(&small, 50);
     world.run_until_idle();
     for (n, id) in world.handler().opened.clone().into_iter().take(slow.len()).enumerate() {
         for _ in 0..9 {
@@ -411,9 +411,9 @@ fn slow_readers_of_prepared_frames_are_closed_and_not_others() {
         assert!(world.shard.core.memory.held() < 1 << 20, "the budget is exceeded");
     }
     assert!(world.shard.core.counters.memory_closes > 0);
-    modest.peer.write(&modest.frame(OpCode::Continuation, true, b""));
+    small.peer.write(&small.frame(OpCode::Continuation, true, b""));
     world.run_until_idle();
-    assert_eq!(modest.take(), [Got::Binary(vec![7; 50])], "it holds little");
+    assert_eq!(small.take(), [Got::Binary(vec![7; 50])], "it holds little");
 }
 
 #[test]

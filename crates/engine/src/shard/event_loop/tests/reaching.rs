@@ -43,7 +43,7 @@ fn the_current_connection_is_reachable_through_another_one() {
             let own = conn.id();
             for other in handler.opened.iter().copied().filter(|id| *id != own) {
                 let mut shard = conn.shard();
-                let mut other = shard.connection(other).expect("nobody leaves");
+                let mut other = shard.connection(other).expect("all connections stay open");
                 assert!(other.send(Message::text("from another")).is_accepted());
                 let mut shard = other.shard();
                 let mut back = shard.connection(own).expect("it is open");

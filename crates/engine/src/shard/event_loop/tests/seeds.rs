@@ -271,7 +271,7 @@ impl Handler for Room {
         let (sender, prepared) = (conn.id(), Prepared::binary(message.payload()));
         for id in self.0.clone().into_iter().filter(|id| *id != sender) {
             let mut shard = conn.shard();
-            let mut other = shard.connection(id).expect("nobody leaves");
+            let mut other = shard.connection(id).expect("all connections stay open");
             assert_taken(&other.send_prepared(&prepared));
         }
         conn.reply(message);
