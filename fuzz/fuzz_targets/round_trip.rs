@@ -128,7 +128,8 @@ impl Wire {
 
 fuzz_target!(|input: RoundTrip<'_>| {
     let role = if input.client { Role::Client } else { Role::Server };
-    let window = |deflate: &RoundTripCompression| WindowBits::new(9 + deflate.window % 7).expect("9 to 15 bits are windows");
+    let window =
+        |deflate: &RoundTripCompression| WindowBits::new(9 + deflate.window % 7).expect("9 to 15 bits are windows");
     let params = input.deflate.as_ref().map(|deflate| symmetric(deflate.takeover, window(deflate)));
     let deflater = input.deflate.as_ref().map(|deflate| {
         let deflater =

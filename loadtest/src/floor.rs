@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_goes_away_is_told_in_a_sentence() {
+    fn a_lost_server_is_reported_in_one_sentence() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let hour = Duration::from_secs(3600);

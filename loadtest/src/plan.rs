@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused() {
+    fn an_invalid_plan_is_refused() {
         let messages = RunLength::Messages(1);
         let reversed = RangeInclusive::new(2, 1);
         for (plan, error) in [

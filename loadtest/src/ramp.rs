@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_is_kept_and_what_is_late_is_made_up_for() {
+    fn a_late_start_is_caught_up() {
         let began = Instant::now();
         let mut ramp = Ramp::new(100, Some(10.0), began);
         assert_eq!(ramp.next(began), Next::Connect);
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_takes_none_is_given_up() {
+    fn a_server_that_accepts_none_is_abandoned() {
         let now = Instant::now();
         let mut ramp = Ramp::new(1_000_000, None, now);
         (ramp.started, ramp.failed) = (2 * UNDER_WAY - 1, UNDER_WAY);
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_not_begun_can_be_given_up() {
+    fn pending_connections_can_be_abandoned() {
         let now = Instant::now();
         let mut ramp = Ramp::new(10, None, now);
         (ramp.started, ramp.established) = (4, 4);

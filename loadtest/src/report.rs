@@ -502,7 +502,7 @@ limited by   the server: because
     }
 
     #[test]
-    fn whatever_goes_wrong_is_a_failure() {
+    fn every_error_is_a_failure() {
         let good = || {
             let mut report = report();
             report.messages.missing = 0;

@@ -95,7 +95,7 @@ fn a_name_is_letters_and_digits() {
 }
 
 #[test]
-fn what_is_no_line_is_refused() {
+fn invalid_lines_are_refused() {
     let (_server, address) = start();
     let (mut ada, _) = join(address, "ada");
     ada.send(&Frame::text("hi\n* bob has left"));

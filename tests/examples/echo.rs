@@ -42,7 +42,7 @@ fn a_signal_closes_connections_in_order() {
 }
 
 #[test]
-fn what_it_cannot_do_is_said_in_one_line() {
+fn errors_are_one_line() {
     for (arguments, what) in [
         (&[][..], "echo: give one argument, the address to listen on"),
         (&["127.0.0.1:0", "x"], "echo: give one argument, the address to listen on"),

@@ -50,7 +50,7 @@ fn header_names_and_tokens_are_matched_whatever_their_case() {
 }
 
 #[test]
-fn rfc6455_4_4_a_wrong_version_is_told_the_right_one() {
+fn rfc6455_4_4_the_answer_names_version_13() {
     let server = TestServer::echo();
     let request = RawRequest::websocket().without("Sec-WebSocket-Version").with("Sec-WebSocket-Version", "7");
     let response = ask(&server, &request);

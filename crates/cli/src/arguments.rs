@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_of_messages_takes_the_place_of_a_duration() {
+    fn a_number_of_messages_replaces_a_duration() {
         let load =
             |arguments: &[&str]| Arguments::try_parse_from([&["ringway", "load", "ws://x/"], arguments].concat());
         assert!(load(&["-c", "10k", "-n", "1m", "-p", "16", "-s", "20", "-b", "-w", "0"]).is_ok());

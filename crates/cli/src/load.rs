@@ -120,7 +120,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn the_line_says_what_there_is_to_say() {
+    fn the_progress_line_has_the_current_figures() {
         let progress = Progress {
             phase: RunPhase::Connect,
             elapsed: Duration::from_secs(1),

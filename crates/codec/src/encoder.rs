@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_masked_copy_is_what_a_client_would_have_written() {
+    fn a_masked_copy_equals_a_client_frame() {
         for len in [0, 5, 125, 126, 65535, 65536] {
             let (mut frame, mut masked, mut expected) = (Vec::new(), Vec::new(), Vec::new());
             encode_server(OpCode::Binary, &vec![7; len], &mut frame);
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_are_appended_after_what_is_there() {
+    fn frames_are_appended_after_existing_bytes() {
         let mut out = b"before".to_vec();
         encode_server(OpCode::Pong, b"", &mut out);
         assert_eq!(out, b"before\x8a\x00");

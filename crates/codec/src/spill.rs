@@ -433,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_pool_retains_is_bounded() {
+    fn retained_memory_is_bounded() {
         let mut pool = SpillPool::new(Limits::default());
         pool.give(Vec::with_capacity(RETAINED_CAPACITY + 1));
         assert_eq!(pool.buffers.len(), 0);

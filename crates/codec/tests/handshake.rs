@@ -105,7 +105,7 @@ fn rfc6455_4_2_1_every_condition_is_checked() {
 }
 
 #[test]
-fn refusals_say_what_would_be_accepted() {
+fn refusals_name_the_expected_value() {
     assert_eq!(header(&refused("GET /", "PUT /"), "allow"), Some("GET"));
     assert_eq!(header(&refused("Upgrade: websocket\r\n", ""), "upgrade"), Some("websocket"));
     let version = refused("Version: 13", "Version: 8");
@@ -133,7 +133,7 @@ fn a_head_over_the_limits_is_refused_with_its_own_status() {
 }
 
 #[test]
-fn what_is_not_http_is_refused_at_once() {
+fn bytes_that_are_not_http_are_refused_at_once() {
     let limits = HeadLimits::default();
     assert_eq!(refusal(b"\x00\x01", &limits).status.as_u16(), 400);
     assert!(refusal(b"\x16\x03\x01\x02\x00", &limits).reason.contains("TLS"));
@@ -464,7 +464,7 @@ fn rfc9110_15_2_interim_responses_count_towards_the_limits() {
 }
 
 #[test]
-fn an_answer_in_drops_is_parsed_when_its_end_has_come_interim_responses_or_not() {
+fn an_answer_in_single_bytes_is_parsed_when_its_end_is_received_interim_responses_or_not() {
     let whole = format!("HTTP/1.1 100 Continue\r\n\r\n{ANSWER}");
     let expected =
         ringway_codec::ResponseExpectation { key: *b"the sample nonce", subprotocols: &["chat".into()], deflate: &[] };
@@ -478,7 +478,7 @@ fn an_answer_in_drops_is_parsed_when_its_end_has_come_interim_responses_or_not()
 }
 
 #[test]
-fn what_was_agreed_on_and_the_fields_of_the_answer_can_be_read() {
+fn the_agreed_parameters_and_response_fields_can_be_read() {
     let more = "\r\nSet-Cookie: a=1\r\nset-cookie: b=2\r\nX-Node: 7\r\n\r\n";
     let answer = format!("HTTP/1.1 100 Continue\r\nX-Node: 8\r\n\r\n{}", ANSWER.replace("\r\n\r\n", more));
     let expected =

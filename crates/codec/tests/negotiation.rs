@@ -46,7 +46,7 @@ fn answers(policy: &DeflatePolicy, table: &[(&str, &str)]) {
 }
 
 #[test]
-fn rfc7692_7_1_a_server_that_is_ready_for_everything_gives_what_is_asked() {
+fn rfc7692_7_1_a_server_that_is_ready_for_everything_accepts_all_parameters() {
     answers(
         &TAKEOVER,
         &[
@@ -108,7 +108,7 @@ fn rfc7692_7_1_an_offer_that_is_not_as_defined_is_declined() {
 }
 
 #[test]
-fn what_zlib_cannot_do_is_declined() {
+fn windows_that_zlib_cannot_use_are_declined() {
     // A compressor's window of 256 bytes. Inflating such data is supported.
     answers(
         &TAKEOVER,
@@ -189,7 +189,7 @@ fn request(policy: &DeflatePolicy) -> String {
 }
 
 #[test]
-fn what_a_client_offers() {
+fn offers_of_a_client() {
     assert_eq!(request(&TAKEOVER), "pmd; client_max_window_bits");
     assert_eq!(request(&SHARED), "pmd; server_no_context_takeover; client_no_context_takeover; client_max_window_bits");
     assert_eq!(
@@ -217,7 +217,7 @@ fn verify(offers: &[DeflateOffer], extensions: &str) -> Result<Option<DeflatePar
 }
 
 #[test]
-fn rfc7692_7_1_a_client_accepts_what_fits_one_of_its_offers() {
+fn rfc7692_7_1_a_client_accepts_answers_that_fit_an_offer() {
     for (policy, answer) in [
         (TAKEOVER, "permessage-deflate"),
         (TAKEOVER, "permessage-deflate; server_no_context_takeover; client_no_context_takeover"),
@@ -267,7 +267,7 @@ fn rfc7692_5_1_a_client_fails_the_connection_over_any_other_answer() {
 }
 
 #[test]
-fn a_handshake_between_our_two_sides_agrees_on_what_both_allow() {
+fn a_handshake_between_our_two_sides_agrees_on_common_parameters() {
     let policies = || {
         // Two of them under Miri, where all pairs of policies take an hour.
         let windows: &[u8] = if cfg!(miri) { &[8, 12] } else { &[8, 9, 12, 15] };

@@ -111,7 +111,7 @@ fn rfc6455_4_1_white_space_around_the_accept_value_does_not_count() {
 }
 
 #[test]
-fn rfc6455_4_1_an_answer_with_what_was_not_asked_for_fails() {
+fn rfc6455_4_1_an_answer_with_unrequested_fields_fails() {
     let with = |field: &str| answered("\r\n\r\n", &format!("\r\n{field}\r\n\r\n"));
     assert_eq!(with("Sec-WebSocket-Protocol: chat"), Err(HandshakeError::Subprotocol("chat".into())));
     assert_eq!(with("Sec-WebSocket-Protocol:"), Err(HandshakeError::Subprotocol(String::new())));
@@ -145,7 +145,7 @@ fn rfc6455_4_2_1_subprotocols_that_are_no_list_of_tokens_are_refused() {
 }
 
 #[test]
-fn rfc6455_4_2_2_the_answer_has_no_subprotocol_or_extension_unless_told_so() {
+fn rfc6455_4_2_2_the_answer_has_no_subprotocol_or_extension_unless_set() {
     let mut bytes = Vec::new();
     encode_accept(&Key::from_nonce(NONCE), None, None, &HeaderMap::new(), &mut bytes);
     let head = String::from_utf8(bytes).unwrap();
@@ -401,7 +401,7 @@ fn rfc6455_5_6_text_is_checked_as_a_whole_and_for_both_roles() {
 }
 
 #[test]
-fn rfc6455_7_1_7_nothing_is_made_of_what_comes_behind_a_violation() {
+fn rfc6455_7_1_7_input_after_a_violation_is_ignored() {
     for role in ROLES {
         let good = [
             received(role, 0x81, b"good"),

@@ -201,7 +201,7 @@ fn the_inflater_of_these_tests_reads_the_examples_of_the_standard() {
 }
 
 #[test]
-fn rfc7692_7_2_1_what_is_sent_ends_with_an_empty_block_whose_tail_is_taken_off() {
+fn rfc7692_7_2_1_compressed_messages_end_with_an_empty_block_without_its_tail() {
     for level in [0, 1, 6, 9].into_iter().step_by(if cfg!(miri) { 2 } else { 1 }) {
         let mut deflater = Deflater::new(level, WindowBits::MAX).unwrap();
         let lengths: &[usize] = if cfg!(miri) { &[0, 1, 300] } else { &[0, 1, 2, 10, 300, 5000, 100_000] };
@@ -219,7 +219,7 @@ fn rfc7692_7_2_1_what_is_sent_ends_with_an_empty_block_whose_tail_is_taken_off()
 }
 
 #[test]
-fn rfc7692_7_2_1_no_reference_reaches_farther_than_the_window_that_was_agreed_on() {
+fn rfc7692_7_2_1_no_reference_exceeds_the_window_that_was_agreed_on() {
     // Under Miri only the smallest window, which is filled quickly.
     let (windows, len) = if cfg!(miri) { (9..=9, 1000) } else { (9..=15, 20_000) };
     for window in windows {
@@ -241,7 +241,7 @@ fn rfc7692_7_2_1_no_reference_reaches_farther_than_the_window_that_was_agreed_on
 }
 
 #[test]
-fn rfc7692_7_2_1_without_context_takeover_each_message_stands_alone() {
+fn rfc7692_7_2_1_without_context_takeover_each_message_is_compressed_independently() {
     for (takeover, key) in [(false, None), (false, Some(KEY)), (true, None), (true, Some(KEY))] {
         let mut deflater = Deflater::new(6, WindowBits::MAX).unwrap();
         let payload = text(500, 3);

@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn the_slope_leaves_out_what_the_server_has_without_connections() {
+    fn the_slope_excludes_base_memory() {
         assert_eq!(
             Levels { low: 2000, high: 12_000 }.slope(MemoryReading { bytes_before: 5_000_000, bytes: 6_440_000 }),
             144.0

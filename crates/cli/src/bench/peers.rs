@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_peer_is_refused_with_the_reason() {
+    fn an_invalid_peer_is_refused_with_the_reason() {
         for (text, reason) in [
             ("./other {port}", "give NAME=COMMAND"),
             ("=./other {port}", "the name \"\""),
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_does_not_start_is_told_with_its_last_words() {
+    fn a_peer_that_does_not_start_is_reported_with_its_last_output() {
         let Err(Failure(line)) = start("echo 'no such port: {port}' >&2; echo on stdout; exit 3") else {
             panic!("it does not listen")
         };

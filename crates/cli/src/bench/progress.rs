@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rest_is_told_from_what_is_done() {
+    fn remaining_time_is_estimated_from_progress() {
         let second = Duration::from_secs(1);
         assert_eq!(left(Duration::ZERO, 0, 100, second), 100 * second);
         assert_eq!(left(20 * second, 10, 100, second), 180 * second);

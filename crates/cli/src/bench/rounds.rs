@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_without_an_echo_is_taken_again_and_longer_and_not_for_ever() {
+    fn a_window_without_an_echo_is_repeated_and_longer_and_a_limited_number_of_times() {
         let go_on = Stop::default();
         assert_eq!(measured(0, &go_on), (vec![250], Some(())));
         assert_eq!(measured(1, &go_on), (vec![250, 1000], Some(())));

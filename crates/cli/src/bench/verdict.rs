@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_round_that_one_has_not_is_no_pair() {
+    fn a_missing_round_forms_no_pair() {
         let all = [sample(1.0, 1.0, 1.0, 1.0); 4];
         let gaps = [None, sample(2.0, 1.0, 1.0, 1.0), sample(2.0, 1.0, 1.0, 1.0), sample(2.0, 1.0, 1.0, 1.0)];
         assert_eq!(compare(&all, &gaps).map(|ratio| (ratio.spread.count, ratio.spread.median)), Some((3, 0.5)));

@@ -27,7 +27,7 @@ fn bytes(count: usize, salt: usize) -> Vec<u8> {
 }
 
 #[test]
-fn many_connections_get_back_what_each_has_sent_small_and_large() {
+fn each_connection_gets_its_own_bytes_back() {
     with_echo(|address| {
         let mut streams: Vec<TcpStream> = (0..300).map(|_| TcpStream::connect(address).expect("it accepts")).collect();
         for size in [1, 20, 16 << 10] {
@@ -73,7 +73,7 @@ fn a_slow_reader_loses_no_bytes_and_does_not_delay_others() {
 }
 
 #[test]
-fn a_client_that_resets_its_connection_ends_that_one_alone() {
+fn a_client_that_resets_its_connection_ends_only_that_connection() {
     with_echo(|address| {
         let mut stays = TcpStream::connect(address).expect("it accepts");
         for _ in 0..20 {

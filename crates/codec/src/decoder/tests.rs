@@ -112,7 +112,7 @@ fn a_spill_that_is_not_taken_goes_back_to_the_pool_at_the_next_call() {
 }
 
 #[test]
-fn a_spilled_message_has_nothing_of_what_its_buffer_held_before() {
+fn a_spilled_message_contains_no_earlier_bytes() {
     let mut pool = pool();
     pool.give(b"what another connection has received".to_vec());
     let mut decoder = Decoder::new(Role::Server);
@@ -144,7 +144,7 @@ fn between_compressed_messages_the_buffer_is_kept_and_given_back_at_the_end_of_t
 }
 
 #[test]
-fn what_follows_a_spilled_message_in_the_same_input_is_not_copied() {
+fn input_after_a_spilled_message_is_not_copied() {
     let mut pool = pool();
     let mut decoder = Decoder::new(Role::Server);
     let one = Frame::binary(b"one").bytes();
@@ -224,7 +224,7 @@ fn rfc6455_5_5_1_bad_close_frames() {
 }
 
 #[test]
-fn what_follows_a_close_frame_is_ignored() {
+fn bytes_after_a_close_frame_are_ignored() {
     let mut pool = pool();
     let mut decoder = Decoder::new(Role::Server);
     let bytes = [
@@ -278,7 +278,7 @@ fn a_promise_of_2_to_the_62_bytes_is_refused_without_allocating_for_it() {
 }
 
 #[test]
-fn a_buffer_grows_with_what_has_come_and_not_with_what_is_promised() {
+fn a_buffer_grows_with_received_bytes_not_with_the_announced_length() {
     let mut head = [0; 14];
     let length = u64::MAX >> 1;
     let len = Header { fin: true, opcode: OpCode::Binary, rsv1: false, mask: Some(KEY), length }.encode(&mut head);
@@ -370,7 +370,7 @@ fn promising(opcode: OpCode, length: u64, payload: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn room_for_payload_grows_with_what_has_come_and_not_with_what_a_header_promises() {
+fn room_for_payload_grows_with_received_bytes_not_with_the_announced_length() {
     const PROMISED: usize = 16 << 20;
     let (mut decoder, mut pool) = (Decoder::new(Role::Server), pool());
     let _ = run(&mut decoder, &mut pool, &promising(OpCode::Binary, PROMISED as u64, b"x"));
@@ -402,7 +402,7 @@ fn room_for_payload_ends_with_its_frame_and_is_no_more_than_asked_for() {
 }
 
 #[test]
-fn what_the_pool_has_held_before_is_lent_again_at_once() {
+fn retained_capacity_is_reused_at_once() {
     let (mut decoder, mut pool) = (Decoder::new(Role::Server), pool());
     let bytes = Frame::binary([1; 20_000]).bytes();
     for expected in [16 << 10, 20_000 - 7] {

@@ -189,7 +189,7 @@ mod tests {
     const LENGTHS: [u64; 10] = [0, 1, 124, 125, 126, 127, 65535, 65536, 1 << 32, (1 << 63) - 1];
 
     #[test]
-    fn what_is_encoded_parses_back_and_every_prefix_needs_more() {
+    fn encoded_headers_parse_back_and_every_prefix_needs_more() {
         for opcode in OPCODES {
             for length in LENGTHS.into_iter().filter(|&length| !opcode.is_control() || length <= 125) {
                 for (fin, rsv1, mask) in [(true, false, None), (opcode.is_control(), true, Some([9, 8, 7, 6]))] {

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc6455_9_1_what_the_grammar_does_not_have_is_malformed() {
+    fn rfc6455_9_1_other_syntax_is_malformed() {
         for value in [
             "foo;",
             "foo; ;a",

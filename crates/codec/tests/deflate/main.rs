@@ -272,7 +272,7 @@ fn rfc6455_8_1_bad_text_fails_while_it_inflates() {
 }
 
 #[test]
-fn what_deflate_does_not_write_is_refused_with_1007() {
+fn invalid_deflate_data_is_refused_with_1007() {
     let error = |payload: &[u8]| {
         let stream = Frame::binary(payload).rsv1().bytes();
         decode_server(&agreed(false, 15), Limits::default(), &stream, &[]).1
@@ -324,7 +324,7 @@ fn a_prepared_message_is_compressed_once_for_all_windows_that_are_alike() {
 }
 
 #[test]
-fn without_takeover_what_gets_no_shorter_goes_as_it_is() {
+fn without_takeover_incompressible_messages_are_sent_uncompressed() {
     let noise: Vec<u8> = (0..200u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let mut deflater = Deflater::new(9, bits(15)).unwrap();
     let (mut out, mut plain) = (Vec::new(), Vec::new());
@@ -354,7 +354,7 @@ fn a_restart_is_allowed_at_any_time_with_takeover_too() {
 
 proptest! {
     #[test]
-    fn what_is_compressed_inflates_to_itself_however_it_is_cut(
+    fn compressed_messages_inflate_to_the_original_with_any_cuts(
         (takeover, window, level, specs) in conversation(70_000),
         cuts in vec(any::<prop::sample::Index>(), 0..12),
     ) {

@@ -64,7 +64,7 @@ fn each_call_inflates_as_much_as_it_is_allowed_and_less_than_1_kib_more() {
 }
 
 #[test]
-fn a_suspended_decoder_whose_input_is_consumed_goes_on_without_input() {
+fn a_suspended_decoder_whose_input_is_consumed_continues_without_input() {
     const LEN: usize = 200_000;
     let mut pool = SpillPool::new(Limits::default());
     let mut decoder = Decoder::with_deflate(Role::Server, &agreed(true, 15));

@@ -112,7 +112,7 @@ fn the_keys_of_the_first_version_are_there_and_mean_the_same() {
 }
 
 #[test]
-fn programs_get_the_rounds_the_plan_and_the_ratio_with_what_it_is_of() {
+fn json_has_rounds_plan_and_ratio_basis() {
     let json = json(&report(vec![1]));
     let (epoll, ws, peer) = (&json["cells"][1], &json["cells"][2], &json["cells"][3]);
     assert_eq!((&epoll["protocol"], &peer["protocol"]), (&"tcp-epoll".into(), &"ws-peer".into()));

@@ -156,7 +156,7 @@ fn a_message_right_behind_the_response_is_not_lost() {
 }
 
 #[test]
-fn rfc6455_7_1_1_the_client_leaves_ending_tcp_to_the_server() {
+fn rfc6455_7_1_1_the_client_waits_for_the_server_to_end_tcp() {
     each_seed(|seed, faults| {
         for ours in [true, false] {
             let (mut world, mut server) = connected(seed, faults);

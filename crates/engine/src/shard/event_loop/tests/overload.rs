@@ -352,7 +352,7 @@ fn with_contexts(world: &mut World<Scripted>, message: &[u8]) -> WebSocketPeer {
 }
 
 #[test]
-fn idle_contexts_of_compression_do_not_pause_a_shard_for_ever() {
+fn idle_contexts_of_compression_do_not_pause_a_shard_permanently() {
     let config = Config { deflate: Some(Deflate::takeover()), ..Config::default() };
     let limits = Limits { max_memory: Some(1 << 20), max_message: 200_000, ..Limits::default() };
     let mut handler = Scripted::new();
@@ -450,7 +450,7 @@ fn a_stall_does_not_fail_a_connection_that_is_being_made() {
 }
 
 #[test]
-fn what_a_deferred_request_keeps_is_charged() {
+fn memory_of_a_deferred_request_is_charged() {
     let mut handler = Scripted::new();
     handler.on_upgrade = |handler, request| {
         handler.deferred.push(request.id());
