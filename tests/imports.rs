@@ -31,7 +31,8 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The path of the module in a file: `session::link` of `src/session/link.rs`, nothing of `src/lib.rs`.
+/// The path of the module in a file: `session::link` of `src/session/link.rs`, nothing of
+/// `src/lib.rs`.
 fn module(file: &Path, root: &Path) -> String {
     let path = file.strip_prefix(root).expect("below the root").with_extension("");
     let mut parts: Vec<_> = path.iter().map(|part| part.to_str().expect("UTF-8").to_owned()).collect();

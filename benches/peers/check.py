@@ -1,4 +1,5 @@
-"""Checks that a command is a correct WebSocket echo server. Uses plain sockets and its own framing."""
+"""Checks that a command is a correct WebSocket echo server. Uses plain sockets and its own
+framing."""
 
 import base64
 import contextlib

@@ -44,7 +44,7 @@ def replace_block(path, block):
 
 def choice(block):
     """The ratios of a few cells in short form: their medians, those of CPU time with a `c`."""
-    found = re.search(r"\*\*Ratio of ringway to each\*\*[^\n]*\n\n((?:\|[^\n]*\n)+)", block)
+    found = re.search(r"\*\*Ratio of ringway to each\*\*[^\n]*\n(?:[^\n]+\n)*\n((?:\|[^\n]*\n)+)", block)
     if not found:
         raise NoMarkers("the results have no table of ratios")
     head, rule, *rows = found[1].splitlines()

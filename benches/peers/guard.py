@@ -70,7 +70,8 @@ def table(text, title):
 
 
 def basis(connections):
-    """The compared quantity: with one connection the rate, which depends on the round trip, otherwise the CPU time."""
+    """The compared quantity: with one connection the rate, which depends on the round trip,
+    otherwise the CPU time."""
     return "rate" if connections == 1 else "cpu"
 
 

@@ -58,7 +58,8 @@ def require(*tools, package):
 
 
 def once(name, recipe, build):
-    """Returns a folder filled by `build`. Builds only if the recipe or the folder's path has changed."""
+    """Returns a folder filled by `build`. Builds only if the recipe or the folder's path has
+    changed."""
     home = os.path.join(CACHE, name)
     stamp = os.path.join(home, "stamp")
     digest = hashlib.sha256("\0".join([home, *recipe]).encode()).hexdigest()
@@ -135,8 +136,8 @@ def ws():
 
 def build_ws(home):
     npm("ws", home)
-    # Without its native code bufferutil silently falls back to JavaScript. The package contains prebuilt code for
-    # common platforms; npm compiles it for others.
+    # Without its native code bufferutil silently falls back to JavaScript. The package contains
+    # prebuilt code for common platforms; npm compiles it for others.
     native = "process.exit(/native code/.test(require('bufferutil').unmask) ? 0 : 1)"
     if subprocess.run(["node", "-e", native], cwd=home).returncode != 0:
         command("npm", "rebuild", "--foreground-scripts", "bufferutil", cwd=home)

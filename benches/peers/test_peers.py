@@ -60,7 +60,8 @@ class Server:
         connection.sendall(answer + b"\r\n")
 
     def answer(self, connection, stream):
-        """Reads a frame and answers it; fragments are returned as they are. Returns False at the end."""
+        """Reads a frame and answers it; fragments are returned as they are. Returns False at the
+        end."""
         head = stream.read(2)
         if len(head) < 2:
             return False
@@ -169,7 +170,7 @@ class TheDocument(unittest.TestCase):
 class Readme(unittest.TestCase):
     def test_a_choice_has_the_medians_alone_and_says_which_are_of_cpu_time(self):
         block = (
-            "**Ratio of ringway to each**, …\n\n| cell | a | b |\n|---|---:|---:|\n"
+            "**Ratio of ringway to each**, …\n…\n\n| cell | a | b |\n|---|---:|---:|\n"
             "| 100 × 20 B × 1 | 1.25 (1.00–1.30) rate | 0.97 (0.90–1.02) cpu |\n"
             "| 3 × 20 B × 1 | 9.99 (9.00–9.99) rate | - |\n\nmore\n"
         )

@@ -1,4 +1,4 @@
-"""Child processes that never outlive the run: each has its own process group and is ended by its id."""
+"""Child processes that never outlive the run: each has its own process group and is ended by id."""
 
 import contextlib
 import os
@@ -25,7 +25,7 @@ class Interrupted(BaseException):
 
 
 def raise_on_signals():
-    """Turns the signals that end a run into `Interrupted`, so that every child is ended on the way out."""
+    """Turns the signals that end a run into `Interrupted`, so that every child is ended."""
 
     def interrupt(number, _frame):
         raise Interrupted(number)
@@ -75,7 +75,8 @@ def logged(command, log, **options):
 
 
 def output_of(command):
-    """What the command prints to stdout; its stderr goes to this program's. Raises `Failure` if it fails."""
+    """What the command prints to stdout; its stderr goes to this program's. Raises `Failure` if
+    it fails."""
     with running(command, stdout=subprocess.PIPE, text=True) as child:
         output, _ = child.communicate()
     if child.returncode != 0:
@@ -98,7 +99,8 @@ def free_port():
 
 
 def wait_until_listening(child, port, name):
-    """Waits until a connection to the child's port succeeds. Raises `Failure` if the child ends or takes too long."""
+    """Waits until a connection to the child's port succeeds. Raises `Failure` if the child ends or
+    takes too long."""
     deadline = time.monotonic() + START_SECONDS
     while True:
         if child.poll() is not None:

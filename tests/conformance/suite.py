@@ -44,7 +44,8 @@ PASSING = {"OK", "INFORMATIONAL"}
 
 
 def select(patterns):
-    """The ids of the cases that the patterns name, in the suite's order. `ValueError` if one names none."""
+    """The ids of the cases that the patterns name, in the suite's order. `ValueError` if one names
+    none."""
     for pattern in patterns:
         if not fnmatch.filter(ALL_CASES, pattern):
             raise ValueError(f"no case is named '{pattern}'")
@@ -105,7 +106,8 @@ def plain_text(markup):
 
 
 def read_results(reports):
-    """Every case in the suite's index, by id. Raises `ValueError` if there is no index or it has another agent."""
+    """Every case in the suite's index, by id. Raises `ValueError` if there is no index or it has
+    another agent."""
     index = reports / "index.json"
     try:
         agents = json.loads(index.read_text(encoding="utf-8"))

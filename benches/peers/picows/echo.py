@@ -9,7 +9,8 @@ import uvloop
 
 
 class Echo(picows.WSListener):
-    """Echoes each frame with its opcode and FIN bit, which preserves the kind of fragmented messages."""
+    """Echoes each frame with its opcode and FIN bit, which preserves the kind of fragmented
+    messages."""
 
     def on_ws_frame(self, transport, frame):
         kind = frame.msg_type

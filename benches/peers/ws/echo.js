@@ -12,8 +12,8 @@ const server = new WebSocketServer({
 });
 
 server.on('connection', (socket, request) => {
-  // The TCP socket stays corked until all messages of one read are echoed, so that their replies are sent
-  // by one system call.
+  // The TCP socket stays corked until all messages of one read are echoed, so that their replies
+  // are sent by one system call.
   const tcp = request.socket;
   let corked = false;
   const uncork = () => {

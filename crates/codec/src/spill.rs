@@ -154,8 +154,8 @@ impl SpillPool {
     /// Sets the number of bytes that the decoders using this pool may inflate from now on, in
     /// total. `usize::MAX`, the default, is unlimited.
     ///
-    /// A compressed byte counts as eight inflated ones at least, because blocks without content take
-    /// time too.
+    /// A compressed byte counts as eight inflated ones at least, because blocks without content
+    /// take time too.
     ///
     /// A decoder that exhausts the allowance inside a compressed message is
     /// [suspended](crate::Decoder::is_suspended). The last step may exceed the allowance by less

@@ -109,8 +109,8 @@
 //!
 //! - Starting: [`Server`], [`Client`], [`Running`]; [`Shards`], [`Cores`] and [`placement`];
 //!   [`raise_descriptor_limit`]
-//! - Options: [`Config`], [`Limits`], [`Deflate`], [`OriginPolicy`], [`BufferConfig`], [`BusyPoll`],
-//!   [`OnPanic`]
+//! - Options: [`Config`], [`Limits`], [`Deflate`], [`OriginPolicy`], [`BufferConfig`],
+//!   [`BusyPoll`], [`OnPanic`]
 //! - The application: [`Handler`], [`Connection`], [`Shard`], [`ShardHandle`]; [`ConnectionId`],
 //!   [`TimerId`]
 //! - The opening handshake: [`Request`], [`Upgrade`], [`Response`]; [`StatusCode`], [`HeaderMap`],

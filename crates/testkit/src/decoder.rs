@@ -89,8 +89,8 @@ pub fn decode_as(
 }
 
 /// As [`decode`], with a limit on the bytes that each call may inflate: `allowances` in a cycle, at
-/// least one of which is not 0. The unconsumed bytes of a suspended decoder stay in the input. Every
-/// second time, a suspended decoder continues without more of the stream.
+/// least one of which is not 0. The unconsumed bytes of a suspended decoder stay in the input.
+/// Every second time, a suspended decoder continues without more of the stream.
 pub fn decode_in_steps(
     role: Role,
     deflate: Option<&DeflateParams>,
@@ -164,8 +164,8 @@ fn decode_input(
     Ok(())
 }
 
-/// Decodes one input until it is consumed or the decoder is suspended, with the next of `allowances`
-/// for each call. Returns the number of bytes that are consumed.
+/// Decodes one input until it is consumed or the decoder is suspended, with the next of
+/// `allowances` for each call. Returns the number of bytes that are consumed.
 fn decode_steps(
     decoder: &mut Decoder,
     pool: &mut SpillPool,

@@ -9,8 +9,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a test waits for anything before it fails. It is a watchdog: no test expects to wait that
-/// long.
+/// How long a test waits for anything before it fails. It is a watchdog: no test expects to wait
+/// that long.
 pub const WATCHDOG: Duration = Duration::from_secs(30);
 
 /// A handler that sends each message back.

@@ -3,8 +3,8 @@
 use super::rotated;
 use std::fmt;
 
-/// An implementation of masking for one instruction set. [`kernels`](super::kernels) returns the ones that this CPU
-/// can run; [`apply`] and the other functions use the first of them.
+/// An implementation of masking for one instruction set. [`kernels`](super::kernels) returns the
+/// ones that this CPU can run; [`apply`] and the other functions use the first of them.
 ///
 /// [`apply`]: super::apply
 ///

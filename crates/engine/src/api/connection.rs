@@ -238,8 +238,8 @@ impl<'a, H: Handler> Connection<'a, H> {
 
     /// Sends a message. It is handed back if more than
     /// [`Limits::max_buffered`](crate::Limits::max_buffered) bytes would be queued; if nothing is
-    /// queued, a message of any size up to 1 GiB is accepted. Costs one copy of the payload, or its compression
-    /// if compression was negotiated.
+    /// queued, a message of any size up to 1 GiB is accepted. Costs one copy of the payload, or its
+    /// compression if compression was negotiated.
     pub fn send<'m>(&mut self, message: Message<'m>) -> SendOutcome<'m> {
         if message.payload().len() > MAX_PAYLOAD {
             return SendOutcome::TooLarge(message);

@@ -66,8 +66,8 @@
 //! attempt. `wss://` is not supported yet.
 //!
 //! In the client role each frame is masked with a key from a generator that is seeded by the system
-//! (RFC 6455 section 10.3), so replies and prepared messages are copied. After the closing handshake
-//! the client waits for the server to end the TCP connection (section 7.1.1).
+//! (RFC 6455 section 10.3), so replies and prepared messages are copied. After the closing
+//! handshake the client waits for the server to end the TCP connection (section 7.1.1).
 //!
 //! Next: [errors](super::errors).
 //!

@@ -4,8 +4,9 @@
 //!
 //! 1. [`upgrade`](crate::Handler::upgrade), when a valid request for a WebSocket has arrived
 //! 2. [`open`](crate::Handler::open), when it has been accepted
-//! 3. [`message`](crate::Handler::message), [`ping`](crate::Handler::ping), [`pong`](crate::Handler::pong),
-//!    [`drained`](crate::Handler::drained) and [`timer`](crate::Handler::timer), any number of times
+//! 3. [`message`](crate::Handler::message), [`ping`](crate::Handler::ping),
+//!    [`pong`](crate::Handler::pong), [`drained`](crate::Handler::drained) and
+//!    [`timer`](crate::Handler::timer), any number of times
 //! 4. [`closed`](crate::Handler::closed), exactly once for each connection that was open
 //!
 //! # The handshake

@@ -31,8 +31,8 @@
 //!
 //! A shard that stops accepts no more connections and closes its own with 1001. It ends when they
 //! have ended, or after [`Config::stop_timeout`]. [`Running::stop`] stops all shards;
-//! [`Shard::stop`] and [`ShardHandle::stop`] stop one. None of these calls waits, and they work when
-//! the mailbox of the shard is full.
+//! [`Shard::stop`] and [`ShardHandle::stop`] stop one. None of these calls waits, and they work
+//! when the mailbox of the shard is full.
 //!
 //! [`Running::stop_on_signals`] stops the shards at the first SIGINT or SIGTERM; the second one has
 //! its default action and ends the process. When one shard fails, [`Running::wait`] stops the
@@ -47,7 +47,8 @@
 //!   connections, and accepts again when one is free.
 //!
 //! The engine logs with `tracing`: warnings for what an operator should change, errors for panics.
-//! [`ShardReport`] has what a shard has counted; [`Shard::counters`] has a part of it while it runs.
+//! [`ShardReport`] has what a shard has counted; [`Shard::counters`] has a part of it while it
+//! runs.
 //!
 //! Next: [being a client](super::clients).
 //!

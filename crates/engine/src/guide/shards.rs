@@ -6,9 +6,9 @@
 //! to, and [`placement`] states the rule that joins both. By default there is one shard for each
 //! core that the process may run on, or the cgroup's CPU quota in whole cores if that is less.
 //!
-//! A **handler** is the application. The function given to [`Server::start`] is called once on
-//! each shard's thread and makes the handler of that shard. A handler therefore needs neither `Send`
-//! nor `Sync`, needs no locks, and can hold an `Rc` or a `RefCell`.
+//! A **handler** is the application. The function given to [`Server::start`] is called once on each
+//! shard's thread and makes the handler of that shard. A handler therefore needs neither `Send` nor
+//! `Sync`, needs no locks, and can hold an `Rc` or a `RefCell`.
 //!
 //! # Turns
 //!

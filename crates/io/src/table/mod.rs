@@ -246,7 +246,8 @@ impl<K: KernelInterface> SlotTable<K> {
 
     /// Lends buffers to the kernel, and arms as many starved receives as there are buffers for.
     /// Those that have received nothing since they were last armed come first: an armed receive
-    /// takes as many buffers as it has bytes for, so a fast sender would take all of them each time.
+    /// takes as many buffers as it has bytes for, so a fast sender would take all of them each
+    /// time.
     #[inline]
     fn rearm_starved(&mut self) {
         let mut left = self.kernel.lend(self.working_set.target());

@@ -20,8 +20,8 @@ impl BenchReport {
         if let Some(connect) = &self.connect {
             let _ = writeln!(
                 out,
-                "\n**Connecting**: {} connections opened, upgraded and closed; the ratio is that of server CPU time, theirs \
-                 to ringway's.\n",
+                "\n**Connecting**: {} connections opened, upgraded and closed; the ratio is that of server CPU time,\n\
+                 theirs to ringway's.\n",
                 connect.connections
             );
             let mut table =
@@ -39,7 +39,7 @@ impl BenchReport {
         if let Some(idle) = &self.idle {
             let _ = writeln!(
                 out,
-                "\n**IdleResult connections**: growth of the server's memory ({}) from {} to {} connections.\n",
+                "\n**Idle connections**: growth of the server's memory ({}) from {} to {} connections.\n",
                 idle.counted, idle.connections_before, idle.connections
             );
             let mut table = ReportTable::new(&["server", "bytes for each connection"], &[0]);
@@ -64,8 +64,8 @@ impl BenchReport {
 
     fn write_cells(&self, out: &mut String) {
         let floor = |entry: &Entry| if entry.is_floor { " \\*" } else { "" };
-        *out += "\nCells are connections × size × messages in flight on each. Medians, with the smallest and the largest round in \
-                 brackets.\n\n**Messages per second** (`*`: the floor, the faster one of the raw echoes)\n\n";
+        *out += "\nCells are connections × size × messages in flight on each. Medians, with the smallest and the\n\
+                 largest round in brackets.\n\n**Messages per second** (`*`: the floor, the faster one of the raw echoes)\n\n";
         *out += &self.table(
             |_| true,
             |entry| {
@@ -77,8 +77,8 @@ impl BenchReport {
             |_| true,
             |entry| figure(entry.server_cpu_us_per_message_spread.as_ref(), |spread| middle_and_ends(spread, cpu)),
         );
-        *out += "\n**Ratio of ringway to each**, the median of the ratios of paired rounds, above 1 where ringway is better: of \
-                 rates (`rate`) where both servers were saturated, else of server CPU per message (`cpu`)\n\n";
+        *out += "\n**Ratio of ringway to each**, the median of the ratios of paired rounds, above 1 where ringway is\n\
+                 better: of rates (`rate`) where both servers were saturated, else of server CPU per message (`cpu`)\n\n";
         *out += &self.table(|entry| entry.contestant != "ringway", |entry| figure(entry.ringway_ratio.as_ref(), ratio));
         *out += "\n**Busy**: server / generator, and which of them was the limit\n\n";
         *out += &self.table(
