@@ -37,9 +37,9 @@
 //! | memory in use | what happens | counted in [`Counters`] |
 //! |---|---|---|
 //! | from 7/8 of the budget | compressors of single connections are freed; then the connections that hold the most are not read, for at most 10 s | `memory_pauses` |
-//! | 10 s later, still above 3/4 | the connections that hold the most are closed with 1013, or dropped if much output waits, until less than 3/4 is in use | `memory_closes` |
-//! | the whole budget | new handshakes get 503 for a second at least; the connections that hold the most are closed until less than 7/8 is in use | `memory_refusals`, `memory_closes` |
-//! | below 3/4 again | reading resumes | |
+//! | 10 s later, still from 7/8 | the connections that hold the most are closed with 1013, or dropped if much output waits, until less than 7/8 is in use | `memory_closes` |
+//! | the whole budget | the same at once; new handshakes get 503 for a second at least | `memory_refusals`, `memory_closes` |
+//! | below 3/4, or for a second below 7/8 | reading resumes | |
 //!
 //! The sum can exceed the budget by what one turn receives, and by the growth of one buffer.
 //!

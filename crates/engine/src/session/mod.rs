@@ -413,10 +413,10 @@ impl<S> Session<S> {
     fn deliver_stash(&mut self, core: &mut Core, app: &mut impl Application<S>) -> Option<Removal> {
         let link = &mut self.link;
         let stash = link.cold.as_mut().and_then(|cold| cold.stash.take())?;
-        if let Some(StashedMessage { payload, compressed }) = stash.message {
-            if link.is_open() {
-                app.message(link, core, Message::stashed(&payload, compressed));
-            }
+        if let Some(StashedMessage { payload, compressed }) = stash.message
+            && link.is_open()
+        {
+            app.message(link, core, Message::stashed(&payload, compressed));
         }
         if stash.at < stash.input.len() || self.decoder.is_suspended() {
             self.decode(stash.input, stash.at, core, app);
