@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const SLOT: Slot = Slot::new(1, 1);
-const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: server.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+const REQUEST: &str = "GET / HTTP/1.1\r\nHost: server.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
     Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover\r\n\r\n";
 /// The number of bytes of one receive buffer.
@@ -97,6 +97,7 @@ struct Outside {
     finished: bool,
     acknowledged: u64,
     unread: bool,
+    backlog: bool,
     /// The bytes sent to the peer, after the head.
     sent: Vec<u8>,
     turns: u32,
@@ -112,7 +113,7 @@ impl PeerProbe for Outside {
     }
 
     fn has_backlog(&self) -> bool {
-        self.unread
+        self.backlog
     }
 }
 
@@ -158,14 +159,22 @@ pub fn drive_session(data: &[u8]) {
         finished: false,
         acknowledged: 0,
         unread: false,
+        backlog: false,
         sent: Vec::new(),
         turns: 0,
     };
     let mut removal = None;
     if setup & 8 != 0 {
         session.connected(&mut core);
+        if setup & 16 != 0 {
+            removal = flush(&mut session, &mut core, &mut app, &mut outside);
+            let response = accept(outside.in_flight.as_ref().expect("the request is sent"), setup & 32 != 0);
+            removal = removal.or_else(|| receive(&mut session, &mut core, &mut app, &mut outside, &response));
+        }
     } else if setup & 16 != 0 {
-        removal = receive(&mut session, &mut core, &mut app, &mut outside, REQUEST);
+        let path = if setup & 32 != 0 { "/defer" } else { "/" };
+        let request = REQUEST.replacen('/', path, 1);
+        removal = receive(&mut session, &mut core, &mut app, &mut outside, request.as_bytes());
     }
     while removal.is_none() {
         removal = flush(&mut session, &mut core, &mut app, &mut outside);
@@ -182,6 +191,25 @@ pub fn drive_session(data: &[u8]) {
     if setup & 8 == 0 {
         well_formed(&outside.sent, &core.config);
     }
+}
+
+/// The response that accepts a request of the client role.
+fn accept(request: &Output, compressing: bool) -> Vec<u8> {
+    let bytes: Vec<u8> = request.chunks().flat_map(|chunk| chunk.as_slice()).copied().collect();
+    let (request, _) = ringway_codec::parse_request(&bytes, &ringway_codec::HeadLimits::default())
+        .expect("the request is valid")
+        .expect("the request is complete");
+    let params = ringway_codec::DeflateParams {
+        server_no_context_takeover: true,
+        client_no_context_takeover: true,
+        ..Default::default()
+    };
+    let offered = request.header_values("sec-websocket-extensions").next().is_some();
+    let deflate = (compressing && offered).then_some(&params);
+    let mut response = Vec::new();
+    let key = request.websocket().expect("it requests a WebSocket");
+    ringway_codec::encode_accept(&key, None, deflate, &http::HeaderMap::new(), &mut response);
+    response
 }
 
 fn receive(
@@ -232,6 +260,7 @@ fn step(
         // Time passes in one turn, or a turn is late.
         7 | 8 => {
             outside.unread = arg & 1 != 0;
+            outside.backlog = arg & 4 != 0;
             outside.acknowledged += u64::from(arg >> 1 & 1);
             let time = Duration::from_millis(u64::from(arg) * 400);
             let before = outside.now;
@@ -247,7 +276,16 @@ fn step(
             core.waiting.clear();
             session.end_wait(core, app)
         }
-        10 => match arg % 4 {
+        10 => match arg % 6 {
+            4 => {
+                let exhausted = core.shortage.exhausted.is_none().then(|| core.tick());
+                core.shortage.exhausted = exhausted;
+                None
+            }
+            5 => {
+                session.link.drop_compressor(core);
+                None
+            }
             0 => session.ended(Cause::Finished, core),
             1 => session.ended(Cause::Reset, core),
             2 => session.stop(core),
