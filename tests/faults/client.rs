@@ -149,7 +149,11 @@ fn rfc6455_4_1_an_answer_that_is_not_right_fails_the_connection() {
         ("Upgrade: websocket", "Upgrade: h2c", "failed the server's answer has no header Upgrade"),
         ("Connection: Upgrade", "Connection: close", "failed the server's answer has no header Connection"),
         ("Sec-WebSocket-Accept: ", "Sec-WebSocket-Accept: A", "failed the server's Sec-WebSocket-Accept"),
-        ("\r\n\r\n", "\r\nSec-WebSocket-Protocol: chat\r\n\r\n", "failed the server chose the subprotocol"),
+        (
+            "\r\n\r\n",
+            "\r\nSec-WebSocket-Protocol: chat\r\n\r\n",
+            "failed the server's subprotocol \"chat\" was not offered",
+        ),
         ("HTTP/1.1", "SSH-2.0", "failed the server's answer is not HTTP"),
     ];
     for (right, changed, what) in wrong {
