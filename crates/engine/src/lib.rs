@@ -111,6 +111,7 @@
 //!   [`raise_descriptor_limit`]
 //! - Options: [`Config`], [`Limits`], [`Deflate`], [`OriginPolicy`], [`BufferConfig`],
 //!   [`BusyPoll`], [`OnPanic`]
+//! - TLS: [`TlsConfig`], [`ClientAuth`], [`TlsVersion`], [`ClientTls`]
 //! - The application: [`Handler`], [`Connection`], [`Shard`], [`ShardHandle`]; [`ConnectionId`],
 //!   [`TimerId`]
 //! - The opening handshake: [`Request`], [`Upgrade`], [`Response`]; [`StatusCode`], [`HeaderMap`],
@@ -121,7 +122,7 @@
 //! - What was counted: [`ShardReport`], [`Counters`], [`Stats`]
 //! - Errors: [`ConfigError`], [`OptionError`], [`StartError`], [`BindError`], [`UringUnavailable`],
 //!   [`RunError`], [`ServeError`], [`ConnectError`], [`TargetError`], [`HandshakeError`],
-//!   [`PostError`], [`PingTooLong`], [`CodeNotSendable`]
+//!   [`TlsError`], [`PostError`], [`PingTooLong`], [`CodeNotSendable`]
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
@@ -131,6 +132,7 @@ pub mod guide;
 mod run;
 mod session;
 mod shard;
+mod tls;
 
 pub use api::close::{CloseReason, Ending};
 pub use api::connection::{Connection, PingTooLong, SendOutcome};
@@ -150,6 +152,7 @@ pub use run::running::{Running, ShardReport};
 pub use run::server::Server;
 pub use shard::core::Counters;
 pub use shard::mailbox::PostError;
+pub use tls::{ClientAuth, ClientTls, TlsConfig, TlsError, TlsVersion};
 
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

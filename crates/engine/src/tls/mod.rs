@@ -1,0 +1,34 @@
+//! TLS of both roles (RFC 8446, RFC 5246): from files and options to the configurations of rustls.
+//!
+//! The provider of cryptography, aws-lc-rs, is passed explicitly. The process-wide default of
+//! rustls remains the application's.
+#![cfg_attr(
+    not(test),
+    expect(dead_code, unused_imports, reason = "sessions and servers are connected to it in a separate change")
+)]
+
+mod certificate;
+mod client;
+mod error;
+mod explain;
+mod identity;
+mod insecure;
+mod pem;
+mod reload;
+mod resolver;
+mod server;
+
+pub use client::ClientTls;
+pub use error::TlsError;
+pub use server::{ClientAuth, TlsConfig, TlsVersion};
+
+pub(crate) use explain::explain;
+pub(crate) use reload::TlsReload;
+
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use std::sync::Arc;
+
+/// The provider of cryptography of all connections.
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
