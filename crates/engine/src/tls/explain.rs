@@ -85,11 +85,10 @@ fn of_certificate(error: &CertificateError, role: Role, peer: &str, name: Option
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             format!("the certificate of the {peer} is not for use by a {peer} (extended key usage)")
         }
-        CertificateError::BadSignature => {
-            format!(
-                "a signature of the {peer} is wrong: its chain is broken, or its key is not that of its certificate"
-            )
-        }
+        CertificateError::BadSignature => format!(
+            "a signature of the {peer} does not verify: its key is not that of its certificate, or its chain is of \
+             another CA with the same name"
+        ),
         CertificateError::Revoked => format!("a certificate of the {peer} has been revoked"),
         CertificateError::BadEncoding => format!("a certificate of the {peer} cannot be parsed"),
         error => {
@@ -186,6 +185,7 @@ fn of_alert(alert: AlertDescription, role: Role, peer: &str, name: Option<&str>)
         ),
         (A::CloseNotify | A::UserCanceled, _) => format!("the {peer} ended the handshake (alert {alert:?})"),
         (A::InternalError, _) => format!("the {peer} failed with an internal error; see its log (alert {alert:?})"),
+        (A::Unknown(number), _) => format!("the {peer} ended the connection with the unknown alert {number}"),
         (alert, _) => format!("the {peer} ended the connection with the alert {alert:?}"),
     }
 }

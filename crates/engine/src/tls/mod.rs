@@ -17,6 +17,8 @@ mod pem;
 mod reload;
 mod resolver;
 mod server;
+#[cfg(test)]
+mod tests;
 
 pub use client::ClientTls;
 pub use error::TlsError;
