@@ -2,6 +2,7 @@
 
 use crate::bench::cells::{Shape, cell};
 use crate::bench::peers::{PeerSpec, peer};
+use crate::tls::{ListenAddress, LoadTls, ServeTls, listen_address};
 use crate::values::{
     buffer_size, buffers, busy_poll, busy_poll_word, connections, cores, count, header, headers, listen,
     origin_to_allow, origin_to_send, pipeline, ring_entries, rounds, shards, sizes, some_size, some_time, subprotocol,
@@ -29,7 +30,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum CliCommand {
     /// Serve WebSocket connections
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Load-test a WebSocket server: send messages, verify the echoes, report rates and latencies,
     /// and which side was the limit
     #[command(after_help = LOAD_HELP)]
@@ -84,9 +85,10 @@ impl DeflateMode {
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     /// Address to listen on; may be given several times. 0.0.0.0:80 is all of IPv4, `[::]:80` is
-    /// all of IPv6, and only that
-    #[arg(short, long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9001", value_parser = listen)]
-    pub(crate) listen: Vec<String>,
+    /// all of IPv6, and only that. With --tls-cert it is TLS, unless written ws://ADDR:PORT;
+    /// wss://ADDR:PORT is TLS
+    #[arg(short, long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9001", value_parser = listen_address)]
+    pub(crate) listen: Vec<ListenAddress>,
     /// Number of shards (threads, each with its own ring), or auto for one per core, limited to the
     /// whole CPUs of the cgroup's quota
     #[arg(long, value_name = "N", default_value = "auto", value_parser = shards)]
@@ -171,6 +173,8 @@ pub(crate) struct Serve {
     /// Stop when standard input ends, as on SIGTERM
     #[arg(long)]
     pub(crate) stop_with_stdin: bool,
+    #[command(flatten)]
+    pub(crate) tls: ServeTls,
 }
 
 /// The raw TCP echo that `bench` compares with.
@@ -372,6 +376,8 @@ pub(crate) struct Load {
     /// Write the result to a file instead of standard output
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) tls: LoadTls,
 }
 
 #[cfg(test)]

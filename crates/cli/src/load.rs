@@ -6,6 +6,7 @@ use crate::limits;
 use crate::live::LiveLine;
 use crate::output::ResultOutput;
 use crate::signals::Signals;
+use crate::tls::LoadTlsError;
 use crate::values::cores_of;
 use ringway::{ConnectError, HeaderMap};
 use ringway_loadtest::{LoadError, Mode, Plan, Progress, RunLength, RunPhase, Stop, Verify, count, time};
@@ -15,6 +16,11 @@ pub(crate) fn run(arguments: &Load) -> Result<ExitOutcome, Failure> {
     let signals = Signals::watch()?;
     if arguments.origin.is_some() && arguments.header.iter().any(|(name, _)| name == "origin") {
         return usage("give the origin once: with --origin, or with -H");
+    }
+    match arguments.tls.client(&arguments.url) {
+        Ok(_) => {}
+        Err(LoadTlsError::Usage(error)) => return usage(&error),
+        Err(LoadTlsError::Tls(error)) => return Err(error.into()),
     }
     let plan = plan(arguments, signals.stop.clone());
     if let Err(error) = plan.check() {

@@ -13,6 +13,7 @@ mod output;
 mod serve;
 mod signals;
 mod stdin;
+mod tls;
 mod values;
 
 use arguments::{Arguments, CliCommand};

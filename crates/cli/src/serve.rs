@@ -66,6 +66,13 @@ fn serve<H: Handler>(
         Ok(options) => options,
         Err(error) => return usage(&error.to_string()),
     };
+    let listeners = match arguments.tls.listeners(&arguments.listen) {
+        Ok(listeners) => listeners,
+        Err(error) => return usage(&error),
+    };
+    if arguments.tls.config()?.is_some() {
+        return Err(Failure("the certificates are valid, but TLS is not supported yet; omit --tls-cert".into()));
+    }
     let files = crate::limits::raise_open_files();
     let shards = Assignment::of_server(&cores_of(arguments.cores.as_ref()), arguments.shards)?.threads();
     let needed = files_needed(arguments, shards);
@@ -74,10 +81,10 @@ fn serve<H: Handler>(
             "the process may open {files} files, and needs at least {needed}; raise the limit (`ulimit -n`)"
         )));
     }
-    let server = arguments.listen.iter().try_fold(None::<Server>, |server, address| {
+    let server = listeners.into_iter().try_fold(None::<Server>, |server, (_, address)| {
         match server {
-            None => Server::bind(address.as_str()),
-            Some(server) => server.and_bind(address.as_str()),
+            None => Server::bind(address),
+            Some(server) => server.and_bind(address),
         }
         .map(Some)
     })?;

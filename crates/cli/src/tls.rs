@@ -1,0 +1,385 @@
+//! The flags of TLS, and their conversion to the options of the library.
+
+use crate::values::{listen, size};
+use clap::{Args, ValueEnum};
+use ringway::{ClientAuth, ClientTls, Scheme, TlsConfig, TlsError, TlsVersion};
+use std::path::PathBuf;
+
+/// An address to listen on, and what its clients speak.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ListenAddress {
+    /// As written; without it, `--tls-cert` decides.
+    scheme: Option<Scheme>,
+    /// An address or a name with a port.
+    pub(crate) address: String,
+}
+
+/// Parses `ADDR:PORT`, `ws://ADDR:PORT` or `wss://ADDR:PORT`.
+pub(crate) fn listen_address(text: &str) -> Result<ListenAddress, String> {
+    let (scheme, address) = match text.split_once("://") {
+        None => (None, text),
+        Some((scheme, rest)) => match scheme.to_ascii_lowercase().as_str() {
+            "ws" => (Some(Scheme::Ws), rest),
+            "wss" => (Some(Scheme::Wss), rest),
+            _ => return Err("give ws://ADDR:PORT, or wss://ADDR:PORT for TLS".into()),
+        },
+    };
+    let address = if scheme.is_some() { address.strip_suffix('/').unwrap_or(address) } else { address };
+    Ok(ListenAddress { scheme, address: listen(address)? })
+}
+
+/// Whether clients must authenticate with a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ClientAuthMode {
+    /// Refuse clients without a certificate
+    Required,
+    /// Accept clients without a certificate
+    Optional,
+}
+
+/// The minimum version of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MinVersion {
+    /// TLS 1.2 and 1.3
+    #[value(name = "1.2")]
+    Tls12,
+    /// TLS 1.3 only
+    #[value(name = "1.3")]
+    Tls13,
+}
+
+/// The flags of `serve` for TLS.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "TLS")]
+pub(crate) struct ServeTls {
+    /// Certificate chain in PEM, the server's own certificate first. With it, each --listen is TLS,
+    /// unless it is written ws://ADDR:PORT. May be given several times: clients get the certificate
+    /// of the name that they ask for (SNI), and otherwise the first
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Vec<PathBuf>,
+    /// Private key of the certificate in PEM; one for each --tls-cert, in the same order
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Vec<PathBuf>,
+    /// CAs in PEM that issue the certificates of clients; clients are asked for a certificate
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_client_ca: Option<PathBuf>,
+    /// Whether clients must have a certificate [default: required, with --tls-client-ca]
+    #[arg(long, value_enum, value_name = "MODE", requires = "tls_client_ca")]
+    pub(crate) tls_client_auth: Option<ClientAuthMode>,
+    /// Minimum version of TLS [default: 1.2]
+    #[arg(long, value_enum, value_name = "VERSION", requires = "tls_cert")]
+    pub(crate) tls_min: Option<MinVersion>,
+    /// Maximum plaintext bytes of a sent record, 512 to 16K; small records reduce the latency of
+    /// large messages on slow links, and cost time [default: 16K]
+    #[arg(long, value_name = "SIZE", requires = "tls_cert", value_parser = record_size)]
+    pub(crate) tls_record_size: Option<usize>,
+}
+
+impl ServeTls {
+    /// Each address with its scheme: that in its text, or TLS if there is a certificate.
+    ///
+    /// # Errors
+    /// Text for the command line, if addresses and certificates do not fit together.
+    pub(crate) fn listeners<'a>(&self, listen: &'a [ListenAddress]) -> Result<Vec<(Scheme, &'a str)>, String> {
+        let default = if self.tls_cert.is_empty() { Scheme::Ws } else { Scheme::Wss };
+        let listeners: Vec<_> =
+            listen.iter().map(|listen| (listen.scheme.unwrap_or(default), listen.address.as_str())).collect();
+        match listeners.iter().find(|(scheme, _)| *scheme == Scheme::Wss) {
+            Some((_, address)) if self.tls_cert.is_empty() => {
+                Err(format!("--listen wss://{address} needs a certificate: give --tls-cert and --tls-key"))
+            }
+            None if !self.tls_cert.is_empty() => Err(
+                "--tls-cert is given, but every --listen is ws://, without TLS: give one as wss://ADDR:PORT, or omit \
+                 --tls-cert"
+                    .into(),
+            ),
+            _ if self.tls_cert.len() != self.tls_key.len() => Err(format!(
+                "there are {} --tls-cert and {} --tls-key: give one key for each certificate, in the same order",
+                self.tls_cert.len(),
+                self.tls_key.len()
+            )),
+            _ => Ok(listeners),
+        }
+    }
+
+    /// Reads the files. `None` without `--tls-cert`.
+    pub(crate) fn config(&self) -> Result<Option<TlsConfig>, TlsError> {
+        let mut pairs = self.tls_cert.iter().zip(&self.tls_key);
+        let Some((certificate, key)) = pairs.next() else { return Ok(None) };
+        let mut config = TlsConfig::from_files(certificate, key)?;
+        for (certificate, key) in pairs {
+            config = config.and_files(certificate, key)?;
+        }
+        if let Some(file) = &self.tls_client_ca {
+            let auth = match self.tls_client_auth {
+                None | Some(ClientAuthMode::Required) => ClientAuth::Required,
+                Some(ClientAuthMode::Optional) => ClientAuth::Optional,
+            };
+            config = config.client_ca_file(file, auth)?;
+        }
+        if self.tls_min == Some(MinVersion::Tls13) {
+            config = config.min_version(TlsVersion::Tls13);
+        }
+        if let Some(bytes) = self.tls_record_size {
+            config = config.record_size(bytes)?;
+        }
+        Ok(Some(config))
+    }
+}
+
+/// The flags of `load` for TLS.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "TLS, with wss://")]
+pub(crate) struct LoadTls {
+    /// CAs in PEM that verify the server, instead of the root certificates of the system; may be
+    /// given several times
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cacert: Vec<PathBuf>,
+    /// Accept every certificate of the server, without verification
+    #[arg(short = 'k', long, conflicts_with = "cacert")]
+    pub(crate) insecure: bool,
+    /// Name to send to the server (SNI), which its certificate must have [default: the host of the
+    /// URL]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) servername: Option<String>,
+    /// Application protocols to offer (ALPN), separated by commas, or none [default: http/1.1]
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    pub(crate) alpn: Vec<String>,
+    /// Certificate chain in PEM, to authenticate this client
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cert: Option<PathBuf>,
+    /// Private key of --cert in PEM [default: the file of --cert]
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
+    /// Resume TLS sessions, as clients do that connect again [default: a full handshake for each
+    /// connection]
+    #[arg(long)]
+    pub(crate) resume: bool,
+}
+
+impl LoadTls {
+    /// The options for connections to this URL; `None` unless it is `wss://`.
+    ///
+    /// # Errors
+    /// [`LoadTlsError::Usage`] for flags of TLS with another URL.
+    pub(crate) fn client(&self, url: &str) -> Result<Option<ClientTls>, LoadTlsError> {
+        let is_tls = url.split_once("://").is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("wss"));
+        if !is_tls {
+            return match self.first_flag() {
+                Some(flag) => Err(LoadTlsError::Usage(format!("{flag} is for TLS: give a URL with wss://"))),
+                None => Ok(None),
+            };
+        }
+        let mut client = match (self.insecure, self.cacert.is_empty()) {
+            (true, _) => ClientTls::insecure(),
+            (false, true) => ClientTls::new()?,
+            (false, false) => ClientTls::with_ca_files(&self.cacert)?,
+        };
+        if let Some(name) = &self.servername {
+            client = client.with_server_name(name)?;
+        }
+        match self.alpn.as_slice() {
+            [] => {}
+            [none] if none == "none" => client = client.alpn([""; 0])?,
+            protocols => client = client.alpn(protocols)?,
+        }
+        if let Some(certificate) = &self.cert {
+            client = client.identity_files(certificate, self.key.as_ref().unwrap_or(certificate))?;
+        }
+        Ok(Some(client.resumption(self.resume)))
+    }
+
+    /// The first flag that is given.
+    fn first_flag(&self) -> Option<&'static str> {
+        [
+            (!self.cacert.is_empty(), "--cacert"),
+            (self.insecure, "--insecure"),
+            (self.servername.is_some(), "--servername"),
+            (!self.alpn.is_empty(), "--alpn"),
+            (self.cert.is_some(), "--cert"),
+            (self.resume, "--resume"),
+        ]
+        .into_iter()
+        .find_map(|(given, flag)| given.then_some(flag))
+    }
+}
+
+/// Why the options of a client could not be made.
+#[derive(Debug)]
+pub(crate) enum LoadTlsError {
+    /// The flags do not fit together.
+    Usage(String),
+    /// A file or a name.
+    Tls(TlsError),
+}
+
+impl From<TlsError> for LoadTlsError {
+    fn from(error: TlsError) -> Self {
+        Self::Tls(error)
+    }
+}
+
+/// Plaintext bytes of a record.
+fn record_size(text: &str) -> Result<usize, String> {
+    match size(text)? {
+        bytes @ 512..=16_384 => Ok(bytes),
+        _ => Err("give a number of bytes from 512 to 16K".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arguments::{Arguments, CliCommand, Load, Serve};
+    use clap::Parser;
+    use ringway_testkit::certificates::{Authority, Folder, Leaf};
+
+    fn serve(arguments: &[&str]) -> Result<Box<Serve>, clap::Error> {
+        match Arguments::try_parse_from([&["ringway", "serve"], arguments].concat())?.command {
+            CliCommand::Serve(serve) => Ok(serve),
+            other => panic!("not serve: {other:?}"),
+        }
+    }
+
+    fn load(arguments: &[&str]) -> Result<Box<Load>, clap::Error> {
+        match Arguments::try_parse_from([&["ringway", "load"], arguments].concat())?.command {
+            CliCommand::Load(load) => Ok(load),
+            other => panic!("not load: {other:?}"),
+        }
+    }
+
+    /// The listeners of a command line, or its error.
+    fn listeners(arguments: &[&str]) -> Result<Vec<String>, String> {
+        let serve = serve(arguments).expect("valid flags");
+        let listeners = serve.tls.listeners(&serve.listen)?;
+        Ok(listeners.iter().map(|(scheme, address)| format!("{scheme}://{address}")).collect())
+    }
+
+    #[test]
+    fn an_address_is_plain_or_tls_as_written() {
+        let pair = ["--tls-cert", "a.pem", "--tls-key", "a.key"];
+        let with_pair = |listen: &[&'static str]| listeners(&[&pair[..], listen].concat());
+        assert_eq!(listeners(&[]), Ok(vec!["ws://127.0.0.1:9001".into()]));
+        assert_eq!(with_pair(&[]), Ok(vec!["wss://127.0.0.1:9001".into()]), "a bare address is TLS");
+        let both = with_pair(&["-l", "wss://[::]:443/", "-l", "WS://localhost:80", "-l", "127.0.0.1:9001"]);
+        assert_eq!(both, Ok(vec!["wss://[::]:443".into(), "ws://localhost:80".into(), "wss://127.0.0.1:9001".into()]));
+        assert_eq!(
+            listeners(&["-l", "wss://127.0.0.1:443"]),
+            Err("--listen wss://127.0.0.1:443 needs a certificate: give --tls-cert and --tls-key".into())
+        );
+        let error = with_pair(&["-l", "ws://127.0.0.1:80"]).expect_err("no listener uses the certificate");
+        assert!(error.starts_with("--tls-cert is given, but every --listen is ws://"), "{error}");
+        for bad in ["http://127.0.0.1:80", "wss://127.0.0.1", "wss://", "ws://:80", "127.0.0.1:80/"] {
+            assert!(serve(&["-l", bad]).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn each_certificate_has_a_key() {
+        let error = listeners(&["--tls-cert", "a", "--tls-cert", "b", "--tls-key", "c"]).expect_err("one key");
+        assert_eq!(
+            error,
+            "there are 2 --tls-cert and 1 --tls-key: give one key for each certificate, in the same order"
+        );
+        for incomplete in [
+            &["--tls-cert", "a"][..],
+            &["--tls-key", "a"],
+            &["--tls-client-ca", "a"],
+            &["--tls-min", "1.3"],
+            &["--tls-record-size", "1K"],
+            &["--tls-cert", "a", "--tls-key", "b", "--tls-client-auth", "optional"],
+        ] {
+            assert!(serve(incomplete).is_err(), "{incomplete:?}");
+        }
+        let pair = ["--tls-cert", "a", "--tls-key", "b"];
+        for bad in [["--tls-min", "1.1"], ["--tls-record-size", "511"], ["--tls-record-size", "17K"]] {
+            assert!(serve(&[&pair[..], &bad].concat()).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_flags_of_serve_are_options_of_the_server() {
+        let (folder, root) = (Folder::new(), Authority::root("Test Root"));
+        let text = |path: PathBuf| path.to_str().expect("UTF-8").to_owned();
+        let [(a, a_key), (b, b_key)] = ["a", "b"].map(|name| {
+            let identity = root.issue(&[&format!("{name}.example")]);
+            let (certificate, key) = folder.write_identity(name, &identity);
+            (text(certificate), text(key))
+        });
+        let ca = text(folder.write("ca.pem", root.pem()));
+        let arguments = [
+            "--tls-cert",
+            &a,
+            "--tls-cert",
+            &b,
+            "--tls-key",
+            &a_key,
+            "--tls-key",
+            &b_key,
+            "--tls-client-ca",
+            &ca,
+            "--tls-client-auth",
+            "optional",
+            "--tls-min",
+            "1.3",
+            "--tls-record-size",
+            "4K",
+        ];
+        let config = serve(&arguments).expect("valid flags").tls.config().expect("valid files").expect("a certificate");
+        assert_eq!(config.names().collect::<Vec<_>>(), ["a.example", "b.example"]);
+        let text = format!("{config:?}");
+        for part in ["client_auth: Some(Optional)", "min_version: Tls13", "record_size: 4096"] {
+            assert!(text.contains(part), "{text}");
+        }
+        let config = serve(&["--tls-cert", &a, "--tls-key", &a_key, "--tls-client-ca", &ca]).expect("valid flags");
+        let text = format!("{:?}", config.tls.config().expect("valid files"));
+        for part in ["client_auth: Some(Required)", "min_version: Tls12", "record_size: 16384"] {
+            assert!(text.contains(part), "{text}");
+        }
+        let exchanged = serve(&["--tls-cert", &a, "--tls-key", &b_key]).expect("valid flags").tls.config();
+        assert!(matches!(exchanged, Err(TlsError::KeyMismatch { .. })), "{exchanged:?}");
+        assert!(serve(&[]).expect("valid flags").tls.config().expect("no files").is_none());
+    }
+
+    #[test]
+    fn the_flags_of_load_are_options_of_the_client() {
+        let (folder, root) = (Folder::new(), Authority::root("Test Root"));
+        let identity = root.sign(&Leaf::new(&["client.example"]).client());
+        let both = folder.write("both.pem", identity.chain() + &identity.key);
+        let (both, ca) = (both.to_str().expect("UTF-8"), folder.write("ca.pem", root.pem()));
+        let ca = ca.to_str().expect("UTF-8");
+        let debug = |arguments: &[&str]| {
+            let load = load(&[arguments, &["wss://a.example/"]].concat()).expect("valid flags");
+            format!("{:?}", load.tls.client(&load.url).expect("valid options").expect("a wss:// URL"))
+        };
+        let text = debug(&["--cacert", ca]);
+        for part in ["trust: Given", "server_name: None", "[\"http/1.1\"]", "identity: false", "resumption: false"] {
+            assert!(text.contains(part), "{text}");
+        }
+        let text = debug(&["-k", "--servername", "b.example", "--alpn", "h2,http/1.1", "--cert", both, "--resume"]);
+        for part in ["trust: All", "b.example", "[\"h2\", \"http/1.1\"]", "identity: true", "resumption: true"] {
+            assert!(text.contains(part), "{text}");
+        }
+        assert!(debug(&["-k", "--alpn", "none"]).contains("alpn: []"));
+        assert!(load(&["-k", "--cacert", ca, "wss://a.example/"]).is_err(), "one of them has no effect");
+        assert!(load(&["--key", both, "wss://a.example/"]).is_err(), "a key needs a certificate");
+    }
+
+    #[test]
+    fn flags_of_tls_need_a_tls_url() {
+        let plain = load(&["ws://a.example/"]).expect("valid flags");
+        assert!(matches!(plain.tls.client(&plain.url), Ok(None)));
+        for flags in [
+            &["-k"][..],
+            &["--cacert", "f"],
+            &["--servername", "n"],
+            &["--alpn", "h2"],
+            &["--cert", "f"],
+            &["--resume"],
+        ] {
+            let plain = load(&[flags, &["ws://a.example/"]].concat()).expect("valid flags");
+            let Err(LoadTlsError::Usage(text)) = plain.tls.client(&plain.url) else { panic!("{flags:?}") };
+            assert!(text.ends_with(" is for TLS: give a URL with wss://"), "{text}");
+        }
+    }
+}
