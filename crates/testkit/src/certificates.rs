@@ -91,6 +91,7 @@ pub struct Leaf {
     from: SystemTime,
     until: SystemTime,
     client: bool,
+    ca: bool,
 }
 
 impl Leaf {
@@ -99,7 +100,7 @@ impl Leaf {
     pub fn new(names: &[&str]) -> Self {
         let now = SystemTime::now();
         let names = names.iter().map(|name| (*name).to_owned()).collect();
-        Self { names, key: KeyKind::P256, from: now - DAY, until: now + 89 * DAY, client: false }
+        Self { names, key: KeyKind::P256, from: now - DAY, until: now + 89 * DAY, client: false, ca: false }
     }
 
     /// With another kind of key.
@@ -123,6 +124,13 @@ impl Leaf {
         self
     }
 
+    /// Marked as a CA, as `openssl req -x509` marks self-signed certificates.
+    #[must_use]
+    pub fn marked_as_ca(mut self) -> Self {
+        self.ca = true;
+        self
+    }
+
     /// The certificate, signed by its own key.
     #[must_use]
     pub fn self_signed(&self) -> Identity {
@@ -138,6 +146,9 @@ impl Leaf {
         params.not_before = self.from.into();
         params.not_after = self.until.into();
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        if self.ca {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        }
         params.extended_key_usages = match self.client {
             true => vec![ExtendedKeyUsagePurpose::ClientAuth],
             false => vec![ExtendedKeyUsagePurpose::ServerAuth],

@@ -66,10 +66,18 @@ impl ClientTls {
     /// [`TlsError::Roots`] if the roots could not be used.
     pub fn new() -> Result<Self, TlsError> {
         let provider = provider();
-        match Verifier::new(Arc::clone(&provider)) {
+        Self::with_system_roots(Verifier::new(Arc::clone(&provider)), provider)
+    }
+
+    /// Uses Mozilla's roots if those of the system could not be read.
+    pub(super) fn with_system_roots(
+        system: Result<Verifier, rustls::Error>,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Self, TlsError> {
+        match system {
             Ok(verifier) => Ok(Self::with(Trust::System, Arc::new(verifier), provider)),
             Err(error) => {
-                tracing::debug!("{error}; Mozilla's root certificates are used");
+                tracing::info!("{error}; Mozilla's root certificates are used");
                 let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
                 let verifier = verifier(roots, &provider).map_err(|reason| TlsError::Roots { reason })?;
                 Ok(Self::with(Trust::Mozilla, verifier, provider))

@@ -67,7 +67,10 @@ pub enum TlsError {
         input: String,
     },
     /// The key could not be used for signatures of TLS.
-    #[error("the private key in {input} cannot be used: {reason}; give an ECDSA (P-256, P-384), Ed25519 or RSA key")]
+    #[error(
+        "the private key in {input} cannot be used: {reason}; \
+         give an ECDSA key (P-256, P-384, P-521), an Ed25519 key, or an RSA key of 2048 to 8192 bits"
+    )]
     UnusableKey {
         /// The file, or the name of the bytes.
         input: String,

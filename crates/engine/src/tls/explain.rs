@@ -95,8 +95,10 @@ fn of_certificate(error: &CertificateError, role: Role, peer: &str, name: Option
             let text = error.to_string();
             // The error of webpki for a self-signed certificate that is marked as a CA.
             if text.contains("CaUsedAsEndEntity") {
-                let remedy = if role == Role::Client { "; skip the verification with -k" } else { "" };
-                return format!("the certificate of the {peer} is that of a CA, not of a {peer}{remedy}");
+                let text = format!(
+                    "the certificate of the {peer} is marked as that of a CA; make one with basicConstraints=CA:FALSE"
+                );
+                return if role == Role::Client { text + ", or skip the verification with -k" } else { text };
             }
             format!("the certificate of the {peer} is not valid: {text}")
         }

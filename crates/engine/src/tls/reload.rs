@@ -141,7 +141,7 @@ impl Watch {
     }
 
     /// Logs certificates that expire soon, once a day.
-    fn warn_of_expiry(&mut self, now: SystemTime) {
+    pub(super) fn warn_of_expiry(&mut self, now: SystemTime) {
         if now.duration_since(self.warned).is_ok_and(|since| since >= WARNING_INTERVAL) {
             self.warned = now;
             self.config.warn_of_expiry(now);

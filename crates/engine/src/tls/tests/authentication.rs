@@ -2,8 +2,9 @@
 
 use super::{Ca, Handshake, handshake, run, server, unchecked_server};
 use crate::tls::certificate::date;
-use crate::tls::{ClientAuth, ClientTls, TlsConfig};
+use crate::tls::{ClientAuth, ClientTls, TlsConfig, provider};
 use ringway_testkit::certificates::{Authority, DAY, Identity, Leaf};
+use rustls::Error;
 use rustls::pki_types::ServerName;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -79,6 +80,11 @@ fn a_server_of_an_unknown_ca_is_rejected() {
     // The roots of the system, or Mozilla's without them, have no CA of a test.
     let system = ClientTls::new().expect("the roots of the system, or Mozilla's");
     assert_eq!(handshake(&config, &system, "a.example").client_says(), UNKNOWN);
+    // So have Mozilla's, which are used if the system has none.
+    let none = Err(Error::General("No CA certificates were loaded from the system".into()));
+    let mozilla = ClientTls::with_system_roots(none, provider()).expect("Mozilla's roots");
+    assert!(format!("{mozilla:?}").contains("trust: Mozilla"));
+    assert_eq!(handshake(&config, &mozilla, "a.example").client_says(), UNKNOWN);
     // The server omits its intermediate.
     let identity = ca.intermediate.issue(&["a.example"]);
     assert_eq!(unchecked(&identity.certificate, &identity, &ca.client(), "a.example").client_says(), UNKNOWN);
@@ -131,11 +137,13 @@ fn a_certificate_for_another_purpose_is_rejected() {
         unchecked(&identity.chain(), &identity, &ca.client(), "a.example").client_says(),
         "the certificate of the server is not for use by a server (extended key usage)"
     );
-    let authority = Authority::root("a.example");
-    let key = Leaf::new(&["a.example"]).self_signed();
+    // Self-signed, as `openssl req -x509` makes it, also if it is given as the CA.
+    let own = Leaf::new(&["a.example"]).marked_as_ca().self_signed();
+    let client = ClientTls::with_ca_pem(own.certificate.as_bytes()).expect("a certificate");
     assert_eq!(
-        unchecked(&authority.pem(), &key, &ca.client(), "a.example").client_says(),
-        "the certificate of the server is that of a CA, not of a server; skip the verification with -k"
+        unchecked(&own.chain(), &own, &client, "a.example").client_says(),
+        "the certificate of the server is marked as that of a CA; make one with basicConstraints=CA:FALSE, or skip the \
+         verification with -k"
     );
 }
 

@@ -4,6 +4,7 @@ mod authentication;
 mod errors;
 mod explanations;
 mod handshakes;
+mod logs;
 mod reload;
 
 use super::{ClientTls, TlsConfig, explain};
