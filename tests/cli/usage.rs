@@ -170,3 +170,39 @@ fn an_unknown_flag_is_named() {
     assert_eq!(ended.status.code(), Some(2));
     assert!(ended.stderr.contains("--fast"), "{ended:?}");
 }
+
+#[test]
+fn flags_of_tls_that_contradict_each_other_are_refused() {
+    for (arguments, text) in [
+        (&["serve", "--listen", "wss://127.0.0.1:0"][..], "--listen wss://127.0.0.1:0 needs a certificate"),
+        (&["serve", "--tls-cert", "a.pem"], "--tls-key"),
+        (
+            &["serve", "--tls-cert", "a.pem", "--tls-key", "a.key", "--tls-key", "b.key"],
+            "there are 1 --tls-cert and 2 --tls-key",
+        ),
+        (
+            &["serve", "--tls-cert", "a.pem", "--tls-key", "a.key", "--listen", "ws://127.0.0.1:0"],
+            "every --listen is ws://",
+        ),
+        (&["load", "--insecure", "ws://127.0.0.1:9/"], "--insecure is for TLS: give a URL with wss://"),
+        (&["load", "-k", "--cacert", "ca.pem", "wss://127.0.0.1:9/"], "--cacert"),
+    ] {
+        let ended = run(ringway(arguments));
+        assert_eq!(ended.status.code(), Some(2), "{ended:?}");
+        assert!(ended.stderr.contains(text), "{ended:?}");
+    }
+}
+
+#[test]
+fn a_certificate_that_cannot_be_read_is_named() {
+    for arguments in [
+        &["serve", "--listen", "127.0.0.1:0", "--tls-cert", "/nowhere/a.pem", "--tls-key", "/nowhere/a.key"][..],
+        &["load", "--cacert", "/nowhere/a.pem", "wss://127.0.0.1:9/"],
+        &["load", "--insecure", "--cert", "/nowhere/a.pem", "wss://127.0.0.1:9/"],
+    ] {
+        let ended = run(ringway(arguments));
+        assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+        let text = "ringway: cannot read /nowhere/a.pem: No such file or directory (os error 2); give a PEM file";
+        assert!(ended.stderr.contains(text), "{ended:?}");
+    }
+}

@@ -21,7 +21,7 @@ pub enum KeyKind {
     P256,
     /// Ed25519.
     Ed25519,
-    /// RSA with 2048 bits. Its generation takes some 100 ms.
+    /// RSA with 2048 bits. Its generation takes the longest.
     Rsa,
 }
 

@@ -23,7 +23,7 @@ const TIMES: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::fro
 #[non_exhaustive]
 pub struct ConfigError {
     /// The name of the option: `shards`, an option of [`Config`](crate::Config), or an option of
-    /// another type with the prefix of that type (`limits.`, `deflate.`, `endpoint.`).
+    /// another type with the prefix of that type (`limits.`, `deflate.`, `endpoint.`, `tls.`).
     pub option: &'static str,
     /// The rejected value.
     pub value: String,

@@ -60,7 +60,7 @@ enum Trust {
 impl ClientTls {
     /// Verifies servers with the root certificates of the system, which `SSL_CERT_FILE` and
     /// `SSL_CERT_DIR` can replace. Without any, as in a minimal container, it uses Mozilla's roots as
-    /// of the build. Reading them takes some milliseconds.
+    /// of the build. This reads and parses all of them: call it before the shards start.
     ///
     /// # Errors
     /// [`TlsError::Roots`] if the roots could not be used.

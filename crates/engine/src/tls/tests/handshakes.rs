@@ -5,6 +5,7 @@ use crate::tls::{ClientTls, TlsConfig, TlsVersion, provider};
 use ringway_testkit::certificates::{KeyKind, Leaf};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ClientConfig, Resumption};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, Error, ProtocolVersion, SignatureScheme, SupportedProtocolVersion, version};
 use std::io::Write;
@@ -190,6 +191,26 @@ fn a_handshake_issues_one_ticket() {
     let first = run(config.rustls(), Arc::clone(&client), name());
     assert!(!first.resumed());
     assert_eq!(first.client.tls13_tickets_received(), 1);
+}
+
+#[test]
+fn early_data_is_refused() {
+    let config = Ca::new().server(&["a.example"]);
+    let mut client = raw_client(&[&version::TLS13], all_schemes());
+    client.enable_early_data = true;
+    let client = Arc::new(client);
+    assert!(!run(config.rustls(), Arc::clone(&client), name()).resumed());
+    let mut second = run(config.rustls(), client, name());
+    assert!(second.resumed());
+    // The ticket allows none, so the client has sent none.
+    assert!(second.client.early_data().is_none() && second.server.early_data().is_none());
+}
+
+#[test]
+fn the_default_provider_of_the_process_remains_that_of_the_application() {
+    let ca = Ca::new();
+    handshake(&ca.server(&["a.example"]), &ca.client(), "a.example").expect();
+    assert!(CryptoProvider::get_default().is_none());
 }
 
 #[test]
