@@ -6,6 +6,7 @@ use super::insecure::AnyCertificate;
 use super::pem::PemSource;
 use super::provider;
 use super::server::{HTTP_1_1, bytes, files};
+use super::sessions::{MAX_TICKETS, Sessions};
 use crate::config::ConfigError;
 use rustls::RootCertStore;
 use rustls::client::danger::ServerCertVerifier;
@@ -18,10 +19,6 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
-
-/// The maximum number of sessions that a client keeps for resumption. A TLS 1.3 ticket is used once
-/// (RFC 8446 appendix C.4), and rustls keeps up to eight of a server.
-const MAX_SESSIONS: usize = 256;
 
 /// The TLS options of a client: how it verifies servers, and what it offers.
 ///
@@ -119,7 +116,7 @@ impl ClientTls {
 
     fn with(trust: Trust, verifier: Arc<dyn ServerCertVerifier>, provider: Arc<CryptoProvider>) -> Self {
         let alpn = vec![HTTP_1_1.to_vec()];
-        let sessions = Some(Resumption::in_memory_sessions(MAX_SESSIONS));
+        let sessions = Some(Resumption::store(Arc::new(Sessions::new(MAX_TICKETS))));
         let rustls = build(&provider, &verifier, &alpn, None, sessions.as_ref());
         Self { trust, verifier, server_name: None, alpn, identity: None, sessions, provider, rustls }
     }
@@ -172,10 +169,10 @@ impl ClientTls {
     }
 
     /// Whether connections resume earlier sessions, which saves the verification of certificates.
-    /// Up to 256 sessions are kept in memory. Default: yes.
+    /// The last 1024 sessions are kept in memory, each for one connection. Default: yes.
     #[must_use]
     pub fn resumption(mut self, resumption: bool) -> Self {
-        self.sessions = resumption.then(|| Resumption::in_memory_sessions(MAX_SESSIONS));
+        self.sessions = resumption.then(|| Resumption::store(Arc::new(Sessions::new(MAX_TICKETS))));
         self.rebuilt()
     }
 

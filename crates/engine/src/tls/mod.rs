@@ -17,6 +17,7 @@ mod pem;
 mod reload;
 mod resolver;
 mod server;
+mod sessions;
 #[cfg(test)]
 mod tests;
 

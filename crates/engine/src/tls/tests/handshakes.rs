@@ -1,14 +1,16 @@
 //! Certificates by name, versions, tickets, application protocols and records.
 
 use super::{Ca, Handshake, der, handshake, run, server};
+use crate::tls::sessions::Sessions;
 use crate::tls::{ClientTls, TlsConfig, TlsVersion, provider};
 use ringway_testkit::certificates::{KeyKind, Leaf};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{ClientConfig, Resumption};
+use rustls::client::{ClientConfig, ClientSessionStore, Resumption};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, Error, ProtocolVersion, SignatureScheme, SupportedProtocolVersion, version};
 use std::io::Write;
+use std::iter;
 use std::sync::Arc;
 use std::thread;
 
@@ -180,6 +182,40 @@ fn resumption_can_be_off() {
     let client = client.resumption(true);
     assert!(!handshake(&config, &client, "a.example").resumed());
     assert!(handshake(&config, &client, "a.example").resumed());
+}
+
+#[test]
+fn rfc8446_c_4_each_ticket_is_for_one_of_many_connections() {
+    let ca = Ca::new();
+    let config = ca.server(&["a.example", "b.example"]);
+    let client = ca.client();
+    let open = |count: usize, host: &str| {
+        // All of them begin before the first ends.
+        let begin = |_| Handshake::new(config.rustls(), client.rustls(), client.server_name(host).expect("a name"));
+        let handshakes: Vec<_> = (0..count).map(begin).collect();
+        handshakes.into_iter().filter_map(|handshake| handshake.complete().resumed().then_some(())).count()
+    };
+    assert_eq!(open(20, "a.example"), 0);
+    assert_eq!(open(20, "b.example"), 0, "sessions of another name are not resumed");
+    assert_eq!(open(30, "a.example"), 20, "each ticket is used once");
+    assert_eq!(open(30, "a.example"), 30, "each handshake brings a ticket");
+    assert_eq!(open(20, "b.example"), 20);
+}
+
+#[test]
+fn the_oldest_tickets_are_dropped_beyond_the_capacity() {
+    let config = Ca::new().server(&["a.example"]);
+    let sessions = Arc::new(Sessions::new(3));
+    let mut client = raw_client(&[&version::TLS13], all_schemes());
+    client.resumption = Resumption::store(Arc::clone(&sessions) as _);
+    let client = Arc::new(client);
+    let other = ServerName::try_from("b.example").expect("a name");
+    let names = [&other, &name(), &name(), &other, &name()].map(Clone::clone);
+    // Handshakes that begin before the first ends take no tickets.
+    let begun = names.map(|name| Handshake::new(config.rustls(), Arc::clone(&client), name));
+    assert!(begun.into_iter().all(|handshake| !handshake.complete().resumed()));
+    let count = |name| iter::from_fn(|| sessions.take_tls13_ticket(&name)).count();
+    assert_eq!((count(other), count(name())), (1, 2));
 }
 
 #[test]

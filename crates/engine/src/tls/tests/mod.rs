@@ -77,15 +77,24 @@ fn handshake(server: &TlsConfig, client: &ClientTls, host: &str) -> Handshake {
 }
 
 fn run(server: Arc<ServerConfig>, client: Arc<ClientConfig>, name: ServerName<'static>) -> Handshake {
-    let text = name.to_str().into_owned();
-    let client = ClientConnection::new(client, name).expect("a valid configuration");
-    let server = ServerConnection::new(server).expect("a valid configuration");
-    let mut handshake = Handshake { client, server, client_error: None, server_error: None, name: text };
-    while handshake.turn() {}
-    handshake
+    Handshake::new(server, client, name).complete()
 }
 
 impl Handshake {
+    /// A handshake that has not begun to exchange bytes.
+    fn new(server: Arc<ServerConfig>, client: Arc<ClientConfig>, name: ServerName<'static>) -> Self {
+        let text = name.to_str().into_owned();
+        let client = ClientConnection::new(client, name).expect("a valid configuration");
+        let server = ServerConnection::new(server).expect("a valid configuration");
+        Self { client, server, client_error: None, server_error: None, name: text }
+    }
+
+    /// Exchanges bytes until neither end has any.
+    fn complete(mut self) -> Self {
+        while self.turn() {}
+        self
+    }
+
     /// Moves the output of each end to the other. Returns whether there was any.
     fn turn(&mut self) -> bool {
         let mut bytes = Vec::new();
