@@ -13,7 +13,12 @@ use std::time::Duration;
 /// closed slot are ignored.
 pub trait Driver {
     /// Accepts connections on `listener` from the next [`Driver::wait`] on.
+    /// [`Completion::Accepted`] names the listener by the number of this call, from 0.
     fn listen(&mut self, listener: Listener);
+
+    /// Stops accepting until a slot is freed or a second has passed. Connections wait in the queues
+    /// of the listeners meanwhile; those that the kernel has already accepted are still reported.
+    fn pause_accepting(&mut self);
 
     /// Closes all listeners. Open connections stay open, and connections that the kernel has
     /// already accepted are still reported.
@@ -127,6 +132,8 @@ pub enum Completion {
     Accepted {
         /// The new connection.
         slot: Slot,
+        /// The number of its listener, from 0 in the order of the calls of [`Driver::listen`].
+        listener: usize,
     },
     /// An outgoing connection is established.
     Connected {

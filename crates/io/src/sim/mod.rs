@@ -21,7 +21,7 @@
 //!     sim.wait(None, &mut completions)?;
 //!     for completion in completions.drain(..) {
 //!         match completion {
-//!             Completion::Accepted { slot } => sim.receive(slot),
+//!             Completion::Accepted { slot, .. } => sim.receive(slot),
 //!             Completion::Received { slot, buffer } => {
 //!                 sim.send(slot, Output::One(buffer.to_vec().into()));
 //!             }
@@ -43,7 +43,7 @@ pub use faults::{Faults, Injected};
 pub use kernel::Reception;
 pub use network::{Network, Peer};
 
-use crate::table::{BUDGET, SlotTable};
+use crate::table::{BUDGET, Obstacle, SlotTable};
 use crate::{BufferConfig, Completion, Driver, Listener, Output, Pool, Slot, Stats, Waker};
 use handle::Handle;
 use kernel::SimKernel;
@@ -166,6 +166,10 @@ impl Driver for Sim {
     fn listen(&mut self, listener: Listener) {
         drop(listener);
         self.start_listening();
+    }
+
+    fn pause_accepting(&mut self) {
+        self.table.pause_accepting(Obstacle::Load);
     }
 
     fn stop_listening(&mut self) {

@@ -1,5 +1,6 @@
 //! Handles each completion of the kernel.
 
+use super::listeners::Listeners;
 use super::obstacle::Obstacle;
 use super::operation::{Cancellable, Operation};
 use super::slot_state::SlotFlag;
@@ -68,7 +69,7 @@ impl<K: KernelInterface> SlotTable<K> {
         if result >= 0 {
             let slot = self.adopt(result as RawFd);
             self.stats.accepted += 1;
-            completions.push(Completion::Accepted { slot });
+            completions.push(Completion::Accepted { slot, listener: Listeners::<K::Listener>::number(listener) });
             if self.is_full() {
                 self.pause_accepting(Obstacle::Full);
             }
@@ -77,7 +78,7 @@ impl<K: KernelInterface> SlotTable<K> {
         }
     }
 
-    fn pause_accepting(&mut self, obstacle: Obstacle) {
+    pub(crate) fn pause_accepting(&mut self, obstacle: Obstacle) {
         if self.listeners.pause(&mut self.kernel, obstacle) {
             self.stats.accept_pauses += 1;
         }

@@ -40,8 +40,13 @@ impl<L> Listeners<L> {
         Slot::new(FIRST_LISTENER + at as u32, 0)
     }
 
+    /// The number of the listener, from 0 in the order in which listeners are added.
+    pub(crate) fn number(slot: Slot) -> usize {
+        (slot.index() - FIRST_LISTENER) as usize
+    }
+
     fn of(&mut self, slot: Slot) -> &mut ListenerState<L> {
-        &mut self.all[(slot.index() - FIRST_LISTENER) as usize]
+        &mut self.all[Self::number(slot)]
     }
 
     pub(crate) fn add(&mut self, listener: L) {

@@ -16,6 +16,7 @@ mod working_set;
 pub(crate) use kernel::KernelInterface;
 #[cfg(any(test, feature = "sim"))]
 pub(crate) use listeners::ACCEPT_PAUSE;
+pub(crate) use obstacle::Obstacle;
 pub(crate) use operation::{Cancellable, Operation, WAKER};
 
 use crate::pages::Pages;

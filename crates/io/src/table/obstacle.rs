@@ -12,6 +12,8 @@ const QUIET_PERIOD: Duration = Duration::from_secs(60);
 pub(crate) enum Obstacle {
     /// The limit of connections is reached.
     Full,
+    /// The driver's user has too much work for more connections.
+    Load,
     /// The accept failed with this errno.
     Errno(i32),
 }
@@ -43,6 +45,7 @@ impl Obstacle {
             Self::Full => tracing::warn!(
                 "accepting pauses until a connection closes: the limit of connections is reached (raise it)"
             ),
+            Self::Load => tracing::warn!("{until} too many new connections wait to be served"),
             Self::Errno(libc::EMFILE) => {
                 tracing::warn!("{until} the process has reached its limit of open files (raise `ulimit -n`)");
             }
@@ -61,6 +64,7 @@ impl Obstacle {
     fn cause(self) -> &'static str {
         match self {
             Self::Full => "the limit of connections",
+            Self::Load => "connections that wait to be served",
             Self::Errno(libc::EMFILE) => "the process's limit of open files",
             Self::Errno(libc::ENFILE) => "the system's limit of open files",
             Self::Errno(libc::ENOMEM | libc::ENOBUFS) => "a lack of memory in the kernel",

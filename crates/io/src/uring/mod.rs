@@ -17,7 +17,7 @@ pub use setup::{Features, probe};
 pub use unavailable::Unavailable;
 
 use crate::option::check_range;
-use crate::table::SlotTable;
+use crate::table::{Obstacle, SlotTable};
 use crate::{BufferConfig, BusyPoll, Completion, Driver, Listener, OptionError, Output, Pool, Slot, Stats, Waker};
 use io_uring::cqueue;
 use ring::Ring;
@@ -107,7 +107,7 @@ pub enum SetupError {
 ///     driver.wait(None, &mut completions)?;
 ///     for completion in completions.drain(..) {
 ///         match completion {
-///             Completion::Accepted { slot } => driver.receive(slot),
+///             Completion::Accepted { slot, .. } => driver.receive(slot),
 ///             Completion::Received { slot, buffer } => {
 ///                 let range = 0..buffer.len() as u32;
 ///                 // The receive buffer goes back out, without a copy.
@@ -184,6 +184,10 @@ impl Uring {
 impl Driver for Uring {
     fn listen(&mut self, listener: Listener) {
         self.table.listen(listener);
+    }
+
+    fn pause_accepting(&mut self) {
+        self.table.pause_accepting(Obstacle::Load);
     }
 
     fn stop_listening(&mut self) {
@@ -269,7 +273,7 @@ impl Drop for Uring {
             }
             self.reap(&mut completions);
             for completion in completions.drain(..) {
-                if let Completion::Accepted { slot } = completion {
+                if let Completion::Accepted { slot, .. } = completion {
                     self.close(slot);
                 }
             }

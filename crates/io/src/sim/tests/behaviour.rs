@@ -240,7 +240,7 @@ fn completions_beyond_the_budget_of_a_turn_are_a_backlog() {
     sim.start_listening();
     let peers: Vec<Peer> = (0..BUDGET + 1).map(|_| network.connect()).collect();
     for completion in run_until_idle(&mut sim) {
-        let Completion::Accepted { slot } = completion else { panic!("{completion:?}") };
+        let Completion::Accepted { slot, .. } = completion else { panic!("{completion:?}") };
         sim.receive(slot);
     }
     run_until_idle(&mut sim);
@@ -299,4 +299,25 @@ fn a_turn_that_is_interrupted_leaves_a_backlog() {
     network.set_faults(Faults::none());
     assert_eq!(received(&turn(&mut sim)), b"x");
     assert!(!sim.has_backlog());
+}
+
+#[test]
+fn a_paused_driver_accepts_again_when_a_slot_is_freed_or_a_second_has_passed() {
+    let (mut sim, network, first, _peer) = connection(Faults::none());
+    for frees in [true, false] {
+        sim.pause_accepting();
+        let before = sim.stats().accepted;
+        let _waiting = network.connect();
+        for _ in 0..ACCEPT_PAUSE / 2 {
+            turn(&mut sim);
+        }
+        assert_eq!(sim.stats().accepted, before, "while it is paused");
+        if frees {
+            sim.close(first);
+        }
+        for _ in 0..if frees { 4 } else { ACCEPT_PAUSE } {
+            turn(&mut sim);
+        }
+        assert_eq!(sim.stats().accepted, before + 1, "a slot was freed: {frees}");
+    }
 }

@@ -60,7 +60,7 @@ impl Echo {
             return;
         }
         match completion {
-            Completion::Accepted { slot } | Completion::Connected { slot } => {
+            Completion::Accepted { slot, .. } | Completion::Connected { slot } => {
                 let echoing = Echoing { slot, queue: VecDeque::new(), sending: false, paused: false, finished: false };
                 assert!(self.open.insert(slot.index(), echoing).is_none(), "slot {slot:?} is in use");
                 self.sim.receive(slot);

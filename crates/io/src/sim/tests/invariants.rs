@@ -32,7 +32,7 @@ fn a_slot_is_reused_only_with_nothing_in_flight() {
     while second.is_none() {
         for completion in turn(&mut sim) {
             match completion {
-                Completion::Accepted { slot } => second = Some(slot),
+                Completion::Accepted { slot, .. } => second = Some(slot),
                 other => panic!("a completion for a closed slot: {other:?}"),
             }
         }
@@ -153,7 +153,7 @@ fn multishots_that_an_overflow_has_ended_are_armed_again() {
     while !sim.is_idle() {
         for completion in turn(&mut sim) {
             match completion {
-                Completion::Accepted { slot } => sim.receive(slot),
+                Completion::Accepted { slot, .. } => sim.receive(slot),
                 Completion::Received { slot, buffer } => heard.entry(slot).or_default().extend_from_slice(&buffer),
                 other => panic!("{other:?}"),
             }

@@ -34,7 +34,7 @@ fn run_until_idle(sim: &mut Sim) -> Vec<Completion> {
 fn accepted(sim: &mut Sim) -> Slot {
     let completions = run_until_idle(sim);
     let slot = completions.iter().find_map(|completion| match completion {
-        Completion::Accepted { slot } => Some(*slot),
+        Completion::Accepted { slot, .. } => Some(*slot),
         _ => None,
     });
     slot.unwrap_or_else(|| panic!("accepted nothing: {completions:?}"))

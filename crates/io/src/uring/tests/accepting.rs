@@ -46,3 +46,19 @@ fn a_listener_outlives_the_accepts_on_it() {
     }
     TcpStream::connect(address).expect_err("it listens no more");
 }
+
+#[test]
+fn an_accepted_connection_names_its_listener() {
+    let (mut driver, first) = listening(small(8));
+    let listener = Listener::bind(LOCAL).expect("a free port");
+    let second = listener.address();
+    driver.listen(listener);
+    for (address, number) in [(second, 1), (first, 0), (second, 1)] {
+        let _peer = TcpStream::connect(address).expect("it listens");
+        let accepted = until(&mut driver, |_, completion| match completion {
+            Completion::Accepted { listener, .. } => Some(listener),
+            _ => None,
+        });
+        assert_eq!(accepted, number);
+    }
+}

@@ -52,7 +52,7 @@ fn until<T>(driver: &mut Uring, mut wanted: impl FnMut(&mut Uring, Completion) -
 #[track_caller]
 fn accept(driver: &mut Uring) -> Slot {
     until(driver, |_, completion| match completion {
-        Completion::Accepted { slot } => Some(slot),
+        Completion::Accepted { slot, .. } => Some(slot),
         _ => None,
     })
 }
@@ -90,7 +90,7 @@ fn accept_one(driver: &mut Uring) -> Slot {
         driver.wait(None, &mut completions).expect("the driver works");
     }
     for completion in completions {
-        if let Completion::Accepted { slot } = completion {
+        if let Completion::Accepted { slot, .. } = completion {
             SPARE.with_borrow_mut(|spare| spare.push(slot));
         }
     }

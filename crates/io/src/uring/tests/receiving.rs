@@ -8,7 +8,7 @@ fn echo_until_finished(driver: &mut Uring) {
     let (mut sending, mut finished) = (false, false);
     until(driver, |driver, completion| {
         match completion {
-            Completion::Accepted { slot } => driver.receive(slot),
+            Completion::Accepted { slot, .. } => driver.receive(slot),
             Completion::Received { slot, buffer } => {
                 // Copied, so that queued replies do not use up the pool.
                 queued.push(Chunk::from(buffer.to_vec()));
