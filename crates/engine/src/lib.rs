@@ -119,6 +119,7 @@
 //! - Messages: [`Message`], [`MessageKind`], [`Prepared`], [`SendOutcome`]
 //! - The end of a connection: [`CloseReason`], [`Ending`], [`CloseCode`], [`ProtocolError`]
 //! - Outgoing connections: [`Endpoint`], [`Target`], [`Scheme`]
+//! - TLS: [`TlsConfig`], [`ClientAuth`], [`TlsVersion`], [`ClientTls`], [`TlsSession`], [`TlsError`]
 //! - What was counted: [`ShardReport`], [`Counters`], [`Stats`]
 //! - Errors: [`ConfigError`], [`OptionError`], [`StartError`], [`BindError`], [`UringUnavailable`],
 //!   [`RunError`], [`ServeError`], [`ConnectError`], [`TargetError`], [`HandshakeError`],
@@ -144,6 +145,7 @@ pub use api::message::Message;
 pub use api::request::Request;
 pub use api::response::{Response, Upgrade};
 pub use api::shard::{Shard, ShardHandle};
+pub use api::tls::TlsSession;
 pub use config::{Config, ConfigError, Cores, Deflate, Limits, OnPanic, Shards};
 pub use run::client::Client;
 pub use run::error::{RunError, ServeError, StartError};

@@ -65,6 +65,10 @@ impl fmt::Display for CloseReason {
             Ending::Idle => f.write_str(", the peer was silent for too long"),
             Ending::Vanished => f.write_str(", the peer ended the connection without a close frame"),
             Ending::Reset => f.write_str(", the connection was reset"),
+            Ending::Truncated => f.write_str(
+                ", the peer ended the connection without a close frame or close_notify; data may be missing",
+            ),
+            Ending::Tls(error) => write!(f, ", TLS failed: {error}"),
             Ending::Terminated => f.write_str(", dropped by us"),
             Ending::Failed(error) => write!(f, ", the connection failed: {error}"),
         }
@@ -114,6 +118,11 @@ pub enum Ending {
     Panicked,
     /// The peer ended the TCP connection without a close frame.
     Vanished,
+    /// The peer ended the TCP connection without a close frame, and without the close_notify of TLS:
+    /// the end of its data may be missing, by an error or an attack (RFC 8446 section 6.1).
+    Truncated,
+    /// The TLS layer failed, for example at a record that was changed on its way.
+    Tls(String),
     /// The TCP connection was reset.
     Reset,
     /// [`Connection::terminate`](crate::Connection::terminate) dropped the connection.

@@ -4,6 +4,7 @@ use crate::api::handler::Handler;
 use crate::api::id::{ConnectionId, TimerId};
 use crate::api::message::Message;
 use crate::api::shard::{Command, Shard};
+use crate::api::tls::TlsSession;
 use crate::session::link::Link;
 use crate::shard::core::Core;
 use http::HeaderMap;
@@ -179,6 +180,12 @@ impl<'a, H: Handler> Connection<'a, H> {
     #[must_use]
     pub fn id(&self) -> ConnectionId {
         ConnectionId(self.slot)
+    }
+
+    /// The TLS session; `None` on a connection without TLS.
+    #[must_use]
+    pub fn tls(&self) -> Option<TlsSession<'_>> {
+        self.shard.core.tls_session(self.slot)
     }
 
     /// The peer's address; `None` if the connection is gone. Costs one `getpeername(2)`.

@@ -2,10 +2,14 @@
 
 use crate::api::error::ConnectError;
 use crate::config::{ConfigError, check_tokens};
+use crate::tls::{ClientTls, TlsError};
 use http::HeaderMap;
 use ringway_codec::{Scheme, Target};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
 
 /// A server to connect to: its addresses and the contents of the request. All connections to it
 /// share one endpoint in an `Arc`.
@@ -29,26 +33,42 @@ pub struct Endpoint {
     pub(crate) subprotocols: Vec<String>,
     pub(crate) origin: Option<String>,
     pub(crate) headers: HeaderMap,
+    pub(crate) tls: Option<EndpointTls>,
+}
+
+/// TLS to one server.
+#[derive(Clone, Debug)]
+pub(crate) struct EndpointTls {
+    pub(crate) config: Arc<ClientConfig>,
+    /// The name that the server's certificate has to contain.
+    pub(crate) name: ServerName<'static>,
+}
+
+impl EndpointTls {
+    fn new(options: &ClientTls, target: &Target) -> Result<Self, TlsError> {
+        Ok(Self { config: options.rustls(), name: options.server_name(&target.host)? })
+    }
 }
 
 impl Endpoint {
-    /// Creates the endpoint of a `ws://` URL, with all addresses of its host. They are tried in the
+    /// Creates the endpoint of a `ws://` or `wss://` URL, with all addresses of its host. They are tried in the
     /// order of RFC 8305 section 4: the families alternate, starting with that of the resolver's
     /// first address. The look-up can take seconds: call this before the shards start, or on
     /// another thread.
     ///
     /// # Errors
-    /// [`ConnectError::Url`] for a URL that could not be parsed, [`ConnectError::Scheme`] for
-    /// `wss://`, [`ConnectError::Name`] if the host has no address.
+    /// [`ConnectError::Url`] for a URL that could not be parsed, [`ConnectError::Name`] if the host has
+    /// no address, [`ConnectError::TlsConfig`] for `wss://` if the system's root certificates could
+    /// not be read.
     pub fn resolve(url: &str) -> Result<Self, ConnectError> {
-        let target = parse(url)?;
+        let target = Target::parse(url)?;
         match (target.host.as_str(), target.port).to_socket_addrs() {
             Ok(addresses) => Self::new(target, interlace(addresses)),
             Err(error) => Err(ConnectError::Name(target.host, error)),
         }
     }
 
-    /// Creates the endpoint of a `ws://` URL whose host has these addresses. Nothing is looked up;
+    /// Creates the endpoint of a `ws://` or `wss://` URL whose host has these addresses. Nothing is looked up;
     /// the addresses are tried in this order, with their own ports.
     ///
     /// # Errors
@@ -62,7 +82,7 @@ impl Endpoint {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn with_addresses(url: &str, addresses: impl IntoIterator<Item = SocketAddr>) -> Result<Self, ConnectError> {
-        Self::new(parse(url)?, addresses.into_iter().collect())
+        Self::new(Target::parse(url)?, addresses.into_iter().collect())
     }
 
     fn new(target: Target, addresses: Vec<SocketAddr>) -> Result<Self, ConnectError> {
@@ -70,7 +90,11 @@ impl Endpoint {
             let none = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
             return Err(ConnectError::Name(target.host, none));
         }
-        Ok(Self { target, addresses, subprotocols: Vec::new(), origin: None, headers: HeaderMap::new() })
+        let tls = match target.scheme {
+            Scheme::Ws => None,
+            Scheme::Wss => Some(EndpointTls::new(&ClientTls::new()?, &target)?),
+        };
+        Ok(Self { target, addresses, subprotocols: Vec::new(), origin: None, headers: HeaderMap::new(), tls })
     }
 
     /// Offers subprotocols, the preferred one first. Default: none.
@@ -106,6 +130,29 @@ impl Endpoint {
         self
     }
 
+    /// Sets the TLS options of a `wss://` URL. Default: [`ClientTls::new`], which verifies the server
+    /// with the root certificates of the system.
+    ///
+    /// # Errors
+    /// [`TlsError::ServerName`] if the host of the URL is no name that a certificate can have, and
+    /// [`TlsError::Scheme`] for a `ws://` URL.
+    ///
+    /// ```no_run
+    /// use ringway::{ClientTls, Endpoint};
+    ///
+    /// let tls = ClientTls::with_ca_files(["test-ca.pem"])?;
+    /// let endpoint = Endpoint::resolve("wss://localhost:9001/")?.tls(&tls)?;
+    /// # let _ = endpoint;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn tls(mut self, options: &ClientTls) -> Result<Self, TlsError> {
+        if self.target.scheme == Scheme::Ws {
+            return Err(TlsError::Scheme);
+        }
+        self.tls = Some(EndpointTls::new(options, &self.target)?);
+        Ok(self)
+    }
+
     /// The addresses, in the order in which they are tried. At least one.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
@@ -117,12 +164,6 @@ impl Endpoint {
     pub fn target(&self) -> &Target {
         &self.target
     }
-}
-
-/// Parses a URL, and checks that its scheme is supported.
-fn parse(url: &str) -> Result<Target, ConnectError> {
-    let target = Target::parse(url)?;
-    if target.scheme == Scheme::Wss { Err(ConnectError::Scheme) } else { Ok(target) }
 }
 
 /// Puts addresses in the order of RFC 8305 section 4, with a "First Address Family Count" of 1: the

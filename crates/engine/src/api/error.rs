@@ -1,5 +1,6 @@
 //! Why an outgoing connection failed.
 
+use crate::tls::TlsError;
 use ringway_codec::{HandshakeError, TargetError};
 use std::io;
 
@@ -8,9 +9,8 @@ use std::io;
 /// ```
 /// use ringway::{ConnectError, Endpoint};
 ///
-/// let error = Endpoint::resolve("wss://chat.example/").unwrap_err();
-/// assert!(matches!(error, ConnectError::Scheme));
-/// assert_eq!(error.to_string(), "wss:// is not supported yet: TLS is missing; use ws://");
+/// let error = Endpoint::resolve("https://chat.example/").unwrap_err();
+/// assert!(matches!(error, ConnectError::Url(_)));
 /// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -18,15 +18,18 @@ pub enum ConnectError {
     /// The URL is not a WebSocket URL.
     #[error(transparent)]
     Url(#[from] TargetError),
-    /// `wss://`: TLS is not supported yet.
-    #[error("wss:// is not supported yet: TLS is missing; use ws://")]
-    Scheme,
+    /// The TLS options do not fit the URL, or the system's root certificates could not be read.
+    #[error(transparent)]
+    TlsConfig(#[from] TlsError),
     /// The host name has no address.
     #[error("cannot resolve {0:?}: {1}")]
     Name(String, io::Error),
     /// The TCP connection could not be established, or was lost during the opening handshake.
     #[error("cannot connect: {0}")]
     Unreachable(io::Error),
+    /// The TLS handshake failed.
+    #[error("TLS: {0}")]
+    Tls(String),
     /// The peer's response does not complete the opening handshake (RFC 6455 section 4.1).
     #[error(transparent)]
     Handshake(#[from] HandshakeError),

@@ -10,3 +10,4 @@ pub(crate) mod message;
 pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod shard;
+pub(crate) mod tls;

@@ -1,6 +1,7 @@
 //! The handler's view of HTTP requests.
 
 use crate::api::id::ConnectionId;
+use crate::api::tls::TlsSession;
 use ringway_io::Slot;
 use std::borrow::Cow;
 use std::fmt;
@@ -46,11 +47,17 @@ pub struct Request<'a> {
     head: &'a ringway_codec::Request<'a>,
     id: ConnectionId,
     peers: &'a dyn PeerAddress,
+    tls: Option<TlsSession<'a>>,
 }
 
 impl<'a> Request<'a> {
-    pub(crate) fn new(head: &'a ringway_codec::Request<'a>, id: ConnectionId, peers: &'a dyn PeerAddress) -> Self {
-        Self { head, id, peers }
+    pub(crate) fn new(
+        head: &'a ringway_codec::Request<'a>,
+        id: ConnectionId,
+        peers: &'a dyn PeerAddress,
+        tls: Option<TlsSession<'a>>,
+    ) -> Self {
+        Self { head, id, peers, tls }
     }
 
     /// The connection on which the request was received.
@@ -63,6 +70,12 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn remote_addr(&self) -> Option<SocketAddr> {
         self.peers.peer_address(self.id.0)
+    }
+
+    /// The TLS session; `None` on a connection without TLS.
+    #[must_use]
+    pub fn tls(&self) -> Option<TlsSession<'a>> {
+        self.tls
     }
 
     /// The method, such as `GET`; case-sensitive. `GET` for a request for a WebSocket.
@@ -183,7 +196,7 @@ mod tests {
         let parsed = parse_request(bytes, &HeadLimits::default()).expect("it is valid");
         let (head, _) = parsed.expect("it is complete");
         let id = ConnectionId(Slot::new(1, 2));
-        let request = Request::new(&head, id, &Nobody);
+        let request = Request::new(&head, id, &Nobody, None);
         assert_eq!((request.id(), request.remote_addr()), (id, None));
         assert_eq!(
             (request.method(), request.path(), request.host()),
@@ -207,7 +220,7 @@ mod tests {
     fn a_target_without_a_query_has_no_pairs() {
         let parsed = parse_request(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", &HeadLimits::default()).expect("valid");
         let (head, _) = parsed.expect("it is complete");
-        let request = Request::new(&head, ConnectionId(Slot::new(1, 2)), &Nobody);
+        let request = Request::new(&head, ConnectionId(Slot::new(1, 2)), &Nobody, None);
         assert_eq!((request.query(), request.query_pairs().count()), (None, 0));
     }
 }

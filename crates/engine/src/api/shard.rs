@@ -10,6 +10,7 @@ use crate::session::attempt::Attempt;
 use crate::session::link::{Link, SessionPhase};
 use crate::shard::core::{Core, Counters};
 use crate::shard::mailbox::{Mailbox, PostError};
+use crate::tls::table::ListenerTls;
 use ringway_io::{Slot, Waker};
 use std::collections::VecDeque;
 use std::fmt;
@@ -93,6 +94,13 @@ pub(crate) enum Command<S> {
 }
 
 impl<H: Handler> Shard<'_, H> {
+    /// Replaces the certificates of a listener. Open connections keep theirs.
+    pub(crate) fn set_tls(&mut self, listener: usize, tls: ListenerTls) {
+        if let Some(table) = &mut self.core.tls {
+            table.reconfigure(listener, tls);
+        }
+    }
+
     /// The number of this shard, from 0.
     #[must_use]
     pub fn index(&self) -> usize {

@@ -107,6 +107,6 @@ impl Client {
         H: Handler,
         F: Fn(usize) -> H + Send + Sync + 'static,
     {
-        self.launch.start(Vec::new(), Arc::new(make))
+        self.launch.start(Vec::new(), &[], Arc::new(make))
     }
 }

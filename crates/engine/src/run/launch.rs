@@ -3,13 +3,17 @@
 use super::error::StartError;
 use super::memory;
 use super::placement::{self, Assignment};
-use super::running::Running;
+use super::running::{Certificates, Running};
 use crate::api::handler::Handler;
 use crate::api::shard::ShardHandle;
 use crate::config::{Config, Limits, Shards};
 use crate::shard::event_loop::EventLoop;
+use crate::tls::table::ListenerTls;
+use crate::tls::{TlsConfig, TlsReload};
+use ringway_codec::Scheme;
 use ringway_io::uring::{self, Uring, UringConfig};
 use ringway_io::{Driver, Listener};
+use std::io;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Instant;
@@ -27,6 +31,7 @@ impl Launch {
     pub(crate) fn start<H: Handler>(
         self,
         listeners: Vec<Listener>,
+        tls: &[Option<TlsConfig>],
         make: Arc<dyn Fn(usize) -> H + Send + Sync>,
     ) -> Result<Running<H>, StartError> {
         self.shards.check()?;
@@ -55,13 +60,29 @@ impl Launch {
         let limits = Limits { max_memory: Some(max_memory), ..self.limits };
         let config = Arc::new(self.config);
         let (ended, ends) = mpsc::channel();
+        let certificates = Certificates::default();
+        let schemes = tls.iter().map(|tls| if tls.is_some() { Scheme::Wss } else { Scheme::Ws }).collect();
+        let groups = by_config(tls);
+        let tls: Vec<Option<ListenerTls>> = tls.iter().map(|tls| tls.as_ref().map(ListenerTls::of)).collect();
         let (threads, handles) = (Vec::new(), Vec::new());
         let ends = Mutex::new(ends);
-        let mut running = Running { addresses, assignment, features, threads, handles, ends };
+        let mut running = Running {
+            addresses,
+            schemes,
+            assignment,
+            features,
+            threads,
+            handles,
+            ends,
+            certificates: Arc::clone(&certificates),
+        };
         for (index, (core, listeners)) in cores.into_iter().zip(shares).enumerate() {
             let (report, reported) = mpsc::sync_channel(1);
-            let (config, make, ended) = (Arc::clone(&config), Arc::clone(&make), ended.clone());
+            let (config, make, ended, tls) = (Arc::clone(&config), Arc::clone(&make), ended.clone(), tls.clone());
+            let certificates = Arc::clone(&certificates);
             let thread = thread::Builder::new().name(format!("ringway-{index}")).spawn(move || {
+                // Reading them again ends with the last shard.
+                let _certificates = certificates;
                 if let Some(Err(error)) = core.map(placement::pin) {
                     let _ = report.send(Err(StartError::from(error)));
                     return Ok(Default::default());
@@ -87,7 +108,9 @@ impl Launch {
                 if report.send(Ok(handle.clone())).is_err() {
                     return Ok(Default::default()); // Another shard could not start.
                 }
-                EventLoop::new(index, driver, config, limits, handle, make(index), Instant::now()).run()
+                let mut event_loop = EventLoop::new(index, driver, config, limits, handle, make(index), Instant::now());
+                event_loop.use_tls(tls);
+                event_loop.run()
             });
             match thread {
                 Ok(thread) => running.threads.push(Some(thread)),
@@ -99,8 +122,45 @@ impl Launch {
                 Err(_) => return running.abandon(StartError::Panicked(index)),
             }
         }
-        Ok(running)
+        let reloads: io::Result<Vec<TlsReload>> = groups
+            .into_iter()
+            .filter(|(config, _)| config.has_files())
+            .map(|(config, listeners)| watch(config, listeners, running.handles.clone()))
+            .collect();
+        match reloads {
+            Ok(reloads) => {
+                let _ = certificates.set(reloads); // It was empty.
+                Ok(running)
+            }
+            Err(error) => running.abandon(StartError::Thread(error)),
+        }
     }
+}
+
+/// The numbers of the listeners that have the same configuration.
+fn by_config(tls: &[Option<TlsConfig>]) -> Vec<(TlsConfig, Vec<usize>)> {
+    let mut groups: Vec<(TlsConfig, Vec<usize>)> = Vec::new();
+    for (listener, config) in tls.iter().enumerate() {
+        let Some(config) = config else { continue };
+        match groups.iter_mut().find(|(known, _)| Arc::ptr_eq(&known.rustls(), &config.rustls())) {
+            Some((_, listeners)) => listeners.push(listener),
+            None => groups.push((config.clone(), vec![listener])),
+        }
+    }
+    groups
+}
+
+/// Reads the files of a configuration again when they change, and posts it to the shards.
+fn watch<H: Handler>(config: TlsConfig, listeners: Vec<usize>, handles: Vec<ShardHandle<H>>) -> io::Result<TlsReload> {
+    TlsReload::start(config, move |config| {
+        for (index, handle) in handles.iter().enumerate() {
+            let (tls, listeners) = (ListenerTls::of(config), listeners.clone());
+            let posted = handle.post(move |_, shard| listeners.iter().for_each(|at| shard.set_tls(*at, tls.clone())));
+            if let Err(error) = posted {
+                tracing::error!("shard {index} keeps the former certificates: {error}");
+            }
+        }
+    })
 }
 
 /// Reports that a shard has ended, by a return or a panic: dropped with the stack of the shard's

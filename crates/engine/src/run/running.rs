@@ -6,12 +6,14 @@ use super::signals;
 use crate::api::handler::Handler;
 use crate::api::shard::ShardHandle;
 use crate::shard::core::Counters;
+use crate::tls::TlsReload;
+use ringway_codec::Scheme;
 use ringway_io::Stats;
 use ringway_io::uring::Features;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
 /// The report of a shard that has ended.
@@ -66,6 +68,7 @@ pub(crate) type ShardResult = io::Result<(Stats, Counters)>;
 /// ```
 pub struct Running<H: Handler> {
     pub(super) addresses: Vec<SocketAddr>,
+    pub(super) schemes: Vec<Scheme>,
     pub(super) assignment: Assignment,
     pub(super) features: Features,
     pub(super) threads: Vec<Option<JoinHandle<ShardResult>>>,
@@ -73,13 +76,24 @@ pub struct Running<H: Handler> {
     /// Receives the numbers of shards that have ended. The mutex makes this type `Sync`; only
     /// `wait` uses the receiver.
     pub(super) ends: Mutex<mpsc::Receiver<usize>>,
+    pub(super) certificates: Certificates,
 }
+
+/// The threads that read certificates again. They run until the last shard has ended.
+pub(super) type Certificates = Arc<OnceLock<Vec<TlsReload>>>;
 
 impl<H: Handler> Running<H> {
     /// The addresses that are listened on, with the ports chosen by the system.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// What clients speak on each of the [`addresses`](Running::addresses): `wss` with TLS, `ws`
+    /// without.
+    #[must_use]
+    pub fn schemes(&self) -> &[Scheme] {
+        &self.schemes
     }
 
     /// The core of each shard; `None` for one that is not pinned.
@@ -113,14 +127,24 @@ impl<H: Handler> Running<H> {
         stop(&self.handles);
     }
 
+    /// Reads the files of all [`TlsConfig`](crate::TlsConfig)s again. Does not block; the files are
+    /// also read when they change. New connections use the new certificates. If a file has an error,
+    /// it is logged, and the present certificates remain in use.
+    pub fn reload_certificates(&self) {
+        reload(&self.certificates);
+    }
+
     /// Stops the shards at SIGINT or SIGTERM, as [`Running::stop`] does. A second signal has its
-    /// default action: it ends the process. Starts a thread that waits for the signals.
+    /// default action: it ends the process. If certificates were read from files, reads them again
+    /// at SIGHUP. Starts a thread that waits for the signals.
     ///
     /// # Errors
     /// [`RunError::Signals`] if the handlers for the signals cannot be installed.
     pub fn stop_on_signals(&self) -> Result<(), RunError> {
         let handles = self.handles.clone();
-        signals::watch(move || stop(&handles))
+        let certificates = Arc::clone(&self.certificates);
+        let has_files = certificates.get().is_some_and(|reloads| !reloads.is_empty());
+        signals::watch(move || stop(&handles), has_files.then_some(move || reload(&certificates)))
     }
 
     /// Waits until all shards have ended. If one fails, the others are stopped: without one of its
@@ -168,6 +192,10 @@ impl<H: Handler> fmt::Debug for Running<H> {
             .field("assignment", &self.assignment)
             .finish_non_exhaustive()
     }
+}
+
+fn reload(certificates: &Certificates) {
+    certificates.get().into_iter().flatten().for_each(TlsReload::reload);
 }
 
 /// Stops shards.

@@ -6,6 +6,7 @@ use super::listening::{self, Listening};
 use super::running::Running;
 use crate::api::handler::Handler;
 use crate::config::{Config, Limits, Shards};
+use crate::tls::TlsConfig;
 use ringway_io::Listener;
 use std::fmt::Display;
 use std::io;
@@ -37,6 +38,10 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Server {
     listeners: Vec<Listener>,
+    /// The TLS of each listener.
+    tls: Vec<Option<TlsConfig>>,
+    /// The number of the first listener of the latest call.
+    latest: usize,
     launch: Launch,
 }
 
@@ -61,7 +66,7 @@ impl Server {
     /// # Ok::<(), ringway::StartError>(())
     /// ```
     pub fn bind(address: impl ToSocketAddrs + Display) -> Result<Self, StartError> {
-        Self { listeners: Vec::new(), launch: Launch::default() }.and_bind(address)
+        Self { listeners: Vec::new(), tls: Vec::new(), latest: 0, launch: Launch::default() }.and_bind(address)
     }
 
     /// Listens on a further address, or on all addresses of a further name.
@@ -84,8 +89,27 @@ impl Server {
         for error in errors {
             tracing::warn!(name = %address, "one address of the name is skipped: {error}");
         }
+        self.latest = self.listeners.len();
         self.listeners.extend(listeners);
+        self.tls.resize(self.listeners.len(), None);
         Ok(self)
+    }
+
+    /// Uses TLS on the addresses of the latest call of [`Server::bind`] or [`Server::and_bind`]. One
+    /// process can serve addresses with TLS, also with different certificates, and without it.
+    ///
+    /// ```no_run
+    /// use ringway::{Server, TlsConfig};
+    ///
+    /// let tls = TlsConfig::from_files("chain.pem", "key.pem")?;
+    /// let server = Server::bind("0.0.0.0:443")?.tls(&tls).and_bind("127.0.0.1:9001")?;
+    /// # let _ = server;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn tls(mut self, config: &TlsConfig) -> Self {
+        self.tls[self.latest..].fill(Some(config.clone()));
+        self
     }
 
     /// Sets the number of shards. Default: one for each core. Starting checks the number.
@@ -120,7 +144,7 @@ impl Server {
         H: Handler,
         F: Fn(usize) -> H + Send + Sync + 'static,
     {
-        self.launch.start(self.listeners, Arc::new(make))
+        self.launch.start(self.listeners, &self.tls, Arc::new(make))
     }
 
     /// Runs until SIGINT or SIGTERM. The connections are then closed with 1001, and the shards end

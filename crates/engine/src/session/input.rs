@@ -1,5 +1,6 @@
 //! The received bytes that a session decodes.
 
+use crate::shard::memory::Memory;
 use ringway_io::Buffer;
 use std::ops::{Deref, DerefMut};
 
@@ -18,6 +19,14 @@ impl Input {
         match self {
             Self::Buffer(buffer) => buffer.capacity(),
             Self::Kept(bytes) => bytes.capacity(),
+        }
+    }
+
+    /// Retains the memory of input that is used up.
+    #[inline]
+    pub(crate) fn recycle(self, memory: &mut Memory) {
+        if let Self::Kept(bytes) = self {
+            memory.give(bytes);
         }
     }
 

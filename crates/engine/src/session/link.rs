@@ -603,7 +603,8 @@ impl<S> Link<S> {
         match self.phase {
             // The peer may still read: queued output is sent first.
             SessionPhase::Open => {
-                self.cold().reason = Some(CloseReason::abnormal(Ending::Vanished));
+                let ending = if self.is_truncated(core) { Ending::Truncated } else { Ending::Vanished };
+                self.cold().reason = Some(CloseReason::abnormal(ending));
                 self.begin_shutdown(CloseMode::Immediate, core);
             }
             SessionPhase::Closing => self.begin_shutdown(CloseMode::Immediate, core),

@@ -16,6 +16,7 @@ mod input;
 pub(crate) mod link;
 pub(crate) mod opening;
 pub(crate) mod outbox;
+mod secure;
 
 use crate::api::close::{CloseReason, Ending};
 use crate::api::error::ConnectError;
@@ -70,14 +71,25 @@ impl<S> Session<S> {
         Self { decoder: Decoder::new(role), link: Link::new(slot, role, state, core.tick()) }
     }
 
-    /// Sends the request after the TCP connection is established (client role).
-    pub(crate) fn connected(&mut self, core: &mut Core) {
+    /// Begins the opening handshake after the TCP connection is established (client role): sends the
+    /// request, or the ClientHello.
+    pub(crate) fn connected(&mut self, core: &mut Core) -> Option<Removal> {
         let link = &mut self.link;
         link.phase = SessionPhase::Handshaking;
         link.last_active = core.tick();
         if let Some(time) = link.cold().opening.attempt().map(|attempt| attempt.time_left(core)) {
             core.set_timer(link.slot(), time);
         }
+        if link.cold().opening.has_tls() {
+            return self.begin_tls(core);
+        }
+        self.send_request(core);
+        None
+    }
+
+    /// Sends the request (client role).
+    fn send_request(&mut self, core: &mut Core) {
+        let link = &mut self.link;
         let mut request = core.memory.take_output();
         link.cold().opening.encode_request(core, &mut request);
         link.write_raw(core, |out| out.extend_from_slice(&request));
@@ -94,15 +106,24 @@ impl<S> Session<S> {
     ) -> Option<Removal> {
         self.link.last_active = core.tick();
         self.link.unset(SessionFlag::Pinged);
+        if core.tls.as_ref().is_some_and(|tls| tls.get(self.link.slot()).is_some()) {
+            return self.receive_records(buffer, core, app);
+        }
+        self.receive_plain(Input::Buffer(buffer), core, app)
+    }
+
+    /// Handles received plaintext.
+    #[inline]
+    fn receive_plain(&mut self, input: Input, core: &mut Core, app: &mut impl Application<S>) -> Option<Removal> {
         self.accounted(core, |session, core| match session.link.phase {
             SessionPhase::Open | SessionPhase::Closing => {
-                session.decode(Input::Buffer(buffer), 0, core, app);
+                session.decode(input, 0, core, app);
                 None
             }
-            SessionPhase::Handshaking => session.handshake(Input::Buffer(buffer), core, app),
+            SessionPhase::Handshaking => session.handshake(input, core, app),
             // Receiving pauses with the deferral; these bytes were received before.
             SessionPhase::Deferred => {
-                session.link.cold().opening.extend_rest(&buffer);
+                session.link.cold().opening.extend_rest(&input);
                 None
             }
             // Input in these phases is ignored.
@@ -240,8 +261,8 @@ impl<S> Session<S> {
     pub(crate) fn sent(&mut self, output: Output, written: usize, core: &mut Core, app: &mut impl Application<S>) {
         let link = &mut self.link;
         link.unset(SessionFlag::Sending);
-        link.outbox.complete(output, written, &mut core.memory);
-        let mut busy = !link.outbox.is_empty() || !link.is_open();
+        let records_wait = link.complete_output(output, written, core);
+        let mut busy = records_wait || !link.outbox.is_empty() || !link.is_open();
         if link.is(SessionFlag::PausedByBacklog) && link.outbox.bytes() <= core.limits.max_buffered / 2 {
             link.unset(SessionFlag::PausedByBacklog);
             link.last_active = core.tick();
@@ -377,11 +398,15 @@ impl<S> Session<S> {
         let link = &mut self.link;
         let slot = link.slot();
         link.is_backlogged(core);
-        if !link.is(SessionFlag::Sending)
-            && let Some(output) = link.outbox.take()
-        {
-            link.set(SessionFlag::Sending);
-            core.actions.push(Action::Send(slot, output));
+        if !link.is(SessionFlag::Sending) {
+            match link.take_output(core) {
+                Ok(None) => {}
+                Ok(Some(output)) => {
+                    link.set(SessionFlag::Sending);
+                    core.actions.push(Action::Send(slot, output));
+                }
+                Err(removal) => return Some(removal),
+            }
         }
         let should_receive = link.should_receive();
         if should_receive != link.is(SessionFlag::Receiving) {
@@ -456,6 +481,9 @@ impl<S> Session<S> {
     /// reason if the connection was open.
     pub(crate) fn release(self, core: &mut Core) -> (Option<S>, Option<CloseReason>) {
         core.memory.discharge(self.held_input());
+        if let Some(tls) = &mut core.tls {
+            core.memory.discharge(tls.remove(self.link.slot()));
+        }
         let Self { mut decoder, mut link } = self;
         core.clear_timer(link.slot());
         core.timers.release(link.slot());
@@ -470,6 +498,10 @@ impl<S> Session<S> {
     /// Handles bytes of an opening handshake.
     fn handshake(&mut self, input: Input, core: &mut Core, app: &mut impl Application<S>) -> Option<Removal> {
         let link = &mut self.link;
+        if link.role() == Role::Server && link.cold().opening.is_fresh() && secure::is_client_hello(&input) {
+            self.refuse_tls(core);
+            return None;
+        }
         let head = link.cold().opening.collect(input, core)?;
         match link.role() {
             Role::Server => {

@@ -4,6 +4,7 @@
 use super::attempt::Attempt;
 use super::input::Input;
 use crate::api::endpoint::Endpoint;
+use crate::api::error::ConnectError;
 use crate::api::response::{Response, Upgrade};
 use crate::config::Config;
 use crate::shard::core::Core;
@@ -13,6 +14,7 @@ use ringway_codec::{
     encode_accept, encode_response, parse_request, parse_response,
 };
 use ringway_io::Slot;
+use std::borrow::Cow;
 
 /// The state of an opening handshake.
 #[derive(Default)]
@@ -25,6 +27,8 @@ pub(super) struct Opening {
     nonce: [u8; 16],
     /// The request that waits for the handler's answer.
     deferred: Option<UpgradeRequest>,
+    /// Client role: why the attempt has failed, while the last bytes for the server are sent.
+    failure: Option<ConnectError>,
 }
 
 /// Answers requests.
@@ -84,7 +88,32 @@ impl Opening {
         self.attempt.take()
     }
 
-    fn endpoint(&self) -> Option<&Endpoint> {
+    /// Whether nothing of a head has been received.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.head.is_empty() && self.scan.is_none()
+    }
+
+    /// Whether the server is reached through TLS (client role).
+    pub(super) fn has_tls(&self) -> bool {
+        self.endpoint().is_some_and(|endpoint| endpoint.tls.is_some())
+    }
+
+    /// The name that the certificate of the server has to contain (client role).
+    pub(super) fn server_name(&self) -> Option<Cow<'_, str>> {
+        self.endpoint()?.tls.as_ref().map(|tls| tls.name.to_str())
+    }
+
+    /// Records why the attempt has failed.
+    pub(super) fn fail(&mut self, error: ConnectError) {
+        self.failure = Some(error);
+    }
+
+    /// Takes the reason why the attempt has failed.
+    pub(super) fn take_failure(&mut self) -> Option<ConnectError> {
+        self.failure.take()
+    }
+
+    pub(super) fn endpoint(&self) -> Option<&Endpoint> {
         self.attempt.as_ref().map(Attempt::endpoint)
     }
 

@@ -8,6 +8,7 @@
 
 use super::input::Input;
 use crate::shard::memory::{Memory, UNIT};
+use crate::tls::stream::{TlsFailure, TlsStream};
 use ringway_codec::{Decoder, Incoming, Place};
 use ringway_io::{Chunk, Output};
 use std::mem;
@@ -173,12 +174,15 @@ impl Outbox {
     /// readers could occupy all of them.
     #[inline]
     pub(crate) fn finish_input(&mut self, input: Input, in_flight: bool, memory: &mut Memory) {
-        let OutputQueue::Replies(replies) = &mut self.queue else { return };
+        let OutputQueue::Replies(replies) = &mut self.queue else { return input.recycle(memory) };
         let Range { start, end } = replies.run;
         let len = (end - start) as usize;
         let alone = replies.around.is_none();
         let chunk = match input {
-            input if !alone && len <= COPY_MAX => return self.copy_replies(&input, None, memory),
+            input if !alone && len <= COPY_MAX => {
+                self.copy_replies(&input, None, memory);
+                return input.recycle(memory);
+            }
             Input::Buffer(buffer) if buffer.is_scarce() || in_flight && len < buffer.capacity() / 4 => {
                 return self.copy_replies(&buffer, None, memory);
             }
@@ -238,6 +242,63 @@ impl Outbox {
         match &mut self.queue {
             OutputQueue::Ready(queue) if written < output.len() => ledger.put_back(queue, output, written),
             _ => ledger.recycle(output),
+        }
+    }
+
+    /// Takes the next output to send on a connection with TLS, and seals it. The bytes of its records
+    /// are counted from now on, instead of those of the plaintext. `ending`: nothing follows the
+    /// queued output, so the layer ends with it.
+    ///
+    /// # Errors
+    /// The layer has failed.
+    pub(crate) fn take_sealed(
+        &mut self,
+        stream: &mut TlsStream,
+        scratch: &mut Vec<u8>,
+        ending: bool,
+        memory: &mut Memory,
+    ) -> Result<Option<Output>, TlsFailure> {
+        if let Some(unsent) = stream.take_unsent() {
+            return Ok(Some(unsent));
+        }
+        let mut sealed = memory.take_output();
+        stream.take_own(&mut sealed);
+        if !stream.is_open() {
+            if ending {
+                self.discard(memory);
+            }
+        } else if let Some(plain) = self.take() {
+            let taken = stream.seal(&plain, scratch, &mut sealed);
+            self.complete(plain, *taken.as_ref().unwrap_or(&0), memory);
+            taken?;
+        }
+        if ending && self.is_empty() {
+            stream.finish(&mut sealed);
+        }
+        if sealed.is_empty() {
+            memory.give(sealed);
+            return Ok(None);
+        }
+        self.bytes += sealed.len() as u32;
+        let chunk = Chunk::from(sealed);
+        Ledger { memory, held: &mut self.held }.charge(&chunk);
+        Ok(Some(Output::One(chunk)))
+    }
+
+    /// Handles the completion of a send of sealed output.
+    pub(crate) fn complete_sealed(
+        &mut self,
+        stream: &mut TlsStream,
+        output: Output,
+        written: usize,
+        memory: &mut Memory,
+    ) {
+        self.bytes -= written as u32;
+        match output {
+            Output::One(Chunk::Owned { bytes, start }) if written < bytes.len() - start as usize => {
+                stream.keep_unsent(Output::One(Chunk::Owned { bytes, start: start + written as u32 }));
+            }
+            output => Ledger { memory, held: &mut self.held }.recycle(output),
         }
     }
 

@@ -1,12 +1,15 @@
 //! The state that the sessions of a shard share: memory, time, random numbers, configuration, and
 //! pending work.
 
+use crate::api::tls::TlsSession;
 use crate::config::{Config, Limits};
 use crate::session::compression::Compressors;
 use crate::shard::clock::{ShardClock, TICK};
 use crate::shard::memory::{Memory, PAUSE_TIME, Pressure, REFUSAL_TIME, RESUME_TIME, Shortage};
+use crate::shard::notices::Notices;
 use crate::shard::slice::Slices;
 use crate::shard::timers::UserTimers;
+use crate::tls::table::TlsTable;
 use rand::Rng;
 use rand::rngs::StdRng;
 use ringway_io::{Output, Slot, TimerWheel};
@@ -57,6 +60,8 @@ pub struct Counters {
     pub memory_closes: u64,
     /// How often a connection used up its budget for a turn and had to wait.
     pub yields: u64,
+    /// Connections whose TLS layer failed, during the handshake or later.
+    pub tls_failures: u64,
     /// How often the shard did not poll its sockets for 500 ms or more.
     pub stalls: u64,
 }
@@ -79,6 +84,9 @@ pub(crate) struct Core {
     pub(crate) slices: Slices,
     pub(crate) counters: Counters,
     pub(crate) shortage: Shortage,
+    /// The layers of the connections with TLS; `None` if there has been none.
+    pub(crate) tls: Option<Box<TlsTable>>,
+    pub(crate) notices: Notices,
     pub(crate) clock: ShardClock,
     wheel: TimerWheel,
     /// The timers that handlers set.
@@ -103,11 +111,18 @@ impl Core {
             slices: Slices::default(),
             counters: Counters::default(),
             shortage: Shortage::default(),
+            tls: None,
+            notices: Notices::default(),
             clock: ShardClock::new(now),
             wheel: TimerWheel::new(now, TICK),
             timers: UserTimers::new(now, TICK),
             rng: rand::make_rng(),
         }
+    }
+
+    /// The TLS session of a connection.
+    pub(crate) fn tls_session(&self, slot: Slot) -> Option<TlsSession<'_>> {
+        self.tls.as_ref()?.get(slot).map(TlsSession::new)
     }
 
     /// Begins a turn.
@@ -149,7 +164,8 @@ impl Core {
     /// How long the shard can wait for the kernel, given the timers of its sessions; `None`:
     /// without limit.
     pub(crate) fn poll_timeout(&self, now: Instant) -> Option<Duration> {
-        if !self.dirty.is_empty() || !self.waiting.is_empty() {
+        let handshakes = self.tls.as_ref().map_or(0, |tls| tls.waiting());
+        if !self.dirty.is_empty() || !self.waiting.is_empty() || handshakes > 0 {
             return Some(Duration::ZERO);
         }
         [self.wheel.wait(self.clock.at(now)), self.timers.wait(now), self.relief_wait()].into_iter().flatten().min()

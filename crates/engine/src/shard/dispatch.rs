@@ -15,7 +15,7 @@ use crate::session::attempt::Attempt;
 use crate::session::closing::Removal;
 use crate::session::link::{Link, SessionPhase};
 use crate::session::opening::RequestHandler;
-use crate::shard::core::Core;
+use crate::shard::core::{Action, Core};
 use crate::shard::session_table::{Others, SessionTable};
 use http::StatusCode;
 use ringway_io::{Buffer, Cause, Driver, Output, Slot};
@@ -68,7 +68,14 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
     }
 
     /// Handles an accepted connection.
-    pub(crate) fn accepted(&mut self, slot: Slot) {
+    pub(crate) fn accepted(&mut self, slot: Slot, listener: usize) {
+        if let Some(tls) = &mut self.core.tls
+            && let Err(error) = tls.accept(slot, listener)
+        {
+            self.core.notices.warn(self.core.clock.now(), || format!("a connection is dropped: TLS: {error}"));
+            self.core.actions.push(Action::Close(slot));
+            return;
+        }
         self.sessions.insert(Session::accepted(slot, self.core));
     }
 
@@ -84,8 +91,10 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
 
     /// Handles an established TCP connection of the client role.
     pub(crate) fn connected(&mut self, slot: Slot) {
-        if let Some(session) = self.sessions.get_mut(slot) {
-            session.connected(self.core);
+        if let Some(session) = self.sessions.get_mut(slot)
+            && let Some(removal) = session.connected(self.core)
+        {
+            self.remove(slot, removal);
         }
     }
 
@@ -204,6 +213,21 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
         }
     }
 
+    /// Processes the handshakes of TLS that wait for their turn, until the time for them is used up.
+    pub(crate) fn shake_hands(&mut self, mut time_is_up: impl FnMut() -> bool) {
+        // A handshake that continues waits for the next turn.
+        for _ in 0..self.core.tls.as_ref().map_or(0, |tls| tls.waiting()) {
+            let Some(slot) = self.core.tls.as_mut().and_then(|tls| tls.next_waiting()) else { break };
+            let Some((session, core, mut calls)) = self.session(slot) else { continue };
+            if let Some(removal) = session.shake_hands(core, &mut calls) {
+                self.remove(slot, removal);
+            }
+            if time_is_up() {
+                break;
+            }
+        }
+    }
+
     /// Stops the shard: begins to close every connection.
     pub(crate) fn stop(&mut self) {
         let slots: Vec<Slot> = self.sessions.slots().collect();
@@ -228,7 +252,8 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
     /// it.
     #[cold]
     pub(super) fn remove(&mut self, slot: Slot, removal: Removal) {
-        let Some(session) = self.sessions.remove(slot) else { return };
+        let Some(mut session) = self.sessions.remove(slot) else { return };
+        let removal = session.link.take_failure().map_or(removal, Removal::Unconnected);
         let (state, reason) = session.release(self.core);
         match (removal, reason) {
             (Removal::Unconnected(error), _) => {
@@ -285,7 +310,8 @@ fn handle_panic(panic: Box<dyn Any + Send>, slot: Option<Slot>, core: &mut Core)
 
 impl<D: Driver, H: Handler> RequestHandler<H::State> for Calls<'_, D, H> {
     fn upgrade(&mut self, slot: Slot, request: &ringway_codec::Request<'_>, core: &mut Core) -> Upgrade<H::State> {
-        let request = Request::new(request, ConnectionId(slot), &self.reach);
+        let tls = core.tls_session(slot);
+        let request = Request::new(request, ConnectionId(slot), &self.reach, tls);
         let handler = &mut *self.handler;
         catch_unwind(AssertUnwindSafe(|| handler.upgrade(&request))).unwrap_or_else(|panic| {
             handle_panic(panic, Some(slot), core);
@@ -294,7 +320,8 @@ impl<D: Driver, H: Handler> RequestHandler<H::State> for Calls<'_, D, H> {
     }
 
     fn request(&mut self, slot: Slot, request: &ringway_codec::Request<'_>, core: &mut Core) -> Response {
-        let request = Request::new(request, ConnectionId(slot), &self.reach);
+        let tls = core.tls_session(slot);
+        let request = Request::new(request, ConnectionId(slot), &self.reach, tls);
         let handler = &mut *self.handler;
         catch_unwind(AssertUnwindSafe(|| handler.request(&request))).unwrap_or_else(|panic| {
             handle_panic(panic, Some(slot), core);

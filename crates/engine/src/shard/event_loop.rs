@@ -11,6 +11,7 @@ use crate::shard::dispatch::Dispatch;
 use crate::shard::relief::relieve;
 use crate::shard::session_table::SessionTable;
 use crate::shard::slice::WAITING_TIME;
+use crate::tls::table::{HANDSHAKE_TIME, ListenerTls, TlsTable, WAITING_MAX};
 use ringway_io::{Completion, Driver, Stats};
 use std::collections::VecDeque;
 use std::io;
@@ -52,6 +53,13 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         }
     }
 
+    /// Uses TLS on some of the listeners, which have numbers as in [`Completion::Accepted`].
+    pub(crate) fn use_tls(&mut self, listeners: Vec<Option<ListenerTls>>) {
+        if listeners.iter().any(Option::is_some) {
+            self.core.tls = Some(Box::new(TlsTable::new(listeners)));
+        }
+    }
+
     /// Runs until the shard is stopped and its connections have ended.
     pub(crate) fn run(mut self) -> io::Result<(Stats, Counters)> {
         self.core.slices.measure_time();
@@ -83,6 +91,13 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
             // After new input, so that waiting input does not delay it for long.
             let began = clock();
             self.dispatch().decode_waiting(|| clock().saturating_duration_since(began) >= WAITING_TIME);
+        }
+        if self.core.tls.as_ref().is_some_and(|tls| tls.waiting() > 0) {
+            let began = clock();
+            self.dispatch().shake_hands(|| clock().saturating_duration_since(began) >= HANDSHAKE_TIME);
+            if self.core.tls.as_ref().is_some_and(|tls| tls.waiting() > WAITING_MAX) {
+                self.driver.pause_accepting();
+            }
         }
         let mut fired = std::mem::take(&mut self.fired);
         self.dispatch().expire(&mut fired);
@@ -123,9 +138,9 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
             Completion::Received { slot, buffer } => self.dispatch().received(slot, buffer),
             Completion::Sent { slot, output, written } => self.dispatch().sent(slot, output, written),
             // The kernel accepted this connection before listening ended.
-            Completion::Accepted { slot } if self.is_stopping() => self.core.actions.push(Action::Close(slot)),
+            Completion::Accepted { slot, .. } if self.is_stopping() => self.core.actions.push(Action::Close(slot)),
             Completion::Released { output } => self.dispatch().released(output),
-            Completion::Accepted { slot } => self.dispatch().accepted(slot),
+            Completion::Accepted { slot, listener } => self.dispatch().accepted(slot, listener),
             Completion::Connected { slot } => self.dispatch().connected(slot),
             Completion::Ended { slot, cause } => self.dispatch().ended(slot, cause),
             Completion::Woken => {

@@ -6,6 +6,7 @@ pub(crate) mod dispatch;
 pub(crate) mod event_loop;
 pub(crate) mod mailbox;
 pub(crate) mod memory;
+pub(crate) mod notices;
 pub(crate) mod relief;
 pub(crate) mod session_table;
 pub(crate) mod slice;

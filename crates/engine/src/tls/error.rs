@@ -151,6 +151,9 @@ pub enum TlsError {
         /// The name.
         name: String,
     },
+    /// TLS options for a URL without TLS.
+    #[error("TLS options need a wss:// URL; this one is ws://")]
+    Scheme,
     /// The roots of the system could not be used.
     #[error("cannot use the root certificates of the system: {reason}; give the CA of the server with --cacert")]
     Roots {

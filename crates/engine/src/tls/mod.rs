@@ -2,10 +2,6 @@
 //!
 //! The provider of cryptography, aws-lc-rs, is passed explicitly. The process-wide default of
 //! rustls remains the application's.
-#![cfg_attr(
-    not(test),
-    expect(dead_code, unused_imports, reason = "sessions and servers are connected to it in a separate change")
-)]
 
 mod certificate;
 mod client;
@@ -16,8 +12,10 @@ mod insecure;
 mod pem;
 mod reload;
 mod resolver;
-mod server;
+pub(crate) mod server;
 mod sessions;
+pub(crate) mod stream;
+pub(crate) mod table;
 #[cfg(test)]
 mod tests;
 

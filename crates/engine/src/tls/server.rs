@@ -221,6 +221,16 @@ impl TlsConfig {
         Arc::clone(&self.rustls)
     }
 
+    /// Whether clients are asked for a certificate.
+    pub(crate) fn asks_for_certificates(&self) -> bool {
+        self.clients.is_some()
+    }
+
+    /// Whether a reload reads files.
+    pub(crate) fn has_files(&self) -> bool {
+        !self.files().is_empty()
+    }
+
     /// The files that a reload reads.
     pub(super) fn files(&self) -> Vec<&Path> {
         let identities = self.sources.iter().flat_map(|source| [&source.certificate, &source.key]);

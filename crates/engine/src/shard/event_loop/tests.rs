@@ -10,6 +10,7 @@ mod overload;
 mod panics;
 mod posting;
 mod reaching;
+mod secure;
 mod seeds;
 mod timers;
 mod world;

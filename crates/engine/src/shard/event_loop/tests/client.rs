@@ -1,7 +1,7 @@
 //! The client role: connecting, the opening handshake, masked frames, and failures.
 
 use super::world::{Got, Scripted, WebSocketPeer, World, each_seed, rough};
-use crate::{CloseCode, Config, ConnectError, Endpoint, Limits, Message, SendOutcome, Shard};
+use crate::{CloseCode, Config, Endpoint, Limits, Message, SendOutcome, Shard};
 use ringway_codec::OpCode;
 use ringway_io::sim::{Faults, Reception};
 use std::sync::Arc;
@@ -96,9 +96,17 @@ fn rfc6455_4_1_nothing_is_sent_before_the_servers_answer() {
 }
 
 #[test]
-fn a_wss_url_is_refused_and_nothing_is_sent_unencrypted() {
+fn with_a_wss_url_nothing_is_sent_unencrypted() {
     for url in ["wss://192.0.2.1/", "WSS://192.0.2.1:80/"] {
-        assert!(matches!(Endpoint::resolve(url), Err(ConnectError::Scheme)), "{url}");
+        let mut world = World::new(0, Faults::none(), Scripted::new());
+        let endpoint = Arc::new(Endpoint::resolve(url).expect("an address, and roots"));
+        world.post(move |_, shard| shard.connect(&endpoint, 7));
+        world.run_until_idle();
+        let server = world.network.accept().expect("connected");
+        world.run_until_idle();
+        let bytes = server.read();
+        assert!(bytes.starts_with(&[22, 3]), "{url}: {}", bytes.escape_ascii());
+        assert_eq!(usize::from(u16::from_be_bytes([bytes[3], bytes[4]])) + 5, bytes.len(), "only a ClientHello");
     }
 }
 

@@ -390,7 +390,7 @@ fn a_malformed_request_is_refused_with_the_reason_and_no_reset() {
         for (request, status) in [
             (REQUEST.replace("Version: 13", "Version: 8"), 426),
             (REQUEST.replace("Host: server.example\r\n", ""), 400),
-            ("\x16\x03\x01\x02\x00\x01".to_owned(), 400),
+            ("\x17\x03\x01\x02\x00\x01".to_owned(), 400),
             (REQUEST.replace("/chat", &"x".repeat(2000)), 414),
             (REQUEST.replace("Host", &format!("Cookie: {}\r\nHost", "x".repeat(2000))), 431),
         ] {

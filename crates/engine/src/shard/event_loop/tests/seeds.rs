@@ -2,6 +2,8 @@
 //! network reset the connection.
 
 use super::world::{Got, WebSocketPeer, World, each_seed};
+use crate::api::endpoint::EndpointTls;
+use crate::tls::stream::tests::{configs, name};
 use crate::{
     CloseReason, ConnectError, Connection, ConnectionId, Endpoint, Handler, Message, Prepared, Request, SendOutcome,
     Shard, Upgrade,
@@ -10,6 +12,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use ringway_codec::{MessageKind, OpCode, Role};
 use ringway_io::sim::{Faults, Injected};
+use rustls::version::TLS13;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -112,7 +115,7 @@ impl Talker {
         } else if rng.random_bool(0.3)
             && let Some(write) = self.writes.pop()
         {
-            self.client.peer.write(&write);
+            self.client.write(&write);
         }
         !self.writes.is_empty() && !self.client.peer.is_reset()
     }
@@ -161,9 +164,19 @@ fn say(client: &WebSocketPeer, name: usize, number: usize, rng: &mut StdRng, wri
     }
 }
 
+/// What is below the WebSocket.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Layer {
+    Plain,
+    Tls,
+}
+
 /// Clients talk to the shard, or the shard, in the client role, to servers.
-fn run(seed: u64, faults: Faults, role: Role) -> Injected {
-    let mut world = World::new(seed, faults, Answering::new());
+fn run(seed: u64, faults: Faults, role: Role, layer: Layer) -> Injected {
+    let mut world = match layer {
+        Layer::Plain => World::new(seed, faults, Answering::new()),
+        Layer::Tls => World::secure(seed, faults, Answering::new()),
+    };
     let mut rng = StdRng::seed_from_u64(seed);
     let mut talkers: Vec<Talker> = Vec::new();
     match role {
@@ -171,11 +184,19 @@ fn run(seed: u64, faults: Faults, role: Role) -> Injected {
             talkers.extend((0..TALKERS).map(|name| Talker::new(world.client(), name, &mut rng)));
         }
         Role::Client => {
-            let endpoint = Arc::new(Endpoint::resolve("ws://192.0.2.1:9001/").expect("an address"));
+            let mut endpoint = Endpoint::resolve("ws://192.0.2.1:9001/").expect("an address");
+            if layer == Layer::Tls {
+                endpoint.tls = Some(EndpointTls { config: configs(&TLS13).1, name: name() });
+            }
+            let endpoint = Arc::new(endpoint);
             world.post(move |_, shard| (0..TALKERS).for_each(|_| shard.connect(&endpoint, ())));
             world.run_until_idle();
             while let Some(peer) = world.network.accept() {
-                talkers.push(Talker::new(WebSocketPeer::new(peer, Role::Server), talkers.len(), &mut rng));
+                let mut server = WebSocketPeer::new(peer, Role::Server);
+                if layer == Layer::Tls {
+                    server = server.secure(&TLS13);
+                }
+                talkers.push(Talker::new(server, talkers.len(), &mut rng));
             }
         }
     }
@@ -215,10 +236,10 @@ fn run(seed: u64, faults: Faults, role: Role) -> Injected {
 }
 
 /// Runs all seeds, and checks that every fault was injected, apart from those of other roles.
-fn run_all(seeds: Range<u64>, role: Role, others: &[&str]) {
+fn run_all(seeds: Range<u64>, role: Role, layer: Layer, others: &[&str]) {
     let mut struck: Vec<(&str, u64)> = Vec::new();
     for seed in seeds {
-        let injected = run(seed, Faults::all(), role).each();
+        let injected = run(seed, Faults::all(), role, layer).each();
         struck.resize(injected.len(), ("", 0));
         for (sum, (name, count)) in struck.iter_mut().zip(injected) {
             *sum = (name, sum.1 + count);
@@ -237,19 +258,31 @@ fn seeds(usual: Range<u64>) -> Range<u64> {
 
 #[test]
 fn under_all_faults_each_client_receives_its_messages_in_order() {
-    run_all(seeds(0..300), Role::Server, &["unreachable"]);
+    run_all(seeds(0..300), Role::Server, Layer::Plain, &["unreachable"]);
 }
 
 #[test]
 fn under_all_faults_each_server_receives_its_messages_in_order() {
-    run_all(seeds(0..150), Role::Client, &["last_accept", "aborted"]);
+    run_all(seeds(0..150), Role::Client, Layer::Plain, &["last_accept", "aborted"]);
+}
+
+#[test]
+fn under_all_faults_each_client_with_tls_receives_its_messages_in_order() {
+    run_all(seeds(0..150), Role::Server, Layer::Tls, &["unreachable"]);
+}
+
+#[test]
+fn under_all_faults_each_server_with_tls_receives_its_messages_in_order() {
+    run_all(seeds(0..100), Role::Client, Layer::Tls, &["last_accept", "aborted"]);
 }
 
 #[test]
 fn without_faults_each_client_receives_its_messages_and_none_is_reset() {
     for seed in 0..30 {
-        run(seed, Faults::none(), Role::Server);
-        run(seed, Faults::none(), Role::Client);
+        for layer in [Layer::Plain, Layer::Tls] {
+            run(seed, Faults::none(), Role::Server, layer);
+            run(seed, Faults::none(), Role::Client, layer);
+        }
     }
 }
 

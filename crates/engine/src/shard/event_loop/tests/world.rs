@@ -1,6 +1,8 @@
 //! A shard on the simulated kernel, a clock that the test advances, and the peers.
 
 use crate::shard::event_loop::EventLoop;
+use crate::tls::stream::tests::{configs, name};
+use crate::tls::table::ListenerTls;
 use crate::{
     CloseReason, Config, ConnectError, Connection, ConnectionId, Ending, Handler, Limits, Message, Request, Shard,
     ShardHandle, Upgrade,
@@ -11,7 +13,10 @@ use ringway_codec::{
 use ringway_io::sim::{Faults, Network, Peer, Sim};
 use ringway_io::{BufferConfig, Driver};
 use ringway_testkit::Frame;
-use std::cell::Cell;
+use rustls::SupportedProtocolVersion;
+use rustls::version::TLS13;
+use std::cell::{Cell, RefCell};
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -67,6 +72,17 @@ impl<H: Handler> World<H> {
         Self { shard, network, now, turned: now, running: true }
     }
 
+    /// The same, with TLS on its listener.
+    pub(super) fn secure(seed: u64, faults: Faults, handler: H) -> Self {
+        let mut world = Self::new(seed, faults, handler);
+        world.use_tls(configs(&TLS13).0);
+        world
+    }
+
+    pub(super) fn use_tls(&mut self, config: Arc<rustls::ServerConfig>) {
+        self.shard.use_tls(vec![Some(ListenerTls { config, certificates: false })]);
+    }
+
     pub(super) fn handler(&mut self) -> &mut H {
         &mut self.shard.handler
     }
@@ -89,7 +105,13 @@ impl<H: Handler> World<H> {
     fn assert_charged(&self) {
         let memory = &self.shard.core.memory;
         let held: usize = self.shard.sessions.iter().map(crate::session::Session::held).sum();
-        assert_eq!(memory.held() - memory.shared(), held, "the count is wrong (seed {})", self.network.seed());
+        let by_layers = self.shard.core.tls.as_ref().map_or(0, |tls| tls.held());
+        assert_eq!(
+            memory.held() - memory.shared(),
+            held + by_layers,
+            "the count is wrong (seed {})",
+            self.network.seed()
+        );
     }
 
     /// Runs turns until no event is pending.
@@ -164,18 +186,24 @@ impl<H: Handler> World<H> {
         self.shard.sessions.get(slot).expect("its slot was just listed").link.buffered()
     }
 
-    /// A client that has sent its request for a WebSocket.
+    /// A client that has sent its request for a WebSocket, or its ClientHello if the shard has TLS.
     pub(super) fn client(&self) -> WebSocketPeer {
-        let client = WebSocketPeer::new(self.network.connect(), Role::Client);
-        client.peer.write(REQUEST.as_bytes());
+        let mut client = WebSocketPeer::new(self.network.connect(), Role::Client);
+        if self.shard.core.tls.is_some() {
+            client = client.secure(&TLS13);
+        }
+        client.write(REQUEST.as_bytes());
         client
     }
 
     /// A client whose connection is open.
     pub(super) fn open_client(&mut self) -> WebSocketPeer {
         let mut client = self.client();
-        self.run_until_idle();
-        client.pull();
+        // The handshake of TLS has three flights before the response.
+        for _ in 0..if client.layer.is_some() { 3 } else { 1 } {
+            self.run_until_idle();
+            client.pull();
+        }
         assert_eq!(client.status(), 101, "{client:?}");
         client
     }
@@ -227,6 +255,8 @@ impl Got {
 #[derive(Debug)]
 pub(super) struct WebSocketPeer {
     pub(super) peer: Peer,
+    /// TLS of rustls, with its own buffers.
+    layer: Option<RefCell<rustls::Connection>>,
     role: Role,
     /// The request or response, once it is complete.
     pub(super) head: String,
@@ -243,7 +273,76 @@ impl WebSocketPeer {
     pub(super) fn new(peer: Peer, role: Role) -> Self {
         let pool = SpillPool::new(ringway_codec::Limits::default());
         let decoder = Decoder::new(role);
-        Self { peer, role, head: String::new(), bytes: Vec::new(), decoder, pool, got: Vec::new(), compressed: 0 }
+        Self {
+            peer,
+            layer: None,
+            role,
+            head: String::new(),
+            bytes: Vec::new(),
+            decoder,
+            pool,
+            got: Vec::new(),
+            compressed: 0,
+        }
+    }
+
+    /// Uses TLS of this version.
+    pub(super) fn secure(mut self, version: &'static SupportedProtocolVersion) -> Self {
+        let (server, client) = configs(version);
+        let layer: rustls::Connection = match self.role {
+            Role::Client => rustls::ClientConnection::new(client, name()).expect("a configuration").into(),
+            Role::Server => rustls::ServerConnection::new(server).expect("a configuration").into(),
+        };
+        self.layer = Some(RefCell::new(layer));
+        self.write(b"");
+        self
+    }
+
+    /// The layer, after its handshake.
+    pub(super) fn layer(&self) -> std::cell::RefMut<'_, rustls::Connection> {
+        self.layer.as_ref().expect("the peer has TLS").borrow_mut()
+    }
+
+    /// Sends bytes, through the layer if there is one.
+    pub(super) fn write(&self, bytes: &[u8]) {
+        let Some(layer) = &self.layer else { return self.peer.write(bytes) };
+        let mut layer = layer.borrow_mut();
+        layer.set_buffer_limit(None);
+        layer.writer().write_all(bytes).expect("there is no limit");
+        self.write_records(&mut layer);
+    }
+
+    fn write_records(&self, layer: &mut rustls::Connection) {
+        let mut records = Vec::new();
+        while layer.wants_write() {
+            layer.write_tls(&mut records).expect("memory");
+        }
+        if !records.is_empty() {
+            self.peer.write(&records);
+        }
+    }
+
+    /// Sends the close_notify of the layer.
+    pub(super) fn close_notify(&self) {
+        let mut layer = self.layer();
+        layer.send_close_notify();
+        self.write_records(&mut layer);
+    }
+
+    /// Reads bytes, through the layer if there is one.
+    fn read_up_to(&self, max: usize) -> Vec<u8> {
+        let bytes = self.peer.read_up_to(max);
+        let Some(layer) = &self.layer else { return bytes };
+        let mut layer = layer.borrow_mut();
+        let (mut records, mut plain) = (&bytes[..], Vec::new());
+        while !records.is_empty() {
+            layer.read_tls(&mut records).expect("memory");
+            layer.process_new_packets().unwrap_or_else(|error| panic!("{:?}: {error}", self.peer));
+            // An end is reported as an error, once everything before it is read.
+            let _ = layer.reader().read_to_end(&mut plain);
+        }
+        self.write_records(&mut layer);
+        plain
     }
 
     pub(super) fn is_server(&self) -> bool {
@@ -256,7 +355,7 @@ impl WebSocketPeer {
     }
 
     pub(super) fn pull_up_to(&mut self, max: usize) {
-        self.bytes.extend(self.peer.read_up_to(max));
+        self.bytes.extend(self.read_up_to(max));
         if self.head.is_empty() {
             let Some(end) = self.bytes.windows(4).position(|window| window == b"\r\n\r\n") else { return };
             let head: Vec<u8> = self.bytes.drain(..end + 4).collect();
@@ -324,7 +423,7 @@ impl WebSocketPeer {
     }
 
     pub(super) fn send(&self, opcode: OpCode, payload: &[u8]) {
-        self.peer.write(&self.frame(opcode, true, payload));
+        self.write(&self.frame(opcode, true, payload));
     }
 
     pub(super) fn text(&self, text: &str) {
@@ -336,12 +435,12 @@ impl WebSocketPeer {
     }
 
     pub(super) fn close(&self, code: u16) {
-        self.peer.write(&self.close_frame(code));
+        self.write(&self.close_frame(code));
     }
 
     /// Accepts the request of a client.
     pub(super) fn accept(&self) {
-        self.peer.write(&self.accepting());
+        self.write(&self.accepting());
     }
 
     /// The response that accepts the request of a client.

@@ -1,0 +1,206 @@
+//! A session with TLS: received records become input, and output becomes records.
+
+use super::Session;
+use super::application::Application;
+use super::closing::{CloseMode, Removal};
+use super::input::Input;
+use super::link::{Link, SessionFlag, SessionPhase};
+use crate::api::close::{CloseReason, Ending};
+use crate::api::error::ConnectError;
+use crate::shard::core::Core;
+use crate::tls::explain;
+use crate::tls::stream::{TlsFailure, TlsProgress, TlsStream};
+use ringway_codec::Role;
+use ringway_io::{Buffer, Cause, Output};
+
+/// A fatal alert without encryption: `unexpected_message` (RFC 8446 section 6.2). It answers a
+/// client that begins TLS on a listener without it.
+const UNEXPECTED_MESSAGE: [u8; 7] = [21, 3, 3, 0, 2, 2, 10];
+
+/// The answer to an HTTP request on a listener with TLS.
+const PLAIN_HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\n\
+Content-Length: 58\r\n\r\nThis port expects TLS: use https:// or wss:// in the URL.\n";
+
+impl<S> Session<S> {
+    /// Handles received records.
+    pub(super) fn receive_records(
+        &mut self,
+        mut buffer: Buffer,
+        core: &mut Core,
+        app: &mut impl Application<S>,
+    ) -> Option<Removal> {
+        if matches!(self.link.phase, SessionPhase::ShuttingDown(_) | SessionPhase::Lingering) {
+            return None;
+        }
+        let mut plain = core.memory.take_output();
+        let result = self.with_stream(core, |stream| stream.receive(&mut buffer, &mut plain))?;
+        drop(buffer);
+        self.records_received(result, plain, core, app)
+    }
+
+    /// Processes the records of the handshake that were collected until its turn (server role).
+    pub(crate) fn shake_hands(&mut self, core: &mut Core, app: &mut impl Application<S>) -> Option<Removal> {
+        let mut plain = core.memory.take_output();
+        let result = self.with_stream(core, |stream| {
+            stream.is_waiting = false;
+            stream.shake_hands(&mut plain)
+        })?;
+        self.records_received(result, plain, core, app)
+    }
+
+    /// Sends the ClientHello (client role).
+    pub(super) fn begin_tls(&mut self, core: &mut Core) -> Option<Removal> {
+        let slot = self.link.slot();
+        let tls = self.link.cold().opening.endpoint().and_then(|endpoint| endpoint.tls.clone())?;
+        match TlsStream::client(tls.config, tls.name) {
+            Ok(stream) => {
+                core.memory.charge(stream.held());
+                core.tls.get_or_insert_default().insert(slot, Box::new(stream));
+                self.link.mark_dirty(core);
+                None
+            }
+            Err(error) => Some(Removal::Unconnected(ConnectError::Tls(error.to_string()))),
+        }
+    }
+
+    /// Calls `change` with the connection's layer, and charges the memory that it holds then.
+    fn with_stream<R>(&self, core: &mut Core, change: impl FnOnce(&mut TlsStream) -> R) -> Option<R> {
+        let stream = core.tls.as_mut()?.get_mut(self.link.slot())?;
+        let before = stream.held();
+        let result = change(stream);
+        core.memory.recharge(before, stream.held());
+        Some(result)
+    }
+
+    /// Handles the plaintext of received records, and what was found besides.
+    fn records_received(
+        &mut self,
+        result: Result<TlsProgress, TlsFailure>,
+        plain: Vec<u8>,
+        core: &mut Core,
+        app: &mut impl Application<S>,
+    ) -> Option<Removal> {
+        let slot = self.link.slot();
+        let stream = core.tls.as_mut()?.get_mut(slot)?;
+        if stream.has_output() {
+            self.link.mark_dirty(core);
+        } else if stream.has_collected_record() && !stream.is_waiting && result.is_ok() {
+            stream.is_waiting = true;
+            core.tls.as_mut()?.wait(slot);
+        }
+        if matches!(result, Ok(TlsProgress { established: true, .. })) && self.link.role() == Role::Client {
+            self.send_request(core);
+        }
+        let removal = if plain.is_empty() {
+            core.memory.give(plain);
+            None
+        } else {
+            self.receive_plain(Input::Kept(plain), core, app)
+        };
+        match result {
+            _ if removal.is_some() => removal,
+            Err(failure) => self.layer_failed(&failure, core),
+            Ok(TlsProgress { peer_finished: true, .. }) if !self.link.is(SessionFlag::PeerFinished) => {
+                self.ended(Cause::Finished, core)
+            }
+            Ok(_) => None,
+        }
+    }
+
+    /// Ends the connection after a failure of its layer. The alert for the peer is sent before.
+    fn layer_failed(&mut self, failure: &TlsFailure, core: &mut Core) -> Option<Removal> {
+        core.counters.tls_failures += 1;
+        let link = &mut self.link;
+        let text = match failure {
+            TlsFailure::Protocol(error) => explain(error, link.role(), link.cold().opening.server_name().as_deref()),
+            failure => failure.to_string(),
+        };
+        if matches!(failure, TlsFailure::PlainHttp) {
+            link.write_unsealed(PLAIN_HTTP, core);
+        }
+        match link.phase {
+            SessionPhase::Connecting | SessionPhase::Handshaking | SessionPhase::Deferred
+                if link.role() == Role::Client =>
+            {
+                link.cold().opening.fail(ConnectError::Tls(text));
+            }
+            SessionPhase::Open | SessionPhase::Closing => {
+                link.cold().reason = Some(CloseReason::abnormal(Ending::Tls(text)));
+            }
+            _ => core.notices.warn(core.clock.now(), || format!("a TLS connection failed: {text}")),
+        }
+        link.begin_shutdown(CloseMode::Linger, core);
+        None
+    }
+
+    /// Refuses a client that begins TLS on a listener without it.
+    pub(super) fn refuse_tls(&mut self, core: &mut Core) {
+        core.notices.warn(core.clock.now(), || {
+            "a client began TLS on a listener without it; give this listener a certificate (--tls-cert)".to_owned()
+        });
+        self.link.write_raw(core, |out| out.extend_from_slice(&UNEXPECTED_MESSAGE));
+        self.link.begin_shutdown(CloseMode::Linger, core);
+    }
+}
+
+/// Whether the first bytes of a client are those of a ClientHello: a record of the type `handshake`.
+/// No HTTP request begins with this byte.
+pub(super) fn is_client_hello(bytes: &[u8]) -> bool {
+    bytes.first() == Some(&22)
+}
+
+impl<S> Link<S> {
+    /// Takes the next output to send. On a connection with TLS, seals it.
+    #[inline]
+    pub(super) fn take_output(&mut self, core: &mut Core) -> Result<Option<Output>, Removal> {
+        if core.tls.is_none() { Ok(self.outbox.take()) } else { self.seal_output(core) }
+    }
+
+    fn seal_output(&mut self, core: &mut Core) -> Result<Option<Output>, Removal> {
+        let Some((stream, scratch)) = core.tls.as_mut().and_then(|tls| tls.with_scratch(self.slot())) else {
+            return Ok(self.outbox.take());
+        };
+        let ending = matches!(self.phase, SessionPhase::ShuttingDown(_));
+        let before = stream.held();
+        let sealed = self.outbox.take_sealed(stream, scratch, ending, &mut core.memory);
+        core.memory.recharge(before, stream.held());
+        sealed.map_err(|failure| self.broken(Ending::Tls(failure.to_string())))
+    }
+
+    /// Handles the completion of a send: on a connection with TLS, what is left over is not sealed
+    /// again. Returns whether records wait to be sent.
+    #[inline]
+    pub(super) fn complete_output(&mut self, output: Output, written: usize, core: &mut Core) -> bool {
+        match core.tls.as_mut().and_then(|tls| tls.get_mut(self.slot())) {
+            None => {
+                self.outbox.complete(output, written, &mut core.memory);
+                false
+            }
+            Some(stream) => {
+                self.outbox.complete_sealed(stream, output, written, &mut core.memory);
+                stream.has_output()
+            }
+        }
+    }
+
+    /// Sends bytes outside of the layer, before its handshake is complete.
+    fn write_unsealed(&mut self, bytes: &[u8], core: &mut Core) {
+        if let Some(stream) = core.tls.as_mut().and_then(|tls| tls.get_mut(self.slot())) {
+            let before = stream.held();
+            stream.write_own(bytes);
+            core.memory.recharge(before, stream.held());
+        }
+        self.mark_dirty(core);
+    }
+
+    /// Takes the reason why the layer of an outgoing connection has failed.
+    pub(crate) fn take_failure(&mut self) -> Option<ConnectError> {
+        self.cold.as_mut()?.opening.take_failure()
+    }
+
+    /// Whether the peer has ended its direction in a way that the layer does not vouch for: bytes
+    /// may be missing at the end (RFC 8446 section 6.1).
+    pub(super) fn is_truncated(&self, core: &Core) -> bool {
+        core.tls.as_ref().and_then(|tls| tls.get(self.slot())).is_some_and(|stream| !stream.has_peer_finished())
+    }
+}

@@ -1,0 +1,556 @@
+//! The TLS layer of one connection: opens received records, and seals output (RFC 8446 section 5).
+//!
+//! [`TlsStream`] is a state machine on bytes, on the unbuffered API of rustls. It has no record
+//! layer of its own. Two calls are the whole seam: [`receive`](TlsStream::receive) appends the
+//! plaintext of received records to a buffer, and [`seal`](TlsStream::seal) appends the records of
+//! an output to another.
+//!
+//! rustls 0.23 decrypts a record in place, and then hands out a copy of it. The plaintext is
+//! therefore collected in a buffer of its own, and the receive buffer is free at once. A later
+//! version can decrypt and encrypt in the caller's buffer; then only this file changes. Kernel TLS
+//! would end the layer after the handshake instead.
+
+use ringway_io::Output;
+use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic};
+use rustls::{ClientConfig, Error, HandshakeKind, ProtocolVersion, ServerConfig, SupportedCipherSuite};
+use std::mem;
+use std::sync::Arc;
+
+/// The size in bytes of the header of a record.
+const HEADER: usize = 5;
+
+/// The maximum size in bytes of the payload of a record (RFC 8446 section 5.2: 2^14 + 256; RFC 5246
+/// section 6.2.3: 2^14 + 2048).
+const RECORD_MAX: usize = (1 << 14) + 2048;
+
+/// The maximum number of bytes of plaintext that one call of [`TlsStream::seal`] takes. More waits
+/// for the completion of the send, so that one long output does not delay other connections.
+pub(crate) const SEAL_MAX: usize = 256 * 1024;
+
+/// The plaintext of one record, unless the configuration has less.
+const FRAGMENT: usize = 16 * 1024;
+
+/// The maximum number of bytes that sealing adds to a record: its header, an explicit nonce (TLS
+/// 1.2), the type of its content (TLS 1.3) and the tag.
+const OVERHEAD: usize = HEADER + 8 + 1 + 16;
+
+/// The maximum number of unprocessed bytes before the handshake is complete, if the peer sends no
+/// certificate.
+const HANDSHAKE_MAX: usize = 16 * 1024;
+
+/// The same, if the peer may send certificates.
+const HANDSHAKE_WITH_CERTIFICATES_MAX: usize = 64 * 1024;
+
+/// The TLS layer of one connection.
+pub(crate) struct TlsStream {
+    connection: TlsConnection,
+    /// Received bytes that are not processed yet: a part of a record, or of a message of the
+    /// handshake. Empty, without memory, between two records.
+    partial: Vec<u8>,
+    /// Records of the protocol itself, which precede everything that is sealed later: the flights of
+    /// the handshake, tickets, key updates and alerts.
+    own: Vec<u8>,
+    /// The sealed output that a short send has left over.
+    unsent: Option<Output>,
+    /// The maximum number of bytes of plaintext in a record.
+    fragment: usize,
+    /// The maximum number of unprocessed bytes during the handshake.
+    handshake_max: usize,
+    phase: TlsPhase,
+    peer_finished: bool,
+    /// The connection is on the list of those whose handshake waits for its turn.
+    pub(crate) is_waiting: bool,
+}
+
+/// The phase of the layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TlsPhase {
+    /// The handshake is in progress.
+    Handshaking,
+    /// Data is exchanged.
+    Open,
+    /// This side has sent its close_notify. Nothing more is sealed.
+    Finished,
+    /// The layer has failed. Nothing more is sealed or opened.
+    Failed,
+}
+
+enum TlsConnection {
+    Server(UnbufferedServerConnection),
+    Client(UnbufferedClientConnection),
+}
+
+/// A connection of rustls in either role.
+trait Records {
+    type Data;
+
+    fn process<'c, 'i>(&'c mut self, bytes: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
+}
+
+impl Records for UnbufferedServerConnection {
+    type Data = ServerConnectionData;
+
+    fn process<'c, 'i>(&'c mut self, bytes: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
+        self.process_tls_records(bytes)
+    }
+}
+
+impl Records for UnbufferedClientConnection {
+    type Data = ClientConnectionData;
+
+    fn process<'c, 'i>(&'c mut self, bytes: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
+        self.process_tls_records(bytes)
+    }
+}
+
+/// The result of one step of rustls.
+enum Step {
+    /// Another step follows.
+    Continue,
+    /// The peer has sent its close_notify. Another step follows.
+    PeerFinished,
+    /// More bytes are needed. `true`: data can be sent.
+    Blocked(bool),
+}
+
+/// What [`TlsStream::receive`] has found besides plaintext.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TlsProgress {
+    /// The handshake has been completed by this call.
+    pub(crate) established: bool,
+    /// The peer has sent its close_notify: no plaintext follows.
+    pub(crate) peer_finished: bool,
+}
+
+/// Why the layer has failed. An alert for the peer is among the stream's own records, unless the
+/// peer has sent one.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TlsFailure {
+    /// rustls has refused the peer's bytes.
+    #[error("{0}")]
+    Protocol(Error),
+    /// The peer has sent more than this many bytes before its handshake was complete.
+    #[error("the peer's part of the handshake is longer than {0} bytes")]
+    HandshakeTooLong(usize),
+    /// The peer's first bytes are those of an HTTP request.
+    #[error("the peer sent HTTP without TLS; it needs https:// or wss:// in its URL")]
+    PlainHttp,
+}
+
+impl From<Error> for TlsFailure {
+    fn from(error: Error) -> Self {
+        Self::Protocol(error)
+    }
+}
+
+impl TlsStream {
+    /// The layer of an accepted connection. `certificates`: clients may send certificates.
+    pub(crate) fn server(config: Arc<ServerConfig>, certificates: bool) -> Result<Self, Error> {
+        let fragment = config.max_fragment_size;
+        let connection = TlsConnection::Server(UnbufferedServerConnection::new(config)?);
+        let handshake_max = if certificates { HANDSHAKE_WITH_CERTIFICATES_MAX } else { HANDSHAKE_MAX };
+        Ok(Self::new(connection, fragment, handshake_max))
+    }
+
+    /// The layer of an outgoing connection to the server `name`. Its own records begin with the
+    /// ClientHello.
+    pub(crate) fn client(config: Arc<ClientConfig>, name: ServerName<'static>) -> Result<Self, Error> {
+        let fragment = config.max_fragment_size;
+        let connection = TlsConnection::Client(UnbufferedClientConnection::new(config, name)?);
+        let mut stream = Self::new(connection, fragment, HANDSHAKE_WITH_CERTIFICATES_MAX);
+        stream.process(&mut [], &mut Vec::new())?;
+        Ok(stream)
+    }
+
+    fn new(connection: TlsConnection, fragment: Option<usize>, handshake_max: usize) -> Self {
+        Self {
+            connection,
+            partial: Vec::new(),
+            own: Vec::new(),
+            unsent: None,
+            // The option counts the header of the record.
+            fragment: fragment.map_or(FRAGMENT, |size| size.saturating_sub(HEADER).clamp(1, FRAGMENT)),
+            handshake_max,
+            phase: TlsPhase::Handshaking,
+            peer_finished: false,
+            is_waiting: false,
+        }
+    }
+
+    /// Whether plaintext can be sealed: the handshake is complete, and this side has not ended its
+    /// direction.
+    pub(crate) fn is_open(&self) -> bool {
+        self.phase == TlsPhase::Open
+    }
+
+    /// Whether the handshake is in progress.
+    pub(crate) fn is_handshaking(&self) -> bool {
+        self.phase == TlsPhase::Handshaking
+    }
+
+    /// Whether the peer has ended its direction with a close_notify.
+    pub(crate) fn has_peer_finished(&self) -> bool {
+        self.peer_finished
+    }
+
+    /// Whether records wait to be sent, apart from the output that is not sealed yet.
+    pub(crate) fn has_output(&self) -> bool {
+        self.unsent.is_some() || !self.own.is_empty()
+    }
+
+    /// The number of bytes of memory that the stream holds for its input and its own records.
+    pub(crate) fn held(&self) -> usize {
+        self.partial.capacity() + self.own.capacity()
+    }
+
+    /// Handles received bytes, and appends the plaintext of the complete records to `plain`.
+    ///
+    /// Server role: during the handshake the bytes are only collected, because an answer can take a
+    /// signature. [`shake_hands`](TlsStream::shake_hands) processes them.
+    ///
+    /// # Errors
+    /// The layer has failed. `plain` has the plaintext before the failure.
+    pub(crate) fn receive(&mut self, input: &mut [u8], plain: &mut Vec<u8>) -> Result<TlsProgress, TlsFailure> {
+        if self.is_handshaking() && matches!(self.connection, TlsConnection::Server(_)) {
+            self.partial.extend_from_slice(input);
+            return self.check_collected().map(|()| TlsProgress::default());
+        }
+        if self.phase == TlsPhase::Failed {
+            return Ok(TlsProgress::default());
+        }
+        let was_handshaking = self.is_handshaking();
+        let mut at = 0;
+        while at < input.len() {
+            if self.partial.is_empty() {
+                at += self.process(&mut input[at..], plain)?;
+                self.partial.extend_from_slice(&input[at..]);
+                break;
+            }
+            let missing_bytes = missing(&self.partial).unwrap_or(usize::MAX);
+            let end = at.saturating_add(missing_bytes).min(input.len());
+            self.partial.extend_from_slice(&input[at..end]);
+            at = end;
+            self.process_partial(plain)?;
+        }
+        self.check_collected()?;
+        Ok(self.progress(was_handshaking))
+    }
+
+    /// Whether a record of the handshake is collected, which [`shake_hands`](TlsStream::shake_hands)
+    /// processes (server role).
+    pub(crate) fn has_collected_record(&self) -> bool {
+        self.is_handshaking() && self.partial.len() > HEADER && missing(&self.partial).is_none()
+    }
+
+    /// Processes the collected records of the handshake (server role).
+    ///
+    /// # Errors
+    /// As [`receive`](TlsStream::receive).
+    pub(crate) fn shake_hands(&mut self, plain: &mut Vec<u8>) -> Result<TlsProgress, TlsFailure> {
+        self.process_partial(plain)?;
+        Ok(self.progress(true))
+    }
+
+    fn progress(&self, was_handshaking: bool) -> TlsProgress {
+        TlsProgress { established: was_handshaking && self.is_open(), peer_finished: self.peer_finished }
+    }
+
+    /// Checks the first bytes of the peer during the handshake, and their number.
+    fn check_collected(&self) -> Result<(), TlsFailure> {
+        if !self.is_handshaking() {
+            return Ok(());
+        }
+        if is_http(&self.partial) {
+            return Err(TlsFailure::PlainHttp);
+        }
+        if self.partial.len() > self.handshake_max {
+            return Err(TlsFailure::HandshakeTooLong(self.handshake_max));
+        }
+        Ok(())
+    }
+
+    fn process_partial(&mut self, plain: &mut Vec<u8>) -> Result<(), Error> {
+        let mut partial = mem::take(&mut self.partial);
+        let used = self.process(&mut partial, plain)?;
+        if used < partial.len() {
+            partial.drain(..used);
+            self.partial = partial;
+        }
+        Ok(())
+    }
+
+    /// Processes the records in `bytes`. Returns the number of bytes that are used up. The caller keeps
+    /// the others at the front of the next call's bytes: rustls remembers positions in them.
+    fn process(&mut self, bytes: &mut [u8], plain: &mut Vec<u8>) -> Result<usize, Error> {
+        let mut at = 0;
+        loop {
+            match self.step(bytes, &mut at, plain) {
+                Ok(Step::Continue) => {}
+                Ok(Step::PeerFinished) => self.peer_finished = true,
+                Ok(Step::Blocked(open)) => {
+                    if open && self.is_handshaking() {
+                        self.phase = TlsPhase::Open;
+                    }
+                    return Ok(at);
+                }
+                Err(error) => {
+                    self.phase = TlsPhase::Failed;
+                    // An alert for the peer may be queued. Nothing else may be processed any more.
+                    while self.with(|state| state.wants_write()) && self.step(bytes, &mut at, &mut Vec::new()).is_ok() {
+                    }
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    fn step(&mut self, bytes: &mut [u8], at: &mut usize, plain: &mut Vec<u8>) -> Result<Step, Error> {
+        let (own, rest) = (&mut self.own, &mut bytes[*at..]);
+        match &mut self.connection {
+            TlsConnection::Server(server) => step(server.process(rest), at, own, plain),
+            TlsConnection::Client(client) => step(client.process(rest), at, own, plain),
+        }
+    }
+
+    /// Takes the output that a short send has left over. It is sent before everything else.
+    pub(crate) fn take_unsent(&mut self) -> Option<Output> {
+        self.unsent.take()
+    }
+
+    /// Keeps the output that a short send has left over.
+    pub(crate) fn keep_unsent(&mut self, output: Output) {
+        debug_assert!(self.unsent.is_none(), "one send is in flight");
+        self.unsent = Some(output);
+    }
+
+    /// Adds bytes to the stream's own records.
+    pub(crate) fn write_own(&mut self, bytes: &[u8]) {
+        self.own.extend_from_slice(bytes);
+    }
+
+    /// Moves the stream's own records to `sealed`.
+    pub(crate) fn take_own(&mut self, sealed: &mut Vec<u8>) {
+        sealed.append(&mut self.own);
+        self.own = Vec::new();
+    }
+
+    /// Appends the records of `output` to `sealed`, up to [`SEAL_MAX`] bytes of plaintext. `scratch`
+    /// joins short chunks. Returns the number of bytes of plaintext that were sealed.
+    ///
+    /// # Errors
+    /// The keys are used up (RFC 8446 section 5.5).
+    pub(crate) fn seal(
+        &mut self,
+        output: &Output,
+        scratch: &mut Vec<u8>,
+        sealed: &mut Vec<u8>,
+    ) -> Result<usize, TlsFailure> {
+        let len = output.len().min(SEAL_MAX);
+        sealed.reserve(len + len.div_ceil(self.fragment) * OVERHEAD);
+        scratch.clear();
+        let mut left = len;
+        for chunk in output.chunks() {
+            let mut bytes = chunk.as_slice();
+            bytes = &bytes[..bytes.len().min(left)];
+            left -= bytes.len();
+            // Short chunks are joined, so that a record is full unless it is the last one.
+            if !scratch.is_empty() || (bytes.len() < self.fragment && left > 0) {
+                let fill = bytes.len().min(self.fragment - scratch.len());
+                scratch.extend_from_slice(&bytes[..fill]);
+                bytes = &bytes[fill..];
+                if scratch.len() == self.fragment {
+                    self.write(Record::Data(scratch), sealed)?;
+                    scratch.clear();
+                }
+            }
+            let whole = if left == 0 { bytes.len() } else { bytes.len() - bytes.len() % self.fragment };
+            if scratch.is_empty() && whole > 0 {
+                self.write(Record::Data(&bytes[..whole]), sealed)?;
+                bytes = &bytes[whole..];
+            }
+            scratch.extend_from_slice(bytes);
+            if left == 0 {
+                break;
+            }
+        }
+        if !scratch.is_empty() {
+            self.write(Record::Data(scratch), sealed)?;
+            scratch.clear();
+        }
+        Ok(len)
+    }
+
+    /// Appends this side's close_notify to `sealed`. Nothing is sealed after it.
+    pub(crate) fn finish(&mut self, sealed: &mut Vec<u8>) {
+        if self.is_open() {
+            self.phase = TlsPhase::Finished;
+            // Without it, the peer sees an end that may be an attack, which is reported there.
+            let _ = self.write(Record::CloseNotify, sealed);
+        }
+    }
+
+    fn write(&mut self, record: Record<'_>, sealed: &mut Vec<u8>) -> Result<(), TlsFailure> {
+        let partial = &mut self.partial;
+        let written = match &mut self.connection {
+            TlsConnection::Server(server) => write(server, partial, record, sealed),
+            TlsConnection::Client(client) => write(client, partial, record, sealed),
+        };
+        written.map_err(TlsFailure::Protocol)
+    }
+
+    // What the handshake has agreed on.
+
+    pub(crate) fn version(&self) -> Option<ProtocolVersion> {
+        self.with(|state| state.protocol_version())
+    }
+
+    pub(crate) fn cipher_suite(&self) -> Option<SupportedCipherSuite> {
+        self.with(|state| state.negotiated_cipher_suite())
+    }
+
+    pub(crate) fn peer_certificates(&self) -> Option<&[CertificateDer<'static>]> {
+        self.with(|state| state.peer_certificates())
+    }
+
+    pub(crate) fn alpn_protocol(&self) -> Option<&[u8]> {
+        self.with(|state| state.alpn_protocol())
+    }
+
+    /// Whether the session was resumed from a ticket.
+    pub(crate) fn is_resumed(&self) -> bool {
+        self.with(|state| state.handshake_kind()) == Some(HandshakeKind::Resumed)
+    }
+
+    fn with<'s, T>(&'s self, read: impl FnOnce(&'s rustls::CommonState) -> T) -> T {
+        match &self.connection {
+            TlsConnection::Server(server) => read(server),
+            TlsConnection::Client(client) => read(client),
+        }
+    }
+}
+
+/// A record to write.
+#[derive(Clone, Copy)]
+enum Record<'a> {
+    /// Plaintext, in as many records as it needs.
+    Data(&'a [u8]),
+    CloseNotify,
+}
+
+/// Handles one status of rustls: adds the bytes that it has used up to `at`, its records to `own`,
+/// and the plaintext to `plain`.
+fn step<D>(
+    status: UnbufferedStatus<'_, '_, D>,
+    at: &mut usize,
+    own: &mut Vec<u8>,
+    plain: &mut Vec<u8>,
+) -> Result<Step, Error> {
+    *at += status.discard;
+    Ok(match status.state? {
+        ConnectionState::ReadTraffic(mut traffic) => {
+            while let Some(record) = traffic.next_record() {
+                let record = record?;
+                *at += record.discard;
+                plain.extend_from_slice(record.payload);
+            }
+            Step::Continue
+        }
+        ConnectionState::EncodeTlsData(data) => {
+            encode(data, own)?;
+            Step::Continue
+        }
+        ConnectionState::TransmitTlsData(data) => {
+            data.done();
+            Step::Continue
+        }
+        ConnectionState::PeerClosed => Step::PeerFinished,
+        ConnectionState::WriteTraffic(_) => Step::Blocked(true),
+        ConnectionState::BlockedHandshake | ConnectionState::Closed => Step::Blocked(false),
+        // Early data is not accepted, so rustls does not report it.
+        _ => return Err(Error::General("an unknown state of the connection".into())),
+    })
+}
+
+fn encode<D>(mut data: EncodeTlsData<'_, D>, own: &mut Vec<u8>) -> Result<(), Error> {
+    let start = own.len();
+    let mut written = data.encode(&mut []);
+    if let Err(EncodeError::InsufficientSize(size)) = &written {
+        own.resize(start + size.required_size, 0);
+        written = data.encode(&mut own[start..]);
+    }
+    match written {
+        Ok(len) => {
+            own.truncate(start + len);
+            Ok(())
+        }
+        Err(error) => Err(Error::General(error.to_string())),
+    }
+}
+
+/// Appends `record` to `sealed`, after the records that rustls has queued. `partial` has the received
+/// bytes that are not processed yet.
+fn write<C: Records>(
+    connection: &mut C,
+    partial: &mut Vec<u8>,
+    record: Record<'_>,
+    sealed: &mut Vec<u8>,
+) -> Result<(), Error> {
+    let len = match record {
+        Record::Data(plain) => plain.len() + plain.len().div_ceil(FRAGMENT) * OVERHEAD,
+        Record::CloseNotify => 2 + OVERHEAD,
+    };
+    loop {
+        let status = connection.process(partial);
+        debug_assert_eq!(status.discard, 0, "the bytes were processed when they were received");
+        match status.state? {
+            ConnectionState::WriteTraffic(mut traffic) => {
+                let start = sealed.len();
+                sealed.resize(start + len, 0);
+                let mut written = write_record(&mut traffic, record, &mut sealed[start..]);
+                if let Err(EncryptError::InsufficientSize(size)) = &written {
+                    sealed.resize(start + size.required_size, 0);
+                    written = write_record(&mut traffic, record, &mut sealed[start..]);
+                }
+                sealed.truncate(start + written.as_ref().copied().unwrap_or(0));
+                return written.map(drop).map_err(|_| Error::EncryptError);
+            }
+            ConnectionState::EncodeTlsData(data) => encode(data, sealed)?,
+            ConnectionState::TransmitTlsData(data) => data.done(),
+            ConnectionState::PeerClosed => {}
+            _ => return Err(Error::EncryptError),
+        }
+    }
+}
+
+fn write_record<D>(
+    traffic: &mut WriteTraffic<'_, D>,
+    record: Record<'_>,
+    sealed: &mut [u8],
+) -> Result<usize, EncryptError> {
+    match record {
+        Record::Data(plain) => traffic.encrypt(plain, sealed),
+        Record::CloseNotify => traffic.queue_close_notify(sealed),
+    }
+}
+
+/// The number of bytes that the first record of `bytes` lacks; `None` if it is complete. Without its
+/// header, those of the header.
+fn missing(bytes: &[u8]) -> Option<usize> {
+    let &[_, _, _, high, low, ..] = bytes else { return Some(HEADER - bytes.len()) };
+    // rustls refuses a longer record.
+    let payload = usize::from(u16::from_be_bytes([high, low])).min(RECORD_MAX);
+    (HEADER + payload).checked_sub(bytes.len()).filter(|missing| *missing > 0)
+}
+
+/// Whether the bytes begin like an HTTP request. No record of TLS does: the type of its content is
+/// at most 24.
+fn is_http(bytes: &[u8]) -> bool {
+    let first = bytes.first_chunk::<4>();
+    first.is_some_and(|first| first.iter().all(|byte| byte.is_ascii_uppercase() || matches!(byte, b' ' | b'/')))
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
