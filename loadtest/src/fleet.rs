@@ -18,7 +18,7 @@ use crate::tally::{Standing, Tally, ThreadEvent};
 use crate::verdict::{Observation, evaluate};
 use rand::Rng;
 use ringway::placement::Assignment;
-use ringway::{Client, Config, Endpoint, Limits, Running, Shard, Shards};
+use ringway::{Client, Config, ConnectError, Endpoint, Limits, Running, Shard, Shards};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -88,7 +88,10 @@ struct Fleet<'a> {
 pub(crate) fn run(plan: &Plan, report: &mut dyn FnMut(&Progress)) -> Result<Report, LoadError> {
     plan.check()?;
     check_files(plan)?;
-    let endpoint = Endpoint::resolve(&plan.url)?;
+    let mut endpoint = Endpoint::resolve(&plan.url)?;
+    if let Some(tls) = &plan.tls {
+        endpoint = endpoint.tls(tls).map_err(ConnectError::from)?;
+    }
     let endpoint = endpoint.subprotocols(plan.subprotocols.iter().cloned())?.headers(plan.headers.clone());
     let endpoint = Arc::new(match &plan.origin {
         Some(origin) => endpoint.origin(origin.clone())?,

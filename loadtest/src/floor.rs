@@ -90,7 +90,7 @@ impl FloorServer {
             self.driver.wait(None, &mut completions)?;
             for completion in completions.drain(..) {
                 match completion {
-                    Completion::Accepted { slot } => {
+                    Completion::Accepted { slot, .. } => {
                         *entry(&mut outboxes, slot) = FloorOutbox::default();
                         self.driver.receive(slot);
                     }

@@ -2,7 +2,7 @@
 
 use crate::processes::Edges;
 use crate::units::size;
-use ringway::{BusyPoll, Cores, Deflate, HeaderMap};
+use ringway::{BusyPoll, ClientTls, Cores, Deflate, HeaderMap};
 use serde::Serialize;
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -35,8 +35,11 @@ const FRAME_HEADER: usize = 14;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The server: a `ws://` URL.
+    /// The server: a `ws://` or `wss://` URL.
     pub url: String,
+    /// The TLS options of a `wss://` URL. Default: the certificate of the server is verified with the
+    /// root certificates of the system.
+    pub tls: Option<ClientTls>,
     /// The number of connections over all threads. Default 50.
     pub connections: u32,
     /// The number of threads, each with its own ring. Default: one for each core of `cores`; with
@@ -103,6 +106,7 @@ impl Plan {
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            tls: None,
             connections: 50,
             threads: None,
             cores: Cores::All,

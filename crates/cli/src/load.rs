@@ -17,12 +17,12 @@ pub(crate) fn run(arguments: &Load) -> Result<ExitOutcome, Failure> {
     if arguments.origin.is_some() && arguments.header.iter().any(|(name, _)| name == "origin") {
         return usage("give the origin once: with --origin, or with -H");
     }
-    match arguments.tls.client(&arguments.url) {
-        Ok(_) => {}
+    let tls = match arguments.tls.client(&arguments.url) {
+        Ok(tls) => tls,
         Err(LoadTlsError::Usage(error)) => return usage(&error),
         Err(LoadTlsError::Tls(error)) => return Err(error.into()),
-    }
-    let plan = plan(arguments, signals.stop.clone());
+    };
+    let plan = Plan { tls, ..plan(arguments, signals.stop.clone()) };
     if let Err(error) = plan.check() {
         return usage(&error.to_string());
     }
@@ -32,7 +32,7 @@ pub(crate) fn run(arguments: &Load) -> Result<ExitOutcome, Failure> {
     drop(live);
     let report = match result {
         Ok(report) => report,
-        Err(error @ LoadError::Target(ConnectError::Url(_) | ConnectError::Scheme)) => {
+        Err(error @ LoadError::Target(ConnectError::Url(_) | ConnectError::TlsConfig(_))) => {
             return usage(&error.to_string());
         }
         Err(error) => {

@@ -6,8 +6,8 @@ use crate::stdin;
 use crate::values::cores_of;
 use ringway::placement::Assignment;
 use ringway::{
-    BufferConfig, Config, ConfigError, Connection, Handler, Limits, Message, OriginPolicy, Request, Running, Server,
-    Upgrade,
+    BufferConfig, Config, ConfigError, Connection, Handler, Limits, Message, OriginPolicy, Request, Running, Scheme,
+    Server, StartError, Upgrade,
 };
 use std::io::{self, Write};
 use std::time::Duration;
@@ -70,9 +70,7 @@ fn serve<H: Handler>(
         Ok(listeners) => listeners,
         Err(error) => return usage(&error),
     };
-    if arguments.tls.config()?.is_some() {
-        return Err(Failure("the certificates are valid, but TLS is not supported yet; omit --tls-cert".into()));
-    }
+    let tls = arguments.tls.config()?;
     let files = crate::limits::raise_open_files();
     let shards = Assignment::of_server(&cores_of(arguments.cores.as_ref()), arguments.shards)?.threads();
     let needed = files_needed(arguments, shards);
@@ -81,12 +79,15 @@ fn serve<H: Handler>(
             "the process may open {files} files, and needs at least {needed}; raise the limit (`ulimit -n`)"
         )));
     }
-    let server = listeners.into_iter().try_fold(None::<Server>, |server, (_, address)| {
-        match server {
+    let server = listeners.into_iter().try_fold(None::<Server>, |server, (scheme, address)| {
+        let server = match server {
             None => Server::bind(address),
             Some(server) => server.and_bind(address),
-        }
-        .map(Some)
+        }?;
+        Ok::<_, StartError>(Some(match (&tls, scheme) {
+            (Some(tls), Scheme::Wss) => server.tls(tls),
+            _ => server,
+        }))
     })?;
     let Some(server) = server else { return Err(Failure("no address to listen on".into())) };
     let running = server.shards(arguments.shards).config(config).limits(limits).start(make)?;
@@ -149,8 +150,8 @@ fn limits_of(arguments: &Serve) -> Result<Limits, ConfigError> {
 fn announce<H: Handler>(running: &Running<H>, arguments: &Serve, files: Option<u64>) {
     let shards = running.assignment();
     let mut text = String::new();
-    for address in running.addresses() {
-        text += &format!("listening on ws://{address}\n");
+    for (address, scheme) in running.addresses().iter().zip(running.schemes()) {
+        text += &format!("listening on {scheme}://{address}\n");
     }
     text += &format!("shards       {shards}\n");
     text += &format!("driver       {}\n", running.driver());
