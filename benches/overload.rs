@@ -150,7 +150,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let server = Server::bind("127.0.0.1:0")?.shards(Shards::Count(1)).config(config).limits(Limits::default());
     let running = server.start(|_| Echo)?;
-    let address = running.addresses()[0];
+    let address = running.addresses()[0].tcp().expect("127.0.0.1 is an address of TCP");
     // After the start, which takes the cores that this thread may run on.
     others.map(core_affinity::set_for_current);
     println!("{:<30} {:>11} {:>9} {:>9} {:>9} {:>9}", "attack", "connections", "Mbit/s", "p50 ms", "p99 ms", "max ms");

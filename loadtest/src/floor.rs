@@ -347,7 +347,7 @@ mod tests {
     /// Runs `client` against an echo server.
     fn serve<R>(client: impl FnOnce(SocketAddr) -> R) -> R {
         let listener = Listener::bind(([127, 0, 0, 1], 0).into()).expect("a free port");
-        let address = listener.address();
+        let address = listener.address().tcp().expect("TCP");
         let stop = Arc::new(AtomicBool::new(false));
         let (waker, woken) = std::sync::mpsc::channel();
         let stopped = Arc::clone(&stop);

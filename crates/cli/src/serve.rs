@@ -6,8 +6,8 @@ use crate::stdin;
 use crate::values::cores_of;
 use ringway::placement::Assignment;
 use ringway::{
-    BufferConfig, Config, ConfigError, Connection, Handler, Limits, Message, OriginPolicy, Request, Running, Scheme,
-    Server, StartError, Upgrade,
+    Address, BufferConfig, Config, ConfigError, Connection, Handler, Limits, Message, OriginPolicy, Request, Running,
+    Scheme, Server, StartError, Upgrade,
 };
 use std::io::{self, Write};
 use std::time::Duration;
@@ -151,7 +151,10 @@ fn announce<H: Handler>(running: &Running<H>, arguments: &Serve, files: Option<u
     let shards = running.assignment();
     let mut text = String::new();
     for (address, scheme) in running.addresses().iter().zip(running.schemes()) {
-        text += &format!("listening on {scheme}://{address}\n");
+        text += &match address {
+            Address::Tcp(address) => format!("listening on {scheme}://{address}\n"),
+            Address::Unix(address) => format!("listening on {address}\n"),
+        };
     }
     text += &format!("shards       {shards}\n");
     text += &format!("driver       {}\n", running.driver());

@@ -109,6 +109,7 @@
 //!
 //! - Starting: [`Server`], [`Client`], [`Running`]; [`Shards`], [`Cores`] and [`placement`];
 //!   [`raise_descriptor_limit`]
+//! - Addresses: [`Address`], [`UnixAddress`], [`UnixSocket`], [`PeerCredentials`]
 //! - Options: [`Config`], [`Limits`], [`Deflate`], [`OriginPolicy`], [`BufferConfig`],
 //!   [`BusyPoll`], [`OnPanic`]
 //! - TLS: [`TlsConfig`], [`ClientAuth`], [`TlsVersion`], [`ClientTls`]
@@ -121,7 +122,8 @@
 //! - Outgoing connections: [`Endpoint`], [`Target`], [`Scheme`]
 //! - TLS: [`TlsConfig`], [`ClientAuth`], [`TlsVersion`], [`ClientTls`], [`TlsSession`], [`TlsError`]
 //! - What was counted: [`ShardReport`], [`Counters`], [`Stats`]
-//! - Errors: [`ConfigError`], [`OptionError`], [`StartError`], [`BindError`], [`UringUnavailable`],
+//! - Errors: [`ConfigError`], [`OptionError`], [`StartError`], [`BindError`],
+//!   [`AddressError`], [`UnixBindError`], [`UringUnavailable`],
 //!   [`RunError`], [`ServeError`], [`ConnectError`], [`TargetError`], [`HandshakeError`],
 //!   [`TlsError`], [`PostError`], [`PingTooLong`], [`CodeNotSendable`]
 #![warn(missing_docs)]
@@ -166,4 +168,7 @@ pub use ringway_codec::{
     TargetError,
 };
 pub use ringway_io::uring::Unavailable as UringUnavailable;
-pub use ringway_io::{BindError, BufferConfig, BusyPoll, DescriptorLimit, OptionError, Stats, raise_descriptor_limit};
+pub use ringway_io::{
+    Address, AddressError, BindError, BufferConfig, BusyPoll, DescriptorLimit, OptionError, PeerCredentials, Stats,
+    UnixAddress, UnixBindError, UnixSocket, raise_descriptor_limit,
+};

@@ -1,6 +1,6 @@
 //! The interface between the engine and the kernel: the trait [`Driver`] and its completions.
 
-use crate::{Buffer, Listener, Output, Slot, Waker};
+use crate::{Address, Buffer, Listener, Output, PeerCredentials, Slot, Waker};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -32,7 +32,7 @@ pub trait Driver {
     ///
     /// # Panics
     /// When the slot was accepted, or was connected before.
-    fn connect(&mut self, slot: Slot, peer: SocketAddr);
+    fn connect(&mut self, slot: Slot, peer: impl Into<Address>);
 
     /// Receives on the slot until [`Driver::pause`]: each time bytes arrive,
     /// [`Completion::Received`]. On a slot that is not connected yet, receiving begins with the
@@ -67,9 +67,13 @@ pub trait Driver {
     /// caller has to skip them.
     fn close(&mut self, slot: Slot);
 
-    /// The address of the slot's peer; `None` when the connection is gone. Costs one
-    /// `getpeername(2)`.
+    /// The address of the slot's peer; `None` when the connection is gone, or is one of a Unix
+    /// socket, whose clients have no address. Costs one `getpeername(2)`.
     fn peer_address(&self, slot: Slot) -> Option<SocketAddr>;
+
+    /// The process at the other end of a Unix socket; `None` for TCP, or when the connection is
+    /// gone or not established yet. Costs one `getsockopt(2)` with `SO_PEERCRED`.
+    fn peer_credentials(&self, slot: Slot) -> Option<PeerCredentials>;
 
     /// The number of bytes sent on this slot that the peer's kernel has acknowledged, from the
     /// start of the connection on; `None` when the connection is gone or not established yet.
@@ -79,7 +83,13 @@ pub trait Driver {
     /// and acknowledges no more until it reads. Compare two values; the absolute number is not
     /// exact, because TCP also counts the SYN and the FIN.
     ///
-    /// Costs one `getsockopt(2)` with `TCP_INFO` (`tcpi_bytes_acked`, since Linux 4.1).
+    /// The receive buffer of a Unix socket is the queue of what its peer has sent, so bytes are
+    /// acknowledged when they are queued. The value is then a number of sends and not of bytes; it
+    /// grows with each send that queues some of its bytes, and, while a send waits for room, each
+    /// time the peer has read a buffer of the kernel completely (at most some 50 KB).
+    ///
+    /// Costs one `getsockopt(2)` with `TCP_INFO` (`tcpi_bytes_acked`, since Linux 4.1), or one
+    /// `ioctl(2)` with `SIOCOUTQ` while a send on a Unix socket is in flight.
     fn acknowledged(&self, slot: Slot) -> Option<u64>;
 
     /// The number of bytes that the kernel has received on this slot and has not put into a receive

@@ -13,6 +13,7 @@
 //! repository lists its invariants.
 #![warn(missing_docs)]
 
+mod address;
 mod buffer;
 mod cache;
 mod descriptors;
@@ -24,6 +25,7 @@ mod pages;
 mod slab;
 mod slot;
 mod table;
+mod unix;
 mod waker;
 mod wheel;
 
@@ -31,6 +33,7 @@ mod wheel;
 pub mod sim;
 pub mod uring;
 
+pub use address::{Address, AddressError, UnixAddress};
 pub use buffer::{Buffer, BufferConfig, Pool};
 pub use descriptors::{DescriptorLimit, raise_descriptor_limit};
 pub use driver::{BusyPoll, Cause, Completion, Driver, Stats};
@@ -38,5 +41,6 @@ pub use listener::{BindError, Listener};
 pub use option::OptionError;
 pub use output::{Chunk, Output};
 pub use slot::Slot;
+pub use unix::{PeerCredentials, UnixBindError, UnixSocket};
 pub use waker::Waker;
 pub use wheel::TimerWheel;

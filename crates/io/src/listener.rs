@@ -1,15 +1,18 @@
-//! Listening sockets: one per driver on the same port, so that the kernel distributes the
-//! connections.
+//! Listening sockets: one per driver on the same port, or one Unix socket that all drivers share.
+//! The kernel distributes the connections.
 
+use crate::unix::{self, SocketFile, UnixBindError, UnixSocket};
+use crate::{Address, UnixAddress};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use thiserror::Error;
 
 /// The length of the queue of connections that are not accepted yet. The kernel caps it at sysctl
 /// `net.core.somaxconn`.
-const BACKLOG: i32 = 65_535;
+pub(crate) const BACKLOG: i32 = 65_535;
 
 /// Why an address cannot be listened on.
 ///
@@ -17,8 +20,9 @@ const BACKLOG: i32 = 65_535;
 /// use ringway_io::{BindError, Listener};
 ///
 /// let first = Listener::bind("127.0.0.1:0".parse().unwrap())?;
-/// let error = Listener::bind(first.address()).unwrap_err();
-/// assert!(matches!(error, BindError::Taken(address) if address == first.address()));
+/// let address = first.address().tcp().unwrap();
+/// let error = Listener::bind(address).unwrap_err();
+/// assert!(matches!(error, BindError::Taken(taken) if taken == address));
 /// # Ok::<(), BindError>(())
 /// ```
 #[derive(Debug, Error)]
@@ -38,6 +42,9 @@ pub enum BindError {
     /// The process, or the system, has reached its limit of open files.
     #[error("cannot listen on {0}: too many open files; raise the limit (`ulimit -n`)")]
     TooManyFiles(SocketAddr),
+    /// A Unix socket cannot be listened on.
+    #[error("cannot listen on {0}: {1}")]
+    Unix(UnixAddress, UnixBindError),
     /// Any other error.
     #[error("cannot listen on {0}: {1}")]
     Other(SocketAddr, io::Error),
@@ -55,7 +62,8 @@ impl BindError {
     }
 }
 
-/// A listening TCP socket with `SO_REUSEPORT` and `TCP_NODELAY` (which accepted sockets inherit).
+/// A listening socket: a TCP socket with `SO_REUSEPORT` and `TCP_NODELAY` (which accepted sockets
+/// inherit), or a Unix socket.
 ///
 /// ```
 /// use ringway_io::Listener;
@@ -67,8 +75,10 @@ impl BindError {
 /// ```
 #[derive(Debug)]
 pub struct Listener {
-    socket: TcpListener,
-    address: SocketAddr,
+    socket: Socket,
+    address: Address,
+    /// The file of a Unix socket. The last sibling removes it.
+    file: Option<Arc<SocketFile>>,
 }
 
 impl Listener {
@@ -87,13 +97,41 @@ impl Listener {
         Self::open(address).map_err(fail)
     }
 
+    /// Binds a Unix socket and listens.
+    ///
+    /// A socket file whose server is gone is replaced: connecting to it is refused (ECONNREFUSED).
+    /// A server that listens there sees a connection that is closed at once. A file of another kind
+    /// is never removed.
+    ///
+    /// The file is removed when the last sibling is dropped, if it is still the same file; a
+    /// process that is killed leaves it behind. Needs procfs, and one descriptor besides those of
+    /// the siblings.
+    ///
+    /// # Errors
+    /// [`BindError::Unix`], which names the address, the reason and the remedy.
+    pub fn bind_unix(socket: &UnixSocket) -> Result<Self, BindError> {
+        let address = socket.address();
+        let (socket, file) = unix::bind(socket).map_err(|error| BindError::Unix(address.clone(), error))?;
+        Ok(Self { socket, address: address.clone().into(), file: file.map(Arc::new) })
+    }
+
     /// Another listener on the same address and port, for another driver. The kernel distributes
     /// the connections.
     ///
+    /// Siblings of a Unix listener share one socket, because Unix sockets have no `SO_REUSEPORT`.
+    /// Each connection goes to the driver that has waited longest.
+    ///
     /// # Errors
-    /// As [`Listener::bind`].
+    /// As [`Listener::bind`] and [`Listener::bind_unix`].
     pub fn sibling(&self) -> Result<Self, BindError> {
-        Self::open(self.address).map_err(|error| BindError::new(self.address, error))
+        match &self.address {
+            Address::Tcp(address) => Self::open(*address).map_err(|error| BindError::new(*address, error)),
+            Address::Unix(address) => {
+                let fail = |error| BindError::Unix(address.clone(), UnixBindError::of_sibling(error));
+                let socket = self.socket.try_clone().map_err(fail)?;
+                Ok(Self { socket, address: self.address.clone(), file: self.file.clone() })
+            }
+        }
     }
 
     fn open(address: SocketAddr) -> io::Result<Self> {
@@ -102,15 +140,19 @@ impl Listener {
         socket.set_tcp_nodelay(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
-        let socket = TcpListener::from(socket);
-        let address = socket.local_addr()?;
-        Ok(Self { socket, address })
+        let address = socket.local_addr()?.as_socket().unwrap_or(address);
+        Ok(Self { socket, address: address.into(), file: None })
     }
 
     /// The address it listens on, with the port that the system chose.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Whether it is a Unix socket, which its siblings share.
+    pub(crate) fn is_unix(&self) -> bool {
+        matches!(self.address, Address::Unix(_))
     }
 }
 
@@ -141,14 +183,14 @@ mod tests {
     fn siblings_share_the_port_the_system_chose() {
         let first = Listener::bind(LOCAL).expect("a free port");
         let second = first.sibling().expect("the port is ours");
-        assert_ne!(first.address().port(), 0);
+        assert_ne!(first.address().tcp().map(|address| address.port()), Some(0));
         assert_eq!(first.address(), second.address());
     }
 
     #[test]
     fn a_port_in_use_is_refused_despite_reuse_port() {
         let first = Listener::bind(LOCAL).expect("a free port");
-        let error = Listener::bind(first.address()).expect_err("taken");
+        let error = Listener::bind(first.address().tcp().expect("TCP")).expect_err("taken");
         assert!(matches!(error, BindError::Taken(_)), "{error}");
         assert!(error.to_string().contains(&first.address().to_string()));
     }

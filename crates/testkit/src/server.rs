@@ -57,7 +57,7 @@ impl<H: Handler> TestServer<H> {
     pub fn start(config: Config, limits: Limits, make: impl Fn(usize) -> H + Send + Sync + 'static) -> Self {
         let server = Server::bind("127.0.0.1:0").expect("a free port");
         let running = server.shards(Shards::Count(1)).config(config).limits(limits).start(make).expect("io_uring");
-        let address = running.addresses()[0];
+        let address = running.addresses()[0].tcp().expect("TCP");
         Self { running: Some(running), address }
     }
 

@@ -14,7 +14,7 @@ use std::sync::mpsc;
 /// Runs the echo, one thread for each core.
 pub(super) fn run(arguments: &Floor, address: SocketAddr) -> Result<ExitOutcome, Failure> {
     let listener = Listener::bind(address)?;
-    let address = listener.address();
+    let address = listener.address().clone();
     let stop = Arc::new(AtomicBool::new(false));
     let (started, starts) = mpsc::channel();
     let mut threads = Vec::new();

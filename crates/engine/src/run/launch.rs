@@ -43,7 +43,7 @@ impl Launch {
             tracing::info!("shards are not pinned: the cgroup's CPU quota is {quota}");
         }
         let cores = assignment.cores().to_vec();
-        let addresses = listeners.iter().map(Listener::address).collect();
+        let addresses = listeners.iter().map(|listener| listener.address().clone()).collect();
         let mut shares: Vec<Vec<Listener>> = Vec::with_capacity(cores.len());
         for _ in 1..cores.len() {
             shares.push(listeners.iter().map(Listener::sibling).collect::<Result<_, _>>()?);

@@ -49,7 +49,7 @@ fn attempt(
         match bind(SocketAddr::new(address.ip(), port.unwrap_or(address.port()))) {
             Ok(listener) => {
                 if address.port() == 0 {
-                    chosen = Some(listener.address().port());
+                    chosen = listener.address().tcp().map(|address| address.port());
                 }
                 listening.listeners.push(listener);
             }
@@ -69,7 +69,12 @@ mod tests {
     }
 
     fn ports(listening: &Listening) -> Vec<u16> {
-        listening.listeners.iter().map(|listener| listener.address().port()).collect()
+        listening
+            .listeners
+            .iter()
+            .filter_map(|listener| listener.address().tcp())
+            .map(|address| address.port())
+            .collect()
     }
 
     #[test]
@@ -122,7 +127,8 @@ mod tests {
     #[test]
     fn a_port_that_was_asked_for_and_is_in_use_is_an_error() {
         let holder = Listener::bind(addresses(&["127.0.0.1:0"])[0]).expect("a free port");
-        let listening = listen(&[holder.address()], Listener::bind);
-        assert!(matches!(listening.errors[..], [BindError::Taken(address)] if address == holder.address()));
+        let held = holder.address().tcp().expect("TCP");
+        let listening = listen(&[held], Listener::bind);
+        assert!(matches!(listening.errors[..], [BindError::Taken(address)] if address == held));
     }
 }

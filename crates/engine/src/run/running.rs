@@ -8,11 +8,10 @@ use crate::api::shard::ShardHandle;
 use crate::shard::core::Counters;
 use crate::tls::TlsReload;
 use ringway_codec::Scheme;
-use ringway_io::Stats;
 use ringway_io::uring::Features;
+use ringway_io::{Address, Stats};
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
@@ -67,7 +66,7 @@ pub(crate) type ShardResult = io::Result<(Stats, Counters)>;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Running<H: Handler> {
-    pub(super) addresses: Vec<SocketAddr>,
+    pub(super) addresses: Vec<Address>,
     pub(super) schemes: Vec<Scheme>,
     pub(super) assignment: Assignment,
     pub(super) features: Features,
@@ -83,9 +82,10 @@ pub struct Running<H: Handler> {
 pub(super) type Certificates = Arc<OnceLock<Vec<TlsReload>>>;
 
 impl<H: Handler> Running<H> {
-    /// The addresses that are listened on, with the ports chosen by the system.
+    /// The addresses that are listened on, in the order of the calls of
+    /// [`Server::bind`](crate::Server::bind), with the ports chosen by the system.
     #[must_use]
-    pub fn addresses(&self) -> &[SocketAddr] {
+    pub fn addresses(&self) -> &[Address] {
         &self.addresses
     }
 

@@ -7,7 +7,7 @@ use super::running::Running;
 use crate::api::handler::Handler;
 use crate::config::{Config, Limits, Shards};
 use crate::tls::TlsConfig;
-use ringway_io::Listener;
+use ringway_io::{Listener, UnixSocket};
 use std::fmt::Display;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -46,7 +46,9 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens on an address, or on all addresses of a name such as `localhost`.
+    /// Listens on an address, on all addresses of a name such as `localhost`, or on a Unix socket:
+    /// `unix:/run/app.sock`, or `unix:@app` for an abstract name. [`Server::bind_unix`] takes the
+    /// permissions of the socket file too.
     ///
     /// If one address of a name cannot be listened on, it is skipped with a warning in the log
     /// (`tracing`), as long as another one works: on machines without IPv6, `localhost` often has
@@ -57,7 +59,7 @@ impl Server {
     ///
     /// # Errors
     /// - [`StartError::Address`]: the address could not be parsed, or the name has no address.
-    /// - [`StartError::Bind`]: the only address cannot be listened on.
+    /// - [`StartError::Bind`]: the only address, or the Unix socket, cannot be listened on.
     /// - [`StartError::NoAddress`]: none of several addresses can be listened on.
     ///
     /// ```
@@ -66,15 +68,53 @@ impl Server {
     /// # Ok::<(), ringway::StartError>(())
     /// ```
     pub fn bind(address: impl ToSocketAddrs + Display) -> Result<Self, StartError> {
-        Self { listeners: Vec::new(), tls: Vec::new(), latest: 0, launch: Launch::default() }.and_bind(address)
+        Self::new().and_bind(address)
+    }
+
+    /// Listens on a Unix socket with the given permissions and owner of its file.
+    ///
+    /// The file of a server that is gone is replaced; that of one that listens is not. The file is
+    /// removed when the shards have ended. A process that is killed leaves it behind.
+    ///
+    /// # Errors
+    /// [`StartError::Bind`] with [`BindError::Unix`](crate::BindError::Unix).
+    ///
+    /// ```
+    /// use ringway::{Server, UnixAddress, UnixSocket};
+    ///
+    /// let path = std::env::temp_dir().join(format!("ringway-chat-{}.sock", std::process::id()));
+    /// let socket = UnixSocket::new(UnixAddress::from_path(path)?).mode(0o660)?;
+    /// let server = Server::bind_unix(&socket)?.and_bind("127.0.0.1:0")?;
+    /// # let _ = server;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn bind_unix(socket: &UnixSocket) -> Result<Self, StartError> {
+        Self::new().and_bind_unix(socket)
+    }
+
+    fn new() -> Self {
+        Self { listeners: Vec::new(), tls: Vec::new(), latest: 0, launch: Launch::default() }
+    }
+
+    /// Listens on a further Unix socket.
+    ///
+    /// # Errors
+    /// As [`Server::bind_unix`].
+    pub fn and_bind_unix(self, socket: &UnixSocket) -> Result<Self, StartError> {
+        Ok(self.with([Listener::bind_unix(socket)?]))
     }
 
     /// Listens on a further address, or on all addresses of a further name.
     ///
     /// # Errors
     /// As [`Server::bind`].
-    pub fn and_bind(mut self, address: impl ToSocketAddrs + Display) -> Result<Self, StartError> {
+    pub fn and_bind(self, address: impl ToSocketAddrs + Display) -> Result<Self, StartError> {
         let fail = |error| StartError::Address(address.to_string(), error);
+        let text = address.to_string();
+        if text.starts_with("unix:") {
+            let invalid = |error| fail(io::Error::new(io::ErrorKind::InvalidInput, error));
+            return self.and_bind_unix(&UnixSocket::new(text.parse().map_err(invalid)?));
+        }
         let addresses: Vec<SocketAddr> = address.to_socket_addrs().map_err(fail)?.collect();
         if addresses.is_empty() {
             return Err(fail(io::Error::new(io::ErrorKind::NotFound, "the name has no address")));
@@ -89,10 +129,15 @@ impl Server {
         for error in errors {
             tracing::warn!(name = %address, "one address of the name is skipped: {error}");
         }
+        Ok(self.with(listeners))
+    }
+
+    /// Adds the listeners of one call.
+    fn with(mut self, listeners: impl IntoIterator<Item = Listener>) -> Self {
         self.latest = self.listeners.len();
         self.listeners.extend(listeners);
         self.tls.resize(self.listeners.len(), None);
-        Ok(self)
+        self
     }
 
     /// Uses TLS on the addresses of the latest call of [`Server::bind`] or [`Server::and_bind`]. One
@@ -205,8 +250,8 @@ mod tests {
     fn an_address_that_does_not_work_is_skipped_and_logged() {
         let name = Name(&["240.0.0.1:0", "127.0.0.1:0"]);
         let (server, log) = logged(|| Server::bind(name).expect("one address works"));
-        let ips: Vec<_> = server.listeners.iter().map(|listener| listener.address().ip().to_string()).collect();
-        assert_eq!(ips, ["127.0.0.1"]);
+        let tcp = server.listeners.iter().filter_map(|listener| listener.address().tcp());
+        assert_eq!(tcp.map(|address| address.ip().to_string()).collect::<Vec<_>>(), ["127.0.0.1"]);
         assert_eq!(log.lines().count(), 1, "{log}");
         assert!(log.contains("WARN") && log.contains("name.test") && log.contains("240.0.0.1:0"), "{log}");
         assert!(log.contains("this machine has no such address"), "{log}");

@@ -3,7 +3,7 @@
 use super::kernel::{Cqe, SimKernel, Sqe};
 use crate::slab::{NOWHERE, Slab};
 use crate::table::{self, Cancellable, Operation, WAKER};
-use crate::{Output, Pool, Slot};
+use crate::{Address, Output, PeerCredentials, Pool, Slot};
 use std::cell::RefCell;
 use std::fmt;
 use std::io;
@@ -62,16 +62,21 @@ impl Drop for ListenGuard {
 impl table::KernelInterface for Handle {
     type Listener = ListenGuard;
 
+    fn is_unix(_listener: &ListenGuard) -> bool {
+        false
+    }
+
     fn accept(&mut self, _listener: &ListenGuard, slot: Slot) {
         self.submit(Operation::Accept, slot, Sqe::Accept);
     }
 
-    fn socket(&mut self, peer: SocketAddr) -> io::Result<RawFd> {
+    fn socket(&mut self, peer: &Address) -> io::Result<RawFd> {
+        let peer = peer.tcp().ok_or_else(|| io::Error::from_raw_os_error(libc::EAFNOSUPPORT))?;
         let socket = self.shared.borrow_mut().socket(peer);
         socket.map(|descriptor| descriptor as RawFd).map_err(io::Error::from_raw_os_error)
     }
 
-    fn connect(&mut self, descriptor: RawFd, slot: Slot, _peer: SocketAddr) -> u32 {
+    fn connect(&mut self, descriptor: RawFd, slot: Slot, _peer: &Address) -> u32 {
         // The socket was created for this address.
         self.submit(Operation::Connect, slot, Sqe::Connect { descriptor: descriptor as usize });
         NOWHERE
@@ -86,6 +91,10 @@ impl table::KernelInterface for Handle {
         let ticket = self.held.insert(Rc::clone(&output));
         self.submit(Operation::Send, slot, Sqe::Send { descriptor: descriptor as usize, output });
         ticket
+    }
+
+    fn send_in_parts(&mut self, descriptor: RawFd, slot: Slot, output: Output) -> u32 {
+        self.send(descriptor, slot, output)
     }
 
     fn take_back(&mut self, ticket: u32) -> Option<Output> {
@@ -112,8 +121,16 @@ impl table::KernelInterface for Handle {
         self.shared.borrow().peer_address(descriptor as usize)
     }
 
+    fn peer_credentials(&self, _descriptor: RawFd) -> Option<PeerCredentials> {
+        None
+    }
+
     fn acknowledged(&self, descriptor: RawFd) -> Option<u64> {
         self.shared.borrow().acknowledged(descriptor as usize)
+    }
+
+    fn queued(&self, _descriptor: RawFd) -> Option<u32> {
+        None
     }
 
     fn unread(&self, descriptor: RawFd) -> usize {

@@ -44,7 +44,7 @@ pub use kernel::Reception;
 pub use network::{Network, Peer};
 
 use crate::table::{BUDGET, Obstacle, SlotTable};
-use crate::{BufferConfig, Completion, Driver, Listener, Output, Pool, Slot, Stats, Waker};
+use crate::{Address, BufferConfig, Completion, Driver, Listener, Output, PeerCredentials, Pool, Slot, Stats, Waker};
 use handle::Handle;
 use kernel::SimKernel;
 use std::cell::RefCell;
@@ -61,6 +61,7 @@ const WORKING_SET: u32 = 512 * 1024;
 const MAX_SLOTS: u32 = 1 << 20;
 
 /// A driver on a simulated kernel. It never blocks: a turn without events returns no completions.
+/// It has no Unix sockets: connecting to one fails with EAFNOSUPPORT.
 pub struct Sim {
     table: SlotTable<Handle>,
     waker: Waker,
@@ -182,9 +183,9 @@ impl Driver for Sim {
         slot
     }
 
-    fn connect(&mut self, slot: Slot, peer: SocketAddr) {
+    fn connect(&mut self, slot: Slot, peer: impl Into<Address>) {
         self.check(slot);
-        self.table.connect(slot, peer);
+        self.table.connect(slot, &peer.into());
         self.publish_status();
     }
 
@@ -216,6 +217,10 @@ impl Driver for Sim {
 
     fn peer_address(&self, slot: Slot) -> Option<SocketAddr> {
         self.table.peer_address(slot)
+    }
+
+    fn peer_credentials(&self, slot: Slot) -> Option<PeerCredentials> {
+        self.table.peer_credentials(slot)
     }
 
     fn acknowledged(&self, slot: Slot) -> Option<u64> {

@@ -3,13 +3,14 @@
 use super::operation::{Cancellable, WAKER};
 use super::slot_state::{CLOSED, SlotFlag, SlotState};
 use super::{KernelInterface, SlotTable};
-use crate::{Output, Slot};
+use crate::{Address, Output, PeerCredentials, Slot};
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
 
 impl<K: KernelInterface> SlotTable<K> {
     pub(crate) fn listen(&mut self, listener: K::Listener) {
-        self.listeners.add(listener);
+        let unix = K::is_unix(&listener);
+        self.listeners.add(listener, unix);
     }
 
     pub(crate) fn stop_listening(&mut self) {
@@ -21,7 +22,7 @@ impl<K: KernelInterface> SlotTable<K> {
     }
 
     #[track_caller]
-    pub(crate) fn connect(&mut self, slot: Slot, peer: SocketAddr) {
+    pub(crate) fn connect(&mut self, slot: Slot, peer: &Address) {
         let Some(connection) = self.current(slot) else { return };
         if connection.is(SlotFlag::ConnectStarted) {
             self.kernel.violated(format_args!("slot {slot:?} was connected or accepted before"));
@@ -35,6 +36,9 @@ impl<K: KernelInterface> SlotTable<K> {
                 connection.ticket = ticket;
                 connection.in_flight += 1;
                 connection.set(SlotFlag::Connecting);
+                if peer.unix().is_some() {
+                    connection.set(SlotFlag::Unix);
+                }
             }
             Err(error) => self.unconnected.push((slot, error)),
         }
@@ -65,8 +69,12 @@ impl<K: KernelInterface> SlotTable<K> {
         }
         connection.set(SlotFlag::Sending);
         connection.in_flight += 1;
-        let descriptor = connection.fd;
-        let ticket = self.kernel.send(descriptor, slot, output);
+        let (descriptor, unix) = (connection.fd, connection.is(SlotFlag::Unix));
+        let ticket = if unix {
+            self.kernel.send_in_parts(descriptor, slot, output)
+        } else {
+            self.kernel.send(descriptor, slot, output)
+        };
         self.at(slot).ticket = ticket;
     }
 
@@ -125,8 +133,31 @@ impl<K: KernelInterface> SlotTable<K> {
         self.kernel.peer_address(self.descriptor(slot)?)
     }
 
+    pub(crate) fn peer_credentials(&self, slot: Slot) -> Option<PeerCredentials> {
+        let is_connected = !self.open_connection(slot)?.is(SlotFlag::Connecting);
+        is_connected.then(|| self.kernel.peer_credentials(self.descriptor(slot)?)).flatten()
+    }
+
     pub(crate) fn acknowledged(&self, slot: Slot) -> Option<u64> {
-        self.kernel.acknowledged(self.descriptor(slot)?)
+        let (connection, descriptor) = (self.open_connection(slot)?, self.descriptor(slot)?);
+        if !connection.is(SlotFlag::Unix) {
+            return self.kernel.acknowledged(descriptor);
+        }
+        if connection.is(SlotFlag::Connecting) || connection.is(SlotFlag::Broken) {
+            return None;
+        }
+        // A send that waits for room adds less than one that completes, and the more the less is
+        // queued.
+        let completed = self.unix_sends.get(slot.index() as usize).copied().unwrap_or(0);
+        let waiting = if connection.is(SlotFlag::Sending) { u32::MAX - self.kernel.queued(descriptor)? } else { 0 };
+        Some((u64::from(completed) << 32) + u64::from(waiting))
+    }
+
+    /// Counts a send on a Unix socket that has queued bytes.
+    pub(super) fn count_unix_send(&mut self, slot: Slot) {
+        let index = slot.index() as usize;
+        self.unix_sends.grow(index + 1, || 0);
+        self.unix_sends[index] = self.unix_sends[index].wrapping_add(1);
     }
 
     pub(crate) fn unread(&self, slot: Slot) -> usize {

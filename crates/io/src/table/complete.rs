@@ -63,11 +63,15 @@ impl<K: KernelInterface> SlotTable<K> {
     }
 
     fn accepted(&mut self, listener: Slot, result: i32, more: bool, completions: &mut Vec<Completion>) {
+        let unix = self.listeners.is_unix(listener);
         if !more {
             self.listeners.disarmed(listener);
         }
         if result >= 0 {
             let slot = self.adopt(result as RawFd);
+            if unix {
+                self.at(slot).set(SlotFlag::Unix);
+            }
             self.stats.accepted += 1;
             completions.push(Completion::Accepted { slot, listener: Listeners::<K::Listener>::number(listener) });
             if self.is_full() {
@@ -155,6 +159,9 @@ impl<K: KernelInterface> SlotTable<K> {
         connection.unset(SlotFlag::Sending);
         let ticket = std::mem::replace(&mut connection.ticket, NOWHERE);
         let (owned, finish) = (connection.is(SlotFlag::Owned), connection.is(SlotFlag::FinAsked));
+        if result > 0 && connection.is(SlotFlag::Unix) {
+            self.count_unix_send(slot);
+        }
         let Some(output) = self.kernel.take_back(ticket) else { return };
         if !owned {
             self.stats.stale += u64::from(result != -libc::ECANCELED);

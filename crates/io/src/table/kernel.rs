@@ -1,7 +1,7 @@
 //! The kernel operations that a [`SlotTable`](super::SlotTable) needs.
 
 use super::operation::Cancellable;
-use crate::{Output, Slot};
+use crate::{Address, Output, PeerCredentials, Slot};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -17,15 +17,18 @@ pub(crate) trait KernelInterface {
     /// A listener. It is dropped when no accept on it is in flight.
     type Listener;
 
-    /// Accepts until cancelled.
+    /// Whether connections of this listener are those of a Unix socket.
+    fn is_unix(listener: &Self::Listener) -> bool;
+
+    /// Accepts until cancelled. It may also end with each connection.
     fn accept(&mut self, listener: &Self::Listener, slot: Slot);
 
     /// Creates a descriptor for an outgoing connection. The table owns it until
     /// [`KernelInterface::close`].
-    fn socket(&mut self, peer: SocketAddr) -> io::Result<RawFd>;
+    fn socket(&mut self, peer: &Address) -> io::Result<RawFd>;
 
     /// Connects. Returns a ticket for [`KernelInterface::take_back`].
-    fn connect(&mut self, descriptor: RawFd, slot: Slot, peer: SocketAddr) -> u32;
+    fn connect(&mut self, descriptor: RawFd, slot: Slot, peer: &Address) -> u32;
 
     /// Receives into provided buffers until cancelled.
     fn receive(&mut self, descriptor: RawFd, slot: Slot);
@@ -33,6 +36,10 @@ pub(crate) trait KernelInterface {
     /// Sends all of `output`, and keeps it unchanged until [`KernelInterface::take_back`] is called
     /// with the ticket.
     fn send(&mut self, descriptor: RawFd, slot: Slot, output: Output) -> u32;
+
+    /// As [`KernelInterface::send`], but completes after each part that the kernel takes, so that a
+    /// long send shows its progress in completions. For Unix sockets.
+    fn send_in_parts(&mut self, descriptor: RawFd, slot: Slot, output: Output) -> u32;
 
     /// Returns the output of a send that has completed; for a connect, frees its address.
     fn take_back(&mut self, ticket: u32) -> Option<Output>;
@@ -49,8 +56,14 @@ pub(crate) trait KernelInterface {
     /// The address of the peer.
     fn peer_address(&self, descriptor: RawFd) -> Option<SocketAddr>;
 
-    /// The bytes that the peer has acknowledged; `None` when there is no connection.
+    /// The process at the other end of a Unix socket.
+    fn peer_credentials(&self, descriptor: RawFd) -> Option<PeerCredentials>;
+
+    /// The bytes that the peer has acknowledged; `None` when there is no connection. For TCP.
     fn acknowledged(&self, descriptor: RawFd) -> Option<u64>;
+
+    /// The memory of what was sent and not read by the peer. For Unix sockets.
+    fn queued(&self, descriptor: RawFd) -> Option<u32>;
 
     /// The bytes in the receive queue of the socket.
     fn unread(&self, descriptor: RawFd) -> usize;

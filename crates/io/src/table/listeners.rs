@@ -16,6 +16,8 @@ struct ListenerState<L> {
     /// `None` after listening has stopped and the last accept has completed. An accept that is not
     /// submitted yet still uses the descriptor.
     listener: Option<L>,
+    /// Its connections are those of a Unix socket.
+    unix: bool,
     stopped: bool,
     armed: bool,
     /// A cancel is in flight.
@@ -49,8 +51,13 @@ impl<L> Listeners<L> {
         &mut self.all[Self::number(slot)]
     }
 
-    pub(crate) fn add(&mut self, listener: L) {
-        self.all.push(ListenerState { listener: Some(listener), stopped: false, armed: false, cancelled: false });
+    pub(crate) fn add(&mut self, listener: L, unix: bool) {
+        self.all.push(ListenerState { listener: Some(listener), unix, stopped: false, armed: false, cancelled: false });
+    }
+
+    /// Whether the connections of a listener are those of a Unix socket.
+    pub(crate) fn is_unix(&mut self, slot: Slot) -> bool {
+        self.of(slot).unix
     }
 
     /// Whether there is a listener that has not been stopped.

@@ -59,6 +59,9 @@ pub(crate) struct SlotTable<K: KernelInterface> {
     /// turn.
     rearmed: bool,
     working_set: WorkingSet,
+    /// The number of completed sends by slot index, for Unix sockets. It has no entries without
+    /// them.
+    unix_sends: Pages<u32>,
     /// Whether a poll of the waker is in flight.
     watching: bool,
     pub(crate) stats: Stats,
@@ -78,6 +81,7 @@ impl<K: KernelInterface> SlotTable<K> {
             unreaped: false,
             rearmed: false,
             working_set: WorkingSet::new(buffers),
+            unix_sends: Pages::new(),
             watching: false,
             stats: Stats::default(),
         }

@@ -49,6 +49,8 @@ pub(crate) enum SlotFlag {
     ConnectStarted = 2048,
     /// The receive in flight has received bytes.
     Served = 4096,
+    /// The descriptor is a Unix socket.
+    Unix = 8192,
 }
 
 impl SlotState {

@@ -34,6 +34,17 @@ pub(super) fn accept(listener: RawFd, slot: Slot) -> Entry {
         .user_data(Operation::Accept.user_data(slot))
 }
 
+/// Accepts one connection (since 5.5). While it waits, it is one of the exclusive waiters of the
+/// socket, of which a connection wakes the first, and it joins them at the end. Several rings that
+/// accept on the same socket therefore take turns; with multishot accepts, one of them would get
+/// all connections.
+pub(super) fn accept_one(listener: RawFd, slot: Slot) -> Entry {
+    opcode::Accept::new(types::Fd(listener), std::ptr::null_mut(), std::ptr::null_mut())
+        .flags(rustix::net::SocketFlags::CLOEXEC.bits() as i32)
+        .build()
+        .user_data(Operation::Accept.user_data(slot))
+}
+
 /// Connects. The address must not move or change until the completion.
 pub(super) fn connect(fd: RawFd, slot: Slot, address: &socket2::SockAddr) -> Entry {
     opcode::Connect::new(types::Fd(fd), address.as_ptr().cast(), address.len())
@@ -46,23 +57,40 @@ pub(super) fn receive(fd: RawFd, slot: Slot) -> Entry {
     opcode::RecvMulti::new(types::Fd(fd), BUFFER_GROUP).build().user_data(Operation::Receive.user_data(slot))
 }
 
-/// Sends all of the bytes (`MSG_WAITALL`: the kernel continues after a short write, since 5.19).
-/// They must not change until the completion.
-pub(super) fn send(fd: RawFd, slot: Slot, bytes: &[u8]) -> Entry {
+/// How much of an output one send writes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum SendMode {
+    /// All of it: the kernel continues after a short write (`MSG_WAITALL`, since 5.19).
+    All,
+    /// As much as there is room for, once there is room.
+    Part,
+}
+
+impl SendMode {
+    fn flags(self) -> i32 {
+        match self {
+            Self::All => MSG_WAITALL | MSG_NOSIGNAL,
+            Self::Part => MSG_NOSIGNAL,
+        }
+    }
+}
+
+/// Sends the bytes. They must not change until the completion.
+pub(super) fn send(fd: RawFd, slot: Slot, bytes: &[u8], mode: SendMode) -> Entry {
     // A length above 4 GiB is truncated. The completion is then short, and the rest is sent
     // afterwards.
     let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     opcode::Send::new(types::Fd(fd), bytes.as_ptr(), len)
-        .flags(MSG_WAITALL | MSG_NOSIGNAL)
+        .flags(mode.flags())
         .build()
         .user_data(Operation::Send.user_data(slot))
 }
 
-/// Sends all bytes that the message header points to. The header, its vectors and their bytes must
+/// Sends the bytes that the message header points to. The header, its vectors and their bytes must
 /// not move or change until the completion.
-pub(super) fn send_gathered(fd: RawFd, slot: Slot, message: &super::gather::Gather) -> Entry {
+pub(super) fn send_gathered(fd: RawFd, slot: Slot, message: &super::gather::Gather, mode: SendMode) -> Entry {
     opcode::SendMsg::new(types::Fd(fd), message.header())
-        .flags((MSG_WAITALL | MSG_NOSIGNAL) as u32)
+        .flags(mode.flags() as u32)
         .build()
         .user_data(Operation::Send.user_data(slot))
 }

@@ -18,7 +18,10 @@ pub use unavailable::Unavailable;
 
 use crate::option::check_range;
 use crate::table::{Obstacle, SlotTable};
-use crate::{BufferConfig, BusyPoll, Completion, Driver, Listener, OptionError, Output, Pool, Slot, Stats, Waker};
+use crate::{
+    Address, BufferConfig, BusyPoll, Completion, Driver, Listener, OptionError, Output, PeerCredentials, Pool, Slot,
+    Stats, Waker,
+};
 use io_uring::cqueue;
 use ring::Ring;
 use std::io;
@@ -96,7 +99,7 @@ pub enum SetupError {
 /// use std::io::{Read, Write};
 ///
 /// let listener = Listener::bind("127.0.0.1:0".parse()?)?;
-/// let mut client = std::net::TcpStream::connect(listener.address())?;
+/// let mut client = std::net::TcpStream::connect(listener.address().to_string())?;
 /// client.write_all(b"hello")?;
 ///
 /// let mut driver = Uring::new(UringConfig::default())?;
@@ -198,8 +201,8 @@ impl Driver for Uring {
         self.table.reserve()
     }
 
-    fn connect(&mut self, slot: Slot, peer: SocketAddr) {
-        self.table.connect(slot, peer);
+    fn connect(&mut self, slot: Slot, peer: impl Into<Address>) {
+        self.table.connect(slot, &peer.into());
     }
 
     #[inline]
@@ -227,6 +230,10 @@ impl Driver for Uring {
 
     fn peer_address(&self, slot: Slot) -> Option<SocketAddr> {
         self.table.peer_address(slot)
+    }
+
+    fn peer_credentials(&self, slot: Slot) -> Option<PeerCredentials> {
+        self.table.peer_credentials(slot)
     }
 
     fn acknowledged(&self, slot: Slot) -> Option<u64> {

@@ -1,13 +1,14 @@
 //! The ring: submissions, the memory of the operations in flight, and the system call of a turn.
 
 use super::busy_poll::PollWindow;
-use super::entry;
+use super::entry::{self, SendMode};
 use super::gather::Gather;
 use super::provided::Provided;
 use super::tcp_info;
 use crate::slab::Slab;
 use crate::table::{BUDGET, Cancellable, KernelInterface};
-use crate::{Buffer, BusyPoll, Listener, Output, Pool, Slot, Waker};
+use crate::unix;
+use crate::{Address, Buffer, BusyPoll, Listener, Output, PeerCredentials, Pool, Slot, Waker};
 use io_uring::squeue::Entry;
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue};
@@ -218,6 +219,22 @@ impl Ring {
         unsafe { BorrowedFd::borrow_raw(descriptor) }
     }
 
+    #[inline]
+    fn push_send(&mut self, descriptor: RawFd, slot: Slot, output: Output, mode: SendMode) -> u32 {
+        // The bytes of the chunks are on the heap or in the pool, so they do not move with the
+        // output into `held`.
+        let (entry, gather) = match &output {
+            Output::One(chunk) => (entry::send(descriptor, slot, chunk.as_slice(), mode), None),
+            Output::Many(chunks) => {
+                let gather = Gather::new(chunks);
+                (entry::send_gathered(descriptor, slot, &gather, mode), Some(gather))
+            }
+        };
+        let ticket = self.held.insert(InFlight::Output { output, _gather: gather });
+        self.push(&entry);
+        ticket
+    }
+
     /// Whether the kernel uses no memory of an operation.
     pub(super) fn holds_nothing(&self) -> bool {
         self.held.len() == 0
@@ -233,18 +250,26 @@ impl Ring {
 impl KernelInterface for Ring {
     type Listener = Listener;
 
-    fn accept(&mut self, listener: &Listener, slot: Slot) {
-        self.push(&entry::accept(listener.as_fd().as_raw_fd(), slot));
+    fn is_unix(listener: &Listener) -> bool {
+        listener.is_unix()
     }
 
-    fn socket(&mut self, peer: SocketAddr) -> io::Result<RawFd> {
-        let socket = Socket::new(Domain::for_address(peer), Type::STREAM, Some(Protocol::TCP))?;
+    fn accept(&mut self, listener: &Listener, slot: Slot) {
+        let accept = if listener.is_unix() { entry::accept_one } else { entry::accept };
+        self.push(&accept(listener.as_fd().as_raw_fd(), slot));
+    }
+
+    fn socket(&mut self, peer: &Address) -> io::Result<RawFd> {
+        let Address::Tcp(peer) = peer else {
+            return Ok(Socket::new(Domain::UNIX, Type::STREAM, None)?.into_raw_fd());
+        };
+        let socket = Socket::new(Domain::for_address(*peer), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_tcp_nodelay(true)?;
         Ok(socket.into_raw_fd())
     }
 
-    fn connect(&mut self, descriptor: RawFd, slot: Slot, peer: SocketAddr) -> u32 {
-        let address = Box::new(SockAddr::from(peer));
+    fn connect(&mut self, descriptor: RawFd, slot: Slot, peer: &Address) -> u32 {
+        let address = Box::new(peer.to_sock_addr());
         let entry = entry::connect(descriptor, slot, &address);
         let ticket = self.held.insert(InFlight::Address(address));
         self.push(&entry);
@@ -258,18 +283,11 @@ impl KernelInterface for Ring {
 
     #[inline]
     fn send(&mut self, descriptor: RawFd, slot: Slot, output: Output) -> u32 {
-        // The bytes of the chunks are on the heap or in the pool, so they do not move with the
-        // output into `held`.
-        let (entry, gather) = match &output {
-            Output::One(chunk) => (entry::send(descriptor, slot, chunk.as_slice()), None),
-            Output::Many(chunks) => {
-                let gather = Gather::new(chunks);
-                (entry::send_gathered(descriptor, slot, &gather), Some(gather))
-            }
-        };
-        let ticket = self.held.insert(InFlight::Output { output, _gather: gather });
-        self.push(&entry);
-        ticket
+        self.push_send(descriptor, slot, output, SendMode::All)
+    }
+
+    fn send_in_parts(&mut self, descriptor: RawFd, slot: Slot, output: Output) -> u32 {
+        self.push_send(descriptor, slot, output, SendMode::Part)
     }
 
     #[inline]
@@ -301,8 +319,16 @@ impl KernelInterface for Ring {
         rustix::net::getpeername(self.borrow(descriptor)).ok()??.try_into().ok()
     }
 
+    fn peer_credentials(&self, descriptor: RawFd) -> Option<PeerCredentials> {
+        unix::peer_credentials(self.borrow(descriptor))
+    }
+
     fn acknowledged(&self, descriptor: RawFd) -> Option<u64> {
         tcp_info::acknowledged(self.borrow(descriptor))
+    }
+
+    fn queued(&self, descriptor: RawFd) -> Option<u32> {
+        unix::queued(self.borrow(descriptor))
     }
 
     fn unread(&self, descriptor: RawFd) -> usize {

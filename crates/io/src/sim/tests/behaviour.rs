@@ -16,7 +16,7 @@ fn a_pause_of_accepting_ends_even_if_no_slot_is_freed() {
 fn an_outgoing_connection_is_established_and_receives() {
     let (mut sim, network) = Sim::new(1, Faults::none(), BUFFERS);
     let slot = sim.reserve().expect("a slot");
-    let address = ([198, 51, 100, 1], 443).into();
+    let address = SocketAddr::from(([198, 51, 100, 1], 443));
     network.set_reception(Reception::Ignore);
     sim.connect(slot, address);
     sim.receive(slot);
@@ -34,10 +34,10 @@ fn an_outgoing_connection_that_fails_reports_the_cause() {
     let (mut sim, network) = Sim::new(1, Faults::none(), BUFFERS);
     network.set_reception(Reception::Refuse);
     let refused = sim.reserve().expect("a slot");
-    sim.connect(refused, ([198, 51, 100, 1], 443).into());
+    sim.connect(refused, SocketAddr::from(([198, 51, 100, 1], 443)));
     network.set_descriptor_limit(1);
     let without_socket = sim.reserve().expect("a slot");
-    sim.connect(without_socket, ([198, 51, 100, 1], 443).into());
+    sim.connect(without_socket, SocketAddr::from(([198, 51, 100, 1], 443)));
     let mut errors: Vec<_> = run_until_idle(&mut sim)
         .into_iter()
         .map(|completion| match completion {
@@ -169,7 +169,7 @@ fn calls_for_a_closed_slot_are_ignored() {
         sim.pause(slot);
         sim.finish(slot);
         sim.send(slot, output(b"x"));
-        sim.connect(slot, ([198, 51, 100, 1], 443).into());
+        sim.connect(slot, SocketAddr::from(([198, 51, 100, 1], 443)));
         sim.close(slot);
         assert_eq!(sim.peer_address(slot), None);
         assert!(run_until_idle(&mut sim).is_empty());
@@ -211,7 +211,7 @@ fn a_connection_that_is_not_established_has_acknowledged_nothing() {
     network.set_reception(Reception::Ignore);
     let slot = sim.reserve().expect("a slot");
     assert_eq!((sim.acknowledged(slot), sim.unread(slot)), (None, 0));
-    sim.connect(slot, ([198, 51, 100, 1], 443).into());
+    sim.connect(slot, SocketAddr::from(([198, 51, 100, 1], 443)));
     run_until_idle(&mut sim);
     assert_eq!((sim.acknowledged(slot), sim.unread(slot)), (None, 0));
 }

@@ -214,7 +214,7 @@ fn echo(seed: u64, faults: Faults, traced: bool) -> Outcome {
         (0..random.within(1..=6)).map(|_| Client::new(network.connect(), &mut random)).collect();
     for port in 0..random.within(0..=3) {
         let slot = sim.reserve().expect("a slot is free");
-        sim.connect(slot, ([198, 51, 100, 1], 2000 + port as u16).into());
+        sim.connect(slot, SocketAddr::from(([198, 51, 100, 1], 2000 + port as u16)));
     }
     let mut echo = Echo {
         sim,

@@ -264,7 +264,7 @@ fn a_descriptor_is_closed_only_after_its_operations_were_cancelled() {
     let (mut sim, network, slot, peer) = connection(Faults { late: 0.5, shuffle: 1.0, ..Faults::none() });
     let other = sim.reserve().expect("a slot");
     network.set_reception(Reception::Ignore);
-    sim.connect(other, ([198, 51, 100, 1], 2000).into());
+    sim.connect(other, SocketAddr::from(([198, 51, 100, 1], 2000)));
     peer.set_window(0);
     sim.receive(slot);
     sim.send(slot, output(b"stalls"));

@@ -26,7 +26,7 @@ fn a_send_after_the_end_of_the_sending_direction_is_refused() {
 fn a_send_before_connecting_is_refused() {
     let (mut sim, _network) = simulated(Faults::none());
     let slot = sim.reserve().expect("a slot");
-    sim.connect(slot, ([198, 51, 100, 1], 443).into());
+    sim.connect(slot, SocketAddr::from(([198, 51, 100, 1], 443)));
     sim.send(slot, output(b"one"));
 }
 
@@ -34,7 +34,7 @@ fn a_send_before_connecting_is_refused() {
 #[should_panic(expected = "slot 0.0 was connected or accepted before")]
 fn a_second_connect_is_refused() {
     let (mut sim, _network, slot, _peer) = connection(Faults::none());
-    sim.connect(slot, ([198, 51, 100, 1], 443).into());
+    sim.connect(slot, SocketAddr::from(([198, 51, 100, 1], 443)));
 }
 
 #[test]

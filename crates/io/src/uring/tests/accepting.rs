@@ -51,7 +51,7 @@ fn a_listener_outlives_the_accepts_on_it() {
 fn an_accepted_connection_names_its_listener() {
     let (mut driver, first) = listening(small(8));
     let listener = Listener::bind(LOCAL).expect("a free port");
-    let second = listener.address();
+    let second = listener.address().tcp().expect("TCP");
     driver.listen(listener);
     for (address, number) in [(second, 1), (first, 0), (second, 1)] {
         let _peer = TcpStream::connect(address).expect("it listens");

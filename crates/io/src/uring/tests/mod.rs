@@ -6,6 +6,7 @@ mod connecting;
 mod ending;
 mod receiving;
 mod sending;
+mod unix;
 mod waiting;
 
 use super::*;
@@ -24,7 +25,7 @@ fn small(max_connections: u32) -> UringConfig {
 fn listening(config: UringConfig) -> (Uring, SocketAddr) {
     let mut driver = Uring::new(config).expect("io_uring works here");
     let listener = Listener::bind(LOCAL).expect("a free port");
-    let address = listener.address();
+    let address = listener.address().tcp().expect("TCP");
     driver.listen(listener);
     (driver, address)
 }
