@@ -1,11 +1,13 @@
 //! The server's process, if it is on this machine: its CPU time and its memory.
 
-use procfs::net::TcpState;
+use procfs::net::{TcpState, UnixState};
 use procfs::process::{FDTarget, Process};
 use ringway::placement::CoreList;
+use ringway::{Address, UnixAddress};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// The CPU time of all threads of a process, to the nanosecond. The time of threads that have
@@ -41,16 +43,20 @@ pub(crate) struct ObservedServer {
 
 impl ObservedServer {
     /// The processes that listen on the first of `targets` that has any.
-    pub(crate) fn find_any(targets: &[SocketAddr]) -> Self {
-        targets.iter().map(|target| Self::find(*target)).find(|server| !server.pids.is_empty()).unwrap_or_default()
+    pub(crate) fn find_any(targets: &[Address]) -> Self {
+        targets.iter().map(Self::find).find(|server| !server.pids.is_empty()).unwrap_or_default()
     }
 
     /// The processes that listen on `target`; none if it is on another machine, or if they may not
     /// be inspected. Reads the descriptors of all processes, which takes some milliseconds.
-    pub(crate) fn find(target: SocketAddr) -> Self {
+    pub(crate) fn find(target: &Address) -> Self {
         let mut pids = Vec::new();
-        if is_here(target.ip()) {
-            let sockets = listening(target);
+        let sockets = match target {
+            Address::Tcp(target) if is_here(target.ip()) => listening(*target),
+            Address::Tcp(_) => HashSet::new(),
+            Address::Unix(target) => listening_unix(target),
+        };
+        if !sockets.is_empty() {
             for process in procfs::process::all_processes().into_iter().flatten().flatten() {
                 let owns = |fd: procfs::process::FDInfo| matches!(fd.target, FDTarget::Socket(inode) if sockets.contains(&inode));
                 if process.fd().is_ok_and(|fds| fds.flatten().any(owns)) {
@@ -215,6 +221,22 @@ fn listening(target: SocketAddr) -> HashSet<u64> {
         .collect()
 }
 
+/// The inodes of the Unix sockets that listen on `target`. procfs shows the path as it was given to
+/// bind(2), so a relative path finds a server that was started with the same text.
+fn listening_unix(target: &UnixAddress) -> HashSet<u64> {
+    let bound = match (target.as_path(), target.as_abstract_name()) {
+        (Some(path), _) => path.to_owned(),
+        // procfs writes the NUL as `@`.
+        (None, name) => PathBuf::from(format!("@{}", String::from_utf8_lossy(name.unwrap_or_default()))),
+    };
+    // The accepted sockets have the path too, and are connected.
+    let entries = procfs::net::unix().into_iter().flatten();
+    entries
+        .filter(|entry| entry.state == UnixState::UNCONNECTED && entry.path.as_ref() == Some(&bound))
+        .map(|entry| entry.inode)
+        .collect()
+}
+
 /// Whether a socket that listens on `local` accepts connections to `target`.
 fn takes(local: SocketAddr, target: SocketAddr) -> bool {
     let any = local.ip().is_unspecified() && (local.is_ipv6() || target.is_ipv4());
@@ -238,17 +260,35 @@ fn count_cores(ranges: &[(u32, u32)]) -> usize {
 mod tests {
     use super::*;
     use std::net::TcpListener;
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::UnixListener;
 
     #[test]
     fn a_listening_process_is_found() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
-        let server = ObservedServer::find(address);
+        let server = ObservedServer::find(&address.into());
         assert_eq!(server.pid(), Some(std::process::id()));
-        let elsewhere = ([192, 0, 2, 1], address.port()).into();
-        assert_eq!(ObservedServer::find_any(&[elsewhere, address]).pid(), server.pid());
+        let elsewhere = SocketAddr::from(([192, 0, 2, 1], address.port()));
+        assert_eq!(ObservedServer::find_any(&[elsewhere.into(), address.into()]).pid(), server.pid());
         let sample = server.sample().expect("we run");
         assert!(sample.rss > 0 && sample.cores > 0 && !sample.threads.is_empty());
+    }
+
+    #[test]
+    fn a_process_that_listens_on_a_unix_socket_is_found() {
+        let path = std::env::temp_dir().join(format!("ringway-loadtest-{}.sock", std::process::id()));
+        let listener = UnixListener::bind(&path).expect("the path is free");
+        let address = Address::from(UnixAddress::from_path(&path).expect("short"));
+        assert_eq!(ObservedServer::find(&address).pid(), Some(std::process::id()));
+        drop(listener);
+        assert_eq!(ObservedServer::find(&address).pid(), None);
+        std::fs::remove_file(&path).expect("ours");
+        let name = format!("ringway-loadtest-{}", std::process::id());
+        let abstract_name = std::os::unix::net::SocketAddr::from_abstract_name(&name).expect("short");
+        let _listener = UnixListener::bind_addr(&abstract_name).expect("the name is free");
+        let address = Address::from(UnixAddress::from_abstract_name(&name).expect("short"));
+        assert_eq!(ObservedServer::find(&address).pid(), Some(std::process::id()));
     }
 
     #[test]
@@ -274,9 +314,9 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
             listener.local_addr().expect("an address").port()
         };
-        assert_eq!(ObservedServer::find(([127, 0, 0, 1], port).into()).pid(), None);
+        assert_eq!(ObservedServer::find(&SocketAddr::from(([127, 0, 0, 1], port)).into()).pid(), None);
         // TEST-NET-1 is assigned to no host (RFC 5737).
-        assert_eq!(ObservedServer::find(([192, 0, 2, 1], port).into()).pid(), None);
+        assert_eq!(ObservedServer::find(&SocketAddr::from(([192, 0, 2, 1], port)).into()).pid(), None);
         assert_eq!(ObservedServer::find_any(&[]).pid(), None);
         assert!(ObservedServer::default().sample().is_none());
     }

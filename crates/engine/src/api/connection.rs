@@ -9,7 +9,7 @@ use crate::session::link::Link;
 use crate::shard::core::Core;
 use http::HeaderMap;
 use ringway_codec::{CloseCode, ClosePayload, CodeNotSendable, OpCode, Prepared, encode_close};
-use ringway_io::Slot;
+use ringway_io::{PeerCredentials, Slot};
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -188,10 +188,19 @@ impl<'a, H: Handler> Connection<'a, H> {
         self.shard.core.tls_session(self.slot)
     }
 
-    /// The peer's address; `None` if the connection is gone. Costs one `getpeername(2)`.
+    /// The peer's address; `None` if the connection is gone, or is one of a Unix socket: see
+    /// [`Connection::peer_credentials`]. Costs one `getpeername(2)`.
     #[must_use]
     pub fn remote_addr(&self) -> Option<SocketAddr> {
         self.shard.surroundings.peer_address(self.slot)
+    }
+
+    /// The process, user and group at the other end of a Unix socket; `None` for TCP, or if the
+    /// connection is gone. Those of a client are of the time when it connected, those of a server
+    /// of the time when it began to listen. Costs one `getsockopt(2)` with `SO_PEERCRED` (unix(7)).
+    #[must_use]
+    pub fn peer_credentials(&self) -> Option<PeerCredentials> {
+        self.shard.surroundings.peer_credentials(self.slot)
     }
 
     /// The application's state of this connection.

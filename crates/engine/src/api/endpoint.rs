@@ -5,6 +5,7 @@ use crate::config::{ConfigError, check_tokens};
 use crate::tls::{ClientTls, TlsError};
 use http::HeaderMap;
 use ringway_codec::{Scheme, Target};
+use ringway_io::{Address, UnixAddress};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use std::io;
@@ -29,7 +30,7 @@ use std::sync::Arc;
 pub struct Endpoint {
     pub(crate) target: Target,
     /// In the order in which they are tried; at least one.
-    addresses: Vec<SocketAddr>,
+    addresses: Vec<Address>,
     pub(crate) subprotocols: Vec<String>,
     pub(crate) origin: Option<String>,
     pub(crate) headers: HeaderMap,
@@ -51,19 +52,39 @@ impl EndpointTls {
 }
 
 impl Endpoint {
-    /// Creates the endpoint of a `ws://` or `wss://` URL, with all addresses of its host. They are tried in the
-    /// order of RFC 8305 section 4: the families alternate, starting with that of the resolver's
+    /// Creates the endpoint of a URL: `ws://HOST:PORT/URI`, `wss://HOST:PORT/URI` for TLS, or
+    /// `unix:PATH:/URI` for a Unix socket.
+    ///
+    /// `unix:/run/app.sock:/chat?x=1` connects to the socket file `/run/app.sock` and requests
+    /// `/chat?x=1`; `unix:@app:/chat` connects to an abstract name. The path ends at the first `:/`;
+    /// without one, `/` is requested. The Host header is `localhost`, unless
+    /// [`Endpoint::headers`] sets another.
+    ///
+    /// The endpoint of a host name has all its addresses. They are tried in the order of RFC 8305
+    /// section 4: the families alternate, starting with that of the resolver's
     /// first address. The look-up can take seconds: call this before the shards start, or on
     /// another thread.
     ///
     /// # Errors
-    /// [`ConnectError::Url`] for a URL that could not be parsed, [`ConnectError::Name`] if the host has
-    /// no address, [`ConnectError::TlsConfig`] for `wss://` if the system's root certificates could
-    /// not be read.
+    /// [`ConnectError::Url`] for a URL that could not be parsed, [`ConnectError::Name`] if the host
+    /// has no address, [`ConnectError::TlsConfig`] for `wss://` if the system's root certificates
+    /// could not be read, [`ConnectError::Address`] for an invalid path of a Unix socket.
+    ///
+    /// ```
+    /// use ringway::Endpoint;
+    ///
+    /// let endpoint = Endpoint::resolve("unix:/run/app.sock:/chat")?;
+    /// assert_eq!(endpoint.addresses(), ["unix:/run/app.sock".parse()?]);
+    /// assert_eq!(endpoint.target().to_string(), "ws://localhost/chat");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn resolve(url: &str) -> Result<Self, ConnectError> {
+        if url.starts_with("unix:") {
+            return Self::resolve_unix(url);
+        }
         let target = Target::parse(url)?;
         match (target.host.as_str(), target.port).to_socket_addrs() {
-            Ok(addresses) => Self::new(target, interlace(addresses)),
+            Ok(addresses) => Self::new(target, interlace(addresses).into_iter().map(Address::from).collect()),
             Err(error) => Err(ConnectError::Name(target.host, error)),
         }
     }
@@ -82,10 +103,22 @@ impl Endpoint {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn with_addresses(url: &str, addresses: impl IntoIterator<Item = SocketAddr>) -> Result<Self, ConnectError> {
-        Self::new(Target::parse(url)?, addresses.into_iter().collect())
+        Self::new(Target::parse(url)?, addresses.into_iter().map(Address::from).collect())
     }
 
-    fn new(target: Target, addresses: Vec<SocketAddr>) -> Result<Self, ConnectError> {
+    /// The endpoint of `unix:PATH:/URI` or `unix:PATH`.
+    fn resolve_unix(url: &str) -> Result<Self, ConnectError> {
+        // The path begins after `unix:`, and may begin with a slash.
+        const PATH: usize = "unix:".len();
+        let (socket, uri) = match url[PATH..].find(":/") {
+            Some(at) => (&url[..PATH + at], &url[PATH + at + 1..]),
+            None => (url, "/"),
+        };
+        let address: UnixAddress = socket.parse()?;
+        Self::new(Target::parse(&format!("ws://localhost{uri}"))?, vec![address.into()])
+    }
+
+    fn new(target: Target, addresses: Vec<Address>) -> Result<Self, ConnectError> {
         if addresses.is_empty() {
             let none = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
             return Err(ConnectError::Name(target.host, none));
@@ -155,7 +188,7 @@ impl Endpoint {
 
     /// The addresses, in the order in which they are tried. At least one.
     #[must_use]
-    pub fn addresses(&self) -> &[SocketAddr] {
+    pub fn addresses(&self) -> &[Address] {
         &self.addresses
     }
 
@@ -191,6 +224,7 @@ fn interlace(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ringway_io::AddressError;
 
     fn addresses(list: &str) -> Vec<SocketAddr> {
         let address = |text: &str| match text.parse::<u16>() {
@@ -220,11 +254,35 @@ mod tests {
     #[test]
     fn an_endpoint_without_an_address_is_an_error() {
         let resolved = Endpoint::resolve("ws://192.0.2.1:9001/chat?x=1").expect("an address needs no look-up");
-        assert_eq!(resolved.addresses(), [SocketAddr::from(([192, 0, 2, 1], 9001))]);
+        assert_eq!(resolved.addresses(), [Address::from(SocketAddr::from(([192, 0, 2, 1], 9001)))]);
         let none = Endpoint::with_addresses("ws://nowhere.example/", []).expect_err("there is no address");
         assert_eq!(none.to_string(), "cannot resolve \"nowhere.example\": the name has no address");
         let given = Endpoint::with_addresses("ws://any.example/", addresses("2 a 1")).expect("addresses are given");
-        assert_eq!((given.addresses(), given.target().port), (&addresses("2 a 1")[..], 80));
+        let expected: Vec<_> = addresses("2 a 1").into_iter().map(Address::from).collect();
+        assert_eq!((given.addresses(), given.target().port), (&expected[..], 80));
+    }
+
+    #[test]
+    fn a_unix_url_has_a_path_and_a_uri() {
+        for (url, address, uri) in [
+            ("unix:/run/app.sock:/chat?x=1", "unix:/run/app.sock", "/chat?x=1"),
+            ("unix:/run/app.sock:/a?to=b:/c", "unix:/run/app.sock", "/a?to=b:/c"),
+            ("unix:/run/a:b.sock", "unix:/run/a:b.sock", "/"),
+            ("unix:app.sock:/", "unix:app.sock", "/"),
+            ("unix:@app:/chat", "unix:@app", "/chat"),
+        ] {
+            let endpoint = Endpoint::resolve(url).expect("valid");
+            assert_eq!(endpoint.addresses(), [address.parse().expect("valid")], "{url}");
+            let target = endpoint.target();
+            assert_eq!((target.path_and_query.as_str(), target.authority().as_str()), (uri, "localhost"), "{url}");
+        }
+        for url in ["unix:", "unix::/chat", "unix:@:/chat"] {
+            let error = Endpoint::resolve(url).expect_err("there is no path");
+            assert!(matches!(error, ConnectError::Address(AddressError::Empty)), "{url}: {error}");
+        }
+        assert!(matches!(Endpoint::resolve("unix:/a:/b c"), Err(ConnectError::Url(_))));
+        let long = format!("unix:/{}:/chat", "a".repeat(107));
+        assert!(matches!(Endpoint::resolve(&long), Err(ConnectError::Address(AddressError::TooLong { len: 108, .. }))));
     }
 
     #[test]

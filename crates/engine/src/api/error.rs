@@ -2,6 +2,7 @@
 
 use crate::tls::TlsError;
 use ringway_codec::{HandshakeError, TargetError};
+use ringway_io::AddressError;
 use std::io;
 
 /// Why an outgoing connection failed. The text includes the cause.
@@ -18,13 +19,16 @@ pub enum ConnectError {
     /// The URL is not a WebSocket URL.
     #[error(transparent)]
     Url(#[from] TargetError),
+    /// The address of a Unix socket is invalid.
+    #[error(transparent)]
+    Address(#[from] AddressError),
     /// The TLS options do not fit the URL, or the system's root certificates could not be read.
     #[error(transparent)]
     TlsConfig(#[from] TlsError),
     /// The host name has no address.
     #[error("cannot resolve {0:?}: {1}")]
     Name(String, io::Error),
-    /// The TCP connection could not be established, or was lost during the opening handshake.
+    /// The connection could not be established, or was lost during the opening handshake.
     #[error("cannot connect: {0}")]
     Unreachable(io::Error),
     /// The TLS handshake failed.

@@ -2,14 +2,16 @@
 
 use crate::api::id::ConnectionId;
 use crate::api::tls::TlsSession;
-use ringway_io::Slot;
+use ringway_io::{PeerCredentials, Slot};
 use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 
-/// Finds the address of a slot's peer; the part of the driver that handlers can use.
+/// Finds out who a slot's peer is; the part of the driver that handlers can use.
 pub(crate) trait PeerAddress {
     fn peer_address(&self, slot: Slot) -> Option<SocketAddr>;
+
+    fn peer_credentials(&self, slot: Slot) -> Option<PeerCredentials>;
 }
 
 /// An HTTP request: a request for a WebSocket, or a plain one on the same port.
@@ -66,7 +68,12 @@ impl<'a> Request<'a> {
         self.id
     }
 
-    /// The peer's address; `None` if the connection is gone. Costs one `getpeername(2)`.
+    /// The peer's address; `None` if the connection is gone, or came through a Unix socket, whose
+    /// clients have no address: see [`Request::peer_credentials`]. Costs one `getpeername(2)`.
+    ///
+    /// Behind a proxy, this is the address of the proxy, and with a Unix socket in front of it there
+    /// is none. The client's address is then in a header that the proxy sets, such as
+    /// `X-Forwarded-For`.
     #[must_use]
     pub fn remote_addr(&self) -> Option<SocketAddr> {
         self.peers.peer_address(self.id.0)
@@ -76,6 +83,26 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn tls(&self) -> Option<TlsSession<'a>> {
         self.tls
+    }
+
+    /// The process, user and group that have connected through a Unix socket; `None` for TCP, or if
+    /// the connection is gone. Costs one `getsockopt(2)` with `SO_PEERCRED` (unix(7)).
+    ///
+    /// ```
+    /// use ringway::{Request, StatusCode, Upgrade};
+    ///
+    /// /// Accepts connections of one user, from this machine.
+    /// fn upgrade(request: &Request<'_>, user: u32) -> Upgrade<()> {
+    ///     match request.peer_credentials() {
+    ///         Some(peer) if peer.uid == user => Upgrade::accept(()),
+    ///         _ => Upgrade::reject(StatusCode::FORBIDDEN, "this socket is for another user"),
+    ///     }
+    /// }
+    /// # let _ = upgrade;
+    /// ```
+    #[must_use]
+    pub fn peer_credentials(&self) -> Option<PeerCredentials> {
+        self.peers.peer_credentials(self.id.0)
     }
 
     /// The method, such as `GET`; case-sensitive. `GET` for a request for a WebSocket.
@@ -184,6 +211,10 @@ mod tests {
 
     impl PeerAddress for Nobody {
         fn peer_address(&self, _: Slot) -> Option<SocketAddr> {
+            None
+        }
+
+        fn peer_credentials(&self, _: Slot) -> Option<PeerCredentials> {
             None
         }
     }

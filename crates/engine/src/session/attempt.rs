@@ -3,7 +3,7 @@
 use crate::api::endpoint::Endpoint;
 use crate::api::error::ConnectError;
 use crate::shard::core::Core;
-use std::net::SocketAddr;
+use ringway_io::Address;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,8 +31,8 @@ impl Attempt {
         &self.endpoint
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.endpoint.addresses()[self.address]
+    pub(crate) fn address(&self) -> &Address {
+        &self.endpoint.addresses()[self.address]
     }
 
     /// The time left for the whole handshake.
@@ -40,7 +40,7 @@ impl Attempt {
         self.deadline.saturating_duration_since(core.clock.effective())
     }
 
-    /// The time for the TCP connection to this address: the time left, divided by the number of
+    /// The time for the connection to this address: the time left, divided by the number of
     /// addresses left.
     pub(crate) fn connect_time(&self, core: &Core) -> Duration {
         let addresses = self.endpoint.addresses().len() - self.address;

@@ -18,7 +18,7 @@ use crate::session::opening::RequestHandler;
 use crate::shard::core::{Action, Core};
 use crate::shard::session_table::{Others, SessionTable};
 use http::StatusCode;
-use ringway_io::{Buffer, Cause, Driver, Output, Slot};
+use ringway_io::{Buffer, Cause, Driver, Output, PeerCredentials, Slot};
 use std::any::Any;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -356,6 +356,10 @@ impl<D: Driver, H: Handler> Application<H::State> for Calls<'_, D, H> {
 impl<D: Driver, H: Handler> PeerAddress for Reach<'_, D, H> {
     fn peer_address(&self, slot: Slot) -> Option<SocketAddr> {
         self.driver.peer_address(slot)
+    }
+
+    fn peer_credentials(&self, slot: Slot) -> Option<PeerCredentials> {
+        self.driver.peer_credentials(slot)
     }
 }
 

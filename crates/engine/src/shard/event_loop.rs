@@ -187,7 +187,7 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         let error = if self.is_stopping() {
             ConnectError::Stopping
         } else if let Some(slot) = self.driver.reserve() {
-            let address = attempt.address();
+            let address = attempt.address().clone();
             self.dispatch().connecting(slot, attempt, state);
             self.driver.connect(slot, address);
             return;
