@@ -2,7 +2,7 @@
 //! in the way.
 
 use super::file::{FileHandle, SocketFile};
-use super::info::{PeerCredentials, peer_credentials};
+use super::server::find_server;
 use crate::listener::BACKLOG;
 use crate::option::check_range;
 use crate::{OptionError, UnixAddress};
@@ -12,7 +12,6 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::num::NonZero;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -167,13 +166,8 @@ pub(crate) fn bind(options: &UnixSocket) -> Result<(Socket, Option<SocketFile>),
     let other = |error| UnixBindError::new(error, || "listen".to_owned());
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(other)?;
     let Some(path) = address.as_path() else {
-        match socket.bind(address.sock_addr()).and_then(|()| socket.listen(BACKLOG)) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                let probe = probe(address.sock_addr());
-                return Err(UnixBindError::Taken(probe.ok().flatten().and_then(|peer| peer.pid)));
-            }
-            result => result.map_err(other)?,
-        }
+        bind_name(&socket, address.sock_addr())?;
+        socket.listen(BACKLOG).map_err(other)?;
         return Ok((socket, None));
     };
     let file = make_file(&socket, address.sock_addr(), path)?;
@@ -187,6 +181,21 @@ pub(crate) fn bind(options: &UnixSocket) -> Result<(Socket, Option<SocketFile>),
     socket.listen(BACKLOG).map_err(other)?;
     // Before it listened, another server may have found the file stale, and replaced it.
     if file.is_in_place() { Ok((socket, Some(file))) } else { Err(UnixBindError::Taken(None)) }
+}
+
+/// Binds the socket to an abstract name.
+fn bind_name(socket: &Socket, address: &SockAddr) -> Result<(), UnixBindError> {
+    for _ in 0..ATTEMPTS {
+        match socket.bind(address) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => match find_server(address) {
+                Ok(None) => {}
+                Ok(Some(pid)) => return Err(UnixBindError::Taken(pid)),
+                Err(error) => return Err(UnixBindError::Other(error)),
+            },
+            bound => return bound.map_err(UnixBindError::Other),
+        }
+    }
+    Err(UnixBindError::Taken(None))
 }
 
 /// Binds the socket to `path`. A socket file without a server is replaced.
@@ -218,17 +227,14 @@ fn remove_stale(path: &Path) -> Result<(), UnixBindError> {
     if !found.is_socket() {
         return Err(UnixBindError::NotASocket(found.kind()));
     }
-    let taken = |peer: Option<PeerCredentials>| UnixBindError::Taken(peer.and_then(|peer| peer.pid));
     // The path of the handle leads to the file, whatever `path` leads to.
     let server = SockAddr::unix(found.path()).map_err(UnixBindError::Other)?;
-    let is_stale = || match probe(&server) {
-        Ok(peer) => Err(taken(peer)),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
-        // A socket of another type, which has a server.
-        Err(error) if error.raw_os_error() == Some(libc::EPROTOTYPE) => Err(taken(None)),
+    let expect_stale = || match find_server(&server) {
+        Ok(None) => Ok(()),
+        Ok(Some(pid)) => Err(UnixBindError::Taken(pid)),
         Err(error) => Err(UnixBindError::new(error, || format!("find out whether {} has a server", path.display()))),
     };
-    is_stale()?;
+    expect_stale()?;
     let mut aside = path.as_os_str().to_owned();
     aside.push(format!(".{}.stale", std::process::id()));
     let aside = PathBuf::from(aside);
@@ -236,23 +242,11 @@ fn remove_stale(path: &Path) -> Result<(), UnixBindError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         moved => moved.map_err(forbidden)?,
     }
-    let stale = if found.is_at(&aside) { is_stale() } else { Err(taken(None)) };
+    let stale = if found.is_at(&aside) { expect_stale() } else { Err(UnixBindError::Taken(None)) };
     if let Err(error) = stale {
         // It fails only if a further server has bound the path since.
         let _ = renameat_with(CWD, &aside, CWD, path, RenameFlags::NOREPLACE);
         return Err(error);
     }
     fs::remove_file(&aside).map_err(forbidden)
-}
-
-/// Connects, to find out whether a server listens, and returns its credentials. The server sees a
-/// connection that is closed at once.
-fn probe(address: &SockAddr) -> io::Result<Option<PeerCredentials>> {
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    socket.set_nonblocking(true)?;
-    match socket.connect(address) {
-        // The queue of a server is full.
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-        result => result.map(|()| peer_credentials(socket.as_fd())),
-    }
 }

@@ -3,6 +3,7 @@
 mod bind;
 mod file;
 mod info;
+mod server;
 #[cfg(test)]
 mod tests;
 

@@ -186,6 +186,30 @@ fn a_missing_directory_and_a_lack_of_permission_are_named() {
     assert!(error.to_string().starts_with("no permission to create a file in /sys/kernel"), "{error}");
 }
 
+/// As a server that goes to the background after it has begun to listen.
+#[test]
+fn a_socket_that_outlives_the_process_that_made_it_is_not_stale() {
+    let directory = Directory::new("inherited");
+    let path = directory.socket();
+    // The first process listens and ends; the second one, which it has started, has the socket.
+    let script = "import os, socket, sys\ns = socket.socket(socket.AF_UNIX)\ns.bind(sys.argv[1])\ns.listen()\n\
+                  if os.fork(): os._exit(0)\nprint('ready', flush=True)\nsys.stdin.read()";
+    let mut command = std::process::Command::new("python3");
+    command.args(["-c", script]).arg(&path).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let Ok(mut first) = command.spawn() else {
+        println!("NOT TESTED: python3 is not installed");
+        return;
+    };
+    let second = first.stdin.take().expect("a pipe");
+    let mut line = [0; 5];
+    std::io::Read::read_exact(first.stdout.as_mut().expect("a pipe"), &mut line).expect("it listens");
+    first.wait().expect("it is our child");
+    assert!(matches!(refused(&at(&path)), UnixBindError::Taken(None)));
+    drop(second);
+    while UnixStream::connect(&path).is_ok() {}
+    Listener::bind_unix(&at(&path)).expect("it is replaced");
+}
+
 #[test]
 fn an_abstract_name_has_no_file_and_is_reported_when_it_is_taken() {
     let name = format!("ringway-io-{}", std::process::id());
