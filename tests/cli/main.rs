@@ -7,4 +7,5 @@ mod placement;
 mod refusals;
 mod serving;
 mod signals;
+mod unix;
 mod usage;

@@ -12,3 +12,4 @@ mod overload;
 mod sockets;
 mod stopping;
 mod sums;
+mod unix;

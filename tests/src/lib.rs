@@ -8,10 +8,12 @@
 #![warn(missing_docs)]
 
 pub mod bad_input;
+mod directory;
 mod http;
 mod peer;
 mod program;
 
+pub use directory::TestDirectory;
 pub use http::{RawRequest, RawResponse, accepting};
 pub use peer::{End, WirePeer};
 pub use program::{Ended, ServerProcess, example, finish, guarded, program, ringway, ringway_after, run, start};

@@ -6,6 +6,9 @@ use crate::{Frame, Received};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 /// The time without progress after which a server may have stopped reading. A test that depends on
@@ -57,6 +60,16 @@ impl WirePeer {
     #[must_use]
     pub fn connect_narrow(server: SocketAddr) -> Self {
         Self::connect_with(server, Ipv4Addr::LOCALHOST, |socket| socket.set_recv_buffer_size(16 * 1024))
+    }
+
+    /// Connects to a Unix socket.
+    #[must_use]
+    pub fn connect_unix(path: &Path) -> Self {
+        let stream = UnixStream::connect(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        stream.set_read_timeout(Some(WATCHDOG)).expect("a socket option");
+        stream.set_write_timeout(Some(WATCHDOG)).expect("a socket option");
+        // Reading, writing and shutting down are the same system calls for all stream sockets.
+        Self { stream: TcpStream::from(OwnedFd::from(stream)), received: Vec::new(), at: 0 }
     }
 
     fn connect_with(server: SocketAddr, source: Ipv4Addr, prepare: impl Fn(&Socket) -> io::Result<()>) -> Self {
@@ -196,6 +209,11 @@ impl WirePeer {
         }
         self.at += count;
         Ok(self.received[self.at - count..self.at].to_vec())
+    }
+
+    /// Waits until there are this many bytes, drops them, and returns their number.
+    pub fn read_raw(&mut self, count: usize) -> usize {
+        self.take(count).expect("the connection is open").len()
     }
 
     /// Reads the head of a request or response, including its blank line.

@@ -32,7 +32,9 @@ pub(crate) fn run(arguments: &Load) -> Result<ExitOutcome, Failure> {
     drop(live);
     let report = match result {
         Ok(report) => report,
-        Err(error @ LoadError::Target(ConnectError::Url(_) | ConnectError::TlsConfig(_))) => {
+        Err(
+            error @ LoadError::Target(ConnectError::Url(_) | ConnectError::Address(_) | ConnectError::TlsConfig(_)),
+        ) => {
             return usage(&error.to_string());
         }
         Err(error) => {

@@ -7,6 +7,7 @@ mod bench;
 mod exit;
 mod floor;
 mod limits;
+mod listening;
 mod live;
 mod load;
 mod output;
@@ -14,6 +15,7 @@ mod serve;
 mod signals;
 mod stdin;
 mod tls;
+mod unix;
 mod values;
 
 use arguments::{Arguments, CliCommand};

@@ -2,12 +2,12 @@
 
 use crate::arguments::{App, DeflateMode, Serve};
 use crate::exit::{ExitOutcome, Failure, usage};
-use crate::stdin;
 use crate::values::cores_of;
+use crate::{listening, stdin};
 use ringway::placement::Assignment;
 use ringway::{
     Address, BufferConfig, Config, ConfigError, Connection, Handler, Limits, Message, OriginPolicy, Request, Running,
-    Scheme, Server, StartError, Upgrade,
+    Upgrade,
 };
 use std::io::{self, Write};
 use std::time::Duration;
@@ -66,7 +66,7 @@ fn serve<H: Handler>(
         Ok(options) => options,
         Err(error) => return usage(&error.to_string()),
     };
-    let listeners = match arguments.tls.listeners(&arguments.listen) {
+    let listeners = match listening::listeners(arguments) {
         Ok(listeners) => listeners,
         Err(error) => return usage(&error),
     };
@@ -79,17 +79,9 @@ fn serve<H: Handler>(
             "the process may open {files} files, and needs at least {needed}; raise the limit (`ulimit -n`)"
         )));
     }
-    let server = listeners.into_iter().try_fold(None::<Server>, |server, (scheme, address)| {
-        let server = match server {
-            None => Server::bind(address),
-            Some(server) => server.and_bind(address),
-        }?;
-        Ok::<_, StartError>(Some(match (&tls, scheme) {
-            (Some(tls), Scheme::Wss) => server.tls(tls),
-            _ => server,
-        }))
-    })?;
-    let Some(server) = server else { return Err(Failure("no address to listen on".into())) };
+    let Some(server) = listening::listen(&listeners, arguments, tls.as_ref())? else {
+        return Err(Failure("no address to listen on".into()));
+    };
     let running = server.shards(arguments.shards).config(config).limits(limits).start(make)?;
     running.stop_on_signals()?;
     announce(&running, arguments, files);

@@ -1,32 +1,9 @@
 //! The flags of TLS, and their conversion to the options of the library.
 
-use crate::values::{listen, size};
+use crate::values::size;
 use clap::{Args, ValueEnum};
-use ringway::{ClientAuth, ClientTls, Scheme, TlsConfig, TlsError, TlsVersion};
+use ringway::{ClientAuth, ClientTls, TlsConfig, TlsError, TlsVersion};
 use std::path::PathBuf;
-
-/// An address to listen on, and what its clients speak.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ListenAddress {
-    /// As written; without it, `--tls-cert` decides.
-    scheme: Option<Scheme>,
-    /// An address or a name with a port.
-    pub(crate) address: String,
-}
-
-/// Parses `ADDR:PORT`, `ws://ADDR:PORT` or `wss://ADDR:PORT`.
-pub(crate) fn listen_address(text: &str) -> Result<ListenAddress, String> {
-    let (scheme, address) = match text.split_once("://") {
-        None => (None, text),
-        Some((scheme, rest)) => match scheme.to_ascii_lowercase().as_str() {
-            "ws" => (Some(Scheme::Ws), rest),
-            "wss" => (Some(Scheme::Wss), rest),
-            _ => return Err("give ws://ADDR:PORT, or wss://ADDR:PORT for TLS".into()),
-        },
-    };
-    let address = if scheme.is_some() { address.strip_suffix('/').unwrap_or(address) } else { address };
-    Ok(ListenAddress { scheme, address: listen(address)? })
-}
 
 /// Whether clients must authenticate with a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -76,32 +53,6 @@ pub(crate) struct ServeTls {
 }
 
 impl ServeTls {
-    /// Each address with its scheme: that in its text, or TLS if there is a certificate.
-    ///
-    /// # Errors
-    /// Text for the command line, if addresses and certificates do not fit together.
-    pub(crate) fn listeners<'a>(&self, listen: &'a [ListenAddress]) -> Result<Vec<(Scheme, &'a str)>, String> {
-        let default = if self.tls_cert.is_empty() { Scheme::Ws } else { Scheme::Wss };
-        let listeners: Vec<_> =
-            listen.iter().map(|listen| (listen.scheme.unwrap_or(default), listen.address.as_str())).collect();
-        match listeners.iter().find(|(scheme, _)| *scheme == Scheme::Wss) {
-            Some((_, address)) if self.tls_cert.is_empty() => {
-                Err(format!("--listen wss://{address} needs a certificate: give --tls-cert and --tls-key"))
-            }
-            None if !self.tls_cert.is_empty() => Err(
-                "--tls-cert is given, but every --listen is ws://, without TLS: give one as wss://ADDR:PORT, or omit \
-                 --tls-cert"
-                    .into(),
-            ),
-            _ if self.tls_cert.len() != self.tls_key.len() => Err(format!(
-                "there are {} --tls-cert and {} --tls-key: give one key for each certificate, in the same order",
-                self.tls_cert.len(),
-                self.tls_key.len()
-            )),
-            _ => Ok(listeners),
-        }
-    }
-
     /// Reads the files. `None` without `--tls-cert`.
     pub(crate) fn config(&self) -> Result<Option<TlsConfig>, TlsError> {
         let mut pairs = self.tls_cert.iter().zip(&self.tls_key);
@@ -248,39 +199,8 @@ mod tests {
         }
     }
 
-    /// The listeners of a command line, or its error.
-    fn listeners(arguments: &[&str]) -> Result<Vec<String>, String> {
-        let serve = serve(arguments).expect("valid flags");
-        let listeners = serve.tls.listeners(&serve.listen)?;
-        Ok(listeners.iter().map(|(scheme, address)| format!("{scheme}://{address}")).collect())
-    }
-
     #[test]
-    fn an_address_is_plain_or_tls_as_written() {
-        let pair = ["--tls-cert", "a.pem", "--tls-key", "a.key"];
-        let with_pair = |listen: &[&'static str]| listeners(&[&pair[..], listen].concat());
-        assert_eq!(listeners(&[]), Ok(vec!["ws://127.0.0.1:9001".into()]));
-        assert_eq!(with_pair(&[]), Ok(vec!["wss://127.0.0.1:9001".into()]), "a bare address is TLS");
-        let both = with_pair(&["-l", "wss://[::]:443/", "-l", "WS://localhost:80", "-l", "127.0.0.1:9001"]);
-        assert_eq!(both, Ok(vec!["wss://[::]:443".into(), "ws://localhost:80".into(), "wss://127.0.0.1:9001".into()]));
-        assert_eq!(
-            listeners(&["-l", "wss://127.0.0.1:443"]),
-            Err("--listen wss://127.0.0.1:443 needs a certificate: give --tls-cert and --tls-key".into())
-        );
-        let error = with_pair(&["-l", "ws://127.0.0.1:80"]).expect_err("no listener uses the certificate");
-        assert!(error.starts_with("--tls-cert is given, but every --listen is ws://"), "{error}");
-        for bad in ["http://127.0.0.1:80", "wss://127.0.0.1", "wss://", "ws://:80", "127.0.0.1:80/"] {
-            assert!(serve(&["-l", bad]).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn each_certificate_has_a_key() {
-        let error = listeners(&["--tls-cert", "a", "--tls-cert", "b", "--tls-key", "c"]).expect_err("one key");
-        assert_eq!(
-            error,
-            "there are 2 --tls-cert and 1 --tls-key: give one key for each certificate, in the same order"
-        );
+    fn flags_need_each_other_and_have_ranges() {
         for incomplete in [
             &["--tls-cert", "a"][..],
             &["--tls-key", "a"],

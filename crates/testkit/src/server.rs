@@ -55,7 +55,17 @@ impl<H: Handler> TestServer<H> {
     /// Starts a server.
     #[must_use]
     pub fn start(config: Config, limits: Limits, make: impl Fn(usize) -> H + Send + Sync + 'static) -> Self {
-        let server = Server::bind("127.0.0.1:0").expect("a free port");
+        Self::listening(Server::bind("127.0.0.1:0").expect("a free port"), config, limits, make)
+    }
+
+    /// Starts one that listens on these addresses, of which the first one is of TCP.
+    #[must_use]
+    pub fn listening(
+        server: Server,
+        config: Config,
+        limits: Limits,
+        make: impl Fn(usize) -> H + Send + Sync + 'static,
+    ) -> Self {
         let running = server.shards(Shards::Count(1)).config(config).limits(limits).start(make).expect("io_uring");
         let address = running.addresses()[0].tcp().expect("TCP");
         Self { running: Some(running), address }
