@@ -211,9 +211,12 @@ impl WirePeer {
         Ok(self.received[self.at - count..self.at].to_vec())
     }
 
-    /// Waits until there are this many bytes, drops them, and returns their number.
-    pub fn read_raw(&mut self, count: usize) -> usize {
-        self.take(count).expect("the connection is open").len()
+    /// Waits for this many bytes, and drops them.
+    ///
+    /// # Errors
+    /// The end of the connection, if it comes before them.
+    pub fn skip(&mut self, count: usize) -> Result<(), End> {
+        self.take(count).map(drop)
     }
 
     /// Reads the head of a request or response, including its blank line.
