@@ -197,7 +197,7 @@ impl Config {
     }
 
     /// The maximum time from connecting to the end of the opening handshake, 1 ms to 365 days.
-    /// Default 10 s. In the client role it includes the establishment of the TCP connection.
+    /// Default 10 s. In the client role it includes the establishment of the connection.
     ///
     /// # Errors
     /// A [`ConfigError`] for a time out of range.

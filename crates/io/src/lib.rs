@@ -9,6 +9,8 @@
 //! Two drivers implement the trait: [`uring::Uring`] on io_uring (Linux 6.1 or newer), and, with
 //! the feature `sim`, `sim::Sim`, on a simulated kernel that injects faults from a seed, for tests.
 //!
+//! Connections are those of TCP or of Unix sockets: see [`Address`].
+//!
 //! All `unsafe` code that talks to the kernel is in this crate; UNSAFE.md at the root of the
 //! repository lists its invariants.
 #![warn(missing_docs)]

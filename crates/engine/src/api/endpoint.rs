@@ -56,8 +56,8 @@ impl Endpoint {
     /// `unix:PATH:/URI` for a Unix socket.
     ///
     /// `unix:/run/app.sock:/chat?x=1` connects to the socket file `/run/app.sock` and requests
-    /// `/chat?x=1`; `unix:@app:/chat` connects to an abstract name. The path ends at the first `:/`;
-    /// without one, `/` is requested. The Host header is `localhost`, unless
+    /// `/chat?x=1`; `unix:@app:/chat` connects to an abstract name. The path ends at the first
+    /// `:/`; without one, `/` is requested. The Host header is `localhost`, unless
     /// [`Endpoint::headers`] sets another.
     ///
     /// The endpoint of a host name has all its addresses. They are tried in the order of RFC 8305

@@ -71,8 +71,8 @@ impl<'a> Request<'a> {
     /// The peer's address; `None` if the connection is gone, or came through a Unix socket, whose
     /// clients have no address: see [`Request::peer_credentials`]. Costs one `getpeername(2)`.
     ///
-    /// Behind a proxy, this is the address of the proxy, and with a Unix socket in front of it there
-    /// is none. The client's address is then in a header that the proxy sets, such as
+    /// Behind a proxy, this is the address of the proxy, or `None` if the proxy connects to a Unix
+    /// socket. The client's address is then in a header that the proxy sets, such as
     /// `X-Forwarded-For`.
     #[must_use]
     pub fn remote_addr(&self) -> Option<SocketAddr> {

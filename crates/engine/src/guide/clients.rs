@@ -8,7 +8,8 @@
 //!
 //! [`Endpoint::resolve`] looks a name up, which can take seconds: do it before the shards start, or
 //! on another thread. The addresses of a name are tried one after another, in the order of RFC 8305
-//! section 4, within [`Config::handshake_timeout`] in all.
+//! section 4, within [`Config::handshake_timeout`] in all. `unix:/run/app.sock:/path` is the
+//! endpoint of a server on a Unix socket; its `Host` is `localhost`.
 //!
 //! The engine does not reconnect by itself. To reconnect, a handler calls `connect` again in
 //! `failed` or `closed`, after a delay:

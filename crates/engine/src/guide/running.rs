@@ -1,8 +1,9 @@
 //! Running: addresses, signals and stopping.
 //!
 //! [`Server::bind`] listens on an address, or on all addresses of a name that work, and
-//! [`Server::and_bind`] on further ones. Connections wait in the kernel's backlog until the shards
-//! run. Then there are two ways:
+//! [`Server::and_bind`] on further ones. `unix:/run/app.sock` is a Unix socket;
+//! [`Server::bind_unix`] sets the permissions and the owner of its file too. Connections wait in
+//! the kernel's backlog until the shards run. Then there are two ways:
 //!
 //! - [`Server::run`] starts the shards and returns after SIGINT or SIGTERM has stopped them.
 //! - [`Server::start`] starts them and returns a [`Running`], which has the addresses, the handles
@@ -59,6 +60,7 @@
 //! [`Running::wait`]: crate::Running::wait
 //! [`Server::and_bind`]: crate::Server::and_bind
 //! [`Server::bind`]: crate::Server::bind
+//! [`Server::bind_unix`]: crate::Server::bind_unix
 //! [`Server::run`]: crate::Server::run
 //! [`Server::start`]: crate::Server::start
 //! [`Shard::counters`]: crate::Shard::counters

@@ -22,14 +22,15 @@ const ATTEMPTS: usize = 4;
 ///
 /// A client needs write permission for the file, and search permission for the directories of its
 /// path. Abstract names have no file, so every process in the network namespace can connect:
-/// [`PeerCredentials`] show its user.
+/// [`PeerCredentials`](crate::PeerCredentials) show its user.
 ///
 /// ```
 /// use ringway_io::{Listener, UnixAddress, UnixSocket};
 /// use std::os::unix::fs::PermissionsExt;
 ///
 /// let path = std::env::temp_dir().join(format!("ringway-doc-{}.sock", std::process::id()));
-/// let listener = Listener::bind_unix(&UnixSocket::new(UnixAddress::from_path(&path)?).mode(0o660)?)?;
+/// let socket = UnixSocket::new(UnixAddress::from_path(&path)?).mode(0o660)?;
+/// let listener = Listener::bind_unix(&socket)?;
 /// assert_eq!(std::fs::metadata(&path)?.permissions().mode() & 0o777, 0o660);
 /// drop(listener);
 /// assert!(!path.exists());

@@ -164,7 +164,7 @@ fn the_file_has_the_mode_and_the_owner_that_were_asked_for() {
 fn an_owner_that_cannot_be_set_leaves_no_file() {
     let directory = Directory::new("owner");
     let socket = at(&directory.socket());
-    // Users other than root may not give files away. For root, no user has the number 2³² - 1 - 1.
+    // Only root may give files away.
     let Err(error) = Listener::bind_unix(&socket.user(u32::MAX - 1)) else {
         println!("NOT TESTED: this process may give files to any user");
         return;
