@@ -6,8 +6,9 @@
 //! [`Completion::Sent`] returns them, and received bytes belong to the [`Buffer`] guard until it is
 //! dropped.
 //!
-//! Two drivers implement the trait: [`uring::Uring`] on io_uring (Linux 6.1 or newer), and, with
-//! the feature `sim`, `sim::Sim`, on a simulated kernel that injects faults from a seed, for tests.
+//! Three drivers implement the trait: [`uring::Uring`] on io_uring (Linux 6.1 or newer),
+//! [`epoll::Epoll`] on epoll, and, with the feature `sim`, `sim::Sim`, on a simulated kernel that
+//! injects faults from a seed, for tests.
 //!
 //! Connections are those of TCP or of Unix sockets: see [`Address`].
 //!
@@ -17,9 +18,11 @@
 
 mod address;
 mod buffer;
+mod busy_poll;
 mod cache;
 mod descriptors;
 mod driver;
+pub mod epoll;
 mod listener;
 mod option;
 mod output;
@@ -27,6 +30,9 @@ mod pages;
 mod slab;
 mod slot;
 mod table;
+mod tcp_info;
+#[cfg(test)]
+mod tests;
 mod unix;
 mod waker;
 mod wheel;

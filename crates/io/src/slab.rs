@@ -25,6 +25,10 @@ impl<T> Slab<T> {
         index
     }
 
+    pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut T> {
+        self.places.get_mut(index as usize)?.as_mut()
+    }
+
     pub(crate) fn remove(&mut self, index: u32) -> Option<T> {
         let value = self.places.get_mut(index as usize)?.take()?;
         self.free.push(index);

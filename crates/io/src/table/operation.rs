@@ -32,7 +32,7 @@ pub(crate) enum Cancellable {
 }
 
 impl Cancellable {
-    const fn operation(self) -> Operation {
+    pub(crate) const fn operation(self) -> Operation {
         match self {
             Self::Accept => Operation::Accept,
             Self::Connect => Operation::Connect,

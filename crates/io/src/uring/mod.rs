@@ -4,13 +4,11 @@
 //! the kernel's deferred work for this ring. UNSAFE.md lists the invariants that keep the kernel's
 //! pointers valid.
 
-mod busy_poll;
 mod entry;
 mod gather;
 mod provided;
 mod ring;
 mod setup;
-mod tcp_info;
 mod unavailable;
 
 pub use setup::{Features, probe};
@@ -31,7 +29,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 /// How long a teardown waits for the operations in flight.
-const TEARDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const TEARDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The maximum of [`UringConfig::max_connections`]. The upper half of the slot indices identifies
 /// no connection.

@@ -1,14 +1,12 @@
 //! The ring: submissions, the memory of the operations in flight, and the system call of a turn.
 
-use super::busy_poll::PollWindow;
 use super::entry::{self, SendMode};
 use super::gather::Gather;
 use super::provided::Provided;
-use super::tcp_info;
+use crate::busy_poll::PollWindow;
 use crate::slab::Slab;
 use crate::table::{BUDGET, Cancellable, KernelInterface};
-use crate::unix;
-use crate::{Address, Buffer, BusyPoll, Listener, Output, PeerCredentials, Pool, Slot, Waker};
+use crate::{Address, Buffer, BusyPoll, Listener, Output, PeerCredentials, Pool, Slot, Waker, tcp_info, unix};
 use io_uring::squeue::Entry;
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue};

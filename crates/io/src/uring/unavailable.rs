@@ -90,6 +90,13 @@ impl Unavailable {
         Self { step, error, likely }
     }
 
+    /// Whether the system refuses io_uring or lacks a feature, so that another driver can be used.
+    /// `false` when the process has reached its limit of open files, which concerns every driver.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        self.likely != LikelyCause::OpenFiles
+    }
+
     /// The error of the step that failed.
     #[must_use]
     pub fn io_error(&self) -> &io::Error {
@@ -161,6 +168,16 @@ mod tests {
         assert!(!line.contains('\n'));
         assert!(std::error::Error::source(&unavailable).is_none(), "the line contains the error");
         assert_eq!(unavailable.io_error().raw_os_error(), Some(libc::EPERM));
+    }
+
+    #[test]
+    fn a_lack_of_descriptors_is_no_refusal() {
+        for (errno, refused) in
+            [(libc::EPERM, true), (libc::ENOSYS, true), (libc::EMFILE, false), (libc::ENFILE, false)]
+        {
+            let unavailable = Unavailable::new("io_uring_setup", io::Error::from_raw_os_error(errno));
+            assert_eq!(unavailable.is_refusal(), refused, "{unavailable}");
+        }
     }
 
     #[test]

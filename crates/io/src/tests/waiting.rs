@@ -4,9 +4,16 @@ use super::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-#[test]
-fn a_wake_from_another_thread_ends_the_wait() {
-    let mut driver = Uring::new(small(1)).expect("io_uring works here");
+on_each_driver! {
+    a_wake_from_another_thread_ends_the_wait,
+    a_wait_ends_at_its_timeout,
+    a_wait_with_a_timeout_of_zero_does_not_sleep,
+    an_event_during_a_poll_is_handled_without_a_sleep,
+    a_poll_ends_at_the_timeout_of_the_wait,
+}
+
+fn a_wake_from_another_thread_ends_the_wait<D: TestDriver>() {
+    let mut driver = D::open(small(1));
     for _ in 0..3 {
         let waker = driver.waker();
         let other = std::thread::spawn(move || waker.wake());
@@ -15,9 +22,8 @@ fn a_wake_from_another_thread_ends_the_wait() {
     }
 }
 
-#[test]
-fn a_wait_ends_at_its_timeout() {
-    let mut driver = Uring::new(small(1)).expect("io_uring works here");
+fn a_wait_ends_at_its_timeout<D: TestDriver>() {
+    let mut driver = D::open(small(1));
     let mut completions = Vec::new();
     let before = Instant::now();
     driver.wait(Some(Duration::from_millis(5)), &mut completions).expect("the driver works");
@@ -36,9 +42,8 @@ fn sleeps() -> i64 {
     usage.ru_nvcsw
 }
 
-#[test]
-fn a_wait_with_a_timeout_of_zero_does_not_sleep() {
-    let mut driver = Uring::new(small(1)).expect("io_uring works here");
+fn a_wait_with_a_timeout_of_zero_does_not_sleep<D: TestDriver>() {
+    let mut driver = D::open(small(1));
     turn(&mut driver);
     let before = sleeps();
     for _ in 0..1000 {
@@ -47,10 +52,9 @@ fn a_wait_with_a_timeout_of_zero_does_not_sleep() {
     assert!(sleeps() - before < 100, "{} sleeps in 1000 turns", sleeps() - before);
 }
 
-#[test]
-fn an_event_during_a_poll_is_handled_without_a_sleep() {
+fn an_event_during_a_poll_is_handled_without_a_sleep<D: TestDriver>() {
     let config = UringConfig { busy_poll: BusyPoll::Fixed(Duration::from_secs(20)), ..small(1) };
-    let mut driver = Uring::new(config).expect("io_uring works here");
+    let mut driver = D::open(config);
     turn(&mut driver);
     let before = sleeps();
     for _ in 0..20 {
@@ -82,10 +86,9 @@ fn an_event_during_a_poll_is_handled_without_a_sleep() {
     assert!(sleeps() - before <= 5, "{} sleeps for 20 wakes", sleeps() - before);
 }
 
-#[test]
-fn a_poll_ends_at_the_timeout_of_the_wait() {
+fn a_poll_ends_at_the_timeout_of_the_wait<D: TestDriver>() {
     let config = UringConfig { busy_poll: BusyPoll::Fixed(Duration::from_secs(20)), ..small(1) };
-    let mut driver = Uring::new(config).expect("io_uring works here");
+    let mut driver = D::open(config);
     let (mut completions, before) = (Vec::new(), Instant::now());
     driver.wait(Some(Duration::from_millis(5)), &mut completions).expect("the driver works");
     assert!(completions.is_empty());

@@ -1,12 +1,26 @@
 //! Unix sockets in both roles.
 
 use super::*;
-use crate::{UnixAddress, UnixSocket};
+use crate::{Address, UnixAddress, UnixSocket};
+use socket2::{Domain, Socket, Type};
 use std::os::unix::net::UnixStream;
 
+on_each_driver! {
+    both_ends_of_a_unix_connection_see_the_other_process,
+    tcp_connections_have_no_credentials,
+    a_connect_waits_for_room_in_the_queue_of_a_unix_socket,
+    a_connect_without_a_server_reports_the_cause,
+    drivers_that_share_a_listener_take_turns,
+    a_listener_that_accepts_one_by_one_can_be_stopped,
+    a_send_that_waits_for_a_unix_peer_shows_each_buffer_that_it_reads,
+    a_unix_connection_that_is_gone_has_acknowledged_nothing,
+    fin_follows_the_last_part_of_an_output,
+}
+
 /// An abstract name of one test.
-fn name(test: &str) -> UnixAddress {
-    UnixAddress::from_abstract_name(format!("ringway-uring-{}-{test}", std::process::id())).expect("short")
+fn name<D>(test: &str) -> UnixAddress {
+    let driver = std::any::type_name::<D>();
+    UnixAddress::from_abstract_name(format!("{driver}-{}-{test}", std::process::id())).expect("short")
 }
 
 fn connect(address: &UnixAddress) -> UnixStream {
@@ -17,19 +31,18 @@ fn connect(address: &UnixAddress) -> UnixStream {
 }
 
 /// A driver with one accepted connection, and its peer.
-fn unix_connection(test: &str) -> (Uring, Slot, UnixStream) {
-    let mut driver = Uring::new(small(8)).expect("io_uring works here");
-    let address = name(test);
+fn unix_connection<D: TestDriver>(test: &str) -> (D, Slot, UnixStream) {
+    let mut driver = D::open(small(8));
+    let address = name::<D>(test);
     driver.listen(Listener::bind_unix(&UnixSocket::new(address.clone())).expect("the name is free"));
     let peer = connect(&address);
     let slot = accept(&mut driver);
     (driver, slot, peer)
 }
 
-#[test]
-fn both_ends_of_a_unix_connection_see_the_other_process() {
-    let mut driver = Uring::new(small(8)).expect("io_uring works here");
-    let address = name("both");
+fn both_ends_of_a_unix_connection_see_the_other_process<D: TestDriver>() {
+    let mut driver = D::open(small(8));
+    let address = name::<D>("both");
     driver.listen(Listener::bind_unix(&UnixSocket::new(address.clone())).expect("the name is free"));
     let client = driver.reserve().expect("a slot");
     assert_eq!(driver.peer_credentials(client), None, "there is no connection yet");
@@ -58,17 +71,17 @@ fn both_ends_of_a_unix_connection_see_the_other_process() {
     assert_eq!(driver.peer_credentials(client), None);
 }
 
-#[test]
-fn tcp_connections_have_no_credentials() {
-    let (driver, _, slot, _peer) = connection(small(8));
+fn tcp_connections_have_no_credentials<D: TestDriver>() {
+    let (driver, _, slot, _peer) = connection::<D>(small(8));
     assert_eq!(driver.peer_credentials(slot), None);
 }
 
-#[test]
-fn a_connect_without_a_server_reports_the_cause() {
-    let mut driver = Uring::new(small(8)).expect("io_uring works here");
+fn a_connect_without_a_server_reports_the_cause<D: TestDriver>() {
+    let mut driver = D::open(small(8));
     let nowhere = UnixAddress::from_path("/nonexistent/ringway.sock").expect("short");
-    for (address, kind) in [(name("refused"), io::ErrorKind::ConnectionRefused), (nowhere, io::ErrorKind::NotFound)] {
+    for (address, kind) in
+        [(name::<D>("refused"), io::ErrorKind::ConnectionRefused), (nowhere, io::ErrorKind::NotFound)]
+    {
         let slot = driver.reserve().expect("a free slot");
         driver.connect(slot, address);
         let cause = ended(&mut driver);
@@ -78,10 +91,33 @@ fn a_connect_without_a_server_reports_the_cause() {
     run_until_idle(&mut driver);
 }
 
-#[test]
-fn drivers_that_share_a_listener_take_turns() {
+fn a_connect_waits_for_room_in_the_queue_of_a_unix_socket<D: TestDriver>() {
+    let address = name::<D>("full");
+    let server = Socket::new(Domain::UNIX, Type::STREAM, None).expect("a descriptor");
+    server.bind(&Address::from(address.clone()).to_sock_addr()).expect("the name is free");
+    server.listen(0).expect("bound");
+    let (_first, mut driver) = (connect(&address), D::open(small(8)));
+    let [waiting, closed] = [(); 2].map(|()| driver.reserve().expect("a free slot"));
+    for slot in [waiting, closed] {
+        driver.connect(slot, address.clone());
+    }
+    for _ in 0..10 {
+        assert!(turn(&mut driver).is_empty(), "the queue is full");
+    }
+    driver.close(closed);
+    server.accept().expect("the first connection");
+    let connected = until(&mut driver, |_, completion| match completion {
+        Completion::Connected { slot } => Some(slot),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(connected, waiting);
+    driver.close(waiting);
+    run_until_idle(&mut driver);
+}
+
+fn drivers_that_share_a_listener_take_turns<D: TestDriver>() {
     const CONNECTIONS: u64 = 20;
-    let address = name("turns");
+    let address = name::<D>("turns");
     let listener = Listener::bind_unix(&UnixSocket::new(address.clone())).expect("the name is free");
     let (accepted, accepts) = std::sync::mpsc::channel();
     let drivers: Vec<_> = [listener.sibling().expect("a descriptor"), listener]
@@ -89,7 +125,7 @@ fn drivers_that_share_a_listener_take_turns() {
         .map(|listener| {
             let accepted = accepted.clone();
             std::thread::spawn(move || {
-                let mut driver = Uring::new(small(64)).expect("io_uring works here");
+                let mut driver = D::open(small(64));
                 driver.listen(listener);
                 accepted.send(driver.waker()).expect("the test waits");
                 let mut completions = Vec::new();
@@ -117,24 +153,24 @@ fn drivers_that_share_a_listener_take_turns() {
     assert!(counts.iter().all(|count| *count >= CONNECTIONS / 4), "{counts:?}");
 }
 
-#[test]
-fn a_listener_that_accepts_one_by_one_can_be_stopped() {
-    let mut driver = Uring::new(small(8)).expect("io_uring works here");
-    let path = std::env::temp_dir().join(format!("ringway-uring-{}.sock", std::process::id()));
+fn a_listener_that_accepts_one_by_one_can_be_stopped<D: TestDriver>() {
+    let mut driver = D::open(small(8));
+    let path =
+        std::env::temp_dir().join(format!("ringway-{}-{}.sock", std::process::id(), std::any::type_name::<D>().len()));
     let socket = UnixSocket::new(UnixAddress::from_path(&path).expect("short"));
     driver.listen(Listener::bind_unix(&socket).expect("the path is free"));
     let _peer = UnixStream::connect(&path).expect("it listens");
     accept(&mut driver);
     turn(&mut driver);
     driver.stop_listening();
-    while driver.table.is_accepting() {
+    while driver.is_accepting() {
         turn(&mut driver);
     }
     assert!(!path.exists());
 }
 
 /// Sends until no more is taken, and returns the number of bytes that were.
-fn fill(driver: &mut Uring, slot: Slot) -> usize {
+fn fill(driver: &mut impl TestDriver, slot: Slot) -> usize {
     let mut taken = 0;
     loop {
         driver.send(slot, Output::One(Chunk::from(vec![1; 1 << 20])));
@@ -146,9 +182,8 @@ fn fill(driver: &mut Uring, slot: Slot) -> usize {
     }
 }
 
-#[test]
-fn a_send_that_waits_for_a_unix_peer_shows_each_buffer_that_it_reads() {
-    let (mut driver, slot, mut peer) = unix_connection("progress");
+fn a_send_that_waits_for_a_unix_peer_shows_each_buffer_that_it_reads<D: TestDriver>() {
+    let (mut driver, slot, mut peer) = unix_connection::<D>("progress");
     assert_eq!(driver.acknowledged(slot), Some(0));
     let taken = fill(&mut driver, slot);
     let mut before = driver.acknowledged(slot);
@@ -173,9 +208,8 @@ fn a_send_that_waits_for_a_unix_peer_shows_each_buffer_that_it_reads() {
     assert!(read > 0, "the buffers hold {taken} bytes");
 }
 
-#[test]
-fn a_unix_connection_that_is_gone_has_acknowledged_nothing() {
-    let (mut driver, slot, peer) = unix_connection("gone");
+fn a_unix_connection_that_is_gone_has_acknowledged_nothing<D: TestDriver>() {
+    let (mut driver, slot, peer) = unix_connection::<D>("gone");
     fill(&mut driver, slot);
     drop(peer);
     assert_eq!(sent(&mut driver), 0);
@@ -184,9 +218,8 @@ fn a_unix_connection_that_is_gone_has_acknowledged_nothing() {
     assert_eq!((gone, driver.acknowledged(reserved)), (None, None));
 }
 
-#[test]
-fn fin_follows_the_last_part_of_an_output() {
-    let (mut driver, slot, mut peer) = unix_connection("fin");
+fn fin_follows_the_last_part_of_an_output<D: TestDriver>() {
+    let (mut driver, slot, mut peer) = unix_connection::<D>("fin");
     let reader = std::thread::spawn(move || {
         let mut all = Vec::new();
         peer.read_to_end(&mut all).map(|_| all.len())

@@ -1,7 +1,6 @@
-//! Tests of the driver on the real kernel.
+//! Tests of the drivers on the real kernel. Each test runs on every driver.
 
 mod accepting;
-mod configuring;
 mod connecting;
 mod ending;
 mod receiving;
@@ -9,21 +8,61 @@ mod sending;
 mod unix;
 mod waiting;
 
-use super::*;
-use crate::{Cause, Chunk};
-use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
+use crate::uring::UringConfig;
+use crate::{BufferConfig, BusyPoll, Cause, Chunk, Completion, Driver, Listener, Output, Pool, Slot};
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::RawFd;
+use std::time::{Duration, Instant};
 
-const LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+pub(crate) const LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
-fn small(max_connections: u32) -> UringConfig {
+/// A driver, and its state that only tests read.
+pub(crate) trait TestDriver: Driver {
+    /// A driver with this configuration. One without a ring ignores the number of its entries.
+    fn open(config: UringConfig) -> Self;
+
+    fn pool(&self) -> &Pool;
+
+    /// Whether an accept is in flight.
+    fn is_accepting(&self) -> bool;
+
+    /// The number of operations in flight on a slot.
+    fn in_flight(&self, slot: Slot) -> u16;
+
+    /// The number of buffers of the working set.
+    fn ready(&self) -> u16;
+
+    /// The part of a turn before its system call.
+    fn begin_turn(&mut self);
+
+    /// Whether the kernel uses no memory of an operation.
+    fn holds_nothing(&self) -> bool;
+
+    /// The descriptor that the driver waits on.
+    fn descriptor(&self) -> RawFd;
+}
+
+/// Makes a test of each function for each driver.
+macro_rules! on_each_driver {
+    ($($(#[$attribute:meta])* $name:ident,)+) => {
+        mod on_uring {
+            $(#[test] $(#[$attribute])* fn $name() { super::$name::<crate::uring::Uring>() })+
+        }
+        mod on_epoll {
+            $(#[test] $(#[$attribute])* fn $name() { super::$name::<crate::epoll::Epoll>() })+
+        }
+    };
+}
+use on_each_driver;
+
+pub(crate) fn small(max_connections: u32) -> UringConfig {
     let buffers = BufferConfig { size: 1024, count: 4, ready: Some(1), working_set: None };
     UringConfig { ring_entries: 8, buffers, max_connections, ..UringConfig::default() }
 }
 
-fn listening(config: UringConfig) -> (Uring, SocketAddr) {
-    let mut driver = Uring::new(config).expect("io_uring works here");
+fn listening<D: TestDriver>(config: UringConfig) -> (D, SocketAddr) {
+    let mut driver = D::open(config);
     let listener = Listener::bind(LOCAL).expect("a free port");
     let address = listener.address().tcp().expect("TCP");
     driver.listen(listener);
@@ -32,7 +71,7 @@ fn listening(config: UringConfig) -> (Uring, SocketAddr) {
 
 /// Turns until `wanted` returns a value for a completion. Other completions are dropped.
 #[track_caller]
-fn until<T>(driver: &mut Uring, mut wanted: impl FnMut(&mut Uring, Completion) -> Option<T>) -> T {
+fn until<D: TestDriver, T>(driver: &mut D, mut wanted: impl FnMut(&mut D, Completion) -> Option<T>) -> T {
     let mut completions = Vec::new();
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
@@ -51,7 +90,7 @@ fn until<T>(driver: &mut Uring, mut wanted: impl FnMut(&mut Uring, Completion) -
 }
 
 #[track_caller]
-fn accept(driver: &mut Uring) -> Slot {
+fn accept(driver: &mut impl TestDriver) -> Slot {
     until(driver, |_, completion| match completion {
         Completion::Accepted { slot, .. } => Some(slot),
         _ => None,
@@ -59,7 +98,7 @@ fn accept(driver: &mut Uring) -> Slot {
 }
 
 #[track_caller]
-fn ended(driver: &mut Uring) -> Cause {
+fn ended(driver: &mut impl TestDriver) -> Cause {
     until(driver, |_, completion| match completion {
         Completion::Ended { cause, .. } => Some(cause),
         _ => None,
@@ -67,7 +106,7 @@ fn ended(driver: &mut Uring) -> Cause {
 }
 
 /// Turns until no slot is in use.
-fn run_until_idle(driver: &mut Uring) {
+fn run_until_idle(driver: &mut impl TestDriver) {
     let mut completions = Vec::new();
     while driver.stats().open > 0 {
         driver.wait(None, &mut completions).expect("the driver works");
@@ -81,7 +120,7 @@ fn run_until_idle(driver: &mut Uring) {
 }
 
 /// One accepted slot. Others of the same turn are kept for the next call.
-fn accept_one(driver: &mut Uring) -> Slot {
+fn accept_one(driver: &mut impl TestDriver) -> Slot {
     thread_local!(static SPARE: std::cell::RefCell<Vec<Slot>> = const { std::cell::RefCell::new(Vec::new()) });
     if let Some(slot) = SPARE.with_borrow_mut(Vec::pop) {
         return slot;
@@ -99,14 +138,14 @@ fn accept_one(driver: &mut Uring) -> Slot {
 }
 
 /// The completions of one turn that does not wait.
-fn turn(driver: &mut Uring) -> Vec<Completion> {
+fn turn(driver: &mut impl TestDriver) -> Vec<Completion> {
     let mut completions = Vec::new();
     driver.wait(Some(Duration::ZERO), &mut completions).expect("the driver works");
     completions
 }
 
 /// A driver with one accepted connection, and its peer.
-fn connection(config: UringConfig) -> (Uring, SocketAddr, Slot, TcpStream) {
+fn connection<D: TestDriver>(config: UringConfig) -> (D, SocketAddr, Slot, TcpStream) {
     let (mut driver, address) = listening(config);
     let peer = TcpStream::connect(address).expect("it listens");
     let slot = accept(&mut driver);
@@ -124,7 +163,7 @@ fn reset(peer: TcpStream) {
 }
 
 #[track_caller]
-fn sent(driver: &mut Uring) -> usize {
+fn sent(driver: &mut impl TestDriver) -> usize {
     until(driver, |_, completion| match completion {
         Completion::Sent { written, .. } => Some(written),
         _ => None,
@@ -132,7 +171,7 @@ fn sent(driver: &mut Uring) -> usize {
 }
 
 #[track_caller]
-fn received(driver: &mut Uring) -> Vec<u8> {
+fn received(driver: &mut impl TestDriver) -> Vec<u8> {
     until(driver, |_, completion| match completion {
         Completion::Received { buffer, .. } => Some(buffer.to_vec()),
         _ => None,

@@ -2,11 +2,20 @@
 
 use super::*;
 
-#[test]
-fn more_sends_than_the_submission_queue_holds_are_all_submitted() {
+on_each_driver! {
+    more_sends_than_the_submission_queue_holds_are_all_submitted,
+    fin_follows_a_send_that_is_only_queued,
+    fin_follows_a_send_that_waits_for_its_reader,
+    fin_follows_the_rest_of_a_short_send,
+    acknowledged_bytes_grow_as_the_peer_reads_during_a_send,
+    the_last_byte_of_a_send_is_acknowledged,
+    a_slot_without_a_connection_has_acknowledged_nothing,
+}
+
+fn more_sends_than_the_submission_queue_holds_are_all_submitted<D: TestDriver>() {
     let mut config = small(64);
     config.ring_entries = 8;
-    let (mut driver, address) = listening(config);
+    let (mut driver, address) = listening::<D>(config);
     let mut peers: Vec<TcpStream> = (0..40).map(|_| TcpStream::connect(address).expect("it listens")).collect();
     let slots: Vec<Slot> = (0..40).map(|_| accept_one(&mut driver)).collect();
     for slot in &slots {
@@ -24,9 +33,8 @@ fn more_sends_than_the_submission_queue_holds_are_all_submitted() {
     }
 }
 
-#[test]
-fn fin_follows_a_send_that_is_only_queued() {
-    let (mut driver, _, slot, mut peer) = connection(small(8));
+fn fin_follows_a_send_that_is_only_queued<D: TestDriver>() {
+    let (mut driver, _, slot, mut peer) = connection::<D>(small(8));
     driver.send(slot, one(b"the last words"));
     driver.finish(slot);
     assert_eq!(sent(&mut driver), 14);
@@ -38,9 +46,8 @@ fn fin_follows_a_send_that_is_only_queued() {
     assert_eq!(received(&mut driver), b"receiving goes on");
 }
 
-#[test]
-fn fin_follows_a_send_that_waits_for_its_reader() {
-    let (mut driver, _, slot, mut peer) = connection(small(8));
+fn fin_follows_a_send_that_waits_for_its_reader<D: TestDriver>() {
+    let (mut driver, _, slot, mut peer) = connection::<D>(small(8));
     const LEN: usize = 32 << 20;
     driver.send(slot, Output::One(Chunk::from(vec![1; LEN])));
     assert!(turn(&mut driver).is_empty(), "more than both socket buffers hold");
@@ -53,9 +60,8 @@ fn fin_follows_a_send_that_waits_for_its_reader() {
     assert_eq!(peer.join().expect("no panic").expect("ended without RST"), LEN);
 }
 
-#[test]
-fn fin_follows_the_rest_of_a_short_send() {
-    let (mut driver, _, slot, mut peer) = connection(small(8));
+fn fin_follows_the_rest_of_a_short_send<D: TestDriver>() {
+    let (mut driver, _, slot, mut peer) = connection::<D>(small(8));
     let chunks = (0..=Output::MAX_CHUNKS).map(|n| vec![n as u8].into()).collect();
     driver.send(slot, Output::Many(chunks));
     driver.finish(slot);
@@ -69,7 +75,7 @@ fn fin_follows_the_rest_of_a_short_send() {
 
 /// Turns until the peer has acknowledged at least `count` bytes, without a completion.
 #[track_caller]
-fn wait_for_acknowledged(driver: &mut Uring, slot: Slot, count: u64) {
+fn wait_for_acknowledged(driver: &mut impl TestDriver, slot: Slot, count: u64) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while driver.acknowledged(slot).expect("the connection is open") < count {
         assert!(Instant::now() < deadline, "{:?} of {count} bytes are acknowledged", driver.acknowledged(slot));
@@ -78,9 +84,8 @@ fn wait_for_acknowledged(driver: &mut Uring, slot: Slot, count: u64) {
     }
 }
 
-#[test]
-fn acknowledged_bytes_grow_as_the_peer_reads_during_a_send() {
-    let (mut driver, _, slot, mut peer) = connection(small(8));
+fn acknowledged_bytes_grow_as_the_peer_reads_during_a_send<D: TestDriver>() {
+    let (mut driver, _, slot, mut peer) = connection::<D>(small(8));
     const LEN: usize = 32 << 20;
     const STEP: usize = 4 << 20;
     driver.send(slot, Output::One(Chunk::from(vec![1; LEN])));
@@ -97,9 +102,8 @@ fn acknowledged_bytes_grow_as_the_peer_reads_during_a_send() {
     assert_eq!(driver.acknowledged(slot), None);
 }
 
-#[test]
-fn the_last_byte_of_a_send_is_acknowledged() {
-    let (mut driver, _, slot, mut peer) = connection(small(8));
+fn the_last_byte_of_a_send_is_acknowledged<D: TestDriver>() {
+    let (mut driver, _, slot, mut peer) = connection::<D>(small(8));
     let before = driver.acknowledged(slot).expect("the connection is open");
     driver.send(slot, one(&[7; 1000]));
     assert_eq!(sent(&mut driver), 1000);
@@ -109,9 +113,8 @@ fn the_last_byte_of_a_send_is_acknowledged() {
     assert_eq!(driver.acknowledged(slot), None);
 }
 
-#[test]
-fn a_slot_without_a_connection_has_acknowledged_nothing() {
-    let mut driver = Uring::new(small(8)).expect("io_uring works here");
+fn a_slot_without_a_connection_has_acknowledged_nothing<D: TestDriver>() {
+    let mut driver = D::open(small(8));
     let slot = driver.reserve().expect("a slot");
     assert_eq!((driver.acknowledged(slot), driver.unread(slot)), (None, 0));
 }

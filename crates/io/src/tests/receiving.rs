@@ -2,8 +2,21 @@
 
 use super::*;
 
+on_each_driver! {
+    bytes_are_echoed_with_few_buffers,
+    a_paused_slot_receives_nothing_until_it_is_armed_again,
+    pausing_and_receiving_again_at_once_loses_nothing,
+    a_shortage_of_buffers_raises_the_number_that_is_lent,
+    the_first_free_buffer_goes_to_the_longest_waiting_connection,
+    a_connection_that_takes_all_buffers_each_time_does_not_starve_another,
+    a_flooding_connection_does_not_delay_others,
+    unread_bytes_are_counted_until_they_are_received_or_the_slot_is_closed,
+    there_is_a_backlog_until_the_bytes_of_all_connections_are_returned,
+    a_connection_without_a_buffer_is_a_backlog,
+}
+
 /// Echoes until the peer has sent FIN, and closes.
-fn echo_until_finished(driver: &mut Uring) {
+fn echo_until_finished(driver: &mut impl TestDriver) {
     let mut queued: Vec<Chunk> = Vec::new();
     let (mut sending, mut finished) = (false, false);
     until(driver, |driver, completion| {
@@ -42,9 +55,8 @@ fn echo_until_finished(driver: &mut Uring) {
     });
 }
 
-#[test]
-fn bytes_are_echoed_with_few_buffers() {
-    let (mut driver, address) = listening(small(8));
+fn bytes_are_echoed_with_few_buffers<D: TestDriver>() {
+    let (mut driver, address) = listening::<D>(small(8));
     let sent: Vec<u8> = (0..300_000u32).map(|n| (n * 7) as u8).collect();
     let expected = sent.clone();
     let peer = std::thread::spawn(move || {
@@ -64,15 +76,14 @@ fn bytes_are_echoed_with_few_buffers() {
     assert_eq!(driver.pool().guarded(), 0);
 }
 
-#[test]
-fn a_paused_slot_receives_nothing_until_it_is_armed_again() {
-    let (mut driver, address) = listening(small(8));
+fn a_paused_slot_receives_nothing_until_it_is_armed_again<D: TestDriver>() {
+    let (mut driver, address) = listening::<D>(small(8));
     let mut peer = TcpStream::connect(address).expect("it listens");
     let slot = accept(&mut driver);
     driver.receive(slot);
     driver.pause(slot);
     let mut completions = Vec::new();
-    while driver.table.in_flight(slot) > 0 {
+    while driver.in_flight(slot) > 0 {
         driver.wait(None, &mut completions).expect("the driver works");
     }
     assert!(completions.is_empty(), "{completions:?}");
@@ -85,9 +96,8 @@ fn a_paused_slot_receives_nothing_until_it_is_armed_again() {
     assert_eq!(received, b"later");
 }
 
-#[test]
-fn pausing_and_receiving_again_at_once_loses_nothing() {
-    let (mut driver, address) = listening(small(8));
+fn pausing_and_receiving_again_at_once_loses_nothing<D: TestDriver>() {
+    let (mut driver, address) = listening::<D>(small(8));
     let mut peer = TcpStream::connect(address).expect("it listens");
     let slot = accept(&mut driver);
     driver.receive(slot);
@@ -103,11 +113,10 @@ fn pausing_and_receiving_again_at_once_loses_nothing() {
     assert_eq!(received, b"still here");
 }
 
-#[test]
-fn a_shortage_of_buffers_raises_the_number_that_is_lent() {
+fn a_shortage_of_buffers_raises_the_number_that_is_lent<D: TestDriver>() {
     let mut config = small(64);
     config.buffers = BufferConfig { size: 1024, count: 64, ready: Some(1), working_set: None };
-    let (mut driver, address) = listening(config);
+    let (mut driver, address) = listening::<D>(config);
     let mut peers: Vec<TcpStream> = (0..8).map(|_| TcpStream::connect(address).expect("it listens")).collect();
     for _ in 0..8 {
         let slot = accept_one(&mut driver);
@@ -119,18 +128,17 @@ fn a_shortage_of_buffers_raises_the_number_that_is_lent() {
     }
     let kept = turn(&mut driver);
     assert_eq!((kept.len(), driver.stats().starved), (1, 7));
-    assert_eq!(driver.table.ready(), 4);
+    assert_eq!(driver.ready(), 4);
     drop(kept);
     let kept = turn(&mut driver);
     assert_eq!(kept.len(), 4);
-    assert_eq!(driver.table.ready(), 8);
+    assert_eq!(driver.ready(), 8);
 }
 
-#[test]
-fn the_first_free_buffer_goes_to_the_longest_waiting_connection() {
+fn the_first_free_buffer_goes_to_the_longest_waiting_connection<D: TestDriver>() {
     let mut config = small(8);
     config.buffers = BufferConfig { size: 1024, count: 1, ready: Some(1), working_set: None };
-    let (mut driver, address) = listening(config);
+    let (mut driver, address) = listening::<D>(config);
     let (mut peers, mut slots, mut kept) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..4 {
         let mut peer = TcpStream::connect(address).expect("it listens");
@@ -150,11 +158,10 @@ fn the_first_free_buffer_goes_to_the_longest_waiting_connection() {
     }
 }
 
-#[test]
-fn a_connection_that_takes_all_buffers_each_time_does_not_starve_another() {
+fn a_connection_that_takes_all_buffers_each_time_does_not_starve_another<D: TestDriver>() {
     let mut config = small(8);
     config.buffers = BufferConfig { size: 1024, count: 4, ready: Some(4), working_set: None };
-    let (mut driver, address) = listening(config);
+    let (mut driver, address) = listening::<D>(config);
     let mut flood = TcpStream::connect(address).expect("it listens");
     let flooding = accept_one(&mut driver);
     let mut other = TcpStream::connect(address).expect("it listens");
@@ -184,11 +191,10 @@ fn a_connection_that_takes_all_buffers_each_time_does_not_starve_another() {
     }
 }
 
-#[test]
-fn a_flooding_connection_does_not_delay_others() {
+fn a_flooding_connection_does_not_delay_others<D: TestDriver>() {
     let mut config = small(8);
     config.buffers = BufferConfig { size: 1024, count: 256, ready: Some(256), working_set: None };
-    let (mut driver, address) = listening(config);
+    let (mut driver, address) = listening::<D>(config);
     let mut flooding = TcpStream::connect(address).expect("it listens");
     let flooding_slot = accept(&mut driver);
     let mut quiet = TcpStream::connect(address).expect("it listens");
@@ -224,7 +230,7 @@ fn a_flooding_connection_does_not_delay_others() {
 
 /// Waits until the kernel holds `len` unread bytes of the slot, without a turn.
 #[track_caller]
-fn wait_for_unread(driver: &Uring, slot: Slot, len: usize) {
+fn wait_for_unread(driver: &impl TestDriver, slot: Slot, len: usize) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while driver.unread(slot) != len {
         assert!(Instant::now() < deadline, "{} bytes are unread, not {len}", driver.unread(slot));
@@ -232,9 +238,8 @@ fn wait_for_unread(driver: &Uring, slot: Slot, len: usize) {
     }
 }
 
-#[test]
-fn unread_bytes_are_counted_until_they_are_received_or_the_slot_is_closed() {
-    let (mut driver, _, slot, mut peer) = connection(small(8));
+fn unread_bytes_are_counted_until_they_are_received_or_the_slot_is_closed<D: TestDriver>() {
+    let (mut driver, _, slot, mut peer) = connection::<D>(small(8));
     assert_eq!(driver.unread(slot), 0);
     peer.write_all(b"12345").expect("open");
     wait_for_unread(&driver, slot, 5);
@@ -242,7 +247,7 @@ fn unread_bytes_are_counted_until_they_are_received_or_the_slot_is_closed() {
     assert_eq!(received(&mut driver), b"12345");
     assert_eq!(driver.unread(slot), 0);
     driver.pause(slot);
-    while driver.table.in_flight(slot) > 0 {
+    while driver.in_flight(slot) > 0 {
         assert!(turn(&mut driver).is_empty());
     }
     peer.write_all(b"678").expect("open");
@@ -251,14 +256,13 @@ fn unread_bytes_are_counted_until_they_are_received_or_the_slot_is_closed() {
     assert_eq!(driver.unread(slot), 0);
 }
 
-#[test]
-fn there_is_a_backlog_until_the_bytes_of_all_connections_are_returned() {
+fn there_is_a_backlog_until_the_bytes_of_all_connections_are_returned<D: TestDriver>() {
     let config = UringConfig {
         ring_entries: 256,
         buffers: BufferConfig { size: 1024, count: 256, ready: Some(256), working_set: None },
         ..UringConfig::default()
     };
-    let (mut driver, address) = listening(config);
+    let (mut driver, address) = listening::<D>(config);
     const COUNT: usize = 100;
     let mut peers: Vec<TcpStream> = (0..COUNT).map(|_| TcpStream::connect(address).expect("it listens")).collect();
     let slots: Vec<Slot> = (0..COUNT).map(|_| accept_one(&mut driver)).collect();
@@ -276,11 +280,10 @@ fn there_is_a_backlog_until_the_bytes_of_all_connections_are_returned() {
     assert!(!driver.has_backlog());
 }
 
-#[test]
-fn a_connection_without_a_buffer_is_a_backlog() {
+fn a_connection_without_a_buffer_is_a_backlog<D: TestDriver>() {
     let mut config = small(8);
     config.buffers = BufferConfig { size: 1024, count: 1, ready: Some(1), working_set: None };
-    let (mut driver, address, first, mut peer) = connection(config);
+    let (mut driver, address, first, mut peer) = connection::<D>(config);
     let mut other = TcpStream::connect(address).expect("it listens");
     let second = accept(&mut driver);
     driver.receive(first);

@@ -1,9 +1,10 @@
-//! How long a thread polls its ring in user space before it sleeps.
+//! How long a thread polls for events before it sleeps.
 //!
 //! A sleep and a wake-up cost a few microseconds of CPU time on this side, as much in the peer that
 //! causes the wake-up (`sock_def_readable`), and 20 to 50 µs of latency on a virtual machine, where
-//! an idle core exits to the hypervisor. Polling `IORING_SQ_TASKRUN` and the completion queue for a
-//! short time avoids this cost when the next event is near.
+//! an idle core exits to the hypervisor. Polling for a short time avoids this cost when the next
+//! event is near. On io_uring it reads `IORING_SQ_TASKRUN` and the completion queue in user space;
+//! on epoll it calls epoll_wait(2) with a timeout of zero.
 //!
 //! The adaptive window follows the kernel's haltpoll governor: a sleep shorter than the maximum
 //! window grows the window, a longer one shrinks it down to zero, so an idle shard does not poll.
@@ -27,7 +28,7 @@ const MAX_BACKOFF: u32 = 10;
 
 /// The policy and its state. It reads no clock: times are arguments.
 #[derive(Debug)]
-pub(super) struct PollWindow {
+pub(crate) struct PollWindow {
     policy: BusyPoll,
     /// The adaptive window in nanoseconds; 0 is no polling.
     nanos: u64,
@@ -41,14 +42,14 @@ pub(super) struct PollWindow {
 }
 
 impl PollWindow {
-    pub(super) fn new(policy: BusyPoll) -> Self {
+    pub(crate) fn new(policy: BusyPoll) -> Self {
         Self { policy, nanos: 0, misses: 0, skip: 0, work: 0, wait: 0 }
     }
 
     /// How long to poll before the next sleep, given the time of `work` since the last wait. Zero
     /// is no poll.
     #[inline]
-    pub(super) fn next(&mut self, work: Duration) -> Duration {
+    pub(crate) fn next(&mut self, work: Duration) -> Duration {
         average(&mut self.work, work);
         match self.policy {
             BusyPoll::Off => Duration::ZERO,
@@ -64,14 +65,14 @@ impl PollWindow {
 
     /// Whether the policy is off, so that no times need to be measured.
     #[inline]
-    pub(super) fn is_off(&self) -> bool {
+    pub(crate) fn is_off(&self) -> bool {
         self.policy == BusyPoll::Off
     }
 
     /// An event was seen `after` the beginning of the poll. When that is long, the thread was
     /// preempted during the poll, which counts as a miss.
     #[inline]
-    pub(super) fn hit(&mut self, after: Duration) {
+    pub(crate) fn hit(&mut self, after: Duration) {
         average(&mut self.wait, after);
         if after.as_nanos() as u64 <= 2 * MAX_WINDOW {
             self.misses = 0;
@@ -83,7 +84,7 @@ impl PollWindow {
     /// The thread slept, and woke up `total` after the beginning of the wait. `polled`: a poll
     /// preceded the sleep and missed.
     #[inline]
-    pub(super) fn slept(&mut self, polled: bool, total: Duration) {
+    pub(crate) fn slept(&mut self, polled: bool, total: Duration) {
         average(&mut self.wait, total);
         let total = total.as_nanos() as u64;
         if polled {

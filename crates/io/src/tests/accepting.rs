@@ -2,14 +2,20 @@
 
 use super::*;
 
-#[test]
-fn accepting_pauses_at_the_limit_and_resumes_when_a_slot_is_freed() {
-    let (mut driver, address) = listening(small(1));
+on_each_driver! {
+    an_accepted_connection_names_its_listener,
+    accepting_pauses_at_the_limit_and_resumes_when_a_slot_is_freed,
+    accepting_pauses_after_a_permanent_error_of_accept,
+    a_listener_outlives_the_accepts_on_it,
+}
+
+fn accepting_pauses_at_the_limit_and_resumes_when_a_slot_is_freed<D: TestDriver>() {
+    let (mut driver, address) = listening::<D>(small(1));
     let first = TcpStream::connect(address).expect("it listens");
     let slot = accept(&mut driver);
     assert_eq!(driver.stats().accept_pauses, 1);
     let mut completions = Vec::new();
-    while driver.table.is_accepting() {
+    while driver.is_accepting() {
         driver.wait(None, &mut completions).expect("the driver works");
     }
     assert!(driver.reserve().is_none());
@@ -20,9 +26,8 @@ fn accepting_pauses_at_the_limit_and_resumes_when_a_slot_is_freed() {
     drop(first);
 }
 
-#[test]
-fn accepting_pauses_after_a_permanent_error_of_accept() {
-    let mut driver = Uring::new(small(8)).expect("io_uring works here");
+fn accepting_pauses_after_a_permanent_error_of_accept<D: TestDriver>() {
+    let mut driver = D::open(small(8));
     let listener = Listener::bind(LOCAL).expect("a free port");
     // accept(2) on a socket that does not listen any more fails with EINVAL.
     rustix::net::shutdown(&listener, rustix::net::Shutdown::Both).expect("open");
@@ -33,23 +38,21 @@ fn accepting_pauses_after_a_permanent_error_of_accept() {
     assert_eq!((driver.stats().accept_pauses, driver.stats().completions), (1, 1), "one EINVAL, then a pause");
 }
 
-#[test]
-fn a_listener_outlives_the_accepts_on_it() {
-    let (mut driver, address) = listening(small(8));
-    driver.table.begin_turn(&mut None, &mut Vec::new());
+fn a_listener_outlives_the_accepts_on_it<D: TestDriver>() {
+    let (mut driver, address) = listening::<D>(small(8));
+    driver.begin_turn();
     driver.stop_listening();
     // The accept is not submitted yet. If the listener were closed now, the next socket would get
     // its descriptor.
     drop(TcpStream::connect(address).expect("it listens"));
-    while driver.table.is_accepting() {
+    while driver.is_accepting() {
         turn(&mut driver);
     }
     TcpStream::connect(address).expect_err("it listens no more");
 }
 
-#[test]
-fn an_accepted_connection_names_its_listener() {
-    let (mut driver, first) = listening(small(8));
+fn an_accepted_connection_names_its_listener<D: TestDriver>() {
+    let (mut driver, first) = listening::<D>(small(8));
     let listener = Listener::bind(LOCAL).expect("a free port");
     let second = listener.address().tcp().expect("TCP");
     driver.listen(listener);

@@ -1,10 +1,21 @@
 //! The ends of connections and of the driver.
 
 use super::*;
+use std::os::fd::AsRawFd;
 
-#[test]
-fn a_reset_ends_the_slot() {
-    let (mut driver, address) = listening(small(8));
+on_each_driver! {
+    a_reset_ends_the_slot,
+    nothing_is_received_after_a_send_has_reported_the_end,
+    a_connection_that_breaks_after_the_peers_fin_reports_it_once,
+    closing_with_a_receive_and_a_stuck_send_in_flight_frees_the_slot_and_the_output,
+    closing_with_a_receive_in_flight_counts_no_stale_completion,
+    a_driver_dropped_with_everything_in_flight_leaves_no_guard_behind,
+    a_broken_driver_fails_and_can_be_dropped,
+    a_wait_fails_permanently_when_its_system_call_fails,
+}
+
+fn a_reset_ends_the_slot<D: TestDriver>() {
+    let (mut driver, address) = listening::<D>(small(8));
     let peer = TcpStream::connect(address).expect("it listens");
     let slot = accept(&mut driver);
     driver.receive(slot);
@@ -15,9 +26,8 @@ fn a_reset_ends_the_slot() {
     run_until_idle(&mut driver);
 }
 
-#[test]
-fn nothing_is_received_after_a_send_has_reported_the_end() {
-    let (mut driver, _, slot, mut peer) = connection(small(8));
+fn nothing_is_received_after_a_send_has_reported_the_end<D: TestDriver>() {
+    let (mut driver, _, slot, mut peer) = connection::<D>(small(8));
     driver.receive(slot);
     turn(&mut driver);
     peer.write_all(b"on its way").expect("open");
@@ -34,9 +44,8 @@ fn nothing_is_received_after_a_send_has_reported_the_end() {
     assert_eq!(driver.pool().guarded(), 0);
 }
 
-#[test]
-fn a_connection_that_breaks_after_the_peers_fin_reports_it_once() {
-    let (mut driver, _, slot, peer) = connection(small(8));
+fn a_connection_that_breaks_after_the_peers_fin_reports_it_once<D: TestDriver>() {
+    let (mut driver, _, slot, peer) = connection::<D>(small(8));
     driver.receive(slot);
     peer.shutdown(Shutdown::Write).expect("open");
     assert!(matches!(ended(&mut driver), Cause::Finished));
@@ -48,9 +57,8 @@ fn a_connection_that_breaks_after_the_peers_fin_reports_it_once() {
     assert!(turn(&mut driver).is_empty(), "it is reported once");
 }
 
-#[test]
-fn closing_with_a_receive_and_a_stuck_send_in_flight_frees_the_slot_and_the_output() {
-    let (mut driver, address) = listening(small(8));
+fn closing_with_a_receive_and_a_stuck_send_in_flight_frees_the_slot_and_the_output<D: TestDriver>() {
+    let (mut driver, address) = listening::<D>(small(8));
     let peer = TcpStream::connect(address).expect("it listens");
     let slot = accept(&mut driver);
     driver.receive(slot);
@@ -60,13 +68,12 @@ fn closing_with_a_receive_and_a_stuck_send_in_flight_frees_the_slot_and_the_outp
     driver.wait(Some(Duration::ZERO), &mut completions).expect("the driver works");
     driver.close(slot);
     run_until_idle(&mut driver);
-    assert!(driver.table.kernel.holds_nothing());
+    assert!(driver.holds_nothing());
     drop(peer);
 }
 
-#[test]
-fn closing_with_a_receive_in_flight_counts_no_stale_completion() {
-    let (mut driver, _, slot, peer) = connection(small(8));
+fn closing_with_a_receive_in_flight_counts_no_stale_completion<D: TestDriver>() {
+    let (mut driver, _, slot, peer) = connection::<D>(small(8));
     driver.receive(slot);
     driver.send(slot, Output::One(Chunk::from(vec![1; 32 << 20])));
     assert!(turn(&mut driver).is_empty());
@@ -76,9 +83,8 @@ fn closing_with_a_receive_in_flight_counts_no_stale_completion() {
     drop(peer);
 }
 
-#[test]
-fn a_driver_dropped_with_everything_in_flight_leaves_no_guard_behind() {
-    let (mut driver, address) = listening(small(8));
+fn a_driver_dropped_with_everything_in_flight_leaves_no_guard_behind<D: TestDriver>() {
+    let (mut driver, address) = listening::<D>(small(8));
     let mut peer = TcpStream::connect(address).expect("it listens");
     let slot = accept(&mut driver);
     driver.receive(slot);
@@ -92,18 +98,17 @@ fn a_driver_dropped_with_everything_in_flight_leaves_no_guard_behind() {
     let _ = peer.read_to_end(&mut rest);
 }
 
-/// Replaces the file of the ring's descriptor, so that every further `io_uring_enter` fails.
-fn break_ring(driver: &Uring) {
+/// Replaces the file of the driver's descriptor, so that every further wait on it fails.
+fn break_driver(driver: &impl TestDriver) {
     let null = std::fs::File::open("/dev/null").expect("there is one");
-    // SAFETY: both descriptors are open. The test uses the ring's descriptor only as a number.
-    assert!(unsafe { libc::dup2(null.as_raw_fd(), driver.table.kernel.ring.as_raw_fd()) } >= 0);
+    // SAFETY: both descriptors are open. The test uses the driver's descriptor only as a number.
+    assert!(unsafe { libc::dup2(null.as_raw_fd(), driver.descriptor()) } >= 0);
 }
 
-#[test]
-fn a_driver_whose_ring_is_broken_fails_and_can_be_dropped() {
-    let (mut driver, _, slot, mut peer) = connection(small(32));
+fn a_broken_driver_fails_and_can_be_dropped<D: TestDriver>() {
+    let (mut driver, _, slot, mut peer) = connection::<D>(small(32));
     driver.receive(slot);
-    break_ring(&driver);
+    break_driver(&driver);
     // More than the queue of 8 holds.
     for _ in 0..20 {
         let slot = driver.reserve().expect("a free slot");
@@ -115,14 +120,13 @@ fn a_driver_whose_ring_is_broken_fails_and_can_be_dropped() {
         driver.wait(None, &mut completions).expect_err("the driver is broken");
     }
     drop(driver);
-    assert!(before.elapsed() < TEARDOWN_TIMEOUT, "the drop does not wait");
+    assert!(before.elapsed() < crate::uring::TEARDOWN_TIMEOUT, "the drop does not wait");
     assert_eq!(peer.read(&mut [0; 8]).expect("closed without RST"), 0);
 }
 
-#[test]
-fn a_wait_fails_permanently_when_io_uring_enter_fails() {
-    let mut driver = Uring::new(small(8)).expect("io_uring works here");
-    break_ring(&driver);
+fn a_wait_fails_permanently_when_its_system_call_fails<D: TestDriver>() {
+    let mut driver = D::open(small(8));
+    break_driver(&driver);
     let mut completions = Vec::new();
     let first = driver.wait(None, &mut completions).expect_err("broken").raw_os_error();
     assert_eq!(driver.wait(None, &mut completions).expect_err("still broken").raw_os_error(), first);

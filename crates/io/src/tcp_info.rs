@@ -14,7 +14,7 @@ const CLOSE: u8 = 7;
 
 /// The number of bytes that the peer has acknowledged; `None` when the socket is not connected, or
 /// is no TCP socket.
-pub(super) fn acknowledged(socket: BorrowedFd<'_>) -> Option<u64> {
+pub(crate) fn acknowledged(socket: BorrowedFd<'_>) -> Option<u64> {
     let mut info = [0_u8; END];
     let mut len = END as libc::socklen_t;
     // SAFETY: the kernel writes at most `len` bytes to `info`, which is that long and may hold any

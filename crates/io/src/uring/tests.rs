@@ -1,6 +1,43 @@
-//! Options out of range are refused by name, before the kernel is asked.
+//! Options out of range are refused by name, before the kernel is asked. The tests that all drivers
+//! share are in `crate::tests`.
 
 use super::*;
+use crate::tests::{TestDriver, small};
+use std::os::fd::{AsRawFd, RawFd};
+
+impl TestDriver for Uring {
+    fn open(config: UringConfig) -> Self {
+        Self::new(config).expect("io_uring works here")
+    }
+
+    fn pool(&self) -> &Pool {
+        self.pool()
+    }
+
+    fn is_accepting(&self) -> bool {
+        self.table.is_accepting()
+    }
+
+    fn in_flight(&self, slot: Slot) -> u16 {
+        self.table.in_flight(slot)
+    }
+
+    fn ready(&self) -> u16 {
+        self.table.ready()
+    }
+
+    fn begin_turn(&mut self) {
+        self.table.begin_turn(&mut None, &mut Vec::new());
+    }
+
+    fn holds_nothing(&self) -> bool {
+        self.table.kernel.holds_nothing()
+    }
+
+    fn descriptor(&self) -> RawFd {
+        self.table.kernel.ring.as_raw_fd()
+    }
+}
 
 #[track_caller]
 fn refused(config: UringConfig) -> String {

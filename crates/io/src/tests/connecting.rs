@@ -2,10 +2,20 @@
 
 use super::*;
 
-#[test]
-fn a_driver_connects_to_another() {
+on_each_driver! {
+    a_driver_connects_to_another,
+    a_refused_connect_reports_the_cause,
+    fin_before_the_connection_follows_when_it_is_established,
+    a_receive_before_the_connection_waits_for_it,
+    #[should_panic(expected = "slot 0.0 was connected or accepted before")]
+    a_second_connect_is_refused,
+    #[should_panic(expected = "slot 0.0 was connected or accepted before")]
+    connecting_an_accepted_slot_is_refused,
+}
+
+fn a_driver_connects_to_another<D: TestDriver>() {
     let listener = TcpListener::bind(LOCAL).expect("a free port");
-    let mut driver = Uring::new(small(8)).expect("io_uring works here");
+    let mut driver = D::open(small(8));
     let slot = driver.reserve().expect("a free slot");
     driver.connect(slot, listener.local_addr().expect("bound"));
     until(&mut driver, |_, completion| matches!(completion, Completion::Connected { .. }).then_some(()));
@@ -23,9 +33,8 @@ fn a_driver_connects_to_another() {
     assert_eq!(peer.read(&mut [0; 8]).expect("closed without RST"), 0);
 }
 
-#[test]
-fn a_refused_connect_reports_the_cause() {
-    let mut driver = Uring::new(small(8)).expect("io_uring works here");
+fn a_refused_connect_reports_the_cause<D: TestDriver>() {
+    let mut driver = D::open(small(8));
     // A port that was free, without a listener.
     let address = TcpListener::bind(LOCAL).and_then(|listener| listener.local_addr()).expect("a free port");
     let slot = driver.reserve().expect("a free slot");
@@ -39,10 +48,9 @@ fn a_refused_connect_reports_the_cause() {
     run_until_idle(&mut driver);
 }
 
-#[test]
-fn fin_before_the_connection_follows_when_it_is_established() {
+fn fin_before_the_connection_follows_when_it_is_established<D: TestDriver>() {
     let listener = TcpListener::bind(LOCAL).expect("a free port");
-    let mut driver = Uring::new(small(8)).expect("io_uring works here");
+    let mut driver = D::open(small(8));
     let slot = driver.reserve().expect("a free slot");
     driver.finish(slot);
     driver.connect(slot, listener.local_addr().expect("bound"));
@@ -51,11 +59,10 @@ fn fin_before_the_connection_follows_when_it_is_established() {
     assert_eq!(peer.read(&mut [0; 8]).expect("ended without RST"), 0);
 }
 
-#[test]
-fn a_receive_before_the_connection_waits_for_it() {
+fn a_receive_before_the_connection_waits_for_it<D: TestDriver>() {
     for before in [true, false] {
         let listener = TcpListener::bind(LOCAL).expect("a free port");
-        let mut driver = Uring::new(small(8)).expect("io_uring works here");
+        let mut driver = D::open(small(8));
         let slot = driver.reserve().expect("a free slot");
         if before {
             driver.receive(slot);
@@ -74,18 +81,14 @@ fn a_receive_before_the_connection_waits_for_it() {
     }
 }
 
-#[test]
-#[should_panic(expected = "slot 0.0 was connected or accepted before")]
-fn a_second_connect_is_refused() {
-    let mut driver = Uring::new(small(8)).expect("io_uring works here");
+fn a_second_connect_is_refused<D: TestDriver>() {
+    let mut driver = D::open(small(8));
     let slot = driver.reserve().expect("a free slot");
     driver.connect(slot, LOCAL);
     driver.connect(slot, LOCAL);
 }
 
-#[test]
-#[should_panic(expected = "slot 0.0 was connected or accepted before")]
-fn connecting_an_accepted_slot_is_refused() {
-    let (mut driver, address, slot, _peer) = connection(small(8));
+fn connecting_an_accepted_slot_is_refused<D: TestDriver>() {
+    let (mut driver, address, slot, _peer) = connection::<D>(small(8));
     driver.connect(slot, address);
 }

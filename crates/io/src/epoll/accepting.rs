@@ -1,0 +1,81 @@
+//! The listeners in the epoll set. They are level-triggered, because a turn may leave connections
+//! in the queue of a listener.
+
+use crate::Slot;
+use crate::table::Operation;
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::io::Errno;
+use rustix::net::SocketFlags;
+use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+
+/// The maximum number of connections that one turn accepts. It bounds the delay of the replies to
+/// open connections.
+const MAX_ACCEPTS: u32 = 64;
+
+/// An accept that is requested.
+#[derive(Debug)]
+struct Accept {
+    slot: Slot,
+    listener: RawFd,
+    ready: bool,
+}
+
+/// The accepts that are requested.
+#[derive(Debug)]
+pub(super) struct Accepts {
+    all: Vec<Accept>,
+    /// How many connections this turn may still accept.
+    left: u32,
+}
+
+impl Accepts {
+    pub(super) const fn new() -> Self {
+        Self { all: Vec::new(), left: 0 }
+    }
+
+    /// Begins to accept on a listener.
+    pub(super) fn arm(&mut self, epoll: &OwnedFd, listener: BorrowedFd<'_>, slot: Slot) -> Result<(), Errno> {
+        rustix::io::ioctl_fionbio(listener, true)?;
+        epoll::add(epoll, listener, EventData::new_u64(Operation::Accept.user_data(slot)), EventFlags::IN)?;
+        self.all.push(Accept { slot, listener: listener.as_raw_fd(), ready: false });
+        Ok(())
+    }
+
+    /// The descriptor of the listener of a request; the request ends. `None` when there is none.
+    pub(super) fn disarm(&mut self, slot: Slot) -> Option<RawFd> {
+        let at = self.all.iter().position(|accept| accept.slot == slot)?;
+        Some(self.all.swap_remove(at).listener)
+    }
+
+    pub(super) fn begin_turn(&mut self) {
+        self.left = MAX_ACCEPTS;
+    }
+
+    /// Connections wait in the queue of a listener.
+    pub(super) fn note(&mut self, slot: Slot) {
+        for accept in self.all.iter_mut().filter(|accept| accept.slot == slot) {
+            accept.ready = true;
+        }
+    }
+
+    /// A listener with connections in its queue, and the slot of its request; `None` at the end of
+    /// the turn's share.
+    pub(super) fn next(&mut self) -> Option<(Slot, RawFd)> {
+        let ready = self.all.iter().find(|accept| accept.ready)?;
+        self.left = self.left.checked_sub(1)?;
+        Some((ready.slot, ready.listener))
+    }
+
+    /// The queue of a listener is empty.
+    pub(super) fn emptied(&mut self, slot: Slot) {
+        for accept in self.all.iter_mut().filter(|accept| accept.slot == slot) {
+            accept.ready = false;
+        }
+    }
+}
+
+/// Accepts one connection. Does not wait. The table owns the descriptor.
+pub(super) fn accept(listener: BorrowedFd<'_>) -> Result<RawFd, Errno> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    rustix::net::accept_with(listener, flags).map(IntoRawFd::into_raw_fd)
+}
