@@ -148,6 +148,7 @@ impl<'a> Fleet<'a> {
         let config = Config::default()
             .cores(assignment.to_config())?
             .busy_poll(plan.busy_poll)?
+            .driver(plan.driver)
             .handshake_timeout(plan.connect_timeout)?
             // Missing answers show a dead server; pings would disturb the measurement.
             .idle_timeout(None)?

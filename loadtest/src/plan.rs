@@ -2,7 +2,7 @@
 
 use crate::processes::Edges;
 use crate::units::size;
-use ringway::{BusyPoll, ClientTls, Cores, Deflate, HeaderMap};
+use ringway::{BusyPoll, ClientTls, Cores, Deflate, DriverChoice, HeaderMap};
 use serde::Serialize;
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -98,6 +98,8 @@ pub struct Plan {
     /// How long each thread polls before it sleeps. A polling thread counts as busy. Default:
     /// adaptive.
     pub busy_poll: BusyPoll,
+    /// The driver of each thread. Default: io_uring, and epoll where that is refused.
+    pub driver: DriverChoice,
 }
 
 impl Plan {
@@ -129,6 +131,7 @@ impl Plan {
             connect_timeout: Duration::from_secs(10),
             stop: Stop::default(),
             busy_poll: BusyPoll::default(),
+            driver: DriverChoice::default(),
         }
     }
 

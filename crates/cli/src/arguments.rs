@@ -63,6 +63,27 @@ pub(crate) enum App {
     Sink,
 }
 
+/// The system interface for sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DriverName {
+    /// io_uring, or epoll where io_uring is refused
+    Auto,
+    /// io_uring; where it is refused, the run fails
+    Uring,
+    /// epoll
+    Epoll,
+}
+
+impl DriverName {
+    pub(crate) fn choice(self) -> ringway::DriverChoice {
+        match self {
+            Self::Auto => ringway::DriverChoice::Auto,
+            Self::Uring => ringway::DriverChoice::Uring,
+            Self::Epoll => ringway::DriverChoice::Epoll,
+        }
+    }
+}
+
 /// The compression of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum DeflateMode {
@@ -100,7 +121,7 @@ pub(crate) struct Serve {
     /// [default: the process's user and group]
     #[arg(long, value_name = "USER:GROUP", value_parser = unix::owner)]
     pub(crate) unix_owner: Option<FileOwner>,
-    /// Number of shards (threads, each with its own ring), or auto for one per core, limited to the
+    /// Number of shards (threads, each with its own driver), or auto for one per core, limited to the
     /// whole CPUs of the cgroup's quota
     #[arg(long, value_name = "N", default_value = "auto", value_parser = shards)]
     pub(crate) shards: ringway::Shards,
@@ -164,7 +185,12 @@ pub(crate) struct Serve {
     /// Subprotocol to accept; may be given several times
     #[arg(long, value_name = "NAME", value_parser = subprotocol)]
     pub(crate) subprotocol: Vec<String>,
-    /// Entries of each shard's submission queue, a power of two from 8 to 32768
+    /// System interface for sockets; auto is io_uring, or epoll with a warning where io_uring is
+    /// refused
+    #[arg(long, value_enum, default_value = "auto")]
+    pub(crate) driver: DriverName,
+    /// Entries of each shard's submission queue, a power of two from 8 to 32768; without effect on
+    /// epoll
     #[arg(long, value_name = "N", default_value = "1024", value_parser = ring_entries)]
     pub(crate) ring_entries: u32,
     /// How long a shard polls before it sleeps: off, adaptive (up to 50 µs while polling finds
@@ -314,7 +340,7 @@ pub(crate) struct Load {
     /// Number of connections over all threads, as 500 or 10k
     #[arg(short, long, value_name = "N", default_value = "50", value_parser = connections)]
     pub(crate) connections: u32,
-    /// Number of threads, each with its own ring [default: one per core of --cores, limited to the
+    /// Number of threads, each with its own driver [default: one per core of --cores, limited to the
     /// whole CPUs of the cgroup's quota; never more than connections]
     #[arg(short, long, value_name = "N")]
     pub(crate) threads: Option<usize>,
@@ -369,6 +395,10 @@ pub(crate) struct Load {
         default_missing_value = "takeover"
     )]
     pub(crate) deflate: DeflateMode,
+    /// System interface for sockets; auto is io_uring, or epoll with a warning where io_uring is
+    /// refused
+    #[arg(long, value_enum, default_value = "auto")]
+    pub(crate) driver: DriverName,
     /// How long a thread polls before it sleeps: off, adaptive (up to 50 µs while polling finds
     /// completions), or a time as 20us
     #[arg(long, value_name = "MODE", default_value = "adaptive", value_parser = busy_poll)]

@@ -90,6 +90,7 @@ fn plan(arguments: &Load, stop: Stop) -> Plan {
         },
         seed: arguments.seed,
         busy_poll: arguments.busy_poll,
+        driver: arguments.driver.choice(),
         connect_rate: arguments.connect_rate.map(|rate| rate as f64),
         headers,
         origin: arguments.origin.clone(),

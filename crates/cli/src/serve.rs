@@ -19,8 +19,8 @@ const SPARE_FILES: u64 = 48;
 /// Default of the maximum time that closing a connection takes in all.
 const CLOSE_LIMIT: Duration = Duration::from_secs(60);
 
-/// Descriptors that a server needs besides its connections: a reserve, and for each shard a
-/// ring, a waker and its listeners.
+/// Descriptors that a server needs besides its connections: a reserve, and for each shard a ring
+/// or an epoll set, a waker and its listeners.
 fn files_needed(arguments: &Serve, shards: usize) -> u64 {
     SPARE_FILES + shards as u64 * (2 + arguments.listen.len() as u64)
 }
@@ -109,6 +109,7 @@ fn config(arguments: &Serve) -> Result<Config, ConfigError> {
     };
     let config = Config::default()
         .cores(cores_of(arguments.cores.as_ref()))?
+        .driver(arguments.driver.choice())
         .ring_entries(arguments.ring_entries)?
         .buffers(buffers)
         .busy_poll(arguments.busy_poll)?

@@ -71,6 +71,28 @@ pub enum Cores {
     Unpinned,
 }
 
+/// The system interface that the shards use for their sockets.
+///
+/// ```
+/// use ringway::{Config, DriverChoice};
+///
+/// let config = Config::default().driver(DriverChoice::Epoll);
+/// # let _ = config;
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DriverChoice {
+    /// io_uring; epoll where the system refuses io_uring, as the default seccomp profile of
+    /// container engines does, or where the kernel is too old. A warning in the log then states the
+    /// cause and the remedy.
+    #[default]
+    Auto,
+    /// io_uring. Where the system refuses it, starting fails.
+    Uring,
+    /// epoll, on any kernel.
+    Epoll,
+}
+
 /// The consequence of a panic in a handler.
 ///
 /// ```
@@ -113,6 +135,7 @@ pub enum OnPanic {
 #[non_exhaustive]
 pub struct Config {
     pub(crate) cores: Cores,
+    pub(crate) driver: DriverChoice,
     pub(crate) buffers: BufferConfig,
     pub(crate) busy_poll: BusyPoll,
     pub(crate) ring_entries: u32,
@@ -132,6 +155,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             cores: Cores::All,
+            driver: DriverChoice::Auto,
             buffers: BufferConfig::default(),
             busy_poll: BusyPoll::default(),
             ring_entries: 1024,
@@ -167,6 +191,14 @@ impl Config {
         Ok(self)
     }
 
+    /// The system interface for sockets. Default: io_uring, and epoll where that is refused.
+    /// [`Running::driver`](crate::Running::driver) has the driver in use.
+    #[must_use]
+    pub fn driver(mut self, driver: DriverChoice) -> Self {
+        self.driver = driver;
+        self
+    }
+
     /// The receive buffers of each shard. Default: 256 of 128 KiB; a buffer that was never used
     /// takes only address space.
     #[must_use]
@@ -186,7 +218,8 @@ impl Config {
     }
 
     /// The number of entries of each shard's submission queue, 8 to 32 768; the kernel rounds up to
-    /// a power of two. Default 1024; each costs 64 bytes, and 64 for its completions.
+    /// a power of two. Default 1024; each costs 64 bytes, and 64 for its completions. Without effect
+    /// on epoll.
     ///
     /// # Errors
     /// A [`ConfigError`] for a number out of range.

@@ -3,8 +3,8 @@
 //! The engine holds very many connections at a low cost for each: an idle connection takes some 120
 //! bytes besides the application's own state and the kernel's socket, and a message that is
 //! contained in one receive buffer is delivered, and sent back, without a copy. It speaks RFC 6455
-//! and permessage-deflate (RFC 7692) in both roles, and needs Linux 6.1 or newer with io_uring
-//! allowed.
+//! and permessage-deflate (RFC 7692) in both roles. It uses io_uring (Linux 6.1 or newer), and epoll
+//! where io_uring is refused.
 //!
 //! An application implements [`Handler`]. A [`Server`] runs one handler on each core, with a
 //! listener, an io_uring and connections of its own. Nothing is shared between cores, so a handler
@@ -111,7 +111,7 @@
 //!   [`raise_descriptor_limit`]
 //! - Addresses: [`Address`], [`UnixAddress`], [`UnixSocket`], [`PeerCredentials`]
 //! - Options: [`Config`], [`Limits`], [`Deflate`], [`OriginPolicy`], [`BufferConfig`],
-//!   [`BusyPoll`], [`OnPanic`]
+//!   [`BusyPoll`], [`DriverChoice`], [`OnPanic`]
 //! - TLS: [`TlsConfig`], [`ClientAuth`], [`TlsVersion`], [`ClientTls`]
 //! - The application: [`Handler`], [`Connection`], [`Shard`], [`ShardHandle`]; [`ConnectionId`],
 //!   [`TimerId`]
@@ -148,7 +148,7 @@ pub use api::request::Request;
 pub use api::response::{Response, Upgrade};
 pub use api::shard::{Shard, ShardHandle};
 pub use api::tls::TlsSession;
-pub use config::{Config, ConfigError, Cores, Deflate, Limits, OnPanic, Shards};
+pub use config::{Config, ConfigError, Cores, Deflate, DriverChoice, Limits, OnPanic, Shards};
 pub use run::client::Client;
 pub use run::error::{RunError, ServeError, StartError};
 pub use run::placement;

@@ -41,8 +41,10 @@
 //!
 //! # What the machine must offer
 //!
-//! - io_uring, from Linux 6.1 on. Where it is refused, [`UringUnavailable`] names the cause (a
-//!   sysctl, seccomp or the kernel's age) and the remedy.
+//! - io_uring, from Linux 6.1 on. Where it is refused, the shards use epoll, and a warning names the
+//!   cause (a sysctl, seccomp or the kernel's age) and the remedy. With
+//!   [`DriverChoice::Uring`](crate::DriverChoice::Uring), starting fails instead, with
+//!   [`UringUnavailable`].
 //! - A descriptor for each connection. [`raise_descriptor_limit`] raises the soft limit to the hard
 //!   one. When descriptors run out, a shard stops accepting, logs a warning, serves its open
 //!   connections, and accepts again when one is free.

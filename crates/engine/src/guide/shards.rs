@@ -1,6 +1,6 @@
 //! Shards: threads that share nothing.
 //!
-//! A **shard** is a thread with an io_uring, a listener and connections of its own. The kernel
+//! A **shard** is a thread with a driver (io_uring or epoll), a listener and connections of its own. The kernel
 //! distributes new connections over the listeners (`SO_REUSEPORT`), and a connection stays on its
 //! shard until it ends. [`Shards`] sets the number of shards, [`Cores`] the cores they are pinned
 //! to, and [`placement`] states the rule that joins both. By default there is one shard for each

@@ -7,6 +7,7 @@
 use crate::config::ConfigError;
 use crate::run::placement::PlacementError;
 use ringway_io::BindError;
+use ringway_io::epoll::EpollError;
 use ringway_io::uring::{SetupError, Unavailable};
 use std::io;
 
@@ -43,6 +44,9 @@ pub enum StartError {
     /// io_uring is unavailable.
     #[error(transparent)]
     Refused(#[from] Unavailable),
+    /// No epoll set could be opened for a shard.
+    #[error("cannot open an epoll set: {0}; raise the limit of open files (`ulimit -n`)")]
+    Epoll(io::Error),
     /// The shards could not be assigned to cores, or could not be pinned to them.
     #[error(transparent)]
     Placement(#[from] PlacementError),
@@ -54,11 +58,20 @@ pub enum StartError {
     Panicked(usize),
 }
 
-impl StartError {
-    pub(super) fn of_driver(error: SetupError) -> Self {
+impl From<SetupError> for StartError {
+    fn from(error: SetupError) -> Self {
         match error {
             SetupError::Option(error) => Self::Config(error.into()),
             SetupError::Unavailable(error) => error.into(),
+        }
+    }
+}
+
+impl From<EpollError> for StartError {
+    fn from(error: EpollError) -> Self {
+        match error {
+            EpollError::Option(error) => Self::Config(error.into()),
+            EpollError::Refused(error) => Self::Epoll(error),
         }
     }
 }
@@ -143,6 +156,7 @@ mod tests {
         let errors: Vec<Box<dyn Error>> = vec![
             Box::new(StartError::Address("nowhere".into(), cause())),
             Box::new(StartError::Thread(cause())),
+            Box::new(StartError::Epoll(cause())),
             Box::new(StartError::Bind(BindError::Other(([127, 0, 0, 1], 80).into(), cause()))),
             Box::new(StartError::Placement(PlacementError::Mask(cause()))),
             Box::new(StartError::Placement(PlacementError::Pin { core: 3, error: cause() })),

@@ -1,9 +1,10 @@
-//! Starts the threads of the shards.
+//! Chooses the driver, and starts the threads of the shards.
 
+use super::driver::{SelectedDriver, open_epoll, open_uring};
 use super::error::StartError;
 use super::memory;
 use super::placement::{self, Assignment};
-use super::running::{Certificates, Running};
+use super::running::{Certificates, Running, ShardResult};
 use crate::api::handler::Handler;
 use crate::api::shard::ShardHandle;
 use crate::config::{Config, Limits, Shards};
@@ -11,7 +12,6 @@ use crate::shard::event_loop::EventLoop;
 use crate::tls::table::ListenerTls;
 use crate::tls::{TlsConfig, TlsReload};
 use ringway_codec::Scheme;
-use ringway_io::uring::{self, Uring, UringConfig};
 use ringway_io::{Driver, Listener};
 use std::io;
 use std::sync::{Arc, Mutex, mpsc};
@@ -37,7 +37,7 @@ impl Launch {
         self.shards.check()?;
         self.config.check()?;
         self.limits.check()?;
-        let features = uring::probe()?;
+        let driver = SelectedDriver::select(self.config.driver)?;
         let assignment = Assignment::of_server(&self.config.cores, self.shards)?;
         if let Some(quota) = assignment.quota() {
             tracing::info!("shards are not pinned: the cgroup's CPU quota is {quota}");
@@ -70,7 +70,7 @@ impl Launch {
             addresses,
             schemes,
             assignment,
-            features,
+            driver: driver.to_string(),
             threads,
             handles,
             ends,
@@ -80,37 +80,16 @@ impl Launch {
             let (report, reported) = mpsc::sync_channel(1);
             let (config, make, ended, tls) = (Arc::clone(&config), Arc::clone(&make), ended.clone(), tls.clone());
             let certificates = Arc::clone(&certificates);
+            let is_uring = matches!(driver, SelectedDriver::Uring(_));
+            let start = ShardStart { index, listeners, tls, config, limits, make, report, ended };
             let thread = thread::Builder::new().name(format!("ringway-{index}")).spawn(move || {
                 // Reading them again ends with the last shard.
                 let _certificates = certificates;
                 if let Some(Err(error)) = core.map(placement::pin) {
-                    let _ = report.send(Err(StartError::from(error)));
+                    let _ = start.report.send(Err(StartError::from(error)));
                     return Ok(Default::default());
                 }
-                let driver = Uring::new(UringConfig {
-                    ring_entries: config.ring_entries,
-                    buffers: config.buffers,
-                    max_connections: limits.max_connections,
-                    busy_poll: config.busy_poll,
-                });
-                let mut driver = match driver {
-                    Ok(driver) => driver,
-                    Err(error) => {
-                        let _ = report.send(Err(StartError::of_driver(error)));
-                        return Ok(Default::default());
-                    }
-                };
-                for listener in listeners {
-                    driver.listen(listener);
-                }
-                let handle = ShardHandle::new(driver.waker());
-                let _end = ShardEnd { index, handle: handle.clone(), ended };
-                if report.send(Ok(handle.clone())).is_err() {
-                    return Ok(Default::default()); // Another shard could not start.
-                }
-                let mut event_loop = EventLoop::new(index, driver, config, limits, handle, make(index), Instant::now());
-                event_loop.use_tls(tls);
-                event_loop.run()
+                if is_uring { start.run(open_uring) } else { start.run(open_epoll) }
             });
             match thread {
                 Ok(thread) => running.threads.push(Some(thread)),
@@ -161,6 +140,43 @@ fn watch<H: Handler>(config: TlsConfig, listeners: Vec<usize>, handles: Vec<Shar
             }
         }
     })
+}
+
+/// What the thread of a shard starts with.
+struct ShardStart<H: Handler> {
+    index: usize,
+    listeners: Vec<Listener>,
+    tls: Vec<Option<ListenerTls>>,
+    config: Arc<Config>,
+    limits: Limits,
+    make: Arc<dyn Fn(usize) -> H + Send + Sync>,
+    report: mpsc::SyncSender<Result<ShardHandle<H>, StartError>>,
+    ended: mpsc::Sender<usize>,
+}
+
+impl<H: Handler> ShardStart<H> {
+    /// Opens the driver on the calling thread, and runs the shard on it to its end.
+    fn run<D: Driver>(self, open: impl FnOnce(&Config, &Limits) -> Result<D, StartError>) -> ShardResult {
+        let Self { index, listeners, tls, config, limits, make, report, ended } = self;
+        let mut driver = match open(&config, &limits) {
+            Ok(driver) => driver,
+            Err(error) => {
+                let _ = report.send(Err(error));
+                return Ok(Default::default());
+            }
+        };
+        for listener in listeners {
+            driver.listen(listener);
+        }
+        let handle = ShardHandle::new(driver.waker());
+        let _end = ShardEnd { index, handle: handle.clone(), ended };
+        if report.send(Ok(handle.clone())).is_err() {
+            return Ok(Default::default()); // Another shard could not start.
+        }
+        let mut event_loop = EventLoop::new(index, driver, config, limits, handle, make(index), Instant::now());
+        event_loop.use_tls(tls);
+        event_loop.run()
+    }
 }
 
 /// Reports that a shard has ended, by a return or a panic: dropped with the stack of the shard's

@@ -2,6 +2,7 @@
 
 mod cgroup;
 pub(crate) mod client;
+mod driver;
 pub(crate) mod error;
 mod launch;
 mod listening;

@@ -8,7 +8,6 @@ use crate::api::shard::ShardHandle;
 use crate::shard::core::Counters;
 use crate::tls::TlsReload;
 use ringway_codec::Scheme;
-use ringway_io::uring::Features;
 use ringway_io::{Address, Stats};
 use std::fmt;
 use std::io;
@@ -69,7 +68,7 @@ pub struct Running<H: Handler> {
     pub(super) addresses: Vec<Address>,
     pub(super) schemes: Vec<Scheme>,
     pub(super) assignment: Assignment,
-    pub(super) features: Features,
+    pub(super) driver: String,
     pub(super) threads: Vec<Option<JoinHandle<ShardResult>>>,
     pub(super) handles: Vec<ShardHandle<H>>,
     /// Receives the numbers of shards that have ended. The mutex makes this type `Sync`; only
@@ -109,10 +108,11 @@ impl<H: Handler> Running<H> {
         &self.assignment
     }
 
-    /// The driver and the features that the kernel granted, as text to print.
+    /// The driver, as text to print: `epoll`, or `io_uring` and the features that the kernel
+    /// granted.
     #[must_use]
     pub fn driver(&self) -> String {
-        format!("io_uring ({})", self.features)
+        self.driver.clone()
     }
 
     /// A handle on each shard, in the order of their numbers.
@@ -207,7 +207,9 @@ fn stop<H: Handler>(handles: &[ShardHandle<H>]) {
 mod tests {
     use super::*;
     use crate::run::placement;
-    use crate::{Client, Config, Connection, Cores, Limits, Message, OnPanic, PostError, Request, Shards, Upgrade};
+    use crate::{
+        Client, Config, Connection, Cores, DriverChoice, Limits, Message, OnPanic, PostError, Request, Shards, Upgrade,
+    };
     use std::time::Duration;
 
     #[derive(Debug)]
@@ -293,6 +295,22 @@ mod tests {
         let limits = Limits { max_memory: Some(1 << 20), ..Limits::default() };
         let little = error(Client::new().limits(limits));
         assert_eq!(little, "limits.max_memory is 1048576: give at least limits.max_message, 16777216");
+    }
+
+    #[test]
+    fn each_driver_can_be_chosen() {
+        let driver = |driver| {
+            let config = Config::default().cores(Cores::Unpinned).expect("no list").driver(driver);
+            let running = Client::new().config(config).shards(Shards::Count(2)).start(|_| Idle).expect("it starts");
+            let text = running.driver();
+            running.stop();
+            assert_eq!(running.wait().expect("they end without an error").len(), 2);
+            text
+        };
+        assert_eq!(driver(DriverChoice::Epoll), "epoll");
+        for choice in [DriverChoice::Uring, DriverChoice::Auto] {
+            assert!(driver(choice).starts_with("io_uring ("), "{choice:?}: io_uring works here");
+        }
     }
 
     #[test]
