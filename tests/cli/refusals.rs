@@ -1,6 +1,7 @@
 //! Restrictions of the machine: exit code 1, and one line with the error, the value and the remedy.
 
-use ringway_tests::{Ended, ServerProcess, ringway, ringway_after, run};
+use ringway_tests::{Ended, ServerProcess, program, ringway, ringway_after, run};
+use rustix::process::Signal;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -87,12 +88,56 @@ fn too_low_a_limit_of_descriptors_for_the_shards_is_reported() {
 
 /// As with the default profiles of container engines: the system calls fail with EPERM, or with
 /// ENOSYS.
+const REFUSALS: [u32; 2] = [EPERM, ENOSYS];
+
+/// The words of the line that names the cause and the remedy.
+const SECCOMP_WORDS: [&str; 4] = ["io_uring is unavailable", "a seccomp filter forbids it", "allow", "io_uring_setup"];
+
 #[test]
 fn io_uring_refused_by_seccomp_is_reported_as_such() {
-    for errno in [EPERM, ENOSYS] {
-        let ended = run_without(&IO_URING, errno, serve(&["--listen", "127.0.0.1:0"]));
-        expect(&ended, &["io_uring is unavailable", "seccomp", "io_uring_setup"]);
+    for errno in REFUSALS {
+        for command in [
+            serve(&["--listen", "127.0.0.1:0", "--driver", "uring"]),
+            ringway(&["load", "ws://127.0.0.1:1/", "--driver", "uring"]),
+        ] {
+            expect(&run_without(&IO_URING, errno, command), &SECCOMP_WORDS);
+        }
     }
+}
+
+#[test]
+fn where_io_uring_is_refused_serve_and_load_use_epoll_and_log_the_cause() {
+    for errno in REFUSALS {
+        let mut server = without(&IO_URING, errno, || ServerProcess::with(&["--shards", "1"]));
+        assert!(server.announced.contains(&"driver       epoll".to_owned()), "{:?}", server.announced);
+        expect_fallback(&server.warning());
+        let url = format!("ws://{}/", server.address());
+        let arguments = ["load", &url, "-c", "10", "-n", "2000", "-w", "0", "--verify", "all", "--format", "json"];
+        let load = run_without(&IO_URING, errno, ringway(&arguments));
+        assert_eq!(load.status.code(), Some(0), "{load:?}");
+        let [warning] = load.stderr.lines().collect::<Vec<_>>()[..] else { panic!("one line: {load:?}") };
+        expect_fallback(warning);
+        let report: serde_json::Value = serde_json::from_str(&load.stdout).expect("JSON");
+        assert!(report["messages"]["received"].as_u64() >= Some(2000), "{report}");
+        server.signal(Signal::TERM);
+        let (status, rest) = server.wait();
+        assert_eq!((status.code(), rest.as_str()), (Some(0), ""), "the cause is logged once");
+    }
+}
+
+fn expect_fallback(warning: &str) {
+    for word in ["WARN", "using epoll, because"].iter().chain(&SECCOMP_WORDS) {
+        assert!(warning.contains(word), "expected {word:?} in {warning:?}");
+    }
+}
+
+#[test]
+fn epoll_on_request_logs_nothing() {
+    let server = ServerProcess::with(&["--shards", "1", "--driver", "epoll"]);
+    assert!(server.announced.contains(&"driver       epoll".to_owned()), "{:?}", server.announced);
+    server.signal(Signal::TERM);
+    let (status, stderr) = server.wait();
+    assert_eq!((status.code(), stderr.as_str()), (Some(0), ""));
 }
 
 const EPERM: u32 = 1;
@@ -110,15 +155,24 @@ const IO_URING: [i64; 3] = [425, 426, 427];
 
 /// Runs the command with a filter under which these system calls fail with `errno`.
 fn run_without(calls: &[i64], errno: u32, command: Command) -> Ended {
+    without(calls, errno, || run(command))
+}
+
+/// Runs `work`, and the processes that it starts, with a filter under which these system calls fail
+/// with `errno`.
+fn without<R: Send>(calls: &[i64], errno: u32, work: impl FnOnce() -> R + Send) -> R {
+    // Built without the filter.
+    program();
     let rules: BTreeMap<i64, Vec<seccompiler::SeccompRule>> = calls.iter().map(|call| (*call, Vec::new())).collect();
     let arch = TargetArch::try_from(std::env::consts::ARCH).expect("the crate knows this architecture");
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(errno), arch);
     let filter: BpfProgram = filter.and_then(TryInto::try_into).expect("the filter is in order");
     // A filter applies to one thread and its children, and cannot be removed.
-    std::thread::spawn(move || {
-        seccompiler::apply_filter(&filter).expect("any process may restrict itself");
-        run(command)
+    std::thread::scope(|scope| {
+        let restricted = scope.spawn(move || {
+            seccompiler::apply_filter(&filter).expect("any process may restrict itself");
+            work()
+        });
+        restricted.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
-    .join()
-    .expect("it has run")
 }

@@ -1,9 +1,9 @@
-//! `autobahn-client ws://HOST:PORT [--deflate]`: runs all cases of `wstest -m fuzzingserver`
-//! against the engine's client role.
+//! `autobahn-client ws://HOST:PORT [--driver auto|uring|epoll] [--deflate]`: runs all cases of
+//! `wstest -m fuzzingserver` against the engine's client role.
 
 use ringway::{
-    Client, CloseReason, Config, ConnectError, Connection, Deflate, Endpoint, Handler, Limits, Message, Request,
-    Running, Shard, Shards, Upgrade,
+    Client, CloseReason, Config, ConnectError, Connection, Deflate, DriverChoice, Endpoint, Handler, Limits, Message,
+    Request, Running, Shard, Shards, Upgrade,
 };
 use std::process::ExitCode;
 use std::sync::{Arc, mpsc};
@@ -101,13 +101,13 @@ impl Suite<'_> {
     }
 }
 
-fn run(url: &str, deflate: Option<Deflate>) -> Result<u32, String> {
+fn run(url: &str, config: Config) -> Result<u32, String> {
     let (sender, events) = mpsc::channel();
     let make = move |_| Tester { events: sender.clone() };
     // The largest message of the suite has 16 MiB.
     let limits = Limits::default().max_message(64 << 20).and_then(|limits| limits.max_connections(16));
     let limits = limits.map_err(|error| error.to_string())?;
-    let client = Client::new().shards(Shards::Count(1)).limits(limits).config(Config::default().deflate(deflate));
+    let client = Client::new().shards(Shards::Count(1)).limits(limits).config(config);
     let running = client.start(make).map_err(|error| error.to_string())?;
     let suite = Suite { url, running, events };
     let result = suite.run();
@@ -116,18 +116,30 @@ fn run(url: &str, deflate: Option<Deflate>) -> Result<u32, String> {
     result
 }
 
+/// The URL, and the configuration that the flags after it ask for.
+fn parse<'a>(arguments: &[&'a str]) -> Option<(&'a str, Config)> {
+    let (url, mut flags) = arguments.split_first().filter(|(url, _)| !url.starts_with('-'))?;
+    let mut config = Config::default();
+    loop {
+        (config, flags) = match flags {
+            [] => return Some((url, config)),
+            ["--deflate", rest @ ..] => (config.deflate(Some(Deflate::takeover())), rest),
+            ["--driver", "auto", rest @ ..] => (config.driver(DriverChoice::Auto), rest),
+            ["--driver", "uring", rest @ ..] => (config.driver(DriverChoice::Uring), rest),
+            ["--driver", "epoll", rest @ ..] => (config.driver(DriverChoice::Epoll), rest),
+            _ => return None,
+        };
+    }
+}
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let (url, deflate) = match arguments[..] {
-        [url] if !url.starts_with('-') => (url, None),
-        [url, "--deflate"] => (url, Some(Deflate::takeover())),
-        _ => {
-            eprintln!("usage: autobahn-client ws://HOST:PORT [--deflate]");
-            return ExitCode::from(2);
-        }
+    let Some((url, config)) = parse(&arguments) else {
+        eprintln!("usage: autobahn-client ws://HOST:PORT [--driver auto|uring|epoll] [--deflate]");
+        return ExitCode::from(2);
     };
-    match run(url, deflate) {
+    match run(url, config) {
         Ok(count) => {
             println!("{count} cases run");
             ExitCode::SUCCESS

@@ -1,7 +1,8 @@
 //! Each bad input has its answer, frees its slot, and does not affect other connections.
 
+use crate::config;
 use ringway_tests::bad_input::{self, BadInput};
-use ringway_tests::{Echo, TestServer, WirePeer, config};
+use ringway_tests::{Echo, TestServer, WirePeer};
 
 fn server() -> TestServer<Echo> {
     TestServer::start(config(), bad_input::limits(), |_| Echo)

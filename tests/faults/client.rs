@@ -1,10 +1,11 @@
 //! The client role against faulty servers.
 
+use crate::config;
 use ringway::{
     Client, CloseCode, CloseReason, Config, ConnectError, Connection, Endpoint, Handler, Message, Request, Running,
     Shard, ShardHandle, Shards, Upgrade,
 };
-use ringway_tests::{End, Frame, Received, WATCHDOG, WirePeer, accepting, config, with_watchdog};
+use ringway_tests::{End, Frame, Received, WATCHDOG, WirePeer, accepting, with_watchdog};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;

@@ -1,7 +1,8 @@
 //! The closing handshake (RFC 6455 section 7).
 
+use crate::config;
 use ringway::{CloseCode, CloseReason, Config, Connection, Ending, Handler, Limits, Message, Request, Shard, Upgrade};
-use ringway_tests::{End, Frame, Received, TestServer, WirePeer, config};
+use ringway_tests::{End, Frame, Received, TestServer, WirePeer};
 use std::time::Duration;
 
 /// A handler that echoes, closes on request, and records messages and endings.

@@ -1,7 +1,8 @@
 //! Deferred upgrades, answered from another thread.
 
+use crate::config;
 use ringway::{Config, Connection, ConnectionId, Handler, Limits, Message, Request, StatusCode, Upgrade};
-use ringway_tests::{End, Frame, RawRequest, Received, TestServer, WATCHDOG, WirePeer, config};
+use ringway_tests::{End, Frame, RawRequest, Received, TestServer, WATCHDOG, WirePeer};
 use std::sync::mpsc;
 use std::time::Duration;
 

@@ -1,14 +1,15 @@
 //! Messages that a handler sends, or stashes by pausing, arrive completely, once, in order.
 
+use crate::{config, echo_server};
 use ringway::{
     BufferConfig, CloseCode, Connection, ConnectionId, Handler, Limits, Message, MessageKind, Prepared, Request,
     SendOutcome, Upgrade,
 };
-use ringway_tests::{Echo, End, Frame, Received, TestServer, WirePeer, config};
+use ringway_tests::{End, Frame, Received, TestServer, WirePeer};
 
 #[test]
 fn rfc6455_5_4_a_ping_between_fragments_is_answered_before_the_message() {
-    let server = TestServer::echo();
+    let server = echo_server();
     let mut peer = WirePeer::open(server.address());
     for frame in [Frame::text("Hel").more(), Frame::ping("now"), Frame::continuation("").more(), Frame::ping("")] {
         peer.send(&frame);
@@ -21,7 +22,7 @@ fn rfc6455_5_4_a_ping_between_fragments_is_answered_before_the_message() {
 
 #[test]
 fn rfc6455_5_5_3_an_unsolicited_pong_is_ignored() {
-    let server = TestServer::echo();
+    let server = echo_server();
     let mut peer = WirePeer::open(server.address());
     peer.send(&Frame::pong("nobody asked"));
     peer.send(&Frame::text("a").more());
@@ -32,7 +33,7 @@ fn rfc6455_5_5_3_an_unsolicited_pong_is_ignored() {
 
 #[test]
 fn empty_messages_are_messages() {
-    let server = TestServer::echo();
+    let server = echo_server();
     let mut peer = WirePeer::open(server.address());
     peer.send(&Frame::text(""));
     peer.send(&Frame::binary("").more());
@@ -44,7 +45,7 @@ fn empty_messages_are_messages() {
 #[test]
 fn messages_of_every_length_around_the_edges_come_back() {
     let edges = [125, 126, 127, 4080, 4096, 4100, 32_754, 32_768, 32_782, 65_535, 65_536, 1_000_000];
-    let server = TestServer::echo();
+    let server = echo_server();
     let mut peer = WirePeer::open(server.address());
     for length in edges {
         let payload: Vec<u8> = (0..length).map(|n| (n % 251) as u8).collect();
@@ -440,7 +441,7 @@ fn a_prepared_message_reaches_the_connections_that_are_still_open() {
 
 #[test]
 fn concurrent_peers_receive_their_own_messages() {
-    let server = TestServer::<Echo>::echo();
+    let server = echo_server();
     let address = server.address();
     let threads: Vec<_> = (0..4u8)
         .map(|thread| {

@@ -1,7 +1,8 @@
 //! The opening handshake, except for the malformed requests of bad_inputs.rs.
 
+use crate::{config, echo_server};
 use ringway::{Config, ConfigError, Connection, Handler, Limits, Message, OriginPolicy, StatusCode, Upgrade};
-use ringway_tests::{Echo, End, Frame, RawRequest, RawResponse, Received, TestServer, WirePeer, config};
+use ringway_tests::{Echo, End, Frame, RawRequest, RawResponse, Received, TestServer, WirePeer};
 use std::time::Duration;
 
 fn with(change: impl FnOnce(Config) -> Result<Config, ConfigError>) -> TestServer<Echo> {
@@ -17,7 +18,7 @@ fn ask(server: &TestServer<Echo>, request: &RawRequest) -> RawResponse {
 
 #[test]
 fn a_request_may_come_one_byte_at_a_time() {
-    let server = TestServer::echo();
+    let server = echo_server();
     let mut peer = WirePeer::connect(server.address());
     peer.write_byte_by_byte(RawRequest::websocket().bytes());
     peer.expect_upgrade();
@@ -26,7 +27,7 @@ fn a_request_may_come_one_byte_at_a_time() {
 
 #[test]
 fn frames_may_follow_the_request_directly() {
-    let server = TestServer::echo();
+    let server = echo_server();
     let mut peer = WirePeer::connect(server.address());
     let frames = [Frame::text("first"), Frame::ping("p"), Frame::binary([9; 70_000])];
     let frames: Vec<u8> = frames.iter().flat_map(Frame::bytes).collect();
@@ -39,7 +40,7 @@ fn frames_may_follow_the_request_directly() {
 
 #[test]
 fn header_names_and_tokens_are_matched_whatever_their_case() {
-    let server = TestServer::echo();
+    let server = echo_server();
     let request = RawRequest::new("GET / HTTP/1.1")
         .with("HOST", "a")
         .with("upgrade", "WebSocket")
@@ -51,7 +52,7 @@ fn header_names_and_tokens_are_matched_whatever_their_case() {
 
 #[test]
 fn rfc6455_4_4_the_answer_names_version_13() {
-    let server = TestServer::echo();
+    let server = echo_server();
     let request = RawRequest::websocket().without("Sec-WebSocket-Version").with("Sec-WebSocket-Version", "7");
     let response = ask(&server, &request);
     assert_eq!((response.status, response.field("sec-websocket-version")), (426, Some("13")));
@@ -168,14 +169,14 @@ fn rfc6455_4_2_2_a_subprotocol_that_was_not_offered_is_never_answered() {
 
 #[test]
 fn rfc6455_4_2_1_a_malformed_list_of_subprotocols_is_refused() {
-    let server = TestServer::echo();
+    let server = echo_server();
     let request = RawRequest::websocket().with("Sec-WebSocket-Protocol", "super chat");
     assert_eq!(ask(&server, &request).status, 400);
 }
 
 #[test]
 fn extensions_that_are_not_spoken_are_not_agreed_to() {
-    let server = TestServer::echo();
+    let server = echo_server();
     let request = RawRequest::websocket().with("Sec-WebSocket-Extensions", "x-unknown; level=9");
     let response = ask(&server, &request);
     assert_eq!((response.status, response.field("sec-websocket-extensions")), (101, None));
@@ -183,7 +184,7 @@ fn extensions_that_are_not_spoken_are_not_agreed_to() {
 
 #[test]
 fn a_plain_get_is_answered_with_a_short_text() {
-    let server = TestServer::echo();
+    let server = echo_server();
     let mut peer = WirePeer::connect(server.address());
     peer.write("GET /health HTTP/1.1\r\nHost: a\r\n\r\n");
     let response = peer.response();
@@ -197,7 +198,7 @@ fn a_plain_get_is_answered_with_a_short_text() {
 
 #[test]
 fn a_plain_post_is_refused_and_its_body_does_not_destroy_the_answer() {
-    let server = TestServer::echo();
+    let server = echo_server();
     let mut peer = WirePeer::connect(server.address());
     peer.write("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n");
     peer.write([b'x'; 200_000]);

@@ -1,9 +1,10 @@
 //! After half of the idle timeout without traffic, the server sends a ping; after all of it, it
 //! closes the connection.
 
+use crate::config;
 use crate::ending_log::EndingLog;
 use ringway::Limits;
-use ringway_tests::{End, Frame, Received, TestServer, WirePeer, config};
+use ringway_tests::{End, Frame, Received, TestServer, WirePeer};
 use std::time::Duration;
 
 fn start(timeout: Option<Duration>) -> TestServer<EndingLog> {

@@ -1,4 +1,5 @@
-//! Tests with faulty peers and networks, on real sockets, against a server in this process.
+//! Tests with faulty peers and networks, on real sockets, against a server in this process, on
+//! io_uring.
 
 mod bad_inputs;
 mod client;
@@ -13,3 +14,16 @@ mod sockets;
 mod stopping;
 mod sums;
 mod unix;
+
+use ringway::{Config, DriverChoice, Limits};
+use ringway_tests::{Echo, TestServer};
+
+/// The configuration of the tests' servers and clients.
+fn config() -> Config {
+    ringway_tests::config().driver(DriverChoice::Uring)
+}
+
+/// A server that echoes, with the default limits.
+fn echo_server() -> TestServer<Echo> {
+    TestServer::start(config(), Limits::default(), |_| Echo)
+}

@@ -1,7 +1,8 @@
 //! Peers that exceed the limits: their queues stay bounded.
 
+use crate::config;
 use ringway::{Connection, Handler, Limits, Message, Request, Upgrade};
-use ringway_tests::{Echo, Frame, Received, TestServer, WATCHDOG, WirePeer, config};
+use ringway_tests::{Echo, Frame, Received, TestServer, WATCHDOG, WirePeer};
 use std::time::Instant;
 
 /// A handler that echoes, and records the maximum of bytes queued for a connection.

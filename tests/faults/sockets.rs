@@ -1,8 +1,9 @@
 //! TCP connections that end, stall or deliver single bytes at various points.
 
+use crate::config;
 use crate::ending_log::EndingLog;
 use ringway::Limits;
-use ringway_tests::{End, Frame, LengthField, RawRequest, Received, TestServer, WirePeer, config};
+use ringway_tests::{End, Frame, LengthField, RawRequest, Received, TestServer, WirePeer};
 
 fn server() -> TestServer<EndingLog> {
     TestServer::start(config(), Limits::default(), |_| EndingLog::default())

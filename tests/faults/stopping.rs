@@ -1,13 +1,14 @@
 //! Stopping: all connections receive a close frame, within a limited time.
 
+use crate::{config, echo_server};
 use ringway::Limits;
-use ringway_tests::{Echo, End, Frame, Received, TestServer, WirePeer, config};
+use ringway_tests::{Echo, End, Frame, Received, TestServer, WirePeer};
 use std::net::TcpStream;
 use std::time::Duration;
 
 #[test]
 fn stopping_closes_all_connections_with_1001() {
-    let server = TestServer::echo();
+    let server = echo_server();
     let mut peers: Vec<WirePeer> = (0..50).map(|_| WirePeer::open(server.address())).collect();
     server.begin_stop();
     for peer in &mut peers {
@@ -21,7 +22,7 @@ fn stopping_closes_all_connections_with_1001() {
 
 #[test]
 fn output_before_the_stop_arrives_before_the_close() {
-    let server = TestServer::echo();
+    let server = echo_server();
     let mut peer = WirePeer::open(server.address());
     let large = vec![1; 1_000_000];
     peer.send(&Frame::binary(&large));
@@ -76,7 +77,7 @@ fn stopping_without_connections_is_immediate() {
 
 #[test]
 fn a_stopped_server_does_not_listen() {
-    let server = TestServer::echo();
+    let server = echo_server();
     let address = server.address();
     server.stop();
     let error = TcpStream::connect_timeout(&address, Duration::from_secs(5)).expect_err("nobody listens");
@@ -85,7 +86,7 @@ fn a_stopped_server_does_not_listen() {
 
 #[test]
 fn a_second_stop_has_no_effect() {
-    let server = TestServer::echo();
+    let server = echo_server();
     let mut peer = WirePeer::open(server.address());
     server.begin_stop();
     server.begin_stop();

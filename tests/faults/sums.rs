@@ -1,9 +1,10 @@
 //! Peers that each stay within their limits, on real sockets: what they may hold together, and who
 //! is closed.
 
+use crate::config;
 use crate::ending_log::EndingLog;
 use ringway::Limits;
-use ringway_tests::{Frame, TestServer, WirePeer, config};
+use ringway_tests::{Frame, TestServer, WirePeer};
 use std::io::{Read, Write};
 use std::time::Duration;
 

@@ -1,11 +1,12 @@
 //! Unix sockets: the same protocol as on TCP, credentials of the peer, and slow readers.
 
+use crate::config;
 use crate::ending_log::EndingLog;
 use ringway::{
     Client, CloseCode, Config, Connection, Endpoint, Handler, HeaderMap, HeaderName, HeaderValue, Limits, Message,
     PeerCredentials, Request, Server, Shards, StatusCode, UnixAddress, UnixSocket, Upgrade,
 };
-use ringway_tests::{End, Frame, Received, TestDirectory, TestServer, WATCHDOG, WirePeer, config};
+use ringway_tests::{End, Frame, Received, TestDirectory, TestServer, WATCHDOG, WirePeer};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, mpsc};

@@ -1,0 +1,28 @@
+//! The tests of `main.rs`, on epoll.
+
+mod bad_inputs;
+mod client;
+mod closing;
+mod deferred;
+mod delivery;
+mod ending_log;
+mod handshake;
+mod idle;
+mod overload;
+mod sockets;
+mod stopping;
+mod sums;
+mod unix;
+
+use ringway::{Config, DriverChoice, Limits};
+use ringway_tests::{Echo, TestServer};
+
+/// The configuration of the tests' servers and clients.
+fn config() -> Config {
+    ringway_tests::config().driver(DriverChoice::Epoll)
+}
+
+/// A server that echoes, with the default limits.
+fn echo_server() -> TestServer<Echo> {
+    TestServer::start(config(), Limits::default(), |_| Echo)
+}
