@@ -209,6 +209,12 @@ impl Poller {
         self.held.len() == 0
     }
 
+    /// Whether an event of the connection has shown bytes, or an end, that were not received.
+    #[cfg(test)]
+    pub(super) fn is_readable(&mut self, slot: Slot) -> bool {
+        self.interest(slot).is_some_and(|interest| interest.is(InterestFlag::Readable))
+    }
+
     fn has_work(&self) -> bool {
         !self.completed.is_empty() || !self.readable.is_empty()
     }
@@ -383,7 +389,7 @@ impl Poller {
         // SAFETY: as in `borrow`, which would borrow all of `self`. The borrow ends with this call.
         let socket = unsafe { BorrowedFd::borrow_raw(descriptor) };
         let send = self.held.get_mut(ticket)?;
-        let error = loop {
+        loop {
             match transfer::send(socket, &send.output, send.written, send.end) {
                 Ok(count) => {
                     send.written += count;
@@ -392,10 +398,11 @@ impl Poller {
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return None,
-                Err(error) => break error,
+                // The error is reported even after a part was written, because the socket has
+                // forgotten it: a receive would report the end of the stream instead.
+                Err(error) => return Some(-error.raw_os_error()),
             }
-        };
-        Some(if send.written > 0 { send.result() } else { -error.raw_os_error() })
+        }
     }
 
     /// A send has ended with this result.
@@ -445,7 +452,9 @@ impl Poller {
         let flag = match target {
             Cancellable::Accept => return self.disarm_accept(slot).then_some(cancelled),
             Cancellable::Wake => {
-                return epoll::delete(&self.epoll, self.waker.fd()).is_ok().then_some(cancelled);
+                // As in `disarm_accept`.
+                let _ = epoll::delete(&self.epoll, self.waker.fd());
+                return Some(cancelled);
             }
             Cancellable::Receive => InterestFlag::Receiving,
             Cancellable::Send => InterestFlag::Sending,

@@ -19,6 +19,10 @@ pub(crate) const LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::n
 
 /// A driver, and its state that only tests read.
 pub(crate) trait TestDriver: Driver {
+    /// Whether buffers are lent to the kernel in advance, so that a receive beyond the working set
+    /// ends with ENOBUFS. Otherwise it waits for the next turn.
+    const LENDS_BUFFERS: bool;
+
     /// A driver with this configuration. One without a ring ignores the number of its entries.
     fn open(config: UringConfig) -> Self;
 
@@ -138,7 +142,7 @@ fn accept_one(driver: &mut impl TestDriver) -> Slot {
 }
 
 /// The completions of one turn that does not wait.
-fn turn(driver: &mut impl TestDriver) -> Vec<Completion> {
+pub(crate) fn turn(driver: &mut impl TestDriver) -> Vec<Completion> {
     let mut completions = Vec::new();
     driver.wait(Some(Duration::ZERO), &mut completions).expect("the driver works");
     completions

@@ -6,6 +6,8 @@ use crate::tests::{TestDriver, small};
 use std::os::fd::{AsRawFd, RawFd};
 
 impl TestDriver for Uring {
+    const LENDS_BUFFERS: bool = true;
+
     fn open(config: UringConfig) -> Self {
         Self::new(config).expect("io_uring works here")
     }
