@@ -17,6 +17,9 @@ mod unix;
 use ringway::{Config, DriverChoice, Limits};
 use ringway_tests::{Echo, TestServer};
 
+/// Whether the driver lends its receive buffers to the kernel in advance.
+const HAS_BUFFER_RING: bool = false;
+
 /// The configuration of the tests' servers and clients.
 fn config() -> Config {
     ringway_tests::config().driver(DriverChoice::Epoll)

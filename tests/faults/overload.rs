@@ -1,6 +1,6 @@
 //! Peers that exceed the limits: their queues stay bounded.
 
-use crate::config;
+use crate::{HAS_BUFFER_RING, config};
 use ringway::{Connection, Handler, Limits, Message, Request, Upgrade};
 use ringway_tests::{Echo, Frame, Received, TestServer, WATCHDOG, WirePeer};
 use std::time::Instant;
@@ -166,5 +166,6 @@ fn an_empty_buffer_ring_loses_no_bytes() {
     }
     drop(peers);
     server.wait_until_empty();
-    assert!(server.stop().stats.starved > 0, "the ring must have been empty at least once");
+    // Without a ring, a receive takes a buffer only when bytes have arrived.
+    assert!(server.stop().stats.starved > 0 || !HAS_BUFFER_RING, "the ring must have been empty at least once");
 }

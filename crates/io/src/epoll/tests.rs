@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::Cause;
-use crate::tests::{LOCAL, TestDriver, turn};
+use crate::tests::{LOCAL, TestDriver, accept, ended, received, turn};
 use crate::uring::UringConfig;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -51,30 +51,12 @@ fn connected(buffers: BufferConfig) -> (Epoll, Slot, TcpStream) {
     let listener = Listener::bind(LOCAL).expect("a free port");
     let peer = TcpStream::connect(listener.address()).expect("it listens");
     driver.listen(listener);
-    loop {
-        for completion in turn(&mut driver) {
-            if let Completion::Accepted { slot } = completion {
-                return (driver, slot, peer);
-            }
-        }
-    }
+    let slot = accept(&mut driver);
+    (driver, slot, peer)
 }
 
 fn small_buffers(count: u16) -> BufferConfig {
     BufferConfig { size: 1024, count, ready: Some(count), working_set: None }
-}
-
-/// Waits until something is received, and returns the bytes.
-fn received(driver: &mut Epoll) -> Vec<u8> {
-    let mut completions = Vec::new();
-    loop {
-        driver.wait(None, &mut completions).expect("the driver works");
-        for completion in completions.drain(..) {
-            if let Completion::Received { buffer, .. } = completion {
-                return buffer.to_vec();
-            }
-        }
-    }
 }
 
 #[test]
@@ -113,11 +95,7 @@ fn fin_behind_the_last_bytes_is_reported_without_another_event() {
     peer.shutdown(Shutdown::Write).expect("open");
     driver.receive(slot);
     assert_eq!(received(&mut driver), b"the end");
-    let mut completions = Vec::new();
-    while completions.is_empty() {
-        driver.wait(None, &mut completions).expect("the driver works");
-    }
-    assert!(matches!(completions[..], [Completion::Ended { cause: Cause::Finished, .. }]), "{completions:?}");
+    assert!(matches!(ended(&mut driver), Cause::Finished));
 }
 
 #[test]

@@ -94,7 +94,7 @@ fn until<D: TestDriver, T>(driver: &mut D, mut wanted: impl FnMut(&mut D, Comple
 }
 
 #[track_caller]
-fn accept(driver: &mut impl TestDriver) -> Slot {
+pub(crate) fn accept(driver: &mut impl TestDriver) -> Slot {
     until(driver, |_, completion| match completion {
         Completion::Accepted { slot, .. } => Some(slot),
         _ => None,
@@ -102,7 +102,7 @@ fn accept(driver: &mut impl TestDriver) -> Slot {
 }
 
 #[track_caller]
-fn ended(driver: &mut impl TestDriver) -> Cause {
+pub(crate) fn ended(driver: &mut impl TestDriver) -> Cause {
     until(driver, |_, completion| match completion {
         Completion::Ended { cause, .. } => Some(cause),
         _ => None,
@@ -175,7 +175,7 @@ fn sent(driver: &mut impl TestDriver) -> usize {
 }
 
 #[track_caller]
-fn received(driver: &mut impl TestDriver) -> Vec<u8> {
+pub(crate) fn received(driver: &mut impl TestDriver) -> Vec<u8> {
     until(driver, |_, completion| match completion {
         Completion::Received { buffer, .. } => Some(buffer.to_vec()),
         _ => None,
