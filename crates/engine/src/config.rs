@@ -18,7 +18,7 @@ use ringway_codec::OriginPolicy;
 use ringway_io::{BufferConfig, BusyPoll};
 use std::time::Duration;
 
-/// The number of shards (threads with a ring of their own).
+/// The number of shards (threads with a driver of their own).
 ///
 /// ```
 /// use ringway::{Client, Shards};

@@ -7,7 +7,7 @@
 //! where io_uring is refused.
 //!
 //! An application implements [`Handler`]. A [`Server`] runs one handler on each core, with a
-//! listener, an io_uring and connections of its own. Nothing is shared between cores, so a handler
+//! listener, a driver and connections of its own. Nothing is shared between cores, so a handler
 //! needs no locks and no `Sync`.
 //!
 //! # Quick start: a server

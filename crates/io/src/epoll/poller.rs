@@ -302,7 +302,7 @@ impl Poller {
     /// The next completion of this turn.
     #[inline]
     pub(super) fn next(&mut self) -> Option<Completed> {
-        self.completed.pop_front().or_else(|| self.next_received()).or_else(|| self.next_accepted())
+        self.completed.pop_front().or_else(|| self.next_accepted()).or_else(|| self.next_received())
     }
 
     /// The next completion that has occurred already. For the teardown of the driver.

@@ -1,8 +1,8 @@
 //! Per-slot state shared by all drivers: what is in flight on each slot, and what follows from each
 //! completion.
 //!
-//! The io_uring driver and the simulated driver differ only in their [`KernelInterface`], so the
-//! simulation tests the code that serves real connections.
+//! The drivers on io_uring, on epoll and on the simulated kernel differ only in their
+//! [`KernelInterface`], so the simulation tests the code that serves real connections.
 
 mod calls;
 mod complete;
@@ -34,7 +34,7 @@ use working_set::WorkingSet;
 ///
 /// A budget of bytes per connection is not needed here, because the kernel has one: a multishot
 /// receive fills at most 32 buffers before it is queued behind the other work of the ring
-/// (`MULTISHOT_MAX_RETRY`). Completions are handled in order. Connections without a buffer wait in
+/// (`MULTISHOT_MAX_RETRY`), and the driver on epoll receives once per connection and turn. Completions are handled in order. Connections without a buffer wait in
 /// two queues: those that have received nothing since they were armed come first.
 pub(crate) const BUDGET: usize = 1024;
 
@@ -87,7 +87,7 @@ impl<K: KernelInterface> SlotTable<K> {
         }
     }
 
-    /// The part of a turn before `io_uring_enter`. Shortens `timeout` to what is due earlier.
+    /// The part of a turn before its system call. Shortens `timeout` to what is due earlier.
     #[inline]
     pub(crate) fn begin_turn(&mut self, timeout: &mut Option<Duration>, completions: &mut Vec<Completion>) {
         self.stats.turns += 1;
