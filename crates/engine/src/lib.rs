@@ -169,6 +169,6 @@ pub use ringway_codec::{
 };
 pub use ringway_io::uring::Unavailable as UringUnavailable;
 pub use ringway_io::{
-    Address, AddressError, BindError, BufferConfig, BusyPoll, DescriptorLimit, OptionError, PeerCredentials, Stats,
-    UnixAddress, UnixBindError, UnixSocket, raise_descriptor_limit,
+    Address, AddressError, BindError, BufferConfig, BusyPoll, DescriptorLimit, InheritError, OptionError,
+    PeerCredentials, Stats, UnixAddress, UnixBindError, UnixSocket, raise_descriptor_limit,
 };

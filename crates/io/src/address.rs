@@ -60,6 +60,20 @@ impl Address {
         }
     }
 
+    /// The address from the form of the kernel; `None` for another family, or a Unix socket without
+    /// a name.
+    pub(crate) fn from_sock_addr(address: &SockAddr) -> Option<Self> {
+        if let Some(address) = address.as_socket() {
+            return Some(address.into());
+        }
+        let unix = match (address.as_pathname(), address.as_abstract_namespace()) {
+            (Some(path), _) => UnixAddress::from_path(path),
+            (None, Some(name)) => UnixAddress::from_abstract_name(name),
+            (None, None) => return None,
+        };
+        unix.ok().map(Self::Unix)
+    }
+
     /// The address in the form of the kernel.
     pub(crate) fn to_sock_addr(&self) -> SockAddr {
         match self {

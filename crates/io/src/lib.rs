@@ -45,7 +45,7 @@ pub use address::{Address, AddressError, UnixAddress};
 pub use buffer::{Buffer, BufferConfig, Pool};
 pub use descriptors::{DescriptorLimit, raise_descriptor_limit};
 pub use driver::{BusyPoll, Cause, Completion, Driver, Stats};
-pub use listener::{BindError, Listener};
+pub use listener::{BindError, InheritError, Listener};
 pub use option::OptionError;
 pub use output::{Chunk, Output};
 pub use slot::Slot;

@@ -6,7 +6,7 @@ use crate::{Address, UnixAddress};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -62,6 +62,35 @@ impl BindError {
     }
 }
 
+/// Why a socket that another process has opened cannot be listened on.
+///
+/// ```
+/// use ringway_io::{InheritError, Listener};
+///
+/// let datagrams = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+/// let error = Listener::inherit(datagrams).unwrap_err();
+/// assert!(matches!(error, InheritError::NotAStream(_)));
+/// ```
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum InheritError {
+    /// The descriptor is not a stream socket of TCP or of a Unix address.
+    #[error(
+        "cannot listen on the inherited descriptor {0}: it is not a socket of TCP or a Unix stream socket; pass one (systemd: \
+         `ListenStream=`)"
+    )]
+    NotAStream(RawFd),
+    /// The socket does not listen.
+    #[error(
+        "cannot listen on the inherited descriptor {0}: it is a socket that does not listen; pass a listening one (systemd: \
+         `Accept=no`)"
+    )]
+    NotListening(RawFd),
+    /// Any other error.
+    #[error("cannot listen on the inherited descriptor {0}: {1}")]
+    Other(RawFd, io::Error),
+}
+
 /// A listening socket: a TCP socket with `SO_REUSEPORT` and `TCP_NODELAY` (which accepted sockets
 /// inherit), or a Unix socket.
 ///
@@ -77,6 +106,8 @@ impl BindError {
 pub struct Listener {
     socket: Socket,
     address: Address,
+    /// Whether siblings, or other processes, accept from the same queue.
+    shared: bool,
     /// The file of a Unix socket. The last sibling removes it.
     file: Option<Arc<SocketFile>>,
 }
@@ -112,7 +143,45 @@ impl Listener {
     pub fn bind_unix(socket: &UnixSocket) -> Result<Self, BindError> {
         let address = socket.address();
         let (socket, file) = unix::bind(socket).map_err(|error| BindError::Unix(address.clone(), error))?;
-        Ok(Self { socket, address: address.clone().into(), file: file.map(Arc::new) })
+        Ok(Self { socket, address: address.clone().into(), shared: true, file: file.map(Arc::new) })
+    }
+
+    /// Takes a listening socket that another process has opened, such as a service manager: of TCP,
+    /// or a Unix socket, whose file is left to that process.
+    ///
+    /// Its backlog stays as it is. Its siblings are duplicates of the descriptor: they share one
+    /// queue of connections, because `SO_REUSEPORT` lets only sockets of one user share a port. A
+    /// driver on io_uring accepts one connection at a time from a shared queue, so that the kernel
+    /// wakes the drivers in turn; that takes one more submission entry for each connection than a
+    /// listener of [`Listener::bind`].
+    ///
+    /// `O_NONBLOCK` is cleared, which every process that has the socket sees: with it, io_uring
+    /// does not wait for a connection. The driver on epoll sets it.
+    ///
+    /// # Errors
+    /// An [`InheritError`] that names the descriptor, the reason and the remedy.
+    pub fn inherit(socket: impl Into<OwnedFd>) -> Result<Self, InheritError> {
+        let socket = Socket::from(socket.into());
+        let descriptor = socket.as_raw_fd();
+        let other = |error| InheritError::Other(descriptor, error);
+        let is_stream = match socket.r#type() {
+            Ok(kind) => kind == Type::STREAM,
+            Err(error) if error.raw_os_error() == Some(libc::ENOTSOCK) => false,
+            Err(error) => return Err(other(error)),
+        };
+        if !is_stream {
+            return Err(InheritError::NotAStream(descriptor));
+        }
+        if !socket.is_listener().map_err(other)? {
+            return Err(InheritError::NotListening(descriptor));
+        }
+        let address = Address::from_sock_addr(&socket.local_addr().map_err(other)?);
+        let Some(address) = address else { return Err(InheritError::NotAStream(descriptor)) };
+        socket.set_nonblocking(false).map_err(other)?;
+        if address.tcp().is_some() {
+            socket.set_tcp_nodelay(true).map_err(other)?;
+        }
+        Ok(Self { socket, address, shared: true, file: None })
     }
 
     /// Another listener on the same address and port, for another driver. The kernel distributes
@@ -124,14 +193,15 @@ impl Listener {
     /// # Errors
     /// As [`Listener::bind`] and [`Listener::bind_unix`].
     pub fn sibling(&self) -> Result<Self, BindError> {
-        match &self.address {
-            Address::Tcp(address) => Self::open(*address).map_err(|error| BindError::new(*address, error)),
-            Address::Unix(address) => {
-                let fail = |error| BindError::Unix(address.clone(), UnixBindError::of_sibling(error));
-                let socket = self.socket.try_clone().map_err(fail)?;
-                Ok(Self { socket, address: self.address.clone(), file: self.file.clone() })
-            }
+        if self.shared {
+            let socket = self.socket.try_clone().map_err(|error| match &self.address {
+                Address::Tcp(address) => BindError::new(*address, error),
+                Address::Unix(address) => BindError::Unix(address.clone(), UnixBindError::of_sibling(error)),
+            })?;
+            return Ok(Self { socket, address: self.address.clone(), shared: true, file: self.file.clone() });
         }
+        let Some(address) = self.address.tcp() else { unreachable!("a Unix listener is shared") };
+        Self::open(address).map_err(|error| BindError::new(address, error))
     }
 
     fn open(address: SocketAddr) -> io::Result<Self> {
@@ -141,7 +211,7 @@ impl Listener {
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         let address = socket.local_addr()?.as_socket().unwrap_or(address);
-        Ok(Self { socket, address: address.into(), file: None })
+        Ok(Self { socket, address: address.into(), shared: false, file: None })
     }
 
     /// The address it listens on, with the port that the system chose.
@@ -153,6 +223,11 @@ impl Listener {
     /// Whether it is a Unix socket, which its siblings share.
     pub(crate) fn is_unix(&self) -> bool {
         matches!(self.address, Address::Unix(_))
+    }
+
+    /// Whether other listeners accept from the same queue of connections.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.shared
     }
 }
 
@@ -176,6 +251,7 @@ fn socket(address: SocketAddr) -> io::Result<Socket> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::TcpListener;
 
     const LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
@@ -193,6 +269,46 @@ mod tests {
         let error = Listener::bind(first.address().tcp().expect("TCP")).expect_err("taken");
         assert!(matches!(error, BindError::Taken(_)), "{error}");
         assert!(error.to_string().contains(&first.address().to_string()));
+    }
+
+    #[test]
+    fn an_inherited_socket_and_its_siblings_share_one_queue() {
+        let socket = TcpListener::bind(LOCAL).expect("a free port");
+        socket.set_nonblocking(true).expect("it is open");
+        let first = Listener::inherit(socket).expect("it listens");
+        let second = first.sibling().expect("a descriptor is left");
+        assert_eq!(first.address(), second.address());
+        let peer = std::net::TcpStream::connect(first.address().tcp().expect("TCP")).expect("it listens");
+        // Either would accept it: the queue is one, and an accept waits although the socket was
+        // nonblocking.
+        let (_, from) = second.socket.accept().expect("a connection waits");
+        assert_eq!(from.as_socket(), peer.local_addr().ok());
+    }
+
+    #[test]
+    fn an_inherited_unix_socket_keeps_its_address_and_its_file() {
+        let path = std::env::temp_dir().join(format!("ringway-inherit-{}.sock", std::process::id()));
+        let socket = std::os::unix::net::UnixListener::bind(&path).expect("the path is free");
+        let listener = Listener::inherit(socket).expect("it listens");
+        assert_eq!(listener.address().unix().and_then(|address| address.as_path()), Some(path.as_path()));
+        drop(listener.sibling().expect("a duplicate"));
+        drop(listener);
+        std::fs::remove_file(path).expect("the file belongs to the process that made it");
+    }
+
+    #[test]
+    fn an_inherited_descriptor_that_cannot_be_listened_on_is_refused_with_the_reason() {
+        let file = std::fs::File::open("/dev/null").expect("a device");
+        let error = Listener::inherit(file).expect_err("not a socket");
+        assert!(matches!(error, InheritError::NotAStream(_)), "{error}");
+        let (datagrams, _other) = std::os::unix::net::UnixDatagram::pair().expect("two sockets");
+        let error = Listener::inherit(datagrams).expect_err("not a stream");
+        assert!(matches!(error, InheritError::NotAStream(_)), "{error}");
+        let listening = TcpListener::bind(LOCAL).expect("a free port");
+        let connected = std::net::TcpStream::connect(listening.local_addr().expect("bound")).expect("it listens");
+        let descriptor = connected.as_raw_fd();
+        let error = Listener::inherit(connected).expect_err("it does not listen");
+        assert!(matches!(error, InheritError::NotListening(of) if of == descriptor), "{error}");
     }
 
     #[test]

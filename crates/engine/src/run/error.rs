@@ -6,9 +6,9 @@
 
 use crate::config::ConfigError;
 use crate::run::placement::PlacementError;
-use ringway_io::BindError;
 use ringway_io::epoll::EpollError;
 use ringway_io::uring::{SetupError, Unavailable};
+use ringway_io::{BindError, InheritError};
 use std::io;
 
 /// Why the shards could not start. No shard runs then.
@@ -38,6 +38,9 @@ pub enum StartError {
     /// The address cannot be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// A socket that another process has opened cannot be listened on.
+    #[error(transparent)]
+    Inherit(#[from] InheritError),
     /// No address of a name can be listened on. Contains one error for each address.
     #[error("no address of {0:?} works: {list}", list = .1.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     NoAddress(String, Vec<BindError>),
@@ -157,6 +160,7 @@ mod tests {
             Box::new(StartError::Address("nowhere".into(), cause())),
             Box::new(StartError::Thread(cause())),
             Box::new(StartError::Epoll(cause())),
+            Box::new(StartError::Inherit(InheritError::Other(3, cause()))),
             Box::new(StartError::Bind(BindError::Other(([127, 0, 0, 1], 80).into(), cause()))),
             Box::new(StartError::Placement(PlacementError::Mask(cause()))),
             Box::new(StartError::Placement(PlacementError::Pin { core: 3, error: cause() })),

@@ -141,10 +141,24 @@ impl<H: Handler> Running<H> {
     /// # Errors
     /// [`RunError::Signals`] if the handlers for the signals cannot be installed.
     pub fn stop_on_signals(&self) -> Result<(), RunError> {
+        self.stop_on_signals_after(|| {})
+    }
+
+    /// As [`Running::stop_on_signals`], and calls `before` at the first signal, before the shards
+    /// stop: for example to notify a service manager. It is called on the thread that waits for the
+    /// signals.
+    ///
+    /// # Errors
+    /// As [`Running::stop_on_signals`].
+    pub fn stop_on_signals_after(&self, before: impl FnOnce() + Send + 'static) -> Result<(), RunError> {
         let handles = self.handles.clone();
         let certificates = Arc::clone(&self.certificates);
         let has_files = certificates.get().is_some_and(|reloads| !reloads.is_empty());
-        signals::watch(move || stop(&handles), has_files.then_some(move || reload(&certificates)))
+        let stop = move || {
+            before();
+            stop(&handles);
+        };
+        signals::watch(stop, has_files.then_some(move || reload(&certificates)))
     }
 
     /// Waits until all shards have ended. If one fails, the others are stopped: without one of its

@@ -11,6 +11,7 @@ use ringway_io::{Listener, UnixSocket};
 use std::fmt::Display;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 /// A WebSocket server that is listening, and accepts connections once it is started.
@@ -157,6 +158,30 @@ impl Server {
         self
     }
 
+    /// Serves on listening sockets that another process has opened, such as a service manager
+    /// (socket activation): of TCP, or Unix sockets.
+    ///
+    /// All shards accept from each socket: their listeners are duplicates of it, which share its
+    /// queue of connections. On io_uring the kernel wakes the shards in turn, which takes one more
+    /// submission entry for each connection than with [`Server::bind`], where each shard has a queue
+    /// of its own (`SO_REUSEPORT`). [`Server::and_bind`] adds further addresses. The driver changes
+    /// the socket's `O_NONBLOCK`, also for the other processes that have it.
+    ///
+    /// # Errors
+    /// [`StartError::Inherit`] if a descriptor is not a stream socket, or does not listen.
+    ///
+    /// ```
+    /// use ringway::Server;
+    /// use std::net::TcpListener;
+    ///
+    /// let server = Server::from_listeners([TcpListener::bind("127.0.0.1:0").unwrap()])?;
+    /// # Ok::<(), ringway::StartError>(())
+    /// ```
+    pub fn from_listeners<S: Into<OwnedFd>>(sockets: impl IntoIterator<Item = S>) -> Result<Self, StartError> {
+        let listeners: Vec<_> = sockets.into_iter().map(Listener::inherit).collect::<Result<_, _>>()?;
+        Ok(Self::new().with(listeners))
+    }
+
     /// Sets the number of shards. Default: one for each core. Starting checks the number.
     #[must_use]
     pub fn shards(mut self, shards: Shards) -> Self {
@@ -213,9 +238,11 @@ impl Server {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Request, Upgrade};
-    use ringway_io::BindError;
+    use crate::{Cores, Request, Upgrade};
+    use ringway_io::{BindError, InheritError};
     use std::fmt;
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
 
     /// A name with these addresses. No interface has an address of 240.0.0.0/4, which is reserved
     /// (RFC 1112 section 4).
@@ -300,6 +327,43 @@ mod tests {
         let error = server.shards(Shards::Count(1)).start(|_| Ignore).expect_err("17 of 16");
         let text = "buffers.ready is 17: give 1 to the number of buffers (buffers.count)";
         assert_eq!(error.to_string(), text);
+    }
+
+    #[test]
+    fn every_shard_accepts_connections_of_an_inherited_socket() {
+        #[derive(Debug)]
+        struct Refuse;
+        impl Handler for Refuse {
+            type State = ();
+
+            fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
+                Upgrade::accept(())
+            }
+            fn message(&mut self, _: &mut crate::Connection<'_, Self>, _: crate::Message<'_>) {}
+        }
+        let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let server = Server::from_listeners([socket]).expect("it listens").shards(Shards::Count(2));
+        let running = server.config(Config { cores: Cores::Unpinned, ..Config::default() }).start(|_| Refuse);
+        let running = running.expect("io_uring works here");
+        let address = running.addresses()[0].tcp().expect("TCP");
+        for _ in 0..32 {
+            let mut peer = TcpStream::connect(address).expect("it listens");
+            peer.write_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n").expect("it is open");
+            // It is answered, so it has been accepted.
+            assert!(peer.read(&mut [0; 1]).expect("it answers") > 0);
+        }
+        running.stop();
+        let reports = running.wait().expect("the shards end without an error");
+        let accepted: Vec<u64> = reports.iter().map(|report| report.stats.accepted).collect();
+        assert_eq!(accepted.iter().sum::<u64>(), 32);
+        assert!(accepted.iter().all(|accepted| *accepted >= 8), "{accepted:?}");
+    }
+
+    #[test]
+    fn a_socket_that_is_inherited_and_does_not_listen_is_an_error() {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        let error = Server::from_listeners([socket]).expect_err("no TCP socket");
+        assert!(matches!(error, StartError::Inherit(InheritError::NotAStream(_))), "{error}");
     }
 
     #[test]

@@ -49,7 +49,7 @@ impl TestDriver for Epoll {
 fn connected(buffers: BufferConfig) -> (Epoll, Slot, TcpStream) {
     let mut driver = Epoll::new(EpollConfig { buffers, ..EpollConfig::default() }).expect("descriptors are left");
     let listener = Listener::bind(LOCAL).expect("a free port");
-    let peer = TcpStream::connect(listener.address()).expect("it listens");
+    let peer = TcpStream::connect(listener.address().tcp().expect("TCP")).expect("it listens");
     driver.listen(listener);
     let slot = accept(&mut driver);
     (driver, slot, peer)
@@ -168,7 +168,8 @@ fn the_completions_of_sends_do_not_keep_events_waiting() {
 fn a_turn_accepts_a_share_of_the_waiting_connections_and_the_rest_follows() {
     let listener = Listener::bind(LOCAL).expect("a free port");
     const COUNT: usize = 150;
-    let peers: Vec<_> = (0..COUNT).map(|_| TcpStream::connect(listener.address()).expect("it listens")).collect();
+    let peers: Vec<_> =
+        (0..COUNT).map(|_| TcpStream::connect(listener.address().tcp().expect("TCP")).expect("it listens")).collect();
     let mut driver = Epoll::new(EpollConfig::default()).expect("descriptors are left");
     driver.listen(listener);
     let counts: Vec<usize> = (0..3).map(|_| turn(&mut driver).len()).collect();

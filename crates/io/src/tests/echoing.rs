@@ -83,7 +83,7 @@ fn echo_until_all_have_ended(driver: &mut impl TestDriver, seed: u64) {
         driver.wait(paused.then_some(Duration::ZERO), &mut completions).expect("the driver works");
         for completion in completions.drain(..) {
             let slot = match completion {
-                Completion::Accepted { slot } => {
+                Completion::Accepted { slot, .. } => {
                     connections.insert(slot, Echoing::default());
                     driver.receive(slot);
                     continue;

@@ -34,10 +34,9 @@ pub(super) fn accept(listener: RawFd, slot: Slot) -> Entry {
         .user_data(Operation::Accept.user_data(slot))
 }
 
-/// Accepts one connection (since 5.5). While it waits, it is one of the exclusive waiters of the
-/// socket, of which a connection wakes the first, and it joins them at the end. Several rings that
-/// accept on the same socket therefore take turns; with multishot accepts, one of them would get
-/// all connections.
+/// Accepts one connection (since 5.5) from a queue that other rings use too. An accept waits at the
+/// end of the queue's waiters, and the kernel wakes only the first of them. Several rings therefore
+/// take turns: a multishot accept keeps its place, so one of them would get all connections.
 pub(super) fn accept_one(listener: RawFd, slot: Slot) -> Entry {
     opcode::Accept::new(types::Fd(listener), std::ptr::null_mut(), std::ptr::null_mut())
         .flags(rustix::net::SocketFlags::CLOEXEC.bits() as i32)
