@@ -1,8 +1,10 @@
 //! The program `ringway`: its output and exit codes.
 
 mod bench;
+mod completions;
 mod compression;
 mod load;
+mod man;
 mod placement;
 mod refusals;
 mod serving;

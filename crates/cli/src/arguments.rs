@@ -11,6 +11,7 @@ use crate::values::{
     time,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use ringway::placement::CoreList;
 use ringway::{BusyPoll, HeaderName, HeaderValue};
 use std::num::NonZero;
@@ -40,6 +41,11 @@ pub(crate) enum CliCommand {
     /// Measure this machine: WebSocket echo next to raw TCP echo and other servers
     #[command(after_help = BENCH_HELP)]
     Bench(BenchArguments),
+    /// Print a completion script for a shell
+    #[command(after_help = COMPLETIONS_HELP)]
+    Completions(CompletionsArguments),
+    /// Print the manual page of the program, or write one page for each command
+    Man(ManArguments),
     /// Serve raw TCP echo (RFC 862), the floor that `bench` compares with
     #[command(hide = true)]
     Floor(Floor),
@@ -212,6 +218,25 @@ pub(crate) struct Serve {
     pub(crate) stop_with_stdin: bool,
     #[command(flatten)]
     pub(crate) tls: ServeTls,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArguments {
+    /// Shell that reads the script
+    #[arg(value_enum)]
+    pub(crate) shell: Shell,
+}
+
+/// The text below the argument of `completions`.
+const COMPLETIONS_HELP: &str = "\
+The usual places: bash /usr/share/bash-completion/completions/ringway, zsh _ringway in a folder of $fpath, fish \
+~/.config/fish/completions/ringway.fish.";
+
+#[derive(Debug, Args)]
+pub(crate) struct ManArguments {
+    /// Existing directory for the pages (ringway.1, ringway-serve.1, …) instead of standard output
+    #[arg(long, value_name = "DIR")]
+    pub(crate) directory: Option<PathBuf>,
 }
 
 /// The raw TCP echo that `bench` compares with.

@@ -4,12 +4,14 @@
 
 mod arguments;
 mod bench;
+mod completions;
 mod exit;
 mod floor;
 mod limits;
 mod listening;
 mod live;
 mod load;
+mod man;
 mod output;
 mod serve;
 mod signals;
@@ -38,6 +40,8 @@ fn main() -> ExitCode {
         CliCommand::Serve(arguments) => serve::run(&arguments),
         CliCommand::Load(arguments) => load::run(&arguments),
         CliCommand::Bench(arguments) => bench::run(&arguments),
+        CliCommand::Completions(arguments) => completions::run(&arguments),
+        CliCommand::Man(arguments) => man::run(&arguments),
         CliCommand::Floor(arguments) => floor::run(&arguments),
     };
     exit::report(result)
