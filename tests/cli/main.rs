@@ -7,6 +7,7 @@ mod load;
 mod man;
 mod placement;
 mod refusals;
+mod service;
 mod serving;
 mod signals;
 mod unix;

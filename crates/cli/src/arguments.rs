@@ -116,7 +116,8 @@ pub(crate) struct Serve {
     /// Address to listen on; may be given several times. 0.0.0.0:80 is all of IPv4, `[::]:80` is
     /// all of IPv6, and only that. With --tls-cert it is TLS, unless written ws://ADDR:PORT;
     /// wss://ADDR:PORT is TLS. unix:/run/app.sock is a Unix socket, and unix:@app one with an
-    /// abstract name, without TLS. The socket file of a server that is gone is replaced
+    /// abstract name, without TLS. The socket file of a server that is gone is replaced. Sockets
+    /// that a service manager passes (LISTEN_FDS) are used instead
     #[arg(short, long, value_name = "ADDR:PORT|unix:PATH", default_value = "127.0.0.1:9001", value_parser = listen_address)]
     pub(crate) listen: Vec<ListenAddress>,
     /// Permissions of the files of Unix sockets, as 660 [default: 777 without the bits of the

@@ -5,6 +5,7 @@ use crate::exit::Failure;
 use crate::{unix, values};
 use ringway::{Scheme, Server, TlsConfig, UnixAddress};
 use std::fmt;
+use std::os::fd::OwnedFd;
 
 /// An address to listen on, and what its clients speak.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,6 +106,15 @@ pub(crate) fn listen(
             (Some(tls), Scheme::Wss) => server.tls(tls),
             _ => server,
         }))
+    })
+}
+
+/// Serves on the sockets of another process, with TLS if there is a certificate.
+pub(crate) fn inherit(sockets: Vec<OwnedFd>, tls: Option<&TlsConfig>) -> Result<Server, Failure> {
+    let server = Server::from_listeners(sockets)?;
+    Ok(match tls {
+        Some(tls) => server.tls(tls),
+        None => server,
     })
 }
 

@@ -3,11 +3,11 @@
 use crate::arguments::{App, DeflateMode, Serve};
 use crate::exit::{ExitOutcome, Failure, usage};
 use crate::values::cores_of;
-use crate::{listening, stdin};
+use crate::{inherited, listening, notify, stdin};
 use ringway::placement::Assignment;
 use ringway::{
     Address, BufferConfig, Config, ConfigError, Connection, Handler, Limits, Message, OriginPolicy, Request, Running,
-    Upgrade,
+    Scheme, Upgrade,
 };
 use std::io::{self, Write};
 use std::time::Duration;
@@ -21,8 +21,8 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(60);
 
 /// Descriptors that a server needs besides its connections: a reserve, and for each shard a ring
 /// or an epoll set, a waker and its listeners.
-fn files_needed(arguments: &Serve, shards: usize) -> u64 {
-    SPARE_FILES + shards as u64 * (2 + arguments.listen.len() as u64)
+fn files_needed(listeners: usize, shards: usize) -> u64 {
+    SPARE_FILES + shards as u64 * (2 + listeners as u64)
 }
 
 struct EchoApp;
@@ -71,23 +71,34 @@ fn serve<H: Handler>(
         Err(error) => return usage(&error),
     };
     let tls = arguments.tls.config()?;
+    let inherited = inherited::listeners()?;
+    let count = if inherited.is_empty() { listeners.len() } else { inherited.len() };
     let files = crate::limits::raise_open_files();
     let shards = Assignment::of_server(&cores_of(arguments.cores.as_ref()), arguments.shards)?.threads();
-    let needed = files_needed(arguments, shards);
+    let needed = files_needed(count, shards);
     if let Some(files) = files.filter(|files| *files < needed) {
         return Err(Failure(format!(
             "the process may open {files} files, and needs at least {needed}; raise the limit (`ulimit -n`)"
         )));
     }
-    let Some(server) = listening::listen(&listeners, arguments, tls.as_ref())? else {
-        return Err(Failure("no address to listen on".into()));
+    let inherits = !inherited.is_empty();
+    let server = if inherits {
+        listening::inherit(inherited, tls.as_ref())?
+    } else {
+        let Some(server) = listening::listen(&listeners, arguments, tls.as_ref())? else {
+            return Err(Failure("no address to listen on".into()));
+        };
+        server
     };
     let running = server.shards(arguments.shards).config(config).limits(limits).start(make)?;
-    running.stop_on_signals()?;
-    announce(&running, arguments, files);
+    running.stop_on_signals_after(notify::stopping)?;
+    let connections = files.map(|files| (files, files.saturating_sub(needed)));
+    announce(&running, arguments, inherits, connections);
+    notify::ready(&status(&running));
     if arguments.stop_with_stdin {
         let handles = running.handles().to_vec();
         stdin::on_end(move || {
+            notify::stopping();
             for handle in handles {
                 // Only a stuck shard has a full mailbox, and there is no point in waiting for it.
                 let _ = handle.post(|_, shard| shard.stop());
@@ -139,15 +150,32 @@ fn limits_of(arguments: &Serve) -> Result<Limits, ConfigError> {
     Ok(limits)
 }
 
-/// Prints the addresses, the cores, and the features that the kernel grants.
-fn announce<H: Handler>(running: &Running<H>, arguments: &Serve, files: Option<u64>) {
+/// One line for the service manager.
+fn status<H: Handler>(running: &Running<H>) -> String {
+    format!("Serving on {}, shards: {}", addresses(running).join(", "), running.assignment())
+}
+
+/// The addresses that clients connect to.
+fn addresses<H: Handler>(running: &Running<H>) -> Vec<String> {
+    let addresses = running.addresses().iter().zip(running.schemes());
+    let text = addresses.map(|(address, scheme)| match (address, scheme) {
+        (Address::Tcp(address), scheme) => format!("{scheme}://{address}"),
+        (Address::Unix(address), Scheme::Ws) => address.to_string(),
+        (Address::Unix(address), Scheme::Wss) => format!("{address} (TLS)"),
+    });
+    text.collect()
+}
+
+/// Prints the addresses, the cores, and the features that the kernel grants. `connections` is the
+/// limit of open files, and the number of connections that it allows.
+fn announce<H: Handler>(running: &Running<H>, arguments: &Serve, inherits: bool, connections: Option<(u64, u64)>) {
     let shards = running.assignment();
     let mut text = String::new();
-    for (address, scheme) in running.addresses().iter().zip(running.schemes()) {
-        text += &match address {
-            Address::Tcp(address) => format!("listening on {scheme}://{address}\n"),
-            Address::Unix(address) => format!("listening on {address}\n"),
-        };
+    for address in addresses(running) {
+        text += &format!("listening on {address}\n");
+    }
+    if inherits {
+        text += "sockets      inherited (LISTEN_FDS), used instead of --listen\n";
     }
     text += &format!("shards       {shards}\n");
     text += &format!("driver       {}\n", running.driver());
@@ -157,8 +185,7 @@ fn announce<H: Handler>(running: &Running<H>, arguments: &Serve, files: Option<u
         DeflateMode::Shared => text += "compression  permessage-deflate, without context takeover\n",
         DeflateMode::Takeover => text += "compression  permessage-deflate, with context takeover\n",
     }
-    if let Some(files) = files {
-        let max = files.saturating_sub(files_needed(arguments, shards.threads()));
+    if let Some((files, max)) = connections {
         text += &format!("connections  {max} at max (open files: ulimit -n {files})\n");
     }
     // A closed standard output is not an error.
