@@ -1,7 +1,7 @@
 //! The message header of a vectored send.
 
 use crate::{Chunk, Output};
-use std::ptr;
+use std::mem;
 
 /// A `msghdr` and its vectors, which point into the chunks of one output.
 pub(super) struct Gather {
@@ -23,15 +23,12 @@ impl Gather {
                 libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() }
             })
             .collect();
-        let header = Box::new(libc::msghdr {
-            msg_name: ptr::null_mut(),
-            msg_namelen: 0,
-            msg_iov: vectors.as_mut_ptr(),
-            msg_iovlen: vectors.len(),
-            msg_control: ptr::null_mut(),
-            msg_controllen: 0,
-            msg_flags: 0,
-        });
+        // SAFETY: a msghdr consists of pointers and integers, for which zero is a value. Its fields
+        // cannot be listed, because musl adds padding, which the kernel reads as part of a length.
+        let mut header: Box<libc::msghdr> = Box::new(unsafe { mem::zeroed() });
+        header.msg_iov = vectors.as_mut_ptr();
+        // The type of the length depends on the C library; `MAX_CHUNKS` fits each.
+        header.msg_iovlen = vectors.len() as _;
         Self { header, _vectors: vectors }
     }
 
