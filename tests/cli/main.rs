@@ -7,6 +7,8 @@ mod load;
 mod man;
 mod placement;
 mod refusals;
+mod sandbox;
+mod seccomp;
 mod service;
 mod serving;
 mod signals;

@@ -2,10 +2,10 @@
 
 use crate::WATCHDOG;
 use rustix::process::{Pid, Signal, kill_process};
-use std::io::{self, BufRead, BufReader, PipeReader, Read};
+use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::{OnceLock, mpsc};
 use std::thread;
 
@@ -130,7 +130,7 @@ pub fn guarded<R>(pid: Pid, wait: impl FnOnce() -> R) -> R {
 #[derive(Debug)]
 pub struct ServerProcess {
     child: Child,
-    stderr: BufReader<PipeReader>,
+    stderr: BufReader<ChildStderr>,
     /// The lines that it printed before it was ready.
     pub announced: Vec<String>,
 }
@@ -143,20 +143,11 @@ impl ServerProcess {
     }
 
     /// As [`ServerProcess::start`], with a standard input.
-    pub fn start_with_stdin(command: Command, stdin: Stdio) -> Self {
-        Self::start_by(command, stdin, |mut command| command.spawn())
-    }
-
-    /// As [`ServerProcess::start`], with a standard input, and with a function that starts the
-    /// process. The pipes to it exist before that.
-    pub fn start_by(mut command: Command, stdin: Stdio, spawn: impl FnOnce(Command) -> io::Result<Child>) -> Self {
-        let (stdout, stdout_writer) = io::pipe().expect("a descriptor is left");
-        let (stderr, stderr_writer) = io::pipe().expect("a descriptor is left");
-        command.stdin(stdin).stdout(stdout_writer).stderr(stderr_writer);
-        // The command is dropped with its ends of the pipes.
-        let mut child = spawn(command).expect("the program starts");
-        let stderr = BufReader::new(stderr);
-        let mut lines = BufReader::new(stdout).lines();
+    pub fn start_with_stdin(mut command: Command, stdin: Stdio) -> Self {
+        let child = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = child.expect("the program starts");
+        let stderr = BufReader::new(child.stderr.take().expect("it is a pipe"));
+        let mut lines = BufReader::new(child.stdout.take().expect("it is a pipe")).lines();
         let mut announced: Vec<String> = Vec::new();
         // The last line is that of the connections. It is missing only if the number of files is
         // unlimited, which it is not where tests run.

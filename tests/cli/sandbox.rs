@@ -1,0 +1,169 @@
+//! `ringway serve` under the restrictions of the files in `deploy`.
+
+use crate::seccomp::{allowed_by_unit, deployed, directives, errno, exists, filter, of_profile, ringway_under};
+use ringway_tests::{End, Frame, Received, ServerProcess, WirePeer, ringway, run};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+const EPERM: i32 = 1;
+const ENOSYS: i32 = 38;
+const EAFNOSUPPORT: i32 = 97;
+
+/// The flags of clone(2) that make namespaces.
+const NAMESPACES: u64 = 0x7e02_0000;
+
+fn profile() -> Value {
+    serde_json::from_str(&deployed("container/seccomp.json")).expect("JSON")
+}
+
+const SERVE: [&str; 5] = ["serve", "--listen", "127.0.0.1:0", "--shards", "2"];
+
+/// Starts `ringway serve` under the filters.
+fn serve(filters: &[Value], arguments: &[&str]) -> ServerProcess {
+    ServerProcess::start(ringway_under(filters, &[&SERVE, arguments].concat()))
+}
+
+/// Exchanges messages of all kinds with the server, and stops it by a signal.
+fn use_and_stop(serving: ServerProcess) {
+    let driver = serving.announced.iter().find_map(|line| line.strip_prefix("driver"));
+    assert!(driver.is_some_and(|driver| driver.trim().starts_with("io_uring")), "{:?}", serving.announced);
+    let url = format!("ws://{}/", serving.address());
+    let load = ["load", &url, "-c20", "-t1", "-p4", "-n5000", "-s1-20K", "-w0", "--verify=all"];
+    for arguments in [&load[..], &[&load[..], &["--deflate"]].concat()] {
+        let ended = run(ringway(arguments));
+        assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    }
+    let mut peer = WirePeer::open(serving.address());
+    peer.send(&Frame::binary(vec![1; 8 << 20]));
+    assert_eq!(peer.frame(), Received::binary(vec![1; 8 << 20]));
+    WirePeer::open(serving.address()).reset();
+    serving.signal(Signal::TERM);
+    assert_eq!(peer.close_code(), Some(1001));
+    peer.send(&Frame::close(1001, ""));
+    assert_eq!(peer.end(), End::Finished);
+    let (status, stderr) = serving.wait();
+    assert_eq!((status.code(), stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn the_server_works_under_the_seccomp_profile_of_the_container() {
+    use_and_stop(serve(&of_profile(&profile()), &["--deflate"]));
+}
+
+/// The command that the image runs, as the engine starts it.
+#[test]
+fn the_health_check_of_the_image_works_under_the_profile() {
+    let filters = of_profile(&profile());
+    let serving = serve(&filters, &[]);
+    let dockerfile = deployed("container/Dockerfile");
+    let (_, check) = dockerfile.split_once("HEALTHCHECK").expect("the image has one");
+    let (_, check) = check.split_once("CMD ").expect("it is a command");
+    let words: Vec<String> = serde_json::from_str(check.lines().next().expect("a line")).expect("the exec form");
+    let status = |address: &str| {
+        let url = format!("ws://{address}/");
+        let arguments = words[1..].iter().map(|word| if word.starts_with("ws://") { url.as_str() } else { word });
+        run(ringway_under(&filters, &arguments.collect::<Vec<_>>())).status.code()
+    };
+    assert!(words[0].ends_with("/ringway") && words[2] == "ws://127.0.0.1:9001/", "{words:?}");
+    let address = serving.address().to_string();
+    assert_eq!(status(&address), Some(0));
+    drop(serving);
+    assert_eq!(status(&address), Some(1), "no server");
+}
+
+/// The test of the tests above: the filter they apply is in effect.
+#[test]
+fn the_profile_without_io_uring_is_reported_as_the_cause() {
+    let mut profile = profile();
+    for group in profile["syscalls"].as_array_mut().expect("a list of groups") {
+        let names = group["names"].as_array_mut().expect("a list of names");
+        names.retain(|name| name != "io_uring_setup");
+    }
+    let ended = run(ringway_under(&of_profile(&profile), &SERVE));
+    let line = ended.line(1);
+    assert!(line.contains("io_uring is unavailable") && line.contains("seccomp"), "{line}");
+}
+
+#[test]
+fn the_profile_allows_no_call_that_changes_the_system_or_other_processes() {
+    let profile = profile();
+    let groups = profile["syscalls"].as_array().expect("a list of groups");
+    let names = |action: &str| -> Vec<&str> {
+        let groups = groups.iter().filter(|group| group["action"] == action);
+        groups.flat_map(|group| group["names"].as_array().expect("names")).filter_map(Value::as_str).collect()
+    };
+    let allowed = names("SCMP_ACT_ALLOW");
+    for call in ["io_uring_setup", "io_uring_enter", "io_uring_register", "clone", "execve"] {
+        assert!(allowed.contains(&call), "{call}");
+    }
+    for call in [
+        "bpf",
+        "chroot",
+        "delete_module",
+        "finit_module",
+        "fsmount",
+        "init_module",
+        "kexec_load",
+        "keyctl",
+        "mount",
+        "open_by_handle_at",
+        "perf_event_open",
+        "pivot_root",
+        "process_vm_writev",
+        "ptrace",
+        "reboot",
+        "setns",
+        "settimeofday",
+        "swapon",
+        "umount2",
+        "unshare",
+        "userfaultfd",
+    ] {
+        assert!(exists(call) && !allowed.contains(&call), "{call}");
+    }
+    // With clone3, whose flags a filter cannot read, namespaces could be made.
+    assert_eq!(names("SCMP_ACT_ERRNO"), ["clone3"]);
+    let clone = groups.iter().find(|group| group["names"] == json!(["clone"])).expect("a group of its own");
+    assert_eq!(clone["args"], json!([{ "index": 0, "value": NAMESPACES, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ" }]));
+}
+
+/// The restrictions of the unit that are seccomp filters, applied as systemd.exec(5) documents them.
+#[test]
+fn the_server_works_under_the_filters_of_the_systemd_unit() {
+    let unit = deployed("systemd/ringway.service");
+    let Some(allowed) = allowed_by_unit(&unit) else {
+        return eprintln!("NOT TESTED: the filters of the unit, because systemd-analyze is not installed");
+    };
+    for call in ["io_uring_setup", "io_uring_enter", "io_uring_register"] {
+        assert!(allowed.contains(call), "{call}");
+    }
+    assert!(!allowed.contains("ptrace") && !allowed.contains("mount"));
+    for directive in ["MemoryDenyWriteExecute", "RestrictNamespaces", "RestrictRealtime", "LockPersonality"] {
+        assert_eq!(directives(&unit, directive), ["yes"], "{directive}");
+    }
+    assert_eq!(directives(&unit, "SystemCallErrorNumber"), ["EPERM"]);
+    assert_eq!(directives(&unit, "RestrictAddressFamilies"), ["AF_INET AF_INET6 AF_UNIX"]);
+    let masked = |call: &str, index: u8, mask: u64, value: u64| json!({ "syscall": call, "args": [{ "index": index, "type": "qword", "op": { "masked_eq": mask }, "val": value }] });
+    // mmap and mprotect: the protection is the third argument, 2 is PROT_WRITE and 4 is PROT_EXEC.
+    let write_execute = [masked("mmap", 2, 6, 6), masked("mprotect", 2, 4, 4), masked("pkey_mprotect", 2, 4, 4)];
+    // socket: the family is the first argument; AF_UNIX is 1, AF_INET is 2, AF_INET6 is 10.
+    let other = |family: u64| json!({ "index": 0, "type": "dword", "op": "ne", "val": family });
+    let families = [json!({ "syscall": "socket", "args": [other(1), other(2), other(10)] })];
+    let each_bit = |mask: u64| (0..64).map(move |bit| mask & 1 << bit).filter(|bit| *bit != 0);
+    let mut namespaces: Vec<Value> = each_bit(NAMESPACES).map(|bit| masked("clone", 0, bit, bit)).collect();
+    namespaces.extend(["unshare", "setns"].map(|call| json!({ "syscall": call })));
+    let denied = ["sched_setscheduler", "personality"].map(|call| json!({ "syscall": call }));
+    // systemd lists the calls of all architectures.
+    let allowed = allowed.iter().filter(|call| exists(call)).map(|call| json!({ "syscall": call }));
+    let allowed: Vec<Value> = allowed.collect();
+    let allow = json!("allow");
+    let filters = [
+        filter(&allow, &errno(EPERM), &write_execute),
+        filter(&allow, &errno(EAFNOSUPPORT), &families),
+        filter(&allow, &errno(EPERM), &namespaces),
+        filter(&allow, &errno(ENOSYS), &[json!({ "syscall": "clone3" })]),
+        filter(&allow, &errno(EPERM), &denied),
+        filter(&errno(EPERM), &allow, &allowed),
+    ];
+    use_and_stop(serve(&filters, &["--deflate"]));
+}
