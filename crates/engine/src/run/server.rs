@@ -162,9 +162,9 @@ impl Server {
     /// (socket activation): of TCP, or Unix sockets.
     ///
     /// All shards accept from each socket: their listeners are duplicates of it, which share its
-    /// queue of connections. On io_uring the kernel wakes the shards in turn, which takes one more
-    /// submission entry for each connection than with [`Server::bind`], where each shard has a queue
-    /// of its own (`SO_REUSEPORT`). [`Server::and_bind`] adds further addresses. The driver changes
+    /// queue of connections, and the kernel wakes the shards in turn. That costs a submission entry
+    /// more for each connection (on epoll, two system calls) than with [`Server::bind`], where each
+    /// shard has a queue of its own (`SO_REUSEPORT`). [`Server::and_bind`] adds further addresses. The driver changes
     /// the socket's `O_NONBLOCK`, also for the other processes that have it.
     ///
     /// # Errors

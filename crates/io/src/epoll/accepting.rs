@@ -1,12 +1,12 @@
 //! The listeners in the epoll set. They are level-triggered, because a turn may leave connections
 //! in the queue of a listener.
 
-use crate::Slot;
 use crate::table::Operation;
+use crate::{Listener, Slot};
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
-use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 
 /// The maximum number of connections that one turn accepts. It bounds the delay of the replies to
 /// open connections.
@@ -17,6 +17,8 @@ const MAX_ACCEPTS: u32 = 64;
 struct Accept {
     slot: Slot,
     listener: RawFd,
+    /// Whether other drivers accept from the same queue.
+    shared: bool,
     ready: bool,
 }
 
@@ -34,11 +36,24 @@ impl Accepts {
     }
 
     /// Begins to accept on a listener.
-    pub(super) fn arm(&mut self, epoll: &OwnedFd, listener: BorrowedFd<'_>, slot: Slot) -> Result<(), Errno> {
-        rustix::io::ioctl_fionbio(listener, true)?;
-        epoll::add(epoll, listener, EventData::new_u64(Operation::Accept.user_data(slot)), EventFlags::IN)?;
-        self.all.push(Accept { slot, listener: listener.as_raw_fd(), ready: false });
+    pub(super) fn arm(&mut self, epoll: &OwnedFd, listener: &Listener, slot: Slot) -> Result<(), Errno> {
+        let (socket, shared) = (listener.as_fd(), listener.is_shared());
+        rustix::io::ioctl_fionbio(socket, true)?;
+        register(epoll, socket, shared, slot)?;
+        self.all.push(Accept { slot, listener: socket.as_raw_fd(), shared, ready: false });
         Ok(())
+    }
+
+    /// Whether other drivers accept from the queue of this request.
+    pub(super) fn is_shared(&self, slot: Slot) -> bool {
+        self.all.iter().any(|accept| accept.slot == slot && accept.shared)
+    }
+
+    /// Gives the next connection of a shared queue to another driver, if one waits.
+    pub(super) fn pass_on(&mut self, epoll: &OwnedFd, listener: BorrowedFd<'_>, slot: Slot) -> Result<(), Errno> {
+        self.emptied(slot);
+        epoll::delete(epoll, listener)?;
+        register(epoll, listener, true, slot)
     }
 
     /// The descriptor of the listener of a request; the request ends. `None` when there is none.
@@ -72,6 +87,16 @@ impl Accepts {
             accept.ready = false;
         }
     }
+}
+
+/// Adds a listener to the epoll set.
+///
+/// A connection in a shared queue wakes one of the epoll sets that wait for it, the one that was
+/// added first (`EPOLLEXCLUSIVE`, since 4.5). A driver adds its listener again after each
+/// connection, so that the drivers take turns.
+fn register(epoll: &OwnedFd, listener: BorrowedFd<'_>, shared: bool, slot: Slot) -> Result<(), Errno> {
+    let events = if shared { EventFlags::IN | EventFlags::EXCLUSIVE } else { EventFlags::IN };
+    epoll::add(epoll, listener, EventData::new_u64(Operation::Accept.user_data(slot)), events)
 }
 
 /// Accepts one connection. Does not wait. The table owns the descriptor.

@@ -23,7 +23,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 /// The maximum number of events of one epoll_wait(2).
@@ -363,7 +363,15 @@ impl Poller {
     fn next_accepted(&mut self) -> Option<Completed> {
         while let Some((slot, listener)) = self.accepts.next() {
             match accepting::accept(self.borrow(listener)) {
-                Ok(descriptor) => return Some(Completed::one_of_many(Operation::Accept, slot, descriptor, None)),
+                Ok(descriptor) => {
+                    if self.accepts.is_shared(slot)
+                        && let Err(error) = self.pass_on(slot, listener)
+                    {
+                        self.disarm_accept(slot);
+                        self.completed.push_back(Completed::last(Operation::Accept, slot, -error.raw_os_error()));
+                    }
+                    return Some(Completed::one_of_many(Operation::Accept, slot, descriptor, None));
+                }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => self.accepts.emptied(slot),
                 Err(error) => {
@@ -373,6 +381,12 @@ impl Poller {
             }
         }
         None
+    }
+
+    fn pass_on(&mut self, slot: Slot, listener: RawFd) -> Result<(), Errno> {
+        // SAFETY: as in `borrow`, which would borrow all of `self`. The borrow ends with this call.
+        let listener = unsafe { BorrowedFd::borrow_raw(listener) };
+        self.accepts.pass_on(&self.epoll, listener, slot)
     }
 
     /// Ends a request to accept. Returns whether there was one.
@@ -501,7 +515,7 @@ impl KernelInterface for Poller {
     type Listener = Listener;
 
     fn accept(&mut self, listener: &Listener, slot: Slot) {
-        if let Err(error) = self.accepts.arm(&self.epoll, listener.as_fd(), slot) {
+        if let Err(error) = self.accepts.arm(&self.epoll, listener, slot) {
             self.completed.push_back(Completed::last(Operation::Accept, slot, -error.raw_os_error()));
         }
     }
