@@ -79,7 +79,8 @@ fn the_profile_without_io_uring_is_reported_as_the_cause() {
         let names = group["names"].as_array_mut().expect("a list of names");
         names.retain(|name| name != "io_uring_setup");
     }
-    let ended = run(ringway_under(&of_profile(&profile), &SERVE));
+    let serve = [&SERVE[..], &["--driver", "uring"]].concat();
+    let ended = run(ringway_under(&of_profile(&profile), &serve));
     let line = ended.line(1);
     assert!(line.contains("io_uring is unavailable") && line.contains("seccomp"), "{line}");
 }

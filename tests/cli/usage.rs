@@ -182,7 +182,7 @@ fn flags_of_tls_that_contradict_each_other_are_refused() {
         ),
         (
             &["serve", "--tls-cert", "a.pem", "--tls-key", "a.key", "--listen", "ws://127.0.0.1:0"],
-            "every --listen is ws://",
+            "every --listen is without TLS",
         ),
         (&["load", "--insecure", "ws://127.0.0.1:9/"], "--insecure is for TLS: give a URL with wss://"),
         (&["load", "-k", "--cacert", "ca.pem", "wss://127.0.0.1:9/"], "--cacert"),

@@ -18,7 +18,9 @@ pub(crate) fn listeners() -> Result<Vec<OwnedFd>, Failure> {
     let sockets = (0..passed.len()).filter_map(|at| match passed.take_tcp_listener(at) {
         Ok(socket) => socket.map(|socket| Ok(OwnedFd::from(socket))),
         // The descriptor stays where it is.
-        Err(_) => passed.take_unix_listener(at).transpose().map(|socket| socket.map(OwnedFd::from)),
+        Err(error) => {
+            passed.take_unix_listener(at).map_err(|_| error).transpose().map(|socket| socket.map(OwnedFd::from))
+        }
     });
     let failed = |error| {
         Failure(format!(
