@@ -303,6 +303,11 @@ impl Buffer {
         self.memory.size
     }
 
+    /// Drops the received bytes from `len` on. Has no effect if there are at most `len`.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(u32::try_from(len).unwrap_or(u32::MAX));
+    }
+
     fn start(&self) -> *mut u8 {
         // SAFETY: a guard's index is below the count, so the offset lies within the allocation.
         unsafe { self.memory.base.as_ptr().add(usize::from(self.index) * self.memory.size) }

@@ -109,21 +109,27 @@ impl<S> Session<S> {
         if core.tls.as_ref().is_some_and(|tls| tls.get(self.link.slot()).is_some()) {
             return self.receive_records(buffer, core, app);
         }
-        self.receive_plain(Input::Buffer(buffer), core, app)
+        self.receive_plain(Input::Buffer(buffer), 0, core, app)
     }
 
-    /// Handles received plaintext.
+    /// Handles received plaintext: `input` from `at` on.
     #[inline]
-    fn receive_plain(&mut self, input: Input, core: &mut Core, app: &mut impl Application<S>) -> Option<Removal> {
+    fn receive_plain(
+        &mut self,
+        input: Input,
+        at: usize,
+        core: &mut Core,
+        app: &mut impl Application<S>,
+    ) -> Option<Removal> {
         self.accounted(core, |session, core| match session.link.phase {
             SessionPhase::Open | SessionPhase::Closing => {
-                session.decode(input, 0, core, app);
+                session.decode(input, at, core, app);
                 None
             }
-            SessionPhase::Handshaking => session.handshake(input, core, app),
+            SessionPhase::Handshaking => session.handshake(input.from(at), core, app),
             // Receiving pauses with the deferral; these bytes were received before.
             SessionPhase::Deferred => {
-                session.link.cold().opening.extend_rest(&input);
+                session.link.cold().opening.extend_rest(&input[at..]);
                 None
             }
             // Input in these phases is ignored.

@@ -9,7 +9,7 @@ use crate::api::close::{CloseReason, Ending};
 use crate::api::error::ConnectError;
 use crate::shard::core::Core;
 use crate::tls::explain;
-use crate::tls::stream::{TlsFailure, TlsProgress, TlsStream};
+use crate::tls::stream::{Plaintext, TlsFailure, TlsProgress, TlsStream};
 use ringway_codec::Role;
 use ringway_io::{Buffer, Cause, Output};
 
@@ -32,20 +32,26 @@ impl<S> Session<S> {
         if matches!(self.link.phase, SessionPhase::ShuttingDown(_) | SessionPhase::Lingering) {
             return None;
         }
-        let mut plain = core.memory.take_output();
+        let mut plain = Plaintext { in_place: 0..0, copied: core.memory.take_output() };
         let result = self.with_stream(core, |stream| stream.receive(&mut buffer, &mut plain))?;
-        drop(buffer);
-        self.records_received(result, plain, core, app)
+        let Plaintext { in_place, copied } = plain;
+        if in_place.is_empty() {
+            drop(buffer);
+            return self.records_received(result, Input::Kept(copied), 0, core, app);
+        }
+        core.memory.give(copied);
+        buffer.truncate(in_place.end);
+        self.records_received(result, Input::Buffer(buffer), in_place.start, core, app)
     }
 
     /// Processes the records of the handshake that were collected until its turn (server role).
     pub(crate) fn shake_hands(&mut self, core: &mut Core, app: &mut impl Application<S>) -> Option<Removal> {
-        let mut plain = core.memory.take_output();
+        let mut plain = Plaintext { in_place: 0..0, copied: core.memory.take_output() };
         let result = self.with_stream(core, |stream| {
             stream.is_waiting = false;
             stream.shake_hands(&mut plain)
         })?;
-        self.records_received(result, plain, core, app)
+        self.records_received(result, Input::Kept(plain.copied), 0, core, app)
     }
 
     /// Sends the ClientHello (client role).
@@ -72,11 +78,13 @@ impl<S> Session<S> {
         Some(result)
     }
 
-    /// Handles the plaintext of received records, and what was found besides.
+    /// Handles the plaintext of received records, which is in `plain` from `at` on, and what was found
+    /// besides.
     fn records_received(
         &mut self,
         result: Result<TlsProgress, TlsFailure>,
-        plain: Vec<u8>,
+        plain: Input,
+        at: usize,
         core: &mut Core,
         app: &mut impl Application<S>,
     ) -> Option<Removal> {
@@ -92,10 +100,10 @@ impl<S> Session<S> {
             self.send_request(core);
         }
         let removal = if plain.is_empty() {
-            core.memory.give(plain);
+            plain.recycle(&mut core.memory);
             None
         } else {
-            self.receive_plain(Input::Kept(plain), core, app)
+            self.receive_plain(plain, at, core, app)
         };
         match result {
             _ if removal.is_some() => removal,

@@ -1,14 +1,14 @@
 //! The TLS layer of one connection: opens received records, and seals output (RFC 8446 section 5).
 //!
 //! [`TlsStream`] is a state machine on bytes, on the unbuffered API of rustls. It has no record
-//! layer of its own. Two calls are the whole seam: [`receive`](TlsStream::receive) appends the
-//! plaintext of received records to a buffer, and [`seal`](TlsStream::seal) appends the records of
-//! an output to another.
+//! layer of its own. Two calls are the whole seam: [`receive`](TlsStream::receive) opens received
+//! records, in place if possible, and [`seal`](TlsStream::seal) appends the records of an output to a
+//! buffer.
 //!
-//! rustls 0.23 decrypts a record in place, and then hands out a copy of it. The plaintext is
-//! therefore collected in a buffer of its own, and the receive buffer is free at once. A later
-//! version can decrypt and encrypt in the caller's buffer; then only this file changes. Kernel TLS
-//! would end the layer after the handshake instead.
+//! rustls 0.23 decrypts a record where it is, and then hands out a copy. The first record of a
+//! connection shows where its plaintext is; from then on the copies are not used ([`Plaintext`]). A
+//! later version can decrypt and encrypt in the caller's buffer; then only this file changes. Kernel
+//! TLS would end the layer after the handshake instead.
 
 use ringway_io::Output;
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
@@ -17,6 +17,7 @@ use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic};
 use rustls::{ClientConfig, Error, HandshakeKind, ProtocolVersion, ServerConfig, SupportedCipherSuite};
 use std::mem;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// The size in bytes of the header of a record.
@@ -36,6 +37,10 @@ const FRAGMENT: usize = 16 * 1024;
 /// The maximum number of bytes that sealing adds to a record: its header, an explicit nonce (TLS
 /// 1.2), the type of its content (TLS 1.3) and the tag.
 const OVERHEAD: usize = HEADER + 8 + 1 + 16;
+
+/// Where a record can have its plaintext: behind its header, or behind that and the explicit nonce of
+/// AES-GCM in TLS 1.2 (RFC 5288 section 3).
+const PLAIN_AT: [u8; 2] = [HEADER as u8, HEADER as u8 + 8];
 
 /// The maximum number of unprocessed bytes before the handshake is complete, if the peer sends no
 /// certificate.
@@ -60,6 +65,9 @@ pub(crate) struct TlsStream {
     /// The maximum number of unprocessed bytes during the handshake.
     handshake_max: usize,
     phase: TlsPhase,
+    /// Where rustls leaves the plaintext of a record, from the start of its header: behind the header
+    /// and an explicit nonce (TLS 1.2). `None`: not known, or nowhere.
+    plain_at: Option<u8>,
     peer_finished: bool,
     /// The connection is on the list of those whose handshake waits for its turn.
     pub(crate) is_waiting: bool,
@@ -103,6 +111,67 @@ impl Records for UnbufferedClientConnection {
 
     fn process<'c, 'i>(&'c mut self, bytes: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
         self.process_tls_records(bytes)
+    }
+}
+
+/// The plaintext of received records: all of it is in one of two places.
+#[derive(Debug, Default)]
+pub(crate) struct Plaintext {
+    /// The range of the input where it is. Later records were moved down behind the first.
+    pub(crate) in_place: Range<usize>,
+    /// A copy.
+    pub(crate) copied: Vec<u8>,
+}
+
+impl Plaintext {
+    /// Appends a copy.
+    fn append(&mut self, input: &[u8], bytes: &[u8]) {
+        self.copied.extend_from_slice(&input[mem::take(&mut self.in_place)]);
+        self.copied.extend_from_slice(bytes);
+    }
+
+    /// Appends plaintext that is in the input.
+    fn append_in_place(&mut self, input: &mut [u8], range: Range<usize>) {
+        if !self.copied.is_empty() {
+            self.copied.extend_from_slice(&input[range]);
+        } else if self.in_place.is_empty() {
+            self.in_place = range;
+        } else {
+            let (to, len) = (self.in_place.end, range.len());
+            input.copy_within(range, to);
+            self.in_place.end = to + len;
+        }
+    }
+}
+
+/// Where the plaintext of a step is.
+#[derive(Debug, Default)]
+enum Opened {
+    #[default]
+    None,
+    /// In the record at the front of the bytes. The check has its ends.
+    InPlace(InPlaceCheck),
+    /// A copy, and whether it is that of the record at the front of the bytes.
+    Copied { bytes: Vec<u8>, is_front: bool },
+}
+
+/// The length and both ends of a plaintext, which are compared with the place where it is expected.
+/// Other bytes of at least 32 have the same ends with a probability of 2⁻²⁵⁶, and shorter ones never.
+#[derive(Debug)]
+struct InPlaceCheck {
+    len: usize,
+    ends: [[u8; CHECKED]; 2],
+}
+
+/// The number of bytes of each end.
+const CHECKED: usize = 16;
+
+impl InPlaceCheck {
+    fn of(plain: &[u8]) -> Self {
+        let (len, mut ends) = (plain.len().min(CHECKED), [[0; CHECKED]; 2]);
+        ends[0][..len].copy_from_slice(&plain[..len]);
+        ends[1][..len].copy_from_slice(&plain[plain.len() - len..]);
+        Self { len: plain.len(), ends }
     }
 }
 
@@ -161,7 +230,7 @@ impl TlsStream {
         let fragment = config.max_fragment_size;
         let connection = TlsConnection::Client(UnbufferedClientConnection::new(config, name)?);
         let mut stream = Self::new(connection, fragment, HANDSHAKE_WITH_CERTIFICATES_MAX);
-        stream.process(&mut [], &mut Vec::new())?;
+        stream.process(&mut [], &mut Plaintext::default())?;
         Ok(stream)
     }
 
@@ -175,6 +244,7 @@ impl TlsStream {
             fragment: fragment.map_or(FRAGMENT, |size| size.saturating_sub(HEADER).clamp(1, FRAGMENT)),
             handshake_max,
             phase: TlsPhase::Handshaking,
+            plain_at: None,
             peer_finished: false,
             is_waiting: false,
         }
@@ -206,14 +276,15 @@ impl TlsStream {
         self.partial.capacity() + self.own.capacity()
     }
 
-    /// Handles received bytes, and appends the plaintext of the complete records to `plain`.
+    /// Handles received bytes, and adds the plaintext of the complete records to `plain`, which is
+    /// empty before.
     ///
     /// Server role: during the handshake the bytes are only collected, because an answer can take a
     /// signature. [`shake_hands`](TlsStream::shake_hands) processes them.
     ///
     /// # Errors
     /// The layer has failed. `plain` has the plaintext before the failure.
-    pub(crate) fn receive(&mut self, input: &mut [u8], plain: &mut Vec<u8>) -> Result<TlsProgress, TlsFailure> {
+    pub(crate) fn receive(&mut self, input: &mut [u8], plain: &mut Plaintext) -> Result<TlsProgress, TlsFailure> {
         if self.is_handshaking() && matches!(self.connection, TlsConnection::Server(_)) {
             self.partial.extend_from_slice(input);
             return self.check_collected().map(|()| TlsProgress::default());
@@ -225,7 +296,7 @@ impl TlsStream {
         let mut at = 0;
         while at < input.len() {
             if self.partial.is_empty() {
-                at += self.process(&mut input[at..], plain)?;
+                at += if at == 0 { self.process(input, plain)? } else { self.process_copied(&mut input[at..], plain)? };
                 self.partial.extend_from_slice(&input[at..]);
                 break;
             }
@@ -249,7 +320,7 @@ impl TlsStream {
     ///
     /// # Errors
     /// As [`receive`](TlsStream::receive).
-    pub(crate) fn shake_hands(&mut self, plain: &mut Vec<u8>) -> Result<TlsProgress, TlsFailure> {
+    pub(crate) fn shake_hands(&mut self, plain: &mut Plaintext) -> Result<TlsProgress, TlsFailure> {
         self.process_partial(plain)?;
         Ok(self.progress(true))
     }
@@ -272,9 +343,9 @@ impl TlsStream {
         Ok(())
     }
 
-    fn process_partial(&mut self, plain: &mut Vec<u8>) -> Result<(), Error> {
+    fn process_partial(&mut self, plain: &mut Plaintext) -> Result<(), Error> {
         let mut partial = mem::take(&mut self.partial);
-        let used = self.process(&mut partial, plain)?;
+        let used = self.process_copied(&mut partial, plain)?;
         if used < partial.len() {
             partial.drain(..used);
             self.partial = partial;
@@ -282,9 +353,19 @@ impl TlsStream {
         Ok(())
     }
 
+    /// As [`process`](Self::process), for bytes that are not the caller's input: all plaintext is
+    /// copied.
+    fn process_copied(&mut self, bytes: &mut [u8], plain: &mut Plaintext) -> Result<usize, Error> {
+        let mut opened = Plaintext { in_place: 0..0, copied: mem::take(&mut plain.copied) };
+        let used = self.process(bytes, &mut opened);
+        opened.append(bytes, &[]);
+        plain.copied = opened.copied;
+        used
+    }
+
     /// Processes the records in `bytes`. Returns the number of bytes that are used up. The caller keeps
     /// the others at the front of the next call's bytes: rustls remembers positions in them.
-    fn process(&mut self, bytes: &mut [u8], plain: &mut Vec<u8>) -> Result<usize, Error> {
+    fn process(&mut self, bytes: &mut [u8], plain: &mut Plaintext) -> Result<usize, Error> {
         let mut at = 0;
         loop {
             match self.step(bytes, &mut at, plain) {
@@ -299,20 +380,43 @@ impl TlsStream {
                 Err(error) => {
                     self.phase = TlsPhase::Failed;
                     // An alert for the peer may be queued. Nothing else may be processed any more.
-                    while self.with(|state| state.wants_write()) && self.step(bytes, &mut at, &mut Vec::new()).is_ok() {
-                    }
+                    while self.with(|state| state.wants_write())
+                        && self.step(bytes, &mut at, &mut Plaintext::default()).is_ok()
+                    {}
                     return Err(error);
                 }
             }
         }
     }
 
-    fn step(&mut self, bytes: &mut [u8], at: &mut usize, plain: &mut Vec<u8>) -> Result<Step, Error> {
-        let (own, rest) = (&mut self.own, &mut bytes[*at..]);
-        match &mut self.connection {
-            TlsConnection::Server(server) => step(server.process(rest), at, own, plain),
-            TlsConnection::Client(client) => step(client.process(rest), at, own, plain),
+    fn step(&mut self, bytes: &mut [u8], at: &mut usize, plain: &mut Plaintext) -> Result<Step, Error> {
+        let start = *at;
+        let front = record_len(&bytes[start..]);
+        let mut opening =
+            Opening { own: &mut self.own, at, front, in_place: self.plain_at.is_some(), opened: Opened::None };
+        let result = match &mut self.connection {
+            TlsConnection::Server(server) => step(server.process(&mut bytes[start..]), &mut opening),
+            TlsConnection::Client(client) => step(client.process(&mut bytes[start..]), &mut opening),
+        };
+        match mem::take(&mut opening.opened) {
+            Opened::None => {}
+            Opened::InPlace(check) => {
+                let first = start + usize::from(self.plain_at.unwrap_or_default());
+                let range = first..first + check.len;
+                if bytes.get(range.clone()).map(InPlaceCheck::of).is_none_or(|found| found.ends != check.ends) {
+                    return Err(Error::General("a record was not decrypted in place".into()));
+                }
+                plain.append_in_place(bytes, range);
+            }
+            Opened::Copied { bytes: copy, is_front } => {
+                if is_front && copy.len() >= CHECKED {
+                    let at = PLAIN_AT.into_iter().find(|at| bytes[start + usize::from(*at)..].starts_with(&copy));
+                    self.plain_at = at.or(self.plain_at);
+                }
+                plain.append(bytes, &copy);
+            }
         }
+        result
     }
 
     /// Takes the output that a short send has left over. It is sent before everything else.
@@ -440,26 +544,43 @@ enum Record<'a> {
     CloseNotify,
 }
 
-/// Handles one status of rustls: adds the bytes that it has used up to `at`, its records to `own`,
-/// and the plaintext to `plain`.
-fn step<D>(
-    status: UnbufferedStatus<'_, '_, D>,
-    at: &mut usize,
-    own: &mut Vec<u8>,
-    plain: &mut Vec<u8>,
-) -> Result<Step, Error> {
-    *at += status.discard;
+/// What one step of rustls changes.
+struct Opening<'a> {
+    /// The stream's own records.
+    own: &'a mut Vec<u8>,
+    /// The number of bytes that are used up.
+    at: &'a mut usize,
+    /// The length of the record at the front of the bytes, if it is complete.
+    front: Option<usize>,
+    /// Plaintext is expected where its record was.
+    in_place: bool,
+    opened: Opened,
+}
+
+/// Handles one status of rustls.
+fn step<D>(status: UnbufferedStatus<'_, '_, D>, opening: &mut Opening<'_>) -> Result<Step, Error> {
+    *opening.at += status.discard;
     Ok(match status.state? {
         ConnectionState::ReadTraffic(mut traffic) => {
+            // One record, unless others without plaintext precede it.
+            let is_front = opening.front == Some(status.discard);
             while let Some(record) = traffic.next_record() {
                 let record = record?;
-                *at += record.discard;
-                plain.extend_from_slice(record.payload);
+                *opening.at += record.discard;
+                opening.opened = match mem::take(&mut opening.opened) {
+                    Opened::None if is_front && opening.in_place => Opened::InPlace(InPlaceCheck::of(record.payload)),
+                    Opened::None => Opened::Copied { bytes: record.payload.to_vec(), is_front },
+                    Opened::Copied { mut bytes, .. } => {
+                        bytes.extend_from_slice(record.payload);
+                        Opened::Copied { bytes, is_front: false }
+                    }
+                    Opened::InPlace(_) => return Err(Error::General("one record, and two plaintexts".into())),
+                };
             }
             Step::Continue
         }
         ConnectionState::EncodeTlsData(data) => {
-            encode(data, own)?;
+            encode(data, opening.own)?;
             Step::Continue
         }
         ConnectionState::TransmitTlsData(data) => {
@@ -534,6 +655,13 @@ fn write_record<D>(
         Record::Data(plain) => traffic.encrypt(plain, sealed),
         Record::CloseNotify => traffic.queue_close_notify(sealed),
     }
+}
+
+/// The length of the first record of `bytes`, if it is complete.
+fn record_len(bytes: &[u8]) -> Option<usize> {
+    let &[_, _, _, high, low, ..] = bytes else { return None };
+    let len = HEADER + usize::from(u16::from_be_bytes([high, low]));
+    (len <= bytes.len()).then_some(len)
 }
 
 /// The number of bytes that the first record of `bytes` lacks; `None` if it is complete. Without its

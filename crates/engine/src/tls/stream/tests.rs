@@ -2,9 +2,10 @@
 
 use super::*;
 use ringway_io::Chunk;
+use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::PrivateKeyDer;
-use rustls::{RootCertStore, SupportedProtocolVersion, version};
+use rustls::{RootCertStore, SignatureAlgorithm, SupportedProtocolVersion, version};
 use std::sync::OnceLock;
 
 /// The configurations of a server `server.test` and of a client that trusts it, always the same for
@@ -16,10 +17,18 @@ pub(crate) fn configs(version: &'static SupportedProtocolVersion) -> (Arc<Server
 }
 
 fn make_configs(version: &'static SupportedProtocolVersion) -> (Arc<ServerConfig>, Arc<ClientConfig>) {
+    make_configs_with(version, &default_provider().cipher_suites)
+}
+
+/// As [`configs`], with these cipher suites of the version.
+fn make_configs_with(
+    version: &'static SupportedProtocolVersion,
+    cipher_suites: &[SupportedCipherSuite],
+) -> (Arc<ServerConfig>, Arc<ClientConfig>) {
     let made = rcgen::generate_simple_self_signed(["server.test".to_owned()]).expect("a valid name");
     let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
     let certificate = made.cert.der().clone();
-    let provider = Arc::new(default_provider());
+    let provider = Arc::new(CryptoProvider { cipher_suites: cipher_suites.to_vec(), ..default_provider() });
     let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[version])
         .expect("supported")
@@ -51,6 +60,10 @@ struct Pair {
 impl Pair {
     fn new(version: &'static SupportedProtocolVersion) -> Self {
         let (server, client) = configs(version);
+        Self::of(server, client)
+    }
+
+    fn of(server: Arc<ServerConfig>, client: Arc<ClientConfig>) -> Self {
         Self {
             server: TlsStream::server(server, false).expect("a configuration"),
             client: TlsStream::client(client, name()).expect("a configuration"),
@@ -76,16 +89,33 @@ impl Pair {
                 return Ok(());
             }
             for bytes in from_client.chunks_mut(part) {
-                self.server.receive(bytes, &mut self.to_server)?;
+                receive(&mut self.server, bytes, &mut self.to_server)?;
                 while self.server.has_collected_record() {
-                    self.server.shake_hands(&mut self.to_server)?;
+                    shake_hands(&mut self.server, &mut self.to_server)?;
                 }
             }
             for bytes in from_server.chunks_mut(part) {
-                self.client.receive(bytes, &mut self.to_client)?;
+                receive(&mut self.client, bytes, &mut self.to_client)?;
             }
         }
     }
+}
+
+/// Passes bytes to a stream, and appends their plaintext.
+fn receive(stream: &mut TlsStream, bytes: &mut [u8], to: &mut Vec<u8>) -> Result<TlsProgress, TlsFailure> {
+    let mut plain = Plaintext::default();
+    let result = stream.receive(bytes, &mut plain);
+    assert!(plain.in_place.is_empty() || plain.copied.is_empty(), "one of two places");
+    to.extend_from_slice(&bytes[plain.in_place]);
+    to.append(&mut plain.copied);
+    result
+}
+
+fn shake_hands(stream: &mut TlsStream, to: &mut Vec<u8>) -> Result<TlsProgress, TlsFailure> {
+    let mut plain = Plaintext::default();
+    let result = stream.shake_hands(&mut plain);
+    to.append(&mut plain.copied);
+    result
 }
 
 fn seal(stream: &mut TlsStream, output: &Output) -> (usize, Vec<u8>) {
@@ -138,10 +168,36 @@ fn data_is_opened_however_its_records_are_cut() {
             }
             pair.to_server.clear();
             for bytes in sealed.chunks_mut(part) {
-                pair.server.receive(bytes, &mut pair.to_server).expect("valid records");
+                receive(&mut pair.server, bytes, &mut pair.to_server).expect("valid records");
             }
             assert!(pair.to_server == data, "{version:?} in parts of {part}");
             assert_eq!(pair.server.held(), 0, "an idle connection owns no buffer");
+        }
+    }
+}
+
+#[test]
+fn records_behind_the_first_of_a_connection_are_opened_in_place() {
+    let suites = default_provider().cipher_suites;
+    for suite in suites.into_iter().filter(|suite| suite.usable_for_signature_algorithm(SignatureAlgorithm::ECDSA)) {
+        let version = suite.version();
+        let (server, client) = make_configs_with(version, &[suite]);
+        let mut pair = Pair::of(server, client);
+        pair.exchange(usize::MAX).expect("a handshake");
+        assert_eq!(pair.server.cipher_suite(), Some(suite));
+        let data = pattern(50_000);
+        let (_, mut first) = seal(&mut pair.client, &one(&data[..CHECKED]));
+        receive(&mut pair.server, &mut first, &mut pair.to_server).expect("valid records");
+        for lengths in [&[16, 1, 15, 17, 20_000][..], &[16_384, 16_384], &[20], &[3, 16_384, 20]] {
+            let (mut sealed, mut end) = (Vec::new(), 0);
+            for len in lengths {
+                sealed.extend(seal(&mut pair.client, &one(&data[end..end + len])).1);
+                end += len;
+            }
+            let mut plain = Plaintext::default();
+            pair.server.receive(&mut sealed, &mut plain).expect("valid records");
+            assert!(plain.copied.is_empty(), "{suite:?} {lengths:?}");
+            assert!(sealed[plain.in_place] == data[..end], "{suite:?} {lengths:?}");
         }
     }
 }
@@ -163,7 +219,7 @@ fn chunks_are_joined_to_full_records() {
         let lengths = records(&sealed);
         assert_eq!(lengths.len(), data.len().div_ceil(FRAGMENT), "{cuts:?}: {lengths:?}");
         pair.to_client.clear();
-        pair.client.receive(&mut sealed, &mut pair.to_client).expect("valid records");
+        receive(&mut pair.client, &mut sealed, &mut pair.to_client).expect("valid records");
         assert!(pair.to_client == data, "{cuts:?}");
     }
 }
@@ -175,7 +231,7 @@ fn one_call_seals_a_limited_number_of_bytes() {
     let (taken, mut sealed) = seal(&mut pair.server, &one(&data));
     assert_eq!(taken, SEAL_MAX);
     pair.to_client.clear();
-    pair.client.receive(&mut sealed, &mut pair.to_client).expect("valid records");
+    receive(&mut pair.client, &mut sealed, &mut pair.to_client).expect("valid records");
     assert!(pair.to_client == data[..SEAL_MAX]);
 }
 
@@ -187,13 +243,13 @@ fn a_changed_record_fails_after_the_data_before_it_and_an_alert_is_sent() {
     sealed.extend(changed);
     *sealed.last_mut().expect("not empty") ^= 1;
     pair.to_server.clear();
-    let failure = pair.server.receive(&mut sealed, &mut pair.to_server).expect_err("the tag is wrong");
+    let failure = receive(&mut pair.server, &mut sealed, &mut pair.to_server).expect_err("the tag is wrong");
     assert!(matches!(failure, TlsFailure::Protocol(Error::DecryptError)), "{failure:?}");
     assert_eq!(pair.to_server, b"intact");
     assert!(pair.server.has_output() && !pair.server.is_open());
     let mut alert = Vec::new();
     pair.server.take_own(&mut alert);
-    let failure = pair.client.receive(&mut alert, &mut pair.to_client).expect_err("an alert");
+    let failure = receive(&mut pair.client, &mut alert, &mut pair.to_client).expect_err("an alert");
     assert!(matches!(failure, TlsFailure::Protocol(Error::AlertReceived(_))), "{failure:?}");
 }
 
@@ -208,12 +264,12 @@ fn a_close_notify_ends_the_direction_of_its_sender() {
         assert_eq!(sealed.len(), bytes, "only one is sent");
         assert!(!pair.client.is_open());
         pair.to_server.clear();
-        let progress = pair.server.receive(&mut sealed, &mut pair.to_server).expect("valid records");
+        let progress = receive(&mut pair.server, &mut sealed, &mut pair.to_server).expect("valid records");
         assert!(progress.peer_finished);
         assert_eq!(pair.to_server, b"last");
         let (_, mut answer) = seal(&mut pair.server, &one(b"answer"));
         pair.to_client.clear();
-        pair.client.receive(&mut answer, &mut pair.to_client).expect("the other direction is open");
+        receive(&mut pair.client, &mut answer, &mut pair.to_client).expect("the other direction is open");
         assert_eq!(pair.to_client, b"answer");
     }
 }
@@ -222,7 +278,7 @@ fn a_close_notify_ends_the_direction_of_its_sender() {
 fn http_without_tls_is_recognised() {
     for request in ["GET / HTTP/1.1\r\n\r\n", "POST /x", "OPTIONS *", "PUT /", "HEAD /"] {
         let mut pair = Pair::new(&version::TLS13);
-        let failure = pair.server.receive(&mut request.as_bytes().to_vec(), &mut pair.to_server);
+        let failure = receive(&mut pair.server, &mut request.as_bytes().to_vec(), &mut pair.to_server);
         assert!(matches!(failure, Err(TlsFailure::PlainHttp)), "{request}: {failure:?}");
     }
 }
@@ -230,10 +286,10 @@ fn http_without_tls_is_recognised() {
 #[test]
 fn bytes_that_are_no_record_fail() {
     let mut pair = Pair::new(&version::TLS13);
-    pair.server.receive(&mut [0xff; 8], &mut pair.to_server).expect("collected");
+    receive(&mut pair.server, &mut [0xff; 8], &mut pair.to_server).expect("collected");
     let mut failed = !pair.server.has_collected_record();
     while !failed {
-        failed = pair.server.shake_hands(&mut pair.to_server).is_err();
+        failed = shake_hands(&mut pair.server, &mut pair.to_server).is_err();
     }
 }
 
@@ -243,8 +299,8 @@ fn a_handshake_of_unlimited_length_fails() {
     // The header of a record of 16 KiB, and a message of the handshake of 16 MiB.
     let mut bytes = vec![22, 3, 1, 0x40, 0, 1, 0xff, 0xff, 0xff];
     bytes.resize(HANDSHAKE_MAX, 0);
-    pair.server.receive(&mut bytes, &mut pair.to_server).expect("not too long yet");
-    let failure = pair.server.receive(&mut [0; 100], &mut pair.to_server);
+    receive(&mut pair.server, &mut bytes, &mut pair.to_server).expect("not too long yet");
+    let failure = receive(&mut pair.server, &mut [0; 100], &mut pair.to_server);
     assert!(matches!(failure, Err(TlsFailure::HandshakeTooLong(HANDSHAKE_MAX))), "{failure:?}");
 }
 
@@ -257,11 +313,11 @@ fn a_flood_of_key_updates_fails() {
         let status = client.process_tls_records(&mut []);
         let Ok(ConnectionState::WriteTraffic(traffic)) = status.state else { panic!("open") };
         traffic.refresh_traffic_keys().expect("TLS 1.3");
-        pair.client.process(&mut [], &mut Vec::new()).expect("no input");
+        pair.client.process(&mut [], &mut Plaintext::default()).expect("no input");
         let mut update = Vec::new();
         pair.client.take_own(&mut update);
         assert!(!update.is_empty());
-        if pair.server.receive(&mut update, &mut pair.to_server).is_err() {
+        if receive(&mut pair.server, &mut update, &mut pair.to_server).is_err() {
             failed = true;
             break;
         }
@@ -274,12 +330,7 @@ fn a_flood_of_key_updates_fails() {
 fn a_session_is_resumed_by_a_ticket() {
     let (server, client) = make_configs(&version::TLS13);
     for resumed in [false, true] {
-        let mut pair = Pair {
-            server: TlsStream::server(Arc::clone(&server), false).expect("a configuration"),
-            client: TlsStream::client(Arc::clone(&client), name()).expect("a configuration"),
-            to_server: Vec::new(),
-            to_client: Vec::new(),
-        };
+        let mut pair = Pair::of(Arc::clone(&server), Arc::clone(&client));
         pair.exchange(usize::MAX).expect("a handshake");
         assert_eq!((pair.server.is_resumed(), pair.client.is_resumed()), (resumed, resumed));
     }
