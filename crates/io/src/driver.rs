@@ -16,9 +16,12 @@ pub trait Driver {
     /// [`Completion::Accepted`] names the listener by the number of this call, from 0.
     fn listen(&mut self, listener: Listener);
 
-    /// Stops accepting until a slot is freed or a second has passed. Connections wait in the queues
-    /// of the listeners meanwhile; those that the kernel has already accepted are still reported.
+    /// Stops accepting until [`Driver::resume_accepting`]. Connections wait in the queues of the
+    /// listeners meanwhile; those that the kernel has already accepted are still reported.
     fn pause_accepting(&mut self);
+
+    /// Accepts again from the next [`Driver::wait`] on.
+    fn resume_accepting(&mut self);
 
     /// Closes all listeners. Open connections stay open, and connections that the kernel has
     /// already accepted are still reported.

@@ -64,13 +64,13 @@
 //! ```
 //!
 //! The example `client` adds a delay that grows, and decides which failures are worth another
-//! attempt. `wss://` is not supported yet.
+//! attempt. With `wss://` in its URL, an endpoint verifies the server: see [TLS](super::tls).
 //!
 //! In the client role each frame is masked with a key from a generator that is seeded by the system
 //! (RFC 6455 section 10.3), so replies and prepared messages are copied. After the closing
 //! handshake the client waits for the server to end the TCP connection (section 7.1.1).
 //!
-//! Next: [errors](super::errors).
+//! Next: [TLS](super::tls).
 //!
 //! [`Client`]: crate::Client
 //! [`Config::handshake_timeout`]: crate::Config::handshake_timeout

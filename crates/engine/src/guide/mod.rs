@@ -9,7 +9,8 @@
 //! 7. [`compression`]: what it costs, and when to use it
 //! 8. [`running`]: starting, signals and stopping
 //! 9. [`clients`]: connections that the handler opens
-//! 10. [`errors`]: the error types and where each one comes from
+//! 10. [`tls`]: certificates, verification, and what a connection with TLS costs
+//! 11. [`errors`]: the error types and where each one comes from
 //!
 //! Complete programs are in the folder `examples` of the crate: `echo`, `chat` (a room over all
 //! shards), `deferred_auth` (authentication on other threads) and `client`.
@@ -24,3 +25,4 @@ pub mod running;
 pub mod sending;
 pub mod shards;
 pub mod timers;
+pub mod tls;

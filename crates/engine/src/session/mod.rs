@@ -24,7 +24,6 @@ use crate::api::message::{Message, StashedPayload};
 use crate::api::response::{Answer, Upgrade};
 use crate::shard::clock::TICK;
 use crate::shard::core::{Action, Core};
-use crate::shard::memory::Memory;
 use application::Application;
 use attempt::Attempt;
 use closing::{CloseMode, Removal};
@@ -150,10 +149,11 @@ impl<S> Session<S> {
         self.decoder.held_bytes() + self.link.held()
     }
 
-    /// The number of bytes that the session keeps from being freed: those that it holds, and the
-    /// prepared frames in its outbox, which other sessions may hold too.
-    pub(crate) fn weight(&self, memory: &Memory) -> usize {
-        self.decoder.held_bytes() + self.link.weight(memory)
+    /// The number of bytes that the session keeps from being freed: those that it and its TLS layer
+    /// hold, and the prepared frames in its outbox, which other sessions may hold too.
+    pub(crate) fn weight(&self, core: &Core) -> usize {
+        let layer = core.tls.as_ref().and_then(|tls| tls.get(self.link.slot()));
+        self.decoder.held_bytes() + self.link.weight(&core.memory) + layer.map_or(0, |layer| layer.held())
     }
 
     /// Decodes `input` from `at` on and delivers its events, within the connection's budget for

@@ -69,12 +69,15 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
 
     /// Handles an accepted connection.
     pub(crate) fn accepted(&mut self, slot: Slot, listener: usize) {
-        if let Some(tls) = &mut self.core.tls
-            && let Err(error) = tls.accept(slot, listener)
-        {
-            self.core.notices.warn(self.core.clock.now(), || format!("a connection is dropped: TLS: {error}"));
-            self.core.actions.push(Action::Close(slot));
-            return;
+        if let Some(tls) = &mut self.core.tls {
+            match tls.accept(slot, listener) {
+                Ok(held) => self.core.memory.charge(held),
+                Err(error) => {
+                    self.core.notices.warn(self.core.clock.now(), || format!("a connection is dropped: TLS: {error}"));
+                    self.core.actions.push(Action::Close(slot));
+                    return;
+                }
+            }
         }
         self.sessions.insert(Session::accepted(slot, self.core));
     }

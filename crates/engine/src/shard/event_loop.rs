@@ -11,7 +11,7 @@ use crate::shard::dispatch::Dispatch;
 use crate::shard::relief::relieve;
 use crate::shard::session_table::SessionTable;
 use crate::shard::slice::WAITING_TIME;
-use crate::tls::table::{HANDSHAKE_TIME, ListenerTls, TlsTable, WAITING_MAX};
+use crate::tls::table::{HANDSHAKE_TIME, ListenerTls, TlsTable};
 use ringway_io::{Completion, Driver, Stats};
 use std::collections::VecDeque;
 use std::io;
@@ -92,11 +92,13 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
             let began = clock();
             self.dispatch().decode_waiting(|| clock().saturating_duration_since(began) >= WAITING_TIME);
         }
-        if self.core.tls.as_ref().is_some_and(|tls| tls.waiting() > 0) {
+        if self.core.tls.as_ref().is_some_and(|tls| tls.has_work()) {
             let began = clock();
             self.dispatch().shake_hands(|| clock().saturating_duration_since(began) >= HANDSHAKE_TIME);
-            if self.core.tls.as_ref().is_some_and(|tls| tls.waiting() > WAITING_MAX) {
-                self.driver.pause_accepting();
+            match self.core.tls.as_mut().and_then(|tls| tls.change_accepting()) {
+                Some(true) => self.driver.resume_accepting(),
+                Some(false) => self.driver.pause_accepting(),
+                None => {}
             }
         }
         let mut fired = std::mem::take(&mut self.fired);

@@ -98,8 +98,7 @@ fn accept_again<D: Driver, H: Handler>(shard: &mut Dispatch<'_, D, H>) {
 
 /// The sessions of at least the mean weight of all that have any, with their weights.
 fn large_holders<D: Driver, H: Handler>(shard: &Dispatch<'_, D, H>) -> Vec<(usize, Slot)> {
-    let memory = &shard.core.memory;
-    let holders = || shard.sessions.iter().map(|session| (session.weight(memory), session.link.slot()));
+    let holders = || shard.sessions.iter().map(|session| (session.weight(shard.core), session.link.slot()));
     let add = |(sum, count), (weight, _)| (sum + weight, count + usize::from(weight > 0));
     let (sum, count) = holders().fold((0, 0), add);
     let mean = (sum / count.max(1)).max(1);

@@ -6,6 +6,7 @@ use super::stream::TlsStream;
 use ringway_io::Slot;
 use rustls::{Error, ServerConfig};
 use std::collections::VecDeque;
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use std::time::Duration;
 pub(crate) const HANDSHAKE_TIME: Duration = Duration::from_micros(500);
 
 /// The maximum number of connections whose handshake waits for its turn. Beyond it, the shard stops
-/// accepting.
+/// accepting until half of them are left.
 pub(crate) const WAITING_MAX: usize = 4096;
 
 /// The configuration of TLS for one listener.
@@ -39,6 +40,8 @@ pub(crate) struct TlsTable {
     streams: Vec<Option<Box<TlsStream>>>,
     /// Connections whose collected records of the handshake wait for their turn, in order.
     waiting: VecDeque<Slot>,
+    /// Too many wait, so accepting is paused.
+    is_paused: bool,
     /// Joins short chunks of output.
     pub(crate) scratch: Vec<u8>,
 }
@@ -55,13 +58,14 @@ impl TlsTable {
         }
     }
 
-    /// Makes the layer of an accepted connection, if its listener has TLS.
-    pub(crate) fn accept(&mut self, slot: Slot, listener: usize) -> Result<(), Error> {
-        if let Some(Some(tls)) = self.listeners.get(listener) {
-            let stream = TlsStream::server(Arc::clone(&tls.config), tls.certificates)?;
-            self.insert(slot, Box::new(stream));
-        }
-        Ok(())
+    /// Makes the layer of an accepted connection, if its listener has TLS. Returns the number of bytes
+    /// of memory that it holds.
+    pub(crate) fn accept(&mut self, slot: Slot, listener: usize) -> Result<usize, Error> {
+        let Some(Some(tls)) = self.listeners.get(listener) else { return Ok(0) };
+        let stream = TlsStream::server(Arc::clone(&tls.config), tls.certificates)?;
+        let held = stream.held();
+        self.insert(slot, Box::new(stream));
+        Ok(held)
     }
 
     /// Sets the layer of a connection.
@@ -103,6 +107,12 @@ impl TlsTable {
         self.streams.iter().flatten().map(|stream| stream.held()).sum()
     }
 
+    /// The same, without the state of rustls.
+    #[cfg(test)]
+    pub(crate) fn buffered(&self) -> usize {
+        self.streams.iter().flatten().map(|stream| stream.buffered()).sum()
+    }
+
     /// Adds a connection to those whose handshake waits for its turn.
     pub(crate) fn wait(&mut self, slot: Slot) {
         self.waiting.push_back(slot);
@@ -115,5 +125,17 @@ impl TlsTable {
 
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// Whether handshakes wait, or accepting is paused because of them.
+    #[inline]
+    pub(crate) fn has_work(&self) -> bool {
+        !self.waiting.is_empty() || self.is_paused
+    }
+
+    /// Whether accepting is to be resumed (`true`) or paused (`false`) now; `None`: neither.
+    pub(crate) fn change_accepting(&mut self) -> Option<bool> {
+        let pause = self.waiting.len() > if self.is_paused { WAITING_MAX / 2 } else { WAITING_MAX };
+        (mem::replace(&mut self.is_paused, pause) != pause).then_some(!pause)
     }
 }

@@ -139,6 +139,10 @@ impl Driver for Epoll {
         self.table.pause_accepting(Obstacle::Load);
     }
 
+    fn resume_accepting(&mut self) {
+        self.table.resume_accepting();
+    }
+
     fn stop_listening(&mut self) {
         self.table.stop_listening();
     }

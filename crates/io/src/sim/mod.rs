@@ -173,6 +173,10 @@ impl Driver for Sim {
         self.table.pause_accepting(Obstacle::Load);
     }
 
+    fn resume_accepting(&mut self) {
+        self.table.resume_accepting();
+    }
+
     fn stop_listening(&mut self) {
         self.table.stop_listening();
     }

@@ -88,6 +88,10 @@ impl<K: KernelInterface> SlotTable<K> {
         }
     }
 
+    pub(crate) fn resume_accepting(&mut self) {
+        self.listeners.release();
+    }
+
     fn woken(&mut self, more: bool, completions: &mut Vec<Completion>) {
         self.watching = more;
         if self.kernel.take_wake() {

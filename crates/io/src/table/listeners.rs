@@ -5,6 +5,7 @@ use super::kernel::KernelInterface;
 use super::obstacle::{Obstacle, ObstacleLog};
 use super::operation::{Cancellable, FIRST_LISTENER};
 use crate::Slot;
+use std::mem;
 use std::time::Duration;
 
 /// How long accepting pauses when no slot of this driver is freed. The descriptors may belong to
@@ -30,12 +31,14 @@ pub(crate) struct Listeners<L> {
     all: Vec<ListenerState<L>>,
     /// When the current pause of accepting began.
     paused: Option<Duration>,
+    /// The driver's user has paused accepting.
+    held: bool,
     episodes: ObstacleLog,
 }
 
 impl<L> Listeners<L> {
     pub(crate) const fn new() -> Self {
-        Self { all: Vec::new(), paused: None, episodes: ObstacleLog::new() }
+        Self { all: Vec::new(), paused: None, held: false, episodes: ObstacleLog::new() }
     }
 
     fn slot(at: usize) -> Slot {
@@ -65,16 +68,24 @@ impl<L> Listeners<L> {
         self.all.iter().any(|acceptor| !acceptor.stopped)
     }
 
-    /// Pauses accepting until a slot is freed or [`ACCEPT_PAUSE`] is over. Returns whether a pause
-    /// begins.
+    /// Pauses accepting: for [`Obstacle::Load`] until [`Listeners::release`], for other obstacles
+    /// until a slot is freed or [`ACCEPT_PAUSE`] is over. Returns whether a pause begins.
     pub(crate) fn pause<K: KernelInterface<Listener = L>>(&mut self, kernel: &mut K, obstacle: Obstacle) -> bool {
         let now = kernel.now();
         if self.is_listening() {
             self.episodes.stop(obstacle, now);
         }
-        let begins = self.paused.replace(now).is_none();
+        let begins = match obstacle {
+            Obstacle::Load => !mem::replace(&mut self.held, true),
+            _ => self.paused.replace(now).is_none(),
+        };
         self.cancel(kernel);
         begins
+    }
+
+    /// Ends the pause of [`Obstacle::Load`].
+    pub(crate) fn release(&mut self) {
+        self.held = false;
     }
 
     pub(crate) fn slot_freed(&mut self) {
@@ -93,7 +104,7 @@ impl<L> Listeners<L> {
 
     /// A cancel came too late. It is repeated while the accept is in flight and should not be.
     pub(crate) fn cancel_failed<K: KernelInterface<Listener = L>>(&mut self, kernel: &mut K, slot: Slot) {
-        let resting = self.paused.is_some();
+        let resting = self.paused.is_some() || self.held;
         let acceptor = self.of(slot);
         acceptor.cancelled = acceptor.armed && (acceptor.stopped || resting);
         if acceptor.cancelled {
@@ -104,6 +115,9 @@ impl<L> Listeners<L> {
     /// Submits an accept for each listener that has none in flight. During a pause, shortens
     /// `timeout` to its end.
     pub(crate) fn arm<K: KernelInterface<Listener = L>>(&mut self, kernel: &mut K, timeout: &mut Option<Duration>) {
+        if self.held {
+            return;
+        }
         if let Some(since) = self.paused {
             let left = ACCEPT_PAUSE.saturating_sub(kernel.now().saturating_sub(since));
             if left > Duration::ZERO {

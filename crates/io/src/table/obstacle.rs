@@ -45,7 +45,7 @@ impl Obstacle {
             Self::Full => tracing::warn!(
                 "accepting pauses until a connection closes: the limit of connections is reached (raise it)"
             ),
-            Self::Load => tracing::warn!("{until} too many new connections wait to be served"),
+            Self::Load => tracing::warn!("accepting pauses: too many new connections wait to be served"),
             Self::Errno(libc::EMFILE) => {
                 tracing::warn!("{until} the process has reached its limit of open files (raise `ulimit -n`)");
             }

@@ -151,7 +151,7 @@ fn a_handshake_succeeds_however_its_bytes_are_cut() {
             pair.exchange(part).expect("a handshake");
             assert!(pair.server.is_open() && pair.client.is_open(), "{version:?} in parts of {part}");
             assert_eq!(pair.client.version(), Some(version.version));
-            assert_eq!(pair.server.held(), 0, "an idle connection owns no buffer");
+            assert_eq!(pair.server.buffered(), 0, "an idle connection owns no buffer");
         }
     }
 }
@@ -171,7 +171,7 @@ fn data_is_opened_however_its_records_are_cut() {
                 receive(&mut pair.server, bytes, &mut pair.to_server).expect("valid records");
             }
             assert!(pair.to_server == data, "{version:?} in parts of {part}");
-            assert_eq!(pair.server.held(), 0, "an idle connection owns no buffer");
+            assert_eq!(pair.server.buffered(), 0, "an idle connection owns no buffer");
         }
     }
 }
@@ -321,7 +321,7 @@ fn a_flood_of_key_updates_fails() {
             failed = true;
             break;
         }
-        assert!(pair.server.held() < 64 * 1024, "the answers are limited");
+        assert!(pair.server.buffered() < 64 * 1024, "the answers are limited");
     }
     assert!(failed, "1000 updates without data");
 }

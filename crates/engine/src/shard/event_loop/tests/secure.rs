@@ -3,8 +3,10 @@
 use super::world::{Got, REQUEST, Scripted, WebSocketPeer, World, each_seed};
 use crate::api::endpoint::EndpointTls;
 use crate::tls::stream::tests::configs;
-use crate::{CloseCode, Endpoint, Message, Prepared, TlsVersion, Upgrade};
+use crate::tls::table::{HANDSHAKE_TIME, WAITING_MAX};
+use crate::{CloseCode, Config, Endpoint, Limits, Message, Prepared, TlsVersion, Upgrade};
 use ringway_codec::{OpCode, Role};
+use ringway_io::Driver;
 use ringway_io::sim::Faults;
 use rustls::version::{TLS12, TLS13};
 use std::sync::Arc;
@@ -55,7 +57,7 @@ fn an_idle_connection_owns_no_buffer() {
     assert_eq!(client.take().len(), 1);
     world.run_until_idle();
     let tls = world.shard.core.tls.as_ref().expect("a listener has TLS");
-    assert_eq!((tls.held(), world.network.pool().guarded()), (0, 0));
+    assert_eq!((tls.buffered(), world.network.pool().guarded()), (0, 0));
 }
 
 #[test]
@@ -307,4 +309,59 @@ fn stopping_closes_connections_with_tls() {
     client.close(1001);
     world.run_until_idle();
     assert!(!world.running);
+}
+
+#[test]
+fn the_sum_of_unfinished_records_is_bounded_and_their_holders_are_closed() {
+    let limits = Limits { max_memory: Some(400_000), max_message: 200_000, ..Limits::default() };
+    let mut world = World::with(0, Faults::none(), Config::default(), limits, Scripted::new());
+    world.use_tls(configs(&TLS13).0);
+    let mut small = world.open_client();
+    // The header of a record of 16 KiB, and most of it: nothing of it can be opened.
+    let mut part = vec![23, 3, 3, 0x40, 0];
+    part.resize(16_000, 0);
+    let mut held = 0;
+    for _ in 0..40 {
+        let client = world.open_client();
+        client.peer.write(&part);
+        world.run_until_idle();
+        world.pass(Duration::from_secs(1));
+        held = held.max(world.shard.core.memory.held());
+    }
+    world.pass(Duration::from_secs(30));
+    let counters = world.shard.core.counters;
+    assert!(counters.memory_closes > 0, "{counters:?}");
+    assert!(held < 450_000, "{held} bytes are held");
+    small.send(OpCode::Binary, b"in time");
+    world.run_until_idle();
+    let got = small.take();
+    assert!(got.contains(&Got::Binary(b"in time".to_vec())), "{got:?}");
+}
+
+#[test]
+fn accepting_pauses_while_too_many_handshakes_wait() {
+    let mut world = World::secure(0, Faults::none(), Scripted::new());
+    // Each turn has time for one handshake, and brings eight connections.
+    world.reading_takes = HANDSHAKE_TIME;
+    // A record of the handshake with a message of an unknown type.
+    let record = [22, 3, 1, 0, 4, 99, 0, 0, 0];
+    let mut peers = Vec::new();
+    let (mut most, mut paused) = (0, 0);
+    while paused < 500 {
+        peers.extend((0..8).map(|_| world.network.connect()));
+        peers.iter().rev().take(8).for_each(|peer| peer.write(&record));
+        world.turn();
+        most = most.max(world.shard.core.tls.as_ref().expect("a listener has TLS").waiting());
+        paused += u32::from(world.shard.driver.stats().accept_pauses > 0);
+        assert!(peers.len() < 10 * WAITING_MAX, "accepting does not pause");
+    }
+    assert!(world.shard.driver.stats().accepted < peers.len() as u64, "connections are accepted during the pause");
+    world.reading_takes = Duration::ZERO;
+    world.run_until_idle();
+    assert!((WAITING_MAX..WAITING_MAX + 512).contains(&most), "{most} waited");
+    assert_eq!(world.shard.driver.stats().accepted, peers.len() as u64, "all are accepted at last");
+    assert_eq!(world.shard.core.counters.tls_failures, peers.len() as u64);
+    drop(peers);
+    world.pass(Duration::from_secs(30));
+    world.assert_clean();
 }

@@ -51,6 +51,8 @@ pub(super) struct World<H: Handler> {
     pub(super) now: Instant,
     /// The time of the latest turn.
     turned: Instant,
+    /// The time that passes between two readings of the clock within a turn.
+    pub(super) reading_takes: Duration,
     /// The result of the latest turn: whether the loop continues.
     pub(super) running: bool,
 }
@@ -69,7 +71,7 @@ impl<H: Handler> World<H> {
         let handle = ShardHandle::new(sim.waker());
         let mut shard = EventLoop::new(0, sim, Arc::new(config), limits, handle, handler, now);
         shard.start();
-        Self { shard, network, now, turned: now, running: true }
+        Self { shard, network, now, turned: now, reading_takes: Duration::ZERO, running: true }
     }
 
     /// The same, with TLS on its listener.
@@ -94,8 +96,9 @@ impl<H: Handler> World<H> {
 
     pub(super) fn turn(&mut self) {
         // The first reading of the clock is before the wait, the others are after it.
-        let (before, now) = (Cell::new(Some(std::mem::replace(&mut self.turned, self.now))), self.now);
-        let clock = || before.take().unwrap_or(now);
+        let (before, now) = (Cell::new(Some(std::mem::replace(&mut self.turned, self.now))), Cell::new(self.now));
+        let step = self.reading_takes;
+        let clock = || before.take().unwrap_or_else(|| now.replace(now.get() + step));
         self.running = self.shard.turn(clock).expect("the simulation does not fail");
         self.assert_charged();
     }
