@@ -183,6 +183,8 @@ impl InPlaceCheck {
 enum Step {
     /// Another step follows.
     Continue,
+    /// There was plaintext. Another step follows if there are more bytes.
+    Opened,
     /// The peer has sent its close_notify. Another step follows.
     PeerFinished,
     /// More bytes are needed. `true`: data can be sent.
@@ -379,7 +381,9 @@ impl TlsStream {
         let mut at = 0;
         loop {
             match self.step(bytes, &mut at, plain) {
-                Ok(Step::Continue) => {}
+                // Only further bytes can change the state.
+                Ok(Step::Opened) if at == bytes.len() && !self.is_handshaking() => return Ok(at),
+                Ok(Step::Continue | Step::Opened) => {}
                 Ok(Step::PeerFinished) => self.peer_finished = true,
                 Ok(Step::Blocked(open)) => {
                     if open && self.is_handshaking() {
@@ -587,7 +591,7 @@ fn step<D>(status: UnbufferedStatus<'_, '_, D>, opening: &mut Opening<'_>) -> Re
                     Opened::InPlace(_) => return Err(Error::General("one record, and two plaintexts".into())),
                 };
             }
-            Step::Continue
+            Step::Opened
         }
         ConnectionState::EncodeTlsData(data) => {
             encode(data, opening.own)?;
