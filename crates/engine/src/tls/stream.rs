@@ -17,7 +17,7 @@ use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic};
 use rustls::{ClientConfig, Error, HandshakeKind, ProtocolVersion, ServerConfig, SupportedCipherSuite};
 use std::mem;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
 /// The size in bytes of the header of a record.
@@ -26,6 +26,12 @@ const HEADER: usize = 5;
 /// The maximum size in bytes of the payload of a record (RFC 8446 section 5.2: 2^14 + 256; RFC 5246
 /// section 6.2.3: 2^14 + 2048).
 const RECORD_MAX: usize = (1 << 14) + 2048;
+
+/// The types of records (RFC 8446 section 5.1, RFC 6520).
+const RECORD_TYPES: RangeInclusive<u8> = 20..=24;
+
+/// The first bytes of the versions that rustls parses: those of SSL 2.0, SSL 3.0 to TLS 1.3, and DTLS.
+const RECORD_VERSIONS: [u8; 3] = [2, 3, 0xfe];
 
 /// The maximum number of bytes of plaintext that one call of [`TlsStream::seal`] takes. More waits
 /// for the completion of the send, so that one long output does not delay other connections.
@@ -59,6 +65,9 @@ pub(crate) struct TlsStream {
     /// Received bytes that are not processed yet: a part of a record, or of a message of the
     /// handshake. Empty, without memory, between two records.
     partial: Vec<u8>,
+    /// How many of them were processed: records of a message of the handshake that is incomplete
+    /// (server role).
+    processed: usize,
     /// Records of the protocol itself, which precede everything that is sealed later: the flights of
     /// the handshake, tickets, key updates and alerts.
     own: Vec<u8>,
@@ -244,6 +253,7 @@ impl TlsStream {
         Self {
             connection,
             partial: Vec::new(),
+            processed: 0,
             own: Vec::new(),
             unsent: None,
             // The option counts the header of the record.
@@ -323,9 +333,9 @@ impl TlsStream {
     }
 
     /// Whether a record of the handshake is collected, which [`shake_hands`](TlsStream::shake_hands)
-    /// processes (server role).
+    /// has not processed yet (server role).
     pub(crate) fn has_collected_record(&self) -> bool {
-        self.is_handshaking() && self.partial.len() > HEADER && missing(&self.partial).is_none()
+        self.is_handshaking() && missing(&self.partial[self.processed..]).is_none()
     }
 
     /// Processes the collected records of the handshake (server role).
@@ -333,7 +343,13 @@ impl TlsStream {
     /// # Errors
     /// As [`receive`](TlsStream::receive).
     pub(crate) fn shake_hands(&mut self, plain: &mut Plaintext) -> Result<TlsProgress, TlsFailure> {
+        // rustls moves the parts of a message together, so the records are counted before.
+        let (mut end, before) = (self.processed, self.partial.len());
+        while let Some(record) = record_len(&self.partial[end..]) {
+            end += record;
+        }
         self.process_partial(plain)?;
+        self.processed = end.saturating_sub(before - self.partial.len());
         Ok(self.progress(true))
     }
 
@@ -671,20 +687,22 @@ fn write_record<D>(
     }
 }
 
-/// The length of the first record of `bytes`, if it is complete.
+/// The number of bytes that the first record of `bytes` lacks; `None` if it is complete, or if rustls
+/// refuses its header. Without its header, those of the header.
+fn missing(bytes: &[u8]) -> Option<usize> {
+    let &[kind, major, _, high, low, ..] = bytes else { return Some(HEADER - bytes.len()) };
+    let payload = usize::from(u16::from_be_bytes([high, low]));
+    if !RECORD_TYPES.contains(&kind) || !RECORD_VERSIONS.contains(&major) || payload >= RECORD_MAX {
+        return None;
+    }
+    (HEADER + payload).checked_sub(bytes.len()).filter(|missing| *missing > 0)
+}
+
+/// The number of bytes of the first record, if it is complete.
 fn record_len(bytes: &[u8]) -> Option<usize> {
     let &[_, _, _, high, low, ..] = bytes else { return None };
     let len = HEADER + usize::from(u16::from_be_bytes([high, low]));
     (len <= bytes.len()).then_some(len)
-}
-
-/// The number of bytes that the first record of `bytes` lacks; `None` if it is complete. Without its
-/// header, those of the header.
-fn missing(bytes: &[u8]) -> Option<usize> {
-    let &[_, _, _, high, low, ..] = bytes else { return Some(HEADER - bytes.len()) };
-    // rustls refuses a longer record.
-    let payload = usize::from(u16::from_be_bytes([high, low])).min(RECORD_MAX);
-    (HEADER + payload).checked_sub(bytes.len()).filter(|missing| *missing > 0)
 }
 
 /// Whether the bytes begin like an HTTP request. No record of TLS does: the type of its content is

@@ -284,13 +284,48 @@ fn http_without_tls_is_recognised() {
 }
 
 #[test]
-fn bytes_that_are_no_record_fail() {
-    let mut pair = Pair::new(&version::TLS13);
-    receive(&mut pair.server, &mut [0xff; 8], &mut pair.to_server).expect("collected");
-    let mut failed = !pair.server.has_collected_record();
-    while !failed {
-        failed = shake_hands(&mut pair.server, &mut pair.to_server).is_err();
+fn a_header_of_no_record_fails_without_its_content() {
+    // A type, a version and a length that no record has.
+    for header in
+        [[0, 3, 1, 2, 0], [19, 3, 1, 2, 0], [25, 3, 1, 2, 0], [0xff; 5], [22, 4, 0, 2, 0], [22, 3, 1, 0x48, 0]]
+    {
+        let mut pair = Pair::new(&version::TLS13);
+        receive(&mut pair.server, &mut header.clone(), &mut pair.to_server).expect("collected");
+        assert!(pair.server.has_collected_record(), "{header:?}");
+        assert!(shake_hands(&mut pair.server, &mut pair.to_server).is_err(), "{header:?}");
     }
+    for header in [[20, 3, 3, 0, 1], [22, 3, 0, 0, 5], [22, 3, 4, 0x47, 0xff], [24, 3, 3, 0, 9]] {
+        let mut pair = Pair::new(&version::TLS13);
+        receive(&mut pair.server, &mut header.clone(), &mut pair.to_server).expect("collected");
+        assert!(!pair.server.has_collected_record(), "{header:?}");
+    }
+}
+
+#[test]
+fn a_part_of_a_message_waits_for_the_next_record() {
+    let mut pair = Pair::new(&version::TLS13);
+    let mut hello = Vec::new();
+    pair.client.take_own(&mut hello);
+    let (first, second) = hello[HEADER..].split_at(100);
+    let record = |part: &[u8]| [&[22, 3, 1][..], &(part.len() as u16).to_be_bytes(), part].concat();
+    receive(&mut pair.server, &mut record(first), &mut pair.to_server).expect("collected");
+    assert!(pair.server.has_collected_record());
+    shake_hands(&mut pair.server, &mut pair.to_server).expect("the message is incomplete");
+    // Otherwise the shard would process the same bytes in each turn.
+    assert!(!pair.server.has_collected_record());
+    let mut rest = record(second);
+    let (begin, end) = rest.split_at_mut(3);
+    receive(&mut pair.server, begin, &mut pair.to_server).expect("collected");
+    assert!(!pair.server.has_collected_record(), "the header of the second record is incomplete");
+    receive(&mut pair.server, end, &mut pair.to_server).expect("collected");
+    assert!(pair.server.has_collected_record());
+    pair.exchange(usize::MAX).expect("a handshake");
+    assert!(!pair.server.is_open(), "the client has sent nothing since");
+    while pair.server.has_collected_record() {
+        shake_hands(&mut pair.server, &mut pair.to_server).expect("the message is complete");
+    }
+    pair.exchange(usize::MAX).expect("a handshake");
+    assert!(pair.server.is_open() && pair.client.is_open());
 }
 
 #[test]
