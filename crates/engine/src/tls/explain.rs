@@ -4,6 +4,7 @@ use super::certificate::date;
 use ringway_codec::Role;
 use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible, PeerMisbehaved};
+use std::fmt;
 use std::time::{Duration, UNIX_EPOCH};
 
 /// Explains an error of a connection to the operator of this side. `role` is that of this side;
@@ -36,8 +37,23 @@ pub(crate) fn explain(error: &Error, role: Role, name: Option<&str>) -> String {
             | PeerMisbehaved::TooManyEmptyFragments
             | PeerMisbehaved::TooManyRenegotiationRequests
             | PeerMisbehaved::TooManyWarningAlertsReceived),
-        ) => format!("the {peer} sent a flood of messages without data: {reason:?}"),
-        Error::PeerMisbehaved(reason) => format!("the {peer} violated the TLS protocol: {reason:?}"),
+        ) => format!("the {peer} sent a flood of messages without data ({})", words(reason, ' ')),
+        Error::PeerMisbehaved(reason) => {
+            format!("the {peer} violated the TLS protocol ({}); {}", words(reason, ' '), update(peer))
+        }
+        Error::InappropriateMessage { expect_types, got_type } => {
+            let expected = expect_types.iter().map(|kind| words(kind, ' ')).collect::<Vec<_>>().join(" or ");
+            let got = words(got_type, ' ');
+            format!("the {peer} sent a TLS message out of order (expected {expected}, got {got}); {}", update(peer))
+        }
+        Error::InappropriateHandshakeMessage { expect_types, got_type } => {
+            // The names of messages in RFC 8446 section 4.
+            let expected = expect_types.iter().map(|kind| format!("{kind:?}")).collect::<Vec<_>>().join(" or ");
+            format!(
+                "the {peer} sent a TLS message out of order (expected {expected}, got {got_type:?}); {}",
+                update(peer)
+            )
+        }
         Error::DecryptError => {
             format!("a record of the {peer} could not be decrypted: it was changed on the way, or the {peer} is faulty")
         }
@@ -89,18 +105,52 @@ fn of_certificate(error: &CertificateError, role: Role, peer: &str, name: Option
             "a signature of the {peer} does not verify: its key is not that of its certificate, or its chain is of \
              another CA with the same name"
         ),
+        CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => format!(
+            "a signature of the {peer} is not of the kind of key in its certificate: its key is not that of its \
+             certificate; give the {peer} the key from which the certificate was requested"
+        ),
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. } => format!(
+            "a certificate of the {peer} has an unsupported kind of signature, such as one with SHA-1; have it issued \
+             with ECDSA, Ed25519, or RSA of 2048 to 8192 bits, and SHA-256 or longer"
+        ),
+        CertificateError::UnhandledCriticalExtension => {
+            format!(
+                "a certificate of the {peer} has a critical extension that is not supported; have it issued without"
+            )
+        }
         CertificateError::Revoked => format!("a certificate of the {peer} has been revoked"),
         CertificateError::BadEncoding => format!("a certificate of the {peer} cannot be parsed"),
+        CertificateError::Other(error) => of_webpki(&error.0.to_string(), role, peer),
+        error => format!("the certificate of the {peer} is not valid ({}); replace it", words(error, ' ')),
+    }
+}
+
+/// Explains an error of webpki, which displays its name.
+fn of_webpki(error: &str, role: Role, peer: &str) -> String {
+    match error {
+        // A self-signed certificate that is marked as a CA.
+        "CaUsedAsEndEntity" => {
+            let text = format!(
+                "the certificate of the {peer} is marked as that of a CA; make one with basicConstraints=CA:FALSE"
+            );
+            if role == Role::Client { text + ", or skip the verification with -k" } else { text }
+        }
+        "EndEntityUsedAsCa" => {
+            format!(
+                "the issuer of a certificate of the {peer} is not marked as a CA; issue it with basicConstraints=CA:TRUE"
+            )
+        }
+        "UnsupportedCertVersion" => format!("a certificate of the {peer} is not of version 3 of X.509; make one of it"),
+        "NameConstraintViolation" => {
+            format!("a CA of the {peer} may not issue a certificate for this name (name constraints); use another CA")
+        }
+        "PathLenConstraintViolated" => {
+            format!(
+                "the chain of the {peer} is longer than one of its CAs allows (path length); issue it with another CA"
+            )
+        }
         error => {
-            let text = error.to_string();
-            // The error of webpki for a self-signed certificate that is marked as a CA.
-            if text.contains("CaUsedAsEndEntity") {
-                let text = format!(
-                    "the certificate of the {peer} is marked as that of a CA; make one with basicConstraints=CA:FALSE"
-                );
-                return if role == Role::Client { text + ", or skip the verification with -k" } else { text };
-            }
-            format!("the certificate of the {peer} is not valid: {text}")
+            format!("the certificate of the {peer} is not valid ({}); replace it", spaced(error, ' ').to_lowercase())
         }
     }
 }
@@ -128,6 +178,12 @@ fn of_incompatible(reason: &PeerIncompatible, role: Role, peer: &str) -> String 
         (P::NoKxGroupsInCommon | P::NamedGroupsExtensionRequired, _) => {
             format!("there is no key exchange group in common with the {peer}")
         }
+        // Versions before 1.2 do not have the extension, which rustls checks before the version.
+        (P::SignatureAlgorithmsExtensionRequired, Role::Server) => {
+            "there is no common version of TLS: the client offers no signature algorithms, as before TLS 1.2; update \
+             the client"
+                .into()
+        }
         (P::NoSignatureSchemesInCommon | P::SignatureAlgorithmsExtensionRequired, _) => {
             format!("the {peer} does not support signatures of the kind of key that this side has")
         }
@@ -137,7 +193,8 @@ fn of_incompatible(reason: &PeerIncompatible, role: Role, peer: &str) -> String 
         (P::ExtendedMasterSecretExtensionRequired, _) => {
             format!("the {peer} lacks the extended master secret (RFC 7627), which TLS 1.2 requires here")
         }
-        (reason, _) => format!("the {peer} is not compatible: {reason:?}"),
+        (P::ServerRejectedEncryptedClientHello(_), _) => "the server rejected an encrypted ClientHello".into(),
+        (reason, _) => format!("the {peer} is not compatible ({}); {}", words(reason, ' '), update(peer)),
     }
 }
 
@@ -148,27 +205,28 @@ fn of_alert(alert: AlertDescription, role: Role, peer: &str, name: Option<&str>)
         Role::Client => "the client certificate (--cert)",
         Role::Server => "the certificate of this server",
     };
+    let code = alert_name(alert);
     match (alert, role) {
-        (A::ProtocolVersion, _) => format!("the {peer} supports no version of TLS in common (alert {alert:?})"),
+        (A::ProtocolVersion, _) => format!("the {peer} supports no version of TLS in common (alert {code})"),
         (A::HandshakeFailure | A::InsufficientSecurity, Role::Client) => format!(
             "the server rejected the handshake: there is no common cipher suite or version, or it requires a client \
-             certificate (--cert) (alert {alert:?})"
+             certificate (--cert) (alert {code})"
         ),
         (A::HandshakeFailure | A::InsufficientSecurity, Role::Server) => {
-            format!("the client rejected the handshake: there is no common cipher suite or version (alert {alert:?})")
+            format!("the client rejected the handshake: there is no common cipher suite or version (alert {code})")
         }
         (A::CertificateRequired | A::NoCertificate, Role::Client) => {
-            format!("the server requires a client certificate; give it with --cert and --key (alert {alert:?})")
+            format!("the server requires a client certificate; give it with --cert and --key (alert {code})")
         }
         (A::UnknownCA, Role::Server) => format!(
             "the client does not trust the CA of {own}, or an intermediate certificate is missing in --tls-cert (alert \
-             {alert:?})"
+             {code})"
         ),
-        (A::UnknownCA, Role::Client) => format!("the server does not trust the CA of {own} (alert {alert:?})"),
+        (A::UnknownCA, Role::Client) => format!("the server does not trust the CA of {own} (alert {code})"),
         (A::CertificateExpired, _) => {
-            format!("to the {peer}, {own} has expired; renew it, or check the clocks of both (alert {alert:?})")
+            format!("to the {peer}, {own} has expired; renew it, or check the clocks of both (alert {code})")
         }
-        (A::CertificateRevoked, _) => format!("to the {peer}, {own} has been revoked; renew it (alert {alert:?})"),
+        (A::CertificateRevoked, _) => format!("to the {peer}, {own} has been revoked; renew it (alert {code})"),
         (
             A::BadCertificate
             | A::UnsupportedCertificate
@@ -177,18 +235,18 @@ fn of_alert(alert: AlertDescription, role: Role, peer: &str, name: Option<&str>)
             | A::DecryptError
             | A::BadCertificateStatusResponse,
             _,
-        ) => format!("the {peer} rejected {own} (alert {alert:?})"),
+        ) => format!("the {peer} rejected {own} (alert {code})"),
         (A::UnrecognisedName, Role::Client) => {
             let name = name.unwrap_or("this name");
-            format!("the server has no certificate for {name}; give another name with --servername (alert {alert:?})")
+            format!("the server has no certificate for {name}; give another name with --servername (alert {code})")
         }
         (A::NoApplicationProtocol, Role::Client) => format!(
-            "the server supports none of the offered application protocols; change them with --alpn (alert {alert:?})"
+            "the server supports none of the offered application protocols; change them with --alpn (alert {code})"
         ),
-        (A::CloseNotify | A::UserCanceled, _) => format!("the {peer} ended the handshake (alert {alert:?})"),
-        (A::InternalError, _) => format!("the {peer} failed with an internal error; see its log (alert {alert:?})"),
+        (A::CloseNotify | A::UserCanceled, _) => format!("the {peer} ended the handshake (alert {code})"),
+        (A::InternalError, _) => format!("the {peer} failed with an internal error; see its log (alert {code})"),
         (A::Unknown(number), _) => format!("the {peer} ended the connection with the unknown alert {number}"),
-        (alert, _) => format!("the {peer} ended the connection with the alert {alert:?}"),
+        _ => format!("the {peer} ended the connection with the alert {code}"),
     }
 }
 
@@ -202,10 +260,56 @@ fn of_message(reason: &InvalidMessage, role: Role, peer: &str) -> String {
         }
         (InvalidMessage::MessageTooLarge, _) => format!("the {peer} sent a record longer than TLS allows, or not TLS"),
         (InvalidMessage::HandshakePayloadTooLarge | InvalidMessage::CertificatePayloadTooLarge, _) => {
-            format!("the {peer} sent a handshake message that is too long: {reason:?}")
+            format!("the {peer} sent a handshake message that is too long ({})", words(reason, ' '))
         }
-        (reason, _) => format!("the {peer} sent an invalid TLS message: {reason:?}"),
+        (reason, _) => {
+            let what = match reason {
+                InvalidMessage::MissingData(part) => format!("{part} is incomplete"),
+                InvalidMessage::TrailingData(part) => format!("{part} is too long"),
+                InvalidMessage::UnexpectedMessage(part) => format!("unexpected {part}"),
+                InvalidMessage::IllegalEmptyList(part) => format!("{part} is empty"),
+                InvalidMessage::DuplicateExtension(number) => format!("extension {number} is repeated"),
+                reason => words(reason, ' '),
+            };
+            format!("the {peer} sent an invalid TLS message ({what}); {}", update(peer))
+        }
     }
+}
+
+/// The remedy for a peer that violates the protocol.
+fn update(peer: &str) -> String {
+    format!("update the {peer}, or check what is between it and this side")
+}
+
+/// The name of an alert in RFC 8446 section 6, such as `handshake_failure`.
+fn alert_name(alert: AlertDescription) -> String {
+    match alert {
+        AlertDescription::UnrecognisedName => "unrecognized_name".into(),
+        AlertDescription::EncryptedClientHelloRequired => "ech_required".into(),
+        alert => words(&alert, '_'),
+    }
+}
+
+/// The name of a variant without its fields in lower case, its words separated by `separator`.
+fn words(variant: &impl fmt::Debug, separator: char) -> String {
+    let name = format!("{variant:?}");
+    let name = name.split([' ', '(', '{']).next().unwrap_or_default();
+    spaced(name, separator).to_lowercase()
+}
+
+/// Separates the words of a name in camel case; `UnknownCA` has two.
+fn spaced(name: &str, separator: char) -> String {
+    let letters: Vec<char> = name.chars().collect();
+    let mut text = String::with_capacity(name.len() + 8);
+    for (at, letter) in letters.iter().enumerate() {
+        let follows_lower = at > 0 && !letters[at - 1].is_uppercase();
+        let precedes_lower = letters.get(at + 1).is_some_and(|next| next.is_lowercase());
+        if at > 0 && letter.is_uppercase() && (follows_lower || precedes_lower) {
+            text.push(separator);
+        }
+        text.push(*letter);
+    }
+    text
 }
 
 /// The names in an error of webpki, which displays `DnsName("a.example")`.

@@ -38,7 +38,7 @@ fn a_name_that_is_not_in_the_certificate_is_rejected() {
         "the certificate of the server is not for c.example (it has a.example, *.b.example, 192.0.2.1); use one of its \
          names, or give it with --servername"
     );
-    assert_eq!(ended.server_says(), "the client rejected the certificate of this server (alert BadCertificate)");
+    assert_eq!(ended.server_says(), "the client rejected the certificate of this server (alert bad_certificate)");
     let many: Vec<String> = (1..9).map(|n| format!("n{n}.example")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     let text = handshake(&ca.server(&many), &ca.client(), "2001:db8::2").client_says();
@@ -75,7 +75,7 @@ fn a_server_of_an_unknown_ca_is_rejected() {
     assert_eq!(
         ended.server_says(),
         "the client does not trust the CA of the certificate of this server, or an intermediate certificate is missing \
-         in --tls-cert (alert UnknownCA)"
+         in --tls-cert (alert unknown_ca)"
     );
     // The roots of the system, or Mozilla's without them, have no CA of a test.
     let system = ClientTls::new().expect("the roots of the system, or Mozilla's");
@@ -121,7 +121,7 @@ fn a_server_outside_its_validity_is_rejected_with_the_date() {
     assert_eq!(
         ended.server_says(),
         "to the client, the certificate of this server has expired; renew it, or check the clocks of both (alert \
-         CertificateExpired)"
+         certificate_expired)"
     );
     let future = ca.intermediate.sign(&Leaf::new(&["a.example"]).valid(now + DAY, now + 90 * DAY));
     let text = unchecked(&future.chain(), &future, &ca.client(), "a.example").client_says();
@@ -183,7 +183,7 @@ fn rfc8446_4_3_2_a_client_is_authenticated_by_its_certificate() {
         assert_eq!(ended.server_says(), "the certificate of the client is not from a CA of --tls-client-ca");
         assert_eq!(
             ended.client_says(),
-            "the server does not trust the CA of the client certificate (--cert) (alert UnknownCA)"
+            "the server does not trust the CA of the client certificate (--cert) (alert unknown_ca)"
         );
     }
     // Without being asked, a client does not send its certificate.
@@ -199,7 +199,7 @@ fn a_client_without_a_certificate_is_rejected_if_one_is_required() {
     assert_eq!(ended.server_says(), "the client sent no certificate, and this server requires one (--tls-client-auth)");
     assert_eq!(
         ended.client_says(),
-        "the server requires a client certificate; give it with --cert and --key (alert CertificateRequired)"
+        "the server requires a client certificate; give it with --cert and --key (alert certificate_required)"
     );
     let ended = handshake(&authenticating(&ca, ClientAuth::Optional), &ca.client(), "a.example");
     ended.expect();

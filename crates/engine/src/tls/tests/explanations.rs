@@ -48,7 +48,8 @@ fn missing_common_versions_and_ciphers_are_named() {
     );
     assert_eq!(
         server(PeerIncompatible::NullCompressionRequired),
-        "the client is not compatible: NullCompressionRequired"
+        "the client is not compatible (null compression required); update the client, or check what is between it and this \
+         side"
     );
 }
 
@@ -59,19 +60,19 @@ fn rfc8446_6_2_each_alert_names_the_rejected_item() {
         (
             AlertDescription::HandshakeFailure,
             "the server rejected the handshake: there is no common cipher suite or version, or it requires a client \
-             certificate (--cert) (alert HandshakeFailure)",
+             certificate (--cert) (alert handshake_failure)",
         ),
         (
             AlertDescription::UnrecognisedName,
-            "the server has no certificate for a.example; give another name with --servername (alert UnrecognisedName)",
+            "the server has no certificate for a.example; give another name with --servername (alert unrecognized_name)",
         ),
-        (AlertDescription::AccessDenied, "the server rejected the client certificate (--cert) (alert AccessDenied)"),
+        (AlertDescription::AccessDenied, "the server rejected the client certificate (--cert) (alert access_denied)"),
         (
             AlertDescription::InternalError,
-            "the server failed with an internal error; see its log (alert InternalError)",
+            "the server failed with an internal error; see its log (alert internal_error)",
         ),
-        (AlertDescription::UserCanceled, "the server ended the handshake (alert UserCanceled)"),
-        (AlertDescription::BadRecordMac, "the server ended the connection with the alert BadRecordMac"),
+        (AlertDescription::UserCanceled, "the server ended the handshake (alert user_canceled)"),
+        (AlertDescription::BadRecordMac, "the server ended the connection with the alert bad_record_mac"),
         (AlertDescription::Unknown(200), "the server ended the connection with the unknown alert 200"),
     ] {
         assert_eq!(client(alert(description)), text);
@@ -79,15 +80,15 @@ fn rfc8446_6_2_each_alert_names_the_rejected_item() {
     for (description, text) in [
         (
             AlertDescription::HandshakeFailure,
-            "the client rejected the handshake: there is no common cipher suite or version (alert HandshakeFailure)",
+            "the client rejected the handshake: there is no common cipher suite or version (alert handshake_failure)",
         ),
         (
             AlertDescription::CertificateUnknown,
-            "the client rejected the certificate of this server (alert CertificateUnknown)",
+            "the client rejected the certificate of this server (alert certificate_unknown)",
         ),
         (
             AlertDescription::CertificateRevoked,
-            "to the client, the certificate of this server has been revoked; renew it (alert CertificateRevoked)",
+            "to the client, the certificate of this server has been revoked; renew it (alert certificate_revoked)",
         ),
     ] {
         assert_eq!(server(alert(description)), text);
@@ -104,11 +105,12 @@ fn damaged_and_hostile_records_are_explained() {
     assert_eq!(server(InvalidMessage::MessageTooLarge), "the client sent a record longer than TLS allows, or not TLS");
     assert_eq!(
         server(PeerMisbehaved::TooManyKeyUpdateRequests),
-        "the client sent a flood of messages without data: TooManyKeyUpdateRequests"
+        "the client sent a flood of messages without data (too many key update requests)"
     );
     assert_eq!(
         client(PeerMisbehaved::SelectedUnofferedCipherSuite),
-        "the server violated the TLS protocol: SelectedUnofferedCipherSuite"
+        "the server violated the TLS protocol (selected unoffered cipher suite); update the server, or check what is \
+         between it and this side"
     );
     assert_eq!(
         client(PeerMisbehaved::SelectedUnofferedApplicationProtocol),
@@ -116,11 +118,12 @@ fn damaged_and_hostile_records_are_explained() {
     );
     assert_eq!(
         server(InvalidMessage::HandshakePayloadTooLarge),
-        "the client sent a handshake message that is too long: HandshakePayloadTooLarge"
+        "the client sent a handshake message that is too long (handshake payload too large)"
     );
     assert_eq!(
         client(InvalidMessage::MissingData("ServerHello")),
-        "the server sent an invalid TLS message: MissingData(\"ServerHello\")"
+        "the server sent an invalid TLS message (ServerHello is incomplete); update the server, or check what is between \
+         it and this side"
     );
 }
 
@@ -140,7 +143,7 @@ fn certificate_errors_without_context_are_explained() {
         (CertificateError::BadEncoding, "a certificate of the server cannot be parsed"),
         (
             CertificateError::UnhandledCriticalExtension,
-            "the certificate of the server is not valid: UnhandledCriticalExtension",
+            "a certificate of the server has a critical extension that is not supported; have it issued without",
         ),
     ] {
         assert_eq!(client(error), text);

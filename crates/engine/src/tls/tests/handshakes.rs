@@ -146,7 +146,7 @@ fn the_minimum_version_is_1_2_or_1_3() {
         refused.server_says(),
         "there is no common version of TLS: the client supports none of this server's (--tls-min)"
     );
-    assert_eq!(refused.client_says(), "the server supports no version of TLS in common (alert ProtocolVersion)");
+    assert_eq!(refused.client_says(), "the server supports no version of TLS in common (alert protocol_version)");
 }
 
 #[test]
@@ -270,7 +270,7 @@ fn rfc7301_the_application_protocol_is_http_1_1() {
     assert_eq!(
         refused.client_says(),
         "the server supports none of the offered application protocols; change them with --alpn (alert \
-         NoApplicationProtocol)"
+         no_application_protocol)"
     );
     for bad in ["", &"x".repeat(256)] {
         assert!(ca.client().alpn([bad]).expect_err("out of range").to_string().starts_with("tls.alpn is "));
