@@ -19,6 +19,8 @@ enum Stage {
 enum ExpectedAnswer {
     Status(u16),
     Close(u16),
+    /// A fatal alert of TLS, without protection.
+    Alert(u8),
 }
 
 /// A bad input.
@@ -69,6 +71,9 @@ impl BadInput {
                 let response = peer.response();
                 assert_eq!(response.status, status, "{}: {response:?}", self.name);
                 assert_eq!(response.body.lines().count(), 1, "{}: one line says why", self.name);
+            }
+            ExpectedAnswer::Alert(description) => {
+                assert_eq!(peer.bytes(7), [21, 3, 3, 0, 2, 2, description], "{}", self.name);
             }
             ExpectedAnswer::Close(code) => assert_eq!(peer.close_code(), Some(code), "{}", self.name),
         }
@@ -135,7 +140,8 @@ fn openings() -> Vec<BadInput> {
         opening("http_1_0", request().line("GET /chat HTTP/1.0").bytes(), 505),
         opening("http_2_0", request().line("GET /chat HTTP/2.0").bytes(), 505),
         opening("body", request().with("Content-Length", "3").bytes(), 400),
-        opening("tls_client_hello", *hello, 400),
+        // unexpected_message (RFC 8446 section 6.2): the listener has no TLS.
+        BadInput { answer: ExpectedAnswer::Alert(10), ..opening("tls_client_hello", *hello, 0) },
         opening("zeros", [0; 64], 400),
         opening("high_bytes", [0xff; 64], 400),
         opening("http_2_preface", *b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
