@@ -12,5 +12,8 @@ mod seccomp;
 mod service;
 mod serving;
 mod signals;
+mod tls;
+mod tls_hostile;
+mod tls_load;
 mod unix;
 mod usage;

@@ -12,6 +12,8 @@ mod overload;
 mod sockets;
 mod stopping;
 mod sums;
+mod tls;
+mod tls_client;
 mod unix;
 
 use ringway::{Config, DriverChoice, Limits};

@@ -12,6 +12,7 @@ mod directory;
 mod http;
 mod peer;
 mod program;
+pub mod tls;
 
 pub use directory::TestDirectory;
 pub use http::{RawRequest, RawResponse, accepting};

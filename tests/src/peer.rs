@@ -98,6 +98,12 @@ impl WirePeer {
         Self { stream, received: Vec::new(), at: 0 }
     }
 
+    /// The connection, of which nothing has been read.
+    #[must_use]
+    pub fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
     /// Connects and opens a WebSocket.
     #[must_use]
     pub fn open(server: SocketAddr) -> Self {
@@ -217,6 +223,22 @@ impl WirePeer {
     /// The end of the connection, if it comes before them.
     pub fn skip(&mut self, count: usize) -> Result<(), End> {
         self.take(count).map(drop)
+    }
+
+    /// Reads this many bytes.
+    pub fn bytes(&mut self, count: usize) -> Vec<u8> {
+        self.take(count).expect("the bytes come")
+    }
+
+    /// Reads all bytes up to FIN.
+    pub fn rest(&mut self) -> Vec<u8> {
+        loop {
+            match self.fill() {
+                Ok(()) => {}
+                Err(End::Finished) => return self.received.split_off(self.at),
+                Err(End::Reset) => panic!("the connection was reset"),
+            }
+        }
     }
 
     /// Reads the head of a request or response, including its blank line.

@@ -175,6 +175,12 @@ impl ServerProcess {
         self.announced.iter().filter_map(address).collect()
     }
 
+    /// The addresses with TLS that it has printed.
+    pub fn secure_addresses(&self) -> Vec<SocketAddr> {
+        let address = |line: &String| line.strip_prefix("listening on wss://")?.parse().ok();
+        self.announced.iter().filter_map(address).collect()
+    }
+
     /// The first address that it has printed.
     pub fn address(&self) -> SocketAddr {
         self.addresses()[0]
