@@ -53,7 +53,7 @@ impl Errors {
 /// The kind of a failure to connect.
 pub(crate) fn of_connect(error: &ConnectError) -> Cow<'static, str> {
     match error {
-        ConnectError::Unreachable(error) => Cow::Borrowed(match error.kind() {
+        ConnectError::Unreachable(error) | ConnectError::Lost(_, error) => Cow::Borrowed(match error.kind() {
             io::ErrorKind::ConnectionRefused => "connect_refused",
             io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => "connect_reset",
             io::ErrorKind::TimedOut => "connect_timeout",
@@ -62,14 +62,15 @@ pub(crate) fn of_connect(error: &ConnectError) -> Cow<'static, str> {
             _ if is_out_of_files(error) => "connect_no_file",
             _ => "connect_failed",
         }),
-        ConnectError::Timeout => Cow::Borrowed("connect_timeout"),
+        ConnectError::Timeout(_) => Cow::Borrowed("connect_timeout"),
+        ConnectError::Tls(_) => Cow::Borrowed("tls_failed"),
         ConnectError::NoSlot => Cow::Borrowed("connect_no_slot"),
         ConnectError::Handshake(HandshakeError::Status { status, .. }) => {
             Cow::Owned(format!("handshake_status_{status}"))
         }
         ConnectError::Handshake(HandshakeError::Accept) => Cow::Borrowed("handshake_accept"),
         ConnectError::Handshake(_) => Cow::Borrowed("handshake_invalid"),
-        ConnectError::Ended => Cow::Borrowed("handshake_ended"),
+        ConnectError::Ended(_) => Cow::Borrowed("handshake_ended"),
         _ => Cow::Borrowed("connect_failed"),
     }
 }
@@ -104,7 +105,7 @@ pub(crate) fn of_close(reason: &CloseReason, we_close: bool) -> Option<&'static 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ringway::CloseCode;
+    use ringway::{CloseCode, OpeningStage};
 
     #[test]
     fn connect_errors_have_their_kinds() {
@@ -115,8 +116,10 @@ mod tests {
             (io(io::ErrorKind::TimedOut), "connect_timeout"),
             (io(io::ErrorKind::AddrNotAvailable), "connect_no_port"),
             (ConnectError::Unreachable(io::Error::from_raw_os_error(24)), "connect_no_file"),
-            (ConnectError::Timeout, "connect_timeout"),
-            (ConnectError::Ended, "handshake_ended"),
+            (ConnectError::Lost(OpeningStage::Tls, io::ErrorKind::ConnectionReset.into()), "connect_reset"),
+            (ConnectError::Timeout(OpeningStage::Upgrade), "connect_timeout"),
+            (ConnectError::Tls("unknown CA".into()), "tls_failed"),
+            (ConnectError::Ended(OpeningStage::Tls), "handshake_ended"),
             (ConnectError::Handshake(status), "handshake_status_503"),
             (ConnectError::Handshake(HandshakeError::Accept), "handshake_accept"),
             (ConnectError::Handshake(HandshakeError::Upgrade), "handshake_invalid"),

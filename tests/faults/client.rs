@@ -174,7 +174,7 @@ fn an_end_before_the_answer_fails_the_connection() {
     pair.expect("failed the peer ended the connection");
     let (peer, _) = pair.connect();
     peer.reset();
-    pair.expect("failed cannot connect");
+    pair.expect("failed the connection was lost during the opening handshake");
 }
 
 #[test]
@@ -195,11 +195,11 @@ fn no_answer_in_time_fails_the_connection() {
     let pair = ClientAndServer::new(config().handshake_timeout(Duration::from_millis(200)).expect("in range"));
     // Once in the backlog, and once accepted.
     pair.begin();
-    pair.expect("failed the peer did not answer");
+    pair.expect("failed the opening handshake took too long");
     let accepted = pair.listener.accept();
     let (mut peer, answer) = pair.connect();
     peer.write(&answer.as_bytes()[..20]);
-    pair.expect("failed the peer did not answer");
+    pair.expect("failed the opening handshake took too long");
     drop(accepted);
 }
 

@@ -144,6 +144,7 @@ pub use api::error::ConnectError;
 pub use api::handler::Handler;
 pub use api::id::{ConnectionId, TimerId};
 pub use api::message::Message;
+pub use api::opening::{OpeningStage, OpeningTimes};
 pub use api::request::Request;
 pub use api::response::{Response, Upgrade};
 pub use api::shard::{Shard, ShardHandle};

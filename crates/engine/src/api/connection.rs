@@ -3,6 +3,7 @@
 use crate::api::handler::Handler;
 use crate::api::id::{ConnectionId, TimerId};
 use crate::api::message::Message;
+use crate::api::opening::OpeningTimes;
 use crate::api::shard::{Command, Shard};
 use crate::api::tls::TlsSession;
 use crate::session::link::Link;
@@ -225,6 +226,13 @@ impl<'a, H: Handler> Connection<'a, H> {
     #[must_use]
     pub fn response_headers(&self) -> Option<&HeaderMap> {
         Some(&self.peek()?.agreed()?.headers)
+    }
+
+    /// The durations of the stages in which the connection has opened, in the client role.
+    /// Available during [`Handler::open`] only.
+    #[must_use]
+    pub fn opening_times(&self) -> Option<OpeningTimes> {
+        self.peek()?.agreed()?.times
     }
 
     /// Sends a received message back unchanged. Has no effect on a connection that is closing.

@@ -1,5 +1,6 @@
 //! Why an outgoing connection failed.
 
+use crate::api::opening::OpeningStage;
 use crate::tls::TlsError;
 use ringway_codec::{HandshakeError, TargetError};
 use ringway_io::AddressError;
@@ -28,22 +29,26 @@ pub enum ConnectError {
     /// The host name has no address.
     #[error("cannot resolve {0:?}: {1}")]
     Name(String, io::Error),
-    /// The connection could not be established, or was lost during the opening handshake.
+    /// The TCP connection, or that of a Unix socket, could not be established.
     #[error("cannot connect: {0}")]
     Unreachable(io::Error),
+    /// The connection was lost during this stage.
+    #[error("the connection was lost during {0}: {1}")]
+    Lost(OpeningStage, io::Error),
     /// The TLS handshake failed.
     #[error("TLS: {0}")]
     Tls(String),
     /// The peer's response does not complete the opening handshake (RFC 6455 section 4.1).
     #[error(transparent)]
     Handshake(#[from] HandshakeError),
-    /// The peer ended the connection during the opening handshake.
-    #[error("the peer ended the connection before its response was complete")]
-    Ended,
-    /// The peer did not answer within
-    /// [`Config::handshake_timeout`](crate::Config::handshake_timeout).
-    #[error("the peer did not answer the opening handshake in time")]
-    Timeout,
+    /// The peer ended the connection during this stage.
+    #[error("the peer ended the connection during {0}")]
+    Ended(OpeningStage),
+    /// The connection was in this stage after
+    /// [`Config::handshake_timeout`](crate::Config::handshake_timeout), which is the time for all
+    /// stages.
+    #[error("{0} took too long")]
+    Timeout(OpeningStage),
     /// The shard has reached [`Limits::max_connections`](crate::Limits::max_connections).
     #[error("the shard has reached its limit of connections (Limits::max_connections)")]
     NoSlot,
@@ -53,4 +58,20 @@ pub enum ConnectError {
     /// The shard is stopping.
     #[error("the shard is stopping")]
     Stopping,
+}
+
+impl ConnectError {
+    /// The stage of opening in which the connection failed. `None` if it was not attempted, or if
+    /// this process ended it: at a limit, or because the shard is stopping.
+    #[must_use]
+    pub fn stage(&self) -> Option<OpeningStage> {
+        match self {
+            Self::Unreachable(_) => Some(OpeningStage::Connect),
+            Self::Lost(stage, _) | Self::Ended(stage) | Self::Timeout(stage) => Some(*stage),
+            Self::Tls(_) => Some(OpeningStage::Tls),
+            Self::Handshake(_) => Some(OpeningStage::Upgrade),
+            Self::Url(_) | Self::Address(_) | Self::TlsConfig(_) | Self::Name(..) => None,
+            Self::NoSlot | Self::Memory | Self::Stopping => None,
+        }
+    }
 }

@@ -7,6 +7,7 @@ pub(crate) mod error;
 pub(crate) mod handler;
 pub(crate) mod id;
 pub(crate) mod message;
+pub(crate) mod opening;
 pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod shard;

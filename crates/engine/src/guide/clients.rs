@@ -11,6 +11,9 @@
 //! section 4, within [`Config::handshake_timeout`] in all. `unix:/run/app.sock:/path` is the
 //! endpoint of a server on a Unix socket; its `Host` is `localhost`.
 //!
+//! In `open`, [`Connection::opening_times`] has the durations of TCP, TLS and the upgrade; in
+//! `failed`, [`ConnectError::stage`] is the one that failed.
+//!
 //! The engine does not reconnect by itself. To reconnect, a handler calls `connect` again in
 //! `failed` or `closed`, after a delay:
 //!
@@ -76,6 +79,8 @@
 //! [`Config::handshake_timeout`]: crate::Config::handshake_timeout
 //! [`Endpoint`]: crate::Endpoint
 //! [`Endpoint::resolve`]: crate::Endpoint::resolve
+//! [`ConnectError::stage`]: crate::ConnectError::stage
+//! [`Connection::opening_times`]: crate::Connection::opening_times
 //! [`Handler::failed`]: crate::Handler::failed
 //! [`Handler::open`]: crate::Handler::open
 //! [`Handler::upgrade`]: crate::Handler::upgrade

@@ -141,7 +141,7 @@ pub enum ServeError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ConnectError, HandshakeError, TargetError};
+    use crate::{ConnectError, HandshakeError, OpeningStage, TargetError};
     use std::error::Error;
 
     /// Prints an error and its sources, as most programs do.
@@ -168,6 +168,7 @@ mod tests {
             Box::new(RunError::Signals(cause())),
             Box::new(ConnectError::Name("nowhere".into(), cause())),
             Box::new(ConnectError::Unreachable(cause())),
+            Box::new(ConnectError::Lost(OpeningStage::Tls, cause())),
         ];
         for error in errors {
             assert_eq!(chain(&*error).matches("the cause").count(), 1, "{}", chain(&*error));

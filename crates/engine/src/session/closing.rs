@@ -25,5 +25,5 @@ pub(crate) enum Removal {
     /// The connection never opened (client role).
     Unconnected(ConnectError),
     /// The address does not answer; contains the attempt with the next one (client role).
-    TryNext(Attempt),
+    TryNext(Box<Attempt>),
 }

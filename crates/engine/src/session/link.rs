@@ -612,7 +612,7 @@ impl<S> Link<S> {
             // The peer may still read the deferred answer.
             SessionPhase::Deferred => {}
             SessionPhase::Handshaking if self.is(SessionFlag::Client) => {
-                return Some(Removal::Unconnected(ConnectError::Ended));
+                return Some(Removal::Unconnected(ConnectError::Ended(self.cold().opening.stage())));
             }
             SessionPhase::Handshaking | SessionPhase::Lingering | SessionPhase::Connecting => {
                 return Some(Removal::Closed);
@@ -644,7 +644,7 @@ impl<S> Link<S> {
                     Ending::Failed(error) => error,
                     _ => io::ErrorKind::ConnectionReset.into(),
                 };
-                return Removal::Unconnected(ConnectError::Unreachable(error));
+                return Removal::Unconnected(ConnectError::Lost(self.cold().opening.stage(), error));
             }
             SessionPhase::Open => self.cold().reason = Some(CloseReason::abnormal(ending)),
             _ => {}

@@ -21,6 +21,7 @@ mod secure;
 use crate::api::close::{CloseReason, Ending};
 use crate::api::error::ConnectError;
 use crate::api::message::{Message, StashedPayload};
+use crate::api::opening::OpeningStage;
 use crate::api::response::{Answer, Upgrade};
 use crate::shard::clock::TICK;
 use crate::shard::core::{Action, Core};
@@ -76,7 +77,9 @@ impl<S> Session<S> {
         let link = &mut self.link;
         link.phase = SessionPhase::Handshaking;
         link.last_active = core.tick();
-        if let Some(time) = link.cold().opening.attempt().map(|attempt| attempt.time_left(core)) {
+        if let Some(attempt) = link.cold().opening.attempt_mut() {
+            attempt.connected(core);
+            let time = attempt.time_left(core);
             core.set_timer(link.slot(), time);
         }
         if link.cold().opening.has_tls() {
@@ -321,9 +324,9 @@ impl<S> Session<S> {
             return None;
         }
         match self.link.phase {
-            SessionPhase::Connecting => Some(self.link.unconnected(ConnectError::Timeout)),
+            SessionPhase::Connecting => Some(self.link.unconnected(ConnectError::Timeout(OpeningStage::Connect))),
             SessionPhase::Handshaking if self.link.role() == Role::Client => {
-                Some(Removal::Unconnected(ConnectError::Timeout))
+                Some(Removal::Unconnected(ConnectError::Timeout(self.link.cold().opening.stage())))
             }
             SessionPhase::Handshaking | SessionPhase::Deferred => {
                 let refusal = Refusal::new(StatusCode::REQUEST_TIMEOUT, "the opening handshake took too long");
@@ -576,7 +579,7 @@ impl<S> Session<S> {
                 let encode = |out: &mut Vec<u8>| request.encode_accept(subprotocol.as_deref(), &headers, out);
                 self.link.outbox.append(&mut core.memory, encode);
                 self.link.state = Some(state);
-                let agreed = Agreed { subprotocol, headers: HeaderMap::new() };
+                let agreed = Agreed { subprotocol, headers: HeaderMap::new(), times: None };
                 self.open(agreed, request.deflate, input, at, core, app);
             }
             Answer::Reject(response) => self.respond(core, |out| encode_plain(&response, ResponseBody::Sent, out)),
@@ -609,7 +612,7 @@ impl<S> Session<S> {
         link.cold = None;
         link.set_check_timer(core);
         link.mark_dirty(core);
-        if agreed.subprotocol.is_some() || !agreed.headers.is_empty() {
+        if agreed.subprotocol.is_some() || !agreed.headers.is_empty() || agreed.times.is_some() {
             link.cold().agreed = Some(Box::new(agreed));
         }
         app.open(link, core);

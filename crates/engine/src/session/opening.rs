@@ -5,6 +5,7 @@ use super::attempt::Attempt;
 use super::input::Input;
 use crate::api::endpoint::Endpoint;
 use crate::api::error::ConnectError;
+use crate::api::opening::{OpeningStage, OpeningTimes};
 use crate::api::response::{Response, Upgrade};
 use crate::config::Config;
 use crate::shard::core::Core;
@@ -23,7 +24,7 @@ pub(super) struct Opening {
     head: Vec<u8>,
     scan: Option<HeadScan>,
     /// Client role: the attempt, and the key that was sent.
-    attempt: Option<Attempt>,
+    attempt: Option<Box<Attempt>>,
     nonce: [u8; 16],
     /// The request that waits for the handler's answer.
     deferred: Option<UpgradeRequest>,
@@ -55,6 +56,8 @@ pub(crate) struct Agreed {
     pub(crate) subprotocol: Option<String>,
     /// The header fields of the response, in the client role.
     pub(crate) headers: HeaderMap,
+    /// The durations of the stages, in the client role.
+    pub(crate) times: Option<OpeningTimes>,
 }
 
 /// The result of evaluating the head of a request.
@@ -77,15 +80,24 @@ pub(super) enum ResponseBody {
 
 impl Opening {
     pub(super) fn to(attempt: Attempt) -> Self {
-        Self { attempt: Some(attempt), ..Self::default() }
+        Self { attempt: Some(Box::new(attempt)), ..Self::default() }
     }
 
     pub(super) fn attempt(&self) -> Option<&Attempt> {
-        self.attempt.as_ref()
+        self.attempt.as_deref()
     }
 
-    pub(super) fn take_attempt(&mut self) -> Option<Attempt> {
+    pub(super) fn attempt_mut(&mut self) -> Option<&mut Attempt> {
+        self.attempt.as_deref_mut()
+    }
+
+    pub(super) fn take_attempt(&mut self) -> Option<Box<Attempt>> {
         self.attempt.take()
+    }
+
+    /// The stage that is in progress (client role).
+    pub(super) fn stage(&self) -> OpeningStage {
+        self.attempt().map_or(OpeningStage::Upgrade, Attempt::stage)
     }
 
     /// Whether nothing of a head has been received.
@@ -114,7 +126,7 @@ impl Opening {
     }
 
     pub(super) fn endpoint(&self) -> Option<&Endpoint> {
-        self.attempt.as_ref().map(Attempt::endpoint)
+        self.attempt().map(Attempt::endpoint)
     }
 
     /// The number of bytes of memory that the head occupies.
@@ -174,7 +186,8 @@ impl Opening {
         let expected = ResponseExpectation { key: self.nonce, subprotocols, deflate };
         let parsed = parse_response(head, &core.limits.head(), &expected)?;
         Ok(parsed.map(|(response, len)| {
-            let agreed = Agreed { headers: header_map(&response.headers), subprotocol: response.subprotocol };
+            let times = self.attempt().and_then(|attempt| attempt.times(core));
+            let agreed = Agreed { headers: header_map(&response.headers), subprotocol: response.subprotocol, times };
             (agreed, response.deflate, len)
         }))
     }

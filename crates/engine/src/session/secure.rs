@@ -97,6 +97,9 @@ impl<S> Session<S> {
             core.tls.as_mut()?.wait(slot);
         }
         if matches!(result, Ok(TlsProgress { established: true, .. })) && self.link.role() == Role::Client {
+            if let Some(attempt) = self.link.cold().opening.attempt_mut() {
+                attempt.secured(core);
+            }
             self.send_request(core);
         }
         let removal = if plain.is_empty() {

@@ -139,6 +139,11 @@ impl Core {
         self.clock.now()
     }
 
+    /// A reading of the clock. In simulations, the start time of this turn.
+    pub(crate) fn current_time(&self) -> Instant {
+        if self.slices.reads_clock() { Instant::now() } else { self.now() }
+    }
+
     /// The start time of this turn in ticks, which wrap around, without the time of stalls.
     #[inline]
     pub(crate) fn tick(&self) -> u32 {

@@ -266,7 +266,7 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
             }
             (Removal::TryNext(attempt), _) => {
                 if let Some(state) = state {
-                    self.control.commands.push_back(Command::Connect(attempt, state));
+                    self.control.commands.push_back(Command::Connect(*attempt, state));
                 }
             }
             (Removal::Closed, Some(reason)) => {

@@ -273,7 +273,7 @@ fn an_end_in_the_handshake_fails_the_connection() {
                 server.peer.finish()
             }
             world.run_until_idle();
-            assert_failed(&mut world, if reset { "Unreachable ConnectionReset" } else { "Ended" });
+            assert_failed(&mut world, if reset { "Lost Upgrade ConnectionReset" } else { "Ended(Upgrade)" });
         }
     });
 }
@@ -287,7 +287,7 @@ fn a_server_that_sends_nothing_times_out() {
         world.run_until_idle();
         assert!(world.handler().log.is_empty(), "seed {seed}");
         world.pass(SECOND + Duration::from_millis(20));
-        assert_failed(&mut world, "Timeout");
+        assert_failed(&mut world, "Timeout(Upgrade)");
     });
 }
 
@@ -300,7 +300,7 @@ fn a_connection_attempt_without_an_answer_times_out() {
         world.run_until_idle();
         assert_eq!(world.sessions(), 1, "seed {seed}");
         world.pass(11 * SECOND);
-        assert_failed(&mut world, "Timeout");
+        assert_failed(&mut world, "Timeout(Connect)");
     });
 }
 
@@ -334,7 +334,8 @@ fn the_next_address_is_tried_when_one_does_not_answer_or_refuses() {
 #[test]
 fn when_no_address_accepts_the_connection_fails_once_within_one_timeout() {
     each_seed(|seed, faults| {
-        for (reception, error) in [(Reception::Refuse, "Unreachable ConnectionRefused"), (Reception::Ignore, "Timeout")]
+        for (reception, error) in
+            [(Reception::Refuse, "Unreachable ConnectionRefused"), (Reception::Ignore, "Timeout(Connect)")]
         {
             let mut world = World::new(seed, faults, Scripted::new());
             world.network.set_reception(reception);
@@ -364,6 +365,31 @@ fn the_results_of_the_handshake_are_available_in_open() {
     world.run_until_idle();
     let log = world.handler().take_log();
     assert_eq!(log, ["open", r#"Some("chat") Some("websocket")"#, "message later", "None true"]);
+}
+
+#[test]
+fn the_stages_of_opening_are_timed_apart() {
+    let mut handler = Scripted::new();
+    handler.on_open = |handler, conn| {
+        let times = conn.opening_times().expect("the client role");
+        assert_eq!(times.total(), times.connect() + times.upgrade());
+        handler.log.push(format!("{:?} {:?} {:?}", times.connect(), times.tls(), times.upgrade()));
+    };
+    handler.on_message = |handler, conn, _| handler.log.push(format!("{:?}", conn.opening_times()));
+    let mut world = World::new(1, Faults::none(), handler);
+    world.network.set_reception(Reception::Ignore);
+    world.post(|_, shard| shard.connect(&three_addresses(), 5));
+    world.run_until_idle();
+    // The first address does not answer within a third of the timeout of 10 s.
+    world.pass(4 * SECOND);
+    world.network.set_reception(Reception::Welcome);
+    let server = world.server();
+    world.pass(2 * SECOND);
+    server.accept();
+    server.text("later");
+    world.run_until_idle();
+    let log = world.handler().take_log();
+    assert_eq!(log, ["open", "4s None 2s", "message later", "None"]);
 }
 
 #[test]
@@ -422,7 +448,7 @@ fn a_handler_that_retries_at_once_does_not_block_the_shard() {
     assert_eq!(world.shard.next_work(world.now), Some(Duration::ZERO), "the next attempt is pending");
     // It retries until a slot is free.
     world.keep_turning(11 * SECOND);
-    world.run_until(|world| world.handler().log.iter().any(|line| line == "failed 5: Timeout"));
+    world.run_until(|world| world.handler().log.iter().any(|line| line == "failed 5: Timeout(Connect)"));
     world.handler().on_failed = |_, _| {};
     world.run_until_idle();
     world.network.set_reception(Reception::Welcome);

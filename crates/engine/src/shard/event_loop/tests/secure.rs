@@ -2,7 +2,7 @@
 
 use super::world::{Got, REQUEST, Scripted, WebSocketPeer, World, each_seed};
 use crate::api::endpoint::EndpointTls;
-use crate::tls::stream::tests::configs;
+use crate::tls::stream::tests::{configs, name};
 use crate::tls::table::{HANDSHAKE_TIME, WAITING_MAX};
 use crate::{CloseCode, Config, Endpoint, Limits, Message, Prepared, TlsVersion, Upgrade};
 use ringway_codec::{OpCode, Role};
@@ -364,4 +364,63 @@ fn accepting_pauses_while_too_many_handshakes_wait() {
     drop(peers);
     world.pass(Duration::from_secs(30));
     world.assert_clean();
+}
+
+/// A shard that has connected to a server of TLS, and the server, which has read nothing.
+fn connecting(seed: u64, faults: Faults, handler: Scripted) -> (World<Scripted>, WebSocketPeer) {
+    let mut world = World::new(seed, faults, handler);
+    let mut endpoint = Endpoint::resolve("ws://192.0.2.1:9001/").expect("an address");
+    endpoint.tls = Some(EndpointTls { config: configs(&TLS13).1, name: name() });
+    let endpoint = Arc::new(endpoint);
+    world.post(move |_, shard| shard.connect(&endpoint, 7));
+    world.run_until_idle();
+    let peer = world.network.accept().expect("connected");
+    world.run_until_idle();
+    (world, WebSocketPeer::new(peer, Role::Server).secure(&TLS13))
+}
+
+#[test]
+fn the_handshake_of_tls_is_timed_apart_from_the_upgrade() {
+    let mut handler = Scripted::new();
+    handler.on_open = |handler, conn| {
+        let times = conn.opening_times().expect("the client role");
+        let (tls, session) = (times.tls().expect("a connection with TLS"), conn.tls().expect("a connection with TLS"));
+        assert_eq!(times.total(), times.connect() + tls + times.upgrade());
+        handler.log.push(format!("{tls:?} {:?} {:?}", times.upgrade(), session.version()));
+    };
+    let (mut world, mut server) = connecting(0, Faults::none(), handler);
+    world.pass(Duration::from_secs(2));
+    server.pull(); // the ClientHello
+    world.run_until_idle();
+    world.pass(Duration::from_secs(3));
+    server.pull(); // the Finished message and the request
+    server.accept();
+    world.run_until_idle();
+    assert_eq!(world.handler().take_log(), ["open", "2s 3s Some(Tls13)"]);
+}
+
+#[test]
+fn a_failure_has_the_stage_in_which_it_happens() {
+    each_seed(|seed, faults| {
+        for (end, error) in ["Ended", "Lost", "Timeout"].into_iter().flat_map(|end| {
+            ["Tls", "Upgrade"].map(|stage| {
+                (end, if end == "Lost" { format!("Lost {stage} ConnectionReset") } else { format!("{end}({stage})") })
+            })
+        }) {
+            let (mut world, mut server) = connecting(seed, faults, Scripted::new());
+            if error.contains("Upgrade") {
+                server.pull();
+                world.run_until_idle();
+                server.pull();
+                world.run_until_idle();
+            }
+            match end {
+                "Ended" => server.peer.finish(),
+                "Lost" => server.peer.reset(),
+                _ => world.pass(Duration::from_secs(11)),
+            }
+            world.run_until_idle();
+            assert_eq!(world.handler().take_log(), [format!("failed 7: {error}")], "seed {seed}");
+        }
+    });
 }

@@ -559,6 +559,7 @@ impl Handler for Scripted {
     fn failed(&mut self, shard: &mut Shard<'_, Self>, state: u32, error: &ConnectError) {
         let kind = match error {
             ConnectError::Unreachable(error) => format!("Unreachable {:?}", error.kind()),
+            ConnectError::Lost(stage, error) => format!("Lost {stage:?} {:?}", error.kind()),
             ConnectError::Handshake(error) => format!("Handshake {error:?}"),
             error => format!("{error:?}"),
         };
