@@ -4,6 +4,7 @@ use crate::LoadError;
 use crate::errors::Errors;
 use crate::generator::{Generator, Orders};
 use crate::measure::{Recorder, Usage};
+use crate::opening::OpeningTally;
 use crate::payload::Payload;
 use crate::phase::{RunPhase, Timetable};
 use crate::place::place;
@@ -166,6 +167,7 @@ impl<'a> Fleet<'a> {
                     epoch,
                     connections,
                     connect_rate: plan.connect_rate.map(|rate| rate * part),
+                    connect_concurrency: plan.connect_concurrency.into(),
                     mode: plan.mode,
                     pipeline: plan.pipeline,
                     verify: plan.verify,
@@ -366,6 +368,11 @@ impl<'a> Fleet<'a> {
     }
 }
 
+/// Whether a valid URL is one of TLS.
+fn is_secure(url: &str) -> bool {
+    url.split_once("://").is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("wss"))
+}
+
 /// Merges the tallies of the threads.
 fn summarize(
     plan: &Plan,
@@ -376,7 +383,7 @@ fn summarize(
 ) -> Report {
     tallies.sort_by_key(|tally| tally.index);
     let threads = assignment.threads();
-    let (mut connect, mut latency) = (Recorder::new(), Recorder::new());
+    let (mut opening, mut latency) = (OpeningTally::new(), Recorder::new());
     // A thread that measured nothing used no CPU time in the measured part.
     let (mut errors, mut usage) = (Errors::default(), vec![Usage::default(); threads]);
     let (mut established, mut failed, mut compressing) = (0, 0, 0);
@@ -387,7 +394,7 @@ fn summarize(
         established += tally.established;
         failed += tally.failed;
         compressing += tally.compressing;
-        connect.merge(tally.connect);
+        opening.merge(tally.opening);
         errors.merge(tally.errors);
         if let Some((begin, end)) = tally.ramp {
             (ramp_begin, ramp_end) = (ramp_begin.min(begin), ramp_end.max(end));
@@ -425,8 +432,11 @@ fn summarize(
             requested: plan.connections.into(),
             established,
             failed,
+            failed_in: opening.failed_in(),
             per_second: per_second(established, connect_time),
         },
+        opening_us: opening.times(),
+        tls: is_secure(&plan.url).then(|| opening.tls()),
         messages,
         latency_us: LatencyFigures { response, service: response, send_lag: None },
         errors: errors.iter().map(|(kind, mishap)| (kind.to_owned(), mishap.count)).collect(),
@@ -441,7 +451,6 @@ fn summarize(
         }),
         verdict,
         measured: window,
-        connect_latency_us: connect.quantiles(),
         connect_time,
         saturated: latency.saturated(),
         compressing: plan.deflate.map(|_| compressing),

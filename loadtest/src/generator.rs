@@ -12,6 +12,7 @@
 use crate::errors::{self, Errors};
 use crate::line::Line;
 use crate::measure::{Clocks, Recorder};
+use crate::opening::OpeningTally;
 use crate::payload::{Payload, mix};
 use crate::phase::{RunPhase, Timetable};
 use crate::plan::{Mode, Verify};
@@ -39,6 +40,8 @@ pub(crate) struct Orders {
     pub(crate) connections: u64,
     /// Connections that this thread opens per second.
     pub(crate) connect_rate: Option<f64>,
+    /// Connections that this thread opens at a time.
+    pub(crate) connect_concurrency: u64,
     pub(crate) mode: Mode,
     pub(crate) pipeline: u32,
     pub(crate) verify: Verify,
@@ -71,6 +74,7 @@ pub(crate) struct Generator {
     /// Connections with negotiated compression.
     compressing: u64,
     ramp: Ramp,
+    opening: OpeningTally,
     errors: Errors,
     counts: Counts,
     /// Unanswered messages.
@@ -112,7 +116,8 @@ impl Generator {
             ids: Vec::new(),
             open: 0,
             compressing: 0,
-            ramp: Ramp::new(orders.connections, orders.connect_rate, orders.epoch),
+            ramp: Ramp::new(orders.connections, orders.connect_rate, orders.connect_concurrency, orders.epoch),
+            opening: OpeningTally::new(),
             errors: Errors::default(),
             counts: Counts::default(),
             outstanding: 0,
@@ -197,7 +202,7 @@ impl Generator {
                 Next::Connect => {
                     let salt = mix(self.orders.salt, self.ramp.started as u32);
                     self.ramp.started += 1;
-                    shard.connect(&self.orders.endpoint, Line::connecting(salt, self.now));
+                    shard.connect(&self.orders.endpoint, Line::connecting(salt));
                 }
                 Next::At(due) => {
                     shard.wake_at(due);
@@ -433,7 +438,7 @@ impl Generator {
             established: self.ramp.established,
             failed: self.ramp.failed,
             compressing: self.compressing,
-            connect: take(&mut self.ramp.latency),
+            opening: std::mem::replace(&mut self.opening, OpeningTally::new()),
             ramp: (self.ramp.established > 0).then_some((began, self.ramp.latest)),
             errors: std::mem::take(&mut self.errors),
             measured,
@@ -461,8 +466,10 @@ impl Handler for Generator {
         self.compressing += u64::from(conn.is_compressing());
         self.ramp.latest = self.now;
         let in_flight = if self.orders.mode == Mode::Echo { self.orders.pipeline } else { 1 };
-        let began = conn.state().open(in_flight as usize);
-        self.ramp.latency.record(self.now - began);
+        conn.state().open(in_flight as usize);
+        if let Some(times) = conn.opening_times() {
+            self.opening.opened(&times, conn.tls().as_ref());
+        }
         if self.phase == RunPhase::Close {
             return close(conn);
         }
@@ -474,6 +481,7 @@ impl Handler for Generator {
         // A connection that was abandoned by the generator has not failed.
         if !matches!(error, ConnectError::Stopping) {
             self.ramp.failed += 1;
+            self.opening.failed(error);
             self.errors.count(errors::of_connect(error), || error.to_string());
             self.continue_ramp(shard);
         }

@@ -16,7 +16,9 @@
 //! # What is measured
 //!
 //! A run goes through [`RunPhase`]s: it connects, warms up, measures, waits for outstanding
-//! answers, and closes. The figures of connecting are separate from those of messages.
+//! answers, and closes. The figures of connecting are separate from those of messages; its stages
+//! (TCP, TLS, upgrade) have a histogram each. Their times include the work of the thread for the
+//! other connections that it opens at the same time ([`Plan::connect_concurrency`]).
 //!
 //! The loop is closed: each connection has a number of messages in flight, and sends the next one
 //! when an answer arrives. A slow server therefore receives fewer messages, and latencies hold for
@@ -33,6 +35,7 @@ pub mod floor;
 mod generator;
 mod line;
 mod measure;
+mod opening;
 mod payload;
 mod phase;
 mod place;
@@ -47,8 +50,9 @@ mod verdict;
 
 pub use fleet::Progress;
 pub use measure::Quantiles;
+pub use opening::{OpeningFigures, StageFailures, TlsFigures, TlsSessionFigures};
 pub use phase::RunPhase;
-pub use plan::{MAX_PIPELINE, MAX_SIZE, Mode, Plan, PlanError, RunLength, Stop, Verify};
+pub use plan::{MAX_CONNECT_CONCURRENCY, MAX_PIPELINE, MAX_SIZE, Mode, Plan, PlanError, RunLength, Stop, Verify};
 pub use report::{
     ConnectionFigures, GeneratorFigures, LatencyFigures, MessageFigures, Report, SCHEMA_VERSION, ServerFigures,
 };

@@ -10,8 +10,7 @@ pub(crate) struct Line {
     pub(crate) answered: u32,
     /// Distinguishes the connection's messages from those of others.
     pub(crate) salt: u32,
-    /// The time at which connecting began; later, with one message in flight, the time at which it
-    /// was sent.
+    /// With one message in flight, the time at which it was sent.
     stamp: u64,
     /// The send times of the messages in flight, by number modulo the length, which is a power of
     /// two. Empty if there is never more than one in flight.
@@ -19,18 +18,16 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// A connection that starts to connect at `now`.
-    pub(crate) fn connecting(salt: u32, now: u64) -> Self {
-        Self { salt, stamp: now, ..Self::default() }
+    /// A connection that is not open yet.
+    pub(crate) fn connecting(salt: u32) -> Self {
+        Self { salt, ..Self::default() }
     }
 
-    /// Allocates send times for this many messages in flight, and returns the time at which
-    /// connecting began.
-    pub(crate) fn open(&mut self, in_flight: usize) -> u64 {
+    /// Allocates send times for this many messages in flight.
+    pub(crate) fn open(&mut self, in_flight: usize) {
         if in_flight > 1 {
             self.stamps = vec![0; in_flight.next_power_of_two()].into();
         }
-        self.stamp
     }
 
     /// The send time of message `number`. Each message in flight has its own place.
@@ -56,8 +53,8 @@ mod tests {
     #[test]
     fn each_message_in_flight_keeps_its_moment() {
         for in_flight in [1, 2, 3, 16, 100] {
-            let mut line = Line::connecting(0, 5);
-            assert_eq!(line.open(in_flight as usize), 5);
+            let mut line = Line::connecting(0);
+            line.open(in_flight as usize);
             // Past the largest number, wrapping to zero.
             (line.sent, line.answered) = (u32::MAX - 50, u32::MAX - 50);
             for _ in 0..200 {

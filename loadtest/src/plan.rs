@@ -18,6 +18,10 @@ pub const MAX_SIZE: usize = 64 << 20;
 /// The maximum number of messages in flight on one connection.
 pub const MAX_PIPELINE: u32 = 65_536;
 
+/// The maximum number of connections that one thread opens at a time: fewer than the backlog of any
+/// listener.
+pub const MAX_CONNECT_CONCURRENCY: u32 = 256;
+
 /// The maximum number of bytes in flight on one connection, frame headers included. It bounds the
 /// output queued for the server.
 pub(crate) const MAX_IN_FLIGHT: usize = 1 << 30;
@@ -72,6 +76,11 @@ pub struct Plan {
     /// The connections to open per second over all threads. Default: as fast as the server accepts
     /// them, with at most 256 handshakes of each thread in progress.
     pub connect_rate: Option<f64>,
+    /// The number of connections that each thread opens at a time, 1 to
+    /// [`MAX_CONNECT_CONCURRENCY`], the default. With 1, no connection waits for the handshake of
+    /// another, and with [`ClientTls::resumption`] each one can resume the session of the one
+    /// before.
+    pub connect_concurrency: u32,
     /// Additional headers of the opening handshake.
     pub headers: HeaderMap,
     /// The Origin header, as browsers send it.
@@ -121,6 +130,7 @@ impl Plan {
             verify: Verify::Sample,
             seed: None,
             connect_rate: None,
+            connect_concurrency: MAX_CONNECT_CONCURRENCY,
             headers: HeaderMap::new(),
             origin: None,
             subprotocols: Vec::new(),
@@ -158,6 +168,9 @@ impl Plan {
         }
         if self.connect_rate.is_some_and(|rate| !rate.is_finite() || rate <= 0.0) {
             return Err(PlanError::ConnectRate);
+        }
+        if !(1..=MAX_CONNECT_CONCURRENCY).contains(&self.connect_concurrency) {
+            return Err(PlanError::ConnectConcurrency(self.connect_concurrency));
         }
         if self.connect_timeout.is_zero() {
             return Err(PlanError::ConnectTimeout);
@@ -274,6 +287,9 @@ pub enum PlanError {
     /// A connect rate of zero or less.
     #[error("the rate of connecting must be above 0")]
     ConnectRate,
+    /// A number of connections to open at a time out of range.
+    #[error("{0} connections to open at a time: give 1 to {MAX_CONNECT_CONCURRENCY}")]
+    ConnectConcurrency(u32),
     /// No time to connect in.
     #[error("the time that a connection may take to open must be above 0")]
     ConnectTimeout,
@@ -315,6 +331,8 @@ mod tests {
             (Plan { pipeline: 16, sizes: 0..=MAX_SIZE, ..plan() }, PlanError::InFlight(16, MAX_SIZE)),
             (Plan { connect_rate: Some(0.0), ..plan() }, PlanError::ConnectRate),
             (Plan { connect_rate: Some(f64::NAN), ..plan() }, PlanError::ConnectRate),
+            (Plan { connect_concurrency: 0, ..plan() }, PlanError::ConnectConcurrency(0)),
+            (Plan { connect_concurrency: 257, ..plan() }, PlanError::ConnectConcurrency(257)),
             (Plan { connect_timeout: Duration::ZERO, ..plan() }, PlanError::ConnectTimeout),
             (Plan { length: RunLength::Time(Duration::ZERO), ..plan() }, PlanError::NoTime),
             (Plan { length: RunLength::Messages(0), ..plan() }, PlanError::NoMessages),

@@ -1,11 +1,10 @@
 //! The ramp: the pace of connecting, and its results.
 
-use crate::measure::Recorder;
+use crate::plan::MAX_CONNECT_CONCURRENCY;
 use std::time::{Duration, Instant};
 
-/// The maximum number of handshakes in progress on one thread: fewer than the backlog of any
-/// listener.
-pub(crate) const UNDER_WAY: u64 = 256;
+/// A server that accepts none of this many connections is assumed to accept no others.
+const HOPELESS: u64 = MAX_CONNECT_CONCURRENCY as u64;
 
 /// The next step of a thread that connects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,31 +23,31 @@ pub(crate) enum Next {
 pub(crate) struct Ramp {
     wanted: u64,
     rate: Option<f64>,
+    /// The maximum number of handshakes in progress.
+    concurrency: u64,
     pub(crate) began: Instant,
     pub(crate) started: u64,
     pub(crate) established: u64,
     pub(crate) failed: u64,
-    /// The times that connections took to open.
-    pub(crate) latency: Recorder,
     /// The time at which the latest one opened, in nanoseconds since the run's epoch.
     pub(crate) latest: u64,
 }
 
 impl Ramp {
-    /// A ramp of `wanted` connections, limited to `rate` per second if one is given.
-    pub(crate) fn new(wanted: u64, rate: Option<f64>, began: Instant) -> Self {
-        Self { wanted, rate, began, started: 0, established: 0, failed: 0, latency: Recorder::new(), latest: 0 }
+    /// A ramp of `wanted` connections, `concurrency` at a time, limited to `rate` per second if one
+    /// is given.
+    pub(crate) fn new(wanted: u64, rate: Option<f64>, concurrency: u64, began: Instant) -> Self {
+        Self { wanted, rate, concurrency, began, started: 0, established: 0, failed: 0, latest: 0 }
     }
 
     /// The next step at `now`.
     pub(crate) fn next(&self, now: Instant) -> Next {
         let over = self.established + self.failed;
-        // A server that accepts none of so many connections is assumed to accept no others.
-        let hopeless = self.established == 0 && self.failed >= UNDER_WAY;
+        let hopeless = self.established == 0 && self.failed >= HOPELESS;
         if over >= self.wanted || hopeless && over == self.started {
             return Next::Over;
         }
-        if hopeless || self.started >= self.wanted || self.started - over >= UNDER_WAY {
+        if hopeless || self.started >= self.wanted || self.started - over >= self.concurrency {
             return Next::Wait;
         }
         match self.rate.map(|rate| self.began + Duration::from_secs_f64(self.started as f64 / rate)) {
@@ -68,21 +67,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_more_are_under_way_than_a_backlog_holds() {
+    fn no_more_are_under_way_than_requested() {
         let now = Instant::now();
-        let mut ramp = Ramp::new(1000, None, now);
-        while ramp.next(now) == Next::Connect {
-            ramp.started += 1;
+        for concurrency in [1, 2, 256] {
+            let mut ramp = Ramp::new(1000, None, concurrency, now);
+            while ramp.next(now) == Next::Connect {
+                ramp.started += 1;
+            }
+            assert_eq!((ramp.started, ramp.next(now)), (concurrency, Next::Wait));
+            ramp.established += 1;
+            assert_eq!(ramp.next(now), Next::Connect);
         }
-        assert_eq!((ramp.started, ramp.next(now)), (UNDER_WAY, Next::Wait));
-        ramp.established += 1;
-        assert_eq!(ramp.next(now), Next::Connect);
     }
 
     #[test]
     fn a_late_start_is_caught_up() {
         let began = Instant::now();
-        let mut ramp = Ramp::new(100, Some(10.0), began);
+        let mut ramp = Ramp::new(100, Some(10.0), 256, began);
         assert_eq!(ramp.next(began), Next::Connect);
         ramp.started = 1;
         assert_eq!(ramp.next(began), Next::At(began + Duration::from_millis(100)));
@@ -93,7 +94,7 @@ mod tests {
     #[test]
     fn it_is_over_when_all_are_open_or_have_failed() {
         let now = Instant::now();
-        let mut ramp = Ramp::new(3, None, now);
+        let mut ramp = Ramp::new(3, None, 256, now);
         ramp.started = 3;
         assert_eq!(ramp.next(now), Next::Wait);
         (ramp.established, ramp.failed) = (1, 2);
@@ -103,8 +104,8 @@ mod tests {
     #[test]
     fn a_server_that_accepts_none_is_abandoned() {
         let now = Instant::now();
-        let mut ramp = Ramp::new(1_000_000, None, now);
-        (ramp.started, ramp.failed) = (2 * UNDER_WAY - 1, UNDER_WAY);
+        let mut ramp = Ramp::new(1_000_000, None, 256, now);
+        (ramp.started, ramp.failed) = (2 * HOPELESS - 1, HOPELESS);
         assert_eq!(ramp.next(now), Next::Wait, "those under way may yet open");
         ramp.failed = ramp.started;
         assert_eq!(ramp.next(now), Next::Over);
@@ -115,7 +116,7 @@ mod tests {
     #[test]
     fn pending_connections_can_be_abandoned() {
         let now = Instant::now();
-        let mut ramp = Ramp::new(10, None, now);
+        let mut ramp = Ramp::new(10, None, 256, now);
         (ramp.started, ramp.established) = (4, 4);
         ramp.give_up();
         assert_eq!(ramp.next(now), Next::Over);

@@ -2,6 +2,7 @@
 
 use crate::errors::CLOSE_UNANSWERED;
 use crate::measure::{Quantiles, Usage};
+use crate::opening::{OpeningFigures, StageFailures, TlsFigures};
 use crate::plan::{Mode, Plan};
 use crate::units::{bytes, count, size, time};
 use crate::verdict::{LimitedBy, Verdict};
@@ -27,6 +28,10 @@ pub struct Report {
     pub mode: Mode,
     /// Connecting. It does not contribute to the other figures.
     pub connections: ConnectionFigures,
+    /// The durations of the stages of connecting.
+    pub opening_us: OpeningFigures,
+    /// The TLS handshakes. `null` unless the URL is `wss://`.
+    pub tls: Option<TlsFigures>,
     /// Messages of the measured part.
     pub messages: MessageFigures,
     /// The latency of answers.
@@ -48,9 +53,6 @@ pub struct Report {
     /// The text of the first error of each kind.
     #[serde(skip)]
     pub first_errors: BTreeMap<String, String>,
-    /// The times that connections took to open: from the call to the end of the opening handshake.
-    #[serde(skip)]
-    pub connect_latency_us: Option<Quantiles>,
     /// The time from the first call to the last open connection.
     #[serde(skip)]
     pub connect_time: Duration,
@@ -80,6 +82,8 @@ pub struct ConnectionFigures {
     /// The number that failed to open. Less than the rest if the run was stopped early, or if the
     /// server accepted none of the first few hundred.
     pub failed: u64,
+    /// The number of these that failed in each stage.
+    pub failed_in: StageFailures,
     /// The rate, from the first call to the last open connection.
     pub per_second: f64,
 }
@@ -254,8 +258,26 @@ impl Report {
             }
         }
         lines.add("connections", &text);
-        if let Some(quantiles) = &self.connect_latency_us {
-            lines.add("opening", &row(quantiles));
+        let transport = if self.target.starts_with("unix:") { "Unix" } else { "TCP" };
+        let StageFailures { connect, tls, upgrade } = connections.failed_in;
+        let stages = [(connect, transport), (tls, "TLS"), (upgrade, "upgrade")];
+        let stages = stages.iter().filter(|(failed, _)| *failed > 0).map(|(failed, stage)| format!("{stage} {failed}"));
+        let stages: Vec<String> = stages.collect();
+        if !stages.is_empty() {
+            lines.add("", &format!("failed at: {}", stages.join(", ")));
+        }
+        let OpeningFigures { connect, tls, upgrade, total } = &self.opening_us;
+        for (label, quantiles) in [("opening", total), (transport, connect), ("TLS", tls), ("upgrade", upgrade)] {
+            if let Some(quantiles) = quantiles {
+                let label = if label == "opening" { label.to_owned() } else { format!("  {label}") };
+                lines.add(&label, &row(quantiles));
+            }
+        }
+        for session in self.tls.iter().flat_map(|tls| &tls.sessions) {
+            let (version, cipher_suite) = (session.version, session.cipher_suite);
+            let (full, resumed) = (session.full, session.resumed);
+            let text = format!("{version}, {cipher_suite}: {full} full handshakes, {resumed} resumed");
+            lines.add("tls", &text);
         }
     }
 
@@ -362,182 +384,4 @@ pub(crate) fn describe(plan: &Plan, threads: usize) -> String {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-
-    fn quantiles() -> Quantiles {
-        Quantiles { p50: 120.0, p90: 180.5, p99: 1234.0, p999: 2_500_000.0, max: 3e6, mean: 130.0, count: 1000 }
-    }
-
-    fn report() -> Report {
-        Report {
-            schema_version: SCHEMA_VERSION,
-            target: "ws://127.0.0.1:9001/".into(),
-            mode: Mode::Echo,
-            connections: ConnectionFigures { requested: 50, established: 49, failed: 1, per_second: 15_600.0 },
-            messages: MessageFigures {
-                offered: 1002,
-                sent: 1002,
-                received: 1000,
-                missing: 1,
-                per_second: 500.0,
-                bytes_per_second: 32_000.0,
-            },
-            latency_us: LatencyFigures { response: Some(quantiles()), service: Some(quantiles()), send_lag: None },
-            errors: BTreeMap::from([("connect_refused".into(), 1)]),
-            first_errors: BTreeMap::from([(
-                "connect_refused".into(),
-                "cannot connect: Connection refused (os error 111)".into(),
-            )]),
-            generator: GeneratorFigures {
-                threads: 2,
-                cores: vec![Some(3), Some(2)],
-                busy_share: vec![0.49, 0.25],
-                cpu_seconds: 1.48,
-            },
-            server: Some(ServerFigures {
-                pid: 7,
-                cpu_seconds: 2.0,
-                rss_bytes: 3 << 20,
-                busiest_thread: 0.99,
-                cores_used: 1.0,
-            }),
-            verdict: Verdict { limited_by: LimitedBy::Server, evidence: vec!["because".into()] },
-            measured: Duration::from_secs(2),
-            connect_latency_us: Some(quantiles()),
-            connect_time: Duration::from_micros(3200),
-            saturated: 0,
-            compressing: None,
-            interrupted: false,
-            load: "echo".into(),
-            placement: "2, on cores 2-3".into(),
-        }
-    }
-
-    fn keys(value: &serde_json::Value) -> Vec<&str> {
-        value.as_object().expect("an object").keys().map(String::as_str).collect()
-    }
-
-    fn sorted<const N: usize>(mut names: [&str; N]) -> Vec<&str> {
-        names.sort_unstable();
-        names.into()
-    }
-
-    #[test]
-    fn the_json_has_the_stable_keys_and_no_others() {
-        let json: serde_json::Value = serde_json::from_str(&report().to_json()).expect("JSON");
-        let top = [
-            "schema_version",
-            "target",
-            "mode",
-            "connections",
-            "messages",
-            "latency_us",
-            "errors",
-            "generator",
-            "server",
-            "verdict",
-            "interrupted",
-            "measured_seconds",
-        ];
-        assert_eq!(keys(&json), sorted(top));
-        assert_eq!(json["schema_version"], 1);
-        assert_eq!(json["mode"], "echo");
-        assert_eq!((&json["interrupted"], &json["measured_seconds"]), (&false.into(), &2.0.into()));
-        assert_eq!(keys(&json["connections"]), sorted(["requested", "established", "failed", "per_second"]));
-        let messages = ["offered", "sent", "received", "missing", "per_second", "bytes_per_second"];
-        assert_eq!(keys(&json["messages"]), sorted(messages));
-        assert_eq!(keys(&json["latency_us"]), sorted(["response", "service", "send_lag"]));
-        let quantiles = ["p50", "p90", "p99", "p999", "max", "mean", "count"];
-        assert_eq!(keys(&json["latency_us"]["response"]), sorted(quantiles));
-        assert!(json["latency_us"]["send_lag"].is_null());
-        assert_eq!(json["errors"], serde_json::json!({ "connect_refused": 1 }));
-        assert_eq!(keys(&json["generator"]), sorted(["threads", "cores", "busy_share", "cpu_seconds"]));
-        assert_eq!(json["generator"]["cores"], serde_json::json!([3, 2]));
-        assert_eq!(keys(&json["server"]), sorted(["pid", "cpu_seconds", "rss_bytes"]));
-        assert_eq!(keys(&json["verdict"]), sorted(["limited_by", "evidence"]));
-        assert_eq!(json["verdict"]["limited_by"], "server");
-        let elsewhere = Report { server: None, ..report() };
-        assert!(elsewhere.to_json().contains("\"server\": null"));
-    }
-
-    #[test]
-    fn the_text_says_it_all() {
-        let expected = "\
-target       ws://127.0.0.1:9001/
-load         echo
-threads      2, on cores 2-3
-connections  49 of 50 in 3.20 ms (15.6 k/s), 1 failed
-opening      p50 120 µs  p90 180 µs  p99 1.23 ms  p99.9 2.50 s  max 3.00 s
-messages     500/s, 31.2 KiB/s
-             1002 sent, 1000 answered, 1 missing, in 2.00 s
-latency      p50 120 µs  p90 180 µs  p99 1.23 ms  p99.9 2.50 s  max 3.00 s  (closed loop)
-generator    2 threads, 49 %, 25 % busy, 1.48 s of CPU
-server       process 7, busiest thread 99 % busy, 2.00 s of CPU, 2.00 ms a message, 3.00 MiB
-errors       1 × connect_refused: cannot connect: Connection refused (os error 111)
-limited by   the server: because
-";
-        assert_eq!(report().to_text(), expected);
-    }
-
-    #[test]
-    fn where_nothing_was_measured_there_are_no_figures() {
-        let connections = ConnectionFigures { requested: 1000, established: 0, failed: 12, per_second: 0.0 };
-        let usage = [Usage::default(); 2];
-        let generator = GeneratorFigures::new(&usage, &Assignment::unpinned(2.try_into().expect("2 is not 0")));
-        assert_eq!((generator.threads, &generator.busy_share[..]), (2, &[0.0; 2][..]));
-        assert!(generator.cpu_seconds.is_sign_positive());
-        let text = Report {
-            connections,
-            generator,
-            measured: Duration::ZERO,
-            connect_latency_us: None,
-            server: None,
-            ..report()
-        }
-        .to_text();
-        assert!(text.contains("connections  0 of 1000, 12 failed, 988 given up\n"), "{text}");
-        assert!(text.contains("messages     nothing was measured\n"), "{text}");
-        assert!(!text.contains("µs") && !text.contains("generator  "), "{text}");
-    }
-
-    #[test]
-    fn every_error_is_a_failure() {
-        let good = || {
-            let mut report = report();
-            report.messages.missing = 0;
-            report.errors.clear();
-            report
-        };
-        assert!(!good().is_failure() && !good().is_void());
-        let missing = Report { messages: report().messages, ..good() };
-        assert!(missing.is_failure());
-        for kind in ["connect_refused", "handshake_status_503", "closed_early", "vanished", "reset", "verify_content"] {
-            assert!(Report { errors: BTreeMap::from([(kind.into(), 1)]), ..good() }.is_failure(), "{kind}");
-        }
-        let rude = Report { errors: BTreeMap::from([("close_unanswered".into(), 1)]), ..good() };
-        assert!(!rude.is_failure(), "the error occurs after measuring");
-        let mut void = good();
-        void.messages.per_second = 0.0;
-        assert!(void.is_void());
-    }
-
-    #[test]
-    fn why_nothing_opened_is_said_where_nothing_did() {
-        assert_eq!(report().connect_failure(), None);
-        let connections = ConnectionFigures { established: 0, failed: 50, ..report().connections };
-        let said = Report { connections, ..report() }.connect_failure();
-        let expected = "none of 50 connections to ws://127.0.0.1:9001/ could be opened (connect_refused): \
-                        cannot connect: Connection refused (os error 111)";
-        assert_eq!(said.as_deref(), Some(expected));
-        assert_eq!(Report { connections, errors: BTreeMap::new(), ..report() }.connect_failure(), None);
-    }
-
-    #[test]
-    fn the_load_is_described() {
-        let plan = Plan { pipeline: 16, sizes: 1..=9, ..Plan::new("ws://x/") };
-        assert_eq!(describe(&plan, 2), "echo, 50 connections, 2 threads, text of 1 B to 9 B, 16 in flight on each");
-        let idle = Plan { connections: 1, mode: Mode::Idle, ..plan };
-        assert_eq!(describe(&idle, 1), "idle, 1 connection, 1 thread");
-    }
-}
+pub(crate) mod tests;

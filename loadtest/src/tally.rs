@@ -2,6 +2,7 @@
 
 use crate::errors::Errors;
 use crate::measure::{Recorder, Usage};
+use crate::opening::OpeningTally;
 use std::time::Duration;
 
 /// An event of a thread.
@@ -42,8 +43,7 @@ pub(crate) struct Tally {
     pub(crate) failed: u64,
     /// The number of these with negotiated compression.
     pub(crate) compressing: u64,
-    /// The times that connections took to open.
-    pub(crate) connect: Recorder,
+    pub(crate) opening: OpeningTally,
     /// The start of the first connect and the time at which the last connection was open, in
     /// nanoseconds since the epoch.
     pub(crate) ramp: Option<(u64, u64)>,

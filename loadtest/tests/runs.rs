@@ -92,7 +92,7 @@ fn every_echo_of_a_good_server_is_verified() {
         let messages = &report.messages;
         assert_eq!((messages.sent, messages.received, messages.missing), (400, 400, 0), "{plan:?}");
         let latency = report.latency_us.response.expect("answers");
-        assert_eq!((latency.count, report.connect_latency_us.expect("connections").count), (400, 4));
+        assert_eq!((latency.count, report.opening_us.total.expect("connections").count), (400, 4));
         assert!(latency.p50 > 0.0 && latency.p50 <= latency.p99 && latency.p99 <= latency.max * 1.001);
         assert!(messages.per_second > 0.0 && !report.is_failure() && !report.is_void() && !report.interrupted);
     }

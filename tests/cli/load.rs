@@ -53,6 +53,8 @@ fn a_good_run_ends_with_0_and_its_json_has_exactly_the_keys() {
         "target",
         "mode",
         "connections",
+        "opening_us",
+        "tls",
         "messages",
         "latency_us",
         "errors",
@@ -63,7 +65,10 @@ fn a_good_run_ends_with_0_and_its_json_has_exactly_the_keys() {
         "measured_seconds",
     ];
     assert_eq!(keys(&report), sorted(top));
-    assert_eq!(keys(&report["connections"]), sorted(["requested", "established", "failed", "per_second"]));
+    let connections = ["requested", "established", "failed", "failed_in", "per_second"];
+    assert_eq!(keys(&report["connections"]), sorted(connections));
+    assert_eq!(keys(&report["connections"]["failed_in"]), sorted(["connect", "tls", "upgrade"]));
+    assert_eq!(keys(&report["opening_us"]), sorted(["connect", "tls", "upgrade", "total"]));
     let messages = ["offered", "sent", "received", "missing", "per_second", "bytes_per_second"];
     assert_eq!(keys(&report["messages"]), sorted(messages));
     assert_eq!(keys(&report["latency_us"]), sorted(["response", "service", "send_lag"]));
@@ -235,6 +240,8 @@ fn invalid_arguments_end_with_2_and_are_named() {
         (&["--connect-timeout", "0"], "--connect-timeout"),
         (&["-c", "5000m"], "'5000m' for '--connections <N>': give a number from 1 to 1073741824"),
         (&["-c", "0"], "--connections"),
+        (&["--connect-concurrency", "0"], "'0' for '--connect-concurrency <N>': give a number from 1 to 256"),
+        (&["--connect-concurrency", "257"], "give a number from 1 to 256"),
         (&["-p", "70k"], "'70k' for '--pipeline <N>': give a number from 1 to 65536"),
         (&["-s", "65M"], "65 MiB: give sizes up to 64 MiB"),
         (&["-d", "0"], "above 0"),

@@ -5,6 +5,7 @@ mod completions;
 mod compression;
 mod load;
 mod man;
+mod opening;
 mod placement;
 mod refusals;
 mod sandbox;

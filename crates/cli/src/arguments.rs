@@ -6,9 +6,9 @@ use crate::listening::{ListenAddress, listen_address};
 use crate::tls::{LoadTls, ServeTls};
 use crate::unix::{self, FileOwner};
 use crate::values::{
-    buffer_size, buffers, busy_poll, busy_poll_word, connections, cores, count, header, headers, listen,
-    origin_to_allow, origin_to_send, pipeline, ring_entries, rounds, shards, sizes, some_size, some_time, subprotocol,
-    time,
+    buffer_size, buffers, busy_poll, busy_poll_word, connect_concurrency, connections, cores, count, header, headers,
+    listen, origin_to_allow, origin_to_send, pipeline, ring_entries, rounds, shards, sizes, some_size, some_time,
+    subprotocol, time,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -398,6 +398,10 @@ pub(crate) struct Load {
     /// them]
     #[arg(short = 'r', long, value_name = "N", value_parser = count)]
     pub(crate) connect_rate: Option<u64>,
+    /// Connections that each thread opens at a time, 1 to 256; with 1, no connection waits for the
+    /// handshake of another
+    #[arg(long, value_name = "N", default_value = "256", value_parser = connect_concurrency)]
+    pub(crate) connect_concurrency: u32,
     /// Time within which a connection must open
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = some_time)]
     pub(crate) connect_timeout: Duration,

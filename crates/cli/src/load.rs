@@ -92,6 +92,7 @@ fn plan(arguments: &Load, stop: Stop) -> Plan {
         busy_poll: arguments.busy_poll,
         driver: arguments.driver.choice(),
         connect_rate: arguments.connect_rate.map(|rate| rate as f64),
+        connect_concurrency: arguments.connect_concurrency,
         headers,
         origin: arguments.origin.clone(),
         subprotocols: arguments.subprotocol.clone(),

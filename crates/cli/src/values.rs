@@ -176,6 +176,11 @@ pub(crate) fn pipeline(text: &str) -> Result<u32, String> {
     within(text, 1..=ringway_loadtest::MAX_PIPELINE)
 }
 
+/// Connections that one thread opens at a time.
+pub(crate) fn connect_concurrency(text: &str) -> Result<u32, String> {
+    within(text, 1..=ringway_loadtest::MAX_CONNECT_CONCURRENCY)
+}
+
 /// Rounds of a bench.
 pub(crate) fn rounds(text: &str) -> Result<usize, String> {
     within(text, 1..=1000).map(|rounds| rounds as usize)
