@@ -395,6 +395,16 @@ mod tests {
     }
 
     #[test]
+    fn a_truncated_buffer_has_fewer_bytes_and_never_more() {
+        let pool = small();
+        let mut buffer = pool.fill(b"abc").expect("free");
+        for (len, left) in [(usize::MAX, &b"abc"[..]), (4, b"abc"), (2, b"ab"), (3, b"ab"), (0, b"")] {
+            buffer.truncate(len);
+            assert_eq!(&*buffer, left);
+        }
+    }
+
+    #[test]
     fn a_buffer_holds_its_capacity_however_few_bytes_were_received() {
         let pool = small();
         let buffer = pool.fill(b"abc").expect("free");
