@@ -273,11 +273,11 @@ impl Report {
                 lines.add(&label, &row(quantiles));
             }
         }
-        for session in self.tls.iter().flat_map(|tls| &tls.sessions) {
+        for (index, session) in self.tls.iter().flat_map(|tls| &tls.sessions).enumerate() {
+            let label = if index == 0 { "tls" } else { "" };
             let (version, cipher_suite) = (session.version, session.cipher_suite);
             let (full, resumed) = (session.full, session.resumed);
-            let text = format!("{version}, {cipher_suite}: {full} full handshakes, {resumed} resumed");
-            lines.add("tls", &text);
+            lines.add(label, &format!("{version}, {cipher_suite}: {full} full, {resumed} resumed"));
         }
     }
 

@@ -102,8 +102,9 @@ pub(crate) struct LoadTls {
     /// Private key of --cert in PEM [default: the file of --cert]
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub(crate) key: Option<PathBuf>,
-    /// Resume TLS sessions, as clients do that connect again [default: a full handshake for each
-    /// connection]
+    /// Resume TLS sessions, as clients do that connect again. Connections that open at the same time
+    /// do not resume each other's sessions: with --connect-concurrency 1 all connections of a thread
+    /// but the first can resume one [default: a full handshake for each connection]
     #[arg(long)]
     pub(crate) resume: bool,
 }

@@ -167,8 +167,8 @@ opening      p50 120 µs  p90 180 µs  p99 1.23 ms  p99.9 2.50 s  max 3.00 s
   TCP        p50 60.0 µs  p90 120 µs  p99 180 µs  p99.9 240 µs  max 300 µs
   TLS        p50 500 µs  p90 1.00 ms  p99 1.50 ms  p99.9 2.00 ms  max 2.50 ms
   upgrade    p50 75.0 µs  p90 150 µs  p99 225 µs  p99.9 300 µs  max 375 µs
-tls          TLS 1.2, TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256: 1 full handshakes, 0 resumed
-tls          TLS 1.3, TLS13_AES_256_GCM_SHA384: 2 full handshakes, 44 resumed
+tls          TLS 1.2, TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256: 1 full, 0 resumed
+             TLS 1.3, TLS13_AES_256_GCM_SHA384: 2 full, 44 resumed
 messages ";
     let text = secure_report().to_text();
     assert!(text.contains(expected), "{text}");
