@@ -2,9 +2,8 @@
 
 use crate::bench::cells::{Shape, cell};
 use crate::bench::peers::{PeerSpec, peer};
-use crate::listening::{ListenAddress, listen_address};
+use crate::listening::ListenOptions;
 use crate::tls::{LoadTls, ServeTls};
-use crate::unix::{self, FileOwner};
 use crate::values::{
     buffer_size, buffers, busy_poll, busy_poll_word, connect_concurrency, connections, cores, count, header, headers,
     listen, origin_to_allow, origin_to_send, pipeline, ring_entries, rounds, shards, sizes, some_size, some_time,
@@ -113,21 +112,8 @@ impl DeflateMode {
 
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
-    /// Address to listen on; may be given several times. 0.0.0.0:80 is all of IPv4, `[::]:80` is
-    /// all of IPv6, and only that. With --tls-cert it is TLS, unless written ws://ADDR:PORT;
-    /// wss://ADDR:PORT is TLS. unix:/run/app.sock is a Unix socket, and unix:@app one with an
-    /// abstract name, without TLS. The socket file of a server that is gone is replaced. Sockets
-    /// that a service manager passes (LISTEN_FDS) are used instead
-    #[arg(short, long, value_name = "ADDR:PORT|unix:PATH", default_value = "127.0.0.1:9001", value_parser = listen_address)]
-    pub(crate) listen: Vec<ListenAddress>,
-    /// Permissions of the files of Unix sockets, as 660 [default: 777 without the bits of the
-    /// umask]
-    #[arg(long, value_name = "MODE", value_parser = unix::mode)]
-    pub(crate) unix_mode: Option<u32>,
-    /// Owner of the files of Unix sockets, as www-data:www-data or :www-data, by name or number
-    /// [default: the process's user and group]
-    #[arg(long, value_name = "USER:GROUP", value_parser = unix::owner)]
-    pub(crate) unix_owner: Option<FileOwner>,
+    #[command(flatten)]
+    pub(crate) listen: ListenOptions,
     /// Number of shards (threads, each with its own driver), or auto for one per core, limited to the
     /// whole CPUs of the cgroup's quota
     #[arg(long, value_name = "N", default_value = "auto", value_parser = shards)]

@@ -1,8 +1,10 @@
 //! The addresses that `serve` listens on.
 
-use crate::arguments::Serve;
 use crate::exit::Failure;
-use crate::{unix, values};
+use crate::tls::ServeTls;
+use crate::unix::{self, FileOwner};
+use crate::values;
+use clap::Args;
 use ringway::{Scheme, Server, TlsConfig, UnixAddress};
 use std::fmt;
 use std::os::fd::OwnedFd;
@@ -52,19 +54,40 @@ pub(crate) fn listen_address(text: &str) -> Result<ListenAddress, String> {
     Ok(ListenAddress { scheme, place: Place::Tcp(values::listen(address).map_err(or_unix)?) })
 }
 
-/// What each address speaks. A bare address is TLS if there is a certificate.
-///
-/// # Errors
-/// Text for the command line, if addresses, certificates and the options of Unix sockets do not fit
-/// together.
-pub(crate) fn listeners(arguments: &Serve) -> Result<Vec<(Scheme, &Place)>, String> {
-    let certificates = arguments.tls.tls_cert.len();
-    let default = if certificates == 0 { Scheme::Ws } else { Scheme::Wss };
-    let listeners: Vec<_> =
-        arguments.listen.iter().map(|listen| (listen.scheme.unwrap_or(default), &listen.place)).collect();
-    let secure = listeners.iter().find(|(scheme, _)| *scheme == Scheme::Wss);
-    let has_unix = listeners.iter().any(|(_, place)| matches!(place, Place::Unix(_)));
-    match secure {
+/// The options of `serve` for its addresses.
+#[derive(Debug, Args)]
+pub(crate) struct ListenOptions {
+    /// Address to listen on; may be given several times. 0.0.0.0:80 is all of IPv4, `[::]:80` is
+    /// all of IPv6, and only that. With --tls-cert it is TLS, unless written ws://ADDR:PORT;
+    /// wss://ADDR:PORT is TLS. unix:/run/app.sock is a Unix socket, and unix:@app one with an
+    /// abstract name, without TLS. The socket file of a server that is gone is replaced. Sockets
+    /// that a service manager passes (LISTEN_FDS) are used instead
+    #[arg(short, long, value_name = "ADDR:PORT|unix:PATH", default_value = "127.0.0.1:9001", value_parser = listen_address)]
+    pub(crate) listen: Vec<ListenAddress>,
+    /// Permissions of the files of Unix sockets, as 660 [default: 777 without the bits of the
+    /// umask]
+    #[arg(long, value_name = "MODE", value_parser = unix::mode)]
+    pub(crate) unix_mode: Option<u32>,
+    /// Owner of the files of Unix sockets, as www-data:www-data or :www-data, by name or number
+    /// [default: the process's user and group]
+    #[arg(long, value_name = "USER:GROUP", value_parser = unix::owner)]
+    pub(crate) unix_owner: Option<FileOwner>,
+}
+
+impl ListenOptions {
+    /// What each address speaks. A bare address is TLS if there is a certificate.
+    ///
+    /// # Errors
+    /// Text for the command line, if addresses, certificates and the options of Unix sockets do not fit
+    /// together.
+    pub(crate) fn listeners(&self, tls: &ServeTls) -> Result<Vec<(Scheme, &Place)>, String> {
+        let certificates = tls.tls_cert.len();
+        let default = if certificates == 0 { Scheme::Ws } else { Scheme::Wss };
+        let listeners: Vec<_> =
+            self.listen.iter().map(|listen| (listen.scheme.unwrap_or(default), &listen.place)).collect();
+        let secure = listeners.iter().find(|(scheme, _)| *scheme == Scheme::Wss);
+        let has_unix = listeners.iter().any(|(_, place)| matches!(place, Place::Unix(_)));
+        match secure {
         Some((_, place)) if certificates == 0 => {
             Err(format!("--listen wss://{place} needs a certificate: give --tls-cert and --tls-key"))
         }
@@ -72,41 +95,42 @@ pub(crate) fn listeners(arguments: &Serve) -> Result<Vec<(Scheme, &Place)>, Stri
             "--tls-cert is given, but every --listen is without TLS: give one as wss://ADDR:PORT, or omit --tls-cert"
                 .into(),
         ),
-        _ if certificates != arguments.tls.tls_key.len() => Err(format!(
+        _ if certificates != tls.tls_key.len() => Err(format!(
             "there are {certificates} --tls-cert and {} --tls-key: give one key for each certificate, in the same \
              order",
-            arguments.tls.tls_key.len()
+            tls.tls_key.len()
         )),
-        _ if !has_unix && (arguments.unix_mode.is_some() || arguments.unix_owner.is_some()) => {
+        _ if !has_unix && (self.unix_mode.is_some() || self.unix_owner.is_some()) => {
             Err("--unix-mode and --unix-owner are for Unix sockets; give one, as --listen unix:/run/app.sock".into())
         }
         _ => Ok(listeners),
     }
-}
+    }
 
-/// Listens on all addresses; `None` if there are none.
-pub(crate) fn listen(
-    listeners: &[(Scheme, &Place)],
-    arguments: &Serve,
-    tls: Option<&TlsConfig>,
-) -> Result<Option<Server>, Failure> {
-    listeners.iter().try_fold(None::<Server>, |server, (scheme, place)| {
-        let server = match (server, place) {
-            (None, Place::Tcp(address)) => Server::bind(address.as_str())?,
-            (Some(server), Place::Tcp(address)) => server.and_bind(address.as_str())?,
-            (server, Place::Unix(address)) => {
-                let socket = unix::socket(address, arguments.unix_mode, arguments.unix_owner)?;
-                match server {
-                    None => Server::bind_unix(&socket)?,
-                    Some(server) => server.and_bind_unix(&socket)?,
+    /// Listens on all addresses; `None` if there are none.
+    pub(crate) fn listen(
+        &self,
+        listeners: &[(Scheme, &Place)],
+        tls: Option<&TlsConfig>,
+    ) -> Result<Option<Server>, Failure> {
+        listeners.iter().try_fold(None::<Server>, |server, (scheme, place)| {
+            let server = match (server, place) {
+                (None, Place::Tcp(address)) => Server::bind(address.as_str())?,
+                (Some(server), Place::Tcp(address)) => server.and_bind(address.as_str())?,
+                (server, Place::Unix(address)) => {
+                    let socket = unix::socket(address, self.unix_mode, self.unix_owner)?;
+                    match server {
+                        None => Server::bind_unix(&socket)?,
+                        Some(server) => server.and_bind_unix(&socket)?,
+                    }
                 }
-            }
-        };
-        Ok(Some(match (tls, scheme) {
-            (Some(tls), Scheme::Wss) => server.tls(tls),
-            _ => server,
-        }))
-    })
+            };
+            Ok(Some(match (tls, scheme) {
+                (Some(tls), Scheme::Wss) => server.tls(tls),
+                _ => server,
+            }))
+        })
+    }
 }
 
 /// Serves on the sockets of another process, with TLS if there is a certificate.
@@ -121,7 +145,7 @@ pub(crate) fn inherit(sockets: Vec<OwnedFd>, tls: Option<&TlsConfig>) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arguments::{Arguments, CliCommand};
+    use crate::arguments::{Arguments, CliCommand, Serve};
     use clap::Parser;
 
     fn serve(arguments: &[&str]) -> Result<Box<Serve>, clap::Error> {
@@ -134,7 +158,7 @@ mod tests {
     /// The listeners of a command line, or its error.
     fn listeners_of(arguments: &[&str]) -> Result<Vec<String>, String> {
         let serve = serve(arguments).expect("valid flags");
-        Ok(listeners(&serve)?.iter().map(|(scheme, place)| format!("{scheme}://{place}")).collect())
+        Ok(serve.listen.listeners(&serve.tls)?.iter().map(|(scheme, place)| format!("{scheme}://{place}")).collect())
     }
 
     #[test]

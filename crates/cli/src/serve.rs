@@ -66,7 +66,7 @@ fn serve<H: Handler>(
         Ok(options) => options,
         Err(error) => return usage(&error.to_string()),
     };
-    let listeners = match listening::listeners(arguments) {
+    let listeners = match arguments.listen.listeners(&arguments.tls) {
         Ok(listeners) => listeners,
         Err(error) => return usage(&error),
     };
@@ -85,7 +85,7 @@ fn serve<H: Handler>(
     let server = if inherits {
         listening::inherit(inherited, tls.as_ref())?
     } else {
-        let Some(server) = listening::listen(&listeners, arguments, tls.as_ref())? else {
+        let Some(server) = arguments.listen.listen(&listeners, tls.as_ref())? else {
             return Err(Failure("no address to listen on".into()));
         };
         server

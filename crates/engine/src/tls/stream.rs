@@ -645,7 +645,7 @@ fn encode<D>(mut data: EncodeTlsData<'_, D>, own: &mut Vec<u8>) -> Result<(), Er
 /// bytes that are not processed yet.
 fn write<C: Records>(
     connection: &mut C,
-    partial: &mut Vec<u8>,
+    partial: &mut [u8],
     record: Record<'_>,
     sealed: &mut Vec<u8>,
 ) -> Result<(), Error> {
