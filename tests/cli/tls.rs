@@ -1,6 +1,6 @@
 //! `ringway serve` with TLS: the choice of certificates, its options, and the reload.
 
-use ringway_testkit::certificates::{Authority, Folder, Identity, Leaf};
+use ringway_testkit::certificates::{Authority, DAY, Folder, Identity, Leaf};
 use ringway_tests::tls::{HandshakeFailure, RustlsPeer, TlsPeer, authenticate, client_config, client_config_of, der};
 use ringway_tests::{Frame, ServerProcess, WATCHDOG, WirePeer, ringway};
 use rustix::process::Signal;
@@ -8,7 +8,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{AlertDescription, ClientConfig, ProtocolVersion};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 /// A root with an intermediate, and a folder for the files of a server.
 pub(crate) struct Ca {
@@ -85,6 +85,39 @@ fn clients_get_the_certificate_of_the_name_that_they_ask_for() {
     let failure = RustlsPeer::connect(address(&server), ca.client(), "d.example").err().expect("another name");
     let HandshakeFailure::Tls(rustls::Error::InvalidCertificate(error)) = failure else { panic!("{failure:?}") };
     assert!(error.to_string().contains("a.example"), "{error}");
+}
+
+#[test]
+fn the_library_and_each_certificate_with_its_expiry_are_printed() {
+    let ca = Ca::new();
+    ca.write("first", &["a.example", "*.b.example"]);
+    ca.write("second", &["c.example"]);
+    let server = ca.serve(&["first", "second"], &[]);
+    let lines: Vec<&str> = server.announced.iter().map(String::as_str).collect();
+    let at = lines.iter().position(|line| line.starts_with("driver ")).expect("the driver");
+    let library = lines[at + 1].strip_prefix("tls          rustls with aws-lc-rs; kernel TLS: ").expect("the library");
+    let protocols = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_available_ulp").unwrap_or_default();
+    let state = if protocols.split_whitespace().any(|name| name == "tls") { "available" } else { "not available" };
+    assert!(library.starts_with(state) && library.ends_with(", not used"), "{library}");
+    for (line, names) in [(lines[at + 2], "a.example, *.b.example"), (lines[at + 3], "c.example")] {
+        // Valid for 89 days of 90 since the certificate was made.
+        let text = format!("certificate  {names}; expires in 88 days, on 2");
+        assert!(line.starts_with(&text) && line.ends_with(" UTC"), "{line}");
+    }
+    let plain = ServerProcess::with(&["--shards=1"]);
+    assert!(!plain.announced.iter().any(|line| line.starts_with("tls")), "{:?}", plain.announced);
+}
+
+#[test]
+fn a_certificate_that_expires_soon_is_a_warning() {
+    let ca = Ca::new();
+    let now = SystemTime::now();
+    let leaf = Leaf::new(&["localhost"]).valid(now - DAY, now + 10 * DAY + DAY / 2);
+    ca.folder.write_identity("server", &ca.intermediate.sign(&leaf));
+    let mut server = ca.serve(&["server"], &[]);
+    assert!(server.announced.iter().any(|line| line.starts_with("certificate  localhost; expires in 10 days, on 2")));
+    let warning = server.warning();
+    assert!(warning.contains("expires in 10 days, on 2") && warning.contains("renew it"), "{warning}");
 }
 
 #[test]

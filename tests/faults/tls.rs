@@ -6,17 +6,18 @@ use ringway::{
     ClientAuth, CloseReason, Connection, Handler, Limits, Message, Request, Server, Shard, Shards, TlsConfig,
     TlsSession, Upgrade,
 };
-use ringway_testkit::certificates::{Authority, Identity, Leaf};
+use ringway_testkit::certificates::{Authority, Folder, Identity, Leaf};
 use ringway_tests::tls::{
     KEY_UPDATE, KEY_UPDATE_REQUEST, RustlsPeer, TlsPeer, authenticate, client_config, client_config_of,
     client_connection, der, in_records_of, take_records,
 };
-use ringway_tests::{Frame, TestServer, WirePeer, with_watchdog};
+use ringway_tests::{Frame, TestServer, WATCHDOG, WirePeer, with_watchdog};
 use rustls::version::TLS12;
 use rustls::{ClientConfig, ContentType, ProtocolVersion};
 use std::io::Write;
 use std::mem;
 use std::net::TcpStream;
+use std::time::Instant;
 
 /// A handler that echoes, and records how connections ended.
 #[derive(Default)]
@@ -400,6 +401,35 @@ fn plain_and_tls_listeners_with_different_certificates_share_a_process() {
         let mut plain = WirePeer::open(address(1));
         plain.expect_echo("plain");
         TlsPeer::open(address(2), &second.pem()).expect_echo("second");
+    }
+    running.stop();
+    with_watchdog("the server stops", move || running.wait()).expect("no shard has failed");
+}
+
+#[test]
+fn the_certificates_in_use_are_readable_for_monitoring() {
+    let root = Authority::root("Test Root");
+    let folder = Folder::new();
+    let (chain, key) = folder.write_identity("server", &root.issue(&["a.example", "localhost"]));
+    let files = TlsConfig::from_files(chain, key).expect("a valid chain and its key");
+    let fixed = tls_config(&root.issue(&["c.example"]));
+    let server = Server::bind("127.0.0.1:0").expect("a free port").tls(&files);
+    let server = server.and_bind("127.0.0.1:0").expect("a free port").tls(&fixed);
+    // The configuration of two listeners is listed once.
+    let server = server.and_bind("127.0.0.1:0").expect("a free port").tls(&files);
+    let running = server.shards(Shards::Count(1)).config(config()).start(|_| Endings::default()).expect("it starts");
+    let names = || running.certificates().into_iter().map(|certificate| certificate.names).collect::<Vec<_>>();
+    assert_eq!(names(), [vec!["a.example", "localhost"], vec!["c.example"]]);
+    assert!(running.certificates().iter().all(|certificate| certificate.days_left() == 88));
+    assert!(running.tls_library().is_some_and(|library| library.starts_with("rustls with aws-lc-rs; kernel TLS: ")));
+
+    // After a reload, those of the new files.
+    folder.write_identity("server", &root.sign(&Leaf::new(&["b.example"])));
+    running.reload_certificates();
+    let deadline = Instant::now() + WATCHDOG;
+    while names() != [vec!["b.example"], vec!["c.example"]] {
+        assert!(Instant::now() < deadline, "{:?}", names());
+        std::thread::yield_now();
     }
     running.stop();
     with_watchdog("the server stops", move || running.wait()).expect("no shard has failed");

@@ -166,7 +166,7 @@ fn addresses<H: Handler>(running: &Running<H>) -> Vec<String> {
     text.collect()
 }
 
-/// Prints the addresses, the cores, and the features that the kernel grants. `connections` is the
+/// Prints the addresses, the cores, the features that the kernel grants, and the certificates. `connections` is the
 /// limit of open files, and the number of connections that it allows.
 fn announce<H: Handler>(running: &Running<H>, arguments: &Serve, inherits: bool, connections: Option<(u64, u64)>) {
     let shards = running.assignment();
@@ -179,6 +179,12 @@ fn announce<H: Handler>(running: &Running<H>, arguments: &Serve, inherits: bool,
     }
     text += &format!("shards       {shards}\n");
     text += &format!("driver       {}\n", running.driver());
+    if let Some(library) = running.tls_library() {
+        text += &format!("tls          {library}\n");
+    }
+    for certificate in running.certificates() {
+        text += &format!("certificate  {certificate}\n");
+    }
     text += &format!("app          {}\n", if arguments.app == App::Echo { "echo" } else { "sink" });
     match arguments.deflate {
         DeflateMode::Off => {}

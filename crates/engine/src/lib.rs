@@ -157,7 +157,7 @@ pub use run::running::{Running, ShardReport};
 pub use run::server::Server;
 pub use shard::core::Counters;
 pub use shard::mailbox::PostError;
-pub use tls::{ClientAuth, ClientTls, TlsConfig, TlsError, TlsVersion};
+pub use tls::{ClientAuth, ClientTls, ServedCertificate, TlsConfig, TlsError, TlsVersion};
 
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

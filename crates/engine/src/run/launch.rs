@@ -4,17 +4,17 @@ use super::driver::{SelectedDriver, open_epoll, open_uring};
 use super::error::StartError;
 use super::memory;
 use super::placement::{self, Assignment};
-use super::running::{Certificates, Running, ShardResult};
+use super::running::{Certificates, ConfigsInUse, Running, ShardResult};
 use crate::api::handler::Handler;
 use crate::api::shard::ShardHandle;
 use crate::config::{Config, Limits, Shards};
 use crate::shard::event_loop::EventLoop;
 use crate::tls::table::ListenerTls;
-use crate::tls::{TlsConfig, TlsReload};
+use crate::tls::{KernelTls, TlsConfig, TlsReload};
 use ringway_codec::Scheme;
 use ringway_io::{Driver, Listener};
 use std::io;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Instant;
 
@@ -63,6 +63,8 @@ impl Launch {
         let certificates = Certificates::default();
         let schemes = tls.iter().map(|tls| if tls.is_some() { Scheme::Wss } else { Scheme::Ws }).collect();
         let groups = by_config(tls);
+        let tls_library = (!groups.is_empty()).then(|| format!("rustls with aws-lc-rs; {}", KernelTls::probe()));
+        let in_use: ConfigsInUse = Arc::new(Mutex::new(groups.iter().map(|(config, _)| config.clone()).collect()));
         let tls: Vec<Option<ListenerTls>> = tls.iter().map(|tls| tls.as_ref().map(ListenerTls::of)).collect();
         let (threads, handles) = (Vec::new(), Vec::new());
         let ends = Mutex::new(ends);
@@ -75,6 +77,8 @@ impl Launch {
             handles,
             ends,
             certificates: Arc::clone(&certificates),
+            tls_library,
+            in_use: Arc::clone(&in_use),
         };
         for (index, (core, listeners)) in cores.into_iter().zip(shares).enumerate() {
             let (report, reported) = mpsc::sync_channel(1);
@@ -103,8 +107,11 @@ impl Launch {
         }
         let reloads: io::Result<Vec<TlsReload>> = groups
             .into_iter()
-            .filter(|(config, _)| config.has_files())
-            .map(|(config, listeners)| watch(config, listeners, running.handles.clone()))
+            .enumerate()
+            .filter(|(_, (config, _))| config.has_files())
+            .map(|(group, (config, listeners))| {
+                watch(config, listeners, running.handles.clone(), (group, Arc::clone(&in_use)))
+            })
             .collect();
         match reloads {
             Ok(reloads) => {
@@ -129,8 +136,14 @@ fn by_config(tls: &[Option<TlsConfig>]) -> Vec<(TlsConfig, Vec<usize>)> {
     groups
 }
 
-/// Reads the files of a configuration again when they change, and posts it to the shards.
-fn watch<H: Handler>(config: TlsConfig, listeners: Vec<usize>, handles: Vec<ShardHandle<H>>) -> io::Result<TlsReload> {
+/// Reads the files of a configuration again when they change, posts it to the shards, and stores it
+/// in its place among those in use.
+fn watch<H: Handler>(
+    config: TlsConfig,
+    listeners: Vec<usize>,
+    handles: Vec<ShardHandle<H>>,
+    (group, in_use): (usize, ConfigsInUse),
+) -> io::Result<TlsReload> {
     TlsReload::start(config, move |config| {
         for (index, handle) in handles.iter().enumerate() {
             let (tls, listeners) = (ListenerTls::of(config), listeners.clone());
@@ -139,6 +152,7 @@ fn watch<H: Handler>(config: TlsConfig, listeners: Vec<usize>, handles: Vec<Shar
                 tracing::error!("shard {index} keeps the former certificates: {error}");
             }
         }
+        in_use.lock().unwrap_or_else(PoisonError::into_inner)[group] = config.clone();
     })
 }
 

@@ -6,7 +6,7 @@ use super::signals;
 use crate::api::handler::Handler;
 use crate::api::shard::ShardHandle;
 use crate::shard::core::Counters;
-use crate::tls::TlsReload;
+use crate::tls::{ServedCertificate, TlsConfig, TlsReload};
 use ringway_codec::Scheme;
 use ringway_io::{Address, Stats};
 use std::fmt;
@@ -75,10 +75,16 @@ pub struct Running<H: Handler> {
     /// `wait` uses the receiver.
     pub(super) ends: Mutex<mpsc::Receiver<usize>>,
     pub(super) certificates: Certificates,
+    /// `None` without TLS.
+    pub(super) tls_library: Option<String>,
+    pub(super) in_use: ConfigsInUse,
 }
 
 /// The threads that read certificates again. They run until the last shard has ended.
 pub(super) type Certificates = Arc<OnceLock<Vec<TlsReload>>>;
+
+/// The different TLS configurations of the listeners, as of the last reload.
+pub(super) type ConfigsInUse = Arc<Mutex<Vec<TlsConfig>>>;
 
 impl<H: Handler> Running<H> {
     /// The addresses that are listened on, in the order of the calls of
@@ -113,6 +119,22 @@ impl<H: Handler> Running<H> {
     #[must_use]
     pub fn driver(&self) -> String {
         self.driver.clone()
+    }
+
+    /// The implementation of TLS, and whether the kernel has one, as text to print; `None` if no
+    /// address uses TLS.
+    #[must_use]
+    pub fn tls_library(&self) -> Option<&str> {
+        self.tls_library.as_deref()
+    }
+
+    /// The certificates that new connections get, as of the last reload, in the order of the
+    /// listeners and of [`TlsConfig`](crate::TlsConfig)'s calls. Empty without TLS. For monitoring:
+    /// a certificate that expires within 14 days is also logged as a warning, once a day.
+    #[must_use]
+    pub fn certificates(&self) -> Vec<ServedCertificate> {
+        let configs = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
+        configs.iter().flat_map(TlsConfig::certificates).collect()
     }
 
     /// A handle on each shard, in the order of their numbers.

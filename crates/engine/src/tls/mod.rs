@@ -9,9 +9,11 @@ mod error;
 mod explain;
 mod identity;
 mod insecure;
+mod kernel;
 mod pem;
 mod reload;
 mod resolver;
+mod served;
 pub(crate) mod server;
 mod sessions;
 pub(crate) mod stream;
@@ -21,9 +23,11 @@ mod tests;
 
 pub use client::ClientTls;
 pub use error::TlsError;
+pub use served::ServedCertificate;
 pub use server::{ClientAuth, TlsConfig, TlsVersion};
 
 pub(crate) use explain::explain;
+pub(crate) use kernel::KernelTls;
 pub(crate) use reload::TlsReload;
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};

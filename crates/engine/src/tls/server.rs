@@ -6,6 +6,7 @@ use super::identity::{Identity, IdentitySource, Usage, load_roots, warn_of_expir
 use super::pem::PemSource;
 use super::provider;
 use super::resolver::Resolver;
+use super::served::ServedCertificate;
 use crate::config::ConfigError;
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
@@ -210,6 +211,12 @@ impl TlsConfig {
     /// `*.example.com`.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.leaves().flat_map(|leaf| leaf.names.iter().map(String::as_str))
+    }
+
+    /// The server's own certificates, without their issuers, in the order in which they were added.
+    #[must_use]
+    pub fn certificates(&self) -> Vec<ServedCertificate> {
+        self.leaves().map(ServedCertificate::of).collect()
     }
 
     fn leaves(&self) -> impl Iterator<Item = &CertificateInfo> {
