@@ -120,7 +120,8 @@
 //! - Messages: [`Message`], [`MessageKind`], [`Prepared`], [`SendOutcome`]
 //! - The end of a connection: [`CloseReason`], [`Ending`], [`CloseCode`], [`ProtocolError`]
 //! - Outgoing connections: [`Endpoint`], [`Target`], [`Scheme`]
-//! - TLS: [`TlsConfig`], [`ClientAuth`], [`TlsVersion`], [`ClientTls`], [`TlsSession`], [`TlsError`]
+//! - TLS: [`TlsConfig`], [`ClientAuth`], [`TlsVersion`], [`ClientTls`], [`TlsSession`],
+//!   [`ServedCertificate`], [`TlsError`]
 //! - What was counted: [`ShardReport`], [`Counters`], [`Stats`]
 //! - Errors: [`ConfigError`], [`OptionError`], [`StartError`], [`BindError`],
 //!   [`AddressError`], [`UnixBindError`], [`UringUnavailable`],

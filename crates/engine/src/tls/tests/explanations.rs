@@ -2,7 +2,11 @@
 
 use crate::tls::explain;
 use ringway_codec::Role;
-use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible, PeerMisbehaved};
+use rustls::{
+    AlertDescription, CertificateError, ContentType, Error, ExtendedKeyPurpose, HandshakeType, InvalidMessage,
+    OtherError, PeerIncompatible, PeerMisbehaved,
+};
+use std::sync::Arc;
 
 fn client(error: impl Into<Error>) -> String {
     explain(&error.into(), Role::Client, Some("a.example"))
@@ -150,4 +154,172 @@ fn certificate_errors_without_context_are_explained() {
     }
     assert_eq!(client(Error::NoCertificatesPresented), "the server sent no certificate");
     assert_eq!(server(Error::HandshakeNotComplete), "TLS failed: handshake not complete");
+}
+
+/// An error of webpki, which displays its name.
+fn webpki(name: &str) -> CertificateError {
+    CertificateError::Other(OtherError(Arc::from(Box::<dyn std::error::Error + Send + Sync>::from(name))))
+}
+
+#[test]
+fn certificate_errors_of_other_kinds_have_a_remedy() {
+    let mismatch = CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext {
+        signature_algorithm_id: vec![6, 9, 42],
+        public_key_algorithm_id: vec![6, 7, 42],
+    };
+    let sha1 = CertificateError::UnsupportedSignatureAlgorithmContext {
+        signature_algorithm_id: vec![6, 9, 42],
+        supported_algorithms: Vec::new(),
+    };
+    for (error, text) in [
+        (
+            mismatch,
+            "a signature of the server is not of the kind of key in its certificate: its key is not that of its \
+             certificate; give the server the key from which the certificate was requested",
+        ),
+        (
+            sha1,
+            "a certificate of the server has an unsupported kind of signature, such as one with SHA-1; have it issued \
+             with ECDSA, Ed25519, or RSA of 2048 to 8192 bits, and SHA-256 or longer",
+        ),
+        (
+            webpki("CaUsedAsEndEntity"),
+            "the certificate of the server is marked as that of a CA; make one with basicConstraints=CA:FALSE, or skip \
+             the verification with -k",
+        ),
+        (webpki("UnsupportedCertVersion"), "a certificate of the server is not of version 3 of X.509; make one of it"),
+        (
+            webpki("EndEntityUsedAsCa"),
+            "the issuer of a certificate of the server is not marked as a CA; issue it with basicConstraints=CA:TRUE",
+        ),
+        (
+            webpki("InvalidCertValidity"),
+            "the certificate of the server is not valid (invalid cert validity); replace it",
+        ),
+        (
+            CertificateError::InvalidOcspResponse,
+            "the certificate of the server is not valid (invalid ocsp response); replace it",
+        ),
+    ] {
+        assert_eq!(client(error), text);
+    }
+}
+
+#[test]
+fn messages_out_of_order_are_named() {
+    let record = Error::InappropriateMessage {
+        expect_types: vec![ContentType::Handshake, ContentType::ChangeCipherSpec],
+        got_type: ContentType::ApplicationData,
+    };
+    assert_eq!(
+        server(record),
+        "the client sent a TLS message out of order (expected handshake or change cipher spec, got application data); \
+         update the client, or check what is between it and this side"
+    );
+    let message = Error::InappropriateHandshakeMessage {
+        expect_types: vec![HandshakeType::ServerHello],
+        got_type: HandshakeType::Finished,
+    };
+    assert_eq!(
+        client(message),
+        "the server sent a TLS message out of order (expected ServerHello, got Finished); update the server, or check \
+         what is between it and this side"
+    );
+    assert_eq!(
+        server(PeerIncompatible::SignatureAlgorithmsExtensionRequired),
+        "there is no common version of TLS: the client offers no signature algorithms, as before TLS 1.2; update the \
+         client"
+    );
+}
+
+/// A word in camel case that is not a name of the RFCs: the name of a variant.
+fn has_a_variant(text: &str) -> bool {
+    const NAMES: [&str; 6] =
+        ["ClientHello", "ServerHello", "Finished", "NewSessionTicket", "KeyUpdate", "basicConstraints=CA:FALSE"];
+    let is_camel = |word: &str| {
+        let letters: Vec<char> = word.chars().collect();
+        letters.windows(2).any(|pair| pair[0].is_lowercase() && pair[1].is_uppercase())
+    };
+    let mut words = text.split(|letter: char| letter.is_whitespace() || "(),;".contains(letter));
+    text.contains(['{', '"', '[']) || words.any(|word| is_camel(word) && !NAMES.contains(&word))
+}
+
+#[test]
+fn no_text_has_the_name_of_a_variant() {
+    use rustls::pki_types::{ServerName, UnixTime};
+    use std::time::Duration;
+    let time = UnixTime::since_unix_epoch(Duration::from_secs(1));
+    let certificates = [
+        CertificateError::BadEncoding,
+        CertificateError::Expired,
+        CertificateError::ExpiredContext { time, not_after: time },
+        CertificateError::NotValidYet,
+        CertificateError::NotValidYetContext { time, not_before: time },
+        CertificateError::Revoked,
+        CertificateError::UnhandledCriticalExtension,
+        CertificateError::UnknownIssuer,
+        CertificateError::UnknownRevocationStatus,
+        CertificateError::ExpiredRevocationList,
+        CertificateError::ExpiredRevocationListContext { time, next_update: time },
+        CertificateError::BadSignature,
+        CertificateError::NotValidForName,
+        CertificateError::NotValidForNameContext {
+            expected: ServerName::try_from("a.example").expect("a name"),
+            presented: vec!["DnsName(\"b.example\")".into()],
+        },
+        CertificateError::InvalidPurpose,
+        CertificateError::InvalidPurposeContext { required: ExtendedKeyPurpose::ServerAuth, presented: Vec::new() },
+        CertificateError::InvalidOcspResponse,
+        CertificateError::ApplicationVerificationFailure,
+        webpki("NameConstraintViolation"),
+        webpki("PathLenConstraintViolated"),
+        webpki("MaximumPathBuildCallsExceeded"),
+    ];
+    let incompatible = [
+        PeerIncompatible::EcPointsExtensionRequired,
+        PeerIncompatible::IncorrectCertificateTypeExtension,
+        PeerIncompatible::KeyShareExtensionRequired,
+        PeerIncompatible::NamedGroupsExtensionRequired,
+        PeerIncompatible::NoEcPointFormatsInCommon,
+        PeerIncompatible::NoSignatureSchemesInCommon,
+        PeerIncompatible::ServerSentHelloRetryRequestWithUnknownExtension,
+        PeerIncompatible::UncompressedEcPointsRequired,
+        PeerIncompatible::UnsolicitedCertificateTypeExtension,
+        PeerIncompatible::ServerRejectedEncryptedClientHello(None),
+    ];
+    let misbehaved = [
+        PeerMisbehaved::AttemptedDowngradeToTls12WhenTls13IsSupported,
+        PeerMisbehaved::IncorrectBinder,
+        PeerMisbehaved::InvalidKeyShare,
+        PeerMisbehaved::KeyEpochWithPendingFragment,
+        PeerMisbehaved::MessageInterleavedWithHandshakeMessage,
+        PeerMisbehaved::SignedKxWithWrongAlgorithm,
+        PeerMisbehaved::TooManyRenegotiationRequests,
+        PeerMisbehaved::TooManyWarningAlertsReceived,
+    ];
+    let messages = [
+        InvalidMessage::InvalidCcs,
+        InvalidMessage::InvalidEmptyPayload,
+        InvalidMessage::InvalidServerName,
+        InvalidMessage::MessageTooShort,
+        InvalidMessage::MissingKeyExchange,
+        InvalidMessage::NoSignatureSchemes,
+        InvalidMessage::TrailingData("ClientHello"),
+        InvalidMessage::IllegalEmptyList("cipher suites"),
+        InvalidMessage::DuplicateExtension(13),
+        InvalidMessage::CertificatePayloadTooLarge,
+    ];
+    let alerts = (0..=255).map(|code| Error::AlertReceived(AlertDescription::from(code)));
+    let others =
+        [Error::DecryptError, Error::EncryptError, Error::HandshakeNotComplete, Error::PeerSentOversizedRecord];
+    let all = certificates.into_iter().map(Error::from);
+    let all =
+        all.chain(incompatible.map(Error::from)).chain(misbehaved.map(Error::from)).chain(messages.map(Error::from));
+    for error in all.chain(alerts).chain(others) {
+        for role in [Role::Client, Role::Server] {
+            let text = explain(&error, role, Some("a.example"));
+            assert!(!has_a_variant(&text), "{error:?}: {text}");
+        }
+    }
+    assert!(has_a_variant("not valid: UnhandledCriticalExtension") && has_a_variant("Context { time: 1 }"));
 }
