@@ -15,6 +15,7 @@ mod stopping;
 mod sums;
 mod tls;
 mod tls_client;
+mod tls_options;
 mod unix;
 
 use ringway::{Config, DriverChoice, Limits};
