@@ -13,8 +13,11 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::task::Poll;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio_websockets::{Config, Limits, ServerBuilder};
 
+#[cfg(not(feature = "system-allocator"))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -43,6 +46,14 @@ where
             return ExitCode::from(2);
         }
     };
+    run_on(&program, port, server)
+}
+
+/// Runs a server on this port, on the calling thread, until it fails.
+pub fn run_on<F>(program: &str, port: u16, server: impl FnOnce(TcpListener) -> F) -> ExitCode
+where
+    F: Future<Output = io::Result<()>>,
+{
     match start(port, server) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -117,4 +128,23 @@ where
             None => return Ok(()),
         }
     }
+}
+
+/// Echoes messages with tokio-websockets on a stream until it ends.
+pub async fn echo_tokio_websockets<S>(stream: S) -> Result<(), Box<dyn Error>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (_request, mut socket) = ServerBuilder::new()
+        .config(Config::default().frame_size(MAX_MESSAGE))
+        .limits(Limits::default().max_payload_len(Some(MAX_MESSAGE)))
+        .accept(WriteBehind::new(stream))
+        .await?;
+    while let Some(message) = socket.next().await {
+        let message = message?;
+        if message.is_text() || message.is_binary() {
+            socket.send(message).await?;
+        }
+    }
+    Ok(socket.into_inner().shutdown().await?)
 }
