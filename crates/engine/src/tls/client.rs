@@ -5,7 +5,7 @@ use super::identity::{IdentitySource, Usage, load_roots};
 use super::insecure::AnyCertificate;
 use super::pem::PemSource;
 use super::provider;
-use super::server::{HTTP_1_1, bytes, files};
+use super::server::{HTTP_1_1, TlsVersion, bytes, files};
 use super::sessions::{MAX_TICKETS, Sessions};
 use crate::config::ConfigError;
 use rustls::RootCertStore;
@@ -39,6 +39,7 @@ pub struct ClientTls {
     server_name: Option<ServerName<'static>>,
     alpn: Vec<Vec<u8>>,
     identity: Option<Arc<CertifiedKey>>,
+    max_version: TlsVersion,
     /// The sessions, if they are resumed.
     sessions: Option<Resumption>,
     provider: Arc<CryptoProvider>,
@@ -117,8 +118,9 @@ impl ClientTls {
     fn with(trust: Trust, verifier: Arc<dyn ServerCertVerifier>, provider: Arc<CryptoProvider>) -> Self {
         let alpn = vec![HTTP_1_1.to_vec()];
         let sessions = Some(Resumption::store(Arc::new(Sessions::new(MAX_TICKETS))));
-        let rustls = build(&provider, &verifier, &alpn, None, sessions.as_ref());
-        Self { trust, verifier, server_name: None, alpn, identity: None, sessions, provider, rustls }
+        let max_version = TlsVersion::Tls13;
+        let rustls = build(&provider, &verifier, &alpn, None, max_version, sessions.as_ref());
+        Self { trust, verifier, server_name: None, alpn, identity: None, max_version, sessions, provider, rustls }
     }
 
     /// The name that is sent to servers (SNI) and that their certificates must have, instead of the
@@ -168,6 +170,13 @@ impl ClientTls {
         Ok(self.rebuilt())
     }
 
+    /// The maximum version, for tests of servers. Default TLS 1.3. The minimum version is TLS 1.2.
+    #[must_use]
+    pub fn max_version(mut self, version: TlsVersion) -> Self {
+        self.max_version = version;
+        self.rebuilt()
+    }
+
     /// Whether connections resume earlier sessions, which saves the verification of certificates.
     /// The last 1024 sessions are kept in memory, each for one connection. Default: yes.
     #[must_use]
@@ -190,7 +199,14 @@ impl ClientTls {
     }
 
     fn rebuilt(mut self) -> Self {
-        self.rustls = build(&self.provider, &self.verifier, &self.alpn, self.identity.as_ref(), self.sessions.as_ref());
+        self.rustls = build(
+            &self.provider,
+            &self.verifier,
+            &self.alpn,
+            self.identity.as_ref(),
+            self.max_version,
+            self.sessions.as_ref(),
+        );
         self
     }
 }
@@ -202,6 +218,7 @@ impl fmt::Debug for ClientTls {
             .field("server_name", &self.server_name)
             .field("alpn", &self.alpn.iter().map(|name| String::from_utf8_lossy(name)).collect::<Vec<_>>())
             .field("identity", &self.identity.is_some())
+            .field("max_version", &self.max_version)
             .field("resumption", &self.sessions.is_some())
             .finish_non_exhaustive()
     }
@@ -228,10 +245,15 @@ fn build(
     verifier: &Arc<dyn ServerCertVerifier>,
     alpn: &[Vec<u8>],
     identity: Option<&Arc<CertifiedKey>>,
+    max_version: TlsVersion,
     sessions: Option<&Resumption>,
 ) -> Arc<ClientConfig> {
+    let versions: &[_] = match max_version {
+        TlsVersion::Tls12 => &[&rustls::version::TLS12],
+        TlsVersion::Tls13 => &[&rustls::version::TLS13, &rustls::version::TLS12],
+    };
     let builder = ClientConfig::builder_with_provider(Arc::clone(provider))
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .expect("aws-lc-rs has cipher suites of both versions")
         .dangerous()
         .with_custom_certificate_verifier(Arc::clone(verifier));

@@ -150,6 +150,21 @@ fn the_minimum_version_is_1_2_or_1_3() {
 }
 
 #[test]
+fn a_client_offers_its_maximum_version() {
+    let ca = Ca::new();
+    let (config, client) = (ca.server(&["a.example"]), ca.client());
+    for (client, version) in [
+        (client.clone(), ProtocolVersion::TLSv1_3),
+        (client.clone().max_version(TlsVersion::Tls13), ProtocolVersion::TLSv1_3),
+        (client.max_version(TlsVersion::Tls12), ProtocolVersion::TLSv1_2),
+    ] {
+        let ended = handshake(&config, &client, "a.example");
+        ended.expect();
+        assert_eq!(ended.client.protocol_version(), Some(version));
+    }
+}
+
+#[test]
 fn sessions_are_resumed_by_the_connections_of_all_shards() {
     let ca = Ca::new();
     let config = ca.server(&["a.example"]);
