@@ -3,7 +3,7 @@
 use crate::bench::cells::{Shape, cell};
 use crate::bench::peers::{PeerSpec, peer};
 use crate::listening::ListenOptions;
-use crate::tls::{LoadTls, ServeTls};
+use crate::tls::{BenchTls, LoadTls, ServeTls};
 use crate::values::{
     buffer_size, buffers, busy_poll, busy_poll_word, connect_concurrency, connections, cores, count, header, headers,
     listen, origin_to_allow, origin_to_send, pipeline, ring_entries, rounds, shards, sizes, some_size, some_time,
@@ -270,6 +270,17 @@ pub(crate) enum BenchFormat {
     Markdown,
 }
 
+/// A part of the bench.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BenchPart {
+    /// Messages, in the cells
+    Cells,
+    /// Opening and closing connections
+    Connecting,
+    /// The memory of idle connections
+    Idle,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct BenchArguments {
     /// Few cells with short windows: less exact, under 20 seconds
@@ -296,6 +307,11 @@ pub(crate) struct BenchArguments {
     /// never polls, so that its busy share shows whether it was the limit
     #[arg(long, value_name = "MODE", default_value = "adaptive", value_parser = busy_poll_word)]
     pub(crate) busy_poll: String,
+    /// Parts of the bench to run [default: all]
+    #[arg(long, value_enum, value_name = "PART,…", value_delimiter = ',')]
+    pub(crate) parts: Vec<BenchPart>,
+    #[command(flatten)]
+    pub(crate) tls: BenchTls,
     /// How to print the result
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) format: BenchFormat,
@@ -304,11 +320,21 @@ pub(crate) struct BenchArguments {
     pub(crate) output: Option<PathBuf>,
 }
 
+impl BenchArguments {
+    /// Whether this part of the bench runs.
+    pub(crate) fn has(&self, part: BenchPart) -> bool {
+        self.parts.is_empty() || self.parts.contains(&part)
+    }
+}
+
 /// The text below the flags of `bench`.
 const BENCH_HELP: &str = "\
 Each cell measures raw TCP echo on our io_uring driver, raw TCP echo on plain epoll, our WebSocket echo, and each peer, in \
 rounds whose order alternates. The floor is the faster of the two raw echoes. A ratio is the median of the rounds' ratios: of \
 rates if both servers were saturated (95 % busy), else of server CPU per message. Above 1, ours is better.
+
+With --tls-cert, the contestants are our WebSocket echo without and with TLS, and each peer with TLS, which its command \
+sets up: messages, full and resumed handshakes, and idle connections.
 
 Exit codes: 0 success; 1 the run failed; 2 usage; 4 a cell has no figures, because a peer failed or because no message came \
 back in three attempts on a busy machine; 130/143 interrupted by SIGINT/SIGTERM. In every case the measured part is reported.";

@@ -14,6 +14,17 @@ pub(crate) enum ClientAuthMode {
     Optional,
 }
 
+/// The maximum version of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TlsVersionName {
+    /// TLS 1.2 only
+    #[value(name = "1.2")]
+    Tls12,
+    /// TLS 1.3 and 1.2
+    #[value(name = "1.3")]
+    Tls13,
+}
+
 /// The minimum version of TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum MinVersion {
@@ -156,6 +167,47 @@ impl LoadTls {
     }
 }
 
+/// The flags of `bench` for TLS.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "TLS")]
+pub(crate) struct BenchTls {
+    /// Certificate chain in PEM of our server, to compare it with TLS and without. Each --peer is
+    /// then a server with TLS
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// Private key of the certificate in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Maximum version of TLS that the generator offers [default: 1.3]
+    #[arg(long, value_enum, value_name = "VERSION", requires = "tls_cert")]
+    pub(crate) tls_max: Option<TlsVersionName>,
+}
+
+/// The options of a bench with TLS.
+pub(crate) struct BenchTlsOptions {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+    /// The highest version that is offered, as it is written.
+    pub(crate) version: &'static str,
+    /// Makes a full handshake for each connection.
+    pub(crate) client: ClientTls,
+}
+
+impl BenchTls {
+    /// Checks the files. `None` without `--tls-cert`.
+    pub(crate) fn options(&self) -> Result<Option<BenchTlsOptions>, TlsError> {
+        let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) else { return Ok(None) };
+        TlsConfig::from_files(certificate, key)?;
+        // The generator connects to servers that the bench has started itself.
+        let client = ClientTls::insecure().resumption(false);
+        let (version, client) = match self.tls_max {
+            None | Some(TlsVersionName::Tls13) => ("1.3", client),
+            Some(TlsVersionName::Tls12) => ("1.2", client.max_version(TlsVersion::Tls12)),
+        };
+        Ok(Some(BenchTlsOptions { certificate: certificate.clone(), key: key.clone(), version, client }))
+    }
+}
+
 /// Why the options of a client could not be made.
 #[derive(Debug)]
 pub(crate) enum LoadTlsError {
@@ -284,6 +336,31 @@ mod tests {
         assert!(debug(&["-k", "--alpn", "none"]).contains("alpn: []"));
         assert!(load(&["-k", "--cacert", ca, "wss://a.example/"]).is_err(), "one of them has no effect");
         assert!(load(&["--key", both, "wss://a.example/"]).is_err(), "a key needs a certificate");
+    }
+
+    #[test]
+    fn the_flags_of_bench_are_those_of_a_certificate_and_of_the_client() {
+        let bench = |arguments: &[&str]| match Arguments::try_parse_from([&["ringway", "bench"], arguments].concat()) {
+            Ok(Arguments { command: CliCommand::Bench(bench) }) => Some(bench.tls),
+            _ => None,
+        };
+        for incomplete in [&["--tls-cert", "a"][..], &["--tls-key", "a"], &["--tls-max", "1.2"]] {
+            assert!(bench(incomplete).is_none(), "{incomplete:?}");
+        }
+        assert!(bench(&[]).expect("no flags").options().expect("no files").is_none());
+        let (folder, identity) = (Folder::new(), Authority::root("Test Root").issue(&["a.example"]));
+        let (certificate, key) = folder.write_identity("a", &identity);
+        let [certificate, key] = [&certificate, &key].map(|path| path.to_str().expect("UTF-8"));
+        let pair = ["--tls-cert", certificate, "--tls-key", key];
+        for (version, text) in [("1.2", "max_version: Tls12"), ("1.3", "max_version: Tls13")] {
+            let flags = bench(&[&pair[..], &["--tls-max", version]].concat()).expect("valid flags");
+            let options = flags.options().expect("valid files").expect("a certificate");
+            assert_eq!(options.version, version);
+            let client = format!("{:?}", options.client);
+            assert!(client.contains(text) && client.contains("resumption: false"), "{client}");
+        }
+        let exchanged = bench(&["--tls-cert", key, "--tls-key", certificate]).expect("valid flags").options();
+        assert!(exchanged.is_err(), "the files are exchanged");
     }
 
     #[test]

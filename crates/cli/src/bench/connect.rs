@@ -41,8 +41,8 @@ pub(crate) struct Handshakes {
 /// One round.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct Handshake {
-    per_second: f64,
-    server_cpu_us: f64,
+    pub(super) per_second: f64,
+    pub(super) server_cpu_us: f64,
 }
 
 impl Handshakes {
@@ -80,7 +80,7 @@ pub(crate) fn measure_connecting(
             if handshakes.failure.is_some() {
                 continue;
             }
-            let run = running.target(index).and_then(|target| handshake(bench, target, connections));
+            let run = running.target(index).and_then(|target| handshake(bench, &target, connections));
             if bench.signals.caught().is_some() {
                 return Ok(None);
             }
@@ -102,7 +102,7 @@ pub(crate) fn measure_connecting(
 }
 
 /// Opens and closes this many connections.
-pub(super) fn handshake(bench: &Bench, target: EchoTarget, connections: u32) -> Result<Handshake, String> {
+pub(super) fn handshake(bench: &Bench, target: &EchoTarget, connections: u32) -> Result<Handshake, String> {
     let before = processes::cpu_seconds(&processes::tree(target.pid));
     let plan = Plan {
         connections,

@@ -4,6 +4,7 @@ use super::Bench;
 use super::child::BenchServer;
 use super::peers::{PeerProcess, PeerSpec};
 use crate::exit::Failure;
+use ringway::ClientTls;
 use serde::Serialize;
 use std::net::SocketAddr;
 
@@ -68,21 +69,23 @@ pub(crate) fn order(contestants: &[usize], round: usize) -> Vec<usize> {
 }
 
 /// The address and the process of a contestant.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct EchoTarget {
     pub(crate) address: SocketAddr,
     pub(crate) pid: u32,
+    /// The options of the generator, if the contestant has TLS.
+    pub(crate) tls: Option<ClientTls>,
 }
 
 impl From<&BenchServer> for EchoTarget {
     fn from(server: &BenchServer) -> Self {
-        Self { address: server.address, pid: server.pid() }
+        Self { address: server.address, pid: server.pid(), tls: None }
     }
 }
 
 impl From<&PeerProcess> for EchoTarget {
     fn from(peer: &PeerProcess) -> Self {
-        Self { address: peer.address, pid: peer.pid() }
+        Self { address: peer.address, pid: peer.pid(), tls: None }
     }
 }
 

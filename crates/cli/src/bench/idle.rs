@@ -84,7 +84,7 @@ impl Levels {
     }
 
     /// The growth in bytes per connection.
-    fn slope(self, memory: MemoryReading) -> f64 {
+    pub(super) fn slope(self, memory: MemoryReading) -> f64 {
         (memory.bytes as f64 - memory.bytes_before as f64) / f64::from(self.high - self.low)
     }
 }
@@ -164,10 +164,10 @@ pub(crate) fn measure_idle(
             let found = match at.checked_sub(1) {
                 None => {
                     let server = BenchServer::start(&["serve"], bench)?;
-                    hold(bench, (&server).into(), levels)
+                    hold(bench, &(&server).into(), levels)
                 }
                 Some(peer) => match PeerProcess::start(&peers[peer], &bench.halves.server, &bench.signals.stop) {
-                    Ok(Some(peer)) => hold(bench, (&peer).into(), levels),
+                    Ok(Some(peer)) => hold(bench, &(&peer).into(), levels),
                     Ok(None) => return Ok(None),
                     Err(Failure(why)) => Err(why),
                 },
@@ -200,7 +200,7 @@ pub(crate) fn measure_idle(
 }
 
 /// Holds the smaller number of connections, then the larger one, and reads the memory at each.
-fn hold(bench: &Bench, target: EchoTarget, levels: Levels) -> Result<MemoryReading, String> {
+pub(super) fn hold(bench: &Bench, target: &EchoTarget, levels: Levels) -> Result<MemoryReading, String> {
     // A burst of handshakes makes a server touch buffers that idle connections do not need.
     connect::handshake(bench, target, (levels.low / 2).max(1))?;
     let plan = |connections| Plan {

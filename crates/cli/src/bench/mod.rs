@@ -13,9 +13,10 @@ mod progress;
 mod report;
 mod rounds;
 mod statistics;
+mod tls;
 mod verdict;
 
-use crate::arguments::{self, BenchFormat};
+use crate::arguments::{self, BenchFormat, BenchPart};
 use crate::exit::{ExitOutcome, Failure, usage};
 use crate::limits;
 use crate::output::ResultOutput;
@@ -91,8 +92,13 @@ impl Effort {
 pub(crate) fn run(arguments: &arguments::BenchArguments) -> Result<ExitOutcome, Failure> {
     let started = clock::rfc3339(SystemTime::now());
     let files = limits::raise_open_files();
-    let shapes =
-        if arguments.cells.is_empty() { cells::default_cells(arguments.quick) } else { arguments.cells.clone() };
+    let shapes = if !arguments.has(BenchPart::Cells) {
+        Vec::new()
+    } else if arguments.cells.is_empty() {
+        cells::default_cells(arguments.quick)
+    } else {
+        arguments.cells.clone()
+    };
     if let Some(wrong) = check_arguments(&shapes, arguments, files) {
         return usage(&wrong);
     }
@@ -101,6 +107,9 @@ pub(crate) fn run(arguments: &arguments::BenchArguments) -> Result<ExitOutcome, 
     let bench = Bench { effort: Effort::new(arguments, files), halves: set.halves(), signals: Signals::watch()? };
     let (rounds, window) = (bench.effort.rounds, bench.effort.window.as_secs_f64());
     let machine = Machine::look(set.cores().as_slice().len(), &bench.halves, rounds, window)?;
+    if let Some(options) = arguments.tls.options()? {
+        return tls::run(&bench, arguments, &options, &shapes, machine, started, output);
+    }
     let contestants = contestants(&arguments.peer);
     let mut cells: Vec<Cell> = shapes.iter().map(|shape| Cell::new(*shape, contestants.len())).collect();
     // From here on this thread, and those that it starts, run on the generator's cores only.
@@ -174,11 +183,11 @@ impl Bench {
         {
             let Some(mut running) = RunningContestants::start(self, &arguments.peer)? else { return Ok(()) };
             rounds::measure_cells(self, cells, contestants, &mut running, &mut progress)?;
-            if !stop.is_set() {
+            if !stop.is_set() && arguments.has(BenchPart::Connecting) {
                 found.connect = connect::measure_connecting(self, contestants, &mut running, &mut progress)?;
             }
         }
-        if !stop.is_set() {
+        if !stop.is_set() && arguments.has(BenchPart::Idle) {
             found.idle = idle::measure_idle(self, &arguments.peer, &mut progress)?;
         }
         Ok(())
@@ -195,14 +204,16 @@ impl Bench {
     }
 
     /// A run of the generator against a contestant with a handshake.
-    fn plan(&self, target: EchoTarget) -> ringway_loadtest::Plan {
+    fn plan(&self, target: &EchoTarget) -> ringway_loadtest::Plan {
+        let scheme = if target.tls.is_some() { "wss" } else { "ws" };
         ringway_loadtest::Plan {
+            tls: target.tls.clone(),
             cores: self.halves.generator.to_config(),
             threads: Some(self.halves.generator.threads()),
             busy_poll: BusyPoll::Off,
             server_pid: Some(target.pid),
             stop: self.signals.stop.clone(),
-            ..ringway_loadtest::Plan::new(format!("ws://{}/", target.address))
+            ..ringway_loadtest::Plan::new(format!("{scheme}://{}/", target.address))
         }
     }
 }

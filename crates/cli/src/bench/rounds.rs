@@ -35,7 +35,7 @@ pub(crate) struct Series {
 
 impl Series {
     /// Adds the result of one run.
-    fn take(&mut self, run: Result<Option<RoundSample>, String>) {
+    pub(super) fn take(&mut self, run: Result<Option<RoundSample>, String>) {
         match run {
             Ok(sample) => self.rounds.push(sample),
             Err(why) => {
@@ -121,7 +121,7 @@ pub(crate) fn measure_cells(
                 }
                 let run = running
                     .target(index)
-                    .and_then(|target| measure_one(bench, contestant.protocol, cell.shape, target))
+                    .and_then(|target| measure_one(bench, contestant.protocol, cell.shape, &target))
                     .map_err(|why| running.explain(index, why));
                 if bench.signals.caught().is_some() {
                     // An incomplete round has no pairs.
@@ -139,18 +139,18 @@ pub(crate) fn measure_cells(
 }
 
 /// Runs one contestant once.
-fn measure_one(
+pub(super) fn measure_one(
     bench: &Bench,
     protocol: Protocol,
     shape: Shape,
-    target: EchoTarget,
+    target: &EchoTarget,
 ) -> Result<Option<RoundSample>, String> {
     insist(shape.window(bench.effort.window), &bench.signals.stop, |window| {
         if protocol.is_raw() { take_raw(bench, shape, target, window) } else { take_echo(bench, shape, target, window) }
     })
 }
 
-fn take_raw(bench: &Bench, shape: Shape, target: EchoTarget, window: Duration) -> Result<Option<RoundSample>, String> {
+fn take_raw(bench: &Bench, shape: Shape, target: &EchoTarget, window: Duration) -> Result<Option<RoundSample>, String> {
     let (report, used) = sampled(target.pid, |edges| {
         floor::run(&FloorPlan {
             address: target.address,
@@ -170,7 +170,12 @@ fn take_raw(bench: &Bench, shape: Shape, target: EchoTarget, window: Duration) -
     sample(bench, rate, used, &report.busy, us(0.5), us(0.99))
 }
 
-fn take_echo(bench: &Bench, shape: Shape, target: EchoTarget, window: Duration) -> Result<Option<RoundSample>, String> {
+fn take_echo(
+    bench: &Bench,
+    shape: Shape,
+    target: &EchoTarget,
+    window: Duration,
+) -> Result<Option<RoundSample>, String> {
     let (report, used) = sampled(target.pid, |edges| {
         let plan = Plan {
             connections: shape.connections as u32,

@@ -152,6 +152,18 @@ pub(crate) fn compare(ours: &[Option<RoundSample>], theirs: &[Option<RoundSample
     spread.median.is_finite().then_some(Ratio { by, spread })
 }
 
+/// The ratios of rates, ours to theirs, and of CPU time per message, theirs to ours, of the paired
+/// rounds, whichever side was the limit. `None` with too few pairs.
+pub(crate) fn both_ratios(ours: &[Option<RoundSample>], theirs: &[Option<RoundSample>]) -> Option<[Spread; 2]> {
+    let pairs = pairs(ours, theirs);
+    if pairs.len() < MIN_PAIRS {
+        return None;
+    }
+    let rate = pairs.iter().map(|(ours, theirs)| ours.messages_per_second / theirs.messages_per_second);
+    let cpu = pairs.iter().map(|(ours, theirs)| theirs.server_cpu_us_per_message / ours.server_cpu_us_per_message);
+    Some([Spread::of(rate)?, Spread::of(cpu)?])
+}
+
 /// The median of the paired rounds' ratios of rates, whichever side was the limit.
 pub(crate) fn rate_ratio(ours: &[Option<RoundSample>], theirs: &[Option<RoundSample>]) -> Option<f64> {
     median(pairs(ours, theirs).iter().map(|(ours, theirs)| ours.messages_per_second / theirs.messages_per_second))

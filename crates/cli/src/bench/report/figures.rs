@@ -7,11 +7,11 @@ use crate::bench::verdict::Ratio;
 pub(super) const GAP: &str = "-";
 
 /// Formats a figure with `write`, or returns [`GAP`] if there is none.
-pub(super) fn figure<T>(value: Option<T>, write: impl FnOnce(T) -> String) -> String {
+pub(in crate::bench) fn figure<T>(value: Option<T>, write: impl FnOnce(T) -> String) -> String {
     value.map_or_else(|| GAP.into(), write)
 }
 
-pub(super) fn rate(per_second: f64) -> String {
+pub(in crate::bench) fn rate(per_second: f64) -> String {
     match per_second {
         rate if rate >= 1e6 => format!("{:.2} M", rate / 1e6),
         rate if rate >= 1e4 => format!("{:.1} k", rate / 1e3),
@@ -19,11 +19,11 @@ pub(super) fn rate(per_second: f64) -> String {
     }
 }
 
-pub(super) fn cpu(us: f64) -> String {
+pub(in crate::bench) fn cpu(us: f64) -> String {
     format!("{us:.2}")
 }
 
-pub(super) fn whole(number: f64) -> String {
+pub(in crate::bench) fn whole(number: f64) -> String {
     format!("{number:.0}")
 }
 
@@ -31,7 +31,7 @@ pub(super) fn time(us: f64) -> String {
     if us >= 1000.0 { format!("{:.2} ms", us / 1000.0) } else { format!("{us:.0} µs") }
 }
 
-pub(super) fn percent(share: f64) -> String {
+pub(in crate::bench) fn percent(share: f64) -> String {
     format!("{:.0} %", share * 100.0)
 }
 
@@ -41,7 +41,7 @@ pub(super) fn ends(spread: &Spread, write: impl Fn(f64) -> String) -> String {
 }
 
 /// The median of a spread with its minimum and maximum.
-pub(super) fn middle_and_ends(spread: &Spread, write: impl Fn(f64) -> String) -> String {
+pub(in crate::bench) fn middle_and_ends(spread: &Spread, write: impl Fn(f64) -> String) -> String {
     format!("{} ({})", write(spread.median), ends(spread, &write))
 }
 

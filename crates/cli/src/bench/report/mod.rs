@@ -16,7 +16,9 @@ use super::peers::PeerSpec;
 use super::verdict::{SATURATED, is_disturbed};
 use super::{Effort, rounds::Cell};
 pub(crate) use entry::Entry;
+pub(in crate::bench) use figures::{cpu, figure, middle_and_ends, percent, rate, whole};
 use serde::Serialize;
+pub(in crate::bench) use table::{ReportTable, TableFormat};
 
 /// The whole report. Its keys are stable; `schema_version` changes when a key is removed or changes
 /// its meaning.

@@ -2,8 +2,16 @@
 
 use std::fmt::Write;
 
+/// How a table is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::bench) enum TableFormat {
+    /// Aligned, for a terminal.
+    Text,
+    Markdown,
+}
+
 /// Rows with one field for each title.
-pub(super) struct ReportTable {
+pub(in crate::bench) struct ReportTable {
     titles: Vec<String>,
     /// The columns that are aligned left; the others are aligned right.
     left: Vec<usize>,
@@ -11,17 +19,24 @@ pub(super) struct ReportTable {
 }
 
 impl ReportTable {
-    pub(super) fn new(titles: &[&str], left: &[usize]) -> Self {
+    pub(in crate::bench) fn new(titles: &[&str], left: &[usize]) -> Self {
         Self { titles: titles.iter().map(ToString::to_string).collect(), left: left.to_vec(), rows: Vec::new() }
     }
 
-    pub(super) fn row(&mut self, fields: Vec<String>) {
+    pub(in crate::bench) fn row(&mut self, fields: Vec<String>) {
         debug_assert_eq!(fields.len(), self.titles.len());
         self.rows.push(fields);
     }
 
+    pub(in crate::bench) fn format(&self, format: TableFormat) -> String {
+        match format {
+            TableFormat::Text => self.to_text(),
+            TableFormat::Markdown => self.to_markdown(),
+        }
+    }
+
     /// Formats for a terminal, with two spaces between columns.
-    pub(super) fn to_text(&self) -> String {
+    pub(in crate::bench) fn to_text(&self) -> String {
         let lines = || std::iter::once(&self.titles).chain(&self.rows);
         let width = |column: usize| lines().map(|line| line[column].chars().count()).max().unwrap_or(0);
         let widths: Vec<usize> = (0..self.titles.len()).map(width).collect();
@@ -44,7 +59,7 @@ impl ReportTable {
         out
     }
 
-    pub(super) fn to_markdown(&self) -> String {
+    pub(in crate::bench) fn to_markdown(&self) -> String {
         let line = |fields: &[String]| format!("| {} |\n", fields.join(" | ").replace('\n', " "));
         let rule = (0..self.titles.len()).map(|column| if self.left.contains(&column) { "---" } else { "---:" });
         let mut out = line(&self.titles);

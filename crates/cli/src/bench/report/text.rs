@@ -62,7 +62,7 @@ impl BenchReport {
     }
 
     /// The description of the machine and of the method.
-    pub(super) fn head(&self) -> String {
+    pub(in crate::bench) fn head(&self) -> String {
         let (machine, plan) = (&self.machine, &self.plan);
         let list = |of: &[usize]| of.iter().copied().collect::<CoreList>();
         let mut first = vec![machine.cpu.clone(), format!("{} cores", machine.cores)];
