@@ -118,6 +118,16 @@ pub trait Driver {
     /// A handle that wakes this driver from another thread.
     fn waker(&self) -> Waker;
 
+    /// Submits the requested operations without a wait, so that they proceed while the caller is
+    /// busy. Their completions are returned by the next [`Driver::wait`]. A driver that carries out
+    /// operations when they are requested does nothing.
+    ///
+    /// # Errors
+    /// As [`Driver::wait`].
+    fn submit(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Submits the requested operations, waits until one completes, and appends the completions to
     /// `completions`.
     ///

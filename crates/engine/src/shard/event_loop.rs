@@ -93,6 +93,9 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
             self.dispatch().decode_waiting(|| clock().saturating_duration_since(began) >= WAITING_TIME);
         }
         if self.core.tls.as_ref().is_some_and(|tls| tls.has_work()) {
+            // The output of this turn is sent first, because handshakes take long.
+            self.finish_turn();
+            self.driver.submit()?;
             let began = clock();
             self.dispatch().shake_hands(|| clock().saturating_duration_since(began) >= HANDSHAKE_TIME);
             match self.core.tls.as_mut().and_then(|tls| tls.change_accepting()) {

@@ -3,6 +3,7 @@
 use super::*;
 
 on_each_driver! {
+    a_submitted_send_needs_no_wait,
     more_sends_than_the_submission_queue_holds_are_all_submitted,
     fin_follows_a_send_that_is_only_queued,
     fin_follows_a_send_that_waits_for_its_reader,
@@ -10,6 +11,16 @@ on_each_driver! {
     acknowledged_bytes_grow_as_the_peer_reads_during_a_send,
     the_last_byte_of_a_send_is_acknowledged,
     a_slot_without_a_connection_has_acknowledged_nothing,
+}
+
+fn a_submitted_send_needs_no_wait<D: TestDriver>() {
+    let (mut driver, _, slot, mut peer) = connection::<D>(small(4));
+    driver.send(slot, one(b"echo"));
+    driver.submit().expect("a submission");
+    let mut received = [0; 4];
+    peer.read_exact(&mut received).expect("the bytes");
+    assert_eq!(&received, b"echo");
+    assert_eq!(sent(&mut driver), 4, "the next wait returns the completion");
 }
 
 fn more_sends_than_the_submission_queue_holds_are_all_submitted<D: TestDriver>() {

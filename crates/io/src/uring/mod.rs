@@ -254,6 +254,11 @@ impl Driver for Uring {
         self.table.kernel.waker.clone()
     }
 
+    fn submit(&mut self) -> io::Result<()> {
+        self.table.kernel.check()?;
+        self.table.kernel.enter(Some(Duration::ZERO))
+    }
+
     fn wait(&mut self, mut timeout: Option<Duration>, completions: &mut Vec<Completion>) -> io::Result<()> {
         self.table.kernel.check()?;
         self.table.begin_turn(&mut timeout, completions);
