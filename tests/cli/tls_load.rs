@@ -279,7 +279,7 @@ fn a_plain_port_is_named() {
     let server = TestServer::echo();
     let ended = load(server.address(), &["-k"]);
     assert_eq!(ended.status.code(), Some(1), "{ended:?}");
-    assert!(ended.stderr.contains("alert unexpected_message"), "{ended:?}");
+    assert!(ended.stderr.contains("then use ws:// (alert unexpected_message)"), "{ended:?}");
 }
 
 #[test]

@@ -244,6 +244,9 @@ fn of_alert(alert: AlertDescription, role: Role, peer: &str, name: Option<&str>)
             "the server supports none of the offered application protocols; change them with --alpn (alert {code})"
         ),
         (A::CloseNotify | A::UserCanceled, _) => format!("the {peer} ended the handshake (alert {code})"),
+        (A::UnexpectedMessage, Role::Client) => {
+            format!("the server refused TLS: is its port plain? then use ws:// (alert {code})")
+        }
         (A::InternalError, _) => format!("the {peer} failed with an internal error; see its log (alert {code})"),
         (A::Unknown(number), _) => format!("the {peer} ended the connection with the unknown alert {number}"),
         _ => format!("the {peer} ended the connection with the alert {code}"),
