@@ -163,7 +163,7 @@ fn the_application_protocol_is_http_1_1() {
 fn records_have_the_given_size() {
     let ca = Ca::new();
     ca.write("server", &["localhost"]);
-    for (flags, max) in [(&["--tls-record-size=512"][..], 512), (&[], 16 * 1024)] {
+    for (flags, max) in [(&["--tls-record-size=512"][..], 512), (&[], 16_320)] {
         let server = ca.serve(&["server"], flags);
         let mut peer = TlsPeer::open(address(&server), &ca.root.pem());
         let message = vec![b'a'; 40_000];

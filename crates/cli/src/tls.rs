@@ -58,7 +58,7 @@ pub(crate) struct ServeTls {
     #[arg(long, value_enum, value_name = "VERSION", requires = "tls_cert")]
     pub(crate) tls_min: Option<MinVersion>,
     /// Maximum plaintext bytes of a sent record, 512 to 16K; small records reduce the latency of
-    /// large messages on slow links, and cost time [default: 16K]
+    /// large messages on slow links, and cost time [default: 16320]
     #[arg(long, value_name = "SIZE", requires = "tls_cert", value_parser = record_size)]
     pub(crate) tls_record_size: Option<usize>,
 }
@@ -306,7 +306,7 @@ mod tests {
         }
         let config = serve(&["--tls-cert", &a, "--tls-key", &a_key, "--tls-client-ca", &ca]).expect("valid flags");
         let text = format!("{:?}", config.tls.config().expect("valid files"));
-        for part in ["client_auth: Some(Required)", "min_version: Tls12", "record_size: 16384"] {
+        for part in ["client_auth: Some(Required)", "min_version: Tls12", "record_size: 16320"] {
             assert!(text.contains(part), "{text}");
         }
         let exchanged = serve(&["--tls-cert", &a, "--tls-key", &b_key]).expect("valid flags").tls.config();

@@ -19,6 +19,14 @@ use std::sync::Arc;
 /// gathering send costs more than the copy.
 const COPY_MAX: usize = 1024;
 
+/// The number of unused bytes before the output of an owned chunk.
+///
+/// A copy of 2 KiB and more takes 30 times as long on current AMD cores if its destination is 1 to 15
+/// bytes above its source, modulo 4096 (`rep movsb`). Large allocations begin with a page. A frame
+/// with a header of 4 bytes would therefore be a slow copy of a payload in a buffer of its own, and a
+/// TLS record with its header of 5 bytes a slow copy of a frame.
+const LEAD: usize = 64;
+
 /// An owned chunk below this size in bytes is appended to, instead of starting another.
 const COALESCE: usize = 16 * 1024;
 
@@ -373,8 +381,9 @@ impl Ledger<'_> {
             None => false,
         };
         if !open {
-            let bytes = self.memory.take_output();
-            self.push(queue, Chunk::from(bytes));
+            let mut bytes = self.memory.take_output();
+            bytes.resize(LEAD, 0);
+            self.push(queue, Chunk::Owned { bytes, start: LEAD as u32 });
         }
         let last = match queue {
             Some(Output::One(chunk)) => Some(chunk),

@@ -4,9 +4,9 @@ use super::error::TlsError;
 use super::identity::{IdentitySource, Usage, load_roots};
 use super::insecure::AnyCertificate;
 use super::pem::PemSource;
-use super::provider;
 use super::server::{HTTP_1_1, TlsVersion, bytes, files};
 use super::sessions::{MAX_TICKETS, Sessions};
+use super::{DEFAULT_RECORD_SIZE, RECORD_HEADER, provider};
 use crate::config::ConfigError;
 use rustls::RootCertStore;
 use rustls::client::danger::ServerCertVerifier;
@@ -264,6 +264,8 @@ fn build(
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = alpn.to_vec();
+    // The limit of rustls includes the header.
+    config.max_fragment_size = Some(DEFAULT_RECORD_SIZE + RECORD_HEADER);
     config.resumption = sessions.map_or_else(Resumption::disabled, Resumption::clone);
     Arc::new(config)
 }

@@ -4,9 +4,9 @@ use super::certificate::CertificateInfo;
 use super::error::TlsError;
 use super::identity::{Identity, IdentitySource, Usage, load_roots, warn_of_expiry};
 use super::pem::PemSource;
-use super::provider;
 use super::resolver::Resolver;
 use super::served::ServedCertificate;
+use super::{DEFAULT_RECORD_SIZE, RECORD_HEADER, provider};
 use crate::config::ConfigError;
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
@@ -21,10 +21,6 @@ use std::time::SystemTime;
 
 /// The application protocol of WebSocket handshakes (RFC 7301 section 6).
 pub(super) const HTTP_1_1: &[u8] = b"http/1.1";
-
-/// The length of a record without its content (RFC 8446 section 5.1), which the limit of rustls
-/// includes.
-const RECORD_HEADER: usize = 5;
 
 /// The plaintext bytes of a record: from the minimum of RFC 6066 section 4 to the maximum of RFC
 /// 8446 section 5.1.
@@ -117,13 +113,13 @@ impl TlsConfig {
         let ticketer = Ticketer::new().map_err(|error| TlsError::Tickets { reason: error.to_string() })?;
         let identity = source.load(&provider, Usage::Server, SystemTime::now())?;
         let identities = vec![identity];
-        let rustls = build(&provider, &identities, None, TlsVersion::Tls12, *RECORD_SIZES.end(), &ticketer);
+        let rustls = build(&provider, &identities, None, TlsVersion::Tls12, DEFAULT_RECORD_SIZE, &ticketer);
         Ok(Self {
             sources: vec![source],
             identities,
             clients: None,
             min_version: TlsVersion::Tls12,
-            record_size: *RECORD_SIZES.end(),
+            record_size: DEFAULT_RECORD_SIZE,
             ticketer,
             provider,
             rustls,
@@ -186,8 +182,8 @@ impl TlsConfig {
 
     /// The maximum plaintext bytes of one sent record, 512 to 16 384. A client decrypts a record
     /// only when all of it has arrived, so smaller records can reduce the latency of large messages
-    /// on slow links; each record adds 22 bytes with TLS 1.3, and a call of the cipher. Default 16
-    /// 384.
+    /// on slow links; each record adds 22 bytes with TLS 1.3, and a call of the cipher. Default
+    /// 16 320.
     ///
     /// # Errors
     /// A [`ConfigError`] for a number out of range.
@@ -334,6 +330,7 @@ fn build(
     config.ticketer = Arc::clone(ticketer);
     config.send_tls13_tickets = 1;
     config.session_storage = Arc::new(NoServerSessionStorage {});
+    // The limit of rustls includes the header.
     config.max_fragment_size = Some(record_size + RECORD_HEADER);
     config.max_early_data_size = 0;
     Arc::new(config)
