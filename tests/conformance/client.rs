@@ -1,9 +1,10 @@
-//! `autobahn-client ws://HOST:PORT [--driver auto|uring|epoll] [--deflate]`: runs all cases of
-//! `wstest -m fuzzingserver` against the engine's client role.
+//! `autobahn-client URL [--driver auto|uring|epoll] [--deflate] [--cacert FILE]`: runs all cases of
+//! `wstest -m fuzzingserver` against the engine's client role. The URL is `ws://HOST:PORT`, or
+//! `wss://HOST:PORT` with the CA of the server.
 
 use ringway::{
-    Client, CloseReason, Config, ConnectError, Connection, Deflate, DriverChoice, Endpoint, Handler, Limits, Message,
-    Request, Running, Shard, Shards, Upgrade,
+    Client, ClientTls, CloseReason, Config, ConnectError, Connection, Deflate, DriverChoice, Endpoint, Handler, Limits,
+    Message, Request, Running, Shard, Shards, Upgrade,
 };
 use std::process::ExitCode;
 use std::sync::{Arc, mpsc};
@@ -67,6 +68,7 @@ impl Handler for Tester {
 /// A client of the suite's server, with one connection at a time.
 struct Suite<'a> {
     url: &'a str,
+    tls: Option<ClientTls>,
     running: Running<Tester>,
     events: mpsc::Receiver<Happened>,
 }
@@ -75,7 +77,11 @@ impl Suite<'_> {
     /// Opens `path`, waits until the connection is closed, and returns the last message received.
     fn visit(&self, path: &str, task: Task) -> Result<Option<String>, String> {
         let url = format!("{}{path}", self.url.trim_end_matches('/'));
-        let endpoint = Arc::new(Endpoint::resolve(&url).map_err(|error| format!("{url}: {error}"))?);
+        let mut endpoint = Endpoint::resolve(&url).map_err(|error| format!("{url}: {error}"))?;
+        if let Some(tls) = &self.tls {
+            endpoint = endpoint.tls(tls).map_err(|error| format!("{url}: {error}"))?;
+        }
+        let endpoint = Arc::new(endpoint);
         self.running.handles()[0]
             .post(move |_, shard| shard.connect(&endpoint, task))
             .map_err(|error| error.to_string())?;
@@ -101,7 +107,7 @@ impl Suite<'_> {
     }
 }
 
-fn run(url: &str, config: Config) -> Result<u32, String> {
+fn run(Options { url, config, cacert }: Options<'_>) -> Result<u32, String> {
     let (sender, events) = mpsc::channel();
     let make = move |_| Tester { events: sender.clone() };
     // The largest message of the suite has 16 MiB.
@@ -109,24 +115,35 @@ fn run(url: &str, config: Config) -> Result<u32, String> {
     let limits = limits.map_err(|error| error.to_string())?;
     let client = Client::new().shards(Shards::Count(1)).limits(limits).config(config);
     let running = client.start(make).map_err(|error| error.to_string())?;
-    let suite = Suite { url, running, events };
+    let tls = cacert.map(|file| ClientTls::with_ca_files([file])).transpose().map_err(|error| error.to_string())?;
+    let suite = Suite { url, tls, running, events };
     let result = suite.run();
     suite.running.stop();
     suite.running.wait().map_err(|error| error.to_string())?;
     result
 }
 
-/// The URL, and the configuration that the flags after it ask for.
-fn parse<'a>(arguments: &[&'a str]) -> Option<(&'a str, Config)> {
+struct Options<'a> {
+    url: &'a str,
+    config: Config,
+    cacert: Option<&'a str>,
+}
+
+fn parse<'a>(arguments: &[&'a str]) -> Option<Options<'a>> {
     let (url, mut flags) = arguments.split_first().filter(|(url, _)| !url.starts_with('-'))?;
-    let mut config = Config::default();
+    let mut options = Options { url, config: Config::default(), cacert: None };
     loop {
-        (config, flags) = match flags {
-            [] => return Some((url, config)),
+        let config = options.config;
+        (options.config, flags) = match flags {
+            [] => return Some(Options { config, ..options }),
             ["--deflate", rest @ ..] => (config.deflate(Some(Deflate::takeover())), rest),
             ["--driver", "auto", rest @ ..] => (config.driver(DriverChoice::Auto), rest),
             ["--driver", "uring", rest @ ..] => (config.driver(DriverChoice::Uring), rest),
             ["--driver", "epoll", rest @ ..] => (config.driver(DriverChoice::Epoll), rest),
+            ["--cacert", file, rest @ ..] => {
+                options.cacert = Some(file);
+                (config, rest)
+            }
             _ => return None,
         };
     }
@@ -135,11 +152,11 @@ fn parse<'a>(arguments: &[&'a str]) -> Option<(&'a str, Config)> {
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let Some((url, config)) = parse(&arguments) else {
-        eprintln!("usage: autobahn-client ws://HOST:PORT [--driver auto|uring|epoll] [--deflate]");
+    let Some(options) = parse(&arguments) else {
+        eprintln!("usage: autobahn-client URL [--driver auto|uring|epoll] [--deflate] [--cacert FILE]");
         return ExitCode::from(2);
     };
-    match run(url, config) {
+    match run(options) {
         Ok(count) => {
             println!("{count} cases run");
             ExitCode::SUCCESS

@@ -16,8 +16,8 @@ class Failure(Exception):
     """An error that ends the run before its evaluation; the message is for the user."""
 
 
-class Interrupted(BaseException):
-    """The run was stopped by a signal."""
+class Interrupted(KeyboardInterrupt):
+    """The run was stopped by a signal. `unittest` passes this exception on."""
 
     def __init__(self, number):
         super().__init__(signal.Signals(number).name)

@@ -118,7 +118,7 @@ class Totals(unittest.TestCase):
         run = runpy.run_path(str(RUN))
         output = io.StringIO()
         with contextlib.redirect_stdout(output), contextlib.redirect_stderr(io.StringIO()) as errors:
-            good = run["run_roles"]({"server": program}, [program], ["1.1.1", "1.1.2"], keep=False)
+            good = run["run_roles"]({"server": program}, [program], ["1.1.1", "1.1.2"])
         for line in errors.getvalue().splitlines():
             kept = pathlib.Path(line.split(": ")[1])
             self.addCleanup(run["shutil"].rmtree, kept)
