@@ -1,0 +1,130 @@
+"""nginx and HAProxy as reverse proxies. Each configuration listens on a port of the system."""
+
+import contextlib
+import pathlib
+
+import processes
+import ringway
+
+MODULE = pathlib.Path("/usr/lib/nginx/modules/ngx_stream_module.so")
+
+NGINX = """
+{module}
+daemon off;
+master_process off;
+pid {folder}/nginx.pid;
+error_log stderr;
+events {{ worker_connections 256; }}
+{blocks}
+"""
+
+NGINX_HTTP = """
+http {{
+  access_log off;
+  client_body_temp_path {folder}/nginx-body;
+  proxy_temp_path {folder}/nginx-proxy;
+  fastcgi_temp_path {folder}/nginx-fastcgi;
+  uwsgi_temp_path {folder}/nginx-uwsgi;
+  scgi_temp_path {folder}/nginx-scgi;
+  server {{
+    listen 127.0.0.1:{port} ssl;
+    ssl_certificate {folder}/server.pem;
+    ssl_certificate_key {folder}/server.key;
+    ssl_protocols TLSv1.2 TLSv1.3;
+    location / {{
+      proxy_pass {upstream};
+      proxy_http_version 1.1;
+      proxy_set_header Host $host;
+      proxy_set_header Upgrade $http_upgrade;
+      proxy_set_header Connection "upgrade";
+      {tls}
+    }}
+  }}
+}}
+"""
+
+# The certificate of Ringway is verified.
+NGINX_TLS = """
+      proxy_ssl_server_name on;
+      proxy_ssl_name localhost;
+      proxy_ssl_verify on;
+      proxy_ssl_verify_depth 2;
+      proxy_ssl_trusted_certificate {folder}/ca.pem;
+      proxy_ssl_protocols TLSv1.2 TLSv1.3;
+"""
+
+NGINX_STREAM = """
+stream {{
+  server {{
+    listen 127.0.0.1:{port};
+    proxy_pass {upstream};
+  }}
+}}
+"""
+
+HAPROXY = """
+global
+  maxconn 256
+defaults
+  mode {mode}
+  timeout connect 10s
+  timeout client 60s
+  timeout server 60s
+  timeout tunnel 60s
+frontend front
+  bind 127.0.0.1:{port} {bind}
+  default_backend back
+backend back
+  server ringway {upstream}
+"""
+
+
+def nginx_http(upstream, tls=False):
+    """nginx that terminates TLS; `upstream` is a URL. With `tls`, it connects with TLS again."""
+    values = {"folder": ringway.folder, "upstream": upstream}
+    values["tls"] = NGINX_TLS.format(**values) if tls else ""
+    return nginx(NGINX_HTTP, values)
+
+
+def nginx_stream(server):
+    """nginx that passes TCP through."""
+    return nginx(NGINX_STREAM, {"upstream": f"127.0.0.1:{server.port}"})
+
+
+@contextlib.contextmanager
+def nginx(template, values):
+    values = {"folder": ringway.folder, "port": processes.free_port(), **values}
+    module = f"load_module {MODULE};" if MODULE.exists() else ""
+    config = NGINX.format(module=module, blocks=template.format(**values), **values)
+    config = ringway.write("nginx.conf", config)
+    command = ["nginx", "-p", ringway.folder, "-c", config, "-e", "stderr"]
+    with processes.logged(command, ringway.log("nginx")) as child:
+        processes.wait_until_listening(child, values["port"], "nginx")
+        yield values["port"]
+
+
+def haproxy_http(upstream, tls=False):
+    """HAProxy that terminates TLS; `upstream` is its address. With `tls`, it connects with TLS
+    again."""
+    if tls:
+        ca = ringway.file("ca.pem")
+        upstream += f" ssl verify required ca-file {ca} sni str(localhost) verifyhost localhost alpn http/1.1"
+    bind = f"ssl crt {ringway.file('both.pem')} alpn http/1.1"
+    return haproxy(mode="http", bind=bind, upstream=upstream)
+
+
+def haproxy_tcp(server):
+    """HAProxy that passes TCP through."""
+    return haproxy(mode="tcp", bind="", upstream=f"127.0.0.1:{server.port}")
+
+
+@contextlib.contextmanager
+def haproxy(**values):
+    # HAProxy wants the certificate and the key in one file.
+    parts = [(ringway.folder / name).read_text(encoding="utf-8") for name in ("server.pem", "server.key")]
+    ringway.write("both.pem", "".join(parts))
+    port = processes.free_port()
+    config = ringway.write("haproxy.cfg", HAPROXY.format(port=port, **values))
+    with processes.logged(["haproxy", "-db", "-f", config], ringway.log("haproxy")) as child:
+        processes.wait_until_listening(child, port, "haproxy")
+        yield port
