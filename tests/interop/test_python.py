@@ -132,14 +132,16 @@ class Server(unittest.TestCase):
             context.maximum_version = ssl.TLSVersion.TLSv1_2
 
         with echo_server(tls12) as (port, _):
-            ringway.check_load(self, f"wss://localhost:{port}/", "--cacert", ringway.file("ca.pem"))
+            report = ringway.check_load(self, f"wss://localhost:{port}/", "--cacert", ringway.file("ca.pem"))
+            self.assertEqual([session["version"] for session in report["tls"]["sessions"]], ["TLS 1.2"])
 
     def test_load_resumes_sessions(self):
         with echo_server() as (port, reused), recorder.record(port) as relay:
             options = ["--cacert", ringway.file("ca.pem"), "--resume", "-r", "100"]
-            ringway.check_load(self, f"wss://localhost:{relay.port}/", *options, connections=20, messages=100)
+            report = ringway.check_load(self, f"wss://localhost:{relay.port}/", *options, connections=20, messages=100)
             recorder.check_resumed(self, relay, "ringway load")
-            self.assertIn(True, reused)
+            counted = {"full": reused.count(False), "resumed": reused.count(True)}
+            self.assertEqual({key: report["tls"][key] for key in counted}, counted, "the report and the server differ")
 
     def test_load_refuses_an_unknown_issuer_and_another_name(self):
         with echo_server() as (port, _):
