@@ -44,9 +44,9 @@ def extensions(body):
 class Recorder:
     """The connections that have passed the relay."""
 
-    def __init__(self, port):
+    def __init__(self, port, target):
         self.port = port
-        self.target = None
+        self.target = target
         # The first bytes of the server on each connection, in the order of the connections.
         self.received = []
 
@@ -84,11 +84,10 @@ def relay(recorder, client):
 
 
 @contextlib.contextmanager
-def record(target=None):
-    """A relay to the port, or to the port that is assigned to `target` before the first connection."""
+def record(target):
+    """A relay to the port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        recorder = Recorder(listener.getsockname()[1])
-        recorder.target = target
+        recorder = Recorder(listener.getsockname()[1], target)
 
         def accept():
             with contextlib.suppress(OSError):

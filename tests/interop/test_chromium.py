@@ -57,7 +57,3 @@ class Chromium(unittest.TestCase):
         with ringway.serve_tls() as server, chromium.page() as page:
             error = page.navigate(f"https://localhost:{server.port}/")
             self.assertEqual(error, "net::ERR_CERT_AUTHORITY_INVALID")
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -53,7 +53,3 @@ class Curl(unittest.TestCase):
             self.assertEqual(status, 0, messages)
             self.assertRegex(output, r"^HTTP/1\.1 400 ")
             self.assertIn("This port expects TLS: use https:// or wss:// in the URL.", output)
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -50,7 +50,3 @@ class Server(unittest.TestCase):
                     with self.subTest(size=size):
                         ca = ["--cacert", ringway.file("ca.pem")]
                         ringway.check_load(self, url, *ca, "-s", size, "--binary")
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -272,7 +272,3 @@ class ClientCertificates(unittest.TestCase):
                 client.upgrade()
                 client.echo("with a certificate")
                 self.assertIn("CN = Ringway Test Client CA", client.quit())
-
-
-if __name__ == "__main__":
-    unittest.main()

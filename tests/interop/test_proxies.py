@@ -1,5 +1,6 @@
 """nginx and HAProxy between clients and `ringway serve`, and as servers for `ringway load`."""
 
+import asyncio
 import os
 import ssl
 import unittest
@@ -7,7 +8,7 @@ import unittest
 import proxies
 import recorder
 import ringway
-from websockets.sync.client import connect
+from websockets.asyncio.client import connect
 
 
 class Cases:
@@ -31,18 +32,21 @@ class Cases:
     def check(self, port):
         """A client of another implementation, then `ringway load` of the same path."""
         url = f"wss://localhost:{port}/"
-        context = ssl.create_default_context(cafile=ringway.file("ca.pem"))
-        with connect(url, ssl=context, max_size=None, compression=None) as client:
-            for message in ["text", os.urandom(70_000), os.urandom(1 << 20)]:
-                client.send(message)
-                self.assertEqual(client.recv(), message)
-            client.send(["frag", "ment", "s"])
-            self.assertEqual(client.recv(), "fragments")
-            client.close(4321, "reason")
-            self.assertEqual(client.protocol.close_rcvd.code, 4321)
+        asyncio.run(self.exchange(url))
         ca = ["--cacert", ringway.file("ca.pem")]
         ringway.check_load(self, url, *ca, connections=10, messages=1000)
         ringway.check_load(self, url, *ca, "-s", "100K", "--binary")
+
+    async def exchange(self, url):
+        context = ssl.create_default_context(cafile=ringway.file("ca.pem"))
+        async with connect(url, ssl=context, max_size=None, compression=None) as client:
+            for message in ["text", os.urandom(70_000), os.urandom(1 << 20)]:
+                await client.send(message)
+                self.assertEqual(await client.recv(), message)
+            await client.send(["frag", "ment", "s"])
+            self.assertEqual(await client.recv(), "fragments")
+            await client.close(4321, "reason")
+            self.assertEqual(client.protocol.close_rcvd.code, 4321)
 
     def test_terminated_in_front_of_a_plain_listener(self):
         with ringway.serve() as server, self.terminating(server) as port:
@@ -99,7 +103,3 @@ class HAProxy(Cases, unittest.TestCase):
 
     def passing(self, server):
         return proxies.haproxy_tcp(server)
-
-
-if __name__ == "__main__":
-    unittest.main()

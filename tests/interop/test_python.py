@@ -1,5 +1,11 @@
-"""The library websockets of Python, which uses OpenSSL, as client and as server."""
+"""The library websockets of Python, which uses OpenSSL, as client and as server.
 
+Its interface for threads is not used: with Python 3.11 its opening handshake stalled at times, also
+with nginx alone, before nginx had connected to the server behind it.
+"""
+
+import asyncio
+import concurrent.futures
 import contextlib
 import os
 import socket
@@ -10,9 +16,9 @@ import unittest
 import recorder
 import ringway
 import wire
+from websockets.asyncio.client import connect
+from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
-from websockets.sync.server import serve
 
 MIB = 1 << 20
 
@@ -21,61 +27,71 @@ def client_context(ca="ca.pem"):
     return ssl.create_default_context(cafile=ringway.file(ca))
 
 
-class Client(unittest.TestCase):
-    def test_echoes_of_all_sizes_and_kinds(self):
-        with ringway.serve_tls() as server, connect(server.url, ssl=client_context(), max_size=None) as client:
-            self.assertEqual(client.socket.version(), "TLSv1.3")
-            self.assertEqual(client.response.headers["Upgrade"], "websocket")
-            for message in ["", "text", "\u00e9\u20ac\U0001f600" * 1000, b"", b"binary", os.urandom(70_000), os.urandom(MIB)]:
-                client.send(message)
-                self.assertEqual(client.recv(), message)
+class Client(unittest.IsolatedAsyncioTestCase):
+    async def test_echoes_of_all_sizes_and_kinds(self):
+        with ringway.serve_tls() as server:
+            async with connect(server.url, ssl=client_context(), max_size=None) as client:
+                self.assertEqual(client.transport.get_extra_info("ssl_object").version(), "TLSv1.3")
+                self.assertEqual(client.response.headers["Upgrade"], "websocket")
+                texts = ["", "text", "\u00e9\u20ac\U0001f600" * 1000]
+                for message in [*texts, b"", b"binary", os.urandom(70_000), os.urandom(MIB)]:
+                    await client.send(message)
+                    self.assertEqual(await client.recv(), message)
 
-    def test_a_fragmented_message(self):
+    async def test_a_fragmented_message(self):
         fragments = [os.urandom(size) for size in (1, 0, 16_383, 16_384, 16_385, 100_000)]
-        with ringway.serve_tls() as server, connect(server.url, ssl=client_context(), max_size=None) as client:
-            client.send(iter(fragments))
-            self.assertEqual(client.recv(), b"".join(fragments))
+        with ringway.serve_tls() as server:
+            async with connect(server.url, ssl=client_context(), max_size=None) as client:
+                await client.send(iter(fragments))
+                self.assertEqual(await client.recv(), b"".join(fragments))
 
-    def test_many_messages_in_flight(self):
+    async def test_many_messages_in_flight(self):
         messages = [os.urandom(number * 37 % 5000) for number in range(500)]
-        with ringway.serve_tls() as server, connect(server.url, ssl=client_context()) as client:
-            sender = threading.Thread(target=lambda: [client.send(message) for message in messages])
-            sender.start()
-            for number, message in enumerate(messages):
-                self.assertEqual(client.recv(), message, f"message {number}")
-            sender.join()
+        with ringway.serve_tls() as server:
+            async with connect(server.url, ssl=client_context()) as client:
+                async def send_all():
+                    for message in messages:
+                        await client.send(message)
 
-    def test_compressed_messages(self):
+                sender = asyncio.create_task(send_all())
+                for number, message in enumerate(messages):
+                    self.assertEqual(await client.recv(), message, f"message {number}")
+                await sender
+
+    async def test_compressed_messages(self):
         with ringway.serve_tls("--deflate", "takeover") as server:
-            with connect(server.url, ssl=client_context(), max_size=None) as client:
+            async with connect(server.url, ssl=client_context(), max_size=None) as client:
                 self.assertIn("permessage-deflate", client.response.headers["Sec-WebSocket-Extensions"])
                 for message in ["text " * 5000, b"\0" * MIB, os.urandom(100_000)]:
-                    client.send(message)
-                    self.assertEqual(client.recv(), message)
+                    await client.send(message)
+                    self.assertEqual(await client.recv(), message)
 
-    def test_close_codes_are_answered(self):
+    async def test_close_codes_are_answered(self):
         with ringway.serve_tls() as server:
             for code, reason in [(1000, ""), (1001, "going away"), (3000, "registered"), (4999, "private")]:
-                with self.subTest(code=code), connect(server.url, ssl=client_context()) as client:
-                    client.close(code, reason)
+                with self.subTest(code=code):
+                    async with connect(server.url, ssl=client_context()) as client:
+                        await client.close(code, reason)
                     self.assertEqual(client.protocol.close_rcvd.code, code)
 
-    def test_invalid_text_is_answered_with_1007(self):
-        with ringway.serve_tls() as server, connect(server.url, ssl=client_context()) as client:
-            client.send(b"\xff\xfe", text=True)
-            with self.assertRaises(ConnectionClosed) as closed:
-                client.recv()
-            self.assertEqual(closed.exception.rcvd.code, 1007)
+    async def test_invalid_text_is_answered_with_1007(self):
+        with ringway.serve_tls() as server:
+            async with connect(server.url, ssl=client_context()) as client:
+                await client.send(b"\xff\xfe", text=True)
+                with self.assertRaises(ConnectionClosed) as closed:
+                    await client.recv()
+                self.assertEqual(closed.exception.rcvd.code, 1007)
 
-    def test_a_ping_is_answered(self):
-        with ringway.serve_tls() as server, connect(server.url, ssl=client_context()) as client:
-            # Without a pong, this waits for ever.
-            client.ping(b"payload").wait()
+    async def test_a_ping_is_answered(self):
+        with ringway.serve_tls() as server:
+            async with connect(server.url, ssl=client_context()) as client:
+                # Without a pong, this waits for ever.
+                await (await client.ping(b"payload"))
 
-    def test_an_unknown_issuer_is_refused(self):
+    async def test_an_unknown_issuer_is_refused(self):
         with ringway.serve_tls() as server:
             with self.assertRaisesRegex(ssl.SSLCertVerificationError, "certificate verify failed"):
-                connect(server.url, ssl=client_context("client-ca.pem"))
+                await connect(server.url, ssl=client_context("client-ca.pem"))
 
     def test_close_notify_follows_the_close_frame(self):
         """Python raises `SSLEOFError` at a TCP end without close_notify."""
@@ -97,25 +113,34 @@ class Client(unittest.TestCase):
 
 @contextlib.contextmanager
 def echo_server(configure=lambda context: None):
-    """An echo server with the test certificate; yields its port and the sessions' reuse."""
+    """An echo server with the test certificate, in a thread. Yields its port, and a list with one
+    entry for each connection: whether it resumed a session."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(ringway.file("server.pem"), ringway.file("server.key"))
     configure(context)
     reused = []
 
-    def echo(connection):
-        reused.append(connection.socket.session_reused)
-        for message in connection:
-            connection.send(message)
+    async def echo(connection):
+        reused.append(connection.transport.get_extra_info("ssl_object").session_reused)
+        async for message in connection:
+            await connection.send(message)
 
-    with serve(echo, "127.0.0.1", 0, ssl=context, max_size=None) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield server.socket.getsockname()[1], reused
-        finally:
-            server.shutdown()
-            thread.join()
+    async def run(started):
+        stop = asyncio.Event()
+        async with serve(echo, "127.0.0.1", 0, ssl=context, max_size=None) as server:
+            port = server.sockets[0].getsockname()[1]
+            started.set_result((port, asyncio.get_running_loop(), stop))
+            await stop.wait()
+
+    started = concurrent.futures.Future()
+    thread = threading.Thread(target=lambda: asyncio.run(run(started)))
+    thread.start()
+    port, loop, stop = started.result()
+    try:
+        yield port, reused
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
 
 
 class Server(unittest.TestCase):
@@ -163,7 +188,3 @@ class Server(unittest.TestCase):
             certificate = ["--cert", ringway.file("client.pem"), "--key", ringway.file("client.key")]
             ringway.check_load(self, url, *ca, *certificate)
             self.assertEqual(ringway.load(url, *ca).status, 1)
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -83,7 +83,3 @@ class Scan(unittest.TestCase):
         self.assertEqual(resumption.session_id_resumption_result, TlsResumptionSupportEnum.NOT_SUPPORTED)
         curves = {curve.name for curve in scanned.elliptic_curves.result.supported_curves}
         self.assertEqual(curves, {"X25519", "secp256r1", "secp384r1"})
-
-
-if __name__ == "__main__":
-    unittest.main()
