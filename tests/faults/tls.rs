@@ -136,6 +136,25 @@ fn a_record_header_over_every_limit_ends_the_connection_before_its_content() {
 }
 
 #[test]
+fn a_long_message_of_the_protocol_in_padded_records_ends_the_connection() {
+    let server = SecureServer::start();
+    let attack = |peer: &mut TlsPeer| {
+        // Each record has one byte of a KeyUpdate of 65 280 bytes, and padding. rustls keeps them all
+        // until the message is complete: 1 GiB.
+        for at in 0..100 {
+            let mut plain = if at == 0 { vec![24, 0, 0xff, 0] } else { vec![0] };
+            plain.push(22);
+            plain.resize(1 << 14, 0);
+            let record = peer.seal(ContentType::from(0), &plain);
+            if !peer.try_write_raw(record) {
+                return;
+            }
+        }
+    };
+    server.check(attack, None, "longer than 65536 bytes");
+}
+
+#[test]
 fn rfc8446_5_1_an_unknown_type_of_record_ends_the_connection() {
     let server = SecureServer::start();
     let sealed = |peer: &mut TlsPeer| {

@@ -291,13 +291,12 @@ impl<S> Session<S> {
     pub(crate) fn ended(&mut self, cause: Cause, core: &mut Core) -> Option<Removal> {
         self.link.set(SessionFlag::PeerFinished);
         self.link.unset(SessionFlag::Receiving);
-        self.accounted(core, |Self { link, .. }, core| match cause {
-            Cause::Finished if link.has_stash() => None, // The input before it is delivered first.
-            Cause::Finished => link.peer_finished(core),
-            Cause::Reset => Some(link.broken(Ending::Reset)),
-            Cause::Failed(error) => Some(link.broken(Ending::Failed(error))),
-            Cause::Unconnected(error) => Some(link.unconnected(ConnectError::Unreachable(error))),
-        })
+        match cause {
+            Cause::Finished => self.peer_finished(core),
+            Cause::Reset => Some(self.link.broken(Ending::Reset)),
+            Cause::Failed(error) => Some(self.link.broken(Ending::Failed(error))),
+            Cause::Unconnected(error) => Some(self.link.unconnected(ConnectError::Unreachable(error))),
+        }
     }
 
     /// Handles an event that can change the memory held for the input, and charges the difference.

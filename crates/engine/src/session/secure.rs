@@ -11,7 +11,7 @@ use crate::shard::core::Core;
 use crate::tls::explain;
 use crate::tls::stream::{Plaintext, TlsFailure, TlsProgress, TlsStream};
 use ringway_codec::Role;
-use ringway_io::{Buffer, Cause, Output};
+use ringway_io::{Buffer, Output};
 
 /// A fatal alert without encryption: `unexpected_message` (RFC 8446 section 6.2). It answers a
 /// client that begins TLS on a listener without it.
@@ -46,12 +46,31 @@ impl<S> Session<S> {
 
     /// Processes the records of the handshake that were collected until its turn (server role).
     pub(crate) fn shake_hands(&mut self, core: &mut Core, app: &mut impl Application<S>) -> Option<Removal> {
+        if matches!(self.link.phase, SessionPhase::ShuttingDown(_) | SessionPhase::Lingering) {
+            return None;
+        }
         let mut plain = Plaintext { in_place: 0..0, copied: core.memory.take_output() };
         let result = self.with_stream(core, |stream| {
             stream.is_waiting = false;
             stream.shake_hands(&mut plain)
         })?;
-        self.records_received(result, Input::Kept(plain.copied), 0, core, app)
+        let has_finished = self.link.is(SessionFlag::PeerFinished);
+        let removal = self.records_received(result, Input::Kept(plain.copied), 0, core, app);
+        // The FIN waited for the records before it.
+        if removal.is_none() && has_finished { self.peer_finished(core) } else { removal }
+    }
+
+    /// Whether records wait for their turn.
+    fn is_waiting(&self, core: &Core) -> bool {
+        core.tls.as_ref().and_then(|tls| tls.get(self.link.slot())).is_some_and(|stream| stream.is_waiting)
+    }
+
+    /// Handles the end of the peer's direction, unless input before it has to be handled first.
+    pub(super) fn peer_finished(&mut self, core: &mut Core) -> Option<Removal> {
+        if self.link.has_stash() || self.is_waiting(core) {
+            return None;
+        }
+        self.accounted(core, |session, core| session.link.peer_finished(core))
     }
 
     /// Sends the ClientHello (client role).
@@ -90,11 +109,13 @@ impl<S> Session<S> {
     ) -> Option<Removal> {
         let slot = self.link.slot();
         let stream = core.tls.as_mut()?.get_mut(slot)?;
-        if stream.has_output() {
-            self.link.mark_dirty(core);
-        } else if stream.has_collected_record() && !stream.is_waiting && result.is_ok() {
+        let has_output = stream.has_output();
+        if stream.has_collected_record() && !stream.is_waiting && result.is_ok() {
             stream.is_waiting = true;
             core.tls.as_mut()?.wait(slot);
+        }
+        if has_output {
+            self.link.mark_dirty(core);
         }
         if matches!(result, Ok(TlsProgress { established: true, .. })) && self.link.role() == Role::Client {
             if let Some(attempt) = self.link.cold().opening.attempt_mut() {
@@ -112,7 +133,10 @@ impl<S> Session<S> {
             _ if removal.is_some() => removal,
             Err(failure) => self.layer_failed(&failure, core),
             Ok(TlsProgress { peer_finished: true, .. }) if !self.link.is(SessionFlag::PeerFinished) => {
-                self.ended(Cause::Finished, core)
+                // Unlike after a FIN, the driver still receives, until the end of this turn.
+                self.link.set(SessionFlag::PeerFinished);
+                self.link.mark_dirty(core);
+                self.peer_finished(core)
             }
             Ok(_) => None,
         }

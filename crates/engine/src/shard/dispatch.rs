@@ -70,7 +70,7 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
     /// Handles an accepted connection.
     pub(crate) fn accepted(&mut self, slot: Slot, listener: usize) {
         if let Some(tls) = &mut self.core.tls {
-            match tls.accept(slot, listener) {
+            match tls.accept(slot, listener, self.core.limits.max_head) {
                 Ok(held) => self.core.memory.charge(held),
                 Err(error) => {
                     self.core.notices.warn(self.core.clock.now(), || format!("a connection is dropped: TLS: {error}"));

@@ -110,7 +110,7 @@ impl TlsConfig {
 
     fn new(source: IdentitySource) -> Result<Self, TlsError> {
         let provider = provider();
-        let ticketer = Ticketer::new().map_err(|error| TlsError::Tickets { reason: error.to_string() })?;
+        let ticketer = new_ticketer()?;
         let identity = source.load(&provider, Usage::Server, SystemTime::now())?;
         let identities = vec![identity];
         let rustls = build(&provider, &identities, None, TlsVersion::Tls12, DEFAULT_RECORD_SIZE, &ticketer);
@@ -170,6 +170,9 @@ impl TlsConfig {
 
     fn client_ca(mut self, source: PemSource, auth: ClientAuth) -> Result<Self, TlsError> {
         self.clients = Some(Clients::load(source, auth, &self.provider)?);
+        // A resumed session is not verified again, so tickets of a clone without this CA are not
+        // accepted.
+        self.ticketer = new_ticketer()?;
         Ok(self.rebuilt())
     }
 
@@ -252,7 +255,7 @@ impl TlsConfig {
         let same = old.map(|old| &old.roots.roots) == clients.as_ref().map(|new| &new.roots.roots);
         let ticketer = match same {
             true => Arc::clone(&self.ticketer),
-            false => Ticketer::new().map_err(|error| TlsError::Tickets { reason: error.to_string() })?,
+            false => new_ticketer()?,
         };
         Ok(Self { identities, clients, ticketer, ..self.clone() }.rebuilt())
     }
@@ -334,6 +337,11 @@ fn build(
     config.max_fragment_size = Some(record_size + RECORD_HEADER);
     config.max_early_data_size = 0;
     Arc::new(config)
+}
+
+/// Keys for the tickets of sessions.
+fn new_ticketer() -> Result<Arc<dyn ProducesTickets>, TlsError> {
+    Ticketer::new().map_err(|error| TlsError::Tickets { reason: error.to_string() })
 }
 
 pub(super) fn files(certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> IdentitySource {

@@ -59,6 +59,10 @@ const HANDSHAKE_MAX: usize = 16 * 1024;
 /// The same, if the peer may send certificates.
 const HANDSHAKE_WITH_CERTIFICATES_MAX: usize = 64 * 1024;
 
+/// The maximum number of unprocessed bytes after the handshake: a record, or the records of a message
+/// of the protocol itself, which are kept until it is complete.
+const MESSAGE_MAX: usize = 64 * 1024;
+
 /// The TLS layer of one connection.
 pub(crate) struct TlsStream {
     connection: TlsConnection,
@@ -77,6 +81,11 @@ pub(crate) struct TlsStream {
     fragment: usize,
     /// The maximum number of unprocessed bytes during the handshake.
     handshake_max: usize,
+    /// The maximum number of bytes that can follow the handshake while it waits for its turn (server
+    /// role): those of a request.
+    behind_max: usize,
+    /// The number of bytes of the peer's certificates, which rustls keeps.
+    certificates: usize,
     phase: TlsPhase,
     /// Where rustls leaves the plaintext of a record, from the start of its header: behind the header
     /// and an explicit nonce (TLS 1.2). `None`: not known, or nowhere.
@@ -219,6 +228,10 @@ pub(crate) enum TlsFailure {
     /// The peer has sent more than this many bytes before its handshake was complete.
     #[error("the peer's part of the handshake is longer than {0} bytes")]
     HandshakeTooLong(usize),
+    /// The peer has sent a message of the protocol itself, after the handshake, that is longer than
+    /// any that it can have a use for.
+    #[error("the peer sent a message of TLS itself that is longer than {MESSAGE_MAX} bytes")]
+    MessageTooLong,
     /// The peer's first bytes are those of an HTTP request.
     #[error("the peer sent HTTP without TLS; it needs https:// or wss:// in its URL")]
     PlainHttp,
@@ -232,11 +245,15 @@ impl From<Error> for TlsFailure {
 
 impl TlsStream {
     /// The layer of an accepted connection. `certificates`: clients may send certificates.
-    pub(crate) fn server(config: Arc<ServerConfig>, certificates: bool) -> Result<Self, Error> {
+    /// `max_head`: the maximum length of a request.
+    pub(crate) fn server(config: Arc<ServerConfig>, certificates: bool, max_head: usize) -> Result<Self, Error> {
         let fragment = config.max_fragment_size;
         let connection = TlsConnection::Server(UnbufferedServerConnection::new(config)?);
         let handshake_max = if certificates { HANDSHAKE_WITH_CERTIFICATES_MAX } else { HANDSHAKE_MAX };
-        Ok(Self::new(connection, fragment, handshake_max))
+        let mut stream = Self::new(connection, fragment, handshake_max);
+        // In records of at least 512 bytes.
+        stream.behind_max = max_head + max_head / 16 + OVERHEAD;
+        Ok(stream)
     }
 
     /// The layer of an outgoing connection to the server `name`. Its own records begin with the
@@ -259,6 +276,8 @@ impl TlsStream {
             // The option counts the header of the record.
             fragment: fragment.map_or(FRAGMENT, |size| size.saturating_sub(HEADER).clamp(1, FRAGMENT)),
             handshake_max,
+            behind_max: 0,
+            certificates: 0,
             phase: TlsPhase::Handshaking,
             plain_at: None,
             peer_finished: false,
@@ -287,10 +306,10 @@ impl TlsStream {
         self.unsent.is_some() || !self.own.is_empty()
     }
 
-    /// The number of bytes of memory that the stream holds: an estimate of that of rustls, and its
-    /// buffers.
+    /// The number of bytes of memory that the stream holds: an estimate of that of rustls, the
+    /// certificates of the peer, and its buffers.
     pub(crate) fn held(&self) -> usize {
-        STATE + self.buffered()
+        STATE + self.certificates + self.buffered()
     }
 
     /// The number of bytes of memory that the stream holds for its input and its own records.
@@ -311,15 +330,18 @@ impl TlsStream {
             self.partial.extend_from_slice(input);
             return self.check_collected().map(|()| TlsProgress::default());
         }
-        if self.phase == TlsPhase::Failed {
-            return Ok(TlsProgress::default());
+        // What follows a close_notify is ignored (RFC 8446 section 6.1).
+        if self.phase == TlsPhase::Failed || self.peer_finished {
+            return Ok(self.progress(false));
         }
         let was_handshaking = self.is_handshaking();
         let mut at = 0;
         while at < input.len() {
             if self.partial.is_empty() {
                 at += if at == 0 { self.process(input, plain)? } else { self.process_copied(&mut input[at..], plain)? };
-                self.partial.extend_from_slice(&input[at..]);
+                if !self.peer_finished {
+                    self.partial.extend_from_slice(&input[at..]);
+                }
                 break;
             }
             let missing_bytes = missing(&self.partial).unwrap_or(usize::MAX);
@@ -343,6 +365,9 @@ impl TlsStream {
     /// # Errors
     /// As [`receive`](TlsStream::receive).
     pub(crate) fn shake_hands(&mut self, plain: &mut Plaintext) -> Result<TlsProgress, TlsFailure> {
+        if !self.is_handshaking() {
+            return Ok(self.progress(false));
+        }
         // rustls moves the parts of a message together, so the records are counted before.
         let (mut end, before) = (self.processed, self.partial.len());
         while let Some(record) = record_len(&self.partial[end..]) {
@@ -350,31 +375,42 @@ impl TlsStream {
         }
         self.process_partial(plain)?;
         self.processed = end.saturating_sub(before - self.partial.len());
+        self.check_collected()?;
         Ok(self.progress(true))
     }
 
-    fn progress(&self, was_handshaking: bool) -> TlsProgress {
-        TlsProgress { established: was_handshaking && self.is_open(), peer_finished: self.peer_finished }
+    fn progress(&mut self, was_handshaking: bool) -> TlsProgress {
+        let established = was_handshaking && self.is_open();
+        if established {
+            self.certificates = self.peer_certificates().unwrap_or_default().iter().map(|each| each.len()).sum();
+        }
+        TlsProgress { established, peer_finished: self.peer_finished }
     }
 
-    /// Checks the first bytes of the peer during the handshake, and their number.
-    fn check_collected(&self) -> Result<(), TlsFailure> {
-        if !self.is_handshaking() {
+    /// Checks the number of bytes that are not processed, and the first ones of the peer.
+    fn check_collected(&mut self) -> Result<(), TlsFailure> {
+        let max = match self.phase {
+            TlsPhase::Handshaking if self.has_collected_record() => self.handshake_max + self.behind_max,
+            TlsPhase::Handshaking => self.handshake_max,
+            _ => MESSAGE_MAX,
+        };
+        let failure = if self.is_handshaking() && is_http(&self.partial) {
+            TlsFailure::PlainHttp
+        } else if self.partial.len() <= max {
             return Ok(());
-        }
-        if is_http(&self.partial) {
-            return Err(TlsFailure::PlainHttp);
-        }
-        if self.partial.len() > self.handshake_max {
-            return Err(TlsFailure::HandshakeTooLong(self.handshake_max));
-        }
-        Ok(())
+        } else if self.is_handshaking() {
+            TlsFailure::HandshakeTooLong(self.handshake_max)
+        } else {
+            TlsFailure::MessageTooLong
+        };
+        self.phase = TlsPhase::Failed;
+        Err(failure)
     }
 
     fn process_partial(&mut self, plain: &mut Plaintext) -> Result<(), Error> {
         let mut partial = mem::take(&mut self.partial);
         let used = self.process_copied(&mut partial, plain)?;
-        if used < partial.len() {
+        if used < partial.len() && !self.peer_finished {
             partial.drain(..used);
             self.partial = partial;
         }

@@ -59,10 +59,10 @@ impl TlsTable {
     }
 
     /// Makes the layer of an accepted connection, if its listener has TLS. Returns the number of bytes
-    /// of memory that it holds.
-    pub(crate) fn accept(&mut self, slot: Slot, listener: usize) -> Result<usize, Error> {
+    /// of memory that it holds. `max_head`: the maximum length of a request.
+    pub(crate) fn accept(&mut self, slot: Slot, listener: usize, max_head: usize) -> Result<usize, Error> {
         let Some(Some(tls)) = self.listeners.get(listener) else { return Ok(0) };
-        let stream = TlsStream::server(Arc::clone(&tls.config), tls.certificates)?;
+        let stream = TlsStream::server(Arc::clone(&tls.config), tls.certificates, max_head)?;
         let held = stream.held();
         self.insert(slot, Box::new(stream));
         Ok(held)

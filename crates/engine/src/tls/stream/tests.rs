@@ -49,6 +49,9 @@ pub(crate) fn name() -> ServerName<'static> {
     ServerName::try_from("server.test").expect("a name")
 }
 
+/// The maximum length of a request.
+const MAX_HEAD: usize = 16 * 1024;
+
 /// A server and a client, and the plaintext that each has received.
 struct Pair {
     server: TlsStream,
@@ -65,7 +68,7 @@ impl Pair {
 
     fn of(server: Arc<ServerConfig>, client: Arc<ClientConfig>) -> Self {
         Self {
-            server: TlsStream::server(server, false).expect("a configuration"),
+            server: TlsStream::server(server, false, MAX_HEAD).expect("a configuration"),
             client: TlsStream::client(client, name()).expect("a configuration"),
             to_server: Vec::new(),
             to_client: Vec::new(),
@@ -331,12 +334,51 @@ fn a_part_of_a_message_waits_for_the_next_record() {
 #[test]
 fn a_handshake_of_unlimited_length_fails() {
     let mut pair = Pair::new(&version::TLS13);
-    // The header of a record of 16 KiB, and a message of the handshake of 16 MiB.
-    let mut bytes = vec![22, 3, 1, 0x40, 0, 1, 0xff, 0xff, 0xff];
+    // The header of a record of 16 KiB, and a message of the handshake of 60 KiB.
+    let mut bytes = vec![22, 3, 1, 0x40, 0, 1, 0, 0xf0, 0];
     bytes.resize(HANDSHAKE_MAX, 0);
     receive(&mut pair.server, &mut bytes, &mut pair.to_server).expect("not too long yet");
-    let failure = receive(&mut pair.server, &mut [0; 100], &mut pair.to_server);
+    // The rest of the record, and the header of the next one.
+    let mut rest = [0, 0, 0, 0, 0, 22, 3, 1, 0x40, 0];
+    receive(&mut pair.server, &mut rest, &mut pair.to_server).expect("a complete record, which waits for its turn");
+    let failure = shake_hands(&mut pair.server, &mut pair.to_server);
     assert!(matches!(failure, Err(TlsFailure::HandshakeTooLong(HANDSHAKE_MAX))), "{failure:?}");
+}
+
+#[test]
+fn a_request_can_follow_the_handshake_while_it_waits() {
+    for (len, fits) in [(15_900, true), (MAX_HEAD, true), (40_000, false)] {
+        let mut pair = Pair::new(&version::TLS13);
+        let (mut hello, mut flight, mut last) = (Vec::new(), Vec::new(), Vec::new());
+        pair.client.take_own(&mut hello);
+        receive(&mut pair.server, &mut hello, &mut pair.to_server).expect("collected");
+        shake_hands(&mut pair.server, &mut pair.to_server).expect("a ClientHello");
+        pair.server.take_own(&mut flight);
+        receive(&mut pair.client, &mut flight, &mut pair.to_client).expect("the server's flight");
+        pair.client.take_own(&mut last);
+        last.extend(seal(&mut pair.client, &one(&pattern(len))).1);
+        let collected = receive(&mut pair.server, &mut last, &mut pair.to_server);
+        if fits {
+            collected.expect("the handshake is short");
+            shake_hands(&mut pair.server, &mut pair.to_server).expect("valid records");
+            assert!(pair.to_server == pattern(len), "{len}");
+        } else {
+            assert!(matches!(collected, Err(TlsFailure::HandshakeTooLong(_))), "{collected:?}");
+        }
+    }
+}
+
+#[test]
+fn bytes_behind_a_close_notify_are_not_kept() {
+    let mut pair = Pair::open(&version::TLS13);
+    let (_, mut sealed) = seal(&mut pair.client, &one(b"last"));
+    pair.client.finish(&mut sealed);
+    sealed.extend([23; 5000]);
+    pair.to_server.clear();
+    let progress = receive(&mut pair.server, &mut sealed, &mut pair.to_server).expect("valid records");
+    assert_eq!((pair.to_server.as_slice(), progress.peer_finished), (&b"last"[..], true));
+    receive(&mut pair.server, &mut [23; 5000], &mut pair.to_server).expect("ignored");
+    assert_eq!((pair.to_server.as_slice(), pair.server.buffered()), (&b"last"[..], 0));
 }
 
 #[test]

@@ -236,3 +236,14 @@ fn host_names_are_converted_to_server_names() {
         assert!(client.server_name(host).is_err(), "{host:?}");
     }
 }
+
+#[test]
+fn tickets_of_a_clone_do_not_replace_the_certificate_of_a_client() {
+    let ca = Ca::new();
+    let open = ca.server(&["a.example"]);
+    let strict = open.clone().client_ca_pem(ca.root.pem().as_bytes(), ClientAuth::Required).expect("a CA");
+    let client = ca.client();
+    assert!(handshake(&open, &client, "a.example").server_error.is_none());
+    let second = handshake(&strict, &client, "a.example");
+    assert!(second.server_error.is_some(), "resumed: {}", second.resumed());
+}

@@ -314,7 +314,7 @@ fn records_have_at_most_the_configured_size() {
         sizes
     };
     let config = ca.server(&["a.example"]);
-    assert_eq!(records(&config, 16_385), [16_384, 1]);
+    assert_eq!(records(&config, 16_385), [16_320, 65]);
     let config = config.record_size(512).expect("in range");
     assert_eq!(records(&config, 1_500), [512, 512, 476]);
     let config = config.record_size(16_384).expect("in range");

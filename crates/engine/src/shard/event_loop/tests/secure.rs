@@ -424,3 +424,38 @@ fn a_failure_has_the_stage_in_which_it_happens() {
         }
     });
 }
+
+#[test]
+fn a_close_notify_behind_a_stashed_message_ends_receiving() {
+    let mut handler = Scripted::new();
+    handler.on_open = |_, conn| conn.pause();
+    let mut world = World::secure(0, Faults::none(), handler);
+    let client = world.open_client();
+    client.text("stashed");
+    client.close_notify();
+    world.run_until_idle();
+    let layers = |world: &World<Scripted>| world.shard.core.tls.as_ref().expect("a listener has TLS").buffered();
+    client.peer.write(&[23; 50_000]);
+    world.run_until_idle();
+    assert_eq!((client.peer.unreceived(), layers(&world)), (50_000, 0));
+}
+
+#[test]
+fn a_request_is_answered_although_fin_follows_it_at_once() {
+    each_seed(|seed, faults| {
+        let mut world = World::secure(seed, faults, Scripted::new());
+        let mut client = WebSocketPeer::new(world.network.connect(), Role::Client).secure(&TLS13);
+        client.write(REQUEST.as_bytes());
+        while client.layer().is_handshaking() {
+            world.turn();
+            client.pull();
+        }
+        // The last flight and the request were sent by the same call.
+        client.peer.finish();
+        world.run_until(|world| {
+            client.pull();
+            world.is_idle()
+        });
+        assert_eq!(client.status(), 101, "seed {seed}");
+    });
+}
