@@ -80,14 +80,14 @@ fn without_resumption_every_tls_handshake_is_full() {
         let report = report(&server.load(driver, &[&arguments[..], &["--format", "json"]].concat()), 0);
         assert_stages(&report, &["connect", "tls", "upgrade"], 20);
         let session = json!({
-            "version": "TLS 1.3", "cipher_suite": "TLS13_AES_256_GCM_SHA384", "full": 20, "resumed": 0
+            "version": "TLS 1.3", "cipher_suite": "TLS13_AES_128_GCM_SHA256", "full": 20, "resumed": 0
         });
         assert_eq!(report["tls"], json!({ "full": 20, "resumed": 0, "sessions": [session] }), "{driver}");
         let text = server.load(driver, &arguments).stdout;
         for line in ["\nopening      p50 ", "\n  TCP        p50 ", "\n  TLS        p50 ", "\n  upgrade    p50 "] {
             assert!(text.contains(line), "{line:?} in {text}");
         }
-        let line = "\ntls          TLS 1.3, TLS13_AES_256_GCM_SHA384: 20 full, 0 resumed\n";
+        let line = "\ntls          TLS 1.3, TLS13_AES_128_GCM_SHA256: 20 full, 0 resumed\n";
         assert!(text.contains(line), "{text}");
     }
 }
