@@ -84,6 +84,8 @@ pub(crate) struct TlsStream {
     /// The maximum number of bytes that can follow the handshake while it waits for its turn (server
     /// role): those of a request.
     behind_max: usize,
+    /// The peer's first message was answered, so its handshake can end in what is collected.
+    is_answered: bool,
     /// The number of bytes of the peer's certificates, which rustls keeps.
     certificates: usize,
     phase: TlsPhase,
@@ -277,6 +279,7 @@ impl TlsStream {
             fragment: fragment.map_or(FRAGMENT, |size| size.saturating_sub(HEADER).clamp(1, FRAGMENT)),
             handshake_max,
             behind_max: 0,
+            is_answered: false,
             certificates: 0,
             phase: TlsPhase::Handshaking,
             plain_at: None,
@@ -374,6 +377,7 @@ impl TlsStream {
             end += record;
         }
         self.process_partial(plain)?;
+        self.is_answered |= !self.own.is_empty();
         self.processed = end.saturating_sub(before - self.partial.len());
         self.check_collected()?;
         Ok(self.progress(true))
@@ -390,7 +394,9 @@ impl TlsStream {
     /// Checks the number of bytes that are not processed, and the first ones of the peer.
     fn check_collected(&mut self) -> Result<(), TlsFailure> {
         let max = match self.phase {
-            TlsPhase::Handshaking if self.has_collected_record() => self.handshake_max + self.behind_max,
+            TlsPhase::Handshaking if self.is_answered && self.has_collected_record() => {
+                self.handshake_max + self.behind_max
+            }
             TlsPhase::Handshaking => self.handshake_max,
             _ => MESSAGE_MAX,
         };
