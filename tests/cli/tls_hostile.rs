@@ -3,7 +3,7 @@
 
 use crate::tls::{Ca, address};
 use ringway_tests::tls::{HandshakeFailure, RustlsPeer, TlsPeer, client_connection, in_records_of, take_records};
-use ringway_tests::{End, RawRequest, ServerProcess, WirePeer};
+use ringway_tests::{End, RawRequest, ServerProcess, WirePeer, ringway};
 
 /// A ClientHello of this version (RFC 5246 section 7.4.1.2), with these extensions.
 fn old_hello(version: [u8; 2], extensions: &[u8]) -> Vec<u8> {
@@ -156,6 +156,29 @@ fn a_client_hello_on_a_plain_port_gets_an_alert_and_a_hint() {
     assert!(line.contains("a client began TLS on a listener without it"), "{line}");
     assert!(line.contains("--tls-cert"), "the remedy: {line}");
     WirePeer::open(server.address()).expect_echo("still serving");
+}
+
+#[test]
+fn warnings_of_one_kind_do_not_suppress_other_kinds() {
+    let ca = Ca::new();
+    ca.write("server", &["localhost"]);
+    let flags = ca.flags(&["server"]);
+    let mut command = ringway(&["serve", "--shards=1", "--listen=ws://127.0.0.1:0", "--listen=wss://127.0.0.1:0"]);
+    command.args(flags);
+    let mut server = ServerProcess::start(command);
+    let mut peer = WirePeer::connect(address(&server));
+    peer.write(RawRequest::websocket().bytes());
+    peer.rest();
+    assert!(RustlsPeer::connect(server.address(), ca.client(), "localhost").is_err());
+    let mut config = ca.client();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    assert!(RustlsPeer::connect(address(&server), config, "localhost").is_err());
+    for expected in
+        ["HTTP without TLS", "a client began TLS on a listener without it", "no application protocol (ALPN)"]
+    {
+        let line = server.warning();
+        assert!(line.contains(expected) && line.contains(" (peer 127.0.0.1:"), "{expected}: {line}");
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use super::link::{Link, SessionFlag, SessionPhase};
 use crate::api::close::{CloseReason, Ending};
 use crate::api::error::ConnectError;
 use crate::shard::core::Core;
+use crate::shard::notices::NoticeKind;
 use crate::tls::explain;
 use crate::tls::stream::{Plaintext, TlsFailure, TlsProgress, TlsStream};
 use ringway_codec::Role;
@@ -162,7 +163,10 @@ impl<S> Session<S> {
             SessionPhase::Open | SessionPhase::Closing => {
                 link.cold().reason = Some(CloseReason::abnormal(Ending::Tls(text)));
             }
-            _ => core.notices.warn(core.clock.now(), || format!("a TLS connection failed: {text}")),
+            _ => {
+                let kind = NoticeKind::of(failure);
+                core.notices.warn(core.clock.now(), kind, link.slot(), || format!("a TLS connection failed: {text}"));
+            }
         }
         link.begin_shutdown(CloseMode::Linger, core);
         None
@@ -170,7 +174,7 @@ impl<S> Session<S> {
 
     /// Refuses a client that begins TLS on a listener without it.
     pub(super) fn refuse_tls(&mut self, core: &mut Core) {
-        core.notices.warn(core.clock.now(), || {
+        core.notices.warn(core.clock.now(), NoticeKind::UnexpectedTls, self.link.slot(), || {
             "a client began TLS on a listener without it; give this listener a certificate (--tls-cert)".to_owned()
         });
         self.link.write_raw(core, |out| out.extend_from_slice(&UNEXPECTED_MESSAGE));

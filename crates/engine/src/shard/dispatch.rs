@@ -16,6 +16,7 @@ use crate::session::closing::Removal;
 use crate::session::link::{Link, SessionPhase};
 use crate::session::opening::RequestHandler;
 use crate::shard::core::{Action, Core};
+use crate::shard::notices::NoticeKind;
 use crate::shard::session_table::{Others, SessionTable};
 use http::StatusCode;
 use ringway_io::{Buffer, Cause, Driver, Output, PeerCredentials, Slot};
@@ -73,7 +74,8 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
             match tls.accept(slot, listener, self.core.limits.max_head) {
                 Ok(held) => self.core.memory.charge(held),
                 Err(error) => {
-                    self.core.notices.warn(self.core.clock.now(), || format!("a connection is dropped: TLS: {error}"));
+                    let (now, kind) = (self.core.clock.now(), NoticeKind::TlsUnavailable);
+                    self.core.notices.warn(now, kind, slot, || format!("a connection is dropped: TLS: {error}"));
                     self.core.actions.push(Action::Close(slot));
                     return;
                 }

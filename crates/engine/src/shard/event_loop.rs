@@ -177,6 +177,7 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
             relieve(&mut self.dispatch());
             self.dispatch().flush();
         }
+        self.core.notices.log(|slot| self.driver.peer_address(slot));
         for action in self.core.actions.drain(..) {
             match action {
                 Action::Send(slot, output) => self.driver.send(slot, output),
