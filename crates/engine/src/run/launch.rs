@@ -6,9 +6,10 @@ use super::memory;
 use super::placement::{self, Assignment};
 use super::running::{Certificates, ConfigsInUse, Running, ShardResult};
 use crate::api::handler::Handler;
-use crate::api::shard::ShardHandle;
+use crate::api::shard::{Shard, ShardHandle};
 use crate::config::{Config, Limits, Shards};
 use crate::shard::event_loop::EventLoop;
+use crate::shard::mailbox::PostError;
 use crate::tls::table::ListenerTls;
 use crate::tls::{KernelTls, TlsConfig, TlsReload};
 use ringway_codec::Scheme;
@@ -110,7 +111,9 @@ impl Launch {
             .enumerate()
             .filter(|(_, (config, _))| config.has_files())
             .map(|(group, (config, listeners))| {
-                watch(config, listeners, running.handles.clone(), (group, Arc::clone(&in_use)))
+                let in_use = Arc::clone(&in_use);
+                let publish = publisher(config.clone(), listeners, running.handles.clone(), (group, in_use));
+                TlsReload::start(config, publish)
             })
             .collect();
         match reloads {
@@ -136,24 +139,44 @@ fn by_config(tls: &[Option<TlsConfig>]) -> Vec<(TlsConfig, Vec<usize>)> {
     groups
 }
 
-/// Reads the files of a configuration again when they change, posts it to the shards, and stores it
-/// in its place among those in use.
-fn watch<H: Handler>(
+/// Posts new configurations of a group of listeners to the shards. Returns whether all shards have
+/// each one, and stores it then in its place among those in use. A shard whose mailbox is full keeps
+/// the former one until the next call.
+fn publisher<H: Handler>(
     config: TlsConfig,
     listeners: Vec<usize>,
     handles: Vec<ShardHandle<H>>,
     (group, in_use): (usize, ConfigsInUse),
-) -> io::Result<TlsReload> {
-    TlsReload::start(config, move |config| {
-        for (index, handle) in handles.iter().enumerate() {
-            let (tls, listeners) = (ListenerTls::of(config), listeners.clone());
-            let posted = handle.post(move |_, shard| listeners.iter().for_each(|at| shard.set_tls(*at, tls.clone())));
-            if let Err(error) = posted {
-                tracing::error!("shard {index} keeps the former certificates: {error}");
-            }
+) -> impl FnMut(&TlsConfig) -> bool + Send + 'static {
+    let mut latest = config;
+    let mut behind: Vec<usize> = Vec::new();
+    move |config| {
+        let is_new = !Arc::ptr_eq(&latest.rustls(), &config.rustls());
+        if is_new {
+            latest = config.clone();
+            behind = (0..handles.len()).collect();
         }
-        in_use.lock().unwrap_or_else(PoisonError::into_inner)[group] = config.clone();
-    })
+        behind.retain(|index| {
+            let (tls, listeners) = (ListenerTls::of(config), listeners.clone());
+            let change = move |_: &mut H, shard: &mut Shard<'_, H>| {
+                listeners.iter().for_each(|at| shard.set_tls(*at, tls.clone()));
+            };
+            match handles[*index].post(change) {
+                // A shard that has ended has no use for it.
+                Ok(()) | Err(PostError::Ended) => false,
+                Err(error @ PostError::Full) => {
+                    if is_new {
+                        tracing::error!("shard {index} keeps the former certificates for now: {error}");
+                    }
+                    true
+                }
+            }
+        });
+        if behind.is_empty() {
+            in_use.lock().unwrap_or_else(PoisonError::into_inner)[group] = config.clone();
+        }
+        behind.is_empty()
+    }
 }
 
 /// What the thread of a shard starts with.
@@ -206,5 +229,63 @@ impl<H: Handler> Drop for ShardEnd<H> {
         self.handle.close();
         // An error means that no thread waits for the shards.
         let _ = self.ended.send(self.index);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Client, Connection, Cores, Message, Request, Upgrade};
+    use ringway_testkit::certificates::Authority;
+
+    #[derive(Debug)]
+    struct Idle;
+
+    impl Handler for Idle {
+        type State = ();
+
+        fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
+            Upgrade::accept(())
+        }
+
+        fn message(&mut self, _: &mut Connection<'_, Self>, _: Message<'_>) {}
+    }
+
+    fn certificate(root: &Authority) -> TlsConfig {
+        let identity = root.issue(&["localhost"]);
+        TlsConfig::from_pem(identity.chain().as_bytes(), identity.key.as_bytes()).expect("a chain and its key")
+    }
+
+    #[test]
+    fn a_shard_with_a_full_mailbox_gets_the_certificates_later() {
+        let root = Authority::root("Test Root");
+        let (first, second) = (certificate(&root), certificate(&root));
+        let config = Config { cores: Cores::Unpinned, ..Config::default() };
+        let running = Client::new().config(config).shards(Shards::Count(2)).start(|_| Idle).expect("it starts");
+        let in_use: ConfigsInUse = Arc::new(Mutex::new(vec![first.clone()]));
+        let is_in_use =
+            |config: &TlsConfig| Arc::ptr_eq(&in_use.lock().expect("no panic")[0].rustls(), &config.rustls());
+        let mut publish = publisher(first.clone(), vec![], running.handles().to_vec(), (0, Arc::clone(&in_use)));
+
+        let (stuck, is_stuck) = mpsc::channel();
+        let (release, released) = mpsc::channel::<()>();
+        let wait = move |_: &mut Idle, _: &mut Shard<'_, Idle>| {
+            stuck.send(()).expect("the test waits");
+            let _ = released.recv();
+        };
+        running.handles()[0].post(wait).expect("the mailbox is empty");
+        is_stuck.recv().expect("the shard runs");
+        while running.handles()[0].post(|_, _| {}).is_ok() {}
+        assert!(!publish(&second) && !publish(&second), "shard 0 cannot take it");
+        assert!(is_in_use(&first));
+
+        drop(release);
+        while !publish(&second) {
+            thread::yield_now();
+        }
+        assert!(is_in_use(&second));
+        running.stop();
+        running.wait().expect("they end without an error");
+        assert!(publish(&first), "shards that have ended do not count");
     }
 }

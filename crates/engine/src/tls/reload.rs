@@ -26,19 +26,23 @@ pub(crate) struct TlsReload {
 }
 
 impl TlsReload {
-    /// Starts the thread. It calls `publish` with each new configuration, after all of its checks. A
-    /// configuration with an error is logged as one line, and the present one remains in use.
+    /// Starts the thread. It calls `publish` with each new configuration, after all of its checks, and
+    /// again at the next check of the files if that returns false. A configuration with an error is
+    /// logged as one line, and the present one remains in use.
     ///
     /// # Errors
     /// If the thread could not be started.
-    pub(crate) fn start(config: TlsConfig, publish: impl FnMut(&TlsConfig) + Send + 'static) -> io::Result<Self> {
+    pub(crate) fn start(
+        config: TlsConfig,
+        publish: impl FnMut(&TlsConfig) -> bool + Send + 'static,
+    ) -> io::Result<Self> {
         Self::start_with(config, INTERVAL, publish)
     }
 
     pub(super) fn start_with(
         config: TlsConfig,
         interval: Duration,
-        publish: impl FnMut(&TlsConfig) + Send + 'static,
+        publish: impl FnMut(&TlsConfig) -> bool + Send + 'static,
     ) -> io::Result<Self> {
         let (requests, receiver) = channel();
         let watch = Watch::new(config);
@@ -66,7 +70,8 @@ impl Drop for TlsReload {
     }
 }
 
-fn run(mut watch: Watch, requests: &Receiver<()>, interval: Duration, mut publish: impl FnMut(&TlsConfig)) {
+fn run(mut watch: Watch, requests: &Receiver<()>, interval: Duration, mut publish: impl FnMut(&TlsConfig) -> bool) {
+    let mut is_published = true;
     loop {
         let changed = match requests.recv_timeout(interval) {
             Ok(()) => {
@@ -77,8 +82,8 @@ fn run(mut watch: Watch, requests: &Receiver<()>, interval: Duration, mut publis
             Err(RecvTimeoutError::Timeout) => watch.poll(),
             Err(RecvTimeoutError::Disconnected) => return,
         };
-        if changed {
-            publish(&watch.config);
+        if changed || !is_published {
+            is_published = publish(&watch.config);
         }
         watch.warn_of_expiry(SystemTime::now());
     }

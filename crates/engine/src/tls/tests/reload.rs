@@ -142,11 +142,12 @@ fn tickets_do_not_survive_a_change_of_the_client_ca() {
 }
 
 /// A channel of published configurations.
-fn publisher() -> (impl FnMut(&TlsConfig) + Send + 'static, Receiver<TlsConfig>) {
+fn publisher() -> (impl FnMut(&TlsConfig) -> bool + Send + 'static, Receiver<TlsConfig>) {
     let (published, receiver) = mpsc::channel();
     let publish = move |config: &TlsConfig| {
         // Without a receiver, the test has ended.
         let _ = published.send(config.clone());
+        true
     };
     (publish, receiver)
 }
@@ -178,6 +179,24 @@ fn the_thread_reloads_changed_files() {
     files.expect(&published.recv_timeout(WATCHDOG).expect("a configuration"), &second);
     drop(reload);
     // The thread has ended, and with it the sender.
+    assert!(published.iter().next().is_none());
+}
+
+#[test]
+fn the_thread_publishes_again_what_was_not_published() {
+    let files = Files::new();
+    let (mut publish, published) = publisher();
+    let mut attempts = 0;
+    let third_time = move |config: &TlsConfig| {
+        attempts += 1;
+        publish(config) && attempts >= 3
+    };
+    let reload = TlsReload::start_with(files.config.clone(), Duration::from_millis(5), third_time).expect("a thread");
+    let second = files.renew();
+    for _ in 0..3 {
+        files.expect(&published.recv_timeout(WATCHDOG).expect("a configuration"), &second);
+    }
+    drop(reload);
     assert!(published.iter().next().is_none());
 }
 
