@@ -25,8 +25,8 @@
 //! by [`Running::reload_certificates`]; a defect keeps the former certificates, and is logged. Open
 //! connections keep theirs.
 //!
-//! A handler reads the version, the application protocol, the name and the client's certificate of a
-//! connection from [`Request::tls`] and [`Connection::tls`].
+//! A handler reads the version, the cipher suite, the application protocol and the client's
+//! certificate of a connection from [`Request::tls`] and [`Connection::tls`].
 //!
 //! # Clients
 //!
