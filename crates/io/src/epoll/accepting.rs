@@ -28,11 +28,13 @@ pub(super) struct Accepts {
     all: Vec<Accept>,
     /// How many connections this turn may still accept.
     left: u32,
+    /// Where the search for the next listener begins: behind the listener that was served last.
+    start: usize,
 }
 
 impl Accepts {
     pub(super) const fn new() -> Self {
-        Self { all: Vec::new(), left: 0 }
+        Self { all: Vec::new(), left: 0, start: 0 }
     }
 
     /// Begins to accept on a listener.
@@ -75,9 +77,16 @@ impl Accepts {
 
     /// A listener with connections in its queue, and the slot of its request; `None` at the end of
     /// the turn's share.
+    ///
+    /// The listeners alternate, one connection at a time, so that a listener whose queue is never
+    /// empty does not use up the share of each turn.
     pub(super) fn next(&mut self) -> Option<(Slot, RawFd)> {
-        let ready = self.all.iter().find(|accept| accept.ready)?;
+        let count = self.all.len();
+        let mut indices = (self.start..).map(|index| index % count).take(count);
+        let index = indices.find(|index| self.all[*index].ready)?;
         self.left = self.left.checked_sub(1)?;
+        self.start = (index + 1) % count;
+        let ready = &self.all[index];
         Some((ready.slot, ready.listener))
     }
 

@@ -178,6 +178,29 @@ fn a_turn_accepts_a_share_of_the_waiting_connections_and_the_rest_follows() {
 }
 
 #[test]
+fn a_listener_with_a_full_queue_does_not_delay_the_others() {
+    const QUEUED: usize = 200;
+    let listeners: Vec<_> = (0..3).map(|_| Listener::bind(LOCAL).expect("a free port")).collect();
+    let connect =
+        |index: usize| TcpStream::connect(listeners[index].address().tcp().expect("TCP")).expect("it listens");
+    let mut peers: Vec<_> = (0..QUEUED).map(|_| connect(1)).collect();
+    peers.extend([connect(0), connect(2)]);
+    let mut driver = Epoll::new(EpollConfig::default()).expect("descriptors are left");
+    for listener in listeners {
+        driver.listen(listener);
+    }
+    let mut accepted = [0; 3];
+    for completion in turn(&mut driver) {
+        if let Completion::Accepted { listener, .. } = completion {
+            accepted[listener] += 1;
+        }
+    }
+    // Two attempts of the turn's share find out that a queue is empty.
+    assert_eq!(accepted, [1, 60, 1]);
+    drop(peers);
+}
+
+#[test]
 fn a_driver_closes_its_descriptors() {
     let (driver, _, mut peer) = connected(small_buffers(4));
     drop(driver);
