@@ -1,9 +1,13 @@
 //! `ringway serve` under the restrictions of the files in `deploy`.
 
 use crate::seccomp::{allowed_by_unit, deployed, directives, errno, exists, filter, of_profile, ringway_under};
-use ringway_tests::{End, Frame, Received, ServerProcess, WirePeer, ringway, run};
+use crate::tls::{Ca, address, text, wait_for_certificate};
+use ringway_tests::tls::TlsPeer;
+use ringway_tests::{End, Frame, Received, ServerProcess, TestDirectory, WirePeer, ringway, run};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 const EPERM: i32 = 1;
 const ENOSYS: i32 = 38;
@@ -23,31 +27,114 @@ fn serve(filters: &[Value], arguments: &[&str]) -> ServerProcess {
     ServerProcess::start(ringway_under(filters, &[&SERVE, arguments].concat()))
 }
 
-/// Exchanges messages of all kinds with the server, and stops it by a signal.
-fn use_and_stop(serving: ServerProcess) {
-    let driver = serving.announced.iter().find_map(|line| line.strip_prefix("driver"));
-    assert!(driver.is_some_and(|driver| driver.trim().starts_with("io_uring")), "{:?}", serving.announced);
-    let url = format!("ws://{}/", serving.address());
-    let load = ["load", &url, "-c20", "-t1", "-p4", "-n5000", "-s1-20K", "-w0", "--verify=all"];
+/// Checks the driver, and exchanges messages of all sizes with the server, without and with
+/// compression.
+fn load(serving: &ServerProcess, driver: &str, url: &str, arguments: &[&str]) {
+    let announced = serving.announced.iter().find_map(|line| line.strip_prefix("driver"));
+    assert!(announced.is_some_and(|line| line.trim().starts_with(driver)), "{:?}", serving.announced);
+    let load = [&["load", url, "-c20", "-t1", "-p4", "-n2000", "-s1-20K", "-w0", "--verify=all"], arguments].concat();
     for arguments in [&load[..], &[&load[..], &["--deflate"]].concat()] {
         let ended = run(ringway(arguments));
         assert_eq!(ended.status.code(), Some(0), "{ended:?}");
     }
-    let mut peer = WirePeer::open(serving.address());
-    peer.send(&Frame::binary(vec![1; 8 << 20]));
-    assert_eq!(peer.frame(), Received::binary(vec![1; 8 << 20]));
-    WirePeer::open(serving.address()).reset();
-    serving.signal(Signal::TERM);
-    assert_eq!(peer.close_code(), Some(1001));
-    peer.send(&Frame::close(1001, ""));
-    assert_eq!(peer.end(), End::Finished);
+}
+
+fn expect_success(serving: ServerProcess) {
     let (status, stderr) = serving.wait();
     assert_eq!((status.code(), stderr.as_str()), (Some(0), ""));
 }
 
+/// Exchanges messages of all kinds with the server, and stops it by a signal. `open` opens a
+/// WebSocket without TLS.
+fn use_and_stop_at(serving: ServerProcess, driver: &str, url: &str, open: impl Fn() -> WirePeer) {
+    load(&serving, driver, url, &[]);
+    let mut peer = open();
+    peer.send(&Frame::binary(vec![1; 8 << 20]));
+    assert_eq!(peer.frame(), Received::binary(vec![1; 8 << 20]));
+    open().reset();
+    serving.signal(Signal::TERM);
+    assert_eq!(peer.close_code(), Some(1001));
+    peer.send(&Frame::close(1001, ""));
+    assert_eq!(peer.end(), End::Finished);
+    expect_success(serving);
+}
+
+/// As [`use_and_stop_at`], on TCP.
+fn use_and_stop(serving: ServerProcess, driver: &str) {
+    let address = serving.address();
+    use_and_stop_at(serving, driver, &format!("ws://{address}/"), || WirePeer::open(address));
+}
+
+/// Serves on a Unix socket: makes its file, replaces the file of a killed server, and removes it.
+fn use_and_stop_on_unix(test: &str, filters: &[Value], driver: &str, arguments: &[&str]) {
+    let directory = TestDirectory::new(test);
+    let path = directory.file("app.sock");
+    let url = format!("unix:{}", path.display());
+    let serve = [&["serve", "--listen", &url, "--shards=2", "--unix-mode=660"], arguments].concat();
+    let serve = || ServerProcess::start(ringway_under(filters, &serve));
+    let killed = serve();
+    killed.signal(Signal::KILL);
+    killed.wait();
+    assert_eq!(directory.files(), ["app.sock"]);
+    let serving = serve();
+    let mode = fs::metadata(&path).expect("the file").permissions().mode();
+    assert_eq!(mode & 0o7777, 0o660);
+    use_and_stop_at(serving, driver, &format!("{url}:/"), || {
+        let mut peer = WirePeer::connect_unix(&path);
+        peer.upgrade();
+        peer
+    });
+    assert!(directory.files().is_empty(), "{:?}", directory.files());
+}
+
+/// Serves with TLS, and reloads the certificate.
+fn use_and_stop_with_tls(filters: &[Value], driver: &str, arguments: &[&str]) {
+    let ca = Ca::new();
+    ca.write("server", &["localhost"]);
+    let root = ca.folder.write("root.pem", ca.root.pem());
+    let flags = ca.flags(&["server"]);
+    let flags: Vec<&str> = flags.iter().map(String::as_str).chain(arguments.iter().copied()).collect();
+    let serving = serve(filters, &flags);
+    let url = format!("wss://{}/", address(&serving));
+    load(&serving, driver, &url, &["--cacert", text(&root), "--servername=localhost"]);
+    let mut peer = TlsPeer::open(address(&serving), &ca.root.pem());
+    let second = ca.write("server", &["localhost"]);
+    serving.signal(Signal::HUP);
+    wait_for_certificate(&serving, &ca, &second);
+    peer.expect_echo("after the reload");
+    serving.signal(Signal::TERM);
+    let close = peer.data(4);
+    assert_eq!((close[0], &close[2..]), (0x88, &1001_u16.to_be_bytes()[..]));
+    peer.send(&Frame::close(1001, ""));
+    assert_eq!(peer.alert(), 0, "close_notify");
+    assert_eq!(peer.end(), End::Finished);
+    expect_success(serving);
+}
+
 #[test]
 fn the_server_works_under_the_seccomp_profile_of_the_container() {
-    use_and_stop(serve(&of_profile(&profile()), &["--deflate"]));
+    use_and_stop(serve(&of_profile(&profile()), &["--deflate"]), "io_uring");
+}
+
+#[test]
+fn the_epoll_driver_works_under_the_profile() {
+    use_and_stop(serve(&of_profile(&profile()), &["--deflate", "--driver=epoll"]), "epoll");
+}
+
+#[test]
+fn tls_works_under_the_profile() {
+    let filters = of_profile(&profile());
+    use_and_stop_with_tls(&filters, "io_uring", &["--deflate"]);
+    use_and_stop_with_tls(&filters, "epoll", &["--deflate", "--driver=epoll"]);
+}
+
+#[test]
+fn unix_sockets_work_under_the_profile() {
+    let filters = of_profile(&profile());
+    let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let owner = format!("--unix-owner={user}:{group}");
+    use_and_stop_on_unix("profile-uring", &filters, "io_uring", &["--deflate", &owner]);
+    use_and_stop_on_unix("profile-epoll", &filters, "epoll", &["--deflate", "--driver=epoll", &owner]);
 }
 
 /// The command that the image runs, as the engine starts it.
@@ -166,5 +253,8 @@ fn the_server_works_under_the_filters_of_the_systemd_unit() {
         filter(&allow, &errno(EPERM), &denied),
         filter(&errno(EPERM), &allow, &allowed),
     ];
-    use_and_stop(serve(&filters, &["--deflate"]));
+    use_and_stop(serve(&filters, &["--deflate"]), "io_uring");
+    use_and_stop(serve(&filters, &["--deflate", "--driver=epoll"]), "epoll");
+    use_and_stop_with_tls(&filters, "io_uring", &["--deflate"]);
+    use_and_stop_on_unix("unit", &filters, "io_uring", &["--deflate"]);
 }

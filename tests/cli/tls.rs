@@ -228,7 +228,7 @@ fn clients_authenticate_by_certificates() {
 }
 
 /// Connects until the server has this certificate.
-fn wait_for_certificate(server: &ServerProcess, ca: &Ca, expected: &Identity) {
+pub(crate) fn wait_for_certificate(server: &ServerProcess, ca: &Ca, expected: &Identity) {
     let deadline = Instant::now() + WATCHDOG;
     while certificate_for(server, ca.client(), "localhost") != der(expected) {
         assert!(Instant::now() < deadline, "the certificate has not changed within {WATCHDOG:?}");
