@@ -1,9 +1,10 @@
 //! The file of a Unix socket.
 
-use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use rustix::fs::{Mode, OFlags};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// A socket file that this process has made. Dropping it removes the file, unless the path leads to
@@ -55,8 +56,10 @@ pub(super) struct FileHandle(OwnedFd, Metadata);
 impl FileHandle {
     /// Opens the file at `path`. A symbolic link is not followed.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW).open(path)?;
-        let metadata = File::metadata(&file)?;
+        // `OpenOptions::custom_flags` drops O_PATH on musl, where it is part of O_ACCMODE.
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+        let metadata = file.metadata()?;
         Ok(Self(file.into(), metadata))
     }
 
