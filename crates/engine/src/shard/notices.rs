@@ -18,7 +18,7 @@ pub(crate) enum NoticeKind {
     UnexpectedTls,
     /// Bytes that are not valid TLS.
     InvalidTls,
-    /// A handshake over the limit of its size.
+    /// A handshake, or another message of TLS itself, over the limit of its size.
     HandshakeTooLong,
     /// No version or cipher suite in common.
     Incompatible,
@@ -42,7 +42,7 @@ impl NoticeKind {
     pub(crate) fn of(failure: &TlsFailure) -> Self {
         match failure {
             TlsFailure::PlainHttp => Self::PlainHttp,
-            TlsFailure::HandshakeTooLong(_) => Self::HandshakeTooLong,
+            TlsFailure::HandshakeTooLong(_) | TlsFailure::MessageTooLong => Self::HandshakeTooLong,
             TlsFailure::Protocol(error) => match error {
                 Error::InvalidMessage(_) => Self::InvalidTls,
                 Error::PeerIncompatible(_) => Self::Incompatible,
