@@ -61,7 +61,7 @@ impl Launch {
         let limits = Limits { max_memory: Some(max_memory), ..self.limits };
         let config = Arc::new(self.config);
         let (ended, ends) = mpsc::channel();
-        let certificates = Certificates::default();
+        let certificates: Arc<Certificates> = Arc::default();
         let schemes = tls.iter().map(|tls| if tls.is_some() { Scheme::Wss } else { Scheme::Ws }).collect();
         let groups = by_config(tls);
         let tls_library = (!groups.is_empty()).then(|| format!("rustls with aws-lc-rs; {}", KernelTls::probe()));
@@ -77,7 +77,7 @@ impl Launch {
             threads,
             handles,
             ends,
-            certificates: Arc::clone(&certificates),
+            certificates: Arc::downgrade(&certificates),
             tls_library,
             in_use: Arc::clone(&in_use),
         };

@@ -11,7 +11,7 @@ use ringway_codec::Scheme;
 use ringway_io::{Address, Stats};
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak, mpsc};
 use std::thread::JoinHandle;
 
 /// The report of a shard that has ended.
@@ -74,14 +74,15 @@ pub struct Running<H: Handler> {
     /// Receives the numbers of shards that have ended. The mutex makes this type `Sync`; only
     /// `wait` uses the receiver.
     pub(super) ends: Mutex<mpsc::Receiver<usize>>,
-    pub(super) certificates: Certificates,
+    pub(super) certificates: Weak<Certificates>,
     /// `None` without TLS.
     pub(super) tls_library: Option<String>,
     pub(super) in_use: ConfigsInUse,
 }
 
-/// The threads that read certificates again. They run until the last shard has ended.
-pub(super) type Certificates = Arc<OnceLock<Vec<TlsReload>>>;
+/// The threads that read certificates again. Only the threads of the shards own them, so they run
+/// until the last shard has ended.
+pub(super) type Certificates = OnceLock<Vec<TlsReload>>;
 
 /// The different TLS configurations of the listeners, as of the last reload.
 pub(super) type ConfigsInUse = Arc<Mutex<Vec<TlsConfig>>>;
@@ -174,8 +175,8 @@ impl<H: Handler> Running<H> {
     /// As [`Running::stop_on_signals`].
     pub fn stop_on_signals_after(&self, before: impl FnOnce() + Send + 'static) -> Result<(), RunError> {
         let handles = self.handles.clone();
-        let certificates = Arc::clone(&self.certificates);
-        let has_files = certificates.get().is_some_and(|reloads| !reloads.is_empty());
+        let certificates = Weak::clone(&self.certificates);
+        let has_files = certificates.upgrade().is_some_and(|of| of.get().is_some_and(|reloads| !reloads.is_empty()));
         let stop = move || {
             before();
             stop(&handles);
@@ -230,8 +231,10 @@ impl<H: Handler> fmt::Debug for Running<H> {
     }
 }
 
-fn reload(certificates: &Certificates) {
-    certificates.get().into_iter().flatten().for_each(TlsReload::reload);
+fn reload(certificates: &Weak<Certificates>) {
+    if let Some(certificates) = certificates.upgrade() {
+        certificates.get().into_iter().flatten().for_each(TlsReload::reload);
+    }
 }
 
 /// Stops shards.
@@ -244,8 +247,10 @@ mod tests {
     use super::*;
     use crate::run::placement;
     use crate::{
-        Client, Config, Connection, Cores, DriverChoice, Limits, Message, OnPanic, PostError, Request, Shards, Upgrade,
+        Client, Config, Connection, Cores, DriverChoice, Limits, Message, OnPanic, PostError, Request, Server, Shards,
+        Upgrade,
     };
+    use ringway_testkit::certificates::{Authority, Folder};
     use std::time::Duration;
 
     #[derive(Debug)]
@@ -309,6 +314,21 @@ mod tests {
         assert_eq!(reports.iter().map(|report| report.index).collect::<Vec<_>>(), [0, 1]);
         stop(&handles);
         assert_eq!(handles[0].post(|_, _| {}), Err(PostError::Ended));
+    }
+
+    #[test]
+    fn no_thread_reads_certificates_after_the_shards_have_ended() {
+        let folder = Folder::new();
+        let (certificate, key) = folder.write_identity("server", &Authority::root("Test Root").issue(&["localhost"]));
+        let tls = TlsConfig::from_files(certificate, key).expect("a chain and its key");
+        let server = Server::bind("127.0.0.1:0").expect("a free port").tls(&tls);
+        let running = server.shards(Shards::Count(1)).start(|_| Idle).expect("it starts");
+        running.stop_on_signals().expect("handlers of signals");
+        let certificates = running.certificates.clone();
+        assert_eq!(certificates.upgrade().and_then(|of| of.get().map(Vec::len)), Some(1));
+        running.stop();
+        running.wait().expect("it ends without an error");
+        assert!(certificates.upgrade().is_none(), "the threads have ended");
     }
 
     #[test]
