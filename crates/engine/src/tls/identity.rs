@@ -2,7 +2,7 @@
 
 use super::certificate::{CertificateInfo, date};
 use super::error::TlsError;
-use super::pem::{Pem, PemSource};
+use super::pem::{FileState, Pem, PemSource};
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -28,6 +28,8 @@ pub(super) struct Identity {
     pub(super) key: Arc<CertifiedKey>,
     /// The first certificate of the chain.
     pub(super) leaf: CertificateInfo,
+    /// The states of its files before they were read.
+    pub(super) files: Vec<FileState>,
 }
 
 /// The side that presents a chain.
@@ -42,6 +44,7 @@ impl IdentitySource {
     /// certificate of a server's chain is issued by a later one. Logs a warning if the certificate
     /// expires within [`EXPIRES_SOON`].
     pub(super) fn load(&self, provider: &CryptoProvider, usage: Usage, now: SystemTime) -> Result<Identity, TlsError> {
+        let files = [&self.certificate, &self.key].into_iter().filter_map(PemSource::state).collect();
         let pem = self.certificate.read()?;
         let chain = pem.certificates()?;
         let infos = parse_all(&pem, &chain)?;
@@ -70,7 +73,7 @@ impl IdentitySource {
             check_chain(&pem.input, &key.cert, &infos, provider, now)?;
         }
         warn_of_expiry(&pem.input, leaf, now);
-        Ok(Identity { key: Arc::new(key), leaf: leaf.clone() })
+        Ok(Identity { key: Arc::new(key), leaf: leaf.clone(), files })
     }
 }
 

@@ -5,7 +5,8 @@ use rustls::pki_types::pem::{self, PemObject, SectionKind};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::fmt;
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const CERTIFICATE_IS_DER: &str = " (it is DER: `openssl x509 -inform der` converts it)";
@@ -19,7 +20,22 @@ pub(super) enum PemSource {
     Bytes(&'static str, Arc<[u8]>),
 }
 
+/// The state of a file that changes when it is replaced or written: device, inode, size, and the
+/// time of the last change of its content or its inode. `None` if it cannot be read.
+pub(super) type FileState = Option<(u64, u64, u64, i64, i64)>;
+
+/// The present state of a file.
+pub(super) fn file_state(file: &Path) -> FileState {
+    let found = fs::metadata(file).ok()?;
+    Some((found.dev(), found.ino(), found.size(), found.ctime(), found.ctime_nsec()))
+}
+
 impl PemSource {
+    /// The present state of the file, if it is one.
+    pub(super) fn state(&self) -> Option<FileState> {
+        self.file().map(|file| file_state(file))
+    }
+
     /// Reads the text.
     pub(super) fn read(&self) -> Result<Pem, TlsError> {
         let text = match self {

@@ -1,9 +1,8 @@
 //! Reloading of certificates and keys while a server runs.
 
+use super::pem::{FileState, file_state};
 use super::server::TlsConfig;
-use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
@@ -89,10 +88,6 @@ fn run(mut watch: Watch, requests: &Receiver<()>, interval: Duration, mut publis
     }
 }
 
-/// The state of a file that changes when it is replaced or written: device, inode, size, and the
-/// time of the last change of its content or its inode. `None` if it cannot be read.
-type FileState = Option<(u64, u64, u64, i64, i64)>;
-
 /// The files of a configuration, and what is loaded of them.
 pub(super) struct Watch {
     config: TlsConfig,
@@ -105,7 +100,8 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn new(config: TlsConfig) -> Self {
-        let loaded = states(&config.files());
+        // A change since the configuration was made is found by the next poll.
+        let loaded = config.file_states();
         // The configuration has logged its warnings when it was made.
         Self { config, loaded, changed: None, warned: SystemTime::now() }
     }
@@ -160,10 +156,5 @@ impl Watch {
 }
 
 fn states(files: &[&Path]) -> Vec<FileState> {
-    let state = |file: &&Path| {
-        let found = fs::metadata(file).ok()?;
-        let changed = found.ctime();
-        Some((found.dev(), found.ino(), found.size(), changed, found.ctime_nsec()))
-    };
-    files.iter().map(state).collect()
+    files.iter().map(|file| file_state(file)).collect()
 }

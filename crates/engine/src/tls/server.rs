@@ -3,7 +3,7 @@
 use super::certificate::CertificateInfo;
 use super::error::TlsError;
 use super::identity::{Identity, IdentitySource, Usage, load_roots, warn_of_expiry};
-use super::pem::PemSource;
+use super::pem::{FileState, PemSource};
 use super::resolver::Resolver;
 use super::served::ServedCertificate;
 use super::{DEFAULT_RECORD_SIZE, RECORD_HEADER, provider};
@@ -82,6 +82,8 @@ pub struct TlsConfig {
 #[derive(Clone)]
 struct Clients {
     source: PemSource,
+    /// The state of the file before it was read.
+    file: Option<FileState>,
     auth: ClientAuth,
     roots: Arc<RootCertStore>,
     verifier: Arc<dyn ClientCertVerifier>,
@@ -244,6 +246,12 @@ impl TlsConfig {
         all.filter_map(|source| source.file().map(PathBuf::as_path)).collect()
     }
 
+    /// The states of the [`files`](TlsConfig::files) before they were read.
+    pub(super) fn file_states(&self) -> Vec<FileState> {
+        let clients = self.clients.as_ref().and_then(|clients| clients.file);
+        self.identities.iter().flat_map(|identity| identity.files.iter().copied()).chain(clients).collect()
+    }
+
     /// Reads all files again. Tickets of this configuration remain valid, unless other CAs decide
     /// about clients: a resumed session is not verified again.
     pub(super) fn reloaded(&self) -> Result<Self, TlsError> {
@@ -294,6 +302,7 @@ impl fmt::Debug for TlsConfig {
 
 impl Clients {
     fn load(source: PemSource, auth: ClientAuth, provider: &Arc<CryptoProvider>) -> Result<Self, TlsError> {
+        let file = source.state();
         let roots = Arc::new(load_roots(std::slice::from_ref(&source))?);
         let builder = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(provider));
         let builder = match auth {
@@ -305,7 +314,7 @@ impl Clients {
             number: 1,
             reason: error.to_string(),
         })?;
-        Ok(Self { source, auth, roots, verifier })
+        Ok(Self { source, file, auth, roots, verifier })
     }
 }
 

@@ -59,6 +59,23 @@ fn a_changed_pair_is_loaded_when_it_is_complete() {
 }
 
 #[test]
+fn files_replaced_before_the_start_are_a_change() {
+    let files = Files::new();
+    let clients = files.folder.write("clients.pem", files.ca.root.pem());
+    let config = files.config.clone().client_ca_file(&clients, ClientAuth::Optional).expect("a root");
+    let second = files.renew();
+    let mut watch = Watch::new(config);
+    assert!(!watch.poll() && watch.poll());
+    files.expect(watch.config(), &second);
+
+    let config = watch.config().clone();
+    assert!(!watch.poll() && !watch.poll(), "nothing has changed since");
+    files.folder.write("clients.pem", Authority::root("Other Root").pem());
+    let mut watch = Watch::new(config);
+    assert!(!watch.poll() && watch.poll(), "the CA of clients has changed");
+}
+
+#[test]
 fn a_file_written_in_place_is_a_change() {
     let files = Files::new();
     let mut watch = Watch::new(files.config.clone());
