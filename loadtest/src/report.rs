@@ -174,9 +174,14 @@ impl Report {
     pub fn connect_failure(&self) -> Option<String> {
         let (kind, _) = self.errors.iter().max_by_key(|(_, count)| **count)?;
         let first = self.first_errors.get(kind).map_or("", String::as_str);
+        // The usual answer of an HTTP server to a request without TLS on a port with it.
+        let hint = match kind == "handshake_status_400" && self.target.starts_with("ws://") {
+            true => "; if this port expects TLS, use wss://",
+            false => "",
+        };
         (self.connections.established == 0).then(|| {
             format!(
-                "none of {} connections to {} could be opened ({kind}): {first}",
+                "none of {} connections to {} could be opened ({kind}): {first}{hint}",
                 self.connections.requested, self.target
             )
         })

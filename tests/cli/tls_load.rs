@@ -283,6 +283,17 @@ fn a_plain_port_is_named() {
 }
 
 #[test]
+fn a_port_with_tls_is_named_to_a_plain_client() {
+    let ca = Ca::new();
+    ca.write("server", &["localhost"]);
+    let server = ca.serve(&["server"], &[]);
+    let url = format!("ws://{}/", address(&server));
+    let ended = run(ringway(&["load", &url, "-c=1", "--mode=idle", "-d=1ms", "-w=0"]));
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("answered 400 ") && ended.stderr.contains("use wss://"), "{ended:?}");
+}
+
+#[test]
 fn flags_of_tls_need_a_url_with_wss() {
     for flags in [&["-k"][..], &["--servername=a.example"], &["--alpn=h2"], &["--resume"], &["--cacert=/none.pem"]] {
         let ended = run(ringway(&[&["load", "ws://127.0.0.1:1/"], flags].concat()));
