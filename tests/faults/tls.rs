@@ -5,8 +5,8 @@ use crate::config;
 use ringway::{CloseReason, Connection, Handler, Limits, Message, Request, Server, Shard, TlsConfig, Upgrade};
 use ringway_testkit::certificates::{Authority, Identity};
 use ringway_tests::tls::{
-    HandshakeFailure, KEY_UPDATE, KEY_UPDATE_REQUEST, TlsPeer, client_config, client_connection, in_records_of,
-    take_records,
+    HandshakeFailure, KEY_UPDATE, KEY_UPDATE_REQUEST, Tls12Peer, TlsPeer, client_config, client_connection,
+    in_records_of, take_records,
 };
 use ringway_tests::{Frame, TestServer};
 use rustls::ContentType;
@@ -101,6 +101,7 @@ mod alert {
     pub(super) const BAD_RECORD_MAC: u8 = 20;
     pub(super) const RECORD_OVERFLOW: u8 = 22;
     pub(super) const DECODE_ERROR: u8 = 50;
+    pub(super) const NO_RENEGOTIATION: u8 = 100;
 }
 
 #[test]
@@ -185,6 +186,27 @@ fn rfc8446_4_1_2_renegotiation_ends_the_connection() {
     };
     let reason = "the client sent a TLS message out of order (expected KeyUpdate, got ClientHello)";
     server.check(attack, alert::UNEXPECTED_MESSAGE, reason);
+}
+
+#[test]
+fn rfc5246_7_2_2_renegotiation_is_refused_once_and_then_ends_the_connection() {
+    let server = SecureServer::start();
+    let mut peer = Tls12Peer::open(server.server.address(), &server.root);
+    let hello = take_records(&mut client_connection(client_config(&server.root), "localhost"));
+    peer.send(ContentType::Handshake, &hello[5..]);
+    // A warning.
+    assert_eq!(peer.record(), Ok((ContentType::Alert, vec![1, alert::NO_RENEGOTIATION])));
+    peer.send(ContentType::ApplicationData, &Frame::text("after").bytes());
+    assert_eq!(peer.record(), Ok((ContentType::ApplicationData, Frame::text("after").unmasked().bytes())));
+    peer.send(ContentType::Handshake, &hello[5..]);
+    while peer.record().is_ok() {}
+    let endings = server.endings();
+    assert_eq!(endings.len(), 1, "{endings:?}");
+    assert!(
+        endings[0].starts_with("1006, TLS failed: ") && endings[0].contains("too many renegotiation requests"),
+        "{endings:?}"
+    );
+    server.check_serving();
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! Ends of connections with TLS that are not of Ringway: configurations and handshakes of rustls.
 
+mod old_records;
 mod records;
 
+pub use old_records::Tls12Peer;
 pub use records::{KEY_UPDATE, KEY_UPDATE_REQUEST, TlsPeer};
 
 use crate::peer::End;
