@@ -8,6 +8,8 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
 
 const EPERM: i32 = 1;
 const ENOSYS: i32 = 38;
@@ -226,6 +228,8 @@ fn the_server_works_under_the_filters_of_the_systemd_unit() {
         assert!(allowed.contains(call), "{call}");
     }
     assert!(!allowed.contains("ptrace") && !allowed.contains("mount"));
+    // ExecReload= runs under the same filters.
+    assert!(allowed.contains("kill"));
     for directive in ["MemoryDenyWriteExecute", "RestrictNamespaces", "RestrictRealtime", "LockPersonality"] {
         assert_eq!(directives(&unit, directive), ["yes"], "{directive}");
     }
@@ -257,4 +261,39 @@ fn the_server_works_under_the_filters_of_the_systemd_unit() {
     use_and_stop(serve(&filters, &["--deflate", "--driver=epoll"]), "epoll");
     use_and_stop_with_tls(&filters, "io_uring", &["--deflate"]);
     use_and_stop_on_unix("unit", &filters, "io_uring", &["--deflate"]);
+}
+
+/// The drop-in for TLS, with a folder of the test in the place of systemd's copies.
+#[test]
+fn the_drop_in_of_the_unit_has_the_flags_and_the_reload_of_tls() {
+    let drop_in = deployed("systemd/tls.conf");
+    let files = ["tls.pem", "tls.key"];
+    assert_eq!(directives(&drop_in, "LoadCredential"), files.map(|file| format!("{file}:/etc/ringway/{file}")));
+    let [reset, start] = directives(&drop_in, "ExecStart")[..] else { panic!("two lines in {drop_in}") };
+    assert_eq!(reset, "", "the command of the unit is replaced");
+    let ca = Ca::new();
+    ca.write("tls", &["localhost"]);
+    let folder = ca.folder.path("tls.pem");
+    let folder = text(folder.parent().expect("a folder"));
+    let start = start.replace("%d", folder).replace("0.0.0.0:9001", "127.0.0.1:0");
+    let (program, arguments) = start.split_once(' ').expect("a command with arguments");
+    assert_eq!(program, "/usr/local/bin/ringway");
+    let serving = ServerProcess::start(ringway(&arguments.split(' ').collect::<Vec<_>>()));
+    let mut peer = TlsPeer::open(address(&serving), &ca.root.pem());
+
+    let second = ca.write("tls", &["localhost"]);
+    let [reload] = directives(&drop_in, "ExecReload")[..] else { panic!("one ExecReload in {drop_in}") };
+    let mut shell = Command::new("sh");
+    shell.args(["-c", reload]).env("MAINPID", serving.pid().to_string());
+    assert_eq!(run(shell).status.code(), Some(0));
+    wait_for_certificate(&serving, &ca, &second);
+    peer.expect_echo("after the reload");
+}
+
+#[test]
+fn the_unit_has_no_reload_because_sighup_ends_a_server_without_tls() {
+    assert!(directives(&deployed("systemd/ringway.service"), "ExecReload").is_empty());
+    let serving = serve(&[], &[]);
+    serving.signal(Signal::HUP);
+    assert_eq!(serving.wait().0.signal(), Some(Signal::HUP.as_raw()));
 }
