@@ -69,7 +69,7 @@ impl Keys {
 }
 
 /// One end of a connection with TLS 1.3 after its handshake. Reading waits for records, and panics
-/// after [`WATCHDOG`].
+/// after [`WATCHDOG`](crate::WATCHDOG).
 pub struct TlsPeer {
     stream: TcpStream,
     sealing: Keys,

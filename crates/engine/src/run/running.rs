@@ -131,7 +131,8 @@ impl<H: Handler> Running<H> {
 
     /// The certificates that new connections get, as of the last reload that has reached all shards,
     /// in the order of the listeners and of [`TlsConfig`](crate::TlsConfig)'s calls. Empty without
-    /// TLS. For monitoring: a certificate that expires within 14 days is also logged as a warning, once a day.
+    /// TLS. For monitoring: a certificate that expires within 14 days is also logged as a warning,
+    /// once a day.
     #[must_use]
     pub fn certificates(&self) -> Vec<ServedCertificate> {
         let configs = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);

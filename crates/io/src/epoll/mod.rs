@@ -1,11 +1,11 @@
 //! The driver on epoll(7), for machines where io_uring is refused.
 //!
-//! It performs the requests of the [`SlotTable`] with non-blocking system calls, and reports their
+//! It performs the requests of the `SlotTable` with non-blocking system calls, and reports their
 //! results as completions. A connection is registered once, edge-triggered, for both directions.
 //! A send is tried when it is submitted. A receive is tried when its connection is readable, into a
 //! buffer that is taken from the pool for it, so an idle connection has no buffer.
 //!
-//! The work of a turn is bounded: by [`BUDGET`] completions, by the buffers of the working set,
+//! The work of a turn is bounded: by `BUDGET` completions, by the buffers of the working set,
 //! which bounds the bytes that are received, and by one receive of each connection.
 
 mod accepting;

@@ -116,7 +116,7 @@ fn a_connect_waits_for_room_in_the_queue_of_a_unix_socket<D: TestDriver>() {
 }
 
 fn drivers_that_share_a_listener_take_turns<D: TestDriver>() {
-    const CONNECTIONS: u64 = 20;
+    const CONNECTIONS: u64 = 40;
     let address = name::<D>("turns");
     let listener = Listener::bind_unix(&UnixSocket::new(address.clone())).expect("the name is free");
     let (accepted, accepts) = std::sync::mpsc::channel();
@@ -150,7 +150,7 @@ fn drivers_that_share_a_listener_take_turns<D: TestDriver>() {
     wakers.into_iter().for_each(|waker| waker.expect("it runs").wake());
     let counts: Vec<u64> = drivers.into_iter().map(|driver| driver.join().expect("no panic")).collect();
     assert_eq!(counts.iter().sum::<u64>(), CONNECTIONS);
-    assert!(counts.iter().all(|count| *count >= CONNECTIONS / 4), "{counts:?}");
+    assert!(counts.iter().all(|count| *count >= CONNECTIONS / 8), "{counts:?}");
 }
 
 fn a_listener_that_accepts_one_by_one_can_be_stopped<D: TestDriver>() {
