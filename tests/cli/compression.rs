@@ -1,16 +1,17 @@
 //! The memory that compression takes for each connection of `ringway serve`. The figures of
-//! docs/tuning.md come from `cargo test --release -p ringway-tests --test cli memory_of_compressing
-//! -- --nocapture`.
+//! docs/tuning.md come from `cargo test -p ringway-tests --test cli memory_of_compressing --
+//! --nocapture`.
 
 use ringway_tests::{Frame, RawRequest, ServerProcess, WATCHDOG, WirePeer, ringway};
 use std::time::Instant;
 
 const CONNECTIONS: usize = 300;
 
-/// Resident memory of the process, in bytes.
+/// Resident memory of the process in bytes, without its code, whose pages are loaded as they are
+/// used.
 fn resident(serving: &ServerProcess) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", serving.pid())).expect("procfs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the line is always there");
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("the line is always there");
     line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") * 1024
 }
 

@@ -167,11 +167,9 @@ fn a_long_backlog_waits_for_a_server_that_reads_slowly() {
 
 #[test]
 fn a_url_that_is_none_is_an_error() {
-    for (arguments, what) in [
-        (&[][..], "client: give the URL of a server"),
-        (&["http://127.0.0.1/"], "client: "),
-        (&["wss://"], "client: "),
-    ] {
+    for (arguments, what) in
+        [(&[][..], "client: give the URL of a server"), (&["http://127.0.0.1/"], "client: "), (&["wss://"], "client: ")]
+    {
         let (status, notices) = Process::start("client", arguments).wait();
         assert_eq!(status.code(), Some(1), "{arguments:?}");
         assert!(matches!(&notices[..], [notice] if notice.starts_with(what)), "{notices:?}");
