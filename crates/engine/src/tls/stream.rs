@@ -7,46 +7,30 @@
 //!
 //! rustls 0.23 decrypts a record where it is, and then hands out a copy. The first record of a
 //! connection shows where its plaintext is; from then on the copies are not used ([`Plaintext`]). A
-//! later version can decrypt and encrypt in the caller's buffer; then only this file changes. Kernel
+//! later version can decrypt and encrypt in the caller's buffer; then only this file and its folder change. Kernel
 //! TLS would end the layer after the handshake instead.
 
+mod connection;
+mod plaintext;
+mod records;
+
+pub(crate) use plaintext::Plaintext;
+
+use super::RECORD_HEADER;
+use connection::{FRAGMENT, OVERHEAD, Opening, Record, Step, TlsConnection};
+use plaintext::{CHECKED, InPlaceCheck, Opened, PLAIN_AT};
+use records::{is_http, missing, record_len};
 use ringway_io::Output;
-use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
+use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
-use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic};
+use rustls::server::UnbufferedServerConnection;
 use rustls::{ClientConfig, Error, HandshakeKind, ProtocolVersion, ServerConfig, SupportedCipherSuite};
 use std::mem;
-use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
-
-/// The size in bytes of the header of a record.
-const HEADER: usize = 5;
-
-/// The maximum size in bytes of the payload of a record (RFC 8446 section 5.2: 2^14 + 256; RFC 5246
-/// section 6.2.3: 2^14 + 2048).
-const RECORD_MAX: usize = (1 << 14) + 2048;
-
-/// The types of records (RFC 8446 section 5.1, RFC 6520).
-const RECORD_TYPES: RangeInclusive<u8> = 20..=24;
-
-/// The first bytes of the versions that rustls parses: those of SSL 2.0, SSL 3.0 to TLS 1.3, and DTLS.
-const RECORD_VERSIONS: [u8; 3] = [2, 3, 0xfe];
 
 /// The maximum number of bytes of plaintext that one call of [`TlsStream::seal`] takes. More waits
 /// for the completion of the send, so that one long output does not delay other connections.
 pub(crate) const SEAL_MAX: usize = 256 * 1024;
-
-/// The plaintext of one record, unless the configuration has less.
-const FRAGMENT: usize = 16 * 1024;
-
-/// The maximum number of bytes that sealing adds to a record: its header, an explicit nonce (TLS
-/// 1.2), the type of its content (TLS 1.3) and the tag.
-const OVERHEAD: usize = HEADER + 8 + 1 + 16;
-
-/// Where a record can have its plaintext: behind its header, or behind that and the explicit nonce of
-/// AES-GCM in TLS 1.2 (RFC 5288 section 3).
-const PLAIN_AT: [u8; 2] = [HEADER as u8, HEADER as u8 + 8];
 
 /// The number of bytes of memory that are charged for the state of rustls: 3.4 to 3.6 KiB of an open
 /// connection, and the stream itself.
@@ -108,107 +92,6 @@ enum TlsPhase {
     Finished,
     /// The layer has failed. Nothing more is sealed or opened.
     Failed,
-}
-
-enum TlsConnection {
-    Server(UnbufferedServerConnection),
-    Client(UnbufferedClientConnection),
-}
-
-/// A connection of rustls in either role.
-trait Records {
-    type Data;
-
-    fn process<'c, 'i>(&'c mut self, bytes: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
-}
-
-impl Records for UnbufferedServerConnection {
-    type Data = ServerConnectionData;
-
-    fn process<'c, 'i>(&'c mut self, bytes: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
-        self.process_tls_records(bytes)
-    }
-}
-
-impl Records for UnbufferedClientConnection {
-    type Data = ClientConnectionData;
-
-    fn process<'c, 'i>(&'c mut self, bytes: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
-        self.process_tls_records(bytes)
-    }
-}
-
-/// The plaintext of received records: all of it is in one of two places.
-#[derive(Debug, Default)]
-pub(crate) struct Plaintext {
-    /// The range of the input where it is. Later records were moved down behind the first.
-    pub(crate) in_place: Range<usize>,
-    /// A copy.
-    pub(crate) copied: Vec<u8>,
-}
-
-impl Plaintext {
-    /// Appends a copy.
-    fn append(&mut self, input: &[u8], bytes: &[u8]) {
-        self.copied.extend_from_slice(&input[mem::take(&mut self.in_place)]);
-        self.copied.extend_from_slice(bytes);
-    }
-
-    /// Appends plaintext that is in the input.
-    fn append_in_place(&mut self, input: &mut [u8], range: Range<usize>) {
-        if !self.copied.is_empty() {
-            self.copied.extend_from_slice(&input[range]);
-        } else if self.in_place.is_empty() {
-            self.in_place = range;
-        } else {
-            let (to, len) = (self.in_place.end, range.len());
-            input.copy_within(range, to);
-            self.in_place.end = to + len;
-        }
-    }
-}
-
-/// Where the plaintext of a step is.
-#[derive(Debug, Default)]
-enum Opened {
-    #[default]
-    None,
-    /// In the record at the front of the bytes. The check has its ends.
-    InPlace(InPlaceCheck),
-    /// A copy, and whether it is that of the record at the front of the bytes.
-    Copied { bytes: Vec<u8>, is_front: bool },
-}
-
-/// The length and both ends of a plaintext, which are compared with the place where it is expected.
-/// Other bytes of at least 32 have the same ends with a probability of 2⁻²⁵⁶, and shorter ones never.
-#[derive(Debug)]
-struct InPlaceCheck {
-    len: usize,
-    ends: [[u8; CHECKED]; 2],
-}
-
-/// The number of bytes of each end.
-const CHECKED: usize = 16;
-
-impl InPlaceCheck {
-    fn of(plain: &[u8]) -> Self {
-        let (len, mut ends) = (plain.len().min(CHECKED), [[0; CHECKED]; 2]);
-        ends[0][..len].copy_from_slice(&plain[..len]);
-        ends[1][..len].copy_from_slice(&plain[plain.len() - len..]);
-        Self { len: plain.len(), ends }
-    }
-}
-
-/// The result of one step of rustls.
-enum Step {
-    /// Another step follows.
-    Continue,
-    /// There was plaintext. Another step follows if there are more bytes.
-    Opened,
-    /// The peer has sent its close_notify. Another step follows.
-    PeerFinished,
-    /// More bytes are needed. `true`: data can be sent.
-    Blocked(bool),
 }
 
 /// What [`TlsStream::receive`] has found besides plaintext.
@@ -276,7 +159,7 @@ impl TlsStream {
             own: Vec::new(),
             unsent: None,
             // The option counts the header of the record.
-            fragment: fragment.map_or(FRAGMENT, |size| size.saturating_sub(HEADER).clamp(1, FRAGMENT)),
+            fragment: fragment.map_or(FRAGMENT, |size| size.saturating_sub(RECORD_HEADER).clamp(1, FRAGMENT)),
             handshake_max,
             behind_max: 0,
             is_answered: false,
@@ -452,7 +335,7 @@ impl TlsStream {
                 Err(error) => {
                     self.phase = TlsPhase::Failed;
                     // An alert for the peer may be queued. Nothing else may be processed any more.
-                    while self.with(|state| state.wants_write())
+                    while self.connection.state().wants_write()
                         && self.step(bytes, &mut at, &mut Plaintext::default()).is_ok()
                     {}
                     return Err(error);
@@ -466,10 +349,7 @@ impl TlsStream {
         let front = record_len(&bytes[start..]);
         let mut opening =
             Opening { own: &mut self.own, at, front, in_place: self.plain_at.is_some(), opened: Opened::None };
-        let result = match &mut self.connection {
-            TlsConnection::Server(server) => step(server.process(&mut bytes[start..]), &mut opening),
-            TlsConnection::Client(client) => step(client.process(&mut bytes[start..]), &mut opening),
-        };
+        let result = self.connection.step(&mut bytes[start..], &mut opening);
         match mem::take(&mut opening.opened) {
             Opened::None => {}
             Opened::InPlace(check) => {
@@ -569,189 +449,31 @@ impl TlsStream {
     }
 
     fn write(&mut self, record: Record<'_>, sealed: &mut Vec<u8>) -> Result<(), TlsFailure> {
-        let partial = &mut self.partial;
-        let written = match &mut self.connection {
-            TlsConnection::Server(server) => write(server, partial, record, sealed),
-            TlsConnection::Client(client) => write(client, partial, record, sealed),
-        };
-        written.map_err(TlsFailure::Protocol)
+        self.connection.write(&mut self.partial, record, sealed).map_err(TlsFailure::Protocol)
     }
 
     // What the handshake has agreed on.
 
     pub(crate) fn version(&self) -> Option<ProtocolVersion> {
-        self.with(|state| state.protocol_version())
+        self.connection.state().protocol_version()
     }
 
     pub(crate) fn cipher_suite(&self) -> Option<SupportedCipherSuite> {
-        self.with(|state| state.negotiated_cipher_suite())
+        self.connection.state().negotiated_cipher_suite()
     }
 
     pub(crate) fn peer_certificates(&self) -> Option<&[CertificateDer<'static>]> {
-        self.with(|state| state.peer_certificates())
+        self.connection.state().peer_certificates()
     }
 
     pub(crate) fn alpn_protocol(&self) -> Option<&[u8]> {
-        self.with(|state| state.alpn_protocol())
+        self.connection.state().alpn_protocol()
     }
 
     /// Whether the session was resumed from a ticket.
     pub(crate) fn is_resumed(&self) -> bool {
-        self.with(|state| state.handshake_kind()) == Some(HandshakeKind::Resumed)
+        self.connection.state().handshake_kind() == Some(HandshakeKind::Resumed)
     }
-
-    fn with<'s, T>(&'s self, read: impl FnOnce(&'s rustls::CommonState) -> T) -> T {
-        match &self.connection {
-            TlsConnection::Server(server) => read(server),
-            TlsConnection::Client(client) => read(client),
-        }
-    }
-}
-
-/// A record to write.
-#[derive(Clone, Copy)]
-enum Record<'a> {
-    /// Plaintext, in as many records as it needs.
-    Data(&'a [u8]),
-    CloseNotify,
-}
-
-/// What one step of rustls changes.
-struct Opening<'a> {
-    /// The stream's own records.
-    own: &'a mut Vec<u8>,
-    /// The number of bytes that are used up.
-    at: &'a mut usize,
-    /// The length of the record at the front of the bytes, if it is complete.
-    front: Option<usize>,
-    /// Plaintext is expected where its record was.
-    in_place: bool,
-    opened: Opened,
-}
-
-/// Handles one status of rustls.
-fn step<D>(status: UnbufferedStatus<'_, '_, D>, opening: &mut Opening<'_>) -> Result<Step, Error> {
-    *opening.at += status.discard;
-    Ok(match status.state? {
-        ConnectionState::ReadTraffic(mut traffic) => {
-            // One record, unless others without plaintext precede it.
-            let is_front = opening.front == Some(status.discard);
-            while let Some(record) = traffic.next_record() {
-                let record = record?;
-                *opening.at += record.discard;
-                opening.opened = match mem::take(&mut opening.opened) {
-                    Opened::None if is_front && opening.in_place => Opened::InPlace(InPlaceCheck::of(record.payload)),
-                    Opened::None => Opened::Copied { bytes: record.payload.to_vec(), is_front },
-                    Opened::Copied { mut bytes, .. } => {
-                        bytes.extend_from_slice(record.payload);
-                        Opened::Copied { bytes, is_front: false }
-                    }
-                    Opened::InPlace(_) => return Err(Error::General("one record, and two plaintexts".into())),
-                };
-            }
-            Step::Opened
-        }
-        ConnectionState::EncodeTlsData(data) => {
-            encode(data, opening.own)?;
-            Step::Continue
-        }
-        ConnectionState::TransmitTlsData(data) => {
-            data.done();
-            Step::Continue
-        }
-        ConnectionState::PeerClosed => Step::PeerFinished,
-        ConnectionState::WriteTraffic(_) => Step::Blocked(true),
-        ConnectionState::BlockedHandshake | ConnectionState::Closed => Step::Blocked(false),
-        // Early data is not accepted, so rustls does not report it.
-        _ => return Err(Error::General("an unknown state of the connection".into())),
-    })
-}
-
-fn encode<D>(mut data: EncodeTlsData<'_, D>, own: &mut Vec<u8>) -> Result<(), Error> {
-    let start = own.len();
-    let mut written = data.encode(&mut []);
-    if let Err(EncodeError::InsufficientSize(size)) = &written {
-        own.resize(start + size.required_size, 0);
-        written = data.encode(&mut own[start..]);
-    }
-    match written {
-        Ok(len) => {
-            own.truncate(start + len);
-            Ok(())
-        }
-        Err(error) => Err(Error::General(error.to_string())),
-    }
-}
-
-/// Appends `record` to `sealed`, after the records that rustls has queued. `partial` has the received
-/// bytes that are not processed yet.
-fn write<C: Records>(
-    connection: &mut C,
-    partial: &mut [u8],
-    record: Record<'_>,
-    sealed: &mut Vec<u8>,
-) -> Result<(), Error> {
-    let len = match record {
-        Record::Data(plain) => plain.len() + plain.len().div_ceil(FRAGMENT) * OVERHEAD,
-        Record::CloseNotify => 2 + OVERHEAD,
-    };
-    loop {
-        let status = connection.process(partial);
-        debug_assert_eq!(status.discard, 0, "the bytes were processed when they were received");
-        match status.state? {
-            ConnectionState::WriteTraffic(mut traffic) => {
-                let start = sealed.len();
-                sealed.resize(start + len, 0);
-                let mut written = write_record(&mut traffic, record, &mut sealed[start..]);
-                if let Err(EncryptError::InsufficientSize(size)) = &written {
-                    sealed.resize(start + size.required_size, 0);
-                    written = write_record(&mut traffic, record, &mut sealed[start..]);
-                }
-                sealed.truncate(start + written.as_ref().copied().unwrap_or(0));
-                return written.map(drop).map_err(|_| Error::EncryptError);
-            }
-            ConnectionState::EncodeTlsData(data) => encode(data, sealed)?,
-            ConnectionState::TransmitTlsData(data) => data.done(),
-            ConnectionState::PeerClosed => {}
-            _ => return Err(Error::EncryptError),
-        }
-    }
-}
-
-fn write_record<D>(
-    traffic: &mut WriteTraffic<'_, D>,
-    record: Record<'_>,
-    sealed: &mut [u8],
-) -> Result<usize, EncryptError> {
-    match record {
-        Record::Data(plain) => traffic.encrypt(plain, sealed),
-        Record::CloseNotify => traffic.queue_close_notify(sealed),
-    }
-}
-
-/// The number of bytes that the first record of `bytes` lacks; `None` if it is complete, or if rustls
-/// refuses its header. Without its header, those of the header.
-fn missing(bytes: &[u8]) -> Option<usize> {
-    let &[kind, major, _, high, low, ..] = bytes else { return Some(HEADER - bytes.len()) };
-    let payload = usize::from(u16::from_be_bytes([high, low]));
-    if !RECORD_TYPES.contains(&kind) || !RECORD_VERSIONS.contains(&major) || payload >= RECORD_MAX {
-        return None;
-    }
-    (HEADER + payload).checked_sub(bytes.len()).filter(|missing| *missing > 0)
-}
-
-/// The number of bytes of the first record, if it is complete.
-fn record_len(bytes: &[u8]) -> Option<usize> {
-    let &[_, _, _, high, low, ..] = bytes else { return None };
-    let len = HEADER + usize::from(u16::from_be_bytes([high, low]));
-    (len <= bytes.len()).then_some(len)
-}
-
-/// Whether the bytes begin like an HTTP request. No record of TLS does: the type of its content is
-/// at most 24.
-fn is_http(bytes: &[u8]) -> bool {
-    let first = bytes.first_chunk::<4>();
-    first.is_some_and(|first| first.iter().all(|byte| byte.is_ascii_uppercase() || matches!(byte, b' ' | b'/')))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use ringway_io::Chunk;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::PrivateKeyDer;
+use rustls::unbuffered::ConnectionState;
 use rustls::{RootCertStore, SignatureAlgorithm, SupportedProtocolVersion, version};
 use std::sync::OnceLock;
 
@@ -309,7 +310,7 @@ fn a_part_of_a_message_waits_for_the_next_record() {
     let mut pair = Pair::new(&version::TLS13);
     let mut hello = Vec::new();
     pair.client.take_own(&mut hello);
-    let (first, second) = hello[HEADER..].split_at(100);
+    let (first, second) = hello[RECORD_HEADER..].split_at(100);
     let record = |part: &[u8]| [&[22, 3, 1][..], &(part.len() as u16).to_be_bytes(), part].concat();
     receive(&mut pair.server, &mut record(first), &mut pair.to_server).expect("collected");
     assert!(pair.server.has_collected_record());
