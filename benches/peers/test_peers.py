@@ -193,9 +193,11 @@ class Guard(unittest.TestCase):
         + "| 1 × 20 B × 1 | 20.0 k (19.0 k–21.0 k) | 50.0 k (49.0 k–51.0 k) | 18.0 k (17.0 k–19.0 k) |\n\n"
         + "**Server CPU per message**, µs\n\n"
         + HEAD
-        + "| 100 × 20 B × 1 | 5.00 (4.90–5.10) | 4.00 (3.90–4.10) | 6.00 (5.90–6.10) |\n\n"
+        + "| 100 × 20 B × 1 | 5.00 (4.90–5.10) | 4.00 (3.90–4.10) | 6.00 (5.90–6.10) |\n"
+        + "| 100 × 64 KiB × 1 | 17.0 (16.9–17.1) | 19.0 (18.9–19.1) | 31.0 (30.9–31.1) |\n\n"
     )
     CELL = (100, 20, 1, "100 × 20 B × 1")
+    LARGE = (100, 64 << 10, 1, "100 × 64 KiB × 1")
     SINGLE = (1, 20, 1, "1 × 20 B × 1")
 
     def below(self, cell, ours, epoll, peer):
@@ -217,6 +219,11 @@ class Guard(unittest.TestCase):
     def test_one_connection_is_compared_by_its_rate(self):
         self.assertEqual(self.below(self.SINGLE, [50e3] * 9, [20e3] * 9, [18e3] * 9), [])
         self.assertEqual(self.below(self.SINGLE, [20e3] * 9, [20e3] * 9, [18e3] * 9), [self.SINGLE])
+
+    def test_large_messages_need_a_smaller_lead_over_the_peer_only(self):
+        self.assertEqual(self.below(self.LARGE, [19.0] * 9, [17.0] * 9, [20.5] * 9), [])
+        self.assertEqual(self.below(self.LARGE, [19.0] * 9, [17.0] * 9, [19.5] * 9), [self.LARGE])
+        self.assertEqual(self.below(self.LARGE, [19.0] * 9, [14.0] * 9, [31.0] * 9), [self.LARGE])
 
     def test_rounds_are_paired_and_few_pairs_are_no_figure(self):
         ours, epoll, peer = [4.0, 8.0] * 4, [5.0, 10.0] * 4, [6.0, 12.0] * 4
