@@ -388,8 +388,8 @@ impl<S> Session<S> {
         self.accounted(core, |session, core| {
             session.link.end_wait();
             session.link.mark_dirty(core);
-            if session.link.is_paused() { None } else { session.deliver_stash(core, app) }
-        })
+        });
+        if self.link.is_paused() { None } else { self.deliver_stash(core, app) }
     }
 
     /// Ends the turn: delivers stashed input if the connection is no longer paused, passes the
@@ -398,7 +398,7 @@ impl<S> Session<S> {
     pub(crate) fn flush(&mut self, core: &mut Core, app: &mut impl Application<S>) -> Option<Removal> {
         self.link.unset(SessionFlag::Dirty);
         if self.link.has_stash() && !self.link.is_paused() && !self.link.is(SessionFlag::Waiting) {
-            let removal = self.accounted(core, |session, core| session.deliver_stash(core, app));
+            let removal = self.deliver_stash(core, app);
             if removal.is_some() {
                 return removal;
             }
@@ -443,23 +443,26 @@ impl<S> Session<S> {
         None
     }
 
+    /// Delivers stashed input, and what the TLS layer has kept behind it.
     fn deliver_stash(&mut self, core: &mut Core, app: &mut impl Application<S>) -> Option<Removal> {
-        let link = &mut self.link;
-        let stash = link.cold.as_mut().and_then(|cold| cold.stash.take())?;
-        if let Some(StashedMessage { payload, compressed }) = stash.message
-            && link.is_open()
-        {
-            app.message(link, core, Message::stashed(&payload, compressed));
-        }
-        if stash.at < stash.input.len() || self.decoder.is_suspended() {
-            self.decode(stash.input, stash.at, core, app);
-        }
-        self.finish_stashed(core)
+        let removal = self.accounted(core, |session, core| {
+            let stash = session.link.cold.as_mut().and_then(|cold| cold.stash.take())?;
+            if let Some(StashedMessage { payload, compressed }) = stash.message
+                && session.link.is_open()
+            {
+                app.message(&mut session.link, core, Message::stashed(&payload, compressed));
+            }
+            if stash.at < stash.input.len() || session.decoder.is_suspended() {
+                session.decode(stash.input, stash.at, core, app);
+            }
+            session.finish_stashed(core)
+        });
+        if removal.is_some() || core.tls.is_none() { removal } else { self.open_kept(core, app) }
     }
 
     /// Handles the peer's FIN, if it followed stashed input that has been delivered.
     fn finish_stashed(&mut self, core: &mut Core) -> Option<Removal> {
-        if self.link.is(SessionFlag::PeerFinished) && !self.link.has_stash() {
+        if self.link.is(SessionFlag::PeerFinished) && !self.link.has_stash() && !self.has_kept(core) {
             return self.link.peer_finished(core);
         }
         None

@@ -33,16 +33,64 @@ impl<S> Session<S> {
         if matches!(self.link.phase, SessionPhase::ShuttingDown(_) | SessionPhase::Lingering) {
             return None;
         }
+        // Input that waits comes before these records.
+        let slot = self.link.slot();
+        let allowance = if self.link.has_stash() { 0 } else { core.slices.record_allowance(slot) };
         let mut plain = Plaintext { in_place: 0..0, copied: core.memory.take_output() };
-        let result = self.with_stream(core, |stream| stream.receive(&mut buffer, &mut plain))?;
+        let (result, left) = self
+            .with_stream(core, |stream| (stream.receive(&mut buffer, allowance, &mut plain), stream.records_left()))?;
+        core.slices.spend_records(slot, allowance.saturating_sub(left));
         let Plaintext { in_place, copied } = plain;
-        if in_place.is_empty() {
+        let removal = if in_place.is_empty() {
             drop(buffer);
-            return self.records_received(result, Input::Kept(copied), 0, core, app);
+            self.records_received(result, Input::Kept(copied), 0, core, app)
+        } else {
+            core.memory.give(copied);
+            buffer.truncate(in_place.end);
+            self.records_received(result, Input::Buffer(buffer), in_place.start, core, app)
+        };
+        if removal.is_none() {
+            self.wait_with_kept(core);
         }
-        core.memory.give(copied);
-        buffer.truncate(in_place.end);
-        self.records_received(result, Input::Buffer(buffer), in_place.start, core, app)
+        removal
+    }
+
+    /// Whether the layer has received bytes that it has not opened.
+    pub(super) fn has_kept(&self, core: &Core) -> bool {
+        core.tls.as_ref().and_then(|tls| tls.get(self.link.slot())).is_some_and(TlsStream::has_kept)
+    }
+
+    /// Makes the connection wait for the next turn if its layer has bytes that are not opened.
+    fn wait_with_kept(&mut self, core: &mut Core) {
+        let is_ending = matches!(self.link.phase, SessionPhase::ShuttingDown(_) | SessionPhase::Lingering);
+        if !is_ending && !self.link.has_stash() && self.has_kept(core) {
+            self.accounted(core, |session, core| {
+                session.link.stash_until_next_turn(Input::Kept(Vec::new()), 0, core);
+            });
+        }
+    }
+
+    /// Opens records that were kept, after the input before them was delivered.
+    pub(super) fn open_kept(&mut self, core: &mut Core, app: &mut impl Application<S>) -> Option<Removal> {
+        let is_ending = matches!(self.link.phase, SessionPhase::ShuttingDown(_) | SessionPhase::Lingering);
+        if is_ending || self.link.has_stash() || !self.has_kept(core) {
+            return None;
+        }
+        let slot = self.link.slot();
+        let allowance = core.slices.record_allowance(slot);
+        if allowance > 0 {
+            let mut plain = Plaintext { in_place: 0..0, copied: core.memory.take_output() };
+            let (result, left) =
+                self.with_stream(core, |stream| (stream.open_kept(allowance, &mut plain), stream.records_left()))?;
+            core.slices.spend_records(slot, allowance.saturating_sub(left));
+            let removal = self.records_received(result, Input::Kept(plain.copied), 0, core, app);
+            if removal.is_some() {
+                return removal;
+            }
+        }
+        self.wait_with_kept(core);
+        // The FIN waited for the records before it.
+        if self.link.is(SessionFlag::PeerFinished) { self.peer_finished(core) } else { None }
     }
 
     /// Processes the records of the handshake that were collected until its turn (server role).

@@ -1,7 +1,7 @@
 //! The budget of work of one connection in one turn of its shard.
 //!
 //! Work is counted in units of roughly a twentieth of a nanosecond: a frame costs 256, four bytes
-//! of payload one, an inflated byte four. The count limits a peer whose frames are cheap to send
+//! of payload one, an inflated byte four, a record of TLS 1024. The count limits a peer whose frames are cheap to send
 //! and expensive to handle. The clock limits a peer whose messages take the handler long: after a
 //! long turn it is read for each input, and within an input after 1, 2, 4, 8, … messages. The rest
 //! of the input waits for the next turn.
@@ -15,6 +15,9 @@ const SLICE: u32 = if cfg!(feature = "fuzzing") { 16 * 1024 } else { 512 * 1024 
 
 /// The cost of a frame in units, without its payload.
 const FRAME: u32 = 256;
+
+/// The cost of opening a record of TLS in units, without its bytes.
+const RECORD: u32 = 1024;
 
 /// The number of bytes of input that cost one unit.
 const BYTES_PER_UNIT: usize = 4;
@@ -106,6 +109,27 @@ impl Slices {
         self.check_at = self.current.units.saturating_add(self.check);
         self.began = watched.then(Instant::now);
         !self.current.is_exhausted()
+    }
+
+    /// The number of records of TLS of a connection that can be opened in this turn: half of its
+    /// budget is left for their content.
+    pub(crate) fn record_allowance(&self, slot: Slot) -> usize {
+        let used = self.used.iter().find(|(user, _)| *user == slot).map_or(Usage::default(), |(_, used)| *used);
+        match used.is_exhausted() {
+            true => 0,
+            false => ((SLICE - used.units) / (2 * RECORD)).max(1) as usize,
+        }
+    }
+
+    /// Counts opened records.
+    #[inline]
+    pub(crate) fn spend_records(&mut self, slot: Slot, records: usize) {
+        let units = u32::try_from(records).unwrap_or(u32::MAX).saturating_mul(RECORD);
+        if units > RECORDED_UNITS {
+            self.begin(slot);
+            self.current.units = self.current.units.saturating_add(units);
+            self.end(slot);
+        }
     }
 
     /// The number of bytes that can be inflated within the budget.
@@ -277,6 +301,22 @@ mod tests {
             assert!(handled < 100);
         }
         assert!((1..=4).contains(&handled), "{handled}");
+    }
+
+    #[test]
+    fn records_use_the_budget_in_halves() {
+        let mut slices = Slices::default();
+        assert_eq!(slices.record_allowance(ONE), 256);
+        slices.spend_records(ONE, 16);
+        assert_eq!(slices.record_allowance(ONE), 256, "few records are not recorded");
+        slices.spend_records(ONE, 256);
+        assert_eq!((slices.record_allowance(ONE), slices.record_allowance(TWO)), (128, 256));
+        assert!(slices.begin(ONE));
+        slices.exhaust();
+        slices.end(ONE);
+        assert_eq!(slices.record_allowance(ONE), 0);
+        slices.begin_turn(Duration::ZERO);
+        assert_eq!(slices.record_allowance(ONE), 256);
     }
 
     #[test]

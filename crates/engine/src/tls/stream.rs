@@ -7,8 +7,8 @@
 //!
 //! rustls 0.23 decrypts a record where it is, and then hands out a copy. The first record of a
 //! connection shows where its plaintext is; from then on the copies are not used ([`Plaintext`]). A
-//! later version can decrypt and encrypt in the caller's buffer; then only this file and its folder change. Kernel
-//! TLS would end the layer after the handshake instead.
+//! later version can decrypt and encrypt in the caller's buffer; then only this file and its folder
+//! change. Kernel TLS would end the layer after the handshake instead.
 
 mod connection;
 mod plaintext;
@@ -56,6 +56,12 @@ pub(crate) struct TlsStream {
     /// How many of them were processed: records of a message of the handshake that is incomplete
     /// (server role).
     processed: usize,
+    /// Received bytes behind the records that were opened in this turn, and how many of them were
+    /// opened since.
+    kept: Vec<u8>,
+    opened: usize,
+    /// The number of records of plaintext that the current call can open.
+    records: usize,
     /// Records of the protocol itself, which precede everything that is sealed later: the flights of
     /// the handshake, tickets, key updates and alerts.
     own: Vec<u8>,
@@ -156,6 +162,9 @@ impl TlsStream {
             connection,
             partial: Vec::new(),
             processed: 0,
+            kept: Vec::new(),
+            opened: 0,
+            records: usize::MAX,
             own: Vec::new(),
             unsent: None,
             // The option counts the header of the record.
@@ -200,44 +209,95 @@ impl TlsStream {
 
     /// The number of bytes of memory that the stream holds for its input and its own records.
     pub(crate) fn buffered(&self) -> usize {
-        self.partial.capacity() + self.own.capacity()
+        self.partial.capacity() + self.kept.capacity() + self.own.capacity()
     }
 
     /// Handles received bytes, and adds the plaintext of the complete records to `plain`, which is
-    /// empty before.
+    /// empty before. After `records` records of plaintext the rest is kept for
+    /// [`open_kept`](TlsStream::open_kept).
     ///
     /// Server role: during the handshake the bytes are only collected, because an answer can take a
     /// signature. [`shake_hands`](TlsStream::shake_hands) processes them.
     ///
     /// # Errors
     /// The layer has failed. `plain` has the plaintext before the failure.
-    pub(crate) fn receive(&mut self, input: &mut [u8], plain: &mut Plaintext) -> Result<TlsProgress, TlsFailure> {
+    pub(crate) fn receive(
+        &mut self,
+        input: &mut [u8],
+        records: usize,
+        plain: &mut Plaintext,
+    ) -> Result<TlsProgress, TlsFailure> {
         if self.is_handshaking() && matches!(self.connection, TlsConnection::Server(_)) {
             self.partial.extend_from_slice(input);
             return self.check_collected().map(|()| TlsProgress::default());
         }
-        // What follows a close_notify is ignored (RFC 8446 section 6.1).
-        if self.phase == TlsPhase::Failed || self.peer_finished {
+        if self.has_kept() {
+            self.kept.extend_from_slice(input);
             return Ok(self.progress(false));
         }
         let was_handshaking = self.is_handshaking();
+        self.records = records;
+        let used = self.open(input, true, plain)?;
+        self.kept.extend_from_slice(&input[used..]);
+        Ok(self.progress(was_handshaking))
+    }
+
+    /// Whether received bytes are kept for [`open_kept`](TlsStream::open_kept).
+    pub(crate) fn has_kept(&self) -> bool {
+        !self.kept.is_empty()
+    }
+
+    /// Continues with the bytes that [`receive`](TlsStream::receive) has kept, up to `records`
+    /// records of plaintext.
+    ///
+    /// # Errors
+    /// As [`receive`](TlsStream::receive).
+    pub(crate) fn open_kept(&mut self, records: usize, plain: &mut Plaintext) -> Result<TlsProgress, TlsFailure> {
+        let was_handshaking = self.is_handshaking();
+        let mut kept = mem::take(&mut self.kept);
+        self.records = records;
+        self.opened += self.open(&mut kept[self.opened..], false, plain)?;
+        if self.opened < kept.len() {
+            self.kept = kept;
+        } else {
+            self.opened = 0;
+        }
+        Ok(self.progress(was_handshaking))
+    }
+
+    /// The number of records of plaintext that the latest call could have opened in addition.
+    pub(crate) fn records_left(&self) -> usize {
+        self.records
+    }
+
+    /// Opens the records in `input`, and collects the part of one at the end. Returns the number of
+    /// bytes that are used up: all, unless the number of records is.
+    fn open(&mut self, input: &mut [u8], in_place: bool, plain: &mut Plaintext) -> Result<usize, TlsFailure> {
         let mut at = 0;
-        while at < input.len() {
-            if self.partial.is_empty() {
-                at += if at == 0 { self.process(input, plain)? } else { self.process_copied(&mut input[at..], plain)? };
-                if !self.peer_finished {
-                    self.partial.extend_from_slice(&input[at..]);
-                }
-                break;
+        while at < input.len() && self.records > 0 {
+            // What follows a close_notify is ignored (RFC 8446 section 6.1).
+            if self.phase == TlsPhase::Failed || self.peer_finished {
+                return Ok(input.len());
             }
-            let missing_bytes = missing(&self.partial).unwrap_or(usize::MAX);
-            let end = at.saturating_add(missing_bytes).min(input.len());
-            self.partial.extend_from_slice(&input[at..end]);
-            at = end;
-            self.process_partial(plain)?;
+            if !self.partial.is_empty() {
+                let missing_bytes = missing(&self.partial).unwrap_or(usize::MAX);
+                let end = at.saturating_add(missing_bytes).min(input.len());
+                self.partial.extend_from_slice(&input[at..end]);
+                at = end;
+                self.process_partial(plain)?;
+                continue;
+            }
+            at += match in_place && at == 0 {
+                true => self.process(input, plain)?,
+                false => self.process_copied(&mut input[at..], plain)?,
+            };
+            if self.records > 0 && !self.peer_finished {
+                self.partial.extend_from_slice(&input[at..]);
+                at = input.len();
+            }
         }
         self.check_collected()?;
-        Ok(self.progress(was_handshaking))
+        Ok(at)
     }
 
     /// Whether a record of the handshake is collected, which [`shake_hands`](TlsStream::shake_hands)
@@ -256,6 +316,7 @@ impl TlsStream {
         }
         // rustls moves the parts of a message together, so the records are counted before.
         let (mut end, before) = (self.processed, self.partial.len());
+        self.records = usize::MAX;
         while let Some(record) = record_len(&self.partial[end..]) {
             end += record;
         }
@@ -322,9 +383,14 @@ impl TlsStream {
         let mut at = 0;
         loop {
             match self.step(bytes, &mut at, plain) {
-                // Only further bytes can change the state.
-                Ok(Step::Opened) if at == bytes.len() && !self.is_handshaking() => return Ok(at),
-                Ok(Step::Continue | Step::Opened) => {}
+                Ok(Step::Opened) => {
+                    self.records = self.records.saturating_sub(1);
+                    // Only further bytes can change the state.
+                    if (at == bytes.len() || self.records == 0) && !self.is_handshaking() {
+                        return Ok(at);
+                    }
+                }
+                Ok(Step::Continue) => {}
                 Ok(Step::PeerFinished) => self.peer_finished = true,
                 Ok(Step::Blocked(open)) => {
                     if open && self.is_handshaking() {

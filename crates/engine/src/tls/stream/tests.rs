@@ -108,7 +108,7 @@ impl Pair {
 /// Passes bytes to a stream, and appends their plaintext.
 fn receive(stream: &mut TlsStream, bytes: &mut [u8], to: &mut Vec<u8>) -> Result<TlsProgress, TlsFailure> {
     let mut plain = Plaintext::default();
-    let result = stream.receive(bytes, &mut plain);
+    let result = stream.receive(bytes, usize::MAX, &mut plain);
     assert!(plain.in_place.is_empty() || plain.copied.is_empty(), "one of two places");
     to.extend_from_slice(&bytes[plain.in_place]);
     to.append(&mut plain.copied);
@@ -199,9 +199,51 @@ fn records_behind_the_first_of_a_connection_are_opened_in_place() {
                 end += len;
             }
             let mut plain = Plaintext::default();
-            pair.server.receive(&mut sealed, &mut plain).expect("valid records");
+            pair.server.receive(&mut sealed, usize::MAX, &mut plain).expect("valid records");
             assert!(plain.copied.is_empty(), "{suite:?} {lengths:?}");
             assert!(sealed[plain.in_place] == data[..end], "{suite:?} {lengths:?}");
+        }
+    }
+}
+
+/// Parts of all lengths end within records; replies are sealed while bytes are kept.
+#[test]
+fn a_number_of_records_is_opened_and_the_rest_kept() {
+    for version in [&version::TLS12, &version::TLS13] {
+        for part in [1, 7, 30, 100, 1000, usize::MAX] {
+            let mut pair = Pair::open(version);
+            let data = pattern(400);
+            let mut sealed: Vec<u8> = data.chunks(4).flat_map(|each| seal(&mut pair.client, &one(each)).1).collect();
+            pair.client.finish(&mut sealed);
+            let mut calls = 0;
+            let mut opened = |pair: &mut Pair, result: Result<TlsProgress, TlsFailure>, plain: Vec<u8>| {
+                let progress = result.expect("valid records");
+                assert!(plain.len() <= 3 * 4, "{} bytes of three records", plain.len());
+                pair.to_server.extend_from_slice(&plain);
+                assert!(!progress.peer_finished || pair.to_server == data);
+                calls += 1;
+            };
+            let part = part.min(sealed.len());
+            for bytes in sealed.chunks_mut(part) {
+                let mut plain = Plaintext::default();
+                let result = pair.server.receive(bytes, 3, &mut plain);
+                plain.append(bytes, &[]);
+                opened(&mut pair, result, plain.copied);
+                let reply = seal(&mut pair.server, &one(b"reply")).1;
+                assert_eq!(records(&reply).len(), 1);
+                if pair.server.records_left() > 0 {
+                    continue;
+                }
+                while pair.server.has_kept() {
+                    let mut plain = Plaintext::default();
+                    let result = pair.server.open_kept(3, &mut plain);
+                    opened(&mut pair, result, plain.copied);
+                    seal(&mut pair.server, &one(b"reply"));
+                }
+            }
+            assert!(pair.to_server == data, "{} bytes in parts of {part}", pair.to_server.len());
+            assert!(calls >= 100 / 3, "{calls} calls");
+            assert!(pair.server.has_peer_finished());
         }
     }
 }

@@ -459,3 +459,59 @@ fn a_request_is_answered_although_fin_follows_it_at_once() {
         assert_eq!(client.status(), 101, "seed {seed}");
     });
 }
+
+#[test]
+fn records_are_opened_in_shares_of_a_turn_and_all_are_delivered_before_the_end() {
+    each_seed(|seed, faults| {
+        let (mut world, mut client) = open(seed, faults);
+        let count = 3000;
+        for n in 0..count {
+            client.text(&n.to_string());
+        }
+        client.close_notify();
+        client.peer.finish();
+        let mut delivered = world.handler().take_log().len() - 1;
+        let mut largest = 0;
+        let mut next = 0;
+        while !world.is_idle() {
+            world.turn();
+            client.pull();
+            for got in client.take() {
+                assert_eq!(got, Got::text(&next.to_string()), "seed {seed}");
+                next += 1;
+            }
+            let log = world.handler().take_log();
+            largest = largest.max(log.len());
+            delivered += log.len();
+        }
+        // The last entry is that of the end.
+        assert_eq!((next, delivered), (count, count + 1), "seed {seed}");
+        assert!(largest <= 512, "{largest} messages in one turn, each in a record (seed {seed})");
+        world.assert_clean();
+    });
+}
+
+#[test]
+fn records_behind_a_stash_are_opened_after_it() {
+    each_seed(|seed, faults| {
+        let mut handler = Scripted::new();
+        handler.on_open = |_, conn| conn.pause();
+        let mut world = World::secure(seed, faults, handler);
+        let mut client = world.open_client();
+        (0..500).for_each(|n| client.text(&n.to_string()));
+        world.run_until_idle();
+        assert_eq!(world.handler().take_log(), ["open"], "seed {seed}");
+        let id = world.handler().opened[0];
+        world.post(move |_, shard| shard.connection(id).expect("open").resume());
+        let mut next = 0;
+        world.run_until(|world| {
+            client.pull();
+            for got in client.take() {
+                assert_eq!(got, Got::text(&next.to_string()), "seed {seed}");
+                next += 1;
+            }
+            world.is_idle()
+        });
+        assert_eq!(next, 500, "seed {seed}");
+    });
+}
