@@ -98,6 +98,15 @@ fn the_busy_poll_time_is_limited_to_a_second() {
 }
 
 #[test]
+fn the_timer_slack_is_limited_to_a_second() {
+    let slack = |time| Config::new().timer_slack(Some(time));
+    assert!(slack(Duration::from_nanos(1)).is_ok() && slack(Duration::from_secs(1)).is_ok());
+    assert!(Config::new().timer_slack(None).is_ok());
+    assert_eq!(refused(slack(Duration::ZERO)), "timer_slack is 0ns: give 1 ns to 1 s");
+    assert_eq!(refused(slack(Duration::from_secs(2))), "timer_slack is 2s: give 1 ns to 1 s");
+}
+
+#[test]
 fn subprotocols_are_tokens() {
     assert!(Config::new().subprotocols(["chat", "v2.chat!"]).is_ok());
     assert!(Config::new().subprotocols(Vec::<String>::new()).is_ok());

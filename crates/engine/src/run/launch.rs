@@ -15,9 +15,10 @@ use crate::tls::{KernelTls, TlsConfig, TlsReload};
 use ringway_codec::Scheme;
 use ringway_io::{Driver, Listener};
 use std::io;
+use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The settings that shards are started with.
 #[derive(Clone, Debug, Default)]
@@ -195,6 +196,12 @@ impl<H: Handler> ShardStart<H> {
     /// Opens the driver on the calling thread, and runs the shard on it to its end.
     fn run<D: Driver>(self, open: impl FnOnce(&Config, &Limits) -> Result<D, StartError>) -> ShardResult {
         let Self { index, listeners, tls, config, limits, make, report, ended } = self;
+        // Before the driver is opened, which reads it.
+        if let Some(slack) = config.timer_slack
+            && let Err(error) = set_timer_slack(slack)
+        {
+            tracing::warn!("the timer slack of shard {index} stays as it is, because prctl failed: {error}");
+        }
         let mut driver = match open(&config, &limits) {
             Ok(driver) => driver,
             Err(error) => {
@@ -216,6 +223,12 @@ impl<H: Handler> ShardStart<H> {
     }
 }
 
+/// Sets the timer slack of the calling thread.
+fn set_timer_slack(slack: Duration) -> io::Result<()> {
+    let nanos = u64::try_from(slack.as_nanos()).unwrap_or(u64::MAX);
+    Ok(rustix::thread::set_current_timer_slack(NonZeroU64::new(nanos))?)
+}
+
 /// Reports that a shard has ended, by a return or a panic: dropped with the stack of the shard's
 /// thread.
 struct ShardEnd<H: Handler> {
@@ -235,7 +248,7 @@ impl<H: Handler> Drop for ShardEnd<H> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Client, Connection, Cores, Message, Request, Upgrade};
+    use crate::{Client, Connection, Cores, DriverChoice, Message, Request, Upgrade};
     use ringway_testkit::certificates::Authority;
 
     #[derive(Debug)]
@@ -254,6 +267,27 @@ mod tests {
     fn certificate(root: &Authority) -> TlsConfig {
         let identity = root.issue(&["localhost"]);
         TlsConfig::from_pem(identity.chain().as_bytes(), identity.key.as_bytes()).expect("a chain and its key")
+    }
+
+    #[test]
+    fn each_shard_has_the_timer_slack_of_its_configuration_and_other_threads_keep_theirs() {
+        let ours = rustix::thread::current_timer_slack().expect("Linux");
+        for (driver, slack) in [(DriverChoice::Uring, 1), (DriverChoice::Epoll, 7_000)] {
+            let config = Config { cores: Cores::Unpinned, ..Config::default() }.driver(driver);
+            let config = config.timer_slack(Some(Duration::from_nanos(slack))).expect("in range");
+            let running = Client::new().config(config).shards(Shards::Count(2)).start(|_| Idle).expect("it starts");
+            for handle in running.handles() {
+                let (answer, answered) = mpsc::channel();
+                let ask = move |_: &mut Idle, _: &mut Shard<'_, Idle>| {
+                    answer.send(rustix::thread::current_timer_slack()).expect("the test waits");
+                };
+                handle.post(ask).expect("the mailbox is empty");
+                assert_eq!(answered.recv().expect("the shard runs"), Ok(slack));
+            }
+            running.stop();
+            running.wait().expect("they end without an error");
+        }
+        assert_eq!(rustix::thread::current_timer_slack(), Ok(ours));
     }
 
     #[test]

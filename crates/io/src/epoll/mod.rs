@@ -11,6 +11,7 @@
 mod accepting;
 mod interest;
 mod poller;
+mod sleep;
 mod transfer;
 
 use crate::option::check_range;
@@ -111,7 +112,8 @@ pub struct Epoll {
 }
 
 impl Epoll {
-    /// A driver for the calling thread. Takes two descriptors.
+    /// A driver for the calling thread, whose timer slack (prctl(2)) it assumes to stay as it is.
+    /// Takes two descriptors.
     ///
     /// # Errors
     /// [`EpollError::Option`] for a number of `config` that is out of its range,
@@ -202,7 +204,7 @@ impl Driver for Epoll {
         self.table.kernel.waker.clone()
     }
 
-    /// As [`Driver::wait`]. A timeout is rounded up to a millisecond.
+    /// As [`Driver::wait`]. Before Linux 5.11, a timeout is rounded up to a millisecond.
     fn wait(&mut self, mut timeout: Option<Duration>, completions: &mut Vec<Completion>) -> io::Result<()> {
         self.table.kernel.check()?;
         self.table.begin_turn(&mut timeout, completions);

@@ -6,6 +6,7 @@
 
 use super::accepting::{self, Accepts};
 use super::interest::{self, Interest, InterestFlag};
+use super::sleep::Sleep;
 use super::transfer::{self, Reception};
 use crate::busy_poll::PollWindow;
 use crate::pages::Pages;
@@ -14,8 +15,6 @@ use crate::table::{Cancellable, KernelInterface, Operation, WAKER};
 use crate::{
     Address, Buffer, BusyPoll, Listener, Output, PeerCredentials, Pool, Slot, UnixAddress, Waker, tcp_info, unix,
 };
-use rustix::buffer::spare_capacity;
-use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::sockopt;
@@ -23,14 +22,11 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 /// The maximum number of events of one epoll_wait(2).
 const MAX_EVENTS: usize = 256;
-
-/// The longest wait of one epoll_wait(2), whose timeout is an `int` of milliseconds.
-const MAX_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The longest wait of a turn while a connect waits for room in the queue of a Unix socket, which
 /// causes no event.
@@ -71,6 +67,7 @@ pub(super) struct Poller {
     pub(super) epoll: OwnedFd,
     pub(super) pool: Pool,
     pub(super) waker: Waker,
+    sleep: Sleep,
     interests: Pages<Interest>,
     accepts: Accepts,
     held: Slab<HeldSend>,
@@ -112,6 +109,7 @@ impl Poller {
             epoll,
             pool,
             waker: Waker::new()?,
+            sleep: Sleep::new(),
             interests: Pages::new(),
             accepts: Accepts::new(),
             held: Slab::new(),
@@ -186,13 +184,9 @@ impl Poller {
         Ok(count)
     }
 
-    /// Calls epoll_wait(2). Returns the number of events.
+    /// Waits in the epoll set. Returns the number of events.
     fn fetch(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
-        let timespec = timeout.map(|timeout| {
-            let timeout = timeout.min(MAX_WAIT);
-            Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: timeout.subsec_nanos().into() }
-        });
-        match epoll::wait(&self.epoll, spare_capacity(&mut self.events), timespec.as_ref()) {
+        match self.sleep.wait(self.epoll.as_fd(), &mut self.events, timeout) {
             Ok(count) => Ok(count),
             Err(Errno::INTR) => Ok(0),
             Err(error) => {
