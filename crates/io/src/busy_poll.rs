@@ -6,6 +6,9 @@
 //! event is near. On io_uring it reads `IORING_SQ_TASKRUN` and the completion queue in user space;
 //! on epoll it calls epoll_wait(2) with a timeout of zero.
 //!
+//! A fixed time is also polled at the end of a wait with a timeout, because the thread would wake up
+//! late from a sleep until then.
+//!
 //! The adaptive policy polls for up to 50 µs before a sleep, where that is likely to pay:
 //!
 //! - The waits of late were shorter than 200 µs on average, so an idle shard does not poll. The
@@ -64,6 +67,16 @@ impl PollWindow {
                 Duration::ZERO
             }
             BusyPoll::Adaptive => WINDOW,
+        }
+    }
+
+    /// How much of a wait that ends after `left` is polled at its end, after the sleep. Zero is no
+    /// poll.
+    #[inline]
+    pub(crate) fn last(&self, left: Duration) -> Duration {
+        match self.policy {
+            BusyPoll::Fixed(time) => time.min(left),
+            BusyPoll::Off | BusyPoll::Adaptive => Duration::ZERO,
         }
     }
 
@@ -236,6 +249,14 @@ mod tests {
         window.hit(micros(3_000));
         window.hit(micros(3_000));
         assert_eq!(window.next(micros(5)), Duration::ZERO);
+    }
+
+    #[test]
+    fn only_a_fixed_time_is_polled_before_a_timeout() {
+        let last = |policy, left| PollWindow::new(policy).last(micros(left));
+        assert_eq!(last(BusyPoll::Fixed(micros(30)), 1000), micros(30));
+        assert_eq!(last(BusyPoll::Fixed(micros(30)), 20), micros(20));
+        assert_eq!((last(BusyPoll::Off, 1000), last(BusyPoll::Adaptive, 10)), (Duration::ZERO, Duration::ZERO));
     }
 
     #[test]

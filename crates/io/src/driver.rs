@@ -1,6 +1,6 @@
 //! The interface between the engine and the kernel: the trait [`Driver`] and its completions.
 
-use crate::{Address, Buffer, Listener, Output, PeerCredentials, Slot, Waker};
+use crate::{Address, Buffer, ConnectOptions, Listener, Output, PeerCredentials, Slot, Waker};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -35,7 +35,16 @@ pub trait Driver {
     ///
     /// # Panics
     /// When the slot was accepted, or was connected before.
-    fn connect(&mut self, slot: Slot, peer: impl Into<Address>);
+    fn connect(&mut self, slot: Slot, peer: impl Into<Address>) {
+        self.connect_with(slot, peer, &ConnectOptions::default());
+    }
+
+    /// As [`Driver::connect`], with options. A source address that cannot be used ends the slot with
+    /// [`Cause::Unconnected`], whose inner error is a [`SourceError`](crate::SourceError).
+    ///
+    /// # Panics
+    /// As [`Driver::connect`].
+    fn connect_with(&mut self, slot: Slot, peer: impl Into<Address>, options: &ConnectOptions);
 
     /// Receives on the slot until [`Driver::pause`]: each time bytes arrive,
     /// [`Completion::Received`]. On a slot that is not connected yet, receiving begins with the
@@ -224,7 +233,8 @@ pub enum BusyPoll {
     /// idle thread does not poll, nor does a thread whose peers run on its core.
     #[default]
     Adaptive,
-    /// This long before each sleep.
+    /// This long before each sleep, and again at the end of a wait with a timeout, so that what is
+    /// due then is not late by the time to wake the thread.
     Fixed(Duration),
 }
 
@@ -238,7 +248,8 @@ pub enum Cause {
     Finished,
     /// The peer has aborted the connection (RST), or a send failed because the connection was gone.
     Reset,
-    /// The connection could not be established.
+    /// The connection could not be established. The inner error is a
+    /// [`SourceError`](crate::SourceError) when its source address could not be used.
     Unconnected(io::Error),
     /// Any other error of the kernel.
     Failed(io::Error),

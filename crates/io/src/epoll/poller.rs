@@ -13,16 +13,17 @@ use crate::pages::Pages;
 use crate::slab::{NOWHERE, Slab};
 use crate::table::{Cancellable, KernelInterface, Operation, WAKER};
 use crate::{
-    Address, Buffer, BusyPoll, Listener, Output, PeerCredentials, Pool, Slot, UnixAddress, Waker, tcp_info, unix,
+    Address, Buffer, BusyPoll, ConnectOptions, Listener, Output, PeerCredentials, Pool, Slot, UnixAddress, Waker,
+    outgoing, tcp_info, unix,
 };
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::sockopt;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{SockRef, Type};
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 /// The maximum number of events of one epoll_wait(2).
@@ -177,7 +178,12 @@ impl Poller {
                 return Ok(count);
             }
         }
-        let count = self.fetch(timeout.map(|timeout| timeout.saturating_sub(polled)))?;
+        let left = timeout.map(|timeout| timeout.saturating_sub(polled));
+        let last = left.map_or(Duration::ZERO, |left| self.window.last(left));
+        let mut count = self.fetch(left.map(|left| left - last))?;
+        while !last.is_zero() && count == 0 && timeout.is_some_and(|timeout| began.elapsed() < timeout) {
+            count = self.fetch(Some(Duration::ZERO))?;
+        }
         let slept = began.elapsed();
         self.window.slept(!limit.is_zero(), slept);
         self.waited = began + slept;
@@ -518,13 +524,8 @@ impl KernelInterface for Poller {
         listener.is_unix()
     }
 
-    fn socket(&mut self, peer: &Address) -> io::Result<RawFd> {
-        let Address::Tcp(peer) = peer else {
-            return Ok(Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?.into_raw_fd());
-        };
-        let socket = Socket::new(Domain::for_address(*peer), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
-        socket.set_tcp_nodelay(true)?;
-        Ok(socket.into_raw_fd())
+    fn socket(&mut self, peer: &Address, options: &ConnectOptions) -> io::Result<RawFd> {
+        outgoing::socket(peer, Type::STREAM.nonblocking(), options)
     }
 
     fn connect(&mut self, descriptor: RawFd, slot: Slot, peer: &Address) -> u32 {

@@ -28,6 +28,10 @@ impl TestDriver for Epoll {
         self.table.in_flight(slot)
     }
 
+    fn descriptor_of(&self, slot: Slot) -> RawFd {
+        self.table.descriptor_of(slot)
+    }
+
     fn ready(&self) -> u16 {
         self.table.ready()
     }

@@ -1,7 +1,7 @@
 //! One TCP connection of the simulated network.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// The state of both directions between the driver and one peer. The driver's side has a
 /// descriptor.
@@ -9,6 +9,8 @@ use std::net::SocketAddr;
 pub(super) struct SimConnection {
     /// The peer's address.
     pub(super) address: SocketAddr,
+    /// The source address that the driver has requested.
+    pub(super) source: Option<IpAddr>,
     /// Whether the TCP handshake is complete.
     pub(super) established: bool,
     /// The bytes that the peer has written and no receive has delivered.
@@ -35,6 +37,7 @@ impl SimConnection {
     pub(super) fn new(address: SocketAddr, window: usize) -> Self {
         Self {
             address,
+            source: None,
             established: false,
             inbound: VecDeque::new(),
             inbound_finished: false,

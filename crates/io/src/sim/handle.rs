@@ -3,7 +3,7 @@
 use super::kernel::{Cqe, SimKernel, Sqe};
 use crate::slab::{NOWHERE, Slab};
 use crate::table::{self, Cancellable, Operation, WAKER};
-use crate::{Address, Output, PeerCredentials, Pool, Slot};
+use crate::{Address, ConnectOptions, Output, PeerCredentials, Pool, Slot, SourceError};
 use std::cell::RefCell;
 use std::fmt;
 use std::io;
@@ -70,9 +70,14 @@ impl table::KernelInterface for Handle {
         self.submit(Operation::Accept, slot, Sqe::Accept);
     }
 
-    fn socket(&mut self, peer: &Address) -> io::Result<RawFd> {
+    fn socket(&mut self, peer: &Address, options: &ConnectOptions) -> io::Result<RawFd> {
         let peer = peer.tcp().ok_or_else(|| io::Error::from_raw_os_error(libc::EAFNOSUPPORT))?;
-        let socket = self.shared.borrow_mut().socket(peer);
+        let mut kernel = self.shared.borrow_mut();
+        if let Some(address) = options.source.filter(|source| kernel.foreign.contains(source)) {
+            let error = io::Error::from_raw_os_error(libc::EADDRNOTAVAIL);
+            return Err(io::Error::new(error.kind(), SourceError { address, error }));
+        }
+        let socket = kernel.socket(peer, options.source);
         socket.map(|descriptor| descriptor as RawFd).map_err(io::Error::from_raw_os_error)
     }
 

@@ -44,7 +44,10 @@ pub use kernel::Reception;
 pub use network::{Network, Peer};
 
 use crate::table::{BUDGET, Obstacle, SlotTable};
-use crate::{Address, BufferConfig, Completion, Driver, Listener, Output, PeerCredentials, Pool, Slot, Stats, Waker};
+use crate::{
+    Address, BufferConfig, Completion, ConnectOptions, Driver, Listener, Output, PeerCredentials, Pool, Slot, Stats,
+    Waker,
+};
 use handle::Handle;
 use kernel::SimKernel;
 use std::cell::RefCell;
@@ -187,9 +190,9 @@ impl Driver for Sim {
         slot
     }
 
-    fn connect(&mut self, slot: Slot, peer: impl Into<Address>) {
+    fn connect_with(&mut self, slot: Slot, peer: impl Into<Address>, options: &ConnectOptions) {
         self.check(slot);
-        self.table.connect(slot, &peer.into());
+        self.table.connect(slot, &peer.into(), options);
         self.publish_status();
     }
 

@@ -6,7 +6,7 @@ use super::{Faults, Injected};
 use crate::Pool;
 use std::cell::{Ref, RefCell, RefMut};
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 /// The network that a [`Sim`](super::Sim) is connected to, with a view of its kernel. A clone is
@@ -41,6 +41,12 @@ impl Network {
     /// Default 256 KiB.
     pub fn set_window(&self, bytes: usize) {
         self.0.borrow_mut().window = bytes;
+    }
+
+    /// Declares source addresses to be none of this machine: connecting from one of them fails.
+    /// Default: none.
+    pub fn set_foreign(&self, addresses: impl IntoIterator<Item = IpAddr>) {
+        self.0.borrow_mut().foreign = addresses.into_iter().collect();
     }
 
     /// Sets the limit of open descriptors, at which accepting fails with EMFILE. Default: no limit.
@@ -118,6 +124,12 @@ impl Peer {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.connection().address
+    }
+
+    /// The source address that the driver has requested for an outgoing connection.
+    #[must_use]
+    pub fn source(&self) -> Option<IpAddr> {
+        self.connection().source
     }
 
     /// Sends bytes to the driver. Any number is accepted at once. On a connection that is gone they

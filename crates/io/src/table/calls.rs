@@ -3,7 +3,7 @@
 use super::operation::{Cancellable, WAKER};
 use super::slot_state::{CLOSED, SlotFlag, SlotState};
 use super::{KernelInterface, SlotTable};
-use crate::{Address, Output, PeerCredentials, Slot};
+use crate::{Address, ConnectOptions, Output, PeerCredentials, Slot};
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
 
@@ -22,13 +22,13 @@ impl<K: KernelInterface> SlotTable<K> {
     }
 
     #[track_caller]
-    pub(crate) fn connect(&mut self, slot: Slot, peer: &Address) {
+    pub(crate) fn connect(&mut self, slot: Slot, peer: &Address, options: &ConnectOptions) {
         let Some(connection) = self.current(slot) else { return };
         if connection.is(SlotFlag::ConnectStarted) {
             self.kernel.violated(format_args!("slot {slot:?} was connected or accepted before"));
         }
         connection.set(SlotFlag::ConnectStarted);
-        match self.kernel.socket(peer) {
+        match self.kernel.socket(peer, options) {
             Ok(descriptor) => {
                 let ticket = self.kernel.connect(descriptor, slot, peer);
                 let connection = self.at(slot);

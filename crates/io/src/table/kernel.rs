@@ -1,7 +1,7 @@
 //! The kernel operations that a [`SlotTable`](super::SlotTable) needs.
 
 use super::operation::Cancellable;
-use crate::{Address, Output, PeerCredentials, Slot};
+use crate::{Address, ConnectOptions, Output, PeerCredentials, Slot};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -25,7 +25,7 @@ pub(crate) trait KernelInterface {
 
     /// Creates a descriptor for an outgoing connection. The table owns it until
     /// [`KernelInterface::close`].
-    fn socket(&mut self, peer: &Address) -> io::Result<RawFd>;
+    fn socket(&mut self, peer: &Address, options: &ConnectOptions) -> io::Result<RawFd>;
 
     /// Connects. Returns a ticket for [`KernelInterface::take_back`].
     fn connect(&mut self, descriptor: RawFd, slot: Slot, peer: &Address) -> u32;

@@ -302,6 +302,10 @@ impl<K: KernelInterface> SlotTable<K> {
 /// For tests.
 #[cfg(test)]
 impl<K: KernelInterface> SlotTable<K> {
+    pub(crate) fn descriptor_of(&self, slot: Slot) -> RawFd {
+        self.connections[slot.index() as usize].fd
+    }
+
     pub(crate) fn in_flight(&self, slot: Slot) -> u16 {
         self.connections[slot.index() as usize].in_flight
     }

@@ -10,9 +10,11 @@ mod unix;
 mod waiting;
 
 use crate::uring::UringConfig;
-use crate::{BufferConfig, BusyPoll, Cause, Chunk, Completion, Driver, Listener, Output, Pool, Slot};
+use crate::{
+    BufferConfig, BusyPoll, Cause, Chunk, Completion, ConnectOptions, Driver, Listener, Output, Pool, Slot, SourceError,
+};
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
@@ -43,6 +45,9 @@ pub(crate) trait TestDriver: Driver {
 
     /// Whether the kernel uses no memory of an operation.
     fn holds_nothing(&self) -> bool;
+
+    /// The descriptor of an open slot.
+    fn descriptor_of(&self, slot: Slot) -> RawFd;
 
     /// The descriptor that the driver waits on.
     fn descriptor(&self) -> RawFd;

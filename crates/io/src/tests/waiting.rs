@@ -10,6 +10,8 @@ on_each_driver! {
     a_wait_with_a_timeout_of_zero_does_not_sleep,
     an_event_during_a_poll_is_handled_without_a_sleep,
     a_poll_ends_at_the_timeout_of_the_wait,
+    a_wait_that_polls_at_both_ends_lasts_until_its_timeout,
+    a_wake_during_the_sleep_between_two_polls_ends_the_wait,
 }
 
 fn a_wake_from_another_thread_ends_the_wait<D: TestDriver>() {
@@ -93,4 +95,48 @@ fn a_poll_ends_at_the_timeout_of_the_wait<D: TestDriver>() {
     driver.wait(Some(Duration::from_millis(5)), &mut completions).expect("the driver works");
     assert!(completions.is_empty());
     assert!(before.elapsed() >= Duration::from_millis(5), "{:?}", before.elapsed());
+}
+
+fn a_wait_that_polls_at_both_ends_lasts_until_its_timeout<D: TestDriver>() {
+    let poll = Duration::from_millis(1);
+    let mut driver = D::open(UringConfig { busy_poll: BusyPoll::Fixed(poll), ..small(1) });
+    turn(&mut driver);
+    for micros in [500, 1_000, 1_500, 2_000, 2_100, 5_000] {
+        let (timeout, mut completions) = (Duration::from_micros(micros), Vec::new());
+        let (before, slept) = (Instant::now(), sleeps());
+        driver.wait(Some(timeout), &mut completions).expect("the driver works");
+        assert!(completions.is_empty());
+        assert!(before.elapsed() >= timeout, "{:?} of {timeout:?}", before.elapsed());
+        if timeout <= poll {
+            assert_eq!(sleeps() - slept, 0, "{timeout:?}");
+        }
+    }
+}
+
+fn a_wake_during_the_sleep_between_two_polls_ends_the_wait<D: TestDriver>() {
+    let mut driver = D::open(UringConfig { busy_poll: BusyPoll::Fixed(Duration::from_millis(1)), ..small(1) });
+    turn(&mut driver);
+    let waker = driver.waker();
+    let (before, slept) = (Instant::now(), sleeps());
+    let other = std::thread::spawn({
+        let status = format!("/proc/self/task/{}/stat", rustix::thread::gettid().as_raw_nonzero());
+        move || {
+            // Until the thread of the driver sleeps.
+            while !std::fs::read_to_string(&status)
+                .expect("a thread")
+                .rsplit_once(')')
+                .is_some_and(|(_, rest)| rest.starts_with(" S"))
+            {
+                std::thread::yield_now();
+            }
+            waker.wake();
+        }
+    });
+    let mut completions = Vec::new();
+    while completions.is_empty() {
+        driver.wait(Some(Duration::from_secs(60)), &mut completions).expect("the driver works");
+    }
+    assert!(matches!(completions[..], [Completion::Woken]), "{completions:?}");
+    assert!(sleeps() > slept && before.elapsed() < Duration::from_secs(60), "the wake has ended the wait");
+    other.join().expect("no panic");
 }

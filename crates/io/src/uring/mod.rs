@@ -17,8 +17,8 @@ pub use unavailable::Unavailable;
 use crate::option::check_range;
 use crate::table::{Obstacle, SlotTable};
 use crate::{
-    Address, BufferConfig, BusyPoll, Completion, Driver, Listener, OptionError, Output, PeerCredentials, Pool, Slot,
-    Stats, Waker,
+    Address, BufferConfig, BusyPoll, Completion, ConnectOptions, Driver, Listener, OptionError, Output,
+    PeerCredentials, Pool, Slot, Stats, Waker,
 };
 use io_uring::cqueue;
 use ring::Ring;
@@ -203,8 +203,8 @@ impl Driver for Uring {
         self.table.reserve()
     }
 
-    fn connect(&mut self, slot: Slot, peer: impl Into<Address>) {
-        self.table.connect(slot, &peer.into());
+    fn connect_with(&mut self, slot: Slot, peer: impl Into<Address>, options: &ConnectOptions) {
+        self.table.connect(slot, &peer.into(), options);
     }
 
     #[inline]

@@ -6,14 +6,17 @@ use super::provided::Provided;
 use crate::busy_poll::PollWindow;
 use crate::slab::Slab;
 use crate::table::{BUDGET, Cancellable, KernelInterface};
-use crate::{Address, Buffer, BusyPoll, Listener, Output, PeerCredentials, Pool, Slot, Waker, tcp_info, unix};
+use crate::{
+    Address, Buffer, BusyPoll, ConnectOptions, Listener, Output, PeerCredentials, Pool, Slot, Waker, outgoing,
+    tcp_info, unix,
+};
 use io_uring::squeue::Entry;
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue};
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{SockAddr, Type};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 /// How long the kernel may refuse a full submission queue before the driver is considered broken.
@@ -139,7 +142,15 @@ impl Ring {
             return self.submit(0, None);
         }
         let left = timeout.map(|timeout| timeout.saturating_sub(polled));
-        let result = self.submit(u32::from(left != Some(Duration::ZERO)), left);
+        let last = left.map_or(Duration::ZERO, |left| self.window.last(left));
+        let sleep = left.map(|left| left - last);
+        let mut result = self.submit(u32::from(sleep != Some(Duration::ZERO)), sleep);
+        if !last.is_zero() && result.is_ok() && !self.has_event() {
+            let now = Instant::now();
+            let left = timeout.unwrap_or_default().saturating_sub(now.saturating_duration_since(began));
+            self.poll(now, left);
+            result = self.submit(0, None);
+        }
         let slept = began.elapsed();
         self.window.slept(!limit.is_zero(), slept);
         self.waited = began + slept;
@@ -257,13 +268,8 @@ impl KernelInterface for Ring {
         self.push(&accept(listener.as_fd().as_raw_fd(), slot));
     }
 
-    fn socket(&mut self, peer: &Address) -> io::Result<RawFd> {
-        let Address::Tcp(peer) = peer else {
-            return Ok(Socket::new(Domain::UNIX, Type::STREAM, None)?.into_raw_fd());
-        };
-        let socket = Socket::new(Domain::for_address(*peer), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_tcp_nodelay(true)?;
-        Ok(socket.into_raw_fd())
+    fn socket(&mut self, peer: &Address, options: &ConnectOptions) -> io::Result<RawFd> {
+        outgoing::socket(peer, Type::STREAM, options)
     }
 
     fn connect(&mut self, descriptor: RawFd, slot: Slot, peer: &Address) -> u32 {

@@ -24,6 +24,10 @@ impl TestDriver for Uring {
         self.table.in_flight(slot)
     }
 
+    fn descriptor_of(&self, slot: Slot) -> RawFd {
+        self.table.descriptor_of(slot)
+    }
+
     fn ready(&self) -> u16 {
         self.table.ready()
     }

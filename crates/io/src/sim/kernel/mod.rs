@@ -16,7 +16,7 @@ use socket::{Pending, Sending, SimSocket};
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 /// The number of an open socket. Numbers are reused, the latest first.
@@ -119,6 +119,8 @@ pub(super) struct SimKernel {
     pub(super) outgoing: VecDeque<usize>,
     pub(super) reception: Reception,
     pub(super) window: usize,
+    /// The source addresses that are none of this machine.
+    pub(super) foreign: Vec<IpAddr>,
     waker: Waker,
     /// Whether a wake was not reported yet.
     woken: Cell<bool>,
@@ -153,6 +155,7 @@ impl SimKernel {
             outgoing: VecDeque::new(),
             reception: Reception::Welcome,
             window: 256 * 1024,
+            foreign: Vec::new(),
             waker,
             woken: Cell::new(false),
             watch: None,
@@ -200,11 +203,11 @@ impl SimKernel {
     }
 
     /// A socket for an outgoing connection: `socket(2)`.
-    pub(super) fn socket(&mut self, address: SocketAddr) -> Result<Descriptor, i32> {
+    pub(super) fn socket(&mut self, address: SocketAddr, source: Option<IpAddr>) -> Result<Descriptor, i32> {
         if let Some(errno) = self.has_no_descriptor() {
             return Err(errno);
         }
-        self.connections.push(SimConnection::new(address, self.window));
+        self.connections.push(SimConnection { source, ..SimConnection::new(address, self.window) });
         Ok(self.open_socket(self.connections.len() - 1))
     }
 

@@ -73,7 +73,7 @@ fn received(completions: &[Completion]) -> Vec<u8> {
 fn kernel() -> (SimKernel, usize) {
     let pool = Pool::new(&BUFFERS).expect("in range");
     let mut kernel = SimKernel::new(42, Faults::none(), pool, Waker::new().expect("an eventfd"));
-    let descriptor = kernel.socket(([198, 51, 100, 1], 443).into()).expect("no limit");
+    let descriptor = kernel.socket(([198, 51, 100, 1], 443).into(), None).expect("no limit");
     kernel.submit(1, Sqe::Connect { descriptor });
     assert_eq!(results(&mut kernel), [(1, 0)]);
     (kernel, descriptor)
