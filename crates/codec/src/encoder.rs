@@ -35,6 +35,38 @@ pub fn encode_client(opcode: OpCode, payload: &[u8], key: [u8; 4], out: &mut Vec
     mask::append(out, payload, key, 0);
 }
 
+/// Appends a whole frame whose payload is `head` and `body`, one after the other: masked with `key` as
+/// a client sends it, or unmasked as a server does. One copy of each part.
+///
+/// `key` and the content are as in [`encode_client`].
+///
+/// ```
+/// use ringway_codec::{OpCode, encode_client, encode_parts};
+///
+/// let (mut parts, mut whole) = (Vec::new(), Vec::new());
+/// encode_parts(OpCode::Binary, b"abc", b"defgh", Some([1, 2, 3, 4]), &mut parts);
+/// encode_client(OpCode::Binary, b"abcdefgh", [1, 2, 3, 4], &mut whole);
+/// assert_eq!(parts, whole);
+/// ```
+pub fn encode_parts(opcode: OpCode, head: &[u8], body: &[u8], key: Option<[u8; 4]>, out: &mut Vec<u8>) {
+    let length = head.len() + body.len();
+    debug_assert!(!opcode.is_control() || length <= 125, "control frames hold at most 125 bytes");
+    let mut bytes = [0; Header::MAX_LEN];
+    let len = Header { fin: true, opcode, rsv1: false, mask: key, length: length as u64 }.encode(&mut bytes);
+    out.reserve(len + length);
+    out.extend_from_slice(&bytes[..len]);
+    match key {
+        Some(key) => {
+            mask::append(out, head, key, 0);
+            mask::append(out, body, key, head.len());
+        }
+        None => {
+            out.extend_from_slice(head);
+            out.extend_from_slice(body);
+        }
+    }
+}
+
 /// Appends a message as one compressed frame, for a connection that has negotiated it (RFC 7692
 /// section 7.2.1): masked with `key` as a client sends it, or unmasked as a server does.
 ///
@@ -137,6 +169,25 @@ mod tests {
             encode_masked(&frame, [1, 2, 3, 4], &mut masked);
             encode_client(OpCode::Binary, &vec![7; len], [1, 2, 3, 4], &mut expected);
             assert_eq!(masked, expected, "{len}");
+        }
+    }
+
+    #[test]
+    fn a_frame_in_parts_equals_the_whole_frame() {
+        let payload: Vec<u8> = (0..70_000_u32).map(|n| (n * 7) as u8).collect();
+        for len in [0, 1, 5, 40, 125, 126, 300, 65_535, 65_536] {
+            for head in [0, 1, 2, 3, 4, 8, 13, 64, len] {
+                let (head, body) = payload[..len].split_at(head.min(len));
+                for key in [None, Some([0xa1, 2, 0x83, 4])] {
+                    let (mut parts, mut whole) = (b"before".to_vec(), b"before".to_vec());
+                    encode_parts(OpCode::Binary, head, body, key, &mut parts);
+                    match key {
+                        None => encode_server(OpCode::Binary, &payload[..len], &mut whole),
+                        Some(key) => encode_client(OpCode::Binary, &payload[..len], key, &mut whole),
+                    }
+                    assert!(parts == whole, "{len} bytes, of which the head has {}", head.len());
+                }
+            }
         }
     }
 

@@ -49,7 +49,7 @@ pub mod utf8;
 pub use close::{CloseCode, ClosePayload, CodeNotSendable};
 pub use decoder::{Decoder, Event, Incoming, MessageKind, Place};
 pub use deflate::{DeflateOffer, DeflateParams, DeflatePolicy, Deflater, WindowBits};
-pub use encoder::{encode_client, encode_close, encode_deflated, encode_masked, encode_server};
+pub use encoder::{encode_client, encode_close, encode_deflated, encode_masked, encode_parts, encode_server};
 pub use error::ProtocolError;
 pub use frame::{Header, OpCode};
 pub use handshake::{

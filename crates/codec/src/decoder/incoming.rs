@@ -56,7 +56,16 @@ impl Whole {
     pub(super) fn incoming(self, input: &mut [u8]) -> Incoming<'_> {
         let Self { kind, start, payload, end } = self;
         let (frame, payload) = (&mut input[start..end], payload - start);
-        Incoming { frame, payload, base: start, kind, place: Place::Input, compressed: false, validated: true }
+        Incoming {
+            frame,
+            payload,
+            base: start,
+            kind,
+            place: Place::Input,
+            compressed: false,
+            fragmented: false,
+            validated: true,
+        }
     }
 }
 
@@ -87,6 +96,7 @@ pub struct Incoming<'a> {
     kind: MessageKind,
     place: Place,
     compressed: bool,
+    fragmented: bool,
     /// Whether the payload is unchanged since its validation: it has not been borrowed for writing.
     validated: bool,
 }
@@ -101,6 +111,7 @@ impl<'a> Incoming<'a> {
             kind: message.kind(),
             place: Place::Spill,
             compressed: message.is_compressed(),
+            fragmented: message.is_fragmented(),
             validated: true,
         }
     }
@@ -162,6 +173,13 @@ impl<'a> Incoming<'a> {
     #[must_use]
     pub fn is_compressed(&self) -> bool {
         self.compressed
+    }
+
+    /// Whether the message was received in several frames (RFC 6455 section 5.4). Costs nothing.
+    #[inline]
+    #[must_use]
+    pub fn is_fragmented(&self) -> bool {
+        self.fragmented
     }
 
     /// The memory that contains the message.
@@ -232,6 +250,30 @@ mod tests {
                     });
                     assert_eq!(seen, 1);
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn rfc6455_5_4_a_message_is_fragmented_if_it_has_several_frames() {
+        // Split anywhere: a message in several inputs has not several frames.
+        let whole = [0x81, 2, b'h', b'i'];
+        let fragments = [0x01, 1, b'h', 0x80, 1, b'i'];
+        let empty_fragments = [0x01, 0, 0x89, 0, 0x00, 2, b'h', b'i', 0x80, 0];
+        for (stream, fragmented) in [(&whole[..], false), (&fragments, true), (&empty_fragments, true)] {
+            for cut in 0..=stream.len() {
+                let (mut decoder, mut pool) = (Decoder::new(Role::Client), SpillPool::new(Limits::default()));
+                let mut seen = 0;
+                for piece in [&stream[..cut], &stream[cut..], &whole] {
+                    let (mut input, mut at) = (piece.to_vec(), 0);
+                    while let Some(event) = decoder.next(&mut pool, &mut input, &mut at).unwrap() {
+                        let Event::Message(message) = event else { continue };
+                        seen += 1;
+                        assert_eq!(message.payload(), b"hi");
+                        assert_eq!(message.is_fragmented(), fragmented && seen == 1, "{stream:?}, cut at {cut}");
+                    }
+                }
+                assert_eq!(seen, 2);
             }
         }
     }

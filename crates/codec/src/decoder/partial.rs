@@ -80,6 +80,7 @@ pub(super) enum FrameProgress {
 pub(super) struct Assembled {
     kind: MessageKind,
     compressed: bool,
+    fragmented: bool,
 }
 
 impl Assembled {
@@ -90,6 +91,11 @@ impl Assembled {
     /// Whether the message was received compressed.
     pub(super) fn is_compressed(self) -> bool {
         self.compressed
+    }
+
+    /// Whether the message was received in several frames.
+    pub(super) fn is_fragmented(self) -> bool {
+        self.fragmented
     }
 }
 
@@ -299,7 +305,9 @@ impl Partial {
                 self.kind = None;
                 self.charged = 0;
                 self.yielded = Yielded::Spill;
-                Ok(FrameProgress::Message(Assembled { kind, compressed: std::mem::take(&mut self.compressed) }))
+                let compressed = std::mem::take(&mut self.compressed);
+                let fragmented = frame.opcode == OpCode::Continuation;
+                Ok(FrameProgress::Message(Assembled { kind, compressed, fragmented }))
             }
             _ => Ok(FrameProgress::Header),
         }
