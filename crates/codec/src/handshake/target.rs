@@ -58,6 +58,9 @@ pub struct Target {
     /// A name, an IPv4 address, or an IPv6 address without its brackets: the name to resolve, and
     /// the server name for TLS.
     pub host: String,
+    /// The zone of an IPv6 address of a link, such as `eth0`, decoded (RFC 6874): the interface that
+    /// leads to it. It is not sent to the server.
+    pub zone: Option<String>,
     /// The port, never 0.
     pub port: u16,
     /// The request target: at least `/`, percent-encoded.
@@ -100,6 +103,9 @@ pub enum TargetError {
     /// A host that is neither a name in ASCII nor an address.
     #[error("{0:?} is not a valid host; expected a name in ASCII, an IPv4 address, or an IPv6 address in brackets")]
     Host(String),
+    /// A zone that is empty, or has other characters than letters, digits and `-._~`.
+    #[error("{0:?} is not a valid zone; expected an interface, such as eth0 in [fe80::1%25eth0]")]
+    Zone(String),
     /// A port that is not a number from 1 to 65535.
     #[error("{0:?} is not a valid port; expected a number from 1 to 65535")]
     Port(String),
@@ -130,7 +136,7 @@ impl Target {
         if authority.contains('@') {
             return Err(TargetError::UserInfo);
         }
-        let (host, port) = host_and_port(authority)?;
+        let (host, zone, port) = host_and_port(authority)?;
         if let Some(character) = path.chars().find(|character| !character.is_ascii_graphic()) {
             return Err(TargetError::Path(character));
         }
@@ -138,13 +144,14 @@ impl Target {
         Ok(Self {
             scheme,
             host: host.to_owned(),
+            zone: zone.map(str::to_owned),
             port: port.unwrap_or(scheme.default_port()),
             path_and_query: format!("{slash}{path}"),
         })
     }
 
-    /// The value of the `Host` header: IPv6 addresses in brackets, the port only when it is not the
-    /// default one.
+    /// The value of the `Host` header: IPv6 addresses in brackets and without their zone (RFC 6874
+    /// section 4), the port only when it is not the default one.
     #[must_use]
     pub fn authority(&self) -> String {
         let host = Bracketed(&self.host);
@@ -154,7 +161,12 @@ impl Target {
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}{}", self.scheme, self.authority(), self.path_and_query)
+        let authority = self.authority();
+        match &self.zone {
+            Some(zone) => write!(f, "{}://{}", self.scheme, authority.replacen(']', &format!("%25{zone}]"), 1))?,
+            None => write!(f, "{}://{authority}", self.scheme)?,
+        }
+        f.write_str(&self.path_and_query)
     }
 }
 
@@ -175,11 +187,25 @@ impl fmt::Display for Bracketed<'_> {
     }
 }
 
-fn host_and_port(authority: &str) -> Result<(&str, Option<u16>), TargetError> {
+/// The host, the zone of an IPv6 address, and the port.
+type Authority<'a> = (&'a str, Option<&'a str>, Option<u16>);
+
+fn host_and_port(authority: &str) -> Result<Authority<'_>, TargetError> {
+    let mut zone = None;
     let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
         let Some((host, after)) = rest.split_once(']') else { return Err(TargetError::Host(authority.to_owned())) };
+        // RFC 6874 section 2: "%25" separates the zone. A lone "%" is what people copy from other
+        // programs (section 3).
+        let (host, found) = match host.split_once('%') {
+            Some((host, zone)) => (host, Some(zone.strip_prefix("25").unwrap_or(zone))),
+            None => (host, None),
+        };
         if host.parse::<Ipv6Addr>().is_err() {
             return Err(TargetError::Host(host.to_owned()));
+        }
+        zone = found;
+        if let Some(zone) = zone.filter(|zone| zone.is_empty() || !zone.bytes().all(is_unreserved)) {
+            return Err(TargetError::Zone(zone.to_owned()));
         }
         match after.strip_prefix(':') {
             Some(port) => (host, port),
@@ -194,20 +220,25 @@ fn host_and_port(authority: &str) -> Result<(&str, Option<u16>), TargetError> {
         if port.contains(':') {
             return Err(TargetError::Host(authority.to_owned()));
         }
-        if !host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)) {
+        if !host.bytes().all(is_unreserved) {
             return Err(TargetError::Host(host.to_owned()));
         }
         (host, port)
     };
     // An empty port means the default one (RFC 3986 section 3.2.3).
     if port.is_empty() {
-        return Ok((host, None));
+        return Ok((host, zone, None));
     }
     let digits = port.bytes().all(|byte| byte.is_ascii_digit());
     match port.parse() {
-        Ok(number) if digits && number > 0 => Ok((host, Some(number))),
+        Ok(number) if digits && number > 0 => Ok((host, zone, Some(number))),
         _ => Err(TargetError::Port(port.to_owned())),
     }
+}
+
+/// RFC 3986 section 2.3.
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
 }
 
 #[cfg(test)]
@@ -238,6 +269,24 @@ mod tests {
     }
 
     #[test]
+    fn rfc6874_a_zone_is_not_part_of_the_host() {
+        for (url, zone) in [
+            ("ws://[fe80::1%25eth0]:9001/x", Some("eth0")),
+            ("ws://[fe80::1%eth0]:9001/x", Some("eth0")),
+            ("ws://[fe80::1%252]:9001/x", Some("2")),
+            ("ws://[fe80::1]:9001/x", None),
+        ] {
+            expect(url, Scheme::Ws, "fe80::1", 9001, "/x", "[fe80::1]:9001");
+            assert_eq!(Target::parse(url).unwrap().zone.as_deref(), zone, "{url}");
+        }
+        for (url, zone) in [("ws://[fe80::1%25]/", ""), ("ws://[fe80::1%]/", ""), ("ws://[fe80::1%25a%20b]/", "a%20b")]
+        {
+            assert_eq!(Target::parse(url), Err(TargetError::Zone(zone.to_owned())), "{url}");
+        }
+        assert_eq!(Target::parse("ws://host%25eth0/"), Err(TargetError::Host("host%25eth0".to_owned())));
+    }
+
+    #[test]
     fn an_invalid_url_is_refused_with_the_reason() {
         use TargetError::{Fragment, Host, Http, NoHost, NoScheme, Path, Port, UserInfo};
         let refused = |url: &str| Target::parse(url).unwrap_err();
@@ -265,7 +314,7 @@ mod tests {
 
     #[test]
     fn a_target_displays_as_its_url() {
-        for url in ["ws://[::1]:9001/x?y", "wss://example.com/"] {
+        for url in ["ws://[::1]:9001/x?y", "wss://example.com/", "ws://[fe80::1%25eth0]:9001/", "ws://[fe80::1%25a]/"] {
             assert_eq!(Target::parse(url).unwrap().to_string(), url);
         }
         assert!(Target::parse("https://h").unwrap_err().to_string().contains("wss://"));
