@@ -265,14 +265,19 @@ impl<'a, H: Handler> Connection<'a, H> {
     /// queued, a message of any size up to 1 GiB is accepted. Costs one copy of the payload, or its
     /// compression if compression was negotiated.
     pub fn send<'m>(&mut self, message: Message<'m>) -> SendOutcome<'m> {
-        if message.payload().len() > MAX_PAYLOAD {
+        if message.len() > MAX_PAYLOAD {
             return SendOutcome::TooLarge(message);
         }
         let (link, core) = self.link();
-        if !link.has_room(message.payload().len(), core) {
+        if !link.has_room(message.len(), core) {
             return hand_back(message, link.is_open());
         }
-        link.send_message(message.kind(), message.payload(), message.is_to_be_compressed(), core);
+        let compress = message.is_to_be_compressed();
+        if message.has_parts() {
+            link.send_parts(message.kind(), message.head(), message.payload(), compress, core);
+        } else {
+            link.send_message(message.kind(), message.payload(), compress, core);
+        }
         link.queued().map_or(SendOutcome::Sent, SendOutcome::Queued)
     }
 

@@ -18,6 +18,7 @@ use std::fmt;
 pub struct Message<'a> {
     body: Body<'a>,
     compress: Option<bool>,
+    fragmented: bool,
 }
 
 /// A received payload that is kept. Text stays text, so that it is validated only once.
@@ -48,13 +49,56 @@ pub(crate) enum Body<'a> {
     Received(Incoming<'a>),
     Text(&'a str),
     Borrowed(MessageKind, &'a [u8]),
+    /// To be sent: the head, and the body. Two variants, because one with a kind would be larger.
+    TextParts(&'a str, &'a str),
+    BinaryParts(&'a [u8], &'a [u8]),
 }
 
 impl<'a> Message<'a> {
     /// A text message.
     #[must_use]
     pub fn text(text: &'a str) -> Self {
-        Self { body: Body::Text(text), compress: None }
+        Self::to_send(Body::Text(text))
+    }
+
+    /// A text message of two parts, which are sent as one frame: a short head that is different in
+    /// each message, such as a number, and a body that many messages share. They need not be copied
+    /// together first: encoding copies each part once, and masks it in the same pass.
+    ///
+    /// ```
+    /// use ringway::{Connection, Handler, Message, Request, Upgrade};
+    ///
+    /// struct Numbering {
+    ///     body: String,
+    /// }
+    ///
+    /// impl Handler for Numbering {
+    ///     /// The number of messages sent.
+    ///     type State = u32;
+    ///
+    ///     fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<u32> {
+    ///         Upgrade::accept(0)
+    ///     }
+    ///
+    ///     fn message(&mut self, conn: &mut Connection<'_, Self>, _: Message<'_>) {
+    ///         *conn.state() += 1;
+    ///         let head = format!("{:08}", conn.state());
+    ///         let _ = conn.send(Message::text_parts(&head, &self.body));
+    ///     }
+    /// }
+    /// # let _ = Numbering { body: String::new() };
+    /// let message = Message::text_parts("00000001", "body");
+    /// assert_eq!((message.head(), message.payload()), (&b"00000001"[..], &b"body"[..]));
+    /// ```
+    #[must_use]
+    pub fn text_parts(head: &'a str, body: &'a str) -> Self {
+        Self::to_send(Body::TextParts(head, body))
+    }
+
+    /// A binary message of two parts, as [`Message::text_parts`].
+    #[must_use]
+    pub fn binary_parts(head: &'a [u8], body: &'a [u8]) -> Self {
+        Self::to_send(Body::BinaryParts(head, body))
     }
 
     /// A binary message.
@@ -64,21 +108,26 @@ impl<'a> Message<'a> {
     }
 
     pub(crate) fn of(kind: MessageKind, bytes: &'a [u8]) -> Self {
-        Self { body: Body::Borrowed(kind, bytes), compress: None }
+        Self::to_send(Body::Borrowed(kind, bytes))
+    }
+
+    fn to_send(body: Body<'a>) -> Self {
+        Self { body, compress: None, fragmented: false }
     }
 
     pub(crate) fn received(incoming: Incoming<'a>) -> Self {
         // A message that was received uncompressed is sent back uncompressed, and without a copy.
         let compress = if incoming.is_compressed() { None } else { Some(false) };
-        Self { body: Body::Received(incoming), compress }
+        let fragmented = incoming.is_fragmented();
+        Self { body: Body::Received(incoming), compress, fragmented }
     }
 
-    pub(crate) fn stashed(payload: &'a StashedPayload, compressed: bool) -> Self {
+    pub(crate) fn stashed(payload: &'a StashedPayload, compressed: bool, fragmented: bool) -> Self {
         let message = match payload {
             StashedPayload::Text(text) => Self::text(text),
             StashedPayload::Binary(bytes) => Self::binary(bytes),
         };
-        Self { compress: if compressed { None } else { Some(false) }, ..message }
+        Self { compress: if compressed { None } else { Some(false) }, fragmented, ..message }
     }
 
     /// Decides whether the message is compressed, regardless of its length, on a connection that
@@ -102,30 +151,60 @@ impl<'a> Message<'a> {
     pub fn kind(&self) -> MessageKind {
         match &self.body {
             Body::Received(incoming) => incoming.kind(),
-            Body::Text(_) => MessageKind::Text,
+            Body::Text(_) | Body::TextParts(..) => MessageKind::Text,
+            Body::BinaryParts(..) => MessageKind::Binary,
             Body::Borrowed(kind, _) => *kind,
         }
     }
 
-    /// The bytes of the message. The payload of a received text message is valid UTF-8.
+    /// Whether the message was received in several frames (RFC 6455 section 5.4). `false` for a
+    /// message that was made to be sent: those are sent in one frame.
+    #[must_use]
+    pub fn is_fragmented(&self) -> bool {
+        self.fragmented
+    }
+
+    /// The head of a message of two parts ([`Message::text_parts`]), which precedes its
+    /// [`payload`](Message::payload). Empty for all others.
+    #[must_use]
+    pub fn head(&self) -> &[u8] {
+        match &self.body {
+            Body::TextParts(head, _) => head.as_bytes(),
+            Body::BinaryParts(head, _) => head,
+            Body::Received(_) | Body::Text(_) | Body::Borrowed(..) => &[],
+        }
+    }
+
+    /// Whether the message has two parts.
+    pub(crate) fn has_parts(&self) -> bool {
+        matches!(self.body, Body::TextParts(..) | Body::BinaryParts(..))
+    }
+
+    /// The number of bytes of the message, with its head.
+    pub(crate) fn len(&self) -> usize {
+        self.head().len() + self.payload().len()
+    }
+
+    /// The bytes of the message, without its [`head`](Message::head). The payload of a received text
+    /// message is valid UTF-8.
     #[must_use]
     pub fn payload(&self) -> &[u8] {
         match &self.body {
             Body::Received(incoming) => incoming.payload(),
-            Body::Text(text) => text.as_bytes(),
-            Body::Borrowed(_, bytes) => bytes,
+            Body::Text(text) | Body::TextParts(_, text) => text.as_bytes(),
+            Body::Borrowed(_, bytes) | Body::BinaryParts(_, bytes) => bytes,
         }
     }
 
-    /// The text of a text message. Costs nothing for a message that was received, and for one made
+    /// The text of a text message, without its [`head`](Message::head). Costs nothing for a message that was received, and for one made
     /// with [`Message::text`]. A prepared message that was handed back is validated again.
     #[must_use]
     pub fn as_text(&self) -> Option<&str> {
         match &self.body {
             Body::Received(incoming) => incoming.as_text(),
-            Body::Text(text) => Some(text),
+            Body::Text(text) | Body::TextParts(_, text) => Some(text),
             Body::Borrowed(MessageKind::Text, bytes) => std::str::from_utf8(bytes).ok(),
-            Body::Borrowed(MessageKind::Binary, _) => None,
+            Body::Borrowed(MessageKind::Binary, _) | Body::BinaryParts(..) => None,
         }
     }
 
@@ -142,7 +221,7 @@ impl<'a> Message<'a> {
 
 impl fmt::Debug for Message<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} message of {} bytes", self.kind(), self.payload().len())
+        write!(f, "{:?} message of {} bytes", self.kind(), self.len())
     }
 }
 
@@ -151,10 +230,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_message_costs_48_bytes() {
+        assert_eq!(size_of::<Message<'_>>(), 48);
+    }
+
+    #[test]
     fn a_message_has_its_kind_and_text() {
         let text = Message::text("grüße");
         assert_eq!((text.kind(), text.as_text(), text.payload().len()), (MessageKind::Text, Some("grüße"), 7));
         let binary = Message::binary(b"abc");
         assert_eq!((binary.kind(), binary.as_text()), (MessageKind::Binary, None));
+        let parts = Message::text_parts("12 ", "grüße");
+        assert_eq!((parts.kind(), parts.head(), parts.as_text()), (MessageKind::Text, &b"12 "[..], Some("grüße")));
+        assert_eq!(format!("{parts:?}"), "Text message of 10 bytes");
+        let parts = Message::binary_parts(b"12", b"\xff");
+        assert_eq!((parts.kind(), parts.payload(), parts.as_text()), (MessageKind::Binary, &b"\xff"[..], None));
     }
 }

@@ -15,7 +15,7 @@ use crate::shard::core::Core;
 use crate::shard::memory::{Memory, Pressure};
 use ringway_codec::{
     CloseCode, ClosePayload, Deflater, MessageKind, OpCode, Prepared, ProtocolError, Role, deflated_frame,
-    encode_client, encode_close, encode_deflated, encode_masked, encode_server,
+    encode_client, encode_close, encode_deflated, encode_masked, encode_parts, encode_server,
 };
 use ringway_io::Slot;
 use std::io;
@@ -121,6 +121,7 @@ pub(super) struct Stash {
 pub(super) struct StashedMessage {
     pub(super) payload: StashedPayload,
     pub(super) compressed: bool,
+    pub(super) fragmented: bool,
 }
 
 impl Cold {
@@ -319,6 +320,28 @@ impl<S> Link<S> {
         self.mark_dirty(core);
     }
 
+    /// Appends a message of two parts to the outbox, as [`send_message`](Link::send_message) does.
+    pub(crate) fn send_parts(
+        &mut self,
+        kind: MessageKind,
+        head: &[u8],
+        body: &[u8],
+        compress: Option<bool>,
+        core: &mut Core,
+    ) {
+        if self.compresses(head.len() + body.len(), compress, core) {
+            // Its input is one slice. The copy takes far less time than the compression.
+            let mut whole = core.memory.take_output();
+            whole.extend_from_slice(head);
+            whole.extend_from_slice(body);
+            self.send_message(kind, &whole, compress, core);
+            return core.memory.give(whole);
+        }
+        let key = self.mask_key(core);
+        self.outbox.append(&mut core.memory, |out| encode_parts(kind.into(), head, body, key, out));
+        self.mark_dirty(core);
+    }
+
     /// Appends a prepared frame to the outbox.
     pub(crate) fn send_prepared(&mut self, prepared: &Prepared, core: &mut Core) {
         let frame = if self.compresses(prepared.payload().len(), prepared.is_to_be_compressed(), core) {
@@ -368,6 +391,10 @@ impl<S> Link<S> {
             }
             Body::Text(text) => self.send_message(MessageKind::Text, text.as_bytes(), compress, core),
             Body::Borrowed(kind, payload) => self.send_message(kind, payload, compress, core),
+            Body::TextParts(head, body) => {
+                self.send_parts(MessageKind::Text, head.as_bytes(), body.as_bytes(), compress, core);
+            }
+            Body::BinaryParts(head, body) => self.send_parts(MessageKind::Binary, head, body, compress, core),
         }
     }
 

@@ -192,12 +192,13 @@ impl<S> Session<S> {
                 }
                 Ok(Some(Event::Message(incoming))) => {
                     if link.is_backlogged(core) || link.is_paused() {
-                        let (payload, compressed) = (StashedPayload::of(&incoming), incoming.is_compressed());
+                        let (compressed, fragmented) = (incoming.is_compressed(), incoming.is_fragmented());
+                        let payload = StashedPayload::of(&incoming);
                         // The decoder would keep the buffer until it continues.
                         if let Some(spill) = decoder.take_spill() {
                             core.memory.give(spill);
                         }
-                        break DecodeStop::Paused(Some(StashedMessage { payload, compressed }));
+                        break DecodeStop::Paused(Some(StashedMessage { payload, compressed, fragmented }));
                     }
                     app.message(link, core, Message::received(incoming));
                     link.outbox.commit_reply(&mut input, decoder, &mut core.memory);
@@ -447,10 +448,10 @@ impl<S> Session<S> {
     fn deliver_stash(&mut self, core: &mut Core, app: &mut impl Application<S>) -> Option<Removal> {
         let removal = self.accounted(core, |session, core| {
             let stash = session.link.cold.as_mut().and_then(|cold| cold.stash.take())?;
-            if let Some(StashedMessage { payload, compressed }) = stash.message
+            if let Some(StashedMessage { payload, compressed, fragmented }) = stash.message
                 && session.link.is_open()
             {
-                app.message(&mut session.link, core, Message::stashed(&payload, compressed));
+                app.message(&mut session.link, core, Message::stashed(&payload, compressed, fragmented));
             }
             if stash.at < stash.input.len() || session.decoder.is_suspended() {
                 session.decode(stash.input, stash.at, core, app);

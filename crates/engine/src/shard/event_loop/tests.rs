@@ -8,6 +8,7 @@ mod flow;
 mod opening;
 mod overload;
 mod panics;
+mod parts;
 mod posting;
 mod reaching;
 mod secure;
