@@ -125,7 +125,7 @@
 //! - What was counted: [`ShardReport`], [`Counters`], [`Stats`]
 //! - Errors: [`ConfigError`], [`OptionError`], [`StartError`], [`BindError`],
 //!   [`AddressError`], [`UnixBindError`], [`UringUnavailable`],
-//!   [`RunError`], [`ServeError`], [`ConnectError`], [`TargetError`], [`HandshakeError`],
+//!   [`RunError`], [`ServeError`], [`ConnectError`], [`SourceError`], [`TargetError`], [`HandshakeError`],
 //!   [`TlsError`], [`PostError`], [`PingTooLong`], [`CodeNotSendable`]
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
@@ -172,5 +172,5 @@ pub use ringway_codec::{
 pub use ringway_io::uring::Unavailable as UringUnavailable;
 pub use ringway_io::{
     Address, AddressError, BindError, BufferConfig, BusyPoll, DescriptorLimit, InheritError, OptionError,
-    PeerCredentials, Stats, UnixAddress, UnixBindError, UnixSocket, raise_descriptor_limit,
+    PeerCredentials, SourceError, Stats, UnixAddress, UnixBindError, UnixSocket, raise_descriptor_limit,
 };

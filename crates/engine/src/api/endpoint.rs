@@ -1,6 +1,7 @@
 //! The servers that a shard connects to in the client role.
 
 use crate::api::error::ConnectError;
+use crate::api::routes::Routes;
 use crate::config::{ConfigError, check_tokens};
 use crate::tls::{ClientTls, TlsError};
 use http::HeaderMap;
@@ -8,8 +9,9 @@ use ringway_codec::{Scheme, Target};
 use ringway_io::{Address, UnixAddress};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use std::borrow::Cow;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
 /// A server to connect to: its addresses and the contents of the request. All connections to it
@@ -29,8 +31,10 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct Endpoint {
     pub(crate) target: Target,
-    /// In the order in which they are tried; at least one.
-    addresses: Vec<Address>,
+    pub(crate) routes: Routes,
+    pub(crate) receive_buffer: Option<u32>,
+    /// Whether connections wait for [`Shard::request_upgrade`](crate::Shard::request_upgrade).
+    pub(crate) holds: bool,
     pub(crate) subprotocols: Vec<String>,
     pub(crate) origin: Option<String>,
     pub(crate) headers: HeaderMap,
@@ -60,9 +64,12 @@ impl Endpoint {
     /// `:/`; without one, `/` is requested. The Host header is `localhost`, unless
     /// [`Endpoint::headers`] sets another.
     ///
+    /// An IPv6 address is in brackets; that of a link can have the zone of its interface (RFC 6874):
+    /// `ws://[fe80::1%25eth0]:9001/`.
+    ///
     /// The endpoint of a host name has all its addresses. They are tried in the order of RFC 8305
     /// section 4: the families alternate, starting with that of the resolver's
-    /// first address. The look-up can take seconds: call this before the shards start, or on
+    /// first address. [`Endpoint::rotate_addresses`] uses all of them. The look-up can take seconds: call this before the shards start, or on
     /// another thread.
     ///
     /// # Errors
@@ -83,9 +90,13 @@ impl Endpoint {
             return Self::resolve_unix(url);
         }
         let target = Target::parse(url)?;
-        match (target.host.as_str(), target.port).to_socket_addrs() {
+        let host = match &target.zone {
+            Some(zone) => Cow::Owned(format!("{}%{zone}", target.host)),
+            None => Cow::Borrowed(target.host.as_str()),
+        };
+        match (&*host, target.port).to_socket_addrs() {
             Ok(addresses) => Self::new(target, interlace(addresses).into_iter().map(Address::from).collect()),
-            Err(error) => Err(ConnectError::Name(target.host, error)),
+            Err(error) => Err(ConnectError::Name(host.into_owned(), error)),
         }
     }
 
@@ -127,7 +138,16 @@ impl Endpoint {
             Scheme::Ws => None,
             Scheme::Wss => Some(EndpointTls::new(&ClientTls::new()?, &target)?),
         };
-        Ok(Self { target, addresses, subprotocols: Vec::new(), origin: None, headers: HeaderMap::new(), tls })
+        Ok(Self {
+            target,
+            routes: Routes::new(addresses),
+            receive_buffer: None,
+            holds: false,
+            subprotocols: Vec::new(),
+            origin: None,
+            headers: HeaderMap::new(),
+            tls,
+        })
     }
 
     /// Offers subprotocols, the preferred one first. Default: none.
@@ -186,10 +206,84 @@ impl Endpoint {
         Ok(self)
     }
 
+    /// Begins each connection with another of the addresses, in turn, instead of the first one, so
+    /// that all of them are used. The turns are those of all shards together. If an address cannot be
+    /// reached, the ones after it are tried. Default: `false`.
+    #[must_use]
+    pub fn rotate_addresses(mut self, rotate: bool) -> Self {
+        self.routes.rotate(rotate);
+        self
+    }
+
+    /// Opens connections from these addresses of this machine, in turn over all shards. Default: the
+    /// kernel chooses the address by the route.
+    ///
+    /// One address can have as many connections to one address of the server as there are local
+    /// ports: 28,232 by default (`net.ipv4.ip_local_port_range`, ip(7)). Several addresses multiply
+    /// this number, and so does [`Endpoint::rotate_addresses`]: all pairs of addresses are used
+    /// equally. For a server on this machine, all of 127.0.0.0/8 can be used.
+    ///
+    /// Addresses of the server without a source of their family are not used. Whether this machine
+    /// has an address is known when a connection is opened: [`ConnectError::Source`].
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for an empty list, an address that no machine can have, a list without a
+    /// family of the server, and for a Unix socket.
+    ///
+    /// ```
+    /// use ringway::Endpoint;
+    /// use std::net::IpAddr;
+    ///
+    /// let endpoint = Endpoint::resolve("ws://127.0.0.1:9001/")?;
+    /// let endpoint = endpoint.sources((2..=20).map(|last| IpAddr::from([127, 0, 0, last])))?;
+    /// # let _ = endpoint;
+    /// let error = Endpoint::resolve("ws://[::1]:9001/")?.sources(["127.0.0.2".parse()?]).unwrap_err();
+    /// assert_eq!(
+    ///     error.to_string(),
+    ///     "endpoint.sources is 127.0.0.2: give an IPv6 address as well, because the server's are [::1]:9001"
+    /// );
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn sources(mut self, addresses: impl IntoIterator<Item = IpAddr>) -> Result<Self, ConfigError> {
+        self.routes.set_sources(addresses.into_iter().collect())?;
+        Ok(self)
+    }
+
+    /// Holds each connection when it is established, after the handshake of TLS if there is one:
+    /// [`Handler::connected`](crate::Handler::connected) is called, and the request is sent after
+    /// [`Shard::request_upgrade`](crate::Shard::request_upgrade). A client can thus open all of its
+    /// connections first, and then upgrade them. Default: `false`, the request is sent at once.
+    ///
+    /// [`Config::handshake_timeout`](crate::Config::handshake_timeout) does not run while a connection
+    /// is held, but that of the server does: many servers end a connection without a request after
+    /// some seconds ([`ConnectError::Ended`]).
+    #[must_use]
+    pub fn hold_before_upgrade(mut self, hold: bool) -> Self {
+        self.holds = hold;
+        self
+    }
+
+    /// Sets the size of the kernel's receive buffer in bytes, 1024 to 2³⁰ (`SO_RCVBUF`, socket(7)),
+    /// before a connection is established. Default: the kernel adjusts it.
+    ///
+    /// A connection that its handler has paused ([`Connection::pause`](crate::Connection::pause))
+    /// stops its server when this buffer is full. The kernel doubles the size for its own overhead,
+    /// and limits it to `net.core.rmem_max`. Without effect on Unix sockets.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for a size out of range.
+    pub fn receive_buffer(mut self, bytes: u32) -> Result<Self, ConfigError> {
+        if !(1024..=1 << 30).contains(&bytes) {
+            return Err(ConfigError::new("endpoint.receive_buffer", bytes.to_string(), "1024 to 1073741824 bytes"));
+        }
+        self.receive_buffer = Some(bytes);
+        Ok(self)
+    }
+
     /// The addresses, in the order in which they are tried. At least one.
     #[must_use]
     pub fn addresses(&self) -> &[Address] {
-        &self.addresses
+        self.routes.addresses()
     }
 
     /// The parts of the URL.
@@ -260,6 +354,25 @@ mod tests {
         let given = Endpoint::with_addresses("ws://any.example/", addresses("2 a 1")).expect("addresses are given");
         let expected: Vec<_> = addresses("2 a 1").into_iter().map(Address::from).collect();
         assert_eq!((given.addresses(), given.target().port), (&expected[..], 80));
+    }
+
+    #[test]
+    fn the_zone_of_a_link_local_address_is_its_scope() {
+        // Interface 1 is the loopback interface; a number is a zone too (RFC 4007 section 11.2).
+        let endpoint = Endpoint::resolve("ws://[fe80::1%251]:9001/").expect("an address needs no look-up");
+        let address = std::net::SocketAddrV6::new("fe80::1".parse().expect("an address"), 9001, 0, 1);
+        assert_eq!(endpoint.addresses(), [Address::from(SocketAddr::from(address))]);
+        assert_eq!(endpoint.target().authority(), "[fe80::1]:9001");
+        let unknown = Endpoint::resolve("ws://[fe80::1%25no-such-if]/").expect_err("no interface has this name");
+        assert!(unknown.to_string().starts_with("cannot resolve \"fe80::1%no-such-if\": "), "{unknown}");
+    }
+
+    #[test]
+    fn a_receive_buffer_out_of_range_is_refused() {
+        let buffer = |bytes| Endpoint::resolve("ws://192.0.2.1/").expect("an address").receive_buffer(bytes);
+        assert!(buffer(1024).is_ok() && buffer(1 << 30).is_ok());
+        let error = buffer(1000).expect_err("too small").to_string();
+        assert_eq!(error, "endpoint.receive_buffer is 1000: give 1024 to 1073741824 bytes");
     }
 
     #[test]

@@ -3,8 +3,9 @@
 use crate::api::opening::OpeningStage;
 use crate::tls::TlsError;
 use ringway_codec::{HandshakeError, TargetError};
-use ringway_io::AddressError;
+use ringway_io::{Address, AddressError, SourceError};
 use std::io;
+use std::net::IpAddr;
 
 /// Why an outgoing connection failed. The text includes the cause.
 ///
@@ -32,6 +33,19 @@ pub enum ConnectError {
     /// The TCP connection, or that of a Unix socket, could not be established.
     #[error("cannot connect: {0}")]
     Unreachable(io::Error),
+    /// The connection could not be bound to one of the addresses of [`Endpoint::sources`], which the
+    /// error names.
+    ///
+    /// [`Endpoint::sources`]: crate::Endpoint::sources
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// All local ports for connections from this source address to this address are in use
+    /// (`EADDRNOTAVAIL`, connect(2)).
+    #[error(
+        "no local port is left for another connection from {0} to {1}; \
+         use more source addresses, or widen net.ipv4.ip_local_port_range"
+    )]
+    NoPort(IpAddr, Address),
     /// The connection was lost during this stage.
     #[error("the connection was lost during {0}: {1}")]
     Lost(OpeningStage, io::Error),
@@ -44,6 +58,10 @@ pub enum ConnectError {
     /// The peer ended the connection during this stage.
     #[error("the peer ended the connection during {0}")]
     Ended(OpeningStage),
+    /// The peer sent data before the request, on a connection that was held
+    /// ([`Endpoint::hold_before_upgrade`](crate::Endpoint::hold_before_upgrade)).
+    #[error("the peer sent data before the request")]
+    Premature,
     /// The connection was in this stage after
     /// [`Config::handshake_timeout`](crate::Config::handshake_timeout), which is the time for all
     /// stages.
@@ -66,10 +84,10 @@ impl ConnectError {
     #[must_use]
     pub fn stage(&self) -> Option<OpeningStage> {
         match self {
-            Self::Unreachable(_) => Some(OpeningStage::Connect),
+            Self::Unreachable(_) | Self::Source(_) | Self::NoPort(..) => Some(OpeningStage::Connect),
             Self::Lost(stage, _) | Self::Ended(stage) | Self::Timeout(stage) => Some(*stage),
             Self::Tls(_) => Some(OpeningStage::Tls),
-            Self::Handshake(_) => Some(OpeningStage::Upgrade),
+            Self::Handshake(_) | Self::Premature => Some(OpeningStage::Upgrade),
             Self::Url(_) | Self::Address(_) | Self::TlsConfig(_) | Self::Name(..) => None,
             Self::NoSlot | Self::Memory | Self::Stopping => None,
         }

@@ -3,7 +3,7 @@
 use crate::api::close::CloseReason;
 use crate::api::connection::Connection;
 use crate::api::error::ConnectError;
-use crate::api::id::TimerId;
+use crate::api::id::{ConnectionId, TimerId};
 use crate::api::message::Message;
 use crate::api::request::Request;
 use crate::api::response::{Response, Upgrade};
@@ -68,6 +68,15 @@ pub trait Handler: Sized + 'static {
         let mut response = Response::text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here");
         response.headers.insert(http::header::ALLOW, http::HeaderValue::from_static("GET, HEAD"));
         response
+    }
+
+    /// An outgoing connection of an endpoint with
+    /// [`Endpoint::hold_before_upgrade`](crate::Endpoint::hold_before_upgrade) is established. Its
+    /// request is sent after [`Shard::request_upgrade`], which this method or a later one calls with
+    /// `id`. The default calls it at once. `state` is the one that was given to [`Shard::connect`].
+    fn connected(&mut self, shard: &mut Shard<'_, Self>, state: &mut Self::State, id: ConnectionId) {
+        let _ = state;
+        shard.request_upgrade(id);
     }
 
     /// A connection is open, in either role.

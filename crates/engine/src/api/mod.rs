@@ -10,5 +10,6 @@ pub(crate) mod message;
 pub(crate) mod opening;
 pub(crate) mod request;
 pub(crate) mod response;
+pub(crate) mod routes;
 pub(crate) mod shard;
 pub(crate) mod tls;

@@ -65,6 +65,7 @@ impl fmt::Display for OpeningStage {
 pub struct OpeningTimes {
     pub(crate) connect: Duration,
     pub(crate) tls: Option<Duration>,
+    pub(crate) held: Option<Duration>,
     pub(crate) upgrade: Duration,
 }
 
@@ -85,14 +86,22 @@ impl OpeningTimes {
         self.tls
     }
 
+    /// From the established connection, with TLS if there is any, until the request of the opening
+    /// handshake was sent. `None` unless the connection was held
+    /// ([`Endpoint::hold_before_upgrade`](crate::Endpoint::hold_before_upgrade)).
+    #[must_use]
+    pub fn held(&self) -> Option<Duration> {
+        self.held
+    }
+
     /// From the request of the opening handshake until its response was received.
     #[must_use]
     pub fn upgrade(&self) -> Duration {
         self.upgrade
     }
 
-    /// From the call of [`Shard::connect`](crate::Shard::connect) until the connection was open:
-    /// the sum of all stages.
+    /// From the call of [`Shard::connect`](crate::Shard::connect) until the connection was open,
+    /// without the time for which it was held: the sum of all stages.
     #[must_use]
     pub fn total(&self) -> Duration {
         self.connect + self.tls.unwrap_or_default() + self.upgrade

@@ -88,6 +88,7 @@ pub(crate) struct Control<H: Handler> {
 /// A command of a handler, executed by the shard between calls of the handler.
 pub(crate) enum Command<S> {
     Connect(Attempt, S),
+    RequestUpgrade(Slot),
     Answer(Slot, Upgrade<S>),
     Terminate(Slot),
     Stop,
@@ -190,6 +191,46 @@ impl<H: Handler> Shard<'_, H> {
     pub fn connect(&mut self, endpoint: &Arc<Endpoint>, state: H::State) {
         let attempt = Attempt::first(Arc::clone(endpoint), self.core);
         self.command(Command::Connect(attempt, state));
+    }
+
+    /// Sends the request of a connection that [`Handler::connected`] was called for, at the end of
+    /// this turn. Has no effect if that was done before, or if the connection has failed.
+    ///
+    /// ```
+    /// use ringway::{Connection, ConnectionId, Endpoint, Handler, Message, Request, Shard, Upgrade};
+    /// use std::sync::Arc;
+    ///
+    /// /// Opens 1000 connections of TCP, and then upgrades all of them.
+    /// struct Fleet {
+    ///     /// With `hold_before_upgrade`.
+    ///     endpoint: Arc<Endpoint>,
+    ///     held: Vec<ConnectionId>,
+    /// }
+    ///
+    /// impl Handler for Fleet {
+    ///     type State = ();
+    ///
+    ///     fn start(&mut self, shard: &mut Shard<'_, Self>) {
+    ///         (0..1000).for_each(|_| shard.connect(&self.endpoint, ()));
+    ///     }
+    ///
+    ///     fn connected(&mut self, shard: &mut Shard<'_, Self>, (): &mut (), id: ConnectionId) {
+    ///         self.held.push(id);
+    ///         if self.held.len() == 1000 {
+    ///             self.held.drain(..).for_each(|id| shard.request_upgrade(id));
+    ///         }
+    ///     }
+    ///
+    ///     fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
+    ///         Upgrade::accept(()) // for servers only: a client is not asked
+    ///     }
+    ///
+    ///     fn message(&mut self, _: &mut Connection<'_, Self>, _: Message<'_>) {}
+    /// }
+    /// # let _ = |endpoint| Fleet { endpoint, held: Vec::new() };
+    /// ```
+    pub fn request_upgrade(&mut self, id: ConnectionId) {
+        self.command(Command::RequestUpgrade(id.0));
     }
 
     /// Answers a request that [`Upgrade::defer`] deferred, at the end of this turn. Has no effect

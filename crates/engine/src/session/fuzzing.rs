@@ -48,6 +48,10 @@ impl RequestHandler<u8> for Acting {
 }
 
 impl Application<u8> for Acting {
+    fn connected(&mut self, _: &mut Link<u8>, _: &mut Core) -> bool {
+        unreachable!("the endpoint holds no connection")
+    }
+
     fn open(&mut self, _: &mut Link<u8>, _: &mut Core) {
         self.open += 1;
         assert_eq!(self.open, 1, "a connection opens at most once");
@@ -165,7 +169,7 @@ pub fn drive_session(data: &[u8]) {
     };
     let mut removal = None;
     if setup & 8 != 0 {
-        session.connected(&mut core);
+        session.connected(&mut core, &mut app);
         if setup & 16 != 0 {
             removal = flush(&mut session, &mut core, &mut app, &mut outside);
             let response = accept(outside.in_flight.as_ref().expect("the request is sent"), setup & 32 != 0);

@@ -27,6 +27,8 @@ use std::time::Duration;
 pub(crate) enum SessionPhase {
     /// The TCP connection is being established (client role).
     Connecting,
+    /// The connection is established, and waits for the handler to request the upgrade (client role).
+    Held,
     /// The opening handshake is in progress.
     Handshaking,
     /// The handler has deferred its answer.
@@ -638,10 +640,10 @@ impl<S> Link<S> {
             SessionPhase::ShuttingDown(_) => self.mark_dirty(core),
             // The peer may still read the deferred answer.
             SessionPhase::Deferred => {}
-            SessionPhase::Handshaking if self.is(SessionFlag::Client) => {
+            SessionPhase::Held | SessionPhase::Handshaking if self.is(SessionFlag::Client) => {
                 return Some(Removal::Unconnected(ConnectError::Ended(self.cold().opening.stage())));
             }
-            SessionPhase::Handshaking | SessionPhase::Lingering | SessionPhase::Connecting => {
+            SessionPhase::Connecting | SessionPhase::Held | SessionPhase::Handshaking | SessionPhase::Lingering => {
                 return Some(Removal::Closed);
             }
         }
@@ -651,6 +653,15 @@ impl<S> Link<S> {
     /// The results of the opening handshake, during the call of `open`.
     pub(crate) fn agreed(&self) -> Option<&Agreed> {
         self.cold.as_ref()?.agreed.as_deref()
+    }
+
+    /// Handles an address that cannot be connected to (client role).
+    pub(super) fn unreachable(&mut self, error: io::Error) -> Removal {
+        let error = match self.cold().opening.attempt() {
+            Some(attempt) => attempt.unreachable(error),
+            None => ConnectError::Unreachable(error),
+        };
+        self.unconnected(error)
     }
 
     /// Handles an address that does not answer (client role): the next one is tried, if there is
@@ -666,7 +677,9 @@ impl<S> Link<S> {
     /// Handles the loss of the connection.
     pub(super) fn broken(&mut self, ending: Ending) -> Removal {
         match self.phase {
-            SessionPhase::Connecting | SessionPhase::Handshaking if self.is(SessionFlag::Client) => {
+            SessionPhase::Connecting | SessionPhase::Held | SessionPhase::Handshaking
+                if self.is(SessionFlag::Client) =>
+            {
                 let error = match ending {
                     Ending::Failed(error) => error,
                     _ => io::ErrorKind::ConnectionReset.into(),

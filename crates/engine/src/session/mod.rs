@@ -37,6 +37,7 @@ use opening::{
 };
 use ringway_codec::{CloseCode, ClosePayload, Decoder, DeflateParams, Event, OpCode, Refusal, Role, encode_close};
 use ringway_io::{Buffer, Cause, Output, Slot};
+use std::io;
 
 /// One connection: 80 bytes and the handler's state.
 ///
@@ -73,7 +74,7 @@ impl<S> Session<S> {
 
     /// Begins the opening handshake after the TCP connection is established (client role): sends the
     /// request, or the ClientHello.
-    pub(crate) fn connected(&mut self, core: &mut Core) -> Option<Removal> {
+    pub(crate) fn connected(&mut self, core: &mut Core, app: &mut impl Application<S>) -> Option<Removal> {
         let link = &mut self.link;
         link.phase = SessionPhase::Handshaking;
         link.last_active = core.tick();
@@ -85,8 +86,44 @@ impl<S> Session<S> {
         if link.cold().opening.has_tls() {
             return self.begin_tls(core);
         }
+        self.established(core, app)
+    }
+
+    /// Sends the request, or holds the connection (client role).
+    fn established(&mut self, core: &mut Core, app: &mut impl Application<S>) -> Option<Removal> {
+        let link = &mut self.link;
+        if !link.cold().opening.endpoint().is_some_and(|endpoint| endpoint.holds) {
+            self.send_request(core);
+            return None;
+        }
+        link.phase = SessionPhase::Held;
+        if let Some(attempt) = link.cold().opening.attempt_mut() {
+            attempt.hold(core);
+        }
+        core.clear_timer(link.slot());
+        // Receives, so that the end of the connection is seen.
+        link.mark_dirty(core);
+        if app.connected(link, core) {
+            return None;
+        }
+        let panicked = io::Error::other("the handler panicked");
+        Some(Removal::Unconnected(ConnectError::Lost(link.cold().opening.stage(), panicked)))
+    }
+
+    /// Sends the request of a connection that is held.
+    pub(crate) fn request_upgrade(&mut self, core: &mut Core) {
+        let link = &mut self.link;
+        if link.phase != SessionPhase::Held {
+            return;
+        }
+        link.phase = SessionPhase::Handshaking;
+        link.last_active = core.tick();
+        if let Some(attempt) = link.cold().opening.attempt_mut() {
+            attempt.release(core);
+            let time = attempt.time_left(core);
+            core.set_timer(link.slot(), time);
+        }
         self.send_request(core);
-        None
     }
 
     /// Sends the request (client role).
@@ -134,6 +171,7 @@ impl<S> Session<S> {
                 session.link.cold().opening.extend_rest(&input[at..]);
                 None
             }
+            SessionPhase::Held => Some(Removal::Unconnected(ConnectError::Premature)),
             // Input in these phases is ignored.
             SessionPhase::Connecting | SessionPhase::ShuttingDown(_) | SessionPhase::Lingering => None,
         })
@@ -296,7 +334,7 @@ impl<S> Session<S> {
             Cause::Finished => self.peer_finished(core),
             Cause::Reset => Some(self.link.broken(Ending::Reset)),
             Cause::Failed(error) => Some(self.link.broken(Ending::Failed(error))),
-            Cause::Unconnected(error) => Some(self.link.unconnected(ConnectError::Unreachable(error))),
+            Cause::Unconnected(error) => Some(self.link.unreachable(error)),
         }
     }
 
@@ -333,6 +371,8 @@ impl<S> Session<S> {
                 self.refuse(&refusal, core);
                 None
             }
+            // Its timer was cleared.
+            SessionPhase::Held => None,
             SessionPhase::Open => self.link.check_deadlines(probe, core),
             SessionPhase::Closing | SessionPhase::ShuttingDown(_) | SessionPhase::Lingering => {
                 self.link.check_closing(probe, core).then_some(Removal::Closed)
@@ -354,7 +394,7 @@ impl<S> Session<S> {
                     session.refuse(&memory_refusal(), core);
                     None
                 }
-                SessionPhase::Connecting | SessionPhase::Handshaking | SessionPhase::Deferred => {
+                SessionPhase::Connecting | SessionPhase::Held | SessionPhase::Handshaking | SessionPhase::Deferred => {
                     Some(Removal::Unconnected(ConnectError::Memory))
                 }
                 SessionPhase::Open => {
@@ -479,7 +519,7 @@ impl<S> Session<S> {
                 self.link.begin_close(CloseCode::GOING_AWAY, text, &payload, core);
                 None
             }
-            SessionPhase::Handshaking | SessionPhase::Connecting | SessionPhase::Deferred => {
+            SessionPhase::Connecting | SessionPhase::Held | SessionPhase::Handshaking | SessionPhase::Deferred => {
                 Some(match self.link.role() {
                     Role::Client => Removal::Unconnected(ConnectError::Stopping),
                     Role::Server => Removal::Closed,

@@ -170,7 +170,10 @@ impl<S> Session<S> {
             if let Some(attempt) = self.link.cold().opening.attempt_mut() {
                 attempt.secured(core);
             }
-            self.send_request(core);
+            let removal = self.established(core, app);
+            if removal.is_some() {
+                return removal;
+            }
         }
         let removal = if plain.is_empty() {
             plain.recycle(&mut core.memory);
@@ -203,7 +206,7 @@ impl<S> Session<S> {
             link.write_unsealed(PLAIN_HTTP, core);
         }
         match link.phase {
-            SessionPhase::Connecting | SessionPhase::Handshaking | SessionPhase::Deferred
+            SessionPhase::Connecting | SessionPhase::Held | SessionPhase::Handshaking | SessionPhase::Deferred
                 if link.role() == Role::Client =>
             {
                 link.cold().opening.fail(ConnectError::Tls(text));

@@ -34,6 +34,10 @@ impl opening::RequestHandler<u8> for RecordingEcho {
 }
 
 impl Application<u8> for RecordingEcho {
+    fn connected(&mut self, _: &mut Link<u8>, _: &mut Core) -> bool {
+        unreachable!("the endpoint holds no connection")
+    }
+
     fn open(&mut self, link: &mut Link<u8>, _: &mut Core) {
         self.log.push(format!("open {}", link.state.expect("the connection was accepted")));
     }
@@ -358,7 +362,7 @@ fn the_client_role_sends_the_request_and_masks_its_frames() {
     let mut harness = SessionHarness::new(Config::default(), Limits::default(), |core| {
         Session::connecting(SLOT, Attempt::first(endpoint, core), 5, core)
     });
-    harness.session.connected(&mut harness.core);
+    harness.session.connected(&mut harness.core, &mut harness.app);
     harness.flush();
     let request = String::from_utf8(harness.sent()).expect("ASCII");
     assert!(request.starts_with("GET /chat HTTP/1.1\r\n"), "{request}");
@@ -386,7 +390,7 @@ fn a_client_that_is_refused_fails_to_connect() {
     let mut harness = SessionHarness::new(Config::default(), Limits::default(), |core| {
         Session::connecting(SLOT, Attempt::first(endpoint, core), 5, core)
     });
-    harness.session.connected(&mut harness.core);
+    harness.session.connected(&mut harness.core, &mut harness.app);
     harness.flush();
     harness.receive(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
     assert!(matches!(harness.removal, Some(Removal::Unconnected(ConnectError::Handshake(_)))), "{:?}", harness.removal);

@@ -96,10 +96,16 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
 
     /// Handles an established TCP connection of the client role.
     pub(crate) fn connected(&mut self, slot: Slot) {
-        if let Some(session) = self.sessions.get_mut(slot)
-            && let Some(removal) = session.connected(self.core)
-        {
+        let Some((session, core, mut calls)) = self.session(slot) else { return };
+        if let Some(removal) = session.connected(core, &mut calls) {
             self.remove(slot, removal);
+        }
+    }
+
+    /// Handles the request of a handler to upgrade a connection that is held.
+    pub(crate) fn request_upgrade(&mut self, slot: Slot) {
+        if let Some(session) = self.sessions.get_mut(slot) {
+            session.request_upgrade(self.core);
         }
     }
 
@@ -336,6 +342,20 @@ impl<D: Driver, H: Handler> RequestHandler<H::State> for Calls<'_, D, H> {
 }
 
 impl<D: Driver, H: Handler> Application<H::State> for Calls<'_, D, H> {
+    fn connected(&mut self, link: &mut Link<H::State>, core: &mut Core) -> bool {
+        let id = ConnectionId(link.slot());
+        let (handler, state) = (&mut *self.handler, &mut link.state);
+        let mut shard = Shard { core: &mut *core, current: None, surroundings: &mut self.reach };
+        let call = || state.iter_mut().for_each(|state| handler.connected(&mut shard, state, id));
+        match catch_unwind(AssertUnwindSafe(call)) {
+            Ok(()) => true,
+            Err(panic) => {
+                handle_panic(panic, None, core);
+                false
+            }
+        }
+    }
+
     fn open(&mut self, link: &mut Link<H::State>, core: &mut Core) {
         self.call(link, core, H::open);
     }

@@ -167,6 +167,7 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
             let Some(command) = self.control.commands.pop_front() else { break };
             match command {
                 Command::Connect(attempt, state) => self.connect(attempt, state),
+                Command::RequestUpgrade(slot) => self.dispatch().request_upgrade(slot),
                 Command::Answer(slot, upgrade) => self.dispatch().answer(slot, upgrade),
                 Command::Terminate(slot) => self.dispatch().terminate(slot),
                 Command::Stop => self.stop(),
@@ -193,9 +194,9 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         let error = if self.is_stopping() {
             ConnectError::Stopping
         } else if let Some(slot) = self.driver.reserve() {
-            let address = attempt.address().clone();
+            let (address, options) = (attempt.address().clone(), attempt.options());
             self.dispatch().connecting(slot, attempt, state);
-            self.driver.connect(slot, address);
+            self.driver.connect_with(slot, address, &options);
             return;
         } else {
             attempt.into_failure(ConnectError::NoSlot)

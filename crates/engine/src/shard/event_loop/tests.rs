@@ -6,6 +6,7 @@ mod compression;
 mod ending;
 mod flow;
 mod opening;
+mod outgoing;
 mod overload;
 mod panics;
 mod parts;

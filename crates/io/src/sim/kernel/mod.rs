@@ -77,6 +77,8 @@ pub enum Reception {
     Welcome,
     /// They are refused (ECONNREFUSED).
     Refuse,
+    /// They find no local port (EADDRNOTAVAIL).
+    NoPort,
     /// There is no answer: they stay in progress until the driver closes them.
     Ignore,
 }

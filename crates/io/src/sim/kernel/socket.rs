@@ -163,6 +163,8 @@ impl SimKernel {
         let connection = &mut self.connections[socket.connection];
         let result = if self.reception == Reception::Refuse {
             -libc::ECONNREFUSED
+        } else if self.reception == Reception::NoPort {
+            -libc::EADDRNOTAVAIL
         } else if self.random.draw(self.faults.unreachable, &mut self.injected.unreachable) {
             -self.random.one_of(&[libc::ECONNREFUSED, libc::ETIMEDOUT, libc::EHOSTUNREACH])
         } else {

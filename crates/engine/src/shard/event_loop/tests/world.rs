@@ -482,6 +482,9 @@ pub(super) struct Scripted {
     pub(super) on_closed: fn(&mut Self, &mut Shard<'_, Self>),
     pub(super) on_failed: fn(&mut Self, &mut Shard<'_, Self>),
     pub(super) on_woken: fn(&mut Self, &mut Shard<'_, Self>),
+    /// Connections that are held, and the action for each.
+    pub(super) held: Vec<ConnectionId>,
+    pub(super) on_connected: fn(&mut Self, &mut Shard<'_, Self>, ConnectionId),
     /// Requests whose answer was deferred.
     pub(super) deferred: Vec<ConnectionId>,
     /// A counter for tests.
@@ -500,6 +503,8 @@ impl Scripted {
             on_closed: |_, _| {},
             on_failed: |_, _| {},
             on_woken: |_, _| {},
+            held: Vec::new(),
+            on_connected: |_, _, _| {},
             deferred: Vec::new(),
             count: 0,
         }
@@ -516,6 +521,12 @@ impl Handler for Scripted {
 
     fn upgrade(&mut self, request: &Request<'_>) -> Upgrade<u32> {
         (self.on_upgrade)(self, request)
+    }
+
+    fn connected(&mut self, shard: &mut Shard<'_, Self>, state: &mut u32, id: ConnectionId) {
+        self.log.push(format!("connected {state}"));
+        self.held.push(id);
+        (self.on_connected)(self, shard, id);
     }
 
     fn open(&mut self, conn: &mut Connection<'_, Self>) {
@@ -561,6 +572,7 @@ impl Handler for Scripted {
             ConnectError::Unreachable(error) => format!("Unreachable {:?}", error.kind()),
             ConnectError::Lost(stage, error) => format!("Lost {stage:?} {:?}", error.kind()),
             ConnectError::Handshake(error) => format!("Handshake {error:?}"),
+            ConnectError::Source(error) => format!("Source {error}"),
             error => format!("{error:?}"),
         };
         self.log.push(format!("failed {state}: {kind}"));
