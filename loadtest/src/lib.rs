@@ -36,12 +36,17 @@ mod generator;
 mod line;
 mod measure;
 mod opening;
+#[cfg_attr(not(test), expect(dead_code, reason = "the worker of a population uses it"))]
+#[expect(unused_imports, reason = "the worker of a population uses them")]
+mod pace;
 mod payload;
 mod phase;
 mod place;
 mod plan;
 pub mod processes;
 mod ramp;
+#[cfg_attr(not(test), expect(dead_code, reason = "schedules and lifetimes use it"))]
+mod random;
 mod report;
 pub mod server;
 mod tally;

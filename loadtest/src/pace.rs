@@ -1,0 +1,12 @@
+//! Which arrival is due when. Pure: no clock, no socket.
+//!
+//! A [`Schedule`] is the rate of arrivals over time, and its integral: the number of arrivals that
+//! it offers. A [`Pacer`] is the arrivals of one thread. The time of an arrival depends on the
+//! schedule alone, never on the times at which earlier arrivals were taken, so a generator that is
+//! late has a backlog and no drift.
+
+mod pacer;
+mod schedule;
+
+pub(crate) use pacer::{Arrivals, Pacer};
+pub(crate) use schedule::{MAX_RATE, Schedule};
