@@ -29,6 +29,8 @@
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
+#[cfg_attr(not(test), expect(dead_code, reason = "the worker of a population uses it"))]
+mod agenda;
 mod errors;
 mod fleet;
 pub mod floor;
