@@ -36,6 +36,8 @@ mod fleet;
 pub mod floor;
 mod generator;
 mod line;
+#[cfg_attr(not(test), expect(dead_code, reason = "the worker of a population uses it"))]
+mod matching;
 mod measure;
 mod opening;
 #[cfg_attr(not(test), expect(dead_code, reason = "the worker of a population uses it"))]
