@@ -39,6 +39,8 @@ mod line;
 #[cfg_attr(not(test), expect(dead_code, reason = "the worker of a population uses it"))]
 mod matching;
 mod measure;
+#[cfg_attr(not(test), expect(dead_code, reason = "the generator does not use it yet"))]
+pub mod message;
 mod opening;
 #[cfg_attr(not(test), expect(dead_code, reason = "the worker of a population uses it"))]
 #[expect(unused_imports, reason = "the worker of a population uses them")]
