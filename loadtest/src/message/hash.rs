@@ -47,6 +47,11 @@ impl Stream {
     pub(super) fn below(&mut self, bound: usize) -> usize {
         below(self.next(), bound as u64) as usize
     }
+
+    /// One of the items.
+    pub(super) fn choose<'a, T: ?Sized>(&mut self, items: &[&'a T]) -> &'a T {
+        items[self.below(items.len())]
+    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,171 @@
 //! The content and the sizes of messages.
 //!
-//! The messages of a thread are functions of the seed, the connection and their number, without a
-//! clock, a socket, or a file.
+//! [`Content`] describes them in a plan. The messages of a thread are functions of the seed, the
+//! connection and their number, without a clock, a socket, or a file.
+//!
+//! # Marks
+//!
+//! Random messages of at least 8 bytes and JSON messages have a mark that identifies them, so that
+//! a reply is matched by its content: the number of the message in its connection and a check of 32
+//! bits in binary messages, or of 16 bits in text, which is written in base64url (RFC 4648 section
+//! 5). Messages that the user gives are sent unchanged. The messages of a [`Template`] are matched
+//! by number if it has a field for it; other replies are matched in order.
 
+mod alphabet;
+mod compose;
+mod file;
 mod hash;
+mod json;
+mod literal;
 pub(crate) mod mark;
+mod random;
+mod records;
 mod sizes;
+mod source;
+mod template;
 
+pub use alphabet::Alphabet;
+pub use file::FileError;
+pub use literal::Literal;
+pub use records::{Place, RecordFormat, RecordOrder, Records, RecordsError, RecordsProblem};
 pub use sizes::{Sizes, SizesError};
+#[cfg_attr(not(test), expect(unused_imports, reason = "the generator does not use it yet"))]
+pub(crate) use source::Source;
+pub use template::{Template, TemplateError, TemplateProblem};
+
+use crate::{MAX_SIZE, size};
+use ringway::MessageKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The content of messages. Clones share what is large.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Content {
+    /// Random bytes.
+    Random {
+        /// The sizes of the messages.
+        sizes: Sizes,
+        /// The symbols.
+        alphabet: Alphabet,
+    },
+    /// JSON text that compresses as feeds do: keys and names that repeat, and numbers that drift. A
+    /// message of 300 B compresses about 2 times with permessage-deflate, and about 5 times with
+    /// context takeover.
+    Json(Sizes),
+    /// Text with fields, as text messages.
+    Template(Arc<Template>),
+    /// The records of a file.
+    Records {
+        /// The records.
+        records: Arc<Records>,
+        /// Their order.
+        order: RecordOrder,
+    },
+    /// One message.
+    Literal(Literal),
+}
+
+impl Content {
+    /// The template in an argument, or in the file that is named after `@` in it; in an argument,
+    /// `@@` at the front stands for one `@`.
+    ///
+    /// # Errors
+    /// A file that cannot be read, that is above [`MAX_SIZE`], or is not UTF-8; an invalid template.
+    pub fn template(argument: &str) -> Result<Self, ContentError> {
+        let template: Template = file::text(argument)?.parse()?;
+        Ok(Self::Template(Arc::new(template)))
+    }
+
+    /// The records of a file; see [`Records::read`].
+    ///
+    /// # Errors
+    /// As of [`Records::read`].
+    pub fn records(
+        path: &Path,
+        format: RecordFormat,
+        order: RecordOrder,
+        kind: MessageKind,
+    ) -> Result<Self, ContentError> {
+        Ok(Self::Records { records: Arc::new(Records::read(path, format, kind)?), order })
+    }
+
+    /// The kind of the messages.
+    #[must_use]
+    pub fn kind(&self) -> MessageKind {
+        match self {
+            Self::Random { alphabet, .. } => alphabet.kind(),
+            Self::Json(_) | Self::Template(_) => MessageKind::Text,
+            Self::Records { records, .. } => records.kind(),
+            Self::Literal(literal) => literal.kind(),
+        }
+    }
+
+    /// The length of the longest message in bytes.
+    #[must_use]
+    pub fn max_len(&self) -> usize {
+        match self {
+            Self::Random { sizes, .. } | Self::Json(sizes) => sizes.max(),
+            Self::Template(template) => template.len(),
+            Self::Records { records, .. } => records.max_len(),
+            Self::Literal(literal) => literal.payload().len(),
+        }
+    }
+
+    /// Checks what the parts of the content cannot check alone.
+    ///
+    /// # Errors
+    /// JSON messages that are too short for their mark.
+    pub fn check(&self) -> Result<(), ContentError> {
+        match self {
+            Self::Json(sizes) if sizes.min() < json::MIN_LEN => Err(ContentError::ShortJson(sizes.min())),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The error of invalid content.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ContentError {
+    /// A file cannot be read, or is too large.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A text message in a file that is not UTF-8.
+    #[error("{}: byte {offset} is not UTF-8: correct it, or send a binary message (--binary)", .path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// The offset of the first invalid byte.
+        offset: usize,
+    },
+    /// A message that is too large.
+    #[error("a message of {}: give one of at most {}", size(*.0), size(MAX_SIZE))]
+    TooLarge(usize),
+    /// Invalid records.
+    #[error(transparent)]
+    Records(#[from] RecordsError),
+    /// An invalid template.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// JSON messages that are too short.
+    #[error("JSON messages of {}: give sizes of at least {}", size(*.0), size(json::MIN_LEN))]
+    ShortJson(usize),
+}
+
+/// The first difference between a reply and the expected one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mismatch {
+    /// Text instead of binary, or the reverse.
+    Kind {
+        /// The kind of the message.
+        expected: MessageKind,
+    },
+    /// Another length.
+    Length {
+        /// The length of the message.
+        expected: usize,
+    },
+    /// Other bytes.
+    Content,
+}
