@@ -18,18 +18,32 @@ pub(crate) const LEN: usize = 8;
 /// The alphabet of base64url.
 pub(super) const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// The value of each character of the alphabet; [`INVALID`] for other bytes.
-const VALUES: [u8; 256] = {
-    let mut values = [INVALID; 256];
-    let mut value = 0;
-    while value < 64 {
-        values[ALPHABET[value as usize] as usize] = value;
-        value += 1;
+/// For each place in a group of four characters, the bits of each character in the 24 bits of the
+/// group; [`INVALID`] for other bytes. A table for each place is twice as fast as one for all.
+static BITS: [[u32; 256]; 4] = {
+    let mut tables = [[INVALID; 256]; 4];
+    let mut place = 0;
+    while place < 4 {
+        let mut value = 0;
+        while value < 64 {
+            tables[place][ALPHABET[value] as usize] = (value as u32) << (18 - 6 * place);
+            value += 1;
+        }
+        place += 1;
     }
-    values
+    tables
 };
 
-const INVALID: u8 = 0x80;
+const INVALID: u32 = 1 << 31;
+
+/// The 48 bits of eight characters.
+#[inline]
+fn decode(characters: &[u8; LEN]) -> Option<u64> {
+    let [a, b, c, d, e, f, g, h] = characters.map(usize::from);
+    let high = BITS[0][a] | BITS[1][b] | BITS[2][c] | BITS[3][d];
+    let low = BITS[0][e] | BITS[1][f] | BITS[2][g] | BITS[3][h];
+    ((high | low) & INVALID == 0).then_some(u64::from(high) << 24 | u64::from(low))
+}
 
 /// Writes and reads the marks of a run.
 #[derive(Clone, Copy, Debug)]
@@ -78,11 +92,7 @@ impl Marks {
                 ((bits >> 32) as u32, bits & 0xffff_ffff, 32)
             }
             MessageKind::Text => {
-                let values = mark.map(|byte| VALUES[usize::from(byte)]);
-                if values.iter().fold(0, |all, value| all | value) & INVALID != 0 {
-                    return None;
-                }
-                let bits = values.iter().fold(0, |bits, value| bits << 6 | u64::from(*value));
+                let bits = decode(mark)?;
                 ((bits >> 16) as u32, bits & 0xffff, 48)
             }
         };

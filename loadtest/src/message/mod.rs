@@ -153,6 +153,17 @@ pub enum ContentError {
     ShortJson(usize),
 }
 
+/// The part of a reply that is compared with the expected one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// Kind and length. The mark of a reply that was matched by its number has been checked.
+    Shape,
+    /// Kind, length and mark: for replies that were matched in order.
+    Mark,
+    /// Kind and all bytes.
+    All,
+}
+
 /// The first difference between a reply and the expected one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mismatch {

@@ -11,7 +11,7 @@
 
 use super::alphabet::{Alphabet, begins_character};
 use super::mark::{self, Marks};
-use super::{Mismatch, Sizes, hash};
+use super::{Depth, Mismatch, Sizes, hash};
 use std::ops::Range;
 
 /// The number of positions at which slices begin. The position repeats only after this many
@@ -74,7 +74,7 @@ impl Random {
     }
 
     /// The bytes of message `number` of a connection. Text is UTF-8.
-    #[inline]
+    #[inline(always)]
     pub(super) fn message(&mut self, marks: Marks, connection: u32, number: u32) -> &[u8] {
         self.restore();
         let hash = marks.hash(connection, number);
@@ -92,8 +92,7 @@ impl Random {
         &self.block[span.start..span.end]
     }
 
-    /// Compares the length and the mark with those of message `number` of a connection, and all
-    /// bytes with `thorough`.
+    /// Compares a payload with message `number` of a connection, except its kind.
     #[inline]
     pub(super) fn check(
         &mut self,
@@ -101,24 +100,31 @@ impl Random {
         connection: u32,
         number: u32,
         payload: &[u8],
-        thorough: bool,
+        depth: Depth,
     ) -> Result<(), Mismatch> {
         let hash = marks.hash(connection, number);
-        let len = self.len(hash);
-        if payload.len() != len {
-            return Err(Mismatch::Length { expected: len });
+        let expected = self.len(hash);
+        if payload.len() != expected {
+            return Err(Mismatch::Length { expected });
         }
+        if depth == Depth::Shape || self.is_equal(connection, number, hash, payload, depth) {
+            return Ok(());
+        }
+        Err(Mismatch::Content)
+    }
+
+    /// Whether the mark is that of the message with this hash, and with [`Depth::All`] the rest.
+    /// Not inline: most replies have been matched by their mark, and few are compared as a whole.
+    #[inline(never)]
+    fn is_equal(&mut self, connection: u32, number: u32, hash: u64, payload: &[u8], depth: Depth) -> bool {
         let mut rest = payload;
         if let Some((mark, behind)) = payload.split_first_chunk::<{ mark::LEN }>() {
             if *mark != Marks::encode(self.alphabet.kind(), number, hash) {
-                return Err(Mismatch::Content);
+                return false;
             }
             rest = behind;
         }
-        if thorough && !self.is_body(connection, number, len, rest) {
-            return Err(Mismatch::Content);
-        }
-        Ok(())
+        depth != Depth::All || self.is_body(connection, number, payload.len(), rest)
     }
 
     /// Whether `rest` is the message without its mark.
@@ -136,12 +142,17 @@ impl Random {
     #[inline]
     fn span(&self, connection: u32, number: u32, len: usize) -> Span {
         let place = number.wrapping_mul(STEP).wrapping_add(connection.wrapping_mul(CONNECTION_STEP));
-        let mut start = (place % PLACES) as usize;
+        let start = (place % PLACES) as usize;
         let front = if Self::is_marked(len) { mark::LEN } else { 0 };
         if self.alphabet != Alphabet::Mixed {
             return Span { start, end: start + len, body: start + front..start + len };
         }
-        start = self.next_character(start);
+        self.span_of_characters(start, front, len)
+    }
+
+    #[inline(never)]
+    fn span_of_characters(&self, start: usize, front: usize, len: usize) -> Span {
+        let start = self.next_character(start);
         let end = start + len;
         let body = self.next_character(start + front).min(end);
         Span { start, end, body: body..self.character(end).max(body) }
@@ -164,6 +175,7 @@ impl Random {
     }
 
     /// Replaces the parts of characters around the body by spaces.
+    #[inline(never)]
     fn fill(&mut self, span: &Span) {
         let front = if Self::is_marked(span.end - span.start) { span.start + mark::LEN } else { span.start };
         for ((place, saved), range) in self.fills.iter_mut().zip([front..span.body.start, span.body.end..span.end]) {
@@ -177,12 +189,17 @@ impl Random {
     #[inline]
     fn restore(&mut self) {
         if self.alphabet == Alphabet::Mixed {
-            // Does nothing a second time: the saved bytes are those of the block.
-            for (place, saved) in &self.fills {
-                self.block[place.clone()].copy_from_slice(&saved[..place.len()]);
-            }
+            self.restore_fills();
         }
+        // Does nothing a second time: the saved bytes are those of the block.
         let (at, saved) = self.mark;
         self.block[at..at + mark::LEN].copy_from_slice(&saved);
+    }
+
+    #[inline(never)]
+    fn restore_fills(&mut self) {
+        for (place, saved) in &self.fills {
+            self.block[place.clone()].copy_from_slice(&saved[..place.len()]);
+        }
     }
 }

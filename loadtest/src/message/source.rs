@@ -7,7 +7,7 @@ use super::compose::{Comparison, Sink, Writer};
 use super::json::{self, Json};
 use super::mark::Marks;
 use super::random::Random;
-use super::{Content, Literal, Mismatch, RecordOrder, Records, Sizes, Template};
+use super::{Content, Depth, Literal, Mismatch, RecordOrder, Records, Sizes, Template};
 use ringway::{Message, MessageKind};
 use std::sync::Arc;
 
@@ -24,13 +24,7 @@ pub(crate) struct Source {
 /// Content with what is generated once.
 enum Prepared {
     Random(Random),
-    Composed {
-        content: Composed,
-        /// The latest message.
-        message: Vec<u8>,
-    },
-    Records(Arc<Records>, RecordOrder),
-    Literal(Literal),
+    Other(Other),
 }
 
 impl Source {
@@ -39,15 +33,17 @@ impl Source {
     /// Allocates a block slightly longer than the longest message for random content, and about 600
     /// KiB for JSON; other content is shared.
     pub(crate) fn new(content: &Content, seed: u64) -> Self {
-        let composed = |content| Prepared::Composed { content, message: Vec::new() };
-        let prepared = match content {
-            Content::Random { sizes, alphabet } => Prepared::Random(Random::new(sizes.clone(), *alphabet, seed)),
-            Content::Json(sizes) => composed(Composed::Json(Json::new(sizes.max(), seed), sizes.clone())),
-            Content::Template(template) => composed(Composed::Template(Arc::clone(template))),
-            Content::Records { records, order } => Prepared::Records(Arc::clone(records), *order),
-            Content::Literal(literal) => Prepared::Literal(literal.clone()),
+        let other = match content {
+            Content::Random { sizes, alphabet } => {
+                let content = Prepared::Random(Random::new(sizes.clone(), *alphabet, seed));
+                return Self { marks: Marks::new(seed), kind: alphabet.kind(), content };
+            }
+            Content::Json(sizes) => Other::composed(Composed::Json(Json::new(sizes.max(), seed), sizes.clone())),
+            Content::Template(template) => Other::composed(Composed::Template(Arc::clone(template))),
+            Content::Records { records, order } => Other::Records(Arc::clone(records), *order),
+            Content::Literal(literal) => Other::Literal(literal.clone()),
         };
-        Self { marks: Marks::new(seed), kind: content.kind(), content: prepared }
+        Self { marks: Marks::new(seed), kind: content.kind(), content: Prepared::Other(other) }
     }
 
     /// The kind of all messages.
@@ -59,12 +55,9 @@ impl Source {
     /// The length of message `number` of a connection.
     #[inline]
     pub(crate) fn len(&self, connection: u32, number: u32) -> usize {
-        let hash = self.marks.hash(connection, number);
         match &self.content {
-            Prepared::Random(random) => random.len(hash),
-            Prepared::Composed { content, .. } => content.len(hash),
-            Prepared::Records(records, order) => records.payload(*order, connection, number, hash).len(),
-            Prepared::Literal(literal) => literal.payload().len(),
+            Prepared::Random(random) => random.len(self.marks.hash(connection, number)),
+            Prepared::Other(other) => other.len(self.marks, connection, number),
         }
     }
 
@@ -75,8 +68,7 @@ impl Source {
     pub(crate) fn is_marked(&self, len: usize) -> bool {
         match &self.content {
             Prepared::Random(_) => Random::is_marked(len),
-            Prepared::Composed { content, .. } => content.is_marked(),
-            Prepared::Records(..) | Prepared::Literal(_) => false,
+            Prepared::Other(other) => other.is_marked(),
         }
     }
 
@@ -87,8 +79,7 @@ impl Source {
     pub(crate) fn number_of(&self, connection: u32, payload: &[u8]) -> Option<u32> {
         match &self.content {
             Prepared::Random(_) => self.marks.read(self.kind, connection, payload),
-            Prepared::Composed { content, .. } => content.number_of(self.marks, connection, payload),
-            Prepared::Records(..) | Prepared::Literal(_) => None,
+            Prepared::Other(other) => other.number_of(self.marks, connection, payload),
         }
     }
 
@@ -96,24 +87,16 @@ impl Source {
     /// epoch, for the times in templates; other content ignores it.
     ///
     /// Random messages, records and literals are not copied.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn message(&mut self, connection: u32, number: u32, at: u64) -> Message<'_> {
         match &mut self.content {
             Prepared::Random(random) => of_bytes(self.kind, random.message(self.marks, connection, number)),
-            Prepared::Composed { content, message } => {
-                content.compose(self.marks, connection, number, &mut Writer::new(message, at));
-                of_bytes(self.kind, message)
-            }
-            Prepared::Records(records, order) => {
-                records.message(*order, connection, number, self.marks.hash(connection, number))
-            }
-            Prepared::Literal(literal) => literal.message(),
+            Prepared::Other(other) => other.message(self.marks, connection, number, at),
         }
     }
 
-    /// Compares a reply with message `number` of a connection: the kind, the length and the mark,
-    /// and all bytes with `thorough`, except the times in templates, which may be any number of
-    /// their width. The expected message is not built.
+    /// Compares a reply with message `number` of a connection. The expected message is not built.
+    /// The times in templates may be any number of their width.
     ///
     /// # Errors
     /// The first difference.
@@ -123,33 +106,95 @@ impl Source {
         connection: u32,
         number: u32,
         reply: &Message<'_>,
-        thorough: bool,
+        depth: Depth,
     ) -> Result<(), Mismatch> {
         if reply.kind() != self.kind {
             return Err(Mismatch::Kind { expected: self.kind });
         }
-        let payload = reply.payload();
-        if let Prepared::Random(random) = &mut self.content {
-            return random.check(self.marks, connection, number, payload, thorough);
+        match &mut self.content {
+            Prepared::Random(random) => random.check(self.marks, connection, number, reply.payload(), depth),
+            Prepared::Other(other) => other.check(self.marks, connection, number, reply.payload(), depth),
         }
-        let expected = self.len(connection, number);
+    }
+}
+
+/// Content that is not random. Its methods are not inline, so that a generator of random messages
+/// is short code.
+enum Other {
+    Composed {
+        content: Composed,
+        /// The latest message.
+        message: Vec<u8>,
+    },
+    Records(Arc<Records>, RecordOrder),
+    Literal(Literal),
+}
+
+impl Other {
+    fn composed(content: Composed) -> Self {
+        Self::Composed { content, message: Vec::new() }
+    }
+
+    #[inline(never)]
+    fn len(&self, marks: Marks, connection: u32, number: u32) -> usize {
+        let hash = marks.hash(connection, number);
+        match self {
+            Self::Composed { content, .. } => content.len(hash),
+            Self::Records(records, order) => records.payload(*order, connection, number, hash).len(),
+            Self::Literal(literal) => literal.payload().len(),
+        }
+    }
+
+    fn is_marked(&self) -> bool {
+        match self {
+            Self::Composed { content, .. } => content.is_marked(),
+            Self::Records(..) | Self::Literal(_) => false,
+        }
+    }
+
+    #[inline(never)]
+    fn number_of(&self, marks: Marks, connection: u32, payload: &[u8]) -> Option<u32> {
+        match self {
+            Self::Composed { content, .. } => content.number_of(marks, connection, payload),
+            Self::Records(..) | Self::Literal(_) => None,
+        }
+    }
+
+    #[inline(never)]
+    fn message(&mut self, marks: Marks, connection: u32, number: u32, at: u64) -> Message<'_> {
+        match self {
+            Self::Composed { content, message } => {
+                content.compose(marks, connection, number, &mut Writer::new(message, at));
+                of_bytes(MessageKind::Text, message)
+            }
+            Self::Records(records, order) => {
+                records.message(*order, connection, number, marks.hash(connection, number))
+            }
+            Self::Literal(literal) => literal.message(),
+        }
+    }
+
+    #[inline(never)]
+    fn check(&self, marks: Marks, connection: u32, number: u32, payload: &[u8], depth: Depth) -> Result<(), Mismatch> {
+        let expected = self.len(marks, connection, number);
         if payload.len() != expected {
             return Err(Mismatch::Length { expected });
         }
-        let equal = match &self.content {
-            Prepared::Composed { content, .. } if thorough => {
+        let equal = match (self, depth) {
+            (_, Depth::Shape) => true,
+            (Self::Composed { content, .. }, Depth::Mark) => {
+                !content.is_marked() || content.number_of(marks, connection, payload) == Some(number)
+            }
+            (Self::Composed { content, .. }, Depth::All) => {
                 let mut comparison = Comparison::new(payload);
-                content.compose(self.marks, connection, number, &mut comparison);
+                content.compose(marks, connection, number, &mut comparison);
                 comparison.is_equal()
             }
-            Prepared::Composed { content, .. } if content.is_marked() => {
-                content.number_of(self.marks, connection, payload) == Some(number)
+            (Self::Records(..) | Self::Literal(_), Depth::Mark) => true,
+            (Self::Records(records, order), Depth::All) => {
+                *payload == *records.payload(*order, connection, number, marks.hash(connection, number))
             }
-            Prepared::Records(records, order) if thorough => {
-                *payload == *records.payload(*order, connection, number, self.marks.hash(connection, number))
-            }
-            Prepared::Literal(literal) if thorough => *payload == *literal.payload(),
-            _ => true,
+            (Self::Literal(literal), Depth::All) => *payload == *literal.payload(),
         };
         if equal { Ok(()) } else { Err(Mismatch::Content) }
     }
@@ -195,12 +240,15 @@ impl Composed {
     }
 }
 
-/// A message of bytes that are UTF-8 by construction if they are text.
+/// A message of bytes that are UTF-8 by construction if they are text. Validates text once more:
+/// the engine has no message of text that is not a `str`.
 #[inline]
 fn of_bytes(kind: MessageKind, bytes: &[u8]) -> Message<'_> {
     match kind {
         MessageKind::Binary => Message::binary(bytes),
-        MessageKind::Text => Message::text(std::str::from_utf8(bytes).expect("text is composed of whole characters")),
+        MessageKind::Text => {
+            Message::text(simdutf8::basic::from_utf8(bytes).expect("text is composed of whole characters"))
+        }
     }
 }
 

@@ -67,11 +67,11 @@ proptest! {
             echoes.push((connection, number, kind, payload));
         }
         for &(connection, number, kind, ref payload) in &echoes {
-            for thorough in [false, true] {
+            for depth in [Depth::Shape, Depth::Mark, Depth::All] {
                 let reply = message_of(kind, payload);
                 // One source has sent messages, and the other one has not.
-                prop_assert_eq!(source.check(connection, number, &reply, thorough), Ok(()));
-                prop_assert_eq!(other.check(connection, number, &reply, thorough), Ok(()));
+                prop_assert_eq!(source.check(connection, number, &reply, depth), Ok(()));
+                prop_assert_eq!(other.check(connection, number, &reply, depth), Ok(()));
             }
             sent(&mut source, connection, number.wrapping_add(7));
         }
@@ -92,7 +92,7 @@ proptest! {
         // ASCII characters remain text, and are not digits.
         prop_assume!(payload[at].is_ascii() || kind == MessageKind::Binary);
         payload[at] = if payload[at] == b'!' { b'?' } else { b'!' };
-        let found = source.check(connection, number, &message_of(kind, &payload), true);
+        let found = source.check(connection, number, &message_of(kind, &payload), Depth::All);
         prop_assert_eq!(found, Err(Mismatch::Content));
     }
 
@@ -117,18 +117,22 @@ fn a_difference_has_its_kind() {
     let payload = sent(&mut source, 5, 9).1;
     let text = std::str::from_utf8(&payload).unwrap();
     let kind = Err(Mismatch::Kind { expected: MessageKind::Text });
-    assert_eq!(source.check(5, 9, &Message::binary(&payload), false), kind);
+    assert_eq!(source.check(5, 9, &Message::binary(&payload), Depth::Mark), kind);
     let length = Err(Mismatch::Length { expected: 20 });
-    assert_eq!(source.check(5, 9, &Message::text(&text[..19]), false), length);
+    assert_eq!(source.check(5, 9, &Message::text(&text[..19]), Depth::Mark), length);
     for (connection, number) in [(5, 8), (6, 9), (5, 9 + 4096)] {
         let reply = sent(&mut source, connection, number).1;
-        assert_eq!(source.check(5, 9, &message_of(MessageKind::Text, &reply), false), Err(Mismatch::Content));
+        let reply = message_of(MessageKind::Text, &reply);
+        assert_eq!(source.check(5, 9, &reply, Depth::Mark), Err(Mismatch::Content));
+        assert_eq!(source.check(5, 9, &reply, Depth::All), Err(Mismatch::Content));
+        // Its mark has been checked before.
+        assert_eq!(source.check(5, 9, &reply, Depth::Shape), Ok(()));
     }
-    // Only a thorough check compares what is behind the mark.
+    // Only a check of all bytes compares what is behind the mark.
     let damaged = format!("{}!", &text[..19]);
     assert_ne!(damaged, text, "the last character is another one with this seed");
-    assert_eq!(source.check(5, 9, &Message::text(&damaged), false), Ok(()));
-    assert_eq!(source.check(5, 9, &Message::text(&damaged), true), Err(Mismatch::Content));
+    assert_eq!(source.check(5, 9, &Message::text(&damaged), Depth::Mark), Ok(()));
+    assert_eq!(source.check(5, 9, &Message::text(&damaged), Depth::All), Err(Mismatch::Content));
 }
 
 #[test]
@@ -210,14 +214,14 @@ fn what_the_user_gives_is_sent_unchanged_and_matched_in_order() {
     let lines: Vec<_> = (1..6).map(|number| String::from_utf8(sent(&mut source, 3, number).1).unwrap()).collect();
     assert_eq!(lines, ["one", "two, which is longer", "", "four", "one"]);
     assert!(!source.is_marked(20) && source.number_of(3, lines[1].as_bytes()).is_none());
-    assert_eq!(source.check(3, 1, &Message::text("ona"), true), Err(Mismatch::Content));
-    assert_eq!(source.check(3, 1, &Message::text("ona"), false), Ok(()));
-    assert_eq!(source.check(3, 1, &Message::text("four"), false), Err(Mismatch::Length { expected: 3 }));
+    assert_eq!(source.check(3, 1, &Message::text("ona"), Depth::All), Err(Mismatch::Content));
+    assert_eq!(source.check(3, 1, &Message::text("ona"), Depth::Mark), Ok(()));
+    assert_eq!(source.check(3, 1, &Message::text("four"), Depth::Mark), Err(Mismatch::Length { expected: 3 }));
 
     let mut source = Source::new(&Content::Literal(Literal::binary(b"\xff\xfe").unwrap()), 8);
     assert_eq!(sent(&mut source, 0, 0), (MessageKind::Binary, b"\xff\xfe".to_vec()));
     assert!(!source.is_marked(2));
-    assert_eq!(source.check(0, 5, &Message::binary(b"\xff\xff"), true), Err(Mismatch::Content));
+    assert_eq!(source.check(0, 5, &Message::binary(b"\xff\xff"), Depth::All), Err(Mismatch::Content));
 }
 
 #[test]
@@ -225,8 +229,8 @@ fn a_time_in_an_echo_may_be_any_number() {
     let mut source = Source::new(&Content::template("{seq:0} {time}").unwrap(), 9);
     let payload = String::from_utf8(sent(&mut source, 0, 12).1).unwrap();
     assert_eq!(payload, "0000000012 1763769601123");
-    assert_eq!(source.check(0, 12, &Message::text("0000000012 1111111111111"), true), Ok(()));
-    assert_eq!(source.check(0, 12, &Message::text("0000000012 1111111111x11"), true), Err(Mismatch::Content));
-    assert_eq!(source.check(0, 12, &Message::text("0000000013 1763769601123"), false), Err(Mismatch::Content));
+    assert_eq!(source.check(0, 12, &Message::text("0000000012 1111111111111"), Depth::All), Ok(()));
+    assert_eq!(source.check(0, 12, &Message::text("0000000012 1111111111x11"), Depth::All), Err(Mismatch::Content));
+    assert_eq!(source.check(0, 12, &Message::text("0000000013 1763769601123"), Depth::Mark), Err(Mismatch::Content));
     assert_eq!(source.number_of(0, b"0000000013 1763769601123"), Some(13));
 }
