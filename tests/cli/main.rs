@@ -1,5 +1,6 @@
 //! The program `ringway`: its output and exit codes.
 
+mod apps;
 mod bench;
 mod completions;
 mod compression;

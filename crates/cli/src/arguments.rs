@@ -3,6 +3,7 @@
 use crate::bench::cells::{Shape, cell};
 use crate::bench::peers::{PeerSpec, peer};
 use crate::listening::ListenOptions;
+use crate::serve::apps::{App, AppParser};
 use crate::tls::{BenchTls, LoadTls, ServeTls};
 use crate::values::{
     buffer_size, buffers, busy_poll, busy_poll_word, connect_concurrency, connections, cores, count, header, headers,
@@ -57,15 +58,6 @@ pub(crate) enum Format {
     Text,
     /// JSON with stable keys
     Json,
-}
-
-/// The application that `serve` runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum App {
-    /// Send each message back
-    Echo,
-    /// Drop each message
-    Sink,
 }
 
 /// The system interface for sockets.
@@ -123,8 +115,8 @@ pub(crate) struct Serve {
     /// mask]
     #[arg(long, value_name = "LIST", value_parser = cores)]
     pub(crate) cores: Option<CoreList>,
-    /// Application to run
-    #[arg(long, value_enum, default_value = "echo")]
+    /// Application to run; rates, times and sizes are examples
+    #[arg(long, default_value = "echo", value_parser = AppParser)]
     pub(crate) app: App,
     /// Largest message, up to 1G; a larger one closes the connection with code 1009
     #[arg(long, value_name = "SIZE", default_value = "16M", value_parser = some_size)]

@@ -1,16 +1,22 @@
 //! `ringway serve`.
 
-use crate::arguments::{App, DeflateMode, Serve};
+pub(crate) mod apps;
+
+use crate::arguments::{DeflateMode, Serve};
 use crate::exit::{ExitOutcome, Failure, usage};
 use crate::values::cores_of;
 use crate::{inherited, listening, notify, stdin};
+use apps::App;
+use apps::delay::DelayApp;
+use apps::echo::EchoApp;
+use apps::push::{PushApp, PushCounts};
+use apps::sink::SinkApp;
+use apps::stall::StallApp;
 use ringway::placement::Assignment;
-use ringway::{
-    Address, BufferConfig, Config, ConfigError, Connection, Handler, Limits, Message, OriginPolicy, Request, Running,
-    Scheme, Upgrade,
-};
+use ringway::{Address, BufferConfig, Config, ConfigError, Handler, Limits, OriginPolicy, Running, Scheme};
 use std::io::{self, Write};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Descriptors that the process needs besides connections: standard streams, signals, and a
 /// reserve.
@@ -25,36 +31,20 @@ fn files_needed(listeners: usize, shards: usize) -> u64 {
     SPARE_FILES + shards as u64 * (2 + listeners as u64)
 }
 
-struct EchoApp;
-
-impl Handler for EchoApp {
-    type State = ();
-
-    fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
-        Upgrade::accept(())
-    }
-
-    fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
-        conn.reply(message);
-    }
-}
-
-struct SinkApp;
-
-impl Handler for SinkApp {
-    type State = ();
-
-    fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
-        Upgrade::accept(())
-    }
-
-    fn message(&mut self, _: &mut Connection<'_, Self>, _: Message<'_>) {}
-}
-
 pub(crate) fn run(arguments: &Serve) -> Result<ExitOutcome, Failure> {
+    let start = Instant::now();
     match arguments.app {
         App::Echo => serve(arguments, |_| EchoApp),
         App::Sink => serve(arguments, |_| SinkApp),
+        App::Delay(options) => serve(arguments, move |_| DelayApp::new(options)),
+        App::Stall(options) => serve(arguments, move |_| StallApp::new(options, start)),
+        App::Push(options) => {
+            let counts = Arc::new(PushCounts::default());
+            let of_shards = Arc::clone(&counts);
+            let outcome = serve(arguments, move |_| PushApp::new(options, Arc::clone(&of_shards)))?;
+            print(&format!("pushed       {counts}\n"));
+            Ok(outcome)
+        }
     }
 }
 
@@ -185,7 +175,7 @@ fn announce<H: Handler>(running: &Running<H>, arguments: &Serve, inherits: bool,
     for certificate in running.certificates() {
         text += &format!("certificate  {certificate}\n");
     }
-    text += &format!("app          {}\n", if arguments.app == App::Echo { "echo" } else { "sink" });
+    text += &format!("app          {}\n", arguments.app);
     match arguments.deflate {
         DeflateMode::Off => {}
         DeflateMode::Shared => text += "compression  permessage-deflate, without context takeover\n",
@@ -194,7 +184,11 @@ fn announce<H: Handler>(running: &Running<H>, arguments: &Serve, inherits: bool,
     if let Some((files, max)) = connections {
         text += &format!("connections  {max} at max (open files: ulimit -n {files})\n");
     }
-    // A closed standard output is not an error.
+    print(&text);
+}
+
+/// Prints text. A closed standard output is not an error.
+fn print(text: &str) {
     let mut stdout = io::stdout().lock();
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
