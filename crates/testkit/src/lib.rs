@@ -6,6 +6,7 @@
 //!   dependency is, and no such type occurs in it.
 //! - `certificates` (a feature) makes certificates and keys, and writes them to temporary files.
 //! - `decoder` (a feature) drives a `ringway_codec::Decoder` over a stream that is cut anywhere.
+//! - `impaired` (a feature) is a server with known faults, delays and rates, and without the engine.
 //! - `server` (a feature) runs a `ringway` server in the process of the test.
 
 #![forbid(unsafe_code)]
@@ -16,6 +17,8 @@ pub mod certificates;
 #[cfg(feature = "decoder")]
 pub mod decoder;
 mod frame;
+#[cfg(feature = "impaired")]
+pub mod impaired;
 #[cfg(feature = "server")]
 pub mod server;
 
