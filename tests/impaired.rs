@@ -321,6 +321,23 @@ fn a_queue_limit_stops_reading() {
     assert_eq!(counts.max_waiting, 10, "{counts:?}");
 }
 
+/// Backpressure reaches the client: it cannot send more than the buffers of the kernel hold, its own
+/// of 4 MiB at most (tcp_wmem of tcp(7)) and the server's.
+#[test]
+fn with_a_small_receive_buffer_a_full_queue_soon_stops_the_client() {
+    let impairments = Impairments { delay: WATCHDOG, queue_limit: 5, receive_buffer: Some(16 << 10), ..none() };
+    let server = start(impairments);
+    let mut peer = WirePeer::open(server.address());
+    let stream = Frame::binary(vec![7; 1 << 20]).bytes().repeat(20);
+    let mut at = 0;
+    while let written @ 1.. = peer.write_some(&stream[at..]) {
+        at += written;
+    }
+    let counts = server.stop().counts;
+    assert_eq!((counts.messages, counts.waiting, counts.max_waiting), (5, 5, 5));
+    assert!((5 << 20..15 << 20).contains(&at), "{at} bytes were accepted");
+}
+
 #[test]
 fn one_connection_in_three_ends_after_five_replies() {
     for how in [EndingKind::Close(1011), EndingKind::Finish, EndingKind::Reset] {

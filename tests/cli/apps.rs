@@ -67,21 +67,25 @@ fn a_stalling_echo_freezes_all_shards_at_fixed_times() {
     let (mut checked, mut between) = (0, 0);
     let mut numbers = 1..100;
     while checked < 3 {
-        let number = numbers.next().expect("the test is in time for one of 30 freezes");
-        let (begun, ends) = (after + number * PERIOD, before + number * PERIOD + FREEZE);
-        while Instant::now() < begun {
+        let number = numbers.next().expect("the test is in time for 3 of 99 freezes");
+        let (first, last) = (before + number * PERIOD, after + number * PERIOD);
+        // The freeze begins between these two times. A message sent between them may be held back.
+        while Instant::now() < first {
             peers[0].expect_echo("between two freezes");
-            between += u32::from(Instant::now() < before + number * PERIOD);
+            between += u32::from(Instant::now() < first);
+        }
+        while Instant::now() < last {
+            std::hint::spin_loop();
         }
         // The freeze has begun.
         peers.iter_mut().for_each(|peer| peer.send(&Frame::text("in a freeze")));
         let sent = Instant::now();
         for peer in &mut peers {
             assert_eq!(peer.frame(), Received::text("in a freeze"));
-            assert!(sent >= ends || Instant::now() >= ends, "freeze {number} has ended too early");
+            assert!(sent >= first + FREEZE || Instant::now() >= first + FREEZE, "freeze {number} has ended too early");
         }
         // The test can be late for a freeze.
-        checked += u32::from(sent < ends);
+        checked += u32::from(sent < first + FREEZE);
     }
     assert!(between > 0, "there are replies between the freezes");
 }

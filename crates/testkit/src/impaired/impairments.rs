@@ -20,6 +20,9 @@ pub struct Impairments {
     /// nothing, and TCP flow control applies backpressure to the clients. By default the queue is
     /// unbounded: a client can always send, and its messages wait in the server.
     pub queue_limit: usize,
+    /// The size of the kernel's receive buffers (SO_RCVBUF of socket(7)), so that backpressure
+    /// begins soon after the queue is full; `None` for that of the system, which can be 32 MiB.
+    pub receive_buffer: Option<usize>,
     /// Replies that are not sent.
     pub drop_every: u32,
     /// Replies that are sent twice.
@@ -87,6 +90,7 @@ impl Default for Impairments {
             delay: Duration::ZERO,
             rate: None,
             queue_limit: usize::MAX,
+            receive_buffer: None,
             drop_every: 0,
             duplicate_every: 0,
             corrupt_every: 0,

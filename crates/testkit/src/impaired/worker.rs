@@ -7,6 +7,7 @@ use super::schedule::ReplySchedule;
 use crate::Frame;
 use ringway_codec::{Limits, OpCode, SpillPool, encode_server};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::sockopt;
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, ErrorKind};
 use std::net::TcpListener;
@@ -70,6 +71,10 @@ impl Worker {
         shared: Arc<Mutex<ImpairedCounts>>,
     ) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
+        if let Some(bytes) = impairments.receive_buffer {
+            // Accepted sockets inherit it.
+            sockopt::set_socket_recv_buffer_size(&listener, bytes)?;
+        }
         // At a high rate only the number of replies matters, and the thread polls for a quarter of
         // the time at most.
         let margin = impairments.rate.map_or(MARGIN, |rate| MARGIN.min(Duration::from_secs(1) / rate / 4));
