@@ -46,11 +46,13 @@ pub(crate) struct PollWindow {
     /// Moving averages of the time between two waits and of the time of a wait, in nanoseconds.
     work: u64,
     wait: u64,
+    /// The time of all polls.
+    polled: Duration,
 }
 
 impl PollWindow {
     pub(crate) fn new(policy: BusyPoll) -> Self {
-        Self { policy, misses: 0, skip: 0, work: 0, wait: MAX_WAIT }
+        Self { policy, misses: 0, skip: 0, work: 0, wait: MAX_WAIT, polled: Duration::ZERO }
     }
 
     /// How long to poll before the next sleep, given the time of `work` since the last wait. Zero
@@ -86,10 +88,18 @@ impl PollWindow {
         self.policy == BusyPoll::Off
     }
 
+    /// The time of all polls so far, including that for which the thread was preempted during a
+    /// poll, up to the time that the policy gives to one poll.
+    #[inline]
+    pub(crate) fn polled(&self) -> Duration {
+        self.polled
+    }
+
     /// An event was seen `after` the beginning of the poll. When that is long, the thread was
     /// preempted during the poll, which counts as a miss.
     #[inline]
     pub(crate) fn hit(&mut self, after: Duration) {
+        self.count_polled(after);
         average(&mut self.wait, after);
         if after <= 2 * WINDOW {
             self.count(self.misses.saturating_sub(1));
@@ -98,14 +108,23 @@ impl PollWindow {
         }
     }
 
-    /// The thread slept, and woke up `total` after the beginning of the wait. `polled`: a poll
-    /// preceded the sleep and missed.
+    /// The thread slept, and woke up `total` after the beginning of the wait. A poll of `polled`
+    /// preceded the sleep and missed; zero if there was none.
     #[inline]
-    pub(crate) fn slept(&mut self, polled: bool, total: Duration) {
+    pub(crate) fn slept(&mut self, polled: Duration, total: Duration) {
         average(&mut self.wait, total);
-        if polled {
+        if !polled.is_zero() {
+            self.count_polled(polled);
             self.missed();
         }
+    }
+
+    fn count_polled(&mut self, time: Duration) {
+        self.polled += time.min(match self.policy {
+            BusyPoll::Off => Duration::ZERO,
+            BusyPoll::Fixed(limit) => limit,
+            BusyPoll::Adaptive => WINDOW,
+        });
     }
 
     fn missed(&mut self) {
@@ -149,7 +168,7 @@ mod tests {
                 hits += 1;
                 polled += after;
             } else {
-                window.slept(poll > Duration::ZERO, after);
+                window.slept(poll, after);
                 polled += poll;
             }
         }
@@ -172,7 +191,7 @@ mod tests {
         let mut hits = 0;
         for _ in 0..1000 {
             if window.next(micros(10)).is_zero() {
-                window.slept(false, micros(80));
+                window.slept(Duration::ZERO, micros(80));
             } else {
                 window.hit(micros(30));
                 hits += 1;
@@ -199,7 +218,7 @@ mod tests {
                 if !poll.is_zero() && *polls % 5 < of_five {
                     window.hit(micros(20));
                 } else {
-                    window.slept(!poll.is_zero(), micros(70 + n % 3));
+                    window.slept(poll, micros(70 + n % 3));
                 }
             }
         };
@@ -226,7 +245,7 @@ mod tests {
             // The peer takes 15 µs, and runs only during the sleep.
             let poll = window.next(micros(5));
             polled += poll;
-            window.slept(poll > Duration::ZERO, poll + micros(15));
+            window.slept(poll, poll + micros(15));
         }
         assert!(polled < micros(waits) / 10, "{polled:?}: less than 0.1 µs a wait");
         assert!(polled > Duration::ZERO, "it polls now and then, in case the peer moves to another core");
@@ -257,6 +276,22 @@ mod tests {
         assert_eq!(last(BusyPoll::Fixed(micros(30)), 1000), micros(30));
         assert_eq!(last(BusyPoll::Fixed(micros(30)), 20), micros(20));
         assert_eq!((last(BusyPoll::Off, 1000), last(BusyPoll::Adaptive, 10)), (Duration::ZERO, Duration::ZERO));
+    }
+
+    #[test]
+    fn the_time_of_hits_and_misses_is_counted_without_that_of_sleep_and_preemption() {
+        let mut window = PollWindow::new(BusyPoll::Adaptive);
+        let (polled, hits) = waits(&mut window, 30, micros(20));
+        assert!(hits > 0);
+        assert_eq!(window.polled(), polled);
+        // A miss counts its poll, not its sleep, and a preempted poll at most its window.
+        window.slept(micros(50), micros(900));
+        window.slept(Duration::ZERO, micros(900));
+        window.hit(micros(3_000));
+        assert_eq!(window.polled(), polled + 2 * WINDOW);
+        let mut off = PollWindow::new(BusyPoll::Off);
+        off.slept(Duration::ZERO, micros(900));
+        assert_eq!(off.polled(), Duration::ZERO);
     }
 
     #[test]

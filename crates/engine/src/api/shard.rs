@@ -11,7 +11,7 @@ use crate::session::link::{Link, SessionPhase};
 use crate::shard::core::{Core, Counters};
 use crate::shard::mailbox::{Mailbox, PostError};
 use crate::tls::table::ListenerTls;
-use ringway_io::{Slot, Waker};
+use ringway_io::{Slot, Stats, Waker};
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
@@ -70,6 +70,9 @@ pub(crate) trait Surroundings<H: Handler>: PeerAddress {
 
     /// The open connection with the lowest index of at least `from`, apart from the current one.
     fn next_open(&self, from: u32) -> Option<Slot>;
+
+    /// The counters of the driver.
+    fn stats(&self) -> &Stats;
 
     fn control(&self) -> &Control<H>;
 
@@ -173,6 +176,12 @@ impl<H: Handler> Shard<'_, H> {
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.core.counters
+    }
+
+    /// The counters of the driver of this shard since its start, as of the beginning of this turn.
+    #[must_use]
+    pub fn driver_stats(&self) -> Stats {
+        *self.surroundings.stats()
     }
 
     /// The number of bytes that the connections of this shard hold together: assembly buffers,

@@ -19,7 +19,7 @@ use crate::shard::core::{Action, Core};
 use crate::shard::notices::NoticeKind;
 use crate::shard::session_table::{Others, SessionTable};
 use http::StatusCode;
-use ringway_io::{Buffer, Cause, Driver, Output, PeerCredentials, Slot};
+use ringway_io::{Buffer, Cause, Driver, Output, PeerCredentials, Slot, Stats};
 use std::any::Any;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -403,6 +403,10 @@ impl<D: Driver, H: Handler> Surroundings<H> for Reach<'_, D, H> {
 
     fn next_open(&self, from: u32) -> Option<Slot> {
         self.others.next(from, Link::is_open)
+    }
+
+    fn stats(&self) -> &Stats {
+        self.driver.stats()
     }
 
     fn control(&self) -> &Control<H> {

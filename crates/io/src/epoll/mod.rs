@@ -209,6 +209,7 @@ impl Driver for Epoll {
         self.table.kernel.check()?;
         self.table.begin_turn(&mut timeout, completions);
         self.table.kernel.enter(timeout)?;
+        self.table.stats.polled = self.table.kernel.polled();
         for _ in 0..BUDGET {
             let Some(completed) = self.table.kernel.next() else { break };
             let (user_data, result) = (completed.user_data, completed.result);

@@ -185,9 +185,15 @@ impl Poller {
             count = self.fetch(Some(Duration::ZERO))?;
         }
         let slept = began.elapsed();
-        self.window.slept(!limit.is_zero(), slept);
+        self.window.slept(polled, slept);
         self.waited = began + slept;
         Ok(count)
+    }
+
+    /// The time of all polls so far.
+    #[inline]
+    pub(super) fn polled(&self) -> Duration {
+        self.window.polled()
     }
 
     /// Waits in the epoll set. Returns the number of events.

@@ -12,6 +12,7 @@ on_each_driver! {
     a_poll_ends_at_the_timeout_of_the_wait,
     a_wait_that_polls_at_both_ends_lasts_until_its_timeout,
     a_wake_during_the_sleep_between_two_polls_ends_the_wait,
+    the_time_of_polls_is_counted_and_that_of_sleeps_is_not,
 }
 
 fn a_wake_from_another_thread_ends_the_wait<D: TestDriver>() {
@@ -139,4 +140,23 @@ fn a_wake_during_the_sleep_between_two_polls_ends_the_wait<D: TestDriver>() {
     assert!(matches!(completions[..], [Completion::Woken]), "{completions:?}");
     assert!(sleeps() > slept && before.elapsed() < Duration::from_secs(60), "the wake has ended the wait");
     other.join().expect("no panic");
+}
+
+fn the_time_of_polls_is_counted_and_that_of_sleeps_is_not<D: TestDriver>() {
+    let pause = Duration::from_millis(5);
+    for (busy_poll, polls) in [(BusyPoll::Off, false), (BusyPoll::Fixed(Duration::from_secs(20)), true)] {
+        let mut driver = D::open(UringConfig { busy_poll, ..small(1) });
+        // A turn that submits requests does not poll.
+        turn(&mut driver);
+        let before = Instant::now();
+        for waits in 1..=2 {
+            driver.wait(Some(pause), &mut Vec::new()).expect("the driver works");
+            let polled = driver.stats().polled;
+            if polls {
+                assert!((waits * pause..=before.elapsed()).contains(&polled), "{polled:?} of {:?}", before.elapsed());
+            } else {
+                assert_eq!(polled, Duration::ZERO);
+            }
+        }
+    }
 }

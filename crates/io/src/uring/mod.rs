@@ -264,6 +264,7 @@ impl Driver for Uring {
         self.table.begin_turn(&mut timeout, completions);
         self.table.stats.overflows += u64::from(self.table.kernel.is_overflowing());
         self.table.kernel.enter(timeout)?;
+        self.table.stats.polled = self.table.kernel.polled();
         self.reap(completions);
         Ok(())
     }

@@ -152,9 +152,15 @@ impl Ring {
             result = self.submit(0, None);
         }
         let slept = began.elapsed();
-        self.window.slept(!limit.is_zero(), slept);
+        self.window.slept(polled, slept);
         self.waited = began + slept;
         result
+    }
+
+    /// The time of all polls so far.
+    #[inline]
+    pub(super) fn polled(&self) -> Duration {
+        self.window.polled()
     }
 
     /// Polls the ring in user space until there is an event or `limit` is over. Returns the time
