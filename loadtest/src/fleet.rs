@@ -3,18 +3,19 @@
 use crate::LoadError;
 use crate::errors::Errors;
 use crate::generator::{Generator, Orders};
-use crate::measure::{Recorder, Usage};
+use crate::measure::Recorder;
+use crate::observe::processes::Edges;
+use crate::observe::server::{ObservedServer, ServerUse};
+use crate::observe::usage::{Sample, Usage};
 use crate::opening::OpeningTally;
 use crate::payload::Payload;
 use crate::phase::{RunPhase, Timetable};
 use crate::place::place;
 use crate::plan::{MAX_IN_FLIGHT, Mode, Plan, RunLength};
-use crate::processes::Edges;
 use crate::report::{
     ConnectionFigures, GeneratorFigures, LatencyFigures, MessageFigures, Report, SCHEMA_VERSION, ServerFigures,
     describe,
 };
-use crate::server::{ObservedServer, Sample, ServerUse};
 use crate::tally::{Standing, Tally, ThreadEvent};
 use crate::verdict::{Observation, evaluate};
 use rand::Rng;

@@ -3,9 +3,9 @@
 //! Its rate is the maximum that kernel and driver allow on this machine. A WebSocket echo of the
 //! same shape, measured in the same rounds, shows the additional cost of the protocol.
 
-use crate::measure::Clocks;
+use crate::observe::processes::Edges;
+use crate::observe::usage::Clocks;
 use crate::plan::Stop;
-use crate::processes::Edges;
 use hdrhistogram::Histogram;
 use ringway::placement;
 use ringway_io::uring::{SetupError, Uring, UringConfig};
@@ -282,7 +282,7 @@ impl FloorClient {
             self.driver.wait(Some(LOOK), &mut completions)?;
             now = Instant::now();
             if now >= begin && begun.is_none() {
-                begun = Some(Clocks::of_this_thread());
+                begun = Some(Clocks::of_this_thread(Duration::ZERO));
             }
             for completion in completions.drain(..) {
                 match completion {
@@ -320,7 +320,7 @@ impl FloorClient {
         // A thread that samples the server on this core at the end of the window runs before the
         // connections close.
         std::thread::yield_now();
-        report.busy.push(begun.map_or(0.0, |begun| Clocks::of_this_thread().since(&begun).busy()));
+        report.busy.push(begun.map_or(0.0, |begun| Clocks::of_this_thread(Duration::ZERO).since(&begun).busy()));
         Ok(report)
     }
 }

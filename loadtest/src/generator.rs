@@ -11,7 +11,8 @@
 
 use crate::errors::{self, Errors};
 use crate::line::Line;
-use crate::measure::{Clocks, Recorder};
+use crate::measure::Recorder;
+use crate::observe::usage::Clocks;
 use crate::opening::OpeningTally;
 use crate::payload::{Payload, mix};
 use crate::phase::{RunPhase, Timetable};
@@ -270,7 +271,7 @@ impl Generator {
         if let Some(quota) = self.quota {
             self.budget = quota.saturating_sub(self.outstanding);
         }
-        self.begun = Some(Clocks::of_this_thread());
+        self.begun = Some(Clocks::of_this_thread(Duration::ZERO));
     }
 
     /// Stops sending. `at` is the end of measuring.
@@ -281,7 +282,7 @@ impl Generator {
                 messages: if self.orders.mode == Mode::Send { self.counts.sent } else { self.counts.received },
                 bytes: self.counts.bytes,
                 length: Duration::from_nanos(at.saturating_sub(timetable.measure)),
-                usage: Clocks::of_this_thread().since(&begun),
+                usage: Clocks::of_this_thread(Duration::ZERO).since(&begun),
             });
         }
         if self.phase < RunPhase::Drain {

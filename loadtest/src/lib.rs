@@ -41,6 +41,7 @@ mod matching;
 mod measure;
 #[cfg_attr(not(test), expect(dead_code, reason = "the generator does not use it yet"))]
 pub mod message;
+mod observe;
 mod opening;
 #[cfg_attr(not(test), expect(dead_code, reason = "the worker of a population uses it"))]
 #[expect(unused_imports, reason = "the worker of a population uses them")]
@@ -49,18 +50,17 @@ mod payload;
 mod phase;
 mod place;
 mod plan;
-pub mod processes;
 mod ramp;
 #[cfg_attr(not(test), expect(dead_code, reason = "schedules and lifetimes use it"))]
 mod random;
 mod report;
-pub mod server;
 mod tally;
 mod units;
 mod verdict;
 
 pub use fleet::Progress;
 pub use measure::Quantiles;
+pub use observe::{ServerIdentity, Unknown, processes, server};
 pub use opening::{OpeningFigures, StageFailures, TlsFigures, TlsSessionFigures};
 pub use phase::RunPhase;
 pub use plan::{MAX_CONNECT_CONCURRENCY, MAX_PIPELINE, MAX_SIZE, Mode, Plan, PlanError, RunLength, Stop, Verify};

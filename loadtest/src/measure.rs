@@ -2,7 +2,6 @@
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
-use std::time::Duration;
 
 /// The maximum latency of the histogram, in nanoseconds. Longer ones are recorded as this.
 const MAX_NANOS: u64 = 60_000_000_000;
@@ -102,70 +101,6 @@ pub struct Quantiles {
     pub count: u64,
 }
 
-/// How long a thread ran in a window, and how long it was runnable but not running.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Usage {
-    /// Time on a core.
-    pub(crate) cpu: Duration,
-    /// Time spent runnable, waiting for a core.
-    pub(crate) delay: Duration,
-    /// The length of the window.
-    pub(crate) wall: Duration,
-}
-
-impl Usage {
-    /// The share of the window for which the thread ran.
-    pub(crate) fn busy(&self) -> f64 {
-        share(self.cpu, self.wall)
-    }
-
-    /// The share of the window for which the thread waited for a core.
-    pub(crate) fn waiting(&self) -> f64 {
-        share(self.delay, self.wall)
-    }
-}
-
-fn share(part: Duration, of: Duration) -> f64 {
-    if of.is_zero() { 0.0 } else { (part.as_secs_f64() / of.as_secs_f64()).min(1.0) }
-}
-
-/// The clocks of a thread at one point in time.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Clocks {
-    pub(crate) wall: std::time::Instant,
-    pub(crate) cpu: Duration,
-    pub(crate) delay: Duration,
-}
-
-impl Clocks {
-    /// Reads the clocks of the calling thread, which takes two system calls and reads one file in
-    /// `/proc`.
-    pub(crate) fn of_this_thread() -> Self {
-        let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-        let schedstat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-        Self {
-            wall: std::time::Instant::now(),
-            cpu: Duration::new(cpu.tv_sec.unsigned_abs(), cpu.tv_nsec.unsigned_abs() as u32),
-            delay: schedstat_delay(&schedstat),
-        }
-    }
-
-    /// The use since `begin`.
-    pub(crate) fn since(&self, begin: &Self) -> Usage {
-        Usage {
-            cpu: self.cpu.saturating_sub(begin.cpu),
-            delay: self.delay.saturating_sub(begin.delay),
-            wall: self.wall.saturating_duration_since(begin.wall),
-        }
-    }
-}
-
-/// The second number of a schedstat file: nanoseconds spent runnable but not running. Zero if the
-/// kernel was built without it.
-fn schedstat_delay(text: &str) -> Duration {
-    Duration::from_nanos(text.split_whitespace().nth(1).and_then(|field| field.parse().ok()).unwrap_or(0))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -217,21 +152,5 @@ mod tests {
         let mut recorder = Recorder::new();
         recorder.record(0);
         assert_eq!(recorder.quantiles().map(|quantiles| quantiles.count), Some(1));
-    }
-
-    #[test]
-    fn the_second_number_is_the_delay() {
-        assert_eq!(schedstat_delay("123 456 7\n"), Duration::from_nanos(456));
-        assert_eq!(schedstat_delay(""), Duration::ZERO);
-    }
-
-    #[test]
-    fn a_thread_that_computes_is_busy() {
-        let begin = Clocks::of_this_thread();
-        while Clocks::of_this_thread().cpu < begin.cpu + Duration::from_millis(20) {}
-        let usage = Clocks::of_this_thread().since(&begin);
-        // These are two clocks of the kernel, which may differ by microseconds.
-        let within = usage.wall >= usage.cpu * 9 / 10;
-        assert!(usage.cpu >= Duration::from_millis(20) && within && usage.busy() > 0.0, "{usage:?}");
     }
 }

@@ -1,8 +1,8 @@
 //! Places the generator's threads: on the last cores of the set, without those of a server on this
 //! machine.
 
+use crate::observe::server::ObservedServer;
 use crate::plan::Plan;
-use crate::server::ObservedServer;
 use ringway::placement::{Assignment, CoreSet, PlacementError};
 use ringway::{Cores, Shards};
 use std::collections::BTreeSet;

@@ -1,6 +1,6 @@
 //! The plan of a run.
 
-use crate::processes::Edges;
+use crate::observe::processes::Edges;
 use crate::units::size;
 use ringway::{BusyPoll, ClientTls, Cores, Deflate, DriverChoice, HeaderMap};
 use serde::Serialize;

@@ -1,7 +1,8 @@
 //! The result of a run, as JSON and as text.
 
 use crate::errors::CLOSE_UNANSWERED;
-use crate::measure::{Quantiles, Usage};
+use crate::measure::Quantiles;
+use crate::observe::usage::Usage;
 use crate::opening::{OpeningFigures, StageFailures, TlsFigures};
 use crate::plan::{Mode, Plan};
 use crate::units::{bytes, count, size, time};

@@ -1,7 +1,8 @@
 //! The events that the threads of a run send to the coordinating thread.
 
 use crate::errors::Errors;
-use crate::measure::{Recorder, Usage};
+use crate::measure::Recorder;
+use crate::observe::usage::Usage;
 use crate::opening::OpeningTally;
 use std::time::Duration;
 

@@ -3,9 +3,9 @@
 //! A load test without a verdict is misleading: a saturated generator reports its own speed as the
 //! server's.
 
-use crate::measure::Usage;
+use crate::observe::server::ServerUse;
+use crate::observe::usage::Usage;
 use crate::plan::Mode;
-use crate::server::ServerUse;
 use serde::Serialize;
 use std::fmt;
 
@@ -162,11 +162,11 @@ mod tests {
 
     fn thread(busy: f64, waiting: f64) -> Usage {
         let wall = Duration::from_secs(10);
-        Usage { cpu: wall.mul_f64(busy), delay: wall.mul_f64(waiting), wall }
+        Usage { cpu: wall.mul_f64(busy), polled: Duration::ZERO, delay: wall.mul_f64(waiting), wall }
     }
 
     fn server(busiest: f64, cores_used: f64, waiting: f64) -> Option<ServerUse> {
-        Some(ServerUse { cpu: Duration::ZERO, busiest, waiting, cores_used, cores: 4, rss: 0 })
+        Some(ServerUse { busiest, waiting, cores_used, cores: 4, ..ServerUse::default() })
     }
 
     fn verdict(generator: &[Usage], server: Option<ServerUse>) -> LimitedBy {

@@ -1,7 +1,7 @@
 //! Measures processes from outside: a process and its descendants, their memory, and the CPU time
 //! that they use between two instants.
 
-use crate::server::{ObservedServer, ServerUse};
+use super::server::{ObservedServer, ServerUse};
 use procfs::process::all_processes;
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Error};
@@ -71,7 +71,7 @@ fn pss(rollup: &str) -> u64 {
 /// threads that have exited is not included.
 #[must_use]
 pub fn cpu_seconds(pids: &[u32]) -> f64 {
-    pids.iter().filter_map(|pid| crate::server::cpu_time(*pid).ok()).map(|time| time.as_secs_f64()).sum()
+    pids.iter().filter_map(|pid| super::server::cpu_time(*pid).ok()).map(|time| time.as_secs_f64()).sum()
 }
 
 /// Waits for the edges of a window, sleeps until each of them, and returns the CPU time that the
@@ -86,6 +86,7 @@ pub fn cpu_seconds(pids: &[u32]) -> f64 {
 #[must_use]
 pub fn watch(root: u32, edges: &Receiver<Edges>) -> Option<ServerUse> {
     let window = edges.recv().ok()?;
+    // The processes are listed outside of the window, because that takes longer than reading them.
     let server = ObservedServer::of(tree(root));
     sleep_until(window.begin, edges)?;
     let begin = server.clocks();

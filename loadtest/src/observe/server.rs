@@ -1,0 +1,307 @@
+//! The server's process, if it is on this machine: its CPU time and its memory.
+
+use super::lookup::{self, Unknown};
+use super::usage::Sample;
+use procfs::process::Process;
+use ringway::Address;
+use ringway::placement::CoreList;
+use serde::Serialize;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fmt;
+use std::io;
+use std::time::{Duration, Instant};
+
+pub use super::usage::ServerUse;
+
+/// The CPU time of all threads of a process, to the nanosecond. The time of threads that have
+/// exited is not included.
+///
+/// # Errors
+/// If the process has exited, or may not be inspected.
+pub fn cpu_time(pid: u32) -> io::Result<Duration> {
+    let mut nanos = 0;
+    for task in Process::new(pid as i32).and_then(|process| process.tasks()).map_err(io::Error::other)? {
+        // A thread that exits meanwhile is skipped.
+        nanos += task.and_then(|task| task.schedstat()).map_or(0, |schedstat| schedstat.sum_exec_runtime);
+    }
+    Ok(Duration::from_nanos(nanos))
+}
+
+/// The resident memory of a process, in bytes.
+///
+/// # Errors
+/// As [`cpu_time`].
+pub fn resident_bytes(pid: u32) -> io::Result<u64> {
+    let statm = Process::new(pid as i32).and_then(|process| process.statm()).map_err(io::Error::other)?;
+    Ok(statm.resident * procfs::page_size())
+}
+
+/// The processes of a server, several of which can listen on one port; or the reason why they are
+/// unknown.
+#[derive(Clone, Debug)]
+pub(crate) struct ObservedServer {
+    pids: Vec<u32>,
+    /// Threads to exclude: the generator's own, if both are in one process.
+    not: HashSet<i32>,
+    unknown: Option<Unknown>,
+}
+
+impl Default for ObservedServer {
+    /// A server that is not observed.
+    fn default() -> Self {
+        Self::unknown(Unknown::NotObserved)
+    }
+}
+
+impl ObservedServer {
+    /// The processes that listen on the first of `targets` that has any; otherwise the reason of
+    /// the first.
+    pub(crate) fn find_any(targets: &[Address]) -> Self {
+        let mut unknown = None;
+        for target in targets {
+            match lookup::find(target) {
+                Ok(pids) => return Self::of(pids),
+                Err(error) => unknown = unknown.or(Some(error)),
+            }
+        }
+        Self::unknown(unknown.unwrap_or(Unknown::NotObserved))
+    }
+
+    /// The process with a known id.
+    pub(crate) fn known(pid: u32) -> Self {
+        Self::of(vec![pid])
+    }
+
+    /// These processes.
+    pub(crate) fn of(pids: Vec<u32>) -> Self {
+        Self { pids, not: HashSet::new(), unknown: None }
+    }
+
+    fn unknown(why: Unknown) -> Self {
+        Self { pids: Vec::new(), not: HashSet::new(), unknown: Some(why) }
+    }
+
+    /// Why it has no processes; `None` if it has.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the next changes"))]
+    pub(crate) fn why_unknown(&self) -> Option<&Unknown> {
+        self.unknown.as_ref()
+    }
+
+    /// The name and the extent of its processes. `None` if none can be read.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the report of the server"))]
+    pub(crate) fn identity(&self) -> Option<ServerIdentity> {
+        let processes: Vec<Process> = self.processes().collect();
+        let first = processes.iter().min_by_key(|process| process.pid)?;
+        Some(ServerIdentity {
+            pid: first.pid.unsigned_abs(),
+            name: first.stat().ok()?.comm,
+            command: first.cmdline().unwrap_or_default(),
+            processes: processes.len(),
+            threads: processes
+                .iter()
+                .filter_map(|process| process.stat().ok())
+                .map(|stat| stat.num_threads.max(0) as usize)
+                .sum(),
+            cores: self.allowed_cores(),
+        })
+    }
+
+    fn processes(&self) -> impl Iterator<Item = Process> {
+        self.pids.iter().filter_map(|pid| Process::new(*pid as i32).ok())
+    }
+
+    /// The cores that any of its processes may run on; empty if unknown.
+    pub(crate) fn allowed_cores(&self) -> BTreeSet<usize> {
+        let masks = self.processes().filter_map(|process| process.status().ok()?.cpus_allowed_list);
+        masks.flatten().flat_map(|(first, last)| first as usize..=last as usize).collect()
+    }
+
+    /// Whether a process belongs to the server.
+    pub(crate) fn has(&self, pid: u32) -> bool {
+        self.pids.contains(&pid)
+    }
+
+    /// Excludes threads.
+    pub(crate) fn without(mut self, threads: impl IntoIterator<Item = i32>) -> Self {
+        self.not.extend(threads);
+        self
+    }
+
+    /// The process that the report names: the oldest.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.pids.iter().copied().min()
+    }
+
+    /// The cores that its threads are pinned to. Reads a file of procfs for each thread.
+    pub(crate) fn pinned_cores(&self) -> BTreeSet<usize> {
+        self.pinned_threads().into_values().collect()
+    }
+
+    /// Its threads that are pinned to one core. Reads a file of procfs for each thread.
+    pub(crate) fn pinned_threads(&self) -> HashMap<i32, usize> {
+        let online = std::fs::read_to_string("/sys/devices/system/cpu/online").ok();
+        let online = online.and_then(|list| list.trim().parse::<CoreList>().ok());
+        if online.is_some_and(|cores| cores.as_slice().len() == 1) {
+            return HashMap::new(); // Where there is one core, running on it is no choice.
+        }
+        let tasks = self.processes().filter_map(|process| process.tasks().ok()).flatten().flatten();
+        let tasks = tasks.filter(|task| !self.not.contains(&task.tid));
+        tasks.filter_map(|task| Some((task.tid, only_core(&task.status().ok()?.cpus_allowed_list?)?))).collect()
+    }
+
+    /// A sample of its CPU time and memory. `None` if there is no process.
+    pub(crate) fn sample(&self) -> Option<Sample> {
+        let mut sample = self.clocks();
+        for pid in &self.pids {
+            let Ok(process) = Process::new(*pid as i32) else { continue };
+            sample.rss += resident_bytes(*pid).unwrap_or(0);
+            let cores = process.status().ok().and_then(|status| status.cpus_allowed_list);
+            sample.cores = sample.cores.max(cores.map_or(0, |list| count_cores(&list)));
+        }
+        (!sample.is_empty()).then_some(sample)
+    }
+
+    /// A sample of its CPU time only; reads one file for each thread.
+    pub(crate) fn clocks(&self) -> Sample {
+        let mut sample = Sample { at: Instant::now(), threads: HashMap::new(), rss: 0, cores: 0 };
+        for pid in &self.pids {
+            for task in Process::new(*pid as i32).and_then(|process| process.tasks()).into_iter().flatten().flatten() {
+                if let Ok(schedstat) = task.schedstat()
+                    && !self.not.contains(&task.tid)
+                {
+                    sample.threads.insert(task.tid, (schedstat.sum_exec_runtime, schedstat.run_delay));
+                }
+            }
+        }
+        sample
+    }
+}
+
+/// The process of a server, as it is shown: `ringway (4711)`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ServerIdentity {
+    /// The process id; the lowest one if there are several.
+    pub pid: u32,
+    /// The name of the process (`comm`), at most 15 bytes.
+    pub name: String,
+    /// The command line. It can contain secrets, so it is not in reports.
+    #[serde(skip)]
+    pub command: Vec<String>,
+    /// The number of processes that listen on the address.
+    pub processes: usize,
+    /// The number of their threads.
+    pub threads: usize,
+    /// The cores that they may run on; empty if unknown.
+    pub cores: BTreeSet<usize>,
+}
+
+impl fmt::Display for ServerIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.processes {
+            0 | 1 => write!(f, "{} ({})", self.name, self.pid),
+            several => write!(f, "{} ({} and {} more)", self.name, self.pid, several - 1),
+        }
+    }
+}
+
+/// The core of an affinity mask with a single core.
+fn only_core(ranges: &[(u32, u32)]) -> Option<usize> {
+    match ranges {
+        [(first, last)] if first == last => Some(*first as usize),
+        _ => None,
+    }
+}
+
+fn count_cores(ranges: &[(u32, u32)]) -> usize {
+    ranges.iter().map(|(from, to)| (to + 1).saturating_sub(*from) as usize).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{SocketAddr, TcpListener};
+
+    #[test]
+    fn the_first_target_with_a_process_is_observed() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        // TEST-NET-1 is assigned to no host (RFC 5737).
+        let elsewhere = SocketAddr::from(([192, 0, 2, 1], address.port()));
+        let server = ObservedServer::find_any(&[elsewhere.into(), address.into()]);
+        assert_eq!((server.pid(), server.why_unknown()), (Some(std::process::id()), None));
+        let sample = server.sample().expect("we run");
+        assert!(sample.rss > 0 && sample.cores > 0 && !sample.threads.is_empty());
+
+        let server = ObservedServer::find_any(&[elsewhere.into()]);
+        assert_eq!(server.why_unknown(), Some(&Unknown::Elsewhere(elsewhere.to_string())));
+        assert!(server.pid().is_none() && server.sample().is_none() && server.identity().is_none());
+        assert_eq!(ObservedServer::find_any(&[]).why_unknown(), Some(&Unknown::NotObserved));
+    }
+
+    #[test]
+    fn a_server_is_shown_by_its_name_and_process() {
+        let me = ObservedServer::known(std::process::id()).identity().expect("we run");
+        let comm = std::fs::read_to_string("/proc/self/comm").expect("we run");
+        assert_eq!(me.to_string(), format!("{} ({})", comm.trim_end(), std::process::id()));
+        assert!(me.threads > 0 && !me.cores.is_empty() && !me.command.is_empty());
+        let several = ServerIdentity { pid: 12, name: "nginx".into(), processes: 4, ..me };
+        assert_eq!(several.to_string(), "nginx (12 and 3 more)");
+    }
+
+    #[test]
+    fn a_process_uses_time_and_memory() {
+        let me = std::process::id();
+        assert!(cpu_time(me).expect("we run") > Duration::ZERO);
+        assert!(resident_bytes(me).expect("we run") > 0);
+        assert!(cpu_time(u32::MAX >> 1).is_err() && resident_bytes(u32::MAX >> 1).is_err());
+    }
+
+    #[test]
+    fn threads_that_do_not_serve_are_left_out() {
+        let me = rustix::thread::gettid().as_raw_nonzero().get();
+        let all = ObservedServer::known(std::process::id());
+        assert!(all.sample().expect("we run").threads.contains_key(&me));
+        let others = all.without([me]).sample();
+        assert!(others.is_none_or(|sample| !sample.threads.contains_key(&me)));
+    }
+
+    #[test]
+    fn a_thread_is_pinned_when_its_mask_has_one_core() {
+        assert_eq!(only_core(&[(3, 3)]), Some(3));
+        assert_eq!(only_core(&[(0, 1)]), None);
+        assert_eq!(only_core(&[(0, 0), (2, 2)]), None);
+        assert_eq!(only_core(&[]), None);
+    }
+
+    #[test]
+    fn pinned_threads_of_a_process_are_found() {
+        let set = ringway::placement::CoreSet::read().expect("the mask can be read").cores();
+        let [_, .., last] = *set.as_slice() else {
+            eprintln!("NOT TESTED: this process may run on one core only");
+            return;
+        };
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let (release, wait) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            ringway::placement::pin(last).expect("it is in the mask");
+            sender.send(rustix::thread::gettid().as_raw_nonzero().get()).expect("the test waits");
+            let _ = wait.recv();
+        });
+        let tid = receiver.recv().expect("it runs");
+        let me = ObservedServer::known(std::process::id());
+        let main = std::process::id() as i32;
+        assert_eq!((me.pinned_threads().get(&tid), me.pinned_threads().get(&main)), (Some(&last), None));
+        assert!(me.pinned_cores().contains(&last));
+        assert_eq!(me.without([tid]).pinned_threads().get(&tid), None);
+        drop(release);
+        thread.join().expect("it ends well");
+        assert!(ObservedServer::default().pinned_cores().is_empty());
+    }
+
+    #[test]
+    fn ranges_of_cores_are_counted() {
+        assert_eq!(count_cores(&[(0, 0), (2, 5)]), 5);
+        assert_eq!(count_cores(&[]), 0);
+    }
+}
