@@ -5,10 +5,18 @@
 //! in a list of missing sources has the reason; the [verdict](crate::verdict) depends on the
 //! difference.
 
+#[cfg_attr(not(test), expect(dead_code, reason = "for the sampler"))]
+pub(crate) mod cores;
 pub(crate) mod lookup;
+#[cfg_attr(not(test), expect(dead_code, reason = "for the report of the machine"))]
+pub(crate) mod machine;
 pub mod processes;
 pub mod server;
+#[cfg_attr(not(test), expect(dead_code, reason = "for the sampler"))]
+pub(crate) mod throttling;
 pub(crate) mod usage;
 
+pub use cores::CoreShares;
 pub use lookup::Unknown;
+pub use machine::MachineFigures;
 pub use server::ServerIdentity;
