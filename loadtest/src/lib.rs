@@ -60,7 +60,9 @@ mod verdict;
 
 pub use fleet::Progress;
 pub use measure::Quantiles;
-pub use observe::{CoreShares, MachineFigures, ServerIdentity, Unknown, processes, server};
+pub use observe::{
+    Backlog, CoreShares, MachineFigures, RampFigures, ServerIdentity, SynRetry, TcpCounters, Unknown, processes, server,
+};
 pub use opening::{OpeningFigures, StageFailures, TlsFigures, TlsSessionFigures};
 pub use phase::RunPhase;
 pub use plan::{MAX_CONNECT_CONCURRENCY, MAX_PIPELINE, MAX_SIZE, Mode, Plan, PlanError, RunLength, Stop, Verify};

@@ -221,7 +221,6 @@ fn bound_name(target: &UnixAddress) -> PathBuf {
 }
 
 /// The inode of a Unix socket of this network namespace that listens on `target`.
-#[expect(dead_code, reason = "for the next changes")]
 pub(crate) fn unix_inode(target: &UnixAddress) -> Option<u64> {
     sockets(&Process::myself().ok()?, &Address::Unix(target.clone())).into_keys().next()
 }

@@ -7,16 +7,20 @@
 
 #[cfg_attr(not(test), expect(dead_code, reason = "for the sampler"))]
 pub(crate) mod cores;
+#[cfg_attr(not(test), expect(dead_code, reason = "for the ramp of the conductor"))]
+pub(crate) mod listening;
 pub(crate) mod lookup;
 #[cfg_attr(not(test), expect(dead_code, reason = "for the report of the machine"))]
 pub(crate) mod machine;
 pub mod processes;
 pub mod server;
+mod sock_diag;
 #[cfg_attr(not(test), expect(dead_code, reason = "for the sampler"))]
 pub(crate) mod throttling;
 pub(crate) mod usage;
 
 pub use cores::CoreShares;
+pub use listening::{Backlog, RampFigures, SynRetry, TcpCounters};
 pub use lookup::Unknown;
 pub use machine::MachineFigures;
 pub use server::ServerIdentity;
