@@ -5,8 +5,9 @@ use crate::errors::Errors;
 use crate::generator::{Generator, Orders};
 use crate::measure::Recorder;
 use crate::observe::processes::Edges;
-use crate::observe::server::{ObservedServer, ServerUse};
-use crate::observe::usage::{Sample, Usage};
+use crate::observe::sampler::{GeneratorThread, Measured, Samples, WindowUse};
+use crate::observe::server::ObservedServer;
+use crate::observe::usage::Usage;
 use crate::opening::OpeningTally;
 use crate::payload::Payload;
 use crate::phase::{RunPhase, Timetable};
@@ -17,7 +18,7 @@ use crate::report::{
     describe,
 };
 use crate::tally::{Standing, Tally, ThreadEvent};
-use crate::verdict::{Observation, evaluate};
+use crate::verdict::{Figures, LoadFigures, ThreadFigures, evaluate};
 use rand::Rng;
 use ringway::placement::Assignment;
 use ringway::{Client, Config, ConnectError, Endpoint, Limits, Running, Shard, Shards};
@@ -81,7 +82,8 @@ struct Fleet<'a> {
     /// The time of the latest change of the number of completed messages.
     moved: Instant,
     ramped: Vec<(usize, u64)>,
-    threads: Vec<i32>,
+    /// The index and the system's id of each thread.
+    threads: Vec<(usize, i32)>,
     drained: usize,
     tallies: Vec<Tally>,
 }
@@ -108,10 +110,18 @@ pub(crate) fn run(plan: &Plan, report: &mut dyn FnMut(&Progress)) -> Result<Repo
     let mut fleet = Fleet::start(plan, &assignment, endpoint, report)?;
     fleet.connect();
     let established: u64 = fleet.ramped.iter().map(|(_, established)| established).sum();
-    let server = server.without(fleet.threads.iter().copied());
-    let used = fleet.measure(&server, established);
+    fleet.threads.sort_unstable();
+    let generator = fleet.threads.iter().map(|(index, thread)| GeneratorThread {
+        thread: *thread,
+        core: assignment.cores().get(*index).copied().flatten(),
+    });
+    let measured = Measured {
+        generator: generator.collect(),
+        server: server.without(fleet.threads.iter().map(|(_, thread)| *thread)),
+    };
+    let used = fleet.measure(&measured, established);
     let tallies = fleet.close()?;
-    Ok(summarize(plan, &assignment, &server, used, tallies))
+    Ok(summarize(plan, &assignment, &measured.server, used, tallies))
 }
 
 /// Checks that the limit of open files allows this number of connections.
@@ -208,9 +218,9 @@ impl<'a> Fleet<'a> {
         self.wait(None, |fleet| fleet.ramped.len() == threads || fleet.plan.stop.is_set());
     }
 
-    /// Sends messages, measures, and waits for outstanding answers. Returns the server's resource
-    /// use.
-    fn measure(&mut self, server: &ObservedServer, established: u64) -> Option<ServerUse> {
+    /// Sends messages, measures, and waits for outstanding answers. Returns the resource use of the
+    /// measured part, unless the caller samples it.
+    fn measure(&mut self, measured: &Measured, established: u64) -> Option<WindowUse> {
         let (time, messages) = match self.plan.length {
             RunLength::Time(time) => (Some(time), None),
             RunLength::Messages(messages) => (None, Some(messages)),
@@ -245,7 +255,7 @@ impl<'a> Fleet<'a> {
         self.enter(RunPhase::WarmUp, Some(self.plan.warmup));
         self.wait(Some(self.at(timetable.measure)), over);
         self.enter(RunPhase::Measure, time);
-        let begin = server.sample();
+        let begin = self.plan.edges.is_none().then(|| Samples::take(measured));
         self.moved = Instant::now();
         if time.is_some() {
             self.wait(Some(self.at(timetable.drain)), over);
@@ -253,7 +263,7 @@ impl<'a> Fleet<'a> {
             let drain_timeout = self.plan.drain_timeout;
             self.wait(None, move |fleet| over(fleet) || fleet.moved.elapsed() > drain_timeout);
         }
-        let used = begin.zip(server.sample()).map(|(begin, end): (Sample, Sample)| end.since(&begin));
+        let used = begin.map(|begin| Samples::take(measured).since(&begin, measured, None));
         self.enter(RunPhase::Drain, None);
         if time.is_none() || self.plan.stop.is_set() {
             self.post_all(|generator, _| generator.end());
@@ -328,7 +338,7 @@ impl<'a> Fleet<'a> {
             ThreadEvent::Ramped(ramp) => {
                 self.standings[ramp.index].open = ramp.established;
                 self.ramped.push((ramp.index, ramp.established));
-                self.threads.push(ramp.thread);
+                self.threads.push((ramp.index, ramp.thread));
             }
             ThreadEvent::Standing(index, standing) => {
                 if standing.done != self.standings[index].done {
@@ -379,7 +389,7 @@ fn summarize(
     plan: &Plan,
     assignment: &Assignment,
     server: &ObservedServer,
-    used: Option<ServerUse>,
+    used: Option<WindowUse>,
     mut tallies: Vec<Tally>,
 ) -> Report {
     tallies.sort_by_key(|tally| tally.index);
@@ -416,15 +426,27 @@ fn summarize(
     messages.per_second = per_second(window_messages, window);
     messages.bytes_per_second = per_second(window_bytes, window);
     let connect_time = Duration::from_nanos(ramp_end.saturating_sub(ramp_begin));
-    let verdict = evaluate(&Observation {
-        mode: plan.mode,
+    let response = if plan.mode == Mode::Echo { latency.quantiles() } else { None };
+    let server_used = used.as_ref().and_then(|used| used.server.as_ref().ok()).copied();
+    let mut figures = Figures {
+        load: match plan.mode {
+            Mode::Echo => LoadFigures::Closed { in_flight: established * u64::from(plan.pipeline) },
+            Mode::Send => LoadFigures::Stream { held_back: 0 },
+            Mode::Idle => LoadFigures::None,
+        },
         established,
         messages: window_messages,
-        in_flight: established * u64::from(plan.pipeline),
-        generator: &usage,
-        server: used,
-    });
-    let response = if plan.mode == Mode::Echo { latency.quantiles() } else { None };
+        messages_per_second: messages.per_second,
+        bytes_per_second: messages.bytes_per_second,
+        response_mean_us: response.map(|response| response.mean),
+        response_p99_us: response.map(|response| response.p99),
+        generator: usage.iter().zip(assignment.cores()).map(|(usage, core)| ThreadFigures::new(usage, *core)).collect(),
+        ..Figures::default()
+    };
+    if let Some(used) = used {
+        figures.observe(used);
+    }
+    let verdict = evaluate(figures);
     Report {
         schema_version: SCHEMA_VERSION,
         target: plan.url.clone(),
@@ -443,7 +465,7 @@ fn summarize(
         errors: errors.iter().map(|(kind, mishap)| (kind.to_owned(), mishap.count)).collect(),
         first_errors: errors.iter().map(|(kind, mishap)| (kind.to_owned(), mishap.first.clone())).collect(),
         generator: GeneratorFigures::new(&usage, assignment),
-        server: server.pid().zip(used).map(|(pid, used)| ServerFigures {
+        server: server.pid().zip(server_used).map(|(pid, used)| ServerFigures {
             pid,
             cpu_seconds: used.cpu.as_secs_f64(),
             rss_bytes: used.rss,

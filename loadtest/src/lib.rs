@@ -71,7 +71,7 @@ pub use report::{
 };
 pub use ringway::Cores;
 pub use units::{bytes, count, size, time};
-pub use verdict::{LimitedBy, Verdict};
+pub use verdict::{Figures, LimitedBy, LoadFigures, OpenFigures, PathFigures, ThreadFigures, Verdict};
 
 use ringway::placement::PlacementError;
 use ringway::{ConfigError, ConnectError, RunError, StartError};

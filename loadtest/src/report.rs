@@ -243,6 +243,9 @@ impl Report {
         if self.mode != Mode::Idle {
             let evidence = self.verdict.evidence.join("; ");
             lines.add("limited by", &format!("{}: {evidence}", self.verdict.limited_by));
+            if let Some(remedy) = &self.verdict.remedy {
+                lines.add("", remedy);
+            }
         }
         if self.interrupted {
             lines.add("interrupted", "the figures are those of a part of the run");

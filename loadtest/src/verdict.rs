@@ -1,33 +1,56 @@
-//! The verdict: whether the server or the generator was the limit.
+//! The verdict: what limited a run, derived from figures alone.
 //!
 //! A load test without a verdict is misleading: a saturated generator reports its own speed as the
-//! server's.
+//! server's. Each rule needs figures that show its verdict; a figure that is missing shows nothing.
+//! The rules, in their order:
+//!
+//! 1. Without connections or messages, nothing was measured: [`LimitedBy::Inconclusive`].
+//! 2. In an open loop that kept up, neither side was the limit ([`LimitedBy::Rate`]), unless the
+//!    generator's lateness is at least half of the response time.
+//! 3. A saturated generator is the limit, unless steal, throttling or other threads on its cores
+//!    took at least a tenth of its time ([`LimitedBy::Surroundings`]), or the server was full too.
+//!    Two full sides that move more than a gigabyte per second over loopback are limited by the
+//!    machine ([`LimitedBy::Surroundings`]); otherwise that is inconclusive.
+//! 4. A full server is the limit, unless it lost time to its surroundings. With a single message in
+//!    flight both sides cannot be busy at once, so if their shares exceed the window, the server
+//!    polls, and its share shows nothing.
+//! 5. In an open loop that fell behind while the generator sent on time and had reserve, the answers
+//!    were missing: the server or the path was the limit, whether its process is known or not. The
+//!    same holds for a stream whose connections accept no more output.
+//! 6. A side that lost time without being saturated, or a link near its speed:
+//!    [`LimitedBy::Surroundings`]. If the server is unknown, only a generator that was starved for
+//!    a quarter of the time shows it.
+//! 7. In a closed loop in which both sides had reserve and all places were occupied (Little's law:
+//!    messages in flight = rate × response time), [`LimitedBy::Concurrency`] if a single message
+//!    was in flight, or if the round trip of the network is most of the response time. Other idle
+//!    servers may wait for something other than CPU time, and more messages in flight may not help.
+//! 8. Everything else is inconclusive.
 
-use crate::observe::server::ServerUse;
-use crate::observe::usage::Usage;
-use crate::plan::Mode;
+mod figures;
+mod sides;
+
+pub use figures::{Figures, LoadFigures, OpenFigures, PathFigures, ThreadFigures};
+
+use crate::units::{bytes, count, time};
 use serde::Serialize;
+use sides::{Cause, Loss, STARVED, Side, percent};
 use std::fmt;
 
-/// The busy share from which a thread counts as saturated.
-const SATURATED: f64 = 0.95;
-
-/// The busy share up to which a thread counts as not saturated.
-const UNSATURATED: f64 = 0.80;
-
-/// The share of waiting for a core from which a thread counts as disturbed.
-const DISTURBED: f64 = 0.10;
-
-/// Which side was the limit, with the evidence.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// What limited a run, with the evidence.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Verdict {
-    /// Who.
+    /// The limit.
     pub limited_by: LimitedBy,
     /// Sentences with the figures that led to the verdict.
     pub evidence: Vec<String>,
+    /// What to change, if the verdict shows it.
+    pub remedy: Option<String>,
+    /// The figures, and those that are missing.
+    pub figures: Figures,
 }
 
-/// Who was the limit.
+/// What limited a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -36,6 +59,13 @@ pub enum LimitedBy {
     Server,
     /// The generator: the server may be faster than the figures.
     Generator,
+    /// The number of messages in flight: with more, the same server and generator are faster.
+    Concurrency,
+    /// The machine or other processes: steal, CPU throttling, other processes on the cores, the
+    /// bandwidth of a link or of loopback.
+    Surroundings,
+    /// The offered rate: the server answered all messages of the schedule.
+    Rate,
     /// The figures do not show it.
     Inconclusive,
 }
@@ -45,195 +75,360 @@ impl fmt::Display for LimitedBy {
         f.write_str(match self {
             Self::Server => "the server",
             Self::Generator => "the generator",
+            Self::Concurrency => "the number of messages in flight",
+            Self::Surroundings => "the surroundings",
+            Self::Rate => "the offered rate",
             Self::Inconclusive => "inconclusive",
         })
     }
 }
 
-/// The observations of a run.
-#[derive(Clone, Debug)]
-pub(crate) struct Observation<'a> {
-    pub(crate) mode: Mode,
-    /// Open connections.
-    pub(crate) established: u64,
-    /// Messages within the window.
-    pub(crate) messages: u64,
-    /// Connections times messages in flight.
-    pub(crate) in_flight: u64,
-    /// Each thread of the generator.
-    pub(crate) generator: &'a [Usage],
-    /// The server, if its process is known.
-    pub(crate) server: Option<ServerUse>,
+/// The share of the due messages above which an open loop kept up, and the growth of its backlog,
+/// as a share of them, below which it did.
+const KEPT_UP: f64 = 0.98;
+
+/// The send lag up to which a generator is on time, and the share of the response time that a
+/// larger one may be, in an open loop that kept up.
+const ON_TIME_US: f64 = 100.0;
+const LATE_SHARE: f64 = 0.5;
+
+/// The send lag from which a generator that fell behind was late.
+const LATE_US: f64 = 1000.0;
+
+/// The share of the response time that the network's round trip must be for
+/// [`LimitedBy::Concurrency`]: with an idle server, and with an unknown one.
+const PATH_SHARE: f64 = 0.5;
+const PATH_SHARE_UNKNOWN: f64 = 0.8;
+
+/// The share of places in flight that Little's law must explain.
+const OCCUPIED: f64 = 0.9;
+
+/// The rate per thread of the generator from which copying over loopback is a limit of the machine.
+const LOOPBACK_BYTES: f64 = (1u64 << 30) as f64;
+
+/// The share of a link's speed from which it is the limit. Headers are not counted.
+const LINK_SHARE: f64 = 0.9;
+
+/// The sum of busy shares with one message in flight above which one side polls.
+const ALTERNATING: f64 = 1.10;
+
+/// Derives the verdict; a pure function of the figures.
+pub(crate) fn evaluate(figures: Figures) -> Verdict {
+    let mut findings = Findings { evidence: Vec::new(), remedy: None };
+    let limited_by = findings.limit(&figures);
+    let Findings { evidence, remedy } = findings;
+    Verdict { limited_by, evidence, remedy, figures }
 }
 
-/// Derives the verdict; a pure function of the observations.
-pub(crate) fn evaluate(seen: &Observation<'_>) -> Verdict {
-    let mut evidence = Vec::new();
-    let limited_by = limit(seen, &mut evidence);
-    Verdict { limited_by, evidence }
+/// The sentences found so far.
+struct Findings {
+    evidence: Vec<String>,
+    remedy: Option<String>,
 }
 
-fn limit(seen: &Observation<'_>, evidence: &mut Vec<String>) -> LimitedBy {
-    let inconclusive = LimitedBy::Inconclusive;
-    if seen.established == 0 {
-        evidence.push("no connection was open".into());
-        return inconclusive;
+impl Findings {
+    fn say(&mut self, sentence: impl Into<String>) {
+        self.evidence.push(sentence.into());
     }
-    if seen.mode == Mode::Idle {
-        evidence.push("no messages were sent: the connections were only held open".into());
-        return inconclusive;
+
+    fn advise(&mut self, limited_by: LimitedBy, remedy: &str) -> LimitedBy {
+        self.remedy = Some(remedy.to_owned());
+        limited_by
     }
-    if seen.messages == 0 {
-        evidence.push("no message was answered while it was measured".into());
-        return inconclusive;
+
+    /// The verdict of a loss.
+    fn blame(&mut self, limited_by: LimitedBy, loss: &Loss) -> LimitedBy {
+        self.say(loss.sentence.clone());
+        self.advise(limited_by, loss.remedy)
     }
-    let busy = seen.generator.iter().map(Usage::busy).fold(0.0, f64::max);
-    let waiting = seen.generator.iter().map(Usage::waiting).fold(0.0, f64::max);
-    let thread = if seen.generator.len() == 1 { "the generator's thread" } else { "the generator's busiest thread" };
-    evidence.push(format!("{thread} was {} busy", percent(busy)));
-    if let Some(server) = &seen.server {
-        let of = if server.cores > 0 { format!(" of {}", server.cores) } else { String::new() };
-        evidence.push(format!(
-            "the server's busiest thread was {} busy, all its threads used {:.2}{of} cores",
-            percent(server.busiest),
-            server.cores_used
-        ));
-    }
-    let server_waiting = seen.server.map_or(0.0, |server| server.waiting);
-    if waiting >= DISTURBED {
-        evidence.push(format!(
-            "the generator waited for a core {} of the time: other processes run on its cores; pin it to other cores (--cores)",
-            percent(waiting)
-        ));
-        return if seen.server.is_some() && server_waiting < DISTURBED { LimitedBy::Generator } else { inconclusive };
-    }
-    let Some(server) = &seen.server else {
-        return if busy >= SATURATED {
-            evidence.push("it was saturated: give it more cores, or run several generators".into());
-            LimitedBy::Generator
-        } else if busy <= UNSATURATED {
-            evidence.push("it was not saturated: messages waited in the server or in the network".into());
-            LimitedBy::Server
-        } else {
-            evidence
-                .push("the server's CPU time is unknown: it is on another machine or belongs to another user".into());
-            inconclusive
+
+    fn limit(&mut self, seen: &Figures) -> LimitedBy {
+        if let Some(why) = nothing_measured(seen) {
+            self.say(why);
+            return LimitedBy::Inconclusive;
+        }
+        let (generator, server) = (Side::generator(seen), Side::server(seen));
+        self.describe(seen, &generator);
+        if let LoadFigures::Open(open) = &seen.load
+            && let Some(limited_by) = self.kept_up(seen, open, &generator)
+        {
+            return limited_by;
+        }
+        if generator.is_saturated {
+            return self.saturated(seen, &generator, server.as_ref());
+        }
+        if let Some(server) = &server
+            && let Some(limited_by) = self.full_server(seen, &generator, server)
+        {
+            return limited_by;
+        }
+        let limited_by = match &seen.load {
+            LoadFigures::Open(open) => self.fell_behind(seen, open, &generator, server.as_ref()),
+            LoadFigures::Stream { held_back } if *held_back > 0 && generator.has_reserve => {
+                self.disturbed(seen, &generator, server.as_ref()).or_else(|| {
+                    self.say(format!("connections accepted no more output {held_back} times: the server did not read"));
+                    Some(LimitedBy::Server)
+                })
+            }
+            _ => self.disturbed(seen, &generator, server.as_ref()),
         };
-    };
-    let all_cores = if server.cores > 0 { server.cores_used / server.cores as f64 } else { 0.0 };
-    let server_full = server.busiest >= SATURATED || all_cores >= SATURATED;
-    match (busy >= SATURATED, server_full) {
-        (true, true) => {
-            evidence.push("both were saturated: give the generator more cores to find the slower side".into());
-            inconclusive
+        limited_by
+            .or_else(|| self.concurrency(seen, &generator, server.as_ref()))
+            .unwrap_or_else(|| self.undecided(seen, &generator, server.as_ref()))
+    }
+
+    /// The figures that every verdict names.
+    fn describe(&mut self, seen: &Figures, generator: &Side) {
+        let which = if seen.generator.len() == 1 { "the generator's thread" } else { "the generator's busiest thread" };
+        let polling = seen.generator.iter().map(|thread| thread.polling).fold(0.0, f64::max);
+        let polled =
+            if polling >= 0.01 { format!(", and polled {} of the time", percent(polling)) } else { String::new() };
+        match seen.generator.is_empty() {
+            true => self.say("the generator's CPU time is unknown"),
+            false => self.say(format!("{which} was {} busy{polled}", percent(generator.busy))),
         }
-        (true, false) => {
-            evidence
-                .push("the server was not saturated: give the generator more cores, or run several generators".into());
-            LimitedBy::Generator
-        }
-        (false, true) => LimitedBy::Server,
-        (false, false) if server_waiting >= DISTURBED => {
-            evidence.push(format!(
-                "a thread of the server waited for a core {} of the time: other processes run on its cores",
-                percent(server_waiting)
+        if let Some(server) = &seen.server {
+            let of = if server.cores > 0 { format!(" of {}", server.cores) } else { String::new() };
+            self.say(format!(
+                "the server's busiest thread was {} busy, all its threads used {:.2}{of} cores",
+                percent(server.busiest),
+                server.cores_used
             ));
-            inconclusive
         }
-        (false, false) => {
-            evidence.push(format!(
+        if let LoadFigures::Open(open) = &seen.load {
+            let answered = open.achieved * 100.0;
+            let mut sentence = format!("{answered:.1} % of the {} due messages were answered", open.offered);
+            if open.backlog_growth > 0 {
+                sentence += &format!(", the backlog grew by {}", open.backlog_growth);
+            }
+            if let Some(lag) = open.send_lag_p99_us {
+                sentence += &format!(", the send lag was {} at p99", time(lag));
+            }
+            self.say(sentence);
+            if let Some(response) = seen.response_mean_us {
+                let in_flight = seen.messages_per_second * response / 1e6;
+                self.say(format!(
+                    "on average {} messages were due and unanswered (Little's law: {}/s × {})",
+                    count(in_flight),
+                    count(seen.messages_per_second),
+                    time(response)
+                ));
+            }
+        }
+    }
+
+    /// The verdict of a saturated generator.
+    fn saturated(&mut self, seen: &Figures, generator: &Side, server: Option<&Side>) -> LimitedBy {
+        let server_is_full = server.is_some_and(Side::is_full);
+        match generator.losses.first() {
+            Some(loss) if server_is_full => {
+                self.say(loss.sentence.clone());
+                self.say("the server was saturated too");
+                self.advise(LimitedBy::Inconclusive, loss.remedy)
+            }
+            Some(loss) if loss.cause == Cause::Surroundings => self.blame(LimitedBy::Surroundings, loss),
+            Some(loss) => self.blame(LimitedBy::Generator, loss),
+            None if server_is_full || server.is_some_and(|server| server.is_saturated) => {
+                let threads = seen.generator.len().max(1) as f64;
+                if seen.path.is_local && seen.bytes_per_second >= LOOPBACK_BYTES * threads {
+                    self.say(format!(
+                        "both were saturated, with {}/s over loopback in each direction: both copy each byte",
+                        bytes(seen.bytes_per_second)
+                    ));
+                    return self.advise(LimitedBy::Surroundings, "use smaller messages, or two machines");
+                }
+                self.say("both were saturated");
+                self.advise(
+                    LimitedBy::Inconclusive,
+                    "give the generator more cores (--cores, --threads) to find the slower side",
+                )
+            }
+            None => {
+                self.say(match server {
+                    Some(_) => "the generator was saturated, and the server was not",
+                    None => "the generator was saturated",
+                });
+                self.advise(LimitedBy::Generator, "give the generator more cores (--cores), or run several generators")
+            }
+        }
+    }
+
+    /// The verdict of an open loop that kept up with its schedule.
+    fn kept_up(&mut self, seen: &Figures, open: &OpenFigures, generator: &Side) -> Option<LimitedBy> {
+        let growth = open.backlog_growth.max(0) as f64 / open.offered.max(1) as f64;
+        if open.achieved < KEPT_UP || growth > 1.0 - KEPT_UP {
+            return None;
+        }
+        let lag = open.send_lag_p99_us.unwrap_or(0.0);
+        let response = seen.response_p99_us.unwrap_or(0.0);
+        if lag <= ON_TIME_US || lag < LATE_SHARE * response || open.held_back > 0 {
+            return Some(LimitedBy::Rate);
+        }
+        self.say("the messages were sent late, which is most of the response time at p99");
+        Some(self.late(generator))
+    }
+
+    /// The verdict of a generator that sent late without being saturated.
+    fn late(&mut self, generator: &Side) -> LimitedBy {
+        match generator.losses.first() {
+            Some(loss) if loss.cause == Cause::Surroundings => self.blame(LimitedBy::Surroundings, loss),
+            Some(loss) => self.blame(LimitedBy::Generator, loss),
+            None => self.advise(
+                LimitedBy::Generator,
+                "poll before sleeping (--busy-poll), use more threads (--threads), or a lower rate (--rate)",
+            ),
+        }
+    }
+
+    /// The verdict of a server without reserve.
+    fn full_server(&mut self, seen: &Figures, generator: &Side, server: &Side) -> Option<LimitedBy> {
+        if !server.is_full() && !server.is_saturated {
+            return None;
+        }
+        if let Some(loss) = server.losses.first() {
+            return Some(match loss.cause {
+                Cause::Surroundings => self.blame(LimitedBy::Surroundings, loss),
+                Cause::Itself => self.blame(LimitedBy::Server, loss),
+                Cause::Unknown if server.is_full() => self.blame(LimitedBy::Server, loss),
+                Cause::Unknown => self.blame(LimitedBy::Inconclusive, loss),
+            });
+        }
+        if seen.load == (LoadFigures::Closed { in_flight: 1 }) && generator.busy + server.busy > ALTERNATING {
+            self.say(
+                "with one message in flight generator and server work in turn, so a part of the server's busy share \
+                 is polling",
+            );
+            return Some(
+                self.advise(LimitedBy::Inconclusive, "run a server without polling, or more connections (-c)"),
+            );
+        }
+        self.say("the server was saturated");
+        Some(LimitedBy::Server)
+    }
+
+    /// The verdict of an open loop that fell behind, neither side being saturated.
+    fn fell_behind(
+        &mut self,
+        seen: &Figures,
+        open: &OpenFigures,
+        generator: &Side,
+        server: Option<&Side>,
+    ) -> Option<LimitedBy> {
+        let unanswered = open.offered as f64 * (1.0 - open.achieved);
+        if open.lost_turns as f64 >= unanswered / 2.0 && open.lost_turns > 0 {
+            self.say(format!("{} messages were due on connections that had ended", open.lost_turns));
+            return Some(LimitedBy::Inconclusive);
+        }
+        let is_late = open.send_lag_p99_us.is_none_or(|lag| lag > LATE_US);
+        if is_late && open.held_back == 0 {
+            if open.send_lag_p99_us.is_some() {
+                self.say("the messages were sent late");
+                return Some(self.late(generator));
+            }
+            return None;
+        }
+        if let Some(limited_by) = self.disturbed(seen, generator, server) {
+            return Some(limited_by);
+        }
+        if !generator.has_reserve {
+            return None;
+        }
+        if open.held_back > 0 {
+            self.say(format!(
+                "connections accepted no more output {} times while the generator had reserve: the server or the \
+                 network did not take the messages",
+                open.held_back
+            ));
+        } else {
+            self.say("the generator sent on time and had reserve: the messages waited in the server or in the network");
+        }
+        Some(LimitedBy::Server)
+    }
+
+    /// The verdict of sides that lost time without being saturated, and of a full link.
+    fn disturbed(&mut self, seen: &Figures, generator: &Side, server: Option<&Side>) -> Option<LimitedBy> {
+        let link = seen.path.link_bits_per_second.filter(|speed| seen.bytes_per_second * 8.0 >= LINK_SHARE * speed);
+        if let Some(speed) = link.filter(|_| !seen.path.is_local) {
+            let used = percent(seen.bytes_per_second * 8.0 / speed);
+            self.say(format!("the messages used {used} of the network interface's {} Mbit/s", (speed / 1e6).round()));
+            return Some(self.advise(LimitedBy::Surroundings, "use smaller messages, or a faster network"));
+        }
+        let is_shown = server.is_some() || generator.waiting >= STARVED;
+        let loss = generator.loss(Cause::Surroundings).filter(|_| is_shown);
+        let loss = loss.or_else(|| server.and_then(|server| server.loss(Cause::Surroundings)))?.clone();
+        Some(self.blame(LimitedBy::Surroundings, &loss))
+    }
+
+    /// The verdict of a closed loop in which both sides had reserve.
+    fn concurrency(&mut self, seen: &Figures, generator: &Side, server: Option<&Side>) -> Option<LimitedBy> {
+        let (LoadFigures::Closed { in_flight }, Some(response)) = (&seen.load, seen.response_mean_us) else {
+            return None;
+        };
+        let server_has_reserve = server.map(|server| server.has_reserve);
+        if !generator.has_reserve || server_has_reserve == Some(false) {
+            return None;
+        }
+        let occupied = seen.messages_per_second * response / 1e6;
+        if occupied < OCCUPIED * *in_flight as f64 {
+            return None;
+        }
+        let round_trip = seen.path.round_trip_us.unwrap_or(0.0);
+        let needed = if server_has_reserve.is_some() { PATH_SHARE } else { PATH_SHARE_UNKNOWN };
+        let far = round_trip >= needed * response;
+        let alone = *in_flight == 1 && server_has_reserve.is_some();
+        if !(far || alone) {
+            return None;
+        }
+        let round_trip =
+            if far { format!(", of which the network's round trip is {}", time(round_trip)) } else { String::new() };
+        self.say(format!(
+            "{} in flight, each answered after {}{round_trip}, allow {}/s (Little's law), and no more",
+            messages(*in_flight),
+            time(response),
+            count(*in_flight as f64 * 1e6 / response.max(1e-3))
+        ));
+        Some(self.advise(LimitedBy::Concurrency, "use more connections (-c), or more messages in flight (-p)"))
+    }
+
+    /// The sentences of a run whose figures show no limit.
+    fn undecided(&mut self, seen: &Figures, generator: &Side, server: Option<&Side>) -> LimitedBy {
+        for loss in generator.losses.iter().chain(server.iter().flat_map(|server| &server.losses)) {
+            self.say(loss.sentence.clone());
+        }
+        if server.is_none() {
+            let why = seen.missing.iter().find(|why| why.starts_with("the server's CPU time"));
+            self.say(why.cloned().unwrap_or_else(|| "the server's CPU time is unknown".to_owned()));
+            return self.advise(
+                LimitedBy::Inconclusive,
+                "run the generator where it can read the server's process, or use an open loop (--rate)",
+            );
+        }
+        match &seen.load {
+            LoadFigures::Closed { in_flight } => self.say(format!(
                 "neither was saturated: {} in flight are too few, or the server waits for something other than its \
-                 cores; raise --connections or --pipeline",
-                if seen.in_flight == 1 { "1 message".to_owned() } else { format!("{} messages", seen.in_flight) }
-            ));
-            inconclusive
+                 cores",
+                messages(*in_flight)
+            )),
+            _ => self.say("neither was saturated"),
         }
+        self.advise(LimitedBy::Inconclusive, "raise the number of connections (-c) or of messages in flight (-p)")
     }
 }
 
-fn percent(share: f64) -> String {
-    format!("{:.0} %", share * 100.0)
+fn messages(number: u64) -> String {
+    if number == 1 { "1 message".to_owned() } else { format!("{number} messages") }
+}
+
+/// Why there is nothing to judge.
+fn nothing_measured(seen: &Figures) -> Option<&'static str> {
+    if seen.established == 0 {
+        return Some("no connection was open");
+    }
+    if seen.load == LoadFigures::None {
+        return Some("no messages were sent: the connections were only held open");
+    }
+    (seen.messages == 0).then_some("no message was answered while it was measured")
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::Duration;
-
-    fn thread(busy: f64, waiting: f64) -> Usage {
-        let wall = Duration::from_secs(10);
-        Usage { cpu: wall.mul_f64(busy), polled: Duration::ZERO, delay: wall.mul_f64(waiting), wall }
-    }
-
-    fn server(busiest: f64, cores_used: f64, waiting: f64) -> Option<ServerUse> {
-        Some(ServerUse { busiest, waiting, cores_used, cores: 4, ..ServerUse::default() })
-    }
-
-    fn verdict(generator: &[Usage], server: Option<ServerUse>) -> LimitedBy {
-        let verdict =
-            evaluate(&Observation { mode: Mode::Echo, established: 9, messages: 1, in_flight: 100, generator, server });
-        assert!(!verdict.evidence.is_empty());
-        verdict.limited_by
-    }
-
-    #[test]
-    fn the_one_without_a_reserve_is_the_limit() {
-        use LimitedBy::{Generator, Inconclusive, Server};
-        for (generator, known, expected) in [
-            // The server's figures are known.
-            (thread(0.60, 0.0), server(0.99, 1.0, 0.0), Server),
-            (thread(0.60, 0.0), server(0.90, 3.9, 0.0), Server),
-            (thread(0.99, 0.0), server(0.60, 0.6, 0.0), Generator),
-            (thread(0.99, 0.0), server(0.99, 1.0, 0.0), Inconclusive),
-            (thread(0.50, 0.0), server(0.50, 0.5, 0.0), Inconclusive),
-            (thread(0.50, 0.0), server(0.50, 0.5, 0.4), Inconclusive),
-            // The generator shared its cores.
-            (thread(0.70, 0.3), server(0.60, 0.6, 0.0), Generator),
-            (thread(0.70, 0.3), server(0.60, 0.6, 0.3), Inconclusive),
-            // The server's figures are not known.
-            (thread(0.99, 0.0), None, Generator),
-            (thread(0.60, 0.0), None, Server),
-            (thread(0.90, 0.0), None, Inconclusive),
-            (thread(0.60, 0.2), None, Inconclusive),
-        ] {
-            assert_eq!(verdict(&[generator], known), expected, "{generator:?} {known:?}");
-        }
-    }
-
-    #[test]
-    fn the_busiest_thread_counts() {
-        let threads = [thread(0.2, 0.0), thread(0.99, 0.0)];
-        assert_eq!(verdict(&threads, server(0.5, 0.5, 0.0)), LimitedBy::Generator);
-    }
-
-    #[test]
-    fn nothing_measured_is_inconclusive() {
-        for (mode, established, why) in
-            [(Mode::Idle, 1, "held open"), (Mode::Echo, 1, "no message"), (Mode::Echo, 0, "no connection")]
-        {
-            let (generator, server) = ([thread(0.0, 0.0)], server(0.99, 1.0, 0.0));
-            let seen = Observation { mode, established, messages: 0, in_flight: 1, generator: &generator, server };
-            let verdict = evaluate(&seen);
-            assert_eq!(verdict.limited_by, LimitedBy::Inconclusive);
-            assert!(verdict.evidence[0].contains(why), "{verdict:?}");
-        }
-    }
-
-    #[test]
-    fn the_evidence_names_the_figures() {
-        let generator = [thread(0.61, 0.0)];
-        let seen = Observation {
-            mode: Mode::Echo,
-            established: 1,
-            messages: 9,
-            in_flight: 1,
-            generator: &generator,
-            server: server(0.99, 1.02, 0.0),
-        };
-        let evidence = evaluate(&seen).evidence.join("; ");
-        assert_eq!(
-            evidence,
-            "the generator's thread was 61 % busy; the server's busiest thread was 99 % busy, all its threads used 1.02 of 4 cores"
-        );
-    }
-}
+mod tests;

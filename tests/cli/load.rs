@@ -78,7 +78,7 @@ fn a_good_run_ends_with_0_and_its_json_has_exactly_the_keys() {
     }
     assert_eq!(keys(&report["generator"]), sorted(["threads", "cores", "busy_share", "cpu_seconds"]));
     assert_eq!(keys(&report["server"]), sorted(["pid", "cpu_seconds", "rss_bytes"]));
-    assert_eq!(keys(&report["verdict"]), sorted(["limited_by", "evidence"]));
+    assert_eq!(keys(&report["verdict"]), sorted(["limited_by", "evidence", "remedy", "figures"]));
     assert_eq!((&report["messages"]["received"], &report["messages"]["missing"]), (&300.into(), &0.into()));
     assert_eq!((&report["schema_version"], &report["interrupted"]), (&1.into(), &false.into()));
     assert!(report["measured_seconds"].as_f64().is_some_and(|seconds| seconds > 0.0));

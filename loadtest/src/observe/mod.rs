@@ -5,7 +5,6 @@
 //! in a list of missing sources has the reason; the [verdict](crate::verdict) depends on the
 //! difference.
 
-#[cfg_attr(not(test), expect(dead_code, reason = "for the sampler"))]
 pub(crate) mod cores;
 #[cfg_attr(not(test), expect(dead_code, reason = "for the ramp of the conductor"))]
 pub(crate) mod listening;
@@ -13,9 +12,9 @@ pub(crate) mod lookup;
 #[cfg_attr(not(test), expect(dead_code, reason = "for the report of the machine"))]
 pub(crate) mod machine;
 pub mod processes;
+pub(crate) mod sampler;
 pub mod server;
 mod sock_diag;
-#[cfg_attr(not(test), expect(dead_code, reason = "for the sampler"))]
 pub(crate) mod throttling;
 pub(crate) mod usage;
 

@@ -1,11 +1,12 @@
 //! Measures processes from outside: a process and its descendants, their memory, and the CPU time
 //! that they use between two instants.
 
+use super::sampler::sleep_until;
 use super::server::{ObservedServer, ServerUse};
 use procfs::process::all_processes;
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Error};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
 /// The beginning and end of the measured part of a run, by its timetable.
@@ -94,18 +95,6 @@ pub fn watch(root: u32, edges: &Receiver<Edges>) -> Option<ServerUse> {
     let mut end = server.clocks();
     end.merge(ObservedServer::of(tree(root).into_iter().filter(|pid| !server.has(*pid)).collect()).clocks());
     (!begin.is_empty()).then(|| end.since(&begin))
-}
-
-/// Sleeps until `at`; `None` if the sender is dropped before that.
-fn sleep_until(at: Instant, sender: &Receiver<Edges>) -> Option<()> {
-    loop {
-        match sender.recv_timeout(at.saturating_duration_since(Instant::now())) {
-            Err(RecvTimeoutError::Timeout) => return Some(()),
-            // A run drops the sender at its end, which may be observed before the timeout.
-            Err(RecvTimeoutError::Disconnected) => return (Instant::now() >= at).then_some(()),
-            Ok(_) => {}
-        }
-    }
 }
 
 #[cfg(test)]

@@ -82,7 +82,6 @@ impl ObservedServer {
     }
 
     /// Why it has no processes; `None` if it has.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the next changes"))]
     pub(crate) fn why_unknown(&self) -> Option<&Unknown> {
         self.unknown.as_ref()
     }

@@ -28,7 +28,6 @@ impl Usage {
     }
 
     /// The share of the window for which the thread polled, as far as it is known to be CPU time.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the next changes"))]
     pub(crate) fn polling(&self) -> f64 {
         share(self.polled.saturating_sub(self.delay).min(self.cpu), self.wall)
     }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::opening::TlsSessionFigures;
+use crate::verdict::Figures;
 
 fn quantiles() -> Quantiles {
     Quantiles { p50: 120.0, p90: 180.5, p99: 1234.0, p999: 2_500_000.0, max: 3e6, mean: 130.0, count: 1000 }
@@ -78,7 +79,12 @@ fn report() -> Report {
             busiest_thread: 0.99,
             cores_used: 1.0,
         }),
-        verdict: Verdict { limited_by: LimitedBy::Server, evidence: vec!["because".into()] },
+        verdict: Verdict {
+            limited_by: LimitedBy::Server,
+            evidence: vec!["because".into()],
+            remedy: None,
+            figures: Figures::default(),
+        },
         measured: Duration::from_secs(2),
         connect_time: Duration::from_micros(3200),
         saturated: 0,
@@ -138,7 +144,7 @@ fn the_json_has_the_stable_keys_and_no_others() {
     assert_eq!(keys(&json["generator"]), sorted(["threads", "cores", "busy_share", "cpu_seconds"]));
     assert_eq!(json["generator"]["cores"], serde_json::json!([3, 2]));
     assert_eq!(keys(&json["server"]), sorted(["pid", "cpu_seconds", "rss_bytes"]));
-    assert_eq!(keys(&json["verdict"]), sorted(["limited_by", "evidence"]));
+    assert_eq!(keys(&json["verdict"]), sorted(["limited_by", "evidence", "remedy", "figures"]));
     assert_eq!(json["verdict"]["limited_by"], "server");
     let elsewhere = Report { server: None, ..report() };
     assert!(elsewhere.to_json().contains("\"server\": null"));

@@ -1,0 +1,265 @@
+//! The thread that samples the CPU time of server and generator over exactly the measured window.
+//!
+//! The thread sleeps except at the two edges of the window, where it reads `/proc` for a fraction
+//! of a millisecond. It runs on a core that neither side uses, if there is one.
+
+use super::cores::{self, AllCores, CoreShares, KnownThread};
+use super::lookup::Unknown;
+use super::processes::Edges;
+use super::server::{ObservedServer, ServerUse};
+use super::throttling::{self, Throttled};
+use super::usage::Sample;
+use procfs::process::Process;
+use ringway::placement::{self, CoreSet};
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Waits for the edges of a window, and calls `sample` with the time of each. `None` if the sender
+/// of the edges is dropped before the end of the window.
+fn at_edges<T>(edges: &Receiver<Edges>, mut sample: impl FnMut(Instant) -> T) -> Option<(T, T)> {
+    let window = edges.recv().ok()?;
+    sleep_until(window.begin, edges)?;
+    let begin = sample(window.begin);
+    sleep_until(window.end, edges)?;
+    Some((begin, sample(window.end)))
+}
+
+/// Sleeps until `at`; `None` if the sender is dropped before that.
+pub(super) fn sleep_until(at: Instant, sender: &Receiver<Edges>) -> Option<()> {
+    loop {
+        match sender.recv_timeout(at.saturating_duration_since(Instant::now())) {
+            Err(RecvTimeoutError::Timeout) => return Some(()),
+            // A run drops the sender at its end, which may be observed before the timeout.
+            Err(RecvTimeoutError::Disconnected) => return (Instant::now() >= at).then_some(()),
+            Ok(_) => {}
+        }
+    }
+}
+
+/// The share of the window from which samples are too late to be those of its edges.
+const LATE: f64 = 0.01;
+
+/// A thread of the generator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GeneratorThread {
+    /// The system's thread id.
+    pub(crate) thread: i32,
+    /// The core that it is pinned to.
+    pub(crate) core: Option<usize>,
+}
+
+/// What is sampled.
+#[derive(Clone, Debug)]
+pub(crate) struct Measured {
+    pub(crate) server: ObservedServer,
+    pub(crate) generator: Vec<GeneratorThread>,
+}
+
+impl Measured {
+    /// The cores of the generator's threads; empty if one is not pinned.
+    fn generator_cores(&self) -> BTreeSet<usize> {
+        self.generator.iter().map(|thread| thread.core).collect::<Option<_>>().unwrap_or_default()
+    }
+
+    /// The cores that the generator's threads may run on.
+    fn generator_may_use(&self) -> BTreeSet<usize> {
+        let pinned = self.generator_cores();
+        if pinned.is_empty() { ObservedServer::known(std::process::id()).allowed_cores() } else { pinned }
+    }
+
+    /// The cores that the server's threads are pinned to, or those that it may run on.
+    fn server_cores(&self) -> BTreeSet<usize> {
+        let pinned = self.server.pinned_cores();
+        if pinned.is_empty() { self.server.allowed_cores() } else { pinned }
+    }
+
+    /// Whether the server's threads may run on cores of the generator.
+    fn shares_cores(&self) -> bool {
+        let (generator, server) = (self.generator_cores(), self.server_cores());
+        generator.is_empty() || server.is_empty() || !generator.is_disjoint(&server)
+    }
+}
+
+/// The last core of `allowed` that neither side uses. A side whose cores are unknown (none) uses
+/// any.
+fn spare_core(allowed: &[usize], generator: &BTreeSet<usize>, server: &BTreeSet<usize>) -> Option<usize> {
+    if generator.is_empty() {
+        return None;
+    }
+    allowed.iter().rev().copied().find(|core| !generator.contains(core) && !server.contains(core))
+}
+
+/// Starts the thread. It returns the use of the window that it receives, or `None` if the sender of
+/// the edges is dropped before the end of the window.
+///
+/// # Errors
+/// If the thread cannot be started.
+#[cfg_attr(not(test), expect(dead_code, reason = "for the measured step of the conductor"))]
+pub(crate) fn spawn(measured: Measured, edges: Receiver<Edges>) -> io::Result<JoinHandle<Option<WindowUse>>> {
+    std::thread::Builder::new().name("sampler".into()).spawn(move || {
+        let allowed = CoreSet::read().map(|set| set.cores().into_vec()).unwrap_or_default();
+        let spare = spare_core(&allowed, &measured.generator_cores(), &measured.server_cores());
+        let pinned = spare.filter(|core| placement::pin(*core).is_ok());
+        let mut late = Duration::ZERO;
+        let (begin, end) = at_edges(&edges, |due| {
+            late = late.max(due.elapsed());
+            Samples::take(&measured)
+        })?;
+        let mut used = end.since(&begin, &measured, pinned);
+        if late > used.wall.mul_f64(LATE) {
+            used.missing
+                .push(format!("samples at the edges of the window: the thread that takes them was {late:.1?} late"));
+        }
+        Some(used)
+    })
+}
+
+/// The samples at one edge of the window.
+pub(crate) struct Samples {
+    at: Instant,
+    server: Option<Sample>,
+    generator: Sample,
+    cores: Option<AllCores>,
+    throttled: Option<Throttled>,
+    server_throttled: Option<Throttled>,
+}
+
+impl Samples {
+    /// Reads all samples, on the calling thread.
+    pub(crate) fn take(measured: &Measured) -> Self {
+        let of = |process: procfs::ProcResult<Process>| throttling::read(&process.ok()?);
+        // The threads first: the kernel counts their times in nanoseconds, the others in ticks.
+        Self {
+            at: Instant::now(),
+            server: measured.server.sample(),
+            generator: ObservedServer::known(std::process::id()).clocks(),
+            cores: cores::read(),
+            throttled: of(Process::myself()),
+            server_throttled: measured.server.pid().and_then(|pid| of(Process::new(pid as i32))),
+        }
+    }
+
+    /// The use since `begin`. `sampler_core` is the core of the thread that took the samples, if
+    /// neither side uses it.
+    pub(crate) fn since(&self, begin: &Self, measured: &Measured, sampler_core: Option<usize>) -> WindowUse {
+        let wall = self.at.saturating_duration_since(begin.at);
+        let mut missing = Vec::new();
+        let share = |nanos: u64| (nanos as f64 / wall.as_nanos().max(1) as f64).min(1.0);
+        let ours: HashMap<i32, (u64, u64)> =
+            self.generator.threads_since(&begin.generator).map(|(thread, ran, delay)| (thread, (ran, delay))).collect();
+        let generator = measured.generator.iter().filter_map(|thread| {
+            let (ran, delay) = ours.get(&thread.thread)?;
+            Some(ThreadUse { core: thread.core, ran: share(*ran), waiting: share(*delay) })
+        });
+        let generator: Vec<ThreadUse> = generator.collect();
+        if generator.len() < measured.generator.len() {
+            missing.push("the generator's own CPU time: /proc/self/task/*/schedstat cannot be read".to_owned());
+        }
+        let server = match (&self.server, &begin.server, measured.server.why_unknown()) {
+            (Some(end), Some(begin), _) => Ok(end.since(begin)),
+            (_, _, Some(why)) => Err(why.clone()),
+            _ => Err(measured.server.pid().map_or(Unknown::NotObserved, Unknown::Gone)),
+        };
+        if let Err(why) = &server {
+            missing.push(format!("the server's CPU time: {why}"));
+        }
+        let shares_cores = server.is_ok().then(|| measured.shares_cores());
+        let (generator_cores, server_cores) = self.core_shares(begin, measured, wall, &mut missing);
+        let throttled = |end: Option<Throttled>, begin: Option<Throttled>| Some(end?.since(&begin?));
+        let own = throttled(self.throttled, begin.throttled);
+        let servers = throttled(self.server_throttled, begin.server_throttled);
+        if own.is_none() {
+            missing.push("CPU throttling of the generator's cgroup: its cpu.stat cannot be read".to_owned());
+        }
+        if server.is_ok() && servers.is_none() {
+            missing.push("CPU throttling of the server's cgroup: its cpu.stat cannot be read".to_owned());
+        }
+        if sampler_core.is_none() {
+            missing.push(
+                "a core for sampling: none is left, so the samples took a little time of the measured".to_owned(),
+            );
+        }
+        let share = |throttled: Throttled| (throttled.time.as_secs_f64() / wall.as_secs_f64().max(1e-9)).min(1.0);
+        WindowUse {
+            wall,
+            generator,
+            server,
+            generator_cores,
+            server_cores,
+            shares_cores,
+            throttled: own.map(share),
+            server_throttled: servers.map(share),
+            missing,
+        }
+    }
+
+    /// The shares on the cores of the generator and of the server.
+    fn core_shares(
+        &self,
+        begin: &Self,
+        measured: &Measured,
+        wall: Duration,
+        missing: &mut Vec<String>,
+    ) -> (Option<CoreShares>, Option<CoreShares>) {
+        let Some((begin_cores, end_cores)) = begin.cores.as_ref().zip(self.cores.as_ref()) else {
+            missing.push("steal, softirqs and other processes on the cores: /proc/stat cannot be read".to_owned());
+            return (None, None);
+        };
+        let mut pinned: HashMap<i32, usize> = measured.server.pinned_threads();
+        pinned.extend(measured.generator.iter().filter_map(|thread| Some((thread.thread, thread.core?))));
+        let known = |begin: &Sample, end: &Sample| -> HashMap<i32, KnownThread> {
+            let threads = end.threads_since(begin);
+            threads
+                .map(|(thread, ran, _)| {
+                    (thread, KnownThread { ran: Duration::from_nanos(ran), core: pinned.get(&thread).copied() })
+                })
+                .collect()
+        };
+        let mut threads = known(&begin.generator, &self.generator);
+        if let Some((begin, end)) = begin.server.as_ref().zip(self.server.as_ref()) {
+            threads.extend(known(begin, end));
+        }
+        let known: Vec<KnownThread> = threads.into_values().collect();
+        let shares = |of: &BTreeSet<usize>| cores::shares(begin_cores, end_cores, of, wall, &known);
+        let generator = shares(&measured.generator_may_use());
+        // Without the server's process, its threads would count as other processes.
+        let server = shares(&measured.server_cores()).filter(|_| self.server.is_some());
+        (generator, server)
+    }
+}
+
+/// A thread of the generator in the window.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct ThreadUse {
+    /// The core that it is pinned to.
+    pub(crate) core: Option<usize>,
+    /// The share of the window for which it ran, polls included.
+    pub(crate) ran: f64,
+    /// The share of the window for which it waited for a core.
+    pub(crate) waiting: f64,
+}
+
+/// The use of the window.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct WindowUse {
+    pub(crate) wall: Duration,
+    /// The threads of the generator, in the order of [`Measured::generator`].
+    pub(crate) generator: Vec<ThreadUse>,
+    pub(crate) server: Result<ServerUse, Unknown>,
+    pub(crate) generator_cores: Option<CoreShares>,
+    /// `None` if the server's threads are unknown.
+    pub(crate) server_cores: Option<CoreShares>,
+    /// Whether the server's threads may run on cores of the generator; `None` if they are unknown.
+    pub(crate) shares_cores: Option<bool>,
+    /// The share of the window for which the generator's cgroup was stopped for its CPU quota.
+    pub(crate) throttled: Option<f64>,
+    pub(crate) server_throttled: Option<f64>,
+    /// A sentence for each source that could not be read.
+    pub(crate) missing: Vec<String>,
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

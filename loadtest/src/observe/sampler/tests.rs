@@ -1,0 +1,116 @@
+//! Tests with threads of this process.
+
+use super::*;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+
+const fn millis(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// A thread that computes on one core until it is dropped.
+pub(crate) struct BusyThread {
+    pub(crate) thread: i32,
+    end: Arc<AtomicBool>,
+    handle: Option<JoinHandle<()>>,
+}
+
+impl BusyThread {
+    pub(crate) fn start(core: usize) -> Self {
+        let (end, (sender, started)) = (Arc::new(AtomicBool::new(false)), mpsc::channel());
+        let handle = std::thread::spawn({
+            let end = Arc::clone(&end);
+            move || {
+                placement::pin(core).expect("the core is in the mask");
+                sender.send(rustix::thread::gettid().as_raw_nonzero().get()).expect("the test waits");
+                while !end.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            }
+        });
+        Self { thread: started.recv().expect("it runs"), end, handle: Some(handle) }
+    }
+}
+
+impl Drop for BusyThread {
+    fn drop(&mut self) {
+        self.end.store(true, Ordering::Relaxed);
+        if let Some(handle) = self.handle.take() {
+            let _ = handle.join();
+        }
+    }
+}
+
+/// The first and the last core of this process.
+pub(crate) fn two_cores() -> Option<(usize, usize)> {
+    match *CoreSet::read().expect("the mask can be read").cores().as_slice() {
+        [first, .., last] => Some((first, last)),
+        _ => {
+            eprintln!("NOT TESTED: this process may run on one core only");
+            None
+        }
+    }
+}
+
+/// The use of a window of 300 ms from now.
+pub(crate) fn sampled(measured: Measured) -> WindowUse {
+    let (sender, edges) = mpsc::channel();
+    let begin = Instant::now();
+    sender.send(Edges { begin, end: begin + millis(300) }).expect("it is received");
+    let sampler = spawn(measured, edges).expect("a thread can be started");
+    let used = sampler.join().expect("no panic").expect("the sender is kept");
+    drop(sender);
+    used
+}
+
+#[test]
+fn the_threads_of_the_generator_are_sampled_from_outside() {
+    let Some((_, core)) = two_cores() else { return };
+    let busy = BusyThread::start(core);
+    let generator = vec![GeneratorThread { thread: busy.thread, core: Some(core) }];
+    let used = sampled(Measured { server: ObservedServer::default(), generator });
+    assert!(used.generator[0].ran > 0.0 && used.generator[0].core == Some(core), "{used:?}");
+    // The machine may be shared, but a thread that computes runs or waits.
+    let [thread] = used.generator[..] else { panic!("one thread: {used:?}") };
+    assert!(thread.ran + thread.waiting > 0.9, "{used:?}");
+    assert_eq!(used.server, Err(Unknown::NotObserved));
+    assert!(used.missing.iter().any(|why| why == "the server's CPU time: the server's process was not observed"));
+}
+
+#[test]
+fn the_process_of_a_server_is_sampled() {
+    let Some((_, core)) = two_cores() else { return };
+    let busy = BusyThread::start(core);
+    let used = sampled(Measured { server: ObservedServer::known(std::process::id()), generator: Vec::new() });
+    let server = used.server.expect("we run");
+    assert!(server.demand > 0.9 && server.cpu > Duration::ZERO && server.rss > 0, "{server:?}");
+    assert!(used.server_cores.is_some(), "it has a pinned thread");
+    drop(busy);
+}
+
+#[test]
+fn a_server_that_is_gone_has_a_reason() {
+    let mut child = std::process::Command::new("true").spawn().expect("a program");
+    let pid = child.id();
+    child.wait().expect("it ends");
+    let used = sampled(Measured { server: ObservedServer::known(pid), generator: Vec::new() });
+    assert_eq!(used.server, Err(Unknown::Gone(pid)));
+}
+
+#[test]
+fn the_sampler_takes_a_core_that_neither_side_uses() {
+    let set = |cores: &[usize]| cores.iter().copied().collect::<BTreeSet<_>>();
+    assert_eq!(spare_core(&[0, 1, 2, 3], &set(&[3]), &set(&[0])), Some(2));
+    assert_eq!(spare_core(&[0, 1], &set(&[1]), &set(&[0])), None);
+    assert_eq!(spare_core(&[0, 1, 2], &set(&[2]), &set(&[])), Some(1), "a server elsewhere uses no core");
+    assert_eq!(spare_core(&[0, 1, 2], &set(&[]), &set(&[0])), None, "an unpinned generator uses any");
+}
+
+#[test]
+fn a_window_that_is_given_up_gives_nothing() {
+    let (sender, edges) = mpsc::channel();
+    let hour = Instant::now() + Duration::from_secs(3600);
+    sender.send(Edges { begin: hour, end: hour }).expect("it is received");
+    drop(sender);
+    assert_eq!(at_edges(&edges, |_| ()), None);
+}

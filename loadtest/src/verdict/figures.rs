@@ -1,0 +1,136 @@
+//! The figures from which the verdict is derived.
+
+use crate::observe::cores::CoreShares;
+use crate::observe::sampler::WindowUse;
+use crate::observe::server::ServerUse;
+use crate::observe::usage::Usage;
+use serde::Serialize;
+
+/// The numeric evidence: all figures of the measured part that the verdict is derived from. Shares
+/// are from 0 to 1. A figure that could not be read is `null`, and `missing` has the reason.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Figures {
+    /// The load.
+    pub load: LoadFigures,
+    /// Open connections.
+    pub established: u64,
+    /// Messages answered; messages that the server's kernel took, if they are not answered.
+    pub messages: u64,
+    /// Their rate.
+    pub messages_per_second: f64,
+    /// The rate of payload bytes in one direction.
+    pub bytes_per_second: f64,
+    /// The mean response time, in microseconds.
+    pub response_mean_us: Option<f64>,
+    /// The 99th percentile of the response time, in microseconds.
+    pub response_p99_us: Option<f64>,
+    /// The threads of the generator.
+    pub generator: Vec<ThreadFigures>,
+    /// The generator's cores.
+    pub generator_cores: Option<CoreShares>,
+    /// The share for which the generator's cgroup was stopped because its CPU quota was used up.
+    pub generator_throttled: Option<f64>,
+    /// The server's process.
+    pub server: Option<ServerUse>,
+    /// The server's cores.
+    pub server_cores: Option<CoreShares>,
+    /// Whether the server's threads may run on cores of the generator.
+    pub shares_cores: Option<bool>,
+    /// The share for which the server's cgroup was stopped because its CPU quota was used up.
+    pub server_throttled: Option<f64>,
+    /// The network.
+    pub path: PathFigures,
+    /// Why figures are `null`: a sentence for each source.
+    pub missing: Vec<String>,
+}
+
+/// The load of the measured part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[serde(tag = "loop", rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum LoadFigures {
+    /// The generator sends nothing.
+    #[default]
+    None,
+    /// An answer causes the next message.
+    Closed {
+        /// Messages in flight over all connections.
+        in_flight: u64,
+    },
+    /// Messages without answers, as fast as the server reads.
+    Stream {
+        /// How often a connection accepted no more output because the server did not read.
+        held_back: u64,
+    },
+    /// Messages are due by a schedule.
+    Open(OpenFigures),
+}
+
+/// The figures of an open loop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct OpenFigures {
+    /// Messages that were due.
+    pub offered: u64,
+    /// The share of `offered` that was answered.
+    pub achieved: f64,
+    /// The increase of the number of messages that are due and not answered.
+    pub backlog_growth: i64,
+    /// The part of it that was not sent.
+    pub unsent_growth: i64,
+    /// Messages that were due on connections that had ended.
+    pub lost_turns: u64,
+    /// Messages that were sent late because their connection accepted no more output.
+    pub held_back: u64,
+    /// The 99th percentile of the send lag, in microseconds.
+    pub send_lag_p99_us: Option<f64>,
+}
+
+/// A thread of the generator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct ThreadFigures {
+    /// The core that it is pinned to.
+    pub core: Option<usize>,
+    /// The share of work. Polling is not work.
+    pub busy: f64,
+    /// The share of polling before a sleep.
+    pub polling: f64,
+    /// The share of waiting for a core.
+    pub waiting: f64,
+}
+
+impl ThreadFigures {
+    /// The figures of a thread that read its own clocks.
+    pub(crate) fn new(usage: &Usage, core: Option<usize>) -> Self {
+        Self { core, busy: usage.busy(), polling: usage.polling(), waiting: usage.waiting() }
+    }
+}
+
+/// The network between generator and server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct PathFigures {
+    /// Whether the server is on this machine.
+    pub is_local: bool,
+    /// The shortest time in which a connection was established, in microseconds: one round trip of
+    /// the network without the server's process.
+    pub round_trip_us: Option<f64>,
+    /// The speed of the network interface, in bits per second.
+    pub link_bits_per_second: Option<f64>,
+}
+
+impl Figures {
+    /// Takes the figures of the sampled window. The threads of the generator are not among them,
+    /// because they read their own clocks, and the time for which they polled.
+    pub(crate) fn observe(&mut self, window: WindowUse) {
+        self.generator_cores = window.generator_cores;
+        self.generator_throttled = window.throttled;
+        self.server = window.server.ok();
+        self.server_cores = window.server_cores;
+        self.shares_cores = window.shares_cores;
+        self.server_throttled = window.server_throttled;
+        self.missing.extend(window.missing);
+    }
+}
