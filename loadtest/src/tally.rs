@@ -1,10 +1,9 @@
-//! The events that the threads of a run send to the coordinating thread.
+//! What the threads of a run send to the conductor.
 
-use crate::errors::Errors;
-use crate::measure::Recorder;
-use crate::observe::usage::Usage;
+use crate::ledger::Ledger;
+use crate::measure::Usage;
 use crate::opening::OpeningTally;
-use std::time::Duration;
+use crate::steps::RunPhase;
 
 /// An event of a thread.
 pub(crate) enum ThreadEvent {
@@ -12,9 +11,11 @@ pub(crate) enum ThreadEvent {
     Ramped(Ramped),
     /// Its current figures, as a response to a query.
     Standing(usize, Standing),
+    /// The ledgers of an interval that has ended.
+    Cut(Box<Cut>),
     /// It has nothing left to measure: every message has been answered, or no connection is left.
     Drained,
-    /// Its connections are closed; the final counts.
+    /// Its connections are closed.
     Closed(Box<Tally>),
 }
 
@@ -23,7 +24,8 @@ pub(crate) struct Ramped {
     pub(crate) index: usize,
     /// The system's thread id.
     pub(crate) thread: i32,
-    pub(crate) established: u64,
+    /// The open connections of each population.
+    pub(crate) established: Vec<u64>,
 }
 
 /// The current figures of a thread.
@@ -31,47 +33,56 @@ pub(crate) struct Ramped {
 pub(crate) struct Standing {
     pub(crate) open: u64,
     pub(crate) failed: u64,
-    /// Messages answered since the beginning, or sent, if messages are not answered.
+    /// Messages that were answered since the beginning, or sent, if messages are not answered.
     pub(crate) done: u64,
     pub(crate) errors: u64,
+    /// Arrivals that are due and not submitted.
+    pub(crate) backlog: u64,
+    /// Messages that wait for a reply.
+    pub(crate) outstanding: u64,
 }
 
-/// The counts of a thread.
+/// The ledgers of a thread in an interval.
+pub(crate) struct Cut {
+    pub(crate) index: usize,
+    /// The phase of the interval.
+    pub(crate) phase: RunPhase,
+    /// The end of the interval, in nanoseconds since the epoch.
+    pub(crate) to: u64,
+    /// By population.
+    pub(crate) ledgers: Vec<Box<Ledger>>,
+    /// By population.
+    pub(crate) deliveries: Vec<Vec<Delivery>>,
+    /// The CPU time of the thread since measuring began, at the end of it.
+    pub(crate) usage: Option<Usage>,
+}
+
+/// The deliveries of one published message on one thread.
+pub(crate) struct Delivery {
+    /// The time of its publication, in nanoseconds since the epoch.
+    pub(crate) published: u64,
+    pub(crate) publisher: u32,
+    pub(crate) number: u32,
+    /// The time from its publication to each delivery.
+    pub(crate) after: Vec<u64>,
+}
+
+/// The connections of a thread.
 pub(crate) struct Tally {
     pub(crate) index: usize,
+    /// By population.
+    pub(crate) crews: Vec<CrewTally>,
+}
+
+/// The connections of one population on a thread.
+pub(crate) struct CrewTally {
     pub(crate) established: u64,
     /// Connections that failed to open. One that was in progress when the run ended does not count.
     pub(crate) failed: u64,
     /// The number of these with negotiated compression.
     pub(crate) compressing: u64,
-    pub(crate) opening: OpeningTally,
     /// The start of the first connect and the time at which the last connection was open, in
     /// nanoseconds since the epoch.
     pub(crate) ramp: Option<(u64, u64)>,
-    pub(crate) errors: Errors,
-    /// `None` if measuring did not begin.
-    pub(crate) measured: Option<Measured>,
-}
-
-/// The measurements of a thread.
-pub(crate) struct Measured {
-    pub(crate) latency: Recorder,
-    /// Messages that were in flight when measuring began, or were sent since.
-    pub(crate) sent: u64,
-    /// Those that were answered correctly.
-    pub(crate) received: u64,
-    /// Those that were not answered.
-    pub(crate) missing: u64,
-    pub(crate) window: MeasuredWindow,
-}
-
-/// The counts within the measured time.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct MeasuredWindow {
-    /// Messages answered, or sent, if messages are not answered.
-    pub(crate) messages: u64,
-    /// The bytes of their payloads.
-    pub(crate) bytes: u64,
-    pub(crate) length: Duration,
-    pub(crate) usage: Usage,
+    pub(crate) opening: OpeningTally,
 }

@@ -1,0 +1,345 @@
+//! The steps of a run over all threads: connect, settle, warm up, measure, drain, close.
+
+use crate::LoadError;
+use crate::fleet::{self, Fleet};
+use crate::ledger::Ledger;
+use crate::plan::{Plan, RunLength};
+use crate::processes::Edges;
+use crate::steps::{RunPhase, Timetable};
+use crate::tally::{Cut, Delivery, Standing, Tally, ThreadEvent};
+use crate::timeline::{Moment, Timeline};
+use std::mem;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant};
+
+/// The interval at which the threads are queried and the caller is informed.
+const TICK: Duration = Duration::from_millis(100);
+
+/// The length of the intervals of the time series, and of the histograms of the live view.
+pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
+
+/// The time to wait for replies if the run is stopped early.
+const HURRY: Duration = Duration::from_secs(1);
+
+/// The progress of a run, reported about ten times a second.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// The current phase.
+    pub phase: RunPhase,
+    /// The time since the phase began.
+    pub elapsed: Duration,
+    /// The length of the phase, if it ends by time.
+    pub of: Option<Duration>,
+    /// The number of messages that ends the phase, if there is one.
+    pub of_messages: Option<u64>,
+    /// Open connections.
+    pub open: u64,
+    /// Connections that failed to open.
+    pub failed: u64,
+    /// Messages that were answered, or sent where they are not answered, since the warm-up began.
+    pub messages: u64,
+    /// The current rate of these, per second.
+    pub per_second: f64,
+    /// The median response time in the latest second, in microseconds.
+    pub p50: Option<f64>,
+    /// The 99th percentile of it.
+    pub p99: Option<f64>,
+    /// Messages that are due and were not submitted.
+    pub backlog: u64,
+    /// Errors of all kinds.
+    pub errors: u64,
+}
+
+/// What a run has measured.
+#[derive(Default)]
+pub(crate) struct Score {
+    /// By population: the messages that were due in the measured part.
+    pub(crate) measured: Vec<Ledger>,
+    /// By population: everything before, with the errors of connecting.
+    pub(crate) before: Vec<Ledger>,
+    /// By population: the errors of closing.
+    pub(crate) after: Vec<Ledger>,
+    /// By population.
+    pub(crate) deliveries: Vec<Vec<Delivery>>,
+    /// By thread: its CPU time in the measured part.
+    pub(crate) usage: Vec<crate::measure::Usage>,
+    /// The length of the measured part.
+    pub(crate) length: Duration,
+    pub(crate) timeline: Timeline,
+    pub(crate) tallies: Vec<Tally>,
+}
+
+/// A run in progress.
+pub(crate) struct Conductor<'a> {
+    plan: &'a Plan,
+    fleet: Fleet,
+    report: &'a mut dyn FnMut(&Progress),
+    phase: RunPhase,
+    phase_began: Instant,
+    phase_length: Option<Duration>,
+    next_tick: Instant,
+    next_cut: Instant,
+    standings: Vec<Standing>,
+    /// The completed messages at the latest query, and its time.
+    latest: (Instant, u64),
+    /// The time of the latest change of the number of completed messages.
+    moved: Instant,
+    ramped: Vec<(usize, Vec<u64>)>,
+    threads: Vec<i32>,
+    drained: usize,
+    /// The beginning of the measured part, in nanoseconds since the epoch.
+    measured_from: u64,
+    live: Moment,
+    score: Score,
+}
+
+impl<'a> Conductor<'a> {
+    pub(crate) fn new(plan: &'a Plan, fleet: Fleet, report: &'a mut dyn FnMut(&Progress)) -> Self {
+        let (epoch, threads) = (fleet.epoch(), fleet.threads());
+        let ledgers = || plan.populations.iter().map(|_| Ledger::default()).collect::<Vec<_>>();
+        let score = Score {
+            measured: ledgers(),
+            before: ledgers(),
+            after: ledgers(),
+            deliveries: plan.populations.iter().map(|_| Vec::new()).collect(),
+            usage: vec![crate::measure::Usage::default(); threads],
+            ..Score::default()
+        };
+        Self {
+            plan,
+            fleet,
+            report,
+            phase: RunPhase::Connect,
+            phase_began: epoch,
+            phase_length: None,
+            next_tick: epoch + TICK,
+            next_cut: epoch + INTERVAL,
+            standings: vec![Standing::default(); threads],
+            latest: (epoch, 0),
+            moved: epoch,
+            ramped: Vec::new(),
+            threads: Vec::new(),
+            drained: 0,
+            measured_from: 0,
+            live: Moment::default(),
+            score,
+        }
+    }
+
+    /// The system's ids of the threads; known when the connections are open.
+    pub(crate) fn thread_ids(&self) -> &[i32] {
+        &self.threads
+    }
+
+    /// Opens all connections, or determines that they cannot be opened. Returns whether the run can
+    /// continue.
+    pub(crate) fn connect(&mut self) -> bool {
+        self.enter(RunPhase::Connect, None);
+        self.fleet.post_all(|worker, shard| worker.connect(shard));
+        let threads = self.fleet.threads();
+        self.wait(None, |run| run.ramped.len() == threads || run.plan.stop.is_set());
+        let established: u64 = self.ramped.iter().flat_map(|(_, established)| established).sum();
+        let later = self.plan.populations.iter().any(|population| fleet::connects_later(&population.behaviour));
+        !self.plan.stop.is_set() && (established > 0 || later)
+    }
+
+    /// Sends messages, measures, and waits for outstanding replies. `begin` and `end` are called at
+    /// the edges of the measured part.
+    pub(crate) fn measure(&mut self, begin: impl FnOnce(), end: impl FnOnce()) {
+        let (time, messages) = match self.plan.length {
+            RunLength::Time(time) => (Some(time), None),
+            RunLength::Messages(messages) => (None, Some(messages)),
+        };
+        let timetable = Timetable::new(self.fleet.now(), self.plan.warmup(), time);
+        self.measured_from = timetable.measure;
+        if let (Some(edges), Some(_)) = (&self.plan.edges, time) {
+            // Sending fails if the receiver has been dropped.
+            let _ = edges.send(Edges { begin: self.fleet.at(timetable.measure), end: self.fleet.at(timetable.drain) });
+        }
+        for (index, quotas) in self.quotas(messages) {
+            self.fleet.post(index, move |worker, shard| worker.begin(shard, timetable, quotas));
+        }
+        let threads = self.fleet.threads();
+        let over = move |run: &Self| run.drained == threads || run.plan.stop.is_set();
+        self.enter(RunPhase::Settle, None);
+        self.wait(Some(self.fleet.at(timetable.warm_up)), over);
+        self.enter(RunPhase::WarmUp, Some(self.plan.warmup()));
+        self.wait(Some(self.fleet.at(timetable.measure)), over);
+        self.enter(RunPhase::Measure, time);
+        begin();
+        self.moved = Instant::now();
+        self.next_cut = self.fleet.at(timetable.measure) + INTERVAL;
+        if time.is_some() {
+            self.wait(Some(self.fleet.at(timetable.drain)), over);
+        } else {
+            let timeout = self.plan.timeout;
+            self.wait(None, move |run| over(run) || run.moved.elapsed() > timeout);
+        }
+        end();
+        self.enter(RunPhase::Drain, None);
+        let is_early = time.is_none() || self.plan.stop.is_set();
+        if is_early {
+            self.fleet.post_all(|worker, shard| worker.end(shard));
+        }
+        // A run by number of messages that has stalled has already waited.
+        let wait = if is_early { HURRY.min(self.plan.timeout) } else { self.plan.timeout };
+        self.wait(Some(Instant::now() + wait), |run| run.drained == threads);
+    }
+
+    /// Each thread's share of the messages of each population, in proportion to its connections.
+    fn quotas(&self, messages: Option<u64>) -> Vec<(usize, Option<Vec<u64>>)> {
+        let Some(messages) = messages else {
+            return (0..self.fleet.threads()).map(|index| (index, None)).collect();
+        };
+        // By population, the connections that send on each thread.
+        let sends: Vec<bool> = self.plan.populations.iter().map(|population| population.behaviour.sends()).collect();
+        let places: Vec<(usize, Vec<u64>)> = self.ramped.iter().map(|(index, established)| {
+            let of = established.iter().zip(&sends).zip(&self.plan.populations).map(|((open, sends), population)| {
+                let later = fleet::connects_later(&population.behaviour);
+                let threads = self.fleet.threads();
+                let open = if later { Plan::share(population.connections.into(), threads, *index) } else { *open };
+                if *sends { open } else { 0 }
+            });
+            (*index, of.collect())
+        }).collect();
+        let mut places_left: u64 = places.iter().flat_map(|(_, places)| places).sum();
+        let mut left = messages;
+        let shares = places.into_iter().map(|(index, places)| {
+            let shares = places.into_iter().map(|places| {
+                // The last one takes the remainder.
+                let share = (u128::from(left) * u128::from(places)).checked_div(places_left.into()).unwrap_or(0) as u64;
+                left -= share;
+                places_left -= places;
+                share
+            });
+            (index, Some(shares.collect()))
+        });
+        shares.collect()
+    }
+
+    /// Closes all connections and ends the threads.
+    pub(crate) fn close(mut self) -> Result<Score, LoadError> {
+        self.enter(RunPhase::Close, None);
+        self.fleet.post_all(|worker, shard| worker.close(shard));
+        let threads = self.fleet.threads();
+        // The engine closes connections that do not answer within its close timeout.
+        self.wait(Some(Instant::now() + 2 * fleet::CLOSE_TIMEOUT), |run| run.score.tallies.len() == threads);
+        self.fleet.stop()?;
+        self.score.tallies.sort_by_key(|tally| tally.index);
+        Ok(self.score)
+    }
+
+    fn enter(&mut self, phase: RunPhase, length: Option<Duration>) {
+        (self.phase, self.phase_began, self.phase_length) = (phase, Instant::now(), length);
+    }
+
+    /// Handles the events of the threads and reports progress, until `done` returns true or
+    /// `until` has passed.
+    fn wait(&mut self, until: Option<Instant>, done: impl Fn(&Self) -> bool) {
+        while !done(self) {
+            let now = Instant::now();
+            if until.is_some_and(|until| until <= now) {
+                return;
+            }
+            if now >= self.next_tick {
+                self.next_tick = now + TICK;
+                self.report_progress(now);
+                self.fleet.post_all(|worker, _| worker.stand());
+            }
+            if now >= self.next_cut {
+                self.next_cut += INTERVAL;
+                if matches!(self.phase, RunPhase::WarmUp | RunPhase::Measure) {
+                    self.fleet.post_all(|worker, _| worker.cut_now());
+                }
+            }
+            let next = until.map_or(self.next_tick, |until| until.min(self.next_tick));
+            match self.fleet.next_event(next.saturating_duration_since(now)) {
+                Ok(event) => self.take(event),
+                Err(RecvTimeoutError::Timeout) => {}
+                // Every thread has ended early. Stopping them returns the error.
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn take(&mut self, event: ThreadEvent) {
+        match event {
+            ThreadEvent::Ramped(ramp) => {
+                self.standings[ramp.index].open = ramp.established.iter().sum();
+                self.ramped.push((ramp.index, ramp.established));
+                self.threads.push(ramp.thread);
+            }
+            ThreadEvent::Standing(index, standing) => {
+                if standing.done != self.standings[index].done {
+                    self.moved = Instant::now();
+                }
+                self.standings[index] = standing;
+            }
+            ThreadEvent::Cut(cut) => self.take_cut(*cut),
+            ThreadEvent::Drained => self.drained += 1,
+            // A connection that opened while the others closed leads to a second tally.
+            ThreadEvent::Closed(tally) => {
+                if !self.score.tallies.iter().any(|known| known.index == tally.index) {
+                    self.score.tallies.push(*tally);
+                }
+            }
+        }
+    }
+
+    /// Adds the ledgers of an interval of a thread.
+    fn take_cut(&mut self, cut: Cut) {
+        let score = &mut self.score;
+        if let Some(usage) = cut.usage {
+            score.usage[cut.index] = usage;
+            score.length = score.length.max(Duration::from_nanos(cut.to.saturating_sub(self.measured_from)));
+        }
+        let totals = match cut.phase {
+            RunPhase::Connect | RunPhase::Settle | RunPhase::WarmUp => &mut score.before,
+            RunPhase::Measure | RunPhase::Drain => &mut score.measured,
+            RunPhase::Close => &mut score.after,
+        };
+        if cut.phase == RunPhase::Measure {
+            score.timeline.add(cut.to.saturating_sub(self.measured_from), cut.index, &cut.ledgers);
+        }
+        for ((total, ledger), (all, deliveries)) in
+            totals.iter_mut().zip(cut.ledgers).zip(score.deliveries.iter_mut().zip(cut.deliveries))
+        {
+            self.live.add(cut.index, &ledger);
+            if matches!(cut.phase, RunPhase::Drain) {
+                // The rate is that of the measured part.
+                let mut ledger = ledger;
+                ledger.counts.forget_arrivals();
+                total.merge(*ledger);
+            } else {
+                total.merge(*ledger);
+            }
+            all.extend(deliveries);
+        }
+    }
+
+    fn report_progress(&mut self, now: Instant) {
+        let total = |figure: fn(&Standing) -> u64| self.standings.iter().map(figure).sum::<u64>();
+        let messages = total(|standing| standing.done);
+        let (before, messages_before) = mem::replace(&mut self.latest, (now, messages));
+        let elapsed = now.saturating_duration_since(before).as_secs_f64();
+        let (p50, p99) = self.live.quantiles();
+        let progress = Progress {
+            phase: self.phase,
+            elapsed: now.saturating_duration_since(self.phase_began),
+            of: self.phase_length,
+            of_messages: match self.plan.length {
+                RunLength::Messages(messages) if self.phase == RunPhase::Measure => Some(messages),
+                _ => None,
+            },
+            open: total(|standing| standing.open),
+            failed: total(|standing| standing.failed),
+            messages,
+            per_second: if elapsed > 0.0 { messages.saturating_sub(messages_before) as f64 / elapsed } else { 0.0 },
+            p50,
+            p99,
+            backlog: total(|standing| standing.backlog),
+            errors: total(|standing| standing.errors),
+        };
+        (self.report)(&progress);
+    }
+}

@@ -1,0 +1,134 @@
+//! The ledger of a population: its counts and histograms in one interval.
+//!
+//! A message belongs to the interval in which it was due, and its reply to the same, whenever it
+//! arrives. Only the rate of replies is that of the interval in which they arrive. A thread fills
+//! one ledger for each of its populations; ledgers of threads, and of successive intervals, add up.
+
+use crate::errors::Errors;
+use crate::histogram::Recorder;
+
+/// The counts and histograms of one population in one interval.
+#[derive(Clone, Default)]
+pub(crate) struct Ledger {
+    pub(crate) counts: Counts,
+    /// From the time at which a message was due to its reply.
+    pub(crate) response: Recorder,
+    /// From the time at which a message was submitted to its reply. In a closed loop a message is
+    /// due when it is submitted, so this is empty.
+    pub(crate) service: Recorder,
+    /// From the time at which a message was due to its submission. Empty in a closed loop.
+    pub(crate) send_lag: Recorder,
+    /// Between two messages that a connection has received without having asked for them.
+    pub(crate) gaps: Recorder,
+    /// From the publication of a message to its delivery: to each reader, to the first, to the
+    /// median and to the last one.
+    pub(crate) reach: Reach,
+    pub(crate) errors: Errors,
+}
+
+/// The deliveries of published messages.
+#[derive(Clone, Default)]
+pub(crate) struct Reach {
+    pub(crate) each: Recorder,
+    pub(crate) first: Recorder,
+    pub(crate) median: Recorder,
+    pub(crate) last: Recorder,
+}
+
+/// Declares counts that add up.
+macro_rules! counts {
+    ($($(#[$doc:meta])* $name:ident,)+) => {
+        /// The counts of one population in one interval.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub(crate) struct Counts {
+            $($(#[$doc])* pub(crate) $name: u64,)+
+        }
+
+        impl Counts {
+            /// Adds the counts of another thread or interval.
+            pub(crate) fn add(&mut self, other: &Self) {
+                $(self.$name += other.$name;)+
+            }
+        }
+    };
+}
+
+counts! {
+    /// Messages that were due. In a closed loop: those that were sent.
+    offered,
+    /// Messages that were submitted.
+    sent,
+    /// Messages that were due on a connection that was not open or did not take them.
+    unsent,
+    /// Messages of this interval that were answered correctly.
+    received,
+    /// Messages of this interval that were answered wrongly: another kind, length or content.
+    corrupted,
+    /// Messages of this interval that were not answered within the timeout, or at all.
+    missing,
+    /// Those of `missing` whose connection ended.
+    lost,
+    /// Replies that arrived in this interval, whenever their message was due, and messages that were
+    /// received without having been asked for.
+    arrived,
+    /// Second replies to a message.
+    duplicated,
+    /// Replies that a reply to a later message has overtaken.
+    reordered,
+    /// Replies after the timeout.
+    late,
+    /// Messages that reply to nothing, where replies are expected.
+    unasked,
+    /// Replies in several frames.
+    fragmented,
+    /// Messages that are missing between two received sequence numbers of a connection.
+    skipped,
+    /// Pings of the server.
+    pings,
+    /// Bytes of payload that arrived in this interval.
+    bytes_received,
+    /// Bytes of payload that were submitted.
+    bytes_sent,
+    /// Connections that were opened.
+    opened,
+    /// Connections that ended although the plan did not end them.
+    dropped,
+    /// Connections that the plan has ended.
+    ended,
+}
+
+impl Ledger {
+    /// Adds the ledger of another thread or interval.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.counts.add(&other.counts);
+        self.response.merge(other.response);
+        self.service.merge(other.service);
+        self.send_lag.merge(other.send_lag);
+        self.gaps.merge(other.gaps);
+        self.reach.each.merge(other.reach.each);
+        self.reach.first.merge(other.reach.first);
+        self.reach.median.merge(other.reach.median);
+        self.reach.last.merge(other.reach.last);
+        self.errors.merge(other.errors);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ledgers_add_up() {
+        let (mut one, mut other) = (Ledger::default(), Ledger::default());
+        one.counts.sent = 3;
+        other.counts.sent = 4;
+        other.counts.dropped = 1;
+        one.response.record(1_000);
+        other.response.record(2_000);
+        other.errors.count("reset", || "gone".into());
+        one.merge(other);
+        assert_eq!((one.counts.sent, one.counts.dropped, one.errors.total()), (7, 1, 1));
+        assert_eq!(one.response.quantiles().map(|quantiles| quantiles.count), Some(2));
+        assert_eq!(one.service.quantiles(), None);
+    }
+}

@@ -1,0 +1,117 @@
+//! What the populations of a thread share: the clock, the agenda, the current step.
+
+use crate::agenda::Agenda;
+use crate::plan::Verify;
+use crate::steps::Timetable;
+use ringway::{ConnectionId, Shard};
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+/// What is due on a thread at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// The next step of the run.
+    Step,
+    /// More connections of a population.
+    Connect(u16),
+    /// The next arrival of a population with an open loop.
+    Arrival(u16),
+    /// Messages of a population that have waited for too long.
+    Expiry(u16),
+    /// The next ping of a population.
+    Ping(u16),
+    /// A connection of a population, such as the end of its think time.
+    Connection(u16, ConnectionId),
+    /// A place of a population that connects again.
+    Place(u16, u32),
+    /// More connections to close.
+    Close,
+}
+
+/// What the populations of a thread share.
+pub(super) struct Context {
+    /// The number of the thread.
+    pub(super) index: usize,
+    pub(super) threads: usize,
+    epoch: Instant,
+    /// The latest reading of the clock, in nanoseconds since the epoch.
+    pub(super) now: u64,
+    /// The turn and the connection of the messages that are being processed.
+    current: Option<(Instant, ConnectionId)>,
+    pub(super) agenda: Agenda<Due>,
+    /// Messages that are due in this range belong to the current interval.
+    pub(super) interval: Range<u64>,
+    /// Whether messages may be sent.
+    pub(super) is_sending: bool,
+    pub(super) timetable: Option<Timetable>,
+    pub(super) verify: Verify,
+    /// The time after which a message no longer waits for its reply, in nanoseconds.
+    pub(super) timeout: u64,
+    /// Where a message is written that is not borrowed from its source.
+    pub(super) scratch: Vec<u8>,
+}
+
+impl Context {
+    pub(super) fn new(index: usize, threads: usize, epoch: Instant, verify: Verify, timeout: Duration) -> Self {
+        Self {
+            index,
+            threads,
+            epoch,
+            now: 0,
+            current: None,
+            agenda: Agenda::new(),
+            interval: 0..u64::MAX,
+            is_sending: false,
+            timetable: None,
+            verify,
+            timeout: nanos(timeout),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Reads the clock.
+    pub(super) fn read_clock(&mut self) {
+        self.now = nanos(self.epoch.elapsed());
+    }
+
+    /// Reads the clock for the first message of a connection in a turn.
+    ///
+    /// The messages that a connection receives in one turn have one time of arrival, which is later
+    /// than the arrival in the socket. A reported latency is therefore never too short. A busy
+    /// generator makes it too long by up to two of its turns; see [`verdict`](crate::verdict).
+    #[inline]
+    pub(super) fn begin_input(&mut self, turn: Instant, id: ConnectionId) {
+        if self.current != Some((turn, id)) {
+            self.current = Some((turn, id));
+            self.read_clock();
+        }
+    }
+
+    /// The instant of a time since the epoch.
+    pub(super) fn at(&self, nanos: u64) -> Instant {
+        self.epoch + Duration::from_nanos(nanos)
+    }
+
+    /// A time since the epoch of an instant.
+    pub(super) fn since_epoch(&self, at: Instant) -> u64 {
+        nanos(at.saturating_duration_since(self.epoch))
+    }
+
+    /// Whether a message that was due at this time belongs to the current interval.
+    #[inline]
+    pub(super) fn counts(&self, intended: u64) -> bool {
+        self.interval.contains(&intended)
+    }
+
+    /// Wakes the thread up for what is due next.
+    pub(super) fn set_alarm<H: ringway::Handler>(&self, shard: &mut Shard<'_, H>) {
+        if let Some(next) = self.agenda.next_time() {
+            shard.wake_at(self.at(next));
+        }
+    }
+}
+
+/// A duration in nanoseconds; `u64::MAX` if it is longer than 584 years.
+pub(crate) fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

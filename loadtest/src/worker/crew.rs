@@ -1,0 +1,507 @@
+//! The connections of one population on one thread: what all behaviours have in common.
+
+use super::broadcast::Deliveries;
+use super::context::{Context, Due};
+use super::line::Line;
+use super::opening::Opening;
+use super::{Conn, CrewOrders, Worker};
+use crate::errors;
+use crate::ledger::Ledger;
+use crate::lifetime::{Backoff, Sampler, Span};
+use crate::matching::{Reply, Sent};
+use crate::message::{Mismatch, Source, mark};
+use crate::pace::Pacer;
+use crate::plan::{Behaviour, Plan, Verify};
+use ringway::{ConnectionId, Message, Shard};
+use std::mem;
+use std::time::Duration;
+
+/// The first wait after a connection that did not open, and the longest one. Each failure doubles
+/// the wait; a part of it is random, so that clients do not come back together.
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+const MAX_BACKOFF: Duration = Duration::from_secs(10);
+
+/// [`Verify::Sample`] compares the content of one of this many messages.
+const SAMPLE: u32 = 64;
+
+/// The maximum number of connections that one step of an expiry looks at.
+const EXPIRY_STEP: usize = 4096;
+
+/// Looks for expired messages take place this many times in a timeout.
+const LOOKS: u64 = 20;
+
+/// The maximum number of arrivals that are submitted in one turn, so that replies are received in
+/// between. The others follow at once.
+const ARRIVALS: u32 = 1024;
+
+/// The connections of one population on one thread.
+pub(super) struct Crew {
+    pub(super) index: u16,
+    pub(super) kind: Kind,
+    pub(super) source: Source,
+    /// The messages in flight on each connection; `None`: an open loop.
+    pub(super) in_flight: Option<u32>,
+    /// The arrivals of an open loop.
+    pub(super) pacer: Option<Pacer>,
+    /// When the pacer, or the schedule of pings, has begun.
+    pub(super) paced_from: u64,
+    /// The place of the next arrival.
+    turn: usize,
+    /// The number of places that send: the first ones.
+    senders: usize,
+    /// The connections by place; `None`: not open.
+    pub(super) ids: Vec<Option<ConnectionId>>,
+    pub(super) open: u64,
+    /// Messages, or pings, that wait for a reply.
+    pub(super) outstanding: u64,
+    /// This thread's share of the messages, if their number ends the run, and what is left of it
+    /// since measuring began.
+    pub(super) share: Option<u64>,
+    pub(super) quota: Option<u64>,
+    pub(super) opening: Opening,
+    pub(super) is_ramped: bool,
+    pub(super) ledger: Box<Ledger>,
+    /// Messages that were answered since the beginning, or sent, if messages are not answered.
+    pub(super) done: u64,
+    /// The errors of earlier intervals.
+    pub(super) errors_before: u64,
+    /// The time of the latest reply.
+    pub(super) latest: u64,
+    /// Where the current look for expired messages is.
+    look: usize,
+    pub(super) times: Times,
+    pub(super) pings: u64,
+    pub(super) deliveries: Deliveries,
+}
+
+/// The behaviour of a population, without its parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Echo,
+    Request,
+    Send,
+    Receive,
+    Idle,
+    Connect,
+    Broadcast,
+    Churn,
+    Slow,
+}
+
+/// The times of a behaviour.
+pub(super) struct Times {
+    pub(super) think: Sampler,
+    pub(super) lifetime: Sampler,
+    pub(super) pause: Sampler,
+    pub(super) backoff: Backoff,
+    pub(super) ping: Option<Duration>,
+    pub(super) bytes_per_second: u64,
+}
+
+impl Crew {
+    pub(super) fn new(index: u16, orders: CrewOrders, thread: usize, threads: usize) -> Self {
+        let places = orders.connections as usize;
+        let seed = orders.seed;
+        let (mut think, mut lifetime, mut pause) = (Span::ZERO, Span::ZERO, Span::ZERO);
+        let (mut ping, mut bytes_per_second, mut senders) = (None, 0, places);
+        let kind = match &orders.behaviour {
+            Behaviour::Echo => Kind::Echo,
+            Behaviour::Request { think: of } => {
+                think = of.clone();
+                Kind::Request
+            }
+            Behaviour::Send => Kind::Send,
+            Behaviour::Receive => Kind::Receive,
+            Behaviour::Idle { ping: of } => {
+                ping = *of;
+                Kind::Idle
+            }
+            Behaviour::Connect => Kind::Connect,
+            Behaviour::Broadcast { publishers } => {
+                senders = Plan::share((*publishers).into(), threads, thread) as usize;
+                Kind::Broadcast
+            }
+            Behaviour::Churn { lifetime: of, pause: then } => {
+                (lifetime, pause) = (of.clone(), then.clone());
+                Kind::Churn
+            }
+            Behaviour::Slow { bytes_per_second: of } => {
+                bytes_per_second = *of;
+                Kind::Slow
+            }
+        };
+        // The connections of this behaviour are its load: it opens them while messages are sent.
+        let first = if kind == Kind::Connect { 0 } else { orders.connections };
+        let opening = Opening::new(&orders, first);
+        let arrivals = orders.arrivals;
+        Self {
+            index,
+            kind,
+            source: orders.source,
+            in_flight: orders.in_flight,
+            pacer: arrivals.map(|(schedule, arrivals)| Pacer::new(schedule, arrivals, thread, threads, seed)),
+            paced_from: 0,
+            turn: 0,
+            senders: senders.min(places),
+            ids: vec![None; places],
+            open: 0,
+            outstanding: 0,
+            share: None,
+            quota: None,
+            opening,
+            is_ramped: false,
+            ledger: Box::default(),
+            done: 0,
+            errors_before: 0,
+            latest: 0,
+            look: 0,
+            times: Times {
+                think: Sampler::new(think, seed ^ 1),
+                lifetime: Sampler::new(lifetime, seed ^ 2),
+                pause: Sampler::new(pause, seed ^ 3),
+                backoff: Backoff::new(FIRST_BACKOFF, MAX_BACKOFF, seed ^ 4),
+                ping,
+                bytes_per_second,
+            },
+            pings: 0,
+            deliveries: Deliveries::default(),
+        }
+    }
+
+    /// Whether messages are submitted later than they are due, so that their service time is another
+    /// one than their response time.
+    #[inline]
+    fn has_service_times(&self) -> bool {
+        self.in_flight.is_none() || self.kind == Kind::Connect
+    }
+
+    /// Whether places connect again after their connection has ended.
+    pub(super) fn reconnects(&self) -> bool {
+        matches!(self.kind, Kind::Churn | Kind::Connect)
+    }
+
+    /// Whether a message may be sent now.
+    #[inline]
+    pub(super) fn may_send(&self, cx: &Context) -> bool {
+        cx.is_sending && self.quota != Some(0)
+    }
+
+    /// Sends the next message of a connection, which was due at `intended`. Returns whether the
+    /// connection has taken it.
+    #[inline]
+    pub(super) fn submit(&mut self, cx: &mut Context, conn: &mut Conn<'_>, intended: u64) -> bool {
+        let line = conn.state();
+        let number = line.window.push(Sent { intended, submitted: cx.now });
+        let message = self.source.message(line.salt, number, cx.now, &mut cx.scratch);
+        let bytes = message.payload().len() as u64;
+        if !conn.send(message).is_accepted() {
+            conn.state().window.take_back();
+            return false;
+        }
+        let counts = &mut self.ledger.counts;
+        counts.sent += 1;
+        counts.bytes_sent += bytes;
+        self.outstanding += 1;
+        if let Some(quota) = &mut self.quota {
+            *quota -= 1;
+        }
+        true
+    }
+
+    /// Sends the next message of a closed loop, if there is one.
+    #[inline]
+    pub(super) fn submit_next(&mut self, cx: &mut Context, conn: &mut Conn<'_>) {
+        if self.may_send(cx) && self.submit(cx, conn, cx.now) {
+            self.ledger.counts.offered += 1;
+        }
+    }
+
+    /// Fills the closed loops of all connections: one message on each, then a second one, so that few
+    /// messages are spread over all.
+    pub(super) fn fill(&mut self, cx: &mut Context, shard: &mut Shard<'_, Worker>) {
+        for round in 0..self.in_flight.unwrap_or(0) {
+            for place in 0..self.ids.len() {
+                if !self.may_send(cx) {
+                    return;
+                }
+                if let Some(mut conn) = self.ids[place].and_then(|id| shard.connection(id))
+                    && conn.state().window.waiting() <= round
+                {
+                    self.submit_next(cx, &mut conn);
+                }
+            }
+        }
+    }
+
+    /// Begins the arrivals of an open loop.
+    pub(super) fn begin_arrivals(&mut self, cx: &mut Context) {
+        self.paced_from = cx.now;
+        self.schedule_arrival(cx);
+    }
+
+    fn schedule_arrival(&self, cx: &mut Context) {
+        if let Some(due) = self.pacer.as_ref().and_then(Pacer::next)
+            && self.may_send(cx)
+        {
+            cx.agenda.push(self.paced_from.saturating_add(due), Due::Arrival(self.index));
+        }
+    }
+
+    /// Takes the arrivals that are due, each for the connection whose turn it is. The turn of a
+    /// connection that is not open is unsent: no other one takes it.
+    pub(super) fn arrive(
+        &mut self,
+        cx: &mut Context,
+        shard: &mut Shard<'_, Worker>,
+        submit: impl Fn(&mut Self, &mut Context, &mut Conn<'_>, u64) -> bool,
+    ) {
+        self.arrive_at(cx, shard, |crew, cx, shard, place, intended| {
+            let conn = crew.ids[place as usize].and_then(|id| shard.connection(id));
+            conn.is_some_and(|mut conn| submit(crew, cx, &mut conn, intended))
+        });
+    }
+
+    /// The same for places.
+    pub(super) fn arrive_at(
+        &mut self,
+        cx: &mut Context,
+        shard: &mut Shard<'_, Worker>,
+        submit: impl Fn(&mut Self, &mut Context, &mut Shard<'_, Worker>, u32, u64) -> bool,
+    ) {
+        for _ in 0..ARRIVALS {
+            let Some(intended) = self.pacer.as_ref().and_then(Pacer::next).map(|due| self.paced_from + due) else {
+                return;
+            };
+            if !self.may_send(cx) || self.senders == 0 {
+                return;
+            }
+            if intended > cx.now {
+                cx.read_clock();
+                if intended > cx.now {
+                    break;
+                }
+            }
+            if let Some(pacer) = &mut self.pacer {
+                pacer.advance();
+            }
+            let place = self.turn;
+            self.turn = if place + 1 < self.senders { place + 1 } else { 0 };
+            let is_sent = submit(self, cx, shard, place as u32, intended);
+            if !cx.counts(intended) {
+                continue;
+            }
+            self.ledger.counts.offered += 1;
+            if is_sent {
+                self.ledger.send_lag.record(cx.now - intended);
+            } else {
+                self.ledger.counts.unsent += 1;
+                if let Some(quota) = &mut self.quota {
+                    *quota -= 1;
+                }
+            }
+        }
+        self.schedule_arrival(cx);
+    }
+
+    /// The number of arrivals that are due and not submitted.
+    pub(super) fn backlog(&self, cx: &Context) -> u64 {
+        match &self.pacer {
+            Some(pacer) if cx.is_sending => pacer.due_by(cx.now.saturating_sub(self.paced_from)),
+            _ => 0,
+        }
+    }
+
+    /// Matches a received message, verifies it, and enters it in the ledger. Returns whether a
+    /// message no longer waits for its reply.
+    #[inline]
+    pub(super) fn take_reply(&mut self, cx: &Context, conn: &mut Conn<'_>, message: &Message<'_>) -> bool {
+        let payload = message.payload();
+        let counts = &mut self.ledger.counts;
+        counts.arrived += 1;
+        counts.bytes_received += payload.len() as u64;
+        counts.fragmented += u64::from(message.is_fragmented());
+        let line = conn.state();
+        let salt = line.salt;
+        let is_marked = cx.verify != Verify::Off && self.source.is_marked(payload.len());
+        let number = if is_marked { mark::read(self.source.kind(), salt, payload) } else { None };
+        let reply = match number {
+            Some(number) => line.window.answered_by_number(number),
+            // Too short for a mark, or the mark is damaged.
+            None => line.window.answered_in_order(),
+        };
+        let Reply::Answer { sent, number: answered, overtook } = reply else {
+            self.take_stray(&reply, message);
+            return false;
+        };
+        self.outstanding -= 1;
+        self.done += 1;
+        self.latest = cx.now;
+        if overtook {
+            self.ledger.counts.reordered += 1;
+        }
+        let mismatch = match cx.verify {
+            Verify::Off => None,
+            _ if is_marked && number.is_none() => Some(Mismatch::Content),
+            verify => {
+                let is_thorough = verify == Verify::All || answered.is_multiple_of(SAMPLE);
+                self.source.check(salt, answered, message, is_thorough)
+            }
+        };
+        if let Some(mismatch) = mismatch {
+            self.count_mismatch(mismatch, answered, message);
+        }
+        if cx.counts(sent.intended) {
+            if mismatch.is_some() {
+                self.ledger.counts.corrupted += 1;
+            } else {
+                self.ledger.counts.received += 1;
+                self.record(cx, sent);
+            }
+        }
+        true
+    }
+
+    /// As [`take_reply`](Self::take_reply), for a reply that is any one message.
+    pub(super) fn take_any_reply(&mut self, cx: &Context, conn: &mut Conn<'_>, message: &Message<'_>) -> bool {
+        let counts = &mut self.ledger.counts;
+        counts.arrived += 1;
+        counts.bytes_received += message.payload().len() as u64;
+        counts.fragmented += u64::from(message.is_fragmented());
+        let reply = conn.state().window.answered_in_order();
+        let Reply::Answer { sent, .. } = reply else {
+            self.take_stray(&reply, message);
+            return false;
+        };
+        self.outstanding -= 1;
+        self.done += 1;
+        self.latest = cx.now;
+        if cx.counts(sent.intended) {
+            self.ledger.counts.received += 1;
+            self.record(cx, sent);
+        }
+        true
+    }
+
+    /// Records the latencies of a message that was answered now.
+    #[inline]
+    pub(super) fn record(&mut self, cx: &Context, sent: Sent) {
+        self.ledger.response.record(cx.now - sent.intended);
+        if self.has_service_times() {
+            self.ledger.service.record(cx.now - sent.submitted);
+        }
+    }
+
+    /// Counts a message that answers nothing.
+    #[cold]
+    fn take_stray(&mut self, reply: &Reply, message: &Message<'_>) {
+        let len = message.payload().len();
+        let ledger = &mut self.ledger;
+        match reply {
+            Reply::Duplicate { number } => {
+                ledger.counts.duplicated += 1;
+                ledger.errors.count(errors::DUPLICATE, || format!("message {number} of a connection was answered again"));
+            }
+            Reply::Late { number, .. } => {
+                ledger.counts.late += 1;
+                ledger.errors.count(errors::LATE, || format!("message {number} of a connection was answered after its timeout"));
+            }
+            _ => {
+                ledger.counts.unasked += 1;
+                ledger.errors.count(errors::UNASKED, || format!("a message of {len} bytes answers none that was sent"));
+            }
+        }
+    }
+
+    #[cold]
+    fn count_mismatch(&mut self, mismatch: Mismatch, number: u32, message: &Message<'_>) {
+        let kind = match mismatch {
+            Mismatch::Kind => errors::WRONG_KIND,
+            Mismatch::Length => errors::WRONG_LENGTH,
+            Mismatch::Content => errors::WRONG_CONTENT,
+        };
+        let (is, len) = (message.kind(), message.payload().len());
+        self.ledger.errors.count(kind, || {
+            format!("message {number} of a connection was answered by another one ({is:?}, {len} bytes)")
+        });
+    }
+
+    /// Schedules the first look for expired messages.
+    pub(super) fn begin_expiry(&self, cx: &mut Context) {
+        if matches!(self.kind, Kind::Echo | Kind::Request | Kind::Connect | Kind::Churn) {
+            cx.agenda.push(cx.now.saturating_add(cx.timeout / LOOKS), Due::Expiry(self.index));
+        }
+    }
+
+    /// Looks for messages that have waited for longer than the timeout, on some connections at a time.
+    /// `resume` continues with a connection whose message no longer waits.
+    pub(super) fn expire(
+        &mut self,
+        cx: &mut Context,
+        shard: &mut Shard<'_, Worker>,
+        mut resume: impl FnMut(&mut Self, &mut Context, &mut Conn<'_>, u32),
+    ) {
+        let before = cx.now.saturating_sub(cx.timeout);
+        let end = self.ids.len().min(self.look + EXPIRY_STEP);
+        for place in self.look..end {
+            let Some(mut conn) = self.ids[place].and_then(|id| shard.connection(id)) else { continue };
+            if conn.state().window.oldest().is_none_or(|sent| sent.submitted >= before) {
+                continue;
+            }
+            let mut expired = 0;
+            let mut window = mem::take(&mut conn.state().window);
+            window.expire(before, |number, sent| {
+                expired += 1;
+                self.miss(cx, sent);
+                self.ledger.errors.count(errors::TIMEOUT, || format!("message {number} of a connection was not answered"));
+            });
+            conn.state().window = window;
+            resume(self, cx, &mut conn, expired);
+        }
+        let is_round_over = end == self.ids.len();
+        self.look = if is_round_over { 0 } else { end };
+        let next = if is_round_over { cx.timeout / LOOKS } else { 0 };
+        cx.agenda.push(cx.now.saturating_add(next), Due::Expiry(self.index));
+    }
+
+    /// Enters a message that is not answered, at the time that it has waited so far.
+    fn miss(&mut self, cx: &Context, sent: Sent) {
+        self.outstanding -= 1;
+        if cx.counts(sent.intended) {
+            self.ledger.counts.missing += 1;
+            self.ledger.response.record_lower_bound(cx.now - sent.intended);
+            if self.has_service_times() {
+                self.ledger.service.record_lower_bound(cx.now - sent.submitted);
+            }
+        }
+    }
+
+    /// Enters the messages of a connection that has ended.
+    pub(super) fn lose(&mut self, cx: &Context, line: &mut Line) {
+        let mut window = mem::take(&mut line.window);
+        window.drain(|_, sent| {
+            if cx.counts(sent.intended) {
+                self.ledger.counts.lost += 1;
+            }
+            self.miss(cx, sent);
+        });
+    }
+
+    /// Enters the messages that wait at the end of the run.
+    pub(super) fn give_up(&mut self, cx: &Context, shard: &mut Shard<'_, Worker>) {
+        if self.outstanding == 0 {
+            return;
+        }
+        for place in 0..self.ids.len() {
+            if let Some(mut conn) = self.ids[place].and_then(|id| shard.connection(id)) {
+                let mut window = mem::take(&mut conn.state().window);
+                window.drain(|_, sent| self.miss(cx, sent));
+                conn.state().window = window;
+            }
+        }
+    }
+
+    /// The ledger of the interval that ends now; an empty one replaces it.
+    pub(super) fn cut(&mut self, empty: Box<Ledger>) -> Box<Ledger> {
+        mem::replace(&mut self.ledger, empty)
+    }
+}

@@ -1,0 +1,427 @@
+//! One thread of a run: a handler in the client role.
+//!
+//! A [`Worker`] has the connections of each population that belong to its thread ([`crew::Crew`]),
+//! and one agenda of what is due. The behaviours are in one file each.
+
+mod broadcast;
+mod churn;
+mod connect;
+mod context;
+mod crew;
+mod dispatch;
+mod echo;
+mod idle;
+mod line;
+mod opening;
+mod receive;
+mod request;
+mod send;
+
+pub(crate) use context::nanos;
+pub(crate) use line::Line;
+pub(crate) use opening::Permits;
+
+use crate::ledger::Ledger;
+use crate::measure::{Clocks, Usage};
+use crate::message::Source;
+use crate::pace::{Arrivals, Pacer, Schedule};
+use crate::plan::{Behaviour, Rotation, Verify};
+use crate::steps::{RunPhase, Timetable};
+use crate::tally::{CrewTally, Cut, Ramped, Standing, Tally, ThreadEvent};
+use context::{Context, Due};
+use crew::Crew;
+use opening::Next;
+use ringway::{CloseCode, CloseReason, ConnectError, Connection, ConnectionId, Endpoint, Handler, Message, Request, Shard, Upgrade};
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+/// The number of connections closed in one turn.
+const CLOSING: usize = 1024;
+
+/// The maximum number of due items in one turn.
+const DUE: usize = 4096;
+
+/// A connection of a worker.
+type Conn<'a> = Connection<'a, Worker>;
+
+/// The parameters of a thread.
+pub(crate) struct Orders {
+    pub(crate) index: usize,
+    pub(crate) threads: usize,
+    /// The epoch of all threads.
+    pub(crate) epoch: Instant,
+    pub(crate) verify: Verify,
+    pub(crate) timeout: Duration,
+    pub(crate) crews: Vec<CrewOrders>,
+    pub(crate) events: Sender<ThreadEvent>,
+}
+
+/// The parameters of the connections of one population on a thread.
+pub(crate) struct CrewOrders {
+    pub(crate) behaviour: Behaviour,
+    pub(crate) source: Source,
+    pub(crate) endpoints: Arc<[Arc<Endpoint>]>,
+    pub(crate) rotation: Rotation,
+    pub(crate) permits: Arc<Permits>,
+    pub(crate) connections: u64,
+    /// Connections that this thread opens per second.
+    pub(crate) connect_rate: Option<f64>,
+    pub(crate) in_flight: Option<u32>,
+    pub(crate) arrivals: Option<(Schedule, Arrivals)>,
+    pub(crate) seed: u64,
+}
+
+/// The load of one thread.
+pub(crate) struct Worker {
+    cx: Context,
+    crews: Vec<Crew>,
+    events: Sender<ThreadEvent>,
+    phase: RunPhase,
+    /// The clocks at the beginning of the current interval.
+    begun: Clocks,
+    is_ramped: bool,
+    is_drained: bool,
+    is_closed: bool,
+}
+
+impl Worker {
+    pub(crate) fn new(orders: Orders) -> Self {
+        let cx = Context::new(orders.index, orders.threads, orders.epoch, orders.verify, orders.timeout);
+        let crews = orders.crews.into_iter().enumerate().map(|(index, orders)| {
+            Crew::new(index as u16, orders, cx.index, cx.threads)
+        });
+        Self {
+            crews: crews.collect(),
+            cx,
+            events: orders.events,
+            phase: RunPhase::Connect,
+            begun: Clocks::default(),
+            is_ramped: false,
+            is_drained: false,
+            is_closed: false,
+        }
+    }
+
+    /// Begins to connect.
+    pub(crate) fn connect(&mut self, shard: &mut Shard<'_, Self>) {
+        self.cx.read_clock();
+        for crew in &mut self.crews {
+            crew.opening.began = self.cx.now;
+            self.cx.agenda.push(self.cx.now, Due::Connect(crew.index));
+        }
+        self.work(shard);
+    }
+
+    /// Begins to send by the timetable, once all threads have connected. `quotas` are this thread's
+    /// shares of the messages of each population, if their number ends the run.
+    pub(crate) fn begin(&mut self, shard: &mut Shard<'_, Self>, timetable: Timetable, quotas: Option<Vec<u64>>) {
+        self.phase = RunPhase::Settle;
+        self.cx.timetable = Some(timetable);
+        for (crew, quota) in self.crews.iter_mut().zip(quotas.into_iter().flatten()) {
+            crew.share = Some(quota);
+        }
+        self.cx.agenda.push(timetable.warm_up, Due::Step);
+        self.work(shard);
+    }
+
+    /// Ends the measuring regardless of the timetable. If a number of messages was to end it, it
+    /// ends with the latest reply, so that a stall does not count.
+    pub(crate) fn end(&mut self, shard: &mut Shard<'_, Self>) {
+        self.cx.read_clock();
+        let latest = self.crews.iter().filter(|crew| crew.quota.is_some()).map(|crew| crew.latest).max();
+        self.end_measuring(shard, latest.unwrap_or(self.cx.now));
+    }
+
+    /// Closes all connections; [`ThreadEvent::Closed`] follows when they are.
+    pub(crate) fn close(&mut self, shard: &mut Shard<'_, Self>) {
+        self.end(shard);
+        for crew in &mut self.crews {
+            crew.give_up(&self.cx, shard);
+            crew.opening.give_up();
+        }
+        self.cut(self.cx.now, None);
+        self.phase = RunPhase::Close;
+        self.close_some(shard);
+        self.check_closed();
+    }
+
+    /// Reports the current figures.
+    pub(crate) fn stand(&mut self) {
+        self.cx.read_clock();
+        let mut standing = Standing::default();
+        for crew in &self.crews {
+            standing.open += crew.open;
+            standing.failed += crew.opening.failed;
+            standing.done += crew.done;
+            standing.errors += crew.errors_before + crew.ledger.errors.total();
+            standing.backlog += crew.backlog(&self.cx);
+            standing.outstanding += crew.outstanding;
+        }
+        self.emit(ThreadEvent::Standing(self.cx.index, standing));
+    }
+
+    fn emit(&self, event: ThreadEvent) {
+        // Sending fails if the run has been abandoned.
+        let _ = self.events.send(event);
+    }
+
+    /// Does what is due, and sets the alarm for what follows.
+    fn work(&mut self, shard: &mut Shard<'_, Self>) {
+        self.cx.read_clock();
+        for _ in 0..DUE {
+            let Some(due) = self.cx.agenda.pop_due(self.cx.now) else { break };
+            self.handle(shard, due);
+        }
+        self.cx.set_alarm(shard);
+    }
+
+    fn handle(&mut self, shard: &mut Shard<'_, Self>, due: Due) {
+        match due {
+            Due::Step => self.pass_edges(shard),
+            Due::Close => self.close_some(shard),
+            Due::Connect(crew) => self.proceed(shard, crew),
+            Due::Arrival(crew) => self.crews[usize::from(crew)].arrive_due(&mut self.cx, shard),
+            Due::Expiry(crew) => self.crews[usize::from(crew)].expire_due(&mut self.cx, shard),
+            Due::Ping(crew) => self.crews[usize::from(crew)].ping_due(&mut self.cx, shard),
+            Due::Place(crew, place) => self.crews[usize::from(crew)].place_due(&mut self.cx, shard, place),
+            Due::Connection(crew, id) => self.crews[usize::from(crew)].connection_due(&mut self.cx, shard, id),
+        }
+    }
+
+    /// Starts connections of a population. When those of all are open or have failed, reports it.
+    fn proceed(&mut self, shard: &mut Shard<'_, Self>, index: u16) {
+        let crew = &mut self.crews[usize::from(index)];
+        match crew.opening.proceed(index, &mut self.cx, shard) {
+            Next::At(due) => self.cx.agenda.push(due, Due::Connect(index)),
+            Next::Wait => {}
+            Next::Over => crew.is_ramped = true,
+        }
+        if !self.is_ramped && self.crews.iter().all(|crew| crew.is_ramped) {
+            self.is_ramped = true;
+            self.emit(ThreadEvent::Ramped(Ramped {
+                index: self.cx.index,
+                thread: rustix::thread::gettid().as_raw_nonzero().get(),
+                established: self.crews.iter().map(|crew| crew.opening.established).collect(),
+            }));
+        }
+    }
+
+    /// Enters the phase that is due.
+    #[cold]
+    fn pass_edges(&mut self, shard: &mut Shard<'_, Self>) {
+        let Some(timetable) = self.cx.timetable else { return };
+        let was_sending = self.cx.is_sending;
+        while let Some(end) = timetable.end_of(self.phase).filter(|end| *end <= self.cx.now) {
+            match self.phase {
+                RunPhase::Settle => {
+                    self.phase = RunPhase::WarmUp;
+                    self.cx.interval = end..u64::MAX;
+                    self.cx.is_sending = true;
+                }
+                RunPhase::WarmUp => self.begin_measuring(shard, end, timetable.drain),
+                RunPhase::Measure => self.end_measuring(shard, end),
+                RunPhase::Connect | RunPhase::Drain | RunPhase::Close => break,
+            }
+        }
+        if !was_sending && self.cx.is_sending {
+            for crew in &mut self.crews {
+                crew.begin(&mut self.cx, shard);
+            }
+        }
+        if let Some(edge) = timetable.end_of(self.phase) {
+            self.cx.agenda.push(edge, Due::Step);
+        }
+        self.check_drained(shard);
+    }
+
+    fn begin_measuring(&mut self, shard: &mut Shard<'_, Self>, from: u64, to: u64) {
+        self.cut(from, None);
+        self.phase = RunPhase::Measure;
+        self.cx.interval = from..to;
+        self.begun = Clocks::of_this_thread();
+        for crew in &mut self.crews {
+            crew.quota = crew.share;
+            crew.latest = from;
+            crew.begin_interval(shard);
+        }
+    }
+
+    /// Stops sending. `at` is the end of measuring.
+    fn end_measuring(&mut self, shard: &mut Shard<'_, Self>, at: u64) {
+        if self.phase == RunPhase::Measure {
+            let usage = Clocks::of_this_thread().since(&self.begun);
+            self.cx.interval.end = self.cx.interval.end.min(at.max(self.cx.interval.start));
+            for crew in &mut self.crews {
+                crew.end_interval(shard);
+            }
+            self.cut(at, Some(usage));
+        }
+        if self.phase < RunPhase::Drain {
+            self.phase = RunPhase::Drain;
+        }
+        self.cx.is_sending = false;
+        self.check_drained(shard);
+    }
+
+    /// Reports that nothing is left to measure. The last message of a run by number ends the
+    /// measuring.
+    fn check_drained(&mut self, shard: &mut Shard<'_, Self>) {
+        if !matches!(self.phase, RunPhase::WarmUp | RunPhase::Measure | RunPhase::Drain) {
+            return;
+        }
+        let is_empty = self.crews.iter().all(|crew| crew.open == 0 && !crew.reconnects());
+        let is_answered = self.crews.iter().all(|crew| crew.outstanding == 0);
+        if self.phase != RunPhase::Drain {
+            let is_sent = self.crews.iter().any(|crew| crew.quota.is_some())
+                && self.crews.iter().all(|crew| crew.quota.is_none_or(|quota| quota == 0));
+            if is_empty || is_sent && is_answered {
+                self.end(shard);
+            }
+        } else if (is_empty || is_answered) && !self.is_drained {
+            self.is_drained = true;
+            self.emit(ThreadEvent::Drained);
+        }
+    }
+
+    /// Ends the interval of all ledgers at `to`, and sends them to the conductor.
+    fn cut(&mut self, to: u64, usage: Option<Usage>) {
+        let ledgers = self.crews.iter_mut().map(|crew| {
+            crew.errors_before += crew.ledger.errors.total();
+            crew.cut(Box::<Ledger>::default())
+        });
+        let ledgers = ledgers.collect();
+        let deliveries = self.crews.iter_mut().map(|crew| crew.take_deliveries(u64::MAX)).collect();
+        let cut = Cut { index: self.cx.index, phase: self.phase, to, ledgers, deliveries, usage };
+        self.emit(ThreadEvent::Cut(Box::new(cut)));
+    }
+
+    fn close_some(&mut self, shard: &mut Shard<'_, Self>) {
+        let mut left = CLOSING;
+        for crew in &mut self.crews {
+            while left > 0
+                && let Some(id) = crew.ids.pop()
+            {
+                if let Some(mut conn) = id.and_then(|id| shard.connection(id)) {
+                    close(&mut conn);
+                    left -= 1;
+                }
+            }
+        }
+        if left == 0 {
+            self.cx.agenda.push(self.cx.now, Due::Close);
+        }
+        self.cx.set_alarm(shard);
+    }
+
+    /// Reports the end of the last connection.
+    fn check_closed(&mut self) {
+        if self.phase != RunPhase::Close || self.is_closed || self.crews.iter().any(|crew| crew.open > 0) {
+            return;
+        }
+        self.is_closed = true;
+        // The errors of closing.
+        self.cut(self.cx.now, None);
+        let crews = self.crews.iter_mut().map(|crew| {
+            let opening = &mut crew.opening;
+            CrewTally {
+                established: opening.established,
+                failed: opening.failed,
+                compressing: opening.compressing,
+                ramp: (opening.established > 0).then_some((opening.began, opening.latest)),
+                opening: std::mem::take(&mut opening.tally),
+            }
+        });
+        let tally = Tally { index: self.cx.index, crews: crews.collect() };
+        self.emit(ThreadEvent::Closed(Box::new(tally)));
+    }
+}
+
+/// Begins to close a connection whose work is done.
+fn close(conn: &mut Conn<'_>) {
+    conn.close(CloseCode::NORMAL, "").expect("1000 is a code that may be sent");
+}
+
+impl Handler for Worker {
+    type State = Line;
+
+    fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<Line> {
+        // Clients receive no requests.
+        Upgrade::accept(Line::connecting(0, 0, 0, 0))
+    }
+
+    fn open(&mut self, conn: &mut Conn<'_>) {
+        self.cx.read_clock();
+        let line = conn.state();
+        let (index, place) = (line.crew, line.place);
+        let crew = &mut self.crews[usize::from(index)];
+        crew.opened(&mut self.cx, conn, place, self.phase);
+        if self.phase == RunPhase::Close {
+            return close(conn);
+        }
+        if self.phase == RunPhase::Connect {
+            self.proceed(&mut conn.shard(), index);
+        }
+        self.cx.set_alarm(&mut conn.shard());
+    }
+
+    fn failed(&mut self, shard: &mut Shard<'_, Self>, line: Line, error: &ConnectError) {
+        self.cx.read_clock();
+        let crew = &mut self.crews[usize::from(line.crew)];
+        crew.opening.concluded();
+        // A connection that was abandoned by the generator has not failed.
+        if !matches!(error, ConnectError::Stopping) {
+            crew.failed(&mut self.cx, line.place, error, self.phase);
+            if self.phase == RunPhase::Connect {
+                self.proceed(shard, line.crew);
+            }
+            self.cx.set_alarm(shard);
+        }
+    }
+
+    #[inline]
+    fn message(&mut self, conn: &mut Conn<'_>, message: Message<'_>) {
+        let (turn, id) = (conn.shard().turn_time(), conn.id());
+        self.cx.begin_input(turn, id);
+        let index = usize::from(conn.state().crew);
+        let before = self.cx.agenda.next_time();
+        self.crews[index].message(&mut self.cx, conn, &message);
+        if self.cx.agenda.next_time() != before {
+            self.cx.set_alarm(&mut conn.shard());
+        }
+        if self.crews[index].outstanding == 0 {
+            self.check_drained(&mut conn.shard());
+        }
+    }
+
+    fn ping(&mut self, conn: &mut Conn<'_>, _: &[u8]) {
+        let index = usize::from(conn.state().crew);
+        self.crews[index].ledger.counts.pings += 1;
+    }
+
+    fn pong(&mut self, conn: &mut Conn<'_>, payload: &[u8]) {
+        let index = usize::from(conn.state().crew);
+        self.crews[index].pong(&mut self.cx, payload);
+        self.check_drained(&mut conn.shard());
+    }
+
+    fn drained(&mut self, conn: &mut Conn<'_>) {
+        let index = usize::from(conn.state().crew);
+        self.cx.read_clock();
+        self.crews[index].outbox_drained(&mut self.cx, conn);
+        self.check_drained(&mut conn.shard());
+    }
+
+    fn closed(&mut self, shard: &mut Shard<'_, Self>, mut line: Line, reason: &CloseReason) {
+        self.cx.read_clock();
+        let crew = &mut self.crews[usize::from(line.crew)];
+        crew.closed(&mut self.cx, &mut line, reason, self.phase);
+        self.check_closed();
+        self.check_drained(shard);
+        self.cx.set_alarm(shard);
+    }
+
+    fn woken(&mut self, shard: &mut Shard<'_, Self>) {
+        self.work(shard);
+    }
+}

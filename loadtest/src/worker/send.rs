@@ -1,0 +1,120 @@
+//! Send: messages without replies, as fast as the server reads them or at the rate of an open loop.
+//!
+//! A message counts as sent when the kernel has taken it: what still waits in this process at the
+//! edge of an interval does not. After the last message, a ping on each connection and its pong show
+//! that the server has read what was sent.
+
+use super::context::Context;
+use super::crew::Crew;
+use super::{Conn, Worker};
+use crate::errors;
+use ringway::{Message, Shard};
+
+/// The payload of the pings behind the last messages.
+const BARRIER: &[u8] = b"end of load";
+
+/// Begins to send.
+pub(super) fn begin(crew: &mut Crew, cx: &mut Context, shard: &mut Shard<'_, Worker>) {
+    if crew.pacer.is_some() {
+        return crew.begin_arrivals(cx);
+    }
+    for place in 0..crew.ids.len() {
+        if let Some(mut conn) = crew.ids[place].and_then(|id| shard.connection(id)) {
+            fill(crew, cx, &mut conn);
+        }
+    }
+}
+
+/// Sends until the outbox of a connection is full; the engine says when it has drained.
+pub(super) fn fill(crew: &mut Crew, cx: &mut Context, conn: &mut Conn<'_>) {
+    while crew.pacer.is_none() && crew.may_send(cx) && submit(crew, cx, conn, cx.now) {
+        crew.ledger.counts.offered += 1;
+    }
+}
+
+/// Sends one message.
+pub(super) fn submit(crew: &mut Crew, cx: &mut Context, conn: &mut Conn<'_>, _intended: u64) -> bool {
+    let line = conn.state();
+    let (salt, number) = (line.salt, line.next);
+    let message = crew.source.message(salt, number, cx.now, &mut cx.scratch);
+    let bytes = message.payload().len() as u64;
+    if !conn.send(message).is_accepted() {
+        return false;
+    }
+    conn.state().next = number.wrapping_add(1);
+    crew.ledger.counts.sent += 1;
+    crew.ledger.counts.bytes_sent += bytes;
+    if let Some(quota) = &mut crew.quota {
+        *quota -= 1;
+    }
+    true
+}
+
+/// Counts a message of the server.
+pub(super) fn message(crew: &mut Crew, message: &Message<'_>) {
+    crew.ledger.counts.arrived += 1;
+    crew.ledger.counts.bytes_received += message.payload().len() as u64;
+}
+
+/// What waits from before the interval is sent in it.
+pub(super) fn begin_interval(crew: &mut Crew, shard: &mut Shard<'_, Worker>) {
+    let (messages, bytes) = queued(crew, shard);
+    crew.ledger.counts.sent += messages;
+    crew.ledger.counts.bytes_sent += bytes;
+}
+
+/// What waits at the end of the interval is not sent in it.
+pub(super) fn end_interval(crew: &mut Crew, shard: &mut Shard<'_, Worker>) {
+    let (messages, bytes) = queued(crew, shard);
+    let counts = &mut crew.ledger.counts;
+    counts.sent = counts.sent.saturating_sub(messages);
+    counts.bytes_sent = counts.bytes_sent.saturating_sub(bytes);
+    set_barrier(crew, shard);
+}
+
+/// The number of messages and bytes of payload that wait in this process, not taken by the kernel.
+fn queued(crew: &Crew, shard: &mut Shard<'_, Worker>) -> (u64, u64) {
+    let (mut messages, mut bytes) = (0, 0);
+    for id in crew.ids.iter().flatten() {
+        let Some(mut conn) = shard.connection(*id) else { continue };
+        let mut left = conn.buffered_amount();
+        let line = conn.state();
+        let mut number = line.next;
+        // The latest messages are the ones that wait, the first of them perhaps in part.
+        while left > 0 && number != 0 {
+            number = number.wrapping_sub(1);
+            let len = crew.source.len(line.salt, number);
+            left = left.saturating_sub(len.max(1));
+            messages += 1;
+            bytes += len as u64;
+        }
+    }
+    (messages, bytes)
+}
+
+/// Sends a ping behind the last message of each connection.
+fn set_barrier(crew: &mut Crew, shard: &mut Shard<'_, Worker>) {
+    for id in crew.ids.iter().flatten() {
+        if shard.connection(*id).is_some_and(|mut conn| conn.ping(BARRIER).is_ok()) {
+            crew.outstanding += 1;
+        }
+    }
+}
+
+/// Handles a pong: the server has read what was sent before its ping.
+pub(super) fn pong(crew: &mut Crew, payload: &[u8]) {
+    if payload == BARRIER {
+        crew.outstanding = crew.outstanding.saturating_sub(1);
+    }
+}
+
+/// Handles pings without a pong at the end of the run.
+pub(super) fn give_up(crew: &mut Crew) {
+    let unanswered = std::mem::take(&mut crew.outstanding);
+    if unanswered > 0 {
+        crew.ledger.counts.missing += unanswered;
+        crew.ledger.errors.count(errors::NO_PONG, || {
+            "the server did not answer the ping behind the last message: it is unknown whether it has read them".into()
+        });
+    }
+}
