@@ -62,10 +62,20 @@ pub(crate) struct Score {
     /// By population.
     pub(crate) deliveries: Vec<Vec<Delivery>>,
     /// By thread: its CPU time in the measured part.
-    pub(crate) usage: Vec<crate::measure::Usage>,
+    pub(crate) usage: Vec<crate::observe::usage::Usage>,
     /// The length of the measured part.
     pub(crate) length: Duration,
     pub(crate) timeline: Timeline,
+    /// The open connections of each population when messages began.
+    pub(crate) established: Vec<u64>,
+    /// The cores of the threads.
+    pub(crate) cores: Vec<Option<usize>>,
+    /// Messages that were due and not answered, at the beginning and at the end of the measured part.
+    pub(crate) backlog: (u64, u64),
+    /// The growth of the number of messages that were due and not submitted.
+    pub(crate) unsent_growth: i64,
+    /// How often a connection accepted no more output.
+    pub(crate) held_back: u64,
     pub(crate) tallies: Vec<Tally>,
 }
 
@@ -102,7 +112,7 @@ impl<'a> Conductor<'a> {
             before: ledgers(),
             after: ledgers(),
             deliveries: plan.populations.iter().map(|_| Vec::new()).collect(),
-            usage: vec![crate::measure::Usage::default(); threads],
+            usage: vec![crate::observe::usage::Usage::default(); threads],
             ..Score::default()
         };
         Self {

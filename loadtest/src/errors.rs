@@ -3,6 +3,7 @@
 use ringway::{CloseReason, ConnectError, Ending, HandshakeError};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 
 /// The kinds of errors that the generator detects. [`of_connect`] and [`of_close`] name those of
@@ -10,7 +11,11 @@ use std::io;
 pub(crate) const WRONG_KIND: &str = "verify_kind";
 pub(crate) const WRONG_LENGTH: &str = "verify_length";
 pub(crate) const WRONG_CONTENT: &str = "verify_content";
-pub(crate) const UNEXPECTED: &str = "unexpected_message";
+pub(crate) const UNASKED: &str = "unexpected_message";
+pub(crate) const DUPLICATE: &str = "duplicate_reply";
+pub(crate) const LATE: &str = "late_reply";
+pub(crate) const TIMEOUT: &str = "reply_timeout";
+pub(crate) const NO_PONG: &str = "no_pong";
 
 /// A connection that the generator closed and that the server did not close cleanly. This is the
 /// only kind that is not a failure, because it occurs after measuring.
@@ -24,20 +29,38 @@ pub(crate) struct Errors(BTreeMap<Cow<'static, str>, Mishap>);
 #[derive(Clone, Debug)]
 pub(crate) struct Mishap {
     pub(crate) count: u64,
-    pub(crate) first: String,
+    /// The texts of the first ones.
+    pub(crate) samples: Vec<String>,
 }
+
+/// The maximum number of texts of one kind.
+const SAMPLES: usize = 3;
 
 impl Errors {
     /// Counts an error.
     #[cold]
     pub(crate) fn count(&mut self, kind: impl Into<Cow<'static, str>>, says: impl FnOnce() -> String) {
-        self.0.entry(kind.into()).or_insert_with(|| Mishap { count: 0, first: says() }).count += 1;
+        let mishap = self.0.entry(kind.into()).or_insert_with(|| Mishap { count: 0, samples: Vec::new() });
+        mishap.count += 1;
+        if mishap.samples.len() < SAMPLES {
+            mishap.samples.push(says());
+        }
     }
 
     /// Adds the errors of another thread.
     pub(crate) fn merge(&mut self, other: Self) {
         for (kind, mishap) in other.0 {
-            self.0.entry(kind).and_modify(|mine| mine.count += mishap.count).or_insert(mishap);
+            match self.0.entry(kind) {
+                Entry::Occupied(mut mine) => {
+                    let mine = mine.get_mut();
+                    mine.count += mishap.count;
+                    mine.samples.extend(mishap.samples);
+                    mine.samples.truncate(SAMPLES);
+                }
+                Entry::Vacant(free) => {
+                    free.insert(mishap);
+                }
+            }
         }
     }
 
@@ -145,12 +168,12 @@ mod tests {
     fn errors_of_threads_add_up() {
         let (mut one, mut other) = (Errors::default(), Errors::default());
         one.count("reset", || "first".into());
-        one.count("reset", || unreachable!("only the first text is kept"));
+        one.count("reset", || "second".into());
         other.count("reset", || "third".into());
         other.count("vanished", || "gone".into());
         one.merge(other);
         assert_eq!(one.total(), 4);
-        let counted: Vec<_> = one.iter().map(|(kind, mishap)| (kind, mishap.count, mishap.first.as_str())).collect();
-        assert_eq!(counted, [("reset", 3, "first"), ("vanished", 1, "gone")]);
+        let counted: Vec<_> = one.iter().map(|(kind, mishap)| (kind, mishap.count, mishap.samples.join(" "))).collect();
+        assert_eq!(counted, [("reset", 3, "first second third".to_owned()), ("vanished", 1, "gone".to_owned())]);
     }
 }

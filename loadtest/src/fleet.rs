@@ -1,8 +1,7 @@
 //! The threads of a run: starting them, passing work to them, receiving their events.
 
 use crate::LoadError;
-use crate::observe::listening::Backlog;
-use crate::plan::{Behaviour, HANDSHAKES, Load, MAX_BYTES_IN_FLIGHT, Plan, Population, Rotation, Target};
+use crate::plan::{Behaviour, Load, MAX_BYTES_IN_FLIGHT, Plan, Population, Rotation, Target};
 use crate::tally::ThreadEvent;
 use crate::message::Source;
 use crate::worker::{CrewOrders, Orders, Permits, Worker, nanos};
@@ -66,13 +65,6 @@ pub(crate) fn endpoint(plan: &Plan, target: &Target) -> Result<Endpoint, LoadErr
     Ok(endpoint)
 }
 
-/// The number of handshakes in progress that a plan allows, given what is known of the backlog of
-/// the server's listener.
-pub(crate) fn handshakes(plan: &Plan, backlog: Option<&Backlog>) -> u32 {
-    let known = backlog.map_or(HANDSHAKES, |backlog| backlog.limit.clamp(1, HANDSHAKES));
-    plan.connect.concurrency.unwrap_or(known)
-}
-
 impl Fleet {
     /// Starts the threads, which wait for work.
     pub(crate) fn start(
@@ -100,9 +92,11 @@ impl Fleet {
         let permits = Arc::new(Permits::new(handshakes));
         let plan = plan.clone();
         let make = move |index: usize| {
-            let crews = plan.populations.iter().enumerate().map(|(number, population)| {
-                let seed = seed.wrapping_add((number as u64) << 32);
-                crew(&plan, population, &endpoints, &permits, index, threads, seed)
+            let mut next = 0;
+            let crews = plan.populations.iter().map(|population| {
+                let first = next;
+                next += population.connections;
+                crew(&plan, population, &endpoints, &permits, index, threads, seed, first)
             });
             Worker::new(Orders {
                 index,
@@ -124,6 +118,11 @@ impl Fleet {
 
     pub(crate) fn epoch(&self) -> Instant {
         self.epoch
+    }
+
+    /// The driver of the threads, in words.
+    pub(crate) fn driver(&self) -> String {
+        self.running.driver()
     }
 
     /// The time since the epoch in nanoseconds.
@@ -188,6 +187,7 @@ fn crew(
     index: usize,
     threads: usize,
     seed: u64,
+    first: u32,
 ) -> CrewOrders {
     let connections = Plan::share(population.connections.into(), threads, index);
     let part = connections as f64 / f64::from(plan.connections());
@@ -204,6 +204,8 @@ fn crew(
             Load::Open { schedule, arrivals } => Some((schedule.clone(), *arrivals)),
             Load::Closed { .. } => None,
         },
-        seed: seed.wrapping_add(index as u64),
+        seed,
+        first_number: first + index as u32,
+        stride: threads as u32,
     }
 }

@@ -97,18 +97,25 @@ counts! {
     ended,
 }
 
+impl Counts {
+    /// Forgets what arrived: it arrived after the interval.
+    pub(crate) fn forget_arrivals(&mut self) {
+        (self.arrived, self.bytes_received) = (0, 0);
+    }
+}
+
 impl Ledger {
     /// Adds the ledger of another thread or interval.
-    pub(crate) fn merge(&mut self, other: Self) {
+    pub(crate) fn merge(&mut self, mut other: Self) {
         self.counts.add(&other.counts);
-        self.response.merge(other.response);
-        self.service.merge(other.service);
-        self.send_lag.merge(other.send_lag);
-        self.gaps.merge(other.gaps);
-        self.reach.each.merge(other.reach.each);
-        self.reach.first.merge(other.reach.first);
-        self.reach.median.merge(other.reach.median);
-        self.reach.last.merge(other.reach.last);
+        self.response.merge(&mut other.response);
+        self.service.merge(&mut other.service);
+        self.send_lag.merge(&mut other.send_lag);
+        self.gaps.merge(&mut other.gaps);
+        self.reach.each.merge(&mut other.reach.each);
+        self.reach.first.merge(&mut other.reach.first);
+        self.reach.median.merge(&mut other.reach.median);
+        self.reach.last.merge(&mut other.reach.last);
         self.errors.merge(other.errors);
     }
 }

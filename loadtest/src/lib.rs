@@ -29,46 +29,50 @@
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the worker of a population uses it"))]
 mod agenda;
+mod conductor;
 mod errors;
 mod fleet;
 pub mod floor;
-mod generator;
-mod line;
-#[cfg_attr(not(test), expect(dead_code, reason = "the worker of a population uses it"))]
+mod histogram;
+mod ledger;
+mod lifetime;
 mod matching;
-mod measure;
-#[cfg_attr(not(test), expect(dead_code, reason = "the generator does not use it yet"))]
 pub mod message;
 mod observe;
 mod opening;
-#[cfg_attr(not(test), expect(dead_code, reason = "the worker of a population uses it"))]
-#[expect(unused_imports, reason = "the worker of a population uses them")]
 mod pace;
-mod payload;
-mod phase;
 mod place;
 mod plan;
-mod ramp;
-#[cfg_attr(not(test), expect(dead_code, reason = "schedules and lifetimes use it"))]
 mod random;
-mod report;
+mod run;
+mod steps;
+mod summary;
 mod tally;
+mod timeline;
 mod units;
 mod verdict;
+mod worker;
 
-pub use fleet::Progress;
-pub use measure::Quantiles;
+pub use conductor::Progress;
+pub use histogram::Quantiles;
+pub use lifetime::{Span, SpanError};
+pub use message::{Alphabet, Content, ContentError, Sizes, SizesError};
 pub use observe::{
     Backlog, CoreShares, MachineFigures, RampFigures, ServerIdentity, SynRetry, TcpCounters, Unknown, processes, server,
 };
 pub use opening::{OpeningFigures, StageFailures, TlsFigures, TlsSessionFigures};
-pub use phase::RunPhase;
-pub use plan::{MAX_CONNECT_CONCURRENCY, MAX_PIPELINE, MAX_SIZE, Mode, Plan, PlanError, RunLength, Stop, Verify};
-pub use report::{
-    ConnectionFigures, GeneratorFigures, LatencyFigures, MessageFigures, Report, SCHEMA_VERSION, ServerFigures,
+pub use pace::{Arrivals, Schedule};
+pub use plan::{
+    Behaviour, ConnectPlan, HANDSHAKES, Load, MAX_HANDSHAKES, MAX_IN_FLIGHT, MAX_SIZE, Offer, Plan, PlanError,
+    Population, RunLength, Stop, Target, Verify,
 };
+pub use steps::RunPhase;
+pub use summary::{
+    ConnectionFigures, ErrorFigures, GeneratorFigures, LatencyFigures, MessageFigures, PlanFigures, PopulationFigures,
+    ReachFigures, Report, SCHEMA_VERSION, ServerFigures, TargetFigures,
+};
+pub use timeline::IntervalFigures;
 pub use ringway::Cores;
 pub use units::{bytes, count, size, time};
 pub use verdict::{Figures, LimitedBy, LoadFigures, OpenFigures, PathFigures, ThreadFigures, Verdict};
@@ -83,7 +87,7 @@ use ringway::{ConfigError, ConnectError, RunError, StartError};
 /// [`LoadError`] if the run could not start: the plan is invalid, or this machine does not allow
 /// it. Errors of the server are in the report, even if no connection could be opened.
 pub fn run(plan: &Plan, progress: &mut dyn FnMut(&Progress)) -> Result<Report, LoadError> {
-    fleet::run(plan, progress)
+    run::run(plan, progress)
 }
 
 /// The reason why a run has no report.

@@ -74,12 +74,23 @@ struct Ring {
     /// The last numbers, by number modulo the length: a power of two, and at least twice the number
     /// of waiting messages.
     entries: Box<[Entry]>,
-    /// Messages older than those, by number: expired ones, then waiting ones.
-    aside: Option<Box<VecDeque<(u32, Entry)>>>,
+    aside: Option<Box<Aside>>,
     /// The oldest waiting number in `entries`; the next number, if there is none.
     first: u32,
     /// The highest number that was answered.
     highest: u32,
+}
+
+/// Messages older than those of the ring, by number: expired ones, then waiting ones. It is rare, and
+/// boxed to keep the window small.
+#[derive(Debug, Default)]
+struct Aside(VecDeque<(u32, Entry)>);
+
+impl Default for Window {
+    /// A window for one message in flight.
+    fn default() -> Self {
+        Self::new(1)
+    }
 }
 
 impl Window {
@@ -283,7 +294,7 @@ impl Ring {
             self.pass_first(next);
         }
         let max = self.entries.len();
-        let aside = self.aside.get_or_insert_default();
+        let Aside(aside) = &mut **self.aside.get_or_insert_default();
         aside.push_back((number, entry));
         // The expired ones are at the front.
         while aside.len() > max && aside.front().is_some_and(|(_, entry)| entry.state() == State::Expired) {
@@ -323,7 +334,7 @@ impl Ring {
     /// The oldest message that waits; there must be one.
     #[inline]
     fn oldest(&self) -> (u32, Entry) {
-        if let Some(aside) = &self.aside
+        if let Some(Aside(aside)) = self.aside.as_deref()
             && let Some(oldest) = aside.get(aside.partition_point(|(_, entry)| entry.state() == State::Expired))
         {
             return *oldest;
@@ -336,20 +347,20 @@ impl Ring {
         if number == self.first {
             self.entry(number).set(State::Expired);
             self.pass_first(next);
-        } else if let Some((_, entry)) = self.position_aside(number).and_then(|at| self.aside.as_mut()?.get_mut(at)) {
+        } else if let Some((_, entry)) = self.position_aside(number).and_then(|at| self.aside.as_mut()?.0.get_mut(at)) {
             entry.set(State::Expired);
         }
     }
 
     fn position_aside(&self, number: u32) -> Option<usize> {
         // Numbers are in order, but may wrap.
-        let aside = self.aside.as_ref()?;
+        let Aside(aside) = self.aside.as_deref()?;
         let (front, _) = aside.front()?;
         aside.binary_search_by_key(&number.wrapping_sub(*front), |(other, _)| other.wrapping_sub(*front)).ok()
     }
 
     fn take_aside(&mut self, number: u32) -> Option<Entry> {
         let at = self.position_aside(number)?;
-        self.aside.as_mut()?.remove(at).map(|(_, entry)| entry)
+        self.aside.as_mut()?.0.remove(at).map(|(_, entry)| entry)
     }
 }

@@ -1,6 +1,6 @@
 //! Opening connections: the durations of the stages, and the results of TLS handshakes.
 
-use crate::measure::{Quantiles, Recorder};
+use crate::histogram::{Quantiles, Recorder};
 use ringway::{ConnectError, OpeningStage, OpeningTimes, TlsSession, TlsVersion};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -58,6 +58,7 @@ pub struct TlsSessionFigures {
 }
 
 /// The recordings of one thread.
+#[derive(Default)]
 pub(crate) struct OpeningTally {
     connect: Recorder,
     tls: Recorder,
@@ -69,11 +70,6 @@ pub(crate) struct OpeningTally {
 }
 
 impl OpeningTally {
-    pub(crate) fn new() -> Self {
-        let [connect, tls, upgrade, total] = std::array::from_fn(|_| Recorder::new());
-        Self { connect, tls, upgrade, total, failed_in: StageFailures::default(), sessions: BTreeMap::new() }
-    }
-
     /// Records a connection that has opened.
     pub(crate) fn opened(&mut self, times: &OpeningTimes, session: Option<&TlsSession<'_>>) {
         self.record(times.connect(), times.tls(), times.upgrade());
@@ -113,11 +109,11 @@ impl OpeningTally {
     }
 
     /// Adds the recordings of another thread.
-    pub(crate) fn merge(&mut self, other: Self) {
-        self.connect.merge(other.connect);
-        self.tls.merge(other.tls);
-        self.upgrade.merge(other.upgrade);
-        self.total.merge(other.total);
+    pub(crate) fn merge(&mut self, mut other: Self) {
+        self.connect.merge(&mut other.connect);
+        self.tls.merge(&mut other.tls);
+        self.upgrade.merge(&mut other.upgrade);
+        self.total.merge(&mut other.total);
         self.failed_in.connect += other.failed_in.connect;
         self.failed_in.tls += other.failed_in.tls;
         self.failed_in.upgrade += other.failed_in.upgrade;
@@ -139,6 +135,11 @@ impl OpeningTally {
             upgrade: self.upgrade.quantiles(),
             total: self.total.quantiles(),
         }
+    }
+
+    /// The durations of the first stage.
+    pub(crate) fn times_of_connecting(&self) -> Option<Quantiles> {
+        self.connect.clone().quantiles()
     }
 
     /// The TLS handshakes.
@@ -170,7 +171,7 @@ mod tests {
 
     #[test]
     fn each_stage_has_its_own_histogram_and_threads_add_up() {
-        let (mut one, mut other) = (OpeningTally::new(), OpeningTally::new());
+        let (mut one, mut other) = (OpeningTally::default(), OpeningTally::default());
         one.record(MS, Some(5 * MS), 2 * MS);
         other.record(3 * MS, Some(7 * MS), 4 * MS);
         one.merge(other);
@@ -188,7 +189,7 @@ mod tests {
 
     #[test]
     fn without_tls_there_is_no_stage_of_tls() {
-        let mut tally = OpeningTally::new();
+        let mut tally = OpeningTally::default();
         assert_eq!(tally.times(), OpeningFigures::default());
         tally.record(MS, None, MS);
         let times = tally.times();
@@ -198,7 +199,7 @@ mod tests {
 
     #[test]
     fn full_and_resumed_handshakes_are_counted_for_each_version_and_cipher_suite() {
-        let (mut one, mut other) = (OpeningTally::new(), OpeningTally::new());
+        let (mut one, mut other) = (OpeningTally::default(), OpeningTally::default());
         one.count_session("TLS 1.3", "A", false);
         one.count_session("TLS 1.3", "A", true);
         other.count_session("TLS 1.3", "A", true);
@@ -211,7 +212,7 @@ mod tests {
 
     #[test]
     fn failures_are_counted_by_stage() {
-        let (mut tally, mut other) = (OpeningTally::new(), OpeningTally::new());
+        let (mut tally, mut other) = (OpeningTally::default(), OpeningTally::default());
         for error in [
             ConnectError::Unreachable(io::ErrorKind::ConnectionRefused.into()),
             ConnectError::Tls("unknown CA".into()),

@@ -8,5 +8,6 @@
 mod pacer;
 mod schedule;
 
-pub(crate) use pacer::{Arrivals, Pacer};
-pub(crate) use schedule::{MAX_RATE, Schedule};
+pub use pacer::Arrivals;
+pub(crate) use pacer::Pacer;
+pub use schedule::Schedule;

@@ -12,7 +12,7 @@ use std::num::NonZero;
 /// plan names are used whatever the server's cores are.
 pub(crate) fn place(plan: &Plan, server: &ObservedServer) -> Result<Assignment, PlacementError> {
     if let (Cores::Unpinned, Some(threads)) = (&plan.cores, plan.threads.and_then(NonZero::new)) {
-        return Ok(Assignment::unpinned(threads).at_most(plan.connections as usize));
+        return Ok(Assignment::unpinned(threads).at_most(plan.connections() as usize));
     }
     let set = CoreSet::read()?;
     let leaves_out = plan.cores == Cores::All && set.quota_below().is_none();
@@ -25,7 +25,7 @@ pub(crate) fn place(plan: &Plan, server: &ObservedServer) -> Result<Assignment, 
 
 fn choose(plan: &Plan, set: &CoreSet, pinned: &BTreeSet<usize>) -> Result<Assignment, PlacementError> {
     let threads = plan.threads.map_or(Shards::PerCore, Shards::Count);
-    Ok(set.generator(&plan.cores, threads, pinned)?.at_most(plan.connections as usize))
+    Ok(set.generator(&plan.cores, threads, pinned)?.at_most(plan.connections() as usize))
 }
 
 /// The warning if the server is pinned to all cores of the set.

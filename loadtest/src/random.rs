@@ -21,6 +21,12 @@ pub(crate) fn unit(rng: &mut impl Rng) -> f64 {
     (rng.next_u64() >> 11) as f64 * STEP
 }
 
+/// A whole number from 0 to `max`. Its bias is below 2⁻⁶⁴ × `max`.
+#[inline]
+pub(crate) fn up_to(rng: &mut impl Rng, max: u64) -> u64 {
+    ((u128::from(rng.next_u64()) * (u128::from(max) + 1)) >> 64) as u64
+}
+
 /// An exponentially distributed number with mean 1, from 0 to 36.8.
 #[inline]
 pub(crate) fn exponential(rng: &mut impl Rng) -> f64 {
@@ -67,6 +73,18 @@ mod tests {
             assert_moments(moments(seed, exponential), 1.0, 1.0);
             assert_moments(moments(seed, normal), 0.0, 1.0);
         }
+    }
+
+    #[test]
+    fn whole_numbers_include_both_ends() {
+        for max in [0, 1, 2, 6] {
+            let mut counts = vec![0u32; max as usize + 1];
+            let mut rng = stream(4, max);
+            (0..70_000).for_each(|_| counts[up_to(&mut rng, max) as usize] += 1);
+            let expected = 70_000 / counts.len() as u32;
+            assert!(counts.iter().all(|count| count.abs_diff(expected) <= expected / 20), "{counts:?}");
+        }
+        assert!((0..100).any(|index| up_to(&mut stream(5, index), u64::MAX) > u64::MAX / 2));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What the threads of a run send to the conductor.
 
 use crate::ledger::Ledger;
-use crate::measure::Usage;
+use crate::observe::usage::Usage;
 use crate::opening::OpeningTally;
 use crate::steps::RunPhase;
 

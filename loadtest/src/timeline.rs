@@ -58,7 +58,7 @@ impl Timeline {
         interval.to = interval.to.max(to);
         for ledger in ledgers {
             interval.counts.add(&ledger.counts);
-            interval.response.add(&ledger.response);
+            interval.response.merge(&mut ledger.response.clone());
             interval.errors += ledger.errors.total();
         }
     }
@@ -106,7 +106,7 @@ impl Moment {
             self.threads.fill(false);
         }
         self.threads[thread] = true;
-        self.response.add(&ledger.response);
+        self.response.merge(&mut ledger.response.clone());
     }
 
     fn latest(&mut self) -> (Option<f64>, Option<f64>) {

@@ -20,7 +20,7 @@ impl Window {
     fn memory(&self) -> (usize, usize) {
         match &self.messages {
             Messages::Pair { .. } => (0, 0),
-            Messages::Ring(ring) => (ring.entries.len(), ring.aside.as_ref().map_or(0, |aside| aside.len())),
+            Messages::Ring(ring) => (ring.entries.len(), ring.aside.as_ref().map_or(0, |aside| aside.0.len())),
         }
     }
 }

@@ -31,6 +31,13 @@ pub use records::{Place, RecordFormat, RecordOrder, Records, RecordsError, Recor
 pub use sizes::{Sizes, SizesError};
 #[cfg_attr(not(test), expect(unused_imports, reason = "the generator does not use it yet"))]
 pub(crate) use source::Source;
+
+/// A check of two numbers that anybody can compute.
+pub(crate) fn mix(high: u32, low: u32) -> u32 {
+    let hash = (hash::mix(u64::from(high) << 32 | u64::from(low)) >> 32) as u32;
+    // Without the last step of the finalizer, as `ringway serve --app push` has it.
+    hash ^ (hash >> 31)
+}
 pub use template::{Template, TemplateError, TemplateProblem};
 
 use crate::{MAX_SIZE, size};
@@ -64,6 +71,29 @@ pub enum Content {
     },
     /// One message.
     Literal(Literal),
+}
+
+impl Default for Content {
+    /// Text of 64 bytes.
+    fn default() -> Self {
+        Self::Random { sizes: Sizes::fixed(64).expect("64 is below the maximum"), alphabet: Alphabet::Ascii }
+    }
+}
+
+impl std::fmt::Display for Content {
+    /// The kind and the size: `text of 64 B`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        use crate::units::size;
+        let kind = match self.kind() {
+            MessageKind::Text => "text",
+            MessageKind::Binary => "binary",
+        };
+        match self {
+            Self::Random { sizes, .. } => write!(f, "{kind} of {sizes}"),
+            Self::Json(sizes) => write!(f, "JSON of {sizes}"),
+            _ => write!(f, "given {kind} of up to {}", size(self.max_len())),
+        }
+    }
 }
 
 impl Content {

@@ -5,13 +5,22 @@ use crate::random::{self, Generator};
 
 /// How arrivals are distributed over time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Arrivals {
+pub enum Arrivals {
     /// At equal distances, as far as the rate is constant.
     #[default]
     Uniform,
     /// Independently of each other (a Poisson process): as of many clients that do not coordinate.
     /// Queues are longer than with uniform arrivals of the same rate.
     Poisson,
+}
+
+impl std::fmt::Display for Arrivals {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Uniform => "uniform",
+            Self::Poisson => "Poisson",
+        })
+    }
 }
 
 /// The arrivals of thread `index` of `threads`. Times are in nanoseconds since the schedule's

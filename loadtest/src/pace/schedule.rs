@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// The maximum rate, in arrivals per second: one in a nanosecond.
-pub(crate) const MAX_RATE: f64 = 1e9;
+pub const MAX_RATE: f64 = 1e9;
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
@@ -17,7 +17,7 @@ const NANOS_PER_SECOND: u64 = 1_000_000_000;
 /// any number of arrivals. Against real numbers, a time differs by at most 1 ns, and by 10⁻¹⁶ of
 /// the time since the start.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Schedule {
+pub struct Schedule {
     /// Not empty, in order, without gaps. The last part has a constant rate and no end.
     parts: Box<[Part]>,
 }
@@ -36,23 +36,40 @@ struct Part {
     after: f64,
 }
 
+impl std::fmt::Display for Schedule {
+    /// The rates: `10 k/s`, or `1 k/s to 10 k/s in 30 s, 10 k/s`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        use crate::units::{count, time};
+        for (index, part) in self.parts.iter().enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            let length = time(part.end.saturating_sub(part.start) as f64 / 1e3);
+            match (part.from == part.to, index + 1 == self.parts.len()) {
+                (true, true) => write!(f, "{comma}{}/s", count(part.to))?,
+                (true, false) => write!(f, "{comma}{}/s for {length}", count(part.to))?,
+                (false, _) => write!(f, "{comma}{}/s to {}/s in {length}", count(part.from), count(part.to))?,
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Schedule {
     /// A constant number of arrivals per second.
     ///
     /// # Panics
     /// If the rate is negative, not finite, or above [`MAX_RATE`]; so do the other constructors.
-    pub(crate) fn constant(rate: f64) -> Self {
+    pub fn constant(rate: f64) -> Self {
         Self::stages(rate, &[])
     }
 
     /// A rate that changes linearly within `over`; then `to` holds.
-    pub(crate) fn ramp(from: f64, to: f64, over: Duration) -> Self {
+    pub fn ramp(from: f64, to: f64, over: Duration) -> Self {
         Self::stages(from, &[(over, to)])
     }
 
     /// Stages one after another, in each of which the rate changes linearly from that of the stage
     /// before to its own. The last rate holds. A stage of no length changes the rate at once.
-    pub(crate) fn stages(initial: f64, stages: &[(Duration, f64)]) -> Self {
+    pub fn stages(initial: f64, stages: &[(Duration, f64)]) -> Self {
         let valid = |rate: f64| rate.is_finite() && (0.0..=MAX_RATE).contains(&rate);
         assert!(valid(initial) && stages.iter().all(|stage| valid(stage.1)), "a rate is from 0 to {MAX_RATE}");
         let mut parts = Vec::with_capacity(stages.len() + 1);
@@ -72,12 +89,12 @@ impl Schedule {
     }
 
     /// The number of arrivals offered between two times.
-    pub(crate) fn offered(&self, from: u64, to: u64) -> f64 {
+    pub fn offered(&self, from: u64, to: u64) -> f64 {
         self.integral(to) - self.integral(from)
     }
 
     /// The rate at a time, in arrivals per second.
-    pub(crate) fn rate_at(&self, at: u64) -> f64 {
+    pub fn rate_at(&self, at: u64) -> f64 {
         self.part_at(at).rate_at(at)
     }
 
@@ -212,7 +229,7 @@ pub(super) mod tests {
     }
 
     /// Schedules of up to five stages, with stages of no length, of no rate, and of a day.
-    pub(crate) fn schedule() -> impl Strategy<Value = Schedule> {
+    pub fn schedule() -> impl Strategy<Value = Schedule> {
         let length = prop_oneof![
             1 => Just(0),
             6 => 1..60 * SECOND,
@@ -337,11 +354,9 @@ pub(super) mod tests {
 
     #[test]
     fn no_arrival_is_due_while_the_rate_is_0() {
-        let second = Duration::from_secs(1);
-        let schedule = Schedule::stages(
-            0.0,
-            &[(second, 0.0), (Duration::ZERO, 5.0), (second, 5.0), (second * 0, 0.0), (second, 0.0), (second * 0, 5.0)],
-        );
+        let (second, jump) = (Duration::from_secs(1), Duration::ZERO);
+        let stages = [(second, 0.0), (jump, 5.0), (second, 5.0), (jump, 0.0), (second, 0.0), (jump, 5.0)];
+        let schedule = Schedule::stages(0.0, &stages);
         let mut part = 0;
         let times: Vec<_> = (0..7).map(|number| schedule.time_of(f64::from(number), &mut part)).collect();
         let expected = [1000, 1200, 1400, 1600, 1800, 3000, 3200].map(|millis| Some(millis * 1_000_000));

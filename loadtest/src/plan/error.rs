@@ -39,10 +39,15 @@ pub enum PlanError {
     Size(usize),
     /// More bytes in flight than one connection can have.
     #[error(
-        "{0} messages of up to {} in flight on each connection: give fewer or smaller ones, together below {}",
-        size(*.1), size(MAX_BYTES_IN_FLIGHT)
+        "{in_flight} messages of up to {} in flight on each connection: give fewer or smaller ones, together below {}",
+        size(*.largest), size(MAX_BYTES_IN_FLIGHT)
     )]
-    BytesInFlight(u32, usize),
+    BytesInFlight {
+        /// The messages in flight.
+        in_flight: u32,
+        /// The length of the largest one.
+        largest: usize,
+    },
     /// A schedule for connections that send nothing.
     #[error("{0} connections send no messages at times of their own: a rate does not apply to them")]
     NoSchedule(&'static str),
@@ -145,7 +150,7 @@ fn check_population(population: &Population) -> Result<(), PlanError> {
         (Load::Closed { in_flight }, _)
             if behaviour.is_answered() && *in_flight as usize * (largest + FRAME_HEADER) > MAX_BYTES_IN_FLIGHT =>
         {
-            return Err(PlanError::BytesInFlight(*in_flight, largest));
+            return Err(PlanError::BytesInFlight { in_flight: *in_flight, largest });
         }
         (Load::Open { .. }, Behaviour::Request { .. } | Behaviour::Receive | Behaviour::Idle { .. } | Behaviour::Slow { .. }) => {
             return Err(PlanError::NoSchedule(behaviour.name()));

@@ -9,12 +9,14 @@ use crate::conductor::Score;
 use crate::errors::Errors;
 use crate::histogram::Recorder;
 use crate::ledger::{Counts, Ledger};
-use crate::measure::Usage;
-use crate::observe::{MachineFigures, RampFigures, ServerIdentity, ServerUse};
+use crate::observe::usage::Usage;
+use crate::observe::server::ServerUse;
+use crate::observe::sampler::WindowUse;
+use crate::observe::{MachineFigures, RampFigures, ServerIdentity};
 use crate::opening::OpeningTally;
 use crate::plan::{Behaviour, Load, Plan, Population, RunLength, Verify};
 use crate::tally::{CrewTally, Delivery};
-use crate::verdict::Verdict;
+use crate::verdict::{self, Figures, LoadFigures, OpenFigures, PathFigures};
 use ringway::placement::Assignment;
 use std::collections::BTreeMap;
 use std::mem;
@@ -32,6 +34,12 @@ pub(crate) struct Outcome<'a> {
     pub(crate) ramp: RampFigures,
     pub(crate) score: Score,
     pub(crate) server: Option<(ServerIdentity, ServerUse)>,
+    /// What was sampled in the measured part; `None` if nothing was measured.
+    pub(crate) window: Option<WindowUse>,
+    /// Whether the server is on this machine.
+    pub(crate) is_local: bool,
+    /// Why the backlog of the server's listener is unknown.
+    pub(crate) backlog_unknown: Option<String>,
 }
 
 /// The figures of a population before they are divided by time.
@@ -43,8 +51,8 @@ struct Part {
     ramp: Option<(u64, u64)>,
 }
 
-/// Makes the report. `judge` derives the verdict from the other figures.
-pub(crate) fn build(outcome: Outcome<'_>, judge: impl FnOnce(&Report, &Score) -> Verdict) -> Report {
+/// Makes the report.
+pub(crate) fn build(outcome: Outcome<'_>) -> Report {
     let Outcome { plan, mut score, .. } = outcome;
     let length = score.length;
     let mut all = Part::default();
@@ -59,7 +67,8 @@ pub(crate) fn build(outcome: Outcome<'_>, judge: impl FnOnce(&Report, &Score) ->
     let messages = messages(&all.ledger.counts, length, plan.populations.iter().any(|one| one.load.is_open()));
     let cpu = score.usage.iter().map(|usage| usage.cpu).sum::<Duration>();
     let uncertainty = all.ledger.send_lag.quantiles().map(|lag| lag.p99);
-    let mut report = Report {
+    let verdict = verdict::evaluate(evidence(plan, &all, &messages, &score, outcome.window, outcome.is_local));
+    Report {
         schema_version: SCHEMA_VERSION,
         version: env!("CARGO_PKG_VERSION"),
         started_at: outcome.started_at,
@@ -80,13 +89,67 @@ pub(crate) fn build(outcome: Outcome<'_>, judge: impl FnOnce(&Report, &Score) ->
             uncertainty_us: uncertainty,
         },
         server: outcome.server.map(|(identity, used)| server(identity, &used, messages.per_second, length)),
-        verdict: Verdict::default(),
+        verdict,
         interrupted: plan.stop.is_set(),
         measured: length,
         text: Details::new(plan, outcome.assignment, ramp_time, all.ledger.response),
+    }
+}
+
+/// The figures from which the verdict is derived.
+fn evidence(
+    plan: &Plan,
+    all: &Part,
+    messages: &MessageFigures,
+    score: &Score,
+    window: Option<WindowUse>,
+    is_local: bool,
+) -> Figures {
+    let counts = &all.ledger.counts;
+    let mut response = all.ledger.response.clone();
+    let response = response.quantiles();
+    let in_flight = plan.populations.iter().zip(&score.established).filter(|(population, _)| population.behaviour.sends());
+    let in_flight = in_flight.map(|(population, open)| open * u64::from(population.load.in_flight().unwrap_or(0))).sum();
+    let load = if plan.populations.iter().any(|population| population.load.is_open()) {
+        let unanswered = counts.offered.saturating_sub(counts.received + counts.corrupted);
+        let mut lag = all.ledger.send_lag.clone();
+        LoadFigures::Open(OpenFigures {
+            offered: counts.offered,
+            achieved: if counts.offered > 0 { 1.0 - unanswered as f64 / counts.offered as f64 } else { 0.0 },
+            backlog_growth: score.backlog.1 as i64 - score.backlog.0 as i64,
+            unsent_growth: score.unsent_growth,
+            lost_turns: counts.unsent,
+            held_back: 0,
+            send_lag_p99_us: lag.quantiles().map(|lag| lag.p99),
+        })
+    } else if plan.populations.iter().any(|population| population.behaviour == Behaviour::Send) {
+        LoadFigures::Stream { held_back: score.held_back }
+    } else if plan.populations.iter().any(|population| population.behaviour.sends()) {
+        LoadFigures::Closed { in_flight }
+    } else {
+        LoadFigures::None
     };
-    report.verdict = judge(&report, &score);
-    report
+    let mut figures = Figures {
+        load,
+        established: all.connections.established,
+        messages: (messages.per_second * score.length.as_secs_f64()).round() as u64,
+        messages_per_second: messages.per_second,
+        bytes_per_second: messages.bytes_sent_per_second.max(messages.bytes_received_per_second),
+        response_mean_us: response.map(|response| response.mean),
+        response_p99_us: response.map(|response| response.p99),
+        generator: score.usage.iter().zip(&score.cores).map(|(usage, core)| verdict::ThreadFigures::new(usage, *core)).collect(),
+        path: PathFigures {
+            is_local,
+            round_trip_us: all.opening.times_of_connecting().map(|connect| connect.min),
+            link_bits_per_second: None,
+        },
+        ..Figures::default()
+    };
+    match window {
+        Some(window) => figures.observe(window),
+        None => figures.missing.push("all: nothing was measured".into()),
+    }
+    figures
 }
 
 /// The parts of the populations: their ledgers and their connections on all threads.

@@ -98,9 +98,9 @@ impl Report {
         }
         self.write_errors(&mut lines);
         if self.text.has_traffic && !self.measured.is_zero() {
-            let sentences = self.verdict.evidence.sentences.join("; ");
+            let sentences = self.verdict.evidence.join("; ");
             lines.add("limited by", &format!("{}: {sentences}", self.verdict.limited_by));
-            if let Some(remedy) = self.verdict.remedy() {
+            if let Some(remedy) = &self.verdict.remedy {
                 lines.add("", remedy);
             }
         }
@@ -206,16 +206,11 @@ impl Report {
         }
     }
 
-    /// The whole distribution of response times: a line for each of many quantiles.
+    /// The whole distribution of response times, in the format of HdrHistogram. Empty if nothing was
+    /// answered.
     #[must_use]
     pub fn distribution(&self) -> String {
-        let mut text = String::from("  percentile  response time        messages\n");
-        for point in self.text.response.clone().distribution() {
-            let bound = if point.is_lower_bound { "≥ " } else { "" };
-            let value = format!("{bound}{}", time(point.value));
-            let _ = writeln!(text, "  {:>9.5} %  {value:>13}  {:>14}", point.quantile * 100.0, point.count);
-        }
-        text
+        self.text.response.clone().distribution().map_or(String::new(), |distribution| distribution.to_string())
     }
 
     /// Whether the verdict says anything about a limit.

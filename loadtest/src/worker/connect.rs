@@ -21,7 +21,7 @@ pub(super) fn begin(crew: &mut Crew, cx: &mut Context, shard: &mut Shard<'_, Wor
 
 /// Handles the connections that are due.
 pub(super) fn arrive(crew: &mut Crew, cx: &mut Context, shard: &mut Shard<'_, Worker>) {
-    crew.arrive_at(cx, shard, |crew, cx, shard, place, intended| {
+    crew.arrive_at(cx, shard, |crew, _, shard, place, intended| {
         crew.ids[place as usize].is_none() && crew.opening.connect_due(crew.index, place, intended, shard)
     });
 }

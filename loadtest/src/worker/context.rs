@@ -5,7 +5,7 @@ use crate::plan::Verify;
 use crate::steps::Timetable;
 use ringway::{ConnectionId, Shard};
 use std::ops::Range;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// What is due on a thread at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +49,8 @@ pub(super) struct Context {
     pub(super) timeout: u64,
     /// Where a message is written that is not borrowed from its source.
     pub(super) scratch: Vec<u8>,
+    /// The time of the epoch in nanoseconds since 1970.
+    epoch_unix: u64,
 }
 
 impl Context {
@@ -66,6 +68,8 @@ impl Context {
             verify,
             timeout: nanos(timeout),
             scratch: Vec::new(),
+            epoch_unix: nanos(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
+                .saturating_sub(nanos(epoch.elapsed())),
         }
     }
 
@@ -87,6 +91,12 @@ impl Context {
         }
     }
 
+    /// The latest reading of the clock, in nanoseconds since 1970.
+    #[inline]
+    pub(super) fn unix_time(&self) -> u64 {
+        self.epoch_unix + self.now
+    }
+
     /// The instant of a time since the epoch.
     pub(super) fn at(&self, nanos: u64) -> Instant {
         self.epoch + Duration::from_nanos(nanos)
@@ -105,7 +115,7 @@ impl Context {
 
     /// Wakes the thread up for what is due next.
     pub(super) fn set_alarm<H: ringway::Handler>(&self, shard: &mut Shard<'_, H>) {
-        if let Some(next) = self.agenda.next_time() {
+        if let Some(next) = self.agenda.next() {
             shard.wake_at(self.at(next));
         }
     }

@@ -4,22 +4,21 @@ use super::broadcast::Deliveries;
 use super::context::{Context, Due};
 use super::line::Line;
 use super::opening::Opening;
+use super::times::{Retries, Sampler};
 use super::{Conn, CrewOrders, Worker};
 use crate::errors;
 use crate::ledger::Ledger;
-use crate::lifetime::{Backoff, Sampler, Span};
+use crate::lifetime::{Backoff, Span};
 use crate::matching::{Reply, Sent};
-use crate::message::{Mismatch, Source, mark};
+use crate::message::{Depth, Mismatch, Source};
 use crate::pace::Pacer;
 use crate::plan::{Behaviour, Plan, Verify};
 use ringway::{ConnectionId, Message, Shard};
 use std::mem;
 use std::time::Duration;
 
-/// The first wait after a connection that did not open, and the longest one. Each failure doubles
-/// the wait; a part of it is random, so that clients do not come back together.
-const FIRST_BACKOFF: Duration = Duration::from_millis(100);
-const MAX_BACKOFF: Duration = Duration::from_secs(10);
+/// The waits after connections that did not open.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
 
 /// [`Verify::Sample`] compares the content of one of this many messages.
 const SAMPLE: u32 = 64;
@@ -93,7 +92,7 @@ pub(super) struct Times {
     pub(super) think: Sampler,
     pub(super) lifetime: Sampler,
     pub(super) pause: Sampler,
-    pub(super) backoff: Backoff,
+    pub(super) retries: Retries,
     pub(super) ping: Option<Duration>,
     pub(super) bytes_per_second: u64,
 }
@@ -102,6 +101,7 @@ impl Crew {
     pub(super) fn new(index: u16, orders: CrewOrders, thread: usize, threads: usize) -> Self {
         let places = orders.connections as usize;
         let seed = orders.seed;
+        let stream = (u64::from(index) << 32) + ((thread as u64) << 3);
         let (mut think, mut lifetime, mut pause) = (Span::ZERO, Span::ZERO, Span::ZERO);
         let (mut ping, mut bytes_per_second, mut senders) = (None, 0, places);
         let kind = match &orders.behaviour {
@@ -156,10 +156,10 @@ impl Crew {
             latest: 0,
             look: 0,
             times: Times {
-                think: Sampler::new(think, seed ^ 1),
-                lifetime: Sampler::new(lifetime, seed ^ 2),
-                pause: Sampler::new(pause, seed ^ 3),
-                backoff: Backoff::new(FIRST_BACKOFF, MAX_BACKOFF, seed ^ 4),
+                think: Sampler::new(think, seed, stream),
+                lifetime: Sampler::new(lifetime, seed, stream + 1),
+                pause: Sampler::new(pause, seed, stream + 2),
+                retries: Retries::new(BACKOFF, seed, stream + 3),
                 ping,
                 bytes_per_second,
             },
@@ -192,7 +192,7 @@ impl Crew {
     pub(super) fn submit(&mut self, cx: &mut Context, conn: &mut Conn<'_>, intended: u64) -> bool {
         let line = conn.state();
         let number = line.window.push(Sent { intended, submitted: cx.now });
-        let message = self.source.message(line.salt, number, cx.now, &mut cx.scratch);
+        let message = self.source.message(line.salt, number, cx.unix_time());
         let bytes = message.payload().len() as u64;
         if !conn.send(message).is_accepted() {
             conn.state().window.take_back();
@@ -304,8 +304,8 @@ impl Crew {
     }
 
     /// The number of arrivals that are due and not submitted.
-    pub(super) fn backlog(&self, cx: &Context) -> u64 {
-        match &self.pacer {
+    pub(super) fn backlog(&mut self, cx: &Context) -> u64 {
+        match &mut self.pacer {
             Some(pacer) if cx.is_sending => pacer.due_by(cx.now.saturating_sub(self.paced_from)),
             _ => 0,
         }
@@ -323,28 +323,31 @@ impl Crew {
         let line = conn.state();
         let salt = line.salt;
         let is_marked = cx.verify != Verify::Off && self.source.is_marked(payload.len());
-        let number = if is_marked { mark::read(self.source.kind(), salt, payload) } else { None };
+        let number = if is_marked { self.source.number_of(salt, payload) } else { None };
         let reply = match number {
             Some(number) => line.window.answered_by_number(number),
             // Too short for a mark, or the mark is damaged.
-            None => line.window.answered_in_order(),
+            None => line.window.answered_in_order(cx.now),
         };
-        let Reply::Answer { sent, number: answered, overtook } = reply else {
+        let Reply::Answer { sent, number: answered, overtaken } = reply else {
             self.take_stray(&reply, message);
             return false;
         };
         self.outstanding -= 1;
         self.done += 1;
         self.latest = cx.now;
-        if overtook {
+        if overtaken {
             self.ledger.counts.reordered += 1;
         }
         let mismatch = match cx.verify {
             Verify::Off => None,
-            _ if is_marked && number.is_none() => Some(Mismatch::Content),
             verify => {
-                let is_thorough = verify == Verify::All || answered.is_multiple_of(SAMPLE);
-                self.source.check(salt, answered, message, is_thorough)
+                let depth = match (verify == Verify::All || answered.is_multiple_of(SAMPLE), number) {
+                    (true, _) => Depth::All,
+                    (false, Some(_)) => Depth::Shape,
+                    (false, None) => Depth::Mark,
+                };
+                self.source.check(salt, answered, message, depth).err()
             }
         };
         if let Some(mismatch) = mismatch {
@@ -367,7 +370,7 @@ impl Crew {
         counts.arrived += 1;
         counts.bytes_received += message.payload().len() as u64;
         counts.fragmented += u64::from(message.is_fragmented());
-        let reply = conn.state().window.answered_in_order();
+        let reply = conn.state().window.answered_in_order(cx.now);
         let Reply::Answer { sent, .. } = reply else {
             self.take_stray(&reply, message);
             return false;
@@ -397,7 +400,7 @@ impl Crew {
         let len = message.payload().len();
         let ledger = &mut self.ledger;
         match reply {
-            Reply::Duplicate { number } => {
+            Reply::Duplicate { number } | Reply::Stale { number } => {
                 ledger.counts.duplicated += 1;
                 ledger.errors.count(errors::DUPLICATE, || format!("message {number} of a connection was answered again"));
             }
@@ -415,9 +418,9 @@ impl Crew {
     #[cold]
     fn count_mismatch(&mut self, mismatch: Mismatch, number: u32, message: &Message<'_>) {
         let kind = match mismatch {
-            Mismatch::Kind => errors::WRONG_KIND,
-            Mismatch::Length => errors::WRONG_LENGTH,
-            Mismatch::Content => errors::WRONG_CONTENT,
+            Mismatch::Kind { .. } => errors::WRONG_KIND,
+            Mismatch::Length { .. } => errors::WRONG_LENGTH,
+            Mismatch::Content { .. } => errors::WRONG_CONTENT,
         };
         let (is, len) = (message.kind(), message.payload().len());
         self.ledger.errors.count(kind, || {

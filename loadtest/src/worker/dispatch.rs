@@ -115,7 +115,7 @@ impl Crew {
         if let Some(times) = conn.opening_times() {
             opening.tally.opened(&times, conn.tls().as_ref());
         }
-        self.times.backoff.reset();
+        self.times.retries.succeeded();
         self.ledger.counts.opened += 1;
         if phase == RunPhase::Close {
             return;
@@ -139,7 +139,7 @@ impl Crew {
         self.opening.tally.failed(error);
         self.ledger.errors.count(errors::of_connect(error), || error.to_string());
         if self.reconnects() && phase > RunPhase::Connect {
-            let wait = self.times.backoff.next();
+            let wait = self.times.retries.failed();
             churn::again(self, cx, place, wait);
         }
     }

@@ -16,22 +16,23 @@ mod opening;
 mod receive;
 mod request;
 mod send;
+mod times;
 
 pub(crate) use context::nanos;
 pub(crate) use line::Line;
 pub(crate) use opening::Permits;
 
 use crate::ledger::Ledger;
-use crate::measure::{Clocks, Usage};
+use crate::observe::usage::{Clocks, Usage};
 use crate::message::Source;
-use crate::pace::{Arrivals, Pacer, Schedule};
+use crate::pace::{Arrivals, Schedule};
 use crate::plan::{Behaviour, Rotation, Verify};
 use crate::steps::{RunPhase, Timetable};
 use crate::tally::{CrewTally, Cut, Ramped, Standing, Tally, ThreadEvent};
 use context::{Context, Due};
 use crew::Crew;
 use opening::Next;
-use ringway::{CloseCode, CloseReason, ConnectError, Connection, ConnectionId, Endpoint, Handler, Message, Request, Shard, Upgrade};
+use ringway::{CloseCode, CloseReason, ConnectError, Connection, Endpoint, Handler, Message, Request, Shard, Upgrade};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
@@ -70,6 +71,10 @@ pub(crate) struct CrewOrders {
     pub(crate) in_flight: Option<u32>,
     pub(crate) arrivals: Option<(Schedule, Arrivals)>,
     pub(crate) seed: u64,
+    /// The number of the first connection, and the distance to the next one: numbers are unique over
+    /// all threads and populations.
+    pub(crate) first_number: u32,
+    pub(crate) stride: u32,
 }
 
 /// The load of one thread.
@@ -96,7 +101,7 @@ impl Worker {
             cx,
             events: orders.events,
             phase: RunPhase::Connect,
-            begun: Clocks::default(),
+            begun: Clocks::of_this_thread(Duration::ZERO),
             is_ramped: false,
             is_drained: false,
             is_closed: false,
@@ -150,7 +155,7 @@ impl Worker {
     pub(crate) fn stand(&mut self) {
         self.cx.read_clock();
         let mut standing = Standing::default();
-        for crew in &self.crews {
+        for crew in &mut self.crews {
             standing.open += crew.open;
             standing.failed += crew.opening.failed;
             standing.done += crew.done;
@@ -170,7 +175,7 @@ impl Worker {
     fn work(&mut self, shard: &mut Shard<'_, Self>) {
         self.cx.read_clock();
         for _ in 0..DUE {
-            let Some(due) = self.cx.agenda.pop_due(self.cx.now) else { break };
+            let Some((_, due)) = self.cx.agenda.pop(self.cx.now) else { break };
             self.handle(shard, due);
         }
         self.cx.set_alarm(shard);
@@ -239,7 +244,7 @@ impl Worker {
         self.cut(from, None);
         self.phase = RunPhase::Measure;
         self.cx.interval = from..to;
-        self.begun = Clocks::of_this_thread();
+        self.begun = Clocks::of_this_thread(shard.driver_stats().polled);
         for crew in &mut self.crews {
             crew.quota = crew.share;
             crew.latest = from;
@@ -250,7 +255,7 @@ impl Worker {
     /// Stops sending. `at` is the end of measuring.
     fn end_measuring(&mut self, shard: &mut Shard<'_, Self>, at: u64) {
         if self.phase == RunPhase::Measure {
-            let usage = Clocks::of_this_thread().since(&self.begun);
+            let usage = Clocks::of_this_thread(shard.driver_stats().polled).since(&self.begun);
             self.cx.interval.end = self.cx.interval.end.min(at.max(self.cx.interval.start));
             for crew in &mut self.crews {
                 crew.end_interval(shard);
@@ -281,6 +286,14 @@ impl Worker {
         } else if (is_empty || is_answered) && !self.is_drained {
             self.is_drained = true;
             self.emit(ThreadEvent::Drained);
+        }
+    }
+
+    /// Ends the interval of all ledgers now, for the time series and the live view.
+    pub(crate) fn cut_now(&mut self) {
+        if matches!(self.phase, RunPhase::WarmUp | RunPhase::Measure) {
+            self.cx.read_clock();
+            self.cut(self.cx.now, None);
         }
     }
 
@@ -384,9 +397,9 @@ impl Handler for Worker {
         let (turn, id) = (conn.shard().turn_time(), conn.id());
         self.cx.begin_input(turn, id);
         let index = usize::from(conn.state().crew);
-        let before = self.cx.agenda.next_time();
+        let before = self.cx.agenda.next();
         self.crews[index].message(&mut self.cx, conn, &message);
-        if self.cx.agenda.next_time() != before {
+        if self.cx.agenda.next() != before {
             self.cx.set_alarm(&mut conn.shard());
         }
         if self.crews[index].outstanding == 0 {

@@ -3,7 +3,6 @@
 use super::context::Context;
 use super::line::Line;
 use super::{CrewOrders, Worker};
-use crate::message::mix;
 use crate::opening::OpeningTally;
 use crate::plan::Rotation;
 use ringway::{Endpoint, Shard};
@@ -54,8 +53,9 @@ pub(super) struct Opening {
     wanted: u64,
     /// Connections per second of this population on this thread.
     rate: Option<f64>,
-    /// The salts of connections derive from it.
-    salt: u32,
+    /// The number of the first connection, and the distance between two: unique over all threads.
+    first_number: u32,
+    stride: u32,
     pub(super) began: u64,
     pub(super) started: u64,
     pub(super) established: u64,
@@ -77,7 +77,8 @@ impl Opening {
             permits: Arc::clone(&orders.permits),
             wanted: first,
             rate: orders.connect_rate,
-            salt: orders.seed as u32 ^ (orders.seed >> 32) as u32,
+            first_number: orders.first_number,
+            stride: orders.stride,
             began: 0,
             started: 0,
             established: 0,
@@ -129,8 +130,13 @@ impl Opening {
         }
         self.in_progress += 1;
         let endpoint = &self.endpoints[self.rotation.at(place.into())];
-        shard.connect(endpoint, Line::connecting(crew, place, mix(self.salt, place), due));
+        shard.connect(endpoint, Line::connecting(crew, place, self.number_of(place), due));
         true
+    }
+
+    /// The number of the connection of a place, which identifies its messages.
+    fn number_of(&self, place: u32) -> u32 {
+        self.first_number.wrapping_add(place.wrapping_mul(self.stride))
     }
 
     /// Ends a handshake: it has succeeded or failed.

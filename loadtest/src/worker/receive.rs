@@ -3,7 +3,7 @@
 use super::context::{Context, Due};
 use super::crew::Crew;
 use super::{Conn, Worker};
-use crate::message::mark;
+use crate::message::mix;
 use ringway::{ConnectionId, Message, Shard};
 
 /// Handles a message: counts it, and the ones that its sequence number shows to be missing.
@@ -14,8 +14,7 @@ pub(super) fn message(crew: &mut Crew, cx: &Context, conn: &mut Conn<'_>, messag
     ledger.counts.bytes_received += payload.len() as u64;
     ledger.counts.fragmented += u64::from(message.is_fragmented());
     let line = conn.state();
-    // The server does not know the salt of a connection.
-    if let Some(number) = mark::read(message.kind(), 0, payload) {
+    if let Some(number) = pushed_number(payload) {
         let ahead = number.wrapping_sub(line.next);
         if line.mark == 0 {
             // The first one shows where the numbers begin.
@@ -34,6 +33,13 @@ pub(super) fn message(crew: &mut Crew, cx: &Context, conn: &mut Conn<'_>, messag
         ledger.gaps.record(cx.now - line.mark);
     }
     line.mark = cx.now.max(1);
+}
+
+/// The number in a message of `ringway serve --app push`: 4 bytes, and a check of 4 bytes.
+fn pushed_number(payload: &[u8]) -> Option<u32> {
+    let (number, rest) = payload.split_first_chunk()?;
+    let number = u32::from_le_bytes(*number);
+    (rest.first_chunk() == Some(&mix(0, number).to_le_bytes())).then_some(number)
 }
 
 /// As [`message`], and pauses the connection until the message's share of the rate has passed.

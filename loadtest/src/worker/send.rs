@@ -36,7 +36,7 @@ pub(super) fn fill(crew: &mut Crew, cx: &mut Context, conn: &mut Conn<'_>) {
 pub(super) fn submit(crew: &mut Crew, cx: &mut Context, conn: &mut Conn<'_>, _intended: u64) -> bool {
     let line = conn.state();
     let (salt, number) = (line.salt, line.next);
-    let message = crew.source.message(salt, number, cx.now, &mut cx.scratch);
+    let message = crew.source.message(salt, number, cx.unix_time());
     let bytes = message.payload().len() as u64;
     if !conn.send(message).is_accepted() {
         return false;
