@@ -3,8 +3,9 @@
 use crate::bench::cells::{Shape, cell};
 use crate::bench::peers::{PeerSpec, peer};
 use crate::listening::ListenOptions;
+use crate::load::arguments::Load;
 use crate::serve::apps::{App, AppParser};
-use crate::tls::{BenchTls, LoadTls, ServeTls};
+use crate::tls::{BenchTls, ServeTls};
 use crate::values::{
     buffer_size, buffers, busy_poll, busy_poll_word, connect_concurrency, connections, cores, count, header, headers,
     listen, origin_to_allow, origin_to_send, pipeline, ring_entries, rounds, shards, sizes, some_size, some_time,
@@ -36,7 +37,6 @@ pub(crate) enum CliCommand {
     Serve(Box<Serve>),
     /// Load-test a WebSocket server: send messages, verify the echoes, report rates and latencies,
     /// and which side was the limit
-    #[command(after_help = LOAD_HELP)]
     Load(Box<Load>),
     /// Measure this machine: WebSocket echo next to raw TCP echo and other servers
     #[command(after_help = BENCH_HELP)]
@@ -330,131 +330,6 @@ sets up: messages, full and resumed handshakes, and idle connections.
 
 Exit codes: 0 success; 1 the run failed; 2 usage; 4 a cell has no figures, because a peer failed or because no message came \
 back in three attempts on a busy machine; 130/143 interrupted by SIGINT/SIGTERM. In every case the measured part is reported.";
-
-/// The text below the flags of `load`.
-const LOAD_HELP: &str = "\
-The loop is closed: each connection keeps --pipeline messages in flight, and sends the next one when it receives an echo.
-
-Exit codes: 0 success; 1 a connection did not open, or was closed early, or an echo was wrong, unexpected or missing; \
-2 usage; 4 messages were requested, but none was measured; 130/143 interrupted by SIGINT/SIGTERM. In every case the measured part is reported.
-
-A verdict of 'inconclusive' is not a failure: the figures are valid, but they do not show which side was the limit.";
-
-/// The traffic of `load`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Loading {
-    /// Send messages, and verify the echoes
-    Echo,
-    /// Send messages as fast as the server reads them
-    Send,
-    /// Hold the connections open without traffic
-    Idle,
-}
-
-/// The part of each echo that `load` verifies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Verifying {
-    /// None: echoes are only counted
-    Off,
-    /// Length of each, content of every 64th
-    Sample,
-    /// Length and content of each
-    All,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Load {
-    /// URL of the server, as ws://127.0.0.1:9001/path; unix:/run/app.sock:/path requests /path from
-    /// the server that listens on the Unix socket /run/app.sock
-    pub(crate) url: String,
-    /// Number of connections over all threads, as 500 or 10k
-    #[arg(short, long, value_name = "N", default_value = "50", value_parser = connections)]
-    pub(crate) connections: u32,
-    /// Number of threads, each with its own driver [default: one per core of --cores, limited to the
-    /// whole CPUs of the cgroup's quota; never more than connections]
-    #[arg(short, long, value_name = "N")]
-    pub(crate) threads: Option<usize>,
-    /// Cores to pin the threads to, in this order, as 0-3,8 [default: the affinity mask from its
-    /// end, without the cores to which a server on this machine has pinned its threads; no pinning
-    /// if the CPU quota is smaller than the mask]
-    #[arg(long, value_name = "LIST", value_parser = cores)]
-    pub(crate) cores: Option<CoreList>,
-    /// Time to measure
-    #[arg(short, long, value_name = "TIME", default_value = "10s", value_parser = time)]
-    pub(crate) duration: Duration,
-    /// Number of answered messages to measure, instead of a time
-    #[arg(short = 'n', long, value_name = "N", value_parser = count, conflicts_with = "duration")]
-    pub(crate) messages: Option<u64>,
-    /// Messages in flight on each connection
-    #[arg(short, long, value_name = "N", default_value = "1", value_parser = pipeline)]
-    pub(crate) pipeline: u32,
-    /// Time to send messages before measuring
-    #[arg(short, long, value_name = "TIME", default_value = "1s", value_parser = time)]
-    pub(crate) warmup: Duration,
-    /// Size of the messages: a number of bytes, or a range as 20-1K with uniformly distributed
-    /// sizes
-    #[arg(short, long, value_name = "N|A-B", default_value = "64", value_parser = sizes)]
-    pub(crate) size: RangeInclusive<usize>,
-    /// Send binary messages of random bytes [default: text of random printable ASCII]
-    #[arg(short, long)]
-    pub(crate) binary: bool,
-    /// Connections to open per second over all threads [default: as fast as the server accepts
-    /// them]
-    #[arg(short = 'r', long, value_name = "N", value_parser = count)]
-    pub(crate) connect_rate: Option<u64>,
-    /// Connections that each thread opens at a time, 1 to 256; with 1, no connection waits for the
-    /// handshake of another
-    #[arg(long, value_name = "N", default_value = "256", value_parser = connect_concurrency)]
-    pub(crate) connect_concurrency: u32,
-    /// Time within which a connection must open
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = some_time)]
-    pub(crate) connect_timeout: Duration,
-    /// Header to add to the opening handshake, as 'Name: value'; may be given several times
-    #[arg(short = 'H', long, value_name = "HEADER", value_parser = header)]
-    pub(crate) header: Vec<(HeaderName, HeaderValue)>,
-    /// Origin to send, as browsers do
-    #[arg(long, value_name = "ORIGIN", value_parser = origin_to_send)]
-    pub(crate) origin: Option<String>,
-    /// Subprotocol to offer; may be given several times
-    #[arg(long, value_name = "NAME", value_parser = subprotocol)]
-    pub(crate) subprotocol: Vec<String>,
-    /// Compression of messages (permessage-deflate) to offer; without MODE: takeover
-    #[arg(
-        long,
-        value_enum,
-        value_name = "MODE",
-        num_args = 0..=1,
-        require_equals = true,
-        default_value = "off",
-        default_missing_value = "takeover"
-    )]
-    pub(crate) deflate: DeflateMode,
-    /// System interface for sockets; auto is io_uring, or epoll with a warning where io_uring is
-    /// refused
-    #[arg(long, value_enum, default_value = "auto")]
-    pub(crate) driver: DriverName,
-    /// How long a thread polls before it sleeps: off, adaptive (up to 50 µs while polling finds
-    /// completions), or a time as 20us
-    #[arg(long, value_name = "MODE", default_value = "adaptive", value_parser = busy_poll)]
-    pub(crate) busy_poll: BusyPoll,
-    /// Traffic on the connections
-    #[arg(long, value_enum, default_value = "echo")]
-    pub(crate) mode: Loading,
-    /// Part of each echo to verify
-    #[arg(long, value_enum, default_value = "sample")]
-    pub(crate) verify: Verifying,
-    /// Seed of the contents and sizes of messages, to repeat them; mask keys are always random
-    #[arg(long, value_name = "N")]
-    pub(crate) seed: Option<u64>,
-    /// How to print the result
-    #[arg(long, value_enum, default_value = "text")]
-    pub(crate) format: Format,
-    /// Write the result to a file instead of standard output
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) output: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) tls: LoadTls,
-}
 
 #[cfg(test)]
 mod tests {

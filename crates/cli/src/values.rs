@@ -173,12 +173,12 @@ pub(crate) fn connections(text: &str) -> Result<u32, String> {
 
 /// Messages in flight on one connection.
 pub(crate) fn pipeline(text: &str) -> Result<u32, String> {
-    within(text, 1..=ringway_loadtest::MAX_PIPELINE)
+    within(text, 1..=ringway_loadtest::MAX_IN_FLIGHT)
 }
 
-/// Connections that one thread opens at a time.
+/// Handshakes in progress at a time.
 pub(crate) fn connect_concurrency(text: &str) -> Result<u32, String> {
-    within(text, 1..=ringway_loadtest::MAX_CONNECT_CONCURRENCY)
+    within(text, 1..=ringway_loadtest::MAX_HANDSHAKES)
 }
 
 /// Rounds of a bench.

@@ -1,7 +1,7 @@
 //! The cells of the bench, each a shape of traffic, and the parser of `--cells`.
 
 use crate::values;
-use ringway_loadtest::{MAX_PIPELINE, MAX_SIZE, size};
+use ringway_loadtest::{MAX_IN_FLIGHT, MAX_SIZE, size};
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::time::Duration;
@@ -101,7 +101,7 @@ pub(crate) fn cell(text: &str) -> Result<Shape, String> {
         size: values::some_size(size).map_err(|error| format!("size {size:?}: {error}"))?,
         in_flight: values::pipeline(in_flight).map_err(|error| format!("in flight {in_flight:?}: {error}"))? as usize,
     };
-    debug_assert!(shape.in_flight <= MAX_PIPELINE as usize);
+    debug_assert!(shape.in_flight <= MAX_IN_FLIGHT as usize);
     if shape.size > MAX_SIZE {
         return Err(format!("size {size:?}: give at most {}", ringway_loadtest::size(MAX_SIZE)));
     }

@@ -8,7 +8,7 @@ use super::rounds::{run_error, with_handshake};
 use super::statistics::Spread;
 use super::verdict::MIN_PAIRS;
 use crate::exit::Failure;
-use ringway_loadtest::{Mode, Plan, RunLength, processes};
+use ringway_loadtest::{Behaviour, Plan, Population, RunLength, processes};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -104,13 +104,8 @@ pub(crate) fn measure_connecting(
 /// Opens and closes this many connections.
 pub(super) fn handshake(bench: &Bench, target: &EchoTarget, connections: u32) -> Result<Handshake, String> {
     let before = processes::cpu_seconds(&processes::tree(target.pid));
-    let plan = Plan {
-        connections,
-        mode: Mode::Idle,
-        warmup: Duration::ZERO,
-        length: RunLength::Time(Duration::from_millis(1)),
-        ..bench.plan(target)
-    };
+    let idle = Population { connections, ..Population::new(Behaviour::Idle { ping: None }) };
+    let plan = Plan { length: RunLength::Time(Duration::from_millis(1)), ..bench.plan(target, idle) };
     let report = ringway_loadtest::run(&plan, &mut |_| {}).map_err(|error| error.to_string())?;
     std::thread::sleep(REST);
     let cpu = processes::cpu_seconds(&processes::tree(target.pid)) - before;

@@ -9,7 +9,7 @@ use super::peers::{PeerProcess, PeerSpec};
 use super::progress::BenchProgress;
 use super::statistics::Spread;
 use crate::exit::Failure;
-use ringway_loadtest::{LoadError, Mode, Plan, Report, RunLength, RunPhase, Stop, processes};
+use ringway_loadtest::{Behaviour, LoadError, Plan, Population, Report, RunLength, RunPhase, Stop, processes};
 use serde::Serialize;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::{Scope, ScopedJoinHandle};
@@ -101,7 +101,7 @@ struct Hold<'scope> {
 impl<'scope> Hold<'scope> {
     fn start<'a: 'scope>(scope: &'scope Scope<'scope, 'a>, plan: Plan) -> Self {
         let (sender, open) = mpsc::channel();
-        let (connections, stop) = (plan.connections, plan.stop.clone());
+        let (connections, stop) = (plan.connections(), plan.stop.clone());
         let run = scope.spawn(move || {
             ringway_loadtest::run(&plan, &mut |progress| {
                 // Sending fails once the receiver is dropped.
@@ -138,7 +138,7 @@ impl<'scope> Hold<'scope> {
     fn end(self) -> Option<String> {
         self.stop.now();
         match self.run.join() {
-            Ok(Ok(report)) => report.first_errors.into_values().next(),
+            Ok(Ok(report)) => report.errors.into_values().flat_map(|error| error.samples).next(),
             Ok(Err(error)) => Some(error.to_string()),
             Err(_) => Some("the generator panicked".into()),
         }
@@ -203,14 +203,12 @@ pub(crate) fn measure_idle(
 pub(super) fn hold(bench: &Bench, target: &EchoTarget, levels: Levels) -> Result<MemoryReading, String> {
     // A burst of handshakes makes a server touch buffers that idle connections do not need.
     connect::handshake(bench, target, (levels.low / 2).max(1))?;
-    let plan = |connections| Plan {
-        connections,
-        mode: Mode::Idle,
-        connect_rate: Some(CONNECT_RATE),
-        warmup: Duration::ZERO,
-        length: RunLength::Time(LONG),
-        stop: Stop::default(),
-        ..bench.plan(target)
+    let plan = |connections| {
+        let idle = Population { connections, ..Population::new(Behaviour::Idle { ping: None }) };
+        let mut plan =
+            Plan { length: RunLength::Time(LONG), stop: Stop::default(), ..bench.plan(target, idle) };
+        plan.connect.rate = Some(CONNECT_RATE);
+        plan
     };
     let read = || processes::memory(&processes::tree(target.pid)).map_err(|error| error.to_string());
     let signal = &bench.signals.stop;

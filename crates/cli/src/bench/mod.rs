@@ -29,6 +29,7 @@ use machine::Machine;
 use progress::BenchProgress;
 use report::{BenchReport, entries};
 use ringway::BusyPoll;
+use ringway_loadtest::{ConnectPlan, Offer, Plan, Population};
 use ringway::placement::{CoreSet, Halves};
 use rounds::Cell;
 use std::time::{Duration, SystemTime};
@@ -169,6 +170,9 @@ fn check_arguments(shapes: &[Shape], arguments: &arguments::BenchArguments, file
     })
 }
 
+/// Handshakes of the generator in progress: fewer than the backlog of any listener.
+const HANDSHAKES: u32 = 256;
+
 impl Bench {
     /// Measures everything, until it completes, a signal arrives, or something fails.
     fn measure(
@@ -204,16 +208,19 @@ impl Bench {
     }
 
     /// A run of the generator against a contestant with a handshake.
-    fn plan(&self, target: &EchoTarget) -> ringway_loadtest::Plan {
+    fn plan(&self, target: &EchoTarget, population: Population) -> Plan {
         let scheme = if target.tls.is_some() { "wss" } else { "ws" };
-        ringway_loadtest::Plan {
-            tls: target.tls.clone(),
+        Plan {
+            populations: vec![population],
+            offer: Offer { tls: target.tls.clone(), ..Offer::default() },
+            connect: ConnectPlan { concurrency: Some(HANDSHAKES), ..ConnectPlan::default() },
+            warmup: Some(Duration::ZERO),
             cores: self.halves.generator.to_config(),
             threads: Some(self.halves.generator.threads()),
             busy_poll: BusyPoll::Off,
             server_pid: Some(target.pid),
             stop: self.signals.stop.clone(),
-            ..ringway_loadtest::Plan::new(format!("{scheme}://{}/", target.address))
+            ..Plan::new(format!("{scheme}://{}/", target.address))
         }
     }
 }

@@ -8,7 +8,9 @@ use super::verdict::{RoundSample, rate_ratio};
 use crate::exit::Failure;
 use ringway_loadtest::floor::{self, FloorPlan};
 use ringway_loadtest::server::ServerUse;
-use ringway_loadtest::{Plan, Report, RunLength, Stop, Verify, processes};
+use ringway_loadtest::{
+    Alphabet, Content, Load, Plan, Population, Report, RunLength, Sizes, Stop, Verify, processes,
+};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -88,11 +90,11 @@ fn insist<T, E>(
 
 /// The error of a run, if there is one.
 pub(crate) fn run_error(report: &Report) -> Option<String> {
-    if let Some((kind, count)) =
+    if let Some((kind, error)) =
         report.errors.iter().find(|(kind, _)| report.is_failure() && **kind != CLOSE_UNANSWERED)
     {
-        let first = report.first_errors.get(kind).map_or("", String::as_str);
-        return Some(format!("{count} × {kind}: {first}"));
+        let first = error.samples.first().map_or("", String::as_str);
+        return Some(format!("{} × {kind}: {first}", error.count));
     }
     let missing = report.messages.missing;
     (missing > 0).then(|| format!("{missing} messages were not answered"))
@@ -177,16 +179,21 @@ fn take_echo(
     window: Duration,
 ) -> Result<Option<RoundSample>, String> {
     let (report, used) = sampled(target.pid, |edges| {
-        let plan = Plan {
+        let population = Population {
             connections: shape.connections as u32,
-            pipeline: shape.in_flight as u32,
-            sizes: shape.size..=shape.size,
-            binary: true,
-            warmup: shape.warmup(bench.effort.warmup),
+            load: Load::Closed { in_flight: shape.in_flight as u32 },
+            message: Content::Random {
+                sizes: Sizes::fixed(shape.size).expect("the shape was checked"),
+                alphabet: Alphabet::Binary,
+            },
+            ..Population::default()
+        };
+        let plan = Plan {
+            warmup: Some(shape.warmup(bench.effort.warmup)),
             length: RunLength::Time(window),
             verify: Verify::Sample,
             edges: Some(edges),
-            ..bench.plan(target)
+            ..bench.plan(target, population)
         };
         ringway_loadtest::run(&plan, &mut |_| {})
     });
@@ -195,7 +202,8 @@ fn take_echo(
         return Err(why);
     }
     let Some(quantiles) = &report.latency_us.service else { return Ok(None) };
-    sample(bench, report.messages.per_second, used, &report.generator.busy_share, quantiles.p50, quantiles.p99)
+    let busy: Vec<f64> = report.generator.threads.iter().map(|thread| thread.busy).collect();
+    sample(bench, report.messages.per_second, used, &busy, quantiles.p50, quantiles.p99)
 }
 
 /// The sample of a window; `None` if no message came back.

@@ -2,17 +2,18 @@
 
 use crate::arguments::{DeflateMode, DriverName, Format};
 use crate::load::mix::{Mix, parse_mix};
-use crate::load::traffic::{ArrivalsName, ModeName, RateRange, Stage, VerifyName, rate, stage};
+use crate::load::resolve::{sources, target};
+use crate::load::traffic::{ArrivalsName, RateRange, Stage, VerifyName, behaviour, rate, share_of_errors, stage};
 use crate::tls::LoadTls;
 use crate::values::{
-    busy_poll, connect_concurrency, connections, cores, count, header, origin_to_send, pipeline, share_of_errors,
-    some_time, subprotocol, target, time,
+    busy_poll, connect_concurrency, connections, cores, count, header, origin_to_send, pipeline, some_time,
+    subprotocol, time,
 };
 use clap::Args;
 use ringway::placement::CoreList;
 use ringway::{BusyPoll, HeaderName, HeaderValue};
-use ringway_loadtest::{Sizes, SourceRange};
-use std::net::SocketAddr;
+use ringway_loadtest::{Behaviour, Sizes};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -72,8 +73,8 @@ pub(crate) struct Load {
     pub(crate) timeout: Duration,
 
     /// What the connections do; some take a value, as request:1s, churn:30s, idle:20s, slow:64K
-    #[arg(long, value_name = "MODE[:VALUE]", default_value = "echo", help_heading = "Traffic")]
-    pub(crate) mode: ModeName,
+    #[arg(long, value_name = "MODE[:VALUE]", default_value = "echo", value_parser = behaviour, help_heading = "Traffic")]
+    pub(crate) mode: Behaviour,
     /// Several of them, each with its share of the connections, as echo:90,idle:9,churn:1
     #[arg(long, value_name = "MODE:SHARE,…", value_parser = parse_mix, conflicts_with = "mode", help_heading = "Traffic")]
     pub(crate) mix: Option<Mix>,
@@ -119,8 +120,8 @@ pub(crate) struct Load {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = some_time, help_heading = "Connections")]
     pub(crate) connect_timeout: Duration,
     /// Local addresses to connect from: a list, or a range as 127.0.0.2-127.0.0.9
-    #[arg(long, value_name = "ADDR,…", value_delimiter = ',', help_heading = "Connections")]
-    pub(crate) source_ip: Vec<SourceRange>,
+    #[arg(long, value_name = "ADDR,…", value_delimiter = ',', value_parser = sources, help_heading = "Connections")]
+    pub(crate) source_ip: Vec<Vec<IpAddr>>,
     /// Address of a host name, as curl has it: HOST:PORT:ADDR; repeatable
     #[arg(long, value_name = "HOST:PORT:ADDR", value_parser = crate::load::resolve::parse, help_heading = "Connections")]
     pub(crate) resolve: Vec<(String, SocketAddr)>,

@@ -1,28 +1,30 @@
 //! `ringway load`.
 
-use crate::arguments::{Format, Load, Loading, Verifying};
+pub(crate) mod arguments;
+pub(crate) mod mix;
+mod plan;
+pub(crate) mod resolve;
+pub(crate) mod traffic;
+
+use crate::arguments::Format;
 use crate::exit::{ExitOutcome, Failure, usage};
 use crate::limits;
 use crate::live::LiveLine;
 use crate::output::ResultOutput;
 use crate::signals::Signals;
-use crate::tls::LoadTlsError;
-use crate::values::cores_of;
-use ringway::{ConnectError, HeaderMap};
-use ringway_loadtest::{LoadError, Mode, Plan, Progress, RunLength, RunPhase, Stop, Verify, count, time};
+use arguments::Load;
+use plan::PlanFailure;
+use ringway::ConnectError;
+use ringway_loadtest::{LoadError, Progress, RunPhase, count, time};
 
 pub(crate) fn run(arguments: &Load) -> Result<ExitOutcome, Failure> {
     limits::raise_open_files();
     let signals = Signals::watch()?;
-    if arguments.origin.is_some() && arguments.header.iter().any(|(name, _)| name == "origin") {
-        return usage("give the origin once: with --origin, or with -H");
-    }
-    let tls = match arguments.tls.client(&arguments.url) {
-        Ok(tls) => tls,
-        Err(LoadTlsError::Usage(error)) => return usage(&error),
-        Err(LoadTlsError::Tls(error)) => return Err(error.into()),
+    let plan = match plan::plan(arguments, signals.stop.clone()) {
+        Ok(plan) => plan,
+        Err(PlanFailure::Usage(error)) => return usage(&error),
+        Err(PlanFailure::Other(failure)) => return Err(failure),
     };
-    let plan = Plan { tls, ..plan(arguments, signals.stop.clone()) };
     if let Err(error) = plan.check() {
         return usage(&error.to_string());
     }
@@ -42,6 +44,7 @@ pub(crate) fn run(arguments: &Load) -> Result<ExitOutcome, Failure> {
         }
     };
     let text = match arguments.format {
+        Format::Text if arguments.latency => report.to_text() + "\n" + &report.distribution(),
         Format::Text => report.to_text(),
         Format::Json => report.to_json() + "\n",
     };
@@ -60,49 +63,6 @@ pub(crate) fn run(arguments: &Load) -> Result<ExitOutcome, Failure> {
     })
 }
 
-fn plan(arguments: &Load, stop: Stop) -> Plan {
-    let length = match arguments.messages {
-        Some(messages) => RunLength::Messages(messages),
-        None => RunLength::Time(arguments.duration),
-    };
-    let mut headers = HeaderMap::new();
-    for (name, value) in &arguments.header {
-        headers.append(name.clone(), value.clone());
-    }
-    Plan {
-        connections: arguments.connections,
-        threads: arguments.threads,
-        cores: cores_of(arguments.cores.as_ref()),
-        length,
-        warmup: arguments.warmup,
-        pipeline: arguments.pipeline,
-        sizes: arguments.size.clone(),
-        binary: arguments.binary,
-        mode: match arguments.mode {
-            Loading::Echo => Mode::Echo,
-            Loading::Send => Mode::Send,
-            Loading::Idle => Mode::Idle,
-        },
-        verify: match arguments.verify {
-            Verifying::Off => Verify::Off,
-            Verifying::Sample => Verify::Sample,
-            Verifying::All => Verify::All,
-        },
-        seed: arguments.seed,
-        busy_poll: arguments.busy_poll,
-        driver: arguments.driver.choice(),
-        connect_rate: arguments.connect_rate.map(|rate| rate as f64),
-        connect_concurrency: arguments.connect_concurrency,
-        headers,
-        origin: arguments.origin.clone(),
-        subprotocols: arguments.subprotocol.clone(),
-        deflate: arguments.deflate.config(),
-        connect_timeout: arguments.connect_timeout,
-        stop,
-        ..Plan::new(&*arguments.url)
-    }
-}
-
 fn line(progress: &Progress) -> String {
     let mut line = progress.phase.name().to_owned();
     if progress.phase >= RunPhase::WarmUp {
@@ -113,8 +73,14 @@ fn line(progress: &Progress) -> String {
             (None, None) => format!("  {elapsed}"),
         };
         line += &format!("  {}/s", count(progress.per_second));
+        if let (Some(p50), Some(p99)) = (progress.p50, progress.p99) {
+            line += &format!("  p50 {}  p99 {}", time(p50), time(p99));
+        }
     }
     line += &format!("  {} connections", progress.open);
+    if progress.backlog > 0 {
+        line += &format!("  backlog {}", count(progress.backlog as f64));
+    }
     if progress.failed > 0 {
         line += &format!("  {} failed", progress.failed);
     }
@@ -140,11 +106,27 @@ mod tests {
             failed: 0,
             messages: 0,
             per_second: 0.0,
+            p50: None,
+            p99: None,
+            backlog: 0,
             errors: 0,
         };
         assert_eq!(line(&progress), "connecting  7 connections");
         let of = Some(Duration::from_secs(10));
-        let progress = Progress { phase: RunPhase::Measure, of, per_second: 2.5e6, failed: 1, errors: 3, ..progress };
-        assert_eq!(line(&progress), "measuring  1.00 s of 10.0 s  2.50 M/s  7 connections  1 failed  3 errors");
+        let progress = Progress {
+            phase: RunPhase::Measure,
+            of,
+            per_second: 2.5e6,
+            p50: Some(120.0),
+            p99: Some(1500.0),
+            backlog: 12,
+            failed: 1,
+            errors: 3,
+            ..progress
+        };
+        assert_eq!(
+            line(&progress),
+            "measuring  1.00 s of 10.0 s  2.50 M/s  p50 120 µs  p99 1.50 ms  7 connections  backlog 12  1 failed  3 errors"
+        );
     }
 }

@@ -110,7 +110,7 @@ pub(crate) fn behaviour(text: &str) -> Result<Behaviour, String> {
     };
     let span = |default: Duration| match value {
         Some(value) => value.parse::<Span>().map_err(|error| error.to_string()),
-        None => Ok(Span::fixed(default)),
+        None => Ok(Span::Fixed(default)),
     };
     let behaviour = match name {
         "echo" => Behaviour::Echo,
@@ -124,7 +124,7 @@ pub(crate) fn behaviour(text: &str) -> Result<Behaviour, String> {
                 u32::try_from(count(value)?).map_err(|_| "too many publishers".to_owned())
             })?,
         },
-        "churn" => Behaviour::Churn { lifetime: span(LIFETIME)?, pause: Span::fixed(Duration::ZERO) },
+        "churn" => Behaviour::Churn { lifetime: span(LIFETIME)?, pause: Span::ZERO },
         "slow" => Behaviour::Slow { bytes_per_second: value.map_or(Ok(SLOW), |value| size(value).map(|n| n as u64))? },
         _ => return Err(format!("give {MODES}")),
     };
@@ -134,6 +134,13 @@ pub(crate) fn behaviour(text: &str) -> Result<Behaviour, String> {
         }
         _ => Ok(behaviour),
     }
+}
+
+/// A share of failures: `0.1%`, or a number from 0 to 1.
+pub(crate) fn share_of_errors(text: &str) -> Result<f64, String> {
+    let (number, divisor) = text.strip_suffix('%').map_or((text, 1.0), |percent| (percent, 100.0));
+    let share = number.trim().parse::<f64>().ok().map(|number| number / divisor);
+    share.filter(|share| (0.0..=1.0).contains(share)).ok_or_else(|| "give a share from 0% to 100%, as 0.1%".into())
 }
 
 #[cfg(test)]
