@@ -148,7 +148,11 @@ impl<'a> Conductor<'a> {
         self.fleet.post_all(|worker, shard| worker.connect(shard));
         let threads = self.fleet.threads();
         self.wait(None, |run| run.ramped.len() == threads || run.plan.stop.is_set());
-        let established: u64 = self.ramped.iter().flat_map(|(_, established)| established).sum();
+        for (_, established) in &self.ramped {
+            self.score.established.resize(established.len(), 0);
+            self.score.established.iter_mut().zip(established).for_each(|(sum, open)| *sum += open);
+        }
+        let established: u64 = self.score.established.iter().sum();
         let later = self.plan.populations.iter().any(|population| fleet::connects_later(&population.behaviour));
         !self.plan.stop.is_set() && (established > 0 || later)
     }
@@ -176,6 +180,7 @@ impl<'a> Conductor<'a> {
         self.enter(RunPhase::WarmUp, Some(self.plan.warmup()));
         self.wait(Some(self.fleet.at(timetable.measure)), over);
         self.enter(RunPhase::Measure, time);
+        self.score.backlog.0 = self.behind();
         begin();
         self.moved = Instant::now();
         self.next_cut = self.fleet.at(timetable.measure) + INTERVAL;
@@ -186,6 +191,7 @@ impl<'a> Conductor<'a> {
             self.wait(None, move |run| over(run) || run.moved.elapsed() > timeout);
         }
         end();
+        self.score.backlog.1 = self.behind();
         self.enter(RunPhase::Drain, None);
         let is_early = time.is_none() || self.plan.stop.is_set();
         if is_early {
@@ -194,6 +200,11 @@ impl<'a> Conductor<'a> {
         // A run by number of messages that has stalled has already waited.
         let wait = if is_early { HURRY.min(self.plan.timeout) } else { self.plan.timeout };
         self.wait(Some(Instant::now() + wait), |run| run.drained == threads);
+    }
+
+    /// Messages that are due and not answered.
+    fn behind(&self) -> u64 {
+        self.standings.iter().map(|standing| standing.backlog + standing.outstanding).sum()
     }
 
     /// Each thread's share of the messages of each population, in proportion to its connections.

@@ -53,7 +53,8 @@ pub(crate) fn run(plan: &Plan, progress: &mut dyn FnMut(&Progress)) -> Result<Re
         conductor.measure(|| begun = Some(Samples::take(&measured)), || ended = Some(Samples::take(&measured)));
         window = begun.zip(ended).map(|(begin, end)| end.since(&begin, &measured, None));
     }
-    let score = conductor.close()?;
+    let mut score = conductor.close()?;
+    score.cores = assignment.cores().to_vec();
     let used = window.as_ref().and_then(|window| window.server.as_ref().ok().cloned());
     let outcome = Outcome {
         plan,

@@ -89,11 +89,16 @@ impl std::fmt::Display for Content {
             MessageKind::Binary => "binary",
         };
         match self {
-            Self::Random { sizes, .. } => write!(f, "{kind} of {sizes}"),
-            Self::Json(sizes) => write!(f, "JSON of {sizes}"),
+            Self::Random { sizes, .. } => write!(f, "{kind} of {}", describe(sizes)),
+            Self::Json(sizes) => write!(f, "JSON of {}", describe(sizes)),
             _ => write!(f, "given {kind} of up to {}", size(self.max_len())),
         }
     }
+}
+
+/// Sizes in words: `64 B`, or as they are written.
+fn describe(sizes: &Sizes) -> String {
+    if sizes.min() == sizes.max() { crate::units::size(sizes.min()) } else { format!("{sizes} B") }
 }
 
 impl Content {

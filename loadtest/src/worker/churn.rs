@@ -2,8 +2,8 @@
 
 use super::context::{Context, Due};
 use super::crew::Crew;
-use super::{Worker, close};
-use ringway::{ConnectionId, Shard};
+use super::{Conn, Worker, close, echo};
+use ringway::{ConnectionId, Message, Shard};
 
 /// Schedules the ends of the connections that are open.
 pub(super) fn begin(crew: &mut Crew, cx: &mut Context) {
@@ -20,12 +20,27 @@ pub(super) fn opened(crew: &mut Crew, cx: &mut Context, id: ConnectionId) {
     cx.agenda.push(cx.now.saturating_add(lifetime), Due::Connection(crew.index, id));
 }
 
-/// Ends a connection whose lifetime is over.
+/// The mark of a connection whose lifetime is over.
+const ENDING: u64 = u64::MAX;
+
+/// Ends a connection whose lifetime is over, after the replies to its messages.
 pub(super) fn end(cx: &Context, shard: &mut Shard<'_, Worker>, id: ConnectionId) {
     if cx.is_sending
         && let Some(mut conn) = shard.connection(id)
     {
-        close(&mut conn);
+        conn.state().mark = ENDING;
+        if conn.state().window.waiting() == 0 {
+            close(&mut conn);
+        }
+    }
+}
+
+/// Handles a message: as of an echo, until the lifetime is over.
+pub(super) fn message(crew: &mut Crew, cx: &mut Context, conn: &mut Conn<'_>, message: &Message<'_>) {
+    if conn.state().mark != ENDING {
+        echo::message(crew, cx, conn, message);
+    } else if crew.take_reply(cx, conn, message) && conn.state().window.waiting() == 0 {
+        close(conn);
     }
 }
 

@@ -41,6 +41,8 @@ pub(super) struct Context {
     pub(super) agenda: Agenda<Due>,
     /// Messages that are due in this range belong to the current interval.
     pub(super) interval: Range<u64>,
+    /// The end of the current phase, if it ends by time.
+    pub(super) edge: u64,
     /// Whether messages may be sent.
     pub(super) is_sending: bool,
     pub(super) timetable: Option<Timetable>,
@@ -63,6 +65,7 @@ impl Context {
             current: None,
             agenda: Agenda::new(),
             interval: 0..u64::MAX,
+            edge: u64::MAX,
             is_sending: false,
             timetable: None,
             verify,
@@ -78,17 +81,19 @@ impl Context {
         self.now = nanos(self.epoch.elapsed());
     }
 
-    /// Reads the clock for the first message of a connection in a turn.
+    /// Reads the clock for the first message of a connection in a turn. Returns whether the current
+    /// phase is over.
     ///
     /// The messages that a connection receives in one turn have one time of arrival, which is later
     /// than the arrival in the socket. A reported latency is therefore never too short. A busy
     /// generator makes it too long by up to two of its turns; see [`verdict`](crate::verdict).
     #[inline]
-    pub(super) fn begin_input(&mut self, turn: Instant, id: ConnectionId) {
+    pub(super) fn begin_input(&mut self, turn: Instant, id: ConnectionId) -> bool {
         if self.current != Some((turn, id)) {
             self.current = Some((turn, id));
             self.read_clock();
         }
+        self.now >= self.edge
     }
 
     /// The latest reading of the clock, in nanoseconds since 1970.

@@ -5,7 +5,7 @@ use super::context::{Context, Due};
 use super::line::Line;
 use super::opening::Opening;
 use super::times::{Retries, Sampler};
-use super::{Conn, CrewOrders, Worker};
+use super::{Conn, CrewOrders, Worker, send};
 use crate::errors;
 use crate::ledger::Ledger;
 use crate::lifetime::{Backoff, Span};
@@ -198,9 +198,10 @@ impl Crew {
             conn.state().window.take_back();
             return false;
         }
-        let counts = &mut self.ledger.counts;
-        counts.sent += 1;
-        counts.bytes_sent += bytes;
+        if cx.counts(intended) {
+            self.ledger.counts.sent += 1;
+        }
+        self.ledger.counts.bytes_sent += bytes;
         self.outstanding += 1;
         if let Some(quota) = &mut self.quota {
             *quota -= 1;
@@ -211,7 +212,7 @@ impl Crew {
     /// Sends the next message of a closed loop, if there is one.
     #[inline]
     pub(super) fn submit_next(&mut self, cx: &mut Context, conn: &mut Conn<'_>) {
-        if self.may_send(cx) && self.submit(cx, conn, cx.now) {
+        if self.may_send(cx) && self.submit(cx, conn, cx.now) && cx.counts(cx.now) {
             self.ledger.counts.offered += 1;
         }
     }
@@ -491,6 +492,9 @@ impl Crew {
 
     /// Enters the messages that wait at the end of the run.
     pub(super) fn give_up(&mut self, cx: &Context, shard: &mut Shard<'_, Worker>) {
+        if self.kind == Kind::Send {
+            return send::give_up(self);
+        }
         if self.outstanding == 0 {
             return;
         }

@@ -45,7 +45,8 @@ impl Crew {
     #[inline]
     pub(super) fn message(&mut self, cx: &mut Context, conn: &mut Conn<'_>, message: &Message<'_>) {
         match self.kind {
-            Kind::Echo | Kind::Churn => echo::message(self, cx, conn, message),
+            Kind::Echo => echo::message(self, cx, conn, message),
+            Kind::Churn => churn::message(self, cx, conn, message),
             Kind::Request => request::message(self, cx, conn, message),
             Kind::Send | Kind::Idle => send::message(self, message),
             Kind::Receive => receive::message(self, cx, conn, message),

@@ -234,9 +234,11 @@ impl Worker {
                 crew.begin(&mut self.cx, shard);
             }
         }
-        if let Some(edge) = timetable.end_of(self.phase) {
+        let edge = timetable.end_of(self.phase);
+        if let Some(edge) = edge.filter(|edge| *edge != self.cx.edge) {
             self.cx.agenda.push(edge, Due::Step);
         }
+        self.cx.edge = edge.unwrap_or(u64::MAX);
         self.check_drained(shard);
     }
 
@@ -395,7 +397,9 @@ impl Handler for Worker {
     #[inline]
     fn message(&mut self, conn: &mut Conn<'_>, message: Message<'_>) {
         let (turn, id) = (conn.shard().turn_time(), conn.id());
-        self.cx.begin_input(turn, id);
+        if self.cx.begin_input(turn, id) {
+            self.pass_edges(&mut conn.shard());
+        }
         let index = usize::from(conn.state().crew);
         let before = self.cx.agenda.next();
         self.crews[index].message(&mut self.cx, conn, &message);
