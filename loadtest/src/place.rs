@@ -56,6 +56,13 @@ mod tests {
         CoreSet::new(&cpus, None).expect("there are cores")
     }
 
+    /// A plan with this many connections.
+    fn of(connections: u32) -> Plan {
+        let mut plan = plan();
+        plan.populations[0].connections = connections;
+        plan
+    }
+
     fn plan() -> Plan {
         Plan::new("ws://127.0.0.1:9/")
     }
@@ -71,12 +78,12 @@ mod tests {
         assert_eq!(chosen(&plan(), &[]), some(&[3, 2, 1, 0]));
         assert_eq!(chosen(&plan(), &[0, 1]), some(&[3, 2]));
         assert_eq!(chosen(&plan(), &[0, 1, 2, 3]), some(&[3, 2, 1, 0]));
-        assert_eq!(chosen(&Plan { connections: 1, ..plan() }, &[0]), some(&[3]));
-        assert_eq!(chosen(&Plan { threads: Some(8), connections: 3, ..plan() }, &[0, 1]), some(&[3, 2, 3]));
+        assert_eq!(chosen(&of(1), &[0]), some(&[3]));
+        assert_eq!(chosen(&Plan { threads: Some(8), ..of(3) }, &[0, 1]), some(&[3, 2, 3]));
         let named = Cores::List(vec![0, 1]);
         assert_eq!(chosen(&Plan { cores: named.clone(), ..plan() }, &[]), some(&[0, 1]));
-        assert_eq!(chosen(&Plan { cores: named, connections: 1, ..plan() }, &[]), some(&[0]));
-        assert_eq!(chosen(&Plan { cores: Cores::Unpinned, connections: 3, ..plan() }, &[]), [None; 3]);
+        assert_eq!(chosen(&Plan { cores: named, ..of(1) }, &[]), some(&[0]));
+        assert_eq!(chosen(&Plan { cores: Cores::Unpinned, ..of(3) }, &[]), [None; 3]);
     }
 
     #[test]

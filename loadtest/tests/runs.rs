@@ -1,7 +1,10 @@
 //! Complete runs against servers in this process, correct ones and faulty ones.
 
 use ringway::{CloseCode, Connection, Handler, Message, MessageKind, Request, StatusCode, Upgrade};
-use ringway_loadtest::{Cores, LimitedBy, Mode, Plan, Progress, Report, RunLength, RunPhase, Verify, run};
+use ringway_loadtest::{
+    Alphabet, Behaviour, Content, Cores, LimitedBy, Load, Plan, Population, Progress, Report, RunLength, RunPhase,
+    Verify, run,
+};
 use ringway_testkit::server::{TestServer, config};
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -15,17 +18,37 @@ fn serve<H: Handler>(make: impl Fn() -> H + Send + Sync + 'static) -> TestServer
 
 /// A short run against the server: 400 messages over four connections of two threads.
 fn plan<H: Handler>(server: &TestServer<H>) -> Plan {
-    Plan {
-        connections: 4,
+    let plan = Plan {
         threads: Some(2),
         cores: Cores::Unpinned,
         length: RunLength::Messages(400),
-        warmup: Duration::ZERO,
         verify: Verify::All,
         // On a busy machine an answer can take long.
-        drain_timeout: Duration::from_secs(60),
+        timeout: Duration::from_secs(60),
         ..Plan::new(format!("ws://{}/", server.address()))
-    }
+    };
+    with(plan, |echo| echo.connections = 4)
+}
+
+/// The plan with a changed population.
+fn with(mut plan: Plan, change: impl FnOnce(&mut Population)) -> Plan {
+    change(&mut plan.populations[0]);
+    plan
+}
+
+/// A change to random messages of these sizes.
+fn content(sizes: &str, binary: bool) -> Content {
+    let alphabet = if binary { Alphabet::Binary } else { Alphabet::Ascii };
+    Content::Random { sizes: sizes.parse().expect("sizes"), alphabet }
+}
+
+fn in_flight(in_flight: u32) -> Load {
+    Load::Closed { in_flight }
+}
+
+/// The number of errors of a kind.
+fn errors(report: &Report, kind: &str) -> u64 {
+    report.errors.get(kind).map_or(0, |error| error.count)
 }
 
 fn load(plan: &Plan) -> Report {
@@ -83,9 +106,12 @@ fn send(conn: &mut Connection<'_, Script>, kind: MessageKind, bytes: &[u8]) {
 fn every_echo_of_a_good_server_is_verified() {
     let server = echo();
     for (binary, pipeline, sizes) in
-        [(false, 1, 64..=64), (true, 1, 0..=300), (false, 5, 1..=40), (true, 16, 100_000..=100_000)]
+        [(false, 1, "64"), (true, 1, "0-300"), (false, 5, "1-40"), (true, 16, "100000")]
     {
-        let plan = Plan { binary, pipeline, sizes, ..plan(&server) };
+        let plan = with(plan(&server), |echo| {
+            echo.load = in_flight(pipeline);
+            echo.message = content(sizes, binary);
+        });
         let report = load(&plan);
         assert_eq!(report.errors, Default::default());
         assert_eq!((report.connections.established, report.connections.failed), (4, 0));
@@ -102,7 +128,8 @@ fn every_echo_of_a_good_server_is_verified() {
 fn the_number_of_messages_is_exact_however_small() {
     let server = echo();
     for number in [1, 3, 7, 41] {
-        let report = load(&Plan { length: RunLength::Messages(number), pipeline: 4, ..plan(&server) });
+        let plan = with(plan(&server), |echo| echo.load = in_flight(4));
+        let report = load(&Plan { length: RunLength::Messages(number), ..plan });
         assert_eq!((report.messages.sent, report.messages.received), (number, number));
     }
 }
@@ -110,7 +137,8 @@ fn the_number_of_messages_is_exact_however_small() {
 #[test]
 fn each_sent_message_is_answered_wrong_or_missing_when_time_ends_the_run() {
     let server = echo();
-    let (time, report) = load_for_a_while(&Plan { warmup: Duration::from_millis(20), pipeline: 3, ..plan(&server) });
+    let plan = with(plan(&server), |echo| echo.load = in_flight(3));
+    let (time, report) = load_for_a_while(&Plan { warmup: Some(Duration::from_millis(20)), ..plan });
     assert_eq!(report.messages.sent, report.messages.received);
     assert_eq!(report.messages.missing, 0);
     assert_eq!(report.measured, time);
@@ -134,15 +162,16 @@ fn a_wrong_byte_is_found() {
             send(conn, message.kind(), &bytes);
         })
     });
-    let report = load(&Plan { binary: true, ..plan(&server) });
-    assert_eq!(report.errors.get("verify_content"), Some(&4));
+    let plan = with(plan(&server), |echo| echo.message = content("64", true));
+    let report = load(&plan);
+    assert_eq!(errors(&report, "verify_content"), 4);
     assert_eq!(
         (report.messages.received, report.messages.missing),
         (396, 0),
         "a wrong echo does not count as an answer"
     );
     assert!(report.is_failure());
-    let sampled = load(&Plan { binary: true, verify: Verify::Sample, ..plan(&server) });
+    let sampled = load(&Plan { verify: Verify::Sample, ..plan });
     assert_eq!(sampled.errors, Default::default(), "the eighth message is not in the sample");
 }
 
@@ -156,7 +185,7 @@ fn a_wrong_length_and_a_wrong_kind_are_found_without_comparing_the_content() {
         })
     });
     let report = load(&Plan { verify: Verify::Sample, ..plan(&server) });
-    assert_eq!((report.errors.get("verify_length"), report.errors.get("verify_kind")), (Some(&4), Some(&4)));
+    assert_eq!((errors(&report, "verify_length"), errors(&report, "verify_kind")), (4, 4));
     let blind = load(&Plan { verify: Verify::Off, ..plan(&server) });
     assert_eq!((blind.errors.len(), blind.messages.received), (0, 400));
 }
@@ -184,11 +213,19 @@ impl Handler for Swap {
 }
 
 #[test]
-fn echoes_out_of_order_are_found() {
+fn echoes_out_of_order_are_matched_and_counted() {
     let server = serve(Swap::default);
-    let report = load(&Plan { pipeline: 2, ..plan(&server) });
-    assert_eq!(report.errors.get("verify_content"), Some(&400));
-    assert_eq!(report.messages.received, 0);
+    let report = load(&with(plan(&server), |echo| echo.load = in_flight(2)));
+    let messages = &report.messages;
+    assert_eq!((messages.received, messages.corrupted, messages.missing), (400, 0, 0));
+    assert_eq!(messages.reordered, 200, "one of each pair is overtaken");
+    // Messages too short for a mark are matched in order, so that the exchange shows as wrong content.
+    let short = with(plan(&server), |echo| {
+        echo.load = in_flight(2);
+        echo.message = content("6", false);
+    });
+    let report = load(&short);
+    assert_eq!((report.messages.received, report.messages.corrupted, errors(&report, "verify_content")), (0, 400, 400));
 }
 
 #[test]
@@ -228,7 +265,8 @@ fn a_server_that_never_answers_gives_an_inconclusive_result() {
     let server = serve(move || Deaf(Arc::clone(&counting)));
     let report = load_until(&plan(&server), |_| heard.load(Ordering::Relaxed) == 4);
     assert_eq!((report.messages.sent, report.messages.missing), (4, 4));
-    assert!(report.is_void() && report.latency_us.response.is_none());
+    let response = report.latency_us.response.as_ref().expect("the times waited");
+    assert!(report.is_void() && response.lower_bounds == 4 && response.is_lower_bound(response.p50));
     assert_eq!(report.limited_by(), LimitedBy::Inconclusive);
 }
 
@@ -241,8 +279,8 @@ fn a_close_is_an_error_and_not_an_answer() {
         })
     });
     let report = load(&plan(&server));
-    assert_eq!(report.errors.get("closed_early"), Some(&4), "{:?}", report.errors);
-    assert!(report.first_errors["closed_early"].contains("enough"));
+    assert_eq!(errors(&report, "closed_early"), 4, "{:?}", report.errors);
+    assert!(report.errors["closed_early"].samples[0].contains("enough"));
     assert_eq!((report.messages.sent, report.messages.received, report.messages.missing), (24, 20, 4));
     assert!(report.is_failure());
 }
@@ -259,13 +297,13 @@ fn pings_and_unexpected_messages_are_not_answers() {
             conn.reply(message);
         })
     });
-    // The duplicate counts as the answer to the next message, so each answer after it is wrong.
     let report = load(&plan(&server));
-    assert_eq!(report.messages.received, 16);
-    assert_eq!(report.messages.received + report.errors["verify_content"], 400);
+    let messages = &report.messages;
+    assert_eq!((messages.received, messages.corrupted, messages.duplicated), (400, 0, 4));
+    assert_eq!((messages.pings, errors(&report, "duplicate_reply")), (404, 4));
     let greeting = serve(|| Greeter);
     let report = load(&plan(&greeting));
-    assert_eq!(report.errors.get("unexpected_message"), Some(&4));
+    assert_eq!(errors(&report, "unexpected_message"), 4);
     assert_eq!(report.messages.received, 400);
 }
 
@@ -291,10 +329,10 @@ impl Handler for Greeter {
 #[test]
 fn a_refused_connection_is_reported_at_once() {
     let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
-    let report = load(&Plan { connections: 3, ..Plan::new(format!("ws://{address}/")) });
+    let report = load(&with(Plan::new(format!("ws://{address}/")), |echo| echo.connections = 3));
     let connections = &report.connections;
     assert_eq!((connections.requested, connections.established, connections.failed), (3, 0, 3));
-    assert_eq!(report.errors.get("connect_refused"), Some(&3));
+    assert_eq!(errors(&report, "connect_refused"), 3);
     let said = report.connect_failure().expect("none opened");
     assert!(said.contains(&address.to_string()) && said.contains("refused") && !said.contains('\n'), "{said}");
     assert!(report.is_failure() && report.measured.is_zero());
@@ -320,9 +358,9 @@ impl Handler for Three {
 #[test]
 fn the_load_continues_with_the_connections_that_open() {
     let server = serve(Three::default);
-    let report = load(&Plan { connections: 8, ..plan(&server) });
+    let report = load(&with(plan(&server), |echo| echo.connections = 8));
     assert_eq!((report.connections.requested, report.connections.established, report.connections.failed), (8, 3, 5));
-    assert_eq!(report.errors.get("handshake_status_503"), Some(&5));
+    assert_eq!(errors(&report, "handshake_status_503"), 5);
     assert_eq!(report.messages.received, 400);
     assert!(report.is_failure(), "five connections did not open");
 }
@@ -343,9 +381,8 @@ fn a_server_with_a_wrong_accept_value_is_refused() {
                       Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
         stream.write_all(answer.as_bytes()).expect("the client reads");
     });
-    let plan = Plan { connections: 1, ..Plan::new(format!("ws://{address}/")) };
-    let report = load(&plan);
-    assert_eq!((report.connections.established, report.errors.get("handshake_accept")), (0, Some(&1)));
+    let report = load(&with(Plan::new(format!("ws://{address}/")), |echo| echo.connections = 1));
+    assert_eq!((report.connections.established, errors(&report, "handshake_accept")), (0, 1));
     server.join().expect("it ends well");
 }
 
@@ -353,7 +390,10 @@ fn a_server_with_a_wrong_accept_value_is_refused() {
 fn idle_connections_are_held_without_traffic() {
     let server = serve(|| Script(|_, _, _| unreachable!("nobody speaks")));
     let length = RunLength::Time(Duration::from_millis(50));
-    let report = load(&Plan { connections: 40, mode: Mode::Idle, length, ..plan(&server) });
+    let idle = with(Plan { length, ..plan(&server) }, |idle| {
+        *idle = Population { connections: 40, ..Population::new(Behaviour::Idle { ping: None }) };
+    });
+    let report = load(&idle);
     assert_eq!((report.connections.established, report.messages.sent), (40, 0));
     assert_eq!((report.errors.len(), report.measured), (0, Duration::from_millis(50)));
     assert!(!report.is_failure() && !report.is_void());
@@ -362,8 +402,11 @@ fn idle_connections_are_held_without_traffic() {
 #[test]
 fn messages_without_answers_count_as_sent() {
     let server = serve(|| Script(|_, _, _| {}));
-    let report =
-        load(&Plan { mode: Mode::Send, length: RunLength::Messages(10_000), sizes: 1..=2000, ..plan(&server) });
+    let plan = with(Plan { length: RunLength::Messages(10_000), ..plan(&server) }, |send| {
+        send.behaviour = Behaviour::Send;
+        send.message = content("1-2000", false);
+    });
+    let report = load(&plan);
     assert_eq!((report.messages.sent, report.messages.received, report.messages.missing), (10_000, 0, 0));
     assert!(report.messages.per_second > 0.0 && report.latency_us.response.is_none() && !report.is_failure());
 }
@@ -391,11 +434,11 @@ fn a_run_that_is_stopped_reports_what_it_has_measured() {
 fn the_server_is_found_and_the_generator_is_not_taken_for_it() {
     let server = echo();
     let report = load(&Plan { length: RunLength::Messages(20_000), ..plan(&server) });
-    let figures = report.server.expect("it is this process");
+    let figures = report.server.as_ref().expect("it is this process");
     assert_eq!(figures.pid, std::process::id());
     assert!(figures.cpu_seconds > 0.0 && figures.rss_bytes > 0 && report.server_cpu_per_message().is_some());
-    assert_eq!((report.generator.threads, report.generator.busy_share.len()), (2, 2));
-    assert!(report.generator.cpu_seconds > 0.0 && report.generator.busy_share.iter().all(|share| *share <= 1.0));
+    assert_eq!(report.generator.threads.len(), 2);
+    assert!(report.generator.cpu_seconds > 0.0 && report.generator.threads.iter().all(|thread| thread.busy <= 1.0));
     let known = load(&Plan { server_pid: Some(std::process::id()), ..plan(&server) });
     assert_eq!(known.server.map(|server| server.pid), Some(std::process::id()));
 }
@@ -403,18 +446,22 @@ fn the_server_is_found_and_the_generator_is_not_taken_for_it() {
 #[test]
 fn connecting_keeps_to_its_rate() {
     let server = echo();
-    let report = load(&Plan { connections: 21, connect_rate: Some(200.0), ..plan(&server) });
+    let mut plan = with(plan(&server), |echo| echo.connections = 21);
+    plan.connect.rate = Some(200.0);
+    let report = load(&plan);
     assert_eq!(report.connections.established, 21);
     // Two threads with 10 and 11 connections open 100 per second each: the last one is due after at
     // least 95 ms.
-    assert!(report.connect_time >= Duration::from_millis(90), "{:?}", report.connect_time);
+    // The rate is that of 21 connections in the time up to the last one.
+    assert!(report.connections.per_second <= 21.0 / 0.090, "{:?}", report.connections);
 }
 
 #[test]
 fn a_run_that_is_stopped_while_it_connects_has_not_failed() {
     let server = echo();
     // The run would take hours.
-    let plan = Plan { connections: 1000, connect_rate: Some(0.1), threads: Some(1), ..plan(&server) };
+    let mut plan = with(Plan { threads: Some(1), ..plan(&server) }, |echo| echo.connections = 1000);
+    plan.connect.rate = Some(0.1);
     let stop = plan.stop.clone();
     let report = run(&plan, &mut |progress| {
         if progress.phase == RunPhase::Connect && progress.open + progress.failed > 0 {
@@ -426,15 +473,16 @@ fn a_run_that_is_stopped_while_it_connects_has_not_failed() {
     assert_eq!((connections.requested, connections.failed), (1000, 0), "{connections:?}");
     assert!((1..1000).contains(&connections.established), "{connections:?}");
     assert!(report.interrupted && !report.is_failure());
-    assert_eq!(report.generator.busy_share.len(), report.generator.threads);
+    assert_eq!(report.generator.threads.len(), 1);
     assert!(report.generator.cpu_seconds.is_sign_positive());
 }
 
 #[test]
 fn connections_that_end_before_they_are_closed_are_a_failure_in_every_mode() {
-    for mode in [Mode::Idle, Mode::Send, Mode::Echo] {
+    for mode in [Behaviour::Idle { ping: None }, Behaviour::Send, Behaviour::Echo] {
         let server = echo();
-        let plan = Plan { mode, length: RunLength::Time(Duration::from_secs(3600)), ..plan(&server) };
+        let plan = Plan { length: RunLength::Time(Duration::from_secs(3600)), ..plan(&server) };
+        let plan = with(plan, |population| population.behaviour = mode.clone());
         let mut server = Some(server);
         // The run ends by itself: no connection is left.
         let report = run(&plan, &mut |progress| {
@@ -444,6 +492,7 @@ fn connections_that_end_before_they_are_closed_are_a_failure_in_every_mode() {
         });
         let report = report.expect("a report");
         assert!(report.is_failure() && !report.interrupted, "{mode}: {:?}", report.errors);
-        assert_eq!(report.errors.values().sum::<u64>(), 4, "{mode}: {:?}", report.errors);
+        let ends = report.connections.dropped;
+        assert_eq!(ends, 4, "{mode}: {:?}", report.errors);
     }
 }

@@ -49,7 +49,7 @@ fn what_is_over_an_hour_is_kept_and_counted_and_is_a_lower_bound() {
     recorder.record(u64::MAX);
     other.record(1000);
     other.record(1000);
-    recorder.merge(other);
+    recorder.merge(&mut other);
     assert_eq!(recorder.saturated(), 1);
     let quantiles = recorder.quantiles().expect("recorded");
     assert!(quantiles.count == 3 && quantiles.max >= 3600e6, "{quantiles:?}");
@@ -143,7 +143,7 @@ proptest! {
                 record(&mut recorder, sample);
                 record(&mut whole, sample);
             }
-            merged.merge(recorder);
+            merged.merge(&mut recorder);
         }
         prop_assert_eq!(contents(&mut merged), contents(&mut whole));
     }

@@ -64,7 +64,12 @@ pub(crate) fn build(outcome: Outcome<'_>) -> Report {
         all.merge(part, population.behaviour.is_answered());
     }
     let ramp_time = all.ramp_time();
-    let messages = messages(&all.ledger.counts, length, plan.populations.iter().any(|one| one.load.is_open()));
+    let messages = messages(
+        &all.ledger.counts,
+        length,
+        plan.populations.iter().any(|one| one.load.is_open()),
+        plan.populations.iter().all(|one| one.behaviour == Behaviour::Send),
+    );
     let cpu = score.usage.iter().map(|usage| usage.cpu).sum::<Duration>();
     let uncertainty = all.ledger.send_lag.quantiles().map(|lag| lag.p99);
     let verdict = verdict::evaluate(evidence(plan, &all, &messages, &score, outcome.window, outcome.is_local));
@@ -251,9 +256,9 @@ fn per_second(count: u64, time: Duration) -> f64 {
     if time.is_zero() { 0.0 } else { count as f64 / time.as_secs_f64() }
 }
 
-fn messages(counts: &Counts, length: Duration, is_open: bool) -> MessageFigures {
-    // Where nothing arrives, messages are sent only.
-    let done = if counts.arrived > 0 { counts.arrived } else { counts.sent };
+/// `sends_only`: messages are not answered, and nothing else is expected.
+fn messages(counts: &Counts, length: Duration, is_open: bool, sends_only: bool) -> MessageFigures {
+    let done = if sends_only { counts.sent } else { counts.arrived };
     let rate = per_second(done, length);
     let offered = per_second(counts.offered, length);
     MessageFigures {
@@ -328,7 +333,12 @@ fn figures(
         in_flight: population.load.in_flight(),
         connections: part.connections,
         opening_us: part.opening.times(),
-        messages: messages(&part.ledger.counts, length, population.load.is_open()),
+        messages: messages(
+            &part.ledger.counts,
+            length,
+            population.load.is_open(),
+            population.behaviour == Behaviour::Send,
+        ),
         latency_us: latency(&mut part.ledger),
         gaps_us: part.ledger.gaps.quantiles(),
         reach,

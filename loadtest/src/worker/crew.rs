@@ -70,6 +70,8 @@ pub(super) struct Crew {
     look: usize,
     pub(super) times: Times,
     pub(super) pings: u64,
+    /// Pings were sent behind the last messages.
+    pub(super) has_barrier: bool,
     pub(super) deliveries: Deliveries,
 }
 
@@ -164,6 +166,7 @@ impl Crew {
                 bytes_per_second,
             },
             pings: 0,
+            has_barrier: false,
             deliveries: Deliveries::default(),
         }
     }

@@ -41,6 +41,11 @@ impl Crew {
         }
     }
 
+    /// Sends pings behind the last messages, once. Returns whether it did.
+    pub(super) fn set_barrier(&mut self, shard: &mut Shard<'_, Worker>) -> bool {
+        self.kind == Kind::Send && send::set_barrier(self, shard)
+    }
+
     /// Handles a received message.
     #[inline]
     pub(super) fn message(&mut self, cx: &mut Context, conn: &mut Conn<'_>, message: &Message<'_>) {
@@ -58,7 +63,7 @@ impl Crew {
 
     pub(super) fn pong(&mut self, cx: &mut Context, payload: &[u8]) {
         match self.kind {
-            Kind::Send => send::pong(self, payload),
+            Kind::Send => send::pong(self, cx, payload),
             Kind::Idle => idle::pong(self, cx, payload),
             _ => {}
         }

@@ -49,6 +49,8 @@ pub(super) fn pong(crew: &mut Crew, cx: &mut Context, payload: &[u8]) {
     let Ok(sent) = payload.try_into().map(u64::from_be_bytes) else { return };
     if sent <= cx.now && cx.counts(sent) {
         crew.ledger.counts.received += 1;
+        crew.ledger.counts.arrived += 1;
+        crew.done += 1;
         crew.ledger.response.record(cx.now - sent);
     }
 }

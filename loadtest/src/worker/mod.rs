@@ -258,7 +258,8 @@ impl Worker {
     fn end_measuring(&mut self, shard: &mut Shard<'_, Self>, at: u64) {
         if self.phase == RunPhase::Measure {
             let usage = Clocks::of_this_thread(shard.driver_stats().polled).since(&self.begun);
-            self.cx.interval.end = self.cx.interval.end.min(at.max(self.cx.interval.start));
+            // Nothing is sent from now on.
+            self.cx.interval.end = self.cx.interval.end.min(self.cx.now + 1);
             for crew in &mut self.crews {
                 crew.end_interval(shard);
             }
@@ -282,7 +283,13 @@ impl Worker {
         if self.phase != RunPhase::Drain {
             let is_sent = self.crews.iter().any(|crew| crew.quota.is_some())
                 && self.crews.iter().all(|crew| crew.quota.is_none_or(|quota| quota == 0));
-            if is_empty || is_sent && is_answered {
+            let mut has_barrier = false;
+            if is_sent {
+                for crew in &mut self.crews {
+                    has_barrier |= crew.set_barrier(shard);
+                }
+            }
+            if is_empty || is_sent && is_answered && !has_barrier {
                 self.end(shard);
             }
         } else if (is_empty || is_answered) && !self.is_drained {

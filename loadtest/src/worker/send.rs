@@ -9,6 +9,7 @@ use super::crew::Crew;
 use super::{Conn, Worker};
 use crate::errors;
 use ringway::{Message, Shard};
+use std::mem;
 
 /// The payload of the pings behind the last messages.
 const BARRIER: &[u8] = b"end of load";
@@ -44,6 +45,8 @@ pub(super) fn submit(crew: &mut Crew, cx: &mut Context, conn: &mut Conn<'_>, _in
     conn.state().next = number.wrapping_add(1);
     crew.ledger.counts.sent += 1;
     crew.ledger.counts.bytes_sent += bytes;
+    crew.done += 1;
+    crew.latest = cx.now;
     if let Some(quota) = &mut crew.quota {
         *quota -= 1;
     }
@@ -92,25 +95,31 @@ fn queued(crew: &Crew, shard: &mut Shard<'_, Worker>) -> (u64, u64) {
     (messages, bytes)
 }
 
-/// Sends a ping behind the last message of each connection.
-fn set_barrier(crew: &mut Crew, shard: &mut Shard<'_, Worker>) {
+/// Sends a ping behind the last message of each connection, once. Returns whether it did.
+pub(super) fn set_barrier(crew: &mut Crew, shard: &mut Shard<'_, Worker>) -> bool {
+    if mem::replace(&mut crew.has_barrier, true) {
+        return false;
+    }
     for id in crew.ids.iter().flatten() {
         if shard.connection(*id).is_some_and(|mut conn| conn.ping(BARRIER).is_ok()) {
             crew.outstanding += 1;
         }
     }
+    true
 }
 
 /// Handles a pong: the server has read what was sent before its ping.
-pub(super) fn pong(crew: &mut Crew, payload: &[u8]) {
+pub(super) fn pong(crew: &mut Crew, cx: &mut Context, payload: &[u8]) {
     if payload == BARRIER {
+        cx.read_clock();
+        crew.latest = cx.now;
         crew.outstanding = crew.outstanding.saturating_sub(1);
     }
 }
 
 /// Handles pings without a pong at the end of the run.
 pub(super) fn give_up(crew: &mut Crew) {
-    let unanswered = std::mem::take(&mut crew.outstanding);
+    let unanswered = mem::take(&mut crew.outstanding);
     if unanswered > 0 {
         crew.ledger.counts.missing += unanswered;
         crew.ledger.errors.count(errors::NO_PONG, || {
