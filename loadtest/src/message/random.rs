@@ -1,13 +1,12 @@
-//! Random content: each message is a slice of one random block, in which its mark is written for as
-//! long as the message is sent. Nothing is generated, copied or allocated per message.
+//! Random content: each message is a slice of one random block, in which its mark is written.
+//! Nothing is generated, copied or allocated per message.
 //!
 //! The start of the slice depends on the connection and on the number of the message. The bytes
-//! below the mark are saved, and restored before the next message, so the block is the same for all
-//! messages and an expected echo is compared with the block itself.
+//! that the mark replaces are saved, and restored before the next message and before a comparison,
+//! so an expected echo is compared with the block itself.
 //!
 //! Text in several scripts is cut at character boundaries. The parts of a character at the end of
-//! the mark and at the end of the message are replaced by spaces for as long as the mark is in the
-//! block.
+//! the mark and at the end of the message are replaced by spaces, and restored with the mark.
 
 use super::alphabet::{Alphabet, begins_character};
 use super::mark::{self, Marks};
@@ -36,7 +35,7 @@ pub(super) struct Random {
     block: Vec<u8>,
     sizes: Sizes,
     alphabet: Alphabet,
-    /// The position of the latest mark, and the bytes of the block below it.
+    /// The position of the latest mark, and the bytes that it replaces.
     mark: (usize, [u8; mark::LEN]),
     /// The same for the spaces of text in several scripts, each with its length.
     fills: [(Range<usize>, [u8; MAX_REST]); 2],
@@ -200,6 +199,52 @@ impl Random {
     fn restore_fills(&mut self) {
         for (place, saved) in &self.fills {
             self.block[place.clone()].copy_from_slice(&saved[..place.len()]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    const ALPHABETS: [Alphabet; 3] = [Alphabet::Ascii, Alphabet::Mixed, Alphabet::Binary];
+
+    fn random(size: usize, alphabet: Alphabet) -> Random {
+        Random::new(Sizes::fixed(size).unwrap(), alphabet, 4)
+    }
+
+    #[test]
+    fn positions_repeat_after_all_places_only() {
+        let mut random = random(mark::LEN - 1, Alphabet::Binary);
+        let messages = (0..PLACES).map(|number| random.message(Marks::new(1), 77, number.wrapping_sub(5)).to_vec());
+        assert_eq!(messages.collect::<HashSet<_>>().len(), PLACES as usize);
+    }
+
+    #[test]
+    fn the_last_bytes_of_the_block_are_as_far_as_a_message_reaches() {
+        for alphabet in ALPHABETS {
+            for size in [0, 1, 7, 8, 9, 70_000] {
+                let mut random = random(size, alphabet);
+                for number in 0..PLACES {
+                    assert_eq!(random.message(Marks::new(1), 0, number).len(), size);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_block_is_restored() {
+        for alphabet in ALPHABETS {
+            for size in [7, 8, 9, 10, 11, 12, 300] {
+                let mut random = random(size, alphabet);
+                let block = random.block.clone();
+                for number in 0..PLACES {
+                    random.message(Marks::new(1), 3, number);
+                    random.restore();
+                    assert!(random.block == block, "{alphabet:?}, {size} B, message {number}");
+                }
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use ringway_codec::{Deflater, WindowBits};
 use std::collections::HashSet;
 
 /// The connections of the tests.
-const CONNECTIONS: [u32; 4] = [0, 1, 2, 1000];
+const CONNECTIONS: [u32; 2] = [0, 1000];
 
 fn source(sizes: &str) -> Source {
     Source::new(&Content::Json(sizes.parse().unwrap()), 42)
@@ -16,9 +16,9 @@ fn text(source: &mut Source, connection: u32, number: u32) -> String {
 
 #[test]
 fn each_size_is_valid_json_with_a_mark() {
-    let mut source = source("64-2000");
+    let mut source = source("64-400");
     let mut lengths = HashSet::new();
-    for number in 0..20_000 {
+    for number in 0..5_000 {
         let text = text(&mut source, 3, number);
         let value: serde_json::Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
         assert_eq!(value["id"].as_str().unwrap().len(), mark::LEN);
@@ -31,7 +31,7 @@ fn each_size_is_valid_json_with_a_mark() {
         assert!(value["note"].as_str().unwrap().len() < 150, "{text}");
         lengths.insert(text.len());
     }
-    assert_eq!(lengths.len(), 2000 - 64 + 1);
+    assert_eq!(lengths.len(), 400 - 64 + 1);
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn ratio(sizes: &str, messages: u32, takeover: bool) -> f64 {
 #[test]
 fn messages_compress_as_feeds_do() {
     for (sizes, messages, alone, with_takeover) in
-        [("100", 2000, 1.11, 3.38), ("300", 2000, 1.64, 4.89), ("1K", 1000, 3.37, 5.91), ("16K", 100, 7.37, 8.06)]
+        [("100", 1000, 1.11, 3.33), ("300", 1000, 1.64, 4.88), ("1K", 500, 3.37, 5.90), ("16K", 50, 7.37, 8.06)]
     {
         let found = (ratio(sizes, messages, false), ratio(sizes, messages, true));
         println!("{sizes}: {:.2} alone, {:.2} with takeover", found.0, found.1);

@@ -46,6 +46,8 @@ fn message_of(kind: MessageKind, payload: &[u8]) -> Message<'_> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     /// Sends and checks messages in any order, so that a mark that remains in a block is found.
     #[test]
     fn an_echo_is_correct_and_matched_whatever_was_sent_before(
@@ -174,13 +176,6 @@ fn short_messages_have_no_mark_and_differ_by_position() {
 }
 
 #[test]
-fn positions_repeat_after_4096_messages_only() {
-    let mut source = Source::new(&random("7", Alphabet::Binary), 4);
-    let seen: std::collections::HashSet<_> = (0..4096).map(|number| sent(&mut source, 77, number).1).collect();
-    assert_eq!(seen.len(), 4096);
-}
-
-#[test]
 fn the_sizes_are_those_of_the_content() {
     let mut source = Source::new(&random("20:70,1K:25,16K:5", Alphabet::Ascii), 5);
     let mut counts = [0u32; 3];
@@ -193,18 +188,6 @@ fn the_sizes_are_those_of_the_content() {
     // Three standard deviations of the largest share are 138.
     for (count, expected) in counts.iter().zip([7_000, 2_500, 500]) {
         assert!(count.abs_diff(expected) < 138, "{counts:?}");
-    }
-}
-
-#[test]
-fn large_messages_are_cut_from_the_block_to_its_end() {
-    for alphabet in [Alphabet::Ascii, Alphabet::Mixed, Alphabet::Binary] {
-        for size in ["0", "1", "8", "65536"] {
-            let mut source = Source::new(&random(size, alphabet), 6);
-            for number in 0..4096 {
-                assert_eq!(source.message(0, number, 0).payload().len(), size.parse::<usize>().unwrap());
-            }
-        }
     }
 }
 
