@@ -100,7 +100,7 @@ mod tests {
         // The file of this process begins with 0x7f 'E' 'L' 'F', and has other bytes later.
         let error = Literal::from_argument("@/proc/self/exe", MessageKind::Text).unwrap_err();
         let says = error.to_string();
-        assert!(says.starts_with("/proc/self/exe"), "{says}");
+        assert!(says.starts_with("/proc/self/exe: byte ") && says.contains("is not UTF-8"), "{says}");
         let error = Literal::binary(&vec![0; MAX_SIZE + 1]).unwrap_err().to_string();
         assert_eq!(error, "a message of 67108865 B: give one of at most 64 MiB");
     }

@@ -102,8 +102,8 @@ fn describe(sizes: &Sizes) -> String {
 }
 
 impl Content {
-    /// The template in an argument, or in the file that is named after `@` in it; in an argument,
-    /// `@@` at the front stands for one `@`.
+    /// The template in an argument, or in the file that is named after `@` in it, including a line
+    /// feed at its end; in an argument, `@@` at the front stands for one `@`.
     ///
     /// # Errors
     /// A file that cannot be read, that is above [`MAX_SIZE`], or is not UTF-8; an invalid template.
@@ -167,7 +167,10 @@ pub enum ContentError {
     #[error(transparent)]
     File(#[from] FileError),
     /// A text message in a file that is not UTF-8.
-    #[error("{}: byte {offset} is not UTF-8: correct it, or send a binary message (--binary)", .path.display())]
+    #[error(
+        "{}: byte {offset} is not UTF-8: correct the file, or send it as a binary message (--message with --binary)",
+        .path.display()
+    )]
     NotText {
         /// The file.
         path: PathBuf,

@@ -35,7 +35,7 @@ const NUMBER_WIDTH: usize = 10;
 /// use ringway_loadtest::message::Template;
 ///
 /// let template: Template = r#"{"op":"set","id":{seq},"key":"{random:8}","ts":{time}}"#.parse()?;
-/// assert_eq!(template.len(), 63);
+/// assert_eq!(template.len(), 64);
 /// assert!(template.has_number());
 /// let error = "{sequence}".parse::<Template>().unwrap_err();
 /// assert_eq!((error.line, error.column), (1, 1));
