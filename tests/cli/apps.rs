@@ -138,18 +138,19 @@ fn a_delaying_server_stops_reading_and_loses_nothing_of_a_peer_that_reads_late()
     });
 }
 
-/// The check of the mark of binary messages (`ringway load`), with the salt 0.
+/// The check of the mark of a binary message of connection 0 of `ringway load` with the seed 0.
 fn check(number: u32) -> u32 {
-    let mut z = u64::from(number).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let key = 0xe220_a839_7b1d_cdaf; // the first output of SplitMix64 with the seed 0
+    let mut z = (u64::from(number) ^ key).wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    (z >> 32) as u32
+    ((z ^ (z >> 31)) >> 32) as u32
 }
 
 /// The number of a message that was pushed.
 fn number(frame: &Received, size: usize) -> u32 {
     assert_eq!((frame.first, frame.payload.len()), (0x82, size));
-    let word = |at: usize| u32::from_le_bytes(frame.payload[at..at + 4].try_into().expect("4 bytes"));
+    let word = |at: usize| u32::from_be_bytes(frame.payload[at..at + 4].try_into().expect("4 bytes"));
     assert_eq!(word(4), check(word(0)), "the check of message {}", word(0));
     word(0)
 }

@@ -136,7 +136,7 @@ pub(crate) struct PushApp {
 
 impl PushApp {
     pub(crate) fn new(options: PushOptions, counts: Arc<PushCounts>) -> Self {
-        let message = (0..options.size as u32).map(|at| mix(1, at) as u8).collect();
+        let message = (0..options.size as u64).map(|at| mix(at) as u8).collect();
         Self { options, counts, message, start: Instant::now(), ticks: BTreeMap::new() }
     }
 
@@ -161,7 +161,7 @@ impl PushApp {
     /// Sends one message. Returns whether the connection accepts it.
     fn send(&mut self, conn: &mut Connection<'_, Self>, number: u64) -> bool {
         // Numbers of messages wrap at 2^32.
-        write_mark(number as u32, &mut self.message);
+        self.message[..MARK].copy_from_slice(&mark(number as u32));
         matches!(conn.send(Message::binary(&self.message)), SendOutcome::Sent | SendOutcome::Queued(_))
     }
 
@@ -203,18 +203,20 @@ impl Handler for PushApp {
     }
 }
 
-/// Writes the mark of binary message `number` with the salt 0: the number, and a check of both.
-fn write_mark(number: u32, message: &mut [u8]) {
-    message[..4].copy_from_slice(&number.to_le_bytes());
-    message[4..MARK].copy_from_slice(&mix(0, number).to_le_bytes());
+/// The mark of message `number`: that of a binary message of connection 0 of `ringway load` with the
+/// seed 0. It is the number and 32 bits of check, both big endian.
+fn mark(number: u32) -> [u8; MARK] {
+    const KEY: u64 = mix(0);
+    let check = mix(u64::from(number) ^ KEY) >> 32;
+    (u64::from(number) << 32 | check).to_be_bytes()
 }
 
-/// Hashes two numbers with the finalizer of SplitMix64.
-fn mix(salt: u32, number: u32) -> u32 {
-    let mut z = (u64::from(salt) << 32 | u64::from(number)).wrapping_add(0x9e37_79b9_7f4a_7c15);
+/// The finalizer of SplitMix64.
+const fn mix(value: u64) -> u64 {
+    let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    (z >> 32) as u32
+    z ^ (z >> 31)
 }
 
 #[cfg(test)]
@@ -252,15 +254,11 @@ mod tests {
         assert_eq!(schedule.due(year), 333_333 * 86_400 * DAYS + 1);
     }
 
-    /// The first output of SplitMix64 with the seed 0 is 0xe220a8397b1dcdaf. Its last step, which
-    /// [`mix`] leaves out, has set the lowest bit of the upper half.
+    /// The first output of SplitMix64 with the seed 0, and two marks computed by another program.
     #[test]
     fn the_mark_is_the_number_and_its_check() {
-        let mut message = [9; 10];
-        write_mark(0, &mut message);
-        assert_eq!(message, [0, 0, 0, 0, 0x38, 0xa8, 0x20, 0xe2, 9, 9]);
-        write_mark(0x0102_0304, &mut message);
-        assert_eq!(message[..4], [4, 3, 2, 1]);
-        assert_eq!(message[4..8], mix(0, 0x0102_0304).to_le_bytes());
+        assert_eq!(mix(0), 0xe220_a839_7b1d_cdaf);
+        assert_eq!(mark(0), [0, 0, 0, 0, 0xa7, 6, 0xdd, 0x2f]);
+        assert_eq!(mark(0x0102_0304), [1, 2, 3, 4, 0x2d, 0xf3, 0xba, 0x16]);
     }
 }
