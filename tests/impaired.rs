@@ -321,8 +321,8 @@ fn a_queue_limit_stops_reading() {
     assert_eq!(counts.max_waiting, 10, "{counts:?}");
 }
 
-/// Backpressure reaches the client: it cannot send more than the buffers of the kernel hold, its own
-/// of 4 MiB at most (tcp_wmem of tcp(7)) and the server's.
+/// Backpressure reaches the client: it cannot send more than the buffers of the kernel hold, its
+/// own of 4 MiB at most (tcp_wmem of tcp(7)) and the server's.
 #[test]
 fn with_a_small_receive_buffer_a_full_queue_soon_stops_the_client() {
     let impairments = Impairments { delay: WATCHDOG, queue_limit: 5, receive_buffer: Some(16 << 10), ..none() };

@@ -44,8 +44,8 @@ fn options_that_are_not_valid_are_named_with_the_remedy() {
     }
 }
 
-/// Replies that a freeze holds back leave no sooner than at its end, on all shards. The start of the
-/// process is between two times that the test knows: before it was started, and after its first
+/// Replies that a freeze holds back leave no sooner than at its end, on all shards. The start of
+/// the process is between two times that the test knows: before it was started, and after its first
 /// output.
 #[test]
 fn a_stalling_echo_freezes_all_shards_at_fixed_times() {

@@ -6,7 +6,7 @@
 //!   dependency is, and no such type occurs in it.
 //! - `certificates` (a feature) makes certificates and keys, and writes them to temporary files.
 //! - `decoder` (a feature) drives a `ringway_codec::Decoder` over a stream that is cut anywhere.
-//! - `impaired` (a feature) is a server with known faults, delays and rates, and without the engine.
+//! - `impaired` (a feature) is a server with known faults, delays and rates, without the engine.
 //! - `server` (a feature) runs a `ringway` server in the process of the test.
 
 #![forbid(unsafe_code)]

@@ -203,8 +203,8 @@ impl Handler for PushApp {
     }
 }
 
-/// The mark of message `number`: that of a binary message of connection 0 of `ringway load` with the
-/// seed 0. It is the number and 32 bits of check, both big endian.
+/// The mark of message `number`: that of a binary message of connection 0 of `ringway load` with
+/// the seed 0. It is the number and 32 bits of check, both big endian.
 fn mark(number: u32) -> [u8; MARK] {
     const KEY: u64 = mix(0);
     let check = mix(u64::from(number) ^ KEY) >> 32;
