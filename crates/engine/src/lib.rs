@@ -122,7 +122,7 @@
 //! - Outgoing connections: [`Endpoint`], [`Target`], [`Scheme`]
 //! - TLS: [`TlsConfig`], [`ClientAuth`], [`TlsVersion`], [`ClientTls`], [`TlsSession`],
 //!   [`ServedCertificate`], [`TlsError`]
-//! - What was counted: [`ShardReport`], [`Counters`], [`Stats`]
+//! - What was counted: [`ShardReport`], [`Counters`], [`Stats`], [`TcpInfo`]
 //! - Errors: [`ConfigError`], [`OptionError`], [`StartError`], [`BindError`],
 //!   [`AddressError`], [`UnixBindError`], [`UringUnavailable`],
 //!   [`RunError`], [`ServeError`], [`ConnectError`], [`SourceError`], [`TargetError`], [`HandshakeError`],
@@ -172,5 +172,5 @@ pub use ringway_codec::{
 pub use ringway_io::uring::Unavailable as UringUnavailable;
 pub use ringway_io::{
     Address, AddressError, BindError, BufferConfig, BusyPoll, DescriptorLimit, InheritError, OptionError,
-    PeerCredentials, SourceError, Stats, UnixAddress, UnixBindError, UnixSocket, raise_descriptor_limit,
+    PeerCredentials, SourceError, Stats, TcpInfo, UnixAddress, UnixBindError, UnixSocket, raise_descriptor_limit,
 };

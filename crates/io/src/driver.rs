@@ -1,6 +1,6 @@
 //! The interface between the engine and the kernel: the trait [`Driver`] and its completions.
 
-use crate::{Address, Buffer, ConnectOptions, Listener, Output, PeerCredentials, Slot, Waker};
+use crate::{Address, Buffer, ConnectOptions, Listener, Output, PeerCredentials, Slot, TcpInfo, Waker};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -103,6 +103,10 @@ pub trait Driver {
     /// Costs one `getsockopt(2)` with `TCP_INFO` (`tcpi_bytes_acked`, since Linux 4.1), or one
     /// `ioctl(2)` with `SIOCOUTQ` while a send on a Unix socket is in flight.
     fn acknowledged(&self, slot: Slot) -> Option<u64>;
+
+    /// The round-trip time and the retransmits of the slot's connection; `None` when it is gone, not
+    /// established yet, or one of a Unix socket. Costs one `getsockopt(2)` with `TCP_INFO`.
+    fn tcp_info(&self, slot: Slot) -> Option<TcpInfo>;
 
     /// The number of bytes that the kernel has received on this slot and has not put into a receive
     /// buffer yet; 0 when the connection is gone.

@@ -51,6 +51,7 @@ pub use option::OptionError;
 pub use outgoing::{ConnectOptions, SourceError};
 pub use output::{Chunk, Output};
 pub use slot::Slot;
+pub use tcp_info::TcpInfo;
 pub use unix::{PeerCredentials, UnixBindError, UnixSocket};
 pub use waker::Waker;
 pub use wheel::TimerWheel;

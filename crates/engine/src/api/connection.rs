@@ -10,7 +10,7 @@ use crate::session::link::Link;
 use crate::shard::core::Core;
 use http::HeaderMap;
 use ringway_codec::{CloseCode, ClosePayload, CodeNotSendable, OpCode, Prepared, encode_close};
-use ringway_io::{PeerCredentials, Slot};
+use ringway_io::{PeerCredentials, Slot, TcpInfo};
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -202,6 +202,22 @@ impl<'a, H: Handler> Connection<'a, H> {
     #[must_use]
     pub fn peer_credentials(&self) -> Option<PeerCredentials> {
         self.shard.surroundings.peer_credentials(self.slot)
+    }
+
+    /// The round-trip time and the retransmits of the TCP connection, as the kernel measures them;
+    /// `None` if the connection is gone, or is one of a Unix socket. Costs one `getsockopt(2)` with
+    /// `TCP_INFO` (tcp(7)), about a microsecond.
+    ///
+    /// ```
+    /// use ringway::{Connection, Handler};
+    ///
+    /// fn has_lost_segments<H: Handler>(conn: &Connection<'_, H>) -> bool {
+    ///     conn.tcp_info().is_some_and(|info| info.retransmits > 0)
+    /// }
+    /// ```
+    #[must_use]
+    pub fn tcp_info(&self) -> Option<TcpInfo> {
+        self.shard.surroundings.tcp_info(self.slot)
     }
 
     /// The application's state of this connection.

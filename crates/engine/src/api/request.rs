@@ -2,7 +2,7 @@
 
 use crate::api::id::ConnectionId;
 use crate::api::tls::TlsSession;
-use ringway_io::{PeerCredentials, Slot};
+use ringway_io::{PeerCredentials, Slot, TcpInfo};
 use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
@@ -12,6 +12,8 @@ pub(crate) trait PeerAddress {
     fn peer_address(&self, slot: Slot) -> Option<SocketAddr>;
 
     fn peer_credentials(&self, slot: Slot) -> Option<PeerCredentials>;
+
+    fn tcp_info(&self, slot: Slot) -> Option<TcpInfo>;
 }
 
 /// An HTTP request: a request for a WebSocket, or a plain one on the same port.
@@ -215,6 +217,10 @@ mod tests {
         }
 
         fn peer_credentials(&self, _: Slot) -> Option<PeerCredentials> {
+            None
+        }
+
+        fn tcp_info(&self, _: Slot) -> Option<TcpInfo> {
             None
         }
     }

@@ -19,7 +19,7 @@ use crate::shard::core::{Action, Core};
 use crate::shard::notices::NoticeKind;
 use crate::shard::session_table::{Others, SessionTable};
 use http::StatusCode;
-use ringway_io::{Buffer, Cause, Driver, Output, PeerCredentials, Slot, Stats};
+use ringway_io::{Buffer, Cause, Driver, Output, PeerCredentials, Slot, Stats, TcpInfo};
 use std::any::Any;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -381,6 +381,10 @@ impl<D: Driver, H: Handler> Application<H::State> for Calls<'_, D, H> {
 impl<D: Driver, H: Handler> PeerAddress for Reach<'_, D, H> {
     fn peer_address(&self, slot: Slot) -> Option<SocketAddr> {
         self.driver.peer_address(slot)
+    }
+
+    fn tcp_info(&self, slot: Slot) -> Option<TcpInfo> {
+        self.driver.tcp_info(slot)
     }
 
     fn peer_credentials(&self, slot: Slot) -> Option<PeerCredentials> {

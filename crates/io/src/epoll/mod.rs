@@ -18,7 +18,7 @@ use crate::option::check_range;
 use crate::table::{BUDGET, Obstacle, SlotTable};
 use crate::{
     Address, BufferConfig, BusyPoll, Completion, ConnectOptions, Driver, Listener, OptionError, Output,
-    PeerCredentials, Pool, Slot, Stats, Waker,
+    PeerCredentials, Pool, Slot, Stats, TcpInfo, Waker,
 };
 use poller::Poller;
 use std::io;
@@ -190,6 +190,10 @@ impl Driver for Epoll {
 
     fn acknowledged(&self, slot: Slot) -> Option<u64> {
         self.table.acknowledged(slot)
+    }
+
+    fn tcp_info(&self, slot: Slot) -> Option<TcpInfo> {
+        self.table.tcp_info(slot)
     }
 
     fn unread(&self, slot: Slot) -> usize {

@@ -13,8 +13,8 @@ use crate::pages::Pages;
 use crate::slab::{NOWHERE, Slab};
 use crate::table::{Cancellable, KernelInterface, Operation, WAKER};
 use crate::{
-    Address, Buffer, BusyPoll, ConnectOptions, Listener, Output, PeerCredentials, Pool, Slot, UnixAddress, Waker,
-    outgoing, tcp_info, unix,
+    Address, Buffer, BusyPoll, ConnectOptions, Listener, Output, PeerCredentials, Pool, Slot, TcpInfo, UnixAddress,
+    Waker, outgoing, tcp_info, unix,
 };
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;
@@ -596,6 +596,10 @@ impl KernelInterface for Poller {
 
     fn peer_credentials(&self, descriptor: RawFd) -> Option<PeerCredentials> {
         unix::peer_credentials(self.borrow(descriptor))
+    }
+
+    fn tcp_info(&self, descriptor: RawFd) -> Option<TcpInfo> {
+        tcp_info::tcp_info(self.borrow(descriptor))
     }
 
     fn queued(&self, descriptor: RawFd) -> Option<u32> {

@@ -3,7 +3,7 @@
 use super::kernel::{Cqe, SimKernel, Sqe};
 use crate::slab::{NOWHERE, Slab};
 use crate::table::{self, Cancellable, Operation, WAKER};
-use crate::{Address, ConnectOptions, Output, PeerCredentials, Pool, Slot, SourceError};
+use crate::{Address, ConnectOptions, Output, PeerCredentials, Pool, Slot, SourceError, TcpInfo};
 use std::cell::RefCell;
 use std::fmt;
 use std::io;
@@ -132,6 +132,11 @@ impl table::KernelInterface for Handle {
 
     fn acknowledged(&self, descriptor: RawFd) -> Option<u64> {
         self.shared.borrow().acknowledged(descriptor as usize)
+    }
+
+    /// The simulation has no time: a connection has no round-trip time, and no retransmits.
+    fn tcp_info(&self, descriptor: RawFd) -> Option<TcpInfo> {
+        self.acknowledged(descriptor).map(|_| TcpInfo::default())
     }
 
     fn queued(&self, _descriptor: RawFd) -> Option<u32> {

@@ -46,7 +46,7 @@ pub use network::{Network, Peer};
 use crate::table::{BUDGET, Obstacle, SlotTable};
 use crate::{
     Address, BufferConfig, Completion, ConnectOptions, Driver, Listener, Output, PeerCredentials, Pool, Slot, Stats,
-    Waker,
+    TcpInfo, Waker,
 };
 use handle::Handle;
 use kernel::SimKernel;
@@ -232,6 +232,10 @@ impl Driver for Sim {
 
     fn acknowledged(&self, slot: Slot) -> Option<u64> {
         self.table.acknowledged(slot)
+    }
+
+    fn tcp_info(&self, slot: Slot) -> Option<TcpInfo> {
+        self.table.tcp_info(slot)
     }
 
     fn unread(&self, slot: Slot) -> usize {

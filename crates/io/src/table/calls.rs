@@ -3,7 +3,7 @@
 use super::operation::{Cancellable, WAKER};
 use super::slot_state::{CLOSED, SlotFlag, SlotState};
 use super::{KernelInterface, SlotTable};
-use crate::{Address, ConnectOptions, Output, PeerCredentials, Slot};
+use crate::{Address, ConnectOptions, Output, PeerCredentials, Slot, TcpInfo};
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
 
@@ -151,6 +151,11 @@ impl<K: KernelInterface> SlotTable<K> {
         let completed = self.unix_sends.get(slot.index() as usize).copied().unwrap_or(0);
         let waiting = if connection.is(SlotFlag::Sending) { u32::MAX - self.kernel.queued(descriptor)? } else { 0 };
         Some((u64::from(completed) << 32) + u64::from(waiting))
+    }
+
+    pub(crate) fn tcp_info(&self, slot: Slot) -> Option<TcpInfo> {
+        let is_unix = self.open_connection(slot)?.is(SlotFlag::Unix);
+        (!is_unix).then(|| self.kernel.tcp_info(self.descriptor(slot)?)).flatten()
     }
 
     /// Counts a send on a Unix socket that has queued bytes.

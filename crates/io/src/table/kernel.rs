@@ -1,7 +1,7 @@
 //! The kernel operations that a [`SlotTable`](super::SlotTable) needs.
 
 use super::operation::Cancellable;
-use crate::{Address, ConnectOptions, Output, PeerCredentials, Slot};
+use crate::{Address, ConnectOptions, Output, PeerCredentials, Slot, TcpInfo};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -61,6 +61,9 @@ pub(crate) trait KernelInterface {
 
     /// The bytes that the peer has acknowledged; `None` when there is no connection. For TCP.
     fn acknowledged(&self, descriptor: RawFd) -> Option<u64>;
+
+    /// The state of the connection; `None` when there is no connection. For TCP.
+    fn tcp_info(&self, descriptor: RawFd) -> Option<TcpInfo>;
 
     /// The memory of what was sent and not read by the peer. For Unix sockets.
     fn queued(&self, descriptor: RawFd) -> Option<u32>;

@@ -7,7 +7,7 @@ use crate::busy_poll::PollWindow;
 use crate::slab::Slab;
 use crate::table::{BUDGET, Cancellable, KernelInterface};
 use crate::{
-    Address, Buffer, BusyPoll, ConnectOptions, Listener, Output, PeerCredentials, Pool, Slot, Waker, outgoing,
+    Address, Buffer, BusyPoll, ConnectOptions, Listener, Output, PeerCredentials, Pool, Slot, TcpInfo, Waker, outgoing,
     tcp_info, unix,
 };
 use io_uring::squeue::Entry;
@@ -335,6 +335,10 @@ impl KernelInterface for Ring {
 
     fn acknowledged(&self, descriptor: RawFd) -> Option<u64> {
         tcp_info::acknowledged(self.borrow(descriptor))
+    }
+
+    fn tcp_info(&self, descriptor: RawFd) -> Option<TcpInfo> {
+        tcp_info::tcp_info(self.borrow(descriptor))
     }
 
     fn queued(&self, descriptor: RawFd) -> Option<u32> {
