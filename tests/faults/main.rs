@@ -9,6 +9,7 @@ mod delivery;
 mod ending_log;
 mod handshake;
 mod idle;
+mod outgoing;
 mod overload;
 mod sockets;
 mod stopping;
