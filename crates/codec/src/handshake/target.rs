@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc6874_a_zone_is_not_part_of_the_host() {
+    fn a_zone_is_not_part_of_the_host() {
         for (url, zone) in [
             ("ws://[fe80::1%25eth0]:9001/x", Some("eth0")),
             ("ws://[fe80::1%eth0]:9001/x", Some("eth0")),

@@ -14,6 +14,24 @@
 //! In `open`, [`Connection::opening_times`] has the durations of TCP, TLS and the upgrade; in
 //! `failed`, [`ConnectError::stage`] is the one that failed.
 //!
+//! # Very many connections
+//!
+//! From one address of this machine, 28,232 connections to one address of a server are possible by
+//! default. [`Endpoint::sources`] opens them from several, and [`Endpoint::rotate_addresses`] to all
+//! addresses of the server. With [`Endpoint::hold_before_upgrade`] a connection waits when TCP, and
+//! TLS, are established, so that all connections can be opened first and upgraded later.
+//!
+//! A client reads slowly with [`Connection::pause`] and [`Connection::resume`]: a handler that pauses
+//! in each call of `message` receives one message for each `resume`. The server is stopped when the
+//! buffers of the kernel are full; [`Endpoint::receive_buffer`] makes that of the client small.
+//!
+//! [`Connection::buffered_amount`] shows what the kernel has taken: 0, or a call of
+//! [`Handler::drained`], means all messages so far. Otherwise it is the number of bytes from the
+//! first message that is not taken completely. It shrinks when a send completes, so a long one is
+//! counted until its last byte is taken.
+//!
+//! # Reconnecting
+//!
 //! The engine does not reconnect by itself. To reconnect, a handler calls `connect` again in
 //! `failed` or `closed`, after a delay:
 //!
@@ -80,6 +98,14 @@
 //! [`Endpoint`]: crate::Endpoint
 //! [`Endpoint::resolve`]: crate::Endpoint::resolve
 //! [`ConnectError::stage`]: crate::ConnectError::stage
+//! [`Connection::buffered_amount`]: crate::Connection::buffered_amount
+//! [`Connection::pause`]: crate::Connection::pause
+//! [`Connection::resume`]: crate::Connection::resume
+//! [`Endpoint::hold_before_upgrade`]: crate::Endpoint::hold_before_upgrade
+//! [`Endpoint::receive_buffer`]: crate::Endpoint::receive_buffer
+//! [`Endpoint::rotate_addresses`]: crate::Endpoint::rotate_addresses
+//! [`Endpoint::sources`]: crate::Endpoint::sources
+//! [`Handler::drained`]: crate::Handler::drained
 //! [`Connection::opening_times`]: crate::Connection::opening_times
 //! [`Handler::failed`]: crate::Handler::failed
 //! [`Handler::open`]: crate::Handler::open
