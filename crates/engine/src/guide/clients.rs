@@ -25,10 +25,12 @@
 //! in each call of `message` receives one message for each `resume`. The server is stopped when the
 //! buffers of the kernel are full; [`Endpoint::receive_buffer`] makes that of the client small.
 //!
-//! [`Connection::buffered_amount`] shows what the kernel has taken: 0, or a call of
-//! [`Handler::drained`], means all messages so far. Otherwise it is the number of bytes from the
-//! first message that is not taken completely. It shrinks when a send completes, so a long one is
-//! counted until its last byte is taken.
+//! [`Connection::buffered_amount`] shows what the kernel has taken. When it is 0, or
+//! [`Handler::drained`] is called, that is all output so far. Otherwise at most the last
+//! `buffered_amount` bytes are not taken: it counts the output that is queued, and all of the send in
+//! flight, of which the kernel may have taken a part. No further counter is needed: a client that adds
+//! up the frames that it sends subtracts this number. Frame headers, pongs and pings are included, so
+//! the number of messages is exact when the amount is 0, and a lower bound otherwise.
 //!
 //! # Reconnecting
 //!
