@@ -6,6 +6,8 @@
 //! difference.
 
 pub(crate) mod cores;
+#[cfg_attr(not(test), expect(dead_code, reason = "for targets on other machines"))]
+pub(crate) mod link;
 #[cfg_attr(not(test), expect(dead_code, reason = "for the ramp of the conductor"))]
 pub(crate) mod listening;
 pub(crate) mod lookup;
@@ -17,6 +19,7 @@ pub mod server;
 mod sock_diag;
 pub(crate) mod throttling;
 pub(crate) mod usage;
+mod window;
 
 pub use cores::CoreShares;
 pub use listening::{Backlog, RampFigures, SynRetry, TcpCounters};

@@ -1,22 +1,14 @@
 //! Measures processes from outside: a process and its descendants, their memory, and the CPU time
 //! that they use between two instants.
 
-use super::sampler::sleep_until;
 use super::server::{ObservedServer, ServerUse};
+use super::window::sleep_until;
 use procfs::process::all_processes;
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Error};
 use std::sync::mpsc::Receiver;
-use std::time::Instant;
 
-/// The beginning and end of the measured part of a run, by its timetable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Edges {
-    /// The beginning.
-    pub begin: Instant,
-    /// The end.
-    pub end: Instant,
-}
+pub use super::window::Edges;
 
 /// A process, its descendants, and the members of the process group that it leads. Only the process
 /// itself if the others cannot be listed. Zombies are excluded. Reads one file for each process of
@@ -104,7 +96,7 @@ mod tests {
     use std::os::unix::process::CommandExt;
     use std::process::{Child, Command, Stdio};
     use std::sync::mpsc;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     /// A shell in its own process group that runs `script`, and the first line of its output.
     fn shell(script: &str) -> (Child, String) {

@@ -5,39 +5,17 @@
 
 use super::cores::{self, AllCores, CoreShares, KnownThread};
 use super::lookup::Unknown;
-use super::processes::Edges;
 use super::server::{ObservedServer, ServerUse};
 use super::throttling::{self, Throttled};
 use super::usage::Sample;
+use super::window::{Edges, at_edges};
 use procfs::process::Process;
 use ringway::placement::{self, CoreSet};
 use std::collections::{BTreeSet, HashMap};
 use std::io;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-
-/// Waits for the edges of a window, and calls `sample` with the time of each. `None` if the sender
-/// of the edges is dropped before the end of the window.
-fn at_edges<T>(edges: &Receiver<Edges>, mut sample: impl FnMut(Instant) -> T) -> Option<(T, T)> {
-    let window = edges.recv().ok()?;
-    sleep_until(window.begin, edges)?;
-    let begin = sample(window.begin);
-    sleep_until(window.end, edges)?;
-    Some((begin, sample(window.end)))
-}
-
-/// Sleeps until `at`; `None` if the sender is dropped before that.
-pub(super) fn sleep_until(at: Instant, sender: &Receiver<Edges>) -> Option<()> {
-    loop {
-        match sender.recv_timeout(at.saturating_duration_since(Instant::now())) {
-            Err(RecvTimeoutError::Timeout) => return Some(()),
-            // A run drops the sender at its end, which may be observed before the timeout.
-            Err(RecvTimeoutError::Disconnected) => return (Instant::now() >= at).then_some(()),
-            Ok(_) => {}
-        }
-    }
-}
 
 /// The share of the window from which samples are too late to be those of its edges.
 const LATE: f64 = 0.01;

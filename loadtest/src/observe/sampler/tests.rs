@@ -105,12 +105,3 @@ fn the_sampler_takes_a_core_that_neither_side_uses() {
     assert_eq!(spare_core(&[0, 1, 2], &set(&[2]), &set(&[])), Some(1), "a server elsewhere uses no core");
     assert_eq!(spare_core(&[0, 1, 2], &set(&[]), &set(&[0])), None, "an unpinned generator uses any");
 }
-
-#[test]
-fn a_window_that_is_given_up_gives_nothing() {
-    let (sender, edges) = mpsc::channel();
-    let hour = Instant::now() + Duration::from_secs(3600);
-    sender.send(Edges { begin: hour, end: hour }).expect("it is received");
-    drop(sender);
-    assert_eq!(at_edges(&edges, |_| ()), None);
-}
