@@ -251,6 +251,7 @@ mod tests {
         Client, Config, Connection, Cores, DriverChoice, Limits, Message, OnPanic, PostError, Request, Server, Shards,
         Upgrade,
     };
+    use ringway_io::BusyPoll;
     use ringway_testkit::certificates::{Authority, Folder};
     use std::time::Duration;
 
@@ -367,6 +368,31 @@ mod tests {
         assert_eq!(driver(DriverChoice::Epoll), "epoll");
         for choice in [DriverChoice::Uring, DriverChoice::Auto] {
             assert!(driver(choice).starts_with("io_uring ("), "{choice:?}: io_uring works here");
+        }
+    }
+
+    #[test]
+    fn a_handler_reads_the_counters_of_its_driver() {
+        let busy_poll = BusyPoll::Fixed(Duration::from_millis(1));
+        for driver in [DriverChoice::Uring, DriverChoice::Epoll] {
+            let config = Config { cores: Cores::Unpinned, busy_poll, driver, ..Config::default() };
+            let running = Client::new().config(config).shards(Shards::Count(1)).start(|_| Idle).expect("it starts");
+            let (sender, receiver) = mpsc::channel();
+            let mut polled = Duration::ZERO;
+            // The shard polls before each sleep between two posts.
+            while polled.is_zero() {
+                let sender = sender.clone();
+                let post = running.handles()[0].post(move |_, shard| {
+                    sender.send(shard.driver_stats()).expect("the test waits");
+                });
+                post.expect("the shard runs");
+                let stats = receiver.recv().expect("the shard answers");
+                assert!(stats.turns > 0);
+                polled = stats.polled;
+            }
+            running.stop();
+            let reports = running.wait().expect("it ends without an error");
+            assert!(reports[0].stats.polled >= polled);
         }
     }
 
