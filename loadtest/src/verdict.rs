@@ -14,9 +14,10 @@
 //! 4. A full server is the limit, unless it lost time to its surroundings. With a single message in
 //!    flight both sides cannot be busy at once, so if their shares exceed the window, the server
 //!    polls, and its share shows nothing.
-//! 5. In an open loop that fell behind while the generator sent on time and had reserve, the answers
-//!    were missing: the server or the path was the limit, whether its process is known or not. The
-//!    same holds for a stream whose connections accept no more output.
+//! 5. In an open loop that fell behind while the generator sent on time and had little work, the
+//!    answers were missing: the server or the path was the limit, whether its process is known or
+//!    not, unless the server lost time to its surroundings. The same holds for a stream whose
+//!    connections accept no more output while the generator has reserve.
 //! 6. A side that lost time without being saturated, or a link near its speed:
 //!    [`LimitedBy::Surroundings`]. If the server is unknown, only a generator that was starved for
 //!    a quarter of the time shows it.
@@ -319,19 +320,24 @@ impl Findings {
             self.say(format!("{} messages were due on connections that had ended", open.lost_turns));
             return Some(LimitedBy::Inconclusive);
         }
-        let is_late = open.send_lag_p99_us.is_none_or(|lag| lag > LATE_US);
-        if is_late && open.held_back == 0 {
-            if open.send_lag_p99_us.is_some() {
-                self.say("the messages were sent late");
-                return Some(self.late(generator));
-            }
-            return None;
+        let is_on_time = open.send_lag_p99_us.is_some_and(|lag| lag <= LATE_US);
+        if !is_on_time && open.held_back == 0 {
+            open.send_lag_p99_us?;
+            self.say("the messages were sent late");
+            return Some(self.late(generator));
         }
-        if let Some(limited_by) = self.disturbed(seen, generator, server) {
+        // A generator that sends on time also receives on time, even if it waits for its core now
+        // and then.
+        let has_time =
+            if is_on_time { generator.works_little && generator.waiting < STARVED } else { generator.has_reserve };
+        if !has_time {
+            return self.disturbed(seen, generator, server);
+        }
+        if let Some(limited_by) = self.full_link(seen) {
             return Some(limited_by);
         }
-        if !generator.has_reserve {
-            return None;
+        if let Some(loss) = server.and_then(|server| server.loss(Cause::Surroundings)) {
+            return Some(self.blame(LimitedBy::Surroundings, loss));
         }
         if open.held_back > 0 {
             self.say(format!(
@@ -345,13 +351,22 @@ impl Findings {
         Some(LimitedBy::Server)
     }
 
-    /// The verdict of sides that lost time without being saturated, and of a full link.
+    /// The verdict of a network interface that is used up.
+    fn full_link(&mut self, seen: &Figures) -> Option<LimitedBy> {
+        let speed = seen.path.link_bits_per_second.filter(|_| !seen.path.is_local)?;
+        let used = seen.bytes_per_second * 8.0 / speed;
+        if used < LINK_SHARE {
+            return None;
+        }
+        let speed = (speed / 1e6).round();
+        self.say(format!("the messages used {} of the network interface's {speed} Mbit/s", percent(used)));
+        Some(self.advise(LimitedBy::Surroundings, "use smaller messages, or a faster network"))
+    }
+
+    /// The verdict of a full link, and of sides that lost time without being saturated.
     fn disturbed(&mut self, seen: &Figures, generator: &Side, server: Option<&Side>) -> Option<LimitedBy> {
-        let link = seen.path.link_bits_per_second.filter(|speed| seen.bytes_per_second * 8.0 >= LINK_SHARE * speed);
-        if let Some(speed) = link.filter(|_| !seen.path.is_local) {
-            let used = percent(seen.bytes_per_second * 8.0 / speed);
-            self.say(format!("the messages used {used} of the network interface's {} Mbit/s", (speed / 1e6).round()));
-            return Some(self.advise(LimitedBy::Surroundings, "use smaller messages, or a faster network"));
+        if let Some(limited_by) = self.full_link(seen) {
+            return Some(limited_by);
         }
         let is_shown = server.is_some() || generator.waiting >= STARVED;
         let loss = generator.loss(Cause::Surroundings).filter(|_| is_shown);

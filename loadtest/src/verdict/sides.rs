@@ -54,6 +54,8 @@ pub(super) struct Side {
     pub(super) waiting: f64,
     pub(super) is_saturated: bool,
     pub(super) has_reserve: bool,
+    /// Whether it has reserve apart from the time that it waited for a core.
+    pub(super) works_little: bool,
     /// What took time from it, the largest share first.
     pub(super) losses: Vec<Loss>,
 }
@@ -72,7 +74,7 @@ impl Side {
         let side = Self::new(busy, waiting, demand, &cores, seen.generator_throttled, losses);
         // Without the figures of the threads and of their cores, no reserve is shown.
         let is_known = seen.generator_cores.is_some() && !seen.generator.is_empty();
-        Self { has_reserve: side.has_reserve && is_known, ..side }
+        Self { has_reserve: side.has_reserve && is_known, works_little: side.works_little && is_known, ..side }
     }
 
     /// The server; `None` if its CPU time is unknown.
@@ -87,7 +89,8 @@ impl Side {
         let demand = server.demand.max(all);
         let busy = server.busiest.max(all.min(1.0));
         let side = Self::new(busy, server.waiting, demand, &cores, seen.server_throttled, losses);
-        Some(Self { has_reserve: side.has_reserve && seen.server_cores.is_some(), ..side })
+        let is_known = seen.server_cores.is_some();
+        Some(Self { has_reserve: side.has_reserve && is_known, works_little: side.works_little && is_known, ..side })
     }
 
     fn new(
@@ -99,13 +102,15 @@ impl Side {
         mut losses: Vec<(f64, Loss)>,
     ) -> Self {
         losses.sort_by(|(one, _), (other, _)| other.total_cmp(one));
-        let most = demand + cores.stolen + cores.softirq + throttled.unwrap_or(0.0);
+        let beside = cores.stolen + cores.softirq + throttled.unwrap_or(0.0);
+        let most = demand + beside;
         let taken = cores.stolen.max(throttled.unwrap_or(0.0)) >= DISTURBED;
         Self {
             busy,
             waiting,
             is_saturated: demand >= SATURATED || (most >= SATURATED && taken),
             has_reserve: most <= RESERVE,
+            works_little: busy + beside <= RESERVE,
             losses: losses.into_iter().map(|(_, loss)| loss).collect(),
         }
     }
@@ -152,9 +157,11 @@ fn generator_waited(seen: &Figures, waiting: f64, cores: &CoreShares) -> Loss {
     pinned.dedup();
     let waited = format!("the generator waited for a core {} of the time", percent(waiting));
     if cores.others >= DISTURBED {
+        // The threads of an unknown server are not known to be its own.
+        let others = if seen.server.is_some() { "other processes" } else { "the server or other processes" };
         return Loss {
             cause: Cause::Surroundings,
-            sentence: format!("{waited}: other processes used {} of its core", percent(cores.others)),
+            sentence: format!("{waited}: {others} used {} of its cores", percent(cores.others)),
             remedy: "stop the other processes, or use other cores (--cores)",
         };
     }
