@@ -5,7 +5,7 @@
 
 use super::cores::{self, AllCores, CoreShares, KnownThread};
 use super::lookup::Unknown;
-use super::server::{ObservedServer, ServerUse};
+use super::server::{ObservedServer, ServerThread, ServerUse};
 use super::throttling::{self, Throttled};
 use super::usage::Sample;
 use super::window::{Edges, at_edges};
@@ -19,6 +19,9 @@ use std::time::{Duration, Instant};
 
 /// The share of the window from which samples are too late to be those of its edges.
 const LATE: f64 = 0.01;
+
+/// The maximum number of the server's threads that are reported one by one.
+const SERVER_THREADS: usize = 32;
 
 /// A thread of the generator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,6 +144,10 @@ impl Samples {
             (_, _, Some(why)) => Err(why.clone()),
             _ => Err(measured.server.pid().map_or(Unknown::NotObserved, Unknown::Gone)),
         };
+        let server_threads = match (&self.server, &begin.server) {
+            (Some(end), Some(begin)) => end.busiest_since(begin, SERVER_THREADS),
+            _ => Vec::new(),
+        };
         if let Err(why) = &server {
             missing.push(format!("the server's CPU time: {why}"));
         }
@@ -165,6 +172,7 @@ impl Samples {
             wall,
             generator,
             server,
+            server_threads,
             generator_cores,
             server_cores,
             shares_cores,
@@ -227,6 +235,8 @@ pub(crate) struct WindowUse {
     /// The threads of the generator, in the order of [`Measured::generator`].
     pub(crate) generator: Vec<ThreadUse>,
     pub(crate) server: Result<ServerUse, Unknown>,
+    /// The busiest threads of the server, in order.
+    pub(crate) server_threads: Vec<ServerThread>,
     pub(crate) generator_cores: Option<CoreShares>,
     /// `None` if the server's threads are unknown.
     pub(crate) server_cores: Option<CoreShares>,

@@ -11,7 +11,7 @@ use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
-pub use super::usage::ServerUse;
+pub use super::usage::{ServerThread, ServerUse};
 
 /// The CPU time of all threads of a process, to the nanosecond. The time of threads that have
 /// exited is not included.
@@ -160,11 +160,18 @@ impl ObservedServer {
         (!sample.is_empty()).then_some(sample)
     }
 
-    /// A sample of its CPU time only; reads one file for each thread.
+    /// A sample of its CPU time only; reads one file for each thread and one for each process.
     pub(crate) fn clocks(&self) -> Sample {
-        let mut sample = Sample { at: Instant::now(), threads: HashMap::new(), rss: 0, cores: 0 };
-        for pid in &self.pids {
-            for task in Process::new(*pid as i32).and_then(|process| process.tasks()).into_iter().flatten().flatten() {
+        let group = Duration::ZERO;
+        let mut sample = Sample { at: Instant::now(), threads: HashMap::new(), group, rss: 0, cores: 0 };
+        for process in self.processes() {
+            if let Ok(stat) = process.stat()
+                && self.not.is_empty()
+            {
+                let seconds = (stat.utime + stat.stime) as f64 / procfs::ticks_per_second() as f64;
+                sample.group += Duration::from_secs_f64(seconds);
+            }
+            for task in process.tasks().into_iter().flatten().flatten() {
                 if let Ok(schedstat) = task.schedstat()
                     && !self.not.contains(&task.tid)
                 {

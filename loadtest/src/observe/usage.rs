@@ -89,15 +89,34 @@ pub(crate) struct Sample {
     pub(crate) at: Instant,
     /// The nanoseconds that each thread ran, and that it waited for a core.
     pub(crate) threads: HashMap<i32, (u64, u64)>,
+    /// The CPU time of the processes with that of threads that have exited, in steps of 10 ms; zero
+    /// if threads are excluded.
+    pub(crate) group: Duration,
     pub(crate) rss: u64,
     /// The number of cores that they may run on; 0 if unknown.
     pub(crate) cores: usize,
 }
 
+/// The error of the difference of two [`Sample::group`].
+const GROUP_ERROR: Duration = Duration::from_millis(20);
+
+/// A thread of the server in a window.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct ServerThread {
+    /// Its name (`comm`); empty if it has exited.
+    pub name: String,
+    /// The share of the window for which it ran.
+    pub busy: f64,
+    /// The share of the window for which it waited for a core.
+    pub waiting: f64,
+}
+
 /// The resource use of the server in a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct ServerUse {
-    /// CPU time of all threads. The time of threads that exited in the window is not included.
+    /// CPU time of all threads. That of threads that exited in the window is included if it is
+    /// more than 20 ms.
     #[serde(rename = "cpu_seconds", serialize_with = "seconds")]
     pub cpu: Duration,
     /// The share of the window for which the busiest thread ran.
@@ -129,6 +148,7 @@ impl Sample {
 
     /// Adds the threads of another sample.
     pub(crate) fn merge(&mut self, other: Self) {
+        self.group += other.group;
         self.threads.extend(other.threads);
     }
 
@@ -141,6 +161,24 @@ impl Sample {
         })
     }
 
+    /// The `count` busiest threads since `begin`, in order.
+    pub(crate) fn busiest_since(&self, begin: &Self, count: usize) -> Vec<ServerThread> {
+        let wall = self.at.saturating_duration_since(begin.at).as_nanos().max(1) as f64;
+        let mut threads: Vec<_> = self.threads_since(begin).collect();
+        threads.sort_unstable_by_key(|(thread, ran, _)| (std::cmp::Reverse(*ran), *thread));
+        threads.truncate(count);
+        let name = |thread: i32| std::fs::read_to_string(format!("/proc/{thread}/comm")).unwrap_or_default();
+        let share = |nanos: u64| (nanos as f64 / wall).min(1.0);
+        threads
+            .into_iter()
+            .map(|(thread, ran, delay)| ServerThread {
+                name: name(thread).trim_end().to_owned(),
+                busy: share(ran),
+                waiting: share(delay),
+            })
+            .collect()
+    }
+
     /// The use since `begin`.
     pub(crate) fn since(&self, begin: &Self) -> ServerUse {
         let wall = self.at.saturating_duration_since(begin.at).as_nanos().max(1) as f64;
@@ -151,6 +189,9 @@ impl Sample {
             waiting = waiting.max(delay);
             demand = demand.max(ran + delay);
         }
+        // The threads are counted in nanoseconds, and the group in ticks, rounded down at both ends.
+        let group = self.group.saturating_sub(begin.group).saturating_sub(GROUP_ERROR);
+        let total = total.max(group.as_nanos() as u64);
         let share = |nanos: u64| (nanos as f64 / wall).min(1.0);
         ServerUse {
             cpu: Duration::from_nanos(total),
@@ -210,9 +251,11 @@ mod tests {
     #[test]
     fn the_window_is_what_lies_between_two_samples() {
         let at = Instant::now();
-        let begin = Sample { at, threads: HashMap::from([(1, (100, 0)), (2, (500, 7))]), rss: 1, cores: 2 };
+        let group = Duration::ZERO;
+        let begin = Sample { at, threads: HashMap::from([(1, (100, 0)), (2, (500, 7))]), group, rss: 1, cores: 2 };
         let end = Sample {
             at: at + Duration::from_nanos(1000),
+            group,
             threads: HashMap::from([(1, (1000, 50)), (3, (300, 0))]),
             rss: 9,
             cores: 2,
@@ -221,5 +264,23 @@ mod tests {
         assert_eq!(used.cpu, Duration::from_nanos(1200));
         assert_eq!((used.busiest, used.waiting, used.demand), (0.9, 0.05, 0.95));
         assert_eq!((used.cores_used, used.rss, used.threads), (1.2, 9, 2));
+        let busiest = end.busiest_since(&begin, 1);
+        assert_eq!(busiest.iter().map(|thread| (thread.busy, thread.waiting)).collect::<Vec<_>>(), [(0.9, 0.05)]);
+        assert_eq!(end.busiest_since(&begin, 9).len(), 2);
+    }
+
+    #[test]
+    fn the_time_of_threads_that_have_exited_counts() {
+        let at = Instant::now();
+        let begin = Sample { at, threads: HashMap::from([(2, (0, 0))]), group: millis(70), rss: 0, cores: 2 };
+        let end = |group| Sample {
+            at: at + millis(1000),
+            threads: HashMap::from([(2, (100_000_000, 0))]),
+            group,
+            rss: 0,
+            cores: 2,
+        };
+        assert_eq!(end(millis(870)).since(&begin).cpu, millis(780), "thread 3 ran for 700 ms and exited");
+        assert_eq!(end(millis(190)).since(&begin).cpu, millis(100), "within the error of the ticks");
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::observe::cores::CoreShares;
 use crate::observe::sampler::WindowUse;
-use crate::observe::server::ServerUse;
+use crate::observe::server::{ServerThread, ServerUse};
 use crate::observe::usage::Usage;
 use serde::Serialize;
 
@@ -33,6 +33,8 @@ pub struct Figures {
     pub generator_throttled: Option<f64>,
     /// The server's process.
     pub server: Option<ServerUse>,
+    /// The busiest threads of the server, in order, at most 32.
+    pub server_threads: Vec<ServerThread>,
     /// The server's cores.
     pub server_cores: Option<CoreShares>,
     /// Whether the server's threads may run on cores of the generator.
@@ -128,6 +130,7 @@ impl Figures {
         self.generator_cores = window.generator_cores;
         self.generator_throttled = window.throttled;
         self.server = window.server.ok();
+        self.server_threads = window.server_threads;
         self.server_cores = window.server_cores;
         self.shares_cores = window.shares_cores;
         self.server_throttled = window.server_throttled;

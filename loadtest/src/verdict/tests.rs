@@ -34,6 +34,7 @@ fn closed(generator: ThreadFigures, server: Option<ServerUse>) -> Figures {
         generator_cores: Some(CALM),
         generator_throttled: Some(0.0),
         server,
+        server_threads: Vec::new(),
         server_cores: server.map(|_| CALM),
         shares_cores: server.map(|_| false),
         server_throttled: server.map(|_| 0.0),

@@ -85,6 +85,9 @@ fn the_process_of_a_server_is_sampled() {
     let server = used.server.expect("we run");
     assert!(server.demand > 0.9 && server.cpu > Duration::ZERO && server.rss > 0, "{server:?}");
     assert!(used.server_cores.is_some(), "it has a pinned thread");
+    let threads: Vec<f64> = used.server_threads.iter().map(|thread| thread.busy).collect();
+    assert!(threads.len() <= 32 && threads.is_sorted_by(|one, other| one >= other), "{threads:?}");
+    assert!(threads[0] == server.busiest && !used.server_threads[0].name.is_empty(), "{threads:?} {server:?}");
     drop(busy);
 }
 
