@@ -70,9 +70,10 @@ fn the_threads_of_the_generator_are_sampled_from_outside() {
     let generator = vec![GeneratorThread { thread: busy.thread, core: Some(core) }];
     let used = sampled(Measured { server: ObservedServer::default(), generator });
     assert!(used.generator[0].ran > 0.0 && used.generator[0].core == Some(core), "{used:?}");
-    // The machine may be shared, but a thread that computes runs or waits.
+    // The machine may be shared, but a thread that computes runs or waits. The kernel counts a wait
+    // at its end, which may be after the window.
     let [thread] = used.generator[..] else { panic!("one thread: {used:?}") };
-    assert!(thread.ran + thread.waiting > 0.9, "{used:?}");
+    assert!(thread.ran + thread.waiting > 0.5, "{used:?}");
     assert_eq!(used.server, Err(Unknown::NotObserved));
     assert!(used.missing.iter().any(|why| why == "the server's CPU time: the server's process was not observed"));
 }
@@ -83,7 +84,7 @@ fn the_process_of_a_server_is_sampled() {
     let busy = BusyThread::start(core);
     let used = sampled(Measured { server: ObservedServer::known(std::process::id()), generator: Vec::new() });
     let server = used.server.expect("we run");
-    assert!(server.demand > 0.9 && server.cpu > Duration::ZERO && server.rss > 0, "{server:?}");
+    assert!(server.demand > 0.5 && server.cpu > Duration::ZERO && server.rss > 0, "{server:?}");
     assert!(used.server_cores.is_some(), "it has a pinned thread");
     let threads: Vec<f64> = used.server_threads.iter().map(|thread| thread.busy).collect();
     assert!(threads.len() <= 32 && threads.is_sorted_by(|one, other| one >= other), "{threads:?}");
