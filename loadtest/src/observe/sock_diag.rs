@@ -25,8 +25,8 @@ pub(super) struct ListeningSocket {
 
 /// The TCP sockets of this network namespace that listen.
 pub(super) fn tcp() -> Result<Vec<ListeningSocket>, Errno> {
-    let mut found = ask(&inet_request(libc_af::INET))?;
-    found.extend(ask(&inet_request(libc_af::INET6))?);
+    let mut found = ask(&inet_request(family::INET))?;
+    found.extend(ask(&inet_request(family::INET6))?);
     Ok(found)
 }
 
@@ -37,7 +37,7 @@ pub(super) fn unix(inode: u64) -> Result<Option<ListeningSocket>, Errno> {
 }
 
 /// The numbers of address families (`sys/socket.h`).
-mod libc_af {
+mod family {
     pub(super) const UNIX: u8 = 1;
     pub(super) const INET: u8 = 2;
     pub(super) const INET6: u8 = 10;
@@ -97,7 +97,7 @@ fn unix_request(inode: u32) -> Vec<u8> {
     const SHOW_RQLEN: u32 = 0x10;
     let words = [u32::MAX, inode, SHOW_RQLEN, u32::MAX, u32::MAX];
     let words: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
-    message(NLM_F_REQUEST, &[&[libc_af::UNIX, 0, 0, 0], &words])
+    message(NLM_F_REQUEST, &[&[family::UNIX, 0, 0, 0], &words])
 }
 
 /// Adds the sockets of a datagram. Returns whether it ends the answer.
@@ -126,14 +126,14 @@ const RQLEN: u16 = 4;
 /// A socket from `struct inet_diag_msg` or `struct unix_diag_msg`, with its attributes.
 fn socket(body: &[u8]) -> Option<ListeningSocket> {
     const LISTEN: u8 = 10;
-    if *body.get(1)? != LISTEN && body[0] != libc_af::UNIX {
+    if *body.get(1)? != LISTEN && body[0] != family::UNIX {
         return None;
     }
     let port = || Some(u16::from_be_bytes(body.get(4..6)?.try_into().ok()?));
     let ip: IpAddr = match body[0] {
-        libc_af::INET => Ipv4Addr::from(<[u8; 4]>::try_from(body.get(8..12)?).ok()?).into(),
-        libc_af::INET6 => Ipv6Addr::from(<[u8; 16]>::try_from(body.get(8..24)?).ok()?).into(),
-        libc_af::UNIX => {
+        family::INET => Ipv4Addr::from(<[u8; 4]>::try_from(body.get(8..12)?).ok()?).into(),
+        family::INET6 => Ipv6Addr::from(<[u8; 16]>::try_from(body.get(8..24)?).ok()?).into(),
+        family::UNIX => {
             // state, at offset 2, is that of TCP.
             let queues = attribute(body.get(16..)?, RQLEN).filter(|_| body.get(2) == Some(&LISTEN))?;
             let (queued, limit) = (word(queues, 0)?, word(queues, 4)?);
@@ -176,7 +176,7 @@ mod tests {
     /// A message of the kernel about a listener on 127.0.0.1:9001.
     fn answer() -> Vec<u8> {
         let mut body = vec![0; 72];
-        body[..2].copy_from_slice(&[libc_af::INET, 10]);
+        body[..2].copy_from_slice(&[family::INET, 10]);
         body[4..6].copy_from_slice(&9001u16.to_be_bytes());
         body[8..12].copy_from_slice(&[127, 0, 0, 1]);
         body[56..60].copy_from_slice(&3u32.to_ne_bytes());
