@@ -137,6 +137,19 @@ fn one_message_that_waits_does_not_cost_memory_for_the_others() {
 }
 
 #[test]
+fn a_late_answer_is_recognized_after_many_other_messages() {
+    let mut window = Window::new(2);
+    (0..2).for_each(|time| _ = window.push(at(time)));
+    window.expire(1, |_, _| {});
+    for number in 1..1000 {
+        assert_eq!(window.answered_by_number(number), answer(u64::from(number), number));
+        window.push(at(u64::from(number) + 1));
+    }
+    assert_eq!(window.answered_by_number(0), Reply::Late { number: 0, sent: at(0) });
+    assert_eq!(window.answered_by_number(0), Reply::Stale { number: 0 });
+}
+
+#[test]
 fn expired_messages_without_end_do_not_cost_memory_without_end() {
     let mut window = Window::new(2);
     for time in 0..1000 {

@@ -14,8 +14,8 @@ const NANOS_PER_SECOND: u64 = 1_000_000_000;
 /// then. Arrival x (a whole number with uniform arrivals) is due at the latest t with I(t) ≤ x. I
 /// is computed in `f64`, never decreases, and depends on t alone; the time of an arrival is its
 /// exact inverse. So the number of whole x due before t is exactly ⌈I(t)⌉, at any time and after
-/// any number of arrivals. Against real numbers, a time differs by at most 1 ns, and by 10⁻¹⁶ of
-/// the time since the start.
+/// any number of arrivals. I differs from the real integral by about 10⁻¹⁶ of its value: by 10⁻⁴ of
+/// an arrival after 10¹² arrivals. With a whole constant rate, times are exact to 1 ns over a day.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Schedule {
     /// Not empty, in order, without gaps. The last part has a constant rate and no end.
@@ -306,6 +306,22 @@ pub(super) mod tests {
                         prop_assert!(schedule.integral(time + 1) > offered);
                     }
                 }
+            }
+        }
+
+        #[test]
+        fn any_estimate_leads_to_the_time(
+            schedule in schedule(),
+            place in 0.0..1.0f64,
+            estimate in prop_oneof![-100i64..100, any::<i64>()],
+        ) {
+            let last = schedule.parts.len() - 1;
+            let offered = (place * (schedule.parts[last].before + 1000.0)).floor();
+            let mut part = 0;
+            if let Some(time) = schedule.time_of(offered, &mut part) {
+                let part = &schedule.parts[part];
+                let estimate = time.saturating_add_signed(estimate).clamp(part.start, part.end - 1);
+                prop_assert_eq!(part.search(offered, estimate), time);
             }
         }
 
