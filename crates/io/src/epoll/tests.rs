@@ -1,9 +1,9 @@
 //! What is particular to epoll. The tests that all drivers share are in `crate::tests`.
 
 use super::*;
-use crate::Cause;
 use crate::tests::{LOCAL, TestDriver, accept, ended, received, turn};
 use crate::uring::UringConfig;
+use crate::{Cause, Listener, Output, Slot};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};

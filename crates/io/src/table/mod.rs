@@ -6,6 +6,7 @@
 
 mod calls;
 mod complete;
+mod forward;
 mod kernel;
 mod listeners;
 mod obstacle;
@@ -13,6 +14,7 @@ mod operation;
 mod slot_state;
 mod working_set;
 
+pub(crate) use forward::forward;
 pub(crate) use kernel::KernelInterface;
 #[cfg(any(test, feature = "sim"))]
 pub(crate) use listeners::ACCEPT_PAUSE;

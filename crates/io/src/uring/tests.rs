@@ -2,6 +2,7 @@
 //! share are in `crate::tests`.
 
 use super::*;
+use crate::Slot;
 use crate::tests::{TestDriver, small};
 use std::os::fd::{AsRawFd, RawFd};
 
