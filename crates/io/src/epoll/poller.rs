@@ -10,20 +10,17 @@ use super::transfer::{self, Reception};
 use crate::busy_poll::PollWindow;
 use crate::pages::Pages;
 use crate::slab::{NOWHERE, Slab};
-use crate::table::{Cancellable, KernelInterface, Operation, WAKER};
-use crate::{
-    Address, Buffer, BusyPoll, Listener, Output, PeerCredentials, Pool, Slot, UnixAddress, Waker, tcp_info, unix,
-};
+use crate::table::{Cancellable, KernelInterface, Operation, RealDescriptors, WAKER, new_socket};
+use crate::{Address, Buffer, BusyPoll, Listener, Output, Pool, Slot, UnixAddress, Waker};
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::sockopt;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{SockRef, Type};
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 /// The maximum number of events of one epoll_wait(2).
@@ -511,6 +508,8 @@ impl Poller {
     }
 }
 
+impl RealDescriptors for Poller {}
+
 impl KernelInterface for Poller {
     type Listener = Listener;
 
@@ -525,12 +524,7 @@ impl KernelInterface for Poller {
     }
 
     fn socket(&mut self, peer: &Address) -> io::Result<RawFd> {
-        let Address::Tcp(peer) = peer else {
-            return Ok(Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?.into_raw_fd());
-        };
-        let socket = Socket::new(Domain::for_address(*peer), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
-        socket.set_tcp_nodelay(true)?;
-        Ok(socket.into_raw_fd())
+        new_socket(peer, Type::STREAM.nonblocking())
     }
 
     fn connect(&mut self, descriptor: RawFd, slot: Slot, peer: &Address) -> u32 {
@@ -582,31 +576,6 @@ impl KernelInterface for Poller {
         // Closing it removes it from the epoll set.
         drop(unsafe { OwnedFd::from_raw_fd(descriptor) });
         self.completed.push_back(Completed::last(Operation::Close, slot, 0));
-    }
-
-    fn shut_down(&mut self, descriptor: RawFd) {
-        // It fails only when the connection is gone, which the receive reports.
-        let _ = rustix::net::shutdown(self.borrow(descriptor), rustix::net::Shutdown::Write);
-    }
-
-    fn peer_address(&self, descriptor: RawFd) -> Option<SocketAddr> {
-        rustix::net::getpeername(self.borrow(descriptor)).ok()??.try_into().ok()
-    }
-
-    fn peer_credentials(&self, descriptor: RawFd) -> Option<PeerCredentials> {
-        unix::peer_credentials(self.borrow(descriptor))
-    }
-
-    fn queued(&self, descriptor: RawFd) -> Option<u32> {
-        unix::queued(self.borrow(descriptor))
-    }
-
-    fn acknowledged(&self, descriptor: RawFd) -> Option<u64> {
-        tcp_info::acknowledged(self.borrow(descriptor))
-    }
-
-    fn unread(&self, descriptor: RawFd) -> usize {
-        rustix::io::ioctl_fionread(self.borrow(descriptor)).map_or(0, |len| len as usize)
     }
 
     fn has_unreaped(&mut self) -> bool {

@@ -59,6 +59,32 @@ impl Drop for ListenGuard {
     }
 }
 
+impl table::SocketCalls for Handle {
+    fn shut_down(&mut self, descriptor: RawFd) {
+        self.shared.borrow_mut().shutdown(descriptor as usize);
+    }
+
+    fn peer_address(&self, descriptor: RawFd) -> Option<SocketAddr> {
+        self.shared.borrow().peer_address(descriptor as usize)
+    }
+
+    fn peer_credentials(&self, _descriptor: RawFd) -> Option<PeerCredentials> {
+        None
+    }
+
+    fn acknowledged(&self, descriptor: RawFd) -> Option<u64> {
+        self.shared.borrow().acknowledged(descriptor as usize)
+    }
+
+    fn queued(&self, _descriptor: RawFd) -> Option<u32> {
+        None
+    }
+
+    fn unread(&self, descriptor: RawFd) -> usize {
+        self.shared.borrow().unread(descriptor as usize)
+    }
+}
+
 impl table::KernelInterface for Handle {
     type Listener = ListenGuard;
 
@@ -111,30 +137,6 @@ impl table::KernelInterface for Handle {
 
     fn close(&mut self, descriptor: RawFd, slot: Slot) {
         self.submit(Operation::Close, slot, Sqe::Close { descriptor: descriptor as usize });
-    }
-
-    fn shut_down(&mut self, descriptor: RawFd) {
-        self.shared.borrow_mut().shutdown(descriptor as usize);
-    }
-
-    fn peer_address(&self, descriptor: RawFd) -> Option<SocketAddr> {
-        self.shared.borrow().peer_address(descriptor as usize)
-    }
-
-    fn peer_credentials(&self, _descriptor: RawFd) -> Option<PeerCredentials> {
-        None
-    }
-
-    fn acknowledged(&self, descriptor: RawFd) -> Option<u64> {
-        self.shared.borrow().acknowledged(descriptor as usize)
-    }
-
-    fn queued(&self, _descriptor: RawFd) -> Option<u32> {
-        None
-    }
-
-    fn unread(&self, descriptor: RawFd) -> usize {
-        self.shared.borrow().unread(descriptor as usize)
     }
 
     fn has_unreaped(&mut self) -> bool {

@@ -12,6 +12,7 @@ mod listeners;
 mod obstacle;
 mod operation;
 mod slot_state;
+mod sockets;
 mod working_set;
 
 pub(crate) use forward::forward;
@@ -20,6 +21,9 @@ pub(crate) use kernel::KernelInterface;
 pub(crate) use listeners::ACCEPT_PAUSE;
 pub(crate) use obstacle::Obstacle;
 pub(crate) use operation::{Cancellable, Operation, WAKER};
+#[cfg(any(test, feature = "sim"))]
+pub(crate) use sockets::SocketCalls;
+pub(crate) use sockets::{RealDescriptors, new_socket};
 
 use crate::pages::Pages;
 use crate::{BufferConfig, Cause, Completion, Slot, Stats};
