@@ -11,6 +11,8 @@
 mod accepting;
 mod interest;
 mod poller;
+mod sends;
+mod set;
 mod transfer;
 
 use crate::option::check_range;
@@ -137,7 +139,7 @@ impl Driver for Epoll {
 
     /// As [`Driver::wait`]. A timeout is rounded up to a millisecond.
     fn wait(&mut self, mut timeout: Option<Duration>, completions: &mut Vec<Completion>) -> io::Result<()> {
-        self.table.kernel.check()?;
+        self.table.kernel.set.check()?;
         self.table.begin_turn(&mut timeout, completions);
         self.table.kernel.enter(timeout)?;
         for _ in 0..BUDGET {

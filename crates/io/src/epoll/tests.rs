@@ -41,7 +41,7 @@ impl TestDriver for Epoll {
     }
 
     fn descriptor(&self) -> RawFd {
-        self.table.kernel.epoll.as_raw_fd()
+        self.table.kernel.set.descriptor().as_raw_fd()
     }
 }
 
