@@ -1,6 +1,7 @@
 //! What is particular to epoll. The tests that all drivers share are in `crate::tests`.
 
 use super::*;
+use crate::table::KernelInterface;
 use crate::tests::{LOCAL, TestDriver, accept, ended, received, turn};
 use crate::uring::UringConfig;
 use crate::{Cause, Listener, Output, Slot};
@@ -20,20 +21,12 @@ impl TestDriver for Epoll {
         self.pool()
     }
 
-    fn is_accepting(&self) -> bool {
-        self.table.is_accepting()
+    fn table(&self) -> &SlotTable<impl KernelInterface> {
+        &self.table
     }
 
-    fn in_flight(&self, slot: Slot) -> u16 {
-        self.table.in_flight(slot)
-    }
-
-    fn ready(&self) -> u16 {
-        self.table.ready()
-    }
-
-    fn begin_turn(&mut self) {
-        self.table.begin_turn(&mut None, &mut Vec::new());
+    fn table_mut(&mut self) -> &mut SlotTable<impl KernelInterface> {
+        &mut self.table
     }
 
     fn holds_nothing(&self) -> bool {
