@@ -3,7 +3,7 @@
 use crate::seccomp::{allowed_by_unit, deployed, directives, errno, exists, filter, of_profile, ringway_under};
 use crate::tls::{Ca, address, text, wait_for_certificate};
 use ringway_tests::tls::TlsPeer;
-use ringway_tests::{End, Frame, Received, ServerProcess, TestDirectory, WirePeer, ringway, run};
+use ringway_tests::{End, Frame, Received, ServerProcess, TestDirectory, WirePeer, program, ringway, run};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::fs;
@@ -293,7 +293,10 @@ fn the_drop_in_of_the_unit_has_the_flags_and_the_reload_of_tls() {
 #[test]
 fn the_unit_has_no_reload_because_sighup_ends_a_server_without_tls() {
     assert!(directives(&deployed("systemd/ringway.service"), "ExecReload").is_empty());
-    let serving = serve(&[], &[]);
+    // A manager starts services with the default actions. The tests may run under nohup(1).
+    let mut command = Command::new("env");
+    command.arg("--default-signal=HUP").arg(program()).args(SERVE);
+    let serving = ServerProcess::start(command);
     serving.signal(Signal::HUP);
     assert_eq!(serving.wait().0.signal(), Some(Signal::HUP.as_raw()));
 }

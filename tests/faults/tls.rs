@@ -107,11 +107,7 @@ mod alert {
 #[test]
 fn rfc8446_5_2_a_record_with_a_changed_tag_ends_the_connection() {
     let server = SecureServer::start();
-    let attack = |peer: &mut TlsPeer| {
-        let mut record = peer.seal_data(Frame::text("changed").bytes());
-        *record.last_mut().expect("not empty") ^= 1;
-        peer.write_raw(record);
-    };
+    let attack = |peer: &mut TlsPeer| peer.send_changed(&Frame::text("changed"));
     let reason = "a record of the client could not be decrypted: it was changed on the way, or the client is faulty";
     server.check(attack, alert::BAD_RECORD_MAC, reason);
 }
@@ -122,11 +118,7 @@ fn rfc8446_5_1_an_oversized_record_ends_the_connection() {
     let too_long = "the client sent a record longer than TLS allows";
     // One byte of plaintext over the limit; ciphertext over the limit of TLS 1.3.
     for len in [(1 << 14) + 1, (1 << 14) + 256] {
-        let attack = |peer: &mut TlsPeer| {
-            let record = peer.seal_data(vec![0; len]);
-            peer.write_raw(record);
-        };
-        server.check(attack, alert::RECORD_OVERFLOW, too_long);
+        server.check(|peer| peer.write(vec![0; len]), alert::RECORD_OVERFLOW, too_long);
     }
 }
 
@@ -212,17 +204,8 @@ fn rfc5246_7_2_2_renegotiation_is_refused_once_and_then_ends_the_connection() {
 #[test]
 fn a_flood_of_key_updates_ends_the_connection() {
     let server = SecureServer::start();
-    let attack = |peer: &mut TlsPeer| {
-        for _ in 0..100 {
-            let record = peer.seal(ContentType::Handshake, &KEY_UPDATE_REQUEST);
-            peer.change_keys();
-            if !peer.try_write_raw(record) {
-                break;
-            }
-        }
-    };
     // rustls sends no alert for it.
-    server.check(attack, None, "the client sent a flood of messages without data");
+    server.check(TlsPeer::flood_key_updates, None, "the client sent a flood of messages without data");
 }
 
 #[test]

@@ -176,6 +176,24 @@ impl TlsPeer {
         self.write(frame.bytes());
     }
 
+    /// Sends a frame in a record whose tag is changed.
+    pub fn send_changed(&mut self, frame: &Frame) {
+        let mut record = self.seal_data(frame.bytes());
+        *record.last_mut().expect("not empty") ^= 1;
+        self.write_raw(record);
+    }
+
+    /// Sends 100 messages that request a KeyUpdate, or fewer if the other end ends the connection.
+    pub fn flood_key_updates(&mut self) {
+        for _ in 0..100 {
+            let record = self.seal(ContentType::Handshake, &KEY_UPDATE_REQUEST);
+            self.change_keys();
+            if !self.try_write_raw(record) {
+                break;
+            }
+        }
+    }
+
     /// Sends a close_notify (RFC 8446 section 6.1).
     pub fn close_notify(&mut self) {
         let record = self.seal(ContentType::Alert, &[1, 0]);

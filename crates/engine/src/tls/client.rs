@@ -112,7 +112,7 @@ impl ClientTls {
     pub fn insecure() -> Self {
         tracing::warn!("certificates of servers are not verified: an attacker on the path can read the traffic");
         let provider = provider();
-        Self::with(Trust::All, Arc::new(AnyCertificate(Arc::clone(&provider))), provider)
+        Self::with(Trust::All, Arc::new(AnyCertificate::new(Arc::clone(&provider))), provider)
     }
 
     fn with(trust: Trust, verifier: Arc<dyn ServerCertVerifier>, provider: Arc<CryptoProvider>) -> Self {

@@ -9,7 +9,24 @@ use std::sync::Arc;
 /// Accepts every certificate. The signatures of the handshake are verified, so the server has the
 /// key of the certificate that it presents; anybody can make such a certificate.
 #[derive(Debug)]
-pub(super) struct AnyCertificate(pub(super) Arc<CryptoProvider>);
+pub(super) struct AnyCertificate {
+    provider: Arc<CryptoProvider>,
+    /// The signatures that it supports.
+    schemes: Vec<SignatureScheme>,
+}
+
+impl AnyCertificate {
+    /// Supports all signatures of the provider.
+    pub(super) fn new(provider: Arc<CryptoProvider>) -> Self {
+        let schemes = provider.signature_verification_algorithms.supported_schemes();
+        Self::of_schemes(provider, schemes)
+    }
+
+    /// Supports these signatures only.
+    pub(super) fn of_schemes(provider: Arc<CryptoProvider>, schemes: Vec<SignatureScheme>) -> Self {
+        Self { provider, schemes }
+    }
+}
 
 impl ServerCertVerifier for AnyCertificate {
     fn verify_server_cert(
@@ -29,7 +46,7 @@ impl ServerCertVerifier for AnyCertificate {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -38,10 +55,10 @@ impl ServerCertVerifier for AnyCertificate {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.schemes.clone()
     }
 }

@@ -1,12 +1,13 @@
 //! The listeners in the epoll set. They are level-triggered, because a turn may leave connections
 //! in the queue of a listener.
 
+use super::set::EpollSet;
 use crate::table::Operation;
 use crate::{Listener, Slot};
-use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, RawFd};
 
 /// The maximum number of connections that one turn accepts. It bounds the delay of the replies to
 /// open connections.
@@ -38,10 +39,10 @@ impl Accepts {
     }
 
     /// Begins to accept on a listener.
-    pub(super) fn arm(&mut self, epoll: &OwnedFd, listener: &Listener, slot: Slot) -> Result<(), Errno> {
+    pub(super) fn arm(&mut self, set: &EpollSet, listener: &Listener, slot: Slot) -> Result<(), Errno> {
         let (socket, shared) = (listener.as_fd(), listener.is_shared());
         rustix::io::ioctl_fionbio(socket, true)?;
-        register(epoll, socket, shared, slot)?;
+        register(set, socket, shared, slot)?;
         self.all.push(Accept { slot, listener: socket.as_raw_fd(), shared, ready: false });
         Ok(())
     }
@@ -52,10 +53,10 @@ impl Accepts {
     }
 
     /// Gives the next connection of a shared queue to another driver, if one waits.
-    pub(super) fn pass_on(&mut self, epoll: &OwnedFd, listener: BorrowedFd<'_>, slot: Slot) -> Result<(), Errno> {
+    pub(super) fn pass_on(&mut self, set: &EpollSet, listener: BorrowedFd<'_>, slot: Slot) -> Result<(), Errno> {
         self.emptied(slot);
-        epoll::delete(epoll, listener)?;
-        register(epoll, listener, true, slot)
+        set.delete(listener)?;
+        register(set, listener, true, slot)
     }
 
     /// The descriptor of the listener of a request; the request ends. `None` when there is none.
@@ -103,9 +104,9 @@ impl Accepts {
 /// A connection in a shared queue wakes one of the epoll sets that wait for it, the one that was
 /// added first (`EPOLLEXCLUSIVE`, since 4.5). A driver adds its listener again after each
 /// connection, so that the drivers take turns.
-fn register(epoll: &OwnedFd, listener: BorrowedFd<'_>, shared: bool, slot: Slot) -> Result<(), Errno> {
+fn register(set: &EpollSet, listener: BorrowedFd<'_>, shared: bool, slot: Slot) -> Result<(), Errno> {
     let events = if shared { EventFlags::IN | EventFlags::EXCLUSIVE } else { EventFlags::IN };
-    epoll::add(epoll, listener, EventData::new_u64(Operation::Accept.user_data(slot)), events)
+    set.add(listener, Operation::Accept, slot, events)
 }
 
 /// Accepts one connection. Does not wait. The table owns the descriptor.

@@ -1,6 +1,7 @@
-//! The state of one connection in the epoll set.
+//! The state of each connection in the epoll set.
 
 use crate::Slot;
+use crate::pages::Pages;
 use crate::slab::NOWHERE;
 use rustix::event::epoll::EventFlags;
 use std::os::fd::RawFd;
@@ -116,6 +117,35 @@ impl Interest {
     pub(super) fn emptied(&mut self) {
         self.take(InterestFlag::Readable);
         self.take(InterestFlag::Thorough);
+    }
+}
+
+/// The interests of all connections, by the index of their slots.
+pub(super) struct Interests {
+    pages: Pages<Interest>,
+}
+
+impl Interests {
+    pub(super) const fn new() -> Self {
+        Self { pages: Pages::new() }
+    }
+
+    /// The entry of a slot that has one.
+    #[inline]
+    pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut Interest> {
+        self.pages.get_mut(slot.index() as usize).filter(|interest| interest.is_of(slot))
+    }
+
+    /// The entry of a slot, which is made if it has none.
+    #[inline]
+    pub(super) fn entry(&mut self, descriptor: RawFd, slot: Slot) -> &mut Interest {
+        let index = slot.index() as usize;
+        self.pages.grow(index + 1, Interest::unused);
+        let interest = &mut self.pages[index];
+        if !interest.is_of(slot) {
+            *interest = Interest::new(descriptor, slot);
+        }
+        interest
     }
 }
 

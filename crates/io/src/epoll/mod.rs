@@ -11,18 +11,16 @@
 mod accepting;
 mod interest;
 mod poller;
+mod sends;
+mod set;
 mod sleep;
 mod transfer;
 
 use crate::option::check_range;
-use crate::table::{BUDGET, Obstacle, SlotTable};
-use crate::{
-    Address, BufferConfig, BusyPoll, Completion, ConnectOptions, Driver, Listener, OptionError, Output,
-    PeerCredentials, Pool, Slot, Stats, TcpInfo, Waker,
-};
+use crate::table::{BUDGET, SlotTable, forward};
+use crate::{BufferConfig, BusyPoll, Completion, Driver, OptionError, Pool, Waker};
 use poller::Poller;
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 use thiserror::Error;
 
@@ -133,76 +131,9 @@ impl Epoll {
 }
 
 impl Driver for Epoll {
-    fn listen(&mut self, listener: Listener) {
-        self.table.listen(listener);
-    }
-
-    fn pause_accepting(&mut self) {
-        self.table.pause_accepting(Obstacle::Load);
-    }
-
-    fn resume_accepting(&mut self) {
-        self.table.resume_accepting();
-    }
-
-    fn stop_listening(&mut self) {
-        self.table.stop_listening();
-    }
-
-    fn reserve(&mut self) -> Option<Slot> {
-        self.table.reserve()
-    }
-
-    fn connect_with(&mut self, slot: Slot, peer: impl Into<Address>, options: &ConnectOptions) {
-        self.table.connect(slot, &peer.into(), options);
-    }
-
-    #[inline]
-    fn receive(&mut self, slot: Slot) {
-        self.table.receive(slot);
-    }
-
-    #[inline]
-    fn pause(&mut self, slot: Slot) {
-        self.table.pause(slot);
-    }
-
-    #[inline]
-    fn send(&mut self, slot: Slot, output: Output) {
-        self.table.send(slot, output);
-    }
-
-    fn finish(&mut self, slot: Slot) {
-        self.table.finish(slot);
-    }
-
-    fn close(&mut self, slot: Slot) {
-        self.table.close(slot);
-    }
-
-    fn peer_address(&self, slot: Slot) -> Option<SocketAddr> {
-        self.table.peer_address(slot)
-    }
-
-    fn peer_credentials(&self, slot: Slot) -> Option<PeerCredentials> {
-        self.table.peer_credentials(slot)
-    }
-
-    fn acknowledged(&self, slot: Slot) -> Option<u64> {
-        self.table.acknowledged(slot)
-    }
-
-    fn tcp_info(&self, slot: Slot) -> Option<TcpInfo> {
-        self.table.tcp_info(slot)
-    }
-
-    fn unread(&self, slot: Slot) -> usize {
-        self.table.unread(slot)
-    }
-
-    fn has_backlog(&self) -> bool {
-        self.table.has_backlog()
-    }
+    forward!(requests);
+    forward!(accepting);
+    forward!(queries);
 
     fn waker(&self) -> Waker {
         self.table.kernel.waker.clone()
@@ -210,10 +141,10 @@ impl Driver for Epoll {
 
     /// As [`Driver::wait`]. Before Linux 5.11, a timeout is rounded up to a millisecond.
     fn wait(&mut self, mut timeout: Option<Duration>, completions: &mut Vec<Completion>) -> io::Result<()> {
-        self.table.kernel.check()?;
+        self.table.kernel.set.check()?;
         self.table.begin_turn(&mut timeout, completions);
         self.table.kernel.enter(timeout)?;
-        self.table.stats.polled = self.table.kernel.polled();
+        self.table.stats.polled = self.table.kernel.set.polled();
         for _ in 0..BUDGET {
             let Some(completed) = self.table.kernel.next() else { break };
             let (user_data, result) = (completed.user_data, completed.result);
@@ -221,10 +152,6 @@ impl Driver for Epoll {
         }
         self.table.end_turn();
         Ok(())
-    }
-
-    fn stats(&self) -> &Stats {
-        &self.table.stats
     }
 }
 

@@ -1,33 +1,27 @@
-//! The epoll set: requests, the readiness of connections, and the completions that follow.
+//! The requests and the readiness of the connections in the epoll set, and the completions that
+//! follow.
 //!
 //! A request is tried with a non-blocking system call: a send and a connect when they are
 //! submitted, a receive when the connection is readable. A request that would wait stays in its
 //! connection's [`Interest`] until an event of the connection.
 
+mod requests;
+
 use super::accepting::{self, Accepts};
-use super::interest::{self, Interest, InterestFlag};
-use super::sleep::Sleep;
+use super::interest::{self, Interest, InterestFlag, Interests};
+use super::sends::Sends;
+use super::set::{EpollSet, MAX_EVENTS};
 use super::transfer::{self, Reception};
-use crate::busy_poll::PollWindow;
-use crate::pages::Pages;
-use crate::slab::{NOWHERE, Slab};
-use crate::table::{Cancellable, KernelInterface, Operation, WAKER};
-use crate::{
-    Address, Buffer, BusyPoll, ConnectOptions, Listener, Output, PeerCredentials, Pool, Slot, TcpInfo, UnixAddress,
-    Waker, outgoing, tcp_info, unix,
-};
-use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use crate::table::{Cancellable, Operation};
+use crate::{Address, Buffer, BusyPoll, Output, Pool, Slot, UnixAddress, Waker};
+use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::sockopt;
-use socket2::{SockRef, Type};
+use socket2::SockRef;
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, RawFd};
 use std::time::{Duration, Instant};
-
-/// The maximum number of events of one epoll_wait(2).
-const MAX_EVENTS: usize = 256;
 
 /// The longest wait of a turn while a connect waits for room in the queue of a Unix socket, which
 /// causes no event.
@@ -52,26 +46,14 @@ impl Completed {
     }
 }
 
-/// A send that has not been taken back.
-#[derive(Debug)]
-struct HeldSend {
-    output: Output,
-    written: usize,
-    /// The number of bytes to write. The rest of the output is left to another send.
-    end: usize,
-    /// Whether it completes with the first part that the socket takes.
-    in_parts: bool,
-}
-
-/// An epoll set, with the requests of its connections.
+/// The requests of the connections in an epoll set.
 pub(super) struct Poller {
-    pub(super) epoll: OwnedFd,
+    pub(super) set: EpollSet,
     pub(super) pool: Pool,
     pub(super) waker: Waker,
-    sleep: Sleep,
-    interests: Pages<Interest>,
+    interests: Interests,
     accepts: Accepts,
-    held: Slab<HeldSend>,
+    sends: Sends,
     /// The connects that have found the queue of their Unix socket full.
     refused: VecDeque<(Slot, UnixAddress)>,
     /// Completions that no turn has returned yet.
@@ -82,56 +64,31 @@ pub(super) struct Poller {
     visits: usize,
     /// How many buffers this turn may still fill.
     quota: u16,
-    events: Vec<Event>,
     /// Whether the last turn called epoll_wait(2).
     polled: bool,
     /// Whether the last turn may have left events in the kernel.
     partial: bool,
-    /// The permanent error of epoll_wait(2).
-    broken: Option<Errno>,
     start: Instant,
-    window: PollWindow,
-    /// When the last wait ended.
-    waited: Instant,
-}
-
-impl HeldSend {
-    /// The result of the send: the number of bytes written, at most 1 GiB.
-    fn result(&self) -> i32 {
-        i32::try_from(self.written).unwrap_or(i32::MAX)
-    }
 }
 
 impl Poller {
     pub(super) fn new(pool: Pool, busy_poll: BusyPoll) -> io::Result<Self> {
-        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        let start = Instant::now();
         Ok(Self {
-            epoll,
+            set: EpollSet::new(busy_poll)?,
             pool,
             waker: Waker::new()?,
-            sleep: Sleep::new(),
-            interests: Pages::new(),
+            interests: Interests::new(),
             accepts: Accepts::new(),
-            held: Slab::new(),
+            sends: Sends::new(),
             refused: VecDeque::new(),
             completed: VecDeque::new(),
             readable: VecDeque::new(),
             visits: 0,
             quota: 0,
-            events: Vec::with_capacity(MAX_EVENTS),
             polled: false,
             partial: false,
-            broken: None,
-            start,
-            window: PollWindow::new(busy_poll),
-            waited: start,
+            start: Instant::now(),
         })
-    }
-
-    /// Fails when epoll_wait(2) has failed permanently.
-    pub(super) fn check(&self) -> io::Result<()> {
-        self.broken.map_or(Ok(()), |error| Err(error.into()))
     }
 
     /// The system call of a turn: waits for an event, unless there is work already or `timeout` is
@@ -161,64 +118,21 @@ impl Poller {
             timeout = Some(timeout.map_or(RETRY_INTERVAL, |timeout| timeout.min(RETRY_INTERVAL)));
         }
         if timeout == Some(Duration::ZERO) || self.has_work() {
-            return self.fetch(Some(Duration::ZERO));
+            return self.set.fetch(Some(Duration::ZERO));
         }
-        if self.window.is_off() {
-            return self.fetch(timeout);
-        }
-        let began = Instant::now();
-        let limit = self.window.next(began.saturating_duration_since(self.waited));
-        let (mut polled, end) = (Duration::ZERO, timeout.map_or(limit, |timeout| limit.min(timeout)));
-        while polled < end {
-            let count = self.fetch(Some(Duration::ZERO))?;
-            polled = began.elapsed();
-            if count > 0 {
-                self.window.hit(polled);
-                self.waited = began + polled;
-                return Ok(count);
-            }
-        }
-        let left = timeout.map(|timeout| timeout.saturating_sub(polled));
-        let last = left.map_or(Duration::ZERO, |left| self.window.last(left));
-        let mut count = self.fetch(left.map(|left| left - last))?;
-        while !last.is_zero() && count == 0 && timeout.is_some_and(|timeout| began.elapsed() < timeout) {
-            count = self.fetch(Some(Duration::ZERO))?;
-        }
-        let slept = began.elapsed();
-        self.window.slept(polled, slept);
-        self.waited = began + slept;
-        Ok(count)
-    }
-
-    /// The time of all polls so far.
-    #[inline]
-    pub(super) fn polled(&self) -> Duration {
-        self.window.polled()
-    }
-
-    /// Waits in the epoll set. Returns the number of events.
-    fn fetch(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
-        match self.sleep.wait(self.epoll.as_fd(), &mut self.events, timeout) {
-            Ok(count) => Ok(count),
-            Err(Errno::INTR) => Ok(0),
-            Err(error) => {
-                tracing::error!(%error, "epoll_wait fails: this driver is broken");
-                self.broken = Some(error);
-                Err(error.into())
-            }
-        }
+        self.set.wait(timeout)
     }
 
     /// Whether every output was taken back.
     #[cfg(test)]
     pub(super) fn holds_nothing(&self) -> bool {
-        self.held.len() == 0
+        self.sends.is_empty()
     }
 
     /// Whether an event of the connection has shown bytes, or an end, that were not received.
     #[cfg(test)]
     pub(super) fn is_readable(&mut self, slot: Slot) -> bool {
-        self.interest(slot).is_some_and(|interest| interest.is(InterestFlag::Readable))
+        self.interests.get_mut(slot).is_some_and(|interest| interest.is(InterestFlag::Readable))
     }
 
     fn has_work(&self) -> bool {
@@ -226,7 +140,7 @@ impl Poller {
     }
 
     fn handle_events(&mut self) {
-        let mut events = std::mem::take(&mut self.events);
+        let mut events = self.set.take_events();
         for event in events.drain(..) {
             match Operation::from_user_data(event.data.u64()) {
                 Some((Operation::Accept, slot)) => self.accepts.note(slot),
@@ -237,13 +151,13 @@ impl Poller {
                 None => debug_assert!(false, "an event that no registration has"),
             }
         }
-        self.events = events;
+        self.set.handled(events);
     }
 
     /// Handles the events of a connection.
     fn handle(&mut self, slot: Slot, events: EventFlags) {
         // A descriptor that another process has inherited can cause events after its close.
-        let Some(interest) = self.interest(slot) else { return };
+        let Some(interest) = self.interests.get_mut(slot) else { return };
         interest.note(events);
         if interest.should_queue() {
             interest.set(InterestFlag::Queued);
@@ -252,14 +166,14 @@ impl Poller {
         if !interest::is_writable(events) {
             return;
         }
-        let Some(interest) = self.interest(slot) else { return };
+        let Some(interest) = self.interests.get_mut(slot) else { return };
         let (descriptor, ticket) = (interest.fd, interest.ticket);
         if interest.take(InterestFlag::Connecting) {
-            let result = sockopt::socket_error(self.borrow(descriptor)).and_then(|result| result);
+            let result = sockopt::socket_error(borrow(&descriptor)).and_then(|result| result);
             let result = result.map_or_else(|error| -error.raw_os_error(), |()| 0);
             self.completed.push_back(Completed::last(Operation::Connect, slot, result));
         } else if interest.is(InterestFlag::Sending)
-            && let Some(result) = self.write(descriptor, ticket)
+            && let Some(result) = self.sends.write(borrow(&descriptor), ticket)
         {
             self.end_send(slot, result);
         }
@@ -269,7 +183,8 @@ impl Poller {
     /// one goes to the end, because the next may be to another server.
     fn retry_connects(&mut self) {
         while let Some((slot, peer)) = self.refused.pop_front() {
-            let Some(interest) = self.interest(slot).filter(|interest| interest.is(InterestFlag::Connecting)) else {
+            let Some(interest) = self.interests.get_mut(slot).filter(|interest| interest.is(InterestFlag::Connecting))
+            else {
                 continue;
             };
             let descriptor = interest.fd;
@@ -284,7 +199,7 @@ impl Poller {
 
     /// Connects, as far as that is possible without waiting.
     fn try_connect(&mut self, descriptor: RawFd, slot: Slot, peer: &Address) {
-        let connected = SockRef::from(&self.borrow(descriptor)).connect(&peer.to_sock_addr());
+        let connected = SockRef::from(&borrow(&descriptor)).connect(&peer.to_sock_addr());
         let connected = connected.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO));
         let result = match (connected, peer) {
             // EINTR: the connection is established in the background too (connect(2)).
@@ -292,7 +207,7 @@ impl Poller {
                 self.register(descriptor, slot, InterestFlag::Connecting).map(|_| None)
             }
             (Err(Errno::AGAIN), Address::Unix(peer)) => {
-                self.entry(descriptor, slot).set(InterestFlag::Connecting);
+                self.interests.entry(descriptor, slot).set(InterestFlag::Connecting);
                 self.refused.push_back((slot, peer.clone()));
                 Ok(None)
             }
@@ -327,15 +242,15 @@ impl Poller {
             }
             self.visits -= 1;
             let slot = self.readable.pop_front()?;
-            let Some(interest) = self.interest(slot) else { continue };
+            let Some(interest) = self.interests.get_mut(slot) else { continue };
             interest.take(InterestFlag::Queued);
             if !interest.should_queue() {
                 continue;
             }
             let descriptor = interest.fd;
-            let reception = transfer::receive(self.borrow(descriptor), &self.pool);
+            let reception = transfer::receive(borrow(&descriptor), &self.pool);
             let size = self.pool.buffer_size();
-            let Some(interest) = self.interest(slot) else { continue };
+            let Some(interest) = self.interests.get_mut(slot) else { continue };
             let error = match reception {
                 Reception::Bytes(buffer) => {
                     let len = buffer.len();
@@ -368,10 +283,10 @@ impl Poller {
 
     fn next_accepted(&mut self) -> Option<Completed> {
         while let Some((slot, listener)) = self.accepts.next() {
-            match accepting::accept(self.borrow(listener)) {
+            match accepting::accept(borrow(&listener)) {
                 Ok(descriptor) => {
                     if self.accepts.is_shared(slot)
-                        && let Err(error) = self.pass_on(slot, listener)
+                        && let Err(error) = self.accepts.pass_on(&self.set, borrow(&listener), slot)
                     {
                         self.disarm_accept(slot);
                         self.completed.push_back(Completed::last(Operation::Accept, slot, -error.raw_os_error()));
@@ -389,79 +304,31 @@ impl Poller {
         None
     }
 
-    fn pass_on(&mut self, slot: Slot, listener: RawFd) -> Result<(), Errno> {
-        // SAFETY: as in `borrow`, which would borrow all of `self`. The borrow ends with this call.
-        let listener = unsafe { BorrowedFd::borrow_raw(listener) };
-        self.accepts.pass_on(&self.epoll, listener, slot)
-    }
-
     /// Ends a request to accept. Returns whether there was one.
     fn disarm_accept(&mut self, slot: Slot) -> bool {
         let Some(listener) = self.accepts.disarm(slot) else { return false };
         // It fails only in a broken epoll set.
-        let _ = epoll::delete(&self.epoll, self.borrow(listener));
+        let _ = self.set.delete(borrow(&listener));
         true
-    }
-
-    /// Writes what the socket takes of a send. Returns the result of the send when it is complete
-    /// or has failed.
-    fn write(&mut self, descriptor: RawFd, ticket: u32) -> Option<i32> {
-        // SAFETY: as in `borrow`, which would borrow all of `self`. The borrow ends with this call.
-        let socket = unsafe { BorrowedFd::borrow_raw(descriptor) };
-        let send = self.held.get_mut(ticket)?;
-        loop {
-            match transfer::send(socket, &send.output, send.written, send.end) {
-                Ok(count) => {
-                    send.written += count;
-                    // After a part, the socket is full, and its next space causes an event.
-                    return (send.written == send.end || send.in_parts).then_some(send.result());
-                }
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return None,
-                // The error is reported even after a part was written, because the socket has
-                // forgotten it: a receive would report the end of the stream instead.
-                Err(error) => return Some(-error.raw_os_error()),
-            }
-        }
     }
 
     /// A send has ended with this result.
     fn end_send(&mut self, slot: Slot, result: i32) {
-        if let Some(interest) = self.interest(slot) {
+        if let Some(interest) = self.interests.get_mut(slot) {
             interest.take(InterestFlag::Sending);
         }
         self.completed.push_back(Completed::last(Operation::Send, slot, result));
-    }
-
-    /// The entry of a slot that has one.
-    #[inline]
-    fn interest(&mut self, slot: Slot) -> Option<&mut Interest> {
-        self.interests.get_mut(slot.index() as usize).filter(|interest| interest.is_of(slot))
-    }
-
-    /// The entry of a slot, which is made if it has none.
-    #[inline]
-    fn entry(&mut self, descriptor: RawFd, slot: Slot) -> &mut Interest {
-        let index = slot.index() as usize;
-        self.interests.grow(index + 1, Interest::unused);
-        let interest = &mut self.interests[index];
-        if !interest.is_of(slot) {
-            *interest = Interest::new(descriptor, slot);
-        }
-        interest
     }
 
     /// Adds a connection to the epoll set, once, and sets `flag` in its entry. The event of its
     /// present state follows.
     #[inline]
     fn register(&mut self, descriptor: RawFd, slot: Slot, flag: InterestFlag) -> Result<&mut Interest, Errno> {
-        let index = slot.index() as usize;
-        if !self.entry(descriptor, slot).is(InterestFlag::Registered) {
-            let data = EventData::new_u64(Operation::Receive.user_data(slot));
-            epoll::add(&self.epoll, self.borrow(descriptor), data, interest::EVENTS)?;
-            self.interests[index].set(InterestFlag::Registered);
+        let interest = self.interests.entry(descriptor, slot);
+        if !interest.is(InterestFlag::Registered) {
+            self.set.add(borrow(&descriptor), Operation::Receive, slot, interest::EVENTS)?;
+            interest.set(InterestFlag::Registered);
         }
-        let interest = &mut self.interests[index];
         interest.set(flag);
         Ok(interest)
     }
@@ -473,172 +340,45 @@ impl Poller {
             Cancellable::Accept => return self.disarm_accept(slot).then_some(cancelled),
             Cancellable::Wake => {
                 // As in `disarm_accept`.
-                let _ = epoll::delete(&self.epoll, self.waker.fd());
+                let _ = self.set.delete(self.waker.fd());
                 return Some(cancelled);
             }
             Cancellable::Receive => InterestFlag::Receiving,
             Cancellable::Send => InterestFlag::Sending,
             Cancellable::Connect => InterestFlag::Connecting,
         };
-        let interest = self.interest(slot)?;
+        let interest = self.interests.get_mut(slot)?;
         let ticket = interest.ticket;
         if !interest.take(flag) {
             return None;
         }
-        let written =
-            if target == Cancellable::Send { self.held.get_mut(ticket).map_or(0, |send| send.result()) } else { 0 };
+        let written = if target == Cancellable::Send { self.sends.written(ticket) } else { 0 };
         Some(if written > 0 { written } else { cancelled })
     }
 
     #[inline]
     fn push_send(&mut self, descriptor: RawFd, slot: Slot, output: Output, in_parts: bool) -> u32 {
-        let end = transfer::sendable(&output);
-        let ticket = self.held.insert(HeldSend { output, written: 0, end, in_parts });
-        let result =
-            self.write(descriptor, ticket).or_else(|| match self.register(descriptor, slot, InterestFlag::Sending) {
+        let ticket = self.sends.insert(output, in_parts);
+        let result = self.sends.write(borrow(&descriptor), ticket).or_else(|| {
+            match self.register(descriptor, slot, InterestFlag::Sending) {
                 Ok(interest) => {
                     interest.ticket = ticket;
                     None
                 }
                 Err(error) => Some(-error.raw_os_error()),
-            });
+            }
+        });
         if let Some(result) = result {
             self.completed.push_back(Completed::last(Operation::Send, slot, result));
         }
         ticket
     }
-
-    /// Borrows a descriptor of the table for one system call.
-    fn borrow(&self, descriptor: RawFd) -> BorrowedFd<'_> {
-        // SAFETY: the table passes a descriptor only while it owns it, and an interest is removed
-        // when the table gives its descriptor up (`close`), so it is open. Listeners are open until
-        // their accept has had its last completion (UNSAFE.md 8).
-        unsafe { BorrowedFd::borrow_raw(descriptor) }
-    }
 }
 
-impl KernelInterface for Poller {
-    type Listener = Listener;
-
-    fn accept(&mut self, listener: &Listener, slot: Slot) {
-        if let Err(error) = self.accepts.arm(&self.epoll, listener, slot) {
-            self.completed.push_back(Completed::last(Operation::Accept, slot, -error.raw_os_error()));
-        }
-    }
-
-    fn is_unix(listener: &Listener) -> bool {
-        listener.is_unix()
-    }
-
-    fn socket(&mut self, peer: &Address, options: &ConnectOptions) -> io::Result<RawFd> {
-        outgoing::socket(peer, Type::STREAM.nonblocking(), options)
-    }
-
-    fn connect(&mut self, descriptor: RawFd, slot: Slot, peer: &Address) -> u32 {
-        self.try_connect(descriptor, slot, peer);
-        NOWHERE
-    }
-
-    #[inline]
-    fn receive(&mut self, descriptor: RawFd, slot: Slot) {
-        match self.register(descriptor, slot, InterestFlag::Receiving) {
-            Ok(interest) => {
-                if interest.should_queue() {
-                    interest.set(InterestFlag::Queued);
-                    self.readable.push_back(slot);
-                }
-            }
-            Err(error) => self.completed.push_back(Completed::last(Operation::Receive, slot, -error.raw_os_error())),
-        }
-    }
-
-    #[inline]
-    fn send(&mut self, descriptor: RawFd, slot: Slot, output: Output) -> u32 {
-        self.push_send(descriptor, slot, output, false)
-    }
-
-    fn send_in_parts(&mut self, descriptor: RawFd, slot: Slot, output: Output) -> u32 {
-        self.push_send(descriptor, slot, output, true)
-    }
-
-    #[inline]
-    fn take_back(&mut self, ticket: u32) -> Option<Output> {
-        self.held.remove(ticket).map(|send| send.output)
-    }
-
-    fn cancel(&mut self, target: Cancellable, slot: Slot) {
-        let ended = self.end(target, slot);
-        if let Some(result) = ended {
-            self.completed.push_back(Completed::last(target.operation(), slot, result));
-        }
-        let result = ended.map_or(-Errno::NOENT.raw_os_error(), |_| 0);
-        self.completed.push_back(Completed::last(Operation::Cancel(target), slot, result));
-    }
-
-    fn close(&mut self, descriptor: RawFd, slot: Slot) {
-        if let Some(interest) = self.interest(slot) {
-            *interest = Interest::unused();
-        }
-        // SAFETY: the table has given up the descriptor, which is open, and nothing else owns it.
-        // Closing it removes it from the epoll set.
-        drop(unsafe { OwnedFd::from_raw_fd(descriptor) });
-        self.completed.push_back(Completed::last(Operation::Close, slot, 0));
-    }
-
-    fn shut_down(&mut self, descriptor: RawFd) {
-        // It fails only when the connection is gone, which the receive reports.
-        let _ = rustix::net::shutdown(self.borrow(descriptor), rustix::net::Shutdown::Write);
-    }
-
-    fn peer_address(&self, descriptor: RawFd) -> Option<SocketAddr> {
-        rustix::net::getpeername(self.borrow(descriptor)).ok()??.try_into().ok()
-    }
-
-    fn peer_credentials(&self, descriptor: RawFd) -> Option<PeerCredentials> {
-        unix::peer_credentials(self.borrow(descriptor))
-    }
-
-    fn tcp_info(&self, descriptor: RawFd) -> Option<TcpInfo> {
-        tcp_info::tcp_info(self.borrow(descriptor))
-    }
-
-    fn queued(&self, descriptor: RawFd) -> Option<u32> {
-        unix::queued(self.borrow(descriptor))
-    }
-
-    fn acknowledged(&self, descriptor: RawFd) -> Option<u64> {
-        tcp_info::acknowledged(self.borrow(descriptor))
-    }
-
-    fn unread(&self, descriptor: RawFd) -> usize {
-        rustix::io::ioctl_fionread(self.borrow(descriptor)).map_or(0, |len| len as usize)
-    }
-
-    fn has_unreaped(&mut self) -> bool {
-        self.partial || self.has_work()
-    }
-
-    fn watch_waker(&mut self) {
-        let data = EventData::new_u64(Operation::Wake.user_data(WAKER));
-        if let Err(error) = epoll::add(&self.epoll, self.waker.fd(), data, EventFlags::IN) {
-            // Without the waker a wait could last for ever. The next turn tries again.
-            self.completed.push_back(Completed::last(Operation::Wake, WAKER, -error.raw_os_error()));
-        }
-    }
-
-    fn take_wake(&mut self) -> bool {
-        self.waker.take()
-    }
-
-    /// Sets how many buffers this turn may fill. A buffer is taken from the pool when a connection
-    /// is readable.
-    #[inline]
-    fn lend(&mut self, target: u16) -> u16 {
-        self.quota = target;
-        u16::try_from(self.pool.free()).map_or(target, |free| target.min(free))
-    }
-
-    fn now(&self) -> Duration {
-        self.start.elapsed()
-    }
+/// Borrows a descriptor of the table for one system call.
+fn borrow(descriptor: &RawFd) -> BorrowedFd<'_> {
+    // SAFETY: the table passes a descriptor only while it owns it, and an interest is removed when
+    // the table gives its descriptor up (`close`), so it is open. Listeners are open until their
+    // accept has had its last completion (UNSAFE.md 8).
+    unsafe { BorrowedFd::borrow_raw(*descriptor) }
 }

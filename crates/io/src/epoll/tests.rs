@@ -1,9 +1,10 @@
 //! What is particular to epoll. The tests that all drivers share are in `crate::tests`.
 
 use super::*;
-use crate::Cause;
+use crate::table::KernelInterface;
 use crate::tests::{LOCAL, TestDriver, accept, ended, received, turn};
 use crate::uring::UringConfig;
+use crate::{Cause, Listener, Output, Slot};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
@@ -20,24 +21,12 @@ impl TestDriver for Epoll {
         self.pool()
     }
 
-    fn is_accepting(&self) -> bool {
-        self.table.is_accepting()
+    fn table(&self) -> &SlotTable<impl KernelInterface> {
+        &self.table
     }
 
-    fn in_flight(&self, slot: Slot) -> u16 {
-        self.table.in_flight(slot)
-    }
-
-    fn descriptor_of(&self, slot: Slot) -> RawFd {
-        self.table.descriptor_of(slot)
-    }
-
-    fn ready(&self) -> u16 {
-        self.table.ready()
-    }
-
-    fn begin_turn(&mut self) {
-        self.table.begin_turn(&mut None, &mut Vec::new());
+    fn table_mut(&mut self) -> &mut SlotTable<impl KernelInterface> {
+        &mut self.table
     }
 
     fn holds_nothing(&self) -> bool {
@@ -45,7 +34,7 @@ impl TestDriver for Epoll {
     }
 
     fn descriptor(&self) -> RawFd {
-        self.table.kernel.epoll.as_raw_fd()
+        self.table.kernel.set.descriptor().as_raw_fd()
     }
 }
 

@@ -59,17 +59,7 @@ impl Drop for ListenGuard {
     }
 }
 
-impl table::KernelInterface for Handle {
-    type Listener = ListenGuard;
-
-    fn is_unix(_listener: &ListenGuard) -> bool {
-        false
-    }
-
-    fn accept(&mut self, _listener: &ListenGuard, slot: Slot) {
-        self.submit(Operation::Accept, slot, Sqe::Accept);
-    }
-
+impl table::SocketCalls for Handle {
     fn socket(&mut self, peer: &Address, options: &ConnectOptions) -> io::Result<RawFd> {
         let peer = peer.tcp().ok_or_else(|| io::Error::from_raw_os_error(libc::EAFNOSUPPORT))?;
         let mut kernel = self.shared.borrow_mut();
@@ -79,6 +69,47 @@ impl table::KernelInterface for Handle {
         }
         let socket = kernel.socket(peer, options.source);
         socket.map(|descriptor| descriptor as RawFd).map_err(io::Error::from_raw_os_error)
+    }
+
+    fn shut_down(&mut self, descriptor: RawFd) {
+        self.shared.borrow_mut().shutdown(descriptor as usize);
+    }
+
+    fn peer_address(&self, descriptor: RawFd) -> Option<SocketAddr> {
+        self.shared.borrow().peer_address(descriptor as usize)
+    }
+
+    fn peer_credentials(&self, _descriptor: RawFd) -> Option<PeerCredentials> {
+        None
+    }
+
+    fn acknowledged(&self, descriptor: RawFd) -> Option<u64> {
+        self.shared.borrow().acknowledged(descriptor as usize)
+    }
+
+    /// The simulation has no time: a connection has no round-trip time, and no retransmits.
+    fn tcp_info(&self, descriptor: RawFd) -> Option<TcpInfo> {
+        self.acknowledged(descriptor).map(|_| TcpInfo::default())
+    }
+
+    fn queued(&self, _descriptor: RawFd) -> Option<u32> {
+        None
+    }
+
+    fn unread(&self, descriptor: RawFd) -> usize {
+        self.shared.borrow().unread(descriptor as usize)
+    }
+}
+
+impl table::KernelInterface for Handle {
+    type Listener = ListenGuard;
+
+    fn is_unix(_listener: &ListenGuard) -> bool {
+        false
+    }
+
+    fn accept(&mut self, _listener: &ListenGuard, slot: Slot) {
+        self.submit(Operation::Accept, slot, Sqe::Accept);
     }
 
     fn connect(&mut self, descriptor: RawFd, slot: Slot, _peer: &Address) -> u32 {
@@ -116,35 +147,6 @@ impl table::KernelInterface for Handle {
 
     fn close(&mut self, descriptor: RawFd, slot: Slot) {
         self.submit(Operation::Close, slot, Sqe::Close { descriptor: descriptor as usize });
-    }
-
-    fn shut_down(&mut self, descriptor: RawFd) {
-        self.shared.borrow_mut().shutdown(descriptor as usize);
-    }
-
-    fn peer_address(&self, descriptor: RawFd) -> Option<SocketAddr> {
-        self.shared.borrow().peer_address(descriptor as usize)
-    }
-
-    fn peer_credentials(&self, _descriptor: RawFd) -> Option<PeerCredentials> {
-        None
-    }
-
-    fn acknowledged(&self, descriptor: RawFd) -> Option<u64> {
-        self.shared.borrow().acknowledged(descriptor as usize)
-    }
-
-    /// The simulation has no time: a connection has no round-trip time, and no retransmits.
-    fn tcp_info(&self, descriptor: RawFd) -> Option<TcpInfo> {
-        self.acknowledged(descriptor).map(|_| TcpInfo::default())
-    }
-
-    fn queued(&self, _descriptor: RawFd) -> Option<u32> {
-        None
-    }
-
-    fn unread(&self, descriptor: RawFd) -> usize {
-        self.shared.borrow().unread(descriptor as usize)
     }
 
     fn has_unreaped(&mut self) -> bool {

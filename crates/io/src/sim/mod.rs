@@ -43,16 +43,12 @@ pub use faults::{Faults, Injected};
 pub use kernel::Reception;
 pub use network::{Network, Peer};
 
-use crate::table::{BUDGET, Obstacle, SlotTable};
-use crate::{
-    Address, BufferConfig, Completion, ConnectOptions, Driver, Listener, Output, PeerCredentials, Pool, Slot, Stats,
-    TcpInfo, Waker,
-};
+use crate::table::{BUDGET, SlotTable, forward};
+use crate::{Address, BufferConfig, Completion, ConnectOptions, Driver, Listener, Output, Pool, Slot, Waker};
 use handle::Handle;
 use kernel::SimKernel;
 use std::cell::RefCell;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -172,17 +168,8 @@ impl Driver for Sim {
         self.start_listening();
     }
 
-    fn pause_accepting(&mut self) {
-        self.table.pause_accepting(Obstacle::Load);
-    }
-
-    fn resume_accepting(&mut self) {
-        self.table.resume_accepting();
-    }
-
-    fn stop_listening(&mut self) {
-        self.table.stop_listening();
-    }
+    forward!(accepting);
+    forward!(queries);
 
     fn reserve(&mut self) -> Option<Slot> {
         let slot = self.table.reserve();
@@ -222,30 +209,6 @@ impl Driver for Sim {
         self.publish_status();
     }
 
-    fn peer_address(&self, slot: Slot) -> Option<SocketAddr> {
-        self.table.peer_address(slot)
-    }
-
-    fn peer_credentials(&self, slot: Slot) -> Option<PeerCredentials> {
-        self.table.peer_credentials(slot)
-    }
-
-    fn acknowledged(&self, slot: Slot) -> Option<u64> {
-        self.table.acknowledged(slot)
-    }
-
-    fn tcp_info(&self, slot: Slot) -> Option<TcpInfo> {
-        self.table.tcp_info(slot)
-    }
-
-    fn unread(&self, slot: Slot) -> usize {
-        self.table.unread(slot)
-    }
-
-    fn has_backlog(&self) -> bool {
-        self.table.has_backlog()
-    }
-
     fn waker(&self) -> Waker {
         self.waker.clone()
     }
@@ -263,10 +226,6 @@ impl Driver for Sim {
         self.table.end_turn();
         self.publish_status();
         Ok(())
-    }
-
-    fn stats(&self) -> &Stats {
-        &self.table.stats
     }
 }
 

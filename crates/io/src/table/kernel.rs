@@ -1,10 +1,9 @@
 //! The kernel operations that a [`SlotTable`](super::SlotTable) needs.
 
 use super::operation::Cancellable;
-use crate::{Address, ConnectOptions, Output, PeerCredentials, Slot, TcpInfo};
+use super::sockets::SocketCalls;
+use crate::{Address, Output, Slot};
 use std::fmt;
-use std::io;
-use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use std::time::Duration;
 ///
 /// A request is identified by its [`Operation::user_data`](super::Operation::user_data). Dispatch
 /// is static: the table is compiled for each kernel.
-pub(crate) trait KernelInterface {
+pub(crate) trait KernelInterface: SocketCalls {
     /// A listener. It is dropped when no accept on it is in flight.
     type Listener;
 
@@ -22,10 +21,6 @@ pub(crate) trait KernelInterface {
 
     /// Accepts until cancelled. It may also end with each connection.
     fn accept(&mut self, listener: &Self::Listener, slot: Slot);
-
-    /// Creates a descriptor for an outgoing connection. The table owns it until
-    /// [`KernelInterface::close`].
-    fn socket(&mut self, peer: &Address, options: &ConnectOptions) -> io::Result<RawFd>;
 
     /// Connects. Returns a ticket for [`KernelInterface::take_back`].
     fn connect(&mut self, descriptor: RawFd, slot: Slot, peer: &Address) -> u32;
@@ -49,27 +44,6 @@ pub(crate) trait KernelInterface {
 
     /// Closes a descriptor on which nothing is in flight.
     fn close(&mut self, descriptor: RawFd, slot: Slot);
-
-    /// Ends the sending direction immediately.
-    fn shut_down(&mut self, descriptor: RawFd);
-
-    /// The address of the peer.
-    fn peer_address(&self, descriptor: RawFd) -> Option<SocketAddr>;
-
-    /// The process at the other end of a Unix socket.
-    fn peer_credentials(&self, descriptor: RawFd) -> Option<PeerCredentials>;
-
-    /// The bytes that the peer has acknowledged; `None` when there is no connection. For TCP.
-    fn acknowledged(&self, descriptor: RawFd) -> Option<u64>;
-
-    /// The state of the connection; `None` when there is no connection. For TCP.
-    fn tcp_info(&self, descriptor: RawFd) -> Option<TcpInfo>;
-
-    /// The memory of what was sent and not read by the peer. For Unix sockets.
-    fn queued(&self, descriptor: RawFd) -> Option<u32>;
-
-    /// The bytes in the receive queue of the socket.
-    fn unread(&self, descriptor: RawFd) -> usize;
 
     /// Whether completions, or deferred work that leads to completions, are pending.
     fn has_unreaped(&mut self) -> bool;

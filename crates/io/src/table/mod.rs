@@ -6,18 +6,24 @@
 
 mod calls;
 mod complete;
+mod forward;
 mod kernel;
 mod listeners;
 mod obstacle;
 mod operation;
 mod slot_state;
+mod sockets;
 mod working_set;
 
+pub(crate) use forward::forward;
 pub(crate) use kernel::KernelInterface;
 #[cfg(any(test, feature = "sim"))]
 pub(crate) use listeners::ACCEPT_PAUSE;
 pub(crate) use obstacle::Obstacle;
 pub(crate) use operation::{Cancellable, Operation, WAKER};
+pub(crate) use sockets::RealDescriptors;
+#[cfg(any(test, feature = "sim"))]
+pub(crate) use sockets::SocketCalls;
 
 use crate::pages::Pages;
 use crate::{BufferConfig, Cause, Completion, Slot, Stats};

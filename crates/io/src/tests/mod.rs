@@ -9,6 +9,7 @@ mod sending;
 mod unix;
 mod waiting;
 
+use crate::table::{KernelInterface, SlotTable};
 use crate::uring::UringConfig;
 use crate::{
     BufferConfig, BusyPoll, Cause, Chunk, Completion, ConnectOptions, Driver, Listener, Output, Pool, Slot, SourceError,
@@ -31,26 +32,40 @@ pub(crate) trait TestDriver: Driver {
 
     fn pool(&self) -> &Pool;
 
-    /// Whether an accept is in flight.
-    fn is_accepting(&self) -> bool;
+    fn table(&self) -> &SlotTable<impl KernelInterface>;
 
-    /// The number of operations in flight on a slot.
-    fn in_flight(&self, slot: Slot) -> u16;
-
-    /// The number of buffers of the working set.
-    fn ready(&self) -> u16;
-
-    /// The part of a turn before its system call.
-    fn begin_turn(&mut self);
+    fn table_mut(&mut self) -> &mut SlotTable<impl KernelInterface>;
 
     /// Whether the kernel uses no memory of an operation.
     fn holds_nothing(&self) -> bool;
 
-    /// The descriptor of an open slot.
-    fn descriptor_of(&self, slot: Slot) -> RawFd;
-
     /// The descriptor that the driver waits on.
     fn descriptor(&self) -> RawFd;
+
+    /// Whether an accept is in flight.
+    fn is_accepting(&self) -> bool {
+        self.table().is_accepting()
+    }
+
+    /// The number of operations in flight on a slot.
+    fn in_flight(&self, slot: Slot) -> u16 {
+        self.table().in_flight(slot)
+    }
+
+    /// The descriptor of an open slot.
+    fn descriptor_of(&self, slot: Slot) -> RawFd {
+        self.table().descriptor_of(slot)
+    }
+
+    /// The number of buffers of the working set.
+    fn ready(&self) -> u16 {
+        self.table().ready()
+    }
+
+    /// The part of a turn before its system call.
+    fn begin_turn(&mut self) {
+        self.table_mut().begin_turn(&mut None, &mut Vec::new());
+    }
 }
 
 /// Makes a test of each function for each driver.

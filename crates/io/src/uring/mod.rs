@@ -15,15 +15,11 @@ pub use setup::{Features, probe};
 pub use unavailable::Unavailable;
 
 use crate::option::check_range;
-use crate::table::{Obstacle, SlotTable};
-use crate::{
-    Address, BufferConfig, BusyPoll, Completion, ConnectOptions, Driver, Listener, OptionError, Output,
-    PeerCredentials, Pool, Slot, Stats, TcpInfo, Waker,
-};
+use crate::table::{SlotTable, forward};
+use crate::{BufferConfig, BusyPoll, Completion, Driver, OptionError, Pool, Waker};
 use io_uring::cqueue;
 use ring::Ring;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 use thiserror::Error;
@@ -183,76 +179,9 @@ impl Uring {
 }
 
 impl Driver for Uring {
-    fn listen(&mut self, listener: Listener) {
-        self.table.listen(listener);
-    }
-
-    fn pause_accepting(&mut self) {
-        self.table.pause_accepting(Obstacle::Load);
-    }
-
-    fn resume_accepting(&mut self) {
-        self.table.resume_accepting();
-    }
-
-    fn stop_listening(&mut self) {
-        self.table.stop_listening();
-    }
-
-    fn reserve(&mut self) -> Option<Slot> {
-        self.table.reserve()
-    }
-
-    fn connect_with(&mut self, slot: Slot, peer: impl Into<Address>, options: &ConnectOptions) {
-        self.table.connect(slot, &peer.into(), options);
-    }
-
-    #[inline]
-    fn receive(&mut self, slot: Slot) {
-        self.table.receive(slot);
-    }
-
-    #[inline]
-    fn pause(&mut self, slot: Slot) {
-        self.table.pause(slot);
-    }
-
-    #[inline]
-    fn send(&mut self, slot: Slot, output: Output) {
-        self.table.send(slot, output);
-    }
-
-    fn finish(&mut self, slot: Slot) {
-        self.table.finish(slot);
-    }
-
-    fn close(&mut self, slot: Slot) {
-        self.table.close(slot);
-    }
-
-    fn peer_address(&self, slot: Slot) -> Option<SocketAddr> {
-        self.table.peer_address(slot)
-    }
-
-    fn peer_credentials(&self, slot: Slot) -> Option<PeerCredentials> {
-        self.table.peer_credentials(slot)
-    }
-
-    fn acknowledged(&self, slot: Slot) -> Option<u64> {
-        self.table.acknowledged(slot)
-    }
-
-    fn tcp_info(&self, slot: Slot) -> Option<TcpInfo> {
-        self.table.tcp_info(slot)
-    }
-
-    fn unread(&self, slot: Slot) -> usize {
-        self.table.unread(slot)
-    }
-
-    fn has_backlog(&self) -> bool {
-        self.table.has_backlog()
-    }
+    forward!(requests);
+    forward!(accepting);
+    forward!(queries);
 
     fn waker(&self) -> Waker {
         self.table.kernel.waker.clone()
@@ -271,10 +200,6 @@ impl Driver for Uring {
         self.table.stats.polled = self.table.kernel.polled();
         self.reap(completions);
         Ok(())
-    }
-
-    fn stats(&self) -> &Stats {
-        &self.table.stats
     }
 }
 

@@ -5,18 +5,14 @@ use super::gather::Gather;
 use super::provided::Provided;
 use crate::busy_poll::PollWindow;
 use crate::slab::Slab;
-use crate::table::{BUDGET, Cancellable, KernelInterface};
-use crate::{
-    Address, Buffer, BusyPoll, ConnectOptions, Listener, Output, PeerCredentials, Pool, Slot, TcpInfo, Waker, outgoing,
-    tcp_info, unix,
-};
+use crate::table::{BUDGET, Cancellable, KernelInterface, RealDescriptors};
+use crate::{Address, Buffer, BusyPoll, Listener, Output, Pool, Slot, Waker};
 use io_uring::squeue::Entry;
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue};
 use socket2::{SockAddr, Type};
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 /// How long the kernel may refuse a full submission queue before the driver is considered broken.
@@ -227,13 +223,6 @@ impl Ring {
         self.broken.is_some()
     }
 
-    /// Borrows a descriptor of the table for one system call.
-    fn borrow(&self, descriptor: RawFd) -> BorrowedFd<'_> {
-        // SAFETY: the table passes a descriptor only while it owns it, so it is open. The table
-        // gives it up with `close`, which takes `&mut self`.
-        unsafe { BorrowedFd::borrow_raw(descriptor) }
-    }
-
     #[inline]
     fn push_send(&mut self, descriptor: RawFd, slot: Slot, output: Output, mode: SendMode) -> u32 {
         // The bytes of the chunks are on the heap or in the pool, so they do not move with the
@@ -262,6 +251,10 @@ impl Ring {
     }
 }
 
+impl RealDescriptors for Ring {
+    const SOCKET_TYPE: Type = Type::STREAM;
+}
+
 impl KernelInterface for Ring {
     type Listener = Listener;
 
@@ -272,10 +265,6 @@ impl KernelInterface for Ring {
     fn accept(&mut self, listener: &Listener, slot: Slot) {
         let accept = if listener.is_shared() { entry::accept_one } else { entry::accept };
         self.push(&accept(listener.as_fd().as_raw_fd(), slot));
-    }
-
-    fn socket(&mut self, peer: &Address, options: &ConnectOptions) -> io::Result<RawFd> {
-        outgoing::socket(peer, Type::STREAM, options)
     }
 
     fn connect(&mut self, descriptor: RawFd, slot: Slot, peer: &Address) -> u32 {
@@ -318,35 +307,6 @@ impl KernelInterface for Ring {
             // not submitted.
             drop(unsafe { OwnedFd::from_raw_fd(descriptor) });
         }
-    }
-
-    fn shut_down(&mut self, descriptor: RawFd) {
-        // It fails only when the connection is gone, which the receive reports.
-        let _ = rustix::net::shutdown(self.borrow(descriptor), rustix::net::Shutdown::Write);
-    }
-
-    fn peer_address(&self, descriptor: RawFd) -> Option<SocketAddr> {
-        rustix::net::getpeername(self.borrow(descriptor)).ok()??.try_into().ok()
-    }
-
-    fn peer_credentials(&self, descriptor: RawFd) -> Option<PeerCredentials> {
-        unix::peer_credentials(self.borrow(descriptor))
-    }
-
-    fn acknowledged(&self, descriptor: RawFd) -> Option<u64> {
-        tcp_info::acknowledged(self.borrow(descriptor))
-    }
-
-    fn tcp_info(&self, descriptor: RawFd) -> Option<TcpInfo> {
-        tcp_info::tcp_info(self.borrow(descriptor))
-    }
-
-    fn queued(&self, descriptor: RawFd) -> Option<u32> {
-        unix::queued(self.borrow(descriptor))
-    }
-
-    fn unread(&self, descriptor: RawFd) -> usize {
-        rustix::io::ioctl_fionread(self.borrow(descriptor)).map_or(0, |len| len as usize)
     }
 
     fn has_unreaped(&mut self) -> bool {

@@ -2,6 +2,7 @@
 //! share are in `crate::tests`.
 
 use super::*;
+use crate::table::KernelInterface;
 use crate::tests::{TestDriver, small};
 use std::os::fd::{AsRawFd, RawFd};
 
@@ -16,24 +17,12 @@ impl TestDriver for Uring {
         self.pool()
     }
 
-    fn is_accepting(&self) -> bool {
-        self.table.is_accepting()
+    fn table(&self) -> &SlotTable<impl KernelInterface> {
+        &self.table
     }
 
-    fn in_flight(&self, slot: Slot) -> u16 {
-        self.table.in_flight(slot)
-    }
-
-    fn descriptor_of(&self, slot: Slot) -> RawFd {
-        self.table.descriptor_of(slot)
-    }
-
-    fn ready(&self) -> u16 {
-        self.table.ready()
-    }
-
-    fn begin_turn(&mut self) {
-        self.table.begin_turn(&mut None, &mut Vec::new());
+    fn table_mut(&mut self) -> &mut SlotTable<impl KernelInterface> {
+        &mut self.table
     }
 
     fn holds_nothing(&self) -> bool {

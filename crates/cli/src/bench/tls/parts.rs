@@ -77,8 +77,8 @@ pub(super) fn measure(tls: &TlsBench<'_>, found: &mut TlsFound) -> Result<(), Fa
         measure_cells(tls, &running, &mut found.cells, &mut progress)?;
         if tls.arguments.has(BenchPart::Connecting) {
             for round in 0..rounds {
-                full_handshakes(tls, &running, &mut found.full, round, &mut progress)?;
-                resumed_handshakes(tls, &running, &mut found.resumed, round, &mut progress)?;
+                handshakes(tls, &running, &FULL, &mut found.full, round, &mut progress)?;
+                handshakes(tls, &running, &RESUMED, &mut found.resumed, round, &mut progress)?;
             }
         }
     }
@@ -126,46 +126,52 @@ fn measure_cells(
     Ok(())
 }
 
-/// One round of full handshakes of all contestants; without TLS, of opening alone.
-fn full_handshakes(
-    tls: &TlsBench<'_>,
-    running: &[Contestant],
-    found: &mut [Held<Handshake>],
-    round: usize,
-    progress: &mut BenchProgress,
-) -> Result<(), Failure> {
-    let all: Vec<usize> = (PLAIN..running.len()).collect();
-    for index in order(&all, round) {
-        progress.step(|| format!("round {}, full handshakes: {}", round + 1, tls.names[index]));
-        if tls.is_over() || found[index].failure.is_some() {
-            continue;
-        }
-        let target = tls.target(index, &running[index], &tls.options.client);
-        let run = connect::handshake(tls.bench, &target, tls.bench.effort.connect);
-        check_ours(tls, index, &run)?;
-        found[index].take(run);
-    }
-    Ok(())
+/// A kind of handshakes.
+struct HandshakeKind {
+    name: &'static str,
+    /// The first contestant that makes them.
+    first: usize,
+    measure: fn(&TlsBench<'_>, usize, &Contestant) -> Result<Handshake, String>,
 }
 
-/// One round of resumed handshakes of the contestants with TLS, each with tickets of its own.
-fn resumed_handshakes(
+/// Full handshakes of all contestants; without TLS, opening alone.
+const FULL: HandshakeKind = HandshakeKind {
+    name: "full",
+    first: PLAIN,
+    measure: |tls, index, contestant| {
+        let target = tls.target(index, contestant, &tls.options.client);
+        connect::handshake(tls.bench, &target, tls.bench.effort.connect)
+    },
+};
+
+/// Resumed handshakes of the contestants with TLS, each with tickets of its own.
+const RESUMED: HandshakeKind = HandshakeKind {
+    name: "resumed",
+    first: TLS,
+    measure: |tls, index, contestant| {
+        let client = tls.options.client.clone().resumption(true);
+        let target = tls.target(index, contestant, &client);
+        connect::handshake(tls.bench, &target, TICKETS)?;
+        connect::handshake(tls.bench, &target, tls.bench.effort.connect)
+    },
+};
+
+/// One round of handshakes of a kind.
+fn handshakes(
     tls: &TlsBench<'_>,
     running: &[Contestant],
+    kind: &HandshakeKind,
     found: &mut [Held<Handshake>],
     round: usize,
     progress: &mut BenchProgress,
 ) -> Result<(), Failure> {
-    let all: Vec<usize> = (TLS..running.len()).collect();
+    let all: Vec<usize> = (kind.first..running.len()).collect();
     for index in order(&all, round) {
-        progress.step(|| format!("round {}, resumed handshakes: {}", round + 1, tls.names[index]));
+        progress.step(|| format!("round {}, {} handshakes: {}", round + 1, kind.name, tls.names[index]));
         if tls.is_over() || found[index].failure.is_some() {
             continue;
         }
-        let client = tls.options.client.clone().resumption(true);
-        let target = tls.target(index, &running[index], &client);
-        let run = connect::handshake(tls.bench, &target, TICKETS)
-            .and_then(|_| connect::handshake(tls.bench, &target, tls.bench.effort.connect));
+        let run = (kind.measure)(tls, index, &running[index]);
         check_ours(tls, index, &run)?;
         found[index].take(run);
     }

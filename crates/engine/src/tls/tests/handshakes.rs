@@ -1,14 +1,14 @@
 //! Certificates by name, versions, tickets, application protocols and records.
 
 use super::{Ca, Handshake, der, handshake, run, server};
+use crate::tls::insecure::AnyCertificate;
 use crate::tls::sessions::Sessions;
 use crate::tls::{ClientTls, TlsConfig, TlsVersion, provider};
 use ringway_testkit::certificates::{KeyKind, Leaf};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ClientConfig, ClientSessionStore, Resumption};
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{DigitallySignedStruct, Error, ProtocolVersion, SignatureScheme, SupportedProtocolVersion, version};
+use rustls::pki_types::ServerName;
+use rustls::{ProtocolVersion, SignatureScheme, SupportedProtocolVersion, version};
 use std::io::Write;
 use std::iter;
 use std::sync::Arc;
@@ -48,52 +48,13 @@ fn rfc6066_3_the_certificate_is_that_of_the_requested_name() {
     }
 }
 
-/// A client that supports signatures of some kinds of keys only, and accepts every certificate.
-#[derive(Debug)]
-struct Schemes(Vec<SignatureScheme>);
-
-impl ServerCertVerifier for Schemes {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.clone()
-    }
-}
-
-/// A client of rustls with these versions and signatures.
+/// A client of rustls with these versions and signatures, which accepts every certificate.
 fn raw_client(versions: &[&'static SupportedProtocolVersion], schemes: Vec<SignatureScheme>) -> ClientConfig {
     let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(versions);
     builder
         .expect("versions of the provider")
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Schemes(schemes)))
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate::of_schemes(provider(), schemes)))
         .with_no_client_auth()
 }
 

@@ -6,10 +6,11 @@ mod rules;
 
 use super::kernel::{Cqe, SimKernel};
 use super::*;
-use crate::Cause;
+use crate::{Cause, Stats};
 use handle::ACCEPT_PAUSE;
 use kernel::Sqe;
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 
 const BUFFERS: BufferConfig = BufferConfig { size: 1024, count: 16, ready: Some(2), working_set: None };
 

@@ -1,0 +1,108 @@
+//! The requests that the table of slots makes.
+
+use super::{Completed, Poller};
+use crate::epoll::interest::{Interest, InterestFlag};
+use crate::slab::NOWHERE;
+use crate::table::{Cancellable, KernelInterface, Operation, RealDescriptors, WAKER};
+use crate::{Address, Listener, Output, Slot};
+use rustix::event::epoll::EventFlags;
+use rustix::io::Errno;
+use socket2::Type;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+impl RealDescriptors for Poller {
+    const SOCKET_TYPE: Type = Type::STREAM.nonblocking();
+}
+
+impl KernelInterface for Poller {
+    type Listener = Listener;
+
+    fn accept(&mut self, listener: &Listener, slot: Slot) {
+        if let Err(error) = self.accepts.arm(&self.set, listener, slot) {
+            self.completed.push_back(Completed::last(Operation::Accept, slot, -error.raw_os_error()));
+        }
+    }
+
+    fn is_unix(listener: &Listener) -> bool {
+        listener.is_unix()
+    }
+
+    fn connect(&mut self, descriptor: RawFd, slot: Slot, peer: &Address) -> u32 {
+        self.try_connect(descriptor, slot, peer);
+        NOWHERE
+    }
+
+    #[inline]
+    fn receive(&mut self, descriptor: RawFd, slot: Slot) {
+        match self.register(descriptor, slot, InterestFlag::Receiving) {
+            Ok(interest) => {
+                if interest.should_queue() {
+                    interest.set(InterestFlag::Queued);
+                    self.readable.push_back(slot);
+                }
+            }
+            Err(error) => self.completed.push_back(Completed::last(Operation::Receive, slot, -error.raw_os_error())),
+        }
+    }
+
+    #[inline]
+    fn send(&mut self, descriptor: RawFd, slot: Slot, output: Output) -> u32 {
+        self.push_send(descriptor, slot, output, false)
+    }
+
+    fn send_in_parts(&mut self, descriptor: RawFd, slot: Slot, output: Output) -> u32 {
+        self.push_send(descriptor, slot, output, true)
+    }
+
+    #[inline]
+    fn take_back(&mut self, ticket: u32) -> Option<Output> {
+        self.sends.take_back(ticket)
+    }
+
+    fn cancel(&mut self, target: Cancellable, slot: Slot) {
+        let ended = self.end(target, slot);
+        if let Some(result) = ended {
+            self.completed.push_back(Completed::last(target.operation(), slot, result));
+        }
+        let result = ended.map_or(-Errno::NOENT.raw_os_error(), |_| 0);
+        self.completed.push_back(Completed::last(Operation::Cancel(target), slot, result));
+    }
+
+    fn close(&mut self, descriptor: RawFd, slot: Slot) {
+        if let Some(interest) = self.interests.get_mut(slot) {
+            *interest = Interest::unused();
+        }
+        // SAFETY: the table has given up the descriptor, which is open, and nothing else owns it.
+        // Closing it removes it from the epoll set.
+        drop(unsafe { OwnedFd::from_raw_fd(descriptor) });
+        self.completed.push_back(Completed::last(Operation::Close, slot, 0));
+    }
+
+    fn has_unreaped(&mut self) -> bool {
+        self.partial || self.has_work()
+    }
+
+    fn watch_waker(&mut self) {
+        if let Err(error) = self.set.add(self.waker.fd(), Operation::Wake, WAKER, EventFlags::IN) {
+            // Without the waker a wait could last for ever. The next turn tries again.
+            self.completed.push_back(Completed::last(Operation::Wake, WAKER, -error.raw_os_error()));
+        }
+    }
+
+    fn take_wake(&mut self) -> bool {
+        self.waker.take()
+    }
+
+    /// Sets how many buffers this turn may fill. A buffer is taken from the pool when a connection
+    /// is readable.
+    #[inline]
+    fn lend(&mut self, target: u16) -> u16 {
+        self.quota = target;
+        u16::try_from(self.pool.free()).map_or(target, |free| target.min(free))
+    }
+
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+}

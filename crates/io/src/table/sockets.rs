@@ -1,0 +1,84 @@
+//! The calls on a socket that take effect immediately, without a completion.
+
+use crate::{Address, ConnectOptions, PeerCredentials, TcpInfo, outgoing, tcp_info, unix};
+use socket2::Type;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{BorrowedFd, RawFd};
+
+/// The immediate calls of a [`KernelInterface`](super::KernelInterface), on descriptors that the
+/// table owns.
+pub(crate) trait SocketCalls {
+    /// Creates a descriptor for an outgoing connection. The table owns it until
+    /// [`KernelInterface::close`](super::KernelInterface::close).
+    fn socket(&mut self, peer: &Address, options: &ConnectOptions) -> io::Result<RawFd>;
+
+    /// Ends the sending direction.
+    fn shut_down(&mut self, descriptor: RawFd);
+
+    /// The address of the peer.
+    fn peer_address(&self, descriptor: RawFd) -> Option<SocketAddr>;
+
+    /// The process at the other end of a Unix socket.
+    fn peer_credentials(&self, descriptor: RawFd) -> Option<PeerCredentials>;
+
+    /// The bytes that the peer has acknowledged; `None` when there is no connection. For TCP.
+    fn acknowledged(&self, descriptor: RawFd) -> Option<u64>;
+
+    /// The state of the connection; `None` when there is no connection. For TCP.
+    fn tcp_info(&self, descriptor: RawFd) -> Option<TcpInfo>;
+
+    /// The memory of what was sent and not read by the peer. For Unix sockets.
+    fn queued(&self, descriptor: RawFd) -> Option<u32>;
+
+    /// The bytes in the receive queue of the socket.
+    fn unread(&self, descriptor: RawFd) -> usize;
+}
+
+/// A kernel whose descriptors are those of this process, and not numbers of the simulation.
+pub(crate) trait RealDescriptors {
+    /// The type of the sockets of outgoing connections.
+    const SOCKET_TYPE: Type;
+}
+
+impl<K: RealDescriptors> SocketCalls for K {
+    fn socket(&mut self, peer: &Address, options: &ConnectOptions) -> io::Result<RawFd> {
+        outgoing::socket(peer, K::SOCKET_TYPE, options)
+    }
+
+    fn shut_down(&mut self, descriptor: RawFd) {
+        // It fails only when the connection is gone, which the receive reports.
+        let _ = rustix::net::shutdown(borrow(&descriptor), rustix::net::Shutdown::Write);
+    }
+
+    fn peer_address(&self, descriptor: RawFd) -> Option<SocketAddr> {
+        rustix::net::getpeername(borrow(&descriptor)).ok()??.try_into().ok()
+    }
+
+    fn peer_credentials(&self, descriptor: RawFd) -> Option<PeerCredentials> {
+        unix::peer_credentials(borrow(&descriptor))
+    }
+
+    fn acknowledged(&self, descriptor: RawFd) -> Option<u64> {
+        tcp_info::acknowledged(borrow(&descriptor))
+    }
+
+    fn tcp_info(&self, descriptor: RawFd) -> Option<TcpInfo> {
+        tcp_info::tcp_info(borrow(&descriptor))
+    }
+
+    fn queued(&self, descriptor: RawFd) -> Option<u32> {
+        unix::queued(borrow(&descriptor))
+    }
+
+    fn unread(&self, descriptor: RawFd) -> usize {
+        rustix::io::ioctl_fionread(borrow(&descriptor)).map_or(0, |len| len as usize)
+    }
+}
+
+/// Borrows a descriptor of the table for one system call.
+fn borrow(descriptor: &RawFd) -> BorrowedFd<'_> {
+    // SAFETY: the table passes a descriptor only while it owns it, so it is open. The borrow lasts
+    // at most as long as the call to which the descriptor was passed (UNSAFE.md 8).
+    unsafe { BorrowedFd::borrow_raw(*descriptor) }
+}
