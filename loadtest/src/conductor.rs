@@ -214,15 +214,21 @@ impl<'a> Conductor<'a> {
         };
         // By population, the connections that send on each thread.
         let sends: Vec<bool> = self.plan.populations.iter().map(|population| population.behaviour.sends()).collect();
-        let places: Vec<(usize, Vec<u64>)> = self.ramped.iter().map(|(index, established)| {
-            let of = established.iter().zip(&sends).zip(&self.plan.populations).map(|((open, sends), population)| {
-                let later = fleet::connects_later(&population.behaviour);
-                let threads = self.fleet.threads();
-                let open = if later { Plan::share(population.connections.into(), threads, *index) } else { *open };
-                if *sends { open } else { 0 }
-            });
-            (*index, of.collect())
-        }).collect();
+        let places: Vec<(usize, Vec<u64>)> = self
+            .ramped
+            .iter()
+            .map(|(index, established)| {
+                let of =
+                    established.iter().zip(&sends).zip(&self.plan.populations).map(|((open, sends), population)| {
+                        let later = fleet::connects_later(&population.behaviour);
+                        let threads = self.fleet.threads();
+                        let open =
+                            if later { Plan::share(population.connections.into(), threads, *index) } else { *open };
+                        if *sends { open } else { 0 }
+                    });
+                (*index, of.collect())
+            })
+            .collect();
         let mut places_left: u64 = places.iter().flat_map(|(_, places)| places).sum();
         let mut left = messages;
         let shares = places.into_iter().map(|(index, places)| {

@@ -1,9 +1,9 @@
 //! The threads of a run: starting them, passing work to them, receiving their events.
 
 use crate::LoadError;
+use crate::message::Source;
 use crate::plan::{Behaviour, Load, MAX_BYTES_IN_FLIGHT, Plan, Population, Rotation, Target};
 use crate::tally::ThreadEvent;
-use crate::message::Source;
 use crate::worker::{CrewOrders, Orders, Permits, Worker, nanos};
 use ringway::placement::Assignment;
 use ringway::{Client, Config, ConnectError, Endpoint, Limits, Running, Shard, Shards};
@@ -170,8 +170,7 @@ fn limits(plan: &Plan, threads: usize) -> Result<Limits, LoadError> {
     let is_flood = |population: &Population| {
         matches!((&population.behaviour, &population.load), (Behaviour::Send, Load::Closed { .. }))
     };
-    let buffered =
-        if plan.populations.iter().all(is_flood) { (64 << 10).max(largest) } else { MAX_BYTES_IN_FLIGHT };
+    let buffered = if plan.populations.iter().all(is_flood) { (64 << 10).max(largest) } else { MAX_BYTES_IN_FLIGHT };
     Ok(Limits::default()
         .max_message(MAX_MESSAGE.max(largest))?
         .max_connections(connections.sum::<u64>() as u32 + 64)?

@@ -67,13 +67,13 @@ pub use plan::{
     Behaviour, ConnectPlan, HANDSHAKES, Load, MAX_HANDSHAKES, MAX_IN_FLIGHT, MAX_SIZE, Offer, Plan, PlanError,
     Population, RunLength, Stop, Target, Verify,
 };
+pub use ringway::Cores;
 pub use steps::RunPhase;
 pub use summary::{
     ConnectionFigures, ErrorFigures, GeneratorFigures, LatencyFigures, MessageFigures, PlanFigures, PopulationFigures,
     ReachFigures, Report, SCHEMA_VERSION, ServerFigures, TargetFigures,
 };
 pub use timeline::IntervalFigures;
-pub use ringway::Cores;
 pub use units::{bytes, count, size, time};
 pub use verdict::{Figures, LimitedBy, LoadFigures, OpenFigures, PathFigures, ThreadFigures, Verdict};
 

@@ -68,7 +68,9 @@ pub(crate) fn run(plan: &Plan, progress: &mut dyn FnMut(&Progress)) -> Result<Re
         score,
         server: server.identity().zip(used),
         window,
-        is_local: addresses.iter().all(|address| address.tcp().is_none_or(|tcp| crate::observe::lookup::is_local(tcp.ip()))),
+        is_local: addresses
+            .iter()
+            .all(|address| address.tcp().is_none_or(|tcp| crate::observe::lookup::is_local(tcp.ip()))),
         backlog_unknown: backlog.and_then(Result::err),
     };
     Ok(build(outcome))

@@ -1,7 +1,7 @@
 //! The course of a run: the figures of each second.
 
-use crate::ledger::{Counts, Ledger};
 use crate::histogram::Recorder;
+use crate::ledger::{Counts, Ledger};
 use serde::Serialize;
 
 /// The figures of one interval of the measured part, over all populations.

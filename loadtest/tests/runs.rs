@@ -105,9 +105,7 @@ fn send(conn: &mut Connection<'_, Script>, kind: MessageKind, bytes: &[u8]) {
 #[test]
 fn every_echo_of_a_good_server_is_verified() {
     let server = echo();
-    for (binary, pipeline, sizes) in
-        [(false, 1, "64"), (true, 1, "0-300"), (false, 5, "1-40"), (true, 16, "100000")]
-    {
+    for (binary, pipeline, sizes) in [(false, 1, "64"), (true, 1, "0-300"), (false, 5, "1-40"), (true, 16, "100000")] {
         let plan = with(plan(&server), |echo| {
             echo.load = in_flight(pipeline);
             echo.message = content(sizes, binary);

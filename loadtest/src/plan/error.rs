@@ -1,7 +1,7 @@
 //! The checks of a plan.
 
 use super::{
-    FRAME_HEADER, MAX_BYTES_IN_FLIGHT, MAX_HANDSHAKES, MAX_IN_FLIGHT, MAX_SIZE, Behaviour, Load, Plan, Population,
+    Behaviour, FRAME_HEADER, Load, MAX_BYTES_IN_FLIGHT, MAX_HANDSHAKES, MAX_IN_FLIGHT, MAX_SIZE, Plan, Population,
     RunLength,
 };
 use crate::units::size;
@@ -152,7 +152,10 @@ fn check_population(population: &Population) -> Result<(), PlanError> {
         {
             return Err(PlanError::BytesInFlight { in_flight: *in_flight, largest });
         }
-        (Load::Open { .. }, Behaviour::Request { .. } | Behaviour::Receive | Behaviour::Idle { .. } | Behaviour::Slow { .. }) => {
+        (
+            Load::Open { .. },
+            Behaviour::Request { .. } | Behaviour::Receive | Behaviour::Idle { .. } | Behaviour::Slow { .. },
+        ) => {
             return Err(PlanError::NoSchedule(behaviour.name()));
         }
         (Load::Closed { .. }, Behaviour::Broadcast { .. }) => return Err(PlanError::NeedsSchedule(behaviour.name())),
@@ -214,10 +217,7 @@ mod tests {
             (Plan { length: RunLength::Time(Duration::ZERO), ..plan() }, PlanError::NoTime),
             (Plan { length: RunLength::Messages(0), ..plan() }, PlanError::NoMessages),
             (
-                Plan {
-                    length: RunLength::Messages(1),
-                    ..with(|idle| idle.behaviour = Behaviour::Idle { ping: None })
-                },
+                Plan { length: RunLength::Messages(1), ..with(|idle| idle.behaviour = Behaviour::Idle { ping: None }) },
                 PlanError::NothingToCount,
             ),
         ] {

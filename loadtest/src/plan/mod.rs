@@ -6,8 +6,8 @@ mod target;
 
 pub use error::PlanError;
 pub use population::{Behaviour, Load, Population};
-pub use target::Target;
 pub(crate) use target::Rotation;
+pub use target::Target;
 
 use crate::processes::Edges;
 use ringway::{BusyPoll, ClientTls, Cores, Deflate, DriverChoice, HeaderMap};

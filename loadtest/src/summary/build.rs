@@ -9,9 +9,9 @@ use crate::conductor::Score;
 use crate::errors::Errors;
 use crate::histogram::Recorder;
 use crate::ledger::{Counts, Ledger};
-use crate::observe::usage::Usage;
-use crate::observe::server::ServerUse;
 use crate::observe::sampler::WindowUse;
+use crate::observe::server::ServerUse;
+use crate::observe::usage::Usage;
 use crate::observe::{MachineFigures, RampFigures, ServerIdentity};
 use crate::opening::OpeningTally;
 use crate::plan::{Behaviour, Load, Plan, Population, RunLength, Verify};
@@ -89,7 +89,12 @@ pub(crate) fn build(outcome: Outcome<'_>) -> Report {
         errors: errors(&all.ledger.errors),
         timeline: score.timeline.figures(),
         generator: GeneratorFigures {
-            threads: score.usage.iter().zip(outcome.assignment.cores()).map(|(usage, core)| thread(usage, *core)).collect(),
+            threads: score
+                .usage
+                .iter()
+                .zip(outcome.assignment.cores())
+                .map(|(usage, core)| thread(usage, *core))
+                .collect(),
             cpu_seconds: cpu.as_secs_f64(),
             uncertainty_us: uncertainty,
         },
@@ -113,8 +118,10 @@ fn evidence(
     let counts = &all.ledger.counts;
     let mut response = all.ledger.response.clone();
     let response = response.quantiles();
-    let in_flight = plan.populations.iter().zip(&score.established).filter(|(population, _)| population.behaviour.sends());
-    let in_flight = in_flight.map(|(population, open)| open * u64::from(population.load.in_flight().unwrap_or(0))).sum();
+    let in_flight =
+        plan.populations.iter().zip(&score.established).filter(|(population, _)| population.behaviour.sends());
+    let in_flight =
+        in_flight.map(|(population, open)| open * u64::from(population.load.in_flight().unwrap_or(0))).sum();
     let load = if plan.populations.iter().any(|population| population.load.is_open()) {
         let unanswered = counts.offered.saturating_sub(counts.received + counts.corrupted);
         let mut lag = all.ledger.send_lag.clone();
@@ -142,7 +149,12 @@ fn evidence(
         bytes_per_second: messages.bytes_sent_per_second.max(messages.bytes_received_per_second),
         response_mean_us: response.map(|response| response.mean),
         response_p99_us: response.map(|response| response.p99),
-        generator: score.usage.iter().zip(&score.cores).map(|(usage, core)| verdict::ThreadFigures::new(usage, *core)).collect(),
+        generator: score
+            .usage
+            .iter()
+            .zip(&score.cores)
+            .map(|(usage, core)| verdict::ThreadFigures::new(usage, *core))
+            .collect(),
         path: PathFigures {
             is_local,
             round_trip_us: all.opening.times_of_connecting().map(|connect| connect.min),
@@ -295,9 +307,9 @@ fn latency(ledger: &mut Ledger) -> LatencyFigures {
 }
 
 fn errors(errors: &Errors) -> BTreeMap<String, ErrorFigures> {
-    let figures = errors.iter().map(|(kind, mishap)| {
-        (kind.to_owned(), ErrorFigures { count: mishap.count, samples: mishap.samples.clone() })
-    });
+    let figures = errors
+        .iter()
+        .map(|(kind, mishap)| (kind.to_owned(), ErrorFigures { count: mishap.count, samples: mishap.samples.clone() }));
     figures.collect()
 }
 
@@ -389,7 +401,11 @@ fn plan_figures(plan: &Plan, seed: u64, handshakes: u32, driver: String, assignm
         RunLength::Messages(messages) => (None, Some(messages)),
     };
     PlanFigures {
-        targets: plan.targets.iter().map(|target| TargetFigures { url: target.url.clone(), weight: target.weight }).collect(),
+        targets: plan
+            .targets
+            .iter()
+            .map(|target| TargetFigures { url: target.url.clone(), weight: target.weight })
+            .collect(),
         threads: assignment.threads(),
         driver,
         seed,

@@ -361,4 +361,3 @@ impl Report {
         self.verdict.limited_by
     }
 }
-

@@ -307,7 +307,8 @@ fn write_latency(lines: &mut Lines, latency: &LatencyFigures, is_open: bool) {
 }
 
 fn row(quantiles: &Quantiles) -> String {
-    let bound = |quantile: f64| if quantiles.lower_bound_from.is_some_and(|from| quantile >= from) { "≥ " } else { "" };
+    let bound =
+        |quantile: f64| if quantiles.lower_bound_from.is_some_and(|from| quantile >= from) { "≥ " } else { "" };
     format!(
         "p50 {}{}  p90 {}{}  p99 {}{}  p99.9 {}{}  max {}{}",
         bound(0.5),

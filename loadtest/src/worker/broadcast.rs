@@ -4,9 +4,9 @@
 //! publication. Each thread collects when its readers receive a message; when it has waited long
 //! enough, it reports the deliveries to the conductor, which joins those of all threads.
 
+use super::Conn;
 use super::context::Context;
 use super::crew::Crew;
-use super::Conn;
 use crate::tally::Delivery;
 use ringway::Message;
 use std::collections::BTreeMap;

@@ -406,11 +406,15 @@ impl Crew {
         match reply {
             Reply::Duplicate { number } | Reply::Stale { number } => {
                 ledger.counts.duplicated += 1;
-                ledger.errors.count(errors::DUPLICATE, || format!("message {number} of a connection was answered again"));
+                ledger
+                    .errors
+                    .count(errors::DUPLICATE, || format!("message {number} of a connection was answered again"));
             }
             Reply::Late { number, .. } => {
                 ledger.counts.late += 1;
-                ledger.errors.count(errors::LATE, || format!("message {number} of a connection was answered after its timeout"));
+                ledger
+                    .errors
+                    .count(errors::LATE, || format!("message {number} of a connection was answered after its timeout"));
             }
             _ => {
                 ledger.counts.unasked += 1;
@@ -459,7 +463,9 @@ impl Crew {
             window.expire(before, |number, sent| {
                 expired += 1;
                 self.miss(cx, sent);
-                self.ledger.errors.count(errors::TIMEOUT, || format!("message {number} of a connection was not answered"));
+                self.ledger
+                    .errors
+                    .count(errors::TIMEOUT, || format!("message {number} of a connection was not answered"));
             });
             conn.state().window = window;
             resume(self, cx, &mut conn, expired);

@@ -180,4 +180,3 @@ impl Crew {
         self.deliveries.take(before)
     }
 }
-

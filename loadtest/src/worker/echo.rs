@@ -1,7 +1,7 @@
 //! Echo: messages whose replies are verified. Closed or open loop.
 
-use super::crew::Crew;
 use super::context::Context;
+use super::crew::Crew;
 use super::{Conn, Worker};
 use ringway::{Message, Shard};
 

@@ -23,8 +23,8 @@ pub(crate) use line::Line;
 pub(crate) use opening::Permits;
 
 use crate::ledger::Ledger;
-use crate::observe::usage::{Clocks, Usage};
 use crate::message::Source;
+use crate::observe::usage::{Clocks, Usage};
 use crate::pace::{Arrivals, Schedule};
 use crate::plan::{Behaviour, Rotation, Verify};
 use crate::steps::{RunPhase, Timetable};
@@ -93,9 +93,11 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn new(orders: Orders) -> Self {
         let cx = Context::new(orders.index, orders.threads, orders.epoch, orders.verify, orders.timeout);
-        let crews = orders.crews.into_iter().enumerate().map(|(index, orders)| {
-            Crew::new(index as u16, orders, cx.index, cx.threads)
-        });
+        let crews = orders
+            .crews
+            .into_iter()
+            .enumerate()
+            .map(|(index, orders)| Crew::new(index as u16, orders, cx.index, cx.threads));
         Self {
             crews: crews.collect(),
             cx,

@@ -43,12 +43,7 @@ fn pushed_number(payload: &[u8]) -> Option<u32> {
 }
 
 /// As [`message`], and pauses the connection until the message's share of the rate has passed.
-pub(super) fn slow_message(
-    crew: &mut Crew,
-    cx: &mut Context,
-    conn: &mut Conn<'_>,
-    received: &Message<'_>,
-) {
+pub(super) fn slow_message(crew: &mut Crew, cx: &mut Context, conn: &mut Conn<'_>, received: &Message<'_>) {
     let bytes_per_second = crew.times.bytes_per_second.max(1);
     message(crew, cx, conn, received);
     let pause = (received.payload().len() as u128 * 1_000_000_000 / u128::from(bytes_per_second)) as u64;

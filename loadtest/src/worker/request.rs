@@ -1,7 +1,7 @@
 //! Request: a message, its reply, a pause, and again.
 
-use super::crew::Crew;
 use super::context::{Context, Due};
+use super::crew::Crew;
 use super::{Conn, Worker};
 use ringway::{ConnectionId, Message, Shard};
 
@@ -22,12 +22,7 @@ pub(super) fn due(crew: &mut Crew, cx: &mut Context, shard: &mut Shard<'_, Worke
 }
 
 /// Handles a message: the reply to the request, whatever it says.
-pub(super) fn message(
-    crew: &mut Crew,
-    cx: &mut Context,
-    conn: &mut Conn<'_>,
-    message: &Message<'_>,
-) {
+pub(super) fn message(crew: &mut Crew, cx: &mut Context, conn: &mut Conn<'_>, message: &Message<'_>) {
     if crew.take_any_reply(cx, conn, message) {
         think(crew, cx, conn);
     }

@@ -205,8 +205,7 @@ pub(super) fn hold(bench: &Bench, target: &EchoTarget, levels: Levels) -> Result
     connect::handshake(bench, target, (levels.low / 2).max(1))?;
     let plan = |connections| {
         let idle = Population { connections, ..Population::new(Behaviour::Idle { ping: None }) };
-        let mut plan =
-            Plan { length: RunLength::Time(LONG), stop: Stop::default(), ..bench.plan(target, idle) };
+        let mut plan = Plan { length: RunLength::Time(LONG), stop: Stop::default(), ..bench.plan(target, idle) };
         plan.connect.rate = Some(CONNECT_RATE);
         plan
     };

@@ -29,8 +29,8 @@ use machine::Machine;
 use progress::BenchProgress;
 use report::{BenchReport, entries};
 use ringway::BusyPoll;
-use ringway_loadtest::{ConnectPlan, Offer, Plan, Population};
 use ringway::placement::{CoreSet, Halves};
+use ringway_loadtest::{ConnectPlan, Offer, Plan, Population};
 use rounds::Cell;
 use std::time::{Duration, SystemTime};
 

@@ -8,9 +8,7 @@ use super::verdict::{RoundSample, rate_ratio};
 use crate::exit::Failure;
 use ringway_loadtest::floor::{self, FloorPlan};
 use ringway_loadtest::server::ServerUse;
-use ringway_loadtest::{
-    Alphabet, Content, Load, Plan, Population, Report, RunLength, Sizes, Stop, Verify, processes,
-};
+use ringway_loadtest::{Alphabet, Content, Load, Plan, Population, Report, RunLength, Sizes, Stop, Verify, processes};
 use std::sync::mpsc;
 use std::time::Duration;
 

@@ -23,7 +23,10 @@ pub(crate) fn parse_mix(text: &str) -> Result<Mix, String> {
     let parts = parts.collect::<Result<Vec<(Behaviour, u32)>, String>>()?;
     for (index, (behaviour, _)) in parts.iter().enumerate() {
         if parts[..index].iter().any(|(other, _)| other.name() == behaviour.name()) {
-            return Err(format!("{} is given twice; a scenario file can have populations of one kind", behaviour.name()));
+            return Err(format!(
+                "{} is given twice; a scenario file can have populations of one kind",
+                behaviour.name()
+            ));
         }
     }
     Ok(Mix(parts))
@@ -34,10 +37,14 @@ impl Mix {
     /// rounded up, and each behaviour has at least one.
     pub(crate) fn connections(&self, connections: u32) -> Vec<(Behaviour, u32)> {
         let total: u64 = self.0.iter().map(|(_, share)| u64::from(*share)).sum();
-        let mut parts: Vec<(u32, u64)> = self.0.iter().map(|(_, share)| {
-            let exact = u64::from(connections) * u64::from(*share);
-            ((exact / total) as u32, exact % total)
-        }).collect();
+        let mut parts: Vec<(u32, u64)> = self
+            .0
+            .iter()
+            .map(|(_, share)| {
+                let exact = u64::from(connections) * u64::from(*share);
+                ((exact / total) as u32, exact % total)
+            })
+            .collect();
         let mut left = connections - parts.iter().map(|(whole, _)| whole).sum::<u32>();
         let mut order: Vec<usize> = (0..parts.len()).collect();
         order.sort_by_key(|at| std::cmp::Reverse(parts[*at].1));
@@ -58,7 +65,8 @@ mod tests {
     #[test]
     fn shares_become_connections() {
         let mix = parse_mix("echo:90,idle:9,churn:1").expect("a mix");
-        let counts = |connections| -> Vec<u32> { mix.connections(connections).iter().map(|(_, count)| *count).collect() };
+        let counts =
+            |connections| -> Vec<u32> { mix.connections(connections).iter().map(|(_, count)| *count).collect() };
         assert_eq!(counts(1000), [900, 90, 10]);
         assert_eq!(counts(101), [91, 9, 1]);
         assert_eq!(counts(3), [3, 1, 1], "each has at least one");

@@ -120,9 +120,8 @@ pub(crate) fn behaviour(text: &str) -> Result<Behaviour, String> {
         "idle" => Behaviour::Idle { ping: value.map(time).transpose()? },
         "connect" => Behaviour::Connect,
         "broadcast" => Behaviour::Broadcast {
-            publishers: value.map_or(Ok(1), |value| {
-                u32::try_from(count(value)?).map_err(|_| "too many publishers".to_owned())
-            })?,
+            publishers: value
+                .map_or(Ok(1), |value| u32::try_from(count(value)?).map_err(|_| "too many publishers".to_owned()))?,
         },
         "churn" => Behaviour::Churn { lifetime: span(LIFETIME)?, pause: Span::ZERO },
         "slow" => Behaviour::Slow { bytes_per_second: value.map_or(Ok(SLOW), |value| size(value).map(|n| n as u64))? },
