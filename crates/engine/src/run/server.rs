@@ -346,7 +346,8 @@ mod tests {
         let running = server.config(Config { cores: Cores::Unpinned, ..Config::default() }).start(|_| Refuse);
         let running = running.expect("io_uring works here");
         let address = running.addresses()[0].tcp().expect("TCP");
-        for _ in 0..32 {
+        // So many that a shard whose thread waits for a core for a while has its share all the same.
+        for _ in 0..512 {
             let mut peer = TcpStream::connect(address).expect("it listens");
             peer.write_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n").expect("it is open");
             // It is answered, so it has been accepted.
@@ -355,8 +356,8 @@ mod tests {
         running.stop();
         let reports = running.wait().expect("the shards end without an error");
         let accepted: Vec<u64> = reports.iter().map(|report| report.stats.accepted).collect();
-        assert_eq!(accepted.iter().sum::<u64>(), 32);
-        assert!(accepted.iter().all(|accepted| *accepted >= 8), "{accepted:?}");
+        assert_eq!(accepted.iter().sum::<u64>(), 512);
+        assert!(accepted.iter().all(|accepted| *accepted >= 128), "{accepted:?}");
     }
 
     #[test]
