@@ -14,8 +14,9 @@ const NANOS_PER_SECOND: u64 = 1_000_000_000;
 /// then. Arrival x (a whole number with uniform arrivals) is due at the latest t with I(t) ≤ x. I
 /// is computed in `f64`, never decreases, and depends on t alone; the time of an arrival is its
 /// exact inverse. So the number of whole x due before t is exactly ⌈I(t)⌉, at any time and after
-/// any number of arrivals. I differs from the real integral by about 10⁻¹⁶ of its value: by 10⁻⁴ of
-/// an arrival after 10¹² arrivals. With a whole constant rate, times are exact to 1 ns over a day.
+/// any number of arrivals. I differs from the real integral by about 10⁻¹⁶ of its value at the end
+/// of the part: by 10⁻⁴ of an arrival with 10¹² arrivals. With a whole constant rate, times are
+/// exact to 1 ns over a day.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Schedule {
     /// Not empty, in order, without gaps. The last part has a constant rate and no end.
@@ -150,6 +151,8 @@ impl Part {
         } else if self.half_slope > 0.0 {
             let since = seconds(at - self.start);
             (self.before + since * (self.from + self.half_slope * since)).min(self.after)
+        } else if at == self.start {
+            self.before
         } else {
             // From the end, where the terms have the same sign.
             let left = seconds(self.end - at);
