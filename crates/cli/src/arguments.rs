@@ -7,16 +7,14 @@ use crate::load::arguments::Load;
 use crate::serve::apps::{App, AppParser};
 use crate::tls::{BenchTls, ServeTls};
 use crate::values::{
-    buffer_size, buffers, busy_poll, busy_poll_word, connect_concurrency, connections, cores, count, header, headers,
-    listen, origin_to_allow, origin_to_send, pipeline, ring_entries, rounds, shards, sizes, some_size, some_time,
-    subprotocol, time,
+    buffer_size, buffers, busy_poll, busy_poll_word, connections, cores, headers, listen, origin_to_allow,
+    ring_entries, rounds, shards, some_size, some_time, subprotocol, time,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use ringway::BusyPoll;
 use ringway::placement::CoreList;
-use ringway::{BusyPoll, HeaderName, HeaderValue};
 use std::num::NonZero;
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 

@@ -234,7 +234,8 @@ fn record_size(text: &str) -> Result<usize, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arguments::{Arguments, CliCommand, Load, Serve};
+    use crate::arguments::{Arguments, CliCommand, Serve};
+    use crate::load::arguments::Load;
     use clap::Parser;
     use ringway_testkit::certificates::{Authority, Folder, Leaf};
 
@@ -323,7 +324,7 @@ mod tests {
         let ca = ca.to_str().expect("UTF-8");
         let debug = |arguments: &[&str]| {
             let load = load(&[arguments, &["wss://a.example/"]].concat()).expect("valid flags");
-            format!("{:?}", load.tls.client(&load.url).expect("valid options").expect("a wss:// URL"))
+            format!("{:?}", load.tls.client(&load.urls[0].0).expect("valid options").expect("a wss:// URL"))
         };
         let text = debug(&["--cacert", ca]);
         for part in ["trust: Given", "server_name: None", "[\"http/1.1\"]", "identity: false", "resumption: false"] {
@@ -366,7 +367,7 @@ mod tests {
     #[test]
     fn flags_of_tls_need_a_tls_url() {
         let plain = load(&["ws://a.example/"]).expect("valid flags");
-        assert!(matches!(plain.tls.client(&plain.url), Ok(None)));
+        assert!(matches!(plain.tls.client(&plain.urls[0].0), Ok(None)));
         for flags in [
             &["-k"][..],
             &["--cacert", "f"],
@@ -376,7 +377,7 @@ mod tests {
             &["--resume"],
         ] {
             let plain = load(&[flags, &["ws://a.example/"]].concat()).expect("valid flags");
-            let Err(LoadTlsError::Usage(text)) = plain.tls.client(&plain.url) else { panic!("{flags:?}") };
+            let Err(LoadTlsError::Usage(text)) = plain.tls.client(&plain.urls[0].0) else { panic!("{flags:?}") };
             assert!(text.ends_with(" is for TLS: give a URL with wss://"), "{text}");
         }
     }

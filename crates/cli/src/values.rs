@@ -56,13 +56,6 @@ pub(crate) fn size(text: &str) -> Result<usize, String> {
     usize::try_from(bytes).map_err(|_| "too large for this machine".into())
 }
 
-/// A range of sizes: `512`, or `20-1K`, inclusive.
-pub(crate) fn sizes(text: &str) -> Result<RangeInclusive<usize>, String> {
-    let (min, max) = text.split_once('-').unwrap_or((text, text));
-    let sizes = size(min)?..=size(max)?;
-    if sizes.is_empty() { Err("give the smaller size first".into()) } else { Ok(sizes) }
-}
-
 /// Headers of the handshake itself, which the client writes, and headers that a handshake must not
 /// have.
 const HANDSHAKE: [&str; 4] = ["connection", "upgrade", "content-length", "transfer-encoding"];
@@ -249,13 +242,6 @@ mod tests {
         assert_eq!(cores_of(Some(&list)), Cores::List(vec![0, 1, 2, 8]));
         assert_eq!(cores_of(None), Cores::All);
         assert!(["", "1,1", "2-0", "a"].iter().all(|text| cores(text).is_err()));
-    }
-
-    #[test]
-    fn sizes_are_one_or_a_range() {
-        assert_eq!(sizes("64"), Ok(64..=64));
-        assert_eq!(sizes("20-1K"), Ok(20..=1024));
-        assert!(["", "-", "5-", "-5", "9-8", "1-2-3"].iter().all(|text| sizes(text).is_err()));
     }
 
     #[test]
