@@ -133,14 +133,8 @@ pub(crate) fn count(text: &str) -> Result<u64, String> {
 /// A time: `500ms`, `1.5s`, `2m`, `1h`; a number without a unit is in seconds.
 pub(crate) fn time(text: &str) -> Result<Duration, String> {
     const SECOND: u64 = 1_000_000_000;
-    let units = [
-        ("us", 1_000),
-        ("ms", 1_000_000),
-        ("s", SECOND),
-        ("", SECOND),
-        ("m", 60 * SECOND),
-        ("h", 3_600 * SECOND),
-    ];
+    let units =
+        [("us", 1_000), ("ms", 1_000_000), ("s", SECOND), ("", SECOND), ("m", 60 * SECOND), ("h", 3_600 * SECOND)];
     scaled(text, &units, "a time, as 500ms, 1.5s or 2m").map(Duration::from_nanos)
 }
 

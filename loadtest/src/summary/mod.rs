@@ -6,7 +6,7 @@ mod text;
 
 pub(crate) use build::{Outcome, build};
 
-use crate::errors::CLOSE_UNANSWERED;
+use crate::errors::{CLOSE_UNANSWERED, LATE};
 use crate::histogram::Quantiles;
 use crate::observe::{MachineFigures, RampFigures};
 use crate::opening::{OpeningFigures, StageFailures, TlsFigures};
@@ -300,7 +300,8 @@ impl Report {
     /// message.
     #[must_use]
     pub fn failures(&self) -> u64 {
-        let errors = self.errors.iter().filter(|(kind, _)| *kind != CLOSE_UNANSWERED);
+        // The message of a late reply has failed by its timeout.
+        let errors = self.errors.iter().filter(|(kind, _)| *kind != CLOSE_UNANSWERED && *kind != LATE);
         let counted: u64 = errors.map(|(_, error)| error.count).sum();
         counted.max(self.messages.missing + self.messages.corrupted)
     }

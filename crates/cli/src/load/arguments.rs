@@ -82,7 +82,14 @@ pub(crate) struct Load {
     #[arg(long, value_name = "TIME:N", value_parser = stage, conflicts_with_all = ["messages", "duration"], help_heading = "Load")]
     pub(crate) stage: Vec<Stage>,
     /// Open loop: uniform, or poisson
-    #[arg(long, value_enum, default_value = "uniform", hide_possible_values = true, hide_short_help = true, help_heading = "Load")]
+    #[arg(
+        long,
+        value_enum,
+        default_value = "uniform",
+        hide_possible_values = true,
+        hide_short_help = true,
+        help_heading = "Load"
+    )]
     pub(crate) arrivals: ArrivalsName,
     /// Time to send before measuring [default: 1s; 0 with -n]
     #[arg(short, long, value_name = "TIME", value_parser = time, help_heading = "Load")]
@@ -119,7 +126,15 @@ pub(crate) struct Load {
     #[arg(short, long, help_heading = "Traffic")]
     pub(crate) binary: bool,
     /// off; sample: sequence number, kind, length and some contents; all
-    #[arg(long, value_enum, value_name = "PART", default_value = "sample", hide_possible_values = true, hide_short_help = true, help_heading = "Traffic")]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "PART",
+        default_value = "sample",
+        hide_possible_values = true,
+        hide_short_help = true,
+        help_heading = "Traffic"
+    )]
     pub(crate) verify: VerifyName,
     /// Seed of contents, sizes, arrivals and lifetimes, to repeat a run
     #[arg(long, value_name = "N", hide_short_help = true, help_heading = "Traffic")]
@@ -170,7 +185,14 @@ pub(crate) struct Load {
     #[arg(long, value_name = "LIST", value_parser = cores, help_heading = "Generator")]
     pub(crate) cores: Option<CoreList>,
     /// System interface for sockets: auto, uring or epoll
-    #[arg(long, value_enum, default_value = "auto", hide_possible_values = true, hide_short_help = true, help_heading = "Generator")]
+    #[arg(
+        long,
+        value_enum,
+        default_value = "auto",
+        hide_possible_values = true,
+        hide_short_help = true,
+        help_heading = "Generator"
+    )]
     pub(crate) driver: DriverName,
     /// Polling before a sleep: off, adaptive, 20us
     #[arg(long, value_name = "MODE", default_value = "adaptive", value_parser = busy_poll, hide_short_help = true, help_heading = "Generator")]
