@@ -16,8 +16,7 @@ use crate::observe::{MachineFigures, RampFigures, ServerIdentity};
 use crate::opening::OpeningTally;
 use crate::plan::{Behaviour, Load, Plan, Population, RunLength, Verify};
 use crate::tally::{CrewTally, Delivery};
-use crate::units::time;
-use crate::verdict::{self, Figures, LimitedBy, LoadFigures, OpenFigures, PathFigures, Verdict};
+use crate::verdict::{self, Figures, LoadFigures, OpenFigures, PathFigures};
 use ringway::placement::Assignment;
 use std::collections::BTreeMap;
 use std::mem;
@@ -73,10 +72,7 @@ pub(crate) fn build(outcome: Outcome<'_>) -> Report {
     );
     let cpu = score.usage.iter().map(|usage| usage.cpu).sum::<Duration>();
     let uncertainty = all.ledger.send_lag.quantiles().map(|lag| lag.p99);
-    let mut verdict = verdict::evaluate(evidence(plan, &all, &messages, &score, outcome.window, outcome.is_local));
-    if !length.is_zero() && length < MIN_WINDOW && verdict.figures.messages > 0 {
-        verdict = too_short(verdict, length);
-    }
+    let verdict = verdict::evaluate(evidence(plan, &all, &messages, &score, outcome.window, outcome.is_local));
     Report {
         schema_version: SCHEMA_VERSION,
         version: env!("CARGO_PKG_VERSION"),
@@ -107,21 +103,6 @@ pub(crate) fn build(outcome: Outcome<'_>) -> Report {
         interrupted: plan.stop.is_set(),
         measured: length,
         text: Details::new(plan, outcome.assignment, ramp_time, all.ledger.response),
-    }
-}
-
-/// The shortest measured part whose CPU times show a limit: the kernel counts those of processes and
-/// cores in steps of up to 10 ms.
-const MIN_WINDOW: Duration = Duration::from_millis(100);
-
-/// The verdict of a part that is too short.
-fn too_short(verdict: Verdict, length: Duration) -> Verdict {
-    let length = time(length.as_secs_f64() * 1e6);
-    Verdict {
-        limited_by: LimitedBy::Inconclusive,
-        evidence: vec![format!("the measured part of {length} is too short for shares of CPU time")],
-        remedy: Some("measure for longer (-d), or more messages (-n)".into()),
-        ..verdict
     }
 }
 
