@@ -7,8 +7,9 @@ mod tables;
 mod tests;
 
 use super::bars::bars;
-use super::{ConnectionFigures, MessageFigures, Report, StageFailures};
+use super::{ConnectionFigures, MessageFigures, Report};
 use crate::histogram::Recorder;
+use crate::opening::StageFailures;
 use crate::plan::{Behaviour, Load, Plan, Population};
 use crate::units::{bytes, count, time};
 use crate::verdict::LimitedBy;

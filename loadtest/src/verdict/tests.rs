@@ -1,12 +1,12 @@
 //! Tables of situations, and two situations of a real thread.
 
 use super::*;
-use std::time::Duration;
 use crate::observe::cores::CoreShares;
 use crate::observe::sampler::tests::{BusyThread, sampled, two_cores};
 use crate::observe::sampler::{GeneratorThread, Measured};
 use crate::observe::server::{ObservedServer, ServerUse};
 use LimitedBy::{Concurrency, Generator, Inconclusive, Rate, Server, Surroundings};
+use std::time::Duration;
 
 const CALM: CoreShares = CoreShares { softirq: 0.05, stolen: 0.0, others: 0.01 };
 

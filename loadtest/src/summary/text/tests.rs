@@ -5,11 +5,12 @@ use crate::observe::RampFigures;
 use crate::observe::server::ServerUse;
 use crate::opening::OpeningFigures;
 use crate::summary::{
-    ErrorFigures, GeneratorFigures, LatencyFigures, PlanFigures, PopulationFigures, ReachFigures, SCHEMA_VERSION,
-    ServerFigures, TargetFigures, ThreadFigures,
+    ErrorFigures, GeneratorFigures, GeneratorThreadFigures, LatencyFigures, PlanFigures, PopulationFigures,
+    ReachFigures, SCHEMA_VERSION, ServerFigures,
 };
 use crate::verdict::{self, Figures, LoadFigures, OpenFigures};
 use std::collections::BTreeMap;
+use std::num::NonZero;
 
 /// Quantiles with these figures in microseconds.
 fn quantiles(p50: f64, p90: f64, p99: f64, p999: f64, max: f64) -> Quantiles {
@@ -47,6 +48,8 @@ fn report() -> Report {
     for (nanos, times) in [(50_000, 50), (100_000, 800), (300_000, 145), (500_000, 5)] {
         (0..times).for_each(|_| response.record(nanos));
     }
+    let plan = Plan::new("ws://127.0.0.1:9001/");
+    let one_thread = Assignment::unpinned(NonZero::new(1).expect("not 0"));
     let echo = population("echo", "echo");
     let opening = quantiles(2000.0, 3000.0, 4000.0, 4000.0, 4000.0);
     let figures = Figures {
@@ -63,20 +66,7 @@ fn report() -> Report {
         version: "0.0.0",
         started_at: 0.0,
         machine: MachineFigures::default(),
-        plan: PlanFigures {
-            targets: vec![TargetFigures { url: "ws://127.0.0.1:9001/".into(), weight: 1 }],
-            threads: 1,
-            driver: "io_uring (DEFER_TASKRUN, restricted)".into(),
-            seed: 7,
-            duration_seconds: Some(2.0),
-            messages: None,
-            warmup_seconds: 1.0,
-            timeout_seconds: 10.0,
-            verify: "sample",
-            handshakes: 64,
-            connect_rate: None,
-            max_errors: 0.0,
-        },
+        plan: PlanFigures::new(&plan, 7, 64, "io_uring (DEFER_TASKRUN, restricted)".into(), &one_thread),
         connections: ConnectionFigures { per_second: 5_000.0, ..echo.connections },
         opening_us: OpeningFigures {
             connect: Some(opening),
@@ -93,10 +83,11 @@ fn report() -> Report {
         },
         latency_us: echo.latency_us.clone(),
         populations: vec![echo],
+        histograms: None,
         errors: BTreeMap::new(),
         timeline: Vec::new(),
         generator: GeneratorFigures {
-            threads: vec![ThreadFigures { core: Some(1), busy: 0.6, polling: 0.0, run_delay: Some(0.0) }],
+            threads: vec![GeneratorThreadFigures { busy: 0.6, ..GeneratorThreadFigures::default() }],
             cpu_seconds: 1.2,
             uncertainty_us: None,
         },
@@ -177,7 +168,7 @@ histogram      50.0 µs        50  ■■■
                 199 µs         0
                 251 µs       145  ■■■■■■■
                 316 µs         0
-                397 µs+         5  ·
+                397 µs+        5  ·
 
 server       ringway (process 4711): 0.98 cores, busiest thread 98 % busy,
              19.6 µs of CPU a message, 16.0 MiB
@@ -205,7 +196,7 @@ fn wide_terminals_have_longer_lines_and_narrow_ones_whole_tables() {
 
 #[test]
 fn lower_bounds_and_the_uncertainty_have_their_signs() {
-    let text = open().to_text(80);
+    let text = open().to_text(120);
     for line in [
         "  response       100 µs   5.00 ms ≥ 10.0 ms  ≥ 1.00 s  ≥ 2.00 s  ≥ 100 µs\n",
         "  service       90.0 µs    200 µs    300 µs    400 µs    500 µs   90.0 µs\n",
@@ -218,7 +209,7 @@ fn lower_bounds_and_the_uncertainty_have_their_signs() {
 
 #[test]
 fn an_open_loop_has_its_schedule_unsent_shares_and_littles_law() {
-    let text = open().to_text(80);
+    let text = open().to_text(120);
     for part in [
         "50.0 k/s, 99.0 % of the schedule",
         "20 missing (0.02 %), 1000 unsent (1 %)",
@@ -292,10 +283,10 @@ fn a_broadcast_has_its_reach() {
         messages: 200,
         readers: 50,
         reached: 0.995,
-        each_us: times,
         first_us: times,
         median_us: times,
         last_us: times,
+        ..ReachFigures::default()
     });
     let text = report.to_text(80);
     for part in ["reach        200 messages, each to 99.5 % of 50 readers\n", "\n  first ", "\n  median ", "\n  last "]
