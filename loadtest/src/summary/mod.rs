@@ -4,6 +4,7 @@ mod bars;
 mod build;
 mod connections;
 mod evidence;
+mod hints;
 mod histograms;
 mod json;
 mod messages;
@@ -29,6 +30,7 @@ use crate::observe::{MachineFigures, RampFigures};
 use crate::opening::{OpeningFigures, TlsFigures};
 use crate::timeline::IntervalFigures;
 use crate::verdict::{LimitedBy, Verdict};
+use hints::hint;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -125,11 +127,7 @@ impl Report {
         let (kind, error) = self.errors.iter().max_by_key(|(_, error)| error.count)?;
         let first = error.samples.first().map_or("", String::as_str);
         let targets: Vec<&str> = self.plan.targets.iter().map(|target| target.url.as_str()).collect();
-        // The usual answer of an HTTP server to a request without TLS on a port with it.
-        let hint = match kind == "handshake_status_400" && targets.iter().all(|url| url.starts_with("ws://")) {
-            true => "; if this port expects TLS, use wss://",
-            false => "",
-        };
+        let hint = hint(kind, &targets);
         (self.connections.established == 0).then(|| {
             format!(
                 "none of {} connections to {} could be opened ({kind}): {first}{hint}",

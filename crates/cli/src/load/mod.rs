@@ -44,6 +44,9 @@ pub(crate) fn run(arguments: &Load) -> Result<ExitOutcome, Failure> {
         ) => {
             return usage(&error.to_string());
         }
+        Err(LoadError::Target(error @ ConnectError::Name(..))) => {
+            return Err(Failure(format!("{error}; check the name, or give its address (--resolve HOST:PORT:ADDR)")));
+        }
         Err(error) => {
             return signals.caught().map_or_else(|| Err(error.into()), |signal| Ok(ExitOutcome::Interrupted(signal)));
         }

@@ -16,6 +16,9 @@ pub(crate) fn target(text: &str) -> Result<(String, u32), String> {
     if weight == 0 {
         return Err(format!("the weight of {url} is 0: give at least 1, or leave the server out"));
     }
+    if !url.is_empty() && url.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(format!("write the port {url} as :{url}"));
+    }
     Ok((expand(url), weight))
 }
 
@@ -106,6 +109,7 @@ mod tests {
             assert_eq!(target(text), Ok((url.to_owned(), weight)), "{text}");
         }
         assert!(target(":9001=0").is_err());
+        assert_eq!(target("9001"), Err("write the port 9001 as :9001".into()));
     }
 
     #[test]
