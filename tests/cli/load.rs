@@ -287,7 +287,7 @@ fn invalid_arguments_end_with_2_and_are_named() {
         assert!(ended.stderr.contains(named), "{arguments:?}: {ended:?}");
     }
     for (url, named) in
-        [("http://127.0.0.1/", "ws://"), ("wss://", "wss://"), ("ws://", "ws://"), ("a b", "a b"), ("", "URL")]
+        [("http://127.0.0.1/", "ws://"), ("wss://", "has no host"), ("ws://", "has no host"), ("a b", "a b"), ("", "URL")]
     {
         let ended = run(ringway(&["load", url]));
         assert_eq!((ended.status.code(), ended.stdout.as_str()), (Some(2), ""), "{url}: {ended:?}");
