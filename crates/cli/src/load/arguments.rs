@@ -6,7 +6,7 @@ use crate::load::resolve::{sources, target};
 use crate::load::traffic::{ArrivalsName, RateRange, Stage, VerifyName, behaviour, rate, share_of_errors, stage};
 use crate::tls::LoadTls;
 use crate::values::{
-    busy_poll, connect_concurrency, connections, cookie, cores, credentials, header, origin_to_send, pipeline,
+    busy_poll, connect_concurrency, connections, cookie, cores, credentials, header, origin_to_send, pipeline, seed,
     some_count, some_time, subprotocol, threads, time,
 };
 use clap::{ArgAction, Args, Command};
@@ -142,7 +142,7 @@ pub(crate) struct Load {
     )]
     pub(crate) verify: VerifyName,
     /// Seed of contents, sizes, arrivals and lifetimes, to repeat a run
-    #[arg(long, value_name = "N", hide_short_help = true, help_heading = "Traffic")]
+    #[arg(long, value_name = "N", value_parser = seed, hide_short_help = true, help_heading = "Traffic")]
     pub(crate) seed: Option<u64>,
     /// Offer compression: off, shared or takeover; bare: takeover
     #[arg(long, value_enum, value_name = "MODE", num_args = 0..=1, require_equals = true, default_value = "off",

@@ -135,7 +135,12 @@ fn content(arguments: &Load) -> Result<Content, PlanFailure> {
         };
         Ok(Content::Random { sizes: arguments.size.clone(), alphabet })
     };
-    let content = content.map_err(|error| error.to_string())?;
+    let flag = match (&arguments.message, &arguments.messages_from) {
+        (Some(_), _) => "--message: ",
+        (None, Some(_)) => "--messages-from: ",
+        (None, None) => "",
+    };
+    let content = content.map_err(|error| format!("{flag}{error}"))?;
     content.check().map_err(|error| error.to_string())?;
     Ok(content)
 }
@@ -151,8 +156,9 @@ fn headers(arguments: &Load) -> Result<HeaderMap, PlanFailure> {
         if headers.contains_key(&name) {
             return Err(format!("give {name} once: with {flag}, or with -H"));
         }
-        let value = HeaderValue::try_from(value)
-            .map_err(|_| format!("the value of {flag} has characters that are not valid in a header"))?;
+        let value = HeaderValue::try_from(value).map_err(|_| {
+            format!("the value of {flag} has characters that are not valid in a header: leave them out")
+        })?;
         headers.append(name, value);
         Ok(())
     };
