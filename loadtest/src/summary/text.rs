@@ -310,7 +310,11 @@ fn rates(messages: &MessageFigures) -> String {
 }
 
 fn counts(messages: &MessageFigures, measured: &str) -> String {
-    let mut text = format!("{} sent", messages.sent);
+    // Connections that only receive.
+    let mut text = match (messages.sent + messages.offered, messages.arrived) {
+        (0, arrived @ 1..) => format!("{arrived} received"),
+        _ => format!("{} sent", messages.sent),
+    };
     if messages.received + messages.missing > 0 {
         let _ = write!(text, ", {} answered", messages.received);
     }

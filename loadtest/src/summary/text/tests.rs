@@ -276,6 +276,16 @@ fn problems_of_the_ramp_are_printed_only_if_there_are_any() {
 }
 
 #[test]
+fn connections_that_only_receive_have_their_gaps() {
+    let mut report = report();
+    report.messages = MessageFigures { arrived: 50, per_second: 25.0, ..MessageFigures::default() };
+    report.latency_us = LatencyFigures::default();
+    report.populations[0].gaps_us = Some(quantiles(10.0, 20.0, 30.0, 40.0, 50.0));
+    let text = report.to_text(80);
+    assert!(text.contains("             50 received, in 2.00 s\n") && text.contains("\n  gaps "), "{text}");
+}
+
+#[test]
 fn a_broadcast_has_its_reach() {
     let mut report = report();
     let times = Some(quantiles(10.0, 20.0, 30.0, 40.0, 50.0));
