@@ -6,10 +6,10 @@ use crate::ledger::Ledger;
 use crate::plan::{Plan, RunLength};
 use crate::processes::Edges;
 use crate::steps::{RunPhase, Timetable};
-use crate::tally::{Cut, Delivery, Standing, Tally, ThreadEvent};
+use crate::tally::{Behind, Cut, Delivery, Ramped, Standing, Tally, ThreadEvent};
 use crate::timeline::{Moment, Timeline};
 use std::mem;
-use std::sync::mpsc::RecvTimeoutError;
+use std::sync::mpsc::{RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 /// The interval at which the threads are queried and the caller is informed.
@@ -71,11 +71,7 @@ pub(crate) struct Score {
     /// The cores of the threads.
     pub(crate) cores: Vec<Option<usize>>,
     /// Messages that were due and not answered, at the beginning and at the end of the measured part.
-    pub(crate) backlog: (u64, u64),
-    /// The growth of the number of messages that were due and not submitted.
-    pub(crate) unsent_growth: i64,
-    /// How often a connection accepted no more output.
-    pub(crate) held_back: u64,
+    pub(crate) behind: (Behind, Behind),
     pub(crate) tallies: Vec<Tally>,
 }
 
@@ -94,8 +90,7 @@ pub(crate) struct Conductor<'a> {
     latest: (Instant, u64),
     /// The time of the latest change of the number of completed messages.
     moved: Instant,
-    ramped: Vec<(usize, Vec<u64>)>,
-    threads: Vec<i32>,
+    ramped: Vec<Ramped>,
     drained: usize,
     /// The beginning of the measured part, in nanoseconds since the epoch.
     measured_from: u64,
@@ -128,7 +123,6 @@ impl<'a> Conductor<'a> {
             latest: (epoch, 0),
             moved: epoch,
             ramped: Vec::new(),
-            threads: Vec::new(),
             drained: 0,
             measured_from: 0,
             live: Moment::default(),
@@ -136,9 +130,9 @@ impl<'a> Conductor<'a> {
         }
     }
 
-    /// The system's ids of the threads; known when the connections are open.
-    pub(crate) fn thread_ids(&self) -> &[i32] {
-        &self.threads
+    /// The system's ids of the threads in their order; known when the connections are open.
+    pub(crate) fn thread_ids(&self) -> Vec<i32> {
+        self.ramped.iter().map(|ramped| ramped.thread).collect()
     }
 
     /// Opens all connections, or determines that they cannot be opened. Returns whether the run can
@@ -148,7 +142,8 @@ impl<'a> Conductor<'a> {
         self.fleet.post_all(|worker, shard| worker.connect(shard));
         let threads = self.fleet.threads();
         self.wait(None, |run| run.ramped.len() == threads || run.plan.stop.is_set());
-        for (_, established) in &self.ramped {
+        self.ramped.sort_by_key(|ramped| ramped.index);
+        for Ramped { established, .. } in &self.ramped {
             self.score.established.resize(established.len(), 0);
             self.score.established.iter_mut().zip(established).for_each(|(sum, open)| *sum += open);
         }
@@ -157,9 +152,9 @@ impl<'a> Conductor<'a> {
         !self.plan.stop.is_set() && (established > 0 || later)
     }
 
-    /// Sends messages, measures, and waits for outstanding replies. `begin` and `end` are called at
-    /// the edges of the measured part.
-    pub(crate) fn measure(&mut self, begin: impl FnOnce(), end: impl FnOnce()) {
+    /// Sends messages, measures, and waits for outstanding replies. Sends the beginning of the measured
+    /// part to `edges`, and its end when it is known.
+    pub(crate) fn measure(&mut self, edges: &Sender<Instant>) {
         let (time, messages) = match self.plan.length {
             RunLength::Time(time) => (Some(time), None),
             RunLength::Messages(messages) => (None, Some(messages)),
@@ -169,6 +164,11 @@ impl<'a> Conductor<'a> {
         if let (Some(edges), Some(_)) = (&self.plan.edges, time) {
             // Sending fails if the receiver has been dropped.
             let _ = edges.send(Edges { begin: self.fleet.at(timetable.measure), end: self.fleet.at(timetable.drain) });
+        }
+        // Sending fails if there is no sampler.
+        let _ = edges.send(self.fleet.at(timetable.measure));
+        if time.is_some() {
+            let _ = edges.send(self.fleet.at(timetable.drain));
         }
         for (index, quotas) in self.quotas(messages) {
             self.fleet.post(index, move |worker, shard| worker.begin(shard, timetable, quotas));
@@ -180,8 +180,6 @@ impl<'a> Conductor<'a> {
         self.enter(RunPhase::WarmUp, Some(self.plan.warmup()));
         self.wait(Some(self.fleet.at(timetable.measure)), over);
         self.enter(RunPhase::Measure, time);
-        self.score.backlog.0 = self.behind();
-        begin();
         self.moved = Instant::now();
         self.next_cut = self.fleet.at(timetable.measure) + INTERVAL;
         if time.is_some() {
@@ -190,8 +188,8 @@ impl<'a> Conductor<'a> {
             let timeout = self.plan.timeout;
             self.wait(None, move |run| over(run) || run.moved.elapsed() > timeout);
         }
-        end();
-        self.score.backlog.1 = self.behind();
+        // The earliest end counts: the measuring may be over before its time.
+        let _ = edges.send(Instant::now());
         self.enter(RunPhase::Drain, None);
         let is_early = time.is_none() || self.plan.stop.is_set();
         if is_early {
@@ -200,11 +198,6 @@ impl<'a> Conductor<'a> {
         // A run by number of messages that has stalled has already waited.
         let wait = if is_early { HURRY.min(self.plan.timeout) } else { self.plan.timeout };
         self.wait(Some(Instant::now() + wait), |run| run.drained == threads);
-    }
-
-    /// Messages that are due and not answered.
-    fn behind(&self) -> u64 {
-        self.standings.iter().map(|standing| standing.backlog + standing.outstanding).sum()
     }
 
     /// Each thread's share of the messages of each population, in proportion to its connections.
@@ -217,7 +210,7 @@ impl<'a> Conductor<'a> {
         let places: Vec<(usize, Vec<u64>)> = self
             .ramped
             .iter()
-            .map(|(index, established)| {
+            .map(|Ramped { index, established, .. }| {
                 let of =
                     established.iter().zip(&sends).zip(&self.plan.populations).map(|((open, sends), population)| {
                         let later = fleet::connects_later(&population.behaviour);
@@ -291,10 +284,9 @@ impl<'a> Conductor<'a> {
 
     fn take(&mut self, event: ThreadEvent) {
         match event {
-            ThreadEvent::Ramped(ramp) => {
-                self.standings[ramp.index].open = ramp.established.iter().sum();
-                self.ramped.push((ramp.index, ramp.established));
-                self.threads.push(ramp.thread);
+            ThreadEvent::Ramped(ramped) => {
+                self.standings[ramped.index].open = ramped.established.iter().sum();
+                self.ramped.push(ramped);
             }
             ThreadEvent::Standing(index, standing) => {
                 if standing.done != self.standings[index].done {
@@ -316,7 +308,11 @@ impl<'a> Conductor<'a> {
     /// Adds the ledgers of an interval of a thread.
     fn take_cut(&mut self, cut: Cut) {
         let score = &mut self.score;
+        if cut.phase < RunPhase::Measure && cut.to == self.measured_from {
+            score.behind.0.add(cut.behind);
+        }
         if let Some(usage) = cut.usage {
+            score.behind.1.add(cut.behind);
             score.usage[cut.index] = usage;
             score.length = score.length.max(Duration::from_nanos(cut.to.saturating_sub(self.measured_from)));
         }
@@ -364,7 +360,7 @@ impl<'a> Conductor<'a> {
             per_second: if elapsed > 0.0 { messages.saturating_sub(messages_before) as f64 / elapsed } else { 0.0 },
             p50,
             p99,
-            backlog: total(|standing| standing.backlog),
+            backlog: total(|standing| standing.behind.unsent),
             errors: total(|standing| standing.errors),
         };
         (self.report)(&progress);

@@ -85,6 +85,8 @@ pub(crate) fn of_connect(error: &ConnectError) -> Cow<'static, str> {
             _ if is_out_of_files(error) => "connect_no_file",
             _ => "connect_failed",
         }),
+        ConnectError::Source(_) => Cow::Borrowed("connect_source"),
+        ConnectError::NoPort(..) => Cow::Borrowed("connect_no_port"),
         ConnectError::Timeout(_) => Cow::Borrowed("connect_timeout"),
         ConnectError::Tls(_) => Cow::Borrowed("tls_failed"),
         ConnectError::NoSlot => Cow::Borrowed("connect_no_slot"),
@@ -94,6 +96,8 @@ pub(crate) fn of_connect(error: &ConnectError) -> Cow<'static, str> {
         ConnectError::Handshake(HandshakeError::Accept) => Cow::Borrowed("handshake_accept"),
         ConnectError::Handshake(_) => Cow::Borrowed("handshake_invalid"),
         ConnectError::Ended(_) => Cow::Borrowed("handshake_ended"),
+        ConnectError::Premature => Cow::Borrowed("handshake_premature"),
+        ConnectError::Memory => Cow::Borrowed("connect_no_memory"),
         _ => Cow::Borrowed("connect_failed"),
     }
 }

@@ -62,7 +62,12 @@ pub(crate) fn endpoint(plan: &Plan, target: &Target) -> Result<Endpoint, LoadErr
         Some(origin) => endpoint.origin(origin.clone())?,
         None => endpoint,
     };
-    Ok(endpoint)
+    let endpoint = match plan.connect.sources.as_slice() {
+        [] => endpoint,
+        sources => endpoint.sources(sources.iter().copied())?,
+    };
+    // All addresses of a name are used equally.
+    Ok(endpoint.rotate_addresses(true))
 }
 
 impl Fleet {

@@ -60,6 +60,9 @@ counts! {
     sent,
     /// Messages that were due on a connection that was not open or did not take them.
     unsent,
+    /// How often an open connection took no message, because the server did not read the earlier ones.
+    /// In an open loop such a message is among `unsent`.
+    held_back,
     /// Messages of this interval that were answered correctly.
     received,
     /// Messages of this interval that were answered wrongly: another kind, length or content.

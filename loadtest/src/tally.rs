@@ -36,10 +36,28 @@ pub(crate) struct Standing {
     /// Messages that were answered since the beginning, or sent, if messages are not answered.
     pub(crate) done: u64,
     pub(crate) errors: u64,
+    pub(crate) behind: Behind,
+}
+
+/// The messages of a thread that are due and not answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Behind {
     /// Arrivals that are due and not submitted.
-    pub(crate) backlog: u64,
+    pub(crate) unsent: u64,
     /// Messages that wait for a reply.
-    pub(crate) outstanding: u64,
+    pub(crate) unanswered: u64,
+}
+
+impl Behind {
+    /// Adds those of another thread or population.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.unsent += other.unsent;
+        self.unanswered += other.unanswered;
+    }
+
+    pub(crate) fn total(self) -> u64 {
+        self.unsent + self.unanswered
+    }
 }
 
 /// The ledgers of a thread in an interval.
@@ -53,6 +71,8 @@ pub(crate) struct Cut {
     pub(crate) ledgers: Vec<Box<Ledger>>,
     /// By population.
     pub(crate) deliveries: Vec<Vec<Delivery>>,
+    /// Messages that are due and not submitted, and messages that wait for a reply.
+    pub(crate) behind: Behind,
     /// The CPU time of the thread since measuring began, at the end of it.
     pub(crate) usage: Option<Usage>,
 }

@@ -9,13 +9,14 @@ use crate::conductor::Score;
 use crate::errors::Errors;
 use crate::histogram::Recorder;
 use crate::ledger::{Counts, Ledger};
+use crate::observe::listening::syn_retries;
 use crate::observe::sampler::WindowUse;
 use crate::observe::server::ServerUse;
 use crate::observe::usage::Usage;
 use crate::observe::{MachineFigures, RampFigures, ServerIdentity};
 use crate::opening::OpeningTally;
 use crate::plan::{Behaviour, Load, Plan, Population, RunLength, Verify};
-use crate::tally::{CrewTally, Delivery};
+use crate::tally::{Behind, CrewTally, Delivery};
 use crate::verdict::{self, Figures, LoadFigures, OpenFigures, PathFigures};
 use ringway::placement::Assignment;
 use std::collections::BTreeMap;
@@ -38,8 +39,10 @@ pub(crate) struct Outcome<'a> {
     pub(crate) window: Option<WindowUse>,
     /// Whether the server is on this machine.
     pub(crate) is_local: bool,
-    /// Why the backlog of the server's listener is unknown.
-    pub(crate) backlog_unknown: Option<String>,
+    /// The speed of the network to a server on another machine.
+    pub(crate) link_bits_per_second: Option<f64>,
+    /// A sentence for each source outside of the window that could not be read.
+    pub(crate) missing: Vec<String>,
 }
 
 /// The figures of a population before they are divided by time.
@@ -57,9 +60,13 @@ pub(crate) fn build(outcome: Outcome<'_>) -> Report {
     let length = score.length;
     let mut all = Part::default();
     let mut populations = Vec::new();
+    // Messages that were answered, or submitted if none of their population is answered.
+    let mut done = 0;
     let parts = parts(plan, &mut score);
     let deliveries = mem::take(&mut score.deliveries);
     for ((population, mut part), deliveries) in plan.populations.iter().zip(parts).zip(deliveries) {
+        let counts = &part.ledger.counts;
+        done += if population.behaviour.is_answered() { counts.received + counts.corrupted } else { counts.sent };
         populations.push(figures(population, &mut part, deliveries, plan, length));
         all.merge(part, population.behaviour.is_answered());
     }
@@ -72,7 +79,12 @@ pub(crate) fn build(outcome: Outcome<'_>) -> Report {
     );
     let cpu = score.usage.iter().map(|usage| usage.cpu).sum::<Duration>();
     let uncertainty = all.ledger.send_lag.quantiles().map(|lag| lag.p99);
-    let verdict = verdict::evaluate(evidence(plan, &all, &messages, &score, outcome.window, outcome.is_local));
+    let mut evidence = evidence(plan, &all, done, &messages, &score, outcome.window);
+    evidence.path.is_local = outcome.is_local;
+    evidence.path.link_bits_per_second = outcome.link_bits_per_second;
+    evidence.missing.extend(outcome.missing);
+    let mut ramp = outcome.ramp;
+    ramp.syn_retries = syn_retries(|range| all.opening.connected_within(range));
     Report {
         schema_version: SCHEMA_VERSION,
         version: env!("CARGO_PKG_VERSION"),
@@ -81,7 +93,7 @@ pub(crate) fn build(outcome: Outcome<'_>) -> Report {
         plan: plan_figures(plan, outcome.seed, outcome.handshakes, outcome.driver, outcome.assignment),
         connections: all.connections,
         opening_us: all.opening.times(),
-        ramp: outcome.ramp,
+        ramp,
         tls: plan.targets.iter().any(|target| target.is_secure()).then(|| all.opening.tls()),
         latency_us: latency(&mut all.ledger),
         messages,
@@ -99,7 +111,7 @@ pub(crate) fn build(outcome: Outcome<'_>) -> Report {
             uncertainty_us: uncertainty,
         },
         server: outcome.server.map(|(identity, used)| server(identity, &used, messages.per_second, length)),
-        verdict,
+        verdict: verdict::evaluate(evidence),
         interrupted: plan.stop.is_set(),
         measured: length,
         text: Details::new(plan, outcome.assignment, ramp_time, all.ledger.response),
@@ -110,10 +122,10 @@ pub(crate) fn build(outcome: Outcome<'_>) -> Report {
 fn evidence(
     plan: &Plan,
     all: &Part,
+    done: u64,
     messages: &MessageFigures,
     score: &Score,
     window: Option<WindowUse>,
-    is_local: bool,
 ) -> Figures {
     let counts = &all.ledger.counts;
     let mut response = all.ledger.response.clone();
@@ -122,20 +134,21 @@ fn evidence(
         plan.populations.iter().zip(&score.established).filter(|(population, _)| population.behaviour.sends());
     let in_flight =
         in_flight.map(|(population, open)| open * u64::from(population.load.in_flight().unwrap_or(0))).sum();
+    let growth = |figure: fn(Behind) -> u64| figure(score.behind.1) as i64 - figure(score.behind.0) as i64;
     let load = if plan.populations.iter().any(|population| population.load.is_open()) {
-        let unanswered = counts.offered.saturating_sub(counts.received + counts.corrupted);
+        let unanswered = counts.offered.saturating_sub(done);
         let mut lag = all.ledger.send_lag.clone();
         LoadFigures::Open(OpenFigures {
             offered: counts.offered,
             achieved: if counts.offered > 0 { 1.0 - unanswered as f64 / counts.offered as f64 } else { 0.0 },
-            backlog_growth: score.backlog.1 as i64 - score.backlog.0 as i64,
-            unsent_growth: score.unsent_growth,
-            lost_turns: counts.unsent,
-            held_back: 0,
+            backlog_growth: growth(Behind::total),
+            unsent_growth: growth(|behind| behind.unsent),
+            lost_turns: counts.unsent.saturating_sub(counts.held_back),
+            held_back: counts.held_back,
             send_lag_p99_us: lag.quantiles().map(|lag| lag.p99),
         })
     } else if plan.populations.iter().any(|population| population.behaviour == Behaviour::Send) {
-        LoadFigures::Stream { held_back: score.held_back }
+        LoadFigures::Stream { held_back: counts.held_back }
     } else if plan.populations.iter().any(|population| population.behaviour.sends()) {
         LoadFigures::Closed { in_flight }
     } else {
@@ -156,9 +169,8 @@ fn evidence(
             .map(|(usage, core)| verdict::ThreadFigures::new(usage, *core))
             .collect(),
         path: PathFigures {
-            is_local,
             round_trip_us: all.opening.times_of_connecting().map(|connect| connect.min),
-            link_bits_per_second: None,
+            ..PathFigures::default()
         },
         ..Figures::default()
     };

@@ -8,7 +8,7 @@ use super::Conn;
 use super::context::Context;
 use super::crew::Crew;
 use crate::tally::Delivery;
-use ringway::Message;
+use ringway::{Message, SendOutcome};
 use std::collections::BTreeMap;
 
 /// The length of the head of a published message.
@@ -82,7 +82,9 @@ pub(super) fn publish(crew: &mut Crew, cx: &mut Context, conn: &mut Conn<'_>, _i
     let mut head = [0; HEAD];
     Head { publisher: publisher * cx.threads as u32 + cx.index as u32, number, published: cx.now }.write(&mut head);
     cx.scratch[..HEAD].copy_from_slice(&head);
-    if !conn.send(Message::binary(&cx.scratch)).is_accepted() {
+    let outcome = conn.send(Message::binary(&cx.scratch));
+    if !outcome.is_accepted() {
+        crew.ledger.counts.held_back += u64::from(matches!(outcome, SendOutcome::Full(_)));
         return false;
     }
     conn.state().next = number.wrapping_add(1);

@@ -13,7 +13,8 @@ use crate::matching::{Reply, Sent};
 use crate::message::{Depth, Mismatch, Source};
 use crate::pace::Pacer;
 use crate::plan::{Behaviour, Plan, Verify};
-use ringway::{ConnectionId, Message, Shard};
+use crate::tally::Behind;
+use ringway::{ConnectionId, Message, SendOutcome, Shard};
 use std::mem;
 use std::time::Duration;
 
@@ -197,7 +198,9 @@ impl Crew {
         let number = line.window.push(Sent { intended, submitted: cx.now });
         let message = self.source.message(line.salt, number, cx.unix_time());
         let bytes = message.payload().len() as u64;
-        if !conn.send(message).is_accepted() {
+        let outcome = conn.send(message);
+        if !outcome.is_accepted() {
+            self.ledger.counts.held_back += u64::from(matches!(outcome, SendOutcome::Full(_)));
             conn.state().window.take_back();
             return false;
         }
@@ -307,12 +310,13 @@ impl Crew {
         self.schedule_arrival(cx);
     }
 
-    /// The number of arrivals that are due and not submitted.
-    pub(super) fn backlog(&mut self, cx: &Context) -> u64 {
-        match &mut self.pacer {
+    /// The messages that are due and not answered.
+    pub(super) fn behind(&mut self, cx: &Context) -> Behind {
+        let unsent = match &mut self.pacer {
             Some(pacer) if cx.is_sending => pacer.due_by(cx.now.saturating_sub(self.paced_from)),
             _ => 0,
-        }
+        };
+        Behind { unsent, unanswered: self.outstanding }
     }
 
     /// Matches a received message, verifies it, and enters it in the ledger. Returns whether a

@@ -28,7 +28,7 @@ use crate::observe::usage::{Clocks, Usage};
 use crate::pace::{Arrivals, Schedule};
 use crate::plan::{Behaviour, Rotation, Verify};
 use crate::steps::{RunPhase, Timetable};
-use crate::tally::{CrewTally, Cut, Ramped, Standing, Tally, ThreadEvent};
+use crate::tally::{Behind, CrewTally, Cut, Ramped, Standing, Tally, ThreadEvent};
 use context::{Context, Due};
 use crew::Crew;
 use opening::Next;
@@ -162,8 +162,7 @@ impl Worker {
             standing.failed += crew.opening.failed;
             standing.done += crew.done;
             standing.errors += crew.errors_before + crew.ledger.errors.total();
-            standing.backlog += crew.backlog(&self.cx);
-            standing.outstanding += crew.outstanding;
+            standing.behind.add(crew.behind(&self.cx));
         }
         self.emit(ThreadEvent::Standing(self.cx.index, standing));
     }
@@ -316,7 +315,9 @@ impl Worker {
         });
         let ledgers = ledgers.collect();
         let deliveries = self.crews.iter_mut().map(|crew| crew.take_deliveries(u64::MAX)).collect();
-        let cut = Cut { index: self.cx.index, phase: self.phase, to, ledgers, deliveries, usage };
+        let mut behind = Behind::default();
+        self.crews.iter_mut().for_each(|crew| behind.add(crew.behind(&self.cx)));
+        let cut = Cut { index: self.cx.index, phase: self.phase, to, ledgers, deliveries, behind, usage };
         self.emit(ThreadEvent::Cut(Box::new(cut)));
     }
 

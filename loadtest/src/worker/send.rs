@@ -8,7 +8,7 @@ use super::context::Context;
 use super::crew::Crew;
 use super::{Conn, Worker};
 use crate::errors;
-use ringway::{Message, Shard};
+use ringway::{Message, SendOutcome, Shard};
 use std::mem;
 
 /// The payload of the pings behind the last messages.
@@ -39,7 +39,9 @@ pub(super) fn submit(crew: &mut Crew, cx: &mut Context, conn: &mut Conn<'_>, _in
     let (salt, number) = (line.salt, line.next);
     let message = crew.source.message(salt, number, cx.unix_time());
     let bytes = message.payload().len() as u64;
-    if !conn.send(message).is_accepted() {
+    let outcome = conn.send(message);
+    if !outcome.is_accepted() {
+        crew.ledger.counts.held_back += u64::from(matches!(outcome, SendOutcome::Full(_)));
         return false;
     }
     conn.state().next = number.wrapping_add(1);
