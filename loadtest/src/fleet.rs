@@ -2,6 +2,7 @@
 
 use crate::LoadError;
 use crate::message::Source;
+use crate::pace::Pacer;
 use crate::plan::{Behaviour, Load, MAX_BYTES_IN_FLIGHT, Plan, Population, Rotation, Target};
 use crate::tally::ThreadEvent;
 use crate::worker::{CrewOrders, Orders, Permits, Worker, nanos};
@@ -194,6 +195,12 @@ fn crew(
     first: u32,
 ) -> CrewOrders {
     let connections = Plan::share(population.connections.into(), threads, index);
+    // The threads that have connections that send.
+    let senders = match population.behaviour {
+        Behaviour::Broadcast { publishers } => publishers,
+        _ => population.connections,
+    };
+    let senders = threads.min(senders as usize);
     let part = connections as f64 / f64::from(plan.connections());
     CrewOrders {
         behaviour: population.behaviour.clone(),
@@ -204,9 +211,11 @@ fn crew(
         connections,
         connect_rate: plan.connect.rate.map(|rate| rate * part),
         in_flight: population.load.in_flight(),
-        arrivals: match &population.load {
-            Load::Open { schedule, arrivals } => Some((schedule.clone(), *arrivals)),
-            Load::Closed { .. } => None,
+        pacer: match &population.load {
+            Load::Open { schedule, arrivals } if index < senders => {
+                Some(Pacer::new(schedule.clone(), *arrivals, index, senders, seed))
+            }
+            _ => None,
         },
         seed,
         first_number: first + index as u32,

@@ -58,8 +58,13 @@ counts! {
     offered,
     /// Messages that were submitted.
     sent,
-    /// Messages that were due on a connection that was not open or did not take them.
+    /// Messages that were submitted in this interval, whenever they were due.
+    submitted,
+    /// Messages that were due and not submitted: their connection was not open or did not take them, or
+    /// the generator was behind.
     unsent,
+    /// Those of `unsent` that the generator had not come to at the end of the measured part.
+    overdue,
     /// How often an open connection took no message, because the server did not read the earlier ones.
     /// In an open loop such a message is among `unsent`.
     held_back,

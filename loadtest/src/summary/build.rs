@@ -143,7 +143,7 @@ fn evidence(
             achieved: if counts.offered > 0 { 1.0 - unanswered as f64 / counts.offered as f64 } else { 0.0 },
             backlog_growth: growth(Behind::total),
             unsent_growth: growth(|behind| behind.unsent),
-            lost_turns: counts.unsent.saturating_sub(counts.held_back),
+            lost_turns: counts.unsent.saturating_sub(counts.held_back + counts.overdue),
             held_back: counts.held_back,
             send_lag_p99_us: lag.quantiles().map(|lag| lag.p99),
         })
@@ -282,7 +282,8 @@ fn per_second(count: u64, time: Duration) -> f64 {
 
 /// `sends_only`: messages are not answered, and nothing else is expected.
 fn messages(counts: &Counts, length: Duration, is_open: bool, sends_only: bool) -> MessageFigures {
-    let done = if sends_only { counts.sent } else { counts.arrived };
+    // Messages that are not answered count when the kernel has taken them.
+    let (done, submitted) = if sends_only { (counts.sent, counts.sent) } else { (counts.arrived, counts.submitted) };
     let rate = per_second(done, length);
     let offered = per_second(counts.offered, length);
     MessageFigures {
@@ -301,7 +302,7 @@ fn messages(counts: &Counts, length: Duration, is_open: bool, sends_only: bool) 
         skipped: counts.skipped,
         pings: counts.pings,
         per_second: rate,
-        sent_per_second: per_second(counts.sent, length),
+        sent_per_second: per_second(submitted, length),
         bytes_sent_per_second: per_second(counts.bytes_sent, length),
         bytes_received_per_second: per_second(counts.bytes_received, length),
         achieved: (is_open && offered > 0.0).then(|| rate / offered),

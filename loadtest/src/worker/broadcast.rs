@@ -89,6 +89,7 @@ pub(super) fn publish(crew: &mut Crew, cx: &mut Context, conn: &mut Conn<'_>, _i
     }
     conn.state().next = number.wrapping_add(1);
     crew.ledger.counts.sent += 1;
+    crew.ledger.counts.submitted += 1;
     crew.ledger.counts.bytes_sent += len as u64;
     crew.done += 1;
     crew.latest = cx.now;

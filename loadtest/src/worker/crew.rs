@@ -34,6 +34,9 @@ const LOOKS: u64 = 20;
 /// between. The others follow at once.
 const ARRIVALS: u32 = 1024;
 
+/// The clock is read once for this many arrivals that are due.
+const CLOCK: u32 = 32;
+
 /// The connections of one population on one thread.
 pub(super) struct Crew {
     pub(super) index: u16,
@@ -136,13 +139,12 @@ impl Crew {
         // The connections of this behaviour are its load: it opens them while messages are sent.
         let first = if kind == Kind::Connect { 0 } else { orders.connections };
         let opening = Opening::new(&orders, first);
-        let arrivals = orders.arrivals;
         Self {
             index,
             kind,
             source: orders.source,
             in_flight: orders.in_flight,
-            pacer: arrivals.map(|(schedule, arrivals)| Pacer::new(schedule, arrivals, thread, threads, seed)),
+            pacer: orders.pacer,
             paced_from: 0,
             turn: 0,
             senders: senders.min(places),
@@ -207,6 +209,7 @@ impl Crew {
         if cx.counts(intended) {
             self.ledger.counts.sent += 1;
         }
+        self.ledger.counts.submitted += 1;
         self.ledger.counts.bytes_sent += bytes;
         self.outstanding += 1;
         if let Some(quota) = &mut self.quota {
@@ -242,15 +245,46 @@ impl Crew {
 
     /// Begins the arrivals of an open loop.
     pub(super) fn begin_arrivals(&mut self, cx: &mut Context) {
-        self.paced_from = cx.now;
+        // The timetable's time and not the current one: the number of arrivals between two edges is exact.
+        self.paced_from = cx.timetable.map_or(cx.now, |timetable| timetable.warm_up);
         self.schedule_arrival(cx);
     }
 
+    /// The time of the next arrival.
+    #[inline]
+    fn next_arrival(&self) -> Option<u64> {
+        self.pacer.as_ref().and_then(Pacer::next).map(|due| self.paced_from.saturating_add(due))
+    }
+
+    /// Schedules the next arrival. If it is due already, it is for the next turn.
     fn schedule_arrival(&self, cx: &mut Context) {
-        if let Some(due) = self.pacer.as_ref().and_then(Pacer::next)
+        if let Some(due) = self.next_arrival()
             && self.may_send(cx)
         {
-            cx.agenda.push(self.paced_from.saturating_add(due), Due::Arrival(self.index));
+            cx.agenda.push(due.max(cx.now + 1), Due::Arrival(self.index));
+        }
+    }
+
+    /// Ends the arrivals at `end`. The ones before it that were not submitted, because the generator is
+    /// behind, enter at the time that they have waited so far.
+    pub(super) fn end_arrivals(&mut self, cx: &Context, end: u64) {
+        while let Some(intended) = self.next_arrival().filter(|intended| *intended < end && self.may_send(cx)) {
+            if let Some(pacer) = &mut self.pacer {
+                pacer.advance();
+            }
+            if !cx.counts(intended) {
+                continue;
+            }
+            self.ledger.counts.offered += 1;
+            self.ledger.counts.unsent += 1;
+            self.ledger.counts.overdue += 1;
+            self.ledger.send_lag.record_lower_bound(cx.now - intended);
+            if matches!(self.kind, Kind::Echo | Kind::Connect | Kind::Churn) {
+                self.ledger.response.record_lower_bound(cx.now - intended);
+            }
+            if let Some(quota) = &mut self.quota {
+                *quota -= 1;
+            }
         }
     }
 
@@ -275,14 +309,16 @@ impl Crew {
         shard: &mut Shard<'_, Worker>,
         submit: impl Fn(&mut Self, &mut Context, &mut Shard<'_, Worker>, u32, u64) -> bool,
     ) {
-        for _ in 0..ARRIVALS {
-            let Some(intended) = self.pacer.as_ref().and_then(Pacer::next).map(|due| self.paced_from + due) else {
-                return;
-            };
+        for count in 1..=ARRIVALS {
+            let Some(intended) = self.next_arrival() else { return };
             if !self.may_send(cx) || self.senders == 0 {
                 return;
             }
-            if intended > cx.now {
+            // It belongs to the next phase, which begins first.
+            if intended >= cx.edge {
+                break;
+            }
+            if intended > cx.now || count.is_multiple_of(CLOCK) {
                 cx.read_clock();
                 if intended > cx.now {
                     break;

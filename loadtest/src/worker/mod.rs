@@ -25,7 +25,7 @@ pub(crate) use opening::Permits;
 use crate::ledger::Ledger;
 use crate::message::Source;
 use crate::observe::usage::{Clocks, Usage};
-use crate::pace::{Arrivals, Schedule};
+use crate::pace::Pacer;
 use crate::plan::{Behaviour, Rotation, Verify};
 use crate::steps::{RunPhase, Timetable};
 use crate::tally::{Behind, CrewTally, Cut, Ramped, Standing, Tally, ThreadEvent};
@@ -69,7 +69,8 @@ pub(crate) struct CrewOrders {
     /// Connections that this thread opens per second.
     pub(crate) connect_rate: Option<f64>,
     pub(crate) in_flight: Option<u32>,
-    pub(crate) arrivals: Option<(Schedule, Arrivals)>,
+    /// The arrivals of an open loop that belong to this thread.
+    pub(crate) pacer: Option<Pacer>,
     pub(crate) seed: u64,
     /// The number of the first connection, and the distance to the next one: numbers are unique over
     /// all threads and populations.
@@ -175,8 +176,10 @@ impl Worker {
     /// Does what is due, and sets the alarm for what follows.
     fn work(&mut self, shard: &mut Shard<'_, Self>) {
         self.cx.read_clock();
+        // What becomes due meanwhile is for the next turn, after what was received.
+        let now = self.cx.now;
         for _ in 0..DUE {
-            let Some((_, due)) = self.cx.agenda.pop(self.cx.now) else { break };
+            let Some((_, due)) = self.cx.agenda.pop(now) else { break };
             self.handle(shard, due);
         }
         self.cx.set_alarm(shard);
@@ -217,7 +220,7 @@ impl Worker {
     #[cold]
     fn pass_edges(&mut self, shard: &mut Shard<'_, Self>) {
         let Some(timetable) = self.cx.timetable else { return };
-        let was_sending = self.cx.is_sending;
+        let (was_sending, before) = (self.cx.is_sending, self.cx.edge);
         while let Some(end) = timetable.end_of(self.phase).filter(|end| *end <= self.cx.now) {
             match self.phase {
                 RunPhase::Settle => {
@@ -229,17 +232,16 @@ impl Worker {
                 RunPhase::Measure => self.end_measuring(shard, end),
                 RunPhase::Connect | RunPhase::Drain | RunPhase::Close => break,
             }
+            self.cx.edge = timetable.end_of(self.phase).unwrap_or(u64::MAX);
         }
         if !was_sending && self.cx.is_sending {
             for crew in &mut self.crews {
                 crew.begin(&mut self.cx, shard);
             }
         }
-        let edge = timetable.end_of(self.phase);
-        if let Some(edge) = edge.filter(|edge| *edge != self.cx.edge) {
-            self.cx.agenda.push(edge, Due::Step);
+        if self.cx.edge != before && self.cx.edge != u64::MAX {
+            self.cx.agenda.push(self.cx.edge, Due::Step);
         }
-        self.cx.edge = edge.unwrap_or(u64::MAX);
         self.check_drained(shard);
     }
 
@@ -258,6 +260,10 @@ impl Worker {
     /// Stops sending. `at` is the end of measuring.
     fn end_measuring(&mut self, shard: &mut Shard<'_, Self>, at: u64) {
         if self.phase == RunPhase::Measure {
+            for crew in self.crews.iter_mut().filter(|crew| crew.pacer.is_some()) {
+                crew.arrive_due(&mut self.cx, shard);
+                crew.end_arrivals(&self.cx, at);
+            }
             let usage = Clocks::of_this_thread(shard.driver_stats().polled).since(&self.begun);
             // Nothing is sent from now on.
             self.cx.interval.end = self.cx.interval.end.min(self.cx.now + 1);

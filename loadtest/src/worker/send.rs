@@ -46,6 +46,7 @@ pub(super) fn submit(crew: &mut Crew, cx: &mut Context, conn: &mut Conn<'_>, _in
     }
     conn.state().next = number.wrapping_add(1);
     crew.ledger.counts.sent += 1;
+    crew.ledger.counts.submitted += 1;
     crew.ledger.counts.bytes_sent += bytes;
     crew.done += 1;
     crew.latest = cx.now;
