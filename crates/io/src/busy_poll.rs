@@ -15,9 +15,10 @@
 //!   limit is above the window, because a wait that ends with a sleep includes the cost of waking
 //!   up. Where both sides of a round trip sleep it takes 60 to 90 µs on a virtual machine; where
 //!   this side polls, the same event comes after 20 to 40 µs. So only a poll can tell.
-//! - More than half of the polls see an event. Each miss doubles the number of sleeps without a
-//!   poll, up to 1024, and each hit halves it. Where threads outnumber cores the event cannot occur
-//!   during a poll, because the thread that causes it waits for this core: there each poll misses.
+//! - More than half of the polls see an event, or last until the timeout of the wait: both avoid a
+//!   sleep. Each miss doubles the number of sleeps without a poll, up to 1024, and each hit halves
+//!   it. Where threads outnumber cores the event cannot occur during a poll, because the thread
+//!   that causes it waits for this core: there each poll misses.
 //! - The shard works for less than half of the time. Otherwise a sleep costs it little, and the
 //!   events that arrive during the sleep are handled in one turn.
 
@@ -95,8 +96,8 @@ impl PollWindow {
         self.polled
     }
 
-    /// An event was seen `after` the beginning of the poll. When that is long, the thread was
-    /// preempted during the poll, which counts as a miss.
+    /// An event was seen `after` the beginning of the poll, or the timeout of the wait was over.
+    /// When that is long, the thread was preempted during the poll, which counts as a miss.
     #[inline]
     pub(crate) fn hit(&mut self, after: Duration) {
         self.count_polled(after);
@@ -106,6 +107,12 @@ impl PollWindow {
         } else {
             self.missed();
         }
+    }
+
+    /// The end of a wait with a timeout was polled for this time, after a sleep.
+    #[inline]
+    pub(crate) fn polled_last(&mut self, time: Duration) {
+        self.count_polled(time);
     }
 
     /// The thread slept, and woke up `total` after the beginning of the wait. A poll of `polled`
@@ -289,6 +296,12 @@ mod tests {
         window.slept(Duration::ZERO, micros(900));
         window.hit(micros(3_000));
         assert_eq!(window.polled(), polled + 2 * WINDOW);
+        // A fixed time is polled at both ends of a wait.
+        let mut fixed = PollWindow::new(BusyPoll::Fixed(micros(30)));
+        fixed.polled_last(micros(20));
+        fixed.polled_last(micros(3_000));
+        fixed.slept(micros(30), micros(900));
+        assert_eq!(fixed.polled(), micros(80));
         let mut off = PollWindow::new(BusyPoll::Off);
         off.slept(Duration::ZERO, micros(900));
         assert_eq!(off.polled(), Duration::ZERO);
