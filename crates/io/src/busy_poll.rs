@@ -15,10 +15,12 @@
 //!   limit is above the window, because a wait that ends with a sleep includes the cost of waking
 //!   up. Where both sides of a round trip sleep it takes 60 to 90 µs on a virtual machine; where
 //!   this side polls, the same event comes after 20 to 40 µs. So only a poll can tell.
-//! - More than half of the polls see an event, or last until the timeout of the wait: both avoid a
-//!   sleep. Each miss doubles the number of sleeps without a poll, up to 1024, and each hit halves
-//!   it. Where threads outnumber cores the event cannot occur during a poll, because the thread
-//!   that causes it waits for this core: there each poll misses.
+//! - More than half of the polls see an event. Each miss doubles the number of sleeps without a
+//!   poll, up to 1024, and each hit halves it. Where threads outnumber cores the event cannot occur
+//!   during a poll, because the thread that causes it waits for this core: there each poll misses.
+//!   A poll that lasts until the timeout of the wait avoids a sleep too, but does not show that the
+//!   core is free. It is a miss if the thread was preempted meanwhile, and 1024 such polls in
+//!   succession without a miss count as a hit.
 //! - The shard works for less than half of the time. Otherwise a sleep costs it little, and the
 //!   events that arrive during the sleep are handled in one turn.
 
@@ -36,6 +38,10 @@ const MAX_WAIT: u64 = 1_000_000;
 /// The maximum number of sleeps without a poll, as a power of two.
 const MAX_BACKOFF: u32 = 10;
 
+/// The number of polls until a timeout, without a miss, that count as a hit. A thread that waits for
+/// this core gets it after 3 ms or so: within fewer polls than these.
+const STEADY: u32 = 1024;
+
 /// The policy and its state. It reads no clock: times are arguments.
 #[derive(Debug)]
 pub(crate) struct PollWindow {
@@ -44,6 +50,8 @@ pub(crate) struct PollWindow {
     misses: u32,
     /// The number of sleeps to come without a poll.
     skip: u32,
+    /// The number of polls until a timeout since the last miss, up to [`STEADY`].
+    steady: u32,
     /// Moving averages of the time between two waits and of the time of a wait, in nanoseconds.
     work: u64,
     wait: u64,
@@ -53,7 +61,7 @@ pub(crate) struct PollWindow {
 
 impl PollWindow {
     pub(crate) fn new(policy: BusyPoll) -> Self {
-        Self { policy, misses: 0, skip: 0, work: 0, wait: MAX_WAIT, polled: Duration::ZERO }
+        Self { policy, misses: 0, skip: 0, steady: 0, work: 0, wait: MAX_WAIT, polled: Duration::ZERO }
     }
 
     /// How long to poll before the next sleep, given the time of `work` since the last wait. Zero
@@ -96,8 +104,8 @@ impl PollWindow {
         self.polled
     }
 
-    /// An event was seen `after` the beginning of the poll, or the timeout of the wait was over.
-    /// When that is long, the thread was preempted during the poll, which counts as a miss.
+    /// An event was seen `after` the beginning of the poll. When that is long, the thread was
+    /// preempted during the poll, which counts as a miss.
     #[inline]
     pub(crate) fn hit(&mut self, after: Duration) {
         self.count_polled(after);
@@ -107,6 +115,22 @@ impl PollWindow {
         } else {
             self.missed();
         }
+    }
+
+    /// The timeout of the wait was over `after` the beginning of the poll, which saw no event.
+    #[inline]
+    pub(crate) fn timed_out(&mut self, after: Duration) {
+        self.count_polled(after);
+        average(&mut self.wait, after);
+        if after > 2 * WINDOW {
+            return self.missed();
+        }
+        self.steady += 1;
+        let is_hit = self.steady == STEADY;
+        if is_hit {
+            self.steady = 0;
+        }
+        self.count(self.misses.saturating_sub(is_hit.into()));
     }
 
     /// The end of a wait with a timeout was polled for this time, after a sleep.
@@ -135,6 +159,7 @@ impl PollWindow {
     }
 
     fn missed(&mut self) {
+        self.steady = 0;
         self.count((self.misses + 1).min(MAX_BACKOFF));
     }
 
@@ -275,6 +300,37 @@ mod tests {
         window.hit(micros(3_000));
         window.hit(micros(3_000));
         assert_eq!(window.next(micros(5)), Duration::ZERO);
+    }
+
+    /// Simulates waits with a timeout of 20 µs and no event. Each poll lasts until the timeout, and
+    /// in one of `slice` the thread is preempted. Returns the number of polls.
+    fn timeouts(window: &mut PollWindow, count: u32, slice: u32) -> u32 {
+        let mut polls = 0;
+        for _ in 0..count {
+            if window.next(micros(5)).is_zero() {
+                window.slept(Duration::ZERO, micros(80));
+            } else {
+                polls += 1;
+                window.timed_out(if polls % slice == 0 { micros(1_000) } else { micros(20) });
+            }
+        }
+        polls
+    }
+
+    #[test]
+    fn timeouts_are_polled_for_unless_another_thread_needs_the_core() {
+        let mut window = PollWindow::new(BusyPoll::Adaptive);
+        timeouts(&mut window, 30, u32::MAX);
+        assert_eq!(timeouts(&mut window, 10_000, u32::MAX), 10_000);
+        // A few preemptions, as of other work on the machine.
+        assert!(timeouts(&mut window, 1_000_000, 5_000) > 900_000);
+        // Another thread takes the core at the end of each of its slices.
+        timeouts(&mut window, 10_000, 60);
+        let polls = timeouts(&mut window, 100_000, 60);
+        assert!(polls < 1_000, "{polls} polls");
+        // It ends.
+        timeouts(&mut window, 3_000_000, u32::MAX);
+        assert_eq!(timeouts(&mut window, 10_000, u32::MAX), 10_000);
     }
 
     #[test]

@@ -70,7 +70,10 @@ impl EpollSet {
             let count = self.fetch(Some(Duration::ZERO))?;
             polled = began.elapsed();
             if count > 0 || timeout.is_some_and(|timeout| polled >= timeout) {
-                self.window.hit(polled);
+                match count {
+                    0 => self.window.timed_out(polled),
+                    _ => self.window.hit(polled),
+                }
                 self.waited = began + polled;
                 return Ok(count);
             }
