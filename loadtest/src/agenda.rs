@@ -111,6 +111,13 @@ impl<T: Copy> Agenda<T> {
         }
     }
 
+    /// The number of items that were ever added: while it does not change, neither does
+    /// [`Agenda::next`], except by [`Agenda::pop`].
+    #[inline]
+    pub(crate) fn added(&self) -> u64 {
+        self.added
+    }
+
     /// The number of items.
     pub(crate) fn len(&self) -> usize {
         self.len

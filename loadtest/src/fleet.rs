@@ -86,6 +86,8 @@ impl Fleet {
         let config = Config::default()
             .cores(assignment.to_config())?
             .busy_poll(plan.busy_poll)?
+            // Messages are due at times in nanoseconds.
+            .timer_slack(Some(Duration::from_nanos(1)))?
             .driver(plan.driver)
             .handshake_timeout(plan.connect.timeout)?
             // Missing replies show a dead server; pings would disturb the measurement.

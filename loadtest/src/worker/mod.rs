@@ -412,17 +412,17 @@ impl Handler for Worker {
 
     #[inline]
     fn message(&mut self, conn: &mut Conn<'_>, message: Message<'_>) {
-        let (turn, id) = (conn.shard().turn_time(), conn.id());
-        if self.cx.begin_input(turn, id) {
+        if self.cx.begin_input(conn.shard().turn_time()) {
             self.pass_edges(&mut conn.shard());
         }
-        let index = usize::from(conn.state().crew);
-        let before = self.cx.agenda.next();
-        self.crews[index].message(&mut self.cx, conn, &message);
-        if self.cx.agenda.next() != before {
+        let added = self.cx.agenda.added();
+        let crew = &mut self.crews[usize::from(conn.state().crew)];
+        crew.message(&mut self.cx, conn, &message);
+        let is_answered = crew.outstanding == 0;
+        if self.cx.agenda.added() != added {
             self.cx.set_alarm(&mut conn.shard());
         }
-        if self.crews[index].outstanding == 0 {
+        if is_answered {
             self.check_drained(&mut conn.shard());
         }
     }
