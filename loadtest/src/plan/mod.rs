@@ -27,8 +27,8 @@ pub const MAX_IN_FLIGHT: u32 = 65_536;
 /// The maximum number of handshakes in progress at a time, over all threads.
 pub const MAX_HANDSHAKES: u32 = 65_536;
 
-/// The default number of handshakes in progress at a time, unless the server's backlog is known
-/// to be smaller.
+/// The default number of handshakes in progress at a time, unless the limit of the server's accept
+/// queue is known.
 pub const HANDSHAKES: u32 = 64;
 
 /// The maximum number of bytes in flight on one connection, frame headers included. It bounds the
@@ -110,9 +110,9 @@ pub struct ConnectPlan {
     /// them.
     pub rate: Option<f64>,
     /// The maximum number of handshakes in progress, over all threads, 1 to [`MAX_HANDSHAKES`].
-    /// Default: [`HANDSHAKES`], or the backlog of the server's listener if that is known and
-    /// smaller. With 1, no connection waits for the handshake of another, and with
-    /// [`ClientTls::resumption`] each one can resume the session of the one before.
+    /// Default: the limit of the accept queue of the server (its `listen` backlog), or
+    /// [`HANDSHAKES`] if that is unknown. With 1, no connection waits for the handshake of another,
+    /// and with [`ClientTls::resumption`] each one can resume the session of the one before.
     pub concurrency: Option<u32>,
     /// The time within which a connection must open. Default 10 s.
     pub timeout: Duration,
@@ -124,8 +124,8 @@ pub struct ConnectPlan {
 /// What each connection offers in its handshakes.
 #[derive(Clone, Debug, Default)]
 pub struct Offer {
-    /// The TLS options of `wss://` URLs. Default: the certificate of the server is verified with the
-    /// root certificates of the system.
+    /// The TLS options of `wss://` URLs. Default: the certificate of the server is verified with
+    /// the root certificates of the system.
     pub tls: Option<ClientTls>,
     /// Additional headers of the opening handshake.
     pub headers: HeaderMap,
