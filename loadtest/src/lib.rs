@@ -30,6 +30,7 @@
 #![forbid(unsafe_code)]
 
 mod agenda;
+mod broadcast;
 mod conductor;
 mod errors;
 mod fleet;
@@ -46,6 +47,7 @@ mod place;
 mod plan;
 mod random;
 mod run;
+mod sequence;
 mod steps;
 mod summary;
 mod tally;
