@@ -1,13 +1,15 @@
 //! The steps of a run over all threads: connect, settle, warm up, measure, drain, close.
 
 use crate::LoadError;
+use crate::broadcast::Join;
 use crate::fleet::{self, Fleet};
 use crate::ledger::Ledger;
-use crate::plan::{Plan, RunLength};
+use crate::plan::{Behaviour, Plan, RunLength};
 use crate::processes::Edges;
 use crate::steps::{RunPhase, Timetable};
-use crate::tally::{Behind, Cut, Delivery, Ramped, Standing, Tally, ThreadEvent};
+use crate::tally::{Behind, Cut, Ramped, Standing, Tally, ThreadEvent};
 use crate::timeline::{Moment, Timeline};
+use crate::worker::{Worker, nanos};
 use std::mem;
 use std::sync::mpsc::{RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
@@ -59,8 +61,6 @@ pub(crate) struct Score {
     pub(crate) before: Vec<Ledger>,
     /// By population: the errors of closing.
     pub(crate) after: Vec<Ledger>,
-    /// By population.
-    pub(crate) deliveries: Vec<Vec<Delivery>>,
     /// By thread: its CPU time in the measured part.
     pub(crate) usage: Vec<crate::observe::usage::Usage>,
     /// The length of the measured part.
@@ -95,6 +95,8 @@ pub(crate) struct Conductor<'a> {
     /// The beginning of the measured part, in nanoseconds since the epoch.
     measured_from: u64,
     live: Moment,
+    /// By population: the deliveries of its broadcast.
+    joins: Vec<Join>,
     score: Score,
 }
 
@@ -106,7 +108,6 @@ impl<'a> Conductor<'a> {
             measured: ledgers(),
             before: ledgers(),
             after: ledgers(),
-            deliveries: plan.populations.iter().map(|_| Vec::new()).collect(),
             usage: vec![crate::observe::usage::Usage::default(); threads],
             ..Score::default()
         };
@@ -126,6 +127,7 @@ impl<'a> Conductor<'a> {
             drained: 0,
             measured_from: 0,
             live: Moment::default(),
+            joins: plan.populations.iter().map(|_| Join::new(threads, nanos(plan.timeout))).collect(),
             score,
         }
     }
@@ -146,6 +148,9 @@ impl<'a> Conductor<'a> {
         for Ramped { established, .. } in &self.ramped {
             self.score.established.resize(established.len(), 0);
             self.score.established.iter_mut().zip(established).for_each(|(sum, open)| *sum += open);
+        }
+        for (join, established) in self.joins.iter_mut().zip(&self.score.established) {
+            join.set_readers(established.saturating_sub(1));
         }
         let established: u64 = self.score.established.iter().sum();
         let later = self.plan.populations.iter().any(|population| fleet::connects_later(&population.behaviour));
@@ -217,7 +222,14 @@ impl<'a> Conductor<'a> {
                         let threads = self.fleet.threads();
                         let open =
                             if later { Plan::share(population.connections.into(), threads, *index) } else { *open };
-                        if *sends { open } else { 0 }
+                        // Of a broadcast, only the publishers send.
+                        match population.behaviour {
+                            Behaviour::Broadcast { publishers } => {
+                                Plan::share(publishers.into(), self.fleet.threads(), *index).min(open)
+                            }
+                            _ if *sends => open,
+                            _ => 0,
+                        }
                     });
                 (*index, of.collect())
             })
@@ -244,6 +256,10 @@ impl<'a> Conductor<'a> {
         let threads = self.fleet.threads();
         // The engine closes connections that do not answer within its close timeout.
         self.wait(Some(Instant::now() + 2 * fleet::CLOSE_TIMEOUT), |run| run.score.tallies.len() == threads);
+        let now = self.fleet.now();
+        for (join, total) in self.joins.iter_mut().zip(&mut self.score.measured) {
+            join.finish(now, total);
+        }
         self.fleet.stop()?;
         self.score.tallies.sort_by_key(|tally| tally.index);
         Ok(self.score)
@@ -264,7 +280,7 @@ impl<'a> Conductor<'a> {
             if now >= self.next_tick {
                 self.next_tick = now + TICK;
                 self.report_progress(now);
-                self.fleet.post_all(|worker, _| worker.stand());
+                self.fleet.post_all(Worker::stand);
             }
             if now >= self.next_cut {
                 self.next_cut += INTERVAL;
@@ -324,9 +340,7 @@ impl<'a> Conductor<'a> {
         if cut.phase == RunPhase::Measure {
             score.timeline.add(cut.to.saturating_sub(self.measured_from), cut.index, &cut.ledgers);
         }
-        for ((total, ledger), (all, deliveries)) in
-            totals.iter_mut().zip(cut.ledgers).zip(score.deliveries.iter_mut().zip(cut.deliveries))
-        {
+        for (total, ledger) in totals.iter_mut().zip(cut.ledgers) {
             self.live.add(cut.index, &ledger);
             if matches!(cut.phase, RunPhase::Drain) {
                 // The rate is that of the measured part.
@@ -336,7 +350,11 @@ impl<'a> Conductor<'a> {
             } else {
                 total.merge(*ledger);
             }
-            all.extend(deliveries);
+        }
+        if matches!(cut.phase, RunPhase::Measure | RunPhase::Drain) {
+            for ((join, delivered), total) in self.joins.iter_mut().zip(cut.deliveries).zip(&mut score.measured) {
+                join.add(cut.index, cut.to, delivered, total);
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! The threads of a run: starting them, passing work to them, receiving their events.
 
 use crate::LoadError;
+use crate::broadcast::Publishing;
 use crate::message::Source;
 use crate::pace::Pacer;
 use crate::plan::{Behaviour, Load, MAX_BYTES_IN_FLIGHT, Plan, Population, Rotation, Target};
@@ -99,12 +100,14 @@ impl Fleet {
         let endpoints: Arc<[Arc<Endpoint>]> = endpoints.into();
         let permits = Arc::new(Permits::new(handshakes));
         let plan = plan.clone();
+        let publishing: Vec<_> = plan.populations.iter().map(|one| publishing(one, threads)).collect();
         let make = move |index: usize| {
             let mut next = 0;
-            let crews = plan.populations.iter().map(|population| {
+            let crews = plan.populations.iter().zip(&publishing).map(|(population, publishing)| {
                 let first = next;
                 next += population.connections;
-                crew(&plan, population, &endpoints, &permits, index, threads, seed, first)
+                let publishing = publishing.clone();
+                CrewOrders { publishing, ..crew(&plan, population, &endpoints, &permits, index, threads, seed, first) }
             });
             Worker::new(Orders {
                 index,
@@ -222,5 +225,14 @@ fn crew(
         seed,
         first_number: first + index as u32,
         stride: threads as u32,
+        publishing: None,
+    }
+}
+
+/// What the threads of a broadcast share.
+fn publishing(population: &Population, threads: usize) -> Option<(Arc<Publishing>, u32)> {
+    match population.behaviour {
+        Behaviour::Broadcast { publishers } => Some((Arc::new(Publishing::new(threads)), publishers)),
+        _ => None,
     }
 }

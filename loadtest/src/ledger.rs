@@ -89,8 +89,15 @@ counts! {
     unasked,
     /// Replies in several frames.
     fragmented,
-    /// Messages that are missing between two received sequence numbers of a connection.
+    /// Messages whose sequence number a connection has not received, although it has received a
+    /// higher one.
     skipped,
+    /// Messages with a sequence number that were received without having been asked for.
+    numbered,
+    /// Copies of published messages that their publisher has received.
+    own_copies,
+    /// Deliveries whose time is in the histogram of all deliveries only.
+    unrecorded,
     /// Pings of the server.
     pings,
     /// Bytes of payload that arrived in this interval.
@@ -108,7 +115,7 @@ counts! {
 impl Counts {
     /// Forgets what arrived: it arrived after the interval.
     pub(crate) fn forget_arrivals(&mut self) {
-        (self.arrived, self.bytes_received) = (0, 0);
+        (self.arrived, self.bytes_received, self.opened) = (0, 0, 0);
     }
 }
 

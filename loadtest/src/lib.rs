@@ -44,6 +44,7 @@
 #![forbid(unsafe_code)]
 
 mod agenda;
+mod broadcast;
 mod conductor;
 mod errors;
 mod fleet;
@@ -60,6 +61,7 @@ mod place;
 mod plan;
 mod random;
 mod run;
+mod sequence;
 mod steps;
 mod summary;
 mod tally;

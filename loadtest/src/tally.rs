@@ -1,5 +1,6 @@
 //! What the threads of a run send to the conductor.
 
+use crate::broadcast::Delivered;
 use crate::ledger::Ledger;
 use crate::observe::usage::Usage;
 use crate::opening::OpeningTally;
@@ -69,22 +70,13 @@ pub(crate) struct Cut {
     pub(crate) to: u64,
     /// By population.
     pub(crate) ledgers: Vec<Box<Ledger>>,
-    /// By population.
-    pub(crate) deliveries: Vec<Vec<Delivery>>,
+    /// By population: the deliveries since the latest cut, and the number of those that are left
+    /// out.
+    pub(crate) deliveries: Vec<(Vec<Delivered>, u64)>,
     /// Messages that are due and not submitted, and messages that wait for a reply.
     pub(crate) behind: Behind,
     /// The CPU time of the thread since measuring began, at the end of it.
     pub(crate) usage: Option<Usage>,
-}
-
-/// The deliveries of one published message on one thread.
-pub(crate) struct Delivery {
-    /// The time of its publication, in nanoseconds since the epoch.
-    pub(crate) published: u64,
-    pub(crate) publisher: u32,
-    pub(crate) number: u32,
-    /// The time from its publication to each delivery.
-    pub(crate) after: Vec<u64>,
 }
 
 /// The connections of a thread.

@@ -4,6 +4,8 @@ use super::{
     Behaviour, FRAME_HEADER, Load, MAX_BYTES_IN_FLIGHT, MAX_HANDSHAKES, MAX_IN_FLIGHT, MAX_SIZE, Plan, Population,
     RunLength,
 };
+use crate::broadcast::{HEAD, MAX_PAIRS};
+use crate::message::Content;
 use crate::units::size;
 
 /// The error of an invalid plan.
@@ -57,6 +59,31 @@ pub enum PlanError {
     /// Publishers out of range.
     #[error("{0} publishers of {1} connections: give 1 to {1}")]
     Publishers(u32, u32),
+    /// Nobody but the publisher.
+    #[error(
+        "a broadcast of 1 connection has no readers, because a publisher's own copy does not count: give at least 2"
+    )]
+    NoReaders,
+    /// More pairs of publishers and readers than are tracked.
+    #[error(
+        "{publishers} publishers and {connections} connections: give fewer, so that their product is at most \
+         {MAX_PAIRS}; the order of messages is tracked for each pair"
+    )]
+    Pairs {
+        /// The publishers.
+        publishers: u32,
+        /// The connections.
+        connections: u32,
+    },
+    /// Published messages without room for their head.
+    #[error("a broadcast of messages of {0} B: give at least {HEAD} B, which identify a message (-s)")]
+    NoHead(usize),
+    /// Published messages of given content.
+    #[error(
+        "a broadcast writes {HEAD} bytes that identify a message in front of it, so it takes random content only: \
+         give a size (-s), with -b or --unicode if needed, instead of a message or a file"
+    )]
+    GivenContent,
     /// No bytes per second.
     #[error("slow connections need a rate of at least 1 byte per second")]
     NoBytes,
@@ -165,6 +192,15 @@ fn check_population(population: &Population) -> Result<(), PlanError> {
         Behaviour::Broadcast { publishers } if !(1..=*connections).contains(publishers) => {
             Err(PlanError::Publishers(*publishers, *connections))
         }
+        Behaviour::Broadcast { .. } if *connections == 1 => Err(PlanError::NoReaders),
+        Behaviour::Broadcast { publishers } if u64::from(*publishers) * u64::from(*connections) > MAX_PAIRS => {
+            Err(PlanError::Pairs { publishers: *publishers, connections: *connections })
+        }
+        Behaviour::Broadcast { .. } => match message {
+            Content::Random { sizes, .. } if sizes.min() >= HEAD => Ok(()),
+            Content::Random { sizes, .. } => Err(PlanError::NoHead(sizes.min())),
+            _ => Err(PlanError::GivenContent),
+        },
         Behaviour::Slow { bytes_per_second: 0 } => Err(PlanError::NoBytes),
         _ => Ok(()),
     }

@@ -16,7 +16,7 @@ use crate::observe::usage::Usage;
 use crate::observe::{MachineFigures, RampFigures, ServerIdentity};
 use crate::opening::OpeningTally;
 use crate::plan::{Behaviour, Load, Plan, Population, RunLength, Verify};
-use crate::tally::{Behind, CrewTally, Delivery};
+use crate::tally::{Behind, CrewTally};
 use crate::verdict::{self, Figures, LoadFigures, OpenFigures, PathFigures};
 use ringway::placement::Assignment;
 use std::collections::BTreeMap;
@@ -63,20 +63,26 @@ pub(crate) fn build(outcome: Outcome<'_>) -> Report {
     // Messages that were answered, or submitted if none of their population is answered.
     let mut done = 0;
     let parts = parts(plan, &mut score);
-    let deliveries = mem::take(&mut score.deliveries);
-    for ((population, mut part), deliveries) in plan.populations.iter().zip(parts).zip(deliveries) {
+    for ((index, population), mut part) in plan.populations.iter().enumerate().zip(parts) {
+        let readers = score.established.get(index).map_or(0, |open| open.saturating_sub(1));
+        populations.push(figures(population, &mut part, readers, length));
         let counts = &part.ledger.counts;
-        done += if population.behaviour.is_answered() { counts.received + counts.corrupted } else { counts.sent };
-        populations.push(figures(population, &mut part, deliveries, plan, length));
+        done += match population.behaviour {
+            // Of a broadcast, the deliveries to all readers are one answer.
+            Behaviour::Broadcast { .. } => counts.received.checked_div(readers).unwrap_or(0),
+            _ if population.behaviour.is_answered() => counts.received + counts.corrupted,
+            _ => counts.sent,
+        };
         all.merge(part, population.behaviour.is_answered());
     }
     let ramp_time = all.ramp_time();
-    let messages = messages(
+    let mut messages = messages(
         &all.ledger.counts,
         length,
         plan.populations.iter().any(|one| one.load.is_open()),
         plan.populations.iter().all(|one| one.behaviour == Behaviour::Send),
     );
+    messages.achieved = achieved(&populations);
     let cpu = score.usage.iter().map(|usage| usage.cpu).sum::<Duration>();
     let uncertainty = all.ledger.send_lag.quantiles().map(|lag| lag.p99);
     let mut evidence = evidence(plan, &all, done, &messages, &score, outcome.window);
@@ -300,6 +306,7 @@ fn messages(counts: &Counts, length: Duration, is_open: bool, sends_only: bool) 
         unasked: counts.unasked,
         fragmented: counts.fragmented,
         skipped: counts.skipped,
+        numbered: counts.numbered,
         pings: counts.pings,
         per_second: rate,
         sent_per_second: per_second(submitted, length),
@@ -307,6 +314,13 @@ fn messages(counts: &Counts, length: Duration, is_open: bool, sends_only: bool) 
         bytes_received_per_second: per_second(counts.bytes_received, length),
         achieved: (is_open && offered > 0.0).then(|| rate / offered),
     }
+}
+
+/// The mean of the shares of the schedules, weighted by the messages that were due.
+fn achieved(populations: &[PopulationFigures]) -> Option<f64> {
+    let open = populations.iter().filter_map(|one| Some((one.messages.achieved?, one.messages.offered as f64)));
+    let (sum, offered) = open.fold((0.0, 0.0), |sum, (share, offered)| (sum.0 + share * offered, sum.1 + offered));
+    (offered > 0.0).then(|| sum / offered)
 }
 
 fn latency(ledger: &mut Ledger) -> LatencyFigures {
@@ -326,28 +340,28 @@ fn errors(errors: &Errors) -> BTreeMap<String, ErrorFigures> {
     figures.collect()
 }
 
-fn figures(
-    population: &Population,
-    part: &mut Part,
-    deliveries: Vec<Delivery>,
-    plan: &Plan,
-    length: Duration,
-) -> PopulationFigures {
-    let readers = part.connections.established;
+fn figures(population: &Population, part: &mut Part, readers: u64, length: Duration) -> PopulationFigures {
     let reach = matches!(population.behaviour, Behaviour::Broadcast { .. }).then(|| {
-        let (messages, deliveries) = join_deliveries(&mut part.ledger, deliveries);
-        let possible = messages * readers;
+        let counts = part.ledger.counts;
+        let possible = counts.sent * readers;
         ReachFigures {
-            messages,
+            messages: counts.sent,
             readers,
-            reached: if possible > 0 { deliveries as f64 / possible as f64 } else { 0.0 },
+            reached: if possible > 0 { counts.received as f64 / possible as f64 } else { 0.0 },
+            own_copies: counts.own_copies,
+            unrecorded: counts.unrecorded,
             each_us: part.ledger.reach.each.quantiles(),
             first_us: part.ledger.reach.first.quantiles(),
             median_us: part.ledger.reach.median.quantiles(),
             last_us: part.ledger.reach.last.quantiles(),
         }
     });
-    let _ = plan;
+    let is_open = population.load.is_open();
+    let mut messages = messages(&part.ledger.counts, length, is_open, population.behaviour == Behaviour::Send);
+    if reach.is_some() {
+        // The schedule is that of publishing, and the rate is that of deliveries.
+        messages.achieved = (messages.offered > 0).then(|| messages.sent as f64 / messages.offered as f64);
+    }
     PopulationFigures {
         name: population.name.clone(),
         behaviour: population.behaviour.name(),
@@ -358,37 +372,12 @@ fn figures(
         in_flight: population.load.in_flight(),
         connections: part.connections,
         opening_us: part.opening.times(),
-        messages: messages(
-            &part.ledger.counts,
-            length,
-            population.load.is_open(),
-            population.behaviour == Behaviour::Send,
-        ),
+        messages,
         latency_us: latency(&mut part.ledger),
         gaps_us: part.ledger.gaps.quantiles(),
         reach,
         errors: errors(&part.ledger.errors),
     }
-}
-
-/// Joins the deliveries of all threads, and records the first, the median and the last one of each
-/// message. Returns the numbers of messages and of deliveries.
-fn join_deliveries(ledger: &mut Ledger, deliveries: Vec<Delivery>) -> (u64, u64) {
-    let mut messages: BTreeMap<(u32, u32), Vec<u64>> = BTreeMap::new();
-    for delivery in deliveries {
-        messages.entry((delivery.publisher, delivery.number)).or_default().extend(delivery.after);
-    }
-    let mut total = 0;
-    for after in messages.values_mut() {
-        after.sort_unstable();
-        total += after.len() as u64;
-        if let (Some(first), Some(last)) = (after.first(), after.last()) {
-            ledger.reach.first.record(*first);
-            ledger.reach.median.record(after[(after.len() - 1) / 2]);
-            ledger.reach.last.record(*last);
-        }
-    }
-    (messages.len() as u64, total)
 }
 
 fn thread(usage: &Usage, core: Option<usize>) -> ThreadFigures {

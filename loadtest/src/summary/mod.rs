@@ -158,8 +158,11 @@ pub struct MessageFigures {
     pub unasked: u64,
     /// The number of replies in several frames.
     pub fragmented: u64,
-    /// The number of messages that gaps in received sequence numbers show to be missing.
+    /// The number of messages whose sequence number a connection did not receive, although it
+    /// received a higher one. Known for `numbered` messages only.
     pub skipped: u64,
+    /// The number of messages that had a sequence number of `ringway serve --app push`.
+    pub numbered: u64,
     /// The number of the server's pings.
     pub pings: u64,
     /// The rate of replies, or of sent messages where none is answered, within the measured part.
@@ -215,16 +218,26 @@ pub struct PopulationFigures {
     pub errors: BTreeMap<String, ErrorFigures>,
 }
 
-/// The deliveries of published messages.
+/// The deliveries of published messages. Times count from when a message was due. A delivery that
+/// did not take place within the timeout is in `missing` of the messages, and enters at the time
+/// waited. Duplicates and messages out of the order of their publisher are in `duplicated` and
+/// `reordered`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ReachFigures {
-    /// The number of published messages that reached a reader.
+    /// The number of published messages.
     pub messages: u64,
-    /// The number of readers.
+    /// The number of readers of a message: all connections that were open when messages began, except
+    /// its publisher.
     pub readers: u64,
-    /// The share of the readers that a message has reached, on average.
+    /// The share of the readers that a message has reached within the timeout, on average.
     pub reached: f64,
-    /// From the publication to each delivery.
+    /// The number of messages that the server has sent back to their publisher. Servers differ in
+    /// this; it contributes to no other figure.
+    pub own_copies: u64,
+    /// The number of deliveries that were counted, and are in `each_us`, but for which there was no
+    /// memory to join them: the median of their messages is not recorded.
+    pub unrecorded: u64,
+    /// To each delivery.
     pub each_us: Option<Quantiles>,
     /// To the first delivery.
     pub first_us: Option<Quantiles>,

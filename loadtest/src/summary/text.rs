@@ -248,7 +248,14 @@ fn write_population(lines: &mut Lines, population: &PopulationFigures, measured:
     }
     if let Some(reach) = &population.reach {
         let share = format!("{:.2} %", reach.reached * 100.0);
-        lines.add("reach", &format!("{} messages, each to {share} of {} readers", reach.messages, reach.readers));
+        let mut text = format!("{} messages, each to {share} of {} readers", reach.messages, reach.readers);
+        if reach.own_copies > 0 {
+            let _ = write!(text, ", {} copies to publishers", reach.own_copies);
+        }
+        lines.add("reach", &text);
+        if reach.unrecorded > 0 {
+            lines.add("", &format!("{} deliveries not recorded: no median for their messages", reach.unrecorded));
+        }
         let stages = [("  first", &reach.first_us), ("  median", &reach.median_us), ("  last", &reach.last_us)];
         for (label, quantiles) in stages {
             if let Some(quantiles) = quantiles {

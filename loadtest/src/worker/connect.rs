@@ -28,8 +28,7 @@ pub(super) fn arrive(crew: &mut Crew, cx: &mut Context, shard: &mut Shard<'_, Wo
 
 /// Handles a connection that has opened: sends its message. The response time is that from the time
 /// at which the connection was due, the service time that of the message.
-pub(super) fn opened(crew: &mut Crew, cx: &mut Context, conn: &mut Conn<'_>) {
-    let due = conn.state().mark;
+pub(super) fn opened(crew: &mut Crew, cx: &mut Context, conn: &mut Conn<'_>, due: u64) {
     if !(cx.is_sending && crew.submit(cx, conn, due)) {
         close(conn);
     }

@@ -49,8 +49,6 @@ pub(super) struct Context {
     pub(super) verify: Verify,
     /// The time after which a message no longer waits for its reply, in nanoseconds.
     pub(super) timeout: u64,
-    /// Where a message is written that is not borrowed from its source.
-    pub(super) scratch: Vec<u8>,
     /// The time of the epoch in nanoseconds since 1970.
     epoch_unix: u64,
 }
@@ -70,7 +68,6 @@ impl Context {
             timetable: None,
             verify,
             timeout: nanos(timeout),
-            scratch: Vec::new(),
             epoch_unix: nanos(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
                 .saturating_sub(nanos(epoch.elapsed())),
         }

@@ -1,6 +1,6 @@
 //! The connections of one population on one thread: what all behaviours have in common.
 
-use super::broadcast::Deliveries;
+use super::broadcast::Broadcast;
 use super::context::{Context, Due};
 use super::line::Line;
 use super::opening::Opening;
@@ -76,7 +76,8 @@ pub(super) struct Crew {
     pub(super) pings: u64,
     /// Pings were sent behind the last messages.
     pub(super) has_barrier: bool,
-    pub(super) deliveries: Deliveries,
+    /// `None` unless the behaviour is broadcast.
+    pub(super) broadcast: Option<Broadcast>,
 }
 
 /// The behaviour of a population, without its parameters.
@@ -139,6 +140,10 @@ impl Crew {
         // The connections of this behaviour are its load: it opens them while messages are sent.
         let first = if kind == Kind::Connect { 0 } else { orders.connections };
         let opening = Opening::new(&orders, first);
+        let broadcast = orders.publishing.map(|(shared, publishers)| {
+            let first = orders.first_number - thread as u32;
+            Broadcast::new(shared, seed, first, publishers, places, threads)
+        });
         Self {
             index,
             kind,
@@ -170,7 +175,7 @@ impl Crew {
             },
             pings: 0,
             has_barrier: false,
-            deliveries: Deliveries::default(),
+            broadcast,
         }
     }
 
@@ -352,7 +357,7 @@ impl Crew {
             Some(pacer) if cx.is_sending => pacer.due_by(cx.now.saturating_sub(self.paced_from)),
             _ => 0,
         };
-        Behind { unsent, unanswered: self.outstanding }
+        Behind { unsent, unanswered: self.outstanding() }
     }
 
     /// Matches a received message, verifies it, and enters it in the ledger. Returns whether a

@@ -3,9 +3,9 @@
 use super::context::Context;
 use super::crew::{Crew, Kind};
 use super::{Conn, Line, Worker, broadcast, churn, connect, echo, idle, receive, request, send};
+use crate::broadcast::Delivered;
 use crate::errors;
 use crate::steps::RunPhase;
-use crate::tally::Delivery;
 use ringway::{CloseReason, ConnectError, ConnectionId, Ending, Message, Shard};
 
 impl Crew {
@@ -57,7 +57,7 @@ impl Crew {
             Kind::Receive => receive::message(self, cx, conn, message),
             Kind::Slow => receive::slow_message(self, cx, conn, message),
             Kind::Connect => connect::message(self, cx, conn, message),
-            Kind::Broadcast => broadcast::message(self, cx, message),
+            Kind::Broadcast => broadcast::message(self, cx, conn, message),
         }
     }
 
@@ -127,8 +127,9 @@ impl Crew {
             return;
         }
         self.ids[place as usize] = Some(conn.id());
+        let due = std::mem::take(&mut conn.state().mark);
         match self.kind {
-            Kind::Connect => connect::opened(self, cx, conn),
+            Kind::Connect => connect::opened(self, cx, conn, due),
             Kind::Churn if cx.is_sending => {
                 churn::opened(self, cx, conn.id());
                 for _ in 0..self.in_flight.unwrap_or(0) {
@@ -153,6 +154,9 @@ impl Crew {
     /// Handles the end of an open connection.
     pub(super) fn closed(&mut self, cx: &mut Context, line: &mut Line, reason: &CloseReason, phase: RunPhase) {
         self.open -= 1;
+        if let Some(broadcast) = &mut self.broadcast {
+            broadcast.lose(line);
+        }
         if let Some(place) = self.ids.get_mut(line.place as usize) {
             *place = None;
         }
@@ -175,8 +179,26 @@ impl Crew {
         churn::again(self, cx, line.place, wait);
     }
 
-    /// Takes the deliveries of what was published at least a timeout ago, or of everything.
-    pub(super) fn take_deliveries(&mut self, before: u64) -> Vec<Delivery> {
-        self.deliveries.take(before)
+    /// Takes the deliveries since the latest cut.
+    pub(super) fn take_deliveries(&mut self) -> (Vec<Delivered>, u64) {
+        self.broadcast.as_mut().map_or((Vec::new(), 0), |broadcast| broadcast.deliveries.take())
+    }
+
+    /// Notes that nothing more is sent.
+    pub(super) fn conclude(&mut self) {
+        if let Some(broadcast) = &mut self.broadcast {
+            broadcast.conclude();
+        }
+    }
+
+    /// Whether no message waits for its reply, or for its delivery on this thread.
+    #[inline]
+    pub(super) fn is_answered(&self) -> bool {
+        self.outstanding == 0 && self.broadcast.as_ref().is_none_or(|broadcast| broadcast.is_delivered(self.open))
+    }
+
+    /// The messages that wait for their reply or for their delivery.
+    pub(super) fn outstanding(&self) -> u64 {
+        self.broadcast.as_ref().map_or(self.outstanding, |broadcast| broadcast.outstanding(self.open))
     }
 }

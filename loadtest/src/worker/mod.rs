@@ -22,6 +22,7 @@ pub(crate) use context::nanos;
 pub(crate) use line::Line;
 pub(crate) use opening::Permits;
 
+use crate::broadcast::Publishing;
 use crate::ledger::Ledger;
 use crate::message::Source;
 use crate::observe::usage::{Clocks, Usage};
@@ -76,6 +77,8 @@ pub(crate) struct CrewOrders {
     /// all threads and populations.
     pub(crate) first_number: u32,
     pub(crate) stride: u32,
+    /// What the threads of a broadcast share, and the number of its publishers.
+    pub(crate) publishing: Option<(Arc<Publishing>, u32)>,
 }
 
 /// The load of one thread.
@@ -155,8 +158,11 @@ impl Worker {
     }
 
     /// Reports the current figures.
-    pub(crate) fn stand(&mut self) {
+    pub(crate) fn stand(&mut self, shard: &mut Shard<'_, Self>) {
         self.cx.read_clock();
+        // The last message of a broadcast can be that of another thread, which has not reached this
+        // one.
+        self.check_drained(shard);
         let mut standing = Standing::default();
         for crew in &mut self.crews {
             standing.open += crew.open;
@@ -276,6 +282,7 @@ impl Worker {
             self.phase = RunPhase::Drain;
         }
         self.cx.is_sending = false;
+        self.crews.iter_mut().for_each(Crew::conclude);
         self.check_drained(shard);
     }
 
@@ -286,20 +293,20 @@ impl Worker {
             return;
         }
         let is_empty = self.crews.iter().all(|crew| crew.open == 0 && !crew.reconnects());
-        let is_answered = self.crews.iter().all(|crew| crew.outstanding == 0);
         if self.phase != RunPhase::Drain {
             let is_sent = self.crews.iter().any(|crew| crew.quota.is_some())
                 && self.crews.iter().all(|crew| crew.quota.is_none_or(|quota| quota == 0));
             let mut has_barrier = false;
             if is_sent {
                 for crew in &mut self.crews {
+                    crew.conclude();
                     has_barrier |= crew.set_barrier(shard);
                 }
             }
-            if is_empty || is_sent && is_answered && !has_barrier {
+            if is_empty || is_sent && !has_barrier && self.crews.iter().all(Crew::is_answered) {
                 self.end(shard);
             }
-        } else if (is_empty || is_answered) && !self.is_drained {
+        } else if !self.is_drained && (is_empty || self.crews.iter().all(Crew::is_answered)) {
             self.is_drained = true;
             self.emit(ThreadEvent::Drained);
         }
@@ -320,7 +327,7 @@ impl Worker {
             crew.cut(Box::<Ledger>::default())
         });
         let ledgers = ledgers.collect();
-        let deliveries = self.crews.iter_mut().map(|crew| crew.take_deliveries(u64::MAX)).collect();
+        let deliveries = self.crews.iter_mut().map(|crew| crew.take_deliveries()).collect();
         let mut behind = Behind::default();
         self.crews.iter_mut().for_each(|crew| behind.add(crew.behind(&self.cx)));
         let cut = Cut { index: self.cx.index, phase: self.phase, to, ledgers, deliveries, behind, usage };
