@@ -7,7 +7,7 @@ use super::churn;
 use super::context::Context;
 use super::crew::Crew;
 use super::{Conn, Worker, close};
-use ringway::{Message, Shard};
+use ringway::{ConnectionId, Message, Shard};
 
 /// Begins to connect.
 pub(super) fn begin(crew: &mut Crew, cx: &mut Context, shard: &mut Shard<'_, Worker>) {
@@ -42,6 +42,6 @@ pub(super) fn message(crew: &mut Crew, cx: &mut Context, conn: &mut Conn<'_>, me
 }
 
 /// Ends connections whose reply does not come.
-pub(super) fn expire(crew: &mut Crew, cx: &mut Context, shard: &mut Shard<'_, Worker>) {
-    crew.expire(cx, shard, |_, _, conn, _| close(conn));
+pub(super) fn expire(crew: &mut Crew, cx: &mut Context, shard: &mut Shard<'_, Worker>, id: ConnectionId) {
+    crew.expire(cx, shard, id, |_, _, conn, _| close(conn));
 }

@@ -16,8 +16,8 @@ pub(super) enum Due {
     Connect(u16),
     /// The next arrival of a population with an open loop.
     Arrival(u16),
-    /// Messages of a population that have waited for too long.
-    Expiry(u16),
+    /// The timeout of the oldest message of a connection.
+    Expiry(u16, ConnectionId),
     /// The next ping of a population.
     Ping(u16),
     /// A connection of a population, such as the end of its think time.

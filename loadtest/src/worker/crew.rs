@@ -24,12 +24,6 @@ const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from
 /// [`Verify::Sample`] compares the content of one of this many messages.
 const SAMPLE: u32 = 64;
 
-/// The maximum number of connections that one step of an expiry looks at.
-const EXPIRY_STEP: usize = 4096;
-
-/// Looks for expired messages take place this many times in a timeout.
-const LOOKS: u64 = 20;
-
 /// The maximum number of arrivals that are submitted in one turn, so that replies are received in
 /// between. The others follow at once.
 const ARRIVALS: u32 = 1024;
@@ -70,8 +64,6 @@ pub(super) struct Crew {
     pub(super) errors_before: u64,
     /// The time of the latest reply.
     pub(super) latest: u64,
-    /// Where the current look for expired messages is.
-    look: usize,
     pub(super) times: Times,
     pub(super) pings: u64,
     /// Pings were sent behind the last messages.
@@ -164,7 +156,6 @@ impl Crew {
             done: 0,
             errors_before: 0,
             latest: 0,
-            look: 0,
             times: Times {
                 think: Sampler::new(think, seed, stream),
                 lifetime: Sampler::new(lifetime, seed, stream + 1),
@@ -202,6 +193,7 @@ impl Crew {
     #[inline]
     pub(super) fn submit(&mut self, cx: &mut Context, conn: &mut Conn<'_>, intended: u64) -> bool {
         let line = conn.state();
+        let is_watched = line.is_watched;
         let number = line.window.push(Sent { intended, submitted: cx.now });
         let message = self.source.message(line.salt, number, cx.unix_time());
         let bytes = message.payload().len() as u64;
@@ -217,6 +209,9 @@ impl Crew {
         self.ledger.counts.submitted += 1;
         self.ledger.counts.bytes_sent += bytes;
         self.outstanding += 1;
+        if !is_watched {
+            self.watch(cx, conn);
+        }
         if let Some(quota) = &mut self.quota {
             *quota -= 1;
         }
@@ -481,44 +476,47 @@ impl Crew {
         });
     }
 
-    /// Schedules the first look for expired messages.
-    pub(super) fn begin_expiry(&self, cx: &mut Context) {
-        if matches!(self.kind, Kind::Echo | Kind::Request | Kind::Connect | Kind::Churn) {
-            cx.agenda.push(cx.now.saturating_add(cx.timeout / LOOKS), Due::Expiry(self.index));
-        }
+    /// Schedules a look at a connection, at the end of the timeout of its oldest message.
+    ///
+    /// While messages wait, there is one look for each connection and timeout, so that the agenda is
+    /// not used for each message, and that connections on which nothing waits cost nothing.
+    #[cold]
+    fn watch(&self, cx: &mut Context, conn: &mut Conn<'_>) {
+        let id = conn.id();
+        let line = conn.state();
+        line.is_watched = match line.window.oldest() {
+            Some(sent) => {
+                let due = sent.submitted.saturating_add(cx.timeout).saturating_add(1);
+                cx.agenda.push(due, Due::Expiry(self.index, id));
+                true
+            }
+            None => false,
+        };
     }
 
-    /// Looks for messages that have waited for longer than the timeout, on some connections at a time.
+    /// Ends the waiting of the messages of a connection that have waited for longer than the timeout.
     /// `resume` continues with a connection whose message no longer waits.
     pub(super) fn expire(
         &mut self,
         cx: &mut Context,
         shard: &mut Shard<'_, Worker>,
-        mut resume: impl FnMut(&mut Self, &mut Context, &mut Conn<'_>, u32),
+        id: ConnectionId,
+        resume: impl FnOnce(&mut Self, &mut Context, &mut Conn<'_>, u32),
     ) {
+        let Some(mut conn) = shard.connection(id) else { return };
         let before = cx.now.saturating_sub(cx.timeout);
-        let end = self.ids.len().min(self.look + EXPIRY_STEP);
-        for place in self.look..end {
-            let Some(mut conn) = self.ids[place].and_then(|id| shard.connection(id)) else { continue };
-            if conn.state().window.oldest().is_none_or(|sent| sent.submitted >= before) {
-                continue;
-            }
-            let mut expired = 0;
-            let mut window = mem::take(&mut conn.state().window);
-            window.expire(before, |number, sent| {
-                expired += 1;
-                self.miss(cx, sent);
-                self.ledger
-                    .errors
-                    .count(errors::TIMEOUT, || format!("message {number} of a connection was not answered"));
-            });
-            conn.state().window = window;
+        let mut expired = 0;
+        let mut window = mem::take(&mut conn.state().window);
+        window.expire(before, |number, sent| {
+            expired += 1;
+            self.miss(cx, sent);
+            self.ledger.errors.count(errors::TIMEOUT, || format!("message {number} of a connection was not answered"));
+        });
+        conn.state().window = window;
+        self.watch(cx, &mut conn);
+        if expired > 0 {
             resume(self, cx, &mut conn, expired);
         }
-        let is_round_over = end == self.ids.len();
-        self.look = if is_round_over { 0 } else { end };
-        let next = if is_round_over { cx.timeout / LOOKS } else { 0 };
-        cx.agenda.push(cx.now.saturating_add(next), Due::Expiry(self.index));
     }
 
     /// Enters a message that is not answered, at the time that it has waited so far.

@@ -11,7 +11,6 @@ use ringway::{CloseReason, ConnectError, ConnectionId, Ending, Message, Shard};
 impl Crew {
     /// Begins to send.
     pub(super) fn begin(&mut self, cx: &mut Context, shard: &mut Shard<'_, Worker>) {
-        self.begin_expiry(cx);
         match self.kind {
             Kind::Echo => echo::begin(self, cx, shard),
             Kind::Churn => {
@@ -85,11 +84,11 @@ impl Crew {
         }
     }
 
-    pub(super) fn expire_due(&mut self, cx: &mut Context, shard: &mut Shard<'_, Worker>) {
+    pub(super) fn expire_due(&mut self, cx: &mut Context, shard: &mut Shard<'_, Worker>, id: ConnectionId) {
         match self.kind {
-            Kind::Request => request::expire(self, cx, shard),
-            Kind::Connect => connect::expire(self, cx, shard),
-            _ => echo::expire(self, cx, shard),
+            Kind::Request => request::expire(self, cx, shard, id),
+            Kind::Connect => connect::expire(self, cx, shard, id),
+            _ => echo::expire(self, cx, shard, id),
         }
     }
 

@@ -10,6 +10,8 @@ pub(crate) struct Line {
     pub(super) place: u32,
     /// Distinguishes the connection's messages from those of others.
     pub(super) salt: u32,
+    /// Whether a look for expired messages is scheduled.
+    pub(super) is_watched: bool,
     /// The messages that wait for a reply.
     pub(super) window: Window,
     /// The time at which the connection was due, or of the latest message.
@@ -21,7 +23,7 @@ pub(crate) struct Line {
 impl Line {
     /// A connection that is not open yet.
     pub(super) fn connecting(crew: u16, place: u32, salt: u32, due: u64) -> Self {
-        Self { crew, place, salt, window: Window::default(), mark: due, next: 0 }
+        Self { crew, place, salt, is_watched: false, window: Window::default(), mark: due, next: 0 }
     }
 }
 

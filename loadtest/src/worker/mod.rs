@@ -197,7 +197,7 @@ impl Worker {
             Due::Close => self.close_some(shard),
             Due::Connect(crew) => self.proceed(shard, crew),
             Due::Arrival(crew) => self.crews[usize::from(crew)].arrive_due(&mut self.cx, shard),
-            Due::Expiry(crew) => self.crews[usize::from(crew)].expire_due(&mut self.cx, shard),
+            Due::Expiry(crew, id) => self.crews[usize::from(crew)].expire_due(&mut self.cx, shard, id),
             Due::Ping(crew) => self.crews[usize::from(crew)].ping_due(&mut self.cx, shard),
             Due::Place(crew, place) => self.crews[usize::from(crew)].place_due(&mut self.cx, shard, place),
             Due::Connection(crew, id) => self.crews[usize::from(crew)].connection_due(&mut self.cx, shard, id),
