@@ -3,7 +3,7 @@
 use crate::LoadError;
 use crate::broadcast::Join;
 use crate::fleet::{self, Fleet};
-use crate::ledger::Ledger;
+use crate::ledger::{Counts, Ledger};
 use crate::plan::{Behaviour, Plan, RunLength};
 use crate::processes::Edges;
 use crate::steps::{RunPhase, Timetable};
@@ -61,6 +61,8 @@ pub(crate) struct Score {
     pub(crate) before: Vec<Ledger>,
     /// By population: the errors of closing.
     pub(crate) after: Vec<Ledger>,
+    /// By thread and population: the counts in `measured`.
+    pub(crate) shares: Vec<Vec<Counts>>,
     /// By thread: its CPU time in the measured part.
     pub(crate) usage: Vec<crate::observe::usage::Usage>,
     /// The length of the measured part.
@@ -108,6 +110,7 @@ impl<'a> Conductor<'a> {
             measured: ledgers(),
             before: ledgers(),
             after: ledgers(),
+            shares: vec![vec![Counts::default(); plan.populations.len()]; threads],
             usage: vec![crate::observe::usage::Usage::default(); threads],
             ..Score::default()
         };
@@ -340,18 +343,20 @@ impl<'a> Conductor<'a> {
         if cut.phase == RunPhase::Measure {
             score.timeline.add(cut.to.saturating_sub(self.measured_from), cut.index, &cut.ledgers);
         }
-        for (total, ledger) in totals.iter_mut().zip(cut.ledgers) {
+        let is_measured = matches!(cut.phase, RunPhase::Measure | RunPhase::Drain);
+        let populations = totals.iter_mut().zip(&mut score.shares[cut.index]);
+        for ((total, share), mut ledger) in populations.zip(cut.ledgers) {
             self.live.add(cut.index, &ledger);
-            if matches!(cut.phase, RunPhase::Drain) {
+            if cut.phase == RunPhase::Drain {
                 // The rate is that of the measured part.
-                let mut ledger = ledger;
                 ledger.counts.forget_arrivals();
-                total.merge(*ledger);
-            } else {
-                total.merge(*ledger);
             }
+            if is_measured {
+                share.add(&ledger.counts);
+            }
+            total.merge(*ledger);
         }
-        if matches!(cut.phase, RunPhase::Measure | RunPhase::Drain) {
+        if is_measured {
             for ((join, delivered), total) in self.joins.iter_mut().zip(cut.deliveries).zip(&mut score.measured) {
                 join.add(cut.index, cut.to, delivered, total);
             }

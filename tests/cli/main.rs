@@ -10,6 +10,7 @@ mod opening;
 mod placement;
 mod refusals;
 mod sandbox;
+mod schema;
 mod seccomp;
 mod service;
 mod serving;

@@ -2,9 +2,9 @@
 //! errors.
 
 use super::bars::bars;
-use super::{ConnectionFigures, LatencyFigures, MessageFigures, PopulationFigures, Report, StageFailures};
+use super::{ConnectionFigures, LatencyFigures, MessageFigures, PopulationFigures, Report};
 use crate::histogram::{Quantiles, Recorder};
-use crate::opening::OpeningFigures;
+use crate::opening::{OpeningFigures, StageFailures};
 use crate::plan::{Behaviour, Load, Plan, Population};
 use crate::units::{bytes, count, time};
 use crate::verdict::LimitedBy;
@@ -314,19 +314,26 @@ fn write_latency(lines: &mut Lines, latency: &LatencyFigures, is_open: bool) {
 }
 
 fn row(quantiles: &Quantiles) -> String {
-    let bound =
-        |quantile: f64| if quantiles.lower_bound_from.is_some_and(|from| quantile >= from) { "≥ " } else { "" };
-    format!(
-        "p50 {}{}  p90 {}{}  p99 {}{}  p99.9 {}{}  max {}{}",
-        bound(0.5),
-        time(quantiles.p50),
-        bound(0.9),
-        time(quantiles.p90),
-        bound(0.99),
-        time(quantiles.p99),
-        bound(0.999),
-        time(quantiles.p999),
-        bound(1.0),
-        time(quantiles.max)
-    )
+    let Quantiles { p50, p90, p99, p999, max, .. } = *quantiles;
+    let figures = [("p50", p50), ("p90", p90), ("p99", p99), ("p99.9", p999), ("max", max)];
+    let figures = figures.map(|(name, figure)| {
+        let bound = if quantiles.is_lower_bound(figure) { "≥ " } else { "" };
+        format!("{name} {bound}{}", time(figure))
+    });
+    figures.join("  ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lower_bounds_are_marked() {
+        let mut recorder = Recorder::default();
+        (0..95).for_each(|_| recorder.record(1_000_000));
+        (0..5).for_each(|_| recorder.record_lower_bound(2_000_000_000));
+        let text = recorder.quantiles().map(|quantiles| row(&quantiles));
+        let expected = "p50 1.00 ms  p90 1.00 ms  p99 ≥ 2.00 s  p99.9 ≥ 2.00 s  max ≥ 2.00 s";
+        assert_eq!(text.as_deref(), Some(expected));
+    }
 }

@@ -3,6 +3,7 @@
 use super::arguments::Load;
 use super::resolve::addresses_of;
 use super::traffic::schedule_of;
+use crate::arguments::Format;
 use crate::exit::Failure;
 use crate::tls::LoadTlsError;
 use crate::values::cores_of;
@@ -31,6 +32,9 @@ impl From<String> for PlanFailure {
 
 /// The plan of these flags.
 pub(super) fn plan(arguments: &Load, stop: Stop) -> Result<Plan, PlanFailure> {
+    if arguments.buckets && arguments.format == Format::Text {
+        return Err(PlanFailure::Usage("--buckets is for the JSON report: add --format json".into()));
+    }
     let first = arguments.urls.first().map_or("", |(url, _)| url);
     let tls = arguments.urls.iter().find(|(url, _)| url.to_ascii_lowercase().starts_with("wss:"));
     let tls = match arguments.tls.client(tls.map_or(first, |(url, _)| url)) {
@@ -73,6 +77,7 @@ pub(super) fn plan(arguments: &Load, stop: Stop) -> Result<Plan, PlanFailure> {
         busy_poll: arguments.busy_poll,
         driver: arguments.driver.choice(),
         max_errors: arguments.max_errors,
+        buckets: arguments.buckets,
         stop,
         ..Plan::new(first)
     };

@@ -1,0 +1,73 @@
+//! The evidence of the verdict, from what was measured.
+
+use super::messages::MessageFigures;
+use super::part::Part;
+use crate::conductor::Score;
+use crate::observe::sampler::WindowUse;
+use crate::plan::{Behaviour, Plan};
+use crate::tally::Behind;
+use crate::verdict::{self, Figures, LoadFigures, OpenFigures, PathFigures};
+
+/// The figures from which the verdict is derived. `done`: the messages that were answered, or
+/// submitted where none is answered.
+pub(super) fn evidence(
+    plan: &Plan,
+    all: &Part,
+    done: u64,
+    messages: &MessageFigures,
+    score: &Score,
+    window: Option<WindowUse>,
+) -> Figures {
+    let counts = &all.ledger.counts;
+    let mut response = all.ledger.response.clone();
+    let response = response.quantiles();
+    let in_flight =
+        plan.populations.iter().zip(&score.established).filter(|(population, _)| population.behaviour.sends());
+    let in_flight =
+        in_flight.map(|(population, open)| open * u64::from(population.load.in_flight().unwrap_or(0))).sum();
+    let growth = |figure: fn(Behind) -> u64| figure(score.behind.1) as i64 - figure(score.behind.0) as i64;
+    let load = if plan.populations.iter().any(|population| population.load.is_open()) {
+        let unanswered = counts.offered.saturating_sub(done);
+        let mut lag = all.ledger.send_lag.clone();
+        LoadFigures::Open(OpenFigures {
+            offered: counts.offered,
+            achieved: if counts.offered > 0 { 1.0 - unanswered as f64 / counts.offered as f64 } else { 0.0 },
+            backlog_growth: growth(Behind::total),
+            unsent_growth: growth(|behind| behind.unsent),
+            lost_turns: counts.unsent.saturating_sub(counts.held_back + counts.overdue),
+            held_back: counts.held_back,
+            send_lag_p99_us: lag.quantiles().map(|lag| lag.p99),
+        })
+    } else if plan.populations.iter().any(|population| population.behaviour == Behaviour::Send) {
+        LoadFigures::Stream { held_back: counts.held_back }
+    } else if plan.populations.iter().any(|population| population.behaviour.sends()) {
+        LoadFigures::Closed { in_flight }
+    } else {
+        LoadFigures::None
+    };
+    let mut figures = Figures {
+        load,
+        established: all.connections.established,
+        messages: (messages.per_second * score.length.as_secs_f64()).round() as u64,
+        messages_per_second: messages.per_second,
+        bytes_per_second: messages.bytes_sent_per_second.max(messages.bytes_received_per_second),
+        response_mean_us: response.map(|response| response.mean),
+        response_p99_us: response.map(|response| response.p99),
+        generator: score
+            .usage
+            .iter()
+            .zip(&score.cores)
+            .map(|(usage, core)| verdict::ThreadFigures::new(usage, *core))
+            .collect(),
+        path: PathFigures {
+            round_trip_us: all.opening.times_of_connecting().map(|connect| connect.min),
+            ..PathFigures::default()
+        },
+        ..Figures::default()
+    };
+    match window {
+        Some(window) => figures.observe(window),
+        None => figures.missing.push("all: nothing was measured".into()),
+    }
+    figures
+}
