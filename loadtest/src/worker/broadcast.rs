@@ -120,9 +120,7 @@ pub(super) fn publish(crew: &mut Crew, cx: &mut Context, conn: &mut Conn<'_>, in
     conn.state().next = number.wrapping_add(1);
     crew.done += 1;
     crew.latest = cx.now;
-    if let Some(quota) = &mut crew.quota {
-        *quota -= 1;
-    }
+    crew.reserve();
     true
 }
 

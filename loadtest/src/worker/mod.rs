@@ -128,6 +128,8 @@ impl Worker {
     pub(crate) fn begin(&mut self, shard: &mut Shard<'_, Self>, timetable: Timetable, quotas: Option<Vec<u64>>) {
         self.phase = RunPhase::Settle;
         self.cx.timetable = Some(timetable);
+        // A message of another thread can arrive before this one wakes up for the step.
+        self.cx.edge = timetable.warm_up;
         for (crew, quota) in self.crews.iter_mut().zip(quotas.into_iter().flatten()) {
             crew.share = Some(quota);
         }
@@ -402,10 +404,11 @@ impl Handler for Worker {
         crew.opening.concluded();
         // A connection that was abandoned by the generator has not failed.
         if !matches!(error, ConnectError::Stopping) {
-            crew.failed(&mut self.cx, line.place, error, self.phase);
+            crew.failed(&mut self.cx, &line, error, self.phase);
             if self.phase == RunPhase::Connect {
                 self.proceed(shard, line.crew);
             }
+            self.check_drained(shard);
             self.cx.set_alarm(shard);
         }
     }
@@ -434,7 +437,7 @@ impl Handler for Worker {
 
     fn pong(&mut self, conn: &mut Conn<'_>, payload: &[u8]) {
         let index = usize::from(conn.state().crew);
-        self.crews[index].pong(&mut self.cx, payload);
+        self.crews[index].pong(&mut self.cx, conn, payload);
         self.check_drained(&mut conn.shard());
     }
 
