@@ -26,6 +26,9 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 /// each thread.
 const SPARE_FILES: u64 = 64;
 
+/// The size of the kernel's receive buffer of a slow connection in bytes; the kernel doubles it.
+const SLOW_BUFFER: u32 = 16 << 10;
+
 /// The threads of a run.
 pub(crate) struct Fleet {
     running: Running<Worker>,
@@ -100,6 +103,7 @@ impl Fleet {
         let endpoints: Arc<[Arc<Endpoint>]> = endpoints.into();
         let permits = Arc::new(Permits::new(handshakes));
         let plan = plan.clone();
+        let slow_endpoints = slow_endpoints(&plan, &endpoints)?;
         let publishing: Vec<_> = plan.populations.iter().map(|one| publishing(one, threads)).collect();
         let make = move |index: usize| {
             let mut next = 0;
@@ -107,7 +111,9 @@ impl Fleet {
                 let first = next;
                 next += population.connections;
                 let publishing = publishing.clone();
-                CrewOrders { publishing, ..crew(&plan, population, &endpoints, &permits, index, threads, seed, first) }
+                let is_slow = matches!(population.behaviour, Behaviour::Slow { .. });
+                let endpoints = if is_slow { &slow_endpoints } else { &endpoints };
+                CrewOrders { publishing, ..crew(&plan, population, endpoints, &permits, index, threads, seed, first) }
             });
             Worker::new(Orders {
                 index,
@@ -227,6 +233,16 @@ fn crew(
         stride: threads as u32,
         publishing: None,
     }
+}
+
+/// The endpoints of slow connections. The kernel's receive buffer would take what the connection
+/// does not read, so it is small: the buffers of the server fill.
+fn slow_endpoints(plan: &Plan, endpoints: &[Arc<Endpoint>]) -> Result<Arc<[Arc<Endpoint>]>, LoadError> {
+    if !plan.populations.iter().any(|population| matches!(population.behaviour, Behaviour::Slow { .. })) {
+        return Ok(Arc::new([]));
+    }
+    let narrow = |endpoint: &Arc<Endpoint>| Ok(Arc::new(Endpoint::clone(endpoint).receive_buffer(SLOW_BUFFER)?));
+    endpoints.iter().map(narrow).collect()
 }
 
 /// What the threads of a broadcast share.

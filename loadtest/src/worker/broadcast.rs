@@ -122,9 +122,7 @@ pub(super) fn publish(crew: &mut Crew, cx: &mut Context, conn: &mut Conn<'_>, in
     crew.ledger.counts.submitted += 1;
     crew.done += 1;
     crew.latest = cx.now;
-    if let Some(quota) = &mut crew.quota {
-        *quota -= 1;
-    }
+    crew.reserve();
     true
 }
 

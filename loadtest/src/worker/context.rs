@@ -20,6 +20,8 @@ pub(super) enum Due {
     Expiry(u16, ConnectionId),
     /// The next ping of a population.
     Ping(u16),
+    /// The end of the time for a pong of a population.
+    Pong(u16),
     /// A connection of a population, such as the end of its think time.
     Connection(u16, ConnectionId),
     /// A place of a population that connects again.

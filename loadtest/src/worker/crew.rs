@@ -5,7 +5,7 @@ use super::context::{Context, Due};
 use super::line::Line;
 use super::opening::Opening;
 use super::times::{Retries, Sampler};
-use super::{Conn, CrewOrders, Worker, send};
+use super::{Conn, CrewOrders, Worker, connect, idle, receive, send};
 use crate::errors;
 use crate::ledger::Ledger;
 use crate::lifetime::{Backoff, Span};
@@ -65,7 +65,13 @@ pub(super) struct Crew {
     /// The time of the latest reply.
     pub(super) latest: u64,
     pub(super) times: Times,
+    /// The pings that were due, and those of them whose pong was looked for.
     pub(super) pings: u64,
+    pub(super) checked: u64,
+    /// The places without a connection, in an open loop of connections.
+    pub(super) free: Vec<u32>,
+    /// Connections in progress that were due in the interval of an open loop.
+    pub(super) connecting: u64,
     /// Pings were sent behind the last messages.
     pub(super) has_barrier: bool,
     /// `None` unless the behaviour is broadcast.
@@ -131,11 +137,12 @@ impl Crew {
         };
         // The connections of this behaviour are its load: it opens them while messages are sent.
         let first = if kind == Kind::Connect { 0 } else { orders.connections };
-        let opening = Opening::new(&orders, first);
+        let opening = Opening::new(&orders, first, kind != Kind::Connect);
         let broadcast = orders.publishing.map(|(shared, publishers)| {
             let first = orders.first_number - thread as u32;
             Broadcast::new(shared, seed, first, publishers, places, threads)
         });
+        let reconnects = matches!(kind, Kind::Churn | Kind::Connect);
         Self {
             index,
             kind,
@@ -160,11 +167,14 @@ impl Crew {
                 think: Sampler::new(think, seed, stream),
                 lifetime: Sampler::new(lifetime, seed, stream + 1),
                 pause: Sampler::new(pause, seed, stream + 2),
-                retries: Retries::new(BACKOFF, seed, stream + 3),
+                retries: Retries::new(BACKOFF, if reconnects { places } else { 0 }, seed, stream + 3),
                 ping,
                 bytes_per_second,
             },
             pings: 0,
+            checked: 0,
+            free: Vec::new(),
+            connecting: 0,
             has_barrier: false,
             broadcast,
         }
@@ -212,10 +222,26 @@ impl Crew {
         if !is_watched {
             self.watch(cx, conn);
         }
+        // That of a connection is reserved when it begins to open.
+        if self.kind != Kind::Connect {
+            self.reserve();
+        }
+        true
+    }
+
+    /// Takes a message from those that end the run.
+    #[inline]
+    pub(super) fn reserve(&mut self) {
         if let Some(quota) = &mut self.quota {
             *quota -= 1;
         }
-        true
+    }
+
+    /// Gives it back: it was not sent.
+    pub(super) fn release(&mut self) {
+        if let Some(quota) = &mut self.quota {
+            *quota += 1;
+        }
     }
 
     /// Sends the next message of a closed loop, if there is one.
@@ -338,9 +364,7 @@ impl Crew {
                 self.ledger.send_lag.record(cx.now - intended);
             } else {
                 self.ledger.counts.unsent += 1;
-                if let Some(quota) = &mut self.quota {
-                    *quota -= 1;
-                }
+                self.reserve();
             }
         }
         self.schedule_arrival(cx);
@@ -544,17 +568,23 @@ impl Crew {
 
     /// Enters the messages that wait at the end of the run.
     pub(super) fn give_up(&mut self, cx: &Context, shard: &mut Shard<'_, Worker>) {
-        if self.kind == Kind::Send {
-            return send::give_up(self);
-        }
-        if self.outstanding == 0 {
-            return;
+        match self.kind {
+            Kind::Send => return send::give_up(self),
+            Kind::Connect => connect::give_up(self),
+            Kind::Receive | Kind::Slow => {}
+            _ if self.outstanding == 0 => return,
+            _ => {}
         }
         for place in 0..self.ids.len() {
-            if let Some(mut conn) = self.ids[place].and_then(|id| shard.connection(id)) {
-                let mut window = mem::take(&mut conn.state().window);
-                window.drain(|_, sent| self.miss(cx, sent));
-                conn.state().window = window;
+            let Some(mut conn) = self.ids[place].and_then(|id| shard.connection(id)) else { continue };
+            match self.kind {
+                Kind::Receive | Kind::Slow => receive::lose(self, conn.state()),
+                Kind::Idle => idle::lose(self, cx, conn.state(), false),
+                _ => {
+                    let mut window = mem::take(&mut conn.state().window);
+                    window.drain(|_, sent| self.miss(cx, sent));
+                    conn.state().window = window;
+                }
             }
         }
     }

@@ -129,6 +129,8 @@ impl Worker {
     pub(crate) fn begin(&mut self, shard: &mut Shard<'_, Self>, timetable: Timetable, quotas: Option<Vec<u64>>) {
         self.phase = RunPhase::Settle;
         self.cx.timetable = Some(timetable);
+        // A message of another thread can arrive before this one wakes up for the step.
+        self.cx.edge = timetable.warm_up;
         for (crew, quota) in self.crews.iter_mut().zip(quotas.into_iter().flatten()) {
             crew.share = Some(quota);
         }
@@ -198,6 +200,7 @@ impl Worker {
             Due::Connect(crew) => self.proceed(shard, crew),
             Due::Arrival(crew) => self.crews[usize::from(crew)].arrive_due(&mut self.cx, shard),
             Due::Expiry(crew, id) => self.crews[usize::from(crew)].expire_due(&mut self.cx, shard, id),
+            Due::Pong(crew) => self.crews[usize::from(crew)].pong_due(&mut self.cx, shard),
             Due::Ping(crew) => self.crews[usize::from(crew)].ping_due(&mut self.cx, shard),
             Due::Place(crew, place) => self.crews[usize::from(crew)].place_due(&mut self.cx, shard, place),
             Due::Connection(crew, id) => self.crews[usize::from(crew)].connection_due(&mut self.cx, shard, id),
@@ -409,10 +412,11 @@ impl Handler for Worker {
         crew.opening.concluded();
         // A connection that was abandoned by the generator has not failed.
         if !matches!(error, ConnectError::Stopping) {
-            crew.failed(&mut self.cx, line.place, error, self.phase);
+            crew.failed(&mut self.cx, &line, error, self.phase);
             if self.phase == RunPhase::Connect {
                 self.proceed(shard, line.crew);
             }
+            self.check_drained(shard);
             self.cx.set_alarm(shard);
         }
     }
@@ -441,7 +445,7 @@ impl Handler for Worker {
 
     fn pong(&mut self, conn: &mut Conn<'_>, payload: &[u8]) {
         let index = usize::from(conn.state().crew);
-        self.crews[index].pong(&mut self.cx, payload);
+        self.crews[index].pong(&mut self.cx, conn, payload);
         self.check_drained(&mut conn.shard());
     }
 
