@@ -331,7 +331,10 @@ impl Crew {
         let reply = match number {
             Some(number) => line.window.answered_by_number(number),
             // Too short for a mark, or the mark is damaged.
-            None => line.window.answered_in_order(cx.now),
+            None if cx.verify == Verify::Off || may_answer_in_order(&self.source, line, message) => {
+                line.window.answered_in_order(cx.now)
+            }
+            None => Reply::Unasked,
         };
         let Reply::Answer { sent, number: answered, overtaken } = reply else {
             self.take_stray(&reply, message);
@@ -520,4 +523,14 @@ impl Crew {
     pub(super) fn cut(&mut self, empty: Box<Ledger>) -> Box<Ledger> {
         mem::replace(&mut self.ledger, empty)
     }
+}
+
+/// Whether a reply without a valid mark may be the answer to the oldest message that waits: that
+/// message has no mark either, or the reply has its kind and length, so that the mark was damaged.
+/// Any other reply answers nothing: matched in order, it would take the place of the true answer.
+#[inline(never)]
+fn may_answer_in_order(source: &Source, line: &Line, message: &Message<'_>) -> bool {
+    let Some(number) = line.window.oldest_number() else { return true };
+    let expected = source.len(line.salt, number);
+    !source.is_marked(expected) || expected == message.payload().len() && source.kind() == message.kind()
 }
