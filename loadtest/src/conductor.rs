@@ -72,8 +72,6 @@ pub(crate) struct Score {
     pub(crate) cores: Vec<Option<usize>>,
     /// Messages that were due and not answered, at the beginning and at the end of the measured part.
     pub(crate) backlog: (u64, u64),
-    /// The growth of the number of messages that were due and not submitted.
-    pub(crate) unsent_growth: i64,
     /// How often a connection accepted no more output.
     pub(crate) held_back: u64,
     pub(crate) tallies: Vec<Tally>,
@@ -180,7 +178,6 @@ impl<'a> Conductor<'a> {
         self.enter(RunPhase::WarmUp, Some(self.plan.warmup()));
         self.wait(Some(self.fleet.at(timetable.measure)), over);
         self.enter(RunPhase::Measure, time);
-        self.score.backlog.0 = self.behind();
         begin();
         self.moved = Instant::now();
         self.next_cut = self.fleet.at(timetable.measure) + INTERVAL;
@@ -191,7 +188,6 @@ impl<'a> Conductor<'a> {
             self.wait(None, move |run| over(run) || run.moved.elapsed() > timeout);
         }
         end();
-        self.score.backlog.1 = self.behind();
         self.enter(RunPhase::Drain, None);
         let is_early = time.is_none() || self.plan.stop.is_set();
         if is_early {
@@ -200,11 +196,6 @@ impl<'a> Conductor<'a> {
         // A run by number of messages that has stalled has already waited.
         let wait = if is_early { HURRY.min(self.plan.timeout) } else { self.plan.timeout };
         self.wait(Some(Instant::now() + wait), |run| run.drained == threads);
-    }
-
-    /// Messages that are due and not answered.
-    fn behind(&self) -> u64 {
-        self.standings.iter().map(|standing| standing.backlog + standing.outstanding).sum()
     }
 
     /// Each thread's share of the messages of each population, in proportion to its connections.
@@ -316,6 +307,8 @@ impl<'a> Conductor<'a> {
     /// Adds the ledgers of an interval of a thread.
     fn take_cut(&mut self, cut: Cut) {
         let score = &mut self.score;
+        score.backlog.0 += cut.backlog.0;
+        score.backlog.1 += cut.backlog.1;
         if let Some(usage) = cut.usage {
             score.usage[cut.index] = usage;
             score.length = score.length.max(Duration::from_nanos(cut.to.saturating_sub(self.measured_from)));

@@ -58,8 +58,11 @@ counts! {
     offered,
     /// Messages that were submitted.
     sent,
-    /// Messages that were due on a connection that was not open or did not take them.
+    /// Messages that were due and not submitted: on a connection that was not open or did not take
+    /// them, or because the generator was late at the end of the interval.
     unsent,
+    /// Those of `unsent` for which the generator was late.
+    overdue,
     /// Messages of this interval that were answered correctly.
     received,
     /// Messages of this interval that were answered wrongly: another kind, length or content.

@@ -55,6 +55,9 @@ pub(crate) struct Cut {
     pub(crate) deliveries: Vec<Vec<Delivery>>,
     /// The CPU time of the thread since measuring began, at the end of it.
     pub(crate) usage: Option<Usage>,
+    /// Messages that were due and not answered, if the cut is the beginning of the measured part,
+    /// and if it is the end of it.
+    pub(crate) backlog: (u64, u64),
 }
 
 /// The deliveries of one published message on one thread.

@@ -129,8 +129,8 @@ fn evidence(
             offered: counts.offered,
             achieved: if counts.offered > 0 { 1.0 - unanswered as f64 / counts.offered as f64 } else { 0.0 },
             backlog_growth: score.backlog.1 as i64 - score.backlog.0 as i64,
-            unsent_growth: score.unsent_growth,
-            lost_turns: counts.unsent,
+            unsent_growth: counts.overdue as i64,
+            lost_turns: counts.unsent - counts.overdue,
             held_back: 0,
             send_lag_p99_us: lag.quantiles().map(|lag| lag.p99),
         })

@@ -138,7 +138,8 @@ pub struct MessageFigures {
     pub offered: u64,
     /// The number that was submitted.
     pub sent: u64,
-    /// The number that was due on connections that were not open.
+    /// The number that was due and not submitted: on connections that were not open, or because the
+    /// generator was late when the time was over.
     pub unsent: u64,
     /// The number that was answered correctly.
     pub received: u64,

@@ -42,7 +42,7 @@ pub(super) struct Crew {
     pub(super) in_flight: Option<u32>,
     /// The arrivals of an open loop.
     pub(super) pacer: Option<Pacer>,
-    /// When the pacer, or the schedule of pings, has begun.
+    /// When the schedule of the arrivals, or of pings, begins; 0: it is not known yet.
     pub(super) paced_from: u64,
     /// The place of the next arrival.
     turn: usize,
@@ -237,9 +237,10 @@ impl Crew {
         }
     }
 
-    /// Begins the arrivals of an open loop.
+    /// Begins the arrivals of an open loop, at the same time on all threads, however late this one
+    /// is.
     pub(super) fn begin_arrivals(&mut self, cx: &mut Context) {
-        self.paced_from = cx.now;
+        self.paced_from = cx.timetable.as_ref().map_or(cx.now, |timetable| timetable.warm_up);
         self.schedule_arrival(cx);
     }
 
@@ -276,7 +277,7 @@ impl Crew {
             let Some(intended) = self.pacer.as_ref().and_then(Pacer::next).map(|due| self.paced_from + due) else {
                 return;
             };
-            if !self.may_send(cx) || self.senders == 0 {
+            if !self.may_send(cx) || self.senders == 0 || intended >= cx.interval.end {
                 return;
             }
             if intended > cx.now {
@@ -307,10 +308,36 @@ impl Crew {
         self.schedule_arrival(cx);
     }
 
+    /// Ends the arrivals of an interval that is over: submits those that were due in it, as far as
+    /// one turn does, and enters the others at the time that they have waited. Returns the number of
+    /// these.
+    pub(super) fn end_arrivals(&mut self, cx: &mut Context, shard: &mut Shard<'_, Worker>) -> u64 {
+        // The number of messages, not the time, is the end of the others.
+        if self.quota.is_some() || self.senders == 0 {
+            return 0;
+        }
+        self.arrive_due(cx, shard);
+        let mut overdue = 0;
+        while let Some(pacer) = &mut self.pacer
+            && let Some(intended) = pacer.next().map(|due| self.paced_from + due)
+            && intended < cx.interval.end
+        {
+            pacer.advance();
+            if cx.counts(intended) {
+                overdue += 1;
+                self.ledger.response.record_lower_bound(cx.now - intended);
+            }
+        }
+        self.ledger.counts.offered += overdue;
+        self.ledger.counts.unsent += overdue;
+        self.ledger.counts.overdue += overdue;
+        overdue
+    }
+
     /// The number of arrivals that are due and not submitted.
     pub(super) fn backlog(&mut self, cx: &Context) -> u64 {
         match &mut self.pacer {
-            Some(pacer) if cx.is_sending => pacer.due_by(cx.now.saturating_sub(self.paced_from)),
+            Some(pacer) if cx.is_sending && self.paced_from > 0 => pacer.due_by(cx.now.saturating_sub(self.paced_from)),
             _ => 0,
         }
     }

@@ -147,7 +147,7 @@ impl Worker {
             crew.give_up(&self.cx, shard);
             crew.opening.give_up();
         }
-        self.cut(self.cx.now, None);
+        self.cut(self.cx.now, None, (0, 0));
         self.phase = RunPhase::Close;
         self.close_some(shard);
         self.check_closed();
@@ -245,7 +245,8 @@ impl Worker {
     }
 
     fn begin_measuring(&mut self, shard: &mut Shard<'_, Self>, from: u64, to: u64) {
-        self.cut(from, None);
+        let behind = self.crews.iter_mut().map(|crew| crew.outstanding + crew.backlog(&self.cx)).sum();
+        self.cut(from, None, (behind, 0));
         self.phase = RunPhase::Measure;
         self.cx.interval = from..to;
         self.begun = Clocks::of_this_thread(shard.driver_stats().polled);
@@ -262,10 +263,12 @@ impl Worker {
             let usage = Clocks::of_this_thread(shard.driver_stats().polled).since(&self.begun);
             // Nothing is sent from now on.
             self.cx.interval.end = self.cx.interval.end.min(self.cx.now + 1);
+            let mut behind = 0;
             for crew in &mut self.crews {
+                behind += crew.end_arrivals(&mut self.cx, shard) + crew.outstanding;
                 crew.end_interval(shard);
             }
-            self.cut(at, Some(usage));
+            self.cut(at, Some(usage), (0, behind));
         }
         if self.phase < RunPhase::Drain {
             self.phase = RunPhase::Drain;
@@ -304,19 +307,19 @@ impl Worker {
     pub(crate) fn cut_now(&mut self) {
         if matches!(self.phase, RunPhase::WarmUp | RunPhase::Measure) {
             self.cx.read_clock();
-            self.cut(self.cx.now, None);
+            self.cut(self.cx.now, None, (0, 0));
         }
     }
 
     /// Ends the interval of all ledgers at `to`, and sends them to the conductor.
-    fn cut(&mut self, to: u64, usage: Option<Usage>) {
+    fn cut(&mut self, to: u64, usage: Option<Usage>, backlog: (u64, u64)) {
         let ledgers = self.crews.iter_mut().map(|crew| {
             crew.errors_before += crew.ledger.errors.total();
             crew.cut(Box::<Ledger>::default())
         });
         let ledgers = ledgers.collect();
         let deliveries = self.crews.iter_mut().map(|crew| crew.take_deliveries(u64::MAX)).collect();
-        let cut = Cut { index: self.cx.index, phase: self.phase, to, ledgers, deliveries, usage };
+        let cut = Cut { index: self.cx.index, phase: self.phase, to, ledgers, deliveries, usage, backlog };
         self.emit(ThreadEvent::Cut(Box::new(cut)));
     }
 
@@ -345,7 +348,7 @@ impl Worker {
         }
         self.is_closed = true;
         // The errors of closing.
-        self.cut(self.cx.now, None);
+        self.cut(self.cx.now, None, (0, 0));
         let crews = self.crews.iter_mut().map(|crew| {
             let opening = &mut crew.opening;
             CrewTally {
