@@ -193,8 +193,10 @@ impl<'a> Conductor<'a> {
         if time.is_some() {
             self.wait(Some(self.fleet.at(timetable.drain)), over);
         } else {
-            let timeout = self.plan.timeout;
-            self.wait(None, move |run| over(run) || run.moved.elapsed() > timeout);
+            // A connection whose reply does not come goes on after the timeout, and the reply to its
+            // next message may not come either.
+            let patience = self.plan.timeout.saturating_mul(3);
+            self.wait(None, move |run| over(run) || run.moved.elapsed() > patience);
         }
         // The earliest end counts: the measuring may be over before its time.
         let _ = edges.send(Instant::now());

@@ -99,7 +99,7 @@ fn the_text_report_has_the_main_figures() {
     }
 }
 
-/// A handler that answers each message with another one.
+/// A handler that answers each message with another one of the same length.
 struct Contrary;
 
 impl Handler for Contrary {
@@ -110,7 +110,7 @@ impl Handler for Contrary {
     }
 
     fn message(&mut self, conn: &mut Connection<'_, Self>, _: Message<'_>) {
-        let _ = conn.send(Message::text("no"));
+        let _ = conn.send(Message::text(&"no".repeat(32)));
     }
 }
 
@@ -118,7 +118,7 @@ impl Handler for Contrary {
 fn a_wrong_echo_ends_with_1() {
     let server = TestServer::start(config(), Limits::default(), |_| Contrary);
     let report = report(&run(load(server.address(), &["-c", "2", "-n", "10", "-w", "0", "--format=json"])), 1);
-    assert_eq!(report["errors"], serde_json::json!({ "verify_length": 10 }));
+    assert_eq!(report["errors"], serde_json::json!({ "verify_content": 10 }));
 }
 
 /// A handler that accepts 71 connections and rejects the others.

@@ -40,7 +40,8 @@ pub(super) struct Crew {
     pub(super) in_flight: Option<u32>,
     /// The arrivals of an open loop.
     pub(super) pacer: Option<Pacer>,
-    /// When the pacer, or the schedule of pings, has begun.
+    /// When the schedule of the arrivals, or of pings, begins: at the same time on all threads, however
+    /// late this one is, so that the number of arrivals between two edges is exact.
     pub(super) paced_from: u64,
     /// The place of the next arrival.
     turn: usize,
@@ -271,8 +272,6 @@ impl Crew {
 
     /// Begins the arrivals of an open loop.
     pub(super) fn begin_arrivals(&mut self, cx: &mut Context) {
-        // The timetable's time and not the current one: the number of arrivals between two edges is exact.
-        self.paced_from = cx.timetable.map_or(cx.now, |timetable| timetable.warm_up);
         self.schedule_arrival(cx);
     }
 
@@ -370,13 +369,14 @@ impl Crew {
         self.schedule_arrival(cx);
     }
 
-    /// The messages that are due and not answered.
+    /// The messages that are due and not answered. At the end of the measured part these include the
+    /// ones that are entered as unsent.
     pub(super) fn behind(&mut self, cx: &Context) -> Behind {
-        let unsent = match &mut self.pacer {
-            Some(pacer) if cx.is_sending => pacer.due_by(cx.now.saturating_sub(self.paced_from)),
+        let due = match &mut self.pacer {
+            Some(pacer) if cx.is_sending => pacer.due_by(cx.now.min(cx.interval.end).saturating_sub(self.paced_from)),
             _ => 0,
         };
-        Behind { unsent, unanswered: self.outstanding() }
+        Behind { unsent: due + self.ledger.counts.overdue, unanswered: self.outstanding() }
     }
 
     /// Matches a received message, verifies it, and enters it in the ledger. Returns whether a
@@ -395,7 +395,10 @@ impl Crew {
         let reply = match number {
             Some(number) => line.window.answered_by_number(number),
             // Too short for a mark, or the mark is damaged.
-            None => line.window.answered_in_order(cx.now),
+            None if cx.verify == Verify::Off || may_answer_in_order(&self.source, line, message) => {
+                line.window.answered_in_order(cx.now)
+            }
+            None => Reply::Unasked,
         };
         let Reply::Answer { sent, number: answered, overtaken } = reply else {
             self.take_stray(&reply, message);
@@ -593,4 +596,14 @@ impl Crew {
     pub(super) fn cut(&mut self, empty: Box<Ledger>) -> Box<Ledger> {
         mem::replace(&mut self.ledger, empty)
     }
+}
+
+/// Whether a reply without a valid mark may be the answer to the oldest message that waits: that
+/// message has no mark either, or the reply has its kind and length, so that the mark was damaged.
+/// Any other reply answers nothing: matched in order, it would take the place of the true answer.
+#[inline(never)]
+fn may_answer_in_order(source: &Source, line: &Line, message: &Message<'_>) -> bool {
+    let Some(number) = line.window.oldest_number() else { return true };
+    let expected = source.len(line.salt, number);
+    !source.is_marked(expected) || expected == message.payload().len() && source.kind() == message.kind()
 }

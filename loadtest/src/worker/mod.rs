@@ -236,6 +236,9 @@ impl Worker {
                     self.phase = RunPhase::WarmUp;
                     self.cx.interval = end..u64::MAX;
                     self.cx.is_sending = true;
+                    for crew in &mut self.crews {
+                        crew.paced_from = end;
+                    }
                 }
                 RunPhase::WarmUp => self.begin_measuring(shard, end, timetable.drain),
                 RunPhase::Measure => self.end_measuring(shard, end),
