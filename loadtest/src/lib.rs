@@ -42,6 +42,7 @@ pub mod message;
 mod observe;
 mod opening;
 mod pace;
+pub mod parse;
 mod place;
 mod plan;
 mod random;
@@ -62,7 +63,7 @@ pub use observe::{
     Backlog, CoreShares, MachineFigures, RampFigures, ServerIdentity, SynRetry, TcpCounters, Unknown, processes, server,
 };
 pub use opening::{OpeningFigures, StageFailures, TlsFigures, TlsSessionFigures};
-pub use pace::{Arrivals, Schedule};
+pub use pace::{Arrivals, MAX_RATE, Schedule, ScheduleError};
 pub use plan::{
     Behaviour, ConnectPlan, HANDSHAKES, Load, MAX_HANDSHAKES, MAX_IN_FLIGHT, MAX_SIZE, Offer, Plan, PlanError,
     Population, RunLength, Stop, Target, Verify,
