@@ -46,6 +46,29 @@ impl Span {
     /// No time.
     pub const ZERO: Self = Self::Fixed(Duration::ZERO);
 
+    /// Checks what a text is checked for when it is read: a value can be made without one.
+    ///
+    /// # Errors
+    /// As of [`from_str`](FromStr::from_str).
+    pub fn check(&self) -> Result<(), SpanError> {
+        let is_long = |time: &Duration| *time > MAX;
+        match self {
+            Self::Fixed(time) | Self::Exponential(time) | Self::Lognormal { median: time, .. } if is_long(time) => {
+                Err(SpanError::Long(*time))
+            }
+            Self::Uniform(_, max) if is_long(max) => Err(SpanError::Long(*max)),
+            Self::Uniform(min, max) if min > max => Err(SpanError::Order(self.to_string())),
+            Self::Exponential(Duration::ZERO) => Err(SpanError::Zero(self.to_string(), "exp:30s")),
+            Self::Lognormal { median: Duration::ZERO, .. } => {
+                Err(SpanError::Zero(self.to_string(), "lognormal:30s:0.8"))
+            }
+            Self::Lognormal { sigma, .. } if !(*sigma > 0.0 && *sigma <= MAX_SIGMA) => {
+                Err(SpanError::Sigma(self.to_string()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// A random time, in nanoseconds.
     pub(crate) fn sample(&self, rng: &mut impl Rng) -> u64 {
         match *self {
@@ -73,6 +96,9 @@ pub enum SpanError {
     /// It is not a time.
     #[error("{0:?} is not a time: give one up to 365d, as 500ms, 1.5s or 2m")]
     Time(String),
+    /// It is longer than a year.
+    #[error("{0:?} is longer than a year: give a time up to 365d")]
+    Long(Duration),
     /// The ends of a range are in the wrong order.
     #[error("the range {0:?} begins above its end: give the shorter time first, as 1s-10s")]
     Order(String),
@@ -359,6 +385,16 @@ mod tests {
         prop_oneof![whole, 1..nanos(MAX)].prop_map(|nanos| Duration::from_nanos(nanos).min(MAX))
     }
 
+    /// Any time that a value can have.
+    fn any_duration() -> impl Strategy<Value = Duration> {
+        prop_oneof![
+            any_time(),
+            Just(Duration::ZERO),
+            Just(Duration::MAX),
+            (any::<u64>(), 0..1_000_000_000u32).prop_map(|(seconds, nanos)| Duration::new(seconds, nanos)),
+        ]
+    }
+
     fn any_span() -> impl Strategy<Value = Span> {
         prop_oneof![
             any_time().prop_map(Span::Fixed),
@@ -372,6 +408,22 @@ mod tests {
         #[test]
         fn a_distribution_is_printed_as_it_is_written(span in any_span()) {
             prop_assert_eq!(span.to_string().parse(), Ok(span));
+        }
+
+        #[test]
+        fn a_span_that_passes_its_check_has_samples(
+            (one, other) in (any_duration(), any_duration()),
+            sigma in any::<f64>(),
+            seed: u64,
+        ) {
+            let lognormal = Span::Lognormal { median: one, sigma };
+            for span in [Span::Fixed(one), Span::Uniform(one, other), Span::Exponential(one), lognormal] {
+                if span.check().is_ok() {
+                    span.sample(&mut random::stream(seed, 0));
+                    prop_assert!(span.mean() > Duration::ZERO || one.is_zero());
+                    prop_assert_eq!(span.to_string().parse(), Ok(span));
+                }
+            }
         }
 
         #[test]

@@ -12,7 +12,7 @@ use ringway::Message;
 use std::collections::BTreeMap;
 
 /// The length of the head of a published message.
-pub(super) const HEAD: usize = 24;
+pub(crate) const HEAD: usize = 24;
 
 /// The first bytes of a published message.
 const MAGIC: [u8; 4] = *b"rwb1";

@@ -18,6 +18,7 @@ mod request;
 mod send;
 mod times;
 
+pub(crate) use broadcast::HEAD as BROADCAST_HEAD;
 pub(crate) use context::nanos;
 pub(crate) use line::Line;
 pub(crate) use opening::Permits;
