@@ -47,6 +47,7 @@ mod place;
 mod plan;
 mod random;
 mod run;
+mod scenario;
 mod steps;
 mod summary;
 mod tally;
@@ -69,6 +70,7 @@ pub use plan::{
     Population, RunLength, Stop, Target, Verify,
 };
 pub use ringway::Cores;
+pub use scenario::{Scenario, ScenarioError};
 pub use steps::RunPhase;
 pub use summary::{
     ConnectionFigures, ErrorFigures, GeneratorFigures, LatencyFigures, MessageFigures, PlanFigures, PopulationFigures,
