@@ -11,12 +11,15 @@ const MAX_CONNECTIONS: u32 = 1 << 30;
 /// The maximum number of headers that the engine parses.
 const MAX_HEADERS: u32 = 128;
 
+/// The maximum number of threads of a server or of a load.
+const MAX_THREADS: u32 = 1024;
+
 pub(crate) fn shards(text: &str) -> Result<ringway::Shards, String> {
     if text == "auto" {
         return Ok(ringway::Shards::PerCore);
     }
     match text.parse() {
-        Ok(count @ 1..=1024) => Ok(ringway::Shards::Count(count)),
+        Ok(count) if (1..=MAX_THREADS as usize).contains(&count) => Ok(ringway::Shards::Count(count)),
         _ => Err("give a number from 1 to 1024, or auto".into()),
     }
 }
@@ -31,13 +34,29 @@ pub(crate) fn cores_of(list: Option<&CoreList>) -> Cores {
     list.map_or(Cores::All, |list| Cores::List(list.as_slice().to_vec()))
 }
 
-/// A number with a unit, which is a factor.
+/// A number with a unit, which is a factor. A number with a fraction is accepted if the product is
+/// whole: `1.5k` is 1500.
 fn scaled(text: &str, units: &[(&str, u64)], what: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let unit = text[digits.len()..].to_ascii_lowercase();
     let factor = units.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor);
-    let value = factor.and_then(|factor| digits.parse::<u64>().ok()?.checked_mul(factor));
+    let value = factor.and_then(|factor| product(digits, factor));
     value.ok_or_else(|| format!("give {what}"))
+}
+
+/// A decimal number multiplied by a factor; `None` unless the result is whole and below 2^64.
+fn product(number: &str, factor: u64) -> Option<u64> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number(whole) || !is_number(fraction) || fraction.len() > 18 {
+        return None;
+    }
+    // Below 10^18 × 2^64, which a u128 holds.
+    let (part, divisor) = (u128::from(fraction.parse::<u64>().ok()?), 10u128.pow(fraction.len() as u32));
+    let part = part * u128::from(factor);
+    let part = part.is_multiple_of(divisor).then_some(part / divisor)?;
+    let whole = u128::from(whole.parse::<u64>().ok()?) * u128::from(factor);
+    u64::try_from(whole + part).ok()
 }
 
 /// A number of bytes: `512`, `16K`, `16KiB`, `1M`; units are powers of 1024.
@@ -111,10 +130,18 @@ pub(crate) fn count(text: &str) -> Result<u64, String> {
     scaled(text, &[("", 1), ("k", 1_000), ("m", 1_000_000)], "a number, as 500, 10k or 1m")
 }
 
-/// A time: `500ms`, `10s`, `2m`, `1h`; a number without a unit is in seconds.
+/// A time: `500ms`, `1.5s`, `2m`, `1h`; a number without a unit is in seconds.
 pub(crate) fn time(text: &str) -> Result<Duration, String> {
-    let units = [("ms", 1), ("s", 1_000), ("", 1_000), ("m", 60_000), ("h", 3_600_000)];
-    scaled(text, &units, "a time, as 500ms, 10s or 2m").map(Duration::from_millis)
+    const SECOND: u64 = 1_000_000_000;
+    let units = [
+        ("us", 1_000),
+        ("ms", 1_000_000),
+        ("s", SECOND),
+        ("", SECOND),
+        ("m", 60 * SECOND),
+        ("h", 3_600 * SECOND),
+    ];
+    scaled(text, &units, "a time, as 500ms, 1.5s or 2m").map(Duration::from_nanos)
 }
 
 /// A number of bytes that is not 0.
@@ -151,6 +178,32 @@ pub(crate) fn some_time(text: &str) -> Result<Duration, String> {
         Duration::ZERO => Err("give at least 1ms".into()),
         time => Ok(time),
     }
+}
+
+/// A count that is not 0.
+pub(crate) fn some_count(text: &str) -> Result<u64, String> {
+    match count(text)? {
+        0 => Err("give at least 1".into()),
+        count => Ok(count),
+    }
+}
+
+/// A cookie: `NAME=VALUE`.
+pub(crate) fn cookie(text: &str) -> Result<String, String> {
+    match text.split_once('=') {
+        Some((name, _)) if !name.is_empty() && text.parse::<HeaderValue>().is_ok() => Ok(text.to_owned()),
+        _ => Err("give a cookie as NAME=VALUE".into()),
+    }
+}
+
+/// A user and a password: `USER:PASSWORD`.
+pub(crate) fn credentials(text: &str) -> Result<String, String> {
+    if text.contains(':') { Ok(text.to_owned()) } else { Err("give USER:PASSWORD".into()) }
+}
+
+/// Threads of a load.
+pub(crate) fn threads(text: &str) -> Result<usize, String> {
+    within(text, 1..=MAX_THREADS).map(|threads| threads as usize)
 }
 
 /// A count within a range.
@@ -227,6 +280,19 @@ mod tests {
         assert_eq!(count("1m"), Ok(1_000_000));
         assert_eq!(time("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(time("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(time("20us"), Ok(Duration::from_micros(20)));
+    }
+
+    #[test]
+    fn fractions_are_exact_or_refused() {
+        assert_eq!(time("1.5s"), Ok(Duration::from_millis(1500)));
+        assert_eq!(time("0.25m"), Ok(Duration::from_secs(15)));
+        assert_eq!(time("1.5"), Ok(Duration::from_millis(1500)));
+        assert_eq!((count("2.5k"), size("1.5K")), (Ok(2500), Ok(1536)));
+        for text in ["1.", ".5", "1.5.5", "1e3", "-1.5", "+1.5", "0.0000000001s", "1.00000000000000000000s"] {
+            assert!(time(text).is_err_and(|error| error.contains("1.5s")), "{text}");
+        }
+        assert!(count("1.5").is_err() && count("1.2345k").is_err() && size("0.3K").is_err());
     }
 
     #[test]
@@ -296,7 +362,7 @@ mod tests {
 
     #[test]
     fn numbers_that_are_none_are_refused() {
-        for text in ["", "k", "-1", "1.5", "1x", "99999999999999999999g", "18446744073709551615k"] {
+        for text in ["", "k", "-1", "1.5x", "1x", "99999999999999999999g", "18446744073709551615k"] {
             assert!(size(text).is_err() && count(text).is_err() && time(text).is_err(), "{text}");
         }
         assert!(shards("0").is_err());
