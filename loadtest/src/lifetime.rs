@@ -1,6 +1,7 @@
 //! How long a connection lives, a client thinks, and a failed client waits before it tries again.
 //! Pure: the random numbers are an argument.
 
+use crate::parse::product;
 use crate::random;
 use rand::Rng;
 use std::fmt;
@@ -223,13 +224,7 @@ pub(crate) fn time(text: &str) -> Result<Duration, SpanError> {
     let (number, unit) = text.split_at(digits);
     let unit = if unit.is_empty() { "s" } else { unit };
     let (_, length) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(error)?;
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
-    let whole: u64 = whole.parse().map_err(|_| error())?;
-    // Digits only, so the fraction is below 1.
-    let is_fraction = !fraction.is_empty() && fraction.bytes().all(|byte| byte.is_ascii_digit());
-    let fraction: f64 = format!("0.{fraction}").parse().ok().filter(|_| is_fraction).ok_or_else(error)?;
-    let nanos =
-        whole.checked_mul(*length).and_then(|nanos| nanos.checked_add((fraction * *length as f64).round() as u64));
+    let nanos = product(number, *length);
     nanos.map(Duration::from_nanos).filter(|time| *time <= MAX).ok_or_else(error)
 }
 

@@ -9,5 +9,6 @@ mod traffic;
 
 pub use address::{addresses_of, resolve, sources, target};
 pub use header::{authorization_basic, authorization_bearer, cookies, header, header_of, origin, subprotocol};
+pub(crate) use number::product;
 pub use number::{count, size, time};
 pub use traffic::{RateRange, Stage, rate, schedule_of, share_of_errors, stage};

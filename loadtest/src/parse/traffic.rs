@@ -31,12 +31,13 @@ fn per_second(text: &str) -> Result<u64, String> {
 }
 
 impl RateRange {
-    /// The schedule of a run of this length with a warm-up at the first rate.
+    /// The schedule of a run of this length with a warm-up at the first rate. `part` is the share of
+    /// the rate, from 0 to 1.
     ///
     /// # Errors
     /// As of [`Schedule::new`].
-    pub fn schedule(self, warmup: Duration, duration: Duration) -> Result<Schedule, ScheduleError> {
-        let (from, to) = (self.from as f64, self.to as f64);
+    pub fn schedule(self, warmup: Duration, duration: Duration, part: f64) -> Result<Schedule, ScheduleError> {
+        let (from, to) = (self.from as f64 * part, self.to as f64 * part);
         if self.from == self.to {
             return Schedule::new(from, &[]);
         }
@@ -74,13 +75,14 @@ pub fn stage(text: &str) -> Result<Stage, String> {
     Ok(Stage { within: time(within)?, rate: per_second(rate)? })
 }
 
-/// The schedule of stages behind a warm-up at their first rate: rate 0, or `initial`.
+/// The schedule of stages behind a warm-up at their first rate: rate 0, or `initial`. `part` is the
+/// share of the rates, from 0 to 1.
 ///
 /// # Errors
 /// As of [`Schedule::new`].
-pub fn schedule_of(stages: &[Stage], initial: u64, warmup: Duration) -> Result<Schedule, ScheduleError> {
-    let initial = initial as f64;
-    let stages = stages.iter().map(|stage| (stage.within, stage.rate as f64));
+pub fn schedule_of(stages: &[Stage], initial: u64, warmup: Duration, part: f64) -> Result<Schedule, ScheduleError> {
+    let initial = initial as f64 * part;
+    let stages = stages.iter().map(|stage| (stage.within, stage.rate as f64 * part));
     let stages: Vec<(Duration, f64)> = std::iter::once((warmup, initial)).chain(stages).collect();
     Schedule::new(initial, &stages)
 }
@@ -127,8 +129,9 @@ mod tests {
     #[test]
     fn a_warm_up_precedes_ramps_and_stages() {
         let ramp =
-            rate("100:300").and_then(|rate| rate.schedule(SECOND, 2 * SECOND).map_err(|error| error.to_string()));
-        let stages = schedule_of(&[Stage { within: 2 * SECOND, rate: 300 }], 100, SECOND).map_err(|e| e.to_string());
+            rate("200:600").and_then(|rate| rate.schedule(SECOND, 2 * SECOND, 0.5).map_err(|error| error.to_string()));
+        let stages =
+            schedule_of(&[Stage { within: 2 * SECOND, rate: 300 }], 100, SECOND, 1.0).map_err(|e| e.to_string());
         for schedule in [ramp, stages] {
             let schedule = schedule.expect("a schedule");
             let at = [0, 999, 2_000, 3_000, 9_000].map(|millis: u64| schedule.rate_at(millis * 1_000_000));

@@ -166,5 +166,14 @@ words! {
         Churn = "churn",
         Slow = "slow",
     }
-    KindWord as &'static str { Text = "text", Unicode = "unicode", Binary = "binary", Json = "json", }
+}
+
+/// The kind of messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum KindWord {
+    Text,
+    Unicode,
+    Binary,
+    Json,
 }

@@ -101,9 +101,11 @@ impl Scenario {
             (Some(stages), first) => {
                 let list: Vec<parse::Stage> = stages.get_ref().iter().map(|stage| stage.0).collect();
                 let first = first.map_or(0, parse::RateRange::first);
-                Some((parse::schedule_of(&list, first, warmup), stages.span()))
+                Some((parse::schedule_of(&list, first, warmup, 1.0), stages.span()))
             }
-            (None, Some(rate)) => Some((rate.schedule(warmup, duration), span_of(&table.rate).unwrap_or_default())),
+            (None, Some(rate)) => {
+                Some((rate.schedule(warmup, duration, 1.0), span_of(&table.rate).unwrap_or_default()))
+            }
             (None, None) => None,
         };
         match (schedule, &table.arrivals) {
