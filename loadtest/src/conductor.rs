@@ -2,7 +2,7 @@
 
 use crate::LoadError;
 use crate::fleet::{self, Fleet};
-use crate::ledger::Ledger;
+use crate::ledger::{Counts, Ledger};
 use crate::plan::{Plan, RunLength};
 use crate::processes::Edges;
 use crate::steps::{RunPhase, Timetable};
@@ -61,6 +61,8 @@ pub(crate) struct Score {
     pub(crate) after: Vec<Ledger>,
     /// By population.
     pub(crate) deliveries: Vec<Vec<Delivery>>,
+    /// By thread and population: the counts in `measured`.
+    pub(crate) shares: Vec<Vec<Counts>>,
     /// By thread: its CPU time in the measured part.
     pub(crate) usage: Vec<crate::observe::usage::Usage>,
     /// The length of the measured part.
@@ -112,6 +114,7 @@ impl<'a> Conductor<'a> {
             before: ledgers(),
             after: ledgers(),
             deliveries: plan.populations.iter().map(|_| Vec::new()).collect(),
+            shares: vec![vec![Counts::default(); plan.populations.len()]; threads],
             usage: vec![crate::observe::usage::Usage::default(); threads],
             ..Score::default()
         };
@@ -328,18 +331,19 @@ impl<'a> Conductor<'a> {
         if cut.phase == RunPhase::Measure {
             score.timeline.add(cut.to.saturating_sub(self.measured_from), cut.index, &cut.ledgers);
         }
-        for ((total, ledger), (all, deliveries)) in
-            totals.iter_mut().zip(cut.ledgers).zip(score.deliveries.iter_mut().zip(cut.deliveries))
-        {
+        let is_measured = matches!(cut.phase, RunPhase::Measure | RunPhase::Drain);
+        let populations = totals.iter_mut().zip(&mut score.shares[cut.index]).zip(&mut score.deliveries);
+        let taken = cut.ledgers.into_iter().zip(cut.deliveries);
+        for (((total, share), all), (mut ledger, deliveries)) in populations.zip(taken) {
             self.live.add(cut.index, &ledger);
-            if matches!(cut.phase, RunPhase::Drain) {
+            if cut.phase == RunPhase::Drain {
                 // The rate is that of the measured part.
-                let mut ledger = ledger;
                 ledger.counts.forget_arrivals();
-                total.merge(*ledger);
-            } else {
-                total.merge(*ledger);
             }
+            if is_measured {
+                share.add(&ledger.counts);
+            }
+            total.merge(*ledger);
             all.extend(deliveries);
         }
     }

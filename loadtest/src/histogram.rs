@@ -101,11 +101,6 @@ impl Recorder {
         self.histogram.as_ref().map_or(0, |histogram| histogram.count_between(from, to.min(MAX_NANOS)))
     }
 
-    /// The number of latencies over an hour, which are recorded as an hour.
-    pub(crate) fn saturated(&self) -> u64 {
-        self.saturated
-    }
-
     /// The figures; `None` if nothing was recorded.
     pub(crate) fn quantiles(&mut self) -> Option<Quantiles> {
         self.flush();
@@ -126,16 +121,22 @@ impl Recorder {
             stdev: histogram.stdev().round() / 1000.0,
             count: histogram.len(),
             lower_bounds: self.lower_bounds,
+            saturated: self.saturated,
             lower_bound_from,
         })
     }
 
-    /// The buckets that are not empty, in ascending order: the upper end of each in microseconds,
-    /// and the number of latencies in it.
-    pub(crate) fn buckets(&mut self) -> Vec<(f64, u64)> {
+    /// The buckets that are not empty, in ascending order. Those of all recorders have the same
+    /// bounds, so histograms of several runs are merged by adding the counts of equal buckets.
+    pub(crate) fn buckets(&mut self) -> Vec<Bucket> {
         self.flush();
-        let recorded = self.histogram.iter().flat_map(|histogram| histogram.iter_recorded());
-        recorded.map(|at| (micros(at.value_iterated_to()), at.count_at_value())).collect()
+        let Some(histogram) = &self.histogram else { return Vec::new() };
+        let recorded = histogram.iter_recorded().map(|at| {
+            let value = at.value_iterated_to();
+            let (lower, upper) = (histogram.lowest_equivalent(value), histogram.highest_equivalent(value));
+            Bucket(micros(lower), micros(upper), at.count_at_value())
+        });
+        recorded.collect()
     }
 
     /// The whole distribution; `None` if nothing was recorded.
@@ -161,6 +162,11 @@ impl Default for Recorder {
 fn micros(nanos: u64) -> f64 {
     nanos as f64 / 1000.0
 }
+
+/// A bucket of a histogram: its lower and upper bound in microseconds, which are whole nanoseconds
+/// and belong to it, and the number of latencies in it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Bucket(pub f64, pub f64, pub u64);
 
 /// The figures of a histogram, in microseconds. A quantile is the upper end of its bucket, so it is
 /// never below the true value, and above it by at most 0.1 %. If some messages were not answered,
@@ -194,6 +200,9 @@ pub struct Quantiles {
     pub count: u64,
     /// The number of messages that were not answered, whose latency is at least the time waited.
     pub lower_bounds: u64,
+    /// The number of latencies above an hour, the histogram's maximum. They are recorded as an
+    /// hour, which is a lower bound.
+    pub saturated: u64,
     /// Quantiles, minima and maxima from this value on are lower bounds; `None`: all are exact.
     pub lower_bound_from: Option<f64>,
 }

@@ -57,7 +57,7 @@ mod verdict;
 mod worker;
 
 pub use conductor::Progress;
-pub use histogram::Quantiles;
+pub use histogram::{Bucket, Quantiles};
 pub use lifetime::{Span, SpanError};
 pub use message::{Alphabet, Content, ContentError, Sizes, SizesError};
 pub use observe::{
@@ -73,8 +73,10 @@ pub use ringway::Cores;
 pub use scenario::{Scenario, ScenarioError};
 pub use steps::RunPhase;
 pub use summary::{
-    ConnectionFigures, ErrorFigures, GeneratorFigures, LatencyFigures, MessageFigures, PlanFigures, PopulationFigures,
-    ReachFigures, Report, SCHEMA_VERSION, ServerFigures, TargetFigures,
+    ConnectionFigures, ErrorFigures, GeneratorFigures, GeneratorThreadFigures, HistogramFigures, LatencyFigures,
+    MessageFigures, MessageShare, PlanFigures, PlannedBehaviour, PlannedContent, PlannedCores, PlannedLoad,
+    PlannedMessage, PlannedPopulation, PlannedSize, PlannedSpan, PlannedStage, PopulationFigures, ReachFigures, Report,
+    SCHEMA_VERSION, ServerFigures, TargetFigures,
 };
 pub use timeline::IntervalFigures;
 pub use units::{bytes, count, size, time};

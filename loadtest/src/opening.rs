@@ -137,6 +137,16 @@ impl OpeningTally {
         }
     }
 
+    /// The histograms of the stages, with the positions of their figures in a report.
+    pub(crate) fn recorders(&mut self) -> [(&'static str, &mut Recorder); 4] {
+        [
+            ("opening_us/connect", &mut self.connect),
+            ("opening_us/tls", &mut self.tls),
+            ("opening_us/upgrade", &mut self.upgrade),
+            ("opening_us/total", &mut self.total),
+        ]
+    }
+
     /// The durations of the first stage.
     pub(crate) fn times_of_connecting(&self) -> Option<Quantiles> {
         self.connect.clone().quantiles()

@@ -1,5 +1,6 @@
 use super::*;
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 
 #[test]
 fn quantiles_are_never_below_the_truth_and_within_a_thousandth() {
@@ -32,7 +33,7 @@ fn runs_of_equal_latencies_are_all_counted() {
     for nanos in [5_000, 5_000, 5_000, 7_000, 5_000] {
         recorder.record(nanos);
     }
-    assert_eq!(recorder.buckets(), [(5.003, 4), (7.003, 1)]);
+    assert_eq!(recorder.buckets(), [Bucket(5.0, 5.003, 4), Bucket(7.0, 7.003, 1)]);
     recorder.record(7_000);
     let quantiles = recorder.quantiles().expect("recorded");
     assert_eq!((quantiles.count, quantiles.p50), (6, 5.003));
@@ -51,8 +52,8 @@ fn what_is_over_an_hour_is_kept_and_counted_and_is_a_lower_bound() {
     other.record(1000);
     other.record(1000);
     recorder.merge(&mut other);
-    assert_eq!(recorder.saturated(), 1);
     let quantiles = recorder.quantiles().expect("recorded");
+    assert_eq!(quantiles.saturated, 1);
     assert!(quantiles.count == 3 && quantiles.max >= 3600e6, "{quantiles:?}");
     assert!(quantiles.is_lower_bound(quantiles.p90) && !quantiles.is_lower_bound(quantiles.p50), "{quantiles:?}");
     assert_eq!(quantiles.lower_bounds, 0, "it was answered");
@@ -121,7 +122,7 @@ fn record(recorder: &mut Recorder, (nanos, is_bound): (u64, bool)) {
 
 /// All that a recorder says.
 fn contents(recorder: &mut Recorder) -> impl PartialEq + std::fmt::Debug + use<> {
-    (recorder.quantiles(), recorder.buckets(), recorder.distribution(), recorder.saturated())
+    (recorder.quantiles(), recorder.buckets(), recorder.distribution())
 }
 
 const QUANTILES: [f64; 7] = [0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 0.9999];
@@ -164,7 +165,35 @@ proptest! {
         }
         prop_assert_eq!(found.count, samples.len() as u64);
         prop_assert_eq!(found.lower_bounds, samples.iter().filter(|(_, is_bound)| *is_bound).count() as u64);
-        prop_assert_eq!(recorder.buckets().iter().map(|(_, count)| count).sum::<u64>(), found.count);
+        prop_assert_eq!(recorder.buckets().iter().map(|bucket| bucket.2).sum::<u64>(), found.count);
+    }
+
+    /// As a reader of several reports does it: with the buckets alone.
+    #[test]
+    fn the_buckets_of_several_runs_add_up_to_the_quantiles_of_all(parts in prop::collection::vec(samples(), 1..4)) {
+        let mut whole = Recorder::new();
+        let mut merged: BTreeMap<(u64, u64), u64> = BTreeMap::new();
+        let nanos = |micros: f64| (micros * 1000.0).round() as u64;
+        for part in parts {
+            let mut recorder = Recorder::new();
+            for sample in part {
+                record(&mut recorder, sample);
+                record(&mut whole, sample);
+            }
+            for Bucket(lower, upper, count) in recorder.buckets() {
+                prop_assert!(lower <= upper && count > 0);
+                *merged.entry((nanos(lower), nanos(upper))).or_default() += count;
+            }
+        }
+        let bounds: Vec<(u64, u64)> = merged.keys().copied().collect();
+        prop_assert!(bounds.windows(2).all(|pair| pair[0].1 < pair[1].0), "no bucket overlaps another");
+        let Some(expected) = whole.quantiles() else { return Ok(()) };
+        for (quantile, figure) in QUANTILES.into_iter().zip(figures(&expected)) {
+            let rank = (quantile * expected.count as f64).ceil() as u64;
+            let mut sum = 0;
+            let at = merged.iter().find(|(_, count)| { sum += **count; sum >= rank });
+            prop_assert_eq!(at.map(|((_, upper), _)| micros(*upper)), Some(figure));
+        }
     }
 
     /// Some messages are not waited for until their answer. Whatever their latencies are: a figure

@@ -113,6 +113,11 @@ impl Sizes {
         self.entries.iter().map(mean).sum::<f64>() / total
     }
 
+    /// The ranges of sizes and their weights.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (RangeInclusive<usize>, u32)> + '_ {
+        self.entries.iter().map(|entry| (entry.min as usize..=entry.max as usize, entry.weight))
+    }
+
     /// The size of the message with this hash.
     #[inline]
     pub(super) fn pick(&self, hash: u64) -> usize {

@@ -46,6 +46,8 @@ const NUMBER_WIDTH: usize = 10;
 /// expected echo is computed. The time is not kept; in an echo it may be any number of its width.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
+    /// The template as it was given.
+    source: String,
     /// The text between the fields.
     text: String,
     parts: Vec<Part>,
@@ -67,6 +69,11 @@ impl Template {
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
+    }
+
+    /// The template as it was given.
+    pub(crate) fn source(&self) -> &str {
+        &self.source
     }
 
     /// Whether messages have their number (`{seq}`), so that replies are matched by it.
@@ -119,7 +126,8 @@ impl FromStr for Template {
     type Err = TemplateError;
 
     fn from_str(text: &str) -> Result<Self, TemplateError> {
-        let mut template = Self { text: String::new(), parts: Vec::new(), len: 0, number: None };
+        let source = text.to_owned();
+        let mut template = Self { source, text: String::new(), parts: Vec::new(), len: 0, number: None };
         let mut rest = text;
         while let Some(brace) = rest.find('{') {
             template.push_text(&rest[..brace]);

@@ -143,6 +143,12 @@ impl Schedule {
         self.part_at(at).rate_at(at)
     }
 
+    /// The parts in their order: the start and the end in nanoseconds, the last one without an end,
+    /// and the rates at both.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = (u64, Option<u64>, f64, f64)> + '_ {
+        self.parts.iter().map(|part| (part.start, Some(part.end).filter(|end| *end < u64::MAX), part.from, part.to))
+    }
+
     /// The number of arrivals offered before a time. Never decreases.
     pub(super) fn integral(&self, at: u64) -> f64 {
         self.part_at(at).integral(at)

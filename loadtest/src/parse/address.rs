@@ -22,6 +22,9 @@ pub fn target(text: &str) -> Result<(String, u32), String> {
     if url.is_empty() || url.chars().any(|c| c.is_whitespace() || c.is_control()) {
         return Err("give a URL, HOST:PORT or :PORT, as ws://127.0.0.1:9001/ or :9001".into());
     }
+    if !url.is_empty() && url.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(format!("write the port {url} as :{url}"));
+    }
     Ok((expand(url), weight))
 }
 
@@ -142,6 +145,7 @@ mod tests {
         for wrong in [":9001=0", "", "=2", "a b"] {
             assert!(target(wrong).is_err(), "{wrong:?}");
         }
+        assert_eq!(target("9001"), Err("write the port 9001 as :9001".into()));
     }
 
     #[test]

@@ -130,6 +130,8 @@ pub struct Plan {
     /// The share of failed messages and connections up to which the run counts as a success, from 0
     /// to 1. Default 0.
     pub max_errors: f64,
+    /// Whether the report has the buckets of its histograms. Default: no.
+    pub buckets: bool,
     /// Ends the run early.
     pub stop: Stop,
 }
@@ -189,6 +191,7 @@ impl Plan {
             server_pid: None,
             edges: None,
             max_errors: 0.0,
+            buckets: false,
             stop: Stop::default(),
         }
     }

@@ -2,16 +2,35 @@
 
 mod bars;
 mod build;
+mod connections;
+mod evidence;
+mod hints;
+mod histograms;
+mod json;
+mod messages;
+mod part;
+mod plan;
+mod population;
 mod text;
+mod usage;
 
 pub(crate) use build::{Outcome, build};
+pub use connections::ConnectionFigures;
+pub use histograms::HistogramFigures;
+pub use messages::{LatencyFigures, MessageFigures, MessageShare};
+pub use plan::{
+    PlanFigures, PlannedBehaviour, PlannedContent, PlannedCores, PlannedLoad, PlannedMessage, PlannedPopulation,
+    PlannedSize, PlannedSpan, PlannedStage, TargetFigures,
+};
+pub use population::{ErrorFigures, PopulationFigures, ReachFigures};
+pub use usage::{GeneratorFigures, GeneratorThreadFigures, ServerFigures};
 
-use crate::errors::CLOSE_UNANSWERED;
-use crate::histogram::Quantiles;
+use crate::errors::{CLOSE_UNANSWERED, LATE};
 use crate::observe::{MachineFigures, RampFigures};
-use crate::opening::{OpeningFigures, StageFailures, TlsFigures};
+use crate::opening::{OpeningFigures, TlsFigures};
 use crate::timeline::IntervalFigures;
 use crate::verdict::{LimitedBy, Verdict};
+use hints::hint;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -48,6 +67,10 @@ pub struct Report {
     pub latency_us: LatencyFigures,
     /// The figures of each population.
     pub populations: Vec<PopulationFigures>,
+    /// The buckets of all histograms. `null` unless they were requested ([`Plan::buckets`]).
+    ///
+    /// [`Plan::buckets`]: crate::Plan::buckets
+    pub histograms: Option<Vec<HistogramFigures>>,
     /// The errors of all phases of the run, by kind.
     pub errors: BTreeMap<String, ErrorFigures>,
     /// The figures of each second of the measured part.
@@ -72,221 +95,6 @@ fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Er
     serializer.serialize_f64(time.as_secs_f64())
 }
 
-/// The plan of a run.
-#[derive(Clone, Debug, Serialize)]
-pub struct PlanFigures {
-    /// The URLs and their weights.
-    pub targets: Vec<TargetFigures>,
-    /// The number of threads.
-    pub threads: usize,
-    /// The driver of the threads.
-    pub driver: String,
-    /// The seed. The same seed gives the same contents, sizes, arrivals and lifetimes.
-    pub seed: u64,
-    /// The time to measure. `null` if a number of messages ends the run.
-    pub duration_seconds: Option<f64>,
-    /// The number of messages that ends the run.
-    pub messages: Option<u64>,
-    /// The time to send before measuring.
-    pub warmup_seconds: f64,
-    /// The time after which a message no longer waits for its reply.
-    pub timeout_seconds: f64,
-    /// The part of each reply that is verified: `off`, `sample` or `all`.
-    pub verify: &'static str,
-    /// The maximum number of handshakes in progress.
-    pub handshakes: u32,
-    /// The connections to open per second. `null`: as fast as the server accepts them.
-    pub connect_rate: Option<f64>,
-    /// The share of failures up to which the run succeeds.
-    pub max_errors: f64,
-}
-
-/// A server.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct TargetFigures {
-    /// Its URL.
-    pub url: String,
-    /// Its share of the connections relative to the others.
-    pub weight: u32,
-}
-
-/// Connecting.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct ConnectionFigures {
-    /// The number of the plan.
-    pub requested: u64,
-    /// The number that opened. Populations that connect again open more than requested.
-    pub established: u64,
-    /// The number that failed to open. Less than the rest if the run was stopped early, or if the
-    /// server accepted none of the first few hundred.
-    pub failed: u64,
-    /// The number of these that failed in each stage.
-    pub failed_in: StageFailures,
-    /// The number that ended in the run although the plan did not end them.
-    pub dropped: u64,
-    /// The rate of opening, from the first call to the last open connection.
-    pub per_second: f64,
-    /// The number of connections with negotiated compression. `null` if none was offered.
-    pub compressing: Option<u64>,
-}
-
-/// Messages of the measured part: those that were due in it. Replies count wherever they arrive, up
-/// to the end of the run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct MessageFigures {
-    /// The number that was due. A closed loop has no schedule: the number sent.
-    pub offered: u64,
-    /// The number that was submitted.
-    pub sent: u64,
-    /// The number that was due on connections that were not open.
-    pub unsent: u64,
-    /// The number that was answered correctly.
-    pub received: u64,
-    /// The number that was answered wrongly.
-    pub corrupted: u64,
-    /// The number that was not answered.
-    pub missing: u64,
-    /// The number of these whose connection ended.
-    pub lost: u64,
-    /// The number of second replies.
-    pub duplicated: u64,
-    /// The number of replies that a reply to a later message has overtaken.
-    pub reordered: u64,
-    /// The number of replies after the timeout.
-    pub late: u64,
-    /// The number of messages that reply to nothing.
-    pub unasked: u64,
-    /// The number of replies in several frames.
-    pub fragmented: u64,
-    /// The number of messages that gaps in received sequence numbers show to be missing.
-    pub skipped: u64,
-    /// The number of the server's pings.
-    pub pings: u64,
-    /// The rate of replies, or of sent messages where none is answered, within the measured part.
-    pub per_second: f64,
-    /// The rate of sent messages.
-    pub sent_per_second: f64,
-    /// Bytes of payload sent per second.
-    pub bytes_sent_per_second: f64,
-    /// Bytes of payload received per second.
-    pub bytes_received_per_second: f64,
-    /// `per_second` divided by the rate of the schedule. `null` in a closed loop.
-    pub achieved: Option<f64>,
-}
-
-/// Latencies in microseconds. A message that was not answered enters at the time that it had waited:
-/// quantiles from there on are lower bounds.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct LatencyFigures {
-    /// From the time at which a message was due to its reply. In a closed loop it is due when it is
-    /// sent.
-    pub response: Option<Quantiles>,
-    /// From the time at which it was submitted to its reply.
-    pub service: Option<Quantiles>,
-    /// From the time at which it was due to its submission. `null` in a closed loop.
-    pub send_lag: Option<Quantiles>,
-}
-
-/// The figures of one population.
-#[derive(Clone, Debug, Serialize)]
-pub struct PopulationFigures {
-    /// Its name.
-    pub name: String,
-    /// Its behaviour.
-    pub behaviour: &'static str,
-    /// `closed` or `open`.
-    #[serde(rename = "loop")]
-    pub load: &'static str,
-    /// The messages in flight on each connection. `null` in an open loop.
-    pub in_flight: Option<u32>,
-    /// Connecting.
-    pub connections: ConnectionFigures,
-    /// The durations of the stages of connecting.
-    pub opening_us: OpeningFigures,
-    /// Messages of the measured part.
-    pub messages: MessageFigures,
-    /// Latencies.
-    pub latency_us: LatencyFigures,
-    /// Times between two messages that a connection has received without having asked for them.
-    pub gaps_us: Option<Quantiles>,
-    /// The deliveries of published messages. `null` unless the behaviour is `broadcast`.
-    pub reach: Option<ReachFigures>,
-    /// The errors of all phases, by kind.
-    pub errors: BTreeMap<String, ErrorFigures>,
-}
-
-/// The deliveries of published messages.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ReachFigures {
-    /// The number of published messages that reached a reader.
-    pub messages: u64,
-    /// The number of readers.
-    pub readers: u64,
-    /// The share of the readers that a message has reached, on average.
-    pub reached: f64,
-    /// From the publication to each delivery.
-    pub each_us: Option<Quantiles>,
-    /// To the first delivery.
-    pub first_us: Option<Quantiles>,
-    /// To the delivery to half of the readers.
-    pub median_us: Option<Quantiles>,
-    /// To the last delivery.
-    pub last_us: Option<Quantiles>,
-}
-
-/// The errors of one kind.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ErrorFigures {
-    /// Their number.
-    pub count: u64,
-    /// The texts of the first ones.
-    pub samples: Vec<String>,
-}
-
-/// The resource use of the generator.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct GeneratorFigures {
-    /// The figures of each thread.
-    pub threads: Vec<ThreadFigures>,
-    /// CPU time of all threads.
-    pub cpu_seconds: f64,
-    /// How late the threads woke up for messages that were due, at the 99th percentile: the
-    /// uncertainty of latencies. `null` in a closed loop.
-    pub uncertainty_us: Option<f64>,
-}
-
-/// The resource use of a thread.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct ThreadFigures {
-    /// The core; `null` if it was not pinned.
-    pub core: Option<usize>,
-    /// The share of the measured part for which it worked, from 0 to 1, without polling.
-    pub busy: f64,
-    /// The share for which it polled.
-    pub polling: f64,
-    /// The share for which it was runnable and waited for a core. `null` if the kernel does not say.
-    pub run_delay: Option<f64>,
-}
-
-/// The resource use of the server.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ServerFigures {
-    /// Its process id; the lowest one if there are several.
-    pub pid: u32,
-    /// The name of the process.
-    pub name: String,
-    /// CPU time of all its threads.
-    pub cpu_seconds: f64,
-    /// CPU time per message, in microseconds. `null` if no message was answered.
-    pub cpu_us_per_message: Option<f64>,
-    /// Its memory at the end of the measured part.
-    pub rss_bytes: u64,
-    /// The share of the measured part for which its busiest thread ran, from 0 to 1.
-    pub busiest_thread: f64,
-    /// Its CPU time divided by the length of the measured part.
-    pub cores_used: f64,
-}
-
 impl Report {
     /// Whether the run failed: more than the allowed share of messages and connections failed. A
     /// server that does not answer a close frame cleanly counts as an error, but not as a failure.
@@ -300,7 +108,8 @@ impl Report {
     /// message.
     #[must_use]
     pub fn failures(&self) -> u64 {
-        let errors = self.errors.iter().filter(|(kind, _)| *kind != CLOSE_UNANSWERED);
+        // The message of a late reply has failed by its timeout.
+        let errors = self.errors.iter().filter(|(kind, _)| *kind != CLOSE_UNANSWERED && *kind != LATE);
         let counted: u64 = errors.map(|(_, error)| error.count).sum();
         counted.max(self.messages.missing + self.messages.corrupted)
     }
@@ -318,11 +127,7 @@ impl Report {
         let (kind, error) = self.errors.iter().max_by_key(|(_, error)| error.count)?;
         let first = error.samples.first().map_or("", String::as_str);
         let targets: Vec<&str> = self.plan.targets.iter().map(|target| target.url.as_str()).collect();
-        // The usual answer of an HTTP server to a request without TLS on a port with it.
-        let hint = match kind == "handshake_status_400" && targets.iter().all(|url| url.starts_with("ws://")) {
-            true => "; if this port expects TLS, use wss://",
-            false => "",
-        };
+        let hint = hint(kind, &targets);
         (self.connections.established == 0).then(|| {
             format!(
                 "none of {} connections to {} could be opened ({kind}): {first}{hint}",
@@ -352,7 +157,7 @@ impl Report {
     /// Never: all keys are strings.
     #[must_use]
     pub fn to_json(&self) -> String {
-        serde_json::to_string_pretty(self).expect("all keys are strings")
+        json::to_string(self).expect("all keys are strings")
     }
 
     /// Which side was the limit.

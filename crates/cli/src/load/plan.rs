@@ -1,6 +1,7 @@
 //! The plan of a run, from the flags of `load` and from a scenario.
 
 use super::arguments::Load;
+use crate::arguments::Format;
 use crate::exit::Failure;
 use crate::tls::LoadTlsError;
 use crate::values::cores_of;
@@ -46,6 +47,9 @@ impl From<LoadTlsError> for PlanFailure {
 
 /// The plan of these flags. Those that are given beside a scenario replace its values.
 pub(super) fn plan(arguments: &Load, stop: Stop) -> Result<Plan, PlanFailure> {
+    if arguments.buckets && arguments.format == Format::Text {
+        return Err(PlanFailure::Usage("--buckets is for the JSON report: add --format json".into()));
+    }
     let mut plan = match &arguments.scenario {
         Some(path) => of_scenario(arguments, path)?,
         None => of_flags(arguments)?,
@@ -69,6 +73,7 @@ pub(super) fn plan(arguments: &Load, stop: Stop) -> Result<Plan, PlanFailure> {
         cores: cores_of(arguments.cores.as_ref()),
         busy_poll: arguments.busy_poll,
         driver: arguments.driver.choice(),
+        buckets: arguments.buckets,
         stop,
         ..plan
     })

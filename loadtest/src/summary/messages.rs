@@ -1,0 +1,155 @@
+//! Messages in the report: their numbers, rates and latencies.
+
+use crate::histogram::Quantiles;
+use crate::ledger::{Counts, Ledger};
+use crate::plan::{Behaviour, Population};
+use serde::Serialize;
+use std::time::Duration;
+
+/// Messages of the measured part: those that were due in it. Replies count wherever they arrive, up
+/// to the end of the run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct MessageFigures {
+    /// The number that was due. A closed loop has no schedule: the number sent.
+    pub offered: u64,
+    /// The number that was submitted.
+    pub sent: u64,
+    /// The number that was due on connections that were not open.
+    pub unsent: u64,
+    /// The number that was answered correctly.
+    pub received: u64,
+    /// The number that was answered wrongly.
+    pub corrupted: u64,
+    /// The number that was not answered.
+    pub missing: u64,
+    /// The number of these whose connection ended.
+    pub lost: u64,
+    /// The number of second replies.
+    pub duplicated: u64,
+    /// The number of replies that a reply to a later message has overtaken.
+    pub reordered: u64,
+    /// The number of replies after the timeout.
+    pub late: u64,
+    /// The number of messages that reply to nothing.
+    pub unasked: u64,
+    /// The number of replies in several frames.
+    pub fragmented: u64,
+    /// The number of messages that gaps in received sequence numbers show to be missing.
+    pub skipped: u64,
+    /// The number of the server's pings.
+    pub pings: u64,
+    /// The number of replies, and of other messages, that arrived within the measured part.
+    pub arrived: u64,
+    /// Bytes of payload sent within the measured part.
+    pub bytes_sent: u64,
+    /// Bytes of payload received within the measured part.
+    pub bytes_received: u64,
+    /// The rate of replies, or of sent messages where none is answered, within the measured part.
+    pub per_second: f64,
+    /// The rate of sent messages.
+    pub sent_per_second: f64,
+    /// Bytes of payload sent per second.
+    pub bytes_sent_per_second: f64,
+    /// Bytes of payload received per second.
+    pub bytes_received_per_second: f64,
+    /// `per_second` divided by the rate of the schedule. `null` in a closed loop.
+    pub achieved: Option<f64>,
+}
+
+/// Latencies in microseconds. A message that was not answered enters at the time that it had waited:
+/// quantiles from there on are lower bounds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct LatencyFigures {
+    /// From the time at which a message was due to its reply. In a closed loop it is due when it is
+    /// sent.
+    pub response: Option<Quantiles>,
+    /// From the time at which it was submitted to its reply.
+    pub service: Option<Quantiles>,
+    /// From the time at which it was due to its submission. `null` in a closed loop.
+    pub send_lag: Option<Quantiles>,
+}
+
+/// The messages of a part of the generator, such as a thread. The sum over all parts is the figure
+/// of the same name in [`MessageFigures`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct MessageShare {
+    /// The number that was due.
+    pub offered: u64,
+    /// The number that was submitted.
+    pub sent: u64,
+    /// The number that was answered correctly.
+    pub received: u64,
+    /// The number that was not answered.
+    pub missing: u64,
+    /// The number of replies, and of other messages, that arrived within the measured part.
+    pub arrived: u64,
+    /// Bytes of payload sent within the measured part.
+    pub bytes_sent: u64,
+    /// Bytes of payload received within the measured part.
+    pub bytes_received: u64,
+}
+
+impl MessageFigures {
+    /// The figures of these populations together.
+    pub(super) fn new(counts: &Counts, length: Duration, populations: &[Population]) -> Self {
+        let is_open = populations.iter().any(|population| population.load.is_open());
+        // Messages are not answered, and nothing else is expected.
+        let sends_only = populations.iter().all(|population| population.behaviour == Behaviour::Send);
+        let done = if sends_only { counts.sent } else { counts.arrived };
+        let rate = per_second(done, length);
+        let offered = per_second(counts.offered, length);
+        Self {
+            offered: counts.offered,
+            sent: counts.sent,
+            unsent: counts.unsent,
+            received: counts.received,
+            corrupted: counts.corrupted,
+            missing: counts.missing,
+            lost: counts.lost,
+            duplicated: counts.duplicated,
+            reordered: counts.reordered,
+            late: counts.late,
+            unasked: counts.unasked,
+            fragmented: counts.fragmented,
+            skipped: counts.skipped,
+            pings: counts.pings,
+            arrived: counts.arrived,
+            bytes_sent: counts.bytes_sent,
+            bytes_received: counts.bytes_received,
+            per_second: rate,
+            sent_per_second: per_second(counts.sent, length),
+            bytes_sent_per_second: per_second(counts.bytes_sent, length),
+            bytes_received_per_second: per_second(counts.bytes_received, length),
+            achieved: (is_open && offered > 0.0).then(|| rate / offered),
+        }
+    }
+}
+
+impl MessageShare {
+    pub(super) fn new(counts: &Counts) -> Self {
+        Self {
+            offered: counts.offered,
+            sent: counts.sent,
+            received: counts.received,
+            missing: counts.missing,
+            arrived: counts.arrived,
+            bytes_sent: counts.bytes_sent,
+            bytes_received: counts.bytes_received,
+        }
+    }
+}
+
+impl LatencyFigures {
+    pub(super) fn new(ledger: &mut Ledger) -> Self {
+        Self {
+            response: ledger.response.quantiles(),
+            service: ledger.service.quantiles(),
+            send_lag: ledger.send_lag.quantiles(),
+        }
+    }
+}
+
+/// A rate; 0 if there was no time.
+pub(super) fn per_second(count: u64, time: Duration) -> f64 {
+    if time.is_zero() { 0.0 } else { count as f64 / time.as_secs_f64() }
+}
