@@ -251,7 +251,8 @@ mod tests {
         ]
     }
 
-    fn behaviour() -> impl Strategy<Value = Behaviour> {
+    // Boxed: a test's stack is too small for all strategies.
+    fn behaviour() -> BoxedStrategy<Behaviour> {
         prop_oneof![
             Just(Behaviour::Echo),
             Just(Behaviour::Send),
@@ -263,9 +264,10 @@ mod tests {
             (span(), span()).prop_map(|(lifetime, pause)| Behaviour::Churn { lifetime, pause }),
             any::<u64>().prop_map(|bytes_per_second| Behaviour::Slow { bytes_per_second }),
         ]
+        .boxed()
     }
 
-    fn load() -> impl Strategy<Value = Load> {
+    fn load() -> BoxedStrategy<Load> {
         let stages = proptest::collection::vec((duration(), rate()), 0..3);
         let open = (rate(), stages, any::<bool>()).prop_map(|(initial, stages, is_uniform)| {
             let arrivals = if is_uniform { Arrivals::Uniform } else { Arrivals::Poisson };
@@ -275,10 +277,10 @@ mod tests {
                 Err(_) => Load::Open { schedule: Schedule::constant(1.0), arrivals },
             }
         });
-        prop_oneof![number().prop_map(|in_flight| Load::Closed { in_flight }), open]
+        prop_oneof![number().prop_map(|in_flight| Load::Closed { in_flight }), open].boxed()
     }
 
-    fn content() -> impl Strategy<Value = Content> {
+    fn content() -> BoxedStrategy<Content> {
         let sizes = || {
             (0..4096usize, 0..4096usize).prop_filter_map("a range", |(min, more)| Sizes::range(min..=min + more).ok())
         };
@@ -288,6 +290,7 @@ mod tests {
             sizes().prop_map(Content::Json),
             "[a-z{}:]{0,12}".prop_filter_map("a template", |text| Content::template(&text).ok()),
         ]
+        .boxed()
     }
 
     fn population() -> impl Strategy<Value = Population> {
@@ -387,7 +390,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(300))]
 
         #[test]
-        fn no_plan_that_passes_its_check_panics_in_construction(plan in prop_oneof![plan(), almost_valid()]) {
+        fn no_plan_that_passes_its_check_panics_in_construction(plan in prop_oneof![plan().boxed(), almost_valid().boxed()]) {
             if plan.check().is_ok() {
                 construct(&plan);
             }

@@ -217,8 +217,8 @@ fn messages_are_what_the_flags_describe() {
         (&["-m", "hello"], "given text of up to 5 B"),
         (&["-m", "n={seq} c={conn} t={time} r={random:4} i={int:1-9}"], "given text of up to 52 B"),
         (&["-m", "@@at"], "given text of up to 3 B"),
-        (&["-m", &at], "given text of up to 204 B"),
-        (&["-b", "-m", &at], "given binary of up to 204 B"),
+        (&["-m", &at], "given text of up to 227 B"),
+        (&["-b", "-m", &at], "given binary of up to 227 B"),
         (&["--messages-from", &text_file], "given text of up to 57 B"),
     ] {
         assert_eq!(shown(arguments), content, "{arguments:?}");
