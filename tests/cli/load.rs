@@ -252,8 +252,8 @@ fn invalid_arguments_end_with_2_and_are_named() {
         (&["--connect-timeout", "0"], "--connect-timeout"),
         (&["-c", "5000m"], "'5000m' for '--connections <N>': give a number from 1 to 1073741824"),
         (&["-c", "0"], "--connections"),
-        (&["--connect-concurrency", "0"], "'0' for '--connect-concurrency <N>': give a number from 1 to 256"),
-        (&["--connect-concurrency", "257"], "give a number from 1 to 256"),
+        (&["--connect-concurrency", "0"], "'0' for '--connect-concurrency <N>': give a number from 1 to 65536"),
+        (&["--connect-concurrency", "65537"], "give a number from 1 to 65536"),
         (&["-p", "70k"], "'70k' for '--pipeline <N>': give a number from 1 to 65536"),
         (&["-s", "65M"], "65 MiB: give sizes up to 64 MiB"),
         (&["-d", "0"], "'0' for '--duration <TIME>': give at least 1ms"),
@@ -287,7 +287,7 @@ fn invalid_arguments_end_with_2_and_are_named() {
         assert!(ended.stderr.contains(named), "{arguments:?}: {ended:?}");
     }
     for (url, named) in
-        [("http://127.0.0.1/", "ws://"), ("wss://", "wss://"), ("ws://", "ws://"), ("a b", "a b"), ("", "URL")]
+        [("http://127.0.0.1/", "ws://"), ("wss://", "has no host"), ("ws://", "has no host"), ("a b", "a b"), ("", "URL")]
     {
         let ended = run(ringway(&["load", url]));
         assert_eq!((ended.status.code(), ended.stdout.as_str()), (Some(2), ""), "{url}: {ended:?}");

@@ -43,7 +43,11 @@ fn answering(answer: &'static str) -> (SocketAddr, JoinHandle<()>) {
 fn a_refused_connection_is_named_with_its_address() {
     let nobody = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
     let ended = load(&format!("ws://{nobody}/"), &[]);
-    check(&ended, 1, &["none of 2 connections", &nobody.to_string(), "refused", "is the server running?"]);
+    check(
+        &ended,
+        1,
+        &["none of 2 connections", &nobody.to_string(), "refused", "is the server running, and on this port?"],
+    );
     assert!(ended.stdout.contains("connections  0 of 2, 2 failed\n             failed at: TCP 2\n"), "{ended:?}");
     assert!(ended.stdout.contains("nothing was measured") && !ended.stdout.contains("limited by"), "{ended:?}");
 }

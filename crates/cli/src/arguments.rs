@@ -38,8 +38,7 @@ pub(crate) fn command(is_short: bool) -> Command {
 pub(crate) enum CliCommand {
     /// Serve WebSocket connections
     Serve(Box<Serve>),
-    /// Load-test a WebSocket server: send messages, verify the echoes, report rates and latencies,
-    /// and which side was the limit
+    /// Load-test a WebSocket server: rates, response times, errors, and which side was the limit
     Load(Box<Load>),
     /// Measure this machine: WebSocket echo next to raw TCP echo and other servers
     #[command(after_help = BENCH_HELP)]

@@ -96,8 +96,8 @@ pub(crate) struct LoadTls {
     /// CAs in PEM instead of those of the system; repeatable
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub(crate) cacert: Vec<PathBuf>,
-    /// Accept every certificate of the server, without verification
-    #[arg(short = 'k', long, conflicts_with = "cacert")]
+    /// TLS: accept every certificate, without verification
+    #[arg(short = 'k', long, conflicts_with = "cacert", help_heading = "Connections")]
     pub(crate) insecure: bool,
     /// Name for SNI and certificate [default: the host of the URL]
     #[arg(long, value_name = "NAME", hide_short_help = true)]

@@ -81,10 +81,10 @@ pub(crate) fn busy_poll_word(text: &str) -> Result<String, String> {
     busy_poll(text).map(|_| text.to_owned())
 }
 
-/// A time that is not 0.
+/// A time of at least a millisecond.
 pub(crate) fn some_time(text: &str) -> Result<Duration, String> {
     match time(text)? {
-        Duration::ZERO => Err("give at least 1ms".into()),
+        time if time < Duration::from_millis(1) => Err("give at least 1ms".into()),
         time => Ok(time),
     }
 }
@@ -232,6 +232,7 @@ mod tests {
         assert!(rounds("5") == Ok(5) && ["0", "1001"].iter().all(|text| rounds(text).is_err()));
         assert!(["0", "129"].iter().all(|text| headers(text).is_err()));
         assert!(["4", "1000", "65536"].iter().all(|text| ring_entries(text).is_err()));
+        assert!(some_time("999us").is_err());
         assert!(some_size("0").is_err() && some_time("0").is_err() && shards("0").is_err());
     }
 

@@ -8,7 +8,7 @@ use crate::values::{
     bearer, busy_poll, connect_concurrency, connect_rate, connections, cookie, cores, credentials, header,
     origin_to_send, pipeline, some_count, some_time, subprotocol, threads, time,
 };
-use clap::{Args, Command};
+use clap::{ArgAction, Args, Command};
 use ringway::placement::CoreList;
 use ringway::{BusyPoll, HeaderName, HeaderValue};
 use ringway_loadtest::parse::{RateRange, Stage, rate, resolve, share_of_errors, sources, stage, target};
@@ -20,9 +20,9 @@ use std::time::Duration;
 /// The text above the flags.
 pub(crate) const EXAMPLES: &str = "\
 Examples:
-  ringway load ws://127.0.0.1:9001               50 connections, 1 message in flight on each, for 10 s
+  ringway load ws://127.0.0.1:9001               50 connections, 1 in flight on each, for 10 s
   ringway load :9001 -c 1k -p 16 -d 30s          closed loop: 16 messages in flight on each of 1000
-  ringway load :9001 -c 1k -R 50k                open loop: 50 000 messages/s, whether answered or not
+  ringway load :9001 -c 1k -R 50k                open loop: 50 000 messages/s, due at fixed times
   ringway load :9001 -R 1k:100k -d 1m            open loop with a rate that rises over the duration
   ringway load wss://host/chat -n 10 -m hello    exactly ten messages
   ringway load :9001 --mode idle -c 100k -d 10m  hold connections open
@@ -37,6 +37,10 @@ Exit codes: 0 success; 1 more failures than --max-errors allows, or the run fail
 4 nothing was measured; 130/143 interrupted by SIGINT/SIGTERM, with a report of the measured part.
 docs/benchmarking.md explains the figures, and each verdict with its remedy.";
 
+/// The text below the frequent flags.
+const MORE: &str = "\
+Exit codes: 0 success, 1 failures, 2 usage, 4 nothing was measured. --help has all flags.";
+
 /// The order of the parts of the help: the usage and the examples are above the flags.
 const TEMPLATE: &str = "{about-with-newline}\n{usage-heading} {usage}\n\n{before-help}{all-args}{after-help}";
 
@@ -48,7 +52,7 @@ pub(crate) fn with_compact_help(load: Command, is_short: bool) -> Command {
     }
     // The long format of clap has three lines for each flag.
     let mut all = load.clone().bin_name("ringway load").max_term_width(MAX_WIDTH);
-    all = all.mut_args(|flag| flag.hide_short_help(false));
+    all = all.mut_args(|flag| flag.hide_short_help(false)).after_help(EXIT_CODES);
     let help = all.render_help();
     load.override_help(help)
 }
@@ -75,7 +79,8 @@ const OF_ONE_POPULATION: [&str; 13] = [
 ];
 
 #[derive(Debug, Args)]
-#[command(before_help = EXAMPLES, after_help = EXIT_CODES, help_template = TEMPLATE)]
+#[command(before_help = EXAMPLES, after_help = MORE, after_long_help = EXIT_CODES, help_template = TEMPLATE)]
+#[command(disable_help_flag = true)]
 pub(crate) struct Load {
     /// ws://HOST:PORT/PATH, wss://…, HOST:PORT, :PORT or unix:/run/app.sock:/PATH
     #[arg(value_name = "URL[=WEIGHT]", required_unless_present = "scenario", value_parser = target)]
@@ -110,7 +115,7 @@ pub(crate) struct Load {
     )]
     pub(crate) arrivals: ArrivalsName,
     /// Time to send before measuring [default: 1s; 0 with -n]
-    #[arg(short, long, value_name = "TIME", value_parser = time, help_heading = "Load")]
+    #[arg(short, long, value_name = "TIME", value_parser = time, hide_short_help = true, help_heading = "Load")]
     pub(crate) warmup: Option<Duration>,
     /// Time that a message waits for its reply [default: 10s]
     #[arg(long, value_name = "TIME", value_parser = some_time, hide_short_help = true, help_heading = "Load")]
@@ -123,7 +128,7 @@ pub(crate) struct Load {
     #[arg(long, value_name = "MODE:SHARE,…", value_parser = parse_mix, conflicts_with = "mode", help_heading = "Traffic")]
     pub(crate) mix: Option<Mix>,
     /// Populations from a TOML file; docs/scenarios.md has the keys
-    #[arg(long, value_name = "FILE", conflicts_with_all = OF_ONE_POPULATION, help_heading = "Traffic")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = OF_ONE_POPULATION, hide_short_help = true, help_heading = "Traffic")]
     pub(crate) scenario: Option<PathBuf>,
     /// Bytes: 512, a range 20-1K, or weights 20:70,1K:25,16K:5 [default: 64]
     #[arg(short, long, value_name = "SIZES", help_heading = "Traffic")]
@@ -199,7 +204,7 @@ pub(crate) struct Load {
     #[arg(short, long, value_name = "N", value_parser = threads, help_heading = "Generator")]
     pub(crate) threads: Option<usize>,
     /// Cores to pin them to, as 0-3,8 [default: those without the server]
-    #[arg(long, value_name = "LIST", value_parser = cores, help_heading = "Generator")]
+    #[arg(long, value_name = "LIST", value_parser = cores, hide_short_help = true, help_heading = "Generator")]
     pub(crate) cores: Option<CoreList>,
     /// System interface for sockets: auto, uring or epoll
     #[arg(
@@ -233,6 +238,10 @@ pub(crate) struct Load {
     /// No live view on standard error
     #[arg(short, long, help_heading = "Result")]
     pub(crate) quiet: bool,
+
+    /// Print the frequent flags (-h) or all (--help)
+    #[arg(short, long, action = ArgAction::Help, help_heading = "Result")]
+    pub(crate) help: Option<bool>,
 
     #[command(flatten)]
     pub(crate) tls: LoadTls,

@@ -87,14 +87,18 @@ const MAX_COLUMNS: usize = 120;
 
 /// The progress in one line; the most important figures are first.
 fn line(progress: &Progress, per_second: f64) -> String {
-    let mut line = progress.phase.name().to_owned();
+    // Most of the time, the phase is that of measuring.
+    let mut line = match progress.phase {
+        RunPhase::Measure => String::new(),
+        phase => format!("{} ", phase.name()),
+    };
+    let elapsed = progress.elapsed.as_secs_f64();
+    line += &match (progress.of, progress.of_messages) {
+        (Some(of), _) => format!("{elapsed:.1}/{} s", of.as_secs_f64()),
+        (None, Some(of)) => format!("{elapsed:.1} s, {} messages", count(of as f64)),
+        (None, None) => format!("{elapsed:.1} s"),
+    };
     if progress.phase >= RunPhase::WarmUp {
-        let elapsed = progress.elapsed.as_secs_f64();
-        line += &match (progress.of, progress.of_messages) {
-            (Some(of), _) => format!(" {elapsed:.1} of {:.1} s", of.as_secs_f64()),
-            (None, Some(of)) => format!(" {elapsed:.1} s, {} messages", count(of as f64)),
-            (None, None) => format!(" {elapsed:.1} s"),
-        };
         line += &format!("  {}/s", count(per_second));
         if let (Some(p50), Some(p99)) = (progress.p50, progress.p99) {
             line += &format!("  p50 {}  p99 {}", time(p50), time(p99));
@@ -132,7 +136,7 @@ mod tests {
             backlog: 0,
             errors: 0,
         };
-        assert_eq!(line(&progress, 0.0), "connecting  7 open");
+        assert_eq!(line(&progress, 0.0), "connecting 1.0 s  7 open");
         let of = Some(Duration::from_secs(10));
         let progress = Progress {
             phase: RunPhase::Measure,
@@ -146,10 +150,10 @@ mod tests {
         };
         assert_eq!(
             line(&progress, 2.5e6),
-            "measuring 1.0 of 10.0 s  2.50 M/s  p50 120 µs  p99 1.50 ms  3 errors  backlog 12  7 open, 1 failed"
+            "1.0/10 s  2.50 M/s  p50 120 µs  p99 1.50 ms  3 errors  backlog 12  7 open, 1 failed"
         );
         let counting = Progress { of: None, of_messages: Some(20_000), errors: 0, failed: 0, backlog: 0, ..progress };
         let line = line(&counting, 0.0);
-        assert_eq!(line, "measuring 1.0 s, 20.0 k messages  0/s  p50 120 µs  p99 1.50 ms  0 errors  backlog 0  7 open");
+        assert_eq!(line, "1.0 s, 20.0 k messages  0/s  p50 120 µs  p99 1.50 ms  0 errors  backlog 0  7 open");
     }
 }
