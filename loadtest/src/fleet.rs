@@ -252,3 +252,192 @@ fn publishing(population: &Population, threads: usize) -> Option<(Arc<Publishing
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lifetime::Span;
+    use crate::message::{Alphabet, Content, Sizes};
+    use crate::pace::{Arrivals, Schedule};
+    use crate::plan::{RunLength, Verify};
+    use crate::steps::Timetable;
+    use proptest::prelude::*;
+
+    /// Threads and connections above these are checked and not constructed.
+    const THREADS: usize = 4;
+    const CONNECTIONS: u32 = 2_000;
+
+    fn duration() -> impl Strategy<Value = Duration> {
+        prop_oneof![
+            Just(Duration::ZERO),
+            Just(Duration::from_nanos(1)),
+            (1..100_000u64).prop_map(Duration::from_millis),
+            Just(Duration::from_secs(365 * 86_400)),
+            any::<u64>().prop_map(Duration::from_secs),
+            Just(Duration::MAX),
+        ]
+    }
+
+    fn number() -> impl Strategy<Value = u32> {
+        prop_oneof![0..5u32, 1..CONNECTIONS, any::<u32>(), Just(u32::MAX)]
+    }
+
+    fn rate() -> impl Strategy<Value = f64> {
+        prop_oneof![Just(0.0), 1.0..1e6, any::<f64>()]
+    }
+
+    fn span() -> impl Strategy<Value = Span> {
+        prop_oneof![
+            duration().prop_map(Span::Fixed),
+            (duration(), duration()).prop_map(|(one, other)| Span::Uniform(one, other)),
+            duration().prop_map(Span::Exponential),
+            (duration(), any::<f64>()).prop_map(|(median, sigma)| Span::Lognormal { median, sigma }),
+        ]
+    }
+
+    // Boxed: a test's stack is too small for all strategies.
+    fn behaviour() -> BoxedStrategy<Behaviour> {
+        prop_oneof![
+            Just(Behaviour::Echo),
+            Just(Behaviour::Send),
+            Just(Behaviour::Receive),
+            Just(Behaviour::Connect),
+            span().prop_map(|think| Behaviour::Request { think }),
+            proptest::option::of(duration()).prop_map(|ping| Behaviour::Idle { ping }),
+            number().prop_map(|publishers| Behaviour::Broadcast { publishers }),
+            (span(), span()).prop_map(|(lifetime, pause)| Behaviour::Churn { lifetime, pause }),
+            any::<u64>().prop_map(|bytes_per_second| Behaviour::Slow { bytes_per_second }),
+        ]
+        .boxed()
+    }
+
+    fn load() -> BoxedStrategy<Load> {
+        let stages = proptest::collection::vec((duration(), rate()), 0..3);
+        let open = (rate(), stages, any::<bool>()).prop_map(|(initial, stages, is_uniform)| {
+            let arrivals = if is_uniform { Arrivals::Uniform } else { Arrivals::Poisson };
+            // A plan cannot have an invalid schedule.
+            match Schedule::new(initial, &stages) {
+                Ok(schedule) => Load::Open { schedule, arrivals },
+                Err(_) => Load::Open { schedule: Schedule::constant(1.0), arrivals },
+            }
+        });
+        prop_oneof![number().prop_map(|in_flight| Load::Closed { in_flight }), open].boxed()
+    }
+
+    fn content() -> BoxedStrategy<Content> {
+        let sizes = || {
+            (0..4096usize, 0..4096usize).prop_filter_map("a range", |(min, more)| Sizes::range(min..=min + more).ok())
+        };
+        prop_oneof![
+            sizes().prop_map(|sizes| Content::Random { sizes, alphabet: Alphabet::Mixed }),
+            sizes().prop_map(|sizes| Content::Random { sizes, alphabet: Alphabet::Binary }),
+            sizes().prop_map(Content::Json),
+            "[a-z{}:]{0,12}".prop_filter_map("a template", |text| Content::template(&text).ok()),
+        ]
+        .boxed()
+    }
+
+    fn population() -> impl Strategy<Value = Population> {
+        ("[a-z]{0,3}", number(), behaviour(), load(), content()).prop_map(
+            |(name, connections, behaviour, load, message)| Population { name, connections, behaviour, load, message },
+        )
+    }
+
+    prop_compose! {
+        fn plan()(
+            targets in proptest::collection::vec(any::<u32>(), 0..4),
+            populations in proptest::collection::vec(population(), 0..3),
+            length in prop_oneof![duration().prop_map(RunLength::Time), any::<u64>().prop_map(RunLength::Messages)],
+            warmup in proptest::option::of(duration()),
+            timeout in duration(),
+            connect_timeout in duration(),
+            connect_rate in proptest::option::of(rate()),
+            concurrency in proptest::option::of(number()),
+            threads in proptest::option::of(0..10usize),
+            max_errors in prop_oneof![Just(0.0), any::<f64>()],
+        ) -> Plan {
+            let targets = targets.into_iter().map(|weight| Target { weight, ..Target::new("ws://127.0.0.1:9/") });
+            let mut plan = Plan {
+                targets: targets.collect(),
+                populations,
+                length,
+                warmup,
+                timeout,
+                verify: Verify::All,
+                threads,
+                max_errors,
+                ..Plan::new("")
+            };
+            plan.connect.rate = connect_rate;
+            plan.connect.concurrency = concurrency;
+            plan.connect.timeout = connect_timeout;
+            plan
+        }
+    }
+
+    /// A plan that is valid but for one field that is arbitrary: most arbitrary plans are invalid.
+    fn almost_valid() -> impl Strategy<Value = Plan> {
+        (plan(), 0..9usize).prop_map(|(from, field)| {
+            let mut plan = Plan::new("ws://127.0.0.1:9/");
+            match field {
+                0 if !from.targets.is_empty() => plan.targets = from.targets,
+                1 => plan.length = from.length,
+                2 => plan.warmup = from.warmup,
+                3 => plan.timeout = from.timeout,
+                4 => plan.connect = from.connect,
+                5 => plan.threads = from.threads,
+                6 => plan.max_errors = from.max_errors,
+                _ if !from.populations.is_empty() => plan.populations = from.populations,
+                _ => {}
+            }
+            plan
+        })
+    }
+
+    /// Constructs what a run constructs before it connects.
+    fn construct(plan: &Plan) {
+        let threads = plan.threads.unwrap_or(2).min(plan.connections() as usize);
+        let endpoints: Vec<_> =
+            plan.targets.iter().map(|target| Arc::new(endpoint(plan, target).expect("a valid URL"))).collect();
+        Config::default().handshake_timeout(plan.connect.timeout).expect("the check has the range of the engine");
+        limits(plan, threads).expect("the check has the range of the engine");
+        let time = match plan.length {
+            RunLength::Time(time) => Some(time),
+            RunLength::Messages(_) => None,
+        };
+        let table = Timetable::new(1, plan.warmup(), time);
+        assert!(Instant::now().checked_add(Duration::from_nanos(table.measure)).is_some());
+        if threads > THREADS || plan.connections() > CONNECTIONS {
+            return;
+        }
+        let endpoints: Arc<[Arc<Endpoint>]> = endpoints.into();
+        for index in 0..threads {
+            let permits = Arc::new(Permits::new(plan.connect.concurrency.unwrap_or(1)));
+            let crews = plan
+                .populations
+                .iter()
+                .map(|population| crew(plan, population, &endpoints, &permits, index, threads, 1, 0));
+            let (events, _) = mpsc::channel();
+            Worker::new(Orders {
+                index,
+                threads,
+                epoch: Instant::now(),
+                verify: plan.verify,
+                timeout: plan.timeout,
+                crews: crews.collect(),
+                events,
+            });
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+
+        #[test]
+        fn no_plan_that_passes_its_check_panics_in_construction(plan in prop_oneof![plan().boxed(), almost_valid().boxed()]) {
+            if plan.check().is_ok() {
+                construct(&plan);
+            }
+        }
+    }
+}

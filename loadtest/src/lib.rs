@@ -57,10 +57,12 @@ pub mod message;
 mod observe;
 mod opening;
 mod pace;
+pub mod parse;
 mod place;
 mod plan;
 mod random;
 mod run;
+mod scenario;
 mod sequence;
 mod steps;
 mod summary;
@@ -78,12 +80,13 @@ pub use observe::{
     Backlog, CoreShares, MachineFigures, RampFigures, ServerIdentity, SynRetry, TcpCounters, Unknown, processes, server,
 };
 pub use opening::{OpeningFigures, StageFailures, TlsFigures, TlsSessionFigures};
-pub use pace::{Arrivals, Schedule};
+pub use pace::{Arrivals, MAX_RATE, Schedule, ScheduleError};
 pub use plan::{
     Behaviour, ConnectPlan, HANDSHAKES, Load, MAX_HANDSHAKES, MAX_IN_FLIGHT, MAX_SIZE, Offer, Plan, PlanError,
     Population, RunLength, Stop, Target, Verify,
 };
 pub use ringway::Cores;
+pub use scenario::{Scenario, ScenarioError};
 pub use steps::RunPhase;
 pub use summary::{
     ConnectionFigures, ErrorFigures, GeneratorFigures, GeneratorThreadFigures, HistogramFigures, LatencyFigures,

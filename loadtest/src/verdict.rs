@@ -4,7 +4,8 @@
 //! server's. Each rule needs figures that show its verdict; a figure that is missing shows nothing.
 //! The rules, in their order:
 //!
-//! 1. Without connections or messages, nothing was measured: [`LimitedBy::Inconclusive`].
+//! 1. Without connections or messages, nothing was measured: [`LimitedBy::Inconclusive`]. The same
+//!    holds for a window of less than 100 ms, in which CPU times show nothing.
 //! 2. In an open loop that kept up, neither side was the limit ([`LimitedBy::Rate`]), unless the
 //!    generator's lateness is at least half of the response time.
 //! 3. A saturated generator is the limit, unless steal, throttling or other threads on its cores
@@ -150,6 +151,11 @@ impl Findings {
         if let Some(why) = nothing_measured(seen) {
             self.say(why);
             return LimitedBy::Inconclusive;
+        }
+        if let Some(length) = seen.too_short {
+            let length = time(length.as_secs_f64() * 1e6);
+            self.say(format!("the measured part of {length} is too short for shares of CPU time"));
+            return self.advise(LimitedBy::Inconclusive, "measure for longer (-d), or more messages (-n)");
         }
         let (generator, server) = (Side::generator(seen), Side::server(seen));
         self.describe(seen, &generator);

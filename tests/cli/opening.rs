@@ -84,7 +84,7 @@ fn without_resumption_every_tls_handshake_is_full() {
         });
         assert_eq!(report["tls"], json!({ "full": 20, "resumed": 0, "sessions": [session] }), "{driver}");
         let text = server.load(driver, &arguments).stdout;
-        for line in ["\nopening      p50 ", "\n  TCP        p50 ", "\n  TLS        p50 ", "\n  upgrade    p50 "] {
+        for line in ["\n  opening  ", "\n    TCP  ", "\n    TLS  ", "\n    upgrade  "] {
             assert!(text.contains(line), "{line:?} in {text}");
         }
         let line = "\ntls          TLS 1.3, TLS13_AES_128_GCM_SHA256: 20 full, 0 resumed\n";
@@ -120,7 +120,7 @@ fn without_tls_the_stages_are_the_connection_and_the_upgrade() {
             assert_stages(&report, &["connect", "upgrade"], 20);
             assert!(report["tls"].is_null(), "{report}");
             let text = run(ringway(&arguments)).stdout;
-            assert!(text.contains(&format!("\n  {label:<10} p50 ")) && text.contains("\n  upgrade    p50 "), "{text}");
+            assert!(text.contains(&format!("\n    {label:<8} ")) && text.contains("\n    upgrade  "), "{text}");
             assert!(!text.contains("TLS"), "{text}");
         }
     }
@@ -142,15 +142,15 @@ fn failures_are_counted_by_stage() {
         let untrusted = load(&url, &["--servername", "localhost", "--cacert", other.to_str().expect("UTF-8")]);
         assert_eq!(untrusted["connections"]["failed_in"], json!({ "connect": 0, "tls": 3, "upgrade": 0 }), "{driver}");
         assert_eq!(
-            (&untrusted["errors"], &untrusted["opening_us"]["total"]),
-            (&json!({ "tls_failed": 3 }), &Value::Null)
+            (&untrusted["errors"]["tls_failed"]["count"], &untrusted["opening_us"]["total"]),
+            (&3.into(), &Value::Null)
         );
         assert_eq!(untrusted["tls"], json!({ "full": 0, "resumed": 0, "sessions": [] }));
         // An origin that the server refuses.
         let picky = ServerProcess::with(&["--shards", "1", "--driver", driver, "--origin", "https://a.example"]);
         let rejected = load(&format!("ws://{}/", picky.address()), &["--origin", "https://b.example"]);
         assert_eq!(rejected["connections"]["failed_in"], json!({ "connect": 0, "tls": 0, "upgrade": 3 }), "{driver}");
-        assert_eq!(rejected["errors"], json!({ "handshake_status_403": 3 }), "{driver}");
+        assert_eq!(rejected["errors"]["handshake_status_403"]["count"], 3, "{driver}");
     }
 }
 
@@ -174,7 +174,7 @@ fn a_server_that_ends_the_connection_fails_the_stage_in_progress() {
         let arguments = ["load", &url, "-c", "2", "-t", "1", "--format", "json"];
         let report = report(&run(ringway(&[&arguments[..], insecure].concat())), 1);
         assert_eq!(report["connections"]["failed_in"], failed_in, "{scheme}");
-        assert_eq!(report["errors"], json!({ "handshake_ended": 2 }), "{scheme}");
+        assert_eq!(report["errors"]["handshake_ended"]["count"], 2, "{scheme}");
         server.join().expect("no assertion in it");
     }
 }

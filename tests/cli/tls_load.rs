@@ -13,7 +13,7 @@ use std::time::SystemTime;
 /// `ringway load` with one connection that sends nothing.
 fn load(server: SocketAddr, arguments: &[&str]) -> Ended {
     let url = format!("wss://{server}/");
-    let fixed = ["load", &url, "-c=1", "--mode=idle", "-d=1ms", "-w=0"];
+    let fixed = ["load", &url, "-c=1", "--mode=idle", "-d=1ms", "-w=0", "-q"];
     run(ringway(&[&fixed[..], arguments].concat()))
 }
 
@@ -173,7 +173,7 @@ fn the_roots_of_the_system_are_the_default() {
     let server = ca.serve(&["server"], &[]);
     let root = ca.folder.write("root.pem", ca.root.pem());
     let url = format!("wss://{}/", address(&server));
-    let load = || ringway(&["load", &url, "-c=1", "--mode=idle", "-d=1ms", "-w=0"]);
+    let load = || ringway(&["load", &url, "-c=1", "--mode=idle", "-d=1ms", "-w=0", "-q"]);
     let mut command = load();
     command.env("SSL_CERT_FILE", &root);
     let ended = run(command);
@@ -264,7 +264,7 @@ fn sessions_are_resumed_only_with_resume() {
     let server = TestServer::listening(server, config(), Limits::default(), |_| Resumed::default());
     // One connection at a time: a connection can use the ticket of an earlier one only.
     let url = format!("wss://{}/", server.address());
-    let load = ["load", &url, "-k", "-c=20", "-t=1", "--connect-rate=50", "--mode=idle", "-d=1ms", "-w=0"];
+    let load = ["load", &url, "-k", "-c=20", "-t=1", "--connect-rate=50", "--mode=idle", "-d=1ms", "-w=0", "-q"];
     for (flags, resumes) in [(&[][..], false), (&["--resume"][..], true)] {
         let ended = run(ringway(&[&load[..], flags].concat()));
         assert_eq!(ended.status.code(), Some(0), "{ended:?}");
@@ -288,7 +288,7 @@ fn a_port_with_tls_is_named_to_a_plain_client() {
     ca.write("server", &["localhost"]);
     let server = ca.serve(&["server"], &[]);
     let url = format!("ws://{}/", address(&server));
-    let ended = run(ringway(&["load", &url, "-c=1", "--mode=idle", "-d=1ms", "-w=0"]));
+    let ended = run(ringway(&["load", &url, "-c=1", "--mode=idle", "-d=1ms", "-w=0", "-q"]));
     assert_eq!(ended.status.code(), Some(1), "{ended:?}");
     assert!(ended.stderr.contains("answered 400 ") && ended.stderr.contains("use wss://"), "{ended:?}");
 }

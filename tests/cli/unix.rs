@@ -55,7 +55,7 @@ fn load_measures_a_server_on_a_unix_socket() {
     let ended = run(ringway(&[&["load", &target], &arguments[..]].concat()));
     assert_eq!((ended.status.code(), ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
     let report: Value = serde_json::from_str(&ended.stdout).expect("JSON");
-    assert_eq!(report["target"], target);
+    assert_eq!(report["plan"]["targets"][0]["url"], target);
     assert_eq!((&report["messages"]["received"], &report["connections"]["established"]), (&2000.into(), &20.into()));
     assert_eq!(report["server"]["pid"], serving.pid());
     let large = ["-c", "2", "-n", "20", "-w", "0", "-t", "1", "-s", "1M", "--verify", "all"];

@@ -58,7 +58,7 @@ fn a_bad_value_is_named_with_its_flag() {
         ("--max-message", "-1"),
         ("--max-connections", "many"),
         ("--handshake-timeout", "soon"),
-        ("--idle-timeout", "1.5s"),
+        ("--idle-timeout", "1.5x"),
         ("--buffer-size", "99999999999999999999g"),
     ] {
         let ended = run(ringway(&["serve", "--listen", "127.0.0.1:0", &format!("{flag}={value}")]));

@@ -3,14 +3,14 @@
 use crate::bench::cells::{Shape, cell};
 use crate::bench::peers::{PeerSpec, peer};
 use crate::listening::ListenOptions;
-use crate::load::arguments::Load;
+use crate::load::arguments::{Load, MAX_WIDTH, with_compact_help};
 use crate::serve::apps::{App, AppParser};
 use crate::tls::{BenchTls, ServeTls};
 use crate::values::{
     buffer_size, buffers, busy_poll, busy_poll_word, connections, cores, headers, listen, origin_to_allow,
     ring_entries, rounds, shards, some_size, some_time, subprotocol, time,
 };
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Command, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use ringway::BusyPoll;
 use ringway::placement::CoreList;
@@ -20,7 +20,7 @@ use std::time::Duration;
 
 /// Serve WebSocket connections, load-test WebSocket servers, and measure this machine.
 #[derive(Debug, Parser)]
-#[command(name = "ringway", version, max_term_width = 110)]
+#[command(name = "ringway", version, max_term_width = MAX_WIDTH)]
 #[command(
     after_help = "Exit codes: 0 success, 1 the run failed, 2 usage, 4 inconclusive, 130/143 interrupted by SIGINT/SIGTERM."
 )]
@@ -29,12 +29,16 @@ pub(crate) struct Arguments {
     pub(crate) command: CliCommand,
 }
 
+/// The program. `is_short`: the help of `load` has the frequent flags only.
+pub(crate) fn command(is_short: bool) -> Command {
+    Arguments::command().mut_subcommand("load", |load| with_compact_help(load, is_short))
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum CliCommand {
     /// Serve WebSocket connections
     Serve(Box<Serve>),
-    /// Load-test a WebSocket server: send messages, verify the echoes, report rates and latencies,
-    /// and which side was the limit
+    /// Load-test a WebSocket server: rates, response times, errors, and which side was the limit
     Load(Box<Load>),
     /// Measure this machine: WebSocket echo next to raw TCP echo and other servers
     #[command(after_help = BENCH_HELP)]
@@ -332,11 +336,12 @@ back in three attempts on a busy machine; 130/143 interrupted by SIGINT/SIGTERM.
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_flags_are_consistent() {
-        Arguments::command().debug_assert();
+        for is_short in [false, true] {
+            command(is_short).debug_assert();
+        }
     }
 
     #[test]
@@ -351,21 +356,66 @@ mod tests {
         assert_eq!(serve(&["--deflate=off"]), Some(DeflateMode::Off));
         assert_eq!(serve(&["--deflate", "--shards=1"]), Some(DeflateMode::Takeover));
         assert_eq!(serve(&["--deflate", "best"]), None);
-        let load = |arguments: &[&str]| match Arguments::try_parse_from([&["ringway", "load"], arguments].concat()) {
-            Ok(Arguments { command: CliCommand::Load(load) }) => Some(load.deflate),
-            _ => None,
-        };
-        assert_eq!(load(&["ws://x/"]), Some(DeflateMode::Off));
-        assert_eq!(load(&["--deflate", "ws://x/"]), Some(DeflateMode::Takeover));
-        assert_eq!(load(&["--deflate=shared", "ws://x/"]), Some(DeflateMode::Shared));
+        let load = |arguments: &[&str]| load(arguments).ok().map(|load| load.deflate);
+        assert_eq!(load(&["ws://x/"]), Some(None));
+        assert_eq!(load(&["--deflate", "ws://x/"]), Some(Some(DeflateMode::Takeover)));
+        assert_eq!(load(&["--deflate=shared", "ws://x/"]), Some(Some(DeflateMode::Shared)));
+    }
+
+    fn load(arguments: &[&str]) -> Result<Box<Load>, clap::Error> {
+        let arguments = [&["ringway", "load"], arguments].concat();
+        match Arguments::try_parse_from(arguments)?.command {
+            CliCommand::Load(load) => Ok(load),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
     fn a_number_of_messages_replaces_a_duration() {
-        let load =
-            |arguments: &[&str]| Arguments::try_parse_from([&["ringway", "load", "ws://x/"], arguments].concat());
+        let load = |arguments: &[&str]| load(&[&["ws://x/"], arguments].concat());
         assert!(load(&["-c", "10k", "-n", "1m", "-p", "16", "-s", "20", "-b", "-w", "0"]).is_ok());
         assert!(load(&["-n", "5", "-d", "5s"]).is_err());
-        assert!(load(&["-R", "5"]).is_err(), "there is no open loop yet");
+        assert!(load(&["-R", "5", "-n", "5"]).is_ok());
+    }
+
+    #[test]
+    fn a_closed_and_an_open_loop_exclude_each_other() {
+        let load = |arguments: &[&str]| load(&[&[":9001"], arguments].concat());
+        for wrong in [&["-R", "5", "-p", "2"][..], &["--stage", "1s:5", "-p", "2"], &["--stage", "1s:5", "-d", "2s"]] {
+            assert!(load(wrong).is_err(), "{wrong:?}");
+        }
+        let stages = load(&["-R", "5", "--stage", "1s:5", "--stage", "1.5s:10k"]).expect("a schedule");
+        assert_eq!(stages.stage.len(), 2);
+    }
+
+    #[test]
+    fn wrk_and_oha_have_the_same_short_flags() {
+        let load = load(&["-z", "1.5s", "-c", "7", "-t", "2", "-H", "A: b", "-R", "5k", "-o", "x.json", ":9001"]);
+        let load = load.expect("flags of wrk and oha");
+        assert_eq!((load.duration, load.connections, load.threads), (Some(Duration::from_millis(1500)), 7, Some(2)));
+        assert_eq!((load.header.len(), load.rate.is_some(), load.output.is_some()), (1, true, true));
+    }
+
+    /// 100 lines of 100 columns are two screens.
+    #[test]
+    fn the_help_of_load_fits_on_two_screens_and_the_short_one_on_one() {
+        let help = |is_short: bool| {
+            let mut command = command(is_short).term_width(100);
+            command.build();
+            let load = command.find_subcommand_mut("load").expect("it exists");
+            if is_short { load.render_help().to_string() } else { load.render_long_help().to_string() }
+        };
+        for (is_short, lines) in [(true, 50), (false, 100)] {
+            let text = help(is_short);
+            assert!(text.lines().count() <= lines, "{} lines:\n{text}", text.lines().count());
+            assert!(text.find("Examples:") < text.find("--connections"), "the examples are first:\n{text}");
+            assert!(text.lines().all(|line| line.chars().count() <= MAX_WIDTH), "{text}");
+        }
+        let all = help(false);
+        let load = command(false);
+        let load = load.find_subcommand("load").expect("it exists");
+        for flag in load.get_arguments().filter_map(|flag| flag.get_long()) {
+            assert!(all.contains(&format!("--{flag}")), "{flag} in:\n{all}");
+        }
     }
 }

@@ -22,8 +22,8 @@ mod tls;
 mod unix;
 mod values;
 
-use arguments::{Arguments, CliCommand};
-use clap::Parser;
+use arguments::{Arguments, CliCommand, command};
+use clap::FromArgMatches;
 use std::process::ExitCode;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -31,7 +31,10 @@ use tracing_subscriber::filter::LevelFilter;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let is_short = std::env::args_os().any(|argument| argument == "-h");
+    let matches = command(is_short).get_matches();
+    // The program of the matches is that of the structures, so that the conversion does not fail.
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     tracing_subscriber::fmt()
         .with_max_level(LevelFilter::WARN)
         .with_writer(std::io::stderr)

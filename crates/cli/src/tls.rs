@@ -93,30 +93,26 @@ impl ServeTls {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "TLS, with wss://")]
 pub(crate) struct LoadTls {
-    /// CAs in PEM that verify the server, instead of the root certificates of the system; may be
-    /// given several times
-    #[arg(long, value_name = "FILE")]
+    /// CAs in PEM instead of those of the system; repeatable
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub(crate) cacert: Vec<PathBuf>,
-    /// Accept every certificate of the server, without verification
-    #[arg(short = 'k', long, conflicts_with = "cacert")]
+    /// TLS: accept every certificate, without verification
+    #[arg(short = 'k', long, conflicts_with = "cacert", help_heading = "Connections")]
     pub(crate) insecure: bool,
-    /// Name to send to the server (SNI), which its certificate must have [default: the host of the
-    /// URL]
-    #[arg(long, value_name = "NAME")]
+    /// Name for SNI and certificate [default: the host of the URL]
+    #[arg(long, value_name = "NAME", hide_short_help = true)]
     pub(crate) servername: Option<String>,
-    /// Application protocols to offer (ALPN), separated by commas, or none [default: http/1.1]
-    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    /// Application protocols to offer, or none [default: http/1.1]
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', hide_short_help = true)]
     pub(crate) alpn: Vec<String>,
     /// Certificate chain in PEM, to authenticate this client
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub(crate) cert: Option<PathBuf>,
     /// Private key of --cert in PEM [default: the file of --cert]
-    #[arg(long, value_name = "FILE", requires = "cert")]
+    #[arg(long, value_name = "FILE", requires = "cert", hide_short_help = true)]
     pub(crate) key: Option<PathBuf>,
-    /// Resume TLS sessions, as clients do that connect again. Connections that open at the same time
-    /// do not resume each other's sessions: with --connect-concurrency 1 all connections of a thread
-    /// but the first can resume one [default: a full handshake for each connection]
-    #[arg(long)]
+    /// Resume TLS sessions; effective with --connect-concurrency 1
+    #[arg(long, hide_short_help = true)]
     pub(crate) resume: bool,
 }
 
@@ -153,7 +149,7 @@ impl LoadTls {
     }
 
     /// The first flag that is given.
-    fn first_flag(&self) -> Option<&'static str> {
+    pub(crate) fn first_flag(&self) -> Option<&'static str> {
         [
             (!self.cacert.is_empty(), "--cacert"),
             (self.insecure, "--insecure"),

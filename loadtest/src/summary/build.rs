@@ -16,7 +16,6 @@ use crate::observe::{MachineFigures, RampFigures, ServerIdentity};
 use crate::plan::Plan;
 use crate::verdict;
 use ringway::placement::Assignment;
-use std::mem;
 use std::time::Duration;
 
 /// What a run has found out, beside the plan.

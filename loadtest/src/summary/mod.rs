@@ -4,6 +4,7 @@ mod bars;
 mod build;
 mod connections;
 mod evidence;
+mod hints;
 mod histograms;
 mod json;
 mod messages;
@@ -24,11 +25,12 @@ pub use plan::{
 pub use population::{ErrorFigures, PopulationFigures, ReachFigures};
 pub use usage::{GeneratorFigures, GeneratorThreadFigures, ServerFigures};
 
-use crate::errors::CLOSE_UNANSWERED;
+use crate::errors::{CLOSE_UNANSWERED, LATE};
 use crate::observe::{MachineFigures, RampFigures};
 use crate::opening::{OpeningFigures, TlsFigures};
 use crate::timeline::IntervalFigures;
 use crate::verdict::{LimitedBy, Verdict};
+use hints::hint;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -106,7 +108,8 @@ impl Report {
     /// message.
     #[must_use]
     pub fn failures(&self) -> u64 {
-        let errors = self.errors.iter().filter(|(kind, _)| *kind != CLOSE_UNANSWERED);
+        // The message of a late reply has failed by its timeout.
+        let errors = self.errors.iter().filter(|(kind, _)| *kind != CLOSE_UNANSWERED && *kind != LATE);
         let counted: u64 = errors.map(|(_, error)| error.count).sum();
         counted.max(self.messages.missing + self.messages.corrupted)
     }
@@ -124,11 +127,7 @@ impl Report {
         let (kind, error) = self.errors.iter().max_by_key(|(_, error)| error.count)?;
         let first = error.samples.first().map_or("", String::as_str);
         let targets: Vec<&str> = self.plan.targets.iter().map(|target| target.url.as_str()).collect();
-        // The usual answer of an HTTP server to a request without TLS on a port with it.
-        let hint = match kind == "handshake_status_400" && targets.iter().all(|url| url.starts_with("ws://")) {
-            true => "; if this port expects TLS, use wss://",
-            false => "",
-        };
+        let hint = hint(kind, &targets);
         (self.connections.established == 0).then(|| {
             format!(
                 "none of {} connections to {} could be opened ({kind}): {first}{hint}",

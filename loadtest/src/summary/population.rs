@@ -45,7 +45,7 @@ pub struct PopulationFigures {
 /// did not take place within the timeout is in `missing` of the messages, and enters at the time
 /// waited. Duplicates and messages out of the order of their publisher are in `duplicated` and
 /// `reordered`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ReachFigures {
     /// The number of published messages.
     pub messages: u64,

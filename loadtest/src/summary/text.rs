@@ -1,16 +1,26 @@
 //! The report as text for a terminal. It fits on one screen, unless there are many populations or
 //! errors.
 
+mod lines;
+mod tables;
+#[cfg(test)]
+mod tests;
+
 use super::bars::bars;
-use super::{ConnectionFigures, LatencyFigures, MessageFigures, PopulationFigures, Report};
-use crate::histogram::{Quantiles, Recorder};
-use crate::opening::{OpeningFigures, StageFailures};
+use super::{ConnectionFigures, MessageFigures, Report};
+use crate::histogram::Recorder;
+use crate::opening::StageFailures;
 use crate::plan::{Behaviour, Load, Plan, Population};
 use crate::units::{bytes, count, time};
 use crate::verdict::LimitedBy;
+use lines::Lines;
 use ringway::placement::Assignment;
 use std::fmt::Write;
 use std::time::Duration;
+use tables::{transport, write_populations, write_times};
+
+/// The kinds of errors that are printed; the others are counted.
+const ERROR_KINDS: usize = 8;
 
 /// What only the text needs.
 #[derive(Clone)]
@@ -47,10 +57,26 @@ impl Details {
 
 /// The load of a population in words: `50 connections, 1 in flight on each, text of 64 B`.
 fn describe(population: &Population) -> String {
-    let connections = count(population.connections.into());
     let mut text = match &population.behaviour {
-        Behaviour::Broadcast { publishers } => format!("{publishers} publishers, {connections} readers"),
-        behaviour => format!("{behaviour}, {connections} connections"),
+        Behaviour::Broadcast { publishers } => {
+            let publishers = number((*publishers).into(), "publisher");
+            format!("broadcast, {publishers}, {}", number(population.connections.into(), "reader"))
+        }
+        Behaviour::Request { think } => {
+            format!("request with {think} of think time, {}", number(population.connections.into(), "connection"))
+        }
+        Behaviour::Churn { lifetime, .. } => {
+            format!("churn with lifetimes of {lifetime}, {}", number(population.connections.into(), "connection"))
+        }
+        Behaviour::Slow { bytes_per_second } => {
+            let rate = bytes(*bytes_per_second as f64);
+            format!("slow at {rate}/s, {}", number(population.connections.into(), "connection"))
+        }
+        Behaviour::Idle { ping: Some(ping) } => {
+            let ping = time(ping.as_secs_f64() * 1e6);
+            format!("idle with a ping each {ping}, {}", number(population.connections.into(), "connection"))
+        }
+        behaviour => format!("{behaviour}, {}", number(population.connections.into(), "connection")),
     };
     let behaviour = &population.behaviour;
     match &population.load {
@@ -68,69 +94,68 @@ fn describe(population: &Population) -> String {
     text
 }
 
-/// Lines with a label and a text.
-struct Lines(String);
-
-impl Lines {
-    fn add(&mut self, label: &str, text: &str) {
-        let _ = writeln!(self.0, "{label:<12} {text}");
-    }
+/// A number with the noun that it counts.
+fn number(number: u64, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{} {noun}s", count(number as f64)) }
 }
 
 impl Report {
-    /// The summary for a terminal; ends with a newline.
+    /// The summary for a terminal of this many columns; ends with a newline. Lines are wrapped at
+    /// spaces; tables and bars have 74 columns.
     #[must_use]
-    pub fn to_text(&self) -> String {
-        let mut lines = Lines(String::new());
+    pub fn to_text(&self, columns: usize) -> String {
+        let mut lines = Lines::new(columns);
         for (index, target) in self.plan.targets.iter().enumerate() {
-            lines.add(if index == 0 { "target" } else { "" }, &target.url);
+            let weight = if target.weight == 1 { String::new() } else { format!(", weight {}", target.weight) };
+            lines.add(if index == 0 { "target" } else { "" }, &format!("{}{weight}", target.url));
         }
         for (index, load) in self.text.loads.iter().enumerate() {
             lines.add(if index == 0 { "load" } else { "" }, load);
         }
-        lines.add("threads", &format!("{}, {}, seed {}", self.text.placement, self.plan.driver, self.plan.seed));
+        // The features of the driver are in the JSON.
+        let driver = self.plan.driver.split(" (").next().unwrap_or_default();
+        lines.add("threads", &format!("{}, {driver}, seed {}", self.text.placement, self.plan.seed));
         self.write_connections(&mut lines);
-        if self.measured.is_zero() {
-            lines.add(if self.text.has_traffic { "messages" } else { "held" }, "nothing was measured");
-        } else {
+        let is_measured = !self.measured.is_zero();
+        if is_measured {
             self.write_messages(&mut lines);
+        }
+        write_times(&mut lines, self);
+        if is_measured {
+            let histogram = bars(&mut self.text.response.clone());
+            lines.space();
+            for (index, bar) in histogram.iter().enumerate() {
+                lines.push(&format!("{:<13}{bar}", if index == 0 { "histogram" } else { "" }));
+            }
+            lines.space();
             self.write_usage(&mut lines);
+        } else {
+            lines.space();
+            lines.add(if self.text.has_traffic { "messages" } else { "held" }, "nothing was measured");
         }
         self.write_errors(&mut lines);
-        if self.text.has_traffic && !self.measured.is_zero() {
-            let sentences = self.verdict.evidence.join("; ");
-            lines.add("limited by", &format!("{}: {sentences}", self.verdict.limited_by));
-            if let Some(remedy) = &self.verdict.remedy {
-                lines.add("", remedy);
-            }
+        if self.text.has_traffic && is_measured {
+            self.write_verdict(&mut lines);
         }
         if self.interrupted {
             lines.add("interrupted", "the figures are those of a part of the run");
         }
-        lines.0
+        lines.finish()
     }
 
     fn write_connections(&self, lines: &mut Lines) {
         let connections = &self.connections;
-        lines.add("connections", &connecting(connections, self.text.ramp_time));
-        let is_unix = self.plan.targets.iter().all(|target| target.url.starts_with("unix:"));
-        let transport = if is_unix { "Unix" } else { "TCP" };
+        let reconnects = self.populations.iter().any(|one| matches!(one.behaviour, "connect" | "churn"));
+        lines.add("connections", &connecting(connections, self.text.ramp_time, reconnects));
         let StageFailures { connect, tls, upgrade } = connections.failed_in;
-        let stages = [(connect, transport), (tls, "TLS"), (upgrade, "upgrade")];
+        let stages = [(connect, transport(self)), (tls, "TLS"), (upgrade, "upgrade")];
         let stages = stages.iter().filter(|(failed, _)| *failed > 0).map(|(failed, stage)| format!("{stage} {failed}"));
         let stages: Vec<String> = stages.collect();
         if !stages.is_empty() {
             lines.add("", &format!("failed at: {}", stages.join(", ")));
         }
-        let OpeningFigures { connect, tls, upgrade, total } = &self.opening_us;
-        for (label, quantiles) in [("  opening", total), (transport, connect), ("TLS", tls), ("upgrade", upgrade)] {
-            if let Some(quantiles) = quantiles {
-                let label = if label.starts_with(' ') { label.to_owned() } else { format!("  {label}") };
-                lines.add(&label, &row(quantiles));
-            }
-        }
         for sentence in self.ramp.sentences() {
-            lines.add("", &sentence);
+            lines.item("", &sentence);
         }
         for (index, session) in self.tls.iter().flat_map(|tls| &tls.sessions).enumerate() {
             let label = if index == 0 { "tls" } else { "" };
@@ -146,63 +171,103 @@ impl Report {
 
     fn write_messages(&self, lines: &mut Lines) {
         let measured = time(self.measured.as_secs_f64() * 1e6);
-        if let [population] = self.populations.as_slice() {
-            write_population(lines, population, &measured);
+        lines.space();
+        if !self.text.has_traffic && self.messages.sent == 0 {
+            lines.add("held", &format!("for {measured}"));
         } else {
-            for population in &self.populations {
-                lines.add(&population.name, &connecting(&population.connections, Duration::ZERO));
-                write_population(lines, population, &measured);
-            }
-            lines.add("all", &counts(&self.messages, &measured));
+            lines.add("messages", &rates(&self.messages));
+            lines.add("", &counts(&self.messages, &measured));
         }
-        let histogram = bars(&mut self.text.response.clone(), "             ");
-        if !histogram.is_empty() {
-            lines.0.push_str(&histogram);
+        for population in &self.populations {
+            if let Some(reach) = &population.reach {
+                let share = percent(reach.reached);
+                let (messages, readers) = (number(reach.messages, "message"), number(reach.readers, "reader"));
+                let mut text = format!("{messages}, each to {share} of {readers}");
+                if reach.own_copies > 0 {
+                    let _ = write!(text, ", {} sent back to publishers", count(reach.own_copies as f64));
+                }
+                if reach.unrecorded > 0 {
+                    let _ = write!(text, ", {} not recorded in first, median and last", reach.unrecorded);
+                }
+                lines.add("reach", &text);
+            }
+        }
+        if self.populations.len() > 1 {
+            write_populations(lines, self);
         }
     }
 
     fn write_usage(&self, lines: &mut Lines) {
+        if let Some(server) = &self.server {
+            let cores = format!("{:.2} cores", server.cores_used);
+            let mut text = format!("{} (process {}): {cores}", server.name, server.pid);
+            let _ = write!(text, ", busiest thread {} busy", whole_percent(server.busiest_thread));
+            // The kernel counts the CPU time of processes in steps of up to 10 ms.
+            if let Some(each) = server.cpu_us_per_message.filter(|each| *each > 0.0) {
+                let _ = write!(text, ", {} of CPU a message", time(each));
+            }
+            let _ = write!(text, ", {}", bytes(server.rss_bytes as f64));
+            lines.add("server", &text);
+        } else {
+            lines.add("server", "its process is not known");
+        }
         let generator = &self.generator;
-        let shares: Vec<String> = generator.threads.iter().map(|one| format!("{:.0} %", one.busy * 100.0)).collect();
-        let threads = match shares.len() {
-            1 => "1 thread".to_owned(),
-            threads => format!("{threads} threads"),
-        };
-        let mut text = format!("{threads}, {} busy, {:.2} s of CPU", shares.join(", "), generator.cpu_seconds);
+        let shares: Vec<String> = generator.threads.iter().map(|one| whole_percent(one.busy)).collect();
+        let threads = number(shares.len() as u64, "thread");
+        let mut text = format!("{threads}, {} busy", shares.join(", "));
+        if self.messages.per_second > 0.0 {
+            let messages = self.messages.per_second * self.measured.as_secs_f64();
+            let _ = write!(text, ", {} of CPU a message", time(generator.cpu_seconds * 1e6 / messages));
+        }
         if let Some(late) = generator.uncertainty_us {
-            let _ = write!(text, ", latencies ± {}", time(late));
+            let _ = write!(text, "; response times ± {} (send lag at p99)", time(late));
         }
         lines.add("generator", &text);
-        let Some(server) = &self.server else {
-            return lines.add("server", "its process is not known");
-        };
-        let each = server.cpu_us_per_message.map_or(String::new(), |each| format!(", {} a message", time(each)));
-        lines.add(
-            "server",
-            &format!(
-                "{} ({}), busiest thread {:.0} % busy, {:.2} s of CPU{each}, {}",
-                server.name,
-                server.pid,
-                server.busiest_thread * 100.0,
-                server.cpu_seconds,
-                bytes(server.rss_bytes as f64)
-            ),
-        );
     }
 
     fn write_errors(&self, lines: &mut Lines) {
         if self.errors.is_empty() {
             return lines.add("errors", "none");
         }
-        for (index, (kind, error)) in self.errors.iter().enumerate() {
-            let label = if index == 0 { "errors" } else { "" };
-            let first = error.samples.first().map_or("", String::as_str);
-            lines.add(label, &format!("{} × {kind}: {first}", error.count));
+        let (failures, attempts) = (self.failures(), self.attempts());
+        if failures > 0 && attempts > 0 {
+            let share = percent((failures as f64 / attempts as f64).min(1.0));
+            let allowed = percent(self.plan.max_errors);
+            let text = format!("{failures} of {attempts} messages and connections, {share} (allowed: {allowed})");
+            lines.add("failed", &text);
+        }
+        let mut kinds: Vec<_> = self.errors.iter().collect();
+        kinds.sort_by_key(|(_, error)| std::cmp::Reverse(error.count));
+        for (index, (kind, error)) in kinds.iter().take(ERROR_KINDS).enumerate() {
+            // The first ones are often equal.
+            let mut samples: Vec<&str> = error.samples.iter().map(String::as_str).collect();
+            samples.dedup();
+            let samples = samples.join(" | ");
+            lines.add(if index == 0 { "errors" } else { "" }, &format!("{} × {kind}: {samples}", error.count));
+        }
+        if let Some((_, rest)) = kinds.split_at_checked(ERROR_KINDS).filter(|(_, rest)| !rest.is_empty()) {
+            let total: u64 = rest.iter().map(|(_, error)| error.count).sum();
+            lines.add("", &format!("{total} errors of {} more kinds; --format json has all", rest.len()));
         }
         if self.errors.contains_key("connect_no_port") {
             let advice = "this machine has no local port left for that address; see the sysctl \
                           net.ipv4.ip_local_port_range, or use more local addresses (--source-ip)";
-            lines.add("", advice);
+            lines.item("", advice);
+        }
+    }
+
+    fn write_verdict(&self, lines: &mut Lines) {
+        let verdict = &self.verdict;
+        lines.space();
+        lines.add("limited by", &verdict.limited_by.to_string());
+        for sentence in &verdict.evidence {
+            lines.item("", sentence);
+        }
+        if let Some(remedy) = &verdict.remedy {
+            lines.add("remedy", remedy);
+        }
+        for (index, missing) in verdict.figures.missing.iter().enumerate() {
+            lines.item(if index == 0 { "unknown" } else { "" }, missing);
         }
     }
 
@@ -220,13 +285,19 @@ impl Report {
     }
 }
 
-/// Connecting in words.
-fn connecting(connections: &ConnectionFigures, took: Duration) -> String {
-    let mut text = format!("{} of {}", connections.established, connections.requested);
+/// Connecting in words. Populations that connect again open more connections than requested.
+fn connecting(connections: &ConnectionFigures, took: Duration, reconnects: bool) -> String {
+    let mut text = match reconnects {
+        false => format!("{} of {}", connections.established, connections.requested),
+        true => format!("{} opened, up to {} at a time", connections.established, connections.requested),
+    };
     if connections.established > 0 && !took.is_zero() {
         let _ = write!(text, " in {} ({}/s)", time(took.as_secs_f64() * 1e6), count(connections.per_second));
     }
-    let given_up = connections.requested.saturating_sub(connections.established + connections.failed);
+    let given_up = match reconnects {
+        false => connections.requested.saturating_sub(connections.established + connections.failed),
+        true => 0,
+    };
     for (number, what) in [(connections.failed, "failed"), (given_up, "given up"), (connections.dropped, "dropped")] {
         if number > 0 {
             let _ = write!(text, ", {number} {what}");
@@ -235,41 +306,11 @@ fn connecting(connections: &ConnectionFigures, took: Duration) -> String {
     text
 }
 
-fn write_population(lines: &mut Lines, population: &PopulationFigures, measured: &str) {
-    let messages = &population.messages;
-    if population.behaviour == "idle" && messages.sent == 0 {
-        return lines.add("held", &format!("for {measured}"));
-    }
-    lines.add("messages", &rates(messages));
-    lines.add("", &counts(messages, measured));
-    write_latency(lines, &population.latency_us, population.load == "open");
-    if let Some(gaps) = &population.gaps_us {
-        lines.add("gaps", &row(gaps));
-    }
-    if let Some(reach) = &population.reach {
-        let share = format!("{:.2} %", reach.reached * 100.0);
-        let mut text = format!("{} messages, each to {share} of {} readers", reach.messages, reach.readers);
-        if reach.own_copies > 0 {
-            let _ = write!(text, ", {} copies to publishers", reach.own_copies);
-        }
-        lines.add("reach", &text);
-        if reach.unrecorded > 0 {
-            lines.add("", &format!("{} deliveries not recorded: no median for their messages", reach.unrecorded));
-        }
-        let stages = [("  first", &reach.first_us), ("  median", &reach.median_us), ("  last", &reach.last_us)];
-        for (label, quantiles) in stages {
-            if let Some(quantiles) = quantiles {
-                lines.add(label, &row(quantiles));
-            }
-        }
-    }
-}
-
 fn rates(messages: &MessageFigures) -> String {
     let (sent, received) = (messages.bytes_sent_per_second, messages.bytes_received_per_second);
     let mut text = format!("{}/s", count(messages.per_second));
     if let Some(achieved) = messages.achieved {
-        let _ = write!(text, " ({:.1} % of the schedule)", achieved * 100.0);
+        let _ = write!(text, ", {:.1} % of the schedule", achieved * 100.0);
     }
     let _ = write!(text, ", {}/s out, {}/s in", bytes(sent), bytes(received));
     text
@@ -278,10 +319,18 @@ fn rates(messages: &MessageFigures) -> String {
 fn counts(messages: &MessageFigures, measured: &str) -> String {
     let mut text = format!("{} sent", messages.sent);
     if messages.received + messages.missing > 0 {
-        let _ = write!(text, ", {} answered, {} missing", messages.received, messages.missing);
+        let _ = write!(text, ", {} answered", messages.received);
+    }
+    let of_offered = |number: u64| match messages.offered {
+        0 => String::new(),
+        offered => format!(" ({})", percent(number as f64 / offered as f64)),
+    };
+    for (number, what) in [(messages.missing, "missing"), (messages.unsent, "unsent")] {
+        if number > 0 {
+            let _ = write!(text, ", {number} {what}{}", of_offered(number));
+        }
     }
     let rest = [
-        (messages.unsent, "unsent"),
         (messages.corrupted, "corrupted"),
         (messages.duplicated, "duplicated"),
         (messages.reordered, "reordered"),
@@ -299,41 +348,20 @@ fn counts(messages: &MessageFigures, measured: &str) -> String {
     text
 }
 
-fn write_latency(lines: &mut Lines, latency: &LatencyFigures, is_open: bool) {
-    let Some(response) = &latency.response else { return };
-    if !is_open {
-        return lines.add("latency", &format!("{}  (closed loop)", row(response)));
+/// A share with two significant digits of it or of the rest, without trailing zeros: `0.012 %`,
+/// `12 %`, `99.5 %`. A share that is not 0 or 1 is never printed as one of them.
+fn percent(share: f64) -> String {
+    let percent = share * 100.0;
+    let smaller = if percent < 100.0 { percent.min(100.0 - percent) } else { percent };
+    if smaller <= 0.0 {
+        return "0 %".into();
     }
-    lines.add("response", &row(response));
-    if let Some(service) = &latency.service {
-        lines.add("service", &row(service));
-    }
-    if let Some(lag) = &latency.send_lag {
-        lines.add("send lag", &row(lag));
-    }
+    let decimals = (1.0 - smaller.log10().floor()).clamp(0.0, 12.0) as usize;
+    let text = format!("{percent:.decimals$}");
+    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    format!("{text} %")
 }
 
-fn row(quantiles: &Quantiles) -> String {
-    let Quantiles { p50, p90, p99, p999, max, .. } = *quantiles;
-    let figures = [("p50", p50), ("p90", p90), ("p99", p99), ("p99.9", p999), ("max", max)];
-    let figures = figures.map(|(name, figure)| {
-        let bound = if quantiles.is_lower_bound(figure) { "≥ " } else { "" };
-        format!("{name} {bound}{}", time(figure))
-    });
-    figures.join("  ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lower_bounds_are_marked() {
-        let mut recorder = Recorder::default();
-        (0..95).for_each(|_| recorder.record(1_000_000));
-        (0..5).for_each(|_| recorder.record_lower_bound(2_000_000_000));
-        let text = recorder.quantiles().map(|quantiles| row(&quantiles));
-        let expected = "p50 1.00 ms  p90 1.00 ms  p99 ≥ 2.00 s  p99.9 ≥ 2.00 s  max ≥ 2.00 s";
-        assert_eq!(text.as_deref(), Some(expected));
-    }
+fn whole_percent(share: f64) -> String {
+    format!("{:.0} %", share * 100.0)
 }

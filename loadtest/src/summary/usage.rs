@@ -23,7 +23,7 @@ pub struct GeneratorFigures {
 }
 
 /// The resource use and the messages of a thread.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct GeneratorThreadFigures {
     /// The core; `null` if it was not pinned.
     pub core: Option<usize>,

@@ -5,6 +5,7 @@ use crate::observe::sampler::WindowUse;
 use crate::observe::server::{ServerThread, ServerUse};
 use crate::observe::usage::Usage;
 use serde::Serialize;
+use std::time::Duration;
 
 /// The numeric evidence: all figures of the measured part that the verdict is derived from. Shares
 /// are from 0 to 1. A figure that could not be read is `null`, and `missing` has the reason.
@@ -45,7 +46,14 @@ pub struct Figures {
     pub path: PathFigures,
     /// Why figures are `null`: a sentence for each source.
     pub missing: Vec<String>,
+    /// The length of the window, if it is too short for shares of CPU time.
+    #[serde(skip)]
+    pub(crate) too_short: Option<Duration>,
 }
+
+/// The shortest window whose CPU times show a limit: the kernel counts those of processes and cores
+/// in steps of up to 10 ms.
+const MIN_WINDOW: Duration = Duration::from_millis(100);
 
 /// The load of the measured part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -133,6 +141,7 @@ impl Figures {
     /// Takes the figures of the sampled window. The threads of the generator are not among them,
     /// because they read their own clocks, and the time for which they polled.
     pub(crate) fn observe(&mut self, window: WindowUse) {
+        self.too_short = Some(window.wall).filter(|wall| *wall < MIN_WINDOW);
         self.generator_cores = window.generator_cores;
         self.generator_throttled = window.throttled;
         self.server = window.server.ok();

@@ -6,6 +6,7 @@ use crate::observe::sampler::tests::{BusyThread, sampled, two_cores};
 use crate::observe::sampler::{GeneratorThread, Measured};
 use crate::observe::server::{ObservedServer, ServerUse};
 use LimitedBy::{Concurrency, Generator, Inconclusive, Rate, Server, Surroundings};
+use std::time::Duration;
 
 const CALM: CoreShares = CoreShares { softirq: 0.05, stolen: 0.0, others: 0.01 };
 
@@ -40,6 +41,7 @@ fn closed(generator: ThreadFigures, server: Option<ServerUse>) -> Figures {
         server_throttled: server.map(|_| 0.0),
         path: PathFigures { is_local: true, round_trip_us: Some(40.0), link_bits_per_second: None },
         missing: Vec::new(),
+        too_short: None,
     }
 }
 
@@ -446,6 +448,17 @@ fn bandwidth_belongs_to_the_surroundings() {
         ("a link with reserve", bandwidth(60e6, false, Some(1e9)), Inconclusive),
         ("an unknown link", bandwidth(118e6, false, None), Inconclusive),
     ]);
+}
+
+/// A window of 3 ms, in which a thread can seem to wait for its core all the time.
+#[test]
+fn a_window_that_is_too_short_is_inconclusive() {
+    for figures in [closed(thread(0.1, 0.9), server(0.1, 0.9)), open(thread(0.99, 0.0), server(0.99, 0.0))] {
+        let verdict = evaluate(Figures { too_short: Some(Duration::from_millis(3)), ..figures });
+        assert_eq!(verdict.limited_by, Inconclusive);
+        assert!(verdict.evidence[0].contains("3.00 ms is too short"), "{verdict:?}");
+        assert!(verdict.remedy.is_some_and(|remedy| remedy.contains("-n")));
+    }
 }
 
 #[test]

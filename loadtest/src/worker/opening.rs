@@ -103,7 +103,8 @@ impl Opening {
                 return Next::Wait;
             }
             if let Some(rate) = self.rate {
-                let due = self.began + (self.started as f64 / rate * 1e9) as u64;
+                // A low rate can be due later than any time; the conversion saturates.
+                let due = self.began.saturating_add((self.started as f64 / rate * 1e9) as u64);
                 if due > cx.now {
                     cx.read_clock();
                     if due > cx.now {

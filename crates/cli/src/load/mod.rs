@@ -3,19 +3,19 @@
 pub(crate) mod arguments;
 pub(crate) mod mix;
 mod plan;
-pub(crate) mod resolve;
 pub(crate) mod traffic;
 
 use crate::arguments::Format;
 use crate::exit::{ExitOutcome, Failure, usage};
 use crate::limits;
-use crate::live::LiveLine;
+use crate::live::{LiveView, Rate};
 use crate::output::ResultOutput;
 use crate::signals::Signals;
 use arguments::Load;
 use plan::PlanFailure;
 use ringway::ConnectError;
 use ringway_loadtest::{LoadError, Progress, RunPhase, count, time};
+use std::time::Instant;
 
 pub(crate) fn run(arguments: &Load) -> Result<ExitOutcome, Failure> {
     limits::raise_open_files();
@@ -29,8 +29,12 @@ pub(crate) fn run(arguments: &Load) -> Result<ExitOutcome, Failure> {
         return usage(&error.to_string());
     }
     let output = ResultOutput::open(arguments.output.as_deref())?;
-    let live = LiveLine::new();
-    let result = ringway_loadtest::run(&plan, &mut |progress| live.show(|| line(progress)));
+    let mut live = LiveView::new(arguments.quiet);
+    let mut rate = Rate::over(live.window());
+    let result = ringway_loadtest::run(&plan, &mut |progress| {
+        let per_second = rate.take(Instant::now(), progress.messages);
+        live.show(|| line(progress, per_second));
+    });
     drop(live);
     let report = match result {
         Ok(report) => report,
@@ -39,13 +43,16 @@ pub(crate) fn run(arguments: &Load) -> Result<ExitOutcome, Failure> {
         ) => {
             return usage(&error.to_string());
         }
+        Err(LoadError::Target(error @ ConnectError::Name(..))) => {
+            return Err(Failure(format!("{error}; check the name, or give its address (--resolve HOST:PORT:ADDR)")));
+        }
         Err(error) => {
             return signals.caught().map_or_else(|| Err(error.into()), |signal| Ok(ExitOutcome::Interrupted(signal)));
         }
     };
     let text = match arguments.format {
-        Format::Text if arguments.latency => report.to_text() + "\n" + &report.distribution(),
-        Format::Text => report.to_text(),
+        Format::Text if arguments.latency => report.to_text(columns()) + "\n" + &report.distribution(),
+        Format::Text => report.to_text(columns()),
         Format::Json => report.to_json() + "\n",
     };
     output.write(&text)?;
@@ -63,29 +70,47 @@ pub(crate) fn run(arguments: &Load) -> Result<ExitOutcome, Failure> {
     })
 }
 
-fn line(progress: &Progress) -> String {
-    let mut line = progress.phase.name().to_owned();
+/// The columns of the text: those of the terminal within limits, or [`COLUMNS`] elsewhere.
+fn columns() -> usize {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout());
+    match size.map_or(0, |size| usize::from(size.ws_col)) {
+        0 => COLUMNS,
+        columns => columns.clamp(80, MAX_COLUMNS),
+    }
+}
+
+/// The columns of a text that does not go to a terminal.
+const COLUMNS: usize = 100;
+
+/// The columns above which long lines are harder to read.
+const MAX_COLUMNS: usize = 120;
+
+/// The progress in one line; the most important figures are first.
+fn line(progress: &Progress, per_second: f64) -> String {
+    // Most of the time, the phase is that of measuring.
+    let mut line = match progress.phase {
+        RunPhase::Measure => String::new(),
+        phase => format!("{} ", phase.name()),
+    };
+    let elapsed = progress.elapsed.as_secs_f64();
+    line += &match (progress.of, progress.of_messages) {
+        (Some(of), _) => format!("{elapsed:.1}/{} s", of.as_secs_f64()),
+        (None, Some(of)) => format!("{elapsed:.1} s, {} messages", count(of as f64)),
+        (None, None) => format!("{elapsed:.1} s"),
+    };
     if progress.phase >= RunPhase::WarmUp {
-        let elapsed = time(progress.elapsed.as_secs_f64() * 1e6);
-        line += &match (progress.of, progress.of_messages) {
-            (Some(of), _) => format!("  {elapsed} of {}", time(of.as_secs_f64() * 1e6)),
-            (None, Some(of)) => format!("  {elapsed}, {} messages to be answered", count(of as f64)),
-            (None, None) => format!("  {elapsed}"),
-        };
-        line += &format!("  {}/s", count(progress.per_second));
+        line += &format!("  {}/s", count(per_second));
         if let (Some(p50), Some(p99)) = (progress.p50, progress.p99) {
             line += &format!("  p50 {}  p99 {}", time(p50), time(p99));
         }
-    }
-    line += &format!("  {} connections", progress.open);
-    if progress.backlog > 0 {
+        line += &format!("  {} errors", count(progress.errors as f64));
         line += &format!("  backlog {}", count(progress.backlog as f64));
+    } else if progress.errors > 0 {
+        line += &format!("  {} errors", count(progress.errors as f64));
     }
+    line += &format!("  {} open", count(progress.open as f64));
     if progress.failed > 0 {
-        line += &format!("  {} failed", progress.failed);
-    }
-    if progress.errors > 0 {
-        line += &format!("  {} errors", progress.errors);
+        line += &format!(", {} failed", count(progress.failed as f64));
     }
     line
 }
@@ -111,12 +136,11 @@ mod tests {
             backlog: 0,
             errors: 0,
         };
-        assert_eq!(line(&progress), "connecting  7 connections");
+        assert_eq!(line(&progress, 0.0), "connecting 1.0 s  7 open");
         let of = Some(Duration::from_secs(10));
         let progress = Progress {
             phase: RunPhase::Measure,
             of,
-            per_second: 2.5e6,
             p50: Some(120.0),
             p99: Some(1500.0),
             backlog: 12,
@@ -125,8 +149,11 @@ mod tests {
             ..progress
         };
         assert_eq!(
-            line(&progress),
-            "measuring  1.00 s of 10.0 s  2.50 M/s  p50 120 µs  p99 1.50 ms  7 connections  backlog 12  1 failed  3 errors"
+            line(&progress, 2.5e6),
+            "1.0/10 s  2.50 M/s  p50 120 µs  p99 1.50 ms  3 errors  backlog 12  7 open, 1 failed"
         );
+        let counting = Progress { of: None, of_messages: Some(20_000), errors: 0, failed: 0, backlog: 0, ..progress };
+        let line = line(&counting, 0.0);
+        assert_eq!(line, "1.0 s, 20.0 k messages  0/s  p50 120 µs  p99 1.50 ms  0 errors  backlog 0  7 open");
     }
 }
