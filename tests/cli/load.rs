@@ -276,7 +276,10 @@ fn invalid_arguments_end_with_2_and_are_named() {
         (&["--resolve", "a:80"], "give HOST:PORT:ADDR"),
         (&["--cookie", "a"], "'a' for '--cookie <NAME=VALUE>': give a cookie as NAME=VALUE"),
         (&["--basic", "a"], "'a' for '--basic <USER:PASSWORD>': give USER:PASSWORD"),
-        (&["-m", "@/nowhere"], "/nowhere"),
+        (&["-m", "@/nowhere"], "--message: /nowhere"),
+        (&["-m", "{x}"], "--message: template"),
+        (&["--messages-from", "/nowhere"], "--messages-from: /nowhere"),
+        (&["--seed", "x"], "'x' for '--seed <N>': give a whole number"),
         (&["-s", "20:x"], "--size"),
         (&["--timeout", "0"], "'0' for '--timeout <TIME>': give at least 1ms"),
         (&["--cores", "9999999"], "--cores"),
@@ -286,9 +289,13 @@ fn invalid_arguments_end_with_2_and_are_named() {
         assert_eq!((ended.status.code(), ended.stdout.as_str()), (Some(2), ""), "{arguments:?}: {ended:?}");
         assert!(ended.stderr.contains(named), "{arguments:?}: {ended:?}");
     }
-    for (url, named) in
-        [("http://127.0.0.1/", "ws://"), ("wss://", "has no host"), ("ws://", "has no host"), ("a b", "a b"), ("", "URL")]
-    {
+    for (url, named) in [
+        ("http://127.0.0.1/", "ws://"),
+        ("wss://", "has no host"),
+        ("ws://", "has no host"),
+        ("a b", "a b"),
+        ("", "URL"),
+    ] {
         let ended = run(ringway(&["load", url]));
         assert_eq!((ended.status.code(), ended.stdout.as_str()), (Some(2), ""), "{url}: {ended:?}");
         assert!(ended.stderr.contains(named), "{url}: {ended:?}");

@@ -112,6 +112,11 @@ pub(crate) fn credentials(text: &str) -> Result<HeaderValue, String> {
     parse::authorization_basic(text)
 }
 
+/// The seed of a load.
+pub(crate) fn seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("give a whole number from 0 to {}", u64::MAX))
+}
+
 /// Threads of a load.
 pub(crate) fn threads(text: &str) -> Result<usize, String> {
     within(text, 1..=MAX_THREADS).map(|threads| threads as usize)

@@ -110,7 +110,7 @@ impl Report {
             lines.add(if index == 0 { "target" } else { "" }, &format!("{}{weight}", target.url));
         }
         for (index, load) in self.text.loads.iter().enumerate() {
-            lines.add(if index == 0 { "load" } else { "" }, load);
+            lines.part(if index == 0 { "load" } else { "" }, load);
         }
         // The features of the driver are in the JSON.
         let driver = self.plan.driver.split(" (").next().unwrap_or_default();
@@ -206,7 +206,7 @@ impl Report {
             if let Some(each) = server.cpu_us_per_message.filter(|each| *each > 0.0) {
                 let _ = write!(text, ", {} of CPU a message", time(each));
             }
-            let _ = write!(text, ", {}", bytes(server.rss_bytes as f64));
+            let _ = write!(text, ", {} of memory", bytes(server.rss_bytes as f64));
             lines.add("server", &text);
         } else {
             lines.add("server", "its process is not known");

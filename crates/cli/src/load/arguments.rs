@@ -6,7 +6,7 @@ use crate::load::traffic::{ArrivalsName, VerifyName};
 use crate::tls::LoadTls;
 use crate::values::{
     bearer, busy_poll, connect_concurrency, connect_rate, connections, cookie, cores, credentials, header,
-    origin_to_send, pipeline, some_count, some_time, subprotocol, threads, time,
+    origin_to_send, pipeline, seed, some_count, some_time, subprotocol, threads, time,
 };
 use clap::{ArgAction, Args, Command};
 use ringway::placement::CoreList;
@@ -159,7 +159,7 @@ pub(crate) struct Load {
     )]
     pub(crate) verify: Option<VerifyName>,
     /// Seed of contents, sizes, arrivals and lifetimes, to repeat a run
-    #[arg(long, value_name = "N", hide_short_help = true, help_heading = "Traffic")]
+    #[arg(long, value_name = "N", value_parser = seed, hide_short_help = true, help_heading = "Traffic")]
     pub(crate) seed: Option<u64>,
     /// Offer compression: off, shared or takeover; bare: takeover [default: off]
     #[arg(long, value_enum, value_name = "MODE", num_args = 0..=1, require_equals = true,
@@ -169,7 +169,7 @@ pub(crate) struct Load {
     /// Connections to open per second [default: as the server accepts]
     #[arg(short = 'r', long, value_name = "N", value_parser = connect_rate, help_heading = "Connections")]
     pub(crate) connect_rate: Option<u64>,
-    /// Handshakes in progress [default: 64, or a smaller listen backlog]
+    /// Handshakes in progress [default: the server's listen backlog, or 64]
     #[arg(long, value_name = "N", value_parser = connect_concurrency, hide_short_help = true, help_heading = "Connections")]
     pub(crate) connect_concurrency: Option<u32>,
     /// Time within which a connection must open [default: 10s]

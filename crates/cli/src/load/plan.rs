@@ -262,7 +262,12 @@ fn content(arguments: &Load) -> Result<Content, PlanFailure> {
             _ => Content::Random { sizes, alphabet: Alphabet::Ascii },
         })
     };
-    let content = content.map_err(|error| error.to_string())?;
+    let flag = match (&arguments.message, &arguments.messages_from) {
+        (Some(_), _) => "--message: ",
+        (None, Some(_)) => "--messages-from: ",
+        (None, None) => "",
+    };
+    let content = content.map_err(|error| format!("{flag}{error}"))?;
     content.check().map_err(|error| error.to_string())?;
     Ok(content)
 }

@@ -26,6 +26,11 @@ impl Lines {
         self.wrap(&format!("{label:<LABEL$} "), text, 0);
     }
 
+    /// Adds one of several texts with a label; its continuation lines are indented further.
+    pub(super) fn part(&mut self, label: &str, text: &str) {
+        self.wrap(&format!("{label:<LABEL$} "), text, 2);
+    }
+
     /// Adds an item of a list below a label; its continuation lines are indented further.
     pub(super) fn item(&mut self, label: &str, text: &str) {
         self.wrap(&format!("{label:<LABEL$} "), &format!("- {text}"), 2);

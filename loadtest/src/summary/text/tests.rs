@@ -146,7 +146,7 @@ fn the_summary_of_a_closed_loop() {
     let expected = "\
 target       ws://127.0.0.1:9001/
 load         echo, 50 connections, closed loop with 1 in flight on each, text of
-             64 B
+               64 B
 threads      1, on core 1, io_uring, seed 7
 connections  50 of 50 in 10.0 ms (5.00 k/s)
 
@@ -171,7 +171,7 @@ histogram      50.0 µs        50  ■■■
                 397 µs+        5  ·
 
 server       ringway (process 4711): 0.98 cores, busiest thread 98 % busy,
-             19.6 µs of CPU a message, 16.0 MiB
+             19.6 µs of CPU a message, 16.0 MiB of memory
 generator    1 thread, 60 % busy, 12.0 µs of CPU a message
 errors       none
 
