@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fails if Ringway is slower than docs/benchmarking.md claims.
+"""Fails if Ringway is slower than docs/results/servers.md claims.
 
 Measures a few cells beside the raw echo on epoll and one Rust peer with `ringway bench`, and compares a ratio of paired
 rounds with the same ratio of the medians in the document: that of the server's CPU time per message, theirs to ours,
@@ -21,7 +21,7 @@ from catalog import PEERS
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-RESULTS = os.path.join(ROOT, "docs", "benchmarking.md")
+RESULTS = os.path.join(ROOT, "docs", "results", "servers.md")
 
 PEER = "tokio-websockets"
 FLOOR = "raw epoll"
@@ -153,7 +153,7 @@ def main():
         cells = compare(medians, ratios, cells)
     if not cells:
         return 0
-    print("Ringway is slower than docs/benchmarking.md claims", file=sys.stderr)
+    print("Ringway is slower than docs/results/servers.md claims", file=sys.stderr)
     return 1
 
 

@@ -1,15 +1,17 @@
 //! The steps of a run over all threads: connect, settle, warm up, measure, drain, close.
 
 use crate::LoadError;
+use crate::broadcast::Join;
 use crate::fleet::{self, Fleet};
 use crate::ledger::{Counts, Ledger};
-use crate::plan::{Plan, RunLength};
+use crate::plan::{Behaviour, Plan, RunLength};
 use crate::processes::Edges;
 use crate::steps::{RunPhase, Timetable};
-use crate::tally::{Cut, Delivery, Standing, Tally, ThreadEvent};
+use crate::tally::{Behind, Cut, Ramped, Standing, Tally, ThreadEvent};
 use crate::timeline::{Moment, Timeline};
+use crate::worker::{Worker, nanos};
 use std::mem;
-use std::sync::mpsc::RecvTimeoutError;
+use std::sync::mpsc::{RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 /// The interval at which the threads are queried and the caller is informed.
@@ -59,8 +61,6 @@ pub(crate) struct Score {
     pub(crate) before: Vec<Ledger>,
     /// By population: the errors of closing.
     pub(crate) after: Vec<Ledger>,
-    /// By population.
-    pub(crate) deliveries: Vec<Vec<Delivery>>,
     /// By thread and population: the counts in `measured`.
     pub(crate) shares: Vec<Vec<Counts>>,
     /// By thread: its CPU time in the measured part.
@@ -73,11 +73,7 @@ pub(crate) struct Score {
     /// The cores of the threads.
     pub(crate) cores: Vec<Option<usize>>,
     /// Messages that were due and not answered, at the beginning and at the end of the measured part.
-    pub(crate) backlog: (u64, u64),
-    /// The growth of the number of messages that were due and not submitted.
-    pub(crate) unsent_growth: i64,
-    /// How often a connection accepted no more output.
-    pub(crate) held_back: u64,
+    pub(crate) behind: (Behind, Behind),
     pub(crate) tallies: Vec<Tally>,
 }
 
@@ -96,12 +92,13 @@ pub(crate) struct Conductor<'a> {
     latest: (Instant, u64),
     /// The time of the latest change of the number of completed messages.
     moved: Instant,
-    ramped: Vec<(usize, Vec<u64>)>,
-    threads: Vec<i32>,
+    ramped: Vec<Ramped>,
     drained: usize,
     /// The beginning of the measured part, in nanoseconds since the epoch.
     measured_from: u64,
     live: Moment,
+    /// By population: the deliveries of its broadcast.
+    joins: Vec<Join>,
     score: Score,
 }
 
@@ -113,7 +110,6 @@ impl<'a> Conductor<'a> {
             measured: ledgers(),
             before: ledgers(),
             after: ledgers(),
-            deliveries: plan.populations.iter().map(|_| Vec::new()).collect(),
             shares: vec![vec![Counts::default(); plan.populations.len()]; threads],
             usage: vec![crate::observe::usage::Usage::default(); threads],
             ..Score::default()
@@ -131,17 +127,17 @@ impl<'a> Conductor<'a> {
             latest: (epoch, 0),
             moved: epoch,
             ramped: Vec::new(),
-            threads: Vec::new(),
             drained: 0,
             measured_from: 0,
             live: Moment::default(),
+            joins: plan.populations.iter().map(|_| Join::new(threads, nanos(plan.timeout))).collect(),
             score,
         }
     }
 
-    /// The system's ids of the threads; known when the connections are open.
-    pub(crate) fn thread_ids(&self) -> &[i32] {
-        &self.threads
+    /// The system's ids of the threads in their order; known when the connections are open.
+    pub(crate) fn thread_ids(&self) -> Vec<i32> {
+        self.ramped.iter().map(|ramped| ramped.thread).collect()
     }
 
     /// Opens all connections, or determines that they cannot be opened. Returns whether the run can
@@ -151,18 +147,22 @@ impl<'a> Conductor<'a> {
         self.fleet.post_all(|worker, shard| worker.connect(shard));
         let threads = self.fleet.threads();
         self.wait(None, |run| run.ramped.len() == threads || run.plan.stop.is_set());
-        for (_, established) in &self.ramped {
+        self.ramped.sort_by_key(|ramped| ramped.index);
+        for Ramped { established, .. } in &self.ramped {
             self.score.established.resize(established.len(), 0);
             self.score.established.iter_mut().zip(established).for_each(|(sum, open)| *sum += open);
+        }
+        for (join, established) in self.joins.iter_mut().zip(&self.score.established) {
+            join.set_readers(established.saturating_sub(1));
         }
         let established: u64 = self.score.established.iter().sum();
         let later = self.plan.populations.iter().any(|population| fleet::connects_later(&population.behaviour));
         !self.plan.stop.is_set() && (established > 0 || later)
     }
 
-    /// Sends messages, measures, and waits for outstanding replies. `begin` and `end` are called at
-    /// the edges of the measured part.
-    pub(crate) fn measure(&mut self, begin: impl FnOnce(), end: impl FnOnce()) {
+    /// Sends messages, measures, and waits for outstanding replies. Sends the beginning of the measured
+    /// part to `edges`, and its end when it is known.
+    pub(crate) fn measure(&mut self, edges: &Sender<Instant>) {
         let (time, messages) = match self.plan.length {
             RunLength::Time(time) => (Some(time), None),
             RunLength::Messages(messages) => (None, Some(messages)),
@@ -172,6 +172,11 @@ impl<'a> Conductor<'a> {
         if let (Some(edges), Some(_)) = (&self.plan.edges, time) {
             // Sending fails if the receiver has been dropped.
             let _ = edges.send(Edges { begin: self.fleet.at(timetable.measure), end: self.fleet.at(timetable.drain) });
+        }
+        // Sending fails if there is no sampler.
+        let _ = edges.send(self.fleet.at(timetable.measure));
+        if time.is_some() {
+            let _ = edges.send(self.fleet.at(timetable.drain));
         }
         for (index, quotas) in self.quotas(messages) {
             self.fleet.post(index, move |worker, shard| worker.begin(shard, timetable, quotas));
@@ -183,18 +188,18 @@ impl<'a> Conductor<'a> {
         self.enter(RunPhase::WarmUp, Some(self.plan.warmup()));
         self.wait(Some(self.fleet.at(timetable.measure)), over);
         self.enter(RunPhase::Measure, time);
-        self.score.backlog.0 = self.behind();
-        begin();
         self.moved = Instant::now();
         self.next_cut = self.fleet.at(timetable.measure) + INTERVAL;
         if time.is_some() {
             self.wait(Some(self.fleet.at(timetable.drain)), over);
         } else {
-            let timeout = self.plan.timeout;
-            self.wait(None, move |run| over(run) || run.moved.elapsed() > timeout);
+            // A connection whose reply does not come goes on after the timeout, and the reply to its
+            // next message may not come either.
+            let patience = self.plan.timeout.saturating_mul(3);
+            self.wait(None, move |run| over(run) || run.moved.elapsed() > patience);
         }
-        end();
-        self.score.backlog.1 = self.behind();
+        // The earliest end counts: the measuring may be over before its time.
+        let _ = edges.send(Instant::now());
         self.enter(RunPhase::Drain, None);
         let is_early = time.is_none() || self.plan.stop.is_set();
         if is_early {
@@ -203,11 +208,6 @@ impl<'a> Conductor<'a> {
         // A run by number of messages that has stalled has already waited.
         let wait = if is_early { HURRY.min(self.plan.timeout) } else { self.plan.timeout };
         self.wait(Some(Instant::now() + wait), |run| run.drained == threads);
-    }
-
-    /// Messages that are due and not answered.
-    fn behind(&self) -> u64 {
-        self.standings.iter().map(|standing| standing.backlog + standing.outstanding).sum()
     }
 
     /// Each thread's share of the messages of each population, in proportion to its connections.
@@ -220,14 +220,21 @@ impl<'a> Conductor<'a> {
         let places: Vec<(usize, Vec<u64>)> = self
             .ramped
             .iter()
-            .map(|(index, established)| {
+            .map(|Ramped { index, established, .. }| {
                 let of =
                     established.iter().zip(&sends).zip(&self.plan.populations).map(|((open, sends), population)| {
                         let later = fleet::connects_later(&population.behaviour);
                         let threads = self.fleet.threads();
                         let open =
                             if later { Plan::share(population.connections.into(), threads, *index) } else { *open };
-                        if *sends { open } else { 0 }
+                        // Of a broadcast, only the publishers send.
+                        match population.behaviour {
+                            Behaviour::Broadcast { publishers } => {
+                                Plan::share(publishers.into(), self.fleet.threads(), *index).min(open)
+                            }
+                            _ if *sends => open,
+                            _ => 0,
+                        }
                     });
                 (*index, of.collect())
             })
@@ -254,6 +261,10 @@ impl<'a> Conductor<'a> {
         let threads = self.fleet.threads();
         // The engine closes connections that do not answer within its close timeout.
         self.wait(Some(Instant::now() + 2 * fleet::CLOSE_TIMEOUT), |run| run.score.tallies.len() == threads);
+        let now = self.fleet.now();
+        for (join, total) in self.joins.iter_mut().zip(&mut self.score.measured) {
+            join.finish(now, total);
+        }
         self.fleet.stop()?;
         self.score.tallies.sort_by_key(|tally| tally.index);
         Ok(self.score)
@@ -274,7 +285,7 @@ impl<'a> Conductor<'a> {
             if now >= self.next_tick {
                 self.next_tick = now + TICK;
                 self.report_progress(now);
-                self.fleet.post_all(|worker, _| worker.stand());
+                self.fleet.post_all(Worker::stand);
             }
             if now >= self.next_cut {
                 self.next_cut += INTERVAL;
@@ -294,10 +305,9 @@ impl<'a> Conductor<'a> {
 
     fn take(&mut self, event: ThreadEvent) {
         match event {
-            ThreadEvent::Ramped(ramp) => {
-                self.standings[ramp.index].open = ramp.established.iter().sum();
-                self.ramped.push((ramp.index, ramp.established));
-                self.threads.push(ramp.thread);
+            ThreadEvent::Ramped(ramped) => {
+                self.standings[ramped.index].open = ramped.established.iter().sum();
+                self.ramped.push(ramped);
             }
             ThreadEvent::Standing(index, standing) => {
                 if standing.done != self.standings[index].done {
@@ -319,7 +329,11 @@ impl<'a> Conductor<'a> {
     /// Adds the ledgers of an interval of a thread.
     fn take_cut(&mut self, cut: Cut) {
         let score = &mut self.score;
+        if cut.phase < RunPhase::Measure && cut.to == self.measured_from {
+            score.behind.0.add(cut.behind);
+        }
         if let Some(usage) = cut.usage {
+            score.behind.1.add(cut.behind);
             score.usage[cut.index] = usage;
             score.length = score.length.max(Duration::from_nanos(cut.to.saturating_sub(self.measured_from)));
         }
@@ -332,9 +346,8 @@ impl<'a> Conductor<'a> {
             score.timeline.add(cut.to.saturating_sub(self.measured_from), cut.index, &cut.ledgers);
         }
         let is_measured = matches!(cut.phase, RunPhase::Measure | RunPhase::Drain);
-        let populations = totals.iter_mut().zip(&mut score.shares[cut.index]).zip(&mut score.deliveries);
-        let taken = cut.ledgers.into_iter().zip(cut.deliveries);
-        for (((total, share), all), (mut ledger, deliveries)) in populations.zip(taken) {
+        let populations = totals.iter_mut().zip(&mut score.shares[cut.index]);
+        for ((total, share), mut ledger) in populations.zip(cut.ledgers) {
             self.live.add(cut.index, &ledger);
             if cut.phase == RunPhase::Drain {
                 // The rate is that of the measured part.
@@ -344,7 +357,11 @@ impl<'a> Conductor<'a> {
                 share.add(&ledger.counts);
             }
             total.merge(*ledger);
-            all.extend(deliveries);
+        }
+        if is_measured {
+            for ((join, delivered), total) in self.joins.iter_mut().zip(cut.deliveries).zip(&mut score.measured) {
+                join.add(cut.index, cut.to, delivered, total);
+            }
         }
     }
 
@@ -368,7 +385,7 @@ impl<'a> Conductor<'a> {
             per_second: if elapsed > 0.0 { messages.saturating_sub(messages_before) as f64 / elapsed } else { 0.0 },
             p50,
             p99,
-            backlog: total(|standing| standing.backlog),
+            backlog: total(|standing| standing.behind.unsent),
             errors: total(|standing| standing.errors),
         };
         (self.report)(&progress);

@@ -16,6 +16,7 @@ pub(crate) const DUPLICATE: &str = "duplicate_reply";
 pub(crate) const LATE: &str = "late_reply";
 pub(crate) const TIMEOUT: &str = "reply_timeout";
 pub(crate) const NO_PONG: &str = "no_pong";
+pub(crate) const NO_PONG_IN_TIME: &str = "ping_timeout";
 
 /// A connection that the generator closed and that the server did not close cleanly. This is the
 /// only kind that is not a failure, because it occurs after measuring.
@@ -85,6 +86,8 @@ pub(crate) fn of_connect(error: &ConnectError) -> Cow<'static, str> {
             _ if is_out_of_files(error) => "connect_no_file",
             _ => "connect_failed",
         }),
+        ConnectError::Source(_) => Cow::Borrowed("connect_source"),
+        ConnectError::NoPort(..) => Cow::Borrowed("connect_no_port"),
         ConnectError::Timeout(_) => Cow::Borrowed("connect_timeout"),
         ConnectError::Tls(_) => Cow::Borrowed("tls_failed"),
         ConnectError::NoSlot => Cow::Borrowed("connect_no_slot"),
@@ -94,6 +97,8 @@ pub(crate) fn of_connect(error: &ConnectError) -> Cow<'static, str> {
         ConnectError::Handshake(HandshakeError::Accept) => Cow::Borrowed("handshake_accept"),
         ConnectError::Handshake(_) => Cow::Borrowed("handshake_invalid"),
         ConnectError::Ended(_) => Cow::Borrowed("handshake_ended"),
+        ConnectError::Premature => Cow::Borrowed("handshake_premature"),
+        ConnectError::Memory => Cow::Borrowed("connect_no_memory"),
         _ => Cow::Borrowed("connect_failed"),
     }
 }
@@ -115,6 +120,8 @@ pub(crate) fn of_close(reason: &CloseReason, we_close: bool) -> Option<&'static 
         Ending::Vanished | Ending::Reset | Ending::Failed(_) if we_close => Some(CLOSE_UNANSWERED),
         Ending::Violation(_) => Some("protocol"),
         Ending::Idle => Some("idle_timeout"),
+        // The generator drops only connections that do not answer its pings.
+        Ending::Terminated => Some(NO_PONG_IN_TIME),
         Ending::WriteTimeout => Some("write_timeout"),
         Ending::MessageTimeout => Some("message_timeout"),
         Ending::MemoryLimit => Some("out_of_memory"),

@@ -1,7 +1,9 @@
 //! The threads of a run: starting them, passing work to them, receiving their events.
 
 use crate::LoadError;
+use crate::broadcast::Publishing;
 use crate::message::Source;
+use crate::pace::Pacer;
 use crate::plan::{Behaviour, Load, MAX_BYTES_IN_FLIGHT, Plan, Population, Rotation, Target};
 use crate::tally::ThreadEvent;
 use crate::worker::{CrewOrders, Orders, Permits, Worker, nanos};
@@ -23,6 +25,9 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 /// Files that a process needs besides its connections: standard streams, and a ring and a waker for
 /// each thread.
 const SPARE_FILES: u64 = 64;
+
+/// The size of the kernel's receive buffer of a slow connection in bytes; the kernel doubles it.
+const SLOW_BUFFER: u32 = 16 << 10;
 
 /// The threads of a run.
 pub(crate) struct Fleet {
@@ -62,7 +67,12 @@ pub(crate) fn endpoint(plan: &Plan, target: &Target) -> Result<Endpoint, LoadErr
         Some(origin) => endpoint.origin(origin.clone())?,
         None => endpoint,
     };
-    Ok(endpoint)
+    let endpoint = match plan.connect.sources.as_slice() {
+        [] => endpoint,
+        sources => endpoint.sources(sources.iter().copied())?,
+    };
+    // All addresses of a name are used equally.
+    Ok(endpoint.rotate_addresses(true))
 }
 
 impl Fleet {
@@ -80,6 +90,8 @@ impl Fleet {
         let config = Config::default()
             .cores(assignment.to_config())?
             .busy_poll(plan.busy_poll)?
+            // Messages are due at times in nanoseconds.
+            .timer_slack(Some(Duration::from_nanos(1)))?
             .driver(plan.driver)
             .handshake_timeout(plan.connect.timeout)?
             // Missing replies show a dead server; pings would disturb the measurement.
@@ -91,12 +103,17 @@ impl Fleet {
         let endpoints: Arc<[Arc<Endpoint>]> = endpoints.into();
         let permits = Arc::new(Permits::new(handshakes));
         let plan = plan.clone();
+        let slow_endpoints = slow_endpoints(&plan, &endpoints)?;
+        let publishing: Vec<_> = plan.populations.iter().map(|one| publishing(one, threads)).collect();
         let make = move |index: usize| {
             let mut next = 0;
-            let crews = plan.populations.iter().map(|population| {
+            let crews = plan.populations.iter().zip(&publishing).map(|(population, publishing)| {
                 let first = next;
                 next += population.connections;
-                crew(&plan, population, &endpoints, &permits, index, threads, seed, first)
+                let publishing = publishing.clone();
+                let is_slow = matches!(population.behaviour, Behaviour::Slow { .. });
+                let endpoints = if is_slow { &slow_endpoints } else { &endpoints };
+                CrewOrders { publishing, ..crew(&plan, population, endpoints, &permits, index, threads, seed, first) }
             });
             Worker::new(Orders {
                 index,
@@ -189,6 +206,12 @@ fn crew(
     first: u32,
 ) -> CrewOrders {
     let connections = Plan::share(population.connections.into(), threads, index);
+    // The threads that have connections that send.
+    let senders = match population.behaviour {
+        Behaviour::Broadcast { publishers } => publishers,
+        _ => population.connections,
+    };
+    let senders = threads.min(senders as usize);
     let part = connections as f64 / f64::from(plan.connections());
     CrewOrders {
         behaviour: population.behaviour.clone(),
@@ -199,12 +222,222 @@ fn crew(
         connections,
         connect_rate: plan.connect.rate.map(|rate| rate * part),
         in_flight: population.load.in_flight(),
-        arrivals: match &population.load {
-            Load::Open { schedule, arrivals } => Some((schedule.clone(), *arrivals)),
-            Load::Closed { .. } => None,
+        pacer: match &population.load {
+            Load::Open { schedule, arrivals } if index < senders => {
+                Some(Pacer::new(schedule.clone(), *arrivals, index, senders, seed))
+            }
+            _ => None,
         },
         seed,
         first_number: first + index as u32,
         stride: threads as u32,
+        publishing: None,
+    }
+}
+
+/// The endpoints of slow connections. The kernel's receive buffer would take what the connection
+/// does not read, so it is small: the buffers of the server fill.
+fn slow_endpoints(plan: &Plan, endpoints: &[Arc<Endpoint>]) -> Result<Arc<[Arc<Endpoint>]>, LoadError> {
+    if !plan.populations.iter().any(|population| matches!(population.behaviour, Behaviour::Slow { .. })) {
+        return Ok(Arc::new([]));
+    }
+    let narrow = |endpoint: &Arc<Endpoint>| Ok(Arc::new(Endpoint::clone(endpoint).receive_buffer(SLOW_BUFFER)?));
+    endpoints.iter().map(narrow).collect()
+}
+
+/// What the threads of a broadcast share.
+fn publishing(population: &Population, threads: usize) -> Option<(Arc<Publishing>, u32)> {
+    match population.behaviour {
+        Behaviour::Broadcast { publishers } => Some((Arc::new(Publishing::new(threads)), publishers)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lifetime::Span;
+    use crate::message::{Alphabet, Content, Sizes};
+    use crate::pace::{Arrivals, Schedule};
+    use crate::plan::{RunLength, Verify};
+    use crate::steps::Timetable;
+    use proptest::prelude::*;
+
+    /// Threads and connections above these are checked and not constructed.
+    const THREADS: usize = 4;
+    const CONNECTIONS: u32 = 2_000;
+
+    fn duration() -> impl Strategy<Value = Duration> {
+        prop_oneof![
+            Just(Duration::ZERO),
+            Just(Duration::from_nanos(1)),
+            (1..100_000u64).prop_map(Duration::from_millis),
+            Just(Duration::from_secs(365 * 86_400)),
+            any::<u64>().prop_map(Duration::from_secs),
+            Just(Duration::MAX),
+        ]
+    }
+
+    fn number() -> impl Strategy<Value = u32> {
+        prop_oneof![0..5u32, 1..CONNECTIONS, any::<u32>(), Just(u32::MAX)]
+    }
+
+    fn rate() -> impl Strategy<Value = f64> {
+        prop_oneof![Just(0.0), 1.0..1e6, any::<f64>()]
+    }
+
+    fn span() -> impl Strategy<Value = Span> {
+        prop_oneof![
+            duration().prop_map(Span::Fixed),
+            (duration(), duration()).prop_map(|(one, other)| Span::Uniform(one, other)),
+            duration().prop_map(Span::Exponential),
+            (duration(), any::<f64>()).prop_map(|(median, sigma)| Span::Lognormal { median, sigma }),
+        ]
+    }
+
+    // Boxed: a test's stack is too small for all strategies.
+    fn behaviour() -> BoxedStrategy<Behaviour> {
+        prop_oneof![
+            Just(Behaviour::Echo),
+            Just(Behaviour::Send),
+            Just(Behaviour::Receive),
+            Just(Behaviour::Connect),
+            span().prop_map(|think| Behaviour::Request { think }),
+            proptest::option::of(duration()).prop_map(|ping| Behaviour::Idle { ping }),
+            number().prop_map(|publishers| Behaviour::Broadcast { publishers }),
+            (span(), span()).prop_map(|(lifetime, pause)| Behaviour::Churn { lifetime, pause }),
+            any::<u64>().prop_map(|bytes_per_second| Behaviour::Slow { bytes_per_second }),
+        ]
+        .boxed()
+    }
+
+    fn load() -> BoxedStrategy<Load> {
+        let stages = proptest::collection::vec((duration(), rate()), 0..3);
+        let open = (rate(), stages, any::<bool>()).prop_map(|(initial, stages, is_uniform)| {
+            let arrivals = if is_uniform { Arrivals::Uniform } else { Arrivals::Poisson };
+            // A plan cannot have an invalid schedule.
+            match Schedule::new(initial, &stages) {
+                Ok(schedule) => Load::Open { schedule, arrivals },
+                Err(_) => Load::Open { schedule: Schedule::constant(1.0), arrivals },
+            }
+        });
+        prop_oneof![number().prop_map(|in_flight| Load::Closed { in_flight }), open].boxed()
+    }
+
+    fn content() -> BoxedStrategy<Content> {
+        let sizes = || {
+            (0..4096usize, 0..4096usize).prop_filter_map("a range", |(min, more)| Sizes::range(min..=min + more).ok())
+        };
+        prop_oneof![
+            sizes().prop_map(|sizes| Content::Random { sizes, alphabet: Alphabet::Mixed }),
+            sizes().prop_map(|sizes| Content::Random { sizes, alphabet: Alphabet::Binary }),
+            sizes().prop_map(Content::Json),
+            "[a-z{}:]{0,12}".prop_filter_map("a template", |text| Content::template(&text).ok()),
+        ]
+        .boxed()
+    }
+
+    fn population() -> impl Strategy<Value = Population> {
+        ("[a-z]{0,3}", number(), behaviour(), load(), content()).prop_map(
+            |(name, connections, behaviour, load, message)| Population { name, connections, behaviour, load, message },
+        )
+    }
+
+    prop_compose! {
+        fn plan()(
+            targets in proptest::collection::vec(any::<u32>(), 0..4),
+            populations in proptest::collection::vec(population(), 0..3),
+            length in prop_oneof![duration().prop_map(RunLength::Time), any::<u64>().prop_map(RunLength::Messages)],
+            warmup in proptest::option::of(duration()),
+            timeout in duration(),
+            connect_timeout in duration(),
+            connect_rate in proptest::option::of(rate()),
+            concurrency in proptest::option::of(number()),
+            threads in proptest::option::of(0..10usize),
+            max_errors in prop_oneof![Just(0.0), any::<f64>()],
+        ) -> Plan {
+            let targets = targets.into_iter().map(|weight| Target { weight, ..Target::new("ws://127.0.0.1:9/") });
+            let mut plan = Plan {
+                targets: targets.collect(),
+                populations,
+                length,
+                warmup,
+                timeout,
+                verify: Verify::All,
+                threads,
+                max_errors,
+                ..Plan::new("")
+            };
+            plan.connect.rate = connect_rate;
+            plan.connect.concurrency = concurrency;
+            plan.connect.timeout = connect_timeout;
+            plan
+        }
+    }
+
+    /// A plan that is valid but for one field that is arbitrary: most arbitrary plans are invalid.
+    fn almost_valid() -> impl Strategy<Value = Plan> {
+        (plan(), 0..9usize).prop_map(|(from, field)| {
+            let mut plan = Plan::new("ws://127.0.0.1:9/");
+            match field {
+                0 if !from.targets.is_empty() => plan.targets = from.targets,
+                1 => plan.length = from.length,
+                2 => plan.warmup = from.warmup,
+                3 => plan.timeout = from.timeout,
+                4 => plan.connect = from.connect,
+                5 => plan.threads = from.threads,
+                6 => plan.max_errors = from.max_errors,
+                _ if !from.populations.is_empty() => plan.populations = from.populations,
+                _ => {}
+            }
+            plan
+        })
+    }
+
+    /// Constructs what a run constructs before it connects.
+    fn construct(plan: &Plan) {
+        let threads = plan.threads.unwrap_or(2).min(plan.connections() as usize);
+        let endpoints: Vec<_> =
+            plan.targets.iter().map(|target| Arc::new(endpoint(plan, target).expect("a valid URL"))).collect();
+        Config::default().handshake_timeout(plan.connect.timeout).expect("the check has the range of the engine");
+        limits(plan, threads).expect("the check has the range of the engine");
+        let time = match plan.length {
+            RunLength::Time(time) => Some(time),
+            RunLength::Messages(_) => None,
+        };
+        let table = Timetable::new(1, plan.warmup(), time);
+        assert!(Instant::now().checked_add(Duration::from_nanos(table.measure)).is_some());
+        if threads > THREADS || plan.connections() > CONNECTIONS {
+            return;
+        }
+        let endpoints: Arc<[Arc<Endpoint>]> = endpoints.into();
+        for index in 0..threads {
+            let permits = Arc::new(Permits::new(plan.connect.concurrency.unwrap_or(1)));
+            let crews = plan
+                .populations
+                .iter()
+                .map(|population| crew(plan, population, &endpoints, &permits, index, threads, 1, 0));
+            let (events, _) = mpsc::channel();
+            Worker::new(Orders {
+                index,
+                threads,
+                epoch: Instant::now(),
+                verify: plan.verify,
+                timeout: plan.timeout,
+                crews: crews.collect(),
+                events,
+            });
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+
+        #[test]
+        fn no_plan_that_passes_its_check_panics_in_construction(plan in prop_oneof![plan().boxed(), almost_valid().boxed()]) {
+            if plan.check().is_ok() {
+                construct(&plan);
+            }
+        }
     }
 }

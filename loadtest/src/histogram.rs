@@ -54,8 +54,13 @@ impl Recorder {
 
     /// Records a message that is not answered after this time: its latency is at least this.
     pub(crate) fn record_lower_bound(&mut self, nanos: u64) {
-        self.add(nanos, 1);
-        self.lower_bounds += 1;
+        self.record_lower_bounds(nanos, 1);
+    }
+
+    /// Records this many of them.
+    pub(crate) fn record_lower_bounds(&mut self, nanos: u64, count: u64) {
+        self.add(nanos, count);
+        self.lower_bounds += count;
         self.least_bound = self.least_bound.min(nanos);
     }
 

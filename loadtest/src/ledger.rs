@@ -58,8 +58,16 @@ counts! {
     offered,
     /// Messages that were submitted.
     sent,
-    /// Messages that were due on a connection that was not open or did not take them.
+    /// Messages that were submitted in this interval, whenever they were due.
+    submitted,
+    /// Messages that were due and not submitted: their connection was not open or did not take them, or
+    /// the generator was behind.
     unsent,
+    /// Those of `unsent` that the generator had not come to at the end of the measured part.
+    overdue,
+    /// How often an open connection took no message, because the server did not read the earlier ones.
+    /// In an open loop such a message is among `unsent`.
+    held_back,
     /// Messages of this interval that were answered correctly.
     received,
     /// Messages of this interval that were answered wrongly: another kind, length or content.
@@ -81,8 +89,15 @@ counts! {
     unasked,
     /// Replies in several frames.
     fragmented,
-    /// Messages that are missing between two received sequence numbers of a connection.
+    /// Messages whose sequence number a connection has not received, although it has received a
+    /// higher one.
     skipped,
+    /// Messages with a sequence number that were received without having been asked for.
+    numbered,
+    /// Copies of published messages that their publisher has received.
+    own_copies,
+    /// Deliveries whose time is in the histogram of all deliveries only.
+    unrecorded,
     /// Pings of the server.
     pings,
     /// Bytes of payload that arrived in this interval.
@@ -100,7 +115,7 @@ counts! {
 impl Counts {
     /// Forgets what arrived: it arrived after the interval.
     pub(crate) fn forget_arrivals(&mut self) {
-        (self.arrived, self.bytes_received) = (0, 0);
+        (self.arrived, self.bytes_received, self.opened) = (0, 0, 0);
     }
 }
 

@@ -1,7 +1,7 @@
 //! A load generator for persistent WebSocket connections, on the client role of [`ringway`].
 //!
 //! [`run`] executes a [`Plan`] and returns a [`Report`]: the number of messages, the latency of
-//! their answers, the errors, and which side was the limit.
+//! their replies, the errors, and what was the limit.
 //!
 //! ```no_run
 //! use ringway_loadtest::{RunLength, Plan};
@@ -15,21 +15,36 @@
 //!
 //! # What is measured
 //!
-//! A run goes through [`RunPhase`]s: it connects, warms up, measures, waits for outstanding
-//! answers, and closes. The figures of connecting are separate from those of messages; its stages
+//! A plan has populations ([`Population`]): connections that behave alike ([`Behaviour`]), with a
+//! load ([`Load`]) and messages ([`Content`]). Each population has figures of its own, in a run of
+//! several at the same time.
+//!
+//! A run goes through [`RunPhase`]s: it connects, settles, warms up, measures, waits for
+//! outstanding replies, and closes. A message belongs to the phase in which it was due, and its
+//! reply to the same. The figures of connecting are separate from those of messages; its stages
 //! (TCP, TLS, upgrade) have a histogram each. Their times include the work of the thread for the
-//! other connections that it opens at the same time ([`Plan::connect_concurrency`]).
+//! other handshakes in progress ([`ConnectPlan::concurrency`]).
 //!
-//! The loop is closed: each connection has a number of messages in flight, and sends the next one
-//! when an answer arrives. A slow server therefore receives fewer messages, and latencies hold for
-//! the rate at which the server answers.
+//! - [`Load::Closed`]: each connection has a number of messages in flight, and sends the next one
+//!   when a reply arrives. A slow server receives fewer messages, and latencies hold for the rate
+//!   at which it answers.
+//! - [`Load::Open`]: messages are due at the times of a [`Schedule`], and are sent then, whether
+//!   replies are outstanding or not. The response time begins when a message was due, the service
+//!   time when it was submitted, and the send lag is the difference.
 //!
-//! A wrong or unexpected answer is an error and does not count as an answer; an answer that does
-//! not arrive counts as missing. Pings, pongs and close frames are not answers.
+//! Replies are matched with their messages by a mark in the payload where its size allows,
+//! otherwise in order. A wrong, second, late or unasked-for reply is an error and does not count as
+//! the answer to another message. A message without a reply counts as missing, and enters the
+//! histograms with the time that it has waited: a lower bound ([`Quantiles::is_lower_bound`]).
+//! Pings, pongs and close frames are not replies.
+//!
+//! The [`Verdict`] states what limited the run, with the figures that show it.
+//! `docs/benchmarking.md` in the repository defines all figures.
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
 mod agenda;
+mod broadcast;
 mod conductor;
 mod errors;
 mod fleet;
@@ -42,10 +57,13 @@ pub mod message;
 mod observe;
 mod opening;
 mod pace;
+pub mod parse;
 mod place;
 mod plan;
 mod random;
 mod run;
+mod scenario;
+mod sequence;
 mod steps;
 mod summary;
 mod tally;
@@ -62,12 +80,13 @@ pub use observe::{
     Backlog, CoreShares, MachineFigures, RampFigures, ServerIdentity, SynRetry, TcpCounters, Unknown, processes, server,
 };
 pub use opening::{OpeningFigures, StageFailures, TlsFigures, TlsSessionFigures};
-pub use pace::{Arrivals, Schedule};
+pub use pace::{Arrivals, MAX_RATE, Schedule, ScheduleError};
 pub use plan::{
     Behaviour, ConnectPlan, HANDSHAKES, Load, MAX_HANDSHAKES, MAX_IN_FLIGHT, MAX_SIZE, Offer, Plan, PlanError,
     Population, RunLength, Stop, Target, Verify,
 };
 pub use ringway::Cores;
+pub use scenario::{Scenario, ScenarioError};
 pub use steps::RunPhase;
 pub use summary::{
     ConnectionFigures, ErrorFigures, GeneratorFigures, GeneratorThreadFigures, HistogramFigures, LatencyFigures,

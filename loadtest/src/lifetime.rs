@@ -1,6 +1,7 @@
 //! How long a connection lives, a client thinks, and a failed client waits before it tries again.
 //! Pure: the random numbers are an argument.
 
+use crate::parse::product;
 use crate::random;
 use rand::Rng;
 use std::fmt;
@@ -36,6 +37,7 @@ pub enum Span {
     /// Lognormal: the logarithm of the time is normally distributed. Half of the times are above the
     /// median; a few are far above it.
     Lognormal {
+        /// The median, from which both halves are equally likely.
         median: Duration,
         /// The standard deviation of the logarithm, above 0 and up to 4.
         sigma: f64,
@@ -45,6 +47,29 @@ pub enum Span {
 impl Span {
     /// No time.
     pub const ZERO: Self = Self::Fixed(Duration::ZERO);
+
+    /// Checks what a text is checked for when it is read: a value can be made without one.
+    ///
+    /// # Errors
+    /// As of [`from_str`](FromStr::from_str).
+    pub fn check(&self) -> Result<(), SpanError> {
+        let is_long = |time: &Duration| *time > MAX;
+        match self {
+            Self::Fixed(time) | Self::Exponential(time) | Self::Lognormal { median: time, .. } if is_long(time) => {
+                Err(SpanError::Long(*time))
+            }
+            Self::Uniform(_, max) if is_long(max) => Err(SpanError::Long(*max)),
+            Self::Uniform(min, max) if min > max => Err(SpanError::Order(self.to_string())),
+            Self::Exponential(Duration::ZERO) => Err(SpanError::Zero(self.to_string(), "exp:30s")),
+            Self::Lognormal { median: Duration::ZERO, .. } => {
+                Err(SpanError::Zero(self.to_string(), "lognormal:30s:0.8"))
+            }
+            Self::Lognormal { sigma, .. } if !(*sigma > 0.0 && *sigma <= MAX_SIGMA) => {
+                Err(SpanError::Sigma(self.to_string()))
+            }
+            _ => Ok(()),
+        }
+    }
 
     /// A random time, in nanoseconds.
     pub(crate) fn sample(&self, rng: &mut impl Rng) -> u64 {
@@ -58,7 +83,8 @@ impl Span {
     }
 
     /// The mean of the times.
-    pub(crate) fn mean(&self) -> Duration {
+    #[cfg(test)]
+    fn mean(&self) -> Duration {
         match *self {
             Self::Fixed(time) | Self::Exponential(time) => time,
             Self::Uniform(min, max) => (min + max) / 2,
@@ -73,6 +99,9 @@ pub enum SpanError {
     /// It is not a time.
     #[error("{0:?} is not a time: give one up to 365d, as 500ms, 1.5s or 2m")]
     Time(String),
+    /// It is longer than a year.
+    #[error("{0:?} is longer than a year: give a time up to 365d")]
+    Long(Duration),
     /// The ends of a range are in the wrong order.
     #[error("the range {0:?} begins above its end: give the shorter time first, as 1s-10s")]
     Order(String),
@@ -142,7 +171,7 @@ impl fmt::Display for Span {
 /// cap, so that clients that failed at the same time do not return at the same time. As text:
 /// `100ms-30s`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Backoff {
+pub(crate) struct Backoff {
     base: Duration,
     cap: Duration,
 }
@@ -197,13 +226,7 @@ pub(crate) fn time(text: &str) -> Result<Duration, SpanError> {
     let (number, unit) = text.split_at(digits);
     let unit = if unit.is_empty() { "s" } else { unit };
     let (_, length) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(error)?;
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
-    let whole: u64 = whole.parse().map_err(|_| error())?;
-    // Digits only, so the fraction is below 1.
-    let is_fraction = !fraction.is_empty() && fraction.bytes().all(|byte| byte.is_ascii_digit());
-    let fraction: f64 = format!("0.{fraction}").parse().ok().filter(|_| is_fraction).ok_or_else(error)?;
-    let nanos =
-        whole.checked_mul(*length).and_then(|nanos| nanos.checked_add((fraction * *length as f64).round() as u64));
+    let nanos = product(number, *length);
     nanos.map(Duration::from_nanos).filter(|time| *time <= MAX).ok_or_else(error)
 }
 
@@ -359,6 +382,16 @@ mod tests {
         prop_oneof![whole, 1..nanos(MAX)].prop_map(|nanos| Duration::from_nanos(nanos).min(MAX))
     }
 
+    /// Any time that a value can have.
+    fn any_duration() -> impl Strategy<Value = Duration> {
+        prop_oneof![
+            any_time(),
+            Just(Duration::ZERO),
+            Just(Duration::MAX),
+            (any::<u64>(), 0..1_000_000_000u32).prop_map(|(seconds, nanos)| Duration::new(seconds, nanos)),
+        ]
+    }
+
     fn any_span() -> impl Strategy<Value = Span> {
         prop_oneof![
             any_time().prop_map(Span::Fixed),
@@ -372,6 +405,22 @@ mod tests {
         #[test]
         fn a_distribution_is_printed_as_it_is_written(span in any_span()) {
             prop_assert_eq!(span.to_string().parse(), Ok(span));
+        }
+
+        #[test]
+        fn a_span_that_passes_its_check_has_samples(
+            (one, other) in (any_duration(), any_duration()),
+            sigma in any::<f64>(),
+            seed: u64,
+        ) {
+            let lognormal = Span::Lognormal { median: one, sigma };
+            for span in [Span::Fixed(one), Span::Uniform(one, other), Span::Exponential(one), lognormal] {
+                if span.check().is_ok() {
+                    span.sample(&mut random::stream(seed, 0));
+                    prop_assert!(span.mean() > Duration::ZERO || one.is_zero());
+                    prop_assert_eq!(span.to_string().parse(), Ok(span));
+                }
+            }
         }
 
         #[test]

@@ -199,6 +199,11 @@ impl Window {
         self.oldest_waiting().map(|(_, entry)| entry.sent())
     }
 
+    /// The number of the oldest message that waits.
+    pub(crate) fn oldest_number(&self) -> Option<u32> {
+        self.oldest_waiting().map(|(number, _)| number)
+    }
+
     /// Removes all messages that wait, the oldest first, and calls `each` with them: the connection
     /// has ended, or the run is over. Releases the memory.
     pub(crate) fn drain(&mut self, mut each: impl FnMut(u32, Sent)) {

@@ -4,6 +4,7 @@ use crate::histogram::{Quantiles, Recorder};
 use ringway::{ConnectError, OpeningStage, OpeningTimes, TlsSession, TlsVersion};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 /// The durations of the stages of opening, in microseconds. A stage is `null` if no connection has
@@ -150,6 +151,11 @@ impl OpeningTally {
     /// The durations of the first stage.
     pub(crate) fn times_of_connecting(&self) -> Option<Quantiles> {
         self.connect.clone().quantiles()
+    }
+
+    /// The number of connections whose first stage took a time within this range of nanoseconds.
+    pub(crate) fn connected_within(&mut self, range: Range<u64>) -> u64 {
+        self.connect.count_between(range.start, range.end.saturating_sub(1))
     }
 
     /// The TLS handshakes.

@@ -10,4 +10,4 @@ mod schedule;
 
 pub use pacer::Arrivals;
 pub(crate) use pacer::Pacer;
-pub use schedule::Schedule;
+pub use schedule::{MAX_RATE, Schedule, ScheduleError};

@@ -3,16 +3,17 @@
 use crate::LoadError;
 use crate::conductor::{Conductor, Progress};
 use crate::fleet::{self, Fleet};
-use crate::observe::listening::{self, Backlog, ListenSample};
-use crate::observe::sampler::{GeneratorThread, Measured, Samples};
+use crate::observe::listening::{Backlog, ListenSample, lowest_backlog};
+use crate::observe::sampler::{self, GeneratorThread, Measured};
 use crate::observe::server::ObservedServer;
-use crate::observe::{RampFigures, machine};
+use crate::observe::{RampFigures, link, lookup, machine};
 use crate::place::place;
 use crate::plan::Plan;
 use crate::summary::{Outcome, Report, build};
 use rand::Rng;
-use ringway::Address;
-use std::sync::Arc;
+use ringway::{Address, Endpoint};
+use std::net::IpAddr;
+use std::sync::{Arc, mpsc};
 use std::time::SystemTime;
 
 /// Runs a plan.
@@ -23,35 +24,39 @@ pub(crate) fn run(plan: &Plan, progress: &mut dyn FnMut(&Progress)) -> Result<Re
     let seed = plan.seed.unwrap_or_else(|| rand::make_rng::<rand::rngs::StdRng>().next_u64());
     let endpoints = plan.targets.iter().map(|target| fleet::endpoint(plan, target).map(Arc::new));
     let endpoints = endpoints.collect::<Result<Vec<_>, _>>()?;
-    let addresses: Vec<Address> = endpoints.iter().flat_map(|endpoint| endpoint.addresses().to_vec()).collect();
+    let path = Path::of(&endpoints);
+    let mut missing = Vec::new();
+    // The server is looked for before the ramp, which changes what its sockets show.
     let server = match (&plan.edges, plan.server_pid) {
         (Some(_), _) => ObservedServer::default(),
         (None, Some(pid)) => ObservedServer::known(pid),
-        (None, None) => ObservedServer::find_any(&addresses),
+        (None, None) => ObservedServer::find_any(&path.addresses),
     };
     let assignment = place(plan, &server)?;
-    let backlog = addresses.first().map(listening::backlog);
-    let known = backlog.as_ref().and_then(|backlog| backlog.as_ref().ok());
-    let handshakes = plan.connect.concurrency.unwrap_or_else(|| Backlog::handshakes(known));
+    let backlog = lowest_backlog(&path.addresses).map_err(|why| missing.push(why)).ok();
+    let handshakes = plan.connect.concurrency.unwrap_or_else(|| Backlog::handshakes(backlog.as_ref()));
+    let link_bits_per_second = path.link_bits_per_second().map_err(|why| missing.push(why)).unwrap_or(None);
     let fleet = Fleet::start(plan, &assignment, endpoints, handshakes, seed)?;
     let driver = fleet.driver();
     let mut conductor = Conductor::new(plan, fleet, progress);
-    let before = addresses.first().map(ListenSample::read);
+    let before = ListenSample::read(&path.addresses);
     let goes_on = conductor.connect();
-    let ramp = match (&before, addresses.first()) {
-        (Some(before), Some(address)) => ListenSample::read(address).since(before),
-        _ => RampFigures::default(),
-    };
-    let threads = conductor.thread_ids().iter().zip(assignment.cores());
-    let generator = threads.map(|(thread, core)| GeneratorThread { thread: *thread, core: *core }).collect();
-    let server = server.without(conductor.thread_ids().iter().copied());
-    let measured = Measured { server: server.clone(), generator };
+    let ramp: RampFigures = ListenSample::read(&path.addresses).since(&before);
+    let threads = conductor.thread_ids();
+    let generator = threads.iter().zip(assignment.cores());
+    let generator = generator.map(|(thread, core)| GeneratorThread { thread: *thread, core: *core }).collect();
+    let server = server.without(threads);
     let mut window = None;
     if goes_on {
-        let mut begun = None;
-        let mut ended = None;
-        conductor.measure(|| begun = Some(Samples::take(&measured)), || ended = Some(Samples::take(&measured)));
-        window = begun.zip(ended).map(|(begin, end)| end.since(&begin, &measured, None));
+        let (edges, received) = mpsc::channel();
+        let sampler = sampler::spawn(Measured { server: server.clone(), generator }, received);
+        conductor.measure(&edges);
+        // Without an end the sampler gives up.
+        drop(edges);
+        match sampler {
+            Ok(sampler) => window = sampler.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            Err(error) => missing.push(format!("the CPU time of both sides: the thread that samples it: {error}")),
+        }
     }
     let mut score = conductor.close()?;
     score.cores = assignment.cores().to_vec();
@@ -68,10 +73,55 @@ pub(crate) fn run(plan: &Plan, progress: &mut dyn FnMut(&Progress)) -> Result<Re
         score,
         server: server.identity().zip(used),
         window,
-        is_local: addresses
-            .iter()
-            .all(|address| address.tcp().is_none_or(|tcp| crate::observe::lookup::is_local(tcp.ip()))),
-        backlog_unknown: backlog.and_then(Result::err),
+        is_local: path.is_local(),
+        link_bits_per_second,
+        missing,
     };
     Ok(build(outcome))
+}
+
+/// The ways to the servers.
+struct Path {
+    /// Each address once.
+    addresses: Vec<Address>,
+}
+
+impl Path {
+    fn of(endpoints: &[Arc<Endpoint>]) -> Self {
+        let mut addresses: Vec<Address> = Vec::new();
+        for address in endpoints.iter().flat_map(|endpoint| endpoint.addresses()) {
+            if !addresses.contains(address) {
+                addresses.push(address.clone());
+            }
+        }
+        Self { addresses }
+    }
+
+    /// The IP addresses of other machines.
+    fn distant(&self) -> impl Iterator<Item = IpAddr> {
+        self.addresses
+            .iter()
+            .filter_map(|address| address.tcp())
+            .map(|tcp| tcp.ip())
+            .filter(|ip| !lookup::is_local(*ip))
+    }
+
+    /// Whether all servers are on this machine.
+    fn is_local(&self) -> bool {
+        self.distant().next().is_none()
+    }
+
+    /// The speed of the network to the servers, if they share one way: there is one address on another
+    /// machine, and none on this one.
+    ///
+    /// # Errors
+    /// A sentence with the reason why it is unknown.
+    fn link_bits_per_second(&self) -> Result<Option<f64>, String> {
+        let mut distant = self.distant();
+        match (distant.next(), self.addresses.len()) {
+            (None, _) => Ok(None),
+            (Some(ip), 1) => link::bits_per_second(ip).map(Some),
+            (Some(_), _) => Err("the speed of the network: there are several addresses".into()),
+        }
+    }
 }

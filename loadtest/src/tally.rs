@@ -1,5 +1,6 @@
 //! What the threads of a run send to the conductor.
 
+use crate::broadcast::Delivered;
 use crate::ledger::Ledger;
 use crate::observe::usage::Usage;
 use crate::opening::OpeningTally;
@@ -36,10 +37,28 @@ pub(crate) struct Standing {
     /// Messages that were answered since the beginning, or sent, if messages are not answered.
     pub(crate) done: u64,
     pub(crate) errors: u64,
+    pub(crate) behind: Behind,
+}
+
+/// The messages of a thread that are due and not answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Behind {
     /// Arrivals that are due and not submitted.
-    pub(crate) backlog: u64,
+    pub(crate) unsent: u64,
     /// Messages that wait for a reply.
-    pub(crate) outstanding: u64,
+    pub(crate) unanswered: u64,
+}
+
+impl Behind {
+    /// Adds those of another thread or population.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.unsent += other.unsent;
+        self.unanswered += other.unanswered;
+    }
+
+    pub(crate) fn total(self) -> u64 {
+        self.unsent + self.unanswered
+    }
 }
 
 /// The ledgers of a thread in an interval.
@@ -51,20 +70,13 @@ pub(crate) struct Cut {
     pub(crate) to: u64,
     /// By population.
     pub(crate) ledgers: Vec<Box<Ledger>>,
-    /// By population.
-    pub(crate) deliveries: Vec<Vec<Delivery>>,
+    /// By population: the deliveries since the latest cut, and the number of those that are left
+    /// out.
+    pub(crate) deliveries: Vec<(Vec<Delivered>, u64)>,
+    /// Messages that are due and not submitted, and messages that wait for a reply.
+    pub(crate) behind: Behind,
     /// The CPU time of the thread since measuring began, at the end of it.
     pub(crate) usage: Option<Usage>,
-}
-
-/// The deliveries of one published message on one thread.
-pub(crate) struct Delivery {
-    /// The time of its publication, in nanoseconds since the epoch.
-    pub(crate) published: u64,
-    pub(crate) publisher: u32,
-    pub(crate) number: u32,
-    /// The time from its publication to each delivery.
-    pub(crate) after: Vec<u64>,
 }
 
 /// The connections of a thread.

@@ -74,7 +74,7 @@ impl Timeline {
             IntervalFigures {
                 at: interval.to as f64 / 1e9,
                 offered_per_second: rate(interval.counts.offered),
-                sent_per_second: rate(interval.counts.sent),
+                sent_per_second: rate(interval.counts.submitted),
                 arrived_per_second: rate(interval.counts.arrived),
                 p50: quantiles.map(|quantiles| quantiles.p50),
                 p99: quantiles.map(|quantiles| quantiles.p99),
@@ -128,7 +128,7 @@ mod tests {
 
     fn ledger(sent: u64, nanos: u64) -> Box<Ledger> {
         let mut ledger = Box::<Ledger>::default();
-        ledger.counts.sent = sent;
+        ledger.counts.submitted = sent;
         ledger.counts.arrived = sent;
         (0..sent).for_each(|_| ledger.response.record(nanos));
         ledger

@@ -47,10 +47,10 @@ pub fn bytes(value: f64) -> String {
     }
 }
 
-/// The size of a message: exact, in KiB or MiB only if it is a whole number of them.
+/// The size of a message: exact, in KiB, MiB or GiB only if it is a whole number of them.
 #[must_use]
 pub fn size(bytes: usize) -> String {
-    let units = [(1 << 20, "MiB"), (1 << 10, "KiB")];
+    let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     match units.iter().find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit)) {
         Some((unit, name)) => format!("{} {name}", bytes / unit),
         None => format!("{bytes} B"),

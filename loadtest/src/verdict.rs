@@ -15,9 +15,9 @@
 //! 4. A full server is the limit, unless it lost time to its surroundings. With a single message in
 //!    flight both sides cannot be busy at once, so if their shares exceed the window, the server
 //!    polls, and its share shows nothing.
-//! 5. In an open loop that fell behind while the generator sent on time and had little work, the
-//!    answers were missing: the server or the path was the limit, whether its process is known or
-//!    not, unless the server lost time to its surroundings. The same holds for a stream whose
+//! 5. In an open loop that fell behind while the generator sent on time and had little work, or so
+//!    far that its lateness explains less than a tenth of the backlog, the answers were missing: the server or the path was the limit, whether its process is known or
+//!    not, unless the server lost time to its surroundings and has no reserve. The same holds for a stream whose
 //!    connections accept no more output while the generator has reserve.
 //! 6. A side that lost time without being saturated, or a link near its speed:
 //!    [`LimitedBy::Surroundings`]. If the server is unknown, only a generator that was starved for
@@ -96,6 +96,9 @@ const LATE_SHARE: f64 = 0.5;
 
 /// The send lag from which a generator that fell behind was late.
 const LATE_US: f64 = 1000.0;
+
+/// The share of the backlog's growth up to which the send lag explains little of it.
+const EXPLAINED: f64 = 0.1;
 
 /// The share of the response time that the network's round trip must be for
 /// [`LimitedBy::Concurrency`]: with an idle server, and with an unknown one.
@@ -327,22 +330,30 @@ impl Findings {
             return Some(LimitedBy::Inconclusive);
         }
         let is_on_time = open.send_lag_p99_us.is_some_and(|lag| lag <= LATE_US);
-        if !is_on_time && open.held_back == 0 {
+        // The messages that were due within the send lag are the part of the backlog that it explains.
+        let late = open.send_lag_p99_us.map(|lag| lag / 1e6 * seen.offered_per_second(open));
+        let explains_little = late.is_some_and(|late| late <= EXPLAINED * open.backlog_growth as f64);
+        if !is_on_time && !explains_little && open.held_back == 0 {
             open.send_lag_p99_us?;
             self.say("the messages were sent late");
             return Some(self.late(generator));
         }
         // A generator that sends on time also receives on time, even if it waits for its core now
         // and then.
-        let has_time =
-            if is_on_time { generator.works_little && generator.waiting < STARVED } else { generator.has_reserve };
+        let has_time = if is_on_time || explains_little {
+            generator.works_little && generator.waiting < STARVED
+        } else {
+            generator.has_reserve
+        };
         if !has_time {
             return self.disturbed(seen, generator, server);
         }
         if let Some(limited_by) = self.full_link(seen) {
             return Some(limited_by);
         }
-        if let Some(loss) = server.and_then(|server| server.loss(Cause::Surroundings)) {
+        // A server that has reserve in spite of the loss does not fall behind because of it.
+        let lacking = server.filter(|server| !server.has_reserve);
+        if let Some(loss) = lacking.and_then(|server| server.loss(Cause::Surroundings)) {
             return Some(self.blame(LimitedBy::Surroundings, loss));
         }
         if open.held_back > 0 {
@@ -352,7 +363,10 @@ impl Findings {
                 open.held_back
             ));
         } else {
-            self.say("the generator sent on time and had reserve: the messages waited in the server or in the network");
+            let sent = if is_on_time { "on time" } else { "late, which explains little of the backlog," };
+            self.say(format!(
+                "the generator sent {sent} and had reserve: the messages waited in the server or in the network"
+            ));
         }
         Some(LimitedBy::Server)
     }

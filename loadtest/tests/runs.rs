@@ -177,7 +177,7 @@ fn a_wrong_byte_is_found() {
 fn a_wrong_length_and_a_wrong_kind_are_found_without_comparing_the_content() {
     let server = serve(|| {
         Script(|number, conn, message| match number {
-            5 => send(conn, message.kind(), &message.payload()[1..]),
+            5 => send(conn, message.kind(), &message.payload()[..message.payload().len() - 1]),
             6 => send(conn, MessageKind::Binary, message.payload()),
             _ => conn.reply(message),
         })
@@ -303,6 +303,26 @@ fn pings_and_unexpected_messages_are_not_answers() {
     let report = load(&plan(&greeting));
     assert_eq!(errors(&report, "unexpected_message"), 4);
     assert_eq!(report.messages.received, 400);
+}
+
+/// A message without a mark is no answer unless it looks like one: it does not take the place of the
+/// answer behind it.
+#[test]
+fn an_unexpected_message_in_front_of_an_answer_is_not_taken_for_it() {
+    let server = serve(|| {
+        Script(|number, conn, message| {
+            match number {
+                3 => send(conn, message.kind(), b"an unexpected message"),
+                5 => send(conn, message.kind(), b"short"),
+                _ => {}
+            }
+            conn.reply(message);
+        })
+    });
+    let report = load(&with(plan(&server), |echo| echo.load = in_flight(4)));
+    let messages = &report.messages;
+    assert_eq!((messages.received, messages.unasked, errors(&report, "unexpected_message")), (400, 8, 8));
+    assert_eq!((messages.corrupted, messages.duplicated, messages.missing, report.errors.len()), (0, 0, 0, 1));
 }
 
 /// A handler that sends a message before it receives one.

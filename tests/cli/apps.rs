@@ -19,7 +19,7 @@ fn line(serving: &ServerProcess) -> &str {
 #[test]
 fn help_lists_the_applications_with_their_options() {
     let help = run(ringway(&["serve", "--help"])).stdout;
-    for word in ["- echo:", "- sink:", "- delay:5ms:", "- stall:100ms/1s:", "- push:1k:512:"] {
+    for word in ["- echo:", "- broadcast:", "- sink:", "- delay:5ms:", "- stall:100ms/1s:", "- push:1k:512:"] {
         assert!(help.contains(word), "{word}: {help}");
     }
 }
@@ -27,7 +27,7 @@ fn help_lists_the_applications_with_their_options() {
 #[test]
 fn options_that_are_not_valid_are_named_with_the_remedy() {
     for (value, remedy) in [
-        ("chess", "give one of echo, sink, delay:5ms, stall:100ms/1s, push:1k:512"),
+        ("chess", "give one of echo, broadcast, sink, delay:5ms, stall:100ms/1s, push:1k:512"),
         ("echo:1", "it takes no options: give echo"),
         ("delay", "give a time, as delay:5ms"),
         ("delay:0", "give at least 1ms"),

@@ -108,7 +108,7 @@ fn the_text_report_has_the_main_figures() {
     }
 }
 
-/// A handler that answers each message with another one.
+/// A handler that answers each message with another one of the same length.
 struct Contrary;
 
 impl Handler for Contrary {
@@ -119,7 +119,7 @@ impl Handler for Contrary {
     }
 
     fn message(&mut self, conn: &mut Connection<'_, Self>, _: Message<'_>) {
-        let _ = conn.send(Message::text("no"));
+        let _ = conn.send(Message::text(&"no".repeat(32)));
     }
 }
 

@@ -11,6 +11,7 @@ mod opening;
 mod placement;
 mod refusals;
 mod sandbox;
+mod scenario;
 mod schema;
 mod seccomp;
 mod service;

@@ -5,7 +5,8 @@ use crate::seccomp::{errno, exists, filter, ringway_under};
 use crate::tls::{Ca, address};
 use jsonschema::Validator;
 use ringway::{CloseReason, Connection, ConnectionId, Handler, Limits, Message, Request, Shard, Upgrade};
-use ringway_tests::{Ended, ServerProcess, TestServer, config, ringway, run};
+use ringway_tests::{Ended, ServerProcess, TestServer, config, finish, ringway, run, start};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
@@ -217,6 +218,59 @@ fn the_report_of_a_server_that_cannot_be_reached_is_valid() {
     assert_eq!((&report["errors"]["connect_refused"]["count"], &report["histograms"]), (&3.into(), &json!([])));
     let missing = list(&report["verdict"]["figures"], "missing");
     assert!(missing.iter().any(|why| why.as_str().is_some_and(|why| why.contains("backlog"))), "{missing:?}");
+}
+
+#[test]
+fn the_report_of_messages_without_an_answer_is_valid() {
+    let server = ServerProcess::with(&["--shards=1", "--app=sink"]);
+    let ended = run(ringway(&arguments(
+        &format!("ws://{}/", server.address()),
+        &["-c=2", "-n=6", "-p=3", "--timeout=20ms", "--buckets"],
+    )));
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    let report = report(&ended);
+    let response = &report["latency_us"]["response"];
+    assert_eq!((&response["count"], &response["lower_bounds"]), (&6.into(), &6.into()));
+    let from = response["lower_bound_from"].as_f64().expect("all are lower bounds");
+    assert!(from >= 19_900.0 && response["min"].as_f64() >= Some(from), "the time waited: {response}");
+    assert!(list(&report["errors"]["reply_timeout"], "samples").len() <= 3, "{report:#}");
+}
+
+/// A handler that counts the messages that it echoes.
+#[derive(Default)]
+struct Counting(u64);
+
+impl Handler for Counting {
+    type State = ();
+
+    fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
+        Upgrade::accept(())
+    }
+
+    fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
+        self.0 += 1;
+        conn.reply(message);
+    }
+}
+
+#[test]
+fn the_report_of_a_run_that_is_interrupted_is_valid() {
+    let server = TestServer::start(config(), Limits::default(), |_| Counting::default());
+    // At one connection per second, the signal arrives while it is connecting.
+    for (flags, is_measured) in [(&["-c=2"][..], true), (&["-c=1000", "-r=1"], false)] {
+        let url = format!("ws://{}/", server.address());
+        let child = start(ringway(&arguments(&url, &[&["-d=1h", "--buckets"], flags].concat())));
+        server.wait_until("it has begun", move |counting, shard| {
+            shard.connection_count() > 0 && (counting.0 > 100 || !is_measured)
+        });
+        kill_process(Pid::from_child(&child), Signal::INT).expect("it runs");
+        let ended = finish(child);
+        assert_eq!(ended.status.code(), Some(130), "{ended:?}");
+        let report = report(&ended);
+        assert_eq!(report["interrupted"], true);
+        assert_eq!(report["measured_seconds"].as_f64() > Some(0.0), is_measured, "{report:#}");
+        server.wait_until_empty();
+    }
 }
 
 /// The generator may not read the links in `/proc`, so it does not find the process of the server.

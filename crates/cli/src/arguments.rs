@@ -357,9 +357,9 @@ mod tests {
         assert_eq!(serve(&["--deflate", "--shards=1"]), Some(DeflateMode::Takeover));
         assert_eq!(serve(&["--deflate", "best"]), None);
         let load = |arguments: &[&str]| load(arguments).ok().map(|load| load.deflate);
-        assert_eq!(load(&["ws://x/"]), Some(DeflateMode::Off));
-        assert_eq!(load(&["--deflate", "ws://x/"]), Some(DeflateMode::Takeover));
-        assert_eq!(load(&["--deflate=shared", "ws://x/"]), Some(DeflateMode::Shared));
+        assert_eq!(load(&["ws://x/"]), Some(None));
+        assert_eq!(load(&["--deflate", "ws://x/"]), Some(Some(DeflateMode::Takeover)));
+        assert_eq!(load(&["--deflate=shared", "ws://x/"]), Some(Some(DeflateMode::Shared)));
     }
 
     fn load(arguments: &[&str]) -> Result<Box<Load>, clap::Error> {
@@ -392,7 +392,7 @@ mod tests {
     fn wrk_and_oha_have_the_same_short_flags() {
         let load = load(&["-z", "1.5s", "-c", "7", "-t", "2", "-H", "A: b", "-R", "5k", "-o", "x.json", ":9001"]);
         let load = load.expect("flags of wrk and oha");
-        assert_eq!((load.duration, load.connections, load.threads), (Duration::from_millis(1500), 7, Some(2)));
+        assert_eq!((load.duration, load.connections, load.threads), (Some(Duration::from_millis(1500)), 7, Some(2)));
         assert_eq!((load.header.len(), load.rate.is_some(), load.output.is_some()), (1, true, true));
     }
 

@@ -149,7 +149,7 @@ impl LoadTls {
     }
 
     /// The first flag that is given.
-    fn first_flag(&self) -> Option<&'static str> {
+    pub(crate) fn first_flag(&self) -> Option<&'static str> {
         [
             (!self.cacert.is_empty(), "--cacert"),
             (self.insecure, "--insecure"),

@@ -18,6 +18,9 @@
 //! - More than half of the polls see an event. Each miss doubles the number of sleeps without a
 //!   poll, up to 1024, and each hit halves it. Where threads outnumber cores the event cannot occur
 //!   during a poll, because the thread that causes it waits for this core: there each poll misses.
+//!   A poll that lasts until the timeout of the wait avoids a sleep too, but does not show that the
+//!   core is free. It is a miss if the thread was preempted meanwhile, and 1024 such polls in
+//!   succession without a miss count as a hit.
 //! - The shard works for less than half of the time. Otherwise a sleep costs it little, and the
 //!   events that arrive during the sleep are handled in one turn.
 
@@ -35,6 +38,10 @@ const MAX_WAIT: u64 = 1_000_000;
 /// The maximum number of sleeps without a poll, as a power of two.
 const MAX_BACKOFF: u32 = 10;
 
+/// The number of polls until a timeout, without a miss, that count as a hit. A thread that waits for
+/// this core gets it after 3 ms or so: within fewer polls than these.
+const STEADY: u32 = 1024;
+
 /// The policy and its state. It reads no clock: times are arguments.
 #[derive(Debug)]
 pub(crate) struct PollWindow {
@@ -43,6 +50,8 @@ pub(crate) struct PollWindow {
     misses: u32,
     /// The number of sleeps to come without a poll.
     skip: u32,
+    /// The number of polls until a timeout since the last miss, up to [`STEADY`].
+    steady: u32,
     /// Moving averages of the time between two waits and of the time of a wait, in nanoseconds.
     work: u64,
     wait: u64,
@@ -52,7 +61,7 @@ pub(crate) struct PollWindow {
 
 impl PollWindow {
     pub(crate) fn new(policy: BusyPoll) -> Self {
-        Self { policy, misses: 0, skip: 0, work: 0, wait: MAX_WAIT, polled: Duration::ZERO }
+        Self { policy, misses: 0, skip: 0, steady: 0, work: 0, wait: MAX_WAIT, polled: Duration::ZERO }
     }
 
     /// How long to poll before the next sleep, given the time of `work` since the last wait. Zero
@@ -108,6 +117,28 @@ impl PollWindow {
         }
     }
 
+    /// The timeout of the wait was over `after` the beginning of the poll, which saw no event.
+    #[inline]
+    pub(crate) fn timed_out(&mut self, after: Duration) {
+        self.count_polled(after);
+        average(&mut self.wait, after);
+        if after > 2 * WINDOW {
+            return self.missed();
+        }
+        self.steady += 1;
+        let is_hit = self.steady == STEADY;
+        if is_hit {
+            self.steady = 0;
+        }
+        self.count(self.misses.saturating_sub(is_hit.into()));
+    }
+
+    /// The end of a wait with a timeout was polled for this time, after a sleep.
+    #[inline]
+    pub(crate) fn polled_last(&mut self, time: Duration) {
+        self.count_polled(time);
+    }
+
     /// The thread slept, and woke up `total` after the beginning of the wait. A poll of `polled`
     /// preceded the sleep and missed; zero if there was none.
     #[inline]
@@ -128,6 +159,7 @@ impl PollWindow {
     }
 
     fn missed(&mut self) {
+        self.steady = 0;
         self.count((self.misses + 1).min(MAX_BACKOFF));
     }
 
@@ -270,6 +302,37 @@ mod tests {
         assert_eq!(window.next(micros(5)), Duration::ZERO);
     }
 
+    /// Simulates waits with a timeout of 20 µs and no event. Each poll lasts until the timeout, and
+    /// in one of `slice` the thread is preempted. Returns the number of polls.
+    fn timeouts(window: &mut PollWindow, count: u32, slice: u32) -> u32 {
+        let mut polls = 0;
+        for _ in 0..count {
+            if window.next(micros(5)).is_zero() {
+                window.slept(Duration::ZERO, micros(80));
+            } else {
+                polls += 1;
+                window.timed_out(if polls % slice == 0 { micros(1_000) } else { micros(20) });
+            }
+        }
+        polls
+    }
+
+    #[test]
+    fn timeouts_are_polled_for_unless_another_thread_needs_the_core() {
+        let mut window = PollWindow::new(BusyPoll::Adaptive);
+        timeouts(&mut window, 30, u32::MAX);
+        assert_eq!(timeouts(&mut window, 10_000, u32::MAX), 10_000);
+        // A few preemptions, as of other work on the machine.
+        assert!(timeouts(&mut window, 1_000_000, 5_000) > 900_000);
+        // Another thread takes the core at the end of each of its slices.
+        timeouts(&mut window, 10_000, 60);
+        let polls = timeouts(&mut window, 100_000, 60);
+        assert!(polls < 1_000, "{polls} polls");
+        // It ends.
+        timeouts(&mut window, 3_000_000, u32::MAX);
+        assert_eq!(timeouts(&mut window, 10_000, u32::MAX), 10_000);
+    }
+
     #[test]
     fn only_a_fixed_time_is_polled_before_a_timeout() {
         let last = |policy, left| PollWindow::new(policy).last(micros(left));
@@ -289,6 +352,12 @@ mod tests {
         window.slept(Duration::ZERO, micros(900));
         window.hit(micros(3_000));
         assert_eq!(window.polled(), polled + 2 * WINDOW);
+        // A fixed time is polled at both ends of a wait.
+        let mut fixed = PollWindow::new(BusyPoll::Fixed(micros(30)));
+        fixed.polled_last(micros(20));
+        fixed.polled_last(micros(3_000));
+        fixed.slept(micros(30), micros(900));
+        assert_eq!(fixed.polled(), micros(80));
         let mut off = PollWindow::new(BusyPoll::Off);
         off.slept(Duration::ZERO, micros(900));
         assert_eq!(off.polled(), Duration::ZERO);

@@ -292,8 +292,8 @@ pub struct Stats {
     pub short_sends: u64,
     /// How often accepting paused because no descriptor, or no slot, was left.
     pub accept_pauses: u64,
-    /// The time for which the thread polled before a sleep ([`BusyPoll`]), up to the last
-    /// [`Driver::wait`]. A clock of wall time: if the thread was preempted during a poll, the
+    /// The time for which the thread polled before a sleep, or after it until the end of a wait
+    /// ([`BusyPoll`]), up to the last [`Driver::wait`]. A clock of wall time: if the thread was preempted during a poll, the
     /// poll counts up to the limit of the policy.
     pub polled: Duration,
 }

@@ -1,5 +1,6 @@
 //! Information about a TCP connection: getsockopt(2) with `TCP_INFO`.
 
+use crate::unix;
 use std::mem::offset_of;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
@@ -22,6 +23,9 @@ pub struct TcpInfo {
     pub round_trip_variation: Duration,
     /// The number of segments that were sent again since the start of the connection.
     pub retransmits: u32,
+    /// The number of bytes in the kernel's send queue that the peer has not acknowledged
+    /// (`SIOCOUTQ`, tcp(7)).
+    pub unacknowledged: u32,
 }
 
 /// The fields of a connected TCP socket, as bytes.
@@ -56,5 +60,6 @@ pub(crate) fn tcp_info(socket: BorrowedFd<'_>) -> Option<TcpInfo> {
         round_trip: micros(offset_of!(libc::tcp_info, tcpi_rtt)),
         round_trip_variation: micros(offset_of!(libc::tcp_info, tcpi_rttvar)),
         retransmits: number(&info, offset_of!(libc::tcp_info, tcpi_total_retrans)),
+        unacknowledged: unix::queued(socket).unwrap_or(0),
     })
 }

@@ -29,16 +29,13 @@ pub use file::FileError;
 pub use literal::Literal;
 pub use records::{Place, RecordFormat, RecordOrder, Records, RecordsError, RecordsProblem};
 pub use sizes::{Sizes, SizesError};
-#[cfg_attr(not(test), expect(unused_imports, reason = "the generator does not use it yet"))]
 pub(crate) use source::Source;
-
-/// A check of two numbers that anybody can compute.
-pub(crate) fn mix(high: u32, low: u32) -> u32 {
-    let hash = (hash::mix(u64::from(high) << 32 | u64::from(low)) >> 32) as u32;
-    // Without the last step of the finalizer, as `ringway serve --app push` has it.
-    hash ^ (hash >> 31)
-}
 pub use template::{Template, TemplateError, TemplateProblem};
+
+/// A check of 32 bits of two numbers.
+pub(crate) fn mix(high: u32, low: u32) -> u32 {
+    (hash::mix(u64::from(high) << 32 | u64::from(low)) >> 32) as u32
+}
 
 use crate::{MAX_SIZE, size};
 use ringway::MessageKind;

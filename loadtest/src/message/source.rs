@@ -241,15 +241,13 @@ impl Composed {
     }
 }
 
-/// A message of bytes that are UTF-8 by construction if they are text. Validates text once more:
-/// the engine has no message of text that is not a `str`.
+/// A message of bytes that are UTF-8 by construction if they are text: text is composed of whole
+/// characters.
 #[inline]
 fn of_bytes(kind: MessageKind, bytes: &[u8]) -> Message<'_> {
     match kind {
         MessageKind::Binary => Message::binary(bytes),
-        MessageKind::Text => {
-            Message::text(simdutf8::basic::from_utf8(bytes).expect("text is composed of whole characters"))
-        }
+        MessageKind::Text => Message::text_bytes(bytes),
     }
 }
 

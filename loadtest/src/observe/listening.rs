@@ -40,11 +40,24 @@ impl Backlog {
     }
 }
 
+/// The lowest limit of the accept queues of the sockets that listen on `targets`.
+///
+/// # Errors
+/// A sentence with the reason why one of them is unknown, or that there are none.
+pub(crate) fn lowest_backlog(targets: &[Address]) -> Result<Backlog, String> {
+    let mut lowest: Option<Backlog> = None;
+    for target in targets {
+        let backlog = backlog(target)?;
+        lowest = Some(lowest.filter(|lowest| lowest.limit <= backlog.limit).unwrap_or(backlog));
+    }
+    lowest.ok_or_else(|| "the server's listen backlog: there is no address".to_owned())
+}
+
 /// The limit of the accept queue of the sockets that listen on `target`.
 ///
 /// # Errors
 /// A sentence with the reason why it is unknown.
-pub(crate) fn backlog(target: &Address) -> Result<Backlog, String> {
+fn backlog(target: &Address) -> Result<Backlog, String> {
     let why = match sockets(target) {
         Ok(sockets) => match sockets.iter().map(|socket| socket.limit).min() {
             Some(limit) => return Ok(Backlog { limit, exact: true, sockets: sockets.len() }),
@@ -141,11 +154,14 @@ pub(crate) struct ListenSample {
 }
 
 impl ListenSample {
-    /// Reads the counters, and those of the sockets that listen on `target`.
-    pub(crate) fn read(target: &Address) -> Self {
-        let sockets = sockets(target).unwrap_or_default();
-        let drops = sockets.iter().map(|socket| socket.drops.map(u64::from)).sum::<Option<u64>>();
-        Self { counters: TcpCounters::read(), drops: drops.filter(|_| !sockets.is_empty()) }
+    /// Reads the counters, and those of the sockets that listen on `targets`.
+    pub(crate) fn read(targets: &[Address]) -> Self {
+        let drops = |target: &Address| {
+            let sockets = sockets(target).ok().filter(|sockets| !sockets.is_empty())?;
+            sockets.iter().map(|socket| socket.drops.map(u64::from)).sum::<Option<u64>>()
+        };
+        let drops = targets.iter().map(drops).sum::<Option<u64>>();
+        Self { counters: TcpCounters::read(), drops: drops.filter(|_| !targets.is_empty()) }
     }
 
     /// What happened since `begin`.
@@ -233,16 +249,16 @@ pub struct SynRetry {
 /// (`net.ipv4.tcp_syn_linear_timeouts`), and a SYN is sent after 1, 2, 3, 4 and 5 s. A group counts
 /// if it has more than twice the connections of the interval of the same length before it, so that
 /// a slow server with times all over is not mistaken for retries.
-pub(crate) fn syn_retries(count: impl Fn(Range<u64>) -> u64) -> Vec<SynRetry> {
+pub(crate) fn syn_retries(mut count: impl FnMut(Range<u64>) -> u64) -> Vec<SynRetry> {
     const SECOND: u64 = 1_000_000_000;
     // The kernel's timers are late by up to an eighth of the interval.
     const WIDTH: u64 = SECOND / 4;
-    let retry = |after_seconds: u64| {
+    let mut retry = |after_seconds: u64| {
         let at = after_seconds * SECOND;
         let (before, connections) = (count(at - WIDTH..at), count(at..at + WIDTH));
         (connections > 2 * before).then_some(SynRetry { after_seconds, connections })
     };
-    [1, 2, 3, 4, 5, 7].into_iter().filter_map(retry).collect()
+    [1, 2, 3, 4, 5, 7].into_iter().filter_map(&mut retry).collect()
 }
 
 #[cfg(test)]
@@ -346,8 +362,14 @@ mod tests {
         rustix::net::bind(&listener, &SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
         rustix::net::listen(&listener, 1).expect("it is bound");
         let address = SocketAddr::try_from(rustix::net::getsockname(&listener).expect("bound")).expect("of IP");
-        let begin = ListenSample::read(&address.into());
+        let begin = ListenSample::read(&[address.into()]);
         assert_eq!(backlog(&address.into()).map(|found| (found.limit, found.exact)), Ok((1, true)));
+        let other = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+        assert!(lowest_backlog(&[address.into(), other.into()]).is_err(), "the other one is closed");
+        let other = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let other_address = other.local_addr().expect("an address");
+        let lowest = lowest_backlog(&[other_address.into(), address.into()]);
+        assert_eq!(lowest.map(|found| found.limit), Ok(1));
         // A queue with a limit of 1 takes two connections; the next SYN is dropped.
         let accepted = [TcpStream::connect(address), TcpStream::connect(address)];
         assert!(accepted.iter().all(Result::is_ok));
@@ -361,7 +383,7 @@ mod tests {
         assert_eq!(rustix::net::connect(&refused, &address), Err(rustix::io::Errno::INPROGRESS));
         // The kernel can handle the SYN after the call has returned.
         let ramp = loop {
-            let ramp = ListenSample::read(&address.into()).since(&begin);
+            let ramp = ListenSample::read(&[address.into()]).since(&begin);
             if ramp.server_drops.expect("the socket is visible") > 0 {
                 break ramp;
             }

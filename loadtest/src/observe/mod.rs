@@ -6,12 +6,9 @@
 //! difference.
 
 pub(crate) mod cores;
-#[cfg_attr(not(test), expect(dead_code, reason = "for targets on other machines"))]
 pub(crate) mod link;
-#[cfg_attr(not(test), expect(dead_code, reason = "for the ramp of the conductor"))]
 pub(crate) mod listening;
 pub(crate) mod lookup;
-#[cfg_attr(not(test), expect(dead_code, reason = "for the report of the machine"))]
 pub(crate) mod machine;
 pub mod processes;
 pub(crate) mod sampler;

@@ -8,7 +8,7 @@ use super::lookup::Unknown;
 use super::server::{ObservedServer, ServerThread, ServerUse};
 use super::throttling::{self, Throttled};
 use super::usage::Sample;
-use super::window::{Edges, at_edges};
+use super::window::at_edges;
 use procfs::process::Process;
 use ringway::placement::{self, CoreSet};
 use std::collections::{BTreeSet, HashMap};
@@ -73,13 +73,13 @@ fn spare_core(allowed: &[usize], generator: &BTreeSet<usize>, server: &BTreeSet<
     allowed.iter().rev().copied().find(|core| !generator.contains(core) && !server.contains(core))
 }
 
-/// Starts the thread. It returns the use of the window that it receives, or `None` if the sender of
-/// the edges is dropped before the end of the window.
+/// Starts the thread. It returns the use of the window whose edges it receives: the beginning, and
+/// then ends, of which the earliest counts. `None` if the sender is dropped before the window has
+/// ended.
 ///
 /// # Errors
 /// If the thread cannot be started.
-#[cfg_attr(not(test), expect(dead_code, reason = "for the measured step of the conductor"))]
-pub(crate) fn spawn(measured: Measured, edges: Receiver<Edges>) -> io::Result<JoinHandle<Option<WindowUse>>> {
+pub(crate) fn spawn(measured: Measured, edges: Receiver<Instant>) -> io::Result<JoinHandle<Option<WindowUse>>> {
     std::thread::Builder::new().name("sampler".into()).spawn(move || {
         let allowed = CoreSet::read().map(|set| set.cores().into_vec()).unwrap_or_default();
         let spare = spare_core(&allowed, &measured.generator_cores(), &measured.server_cores());

@@ -87,7 +87,6 @@ impl ObservedServer {
     }
 
     /// The name and the extent of its processes. `None` if none can be read.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the report of the server"))]
     pub(crate) fn identity(&self) -> Option<ServerIdentity> {
         let processes: Vec<Process> = self.processes().collect();
         let first = processes.iter().min_by_key(|process| process.pid)?;

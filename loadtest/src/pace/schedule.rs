@@ -5,6 +5,27 @@ use std::time::Duration;
 /// The maximum rate, in arrivals per second: one in a nanosecond.
 pub const MAX_RATE: f64 = 1e9;
 
+/// The maximum number of stages of a schedule.
+const MAX_STAGES: usize = 1024;
+
+/// The maximum length of all stages: two years.
+const MAX_LENGTH: Duration = Duration::from_secs(2 * 365 * 86_400);
+
+/// The error of an invalid schedule.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScheduleError {
+    /// A rate that is negative, not finite, or above [`MAX_RATE`].
+    #[error("a rate of {0} per second: give one from 0 to {MAX_RATE}")]
+    Rate(f64),
+    /// Too many stages.
+    #[error("{0} stages: give at most {MAX_STAGES}")]
+    Stages(usize),
+    /// Stages that are too long.
+    #[error("the stages take more than 730 days in all: give shorter ones")]
+    Length,
+}
+
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 /// The rate of arrivals over time: parts one after another, each at a constant rate or at one that
@@ -70,14 +91,37 @@ impl Schedule {
 
     /// Stages one after another, in each of which the rate changes linearly from that of the stage
     /// before to its own. The last rate holds. A stage of no length changes the rate at once.
+    ///
+    /// # Panics
+    /// If [`new`](Self::new) fails.
     pub fn stages(initial: f64, stages: &[(Duration, f64)]) -> Self {
-        let valid = |rate: f64| rate.is_finite() && (0.0..=MAX_RATE).contains(&rate);
-        assert!(valid(initial) && stages.iter().all(|stage| valid(stage.1)), "a rate is from 0 to {MAX_RATE}");
+        Self::new(initial, stages).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The same for rates that may be invalid.
+    ///
+    /// # Errors
+    /// A rate that is negative, not finite, or above [`MAX_RATE`]; more than 1024 stages, or than
+    /// two years of them.
+    pub fn new(initial: f64, stages: &[(Duration, f64)]) -> Result<Self, ScheduleError> {
+        // A rate that is not a number is in no range.
+        let is_valid = |rate: &f64| (0.0..=MAX_RATE).contains(rate);
+        let mut rates = std::iter::once(initial).chain(stages.iter().map(|stage| stage.1));
+        if let Some(rate) = rates.find(|rate| !is_valid(rate)) {
+            return Err(ScheduleError::Rate(rate));
+        }
+        if stages.len() > MAX_STAGES {
+            return Err(ScheduleError::Stages(stages.len()));
+        }
+        let length = stages.iter().try_fold(Duration::ZERO, |sum, stage| sum.checked_add(stage.0));
+        if length.is_none_or(|length| length > MAX_LENGTH) {
+            return Err(ScheduleError::Length);
+        }
         let mut parts = Vec::with_capacity(stages.len() + 1);
         let (mut start, mut rate, mut before) = (0u64, initial, 0.0);
         for (length, target) in stages {
-            let length = u64::try_from(length.as_nanos()).unwrap_or(u64::MAX);
-            let end = start.saturating_add(length);
+            // Two years fit.
+            let end = start + length.as_nanos() as u64;
             if end > start {
                 let part = Part::new(start, end, rate, *target, before);
                 (start, before) = (end, part.after);
@@ -86,7 +130,7 @@ impl Schedule {
             rate = *target;
         }
         parts.push(Part::new(start, u64::MAX, rate, rate, before));
-        Self { parts: parts.into() }
+        Ok(Self { parts: parts.into() })
     }
 
     /// The number of arrivals offered between two times.
@@ -238,7 +282,7 @@ pub(super) mod tests {
     }
 
     /// Schedules of up to five stages, with stages of no length, of no rate, and of a day.
-    pub fn schedule() -> impl Strategy<Value = Schedule> {
+    pub(crate) fn schedule() -> impl Strategy<Value = Schedule> {
         let length = prop_oneof![
             1 => Just(0),
             6 => 1..60 * SECOND,
@@ -392,6 +436,13 @@ pub(super) mod tests {
     fn an_invalid_rate_is_refused() {
         for rate in [-1.0, f64::NAN, f64::INFINITY, 2.0 * MAX_RATE] {
             assert!(std::panic::catch_unwind(|| Schedule::constant(rate)).is_err(), "{rate}");
+            let error = Schedule::new(1.0, &[(Duration::from_secs(1), rate)]).expect_err("the rate is invalid");
+            assert_eq!(error.to_string(), format!("a rate of {rate} per second: give one from 0 to 1000000000"));
+        }
+        let stages = [(Duration::from_secs(1), 1.0); MAX_STAGES + 1];
+        assert_eq!(Schedule::new(1.0, &stages), Err(ScheduleError::Stages(MAX_STAGES + 1)));
+        for stages in [&[(MAX_LENGTH, 1.0), (Duration::from_nanos(1), 1.0)][..], &[(Duration::MAX, 1.0); 2]] {
+            assert_eq!(Schedule::new(1.0, stages), Err(ScheduleError::Length));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The plan of a run: who connects where, what they send and when, and for how long.
 
+mod check;
 mod error;
 mod population;
 mod target;
@@ -27,13 +28,43 @@ pub const MAX_IN_FLIGHT: u32 = 65_536;
 /// The maximum number of handshakes in progress at a time, over all threads.
 pub const MAX_HANDSHAKES: u32 = 65_536;
 
-/// The default number of handshakes in progress at a time, unless the server's backlog is known
-/// to be smaller.
+/// The default number of handshakes in progress at a time, unless the limit of the server's accept
+/// queue is known.
 pub const HANDSHAKES: u32 = 64;
 
 /// The maximum number of bytes in flight on one connection, frame headers included. It bounds the
 /// output queued for the server.
 pub(crate) const MAX_BYTES_IN_FLIGHT: usize = 1 << 30;
+
+/// The maximum number of servers of a plan.
+const MAX_TARGETS: usize = 1024;
+
+/// The maximum weight of a server.
+const MAX_WEIGHT: u32 = 1_000_000;
+
+/// The maximum number of populations of a plan.
+const MAX_POPULATIONS: usize = 64;
+
+/// The maximum number of connections of a plan: that of one shard.
+pub(crate) const MAX_CONNECTIONS: u32 = (1 << 30) - 64;
+
+/// The maximum number of threads.
+const MAX_THREADS: usize = 1024;
+
+/// The maximum number of local addresses.
+const MAX_SOURCES: usize = 65_536;
+
+/// The maximum length of a time: a year, as in the engine.
+const MAX_TIME: Duration = Duration::from_secs(365 * 86_400);
+
+/// The maximum sum of the largest messages of all populations. Each thread holds a block of random
+/// bytes slightly longer than the largest message of each population.
+const MAX_TOTAL_SIZE: usize = 1 << 30;
+
+/// The maximum number of bytes that the messages in flight of all closed loops can take, with their
+/// headers and the record of each. What an open loop has in flight depends on the server; the memory
+/// budget of the engine limits it.
+const MAX_TOTAL_IN_FLIGHT: usize = 64 << 30;
 
 /// The longest header of a client's frame (RFC 6455 section 5.2).
 const FRAME_HEADER: usize = 14;
@@ -112,9 +143,9 @@ pub struct ConnectPlan {
     /// them.
     pub rate: Option<f64>,
     /// The maximum number of handshakes in progress, over all threads, 1 to [`MAX_HANDSHAKES`].
-    /// Default: [`HANDSHAKES`], or the backlog of the server's listener if that is known and
-    /// smaller. With 1, no connection waits for the handshake of another, and with
-    /// [`ClientTls::resumption`] each one can resume the session of the one before.
+    /// Default: the limit of the accept queue of the server (its `listen` backlog), or
+    /// [`HANDSHAKES`] if that is unknown. With 1, no connection waits for the handshake of another,
+    /// and with [`ClientTls::resumption`] each one can resume the session of the one before.
     pub concurrency: Option<u32>,
     /// The time within which a connection must open. Default 10 s.
     pub timeout: Duration,
@@ -126,8 +157,8 @@ pub struct ConnectPlan {
 /// What each connection offers in its handshakes.
 #[derive(Clone, Debug, Default)]
 pub struct Offer {
-    /// The TLS options of `wss://` URLs. Default: the certificate of the server is verified with the
-    /// root certificates of the system.
+    /// The TLS options of `wss://` URLs. Default: the certificate of the server is verified with
+    /// the root certificates of the system.
     pub tls: Option<ClientTls>,
     /// Additional headers of the opening handshake.
     pub headers: HeaderMap,
@@ -185,7 +216,7 @@ impl Plan {
     /// # Errors
     /// [`PlanError`] for the first invalid field.
     pub fn check(&self) -> Result<(), PlanError> {
-        error::check(self)
+        check::check(self)
     }
 
     /// The share of thread `index` in `total` items; no two shares differ by more than one.

@@ -3,8 +3,10 @@
 use crate::lifetime::Span;
 use crate::message::Content;
 use crate::pace::{Arrivals, Schedule};
+use crate::parse;
 use serde::Serialize;
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 /// Connections that behave alike. Each population has figures of its own.
@@ -147,10 +149,73 @@ impl Behaviour {
         !matches!(self, Self::Receive | Self::Idle { .. } | Self::Slow { .. })
     }
 
+    /// Whether messages can be sent at the times of a schedule.
+    #[must_use]
+    pub fn has_schedule(&self) -> bool {
+        self.sends() && !matches!(self, Self::Request { .. })
+    }
+
+    /// Whether a closed loop can have more than one message in flight on each connection.
+    #[must_use]
+    pub fn has_pipeline(&self) -> bool {
+        matches!(self, Self::Echo | Self::Churn { .. })
+    }
+
     /// Whether each message that is sent has one reply.
     #[must_use]
     pub fn is_answered(&self) -> bool {
         matches!(self, Self::Echo | Self::Request { .. } | Self::Connect | Self::Churn { .. })
+    }
+}
+
+/// The default of the time between a reply and the next request.
+const THINK: Duration = Duration::from_secs(1);
+
+/// The default of the time for which a connection of churn is open.
+const LIFETIME: Duration = Duration::from_secs(30);
+
+/// The default of the bytes per second of slow connections.
+const SLOW: u64 = 64 << 10;
+
+const FORMS: &str = "echo, request[:TIME], send, receive, idle[:TIME], connect, broadcast[:PUBLISHERS], \
+                     churn[:TIME] or slow[:BYTES]";
+
+impl FromStr for Behaviour {
+    type Err = String;
+
+    /// A name, or one with a value as `request:1s-5s`. Without a value: a think time of 1 s, no
+    /// pings of idle connections, 1 publisher, a lifetime of 30 s without a pause, 64 KiB per second.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, value) = match text.split_once(':') {
+            Some((name, value)) => (name, Some(value)),
+            None => (text, None),
+        };
+        let span = |default: Duration| match value {
+            Some(value) => value.parse::<Span>().map_err(|error| error.to_string()),
+            None => Ok(Span::Fixed(default)),
+        };
+        let publishers = |value| u32::try_from(parse::count(value)?).map_err(|_| "too many publishers".to_owned());
+        let behaviour = match name {
+            "echo" => Self::Echo,
+            "request" => Self::Request { think: span(THINK)? },
+            "send" => Self::Send,
+            "receive" => Self::Receive,
+            "idle" => Self::Idle { ping: value.map(parse::time).transpose()? },
+            "connect" => Self::Connect,
+            "broadcast" => Self::Broadcast { publishers: value.map_or(Ok(1), publishers)? },
+            "churn" => Self::Churn { lifetime: span(LIFETIME)?, pause: Span::ZERO },
+            "slow" => {
+                let bytes_per_second = value.map_or(Ok(SLOW), |value| parse::size(value).map(|bytes| bytes as u64))?;
+                Self::Slow { bytes_per_second }
+            }
+            _ => return Err(format!("give {FORMS}")),
+        };
+        match (&behaviour, value) {
+            (Self::Echo | Self::Send | Self::Receive | Self::Connect, Some(value)) => {
+                Err(format!("{name} takes no value, and {value:?} is given"))
+            }
+            _ => Ok(behaviour),
+        }
     }
 }
 
@@ -163,5 +228,40 @@ impl fmt::Display for Behaviour {
 impl Serialize for Behaviour {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn behaviour(text: &str) -> Result<Behaviour, String> {
+        text.parse()
+    }
+
+    #[test]
+    fn behaviours_have_values_of_their_own() {
+        let second = Duration::from_secs(1);
+        assert_eq!(behaviour("echo"), Ok(Behaviour::Echo));
+        assert_eq!(behaviour("idle"), Ok(Behaviour::Idle { ping: None }));
+        assert_eq!(behaviour("idle:20s"), Ok(Behaviour::Idle { ping: Some(20 * second) }));
+        assert_eq!(behaviour("request"), Ok(Behaviour::Request { think: Span::Fixed(second) }));
+        assert_eq!(behaviour("request:1s-5s"), Ok(Behaviour::Request { think: Span::Uniform(second, 5 * second) }));
+        let churn = Behaviour::Churn { lifetime: Span::Exponential(30 * second), pause: Span::ZERO };
+        assert_eq!(behaviour("churn:exp:30s"), Ok(churn));
+        assert_eq!(behaviour("broadcast:10"), Ok(Behaviour::Broadcast { publishers: 10 }));
+        assert_eq!(behaviour("slow:1K"), Ok(Behaviour::Slow { bytes_per_second: 1024 }));
+        assert_eq!(behaviour("echo:5"), Err("echo takes no value, and \"5\" is given".into()));
+        assert!(behaviour("ping").is_err_and(|error| error.starts_with("give echo, ")));
+        for wrong in ["idle:fast", "request:fast", "broadcast:5000m", "slow:x", "connect:1"] {
+            assert!(behaviour(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_that_of_its_behaviour() {
+        for name in ["echo", "request", "send", "receive", "idle", "connect", "broadcast", "churn", "slow"] {
+            assert_eq!(behaviour(name).map(|behaviour| behaviour.name()), Ok(name));
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! A server of a plan.
 
+use ringway::{ConnectError, Endpoint};
 use std::net::SocketAddr;
 
 /// A server, and its share of the connections.
@@ -18,6 +19,19 @@ impl Target {
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
         Self { url: url.into(), weight: 1, addresses: Vec::new() }
+    }
+
+    /// Checks the URL, without resolving its name.
+    ///
+    /// # Errors
+    /// An invalid URL, and addresses for a Unix socket.
+    pub(crate) fn check(&self) -> Result<(), ConnectError> {
+        if self.is_unix() {
+            // It needs no look-up.
+            return Endpoint::resolve(&self.url).map(drop);
+        }
+        let any = SocketAddr::from(([127, 0, 0, 1], 1));
+        Endpoint::with_addresses(&self.url, [any]).map(drop)
     }
 
     /// Whether connections use TLS.

@@ -9,13 +9,13 @@ use super::text::Details;
 use super::usage::{GeneratorFigures, GeneratorThreadFigures, ServerFigures};
 use super::{Report, SCHEMA_VERSION, histograms};
 use crate::conductor::Score;
+use crate::observe::listening::syn_retries;
 use crate::observe::sampler::WindowUse;
 use crate::observe::server::ServerUse;
 use crate::observe::{MachineFigures, RampFigures, ServerIdentity};
 use crate::plan::Plan;
 use crate::verdict;
 use ringway::placement::Assignment;
-use std::mem;
 use std::time::Duration;
 
 /// What a run has found out, beside the plan.
@@ -34,8 +34,10 @@ pub(crate) struct Outcome<'a> {
     pub(crate) window: Option<WindowUse>,
     /// Whether the server is on this machine.
     pub(crate) is_local: bool,
-    /// Why the backlog of the server's listener is unknown.
-    pub(crate) backlog_unknown: Option<String>,
+    /// The speed of the network to a server on another machine.
+    pub(crate) link_bits_per_second: Option<f64>,
+    /// A sentence for each source outside of the window that could not be read.
+    pub(crate) missing: Vec<String>,
 }
 
 /// Makes the report.
@@ -46,9 +48,11 @@ pub(crate) fn build(outcome: Outcome<'_>) -> Report {
     let mut populations = Vec::new();
     let mut buckets = plan.buckets.then(Vec::new);
     let parts = parts(plan, &mut score);
-    let deliveries = mem::take(&mut score.deliveries);
-    for ((population, mut part), deliveries) in plan.populations.iter().zip(parts).zip(deliveries) {
-        let figures = PopulationFigures::new(population, &mut part, deliveries, length);
+    let mut done = 0;
+    for ((index, population), mut part) in plan.populations.iter().enumerate().zip(parts) {
+        let readers = score.established.get(index).map_or(0, |open| open.saturating_sub(1));
+        done += part.done(&population.behaviour, readers);
+        let figures = PopulationFigures::new(population, &mut part, readers, length);
         if let Some(buckets) = &mut buckets {
             buckets.extend(histograms::of_part(&format!("/populations/{}", populations.len()), &mut part));
         }
@@ -59,18 +63,16 @@ pub(crate) fn build(outcome: Outcome<'_>) -> Report {
         buckets.extend(histograms::of_part("", &mut all));
     }
     let ramp_time = all.ramp_time();
-    let messages = MessageFigures::new(&all.ledger.counts, length, &plan.populations);
+    let mut messages = MessageFigures::new(&all.ledger.counts, length, &plan.populations);
+    messages.achieved = achieved(&populations);
     let cpu = score.usage.iter().map(|usage| usage.cpu).sum::<Duration>();
     let uncertainty = all.ledger.send_lag.quantiles().map(|lag| lag.p99);
-    let verdict = verdict::evaluate(evidence(
-        plan,
-        &all,
-        &messages,
-        &score,
-        outcome.window,
-        outcome.is_local,
-        outcome.backlog_unknown,
-    ));
+    let mut evidence = evidence(plan, &all, done, &messages, &score, outcome.window);
+    evidence.path.is_local = outcome.is_local;
+    evidence.path.link_bits_per_second = outcome.link_bits_per_second;
+    evidence.missing.extend(outcome.missing);
+    let mut ramp = outcome.ramp;
+    ramp.syn_retries = syn_retries(|range| all.opening.connected_within(range));
     Report {
         schema_version: SCHEMA_VERSION,
         version: env!("CARGO_PKG_VERSION"),
@@ -79,7 +81,7 @@ pub(crate) fn build(outcome: Outcome<'_>) -> Report {
         plan: PlanFigures::new(plan, outcome.seed, outcome.handshakes, outcome.driver, outcome.assignment),
         connections: all.connections,
         opening_us: all.opening.times(),
-        ramp: outcome.ramp,
+        ramp,
         tls: plan.targets.iter().any(|target| target.is_secure()).then(|| all.opening.tls()),
         latency_us: LatencyFigures::new(&mut all.ledger),
         messages,
@@ -99,9 +101,16 @@ pub(crate) fn build(outcome: Outcome<'_>) -> Report {
             uncertainty_us: uncertainty,
         },
         server: outcome.server.map(|(identity, used)| ServerFigures::new(identity, &used, messages.per_second, length)),
-        verdict,
+        verdict: verdict::evaluate(evidence),
         interrupted: plan.stop.is_set(),
         measured: length,
         text: Details::new(plan, outcome.assignment, ramp_time, all.ledger.response),
     }
+}
+
+/// The mean of the shares of the schedules, weighted by the messages that were due.
+fn achieved(populations: &[PopulationFigures]) -> Option<f64> {
+    let open = populations.iter().filter_map(|one| Some((one.messages.achieved?, one.messages.offered as f64)));
+    let (sum, offered) = open.fold((0.0, 0.0), |sum, (share, offered)| (sum.0 + share * offered, sum.1 + offered));
+    (offered > 0.0).then(|| sum / offered)
 }

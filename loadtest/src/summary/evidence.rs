@@ -5,19 +5,18 @@ use super::part::Part;
 use crate::conductor::Score;
 use crate::observe::sampler::WindowUse;
 use crate::plan::{Behaviour, Plan};
+use crate::tally::Behind;
 use crate::verdict::{self, Figures, LoadFigures, OpenFigures, PathFigures};
 
-/// The figures from which the verdict is derived.
-///
-/// `backlog_unknown`: why the backlog of the server's listener is unknown.
+/// The figures from which the verdict is derived. `done`: the messages that were answered, or
+/// submitted where none is answered.
 pub(super) fn evidence(
     plan: &Plan,
     all: &Part,
+    done: u64,
     messages: &MessageFigures,
     score: &Score,
     window: Option<WindowUse>,
-    is_local: bool,
-    backlog_unknown: Option<String>,
 ) -> Figures {
     let counts = &all.ledger.counts;
     let mut response = all.ledger.response.clone();
@@ -26,20 +25,21 @@ pub(super) fn evidence(
         plan.populations.iter().zip(&score.established).filter(|(population, _)| population.behaviour.sends());
     let in_flight =
         in_flight.map(|(population, open)| open * u64::from(population.load.in_flight().unwrap_or(0))).sum();
+    let growth = |figure: fn(Behind) -> u64| figure(score.behind.1) as i64 - figure(score.behind.0) as i64;
     let load = if plan.populations.iter().any(|population| population.load.is_open()) {
-        let unanswered = counts.offered.saturating_sub(counts.received + counts.corrupted);
+        let unanswered = counts.offered.saturating_sub(done);
         let mut lag = all.ledger.send_lag.clone();
         LoadFigures::Open(OpenFigures {
             offered: counts.offered,
             achieved: if counts.offered > 0 { 1.0 - unanswered as f64 / counts.offered as f64 } else { 0.0 },
-            backlog_growth: score.backlog.1 as i64 - score.backlog.0 as i64,
-            unsent_growth: score.unsent_growth,
-            lost_turns: counts.unsent,
-            held_back: 0,
+            backlog_growth: growth(Behind::total),
+            unsent_growth: growth(|behind| behind.unsent),
+            lost_turns: counts.unsent.saturating_sub(counts.held_back + counts.overdue),
+            held_back: counts.held_back,
             send_lag_p99_us: lag.quantiles().map(|lag| lag.p99),
         })
     } else if plan.populations.iter().any(|population| population.behaviour == Behaviour::Send) {
-        LoadFigures::Stream { held_back: score.held_back }
+        LoadFigures::Stream { held_back: counts.held_back }
     } else if plan.populations.iter().any(|population| population.behaviour.sends()) {
         LoadFigures::Closed { in_flight }
     } else {
@@ -60,9 +60,8 @@ pub(super) fn evidence(
             .map(|(usage, core)| verdict::ThreadFigures::new(usage, *core))
             .collect(),
         path: PathFigures {
-            is_local,
             round_trip_us: all.opening.times_of_connecting().map(|connect| connect.min),
-            link_bits_per_second: None,
+            ..PathFigures::default()
         },
         ..Figures::default()
     };
@@ -70,6 +69,5 @@ pub(super) fn evidence(
         Some(window) => figures.observe(window),
         None => figures.missing.push("all: nothing was measured".into()),
     }
-    figures.missing.extend(backlog_unknown);
     figures
 }

@@ -14,8 +14,14 @@ pub struct MessageFigures {
     pub offered: u64,
     /// The number that was submitted.
     pub sent: u64,
-    /// The number that was due on connections that were not open.
+    /// The number that was due and not submitted: on connections that were not open, and the two
+    /// numbers below.
     pub unsent: u64,
+    /// The number of these that their connection did not take, because the server did not read. In a
+    /// closed loop that sends as fast as the server reads: how often that happened.
+    pub held_back: u64,
+    /// The number of these that the generator had not come to at the end of the measured part.
+    pub overdue: u64,
     /// The number that was answered correctly.
     pub received: u64,
     /// The number that was answered wrongly.
@@ -34,8 +40,11 @@ pub struct MessageFigures {
     pub unasked: u64,
     /// The number of replies in several frames.
     pub fragmented: u64,
-    /// The number of messages that gaps in received sequence numbers show to be missing.
+    /// The number of messages whose sequence number a connection did not receive, although it
+    /// received a higher one. Known for `numbered` messages only.
     pub skipped: u64,
+    /// The number of messages that had a sequence number of `ringway serve --app push`.
+    pub numbered: u64,
     /// The number of the server's pings.
     pub pings: u64,
     /// The number of replies, and of other messages, that arrived within the measured part.
@@ -46,7 +55,7 @@ pub struct MessageFigures {
     pub bytes_received: u64,
     /// The rate of replies, or of sent messages where none is answered, within the measured part.
     pub per_second: f64,
-    /// The rate of sent messages.
+    /// The rate of submitted messages, whenever they were due.
     pub sent_per_second: f64,
     /// Bytes of payload sent per second.
     pub bytes_sent_per_second: f64,
@@ -95,13 +104,16 @@ impl MessageFigures {
         let is_open = populations.iter().any(|population| population.load.is_open());
         // Messages are not answered, and nothing else is expected.
         let sends_only = populations.iter().all(|population| population.behaviour == Behaviour::Send);
-        let done = if sends_only { counts.sent } else { counts.arrived };
+        let (done, submitted) =
+            if sends_only { (counts.sent, counts.sent) } else { (counts.arrived, counts.submitted) };
         let rate = per_second(done, length);
         let offered = per_second(counts.offered, length);
         Self {
             offered: counts.offered,
             sent: counts.sent,
             unsent: counts.unsent,
+            held_back: counts.held_back,
+            overdue: counts.overdue,
             received: counts.received,
             corrupted: counts.corrupted,
             missing: counts.missing,
@@ -112,12 +124,13 @@ impl MessageFigures {
             unasked: counts.unasked,
             fragmented: counts.fragmented,
             skipped: counts.skipped,
+            numbered: counts.numbered,
             pings: counts.pings,
             arrived: counts.arrived,
             bytes_sent: counts.bytes_sent,
             bytes_received: counts.bytes_received,
             per_second: rate,
-            sent_per_second: per_second(counts.sent, length),
+            sent_per_second: per_second(submitted, length),
             bytes_sent_per_second: per_second(counts.bytes_sent, length),
             bytes_received_per_second: per_second(counts.bytes_received, length),
             achieved: (is_open && offered > 0.0).then(|| rate / offered),

@@ -6,7 +6,7 @@ use crate::conductor::Score;
 use crate::histogram::Recorder;
 use crate::ledger::Ledger;
 use crate::opening::OpeningTally;
-use crate::plan::Plan;
+use crate::plan::{Behaviour, Plan};
 use crate::tally::CrewTally;
 use std::mem;
 use std::time::Duration;
@@ -64,6 +64,17 @@ pub(super) fn parts(plan: &Plan, score: &mut Score) -> Vec<Part> {
 }
 
 impl Part {
+    /// The messages that were answered, or submitted if none is answered.
+    pub(super) fn done(&self, behaviour: &Behaviour, readers: u64) -> u64 {
+        let counts = &self.ledger.counts;
+        match behaviour {
+            // Of a broadcast, the deliveries to all readers are one answer.
+            Behaviour::Broadcast { .. } => counts.received.checked_div(readers).unwrap_or(0),
+            _ if behaviour.is_answered() => counts.received + counts.corrupted,
+            _ => counts.sent,
+        }
+    }
+
     /// Adds the connections of one thread.
     fn add(&mut self, crew: CrewTally) {
         self.connections.established += crew.established;

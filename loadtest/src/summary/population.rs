@@ -8,7 +8,6 @@ use crate::histogram::Quantiles;
 use crate::ledger::Ledger;
 use crate::opening::OpeningFigures;
 use crate::plan::{Behaviour, Load, Population};
-use crate::tally::Delivery;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::slice;
@@ -42,16 +41,26 @@ pub struct PopulationFigures {
     pub errors: BTreeMap<String, ErrorFigures>,
 }
 
-/// The deliveries of published messages.
+/// The deliveries of published messages. Times count from when a message was due. A delivery that
+/// did not take place within the timeout is in `missing` of the messages, and enters at the time
+/// waited. Duplicates and messages out of the order of their publisher are in `duplicated` and
+/// `reordered`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ReachFigures {
-    /// The number of published messages that reached a reader.
+    /// The number of published messages.
     pub messages: u64,
-    /// The number of readers.
+    /// The number of readers of a message: all connections that were open when messages began, except
+    /// its publisher.
     pub readers: u64,
-    /// The share of the readers that a message has reached, on average.
+    /// The share of the readers that a message has reached within the timeout, on average.
     pub reached: f64,
-    /// From the publication to each delivery.
+    /// The number of messages that the server has sent back to their publisher. Servers differ in
+    /// this; it contributes to no other figure.
+    pub own_copies: u64,
+    /// The number of deliveries that were counted, and are in `each_us`, but for which there was no
+    /// memory to join them: the median of their messages is not recorded.
+    pub unrecorded: u64,
+    /// To each delivery.
     pub each_us: Option<Quantiles>,
     /// To the first delivery.
     pub first_us: Option<Quantiles>,
@@ -71,12 +80,15 @@ pub struct ErrorFigures {
 }
 
 impl PopulationFigures {
-    pub(super) fn new(population: &Population, part: &mut Part, deliveries: Vec<Delivery>, length: Duration) -> Self {
-        let readers = part.connections.established;
-        let reach = matches!(population.behaviour, Behaviour::Broadcast { .. }).then(|| {
-            let (messages, deliveries) = join_deliveries(&mut part.ledger, deliveries);
-            ReachFigures::new(&mut part.ledger, messages, deliveries, readers)
-        });
+    /// `readers`: the number of readers of a published message.
+    pub(super) fn new(population: &Population, part: &mut Part, readers: u64, length: Duration) -> Self {
+        let mut messages = MessageFigures::new(&part.ledger.counts, length, slice::from_ref(population));
+        let reach = matches!(population.behaviour, Behaviour::Broadcast { .. })
+            .then(|| ReachFigures::new(&mut part.ledger, readers));
+        if reach.is_some() {
+            // The schedule is that of publishing, and the rate is that of deliveries.
+            messages.achieved = (messages.offered > 0).then(|| messages.sent as f64 / messages.offered as f64);
+        }
         Self {
             name: population.name.clone(),
             behaviour: population.behaviour.name(),
@@ -87,7 +99,7 @@ impl PopulationFigures {
             in_flight: population.load.in_flight(),
             connections: part.connections,
             opening_us: part.opening.times(),
-            messages: MessageFigures::new(&part.ledger.counts, length, slice::from_ref(population)),
+            messages,
             latency_us: LatencyFigures::new(&mut part.ledger),
             gaps_us: part.ledger.gaps.quantiles(),
             reach,
@@ -97,12 +109,15 @@ impl PopulationFigures {
 }
 
 impl ReachFigures {
-    fn new(ledger: &mut Ledger, messages: u64, deliveries: u64, readers: u64) -> Self {
-        let possible = messages * readers;
+    fn new(ledger: &mut Ledger, readers: u64) -> Self {
+        let counts = ledger.counts;
+        let possible = counts.sent * readers;
         Self {
-            messages,
+            messages: counts.sent,
             readers,
-            reached: if possible > 0 { deliveries as f64 / possible as f64 } else { 0.0 },
+            reached: if possible > 0 { counts.received as f64 / possible as f64 } else { 0.0 },
+            own_copies: counts.own_copies,
+            unrecorded: counts.unrecorded,
             each_us: ledger.reach.each.quantiles(),
             first_us: ledger.reach.first.quantiles(),
             median_us: ledger.reach.median.quantiles(),
@@ -117,24 +132,4 @@ pub(super) fn error_figures(errors: &Errors) -> BTreeMap<String, ErrorFigures> {
         .iter()
         .map(|(kind, mishap)| (kind.to_owned(), ErrorFigures { count: mishap.count, samples: mishap.samples.clone() }));
     figures.collect()
-}
-
-/// Joins the deliveries of all threads, and records the first, the median and the last one of each
-/// message. Returns the numbers of messages and of deliveries.
-fn join_deliveries(ledger: &mut Ledger, deliveries: Vec<Delivery>) -> (u64, u64) {
-    let mut messages: BTreeMap<(u32, u32), Vec<u64>> = BTreeMap::new();
-    for delivery in deliveries {
-        messages.entry((delivery.publisher, delivery.number)).or_default().extend(delivery.after);
-    }
-    let mut total = 0;
-    for after in messages.values_mut() {
-        after.sort_unstable();
-        total += after.len() as u64;
-        if let (Some(first), Some(last)) = (after.first(), after.last()) {
-            ledger.reach.first.record(*first);
-            ledger.reach.median.record(after[(after.len() - 1) / 2]);
-            ledger.reach.last.record(*last);
-        }
-    }
-    (messages.len() as u64, total)
 }

@@ -182,7 +182,14 @@ impl Report {
             if let Some(reach) = &population.reach {
                 let share = percent(reach.reached);
                 let (messages, readers) = (number(reach.messages, "message"), number(reach.readers, "reader"));
-                lines.add("reach", &format!("{messages}, each to {share} of {readers}"));
+                let mut text = format!("{messages}, each to {share} of {readers}");
+                if reach.own_copies > 0 {
+                    let _ = write!(text, ", {} sent back to publishers", count(reach.own_copies as f64));
+                }
+                if reach.unrecorded > 0 {
+                    let _ = write!(text, ", {} not recorded in first, median and last", reach.unrecorded);
+                }
+                lines.add("reach", &text);
             }
         }
         if self.populations.len() > 1 {

@@ -132,6 +132,12 @@ pub struct PathFigures {
 }
 
 impl Figures {
+    /// The rate of the due messages of an open loop; 0 if nothing was answered.
+    pub(crate) fn offered_per_second(&self, open: &OpenFigures) -> f64 {
+        // The length of the measured part is not a figure of its own.
+        if self.messages > 0 { open.offered as f64 * self.messages_per_second / self.messages as f64 } else { 0.0 }
+    }
+
     /// Takes the figures of the sampled window. The threads of the generator are not among them,
     /// because they read their own clocks, and the time for which they polled.
     pub(crate) fn observe(&mut self, window: WindowUse) {

@@ -336,6 +336,16 @@ fn an_open_loop_that_falls_behind_on_time_is_limited_by_the_server() {
     check([
         ("a full server", behind(thread(0.2, 0.0), server(0.99, 0.0)), Server),
         ("a server with an idle limit", behind(thread(0.2, 0.0), server(0.10, 0.0)), Server),
+        (
+            "a server that waits for its core and has reserve",
+            cores(behind(thread(0.2, 0.0), server(0.2, 0.2)), |_, server| server.others = 0.7),
+            Server,
+        ),
+        (
+            "a server that waits for its core and has none",
+            cores(behind(thread(0.2, 0.0), server(0.5, 0.4)), |_, server| server.others = 0.7),
+            Surroundings,
+        ),
         ("an unknown server", behind(thread(0.2, 0.0), None), Server),
         ("an unknown server, and a generator that waited now and then", behind(thread(0.2, 0.15), None), Server),
         (
@@ -360,6 +370,21 @@ fn an_open_loop_that_falls_behind_on_time_is_limited_by_the_server() {
         ),
         ("a starved generator", behind(thread(0.2, 0.4), None), Surroundings),
         ("a late generator", late(thread(0.2, 0.0), None), Generator),
+        (
+            // 400 messages are due in 40 ms, and 50 000 were not answered.
+            "a generator that is late by a little of the backlog",
+            open_with(thread(0.2, 0.1), None, |open| {
+                (open.achieved, open.backlog_growth, open.send_lag_p99_us) = (0.5, 50_000, Some(40_000.0));
+            }),
+            Server,
+        ),
+        (
+            "a generator that is late by a part of the backlog",
+            open_with(thread(0.2, 0.0), None, |open| {
+                (open.achieved, open.backlog_growth, open.send_lag_p99_us) = (0.97, 3_000, Some(40_000.0));
+            }),
+            Generator,
+        ),
         ("a late and disturbed generator", late(thread(0.2, 0.3), server(0.3, 0.0)), Surroundings),
         (
             "the lag is unknown",

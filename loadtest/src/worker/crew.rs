@@ -1,11 +1,11 @@
 //! The connections of one population on one thread: what all behaviours have in common.
 
-use super::broadcast::Deliveries;
+use super::broadcast::Broadcast;
 use super::context::{Context, Due};
 use super::line::Line;
 use super::opening::Opening;
 use super::times::{Retries, Sampler};
-use super::{Conn, CrewOrders, Worker, send};
+use super::{Conn, CrewOrders, Worker, connect, idle, receive, send};
 use crate::errors;
 use crate::ledger::Ledger;
 use crate::lifetime::{Backoff, Span};
@@ -13,7 +13,8 @@ use crate::matching::{Reply, Sent};
 use crate::message::{Depth, Mismatch, Source};
 use crate::pace::Pacer;
 use crate::plan::{Behaviour, Plan, Verify};
-use ringway::{ConnectionId, Message, Shard};
+use crate::tally::Behind;
+use ringway::{ConnectionId, Message, SendOutcome, Shard};
 use std::mem;
 use std::time::Duration;
 
@@ -23,15 +24,12 @@ const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from
 /// [`Verify::Sample`] compares the content of one of this many messages.
 const SAMPLE: u32 = 64;
 
-/// The maximum number of connections that one step of an expiry looks at.
-const EXPIRY_STEP: usize = 4096;
-
-/// Looks for expired messages take place this many times in a timeout.
-const LOOKS: u64 = 20;
-
 /// The maximum number of arrivals that are submitted in one turn, so that replies are received in
 /// between. The others follow at once.
 const ARRIVALS: u32 = 1024;
+
+/// The clock is read once for this many arrivals that are due.
+const CLOCK: u32 = 32;
 
 /// The connections of one population on one thread.
 pub(super) struct Crew {
@@ -42,7 +40,8 @@ pub(super) struct Crew {
     pub(super) in_flight: Option<u32>,
     /// The arrivals of an open loop.
     pub(super) pacer: Option<Pacer>,
-    /// When the pacer, or the schedule of pings, has begun.
+    /// When the schedule of the arrivals, or of pings, begins: at the same time on all threads, however
+    /// late this one is, so that the number of arrivals between two edges is exact.
     pub(super) paced_from: u64,
     /// The place of the next arrival.
     turn: usize,
@@ -66,13 +65,18 @@ pub(super) struct Crew {
     pub(super) errors_before: u64,
     /// The time of the latest reply.
     pub(super) latest: u64,
-    /// Where the current look for expired messages is.
-    look: usize,
     pub(super) times: Times,
+    /// The pings that were due, and those of them whose pong was looked for.
     pub(super) pings: u64,
+    pub(super) checked: u64,
+    /// The places without a connection, in an open loop of connections.
+    pub(super) free: Vec<u32>,
+    /// Connections in progress that were due in the interval of an open loop.
+    pub(super) connecting: u64,
     /// Pings were sent behind the last messages.
     pub(super) has_barrier: bool,
-    pub(super) deliveries: Deliveries,
+    /// `None` unless the behaviour is broadcast.
+    pub(super) broadcast: Option<Broadcast>,
 }
 
 /// The behaviour of a population, without its parameters.
@@ -134,14 +138,18 @@ impl Crew {
         };
         // The connections of this behaviour are its load: it opens them while messages are sent.
         let first = if kind == Kind::Connect { 0 } else { orders.connections };
-        let opening = Opening::new(&orders, first);
-        let arrivals = orders.arrivals;
+        let opening = Opening::new(&orders, first, kind != Kind::Connect);
+        let broadcast = orders.publishing.map(|(shared, publishers)| {
+            let first = orders.first_number - thread as u32;
+            Broadcast::new(shared, seed, first, publishers, places, threads)
+        });
+        let reconnects = matches!(kind, Kind::Churn | Kind::Connect);
         Self {
             index,
             kind,
             source: orders.source,
             in_flight: orders.in_flight,
-            pacer: arrivals.map(|(schedule, arrivals)| Pacer::new(schedule, arrivals, thread, threads, seed)),
+            pacer: orders.pacer,
             paced_from: 0,
             turn: 0,
             senders: senders.min(places),
@@ -156,18 +164,20 @@ impl Crew {
             done: 0,
             errors_before: 0,
             latest: 0,
-            look: 0,
             times: Times {
                 think: Sampler::new(think, seed, stream),
                 lifetime: Sampler::new(lifetime, seed, stream + 1),
                 pause: Sampler::new(pause, seed, stream + 2),
-                retries: Retries::new(BACKOFF, seed, stream + 3),
+                retries: Retries::new(BACKOFF, if reconnects { places } else { 0 }, seed, stream + 3),
                 ping,
                 bytes_per_second,
             },
             pings: 0,
+            checked: 0,
+            free: Vec::new(),
+            connecting: 0,
             has_barrier: false,
-            deliveries: Deliveries::default(),
+            broadcast,
         }
     }
 
@@ -194,22 +204,45 @@ impl Crew {
     #[inline]
     pub(super) fn submit(&mut self, cx: &mut Context, conn: &mut Conn<'_>, intended: u64) -> bool {
         let line = conn.state();
+        let is_watched = line.is_watched;
         let number = line.window.push(Sent { intended, submitted: cx.now });
         let message = self.source.message(line.salt, number, cx.unix_time());
         let bytes = message.payload().len() as u64;
-        if !conn.send(message).is_accepted() {
+        let outcome = conn.send(message);
+        if !outcome.is_accepted() {
+            self.ledger.counts.held_back += u64::from(matches!(outcome, SendOutcome::Full(_)));
             conn.state().window.take_back();
             return false;
         }
         if cx.counts(intended) {
             self.ledger.counts.sent += 1;
         }
+        self.ledger.counts.submitted += 1;
         self.ledger.counts.bytes_sent += bytes;
         self.outstanding += 1;
+        if !is_watched {
+            self.watch(cx, conn);
+        }
+        // That of a connection is reserved when it begins to open.
+        if self.kind != Kind::Connect {
+            self.reserve();
+        }
+        true
+    }
+
+    /// Takes a message from those that end the run.
+    #[inline]
+    pub(super) fn reserve(&mut self) {
         if let Some(quota) = &mut self.quota {
             *quota -= 1;
         }
-        true
+    }
+
+    /// Gives it back: it was not sent.
+    pub(super) fn release(&mut self) {
+        if let Some(quota) = &mut self.quota {
+            *quota += 1;
+        }
     }
 
     /// Sends the next message of a closed loop, if there is one.
@@ -239,15 +272,44 @@ impl Crew {
 
     /// Begins the arrivals of an open loop.
     pub(super) fn begin_arrivals(&mut self, cx: &mut Context) {
-        self.paced_from = cx.now;
         self.schedule_arrival(cx);
     }
 
+    /// The time of the next arrival.
+    #[inline]
+    fn next_arrival(&self) -> Option<u64> {
+        self.pacer.as_ref().and_then(Pacer::next).map(|due| self.paced_from.saturating_add(due))
+    }
+
+    /// Schedules the next arrival. If it is due already, it is for the next turn.
     fn schedule_arrival(&self, cx: &mut Context) {
-        if let Some(due) = self.pacer.as_ref().and_then(Pacer::next)
+        if let Some(due) = self.next_arrival()
             && self.may_send(cx)
         {
-            cx.agenda.push(self.paced_from.saturating_add(due), Due::Arrival(self.index));
+            cx.agenda.push(due.max(cx.now + 1), Due::Arrival(self.index));
+        }
+    }
+
+    /// Ends the arrivals at `end`. The ones before it that were not submitted, because the generator is
+    /// behind, enter at the time that they have waited so far.
+    pub(super) fn end_arrivals(&mut self, cx: &Context, end: u64) {
+        while let Some(intended) = self.next_arrival().filter(|intended| *intended < end && self.may_send(cx)) {
+            if let Some(pacer) = &mut self.pacer {
+                pacer.advance();
+            }
+            if !cx.counts(intended) {
+                continue;
+            }
+            self.ledger.counts.offered += 1;
+            self.ledger.counts.unsent += 1;
+            self.ledger.counts.overdue += 1;
+            self.ledger.send_lag.record_lower_bound(cx.now - intended);
+            if matches!(self.kind, Kind::Echo | Kind::Connect | Kind::Churn) {
+                self.ledger.response.record_lower_bound(cx.now - intended);
+            }
+            if let Some(quota) = &mut self.quota {
+                *quota -= 1;
+            }
         }
     }
 
@@ -272,14 +334,16 @@ impl Crew {
         shard: &mut Shard<'_, Worker>,
         submit: impl Fn(&mut Self, &mut Context, &mut Shard<'_, Worker>, u32, u64) -> bool,
     ) {
-        for _ in 0..ARRIVALS {
-            let Some(intended) = self.pacer.as_ref().and_then(Pacer::next).map(|due| self.paced_from + due) else {
-                return;
-            };
+        for count in 1..=ARRIVALS {
+            let Some(intended) = self.next_arrival() else { return };
             if !self.may_send(cx) || self.senders == 0 {
                 return;
             }
-            if intended > cx.now {
+            // It belongs to the next phase, which begins first.
+            if intended >= cx.edge {
+                break;
+            }
+            if intended > cx.now || count.is_multiple_of(CLOCK) {
                 cx.read_clock();
                 if intended > cx.now {
                     break;
@@ -299,20 +363,20 @@ impl Crew {
                 self.ledger.send_lag.record(cx.now - intended);
             } else {
                 self.ledger.counts.unsent += 1;
-                if let Some(quota) = &mut self.quota {
-                    *quota -= 1;
-                }
+                self.reserve();
             }
         }
         self.schedule_arrival(cx);
     }
 
-    /// The number of arrivals that are due and not submitted.
-    pub(super) fn backlog(&mut self, cx: &Context) -> u64 {
-        match &mut self.pacer {
-            Some(pacer) if cx.is_sending => pacer.due_by(cx.now.saturating_sub(self.paced_from)),
+    /// The messages that are due and not answered. At the end of the measured part these include the
+    /// ones that are entered as unsent.
+    pub(super) fn behind(&mut self, cx: &Context) -> Behind {
+        let due = match &mut self.pacer {
+            Some(pacer) if cx.is_sending => pacer.due_by(cx.now.min(cx.interval.end).saturating_sub(self.paced_from)),
             _ => 0,
-        }
+        };
+        Behind { unsent: due + self.ledger.counts.overdue, unanswered: self.outstanding() }
     }
 
     /// Matches a received message, verifies it, and enters it in the ledger. Returns whether a
@@ -331,7 +395,10 @@ impl Crew {
         let reply = match number {
             Some(number) => line.window.answered_by_number(number),
             // Too short for a mark, or the mark is damaged.
-            None => line.window.answered_in_order(cx.now),
+            None if cx.verify == Verify::Off || may_answer_in_order(&self.source, line, message) => {
+                line.window.answered_in_order(cx.now)
+            }
+            None => Reply::Unasked,
         };
         let Reply::Answer { sent, number: answered, overtaken } = reply else {
             self.take_stray(&reply, message);
@@ -436,44 +503,47 @@ impl Crew {
         });
     }
 
-    /// Schedules the first look for expired messages.
-    pub(super) fn begin_expiry(&self, cx: &mut Context) {
-        if matches!(self.kind, Kind::Echo | Kind::Request | Kind::Connect | Kind::Churn) {
-            cx.agenda.push(cx.now.saturating_add(cx.timeout / LOOKS), Due::Expiry(self.index));
-        }
+    /// Schedules a look at a connection, at the end of the timeout of its oldest message.
+    ///
+    /// While messages wait, there is one look for each connection and timeout, so that the agenda is
+    /// not used for each message, and that connections on which nothing waits cost nothing.
+    #[cold]
+    fn watch(&self, cx: &mut Context, conn: &mut Conn<'_>) {
+        let id = conn.id();
+        let line = conn.state();
+        line.is_watched = match line.window.oldest() {
+            Some(sent) => {
+                let due = sent.submitted.saturating_add(cx.timeout).saturating_add(1);
+                cx.agenda.push(due, Due::Expiry(self.index, id));
+                true
+            }
+            None => false,
+        };
     }
 
-    /// Looks for messages that have waited for longer than the timeout, on some connections at a time.
+    /// Ends the waiting of the messages of a connection that have waited for longer than the timeout.
     /// `resume` continues with a connection whose message no longer waits.
     pub(super) fn expire(
         &mut self,
         cx: &mut Context,
         shard: &mut Shard<'_, Worker>,
-        mut resume: impl FnMut(&mut Self, &mut Context, &mut Conn<'_>, u32),
+        id: ConnectionId,
+        resume: impl FnOnce(&mut Self, &mut Context, &mut Conn<'_>, u32),
     ) {
+        let Some(mut conn) = shard.connection(id) else { return };
         let before = cx.now.saturating_sub(cx.timeout);
-        let end = self.ids.len().min(self.look + EXPIRY_STEP);
-        for place in self.look..end {
-            let Some(mut conn) = self.ids[place].and_then(|id| shard.connection(id)) else { continue };
-            if conn.state().window.oldest().is_none_or(|sent| sent.submitted >= before) {
-                continue;
-            }
-            let mut expired = 0;
-            let mut window = mem::take(&mut conn.state().window);
-            window.expire(before, |number, sent| {
-                expired += 1;
-                self.miss(cx, sent);
-                self.ledger
-                    .errors
-                    .count(errors::TIMEOUT, || format!("message {number} of a connection was not answered"));
-            });
-            conn.state().window = window;
+        let mut expired = 0;
+        let mut window = mem::take(&mut conn.state().window);
+        window.expire(before, |number, sent| {
+            expired += 1;
+            self.miss(cx, sent);
+            self.ledger.errors.count(errors::TIMEOUT, || format!("message {number} of a connection was not answered"));
+        });
+        conn.state().window = window;
+        self.watch(cx, &mut conn);
+        if expired > 0 {
             resume(self, cx, &mut conn, expired);
         }
-        let is_round_over = end == self.ids.len();
-        self.look = if is_round_over { 0 } else { end };
-        let next = if is_round_over { cx.timeout / LOOKS } else { 0 };
-        cx.agenda.push(cx.now.saturating_add(next), Due::Expiry(self.index));
     }
 
     /// Enters a message that is not answered, at the time that it has waited so far.
@@ -501,17 +571,23 @@ impl Crew {
 
     /// Enters the messages that wait at the end of the run.
     pub(super) fn give_up(&mut self, cx: &Context, shard: &mut Shard<'_, Worker>) {
-        if self.kind == Kind::Send {
-            return send::give_up(self);
-        }
-        if self.outstanding == 0 {
-            return;
+        match self.kind {
+            Kind::Send => return send::give_up(self),
+            Kind::Connect => connect::give_up(self),
+            Kind::Receive | Kind::Slow => {}
+            _ if self.outstanding == 0 => return,
+            _ => {}
         }
         for place in 0..self.ids.len() {
-            if let Some(mut conn) = self.ids[place].and_then(|id| shard.connection(id)) {
-                let mut window = mem::take(&mut conn.state().window);
-                window.drain(|_, sent| self.miss(cx, sent));
-                conn.state().window = window;
+            let Some(mut conn) = self.ids[place].and_then(|id| shard.connection(id)) else { continue };
+            match self.kind {
+                Kind::Receive | Kind::Slow => receive::lose(self, conn.state()),
+                Kind::Idle => idle::lose(self, cx, conn.state(), false),
+                _ => {
+                    let mut window = mem::take(&mut conn.state().window);
+                    window.drain(|_, sent| self.miss(cx, sent));
+                    conn.state().window = window;
+                }
             }
         }
     }
@@ -520,4 +596,14 @@ impl Crew {
     pub(super) fn cut(&mut self, empty: Box<Ledger>) -> Box<Ledger> {
         mem::replace(&mut self.ledger, empty)
     }
+}
+
+/// Whether a reply without a valid mark may be the answer to the oldest message that waits: that
+/// message has no mark either, or the reply has its kind and length, so that the mark was damaged.
+/// Any other reply answers nothing: matched in order, it would take the place of the true answer.
+#[inline(never)]
+fn may_answer_in_order(source: &Source, line: &Line, message: &Message<'_>) -> bool {
+    let Some(number) = line.window.oldest_number() else { return true };
+    let expected = source.len(line.salt, number);
+    !source.is_marked(expected) || expected == message.payload().len() && source.kind() == message.kind()
 }

@@ -2,16 +2,17 @@
 
 use super::context::Context;
 use super::crew::{Crew, Kind};
+use super::line::millis;
 use super::{Conn, Line, Worker, broadcast, churn, connect, echo, idle, receive, request, send};
+use crate::broadcast::Delivered;
 use crate::errors;
 use crate::steps::RunPhase;
-use crate::tally::Delivery;
+use crate::units;
 use ringway::{CloseReason, ConnectError, ConnectionId, Ending, Message, Shard};
 
 impl Crew {
     /// Begins to send.
     pub(super) fn begin(&mut self, cx: &mut Context, shard: &mut Shard<'_, Worker>) {
-        self.begin_expiry(cx);
         match self.kind {
             Kind::Echo => echo::begin(self, cx, shard),
             Kind::Churn => {
@@ -57,14 +58,14 @@ impl Crew {
             Kind::Receive => receive::message(self, cx, conn, message),
             Kind::Slow => receive::slow_message(self, cx, conn, message),
             Kind::Connect => connect::message(self, cx, conn, message),
-            Kind::Broadcast => broadcast::message(self, cx, message),
+            Kind::Broadcast => broadcast::message(self, cx, conn, message),
         }
     }
 
-    pub(super) fn pong(&mut self, cx: &mut Context, payload: &[u8]) {
+    pub(super) fn pong(&mut self, cx: &mut Context, conn: &mut Conn<'_>, payload: &[u8]) {
         match self.kind {
             Kind::Send => send::pong(self, cx, payload),
-            Kind::Idle => idle::pong(self, cx, payload),
+            Kind::Idle => idle::pong(self, cx, conn, payload),
             _ => {}
         }
     }
@@ -81,20 +82,26 @@ impl Crew {
             Kind::Send => self.arrive(cx, shard, send::submit),
             Kind::Broadcast => self.arrive(cx, shard, broadcast::publish),
             Kind::Connect => connect::arrive(self, cx, shard),
+            Kind::Churn => self.arrive(cx, shard, churn::submit),
             _ => self.arrive(cx, shard, Self::submit),
         }
     }
 
-    pub(super) fn expire_due(&mut self, cx: &mut Context, shard: &mut Shard<'_, Worker>) {
+    pub(super) fn expire_due(&mut self, cx: &mut Context, shard: &mut Shard<'_, Worker>, id: ConnectionId) {
         match self.kind {
-            Kind::Request => request::expire(self, cx, shard),
-            Kind::Connect => connect::expire(self, cx, shard),
-            _ => echo::expire(self, cx, shard),
+            Kind::Request => request::expire(self, cx, shard, id),
+            Kind::Connect => connect::expire(self, cx, shard, id),
+            Kind::Churn => churn::expire(self, cx, shard, id),
+            _ => echo::expire(self, cx, shard, id),
         }
     }
 
     pub(super) fn ping_due(&mut self, cx: &mut Context, shard: &mut Shard<'_, Worker>) {
         idle::ping(self, cx, shard);
+    }
+
+    pub(super) fn pong_due(&mut self, cx: &mut Context, shard: &mut Shard<'_, Worker>) {
+        idle::expire(self, cx, shard);
     }
 
     pub(super) fn place_due(&mut self, cx: &mut Context, shard: &mut Shard<'_, Worker>, place: u32) {
@@ -121,14 +128,17 @@ impl Crew {
         if let Some(times) = conn.opening_times() {
             opening.tally.opened(&times, conn.tls().as_ref());
         }
-        self.times.retries.succeeded();
+        self.times.retries.succeeded(place);
         self.ledger.counts.opened += 1;
         if phase == RunPhase::Close {
             return;
         }
         self.ids[place as usize] = Some(conn.id());
+        let line = conn.state();
+        line.opened = millis(cx.now);
+        let due = std::mem::take(&mut line.mark);
         match self.kind {
-            Kind::Connect => connect::opened(self, cx, conn),
+            Kind::Connect => connect::opened(self, cx, conn, due),
             Kind::Churn if cx.is_sending => {
                 churn::opened(self, cx, conn.id());
                 for _ in 0..self.in_flight.unwrap_or(0) {
@@ -140,27 +150,49 @@ impl Crew {
     }
 
     /// Handles a connection that did not open.
-    pub(super) fn failed(&mut self, cx: &mut Context, place: u32, error: &ConnectError, phase: RunPhase) {
+    pub(super) fn failed(&mut self, cx: &mut Context, line: &Line, error: &ConnectError, phase: RunPhase) {
         self.opening.failed += 1;
         self.opening.tally.failed(error);
         self.ledger.errors.count(errors::of_connect(error), || error.to_string());
-        if self.reconnects() && phase > RunPhase::Connect {
-            let wait = self.times.retries.failed();
-            churn::again(self, cx, place, wait);
+        let is_tried_again = match self.kind {
+            _ if matches!(phase, RunPhase::Connect | RunPhase::Close) => false,
+            Kind::Churn => true,
+            Kind::Connect => connect::failed(self, cx, line.place, line.mark),
+            _ => false,
+        };
+        if is_tried_again {
+            churn::failed(self, cx, line.place);
         }
     }
 
     /// Handles the end of an open connection.
     pub(super) fn closed(&mut self, cx: &mut Context, line: &mut Line, reason: &CloseReason, phase: RunPhase) {
         self.open -= 1;
+        if let Some(broadcast) = &mut self.broadcast {
+            broadcast.lose(line);
+        }
         if let Some(place) = self.ids.get_mut(line.place as usize) {
             *place = None;
         }
-        self.lose(cx, line);
+        match self.kind {
+            Kind::Idle => idle::lose(self, cx, line, true),
+            Kind::Receive | Kind::Slow if phase != RunPhase::Close => receive::lose(self, line),
+            _ => self.lose(cx, line),
+        }
         let is_ours = phase == RunPhase::Close || self.reconnects() && matches!(reason.ending, Ending::Local);
         if let Some(kind) = errors::of_close(reason, is_ours) {
             self.ledger.counts.dropped += 1;
-            self.ledger.errors.count(kind, || reason.to_string());
+            let (age, timeout) = (line.age(cx.now), cx.timeout);
+            self.ledger.errors.count(kind, || {
+                let age = units::time(age.as_secs_f64() * 1e6);
+                match kind {
+                    errors::NO_PONG_IN_TIME => {
+                        let timeout = units::time(timeout as f64 / 1e3);
+                        format!("no pong within {timeout}: dropped by us, {age} after it opened")
+                    }
+                    _ => format!("{reason}, {age} after it opened"),
+                }
+            });
         } else {
             self.ledger.counts.ended += 1;
         }
@@ -168,15 +200,36 @@ impl Crew {
             return;
         }
         let wait = match self.kind {
-            Kind::Connect if self.pacer.is_some() => return,
+            Kind::Connect if self.pacer.is_some() => return self.free.push(line.place),
             Kind::Connect => 0,
             _ => self.times.pause.sample(),
         };
         churn::again(self, cx, line.place, wait);
     }
 
-    /// Takes the deliveries of what was published at least a timeout ago, or of everything.
-    pub(super) fn take_deliveries(&mut self, before: u64) -> Vec<Delivery> {
-        self.deliveries.take(before)
+    /// Takes the deliveries since the latest cut.
+    pub(super) fn take_deliveries(&mut self) -> (Vec<Delivered>, u64) {
+        self.broadcast.as_mut().map_or((Vec::new(), 0), |broadcast| broadcast.deliveries.take())
+    }
+
+    /// Notes that nothing more is sent.
+    pub(super) fn conclude(&mut self) {
+        if let Some(broadcast) = &mut self.broadcast {
+            broadcast.conclude();
+        }
+    }
+
+    /// Whether no message waits for its reply, or for its delivery on this thread.
+    #[inline]
+    pub(super) fn is_answered(&self) -> bool {
+        let is_connecting = self.kind == Kind::Connect && self.opening.is_busy();
+        self.outstanding == 0
+            && !is_connecting
+            && self.broadcast.as_ref().is_none_or(|broadcast| broadcast.is_delivered(self.open))
+    }
+
+    /// The messages that wait for their reply or for their delivery.
+    pub(super) fn outstanding(&self) -> u64 {
+        self.broadcast.as_ref().map_or(self.outstanding, |broadcast| broadcast.outstanding(self.open))
     }
 }

@@ -3,7 +3,7 @@
 use super::context::Context;
 use super::crew::Crew;
 use super::{Conn, Worker};
-use ringway::{Message, Shard};
+use ringway::{ConnectionId, Message, Shard};
 
 /// Begins to send.
 pub(super) fn begin(crew: &mut Crew, cx: &mut Context, shard: &mut Shard<'_, Worker>) {
@@ -23,8 +23,8 @@ pub(super) fn message(crew: &mut Crew, cx: &mut Context, conn: &mut Conn<'_>, me
 }
 
 /// Handles the messages that have waited for too long: each frees its place in a closed loop.
-pub(super) fn expire(crew: &mut Crew, cx: &mut Context, shard: &mut Shard<'_, Worker>) {
-    crew.expire(cx, shard, |crew, cx, conn, expired| {
+pub(super) fn expire(crew: &mut Crew, cx: &mut Context, shard: &mut Shard<'_, Worker>, id: ConnectionId) {
+    crew.expire(cx, shard, id, |crew, cx, conn, expired| {
         if crew.in_flight.is_some() {
             (0..expired).for_each(|_| crew.submit_next(cx, conn));
         }

@@ -22,13 +22,14 @@ pub(crate) use context::nanos;
 pub(crate) use line::Line;
 pub(crate) use opening::Permits;
 
+use crate::broadcast::Publishing;
 use crate::ledger::Ledger;
 use crate::message::Source;
 use crate::observe::usage::{Clocks, Usage};
-use crate::pace::{Arrivals, Schedule};
+use crate::pace::Pacer;
 use crate::plan::{Behaviour, Rotation, Verify};
 use crate::steps::{RunPhase, Timetable};
-use crate::tally::{CrewTally, Cut, Ramped, Standing, Tally, ThreadEvent};
+use crate::tally::{Behind, CrewTally, Cut, Ramped, Standing, Tally, ThreadEvent};
 use context::{Context, Due};
 use crew::Crew;
 use opening::Next;
@@ -69,12 +70,15 @@ pub(crate) struct CrewOrders {
     /// Connections that this thread opens per second.
     pub(crate) connect_rate: Option<f64>,
     pub(crate) in_flight: Option<u32>,
-    pub(crate) arrivals: Option<(Schedule, Arrivals)>,
+    /// The arrivals of an open loop that belong to this thread.
+    pub(crate) pacer: Option<Pacer>,
     pub(crate) seed: u64,
     /// The number of the first connection, and the distance to the next one: numbers are unique over
     /// all threads and populations.
     pub(crate) first_number: u32,
     pub(crate) stride: u32,
+    /// What the threads of a broadcast share, and the number of its publishers.
+    pub(crate) publishing: Option<(Arc<Publishing>, u32)>,
 }
 
 /// The load of one thread.
@@ -125,6 +129,8 @@ impl Worker {
     pub(crate) fn begin(&mut self, shard: &mut Shard<'_, Self>, timetable: Timetable, quotas: Option<Vec<u64>>) {
         self.phase = RunPhase::Settle;
         self.cx.timetable = Some(timetable);
+        // A message of another thread can arrive before this one wakes up for the step.
+        self.cx.edge = timetable.warm_up;
         for (crew, quota) in self.crews.iter_mut().zip(quotas.into_iter().flatten()) {
             crew.share = Some(quota);
         }
@@ -154,16 +160,18 @@ impl Worker {
     }
 
     /// Reports the current figures.
-    pub(crate) fn stand(&mut self) {
+    pub(crate) fn stand(&mut self, shard: &mut Shard<'_, Self>) {
         self.cx.read_clock();
+        // The last message of a broadcast can be that of another thread, which has not reached this
+        // one.
+        self.check_drained(shard);
         let mut standing = Standing::default();
         for crew in &mut self.crews {
             standing.open += crew.open;
             standing.failed += crew.opening.failed;
             standing.done += crew.done;
             standing.errors += crew.errors_before + crew.ledger.errors.total();
-            standing.backlog += crew.backlog(&self.cx);
-            standing.outstanding += crew.outstanding;
+            standing.behind.add(crew.behind(&self.cx));
         }
         self.emit(ThreadEvent::Standing(self.cx.index, standing));
     }
@@ -176,8 +184,10 @@ impl Worker {
     /// Does what is due, and sets the alarm for what follows.
     fn work(&mut self, shard: &mut Shard<'_, Self>) {
         self.cx.read_clock();
+        // What becomes due meanwhile is for the next turn, after what was received.
+        let now = self.cx.now;
         for _ in 0..DUE {
-            let Some((_, due)) = self.cx.agenda.pop(self.cx.now) else { break };
+            let Some((_, due)) = self.cx.agenda.pop(now) else { break };
             self.handle(shard, due);
         }
         self.cx.set_alarm(shard);
@@ -189,7 +199,8 @@ impl Worker {
             Due::Close => self.close_some(shard),
             Due::Connect(crew) => self.proceed(shard, crew),
             Due::Arrival(crew) => self.crews[usize::from(crew)].arrive_due(&mut self.cx, shard),
-            Due::Expiry(crew) => self.crews[usize::from(crew)].expire_due(&mut self.cx, shard),
+            Due::Expiry(crew, id) => self.crews[usize::from(crew)].expire_due(&mut self.cx, shard, id),
+            Due::Pong(crew) => self.crews[usize::from(crew)].pong_due(&mut self.cx, shard),
             Due::Ping(crew) => self.crews[usize::from(crew)].ping_due(&mut self.cx, shard),
             Due::Place(crew, place) => self.crews[usize::from(crew)].place_due(&mut self.cx, shard, place),
             Due::Connection(crew, id) => self.crews[usize::from(crew)].connection_due(&mut self.cx, shard, id),
@@ -218,29 +229,31 @@ impl Worker {
     #[cold]
     fn pass_edges(&mut self, shard: &mut Shard<'_, Self>) {
         let Some(timetable) = self.cx.timetable else { return };
-        let was_sending = self.cx.is_sending;
+        let (was_sending, before) = (self.cx.is_sending, self.cx.edge);
         while let Some(end) = timetable.end_of(self.phase).filter(|end| *end <= self.cx.now) {
             match self.phase {
                 RunPhase::Settle => {
                     self.phase = RunPhase::WarmUp;
                     self.cx.interval = end..u64::MAX;
                     self.cx.is_sending = true;
+                    for crew in &mut self.crews {
+                        crew.paced_from = end;
+                    }
                 }
                 RunPhase::WarmUp => self.begin_measuring(shard, end, timetable.drain),
                 RunPhase::Measure => self.end_measuring(shard, end),
                 RunPhase::Connect | RunPhase::Drain | RunPhase::Close => break,
             }
+            self.cx.edge = timetable.end_of(self.phase).unwrap_or(u64::MAX);
         }
         if !was_sending && self.cx.is_sending {
             for crew in &mut self.crews {
                 crew.begin(&mut self.cx, shard);
             }
         }
-        let edge = timetable.end_of(self.phase);
-        if let Some(edge) = edge.filter(|edge| *edge != self.cx.edge) {
-            self.cx.agenda.push(edge, Due::Step);
+        if self.cx.edge != before && self.cx.edge != u64::MAX {
+            self.cx.agenda.push(self.cx.edge, Due::Step);
         }
-        self.cx.edge = edge.unwrap_or(u64::MAX);
         self.check_drained(shard);
     }
 
@@ -259,6 +272,10 @@ impl Worker {
     /// Stops sending. `at` is the end of measuring.
     fn end_measuring(&mut self, shard: &mut Shard<'_, Self>, at: u64) {
         if self.phase == RunPhase::Measure {
+            for crew in self.crews.iter_mut().filter(|crew| crew.pacer.is_some()) {
+                crew.arrive_due(&mut self.cx, shard);
+                crew.end_arrivals(&self.cx, at);
+            }
             let usage = Clocks::of_this_thread(shard.driver_stats().polled).since(&self.begun);
             // Nothing is sent from now on.
             self.cx.interval.end = self.cx.interval.end.min(self.cx.now + 1);
@@ -271,6 +288,7 @@ impl Worker {
             self.phase = RunPhase::Drain;
         }
         self.cx.is_sending = false;
+        self.crews.iter_mut().for_each(Crew::conclude);
         self.check_drained(shard);
     }
 
@@ -281,20 +299,20 @@ impl Worker {
             return;
         }
         let is_empty = self.crews.iter().all(|crew| crew.open == 0 && !crew.reconnects());
-        let is_answered = self.crews.iter().all(|crew| crew.outstanding == 0);
         if self.phase != RunPhase::Drain {
             let is_sent = self.crews.iter().any(|crew| crew.quota.is_some())
                 && self.crews.iter().all(|crew| crew.quota.is_none_or(|quota| quota == 0));
             let mut has_barrier = false;
             if is_sent {
                 for crew in &mut self.crews {
+                    crew.conclude();
                     has_barrier |= crew.set_barrier(shard);
                 }
             }
-            if is_empty || is_sent && is_answered && !has_barrier {
+            if is_empty || is_sent && !has_barrier && self.crews.iter().all(Crew::is_answered) {
                 self.end(shard);
             }
-        } else if (is_empty || is_answered) && !self.is_drained {
+        } else if !self.is_drained && (is_empty || self.crews.iter().all(Crew::is_answered)) {
             self.is_drained = true;
             self.emit(ThreadEvent::Drained);
         }
@@ -315,8 +333,10 @@ impl Worker {
             crew.cut(Box::<Ledger>::default())
         });
         let ledgers = ledgers.collect();
-        let deliveries = self.crews.iter_mut().map(|crew| crew.take_deliveries(u64::MAX)).collect();
-        let cut = Cut { index: self.cx.index, phase: self.phase, to, ledgers, deliveries, usage };
+        let deliveries = self.crews.iter_mut().map(|crew| crew.take_deliveries()).collect();
+        let mut behind = Behind::default();
+        self.crews.iter_mut().for_each(|crew| behind.add(crew.behind(&self.cx)));
+        let cut = Cut { index: self.cx.index, phase: self.phase, to, ledgers, deliveries, behind, usage };
         self.emit(ThreadEvent::Cut(Box::new(cut)));
     }
 
@@ -395,27 +415,28 @@ impl Handler for Worker {
         crew.opening.concluded();
         // A connection that was abandoned by the generator has not failed.
         if !matches!(error, ConnectError::Stopping) {
-            crew.failed(&mut self.cx, line.place, error, self.phase);
+            crew.failed(&mut self.cx, &line, error, self.phase);
             if self.phase == RunPhase::Connect {
                 self.proceed(shard, line.crew);
             }
+            self.check_drained(shard);
             self.cx.set_alarm(shard);
         }
     }
 
     #[inline]
     fn message(&mut self, conn: &mut Conn<'_>, message: Message<'_>) {
-        let (turn, id) = (conn.shard().turn_time(), conn.id());
-        if self.cx.begin_input(turn, id) {
+        if self.cx.begin_input(conn.shard().turn_time()) {
             self.pass_edges(&mut conn.shard());
         }
-        let index = usize::from(conn.state().crew);
-        let before = self.cx.agenda.next();
-        self.crews[index].message(&mut self.cx, conn, &message);
-        if self.cx.agenda.next() != before {
+        let added = self.cx.agenda.added();
+        let crew = &mut self.crews[usize::from(conn.state().crew)];
+        crew.message(&mut self.cx, conn, &message);
+        let is_answered = crew.outstanding == 0;
+        if self.cx.agenda.added() != added {
             self.cx.set_alarm(&mut conn.shard());
         }
-        if self.crews[index].outstanding == 0 {
+        if is_answered {
             self.check_drained(&mut conn.shard());
         }
     }
@@ -427,7 +448,7 @@ impl Handler for Worker {
 
     fn pong(&mut self, conn: &mut Conn<'_>, payload: &[u8]) {
         let index = usize::from(conn.state().crew);
-        self.crews[index].pong(&mut self.cx, payload);
+        self.crews[index].pong(&mut self.cx, conn, payload);
         self.check_drained(&mut conn.shard());
     }
 

@@ -49,7 +49,8 @@ pub(super) enum Next {
 pub(super) struct Opening {
     endpoints: Arc<[Arc<Endpoint>]>,
     rotation: Rotation,
-    permits: Arc<Permits>,
+    /// `None`: handshakes need no permits.
+    permits: Option<Arc<Permits>>,
     wanted: u64,
     /// Connections per second of this population on this thread.
     rate: Option<f64>,
@@ -70,11 +71,11 @@ pub(super) struct Opening {
 
 impl Opening {
     /// `first`: the number of connections to open before messages are sent.
-    pub(super) fn new(orders: &CrewOrders, first: u64) -> Self {
+    pub(super) fn new(orders: &CrewOrders, first: u64, needs_permits: bool) -> Self {
         Self {
             endpoints: Arc::clone(&orders.endpoints),
             rotation: orders.rotation.clone(),
-            permits: Arc::clone(&orders.permits),
+            permits: needs_permits.then(|| Arc::clone(&orders.permits)),
             wanted: first,
             rate: orders.connect_rate,
             first_number: orders.first_number,
@@ -102,7 +103,8 @@ impl Opening {
                 return Next::Wait;
             }
             if let Some(rate) = self.rate {
-                let due = self.began + (self.started as f64 / rate * 1e9) as u64;
+                // A low rate can be due later than any time; the conversion saturates.
+                let due = self.began.saturating_add((self.started as f64 / rate * 1e9) as u64);
                 if due > cx.now {
                     cx.read_clock();
                     if due > cx.now {
@@ -125,7 +127,7 @@ impl Opening {
 
     /// The same for a connection that was due at this time.
     pub(super) fn connect_due(&mut self, crew: u16, place: u32, due: u64, shard: &mut Shard<'_, Worker>) -> bool {
-        if !self.permits.take() {
+        if self.permits.as_ref().is_some_and(|permits| !permits.take()) {
             return false;
         }
         self.in_progress += 1;
@@ -142,7 +144,9 @@ impl Opening {
     /// Ends a handshake: it has succeeded or failed.
     pub(super) fn concluded(&mut self) {
         self.in_progress -= 1;
-        self.permits.give_back();
+        if let Some(permits) = &self.permits {
+            permits.give_back();
+        }
     }
 
     /// Whether handshakes are in progress.

@@ -2,53 +2,73 @@
 
 use super::context::{Context, Due};
 use super::crew::Crew;
+use super::line::Line;
 use super::{Conn, Worker};
-use crate::message::mix;
-use ringway::{ConnectionId, Message, Shard};
+use crate::errors;
+use crate::message::mark::Marks;
+use crate::sequence::Arrival;
+use ringway::{ConnectionId, Message, MessageKind, Shard};
+
+/// The seed and the connection of the marks of `ringway serve --app push`.
+const PUSHED: (u64, u32) = (0, 0);
+
+/// A slow connection that the server has left without data catches up with at most this much of its
+/// schedule, in nanoseconds.
+const CATCH_UP: u64 = 100_000_000;
 
 /// Handles a message: counts it, and the ones that its sequence number shows to be missing.
 pub(super) fn message(crew: &mut Crew, cx: &Context, conn: &mut Conn<'_>, message: &Message<'_>) {
-    let payload = message.payload();
-    let ledger = &mut crew.ledger;
-    ledger.counts.arrived += 1;
-    ledger.counts.bytes_received += payload.len() as u64;
-    ledger.counts.fragmented += u64::from(message.is_fragmented());
+    count(crew, conn, message);
     let line = conn.state();
-    if let Some(number) = pushed_number(payload) {
-        let ahead = number.wrapping_sub(line.next);
-        if line.mark == 0 {
-            // The first one shows where the numbers begin.
-        } else if ahead == u32::MAX {
-            ledger.counts.duplicated += 1;
-        } else if ahead > u32::MAX / 2 {
-            ledger.counts.reordered += 1;
-        } else {
-            ledger.counts.skipped += u64::from(ahead);
-        }
-        if line.mark == 0 || ahead <= u32::MAX / 2 {
-            line.next = number.wrapping_add(1);
-        }
-    }
     if line.mark != 0 {
-        ledger.gaps.record(cx.now - line.mark);
+        crew.ledger.gaps.record(cx.now - line.mark);
     }
     line.mark = cx.now.max(1);
 }
 
-/// The number in a message of `ringway serve --app push`: 4 bytes, and a check of 4 bytes.
-fn pushed_number(payload: &[u8]) -> Option<u32> {
-    let (number, rest) = payload.split_first_chunk()?;
-    let number = u32::from_le_bytes(*number);
-    (rest.first_chunk() == Some(&mix(0, number).to_le_bytes())).then_some(number)
+/// Counts a message, and evaluates its sequence number if it has one of `ringway serve --app push`.
+fn count(crew: &mut Crew, conn: &mut Conn<'_>, message: &Message<'_>) {
+    let payload = message.payload();
+    let counts = &mut crew.ledger.counts;
+    counts.arrived += 1;
+    counts.bytes_received += payload.len() as u64;
+    counts.fragmented += u64::from(message.is_fragmented());
+    crew.done += 1;
+    if message.kind() != MessageKind::Binary {
+        return;
+    }
+    let Some(number) = Marks::new(PUSHED.0).read(MessageKind::Binary, PUSHED.1, payload) else { return };
+    counts.numbered += 1;
+    match conn.state().sequence.receive(number) {
+        Arrival::Ahead { missing } => counts.skipped += missing,
+        Arrival::Behind | Arrival::Stale => counts.reordered += 1,
+        Arrival::Duplicate => {
+            counts.duplicated += 1;
+            let says = || format!("message {number} of the server was sent twice to a connection");
+            crew.ledger.errors.count(errors::DUPLICATE, says);
+        }
+    }
 }
 
-/// As [`message`], and pauses the connection until the message's share of the rate has passed.
+/// Counts the numbers that a connection has not received, at its end.
+pub(super) fn lose(crew: &mut Crew, line: &Line) {
+    crew.ledger.counts.skipped += line.sequence.open_gaps();
+}
+
+/// Counts a message, and pauses the connection until the message's share of the rate has passed.
+/// The shares of successive messages follow each other, so that a late resumption does not lower
+/// the rate.
 pub(super) fn slow_message(crew: &mut Crew, cx: &mut Context, conn: &mut Conn<'_>, received: &Message<'_>) {
+    count(crew, conn, received);
     let bytes_per_second = crew.times.bytes_per_second.max(1);
-    message(crew, cx, conn, received);
-    let pause = (received.payload().len() as u128 * 1_000_000_000 / u128::from(bytes_per_second)) as u64;
-    conn.pause();
-    cx.agenda.push(cx.now.saturating_add(pause), Due::Connection(crew.index, conn.id()));
+    let share = (received.payload().len() as u128 * 1_000_000_000 / u128::from(bytes_per_second)) as u64;
+    let line = conn.state();
+    let until = line.mark.max(cx.now.saturating_sub(CATCH_UP)).saturating_add(share);
+    line.mark = until;
+    if until > cx.now {
+        conn.pause();
+        cx.agenda.push(until, Due::Connection(crew.index, conn.id()));
+    }
 }
 
 /// Handles the end of the pause of a slow connection.

@@ -33,6 +33,6 @@ fn think(crew: &mut Crew, cx: &mut Context, conn: &Conn<'_>) {
 }
 
 /// Handles requests without a reply: the connection thinks, and sends the next one.
-pub(super) fn expire(crew: &mut Crew, cx: &mut Context, shard: &mut Shard<'_, Worker>) {
-    crew.expire(cx, shard, |crew, cx, conn, _| think(crew, cx, conn));
+pub(super) fn expire(crew: &mut Crew, cx: &mut Context, shard: &mut Shard<'_, Worker>, id: ConnectionId) {
+    crew.expire(cx, shard, id, |crew, cx, conn, _| think(crew, cx, conn));
 }

@@ -2,16 +2,16 @@
 
 use crate::arguments::{DeflateMode, DriverName, Format};
 use crate::load::mix::{Mix, parse_mix};
-use crate::load::resolve::{sources, target};
-use crate::load::traffic::{ArrivalsName, RateRange, Stage, VerifyName, behaviour, rate, share_of_errors, stage};
+use crate::load::traffic::{ArrivalsName, VerifyName};
 use crate::tls::LoadTls;
 use crate::values::{
-    busy_poll, connect_concurrency, connections, cookie, cores, credentials, header, origin_to_send, pipeline, seed,
-    some_count, some_time, subprotocol, threads, time,
+    bearer, busy_poll, connect_concurrency, connect_rate, connections, cookie, cores, credentials, header,
+    origin_to_send, pipeline, seed, some_count, some_time, subprotocol, threads, time,
 };
 use clap::{ArgAction, Args, Command};
 use ringway::placement::CoreList;
 use ringway::{BusyPoll, HeaderName, HeaderValue};
+use ringway_loadtest::parse::{RateRange, Stage, rate, resolve, share_of_errors, sources, stage, target};
 use ringway_loadtest::{Behaviour, Sizes};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -60,6 +60,24 @@ pub(crate) fn with_compact_help(load: Command, is_short: bool) -> Command {
 /// The maximum width of help.
 pub(crate) const MAX_WIDTH: usize = 110;
 
+/// The flags for what a scenario has for each of its populations. The other flags replace values of
+/// the scenario.
+const OF_ONE_POPULATION: [&str; 13] = [
+    "connections",
+    "pipeline",
+    "rate",
+    "stage",
+    "arrivals",
+    "mode",
+    "mix",
+    "size",
+    "message",
+    "messages_from",
+    "unicode",
+    "json",
+    "binary",
+];
+
 #[derive(Debug, Args)]
 #[command(before_help = EXAMPLES, after_help = MORE, after_long_help = EXIT_CODES, help_template = TEMPLATE)]
 #[command(disable_help_flag = true)]
@@ -71,9 +89,9 @@ pub(crate) struct Load {
     /// Connections over all threads, as 500 or 10k
     #[arg(short, long, value_name = "N", default_value = "50", value_parser = connections, help_heading = "Load")]
     pub(crate) connections: u32,
-    /// Time to measure, as 500ms, 1.5s or 2m
-    #[arg(short, long, visible_short_alias = 'z', value_name = "TIME", default_value = "10s", value_parser = some_time, help_heading = "Load")]
-    pub(crate) duration: Duration,
+    /// Time to measure, as 500ms, 1.5s or 2m [default: 10s]
+    #[arg(short, long, visible_short_alias = 'z', value_name = "TIME", value_parser = some_time, help_heading = "Load")]
+    pub(crate) duration: Option<Duration>,
     /// Exactly this many messages instead of a time, without warm-up
     #[arg(short = 'n', long, value_name = "N", value_parser = some_count, conflicts_with = "duration", help_heading = "Load")]
     pub(crate) messages: Option<u64>,
@@ -99,22 +117,22 @@ pub(crate) struct Load {
     /// Time to send before measuring [default: 1s; 0 with -n]
     #[arg(short, long, value_name = "TIME", value_parser = time, hide_short_help = true, help_heading = "Load")]
     pub(crate) warmup: Option<Duration>,
-    /// Time that a message waits for its reply
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = some_time, hide_short_help = true, help_heading = "Load")]
-    pub(crate) timeout: Duration,
+    /// Time that a message waits for its reply [default: 10s]
+    #[arg(long, value_name = "TIME", value_parser = some_time, hide_short_help = true, help_heading = "Load")]
+    pub(crate) timeout: Option<Duration>,
 
     /// echo, request[:TIME], send, receive, idle[:TIME], connect, broadcast[:PUBLISHERS], churn[:TIME], slow[:BYTES]
-    #[arg(long, value_name = "MODE[:VALUE]", default_value = "echo", value_parser = behaviour, help_heading = "Traffic")]
+    #[arg(long, value_name = "MODE[:VALUE]", default_value = "echo", help_heading = "Traffic")]
     pub(crate) mode: Behaviour,
     /// Several modes, each with a share of the connections
     #[arg(long, value_name = "MODE:SHARE,…", value_parser = parse_mix, conflicts_with = "mode", help_heading = "Traffic")]
     pub(crate) mix: Option<Mix>,
-    /// Populations from a TOML file; docs/load.md has examples
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["mix", "mode", "urls"], hide_short_help = true, help_heading = "Traffic")]
+    /// Populations from a TOML file; docs/scenarios.md has the keys
+    #[arg(long, value_name = "FILE", conflicts_with_all = OF_ONE_POPULATION, hide_short_help = true, help_heading = "Traffic")]
     pub(crate) scenario: Option<PathBuf>,
-    /// Bytes: 512, a range 20-1K, or weights 20:70,1K:25,16K:5
-    #[arg(short, long, value_name = "SIZES", default_value = "64", help_heading = "Traffic")]
-    pub(crate) size: Sizes,
+    /// Bytes: 512, a range 20-1K, or weights 20:70,1K:25,16K:5 [default: 64]
+    #[arg(short, long, value_name = "SIZES", help_heading = "Traffic")]
+    pub(crate) size: Option<Sizes>,
     /// Text with {seq}, {conn}, {time}, {random:N} or {int:A-B}, or a file
     #[arg(short, long, value_name = "TEXT|@FILE", conflicts_with = "size", help_heading = "Traffic")]
     pub(crate) message: Option<String>,
@@ -130,39 +148,38 @@ pub(crate) struct Load {
     /// Binary messages instead of text
     #[arg(short, long, help_heading = "Traffic")]
     pub(crate) binary: bool,
-    /// off; sample: sequence number, kind, length and some contents; all
+    /// off; sample: number, kind, length and some contents; all [default: sample]
     #[arg(
         long,
         value_enum,
         value_name = "PART",
-        default_value = "sample",
         hide_possible_values = true,
         hide_short_help = true,
         help_heading = "Traffic"
     )]
-    pub(crate) verify: VerifyName,
+    pub(crate) verify: Option<VerifyName>,
     /// Seed of contents, sizes, arrivals and lifetimes, to repeat a run
     #[arg(long, value_name = "N", value_parser = seed, hide_short_help = true, help_heading = "Traffic")]
     pub(crate) seed: Option<u64>,
-    /// Offer compression: off, shared or takeover; bare: takeover
-    #[arg(long, value_enum, value_name = "MODE", num_args = 0..=1, require_equals = true, default_value = "off",
+    /// Offer compression: off, shared or takeover; bare: takeover [default: off]
+    #[arg(long, value_enum, value_name = "MODE", num_args = 0..=1, require_equals = true,
         default_missing_value = "takeover", hide_possible_values = true, hide_short_help = true, help_heading = "Traffic")]
-    pub(crate) deflate: DeflateMode,
+    pub(crate) deflate: Option<DeflateMode>,
 
     /// Connections to open per second [default: as the server accepts]
-    #[arg(short = 'r', long, value_name = "N", value_parser = some_count, help_heading = "Connections")]
+    #[arg(short = 'r', long, value_name = "N", value_parser = connect_rate, help_heading = "Connections")]
     pub(crate) connect_rate: Option<u64>,
-    /// Handshakes in progress [default: 64, or a smaller listen backlog]
+    /// Handshakes in progress [default: the server's listen backlog, or 64]
     #[arg(long, value_name = "N", value_parser = connect_concurrency, hide_short_help = true, help_heading = "Connections")]
     pub(crate) connect_concurrency: Option<u32>,
-    /// Time within which a connection must open
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = some_time, hide_short_help = true, help_heading = "Connections")]
-    pub(crate) connect_timeout: Duration,
+    /// Time within which a connection must open [default: 10s]
+    #[arg(long, value_name = "TIME", value_parser = some_time, hide_short_help = true, help_heading = "Connections")]
+    pub(crate) connect_timeout: Option<Duration>,
     /// Local addresses: a list, or a range as 127.0.0.2-127.0.0.9
     #[arg(long, value_name = "ADDR,…", value_delimiter = ',', value_parser = sources, hide_short_help = true, help_heading = "Connections")]
     pub(crate) source_ip: Vec<Vec<IpAddr>>,
     /// Address of a host name, as in curl; repeatable
-    #[arg(long, value_name = "HOST:PORT:ADDR", value_parser = crate::load::resolve::parse, hide_short_help = true, help_heading = "Connections")]
+    #[arg(long, value_name = "HOST:PORT:ADDR", value_parser = resolve, hide_short_help = true, help_heading = "Connections")]
     pub(crate) resolve: Vec<(String, SocketAddr)>,
     /// Header of the handshake, as 'Name: value'; repeatable
     #[arg(short = 'H', long, value_name = "HEADER", value_parser = header, help_heading = "Connections")]
@@ -177,11 +194,11 @@ pub(crate) struct Load {
     #[arg(long, value_name = "NAME=VALUE", value_parser = cookie, hide_short_help = true, help_heading = "Connections")]
     pub(crate) cookie: Vec<String>,
     /// Token to send as 'Authorization: Bearer'
-    #[arg(long, value_name = "TOKEN", conflicts_with = "basic", hide_short_help = true, help_heading = "Connections")]
-    pub(crate) bearer: Option<String>,
+    #[arg(long, value_name = "TOKEN", conflicts_with = "basic", value_parser = bearer, hide_short_help = true, help_heading = "Connections")]
+    pub(crate) bearer: Option<HeaderValue>,
     /// Credentials to send as 'Authorization: Basic'
     #[arg(long, value_name = "USER:PASSWORD", value_parser = credentials, hide_short_help = true, help_heading = "Connections")]
-    pub(crate) basic: Option<String>,
+    pub(crate) basic: Option<HeaderValue>,
 
     /// Threads [default: one for each core, at most one a connection]
     #[arg(short, long, value_name = "N", value_parser = threads, help_heading = "Generator")]
@@ -203,9 +220,9 @@ pub(crate) struct Load {
     #[arg(long, value_name = "MODE", default_value = "adaptive", value_parser = busy_poll, hide_short_help = true, help_heading = "Generator")]
     pub(crate) busy_poll: BusyPoll,
 
-    /// Share of messages and connections that may fail
-    #[arg(long, value_name = "N%", default_value = "0%", value_parser = share_of_errors, help_heading = "Result")]
-    pub(crate) max_errors: f64,
+    /// Share of messages and connections that may fail [default: 0%]
+    #[arg(long, value_name = "N%", value_parser = share_of_errors, help_heading = "Result")]
+    pub(crate) max_errors: Option<f64>,
     /// Print the whole distribution of response times
     #[arg(long, help_heading = "Result")]
     pub(crate) latency: bool,

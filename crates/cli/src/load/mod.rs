@@ -3,7 +3,6 @@
 pub(crate) mod arguments;
 pub(crate) mod mix;
 mod plan;
-pub(crate) mod resolve;
 pub(crate) mod traffic;
 
 use crate::arguments::Format;

@@ -1,19 +1,19 @@
-//! The plan of a run from the flags of `load`.
+//! The plan of a run, from the flags of `load` and from a scenario.
 
 use super::arguments::Load;
-use super::resolve::addresses_of;
-use super::traffic::schedule_of;
 use crate::arguments::Format;
 use crate::exit::Failure;
 use crate::tls::LoadTlsError;
 use crate::values::cores_of;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use ringway::{HeaderMap, HeaderName, HeaderValue};
+use ringway::{HeaderMap, HeaderName};
 use ringway_loadtest::message::{Literal, RecordFormat, RecordOrder};
+use ringway_loadtest::parse::{self, addresses_of};
 use ringway_loadtest::{
-    Alphabet, Behaviour, ConnectPlan, Content, Load as LoadOf, Offer, Plan, Population, RunLength, Stop, Target,
+    Alphabet, Behaviour, Content, Load as LoadOf, Plan, Population, RunLength, Scenario, ScenarioError, Sizes, Stop,
+    Target,
 };
+use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 /// Why there is no plan.
@@ -30,88 +30,216 @@ impl From<String> for PlanFailure {
     }
 }
 
-/// The plan of these flags.
+impl From<ScenarioError> for PlanFailure {
+    fn from(error: ScenarioError) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+impl From<LoadTlsError> for PlanFailure {
+    fn from(error: LoadTlsError) -> Self {
+        match error {
+            LoadTlsError::Usage(error) => Self::Usage(error),
+            LoadTlsError::Tls(error) => Self::Other(error.into()),
+        }
+    }
+}
+
+/// The plan of these flags. Those that are given beside a scenario replace its values.
 pub(super) fn plan(arguments: &Load, stop: Stop) -> Result<Plan, PlanFailure> {
     if arguments.buckets && arguments.format == Format::Text {
         return Err(PlanFailure::Usage("--buckets is for the JSON report: add --format json".into()));
     }
-    let first = arguments.urls.first().map_or("", |(url, _)| url);
-    let tls = arguments.urls.iter().find(|(url, _)| url.to_ascii_lowercase().starts_with("wss:"));
-    let tls = match arguments.tls.client(tls.map_or(first, |(url, _)| url)) {
-        Ok(tls) => tls,
-        Err(LoadTlsError::Usage(error)) => return Err(PlanFailure::Usage(error)),
-        Err(LoadTlsError::Tls(error)) => return Err(PlanFailure::Other(error.into())),
+    let mut plan = match &arguments.scenario {
+        Some(path) => of_scenario(arguments, path)?,
+        None => of_flags(arguments)?,
     };
-    let length = match (arguments.messages, arguments.stage.is_empty()) {
-        (Some(messages), _) => RunLength::Messages(messages),
-        (None, true) => RunLength::Time(arguments.duration),
-        (None, false) => RunLength::Time(arguments.stage.iter().map(|stage| stage.within).sum()),
-    };
-    let targets = arguments.urls.iter().map(|(url, weight)| Target {
-        weight: *weight,
-        addresses: addresses_of(url, &arguments.resolve),
-        ..Target::new(url)
-    });
-    let mut plan = Plan {
-        targets: targets.collect(),
-        length,
-        warmup: arguments.warmup,
-        connect: ConnectPlan {
-            rate: arguments.connect_rate.map(|rate| rate as f64),
-            concurrency: arguments.connect_concurrency,
-            timeout: arguments.connect_timeout,
-            sources: arguments.source_ip.iter().flatten().copied().collect(),
-        },
-        offer: Offer {
-            tls,
-            headers: headers(arguments)?,
-            origin: arguments.origin.clone(),
-            subprotocols: arguments.subprotocol.clone(),
-            deflate: arguments.deflate.config(),
-        },
-        verify: arguments.verify.verify(),
-        timeout: arguments.timeout,
-        seed: arguments.seed,
+    add_addresses(&mut plan.targets, &arguments.resolve)?;
+    replace_tls(&mut plan, arguments)?;
+    replace_offer(&mut plan, arguments)?;
+    let connect = &mut plan.connect;
+    set(&mut connect.timeout, arguments.connect_timeout);
+    set(&mut plan.verify, arguments.verify.map(super::traffic::VerifyName::verify));
+    set(&mut plan.timeout, arguments.timeout);
+    set(&mut plan.max_errors, arguments.max_errors);
+    connect.rate = arguments.connect_rate.map(|rate| rate as f64).or(connect.rate);
+    connect.concurrency = arguments.connect_concurrency.or(connect.concurrency);
+    if !arguments.source_ip.is_empty() {
+        connect.sources = arguments.source_ip.iter().flatten().copied().collect();
+    }
+    Ok(Plan {
+        seed: arguments.seed.or(plan.seed),
         threads: arguments.threads,
         cores: cores_of(arguments.cores.as_ref()),
         busy_poll: arguments.busy_poll,
         driver: arguments.driver.choice(),
-        max_errors: arguments.max_errors,
         buckets: arguments.buckets,
         stop,
-        ..Plan::new(first)
+        ..plan
+    })
+}
+
+/// Replaces a value if a flag gives another one.
+fn set<T>(value: &mut T, flag: Option<T>) {
+    if let Some(flag) = flag {
+        *value = flag;
+    }
+}
+
+fn targets(arguments: &Load) -> Vec<Target> {
+    arguments.urls.iter().map(|(url, weight)| Target { weight: *weight, ..Target::new(url) }).collect()
+}
+
+/// The plan of a scenario, with the length and the servers of the flags.
+fn of_scenario(arguments: &Load, path: &Path) -> Result<Plan, PlanFailure> {
+    let mut scenario = Scenario::read(path)?;
+    match (arguments.messages, arguments.duration) {
+        (Some(messages), _) => scenario.set_length(RunLength::Messages(messages)),
+        (None, Some(duration)) => scenario.set_length(RunLength::Time(duration)),
+        (None, None) => {}
+    }
+    if let Some(warmup) = arguments.warmup {
+        scenario.set_warmup(warmup);
+    }
+    if !arguments.urls.is_empty() {
+        scenario.set_targets(targets(arguments));
+    }
+    Ok(scenario.plan()?)
+}
+
+/// The plan of flags without a scenario, as far as a scenario would have it for its populations.
+fn of_flags(arguments: &Load) -> Result<Plan, PlanFailure> {
+    let mut plan = Plan { targets: targets(arguments), warmup: arguments.warmup, ..Plan::new("") };
+    plan.length = match (arguments.messages, arguments.duration) {
+        (Some(messages), _) => RunLength::Messages(messages),
+        (None, Some(duration)) => RunLength::Time(duration),
+        (None, None) if arguments.stage.is_empty() => plan.length,
+        // Each stage is at most a year, and their number is limited by the command line.
+        (None, None) => RunLength::Time(arguments.stage.iter().map(|stage| stage.within).sum()),
     };
-    plan.populations = populations(arguments, plan.warmup())?;
+    plan.populations = populations(arguments, &plan)?;
     Ok(plan)
 }
 
 /// The populations of `--mode` or `--mix`.
-fn populations(arguments: &Load, warmup: Duration) -> Result<Vec<Population>, PlanFailure> {
-    let message = content(arguments)?;
+fn populations(arguments: &Load, plan: &Plan) -> Result<Vec<Population>, PlanFailure> {
     let parts = match &arguments.mix {
-        Some(mix) => mix.connections(arguments.connections),
+        Some(mix) => mix.connections(arguments.connections)?,
         None => vec![(arguments.mode.clone(), arguments.connections)],
     };
-    let duration = arguments.duration;
-    let populations = parts.into_iter().map(|(behaviour, connections)| {
+    if !parts.iter().any(|(behaviour, _)| behaviour.sends())
+        && let Some(flag) = first_message_flag(arguments)
+    {
+        return Err(PlanFailure::Usage(format!("{flag} is for messages, and {} sends none: leave it out", parts[0].0)));
+    }
+    let message = content(arguments)?;
+    // In a mix, a flag is for the populations that it applies to; the check refuses it if there are
+    // none.
+    let is_any = |applies: fn(&Behaviour) -> bool| parts.iter().any(|(part, _)| applies(part));
+    let no_schedule = !is_any(Behaviour::has_schedule);
+    let no_pipeline = !is_any(Behaviour::has_pipeline);
+    let paced: u64 =
+        parts.iter().filter(|(part, _)| part.has_schedule() || no_schedule).map(|(_, n)| u64::from(*n)).sum();
+    let duration = if let RunLength::Time(duration) = plan.length { duration } else { RAMP };
+    let populations = parts.iter().map(|(behaviour, connections)| {
+        // The rate is that of all: each population has its share.
+        let part = f64::from(*connections) / paced as f64;
         let schedule = match (&arguments.rate, arguments.stage.as_slice()) {
-            (rate, [_, ..]) => Some(schedule_of(&arguments.stage, *rate)),
-            (Some(rate), []) => Some(rate.schedule(warmup, duration)),
+            _ if !behaviour.has_schedule() && !no_schedule => None,
+            (rate, [_, ..]) => {
+                let first = rate.map_or(0, parse::RateRange::first);
+                Some(parse::schedule_of(&arguments.stage, first, plan.warmup(), part))
+            }
+            (Some(rate), []) => Some(rate.schedule(plan.warmup(), duration, part)),
             (None, []) => None,
         };
-        // In a mix, the rate is that of the populations that can have one.
-        let has_rate = arguments.mix.is_none()
-            || !matches!(
-                behaviour,
-                Behaviour::Request { .. } | Behaviour::Receive | Behaviour::Idle { .. } | Behaviour::Slow { .. }
-            );
-        let load = match schedule.filter(|_| has_rate) {
-            Some(schedule) => LoadOf::Open { schedule, arrivals: arguments.arrivals.arrivals() },
-            None => LoadOf::Closed { in_flight: arguments.pipeline.unwrap_or(1) },
+        let load = match schedule {
+            Some(schedule) => LoadOf::Open {
+                schedule: schedule.map_err(|error| error.to_string())?,
+                arrivals: arguments.arrivals.arrivals(),
+            },
+            None if behaviour.has_pipeline() || no_pipeline => {
+                LoadOf::Closed { in_flight: arguments.pipeline.unwrap_or(1) }
+            }
+            None => LoadOf::Closed { in_flight: 1 },
         };
-        Population { connections, load, message: message.clone(), ..Population::new(behaviour) }
+        Ok(Population {
+            connections: *connections,
+            load,
+            message: message.clone(),
+            ..Population::new(behaviour.clone())
+        })
     });
-    Ok(populations.collect())
+    populations.collect()
+}
+
+/// The time in which a rate changes if the run ends by a number of messages.
+const RAMP: Duration = Duration::from_secs(10);
+
+/// The first flag that describes messages.
+fn first_message_flag(arguments: &Load) -> Option<&'static str> {
+    [
+        (arguments.size.is_some(), "--size"),
+        (arguments.message.is_some(), "--message"),
+        (arguments.messages_from.is_some(), "--messages-from"),
+        (arguments.unicode, "--unicode"),
+        (arguments.json, "--json"),
+        (arguments.binary, "--binary"),
+    ]
+    .into_iter()
+    .find_map(|(is_given, flag)| is_given.then_some(flag))
+}
+
+/// Adds the addresses of `--resolve` to the servers.
+fn add_addresses(targets: &mut [Target], given: &[(String, SocketAddr)]) -> Result<(), PlanFailure> {
+    for target in &mut *targets {
+        let addresses = addresses_of(&target.url, given);
+        if !addresses.is_empty() {
+            target.addresses = addresses;
+        }
+    }
+    let is_used = |address: &(String, SocketAddr)| {
+        targets.iter().any(|target| !addresses_of(&target.url, std::slice::from_ref(address)).is_empty())
+    };
+    match given.iter().find(|address| !is_used(address)) {
+        Some((host, address)) => Err(PlanFailure::Usage(format!(
+            "--resolve {host}:{}:{}: no URL has this host and port; give those of a URL",
+            address.port(),
+            address.ip()
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// The options of TLS: those of the flags, of the scenario, or the defaults.
+fn replace_tls(plan: &mut Plan, arguments: &Load) -> Result<(), PlanFailure> {
+    if arguments.tls.first_flag().is_some() || plan.offer.tls.is_none() {
+        let secure = plan.targets.iter().find(|target| target.is_secure());
+        let url = secure.or(plan.targets.first()).map_or("", |target| target.url.as_str());
+        plan.offer.tls = arguments.tls.client(url)?;
+    }
+    Ok(())
+}
+
+/// What connections offer: a header of the flags replaces that of the scenario.
+fn replace_offer(plan: &mut Plan, arguments: &Load) -> Result<(), PlanFailure> {
+    let headers = headers(arguments)?;
+    let offer = &mut plan.offer;
+    if arguments.origin.is_some() || headers.contains_key("origin") {
+        offer.headers.remove("origin");
+        offer.origin = arguments.origin.clone();
+    }
+    for name in headers.keys() {
+        offer.headers.remove(name);
+    }
+    for (name, value) in &headers {
+        offer.headers.append(name.clone(), value.clone());
+    }
+    if !arguments.subprotocol.is_empty() {
+        offer.subprotocols.clone_from(&arguments.subprotocol);
+    }
+    set(&mut offer.deflate, arguments.deflate.map(crate::arguments::DeflateMode::config));
+    Ok(())
 }
 
 /// What is sent.
@@ -125,15 +253,14 @@ fn content(arguments: &Load) -> Result<Content, PlanFailure> {
     } else if let Some(path) = &arguments.messages_from {
         let format = if arguments.binary { RecordFormat::Prefixed } else { RecordFormat::Lines };
         Content::records(path, format, RecordOrder::RoundRobin, kind)
-    } else if arguments.json {
-        Ok(Content::Json(arguments.size.clone()))
     } else {
-        let alphabet = match (arguments.binary, arguments.unicode) {
-            (true, _) => Alphabet::Binary,
-            (false, true) => Alphabet::Mixed,
-            (false, false) => Alphabet::Ascii,
-        };
-        Ok(Content::Random { sizes: arguments.size.clone(), alphabet })
+        let sizes = arguments.size.clone().map_or_else(|| Sizes::fixed(64), Ok).map_err(|error| error.to_string())?;
+        Ok(match (arguments.json, arguments.binary, arguments.unicode) {
+            (true, _, _) => Content::Json(sizes),
+            (_, true, _) => Content::Random { sizes, alphabet: Alphabet::Binary },
+            (_, _, true) => Content::Random { sizes, alphabet: Alphabet::Mixed },
+            _ => Content::Random { sizes, alphabet: Alphabet::Ascii },
+        })
     };
     let flag = match (&arguments.message, &arguments.messages_from) {
         (Some(_), _) => "--message: ",
@@ -145,34 +272,33 @@ fn content(arguments: &Load) -> Result<Content, PlanFailure> {
     Ok(content)
 }
 
-/// The headers of the opening handshake.
+/// The headers of the flags.
 fn headers(arguments: &Load) -> Result<HeaderMap, PlanFailure> {
     let mut headers = HeaderMap::new();
     for (name, value) in &arguments.header {
         headers.append(name.clone(), value.clone());
     }
-    let mut add = |name: &str, value: &str, flag: &str| {
-        let name = HeaderName::try_from(name).map_err(|_| format!("{name:?} is not a valid header name"))?;
-        if headers.contains_key(&name) {
-            return Err(format!("give {name} once: with {flag}, or with -H"));
-        }
-        let value = HeaderValue::try_from(value).map_err(|_| {
-            format!("the value of {flag} has characters that are not valid in a header: leave them out")
-        })?;
-        headers.append(name, value);
-        Ok(())
+    let cookies = match arguments.cookie.as_slice() {
+        [] => None,
+        cookies => Some(parse::cookies(cookies.iter().map(String::as_str))?),
     };
-    if !arguments.cookie.is_empty() {
-        add("cookie", &arguments.cookie.join("; "), "--cookie")?;
-    }
-    if let Some(token) = &arguments.bearer {
-        add("authorization", &format!("Bearer {token}"), "--bearer")?;
-    }
-    if let Some(credentials) = &arguments.basic {
-        add("authorization", &format!("Basic {}", STANDARD.encode(credentials)), "--basic")?;
+    let of_flags = [
+        ("cookie", cookies, "--cookie"),
+        ("authorization", arguments.bearer.clone(), "--bearer"),
+        ("authorization", arguments.basic.clone(), "--basic"),
+    ];
+    for (name, value, flag) in of_flags {
+        let Some(value) = value else { continue };
+        if headers.contains_key(name) {
+            return Err(PlanFailure::Usage(format!("give {name} once: with {flag}, or with -H")));
+        }
+        headers.insert(HeaderName::from_static(name), value);
     }
     if arguments.origin.is_some() && headers.contains_key("origin") {
         return Err(PlanFailure::Usage("give the origin once: with --origin, or with -H".into()));
     }
     Ok(headers)
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use crate::exit::{ExitOutcome, Failure, usage};
 use crate::values::cores_of;
 use crate::{inherited, listening, notify, stdin};
 use apps::App;
+use apps::broadcast::{BroadcastApp, BroadcastHub};
 use apps::delay::DelayApp;
 use apps::echo::EchoApp;
 use apps::push::{PushApp, PushCounts};
@@ -35,6 +36,13 @@ pub(crate) fn run(arguments: &Serve) -> Result<ExitOutcome, Failure> {
     let start = Instant::now();
     match arguments.app {
         App::Echo => serve(arguments, |_| EchoApp),
+        App::Broadcast => {
+            let hub = Arc::new(BroadcastHub::default());
+            let of_shards = Arc::clone(&hub);
+            let outcome = serve(arguments, move |index| BroadcastApp::new(index, Arc::clone(&of_shards)))?;
+            print(&format!("broadcast    {hub}\n"));
+            Ok(outcome)
+        }
         App::Sink => serve(arguments, |_| SinkApp),
         App::Delay(options) => serve(arguments, move |_| DelayApp::new(options)),
         App::Stall(options) => serve(arguments, move |_| StallApp::new(options, start)),

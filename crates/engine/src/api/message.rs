@@ -61,6 +61,31 @@ impl<'a> Message<'a> {
         Self::to_send(Body::Text(text))
     }
 
+    /// A text message of bytes that are valid UTF-8. They are not validated: the caller guarantees
+    /// it, where it has composed them from whole characters, for example. It saves the validation of
+    /// bytes that are not a `str`, about 10 ns for a short message. A peer fails the connection with
+    /// 1007 if they are not valid (RFC 6455 section 8.1).
+    ///
+    /// ```
+    /// use ringway::Message;
+    ///
+    /// /// Writes a number in place, in the same buffer for each message.
+    /// fn numbered(buffer: &mut [u8; 12], number: u8) -> Message<'_> {
+    ///     buffer[8..].copy_from_slice(&[b' ', b'0' + number / 100, b'0' + number / 10 % 10, b'0' + number % 10]);
+    ///     Message::text_bytes(buffer)
+    /// }
+    ///
+    /// assert_eq!(numbered(&mut *b"message     ", 42).as_text(), Some("message  042"));
+    /// ```
+    ///
+    /// # Panics
+    /// With debug assertions, if the bytes are not valid UTF-8.
+    #[must_use]
+    pub fn text_bytes(bytes: &'a [u8]) -> Self {
+        debug_assert!(std::str::from_utf8(bytes).is_ok(), "the bytes of a text message are UTF-8");
+        Self::of(MessageKind::Text, bytes)
+    }
+
     /// A text message of two parts, which are sent as one frame: a short head that is different in
     /// each message, such as a number, and a body that many messages share. They need not be copied
     /// together first: encoding copies each part once, and masks it in the same pass.
@@ -196,8 +221,9 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// The text of a text message, without its [`head`](Message::head). Costs nothing for a message that was received, and for one made
-    /// with [`Message::text`]. A prepared message that was handed back is validated again.
+    /// The text of a text message, without its [`head`](Message::head). Costs nothing for a message
+    /// that was received, and for one made with [`Message::text`]. One made with
+    /// [`Message::text_bytes`], and a prepared message that was handed back, is validated.
     #[must_use]
     pub fn as_text(&self) -> Option<&str> {
         match &self.body {
@@ -240,6 +266,8 @@ mod tests {
         assert_eq!((text.kind(), text.as_text(), text.payload().len()), (MessageKind::Text, Some("grüße"), 7));
         let binary = Message::binary(b"abc");
         assert_eq!((binary.kind(), binary.as_text()), (MessageKind::Binary, None));
+        let bytes = Message::text_bytes("grüße".as_bytes());
+        assert_eq!((bytes.kind(), bytes.as_text(), bytes.payload().len()), (MessageKind::Text, Some("grüße"), 7));
         let parts = Message::text_parts("12 ", "grüße");
         assert_eq!((parts.kind(), parts.head(), parts.as_text()), (MessageKind::Text, &b"12 "[..], Some("grüße")));
         assert_eq!(format!("{parts:?}"), "Text message of 10 bytes");

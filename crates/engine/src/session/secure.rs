@@ -30,16 +30,14 @@ impl<S> Session<S> {
         core: &mut Core,
         app: &mut impl Application<S>,
     ) -> Option<Removal> {
-        if matches!(self.link.phase, SessionPhase::ShuttingDown(_) | SessionPhase::Lingering) {
+        if self.is_shutting_down() {
             return None;
         }
         // Input that waits comes before these records.
         let slot = self.link.slot();
         let allowance = if self.link.has_stash() { 0 } else { core.slices.record_allowance(slot) };
         let mut plain = Plaintext { in_place: 0..0, copied: core.memory.take_output() };
-        let (result, left) = self
-            .with_stream(core, |stream| (stream.receive(&mut buffer, allowance, &mut plain), stream.records_left()))?;
-        core.slices.spend_records(slot, allowance.saturating_sub(left));
+        let result = self.open_records(allowance, core, |stream| stream.receive(&mut buffer, allowance, &mut plain))?;
         let Plaintext { in_place, copied } = plain;
         let removal = if in_place.is_empty() {
             drop(buffer);
@@ -60,10 +58,26 @@ impl<S> Session<S> {
         core.tls.as_ref().and_then(|tls| tls.get(self.link.slot())).is_some_and(TlsStream::has_kept)
     }
 
+    /// Whether the layer has such bytes, and they may be opened now.
+    fn has_openable(&self, core: &Core) -> bool {
+        !self.is_shutting_down() && !self.link.has_stash() && self.has_kept(core)
+    }
+
+    /// Whether what the peer still sends is discarded.
+    fn is_shutting_down(&self) -> bool {
+        matches!(self.link.phase, SessionPhase::ShuttingDown(_) | SessionPhase::Lingering)
+    }
+
+    /// Opens records, and subtracts them from the connection's share of the turn.
+    fn open_records<R>(&self, allowance: usize, core: &mut Core, open: impl FnOnce(&mut TlsStream) -> R) -> Option<R> {
+        let (result, left) = self.with_stream(core, |stream| (open(stream), stream.records_left()))?;
+        core.slices.spend_records(self.link.slot(), allowance.saturating_sub(left));
+        Some(result)
+    }
+
     /// Makes the connection wait for the next turn if its layer has bytes that are not opened.
     fn wait_with_kept(&mut self, core: &mut Core) {
-        let is_ending = matches!(self.link.phase, SessionPhase::ShuttingDown(_) | SessionPhase::Lingering);
-        if !is_ending && !self.link.has_stash() && self.has_kept(core) {
+        if self.has_openable(core) {
             self.accounted(core, |session, core| {
                 session.link.stash_until_next_turn(Input::Kept(Vec::new()), 0, core);
             });
@@ -72,17 +86,14 @@ impl<S> Session<S> {
 
     /// Opens records that were kept, after the input before them was delivered.
     pub(super) fn open_kept(&mut self, core: &mut Core, app: &mut impl Application<S>) -> Option<Removal> {
-        let is_ending = matches!(self.link.phase, SessionPhase::ShuttingDown(_) | SessionPhase::Lingering);
-        if is_ending || self.link.has_stash() || !self.has_kept(core) {
+        if !self.has_openable(core) {
             return None;
         }
         let slot = self.link.slot();
         let allowance = core.slices.record_allowance(slot);
         if allowance > 0 {
             let mut plain = Plaintext { in_place: 0..0, copied: core.memory.take_output() };
-            let (result, left) =
-                self.with_stream(core, |stream| (stream.open_kept(allowance, &mut plain), stream.records_left()))?;
-            core.slices.spend_records(slot, allowance.saturating_sub(left));
+            let result = self.open_records(allowance, core, |stream| stream.open_kept(allowance, &mut plain))?;
             let removal = self.records_received(result, Input::Kept(plain.copied), 0, core, app);
             if removal.is_some() {
                 return removal;
@@ -95,7 +106,7 @@ impl<S> Session<S> {
 
     /// Processes the records of the handshake that were collected until its turn (server role).
     pub(crate) fn shake_hands(&mut self, core: &mut Core, app: &mut impl Application<S>) -> Option<Removal> {
-        if matches!(self.link.phase, SessionPhase::ShuttingDown(_) | SessionPhase::Lingering) {
+        if self.is_shutting_down() {
             return None;
         }
         let mut plain = Plaintext { in_place: 0..0, copied: core.memory.take_output() };

@@ -94,7 +94,7 @@ pub(crate) struct Core {
     /// Generates the mask keys and nonces of the client role, which must be unpredictable (RFC 6455
     /// section 10.3): ChaCha with twelve rounds, seeded by the system once per shard. It generates
     /// 64 words at a time, so that a key costs a nanosecond or two, no system call and no lock
-    /// (docs/benchmarking.md has measurements).
+    /// (docs/results/engine.md has measurements).
     rng: StdRng,
 }
 

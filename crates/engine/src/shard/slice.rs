@@ -1,10 +1,10 @@
 //! The budget of work of one connection in one turn of its shard.
 //!
 //! Work is counted in units of roughly a twentieth of a nanosecond: a frame costs 256, four bytes
-//! of payload one, an inflated byte four, a record of TLS 1024. The count limits a peer whose frames are cheap to send
-//! and expensive to handle. The clock limits a peer whose messages take the handler long: after a
-//! long turn it is read for each input, and within an input after 1, 2, 4, 8, … messages. The rest
-//! of the input waits for the next turn.
+//! of payload one, an inflated byte four, a record of TLS 1024. The count limits a peer whose
+//! frames are cheap to send and expensive to handle. The clock limits a peer whose messages take
+//! the handler long: after a long turn it is read for each input, and within an input after 1, 2,
+//! 4, 8, … messages. The rest of the input waits for the next turn.
 
 use ringway_io::Slot;
 use std::time::{Duration, Instant};

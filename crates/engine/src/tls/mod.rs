@@ -39,8 +39,8 @@ use std::sync::Arc;
 const RECORD_HEADER: usize = 5;
 
 /// The default of the maximum number of plaintext bytes in a sent record. With up to 29 bytes that
-/// encryption adds, a record fits into 16 KiB: rustls allocates memory for each, and blocks above 16
-/// KiB come from a larger range of addresses, which the cache does not hold. docs/benchmarking.md
+/// encryption adds, a record fits into 16 KiB: rustls allocates memory for each, and blocks above
+/// 16 KiB come from a larger range of addresses, which the cache does not hold. docs/results/tls.md
 /// has the difference.
 const DEFAULT_RECORD_SIZE: usize = 16 * 1024 - 64;
 

@@ -69,8 +69,11 @@ impl EpollSet {
         while polled < end {
             let count = self.fetch(Some(Duration::ZERO))?;
             polled = began.elapsed();
-            if count > 0 {
-                self.window.hit(polled);
+            if count > 0 || timeout.is_some_and(|timeout| polled >= timeout) {
+                match count {
+                    0 => self.window.timed_out(polled),
+                    _ => self.window.hit(polled),
+                }
                 self.waited = began + polled;
                 return Ok(count);
             }
@@ -78,10 +81,15 @@ impl EpollSet {
         let left = timeout.map(|timeout| timeout.saturating_sub(polled));
         let last = left.map_or(Duration::ZERO, |left| self.window.last(left));
         let mut count = self.fetch(left.map(|left| left - last))?;
-        while !last.is_zero() && count == 0 && timeout.is_some_and(|timeout| began.elapsed() < timeout) {
-            count = self.fetch(Some(Duration::ZERO))?;
+        let woken = began.elapsed();
+        let mut slept = woken;
+        if !last.is_zero() {
+            while count == 0 && timeout.is_some_and(|timeout| slept < timeout) {
+                count = self.fetch(Some(Duration::ZERO))?;
+                slept = began.elapsed();
+            }
+            self.window.polled_last(slept - woken);
         }
-        let slept = began.elapsed();
         self.window.slept(polled, slept);
         self.waited = began + slept;
         Ok(count)

@@ -13,6 +13,8 @@ on_each_driver! {
     a_wait_that_polls_at_both_ends_lasts_until_its_timeout,
     a_wake_during_the_sleep_between_two_polls_ends_the_wait,
     the_time_of_polls_is_counted_and_that_of_sleeps_is_not,
+    a_poll_at_the_end_of_a_timeout_is_counted,
+    polls_until_the_timeout_are_not_given_up,
 }
 
 fn a_wake_from_another_thread_ends_the_wait<D: TestDriver>() {
@@ -159,4 +161,47 @@ fn the_time_of_polls_is_counted_and_that_of_sleeps_is_not<D: TestDriver>() {
             }
         }
     }
+}
+
+/// The CPU time of the calling thread: what it polls, but not what it sleeps.
+fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+fn a_poll_at_the_end_of_a_timeout_is_counted<D: TestDriver>() {
+    let poll = Duration::from_millis(4);
+    let mut driver = D::open(UringConfig { busy_poll: BusyPoll::Fixed(poll), ..small(1) });
+    turn(&mut driver);
+    // Each wait polls at its beginning, sleeps, and polls at its end, unless it wakes up too late.
+    let (before, mut longest) = (cpu_time(), Duration::ZERO);
+    for _ in 0..20 {
+        let polled = driver.stats().polled;
+        driver.wait(Some(4 * poll), &mut Vec::new()).expect("the driver works");
+        longest = longest.max(driver.stats().polled - polled);
+    }
+    assert!(longest > poll, "{longest:?} in a wait: the poll at its end is missing");
+    assert!(longest <= 2 * poll, "{longest:?} in a wait");
+    let (used, polled) = (cpu_time() - before, driver.stats().polled);
+    assert!(used <= polled + 5 * poll, "{polled:?} polled, {used:?} used");
+}
+
+fn polls_until_the_timeout_are_not_given_up<D: TestDriver>() {
+    // The first waits are short, so that the adaptive policy polls. It continues although no event
+    // occurs: each poll lasts until the timeout, and avoids a sleep. Other tests may need this core,
+    // which ends the polling of a driver.
+    let sleeps_of = |driver: &mut D| {
+        let before = sleeps();
+        for _ in 0..200 {
+            driver.wait(Some(Duration::from_micros(20)), &mut Vec::new()).expect("the driver works");
+        }
+        sleeps() - before
+    };
+    let slept = (0..50).map(|_| {
+        let mut driver = D::open(small(1));
+        sleeps_of(&mut driver);
+        sleeps_of(&mut driver)
+    });
+    let slept: Vec<_> = slept.collect();
+    assert!(slept.iter().any(|slept| *slept < 100), "sleeps in 200 waits each: {slept:?}");
 }

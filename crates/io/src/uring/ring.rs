@@ -131,8 +131,12 @@ impl Ring {
         let began = Instant::now();
         let limit = self.window.next(began.saturating_duration_since(self.waited));
         let polled = self.poll(began, timeout.map_or(limit, |timeout| limit.min(timeout)));
-        if self.has_event() {
-            self.window.hit(polled);
+        let is_hit = self.has_event();
+        if is_hit || timeout.is_some_and(|timeout| polled >= timeout) {
+            match is_hit {
+                true => self.window.hit(polled),
+                false => self.window.timed_out(polled),
+            }
             self.waited = began + polled;
             // Pending work may not lead to a completion, so this must not wait for one.
             return self.submit(0, None);
@@ -144,7 +148,8 @@ impl Ring {
         if !last.is_zero() && result.is_ok() && !self.has_event() {
             let now = Instant::now();
             let left = timeout.unwrap_or_default().saturating_sub(now.saturating_duration_since(began));
-            self.poll(now, left);
+            let polled = self.poll(now, left);
+            self.window.polled_last(polled);
             result = self.submit(0, None);
         }
         let slept = began.elapsed();

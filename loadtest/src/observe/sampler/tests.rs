@@ -56,7 +56,8 @@ pub(crate) fn two_cores() -> Option<(usize, usize)> {
 pub(crate) fn sampled(measured: Measured) -> WindowUse {
     let (sender, edges) = mpsc::channel();
     let begin = Instant::now();
-    sender.send(Edges { begin, end: begin + millis(300) }).expect("it is received");
+    sender.send(begin).expect("it is received");
+    sender.send(begin + millis(300)).expect("it is received");
     let sampler = spawn(measured, edges).expect("a thread can be started");
     let used = sampler.join().expect("no panic").expect("the sender is kept");
     drop(sender);

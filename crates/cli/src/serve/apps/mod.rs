@@ -1,6 +1,7 @@
 //! The applications of `ringway serve`, one file each: how it is written on the command line, and
 //! its handler.
 
+pub(super) mod broadcast;
 pub(super) mod delay;
 pub(super) mod echo;
 pub(super) mod push;
@@ -20,6 +21,7 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum App {
     Echo,
+    Broadcast,
     Sink,
     Delay(DelayOptions),
     Stall(StallOptions),
@@ -30,6 +32,7 @@ impl fmt::Display for App {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Echo => f.write_str(echo::SYNTAX.name),
+            Self::Broadcast => f.write_str(broadcast::SYNTAX.name),
             Self::Sink => f.write_str(sink::SYNTAX.name),
             Self::Delay(options) => options.fmt(f),
             Self::Stall(options) => options.fmt(f),
@@ -48,7 +51,8 @@ struct Syntax {
     parse: fn(Option<&str>) -> Result<App, String>,
 }
 
-const ALL: [&Syntax; 5] = [&echo::SYNTAX, &sink::SYNTAX, &delay::SYNTAX, &stall::SYNTAX, &push::SYNTAX];
+const ALL: [&Syntax; 6] =
+    [&echo::SYNTAX, &broadcast::SYNTAX, &sink::SYNTAX, &delay::SYNTAX, &stall::SYNTAX, &push::SYNTAX];
 
 /// Parses an application.
 fn app(text: &str) -> Result<App, String> {
@@ -102,8 +106,8 @@ mod tests {
 
     #[test]
     fn applications_without_options_refuse_them() {
-        for text in ["echo:", "echo:1", "sink:1"] {
-            let name = &text[..4];
+        for text in ["echo:", "echo:1", "sink:1", "broadcast:1"] {
+            let (name, _) = text.split_once(':').expect("a name and options");
             assert_eq!(app(text), Err(format!("it takes no options: give {name}")));
         }
     }
