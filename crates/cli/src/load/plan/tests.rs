@@ -232,7 +232,7 @@ fn messages_are_what_the_flags_describe() {
         (&["--json", "-s", "5"], "JSON messages of 5 B: give sizes of at least"),
         (&["-s", "5", "--mode", "idle"], "--size is for messages, and idle sends none: leave it out"),
         (&["-m", "x", "--mode", "receive"], "--message is for messages, and receive sends none"),
-        (&["-m", "x", "--mode", "broadcast", "-R", "1"], "broadcast sends random bytes behind a head of its own"),
+        (&["-m", "x", "--mode", "broadcast", "-R", "1"], "so it takes random content only: give a size (-s)"),
     ] {
         let error = says(wrong);
         assert!(error.contains(part), "{wrong:?}: {error}");
