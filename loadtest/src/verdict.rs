@@ -333,11 +333,11 @@ impl Findings {
             return Some(self.late(generator));
         }
         // A generator that sends on time also receives on time, even if it waits for its core now
-        // and then.
-        let has_time = if is_on_time || explains_little {
-            generator.works_little && generator.waiting < STARVED
-        } else {
-            generator.has_reserve
+        // and then, or often, if the backlog is far larger than what it is late by.
+        let has_time = match (explains_little, is_on_time) {
+            (true, _) => generator.works_little,
+            (false, true) => generator.works_little && generator.waiting < STARVED,
+            (false, false) => generator.has_reserve,
         };
         if !has_time {
             return self.disturbed(seen, generator, server);
