@@ -20,18 +20,19 @@ fn an_open_loop_shows_the_freezes_of_a_server() {
         let server = serve(APP, cores);
         let url = format!("ws://{}/", server.address());
         let core = cores.generator;
-        // The share of 20 000 Poisson arrivals that is due in freezes is 0.1 ± 0.0021 (one σ).
+        // The share of 10 000 Poisson arrivals that is due in freezes is 0.1 ± 0.003 (one σ), which
+        // moves p95 by 1.5 ms.
         for (part, arguments, offered, p95, p99) in [
             ("uniform", "-R 1k -c 20 -t 1 -d 10s", 10_000, 45.0..=55.0, 81.0..=99.0),
             ("two threads", "-R 2k -c 20 -t 2 -d 5s", 10_000, 45.0..=55.0, 81.0..=99.0),
-            ("Poisson", "-R 4k -c 20 -t 1 -d 5s --arrivals poisson --seed 1", 20_000, 42.0..=58.0, 80.0..=99.0),
+            ("Poisson", "-R 2k -c 20 -t 1 -d 5s --arrivals poisson --seed 1", 10_000, 42.0..=58.0, 80.0..=99.0),
         ] {
             proof.part(part);
             // Two threads share the core, so that the server has its own.
             let report = load(&url, &format!("{arguments} -w 0 --verify all --cores {core}"));
             let sent = report.count("messages.sent");
             if part == "Poisson" {
-                proof.within("messages.sent", sent as f64, offered as f64 * 0.97..=offered as f64 * 1.03);
+                proof.within("messages.sent", sent as f64, offered as f64 * 0.95..=offered as f64 * 1.05);
             } else {
                 proof.equal("messages.sent", sent, offered);
             }
