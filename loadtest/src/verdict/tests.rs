@@ -315,6 +315,7 @@ fn an_open_loop_that_keeps_up_is_limited_by_its_rate() {
         ("a small lag", lag(0.2, 0.0, 90.0, 100.0), Rate),
         ("a lag that is small beside the response", lag(0.2, 0.0, 3_000.0, 90_000.0), Rate),
         ("late without a reason", lag(0.2, 0.0, 3_000.0, 4_000.0), Generator),
+        ("its replies waited for its core", lag(0.2, 0.3, 3_000.0, 15_000.0), Surroundings),
         ("late because it waited for its core", lag(0.2, 0.3, 3_000.0, 4_000.0), Surroundings),
         (
             "held back by the server",
