@@ -74,7 +74,9 @@ fn a_closed_loop_agrees_with_littles_law() {
         for (delay, arguments) in [(20, "-n 200"), (200, "-d 3s")] {
             proof.part(format!("{delay} ms, {arguments}"));
             let (report, server) = run(delay, &format!("-c 1 -p 1 {arguments}"), cores);
-            quantiles(proof, &report, &server, delay, 0.5);
+            // A closed loop states no uncertainty: the bound of the median is a slice of another
+            // thread, and that of the minimum is the narrow one.
+            quantiles(proof, &report, &server, delay, 5.0);
             // Rate and latency are from different counters. The message in flight at the end of a
             // run by time is not counted in the rate.
             let in_flight = report.number("messages.per_second") * report.millis("response.mean") / 1000.0;

@@ -85,14 +85,16 @@ fn a_generator_that_is_starved_of_its_core_does_not_blame_the_server() {
         // The response time is the lag and the service time.
         proof.at_least("response.p99 ms", report.millis("response.p99"), lag * 0.999);
 
-        for (busy, shares) in [(1, 0.35..=0.65), (3, 0.6..=0.85)] {
+        for (busy, share) in [(1, 0.35), (3, 0.6)] {
             proof.part(format!("{busy} busy threads, closed loop"));
             let report = run(CLOSED, &url, cores, busy);
             starved(proof, &report);
-            // The scheduler's fair shares of the time in which the generator has work.
+            // The scheduler's fair shares, 1/2 and 3/4, of the time in which the generator has work.
+            // It is more where other processes use the core too, or where the generator sleeps in
+            // between, and waits for the end of a slice after each sleep.
             let ran: f64 = ["busy", "polling"].iter().flat_map(|key| report.each("generator.threads", key)).sum();
             let delay = run_delay(&report);
-            proof.within("run delay / time with work", delay / (delay + ran), shares);
+            proof.at_least("run delay / time with work", delay / (delay + ran), share);
             // It waits for the starved generator.
             proof.within("server.busiest_thread", report.number("server.busiest_thread"), 0.0..=0.9);
         }
