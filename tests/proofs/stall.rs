@@ -49,13 +49,17 @@ fn an_open_loop_shows_the_freezes_of_a_server() {
     });
 }
 
-/// The mean of the others is added to the 5 ms. It is a slice of another thread (3 ms) on each side
-/// where the cores are busy; a mean of the messages that are answered at once is below 1 ms.
+/// Where the cores are busy, each side is late, which makes the response times longer and never
+/// shorter. The upper bounds allow for the lateness that the generator states (±), on both sides;
+/// the lower bounds, below which the wrong methods are, do not move. The mean of the other messages
+/// is added to the 5 ms; a mean of the messages that are answered at once is below 1 ms.
 fn response(proof: &mut Proof, report: &Report, p95: RangeInclusive<f64>, p99: RangeInclusive<f64>) {
-    proof.within("response.p95 ms", report.millis("response.p95"), p95);
-    proof.within("response.p99 ms", report.millis("response.p99"), p99);
-    proof.within("response.max ms", report.millis("response.max"), 95.0..=160.0);
-    proof.within("response.mean ms", report.millis("response.mean"), 4.5..=10.0);
+    let late = 2.0 * report.number("generator.uncertainty_us") / 1000.0;
+    let latest = 2.0 * report.millis("send_lag.max");
+    proof.within("response.p95 ms", report.millis("response.p95"), *p95.start()..=*p95.end() + late);
+    proof.within("response.p99 ms", report.millis("response.p99"), *p99.start()..=*p99.end() + late);
+    proof.within("response.max ms", report.millis("response.max"), 95.0..=160.0 + latest);
+    proof.within("response.mean ms", report.millis("response.mean"), 4.5..=7.0 + late);
 }
 
 /// The service time on a closed loop of one connection cannot show the freezes, although they are
@@ -69,7 +73,8 @@ fn a_closed_loop_cannot_show_the_freezes() {
         let arguments = format!("-c 1 -p 1 -t 1 -w 0 -d {SECONDS}s --verify all --cores {}", cores.generator);
         let report = load(&url, &arguments);
         proof.within("service.p95 ms", report.millis("service.p95"), 0.0..=10.0);
-        proof.within("service.p99 ms", report.millis("service.p99"), 0.0..=10.0);
+        // 90 ms in an open loop.
+        proof.within("service.p99 ms", report.millis("service.p99"), 0.0..=45.0);
         proof.within("service.max ms", report.millis("service.max"), 90.0..=160.0);
         // One freeze ends in each second. One that ends at the edge of two may count as either's.
         let maxima = report.each("timeline", "max");
