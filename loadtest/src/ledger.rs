@@ -138,6 +138,45 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    /// Enters a message that was answered after a time, or not within it.
+    fn enter(ledger: &mut Ledger, nanos: u64, is_answered: bool) {
+        ledger.counts.offered += 1;
+        if is_answered {
+            ledger.counts.received += 1;
+            ledger.response.record(nanos);
+        } else {
+            ledger.counts.missing += 1;
+            ledger.response.record_lower_bound(nanos);
+            ledger.errors.count("reply_timeout", String::new);
+        }
+    }
+
+    proptest! {
+        // A histogram has 33 000 counters, which a build without optimization adds slowly.
+        #![proptest_config(ProptestConfig::with_cases(40))]
+        /// The ledgers of threads and intervals are the ledger of all messages, in whatever order
+        /// they are added.
+        #[test]
+        fn the_sum_of_intervals_is_the_whole(
+            messages in prop::collection::vec((0..6usize, 0..20_000_000_000u64, prop::bool::weighted(0.9)), 0..200),
+            order in Just([0, 1, 2, 3, 4, 5]).prop_shuffle(),
+        ) {
+            let mut whole = Ledger::default();
+            let mut parts: Vec<Ledger> = (0..6).map(|_| Ledger::default()).collect();
+            for (part, nanos, is_answered) in messages {
+                enter(&mut parts[part], nanos, is_answered);
+                enter(&mut whole, nanos, is_answered);
+            }
+            let mut sum = Ledger::default();
+            order.into_iter().for_each(|part| sum.merge(std::mem::take(&mut parts[part])));
+            prop_assert_eq!(sum.counts, whole.counts);
+            prop_assert_eq!(sum.response.quantiles(), whole.response.quantiles());
+            prop_assert_eq!(sum.response.buckets(), whole.response.buckets());
+            prop_assert_eq!(sum.errors.total(), whole.errors.total());
+        }
+    }
 
     #[test]
     fn ledgers_add_up() {

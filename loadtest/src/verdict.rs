@@ -7,7 +7,8 @@
 //! 1. Without connections or messages, nothing was measured: [`LimitedBy::Inconclusive`]. The same
 //!    holds for a window of less than 100 ms, in which CPU times show nothing.
 //! 2. In an open loop that kept up, neither side was the limit ([`LimitedBy::Rate`]), unless the
-//!    generator's lateness is at least half of the response time.
+//!    generator's lateness is at least half of the response time, or it sent late and waited for a
+//!    core for a quarter of the time.
 //! 3. A saturated generator is the limit, unless steal, throttling or other threads on its cores
 //!    took at least a tenth of its time ([`LimitedBy::Surroundings`]), or the server was full too.
 //!    Two full sides that move more than a gigabyte per second over loopback are limited by the
@@ -271,11 +272,19 @@ impl Findings {
         }
         let lag = open.send_lag_p99_us.unwrap_or(0.0);
         let response = seen.response_p99_us.unwrap_or(0.0);
-        if lag <= ON_TIME_US || lag < LATE_SHARE * response || open.held_back > 0 {
+        if lag <= ON_TIME_US || open.held_back > 0 {
             return Some(LimitedBy::Rate);
         }
-        self.say("the messages were sent late, which is most of the response time at p99");
-        Some(self.late(generator))
+        if lag >= LATE_SHARE * response {
+            self.say("the messages were sent late, which is most of the response time at p99");
+            return Some(self.late(generator));
+        }
+        // The time that a reply waits for the generator is in its response time, and not in the lag.
+        if generator.waiting >= STARVED {
+            self.say("the replies waited for the generator, and the response times contain that");
+            return Some(self.late(generator));
+        }
+        Some(LimitedBy::Rate)
     }
 
     /// The verdict of a generator that sent late without being saturated.
@@ -339,11 +348,11 @@ impl Findings {
             return Some(self.late(generator));
         }
         // A generator that sends on time also receives on time, even if it waits for its core now
-        // and then.
-        let has_time = if is_on_time || explains_little {
-            generator.works_little && generator.waiting < STARVED
-        } else {
-            generator.has_reserve
+        // and then, or often, if the backlog is far larger than what it is late by.
+        let has_time = match (explains_little, is_on_time) {
+            (true, _) => generator.works_little,
+            (false, true) => generator.works_little && generator.waiting < STARVED,
+            (false, false) => generator.has_reserve,
         };
         if !has_time {
             return self.disturbed(seen, generator, server);

@@ -37,7 +37,8 @@ fn quantiles(proof: &mut Proof, report: &Report, server: &ImpairedReport, delay:
     }
     // At least one message is not disturbed.
     let above = report.millis("response.min") - minimum;
-    proof.within("response.min above delays.min ms", above, -minimum * RESOLUTION..=0.5);
+    let resolution = minimum * RESOLUTION;
+    proof.within("response.min above delays.min ms", above, -resolution..=0.5 + resolution);
     // Both directions of loopback and two wakes take 50 µs. A slice of another thread takes 5 ms, on
     // each side. Where the cores are busy, the generator is late, and states it (±).
     let median = report.at("generator.uncertainty_us").as_f64().map_or(median, |late| median.max(late / 1000.0));
@@ -74,7 +75,9 @@ fn a_closed_loop_agrees_with_littles_law() {
         for (delay, arguments) in [(20, "-n 200"), (200, "-d 3s")] {
             proof.part(format!("{delay} ms, {arguments}"));
             let (report, server) = run(delay, &format!("-c 1 -p 1 {arguments}"), cores);
-            quantiles(proof, &report, &server, delay, 0.5);
+            // A closed loop states no uncertainty: the bound of the median is a slice of another
+            // thread, and that of the minimum is the narrow one.
+            quantiles(proof, &report, &server, delay, 5.0);
             // Rate and latency are from different counters. The message in flight at the end of a
             // run by time is not counted in the rate.
             let in_flight = report.number("messages.per_second") * report.millis("response.mean") / 1000.0;

@@ -77,7 +77,7 @@ fn compare(proof: &mut Proof, report: &Report, server: &ImpairedCounts, offered:
 /// Loads of different shapes, their messages, and whether several messages of a connection wait at
 /// once.
 const SHAPES: [(&str, u64, bool); 3] =
-    [("-c 10 -p 4 -n 4000", 4000, true), ("-c 1 -p 1 -n 400", 400, false), ("-R 2k -c 20 -n 2000", 2000, false)];
+    [("-c 10 -p 4 -n 4000", 4000, true), ("-c 1 -p 1 -n 200", 200, false), ("-R 2k -c 20 -n 2000", 2000, false)];
 
 /// Runs all shapes with one fault. `count` is the server's count of it.
 fn one_fault(proof: &mut Proof, name: &str, impairments: &Impairments, count: impl Fn(&ImpairedCounts) -> u64) {

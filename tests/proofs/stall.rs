@@ -20,18 +20,19 @@ fn an_open_loop_shows_the_freezes_of_a_server() {
         let server = serve(APP, cores);
         let url = format!("ws://{}/", server.address());
         let core = cores.generator;
-        // The share of 20 000 Poisson arrivals that is due in freezes is 0.1 ± 0.0021 (one σ).
+        // The share of 10 000 Poisson arrivals that is due in freezes is 0.1 ± 0.003 (one σ), which
+        // moves p95 by 1.5 ms.
         for (part, arguments, offered, p95, p99) in [
             ("uniform", "-R 1k -c 20 -t 1 -d 10s", 10_000, 45.0..=55.0, 81.0..=99.0),
             ("two threads", "-R 2k -c 20 -t 2 -d 5s", 10_000, 45.0..=55.0, 81.0..=99.0),
-            ("Poisson", "-R 4k -c 20 -t 1 -d 5s --arrivals poisson --seed 1", 20_000, 42.0..=58.0, 80.0..=99.0),
+            ("Poisson", "-R 2k -c 20 -t 1 -d 5s --arrivals poisson --seed 1", 10_000, 42.0..=58.0, 80.0..=99.0),
         ] {
             proof.part(part);
             // Two threads share the core, so that the server has its own.
             let report = load(&url, &format!("{arguments} -w 0 --verify all --cores {core}"));
             let sent = report.count("messages.sent");
             if part == "Poisson" {
-                proof.within("messages.sent", sent as f64, offered as f64 * 0.97..=offered as f64 * 1.03);
+                proof.within("messages.sent", sent as f64, offered as f64 * 0.95..=offered as f64 * 1.05);
             } else {
                 proof.equal("messages.sent", sent, offered);
             }
@@ -48,13 +49,17 @@ fn an_open_loop_shows_the_freezes_of_a_server() {
     });
 }
 
-/// The mean of the others is added to the 5 ms. It is a slice of another thread (3 ms) on each side
-/// where the cores are busy; a mean of the messages that are answered at once is below 1 ms.
+/// Where the cores are busy, each side is late, which makes the response times longer and never
+/// shorter. The upper bounds allow for the lateness that the generator states (±), on both sides;
+/// the lower bounds, below which the wrong methods are, do not move. The mean of the other messages
+/// is added to the 5 ms; a mean of the messages that are answered at once is below 1 ms.
 fn response(proof: &mut Proof, report: &Report, p95: RangeInclusive<f64>, p99: RangeInclusive<f64>) {
-    proof.within("response.p95 ms", report.millis("response.p95"), p95);
-    proof.within("response.p99 ms", report.millis("response.p99"), p99);
-    proof.within("response.max ms", report.millis("response.max"), 95.0..=160.0);
-    proof.within("response.mean ms", report.millis("response.mean"), 4.5..=10.0);
+    let late = 2.0 * report.number("generator.uncertainty_us") / 1000.0;
+    let latest = 2.0 * report.millis("send_lag.max");
+    proof.within("response.p95 ms", report.millis("response.p95"), *p95.start()..=*p95.end() + late);
+    proof.within("response.p99 ms", report.millis("response.p99"), *p99.start()..=*p99.end() + late);
+    proof.within("response.max ms", report.millis("response.max"), 95.0..=160.0 + latest);
+    proof.within("response.mean ms", report.millis("response.mean"), 4.5..=7.0 + late);
 }
 
 /// The service time on a closed loop of one connection cannot show the freezes, although they are
@@ -68,7 +73,8 @@ fn a_closed_loop_cannot_show_the_freezes() {
         let arguments = format!("-c 1 -p 1 -t 1 -w 0 -d {SECONDS}s --verify all --cores {}", cores.generator);
         let report = load(&url, &arguments);
         proof.within("service.p95 ms", report.millis("service.p95"), 0.0..=10.0);
-        proof.within("service.p99 ms", report.millis("service.p99"), 0.0..=10.0);
+        // 90 ms in an open loop.
+        proof.within("service.p99 ms", report.millis("service.p99"), 0.0..=45.0);
         proof.within("service.max ms", report.millis("service.max"), 90.0..=160.0);
         // One freeze ends in each second. One that ends at the edge of two may count as either's.
         let maxima = report.each("timeline", "max");

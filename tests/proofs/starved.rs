@@ -78,21 +78,23 @@ fn a_generator_that_is_starved_of_its_core_does_not_blame_the_server() {
         proof.part("1 busy thread, open loop");
         let report = run(OPEN, &url, cores, 1);
         starved(proof, &report);
-        proof.at_least("run delay", run_delay(&report), f64::max(0.05, 2.0 * run_delay(&control)));
+        proof.at_least("run delay", run_delay(&report), 0.1);
         // The slices of the other thread.
         let lag = report.millis("send_lag.p99");
         proof.at_least("send_lag.p99 ms", lag, 1.0);
         // The response time is the lag and the service time.
         proof.at_least("response.p99 ms", report.millis("response.p99"), lag * 0.999);
 
-        for (busy, shares) in [(1, 0.35..=0.65), (3, 0.6..=0.85)] {
+        for (busy, share) in [(1, 0.35), (3, 0.6)] {
             proof.part(format!("{busy} busy threads, closed loop"));
             let report = run(CLOSED, &url, cores, busy);
             starved(proof, &report);
-            // The scheduler's fair shares of the time in which the generator has work.
+            // The scheduler's fair shares, 1/2 and 3/4, of the time in which the generator has work.
+            // It is more where other processes use the core too, or where the generator sleeps in
+            // between, and waits for the end of a slice after each sleep.
             let ran: f64 = ["busy", "polling"].iter().flat_map(|key| report.each("generator.threads", key)).sum();
             let delay = run_delay(&report);
-            proof.within("run delay / time with work", delay / (delay + ran), shares);
+            proof.at_least("run delay / time with work", delay / (delay + ran), share);
             // It waits for the starved generator.
             proof.within("server.busiest_thread", report.number("server.busiest_thread"), 0.0..=0.9);
         }

@@ -317,6 +317,7 @@ fn an_open_loop_that_keeps_up_is_limited_by_its_rate() {
         ("a small lag", lag(0.2, 0.0, 90.0, 100.0), Rate),
         ("a lag that is small beside the response", lag(0.2, 0.0, 3_000.0, 90_000.0), Rate),
         ("late without a reason", lag(0.2, 0.0, 3_000.0, 4_000.0), Generator),
+        ("its replies waited for its core", lag(0.2, 0.3, 3_000.0, 15_000.0), Surroundings),
         ("late because it waited for its core", lag(0.2, 0.3, 3_000.0, 4_000.0), Surroundings),
         (
             "held back by the server",
@@ -368,7 +369,19 @@ fn an_open_loop_that_falls_behind_on_time_is_limited_by_the_server() {
             Figures { generator_cores: None, ..behind(thread(0.2, 0.0), None) },
             Inconclusive,
         ),
-        ("a starved generator", behind(thread(0.2, 0.4), None), Surroundings),
+        (
+            // 6 messages are due in the send lag.
+            "a starved generator, and a backlog that is far larger",
+            behind(thread(0.2, 0.4), None),
+            Server,
+        ),
+        (
+            "a starved generator, and a backlog that it explains",
+            open_with(thread(0.2, 0.4), None, |open| {
+                (open.achieved, open.backlog_growth, open.send_lag_p99_us) = (0.5, 50, Some(900.0));
+            }),
+            Surroundings,
+        ),
         ("a late generator", late(thread(0.2, 0.0), None), Generator),
         (
             // 400 messages are due in 40 ms, and 50 000 were not answered.
