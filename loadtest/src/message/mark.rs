@@ -87,7 +87,7 @@ impl Marks {
     }
 
     /// The mark of message `number` of a connection.
-    #[inline]
+    #[cfg(test)]
     pub(crate) fn write(self, kind: MessageKind, connection: u32, number: u32) -> [u8; LEN] {
         Self::encode(kind, number, self.hash(connection, number))
     }
