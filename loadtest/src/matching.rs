@@ -135,28 +135,32 @@ impl Window {
     /// Matches a reply that carries the number of its message.
     #[inline]
     pub(crate) fn answered_by_number(&mut self, number: u32) -> Reply {
-        let age = self.next.wrapping_sub(number);
-        let known = match &mut self.messages {
-            Messages::Pair { entries, .. } => (1..=2).contains(&age).then(|| &mut entries[number as usize % 2]),
-            Messages::Ring(ring) => (age.wrapping_sub(1) < ring.len()).then(|| ring.entry(number)),
-        };
-        match known.map(|entry| (entry.state(), entry)) {
-            Some((State::Waiting, entry)) => {
-                let sent = entry.sent();
-                entry.set(State::Answered);
-                self.waiting -= 1;
-                let overtaken = match &mut self.messages {
-                    Messages::Pair { .. } => false,
-                    Messages::Ring(ring) => ring.answered(number, self.next),
-                };
-                Reply::Answer { sent, number, overtaken }
-            }
+        if let Some(entry) = self.messages.known(self.next, number)
+            && entry.is_waiting()
+        {
+            let sent = entry.sent();
+            entry.set(State::Answered);
+            self.waiting -= 1;
+            let overtaken = match &mut self.messages {
+                Messages::Pair { .. } => false,
+                Messages::Ring(ring) => ring.answered(number, self.next),
+            };
+            return Reply::Answer { sent, number, overtaken };
+        }
+        self.answered_again(number)
+    }
+
+    /// Matches a reply to a number that does not wait among the last ones.
+    #[cold]
+    fn answered_again(&mut self, number: u32) -> Reply {
+        match self.messages.known(self.next, number).map(|entry| (entry.state(), entry)) {
             Some((State::Answered, _)) => Reply::Duplicate { number },
             Some((State::Expired, entry)) => {
                 entry.set(State::Answered);
                 Reply::Late { number, sent: entry.sent() }
             }
-            Some((State::Unused, _)) | None => self.answered_aside(number),
+            // One that waits has been handled by the caller.
+            Some((State::Unused | State::Waiting, _)) | None => self.answered_aside(number),
         }
     }
 
@@ -246,6 +250,18 @@ impl Window {
     }
 }
 
+impl Messages {
+    /// The entry of a number, if it is among the last ones before `next`.
+    #[inline]
+    fn known(&mut self, next: u32, number: u32) -> Option<&mut Entry> {
+        let age = next.wrapping_sub(number);
+        match self {
+            Self::Pair { entries, .. } => (1..=2).contains(&age).then(|| &mut entries[number as usize % 2]),
+            Self::Ring(ring) => (age.wrapping_sub(1) < ring.len()).then(|| ring.entry(number)),
+        }
+    }
+}
+
 impl Ring {
     /// Continues a pair whose last message, the one before `next`, waits.
     #[cold]
@@ -274,7 +290,7 @@ impl Ring {
         if waiting >= self.len() / 2 {
             self.grow(number);
         }
-        if self.entry(number).state().is_open() {
+        if self.entry(number).is_open() {
             self.set_aside(number);
         }
         *self.entry(number) = entry;
@@ -312,7 +328,7 @@ impl Ring {
     fn pass_first(&mut self, next: u32) {
         loop {
             self.first = self.first.wrapping_add(1);
-            if self.first == next || self.entry(self.first).state() == State::Waiting {
+            if self.first == next || self.entry(self.first).is_waiting() {
                 return;
             }
         }

@@ -19,14 +19,6 @@ pub(super) enum State {
     Expired,
 }
 
-impl State {
-    /// Whether a first answer to the message may still arrive.
-    #[inline]
-    pub(super) fn is_open(self) -> bool {
-        matches!(self, Self::Waiting | Self::Expired)
-    }
-}
-
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
     intended: u64,
@@ -56,6 +48,18 @@ impl Entry {
             2 => State::Answered,
             _ => State::Expired,
         }
+    }
+
+    #[inline]
+    pub(super) fn is_waiting(&self) -> bool {
+        self.submitted >> TIME_BITS == State::Waiting as u64
+    }
+
+    /// Whether a first answer to the message may still arrive: it waits, or has expired.
+    #[inline]
+    pub(super) fn is_open(&self) -> bool {
+        // The lower bit of the state.
+        self.submitted & 1 << TIME_BITS != 0
     }
 
     #[inline]

@@ -36,6 +36,29 @@ static BITS: [[u32; 256]; 4] = {
 
 const INVALID: u32 = 1 << 31;
 
+/// A word of eight bytes with this value each.
+const fn each(byte: u8) -> u64 {
+    u64::from_ne_bytes([byte; LEN])
+}
+
+/// The eight characters of 48 bits, all at once: a message is copied right after its mark was
+/// written, and eight stores of a byte would delay the load of them as a word.
+#[inline]
+fn encode(bits: u64) -> [u8; LEN] {
+    // Six bits in each byte, the first ones in the highest byte.
+    let bits = (bits & 0xffff_ff00_0000) << 8 | bits & 0x00ff_ffff;
+    let bits = (bits & 0x00ff_f000_00ff_f000) << 4 | bits & 0x0000_0fff_0000_0fff;
+    let values = (bits & 0x0fc0_0fc0_0fc0_0fc0) << 2 | bits & 0x003f_003f_003f_003f;
+    // One in each byte whose value is at least this.
+    let from = |value: u8| ((values + each(0x80 - value)) & each(0x80)) >> 7;
+    // The distances between the ranges of the alphabet. No byte leaves 0 to 255.
+    let characters = values + each(b'A') + from(26) * u64::from(b'a' - b'A' - 26)
+        - from(52) * u64::from(b'a' + 26 - b'0')
+        - from(62) * u64::from(b'0' + 10 - b'-')
+        + from(63) * u64::from(b'_' - b'-' - 1);
+    characters.to_be_bytes()
+}
+
 /// The 48 bits of eight characters.
 #[inline]
 fn decode(characters: &[u8; LEN]) -> Option<u64> {
@@ -74,10 +97,7 @@ impl Marks {
     pub(super) fn encode(kind: MessageKind, number: u32, hash: u64) -> [u8; LEN] {
         match kind {
             MessageKind::Binary => (u64::from(number) << 32 | hash >> 32).to_be_bytes(),
-            MessageKind::Text => {
-                let bits = u64::from(number) << 16 | hash >> 48;
-                std::array::from_fn(|at| ALPHABET[(bits >> (42 - 6 * at)) as usize & 63])
-            }
+            MessageKind::Text => encode(u64::from(number) << 16 | hash >> 48),
         }
     }
 
@@ -124,6 +144,21 @@ mod tests {
         #[test]
         fn what_is_too_short_has_no_mark(bytes in proptest::collection::vec(any::<u8>(), 0..LEN), kind in kinds()) {
             prop_assert_eq!(Marks::new(1).read(kind, 0, &bytes), None);
+        }
+    }
+
+    #[test]
+    fn each_value_has_its_character_at_each_place() {
+        for (value, character) in ALPHABET.iter().enumerate() {
+            for other in [0, 25, 26, 51, 52, 61, 62, 63] {
+                for place in 0..LEN {
+                    let values: [usize; LEN] = std::array::from_fn(|at| if at == place { value } else { other });
+                    let bits = values.iter().fold(0, |bits, value| bits << 6 | *value as u64);
+                    let expected = values.map(|value| ALPHABET[value]);
+                    assert_eq!(expected[place], *character);
+                    assert_eq!((encode(bits), decode(&expected)), (expected, Some(bits)));
+                }
+            }
         }
     }
 

@@ -34,6 +34,8 @@ const FILL: u8 = b' ';
 pub(super) struct Random {
     block: Vec<u8>,
     sizes: Sizes,
+    /// The size of all messages, if they have one: it needs no hash.
+    size: Option<usize>,
     alphabet: Alphabet,
     /// The position of the latest mark, and the bytes that it replaces.
     mark: (usize, [u8; mark::LEN]),
@@ -57,13 +59,14 @@ impl Random {
         let block = alphabet.block(PLACES as usize + sizes.max() + 2 * (MAX_REST + 1), hash::mix(seed));
         let mut saved = [0; mark::LEN];
         saved.copy_from_slice(&block[..mark::LEN]);
-        Self { block, sizes, alphabet, mark: (0, saved), fills: Default::default() }
+        let size = (sizes.min() == sizes.max()).then_some(sizes.max());
+        Self { block, sizes, size, alphabet, mark: (0, saved), fills: Default::default() }
     }
 
     /// The length of the message with this hash.
     #[inline]
     pub(super) fn len(&self, hash: u64) -> usize {
-        self.sizes.pick(hash)
+        self.size.unwrap_or_else(|| self.sizes.pick(hash))
     }
 
     /// Whether messages of this length have a mark.
@@ -101,12 +104,11 @@ impl Random {
         payload: &[u8],
         depth: Depth,
     ) -> Result<(), Mismatch> {
-        let hash = marks.hash(connection, number);
-        let expected = self.len(hash);
+        let expected = self.size.unwrap_or_else(|| self.sizes.pick(marks.hash(connection, number)));
         if payload.len() != expected {
             return Err(Mismatch::Length { expected });
         }
-        if depth == Depth::Shape || self.is_equal(connection, number, hash, payload, depth) {
+        if depth == Depth::Shape || self.is_equal(connection, number, marks.hash(connection, number), payload, depth) {
             return Ok(());
         }
         Err(Mismatch::Content)

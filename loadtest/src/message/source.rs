@@ -47,8 +47,8 @@ impl Source {
     }
 
     /// The kind of all messages.
-    #[inline]
-    pub(crate) fn kind(&self) -> MessageKind {
+    #[cfg(test)]
+    fn kind(&self) -> MessageKind {
         self.kind
     }
 

@@ -113,7 +113,7 @@ impl Crew {
         let kind = match &orders.behaviour {
             Behaviour::Echo => Kind::Echo,
             Behaviour::Request { think: of } => {
-                think = of.clone();
+                think = *of;
                 Kind::Request
             }
             Behaviour::Send => Kind::Send,
@@ -128,7 +128,7 @@ impl Crew {
                 Kind::Broadcast
             }
             Behaviour::Churn { lifetime: of, pause: then } => {
-                (lifetime, pause) = (of.clone(), then.clone());
+                (lifetime, pause) = (*of, *then);
                 Kind::Churn
             }
             Behaviour::Slow { bytes_per_second: of } => {
@@ -495,7 +495,7 @@ impl Crew {
         let kind = match mismatch {
             Mismatch::Kind { .. } => errors::WRONG_KIND,
             Mismatch::Length { .. } => errors::WRONG_LENGTH,
-            Mismatch::Content { .. } => errors::WRONG_CONTENT,
+            Mismatch::Content => errors::WRONG_CONTENT,
         };
         let (is, len) = (message.kind(), message.payload().len());
         self.ledger.errors.count(kind, || {

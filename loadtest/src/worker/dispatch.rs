@@ -52,6 +52,15 @@ impl Crew {
     pub(super) fn message(&mut self, cx: &mut Context, conn: &mut Conn<'_>, message: &Message<'_>) {
         match self.kind {
             Kind::Echo => echo::message(self, cx, conn, message),
+            _ => self.other_message(cx, conn, message),
+        }
+    }
+
+    /// Handles a message of the behaviours that are not to be the fastest.
+    #[inline(never)]
+    fn other_message(&mut self, cx: &mut Context, conn: &mut Conn<'_>, message: &Message<'_>) {
+        match self.kind {
+            Kind::Echo => echo::message(self, cx, conn, message),
             Kind::Churn => churn::message(self, cx, conn, message),
             Kind::Request => request::message(self, cx, conn, message),
             Kind::Send | Kind::Idle => send::message(self, message),

@@ -280,6 +280,7 @@ impl<'a, H: Handler> Connection<'a, H> {
     /// [`Limits::max_buffered`](crate::Limits::max_buffered) bytes would be queued; if nothing is
     /// queued, a message of any size up to 1 GiB is accepted. Costs one copy of the payload, or its
     /// compression if compression was negotiated.
+    #[inline]
     pub fn send<'m>(&mut self, message: Message<'m>) -> SendOutcome<'m> {
         if message.len() > MAX_PAYLOAD {
             return SendOutcome::TooLarge(message);
