@@ -363,6 +363,7 @@ fn figures(population: &Population, part: &mut Part, readers: u64, length: Durat
         in_flight: population.load.in_flight(),
         connections: part.connections,
         opening_us: part.opening.times(),
+        opened_per_second: per_second(part.ledger.counts.opened, length),
         messages,
         latency_us: latency(&mut part.ledger),
         gaps_us: part.ledger.gaps.quantiles(),

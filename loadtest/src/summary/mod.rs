@@ -206,9 +206,13 @@ pub struct PopulationFigures {
     pub connections: ConnectionFigures,
     /// The durations of the stages of connecting.
     pub opening_us: OpeningFigures,
+    /// Connections that opened in the measured part, per second. 0 unless the behaviour opens
+    /// connections while messages are sent.
+    pub opened_per_second: f64,
     /// Messages of the measured part.
     pub messages: MessageFigures,
-    /// Latencies.
+    /// Latencies. If the behaviour is `connect`, a message is due when its connection is, so
+    /// `response` contains the opening, and `service` is the time of the first message alone.
     pub latency_us: LatencyFigures,
     /// Times between two messages that a connection has received without having asked for them.
     pub gaps_us: Option<Quantiles>,

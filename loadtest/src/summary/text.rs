@@ -153,7 +153,7 @@ impl Report {
                 lines.add(&population.name, &connecting(&population.connections, Duration::ZERO));
                 write_population(lines, population, &measured);
             }
-            lines.add("all", &counts(&self.messages, &measured));
+            lines.add("all", &counts(&self.messages, "answered", &measured));
         }
         let histogram = bars(&mut self.text.response.clone(), "             ");
         if !histogram.is_empty() {
@@ -241,10 +241,19 @@ fn write_population(lines: &mut Lines, population: &PopulationFigures, measured:
         return lines.add("held", &format!("for {measured}"));
     }
     lines.add("messages", &rates(messages));
-    lines.add("", &counts(messages, measured));
-    write_latency(lines, &population.latency_us, population.load == "open");
+    let received = if population.reach.is_some() { "delivered" } else { "answered" };
+    lines.add("", &counts(messages, received, measured));
+    if population.opened_per_second > 0.0 {
+        lines.add("handshakes", &format!("{}/s", count(population.opened_per_second)));
+    }
+    // The opening of a connection is a part of the response time of its message.
+    let has_service_times = population.load == "open" || population.behaviour == "connect";
+    write_latency(lines, &population.latency_us, has_service_times);
     if let Some(gaps) = &population.gaps_us {
-        lines.add("gaps", &row(gaps));
+        lines.add("between", &row(gaps));
+        if messages.numbered == 0 {
+            lines.add("", "no sequence numbers: missing messages are not known");
+        }
     }
     if let Some(reach) = &population.reach {
         let share = format!("{:.2} %", reach.reached * 100.0);
@@ -275,10 +284,10 @@ fn rates(messages: &MessageFigures) -> String {
     text
 }
 
-fn counts(messages: &MessageFigures, measured: &str) -> String {
+fn counts(messages: &MessageFigures, received: &str, measured: &str) -> String {
     let mut text = format!("{} sent", messages.sent);
     if messages.received + messages.missing > 0 {
-        let _ = write!(text, ", {} answered, {} missing", messages.received, messages.missing);
+        let _ = write!(text, ", {} {received}, {} missing", messages.received, messages.missing);
     }
     let rest = [
         (messages.unsent, "unsent"),
