@@ -69,6 +69,7 @@ pub(crate) struct Cut {
     /// The end of the interval, in nanoseconds since the epoch.
     pub(crate) to: u64,
     /// By population.
+    #[expect(clippy::vec_box, reason = "a ledger of several hundred bytes is replaced and sent as a pointer")]
     pub(crate) ledgers: Vec<Box<Ledger>>,
     /// By population: the deliveries since the latest cut, and the number of those that are left
     /// out.

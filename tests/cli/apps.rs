@@ -2,6 +2,7 @@
 
 use ringway_tests::{Frame, Received, ServerProcess, WirePeer, guarded, program, ringway, run};
 use rustix::process::Pid;
+use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
 use std::thread;
@@ -221,4 +222,79 @@ fn a_slow_reader_sees_gaps_and_the_server_counts_them() {
     let counts = rest.lines().last().and_then(|line| line.strip_prefix("pushed       ")).expect("it prints its counts");
     let counts: Vec<u32> = counts.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse().ok()).collect();
     assert!(counts[0] >= received + of_slow && counts[1] >= skipped, "{counts:?}: {received} {of_slow} {skipped}");
+}
+
+/// What a load against an application has counted for its only population.
+fn loaded(serving: &ServerProcess, flags: &[&str]) -> Value {
+    let address = serving.address().to_string();
+    let ended = run(ringway(&[&["load", &address, "--format=json", "--seed=1"], flags].concat()));
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    let report: Value = serde_json::from_str(&ended.stdout).expect("JSON");
+    report["populations"][0].clone()
+}
+
+#[test]
+fn a_broadcast_reaches_the_connections_of_all_shards_in_order() {
+    let serving = app("broadcast", &["--shards=3"]);
+    assert_eq!(line(&serving), "broadcast");
+    for kind in [&[][..], &["--binary"]] {
+        let flags = ["--mode=broadcast:3", "-c12", "-t2", "-R500", "-n120"];
+        let counted = loaded(&serving, &[&flags, kind].concat());
+        let (messages, reach) = (&counted["messages"], &counted["reach"]);
+        assert_eq!((messages["sent"].as_u64(), messages["received"].as_u64()), (Some(120), Some(120 * 11)));
+        for none in ["missing", "duplicated", "reordered", "unasked", "unsent"] {
+            assert_eq!(messages[none].as_u64(), Some(0), "{none}: {counted}");
+        }
+        assert_eq!((reach["reached"].as_f64(), reach["readers"].as_u64()), (Some(1.0), Some(11)));
+        assert_eq!(reach["own_copies"].as_u64(), Some(120), "the sender is a reader too");
+    }
+}
+
+#[test]
+fn a_broadcast_counts_what_it_skips_for_a_slow_reader() {
+    let mut command = ringway(&["serve", "--listen=127.0.0.1:0", "--shards=1", "--app=broadcast"]);
+    command.args(["--max-buffered=64K", "--stop-with-stdin"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().expect("the program starts");
+    let pid = Pid::from_child(&child);
+    let mut stdout = BufReader::new(child.stdout.take().expect("it is a pipe"));
+    let mut first = String::new();
+    stdout.read_line(&mut first).expect("UTF-8");
+    let address = first.trim().strip_prefix("listening on ws://").and_then(|address| address.parse().ok());
+    let address = address.unwrap_or_else(|| panic!("its address, not {first:?}"));
+    let mut slow = WirePeer::connect_narrow(address);
+    slow.upgrade();
+    let mut sender = WirePeer::open(address);
+    // The sender reads its own copies, so that it is not slow. 16 MiB are more than the outbox and the
+    // buffers of the kernel hold for the other one.
+    const MESSAGES: usize = 1024;
+    let payload = vec![b'x'; 16 << 10];
+    for _ in 0..MESSAGES {
+        sender.send(&Frame::binary(&payload));
+        assert_eq!(sender.frame().payload.len(), payload.len());
+    }
+    drop((slow, sender));
+    drop(child.stdin.take());
+    let mut rest = String::new();
+    guarded(pid, || stdout.read_to_string(&mut rest)).expect("UTF-8");
+    assert!(guarded(pid, || child.wait()).expect("it is our child").success());
+    let counts = rest.lines().last().and_then(|line| line.strip_prefix("broadcast    ")).expect("it prints its counts");
+    let counts: Vec<usize> = counts.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse().ok()).collect();
+    let [messages, copies, missed, by_shards] = counts[..] else { panic!("four counts: {counts:?}") };
+    assert_eq!((messages, copies + missed, by_shards), (MESSAGES, 2 * MESSAGES, 0));
+    assert!(missed > 0 && copies > MESSAGES, "{counts:?}");
+}
+
+#[test]
+fn a_load_that_receives_what_is_pushed_finds_no_gaps() {
+    let serving = app("push:500", &["--shards=2"]);
+    let counted = loaded(&serving, &["--mode=receive", "-c4", "-t2", "-d500ms", "-w100ms"]);
+    let messages = &counted["messages"];
+    let arrived = messages["per_second"].as_f64().expect("a rate") * 0.5;
+    let numbered = messages["numbered"].as_u64().expect("a number");
+    assert!(numbered > 0 && numbered as f64 >= arrived.floor(), "{messages}");
+    for none in ["skipped", "duplicated", "reordered"] {
+        assert_eq!(messages[none].as_u64(), Some(0), "{none}: {messages}");
+    }
+    assert!(counted["gaps_us"]["count"].as_u64().is_some_and(|count| count > 0), "{counted}");
 }

@@ -97,29 +97,39 @@ pub enum Behaviour {
     /// Send messages as fast as the server reads them, or at the rate of an open loop. What the
     /// server sends is counted.
     Send,
-    /// Receive what the server sends: counts, gaps in sequence numbers, times between messages.
+    /// Receive what the server sends: counts, and times between messages. Missing, repeated and
+    /// exchanged messages are counted where they have the sequence numbers of
+    /// `ringway serve --app push`.
     Receive,
-    /// Hold the connection open.
+    /// Hold the connection open. A connection that does not answer a ping within the timeout of the
+    /// plan is dropped.
     Idle {
         /// The interval of pings; `None`: none are sent.
         ping: Option<Duration>,
     },
     /// Open a connection, exchange one message, close it, and again. In a closed loop `in_flight` of
-    /// each connection is 1; an open loop is a rate of connections.
+    /// each connection is 1; an open loop is a rate of connections. The number of connections of the
+    /// population is the maximum at a time, handshakes included.
     Connect,
-    /// Publish messages on some connections, which the server sends to all.
+    /// Publish messages on some connections, which the server sends to all. All connections are
+    /// readers. A publisher's own copy does not count as a delivery, because servers differ in
+    /// whether they send it. Messages are random, of at least 24 bytes, and begin with their
+    /// identity in printable characters.
     Broadcast {
-        /// The number of connections that publish. The others only receive.
+        /// The number of connections that publish.
         publishers: u32,
     },
-    /// Echo on connections that end and connect again.
+    /// Echo on connections that end and connect again. After a failure to connect, the place of a
+    /// connection waits for a random time with a maximum of 100 ms, which doubles with each failure
+    /// up to 10 s.
     Churn {
         /// The time for which each connection is open.
         lifetime: Span,
         /// The time after the end of a connection before the next attempt.
         pause: Span,
     },
-    /// Read what the server sends, slowly.
+    /// Read what the server sends, slowly, with a small receive buffer, so that the rest waits in the
+    /// buffers of the server.
     Slow {
         /// Bytes of payload per second of each connection.
         bytes_per_second: u64,

@@ -1,7 +1,7 @@
 //! A population in the report.
 
 use super::connections::ConnectionFigures;
-use super::messages::{LatencyFigures, MessageFigures};
+use super::messages::{LatencyFigures, MessageFigures, per_second};
 use super::part::Part;
 use crate::errors::Errors;
 use crate::histogram::Quantiles;
@@ -29,9 +29,13 @@ pub struct PopulationFigures {
     pub connections: ConnectionFigures,
     /// The durations of the stages of connecting.
     pub opening_us: OpeningFigures,
+    /// Connections that opened in the measured part, per second. 0 unless the behaviour opens
+    /// connections while messages are sent.
+    pub opened_per_second: f64,
     /// Messages of the measured part.
     pub messages: MessageFigures,
-    /// Latencies.
+    /// Latencies. If the behaviour is `connect`, a message is due when its connection is, so
+    /// `response` contains the opening, and `service` is the time of the first message alone.
     pub latency_us: LatencyFigures,
     /// Times between two messages that a connection has received without having asked for them.
     pub gaps_us: Option<Quantiles>,
@@ -99,6 +103,7 @@ impl PopulationFigures {
             in_flight: population.load.in_flight(),
             connections: part.connections,
             opening_us: part.opening.times(),
+            opened_per_second: per_second(part.ledger.counts.opened, length),
             messages,
             latency_us: LatencyFigures::new(&mut part.ledger),
             gaps_us: part.ledger.gaps.quantiles(),

@@ -176,9 +176,17 @@ impl Report {
             lines.add("held", &format!("for {measured}"));
         } else {
             lines.add("messages", &rates(&self.messages));
-            lines.add("", &counts(&self.messages, &measured));
+            let is_delivered = self.populations.iter().all(|population| population.reach.is_some());
+            let received = if is_delivered { "delivered" } else { "answered" };
+            lines.add("", &counts(&self.messages, received, &measured));
         }
         for population in &self.populations {
+            if population.opened_per_second > 0.0 {
+                lines.add("handshakes", &format!("{}/s ({})", count(population.opened_per_second), population.name));
+            }
+            if population.gaps_us.is_some() && population.messages.numbered == 0 {
+                lines.add("", "no sequence numbers were received: missing messages are not known");
+            }
             if let Some(reach) = &population.reach {
                 let share = percent(reach.reached);
                 let (messages, readers) = (number(reach.messages, "message"), number(reach.readers, "reader"));
@@ -316,14 +324,14 @@ fn rates(messages: &MessageFigures) -> String {
     text
 }
 
-fn counts(messages: &MessageFigures, measured: &str) -> String {
+fn counts(messages: &MessageFigures, received: &str, measured: &str) -> String {
     // Connections that only receive.
     let mut text = match (messages.sent + messages.offered, messages.arrived) {
         (0, arrived @ 1..) => format!("{arrived} received"),
         _ => format!("{} sent", messages.sent),
     };
     if messages.received + messages.missing > 0 {
-        let _ = write!(text, ", {} answered", messages.received);
+        let _ = write!(text, ", {} {received}", messages.received);
     }
     let of_offered = |number: u64| match messages.offered {
         0 => String::new(),
