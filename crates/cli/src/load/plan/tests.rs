@@ -170,7 +170,7 @@ fn lengths_and_times_are_those_of_the_flags() {
     assert_eq!((connect.timeout, connect.rate, connect.concurrency), (3 * SECOND, Some(1000.0), Some(5)));
     let plan = with(&["--verify", "all", "--seed", "7", "--max-errors", "0.1%", "-t", "2"]);
     assert_eq!((plan.verify, plan.seed, plan.max_errors, plan.threads), (Verify::All, Some(7), 0.001, Some(2)));
-    assert!(says(&["-d", "400d"]).contains("give a time up to 365d"));
+    assert!(says(&["-d", "400d"]).contains("up to 365d"));
     assert!(says(&["-d", "1s", "-n", "5"]).contains("cannot be used with"));
 }
 
