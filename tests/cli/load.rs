@@ -286,9 +286,13 @@ fn invalid_arguments_end_with_2_and_are_named() {
         assert_eq!((ended.status.code(), ended.stdout.as_str()), (Some(2), ""), "{arguments:?}: {ended:?}");
         assert!(ended.stderr.contains(named), "{arguments:?}: {ended:?}");
     }
-    for (url, named) in
-        [("http://127.0.0.1/", "ws://"), ("wss://", "has no host"), ("ws://", "has no host"), ("a b", "a b"), ("", "URL")]
-    {
+    for (url, named) in [
+        ("http://127.0.0.1/", "ws://"),
+        ("wss://", "has no host"),
+        ("ws://", "has no host"),
+        ("a b", "a b"),
+        ("", "URL"),
+    ] {
         let ended = run(ringway(&["load", url]));
         assert_eq!((ended.status.code(), ended.stdout.as_str()), (Some(2), ""), "{url}: {ended:?}");
         assert!(ended.stderr.contains(named), "{url}: {ended:?}");

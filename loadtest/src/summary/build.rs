@@ -1,5 +1,6 @@
 //! From what was measured to the report. Pure.
 
+use super::connections::CompressionFigures;
 use super::evidence::evidence;
 use super::messages::{LatencyFigures, MessageFigures};
 use super::part::{Part, parts};
@@ -45,6 +46,8 @@ pub(crate) fn build(outcome: Outcome<'_>) -> Report {
     let mut all = Part::default();
     let mut populations = Vec::new();
     let mut buckets = plan.buckets.then(Vec::new);
+    let deflated = score.tallies.iter().map(|tally| tally.deflated);
+    let deflated = deflated.fold((0, 0), |sum, of_thread| (sum.0 + of_thread.0, sum.1 + of_thread.1));
     let parts = parts(plan, &mut score);
     let deliveries = mem::take(&mut score.deliveries);
     for ((population, mut part), deliveries) in plan.populations.iter().zip(parts).zip(deliveries) {
@@ -81,6 +84,7 @@ pub(crate) fn build(outcome: Outcome<'_>) -> Report {
         opening_us: all.opening.times(),
         ramp: outcome.ramp,
         tls: plan.targets.iter().any(|target| target.is_secure()).then(|| all.opening.tls()),
+        compression: plan.offer.deflate.map(|_| CompressionFigures::new(deflated.0, deflated.1)),
         latency_us: LatencyFigures::new(&mut all.ledger),
         messages,
         populations,

@@ -76,6 +76,7 @@ fn report() -> Report {
         },
         ramp: RampFigures::default(),
         tls: None,
+        compression: None,
         messages: MessageFigures {
             bytes_sent_per_second: 64.0 * 50_000.0,
             bytes_received_per_second: 64.0 * 50_000.0,

@@ -136,7 +136,7 @@ fn headers_cookies_and_credentials_are_offered() {
     );
     assert_eq!((plan.offer.origin.as_deref(), plan.offer.subprotocols.len()), (Some("https://example.com"), 2));
     assert_eq!(plan.offer.deflate, Some(ringway::Deflate::shared()));
-    let basic = super::plan(&*flags(&[":9001", "--basic", "Aladdin:open sesame"]).expect("flags"), Stop::default());
+    let basic = super::plan(&flags(&[":9001", "--basic", "Aladdin:open sesame"]).expect("flags"), Stop::default());
     let Ok(basic) = basic else { panic!("the flags are valid") };
     assert_eq!(header(&basic, "authorization"), ["Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="]);
     for (wrong, part) in [
