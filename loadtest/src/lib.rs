@@ -89,10 +89,10 @@ pub use ringway::Cores;
 pub use scenario::{Scenario, ScenarioError};
 pub use steps::RunPhase;
 pub use summary::{
-    ConnectionFigures, ErrorFigures, GeneratorFigures, GeneratorThreadFigures, HistogramFigures, LatencyFigures,
-    MessageFigures, MessageShare, PlanFigures, PlannedBehaviour, PlannedContent, PlannedCores, PlannedLoad,
-    PlannedMessage, PlannedPopulation, PlannedSize, PlannedSpan, PlannedStage, PopulationFigures, ReachFigures, Report,
-    SCHEMA_VERSION, ServerFigures, TargetFigures,
+    CompressionFigures, ConnectionFigures, ErrorFigures, GeneratorFigures, GeneratorThreadFigures, HistogramFigures,
+    LatencyFigures, MessageFigures, MessageShare, PlanFigures, PlannedBehaviour, PlannedContent, PlannedCores,
+    PlannedLoad, PlannedMessage, PlannedPopulation, PlannedSize, PlannedSpan, PlannedStage, PopulationFigures,
+    ReachFigures, Report, SCHEMA_VERSION, ServerFigures, TargetFigures,
 };
 pub use timeline::IntervalFigures;
 pub use units::{bytes, count, size, time};

@@ -85,6 +85,8 @@ pub(crate) struct Tally {
     pub(crate) index: usize,
     /// By population.
     pub(crate) crews: Vec<CrewTally>,
+    /// Bytes of the messages that were compressed in the measured part, before and after.
+    pub(crate) deflated: (u64, u64),
 }
 
 /// The connections of one population on a thread.

@@ -58,6 +58,10 @@ fn the_feed_example_runs_and_compresses() {
     assert_eq!(populations(&report), [of("clients", "request", 100), of("updates", "echo", 50)]);
     assert_eq!(report["connections"]["compressing"], 150);
     assert!(received(&report, 0) > 0 && received(&report, 1) > 0, "{report}");
+    let compression = &report["compression"];
+    let bytes = |key: &str| compression[key].as_u64().expect("a number") as f64;
+    let ratio = bytes("payload_bytes") / bytes("compressed_bytes");
+    assert!(compression["ratio"].as_f64().is_some_and(|found| (found - ratio).abs() < 1e-9), "{compression}");
     assert_eq!(report["errors"], serde_json::json!({}));
 }
 
@@ -76,8 +80,8 @@ fn the_mixed_example_runs_in_each_population() {
         ("listeners", "receive"),
     ];
     assert_eq!(names, expected);
-    for index in 0..4 {
-        assert!(received(&report, index) > 0, "{}: {report}", found[index].0);
+    for (index, (name, ..)) in found.iter().enumerate().take(4) {
+        assert!(received(&report, index) > 0, "{name}: {report}");
     }
     assert_eq!(report["errors"], serde_json::json!({}));
 }

@@ -135,6 +135,7 @@ pub(crate) fn connections(text: &str) -> Result<u32, String> {
 
 /// Connections to open per second.
 pub(crate) fn connect_rate(text: &str) -> Result<u64, String> {
+    some_count(text)?;
     within(text, 1..=1_000_000_000).map(u64::from)
 }
 

@@ -47,8 +47,7 @@ impl Source {
     }
 
     /// The kind of all messages.
-    #[cfg(test)]
-    fn kind(&self) -> MessageKind {
+    pub(crate) fn kind(&self) -> MessageKind {
         self.kind
     }
 

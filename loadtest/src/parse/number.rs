@@ -59,7 +59,7 @@ pub fn size(text: &str) -> Result<usize, String> {
 /// # Errors
 /// What to write instead.
 pub fn time(text: &str) -> Result<Duration, String> {
-    crate::lifetime::time(text).map_err(|_| "give a time up to 365d, as 500ms, 1.5s or 2m".into())
+    crate::lifetime::time(text).map_err(|_| "give a time, as 500ms, 1.5s or 2m, up to 365d".into())
 }
 
 #[cfg(test)]
@@ -88,6 +88,6 @@ mod tests {
         for text in ["", "k", "-1", "+1", "1x", "99999999999999999999g", "18446744073709551615k"] {
             assert!(size(text).is_err() && count(text).is_err() && time(text).is_err(), "{text}");
         }
-        assert_eq!(time("366d"), Err("give a time up to 365d, as 500ms, 1.5s or 2m".into()));
+        assert_eq!(time("366d"), Err("give a time, as 500ms, 1.5s or 2m, up to 365d".into()));
     }
 }

@@ -27,8 +27,7 @@ impl ScenarioError {
 
     /// An error at a range of bytes of the file's text.
     pub(super) fn at(file: &Path, text: &str, span: &Range<usize>, message: impl fmt::Display) -> Self {
-        let start = text.floor_char_boundary(span.start);
-        let number = text[..start].matches('\n').count();
+        let number = text.bytes().take(span.start).filter(|byte| *byte == b'\n').count();
         let line = text.lines().nth(number).unwrap_or_default().trim();
         Self { line: Some(number + 1), excerpt: excerpt(line), ..Self::of_file(file, message) }
     }

@@ -194,7 +194,7 @@ fn says(text: &str) -> String {
 #[test]
 fn an_invalid_value_is_named_with_its_line_and_the_remedy() {
     for (text, error) in [
-        ("duration = \"soon\"", "1: duration = \"soon\": give a time up to 365d, as 500ms, 1.5s or 2m"),
+        ("duration = \"soon\"", "1: duration = \"soon\": give a time, as 500ms, 1.5s or 2m, up to 365d"),
         ("duration = true", "1: duration = true: invalid type: boolean `true`, expected a string or a number"),
         ("\n\nseed = -1", "3: seed = -1: invalid value: integer `-1`, expected u64"),
         ("verify = \"some\"", "1: verify = \"some\": unknown variant `some`, expected one of `off`, `sample`, `all`"),
@@ -233,7 +233,7 @@ fn an_invalid_value_is_named_with_its_line_and_the_remedy() {
         ("connections = \"5000m\"", "connections = \"5000m\": give a number up to 4294967295"),
         ("rate = \"2000m\"", "rate = \"2000m\": a rate of 2000000000 per second: give one from 0 to 1000000000"),
         ("rate = 0", "rate = 0: give at least 1 message per second"),
-        ("stages = [\"10k:30s\"]", "stages = [\"10k:30s\"]: give a time up to 365d, as 500ms, 1.5s or 2m"),
+        ("stages = [\"10k:30s\"]", "stages = [\"10k:30s\"]: give a time, as 500ms, 1.5s or 2m, up to 365d"),
         (
             "arrivals = \"random\"\nrate = 1",
             "arrivals = \"random\": unknown variant `random`, expected `uniform` or `poisson`",

@@ -1,5 +1,6 @@
 //! From what was measured to the report. Pure.
 
+use super::connections::CompressionFigures;
 use super::evidence::evidence;
 use super::messages::{LatencyFigures, MessageFigures};
 use super::part::{Part, parts};
@@ -47,6 +48,8 @@ pub(crate) fn build(outcome: Outcome<'_>) -> Report {
     let mut all = Part::default();
     let mut populations = Vec::new();
     let mut buckets = plan.buckets.then(Vec::new);
+    let deflated = score.tallies.iter().map(|tally| tally.deflated);
+    let deflated = deflated.fold((0, 0), |sum, of_thread| (sum.0 + of_thread.0, sum.1 + of_thread.1));
     let parts = parts(plan, &mut score);
     let mut done = 0;
     for ((index, population), mut part) in plan.populations.iter().enumerate().zip(parts) {
@@ -83,6 +86,7 @@ pub(crate) fn build(outcome: Outcome<'_>) -> Report {
         opening_us: all.opening.times(),
         ramp,
         tls: plan.targets.iter().any(|target| target.is_secure()).then(|| all.opening.tls()),
+        compression: plan.offer.deflate.map(|_| CompressionFigures::new(deflated.0, deflated.1)),
         latency_us: LatencyFigures::new(&mut all.ledger),
         messages,
         populations,

@@ -22,3 +22,21 @@ pub struct ConnectionFigures {
     /// The number of connections with negotiated compression. `null` if none was offered.
     pub compressing: Option<u64>,
 }
+
+/// The compression of the messages that were sent in the measured part.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct CompressionFigures {
+    /// Bytes of payload of the messages that were compressed. Short messages are not.
+    pub payload_bytes: u64,
+    /// Bytes of these messages after compression, with their frame headers.
+    pub compressed_bytes: u64,
+    /// `payload_bytes` divided by `compressed_bytes`. `null` if no message was compressed.
+    pub ratio: Option<f64>,
+}
+
+impl CompressionFigures {
+    pub(super) fn new(payload_bytes: u64, compressed_bytes: u64) -> Self {
+        let ratio = (compressed_bytes > 0).then(|| payload_bytes as f64 / compressed_bytes as f64);
+        Self { payload_bytes, compressed_bytes, ratio }
+    }
+}

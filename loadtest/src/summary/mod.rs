@@ -15,7 +15,7 @@ mod text;
 mod usage;
 
 pub(crate) use build::{Outcome, build};
-pub use connections::ConnectionFigures;
+pub use connections::{CompressionFigures, ConnectionFigures};
 pub use histograms::HistogramFigures;
 pub use messages::{LatencyFigures, MessageFigures, MessageShare};
 pub use plan::{
@@ -61,6 +61,8 @@ pub struct Report {
     pub ramp: RampFigures,
     /// The TLS handshakes. `null` unless a URL is `wss://`.
     pub tls: Option<TlsFigures>,
+    /// The compression of sent messages. `null` if none was offered.
+    pub compression: Option<CompressionFigures>,
     /// Messages of the measured part, of all populations.
     pub messages: MessageFigures,
     /// Latencies, of all populations whose messages are answered.

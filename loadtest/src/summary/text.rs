@@ -165,7 +165,9 @@ impl Report {
         }
         if let Some(compressing) = connections.compressing.filter(|_| connections.established > 0) {
             let refused = if compressing == 0 { ": the server declines it" } else { "" };
-            lines.add("compression", &format!("agreed on by {compressing} connections{refused}"));
+            let ratio = self.compression.and_then(|compression| compression.ratio);
+            let ratio = ratio.map_or(String::new(), |ratio| format!(", sent messages {ratio:.2} times smaller"));
+            lines.add("compression", &format!("agreed on by {compressing} connections{refused}{ratio}"));
         }
     }
 

@@ -89,6 +89,10 @@ pub(crate) struct Worker {
     phase: RunPhase,
     /// The clocks at the beginning of the current interval.
     begun: Clocks,
+    /// Bytes of compressed messages, before and after: at the beginning of measuring, and from then
+    /// to its end.
+    deflated_before: (u64, u64),
+    deflated: (u64, u64),
     is_ramped: bool,
     is_drained: bool,
     is_closed: bool,
@@ -108,6 +112,8 @@ impl Worker {
             events: orders.events,
             phase: RunPhase::Connect,
             begun: Clocks::of_this_thread(Duration::ZERO),
+            deflated_before: (0, 0),
+            deflated: (0, 0),
             is_ramped: false,
             is_drained: false,
             is_closed: false,
@@ -262,6 +268,7 @@ impl Worker {
         self.phase = RunPhase::Measure;
         self.cx.interval = from..to;
         self.begun = Clocks::of_this_thread(shard.driver_stats().polled);
+        self.deflated_before = deflated(shard);
         for crew in &mut self.crews {
             crew.quota = crew.share;
             crew.latest = from;
@@ -277,6 +284,8 @@ impl Worker {
                 crew.end_arrivals(&self.cx, at);
             }
             let usage = Clocks::of_this_thread(shard.driver_stats().polled).since(&self.begun);
+            let (input, output) = deflated(shard);
+            self.deflated = (input - self.deflated_before.0, output - self.deflated_before.1);
             // Nothing is sent from now on.
             self.cx.interval.end = self.cx.interval.end.min(self.cx.now + 1);
             for crew in &mut self.crews {
@@ -376,9 +385,15 @@ impl Worker {
                 opening: std::mem::take(&mut opening.tally),
             }
         });
-        let tally = Tally { index: self.cx.index, crews: crews.collect() };
+        let tally = Tally { index: self.cx.index, crews: crews.collect(), deflated: self.deflated };
         self.emit(ThreadEvent::Closed(Box::new(tally)));
     }
+}
+
+/// The bytes of compressed messages of a shard, before and after compression.
+fn deflated(shard: &Shard<'_, Worker>) -> (u64, u64) {
+    let counters = shard.counters();
+    (counters.deflate_input, counters.deflate_output)
 }
 
 /// Begins to close a connection whose work is done.

@@ -314,11 +314,20 @@ impl<S> Link<S> {
                 core.memory.charge(own.heap_bytes());
                 own
             });
-            self.outbox.append(&mut core.memory, |out| encode_deflated(kind, payload, key, own, true, out));
+            self.outbox.append(&mut core.memory, |out| {
+                let before = out.len();
+                encode_deflated(kind, payload, key, own, true, out);
+                core.counters.deflate_output += (out.len() - before) as u64;
+            });
         } else {
             let shared = compressors.shared(compression);
-            self.outbox.append(&mut core.memory, |out| encode_deflated(kind, payload, key, shared, false, out));
+            self.outbox.append(&mut core.memory, |out| {
+                let before = out.len();
+                encode_deflated(kind, payload, key, shared, false, out);
+                core.counters.deflate_output += (out.len() - before) as u64;
+            });
         }
+        core.counters.deflate_input += payload.len() as u64;
         self.mark_dirty(core);
     }
 

@@ -64,6 +64,11 @@ pub struct Counters {
     pub tls_failures: u64,
     /// How often the shard did not poll its sockets for 500 ms or more.
     pub stalls: u64,
+    /// Bytes of payload of the sent messages that were compressed; each prepared message is not one
+    /// of them ([`Prepared`](crate::Prepared)).
+    pub deflate_input: u64,
+    /// Bytes of these messages after compression, with their frame headers.
+    pub deflate_output: u64,
 }
 
 /// The state of a shard that its sessions use. State that is budgeted or counted for a whole shard

@@ -25,6 +25,7 @@ fn population(name: &str, behaviour: &'static str) -> PopulationFigures {
         in_flight: Some(1),
         connections: ConnectionFigures { requested: 50, established: 50, ..ConnectionFigures::default() },
         opening_us: OpeningFigures::default(),
+        opened_per_second: 0.0,
         messages: MessageFigures {
             offered: 100_000,
             sent: 100_000,
@@ -76,6 +77,7 @@ fn report() -> Report {
         },
         ramp: RampFigures::default(),
         tls: None,
+        compression: None,
         messages: MessageFigures {
             bytes_sent_per_second: 64.0 * 50_000.0,
             bytes_received_per_second: 64.0 * 50_000.0,
