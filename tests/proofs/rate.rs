@@ -23,7 +23,7 @@ fn run(impairments: Impairments, arguments: &str, cores: Cores) -> (Report, Impa
 }
 
 /// The figures of a run at twice the rate whose messages are all answered.
-fn overloaded(proof: &mut Proof, report: &Report, server: &ImpairedReport) {
+fn overloaded(proof: &mut Proof, report: &Report, server: &ImpairedReport, is_in_order: bool) {
     let offered = 2.0 * f64::from(RATE) * SECONDS;
     proof.equal("sent", report.count("messages.sent"), offered as u64);
     proof.equal("messages", server.counts.messages, offered as u64);
@@ -34,7 +34,10 @@ fn overloaded(proof: &mut Proof, report: &Report, server: &ImpairedReport) {
     proof.within("messages.achieved", report.number("messages.achieved"), 0.49..=0.503);
     let growth = report.number("verdict.figures.load.backlog_growth");
     proof.within("backlog_growth", growth, rate * SECONDS * 0.99..=rate * SECONDS * 1.02);
-    for (name, share) in [("p50", 0.5), ("p99", 0.99), ("max", 1.0)] {
+    // Under backpressure the replies of different connections are not in the order of their messages:
+    // the server reads the sockets in another one.
+    let quantiles = [("p50", 0.5), ("p99", 0.99), ("max", 1.0)];
+    for (name, share) in &quantiles[..if is_in_order { 3 } else { 1 }] {
         let truth = SECONDS * 1000.0 * share;
         proof.within(
             &format!("response.{name} ms"),
@@ -56,7 +59,7 @@ fn twice_the_rate_of_a_server_shows_its_backlog() {
         let arguments = format!("-R 2k -d {SECONDS}s --timeout 60s");
         proof.part("unbounded queue");
         let (unbounded, server) = run(Impairments::default(), &arguments, cores);
-        overloaded(proof, &unbounded, &server);
+        overloaded(proof, &unbounded, &server, true);
         // Sends are taken at once.
         let (response, service) = (unbounded.millis("response.p50"), unbounded.millis("service.p50"));
         proof.within("service.p50 / response.p50", service / response, 0.98..=1.0);
@@ -65,7 +68,7 @@ fn twice_the_rate_of_a_server_shows_its_backlog() {
         proof.part("backpressure");
         let full = Impairments { queue_limit: 100, receive_buffer: Some(16 << 10), ..Impairments::default() };
         let (bounded, server) = run(full, &format!("{arguments} -s 4K"), cores);
-        overloaded(proof, &bounded, &server);
+        overloaded(proof, &bounded, &server, false);
         proof.equal("max_waiting", u64::from(server.counts.max_waiting < 1000), 1);
         let ratio = bounded.millis("response.p50") / response;
         proof.within("response.p50 / that of the unbounded queue", ratio, 0.95..=1.05);

@@ -56,8 +56,9 @@ fn run_delay(report: &Report) -> f64 {
 fn starved(proof: &mut Proof, report: &Report) {
     proof.one_of("limited_by", report.limited_by(), &["generator", "surroundings"]);
     proof.note("evidence", report.evidence());
-    // The busy threads belong neither to the generator nor to the server.
-    proof.at_least("others on its core", report.number("verdict.figures.generator_cores.others"), 0.4);
+    // The busy threads belong neither to the generator nor to the server. One has about half of the
+    // core; /proc/stat counts it in ticks, and the figure is a lower bound.
+    proof.at_least("others on its core", report.number("verdict.figures.generator_cores.others"), 0.3);
     proof.note("server.busiest_thread", report.number("server.busiest_thread"));
 }
 
