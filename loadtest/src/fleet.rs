@@ -100,30 +100,11 @@ impl Fleet {
             .stop_timeout(STOP_TIMEOUT)?
             .deflate(plan.offer.deflate);
         let limits = limits(plan, threads)?;
-        let endpoints: Arc<[Arc<Endpoint>]> = endpoints.into();
-        let permits = Arc::new(Permits::new(handshakes));
-        let plan = plan.clone();
-        let slow_endpoints = slow_endpoints(&plan, &endpoints)?;
-        let publishing: Vec<_> = plan.populations.iter().map(|one| publishing(one, threads)).collect();
+        let common = Common::new(plan, endpoints, handshakes, threads, seed)?;
         let make = move |index: usize| {
-            let mut next = 0;
-            let crews = plan.populations.iter().zip(&publishing).map(|(population, publishing)| {
-                let first = next;
-                next += population.connections;
-                let publishing = publishing.clone();
-                let is_slow = matches!(population.behaviour, Behaviour::Slow { .. });
-                let endpoints = if is_slow { &slow_endpoints } else { &endpoints };
-                CrewOrders { publishing, ..crew(&plan, population, endpoints, &permits, index, threads, seed, first) }
-            });
-            Worker::new(Orders {
-                index,
-                threads,
-                epoch,
-                verify: plan.verify,
-                timeout: plan.timeout,
-                crews: crews.collect(),
-                events: sender.clone(),
-            })
+            let events = sender.clone();
+            let Plan { verify, timeout, .. } = common.plan;
+            Worker::new(Orders { index, threads, epoch, verify, timeout, crews: common.crews(index), events })
         };
         let client = Client::new().shards(Shards::Count(threads)).config(config).limits(limits);
         Ok(Self { running: client.start(make)?, events, epoch, threads })
@@ -194,44 +175,83 @@ fn limits(plan: &Plan, threads: usize) -> Result<Limits, LoadError> {
         .max_buffered(buffered)?)
 }
 
-/// The connections of a population on a thread.
-fn crew(
-    plan: &Plan,
-    population: &Population,
-    endpoints: &Arc<[Arc<Endpoint>]>,
-    permits: &Arc<Permits>,
-    index: usize,
+/// What the threads have in common.
+struct Common {
+    plan: Plan,
+    endpoints: Arc<[Arc<Endpoint>]>,
+    slow_endpoints: Arc<[Arc<Endpoint>]>,
+    permits: Arc<Permits>,
+    /// By population.
+    publishing: Vec<Option<(Arc<Publishing>, u32)>>,
     threads: usize,
     seed: u64,
-    first: u32,
-) -> CrewOrders {
-    let connections = Plan::share(population.connections.into(), threads, index);
-    // The threads that have connections that send.
-    let senders = match population.behaviour {
-        Behaviour::Broadcast { publishers } => publishers,
-        _ => population.connections,
-    };
-    let senders = threads.min(senders as usize);
-    let part = connections as f64 / f64::from(plan.connections());
-    CrewOrders {
-        behaviour: population.behaviour.clone(),
-        source: Source::new(&population.message, seed),
-        endpoints: Arc::clone(endpoints),
-        rotation: Rotation::new(plan.targets.iter().map(|target| target.weight)),
-        permits: Arc::clone(permits),
-        connections,
-        connect_rate: plan.connect.rate.map(|rate| rate * part),
-        in_flight: population.load.in_flight(),
-        pacer: match &population.load {
-            Load::Open { schedule, arrivals } if index < senders => {
-                Some(Pacer::new(schedule.clone(), *arrivals, index, senders, seed))
-            }
-            _ => None,
-        },
-        seed,
-        first_number: first + index as u32,
-        stride: threads as u32,
-        publishing: None,
+}
+
+impl Common {
+    fn new(
+        plan: &Plan,
+        endpoints: Vec<Arc<Endpoint>>,
+        handshakes: u32,
+        threads: usize,
+        seed: u64,
+    ) -> Result<Self, LoadError> {
+        Ok(Self {
+            slow_endpoints: slow_endpoints(plan, &endpoints)?,
+            endpoints: endpoints.into(),
+            permits: Arc::new(Permits::new(handshakes)),
+            publishing: plan.populations.iter().map(|one| publishing(one, threads)).collect(),
+            plan: plan.clone(),
+            threads,
+            seed,
+        })
+    }
+
+    /// The connections of each population on a thread.
+    fn crews(&self, index: usize) -> Vec<CrewOrders> {
+        let mut next = 0;
+        let crews = self.plan.populations.iter().zip(&self.publishing).map(|(population, publishing)| {
+            let first = next;
+            next += population.connections;
+            CrewOrders { publishing: publishing.clone(), ..self.crew(population, index, first) }
+        });
+        crews.collect()
+    }
+
+    /// The connections of a population on a thread. `first`: the number of its first connection.
+    fn crew(&self, population: &Population, index: usize, first: u32) -> CrewOrders {
+        let Self { plan, threads, seed, .. } = self;
+        let connections = Plan::share(population.connections.into(), *threads, index);
+        let endpoints = match population.behaviour {
+            Behaviour::Slow { .. } => &self.slow_endpoints,
+            _ => &self.endpoints,
+        };
+        // The threads that have connections that send.
+        let senders = match population.behaviour {
+            Behaviour::Broadcast { publishers } => publishers,
+            _ => population.connections,
+        };
+        let senders = (*threads).min(senders as usize);
+        let part = connections as f64 / f64::from(plan.connections());
+        CrewOrders {
+            behaviour: population.behaviour.clone(),
+            source: Source::new(&population.message, *seed),
+            endpoints: Arc::clone(endpoints),
+            rotation: Rotation::new(plan.targets.iter().map(|target| target.weight)),
+            permits: Arc::clone(&self.permits),
+            connections,
+            connect_rate: plan.connect.rate.map(|rate| rate * part),
+            in_flight: population.load.in_flight(),
+            pacer: match &population.load {
+                Load::Open { schedule, arrivals } if index < senders => {
+                    Some(Pacer::new(schedule.clone(), *arrivals, index, senders, *seed))
+                }
+                _ => None,
+            },
+            seed: *seed,
+            first_number: first + index as u32,
+            stride: *threads as u32,
+            publishing: None,
+        }
     }
 }
 
@@ -410,13 +430,9 @@ mod tests {
         if threads > THREADS || plan.connections() > CONNECTIONS {
             return;
         }
-        let endpoints: Arc<[Arc<Endpoint>]> = endpoints.into();
+        let common = Common::new(plan, endpoints, plan.connect.concurrency.unwrap_or(1), threads, 1);
+        let common = common.expect("the buffer of slow connections is valid");
         for index in 0..threads {
-            let permits = Arc::new(Permits::new(plan.connect.concurrency.unwrap_or(1)));
-            let crews = plan
-                .populations
-                .iter()
-                .map(|population| crew(plan, population, &endpoints, &permits, index, threads, 1, 0));
             let (events, _) = mpsc::channel();
             Worker::new(Orders {
                 index,
@@ -424,7 +440,7 @@ mod tests {
                 epoch: Instant::now(),
                 verify: plan.verify,
                 timeout: plan.timeout,
-                crews: crews.collect(),
+                crews: common.crews(index),
                 events,
             });
         }
