@@ -88,7 +88,7 @@ pub struct MessageShare {
     pub sent: u64,
     /// The number that was answered correctly.
     pub received: u64,
-    /// The number that was not answered.
+    /// The number that was not answered. The missing deliveries of a broadcast belong to no thread.
     pub missing: u64,
     /// The number of replies, and of other messages, that arrived within the measured part.
     pub arrived: u64,
