@@ -448,6 +448,10 @@ impl Findings {
             );
         }
         match &seen.load {
+            LoadFigures::None => {
+                self.say("neither was saturated; the server decides when it sends");
+                return LimitedBy::Inconclusive;
+            }
             LoadFigures::Closed { in_flight } => self.say(format!(
                 "neither was saturated: {} in flight are too few, or the server waits for something other than its \
                  cores",
@@ -468,10 +472,10 @@ fn nothing_measured(seen: &Figures) -> Option<&'static str> {
     if seen.established == 0 {
         return Some("no connection was open");
     }
-    if seen.load == LoadFigures::None {
-        return Some("no messages were sent: the connections were only held open");
-    }
-    (seen.messages == 0).then_some("no message was answered while it was measured")
+    (seen.messages == 0).then_some(match seen.load {
+        LoadFigures::None => "no messages were sent or received: the connections were only held open",
+        _ => "no message was answered while it was measured",
+    })
 }
 
 #[cfg(test)]

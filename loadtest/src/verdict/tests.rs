@@ -478,7 +478,7 @@ fn a_window_that_is_too_short_is_inconclusive() {
 fn nothing_measured_is_inconclusive() {
     let figures = || closed(thread(0.0, 0.0), server(0.99, 0.0));
     for (figures, why) in [
-        (Figures { load: LoadFigures::None, ..figures() }, "held open"),
+        (Figures { load: LoadFigures::None, messages: 0, ..figures() }, "held open"),
         (Figures { messages: 0, ..figures() }, "no message"),
         (Figures { established: 0, messages: 0, ..figures() }, "no connection"),
     ] {
@@ -486,6 +486,16 @@ fn nothing_measured_is_inconclusive() {
         assert_eq!(verdict.limited_by, Inconclusive);
         assert!(verdict.evidence[0].contains(why), "{verdict:?}");
     }
+}
+
+#[test]
+fn connections_that_only_receive_are_judged_by_both_sides() {
+    let receives = |figures: Figures| evaluate(Figures { load: LoadFigures::None, ..figures });
+    assert_eq!(receives(closed(thread(0.5, 0.0), server(0.99, 0.0))).limited_by, Server);
+    assert_eq!(receives(closed(thread(0.99, 0.0), server(0.5, 0.0))).limited_by, Generator);
+    let neither = receives(closed(thread(0.5, 0.0), server(0.5, 0.0)));
+    assert_eq!((neither.limited_by, &neither.remedy), (Inconclusive, &None));
+    assert!(neither.evidence.iter().any(|why| why.contains("the server decides when it sends")), "{neither:?}");
 }
 
 #[test]
