@@ -3,6 +3,7 @@
 use crate::LoadError;
 use crate::broadcast::Join;
 use crate::fleet::{self, Fleet};
+use crate::histogram::Recorder;
 use crate::ledger::{Counts, Ledger};
 use crate::plan::{Behaviour, Plan, RunLength};
 use crate::processes::Edges;
@@ -74,6 +75,8 @@ pub(crate) struct Score {
     pub(crate) cores: Vec<Option<usize>>,
     /// Messages that were due and not answered, at the beginning and at the end of the measured part.
     pub(crate) behind: (Behind, Behind),
+    /// How late the threads woke up for what was due in the measured part.
+    pub(crate) late: Recorder,
     pub(crate) tallies: Vec<Tally>,
 }
 
@@ -202,8 +205,10 @@ impl<'a> Conductor<'a> {
         let _ = edges.send(Instant::now());
         self.enter(RunPhase::Drain, None);
         let is_early = time.is_none() || self.plan.stop.is_set();
-        if is_early {
+        if self.plan.stop.is_set() {
             self.fleet.post_all(|worker, shard| worker.end(shard));
+        } else if is_early {
+            self.fleet.post_all(|worker, shard| worker.end_short(shard));
         }
         // A run by number of messages that has stalled has already waited.
         let wait = if is_early { HURRY.min(self.plan.timeout) } else { self.plan.timeout };
@@ -327,11 +332,12 @@ impl<'a> Conductor<'a> {
     }
 
     /// Adds the ledgers of an interval of a thread.
-    fn take_cut(&mut self, cut: Cut) {
+    fn take_cut(&mut self, mut cut: Cut) {
         let score = &mut self.score;
         if cut.phase < RunPhase::Measure && cut.to == self.measured_from {
             score.behind.0.add(cut.behind);
         }
+        score.late.merge(&mut cut.late);
         if let Some(usage) = cut.usage {
             score.behind.1.add(cut.behind);
             score.usage[cut.index] = usage;

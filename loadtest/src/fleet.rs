@@ -4,7 +4,7 @@ use crate::LoadError;
 use crate::broadcast::Publishing;
 use crate::message::Source;
 use crate::pace::Pacer;
-use crate::plan::{Behaviour, Load, MAX_BYTES_IN_FLIGHT, Plan, Population, Rotation, Target};
+use crate::plan::{Behaviour, FRAME_HEADER, Load, MAX_BYTES_IN_FLIGHT, Plan, Population, Rotation, Target};
 use crate::tally::ThreadEvent;
 use crate::worker::{CrewOrders, Orders, Permits, Worker, nanos};
 use ringway::placement::Assignment;
@@ -21,6 +21,9 @@ pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The time after which stopping drops what is left.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The bytes that may wait on a connection, besides its messages in flight.
+const OUTBOX: usize = 1 << 20;
 
 /// Files that a process needs besides its connections: standard streams, and a ring and a waker for
 /// each thread.
@@ -159,16 +162,24 @@ impl Fleet {
     }
 }
 
+/// The bytes that may wait on a connection: all messages in flight of a closed loop; of others, two
+/// messages and enough for efficient sends. What an open loop sends beyond that waits as the times at
+/// which it was due.
+fn outbox(population: &Population) -> usize {
+    let largest = population.message.max_len() + FRAME_HEADER;
+    let messages = match population.load {
+        Load::Closed { in_flight } if population.behaviour.is_answered() => in_flight as usize,
+        _ => 2,
+    };
+    // Compression can make a message a little longer.
+    OUTBOX + 2 * messages * largest
+}
+
 /// The limits of a shard.
 fn limits(plan: &Plan, threads: usize) -> Result<Limits, LoadError> {
     let connections = plan.populations.iter().map(|population| Plan::share(population.connections.into(), threads, 0));
     let largest = plan.populations.iter().map(|population| population.message.max_len()).max().unwrap_or(0);
-    // Of messages as fast as the server reads them, an efficient size for one send is queued. Others
-    // are limited by the messages in flight, or by the schedule.
-    let is_flood = |population: &Population| {
-        matches!((&population.behaviour, &population.load), (Behaviour::Send, Load::Closed { .. }))
-    };
-    let buffered = if plan.populations.iter().all(is_flood) { (64 << 10).max(largest) } else { MAX_BYTES_IN_FLIGHT };
+    let buffered = plan.populations.iter().map(outbox).max().unwrap_or(0).min(MAX_BYTES_IN_FLIGHT);
     Ok(Limits::default()
         .max_message(MAX_MESSAGE.max(largest))?
         .max_connections(connections.sum::<u64>() as u32 + 64)?

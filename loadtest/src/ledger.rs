@@ -65,9 +65,12 @@ counts! {
     unsent,
     /// Those of `unsent` that the generator had not come to at the end of the measured part.
     overdue,
-    /// How often an open connection took no message, because the server did not read the earlier ones.
-    /// In an open loop such a message is among `unsent`.
+    /// Messages that their connection did not take when they were due, because the server did not read
+    /// the earlier ones: they are sent later or `blocked`. In a closed loop that sends as fast as the
+    /// server reads: how often a connection took no more.
     held_back,
+    /// Those of `unsent` that their connection did not take up to the end of the measured part.
+    blocked,
     /// Messages of this interval that were answered correctly.
     received,
     /// Messages of this interval that were answered wrongly: another kind, length or content.

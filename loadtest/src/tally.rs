@@ -1,6 +1,7 @@
 //! What the threads of a run send to the conductor.
 
 use crate::broadcast::Delivered;
+use crate::histogram::Recorder;
 use crate::ledger::Ledger;
 use crate::observe::usage::Usage;
 use crate::opening::OpeningTally;
@@ -76,6 +77,8 @@ pub(crate) struct Cut {
     pub(crate) deliveries: Vec<(Vec<Delivered>, u64)>,
     /// Messages that are due and not submitted, and messages that wait for a reply.
     pub(crate) behind: Behind,
+    /// How late the thread woke up for its alarms in the interval.
+    pub(crate) late: Recorder,
     /// The CPU time of the thread since measuring began, at the end of it.
     pub(crate) usage: Option<Usage>,
 }

@@ -67,7 +67,7 @@ const MAX_TOTAL_SIZE: usize = 1 << 30;
 const MAX_TOTAL_IN_FLIGHT: usize = 64 << 30;
 
 /// The longest header of a client's frame (RFC 6455 section 5.2).
-const FRAME_HEADER: usize = 14;
+pub(crate) const FRAME_HEADER: usize = 14;
 
 /// The parameters of a run. Start from [`Plan::new`] and change fields:
 ///

@@ -69,7 +69,8 @@ pub(crate) fn build(outcome: Outcome<'_>) -> Report {
     let mut messages = MessageFigures::new(&all.ledger.counts, length, &plan.populations);
     messages.achieved = achieved(&populations);
     let cpu = score.usage.iter().map(|usage| usage.cpu).sum::<Duration>();
-    let uncertainty = all.ledger.send_lag.quantiles().map(|lag| lag.p99);
+    let has_schedule = plan.populations.iter().any(|population| population.load.is_open());
+    let uncertainty = score.late.quantiles().filter(|_| has_schedule).map(|late| late.p99);
     let mut evidence = evidence(plan, &all, done, &messages, &score, outcome.window);
     evidence.path.is_local = outcome.is_local;
     evidence.path.link_bits_per_second = outcome.link_bits_per_second;

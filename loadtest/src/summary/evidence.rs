@@ -34,7 +34,7 @@ pub(super) fn evidence(
             achieved: if counts.offered > 0 { 1.0 - unanswered as f64 / counts.offered as f64 } else { 0.0 },
             backlog_growth: growth(Behind::total),
             unsent_growth: growth(|behind| behind.unsent),
-            lost_turns: counts.unsent.saturating_sub(counts.held_back + counts.overdue),
+            lost_turns: counts.unsent.saturating_sub(counts.blocked + counts.overdue),
             held_back: counts.held_back,
             send_lag_p99_us: lag.quantiles().map(|lag| lag.p99),
         })

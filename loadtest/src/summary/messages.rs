@@ -14,13 +14,17 @@ pub struct MessageFigures {
     pub offered: u64,
     /// The number that was submitted.
     pub sent: u64,
-    /// The number that was due and not submitted: on connections that were not open, and the two
-    /// numbers below.
+    /// The number that was due and not submitted: on connections that were not open, `blocked` and
+    /// `overdue`.
     pub unsent: u64,
-    /// The number of these that their connection did not take, because the server did not read. In a
-    /// closed loop that sends as fast as the server reads: how often that happened.
+    /// The number that its connection did not take when it was due, because the server did not read:
+    /// sent later or `blocked`. In a closed loop that sends as fast as the server reads: how often a
+    /// connection took no more.
     pub held_back: u64,
-    /// The number of these that the generator had not come to at the end of the measured part.
+    /// The number of `unsent` ones that their connection did not take up to the end of the measured
+    /// part.
+    pub blocked: u64,
+    /// The number of `unsent` ones that the generator had not come to at the end of the measured part.
     pub overdue: u64,
     /// The number that was answered correctly.
     pub received: u64,
@@ -113,6 +117,7 @@ impl MessageFigures {
             sent: counts.sent,
             unsent: counts.unsent,
             held_back: counts.held_back,
+            blocked: counts.blocked,
             overdue: counts.overdue,
             received: counts.received,
             corrupted: counts.corrupted,

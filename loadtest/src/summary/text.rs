@@ -230,7 +230,7 @@ impl Report {
             let _ = write!(text, ", {} of CPU a message", time(generator.cpu_seconds * 1e6 / messages));
         }
         if let Some(late) = generator.uncertainty_us {
-            let _ = write!(text, "; response times ± {} (send lag at p99)", time(late));
+            let _ = write!(text, "; response times ± {} (how late it wakes up, at p99)", time(late));
         }
         lines.add("generator", &text);
     }

@@ -5,13 +5,14 @@
 //! ([`crate::broadcast`]).
 
 use super::Conn;
+use super::arrivals::Submission;
 use super::context::Context;
 use super::crew::Crew;
 use super::line::Line;
 use crate::broadcast::{Deliveries, HEAD, Head, Publishing};
 use crate::errors;
 use crate::sequence::{Arrival, Sequence};
-use ringway::{Message, MessageKind, SendOutcome};
+use ringway::{Message, MessageKind};
 use std::sync::Arc;
 
 /// The messages of a population on one thread.
@@ -87,8 +88,8 @@ impl Broadcast {
 }
 
 /// Publishes a message on a connection.
-pub(super) fn publish(crew: &mut Crew, cx: &mut Context, conn: &mut Conn<'_>, intended: u64) -> bool {
-    let Some(broadcast) = &mut crew.broadcast else { return false };
+pub(super) fn publish(crew: &mut Crew, cx: &mut Context, conn: &mut Conn<'_>, intended: u64) -> Submission {
+    let Some(broadcast) = &mut crew.broadcast else { return Submission::Lost };
     let line = conn.state();
     let (publisher, number) = (line.salt, line.next);
     let head = Head { publisher, number, due: intended };
@@ -108,9 +109,8 @@ pub(super) fn publish(crew: &mut Crew, cx: &mut Context, conn: &mut Conn<'_>, in
         }
     };
     if !outcome.is_accepted() {
-        crew.ledger.counts.held_back += u64::from(matches!(outcome, SendOutcome::Full(_)));
         broadcast.shared.take_back();
-        return false;
+        return Submission::of(&outcome);
     }
     broadcast.published += 1;
     if cx.counts(intended) {
@@ -123,7 +123,7 @@ pub(super) fn publish(crew: &mut Crew, cx: &mut Context, conn: &mut Conn<'_>, in
     crew.done += 1;
     crew.latest = cx.now;
     crew.reserve();
-    true
+    Submission::Sent
 }
 
 /// Handles a message that the server has distributed.

@@ -3,6 +3,7 @@
 //! A connection that ends waits for its pause, and one that does not open for a back-off with jitter,
 //! which grows with the failures of its place.
 
+use super::arrivals::Submission;
 use super::context::{Context, Due};
 use super::crew::{Crew, Kind};
 use super::{Conn, Worker, close, echo};
@@ -44,8 +45,8 @@ fn close_if_answered(conn: &mut Conn<'_>) {
 }
 
 /// Sends a message of an open loop. A connection whose lifetime is over takes none.
-pub(super) fn submit(crew: &mut Crew, cx: &mut Context, conn: &mut Conn<'_>, intended: u64) -> bool {
-    conn.state().mark != ENDING && crew.submit(cx, conn, intended)
+pub(super) fn submit(crew: &mut Crew, cx: &mut Context, conn: &mut Conn<'_>, intended: u64) -> Submission {
+    if conn.state().mark == ENDING { Submission::Lost } else { crew.submit(cx, conn, intended) }
 }
 
 /// Handles a message: as of an echo, until the lifetime is over.

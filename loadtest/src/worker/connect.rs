@@ -7,6 +7,7 @@
 //!
 //! The number of places limits the connections at a time, so handshakes need no permits.
 
+use super::arrivals::Submission;
 use super::churn;
 use super::context::Context;
 use super::crew::Crew;
@@ -27,11 +28,11 @@ pub(super) fn begin(crew: &mut Crew, cx: &mut Context, shard: &mut Shard<'_, Wor
 /// Handles the connections that are due.
 pub(super) fn arrive(crew: &mut Crew, cx: &mut Context, shard: &mut Shard<'_, Worker>) {
     crew.arrive_at(cx, shard, |crew, cx, shard, _, intended| {
-        let Some(place) = crew.free.pop() else { return false };
+        let Some(place) = crew.free.pop() else { return Submission::Lost };
         crew.opening.connect_due(crew.index, place, intended, shard);
         crew.reserve();
         crew.connecting += u64::from(cx.counts(intended));
-        true
+        Submission::Sent
     });
 }
 
@@ -43,7 +44,7 @@ pub(super) fn opened(crew: &mut Crew, cx: &mut Context, conn: &mut Conn<'_>, due
     if is_open_loop && is_counted {
         crew.connecting = crew.connecting.saturating_sub(1);
     }
-    let is_sent = (cx.is_sending || is_open_loop && is_counted) && crew.submit(cx, conn, due);
+    let is_sent = (cx.is_sending || is_open_loop && is_counted) && crew.submit(cx, conn, due) == Submission::Sent;
     if !is_sent {
         crew.ledger.counts.unsent += u64::from(is_open_loop && is_counted);
         close(conn);

@@ -41,6 +41,8 @@ pub(super) struct Context {
     /// The start of the turn whose messages are being processed.
     turn: Instant,
     pub(super) agenda: Agenda<Due>,
+    /// The time of the alarm, if it was later than the time at which it was set.
+    pub(super) alarm: Option<u64>,
     /// Messages that are due in this range belong to the current interval.
     pub(super) interval: Range<u64>,
     /// The end of the current phase, if it ends by time.
@@ -64,6 +66,7 @@ impl Context {
             now: 0,
             turn: epoch,
             agenda: Agenda::new(),
+            alarm: None,
             interval: 0..u64::MAX,
             edge: u64::MAX,
             is_sending: false,
@@ -122,8 +125,10 @@ impl Context {
     }
 
     /// Wakes the thread up for what is due next.
-    pub(super) fn set_alarm<H: ringway::Handler>(&self, shard: &mut Shard<'_, H>) {
+    pub(super) fn set_alarm<H: ringway::Handler>(&mut self, shard: &mut Shard<'_, H>) {
         if let Some(next) = self.agenda.next() {
+            // How late the thread is for what is due already is not how late it woke up.
+            self.alarm = Some(next).filter(|next| *next > self.now);
             shard.wake_at(self.at(next));
         }
     }

@@ -1,5 +1,6 @@
 //! The connections of one population on one thread: what all behaviours have in common.
 
+use super::arrivals::{Held, Submission};
 use super::broadcast::Broadcast;
 use super::context::{Context, Due};
 use super::line::Line;
@@ -13,8 +14,7 @@ use crate::matching::{Reply, Sent};
 use crate::message::{Depth, Mismatch, Source};
 use crate::pace::Pacer;
 use crate::plan::{Behaviour, Plan, Verify};
-use crate::tally::Behind;
-use ringway::{ConnectionId, Message, SendOutcome, Shard};
+use ringway::{ConnectionId, Message, Shard};
 use std::mem;
 use std::time::Duration;
 
@@ -23,13 +23,6 @@ const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from
 
 /// [`Verify::Sample`] compares the content of one of this many messages.
 const SAMPLE: u32 = 64;
-
-/// The maximum number of arrivals that are submitted in one turn, so that replies are received in
-/// between. The others follow at once.
-const ARRIVALS: u32 = 1024;
-
-/// The clock is read once for this many arrivals that are due.
-const CLOCK: u32 = 32;
 
 /// The connections of one population on one thread.
 pub(super) struct Crew {
@@ -44,9 +37,9 @@ pub(super) struct Crew {
     /// late this one is, so that the number of arrivals between two edges is exact.
     pub(super) paced_from: u64,
     /// The place of the next arrival.
-    turn: usize,
+    pub(super) turn: usize,
     /// The number of places that send: the first ones.
-    senders: usize,
+    pub(super) senders: usize,
     /// The connections by place; `None`: not open.
     pub(super) ids: Vec<Option<ConnectionId>>,
     pub(super) open: u64,
@@ -56,6 +49,8 @@ pub(super) struct Crew {
     /// since measuring began.
     pub(super) share: Option<u64>,
     pub(super) quota: Option<u64>,
+    /// Messages that their connections did not take yet.
+    pub(super) held: Held,
     pub(super) opening: Opening,
     pub(super) is_ramped: bool,
     pub(super) ledger: Box<Ledger>,
@@ -158,6 +153,7 @@ impl Crew {
             outstanding: 0,
             share: None,
             quota: None,
+            held: Held::default(),
             opening,
             is_ramped: false,
             ledger: Box::default(),
@@ -184,7 +180,7 @@ impl Crew {
     /// Whether messages are submitted later than they are due, so that their service time is another
     /// one than their response time.
     #[inline]
-    fn has_service_times(&self) -> bool {
+    pub(super) fn has_service_times(&self) -> bool {
         self.in_flight.is_none() || self.kind == Kind::Connect
     }
 
@@ -199,10 +195,9 @@ impl Crew {
         cx.is_sending && self.quota != Some(0)
     }
 
-    /// Sends the next message of a connection, which was due at `intended`. Returns whether the
-    /// connection has taken it.
+    /// Sends the next message of a connection, which was due at `intended`.
     #[inline]
-    pub(super) fn submit(&mut self, cx: &mut Context, conn: &mut Conn<'_>, intended: u64) -> bool {
+    pub(super) fn submit(&mut self, cx: &mut Context, conn: &mut Conn<'_>, intended: u64) -> Submission {
         let line = conn.state();
         let is_watched = line.is_watched;
         let number = line.window.push(Sent { intended, submitted: cx.now });
@@ -210,9 +205,9 @@ impl Crew {
         let bytes = message.payload().len() as u64;
         let outcome = conn.send(message);
         if !outcome.is_accepted() {
-            self.ledger.counts.held_back += u64::from(matches!(outcome, SendOutcome::Full(_)));
+            let submission = Submission::of(&outcome);
             conn.state().window.take_back();
-            return false;
+            return submission;
         }
         if cx.counts(intended) {
             self.ledger.counts.sent += 1;
@@ -227,7 +222,7 @@ impl Crew {
         if self.kind != Kind::Connect {
             self.reserve();
         }
-        true
+        Submission::Sent
     }
 
     /// Takes a message from those that end the run.
@@ -248,7 +243,7 @@ impl Crew {
     /// Sends the next message of a closed loop, if there is one.
     #[inline]
     pub(super) fn submit_next(&mut self, cx: &mut Context, conn: &mut Conn<'_>) {
-        if self.may_send(cx) && self.submit(cx, conn, cx.now) && cx.counts(cx.now) {
+        if self.may_send(cx) && self.submit(cx, conn, cx.now) == Submission::Sent && cx.counts(cx.now) {
             self.ledger.counts.offered += 1;
         }
     }
@@ -268,115 +263,6 @@ impl Crew {
                 }
             }
         }
-    }
-
-    /// Begins the arrivals of an open loop.
-    pub(super) fn begin_arrivals(&mut self, cx: &mut Context) {
-        self.schedule_arrival(cx);
-    }
-
-    /// The time of the next arrival.
-    #[inline]
-    fn next_arrival(&self) -> Option<u64> {
-        self.pacer.as_ref().and_then(Pacer::next).map(|due| self.paced_from.saturating_add(due))
-    }
-
-    /// Schedules the next arrival. If it is due already, it is for the next turn.
-    fn schedule_arrival(&self, cx: &mut Context) {
-        if let Some(due) = self.next_arrival()
-            && self.may_send(cx)
-        {
-            cx.agenda.push(due.max(cx.now + 1), Due::Arrival(self.index));
-        }
-    }
-
-    /// Ends the arrivals at `end`. The ones before it that were not submitted, because the generator is
-    /// behind, enter at the time that they have waited so far.
-    pub(super) fn end_arrivals(&mut self, cx: &Context, end: u64) {
-        while let Some(intended) = self.next_arrival().filter(|intended| *intended < end && self.may_send(cx)) {
-            if let Some(pacer) = &mut self.pacer {
-                pacer.advance();
-            }
-            if !cx.counts(intended) {
-                continue;
-            }
-            self.ledger.counts.offered += 1;
-            self.ledger.counts.unsent += 1;
-            self.ledger.counts.overdue += 1;
-            self.ledger.send_lag.record_lower_bound(cx.now - intended);
-            if matches!(self.kind, Kind::Echo | Kind::Connect | Kind::Churn) {
-                self.ledger.response.record_lower_bound(cx.now - intended);
-            }
-            if let Some(quota) = &mut self.quota {
-                *quota -= 1;
-            }
-        }
-    }
-
-    /// Takes the arrivals that are due, each for the connection whose turn it is. The turn of a
-    /// connection that is not open is unsent: no other one takes it.
-    pub(super) fn arrive(
-        &mut self,
-        cx: &mut Context,
-        shard: &mut Shard<'_, Worker>,
-        submit: impl Fn(&mut Self, &mut Context, &mut Conn<'_>, u64) -> bool,
-    ) {
-        self.arrive_at(cx, shard, |crew, cx, shard, place, intended| {
-            let conn = crew.ids[place as usize].and_then(|id| shard.connection(id));
-            conn.is_some_and(|mut conn| submit(crew, cx, &mut conn, intended))
-        });
-    }
-
-    /// The same for places.
-    pub(super) fn arrive_at(
-        &mut self,
-        cx: &mut Context,
-        shard: &mut Shard<'_, Worker>,
-        submit: impl Fn(&mut Self, &mut Context, &mut Shard<'_, Worker>, u32, u64) -> bool,
-    ) {
-        for count in 1..=ARRIVALS {
-            let Some(intended) = self.next_arrival() else { return };
-            if !self.may_send(cx) || self.senders == 0 {
-                return;
-            }
-            // It belongs to the next phase, which begins first.
-            if intended >= cx.edge {
-                break;
-            }
-            if intended > cx.now || count.is_multiple_of(CLOCK) {
-                cx.read_clock();
-                if intended > cx.now {
-                    break;
-                }
-            }
-            if let Some(pacer) = &mut self.pacer {
-                pacer.advance();
-            }
-            let place = self.turn;
-            self.turn = if place + 1 < self.senders { place + 1 } else { 0 };
-            let is_sent = submit(self, cx, shard, place as u32, intended);
-            if !cx.counts(intended) {
-                continue;
-            }
-            self.ledger.counts.offered += 1;
-            if is_sent {
-                self.ledger.send_lag.record(cx.now - intended);
-            } else {
-                self.ledger.counts.unsent += 1;
-                self.reserve();
-            }
-        }
-        self.schedule_arrival(cx);
-    }
-
-    /// The messages that are due and not answered. At the end of the measured part these include the
-    /// ones that are entered as unsent.
-    pub(super) fn behind(&mut self, cx: &Context) -> Behind {
-        let due = match &mut self.pacer {
-            Some(pacer) if cx.is_sending => pacer.due_by(cx.now.min(cx.interval.end).saturating_sub(self.paced_from)),
-            _ => 0,
-        };
-        Behind { unsent: due + self.ledger.counts.overdue, unanswered: self.outstanding() }
     }
 
     /// Matches a received message, verifies it, and enters it in the ledger. Returns whether a
@@ -536,6 +422,7 @@ impl Crew {
         let mut window = mem::take(&mut conn.state().window);
         window.expire(before, |number, sent| {
             expired += 1;
+            self.latest = cx.now;
             self.miss(cx, sent);
             self.ledger.errors.count(errors::TIMEOUT, || format!("message {number} of a connection was not answered"));
         });
@@ -567,6 +454,7 @@ impl Crew {
             }
             self.miss(cx, sent);
         });
+        self.lose_held(cx, line.place);
     }
 
     /// Enters the messages that wait at the end of the run.

@@ -81,8 +81,12 @@ impl Crew {
 
     /// Handles an outbox that has room again.
     pub(super) fn outbox_drained(&mut self, cx: &mut Context, conn: &mut Conn<'_>) {
-        if self.kind == Kind::Send {
-            send::fill(self, cx, conn);
+        match self.kind {
+            Kind::Send if self.pacer.is_some() => self.submit_held(cx, conn, send::submit),
+            Kind::Send => send::fill(self, cx, conn),
+            Kind::Broadcast => self.submit_held(cx, conn, broadcast::publish),
+            Kind::Churn => self.submit_held(cx, conn, churn::submit),
+            _ => self.submit_held(cx, conn, Self::submit),
         }
     }
 

@@ -3,6 +3,7 @@
 //! A [`Worker`] has the connections of each population that belong to its thread ([`crew::Crew`]),
 //! and one agenda of what is due. The behaviours are in one file each.
 
+mod arrivals;
 mod broadcast;
 mod churn;
 mod connect;
@@ -23,6 +24,7 @@ pub(crate) use line::Line;
 pub(crate) use opening::Permits;
 
 use crate::broadcast::Publishing;
+use crate::histogram::Recorder;
 use crate::ledger::Ledger;
 use crate::message::Source;
 use crate::observe::usage::{Clocks, Usage};
@@ -93,6 +95,8 @@ pub(crate) struct Worker {
     /// to its end.
     deflated_before: (u64, u64),
     deflated: (u64, u64),
+    /// How late the thread woke up for its alarms in the measured part.
+    late: Recorder,
     is_ramped: bool,
     is_drained: bool,
     is_closed: bool,
@@ -114,6 +118,7 @@ impl Worker {
             begun: Clocks::of_this_thread(Duration::ZERO),
             deflated_before: (0, 0),
             deflated: (0, 0),
+            late: Recorder::default(),
             is_ramped: false,
             is_drained: false,
             is_closed: false,
@@ -145,11 +150,24 @@ impl Worker {
     }
 
     /// Ends the measuring regardless of the timetable. If a number of messages was to end it, it
-    /// ends with the latest reply, so that a stall does not count.
+    /// ends with the latest reply or the latest end of waiting for one, so that a stall does not count.
     pub(crate) fn end(&mut self, shard: &mut Shard<'_, Self>) {
         self.cx.read_clock();
         let latest = self.crews.iter().filter(|crew| crew.quota.is_some()).map(|crew| crew.latest).max();
         self.end_measuring(shard, latest.unwrap_or(self.cx.now));
+    }
+
+    /// The same where the run is not stopped by its user: what is left of the number of messages is
+    /// unsent.
+    pub(crate) fn end_short(&mut self, shard: &mut Shard<'_, Self>) {
+        if self.phase == RunPhase::Measure {
+            for crew in &mut self.crews {
+                let left = crew.quota.as_mut().map_or(0, std::mem::take);
+                crew.ledger.counts.offered += left;
+                crew.ledger.counts.unsent += left;
+            }
+        }
+        self.end(shard);
     }
 
     /// Closes all connections; [`ThreadEvent::Closed`] follows when they are.
@@ -318,8 +336,12 @@ impl Worker {
                     has_barrier |= crew.set_barrier(shard);
                 }
             }
-            if is_empty || is_sent && !has_barrier && self.crews.iter().all(Crew::is_answered) {
+            // The turns of connections that have ended are unsent, up to the end of the schedule.
+            let has_schedule = self.crews.iter().any(|crew| crew.pacer.is_some());
+            if is_sent && !has_barrier && self.crews.iter().all(Crew::is_answered) {
                 self.end(shard);
+            } else if is_empty && !has_schedule {
+                self.end_short(shard);
             }
         } else if !self.is_drained && (is_empty || self.crews.iter().all(Crew::is_answered)) {
             self.is_drained = true;
@@ -345,7 +367,8 @@ impl Worker {
         let deliveries = self.crews.iter_mut().map(|crew| crew.take_deliveries()).collect();
         let mut behind = Behind::default();
         self.crews.iter_mut().for_each(|crew| behind.add(crew.behind(&self.cx)));
-        let cut = Cut { index: self.cx.index, phase: self.phase, to, ledgers, deliveries, behind, usage };
+        let late = std::mem::take(&mut self.late);
+        let cut = Cut { index: self.cx.index, phase: self.phase, to, ledgers, deliveries, behind, late, usage };
         self.emit(ThreadEvent::Cut(Box::new(cut)));
     }
 
@@ -484,6 +507,12 @@ impl Handler for Worker {
     }
 
     fn woken(&mut self, shard: &mut Shard<'_, Self>) {
+        self.cx.read_clock();
+        if let Some(due) = self.cx.alarm.take()
+            && self.phase == RunPhase::Measure
+        {
+            self.late.record(self.cx.now.saturating_sub(due));
+        }
         self.work(shard);
     }
 }

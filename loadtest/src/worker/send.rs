@@ -7,11 +7,12 @@
 //! last message, a ping on each connection and its pong show that the server has
 //! read what was sent.
 
+use super::arrivals::Submission;
 use super::context::Context;
 use super::crew::Crew;
 use super::{Conn, Worker};
 use crate::errors;
-use ringway::{Message, SendOutcome, Shard};
+use ringway::{Message, Shard};
 use std::mem;
 
 /// The payload of the pings behind the last messages.
@@ -29,23 +30,29 @@ pub(super) fn begin(crew: &mut Crew, cx: &mut Context, shard: &mut Shard<'_, Wor
     }
 }
 
-/// Sends until the outbox of a connection is full; the engine says when it has drained.
+/// The bytes that wait on each connection in a closed loop: an efficient size for one send.
+const WAITING: usize = 64 << 10;
+
+/// Sends until enough waits on a connection; the engine says when all of it was sent.
 pub(super) fn fill(crew: &mut Crew, cx: &mut Context, conn: &mut Conn<'_>) {
-    while crew.pacer.is_none() && crew.may_send(cx) && submit(crew, cx, conn, cx.now) {
+    while crew.pacer.is_none() && crew.may_send(cx) {
+        if conn.buffered_amount() >= WAITING || submit(crew, cx, conn, cx.now) != Submission::Sent {
+            crew.ledger.counts.held_back += 1;
+            return;
+        }
         crew.ledger.counts.offered += 1;
     }
 }
 
 /// Sends one message.
-pub(super) fn submit(crew: &mut Crew, cx: &mut Context, conn: &mut Conn<'_>, _intended: u64) -> bool {
+pub(super) fn submit(crew: &mut Crew, cx: &mut Context, conn: &mut Conn<'_>, _intended: u64) -> Submission {
     let line = conn.state();
     let (salt, number) = (line.salt, line.next);
     let message = crew.source.message(salt, number, cx.unix_time());
     let bytes = message.payload().len() as u64;
     let outcome = conn.send(message);
     if !outcome.is_accepted() {
-        crew.ledger.counts.held_back += u64::from(matches!(outcome, SendOutcome::Full(_)));
-        return false;
+        return Submission::of(&outcome);
     }
     conn.state().next = number.wrapping_add(1);
     crew.ledger.counts.sent += 1;
@@ -54,7 +61,7 @@ pub(super) fn submit(crew: &mut Crew, cx: &mut Context, conn: &mut Conn<'_>, _in
     crew.done += 1;
     crew.latest = cx.now;
     crew.reserve();
-    true
+    Submission::Sent
 }
 
 /// Counts a message of the server.
