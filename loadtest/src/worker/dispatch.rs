@@ -125,6 +125,7 @@ impl Crew {
         match self.kind {
             Kind::Request => request::due(self, cx, shard, id),
             Kind::Churn => churn::end(cx, shard, id),
+            Kind::Send => send::resume(self, cx, shard, id),
             Kind::Slow => receive::resume(shard, id),
             _ => {}
         }

@@ -494,6 +494,7 @@ impl Handler for Worker {
         let index = usize::from(conn.state().crew);
         self.cx.read_clock();
         self.crews[index].outbox_drained(&mut self.cx, conn);
+        self.cx.set_alarm(&mut conn.shard());
         self.check_drained(&mut conn.shard());
     }
 

@@ -8,11 +8,11 @@
 //! read what was sent.
 
 use super::arrivals::Submission;
-use super::context::Context;
+use super::context::{Context, Due};
 use super::crew::Crew;
 use super::{Conn, Worker};
 use crate::errors;
-use ringway::{Message, Shard};
+use ringway::{ConnectionId, Message, Shard};
 use std::mem;
 
 /// The payload of the pings behind the last messages.
@@ -33,14 +33,30 @@ pub(super) fn begin(crew: &mut Crew, cx: &mut Context, shard: &mut Shard<'_, Wor
 /// The bytes that wait on each connection in a closed loop: an efficient size for one send.
 const WAITING: usize = 64 << 10;
 
-/// Sends until enough waits on a connection; the engine says when all of it was sent.
+/// Sends until enough waits on a connection. If some of it waits behind earlier output, the engine
+/// says when all of it was sent. Otherwise the connection is filled again in the next turn.
 pub(super) fn fill(crew: &mut Crew, cx: &mut Context, conn: &mut Conn<'_>) {
+    let is_behind = conn.buffered_amount() > 0;
     while crew.pacer.is_none() && crew.may_send(cx) {
-        if conn.buffered_amount() >= WAITING || submit(crew, cx, conn, cx.now) != Submission::Sent {
+        if submit(crew, cx, conn, cx.now) != Submission::Sent {
             crew.ledger.counts.held_back += 1;
             return;
         }
         crew.ledger.counts.offered += 1;
+        if conn.buffered_amount() >= WAITING {
+            crew.ledger.counts.held_back += u64::from(is_behind);
+            if !is_behind {
+                cx.agenda.push(cx.now + 1, Due::Connection(crew.index, conn.id()));
+            }
+            return;
+        }
+    }
+}
+
+/// Fills a connection again.
+pub(super) fn resume(crew: &mut Crew, cx: &mut Context, shard: &mut Shard<'_, Worker>, id: ConnectionId) {
+    if let Some(mut conn) = shard.connection(id) {
+        fill(crew, cx, &mut conn);
     }
 }
 
