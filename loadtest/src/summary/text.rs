@@ -236,15 +236,15 @@ impl Report {
     }
 
     fn write_errors(&self, lines: &mut Lines) {
-        if self.errors.is_empty() {
-            return lines.add("errors", "none");
-        }
         let (failures, attempts) = (self.failures(), self.attempts());
         if failures > 0 && attempts > 0 {
             let share = percent((failures as f64 / attempts as f64).min(1.0));
             let allowed = percent(self.plan.max_errors);
             let text = format!("{failures} of {attempts} messages and connections, {share} (allowed: {allowed})");
             lines.add("failed", &text);
+        }
+        if self.errors.is_empty() {
+            return lines.add("errors", "none");
         }
         let mut kinds: Vec<_> = self.errors.iter().collect();
         kinds.sort_by_key(|(_, error)| std::cmp::Reverse(error.count));

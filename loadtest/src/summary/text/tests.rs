@@ -266,6 +266,37 @@ fn errors_have_samples_and_their_share() {
 }
 
 #[test]
+fn each_message_fails_once() {
+    let error = |count| ErrorFigures { count, samples: vec!["one".into()] };
+    let mut report = report();
+    report.plan.max_errors = 0.05;
+    (report.messages.offered, report.messages.sent, report.messages.unsent) = (4_000, 3_000, 1_000);
+    assert_eq!((report.failures(), report.attempts()), (1_000, 4_050), "unsent messages have failed");
+    assert!(report.is_failure());
+    let text = report.to_text(80);
+    assert!(text.contains("failed       1000 of 4050 messages and connections, 25 % (allowed: 5 %)\n"), "{text}");
+    (report.messages.missing, report.messages.corrupted) = (30, 10);
+    for (kind, count) in
+        [("reply_timeout", 20), ("late_reply", 5), ("verify_content", 10), ("close_unanswered", 50), ("reset", 10)]
+    {
+        report.errors.insert(kind.into(), error(count));
+    }
+    assert_eq!(report.failures(), 1_000 + 30 + 10 + 10, "only the ends of connections are failures of their own");
+    let churn = &mut report.populations[0];
+    (churn.behaviour, churn.messages.unsent, churn.messages.held_back) = ("churn", 1_000, 100);
+    assert_eq!((report.failures(), report.attempts()), (150, 3_150), "turns between two lifetimes are no failures");
+}
+
+#[test]
+fn each_delivery_of_a_broadcast_can_fail() {
+    let mut report = report();
+    (report.messages.offered, report.messages.sent, report.messages.missing) = (200, 200, 1_000);
+    report.populations[0].reach =
+        Some(ReachFigures { messages: 200, readers: 50, reached: 0.9, ..ReachFigures::default() });
+    assert_eq!((report.failures(), report.attempts()), (1_000, 10_050));
+}
+
+#[test]
 fn problems_of_the_ramp_are_printed_only_if_there_are_any() {
     let mut report = report();
     assert!(!report.to_text(80).contains("SYN"));
