@@ -22,11 +22,12 @@ pub(crate) const NO_PONG_IN_TIME: &str = "ping_timeout";
 /// only kind that is not a failure, because it occurs after measuring.
 pub(crate) const CLOSE_UNANSWERED: &str = "close_unanswered";
 
-/// The kinds that belong to a message: each such message is in a count of its own, such as `missing`.
-const OF_MESSAGES: [&str; 5] = [WRONG_KIND, WRONG_LENGTH, WRONG_CONTENT, TIMEOUT, LATE];
+/// The kinds that belong to a message: each has a count of its own in the ledger, such as `missing`,
+/// which is that of the measured part.
+const OF_MESSAGES: [&str; 7] = [WRONG_KIND, WRONG_LENGTH, WRONG_CONTENT, TIMEOUT, LATE, DUPLICATE, UNASKED];
 
-/// Whether errors of this kind are failures in addition to those of messages.
-pub(crate) fn is_failure_of_its_own(kind: &str) -> bool {
+/// Whether errors of this kind are failures of connections.
+pub(crate) fn is_of_connection(kind: &str) -> bool {
     kind != CLOSE_UNANSWERED && !OF_MESSAGES.contains(&kind)
 }
 

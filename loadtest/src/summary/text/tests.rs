@@ -287,6 +287,32 @@ fn each_message_fails_once() {
     assert_eq!((report.failures(), report.attempts()), (150, 3_150), "turns between two lifetimes are no failures");
 }
 
+/// The messages of the warm-up are no attempts, so their errors are no failures.
+#[test]
+fn failures_and_attempts_are_those_of_the_same_phases() {
+    let error = |count| ErrorFigures { count, samples: vec!["one".into()] };
+    let mut report = report();
+    report.connections.established = 4;
+    (report.messages.offered, report.messages.sent) = (4, 4);
+    for kind in ["duplicate_reply", "unexpected_message", "verify_length", "reply_timeout"] {
+        report.errors.insert(kind.into(), error(14));
+    }
+    assert_eq!((report.failures(), report.attempts()), (0, 8));
+    (report.messages.duplicated, report.messages.unasked) = (2, 1);
+    assert_eq!((report.failures(), report.attempts()), (3, 8));
+    report.errors.insert("connect_refused".into(), error(1));
+    assert_eq!(report.failures(), 4, "attempts include the connections of all phases");
+}
+
+#[test]
+fn duplicates_among_pushed_messages_are_failures_of_what_arrived() {
+    let mut report = report();
+    report.populations[0].behaviour = "receive";
+    report.populations[0].messages = MessageFigures { arrived: 1_000, duplicated: 60, ..MessageFigures::default() };
+    report.messages = report.populations[0].messages;
+    assert_eq!((report.failures(), report.attempts()), (60, 1_050));
+}
+
 #[test]
 fn each_delivery_of_a_broadcast_can_fail() {
     let mut report = report();
