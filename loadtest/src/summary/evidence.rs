@@ -4,9 +4,9 @@ use super::messages::MessageFigures;
 use super::part::Part;
 use crate::conductor::Score;
 use crate::observe::sampler::WindowUse;
-use crate::plan::{Behaviour, Plan};
+use crate::plan::{Behaviour, Plan, Population};
 use crate::tally::Behind;
-use crate::verdict::{self, Figures, LoadFigures, OpenFigures, PathFigures};
+use crate::verdict::{self, Completion, Figures, LoadFigures, OpenFigures, PathFigures};
 
 /// The figures from which the verdict is derived. `done`: the messages that were answered, or
 /// submitted where none is answered.
@@ -37,6 +37,7 @@ pub(super) fn evidence(
             lost_turns: counts.unsent.saturating_sub(counts.held_back + counts.overdue),
             held_back: counts.held_back,
             send_lag_p99_us: lag.quantiles().map(|lag| lag.p99),
+            completion: completion(&plan.populations),
         })
     } else if plan.populations.iter().any(|population| population.behaviour == Behaviour::Send) {
         LoadFigures::Stream { held_back: counts.held_back }
@@ -70,4 +71,15 @@ pub(super) fn evidence(
         None => figures.missing.push("all: nothing was measured".into()),
     }
     figures
+}
+
+/// What completes the messages of the open loops.
+fn completion(populations: &[Population]) -> Completion {
+    let open = populations.iter().filter(|population| population.load.is_open());
+    let kinds = open.map(|population| match population.behaviour {
+        Behaviour::Send => Completion::Sent,
+        Behaviour::Broadcast { .. } => Completion::Delivered,
+        _ => Completion::Answered,
+    });
+    kinds.reduce(|one, other| if one == other { one } else { Completion::Mixed }).unwrap_or_default()
 }

@@ -83,7 +83,8 @@ pub enum LoadFigures {
 pub struct OpenFigures {
     /// Messages that were due.
     pub offered: u64,
-    /// The share of `offered` that was answered.
+    /// The share of `offered` that was answered; of messages without replies, the share that was sent,
+    /// and of a broadcast, that of the deliveries.
     pub achieved: f64,
     /// The increase of the number of messages that are due and not answered.
     pub backlog_growth: i64,
@@ -95,6 +96,23 @@ pub struct OpenFigures {
     pub held_back: u64,
     /// The 99th percentile of the send lag, in microseconds.
     pub send_lag_p99_us: Option<f64>,
+    /// What completes a message.
+    #[serde(skip)]
+    pub(crate) completion: Completion,
+}
+
+/// What completes a message of an open loop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Completion {
+    /// Its reply.
+    #[default]
+    Answered,
+    /// Its submission: it has no reply.
+    Sent,
+    /// Its deliveries to the readers.
+    Delivered,
+    /// Several of these, in a mix.
+    Mixed,
 }
 
 /// A thread of the generator.

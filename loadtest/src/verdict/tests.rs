@@ -331,6 +331,27 @@ fn an_open_loop_that_keeps_up_is_limited_by_its_rate() {
     assert!(evidence.contains("Little's law") && evidence.contains("the send lag was 60.0 µs at p99"), "{evidence}");
 }
 
+/// Messages without replies have no response time that a send lag could be a share of.
+#[test]
+fn an_open_loop_without_response_times_is_late_from_a_fixed_lag() {
+    let stream = |lag| Figures {
+        response_mean_us: None,
+        response_p99_us: None,
+        ..open_with(thread(0.2, 0.0), server(0.3, 0.0), |open| {
+            (open.send_lag_p99_us, open.completion) = (Some(lag), Completion::Sent);
+        })
+    };
+    check([
+        ("on time", stream(60.0), Rate),
+        ("a lag that is usual", stream(150.0), Rate),
+        ("a lag of a millisecond", stream(1_000.0), Rate),
+        ("late", stream(1_100.0), Generator),
+    ]);
+    let evidence = evaluate(stream(150.0)).evidence.join("; ");
+    assert!(evidence.contains("99.9 % of the 100000 due messages were sent"), "{evidence}");
+    assert!(!evidence.contains("answered"), "{evidence}");
+}
+
 /// 2.7 (d): a server that is limited to a rate, whether its process is known or not.
 #[test]
 fn an_open_loop_that_falls_behind_on_time_is_limited_by_the_server() {
