@@ -274,6 +274,24 @@ fn lost_time_is_attributed() {
     ]);
 }
 
+/// A server competes with itself only if several of its threads work.
+#[test]
+fn a_server_with_one_busy_thread_does_not_compete_with_itself() {
+    let threads = |busiest, cores_used, waiting| {
+        let used = ServerUse { cores_used, ..server(busiest, waiting).expect("it is known") };
+        closed(thread(0.3, 0.0), Some(used))
+    };
+    check([
+        ("one thread", threads(0.5, 0.52, 0.49), Inconclusive),
+        ("several threads", threads(0.5, 1.0, 0.49), Server),
+        ("one thread that is full", threads(0.96, 0.97, 0.12), Server),
+    ]);
+    let evidence = |figures| evaluate(figures).evidence.join("; ");
+    let (one, several) = (evidence(threads(0.5, 0.52, 0.49)), evidence(threads(0.5, 1.0, 0.49)));
+    assert!(one.contains("which threads had its cores is unknown"), "{one}");
+    assert!(several.contains("its own threads compete for its cores"), "{several}");
+}
+
 #[test]
 fn idle_sides_are_limited_by_concurrency_only_where_more_in_flight_helps() {
     let idle = || closed(thread(0.10, 0.0), server(0.10, 0.0));
