@@ -224,7 +224,8 @@ impl Findings {
                 sentence += &format!(", the send lag was {} at p99", time(lag));
             }
             self.say(sentence);
-            if let Some(response) = seen.response_mean_us {
+            // Without an equilibrium, the rate and the mean are not those of the same messages.
+            if let Some(response) = seen.response_mean_us.filter(|_| has_kept_up(open)) {
                 let in_flight = seen.messages_per_second * response / 1e6;
                 self.say(format!(
                     "on average {} messages were due and unanswered (Little's law: {}/s × {})",
@@ -274,8 +275,7 @@ impl Findings {
 
     /// The verdict of an open loop that kept up with its schedule.
     fn kept_up(&mut self, seen: &Figures, open: &OpenFigures, generator: &Side) -> Option<LimitedBy> {
-        let growth = open.backlog_growth.max(0) as f64 / open.offered.max(1) as f64;
-        if open.achieved < KEPT_UP || growth > 1.0 - KEPT_UP {
+        if !has_kept_up(open) {
             return None;
         }
         let lag = open.send_lag_p99_us.unwrap_or(0.0);
@@ -477,6 +477,12 @@ impl Findings {
         }
         self.advise(LimitedBy::Inconclusive, "raise the number of connections (-c) or of messages in flight (-p)")
     }
+}
+
+/// Whether an open loop kept up with its schedule.
+fn has_kept_up(open: &OpenFigures) -> bool {
+    let growth = open.backlog_growth.max(0) as f64 / open.offered.max(1) as f64;
+    open.achieved >= KEPT_UP && growth <= 1.0 - KEPT_UP
 }
 
 fn messages(number: u64) -> String {

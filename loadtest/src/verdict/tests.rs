@@ -347,6 +347,8 @@ fn an_open_loop_that_keeps_up_is_limited_by_its_rate() {
     ]);
     let evidence = evaluate(open(thread(0.2, 0.0), None)).evidence.join("; ");
     assert!(evidence.contains("Little's law") && evidence.contains("the send lag was 60.0 µs at p99"), "{evidence}");
+    let evidence = evaluate(behind(thread(0.2, 0.0), None)).evidence.join("; ");
+    assert!(!evidence.contains("Little's law"), "it does not hold while a backlog grows: {evidence}");
 }
 
 /// Messages without replies have no response time that a send lag could be a share of.
