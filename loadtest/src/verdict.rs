@@ -209,7 +209,7 @@ impl Findings {
             ));
         }
         if let LoadFigures::Open(open) = &seen.load {
-            let answered = open.achieved * 100.0;
+            let answered = open.answered_share * 100.0;
             let done = match open.completion {
                 Completion::Answered => "answered",
                 Completion::Sent => "sent",
@@ -349,7 +349,7 @@ impl Findings {
         generator: &Side,
         server: Option<&Side>,
     ) -> Option<LimitedBy> {
-        let unanswered = open.offered as f64 * (1.0 - open.achieved);
+        let unanswered = open.offered as f64 * (1.0 - open.answered_share);
         if open.lost_turns as f64 >= unanswered / 2.0 && open.lost_turns > 0 {
             self.say(format!("{} messages were due on connections that had ended", open.lost_turns));
             return Some(LimitedBy::Inconclusive);
@@ -482,7 +482,7 @@ impl Findings {
 /// Whether an open loop kept up with its schedule.
 fn has_kept_up(open: &OpenFigures) -> bool {
     let growth = open.backlog_growth.max(0) as f64 / open.offered.max(1) as f64;
-    open.achieved >= KEPT_UP && growth <= 1.0 - KEPT_UP
+    open.answered_share >= KEPT_UP && growth <= 1.0 - KEPT_UP
 }
 
 fn messages(number: u64) -> String {

@@ -31,7 +31,7 @@ pub(super) fn evidence(
         let mut lag = all.ledger.send_lag.clone();
         LoadFigures::Open(OpenFigures {
             offered: counts.offered,
-            achieved: if counts.offered > 0 { 1.0 - unanswered as f64 / counts.offered as f64 } else { 0.0 },
+            answered_share: if counts.offered > 0 { 1.0 - unanswered as f64 / counts.offered as f64 } else { 0.0 },
             backlog_growth: growth(Behind::total),
             unsent_growth: growth(|behind| behind.unsent),
             lost_turns: counts.unsent.saturating_sub(counts.held_back + counts.overdue),

@@ -85,7 +85,7 @@ pub struct OpenFigures {
     pub offered: u64,
     /// The share of `offered` that was answered; of messages without replies, the share that was sent,
     /// and of a broadcast, that of the deliveries.
-    pub achieved: f64,
+    pub answered_share: f64,
     /// The increase of the number of messages that are due and not answered.
     pub backlog_growth: i64,
     /// The part of it that was not sent.

@@ -47,7 +47,8 @@ fn closed(generator: ThreadFigures, server: Option<ServerUse>) -> Figures {
 
 /// An open loop of 10 s at 10 000/s that has kept up, on time.
 fn open(generator: ThreadFigures, server: Option<ServerUse>) -> Figures {
-    let load = OpenFigures { offered: 100_000, achieved: 0.999, send_lag_p99_us: Some(60.0), ..OpenFigures::default() };
+    let load =
+        OpenFigures { offered: 100_000, answered_share: 0.999, send_lag_p99_us: Some(60.0), ..OpenFigures::default() };
     Figures {
         load: LoadFigures::Open(load),
         messages: 99_900,
@@ -67,13 +68,13 @@ fn open_with(generator: ThreadFigures, server: Option<ServerUse>, change: impl F
 
 /// An open loop that has answered half of what was due, although all was sent in time.
 fn behind(generator: ThreadFigures, server: Option<ServerUse>) -> Figures {
-    open_with(generator, server, |open| (open.achieved, open.backlog_growth) = (0.5, 50_000))
+    open_with(generator, server, |open| (open.answered_share, open.backlog_growth) = (0.5, 50_000))
 }
 
 /// The same, because it was sent late.
 fn late(generator: ThreadFigures, server: Option<ServerUse>) -> Figures {
     open_with(generator, server, |open| {
-        (open.achieved, open.backlog_growth, open.unsent_growth) = (0.5, 50_000, 50_000);
+        (open.answered_share, open.backlog_growth, open.unsent_growth) = (0.5, 50_000, 50_000);
         open.send_lag_p99_us = Some(2e6);
     })
 }
@@ -398,7 +399,7 @@ fn an_open_loop_that_falls_behind_on_time_is_limited_by_the_server() {
         (
             "a server that does not read",
             open_with(thread(0.2, 0.0), None, |open| {
-                (open.achieved, open.backlog_growth, open.held_back) = (0.5, 50_000, 40_000);
+                (open.answered_share, open.backlog_growth, open.held_back) = (0.5, 50_000, 40_000);
                 open.send_lag_p99_us = Some(2e6);
             }),
             Server,
@@ -419,7 +420,7 @@ fn an_open_loop_that_falls_behind_on_time_is_limited_by_the_server() {
         (
             "a starved generator, and a backlog that it explains",
             open_with(thread(0.2, 0.4), None, |open| {
-                (open.achieved, open.backlog_growth, open.send_lag_p99_us) = (0.5, 50, Some(900.0));
+                (open.answered_share, open.backlog_growth, open.send_lag_p99_us) = (0.5, 50, Some(900.0));
             }),
             Surroundings,
         ),
@@ -428,14 +429,14 @@ fn an_open_loop_that_falls_behind_on_time_is_limited_by_the_server() {
             // 400 messages are due in 40 ms, and 50 000 were not answered.
             "a generator that is late by a little of the backlog",
             open_with(thread(0.2, 0.1), None, |open| {
-                (open.achieved, open.backlog_growth, open.send_lag_p99_us) = (0.5, 50_000, Some(40_000.0));
+                (open.answered_share, open.backlog_growth, open.send_lag_p99_us) = (0.5, 50_000, Some(40_000.0));
             }),
             Server,
         ),
         (
             "a generator that is late by a part of the backlog",
             open_with(thread(0.2, 0.0), None, |open| {
-                (open.achieved, open.backlog_growth, open.send_lag_p99_us) = (0.97, 3_000, Some(40_000.0));
+                (open.answered_share, open.backlog_growth, open.send_lag_p99_us) = (0.97, 3_000, Some(40_000.0));
             }),
             Generator,
         ),
@@ -443,21 +444,21 @@ fn an_open_loop_that_falls_behind_on_time_is_limited_by_the_server() {
         (
             "the lag is unknown",
             open_with(thread(0.2, 0.0), None, |open| {
-                (open.achieved, open.backlog_growth, open.send_lag_p99_us) = (0.5, 50_000, None);
+                (open.answered_share, open.backlog_growth, open.send_lag_p99_us) = (0.5, 50_000, None);
             }),
             Inconclusive,
         ),
         (
             "connections have ended",
             open_with(thread(0.2, 0.0), None, |open| {
-                (open.achieved, open.lost_turns) = (0.5, 49_000);
+                (open.answered_share, open.lost_turns) = (0.5, 49_000);
             }),
             Inconclusive,
         ),
         (
             "a backlog that grows slowly",
             open_with(thread(0.2, 0.0), server(0.2, 0.0), |open| {
-                (open.achieved, open.backlog_growth) = (0.985, 3_000);
+                (open.answered_share, open.backlog_growth) = (0.985, 3_000);
             }),
             Server,
         ),
@@ -556,6 +557,7 @@ fn the_json_has_every_figure_and_null_for_unknown_ones() {
     assert_eq!((&json["limited_by"], &json["figures"]["server"]), (&"server".into(), &serde_json::Value::Null));
     assert_eq!(json["figures"]["load"]["loop"], "open");
     assert_eq!(json["figures"]["load"]["backlog_growth"], 50_000);
+    assert_eq!(json["figures"]["load"]["answered_share"], 0.5);
     assert_eq!(json["figures"]["generator"][0]["busy"], 0.2);
     assert_eq!(json["figures"]["missing"][0], "why");
 }

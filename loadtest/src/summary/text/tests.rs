@@ -132,7 +132,7 @@ fn open() -> Report {
     report.messages.unsent = 1_000;
     report.messages.achieved = Some(0.99);
     report.verdict = verdict::evaluate(Figures {
-        load: LoadFigures::Open(OpenFigures { offered: 100_000, achieved: 0.99, ..OpenFigures::default() }),
+        load: LoadFigures::Open(OpenFigures { offered: 100_000, answered_share: 0.99, ..OpenFigures::default() }),
         established: 50,
         messages: 99_000,
         messages_per_second: 49_500.0,
