@@ -3,8 +3,9 @@
 use super::messages::MessageFigures;
 use super::part::Part;
 use crate::conductor::Score;
+use crate::fleet::connects_later;
 use crate::observe::sampler::WindowUse;
-use crate::plan::{Behaviour, Plan, Population};
+use crate::plan::{Behaviour, Load, Plan, Population};
 use crate::tally::Behind;
 use crate::verdict::{self, Completion, Figures, LoadFigures, OpenFigures, PathFigures};
 
@@ -21,10 +22,7 @@ pub(super) fn evidence(
     let counts = &all.ledger.counts;
     let mut response = all.ledger.response.clone();
     let response = response.quantiles();
-    let in_flight =
-        plan.populations.iter().zip(&score.established).filter(|(population, _)| population.behaviour.sends());
-    let in_flight =
-        in_flight.map(|(population, open)| open * u64::from(population.load.in_flight().unwrap_or(0))).sum();
+    let in_flight = plan.populations.iter().zip(&score.established).map(|(one, open)| places(one, *open)).sum();
     let growth = |figure: fn(Behind) -> u64| figure(score.behind.1) as i64 - figure(score.behind.0) as i64;
     let load = if plan.populations.iter().any(|population| population.load.is_open()) {
         let unanswered = counts.offered.saturating_sub(done);
@@ -83,3 +81,15 @@ fn completion(populations: &[Population]) -> Completion {
     });
     kinds.reduce(|one, other| if one == other { one } else { Completion::Mixed }).unwrap_or_default()
 }
+
+/// The messages that the closed loops of a population have in flight, at most.
+fn places(population: &Population, established: u64) -> u64 {
+    let Load::Closed { in_flight } = population.load else { return 0 };
+    let behaviour = &population.behaviour;
+    // These connections open while messages are sent.
+    let connections = if connects_later(behaviour) { population.connections.into() } else { established };
+    if behaviour.sends() { connections * u64::from(in_flight) } else { 0 }
+}
+
+#[cfg(test)]
+mod tests;
