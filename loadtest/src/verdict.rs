@@ -226,11 +226,11 @@ impl Findings {
             self.say(sentence);
             // Without an equilibrium, the rate and the mean are not those of the same messages.
             if let Some(response) = seen.response_mean_us.filter(|_| has_kept_up(open)) {
-                let in_flight = seen.messages_per_second * response / 1e6;
+                let in_flight = open.replies_per_second * response / 1e6;
                 self.say(format!(
                     "on average {} messages were due and unanswered (Little's law: {}/s × {})",
                     count(in_flight),
-                    count(seen.messages_per_second),
+                    count(open.replies_per_second),
                     time(response)
                 ));
             }

@@ -1,7 +1,7 @@
 //! From what was measured to the report. Pure.
 
 use super::connections::CompressionFigures;
-use super::evidence::evidence;
+use super::evidence::{OpenLoops, evidence};
 use super::messages::{LatencyFigures, MessageFigures};
 use super::part::{Part, parts};
 use super::plan::PlanFigures;
@@ -51,10 +51,10 @@ pub(crate) fn build(outcome: Outcome<'_>) -> Report {
     let deflated = score.tallies.iter().map(|tally| tally.deflated);
     let deflated = deflated.fold((0, 0), |sum, of_thread| (sum.0 + of_thread.0, sum.1 + of_thread.1));
     let parts = parts(plan, &mut score);
-    let mut done = 0;
+    let mut open = OpenLoops::default();
     for ((index, population), mut part) in plan.populations.iter().enumerate().zip(parts) {
         let readers = score.established.get(index).map_or(0, |open| open.saturating_sub(1));
-        done += part.done(&population.behaviour, readers);
+        open.add(population, &part, readers);
         let figures = PopulationFigures::new(population, &mut part, readers, length);
         if let Some(buckets) = &mut buckets {
             buckets.extend(histograms::of_part(&format!("/populations/{}", populations.len()), &mut part));
@@ -70,7 +70,7 @@ pub(crate) fn build(outcome: Outcome<'_>) -> Report {
     messages.achieved = achieved(&populations);
     let cpu = score.usage.iter().map(|usage| usage.cpu).sum::<Duration>();
     let uncertainty = all.ledger.send_lag.quantiles().map(|lag| lag.p99);
-    let mut evidence = evidence(plan, &all, done, &messages, &score, outcome.window);
+    let mut evidence = evidence(plan, &all, open, &messages, &score, outcome.window);
     evidence.path.is_local = outcome.is_local;
     evidence.path.link_bits_per_second = outcome.link_bits_per_second;
     evidence.missing.extend(outcome.missing);

@@ -1,44 +1,90 @@
 //! The evidence of the verdict, from what was measured.
 
-use super::messages::MessageFigures;
+use super::messages::{MessageFigures, per_second};
 use super::part::Part;
 use crate::conductor::Score;
 use crate::fleet::connects_later;
+use crate::histogram::Recorder;
+use crate::ledger::Ledger;
 use crate::observe::sampler::WindowUse;
-use crate::plan::{Behaviour, Load, Plan, Population};
+use crate::plan::{Behaviour, Load, Plan, Population, RunLength};
 use crate::tally::Behind;
 use crate::verdict::{self, Completion, Figures, LoadFigures, OpenFigures, PathFigures};
 
-/// The figures from which the verdict is derived. `done`: the messages that were answered, or
-/// submitted where none is answered.
+/// The messages of the open loops of a plan. Those of its closed loops keep up with any server, so
+/// they show nothing of the open ones.
+#[derive(Default)]
+pub(super) struct OpenLoops {
+    ledger: Ledger,
+    /// The messages that were answered, or submitted where none is answered.
+    done: u64,
+    /// The replies of the measured part.
+    replies: u64,
+}
+
+impl OpenLoops {
+    /// Adds a population if its loop is open.
+    pub(super) fn add(&mut self, population: &Population, part: &Part, readers: u64) {
+        if !population.load.is_open() {
+            return;
+        }
+        self.done += part.done(&population.behaviour, readers);
+        let mut ledger = part.ledger.clone();
+        if population.behaviour.is_answered() {
+            self.replies += ledger.counts.arrived;
+        } else {
+            ledger.response = Recorder::default();
+        }
+        self.ledger.merge(ledger);
+    }
+
+    fn figures(mut self, plan: &Plan, score: &Score) -> OpenFigures {
+        let counts = self.ledger.counts;
+        let unanswered = counts.offered.saturating_sub(self.done);
+        let growth = |figure: fn(Behind) -> u64| figure(score.behind.1) as i64 - figure(score.behind.0) as i64;
+        let total = growth(Behind::total);
+        OpenFigures {
+            offered: counts.offered,
+            answered_share: if counts.offered > 0 { 1.0 - unanswered as f64 / counts.offered as f64 } else { 0.0 },
+            replies_per_second: per_second(self.replies, score.length),
+            backlog_growth: if total > 0 { (total - begun(plan, score) as i64).max(0) } else { total },
+            unsent_growth: growth(|behind| behind.unsent),
+            lost_turns: counts.unsent.saturating_sub(counts.held_back + counts.overdue),
+            held_back: counts.held_back,
+            send_lag_p99_us: self.ledger.send_lag.quantiles().map(|lag| lag.p99),
+            completion: completion(&plan.populations),
+        }
+    }
+}
+
+/// The messages of closed loops that wait at the end of the measured part and not at its beginning.
+/// With a warm-up, as many wait at both; a run of a number of messages ends with the last reply.
+fn begun(plan: &Plan, score: &Score) -> u64 {
+    if !plan.warmup().is_zero() || matches!(plan.length, RunLength::Messages(_)) {
+        return 0;
+    }
+    let waits = |population: &Population| population.behaviour.is_answered();
+    let closed = plan.populations.iter().zip(&score.established).filter(|(population, _)| waits(population));
+    closed.map(|(population, open)| places(population, *open)).sum()
+}
+
+/// The figures from which the verdict is derived.
 pub(super) fn evidence(
     plan: &Plan,
     all: &Part,
-    done: u64,
+    open: OpenLoops,
     messages: &MessageFigures,
     score: &Score,
     window: Option<WindowUse>,
 ) -> Figures {
-    let counts = &all.ledger.counts;
-    let mut response = all.ledger.response.clone();
+    let is_open = plan.populations.iter().any(|population| population.load.is_open());
+    let mut response = if is_open { open.ledger.response.clone() } else { all.ledger.response.clone() };
     let response = response.quantiles();
     let in_flight = plan.populations.iter().zip(&score.established).map(|(one, open)| places(one, *open)).sum();
-    let growth = |figure: fn(Behind) -> u64| figure(score.behind.1) as i64 - figure(score.behind.0) as i64;
-    let load = if plan.populations.iter().any(|population| population.load.is_open()) {
-        let unanswered = counts.offered.saturating_sub(done);
-        let mut lag = all.ledger.send_lag.clone();
-        LoadFigures::Open(OpenFigures {
-            offered: counts.offered,
-            answered_share: if counts.offered > 0 { 1.0 - unanswered as f64 / counts.offered as f64 } else { 0.0 },
-            backlog_growth: growth(Behind::total),
-            unsent_growth: growth(|behind| behind.unsent),
-            lost_turns: counts.unsent.saturating_sub(counts.held_back + counts.overdue),
-            held_back: counts.held_back,
-            send_lag_p99_us: lag.quantiles().map(|lag| lag.p99),
-            completion: completion(&plan.populations),
-        })
+    let load = if is_open {
+        LoadFigures::Open(open.figures(plan, score))
     } else if plan.populations.iter().any(|population| population.behaviour == Behaviour::Send) {
-        LoadFigures::Stream { held_back: counts.held_back }
+        LoadFigures::Stream { held_back: all.ledger.counts.held_back }
     } else if plan.populations.iter().any(|population| population.behaviour.sends()) {
         LoadFigures::Closed { in_flight }
     } else {

@@ -22,9 +22,9 @@ pub struct Figures {
     pub messages_per_second: f64,
     /// The rate of payload bytes in one direction.
     pub bytes_per_second: f64,
-    /// The mean response time, in microseconds.
+    /// The mean response time, in microseconds; in a mix with open loops, that of these.
     pub response_mean_us: Option<f64>,
-    /// The 99th percentile of the response time, in microseconds.
+    /// The 99th percentile of the same response times, in microseconds.
     pub response_p99_us: Option<f64>,
     /// The threads of the generator.
     pub generator: Vec<ThreadFigures>,
@@ -77,7 +77,7 @@ pub enum LoadFigures {
     Open(OpenFigures),
 }
 
-/// The figures of an open loop.
+/// The figures of the open loops. Closed loops of the same mix are not in them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct OpenFigures {
@@ -86,6 +86,8 @@ pub struct OpenFigures {
     /// The share of `offered` that was answered; of messages without replies, the share that was sent,
     /// and of a broadcast, that of the deliveries.
     pub answered_share: f64,
+    /// The rate of replies in the measured part.
+    pub replies_per_second: f64,
     /// The increase of the number of messages that are due and not answered.
     pub backlog_growth: i64,
     /// The part of it that was not sent.

@@ -47,8 +47,13 @@ fn closed(generator: ThreadFigures, server: Option<ServerUse>) -> Figures {
 
 /// An open loop of 10 s at 10 000/s that has kept up, on time.
 fn open(generator: ThreadFigures, server: Option<ServerUse>) -> Figures {
-    let load =
-        OpenFigures { offered: 100_000, answered_share: 0.999, send_lag_p99_us: Some(60.0), ..OpenFigures::default() };
+    let load = OpenFigures {
+        offered: 100_000,
+        answered_share: 0.999,
+        send_lag_p99_us: Some(60.0),
+        replies_per_second: 9_990.0,
+        ..OpenFigures::default()
+    };
     Figures {
         load: LoadFigures::Open(load),
         messages: 99_900,
@@ -348,6 +353,7 @@ fn an_open_loop_that_keeps_up_is_limited_by_its_rate() {
     ]);
     let evidence = evaluate(open(thread(0.2, 0.0), None)).evidence.join("; ");
     assert!(evidence.contains("Little's law") && evidence.contains("the send lag was 60.0 µs at p99"), "{evidence}");
+    assert!(evidence.contains("on average 9.99 messages were due"), "{evidence}");
     let evidence = evaluate(behind(thread(0.2, 0.0), None)).evidence.join("; ");
     assert!(!evidence.contains("Little's law"), "it does not hold while a backlog grows: {evidence}");
 }
