@@ -2,7 +2,7 @@
 
 use super::connections::CompressionFigures;
 use super::evidence::{OpenLoops, evidence};
-use super::messages::{LatencyFigures, MessageFigures};
+use super::messages::{LatencyFigures, MessageFigures, completed_per_second};
 use super::part::{Part, parts};
 use super::plan::PlanFigures;
 use super::population::{PopulationFigures, error_figures};
@@ -66,11 +66,11 @@ pub(crate) fn build(outcome: Outcome<'_>) -> Report {
         buckets.extend(histograms::of_part("", &mut all));
     }
     let ramp_time = all.ramp_time();
-    let mut messages = MessageFigures::new(&all.ledger.counts, length, &plan.populations);
-    messages.achieved = achieved(&populations);
+    let messages = MessageFigures::total(&all.ledger.counts, length, &populations);
+    let completed = completed_per_second(&populations);
     let cpu = score.usage.iter().map(|usage| usage.cpu).sum::<Duration>();
     let uncertainty = all.ledger.send_lag.quantiles().map(|lag| lag.p99);
-    let mut evidence = evidence(plan, &all, open, &messages, &score, outcome.window);
+    let mut evidence = evidence(plan, &all, open, completed, &score, outcome.window);
     evidence.path.is_local = outcome.is_local;
     evidence.path.link_bits_per_second = outcome.link_bits_per_second;
     evidence.missing.extend(outcome.missing);
@@ -104,17 +104,10 @@ pub(crate) fn build(outcome: Outcome<'_>) -> Report {
             cpu_seconds: cpu.as_secs_f64(),
             uncertainty_us: uncertainty,
         },
-        server: outcome.server.map(|(identity, used)| ServerFigures::new(identity, &used, messages.per_second, length)),
+        server: outcome.server.map(|(identity, used)| ServerFigures::new(identity, &used, completed, length)),
         verdict: verdict::evaluate(evidence),
         interrupted: plan.stop.is_set(),
         measured: length,
-        text: Details::new(plan, outcome.assignment, ramp_time, all.ledger.response),
+        text: Details::new(plan, outcome.assignment, ramp_time, all.ledger.response, completed),
     }
-}
-
-/// The mean of the shares of the schedules, weighted by the messages that were due.
-fn achieved(populations: &[PopulationFigures]) -> Option<f64> {
-    let open = populations.iter().filter_map(|one| Some((one.messages.achieved?, one.messages.offered as f64)));
-    let (sum, offered) = open.fold((0.0, 0.0), |sum, (share, offered)| (sum.0 + share * offered, sum.1 + offered));
-    (offered > 0.0).then(|| sum / offered)
 }

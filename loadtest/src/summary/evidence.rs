@@ -1,6 +1,6 @@
 //! The evidence of the verdict, from what was measured.
 
-use super::messages::{MessageFigures, per_second};
+use super::messages::per_second;
 use super::part::Part;
 use crate::conductor::Score;
 use crate::fleet::connects_later;
@@ -68,15 +68,17 @@ fn begun(plan: &Plan, score: &Score) -> u64 {
     closed.map(|(population, open)| places(population, *open)).sum()
 }
 
-/// The figures from which the verdict is derived.
+/// The figures from which the verdict is derived. `completed_per_second`: the rate of replies, and
+/// of messages that were sent where none is expected.
 pub(super) fn evidence(
     plan: &Plan,
     all: &Part,
     open: OpenLoops,
-    messages: &MessageFigures,
+    completed_per_second: f64,
     score: &Score,
     window: Option<WindowUse>,
 ) -> Figures {
+    let counts = &all.ledger.counts;
     let is_open = plan.populations.iter().any(|population| population.load.is_open());
     let mut response = if is_open { open.ledger.response.clone() } else { all.ledger.response.clone() };
     let response = response.quantiles();
@@ -84,7 +86,7 @@ pub(super) fn evidence(
     let load = if is_open {
         LoadFigures::Open(open.figures(plan, score))
     } else if plan.populations.iter().any(|population| population.behaviour == Behaviour::Send) {
-        LoadFigures::Stream { held_back: all.ledger.counts.held_back }
+        LoadFigures::Stream { held_back: counts.held_back }
     } else if plan.populations.iter().any(|population| population.behaviour.sends()) {
         LoadFigures::Closed { in_flight }
     } else {
@@ -93,9 +95,9 @@ pub(super) fn evidence(
     let mut figures = Figures {
         load,
         established: all.connections.established,
-        messages: (messages.per_second * score.length.as_secs_f64()).round() as u64,
-        messages_per_second: messages.per_second,
-        bytes_per_second: messages.bytes_sent_per_second.max(messages.bytes_received_per_second),
+        messages: (completed_per_second * score.length.as_secs_f64()).round() as u64,
+        messages_per_second: completed_per_second,
+        bytes_per_second: per_second(counts.bytes_sent.max(counts.bytes_received), score.length),
         response_mean_us: response.map(|response| response.mean),
         response_p99_us: response.map(|response| response.p99),
         generator: score

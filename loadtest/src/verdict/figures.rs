@@ -16,7 +16,8 @@ pub struct Figures {
     pub load: LoadFigures,
     /// Open connections.
     pub established: u64,
-    /// Messages answered; messages that the server's kernel took, if they are not answered.
+    /// Replies, and messages that the server's kernel took where none is expected. Messages that the
+    /// server sends on its own, if the plan sends none.
     pub messages: u64,
     /// Their rate.
     pub messages_per_second: f64,

@@ -110,6 +110,7 @@ fn report() -> Report {
             loads: vec!["echo, 50 connections, closed loop with 1 in flight on each, text of 64 B".into()],
             ramp_time: Duration::from_millis(10),
             response,
+            completed_per_second: 50_000.0,
             has_traffic: true,
         },
     }
