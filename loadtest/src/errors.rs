@@ -22,6 +22,15 @@ pub(crate) const NO_PONG_IN_TIME: &str = "ping_timeout";
 /// only kind that is not a failure, because it occurs after measuring.
 pub(crate) const CLOSE_UNANSWERED: &str = "close_unanswered";
 
+/// The kinds that belong to a message: each has a count of its own in the ledger, such as `missing`,
+/// which is that of the measured part.
+const OF_MESSAGES: [&str; 7] = [WRONG_KIND, WRONG_LENGTH, WRONG_CONTENT, TIMEOUT, LATE, DUPLICATE, UNASKED];
+
+/// Whether errors of this kind are failures of connections.
+pub(crate) fn is_of_connection(kind: &str) -> bool {
+    kind != CLOSE_UNANSWERED && !OF_MESSAGES.contains(&kind)
+}
+
 /// The count of each kind of error, and the text of its first occurrence.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Errors(BTreeMap<Cow<'static, str>, Mishap>);

@@ -7,8 +7,8 @@
 //! 1. Without connections or messages, nothing was measured: [`LimitedBy::Inconclusive`]. The same
 //!    holds for a window of less than 100 ms, in which CPU times show nothing.
 //! 2. In an open loop that kept up, neither side was the limit ([`LimitedBy::Rate`]), unless the
-//!    generator's lateness is at least half of the response time, or it sent late and waited for a
-//!    core for a quarter of the time.
+//!    generator's lateness is at least half of the response time (without response times: above
+//!    1 ms), or it sent late and waited for a core for a quarter of the time.
 //! 3. A saturated generator is the limit, unless steal, throttling or other threads on its cores
 //!    took at least a tenth of its time ([`LimitedBy::Surroundings`]), or the server was full too.
 //!    Two full sides that move more than a gigabyte per second over loopback are limited by the
@@ -32,6 +32,7 @@
 mod figures;
 mod sides;
 
+pub(crate) use figures::Completion;
 pub use figures::{Figures, LoadFigures, OpenFigures, PathFigures, ThreadFigures};
 
 use crate::units::{bytes, count, time};
@@ -95,7 +96,8 @@ const KEPT_UP: f64 = 0.98;
 const ON_TIME_US: f64 = 100.0;
 const LATE_SHARE: f64 = 0.5;
 
-/// The send lag from which a generator that fell behind was late.
+/// The send lag from which a generator was late that fell behind, or whose messages have no response
+/// time.
 const LATE_US: f64 = 1000.0;
 
 /// The share of the backlog's growth up to which the send lag explains little of it.
@@ -207,8 +209,14 @@ impl Findings {
             ));
         }
         if let LoadFigures::Open(open) = &seen.load {
-            let answered = open.achieved * 100.0;
-            let mut sentence = format!("{answered:.1} % of the {} due messages were answered", open.offered);
+            let answered = open.answered_share * 100.0;
+            let done = match open.completion {
+                Completion::Answered => "answered",
+                Completion::Sent => "sent",
+                Completion::Delivered => "delivered",
+                Completion::Mixed => "completed",
+            };
+            let mut sentence = format!("{answered:.1} % of the {} due messages were {done}", open.offered);
             if open.backlog_growth > 0 {
                 sentence += &format!(", the backlog grew by {}", open.backlog_growth);
             }
@@ -216,12 +224,13 @@ impl Findings {
                 sentence += &format!(", the send lag was {} at p99", time(lag));
             }
             self.say(sentence);
-            if let Some(response) = seen.response_mean_us {
-                let in_flight = seen.messages_per_second * response / 1e6;
+            // Without an equilibrium, the rate and the mean are not those of the same messages.
+            if let Some(response) = seen.response_mean_us.filter(|_| has_kept_up(open)) {
+                let in_flight = open.replies_per_second * response / 1e6;
                 self.say(format!(
                     "on average {} messages were due and unanswered (Little's law: {}/s × {})",
                     count(in_flight),
-                    count(seen.messages_per_second),
+                    count(open.replies_per_second),
                     time(response)
                 ));
             }
@@ -266,18 +275,25 @@ impl Findings {
 
     /// The verdict of an open loop that kept up with its schedule.
     fn kept_up(&mut self, seen: &Figures, open: &OpenFigures, generator: &Side) -> Option<LimitedBy> {
-        let growth = open.backlog_growth.max(0) as f64 / open.offered.max(1) as f64;
-        if open.achieved < KEPT_UP || growth > 1.0 - KEPT_UP {
+        if !has_kept_up(open) {
             return None;
         }
         let lag = open.send_lag_p99_us.unwrap_or(0.0);
-        let response = seen.response_p99_us.unwrap_or(0.0);
         if lag <= ON_TIME_US || open.held_back > 0 {
             return Some(LimitedBy::Rate);
         }
-        if lag >= LATE_SHARE * response {
-            self.say("the messages were sent late, which is most of the response time at p99");
-            return Some(self.late(generator));
+        match seen.response_p99_us {
+            Some(response) if lag >= LATE_SHARE * response => {
+                self.say("the messages were sent late, which is most of the response time at p99");
+                return Some(self.late(generator));
+            }
+            // There is no response time that the lag is a share of.
+            None if lag > LATE_US => {
+                self.say("the messages were sent late");
+                return Some(self.late(generator));
+            }
+            None => return Some(LimitedBy::Rate),
+            Some(_) => {}
         }
         // The time that a reply waits for the generator is in its response time, and not in the lag.
         if generator.waiting >= STARVED {
@@ -333,7 +349,7 @@ impl Findings {
         generator: &Side,
         server: Option<&Side>,
     ) -> Option<LimitedBy> {
-        let unanswered = open.offered as f64 * (1.0 - open.achieved);
+        let unanswered = open.offered as f64 * (1.0 - open.answered_share);
         if open.lost_turns as f64 >= unanswered / 2.0 && open.lost_turns > 0 {
             self.say(format!("{} messages were due on connections that had ended", open.lost_turns));
             return Some(LimitedBy::Inconclusive);
@@ -461,6 +477,12 @@ impl Findings {
         }
         self.advise(LimitedBy::Inconclusive, "raise the number of connections (-c) or of messages in flight (-p)")
     }
+}
+
+/// Whether an open loop kept up with its schedule.
+fn has_kept_up(open: &OpenFigures) -> bool {
+    let growth = open.backlog_growth.max(0) as f64 / open.offered.max(1) as f64;
+    open.answered_share >= KEPT_UP && growth <= 1.0 - KEPT_UP
 }
 
 fn messages(number: u64) -> String {

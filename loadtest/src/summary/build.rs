@@ -1,8 +1,8 @@
 //! From what was measured to the report. Pure.
 
 use super::connections::CompressionFigures;
-use super::evidence::evidence;
-use super::messages::{LatencyFigures, MessageFigures};
+use super::evidence::{OpenLoops, evidence};
+use super::messages::{LatencyFigures, MessageFigures, completed_per_second};
 use super::part::{Part, parts};
 use super::plan::PlanFigures;
 use super::population::{PopulationFigures, error_figures};
@@ -51,10 +51,10 @@ pub(crate) fn build(outcome: Outcome<'_>) -> Report {
     let deflated = score.tallies.iter().map(|tally| tally.deflated);
     let deflated = deflated.fold((0, 0), |sum, of_thread| (sum.0 + of_thread.0, sum.1 + of_thread.1));
     let parts = parts(plan, &mut score);
-    let mut done = 0;
+    let mut open = OpenLoops::default();
     for ((index, population), mut part) in plan.populations.iter().enumerate().zip(parts) {
         let readers = score.established.get(index).map_or(0, |open| open.saturating_sub(1));
-        done += part.done(&population.behaviour, readers);
+        open.add(population, &part, readers);
         let figures = PopulationFigures::new(population, &mut part, readers, length);
         if let Some(buckets) = &mut buckets {
             buckets.extend(histograms::of_part(&format!("/populations/{}", populations.len()), &mut part));
@@ -66,12 +66,12 @@ pub(crate) fn build(outcome: Outcome<'_>) -> Report {
         buckets.extend(histograms::of_part("", &mut all));
     }
     let ramp_time = all.ramp_time();
-    let mut messages = MessageFigures::new(&all.ledger.counts, length, &plan.populations);
-    messages.achieved = achieved(&populations);
+    let messages = MessageFigures::total(&all.ledger.counts, length, &populations);
+    let completed = completed_per_second(&populations);
     let cpu = score.usage.iter().map(|usage| usage.cpu).sum::<Duration>();
     let has_schedule = plan.populations.iter().any(|population| population.load.is_open());
     let uncertainty = score.late.quantiles().filter(|_| has_schedule).map(|late| late.p99);
-    let mut evidence = evidence(plan, &all, done, &messages, &score, outcome.window);
+    let mut evidence = evidence(plan, &all, open, completed, &score, outcome.window);
     evidence.path.is_local = outcome.is_local;
     evidence.path.link_bits_per_second = outcome.link_bits_per_second;
     evidence.missing.extend(outcome.missing);
@@ -105,17 +105,10 @@ pub(crate) fn build(outcome: Outcome<'_>) -> Report {
             cpu_seconds: cpu.as_secs_f64(),
             uncertainty_us: uncertainty,
         },
-        server: outcome.server.map(|(identity, used)| ServerFigures::new(identity, &used, messages.per_second, length)),
+        server: outcome.server.map(|(identity, used)| ServerFigures::new(identity, &used, completed, length)),
         verdict: verdict::evaluate(evidence),
         interrupted: plan.stop.is_set(),
         measured: length,
-        text: Details::new(plan, outcome.assignment, ramp_time, all.ledger.response),
+        text: Details::new(plan, outcome.assignment, ramp_time, all.ledger.response, completed),
     }
-}
-
-/// The mean of the shares of the schedules, weighted by the messages that were due.
-fn achieved(populations: &[PopulationFigures]) -> Option<f64> {
-    let open = populations.iter().filter_map(|one| Some((one.messages.achieved?, one.messages.offered as f64)));
-    let (sum, offered) = open.fold((0.0, 0.0), |sum, (share, offered)| (sum.0 + share * offered, sum.1 + offered));
-    (offered > 0.0).then(|| sum / offered)
 }

@@ -1,43 +1,90 @@
 //! The evidence of the verdict, from what was measured.
 
-use super::messages::MessageFigures;
+use super::messages::per_second;
 use super::part::Part;
 use crate::conductor::Score;
+use crate::fleet::connects_later;
+use crate::histogram::Recorder;
+use crate::ledger::Ledger;
 use crate::observe::sampler::WindowUse;
-use crate::plan::{Behaviour, Plan};
+use crate::plan::{Behaviour, Load, Plan, Population, RunLength};
 use crate::tally::Behind;
-use crate::verdict::{self, Figures, LoadFigures, OpenFigures, PathFigures};
+use crate::verdict::{self, Completion, Figures, LoadFigures, OpenFigures, PathFigures};
 
-/// The figures from which the verdict is derived. `done`: the messages that were answered, or
-/// submitted where none is answered.
+/// The messages of the open loops of a plan. Those of its closed loops keep up with any server, so
+/// they show nothing of the open ones.
+#[derive(Default)]
+pub(super) struct OpenLoops {
+    ledger: Ledger,
+    /// The messages that were answered, or submitted where none is answered.
+    done: u64,
+    /// The replies of the measured part.
+    replies: u64,
+}
+
+impl OpenLoops {
+    /// Adds a population if its loop is open.
+    pub(super) fn add(&mut self, population: &Population, part: &Part, readers: u64) {
+        if !population.load.is_open() {
+            return;
+        }
+        self.done += part.done(&population.behaviour, readers);
+        let mut ledger = part.ledger.clone();
+        if population.behaviour.is_answered() {
+            self.replies += ledger.counts.arrived;
+        } else {
+            ledger.response = Recorder::default();
+        }
+        self.ledger.merge(ledger);
+    }
+
+    fn figures(mut self, plan: &Plan, score: &Score) -> OpenFigures {
+        let counts = self.ledger.counts;
+        let unanswered = counts.offered.saturating_sub(self.done);
+        let growth = |figure: fn(Behind) -> u64| figure(score.behind.1) as i64 - figure(score.behind.0) as i64;
+        let total = growth(Behind::total);
+        OpenFigures {
+            offered: counts.offered,
+            answered_share: if counts.offered > 0 { 1.0 - unanswered as f64 / counts.offered as f64 } else { 0.0 },
+            replies_per_second: per_second(self.replies, score.length),
+            backlog_growth: if total > 0 { (total - begun(plan, score) as i64).max(0) } else { total },
+            unsent_growth: growth(|behind| behind.unsent),
+            lost_turns: counts.unsent.saturating_sub(counts.blocked + counts.overdue),
+            held_back: counts.held_back,
+            send_lag_p99_us: self.ledger.send_lag.quantiles().map(|lag| lag.p99),
+            completion: completion(&plan.populations),
+        }
+    }
+}
+
+/// The messages of closed loops that wait at the end of the measured part and not at its beginning.
+/// With a warm-up, as many wait at both; a run of a number of messages ends with the last reply.
+fn begun(plan: &Plan, score: &Score) -> u64 {
+    if !plan.warmup().is_zero() || matches!(plan.length, RunLength::Messages(_)) {
+        return 0;
+    }
+    let waits = |population: &Population| population.behaviour.is_answered();
+    let closed = plan.populations.iter().zip(&score.established).filter(|(population, _)| waits(population));
+    closed.map(|(population, open)| places(population, *open)).sum()
+}
+
+/// The figures from which the verdict is derived. `completed_per_second`: the rate of replies, and
+/// of messages that were sent where none is expected.
 pub(super) fn evidence(
     plan: &Plan,
     all: &Part,
-    done: u64,
-    messages: &MessageFigures,
+    open: OpenLoops,
+    completed_per_second: f64,
     score: &Score,
     window: Option<WindowUse>,
 ) -> Figures {
     let counts = &all.ledger.counts;
-    let mut response = all.ledger.response.clone();
+    let is_open = plan.populations.iter().any(|population| population.load.is_open());
+    let mut response = if is_open { open.ledger.response.clone() } else { all.ledger.response.clone() };
     let response = response.quantiles();
-    let in_flight =
-        plan.populations.iter().zip(&score.established).filter(|(population, _)| population.behaviour.sends());
-    let in_flight =
-        in_flight.map(|(population, open)| open * u64::from(population.load.in_flight().unwrap_or(0))).sum();
-    let growth = |figure: fn(Behind) -> u64| figure(score.behind.1) as i64 - figure(score.behind.0) as i64;
-    let load = if plan.populations.iter().any(|population| population.load.is_open()) {
-        let unanswered = counts.offered.saturating_sub(done);
-        let mut lag = all.ledger.send_lag.clone();
-        LoadFigures::Open(OpenFigures {
-            offered: counts.offered,
-            achieved: if counts.offered > 0 { 1.0 - unanswered as f64 / counts.offered as f64 } else { 0.0 },
-            backlog_growth: growth(Behind::total),
-            unsent_growth: growth(|behind| behind.unsent),
-            lost_turns: counts.unsent.saturating_sub(counts.blocked + counts.overdue),
-            held_back: counts.held_back,
-            send_lag_p99_us: lag.quantiles().map(|lag| lag.p99),
-        })
+    let in_flight = plan.populations.iter().zip(&score.established).map(|(one, open)| places(one, *open)).sum();
+    let load = if is_open {
+        LoadFigures::Open(open.figures(plan, score))
     } else if plan.populations.iter().any(|population| population.behaviour == Behaviour::Send) {
         LoadFigures::Stream { held_back: counts.held_back }
     } else if plan.populations.iter().any(|population| population.behaviour.sends()) {
@@ -48,9 +95,9 @@ pub(super) fn evidence(
     let mut figures = Figures {
         load,
         established: all.connections.established,
-        messages: (messages.per_second * score.length.as_secs_f64()).round() as u64,
-        messages_per_second: messages.per_second,
-        bytes_per_second: messages.bytes_sent_per_second.max(messages.bytes_received_per_second),
+        messages: (completed_per_second * score.length.as_secs_f64()).round() as u64,
+        messages_per_second: completed_per_second,
+        bytes_per_second: per_second(counts.bytes_sent.max(counts.bytes_received), score.length),
         response_mean_us: response.map(|response| response.mean),
         response_p99_us: response.map(|response| response.p99),
         generator: score
@@ -71,3 +118,26 @@ pub(super) fn evidence(
     }
     figures
 }
+
+/// What completes the messages of the open loops.
+fn completion(populations: &[Population]) -> Completion {
+    let open = populations.iter().filter(|population| population.load.is_open());
+    let kinds = open.map(|population| match population.behaviour {
+        Behaviour::Send => Completion::Sent,
+        Behaviour::Broadcast { .. } => Completion::Delivered,
+        _ => Completion::Answered,
+    });
+    kinds.reduce(|one, other| if one == other { one } else { Completion::Mixed }).unwrap_or_default()
+}
+
+/// The messages that the closed loops of a population have in flight, at most.
+fn places(population: &Population, established: u64) -> u64 {
+    let Load::Closed { in_flight } = population.load else { return 0 };
+    let behaviour = &population.behaviour;
+    // These connections open while messages are sent.
+    let connections = if connects_later(behaviour) { population.connections.into() } else { established };
+    if behaviour.sends() { connections * u64::from(in_flight) } else { 0 }
+}
+
+#[cfg(test)]
+mod tests;

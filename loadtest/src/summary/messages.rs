@@ -1,5 +1,6 @@
 //! Messages in the report: their numbers, rates and latencies.
 
+use super::population::PopulationFigures;
 use crate::histogram::Quantiles;
 use crate::ledger::{Counts, Ledger};
 use crate::plan::{Behaviour, Population};
@@ -57,7 +58,8 @@ pub struct MessageFigures {
     pub bytes_sent: u64,
     /// Bytes of payload received within the measured part.
     pub bytes_received: u64,
-    /// The rate of replies, or of sent messages where none is answered, within the measured part.
+    /// The rate within the measured part of messages that arrived, or, of a population that sends
+    /// without replies, of those that were sent. The sum over the populations.
     pub per_second: f64,
     /// The rate of submitted messages, whenever they were due.
     pub sent_per_second: f64,
@@ -103,15 +105,37 @@ pub struct MessageShare {
 }
 
 impl MessageFigures {
-    /// The figures of these populations together.
-    pub(super) fn new(counts: &Counts, length: Duration, populations: &[Population]) -> Self {
-        let is_open = populations.iter().any(|population| population.load.is_open());
-        // Messages are not answered, and nothing else is expected.
-        let sends_only = populations.iter().all(|population| population.behaviour == Behaviour::Send);
-        let (done, submitted) =
-            if sends_only { (counts.sent, counts.sent) } else { (counts.arrived, counts.submitted) };
-        let rate = per_second(done, length);
-        let offered = per_second(counts.offered, length);
+    /// The figures of a population.
+    pub(super) fn new(counts: &Counts, length: Duration, population: &Population) -> Self {
+        let (done, submitted) = match population.behaviour {
+            Behaviour::Send => (counts.sent, counts.sent),
+            _ => (counts.arrived, counts.submitted),
+        };
+        let (rate, offered) = (per_second(done, length), per_second(counts.offered, length));
+        Self {
+            per_second: rate,
+            sent_per_second: per_second(submitted, length),
+            achieved: (population.load.is_open() && offered > 0.0).then(|| rate / offered),
+            ..Self::of(counts, length)
+        }
+    }
+
+    /// The figures of several populations together. `counts`: their sum.
+    pub(super) fn total(counts: &Counts, length: Duration, populations: &[PopulationFigures]) -> Self {
+        let each = || populations.iter().map(|population| &population.messages);
+        // The mean of the shares of the schedules, weighted by the messages that were due.
+        let open = each().filter_map(|messages| Some((messages.achieved?, messages.offered as f64)));
+        let (sum, offered) = open.fold((0.0, 0.0), |sum, (share, offered)| (sum.0 + share * offered, sum.1 + offered));
+        Self {
+            per_second: each().map(|messages| messages.per_second).sum(),
+            sent_per_second: each().map(|messages| messages.sent_per_second).sum(),
+            achieved: (offered > 0.0).then(|| sum / offered),
+            ..Self::of(counts, length)
+        }
+    }
+
+    /// The counts, and the rates of bytes.
+    fn of(counts: &Counts, length: Duration) -> Self {
         Self {
             offered: counts.offered,
             sent: counts.sent,
@@ -134,11 +158,9 @@ impl MessageFigures {
             arrived: counts.arrived,
             bytes_sent: counts.bytes_sent,
             bytes_received: counts.bytes_received,
-            per_second: rate,
-            sent_per_second: per_second(submitted, length),
             bytes_sent_per_second: per_second(counts.bytes_sent, length),
             bytes_received_per_second: per_second(counts.bytes_received, length),
-            achieved: (is_open && offered > 0.0).then(|| rate / offered),
+            ..Self::default()
         }
     }
 }
@@ -171,3 +193,17 @@ impl LatencyFigures {
 pub(super) fn per_second(count: u64, time: Duration) -> f64 {
     if time.is_zero() { 0.0 } else { count as f64 / time.as_secs_f64() }
 }
+
+/// The rate of replies, and of messages that were sent where none is expected. Messages that no
+/// message asked for contribute only if the plan sends none.
+pub(super) fn completed_per_second(populations: &[PopulationFigures]) -> f64 {
+    let rate = |is_pushed: fn(&PopulationFigures) -> bool| -> f64 {
+        let those = populations.iter().filter(|population| !is_pushed(population));
+        those.map(|population| population.messages.per_second).sum()
+    };
+    let is_pushed = |population: &PopulationFigures| matches!(population.behaviour, "receive" | "slow" | "idle");
+    if populations.iter().all(is_pushed) { rate(|_| false) } else { rate(is_pushed) }
+}
+
+#[cfg(test)]
+mod tests;

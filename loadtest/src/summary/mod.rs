@@ -25,7 +25,7 @@ pub use plan::{
 pub use population::{ErrorFigures, PopulationFigures, ReachFigures};
 pub use usage::{GeneratorFigures, GeneratorThreadFigures, ServerFigures};
 
-use crate::errors::{CLOSE_UNANSWERED, LATE};
+use crate::errors::is_of_connection;
 use crate::observe::{MachineFigures, RampFigures};
 use crate::opening::{OpeningFigures, TlsFigures};
 use crate::timeline::IntervalFigures;
@@ -106,20 +106,38 @@ impl Report {
         failures > 0 && failures as f64 > self.plan.max_errors * self.attempts().max(1) as f64
     }
 
-    /// The number of failures: messages without a correct reply, and errors that belong to no
-    /// message.
+    /// The number of failures: messages of the measured part that were not sent or not answered
+    /// correctly, messages that the server should not have sent, and errors of connections in all
+    /// phases. The turns of connections that the plan has ended are no failures.
     #[must_use]
     pub fn failures(&self) -> u64 {
-        // The message of a late reply has failed by its timeout.
-        let errors = self.errors.iter().filter(|(kind, _)| *kind != CLOSE_UNANSWERED && *kind != LATE);
-        let counted: u64 = errors.map(|(_, error)| error.count).sum();
-        counted.max(self.messages.missing + self.messages.corrupted)
+        let MessageFigures { missing, corrupted, unsent, duplicated, unasked, .. } = self.messages;
+        let errors = self.errors.iter().filter(|(kind, _)| is_of_connection(kind));
+        let errors: u64 = errors.map(|(_, error)| error.count).sum();
+        missing + corrupted + unsent.saturating_sub(self.excused()) + duplicated + unasked + errors
     }
 
-    /// The number of messages and connections that were tried.
+    /// The number of messages of the measured part and of connections that were tried. Of a published
+    /// message, each delivery counts. Where the server decides when it sends, what arrived counts.
     #[must_use]
     pub fn attempts(&self) -> u64 {
-        self.messages.offered + self.connections.established + self.connections.failed
+        let reach = self.populations.iter().filter_map(|population| population.reach.as_ref());
+        let copies: u64 = reach.map(|reach| reach.messages * reach.readers.saturating_sub(1)).sum();
+        let receivers = self.populations.iter().filter(|one| matches!(one.behaviour, "receive" | "slow"));
+        let pushed: u64 = receivers.map(|population| population.messages.arrived).sum();
+        let messages = self.messages.offered.saturating_sub(self.excused()) + copies + pushed;
+        messages + self.connections.established + self.connections.failed
+    }
+
+    /// The number of messages that were due on connections of churn between two lifetimes.
+    fn excused(&self) -> u64 {
+        let churn = self.populations.iter().filter(|population| population.behaviour == "churn");
+        let unsent = churn.map(|population| {
+            let MessageFigures { unsent, held_back, overdue, .. } = population.messages;
+            // A closed loop has no turns; there, `held_back` is another figure.
+            unsent.saturating_sub(held_back + overdue)
+        });
+        unsent.sum()
     }
 
     /// The reason why no connection could be opened, as a sentence. `None` if one opened or none

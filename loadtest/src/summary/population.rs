@@ -10,7 +10,6 @@ use crate::opening::OpeningFigures;
 use crate::plan::{Behaviour, Load, Population};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::slice;
 use std::time::Duration;
 
 /// The figures of one population.
@@ -86,7 +85,7 @@ pub struct ErrorFigures {
 impl PopulationFigures {
     /// `readers`: the number of readers of a published message.
     pub(super) fn new(population: &Population, part: &mut Part, readers: u64, length: Duration) -> Self {
-        let mut messages = MessageFigures::new(&part.ledger.counts, length, slice::from_ref(population));
+        let mut messages = MessageFigures::new(&part.ledger.counts, length, population);
         let reach = matches!(population.behaviour, Behaviour::Broadcast { .. })
             .then(|| ReachFigures::new(&mut part.ledger, readers));
         if reach.is_some() {

@@ -30,6 +30,8 @@ pub(crate) struct Details {
     loads: Vec<String>,
     ramp_time: Duration,
     pub(super) response: Recorder,
+    /// The rate of replies, or of messages that were sent where none is expected.
+    completed_per_second: f64,
     /// Whether messages are sent or expected.
     pub(super) has_traffic: bool,
 }
@@ -41,12 +43,19 @@ impl std::fmt::Debug for Details {
 }
 
 impl Details {
-    pub(super) fn new(plan: &Plan, assignment: &Assignment, ramp_time: Duration, response: Recorder) -> Self {
+    pub(super) fn new(
+        plan: &Plan,
+        assignment: &Assignment,
+        ramp_time: Duration,
+        response: Recorder,
+        completed_per_second: f64,
+    ) -> Self {
         Self {
             placement: assignment.to_string(),
             loads: plan.populations.iter().map(describe).collect(),
             ramp_time,
             response,
+            completed_per_second,
             has_traffic: plan
                 .populations
                 .iter()
@@ -225,8 +234,8 @@ impl Report {
         let shares: Vec<String> = generator.threads.iter().map(|one| whole_percent(one.busy)).collect();
         let threads = number(shares.len() as u64, "thread");
         let mut text = format!("{threads}, {} busy", shares.join(", "));
-        if self.messages.per_second > 0.0 {
-            let messages = self.messages.per_second * self.measured.as_secs_f64();
+        if self.text.completed_per_second > 0.0 {
+            let messages = self.text.completed_per_second * self.measured.as_secs_f64();
             let _ = write!(text, ", {} of CPU a message", time(generator.cpu_seconds * 1e6 / messages));
         }
         if let Some(late) = generator.uncertainty_us {
@@ -236,15 +245,15 @@ impl Report {
     }
 
     fn write_errors(&self, lines: &mut Lines) {
-        if self.errors.is_empty() {
-            return lines.add("errors", "none");
-        }
         let (failures, attempts) = (self.failures(), self.attempts());
         if failures > 0 && attempts > 0 {
             let share = percent((failures as f64 / attempts as f64).min(1.0));
             let allowed = percent(self.plan.max_errors);
             let text = format!("{failures} of {attempts} messages and connections, {share} (allowed: {allowed})");
             lines.add("failed", &text);
+        }
+        if self.errors.is_empty() {
+            return lines.add("errors", "none");
         }
         let mut kinds: Vec<_> = self.errors.iter().collect();
         kinds.sort_by_key(|(_, error)| std::cmp::Reverse(error.count));

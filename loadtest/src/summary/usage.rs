@@ -50,7 +50,8 @@ pub struct ServerFigures {
     pub name: String,
     /// CPU time of all its threads.
     pub cpu_seconds: f64,
-    /// CPU time per message, in microseconds. `null` if no message was answered.
+    /// CPU time per reply, or per sent message where none is expected, in microseconds. Messages that
+    /// the server sends on its own count only if the plan sends none. `null` without such messages.
     pub cpu_us_per_message: Option<f64>,
     /// Its memory at the end of the measured part.
     pub rss_bytes: u64,

@@ -16,15 +16,16 @@ pub struct Figures {
     pub load: LoadFigures,
     /// Open connections.
     pub established: u64,
-    /// Messages answered; messages that the server's kernel took, if they are not answered.
+    /// Replies, and messages that the server's kernel took where none is expected. Messages that the
+    /// server sends on its own, if the plan sends none.
     pub messages: u64,
     /// Their rate.
     pub messages_per_second: f64,
     /// The rate of payload bytes in one direction.
     pub bytes_per_second: f64,
-    /// The mean response time, in microseconds.
+    /// The mean response time, in microseconds; in a mix with open loops, that of these.
     pub response_mean_us: Option<f64>,
-    /// The 99th percentile of the response time, in microseconds.
+    /// The 99th percentile of the same response times, in microseconds.
     pub response_p99_us: Option<f64>,
     /// The threads of the generator.
     pub generator: Vec<ThreadFigures>,
@@ -77,14 +78,17 @@ pub enum LoadFigures {
     Open(OpenFigures),
 }
 
-/// The figures of an open loop.
+/// The figures of the open loops. Closed loops of the same mix are not in them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct OpenFigures {
     /// Messages that were due.
     pub offered: u64,
-    /// The share of `offered` that was answered.
-    pub achieved: f64,
+    /// The share of `offered` that was answered; of messages without replies, the share that was sent,
+    /// and of a broadcast, that of the deliveries.
+    pub answered_share: f64,
+    /// The rate of replies in the measured part.
+    pub replies_per_second: f64,
     /// The increase of the number of messages that are due and not answered.
     pub backlog_growth: i64,
     /// The part of it that was not sent.
@@ -95,6 +99,23 @@ pub struct OpenFigures {
     pub held_back: u64,
     /// The 99th percentile of the send lag, in microseconds.
     pub send_lag_p99_us: Option<f64>,
+    /// What completes a message.
+    #[serde(skip)]
+    pub(crate) completion: Completion,
+}
+
+/// What completes a message of an open loop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Completion {
+    /// Its reply.
+    #[default]
+    Answered,
+    /// Its submission: it has no reply.
+    Sent,
+    /// Its deliveries to the readers.
+    Delivered,
+    /// Several of these, in a mix.
+    Mixed,
 }
 
 /// A thread of the generator.

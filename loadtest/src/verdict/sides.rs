@@ -8,6 +8,7 @@
 
 use super::figures::Figures;
 use crate::observe::cores::CoreShares;
+use crate::observe::server::ServerUse;
 
 /// The share from which a side is saturated.
 const SATURATED: f64 = 0.95;
@@ -84,7 +85,7 @@ impl Side {
         let cores = seen.server_cores.unwrap_or_default();
         let mut losses = shared_losses("server", &cores, seen.server_throttled.unwrap_or(0.0));
         if server.waiting >= DISTURBED && all < SATURATED {
-            losses.push((server.waiting, server_waited(seen, server.waiting)));
+            losses.push((server.waiting, server_waited(seen, &server)));
         }
         let demand = server.demand.max(all);
         let busy = server.busiest.max(all.min(1.0));
@@ -180,8 +181,10 @@ fn generator_waited(seen: &Figures, waiting: f64, cores: &CoreShares) -> Loss {
 }
 
 /// The loss of a server that waited for a core.
-fn server_waited(seen: &Figures, waiting: f64) -> Loss {
-    let waited = format!("a thread of the server waited for a core {} of the time", percent(waiting));
+fn server_waited(seen: &Figures, server: &ServerUse) -> Loss {
+    let waited = format!("a thread of the server waited for a core {} of the time", percent(server.waiting));
+    // Threads compete with each other only if others than the busiest one work.
+    let has_other_threads = server.cores_used - server.busiest >= DISTURBED;
     let separate = "separate generator, server and other processes (--cores)";
     let loss = |cause, why: String, remedy| Loss { cause, sentence: format!("{waited}{why}"), remedy };
     match (seen.server_cores, seen.shares_cores) {
@@ -190,7 +193,7 @@ fn server_waited(seen: &Figures, waiting: f64) -> Loss {
             format!(": other processes used {} of its cores", percent(cores.others)),
             separate,
         ),
-        (Some(_), Some(false)) => loss(
+        (Some(_), Some(false)) if has_other_threads => loss(
             Cause::Itself,
             ": its own threads compete for its cores".to_owned(),
             "give the server more cores, or fewer threads",

@@ -47,7 +47,13 @@ fn closed(generator: ThreadFigures, server: Option<ServerUse>) -> Figures {
 
 /// An open loop of 10 s at 10 000/s that has kept up, on time.
 fn open(generator: ThreadFigures, server: Option<ServerUse>) -> Figures {
-    let load = OpenFigures { offered: 100_000, achieved: 0.999, send_lag_p99_us: Some(60.0), ..OpenFigures::default() };
+    let load = OpenFigures {
+        offered: 100_000,
+        answered_share: 0.999,
+        send_lag_p99_us: Some(60.0),
+        replies_per_second: 9_990.0,
+        ..OpenFigures::default()
+    };
     Figures {
         load: LoadFigures::Open(load),
         messages: 99_900,
@@ -67,13 +73,13 @@ fn open_with(generator: ThreadFigures, server: Option<ServerUse>, change: impl F
 
 /// An open loop that has answered half of what was due, although all was sent in time.
 fn behind(generator: ThreadFigures, server: Option<ServerUse>) -> Figures {
-    open_with(generator, server, |open| (open.achieved, open.backlog_growth) = (0.5, 50_000))
+    open_with(generator, server, |open| (open.answered_share, open.backlog_growth) = (0.5, 50_000))
 }
 
 /// The same, because it was sent late.
 fn late(generator: ThreadFigures, server: Option<ServerUse>) -> Figures {
     open_with(generator, server, |open| {
-        (open.achieved, open.backlog_growth, open.unsent_growth) = (0.5, 50_000, 50_000);
+        (open.answered_share, open.backlog_growth, open.unsent_growth) = (0.5, 50_000, 50_000);
         open.send_lag_p99_us = Some(2e6);
     })
 }
@@ -274,6 +280,24 @@ fn lost_time_is_attributed() {
     ]);
 }
 
+/// A server competes with itself only if several of its threads work.
+#[test]
+fn a_server_with_one_busy_thread_does_not_compete_with_itself() {
+    let threads = |busiest, cores_used, waiting| {
+        let used = ServerUse { cores_used, ..server(busiest, waiting).expect("it is known") };
+        closed(thread(0.3, 0.0), Some(used))
+    };
+    check([
+        ("one thread", threads(0.5, 0.52, 0.49), Inconclusive),
+        ("several threads", threads(0.5, 1.0, 0.49), Server),
+        ("one thread that is full", threads(0.96, 0.97, 0.12), Server),
+    ]);
+    let evidence = |figures| evaluate(figures).evidence.join("; ");
+    let (one, several) = (evidence(threads(0.5, 0.52, 0.49)), evidence(threads(0.5, 1.0, 0.49)));
+    assert!(one.contains("which threads had its cores is unknown"), "{one}");
+    assert!(several.contains("its own threads compete for its cores"), "{several}");
+}
+
 #[test]
 fn idle_sides_are_limited_by_concurrency_only_where_more_in_flight_helps() {
     let idle = || closed(thread(0.10, 0.0), server(0.10, 0.0));
@@ -329,6 +353,30 @@ fn an_open_loop_that_keeps_up_is_limited_by_its_rate() {
     ]);
     let evidence = evaluate(open(thread(0.2, 0.0), None)).evidence.join("; ");
     assert!(evidence.contains("Little's law") && evidence.contains("the send lag was 60.0 µs at p99"), "{evidence}");
+    assert!(evidence.contains("on average 9.99 messages were due"), "{evidence}");
+    let evidence = evaluate(behind(thread(0.2, 0.0), None)).evidence.join("; ");
+    assert!(!evidence.contains("Little's law"), "it does not hold while a backlog grows: {evidence}");
+}
+
+/// Messages without replies have no response time that a send lag could be a share of.
+#[test]
+fn an_open_loop_without_response_times_is_late_from_a_fixed_lag() {
+    let stream = |lag| Figures {
+        response_mean_us: None,
+        response_p99_us: None,
+        ..open_with(thread(0.2, 0.0), server(0.3, 0.0), |open| {
+            (open.send_lag_p99_us, open.completion) = (Some(lag), Completion::Sent);
+        })
+    };
+    check([
+        ("on time", stream(60.0), Rate),
+        ("a lag that is usual", stream(150.0), Rate),
+        ("a lag of a millisecond", stream(1_000.0), Rate),
+        ("late", stream(1_100.0), Generator),
+    ]);
+    let evidence = evaluate(stream(150.0)).evidence.join("; ");
+    assert!(evidence.contains("99.9 % of the 100000 due messages were sent"), "{evidence}");
+    assert!(!evidence.contains("answered"), "{evidence}");
 }
 
 /// 2.7 (d): a server that is limited to a rate, whether its process is known or not.
@@ -357,7 +405,7 @@ fn an_open_loop_that_falls_behind_on_time_is_limited_by_the_server() {
         (
             "a server that does not read",
             open_with(thread(0.2, 0.0), None, |open| {
-                (open.achieved, open.backlog_growth, open.held_back) = (0.5, 50_000, 40_000);
+                (open.answered_share, open.backlog_growth, open.held_back) = (0.5, 50_000, 40_000);
                 open.send_lag_p99_us = Some(2e6);
             }),
             Server,
@@ -378,7 +426,7 @@ fn an_open_loop_that_falls_behind_on_time_is_limited_by_the_server() {
         (
             "a starved generator, and a backlog that it explains",
             open_with(thread(0.2, 0.4), None, |open| {
-                (open.achieved, open.backlog_growth, open.send_lag_p99_us) = (0.5, 50, Some(900.0));
+                (open.answered_share, open.backlog_growth, open.send_lag_p99_us) = (0.5, 50, Some(900.0));
             }),
             Surroundings,
         ),
@@ -387,14 +435,14 @@ fn an_open_loop_that_falls_behind_on_time_is_limited_by_the_server() {
             // 400 messages are due in 40 ms, and 50 000 were not answered.
             "a generator that is late by a little of the backlog",
             open_with(thread(0.2, 0.1), None, |open| {
-                (open.achieved, open.backlog_growth, open.send_lag_p99_us) = (0.5, 50_000, Some(40_000.0));
+                (open.answered_share, open.backlog_growth, open.send_lag_p99_us) = (0.5, 50_000, Some(40_000.0));
             }),
             Server,
         ),
         (
             "a generator that is late by a part of the backlog",
             open_with(thread(0.2, 0.0), None, |open| {
-                (open.achieved, open.backlog_growth, open.send_lag_p99_us) = (0.97, 3_000, Some(40_000.0));
+                (open.answered_share, open.backlog_growth, open.send_lag_p99_us) = (0.97, 3_000, Some(40_000.0));
             }),
             Generator,
         ),
@@ -402,21 +450,21 @@ fn an_open_loop_that_falls_behind_on_time_is_limited_by_the_server() {
         (
             "the lag is unknown",
             open_with(thread(0.2, 0.0), None, |open| {
-                (open.achieved, open.backlog_growth, open.send_lag_p99_us) = (0.5, 50_000, None);
+                (open.answered_share, open.backlog_growth, open.send_lag_p99_us) = (0.5, 50_000, None);
             }),
             Inconclusive,
         ),
         (
             "connections have ended",
             open_with(thread(0.2, 0.0), None, |open| {
-                (open.achieved, open.lost_turns) = (0.5, 49_000);
+                (open.answered_share, open.lost_turns) = (0.5, 49_000);
             }),
             Inconclusive,
         ),
         (
             "a backlog that grows slowly",
             open_with(thread(0.2, 0.0), server(0.2, 0.0), |open| {
-                (open.achieved, open.backlog_growth) = (0.985, 3_000);
+                (open.answered_share, open.backlog_growth) = (0.985, 3_000);
             }),
             Server,
         ),
@@ -515,6 +563,7 @@ fn the_json_has_every_figure_and_null_for_unknown_ones() {
     assert_eq!((&json["limited_by"], &json["figures"]["server"]), (&"server".into(), &serde_json::Value::Null));
     assert_eq!(json["figures"]["load"]["loop"], "open");
     assert_eq!(json["figures"]["load"]["backlog_growth"], 50_000);
+    assert_eq!(json["figures"]["load"]["answered_share"], 0.5);
     assert_eq!(json["figures"]["generator"][0]["busy"], 0.2);
     assert_eq!(json["figures"]["missing"][0], "why");
 }

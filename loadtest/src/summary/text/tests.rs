@@ -110,6 +110,7 @@ fn report() -> Report {
             loads: vec!["echo, 50 connections, closed loop with 1 in flight on each, text of 64 B".into()],
             ramp_time: Duration::from_millis(10),
             response,
+            completed_per_second: 50_000.0,
             has_traffic: true,
         },
     }
@@ -132,7 +133,7 @@ fn open() -> Report {
     report.messages.unsent = 1_000;
     report.messages.achieved = Some(0.99);
     report.verdict = verdict::evaluate(Figures {
-        load: LoadFigures::Open(OpenFigures { offered: 100_000, achieved: 0.99, ..OpenFigures::default() }),
+        load: LoadFigures::Open(OpenFigures { offered: 100_000, answered_share: 0.99, ..OpenFigures::default() }),
         established: 50,
         messages: 99_000,
         messages_per_second: 49_500.0,
@@ -263,6 +264,63 @@ fn errors_have_samples_and_their_share() {
         assert!(text.contains(part), "{part:?} in {text}");
     }
     assert!(report.is_failure());
+}
+
+#[test]
+fn each_message_fails_once() {
+    let error = |count| ErrorFigures { count, samples: vec!["one".into()] };
+    let mut report = report();
+    report.plan.max_errors = 0.05;
+    (report.messages.offered, report.messages.sent, report.messages.unsent) = (4_000, 3_000, 1_000);
+    assert_eq!((report.failures(), report.attempts()), (1_000, 4_050), "unsent messages have failed");
+    assert!(report.is_failure());
+    let text = report.to_text(80);
+    assert!(text.contains("failed       1000 of 4050 messages and connections, 25 % (allowed: 5 %)\n"), "{text}");
+    (report.messages.missing, report.messages.corrupted) = (30, 10);
+    for (kind, count) in
+        [("reply_timeout", 20), ("late_reply", 5), ("verify_content", 10), ("close_unanswered", 50), ("reset", 10)]
+    {
+        report.errors.insert(kind.into(), error(count));
+    }
+    assert_eq!(report.failures(), 1_000 + 30 + 10 + 10, "only the ends of connections are failures of their own");
+    let churn = &mut report.populations[0];
+    (churn.behaviour, churn.messages.unsent, churn.messages.held_back) = ("churn", 1_000, 100);
+    assert_eq!((report.failures(), report.attempts()), (150, 3_150), "turns between two lifetimes are no failures");
+}
+
+/// The messages of the warm-up are no attempts, so their errors are no failures.
+#[test]
+fn failures_and_attempts_are_those_of_the_same_phases() {
+    let error = |count| ErrorFigures { count, samples: vec!["one".into()] };
+    let mut report = report();
+    report.connections.established = 4;
+    (report.messages.offered, report.messages.sent) = (4, 4);
+    for kind in ["duplicate_reply", "unexpected_message", "verify_length", "reply_timeout"] {
+        report.errors.insert(kind.into(), error(14));
+    }
+    assert_eq!((report.failures(), report.attempts()), (0, 8));
+    (report.messages.duplicated, report.messages.unasked) = (2, 1);
+    assert_eq!((report.failures(), report.attempts()), (3, 8));
+    report.errors.insert("connect_refused".into(), error(1));
+    assert_eq!(report.failures(), 4, "attempts include the connections of all phases");
+}
+
+#[test]
+fn duplicates_among_pushed_messages_are_failures_of_what_arrived() {
+    let mut report = report();
+    report.populations[0].behaviour = "receive";
+    report.populations[0].messages = MessageFigures { arrived: 1_000, duplicated: 60, ..MessageFigures::default() };
+    report.messages = report.populations[0].messages;
+    assert_eq!((report.failures(), report.attempts()), (60, 1_050));
+}
+
+#[test]
+fn each_delivery_of_a_broadcast_can_fail() {
+    let mut report = report();
+    (report.messages.offered, report.messages.sent, report.messages.missing) = (200, 200, 1_000);
+    report.populations[0].reach =
+        Some(ReachFigures { messages: 200, readers: 50, reached: 0.9, ..ReachFigures::default() });
+    assert_eq!((report.failures(), report.attempts()), (1_000, 10_050));
 }
 
 #[test]

@@ -1,0 +1,39 @@
+//! The rates of single populations and of mixes.
+
+use super::*;
+use crate::pace::{Arrivals, Schedule};
+use crate::plan::Load;
+use crate::summary::part::Part;
+
+/// Ten seconds of a population of this behaviour.
+fn figures(behaviour: Behaviour, counts: Counts, rate: Option<f64>) -> PopulationFigures {
+    let mut population = Population::new(behaviour);
+    if let Some(rate) = rate {
+        population.load = Load::Open { schedule: Schedule::constant(rate), arrivals: Arrivals::Uniform };
+    }
+    let mut part = Part::default();
+    part.ledger.counts = counts;
+    PopulationFigures::new(&population, &mut part, 0, Duration::from_secs(10))
+}
+
+fn total(populations: &[PopulationFigures]) -> MessageFigures {
+    MessageFigures::total(&Counts::default(), Duration::from_secs(10), populations)
+}
+
+#[test]
+fn the_rate_of_a_mix_is_the_sum_of_its_populations() {
+    let sent = Counts { offered: 500, sent: 500, submitted: 510, ..Counts::default() };
+    let echoed = Counts { offered: 1_000, sent: 1_000, submitted: 1_000, arrived: 1_000, ..Counts::default() };
+    let pushed = Counts { arrived: 7_000, ..Counts::default() };
+    let mix = [
+        figures(Behaviour::Send, sent, None),
+        figures(Behaviour::Echo, echoed, Some(200.0)),
+        figures(Behaviour::Receive, pushed, None),
+    ];
+    let messages = total(&mix);
+    assert_eq!((messages.per_second, messages.sent_per_second), (850.0, 150.0));
+    assert_eq!(messages.achieved, Some(1.0), "only the open loop has a schedule");
+    assert_eq!(completed_per_second(&mix), 150.0, "no message asked for the pushed ones");
+    assert_eq!(completed_per_second(&mix[2..]), 700.0, "the plan sends none");
+    assert_eq!((total(&mix[..1]).per_second, total(&mix[..1]).sent_per_second), (50.0, 50.0));
+}
