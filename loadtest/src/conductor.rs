@@ -4,7 +4,7 @@ use crate::LoadError;
 use crate::broadcast::Join;
 use crate::fleet::{self, Fleet};
 use crate::ledger::{Counts, Ledger};
-use crate::plan::{Behaviour, Plan, RunLength};
+use crate::plan::{Behaviour, Plan, Population, RunLength};
 use crate::processes::Edges;
 use crate::steps::{RunPhase, Timetable};
 use crate::tally::{Behind, Cut, Ramped, Standing, Tally, ThreadEvent};
@@ -327,7 +327,7 @@ impl<'a> Conductor<'a> {
     }
 
     /// Adds the ledgers of an interval of a thread.
-    fn take_cut(&mut self, cut: Cut) {
+    fn take_cut(&mut self, mut cut: Cut) {
         let score = &mut self.score;
         if cut.phase < RunPhase::Measure && cut.to == self.measured_from {
             score.behind.0.add(cut.behind);
@@ -345,10 +345,10 @@ impl<'a> Conductor<'a> {
         if cut.phase == RunPhase::Measure {
             score.timeline.add(cut.to.saturating_sub(self.measured_from), cut.index, &cut.ledgers);
         }
+        self.live.add(cut.index, answered(&self.plan.populations, &mut cut.ledgers));
         let is_measured = matches!(cut.phase, RunPhase::Measure | RunPhase::Drain);
         let populations = totals.iter_mut().zip(&mut score.shares[cut.index]);
         for ((total, share), mut ledger) in populations.zip(cut.ledgers) {
-            self.live.add(cut.index, &ledger);
             if cut.phase == RunPhase::Drain {
                 // The rate is that of the measured part.
                 ledger.counts.forget_arrivals();
@@ -389,5 +389,26 @@ impl<'a> Conductor<'a> {
             errors: total(|standing| standing.errors),
         };
         (self.report)(&progress);
+    }
+}
+
+/// The ledgers of the populations whose messages are answered: only these have response times.
+fn answered<'a>(populations: &[Population], ledgers: &'a mut [Box<Ledger>]) -> impl Iterator<Item = &'a mut Ledger> {
+    let ledgers = populations.iter().zip(ledgers);
+    ledgers.filter(|(population, _)| population.behaviour.is_answered()).map(|(_, ledger)| &mut **ledger)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_answered_populations_have_response_times() {
+        let of = |behaviour| Population { behaviour, ..Plan::new("ws://127.0.0.1:9/").populations.remove(0) };
+        let populations = [of(Behaviour::Echo), of(Behaviour::Send), of(Behaviour::Connect)];
+        let mut ledgers: Vec<Box<Ledger>> = populations.iter().map(|_| Box::default()).collect();
+        ledgers.iter_mut().zip(1..).for_each(|(ledger, number)| ledger.counts.sent = number);
+        let sent: Vec<u64> = answered(&populations, &mut ledgers).map(|ledger| ledger.counts.sent).collect();
+        assert_eq!(sent, [1, 3]);
     }
 }

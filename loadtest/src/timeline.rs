@@ -95,8 +95,9 @@ pub(crate) struct Moment {
 }
 
 impl Moment {
-    /// Adds a ledger of a thread. The second one of a thread begins a new interval.
-    pub(crate) fn add(&mut self, thread: usize, ledger: &Ledger) {
+    /// Adds the ledgers of the answered populations of a thread, all of one cut. The second cut of a
+    /// thread begins a new interval.
+    pub(crate) fn add<'a>(&mut self, thread: usize, ledgers: impl IntoIterator<Item = &'a mut Ledger>) {
         if self.threads.len() <= thread {
             self.threads.resize(thread + 1, false);
         }
@@ -106,7 +107,9 @@ impl Moment {
             self.threads.fill(false);
         }
         self.threads[thread] = true;
-        self.response.merge(&mut ledger.response.clone());
+        for ledger in ledgers {
+            self.response.merge(&mut ledger.response);
+        }
     }
 
     fn latest(&mut self) -> (Option<f64>, Option<f64>) {
@@ -152,12 +155,26 @@ mod tests {
     fn the_live_view_has_the_latest_interval() {
         let mut moment = Moment::default();
         assert_eq!(moment.quantiles(), (None, None));
-        moment.add(0, &ledger(10, 1_000));
-        moment.add(1, &ledger(10, 1_000));
-        assert!(moment.quantiles().0.is_some_and(|p50| p50 < 2.0));
-        moment.add(0, &ledger(10, 5_000));
-        assert!(moment.quantiles().0.is_some_and(|p50| p50 > 4.0));
-        moment.add(0, &ledger(0, 0));
-        assert!(moment.quantiles().0.is_some_and(|p50| p50 > 4.0), "an interval without replies changes nothing");
+        let mut add = |thread, sent, nanos| {
+            moment.add(thread, [&mut *ledger(sent, nanos)]);
+            moment.quantiles().0.expect("there were replies")
+        };
+        add(0, 10, 1_000);
+        assert!(add(1, 10, 1_000) < 2.0);
+        assert!(add(0, 10, 5_000) > 4.0);
+        assert!(add(0, 0, 0) > 4.0, "an interval without replies changes nothing");
+    }
+
+    #[test]
+    fn the_live_view_has_all_populations_of_an_interval() {
+        let mut moment = Moment::default();
+        for thread in 0..2 {
+            moment.add(thread, [&mut *ledger(90, 9_000), &mut *ledger(10, 1_000)]);
+        }
+        let (p50, p99) = moment.quantiles();
+        assert!(p50.is_some_and(|p50| p50 > 8.0) && p99.is_some_and(|p99| p99 > 8.0), "{p50:?} {p99:?}");
+        moment.add(0, [&mut *ledger(10, 9_000), &mut *ledger(90, 1_000)]);
+        let (p50, p99) = moment.quantiles();
+        assert!(p50.is_some_and(|p50| p50 < 2.0) && p99.is_some_and(|p99| p99 > 8.0), "{p50:?} {p99:?}");
     }
 }
