@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 /// The interval at which the threads are queried and the caller is informed.
 const TICK: Duration = Duration::from_millis(100);
 
-/// The length of the intervals of the time series, and of the histograms of the live view.
+/// The interval of the cuts of the time series, and of the histograms of the live view.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
 
 /// The time to wait for replies if the run is stopped early.
@@ -106,12 +106,17 @@ impl<'a> Conductor<'a> {
     pub(crate) fn new(plan: &'a Plan, fleet: Fleet, report: &'a mut dyn FnMut(&Progress)) -> Self {
         let (epoch, threads) = (fleet.epoch(), fleet.threads());
         let ledgers = || plan.populations.iter().map(|_| Ledger::default()).collect::<Vec<_>>();
+        let time = match plan.length {
+            RunLength::Time(time) => Some(time),
+            RunLength::Messages(_) => None,
+        };
         let score = Score {
             measured: ledgers(),
             before: ledgers(),
             after: ledgers(),
             shares: vec![vec![Counts::default(); plan.populations.len()]; threads],
             usage: vec![crate::observe::usage::Usage::default(); threads],
+            timeline: Timeline::new(time, threads),
             ..Score::default()
         };
         Self {
@@ -343,7 +348,10 @@ impl<'a> Conductor<'a> {
             RunPhase::Close => &mut score.after,
         };
         if cut.phase == RunPhase::Measure {
-            score.timeline.add(cut.to.saturating_sub(self.measured_from), cut.index, &cut.ledgers);
+            let answered = self.plan.populations.iter().map(|population| population.behaviour.is_answered());
+            let ledgers = cut.ledgers.iter_mut().map(|ledger| &mut **ledger).zip(answered);
+            let to = cut.to.saturating_sub(self.measured_from);
+            score.timeline.add(to, cut.index, cut.usage.is_some(), ledgers);
         }
         self.live.add(cut.index, answered(&self.plan.populations, &mut cut.ledgers));
         let is_measured = matches!(cut.phase, RunPhase::Measure | RunPhase::Drain);
