@@ -21,7 +21,7 @@ const TICK: Duration = Duration::from_millis(100);
 pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
 
 /// The time to wait for replies if the run is stopped early.
-const HURRY: Duration = Duration::from_secs(1);
+const WAIT_IF_STOPPED: Duration = Duration::from_secs(1);
 
 /// The progress of a run, reported about ten times a second.
 #[derive(Clone, Copy, Debug)]
@@ -200,8 +200,8 @@ impl<'a> Conductor<'a> {
         } else {
             // A connection whose reply does not come goes on after the timeout, and the reply to its
             // next message may not come either.
-            let patience = self.plan.timeout.saturating_mul(3);
-            self.wait(None, move |run| over(run) || run.moved.elapsed() > patience);
+            let stalled_after = self.plan.timeout.saturating_mul(3);
+            self.wait(None, move |run| over(run) || run.moved.elapsed() > stalled_after);
         }
         // The earliest end counts: the measuring may be over before its time.
         let _ = edges.send(Instant::now());
@@ -211,7 +211,7 @@ impl<'a> Conductor<'a> {
             self.fleet.post_all(|worker, shard| worker.end(shard));
         }
         // A run by number of messages that has stalled has already waited.
-        let wait = if is_early { HURRY.min(self.plan.timeout) } else { self.plan.timeout };
+        let wait = if is_early { WAIT_IF_STOPPED.min(self.plan.timeout) } else { self.plan.timeout };
         self.wait(Some(Instant::now() + wait), |run| run.drained == threads);
     }
 
