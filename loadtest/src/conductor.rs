@@ -5,7 +5,7 @@ use crate::broadcast::Join;
 use crate::fleet::{self, Fleet};
 use crate::histogram::Recorder;
 use crate::ledger::{Counts, Ledger};
-use crate::plan::{Behaviour, Plan, RunLength};
+use crate::plan::{Behaviour, Plan, Population, RunLength};
 use crate::processes::Edges;
 use crate::steps::{RunPhase, Timetable};
 use crate::tally::{Behind, Cut, Ramped, Standing, Tally, ThreadEvent};
@@ -18,11 +18,11 @@ use std::time::{Duration, Instant};
 /// The interval at which the threads are queried and the caller is informed.
 const TICK: Duration = Duration::from_millis(100);
 
-/// The length of the intervals of the time series, and of the histograms of the live view.
+/// The interval of the cuts of the time series, and of the histograms of the live view.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
 
 /// The time to wait for replies if the run is stopped early.
-const HURRY: Duration = Duration::from_secs(1);
+const WAIT_IF_STOPPED: Duration = Duration::from_secs(1);
 
 /// The progress of a run, reported about ten times a second.
 #[derive(Clone, Copy, Debug)]
@@ -109,12 +109,17 @@ impl<'a> Conductor<'a> {
     pub(crate) fn new(plan: &'a Plan, fleet: Fleet, report: &'a mut dyn FnMut(&Progress)) -> Self {
         let (epoch, threads) = (fleet.epoch(), fleet.threads());
         let ledgers = || plan.populations.iter().map(|_| Ledger::default()).collect::<Vec<_>>();
+        let time = match plan.length {
+            RunLength::Time(time) => Some(time),
+            RunLength::Messages(_) => None,
+        };
         let score = Score {
             measured: ledgers(),
             before: ledgers(),
             after: ledgers(),
             shares: vec![vec![Counts::default(); plan.populations.len()]; threads],
             usage: vec![crate::observe::usage::Usage::default(); threads],
+            timeline: Timeline::new(time, threads),
             ..Score::default()
         };
         Self {
@@ -198,8 +203,8 @@ impl<'a> Conductor<'a> {
         } else {
             // A connection whose reply does not come goes on after the timeout, and the reply to its
             // next message may not come either.
-            let patience = self.plan.timeout.saturating_mul(3);
-            self.wait(None, move |run| over(run) || run.moved.elapsed() > patience);
+            let stalled_after = self.plan.timeout.saturating_mul(3);
+            self.wait(None, move |run| over(run) || run.moved.elapsed() > stalled_after);
         }
         // The earliest end counts: the measuring may be over before its time.
         let _ = edges.send(Instant::now());
@@ -211,7 +216,7 @@ impl<'a> Conductor<'a> {
             self.fleet.post_all(|worker, shard| worker.end_short(shard));
         }
         // A run by number of messages that has stalled has already waited.
-        let wait = if is_early { HURRY.min(self.plan.timeout) } else { self.plan.timeout };
+        let wait = if is_early { WAIT_IF_STOPPED.min(self.plan.timeout) } else { self.plan.timeout };
         self.wait(Some(Instant::now() + wait), |run| run.drained == threads);
     }
 
@@ -349,12 +354,15 @@ impl<'a> Conductor<'a> {
             RunPhase::Close => &mut score.after,
         };
         if cut.phase == RunPhase::Measure {
-            score.timeline.add(cut.to.saturating_sub(self.measured_from), cut.index, &cut.ledgers);
+            let answered = self.plan.populations.iter().map(|population| population.behaviour.is_answered());
+            let ledgers = cut.ledgers.iter_mut().map(|ledger| &mut **ledger).zip(answered);
+            let to = cut.to.saturating_sub(self.measured_from);
+            score.timeline.add(to, cut.index, cut.usage.is_some(), ledgers);
         }
+        self.live.add(cut.index, answered(&self.plan.populations, &mut cut.ledgers));
         let is_measured = matches!(cut.phase, RunPhase::Measure | RunPhase::Drain);
         let populations = totals.iter_mut().zip(&mut score.shares[cut.index]);
         for ((total, share), mut ledger) in populations.zip(cut.ledgers) {
-            self.live.add(cut.index, &ledger);
             if cut.phase == RunPhase::Drain {
                 // The rate is that of the measured part.
                 ledger.counts.forget_arrivals();
@@ -395,5 +403,26 @@ impl<'a> Conductor<'a> {
             errors: total(|standing| standing.errors),
         };
         (self.report)(&progress);
+    }
+}
+
+/// The ledgers of the populations whose messages are answered: only these have response times.
+fn answered<'a>(populations: &[Population], ledgers: &'a mut [Box<Ledger>]) -> impl Iterator<Item = &'a mut Ledger> {
+    let ledgers = populations.iter().zip(ledgers);
+    ledgers.filter(|(population, _)| population.behaviour.is_answered()).map(|(_, ledger)| &mut **ledger)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_answered_populations_have_response_times() {
+        let of = |behaviour| Population { behaviour, ..Plan::new("ws://127.0.0.1:9/").populations.remove(0) };
+        let populations = [of(Behaviour::Echo), of(Behaviour::Send), of(Behaviour::Connect)];
+        let mut ledgers: Vec<Box<Ledger>> = populations.iter().map(|_| Box::default()).collect();
+        ledgers.iter_mut().zip(1..).for_each(|(ledger, number)| ledger.counts.sent = number);
+        let sent: Vec<u64> = answered(&populations, &mut ledgers).map(|ledger| ledger.counts.sent).collect();
+        assert_eq!(sent, [1, 3]);
     }
 }

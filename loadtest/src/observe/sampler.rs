@@ -128,15 +128,7 @@ impl Samples {
     pub(crate) fn since(&self, begin: &Self, measured: &Measured, sampler_core: Option<usize>) -> WindowUse {
         let wall = self.at.saturating_duration_since(begin.at);
         let mut missing = Vec::new();
-        let share = |nanos: u64| (nanos as f64 / wall.as_nanos().max(1) as f64).min(1.0);
-        let ours: HashMap<i32, (u64, u64)> =
-            self.generator.threads_since(&begin.generator).map(|(thread, ran, delay)| (thread, (ran, delay))).collect();
-        let generator = measured.generator.iter().filter_map(|thread| {
-            let (ran, delay) = ours.get(&thread.thread)?;
-            Some(ThreadUse { core: thread.core, ran: share(*ran), waiting: share(*delay) })
-        });
-        let generator: Vec<ThreadUse> = generator.collect();
-        if generator.len() < measured.generator.len() {
+        if !self.has_generator(measured) {
             missing.push("the generator's own CPU time: /proc/self/task/*/schedstat cannot be read".to_owned());
         }
         let server = match (&self.server, &begin.server, measured.server.why_unknown()) {
@@ -170,7 +162,6 @@ impl Samples {
         let share = |throttled: Throttled| (throttled.time.as_secs_f64() / wall.as_secs_f64().max(1e-9)).min(1.0);
         WindowUse {
             wall,
-            generator,
             server,
             server_threads,
             generator_cores,
@@ -180,6 +171,11 @@ impl Samples {
             server_throttled: servers.map(share),
             missing,
         }
+    }
+
+    /// Whether the CPU time of each thread of the generator is known.
+    fn has_generator(&self, measured: &Measured) -> bool {
+        measured.generator.iter().all(|thread| self.generator.threads.contains_key(&thread.thread))
     }
 
     /// The shares on the cores of the generator and of the server.
@@ -210,30 +206,17 @@ impl Samples {
         }
         let known: Vec<KnownThread> = threads.into_values().collect();
         let shares = |of: &BTreeSet<usize>| cores::shares(begin_cores, end_cores, of, wall, &known);
-        let generator = shares(&measured.generator_may_use());
-        // Without the server's process, its threads would count as other processes.
+        // Threads whose CPU time is unknown would count as other processes.
+        let generator = shares(&measured.generator_may_use()).filter(|_| self.has_generator(measured));
         let server = shares(&measured.server_cores()).filter(|_| self.server.is_some());
         (generator, server)
     }
-}
-
-/// A thread of the generator in the window.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct ThreadUse {
-    /// The core that it is pinned to.
-    pub(crate) core: Option<usize>,
-    /// The share of the window for which it ran, polls included.
-    pub(crate) ran: f64,
-    /// The share of the window for which it waited for a core.
-    pub(crate) waiting: f64,
 }
 
 /// The use of the window.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct WindowUse {
     pub(crate) wall: Duration,
-    /// The threads of the generator, in the order of [`Measured::generator`].
-    pub(crate) generator: Vec<ThreadUse>,
     pub(crate) server: Result<ServerUse, Unknown>,
     /// The busiest threads of the server, in order.
     pub(crate) server_threads: Vec<ServerThread>,

@@ -579,9 +579,9 @@ fn a_thread_that_shares_its_core_is_seen_as_starved() {
         generator: vec![GeneratorThread { thread: generator.thread, core: Some(core) }],
     };
     let window = sampled(measured);
-    drop((generator, other));
-    let [used] = window.generator[..] else { panic!("one thread: {window:?}") };
-    let mut figures = Figures { generator_cores: None, ..closed(thread(used.ran, used.waiting), None) };
+    let used = ThreadFigures::new(&generator.end(), Some(core));
+    drop(other);
+    let mut figures = Figures { generator_cores: None, ..closed(used, None) };
     figures.observe(window);
     let verdict = evaluate(figures);
     assert_eq!(verdict.limited_by, Surroundings, "{:?}", verdict.evidence);

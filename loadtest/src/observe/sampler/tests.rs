@@ -1,5 +1,6 @@
 //! Tests with threads of this process.
 
+use super::super::usage::{Clocks, Usage};
 use super::*;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
@@ -8,11 +9,11 @@ const fn millis(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-/// A thread that computes on one core until it is dropped.
+/// A thread that computes on one core until it is dropped, or [ended](Self::end).
 pub(crate) struct BusyThread {
     pub(crate) thread: i32,
     end: Arc<AtomicBool>,
-    handle: Option<JoinHandle<()>>,
+    handle: Option<JoinHandle<Usage>>,
 }
 
 impl BusyThread {
@@ -22,13 +23,21 @@ impl BusyThread {
             let end = Arc::clone(&end);
             move || {
                 placement::pin(core).expect("the core is in the mask");
+                let begun = Clocks::of_this_thread(Duration::ZERO);
                 sender.send(rustix::thread::gettid().as_raw_nonzero().get()).expect("the test waits");
                 while !end.load(Ordering::Relaxed) {
                     std::hint::spin_loop();
                 }
+                Clocks::of_this_thread(Duration::ZERO).since(&begun)
             }
         });
         Self { thread: started.recv().expect("it runs"), end, handle: Some(handle) }
+    }
+
+    /// Ends it, and returns the CPU time that it has used.
+    pub(crate) fn end(mut self) -> Usage {
+        self.end.store(true, Ordering::Relaxed);
+        self.handle.take().expect("it is taken here and in drop only").join().expect("no panic")
     }
 }
 
@@ -65,18 +74,22 @@ pub(crate) fn sampled(measured: Measured) -> WindowUse {
 }
 
 #[test]
-fn the_threads_of_the_generator_are_sampled_from_outside() {
+fn the_cores_of_the_generator_are_known_if_the_cpu_time_of_its_threads_is() {
     let Some((_, core)) = two_cores() else { return };
     let busy = BusyThread::start(core);
-    let generator = vec![GeneratorThread { thread: busy.thread, core: Some(core) }];
-    let used = sampled(Measured { server: ObservedServer::default(), generator });
-    assert!(used.generator[0].ran > 0.0 && used.generator[0].core == Some(core), "{used:?}");
-    // The machine may be shared, but a thread that computes runs or waits. The kernel counts a wait
-    // at its end, which may be after the window.
-    let [thread] = used.generator[..] else { panic!("one thread: {used:?}") };
-    assert!(thread.ran + thread.waiting > 0.5, "{used:?}");
+    let of = |thread| Measured {
+        server: ObservedServer::default(),
+        generator: vec![GeneratorThread { thread, core: Some(core) }],
+    };
+    let used = sampled(of(busy.thread));
+    assert!(used.generator_cores.is_some(), "{used:?}");
     assert_eq!(used.server, Err(Unknown::NotObserved));
     assert!(used.missing.iter().any(|why| why == "the server's CPU time: the server's process was not observed"));
+    // No thread has this id, which is above the kernel's maximum.
+    let used = sampled(of(i32::MAX));
+    assert_eq!(used.generator_cores, None, "its threads would count as other processes");
+    assert!(used.missing.iter().any(|why| why.starts_with("the generator's own CPU time")), "{used:?}");
+    drop(busy);
 }
 
 #[test]
