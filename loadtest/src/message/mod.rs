@@ -12,6 +12,7 @@
 //! by number if it has a field for it; other replies are matched in order.
 
 mod alphabet;
+pub(crate) mod base64url;
 mod compose;
 mod file;
 mod hash;
