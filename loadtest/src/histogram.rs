@@ -11,7 +11,8 @@ use serde::Serialize;
 /// The maximum latency of the histogram, in nanoseconds: an hour. Longer ones are recorded as this.
 const MAX_NANOS: u64 = 3_600_000_000_000;
 
-/// Records latencies in nanoseconds, with three significant digits, from 1 ns to an hour, in 270 KB.
+/// Records latencies in nanoseconds, with three significant digits, from 1 ns to an hour, in 270
+/// KB.
 ///
 /// Echoes that arrive in one buffer and were sent at the same time have the same latency. Runs of
 /// equal latencies are recorded together, which makes recording cheap with many messages in flight.

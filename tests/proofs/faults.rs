@@ -100,8 +100,8 @@ fn one_fault(proof: &mut Proof, name: &str, impairments: &Impairments, count: im
     compare(proof, &report, &server.counts, messages, sampled(&server));
 }
 
-/// With `--verify sample`, the contents of each message whose number on its connection is a multiple
-/// of this are compared.
+/// With `--verify sample`, the contents of each message whose number on its connection is a
+/// multiple of this are compared.
 const SAMPLE: u64 = 64;
 
 /// The number of corrupted replies that `--verify sample` compares.

@@ -104,7 +104,8 @@ impl Content {
     /// feed at its end; in an argument, `@@` at the front stands for one `@`.
     ///
     /// # Errors
-    /// A file that cannot be read, that is above [`MAX_SIZE`], or is not UTF-8; an invalid template.
+    /// A file that cannot be read, that is above [`MAX_SIZE`], or is not UTF-8; an invalid
+    /// template.
     pub fn template(argument: &str) -> Result<Self, ContentError> {
         let template: Template = file::text(argument)?.parse()?;
         Ok(Self::Template(Arc::new(template)))

@@ -31,8 +31,8 @@ fn per_second(text: &str) -> Result<u64, String> {
 }
 
 impl RateRange {
-    /// The schedule of a run of this length with a warm-up at the first rate. `part` is the share of
-    /// the rate, from 0 to 1.
+    /// The schedule of a run of this length with a warm-up at the first rate. `part` is the share
+    /// of the rate, from 0 to 1.
     ///
     /// # Errors
     /// As of [`Schedule::new`].

@@ -121,7 +121,8 @@ pub(crate) struct Load {
     #[arg(long, value_name = "TIME", value_parser = some_time, hide_short_help = true, help_heading = "Load")]
     pub(crate) timeout: Option<Duration>,
 
-    /// echo, request[:TIME], send, receive, idle[:TIME], connect, broadcast[:PUBLISHERS], churn[:TIME], slow[:BYTES]
+    /// echo, request[:TIME], send, receive, idle[:TIME], connect, broadcast[:PUBLISHERS],
+    /// churn[:TIME], slow[:BYTES]
     #[arg(long, value_name = "MODE[:VALUE]", default_value = "echo", help_heading = "Traffic")]
     pub(crate) mode: Behaviour,
     /// Several modes, each with a share of the connections

@@ -334,7 +334,8 @@ fn note_delay(delays: &mut Vec<Duration>, received: Instant) {
     }
 }
 
-/// Flips the lowest bit of a byte. The last byte of text is ASCII or ends a character, and stays so.
+/// Flips the lowest bit of a byte. The last byte of text is ASCII or ends a character, and stays
+/// so.
 fn corrupt(opcode: OpCode, payload: &mut [u8], which: CorruptedByte) {
     let is_last = which == CorruptedByte::Last || opcode == OpCode::Text && !payload[0].is_ascii();
     let at = if is_last { payload.len() - 1 } else { 0 };
