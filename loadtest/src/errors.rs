@@ -33,11 +33,11 @@ pub(crate) fn is_of_connection(kind: &str) -> bool {
 
 /// The count of each kind of error, and the text of its first occurrence.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Errors(BTreeMap<Cow<'static, str>, Mishap>);
+pub(crate) struct Errors(BTreeMap<Cow<'static, str>, KindCount>);
 
 /// Errors of one kind.
 #[derive(Clone, Debug)]
-pub(crate) struct Mishap {
+pub(crate) struct KindCount {
     pub(crate) count: u64,
     /// The texts of the first ones.
     pub(crate) samples: Vec<String>,
@@ -50,36 +50,36 @@ impl Errors {
     /// Counts an error.
     #[cold]
     pub(crate) fn count(&mut self, kind: impl Into<Cow<'static, str>>, says: impl FnOnce() -> String) {
-        let mishap = self.0.entry(kind.into()).or_insert_with(|| Mishap { count: 0, samples: Vec::new() });
-        mishap.count += 1;
-        if mishap.samples.len() < SAMPLES {
-            mishap.samples.push(says());
+        let counted = self.0.entry(kind.into()).or_insert_with(|| KindCount { count: 0, samples: Vec::new() });
+        counted.count += 1;
+        if counted.samples.len() < SAMPLES {
+            counted.samples.push(says());
         }
     }
 
     /// Adds the errors of another thread.
     pub(crate) fn merge(&mut self, other: Self) {
-        for (kind, mishap) in other.0 {
+        for (kind, counted) in other.0 {
             match self.0.entry(kind) {
                 Entry::Occupied(mut mine) => {
                     let mine = mine.get_mut();
-                    mine.count += mishap.count;
-                    mine.samples.extend(mishap.samples);
+                    mine.count += counted.count;
+                    mine.samples.extend(counted.samples);
                     mine.samples.truncate(SAMPLES);
                 }
                 Entry::Vacant(free) => {
-                    free.insert(mishap);
+                    free.insert(counted);
                 }
             }
         }
     }
 
     pub(crate) fn total(&self) -> u64 {
-        self.0.values().map(|mishap| mishap.count).sum()
+        self.0.values().map(|counted| counted.count).sum()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Mishap)> {
-        self.0.iter().map(|(kind, mishap)| (kind.as_ref(), mishap))
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &KindCount)> {
+        self.0.iter().map(|(kind, counted)| (kind.as_ref(), counted))
     }
 }
 
@@ -189,7 +189,8 @@ mod tests {
         other.count("vanished", || "gone".into());
         one.merge(other);
         assert_eq!(one.total(), 4);
-        let counted: Vec<_> = one.iter().map(|(kind, mishap)| (kind, mishap.count, mishap.samples.join(" "))).collect();
+        let counted: Vec<_> =
+            one.iter().map(|(kind, counted)| (kind, counted.count, counted.samples.join(" "))).collect();
         assert_eq!(counted, [("reset", 3, "first second third".to_owned()), ("vanished", 1, "gone".to_owned())]);
     }
 }

@@ -11,7 +11,8 @@ use serde::Serialize;
 /// The maximum latency of the histogram, in nanoseconds: an hour. Longer ones are recorded as this.
 const MAX_NANOS: u64 = 3_600_000_000_000;
 
-/// Records latencies in nanoseconds, with three significant digits, from 1 ns to an hour, in 270 KB.
+/// Records latencies in nanoseconds, with three significant digits, from 1 ns to an hour, in 270
+/// KB.
 ///
 /// Echoes that arrive in one buffer and were sent at the same time have the same latency. Runs of
 /// equal latencies are recorded together, which makes recording cheap with many messages in flight.
@@ -28,12 +29,12 @@ pub(crate) struct Recorder {
     saturated: u64,
     lower_bounds: u64,
     /// The smallest lower bound; `u64::MAX` if there is none.
-    least_bound: u64,
+    smallest_bound: u64,
 }
 
 impl Recorder {
     pub(crate) fn new() -> Self {
-        Self { histogram: None, latest: 0, repeated: 0, saturated: 0, lower_bounds: 0, least_bound: u64::MAX }
+        Self { histogram: None, latest: 0, repeated: 0, saturated: 0, lower_bounds: 0, smallest_bound: u64::MAX }
     }
 
     fn histogram(&mut self) -> &mut Histogram<u64> {
@@ -61,7 +62,7 @@ impl Recorder {
     pub(crate) fn record_lower_bounds(&mut self, nanos: u64, count: u64) {
         self.add(nanos, count);
         self.lower_bounds += count;
-        self.least_bound = self.least_bound.min(nanos);
+        self.smallest_bound = self.smallest_bound.min(nanos);
     }
 
     /// Discards the recorded latencies.
@@ -70,7 +71,7 @@ impl Recorder {
             histogram.reset();
         }
         (self.repeated, self.saturated) = (0, 0);
-        (self.lower_bounds, self.least_bound) = (0, u64::MAX);
+        (self.lower_bounds, self.smallest_bound) = (0, u64::MAX);
     }
 
     fn flush(&mut self) {
@@ -83,7 +84,7 @@ impl Recorder {
     fn add(&mut self, nanos: u64, count: u64) {
         if nanos > MAX_NANOS {
             self.saturated += count;
-            self.least_bound = self.least_bound.min(MAX_NANOS);
+            self.smallest_bound = self.smallest_bound.min(MAX_NANOS);
         }
         self.histogram().saturating_record_n(nanos.min(MAX_NANOS), count);
     }
@@ -97,7 +98,7 @@ impl Recorder {
         }
         self.saturated += other.saturated;
         self.lower_bounds += other.lower_bounds;
-        self.least_bound = self.least_bound.min(other.least_bound);
+        self.smallest_bound = self.smallest_bound.min(other.smallest_bound);
     }
 
     /// The number of latencies in a range, as far as the resolution allows.
@@ -152,9 +153,9 @@ impl Recorder {
 
     /// The lower end of the bucket of the smallest lower bound.
     fn lower_bound_from(&self) -> Option<f64> {
-        let is_any = self.least_bound != u64::MAX;
+        let is_any = self.smallest_bound != u64::MAX;
         let histogram = self.histogram.as_ref().filter(|_| is_any)?;
-        Some(micros(histogram.lowest_equivalent(self.least_bound)))
+        Some(micros(histogram.lowest_equivalent(self.smallest_bound)))
     }
 }
 

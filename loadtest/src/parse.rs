@@ -1,6 +1,7 @@
 //! The forms in which values are written in flags and in scenarios.
 //!
-//! Each function returns the value, or what to write instead: `give a number, as 500, 10k or 1m`.
+//! Each function returns the value, or what to write instead:
+//! `give a whole number, as 500, 10k or 1m`.
 
 mod address;
 mod header;

@@ -4,6 +4,7 @@ mod apps;
 mod bench;
 mod completions;
 mod compression;
+mod documents;
 mod live;
 mod load;
 mod man;

@@ -160,9 +160,9 @@ fn the_affinity_mask_is_the_set() {
         let refused =
             [run(ringway(&["serve", "--listen=127.0.0.1:0", &other])), run(load(serving.address(), &[&other]))];
         for ended in refused {
-            let line = ended.line(1);
-            for word in [&other.replace("--cores=", "core "), "--cores", &mask, "taskset -p"] {
-                assert!(line.contains(word), "{word:?} in {line}");
+            assert_eq!((ended.status.code(), ended.stdout.as_str()), (Some(2), ""), "{ended:?}");
+            for word in [&other.replace("--cores=", "--cores "), &mask, "taskset -p"] {
+                assert!(ended.stderr.contains(word), "{word:?} in {ended:?}");
             }
         }
     });

@@ -136,6 +136,7 @@ fn an_invalid_scenario_ends_with_2_and_its_line() {
     let ended = run(ringway(&["load", "--scenario", path]));
     std::fs::remove_file(&file).expect("it is removed");
     assert_eq!((ended.status.code(), ended.stdout.as_str()), (Some(2), ""), "{ended:?}");
-    let error = format!("ringway: {path}:6: rate = \"fast\": give a number, as 500, 10k or 1m");
+    let error =
+        format!("ringway: {path}:6: rate = \"fast\": give a whole number of messages per second, as 1, 500 or 10k");
     assert_eq!(ended.stderr.lines().next(), Some(error.as_str()), "{ended:?}");
 }

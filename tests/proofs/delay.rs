@@ -39,8 +39,8 @@ fn quantiles(proof: &mut Proof, report: &Report, server: &ImpairedReport, delay:
     let above = report.millis("response.min") - minimum;
     let resolution = minimum * RESOLUTION;
     proof.within("response.min above delays.min ms", above, -resolution..=0.5 + resolution);
-    // Both directions of loopback and two wakes take 50 µs. A slice of another thread takes 5 ms, on
-    // each side. Where the cores are busy, the generator is late, and states it (±).
+    // Both directions of loopback and two wakes take 50 µs. A slice of another thread takes 5 ms,
+    // on each side. Where the cores are busy, the generator is late, and states it (±).
     let median = report.at("generator.uncertainty_us").as_f64().map_or(median, |late| median.max(late / 1000.0));
     let above = |name: &str, share| report.millis(name) - delays.quantile(share);
     proof.within("response.p50 above delays.p50 ms", above("response.p50", 0.5), 0.0..=median);

@@ -4,7 +4,7 @@ use crate::frame::{Cores, Proof, prove};
 use crate::generator::{Report, load};
 use crate::servers::{impaired, impaired_anywhere, url};
 use ringway_testkit::impaired::{
-    CorruptedByte, EndingKind, ImpairedCounts, ImpairedServer, Impairments, PlannedEnding,
+    CorruptedByte, EndingKind, ImpairedCounts, ImpairedReport, ImpairedServer, Impairments, PlannedEnding,
 };
 use std::time::Duration;
 
@@ -31,9 +31,15 @@ fn start(impairments: Impairments) -> ImpairedServer {
 
 /// A load on a server with these faults.
 fn run(impairments: Impairments, arguments: &str) -> (Report, ImpairedCounts) {
+    let (report, server) = run_recorded(impairments, arguments);
+    (report, server.counts)
+}
+
+/// The same, with the record of the replies.
+fn run_recorded(impairments: Impairments, arguments: &str) -> (Report, ImpairedReport) {
     let server = start(impairments);
     let report = load(&url(&server), &format!("{arguments} -t 1 {TIMEOUT}"));
-    (report, server.stop().counts)
+    (report, server.stop())
 }
 
 /// The counts of the generator are those of the server, and all other counts are 0. `corrupted` is
@@ -89,13 +95,18 @@ fn one_fault(proof: &mut Proof, name: &str, impairments: &Impairments, count: im
     }
     let (shape, messages, _) = SHAPES[0];
     proof.part(format!("{name}, {shape}, sample"));
-    let (report, server) = run(impairments.clone(), &format!("{shape} --verify sample"));
-    proof.equal("faults", count(&server), messages / u64::from(EVERY));
-    // Without its mark a reply is compared as a whole; with it, one of 64 is.
-    let is_sampled = server.corrupted > 0 && impairments.corrupted_byte == CorruptedByte::Last;
-    let corrupted = if is_sampled { report.count("messages.corrupted") } else { server.corrupted };
-    compare(proof, &report, &server, messages, corrupted);
-    proof.within("corrupted", corrupted as f64, 0.0..=server.corrupted as f64);
+    let (report, server) = run_recorded(impairments.clone(), &format!("{shape} --verify sample"));
+    proof.equal("faults", count(&server.counts), messages / u64::from(EVERY));
+    compare(proof, &report, &server.counts, messages, sampled(&server));
+}
+
+/// With `--verify sample`, the contents of each message whose number on its connection is a
+/// multiple of this are compared.
+const SAMPLE: u64 = 64;
+
+/// The number of corrupted replies that `--verify sample` compares.
+fn sampled(server: &ImpairedReport) -> u64 {
+    server.corrupted.iter().filter(|number| number.is_multiple_of(SAMPLE)).count() as u64
 }
 
 #[test]
@@ -114,6 +125,27 @@ fn second_replies_are_no_answers() {
 fn corrupted_replies_are_found() {
     let corrupt = Impairments { corrupt_every: EVERY, ..good() };
     prove("c, corrupted", |proof| one_fault(proof, "corrupted", &corrupt, |server| server.corrupted));
+}
+
+/// On one connection the replies are in the order of the messages, so that the numbers of the
+/// corrupted ones are known before: each 9th message, of which one in 64 is sampled.
+#[test]
+fn corrupted_contents_of_sampled_messages_are_found() {
+    const CORRUPT_EVERY: u64 = 9;
+    const MESSAGES: u64 = 4000;
+    let corrupt = Impairments { corrupt_every: CORRUPT_EVERY as u32, ..good() };
+    let numbers = (1..=MESSAGES / CORRUPT_EVERY).map(|fault| fault * CORRUPT_EVERY - 1);
+    let expected = numbers.clone().filter(|number| number.is_multiple_of(SAMPLE)).count() as u64;
+    prove("c, corrupted, sampled", |proof| {
+        let shape = format!("-c 1 -p 4 -n {MESSAGES}");
+        proof.part(&shape);
+        let (report, server) = run_recorded(corrupt, &format!("{shape} --verify sample"));
+        proof.equal("faults", server.counts.corrupted, MESSAGES / CORRUPT_EVERY);
+        proof.check("numbers", "those of each 9th message".into(), server.corrupted.iter().copied().eq(numbers));
+        proof.equal("sampled", sampled(&server), expected);
+        proof.at_least("sampled", expected as f64, 1.0);
+        compare(proof, &report, &server.counts, MESSAGES, expected);
+    });
 }
 
 /// Damage to the sequence number is found in each reply, also where the rest is only sampled. The

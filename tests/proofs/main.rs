@@ -1,5 +1,5 @@
-//! Proofs that the figures of `ringway load` are true, against servers whose truth is known: a wrong
-//! way to measure, each named where its bound is, leaves the bounds.
+//! Proofs that the figures of `ringway load` are true, against servers whose truth is known: a
+//! wrong way to measure, each named where its bound is, leaves the bounds.
 //!
 //! Generator and server are two processes, as in use: [`ImpairedServer`] runs in this process, and
 //! `ringway serve` in a third one. A bound is on a quantile that a disturbance of the machine moves

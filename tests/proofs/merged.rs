@@ -1,6 +1,6 @@
-//! (f) Merged histograms are the histogram of merged samples. The property is tested in the crate of
-//! the generator; here, that it holds for the report of several threads: the server's record of the
-//! same run has all delays.
+//! (f) Merged histograms are the histogram of merged samples. The property is tested in the crate
+//! of the generator; here, that it holds for the report of several threads: the server's record of
+//! the same run has all delays.
 
 use crate::frame::prove_on_two_cores;
 use crate::generator::load;

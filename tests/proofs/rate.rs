@@ -34,8 +34,8 @@ fn overloaded(proof: &mut Proof, report: &Report, server: &ImpairedReport, is_in
     proof.within("messages.achieved", report.number("messages.achieved"), 0.49..=0.503);
     let growth = report.number("verdict.figures.load.backlog_growth");
     proof.within("backlog_growth", growth, rate * SECONDS * 0.99..=rate * SECONDS * 1.02);
-    // Under backpressure the replies of different connections are not in the order of their messages:
-    // the server reads the sockets in another one.
+    // Under backpressure the replies of different connections are not in the order of their
+    // messages: the server reads the sockets in another one.
     let quantiles = [("p50", 0.5), ("p99", 0.99), ("max", 1.0)];
     for (name, share) in &quantiles[..if is_in_order { 3 } else { 1 }] {
         let truth = SECONDS * 1000.0 * share;
@@ -100,8 +100,8 @@ fn half_of_the_rate_of_a_server_is_no_limit() {
         proof.equal("received", report.count("messages.received"), server.counts.answered);
         proof.within("messages.achieved", report.number("messages.achieved"), 0.995..=1.0);
         proof.within("backlog_growth", report.number("verdict.figures.load.backlog_growth"), 0.0..=10.0);
-        // The service takes 1 ms. Where the cores are busy, the server is late, which it has recorded,
-        // and the generator, which states it (±).
+        // The service takes 1 ms. Where the cores are busy, the server is late, which it has
+        // recorded, and the generator, which states it (±).
         let (response, delay) = (report.millis("response.p50"), Delays::of(&server).quantile(0.5));
         proof.within("response.min ms", report.millis("response.min"), 0.999..=1.5);
         proof.at_least("response.p50 ms", response, delay);

@@ -12,8 +12,9 @@ use std::ops::RangeInclusive;
 const APP: &str = "stall:100ms/1s";
 
 /// An open loop shows the freezes. A closed loop, or one outstanding message on each connection,
-/// shows a p95 below 1 ms; so does a time that is measured from the submission of messages that were
-/// held back. If the messages that are due in a freeze are skipped, the share of slow ones falls.
+/// shows a p95 below 1 ms; so does a time that is measured from the submission of messages that
+/// were held back. If the messages that are due in a freeze are skipped, the share of slow ones
+/// falls.
 #[test]
 fn an_open_loop_shows_the_freezes_of_a_server() {
     prove_on_two_cores("a", |proof, cores| {

@@ -90,9 +90,9 @@ fn a_generator_that_is_starved_of_its_core_does_not_blame_the_server() {
             proof.part(format!("{busy} busy threads, closed loop"));
             let report = run(CLOSED, &url, cores, busy);
             starved(proof, &report);
-            // The scheduler's fair shares, 1/2 and 3/4, of the time in which the generator has work.
-            // It is more where other processes use the core too, or where the generator sleeps in
-            // between, and waits for the end of a slice after each sleep.
+            // The scheduler's fair shares, 1/2 and 3/4, of the time in which the generator has
+            // work. It is more where other processes use the core too, or where the generator
+            // sleeps in between, and waits for the end of a slice after each sleep.
             let ran: f64 = ["busy", "polling"].iter().flat_map(|key| report.each("generator.threads", key)).sum();
             let delay = run_delay(&report);
             proof.at_least("run delay / time with work", delay / (delay + ran), share);

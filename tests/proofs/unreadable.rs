@@ -36,8 +36,8 @@ fn unknown(proof: &mut Proof, report: &Report, control: &Report) {
     proof.check("figures.server", format!("{figures} is null"), figures.is_null());
     let missing = report.at("verdict.figures.missing").to_string();
     proof.check("missing", format!("{missing} has the reason"), missing.contains("the server's CPU time: "));
-    // In a closed loop nothing but the server's CPU time shows that it is the limit, and nothing but
-    // a long round trip that the messages in flight are.
+    // In a closed loop nothing but the server's CPU time shows that it is the limit, and nothing
+    // but a long round trip that the messages in flight are.
     proof.one_of("limited_by", report.limited_by(), &["generator", "surroundings", "inconclusive"]);
     proof.note("evidence", report.evidence());
     // The load is the same: the verdict differs by what could be read.
@@ -89,8 +89,8 @@ fn a_server_in_another_network_namespace_is_not_blamed() {
         let known = load(&address, &arguments);
         control(proof, &known, &server);
         drop(server);
-        // The path of a Unix socket is reachable from other network namespaces. Root may inspect all
-        // of them, and finds the process; other users do not.
+        // The path of a Unix socket is reachable from other network namespaces. Root may inspect
+        // all of them, and finds the process; other users do not.
         let mut command = unshare("--net");
         command.arg(program());
         let (server, address) = serve(command, "unknown");

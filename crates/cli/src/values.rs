@@ -1,6 +1,6 @@
 //! Parsers of flag values: numbers, sizes and times with units, and other forms.
 
-use ringway::placement::CoreList;
+use ringway::placement::{CoreList, CoreSet};
 use ringway::{BusyPoll, Cores, HeaderValue};
 use ringway_loadtest::parse;
 pub(crate) use ringway_loadtest::parse::{count, header, origin as origin_to_send, size, subprotocol, time};
@@ -34,6 +34,24 @@ pub(crate) fn cores(text: &str) -> Result<CoreList, String> {
 /// The choice of `--cores`: the named cores, or all if it is not given.
 pub(crate) fn cores_of(list: Option<&CoreList>) -> Cores {
     list.map_or(Cores::All, |list| Cores::List(list.as_slice().to_vec()))
+}
+
+/// Checks that this process may run on the cores of `--cores`.
+pub(crate) fn check_cores(list: Option<&CoreList>) -> Result<(), String> {
+    // A mask that cannot be read is an error of the run, which reports it.
+    let (Some(list), Ok(set)) = (list, CoreSet::read()) else { return Ok(()) };
+    check_cores_of(list, &set)
+}
+
+fn check_cores_of(list: &CoreList, set: &CoreSet) -> Result<(), String> {
+    let allowed = set.cores();
+    match list.as_slice().iter().find(|core| !allowed.as_slice().contains(core)) {
+        Some(core) => Err(format!(
+            "--cores {list}: core {core} is not among those this process may run on ({allowed}): name cores of these, \
+             or change the affinity of the process (`taskset -p`, its cpuset)"
+        )),
+        None => Ok(()),
+    }
 }
 
 /// An origin to accept (RFC 6454): scheme, host and port, without a path; or `null`, the origin of
@@ -193,6 +211,7 @@ pub(crate) fn listen(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ringway::placement::Cpu;
 
     #[test]
     fn polling_is_off_adaptive_or_a_time() {
@@ -206,6 +225,15 @@ mod tests {
         let list = cores("0-2,8").expect("a list");
         assert_eq!(cores_of(Some(&list)), Cores::List(vec![0, 1, 2, 8]));
         assert_eq!(cores_of(None), Cores::All);
+    }
+
+    #[test]
+    fn a_core_outside_of_the_mask_is_named_with_its_flag() {
+        let set = CoreSet::new(&[0, 1, 5].map(Cpu::new), None).expect("there are cores");
+        let check = |text| check_cores_of(&cores(text).expect("a list"), &set);
+        assert_eq!((check("0-1,5"), check_cores(None)), (Ok(()), Ok(())));
+        let error = check("0,3-4").expect_err("3 is not in the mask");
+        assert!(error.starts_with("--cores 0,3-4: core 3 is not") && error.contains("(0-1,5)"), "{error}");
         assert!(["", "1,1", "2-0", "a"].iter().all(|text| cores(text).is_err()));
     }
 

@@ -35,8 +35,8 @@ pub fn encode_client(opcode: OpCode, payload: &[u8], key: [u8; 4], out: &mut Vec
     mask::append(out, payload, key, 0);
 }
 
-/// Appends a whole frame whose payload is `head` and `body`, one after the other: masked with `key` as
-/// a client sends it, or unmasked as a server does. One copy of each part.
+/// Appends a whole frame whose payload is `head` and `body`, one after the other: masked with `key`
+/// as a client sends it, or unmasked as a server does. One copy of each part.
 ///
 /// `key` and the content are as in [`encode_client`].
 ///

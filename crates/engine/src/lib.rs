@@ -125,8 +125,8 @@
 //! - What was counted: [`ShardReport`], [`Counters`], [`Stats`], [`TcpInfo`]
 //! - Errors: [`ConfigError`], [`OptionError`], [`StartError`], [`BindError`],
 //!   [`AddressError`], [`UnixBindError`], [`UringUnavailable`],
-//!   [`RunError`], [`ServeError`], [`ConnectError`], [`SourceError`], [`TargetError`], [`HandshakeError`],
-//!   [`TlsError`], [`PostError`], [`PingTooLong`], [`CodeNotSendable`]
+//!   [`RunError`], [`ServeError`], [`ConnectError`], [`SourceError`], [`TargetError`],
+//!   [`HandshakeError`], [`TlsError`], [`PostError`], [`PingTooLong`], [`CodeNotSendable`]
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 

@@ -6,8 +6,8 @@
 //! event is near. On io_uring it reads `IORING_SQ_TASKRUN` and the completion queue in user space;
 //! on epoll it calls epoll_wait(2) with a timeout of zero.
 //!
-//! A fixed time is also polled at the end of a wait with a timeout, because the thread would wake up
-//! late from a sleep until then.
+//! A fixed time is also polled at the end of a wait with a timeout, because the thread would wake
+//! up late from a sleep until then.
 //!
 //! The adaptive policy polls for up to 50 µs before a sleep, where that is likely to pay:
 //!
@@ -38,8 +38,8 @@ const MAX_WAIT: u64 = 1_000_000;
 /// The maximum number of sleeps without a poll, as a power of two.
 const MAX_BACKOFF: u32 = 10;
 
-/// The number of polls until a timeout, without a miss, that count as a hit. A thread that waits for
-/// this core gets it after 3 ms or so: within fewer polls than these.
+/// The number of polls until a timeout, without a miss, that count as a hit. A thread that waits
+/// for this core gets it after 3 ms or so: within fewer polls than these.
 const STEADY: u32 = 1024;
 
 /// The policy and its state. It reads no clock: times are arguments.

@@ -39,8 +39,8 @@ pub trait Driver {
         self.connect_with(slot, peer, &ConnectOptions::default());
     }
 
-    /// As [`Driver::connect`], with options. A source address that cannot be used ends the slot with
-    /// [`Cause::Unconnected`], whose inner error is a [`SourceError`](crate::SourceError).
+    /// As [`Driver::connect`], with options. A source address that cannot be used ends the slot
+    /// with [`Cause::Unconnected`], whose inner error is a [`SourceError`](crate::SourceError).
     ///
     /// # Panics
     /// As [`Driver::connect`].
@@ -104,8 +104,8 @@ pub trait Driver {
     /// `ioctl(2)` with `SIOCOUTQ` while a send on a Unix socket is in flight.
     fn acknowledged(&self, slot: Slot) -> Option<u64>;
 
-    /// The round-trip time and the retransmits of the slot's connection; `None` when it is gone, not
-    /// established yet, or one of a Unix socket. Costs one `getsockopt(2)` with `TCP_INFO`.
+    /// The round-trip time and the retransmits of the slot's connection; `None` when it is gone,
+    /// not established yet, or one of a Unix socket. Costs one `getsockopt(2)` with `TCP_INFO`.
     fn tcp_info(&self, slot: Slot) -> Option<TcpInfo>;
 
     /// The number of bytes that the kernel has received on this slot and has not put into a receive
@@ -293,7 +293,7 @@ pub struct Stats {
     /// How often accepting paused because no descriptor, or no slot, was left.
     pub accept_pauses: u64,
     /// The time for which the thread polled before a sleep, or after it until the end of a wait
-    /// ([`BusyPoll`]), up to the last [`Driver::wait`]. A clock of wall time: if the thread was preempted during a poll, the
-    /// poll counts up to the limit of the policy.
+    /// ([`BusyPoll`]), up to the last [`Driver::wait`]. A clock of wall time: if the thread was
+    /// preempted during a poll, the poll counts up to the limit of the policy.
     pub polled: Duration,
 }

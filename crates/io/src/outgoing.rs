@@ -26,9 +26,9 @@ impl ConnectOptions {
     /// kernel chooses one by the route.
     ///
     /// The port is chosen when the connection is established (`IP_BIND_ADDRESS_NO_PORT`, ip(7),
-    /// since Linux 4.2). One port can therefore serve connections to several servers, and the number
-    /// of ports (`net.ipv4.ip_local_port_range`, 28,232 by default) limits the connections from one
-    /// address to one server. Without effect on Unix sockets.
+    /// since Linux 4.2). One port can therefore serve connections to several servers, and the
+    /// number of ports (`net.ipv4.ip_local_port_range`, 28,232 by default) limits the connections
+    /// from one address to one server. Without effect on Unix sockets.
     #[must_use]
     pub fn source(mut self, source: Option<IpAddr>) -> Self {
         self.source = source;
@@ -39,8 +39,8 @@ impl ConnectOptions {
     /// the connection is established, because it determines the window that the peer is offered
     /// (tcp(7)). The kernel doubles it, for its own overhead, and limits it to
     /// `net.core.rmem_max`; the minimum is 2304 bytes after doubling. Default: the kernel adjusts
-    /// the size while it receives. Without effect on Unix sockets, where the send buffer of the peer
-    /// counts.
+    /// the size while it receives. Without effect on Unix sockets, where the send buffer of the
+    /// peer counts.
     #[must_use]
     pub fn receive_buffer(mut self, bytes: Option<u32>) -> Self {
         self.receive_buffer = bytes;
@@ -108,7 +108,8 @@ fn bind_address(socket: &Socket, source: IpAddr, peer: &SocketAddr) -> io::Resul
         return Err(io::Error::last_os_error());
     }
     let address = match (source, peer) {
-        // A link-local address exists on each interface, and this is the one that leads to the peer.
+        // A link-local address exists on each interface, and this is the one that leads to the
+        // peer.
         (IpAddr::V6(source), SocketAddr::V6(peer)) => SocketAddrV6::new(source, 0, 0, peer.scope_id()).into(),
         (source, _) => SocketAddr::new(source, 0),
     };

@@ -27,8 +27,8 @@ const MAX_TIMES: usize = 8 << 20;
 /// message beyond it are in the histogram of all deliveries only.
 const MAX_MESSAGES: usize = 1 << 20;
 
-/// The maximum product of the publishers and the connections of a population, whose order is tracked
-/// for each pair in 12 bytes.
+/// The maximum product of the publishers and the connections of a population, whose order is
+/// tracked for each pair in 12 bytes.
 pub(crate) const MAX_PAIRS: u64 = 1 << 24;
 
 /// What the threads of a population share.

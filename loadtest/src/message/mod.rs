@@ -12,6 +12,7 @@
 //! by number if it has a field for it; other replies are matched in order.
 
 mod alphabet;
+pub(crate) mod base64url;
 mod compose;
 mod file;
 mod hash;
@@ -103,7 +104,8 @@ impl Content {
     /// feed at its end; in an argument, `@@` at the front stands for one `@`.
     ///
     /// # Errors
-    /// A file that cannot be read, that is above [`MAX_SIZE`], or is not UTF-8; an invalid template.
+    /// A file that cannot be read, that is above [`MAX_SIZE`], or is not UTF-8; an invalid
+    /// template.
     pub fn template(argument: &str) -> Result<Self, ContentError> {
         let template: Template = file::text(argument)?.parse()?;
         Ok(Self::Template(Arc::new(template)))

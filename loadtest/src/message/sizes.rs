@@ -141,8 +141,8 @@ impl Sizes {
 impl FromStr for Sizes {
     type Err = SizesError;
 
-    /// A size (`64`), a range (`20-1K`), or a list of both with weights (`20:70,1K-4K:25,16K:5`). An
-    /// entry without a weight has the weight 1.
+    /// A size (`64`), a range (`20-1K`), or a list of both with weights (`20:70,1K-4K:25,16K:5`).
+    /// An entry without a weight has the weight 1.
     fn from_str(text: &str) -> Result<Self, SizesError> {
         if text.trim().is_empty() {
             return Err(SizesError::Empty);

@@ -27,12 +27,12 @@ pub(crate) fn product(number: &str, factor: u64) -> Option<u64> {
     u64::try_from(whole + part).ok()
 }
 
-/// A count: `500`, `10k`, `1m`.
+/// A whole count: `500`, `10k`, `1.5k`, `1m`.
 ///
 /// # Errors
 /// What to write instead.
 pub fn count(text: &str) -> Result<u64, String> {
-    scaled(text, &[("", 1), ("k", 1_000), ("m", 1_000_000)], "a number, as 500, 10k or 1m")
+    scaled(text, &[("", 1), ("k", 1_000), ("m", 1_000_000)], "a whole number, as 500, 10k or 1m")
 }
 
 /// A number of bytes: `512`, `16K`, `16KiB`, `1M`; units are powers of 1024.

@@ -25,14 +25,14 @@ pub fn rate(text: &str) -> Result<RateRange, String> {
 
 /// Messages per second.
 fn per_second(text: &str) -> Result<u64, String> {
-    let rate = count(text)?;
+    let rate = count(text).map_err(|_| "give a whole number of messages per second, as 1, 500 or 10k")?;
     // The conversion is exact up to the limit, and checks only what the schedule itself checks.
     Schedule::new(rate as f64, &[]).map(|_| rate).map_err(|error| error.to_string())
 }
 
 impl RateRange {
-    /// The schedule of a run of this length with a warm-up at the first rate. `part` is the share of
-    /// the rate, from 0 to 1.
+    /// The schedule of a run of this length with a warm-up at the first rate. `part` is the share
+    /// of the rate, from 0 to 1.
     ///
     /// # Errors
     /// As of [`Schedule::new`].
@@ -108,7 +108,14 @@ mod tests {
         assert_eq!(rate("10k"), Ok(RateRange { from: 10_000, to: 10_000 }));
         assert_eq!(rate("1k:100k"), Ok(RateRange { from: 1_000, to: 100_000 }));
         assert_eq!(rate("0:5"), Ok(RateRange { from: 0, to: 5 }));
-        assert!(rate("0").is_err() && rate("fast").is_err() && rate("1:2:3").is_err());
+        assert!(rate("0").is_err() && rate("1:2:3").is_err());
+        for text in ["0.5", "fast", "1:0.5"] {
+            assert_eq!(
+                rate(text),
+                Err("give a whole number of messages per second, as 1, 500 or 10k".into()),
+                "{text}"
+            );
+        }
     }
 
     #[test]

@@ -144,8 +144,10 @@ pub struct ConnectPlan {
     pub rate: Option<f64>,
     /// The maximum number of handshakes in progress, over all threads, 1 to [`MAX_HANDSHAKES`].
     /// Default: the limit of the accept queue of the server (its `listen` backlog), or
-    /// [`HANDSHAKES`] if that is unknown. With 1, no connection waits for the handshake of another,
-    /// and with [`ClientTls::resumption`] each one can resume the session of the one before.
+    /// [`HANDSHAKES`] if that is unknown. If the kernel refuses sock_diag(7) for a server on this
+    /// machine, it is at most `net.core.somaxconn` as well. With 1, no connection waits for the
+    /// handshake of another, and with [`ClientTls::resumption`] each one can resume the session of
+    /// the one before.
     pub concurrency: Option<u32>,
     /// The time within which a connection must open. Default 10 s.
     pub timeout: Duration,

@@ -10,7 +10,8 @@ const MAX_EXCERPT: usize = 100;
 /// The keys whose values are secret, which an error does not repeat.
 const SECRETS: [&str; 2] = ["bearer", "basic"];
 
-/// The error of a scenario. As text: `chat.toml:12: rate = "fast": give a number, as 500, 10k or 1m`.
+/// The error of a scenario. As text:
+/// `chat.toml:12: connections = "some": give a whole number, as 500, 10k or 1m`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScenarioError {
     file: PathBuf,

@@ -41,7 +41,7 @@ pub(super) struct File {
 
 /// `[[targets]]`
 #[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table, as { url = \":9001\" }")]
 pub(super) struct TargetTable {
     pub(super) url: Spanned<Written<Url>>,
     pub(super) weight: Option<Written<Count>>,
@@ -51,7 +51,7 @@ pub(super) struct TargetTable {
 
 /// `[connect]`
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table, as { rate = 100 }")]
 pub(super) struct ConnectTable {
     pub(super) rate: Option<Written<Count>>,
     pub(super) concurrency: Option<Written<Count>>,
@@ -62,7 +62,7 @@ pub(super) struct ConnectTable {
 
 /// `[offer]`
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table, as { deflate = \"shared\" }")]
 pub(super) struct OfferTable {
     #[serde(default)]
     pub(super) headers: BTreeMap<String, Spanned<String>>,
@@ -79,7 +79,7 @@ pub(super) struct OfferTable {
 
 /// `[offer.tls]`
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table, as { insecure = true }")]
 pub(super) struct TlsTable {
     #[serde(default)]
     pub(super) cacert: Vec<PathBuf>,
@@ -95,7 +95,7 @@ pub(super) struct TlsTable {
 
 /// `[[populations]]`
 #[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table, as { behaviour = \"echo\" }")]
 pub(super) struct PopulationTable {
     pub(super) name: Option<String>,
     pub(super) behaviour: BehaviourWord,
@@ -115,7 +115,7 @@ pub(super) struct PopulationTable {
 
 /// `[populations.message]`
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table, as { size = 512 }")]
 pub(super) struct MessageTable {
     pub(super) size: WrittenAt<SizeList>,
     pub(super) text: At<String>,

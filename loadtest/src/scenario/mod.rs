@@ -106,7 +106,8 @@ impl Scenario {
     /// The plan. What the scenario does not say has the defaults of [`Plan::new`].
     ///
     /// # Errors
-    /// Values that do not fit together, files that cannot be read, and what [`Plan::check`] refuses.
+    /// Values that do not fit together, files that cannot be read, and what [`Plan::check`]
+    /// refuses.
     pub fn plan(&self) -> Result<Plan, ScenarioError> {
         let file = &self.file;
         let defaults = Plan::new("");

@@ -199,7 +199,7 @@ fn an_invalid_value_is_named_with_its_line_and_the_remedy() {
         ("\n\nseed = -1", "3: seed = -1: invalid value: integer `-1`, expected u64"),
         ("verify = \"some\"", "1: verify = \"some\": unknown variant `some`, expected one of `off`, `sample`, `all`"),
         ("max-errors = 2", "1: max-errors = 2: give a share from 0% to 100%, as 0.1%"),
-        ("connect = { rate = \"fast\" }", "1: connect = { rate = \"fast\" }: give a number, as 500, 10k or 1m"),
+        ("connect = { rate = \"fast\" }", "1: connect = { rate = \"fast\" }: give a whole number, as 500, 10k or 1m"),
         (
             "connect = { sources = [\"x\"] }",
             "1: connect = { sources = [\"x\"] }: \"x\" is not an IP address: give one, as 127.0.0.2, or a range",
@@ -221,6 +221,10 @@ fn an_invalid_value_is_named_with_its_line_and_the_remedy() {
             "2: url = \":9001=3\": write the weight as `weight = 3` beside `url = \"ws://127.0.0.1:9001/\"`",
         ),
         (
+            "targets = [\"ws://a/\"]",
+            "1: targets = [\"ws://a/\"]: invalid type: string \"ws://a/\", expected a table, as { url = \":9001\" }",
+        ),
+        (
             "[[targets]]\nurl = \"a\"\naddresses = [\"b\"]",
             "3: addresses = [\"b\"]: give an address and a port, as 127.0.0.1:9001 or [::1]:9001",
         ),
@@ -229,9 +233,10 @@ fn an_invalid_value_is_named_with_its_line_and_the_remedy() {
         assert_eq!(found, format!("s.toml:{error}"), "{text}");
     }
     for (key, error) in [
-        ("connections = -5", "connections = -5: give a number, as 500, 10k or 1m"),
+        ("connections = -5", "connections = -5: give a whole number, as 500, 10k or 1m"),
         ("connections = \"5000m\"", "connections = \"5000m\": give a number up to 4294967295"),
         ("rate = \"2000m\"", "rate = \"2000m\": a rate of 2000000000 per second: give one from 0 to 1000000000"),
+        ("rate = 0.5", "rate = 0.5: give a whole number of messages per second, as 1, 500 or 10k"),
         ("rate = 0", "rate = 0: give at least 1 message per second"),
         ("stages = [\"10k:30s\"]", "stages = [\"10k:30s\"]: give a time, as 500ms, 1.5s or 2m, up to 365d"),
         (

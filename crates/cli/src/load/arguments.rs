@@ -121,7 +121,8 @@ pub(crate) struct Load {
     #[arg(long, value_name = "TIME", value_parser = some_time, hide_short_help = true, help_heading = "Load")]
     pub(crate) timeout: Option<Duration>,
 
-    /// echo, request[:TIME], send, receive, idle[:TIME], connect, broadcast[:PUBLISHERS], churn[:TIME], slow[:BYTES]
+    /// echo, request[:TIME], send, receive, idle[:TIME], connect, broadcast[:PUBLISHERS],
+    /// churn[:TIME], slow[:BYTES]
     #[arg(long, value_name = "MODE[:VALUE]", default_value = "echo", help_heading = "Traffic")]
     pub(crate) mode: Behaviour,
     /// Several modes, each with a share of the connections
@@ -169,7 +170,7 @@ pub(crate) struct Load {
     /// Connections to open per second [default: as the server accepts]
     #[arg(short = 'r', long, value_name = "N", value_parser = connect_rate, help_heading = "Connections")]
     pub(crate) connect_rate: Option<u64>,
-    /// Handshakes in progress [default: the server's listen backlog, or 64]
+    /// Handshakes in progress [default: the server's listen backlog, or 64 if unknown]
     #[arg(long, value_name = "N", value_parser = connect_concurrency, hide_short_help = true, help_heading = "Connections")]
     pub(crate) connect_concurrency: Option<u32>,
     /// Time within which a connection must open [default: 10s]

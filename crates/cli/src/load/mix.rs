@@ -35,8 +35,8 @@ pub(crate) fn parse_mix(text: &str) -> Result<Mix, String> {
 }
 
 impl Mix {
-    /// The connections of each behaviour, of `connections` in all. The largest remainders are rounded
-    /// up; a behaviour whose share is below one connection has one of those of the largest.
+    /// The connections of each behaviour, of `connections` in all. The largest remainders are
+    /// rounded up; a behaviour whose share is below one connection has one of those of the largest.
     ///
     /// # Errors
     /// Fewer connections than behaviours.

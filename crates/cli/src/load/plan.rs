@@ -4,7 +4,7 @@ use super::arguments::Load;
 use crate::arguments::Format;
 use crate::exit::Failure;
 use crate::tls::LoadTlsError;
-use crate::values::cores_of;
+use crate::values::{check_cores, cores_of};
 use ringway::{HeaderMap, HeaderName};
 use ringway_loadtest::message::{Literal, RecordFormat, RecordOrder};
 use ringway_loadtest::parse::{self, addresses_of};
@@ -50,6 +50,7 @@ pub(super) fn plan(arguments: &Load, stop: Stop) -> Result<Plan, PlanFailure> {
     if arguments.buckets && arguments.format == Format::Text {
         return Err(PlanFailure::Usage("--buckets is for the JSON report: add --format json".into()));
     }
+    check_cores(arguments.cores.as_ref())?;
     let mut plan = match &arguments.scenario {
         Some(path) => of_scenario(arguments, path)?,
         None => of_flags(arguments)?,

@@ -4,7 +4,7 @@ pub(crate) mod apps;
 
 use crate::arguments::{DeflateMode, Serve};
 use crate::exit::{ExitOutcome, Failure, usage};
-use crate::values::cores_of;
+use crate::values::{check_cores, cores_of};
 use crate::{inherited, listening, notify, stdin};
 use apps::App;
 use apps::broadcast::{BroadcastApp, BroadcastHub};
@@ -64,6 +64,9 @@ fn serve<H: Handler>(
         Ok(options) => options,
         Err(error) => return usage(&error.to_string()),
     };
+    if let Err(error) = check_cores(arguments.cores.as_ref()) {
+        return usage(&error);
+    }
     let listeners = match arguments.listen.listeners(&arguments.tls) {
         Ok(listeners) => listeners,
         Err(error) => return usage(&error),

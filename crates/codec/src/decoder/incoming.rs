@@ -92,7 +92,8 @@ pub struct Incoming<'a> {
     base: usize,
     kind: MessageKind,
     place: Place,
-    /// Bits: [`COMPRESSED`], [`FRAGMENTED`]. With a fifth byte, a move would take more instructions.
+    /// Bits: [`COMPRESSED`], [`FRAGMENTED`]. With a fifth byte, a move would take more
+    /// instructions.
     received: u8,
     /// Whether the payload is unchanged since its validation: it has not been borrowed for writing.
     validated: bool,

@@ -58,8 +58,8 @@ pub struct Target {
     /// A name, an IPv4 address, or an IPv6 address without its brackets: the name to resolve, and
     /// the server name for TLS.
     pub host: String,
-    /// The zone of an IPv6 address of a link, such as `eth0`, decoded (RFC 6874): the interface that
-    /// leads to it. It is not sent to the server.
+    /// The zone of an IPv6 address of a link, such as `eth0`, decoded (RFC 6874): the interface
+    /// that leads to it. It is not sent to the server.
     pub zone: Option<String>,
     /// The port, never 0.
     pub port: u16,

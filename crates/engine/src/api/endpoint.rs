@@ -64,13 +64,13 @@ impl Endpoint {
     /// `:/`; without one, `/` is requested. The Host header is `localhost`, unless
     /// [`Endpoint::headers`] sets another.
     ///
-    /// An IPv6 address is in brackets; that of a link can have the zone of its interface (RFC 6874):
-    /// `ws://[fe80::1%25eth0]:9001/`.
+    /// An IPv6 address is in brackets; that of a link can have the zone of its interface (RFC
+    /// 6874): `ws://[fe80::1%25eth0]:9001/`.
     ///
     /// The endpoint of a host name has all its addresses. They are tried in the order of RFC 8305
     /// section 4: the families alternate, starting with that of the resolver's
-    /// first address. [`Endpoint::rotate_addresses`] uses all of them. The look-up can take seconds: call this before the shards start, or on
-    /// another thread.
+    /// first address. [`Endpoint::rotate_addresses`] uses all of them. The look-up can take
+    /// seconds: call this before the shards start, or on another thread.
     ///
     /// # Errors
     /// [`ConnectError::Url`] for a URL that could not be parsed, [`ConnectError::Name`] if the host
@@ -207,16 +207,16 @@ impl Endpoint {
     }
 
     /// Begins each connection with another of the addresses, in turn, instead of the first one, so
-    /// that all of them are used. The turns are those of all shards together. If an address cannot be
-    /// reached, the ones after it are tried. Default: `false`.
+    /// that all of them are used. The turns are those of all shards together. If an address cannot
+    /// be reached, the ones after it are tried. Default: `false`.
     #[must_use]
     pub fn rotate_addresses(mut self, rotate: bool) -> Self {
         self.routes.rotate(rotate);
         self
     }
 
-    /// Opens connections from these addresses of this machine, in turn over all shards. Default: the
-    /// kernel chooses the address by the route.
+    /// Opens connections from these addresses of this machine, in turn over all shards. Default:
+    /// the kernel chooses the address by the route.
     ///
     /// One address can have as many connections to one address of the server as there are local
     /// ports: 28,232 by default (`net.ipv4.ip_local_port_range`, ip(7)). Several addresses multiply
@@ -254,9 +254,9 @@ impl Endpoint {
     /// [`Shard::request_upgrade`](crate::Shard::request_upgrade). A client can thus open all of its
     /// connections first, and then upgrade them. Default: `false`, the request is sent at once.
     ///
-    /// [`Config::handshake_timeout`](crate::Config::handshake_timeout) does not run while a connection
-    /// is held, but that of the server does: many servers end a connection without a request after
-    /// some seconds ([`ConnectError::Ended`]).
+    /// [`Config::handshake_timeout`](crate::Config::handshake_timeout) does not run while a
+    /// connection is held, but that of the server does: many servers end a connection without a
+    /// request after some seconds ([`ConnectError::Ended`]).
     #[must_use]
     pub fn hold_before_upgrade(mut self, hold: bool) -> Self {
         self.holds = hold;

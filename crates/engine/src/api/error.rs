@@ -33,8 +33,8 @@ pub enum ConnectError {
     /// The TCP connection, or that of a Unix socket, could not be established.
     #[error("cannot connect: {0}")]
     Unreachable(io::Error),
-    /// The connection could not be bound to one of the addresses of [`Endpoint::sources`], which the
-    /// error names.
+    /// The connection could not be bound to one of the addresses of [`Endpoint::sources`], which
+    /// the error names.
     ///
     /// [`Endpoint::sources`]: crate::Endpoint::sources
     #[error(transparent)]

@@ -72,8 +72,9 @@ pub trait Handler: Sized + 'static {
 
     /// An outgoing connection of an endpoint with
     /// [`Endpoint::hold_before_upgrade`](crate::Endpoint::hold_before_upgrade) is established. Its
-    /// request is sent after [`Shard::request_upgrade`], which this method or a later one calls with
-    /// `id`. The default calls it at once. `state` is the one that was given to [`Shard::connect`].
+    /// request is sent after [`Shard::request_upgrade`], which this method or a later one calls
+    /// with `id`. The default calls it at once. `state` is the one that was given to
+    /// [`Shard::connect`].
     fn connected(&mut self, shard: &mut Shard<'_, Self>, state: &mut Self::State, id: ConnectionId) {
         let _ = state;
         shard.request_upgrade(id);

@@ -62,9 +62,9 @@ impl<'a> Message<'a> {
     }
 
     /// A text message of bytes that are valid UTF-8. They are not validated: the caller guarantees
-    /// it, where it has composed them from whole characters, for example. It saves the validation of
-    /// bytes that are not a `str`, about 10 ns for a short message. A peer fails the connection with
-    /// 1007 if they are not valid (RFC 6455 section 8.1).
+    /// it, where it has composed them from whole characters, for example. It saves the validation
+    /// of bytes that are not a `str`, about 10 ns for a short message. A peer fails the connection
+    /// with 1007 if they are not valid (RFC 6455 section 8.1).
     ///
     /// ```
     /// use ringway::Message;
@@ -210,8 +210,8 @@ impl<'a> Message<'a> {
         self.head().len() + self.payload().len()
     }
 
-    /// The bytes of the message, without its [`head`](Message::head). The payload of a received text
-    /// message is valid UTF-8.
+    /// The bytes of the message, without its [`head`](Message::head). The payload of a received
+    /// text message is valid UTF-8.
     #[must_use]
     pub fn payload(&self) -> &[u8] {
         match &self.body {

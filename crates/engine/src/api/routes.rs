@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub(crate) struct Routes {
     /// Those of the server, in the order in which they are tried; at least one.
     addresses: Vec<Address>,
-    /// Those of this machine; empty if the kernel chooses. If there are any, each of `addresses` has
-    /// one of its family.
+    /// Those of this machine; empty if the kernel chooses. If there are any, each of `addresses`
+    /// has one of its family.
     sources: Vec<IpAddr>,
     /// Whether each connection begins with another address.
     rotating: bool,
@@ -33,8 +33,8 @@ impl Routes {
         self.rotating = rotating;
     }
 
-    /// Sets the addresses of this machine, and drops those of the server that cannot be reached from
-    /// any of them.
+    /// Sets the addresses of this machine, and drops those of the server that cannot be reached
+    /// from any of them.
     pub(crate) fn set_sources(&mut self, sources: Vec<IpAddr>) -> Result<(), ConfigError> {
         const OPTION: &str = "endpoint.sources";
         if sources.is_empty() {
@@ -149,7 +149,8 @@ mod tests {
         assert_eq!(used, ["127.0.0.2", "127.0.0.3", "127.0.0.2", "127.0.0.3"]);
     }
 
-    /// Otherwise two addresses and two sources would be two pairs of the four, with half of the ports.
+    /// Otherwise two addresses and two sources would be two pairs of the four, with half of the
+    /// ports.
     #[test]
     fn with_rotation_all_pairs_are_used_equally() {
         for (addresses, from) in [

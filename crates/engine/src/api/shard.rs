@@ -253,10 +253,10 @@ impl<H: Handler> Shard<'_, H> {
     ///
     /// On an idle shard it is late by the timer slack of the thread
     /// ([`Config::timer_slack`](crate::Config::timer_slack)) and the time that the kernel takes to
-    /// wake the thread, which is some microseconds, or some tens on a virtual machine. A thread that
-    /// polls ([`Config::busy_poll`](crate::Config::busy_poll)) is not asleep, and is late by less. On
-    /// a busy shard the completions of the turn are handled before. Before Linux 5.11, epoll rounds
-    /// the time up to a millisecond.
+    /// wake the thread, which is some microseconds, or some tens on a virtual machine. A thread
+    /// that polls ([`Config::busy_poll`](crate::Config::busy_poll)) is not asleep, and is late by
+    /// less. On a busy shard the completions of the turn are handled before. Before Linux 5.11,
+    /// epoll rounds the time up to a millisecond.
     pub fn wake_at(&mut self, when: Instant) {
         self.surroundings.control_mut().alarm = Some(when);
     }

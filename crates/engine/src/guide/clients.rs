@@ -17,20 +17,21 @@
 //! # Very many connections
 //!
 //! From one address of this machine, 28,232 connections to one address of a server are possible by
-//! default. [`Endpoint::sources`] opens them from several, and [`Endpoint::rotate_addresses`] to all
-//! addresses of the server. With [`Endpoint::hold_before_upgrade`] a connection waits when TCP, and
-//! TLS, are established, so that all connections can be opened first and upgraded later.
+//! default. [`Endpoint::sources`] opens them from several, and [`Endpoint::rotate_addresses`] to
+//! all addresses of the server. With [`Endpoint::hold_before_upgrade`] a connection waits when TCP,
+//! and TLS, are established, so that all connections can be opened first and upgraded later.
 //!
-//! A client reads slowly with [`Connection::pause`] and [`Connection::resume`]: a handler that pauses
-//! in each call of `message` receives one message for each `resume`. The server is stopped when the
-//! buffers of the kernel are full; [`Endpoint::receive_buffer`] makes that of the client small.
+//! A client reads slowly with [`Connection::pause`] and [`Connection::resume`]: a handler that
+//! pauses in each call of `message` receives one message for each `resume`. The server is stopped
+//! when the buffers of the kernel are full; [`Endpoint::receive_buffer`] makes that of the client
+//! small.
 //!
 //! [`Connection::buffered_amount`] shows what the kernel has taken. When it is 0, or
 //! [`Handler::drained`] is called, that is all output so far. Otherwise at most the last
-//! `buffered_amount` bytes are not taken: it counts the output that is queued, and all of the send in
-//! flight, of which the kernel may have taken a part. No further counter is needed: a client that adds
-//! up the frames that it sends subtracts this number. Frame headers, pongs and pings are included, so
-//! the number of messages is exact when the amount is 0, and a lower bound otherwise.
+//! `buffered_amount` bytes are not taken: it counts the output that is queued, and all of the send
+//! in flight, of which the kernel may have taken a part. No further counter is needed: a client
+//! that adds up the frames that it sends subtracts this number. Frame headers, pongs and pings are
+//! included, so the number of messages is exact when the amount is 0, and a lower bound otherwise.
 //!
 //! # Reconnecting
 //!

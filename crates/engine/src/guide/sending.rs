@@ -5,8 +5,8 @@
 //! - [`Connection::reply`] sends a received message back. In the server role it copies nothing: the
 //!   reply's header is written in front of the payload, in the buffer that the kernel filled.
 //! - [`Connection::send`] copies a message into the connection's outbox. A message of two parts
-//!   ([`Message::text_parts`], [`Message::binary_parts`]) has a head of its own and a body that many
-//!   messages share; they become one frame.
+//!   ([`Message::text_parts`], [`Message::binary_parts`]) has a head of its own and a body that
+//!   many messages share; they become one frame.
 //! - [`Connection::send_prepared`] sends a [`Prepared`] message, which is encoded once for any
 //!   number of connections, on this shard and on others. Use it for broadcasts.
 //!

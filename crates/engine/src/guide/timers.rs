@@ -7,8 +7,8 @@
 //!
 //! [`Shard::wake_at`] sets the one alarm of a shard, for work that concerns no single connection.
 //! [`Handler::woken`] is called at that time and can set it again. Unlike timers, it has the
-//! resolution of the system: with [`Config::timer_slack`] of 1 ns, an idle shard is late by the time
-//! to wake its thread.
+//! resolution of the system: with [`Config::timer_slack`] of 1 ns, an idle shard is late by the
+//! time to wake its thread.
 //!
 //! Timers have a resolution of 10 ms. A timer never fires early. It fires late while the shard is
 //! busy. Unlike the deadlines of the engine, it does not move when the shard stalls.

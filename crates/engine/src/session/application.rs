@@ -8,8 +8,8 @@ use crate::shard::core::Core;
 /// The application of a session. A call can change the whole connection except for the decoder,
 /// which is not part of [`Link`].
 pub(crate) trait Application<S>: RequestHandler<S> {
-    /// An outgoing connection is established and held. Returns whether it continues: the handler has
-    /// not panicked.
+    /// An outgoing connection is established and held. Returns whether it continues: the handler
+    /// has not panicked.
     fn connected(&mut self, link: &mut Link<S>, core: &mut Core) -> bool;
 
     /// The opening handshake is complete.

@@ -27,7 +27,8 @@ use std::time::Duration;
 pub(crate) enum SessionPhase {
     /// The TCP connection is being established (client role).
     Connecting,
-    /// The connection is established, and waits for the handler to request the upgrade (client role).
+    /// The connection is established, and waits for the handler to request the upgrade (client
+    /// role).
     Held,
     /// The opening handshake is in progress.
     Handshaking,

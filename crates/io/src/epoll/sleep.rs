@@ -1,10 +1,11 @@
 //! Waiting for events with a timeout in nanoseconds: epoll_pwait2(2), since Linux 5.11. Where it is
-//! missing, or a seccomp filter refuses it, epoll_wait(2) with a timeout rounded up to milliseconds.
+//! missing, or a seccomp filter refuses it, epoll_wait(2) with a timeout rounded up to
+//! milliseconds.
 //!
-//! The kernel may delay the end of a sleep, so that it coincides with another: by the timer slack of
-//! the thread (prctl(2), 50 µs by default), and in epoll also by a part of the timeout, 0.1 % or
-//! 0.5 % at a lowered priority (`select_estimate_accuracy`). A long sleep is therefore followed by a
-//! short one.
+//! The kernel may delay the end of a sleep, so that it coincides with another: by the timer slack
+//! of the thread (prctl(2), 50 µs by default), and in epoll also by a part of the timeout, 0.1 % or
+//! 0.5 % at a lowered priority (`select_estimate_accuracy`). A long sleep is therefore followed by
+//! a short one.
 
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
@@ -106,8 +107,8 @@ fn wait_for_nanos(epoll: BorrowedFd<'_>, events: &mut Vec<Event>, timeout: Durat
     let room = events.spare_capacity_mut();
     let len = libc::c_int::try_from(room.len()).unwrap_or(libc::c_int::MAX);
     // SAFETY: the kernel writes at most `len` events to `room`, which is that long. `Event` has the
-    // layout of `struct epoll_event`: rustix passes it to the kernel too. `timespec` lives until the
-    // call returns, and there is no signal mask.
+    // layout of `struct epoll_event`: rustix passes it to the kernel too. `timespec` lives until
+    // the call returns, and there is no signal mask.
     let count = unsafe {
         libc::syscall(
             libc::SYS_epoll_pwait2,

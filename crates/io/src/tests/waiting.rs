@@ -188,8 +188,8 @@ fn a_poll_at_the_end_of_a_timeout_is_counted<D: TestDriver>() {
 
 fn polls_until_the_timeout_are_not_given_up<D: TestDriver>() {
     // The first waits are short, so that the adaptive policy polls. It continues although no event
-    // occurs: each poll lasts until the timeout, and avoids a sleep. Other tests may need this core,
-    // which ends the polling of a driver.
+    // occurs: each poll lasts until the timeout, and avoids a sleep. Other tests may need this
+    // core, which ends the polling of a driver.
     let sleeps_of = |driver: &mut D| {
         let before = sleeps();
         for _ in 0..200 {

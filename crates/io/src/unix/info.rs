@@ -49,8 +49,8 @@ pub(crate) fn peer_credentials(socket: BorrowedFd<'_>) -> Option<PeerCredentials
 
 /// The memory of the bytes that were written to a Unix socket and not read by its peer. It counts
 /// the kernel's buffers with their overhead, and a buffer until its last byte was read. Of a TCP
-/// socket, the number of bytes that the peer has not acknowledged. `None` if the kernel cannot report
-/// it.
+/// socket, the number of bytes that the peer has not acknowledged. `None` if the kernel cannot
+/// report it.
 pub(crate) fn queued(socket: BorrowedFd<'_>) -> Option<u32> {
     let mut memory: libc::c_int = 0;
     // SAFETY: the request writes an integer to the address that it is given (UNSAFE.md 9).

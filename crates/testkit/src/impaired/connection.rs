@@ -59,6 +59,8 @@ pub(super) struct ImpairedConnection {
     is_gone: bool,
     /// The number of the connection, from 1, in the order of accepting.
     pub(super) number: u64,
+    /// The number of received messages.
+    pub(super) received: u64,
     /// The number of answered messages.
     pub(super) answered: u64,
     pub(super) held: Option<HeldReply>,
@@ -78,6 +80,7 @@ impl ImpairedConnection {
             after_output: AfterOutput::Nothing,
             is_gone: false,
             number,
+            received: 0,
             answered: 0,
             held: None,
         })

@@ -24,7 +24,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-use worker::Worker;
+use worker::{ReplyRecord, Worker};
 
 /// The server. It stops when it is dropped.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub struct ImpairedServer {
     counts: Arc<Mutex<ImpairedCounts>>,
     /// Dropping it stops the thread.
     stop: Option<UnixStream>,
-    thread: Option<JoinHandle<io::Result<Vec<Duration>>>>,
+    thread: Option<JoinHandle<io::Result<ReplyRecord>>>,
 }
 
 /// What a server has done, when it has stopped.
@@ -45,6 +45,9 @@ pub struct ImpairedReport {
     /// sends its reply, in the order of the replies. It contains the delay, the wait for the rate,
     /// and the lateness of the thread.
     pub delays: Vec<Duration>,
+    /// For each corrupted reply the number of its message among those of its connection, from 0, in
+    /// the order of the replies.
+    pub corrupted: Vec<u64>,
 }
 
 impl ImpairedServer {
@@ -86,8 +89,8 @@ impl ImpairedServer {
     pub fn stop(mut self) -> ImpairedReport {
         self.stop = None;
         let thread = self.thread.take().expect("it runs until it is stopped or dropped");
-        let delays = thread.join().expect("the server does not panic").expect("the system calls of the server");
-        ImpairedReport { counts: self.counts(), delays }
+        let record = thread.join().expect("the server does not panic").expect("the system calls of the server");
+        ImpairedReport { counts: self.counts(), delays: record.delays, corrupted: record.corrupted }
     }
 }
 

@@ -30,8 +30,17 @@ struct WaitingReply {
     due: Instant,
     received: Instant,
     connection: u64,
+    /// The number of the message among those of its connection, from 0.
+    number: u64,
     opcode: OpCode,
     payload: Vec<u8>,
+}
+
+/// The replies of a server, as [`ImpairedReport`](super::ImpairedReport) has them.
+#[derive(Debug, Default)]
+pub(super) struct ReplyRecord {
+    pub(super) delays: Vec<Duration>,
+    pub(super) corrupted: Vec<u64>,
 }
 
 /// What poll(2) has reported.
@@ -59,7 +68,7 @@ pub(super) struct Worker {
     faults: FaultPlan,
     pool: SpillPool,
     buffer: Vec<u8>,
-    delays: Vec<Duration>,
+    record: ReplyRecord,
     margin: Duration,
 }
 
@@ -89,21 +98,21 @@ impl Worker {
             faults: FaultPlan::new(&impairments),
             pool: SpillPool::new(Limits::default()),
             buffer: vec![0; 64 << 10],
-            delays: Vec::new(),
+            record: ReplyRecord::default(),
             margin,
             impairments,
         })
     }
 
-    /// Runs until the server is stopped. Returns the delays.
-    pub(super) fn run(mut self) -> io::Result<Vec<Duration>> {
+    /// Runs until the server is stopped. Returns the record of its replies.
+    pub(super) fn run(mut self) -> io::Result<ReplyRecord> {
         let shared = Arc::clone(&self.shared);
         loop {
             let ready = self.wait()?;
             // Counts are visible when the replies are: the lock is held while they are written.
             let mut counts = shared.lock().unwrap_or_else(PoisonError::into_inner);
             if ready.is_stopped {
-                return Ok(self.delays);
+                return Ok(self.record);
             }
             if ready.has_connection {
                 self.accept()?;
@@ -193,11 +202,14 @@ impl Worker {
     fn receive(&mut self, id: u64, counts: &mut ImpairedCounts) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let (waiting, schedule) = (&mut self.waiting, &mut self.schedule);
+        let mut number = connection.received;
         let message = |received, opcode, payload| {
             let due = schedule.due(received);
-            waiting.push_back(WaitingReply { due, received, connection: id, opcode, payload });
+            waiting.push_back(WaitingReply { due, received, connection: id, number, opcode, payload });
+            number += 1;
         };
         connection.receive(&mut self.pool, &mut self.buffer, self.impairments.ignore_pings, counts, message);
+        connection.received = number;
         // The handshake's answer, pongs and close frames are not delayed.
         connection.flush();
     }
@@ -246,6 +258,7 @@ impl Worker {
             }
             Some(ReplyFault::Corrupt) => {
                 counts.corrupted += 1;
+                self.record.corrupted.push(reply.number);
                 corrupt(reply.opcode, &mut reply.payload, self.impairments.corrupted_byte);
             }
             Some(ReplyFault::Duplicate) => {
@@ -269,12 +282,12 @@ impl Worker {
             encode_server(reply.opcode, &self.impairments.unasked_payload, output);
         }
         let mut answered = 1;
-        note_delay(&mut self.delays, reply.received);
+        note_delay(&mut self.record.delays, reply.received);
         if let Some(held) = connection.held.take() {
             counts.swapped += 1;
             answered += 1;
             encode_server(held.opcode, &held.payload, output);
-            note_delay(&mut self.delays, held.received);
+            note_delay(&mut self.record.delays, held.received);
         }
         self.count_answers(reply.connection, answered, counts);
     }
@@ -308,7 +321,7 @@ impl Worker {
             }
             counts.not_swapped += 1;
             encode_server(held.opcode, &held.payload, &mut connection.output);
-            note_delay(&mut self.delays, held.received);
+            note_delay(&mut self.record.delays, held.received);
             self.count_answers(id, 1, counts);
             self.flush(id);
         }
@@ -321,7 +334,8 @@ fn note_delay(delays: &mut Vec<Duration>, received: Instant) {
     }
 }
 
-/// Flips the lowest bit of a byte. The last byte of text is ASCII or ends a character, and stays so.
+/// Flips the lowest bit of a byte. The last byte of text is ASCII or ends a character, and stays
+/// so.
 fn corrupt(opcode: OpCode, payload: &mut [u8], which: CorruptedByte) {
     let is_last = which == CorruptedByte::Last || opcode == OpCode::Text && !payload[0].is_ascii();
     let at = if is_last { payload.len() - 1 } else { 0 };

@@ -2,9 +2,9 @@
 
 use super::{NUMBER_WIDTH, Sink, Stream, TemplateProblem, put_number};
 use crate::MAX_SIZE;
+use crate::message::base64url::ALPHABET;
 use crate::message::compose::TimeUnit;
 use crate::message::hash;
-use crate::message::mark::ALPHABET;
 use std::str::FromStr;
 
 /// The largest bound of `{int:A-B}`: 18 digits.

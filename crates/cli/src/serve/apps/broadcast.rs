@@ -1,9 +1,9 @@
 //! `--app broadcast`: sends each message to all connections of all shards, its sender included.
 //!
 //! A shard sends a message to its own connections at once, and posts it to the others. The messages
-//! of one sender arrive in their order. Two limits bound the memory: a connection for which too much
-//! is queued (`--max-buffered`) misses a message, and so do the connections of a shard whose mailbox
-//! is full, or to which [`MAX_POSTED`] bytes are on their way. What is missed is counted.
+//! of one sender arrive in their order. Two limits bound the memory: a connection for which too
+//! much is queued (`--max-buffered`) misses a message, and so do the connections of a shard whose
+//! mailbox is full, or to which [`MAX_POSTED`] bytes are on their way. What is missed is counted.
 
 use super::{App, Syntax, without_options};
 use ringway::{Connection, Handler, Message, MessageKind, Prepared, Request, Shard, ShardHandle, Upgrade};
