@@ -34,6 +34,10 @@ pub(super) fn write_times(lines: &mut Lines, report: &Report) {
             if population.behaviour == "connect" {
                 add(&mut rows, "first message", &population.latency_us.service);
             }
+            // Pings are no messages, so the response times of all populations do not contain them.
+            if population.behaviour == "idle" {
+                add(&mut rows, "ping", &population.latency_us.response);
+            }
             add(&mut rows, "gaps", &population.gaps_us);
             if let Some(reach) = &population.reach {
                 add(&mut rows, "first", &reach.first_us);

@@ -359,6 +359,16 @@ fn connect_has_the_time_of_its_first_message() {
 }
 
 #[test]
+fn idle_connections_have_the_round_trips_of_their_pings() {
+    let mut report = report();
+    report.latency_us = LatencyFigures::default();
+    report.populations[0].behaviour = "idle";
+    let text = report.to_text(80);
+    let row = "  ping           100 µs    200 µs    300 µs    400 µs    500 µs    100 µs\n";
+    assert!(text.contains(row) && !text.contains("\n  response "), "{text}");
+}
+
+#[test]
 fn a_broadcast_has_its_reach() {
     let mut report = report();
     let times = Some(quantiles(10.0, 20.0, 30.0, 40.0, 50.0));
