@@ -14,7 +14,7 @@ use crate::observe::listening::syn_retries;
 use crate::observe::sampler::WindowUse;
 use crate::observe::server::ServerUse;
 use crate::observe::{MachineFigures, RampFigures, ServerIdentity};
-use crate::plan::Plan;
+use crate::plan::{Plan, RunLength};
 use crate::verdict;
 use ringway::placement::Assignment;
 use std::time::Duration;
@@ -51,11 +51,12 @@ pub(crate) fn build(outcome: Outcome<'_>) -> Report {
     let deflated = score.tallies.iter().map(|tally| tally.deflated);
     let deflated = deflated.fold((0, 0), |sum, of_thread| (sum.0 + of_thread.0, sum.1 + of_thread.1));
     let parts = parts(plan, &mut score);
+    let is_timed = matches!(plan.length, RunLength::Time(_));
     let mut open = OpenLoops::default();
     for ((index, population), mut part) in plan.populations.iter().enumerate().zip(parts) {
         let readers = score.established.get(index).map_or(0, |open| open.saturating_sub(1));
         open.add(population, &part, readers);
-        let figures = PopulationFigures::new(population, &mut part, readers, length);
+        let figures = PopulationFigures::new(population, &mut part, readers, length, is_timed);
         if let Some(buckets) = &mut buckets {
             buckets.extend(histograms::of_part(&format!("/populations/{}", populations.len()), &mut part));
         }

@@ -67,7 +67,8 @@ pub struct MessageFigures {
     pub bytes_sent_per_second: f64,
     /// Bytes of payload received per second.
     pub bytes_received_per_second: f64,
-    /// `per_second` divided by the rate of the schedule. `null` in a closed loop.
+    /// `per_second` divided by the rate of the schedule. `null` in a closed loop, and if the
+    /// measured part has a number of messages.
     pub achieved: Option<f64>,
 }
 
@@ -105,8 +106,9 @@ pub struct MessageShare {
 }
 
 impl MessageFigures {
-    /// The figures of a population.
-    pub(super) fn new(counts: &Counts, length: Duration, population: &Population) -> Self {
+    /// The figures of a population. `is_timed`: the measured part has a length in time. One of a number
+    /// of messages ends with the last reply, so its rate is not a share of that of the schedule.
+    pub(super) fn new(counts: &Counts, length: Duration, population: &Population, is_timed: bool) -> Self {
         let (done, submitted) = match population.behaviour {
             Behaviour::Send => (counts.sent, counts.sent),
             _ => (counts.arrived, counts.submitted),
@@ -115,7 +117,7 @@ impl MessageFigures {
         Self {
             per_second: rate,
             sent_per_second: per_second(submitted, length),
-            achieved: (population.load.is_open() && offered > 0.0).then(|| rate / offered),
+            achieved: (population.load.is_open() && is_timed && offered > 0.0).then(|| rate / offered),
             ..Self::of(counts, length)
         }
     }

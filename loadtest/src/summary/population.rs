@@ -84,8 +84,14 @@ pub struct ErrorFigures {
 
 impl PopulationFigures {
     /// `readers`: the number of readers of a published message.
-    pub(super) fn new(population: &Population, part: &mut Part, readers: u64, length: Duration) -> Self {
-        let mut messages = MessageFigures::new(&part.ledger.counts, length, population);
+    pub(super) fn new(
+        population: &Population,
+        part: &mut Part,
+        readers: u64,
+        length: Duration,
+        is_timed: bool,
+    ) -> Self {
+        let mut messages = MessageFigures::new(&part.ledger.counts, length, population, is_timed);
         let reach = matches!(population.behaviour, Behaviour::Broadcast { .. })
             .then(|| ReachFigures::new(&mut part.ledger, readers));
         if reach.is_some() {

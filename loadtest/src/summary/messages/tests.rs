@@ -13,7 +13,7 @@ fn figures(behaviour: Behaviour, counts: Counts, rate: Option<f64>) -> Populatio
     }
     let mut part = Part::default();
     part.ledger.counts = counts;
-    PopulationFigures::new(&population, &mut part, 0, Duration::from_secs(10))
+    PopulationFigures::new(&population, &mut part, 0, Duration::from_secs(10), true)
 }
 
 fn total(populations: &[PopulationFigures]) -> MessageFigures {
@@ -36,4 +36,14 @@ fn the_rate_of_a_mix_is_the_sum_of_its_populations() {
     assert_eq!(completed_per_second(&mix), 150.0, "no message asked for the pushed ones");
     assert_eq!(completed_per_second(&mix[2..]), 700.0, "the plan sends none");
     assert_eq!((total(&mix[..1]).per_second, total(&mix[..1]).sent_per_second), (50.0, 50.0));
+}
+
+#[test]
+fn a_number_of_messages_has_no_share_of_the_schedule() {
+    let load = Load::Open { schedule: Schedule::constant(100.0), arrivals: Arrivals::Uniform };
+    let population = Population { load, ..Population::default() };
+    let counts = Counts { offered: 10, sent: 10, arrived: 10, ..Counts::default() };
+    // The tenth message is due after 90 ms.
+    let achieved = |is_timed| MessageFigures::new(&counts, Duration::from_millis(91), &population, is_timed).achieved;
+    assert_eq!((achieved(true), achieved(false)), (Some(1.0), None));
 }

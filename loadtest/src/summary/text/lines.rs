@@ -56,10 +56,16 @@ impl Lines {
         self.push(&line);
     }
 
-    /// Adds a row of a table: cells that are aligned at the right.
+    /// Adds a row of a table: cells that are aligned at the right. A long label takes the space of the
+    /// first cell.
     pub(super) fn row(&mut self, label: &str, cells: &[String]) {
-        let cells: String = cells.iter().map(|cell| format!("{cell:>CELL$}")).collect();
-        self.push(&format!("{label:<width$}{cells}", width = LABEL + 1));
+        let mut line = label.to_owned();
+        for (index, cell) in cells.iter().enumerate() {
+            let end = LABEL + 1 + (index + 1) * CELL;
+            let width = end.saturating_sub(width_of(&line)).max(width_of(cell) + 1);
+            line.push_str(&format!("{cell:>width$}"));
+        }
+        self.push(&line);
     }
 
     /// Adds a line as it is.
@@ -115,6 +121,18 @@ mod tests {
         assert!(text.contains("\n             word "), "{text}");
         assert!(text.contains("\n             - item") && text.contains("\n               item"), "{text}");
         assert_eq!((text.matches("word").count(), text.matches("item").count()), (30, 20));
+    }
+
+    #[test]
+    fn a_long_label_takes_the_space_of_the_first_cell() {
+        let row = |label: &str| {
+            let mut lines = Lines::new(80);
+            lines.row(label, &["1.00 ms".into(), "2.00 ms".into()]);
+            lines.finish()
+        };
+        assert_eq!(row("  response"), "  response      1.00 ms   2.00 ms\n");
+        assert_eq!(row("  first message"), "  first message 1.00 ms   2.00 ms\n");
+        assert_eq!(row("  the first message"), "  the first message 1.00 ms 2.00 ms\n", "a space remains");
     }
 
     #[test]

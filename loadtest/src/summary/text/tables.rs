@@ -25,12 +25,19 @@ pub(super) fn write_times(lines: &mut Lines, report: &Report) {
     if !report.measured.is_zero() {
         let LatencyFigures { response, service, send_lag } = &report.latency_us;
         add(&mut rows, "response", response);
-        // In a closed loop, the service time is the response time.
-        if send_lag.is_some() {
+        // In a closed loop, the service time is the response time. That of connect has its own row.
+        if send_lag.is_some() && report.populations.iter().any(|population| population.behaviour != "connect") {
             add(&mut rows, "service", service);
         }
         add(&mut rows, "send lag", send_lag);
         for population in &report.populations {
+            if population.behaviour == "connect" {
+                add(&mut rows, "first message", &population.latency_us.service);
+            }
+            // Pings are no messages, so the response times of all populations do not contain them.
+            if population.behaviour == "idle" {
+                add(&mut rows, "ping", &population.latency_us.response);
+            }
             add(&mut rows, "gaps", &population.gaps_us);
             if let Some(reach) = &population.reach {
                 add(&mut rows, "first", &reach.first_us);

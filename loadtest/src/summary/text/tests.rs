@@ -345,6 +345,29 @@ fn connections_that_only_receive_have_their_gaps() {
     assert!(text.contains("             50 received, in 2.00 s\n") && text.contains("\n  gaps "), "{text}");
 }
 
+/// The response time of connect contains the opening; its service time does not.
+#[test]
+fn connect_has_the_time_of_its_first_message() {
+    for mut report in [report(), open()] {
+        report.populations[0].behaviour = "connect";
+        report.populations[0].latency_us.service = Some(quantiles(90.0, 200.0, 300.0, 400.0, 500.0));
+        let text = report.to_text(80);
+        let row = "  first message 90.0 µs    200 µs    300 µs    400 µs    500 µs   90.0 µs\n";
+        assert!(text.contains(row) && !text.contains("\n  service "), "{text}");
+    }
+    assert!(!open().to_text(80).contains("first message"));
+}
+
+#[test]
+fn idle_connections_have_the_round_trips_of_their_pings() {
+    let mut report = report();
+    report.latency_us = LatencyFigures::default();
+    report.populations[0].behaviour = "idle";
+    let text = report.to_text(80);
+    let row = "  ping           100 µs    200 µs    300 µs    400 µs    500 µs    100 µs\n";
+    assert!(text.contains(row) && !text.contains("\n  response "), "{text}");
+}
+
 #[test]
 fn a_broadcast_has_its_reach() {
     let mut report = report();
