@@ -171,7 +171,9 @@ impl ObservedServer {
                 sample.group += Duration::from_secs_f64(seconds);
             }
             for task in process.tasks().into_iter().flatten().flatten() {
+                // All numbers are 0 if the kernel does not count them, or if the thread has not run.
                 if let Ok(schedstat) = task.schedstat()
+                    && schedstat.pcount > 0
                     && !self.not.contains(&task.tid)
                 {
                     sample.threads.insert(task.tid, (schedstat.sum_exec_runtime, schedstat.run_delay));
