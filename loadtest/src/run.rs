@@ -71,7 +71,7 @@ pub(crate) fn run(plan: &Plan, progress: &mut dyn FnMut(&Progress)) -> Result<Re
         machine: machine::describe(),
         ramp,
         score,
-        server: server.identity().zip(used),
+        server: server.identity().cloned().zip(used),
         window,
         is_local: path.is_local(),
         link_bits_per_second,

@@ -48,7 +48,7 @@ impl Measured {
     /// The cores that the generator's threads may run on.
     fn generator_may_use(&self) -> BTreeSet<usize> {
         let pinned = self.generator_cores();
-        if pinned.is_empty() { ObservedServer::known(std::process::id()).allowed_cores() } else { pinned }
+        if pinned.is_empty() { ObservedServer::of(vec![std::process::id()]).allowed_cores() } else { pinned }
     }
 
     /// The cores that the server's threads are pinned to, or those that it may run on.
@@ -116,7 +116,7 @@ impl Samples {
         Self {
             at: Instant::now(),
             server: measured.server.sample(),
-            generator: ObservedServer::known(std::process::id()).clocks(),
+            generator: ObservedServer::of(vec![std::process::id()]).clocks(),
             cores: cores::read(),
             throttled: of(Process::myself()),
             server_throttled: measured.server.pid().and_then(|pid| of(Process::new(pid as i32))),

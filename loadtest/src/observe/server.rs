@@ -44,6 +44,7 @@ pub(crate) struct ObservedServer {
     /// Threads to exclude: the generator's own, if both are in one process.
     not: HashSet<i32>,
     unknown: Option<Unknown>,
+    identity: Option<ServerIdentity>,
 }
 
 impl Default for ObservedServer {
@@ -60,7 +61,7 @@ impl ObservedServer {
         let mut unknown = None;
         for target in targets {
             match lookup::find(target) {
-                Ok(pids) => return Self::of(pids),
+                Ok(pids) => return Self::of(pids).identified(),
                 Err(error) => unknown = unknown.or(Some(error)),
             }
         }
@@ -69,16 +70,21 @@ impl ObservedServer {
 
     /// The process with a known id.
     pub(crate) fn known(pid: u32) -> Self {
-        Self::of(vec![pid])
+        Self::of(vec![pid]).identified()
     }
 
-    /// These processes.
+    /// These processes, without their identity.
     pub(crate) fn of(pids: Vec<u32>) -> Self {
-        Self { pids, not: HashSet::new(), unknown: None }
+        Self { pids, not: HashSet::new(), unknown: None, identity: None }
     }
 
     fn unknown(why: Unknown) -> Self {
-        Self { pids: Vec::new(), not: HashSet::new(), unknown: Some(why) }
+        Self { unknown: Some(why), ..Self::of(Vec::new()) }
+    }
+
+    fn identified(mut self) -> Self {
+        self.identity = self.read_identity();
+        self
     }
 
     /// Why it has no processes; `None` if it has.
@@ -86,8 +92,13 @@ impl ObservedServer {
         self.unknown.as_ref()
     }
 
-    /// The name and the extent of its processes. `None` if none can be read.
-    pub(crate) fn identity(&self) -> Option<ServerIdentity> {
+    /// The name and the extent of its processes when they were found, so that they are known after
+    /// these have exited. `None` if none could be read.
+    pub(crate) fn identity(&self) -> Option<&ServerIdentity> {
+        self.identity.as_ref()
+    }
+
+    fn read_identity(&self) -> Option<ServerIdentity> {
         let processes: Vec<Process> = self.processes().collect();
         let first = processes.iter().min_by_key(|process| process.pid)?;
         Some(ServerIdentity {
@@ -248,12 +259,24 @@ mod tests {
 
     #[test]
     fn a_server_is_shown_by_its_name_and_process() {
-        let me = ObservedServer::known(std::process::id()).identity().expect("we run");
+        let server = ObservedServer::known(std::process::id());
+        let me = server.identity().expect("we run").clone();
         let comm = std::fs::read_to_string("/proc/self/comm").expect("we run");
         assert_eq!(me.to_string(), format!("{} ({})", comm.trim_end(), std::process::id()));
         assert!(me.threads > 0 && !me.cores.is_empty() && !me.command.is_empty());
         let several = ServerIdentity { pid: 12, name: "nginx".into(), processes: 4, ..me };
         assert_eq!(several.to_string(), "nginx (12 and 3 more)");
+    }
+
+    #[test]
+    fn a_server_that_has_exited_has_its_name() {
+        // It runs until its input ends.
+        let mut cat = std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().expect("a program");
+        let server = ObservedServer::known(cat.id());
+        drop(cat.stdin.take());
+        cat.wait().expect("it ends");
+        let identity = server.without([]).identity().cloned().expect("it ran");
+        assert_eq!((identity.pid, identity.name.as_str(), identity.processes), (cat.id(), "cat", 1));
     }
 
     #[test]
