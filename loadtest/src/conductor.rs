@@ -5,6 +5,7 @@ use crate::broadcast::Join;
 use crate::fleet::{self, Fleet};
 use crate::histogram::Recorder;
 use crate::ledger::{Counts, Ledger};
+use crate::observe::usage::Usage;
 use crate::plan::{Behaviour, Plan, Population, RunLength};
 use crate::processes::Edges;
 use crate::steps::{RunPhase, Timetable};
@@ -65,7 +66,7 @@ pub(crate) struct Score {
     /// By thread and population: the counts in `measured`.
     pub(crate) shares: Vec<Vec<Counts>>,
     /// By thread: its CPU time in the measured part.
-    pub(crate) usage: Vec<crate::observe::usage::Usage>,
+    pub(crate) usage: Vec<Usage>,
     /// The length of the measured part.
     pub(crate) length: Duration,
     pub(crate) timeline: Timeline,
@@ -118,7 +119,8 @@ impl<'a> Conductor<'a> {
             before: ledgers(),
             after: ledgers(),
             shares: vec![vec![Counts::default(); plan.populations.len()]; threads],
-            usage: vec![crate::observe::usage::Usage::default(); threads],
+            // A thread that ends before the measured part uses nothing in it.
+            usage: vec![Usage { delay: Some(Duration::ZERO), ..Usage::default() }; threads],
             timeline: Timeline::new(time, threads),
             ..Score::default()
         };

@@ -30,7 +30,7 @@ pub(crate) fn run(plan: &Plan, progress: &mut dyn FnMut(&Progress)) -> Result<Re
     let server = match (&plan.edges, plan.server_pid) {
         (Some(_), _) => ObservedServer::default(),
         (None, Some(pid)) => ObservedServer::known(pid),
-        (None, None) => ObservedServer::find_any(&path.addresses),
+        (None, None) => ObservedServer::find_all(path.targets.iter().map(Vec::as_slice)),
     };
     let assignment = place(plan, &server)?;
     let backlog = lowest_backlog(&path.addresses).map_err(|why| missing.push(why)).ok();
@@ -71,7 +71,7 @@ pub(crate) fn run(plan: &Plan, progress: &mut dyn FnMut(&Progress)) -> Result<Re
         machine: machine::describe(),
         ramp,
         score,
-        server: server.identity().zip(used),
+        server: server.identity().cloned().zip(used),
         window,
         is_local: path.is_local(),
         link_bits_per_second,
@@ -82,19 +82,27 @@ pub(crate) fn run(plan: &Plan, progress: &mut dyn FnMut(&Progress)) -> Result<Re
 
 /// The ways to the servers.
 struct Path {
+    /// The addresses of each target; equal ones once.
+    targets: Vec<Vec<Address>>,
     /// Each address once.
     addresses: Vec<Address>,
 }
 
 impl Path {
     fn of(endpoints: &[Arc<Endpoint>]) -> Self {
-        let mut addresses: Vec<Address> = Vec::new();
-        for address in endpoints.iter().flat_map(|endpoint| endpoint.addresses()) {
-            if !addresses.contains(address) {
-                addresses.push(address.clone());
+        let (mut targets, mut addresses): (Vec<Vec<Address>>, Vec<Address>) = Default::default();
+        for target in endpoints.iter().map(|endpoint| endpoint.addresses().to_vec()) {
+            if targets.contains(&target) {
+                continue;
             }
+            for address in &target {
+                if !addresses.contains(address) {
+                    addresses.push(address.clone());
+                }
+            }
+            targets.push(target);
         }
-        Self { addresses }
+        Self { targets, addresses }
     }
 
     /// The IP addresses of other machines.

@@ -202,22 +202,22 @@ mod tests {
     const SECOND: u64 = 1_000_000_000;
 
     /// A ledger of messages without response times.
-    fn counted(sent: u64) -> Box<Ledger> {
-        let mut ledger = Box::<Ledger>::default();
+    fn counted(sent: u64) -> Ledger {
+        let mut ledger = Ledger::default();
         ledger.counts.submitted = sent;
         ledger.counts.arrived = sent;
         ledger
     }
 
-    fn ledger(sent: u64, nanos: u64) -> Box<Ledger> {
+    fn ledger(sent: u64, nanos: u64) -> Ledger {
         let mut ledger = counted(sent);
         (0..sent).for_each(|_| ledger.response.record(nanos));
         ledger
     }
 
     /// Adds a cut of answered populations.
-    fn add(timeline: &mut Timeline, to: u64, thread: usize, is_last: bool, mut ledgers: Vec<Box<Ledger>>) {
-        timeline.add(to, thread, is_last, ledgers.iter_mut().map(|ledger| (&mut **ledger, true)));
+    fn add(timeline: &mut Timeline, to: u64, thread: usize, is_last: bool, mut ledgers: Vec<Ledger>) {
+        timeline.add(to, thread, is_last, ledgers.iter_mut().map(|ledger| (ledger, true)));
     }
 
     #[test]
@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn populations_without_replies_have_no_response_times() {
         let mut timeline = Timeline::new(None, 1);
-        timeline.add(SECOND, 0, true, [(&mut *ledger(3, 1_000), true), (&mut *ledger(9, 9_000), false)]);
+        timeline.add(SECOND, 0, true, [(&mut ledger(3, 1_000), true), (&mut ledger(9, 9_000), false)]);
         let figures = timeline.figures();
         assert_eq!(figures[0].sent_per_second, 12.0);
         assert!(figures[0].max.is_some_and(|max| max < 2.0), "{figures:?}");
@@ -328,7 +328,7 @@ mod tests {
         let mut moment = Moment::default();
         assert_eq!(moment.quantiles(), (None, None));
         let mut add = |thread, sent, nanos| {
-            moment.add(thread, [&mut *ledger(sent, nanos)]);
+            moment.add(thread, [&mut ledger(sent, nanos)]);
             moment.quantiles().0.expect("there were replies")
         };
         add(0, 10, 1_000);
@@ -341,11 +341,11 @@ mod tests {
     fn the_live_view_has_all_populations_of_an_interval() {
         let mut moment = Moment::default();
         for thread in 0..2 {
-            moment.add(thread, [&mut *ledger(90, 9_000), &mut *ledger(10, 1_000)]);
+            moment.add(thread, [&mut ledger(90, 9_000), &mut ledger(10, 1_000)]);
         }
         let (p50, p99) = moment.quantiles();
         assert!(p50.is_some_and(|p50| p50 > 8.0) && p99.is_some_and(|p99| p99 > 8.0), "{p50:?} {p99:?}");
-        moment.add(0, [&mut *ledger(10, 9_000), &mut *ledger(90, 1_000)]);
+        moment.add(0, [&mut ledger(10, 9_000), &mut ledger(90, 1_000)]);
         let (p50, p99) = moment.quantiles();
         assert!(p50.is_some_and(|p50| p50 < 2.0) && p99.is_some_and(|p99| p99 > 8.0), "{p50:?} {p99:?}");
     }

@@ -48,7 +48,7 @@ impl Measured {
     /// The cores that the generator's threads may run on.
     fn generator_may_use(&self) -> BTreeSet<usize> {
         let pinned = self.generator_cores();
-        if pinned.is_empty() { ObservedServer::known(std::process::id()).allowed_cores() } else { pinned }
+        if pinned.is_empty() { ObservedServer::of(vec![std::process::id()]).allowed_cores() } else { pinned }
     }
 
     /// The cores that the server's threads are pinned to, or those that it may run on.
@@ -101,25 +101,25 @@ pub(crate) fn spawn(measured: Measured, edges: Receiver<Instant>) -> io::Result<
 /// The samples at one edge of the window.
 pub(crate) struct Samples {
     at: Instant,
-    server: Option<Sample>,
+    server: Result<Sample, Unknown>,
     generator: Sample,
     cores: Option<AllCores>,
     throttled: Option<Throttled>,
-    server_throttled: Option<Throttled>,
+    /// Of each cgroup.
+    server_throttled: Option<Vec<Throttled>>,
 }
 
 impl Samples {
     /// Reads all samples, on the calling thread.
     pub(crate) fn take(measured: &Measured) -> Self {
-        let of = |process: procfs::ProcResult<Process>| throttling::read(&process.ok()?);
         // The threads first: the kernel counts their times in nanoseconds, the others in ticks.
         Self {
             at: Instant::now(),
             server: measured.server.sample(),
-            generator: ObservedServer::known(std::process::id()).clocks(),
+            generator: ObservedServer::of(vec![std::process::id()]).clocks(),
             cores: cores::read(),
-            throttled: of(Process::myself()),
-            server_throttled: measured.server.pid().and_then(|pid| of(Process::new(pid as i32))),
+            throttled: Process::myself().ok().and_then(|process| throttling::read(&process)),
+            server_throttled: measured.server.throttled(),
         }
     }
 
@@ -131,23 +131,21 @@ impl Samples {
         if !self.has_generator(measured) {
             missing.push("the generator's own CPU time: /proc/self/task/*/schedstat cannot be read".to_owned());
         }
-        let server = match (&self.server, &begin.server, measured.server.why_unknown()) {
-            (Some(end), Some(begin), _) => Ok(end.since(begin)),
-            (_, _, Some(why)) => Err(why.clone()),
-            _ => Err(measured.server.pid().map_or(Unknown::NotObserved, Unknown::Gone)),
-        };
-        let server_threads = match (&self.server, &begin.server) {
-            (Some(end), Some(begin)) => end.busiest_since(begin, SERVER_THREADS),
-            _ => Vec::new(),
+        let (server, server_threads) = match (&self.server, &begin.server) {
+            (Ok(end), Ok(begin)) => (Ok(end.since(begin)), end.busiest_since(begin, SERVER_THREADS)),
+            (Err(why), _) | (_, Err(why)) => (Err(why.clone()), Vec::new()),
         };
         if let Err(why) = &server {
             missing.push(format!("the server's CPU time: {why}"));
         }
         let shares_cores = server.is_ok().then(|| measured.shares_cores());
         let (generator_cores, server_cores) = self.core_shares(begin, measured, wall, &mut missing);
-        let throttled = |end: Option<Throttled>, begin: Option<Throttled>| Some(end?.since(&begin?));
-        let own = throttled(self.throttled, begin.throttled);
-        let servers = throttled(self.server_throttled, begin.server_throttled);
+        let share = |throttled: Throttled| (throttled.time.as_secs_f64() / wall.as_secs_f64().max(1e-9)).min(1.0);
+        let own = self.throttled.zip(begin.throttled).map(|(end, begin)| share(end.since(&begin)));
+        let servers =
+            self.server_throttled.as_ref().zip(begin.server_throttled.as_ref()).map(|(end, begin)| {
+                end.iter().zip(begin).map(|(end, begin)| share(end.since(begin))).fold(0.0, f64::max)
+            });
         if own.is_none() {
             missing.push("CPU throttling of the generator's cgroup: its cpu.stat cannot be read".to_owned());
         }
@@ -159,7 +157,6 @@ impl Samples {
                 "a core for sampling: none is left, so the samples took a little time of the measured".to_owned(),
             );
         }
-        let share = |throttled: Throttled| (throttled.time.as_secs_f64() / wall.as_secs_f64().max(1e-9)).min(1.0);
         WindowUse {
             wall,
             server,
@@ -167,8 +164,8 @@ impl Samples {
             generator_cores,
             server_cores,
             shares_cores,
-            throttled: own.map(share),
-            server_throttled: servers.map(share),
+            throttled: own,
+            server_throttled: servers,
             missing,
         }
     }
@@ -201,14 +198,14 @@ impl Samples {
                 .collect()
         };
         let mut threads = known(&begin.generator, &self.generator);
-        if let Some((begin, end)) = begin.server.as_ref().zip(self.server.as_ref()) {
+        if let Some((begin, end)) = begin.server.as_ref().ok().zip(self.server.as_ref().ok()) {
             threads.extend(known(begin, end));
         }
         let known: Vec<KnownThread> = threads.into_values().collect();
         let shares = |of: &BTreeSet<usize>| cores::shares(begin_cores, end_cores, of, wall, &known);
         // Threads whose CPU time is unknown would count as other processes.
         let generator = shares(&measured.generator_may_use()).filter(|_| self.has_generator(measured));
-        let server = shares(&measured.server_cores()).filter(|_| self.server.is_some());
+        let server = shares(&measured.server_cores()).filter(|_| self.server.is_ok());
         (generator, server)
     }
 }

@@ -1,6 +1,7 @@
 //! The server's process, if it is on this machine: its CPU time and its memory.
 
 use super::lookup::{self, Unknown};
+use super::throttling::{self, Throttled};
 use super::usage::Sample;
 use procfs::process::Process;
 use ringway::Address;
@@ -44,6 +45,7 @@ pub(crate) struct ObservedServer {
     /// Threads to exclude: the generator's own, if both are in one process.
     not: HashSet<i32>,
     unknown: Option<Unknown>,
+    identity: Option<ServerIdentity>,
 }
 
 impl Default for ObservedServer {
@@ -54,40 +56,54 @@ impl Default for ObservedServer {
 }
 
 impl ObservedServer {
-    /// The processes that listen on the first of `targets` that has any; otherwise the reason of
-    /// the first.
-    pub(crate) fn find_any(targets: &[Address]) -> Self {
-        let mut unknown = None;
-        for target in targets {
-            match lookup::find(target) {
-                Ok(pids) => return Self::of(pids),
-                Err(error) => unknown = unknown.or(Some(error)),
+    /// The processes that listen on the addresses of all `targets`; if those of one address are
+    /// unknown, the reason, because the CPU time of the others is not that of all messages.
+    ///
+    /// A name can have a loopback address on which nothing listens: `localhost` is `::1` too. The
+    /// kernel refuses connections to it, so the processes of the name's other addresses are all.
+    pub(crate) fn find_all<'a>(targets: impl IntoIterator<Item = &'a [Address]>) -> Self {
+        let mut pids = BTreeSet::new();
+        for addresses in targets {
+            let found: Vec<_> = addresses.iter().map(|address| (address, lookup::find(address))).collect();
+            let is_served = found.iter().any(|(_, found)| found.is_ok());
+            for (address, found) in found {
+                let is_loopback = address.tcp().is_some_and(|address| address.ip().to_canonical().is_loopback());
+                match found {
+                    Ok(found) => pids.extend(found),
+                    Err(Unknown::NotListening(_)) if is_served && is_loopback => {}
+                    Err(why) => return Self::unknown(why),
+                }
             }
         }
-        Self::unknown(unknown.unwrap_or(Unknown::NotObserved))
+        if pids.is_empty() { Self::default() } else { Self::of(pids.into_iter().collect()).identified() }
     }
 
     /// The process with a known id.
     pub(crate) fn known(pid: u32) -> Self {
-        Self::of(vec![pid])
+        Self::of(vec![pid]).identified()
     }
 
-    /// These processes.
+    /// These processes, without their identity.
     pub(crate) fn of(pids: Vec<u32>) -> Self {
-        Self { pids, not: HashSet::new(), unknown: None }
+        Self { pids, not: HashSet::new(), unknown: None, identity: None }
     }
 
     fn unknown(why: Unknown) -> Self {
-        Self { pids: Vec::new(), not: HashSet::new(), unknown: Some(why) }
+        Self { unknown: Some(why), ..Self::of(Vec::new()) }
     }
 
-    /// Why it has no processes; `None` if it has.
-    pub(crate) fn why_unknown(&self) -> Option<&Unknown> {
-        self.unknown.as_ref()
+    fn identified(mut self) -> Self {
+        self.identity = self.read_identity();
+        self
     }
 
-    /// The name and the extent of its processes. `None` if none can be read.
-    pub(crate) fn identity(&self) -> Option<ServerIdentity> {
+    /// The name and the extent of its processes when they were found, so that they are known after
+    /// these have exited. `None` if none could be read.
+    pub(crate) fn identity(&self) -> Option<&ServerIdentity> {
+        self.identity.as_ref()
+    }
+
+    fn read_identity(&self) -> Option<ServerIdentity> {
         let processes: Vec<Process> = self.processes().collect();
         let first = processes.iter().min_by_key(|process| process.pid)?;
         Some(ServerIdentity {
@@ -147,16 +163,36 @@ impl ObservedServer {
         tasks.filter_map(|task| Some((task.tid, only_core(&task.status().ok()?.cpus_allowed_list?)?))).collect()
     }
 
-    /// A sample of its CPU time and memory. `None` if there is no process.
-    pub(crate) fn sample(&self) -> Option<Sample> {
+    /// A sample of its CPU time and memory.
+    ///
+    /// # Errors
+    /// [`Unknown`] if the processes are, or if one of them has exited: the CPU time of the others is
+    /// not that of all messages.
+    pub(crate) fn sample(&self) -> Result<Sample, Unknown> {
+        if let Some(why) = &self.unknown {
+            return Err(why.clone());
+        }
         let mut sample = self.clocks();
         for pid in &self.pids {
-            let Ok(process) = Process::new(*pid as i32) else { continue };
-            sample.rss += resident_bytes(*pid).unwrap_or(0);
-            let cores = process.status().ok().and_then(|status| status.cpus_allowed_list);
-            sample.cores = sample.cores.max(cores.map_or(0, |list| count_cores(&list)));
+            sample.rss += resident_bytes(*pid).map_err(|_| Unknown::Gone(*pid))?;
         }
-        (!sample.is_empty()).then_some(sample)
+        if sample.is_empty() {
+            return Err(self.pid().map_or(Unknown::NotObserved, Unknown::Gone));
+        }
+        sample.cores = self.allowed_cores().len();
+        Ok(sample)
+    }
+
+    /// The throttling of each cgroup of its processes. `None` if one is unknown.
+    pub(crate) fn throttled(&self) -> Option<Vec<Throttled>> {
+        let mut seen = HashSet::new();
+        let mut throttled = Vec::new();
+        for pid in &self.pids {
+            if seen.insert(std::fs::read(format!("/proc/{pid}/cgroup")).ok()?) {
+                throttled.push(throttling::read(&Process::new(*pid as i32).ok()?)?);
+            }
+        }
+        (!throttled.is_empty()).then_some(throttled)
     }
 
     /// A sample of its CPU time only; reads one file for each thread and one for each process.
@@ -171,7 +207,9 @@ impl ObservedServer {
                 sample.group += Duration::from_secs_f64(seconds);
             }
             for task in process.tasks().into_iter().flatten().flatten() {
+                // All numbers are 0 if the kernel does not count them, or if the thread has not run.
                 if let Ok(schedstat) = task.schedstat()
+                    && schedstat.pcount > 0
                     && !self.not.contains(&task.tid)
                 {
                     sample.threads.insert(task.tid, (schedstat.sum_exec_runtime, schedstat.run_delay));
@@ -193,7 +231,7 @@ pub struct ServerIdentity {
     /// The command line. It can contain secrets, so it is not in reports.
     #[serde(skip)]
     pub command: Vec<String>,
-    /// The number of processes that listen on the address.
+    /// The number of processes that listen on the addresses.
     pub processes: usize,
     /// The number of their threads.
     pub threads: usize,
@@ -218,40 +256,80 @@ fn only_core(ranges: &[(u32, u32)]) -> Option<usize> {
     }
 }
 
-fn count_cores(ranges: &[(u32, u32)]) -> usize {
-    ranges.iter().map(|(from, to)| (to + 1).saturating_sub(*from) as usize).sum()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::net::{SocketAddr, TcpListener};
 
-    #[test]
-    fn the_first_target_with_a_process_is_observed() {
+    /// A listener of this process on a port of any address.
+    fn listener() -> (TcpListener, SocketAddr) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
+        (listener, address)
+    }
+
+    #[test]
+    fn a_server_is_unknown_if_one_of_its_addresses_is() {
+        let (_listener, address) = listener();
         // TEST-NET-1 is assigned to no host (RFC 5737).
         let elsewhere = SocketAddr::from(([192, 0, 2, 1], address.port()));
-        let server = ObservedServer::find_any(&[elsewhere.into(), address.into()]);
-        assert_eq!((server.pid(), server.why_unknown()), (Some(std::process::id()), None));
+        let find = |targets: &[&[SocketAddr]]| {
+            let targets: Vec<Vec<Address>> =
+                targets.iter().map(|target| target.iter().map(|address| (*address).into()).collect()).collect();
+            ObservedServer::find_all(targets.iter().map(Vec::as_slice))
+        };
+        let server = find(&[&[address]]);
+        assert_eq!(server.pid(), Some(std::process::id()));
         let sample = server.sample().expect("we run");
         assert!(sample.rss > 0 && sample.cores > 0 && !sample.threads.is_empty());
 
-        let server = ObservedServer::find_any(&[elsewhere.into()]);
-        assert_eq!(server.why_unknown(), Some(&Unknown::Elsewhere(elsewhere.to_string())));
-        assert!(server.pid().is_none() && server.sample().is_none() && server.identity().is_none());
-        assert_eq!(ObservedServer::find_any(&[]).why_unknown(), Some(&Unknown::NotObserved));
+        let unknown = Unknown::Elsewhere(elsewhere.to_string());
+        for targets in [&[&[elsewhere][..]][..], &[&[address], &[elsewhere]], &[&[address, elsewhere]]] {
+            let server = find(targets);
+            assert_eq!((server.pid(), server.sample().err()), (None, Some(unknown.clone())), "{targets:?}");
+            assert!(server.identity().is_none() && unknown.to_string().contains(&elsewhere.to_string()));
+        }
+        assert_eq!(find(&[]).sample().err(), Some(Unknown::NotObserved));
+
+        // The port of a client is in use, and nothing listens on it.
+        let client = std::net::TcpStream::connect(address).expect("it is accepted");
+        let refused = client.local_addr().expect("an address");
+        assert_eq!(find(&[&[refused, address]]).pid(), Some(std::process::id()), "an address of the same name");
+        let not_listening = Unknown::NotListening(refused.to_string());
+        assert_eq!(find(&[&[address], &[refused]]).sample().err(), Some(not_listening), "another server");
+    }
+
+    #[test]
+    fn the_use_of_several_processes_is_unknown_if_one_has_exited() {
+        let mut cat = std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().expect("a program");
+        let server = ObservedServer::of(vec![std::process::id(), cat.id()]);
+        let both = server.sample().expect("both run");
+        assert!(both.threads.contains_key(&(cat.id() as i32)) && both.threads.len() > 1);
+        drop(cat.stdin.take());
+        cat.wait().expect("it ends");
+        assert_eq!(server.sample().err(), Some(Unknown::Gone(cat.id())));
     }
 
     #[test]
     fn a_server_is_shown_by_its_name_and_process() {
-        let me = ObservedServer::known(std::process::id()).identity().expect("we run");
+        let server = ObservedServer::known(std::process::id());
+        let me = server.identity().expect("we run").clone();
         let comm = std::fs::read_to_string("/proc/self/comm").expect("we run");
         assert_eq!(me.to_string(), format!("{} ({})", comm.trim_end(), std::process::id()));
         assert!(me.threads > 0 && !me.cores.is_empty() && !me.command.is_empty());
         let several = ServerIdentity { pid: 12, name: "nginx".into(), processes: 4, ..me };
         assert_eq!(several.to_string(), "nginx (12 and 3 more)");
+    }
+
+    #[test]
+    fn a_server_that_has_exited_has_its_name() {
+        // It runs until its input ends.
+        let mut cat = std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().expect("a program");
+        let server = ObservedServer::known(cat.id());
+        drop(cat.stdin.take());
+        cat.wait().expect("it ends");
+        let identity = server.without([]).identity().cloned().expect("it ran");
+        assert_eq!((identity.pid, identity.name.as_str(), identity.processes), (cat.id(), "cat", 1));
     }
 
     #[test]
@@ -268,7 +346,7 @@ mod tests {
         let all = ObservedServer::known(std::process::id());
         assert!(all.sample().expect("we run").threads.contains_key(&me));
         let others = all.without([me]).sample();
-        assert!(others.is_none_or(|sample| !sample.threads.contains_key(&me)));
+        assert!(others.map_or(true, |sample| !sample.threads.contains_key(&me)));
     }
 
     #[test]
@@ -302,11 +380,5 @@ mod tests {
         drop(release);
         thread.join().expect("it ends well");
         assert!(ObservedServer::default().pinned_cores().is_empty());
-    }
-
-    #[test]
-    fn ranges_of_cores_are_counted() {
-        assert_eq!(count_cores(&[(0, 0), (2, 5)]), 5);
-        assert_eq!(count_cores(&[]), 0);
     }
 }

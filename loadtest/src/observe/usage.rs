@@ -11,8 +11,8 @@ pub(crate) struct Usage {
     pub(crate) cpu: Duration,
     /// The part of it that the thread polled for events instead of sleeping.
     pub(crate) polled: Duration,
-    /// Time spent runnable, waiting for a core.
-    pub(crate) delay: Duration,
+    /// Time spent runnable, waiting for a core. `None` if the kernel does not have it.
+    pub(crate) delay: Option<Duration>,
     /// The length of the window.
     pub(crate) wall: Duration,
 }
@@ -24,17 +24,22 @@ impl Usage {
     /// so the time that it was preempted in polls is part of `delay`, and the result is never below
     /// the share of work.
     pub(crate) fn busy(&self) -> f64 {
-        share(self.cpu.saturating_sub(self.polled.saturating_sub(self.delay)), self.wall)
+        share(self.cpu.saturating_sub(self.polled.saturating_sub(self.preempted())), self.wall)
     }
 
     /// The share of the window for which the thread polled, as far as it is known to be CPU time.
     pub(crate) fn polling(&self) -> f64 {
-        share(self.polled.saturating_sub(self.delay).min(self.cpu), self.wall)
+        share(self.polled.saturating_sub(self.preempted()).min(self.cpu), self.wall)
     }
 
     /// The share of the window for which the thread waited for a core.
-    pub(crate) fn waiting(&self) -> f64 {
-        share(self.delay, self.wall)
+    pub(crate) fn waiting(&self) -> Option<f64> {
+        Some(share(self.delay?, self.wall))
+    }
+
+    /// The maximum time for which it was preempted in polls.
+    fn preempted(&self) -> Duration {
+        self.delay.unwrap_or_else(|| self.wall.saturating_sub(self.cpu))
     }
 }
 
@@ -48,7 +53,7 @@ pub(crate) struct Clocks {
     pub(crate) wall: Instant,
     pub(crate) cpu: Duration,
     pub(crate) polled: Duration,
-    pub(crate) delay: Duration,
+    pub(crate) delay: Option<Duration>,
 }
 
 impl Clocks {
@@ -71,16 +76,19 @@ impl Clocks {
         Usage {
             cpu: self.cpu.saturating_sub(begin.cpu),
             polled: self.polled.saturating_sub(begin.polled),
-            delay: self.delay.saturating_sub(begin.delay),
+            delay: self.delay.zip(begin.delay).map(|(end, begin)| end.saturating_sub(begin)),
             wall: self.wall.saturating_duration_since(begin.wall),
         }
     }
 }
 
-/// The second number of a schedstat file: nanoseconds spent runnable but not running. Zero if the
-/// kernel was built without it.
-fn schedstat_delay(text: &str) -> Duration {
-    Duration::from_nanos(text.split_whitespace().nth(1).and_then(|field| field.parse().ok()).unwrap_or(0))
+/// The second number of a schedstat file: nanoseconds spent runnable but not running. `None` if the
+/// kernel does not count them: it was built without the file, or all its numbers are 0, which those of
+/// a thread that has run are not.
+fn schedstat_delay(text: &str) -> Option<Duration> {
+    let numbers: Vec<u64> = text.split_whitespace().map_while(|field| field.parse().ok()).collect();
+    let [_, delay, _] = numbers[..] else { return None };
+    numbers.iter().any(|number| *number > 0).then_some(Duration::from_nanos(delay))
 }
 
 /// The resource use of processes up to a point in time.
@@ -219,22 +227,28 @@ mod tests {
         let usage = |cpu, polled, delay| Usage {
             cpu: millis(cpu),
             polled: millis(polled),
-            delay: millis(delay),
+            delay: Some(millis(delay)),
             wall: millis(1000),
         };
         assert_eq!(usage(900, 0, 0).busy(), 0.9);
         assert_eq!((usage(900, 600, 0).busy(), usage(900, 600, 0).polling()), (0.3, 0.6));
         // Of 600 ms of polls, up to 200 ms were no CPU time.
-        assert_eq!((usage(700, 600, 200).busy(), usage(700, 600, 200).waiting()), (0.3, 0.2));
+        assert_eq!((usage(700, 600, 200).busy(), usage(700, 600, 200).waiting()), (0.3, Some(0.2)));
         // All of the delay may have been in polls, so nothing is known to be polling.
         assert_eq!((usage(500, 300, 500).busy(), usage(500, 300, 500).polling()), (0.5, 0.0));
         assert_eq!(Usage::default().busy(), 0.0);
+        // Without the delay, all time without a core may have been in polls.
+        let unknown = Usage { delay: None, ..usage(700, 600, 0) };
+        assert_eq!((unknown.busy(), unknown.polling(), unknown.waiting()), (0.4, 0.3, None));
     }
 
     #[test]
     fn the_second_number_is_the_delay() {
-        assert_eq!(schedstat_delay("123 456 7\n"), Duration::from_nanos(456));
-        assert_eq!(schedstat_delay(""), Duration::ZERO);
+        assert_eq!(schedstat_delay("123 456 7\n"), Some(Duration::from_nanos(456)));
+        assert_eq!(schedstat_delay("123 0 7\n"), Some(Duration::ZERO));
+        for unknown in ["", "0 0 0\n", "123", "a b c"] {
+            assert_eq!(schedstat_delay(unknown), None, "{unknown:?}");
+        }
     }
 
     #[test]

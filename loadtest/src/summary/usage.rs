@@ -71,7 +71,7 @@ impl GeneratorThreadFigures {
             core,
             busy: usage.busy(),
             polling: usage.polling(),
-            run_delay: Some(usage.waiting()),
+            run_delay: usage.waiting(),
             cpu_seconds: usage.cpu.as_secs_f64(),
             messages: MessageShare::new(&all),
             populations: named.map(|(population, share)| (population.name.clone(), MessageShare::new(share))).collect(),

@@ -128,8 +128,8 @@ pub struct ThreadFigures {
     pub busy: f64,
     /// The share of polling before a sleep.
     pub polling: f64,
-    /// The share of waiting for a core.
-    pub waiting: f64,
+    /// The share of waiting for a core. `null` if the kernel does not have the figure.
+    pub waiting: Option<f64>,
 }
 
 impl ThreadFigures {
@@ -171,5 +171,12 @@ impl Figures {
         self.shares_cores = window.shares_cores;
         self.server_throttled = window.server_throttled;
         self.missing.extend(window.missing);
+        if self.generator.iter().any(|thread| thread.waiting.is_none()) {
+            self.missing.push(
+                "the time for which the generator's threads waited for a core: the kernel does not count it in \
+                 /proc/thread-self/schedstat"
+                    .to_owned(),
+            );
+        }
     }
 }

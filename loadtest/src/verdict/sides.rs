@@ -65,8 +65,8 @@ impl Side {
     /// The generator.
     pub(super) fn generator(seen: &Figures) -> Self {
         let max = |figure: fn(&super::ThreadFigures) -> f64| seen.generator.iter().map(figure).fold(0.0, f64::max);
-        let (busy, waiting) = (max(|thread| thread.busy), max(|thread| thread.waiting));
-        let demand = max(|thread| thread.busy + thread.waiting);
+        let (busy, waiting) = (max(|thread| thread.busy), max(|thread| thread.waiting.unwrap_or(0.0)));
+        let demand = max(|thread| thread.busy + thread.waiting.unwrap_or(0.0));
         let cores = seen.generator_cores.unwrap_or_default();
         let mut losses = shared_losses("generator", &cores, seen.generator_throttled.unwrap_or(0.0));
         if waiting >= DISTURBED {
@@ -74,7 +74,9 @@ impl Side {
         }
         let side = Self::new(busy, waiting, demand, &cores, seen.generator_throttled, losses);
         // Without the figures of the threads and of their cores, no reserve is shown.
-        let is_known = seen.generator_cores.is_some() && !seen.generator.is_empty();
+        let is_known = seen.generator_cores.is_some()
+            && !seen.generator.is_empty()
+            && seen.generator.iter().all(|thread| thread.waiting.is_some());
         Self { has_reserve: side.has_reserve && is_known, works_little: side.works_little && is_known, ..side }
     }
 

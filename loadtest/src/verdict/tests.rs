@@ -12,7 +12,7 @@ const CALM: CoreShares = CoreShares { softirq: 0.05, stolen: 0.0, others: 0.01 }
 
 /// A generator thread on core 3.
 fn thread(busy: f64, waiting: f64) -> ThreadFigures {
-    ThreadFigures { core: Some(3), busy, polling: 0.0, waiting }
+    ThreadFigures { core: Some(3), busy, polling: 0.0, waiting: Some(waiting) }
 }
 
 /// A server with one busy thread, on four cores.
@@ -586,4 +586,21 @@ fn a_thread_that_shares_its_core_is_seen_as_starved() {
     let verdict = evaluate(figures);
     assert_eq!(verdict.limited_by, Surroundings, "{:?}", verdict.evidence);
     assert!(verdict.figures.missing.iter().any(|why| why.starts_with("the server's CPU time")), "{verdict:?}");
+}
+
+#[test]
+fn a_generator_whose_waiting_is_unknown_shows_no_reserve() {
+    let unknown = ThreadFigures { waiting: None, ..thread(0.2, 0.0) };
+    let figures = |thread| closed(thread, server(0.2, 0.0));
+    assert!(Side::generator(&figures(thread(0.2, 0.0))).has_reserve);
+    let side = Side::generator(&figures(unknown));
+    assert!(!side.has_reserve && !side.works_little, "{side:?}");
+    let Some((_, core)) = two_cores() else { return };
+    let busy = BusyThread::start(core);
+    let generator = vec![GeneratorThread { thread: busy.thread, core: Some(core) }];
+    let mut figures = figures(unknown);
+    figures.observe(sampled(Measured { server: ObservedServer::default(), generator }));
+    drop(busy);
+    let why = "the time for which the generator's threads waited for a core";
+    assert!(figures.missing.iter().any(|missing| missing.starts_with(why)), "{:?}", figures.missing);
 }
