@@ -163,8 +163,8 @@ impl Fleet {
 fn limits(plan: &Plan, threads: usize) -> Result<Limits, LoadError> {
     let connections = plan.populations.iter().map(|population| Plan::share(population.connections.into(), threads, 0));
     let largest = plan.populations.iter().map(|population| population.message.max_len()).max().unwrap_or(0);
-    // Of messages as fast as the server reads them, an efficient size for one send is queued. Others
-    // are limited by the messages in flight, or by the schedule.
+    // Of messages as fast as the server reads them, an efficient size for one send is queued.
+    // Others are limited by the messages in flight, or by the schedule.
     let is_flood = |population: &Population| {
         matches!((&population.behaviour, &population.load), (Behaviour::Send, Load::Closed { .. }))
     };

@@ -60,13 +60,13 @@ counts! {
     sent,
     /// Messages that were submitted in this interval, whenever they were due.
     submitted,
-    /// Messages that were due and not submitted: their connection was not open or did not take them, or
-    /// the generator was behind.
+    /// Messages that were due and not submitted: their connection was not open or did not take
+    /// them, or the generator was behind.
     unsent,
     /// Those of `unsent` that the generator had not come to at the end of the measured part.
     overdue,
-    /// How often an open connection took no message, because the server did not read the earlier ones.
-    /// In an open loop such a message is among `unsent`.
+    /// How often an open connection took no message, because the server did not read the earlier
+    /// ones. In an open loop such a message is among `unsent`.
     held_back,
     /// Messages of this interval that were answered correctly.
     received,
@@ -76,8 +76,8 @@ counts! {
     missing,
     /// Those of `missing` whose connection ended.
     lost,
-    /// Replies that arrived in this interval, whenever their message was due, and messages that were
-    /// received without having been asked for.
+    /// Replies that arrived in this interval, whenever their message was due, and messages that
+    /// were received without having been asked for.
     arrived,
     /// Second replies to a message.
     duplicated,
