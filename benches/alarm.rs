@@ -1,5 +1,5 @@
-//! How late a shard's alarm is, on a shard that is otherwise idle: a histogram for each driver, rate,
-//! timer slack and polling policy.
+//! How late a shard's alarm is, on a shard that is otherwise idle: a histogram for each driver,
+//! rate, timer slack and polling policy.
 //!
 //!     cargo bench -p ringway-benches --bench alarm [-- SECONDS]
 //!

@@ -60,8 +60,8 @@ counts! {
     sent,
     /// Messages that were submitted in this interval, whenever they were due.
     submitted,
-    /// Messages that were due and not submitted: their connection was not open or did not take them, or
-    /// the generator was behind.
+    /// Messages that were due and not submitted: their connection was not open or did not take
+    /// them, or the generator was behind.
     unsent,
     /// Those of `unsent` that the generator had not come to at the end of the measured part.
     overdue,
@@ -79,8 +79,8 @@ counts! {
     missing,
     /// Those of `missing` whose connection ended.
     lost,
-    /// Replies that arrived in this interval, whenever their message was due, and messages that were
-    /// received without having been asked for.
+    /// Replies that arrived in this interval, whenever their message was due, and messages that
+    /// were received without having been asked for.
     arrived,
     /// Second replies to a message.
     duplicated,

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 /// The longest time: a year.
 const MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-/// The largest σ of a lognormal distribution. With 4, one time in a hundred is above 10 000 medians.
+/// The largest σ of a lognormal distribution. With 4, one time in a hundred is above 10 000
+/// medians.
 const MAX_SIGMA: f64 = 4.0;
 /// The units of times, in nanoseconds, from the largest to the smallest.
 const UNITS: [(&str, u64); 8] = [
@@ -31,11 +32,11 @@ pub enum Span {
     Fixed(Duration),
     /// Any time from the first to the second, with the same probability.
     Uniform(Duration, Duration),
-    /// Exponential with this mean: the end comes at any time with the same probability, however long
-    /// the time has lasted.
+    /// Exponential with this mean: the end comes at any time with the same probability, however
+    /// long the time has lasted.
     Exponential(Duration),
-    /// Lognormal: the logarithm of the time is normally distributed. Half of the times are above the
-    /// median; a few are far above it.
+    /// Lognormal: the logarithm of the time is normally distributed. Half of the times are above
+    /// the median; a few are far above it.
     Lognormal {
         /// The median, from which both halves are equally likely.
         median: Duration,

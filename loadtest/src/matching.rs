@@ -81,8 +81,8 @@ struct Ring {
     highest: u32,
 }
 
-/// Messages older than those of the ring, by number: expired ones, then waiting ones. It is rare, and
-/// boxed to keep the window small.
+/// Messages older than those of the ring, by number: expired ones, then waiting ones. It is rare,
+/// and boxed to keep the window small.
 #[derive(Debug, Default)]
 struct Aside(VecDeque<(u32, Entry)>);
 

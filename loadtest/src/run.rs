@@ -119,8 +119,8 @@ impl Path {
         self.distant().next().is_none()
     }
 
-    /// The speed of the network to the servers, if they share one way: there is one address on another
-    /// machine, and none on this one.
+    /// The speed of the network to the servers, if they share one way: there is one address on
+    /// another machine, and none on this one.
     ///
     /// # Errors
     /// A sentence with the reason why it is unknown.

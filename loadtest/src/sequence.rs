@@ -121,8 +121,8 @@ mod tests {
     }
 
     proptest! {
-        /// The oracle is the set of all numbers received. Steps are small, so that numbers are close to
-        /// the limit of the range, and now and then large.
+        /// The oracle is the set of all numbers received. Steps are small, so that numbers are
+        /// close to the limit of the range, and now and then large.
         #[test]
         fn the_sequence_agrees_with_a_set(steps in prop::collection::vec(prop_oneof![-80i64..90, -3i64..4], 1..300)) {
             let mut sequence = Sequence::default();

@@ -60,8 +60,8 @@ fn the_reach_does_not_depend_on_copies_to_the_publisher() {
 #[test]
 fn a_reader_that_misses_messages_lowers_the_reach_and_is_waited_for() {
     let server = hub(|message, reader, _| if message % 10 == 0 && reader == 5 { Copies::Never } else { Copies::Once });
-    // One thread, so that the connections are numbered in the order of their places and the last one
-    // is no publisher.
+    // One thread, so that the connections are numbered in the order of their places and the last
+    // one is no publisher.
     let plan = Plan { threads: Some(1), timeout: Duration::from_millis(400), ..broadcast(&server) };
     let report = load(&plan);
     assert_eq!(counts(&report), [980, 20, 0, 0]);
@@ -74,9 +74,9 @@ fn a_reader_that_misses_messages_lowers_the_reach_and_is_waited_for() {
 
 #[test]
 fn duplicates_and_messages_out_of_order_are_counted_for_each_reader() {
-    // Of all messages, the number 50 is sent twice to all, and each 20th after the next one. Those of
-    // the two publishers alternate, so that messages of one of them change places only if the server
-    // holds them for longer: with one publisher, each exchange counts.
+    // Of all messages, the number 50 is sent twice to all, and each 20th after the next one. Those
+    // of the two publishers alternate, so that messages of one of them change places only if the
+    // server holds them for longer: with one publisher, each exchange counts.
     let server = hub(|message, _, _| match message {
         50 => Copies::Twice,
         message if message % 20 == 7 => Copies::Swapped,

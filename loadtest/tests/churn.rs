@@ -50,8 +50,8 @@ fn attempts_back_off_with_the_jitter_of_the_seed() {
     assert_eq!((errors(&report, "closed_early"), errors(&report, "handshake_status_503")), (1, REFUSED as u64));
     let attempts = attempts.lock().expect("the server has stopped recording");
     assert_eq!(attempts.len(), 2 + REFUSED);
-    // The first attempt follows the end at once. Each other one follows the refusal of the one before
-    // after a wait, which `worker/times.rs` lists for this seed.
+    // The first attempt follows the end at once. Each other one follows the refusal of the one
+    // before after a wait, which `worker/times.rs` lists for this seed.
     for (pair, wait) in attempts[1..].windows(2).zip([61, 98, 180, 302]) {
         let waited = pair[1] - pair[0];
         assert!(waited >= Duration::from_millis(wait), "{waited:?} for {wait} ms");
@@ -119,8 +119,8 @@ fn a_population_that_nobody_accepts_tries_no_more_often_than_its_back_off() {
     let report = load(&Plan { threads: Some(1), ..plan(server.address(), behaviour, millis(1_000)) });
     let attempts = attempts.lock().expect("the server has stopped recording").len() as u64;
     assert_eq!(errors(&report, "handshake_status_503"), attempts - 1);
-    // Four attempts before messages are sent. Three places then wait for 50, 100, 200, 400 ms and so
-    // on in the mean: a place without back-off would try thousands of times in this second.
+    // Four attempts before messages are sent. Three places then wait for 50, 100, 200, 400 ms and
+    // so on in the mean: a place without back-off would try thousands of times in this second.
     assert!((4..60).contains(&attempts), "{attempts} attempts");
     drop(server);
 }

@@ -129,8 +129,8 @@ fn requests_follow_replies_after_the_think_time() {
     let report = load(&plan(server.address(), Behaviour::Request { think }, millis(600)));
     let figures = &first(&report).messages;
     assert_eq!((figures.sent, figures.missing), (figures.received, 0));
-    // Four connections of 600 ms, each of which sends its first request within one think time: at most
-    // 60 each, and half of that at the mean time on an idle machine.
+    // Four connections of 600 ms, each of which sends its first request within one think time: at
+    // most 60 each, and half of that at the mean time on an idle machine.
     assert!((4..=4 * 61).contains(&figures.sent), "{figures:?}");
     // With a fixed seed the number is lower by late wake-ups only.
     let longest = load(&plan(server.address(), Behaviour::Request { think: Span::Fixed(max) }, millis(600)));

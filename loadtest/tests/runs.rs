@@ -217,7 +217,8 @@ fn echoes_out_of_order_are_matched_and_counted() {
     let messages = &report.messages;
     assert_eq!((messages.received, messages.corrupted, messages.missing), (400, 0, 0));
     assert_eq!(messages.reordered, 200, "one of each pair is overtaken");
-    // Messages too short for a mark are matched in order, so that the exchange shows as wrong content.
+    // Messages too short for a mark are matched in order, so that the exchange shows as wrong
+    // content.
     let short = with(plan(&server), |echo| {
         echo.load = in_flight(2);
         echo.message = content("6", false);
@@ -305,8 +306,8 @@ fn pings_and_unexpected_messages_are_not_answers() {
     assert_eq!(report.messages.received, 400);
 }
 
-/// A message without a mark is no answer unless it looks like one: it does not take the place of the
-/// answer behind it.
+/// A message without a mark is no answer unless it looks like one: it does not take the place of
+/// the answer behind it.
 #[test]
 fn an_unexpected_message_in_front_of_an_answer_is_not_taken_for_it() {
     let server = serve(|| {

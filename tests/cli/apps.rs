@@ -265,8 +265,8 @@ fn a_broadcast_counts_what_it_skips_for_a_slow_reader() {
     let mut slow = WirePeer::connect_narrow(address);
     slow.upgrade();
     let mut sender = WirePeer::open(address);
-    // The sender reads its own copies, so that it is not slow. 16 MiB are more than the outbox and the
-    // buffers of the kernel hold for the other one.
+    // The sender reads its own copies, so that it is not slow. 16 MiB are more than the outbox and
+    // the buffers of the kernel hold for the other one.
     const MESSAGES: usize = 1024;
     let payload = vec![b'x'; 16 << 10];
     for _ in 0..MESSAGES {

@@ -273,8 +273,8 @@ const SIZE: usize = 4096;
 
 /// The maximum number of bytes between a server and a client whose receive buffer and whose send
 /// buffer have 16 KiB each: those two, doubled by the kernel, which also accepts one segment beyond
-/// each, and the receives of the client until it has a message to keep. With the default buffers the
-/// server alone has more.
+/// each, and the receives of the client until it has a message to keep. With the default buffers
+/// the server alone has more.
 const MAX_BETWEEN: usize = 256 * 1024;
 
 /// A server that sends numbered messages as fast as it can.

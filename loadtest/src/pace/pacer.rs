@@ -123,8 +123,8 @@ impl Pacer {
     }
 
     /// The backlog: the number of arrivals due up to and including `now` that were not taken. With
-    /// uniform arrivals it is calculated. Poisson arrivals are counted, each once while the times of
-    /// the calls do not decrease.
+    /// uniform arrivals it is calculated. Poisson arrivals are counted, each once while the times
+    /// of the calls do not decrease.
     pub(crate) fn due_by(&mut self, now: u64) -> u64 {
         match &mut self.process {
             Process::Uniform(comb) => {

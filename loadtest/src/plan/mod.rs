@@ -62,8 +62,8 @@ const MAX_TIME: Duration = Duration::from_secs(365 * 86_400);
 const MAX_TOTAL_SIZE: usize = 1 << 30;
 
 /// The maximum number of bytes that the messages in flight of all closed loops can take, with their
-/// headers and the record of each. What an open loop has in flight depends on the server; the memory
-/// budget of the engine limits it.
+/// headers and the record of each. What an open loop has in flight depends on the server; the
+/// memory budget of the engine limits it.
 const MAX_TOTAL_IN_FLIGHT: usize = 64 << 30;
 
 /// The longest header of a client's frame (RFC 6455 section 5.2).

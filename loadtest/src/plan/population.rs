@@ -107,9 +107,9 @@ pub enum Behaviour {
         /// The interval of pings; `None`: none are sent.
         ping: Option<Duration>,
     },
-    /// Open a connection, exchange one message, close it, and again. In a closed loop `in_flight` of
-    /// each connection is 1; an open loop is a rate of connections. The number of connections of the
-    /// population is the maximum at a time, handshakes included.
+    /// Open a connection, exchange one message, close it, and again. In a closed loop `in_flight`
+    /// of each connection is 1; an open loop is a rate of connections. The number of connections of
+    /// the population is the maximum at a time, handshakes included.
     Connect,
     /// Publish messages on some connections, which the server sends to all. All connections are
     /// readers. A publisher's own copy does not count as a delivery, because servers differ in
@@ -128,8 +128,8 @@ pub enum Behaviour {
         /// The time after the end of a connection before the next attempt.
         pause: Span,
     },
-    /// Read what the server sends, slowly, with a small receive buffer, so that the rest waits in the
-    /// buffers of the server.
+    /// Read what the server sends, slowly, with a small receive buffer, so that the rest waits in
+    /// the buffers of the server.
     Slow {
         /// Bytes of payload per second of each connection.
         bytes_per_second: u64,
@@ -194,7 +194,8 @@ impl FromStr for Behaviour {
     type Err = String;
 
     /// A name, or one with a value as `request:1s-5s`. Without a value: a think time of 1 s, no
-    /// pings of idle connections, 1 publisher, a lifetime of 30 s without a pause, 64 KiB per second.
+    /// pings of idle connections, 1 publisher, a lifetime of 30 s without a pause, 64 KiB per
+    /// second.
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, value) = match text.split_once(':') {
             Some((name, value)) => (name, Some(value)),

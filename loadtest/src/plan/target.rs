@@ -8,7 +8,8 @@ use std::net::SocketAddr;
 pub struct Target {
     /// A `ws://`, `wss://` or `unix:` URL.
     pub url: String,
-    /// Its share of the connections relative to the other targets. At least 1, which is the default.
+    /// Its share of the connections relative to the other targets. At least 1, which is the
+    /// default.
     pub weight: u32,
     /// Its addresses, instead of those that the name of the URL resolves to.
     pub addresses: Vec<SocketAddr>,
