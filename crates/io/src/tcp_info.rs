@@ -26,6 +26,9 @@ pub struct TcpInfo {
     /// The number of bytes in the kernel's send queue that the peer has not acknowledged
     /// (`SIOCOUTQ`, tcp(7)).
     pub unacknowledged: u32,
+    /// The number of bytes that the peer has acknowledged since the connection was established
+    /// (`tcpi_bytes_acked`, Linux 4.1).
+    pub acknowledged: u64,
 }
 
 /// The fields of a connected TCP socket, as bytes.
@@ -61,5 +64,6 @@ pub(crate) fn tcp_info(socket: BorrowedFd<'_>) -> Option<TcpInfo> {
         round_trip_variation: micros(offset_of!(libc::tcp_info, tcpi_rttvar)),
         retransmits: number(&info, offset_of!(libc::tcp_info, tcpi_total_retrans)),
         unacknowledged: unix::queued(socket).unwrap_or(0),
+        acknowledged: info.last_chunk().copied().map_or(0, u64::from_ne_bytes),
     })
 }

@@ -153,6 +153,7 @@ impl Crew {
         let due = std::mem::take(&mut line.mark);
         match self.kind {
             Kind::Connect => connect::opened(self, cx, conn, due),
+            Kind::Send => send::opened(conn),
             Kind::Churn if cx.is_sending => {
                 churn::opened(self, cx, conn.id());
                 for _ in 0..self.in_flight.unwrap_or(0) {

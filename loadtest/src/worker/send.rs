@@ -1,11 +1,10 @@
 //! Send: messages without replies, as fast as the server reads them or at the rate of an open loop.
 //!
 //! A message counts as sent when the kernel of the server has taken it: what waits in this process,
-//! or in the send queue of this machine's kernel, at the edge of an interval does not. A part of the
-//! send in flight can be in both and counts twice as waiting. With TLS or compression, the lengths
-//! of what waits are those of other bytes, so the edges are off by a share of the queue. After the
-//! last message, a ping on each connection and its pong show that the server has
-//! read what was sent.
+//! or in the send queue of this machine's kernel, at the edge of an interval does not. With TLS or
+//! compression, the lengths of what waits are those of other bytes, and a part of the send in flight
+//! counts twice, so the edges are off by a share of the queue. After the last message, a ping on each
+//! connection and its pong show that the server has read what was sent.
 
 use super::arrivals::Submission;
 use super::context::{Context, Due};
@@ -17,6 +16,12 @@ use std::mem;
 
 /// The payload of the pings behind the last messages.
 const BARRIER: &[u8] = b"end of load";
+
+/// Notes how much the peer has acknowledged of the opening handshake.
+pub(super) fn opened(conn: &mut Conn<'_>) {
+    let acknowledged = conn.tcp_info().map_or(0, |info| info.acknowledged);
+    conn.state().mark = acknowledged;
+}
 
 /// Begins to send.
 pub(super) fn begin(crew: &mut Crew, cx: &mut Context, shard: &mut Shard<'_, Worker>) {
@@ -70,7 +75,9 @@ pub(super) fn submit(crew: &mut Crew, cx: &mut Context, conn: &mut Conn<'_>, _in
     if !outcome.is_accepted() {
         return Submission::of(&outcome);
     }
-    conn.state().next = number.wrapping_add(1);
+    let line = conn.state();
+    line.next = number.wrapping_add(1);
+    line.mark += bytes + header(bytes as usize) as u64;
     crew.ledger.counts.sent += 1;
     crew.ledger.counts.submitted += 1;
     crew.ledger.counts.bytes_sent += bytes;
@@ -116,8 +123,14 @@ fn queued(crew: &Crew, shard: &mut Shard<'_, Worker>) -> (u64, u64) {
     let (mut messages, mut bytes) = (0, 0);
     for id in crew.ids.iter().flatten() {
         let Some(mut conn) = shard.connection(*id) else { continue };
-        let unacknowledged = conn.tcp_info().map_or(0, |info| info.unacknowledged as usize);
-        let mut left = conn.buffered_amount() + unacknowledged;
+        let is_plain = !conn.is_compressing() && conn.tls().is_none();
+        let info = conn.tcp_info();
+        let submitted = conn.state().mark;
+        let mut left = match info {
+            Some(info) if is_plain => submitted.saturating_sub(info.acknowledged) as usize,
+            Some(info) => conn.buffered_amount() + info.unacknowledged as usize,
+            None => conn.buffered_amount(),
+        };
         let line = conn.state();
         let mut number = line.next;
         // The latest messages are the ones that wait, the first of them perhaps in part.
