@@ -2,6 +2,7 @@
 
 use crate::bench::cells::{Shape, cell};
 use crate::bench::peers::{PeerSpec, peer};
+use crate::choices::{DeflateMode, DriverName};
 use crate::listening::ListenOptions;
 use crate::load::arguments::{Load, MAX_WIDTH, with_compact_help};
 use crate::serve::apps::{App, AppParser};
@@ -51,57 +52,6 @@ pub(crate) enum CliCommand {
     /// Serve raw TCP echo (RFC 862), the floor that `bench` compares with
     #[command(hide = true)]
     Floor(Floor),
-}
-
-/// The format of results.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// Text for a terminal
-    Text,
-    /// JSON with stable keys
-    Json,
-}
-
-/// The system interface for sockets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum DriverName {
-    /// io_uring, or epoll where io_uring is refused
-    Auto,
-    /// io_uring; where it is refused, the run fails
-    Uring,
-    /// epoll
-    Epoll,
-}
-
-impl DriverName {
-    pub(crate) fn choice(self) -> ringway::DriverChoice {
-        match self {
-            Self::Auto => ringway::DriverChoice::Auto,
-            Self::Uring => ringway::DriverChoice::Uring,
-            Self::Epoll => ringway::DriverChoice::Epoll,
-        }
-    }
-}
-
-/// The compression of messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum DeflateMode {
-    /// Off
-    Off,
-    /// Without context takeover: idle connections keep no memory for compression
-    Shared,
-    /// With context takeover: smaller messages, and some 330 KiB for each active connection
-    Takeover,
-}
-
-impl DeflateMode {
-    pub(crate) fn config(self) -> Option<ringway::Deflate> {
-        match self {
-            Self::Off => None,
-            Self::Shared => Some(ringway::Deflate::shared()),
-            Self::Takeover => Some(ringway::Deflate::takeover()),
-        }
-    }
 }
 
 #[derive(Debug, Args)]

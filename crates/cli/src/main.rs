@@ -4,6 +4,7 @@
 
 mod arguments;
 mod bench;
+mod choices;
 mod completions;
 mod exit;
 mod floor;

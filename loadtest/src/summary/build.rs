@@ -2,7 +2,7 @@
 
 use super::connections::CompressionFigures;
 use super::evidence::{OpenLoops, evidence};
-use super::messages::{LatencyFigures, MessageFigures, completed_per_second};
+use super::messages::{LatencyFigures, MessageFigures};
 use super::part::{Part, parts};
 use super::plan::PlanFigures;
 use super::population::{PopulationFigures, error_figures};
@@ -67,7 +67,7 @@ pub(crate) fn build(outcome: Outcome<'_>) -> Report {
         buckets.extend(histograms::of_part("", &mut all));
     }
     let ramp_time = all.ramp_time();
-    let messages = MessageFigures::total(&all.ledger.counts, length, &populations);
+    let messages = MessageFigures::total(&all.ledger.counts, length, populations.iter().map(|one| &one.messages));
     let completed = completed_per_second(&populations);
     let cpu = score.usage.iter().map(|usage| usage.cpu).sum::<Duration>();
     let has_schedule = plan.populations.iter().any(|population| population.load.is_open());
@@ -113,3 +113,17 @@ pub(crate) fn build(outcome: Outcome<'_>) -> Report {
         text: Details::new(plan, outcome.assignment, ramp_time, all.ledger.response, completed),
     }
 }
+
+/// The rate of replies, and of messages that were sent where none is expected. Messages that no
+/// message asked for contribute only if the plan sends none.
+fn completed_per_second(populations: &[PopulationFigures]) -> f64 {
+    let rate = |is_pushed: fn(&PopulationFigures) -> bool| -> f64 {
+        let those = populations.iter().filter(|population| !is_pushed(population));
+        those.map(|population| population.messages.per_second).sum()
+    };
+    let is_pushed = |population: &PopulationFigures| matches!(population.behaviour, "receive" | "slow" | "idle");
+    if populations.iter().all(is_pushed) { rate(|_| false) } else { rate(is_pushed) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,5 @@
 //! Messages in the report: their numbers, rates and latencies.
 
-use super::population::PopulationFigures;
 use crate::histogram::Quantiles;
 use crate::ledger::{Counts, Ledger};
 use crate::plan::{Behaviour, Population};
@@ -123,8 +122,12 @@ impl MessageFigures {
     }
 
     /// The figures of several populations together. `counts`: their sum.
-    pub(super) fn total(counts: &Counts, length: Duration, populations: &[PopulationFigures]) -> Self {
-        let each = || populations.iter().map(|population| &population.messages);
+    pub(super) fn total<'a>(
+        counts: &Counts,
+        length: Duration,
+        populations: impl Iterator<Item = &'a Self> + Clone,
+    ) -> Self {
+        let each = || populations.clone();
         // The mean of the shares of the schedules, weighted by the messages that were due.
         let open = each().filter_map(|messages| Some((messages.achieved?, messages.offered as f64)));
         let (sum, offered) = open.fold((0.0, 0.0), |sum, (share, offered)| (sum.0 + share * offered, sum.1 + offered));
@@ -195,17 +198,3 @@ impl LatencyFigures {
 pub(super) fn per_second(count: u64, time: Duration) -> f64 {
     if time.is_zero() { 0.0 } else { count as f64 / time.as_secs_f64() }
 }
-
-/// The rate of replies, and of messages that were sent where none is expected. Messages that no
-/// message asked for contribute only if the plan sends none.
-pub(super) fn completed_per_second(populations: &[PopulationFigures]) -> f64 {
-    let rate = |is_pushed: fn(&PopulationFigures) -> bool| -> f64 {
-        let those = populations.iter().filter(|population| !is_pushed(population));
-        those.map(|population| population.messages.per_second).sum()
-    };
-    let is_pushed = |population: &PopulationFigures| matches!(population.behaviour, "receive" | "slow" | "idle");
-    if populations.iter().all(is_pushed) { rate(|_| false) } else { rate(is_pushed) }
-}
-
-#[cfg(test)]
-mod tests;

@@ -3,11 +3,11 @@
 
 use super::context::{Context, Due};
 use super::crew::{Crew, Kind};
+use super::submission::Submission;
 use super::{Conn, Worker};
 use crate::pace::Pacer;
 use crate::tally::Behind;
-use ringway::{SendOutcome, Shard};
-use std::collections::{HashMap, VecDeque};
+use ringway::Shard;
 
 /// The maximum number of arrivals that are submitted in one turn, so that replies are received in
 /// between. The others follow at once.
@@ -15,82 +15,6 @@ const ARRIVALS: u32 = 1024;
 
 /// The clock is read once for this many arrivals that are due.
 const CLOCK: u32 = 32;
-
-/// The maximum number of messages that wait for their connections on a thread: 8 MiB. Further ones are
-/// unsent at once.
-const MAX_HELD: usize = 1 << 20;
-
-/// What became of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Submission {
-    /// Its connection has taken it.
-    Sent,
-    /// Its connection takes no more until the server has read what was sent before.
-    Full,
-    /// Its connection is not open.
-    Lost,
-}
-
-impl Submission {
-    pub(super) fn of(outcome: &SendOutcome<'_>) -> Self {
-        match outcome {
-            outcome if outcome.is_accepted() => Self::Sent,
-            SendOutcome::Full(_) => Self::Full,
-            _ => Self::Lost,
-        }
-    }
-}
-
-/// The times at which messages were due that their connections did not take, by place.
-#[derive(Debug, Default)]
-pub(super) struct Held {
-    places: HashMap<u32, VecDeque<u64>>,
-    total: usize,
-}
-
-impl Held {
-    /// Adds a message. Returns whether there was room.
-    fn add(&mut self, place: u32, intended: u64) -> bool {
-        let has_room = self.total < MAX_HELD;
-        if has_room {
-            self.places.entry(place).or_default().push_back(intended);
-            self.total += 1;
-        }
-        has_room
-    }
-
-    /// The first message of a place.
-    #[inline]
-    fn first(&self, place: u32) -> Option<u64> {
-        if self.total == 0 { None } else { self.places.get(&place)?.front().copied() }
-    }
-
-    /// Removes it.
-    fn take(&mut self, place: u32) {
-        if let Some(queue) = self.places.get_mut(&place) {
-            self.total -= usize::from(queue.pop_front().is_some());
-            if queue.is_empty() {
-                self.places.remove(&place);
-            }
-        }
-    }
-
-    /// Removes the messages of a place.
-    fn take_place(&mut self, place: u32) -> VecDeque<u64> {
-        if self.total == 0 {
-            return VecDeque::new();
-        }
-        let taken = self.places.remove(&place).unwrap_or_default();
-        self.total -= taken.len();
-        taken
-    }
-
-    /// Removes all messages.
-    fn take_all(&mut self) -> Vec<u64> {
-        self.total = 0;
-        std::mem::take(&mut self.places).into_values().flatten().collect()
-    }
-}
 
 impl Crew {
     /// Begins the arrivals of an open loop.

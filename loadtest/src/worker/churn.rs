@@ -3,9 +3,9 @@
 //! A connection that ends waits for its pause, and one that does not open for a back-off with jitter,
 //! which grows with the failures of its place.
 
-use super::arrivals::Submission;
 use super::context::{Context, Due};
 use super::crew::{Crew, Kind};
+use super::submission::Submission;
 use super::{Conn, Worker, close, echo};
 use ringway::{ConnectionId, Message, Shard};
 

@@ -7,10 +7,10 @@
 //!
 //! The number of places limits the connections at a time, so handshakes need no permits.
 
-use super::arrivals::Submission;
 use super::churn;
 use super::context::Context;
 use super::crew::Crew;
+use super::submission::Submission;
 use super::{Conn, Worker, close};
 use ringway::{ConnectionId, Message, Shard};
 

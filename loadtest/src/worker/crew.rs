@@ -1,12 +1,12 @@
 //! The connections of one population on one thread: what all behaviours have in common.
 
-use super::arrivals::{Held, Submission};
-use super::broadcast::Broadcast;
 use super::context::{Context, Due};
 use super::line::Line;
 use super::opening::Opening;
+use super::published::Broadcast;
+use super::submission::{Held, Submission};
 use super::times::{Retries, Sampler};
-use super::{Conn, CrewOrders, Worker, connect, idle, receive, send};
+use super::{Conn, CrewOrders, Worker};
 use crate::errors;
 use crate::ledger::Ledger;
 use crate::lifetime::{Backoff, Span};
@@ -434,7 +434,7 @@ impl Crew {
     }
 
     /// Enters a message that is not answered, at the time that it has waited so far.
-    fn miss(&mut self, cx: &Context, sent: Sent) {
+    pub(super) fn miss(&mut self, cx: &Context, sent: Sent) {
         self.outstanding -= 1;
         if cx.counts(sent.intended) {
             self.ledger.counts.missing += 1;
@@ -455,29 +455,6 @@ impl Crew {
             self.miss(cx, sent);
         });
         self.lose_held(cx, line.place);
-    }
-
-    /// Enters the messages that wait at the end of the run.
-    pub(super) fn give_up(&mut self, cx: &Context, shard: &mut Shard<'_, Worker>) {
-        match self.kind {
-            Kind::Send => return send::give_up(self),
-            Kind::Connect => connect::give_up(self),
-            Kind::Receive | Kind::Slow => {}
-            _ if self.outstanding == 0 => return,
-            _ => {}
-        }
-        for place in 0..self.ids.len() {
-            let Some(mut conn) = self.ids[place].and_then(|id| shard.connection(id)) else { continue };
-            match self.kind {
-                Kind::Receive | Kind::Slow => receive::lose(self, conn.state()),
-                Kind::Idle => idle::lose(self, cx, conn.state(), false),
-                _ => {
-                    let mut window = mem::take(&mut conn.state().window);
-                    window.drain(|_, sent| self.miss(cx, sent));
-                    conn.state().window = window;
-                }
-            }
-        }
     }
 
     /// The ledger of the interval that ends now; an empty one replaces it.

@@ -9,6 +9,7 @@ use crate::errors;
 use crate::steps::RunPhase;
 use crate::units;
 use ringway::{CloseReason, ConnectError, ConnectionId, Ending, Message, Shard};
+use std::mem;
 
 impl Crew {
     /// Begins to send.
@@ -150,7 +151,7 @@ impl Crew {
         self.ids[place as usize] = Some(conn.id());
         let line = conn.state();
         line.opened = millis(cx.now);
-        let due = std::mem::take(&mut line.mark);
+        let due = mem::take(&mut line.mark);
         match self.kind {
             Kind::Connect => connect::opened(self, cx, conn, due),
             Kind::Send => send::opened(conn),
@@ -246,5 +247,28 @@ impl Crew {
     /// The messages that wait for their reply or for their delivery.
     pub(super) fn outstanding(&self) -> u64 {
         self.broadcast.as_ref().map_or(self.outstanding, |broadcast| broadcast.outstanding(self.open))
+    }
+
+    /// Enters the messages that wait at the end of the run.
+    pub(super) fn give_up(&mut self, cx: &Context, shard: &mut Shard<'_, Worker>) {
+        match self.kind {
+            Kind::Send => return send::give_up(self),
+            Kind::Connect => connect::give_up(self),
+            Kind::Receive | Kind::Slow => {}
+            _ if self.outstanding == 0 => return,
+            _ => {}
+        }
+        for place in 0..self.ids.len() {
+            let Some(mut conn) = self.ids[place].and_then(|id| shard.connection(id)) else { continue };
+            match self.kind {
+                Kind::Receive | Kind::Slow => receive::lose(self, conn.state()),
+                Kind::Idle => idle::lose(self, cx, conn.state(), false),
+                _ => {
+                    let mut window = mem::take(&mut conn.state().window);
+                    window.drain(|_, sent| self.miss(cx, sent));
+                    conn.state().window = window;
+                }
+            }
+        }
     }
 }

@@ -14,9 +14,11 @@ mod echo;
 mod idle;
 mod line;
 mod opening;
+mod published;
 mod receive;
 mod request;
 mod send;
+mod submission;
 mod times;
 
 pub(crate) use context::nanos;

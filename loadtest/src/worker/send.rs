@@ -6,9 +6,9 @@
 //! counts twice, so the edges are off by a share of the queue. After the last message, a ping on each
 //! connection and its pong show that the server has read what was sent.
 
-use super::arrivals::Submission;
 use super::context::{Context, Due};
 use super::crew::Crew;
+use super::submission::Submission;
 use super::{Conn, Worker};
 use crate::errors;
 use ringway::{ConnectionId, Message, Shard};

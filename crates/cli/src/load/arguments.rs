@@ -1,6 +1,6 @@
 //! The flags of `load`.
 
-use crate::arguments::{DeflateMode, DriverName, Format};
+use crate::choices::{DeflateMode, DriverName, Format};
 use crate::load::mix::{Mix, parse_mix};
 use crate::load::traffic::{ArrivalsName, VerifyName};
 use crate::tls::LoadTls;

@@ -5,7 +5,7 @@ pub(crate) mod mix;
 mod plan;
 pub(crate) mod traffic;
 
-use crate::arguments::Format;
+use crate::choices::Format;
 use crate::exit::{ExitOutcome, Failure, usage};
 use crate::limits;
 use crate::live::{LiveView, Rate};

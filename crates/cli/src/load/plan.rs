@@ -1,7 +1,7 @@
 //! The plan of a run, from the flags of `load` and from a scenario.
 
 use super::arguments::Load;
-use crate::arguments::Format;
+use crate::choices::Format;
 use crate::exit::Failure;
 use crate::tls::LoadTlsError;
 use crate::values::{check_cores, cores_of};
@@ -239,7 +239,7 @@ fn replace_offer(plan: &mut Plan, arguments: &Load) -> Result<(), PlanFailure> {
     if !arguments.subprotocol.is_empty() {
         offer.subprotocols.clone_from(&arguments.subprotocol);
     }
-    set(&mut offer.deflate, arguments.deflate.map(crate::arguments::DeflateMode::config));
+    set(&mut offer.deflate, arguments.deflate.map(crate::choices::DeflateMode::config));
     Ok(())
 }
 

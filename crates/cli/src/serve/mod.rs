@@ -2,7 +2,8 @@
 
 pub(crate) mod apps;
 
-use crate::arguments::{DeflateMode, Serve};
+use crate::arguments::Serve;
+use crate::choices::DeflateMode;
 use crate::exit::{ExitOutcome, Failure, usage};
 use crate::values::{check_cores, cores_of};
 use crate::{inherited, listening, notify, stdin};

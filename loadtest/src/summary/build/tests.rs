@@ -1,8 +1,9 @@
 //! The rates of single populations and of mixes.
 
 use super::*;
+use crate::ledger::Counts;
 use crate::pace::{Arrivals, Schedule};
-use crate::plan::Load;
+use crate::plan::{Behaviour, Load, Population};
 use crate::summary::part::Part;
 
 /// Ten seconds of a population of this behaviour.
@@ -17,7 +18,7 @@ fn figures(behaviour: Behaviour, counts: Counts, rate: Option<f64>) -> Populatio
 }
 
 fn total(populations: &[PopulationFigures]) -> MessageFigures {
-    MessageFigures::total(&Counts::default(), Duration::from_secs(10), populations)
+    MessageFigures::total(&Counts::default(), Duration::from_secs(10), populations.iter().map(|one| &one.messages))
 }
 
 #[test]

@@ -1,0 +1,54 @@
+//! Values of flags that several commands have.
+
+use clap::ValueEnum;
+
+/// The format of results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Text for a terminal
+    Text,
+    /// JSON with stable keys
+    Json,
+}
+
+/// The system interface for sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DriverName {
+    /// io_uring, or epoll where io_uring is refused
+    Auto,
+    /// io_uring; where it is refused, the run fails
+    Uring,
+    /// epoll
+    Epoll,
+}
+
+impl DriverName {
+    pub(crate) fn choice(self) -> ringway::DriverChoice {
+        match self {
+            Self::Auto => ringway::DriverChoice::Auto,
+            Self::Uring => ringway::DriverChoice::Uring,
+            Self::Epoll => ringway::DriverChoice::Epoll,
+        }
+    }
+}
+
+/// The compression of messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DeflateMode {
+    /// Off
+    Off,
+    /// Without context takeover: idle connections keep no memory for compression
+    Shared,
+    /// With context takeover: smaller messages, and some 330 KiB for each active connection
+    Takeover,
+}
+
+impl DeflateMode {
+    pub(crate) fn config(self) -> Option<ringway::Deflate> {
+        match self {
+            Self::Off => None,
+            Self::Shared => Some(ringway::Deflate::shared()),
+            Self::Takeover => Some(ringway::Deflate::takeover()),
+        }
+    }
+}
