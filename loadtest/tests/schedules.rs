@@ -2,7 +2,8 @@
 
 use ringway::{Connection, Handler, Message, Request, Upgrade};
 use ringway_loadtest::{
-    Alphabet, Arrivals, Behaviour, Content, Cores, Load, Plan, Population, Report, RunLength, Schedule, Sizes, run,
+    Alphabet, Arrivals, Behaviour, Content, Cores, Load, LoadFigures, Plan, Population, Report, RunLength, Schedule,
+    Sizes, run,
 };
 use ringway_testkit::server::{TestServer, config};
 use std::time::Duration;
@@ -209,4 +210,17 @@ fn a_flood_does_not_keep_other_populations_from_their_work() {
     assert_eq!(report.measured, Duration::from_millis(200));
     assert!(report.populations[0].messages.sent > 0, "{:?}", report.populations[0].messages);
     assert_eq!(report.populations[1].messages.missing, 1, "{:?}", report.populations[1].messages);
+}
+
+#[test]
+fn the_messages_in_flight_of_closed_loops_are_no_backlog() {
+    let server = echo();
+    let mut plan = Plan { warmup: Some(Duration::ZERO), ..plan(&server, 100.0, 1) };
+    let closed =
+        Population { connections: 4, load: Load::Closed { in_flight: 16 }, ..Population::new(Behaviour::Echo) };
+    plan.populations.push(Population { name: "closed".into(), ..closed });
+    let LoadFigures::Open(open) = load(&plan).verdict.figures.load else { panic!("an open loop") };
+    // 64 messages of the closed loop are in flight at the end.
+    assert_eq!(open.offered, 30);
+    assert!(open.backlog_growth <= 30, "{open:?}");
 }

@@ -7,7 +7,7 @@ use crate::fleet::connects_later;
 use crate::histogram::Recorder;
 use crate::ledger::Ledger;
 use crate::observe::sampler::WindowUse;
-use crate::plan::{Behaviour, Load, Plan, Population, RunLength};
+use crate::plan::{Behaviour, Load, Plan, Population};
 use crate::tally::Behind;
 use crate::verdict::{self, Completion, Figures, LoadFigures, OpenFigures, PathFigures};
 
@@ -42,12 +42,11 @@ impl OpenLoops {
         let counts = self.ledger.counts;
         let unanswered = counts.offered.saturating_sub(self.done);
         let growth = |figure: fn(Behind) -> u64| figure(score.behind.1) as i64 - figure(score.behind.0) as i64;
-        let total = growth(Behind::total);
         OpenFigures {
             offered: counts.offered,
             answered_share: if counts.offered > 0 { 1.0 - unanswered as f64 / counts.offered as f64 } else { 0.0 },
             replies_per_second: per_second(self.replies, score.length),
-            backlog_growth: if total > 0 { (total - begun(plan, score) as i64).max(0) } else { total },
+            backlog_growth: growth(Behind::total),
             unsent_growth: growth(|behind| behind.unsent),
             lost_turns: counts.unsent.saturating_sub(counts.blocked + counts.overdue),
             held_back: counts.held_back,
@@ -55,17 +54,6 @@ impl OpenLoops {
             completion: completion(&plan.populations),
         }
     }
-}
-
-/// The messages of closed loops that wait at the end of the measured part and not at its beginning.
-/// With a warm-up, as many wait at both; a run of a number of messages ends with the last reply.
-fn begun(plan: &Plan, score: &Score) -> u64 {
-    if !plan.warmup().is_zero() || matches!(plan.length, RunLength::Messages(_)) {
-        return 0;
-    }
-    let waits = |population: &Population| population.behaviour.is_answered();
-    let closed = plan.populations.iter().zip(&score.established).filter(|(population, _)| waits(population));
-    closed.map(|(population, open)| places(population, *open)).sum()
 }
 
 /// The figures from which the verdict is derived. `completed_per_second`: the rate of replies, and

@@ -368,7 +368,9 @@ impl Worker {
         let ledgers = ledgers.collect();
         let deliveries = self.crews.iter_mut().map(|crew| crew.take_deliveries()).collect();
         let mut behind = Behind::default();
-        self.crews.iter_mut().for_each(|crew| behind.add(crew.behind(&self.cx)));
+        // In a closed loop, nothing is due before it is sent.
+        let open_loops = self.crews.iter_mut().filter(|crew| crew.pacer.is_some());
+        open_loops.for_each(|crew| behind.add(crew.behind(&self.cx)));
         let late = std::mem::take(&mut self.late);
         let cut = Cut { index: self.cx.index, phase: self.phase, to, ledgers, deliveries, behind, late, usage };
         self.emit(ThreadEvent::Cut(Box::new(cut)));

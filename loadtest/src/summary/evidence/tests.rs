@@ -81,24 +81,3 @@ fn a_closed_loop_does_not_hide_an_overloaded_open_one() {
     let verdict = evaluate(figures);
     assert_ne!(verdict.limited_by, LimitedBy::Rate, "{:?}", verdict.evidence);
 }
-
-#[test]
-fn the_messages_in_flight_of_closed_loops_are_no_backlog() {
-    let mut plan =
-        plan(vec![population(Behaviour::Echo, 50, closed(4)), population(Behaviour::Connect, 50, scheduled())]);
-    let growth = |plan: &Plan, behind| match mixed(
-        plan,
-        vec![part(100_000, 100_000, 100_000), part(1_000, 1_000, 200_000)],
-        behind,
-    )
-    .load
-    {
-        LoadFigures::Open(open) => open.backlog_growth,
-        load => panic!("{load:?}"),
-    };
-    assert_eq!(growth(&plan, (200, 200)), 0, "they wait at both ends");
-    plan.warmup = Some(Duration::ZERO);
-    assert_eq!((growth(&plan, (0, 200)), growth(&plan, (0, 230))), (0, 30), "they begin in the measured part");
-    plan.length = RunLength::Messages(101_000);
-    assert_eq!(growth(&plan, (0, 30)), 30, "they have ended");
-}
