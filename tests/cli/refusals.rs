@@ -49,7 +49,8 @@ fn an_address_of_another_machine_is_named() {
 #[test]
 fn a_missing_core_is_named() {
     let ended = run(serve(&["--listen", "127.0.0.1:0", "--shards", "2", "--cores", "99999"]));
-    expect(&ended, &["core 99999"]);
+    assert_eq!((ended.status.code(), ended.stdout.as_str()), (Some(2), ""), "{ended:?}");
+    assert!(ended.stderr.contains("--cores 99999: core 99999 is not among those"), "{ended:?}");
 }
 
 #[test]
