@@ -8,27 +8,8 @@ use ringway_loadtest::{
 use ringway_testkit::server::{TestServer, config};
 use std::time::Duration;
 
-/// Sends each message back.
-struct Echo;
-
-impl Handler for Echo {
-    type State = ();
-
-    fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
-        Upgrade::accept(())
-    }
-
-    fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
-        let _ = conn.send(message);
-    }
-}
-
-fn echo() -> TestServer<Echo> {
-    TestServer::start(config(), ringway::Limits::default(), |_| Echo)
-}
-
 /// An open loop of three connections for 300 ms, after a warm-up of 100 ms.
-fn plan(server: &TestServer<Echo>, rate: f64, threads: usize) -> Plan {
+fn plan<H: Handler>(server: &TestServer<H>, rate: f64, threads: usize) -> Plan {
     let load = Load::Open { schedule: Schedule::constant(rate), arrivals: Arrivals::Uniform };
     Plan {
         threads: Some(threads),
@@ -48,7 +29,7 @@ fn load(plan: &Plan) -> Report {
 
 #[test]
 fn the_number_of_messages_that_are_due_is_exact() {
-    let server = echo();
+    let server = TestServer::echo();
     for threads in [1, 2] {
         for (rate, due) in [(1_000.0, 300), (20_000.0, 6_000)] {
             let messages = load(&plan(&server, rate, threads)).messages;
@@ -61,7 +42,7 @@ fn the_number_of_messages_that_are_due_is_exact() {
 
 #[test]
 fn a_generator_that_cannot_keep_up_counts_what_it_has_not_sent() {
-    let server = echo();
+    let server = TestServer::echo();
     // More than any thread can send.
     let report = load(&Plan { warmup: Some(Duration::ZERO), ..plan(&server, 20e6, 1) });
     let messages = report.messages;
@@ -79,7 +60,7 @@ fn a_generator_that_cannot_keep_up_counts_what_it_has_not_sent() {
 
 #[test]
 fn threads_without_connections_have_no_messages() {
-    let server = echo();
+    let server = TestServer::echo();
     let mut plan = plan(&server, 1_000.0, 2);
     plan.populations[0].connections = 1;
     // The other thread has connections of another population only.
@@ -214,7 +195,7 @@ fn a_flood_does_not_keep_other_populations_from_their_work() {
 
 #[test]
 fn the_messages_in_flight_of_closed_loops_are_no_backlog() {
-    let server = echo();
+    let server = TestServer::echo();
     let mut plan = Plan { warmup: Some(Duration::ZERO), ..plan(&server, 100.0, 1) };
     let closed =
         Population { connections: 4, load: Load::Closed { in_flight: 16 }, ..Population::new(Behaviour::Echo) };
