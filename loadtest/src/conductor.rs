@@ -1,4 +1,4 @@
-//! The steps of a run over all threads: connect, settle, warm up, measure, drain, close.
+//! The steps of a run over all threads: connect, pause, warm up, measure, drain, close.
 
 use crate::LoadError;
 use crate::broadcast::Join;
@@ -193,7 +193,7 @@ impl<'a> Conductor<'a> {
         }
         let threads = self.fleet.threads();
         let over = move |run: &Self| run.drained == threads || run.plan.stop.is_set();
-        self.enter(RunPhase::Settle, None);
+        self.enter(RunPhase::Pause, None);
         self.wait(Some(self.fleet.at(timetable.warm_up)), over);
         self.enter(RunPhase::WarmUp, Some(self.plan.warmup()));
         self.wait(Some(self.fleet.at(timetable.measure)), over);
@@ -351,7 +351,7 @@ impl<'a> Conductor<'a> {
             score.length = score.length.max(Duration::from_nanos(cut.to.saturating_sub(self.measured_from)));
         }
         let totals = match cut.phase {
-            RunPhase::Connect | RunPhase::Settle | RunPhase::WarmUp => &mut score.before,
+            RunPhase::Connect | RunPhase::Pause | RunPhase::WarmUp => &mut score.before,
             RunPhase::Measure | RunPhase::Drain => &mut score.measured,
             RunPhase::Close => &mut score.after,
         };

@@ -19,7 +19,7 @@
 //! load ([`Load`]) and messages ([`Content`]). Each population has figures of its own, in a run of
 //! several at the same time.
 //!
-//! A run goes through [`RunPhase`]s: it connects, settles, warms up, measures, waits for
+//! A run goes through [`RunPhase`]s: it connects, pauses, warms up, measures, waits for
 //! outstanding replies, and closes. A message belongs to the phase in which it was due, and its
 //! reply to the same. The figures of connecting are separate from those of messages; its stages
 //! (TCP, TLS, upgrade) have a histogram each. Their times include the work of the thread for the

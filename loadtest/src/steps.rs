@@ -11,7 +11,7 @@ pub enum RunPhase {
     Connect,
     /// All connections are open or have failed. A short pause, in which the server completes the
     /// work of opening them.
-    Settle,
+    Pause,
     /// Messages are sent but not measured.
     WarmUp,
     /// Messages are sent and measured.
@@ -28,7 +28,7 @@ impl RunPhase {
     pub fn name(self) -> &'static str {
         match self {
             Self::Connect => "connecting",
-            Self::Settle => "settling",
+            Self::Pause => "pausing",
             Self::WarmUp => "warming up",
             Self::Measure => "measuring",
             Self::Drain => "draining",
@@ -38,9 +38,9 @@ impl RunPhase {
 }
 
 /// The length of the pause after connecting.
-pub(crate) const SETTLE: Duration = Duration::from_millis(50);
+pub(crate) const PAUSE: Duration = Duration::from_millis(50);
 
-/// The ends of the phases from [`RunPhase::Settle`] to [`RunPhase::Measure`]: the same on all
+/// The ends of the phases from [`RunPhase::Pause`] to [`RunPhase::Measure`]: the same on all
 /// threads, in nanoseconds since the run's epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Timetable {
@@ -51,10 +51,10 @@ pub(crate) struct Timetable {
 }
 
 impl Timetable {
-    /// A timetable whose settling begins at `now`.
+    /// A timetable whose pause begins at `now`.
     pub(crate) fn new(now: u64, warm_up: Duration, measure: Option<Duration>) -> Self {
         let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        let start = now.saturating_add(nanos(SETTLE));
+        let start = now.saturating_add(nanos(PAUSE));
         let begin = start.saturating_add(nanos(warm_up));
         Self {
             warm_up: start,
@@ -66,7 +66,7 @@ impl Timetable {
     /// The end of `phase`, if it ends by time.
     pub(crate) fn end_of(&self, phase: RunPhase) -> Option<u64> {
         let end = match phase {
-            RunPhase::Settle => self.warm_up,
+            RunPhase::Pause => self.warm_up,
             RunPhase::WarmUp => self.measure,
             RunPhase::Measure => self.drain,
             RunPhase::Connect | RunPhase::Drain | RunPhase::Close => return None,
@@ -83,7 +83,7 @@ mod tests {
     fn phases_follow_one_another() {
         let second = Duration::from_secs(1);
         let table = Timetable::new(7, second, Some(3 * second));
-        assert_eq!(table.end_of(RunPhase::Settle), Some(50_000_007));
+        assert_eq!(table.end_of(RunPhase::Pause), Some(50_000_007));
         assert_eq!(table.end_of(RunPhase::WarmUp), Some(1_050_000_007));
         assert_eq!(table.end_of(RunPhase::Measure), Some(4_050_000_007));
         assert!(

@@ -12,8 +12,9 @@ use std::fs;
 use std::net::SocketAddr;
 use std::ops::Range;
 
-/// The number of handshakes in progress over all threads if the server's limit is unknown.
-const DEFAULT_HANDSHAKES: u32 = 64;
+/// The default number of handshakes in progress at a time, over all threads, unless the limit of the
+/// server's accept queue is known.
+pub const HANDSHAKES: u32 = 64;
 
 /// The limit of an accept queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -34,8 +35,8 @@ impl Backlog {
     pub(crate) fn handshakes(of: Option<&Self>) -> u32 {
         match of {
             Some(backlog) if backlog.exact => backlog.limit.max(1),
-            Some(backlog) => backlog.limit.clamp(1, DEFAULT_HANDSHAKES),
-            None => DEFAULT_HANDSHAKES,
+            Some(backlog) => backlog.limit.clamp(1, HANDSHAKES),
+            None => HANDSHAKES,
         }
     }
 }

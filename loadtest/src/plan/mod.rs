@@ -10,6 +10,7 @@ pub use population::{Behaviour, Load, Population};
 pub(crate) use target::Rotation;
 pub use target::Target;
 
+pub use crate::observe::listening::HANDSHAKES;
 use crate::processes::Edges;
 use ringway::{BusyPoll, ClientTls, Cores, Deflate, DriverChoice, HeaderMap};
 use std::net::IpAddr;
@@ -27,10 +28,6 @@ pub const MAX_IN_FLIGHT: u32 = 65_536;
 
 /// The maximum number of handshakes in progress at a time, over all threads.
 pub const MAX_HANDSHAKES: u32 = 65_536;
-
-/// The default number of handshakes in progress at a time, unless the limit of the server's accept
-/// queue is known.
-pub const HANDSHAKES: u32 = 64;
 
 /// The maximum number of bytes in flight on one connection, frame headers included. It bounds the
 /// output queued for the server.

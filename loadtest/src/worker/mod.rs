@@ -140,7 +140,7 @@ impl Worker {
     /// Begins to send by the timetable, once all threads have connected. `quotas` are this thread's
     /// shares of the messages of each population, if their number ends the run.
     pub(crate) fn begin(&mut self, shard: &mut Shard<'_, Self>, timetable: Timetable, quotas: Option<Vec<u64>>) {
-        self.phase = RunPhase::Settle;
+        self.phase = RunPhase::Pause;
         self.cx.timetable = Some(timetable);
         // A message of another thread can arrive before this one wakes up for the step.
         self.cx.edge = timetable.warm_up;
@@ -258,7 +258,7 @@ impl Worker {
         let (was_sending, before) = (self.cx.is_sending, self.cx.edge);
         while let Some(end) = timetable.end_of(self.phase).filter(|end| *end <= self.cx.now) {
             match self.phase {
-                RunPhase::Settle => {
+                RunPhase::Pause => {
                     self.phase = RunPhase::WarmUp;
                     self.cx.interval = end..u64::MAX;
                     self.cx.is_sending = true;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A server that accepts none of this many connections is assumed to accept no others.
-const HOPELESS: u64 = 256;
+const GIVE_UP_AFTER: u64 = 256;
 
 /// The time after which a thread asks again for a permit that it did not get, in nanoseconds.
 pub(super) const ASK_AGAIN: u64 = 1_000_000;
@@ -95,11 +95,11 @@ impl Opening {
     pub(super) fn proceed(&mut self, crew: u16, cx: &mut Context, shard: &mut Shard<'_, Worker>) -> Next {
         loop {
             let over = self.established + self.failed;
-            let hopeless = self.established == 0 && self.failed >= HOPELESS;
-            if over >= self.wanted || hopeless && over == self.started {
+            let is_given_up = self.established == 0 && self.failed >= GIVE_UP_AFTER;
+            if over >= self.wanted || is_given_up && over == self.started {
                 return Next::Over;
             }
-            if hopeless || self.started >= self.wanted {
+            if is_given_up || self.started >= self.wanted {
                 return Next::Wait;
             }
             if let Some(rate) = self.rate {
