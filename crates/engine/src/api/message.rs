@@ -75,7 +75,8 @@ impl<'a> Message<'a> {
     ///     Message::text_bytes(buffer)
     /// }
     ///
-    /// assert_eq!(numbered(&mut *b"message     ", 42).as_text(), Some("message  042"));
+    /// let mut buffer = *b"message     ";
+    /// assert_eq!(numbered(&mut buffer, 42).as_text(), Some("message  042"));
     /// ```
     ///
     /// # Panics
