@@ -5,6 +5,8 @@ use super::placement::Assignment;
 use super::signals;
 use crate::api::handler::Handler;
 use crate::api::shard::ShardHandle;
+use crate::metrics::published::Published;
+use crate::metrics::snapshot::{Metrics, MetricsReader};
 use crate::shard::core::Counters;
 use crate::tls::{ServedCertificate, TlsConfig, TlsReload};
 use ringway_codec::Scheme;
@@ -78,6 +80,8 @@ pub struct Running<H: Handler> {
     /// `None` without TLS.
     pub(super) tls_library: Option<String>,
     pub(super) in_use: ConfigsInUse,
+    /// The numbers of the shards.
+    pub(super) published: Vec<Arc<Published>>,
 }
 
 /// The threads that read certificates again. Only the threads of the shards own them, so they run
@@ -143,6 +147,20 @@ impl<H: Handler> Running<H> {
     #[must_use]
     pub fn handles(&self) -> &[ShardHandle<H>] {
         &self.handles
+    }
+
+    /// The numbers of all shards, as of the end of their last turns.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        self.metrics_reader().read()
+    }
+
+    /// Reads the numbers of all shards from any thread, as long as it exists: for an exporter of
+    /// metrics.
+    #[must_use]
+    pub fn metrics_reader(&self) -> MetricsReader {
+        let mailboxes = self.handles.iter().map(ShardHandle::mailbox_counts);
+        MetricsReader { shards: self.published.iter().cloned().zip(mailboxes).collect() }
     }
 
     /// Stops all shards, as [`Shard::stop`](crate::Shard::stop) does. Does not block; call

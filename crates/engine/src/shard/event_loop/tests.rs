@@ -5,6 +5,7 @@ mod client;
 mod compression;
 mod ending;
 mod flow;
+mod metering;
 mod opening;
 mod outgoing;
 mod overload;
