@@ -1,6 +1,7 @@
 //! The examples of the library, run as programs, against a client, or server, that shares no code
 //! with them.
 
+mod bridge;
 mod chat;
 mod client;
 mod deferred_auth;
