@@ -1,7 +1,7 @@
 //! Parsers of flag values: numbers, sizes and times with units, and other forms.
 
 use ringway::placement::{CoreList, CoreSet};
-use ringway::{BusyPoll, Cores, HeaderValue};
+use ringway::{BusyPoll, Cores, HeaderValue, Rate};
 use ringway_loadtest::parse;
 pub(crate) use ringway_loadtest::parse::{count, header, origin as origin_to_send, size, subprotocol, time};
 use std::ops::RangeInclusive;
@@ -155,6 +155,26 @@ pub(crate) fn connections(text: &str) -> Result<u32, String> {
 pub(crate) fn connect_rate(text: &str) -> Result<u64, String> {
     some_count(text)?;
     within(text, 1..=1_000_000_000).map(u64::from)
+}
+
+/// A number per second and a burst, as `20` or `20:100`. Without a burst, that of a second.
+pub(crate) fn rate(text: &str) -> Result<Rate, String> {
+    rate_of(text, "give a number per second from 1, and a burst, as 20 or 20:100", some_count)
+}
+
+/// The same in bytes, as `64K` or `64K:1M`.
+pub(crate) fn byte_rate(text: &str) -> Result<Rate, String> {
+    rate_of(text, "give a number of bytes per second from 1, and a burst, as 64K or 64K:1M", |part| {
+        some_size(part).map(|bytes| bytes as u64)
+    })
+}
+
+fn rate_of(text: &str, what: &str, number: impl Fn(&str) -> Result<u64, String>) -> Result<Rate, String> {
+    let part = |part: &str| number(part).map_err(|_| what.to_owned());
+    match text.split_once(':') {
+        None => part(text).map(Rate::per_second),
+        Some((per_second, burst)) => Ok(Rate::per_second(part(per_second)?).burst(part(burst)?)),
+    }
 }
 
 /// Messages in flight on one connection.

@@ -112,6 +112,7 @@
 //! - Addresses: [`Address`], [`UnixAddress`], [`UnixSocket`], [`PeerCredentials`]
 //! - Options: [`Config`], [`Limits`], [`Deflate`], [`OriginPolicy`], [`BufferConfig`],
 //!   [`BusyPoll`], [`DriverChoice`], [`OnPanic`]
+//! - Admission: [`Admission`], [`Rate`], [`OverRate`], [`RejectWith`], [`Network`]
 //! - TLS: [`TlsConfig`], [`ClientAuth`], [`TlsVersion`], [`ClientTls`]
 //! - The application: [`Handler`], [`Connection`], [`Shard`], [`ShardHandle`]; [`ConnectionId`],
 //!   [`TimerId`]
@@ -126,10 +127,11 @@
 //! - Errors: [`ConfigError`], [`OptionError`], [`StartError`], [`BindError`],
 //!   [`AddressError`], [`UnixBindError`], [`UringUnavailable`],
 //!   [`RunError`], [`ServeError`], [`ConnectError`], [`SourceError`], [`TargetError`],
-//!   [`HandshakeError`], [`TlsError`], [`PostError`], [`PingTooLong`], [`CodeNotSendable`]
+//!   [`HandshakeError`], [`NetworkError`], [`TlsError`], [`PostError`], [`PingTooLong`], [`CodeNotSendable`]
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
+mod admission;
 mod api;
 mod config;
 pub mod guide;
@@ -138,6 +140,9 @@ mod session;
 mod shard;
 mod tls;
 
+pub use admission::network::{Network, NetworkError};
+pub use admission::options::{Admission, OverRate, RejectWith};
+pub use admission::rate::Rate;
 pub use api::close::{CloseReason, Ending};
 pub use api::connection::{Connection, PingTooLong, SendOutcome};
 pub use api::endpoint::Endpoint;

@@ -76,7 +76,7 @@ impl FromStr for Network {
             None => (text, None),
         };
         let address: IpAddr = address.parse().map_err(|_| malformed())?;
-        let bits = if address.is_ipv4() { 32 } else { 128 };
+        let bits: u8 = if address.is_ipv4() { 32 } else { 128 };
         let prefix = match prefix {
             None => bits,
             Some(prefix) if prefix.bytes().all(|byte| byte.is_ascii_digit()) => {
@@ -160,7 +160,18 @@ mod tests {
 
     #[test]
     fn malformed_networks_are_refused_with_the_form_to_use() {
-        for text in ["", "/8", "10.0.0.0/", "10.0.0.0/33", "10.0.0.0/+8", "10.0.0.0/-1", "::/129", "10.0.0", "a/8", "::ffff:0:0/95"] {
+        for text in [
+            "",
+            "/8",
+            "10.0.0.0/",
+            "10.0.0.0/33",
+            "10.0.0.0/+8",
+            "10.0.0.0/-1",
+            "::/129",
+            "10.0.0",
+            "a/8",
+            "::ffff:0:0/95",
+        ] {
             let error = text.parse::<Network>().expect_err(text);
             assert!(error.to_string().contains("is not a network"), "{error}");
         }

@@ -140,8 +140,10 @@ mod tests {
         throttle.spend(SLOT, 5, 200, start);
         assert_eq!(throttle.allowance(SLOT, start), 0);
         throttle.pause(SLOT, start);
-        assert_eq!(throttle.wait(start), Some(Duration::from_millis(1010)), "100 bytes of debt, and one more");
         let mut fired = Vec::new();
+        // The wheel looks at a distant timer earlier.
+        assert!(throttle.wait(start).is_some_and(|wait| wait <= Duration::from_millis(1010)));
+        // 100 bytes of debt, and one more.
         assert_eq!(throttle.expired(start + Duration::from_millis(1009), &mut fired).count(), 0);
         let end = start + Duration::from_millis(1010);
         assert_eq!(throttle.expired(end, &mut fired).collect::<Vec<_>>(), [SLOT]);
