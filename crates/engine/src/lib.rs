@@ -98,12 +98,13 @@
 //! 2. [The life of a connection](guide::connections): handshake, open, messages, closing
 //! 3. [Sending](guide::sending): replies, messages, prepared messages, and backpressure
 //! 4. [Limits](guide::limits), the memory budget and deadlines, and what happens at each of them
-//! 5. [Panics](guide::panics) of a handler
-//! 6. [Timers](guide::timers) of connections, and the alarm of a shard
-//! 7. [Compression](guide::compression)
-//! 8. [Running](guide::running): addresses, signals and stopping
-//! 9. [Being a client](guide::clients)
-//! 10. [Errors](guide::errors)
+//! 5. [Admission](guide::admission): limits over all shards, rates, and clients behind a proxy
+//! 6. [Panics](guide::panics) of a handler
+//! 7. [Timers](guide::timers) of connections, and the alarm of a shard
+//! 8. [Compression](guide::compression)
+//! 9. [Running](guide::running): addresses, signals and stopping
+//! 10. [Being a client](guide::clients)
+//! 11. [Errors](guide::errors)
 //!
 //! # The items by topic
 //!

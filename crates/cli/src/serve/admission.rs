@@ -1,8 +1,8 @@
 //! The flags of `serve` for admission: which connections it takes, and how fast.
 
-use crate::values::{byte_rate, connections, rate, some_time};
+use crate::values::{byte_rate, connections, rate, some_time, trusted};
 use clap::{Args, ValueEnum};
-use ringway::{Admission, ConfigError, Limits, OverRate, Rate, RejectWith};
+use ringway::{Admission, ConfigError, Limits, Network, OverRate, Rate, RejectWith};
 use std::time::Duration;
 
 /// What happens to connections above the accept rate.
@@ -55,6 +55,10 @@ pub(crate) struct AdmissionOptions {
     /// Time in the Retry-After header of a rejection, in whole seconds
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = some_time)]
     retry_after: Duration,
+    /// Network of proxies that may name the address of a client, as 10.0.0.0/8, or `unix` for the
+    /// peers of Unix sockets; may be given several times [default: none]
+    #[arg(long, value_name = "CIDR|unix", value_parser = trusted)]
+    trust: Vec<TrustedPeers>,
     /// Maximum rate of messages per second on one connection, and the burst that may exceed it, as 20
     /// or 20:100; above it the connection is not read for a while [default: no limit]
     #[arg(long, value_name = "N[:BURST]", value_parser = rate)]
@@ -63,6 +67,13 @@ pub(crate) struct AdmissionOptions {
     /// or 64K:1M [default: no limit]
     #[arg(long, value_name = "SIZE[:BURST]", value_parser = byte_rate)]
     byte_rate: Option<Rate>,
+}
+
+/// Peers that are trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TrustedPeers {
+    Network(Network),
+    Unix,
 }
 
 impl AdmissionOptions {
@@ -83,7 +94,12 @@ impl AdmissionOptions {
             .accept_rate(self.accept_rate)?
             .over_accept_rate(over)
             .reject_with(reject_with)
-            .retry_after(self.retry_after)?;
+            .retry_after(self.retry_after)?
+            .trust(self.trust.iter().filter_map(|peers| match peers {
+                TrustedPeers::Network(network) => Some(*network),
+                TrustedPeers::Unix => None,
+            }))?
+            .trust_unix(self.trust.contains(&TrustedPeers::Unix));
         Ok(admission)
     }
 

@@ -115,11 +115,6 @@ pub(crate) struct Trust {
 }
 
 impl Trust {
-    /// Whether no peer is trusted.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.networks.is_empty() && !self.unix
-    }
-
     /// Whether an address is trusted.
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
         self.networks.iter().any(|network| network.contains(address))
@@ -182,8 +177,8 @@ mod tests {
     #[test]
     fn peers_of_unix_sockets_are_trusted_by_their_own_option() {
         let trust = Trust { networks: vec![network("127.0.0.0/8")], unix: false };
-        assert!(trust.trusts(Some(Ipv4Addr::LOCALHOST.into())) && !trust.trusts(None) && !trust.is_empty());
+        assert!(trust.trusts(Some(Ipv4Addr::LOCALHOST.into())) && !trust.trusts(None));
         let trust = Trust { unix: true, ..Trust::default() };
-        assert!(trust.trusts(None) && !trust.trusts(Some(Ipv4Addr::LOCALHOST.into())) && !trust.is_empty());
+        assert!(trust.trusts(None) && !trust.trusts(Some(Ipv4Addr::LOCALHOST.into())));
     }
 }

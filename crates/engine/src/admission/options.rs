@@ -1,8 +1,6 @@
 //! The options of admission.
 
-#[cfg(test)]
-use super::network::Network;
-use super::network::Trust;
+use super::network::{Network, Trust};
 use super::rate::Rate;
 use crate::config::{ConfigError, check_range};
 use std::time::Duration;
@@ -196,6 +194,34 @@ impl Admission {
         self.retry_after = time;
         self.check_retry_after()?;
         Ok(self)
+    }
+
+    /// The networks of the proxies that may name the address of a client, 1024 at most. Default:
+    /// none. Trust only proxies that set or remove what clients send, and no network that clients
+    /// are in.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for a list that is too long.
+    ///
+    /// ```
+    /// use ringway::Admission;
+    ///
+    /// let admission = Admission::new().trust(["10.0.0.0/8".parse()?, "fd00::/8".parse()?])?;
+    /// # let _ = admission;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn trust(mut self, networks: impl IntoIterator<Item = Network>) -> Result<Self, ConfigError> {
+        self.trust.networks = networks.into_iter().collect();
+        self.check_trust()?;
+        Ok(self)
+    }
+
+    /// Whether the peers of Unix sockets are trusted, which have no address. Default: no. The mode of
+    /// the socket's file decides who can connect ([`UnixSocket::mode`](crate::UnixSocket::mode)).
+    #[must_use]
+    pub fn trust_unix(mut self, trust: bool) -> Self {
+        self.trust.unix = trust;
+        self
     }
 
     /// Checks the range of each option. Called when the shards start.

@@ -50,7 +50,7 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
             return Ok(());
         }
         match self.driver.peer_address(slot).map(|address| address.ip()) {
-            Some(address) if !admission.trust.contains(address) => {
+            Some(address) if !admission.trust.trusts(Some(address)) => {
                 self.with_tickets(|tickets| tickets.admit_address(slot, address))
             }
             _ => Ok(()),
