@@ -1,6 +1,6 @@
 //! Parsers of flag values: numbers, sizes and times with units, and other forms.
 
-use crate::serve::admission::TrustedPeers;
+use crate::choices::TrustedPeers;
 use ringway::placement::{CoreList, CoreSet};
 use ringway::{BusyPoll, Cores, HeaderValue, NetworkError, Rate};
 use ringway_loadtest::parse;

@@ -4,7 +4,7 @@
 //! ranges and the relations between options; starting calls both.
 
 mod deflate;
-mod error;
+pub(crate) mod error;
 mod limits;
 
 pub use deflate::Deflate;
@@ -13,8 +13,8 @@ pub use limits::Limits;
 pub(crate) use limits::MIN_MEMORY;
 
 use crate::admission::options::Admission;
-pub(crate) use error::{check_range, check_tokens};
-use error::{check_time, is_origin};
+pub(crate) use error::check_tokens;
+use error::{check_range, check_time, is_origin};
 use ringway_codec::OriginPolicy;
 use ringway_io::{BufferConfig, BusyPoll};
 use std::time::Duration;

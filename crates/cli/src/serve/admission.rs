@@ -1,8 +1,9 @@
 //! The flags of `serve` for admission: which connections it takes, and how fast.
 
+use crate::choices::TrustedPeers;
 use crate::values::{byte_rate, connections, rate, some_time, trusted};
 use clap::{Args, ValueEnum};
-use ringway::{Admission, ConfigError, Limits, Network, OverRate, Rate, RejectWith};
+use ringway::{Admission, ConfigError, Limits, OverRate, Rate, RejectWith};
 use std::time::Duration;
 
 /// What happens to connections above the accept rate.
@@ -67,13 +68,6 @@ pub(crate) struct AdmissionOptions {
     /// or 64K:1M [default: no limit]
     #[arg(long, value_name = "SIZE[:BURST]", value_parser = byte_rate)]
     byte_rate: Option<Rate>,
-}
-
-/// Peers that are trusted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TrustedPeers {
-    Network(Network),
-    Unix,
 }
 
 impl AdmissionOptions {

@@ -2,7 +2,7 @@
 
 use super::network::{Network, Trust};
 use super::rate::Rate;
-use crate::config::{ConfigError, check_range};
+use crate::config::error::{ConfigError, check_range};
 use std::time::Duration;
 
 /// The maximum number of trusted networks: each is compared with the peer of each connection.

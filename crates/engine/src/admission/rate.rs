@@ -1,6 +1,6 @@
 //! Rates, and the token buckets that enforce them.
 
-use crate::config::ConfigError;
+use crate::config::error::ConfigError;
 use std::time::{Duration, Instant};
 
 const SECOND: u128 = 1_000_000_000;

@@ -5,7 +5,6 @@
 //! connection, and exists only with a rate.
 
 use super::rate::{Rate, TokenBucket, nanos_since};
-use crate::config::Limits;
 use ringway_io::{Slot, TimerWheel};
 use std::time::{Duration, Instant};
 
@@ -33,8 +32,7 @@ struct ConnectionBuckets {
 
 impl Throttle {
     /// `None` without a rate.
-    pub(crate) fn new(limits: &Limits, now: Instant) -> Option<Box<Self>> {
-        let Limits { message_rate: messages, byte_rate: bytes, .. } = *limits;
+    pub(crate) fn new(messages: Option<Rate>, bytes: Option<Rate>, now: Instant) -> Option<Box<Self>> {
         (messages.is_some() || bytes.is_some()).then(|| {
             let (connections, wheel) = (Vec::new(), TimerWheel::new(now, TICK));
             Box::new(Self { start: now, messages, bytes, connections, wheel })
@@ -123,13 +121,12 @@ mod tests {
     const SLOT: Slot = Slot::new(3, 1);
 
     fn throttle(messages: Option<Rate>, bytes: Option<Rate>, now: Instant) -> Box<Throttle> {
-        let limits = Limits { message_rate: messages, byte_rate: bytes, ..Limits::default() };
-        Throttle::new(&limits, now).expect("it has a rate")
+        Throttle::new(messages, bytes, now).expect("it has a rate")
     }
 
     #[test]
     fn without_a_rate_there_is_no_state() {
-        assert!(Throttle::new(&Limits::default(), Instant::now()).is_none());
+        assert!(Throttle::new(None, None, Instant::now()).is_none());
     }
 
     #[test]

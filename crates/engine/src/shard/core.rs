@@ -161,7 +161,7 @@ impl Core {
             shortage: Shortage::default(),
             tls: None,
             tickets: None,
-            throttle: Throttle::new(&limits, now),
+            throttle: Throttle::new(limits.message_rate, limits.byte_rate, now),
             notices: Notices::default(),
             clock: ShardClock::new(now),
             wheel: TimerWheel::new(now, TICK),
