@@ -169,6 +169,8 @@ impl Families<'_, '_> {
             let paused = shard.paused;
             vec![("handler", paused.by_handler), ("backlog", paused.by_backlog), ("memory", paused.by_memory)]
         })?;
+        let help = "Pauses of connections that had used up their message or byte rate";
+        self.counter("ringway_rate_pauses", help, None, |shard| shard.counters.rate_pauses)?;
         let help = "Connections that were closed because their peer did not read";
         self.counter("ringway_slow_closed", help, None, |shard| {
             let counters = &shard.counters;

@@ -51,6 +51,7 @@ words!(Counters {
     rejected_handshakes,
     rejected_address,
     rejected_proxy,
+    rate_pauses,
     rejected_draining,
     published,
     deliveries,
