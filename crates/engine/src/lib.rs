@@ -118,6 +118,7 @@
 //! - The opening handshake: [`Request`], [`Upgrade`], [`Response`]; [`StatusCode`], [`HeaderMap`],
 //!   [`HeaderName`], [`HeaderValue`]
 //! - Messages: [`Message`], [`MessageKind`], [`Prepared`], [`SendOutcome`]
+//! - Topics: [`TopicPolicy`], [`Published`], [`TopicLimit`]; [`Publisher`], [`PublishError`]
 //! - The end of a connection: [`CloseReason`], [`Ending`], [`CloseCode`], [`ProtocolError`]
 //! - Outgoing connections: [`Endpoint`], [`Target`], [`Scheme`]
 //! - TLS: [`TlsConfig`], [`ClientAuth`], [`TlsVersion`], [`ClientTls`], [`TlsSession`],
@@ -137,6 +138,7 @@ mod run;
 mod session;
 mod shard;
 mod tls;
+mod topics;
 
 pub use api::close::{CloseReason, Ending};
 pub use api::connection::{Connection, PingTooLong, SendOutcome};
@@ -150,6 +152,7 @@ pub use api::request::Request;
 pub use api::response::{Response, Upgrade};
 pub use api::shard::{Shard, ShardHandle};
 pub use api::tls::TlsSession;
+pub use api::topic::{Published, TopicLimit, TopicPolicy};
 pub use config::{Config, ConfigError, Cores, Deflate, DriverChoice, Limits, OnPanic, Shards};
 pub use run::client::Client;
 pub use run::error::{RunError, ServeError, StartError};
@@ -159,6 +162,7 @@ pub use run::server::Server;
 pub use shard::core::Counters;
 pub use shard::mailbox::PostError;
 pub use tls::{ClientAuth, ClientTls, ServedCertificate, TlsConfig, TlsError, TlsVersion};
+pub use topics::publisher::{PublishError, Publisher};
 
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

@@ -2,6 +2,7 @@
 //! pending work.
 
 use crate::api::tls::TlsSession;
+use crate::api::topic::{Published, TopicLimit};
 use crate::config::{Config, Limits};
 use crate::session::compression::Compressors;
 use crate::shard::clock::{ShardClock, TICK};
@@ -10,8 +11,10 @@ use crate::shard::notices::Notices;
 use crate::shard::slice::Slices;
 use crate::shard::timers::UserTimers;
 use crate::tls::table::TlsTable;
+use crate::topics::Topics;
 use rand::Rng;
 use rand::rngs::StdRng;
+use ringway_codec::Prepared;
 use ringway_io::{Output, Slot, TimerWheel};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -69,6 +72,29 @@ pub struct Counters {
     pub deflate_input: u64,
     /// Bytes of these messages after compression, with their frame headers.
     pub deflate_output: u64,
+    /// Messages that were published on this shard.
+    pub published: u64,
+    /// Messages that other shards, or threads without a shard, have published for this one.
+    pub mailbox_messages: u64,
+    /// How often messages waited because the mailbox of another shard was full.
+    pub mailbox_full: u64,
+    /// Messages that were dropped, or replaced by a later one of their key, because the mailbox of
+    /// another shard stayed full. Its subscribers are treated as the policies of the topics say.
+    pub forwards_dropped: u64,
+    /// Published messages that were queued for a subscriber: one for each of both.
+    pub deliveries: u64,
+    /// Published messages that a slow subscriber has missed by
+    /// [`TopicPolicy::Close`](crate::TopicPolicy::Close), in the segment in which it was closed.
+    pub deliveries_dropped_close: u64,
+    /// Published messages that a slow subscriber has missed by
+    /// [`TopicPolicy::DropNewest`](crate::TopicPolicy::DropNewest).
+    pub deliveries_dropped_newest: u64,
+    /// Published messages that were not queued for a slow subscriber by
+    /// [`TopicPolicy::Latest`](crate::TopicPolicy::Latest). Those that are the latest of their keys
+    /// when it has read its output are queued then, and are deliveries as well.
+    pub deliveries_dropped_latest: u64,
+    /// Connections that were closed with 1013 because they read a topic too slowly.
+    pub slow_closed: u64,
 }
 
 /// The state of a shard that its sessions use. State that is budgeted or counted for a whole shard
@@ -91,6 +117,12 @@ pub(crate) struct Core {
     pub(crate) shortage: Shortage,
     /// The layers of the connections with TLS; `None` if there has been none.
     pub(crate) tls: Option<Box<TlsTable>>,
+    /// The topics; `None` until one is used, if the shard is the only one.
+    pub(crate) topics: Option<Box<Topics>>,
+    /// Whether published messages wait for the sweep. Direct sends have to follow them.
+    pub(crate) has_published: bool,
+    /// Whether subscribers wait for the latest messages of a topic.
+    pub(crate) has_lagging: bool,
     pub(crate) notices: Notices,
     pub(crate) clock: ShardClock,
     wheel: TimerWheel,
@@ -117,6 +149,9 @@ impl Core {
             counters: Counters::default(),
             shortage: Shortage::default(),
             tls: None,
+            topics: None,
+            has_published: false,
+            has_lagging: false,
             notices: Notices::default(),
             clock: ShardClock::new(now),
             wheel: TimerWheel::new(now, TICK),
@@ -128,6 +163,53 @@ impl Core {
     /// The TLS session of a connection.
     pub(crate) fn tls_session(&self, slot: Slot) -> Option<TlsSession<'_>> {
         self.tls.as_ref()?.get(slot).map(TlsSession::new)
+    }
+
+    /// Ends the subscriptions of a connection.
+    #[inline]
+    pub(crate) fn unsubscribe_all(&mut self, slot: Slot) {
+        if self.topics.as_ref().is_some_and(|topics| topics.registry.subscriber(slot.index()).is_some()) {
+            self.with_topics(|topics, _| topics.leave_all(slot.index()));
+        }
+    }
+
+    /// Notes that the outbox of a connection has room for messages of topics.
+    #[cold]
+    pub(crate) fn has_topic_room(&mut self, slot: Slot) {
+        if let Some(topics) = &mut self.topics {
+            topics.lagging.has_room(slot.index());
+        }
+    }
+
+    /// Calls `change` with the topics, and charges what they hold.
+    pub(crate) fn with_topics<R>(&mut self, change: impl FnOnce(&mut Topics, &Limits) -> R) -> R {
+        let topics = self.topics.get_or_insert_default();
+        let before = topics.held();
+        let result = change(topics, &self.limits);
+        let after = topics.held();
+        self.memory.recharge(before, after);
+        self.note_topics();
+        result
+    }
+
+    /// Publishes a message, to all subscribers except for one that is up to date.
+    pub(crate) fn publish(
+        &mut self,
+        topic: &str,
+        key: u64,
+        message: &Prepared,
+        except: Option<u32>,
+    ) -> Result<Published, TopicLimit> {
+        let published = self.with_topics(|topics, limits| topics.publish(topic, key, message, except, limits))?;
+        self.counters.published += 1;
+        Ok(published)
+    }
+
+    /// Updates what the topics' state means for the connections.
+    pub(crate) fn note_topics(&mut self) {
+        let topics = self.topics.as_deref();
+        self.has_published = topics.is_some_and(|topics| !topics.log.is_empty());
+        self.has_lagging = topics.is_some_and(|topics| !topics.lagging.is_empty());
     }
 
     /// Begins a turn.
@@ -175,10 +257,20 @@ impl Core {
     /// without limit.
     pub(crate) fn poll_timeout(&self, now: Instant) -> Option<Duration> {
         let handshakes = self.tls.as_ref().map_or(0, |tls| tls.waiting());
-        if !self.dirty.is_empty() || !self.waiting.is_empty() || handshakes > 0 {
+        let topics = self.topics.as_deref();
+        if !self.dirty.is_empty()
+            || !self.waiting.is_empty()
+            || handshakes > 0
+            || topics.is_some_and(|topics| topics.has_work())
+        {
             return Some(Duration::ZERO);
         }
-        [self.wheel.wait(self.clock.at(now)), self.timers.wait(now), self.relief_wait()].into_iter().flatten().min()
+        // A mailbox that was full is tried again.
+        let others = topics.is_some_and(|topics| topics.waits_for_others()).then_some(Duration::from_millis(1));
+        [self.wheel.wait(self.clock.at(now)), self.timers.wait(now), self.relief_wait(), others]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Whether memory is short, or was short until now.
