@@ -97,13 +97,14 @@
 //! 1. [Shards](guide::shards): threads, handlers, and how shards reach each other
 //! 2. [The life of a connection](guide::connections): handshake, open, messages, closing
 //! 3. [Sending](guide::sending): replies, messages, prepared messages, and backpressure
-//! 4. [Limits](guide::limits), the memory budget and deadlines, and what happens at each of them
-//! 5. [Panics](guide::panics) of a handler
-//! 6. [Timers](guide::timers) of connections, and the alarm of a shard
-//! 7. [Compression](guide::compression)
-//! 8. [Running](guide::running): addresses, signals and stopping
-//! 9. [Being a client](guide::clients)
-//! 10. [Errors](guide::errors)
+//! 4. [Topics](guide::topics): messages to all who have subscribed
+//! 5. [Limits](guide::limits), the memory budget and deadlines, and what happens at each of them
+//! 6. [Panics](guide::panics) of a handler
+//! 7. [Timers](guide::timers) of connections, and the alarm of a shard
+//! 8. [Compression](guide::compression)
+//! 9. [Running](guide::running): addresses, signals and stopping
+//! 10. [Being a client](guide::clients)
+//! 11. [Errors](guide::errors)
 //!
 //! # The items by topic
 //!

@@ -3,17 +3,18 @@
 //! 1. [`shards`]: threads, handlers, and how shards reach each other
 //! 2. [`connections`]: the life of a connection, from its handshake to its end
 //! 3. [`sending`]: replies, messages, prepared messages, and backpressure
-//! 4. [`limits`]: limits, the memory budget and deadlines, and what happens at each of them
-//! 5. [`panics`]: what a panic of a handler ends
-//! 6. [`timers`]: timers of connections and the alarm of a shard
-//! 7. [`compression`]: what it costs, and when to use it
-//! 8. [`running`]: starting, signals and stopping
-//! 9. [`clients`]: connections that the handler opens
-//! 10. [`tls`]: certificates, verification, and what a connection with TLS costs
-//! 11. [`errors`]: the error types and where each one comes from
+//! 4. [`topics`]: messages to all subscribers, their order, and slow readers
+//! 5. [`limits`]: limits, the memory budget and deadlines, and what happens at each of them
+//! 6. [`panics`]: what a panic of a handler ends
+//! 7. [`timers`]: timers of connections and the alarm of a shard
+//! 8. [`compression`]: what it costs, and when to use it
+//! 9. [`running`]: starting, signals and stopping
+//! 10. [`clients`]: connections that the handler opens
+//! 11. [`tls`]: certificates, verification, and what a connection with TLS costs
+//! 12. [`errors`]: the error types and where each one comes from
 //!
 //! Complete programs are in the folder `examples` of the crate: `echo`, `chat` (a room over all
-//! shards), `deferred_auth` (authentication on other threads) and `client`.
+//! shards), `authentication` (authentication on other threads) and `client`.
 
 pub mod clients;
 pub mod compression;
@@ -26,3 +27,4 @@ pub mod sending;
 pub mod shards;
 pub mod timers;
 pub mod tls;
+pub mod topics;

@@ -63,7 +63,7 @@ impl Launch {
         }
         let limits = Limits { max_memory: Some(max_memory), ..self.limits };
         let config = Arc::new(self.config);
-        let desks = Exchange::new(cores.len(), limits.max_published);
+        let desks = Exchange::desks(cores.len(), limits.max_published);
         let (ended, ends) = mpsc::channel();
         let certificates: Arc<Certificates> = Arc::default();
         let schemes = tls.iter().map(|tls| if tls.is_some() { Scheme::Wss } else { Scheme::Ws }).collect();

@@ -898,7 +898,7 @@ impl<S> Recipient for Link<S> {
     }
 
     fn close_slow(&mut self, core: &mut Core) {
-        core.counters.slow_closed += 1;
+        core.counters.topic_closes += 1;
         // As in `terminate`.
         let before = self.held_input();
         self.fail(CloseCode::TRY_AGAIN, "the client reads too slowly", Ending::SlowReader, core);

@@ -72,29 +72,45 @@ pub struct Counters {
     pub deflate_input: u64,
     /// Bytes of these messages after compression, with their frame headers.
     pub deflate_output: u64,
-    /// Messages that were published on this shard.
+    /// Accepted connections that were refused, with a response or a close, because the shard or the
+    /// process was at its limit of connections.
+    pub rejected_limit: u64,
+    /// Accepted connections that were refused because connections arrived faster than the limit of
+    /// the accept rate.
+    pub rejected_rate: u64,
+    /// Accepted connections that were refused because too many opening handshakes were in progress.
+    pub rejected_handshakes: u64,
+    /// Accepted connections that were refused because their address had too many connections.
+    pub rejected_address: u64,
+    /// Accepted connections that were refused because of the PROXY protocol: its header was missing
+    /// or malformed, or came from an address that is not trusted.
+    pub rejected_proxy: u64,
+    /// Accepted connections that were refused with 503 because the shard was draining or stopping.
+    pub rejected_draining: u64,
+    /// Messages that were published on this shard, once each, regardless of the number of
+    /// subscribers.
     pub published: u64,
-    /// Messages that other shards, or threads without a shard, have published for this one.
-    pub mailbox_messages: u64,
-    /// How often messages waited because the mailbox of another shard was full.
-    pub mailbox_full: u64,
-    /// Messages that were dropped, or replaced by a later one of their key, because the mailbox of
-    /// another shard stayed full. Its subscribers are treated as the policies of the topics say.
-    pub forwards_dropped: u64,
-    /// Published messages that were queued for a subscriber: one for each of both.
+    /// Published messages that were queued for a subscriber of this shard, once for each subscriber.
     pub deliveries: u64,
-    /// Published messages that a slow subscriber has missed by
-    /// [`TopicPolicy::Close`](crate::TopicPolicy::Close), in the segment in which it was closed.
-    pub deliveries_dropped_close: u64,
-    /// Published messages that a slow subscriber has missed by
-    /// [`TopicPolicy::DropNewest`](crate::TopicPolicy::DropNewest).
-    pub deliveries_dropped_newest: u64,
-    /// Published messages that were not queued for a slow subscriber by
-    /// [`TopicPolicy::Latest`](crate::TopicPolicy::Latest). Those that are the latest of their keys
-    /// when it has read its output are queued then, and are deliveries as well.
-    pub deliveries_dropped_latest: u64,
-    /// Connections that were closed with 1013 because they read a topic too slowly.
-    pub slow_closed: u64,
+    /// Deliveries that a topic with the policy `DropNewest` has dropped for slow subscribers.
+    pub dropped_newest: u64,
+    /// Published messages that a topic with the policy `Latest` has not queued for a slow subscriber.
+    /// Those that are still the latest of their keys when it has read its output are queued then, and
+    /// are deliveries as well.
+    pub dropped_latest: u64,
+    /// Deliveries that a topic with the policy `Close` has dropped with the connections of slow
+    /// subscribers.
+    pub dropped_close: u64,
+    /// Published messages for other shards that were dropped, or replaced by newer ones of the same
+    /// key, because the mailbox stayed full.
+    pub dropped_mailbox: u64,
+    /// Connections that a topic with the policy `Close` has closed with 1013, because they were slow.
+    pub topic_closes: u64,
+    /// How often a message to another shard found its mailbox full.
+    pub mailbox_full: u64,
+    /// Published messages that this shard has taken out of its mailbox, from other shards and from
+    /// threads without a shard.
+    pub mailbox_messages: u64,
 }
 
 /// The state of a shard that its sessions use. State that is budgeted or counted for a whole shard

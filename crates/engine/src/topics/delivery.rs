@@ -182,7 +182,7 @@ impl<R: Recipient> Delivery<'_, R> {
             let state = registry.topic(topic);
             let positions = state.positions(numbers.clone());
             if !lagging.is_empty() && lagging.contains(index, topic) {
-                core.counters.deliveries_dropped_latest += positions.len() as u64;
+                core.counters.dropped_latest += positions.len() as u64;
             } else {
                 scratch.extend(state.entries.range(positions));
             }
@@ -195,7 +195,7 @@ impl<R: Recipient> Delivery<'_, R> {
             let count = match &entry.content {
                 Content::Message { prepared, .. } if prepared.as_frame().len() <= recipient.room(core) => {
                     if state.policy == TopicPolicy::Latest && lagging.contains(index, entry.topic) {
-                        core.counters.deliveries_dropped_latest += 1;
+                        core.counters.dropped_latest += 1;
                         continue;
                     }
                     recipient.push_prepared(prepared, core);
@@ -208,18 +208,18 @@ impl<R: Recipient> Delivery<'_, R> {
             };
             match state.policy {
                 TopicPolicy::Close => {
-                    core.counters.deliveries_dropped_close += (scratch.len() - at) as u64 - 1 + count;
+                    core.counters.dropped_close += (scratch.len() - at) as u64 - 1 + count;
                     return Outcome::TooSlow;
                 }
                 TopicPolicy::DropNewest => {
-                    core.counters.deliveries_dropped_newest += count;
+                    core.counters.dropped_newest += count;
                     match missed.back_mut() {
                         Some(last) if last.index == index && last.topic == state.name => last.count += count,
                         _ => missed.push_back(Missed { index, topic: Arc::clone(&state.name), count }),
                     }
                 }
                 TopicPolicy::Latest => {
-                    core.counters.deliveries_dropped_latest += count;
+                    core.counters.dropped_latest += count;
                     if matches!(entry.content, Content::Message { .. }) {
                         lagging.insert(index, Lag { topic: entry.topic, from: number });
                     }

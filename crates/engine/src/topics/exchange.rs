@@ -99,9 +99,9 @@ struct Seat {
 }
 
 impl Exchange {
-    /// An exchange, and the desk of each shard. `max_bytes`: the limit of each mailbox, which one
+    /// Creates an exchange: the desk of each shard. `max_bytes`: the limit of each mailbox, which one
     /// parcel can exceed.
-    pub(crate) fn new(shards: usize, max_bytes: usize) -> Vec<Desk> {
+    pub(crate) fn desks(shards: usize, max_bytes: usize) -> Vec<Desk> {
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..shards).map(|_| sync_channel(CAPACITY)).unzip();
         let seats = senders.into_iter().map(|sender| Seat {
             sender,

@@ -81,7 +81,8 @@ impl Topics {
             }
             let state = self.registry.topic_mut(topic);
             state.joined.clear();
-            while state.entries.pop_front_if(|number| *number < self.segment.end).is_some() {}
+            let swept = state.positions(0..self.segment.end);
+            state.entries.drain(swept);
             self.segment.topics.pop_front();
             self.segment.position = usize::MAX;
             self.registry.release_unused(topic);
@@ -110,7 +111,7 @@ pub(crate) fn sweep<D: Driver, H: Handler>(shard: &mut Dispatch<'_, D, H>) {
         topics.post()
     });
     shard.core.counters.mailbox_full += full;
-    shard.core.counters.forwards_dropped += dropped;
+    shard.core.counters.dropped_mailbox += dropped;
     while let Some(index) = shard.core.topics.as_mut().and_then(|topics| topics.lagging.take_ready()) {
         if let Some(session) = shard.sessions.at_mut(index) {
             deliver_latest(&mut session.link, shard.core);

@@ -65,7 +65,7 @@ impl<H: Handler> World<H> {
     }
 
     pub(super) fn with(seed: u64, faults: Faults, config: Config, limits: Limits, handler: H) -> Self {
-        let desk = Exchange::new(1, limits.max_published).remove(0);
+        let desk = Exchange::desks(1, limits.max_published).remove(0);
         Self::beside_others(seed, faults, config, limits, handler, desk)
     }
 

@@ -218,7 +218,7 @@ fn run(seed: u64, faults: Faults) -> usize {
     // Few sends in each turn, so that a sweep takes several.
     let config = Config { ring_entries: rng.random_range(1..=3), deflate, ..Config::default() };
     let limits = Limits { max_buffered: 1 << 30, ..Limits::default() };
-    let mut worlds: Vec<World<Member>> = Exchange::new(SHARDS, limits.max_published)
+    let mut worlds: Vec<World<Member>> = Exchange::desks(SHARDS, limits.max_published)
         .into_iter()
         .enumerate()
         .map(|(shard, desk)| {
