@@ -4,7 +4,8 @@ use ringway_tests::{Frame, Received, ServerProcess, WirePeer, guarded, program, 
 use rustix::process::Pid;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
-use std::process::Stdio;
+use std::net::SocketAddr;
+use std::process::{Child, ChildStdout, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -184,30 +185,56 @@ fn pushed_messages_are_numbered_and_none_comes_before_its_time() {
     }
 }
 
+/// A server of an application that stops with its standard input, and prints its counts then.
+struct Piped {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    address: SocketAddr,
+}
+
+impl Piped {
+    fn start(app: &str) -> Self {
+        let app = format!("--app={app}");
+        let mut command = ringway(&["serve", "--listen=127.0.0.1:0", "--shards=1", &app]);
+        command.args(["--max-buffered=64K", "--stop-with-stdin"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("the program starts");
+        let mut stdout = BufReader::new(child.stdout.take().expect("it is a pipe"));
+        let mut first = String::new();
+        stdout.read_line(&mut first).expect("UTF-8");
+        let address = first.trim().strip_prefix("listening on ws://").and_then(|address| address.parse().ok());
+        let address = address.unwrap_or_else(|| panic!("its address, not {first:?}"));
+        Self { child, stdout, address }
+    }
+
+    /// Stops it, and returns the numbers of the line with its counts.
+    fn counts(mut self, label: &str) -> Vec<u64> {
+        let pid = Pid::from_child(&self.child);
+        drop(self.child.stdin.take());
+        let mut rest = String::new();
+        guarded(pid, || self.stdout.read_to_string(&mut rest)).expect("UTF-8");
+        assert!(guarded(pid, || self.child.wait()).expect("it is our child").success());
+        let counts = rest.lines().last().and_then(|line| line.strip_prefix(label)).expect("it prints its counts");
+        counts.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse().ok()).collect()
+    }
+}
+
 /// One connection reads all, and the other nothing until the first has received 2000 messages of
 /// 16 KiB, more than the outbox and the buffers of the kernel hold.
 #[test]
 fn a_slow_reader_sees_gaps_and_the_server_counts_them() {
     const SIZE: usize = 16 << 10;
-    let mut command = ringway(&["serve", "--listen=127.0.0.1:0", "--shards=1", "--app=push:2k:16K"]);
-    command.args(["--max-buffered=64K", "--stop-with-stdin"]);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = command.spawn().expect("the program starts");
-    let pid = Pid::from_child(&child);
-    let mut stdout = BufReader::new(child.stdout.take().expect("it is a pipe"));
-    let mut first = String::new();
-    stdout.read_line(&mut first).expect("UTF-8");
-    let address = first.trim().strip_prefix("listening on ws://").and_then(|address| address.parse().ok());
-    let address = address.unwrap_or_else(|| panic!("its address, not {first:?}"));
+    let serving = Piped::start("push:2k:16K");
+    let address = serving.address;
 
     let mut slow = WirePeer::connect_narrow(address);
     slow.upgrade();
     let mut fast = WirePeer::open(address);
-    let mut received = 1;
+    let mut received = 1_u64;
     while number(&fast.frame(), SIZE) < 2_000 {
         received += 1;
     }
-    let (mut expected, mut skipped, mut of_slow) = (0, 0, 0);
+    let (mut expected, mut skipped, mut of_slow) = (0, 0, 0_u64);
     while skipped == 0 {
         let next = number(&slow.frame(), SIZE);
         assert!(next >= expected, "message {next} comes after message {}", expected - 1);
@@ -215,13 +242,11 @@ fn a_slow_reader_sees_gaps_and_the_server_counts_them() {
     }
     // The rest of both connections is not counted here.
     drop((slow, fast));
-    drop(child.stdin.take());
-    let mut rest = String::new();
-    guarded(pid, || stdout.read_to_string(&mut rest)).expect("UTF-8");
-    assert!(guarded(pid, || child.wait()).expect("it is our child").success());
-    let counts = rest.lines().last().and_then(|line| line.strip_prefix("pushed       ")).expect("it prints its counts");
-    let counts: Vec<u32> = counts.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse().ok()).collect();
-    assert!(counts[0] >= received + of_slow && counts[1] >= skipped, "{counts:?}: {received} {of_slow} {skipped}");
+    let counts = serving.counts("pushed       ");
+    assert!(
+        counts[0] >= received + of_slow && counts[1] >= u64::from(skipped),
+        "{counts:?}: {received} {of_slow} {skipped}"
+    );
 }
 
 /// What a load against an application has counted for its only population.
@@ -252,34 +277,21 @@ fn a_broadcast_reaches_the_connections_of_all_shards_in_order() {
 
 #[test]
 fn a_broadcast_counts_what_it_skips_for_a_slow_reader() {
-    let mut command = ringway(&["serve", "--listen=127.0.0.1:0", "--shards=1", "--app=broadcast"]);
-    command.args(["--max-buffered=64K", "--stop-with-stdin"]);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = command.spawn().expect("the program starts");
-    let pid = Pid::from_child(&child);
-    let mut stdout = BufReader::new(child.stdout.take().expect("it is a pipe"));
-    let mut first = String::new();
-    stdout.read_line(&mut first).expect("UTF-8");
-    let address = first.trim().strip_prefix("listening on ws://").and_then(|address| address.parse().ok());
-    let address = address.unwrap_or_else(|| panic!("its address, not {first:?}"));
+    let serving = Piped::start("broadcast");
+    let address = serving.address;
     let mut slow = WirePeer::connect_narrow(address);
     slow.upgrade();
     let mut sender = WirePeer::open(address);
     // The sender reads its own copies, so that it is not slow. 16 MiB are more than the outbox and
     // the buffers of the kernel hold for the other one.
-    const MESSAGES: usize = 1024;
+    const MESSAGES: u64 = 1024;
     let payload = vec![b'x'; 16 << 10];
     for _ in 0..MESSAGES {
         sender.send(&Frame::binary(&payload));
         assert_eq!(sender.frame().payload.len(), payload.len());
     }
     drop((slow, sender));
-    drop(child.stdin.take());
-    let mut rest = String::new();
-    guarded(pid, || stdout.read_to_string(&mut rest)).expect("UTF-8");
-    assert!(guarded(pid, || child.wait()).expect("it is our child").success());
-    let counts = rest.lines().last().and_then(|line| line.strip_prefix("broadcast    ")).expect("it prints its counts");
-    let counts: Vec<usize> = counts.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse().ok()).collect();
+    let counts = serving.counts("broadcast    ");
     let [messages, copies, missed, by_shards] = counts[..] else { panic!("four counts: {counts:?}") };
     assert_eq!((messages, copies + missed, by_shards), (MESSAGES, 2 * MESSAGES, 0));
     assert!(missed > 0 && copies > MESSAGES, "{counts:?}");

@@ -2,7 +2,7 @@
 
 use ringway::{Connection, Handler, Limits, Message, Request, StatusCode, Upgrade};
 use ringway_tests::{
-    Echo, Ended, ServerProcess, TestServer, WATCHDOG, config, finish, ringway, ringway_after, run, start,
+    Counting, Echo, Ended, ServerProcess, TestServer, WATCHDOG, config, finish, ringway, ringway_after, run, start,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Map, Value, json as object};
@@ -311,23 +311,6 @@ fn a_run_in_which_nothing_could_be_measured_ends_with_4() {
     let report = report(&run(load(server.address(), &arguments)), 4);
     assert_eq!((&report["messages"]["per_second"], &report["messages"]["missing"]), (&0.0.into(), &0.into()));
     assert_eq!(report["verdict"]["limited_by"], "inconclusive");
-}
-
-/// A handler that counts the messages that it echoes.
-#[derive(Default)]
-struct Counting(u64);
-
-impl Handler for Counting {
-    type State = ();
-
-    fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
-        Upgrade::accept(())
-    }
-
-    fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
-        self.0 += 1;
-        conn.reply(message);
-    }
 }
 
 #[test]

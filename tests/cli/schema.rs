@@ -5,7 +5,7 @@ use crate::seccomp::{errno, exists, filter, ringway_under};
 use crate::tls::{Ca, address};
 use jsonschema::Validator;
 use ringway::{CloseReason, Connection, ConnectionId, Handler, Limits, Message, Request, Shard, Upgrade};
-use ringway_tests::{Ended, ServerProcess, TestServer, config, finish, ringway, run, start};
+use ringway_tests::{Counting, Ended, ServerProcess, TestServer, config, finish, ringway, run, start};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -238,23 +238,6 @@ fn the_report_of_messages_without_an_answer_is_valid() {
     let from = response["lower_bound_from"].as_f64().expect("all are lower bounds");
     assert!(from >= 19_900.0 && response["min"].as_f64() >= Some(from), "the time waited: {response}");
     assert!(list(&report["errors"]["reply_timeout"], "samples").len() <= 3, "{report:#}");
-}
-
-/// A handler that counts the messages that it echoes.
-#[derive(Default)]
-struct Counting(u64);
-
-impl Handler for Counting {
-    type State = ();
-
-    fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
-        Upgrade::accept(())
-    }
-
-    fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
-        self.0 += 1;
-        conn.reply(message);
-    }
 }
 
 #[test]

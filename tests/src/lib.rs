@@ -18,5 +18,5 @@ pub use directory::TestDirectory;
 pub use http::{RawRequest, RawResponse, accepting};
 pub use peer::{End, WirePeer};
 pub use program::{Ended, ServerProcess, example, finish, guarded, program, ringway, ringway_after, run, start};
-pub use ringway_testkit::server::{Echo, TestServer, WATCHDOG, config, with_watchdog};
+pub use ringway_testkit::server::{Counting, Echo, TestServer, WATCHDOG, config, with_watchdog};
 pub use ringway_testkit::{Frame, LengthField, Received};

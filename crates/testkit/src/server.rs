@@ -29,6 +29,23 @@ impl Handler for Echo {
     }
 }
 
+/// A handler that counts the messages that it echoes.
+#[derive(Debug, Default)]
+pub struct Counting(pub u64);
+
+impl Handler for Counting {
+    type State = ();
+
+    fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
+        Upgrade::accept(())
+    }
+
+    fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
+        self.0 += 1;
+        conn.reply(message);
+    }
+}
+
 /// The default configuration with few buffers and without pinning, because many tests run at once.
 #[must_use]
 pub fn config() -> Config {

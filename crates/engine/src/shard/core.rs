@@ -69,6 +69,40 @@ pub struct Counters {
     pub deflate_input: u64,
     /// Bytes of these messages after compression, with their frame headers.
     pub deflate_output: u64,
+    /// Accepted connections that were refused, with a response or a close, because the shard or the
+    /// process was at its limit of connections.
+    pub rejected_limit: u64,
+    /// Accepted connections that were refused because connections arrived faster than the limit of
+    /// the accept rate.
+    pub rejected_rate: u64,
+    /// Accepted connections that were refused because too many opening handshakes were in progress.
+    pub rejected_handshakes: u64,
+    /// Accepted connections that were refused because their address had too many connections.
+    pub rejected_address: u64,
+    /// Accepted connections that were refused because of the PROXY protocol: its header was missing
+    /// or malformed, or came from an address that is not trusted.
+    pub rejected_proxy: u64,
+    /// Accepted connections that were refused with 503 because the shard was draining or stopping.
+    pub rejected_draining: u64,
+    /// Messages that were published on this shard, once each, regardless of the number of
+    /// subscribers.
+    pub published: u64,
+    /// Published messages that were queued for a subscriber of this shard, once for each subscriber.
+    pub deliveries: u64,
+    /// Deliveries that a topic with the policy `DropNewest` has dropped for slow subscribers.
+    pub dropped_newest: u64,
+    /// Values that a topic with the policy `Latest` has replaced by newer ones of the same key before
+    /// a slow subscriber has read them.
+    pub dropped_latest: u64,
+    /// Deliveries that a topic with the policy `Close` has dropped with the connections of slow
+    /// subscribers.
+    pub dropped_close: u64,
+    /// Published messages of other shards that were dropped because the mailbox was full.
+    pub dropped_mailbox: u64,
+    /// Connections that a topic with the policy `Close` has closed with 1013, because they were slow.
+    pub topic_closes: u64,
+    /// How often a message to another shard found its mailbox full.
+    pub mailbox_full: u64,
 }
 
 /// The state of a shard that its sessions use. State that is budgeted or counted for a whole shard
