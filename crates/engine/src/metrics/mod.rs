@@ -35,7 +35,7 @@ pub(crate) struct Meters {
     pub(crate) handshake_duration: Histogram,
     /// From a ping of the shard to its pong.
     pub(crate) ping_rtt: Histogram,
-    /// From the first message of a sweep to the end of its delivery, over all its turns.
+    /// From the start of a sweep to its end, over all its turns.
     pub(crate) fanout_duration: Histogram,
     /// A turn without its wait.
     pub(crate) turn_duration: Histogram,
@@ -60,7 +60,7 @@ pub(crate) struct Gauges {
     /// Connections on which receiving is paused, by [`PauseCause`]. One connection can be paused by
     /// several causes.
     pub(crate) paused: [u64; 3],
-    /// Topics with a subscriber.
+    /// Topics.
     pub(crate) topics: u64,
     /// Subscriptions: pairs of a connection and a topic.
     pub(crate) subscriptions: u64,

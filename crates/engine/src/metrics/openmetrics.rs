@@ -185,7 +185,7 @@ impl Families<'_, '_> {
     }
 
     fn topics(&mut self) -> fmt::Result {
-        self.gauge("ringway_topics", "Topics with a subscriber", None, |shard| shard.topics)?;
+        self.gauge("ringway_topics", "Topics", None, |shard| shard.topics)?;
         let help = "Pairs of a connection and a topic";
         self.gauge("ringway_subscriptions", help, None, |shard| shard.subscriptions)?;
         self.counter("ringway_published", "Messages published", None, |shard| shard.counters.published)?;
@@ -201,10 +201,12 @@ impl Families<'_, '_> {
                 ("mailbox", counters.dropped_mailbox),
             ]
         })?;
-        let help = "Time to deliver a published message to all subscribers of a shard";
+        let help = "Time to give the messages published in a turn to all subscribers of a shard";
         self.histogram("ringway_fanout_duration", help, |shard| shard.fanout_duration)?;
         let help = "Items of work of other threads that wait for the shard";
         self.gauge("ringway_mailbox_messages", help, None, |shard| shard.mailbox_messages)?;
+        let help = "Published messages of other shards and threads that the shard has received";
+        self.counter("ringway_mailbox_received", help, None, |shard| shard.counters.mailbox_messages)?;
         let help = "How often a mailbox was full";
         self.counter("ringway_mailbox_full", help, None, |shard| shard.counters.mailbox_full)
     }

@@ -74,6 +74,11 @@ impl Published {
 
     /// Copies the numbers of a shard.
     pub(crate) fn publish(&self, core: &mut Core, stats: &Stats, free_buffers: usize) {
+        if let Some(topics) = &core.topics {
+            let gauges = &mut core.meters.gauges;
+            gauges.topics = topics.registry.len() as u64;
+            gauges.subscriptions = topics.registry.subscriptions() as u64;
+        }
         store(&self.counters, &core.counters.words());
         store(&self.driver, &driver_words(stats));
         store(&self.gauges, &core.meters.gauges.words());

@@ -96,7 +96,7 @@ pub struct ShardMetrics {
     pub connections: ConnectionCounts,
     /// The connections on which receiving is paused.
     pub paused: PausedCounts,
-    /// Topics with a subscriber.
+    /// Topics: those with subscribers, and those with a policy of their own or kept messages.
     pub topics: u64,
     /// Subscriptions: pairs of a connection and a topic.
     pub subscriptions: u64,
@@ -113,7 +113,8 @@ pub struct ShardMetrics {
     pub budget_bytes: u64,
     /// Receive buffers that no connection holds.
     pub buffers_free: u64,
-    /// Items of work in the shard's mailbox, as of now.
+    /// Items of work that [`ShardHandle::post`](crate::ShardHandle::post) has posted and that the shard
+    /// has not taken yet, as of now.
     pub mailbox_messages: u64,
     /// The payload of delivered messages in bytes, after inflation.
     pub received_size: Histogram,
@@ -127,7 +128,8 @@ pub struct ShardMetrics {
     pub handshake_duration: Histogram,
     /// The time from a ping that the shard has sent because a peer was idle, to its pong.
     pub ping_rtt: Histogram,
-    /// The time to deliver a published message to all subscribers of the shard.
+    /// The time of a sweep, which gives the messages published in a turn to all subscribers of the
+    /// shard: from its start to its end, over several turns if there are many.
     pub fanout_duration: Histogram,
     /// The duration of turns, without the wait for the kernel.
     pub turn_duration: Histogram,

@@ -61,6 +61,7 @@ words!(Counters {
     dropped_mailbox,
     topic_closes,
     mailbox_full,
+    mailbox_messages,
 });
 
 /// The number of words of [`Stats`].

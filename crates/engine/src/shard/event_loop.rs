@@ -15,6 +15,8 @@ use crate::shard::relief::relieve;
 use crate::shard::session_table::SessionTable;
 use crate::shard::slice::WAITING_TIME;
 use crate::tls::table::{HANDSHAKE_TIME, ListenerTls, TlsTable};
+use crate::topics::exchange::Desk;
+use crate::topics::sweep::sweep;
 use ringway_io::{Completion, Driver, Stats};
 use std::collections::VecDeque;
 use std::io;
@@ -111,6 +113,12 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         }
     }
 
+    /// Exchanges published messages with other shards.
+    pub(crate) fn join(&mut self, desk: Desk) {
+        desk.open(self.driver.waker());
+        self.core.topics.get_or_insert_default().join(desk);
+    }
+
     /// Counts the connections of this shard with those of the others.
     pub(crate) fn use_gate(&mut self, gate: Arc<Gate>) {
         self.core.tickets = Some(Box::new(Tickets::new(gate)));
@@ -141,6 +149,11 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         self.driver.wait(timeout, &mut completions)?;
         self.core.begin_turn(clock());
         self.core.meters.turn_duration.record_micros(self.core.clock.busy());
+        if self.core.topics.is_some() {
+            // Before anything is received: a peer may refer to what was published elsewhere.
+            let received = self.core.with_topics(|topics, limits| topics.receive(limits));
+            self.core.counters.mailbox_messages += received;
+        }
         for completion in completions.drain(..) {
             self.complete(completion);
         }
@@ -258,6 +271,7 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
                 Command::Stop => self.stop(),
             }
         }
+        sweep(&mut self.dispatch());
         self.dispatch().flush();
         if self.core.is_short_of_memory() {
             relieve(&mut self.dispatch());
