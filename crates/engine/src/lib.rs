@@ -97,13 +97,15 @@
 //! 1. [Shards](guide::shards): threads, handlers, and how shards reach each other
 //! 2. [The life of a connection](guide::connections): handshake, open, messages, closing
 //! 3. [Sending](guide::sending): replies, messages, prepared messages, and backpressure
-//! 4. [Limits](guide::limits), the memory budget and deadlines, and what happens at each of them
-//! 5. [Panics](guide::panics) of a handler
-//! 6. [Timers](guide::timers) of connections, and the alarm of a shard
-//! 7. [Compression](guide::compression)
-//! 8. [Running](guide::running): addresses, signals and stopping
-//! 9. [Being a client](guide::clients)
-//! 10. [Errors](guide::errors)
+//! 4. [Topics](guide::topics): messages to all who have subscribed
+//! 5. [Limits](guide::limits), the memory budget and deadlines, and what happens at each of them
+//! 6. [Admission](guide::admission): limits over all shards, rates, and clients behind a proxy
+//! 7. [Panics](guide::panics) of a handler
+//! 8. [Timers](guide::timers) of connections, and the alarm of a shard
+//! 9. [Compression](guide::compression)
+//! 10. [Running](guide::running): addresses, signals and stopping
+//! 11. [Being a client](guide::clients)
+//! 12. [Errors](guide::errors)
 //!
 //! # The items by topic
 //!
@@ -112,12 +114,14 @@
 //! - Addresses: [`Address`], [`UnixAddress`], [`UnixSocket`], [`PeerCredentials`]
 //! - Options: [`Config`], [`Limits`], [`Deflate`], [`OriginPolicy`], [`BufferConfig`],
 //!   [`BusyPoll`], [`DriverChoice`], [`OnPanic`]
+//! - Admission: [`Admission`], [`Rate`], [`OverRate`], [`RejectWith`], [`Network`]
 //! - TLS: [`TlsConfig`], [`ClientAuth`], [`TlsVersion`], [`ClientTls`]
 //! - The application: [`Handler`], [`Connection`], [`Shard`], [`ShardHandle`]; [`ConnectionId`],
 //!   [`TimerId`]
 //! - The opening handshake: [`Request`], [`Upgrade`], [`Response`]; [`StatusCode`], [`HeaderMap`],
 //!   [`HeaderName`], [`HeaderValue`]
 //! - Messages: [`Message`], [`MessageKind`], [`Prepared`], [`SendOutcome`]
+//! - Topics: [`TopicPolicy`], [`Published`], [`TopicLimit`]; [`Publisher`], [`PublishError`]
 //! - The end of a connection: [`CloseReason`], [`Ending`], [`CloseCode`], [`ProtocolError`]
 //! - Outgoing connections: [`Endpoint`], [`Target`], [`Scheme`]
 //! - TLS: [`TlsConfig`], [`ClientAuth`], [`TlsVersion`], [`ClientTls`], [`TlsSession`],
@@ -126,10 +130,11 @@
 //! - Errors: [`ConfigError`], [`OptionError`], [`StartError`], [`BindError`],
 //!   [`AddressError`], [`UnixBindError`], [`UringUnavailable`],
 //!   [`RunError`], [`ServeError`], [`ConnectError`], [`SourceError`], [`TargetError`],
-//!   [`HandshakeError`], [`TlsError`], [`PostError`], [`PingTooLong`], [`CodeNotSendable`]
+//!   [`HandshakeError`], [`NetworkError`], [`TlsError`], [`PostError`], [`PingTooLong`], [`CodeNotSendable`]
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
+mod admission;
 mod api;
 mod config;
 pub mod guide;
@@ -137,7 +142,11 @@ mod run;
 mod session;
 mod shard;
 mod tls;
+mod topics;
 
+pub use admission::network::{Network, NetworkError};
+pub use admission::options::{Admission, OverRate, RejectWith};
+pub use admission::rate::Rate;
 pub use api::close::{CloseReason, Ending};
 pub use api::connection::{Connection, PingTooLong, SendOutcome};
 pub use api::endpoint::Endpoint;
@@ -150,6 +159,7 @@ pub use api::request::Request;
 pub use api::response::{Response, Upgrade};
 pub use api::shard::{Shard, ShardHandle};
 pub use api::tls::TlsSession;
+pub use api::topic::{Published, TopicLimit, TopicPolicy};
 pub use config::{Config, ConfigError, Cores, Deflate, DriverChoice, Limits, OnPanic, Shards};
 pub use run::client::Client;
 pub use run::error::{RunError, ServeError, StartError};
@@ -159,6 +169,7 @@ pub use run::server::Server;
 pub use shard::core::Counters;
 pub use shard::mailbox::PostError;
 pub use tls::{ClientAuth, ClientTls, ServedCertificate, TlsConfig, TlsError, TlsVersion};
+pub use topics::publisher::{PublishError, Publisher};
 
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

@@ -1,6 +1,7 @@
 //! Bounds on the resources that a peer can use.
 
 use super::error::{ConfigError, check_range, check_time};
+use crate::admission::rate::Rate;
 use std::time::Duration;
 
 /// The maximum number of bytes that one connection can hold. The sum of two is below 4 GiB.
@@ -30,8 +31,14 @@ pub struct Limits {
     pub(crate) max_headers: usize,
     pub(crate) max_buffered: usize,
     pub(crate) max_connections: u32,
+    pub(crate) max_subscriptions: usize,
+    pub(crate) max_topics: usize,
+    pub(crate) max_topic_keys: usize,
+    pub(crate) max_published: usize,
     /// Always `Some` in a running shard.
     pub(crate) max_memory: Option<usize>,
+    pub(crate) message_rate: Option<Rate>,
+    pub(crate) byte_rate: Option<Rate>,
 }
 
 impl Default for Limits {
@@ -43,7 +50,13 @@ impl Default for Limits {
             max_headers: 100,
             max_buffered: 1 << 20,
             max_connections: 1 << 20,
+            max_subscriptions: 1024,
+            max_topics: 100_000,
+            max_topic_keys: 65_536,
+            max_published: 16 << 20,
             max_memory: None,
+            message_rate: None,
+            byte_rate: None,
         }
     }
 }
@@ -127,9 +140,56 @@ impl Limits {
         Ok(self)
     }
 
+    /// The maximum number of topics that one connection has subscribed to, 1 to 2²⁰. Each
+    /// subscription costs about 20 bytes, and a comparison when the connection subscribes to another
+    /// topic. Default 1024.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for a number out of range.
+    pub fn max_subscriptions(mut self, topics: usize) -> Result<Self, ConfigError> {
+        self.max_subscriptions = topics;
+        self.check_max_subscriptions()?;
+        Ok(self)
+    }
+
+    /// The maximum number of topics of one shard, 1 to 2³⁰: those that have subscribers on it, and
+    /// those with a policy of their own. Each costs about 300 bytes. Default 100 000.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for a number out of range.
+    pub fn max_topics(mut self, topics: usize) -> Result<Self, ConfigError> {
+        self.max_topics = topics;
+        self.check_max_topics()?;
+        Ok(self)
+    }
+
+    /// The maximum number of keys of one topic with
+    /// [`TopicPolicy::Latest`](crate::TopicPolicy::Latest), 1 to 2³⁰. Default 65 536.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for a number out of range.
+    pub fn max_topic_keys(mut self, keys: usize) -> Result<Self, ConfigError> {
+        self.max_topic_keys = keys;
+        self.check_max_topic_keys()?;
+        Ok(self)
+    }
+
+    /// The maximum number of bytes of published messages that one shard holds until they are passed
+    /// to their subscribers or to other shards, and as the latest of their keys: 64 KiB to 1 GiB;
+    /// one message can exceed it. The latest messages use at most half of it. The mailbox of each
+    /// shard has the same limit. Default 16 MiB.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for a number out of range.
+    pub fn max_published(mut self, bytes: usize) -> Result<Self, ConfigError> {
+        self.max_published = bytes;
+        self.check_max_published()?;
+        Ok(self)
+    }
+
     /// The maximum number of bytes that the connections of one shard hold together: assembly
-    /// buffers, queued output, stashed input, heads, compressors and inflaters. At least 1 MiB and
-    /// [`Limits::max_message`].
+    /// buffers, queued output, stashed input, heads, compressors and inflaters; and topics, their
+    /// subscriptions and messages. At least 1 MiB and [`Limits::max_message`].
     ///
     /// Default (`None`): half of the memory available to this process, divided by the number of
     /// shards. The available memory is that of the machine (`MemTotal` of `/proc/meminfo`), or the
@@ -145,6 +205,46 @@ impl Limits {
         Ok(self)
     }
 
+    /// The maximum rate of messages that one connection delivers; pings and pongs count too, and the
+    /// fragments of a message as one. Default `None`.
+    ///
+    /// A connection that has used up its rate is not read until the rate allows another message, so
+    /// that TCP flow control holds its peer back; pings and a close frame behind the last message
+    /// wait as well. Nothing is lost, and the connection is not closed. With a rate, each connection
+    /// takes 80 bytes more, and each message some nanoseconds; without one, neither.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for a rate out of range ([`Rate`]).
+    ///
+    /// ```
+    /// use ringway::{Limits, Rate};
+    ///
+    /// // 20 messages at once, and 5 in a second on average.
+    /// let limits = Limits::default().message_rate(Some(Rate::per_second(5).burst(20)))?;
+    /// # let _ = limits;
+    /// # Ok::<(), ringway::ConfigError>(())
+    /// ```
+    pub fn message_rate(mut self, rate: Option<Rate>) -> Result<Self, ConfigError> {
+        self.message_rate = rate;
+        self.check_rates()?;
+        Ok(self)
+    }
+
+    /// The maximum rate of bytes that one connection delivers, after the opening handshake: frames
+    /// with their headers, before inflating and without TLS. Default `None`.
+    ///
+    /// The effect is that of [`Limits::message_rate`]. A receive buffer
+    /// ([`Config::buffers`](crate::Config::buffers)) may exceed the rate; the pause after it is longer
+    /// by as much, so that the average holds.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for a rate out of range ([`Rate`]).
+    pub fn byte_rate(mut self, rate: Option<Rate>) -> Result<Self, ConfigError> {
+        self.byte_rate = rate;
+        self.check_rates()?;
+        Ok(self)
+    }
+
     /// Checks the range of each limit, and that [`max_memory`](Limits::max_memory) is at least
     /// [`max_message`](Limits::max_message). Called when the shards start.
     ///
@@ -157,7 +257,12 @@ impl Limits {
         self.check_max_headers()?;
         self.check_max_buffered()?;
         self.check_max_connections()?;
+        self.check_max_subscriptions()?;
+        self.check_max_topics()?;
+        self.check_max_topic_keys()?;
+        self.check_max_published()?;
         self.check_max_memory()?;
+        self.check_rates()?;
         match self.max_memory {
             Some(memory) if memory < self.max_message => {
                 let range = format!("at least limits.max_message, {}", self.max_message);
@@ -165,6 +270,11 @@ impl Limits {
             }
             _ => Ok(()),
         }
+    }
+
+    fn check_rates(&self) -> Result<(), ConfigError> {
+        self.message_rate.map_or(Ok(()), |rate| rate.check("limits.message_rate"))?;
+        self.byte_rate.map_or(Ok(()), |rate| rate.check("limits.byte_rate"))
     }
 
     fn check_max_message(&self) -> Result<(), ConfigError> {
@@ -189,6 +299,22 @@ impl Limits {
 
     fn check_max_connections(&self) -> Result<(), ConfigError> {
         check_range("limits.max_connections", self.max_connections, 1..=1 << 30)
+    }
+
+    fn check_max_subscriptions(&self) -> Result<(), ConfigError> {
+        check_range("limits.max_subscriptions", self.max_subscriptions, 1..=1 << 20)
+    }
+
+    fn check_max_topics(&self) -> Result<(), ConfigError> {
+        check_range("limits.max_topics", self.max_topics, 1..=1 << 30)
+    }
+
+    fn check_max_topic_keys(&self) -> Result<(), ConfigError> {
+        check_range("limits.max_topic_keys", self.max_topic_keys, 1..=1 << 30)
+    }
+
+    fn check_max_published(&self) -> Result<(), ConfigError> {
+        check_range("limits.max_published", self.max_published, 64 << 10..=MAX_BYTES)
     }
 
     fn check_max_memory(&self) -> Result<(), ConfigError> {

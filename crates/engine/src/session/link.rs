@@ -13,12 +13,14 @@ use crate::api::message::{Body, Message, StashedPayload};
 use crate::shard::clock::TICK;
 use crate::shard::core::Core;
 use crate::shard::memory::{Memory, Pressure};
+use crate::topics::delivery::{Recipient, catch_up};
 use ringway_codec::{
     CloseCode, ClosePayload, Deflater, MessageKind, OpCode, Prepared, ProtocolError, Role, deflated_frame,
     encode_client, encode_close, encode_deflated, encode_masked, encode_parts, encode_server,
 };
 use ringway_io::Slot;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -520,6 +522,35 @@ impl<S> Link<S> {
         self.mark_dirty(core);
     }
 
+    /// Charges delivered messages and received bytes to the rates of the connection. Returns whether
+    /// it has used them up.
+    #[cold]
+    pub(super) fn is_over_rate(&self, bytes: usize, stashes_message: bool, core: &mut Core) -> bool {
+        let now = core.now();
+        let Some(throttle) = &mut core.throttle else { return false };
+        let allowed = throttle.allowance(self.slot, now);
+        let left = core.slices.frames_left().unwrap_or(allowed);
+        // A stashed message is delivered later, without being counted then.
+        let messages = allowed - left.min(allowed) + u32::from(stashes_message);
+        throttle.spend(self.slot, messages, bytes, now);
+        self.is_open() && throttle.allowance(self.slot, now) == 0
+    }
+
+    /// Stashes input until the rates of the connection allow another message, and releases the
+    /// receive buffer.
+    #[cold]
+    pub(super) fn stash_until_rate_allows(&mut self, input: Input, at: usize, core: &mut Core) {
+        let (bytes, at) = input.into_kept(at);
+        self.cold().stash = Some(Stash { message: None, input: Input::Kept(bytes), at });
+        self.set(SessionFlag::Waiting);
+        core.counters.rate_pauses += 1;
+        let now = core.now();
+        if let Some(throttle) = &mut core.throttle {
+            throttle.pause(self.slot, now);
+        }
+        self.mark_dirty(core);
+    }
+
     /// Ends the wait of stashed input for the next turn. If the connection is paused by now, the
     /// receive buffer is released.
     pub(super) fn end_wait(&mut self) {
@@ -545,6 +576,11 @@ impl<S> Link<S> {
 
     /// Sends this side's close frame. The peer's is awaited for the close timeout.
     pub(crate) fn begin_close(&mut self, code: CloseCode, text: &str, payload: &ClosePayload, core: &mut Core) {
+        catch_up(self, core);
+        if !self.is_open() {
+            return;
+        }
+        core.unsubscribe_all(self.slot);
         self.send(OpCode::Close, payload, core);
         self.phase = SessionPhase::Closing;
         let text = if code == CloseCode::NO_STATUS { String::new() } else { text.to_owned() };
@@ -579,6 +615,10 @@ impl<S> Link<S> {
             let (code, text) = close.unwrap_or((CloseCode::NO_STATUS, ""));
             self.cold().reason = Some(CloseReason { code, text: text.to_owned(), ending: Ending::Peer });
             let answer = close.and_then(|(code, _)| encode_close(code, "").ok()).unwrap_or(ClosePayload::EMPTY);
+            catch_up(self, core);
+            if self.is_terminated() {
+                return;
+            }
             self.send(OpCode::Close, &answer, core);
         }
         let mode = if self.is(SessionFlag::Client) { CloseMode::AwaitPeer } else { CloseMode::Immediate };
@@ -596,6 +636,10 @@ impl<S> Link<S> {
     /// Ends the connection from this side, without waiting for the peer's close frame (RFC 6455
     /// section 7.1.7).
     pub(super) fn fail(&mut self, code: CloseCode, text: &str, ending: Ending, core: &mut Core) {
+        catch_up(self, core);
+        if self.is_terminated() {
+            return;
+        }
         self.cold().reason = Some(CloseReason { code, text: text.to_owned(), ending });
         if self.is_open() {
             let payload = encode_close(code, text).unwrap_or(ClosePayload::EMPTY);
@@ -627,6 +671,7 @@ impl<S> Link<S> {
             cold.stash = None;
         }
         core.timers.release(self.slot);
+        core.unsubscribe_all(self.slot);
         self.set_close_timer(core);
         self.mark_dirty(core);
     }
@@ -761,8 +806,9 @@ impl<S> Link<S> {
     /// The time left for the message that is being received; `None` if there is none.
     fn check_message(&mut self, probe: &impl PeerProbe, core: &mut Core) -> Option<Duration> {
         let since = self.cold.as_ref()?.deadlines.message_since?;
-        if self.is(SessionFlag::PausedByHandler) && !self.is(SessionFlag::Receiving) {
-            // The handler keeps the rest from being received, so the time does not count.
+        if (self.is(SessionFlag::PausedByHandler) || self.is(SessionFlag::Waiting)) && !self.is(SessionFlag::Receiving)
+        {
+            // This side keeps the rest from being received, so the time does not count.
             self.cold().deadlines.message_since = Some(core.tick());
             return Some(core.limits.message_timeout);
         }
@@ -849,5 +895,43 @@ impl<S> Link<S> {
             let reason = self.cold.take().and_then(|cold| cold.reason);
             reason.unwrap_or_else(|| CloseReason::abnormal(Ending::Vanished))
         })
+    }
+}
+
+impl<S> Recipient for Link<S> {
+    fn index(&self) -> u32 {
+        self.slot.index()
+    }
+
+    fn shared_compression(&self) -> Option<Compression> {
+        (!self.is(SessionFlag::Client)).then(|| self.compression())
+    }
+
+    fn room(&self, core: &Core) -> usize {
+        match self.outbox.bytes() {
+            0 => usize::MAX,
+            waiting => core.limits.max_buffered.saturating_sub(waiting),
+        }
+    }
+
+    fn push_frames(&mut self, frames: &Arc<[u8]>, range: Range<u32>, is_deflated: bool, core: &mut Core) {
+        // As in `deflated`.
+        if is_deflated && let Some(own) = self.cold.as_mut().and_then(|cold| cold.deflater.as_mut()) {
+            own.restart();
+        }
+        self.outbox.push_range(frames, range, &mut core.memory);
+        self.mark_dirty(core);
+    }
+
+    fn push_prepared(&mut self, prepared: &Prepared, core: &mut Core) {
+        self.send_prepared(prepared, core);
+    }
+
+    fn close_slow(&mut self, core: &mut Core) {
+        core.counters.topic_closes += 1;
+        // As in `terminate`.
+        let before = self.held_input();
+        self.fail(CloseCode::TRY_AGAIN, "the client reads too slowly", Ending::SlowReader, core);
+        core.memory.recharge(before, self.held_input());
     }
 }

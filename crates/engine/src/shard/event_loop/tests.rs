@@ -1,6 +1,7 @@
 //! Tests of the engine on the simulated kernel. Each run is determined by a seed, which a failure
 //! prints.
 
+mod admission;
 mod client;
 mod compression;
 mod ending;
@@ -15,4 +16,5 @@ mod reaching;
 mod secure;
 mod seeds;
 mod timers;
+mod topics;
 mod world;

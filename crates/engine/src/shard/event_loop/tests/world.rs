@@ -1,8 +1,10 @@
 //! A shard on the simulated kernel, a clock that the test advances, and the peers.
 
+use crate::admission::gate::Gate;
 use crate::shard::event_loop::EventLoop;
 use crate::tls::stream::tests::{configs, name};
 use crate::tls::table::ListenerTls;
+use crate::topics::exchange::{Desk, Exchange};
 use crate::{
     CloseReason, Config, ConnectError, Connection, ConnectionId, Ending, Handler, Limits, Message, Request, Shard,
     ShardHandle, Upgrade,
@@ -64,12 +66,28 @@ impl<H: Handler> World<H> {
     }
 
     pub(super) fn with(seed: u64, faults: Faults, config: Config, limits: Limits, handler: H) -> Self {
+        let desk = Exchange::desks(1, limits.max_published).remove(0);
+        Self::beside_others(seed, faults, config, limits, handler, desk)
+    }
+
+    /// One of several shards, which exchange published messages.
+    pub(super) fn beside_others(
+        seed: u64,
+        faults: Faults,
+        config: Config,
+        limits: Limits,
+        handler: H,
+        desk: Desk,
+    ) -> Self {
         let (mut sim, network) = Sim::new(seed, faults, buffers());
         sim.limit_connections(limits.max_connections);
         sim.start_listening();
         let now = Instant::now();
         let handle = ShardHandle::new(sim.waker());
+        let gate = config.admission.is_active().then(|| Arc::new(Gate::new(&config.admission, now)));
         let mut shard = EventLoop::new(0, sim, Arc::new(config), limits, handle, handler, now);
+        shard.join(desk);
+        gate.into_iter().for_each(|gate| shard.use_gate(gate));
         shard.start();
         Self { shard, network, now, turned: now, reading_takes: Duration::ZERO, running: true }
     }
@@ -109,9 +127,10 @@ impl<H: Handler> World<H> {
         let memory = &self.shard.core.memory;
         let held: usize = self.shard.sessions.iter().map(crate::session::Session::held).sum();
         let by_layers = self.shard.core.tls.as_ref().map_or(0, |tls| tls.held());
+        let by_topics = self.shard.core.topics.as_ref().map_or(0, |topics| topics.held());
         assert_eq!(
             memory.held() - memory.shared(),
-            held + by_layers,
+            held + by_layers + by_topics,
             "the count is wrong (seed {})",
             self.network.seed()
         );
@@ -179,6 +198,11 @@ impl<H: Handler> World<H> {
         assert_eq!(self.shard.core.memory.held(), 0, "memory is still charged (seed {})", self.network.seed());
     }
 
+    /// The connections, handshakes and addresses that are counted over all shards.
+    pub(super) fn counts(&self) -> (u32, u32, usize) {
+        self.shard.core.tickets.as_ref().expect("admission is active").gate.counts()
+    }
+
     pub(super) fn sessions(&self) -> usize {
         self.shard.sessions.len()
     }
@@ -191,7 +215,12 @@ impl<H: Handler> World<H> {
 
     /// A client that has sent its request for a WebSocket, or its ClientHello if the shard has TLS.
     pub(super) fn client(&self) -> WebSocketPeer {
-        let mut client = WebSocketPeer::new(self.network.connect(), Role::Client);
+        self.client_on(self.network.connect())
+    }
+
+    /// The same, on this connection.
+    pub(super) fn client_on(&self, peer: Peer) -> WebSocketPeer {
+        let mut client = WebSocketPeer::new(peer, Role::Client);
         if self.shard.core.tls.is_some() {
             client = client.secure(&TLS13);
         }
