@@ -139,9 +139,13 @@ fn corrupted_contents_of_sampled_messages_are_found() {
     prove("c, corrupted, sampled", |proof| {
         let shape = format!("-c 1 -p 4 -n {MESSAGES}");
         proof.part(&shape);
-        let (report, server) = run_recorded(corrupt, &format!("{shape} --verify sample"));
+        let (report, server) = run_recorded(corrupt.clone(), &format!("{shape} --verify sample"));
         proof.equal("faults", server.counts.corrupted, MESSAGES / CORRUPT_EVERY);
-        proof.check("numbers", "those of each 9th message".into(), server.corrupted.iter().copied().eq(numbers));
+        proof.check(
+            "numbers",
+            "those of each 9th message".into(),
+            server.corrupted.iter().copied().eq(numbers.clone()),
+        );
         proof.equal("sampled", sampled(&server), expected);
         proof.at_least("sampled", expected as f64, 1.0);
         compare(proof, &report, &server.counts, MESSAGES, expected);
