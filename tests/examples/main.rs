@@ -1,8 +1,9 @@
 //! The examples of the library, run as programs, against a client, or server, that shares no code
 //! with them.
 
+mod authentication;
+mod bridge;
 mod chat;
 mod client;
-mod deferred_auth;
 mod echo;
 mod process;

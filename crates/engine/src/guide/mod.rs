@@ -13,7 +13,7 @@
 //! 11. [`errors`]: the error types and where each one comes from
 //!
 //! Complete programs are in the folder `examples` of the crate: `echo`, `chat` (a room over all
-//! shards), `deferred_auth` (authentication on other threads) and `client`.
+//! shards), `authentication` (authentication on other threads) and `client`.
 
 pub mod clients;
 pub mod compression;

@@ -18,7 +18,7 @@
 //!
 //! While a method of the handler runs, nothing else happens on its shard. A method therefore must
 //! not block: no file or database access, no lock that is held for long, no password hashing. Such
-//! work belongs on another thread, which posts the result back. The example `deferred_auth` shows
+//! work belongs on another thread, which posts the result back. The example `authentication` shows
 //! this for the opening handshake.
 //!
 //! One connection cannot take a turn for itself. After 2048 frames, 2 MiB of payload, 128 KiB

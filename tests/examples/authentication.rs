@@ -1,10 +1,12 @@
-//! `deferred_auth`
+//! `authentication`
 
 use crate::process::Process;
 use ringway_tests::{End, Frame, RawRequest, RawResponse, Received, WirePeer};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+
+const ORIGIN: &str = "https://auth.test";
 
 /// A server, and the file of its tokens, which is removed at the end.
 struct AuthServer {
@@ -17,16 +19,21 @@ impl AuthServer {
     fn start(name: &str, tokens: &str) -> Self {
         let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
         fs::write(&path, tokens).expect("the folder is there");
-        let process = Process::start("deferred_auth", &["127.0.0.1:0", path.to_str().expect("UTF-8")]);
+        let process = Process::start("authentication", &["127.0.0.1:0", path.to_str().expect("UTF-8"), ORIGIN]);
         let address = process.address();
         Self { _process: process, address, tokens: path }
     }
 
     /// Asks with these values of the header `Authorization`.
     fn ask(&self, values: &[&str]) -> WirePeer {
+        self.ask_with(&values.iter().map(|value| ("Authorization", *value)).collect::<Vec<_>>())
+    }
+
+    /// Asks with these header fields.
+    fn ask_with(&self, fields: &[(&str, &str)]) -> WirePeer {
         let mut peer = WirePeer::connect(self.address);
-        let request = RawRequest::websocket();
-        peer.write(values.iter().fold(request, |request, value| request.with("Authorization", value)).bytes());
+        let request = fields.iter().fold(RawRequest::websocket(), |request, (name, value)| request.with(name, value));
+        peer.write(request.bytes());
         peer
     }
 
@@ -61,6 +68,30 @@ fn the_right_token_opens_the_connection() {
     grace.send(&Frame::text("early"));
     expect_welcome(&mut grace, "grace hopper");
     assert_eq!(grace.frame(), Received::text("early"));
+}
+
+#[test]
+fn a_token_in_a_subprotocol_is_not_sent_back() {
+    let server = AuthServer::start("subprotocol", "one ada\n");
+    for (offer, chosen) in [("chat, bearer.one", Some("chat")), ("bearer.one", None)] {
+        let mut peer = server.ask_with(&[("Sec-WebSocket-Protocol", offer)]);
+        assert_eq!(peer.expect_upgrade().field("sec-websocket-protocol"), chosen);
+        assert_eq!(peer.frame(), Received::text("welcome, ada"));
+    }
+    assert_eq!(server.ask_with(&[("Sec-WebSocket-Protocol", "chat, bearer.two")]).response().status, 401);
+}
+
+#[test]
+fn a_cookie_is_accepted_from_a_listed_origin_only() {
+    let server = AuthServer::start("cookie", "one ada\n");
+    let cookie = ("Cookie", "theme=dark; session=one");
+    expect_welcome(&mut server.ask_with(&[cookie, ("Origin", ORIGIN)]), "ada");
+    for origin in [&[][..], &[("Origin", "https://evil.test")], &[("Origin", "null")]] {
+        assert_eq!(server.ask_with(&[&[cookie][..], origin].concat()).response().status, 403, "{origin:?}");
+    }
+    let both = [cookie, ("Origin", ORIGIN), ("Authorization", "Bearer one")];
+    assert_eq!(server.ask_with(&both).response().status, 401, "it is not clear which token counts");
+    assert_eq!(server.ask_with(&[("Cookie", "session=two"), ("Origin", ORIGIN)]).response().status, 401);
 }
 
 #[test]
@@ -113,8 +144,8 @@ fn each_of_many_at_once_gets_its_own_answer() {
 
 #[test]
 fn a_file_that_cannot_be_read_is_named() {
-    let (status, notices) = Process::start("deferred_auth", &["127.0.0.1:0", "/nowhere/tokens"]).wait();
+    let (status, notices) = Process::start("authentication", &["127.0.0.1:0", "/nowhere/tokens"]).wait();
     assert_eq!(status.code(), Some(1));
-    let begin = "deferred_auth: cannot read the tokens in /nowhere/tokens: ";
+    let begin = "authentication: cannot read the tokens in /nowhere/tokens: ";
     assert!(matches!(&notices[..], [notice] if notice.starts_with(begin)), "{notices:?}");
 }

@@ -2,11 +2,19 @@
 //!
 //! ```sh
 //! echo 'correct-horse ada' > tokens
-//! cargo run --release -p ringway --example deferred_auth -- 127.0.0.1:9001 tokens
+//! cargo run --release -p ringway --example authentication -- 127.0.0.1:9001 tokens https://example.org
 //! ```
 //!
-//! A client sends `Authorization: Bearer correct-horse`. Each line of the file has a token and the
-//! its user; the file is read at each check, so that it can change while the server runs.
+//! Each line of the file has a token and its user; the file is read at each check, so that it can
+//! change while the server runs. The other arguments are the origins whose pages may use a cookie.
+//! A client sends its token in one of three ways:
+//!
+//! - `Authorization: Bearer correct-horse`. Browsers cannot send it with a WebSocket.
+//! - `new WebSocket(url, ["chat", "bearer.correct-horse"])`: a subprotocol of that name. The server
+//!   answers with `chat`, and never with the token.
+//! - `Cookie: session=correct-horse`. A browser sends cookies whatever the page, so that a page of
+//!   another site could use the session of a user (RFC 6455 section 10.2): the origin must be one
+//!   of the arguments.
 //!
 //! Reading a file, asking a database or hashing a password takes too long for a handler: while it
 //! runs, nothing else happens on its shard. So the handler defers its answer, a pool of threads
@@ -48,9 +56,20 @@ const RETRY_AFTER: Duration = Duration::from_millis(5);
 /// The longest token in bytes.
 const MAX_TOKEN: usize = 256;
 
+/// The subprotocol of the application.
+const SUBPROTOCOL: &str = "chat";
+
+/// The beginning of a subprotocol that contains a token.
+const BEARER: &str = "bearer.";
+
+/// The name of the cookie that contains a token.
+const COOKIE: &str = "session";
+
 /// One token to check.
 struct Job {
     token: Vec<u8>,
+    /// Whether the client offers [`SUBPROTOCOL`].
+    subprotocol: bool,
     /// The connection to answer, and the shard that it is on.
     id: ConnectionId,
     shard: ShardHandle<Members>,
@@ -68,6 +87,8 @@ enum CheckResult {
 
 struct Members {
     jobs: SyncSender<Job>,
+    /// The origins whose pages may use a cookie.
+    origins: Arc<[String]>,
     /// The shard that this handler runs on; set when it starts.
     shard: Option<ShardHandle<Self>>,
 }
@@ -81,13 +102,20 @@ impl Handler for Members {
     }
 
     fn upgrade(&mut self, request: &Request<'_>) -> Upgrade<String> {
-        let Some(token) = bearer_token(request) else {
-            return unauthorized("send one header Authorization: Bearer TOKEN");
+        let token = match self.token(request) {
+            Ok(token) => token,
+            Err(TokenError::Missing) => {
+                return unauthorized("send one token: Authorization: Bearer, a subprotocol or a cookie");
+            }
+            Err(TokenError::Origin) => {
+                return Upgrade::reject(StatusCode::FORBIDDEN, "pages of this origin may not use the cookie");
+            }
         };
+        let subprotocol = request.subprotocols().any(|name| name == SUBPROTOCOL);
         let Some(shard) = self.shard.clone() else {
             return Upgrade::reject(StatusCode::SERVICE_UNAVAILABLE, "the server is starting: try again");
         };
-        let job = Job { token, id: request.id(), shard, deadline: Instant::now() + HANDSHAKE_TIMEOUT };
+        let job = Job { token, subprotocol, id: request.id(), shard, deadline: Instant::now() + HANDSHAKE_TIMEOUT };
         // Never waits: a handler that did would stop its shard.
         match self.jobs.try_send(job) {
             Ok(()) => Upgrade::defer(),
@@ -112,15 +140,40 @@ impl Handler for Members {
     }
 }
 
-/// The token of a request that has exactly one, of a length that a token can have.
-fn bearer_token(request: &Request<'_>) -> Option<Vec<u8>> {
-    let mut values = request.header_values("authorization");
-    let (Some(value), None) = (values.next(), values.next()) else { return None };
+/// Why the token of a request is not checked.
+enum TokenError {
+    /// There is none, or more than one.
+    Missing,
+    /// A page of another origin uses the cookie.
+    Origin,
+}
+
+impl Members {
+    /// The token of a request that has exactly one.
+    fn token(&self, request: &Request<'_>) -> Result<Vec<u8>, TokenError> {
+        let authorization = request.header_values("authorization").map(bearer_token);
+        let offered = request.subprotocols().filter_map(|name| name.strip_prefix(BEARER));
+        let offered = offered.map(|token| Some(token.as_bytes()));
+        let cookies = request.cookies().filter(|(name, _)| *name == COOKIE).map(|(_, value)| Some(value.as_bytes()));
+        let has_cookie = request.cookie(COOKIE).is_some();
+        let mut tokens = authorization.chain(offered).chain(cookies);
+        let token = match (tokens.next(), tokens.next()) {
+            (Some(Some(token)), None) if (1..=MAX_TOKEN).contains(&token.len()) => token.to_vec(),
+            _ => return Err(TokenError::Missing),
+        };
+        let is_listed = request.origin().is_some_and(|origin| self.origins.iter().any(|listed| listed == origin));
+        if has_cookie && !is_listed {
+            return Err(TokenError::Origin);
+        }
+        Ok(token)
+    }
+}
+
+/// The token in a value of the header `Authorization`.
+fn bearer_token(value: &[u8]) -> Option<&[u8]> {
     // The scheme's case does not matter (RFC 9110 section 11.1).
     let (scheme, token) = value.split_at_checked("bearer ".len())?;
-    let token = token.trim_ascii();
-    let is_token = scheme.eq_ignore_ascii_case(b"bearer ") && (1..=MAX_TOKEN).contains(&token.len());
-    is_token.then(|| token.to_vec())
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
 }
 
 /// 401 names the scheme that would be accepted (RFC 9110 section 15.5.2).
@@ -139,7 +192,7 @@ fn work(jobs: &Mutex<Receiver<Job>>, tokens: &Path) {
             continue;
         }
         let result = check(&job.token, tokens).unwrap_or_else(|error| {
-            eprintln!("deferred_auth: cannot read {}: {error}", tokens.display());
+            eprintln!("authentication: cannot read {}: {error}", tokens.display());
             CheckResult::Unavailable
         });
         answer(&job, &result);
@@ -170,9 +223,10 @@ fn is_same(secret: &[u8], token: &[u8]) -> bool {
 /// job queue fills.
 fn answer(job: &Job, result: &CheckResult) {
     while Instant::now() < job.deadline {
-        let (id, result) = (job.id, result.clone());
+        let (id, subprotocol, result) = (job.id, job.subprotocol, result.clone());
         let posted = job.shard.post(move |_members, shard| {
             let upgrade = match result {
+                CheckResult::User(user) if subprotocol => Upgrade::accept(user).subprotocol(SUBPROTOCOL),
                 CheckResult::User(user) => Upgrade::accept(user),
                 CheckResult::Unknown => unauthorized("the token is not valid"),
                 CheckResult::Unavailable => {
@@ -193,7 +247,7 @@ fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("deferred_auth: {error}");
+            eprintln!("authentication: {error}");
             ExitCode::FAILURE
         }
     }
@@ -201,11 +255,12 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Box<dyn Error>> {
     let mut arguments = env::args().skip(1);
-    let (Some(address), Some(tokens), None) = (arguments.next(), arguments.next(), arguments.next()) else {
-        return Err(
-            "give two arguments: the address to listen on, such as 127.0.0.1:9001, and the file of tokens".into()
-        );
+    let (Some(address), Some(tokens)) = (arguments.next(), arguments.next()) else {
+        return Err("give the address to listen on, such as 127.0.0.1:9001, the file of tokens, and the origins \
+                    whose pages may use a cookie, such as https://example.org"
+            .into());
     };
+    let origins: Arc<[String]> = arguments.collect();
     let tokens = PathBuf::from(tokens);
     fs::read_to_string(&tokens).map_err(|error| format!("cannot read the tokens in {}: {error}", tokens.display()))?;
     let (jobs, queue) = mpsc::sync_channel(QUEUE);
@@ -218,7 +273,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         .config(Config::default().handshake_timeout(HANDSHAKE_TIMEOUT)?)
         // There is no need for large messages before a client is known, nor for large heads.
         .limits(Limits::default().max_message(64 << 10)?.max_head(4 << 10)?)
-        .start(move |_shard| Members { jobs: jobs.clone(), shard: None })?;
+        .start(move |_shard| Members { jobs: jobs.clone(), origins: Arc::clone(&origins), shard: None })?;
     for address in running.addresses() {
         println!("listening on ws://{address}/");
     }
