@@ -122,6 +122,7 @@
 //! - Outgoing connections: [`Endpoint`], [`Target`], [`Scheme`]
 //! - TLS: [`TlsConfig`], [`ClientAuth`], [`TlsVersion`], [`ClientTls`], [`TlsSession`],
 //!   [`ServedCertificate`], [`TlsError`]
+//! - Draining: [`DrainReason`], [`DrainReport`], [`Readiness`]
 //! - What was counted: [`ShardReport`], [`Counters`], [`Stats`], [`TcpInfo`]
 //! - Errors: [`ConfigError`], [`OptionError`], [`StartError`], [`BindError`],
 //!   [`AddressError`], [`UnixBindError`], [`UringUnavailable`],
@@ -154,9 +155,11 @@ pub use config::{Config, ConfigError, Cores, Deflate, DriverChoice, Limits, OnPa
 pub use run::client::Client;
 pub use run::error::{RunError, ServeError, StartError};
 pub use run::placement;
+pub use run::readiness::Readiness;
 pub use run::running::{Running, ShardReport};
 pub use run::server::Server;
 pub use shard::core::Counters;
+pub use shard::drain::{DrainReason, DrainReport};
 pub use shard::mailbox::PostError;
 pub use tls::{ClientAuth, ClientTls, ServedCertificate, TlsConfig, TlsError, TlsVersion};
 

@@ -4,6 +4,7 @@ use super::driver::{SelectedDriver, open_epoll, open_uring};
 use super::error::StartError;
 use super::memory;
 use super::placement::{self, Assignment};
+use super::readiness::Readiness;
 use super::running::{Certificates, ConfigsInUse, Running, ShardResult};
 use crate::api::handler::Handler;
 use crate::api::shard::{Shard, ShardHandle};
@@ -60,7 +61,10 @@ impl Launch {
             );
         }
         let limits = Limits { max_memory: Some(max_memory), ..self.limits };
-        let config = Arc::new(self.config);
+        // Each shard has its share of the rate.
+        let drain_rate = self.config.drain_rate.map(|rate| rate.div_ceil(cores.len() as u32));
+        let readiness = Readiness::default();
+        let config = Arc::new(Config { drain_rate, ..self.config });
         let (ended, ends) = mpsc::channel();
         let certificates: Arc<Certificates> = Arc::default();
         let schemes = tls.iter().map(|tls| if tls.is_some() { Scheme::Wss } else { Scheme::Ws }).collect();
@@ -81,13 +85,15 @@ impl Launch {
             certificates: Arc::downgrade(&certificates),
             tls_library,
             in_use: Arc::clone(&in_use),
+            readiness: readiness.clone(),
         };
         for (index, (core, listeners)) in cores.into_iter().zip(shares).enumerate() {
             let (report, reported) = mpsc::sync_channel(1);
             let (config, make, ended, tls) = (Arc::clone(&config), Arc::clone(&make), ended.clone(), tls.clone());
             let certificates = Arc::clone(&certificates);
             let is_uring = matches!(driver, SelectedDriver::Uring(_));
-            let start = ShardStart { index, listeners, tls, config, limits, make, report, ended };
+            let readiness = readiness.clone();
+            let start = ShardStart { index, listeners, tls, config, limits, readiness, make, report, ended };
             let thread = thread::Builder::new().name(format!("ringway-{index}")).spawn(move || {
                 // Reading them again ends with the last shard.
                 let _certificates = certificates;
@@ -120,6 +126,7 @@ impl Launch {
         match reloads {
             Ok(reloads) => {
                 let _ = certificates.set(reloads); // It was empty.
+                readiness.started();
                 Ok(running)
             }
             Err(error) => running.abandon(StartError::Thread(error)),
@@ -187,6 +194,7 @@ struct ShardStart<H: Handler> {
     tls: Vec<Option<ListenerTls>>,
     config: Arc<Config>,
     limits: Limits,
+    readiness: Readiness,
     make: Arc<dyn Fn(usize) -> H + Send + Sync>,
     report: mpsc::SyncSender<Result<ShardHandle<H>, StartError>>,
     ended: mpsc::Sender<usize>,
@@ -195,7 +203,7 @@ struct ShardStart<H: Handler> {
 impl<H: Handler> ShardStart<H> {
     /// Opens the driver on the calling thread, and runs the shard on it to its end.
     fn run<D: Driver>(self, open: impl FnOnce(&Config, &Limits) -> Result<D, StartError>) -> ShardResult {
-        let Self { index, listeners, tls, config, limits, make, report, ended } = self;
+        let Self { index, listeners, tls, config, limits, readiness, make, report, ended } = self;
         // Before the driver is opened, which reads it.
         if let Some(slack) = config.timer_slack
             && let Err(error) = set_timer_slack(slack)
@@ -219,6 +227,7 @@ impl<H: Handler> ShardStart<H> {
         }
         let mut event_loop = EventLoop::new(index, driver, config, limits, handle, make(index), Instant::now());
         event_loop.use_tls(tls);
+        event_loop.use_readiness(readiness);
         event_loop.run()
     }
 }

@@ -5,9 +5,11 @@ use crate::api::error::ConnectError;
 use crate::api::handler::Handler;
 use crate::api::shard::{Command, Control, ShardHandle};
 use crate::config::{Config, Limits};
+use crate::run::readiness::Readiness;
 use crate::session::attempt::Attempt;
 use crate::shard::core::{Action, Core, Counters};
 use crate::shard::dispatch::Dispatch;
+use crate::shard::drain::{Drain, DrainReason, DrainReport, DrainStep, DrainTally, DrainTimes};
 use crate::shard::relief::relieve;
 use crate::shard::session_table::SessionTable;
 use crate::shard::slice::WAITING_TIME;
@@ -27,8 +29,10 @@ pub(crate) struct EventLoop<D, H: Handler> {
     control: Control<H>,
     completions: Vec<Completion>,
     fired: Vec<u32>,
-    /// The deadline of the remaining connections, while the shard is stopping.
-    stop_deadline: Option<Instant>,
+    /// `None` until the shard drains.
+    drain: Option<Box<Drain>>,
+    /// When the drain began.
+    drained_from: Instant,
 }
 
 impl<D: Driver, H: Handler> EventLoop<D, H> {
@@ -49,7 +53,8 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
             control: Control { index, handle, commands: VecDeque::new(), alarm: None },
             completions: Vec::new(),
             fired: Vec::new(),
-            stop_deadline: None,
+            drain: None,
+            drained_from: now,
         }
     }
 
@@ -60,12 +65,19 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         }
     }
 
+    /// Shares the readiness with other shards.
+    pub(crate) fn use_readiness(&mut self, readiness: Readiness) {
+        self.core.readiness = readiness;
+    }
+
     /// Runs until the shard is stopped and its connections have ended.
-    pub(crate) fn run(mut self) -> io::Result<(Stats, Counters)> {
+    pub(crate) fn run(mut self) -> io::Result<(Stats, Counters, Option<DrainReport>)> {
         self.core.slices.measure_time();
         self.start();
         while self.turn(Instant::now)? {}
-        Ok((*self.driver.stats(), self.core.counters))
+        let drained_for = Instant::now().saturating_duration_since(self.drained_from);
+        let report = self.core.drain.as_ref().map(|drain| DrainReport { duration: drained_for, ..drain.report });
+        Ok((*self.driver.stats(), self.core.counters, report))
     }
 
     /// Calls the handler's `start`.
@@ -79,7 +91,7 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
     pub(crate) fn turn(&mut self, clock: impl Fn() -> Instant) -> io::Result<bool> {
         let mut completions = std::mem::take(&mut self.completions);
         let before = clock();
-        let timeout = self.poll_timeout(before);
+        let timeout = self.next_work(before);
         self.core.clock.begin_wait(before, timeout);
         self.driver.wait(timeout, &mut completions)?;
         self.core.begin_turn(clock());
@@ -112,23 +124,15 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         Ok(!self.is_done())
     }
 
-    /// How long this turn can wait for the kernel; `None`: without limit.
-    fn poll_timeout(&self, now: Instant) -> Option<Duration> {
-        let stop = self.stop_deadline.map(|deadline| match self.sessions.len() {
-            0 => Duration::ZERO,
-            _ => deadline.saturating_duration_since(now),
-        });
-        [self.next_work(now), stop].into_iter().flatten().min()
-    }
-
     /// The time until there is work without a completion: for sessions, for commands of the
-    /// handler, or the alarm.
+    /// handler, the alarm, or the drain.
     fn next_work(&self, now: Instant) -> Option<Duration> {
         if !self.control.commands.is_empty() {
             return Some(Duration::ZERO);
         }
         let alarm = self.control.alarm.map(|at| at.saturating_duration_since(now));
-        [self.core.poll_timeout(now), alarm].into_iter().flatten().min()
+        let drain = self.drain.as_ref().map(|drain| drain.wait(self.core.clock.at(now), self.has_ended()));
+        [self.core.poll_timeout(now), alarm, drain].into_iter().flatten().min()
     }
 
     #[inline]
@@ -142,15 +146,13 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         match completion {
             Completion::Received { slot, buffer } => self.dispatch().received(slot, buffer),
             Completion::Sent { slot, output, written } => self.dispatch().sent(slot, output, written),
-            // The kernel accepted this connection before listening ended.
-            Completion::Accepted { slot, .. } if self.is_stopping() => self.core.actions.push(Action::Close(slot)),
             Completion::Released { output } => self.dispatch().released(output),
             Completion::Accepted { slot, listener } => self.dispatch().accepted(slot, listener),
             Completion::Connected { slot } => self.dispatch().connected(slot),
             Completion::Ended { slot, cause } => self.dispatch().ended(slot, cause),
             Completion::Woken => {
-                if self.control.handle.is_stop_requested() {
-                    self.stop();
+                if let Some(reason) = self.control.handle.requested_drain() {
+                    self.begin_drain(reason);
                 }
                 for work in self.control.handle.take() {
                     self.dispatch().with_shard(work);
@@ -170,8 +172,11 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
                 Command::RequestUpgrade(slot) => self.dispatch().request_upgrade(slot),
                 Command::Answer(slot, upgrade) => self.dispatch().answer(slot, upgrade),
                 Command::Terminate(slot) => self.dispatch().terminate(slot),
-                Command::Stop => self.stop(),
+                Command::Drain(reason) => self.begin_drain(reason),
             }
+        }
+        if self.drain.is_some() {
+            self.advance_drain();
         }
         self.dispatch().flush();
         if self.core.is_short_of_memory() {
@@ -191,7 +196,7 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
     }
 
     fn connect(&mut self, attempt: Attempt, state: H::State) {
-        let error = if self.is_stopping() {
+        let error = if self.drain.as_ref().is_some_and(|drain| drain.is_closing()) {
             ConnectError::Stopping
         } else if let Some(slot) = self.driver.reserve() {
             let (address, options) = (attempt.address().clone(), attempt.options());
@@ -204,32 +209,86 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         self.dispatch().unconnected(state, &error);
     }
 
-    fn is_stopping(&self) -> bool {
-        self.stop_deadline.is_some()
+    fn begin_drain(&mut self, reason: DrainReason) {
+        if self.drain.is_some() {
+            return;
+        }
+        self.core.readiness.drain();
+        self.core.drain = Some(DrainTally::new(reason));
+        self.drained_from = self.core.now();
+        let config = &self.core.config;
+        let times = DrainTimes {
+            delay: if reason == DrainReason::Stop { config.drain_delay } else { Duration::ZERO },
+            timeout: config.stop_timeout,
+            close_timeout: config.close_timeout,
+            rate: config.drain_rate,
+        };
+        self.drain = Some(Box::new(Drain::new(reason, self.core.clock.effective(), times)));
     }
 
-    fn stop(&mut self) {
-        if !self.is_stopping() {
-            self.driver.stop_listening();
-            self.stop_deadline = Some(self.core.after(self.core.config.stop_timeout));
-            self.dispatch().stop();
+    /// Carries out the steps of the drain that are due.
+    #[cold]
+    fn advance_drain(&mut self) {
+        let now = self.core.clock.effective();
+        let Some(mut drain) = self.drain.take() else { return };
+        loop {
+            match drain.step(now, self.driver.has_listeners()) {
+                DrainStep::Wait => break,
+                DrainStep::ClearQueues => {
+                    self.refuse_upgrades();
+                    self.driver.drain_listeners();
+                }
+                DrainStep::StopListening => self.driver.stop_listening(),
+                DrainStep::Collect => {
+                    // Queues that are not empty by now are not waited for.
+                    self.driver.stop_listening();
+                    drain.add(self.dispatch().drain_candidates(drain.reason()));
+                }
+                DrainStep::Close => {
+                    while let Some(slot) = drain.next(now) {
+                        self.dispatch().drain_one(slot, drain.reason());
+                    }
+                }
+                // At the end of the turn, after the output of this one.
+                DrainStep::Abort => break,
+            }
         }
+        self.drain = Some(drain);
+    }
+
+    fn refuse_upgrades(&mut self) {
+        if let Some(drain) = &mut self.core.drain {
+            drain.refuses = true;
+        }
+    }
+
+    /// Whether neither a connection nor a listener is left.
+    fn has_ended(&self) -> bool {
+        self.sessions.len() == 0 && !self.driver.has_listeners()
     }
 
     fn is_done(&mut self) -> bool {
-        let Some(deadline) = self.stop_deadline else { return false };
+        let has_ended = self.has_ended();
+        let Some(drain) = &mut self.drain else { return false };
+        drain.begin_turn();
+        if has_ended {
+            return drain.is_closing();
+        }
+        if !drain.is_overdue(self.core.clock.effective()) {
+            return false;
+        }
         if self.sessions.len() > 0 {
-            if self.core.now() < deadline {
-                return false;
-            }
             tracing::warn!(
                 connections = self.sessions.len(),
-                "stopping: not all connections closed within {:?}; the others are dropped",
+                "draining: not all connections closed within {:?}; the others are dropped",
                 self.core.config.stop_timeout
             );
-            self.dispatch().remove_all();
-            self.finish_turn();
         }
+        if let Some(drain) = &mut self.core.drain {
+            drain.aborts = true;
+        }
+        self.dispatch().remove_all();
+        self.finish_turn();
         true
     }
 }

@@ -138,7 +138,13 @@ impl<K: KernelInterface> SlotTable<K> {
                         self.pause_accepting(obstacle);
                     }
                 }
-                Queued::None => return,
+                Queued::None => {
+                    if !self.listeners.is_open() {
+                        // The driver's user waits for the end of listening, which is no completion.
+                        *timeout = Some(Duration::ZERO);
+                    }
+                    return;
+                }
             }
         }
     }
@@ -315,6 +321,11 @@ impl<K: KernelInterface> SlotTable<K> {
 
     pub(crate) fn is_listening(&self) -> bool {
         self.listeners.is_listening()
+    }
+
+    /// Whether a listener is drained.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.listeners.is_draining()
     }
 
     /// The number of slots that wait for a buffer.

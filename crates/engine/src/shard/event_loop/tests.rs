@@ -3,6 +3,7 @@
 
 mod client;
 mod compression;
+mod draining;
 mod ending;
 mod flow;
 mod opening;
