@@ -120,6 +120,8 @@ pub struct Listener {
     shared: bool,
     /// Whether another process has opened the socket, and listens on it after this one has ended.
     foreign: bool,
+    /// Whether one connection at a time is accepted, although the queue is not shared.
+    is_single: bool,
     /// The file of a Unix socket. The last sibling removes it.
     file: Option<Arc<SocketFile>>,
 }
@@ -155,7 +157,8 @@ impl Listener {
     pub fn bind_unix(socket: &UnixSocket) -> Result<Self, BindError> {
         let address = socket.address();
         let (socket, file) = unix::bind(socket).map_err(|error| BindError::Unix(address.clone(), error))?;
-        Ok(Self { socket, address: address.clone().into(), shared: true, foreign: false, file: file.map(Arc::new) })
+        let (address, file) = (address.clone().into(), file.map(Arc::new));
+        Ok(Self { socket, address, shared: true, foreign: false, is_single: false, file })
     }
 
     /// Takes a listening socket that another process has opened, such as a service manager: of TCP,
@@ -193,7 +196,7 @@ impl Listener {
         if address.tcp().is_some() {
             socket.set_tcp_nodelay(true).map_err(other)?;
         }
-        Ok(Self { socket, address, shared: true, foreign: true, file: None })
+        Ok(Self { socket, address, shared: true, foreign: true, is_single: false, file: None })
     }
 
     /// Another listener on the same address and port, for another driver. The kernel distributes
@@ -211,10 +214,12 @@ impl Listener {
                 Address::Unix(address) => BindError::Unix(address.clone(), UnixBindError::of_sibling(error)),
             })?;
             let (address, file) = (self.address.clone(), self.file.clone());
-            return Ok(Self { socket, address, shared: true, foreign: self.foreign, file });
+            let Self { foreign, is_single, .. } = *self;
+            return Ok(Self { socket, address, shared: true, foreign, is_single, file });
         }
         let Some(address) = self.address.tcp() else { unreachable!("a Unix listener is shared") };
-        Self::open(address).map_err(|error| BindError::new(address, error))
+        let sibling = Self::open(address).map_err(|error| BindError::new(address, error))?;
+        Ok(Self { is_single: self.is_single, ..sibling })
     }
 
     fn open(address: SocketAddr) -> io::Result<Self> {
@@ -224,7 +229,8 @@ impl Listener {
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         let address = socket.local_addr()?.as_socket().unwrap_or(address);
-        Ok(Self { socket, address: address.into(), shared: false, foreign: false, file: None })
+        let address = address.into();
+        Ok(Self { socket, address, shared: false, foreign: false, is_single: false, file: None })
     }
 
     /// Accepts one connection without waiting; `None` if the queue is empty.
@@ -259,9 +265,26 @@ impl Listener {
         self.foreign
     }
 
-    /// Whether other listeners accept from the same queue of connections.
-    pub(crate) fn is_shared(&self) -> bool {
-        self.shared
+    /// Accepts one connection in a turn of the driver, also on siblings that are made from now on,
+    /// so that [`Driver::pause_accepting`](crate::Driver::pause_accepting) takes effect after each
+    /// of them. Otherwise a driver accepts what waits in the queue. Costs one submission entry, or
+    /// one `epoll_ctl(2)`, for each connection.
+    ///
+    /// ```
+    /// use ringway_io::Listener;
+    ///
+    /// let mut listener = Listener::bind("127.0.0.1:0".parse().unwrap())?;
+    /// listener.accept_one_at_a_time();
+    /// # Ok::<(), ringway_io::BindError>(())
+    /// ```
+    pub fn accept_one_at_a_time(&mut self) {
+        self.is_single = true;
+    }
+
+    /// Whether one connection is accepted at a time: on request, or because other listeners accept
+    /// from the same queue of connections.
+    pub(crate) fn is_single(&self) -> bool {
+        self.shared || self.is_single
     }
 }
 

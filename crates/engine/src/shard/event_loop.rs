@@ -1,6 +1,8 @@
 //! The event loop of a shard: passes completions of the driver to sessions, and their actions to
 //! the driver.
 
+use crate::admission::gate::Gate;
+use crate::admission::tickets::Tickets;
 use crate::api::error::ConnectError;
 use crate::api::handler::Handler;
 use crate::api::shard::{Command, Control, ShardHandle};
@@ -33,6 +35,36 @@ pub(crate) struct EventLoop<D, H: Handler> {
     drain: Option<Box<Drain>>,
     /// When the drain began.
     drained_from: Instant,
+    accepting: Accepting,
+}
+
+/// Why accepting is paused.
+#[derive(Debug, Default)]
+struct Accepting {
+    /// Too many TLS handshakes wait.
+    is_busy: bool,
+    /// The accept rate allows no connection before this time.
+    until: Option<Instant>,
+    /// The driver does not accept.
+    is_paused: bool,
+}
+
+impl Accepting {
+    fn pause_for(&mut self, until: Instant) {
+        self.until = Some(until);
+    }
+
+    /// Whether accepting was not paused, and need not be.
+    #[inline]
+    fn is_open(&self) -> bool {
+        !self.is_busy && self.until.is_none() && !self.is_paused
+    }
+
+    /// Whether accepting is to be resumed (`true`) or paused (`false`) now; `None`: neither.
+    fn change(&mut self) -> Option<bool> {
+        let pause = self.is_busy || self.until.is_some();
+        (std::mem::replace(&mut self.is_paused, pause) != pause).then_some(!pause)
+    }
 }
 
 impl<D: Driver, H: Handler> EventLoop<D, H> {
@@ -55,6 +87,7 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
             fired: Vec::new(),
             drain: None,
             drained_from: now,
+            accepting: Accepting::default(),
         }
     }
 
@@ -68,6 +101,11 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
     /// Shares the readiness with other shards.
     pub(crate) fn use_readiness(&mut self, readiness: Readiness) {
         self.core.readiness = readiness;
+    }
+
+    /// Counts the connections of this shard with those of the others.
+    pub(crate) fn use_gate(&mut self, gate: Arc<Gate>) {
+        self.core.tickets = Some(Box::new(Tickets::new(gate)));
     }
 
     /// Runs until the shard is stopped and its connections have ended.
@@ -99,6 +137,7 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
             self.complete(completion);
         }
         self.completions = completions;
+        self.core.end_pauses(&mut self.fired);
         if !self.core.waiting.is_empty() {
             // After new input, so that waiting input does not delay it for long.
             let began = clock();
@@ -110,12 +149,11 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
             self.driver.submit()?;
             let began = clock();
             self.dispatch().shake_hands(|| clock().saturating_duration_since(began) >= HANDSHAKE_TIME);
-            match self.core.tls.as_mut().and_then(|tls| tls.change_accepting()) {
-                Some(true) => self.driver.resume_accepting(),
-                Some(false) => self.driver.pause_accepting(),
-                None => {}
+            if let Some(accept) = self.core.tls.as_mut().and_then(|tls| tls.change_accepting()) {
+                self.accepting.is_busy = !accept;
             }
         }
+        self.change_accepting();
         let mut fired = std::mem::take(&mut self.fired);
         self.dispatch().expire(&mut fired);
         self.dispatch().expire_timers(&mut fired);
@@ -124,15 +162,40 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         Ok(!self.is_done())
     }
 
+    /// Pauses or resumes accepting.
+    #[inline]
+    fn change_accepting(&mut self) {
+        if self.accepting.is_open() {
+            return;
+        }
+        if self.core.refuses_upgrades() {
+            // The queues are cleared: each connection gets its refusal.
+            self.accepting.until = None;
+        }
+        if let Some(at) = self.accepting.until
+            && at <= self.core.now()
+        {
+            let now = self.core.now();
+            let left = self.core.tickets.as_ref().map_or(Duration::ZERO, |tickets| tickets.gate.pause_left(now));
+            self.accepting.until = (!left.is_zero()).then(|| now + left);
+        }
+        match self.accepting.change() {
+            Some(true) => self.driver.resume_accepting(),
+            Some(false) => self.driver.pause_accepting(),
+            None => {}
+        }
+    }
+
     /// The time until there is work without a completion: for sessions, for commands of the
     /// handler, the alarm, or the drain.
     fn next_work(&self, now: Instant) -> Option<Duration> {
         if !self.control.commands.is_empty() {
             return Some(Duration::ZERO);
         }
-        let alarm = self.control.alarm.map(|at| at.saturating_duration_since(now));
+        let left = |at: Instant| at.saturating_duration_since(now);
+        let (alarm, accepting) = (self.control.alarm.map(left), self.accepting.until.map(left));
         let drain = self.drain.as_ref().map(|drain| drain.wait(self.core.clock.at(now), self.has_ended()));
-        [self.core.poll_timeout(now), alarm, drain].into_iter().flatten().min()
+        [self.core.poll_timeout(now), alarm, accepting, drain].into_iter().flatten().min()
     }
 
     #[inline]
@@ -147,7 +210,11 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
             Completion::Received { slot, buffer } => self.dispatch().received(slot, buffer),
             Completion::Sent { slot, output, written } => self.dispatch().sent(slot, output, written),
             Completion::Released { output } => self.dispatch().released(output),
-            Completion::Accepted { slot, listener } => self.dispatch().accepted(slot, listener),
+            Completion::Accepted { slot, listener } => {
+                if let Some(time) = self.dispatch().accepted(slot, listener) {
+                    self.accepting.pause_for(self.core.now() + time);
+                }
+            }
             Completion::Connected { slot } => self.dispatch().connected(slot),
             Completion::Ended { slot, cause } => self.dispatch().ended(slot, cause),
             Completion::Woken => {
