@@ -12,7 +12,7 @@ use crate::session::attempt::Attempt;
 use crate::session::link::{Link, SessionPhase};
 use crate::shard::core::{Core, Counters};
 use crate::shard::drain::DrainReason;
-use crate::shard::mailbox::{Mailbox, PostError};
+use crate::shard::mailbox::{Mailbox, MailboxCounts, PostError};
 use crate::tls::table::ListenerTls;
 use ringway_codec::Prepared;
 use ringway_io::{Slot, Stats, Waker};
@@ -463,6 +463,10 @@ impl<H: Handler> ShardHandle<H> {
     /// Drains the shard, as [`Shard::drain`] does. Never blocks, and works when the mailbox is full.
     pub fn drain(&self, reason: DrainReason) {
         self.mailbox.request_drain(reason);
+    }
+
+    pub(crate) fn mailbox_counts(&self) -> Arc<MailboxCounts> {
+        self.mailbox.counts()
     }
 
     pub(crate) fn requested_drain(&self) -> Option<DrainReason> {

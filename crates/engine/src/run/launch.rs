@@ -10,6 +10,7 @@ use crate::admission::gate::Gate;
 use crate::api::handler::Handler;
 use crate::api::shard::{Shard, ShardHandle};
 use crate::config::{Config, Limits, Shards};
+use crate::metrics::published::Published;
 use crate::shard::event_loop::EventLoop;
 use crate::shard::mailbox::PostError;
 use crate::tls::table::ListenerTls;
@@ -96,6 +97,7 @@ impl Launch {
             tls_library,
             in_use: Arc::clone(&in_use),
             readiness: readiness.clone(),
+            published: cores.iter().map(|_| Arc::new(Published::new())).collect(),
             exchange: Arc::clone(desks[0].exchange()),
             publishers: AtomicUsize::new(0),
         };
@@ -104,9 +106,21 @@ impl Launch {
             let (config, make, ended, tls) = (Arc::clone(&config), Arc::clone(&make), ended.clone(), tls.clone());
             let (certificates, gate) = (Arc::clone(&certificates), gate.clone());
             let is_uring = matches!(driver, SelectedDriver::Uring(_));
-            let readiness = readiness.clone();
-            let start =
-                ShardStart { index, desk, listeners, tls, gate, config, limits, readiness, make, report, ended };
+            let (readiness, published) = (readiness.clone(), Arc::clone(&running.published[index]));
+            let start = ShardStart {
+                index,
+                desk,
+                listeners,
+                tls,
+                gate,
+                config,
+                limits,
+                readiness,
+                make,
+                report,
+                ended,
+                published,
+            };
             let thread = thread::Builder::new().name(format!("ringway-{index}")).spawn(move || {
                 // Reading them again ends with the last shard.
                 let _certificates = certificates;
@@ -213,12 +227,14 @@ struct ShardStart<H: Handler> {
     make: Arc<dyn Fn(usize) -> H + Send + Sync>,
     report: mpsc::SyncSender<Result<ShardHandle<H>, StartError>>,
     ended: mpsc::Sender<usize>,
+    published: Arc<Published>,
 }
 
 impl<H: Handler> ShardStart<H> {
     /// Opens the driver on the calling thread, and runs the shard on it to its end.
     fn run<D: Driver>(self, open: impl FnOnce(&Config, &Limits) -> Result<D, StartError>) -> ShardResult {
-        let Self { index, desk, listeners, tls, gate, config, limits, readiness, make, report, ended } = self;
+        let Self { index, desk, listeners, tls, gate, config, limits, readiness, make, report, ended, published } =
+            self;
         // Before the driver is opened, which reads it.
         if let Some(slack) = config.timer_slack
             && let Err(error) = set_timer_slack(slack)
@@ -244,6 +260,7 @@ impl<H: Handler> ShardStart<H> {
         event_loop.join(desk);
         event_loop.use_tls(tls);
         event_loop.use_readiness(readiness);
+        event_loop.publish_to(published);
         if let Some(gate) = gate {
             event_loop.use_gate(gate);
         }

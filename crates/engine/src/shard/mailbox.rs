@@ -4,7 +4,7 @@ use crate::shard::drain::DrainReason;
 use ringway_io::Waker;
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The maximum number of items of work in one mailbox.
@@ -19,7 +19,28 @@ pub(crate) struct Mailbox<W> {
     /// Whether the shard was requested to drain, and why: 0, or 1 and the number of the reason.
     /// Separate from the queue, which may be full.
     draining: Arc<AtomicU8>,
+    counts: Arc<MailboxCounts>,
     waker: Waker,
+}
+
+/// The numbers of a mailbox that metrics report. They are written under the lock of the queue, and
+/// read without it.
+#[derive(Debug, Default)]
+pub(crate) struct MailboxCounts {
+    waiting: AtomicU64,
+    refused: AtomicU64,
+}
+
+impl MailboxCounts {
+    /// The number of items of work that wait.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// How often work was not accepted because the mailbox was full.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
 }
 
 struct WorkQueue<W> {
@@ -62,6 +83,7 @@ impl<W> Mailbox<W> {
         Self {
             queue: Arc::new(Mutex::new(WorkQueue { waiting: VecDeque::new(), closed: false })),
             draining: Arc::default(),
+            counts: Arc::default(),
             waker,
         }
     }
@@ -77,15 +99,21 @@ impl<W> Mailbox<W> {
             return Err(PostError::Ended);
         }
         if queue.waiting.len() >= CAPACITY {
+            self.counts.refused.fetch_add(1, Ordering::Relaxed);
             return Err(PostError::Full);
         }
         let was_empty = queue.waiting.is_empty();
         queue.waiting.push_back(work);
+        self.counts.waiting.store(queue.waiting.len() as u64, Ordering::Relaxed);
         drop(queue);
         if was_empty {
             self.waker.wake();
         }
         Ok(())
+    }
+
+    pub(crate) fn counts(&self) -> Arc<MailboxCounts> {
+        Arc::clone(&self.counts)
     }
 
     /// Requests the shard to drain, regardless of queued work. The first request counts.
@@ -103,13 +131,16 @@ impl<W> Mailbox<W> {
 
     /// Takes all queued work.
     pub(crate) fn take(&self) -> VecDeque<W> {
-        std::mem::take(&mut self.queue().waiting)
+        let mut queue = self.queue();
+        self.counts.waiting.store(0, Ordering::Relaxed);
+        std::mem::take(&mut queue.waiting)
     }
 
     /// Closes the mailbox: queued work is dropped, and no further work is accepted.
     pub(crate) fn close(&self) {
         let mut queue = self.queue();
         queue.closed = true;
+        self.counts.waiting.store(0, Ordering::Relaxed);
         let waiting = std::mem::take(&mut queue.waiting);
         // Dropping work can run the application's code, which may post.
         drop(queue);
@@ -119,7 +150,12 @@ impl<W> Mailbox<W> {
 
 impl<W> Clone for Mailbox<W> {
     fn clone(&self) -> Self {
-        Self { queue: Arc::clone(&self.queue), draining: Arc::clone(&self.draining), waker: self.waker.clone() }
+        Self {
+            queue: Arc::clone(&self.queue),
+            draining: Arc::clone(&self.draining),
+            counts: Arc::clone(&self.counts),
+            waker: self.waker.clone(),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod compression;
 mod draining;
 mod ending;
 mod flow;
+mod metering;
 mod opening;
 mod outgoing;
 mod overload;
