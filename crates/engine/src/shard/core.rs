@@ -1,14 +1,16 @@
 //! The state that the sessions of a shard share: memory, time, random numbers, configuration, and
 //! pending work.
 
+use crate::api::id::TimerId;
 use crate::api::tls::TlsSession;
 use crate::config::{Config, Limits};
 use crate::session::compression::Compressors;
 use crate::shard::clock::{ShardClock, TICK};
+use crate::shard::lifetimes::Lifetimes;
 use crate::shard::memory::{Memory, PAUSE_TIME, Pressure, REFUSAL_TIME, RESUME_TIME, Shortage};
 use crate::shard::notices::Notices;
 use crate::shard::slice::Slices;
-use crate::shard::timers::UserTimers;
+use crate::shard::timers::{TimerOwner, UserTimers};
 use crate::tls::table::TlsTable;
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -48,8 +50,16 @@ pub struct Counters {
     pub idle: u64,
     /// Connections closed because their peer did not read ([`Config::write_timeout`]).
     pub write_timeouts: u64,
+    /// Connections closed with 1001 because their lifetime was over ([`Config::max_lifetime`]).
+    pub lifetime_closes: u64,
     /// Connections closed because a message took too long ([`Limits::message_timeout`]).
     pub message_timeouts: u64,
+    /// Messages that were handed back to the handler because too much output waits for their peer,
+    /// or because memory is short ([`SendOutcome::Full`](crate::SendOutcome)).
+    pub handed_back: u64,
+    /// How often the delivery of messages on a connection was paused because more than
+    /// [`Limits::max_buffered`] bytes of output waited for its peer.
+    pub backlog_pauses: u64,
     /// How often receiving on a connection was paused because memory was short
     /// ([`Limits::max_memory`]).
     pub memory_pauses: u64,
@@ -128,6 +138,8 @@ pub(crate) struct Core {
     pub(crate) notices: Notices,
     pub(crate) clock: ShardClock,
     wheel: TimerWheel,
+    /// The ends of lifetimes, if these are limited.
+    pub(crate) lifetimes: Option<Box<Lifetimes>>,
     /// The timers that handlers set.
     pub(crate) timers: UserTimers,
     /// Generates the mask keys and nonces of the client role, which must be unpredictable (RFC 6455
@@ -141,6 +153,7 @@ impl Core {
     pub(crate) fn new(config: Arc<Config>, limits: Limits, now: Instant) -> Self {
         Self {
             memory: Memory::new(&limits),
+            lifetimes: Lifetimes::new(&config, now),
             compressors: config.deflate.map(|deflate| Box::new(Compressors::new(deflate))),
             config,
             limits,
@@ -154,7 +167,7 @@ impl Core {
             notices: Notices::default(),
             clock: ShardClock::new(now),
             wheel: TimerWheel::new(now, TICK),
-            timers: UserTimers::new(now, TICK),
+            timers: UserTimers::new(now),
             rng: rand::make_rng(),
         }
     }
@@ -212,7 +225,10 @@ impl Core {
         if !self.dirty.is_empty() || !self.waiting.is_empty() || handshakes > 0 {
             return Some(Duration::ZERO);
         }
-        [self.wheel.wait(self.clock.at(now)), self.timers.wait(now), self.relief_wait()].into_iter().flatten().min()
+        let effective = self.clock.at(now);
+        let lifetimes = self.lifetimes.as_ref().and_then(|lifetimes| lifetimes.wait(effective));
+        let waits = [self.wheel.wait(effective), lifetimes, self.timers.wait(now), self.relief_wait()];
+        waits.into_iter().flatten().min()
     }
 
     /// Whether memory is short, or was short until now.
@@ -235,6 +251,28 @@ impl Core {
     /// Sets the timer of a session, and replaces an earlier one.
     pub(crate) fn set_timer(&mut self, slot: Slot, after: Duration) {
         self.wheel.set(slot.index(), self.clock.at(self.after(after)));
+    }
+
+    /// Begins the lifetime of a connection that has opened, if lifetimes are limited.
+    #[inline]
+    pub(crate) fn begin_lifetime(&mut self, slot: Slot) {
+        if let Some(lifetimes) = &mut self.lifetimes {
+            lifetimes.begin(slot, self.clock.effective(), self.rng.next_u32());
+        }
+    }
+
+    /// Forgets the lifetime of a connection that has ended.
+    #[inline]
+    pub(crate) fn forget_lifetime(&mut self, slot: Slot) {
+        if let Some(lifetimes) = &mut self.lifetimes {
+            lifetimes.forget(slot);
+        }
+    }
+
+    /// Sets a timer of a handler.
+    pub(crate) fn set_user_timer(&mut self, owner: TimerOwner, after: Duration, token: u64) -> TimerId {
+        let (now, deadline) = (self.now(), self.after(after));
+        self.timers.set(owner, token, now, deadline)
     }
 
     pub(crate) fn clear_timer(&mut self, slot: Slot) {
