@@ -12,6 +12,7 @@ mod outgoing;
 mod overload;
 mod sockets;
 mod stopping;
+mod storms;
 mod sums;
 mod tls;
 mod tls_client;

@@ -1,5 +1,6 @@
 //! `ringway serve`.
 
+pub(crate) mod admission;
 pub(crate) mod apps;
 
 use crate::arguments::Serve;
@@ -136,7 +137,8 @@ fn config(arguments: &Serve) -> Result<Config, ConfigError> {
         .lifetime_jitter(arguments.lifetime_jitter)?
         .origins(origins)?
         .subprotocols(arguments.subprotocol.iter().map(String::as_str))?
-        .deflate(arguments.deflate.config());
+        .deflate(arguments.deflate.config())
+        .admission(arguments.admission.admission()?);
     config.check()?;
     Ok(config)
 }
@@ -151,6 +153,7 @@ fn limits_of(arguments: &Serve) -> Result<Limits, ConfigError> {
         .low_water(arguments.low_water)?
         .max_connections(arguments.max_connections)?
         .max_memory(arguments.max_memory)?;
+    let limits = arguments.admission.limits(limits)?;
     limits.check()?;
     Ok(limits)
 }
