@@ -334,6 +334,9 @@ impl<S> Session<S> {
             link.end_backlog(core);
             busy = true;
         }
+        if core.has_lagging && link.outbox.bytes() <= core.limits.low_mark() {
+            core.has_topic_room(link.slot());
+        }
         if link.is(SessionFlag::WantsDrained) && link.is_open() && link.has_drained(before, core) {
             link.unset(SessionFlag::WantsDrained);
             app.drained(link, core);
@@ -571,6 +574,7 @@ impl<S> Session<S> {
         core.clear_timer(link.slot());
         core.forget_lifetime(link.slot());
         core.timers.release(link.slot());
+        core.unsubscribe_all(link.slot());
         if let Some(throttle) = &mut core.throttle {
             throttle.release(link.slot());
         }
