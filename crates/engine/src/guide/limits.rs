@@ -54,7 +54,7 @@
 //! | [`Config::close_timeout`], without progress while closing | 5 s | the connection is dropped ([`Ending::Unanswered`]) |
 //! | [`Config::close_limit`], for all of closing | 60 s | the same |
 //! | [`Config::max_lifetime`], less a random part | none | close code 1001 ([`Counters::lifetime_closes`]) |
-//! | [`Config::stop_timeout`], for stopping a shard | 10 s | the remaining connections are dropped |
+//! | [`Config::stop_timeout`], for draining a shard | 10 s | the remaining connections are dropped |
 //!
 //! A dropped connection has close code 1006 in its [`CloseReason`], because no close frame was
 //! exchanged; after a close frame of ours the code is that of the frame.
