@@ -6,8 +6,12 @@ use crate::api::message::Message;
 use crate::api::opening::OpeningTimes;
 use crate::api::shard::{Command, Shard};
 use crate::api::tls::TlsSession;
+use crate::api::topic::{Published, TopicLimit};
 use crate::session::link::Link;
 use crate::shard::core::Core;
+use crate::shard::memory::Pressure;
+use crate::shard::timers::TimerOwner;
+use crate::topics::delivery::{catch_up, deliver_first};
 use http::HeaderMap;
 use ringway_codec::{CloseCode, ClosePayload, CodeNotSendable, OpCode, Prepared, encode_close};
 use ringway_io::{PeerCredentials, Slot, TcpInfo};
@@ -42,7 +46,7 @@ const REMOVED_BETWEEN_CALLS: &str = "a session is removed only between handler c
 ///         while let Some(line) = conn.state().pop() {
 ///             match conn.send(Message::text(&line)) {
 ///                 SendOutcome::Sent | SendOutcome::Queued(_) => {}
-///                 // `drained` is called again when the queue is empty.
+///                 // `drained` is called again when half of the queue is sent.
 ///                 _ => return conn.state().push(line),
 ///             }
 ///         }
@@ -57,7 +61,8 @@ pub enum SendOutcome<'m> {
     /// The message is sent at the end of this turn.
     Sent,
     /// The message is queued behind others; the value is the total number of queued bytes.
-    /// [`Handler::drained`] is called when they are sent.
+    /// [`Handler::drained`] is called when they have fallen to the low-water mark
+    /// ([`Limits::low_water`](crate::Limits::low_water)), or are sent.
     Queued(usize),
     /// More than [`Limits::max_buffered`](crate::Limits::max_buffered) bytes would be queued: the
     /// message is handed back. [`Handler::drained`] is called when it can be sent.
@@ -271,6 +276,7 @@ impl<'a, H: Handler> Connection<'a, H> {
         // Only a message of the current connection lies in an input that is being decoded.
         let current = self.shard.current.as_ref().is_some_and(|link| link.slot() == self.slot);
         let (link, core) = self.link();
+        catch_up(link, core);
         if link.is_open() {
             link.reply(message, current, core);
         }
@@ -286,6 +292,7 @@ impl<'a, H: Handler> Connection<'a, H> {
             return SendOutcome::TooLarge(message);
         }
         let (link, core) = self.link();
+        catch_up(link, core);
         if !link.has_room(message.len(), core) {
             return hand_back(message, link.is_open());
         }
@@ -307,11 +314,76 @@ impl<'a, H: Handler> Connection<'a, H> {
             return SendOutcome::TooLarge(Message::of(prepared.kind(), prepared.payload()));
         }
         let (link, core) = self.link();
+        catch_up(link, core);
         if !link.has_room(prepared.payload().len(), core) {
             return hand_back(Message::of(prepared.kind(), prepared.payload()), link.is_open());
         }
         link.send_prepared(prepared, core);
         link.queued().map_or(SendOutcome::Sent, SendOutcome::Queued)
+    }
+
+    /// Subscribes to a topic: the connection receives what is published to it from now on, on any
+    /// shard, until it unsubscribes or begins to close. Returns `false` if it has subscribed before.
+    /// If the topic keeps the latest message of each key
+    /// ([`TopicPolicy::Latest`](crate::TopicPolicy::Latest)), it receives these first.
+    ///
+    /// Costs a look-up of the name, one comparison for each topic of the connection, and about 20
+    /// bytes. A topic is created by its first subscription; a name has 1 to 255 bytes.
+    ///
+    /// # Errors
+    /// A [`TopicLimit`] if a limit is reached.
+    pub fn subscribe(&mut self, topic: &str) -> Result<bool, TopicLimit> {
+        let (link, core) = self.link();
+        catch_up(link, core);
+        if !link.is_open() {
+            return Err(TopicLimit::Closing);
+        }
+        if core.memory.pressure() == Pressure::Full {
+            return Err(TopicLimit::Memory);
+        }
+        let index = link.slot().index();
+        let is_new = core.with_topics(|topics, limits| topics.subscribe(index, topic, limits))?;
+        if is_new {
+            deliver_first(link, topic, core);
+        }
+        Ok(is_new)
+    }
+
+    /// Ends the subscription to a topic. What was published before is still sent. Returns `false` if
+    /// there was none.
+    pub fn unsubscribe(&mut self, topic: &str) -> bool {
+        let (link, core) = self.link();
+        catch_up(link, core);
+        let index = link.slot().index();
+        core.topics.is_some() && core.with_topics(|topics, _| topics.unsubscribe(index, topic))
+    }
+
+    /// Whether the connection has subscribed to a topic.
+    #[must_use]
+    pub fn is_subscribed(&self, topic: &str) -> bool {
+        let Some(topics) = &self.shard.core.topics else { return false };
+        topics.registry.find(topic).is_some_and(|topic| topics.registry.is_member(self.slot.index(), topic))
+    }
+
+    /// Publishes a message to all subscribers of a topic except this connection, as
+    /// [`Shard::publish`] does. The connection need not be a subscriber.
+    ///
+    /// # Errors
+    /// As [`Shard::publish`].
+    pub fn publish(&mut self, topic: &str, message: &Prepared) -> Result<Published, TopicLimit> {
+        self.publish_keyed(topic, 0, message)
+    }
+
+    /// Publishes a message with a key to all subscribers of a topic except this connection, as
+    /// [`Shard::publish_keyed`] does.
+    ///
+    /// # Errors
+    /// As [`Shard::publish`].
+    pub fn publish_keyed(&mut self, topic: &str, key: u64, message: &Prepared) -> Result<Published, TopicLimit> {
+        let (link, core) = self.link();
+        catch_up(link, core);
+        let except = Some(link.slot().index());
+        core.publish(topic, key, message, except)
     }
 
     /// Sends a ping with up to 125 bytes. [`Handler::pong`] is called with the answer. Has no
@@ -324,6 +396,7 @@ impl<'a, H: Handler> Connection<'a, H> {
             return Err(PingTooLong { len: payload.len() });
         }
         let (link, core) = self.link();
+        catch_up(link, core);
         if link.is_open() {
             link.send(OpCode::Ping, payload, core);
         }
@@ -358,26 +431,31 @@ impl<'a, H: Handler> Connection<'a, H> {
     }
 
     /// Sets a timer: [`Handler::timer`] is called once, not before this time has passed, and at
-    /// most about 10 ms later unless the shard is busy. The number of timers of a connection is not
-    /// limited; each takes 40 bytes and a look-up in a hash table. Timers end with the connection:
+    /// most 2 ms later unless the shard is busy. The number of timers of a connection is not
+    /// limited; each takes 48 bytes and a look-up in a hash table. Timers end with the connection:
     /// none fires after both close frames are sent.
     pub fn set_timer(&mut self, after: Duration) -> TimerId {
-        let core = &mut *self.shard.core;
-        let (now, deadline) = (core.now(), core.after(after));
-        core.timers.set(self.slot, now, deadline)
+        self.set_timer_with(after, 0)
+    }
+
+    /// As [`set_timer`](Connection::set_timer). [`TimerId::token`] returns `token` when the timer
+    /// fires: the kind of the timer, or an index into the state of the application.
+    pub fn set_timer_with(&mut self, after: Duration, token: u64) -> TimerId {
+        self.shard.core.set_user_timer(TimerOwner::Connection(self.slot), after, token)
     }
 
     /// Cancels a timer of this connection. Returns `false` if the timer has fired, was cancelled
-    /// before, or belongs to another connection.
+    /// before, or belongs to another connection or to the shard. Costs O(1).
     pub fn cancel_timer(&mut self, id: TimerId) -> bool {
-        self.shard.core.timers.clear(self.slot, id)
+        self.shard.core.timers.clear(TimerOwner::Connection(self.slot), id)
     }
 
     /// Stops the delivery of messages at once. Pings and a close in front of the next message are
     /// still answered; behind it the kernel's flow control stops the peer. Input that is already
     /// received is kept.
     pub fn pause(&mut self) {
-        self.link().0.pause();
+        let (link, core) = self.link();
+        link.pause(core);
     }
 
     /// Resumes the delivery of messages at the end of this turn. Has no effect on a connection that

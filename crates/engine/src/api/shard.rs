@@ -3,19 +3,24 @@
 use crate::api::connection::Connection;
 use crate::api::endpoint::Endpoint;
 use crate::api::handler::Handler;
-use crate::api::id::ConnectionId;
+use crate::api::id::{ConnectionId, TimerId};
 use crate::api::request::PeerAddress;
 use crate::api::response::Upgrade;
+use crate::api::topic::{Published, TopicLimit, TopicPolicy};
+use crate::run::readiness::Readiness;
 use crate::session::attempt::Attempt;
 use crate::session::link::{Link, SessionPhase};
 use crate::shard::core::{Core, Counters};
-use crate::shard::mailbox::{Mailbox, PostError};
+use crate::shard::drain::DrainReason;
+use crate::shard::mailbox::{Mailbox, MailboxCounts, PostError};
+use crate::shard::timers::TimerOwner;
 use crate::tls::table::ListenerTls;
+use ringway_codec::Prepared;
 use ringway_io::{Slot, Stats, Waker};
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The shard of a handler, lent to it for one call.
 ///
@@ -94,7 +99,7 @@ pub(crate) enum Command<S> {
     RequestUpgrade(Slot),
     Answer(Slot, Upgrade<S>),
     Terminate(Slot),
-    Stop,
+    Drain(DrainReason),
 }
 
 impl<H: Handler> Shard<'_, H> {
@@ -192,6 +197,96 @@ impl<H: Handler> Shard<'_, H> {
         self.core.memory.held()
     }
 
+    /// Publishes a message to all subscribers of a topic, on this and all other shards.
+    ///
+    /// A connection receives the messages that its shard publishes, and those that it is sent
+    /// directly, in the order of the calls. Messages of another shard, or of a
+    /// [`Publisher`](crate::Publisher), arrive in the order in which that one has published them.
+    ///
+    /// The call costs a look-up of the name and one entry in a list, whatever the number of
+    /// subscribers. The message is passed to them at the end of this turn, and of the following
+    /// ones if they are many.
+    ///
+    /// ```
+    /// use ringway::{Connection, Handler, Message, Prepared, Request, Upgrade};
+    ///
+    /// /// Each message is published in the room of its connection.
+    /// struct Rooms;
+    ///
+    /// impl Handler for Rooms {
+    ///     /// The name of the room.
+    ///     type State = String;
+    ///
+    ///     fn upgrade(&mut self, request: &Request<'_>) -> Upgrade<String> {
+    ///         Upgrade::accept(request.target().to_owned())
+    ///     }
+    ///
+    ///     fn open(&mut self, conn: &mut Connection<'_, Self>) {
+    ///         let room = conn.state().clone();
+    ///         if let Err(limit) = conn.subscribe(&room) {
+    ///             eprintln!("{limit}");
+    ///         }
+    ///     }
+    ///
+    ///     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
+    ///         let room = conn.state().clone();
+    ///         let Some(text) = message.as_text() else { return };
+    ///         if let Err(limit) = conn.shard().publish(&room, &Prepared::text(text)) {
+    ///             eprintln!("{limit}");
+    ///         }
+    ///     }
+    /// }
+    /// # let _ = Rooms;
+    /// ```
+    ///
+    /// # Errors
+    /// [`TopicLimit::Backlog`] if
+    /// [`Limits::max_published`](crate::Limits::max_published) bytes wait: publish the message in a
+    /// later turn. [`TopicLimit::TooLarge`] and [`TopicLimit::Name`] for a message or name that is
+    /// too long; [`TopicLimit::Keys`] as for [`Shard::publish_keyed`].
+    pub fn publish(&mut self, topic: &str, message: &Prepared) -> Result<Published, TopicLimit> {
+        self.core.publish(topic, 0, message, None)
+    }
+
+    /// Publishes a message with a key. A topic with [`TopicPolicy::Latest`] keeps it until the next
+    /// one with the same key, for subscribers that come later or read slowly. Other topics ignore
+    /// the key. [`Shard::publish`] uses key 0.
+    ///
+    /// # Errors
+    /// As [`Shard::publish`], and [`TopicLimit::Keys`] if the topic keeps
+    /// [`Limits::max_topic_keys`](crate::Limits::max_topic_keys) others.
+    pub fn publish_keyed(&mut self, topic: &str, key: u64, message: &Prepared) -> Result<Published, TopicLimit> {
+        self.core.publish(topic, key, message, None)
+    }
+
+    /// Sets what a topic does with messages for slow subscribers on this shard. Each shard has its
+    /// own setting: set it in [`Handler::start`]. A topic with another policy than
+    /// [`TopicPolicy::Close`] exists without subscribers; setting that one again ends it.
+    ///
+    /// # Errors
+    /// [`TopicLimit::Topics`] or [`TopicLimit::Name`].
+    pub fn set_topic(&mut self, topic: &str, policy: TopicPolicy) -> Result<(), TopicLimit> {
+        self.core.with_topics(|topics, limits| topics.set_policy(topic, policy, limits))
+    }
+
+    /// The number of subscribers of a topic on this shard. Costs a look-up of the name.
+    #[must_use]
+    pub fn subscribers(&self, topic: &str) -> usize {
+        self.core.topics.as_ref().map_or(0, |topics| topics.subscribers(topic))
+    }
+
+    /// The number of topics of this shard. Costs nothing.
+    #[must_use]
+    pub fn topic_count(&self) -> usize {
+        self.core.topics.as_ref().map_or(0, |topics| topics.registry.len())
+    }
+
+    /// The number of subscriptions on this shard. Costs nothing.
+    #[must_use]
+    pub fn subscription_count(&self) -> usize {
+        self.core.topics.as_ref().map_or(0, |topics| topics.registry.subscriptions())
+    }
+
     /// Opens a connection to `endpoint`, in the client role. Its addresses are tried in turn until
     /// one accepts the TCP connection, within
     /// [`Config::handshake_timeout`](crate::Config::handshake_timeout) in total. [`Handler::open`]
@@ -248,6 +343,50 @@ impl<H: Handler> Shard<'_, H> {
         self.command(Command::Answer(id.0, upgrade));
     }
 
+    /// Sets a timer of this shard: [`Handler::shard_timer`] is called once, not before this time has
+    /// passed, and at most 2 ms later unless the shard is busy. [`TimerId::token`] returns `token`
+    /// then. The number of timers is not limited; each takes 48 bytes and a look-up in a hash table.
+    /// For work that concerns no single connection, such as the end of a round of a game. For a
+    /// higher resolution than 1 ms, see [`wake_at`](Shard::wake_at).
+    ///
+    /// ```
+    /// use ringway::{Connection, Handler, Message, Request, Shard, TimerId, Upgrade};
+    /// use std::time::Duration;
+    ///
+    /// /// Tells all clients the end of each round.
+    /// struct Rounds;
+    ///
+    /// impl Handler for Rounds {
+    ///     type State = ();
+    ///
+    ///     fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
+    ///         Upgrade::accept(())
+    ///     }
+    ///
+    ///     fn start(&mut self, shard: &mut Shard<'_, Self>) {
+    ///         shard.set_timer(Duration::from_secs(30), 1);
+    ///     }
+    ///
+    ///     fn shard_timer(&mut self, shard: &mut Shard<'_, Self>, id: TimerId) {
+    ///         let text = format!("the end of round {}", id.token());
+    ///         shard.for_each_connection(|conn| drop(conn.send(Message::text(&text))));
+    ///         shard.set_timer(Duration::from_secs(30), id.token() + 1);
+    ///     }
+    ///
+    ///     fn message(&mut self, _: &mut Connection<'_, Self>, _: Message<'_>) {}
+    /// }
+    /// # let _ = Rounds;
+    /// ```
+    pub fn set_timer(&mut self, after: Duration, token: u64) -> TimerId {
+        self.core.set_user_timer(TimerOwner::Shard, after, token)
+    }
+
+    /// Cancels a timer of this shard. Returns `false` if the timer has fired, was cancelled before,
+    /// or belongs to a connection. Costs O(1).
+    pub fn cancel_timer(&mut self, id: TimerId) -> bool {
+        self.core.timers.clear(TimerOwner::Shard, id)
+    }
+
     /// Calls [`Handler::woken`] once at `when`, or as soon afterwards as a turn begins. A later
     /// call replaces an earlier one.
     ///
@@ -267,10 +406,30 @@ impl<H: Handler> Shard<'_, H> {
         self.surroundings.control().handle.clone()
     }
 
-    /// Stops this shard: it accepts no more connections, closes its own with 1001, and ends when
-    /// all have ended or after [`Config::stop_timeout`](crate::Config::stop_timeout).
+    /// Stops this shard, as [`Shard::drain`] with [`DrainReason::Stop`] does.
     pub fn stop(&mut self) {
-        self.command(Command::Stop);
+        self.drain(DrainReason::Stop);
+    }
+
+    /// Drains this shard: it ends accepting, closes its connections, and ends when all have ended,
+    /// or after [`Config::drain_delay`](crate::Config::drain_delay) and
+    /// [`Config::stop_timeout`](crate::Config::stop_timeout). The
+    /// [guide](crate::guide::running#draining) has the order. Has no effect if it drains already.
+    pub fn drain(&mut self, reason: DrainReason) {
+        self.command(Command::Drain(reason));
+    }
+
+    /// Whether this shard has begun to drain. Costs nothing.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.core.drain.is_some()
+    }
+
+    /// Whether the server wants new connections: the state that all shards share. It becomes
+    /// draining with the first shard that drains.
+    #[must_use]
+    pub fn readiness(&self) -> &Readiness {
+        &self.core.readiness
     }
 
     pub(super) fn command(&mut self, command: Command<H::State>) {
@@ -343,11 +502,20 @@ impl<H: Handler> ShardHandle<H> {
 
     /// Stops the shard, as [`Shard::stop`] does. Never blocks, and works when the mailbox is full.
     pub fn stop(&self) {
-        self.mailbox.request_stop();
+        self.drain(DrainReason::Stop);
     }
 
-    pub(crate) fn is_stop_requested(&self) -> bool {
-        self.mailbox.is_stop_requested()
+    /// Drains the shard, as [`Shard::drain`] does. Never blocks, and works when the mailbox is full.
+    pub fn drain(&self, reason: DrainReason) {
+        self.mailbox.request_drain(reason);
+    }
+
+    pub(crate) fn mailbox_counts(&self) -> Arc<MailboxCounts> {
+        self.mailbox.counts()
+    }
+
+    pub(crate) fn requested_drain(&self) -> Option<DrainReason> {
+        self.mailbox.requested_drain()
     }
 
     /// Takes all queued work.

@@ -108,6 +108,7 @@ impl Outbox {
         let (queue, mut ledger) = self.end(memory);
         let written = ledger.append(queue, write);
         self.bytes += written;
+        memory.enqueue(written as usize);
     }
 
     /// Appends a frame that is shared by many connections; a short one is copied.
@@ -116,8 +117,22 @@ impl Outbox {
             return self.append(memory, |out| out.extend_from_slice(frame));
         }
         let (queue, mut ledger) = self.end(memory);
-        ledger.push(queue, Chunk::Shared(Arc::clone(frame)));
+        ledger.push(queue, Chunk::from(Arc::clone(frame)));
         self.bytes += frame.len() as u32;
+        memory.enqueue(frame.len());
+    }
+
+    /// Appends a part of frames that are shared by many connections. A short part is copied if other
+    /// output is queued; if none is, every connection sends the same bytes, without a buffer of its
+    /// own.
+    pub(crate) fn push_range(&mut self, frames: &Arc<[u8]>, range: Range<u32>, memory: &mut Memory) {
+        if range.len() <= COPY_MAX && !self.is_empty() {
+            return self.append(memory, |out| out.extend_from_slice(&frames[range.start as usize..range.end as usize]));
+        }
+        self.bytes += range.len() as u32;
+        memory.enqueue(range.len());
+        let (queue, mut ledger) = self.end(memory);
+        ledger.push(queue, Chunk::Shared { bytes: Arc::clone(frames), range });
     }
 
     /// Whether a reply of `len` bytes is to be written in place of its message, rather than copied.
@@ -137,10 +152,11 @@ impl Outbox {
     /// Writes the header of a reply in front of its message. [`commit_reply`](Outbox::commit_reply)
     /// must be called before the input is decoded further.
     #[inline]
-    pub(crate) fn reply_in_place(&mut self, incoming: Incoming<'_>) {
+    pub(crate) fn reply_in_place(&mut self, incoming: Incoming<'_>, memory: &mut Memory) {
         debug_assert!(self.takes_in_place(incoming.payload().len()), "checked by the caller");
         let (place, range) = incoming.into_server_frame();
         self.bytes += range.len() as u32;
+        memory.enqueue(range.len());
         if let OutputQueue::Ready(before) = &mut self.queue {
             let before = before.take();
             let around = before.is_some().then(|| Box::new(Around { before, ..Around::default() }));
@@ -231,12 +247,18 @@ impl Outbox {
         self.queue = OutputQueue::Ready(queue);
     }
 
-    /// Takes the next output to send. Its bytes are counted until [`complete`](Outbox::complete).
+    /// Takes the next output to send, as much as one send takes. Its bytes are counted until
+    /// [`complete`](Outbox::complete).
     #[inline]
     pub(crate) fn take(&mut self) -> Option<Output> {
         debug_assert!(matches!(self.queue, OutputQueue::Ready(_)), "no output is taken while an input is decoded");
         match &mut self.queue {
-            OutputQueue::Ready(queue) => queue.take(),
+            OutputQueue::Ready(queue) => match queue {
+                Some(Output::Many(chunks)) if chunks.len() > Output::MAX_CHUNKS => {
+                    Some(Output::Many(chunks.drain(..Output::MAX_CHUNKS).collect()))
+                }
+                _ => queue.take(),
+            },
             OutputQueue::Replies(_) => None,
         }
     }
@@ -246,6 +268,7 @@ impl Outbox {
     #[inline]
     pub(crate) fn complete(&mut self, output: Output, written: usize, memory: &mut Memory) {
         self.bytes -= written as u32;
+        memory.dequeue(written);
         let mut ledger = Ledger { memory, held: &mut self.held };
         match &mut self.queue {
             OutputQueue::Ready(queue) if written < output.len() => ledger.put_back(queue, output, written),
@@ -288,6 +311,7 @@ impl Outbox {
             return Ok(None);
         }
         self.bytes += sealed.len() as u32;
+        memory.enqueue(sealed.len());
         let chunk = Chunk::from(sealed);
         Ledger { memory, held: &mut self.held }.charge(&chunk);
         Ok(Some(Output::One(chunk)))
@@ -302,6 +326,7 @@ impl Outbox {
         memory: &mut Memory,
     ) {
         self.bytes -= written as u32;
+        memory.dequeue(written);
         match output {
             Output::One(Chunk::Owned { bytes, start }) if written < bytes.len() - start as usize => {
                 stream.keep_unsent(Output::One(Chunk::Owned { bytes, start: start + written as u32 }));
@@ -316,6 +341,7 @@ impl Outbox {
             && let Some(output) = queue.take()
         {
             self.bytes -= output.len() as u32;
+            memory.dequeue(output.len());
             Ledger { memory, held: &mut self.held }.recycle(output);
         }
     }
@@ -324,6 +350,7 @@ impl Outbox {
     /// driver returns and which is no longer charged.
     pub(crate) fn release(&mut self, memory: &mut Memory) {
         self.discard(memory);
+        memory.dequeue(mem::take(&mut self.bytes) as usize);
         memory.discharge(mem::take(&mut self.held) as usize * UNIT);
     }
 
@@ -373,11 +400,8 @@ impl Ledger<'_> {
     /// Returns the number of bytes written.
     fn append(&mut self, queue: &mut Option<Output>, write: impl FnOnce(&mut Vec<u8>)) -> u32 {
         let open = match &*queue {
-            Some(Output::One(chunk)) => can_grow(chunk, false),
-            Some(Output::Many(chunks)) => {
-                let full = chunks.len() >= Output::MAX_CHUNKS;
-                chunks.last().is_some_and(|chunk| can_grow(chunk, full))
-            }
+            Some(Output::One(chunk)) => can_grow(chunk),
+            Some(Output::Many(chunks)) => chunks.last().is_some_and(can_grow),
             None => false,
         };
         if !open {
@@ -412,30 +436,7 @@ impl Ledger<'_> {
     }
 
     fn push(&mut self, queue: &mut Option<Output>, chunk: Chunk) {
-        match queue {
-            Some(Output::Many(chunks)) if chunks.len() >= Output::MAX_CHUNKS => {
-                // One send takes no more chunks: new bytes are appended to the last one.
-                if !matches!(chunks.last(), Some(Chunk::Owned { .. })) {
-                    let mut joined = self.memory.take_output();
-                    if let Some(last) = chunks.pop() {
-                        joined.extend_from_slice(last.as_slice());
-                        self.recycle(Output::One(last));
-                    }
-                    let joined = Chunk::from(joined);
-                    self.charge(&joined);
-                    chunks.push(joined);
-                }
-                if let Some(last) = chunks.last_mut() {
-                    self.change(last, |bytes| bytes.extend_from_slice(chunk.as_slice()));
-                }
-                // It was not charged.
-                if let Chunk::Owned { bytes, .. } = chunk {
-                    self.memory.give(bytes);
-                }
-                return;
-            }
-            _ => self.charge(&chunk),
-        }
+        self.charge(&chunk);
         match queue {
             None => *queue = Some(Output::One(chunk)),
             Some(Output::Many(chunks)) => chunks.push(chunk),
@@ -486,40 +487,30 @@ impl Ledger<'_> {
                 left.push(self.skip(chunk, mem::take(&mut written)));
             }
         }
-        let behind = queue.replace(Output::Many(left));
-        match behind {
-            Some(Output::One(chunk)) => {
-                self.discharge(&chunk);
-                self.push(queue, chunk);
-            }
-            Some(Output::Many(chunks)) => {
-                for chunk in chunks {
-                    self.discharge(&chunk);
-                    self.push(queue, chunk);
-                }
-            }
+        match queue.take() {
+            Some(Output::One(chunk)) => left.push(chunk),
+            Some(Output::Many(chunks)) => left.extend(chunks),
             None => {}
         }
+        *queue = Some(Output::Many(left));
     }
 
     /// The chunk without its first `count` bytes.
     fn skip(&mut self, chunk: Chunk, count: usize) -> Chunk {
         match chunk {
             Chunk::Owned { bytes, start } => Chunk::Owned { bytes, start: start + count as u32 },
-            Chunk::Shared(_) if count > 0 => {
-                let rest = Chunk::from(chunk.as_slice()[count..].to_vec());
-                self.recycle(Output::One(chunk));
-                self.charge(&rest);
-                rest
+            Chunk::Shared { bytes, range } => {
+                let rest = range.start + count as u32..range.end;
+                self.memory.skip_shared(count);
+                Chunk::Shared { bytes, range: rest }
             }
-            Chunk::Shared(_) => chunk,
             Chunk::Buffer { buffer, range } => Chunk::Buffer { buffer, range: range.start + count as u32..range.end },
         }
     }
 }
 
-fn can_grow(chunk: &Chunk, must: bool) -> bool {
-    matches!(chunk, Chunk::Owned { bytes, .. } if must || bytes.len() < COALESCE)
+fn can_grow(chunk: &Chunk) -> bool {
+    matches!(chunk, Chunk::Owned { bytes, .. } if bytes.len() < COALESCE)
 }
 
 #[cfg(test)]

@@ -3,17 +3,26 @@
 
 use crate::admission::throttle::Throttle;
 use crate::admission::tickets::Tickets;
+use crate::api::id::TimerId;
 use crate::api::tls::TlsSession;
+use crate::api::topic::{Published, TopicLimit};
 use crate::config::{Config, Limits};
+use crate::metrics::Meters;
+use crate::run::readiness::Readiness;
 use crate::session::compression::Compressors;
 use crate::shard::clock::{ShardClock, TICK};
+use crate::shard::drain::DrainTally;
+use crate::shard::lifetimes::Lifetimes;
 use crate::shard::memory::{Memory, PAUSE_TIME, Pressure, REFUSAL_TIME, RESUME_TIME, Shortage};
 use crate::shard::notices::Notices;
 use crate::shard::slice::Slices;
-use crate::shard::timers::UserTimers;
+use crate::shard::timers::{TimerOwner, UserTimers};
 use crate::tls::table::TlsTable;
+use crate::topics::Topics;
 use rand::Rng;
 use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use ringway_codec::Prepared;
 use ringway_io::{Output, Slot, TimerWheel};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -50,8 +59,16 @@ pub struct Counters {
     pub idle: u64,
     /// Connections closed because their peer did not read ([`Config::write_timeout`]).
     pub write_timeouts: u64,
+    /// Connections closed with 1001 because their lifetime was over ([`Config::max_lifetime`]).
+    pub lifetime_closes: u64,
     /// Connections closed because a message took too long ([`Limits::message_timeout`]).
     pub message_timeouts: u64,
+    /// Messages that were handed back to the handler because too much output waits for their peer,
+    /// or because memory is short ([`SendOutcome::Full`](crate::SendOutcome)).
+    pub handed_back: u64,
+    /// How often the delivery of messages on a connection was paused because more than
+    /// [`Limits::max_buffered`] bytes of output waited for its peer.
+    pub backlog_pauses: u64,
     /// How often receiving on a connection was paused because memory was short
     /// ([`Limits::max_memory`]).
     pub memory_pauses: u64,
@@ -71,6 +88,24 @@ pub struct Counters {
     pub deflate_input: u64,
     /// Bytes of these messages after compression, with their frame headers.
     pub deflate_output: u64,
+    /// Bytes received from the kernel: frames, handshakes and TLS included.
+    pub received_bytes: u64,
+    /// Bytes that the kernel has taken: frames, handshakes and TLS included.
+    pub sent_bytes: u64,
+    /// Opening handshakes of accepted connections that were complete.
+    pub handshakes_accepted: u64,
+    /// Opening handshakes that the engine has refused, because the request was not a valid one for a
+    /// WebSocket, or its origin was not allowed.
+    pub handshakes_refused: u64,
+    /// Opening handshakes that the handler has rejected.
+    pub handshakes_rejected: u64,
+    /// Opening handshakes that were not complete within
+    /// [`Config::handshake_timeout`](crate::Config::handshake_timeout).
+    pub handshakes_timed_out: u64,
+    /// Accepted connections whose handshake of TLS has failed.
+    pub handshakes_tls: u64,
+    /// Accepted connections that have ended before an opening handshake was answered.
+    pub handshakes_aborted: u64,
     /// Accepted connections that were refused, with a response or a close, because the shard or the
     /// process was at its limit of connections.
     pub rejected_limit: u64,
@@ -96,18 +131,23 @@ pub struct Counters {
     pub deliveries: u64,
     /// Deliveries that a topic with the policy `DropNewest` has dropped for slow subscribers.
     pub dropped_newest: u64,
-    /// Values that a topic with the policy `Latest` has replaced by newer ones of the same key before
-    /// a slow subscriber has read them.
+    /// Published messages that a topic with the policy `Latest` has not queued for a slow subscriber.
+    /// Those that are still the latest of their keys when it has read its output are queued then, and
+    /// are deliveries as well.
     pub dropped_latest: u64,
     /// Deliveries that a topic with the policy `Close` has dropped with the connections of slow
     /// subscribers.
     pub dropped_close: u64,
-    /// Published messages of other shards that were dropped because the mailbox was full.
+    /// Published messages for other shards that were dropped, or replaced by newer ones of the same
+    /// key, because the mailbox stayed full.
     pub dropped_mailbox: u64,
     /// Connections that a topic with the policy `Close` has closed with 1013, because they were slow.
     pub topic_closes: u64,
     /// How often a message to another shard found its mailbox full.
     pub mailbox_full: u64,
+    /// Published messages that this shard has taken out of its mailbox, from other shards and from
+    /// threads without a shard.
+    pub mailbox_messages: u64,
 }
 
 /// The state of a shard that its sessions use. State that is budgeted or counted for a whole shard
@@ -127,16 +167,30 @@ pub(crate) struct Core {
     /// The budget of the current session in this turn.
     pub(crate) slices: Slices,
     pub(crate) counters: Counters,
+    /// What is measured besides the counters.
+    pub(crate) meters: Meters,
     pub(crate) shortage: Shortage,
     /// The layers of the connections with TLS; `None` if there has been none.
     pub(crate) tls: Option<Box<TlsTable>>,
+    /// The topics; `None` until one is used, if the shard is the only one.
+    pub(crate) topics: Option<Box<Topics>>,
+    /// Whether published messages wait for the sweep. Direct sends have to follow them.
+    pub(crate) has_published: bool,
+    /// Whether subscribers wait for the latest messages of a topic.
+    pub(crate) has_lagging: bool,
     /// What connections were admitted with; `None` if none is looked at.
     pub(crate) tickets: Option<Box<Tickets>>,
     /// The message and byte rates of connections; `None` without a rate.
     pub(crate) throttle: Option<Box<Throttle>>,
     pub(crate) notices: Notices,
+    /// What the drain has done so far; `None` before it begins.
+    pub(crate) drain: Option<DrainTally>,
+    /// Shared by the shards of one start.
+    pub(crate) readiness: Readiness,
     pub(crate) clock: ShardClock,
     wheel: TimerWheel,
+    /// The ends of lifetimes, if these are limited.
+    pub(crate) lifetimes: Option<Box<Lifetimes>>,
     /// The timers that handlers set.
     pub(crate) timers: UserTimers,
     /// Generates the mask keys and nonces of the client role, which must be unpredictable (RFC 6455
@@ -148,8 +202,11 @@ pub(crate) struct Core {
 
 impl Core {
     pub(crate) fn new(config: Arc<Config>, limits: Limits, now: Instant) -> Self {
+        let mut rng: StdRng = rand::make_rng();
         Self {
             memory: Memory::new(&limits),
+            meters: Meters::new(now, config.connection_times, rng.next_u64()),
+            lifetimes: Lifetimes::new(&config, now),
             compressors: config.deflate.map(|deflate| Box::new(Compressors::new(deflate))),
             config,
             limits,
@@ -160,19 +217,71 @@ impl Core {
             counters: Counters::default(),
             shortage: Shortage::default(),
             tls: None,
+            topics: None,
+            has_published: false,
+            has_lagging: false,
             tickets: None,
             throttle: Throttle::new(limits.message_rate, limits.byte_rate, now),
             notices: Notices::default(),
+            drain: None,
+            readiness: Readiness::default(),
             clock: ShardClock::new(now),
             wheel: TimerWheel::new(now, TICK),
-            timers: UserTimers::new(now, TICK),
-            rng: rand::make_rng(),
+            timers: UserTimers::new(now),
+            rng,
         }
     }
 
     /// The TLS session of a connection.
     pub(crate) fn tls_session(&self, slot: Slot) -> Option<TlsSession<'_>> {
         self.tls.as_ref()?.get(slot).map(TlsSession::new)
+    }
+
+    /// Ends the subscriptions of a connection.
+    #[inline]
+    pub(crate) fn unsubscribe_all(&mut self, slot: Slot) {
+        if self.topics.as_ref().is_some_and(|topics| topics.registry.subscriber(slot.index()).is_some()) {
+            self.with_topics(|topics, _| topics.leave_all(slot.index()));
+        }
+    }
+
+    /// Notes that the outbox of a connection has room for messages of topics.
+    #[cold]
+    pub(crate) fn has_topic_room(&mut self, slot: Slot) {
+        if let Some(topics) = &mut self.topics {
+            topics.lagging.has_room(slot.index());
+        }
+    }
+
+    /// Calls `change` with the topics, and charges what they hold.
+    pub(crate) fn with_topics<R>(&mut self, change: impl FnOnce(&mut Topics, &Limits) -> R) -> R {
+        let topics = self.topics.get_or_insert_default();
+        let before = topics.held();
+        let result = change(topics, &self.limits);
+        let after = topics.held();
+        self.memory.recharge(before, after);
+        self.note_topics();
+        result
+    }
+
+    /// Publishes a message, to all subscribers except for one that is up to date.
+    pub(crate) fn publish(
+        &mut self,
+        topic: &str,
+        key: u64,
+        message: &Prepared,
+        except: Option<u32>,
+    ) -> Result<Published, TopicLimit> {
+        let published = self.with_topics(|topics, limits| topics.publish(topic, key, message, except, limits))?;
+        self.counters.published += 1;
+        Ok(published)
+    }
+
+    /// Updates what the topics' state means for the connections.
+    pub(crate) fn note_topics(&mut self) {
+        let topics = self.topics.as_deref();
+        self.has_published = topics.is_some_and(|topics| !topics.log.is_empty());
+        self.has_lagging = topics.is_some_and(|topics| !topics.lagging.is_empty());
     }
 
     /// Begins a turn.
@@ -184,9 +293,33 @@ impl Core {
         self.slices.begin_turn(self.clock.busy());
     }
 
+    /// Whether requests for a WebSocket are refused, because the shard drains.
+    pub(crate) fn refuses_upgrades(&self) -> bool {
+        self.drain.as_ref().is_some_and(|drain| drain.refuses)
+    }
+
+    /// Counts a connection that is refused because the shard drains.
+    pub(crate) fn count_drain_refusal(&mut self) {
+        self.counters.rejected_draining += 1;
+        if let Some(drain) = &mut self.drain {
+            drain.report.refused += 1;
+        }
+    }
+
+    /// Puts items into random order.
+    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
+        items.shuffle(&mut self.rng);
+    }
+
     /// The start time of this turn.
     pub(crate) fn now(&self) -> Instant {
         self.clock.now()
+    }
+
+    /// A function that reads the clock as [`current_time`](Core::current_time) does.
+    pub(crate) fn clock_reading(&self) -> impl FnOnce() -> Instant + use<> {
+        let simulated = (!self.slices.reads_clock()).then(|| self.now());
+        move || simulated.unwrap_or_else(Instant::now)
     }
 
     /// A reading of the clock. In simulations, the start time of this turn.
@@ -220,14 +353,22 @@ impl Core {
     /// without limit.
     pub(crate) fn poll_timeout(&self, now: Instant) -> Option<Duration> {
         let handshakes = self.tls.as_ref().map_or(0, |tls| tls.waiting());
-        if !self.dirty.is_empty() || !self.waiting.is_empty() || handshakes > 0 {
+        let topics = self.topics.as_deref();
+        if !self.dirty.is_empty()
+            || !self.waiting.is_empty()
+            || handshakes > 0
+            || topics.is_some_and(|topics| topics.has_work())
+        {
             return Some(Duration::ZERO);
         }
+        // A mailbox that was full is tried again.
+        let others = topics.is_some_and(|topics| topics.waits_for_others()).then_some(Duration::from_millis(1));
+        let effective = self.clock.at(now);
+        let lifetimes = self.lifetimes.as_ref().and_then(|lifetimes| lifetimes.wait(effective));
         let throttle = self.throttle.as_ref().and_then(|throttle| throttle.wait(now));
-        [self.wheel.wait(self.clock.at(now)), self.timers.wait(now), self.relief_wait(), throttle]
-            .into_iter()
-            .flatten()
-            .min()
+        let relief = self.relief_wait();
+        let waits = [self.wheel.wait(effective), lifetimes, self.timers.wait(now), relief, throttle, others];
+        waits.into_iter().flatten().min()
     }
 
     /// Whether memory is short, or was short until now.
@@ -250,6 +391,28 @@ impl Core {
     /// Sets the timer of a session, and replaces an earlier one.
     pub(crate) fn set_timer(&mut self, slot: Slot, after: Duration) {
         self.wheel.set(slot.index(), self.clock.at(self.after(after)));
+    }
+
+    /// Begins the lifetime of a connection that has opened, if lifetimes are limited.
+    #[inline]
+    pub(crate) fn begin_lifetime(&mut self, slot: Slot) {
+        if let Some(lifetimes) = &mut self.lifetimes {
+            lifetimes.begin(slot, self.clock.effective(), self.rng.next_u32());
+        }
+    }
+
+    /// Forgets the lifetime of a connection that has ended.
+    #[inline]
+    pub(crate) fn forget_lifetime(&mut self, slot: Slot) {
+        if let Some(lifetimes) = &mut self.lifetimes {
+            lifetimes.forget(slot);
+        }
+    }
+
+    /// Sets a timer of a handler.
+    pub(crate) fn set_user_timer(&mut self, owner: TimerOwner, after: Duration, token: u64) -> TimerId {
+        let (now, deadline) = (self.now(), self.after(after));
+        self.timers.set(owner, token, now, deadline)
     }
 
     pub(crate) fn clear_timer(&mut self, slot: Slot) {

@@ -1,9 +1,11 @@
 //! A shard on the simulated kernel, a clock that the test advances, and the peers.
 
 use crate::admission::gate::Gate;
+use crate::metrics::{ConnectionState, PauseCause};
 use crate::shard::event_loop::EventLoop;
 use crate::tls::stream::tests::{configs, name};
 use crate::tls::table::ListenerTls;
+use crate::topics::exchange::{Desk, Exchange};
 use crate::{
     CloseReason, Config, ConnectError, Connection, ConnectionId, Ending, Handler, Limits, Message, Request, Shard,
     ShardHandle, Upgrade,
@@ -65,6 +67,19 @@ impl<H: Handler> World<H> {
     }
 
     pub(super) fn with(seed: u64, faults: Faults, config: Config, limits: Limits, handler: H) -> Self {
+        let desk = Exchange::desks(1, limits.max_published).remove(0);
+        Self::beside_others(seed, faults, config, limits, handler, desk)
+    }
+
+    /// One of several shards, which exchange published messages.
+    pub(super) fn beside_others(
+        seed: u64,
+        faults: Faults,
+        config: Config,
+        limits: Limits,
+        handler: H,
+        desk: Desk,
+    ) -> Self {
         let (mut sim, network) = Sim::new(seed, faults, buffers());
         sim.limit_connections(limits.max_connections);
         sim.start_listening();
@@ -72,6 +87,7 @@ impl<H: Handler> World<H> {
         let handle = ShardHandle::new(sim.waker());
         let gate = config.admission.is_active().then(|| Arc::new(Gate::new(&config.admission, now)));
         let mut shard = EventLoop::new(0, sim, Arc::new(config), limits, handle, handler, now);
+        shard.join(desk);
         gate.into_iter().for_each(|gate| shard.use_gate(gate));
         shard.start();
         Self { shard, network, now, turned: now, reading_takes: Duration::ZERO, running: true }
@@ -112,12 +128,29 @@ impl<H: Handler> World<H> {
         let memory = &self.shard.core.memory;
         let held: usize = self.shard.sessions.iter().map(crate::session::Session::held).sum();
         let by_layers = self.shard.core.tls.as_ref().map_or(0, |tls| tls.held());
+        let by_topics = self.shard.core.topics.as_ref().map_or(0, |topics| topics.held());
         assert_eq!(
             memory.held() - memory.shared(),
-            held + by_layers,
+            held + by_layers + by_topics,
             "the count is wrong (seed {})",
             self.network.seed()
         );
+        self.assert_metered();
+    }
+
+    /// Checks that the counts that metrics report are those of the sessions.
+    #[track_caller]
+    fn assert_metered(&self) {
+        let sessions = || self.shard.sessions.iter().map(|session| &session.link);
+        let seed = self.network.seed();
+        let queued: usize = sessions().map(|link| link.buffered()).sum();
+        assert_eq!(self.shard.core.memory.queued(), queued, "the queued bytes are wrong (seed {seed})");
+        let states = [ConnectionState::Opening, ConnectionState::Open, ConnectionState::Closing];
+        let connections = states.map(|state| sessions().filter(|link| link.phase().state() == state).count() as u64);
+        let causes = [PauseCause::Handler, PauseCause::Backlog, PauseCause::Memory];
+        let paused = causes.map(|cause| sessions().filter(|link| link.is_paused_by(cause)).count() as u64);
+        let gauges = &self.shard.core.meters.gauges;
+        assert_eq!((gauges.connections, gauges.paused), (connections, paused), "the counts are wrong (seed {seed})");
     }
 
     /// Runs turns until no event is pending.
@@ -283,6 +316,8 @@ pub(super) struct WebSocketPeer {
     got: Vec<Got>,
     /// The number of messages that were compressed.
     pub(super) compressed: usize,
+    /// The payload of the latest ping that the shard has sent by itself.
+    pub(super) ping: Vec<u8>,
 }
 
 impl WebSocketPeer {
@@ -299,6 +334,7 @@ impl WebSocketPeer {
             pool,
             got: Vec::new(),
             compressed: 0,
+            ping: Vec::new(),
         }
     }
 
@@ -391,6 +427,11 @@ impl WebSocketPeer {
                 Ok(Some(Event::Message(message))) => {
                     self.compressed += usize::from(message.is_compressed());
                     Got::message(message.kind(), message.payload())
+                }
+                // The shard's own pings contain their time.
+                Ok(Some(Event::Ping(payload))) if payload.len() == 8 => {
+                    self.ping = payload.to_vec();
+                    Got::Ping(Vec::new())
                 }
                 Ok(Some(Event::Ping(payload))) => Got::Ping(payload.to_vec()),
                 Ok(Some(Event::Pong(payload))) => Got::Pong(payload.to_vec()),
