@@ -12,6 +12,7 @@ mod overload;
 mod panics;
 mod parts;
 mod posting;
+mod proxied;
 mod reaching;
 mod secure;
 mod seeds;
