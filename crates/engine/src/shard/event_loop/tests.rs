@@ -17,4 +17,5 @@ mod reaching;
 mod secure;
 mod seeds;
 mod timers;
+mod topics;
 mod world;
