@@ -152,6 +152,7 @@ pub struct Config {
     pub(crate) deflate: Option<Deflate>,
     pub(crate) on_panic: OnPanic,
     pub(crate) admission: Admission,
+    pub(crate) connection_times: bool,
 }
 
 impl Default for Config {
@@ -174,6 +175,7 @@ impl Default for Config {
             deflate: None,
             on_panic: OnPanic::Close,
             admission: Admission::default(),
+            connection_times: false,
         }
     }
 }
@@ -236,6 +238,14 @@ impl Config {
         self.timer_slack = slack;
         self.check_timer_slack()?;
         Ok(self)
+    }
+
+    /// Whether the durations of connections and of their opening handshakes are measured, for
+    /// [`ShardMetrics`](crate::ShardMetrics). Default `false`; costs 4 bytes for each connection.
+    #[must_use]
+    pub fn connection_times(mut self, on: bool) -> Self {
+        self.connection_times = on;
+        self
     }
 
     /// The number of entries of each shard's submission queue, 8 to 32 768; the kernel rounds up to

@@ -154,6 +154,10 @@ pub trait Driver {
     /// dropped.
     fn wait(&mut self, timeout: Option<Duration>, completions: &mut Vec<Completion>) -> io::Result<()>;
 
+    /// The number of receive buffers that no caller holds: those lent to the kernel are free. Costs
+    /// no system call.
+    fn free_buffers(&self) -> usize;
+
     /// The counters of this driver.
     fn stats(&self) -> &Stats;
 }

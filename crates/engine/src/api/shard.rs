@@ -10,7 +10,7 @@ use crate::api::topic::{Published, TopicLimit, TopicPolicy};
 use crate::session::attempt::Attempt;
 use crate::session::link::{Link, SessionPhase};
 use crate::shard::core::{Core, Counters};
-use crate::shard::mailbox::{Mailbox, PostError};
+use crate::shard::mailbox::{Mailbox, MailboxCounts, PostError};
 use crate::tls::table::ListenerTls;
 use ringway_codec::Prepared;
 use ringway_io::{Slot, Stats, Waker};
@@ -436,6 +436,10 @@ impl<H: Handler> ShardHandle<H> {
     /// Stops the shard, as [`Shard::stop`] does. Never blocks, and works when the mailbox is full.
     pub fn stop(&self) {
         self.mailbox.request_stop();
+    }
+
+    pub(crate) fn mailbox_counts(&self) -> Arc<MailboxCounts> {
+        self.mailbox.counts()
     }
 
     pub(crate) fn is_stop_requested(&self) -> bool {

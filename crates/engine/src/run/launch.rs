@@ -9,6 +9,7 @@ use crate::admission::gate::Gate;
 use crate::api::handler::Handler;
 use crate::api::shard::{Shard, ShardHandle};
 use crate::config::{Config, Limits, Shards};
+use crate::metrics::published::Published;
 use crate::shard::event_loop::EventLoop;
 use crate::shard::mailbox::PostError;
 use crate::tls::table::ListenerTls;
@@ -91,6 +92,7 @@ impl Launch {
             certificates: Arc::downgrade(&certificates),
             tls_library,
             in_use: Arc::clone(&in_use),
+            published: cores.iter().map(|_| Arc::new(Published::new())).collect(),
             exchange: Arc::clone(desks[0].exchange()),
             publishers: AtomicUsize::new(0),
         };
@@ -99,7 +101,9 @@ impl Launch {
             let (config, make, ended, tls) = (Arc::clone(&config), Arc::clone(&make), ended.clone(), tls.clone());
             let (certificates, gate) = (Arc::clone(&certificates), gate.clone());
             let is_uring = matches!(driver, SelectedDriver::Uring(_));
-            let start = ShardStart { index, desk, listeners, tls, gate, config, limits, make, report, ended };
+            let published = Arc::clone(&running.published[index]);
+            let start =
+                ShardStart { index, desk, listeners, tls, gate, config, limits, make, report, ended, published };
             let thread = thread::Builder::new().name(format!("ringway-{index}")).spawn(move || {
                 // Reading them again ends with the last shard.
                 let _certificates = certificates;
@@ -204,12 +208,13 @@ struct ShardStart<H: Handler> {
     make: Arc<dyn Fn(usize) -> H + Send + Sync>,
     report: mpsc::SyncSender<Result<ShardHandle<H>, StartError>>,
     ended: mpsc::Sender<usize>,
+    published: Arc<Published>,
 }
 
 impl<H: Handler> ShardStart<H> {
     /// Opens the driver on the calling thread, and runs the shard on it to its end.
     fn run<D: Driver>(self, open: impl FnOnce(&Config, &Limits) -> Result<D, StartError>) -> ShardResult {
-        let Self { index, desk, listeners, tls, gate, config, limits, make, report, ended } = self;
+        let Self { index, desk, listeners, tls, gate, config, limits, make, report, ended, published } = self;
         // Before the driver is opened, which reads it.
         if let Some(slack) = config.timer_slack
             && let Err(error) = set_timer_slack(slack)
@@ -234,6 +239,7 @@ impl<H: Handler> ShardStart<H> {
         let mut event_loop = EventLoop::new(index, driver, config, limits, handle, make(index), Instant::now());
         event_loop.join(desk);
         event_loop.use_tls(tls);
+        event_loop.publish_to(published);
         if let Some(gate) = gate {
             event_loop.use_gate(gate);
         }

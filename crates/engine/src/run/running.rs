@@ -5,6 +5,8 @@ use super::placement::Assignment;
 use super::signals;
 use crate::api::handler::Handler;
 use crate::api::shard::ShardHandle;
+use crate::metrics::published::Published;
+use crate::metrics::snapshot::{Metrics, MetricsReader};
 use crate::shard::core::Counters;
 use crate::tls::{ServedCertificate, TlsConfig, TlsReload};
 use crate::topics::exchange::Exchange;
@@ -81,6 +83,8 @@ pub struct Running<H: Handler> {
     /// `None` without TLS.
     pub(super) tls_library: Option<String>,
     pub(super) in_use: ConfigsInUse,
+    /// The numbers of the shards.
+    pub(super) published: Vec<Arc<Published>>,
     pub(super) exchange: Arc<Exchange>,
     /// The number of publishers that were created.
     pub(super) publishers: AtomicUsize,
@@ -149,6 +153,20 @@ impl<H: Handler> Running<H> {
     #[must_use]
     pub fn handles(&self) -> &[ShardHandle<H>] {
         &self.handles
+    }
+
+    /// The numbers of all shards, as of the end of their last turns.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        self.metrics_reader().read()
+    }
+
+    /// Reads the numbers of all shards from any thread, as long as it exists: for an exporter of
+    /// metrics.
+    #[must_use]
+    pub fn metrics_reader(&self) -> MetricsReader {
+        let mailboxes = self.handles.iter().map(ShardHandle::mailbox_counts);
+        MetricsReader { shards: self.published.iter().cloned().zip(mailboxes).collect() }
     }
 
     /// Publishes messages to the subscribers of all shards from any thread. Each call returns a

@@ -68,10 +68,10 @@ impl Application<u8> for Acting {
                 link.reply(message, true, core);
                 link.send_prepared(&self.prepared, core);
             }
-            Some(b'p') => link.pause(),
+            Some(b'p') => link.pause(core),
             Some(b'q') => {
                 link.reply(message, true, core);
-                link.pause();
+                link.pause(core);
             }
             Some(b'x') => link.handler_panicked(core),
             Some(b'c') => {

@@ -6,6 +6,7 @@ use crate::admission::tickets::Tickets;
 use crate::api::tls::TlsSession;
 use crate::api::topic::{Published, TopicLimit};
 use crate::config::{Config, Limits};
+use crate::metrics::Meters;
 use crate::session::compression::Compressors;
 use crate::shard::clock::{ShardClock, TICK};
 use crate::shard::memory::{Memory, PAUSE_TIME, Pressure, REFUSAL_TIME, RESUME_TIME, Shortage};
@@ -74,6 +75,24 @@ pub struct Counters {
     pub deflate_input: u64,
     /// Bytes of these messages after compression, with their frame headers.
     pub deflate_output: u64,
+    /// Bytes received from the kernel: frames, handshakes and TLS included.
+    pub received_bytes: u64,
+    /// Bytes that the kernel has taken: frames, handshakes and TLS included.
+    pub sent_bytes: u64,
+    /// Opening handshakes of accepted connections that were complete.
+    pub handshakes_accepted: u64,
+    /// Opening handshakes that the engine has refused, because the request was not a valid one for a
+    /// WebSocket, or its origin was not allowed.
+    pub handshakes_refused: u64,
+    /// Opening handshakes that the handler has rejected.
+    pub handshakes_rejected: u64,
+    /// Opening handshakes that were not complete within
+    /// [`Config::handshake_timeout`](crate::Config::handshake_timeout).
+    pub handshakes_timed_out: u64,
+    /// Accepted connections whose handshake of TLS has failed.
+    pub handshakes_tls: u64,
+    /// Accepted connections that have ended before an opening handshake was answered.
+    pub handshakes_aborted: u64,
     /// Accepted connections that were refused, with a response or a close, because the shard or the
     /// process was at its limit of connections.
     pub rejected_limit: u64,
@@ -135,6 +154,8 @@ pub(crate) struct Core {
     /// The budget of the current session in this turn.
     pub(crate) slices: Slices,
     pub(crate) counters: Counters,
+    /// What is measured besides the counters.
+    pub(crate) meters: Meters,
     pub(crate) shortage: Shortage,
     /// The layers of the connections with TLS; `None` if there has been none.
     pub(crate) tls: Option<Box<TlsTable>>,
@@ -162,8 +183,10 @@ pub(crate) struct Core {
 
 impl Core {
     pub(crate) fn new(config: Arc<Config>, limits: Limits, now: Instant) -> Self {
+        let mut rng: StdRng = rand::make_rng();
         Self {
             memory: Memory::new(&limits),
+            meters: Meters::new(now, config.connection_times, rng.next_u64()),
             compressors: config.deflate.map(|deflate| Box::new(Compressors::new(deflate))),
             config,
             limits,
@@ -183,7 +206,7 @@ impl Core {
             clock: ShardClock::new(now),
             wheel: TimerWheel::new(now, TICK),
             timers: UserTimers::new(now, TICK),
-            rng: rand::make_rng(),
+            rng,
         }
     }
 
@@ -251,6 +274,12 @@ impl Core {
     /// The start time of this turn.
     pub(crate) fn now(&self) -> Instant {
         self.clock.now()
+    }
+
+    /// A function that reads the clock as [`current_time`](Core::current_time) does.
+    pub(crate) fn clock_reading(&self) -> impl FnOnce() -> Instant + use<> {
+        let simulated = (!self.slices.reads_clock()).then(|| self.now());
+        move || simulated.unwrap_or_else(Instant::now)
     }
 
     /// A reading of the clock. In simulations, the start time of this turn.

@@ -95,6 +95,7 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
     /// Handles received bytes.
     #[inline]
     pub(crate) fn received(&mut self, slot: Slot, buffer: Buffer) {
+        self.core.counters.received_bytes += buffer.len() as u64;
         let Some((session, core, mut calls)) = self.session(slot) else { return };
         if let Some(removal) = session.receive(buffer, core, &mut calls) {
             self.remove(slot, removal);
@@ -104,6 +105,7 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
     /// Handles the completion of a send.
     #[inline]
     pub(crate) fn sent(&mut self, slot: Slot, output: Output, written: usize) {
+        self.core.counters.sent_bytes += written as u64;
         match self.session(slot) {
             Some((session, core, mut calls)) => session.sent(output, written, core, &mut calls),
             None => self.released(output),

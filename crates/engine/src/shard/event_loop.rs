@@ -7,6 +7,7 @@ use crate::api::error::ConnectError;
 use crate::api::handler::Handler;
 use crate::api::shard::{Command, Control, ShardHandle};
 use crate::config::{Config, Limits};
+use crate::metrics::published::Published;
 use crate::session::attempt::Attempt;
 use crate::shard::core::{Action, Core, Counters};
 use crate::shard::dispatch::Dispatch;
@@ -33,6 +34,8 @@ pub(crate) struct EventLoop<D, H: Handler> {
     fired: Vec<u32>,
     /// The deadline of the remaining connections, while the shard is stopping.
     stop_deadline: Option<Instant>,
+    /// The copy of the numbers that other threads read.
+    published: Arc<Published>,
     accepting: Accepting,
 }
 
@@ -84,8 +87,23 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
             completions: Vec::new(),
             fired: Vec::new(),
             stop_deadline: None,
+            published: Arc::new(Published::new()),
             accepting: Accepting::default(),
         }
+    }
+
+    /// Publishes the numbers of the shard here.
+    pub(crate) fn publish_to(&mut self, published: Arc<Published>) {
+        self.published = published;
+    }
+
+    /// Publishes the numbers of the shard, at the end of a turn.
+    fn publish(&mut self) {
+        let Self { driver, core, published, .. } = self;
+        if core.slices.reads_clock() {
+            core.meters.read_cpu(core.clock.now(), driver.stats().polled);
+        }
+        published.publish(core, driver.stats(), driver.free_buffers());
     }
 
     /// Uses TLS on some of the listeners, which have numbers as in [`Completion::Accepted`].
@@ -118,6 +136,7 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
     pub(crate) fn start(&mut self) {
         self.dispatch().with_shard(H::start);
         self.finish_turn();
+        self.publish();
     }
 
     /// Runs one turn: waits for the kernel, handles the completions, and submits the resulting
@@ -129,6 +148,7 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         self.core.clock.begin_wait(before, timeout);
         self.driver.wait(timeout, &mut completions)?;
         self.core.begin_turn(clock());
+        self.core.meters.turn_duration.record_micros(self.core.clock.busy());
         if self.core.topics.is_some() {
             // Before anything is received: a peer may refer to what was published elsewhere.
             let received = self.core.with_topics(|topics, limits| topics.receive(limits));
@@ -160,7 +180,9 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         self.dispatch().expire_timers(&mut fired);
         self.fired = fired;
         self.finish_turn();
-        Ok(!self.is_done())
+        let continues = !self.is_done();
+        self.publish();
+        Ok(continues)
     }
 
     /// Pauses or resumes accepting.
@@ -288,6 +310,7 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
     fn stop(&mut self) {
         if !self.is_stopping() {
             self.driver.stop_listening();
+            self.core.meters.gauges.draining = true;
             self.stop_deadline = Some(self.core.after(self.core.config.stop_timeout));
             self.dispatch().stop();
         }

@@ -3,7 +3,7 @@
 use ringway_io::Waker;
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The maximum number of items of work in one mailbox.
@@ -14,7 +14,28 @@ pub(crate) struct Mailbox<W> {
     queue: Arc<Mutex<WorkQueue<W>>>,
     /// Whether the shard was requested to stop. Separate from the queue, which may be full.
     stopping: Arc<AtomicBool>,
+    counts: Arc<MailboxCounts>,
     waker: Waker,
+}
+
+/// The numbers of a mailbox that metrics report. They are written under the lock of the queue, and
+/// read without it.
+#[derive(Debug, Default)]
+pub(crate) struct MailboxCounts {
+    waiting: AtomicU64,
+    refused: AtomicU64,
+}
+
+impl MailboxCounts {
+    /// The number of items of work that wait.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// How often work was not accepted because the mailbox was full.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
 }
 
 struct WorkQueue<W> {
@@ -57,6 +78,7 @@ impl<W> Mailbox<W> {
         Self {
             queue: Arc::new(Mutex::new(WorkQueue { waiting: VecDeque::new(), closed: false })),
             stopping: Arc::default(),
+            counts: Arc::default(),
             waker,
         }
     }
@@ -72,15 +94,21 @@ impl<W> Mailbox<W> {
             return Err(PostError::Ended);
         }
         if queue.waiting.len() >= CAPACITY {
+            self.counts.refused.fetch_add(1, Ordering::Relaxed);
             return Err(PostError::Full);
         }
         let was_empty = queue.waiting.is_empty();
         queue.waiting.push_back(work);
+        self.counts.waiting.store(queue.waiting.len() as u64, Ordering::Relaxed);
         drop(queue);
         if was_empty {
             self.waker.wake();
         }
         Ok(())
+    }
+
+    pub(crate) fn counts(&self) -> Arc<MailboxCounts> {
+        Arc::clone(&self.counts)
     }
 
     /// Requests the shard to stop, regardless of queued work.
@@ -96,13 +124,16 @@ impl<W> Mailbox<W> {
 
     /// Takes all queued work.
     pub(crate) fn take(&self) -> VecDeque<W> {
-        std::mem::take(&mut self.queue().waiting)
+        let mut queue = self.queue();
+        self.counts.waiting.store(0, Ordering::Relaxed);
+        std::mem::take(&mut queue.waiting)
     }
 
     /// Closes the mailbox: queued work is dropped, and no further work is accepted.
     pub(crate) fn close(&self) {
         let mut queue = self.queue();
         queue.closed = true;
+        self.counts.waiting.store(0, Ordering::Relaxed);
         let waiting = std::mem::take(&mut queue.waiting);
         // Dropping work can run the application's code, which may post.
         drop(queue);
@@ -112,7 +143,12 @@ impl<W> Mailbox<W> {
 
 impl<W> Clone for Mailbox<W> {
     fn clone(&self) -> Self {
-        Self { queue: Arc::clone(&self.queue), stopping: Arc::clone(&self.stopping), waker: self.waker.clone() }
+        Self {
+            queue: Arc::clone(&self.queue),
+            stopping: Arc::clone(&self.stopping),
+            counts: Arc::clone(&self.counts),
+            waker: self.waker.clone(),
+        }
     }
 }
 

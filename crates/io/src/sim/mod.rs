@@ -227,6 +227,10 @@ impl Driver for Sim {
         self.publish_status();
         Ok(())
     }
+
+    fn free_buffers(&self) -> usize {
+        self.table.kernel.pool.unguarded()
+    }
 }
 
 impl Drop for Sim {

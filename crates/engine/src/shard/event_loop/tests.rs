@@ -6,6 +6,7 @@ mod client;
 mod compression;
 mod ending;
 mod flow;
+mod metering;
 mod opening;
 mod outgoing;
 mod overload;
