@@ -126,6 +126,7 @@
 //! - Outgoing connections: [`Endpoint`], [`Target`], [`Scheme`]
 //! - TLS: [`TlsConfig`], [`ClientAuth`], [`TlsVersion`], [`ClientTls`], [`TlsSession`],
 //!   [`ServedCertificate`], [`TlsError`]
+//! - Draining: [`DrainReason`], [`DrainReport`], [`Readiness`]
 //! - What was counted: [`ShardReport`], [`Counters`], [`Stats`], [`TcpInfo`]; [`Metrics`], [`MetricsReader`],
 //!   [`ShardMetrics`], [`ConnectionCounts`], [`PausedCounts`], [`ClosedBy`], [`Histogram`]
 //! - Errors: [`ConfigError`], [`OptionError`], [`StartError`], [`BindError`],
@@ -169,9 +170,11 @@ pub use metrics::snapshot::{ConnectionCounts, Metrics, MetricsReader, PausedCoun
 pub use run::client::Client;
 pub use run::error::{RunError, ServeError, StartError};
 pub use run::placement;
+pub use run::readiness::Readiness;
 pub use run::running::{Running, ShardReport};
 pub use run::server::Server;
 pub use shard::core::Counters;
+pub use shard::drain::{DrainReason, DrainReport};
 pub use shard::mailbox::PostError;
 pub use tls::{ClientAuth, ClientTls, ServedCertificate, TlsConfig, TlsError, TlsVersion};
 pub use topics::publisher::{PublishError, Publisher};

@@ -30,11 +30,13 @@ use crate::metrics::PauseCause;
 use crate::metrics::codes::ClosedBy;
 use crate::shard::clock::TICK;
 use crate::shard::core::{Action, Core};
+use crate::shard::drain::DrainReason;
 use application::Application;
 use attempt::Attempt;
 use closing::{CloseMode, Removal};
 use deadlines::{Awaited, PeerProbe};
-use http::{HeaderMap, StatusCode};
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, HeaderValue, StatusCode};
 use input::Input;
 use link::{Link, SessionFlag, SessionPhase, StashedMessage};
 use opening::{
@@ -549,24 +551,51 @@ impl<S> Session<S> {
         None
     }
 
-    /// Handles the stop of the shard: begins to close an open connection with 1001, and drops one
-    /// that is not open yet.
-    pub(crate) fn stop(&mut self, core: &mut Core) -> Option<Removal> {
+    /// Whether [`Session::drain`] has an effect. In a hand-over, an opening handshake is completed
+    /// before.
+    pub(crate) fn awaits_drain(&self, reason: DrainReason) -> bool {
+        match self.link.phase {
+            SessionPhase::Open => true,
+            SessionPhase::Preamble | SessionPhase::Handshaking | SessionPhase::Deferred => {
+                reason != DrainReason::HandOver
+            }
+            _ => false,
+        }
+    }
+
+    /// Handles the drain of the shard: begins to close an open connection, and refuses a request
+    /// that is not answered yet, or not complete. An attempt of the client role ends.
+    pub(crate) fn drain(&mut self, reason: DrainReason, core: &mut Core) -> Option<Removal> {
         match self.link.phase {
             SessionPhase::Open => {
-                let text = "the server is stopping";
-                let payload = encode_close(CloseCode::GOING_AWAY, text).unwrap_or(ClosePayload::EMPTY);
-                self.link.begin_close(CloseCode::GOING_AWAY, text, &payload, core);
+                let (code, text) = (reason.close_code(), reason.text());
+                let payload = encode_close(code, text).unwrap_or(ClosePayload::EMPTY);
+                self.link.begin_close(code, text, &payload, core);
                 None
+            }
+            SessionPhase::Connecting | SessionPhase::Held | SessionPhase::Handshaking | SessionPhase::Deferred
+                if self.link.role() == Role::Client =>
+            {
+                Some(Removal::Unconnected(ConnectError::Stopping))
+            }
+            SessionPhase::Handshaking | SessionPhase::Deferred if self.awaits_drain(reason) => {
+                core.count_drain_refusal();
+                self.accounted(core, |session, core| {
+                    session.link.cold().opening.release();
+                    session.refuse(&drain_refusal(), core);
+                });
+                None
+            }
+            // Nobody waits for a response yet.
+            SessionPhase::Preamble if self.awaits_drain(reason) => {
+                core.count_drain_refusal();
+                Some(Removal::Closed)
             }
             SessionPhase::Connecting
             | SessionPhase::Held
             | SessionPhase::Preamble
             | SessionPhase::Handshaking
-            | SessionPhase::Deferred => Some(match self.link.role() {
-                Role::Client => Removal::Unconnected(ConnectError::Stopping),
-                Role::Server => Removal::Closed,
-            }),
+            | SessionPhase::Deferred => None,
             SessionPhase::Closing | SessionPhase::ShuttingDown(_) | SessionPhase::Lingering => None,
         }
     }
@@ -816,6 +845,12 @@ impl DecodeMeter {
         *self = Self { at, inflated, fragments };
         core.slices.spend(work.0, work.1, work.2)
     }
+}
+
+/// The refusal of a request while the shard drains. Another server answers a second attempt.
+pub(super) fn drain_refusal() -> Refusal {
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping; connect again")
+        .with_header(RETRY_AFTER, HeaderValue::from_static("1"))
 }
 
 fn memory_refusal() -> Refusal {

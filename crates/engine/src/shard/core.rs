@@ -7,8 +7,10 @@ use crate::api::tls::TlsSession;
 use crate::api::topic::{Published, TopicLimit};
 use crate::config::{Config, Limits};
 use crate::metrics::Meters;
+use crate::run::readiness::Readiness;
 use crate::session::compression::Compressors;
 use crate::shard::clock::{ShardClock, TICK};
+use crate::shard::drain::DrainTally;
 use crate::shard::memory::{Memory, PAUSE_TIME, Pressure, REFUSAL_TIME, RESUME_TIME, Shortage};
 use crate::shard::notices::Notices;
 use crate::shard::slice::Slices;
@@ -17,6 +19,7 @@ use crate::tls::table::TlsTable;
 use crate::topics::Topics;
 use rand::Rng;
 use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
 use ringway_codec::Prepared;
 use ringway_io::{Output, Slot, TimerWheel};
 use std::collections::VecDeque;
@@ -170,6 +173,10 @@ pub(crate) struct Core {
     /// The message and byte rates of connections; `None` without a rate.
     pub(crate) throttle: Option<Box<Throttle>>,
     pub(crate) notices: Notices,
+    /// What the drain has done so far; `None` before it begins.
+    pub(crate) drain: Option<DrainTally>,
+    /// Shared by the shards of one start.
+    pub(crate) readiness: Readiness,
     pub(crate) clock: ShardClock,
     wheel: TimerWheel,
     /// The timers that handlers set.
@@ -203,6 +210,8 @@ impl Core {
             tickets: None,
             throttle: Throttle::new(limits.message_rate, limits.byte_rate, now),
             notices: Notices::default(),
+            drain: None,
+            readiness: Readiness::default(),
             clock: ShardClock::new(now),
             wheel: TimerWheel::new(now, TICK),
             timers: UserTimers::new(now, TICK),
@@ -269,6 +278,24 @@ impl Core {
             tracing::debug!("the shard did not poll its sockets for {stall:?}; deadlines are extended by as much");
         }
         self.slices.begin_turn(self.clock.busy());
+    }
+
+    /// Whether requests for a WebSocket are refused, because the shard drains.
+    pub(crate) fn refuses_upgrades(&self) -> bool {
+        self.drain.as_ref().is_some_and(|drain| drain.refuses)
+    }
+
+    /// Counts a connection that is refused because the shard drains.
+    pub(crate) fn count_drain_refusal(&mut self) {
+        self.counters.rejected_draining += 1;
+        if let Some(drain) = &mut self.drain {
+            drain.report.refused += 1;
+        }
+    }
+
+    /// Puts items into random order.
+    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
+        items.shuffle(&mut self.rng);
     }
 
     /// The start time of this turn.

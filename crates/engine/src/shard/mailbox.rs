@@ -1,19 +1,24 @@
 //! A bounded queue of work for a shard, filled by other threads.
 
+use crate::shard::drain::DrainReason;
 use ringway_io::Waker;
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The maximum number of items of work in one mailbox.
 const CAPACITY: usize = 4096;
 
+/// The value of [`Mailbox::draining`] before a request.
+const NOT_REQUESTED: u8 = 0;
+
 /// The mailbox of one shard; clones share it.
 pub(crate) struct Mailbox<W> {
     queue: Arc<Mutex<WorkQueue<W>>>,
-    /// Whether the shard was requested to stop. Separate from the queue, which may be full.
-    stopping: Arc<AtomicBool>,
+    /// Whether the shard was requested to drain, and why: 0, or 1 and the number of the reason.
+    /// Separate from the queue, which may be full.
+    draining: Arc<AtomicU8>,
     counts: Arc<MailboxCounts>,
     waker: Waker,
 }
@@ -77,7 +82,7 @@ impl<W> Mailbox<W> {
     pub(crate) fn new(waker: Waker) -> Self {
         Self {
             queue: Arc::new(Mutex::new(WorkQueue { waiting: VecDeque::new(), closed: false })),
-            stopping: Arc::default(),
+            draining: Arc::default(),
             counts: Arc::default(),
             waker,
         }
@@ -111,15 +116,17 @@ impl<W> Mailbox<W> {
         Arc::clone(&self.counts)
     }
 
-    /// Requests the shard to stop, regardless of queued work.
-    pub(crate) fn request_stop(&self) {
-        self.stopping.store(true, Ordering::Release);
+    /// Requests the shard to drain, regardless of queued work. The first request counts.
+    pub(crate) fn request_drain(&self, reason: DrainReason) {
+        let _ = self.draining.compare_exchange(NOT_REQUESTED, reason as u8 + 1, Ordering::AcqRel, Ordering::Acquire);
         self.waker.wake();
     }
 
-    /// Whether the shard was requested to stop.
-    pub(crate) fn is_stop_requested(&self) -> bool {
-        self.stopping.load(Ordering::Acquire)
+    /// Why the shard was requested to drain.
+    pub(crate) fn requested_drain(&self) -> Option<DrainReason> {
+        let reasons = [DrainReason::Stop, DrainReason::HandOver];
+        let request = self.draining.load(Ordering::Acquire);
+        reasons.into_iter().find(|reason| *reason as u8 + 1 == request)
     }
 
     /// Takes all queued work.
@@ -145,7 +152,7 @@ impl<W> Clone for Mailbox<W> {
     fn clone(&self) -> Self {
         Self {
             queue: Arc::clone(&self.queue),
-            stopping: Arc::clone(&self.stopping),
+            draining: Arc::clone(&self.draining),
             counts: Arc::clone(&self.counts),
             waker: self.waker.clone(),
         }

@@ -142,6 +142,7 @@ impl Sim {
         let status = &mut self.kernel().borrow_mut().status;
         status.open = self.table.stats.open;
         status.full = self.table.is_full();
+        status.draining = self.table.is_draining();
         status.starved = self.table.starved();
         status.unreported = self.table.unreported();
     }

@@ -4,6 +4,7 @@
 mod admission;
 mod client;
 mod compression;
+mod draining;
 mod ending;
 mod flow;
 mod metering;
