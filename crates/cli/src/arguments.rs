@@ -9,8 +9,8 @@ use crate::serve::admission::AdmissionOptions;
 use crate::serve::apps::{App, AppParser};
 use crate::tls::{BenchTls, ServeTls};
 use crate::values::{
-    buffer_size, buffers, busy_poll, busy_poll_word, connections, cores, headers, listen, origin_to_allow,
-    ring_entries, rounds, shards, some_size, some_time, subprotocol, time,
+    DrainRate, buffer_size, buffers, busy_poll, busy_poll_word, connections, cores, drain_rate, headers, listen,
+    origin_to_allow, ring_entries, rounds, shards, some_size, some_time, subprotocol, time,
 };
 use clap::{Args, Command, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -111,7 +111,14 @@ pub(crate) struct Serve {
     /// or --close-timeout if that is longer]
     #[arg(long, value_name = "TIME", value_parser = some_time)]
     pub(crate) close_limit: Option<Duration>,
-    /// Time that stopping waits for connections to close
+    /// Time in which a server that stops still accepts connections, while /readyz says 503
+    #[arg(long, value_name = "TIME", default_value = "0", value_parser = time)]
+    pub(crate) drain_delay: Duration,
+    /// Connections that a server that stops begins to close per second, in random order, or max for
+    /// all at once; raised to close all of them within --stop-timeout
+    #[arg(long, value_name = "N", default_value = "1k", value_parser = drain_rate)]
+    pub(crate) drain_rate: DrainRate,
+    /// Time after --drain-delay that stopping waits for connections to close; the others are dropped
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = some_time)]
     pub(crate) stop_timeout: Duration,
     /// Web origin to accept, as `https://example.com`; may be given several times [default: any]

@@ -146,12 +146,15 @@ pub struct Config {
     pub(crate) write_timeout: Duration,
     pub(crate) close_timeout: Duration,
     pub(crate) close_limit: Duration,
+    pub(crate) drain_delay: Duration,
+    pub(crate) drain_rate: Option<u32>,
     pub(crate) stop_timeout: Duration,
     pub(crate) origins: OriginPolicy,
     pub(crate) subprotocols: Vec<String>,
     pub(crate) deflate: Option<Deflate>,
     pub(crate) on_panic: OnPanic,
     pub(crate) admission: Admission,
+    pub(crate) connection_times: bool,
 }
 
 impl Default for Config {
@@ -168,12 +171,15 @@ impl Default for Config {
             write_timeout: Duration::from_secs(60),
             close_timeout: Duration::from_secs(5),
             close_limit: Duration::from_secs(60),
+            drain_delay: Duration::ZERO,
+            drain_rate: Some(1000),
             stop_timeout: Duration::from_secs(10),
             origins: OriginPolicy::Any,
             subprotocols: Vec::new(),
             deflate: None,
             on_panic: OnPanic::Close,
             admission: Admission::default(),
+            connection_times: false,
         }
     }
 }
@@ -236,6 +242,14 @@ impl Config {
         self.timer_slack = slack;
         self.check_timer_slack()?;
         Ok(self)
+    }
+
+    /// Whether the durations of connections and of their opening handshakes are measured, for
+    /// [`ShardMetrics`](crate::ShardMetrics). Default `false`; costs 4 bytes for each connection.
+    #[must_use]
+    pub fn connection_times(mut self, on: bool) -> Self {
+        self.connection_times = on;
+        self
     }
 
     /// The number of entries of each shard's submission queue, 8 to 32 768; the kernel rounds up to
@@ -309,8 +323,38 @@ impl Config {
         Ok(self)
     }
 
-    /// The maximum time that stopping waits for the closing handshakes, up to 365 days. Default 10
-    /// s; with 0, connections are dropped at once.
+    /// How long a server that stops still accepts connections, up to 365 days. Default 0. In this
+    /// time [`Readiness`](crate::Readiness) is false, so that load balancers notice: give it the
+    /// interval of their health checks times the number of failures that they wait for, and some
+    /// seconds. A hand-over does not wait.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for a time out of range.
+    pub fn drain_delay(mut self, time: Duration) -> Result<Self, ConfigError> {
+        self.drain_delay = time;
+        self.check_drain_delay()?;
+        Ok(self)
+    }
+
+    /// How many connections a draining server begins to close per second, in all shards together:
+    /// 1 to 1 000 000, rounded up to a multiple of the number of shards. Their clients connect again
+    /// elsewhere at this rate. Default 1000; `None`: all at once.
+    ///
+    /// The rate is raised as far as necessary to send all close frames, at a uniform rate, before
+    /// [`Config::stop_timeout`] less [`Config::close_timeout`] (at most half of the former).
+    /// Outgoing connections are closed at once.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for a number out of range.
+    pub fn drain_rate(mut self, rate: Option<u32>) -> Result<Self, ConfigError> {
+        self.drain_rate = rate;
+        self.check_drain_rate()?;
+        Ok(self)
+    }
+
+    /// The deadline of a drain: the maximum time from the end of [`Config::drain_delay`] until all
+    /// connections have closed, up to 365 days. The others are dropped then. Default 10 s; with 0,
+    /// connections are dropped at once.
     ///
     /// # Errors
     /// A [`ConfigError`] for a time out of range.
@@ -384,6 +428,8 @@ impl Config {
         check_time("write_timeout", self.write_timeout)?;
         check_time("close_timeout", self.close_timeout)?;
         check_time("close_limit", self.close_limit)?;
+        self.check_drain_delay()?;
+        self.check_drain_rate()?;
         self.check_stop_timeout()?;
         self.check_origins()?;
         self.check_subprotocols()?;
@@ -444,6 +490,14 @@ impl Config {
 
     fn check_ring_entries(&self) -> Result<(), ConfigError> {
         check_range("ring_entries", self.ring_entries, 8..=32_768)
+    }
+
+    fn check_drain_delay(&self) -> Result<(), ConfigError> {
+        if self.drain_delay.is_zero() { Ok(()) } else { check_time("drain_delay", self.drain_delay) }
+    }
+
+    fn check_drain_rate(&self) -> Result<(), ConfigError> {
+        self.drain_rate.map_or(Ok(()), |rate| check_range("drain_rate", rate, 1..=1_000_000))
     }
 
     fn check_stop_timeout(&self) -> Result<(), ConfigError> {

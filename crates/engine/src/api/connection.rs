@@ -448,7 +448,8 @@ impl<'a, H: Handler> Connection<'a, H> {
     /// still answered; behind it the kernel's flow control stops the peer. Input that is already
     /// received is kept.
     pub fn pause(&mut self) {
-        self.link().0.pause();
+        let (link, core) = self.link();
+        link.pause(core);
     }
 
     /// Resumes the delivery of messages at the end of this turn. Has no effect on a connection that

@@ -7,10 +7,12 @@ use crate::api::id::ConnectionId;
 use crate::api::request::PeerAddress;
 use crate::api::response::Upgrade;
 use crate::api::topic::{Published, TopicLimit, TopicPolicy};
+use crate::run::readiness::Readiness;
 use crate::session::attempt::Attempt;
 use crate::session::link::{Link, SessionPhase};
 use crate::shard::core::{Core, Counters};
-use crate::shard::mailbox::{Mailbox, PostError};
+use crate::shard::drain::DrainReason;
+use crate::shard::mailbox::{Mailbox, MailboxCounts, PostError};
 use crate::tls::table::ListenerTls;
 use ringway_codec::Prepared;
 use ringway_io::{Slot, Stats, Waker};
@@ -96,7 +98,7 @@ pub(crate) enum Command<S> {
     RequestUpgrade(Slot),
     Answer(Slot, Upgrade<S>),
     Terminate(Slot),
-    Stop,
+    Drain(DrainReason),
 }
 
 impl<H: Handler> Shard<'_, H> {
@@ -359,10 +361,30 @@ impl<H: Handler> Shard<'_, H> {
         self.surroundings.control().handle.clone()
     }
 
-    /// Stops this shard: it accepts no more connections, closes its own with 1001, and ends when
-    /// all have ended or after [`Config::stop_timeout`](crate::Config::stop_timeout).
+    /// Stops this shard, as [`Shard::drain`] with [`DrainReason::Stop`] does.
     pub fn stop(&mut self) {
-        self.command(Command::Stop);
+        self.drain(DrainReason::Stop);
+    }
+
+    /// Drains this shard: it ends accepting, closes its connections, and ends when all have ended,
+    /// or after [`Config::drain_delay`](crate::Config::drain_delay) and
+    /// [`Config::stop_timeout`](crate::Config::stop_timeout). The
+    /// [guide](crate::guide::running#draining) has the order. Has no effect if it drains already.
+    pub fn drain(&mut self, reason: DrainReason) {
+        self.command(Command::Drain(reason));
+    }
+
+    /// Whether this shard has begun to drain. Costs nothing.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.core.drain.is_some()
+    }
+
+    /// Whether the server wants new connections: the state that all shards share. It becomes
+    /// draining with the first shard that drains.
+    #[must_use]
+    pub fn readiness(&self) -> &Readiness {
+        &self.core.readiness
     }
 
     pub(super) fn command(&mut self, command: Command<H::State>) {
@@ -435,11 +457,20 @@ impl<H: Handler> ShardHandle<H> {
 
     /// Stops the shard, as [`Shard::stop`] does. Never blocks, and works when the mailbox is full.
     pub fn stop(&self) {
-        self.mailbox.request_stop();
+        self.drain(DrainReason::Stop);
     }
 
-    pub(crate) fn is_stop_requested(&self) -> bool {
-        self.mailbox.is_stop_requested()
+    /// Drains the shard, as [`Shard::drain`] does. Never blocks, and works when the mailbox is full.
+    pub fn drain(&self, reason: DrainReason) {
+        self.mailbox.request_drain(reason);
+    }
+
+    pub(crate) fn mailbox_counts(&self) -> Arc<MailboxCounts> {
+        self.mailbox.counts()
+    }
+
+    pub(crate) fn requested_drain(&self) -> Option<DrainReason> {
+        self.mailbox.requested_drain()
     }
 
     /// Takes all queued work.

@@ -85,6 +85,15 @@ fn times_of_zero_and_of_more_than_a_year_are_refused() {
     assert!(Config::new().idle_timeout(None).is_ok());
     assert!(Config::new().stop_timeout(Duration::ZERO).is_ok(), "connections are dropped at once");
     assert!(Config::new().stop_timeout(366 * DAY).is_err());
+    assert!(Config::new().drain_delay(Duration::ZERO).is_ok() && Config::new().drain_delay(366 * DAY).is_err());
+}
+
+#[test]
+fn the_drain_rate_is_a_positive_number_or_none() {
+    let rate = |rate| Config::new().drain_rate(rate);
+    assert!(rate(None).is_ok() && rate(Some(1)).is_ok() && rate(Some(1_000_000)).is_ok());
+    assert_eq!(refused(rate(Some(0))), "drain_rate is 0: give 1 to 1000000");
+    assert_eq!(refused(rate(Some(1_000_001))), "drain_rate is 1000001: give 1 to 1000000");
 }
 
 #[test]

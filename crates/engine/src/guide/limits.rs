@@ -53,7 +53,7 @@
 //! | [`Config::write_timeout`], in which the peer takes none of its output | 60 s | the connection is dropped ([`Ending::WriteTimeout`]) |
 //! | [`Config::close_timeout`], without progress while closing | 5 s | the connection is dropped ([`Ending::Unanswered`]) |
 //! | [`Config::close_limit`], for all of closing | 60 s | the same |
-//! | [`Config::stop_timeout`], for stopping a shard | 10 s | the remaining connections are dropped |
+//! | [`Config::stop_timeout`], for draining a shard | 10 s | the remaining connections are dropped |
 //!
 //! A dropped connection has close code 1006 in its [`CloseReason`], because no close frame was
 //! exchanged; after a close frame of ours the code is that of the frame.

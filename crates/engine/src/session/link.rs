@@ -10,6 +10,7 @@ use super::outbox::Outbox;
 use crate::api::close::{CloseReason, Ending};
 use crate::api::error::ConnectError;
 use crate::api::message::{Body, Message, StashedPayload};
+use crate::metrics::{ConnectionState, PauseCause};
 use crate::shard::clock::TICK;
 use crate::shard::core::Core;
 use crate::shard::memory::{Memory, Pressure};
@@ -44,6 +45,17 @@ pub(crate) enum SessionPhase {
     ShuttingDown(CloseMode),
     /// This side has ended its direction; input is dropped until the peer ends its own.
     Lingering,
+}
+
+impl SessionPhase {
+    /// The state as metrics count it.
+    pub(crate) fn state(self) -> ConnectionState {
+        match self {
+            Self::Connecting | Self::Held | Self::Handshaking | Self::Deferred => ConnectionState::Opening,
+            Self::Open => ConnectionState::Open,
+            Self::Closing | Self::ShuttingDown(_) | Self::Lingering => ConnectionState::Closing,
+        }
+    }
 }
 
 /// One bit of a session's state. The four highest bits of the 16 are the connection's
@@ -81,6 +93,15 @@ pub(super) enum SessionFlag {
 /// With any of these flags nothing is received.
 const NOT_RECEIVING: u16 =
     SessionFlag::PeerFinished as u16 | SessionFlag::PausedByBacklog as u16 | SessionFlag::PausedByMemory as u16;
+
+/// The flag of a cause.
+fn pause_flag(cause: PauseCause) -> SessionFlag {
+    match cause {
+        PauseCause::Handler => SessionFlag::PausedByHandler,
+        PauseCause::Backlog => SessionFlag::PausedByBacklog,
+        PauseCause::Memory => SessionFlag::PausedByMemory,
+    }
+}
 
 /// The position of the compression in the flags.
 const COMPRESSION_SHIFT: u32 = 12;
@@ -180,6 +201,16 @@ impl<S> Link<S> {
         self.phase
     }
 
+    /// Changes the phase, and counts the connection by its new state.
+    #[inline]
+    pub(super) fn set_phase(&mut self, phase: SessionPhase, core: &mut Core) {
+        let (from, to) = (self.phase.state(), phase.state());
+        if from != to {
+            core.meters.moved(from, to);
+        }
+        self.phase = phase;
+    }
+
     /// Whether messages can be sent: no close frame has been sent yet.
     #[inline]
     pub(crate) fn is_open(&self) -> bool {
@@ -274,15 +305,14 @@ impl<S> Link<S> {
     /// Pauses receiving, near the memory limit of the shard. Returns whether it was not paused for
     /// memory before.
     pub(crate) fn pause_for_memory(&mut self, core: &mut Core) -> bool {
-        let new = !self.is(SessionFlag::PausedByMemory);
-        self.set(SessionFlag::PausedByMemory);
+        let new = self.begin_pause(PauseCause::Memory, core);
         self.mark_dirty(core);
         new
     }
 
     /// Resumes receiving after a pause for memory.
     pub(crate) fn resume_from_memory(&mut self, core: &mut Core) {
-        self.unset(SessionFlag::PausedByMemory);
+        self.end_pause(PauseCause::Memory, core);
         self.last_active = core.tick();
         self.mark_dirty(core);
     }
@@ -302,6 +332,7 @@ impl<S> Link<S> {
     /// Appends a message to the outbox, compressed if `compress` requests it, or by default if it
     /// is long enough.
     pub(crate) fn send_message(&mut self, kind: MessageKind, payload: &[u8], compress: Option<bool>, core: &mut Core) {
+        core.meters.sent_size.record_size(payload.len());
         if !self.compresses(payload.len(), compress, core) {
             return self.send(kind.into(), payload, core);
         }
@@ -351,6 +382,7 @@ impl<S> Link<S> {
             self.send_message(kind, &whole, compress, core);
             return core.memory.give(whole);
         }
+        core.meters.sent_size.record_size(head.len() + body.len());
         let key = self.mask_key(core);
         self.outbox.append(&mut core.memory, |out| encode_parts(kind.into(), head, body, key, out));
         self.mark_dirty(core);
@@ -358,6 +390,12 @@ impl<S> Link<S> {
 
     /// Appends a prepared frame to the outbox.
     pub(crate) fn send_prepared(&mut self, prepared: &Prepared, core: &mut Core) {
+        core.meters.sent_size.record_size(prepared.payload().len());
+        self.queue_prepared(prepared, core);
+    }
+
+    /// Appends a prepared frame to the outbox. A delivery of a topic is counted by its caller.
+    fn queue_prepared(&mut self, prepared: &Prepared, core: &mut Core) {
         let frame = if self.compresses(prepared.payload().len(), prepared.is_to_be_compressed(), core) {
             self.deflated(prepared, core)
         } else {
@@ -397,7 +435,8 @@ impl<S> Link<S> {
                     && !self.compresses(len, compress, core)
                     && self.outbox.takes_in_place(len)
                 {
-                    self.outbox.reply_in_place(incoming);
+                    core.meters.sent_size.record_size(len);
+                    self.outbox.reply_in_place(incoming, &mut core.memory);
                     self.mark_dirty(core);
                 } else {
                     self.send_message(incoming.kind(), incoming.payload(), compress, core);
@@ -458,17 +497,51 @@ impl<S> Link<S> {
     }
 
     /// Stops the delivery of messages.
-    pub(crate) fn pause(&mut self) {
+    pub(crate) fn pause(&mut self, core: &mut Core) {
         // During closing, the peer's close frame would be behind the input that a pause stashes.
         if self.is_open() {
-            self.set(SessionFlag::PausedByHandler);
+            self.begin_pause(PauseCause::Handler, core);
         }
     }
 
     /// Resumes the delivery of messages, at the end of the turn.
     pub(crate) fn resume(&mut self, core: &mut Core) {
-        self.unset(SessionFlag::PausedByHandler);
+        self.end_pause(PauseCause::Handler, core);
         self.mark_dirty(core);
+    }
+
+    /// Pauses for a cause, and counts it. Returns whether it was not paused for it before.
+    pub(super) fn begin_pause(&mut self, cause: PauseCause, core: &mut Core) -> bool {
+        let flag = pause_flag(cause);
+        let new = !self.is(flag);
+        if new {
+            self.set(flag);
+            core.meters.paused(cause);
+        }
+        new
+    }
+
+    /// Whether receiving is paused for a cause.
+    #[cfg(test)]
+    pub(crate) fn is_paused_by(&self, cause: PauseCause) -> bool {
+        self.is(pause_flag(cause))
+    }
+
+    /// Ends the pause for a cause, if there is one.
+    pub(super) fn end_pause(&mut self, cause: PauseCause, core: &mut Core) {
+        let flag = pause_flag(cause);
+        if self.is(flag) {
+            self.unset(flag);
+            core.meters.resumed(cause);
+        }
+    }
+
+    /// Takes the connection out of the counts, at its end.
+    pub(super) fn uncount(&mut self, core: &mut Core) {
+        for cause in [PauseCause::Handler, PauseCause::Backlog, PauseCause::Memory] {
+            self.end_pause(cause, core);
+        }
+        core.meters.left(self.phase.state());
     }
 
     /// Whether messages are stashed rather than delivered: the handler has paused the connection,
@@ -481,9 +554,9 @@ impl<S> Link<S> {
     /// Whether more than `max_buffered` bytes are queued; if so, receiving pauses until the peer
     /// has read half of that.
     #[inline]
-    pub(super) fn is_backlogged(&mut self, core: &Core) -> bool {
+    pub(super) fn is_backlogged(&mut self, core: &mut Core) -> bool {
         if self.outbox.bytes() > core.limits.max_buffered {
-            self.set(SessionFlag::PausedByBacklog);
+            self.begin_pause(PauseCause::Backlog, core);
         }
         self.is(SessionFlag::PausedByBacklog)
     }
@@ -582,12 +655,12 @@ impl<S> Link<S> {
         }
         core.unsubscribe_all(self.slot);
         self.send(OpCode::Close, payload, core);
-        self.phase = SessionPhase::Closing;
+        self.set_phase(SessionPhase::Closing, core);
         let text = if code == CloseCode::NO_STATUS { String::new() } else { text.to_owned() };
         self.cold().reason = Some(CloseReason { code, text, ending: Ending::Unanswered });
         // Stashed messages are no longer delivered, and the peer's close frame is behind them.
-        self.unset(SessionFlag::PausedByHandler);
-        self.unset(SessionFlag::PausedByBacklog);
+        self.end_pause(PauseCause::Handler, core);
+        self.end_pause(PauseCause::Backlog, core);
         self.set_close_timer(core);
     }
 
@@ -630,6 +703,7 @@ impl<S> Link<S> {
         if self.is_terminated() {
             return;
         }
+        core.meters.violations.violated(error.close_code());
         self.fail(error.close_code(), &error.to_string(), Ending::Violation(error), core);
     }
 
@@ -666,7 +740,7 @@ impl<S> Link<S> {
 
     /// Stops receiving, sends the queued output and closes, within the close timeout.
     pub(super) fn begin_shutdown(&mut self, mode: CloseMode, core: &mut Core) {
-        self.phase = SessionPhase::ShuttingDown(mode);
+        self.set_phase(SessionPhase::ShuttingDown(mode), core);
         if let Some(cold) = &mut self.cold {
             cold.stash = None;
         }
@@ -868,7 +942,8 @@ impl<S> Link<S> {
                 self.cold().deadlines.pinged_at = Some(probe.acknowledged(self.slot).unwrap_or_default());
             }
             self.set(SessionFlag::Pinged);
-            self.send(OpCode::Ping, b"", core);
+            let payload = core.meters.ping_payload(core.now());
+            self.send(OpCode::Ping, &payload, core);
             // Even after a late ping, the peer has half of the idle timeout to answer.
             self.last_active = core.tick().wrapping_sub(core.ticks(limit / 2));
             return Some(limit / 2);
@@ -924,7 +999,7 @@ impl<S> Recipient for Link<S> {
     }
 
     fn push_prepared(&mut self, prepared: &Prepared, core: &mut Core) {
-        self.send_prepared(prepared, core);
+        self.queue_prepared(prepared, core);
     }
 
     fn close_slow(&mut self, core: &mut Core) {

@@ -23,13 +23,17 @@ use crate::api::error::ConnectError;
 use crate::api::message::{Message, StashedPayload};
 use crate::api::opening::OpeningStage;
 use crate::api::response::{Answer, Upgrade};
+use crate::metrics::PauseCause;
+use crate::metrics::codes::ClosedBy;
 use crate::shard::clock::TICK;
 use crate::shard::core::{Action, Core};
+use crate::shard::drain::DrainReason;
 use application::Application;
 use attempt::Attempt;
 use closing::{CloseMode, Removal};
 use deadlines::{Awaited, PeerProbe};
-use http::{HeaderMap, StatusCode};
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, HeaderValue, StatusCode};
 use input::Input;
 use link::{Link, SessionFlag, SessionPhase, StashedMessage};
 use opening::{
@@ -69,6 +73,7 @@ impl<S> Session<S> {
 
     fn new(slot: Slot, role: Role, state: Option<S>, core: &mut Core) -> Self {
         core.set_timer(slot, core.config.handshake_timeout);
+        core.meters.created(slot.index(), core.now());
         Self { decoder: Decoder::new(role), link: Link::new(slot, role, state, core.tick()) }
     }
 
@@ -76,7 +81,7 @@ impl<S> Session<S> {
     /// request, or the ClientHello.
     pub(crate) fn connected(&mut self, core: &mut Core, app: &mut impl Application<S>) -> Option<Removal> {
         let link = &mut self.link;
-        link.phase = SessionPhase::Handshaking;
+        link.set_phase(SessionPhase::Handshaking, core);
         link.last_active = core.tick();
         if let Some(attempt) = link.cold().opening.attempt_mut() {
             attempt.connected(core);
@@ -96,7 +101,7 @@ impl<S> Session<S> {
             self.send_request(core);
             return None;
         }
-        link.phase = SessionPhase::Held;
+        link.set_phase(SessionPhase::Held, core);
         if let Some(attempt) = link.cold().opening.attempt_mut() {
             attempt.hold(core);
         }
@@ -116,7 +121,7 @@ impl<S> Session<S> {
         if link.phase != SessionPhase::Held {
             return;
         }
-        link.phase = SessionPhase::Handshaking;
+        link.set_phase(SessionPhase::Handshaking, core);
         link.last_active = core.tick();
         if let Some(attempt) = link.cold().opening.attempt_mut() {
             attempt.release(core);
@@ -247,6 +252,7 @@ impl<S> Session<S> {
                         }
                         break DecodeStop::Paused(Some(StashedMessage { payload, compressed, fragmented }));
                     }
+                    core.meters.received_size.record_size(incoming.payload().len());
                     app.message(link, core, Message::received(incoming));
                     link.outbox.commit_reply(&mut input, decoder, &mut core.memory);
                     if !meter.charge(at, core) {
@@ -264,6 +270,7 @@ impl<S> Session<S> {
                     }
                 }
                 Ok(Some(Event::Pong(payload))) => {
+                    core.meters.pong_received(payload, core.now());
                     app.pong(link, core, payload);
                     if !meter.charge(at, core) {
                         break DecodeStop::Share;
@@ -330,7 +337,7 @@ impl<S> Session<S> {
         let records_wait = link.complete_output(output, written, core);
         let mut busy = records_wait || !link.outbox.is_empty() || !link.is_open();
         if link.is(SessionFlag::PausedByBacklog) && link.outbox.bytes() <= core.limits.max_buffered / 2 {
-            link.unset(SessionFlag::PausedByBacklog);
+            link.end_pause(PauseCause::Backlog, core);
             link.last_active = core.tick();
             busy = true;
         }
@@ -388,6 +395,7 @@ impl<S> Session<S> {
                 Some(Removal::Unconnected(ConnectError::Timeout(self.link.cold().opening.stage())))
             }
             SessionPhase::Handshaking | SessionPhase::Deferred => {
+                core.counters.handshakes_timed_out += 1;
                 let refusal = Refusal::new(StatusCode::REQUEST_TIMEOUT, "the opening handshake took too long");
                 self.refuse(&refusal, core);
                 None
@@ -494,7 +502,7 @@ impl<S> Session<S> {
             let peer_finished = link.is(SessionFlag::PeerFinished);
             match mode {
                 CloseMode::Linger if !peer_finished => {
-                    link.phase = SessionPhase::Lingering;
+                    link.set_phase(SessionPhase::Lingering, core);
                     core.actions.push(Action::Finish(slot));
                 }
                 // Its timer continues.
@@ -512,6 +520,7 @@ impl<S> Session<S> {
             if let Some(StashedMessage { payload, compressed, fragmented }) = stash.message
                 && session.link.is_open()
             {
+                core.meters.received_size.record_size(payload.len());
                 app.message(&mut session.link, core, Message::stashed(&payload, compressed, fragmented));
             }
             if stash.at < stash.input.len() || session.decoder.is_suspended() {
@@ -530,22 +539,40 @@ impl<S> Session<S> {
         None
     }
 
-    /// Handles the stop of the shard: begins to close an open connection with 1001, and drops one
-    /// that is not open yet.
-    pub(crate) fn stop(&mut self, core: &mut Core) -> Option<Removal> {
+    /// Whether [`Session::drain`] has an effect. In a hand-over, an opening handshake is completed
+    /// before.
+    pub(crate) fn awaits_drain(&self, reason: DrainReason) -> bool {
+        match self.link.phase {
+            SessionPhase::Open => true,
+            SessionPhase::Handshaking | SessionPhase::Deferred => reason != DrainReason::HandOver,
+            _ => false,
+        }
+    }
+
+    /// Handles the drain of the shard: begins to close an open connection, and refuses a request
+    /// that is not answered yet, or not complete. An attempt of the client role ends.
+    pub(crate) fn drain(&mut self, reason: DrainReason, core: &mut Core) -> Option<Removal> {
         match self.link.phase {
             SessionPhase::Open => {
-                let text = "the server is stopping";
-                let payload = encode_close(CloseCode::GOING_AWAY, text).unwrap_or(ClosePayload::EMPTY);
-                self.link.begin_close(CloseCode::GOING_AWAY, text, &payload, core);
+                let (code, text) = (reason.close_code(), reason.text());
+                let payload = encode_close(code, text).unwrap_or(ClosePayload::EMPTY);
+                self.link.begin_close(code, text, &payload, core);
                 None
             }
-            SessionPhase::Connecting | SessionPhase::Held | SessionPhase::Handshaking | SessionPhase::Deferred => {
-                Some(match self.link.role() {
-                    Role::Client => Removal::Unconnected(ConnectError::Stopping),
-                    Role::Server => Removal::Closed,
-                })
+            SessionPhase::Connecting | SessionPhase::Held | SessionPhase::Handshaking | SessionPhase::Deferred
+                if self.link.role() == Role::Client =>
+            {
+                Some(Removal::Unconnected(ConnectError::Stopping))
             }
+            SessionPhase::Handshaking | SessionPhase::Deferred if self.awaits_drain(reason) => {
+                core.count_drain_refusal();
+                self.accounted(core, |session, core| {
+                    session.link.cold().opening.release();
+                    session.refuse(&drain_refusal(), core);
+                });
+                None
+            }
+            SessionPhase::Connecting | SessionPhase::Held | SessionPhase::Handshaking | SessionPhase::Deferred => None,
             SessionPhase::Closing | SessionPhase::ShuttingDown(_) | SessionPhase::Lingering => None,
         }
     }
@@ -571,7 +598,15 @@ impl<S> Session<S> {
         decoder.release(&mut core.memory.pool);
         link.drop_compressor(core);
         link.outbox.release(&mut core.memory);
+        if link.role() == Role::Server && matches!(link.phase, SessionPhase::Handshaking | SessionPhase::Deferred) {
+            core.counters.handshakes_aborted += 1;
+        }
+        link.uncount(core);
         let reason = link.take_reason();
+        if let Some(reason) = &reason {
+            core.meters.closes.closed(reason.code, ClosedBy::of(&reason.ending));
+            core.meters.ended(link.slot().index(), core.now());
+        }
         (link.state, reason)
     }
 
@@ -609,8 +644,13 @@ impl<S> Session<S> {
         }
         match evaluate_request(self.link.slot(), &head, core, app) {
             Evaluation::Incomplete => self.link.cold().opening.keep(head),
-            Evaluation::Refused(refusal, body) => self.respond(core, |out| encode_refusal(&refusal, body, out)),
-            Evaluation::Plain(response, body) => self.respond(core, |out| encode_plain(&response, body, out)),
+            Evaluation::Refused(refusal, body) => {
+                core.counters.handshakes_refused += 1;
+                self.respond(refusal.status, core, |out| encode_refusal(&refusal, body, out));
+            }
+            Evaluation::Plain(response, body) => {
+                self.respond(response.status, core, |out| encode_plain(&response, body, out));
+            }
             Evaluation::Upgrade(request, upgrade, len) => self.apply_upgrade(request, upgrade, head, len, core, app),
         }
     }
@@ -649,13 +689,17 @@ impl<S> Session<S> {
                 let subprotocol = request.choose(subprotocol.as_deref(), &core.config).map(str::to_owned);
                 let encode = |out: &mut Vec<u8>| request.encode_accept(subprotocol.as_deref(), &headers, out);
                 self.link.outbox.append(&mut core.memory, encode);
+                core.meters.responses.responded(StatusCode::SWITCHING_PROTOCOLS.as_u16());
                 self.link.state = Some(state);
                 let agreed = Agreed { subprotocol, headers: HeaderMap::new(), times: None };
                 self.open(agreed, request.deflate, input, at, core, app);
             }
-            Answer::Reject(response) => self.respond(core, |out| encode_plain(&response, ResponseBody::Sent, out)),
+            Answer::Reject(response) => {
+                core.counters.handshakes_rejected += 1;
+                self.respond(response.status, core, |out| encode_plain(&response, ResponseBody::Sent, out));
+            }
             Answer::Defer => {
-                self.link.phase = SessionPhase::Deferred;
+                self.link.set_phase(SessionPhase::Deferred, core);
                 core.handshake_ended(self.link.slot());
                 self.link.cold().opening.defer(request, &input[at..]);
                 self.link.mark_dirty(core);
@@ -679,7 +723,10 @@ impl<S> Session<S> {
             *decoder = Decoder::with_deflate(link.role(), &params);
             link.set_compression(compressors.agreed(link.role(), &params));
         }
-        link.phase = SessionPhase::Open;
+        link.set_phase(SessionPhase::Open, core);
+        let is_server = link.role() == Role::Server;
+        core.counters.handshakes_accepted += u64::from(is_server);
+        core.meters.opened(link.slot().index(), is_server, core.now());
         core.handshake_ended(link.slot());
         link.set(SessionFlag::Opened);
         link.cold = None;
@@ -699,7 +746,7 @@ impl<S> Session<S> {
 
     /// Refuses a request before its method is known, and closes.
     pub(crate) fn refuse(&mut self, refusal: &Refusal, core: &mut Core) {
-        self.respond(core, |out| encode_refusal(refusal, ResponseBody::Sent, out));
+        self.respond(refusal.status, core, |out| encode_refusal(refusal, ResponseBody::Sent, out));
     }
 
     /// Rejects the request that is being received.
@@ -711,7 +758,8 @@ impl<S> Session<S> {
     }
 
     /// Answers with plain HTTP, and closes.
-    fn respond(&mut self, core: &mut Core, encode: impl FnOnce(&mut Vec<u8>)) {
+    fn respond(&mut self, status: StatusCode, core: &mut Core, encode: impl FnOnce(&mut Vec<u8>)) {
+        core.meters.responses.responded(status.as_u16());
         core.handshake_ended(self.link.slot());
         self.link.write_raw(core, encode);
         self.link.begin_shutdown(CloseMode::Linger, core);
@@ -756,6 +804,12 @@ impl DecodeMeter {
         *self = Self { at, inflated, fragments };
         core.slices.spend(work.0, work.1, work.2)
     }
+}
+
+/// The refusal of a request while the shard drains. Another server answers a second attempt.
+pub(super) fn drain_refusal() -> Refusal {
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping; connect again")
+        .with_header(RETRY_AFTER, HeaderValue::from_static("1"))
 }
 
 fn memory_refusal() -> Refusal {

@@ -6,8 +6,11 @@ use crate::admission::tickets::Tickets;
 use crate::api::tls::TlsSession;
 use crate::api::topic::{Published, TopicLimit};
 use crate::config::{Config, Limits};
+use crate::metrics::Meters;
+use crate::run::readiness::Readiness;
 use crate::session::compression::Compressors;
 use crate::shard::clock::{ShardClock, TICK};
+use crate::shard::drain::DrainTally;
 use crate::shard::memory::{Memory, PAUSE_TIME, Pressure, REFUSAL_TIME, RESUME_TIME, Shortage};
 use crate::shard::notices::Notices;
 use crate::shard::slice::Slices;
@@ -16,6 +19,7 @@ use crate::tls::table::TlsTable;
 use crate::topics::Topics;
 use rand::Rng;
 use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
 use ringway_codec::Prepared;
 use ringway_io::{Output, Slot, TimerWheel};
 use std::collections::VecDeque;
@@ -74,6 +78,24 @@ pub struct Counters {
     pub deflate_input: u64,
     /// Bytes of these messages after compression, with their frame headers.
     pub deflate_output: u64,
+    /// Bytes received from the kernel: frames, handshakes and TLS included.
+    pub received_bytes: u64,
+    /// Bytes that the kernel has taken: frames, handshakes and TLS included.
+    pub sent_bytes: u64,
+    /// Opening handshakes of accepted connections that were complete.
+    pub handshakes_accepted: u64,
+    /// Opening handshakes that the engine has refused, because the request was not a valid one for a
+    /// WebSocket, or its origin was not allowed.
+    pub handshakes_refused: u64,
+    /// Opening handshakes that the handler has rejected.
+    pub handshakes_rejected: u64,
+    /// Opening handshakes that were not complete within
+    /// [`Config::handshake_timeout`](crate::Config::handshake_timeout).
+    pub handshakes_timed_out: u64,
+    /// Accepted connections whose handshake of TLS has failed.
+    pub handshakes_tls: u64,
+    /// Accepted connections that have ended before an opening handshake was answered.
+    pub handshakes_aborted: u64,
     /// Accepted connections that were refused, with a response or a close, because the shard or the
     /// process was at its limit of connections.
     pub rejected_limit: u64,
@@ -135,6 +157,8 @@ pub(crate) struct Core {
     /// The budget of the current session in this turn.
     pub(crate) slices: Slices,
     pub(crate) counters: Counters,
+    /// What is measured besides the counters.
+    pub(crate) meters: Meters,
     pub(crate) shortage: Shortage,
     /// The layers of the connections with TLS; `None` if there has been none.
     pub(crate) tls: Option<Box<TlsTable>>,
@@ -149,6 +173,10 @@ pub(crate) struct Core {
     /// The message and byte rates of connections; `None` without a rate.
     pub(crate) throttle: Option<Box<Throttle>>,
     pub(crate) notices: Notices,
+    /// What the drain has done so far; `None` before it begins.
+    pub(crate) drain: Option<DrainTally>,
+    /// Shared by the shards of one start.
+    pub(crate) readiness: Readiness,
     pub(crate) clock: ShardClock,
     wheel: TimerWheel,
     /// The timers that handlers set.
@@ -162,8 +190,10 @@ pub(crate) struct Core {
 
 impl Core {
     pub(crate) fn new(config: Arc<Config>, limits: Limits, now: Instant) -> Self {
+        let mut rng: StdRng = rand::make_rng();
         Self {
             memory: Memory::new(&limits),
+            meters: Meters::new(now, config.connection_times, rng.next_u64()),
             compressors: config.deflate.map(|deflate| Box::new(Compressors::new(deflate))),
             config,
             limits,
@@ -180,10 +210,12 @@ impl Core {
             tickets: None,
             throttle: Throttle::new(limits.message_rate, limits.byte_rate, now),
             notices: Notices::default(),
+            drain: None,
+            readiness: Readiness::default(),
             clock: ShardClock::new(now),
             wheel: TimerWheel::new(now, TICK),
             timers: UserTimers::new(now, TICK),
-            rng: rand::make_rng(),
+            rng,
         }
     }
 
@@ -248,9 +280,33 @@ impl Core {
         self.slices.begin_turn(self.clock.busy());
     }
 
+    /// Whether requests for a WebSocket are refused, because the shard drains.
+    pub(crate) fn refuses_upgrades(&self) -> bool {
+        self.drain.as_ref().is_some_and(|drain| drain.refuses)
+    }
+
+    /// Counts a connection that is refused because the shard drains.
+    pub(crate) fn count_drain_refusal(&mut self) {
+        self.counters.rejected_draining += 1;
+        if let Some(drain) = &mut self.drain {
+            drain.report.refused += 1;
+        }
+    }
+
+    /// Puts items into random order.
+    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
+        items.shuffle(&mut self.rng);
+    }
+
     /// The start time of this turn.
     pub(crate) fn now(&self) -> Instant {
         self.clock.now()
+    }
+
+    /// A function that reads the clock as [`current_time`](Core::current_time) does.
+    pub(crate) fn clock_reading(&self) -> impl FnOnce() -> Instant + use<> {
+        let simulated = (!self.slices.reads_clock()).then(|| self.now());
+        move || simulated.unwrap_or_else(Instant::now)
     }
 
     /// A reading of the clock. In simulations, the start time of this turn.

@@ -4,6 +4,7 @@ pub(crate) mod admit;
 pub(crate) mod clock;
 pub(crate) mod core;
 pub(crate) mod dispatch;
+pub(crate) mod drain;
 pub(crate) mod event_loop;
 pub(crate) mod mailbox;
 pub(crate) mod memory;
