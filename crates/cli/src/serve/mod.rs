@@ -160,6 +160,8 @@ fn config(arguments: &Serve) -> Result<Config, ConfigError> {
         .drain_delay(arguments.drain_delay)?
         .drain_rate(arguments.drain_rate.0)?
         .stop_timeout(arguments.stop_timeout)?
+        .max_lifetime(arguments.max_lifetime)?
+        .lifetime_jitter(arguments.lifetime_jitter)?
         .origins(origins)?
         .subprotocols(arguments.subprotocol.iter().map(String::as_str))?
         .deflate(arguments.deflate.config())
@@ -175,6 +177,7 @@ fn limits_of(arguments: &Serve) -> Result<Limits, ConfigError> {
         .max_head(arguments.max_head)?
         .max_headers(arguments.max_headers)?
         .max_buffered(arguments.max_buffered)?
+        .low_water(arguments.low_water)?
         .max_connections(arguments.max_connections)?
         .max_memory(arguments.max_memory)?;
     let limits = arguments.admission.limits(limits)?;
