@@ -176,7 +176,7 @@ impl Families<'_, '_> {
         let help = "Pauses of receiving because memory was short";
         self.counter("ringway_memory_pauses", help, None, |shard| shard.counters.memory_pauses)?;
         let help = "Messages handed back to the application because too much was queued";
-        self.counter("ringway_sends_handed_back", help, None, |shard| shard.counters.handed_back)?;
+        self.counter("ringway_messages_handed_back", help, None, |shard| shard.counters.handed_back)?;
         let help = "Pauses of connections that had used up their message or byte rate";
         self.counter("ringway_rate_pauses", help, None, |shard| shard.counters.rate_pauses)?;
         let help = "Connections that were closed because their peer did not read";
@@ -242,13 +242,7 @@ impl Families<'_, '_> {
         let help = "How often the shard did not poll its sockets for 500 ms or more";
         self.counter("ringway_stalls", help, None, |shard| shard.counters.stalls)?;
         let help = "How often a connection used up its budget for a turn";
-        self.counter("ringway_yields", help, None, |shard| shard.counters.yields)?;
-        let help = "Messages handed back to the application because too much output waited for their peer";
-        self.counter("ringway_messages_handed_back", help, None, |shard| shard.counters.handed_back)?;
-        let help = "How often the delivery of messages was paused because the peer did not read";
-        self.counter("ringway_backlog_pauses", help, None, |shard| shard.counters.backlog_pauses)?;
-        let help = "Connections closed because their maximum lifetime was over";
-        self.counter("ringway_lifetime_closed", help, None, |shard| shard.counters.lifetime_closes)
+        self.counter("ringway_yields", help, None, |shard| shard.counters.yields)
     }
 
     /// Writes one number for each shard.
