@@ -56,7 +56,7 @@ fn storm(address: SocketAddr, rate: u32, stop: &AtomicBool) -> Tally {
 
 #[test]
 fn three_hand_overs_under_connects_refuse_and_reset_none() {
-    let folder = TestDirectory::new("handover");
+    let folder = TestDirectory::new("three-handovers");
     let path = folder.path().join("handover.sock");
     let mut serving = serve(&path, "2");
     let address = serving.address();
