@@ -356,8 +356,8 @@ fn handle_panic(panic: Box<dyn Any + Send>, slot: Option<Slot>, core: &mut Core)
 
 impl<D: Driver, H: Handler> RequestHandler<H::State> for Calls<'_, D, H> {
     fn upgrade(&mut self, slot: Slot, request: &ringway_codec::Request<'_>, core: &mut Core) -> Upgrade<H::State> {
-        let tls = core.tls_session(slot);
-        let request = Request::new(request, ConnectionId(slot), &self.reach, tls);
+        let (tls, client) = (core.tls_session(slot), core.client_source(slot));
+        let request = Request::new(request, ConnectionId(slot), &self.reach, tls, client);
         let handler = &mut *self.handler;
         catch_unwind(AssertUnwindSafe(|| handler.upgrade(&request))).unwrap_or_else(|panic| {
             handle_panic(panic, Some(slot), core);
@@ -366,8 +366,8 @@ impl<D: Driver, H: Handler> RequestHandler<H::State> for Calls<'_, D, H> {
     }
 
     fn request(&mut self, slot: Slot, request: &ringway_codec::Request<'_>, core: &mut Core) -> Response {
-        let tls = core.tls_session(slot);
-        let request = Request::new(request, ConnectionId(slot), &self.reach, tls);
+        let (tls, client) = (core.tls_session(slot), core.client_source(slot));
+        let request = Request::new(request, ConnectionId(slot), &self.reach, tls, client);
         let handler = &mut *self.handler;
         catch_unwind(AssertUnwindSafe(|| handler.request(&request))).unwrap_or_else(|panic| {
             handle_panic(panic, Some(slot), core);
