@@ -21,8 +21,9 @@ use crate::shard::session_table::{Others, SessionTable};
 use crate::shard::timers::TimerOwner;
 use http::StatusCode;
 use ringway_codec::Role;
-use ringway_io::{Buffer, Cause, Driver, Output, PeerCredentials, Slot, Stats, TcpInfo};
+use ringway_io::{Buffer, Cause, Driver, Listener, Output, PeerCredentials, Slot, Stats, TcpInfo};
 use std::any::Any;
+use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -445,6 +446,10 @@ impl<D: Driver, H: Handler> Surroundings<H> for Reach<'_, D, H> {
 
     fn stats(&self) -> &Stats {
         self.driver.stats()
+    }
+
+    fn duplicate_listeners(&self) -> io::Result<Vec<(usize, Listener)>> {
+        self.driver.duplicate_listeners()
     }
 
     fn control(&self) -> &Control<H> {
