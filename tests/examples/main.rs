@@ -6,4 +6,5 @@ mod bridge;
 mod chat;
 mod client;
 mod echo;
+mod polling;
 mod process;
