@@ -6,5 +6,7 @@ mod bridge;
 mod chat;
 mod client;
 mod echo;
+mod market;
 mod polling;
 mod process;
+mod publishers;
