@@ -39,7 +39,7 @@ macro_rules! each {
 
 each! {
     request_line_of_100_kb request_line_without_end ten_thousand_headers head_over_the_limit header_without_end
-    version_8 version_missing key_missing key_twice key_of_15_bytes key_that_is_no_base64 method_post host_missing
+    version_8 draft_76 version_missing key_missing key_twice key_of_15_bytes key_that_is_no_base64 method_post host_missing
     host_twice host_empty host_with_a_path host_with_a_bad_port target_without_a_slash target_with_a_fragment
     target_that_is_an_authority target_that_is_an_asterisk target_without_a_host connection_missing http_1_0 http_2_0 body tls_client_hello zeros high_bytes http_2_preface
     space_in_header_name

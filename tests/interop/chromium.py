@@ -31,12 +31,14 @@ class Page:
         self.devtools = devtools
         self.next_id = 0
         self.session = None
+        # The events that were received while something else was awaited.
+        self.events = []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         self.call("Page.enable")
 
     def call(self, method, **params):
-        """Calls a method and returns its result. Events that arrive meanwhile are dropped."""
+        """Calls a method and returns its result."""
         self.next_id += 1
         request = {"id": self.next_id, "method": method, "params": params}
         if self.session:
@@ -50,14 +52,25 @@ class Page:
     def until(self, matches):
         """The next message that matches."""
         while not matches(message := json.loads(self.devtools.recv())):
-            pass
+            if "method" in message:
+                self.events.append(message)
         return message
+
+    def event(self, method):
+        """The parameters of the first event of this name; waits for it."""
+        named = lambda message: message.get("method") == method  # noqa: E731
+        found = next(filter(named, self.events), None)
+        if found is None:
+            found = self.until(named)
+        else:
+            self.events.remove(found)
+        return found["params"]
 
     def navigate(self, url):
         """Loads a page. Returns the error of the network, or None."""
         result = self.call("Page.navigate", url=url)
         if "errorText" not in result:
-            self.until(lambda message: message.get("method") == "Page.loadEventFired")
+            self.event("Page.loadEventFired")
         return result.get("errorText")
 
     def evaluate(self, expression):

@@ -16,7 +16,7 @@ import ringway  # noqa: E402
 
 
 def parse_arguments():
-    parser = argparse.ArgumentParser(prog="run", description="Tests TLS with other implementations.")
+    parser = argparse.ArgumentParser(prog="run", description="Tests Ringway with other implementations.")
     parser.add_argument("tests", nargs="*", metavar="MODULE[.CLASS[.TEST]]",
                         help="the tests to run, for example openssl (default: all)")  # fmt: skip
     parser.add_argument("--keep", action="store_true", help="keep the logs of a good run too")

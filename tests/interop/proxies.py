@@ -1,11 +1,14 @@
-"""nginx and HAProxy as reverse proxies. Each configuration listens on a port of the system."""
+"""nginx and HAProxy as reverse proxies: the configurations of deploy/proxy, and others with TLS. Each
+listens on a port of the system."""
 
 import contextlib
 import pathlib
 
 import processes
+import programs
 import ringway
 
+DEPLOY = programs.WORKSPACE / "deploy" / "proxy"
 MODULE = pathlib.Path("/usr/lib/nginx/modules/ngx_stream_module.so")
 
 NGINX = """
@@ -26,6 +29,11 @@ http {{
   fastcgi_temp_path {folder}/nginx-fastcgi;
   uwsgi_temp_path {folder}/nginx-uwsgi;
   scgi_temp_path {folder}/nginx-scgi;
+  {servers}
+}}
+"""
+
+NGINX_TLS_SERVER = """
   server {{
     listen 127.0.0.1:{port} ssl;
     ssl_certificate {folder}/server.pem;
@@ -40,7 +48,6 @@ http {{
       {tls}
     }}
   }}
-}}
 """
 
 # The certificate of Ringway is verified.
@@ -79,11 +86,39 @@ backend back
 """
 
 
+def deployed(name, port, server, timeout):
+    """The text of a configuration of deploy/proxy, with other ports, and with another time for the
+    silence of an upgraded connection. Each of them must be in the file."""
+    text = (DEPLOY / name).read_text(encoding="utf-8")
+    bind = {"nginx.conf": ("listen 8080;", f"listen 127.0.0.1:{port};"),
+            "haproxy.cfg": ("bind :8080", f"bind 127.0.0.1:{port}")}[name]  # fmt: skip
+    for old, new in [bind, ("127.0.0.1:9001", f"127.0.0.1:{server.port}"), ("120s", timeout)]:
+        if old not in text:
+            raise processes.Failure(f"deploy/proxy/{name} does not contain '{old}', which the tests replace")
+        text = text.replace(old, new)
+    return text
+
+
+def nginx_deployed(server, timeout="120s"):
+    """nginx with the configuration of deploy/proxy."""
+    port = processes.free_port()
+    return nginx(NGINX_HTTP, {"port": port, "servers": deployed("nginx.conf", port, server, timeout)})
+
+
+@contextlib.contextmanager
+def haproxy_deployed(server, timeout="120s"):
+    """HAProxy with the configuration of deploy/proxy."""
+    port = processes.free_port()
+    text = "global\n  maxconn 256\n" + deployed("haproxy.cfg", port, server, timeout)
+    with haproxy_of(text, port):
+        yield port
+
+
 def nginx_http(upstream, tls=False):
     """nginx that terminates TLS; `upstream` is a URL. With `tls`, it connects with TLS again."""
-    values = {"folder": ringway.folder, "upstream": upstream}
+    values = {"folder": ringway.folder, "port": processes.free_port(), "upstream": upstream}
     values["tls"] = NGINX_TLS.format(**values) if tls else ""
-    return nginx(NGINX_HTTP, values)
+    return nginx(NGINX_HTTP, {**values, "servers": NGINX_TLS_SERVER.format(**values)})
 
 
 def nginx_stream(server):
@@ -124,7 +159,13 @@ def haproxy(**values):
     parts = [(ringway.folder / name).read_text(encoding="utf-8") for name in ("server.pem", "server.key")]
     ringway.write("both.pem", "".join(parts))
     port = processes.free_port()
-    config = ringway.write("haproxy.cfg", HAPROXY.format(port=port, **values))
+    with haproxy_of(HAPROXY.format(port=port, **values), port):
+        yield port
+
+
+@contextlib.contextmanager
+def haproxy_of(text, port):
+    config = ringway.write("haproxy.cfg", text)
     with processes.logged(["haproxy", "-db", "-f", config], ringway.log("haproxy")) as child:
         processes.wait_until_listening(child, port, "haproxy")
-        yield port
+        yield

@@ -1,4 +1,5 @@
-"""The programs under test: `ringway serve` and `ringway load`, and the certificates of a run."""
+"""The programs under test: `ringway serve`, `ringway load` and `interop-server`; the peer in Rust, and
+the certificates of a run."""
 
 import contextlib
 import itertools
@@ -13,15 +14,19 @@ import programs
 # Set by `prepare`.
 folder = None
 program = None
+server_program = None
+tungstenite = None
 
 _log_numbers = itertools.count(1)
 
 
 def prepare(path):
     """Finds the programs, and makes certificates. Logs and certificates are files in the folder."""
-    global folder, program
+    global folder, program, server_program, tungstenite
     folder = path
     program = programs.find_program("ringway", "RINGWAY_BIN")
+    server_program = programs.find_program("interop-server", "RINGWAY_SERVER_BIN")
+    tungstenite = programs.find_program("interop-tungstenite", "RINGWAY_TUNGSTENITE_BIN")
     processes.output_of([programs.find_program("test-certificates", "RINGWAY_CERTIFICATES_BIN"), folder])
 
 
@@ -46,24 +51,37 @@ def identity(name):
     return ["--tls-cert", file(f"{name}.pem"), "--tls-key", file(f"{name}.key")]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Server:
-    """A running `ringway serve`."""
+    """A running `ringway serve` or `interop-server`."""
 
     # The port of the first TCP listener, or None.
     port: "int | None"
     child: subprocess.Popen
+    is_stopped: bool = False
 
     @property
     def url(self):
         return f"wss://localhost:{self.port}/"
 
+    @property
+    def plain_url(self):
+        return f"ws://127.0.0.1:{self.port}/"
+
+    def stop(self):
+        """Asks the server to end."""
+        self.is_stopped = True
+        self.child.terminate()
+
+    def ended(self):
+        """How the next connection of `interop-server` has ended; waits for its end."""
+        return json.loads(self.child.stdout.readline())
+
 
 @contextlib.contextmanager
-def serve(*options, listen="127.0.0.1:0"):
-    """Runs `ringway serve` until the block is left. The server must still run then."""
-    command = [program, "serve", "--shards", "1", "--listen", listen, *options]
-    with open(log("serve"), "wb") as stderr:
+def listening(name, command):
+    """Runs a server until the block is left. It must still run then, unless it was stopped."""
+    with open(log(name), "wb") as stderr:
         with processes.running(command, stdout=subprocess.PIPE, stderr=stderr, text=True) as child:
             with child.stdout:
                 # The server prints its addresses once it listens.
@@ -71,9 +89,20 @@ def serve(*options, listen="127.0.0.1:0"):
                 if not line.startswith("listening on "):
                     raise processes.Failure(f"{' '.join(command)} did not listen; log: {stderr.name}")
                 port = re.search(r":(\d+)$", line.strip())
-                yield Server(port and int(port[1]), child)
-                if child.poll() is not None:
-                    raise processes.Failure(f"ringway ended with {processes.describe_exit(child)}; log: {stderr.name}")
+                server = Server(port and int(port[1]), child)
+                yield server
+                if not server.is_stopped and child.poll() is not None:
+                    raise processes.Failure(f"{name} ended with {processes.describe_exit(child)}; log: {stderr.name}")
+
+
+def serve(*options, listen="127.0.0.1:0"):
+    """`ringway serve`."""
+    return listening("serve", [program, "serve", "--shards", "1", "--listen", listen, *options])
+
+
+def obedient(*options):
+    """`interop-server`, which does what its client asks for."""
+    return listening("interop-server", [server_program, *options])
 
 
 def serve_tls(*options, identities=("server",)):

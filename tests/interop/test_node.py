@@ -1,4 +1,4 @@
-"""The library ws of Node as client and as server."""
+"""The library ws of Node as client and as server, with TLS."""
 
 import pathlib
 import subprocess
@@ -7,14 +7,14 @@ import unittest
 import processes
 import ringway
 
-HERE = pathlib.Path(__file__).resolve().parent
+PEERS = pathlib.Path(__file__).resolve().parent / "peers"
 
 
 class Client(unittest.TestCase):
     def run_case(self, name, *options, ca="ca.pem"):
-        """Runs a case of node_client.js."""
+        """Runs a case of ws_client.js."""
         with ringway.serve_tls(*options) as server:
-            command = ["node", HERE / "node_client.js", server.url, ringway.file(ca), name]
+            command = ["node", PEERS / "ws_client.js", server.url, name, ringway.file(ca)]
             ended = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
             self.assertEqual((ended.returncode, ended.stdout), (0, f"{name}: passed\n"), ended.stderr)
 
@@ -22,13 +22,13 @@ class Client(unittest.TestCase):
         self.run_case("echo")
 
     def test_compressed_messages(self):
-        self.run_case("echo", "--deflate", "takeover")
+        self.run_case("deflate", "--deflate", "takeover")
 
     def test_a_fragmented_message(self):
         self.run_case("fragments")
 
     def test_close_codes_are_answered(self):
-        self.run_case("close")
+        self.run_case("codes")
 
     def test_a_ping_is_answered(self):
         self.run_case("ping")
@@ -42,7 +42,7 @@ class Client(unittest.TestCase):
 
 class Server(unittest.TestCase):
     def test_load_exchanges_messages(self):
-        command = ["node", HERE / "node_server.js", ringway.file("server.pem"), ringway.file("server.key")]
+        command = ["node", PEERS / "ws_server.js", ringway.file("server.pem"), ringway.file("server.key")]
         with open(ringway.log("node"), "wb") as log:
             with processes.running(command, stdout=subprocess.PIPE, stderr=log, text=True) as child, child.stdout:
                 url = f"wss://localhost:{int(child.stdout.readline())}/"

@@ -1,18 +1,70 @@
-"""nginx and HAProxy between clients and `ringway serve`, and as servers for `ringway load`."""
+"""nginx and HAProxy between clients and Ringway: the configurations of deploy/proxy, and others with
+TLS; and as servers for `ringway load`."""
 
 import asyncio
+import contextlib
 import os
 import ssl
+import sys
 import unittest
+import urllib.request
 
 import proxies
 import recorder
 import ringway
+import test_clients
 from websockets.asyncio.client import connect
 
 
+class Deployed(test_clients.Cases, test_clients.Deflate):
+    """The cases of all clients through a proxy, with ws as client, and how long it keeps a silent
+    connection."""
+
+    command = ["node", test_clients.PEERS / "ws_client.js"]
+    # The proxy of deploy/proxy, as a context that yields its port.
+    proxy = None
+
+    @contextlib.contextmanager
+    def front(self, server):
+        with type(self).proxy(server) as port:
+            yield f"ws://127.0.0.1:{port}/"
+
+    def run_idle_case(self, name, *options):
+        """Runs a case of a client that sends nothing, with a proxy that keeps a silent connection for
+        two seconds."""
+        with ringway.serve(*options) as server, type(self).proxy(server, timeout="2s") as port:
+            client = test_clients.PEERS / "websockets_client.py"
+            self.run_client([sys.executable, client, f"ws://127.0.0.1:{port}/", name])
+
+    def test_an_idle_connection_is_kept_by_pings_of_the_server(self):
+        # A ping in each second.
+        self.run_idle_case("idle", "--idle-timeout", "2s")
+
+    def test_an_idle_connection_without_pings_is_dropped_by_the_proxy(self):
+        self.run_idle_case("dropped", "--idle-timeout", "0")
+
+    def test_load_exchanges_messages(self):
+        with ringway.serve() as server, self.front(server) as url:
+            ringway.check_load(self, url, connections=50, messages=1000)
+            ringway.check_load(self, url, "-s", "1M", "--binary")
+
+    def test_a_plain_request_is_answered(self):
+        with ringway.serve() as server, self.front(server) as url:
+            with urllib.request.urlopen(url.replace("ws:", "http:")) as response:
+                self.assertEqual(response.status, 200)
+
+
+class NginxDeployed(Deployed, unittest.TestCase):
+    proxy = proxies.nginx_deployed
+
+
+class HAProxyDeployed(Deployed, unittest.TestCase):
+    proxy = proxies.haproxy_deployed
+
+
+
 class Cases:
-    """The tests of one proxy: its terminating and its passing configuration."""
+    """The tests of one proxy with TLS: its terminating and its passing configuration."""
 
     def terminating(self, server):
         """The proxy in front of a plain TCP listener."""

@@ -108,6 +108,9 @@ fn openings() -> Vec<BadInput> {
     let long = "a".repeat(100_000);
     let many = (0..10_000).fold(request(), |request, n| request.with(&format!("X-{n}"), "y")).bytes();
     let heavy = (0..40).fold(request(), |request, n| request.with(&format!("X-{n}"), &long[..1000])).bytes();
+    let draft_76 = request().without("Sec-WebSocket-Version").without("Sec-WebSocket-Key");
+    let draft_76 = draft_76.with("Sec-WebSocket-Key1", "4 @1  46546xW%0l 1 5");
+    let draft_76 = draft_76.with("Sec-WebSocket-Key2", "12998 5 Y3 1  .P00").bytes();
     let hello = b"\x16\x03\x01\x00\xc8\x01\x00\x00\xc4\x03\x03\x5f\x1b\x7a\x00\x22\x13\x01\x13\x02\x13\x03";
     vec![
         opening("request_line_of_100_kb", request().line(format!("GET /{long} HTTP/1.1")).bytes(), 414),
@@ -120,6 +123,8 @@ fn openings() -> Vec<BadInput> {
             request().without("Sec-WebSocket-Version").with("Sec-WebSocket-Version", "8").bytes(),
             426,
         ),
+        // The last part of the challenge follows the head.
+        opening("draft_76", [&draft_76[..], b"^n:ds[4U"].concat(), 426),
         opening("version_missing", without("Sec-WebSocket-Version"), 426),
         opening("key_missing", without("Sec-WebSocket-Key"), 400),
         opening("key_twice", request().with("Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA==").bytes(), 400),

@@ -5,6 +5,7 @@ use crate::bench::peers::{PeerSpec, peer};
 use crate::choices::{DeflateMode, DriverName};
 use crate::listening::ListenOptions;
 use crate::load::arguments::{Load, MAX_WIDTH, with_compact_help};
+use crate::serve::admission::AdmissionOptions;
 use crate::serve::apps::{App, AppParser};
 use crate::tls::{BenchTls, ServeTls};
 use crate::values::{
@@ -147,6 +148,8 @@ pub(crate) struct Serve {
     /// Stop when standard input ends, as on SIGTERM
     #[arg(long)]
     pub(crate) stop_with_stdin: bool,
+    #[command(flatten)]
+    pub(crate) admission: AdmissionOptions,
     #[command(flatten)]
     pub(crate) tls: ServeTls,
 }

@@ -1,6 +1,7 @@
 //! Values of flags that several commands have.
 
 use clap::ValueEnum;
+use ringway::Network;
 
 /// The format of results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -51,4 +52,11 @@ impl DeflateMode {
             Self::Takeover => Some(ringway::Deflate::takeover()),
         }
     }
+}
+
+/// Peers that may name the address of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TrustedPeers {
+    Network(Network),
+    Unix,
 }

@@ -1,7 +1,8 @@
 //! Parsers of flag values: numbers, sizes and times with units, and other forms.
 
+use crate::choices::TrustedPeers;
 use ringway::placement::{CoreList, CoreSet};
-use ringway::{BusyPoll, Cores, HeaderValue};
+use ringway::{BusyPoll, Cores, HeaderValue, NetworkError, Rate};
 use ringway_loadtest::parse;
 pub(crate) use ringway_loadtest::parse::{count, header, origin as origin_to_send, size, subprotocol, time};
 use std::ops::RangeInclusive;
@@ -157,6 +158,34 @@ pub(crate) fn connect_rate(text: &str) -> Result<u64, String> {
     within(text, 1..=1_000_000_000).map(u64::from)
 }
 
+/// A number per second and a burst, as `20` or `20:100`. Without a burst, that of a second.
+pub(crate) fn rate(text: &str) -> Result<Rate, String> {
+    rate_of(text, "give a number per second from 1, and a burst, as 20 or 20:100", some_count)
+}
+
+/// The same in bytes, as `64K` or `64K:1M`.
+pub(crate) fn byte_rate(text: &str) -> Result<Rate, String> {
+    rate_of(text, "give a number of bytes per second from 1, and a burst, as 64K or 64K:1M", |part| {
+        some_size(part).map(|bytes| bytes as u64)
+    })
+}
+
+fn rate_of(text: &str, what: &str, number: impl Fn(&str) -> Result<u64, String>) -> Result<Rate, String> {
+    let part = |part: &str| number(part).map_err(|_| what.to_owned());
+    match text.split_once(':') {
+        None => part(text).map(Rate::per_second),
+        Some((per_second, burst)) => Ok(Rate::per_second(part(per_second)?).burst(part(burst)?)),
+    }
+}
+
+/// Trusted peers: a network, or `unix`.
+pub(crate) fn trusted(text: &str) -> Result<TrustedPeers, String> {
+    match text {
+        "unix" => Ok(TrustedPeers::Unix),
+        _ => text.parse().map(TrustedPeers::Network).map_err(|error: NetworkError| error.to_string()),
+    }
+}
+
 /// Messages in flight on one connection.
 pub(crate) fn pipeline(text: &str) -> Result<u32, String> {
     within(text, 1..=ringway_loadtest::MAX_IN_FLIGHT)
@@ -218,6 +247,23 @@ mod tests {
         assert_eq!((busy_poll("off"), busy_poll("adaptive")), (Ok(BusyPoll::Off), Ok(BusyPoll::Adaptive)));
         assert_eq!(busy_poll("20us"), Ok(BusyPoll::Fixed(Duration::from_micros(20))));
         assert!(["", "20", "0us", "2s", "on"].iter().all(|text| busy_poll(text).is_err()));
+    }
+
+    #[test]
+    fn a_rate_has_a_burst_of_a_second_unless_it_is_given() {
+        assert_eq!(rate("20"), Ok(Rate::per_second(20)));
+        assert_eq!(rate("5k:20k"), Ok(Rate::per_second(5000).burst(20_000)));
+        assert_eq!(byte_rate("64K:1M"), Ok(Rate::per_second(64 << 10).burst(1 << 20)));
+        for wrong in ["", "0", "5:", ":5", "5:0", "5:5:5", "-1", "a"] {
+            assert!(rate(wrong).is_err() && byte_rate(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn trusted_peers_are_networks_or_those_of_unix_sockets() {
+        assert_eq!(trusted("unix"), Ok(TrustedPeers::Unix));
+        assert!(matches!(trusted("10.0.0.0/8"), Ok(TrustedPeers::Network(_))));
+        assert!(trusted("10.0.0.1/8").is_err_and(|error| error.ends_with("write 10.0.0.0/8")));
     }
 
     #[test]

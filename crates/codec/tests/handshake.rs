@@ -93,6 +93,7 @@ fn rfc6455_4_2_1_every_condition_is_checked() {
     assert_eq!(status("Upgrade: websocket\r\n", ""), 426);
     assert_eq!(status("Upgrade: websocket", "Upgrade: websockets"), 426);
     assert_eq!(status("Sec-WebSocket-Version: 13\r\n", ""), 426);
+    assert_eq!(status("Version: 13", "Version: 7"), 426);
     assert_eq!(status("Version: 13", "Version: 8"), 426);
     assert_eq!(status("Version: 13", "Version: 13, 8"), 426);
     assert_eq!(status("Version: 13", "Version: 013"), 426);
@@ -112,6 +113,34 @@ fn refusals_name_the_expected_value() {
     assert_eq!(header(&version, "sec-websocket-version"), Some("13"));
     assert_eq!(header(&version, "upgrade"), Some("websocket"));
     assert!(version.to_string().starts_with("426: "), "{version}");
+}
+
+/// The request of draft-hixie-thewebsocketprotocol-76, section 1.2, with the last 8 bytes of its
+/// challenge.
+const DRAFT_76: &str = "GET /demo HTTP/1.1\r\nHost: example.com\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Key2: 12998 5 Y3 1  .P00\r\nSec-WebSocket-Protocol: sample\r\nUpgrade: WebSocket\r\n\
+    Sec-WebSocket-Key1: 4 @1  46546xW%0l 1 5\r\nOrigin: http://example.com\r\n\r\n^n:ds[4U";
+
+#[test]
+fn the_refusal_of_draft_76_says_which_draft_it_is() {
+    let (request, len) = parse_request(DRAFT_76.as_bytes(), &HeadLimits::default()).unwrap().unwrap();
+    assert_eq!(len, DRAFT_76.len() - 8);
+    let refusal = request.websocket().unwrap_err();
+    assert_eq!(refusal.status.as_u16(), 426);
+    assert!(refusal.reason.contains("draft 76"), "{refusal}");
+    assert_eq!(header(&refusal, "sec-websocket-version"), Some("13"));
+    assert_eq!(header(&refusal, "upgrade"), Some("websocket"));
+}
+
+#[test]
+fn a_version_decides_whatever_other_headers_there_are() {
+    let key1 = "Sec-WebSocket-Key1: 4 @1  46546xW%0l 1 5";
+    assert!(parse(&SAMPLE.replace("Origin: http://example.com", key1)).websocket().is_ok());
+    let drafts = |version: &str| refused("Version: 13\r\n", &format!("Version: {version}\r\n{key1}\r\n"));
+    for version in ["7", "8"] {
+        assert!(!drafts(version).reason.contains("draft 76"), "{version}");
+        assert_eq!(header(&drafts(version), "sec-websocket-version"), Some("13"), "{version}");
+    }
 }
 
 #[test]

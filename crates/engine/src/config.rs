@@ -4,7 +4,7 @@
 //! ranges and the relations between options; starting calls both.
 
 mod deflate;
-mod error;
+pub(crate) mod error;
 mod limits;
 
 pub use deflate::Deflate;
@@ -12,6 +12,7 @@ pub use error::ConfigError;
 pub use limits::Limits;
 pub(crate) use limits::MIN_MEMORY;
 
+use crate::admission::options::Admission;
 pub(crate) use error::check_tokens;
 use error::{check_range, check_time, is_origin};
 use ringway_codec::OriginPolicy;
@@ -150,6 +151,7 @@ pub struct Config {
     pub(crate) subprotocols: Vec<String>,
     pub(crate) deflate: Option<Deflate>,
     pub(crate) on_panic: OnPanic,
+    pub(crate) admission: Admission,
 }
 
 impl Default for Config {
@@ -171,6 +173,7 @@ impl Default for Config {
             subprotocols: Vec::new(),
             deflate: None,
             on_panic: OnPanic::Close,
+            admission: Admission::default(),
         }
     }
 }
@@ -358,6 +361,14 @@ impl Config {
         self
     }
 
+    /// Which connections a server takes: limits over all shards, rates, and trusted proxies. Default:
+    /// all.
+    #[must_use]
+    pub fn admission(mut self, admission: Admission) -> Self {
+        self.admission = admission;
+        self
+    }
+
     /// Checks the range of each option, and that [`close_timeout`](Config::close_timeout) does not
     /// exceed [`close_limit`](Config::close_limit). Called when the shards start.
     ///
@@ -377,6 +388,7 @@ impl Config {
         self.check_origins()?;
         self.check_subprotocols()?;
         self.deflate.map_or(Ok(()), |deflate| deflate.check())?;
+        self.admission.check()?;
         if self.close_limit < self.close_timeout {
             let range = format!("at least close_timeout, {:?}", self.close_timeout);
             return Err(ConfigError::new("close_limit", format!("{:?}", self.close_limit), range));

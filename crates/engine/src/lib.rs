@@ -98,12 +98,13 @@
 //! 2. [The life of a connection](guide::connections): handshake, open, messages, closing
 //! 3. [Sending](guide::sending): replies, messages, prepared messages, and backpressure
 //! 4. [Limits](guide::limits), the memory budget and deadlines, and what happens at each of them
-//! 5. [Panics](guide::panics) of a handler
-//! 6. [Timers](guide::timers) of connections, and the alarm of a shard
-//! 7. [Compression](guide::compression)
-//! 8. [Running](guide::running): addresses, signals and stopping
-//! 9. [Being a client](guide::clients)
-//! 10. [Errors](guide::errors)
+//! 5. [Admission](guide::admission): limits over all shards, rates, and clients behind a proxy
+//! 6. [Panics](guide::panics) of a handler
+//! 7. [Timers](guide::timers) of connections, and the alarm of a shard
+//! 8. [Compression](guide::compression)
+//! 9. [Running](guide::running): addresses, signals and stopping
+//! 10. [Being a client](guide::clients)
+//! 11. [Errors](guide::errors)
 //!
 //! # The items by topic
 //!
@@ -112,6 +113,7 @@
 //! - Addresses: [`Address`], [`UnixAddress`], [`UnixSocket`], [`PeerCredentials`]
 //! - Options: [`Config`], [`Limits`], [`Deflate`], [`OriginPolicy`], [`BufferConfig`],
 //!   [`BusyPoll`], [`DriverChoice`], [`OnPanic`]
+//! - Admission: [`Admission`], [`Rate`], [`OverRate`], [`RejectWith`], [`Network`]
 //! - TLS: [`TlsConfig`], [`ClientAuth`], [`TlsVersion`], [`ClientTls`]
 //! - The application: [`Handler`], [`Connection`], [`Shard`], [`ShardHandle`]; [`ConnectionId`],
 //!   [`TimerId`]
@@ -126,10 +128,11 @@
 //! - Errors: [`ConfigError`], [`OptionError`], [`StartError`], [`BindError`],
 //!   [`AddressError`], [`UnixBindError`], [`UringUnavailable`],
 //!   [`RunError`], [`ServeError`], [`ConnectError`], [`SourceError`], [`TargetError`],
-//!   [`HandshakeError`], [`TlsError`], [`PostError`], [`PingTooLong`], [`CodeNotSendable`]
+//!   [`HandshakeError`], [`NetworkError`], [`TlsError`], [`PostError`], [`PingTooLong`], [`CodeNotSendable`]
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
+mod admission;
 mod api;
 mod config;
 pub mod guide;
@@ -138,6 +141,9 @@ mod session;
 mod shard;
 mod tls;
 
+pub use admission::network::{Network, NetworkError};
+pub use admission::options::{Admission, OverRate, RejectWith};
+pub use admission::rate::Rate;
 pub use api::close::{CloseReason, Ending};
 pub use api::connection::{Connection, PingTooLong, SendOutcome};
 pub use api::endpoint::Endpoint;

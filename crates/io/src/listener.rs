@@ -108,6 +108,8 @@ pub struct Listener {
     address: Address,
     /// Whether siblings, or other processes, accept from the same queue.
     shared: bool,
+    /// Whether one connection at a time is accepted, although the queue is not shared.
+    is_single: bool,
     /// The file of a Unix socket. The last sibling removes it.
     file: Option<Arc<SocketFile>>,
 }
@@ -143,7 +145,7 @@ impl Listener {
     pub fn bind_unix(socket: &UnixSocket) -> Result<Self, BindError> {
         let address = socket.address();
         let (socket, file) = unix::bind(socket).map_err(|error| BindError::Unix(address.clone(), error))?;
-        Ok(Self { socket, address: address.clone().into(), shared: true, file: file.map(Arc::new) })
+        Ok(Self { socket, address: address.clone().into(), shared: true, is_single: false, file: file.map(Arc::new) })
     }
 
     /// Takes a listening socket that another process has opened, such as a service manager: of TCP,
@@ -181,7 +183,7 @@ impl Listener {
         if address.tcp().is_some() {
             socket.set_tcp_nodelay(true).map_err(other)?;
         }
-        Ok(Self { socket, address, shared: true, file: None })
+        Ok(Self { socket, address, shared: true, is_single: false, file: None })
     }
 
     /// Another listener on the same address and port, for another driver. The kernel distributes
@@ -198,10 +200,12 @@ impl Listener {
                 Address::Tcp(address) => BindError::new(*address, error),
                 Address::Unix(address) => BindError::Unix(address.clone(), UnixBindError::of_sibling(error)),
             })?;
-            return Ok(Self { socket, address: self.address.clone(), shared: true, file: self.file.clone() });
+            let (address, file) = (self.address.clone(), self.file.clone());
+            return Ok(Self { socket, address, shared: true, is_single: self.is_single, file });
         }
         let Some(address) = self.address.tcp() else { unreachable!("a Unix listener is shared") };
-        Self::open(address).map_err(|error| BindError::new(address, error))
+        let sibling = Self::open(address).map_err(|error| BindError::new(address, error))?;
+        Ok(Self { is_single: self.is_single, ..sibling })
     }
 
     fn open(address: SocketAddr) -> io::Result<Self> {
@@ -211,7 +215,7 @@ impl Listener {
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         let address = socket.local_addr()?.as_socket().unwrap_or(address);
-        Ok(Self { socket, address: address.into(), shared: false, file: None })
+        Ok(Self { socket, address: address.into(), shared: false, is_single: false, file: None })
     }
 
     /// The address it listens on, with the port that the system chose.
@@ -225,9 +229,26 @@ impl Listener {
         matches!(self.address, Address::Unix(_))
     }
 
-    /// Whether other listeners accept from the same queue of connections.
-    pub(crate) fn is_shared(&self) -> bool {
-        self.shared
+    /// Accepts one connection in a turn of the driver, also on siblings that are made from now on,
+    /// so that [`Driver::pause_accepting`](crate::Driver::pause_accepting) takes effect after each
+    /// of them. Otherwise a driver accepts what waits in the queue. Costs one submission entry, or
+    /// one `epoll_ctl(2)`, for each connection.
+    ///
+    /// ```
+    /// use ringway_io::Listener;
+    ///
+    /// let mut listener = Listener::bind("127.0.0.1:0".parse().unwrap())?;
+    /// listener.accept_one_at_a_time();
+    /// # Ok::<(), ringway_io::BindError>(())
+    /// ```
+    pub fn accept_one_at_a_time(&mut self) {
+        self.is_single = true;
+    }
+
+    /// Whether one connection is accepted at a time: on request, or because other listeners accept
+    /// from the same queue of connections.
+    pub(crate) fn is_single(&self) -> bool {
+        self.shared || self.is_single
     }
 }
 

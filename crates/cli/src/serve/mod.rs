@@ -1,5 +1,6 @@
 //! `ringway serve`.
 
+pub(crate) mod admission;
 pub(crate) mod apps;
 
 use crate::arguments::Serve;
@@ -134,7 +135,8 @@ fn config(arguments: &Serve) -> Result<Config, ConfigError> {
         .stop_timeout(arguments.stop_timeout)?
         .origins(origins)?
         .subprotocols(arguments.subprotocol.iter().map(String::as_str))?
-        .deflate(arguments.deflate.config());
+        .deflate(arguments.deflate.config())
+        .admission(arguments.admission.admission()?);
     config.check()?;
     Ok(config)
 }
@@ -148,6 +150,7 @@ fn limits_of(arguments: &Serve) -> Result<Limits, ConfigError> {
         .max_buffered(arguments.max_buffered)?
         .max_connections(arguments.max_connections)?
         .max_memory(arguments.max_memory)?;
+    let limits = arguments.admission.limits(limits)?;
     limits.check()?;
     Ok(limits)
 }

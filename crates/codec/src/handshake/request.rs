@@ -291,7 +291,7 @@ impl<'b> Request<'b> {
     ///
     /// A [`Refusal`] to send: 405 for methods other than GET, 505 for HTTP/1.0, 426 when `Upgrade`
     /// does not name WebSocket or the version is not 13, 400 for any other missing, duplicated or
-    /// malformed field, and for a body.
+    /// malformed field, and for a body. The reason names draft 76, whose requests have no version.
     pub fn websocket(&self) -> Result<Key, Refusal> {
         if self.method != "GET" {
             return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "a WebSocket is opened with the method GET")
@@ -310,10 +310,15 @@ impl<'b> Request<'b> {
         if !self.headers.lists("connection", "upgrade") {
             return Err(bad("expected the header Connection: Upgrade"));
         }
+        if self.is_draft_76() {
+            return Err(other_version(
+                "this is the handshake of draft 76 (hixie-76, with Sec-WebSocket-Key1), which is not supported; \
+                 use a client of RFC 6455 (Sec-WebSocket-Version: 13)",
+            ));
+        }
         let mut versions = self.header_values("sec-websocket-version");
         if versions.next() != Some(b"13") || versions.next().is_some() {
-            return Err(upgrade_required("expected the header Sec-WebSocket-Version: 13")
-                .with_header(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")));
+            return Err(other_version("expected the header Sec-WebSocket-Version: 13"));
         }
         let mut keys = self.header_values("sec-websocket-key");
         let (Some(key), None) = (keys.next(), keys.next()) else {
@@ -338,11 +343,23 @@ impl<'b> Request<'b> {
         self.extensions()?;
         Ok(key)
     }
+
+    /// Whether this is a request of draft-hixie-thewebsocketprotocol-76: a key in two headers, and
+    /// no version. A version decides, whatever other headers there are.
+    fn is_draft_76(&self) -> bool {
+        self.header("sec-websocket-key1").is_some() && self.header("sec-websocket-version").is_none()
+    }
 }
 
 #[cold]
 fn bad(reason: &'static str) -> Refusal {
     Refusal::new(StatusCode::BAD_REQUEST, reason)
+}
+
+/// The answer to another version names the supported ones (RFC 6455 section 4.4).
+#[cold]
+fn other_version(reason: &'static str) -> Refusal {
+    upgrade_required(reason).with_header(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))
 }
 
 /// 426 has to name the protocol (RFC 9110 section 15.5.22).

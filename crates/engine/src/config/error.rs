@@ -23,7 +23,7 @@ const TIMES: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::fro
 #[non_exhaustive]
 pub struct ConfigError {
     /// The name of the option: `shards`, an option of [`Config`](crate::Config), or an option of
-    /// another type with the prefix of that type (`limits.`, `deflate.`, `endpoint.`, `tls.`).
+    /// another type with the prefix of that type (`limits.`, `admission.`, `deflate.`, `endpoint.`, `tls.`).
     pub option: &'static str,
     /// The rejected value.
     pub value: String,
@@ -45,7 +45,7 @@ impl From<OptionError> for ConfigError {
 }
 
 /// Checks that a number is within `range`.
-pub(super) fn check_range<T: PartialOrd + Display>(
+pub(crate) fn check_range<T: PartialOrd + Display>(
     option: &'static str,
     value: T,
     range: RangeInclusive<T>,

@@ -1,6 +1,7 @@
 //! Bounds on the resources that a peer can use.
 
 use super::error::{ConfigError, check_range, check_time};
+use crate::admission::rate::Rate;
 use std::time::Duration;
 
 /// The maximum number of bytes that one connection can hold. The sum of two is below 4 GiB.
@@ -32,6 +33,8 @@ pub struct Limits {
     pub(crate) max_connections: u32,
     /// Always `Some` in a running shard.
     pub(crate) max_memory: Option<usize>,
+    pub(crate) message_rate: Option<Rate>,
+    pub(crate) byte_rate: Option<Rate>,
 }
 
 impl Default for Limits {
@@ -44,6 +47,8 @@ impl Default for Limits {
             max_buffered: 1 << 20,
             max_connections: 1 << 20,
             max_memory: None,
+            message_rate: None,
+            byte_rate: None,
         }
     }
 }
@@ -145,6 +150,46 @@ impl Limits {
         Ok(self)
     }
 
+    /// The maximum rate of messages that one connection delivers; pings and pongs count too, and the
+    /// fragments of a message as one. Default `None`.
+    ///
+    /// A connection that has used up its rate is not read until the rate allows another message, so
+    /// that TCP flow control holds its peer back; pings and a close frame behind the last message
+    /// wait as well. Nothing is lost, and the connection is not closed. With a rate, each connection
+    /// takes 80 bytes more, and each message some nanoseconds; without one, neither.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for a rate out of range ([`Rate`]).
+    ///
+    /// ```
+    /// use ringway::{Limits, Rate};
+    ///
+    /// // 20 messages at once, and 5 in a second on average.
+    /// let limits = Limits::default().message_rate(Some(Rate::per_second(5).burst(20)))?;
+    /// # let _ = limits;
+    /// # Ok::<(), ringway::ConfigError>(())
+    /// ```
+    pub fn message_rate(mut self, rate: Option<Rate>) -> Result<Self, ConfigError> {
+        self.message_rate = rate;
+        self.check_rates()?;
+        Ok(self)
+    }
+
+    /// The maximum rate of bytes that one connection delivers, after the opening handshake: frames
+    /// with their headers, before inflating and without TLS. Default `None`.
+    ///
+    /// The effect is that of [`Limits::message_rate`]. A receive buffer
+    /// ([`Config::buffers`](crate::Config::buffers)) may exceed the rate; the pause after it is longer
+    /// by as much, so that the average holds.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for a rate out of range ([`Rate`]).
+    pub fn byte_rate(mut self, rate: Option<Rate>) -> Result<Self, ConfigError> {
+        self.byte_rate = rate;
+        self.check_rates()?;
+        Ok(self)
+    }
+
     /// Checks the range of each limit, and that [`max_memory`](Limits::max_memory) is at least
     /// [`max_message`](Limits::max_message). Called when the shards start.
     ///
@@ -158,6 +203,7 @@ impl Limits {
         self.check_max_buffered()?;
         self.check_max_connections()?;
         self.check_max_memory()?;
+        self.check_rates()?;
         match self.max_memory {
             Some(memory) if memory < self.max_message => {
                 let range = format!("at least limits.max_message, {}", self.max_message);
@@ -165,6 +211,11 @@ impl Limits {
             }
             _ => Ok(()),
         }
+    }
+
+    fn check_rates(&self) -> Result<(), ConfigError> {
+        self.message_rate.map_or(Ok(()), |rate| rate.check("limits.message_rate"))?;
+        self.byte_rate.map_or(Ok(()), |rate| rate.check("limits.byte_rate"))
     }
 
     fn check_max_message(&self) -> Result<(), ConfigError> {

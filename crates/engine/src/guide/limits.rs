@@ -78,7 +78,7 @@
 //! [`Config::buffers`] sets the receive buffers of each shard. Idle connections hold none. When all
 //! of them are in use, connections wait until some are returned; nothing is lost.
 //!
-//! Next: [panics](super::panics).
+//! Next: [admission](super::admission).
 //!
 //! [`CloseReason`]: crate::CloseReason
 //! [`Config`]: crate::Config

@@ -5,6 +5,7 @@ use super::error::StartError;
 use super::memory;
 use super::placement::{self, Assignment};
 use super::running::{Certificates, ConfigsInUse, Running, ShardResult};
+use crate::admission::gate::Gate;
 use crate::api::handler::Handler;
 use crate::api::shard::{Shard, ShardHandle};
 use crate::config::{Config, Limits, Shards};
@@ -45,6 +46,10 @@ impl Launch {
             tracing::info!("shards are not pinned: the cgroup's CPU quota is {quota}");
         }
         let cores = assignment.cores().to_vec();
+        let mut listeners = listeners;
+        if self.config.admission.paces_accepting() {
+            listeners.iter_mut().for_each(Listener::accept_one_at_a_time);
+        }
         let addresses = listeners.iter().map(|listener| listener.address().clone()).collect();
         let mut shares: Vec<Vec<Listener>> = Vec::with_capacity(cores.len());
         for _ in 1..cores.len() {
@@ -60,6 +65,8 @@ impl Launch {
             );
         }
         let limits = Limits { max_memory: Some(max_memory), ..self.limits };
+        let gate =
+            self.config.admission.is_active().then(|| Arc::new(Gate::new(&self.config.admission, Instant::now())));
         let config = Arc::new(self.config);
         let (ended, ends) = mpsc::channel();
         let certificates: Arc<Certificates> = Arc::default();
@@ -85,9 +92,9 @@ impl Launch {
         for (index, (core, listeners)) in cores.into_iter().zip(shares).enumerate() {
             let (report, reported) = mpsc::sync_channel(1);
             let (config, make, ended, tls) = (Arc::clone(&config), Arc::clone(&make), ended.clone(), tls.clone());
-            let certificates = Arc::clone(&certificates);
+            let (certificates, gate) = (Arc::clone(&certificates), gate.clone());
             let is_uring = matches!(driver, SelectedDriver::Uring(_));
-            let start = ShardStart { index, listeners, tls, config, limits, make, report, ended };
+            let start = ShardStart { index, listeners, tls, gate, config, limits, make, report, ended };
             let thread = thread::Builder::new().name(format!("ringway-{index}")).spawn(move || {
                 // Reading them again ends with the last shard.
                 let _certificates = certificates;
@@ -185,6 +192,7 @@ struct ShardStart<H: Handler> {
     index: usize,
     listeners: Vec<Listener>,
     tls: Vec<Option<ListenerTls>>,
+    gate: Option<Arc<Gate>>,
     config: Arc<Config>,
     limits: Limits,
     make: Arc<dyn Fn(usize) -> H + Send + Sync>,
@@ -195,7 +203,7 @@ struct ShardStart<H: Handler> {
 impl<H: Handler> ShardStart<H> {
     /// Opens the driver on the calling thread, and runs the shard on it to its end.
     fn run<D: Driver>(self, open: impl FnOnce(&Config, &Limits) -> Result<D, StartError>) -> ShardResult {
-        let Self { index, listeners, tls, config, limits, make, report, ended } = self;
+        let Self { index, listeners, tls, gate, config, limits, make, report, ended } = self;
         // Before the driver is opened, which reads it.
         if let Some(slack) = config.timer_slack
             && let Err(error) = set_timer_slack(slack)
@@ -219,6 +227,9 @@ impl<H: Handler> ShardStart<H> {
         }
         let mut event_loop = EventLoop::new(index, driver, config, limits, handle, make(index), Instant::now());
         event_loop.use_tls(tls);
+        if let Some(gate) = gate {
+            event_loop.use_gate(gate);
+        }
         event_loop.run()
     }
 }

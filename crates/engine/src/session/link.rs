@@ -520,6 +520,35 @@ impl<S> Link<S> {
         self.mark_dirty(core);
     }
 
+    /// Charges delivered messages and received bytes to the rates of the connection. Returns whether
+    /// it has used them up.
+    #[cold]
+    pub(super) fn is_over_rate(&self, bytes: usize, stashes_message: bool, core: &mut Core) -> bool {
+        let now = core.now();
+        let Some(throttle) = &mut core.throttle else { return false };
+        let allowed = throttle.allowance(self.slot, now);
+        let left = core.slices.frames_left().unwrap_or(allowed);
+        // A stashed message is delivered later, without being counted then.
+        let messages = allowed - left.min(allowed) + u32::from(stashes_message);
+        throttle.spend(self.slot, messages, bytes, now);
+        self.is_open() && throttle.allowance(self.slot, now) == 0
+    }
+
+    /// Stashes input until the rates of the connection allow another message, and releases the
+    /// receive buffer.
+    #[cold]
+    pub(super) fn stash_until_rate_allows(&mut self, input: Input, at: usize, core: &mut Core) {
+        let (bytes, at) = input.into_kept(at);
+        self.cold().stash = Some(Stash { message: None, input: Input::Kept(bytes), at });
+        self.set(SessionFlag::Waiting);
+        core.counters.rate_pauses += 1;
+        let now = core.now();
+        if let Some(throttle) = &mut core.throttle {
+            throttle.pause(self.slot, now);
+        }
+        self.mark_dirty(core);
+    }
+
     /// Ends the wait of stashed input for the next turn. If the connection is paused by now, the
     /// receive buffer is released.
     pub(super) fn end_wait(&mut self) {
@@ -761,8 +790,9 @@ impl<S> Link<S> {
     /// The time left for the message that is being received; `None` if there is none.
     fn check_message(&mut self, probe: &impl PeerProbe, core: &mut Core) -> Option<Duration> {
         let since = self.cold.as_ref()?.deadlines.message_since?;
-        if self.is(SessionFlag::PausedByHandler) && !self.is(SessionFlag::Receiving) {
-            // The handler keeps the rest from being received, so the time does not count.
+        if (self.is(SessionFlag::PausedByHandler) || self.is(SessionFlag::Waiting)) && !self.is(SessionFlag::Receiving)
+        {
+            // This side keeps the rest from being received, so the time does not count.
             self.cold().deadlines.message_since = Some(core.tick());
             return Some(core.limits.message_timeout);
         }

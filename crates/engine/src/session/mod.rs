@@ -211,11 +211,20 @@ impl<S> Session<S> {
         if !core.slices.begin(link.slot()) {
             return link.stash_until_next_turn(input, at, core);
         }
+        let start = at;
+        let is_throttled = core.throttle.is_some() && link.is_open();
+        if is_throttled {
+            match core.message_allowance(link.slot()) {
+                0 => return link.stash_until_rate_allows(input, at, core),
+                messages => core.slices.limit_frames(messages),
+            }
+        }
         let mut meter = DecodeMeter::new(at, core);
         let stop = loop {
             match decoder.next(&mut core.memory.pool, &mut input, &mut at) {
                 Ok(None) => {
                     meter.charge(at, core);
+                    core.slices.uncount_frame();
                     if decoder.is_suspended() || at < input.len() {
                         core.slices.exhaust();
                         break DecodeStop::Share;
@@ -270,12 +279,18 @@ impl<S> Session<S> {
                 }
             }
         };
+        let is_over_rate =
+            is_throttled && { link.is_over_rate(at - start, matches!(stop, DecodeStop::Paused(Some(_))), core) };
         core.slices.end(link.slot());
         let in_flight = link.is(SessionFlag::Sending);
         match stop {
             DecodeStop::Share if at < input.len() || decoder.is_suspended() => {
                 link.outbox.copy_replies(&input, None, &mut core.memory);
-                link.stash_until_next_turn(input, at, core);
+                if is_over_rate {
+                    link.stash_until_rate_allows(input, at, core);
+                } else {
+                    link.stash_until_next_turn(input, at, core);
+                }
             }
             DecodeStop::Paused(message) => {
                 link.outbox.copy_replies(&input, None, &mut core.memory);
@@ -283,6 +298,9 @@ impl<S> Session<S> {
             }
             DecodeStop::Consumed | DecodeStop::Share => {
                 link.outbox.finish_input(input, in_flight, &mut core.memory);
+                if is_over_rate {
+                    link.stash_until_rate_allows(Input::Kept(Vec::new()), 0, core);
+                }
             }
         }
         if decoder.keeps_memory() || link.has_cold() {
@@ -539,6 +557,12 @@ impl<S> Session<S> {
         let Self { mut decoder, mut link } = self;
         core.clear_timer(link.slot());
         core.timers.release(link.slot());
+        if let Some(throttle) = &mut core.throttle {
+            throttle.release(link.slot());
+        }
+        if let Some(tickets) = &mut core.tickets {
+            tickets.release(link.slot());
+        }
         core.actions.push(Action::Close(link.slot()));
         decoder.release(&mut core.memory.pool);
         link.drop_compressor(core);
@@ -628,6 +652,7 @@ impl<S> Session<S> {
             Answer::Reject(response) => self.respond(core, |out| encode_plain(&response, ResponseBody::Sent, out)),
             Answer::Defer => {
                 self.link.phase = SessionPhase::Deferred;
+                core.handshake_ended(self.link.slot());
                 self.link.cold().opening.defer(request, &input[at..]);
                 self.link.mark_dirty(core);
             }
@@ -651,6 +676,7 @@ impl<S> Session<S> {
             link.set_compression(compressors.agreed(link.role(), &params));
         }
         link.phase = SessionPhase::Open;
+        core.handshake_ended(link.slot());
         link.set(SessionFlag::Opened);
         link.cold = None;
         link.set_check_timer(core);
@@ -668,12 +694,21 @@ impl<S> Session<S> {
     }
 
     /// Refuses a request before its method is known, and closes.
-    fn refuse(&mut self, refusal: &Refusal, core: &mut Core) {
+    pub(crate) fn refuse(&mut self, refusal: &Refusal, core: &mut Core) {
         self.respond(core, |out| encode_refusal(refusal, ResponseBody::Sent, out));
+    }
+
+    /// Rejects the request that is being received.
+    pub(crate) fn reject(&mut self, refusal: &Refusal, core: &mut Core) {
+        self.accounted(core, |session, core| {
+            session.link.cold().opening.release();
+            session.refuse(refusal, core);
+        });
     }
 
     /// Answers with plain HTTP, and closes.
     fn respond(&mut self, core: &mut Core, encode: impl FnOnce(&mut Vec<u8>)) {
+        core.handshake_ended(self.link.slot());
         self.link.write_raw(core, encode);
         self.link.begin_shutdown(CloseMode::Linger, core);
     }

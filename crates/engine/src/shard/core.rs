@@ -1,6 +1,8 @@
 //! The state that the sessions of a shard share: memory, time, random numbers, configuration, and
 //! pending work.
 
+use crate::admission::throttle::Throttle;
+use crate::admission::tickets::Tickets;
 use crate::api::tls::TlsSession;
 use crate::config::{Config, Limits};
 use crate::session::compression::Compressors;
@@ -82,6 +84,9 @@ pub struct Counters {
     /// Accepted connections that were refused because of the PROXY protocol: its header was missing
     /// or malformed, or came from an address that is not trusted.
     pub rejected_proxy: u64,
+    /// How often a connection was not read for a while because it had used up its rate
+    /// ([`Limits::message_rate`], [`Limits::byte_rate`]).
+    pub rate_pauses: u64,
     /// Accepted connections that were refused with 503 because the shard was draining or stopping.
     pub rejected_draining: u64,
     /// Messages that were published on this shard, once each, regardless of the number of
@@ -125,6 +130,10 @@ pub(crate) struct Core {
     pub(crate) shortage: Shortage,
     /// The layers of the connections with TLS; `None` if there has been none.
     pub(crate) tls: Option<Box<TlsTable>>,
+    /// What connections were admitted with; `None` if none is looked at.
+    pub(crate) tickets: Option<Box<Tickets>>,
+    /// The message and byte rates of connections; `None` without a rate.
+    pub(crate) throttle: Option<Box<Throttle>>,
     pub(crate) notices: Notices,
     pub(crate) clock: ShardClock,
     wheel: TimerWheel,
@@ -151,6 +160,8 @@ impl Core {
             counters: Counters::default(),
             shortage: Shortage::default(),
             tls: None,
+            tickets: None,
+            throttle: Throttle::new(limits.message_rate, limits.byte_rate, now),
             notices: Notices::default(),
             clock: ShardClock::new(now),
             wheel: TimerWheel::new(now, TICK),
@@ -212,7 +223,11 @@ impl Core {
         if !self.dirty.is_empty() || !self.waiting.is_empty() || handshakes > 0 {
             return Some(Duration::ZERO);
         }
-        [self.wheel.wait(self.clock.at(now)), self.timers.wait(now), self.relief_wait()].into_iter().flatten().min()
+        let throttle = self.throttle.as_ref().and_then(|throttle| throttle.wait(now));
+        [self.wheel.wait(self.clock.at(now)), self.timers.wait(now), self.relief_wait(), throttle]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Whether memory is short, or was short until now.
@@ -244,6 +259,29 @@ impl Core {
     /// The timers that have fired, as indices of slots.
     pub(crate) fn expired(&mut self, fired: &mut Vec<u32>) {
         self.wheel.expire(self.clock.effective(), fired);
+    }
+
+    /// The number of messages that a connection can deliver now. 0: it has used up its rate, and is
+    /// not read until [`Core::end_pauses`].
+    #[inline]
+    pub(crate) fn message_allowance(&mut self, slot: Slot) -> u32 {
+        let now = self.clock.now();
+        self.throttle.as_mut().map_or(u32::MAX, |throttle| throttle.allowance(slot, now))
+    }
+
+    /// Continues with the input of connections whose rate allows another message.
+    pub(crate) fn end_pauses(&mut self, fired: &mut Vec<u32>) {
+        let now = self.clock.now();
+        if let Some(throttle) = &mut self.throttle {
+            self.waiting.extend(throttle.expired(now, fired));
+        }
+    }
+
+    /// The opening handshake of a connection has ended: its request is complete.
+    pub(crate) fn handshake_ended(&mut self, slot: Slot) {
+        if let Some(tickets) = &mut self.tickets {
+            tickets.handshake_ended(slot);
+        }
     }
 
     /// The key that masks one frame.

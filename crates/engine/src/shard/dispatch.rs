@@ -15,8 +15,7 @@ use crate::session::attempt::Attempt;
 use crate::session::closing::Removal;
 use crate::session::link::{Link, SessionPhase};
 use crate::session::opening::RequestHandler;
-use crate::shard::core::{Action, Core};
-use crate::shard::notices::NoticeKind;
+use crate::shard::core::Core;
 use crate::shard::session_table::{Others, SessionTable};
 use http::StatusCode;
 use ringway_io::{Buffer, Cause, Driver, Output, PeerCredentials, Slot, Stats, TcpInfo};
@@ -66,22 +65,6 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| call(handler, &mut shard))) {
             handle_panic(panic, None, self.core);
         }
-    }
-
-    /// Handles an accepted connection.
-    pub(crate) fn accepted(&mut self, slot: Slot, listener: usize) {
-        if let Some(tls) = &mut self.core.tls {
-            match tls.accept(slot, listener, self.core.limits.max_head) {
-                Ok(held) => self.core.memory.charge(held),
-                Err(error) => {
-                    let (now, kind) = (self.core.clock.now(), NoticeKind::TlsUnavailable);
-                    self.core.notices.warn(now, kind, slot, || format!("a connection is dropped: TLS: {error}"));
-                    self.core.actions.push(Action::Close(slot));
-                    return;
-                }
-            }
-        }
-        self.sessions.insert(Session::accepted(slot, self.core));
     }
 
     /// Handles an outgoing connection that is being established.

@@ -1,6 +1,8 @@
 //! The event loop of a shard: passes completions of the driver to sessions, and their actions to
 //! the driver.
 
+use crate::admission::gate::Gate;
+use crate::admission::tickets::Tickets;
 use crate::api::error::ConnectError;
 use crate::api::handler::Handler;
 use crate::api::shard::{Command, Control, ShardHandle};
@@ -29,6 +31,36 @@ pub(crate) struct EventLoop<D, H: Handler> {
     fired: Vec<u32>,
     /// The deadline of the remaining connections, while the shard is stopping.
     stop_deadline: Option<Instant>,
+    accepting: Accepting,
+}
+
+/// Why accepting is paused.
+#[derive(Debug, Default)]
+struct Accepting {
+    /// Too many TLS handshakes wait.
+    is_busy: bool,
+    /// The accept rate allows no connection before this time.
+    until: Option<Instant>,
+    /// The driver does not accept.
+    is_paused: bool,
+}
+
+impl Accepting {
+    fn pause_for(&mut self, until: Instant) {
+        self.until = Some(until);
+    }
+
+    /// Whether accepting was not paused, and need not be.
+    #[inline]
+    fn is_open(&self) -> bool {
+        !self.is_busy && self.until.is_none() && !self.is_paused
+    }
+
+    /// Whether accepting is to be resumed (`true`) or paused (`false`) now; `None`: neither.
+    fn change(&mut self) -> Option<bool> {
+        let pause = self.is_busy || self.until.is_some();
+        (std::mem::replace(&mut self.is_paused, pause) != pause).then_some(!pause)
+    }
 }
 
 impl<D: Driver, H: Handler> EventLoop<D, H> {
@@ -50,6 +82,7 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
             completions: Vec::new(),
             fired: Vec::new(),
             stop_deadline: None,
+            accepting: Accepting::default(),
         }
     }
 
@@ -58,6 +91,11 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         if listeners.iter().any(Option::is_some) {
             self.core.tls = Some(Box::new(TlsTable::new(listeners)));
         }
+    }
+
+    /// Counts the connections of this shard with those of the others.
+    pub(crate) fn use_gate(&mut self, gate: Arc<Gate>) {
+        self.core.tickets = Some(Box::new(Tickets::new(gate)));
     }
 
     /// Runs until the shard is stopped and its connections have ended.
@@ -87,6 +125,7 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
             self.complete(completion);
         }
         self.completions = completions;
+        self.core.end_pauses(&mut self.fired);
         if !self.core.waiting.is_empty() {
             // After new input, so that waiting input does not delay it for long.
             let began = clock();
@@ -98,18 +137,37 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
             self.driver.submit()?;
             let began = clock();
             self.dispatch().shake_hands(|| clock().saturating_duration_since(began) >= HANDSHAKE_TIME);
-            match self.core.tls.as_mut().and_then(|tls| tls.change_accepting()) {
-                Some(true) => self.driver.resume_accepting(),
-                Some(false) => self.driver.pause_accepting(),
-                None => {}
+            if let Some(accept) = self.core.tls.as_mut().and_then(|tls| tls.change_accepting()) {
+                self.accepting.is_busy = !accept;
             }
         }
+        self.change_accepting();
         let mut fired = std::mem::take(&mut self.fired);
         self.dispatch().expire(&mut fired);
         self.dispatch().expire_timers(&mut fired);
         self.fired = fired;
         self.finish_turn();
         Ok(!self.is_done())
+    }
+
+    /// Pauses or resumes accepting.
+    #[inline]
+    fn change_accepting(&mut self) {
+        if self.accepting.is_open() {
+            return;
+        }
+        if let Some(at) = self.accepting.until
+            && at <= self.core.now()
+        {
+            let now = self.core.now();
+            let left = self.core.tickets.as_ref().map_or(Duration::ZERO, |tickets| tickets.gate.pause_left(now));
+            self.accepting.until = (!left.is_zero()).then(|| now + left);
+        }
+        match self.accepting.change() {
+            Some(true) => self.driver.resume_accepting(),
+            Some(false) => self.driver.pause_accepting(),
+            None => {}
+        }
     }
 
     /// How long this turn can wait for the kernel; `None`: without limit.
@@ -127,8 +185,9 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         if !self.control.commands.is_empty() {
             return Some(Duration::ZERO);
         }
-        let alarm = self.control.alarm.map(|at| at.saturating_duration_since(now));
-        [self.core.poll_timeout(now), alarm].into_iter().flatten().min()
+        let left = |at: Instant| at.saturating_duration_since(now);
+        let (alarm, accepting) = (self.control.alarm.map(left), self.accepting.until.map(left));
+        [self.core.poll_timeout(now), alarm, accepting].into_iter().flatten().min()
     }
 
     #[inline]
@@ -145,7 +204,11 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
             // The kernel accepted this connection before listening ended.
             Completion::Accepted { slot, .. } if self.is_stopping() => self.core.actions.push(Action::Close(slot)),
             Completion::Released { output } => self.dispatch().released(output),
-            Completion::Accepted { slot, listener } => self.dispatch().accepted(slot, listener),
+            Completion::Accepted { slot, listener } => {
+                if let Some(time) = self.dispatch().accepted(slot, listener) {
+                    self.accepting.pause_for(self.core.now() + time);
+                }
+            }
             Completion::Connected { slot } => self.dispatch().connected(slot),
             Completion::Ended { slot, cause } => self.dispatch().ended(slot, cause),
             Completion::Woken => {

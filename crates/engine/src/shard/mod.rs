@@ -1,5 +1,6 @@
 //! One shard: its sessions, what they share, and the loop that serves them.
 
+pub(crate) mod admit;
 pub(crate) mod clock;
 pub(crate) mod core;
 pub(crate) mod dispatch;

@@ -1,5 +1,6 @@
 //! Log lines about peers, of which any number may misbehave at once.
 
+use crate::admission::gate::Rejection;
 use crate::tls::stream::TlsFailure;
 use ringway_io::Slot;
 use rustls::Error;
@@ -32,11 +33,29 @@ pub(crate) enum NoticeKind {
     OtherTls,
     /// The TLS of a connection could not be created.
     TlsUnavailable,
+    /// The limit of connections of the process.
+    RejectedFull,
+    /// The limit of the accept rate.
+    RejectedRate,
+    /// The limit of opening handshakes in progress.
+    RejectedHandshakes,
+    /// The limit of connections of an address.
+    RejectedAddress,
 }
 
 impl NoticeKind {
     /// The number of kinds.
-    const COUNT: usize = Self::TlsUnavailable as usize + 1;
+    const COUNT: usize = Self::RejectedAddress as usize + 1;
+
+    /// The kind of a rejection.
+    pub(crate) fn of_rejection(rejection: Rejection) -> Self {
+        match rejection {
+            Rejection::Full => Self::RejectedFull,
+            Rejection::Rate => Self::RejectedRate,
+            Rejection::Handshakes => Self::RejectedHandshakes,
+            Rejection::Address => Self::RejectedAddress,
+        }
+    }
 
     /// The kind of a failure of TLS.
     pub(crate) fn of(failure: &TlsFailure) -> Self {

@@ -65,6 +65,11 @@ pub(crate) struct Slices {
     watched: u32,
     /// Whether the clock is read. A simulated shard has its own clock.
     real_time: bool,
+    /// The number of frames that the current connection can still deliver, if its rate is limited.
+    /// They are counted after each frame.
+    frames_left: Option<u32>,
+    /// The units of the connection when the clock is read next, while `check_at` counts frames.
+    clock_at: u32,
 }
 
 /// The work of one connection in this turn.
@@ -108,7 +113,28 @@ impl Slices {
         self.check = if watched { 1 } else { CHECK };
         self.check_at = self.current.units.saturating_add(self.check);
         self.began = watched.then(Instant::now);
+        self.frames_left = None;
         !self.current.is_exhausted()
+    }
+
+    /// Limits the frames of the current connection until [`Slices::end`].
+    pub(crate) fn limit_frames(&mut self, max: u32) {
+        self.frames_left = Some(max);
+        self.clock_at = self.check_at;
+        self.check_at = 0;
+    }
+
+    /// The latest count was of a part of a frame.
+    #[inline]
+    pub(crate) fn uncount_frame(&mut self) {
+        if let Some(left) = &mut self.frames_left {
+            *left += 1;
+        }
+    }
+
+    /// The number of frames that are left of the limit; `None` without one.
+    pub(crate) fn frames_left(&self) -> Option<u32> {
+        self.frames_left
     }
 
     /// The number of records of TLS of a connection that can be opened in this turn: half of its
@@ -154,6 +180,15 @@ impl Slices {
 
     #[cold]
     fn check(&mut self) -> bool {
+        if let Some(left) = &mut self.frames_left {
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                return false;
+            }
+            if self.current.units < self.clock_at {
+                return true;
+            }
+        }
         if self.real_time {
             let now = Instant::now();
             let began = *self.began.get_or_insert(now);
@@ -163,7 +198,8 @@ impl Slices {
                 return false;
             }
         }
-        self.check_at = self.current.units.saturating_add(self.check);
+        self.clock_at = self.current.units.saturating_add(self.check);
+        self.check_at = if self.frames_left.is_some() { 0 } else { self.clock_at };
         self.current.units < SLICE
     }
 

@@ -58,6 +58,11 @@ impl TlsTable {
         }
     }
 
+    /// Whether the connections of a listener have TLS.
+    pub(crate) fn secures(&self, listener: usize) -> bool {
+        matches!(self.listeners.get(listener), Some(Some(_)))
+    }
+
     /// Makes the layer of an accepted connection, if its listener has TLS. Returns the number of bytes
     /// of memory that it holds. `max_head`: the maximum length of a request.
     pub(crate) fn accept(&mut self, slot: Slot, listener: usize, max_head: usize) -> Result<usize, Error> {

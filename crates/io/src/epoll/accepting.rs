@@ -40,7 +40,7 @@ impl Accepts {
 
     /// Begins to accept on a listener.
     pub(super) fn arm(&mut self, set: &EpollSet, listener: &Listener, slot: Slot) -> Result<(), Errno> {
-        let (socket, shared) = (listener.as_fd(), listener.is_shared());
+        let (socket, shared) = (listener.as_fd(), listener.is_single());
         rustix::io::ioctl_fionbio(socket, true)?;
         register(set, socket, shared, slot)?;
         self.all.push(Accept { slot, listener: socket.as_raw_fd(), shared, ready: false });

@@ -21,7 +21,14 @@ impl Network {
     /// [`Peer::is_reset`].
     #[must_use]
     pub fn connect(&self) -> Peer {
-        let connection = self.0.borrow_mut().connect_peer();
+        let connection = self.0.borrow_mut().connect_peer(None);
+        Peer { network: self.clone(), connection }
+    }
+
+    /// As [`Network::connect`], from this address; otherwise all peers have the same one.
+    #[must_use]
+    pub fn connect_from(&self, address: IpAddr) -> Peer {
+        let connection = self.0.borrow_mut().connect_peer(Some(address));
         Peer { network: self.clone(), connection }
     }
 

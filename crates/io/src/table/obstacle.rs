@@ -12,7 +12,7 @@ const QUIET_PERIOD: Duration = Duration::from_secs(60);
 pub(crate) enum Obstacle {
     /// The limit of connections is reached.
     Full,
-    /// The driver's user has too much work for more connections.
+    /// The driver's user has too much work for more connections, or limits their rate.
     Load,
     /// The accept failed with this errno.
     Errno(i32),
@@ -45,7 +45,9 @@ impl Obstacle {
             Self::Full => tracing::warn!(
                 "accepting pauses until a connection closes: the limit of connections is reached (raise it)"
             ),
-            Self::Load => tracing::warn!("accepting pauses: too many new connections wait to be served"),
+            Self::Load => tracing::warn!(
+                "accepting pauses: new connections arrive faster than they can be served, or than the accept rate allows"
+            ),
             Self::Errno(libc::EMFILE) => {
                 tracing::warn!("{until} the process has reached its limit of open files (raise `ulimit -n`)");
             }
@@ -64,7 +66,7 @@ impl Obstacle {
     fn cause(self) -> &'static str {
         match self {
             Self::Full => "the limit of connections",
-            Self::Load => "connections that wait to be served",
+            Self::Load => "connections that arrive too fast",
             Self::Errno(libc::EMFILE) => "the process's limit of open files",
             Self::Errno(libc::ENFILE) => "the system's limit of open files",
             Self::Errno(libc::ENOMEM | libc::ENOBUFS) => "a lack of memory in the kernel",

@@ -268,7 +268,7 @@ impl KernelInterface for Ring {
     }
 
     fn accept(&mut self, listener: &Listener, slot: Slot) {
-        let accept = if listener.is_shared() { entry::accept_one } else { entry::accept };
+        let accept = if listener.is_single() { entry::accept_one } else { entry::accept };
         self.push(&accept(listener.as_fd().as_raw_fd(), slot));
     }
 

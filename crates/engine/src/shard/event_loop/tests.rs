@@ -1,6 +1,7 @@
 //! Tests of the engine on the simulated kernel. Each run is determined by a seed, which a failure
 //! prints.
 
+mod admission;
 mod client;
 mod compression;
 mod ending;

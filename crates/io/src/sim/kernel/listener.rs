@@ -4,6 +4,7 @@ use super::socket::{Cancelling, Pending};
 use super::{Cqe, SimKernel};
 use crate::sim::connection::SimConnection;
 use std::collections::VecDeque;
+use std::net::IpAddr;
 
 /// A listener, with its backlog and the operations in flight.
 #[derive(Default)]
@@ -29,11 +30,12 @@ impl SimKernel {
         }
     }
 
-    /// Connects a peer to the listener. Without a listener the connection is refused.
-    pub(in crate::sim) fn connect_peer(&mut self) -> usize {
+    /// Connects a peer to the listener, from 192.0.2.1 if no address is given. Without a listener the connection is refused.
+    pub(in crate::sim) fn connect_peer(&mut self, address: Option<IpAddr>) -> usize {
         let index = self.connections.len();
         let port = 1024 + index % (usize::from(u16::MAX) - 1024);
-        let mut connection = SimConnection::new(([192, 0, 2, 1], port as u16).into(), self.window);
+        let address = address.unwrap_or(IpAddr::from([192, 0, 2, 1]));
+        let mut connection = SimConnection::new((address, port as u16).into(), self.window);
         if self.listener.listening {
             connection.established = true;
             self.listener.backlog.push_back(index);

@@ -1,5 +1,6 @@
 //! A shard on the simulated kernel, a clock that the test advances, and the peers.
 
+use crate::admission::gate::Gate;
 use crate::shard::event_loop::EventLoop;
 use crate::tls::stream::tests::{configs, name};
 use crate::tls::table::ListenerTls;
@@ -69,7 +70,9 @@ impl<H: Handler> World<H> {
         sim.start_listening();
         let now = Instant::now();
         let handle = ShardHandle::new(sim.waker());
+        let gate = config.admission.is_active().then(|| Arc::new(Gate::new(&config.admission, now)));
         let mut shard = EventLoop::new(0, sim, Arc::new(config), limits, handle, handler, now);
+        gate.into_iter().for_each(|gate| shard.use_gate(gate));
         shard.start();
         Self { shard, network, now, turned: now, reading_takes: Duration::ZERO, running: true }
     }
@@ -179,6 +182,11 @@ impl<H: Handler> World<H> {
         assert_eq!(self.shard.core.memory.held(), 0, "memory is still charged (seed {})", self.network.seed());
     }
 
+    /// The connections, handshakes and addresses that are counted over all shards.
+    pub(super) fn counts(&self) -> (u32, u32, usize) {
+        self.shard.core.tickets.as_ref().expect("admission is active").gate.counts()
+    }
+
     pub(super) fn sessions(&self) -> usize {
         self.shard.sessions.len()
     }
@@ -191,7 +199,12 @@ impl<H: Handler> World<H> {
 
     /// A client that has sent its request for a WebSocket, or its ClientHello if the shard has TLS.
     pub(super) fn client(&self) -> WebSocketPeer {
-        let mut client = WebSocketPeer::new(self.network.connect(), Role::Client);
+        self.client_on(self.network.connect())
+    }
+
+    /// The same, on this connection.
+    pub(super) fn client_on(&self, peer: Peer) -> WebSocketPeer {
+        let mut client = WebSocketPeer::new(peer, Role::Client);
         if self.shard.core.tls.is_some() {
             client = client.secure(&TLS13);
         }
