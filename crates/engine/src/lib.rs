@@ -97,14 +97,15 @@
 //! 1. [Shards](guide::shards): threads, handlers, and how shards reach each other
 //! 2. [The life of a connection](guide::connections): handshake, open, messages, closing
 //! 3. [Sending](guide::sending): replies, messages, prepared messages, and backpressure
-//! 4. [Limits](guide::limits), the memory budget and deadlines, and what happens at each of them
-//! 5. [Admission](guide::admission): limits over all shards, rates, and clients behind a proxy
-//! 6. [Panics](guide::panics) of a handler
-//! 7. [Timers](guide::timers) of connections, and the alarm of a shard
-//! 8. [Compression](guide::compression)
-//! 9. [Running](guide::running): addresses, signals and stopping
-//! 10. [Being a client](guide::clients)
-//! 11. [Errors](guide::errors)
+//! 4. [Topics](guide::topics): messages to all who have subscribed
+//! 5. [Limits](guide::limits), the memory budget and deadlines, and what happens at each of them
+//! 6. [Admission](guide::admission): limits over all shards, rates, and clients behind a proxy
+//! 7. [Panics](guide::panics) of a handler
+//! 8. [Timers](guide::timers) of connections, and the alarm of a shard
+//! 9. [Compression](guide::compression)
+//! 10. [Running](guide::running): addresses, signals and stopping
+//! 11. [Being a client](guide::clients)
+//! 12. [Errors](guide::errors)
 //!
 //! # The items by topic
 //!
@@ -120,6 +121,7 @@
 //! - The opening handshake: [`Request`], [`Upgrade`], [`Response`]; [`StatusCode`], [`HeaderMap`],
 //!   [`HeaderName`], [`HeaderValue`]
 //! - Messages: [`Message`], [`MessageKind`], [`Prepared`], [`SendOutcome`]
+//! - Topics: [`TopicPolicy`], [`Published`], [`TopicLimit`]; [`Publisher`], [`PublishError`]
 //! - The end of a connection: [`CloseReason`], [`Ending`], [`CloseCode`], [`ProtocolError`]
 //! - Outgoing connections: [`Endpoint`], [`Target`], [`Scheme`]
 //! - TLS: [`TlsConfig`], [`ClientAuth`], [`TlsVersion`], [`ClientTls`], [`TlsSession`],
@@ -140,6 +142,7 @@ mod run;
 mod session;
 mod shard;
 mod tls;
+mod topics;
 
 pub use admission::network::{Network, NetworkError};
 pub use admission::options::{Admission, OverRate, RejectWith};
@@ -156,6 +159,7 @@ pub use api::request::Request;
 pub use api::response::{Response, Upgrade};
 pub use api::shard::{Shard, ShardHandle};
 pub use api::tls::TlsSession;
+pub use api::topic::{Published, TopicLimit, TopicPolicy};
 pub use config::{Config, ConfigError, Cores, Deflate, DriverChoice, Limits, OnPanic, Shards};
 pub use run::client::Client;
 pub use run::error::{RunError, ServeError, StartError};
@@ -165,6 +169,7 @@ pub use run::server::Server;
 pub use shard::core::Counters;
 pub use shard::mailbox::PostError;
 pub use tls::{ClientAuth, ClientTls, ServedCertificate, TlsConfig, TlsError, TlsVersion};
+pub use topics::publisher::{PublishError, Publisher};
 
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// use ringway_io::{Chunk, Output};
 ///
 /// let header = Chunk::from(b"\x82\x05".to_vec());
-/// let shared = Chunk::Shared(b"hello".as_slice().into());
+/// let shared = Chunk::from(std::sync::Arc::<[u8]>::from(b"hello".as_slice()));
 /// assert_eq!(Output::Many(vec![header, shared]).len(), 7);
 /// ```
 #[derive(Debug)]
@@ -24,8 +24,13 @@ pub enum Chunk {
         /// The offset of the first byte to send.
         start: u32,
     },
-    /// Memory that several connections send from, such as a prepared frame.
-    Shared(Arc<[u8]>),
+    /// A part of memory that several connections send from, such as a prepared frame.
+    Shared {
+        /// The memory. The driver drops its reference with the output.
+        bytes: Arc<[u8]>,
+        /// The range of bytes to send.
+        range: Range<u32>,
+    },
     /// A part of a receive buffer, such as a reply that was written over its request.
     Buffer {
         /// The guard. The buffer returns to the pool when the output is dropped.
@@ -41,7 +46,7 @@ impl Chunk {
     pub fn as_slice(&self) -> &[u8] {
         match self {
             Self::Owned { bytes, start } => &bytes[*start as usize..],
-            Self::Shared(bytes) => bytes,
+            Self::Shared { bytes, range } => &bytes[range.start as usize..range.end as usize],
             Self::Buffer { buffer, range } => &buffer[range.start as usize..range.end as usize],
         }
     }
@@ -51,8 +56,7 @@ impl Chunk {
     pub fn len(&self) -> usize {
         match self {
             Self::Owned { bytes, start } => bytes.len() - *start as usize,
-            Self::Shared(bytes) => bytes.len(),
-            Self::Buffer { range, .. } => range.len(),
+            Self::Shared { range, .. } | Self::Buffer { range, .. } => range.len(),
         }
     }
 
@@ -66,6 +70,14 @@ impl Chunk {
 impl From<Vec<u8>> for Chunk {
     fn from(bytes: Vec<u8>) -> Self {
         Self::Owned { bytes, start: 0 }
+    }
+}
+
+impl From<Arc<[u8]>> for Chunk {
+    /// All of the memory, which must be shorter than 4 GiB.
+    fn from(bytes: Arc<[u8]>) -> Self {
+        let range = 0..bytes.len() as u32;
+        Self::Shared { bytes, range }
     }
 }
 
@@ -121,11 +133,12 @@ mod tests {
         let buffer = pool.fill(b"0123456789").expect("free");
         let output = Output::Many(vec![
             Chunk::Owned { bytes: b"head".to_vec(), start: 2 },
-            Chunk::Shared(b"shared".as_slice().into()),
+            Chunk::from(Arc::<[u8]>::from(b"shared".as_slice())),
+            Chunk::Shared { bytes: b"shared".as_slice().into(), range: 1..3 },
             Chunk::Buffer { buffer, range: 3..6 },
         ]);
         let sent: Vec<u8> = output.chunks().flat_map(Chunk::as_slice).copied().collect();
-        assert_eq!(sent, b"adshared345");
+        assert_eq!(sent, b"adsharedha345");
         assert_eq!(output.len(), sent.len());
     }
 

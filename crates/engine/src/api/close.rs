@@ -61,6 +61,7 @@ impl fmt::Display for CloseReason {
             Ending::MemoryLimit => {
                 f.write_str(", the shard reached its memory limit, and this connection was among the largest holders")
             }
+            Ending::SlowReader => f.write_str(", the peer reads a topic too slowly"),
             Ending::Panicked => f.write_str(", the handler panicked"),
             Ending::Idle => f.write_str(", the peer was silent for too long"),
             Ending::Vanished => f.write_str(", the peer ended the connection without a close frame"),
@@ -114,6 +115,9 @@ pub enum Ending {
     /// this connection was among the largest holders. It was closed with 1013, or dropped if much
     /// output waited for it.
     MemoryLimit,
+    /// A topic had a message for which the connection had no room, because the peer reads too slowly
+    /// ([`TopicPolicy::Close`](crate::TopicPolicy::Close)); this side sent 1013.
+    SlowReader,
     /// The handler panicked in a call for this connection; this side sent 1011.
     Panicked,
     /// The peer ended the TCP connection without a close frame.

@@ -6,8 +6,11 @@ use crate::api::message::Message;
 use crate::api::opening::OpeningTimes;
 use crate::api::shard::{Command, Shard};
 use crate::api::tls::TlsSession;
+use crate::api::topic::{Published, TopicLimit};
 use crate::session::link::Link;
 use crate::shard::core::Core;
+use crate::shard::memory::Pressure;
+use crate::topics::delivery::{catch_up, deliver_first};
 use http::HeaderMap;
 use ringway_codec::{CloseCode, ClosePayload, CodeNotSendable, OpCode, Prepared, encode_close};
 use ringway_io::{PeerCredentials, Slot, TcpInfo};
@@ -271,6 +274,7 @@ impl<'a, H: Handler> Connection<'a, H> {
         // Only a message of the current connection lies in an input that is being decoded.
         let current = self.shard.current.as_ref().is_some_and(|link| link.slot() == self.slot);
         let (link, core) = self.link();
+        catch_up(link, core);
         if link.is_open() {
             link.reply(message, current, core);
         }
@@ -286,6 +290,7 @@ impl<'a, H: Handler> Connection<'a, H> {
             return SendOutcome::TooLarge(message);
         }
         let (link, core) = self.link();
+        catch_up(link, core);
         if !link.has_room(message.len(), core) {
             return hand_back(message, link.is_open());
         }
@@ -307,11 +312,76 @@ impl<'a, H: Handler> Connection<'a, H> {
             return SendOutcome::TooLarge(Message::of(prepared.kind(), prepared.payload()));
         }
         let (link, core) = self.link();
+        catch_up(link, core);
         if !link.has_room(prepared.payload().len(), core) {
             return hand_back(Message::of(prepared.kind(), prepared.payload()), link.is_open());
         }
         link.send_prepared(prepared, core);
         link.queued().map_or(SendOutcome::Sent, SendOutcome::Queued)
+    }
+
+    /// Subscribes to a topic: the connection receives what is published to it from now on, on any
+    /// shard, until it unsubscribes or begins to close. Returns `false` if it has subscribed before.
+    /// If the topic keeps the latest message of each key
+    /// ([`TopicPolicy::Latest`](crate::TopicPolicy::Latest)), it receives these first.
+    ///
+    /// Costs a look-up of the name, one comparison for each topic of the connection, and about 20
+    /// bytes. A topic is created by its first subscription; a name has 1 to 255 bytes.
+    ///
+    /// # Errors
+    /// A [`TopicLimit`] if a limit is reached.
+    pub fn subscribe(&mut self, topic: &str) -> Result<bool, TopicLimit> {
+        let (link, core) = self.link();
+        catch_up(link, core);
+        if !link.is_open() {
+            return Err(TopicLimit::Closing);
+        }
+        if core.memory.pressure() == Pressure::Full {
+            return Err(TopicLimit::Memory);
+        }
+        let index = link.slot().index();
+        let is_new = core.with_topics(|topics, limits| topics.subscribe(index, topic, limits))?;
+        if is_new {
+            deliver_first(link, topic, core);
+        }
+        Ok(is_new)
+    }
+
+    /// Ends the subscription to a topic. What was published before is still sent. Returns `false` if
+    /// there was none.
+    pub fn unsubscribe(&mut self, topic: &str) -> bool {
+        let (link, core) = self.link();
+        catch_up(link, core);
+        let index = link.slot().index();
+        core.topics.is_some() && core.with_topics(|topics, _| topics.unsubscribe(index, topic))
+    }
+
+    /// Whether the connection has subscribed to a topic.
+    #[must_use]
+    pub fn is_subscribed(&self, topic: &str) -> bool {
+        let Some(topics) = &self.shard.core.topics else { return false };
+        topics.registry.find(topic).is_some_and(|topic| topics.registry.is_member(self.slot.index(), topic))
+    }
+
+    /// Publishes a message to all subscribers of a topic except this connection, as
+    /// [`Shard::publish`] does. The connection need not be a subscriber.
+    ///
+    /// # Errors
+    /// As [`Shard::publish`].
+    pub fn publish(&mut self, topic: &str, message: &Prepared) -> Result<Published, TopicLimit> {
+        self.publish_keyed(topic, 0, message)
+    }
+
+    /// Publishes a message with a key to all subscribers of a topic except this connection, as
+    /// [`Shard::publish_keyed`] does.
+    ///
+    /// # Errors
+    /// As [`Shard::publish`].
+    pub fn publish_keyed(&mut self, topic: &str, key: u64, message: &Prepared) -> Result<Published, TopicLimit> {
+        let (link, core) = self.link();
+        catch_up(link, core);
+        let except = Some(link.slot().index());
+        core.publish(topic, key, message, except)
     }
 
     /// Sends a ping with up to 125 bytes. [`Handler::pong`] is called with the answer. Has no
@@ -324,6 +394,7 @@ impl<'a, H: Handler> Connection<'a, H> {
             return Err(PingTooLong { len: payload.len() });
         }
         let (link, core) = self.link();
+        catch_up(link, core);
         if link.is_open() {
             link.send(OpCode::Ping, payload, core);
         }

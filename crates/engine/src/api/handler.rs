@@ -110,6 +110,20 @@ pub trait Handler: Sized + 'static {
         let _ = (conn, id);
     }
 
+    /// A subscriber of a topic with [`TopicPolicy::DropNewest`](crate::TopicPolicy::DropNewest) has
+    /// missed so many messages since the last call, because it reads too slowly. Called at the end
+    /// of the turn in which they were dropped.
+    fn lagged(&mut self, conn: &mut Connection<'_, Self>, topic: &str, missed: u64) {
+        let _ = (conn, topic, missed);
+    }
+
+    /// A topic has subscribers on this shard, of which there were none before, or has none any more.
+    /// Called at the end of the turn, with their present number. Use it to begin and end the flow of
+    /// messages that nobody else needs.
+    fn topic_changed(&mut self, shard: &mut Shard<'_, Self>, topic: &str, subscribers: usize) {
+        let _ = (shard, topic, subscribers);
+    }
+
     /// An open connection has ended. Called once for each call of [`open`](Handler::open).
     fn closed(&mut self, shard: &mut Shard<'_, Self>, state: Self::State, reason: &CloseReason) {
         let _ = (shard, state, reason);

@@ -13,3 +13,4 @@ pub(crate) mod response;
 pub(crate) mod routes;
 pub(crate) mod shard;
 pub(crate) mod tls;
+pub(crate) mod topic;

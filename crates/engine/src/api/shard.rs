@@ -6,11 +6,13 @@ use crate::api::handler::Handler;
 use crate::api::id::ConnectionId;
 use crate::api::request::PeerAddress;
 use crate::api::response::Upgrade;
+use crate::api::topic::{Published, TopicLimit, TopicPolicy};
 use crate::session::attempt::Attempt;
 use crate::session::link::{Link, SessionPhase};
 use crate::shard::core::{Core, Counters};
 use crate::shard::mailbox::{Mailbox, PostError};
 use crate::tls::table::ListenerTls;
+use ringway_codec::Prepared;
 use ringway_io::{Slot, Stats, Waker};
 use std::collections::VecDeque;
 use std::fmt;
@@ -190,6 +192,96 @@ impl<H: Handler> Shard<'_, H> {
     #[must_use]
     pub fn memory_held(&self) -> usize {
         self.core.memory.held()
+    }
+
+    /// Publishes a message to all subscribers of a topic, on this and all other shards.
+    ///
+    /// A connection receives the messages that its shard publishes, and those that it is sent
+    /// directly, in the order of the calls. Messages of another shard, or of a
+    /// [`Publisher`](crate::Publisher), arrive in the order in which that one has published them.
+    ///
+    /// The call costs a look-up of the name and one entry in a list, whatever the number of
+    /// subscribers. The message is passed to them at the end of this turn, and of the following
+    /// ones if they are many.
+    ///
+    /// ```
+    /// use ringway::{Connection, Handler, Message, Prepared, Request, Upgrade};
+    ///
+    /// /// Each message is published in the room of its connection.
+    /// struct Rooms;
+    ///
+    /// impl Handler for Rooms {
+    ///     /// The name of the room.
+    ///     type State = String;
+    ///
+    ///     fn upgrade(&mut self, request: &Request<'_>) -> Upgrade<String> {
+    ///         Upgrade::accept(request.target().to_owned())
+    ///     }
+    ///
+    ///     fn open(&mut self, conn: &mut Connection<'_, Self>) {
+    ///         let room = conn.state().clone();
+    ///         if let Err(limit) = conn.subscribe(&room) {
+    ///             eprintln!("{limit}");
+    ///         }
+    ///     }
+    ///
+    ///     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
+    ///         let room = conn.state().clone();
+    ///         let Some(text) = message.as_text() else { return };
+    ///         if let Err(limit) = conn.shard().publish(&room, &Prepared::text(text)) {
+    ///             eprintln!("{limit}");
+    ///         }
+    ///     }
+    /// }
+    /// # let _ = Rooms;
+    /// ```
+    ///
+    /// # Errors
+    /// [`TopicLimit::Backlog`] if
+    /// [`Limits::max_published`](crate::Limits::max_published) bytes wait: publish the message in a
+    /// later turn. [`TopicLimit::TooLarge`] and [`TopicLimit::Name`] for a message or name that is
+    /// too long; [`TopicLimit::Keys`] as for [`Shard::publish_keyed`].
+    pub fn publish(&mut self, topic: &str, message: &Prepared) -> Result<Published, TopicLimit> {
+        self.core.publish(topic, 0, message, None)
+    }
+
+    /// Publishes a message with a key. A topic with [`TopicPolicy::Latest`] keeps it until the next
+    /// one with the same key, for subscribers that come later or read slowly. Other topics ignore
+    /// the key. [`Shard::publish`] uses key 0.
+    ///
+    /// # Errors
+    /// As [`Shard::publish`], and [`TopicLimit::Keys`] if the topic keeps
+    /// [`Limits::max_topic_keys`](crate::Limits::max_topic_keys) others.
+    pub fn publish_keyed(&mut self, topic: &str, key: u64, message: &Prepared) -> Result<Published, TopicLimit> {
+        self.core.publish(topic, key, message, None)
+    }
+
+    /// Sets what a topic does with messages for slow subscribers on this shard. Each shard has its
+    /// own setting: set it in [`Handler::start`]. A topic with another policy than
+    /// [`TopicPolicy::Close`] exists without subscribers; setting that one again ends it.
+    ///
+    /// # Errors
+    /// [`TopicLimit::Topics`] or [`TopicLimit::Name`].
+    pub fn set_topic(&mut self, topic: &str, policy: TopicPolicy) -> Result<(), TopicLimit> {
+        self.core.with_topics(|topics, limits| topics.set_policy(topic, policy, limits))
+    }
+
+    /// The number of subscribers of a topic on this shard. Costs a look-up of the name.
+    #[must_use]
+    pub fn subscribers(&self, topic: &str) -> usize {
+        self.core.topics.as_ref().map_or(0, |topics| topics.subscribers(topic))
+    }
+
+    /// The number of topics of this shard. Costs nothing.
+    #[must_use]
+    pub fn topic_count(&self) -> usize {
+        self.core.topics.as_ref().map_or(0, |topics| topics.registry.len())
+    }
+
+    /// The number of subscriptions on this shard. Costs nothing.
+    #[must_use]
+    pub fn subscription_count(&self) -> usize {
+        self.core.topics.as_ref().map_or(0, |topics| topics.registry.subscriptions())
     }
 
     /// Opens a connection to `endpoint`, in the client role. Its addresses are tried in turn until

@@ -31,6 +31,10 @@ pub struct Limits {
     pub(crate) max_headers: usize,
     pub(crate) max_buffered: usize,
     pub(crate) max_connections: u32,
+    pub(crate) max_subscriptions: usize,
+    pub(crate) max_topics: usize,
+    pub(crate) max_topic_keys: usize,
+    pub(crate) max_published: usize,
     /// Always `Some` in a running shard.
     pub(crate) max_memory: Option<usize>,
     pub(crate) message_rate: Option<Rate>,
@@ -46,6 +50,10 @@ impl Default for Limits {
             max_headers: 100,
             max_buffered: 1 << 20,
             max_connections: 1 << 20,
+            max_subscriptions: 1024,
+            max_topics: 100_000,
+            max_topic_keys: 65_536,
+            max_published: 16 << 20,
             max_memory: None,
             message_rate: None,
             byte_rate: None,
@@ -132,9 +140,56 @@ impl Limits {
         Ok(self)
     }
 
+    /// The maximum number of topics that one connection has subscribed to, 1 to 2²⁰. Each
+    /// subscription costs about 20 bytes, and a comparison when the connection subscribes to another
+    /// topic. Default 1024.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for a number out of range.
+    pub fn max_subscriptions(mut self, topics: usize) -> Result<Self, ConfigError> {
+        self.max_subscriptions = topics;
+        self.check_max_subscriptions()?;
+        Ok(self)
+    }
+
+    /// The maximum number of topics of one shard, 1 to 2³⁰: those that have subscribers on it, and
+    /// those with a policy of their own. Each costs about 300 bytes. Default 100 000.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for a number out of range.
+    pub fn max_topics(mut self, topics: usize) -> Result<Self, ConfigError> {
+        self.max_topics = topics;
+        self.check_max_topics()?;
+        Ok(self)
+    }
+
+    /// The maximum number of keys of one topic with
+    /// [`TopicPolicy::Latest`](crate::TopicPolicy::Latest), 1 to 2³⁰. Default 65 536.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for a number out of range.
+    pub fn max_topic_keys(mut self, keys: usize) -> Result<Self, ConfigError> {
+        self.max_topic_keys = keys;
+        self.check_max_topic_keys()?;
+        Ok(self)
+    }
+
+    /// The maximum number of bytes of published messages that one shard holds until they are passed
+    /// to their subscribers or to other shards, and as the latest of their keys: 64 KiB to 1 GiB;
+    /// one message can exceed it. The latest messages use at most half of it. The mailbox of each
+    /// shard has the same limit. Default 16 MiB.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for a number out of range.
+    pub fn max_published(mut self, bytes: usize) -> Result<Self, ConfigError> {
+        self.max_published = bytes;
+        self.check_max_published()?;
+        Ok(self)
+    }
+
     /// The maximum number of bytes that the connections of one shard hold together: assembly
-    /// buffers, queued output, stashed input, heads, compressors and inflaters. At least 1 MiB and
-    /// [`Limits::max_message`].
+    /// buffers, queued output, stashed input, heads, compressors and inflaters; and topics, their
+    /// subscriptions and messages. At least 1 MiB and [`Limits::max_message`].
     ///
     /// Default (`None`): half of the memory available to this process, divided by the number of
     /// shards. The available memory is that of the machine (`MemTotal` of `/proc/meminfo`), or the
@@ -202,6 +257,10 @@ impl Limits {
         self.check_max_headers()?;
         self.check_max_buffered()?;
         self.check_max_connections()?;
+        self.check_max_subscriptions()?;
+        self.check_max_topics()?;
+        self.check_max_topic_keys()?;
+        self.check_max_published()?;
         self.check_max_memory()?;
         self.check_rates()?;
         match self.max_memory {
@@ -240,6 +299,22 @@ impl Limits {
 
     fn check_max_connections(&self) -> Result<(), ConfigError> {
         check_range("limits.max_connections", self.max_connections, 1..=1 << 30)
+    }
+
+    fn check_max_subscriptions(&self) -> Result<(), ConfigError> {
+        check_range("limits.max_subscriptions", self.max_subscriptions, 1..=1 << 20)
+    }
+
+    fn check_max_topics(&self) -> Result<(), ConfigError> {
+        check_range("limits.max_topics", self.max_topics, 1..=1 << 30)
+    }
+
+    fn check_max_topic_keys(&self) -> Result<(), ConfigError> {
+        check_range("limits.max_topic_keys", self.max_topic_keys, 1..=1 << 30)
+    }
+
+    fn check_max_published(&self) -> Result<(), ConfigError> {
+        check_range("limits.max_published", self.max_published, 64 << 10..=MAX_BYTES)
     }
 
     fn check_max_memory(&self) -> Result<(), ConfigError> {

@@ -76,7 +76,7 @@
 //! A peer that takes nothing of its output for [`Config::write_timeout`] is dropped. A slow reader
 //! that keeps reading is not.
 //!
-//! Next: [limits, the memory budget and deadlines](super::limits).
+//! Next: [topics](super::topics).
 //!
 //! [`Config::write_timeout`]: crate::Config::write_timeout
 //! [`Connection::close`]: crate::Connection::close

@@ -13,10 +13,12 @@ use crate::shard::event_loop::EventLoop;
 use crate::shard::mailbox::PostError;
 use crate::tls::table::ListenerTls;
 use crate::tls::{KernelTls, TlsConfig, TlsReload};
+use crate::topics::exchange::{Desk, Exchange};
 use ringway_codec::Scheme;
 use ringway_io::{Driver, Listener};
 use std::io;
 use std::num::NonZeroU64;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -68,6 +70,7 @@ impl Launch {
         let gate =
             self.config.admission.is_active().then(|| Arc::new(Gate::new(&self.config.admission, Instant::now())));
         let config = Arc::new(self.config);
+        let desks = Exchange::desks(cores.len(), limits.max_published);
         let (ended, ends) = mpsc::channel();
         let certificates: Arc<Certificates> = Arc::default();
         let schemes = tls.iter().map(|tls| if tls.is_some() { Scheme::Wss } else { Scheme::Ws }).collect();
@@ -88,13 +91,15 @@ impl Launch {
             certificates: Arc::downgrade(&certificates),
             tls_library,
             in_use: Arc::clone(&in_use),
+            exchange: Arc::clone(desks[0].exchange()),
+            publishers: AtomicUsize::new(0),
         };
-        for (index, (core, listeners)) in cores.into_iter().zip(shares).enumerate() {
+        for (index, ((core, listeners), desk)) in cores.into_iter().zip(shares).zip(desks).enumerate() {
             let (report, reported) = mpsc::sync_channel(1);
             let (config, make, ended, tls) = (Arc::clone(&config), Arc::clone(&make), ended.clone(), tls.clone());
             let (certificates, gate) = (Arc::clone(&certificates), gate.clone());
             let is_uring = matches!(driver, SelectedDriver::Uring(_));
-            let start = ShardStart { index, listeners, tls, gate, config, limits, make, report, ended };
+            let start = ShardStart { index, desk, listeners, tls, gate, config, limits, make, report, ended };
             let thread = thread::Builder::new().name(format!("ringway-{index}")).spawn(move || {
                 // Reading them again ends with the last shard.
                 let _certificates = certificates;
@@ -190,6 +195,7 @@ fn publisher<H: Handler>(
 /// What the thread of a shard starts with.
 struct ShardStart<H: Handler> {
     index: usize,
+    desk: Desk,
     listeners: Vec<Listener>,
     tls: Vec<Option<ListenerTls>>,
     gate: Option<Arc<Gate>>,
@@ -203,7 +209,7 @@ struct ShardStart<H: Handler> {
 impl<H: Handler> ShardStart<H> {
     /// Opens the driver on the calling thread, and runs the shard on it to its end.
     fn run<D: Driver>(self, open: impl FnOnce(&Config, &Limits) -> Result<D, StartError>) -> ShardResult {
-        let Self { index, listeners, tls, gate, config, limits, make, report, ended } = self;
+        let Self { index, desk, listeners, tls, gate, config, limits, make, report, ended } = self;
         // Before the driver is opened, which reads it.
         if let Some(slack) = config.timer_slack
             && let Err(error) = set_timer_slack(slack)
@@ -226,6 +232,7 @@ impl<H: Handler> ShardStart<H> {
             return Ok(Default::default()); // Another shard could not start.
         }
         let mut event_loop = EventLoop::new(index, driver, config, limits, handle, make(index), Instant::now());
+        event_loop.join(desk);
         event_loop.use_tls(tls);
         if let Some(gate) = gate {
             event_loop.use_gate(gate);

@@ -7,10 +7,13 @@ use crate::api::handler::Handler;
 use crate::api::shard::ShardHandle;
 use crate::shard::core::Counters;
 use crate::tls::{ServedCertificate, TlsConfig, TlsReload};
+use crate::topics::exchange::Exchange;
+use crate::topics::publisher::Publisher;
 use ringway_codec::Scheme;
 use ringway_io::{Address, Stats};
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak, mpsc};
 use std::thread::JoinHandle;
 
@@ -78,6 +81,9 @@ pub struct Running<H: Handler> {
     /// `None` without TLS.
     pub(super) tls_library: Option<String>,
     pub(super) in_use: ConfigsInUse,
+    pub(super) exchange: Arc<Exchange>,
+    /// The number of publishers that were created.
+    pub(super) publishers: AtomicUsize,
 }
 
 /// The threads that read certificates again. Only the threads of the shards own them, so they run
@@ -143,6 +149,13 @@ impl<H: Handler> Running<H> {
     #[must_use]
     pub fn handles(&self) -> &[ShardHandle<H>] {
         &self.handles
+    }
+
+    /// Publishes messages to the subscribers of all shards from any thread. Each call returns a
+    /// publisher that uses the next shard; clones of one use the same shard.
+    #[must_use]
+    pub fn publisher(&self) -> Publisher {
+        Publisher::new(Arc::clone(&self.exchange), self.publishers.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Stops all shards, as [`Shard::stop`](crate::Shard::stop) does. Does not block; call

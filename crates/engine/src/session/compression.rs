@@ -25,6 +25,12 @@ impl Compression {
         WindowBits::new((self.0 & !TAKEOVER) + 8).unwrap_or_default()
     }
 
+    /// The class of connections that can send the same compressed frames of messages without a
+    /// context, 0 to 7: 0 without compression.
+    pub(crate) fn class(self) -> u8 {
+        self.0 & !TAKEOVER
+    }
+
     /// The four bits.
     pub(crate) fn bits(self) -> u8 {
         self.0

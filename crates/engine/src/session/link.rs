@@ -13,12 +13,14 @@ use crate::api::message::{Body, Message, StashedPayload};
 use crate::shard::clock::TICK;
 use crate::shard::core::Core;
 use crate::shard::memory::{Memory, Pressure};
+use crate::topics::delivery::{Recipient, catch_up};
 use ringway_codec::{
     CloseCode, ClosePayload, Deflater, MessageKind, OpCode, Prepared, ProtocolError, Role, deflated_frame,
     encode_client, encode_close, encode_deflated, encode_masked, encode_parts, encode_server,
 };
 use ringway_io::Slot;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -574,6 +576,11 @@ impl<S> Link<S> {
 
     /// Sends this side's close frame. The peer's is awaited for the close timeout.
     pub(crate) fn begin_close(&mut self, code: CloseCode, text: &str, payload: &ClosePayload, core: &mut Core) {
+        catch_up(self, core);
+        if !self.is_open() {
+            return;
+        }
+        core.unsubscribe_all(self.slot);
         self.send(OpCode::Close, payload, core);
         self.phase = SessionPhase::Closing;
         let text = if code == CloseCode::NO_STATUS { String::new() } else { text.to_owned() };
@@ -608,6 +615,10 @@ impl<S> Link<S> {
             let (code, text) = close.unwrap_or((CloseCode::NO_STATUS, ""));
             self.cold().reason = Some(CloseReason { code, text: text.to_owned(), ending: Ending::Peer });
             let answer = close.and_then(|(code, _)| encode_close(code, "").ok()).unwrap_or(ClosePayload::EMPTY);
+            catch_up(self, core);
+            if self.is_terminated() {
+                return;
+            }
             self.send(OpCode::Close, &answer, core);
         }
         let mode = if self.is(SessionFlag::Client) { CloseMode::AwaitPeer } else { CloseMode::Immediate };
@@ -625,6 +636,10 @@ impl<S> Link<S> {
     /// Ends the connection from this side, without waiting for the peer's close frame (RFC 6455
     /// section 7.1.7).
     pub(super) fn fail(&mut self, code: CloseCode, text: &str, ending: Ending, core: &mut Core) {
+        catch_up(self, core);
+        if self.is_terminated() {
+            return;
+        }
         self.cold().reason = Some(CloseReason { code, text: text.to_owned(), ending });
         if self.is_open() {
             let payload = encode_close(code, text).unwrap_or(ClosePayload::EMPTY);
@@ -656,6 +671,7 @@ impl<S> Link<S> {
             cold.stash = None;
         }
         core.timers.release(self.slot);
+        core.unsubscribe_all(self.slot);
         self.set_close_timer(core);
         self.mark_dirty(core);
     }
@@ -879,5 +895,43 @@ impl<S> Link<S> {
             let reason = self.cold.take().and_then(|cold| cold.reason);
             reason.unwrap_or_else(|| CloseReason::abnormal(Ending::Vanished))
         })
+    }
+}
+
+impl<S> Recipient for Link<S> {
+    fn index(&self) -> u32 {
+        self.slot.index()
+    }
+
+    fn shared_compression(&self) -> Option<Compression> {
+        (!self.is(SessionFlag::Client)).then(|| self.compression())
+    }
+
+    fn room(&self, core: &Core) -> usize {
+        match self.outbox.bytes() {
+            0 => usize::MAX,
+            waiting => core.limits.max_buffered.saturating_sub(waiting),
+        }
+    }
+
+    fn push_frames(&mut self, frames: &Arc<[u8]>, range: Range<u32>, is_deflated: bool, core: &mut Core) {
+        // As in `deflated`.
+        if is_deflated && let Some(own) = self.cold.as_mut().and_then(|cold| cold.deflater.as_mut()) {
+            own.restart();
+        }
+        self.outbox.push_range(frames, range, &mut core.memory);
+        self.mark_dirty(core);
+    }
+
+    fn push_prepared(&mut self, prepared: &Prepared, core: &mut Core) {
+        self.send_prepared(prepared, core);
+    }
+
+    fn close_slow(&mut self, core: &mut Core) {
+        core.counters.topic_closes += 1;
+        // As in `terminate`.
+        let before = self.held_input();
+        self.fail(CloseCode::TRY_AGAIN, "the client reads too slowly", Ending::SlowReader, core);
+        core.memory.recharge(before, self.held_input());
     }
 }

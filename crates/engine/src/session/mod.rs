@@ -334,6 +334,9 @@ impl<S> Session<S> {
             link.last_active = core.tick();
             busy = true;
         }
+        if core.has_lagging && link.outbox.bytes() <= core.limits.max_buffered / 2 {
+            core.has_topic_room(link.slot());
+        }
         if link.outbox.bytes() == 0 && link.is(SessionFlag::WantsDrained) && link.is_open() {
             link.unset(SessionFlag::WantsDrained);
             app.drained(link, core);
@@ -557,6 +560,7 @@ impl<S> Session<S> {
         let Self { mut decoder, mut link } = self;
         core.clear_timer(link.slot());
         core.timers.release(link.slot());
+        core.unsubscribe_all(link.slot());
         if let Some(throttle) = &mut core.throttle {
             throttle.release(link.slot());
         }

@@ -116,8 +116,20 @@ impl Outbox {
             return self.append(memory, |out| out.extend_from_slice(frame));
         }
         let (queue, mut ledger) = self.end(memory);
-        ledger.push(queue, Chunk::Shared(Arc::clone(frame)));
+        ledger.push(queue, Chunk::from(Arc::clone(frame)));
         self.bytes += frame.len() as u32;
+    }
+
+    /// Appends a part of frames that are shared by many connections. A short part is copied if other
+    /// output is queued; if none is, every connection sends the same bytes, without a buffer of its
+    /// own.
+    pub(crate) fn push_range(&mut self, frames: &Arc<[u8]>, range: Range<u32>, memory: &mut Memory) {
+        if range.len() <= COPY_MAX && !self.is_empty() {
+            return self.append(memory, |out| out.extend_from_slice(&frames[range.start as usize..range.end as usize]));
+        }
+        self.bytes += range.len() as u32;
+        let (queue, mut ledger) = self.end(memory);
+        ledger.push(queue, Chunk::Shared { bytes: Arc::clone(frames), range });
     }
 
     /// Whether a reply of `len` bytes is to be written in place of its message, rather than copied.
@@ -231,12 +243,18 @@ impl Outbox {
         self.queue = OutputQueue::Ready(queue);
     }
 
-    /// Takes the next output to send. Its bytes are counted until [`complete`](Outbox::complete).
+    /// Takes the next output to send, as much as one send takes. Its bytes are counted until
+    /// [`complete`](Outbox::complete).
     #[inline]
     pub(crate) fn take(&mut self) -> Option<Output> {
         debug_assert!(matches!(self.queue, OutputQueue::Ready(_)), "no output is taken while an input is decoded");
         match &mut self.queue {
-            OutputQueue::Ready(queue) => queue.take(),
+            OutputQueue::Ready(queue) => match queue {
+                Some(Output::Many(chunks)) if chunks.len() > Output::MAX_CHUNKS => {
+                    Some(Output::Many(chunks.drain(..Output::MAX_CHUNKS).collect()))
+                }
+                _ => queue.take(),
+            },
             OutputQueue::Replies(_) => None,
         }
     }
@@ -373,11 +391,8 @@ impl Ledger<'_> {
     /// Returns the number of bytes written.
     fn append(&mut self, queue: &mut Option<Output>, write: impl FnOnce(&mut Vec<u8>)) -> u32 {
         let open = match &*queue {
-            Some(Output::One(chunk)) => can_grow(chunk, false),
-            Some(Output::Many(chunks)) => {
-                let full = chunks.len() >= Output::MAX_CHUNKS;
-                chunks.last().is_some_and(|chunk| can_grow(chunk, full))
-            }
+            Some(Output::One(chunk)) => can_grow(chunk),
+            Some(Output::Many(chunks)) => chunks.last().is_some_and(can_grow),
             None => false,
         };
         if !open {
@@ -412,30 +427,7 @@ impl Ledger<'_> {
     }
 
     fn push(&mut self, queue: &mut Option<Output>, chunk: Chunk) {
-        match queue {
-            Some(Output::Many(chunks)) if chunks.len() >= Output::MAX_CHUNKS => {
-                // One send takes no more chunks: new bytes are appended to the last one.
-                if !matches!(chunks.last(), Some(Chunk::Owned { .. })) {
-                    let mut joined = self.memory.take_output();
-                    if let Some(last) = chunks.pop() {
-                        joined.extend_from_slice(last.as_slice());
-                        self.recycle(Output::One(last));
-                    }
-                    let joined = Chunk::from(joined);
-                    self.charge(&joined);
-                    chunks.push(joined);
-                }
-                if let Some(last) = chunks.last_mut() {
-                    self.change(last, |bytes| bytes.extend_from_slice(chunk.as_slice()));
-                }
-                // It was not charged.
-                if let Chunk::Owned { bytes, .. } = chunk {
-                    self.memory.give(bytes);
-                }
-                return;
-            }
-            _ => self.charge(&chunk),
-        }
+        self.charge(&chunk);
         match queue {
             None => *queue = Some(Output::One(chunk)),
             Some(Output::Many(chunks)) => chunks.push(chunk),
@@ -486,40 +478,30 @@ impl Ledger<'_> {
                 left.push(self.skip(chunk, mem::take(&mut written)));
             }
         }
-        let behind = queue.replace(Output::Many(left));
-        match behind {
-            Some(Output::One(chunk)) => {
-                self.discharge(&chunk);
-                self.push(queue, chunk);
-            }
-            Some(Output::Many(chunks)) => {
-                for chunk in chunks {
-                    self.discharge(&chunk);
-                    self.push(queue, chunk);
-                }
-            }
+        match queue.take() {
+            Some(Output::One(chunk)) => left.push(chunk),
+            Some(Output::Many(chunks)) => left.extend(chunks),
             None => {}
         }
+        *queue = Some(Output::Many(left));
     }
 
     /// The chunk without its first `count` bytes.
     fn skip(&mut self, chunk: Chunk, count: usize) -> Chunk {
         match chunk {
             Chunk::Owned { bytes, start } => Chunk::Owned { bytes, start: start + count as u32 },
-            Chunk::Shared(_) if count > 0 => {
-                let rest = Chunk::from(chunk.as_slice()[count..].to_vec());
-                self.recycle(Output::One(chunk));
-                self.charge(&rest);
-                rest
+            Chunk::Shared { bytes, range } => {
+                let rest = range.start + count as u32..range.end;
+                self.memory.skip_shared(count);
+                Chunk::Shared { bytes, range: rest }
             }
-            Chunk::Shared(_) => chunk,
             Chunk::Buffer { buffer, range } => Chunk::Buffer { buffer, range: range.start + count as u32..range.end },
         }
     }
 }
 
-fn can_grow(chunk: &Chunk, must: bool) -> bool {
-    matches!(chunk, Chunk::Owned { bytes, .. } if must || bytes.len() < COALESCE)
+fn can_grow(chunk: &Chunk) -> bool {
+    matches!(chunk, Chunk::Owned { bytes, .. } if bytes.len() < COALESCE)
 }
 
 #[cfg(test)]

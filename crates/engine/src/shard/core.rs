@@ -4,6 +4,7 @@
 use crate::admission::throttle::Throttle;
 use crate::admission::tickets::Tickets;
 use crate::api::tls::TlsSession;
+use crate::api::topic::{Published, TopicLimit};
 use crate::config::{Config, Limits};
 use crate::session::compression::Compressors;
 use crate::shard::clock::{ShardClock, TICK};
@@ -12,8 +13,10 @@ use crate::shard::notices::Notices;
 use crate::shard::slice::Slices;
 use crate::shard::timers::UserTimers;
 use crate::tls::table::TlsTable;
+use crate::topics::Topics;
 use rand::Rng;
 use rand::rngs::StdRng;
+use ringway_codec::Prepared;
 use ringway_io::{Output, Slot, TimerWheel};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -96,18 +99,23 @@ pub struct Counters {
     pub deliveries: u64,
     /// Deliveries that a topic with the policy `DropNewest` has dropped for slow subscribers.
     pub dropped_newest: u64,
-    /// Values that a topic with the policy `Latest` has replaced by newer ones of the same key before
-    /// a slow subscriber has read them.
+    /// Published messages that a topic with the policy `Latest` has not queued for a slow subscriber.
+    /// Those that are still the latest of their keys when it has read its output are queued then, and
+    /// are deliveries as well.
     pub dropped_latest: u64,
     /// Deliveries that a topic with the policy `Close` has dropped with the connections of slow
     /// subscribers.
     pub dropped_close: u64,
-    /// Published messages of other shards that were dropped because the mailbox was full.
+    /// Published messages for other shards that were dropped, or replaced by newer ones of the same
+    /// key, because the mailbox stayed full.
     pub dropped_mailbox: u64,
     /// Connections that a topic with the policy `Close` has closed with 1013, because they were slow.
     pub topic_closes: u64,
     /// How often a message to another shard found its mailbox full.
     pub mailbox_full: u64,
+    /// Published messages that this shard has taken out of its mailbox, from other shards and from
+    /// threads without a shard.
+    pub mailbox_messages: u64,
 }
 
 /// The state of a shard that its sessions use. State that is budgeted or counted for a whole shard
@@ -130,6 +138,12 @@ pub(crate) struct Core {
     pub(crate) shortage: Shortage,
     /// The layers of the connections with TLS; `None` if there has been none.
     pub(crate) tls: Option<Box<TlsTable>>,
+    /// The topics; `None` until one is used, if the shard is the only one.
+    pub(crate) topics: Option<Box<Topics>>,
+    /// Whether published messages wait for the sweep. Direct sends have to follow them.
+    pub(crate) has_published: bool,
+    /// Whether subscribers wait for the latest messages of a topic.
+    pub(crate) has_lagging: bool,
     /// What connections were admitted with; `None` if none is looked at.
     pub(crate) tickets: Option<Box<Tickets>>,
     /// The message and byte rates of connections; `None` without a rate.
@@ -160,6 +174,9 @@ impl Core {
             counters: Counters::default(),
             shortage: Shortage::default(),
             tls: None,
+            topics: None,
+            has_published: false,
+            has_lagging: false,
             tickets: None,
             throttle: Throttle::new(limits.message_rate, limits.byte_rate, now),
             notices: Notices::default(),
@@ -173,6 +190,53 @@ impl Core {
     /// The TLS session of a connection.
     pub(crate) fn tls_session(&self, slot: Slot) -> Option<TlsSession<'_>> {
         self.tls.as_ref()?.get(slot).map(TlsSession::new)
+    }
+
+    /// Ends the subscriptions of a connection.
+    #[inline]
+    pub(crate) fn unsubscribe_all(&mut self, slot: Slot) {
+        if self.topics.as_ref().is_some_and(|topics| topics.registry.subscriber(slot.index()).is_some()) {
+            self.with_topics(|topics, _| topics.leave_all(slot.index()));
+        }
+    }
+
+    /// Notes that the outbox of a connection has room for messages of topics.
+    #[cold]
+    pub(crate) fn has_topic_room(&mut self, slot: Slot) {
+        if let Some(topics) = &mut self.topics {
+            topics.lagging.has_room(slot.index());
+        }
+    }
+
+    /// Calls `change` with the topics, and charges what they hold.
+    pub(crate) fn with_topics<R>(&mut self, change: impl FnOnce(&mut Topics, &Limits) -> R) -> R {
+        let topics = self.topics.get_or_insert_default();
+        let before = topics.held();
+        let result = change(topics, &self.limits);
+        let after = topics.held();
+        self.memory.recharge(before, after);
+        self.note_topics();
+        result
+    }
+
+    /// Publishes a message, to all subscribers except for one that is up to date.
+    pub(crate) fn publish(
+        &mut self,
+        topic: &str,
+        key: u64,
+        message: &Prepared,
+        except: Option<u32>,
+    ) -> Result<Published, TopicLimit> {
+        let published = self.with_topics(|topics, limits| topics.publish(topic, key, message, except, limits))?;
+        self.counters.published += 1;
+        Ok(published)
+    }
+
+    /// Updates what the topics' state means for the connections.
+    pub(crate) fn note_topics(&mut self) {
+        let topics = self.topics.as_deref();
+        self.has_published = topics.is_some_and(|topics| !topics.log.is_empty());
+        self.has_lagging = topics.is_some_and(|topics| !topics.lagging.is_empty());
     }
 
     /// Begins a turn.
@@ -220,11 +284,18 @@ impl Core {
     /// without limit.
     pub(crate) fn poll_timeout(&self, now: Instant) -> Option<Duration> {
         let handshakes = self.tls.as_ref().map_or(0, |tls| tls.waiting());
-        if !self.dirty.is_empty() || !self.waiting.is_empty() || handshakes > 0 {
+        let topics = self.topics.as_deref();
+        if !self.dirty.is_empty()
+            || !self.waiting.is_empty()
+            || handshakes > 0
+            || topics.is_some_and(|topics| topics.has_work())
+        {
             return Some(Duration::ZERO);
         }
+        // A mailbox that was full is tried again.
+        let others = topics.is_some_and(|topics| topics.waits_for_others()).then_some(Duration::from_millis(1));
         let throttle = self.throttle.as_ref().and_then(|throttle| throttle.wait(now));
-        [self.wheel.wait(self.clock.at(now)), self.timers.wait(now), self.relief_wait(), throttle]
+        [self.wheel.wait(self.clock.at(now)), self.timers.wait(now), self.relief_wait(), throttle, others]
             .into_iter()
             .flatten()
             .min()

@@ -177,6 +177,15 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
         }
     }
 
+    /// Tells the handler that a subscriber has missed messages of a topic.
+    pub(crate) fn lagged(&mut self, slot: Slot, topic: &str, missed: u64) {
+        if let Some((session, core, mut calls)) = self.session(slot)
+            && session.link.is_open()
+        {
+            calls.call(&mut session.link, core, |handler, conn| handler.lagged(conn, topic, missed));
+        }
+    }
+
     /// Ends a turn: flushes the marked sessions. The delivery of stashed input can mark further
     /// ones.
     pub(crate) fn flush(&mut self) {

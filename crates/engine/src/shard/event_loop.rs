@@ -14,6 +14,8 @@ use crate::shard::relief::relieve;
 use crate::shard::session_table::SessionTable;
 use crate::shard::slice::WAITING_TIME;
 use crate::tls::table::{HANDSHAKE_TIME, ListenerTls, TlsTable};
+use crate::topics::exchange::Desk;
+use crate::topics::sweep::sweep;
 use ringway_io::{Completion, Driver, Stats};
 use std::collections::VecDeque;
 use std::io;
@@ -93,6 +95,12 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         }
     }
 
+    /// Exchanges published messages with other shards.
+    pub(crate) fn join(&mut self, desk: Desk) {
+        desk.open(self.driver.waker());
+        self.core.topics.get_or_insert_default().join(desk);
+    }
+
     /// Counts the connections of this shard with those of the others.
     pub(crate) fn use_gate(&mut self, gate: Arc<Gate>) {
         self.core.tickets = Some(Box::new(Tickets::new(gate)));
@@ -121,6 +129,11 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         self.core.clock.begin_wait(before, timeout);
         self.driver.wait(timeout, &mut completions)?;
         self.core.begin_turn(clock());
+        if self.core.topics.is_some() {
+            // Before anything is received: a peer may refer to what was published elsewhere.
+            let received = self.core.with_topics(|topics, limits| topics.receive(limits));
+            self.core.counters.mailbox_messages += received;
+        }
         for completion in completions.drain(..) {
             self.complete(completion);
         }
@@ -236,6 +249,7 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
                 Command::Stop => self.stop(),
             }
         }
+        sweep(&mut self.dispatch());
         self.dispatch().flush();
         if self.core.is_short_of_memory() {
             relieve(&mut self.dispatch());

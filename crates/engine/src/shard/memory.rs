@@ -74,7 +74,7 @@ pub(crate) struct Memory {
     shared: HashMap<usize, u32>,
     /// The bytes of those frames.
     shared_bytes: usize,
-    /// The bytes of those frames, as often as each is queued.
+    /// The queued bytes of those frames, as often as each is queued.
     shared_references: usize,
 }
 
@@ -160,8 +160,8 @@ impl Memory {
     /// Charges a queued chunk. Returns the bytes that only its connection holds with it.
     #[inline]
     pub(crate) fn charge_chunk(&mut self, chunk: &Chunk) -> usize {
-        if let Chunk::Shared(frame) = chunk {
-            self.charge_shared(frame);
+        if let Chunk::Shared { bytes, range } = chunk {
+            self.charge_shared(bytes, range.len());
         }
         let bytes = own_bytes(chunk);
         self.charge(bytes);
@@ -172,34 +172,40 @@ impl Memory {
     /// with it.
     #[inline]
     pub(crate) fn discharge_chunk(&mut self, chunk: &Chunk) -> usize {
-        if let Chunk::Shared(frame) = chunk {
-            self.discharge_shared(frame);
+        if let Chunk::Shared { bytes, range } = chunk {
+            self.discharge_shared(bytes, range.len());
         }
         let bytes = own_bytes(chunk);
         self.discharge(bytes);
         bytes
     }
 
-    fn charge_shared(&mut self, frame: &Arc<[u8]>) {
+    /// Charges a frame once, and counts `queued` bytes of it.
+    fn charge_shared(&mut self, frame: &Arc<[u8]>, queued: usize) {
         let count = self.shared.entry(frame.as_ptr().addr()).or_insert(0);
         *count += 1;
-        self.shared_references += frame.len();
+        self.shared_references += queued;
         if *count == 1 {
             self.shared_bytes += frame.len();
             self.charge(frame.len());
         }
     }
 
-    fn discharge_shared(&mut self, frame: &Arc<[u8]>) {
+    fn discharge_shared(&mut self, frame: &Arc<[u8]>, queued: usize) {
         let address = frame.as_ptr().addr();
         let Some(count) = self.shared.get_mut(&address) else { return };
         *count -= 1;
-        self.shared_references -= frame.len();
+        self.shared_references -= queued;
         if *count == 0 {
             self.shared.remove(&address);
             self.shared_bytes -= frame.len();
             self.discharge(frame.len());
         }
+    }
+
+    /// Counts `sent` bytes of a queued frame no longer.
+    pub(crate) fn skip_shared(&mut self, sent: usize) {
+        self.shared_references -= sent;
     }
 
     /// The part that one connection has in so many bytes of prepared frames: the average, by the
@@ -235,7 +241,7 @@ impl Memory {
     pub(crate) fn reclaim(&mut self, output: Output) {
         let mut reclaim = |chunk| match chunk {
             Chunk::Owned { bytes, .. } => self.give(bytes),
-            Chunk::Shared(frame) => self.discharge_shared(&frame),
+            Chunk::Shared { bytes, range } => self.discharge_shared(&bytes, range.len()),
             Chunk::Buffer { .. } => {}
         };
         match output {
@@ -258,7 +264,7 @@ impl Memory {
 fn own_bytes(chunk: &Chunk) -> usize {
     let bytes = match chunk {
         Chunk::Owned { bytes, .. } => bytes.capacity(),
-        Chunk::Shared(_) => 0,
+        Chunk::Shared { .. } => 0,
         Chunk::Buffer { buffer, .. } => buffer.capacity(),
     };
     bytes.next_multiple_of(UNIT)
@@ -291,7 +297,7 @@ mod tests {
     fn a_frame_that_many_connections_send_is_charged_once() {
         let mut memory = memory(1 << 20);
         let frame: Arc<[u8]> = vec![7; 5000].into();
-        let chunks: Vec<_> = (0..3).map(|_| Chunk::Shared(Arc::clone(&frame))).collect();
+        let chunks: Vec<_> = (0..3).map(|_| Chunk::from(Arc::clone(&frame))).collect();
         for chunk in &chunks {
             assert_eq!((memory.charge_chunk(chunk), memory.held()), (0, 5000));
         }

@@ -67,6 +67,13 @@ impl<S> SessionTable<S> {
         self.pages.get(page)?[place].as_ref()
     }
 
+    /// The same, for changes.
+    #[inline]
+    pub(crate) fn at_mut(&mut self, index: u32) -> Option<&mut Session<S>> {
+        let (page, place) = position(index);
+        self.pages.get_mut(page)?[place].as_mut()
+    }
+
     pub(crate) fn remove(&mut self, slot: Slot) -> Option<Session<S>> {
         self.get(slot)?;
         let (page, place) = position(slot.index());

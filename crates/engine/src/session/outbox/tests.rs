@@ -49,13 +49,37 @@ fn short_frames_are_appended_to_one_buffer() {
 }
 
 #[test]
-fn an_outbox_has_at_most_as_many_chunks_as_one_send_takes() {
+fn an_outbox_of_more_chunks_than_one_send_takes_shares_all_of_them() {
     const LEN: usize = COPY_MAX + 1;
     let (mut outbox, mut memory) = (Outbox::default(), memory());
-    (0..200).for_each(|n| outbox.push_shared(&shared(n, LEN), &mut memory));
+    let frames: Vec<_> = (0..200).map(|n| shared(n, LEN)).collect();
+    frames.iter().for_each(|frame| outbox.push_shared(frame, &mut memory));
+    assert_eq!((outbox.held(), memory.held()), (0, 200 * LEN), "no byte is copied");
+    let (mut sent, mut sends) = (Vec::<u8>::new(), 0);
+    while let Some(output) = outbox.take() {
+        assert!(output.chunks().count() <= Output::MAX_CHUNKS);
+        let written = output.len() - output.len() / 3;
+        sent.extend(output.chunks().flat_map(Chunk::as_slice).take(written));
+        outbox.complete(output, written, &mut memory);
+        assert_eq!(outbox.held(), 0, "the rest of a short send is not copied");
+        sends += 1;
+    }
+    assert_eq!(sent, (0..200u8).flat_map(|n| [n; LEN]).collect::<Vec<_>>());
+    assert!(sends > 4);
+    assert_eq!((outbox.bytes(), memory.held()), (0, 0));
+}
+
+#[test]
+fn a_part_of_shared_frames_is_copied_only_behind_other_output() {
+    let (mut outbox, mut memory) = (Outbox::default(), memory());
+    let frames: Arc<[u8]> = b"onetwothree".as_slice().into();
+    outbox.push_range(&frames, 3..6, &mut memory);
+    assert!(matches!(outbox.queue, OutputQueue::Ready(Some(Output::One(Chunk::Shared { .. })))), "{outbox:?}");
+    assert_eq!((memory.held(), outbox.bytes()), (frames.len(), 3));
+    outbox.push_range(&frames, 6..11, &mut memory);
     let OutputQueue::Ready(Some(Output::Many(chunks))) = &outbox.queue else { panic!("many") };
-    assert_eq!(chunks.len(), Output::MAX_CHUNKS);
-    assert_eq!(take(&mut outbox, &mut memory), (0..200u8).flat_map(|n| [n; LEN]).collect::<Vec<_>>());
+    assert!(matches!(chunks[..], [Chunk::Shared { .. }, Chunk::Owned { .. }]));
+    assert_eq!(take(&mut outbox, &mut memory), b"twothree");
 }
 
 #[test]
@@ -66,8 +90,7 @@ fn the_rest_of_a_short_send_goes_first_and_is_still_counted() {
         if let Some(output) = outbox.take() {
             memory.reclaim(output);
         }
-        let chunks =
-            vec![Chunk::from(b"abc".to_vec()), Chunk::Shared(b"---".as_slice().into()), Chunk::from(b"def".to_vec())];
+        let chunks = vec![Chunk::from(b"abc".to_vec()), Chunk::from(shared(b'-', 3)), Chunk::from(b"def".to_vec())];
         // As if they had been queued.
         memory.discharge(outbox.held());
         outbox.held = chunks.iter().map(|chunk| memory.charge_chunk(chunk) / UNIT).sum::<usize>() as u32;

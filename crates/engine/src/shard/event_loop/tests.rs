@@ -16,4 +16,5 @@ mod reaching;
 mod secure;
 mod seeds;
 mod timers;
+mod topics;
 mod world;

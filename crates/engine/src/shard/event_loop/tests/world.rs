@@ -4,6 +4,7 @@ use crate::admission::gate::Gate;
 use crate::shard::event_loop::EventLoop;
 use crate::tls::stream::tests::{configs, name};
 use crate::tls::table::ListenerTls;
+use crate::topics::exchange::{Desk, Exchange};
 use crate::{
     CloseReason, Config, ConnectError, Connection, ConnectionId, Ending, Handler, Limits, Message, Request, Shard,
     ShardHandle, Upgrade,
@@ -65,6 +66,19 @@ impl<H: Handler> World<H> {
     }
 
     pub(super) fn with(seed: u64, faults: Faults, config: Config, limits: Limits, handler: H) -> Self {
+        let desk = Exchange::desks(1, limits.max_published).remove(0);
+        Self::beside_others(seed, faults, config, limits, handler, desk)
+    }
+
+    /// One of several shards, which exchange published messages.
+    pub(super) fn beside_others(
+        seed: u64,
+        faults: Faults,
+        config: Config,
+        limits: Limits,
+        handler: H,
+        desk: Desk,
+    ) -> Self {
         let (mut sim, network) = Sim::new(seed, faults, buffers());
         sim.limit_connections(limits.max_connections);
         sim.start_listening();
@@ -72,6 +86,7 @@ impl<H: Handler> World<H> {
         let handle = ShardHandle::new(sim.waker());
         let gate = config.admission.is_active().then(|| Arc::new(Gate::new(&config.admission, now)));
         let mut shard = EventLoop::new(0, sim, Arc::new(config), limits, handle, handler, now);
+        shard.join(desk);
         gate.into_iter().for_each(|gate| shard.use_gate(gate));
         shard.start();
         Self { shard, network, now, turned: now, reading_takes: Duration::ZERO, running: true }
@@ -112,9 +127,10 @@ impl<H: Handler> World<H> {
         let memory = &self.shard.core.memory;
         let held: usize = self.shard.sessions.iter().map(crate::session::Session::held).sum();
         let by_layers = self.shard.core.tls.as_ref().map_or(0, |tls| tls.held());
+        let by_topics = self.shard.core.topics.as_ref().map_or(0, |topics| topics.held());
         assert_eq!(
             memory.held() - memory.shared(),
-            held + by_layers,
+            held + by_layers + by_topics,
             "the count is wrong (seed {})",
             self.network.seed()
         );

@@ -1,0 +1,3 @@
+//! Topics: order, delivery exactly once, slow subscribers, and limits.
+
+mod order;

@@ -1,0 +1,148 @@
+//! The sweep, which passes published messages to the subscribers at the end of each turn, and the
+//! calls of the handler that follow from it.
+
+use super::Topics;
+use super::delivery::{deliver_latest, deliver_segment};
+use crate::api::handler::Handler;
+use crate::shard::dispatch::Dispatch;
+use ringway_io::Driver;
+use std::collections::VecDeque;
+
+/// The maximum number of sends that a sweep submits in one turn.
+///
+/// The completion queue must have room for half as many completions again (see [`max_sends`]), and
+/// a connection that is not a subscriber waits for all of them: 256 sends take about a millisecond.
+const SENDS: usize = 256;
+
+/// The maximum number of members that a sweep visits in one turn. Members that need nothing cost no
+/// send.
+const VISITS: usize = 8 * SENDS;
+
+/// The maximum size in bytes of a segment of several messages. The outboxes can drain between two
+/// segments.
+const SEGMENT: usize = 256 * 1024;
+
+/// The part of the log that is being swept: all entries below a number.
+#[derive(Default)]
+pub(crate) struct Segment {
+    end: u64,
+    /// Its topics that are not finished, in the order of their first messages.
+    topics: VecDeque<u32>,
+    /// Members of the first topic from this position on are done. The sweep goes from the last
+    /// member to the first: one that leaves is replaced by the last one, which is then visited
+    /// again at worst, and never skipped.
+    position: usize,
+    /// Whether it has more than one topic.
+    has_several: bool,
+    is_active: bool,
+}
+
+impl Segment {
+    /// The number after its last entry.
+    pub(crate) fn end(&self) -> u64 {
+        self.end
+    }
+
+    pub(crate) fn has_several(&self) -> bool {
+        self.has_several
+    }
+
+    pub(crate) fn is_active(&self) -> bool {
+        self.is_active
+    }
+}
+
+impl Topics {
+    /// Begins a sweep of the entries in the log, if none is in progress.
+    fn begin_sweep(&mut self, max_bytes: usize) {
+        if self.segment.is_active || self.log.is_empty() {
+            return;
+        }
+        let end = self.log.segment_end(max_bytes.min(SEGMENT));
+        let mut topics = std::mem::take(&mut self.segment.topics);
+        for number in self.log.first()..end {
+            if let Some(entry) = self.log.get(number)
+                && self.registry.topic(entry.topic).entries.front() == Some(&number)
+            {
+                topics.push_back(entry.topic);
+            }
+        }
+        let has_several = topics.len() > 1;
+        self.segment = Segment { end, topics, position: usize::MAX, has_several, is_active: true };
+    }
+
+    /// The next member to visit, and the topic that it is visited for.
+    fn next_member(&mut self) -> Option<(u32, u32)> {
+        while let Some(&topic) = self.segment.topics.front() {
+            let members = &self.registry.topic(topic).members;
+            if let Some(position) = self.segment.position.min(members.len()).checked_sub(1) {
+                self.segment.position = position;
+                return Some((members[position].index, topic));
+            }
+            let state = self.registry.topic_mut(topic);
+            state.joined.clear();
+            let swept = state.positions(0..self.segment.end);
+            state.entries.drain(swept);
+            self.segment.topics.pop_front();
+            self.segment.position = usize::MAX;
+            self.registry.release_unused(topic);
+        }
+        if self.segment.is_active {
+            self.log.drop_before(self.segment.end);
+            self.segment.is_active = false;
+        }
+        None
+    }
+}
+
+/// The maximum number of sends of a sweep in one turn: half of the completion queue, which has four
+/// times the number of submission entries. An overflow would end all multishot receives.
+fn max_sends(ring_entries: u32) -> usize {
+    SENDS.min(ring_entries as usize * 2)
+}
+
+/// Passes published messages to subscribers, and to other shards.
+pub(crate) fn sweep<D: Driver, H: Handler>(shard: &mut Dispatch<'_, D, H>) {
+    if !shard.core.topics.as_ref().is_some_and(|topics| topics.has_work() || topics.waits_for_others()) {
+        return;
+    }
+    let (full, dropped) = shard.core.with_topics(|topics, limits| {
+        topics.begin_sweep(limits.max_buffered / 2);
+        topics.post()
+    });
+    shard.core.counters.mailbox_full += full;
+    shard.core.counters.dropped_mailbox += dropped;
+    while let Some(index) = shard.core.topics.as_mut().and_then(|topics| topics.lagging.take_ready()) {
+        if let Some(session) = shard.sessions.at_mut(index) {
+            deliver_latest(&mut session.link, shard.core);
+        }
+    }
+    let max_sends = max_sends(shard.core.config.ring_entries);
+    let mut sends = 0;
+    for _ in 0..VISITS {
+        let Some((index, topic)) = shard.core.with_topics(|topics, _| topics.next_member()) else { break };
+        if let Some(session) = shard.sessions.at_mut(index)
+            && deliver_segment(&mut session.link, topic, shard.core)
+        {
+            sends += 1;
+            if sends >= max_sends {
+                break;
+            }
+        }
+    }
+    notify(shard);
+}
+
+/// Calls the handler for subscribers that have missed messages, and for topics that have subscribers
+/// now or no longer.
+fn notify<D: Driver, H: Handler>(shard: &mut Dispatch<'_, D, H>) {
+    while let Some(missed) = shard.core.topics.as_mut().and_then(|topics| topics.take_missed()) {
+        if let Some(slot) = shard.sessions.at(missed.index).map(|session| session.link.slot()) {
+            shard.lagged(slot, &missed.topic, missed.count);
+        }
+    }
+    let changed = shard.core.topics.as_mut().map(|topics| topics.take_changed()).unwrap_or_default();
+    for (topic, subscribers) in changed {
+        shard.with_shard(|handler, shard| handler.topic_changed(shard, &topic, subscribers));
+    }
+}
