@@ -1,4 +1,5 @@
-"""The list of peers. `install` installs one and returns its command without the port argument."""
+"""The lists of peers: echo servers, and servers that send each message to all connections. `install` installs one and
+returns its command without the port argument."""
 
 from functools import partial
 from typing import Callable, NamedTuple
@@ -13,8 +14,8 @@ class Peer(NamedTuple):
     install: Callable[[], list]
 
 
-def rust(name, about):
-    return Peer(name, install.rust_version(name), about, partial(install.rust, name))
+def rust(name, about, library=None):
+    return Peer(name, install.rust_version(library or name), about, partial(install.rust, name))
 
 
 PEERS = [
@@ -23,9 +24,14 @@ PEERS = [
     rust("tokio-tungstenite", "Rust, tokio"),
     rust("axum", "Rust, tokio; tokio-tungstenite on hyper"),
     Peer("ws", "8.23.0", "JavaScript, Node.js, with bufferutil", install.ws),
-    Peer("bun", "1.4.5", "JavaScript, Bun.serve on uWebSockets", install.bun),
+    Peer("bun", "1.4.5", "JavaScript, Bun.serve on uWebSockets", partial(install.bun, "echo.js")),
     Peer("websockets", "17.4", "Python, uvloop", partial(install.python, "websockets", "websockets.speedups")),
     Peer("picows", "2.3.1", "Python and Cython, uvloop", partial(install.python, "picows", "picows.picows")),
     Peer("gorilla", "Debian's", "Go, gorilla/websocket", install.gorilla),
     Peer("libwebsockets", "Debian's", "C", install.libwebsockets),
+]
+
+FANOUT_PEERS = [
+    rust("tokio-broadcast", "Rust, tokio's broadcast channel with tokio-websockets", "tokio-websockets"),
+    Peer("bun-publish", "1.4.5", "JavaScript, publish of Bun.serve on uWebSockets", partial(install.bun, "fanout.js")),
 ]

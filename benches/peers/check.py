@@ -1,5 +1,5 @@
-"""Checks that a command is a correct WebSocket echo server. Uses plain sockets and its own
-framing."""
+"""Checks that a command is a correct WebSocket server that echoes, or that sends each message to all connections. Uses
+plain sockets and its own framing."""
 
 import base64
 import contextlib
@@ -22,10 +22,10 @@ class Failure(Exception):
     pass
 
 
-def check_command(command):
+def check_command(command, check):
     """Starts a command with a free port in place of `{port}`, checks it, and kills it."""
     with running(command) as port:
-        return check_server(port)
+        return check(port)
 
 
 @contextlib.contextmanager
@@ -251,3 +251,26 @@ def many_at_once(port):
             connection.send(masked(TEXT, b"connection %d" % i))
         for i, connection in enumerate(connections):
             connection.expect_message(TEXT, b"connection %d" % i, "a message on one of 50 connections")
+
+
+def check_fanout(port):
+    """Checks that each message reaches all connections, its sender included, once and in order, and that those that
+    have left are missed by none."""
+    with contextlib.ExitStack() as stack:
+        members = [stack.enter_context(Connection(port)) for _ in range(20)]
+        for i, sender in enumerate(members[:4]):
+            distribute(sender, members, [(TEXT, b"of member %d" % i), (BINARY, bytes(range(256)))], f"member {i}")
+        for size in (0, 125, 126, 65_535, 65_536, 1 << 20):
+            distribute(members[0], members, [(BINARY, os.urandom(size))], f"a message of {size} bytes")
+        many = [(TEXT, b"%d of 100" % i) for i in range(100)]
+        distribute(members[0], members, many, "messages sent at once")
+        closing(members.pop())
+        distribute(members[0], members, [(TEXT, b"after one has left")], "a message after a close")
+    return "text, binary, 0 B to 1 MiB, to all of 20 connections in order, after a close"
+
+
+def distribute(sender, members, messages, what):
+    sender.send(*(masked(*message) for message in messages))
+    for i, member in enumerate(members):
+        for message in messages:
+            member.expect_message(*message, f"{what}, at connection {i + 1} of {len(members)}")

@@ -144,9 +144,9 @@ def build_ws(home):
         command("node", "-e", native, cwd=home)
 
 
-def bun():
+def bun(program):
     home = once("bun", source("bun", "package.json", "package-lock.json"), build_bun)
-    return [bun_program(home), copy("bun", "echo.js", home)]
+    return [bun_program(home), copy("bun", program, home)]
 
 
 def build_bun(home):

@@ -271,7 +271,7 @@ impl FloorClient {
         for slot in std::mem::take(&mut self.slots) {
             let lane = entry(&mut self.lanes, slot);
             lane.stamps.extend(std::iter::repeat_n(now, in_flight));
-            lane.outbox.queued.push(Chunk::Shared(Arc::clone(&self.batches[in_flight - 1])));
+            lane.outbox.queued.push(Chunk::from(Arc::clone(&self.batches[in_flight - 1])));
             lane.outbox.flush(&mut self.driver, slot);
         }
         let mut report = FloorReport::new()?;
@@ -302,7 +302,7 @@ impl FloorClient {
                             }
                         }
                         lane.stamps.extend(std::iter::repeat_n(now, whole));
-                        lane.outbox.queued.push(Chunk::Shared(Arc::clone(&self.batches[whole - 1])));
+                        lane.outbox.queued.push(Chunk::from(Arc::clone(&self.batches[whole - 1])));
                         dirty.push(slot);
                     }
                     Completion::Sent { slot, .. } => {

@@ -82,6 +82,15 @@ fn invalid_arguments_are_usage_errors_with_a_remedy() {
         (&["--peer", "other=./other"], "{port}"),
         (&["--peer", "ringway=./other {port}"], "the report uses the name"),
         (&["--peer", "a=x {port}", "--peer", "a=y {port}"], "twice"),
+        (&["--fanout", "100x20"], "1000x50x24"),
+        (&["--fanout", "100x20x20"], "size \"20\": give 24 bytes"),
+        (&["--fanout", "100kx1000x24"], "give fewer subscribers"),
+        (&["--fanout", "9x9x24,9x9x24"], "--fanout has 9 × 9/s × 24 B twice"),
+        (&["--fanout", "100mx1x24"], "give fewer subscribers"),
+        (&["--fanout", "20mx1x24"], "ulimit -n"),
+        (&["--fanout-peer", "other=./other"], "{port}"),
+        (&["--fanout-peer", "a=x {port}", "--fanout-peer", "a=y {port}"], "--fanout-peer has the name \"a\" twice"),
+        (&["--parts", "fanout", "--tls-cert", "c.pem", "--tls-key", "k.pem"], "without TLS"),
         (&["--rounds", "0"], "from 1 to 1000"),
         (&["--window", "0"], "at least 1ms"),
     ] {
@@ -134,6 +143,44 @@ fn peers_are_measured_in_the_same_rounds_and_a_failure_is_a_gap_with_its_reason(
     assert!(handshakes.is_some_and(|rate| rate > 0.0), "{}", report["connect"]);
     let bytes = |at: usize| report["idle"]["contestants"][at]["bytes_per_connection"].as_f64().expect("a slope");
     assert!(bytes(0) > 0.0 && bytes(1) > 0.0, "{}", report["idle"]);
+}
+
+/// One peer sends each message to all, the other one only to its sender.
+#[test]
+fn fan_out_is_measured_beside_raw_sends_and_peers_and_counts_what_is_missed() {
+    let same = peer_of_ours("same", "serve --shards 1 --app broadcast");
+    let (echo, raw) = (peer_of_ours("echo", "serve --shards 1"), peer_of_ours("no-websocket", "floor"));
+    let cells = ["--parts", "fanout", "--fanout", "5x200x24,20x100x1K", "--rounds", "3", "--window", "50ms"];
+    let peers = ["--fanout-peer", &same, "--fanout-peer", &echo, "--fanout-peer", &raw, "--format", "json"];
+    let ended = run(ringway(&[&["bench"][..], &cells, &peers].concat()));
+    assert_eq!((ended.status.code(), &*ended.stderr), (Some(4), ""), "there is a gap: {ended:?}");
+    let report = json(&ended.stdout);
+    assert_eq!(report["plan"]["fanout"], json(r#"["5x200x24", "20x100x1024"]"#));
+    assert!(report["cells"] == json("[]") && report["connect"].is_null() && report["idle"].is_null(), "{report}");
+    let of = |contestant: &str| -> Vec<Value> {
+        let entries = report["fanout"].as_array().expect("a list");
+        entries.iter().filter(|entry| entry["contestant"] == contestant).cloned().collect()
+    };
+    for contestant in ["raw epoll", "ringway", "same"] {
+        let entries = of(contestant);
+        assert_eq!(entries.len(), 2, "{contestant}");
+        for entry in entries {
+            assert_eq!(entry["rounds"].as_array().map(Vec::len), Some(3), "{entry}");
+            assert_eq!((&entry["failure"], &entry["missed_share"]), (&Value::Null, &0.0.into()), "{entry}");
+            let is_measured = entry["deliveries_per_second"]["median"].as_f64().is_some_and(|rate| rate > 0.0);
+            assert!(is_measured && entry["server_cpu_us_per_delivery"]["median"].is_number(), "{entry}");
+            assert_eq!(entry["ringway_ratio"].is_null(), contestant == "ringway", "{entry}");
+        }
+    }
+    // An echo server reaches its sender only.
+    for entry in of("echo") {
+        let is_missed = entry["missed_share"].as_f64().is_none_or(|share| share == 1.0);
+        assert!(is_missed, "{entry}");
+    }
+    for entry in of("no-websocket") {
+        assert!(entry["failure"].as_str().is_some_and(|why| why.contains("handshake")), "{entry}");
+        assert!(entry["deliveries_per_second"].is_null() && entry["ringway_ratio"].is_null(), "{entry}");
+    }
 }
 
 /// A running bench that has measured its first cell, of 1 connection, and is at the second one, of

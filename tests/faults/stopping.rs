@@ -1,9 +1,10 @@
 //! Stopping: all connections receive a close frame, within a limited time.
 
 use crate::{config, echo_server};
-use ringway::Limits;
-use ringway_tests::{Echo, End, Frame, Received, TestServer, WirePeer};
+use ringway::{Limits, Shard};
+use ringway_tests::{Echo, End, Frame, RawRequest, Received, TestServer, WirePeer};
 use std::net::TcpStream;
+use std::sync::mpsc;
 use std::time::Duration;
 
 #[test]
@@ -64,6 +65,7 @@ fn stopping_does_not_wait_for_silent_peers() {
     server.stop();
     assert_eq!(open.close_code(), Some(1001));
     open.end();
+    assert_eq!(opening.response().status, 503);
     opening.end();
     violating.end();
 }
@@ -94,4 +96,32 @@ fn a_second_stop_has_no_effect() {
     peer.send(&Frame::close(1001, ""));
     assert_eq!(peer.end(), End::Finished);
     server.wait();
+}
+
+#[test]
+fn connections_that_wait_in_the_queue_are_refused_with_503_and_none_is_reset() {
+    let server = TestServer::start(config(), Limits::default(), |_| Echo);
+    let (held, is_held) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    // While the shard is busy, connections wait in the queue, behind the stop.
+    let busy = move |_: &mut Echo, shard: &mut Shard<'_, Echo>| {
+        shard.stop();
+        held.send(()).expect("the test waits");
+        let _ = released.recv();
+    };
+    server.on_shard(|_, shard| shard.handle()).post(busy).expect("the mailbox is empty");
+    is_held.recv().expect("the shard runs");
+    let mut peers: Vec<WirePeer> = (0..200).map(|_| WirePeer::connect(server.address())).collect();
+    for peer in &mut peers {
+        peer.write(RawRequest::websocket().bytes());
+    }
+    drop(release);
+    for peer in &mut peers {
+        let response = peer.response();
+        assert_eq!(response.status, 503, "{response:?}");
+        assert_eq!(peer.end(), End::Finished);
+    }
+    drop(peers);
+    let drain = server.wait().drain.expect("it drained");
+    assert_eq!((drain.refused, drain.unopened, drain.aborted), (200, 0, 0));
 }

@@ -1,4 +1,4 @@
-//! Code shared by the echo servers: the command line, the listening socket, a runtime on one
+//! Code shared by the servers: the command line, the listening socket, a runtime on one
 //! thread, and coalesced writes.
 
 mod write_behind;
@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use std::task::Poll;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio_websockets::{Config, Limits, ServerBuilder};
+use tokio_websockets::{Config, Limits, ServerBuilder, WebSocketStream};
 
 #[cfg(not(feature = "system-allocator"))]
 #[global_allocator]
@@ -130,16 +130,25 @@ where
     }
 }
 
+/// Accepts a connection with tokio-websockets, which does not split messages into frames.
+pub async fn accept_tokio_websockets<S>(stream: S) -> Result<WebSocketStream<S>, Box<dyn Error>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (_request, socket) = ServerBuilder::new()
+        .config(Config::default().frame_size(MAX_MESSAGE))
+        .limits(Limits::default().max_payload_len(Some(MAX_MESSAGE)))
+        .accept(stream)
+        .await?;
+    Ok(socket)
+}
+
 /// Echoes messages with tokio-websockets on a stream until it ends.
 pub async fn echo_tokio_websockets<S>(stream: S) -> Result<(), Box<dyn Error>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let (_request, mut socket) = ServerBuilder::new()
-        .config(Config::default().frame_size(MAX_MESSAGE))
-        .limits(Limits::default().max_payload_len(Some(MAX_MESSAGE)))
-        .accept(WriteBehind::new(stream))
-        .await?;
+    let mut socket = accept_tokio_websockets(WriteBehind::new(stream)).await?;
     while let Some(message) = socket.next().await {
         let message = message?;
         if message.is_text() || message.is_binary() {

@@ -1,6 +1,7 @@
 //! The commands and flags, and the help text of each.
 
 use crate::bench::cells::{Shape, cell};
+use crate::bench::fanout::{FanoutShape, fanout_shape};
 use crate::bench::peers::{PeerSpec, peer};
 use crate::choices::{DeflateMode, DriverName};
 use crate::listening::ListenOptions;
@@ -9,8 +10,8 @@ use crate::serve::admission::AdmissionOptions;
 use crate::serve::apps::{App, AppParser};
 use crate::tls::{BenchTls, ServeTls};
 use crate::values::{
-    buffer_size, buffers, busy_poll, busy_poll_word, connections, cores, headers, listen, origin_to_allow,
-    ring_entries, rounds, shards, some_size, some_time, subprotocol, time,
+    DrainRate, buffer_size, buffers, busy_poll, busy_poll_word, connections, cores, drain_rate, headers, listen,
+    origin_to_allow, ring_entries, rounds, shards, size, some_size, some_time, subprotocol, time,
 };
 use clap::{Args, Command, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -42,7 +43,7 @@ pub(crate) enum CliCommand {
     Serve(Box<Serve>),
     /// Load-test a WebSocket server: rates, response times, errors, and which side was the limit
     Load(Box<Load>),
-    /// Measure this machine: WebSocket echo next to raw TCP echo and other servers
+    /// Measure this machine: WebSocket echo and fan-out next to raw TCP and other servers
     #[command(after_help = BENCH_HELP)]
     Bench(BenchArguments),
     /// Print a completion script for a shell
@@ -80,9 +81,14 @@ pub(crate) struct Serve {
     /// Maximum number of connections of one shard; further ones wait until one closes
     #[arg(long, value_name = "N", default_value = "1m", value_parser = connections)]
     pub(crate) max_connections: u32,
-    /// Output queued for a slow reader before the server stops reading from it
+    /// High-water mark of the output queued for a slow reader: above it the server delivers none of
+    /// its messages
     #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = some_size)]
     pub(crate) max_buffered: usize,
+    /// Low-water mark of that output, at which the server continues: less than --max-buffered
+    /// [default: half of --max-buffered]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) low_water: Option<usize>,
     /// Maximum memory that the connections of one shard hold together, at least --max-message
     /// [default: half of the memory of the machine or of the cgroup, divided by the number of
     /// shards]
@@ -111,7 +117,22 @@ pub(crate) struct Serve {
     /// or --close-timeout if that is longer]
     #[arg(long, value_name = "TIME", value_parser = some_time)]
     pub(crate) close_limit: Option<Duration>,
-    /// Time that stopping waits for connections to close
+    /// Maximum time that a connection stays open; it is closed with code 1001 then [default: no
+    /// limit]
+    #[arg(long, value_name = "TIME", value_parser = some_time)]
+    pub(crate) max_lifetime: Option<Duration>,
+    /// Maximum time by which each lifetime is shortened at random, so that connections that open
+    /// together do not end together [default: a tenth of --max-lifetime]
+    #[arg(long, value_name = "TIME", value_parser = time, requires = "max_lifetime")]
+    pub(crate) lifetime_jitter: Option<Duration>,
+    /// Time in which a server that stops still accepts connections, while /readyz says 503
+    #[arg(long, value_name = "TIME", default_value = "0", value_parser = time)]
+    pub(crate) drain_delay: Duration,
+    /// Connections that a server that stops begins to close per second, in random order, or max for
+    /// all at once; raised to close all of them within --stop-timeout
+    #[arg(long, value_name = "N", default_value = "1k", value_parser = drain_rate)]
+    pub(crate) drain_rate: DrainRate,
+    /// Time after --drain-delay that stopping waits for connections to close; the others are dropped
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = some_time)]
     pub(crate) stop_timeout: Duration,
     /// Web origin to accept, as `https://example.com`; may be given several times [default: any]
@@ -173,7 +194,7 @@ pub(crate) struct ManArguments {
     pub(crate) directory: Option<PathBuf>,
 }
 
-/// The raw TCP echo that `bench` compares with.
+/// The raw TCP echo, or the raw fan-out, that `bench` compares with.
 #[derive(Debug, Args)]
 pub(crate) struct Floor {
     /// Address to listen on
@@ -182,6 +203,9 @@ pub(crate) struct Floor {
     /// Use plain epoll instead of the io_uring driver
     #[arg(long)]
     pub(crate) epoll: bool,
+    /// Send each WebSocket message to all connections instead, on plain epoll and one thread
+    #[arg(long)]
+    pub(crate) fanout: bool,
     /// Cores to run on, one thread each, as 0-3,8
     #[arg(long, value_name = "LIST", value_parser = cores)]
     pub(crate) cores: Option<CoreList>,
@@ -222,6 +246,8 @@ pub(crate) enum BenchFormat {
 pub(crate) enum BenchPart {
     /// Messages, in the cells
     Cells,
+    /// Published messages that the server sends to all
+    Fanout,
     /// Opening and closing connections
     Connecting,
     /// The memory of idle connections
@@ -230,7 +256,7 @@ pub(crate) enum BenchPart {
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArguments {
-    /// Few cells with short windows: less exact, under 20 seconds
+    /// Few cells with short windows: less exact, about 20 seconds
     #[arg(long)]
     pub(crate) quick: bool,
     /// Cells to measure, as 100x20x1,10x16Kx16: connections, size of the messages, messages in
@@ -243,6 +269,15 @@ pub(crate) struct BenchArguments {
     /// to listen on
     #[arg(long, value_name = "NAME=COMMAND", value_parser = peer)]
     pub(crate) peer: Vec<PeerSpec>,
+    /// Cells of fan-out to measure, as 1000x50x24,100x500x1K: subscribers, messages published per
+    /// second, size of the messages, at least 24 [default: 100 subscribers with 500 messages a
+    /// second, 1000 with 50 and 5000 with 10, of 24 and of 1K]
+    #[arg(long, value_name = "CELL,…", value_delimiter = ',', value_parser = fanout_shape)]
+    pub(crate) fanout: Vec<FanoutShape>,
+    /// Another WebSocket server to measure in the rounds of fan-out, as --peer: it sends each message
+    /// to all connections, its sender included
+    #[arg(long, value_name = "NAME=COMMAND", value_parser = peer)]
+    pub(crate) fanout_peer: Vec<PeerSpec>,
     /// Number of rounds of each cell; with fewer than 3 no ratios are reported
     #[arg(long, value_name = "N", default_value = "5", value_parser = rounds)]
     pub(crate) rounds: usize,
@@ -279,6 +314,9 @@ const BENCH_HELP: &str = "\
 Each cell measures raw TCP echo on our io_uring driver, raw TCP echo on plain epoll, our WebSocket echo, and each peer, in \
 rounds whose order alternates. The floor is the faster of the two raw echoes. A ratio is the median of the rounds' ratios: of \
 rates if both servers were saturated (95 % busy), else of server CPU per message. Above 1, ours is better.
+
+Fan-out has one publisher, at a given rate. Its contestants are raw sends on plain epoll, `ringway serve --app broadcast`, \
+and each --fanout-peer. With --tls-cert it is not measured.
 
 With --tls-cert, the contestants are our WebSocket echo without and with TLS, and each peer with TLS, which its command \
 sets up: messages, full and resumed handshakes, and idle connections.

@@ -152,6 +152,18 @@ pub(crate) fn connections(text: &str) -> Result<u32, String> {
     within(text, 1..=MAX_CONNECTIONS)
 }
 
+/// Connections to close per second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DrainRate(pub(crate) Option<u32>);
+
+/// A rate of closing connections: a number, or `max` for no limit.
+pub(crate) fn drain_rate(text: &str) -> Result<DrainRate, String> {
+    match text {
+        "max" => Ok(DrainRate(None)),
+        _ => within(text, 1..=1_000_000).map(|rate| DrainRate(Some(rate))).map_err(|error| format!("{error}, or max")),
+    }
+}
+
 /// Connections to open per second.
 pub(crate) fn connect_rate(text: &str) -> Result<u64, String> {
     some_count(text)?;

@@ -126,7 +126,9 @@
 //! - Outgoing connections: [`Endpoint`], [`Target`], [`Scheme`]
 //! - TLS: [`TlsConfig`], [`ClientAuth`], [`TlsVersion`], [`ClientTls`], [`TlsSession`],
 //!   [`ServedCertificate`], [`TlsError`]
-//! - What was counted: [`ShardReport`], [`Counters`], [`Stats`], [`TcpInfo`]
+//! - Draining: [`DrainReason`], [`DrainReport`], [`Readiness`]
+//! - What was counted: [`ShardReport`], [`Counters`], [`Stats`], [`TcpInfo`]; [`Metrics`], [`MetricsReader`],
+//!   [`ShardMetrics`], [`ConnectionCounts`], [`PausedCounts`], [`ClosedBy`], [`Histogram`]
 //! - Errors: [`ConfigError`], [`OptionError`], [`StartError`], [`BindError`],
 //!   [`AddressError`], [`UnixBindError`], [`UringUnavailable`],
 //!   [`RunError`], [`ServeError`], [`ConnectError`], [`SourceError`], [`TargetError`],
@@ -138,6 +140,7 @@ mod admission;
 mod api;
 mod config;
 pub mod guide;
+mod metrics;
 mod run;
 mod session;
 mod shard;
@@ -161,12 +164,17 @@ pub use api::shard::{Shard, ShardHandle};
 pub use api::tls::TlsSession;
 pub use api::topic::{Published, TopicLimit, TopicPolicy};
 pub use config::{Config, ConfigError, Cores, Deflate, DriverChoice, Limits, OnPanic, Shards};
+pub use metrics::codes::ClosedBy;
+pub use metrics::histogram::Histogram;
+pub use metrics::snapshot::{ConnectionCounts, Metrics, MetricsReader, PausedCounts, ShardMetrics};
 pub use run::client::Client;
 pub use run::error::{RunError, ServeError, StartError};
 pub use run::placement;
+pub use run::readiness::Readiness;
 pub use run::running::{Running, ShardReport};
 pub use run::server::Server;
 pub use shard::core::Counters;
+pub use shard::drain::{DrainReason, DrainReport};
 pub use shard::mailbox::PostError;
 pub use tls::{ClientAuth, ClientTls, ServedCertificate, TlsConfig, TlsError, TlsVersion};
 pub use topics::publisher::{PublishError, Publisher};

@@ -256,6 +256,12 @@ impl Pool {
         usize::from(self.0.guarded.get())
     }
 
+    /// The number of buffers without a guard: on the free list, or lent to the kernel.
+    #[must_use]
+    pub fn unguarded(&self) -> usize {
+        usize::from(self.0.count - self.0.guarded.get())
+    }
+
     /// The number of buffers currently on the free list.
     #[must_use]
     pub fn free(&self) -> usize {

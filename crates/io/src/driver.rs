@@ -24,8 +24,23 @@ pub trait Driver {
     fn resume_accepting(&mut self);
 
     /// Closes all listeners. Open connections stay open, and connections that the kernel has
-    /// already accepted are still reported.
+    /// already accepted are still reported. Connections that wait in the queue of a listener are
+    /// reset, unless another process has the same socket.
     fn stop_listening(&mut self);
+
+    /// Closes all listeners without a reset: each accept is cancelled, the connections that wait in
+    /// the queue of its listener are accepted until it is empty (EAGAIN), and then the listener is
+    /// closed. One turn accepts up to 64 of them. Each is reported as [`Completion::Accepted`].
+    ///
+    /// While no slot or descriptor is free, the queue waits; [`Driver::stop_listening`] ends the
+    /// wait. A listener of [`Listener::inherit`] is closed at once, because its queue belongs to the
+    /// process that has passed it on. A connection that arrives between the last accept and the
+    /// close is reset.
+    fn drain_listeners(&mut self);
+
+    /// Whether a listener is open, or a connection may be accepted that was not reported yet. After
+    /// [`Driver::stop_listening`] that is so until the accepts in flight have ended.
+    fn has_listeners(&self) -> bool;
 
     /// Reserves a slot for an outgoing connection; `None` when the limit of connections is reached.
     fn reserve(&mut self) -> Option<Slot>;
@@ -153,6 +168,10 @@ pub trait Driver {
     /// internally. Every further call fails with the same error, and the driver can only be
     /// dropped.
     fn wait(&mut self, timeout: Option<Duration>, completions: &mut Vec<Completion>) -> io::Result<()>;
+
+    /// The number of receive buffers that no caller holds: those lent to the kernel are free. Costs
+    /// no system call.
+    fn free_buffers(&self) -> usize;
 
     /// The counters of this driver.
     fn stats(&self) -> &Stats;

@@ -3,16 +3,26 @@
 
 use crate::unix::{self, SocketFile, UnixBindError, UnixSocket};
 use crate::{Address, UnixAddress};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::SocketFlags;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
+use std::time::Duration;
 use thiserror::Error;
 
 /// The length of the queue of connections that are not accepted yet. The kernel caps it at sysctl
 /// `net.core.somaxconn`.
 pub(crate) const BACKLOG: i32 = 65_535;
+
+/// The maximum time that accepting from a shared queue waits when another process has taken the
+/// connection that poll(2) has shown. The socket may be a blocking one, and O_NONBLOCK would change
+/// it for the other processes too. Accepted sockets inherit this timeout (`SO_RCVTIMEO`), which
+/// neither io_uring nor a nonblocking socket observes.
+const QUEUE_WAIT: Duration = Duration::from_millis(1);
 
 /// Why an address cannot be listened on.
 ///
@@ -108,6 +118,8 @@ pub struct Listener {
     address: Address,
     /// Whether siblings, or other processes, accept from the same queue.
     shared: bool,
+    /// Whether another process has opened the socket, and listens on it after this one has ended.
+    foreign: bool,
     /// Whether one connection at a time is accepted, although the queue is not shared.
     is_single: bool,
     /// The file of a Unix socket. The last sibling removes it.
@@ -145,7 +157,8 @@ impl Listener {
     pub fn bind_unix(socket: &UnixSocket) -> Result<Self, BindError> {
         let address = socket.address();
         let (socket, file) = unix::bind(socket).map_err(|error| BindError::Unix(address.clone(), error))?;
-        Ok(Self { socket, address: address.clone().into(), shared: true, is_single: false, file: file.map(Arc::new) })
+        let (address, file) = (address.clone().into(), file.map(Arc::new));
+        Ok(Self { socket, address, shared: true, foreign: false, is_single: false, file })
     }
 
     /// Takes a listening socket that another process has opened, such as a service manager: of TCP,
@@ -183,7 +196,7 @@ impl Listener {
         if address.tcp().is_some() {
             socket.set_tcp_nodelay(true).map_err(other)?;
         }
-        Ok(Self { socket, address, shared: true, is_single: false, file: None })
+        Ok(Self { socket, address, shared: true, foreign: true, is_single: false, file: None })
     }
 
     /// Another listener on the same address and port, for another driver. The kernel distributes
@@ -201,7 +214,8 @@ impl Listener {
                 Address::Unix(address) => BindError::Unix(address.clone(), UnixBindError::of_sibling(error)),
             })?;
             let (address, file) = (self.address.clone(), self.file.clone());
-            return Ok(Self { socket, address, shared: true, is_single: self.is_single, file });
+            let Self { foreign, is_single, .. } = *self;
+            return Ok(Self { socket, address, shared: true, foreign, is_single, file });
         }
         let Some(address) = self.address.tcp() else { unreachable!("a Unix listener is shared") };
         let sibling = Self::open(address).map_err(|error| BindError::new(address, error))?;
@@ -215,7 +229,24 @@ impl Listener {
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         let address = socket.local_addr()?.as_socket().unwrap_or(address);
-        Ok(Self { socket, address: address.into(), shared: false, is_single: false, file: None })
+        let address = address.into();
+        Ok(Self { socket, address, shared: false, foreign: false, is_single: false, file: None })
+    }
+
+    /// Accepts one connection without waiting; `None` if the queue is empty.
+    pub(crate) fn accept_queued(&self, flags: SocketFlags) -> Result<Option<RawFd>, Errno> {
+        let mut ready = [PollFd::new(&self.socket, PollFlags::IN)];
+        if poll(&mut ready, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? == 0 {
+            return Ok(None);
+        }
+        if self.shared && self.socket.set_read_timeout(Some(QUEUE_WAIT)).is_err() {
+            return Err(Errno::INVAL);
+        }
+        match rustix::net::accept_with(&self.socket, flags) {
+            Ok(accepted) => Ok(Some(accepted.into_raw_fd())),
+            Err(Errno::AGAIN) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The address it listens on, with the port that the system chose.
@@ -227,6 +258,11 @@ impl Listener {
     /// Whether it is a Unix socket, which its siblings share.
     pub(crate) fn is_unix(&self) -> bool {
         matches!(self.address, Address::Unix(_))
+    }
+
+    /// Whether the queue of connections is left to the process that has opened the socket.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.foreign
     }
 
     /// Accepts one connection in a turn of the driver, also on siblings that are made from now on,

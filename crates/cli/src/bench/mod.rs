@@ -1,10 +1,12 @@
-//! `ringway bench`: measures WebSocket echo next to raw TCP echo and other servers on this machine.
+//! `ringway bench`: measures WebSocket echo and fan-out next to raw TCP and other servers on this
+//! machine.
 
 pub(crate) mod cells;
 mod child;
 mod clock;
 mod connect;
 mod contestants;
+pub(crate) mod fanout;
 mod idle;
 mod machine;
 pub(crate) mod peers;
@@ -24,6 +26,7 @@ use crate::signals::Signals;
 use cells::Shape;
 use connect::Connecting;
 use contestants::{Contestant, EchoTarget, OURS, RunningContestants, contestants};
+use fanout::{FanoutCell, FanoutShape};
 use idle::{IdleResult, Levels};
 use machine::Machine;
 use progress::BenchProgress;
@@ -66,6 +69,7 @@ struct Bench {
 /// The results at the end of the bench, or at its interruption.
 #[derive(Default)]
 struct Found {
+    fanout: Vec<FanoutCell>,
     connect: Option<Connecting>,
     idle: Option<IdleResult>,
 }
@@ -100,7 +104,17 @@ pub(crate) fn run(arguments: &arguments::BenchArguments) -> Result<ExitOutcome, 
     } else {
         arguments.cells.clone()
     };
-    if let Some(wrong) = check_arguments(&shapes, arguments, files) {
+    let fanout_shapes = if !arguments.has(BenchPart::Fanout) {
+        Vec::new()
+    } else if arguments.fanout.is_empty() {
+        let max = files.map_or(u64::MAX, |files| files.saturating_sub(SPARE_FILES));
+        let mut shapes = fanout::default_shapes(arguments.quick);
+        shapes.retain(|shape| u64::from(shape.connections()) <= max);
+        shapes
+    } else {
+        arguments.fanout.clone()
+    };
+    if let Some(wrong) = check_arguments(&shapes, &fanout_shapes, arguments, files) {
         return usage(&wrong);
     }
     let output = ResultOutput::open(arguments.output.as_deref())?;
@@ -113,15 +127,18 @@ pub(crate) fn run(arguments: &arguments::BenchArguments) -> Result<ExitOutcome, 
     }
     let contestants = contestants(&arguments.peer);
     let mut cells: Vec<Cell> = shapes.iter().map(|shape| Cell::new(*shape, contestants.len())).collect();
+    let of_fanout = |shape: &FanoutShape| FanoutCell::new(*shape, &arguments.fanout_peer);
     // From here on this thread, and those that it starts, run on the generator's cores only.
     pinning::pin_thread(&bench.halves.generator)?;
-    let mut found = Found::default();
+    let mut found = Found { fanout: fanout_shapes.iter().map(of_fanout).collect(), ..Found::default() };
     let result = bench.measure(arguments, &contestants, &mut cells, &mut found);
     // An error after a signal is not reported: the signal may have stopped the servers too.
     let interrupted = bench.signals.caught();
     let failure = result.err().filter(|_| interrupted.is_none());
     let cells = entries(&cells, &contestants);
+    let fanout = fanout::entries(&found.fanout, &arguments.fanout_peer);
     if cells.is_empty()
+        && fanout.is_empty()
         && let Some(failure) = failure
     {
         return Err(failure);
@@ -132,8 +149,13 @@ pub(crate) fn run(arguments: &arguments::BenchArguments) -> Result<ExitOutcome, 
         version: env!("CARGO_PKG_VERSION"),
         started,
         machine,
-        plan: report::BenchPlan::new(&bench.effort, &shapes, names, &arguments.peer),
+        plan: report::BenchPlan {
+            fanout: fanout_shapes,
+            fanout_peers: arguments.fanout_peer.clone(),
+            ..report::BenchPlan::new(&bench.effort, &shapes, names, &arguments.peer)
+        },
         cells,
+        fanout,
         connect: found.connect,
         idle: found.idle,
         interrupted: interrupted.is_some(),
@@ -152,20 +174,40 @@ pub(crate) fn run(arguments: &arguments::BenchArguments) -> Result<ExitOutcome, 
 }
 
 /// Checks the command line for errors that no single flag has, and returns the first one.
-fn check_arguments(shapes: &[Shape], arguments: &arguments::BenchArguments, files: Option<u64>) -> Option<String> {
+fn check_arguments(
+    shapes: &[Shape],
+    fanout_shapes: &[FanoutShape],
+    arguments: &arguments::BenchArguments,
+    files: Option<u64>,
+) -> Option<String> {
     if let Some(shape) = cells::duplicate(shapes) {
         return Some(format!("--cells has {shape} twice: give each cell once"));
     }
-    if let Some(name) = peers::duplicate(&arguments.peer) {
-        return Some(format!("--peer has the name {name:?} twice: give each peer a name of its own"));
+    if let Some(shape) = fanout::duplicate(fanout_shapes) {
+        return Some(format!("--fanout has {shape} twice: give each cell once"));
+    }
+    for (flag, peers) in [("--peer", &arguments.peer), ("--fanout-peer", &arguments.fanout_peer)] {
+        if let Some(name) = peers::duplicate(peers) {
+            return Some(format!("{flag} has the name {name:?} twice: give each peer a name of its own"));
+        }
+    }
+    let asks_for_fanout = arguments.parts.contains(&BenchPart::Fanout)
+        || !arguments.fanout.is_empty()
+        || !arguments.fanout_peer.is_empty();
+    if asks_for_fanout && arguments.tls.tls_cert.is_some() {
+        return Some("fan-out is measured without TLS: leave out its flags or --tls-cert".into());
     }
     let max = files.map_or(u64::MAX, |files| files.saturating_sub(SPARE_FILES));
     let too_many = |shape: &&Shape| !arguments.cells.is_empty() && shape.connections as u64 > max;
-    shapes.iter().find(too_many).map(|shape| {
+    let cell = shapes.iter().find(too_many).map(|shape| ("--cells", shape.to_string(), shape.connections as u64));
+    let too_many = |shape: &&FanoutShape| u64::from(shape.connections()) > max;
+    let fanout = fanout_shapes.iter().find(too_many);
+    let fanout = fanout.map(|shape| ("--fanout", shape.to_string(), shape.connections().into()));
+    cell.or(fanout).map(|(flag, shape, connections)| {
         format!(
-            "--cells has {shape}, and this process may hold {max} connections: \
+            "{flag} has {shape}, and this process may hold {max} connections: \
              raise the limit of open files (`ulimit -n {}`) or give fewer connections",
-            shape.connections as u64 + SPARE_FILES
+            connections + SPARE_FILES
         )
     })
 }
@@ -183,13 +225,16 @@ impl Bench {
         found: &mut Found,
     ) -> Result<(), Failure> {
         let stop = &self.signals.stop;
-        let mut progress = self.progress(cells, contestants);
-        {
+        let mut progress = self.progress(arguments, cells, contestants, found);
+        if !cells.is_empty() || arguments.has(BenchPart::Connecting) {
             let Some(mut running) = RunningContestants::start(self, &arguments.peer)? else { return Ok(()) };
             rounds::measure_cells(self, cells, contestants, &mut running, &mut progress)?;
             if !stop.is_set() && arguments.has(BenchPart::Connecting) {
                 found.connect = connect::measure_connecting(self, contestants, &mut running, &mut progress)?;
             }
+        }
+        if !stop.is_set() && !found.fanout.is_empty() {
+            fanout::measure_fanout(self, &arguments.fanout_peer, &mut found.fanout, &mut progress)?;
         }
         if !stop.is_set() && arguments.has(BenchPart::Idle) {
             found.idle = idle::measure_idle(self, &arguments.peer, &mut progress)?;
@@ -197,14 +242,23 @@ impl Bench {
         Ok(())
     }
 
-    fn progress(&self, cells: &[Cell], contestants: &[Contestant]) -> BenchProgress {
+    fn progress(
+        &self,
+        arguments: &arguments::BenchArguments,
+        cells: &[Cell],
+        contestants: &[Contestant],
+        found: &Found,
+    ) -> BenchProgress {
         let effort = &self.effort;
         let handshakes = contestants.len() - OURS;
-        let runs = effort.rounds * cells.len() * contestants.len();
-        let steps = runs + (effort.rounds + idle::ROUNDS) * handshakes;
+        let part = |part, runs: usize| if arguments.has(part) { runs } else { 0 };
+        let steps = effort.rounds * cells.len() * contestants.len()
+            + fanout::steps(effort.rounds, found.fanout.len(), &arguments.fanout_peer)
+            + part(BenchPart::Connecting, effort.rounds * handshakes)
+            + part(BenchPart::Idle, idle::ROUNDS * handshakes);
         let of = |cell: &Cell| cell.shape.warmup(effort.warmup) + cell.shape.window(effort.window) + OVERHEAD;
-        let all: Duration = cells.iter().map(of).sum();
-        BenchProgress::new(steps, all / cells.len().max(1) as u32)
+        let all = cells.iter().map(of).chain(found.fanout.iter().map(|cell| cell.duration(effort)));
+        BenchProgress::new(steps, all.sum::<Duration>() / (cells.len() + found.fanout.len()).max(1) as u32)
     }
 
     /// A run of the generator against a contestant with a handshake.

@@ -72,7 +72,7 @@ impl Cell {
 
 /// Measures a window of this length. While no message comes back in it, repeats it with a longer
 /// one, at most [`MAX_REPEATS`] times.
-fn insist<T, E>(
+pub(super) fn insist<T, E>(
     window: Duration,
     stop: &Stop,
     mut take: impl FnMut(Duration) -> Result<Option<T>, E>,
@@ -232,7 +232,7 @@ fn sample(
 
 /// Runs a generator while a thread samples the server at both ends of its window. That thread
 /// inherits the cores of the caller, which are the generator's.
-fn sampled<R>(pid: u32, run: impl FnOnce(mpsc::Sender<processes::Edges>) -> R) -> (R, Option<ServerUse>) {
+pub(super) fn sampled<R>(pid: u32, run: impl FnOnce(mpsc::Sender<processes::Edges>) -> R) -> (R, Option<ServerUse>) {
     let (sender, edges) = mpsc::channel();
     std::thread::scope(|scope| {
         let watching = scope.spawn(move || processes::watch(pid, &edges));

@@ -64,12 +64,26 @@ pub(crate) fn serve(listener: &TcpListener, stop: impl AsFd) -> io::Result<()> {
 
 /// The number of a descriptor: it identifies the descriptor in events and is the index of a
 /// connection.
-fn key(of: &impl AsFd) -> u64 {
+pub(super) fn key(of: &impl AsFd) -> u64 {
     of.as_fd().as_raw_fd().unsigned_abs().into()
 }
 
 /// Accepts all pending connections.
 fn accept(listener: &TcpListener, epoll: &OwnedFd, connections: &mut Vec<Option<EpollConnection>>) -> io::Result<()> {
+    accept_all(listener, |stream| {
+        let index = key(&stream);
+        epoll::add(epoll, &stream, EventData::new_u64(index), EventFlags::IN)?;
+        let index = index as usize;
+        if connections.len() <= index {
+            connections.resize_with(index + 1, || None);
+        }
+        connections[index] = Some(EpollConnection { stream, unsent: Vec::new() });
+        Ok(())
+    })
+}
+
+/// Accepts all pending connections, and hands each to `add`.
+pub(super) fn accept_all(listener: &TcpListener, mut add: impl FnMut(TcpStream) -> io::Result<()>) -> io::Result<()> {
     loop {
         let stream = match listener.accept() {
             Ok((stream, _)) => stream,
@@ -80,13 +94,7 @@ fn accept(listener: &TcpListener, epoll: &OwnedFd, connections: &mut Vec<Option<
         };
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
-        let index = key(&stream);
-        epoll::add(epoll, &stream, EventData::new_u64(index), EventFlags::IN)?;
-        let index = index as usize;
-        if connections.len() <= index {
-            connections.resize_with(index + 1, || None);
-        }
-        connections[index] = Some(EpollConnection { stream, unsent: Vec::new() });
+        add(stream)?;
     }
 }
 
@@ -128,7 +136,7 @@ impl EpollConnection {
 }
 
 /// Writes once. Returns the number of bytes that the socket accepted, 0 if it is full.
-fn write(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
+pub(super) fn write(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
     match stream.write(bytes) {
         Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(0),
         result => result,

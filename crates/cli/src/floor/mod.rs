@@ -1,7 +1,8 @@
 //! `ringway floor`: the raw TCP echo (RFC 862) with which `bench` compares WebSocket echo, on our
-//! io_uring driver or on plain epoll.
+//! io_uring driver or on plain epoll; and the raw sends on epoll with which it compares fan-out.
 
 mod epoll;
+mod fanout;
 mod ring;
 #[cfg(test)]
 mod tests;
@@ -19,12 +20,15 @@ pub(crate) fn run(arguments: &Floor) -> Result<ExitOutcome, Failure> {
     let address: SocketAddr = arguments.listen.parse().map_err(|_| {
         Failure(format!("cannot listen on {:?}: give an address and a port, as 127.0.0.1:7", arguments.listen))
     })?;
-    if arguments.epoll { run_epoll(arguments, address) } else { ring::run(arguments, address) }
+    if arguments.epoll || arguments.fanout { run_epoll(arguments, address) } else { ring::run(arguments, address) }
 }
 
-/// Runs the echo on epoll, one thread for each core.
+/// Runs the echo on epoll, one thread for each core; or the fan-out, on the first core.
 fn run_epoll(arguments: &Floor, address: SocketAddr) -> Result<ExitOutcome, Failure> {
-    let cores = arguments.cores();
+    let mut cores = arguments.cores();
+    if arguments.fanout {
+        cores.truncate(1);
+    }
     let mut listeners = vec![epoll::listen(address)?];
     let address = listeners[0].local_addr()?;
     for _ in 1..cores.len() {
@@ -47,7 +51,9 @@ fn run_epoll(arguments: &Floor, address: SocketAddr) -> Result<ExitOutcome, Fail
                 let stop = &stop;
                 scope.spawn(move || {
                     core.map_or(Ok(()), placement::pin)?;
-                    Ok::<_, Failure>(epoll::serve(listener, stop)?)
+                    let served =
+                        if arguments.fanout { fanout::serve(listener, stop) } else { epoll::serve(listener, stop) };
+                    Ok::<_, Failure>(served?)
                 })
             })
             .collect();

@@ -16,7 +16,10 @@ use apps::push::{PushApp, PushCounts};
 use apps::sink::SinkApp;
 use apps::stall::StallApp;
 use ringway::placement::Assignment;
-use ringway::{Address, BufferConfig, Config, ConfigError, Handler, Limits, OriginPolicy, Running, Scheme};
+use ringway::{
+    Address, BufferConfig, Config, ConfigError, DrainReport, Handler, Limits, OriginPolicy, Running, Scheme,
+    ShardHandle,
+};
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -102,13 +105,13 @@ fn serve<H: Handler>(
         let handles = running.handles().to_vec();
         stdin::on_end(move || {
             notify::stopping();
-            for handle in handles {
-                // Only a stuck shard has a full mailbox, and there is no point in waiting for it.
-                let _ = handle.post(|_, shard| shard.stop());
-            }
+            handles.iter().for_each(ShardHandle::stop);
         })?;
     }
-    running.wait()?;
+    let reports = running.wait()?;
+    if let Some(drain) = DrainReport::sum(&reports) {
+        print(&format!("drained      {drain}\n"));
+    }
     Ok(ExitOutcome::Good)
 }
 
@@ -132,7 +135,11 @@ fn config(arguments: &Serve) -> Result<Config, ConfigError> {
         .write_timeout(arguments.write_timeout)?
         .close_timeout(arguments.close_timeout)?
         .close_limit(arguments.close_limit.unwrap_or(CLOSE_LIMIT.max(arguments.close_timeout)))?
+        .drain_delay(arguments.drain_delay)?
+        .drain_rate(arguments.drain_rate.0)?
         .stop_timeout(arguments.stop_timeout)?
+        .max_lifetime(arguments.max_lifetime)?
+        .lifetime_jitter(arguments.lifetime_jitter)?
         .origins(origins)?
         .subprotocols(arguments.subprotocol.iter().map(String::as_str))?
         .deflate(arguments.deflate.config())
@@ -148,6 +155,7 @@ fn limits_of(arguments: &Serve) -> Result<Limits, ConfigError> {
         .max_head(arguments.max_head)?
         .max_headers(arguments.max_headers)?
         .max_buffered(arguments.max_buffered)?
+        .low_water(arguments.low_water)?
         .max_connections(arguments.max_connections)?
         .max_memory(arguments.max_memory)?;
     let limits = arguments.admission.limits(limits)?;

@@ -36,6 +36,14 @@ impl StashedPayload {
         }
     }
 
+    /// The length of the payload in bytes.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Binary(bytes) => bytes.len(),
+        }
+    }
+
     /// The number of bytes of memory that it occupies.
     pub(crate) fn held(&self) -> usize {
         match self {

@@ -3,21 +3,24 @@
 use crate::api::connection::Connection;
 use crate::api::endpoint::Endpoint;
 use crate::api::handler::Handler;
-use crate::api::id::ConnectionId;
+use crate::api::id::{ConnectionId, TimerId};
 use crate::api::request::PeerAddress;
 use crate::api::response::Upgrade;
 use crate::api::topic::{Published, TopicLimit, TopicPolicy};
+use crate::run::readiness::Readiness;
 use crate::session::attempt::Attempt;
 use crate::session::link::{Link, SessionPhase};
 use crate::shard::core::{Core, Counters};
-use crate::shard::mailbox::{Mailbox, PostError};
+use crate::shard::drain::DrainReason;
+use crate::shard::mailbox::{Mailbox, MailboxCounts, PostError};
+use crate::shard::timers::TimerOwner;
 use crate::tls::table::ListenerTls;
 use ringway_codec::Prepared;
 use ringway_io::{Slot, Stats, Waker};
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The shard of a handler, lent to it for one call.
 ///
@@ -96,7 +99,7 @@ pub(crate) enum Command<S> {
     RequestUpgrade(Slot),
     Answer(Slot, Upgrade<S>),
     Terminate(Slot),
-    Stop,
+    Drain(DrainReason),
 }
 
 impl<H: Handler> Shard<'_, H> {
@@ -340,6 +343,50 @@ impl<H: Handler> Shard<'_, H> {
         self.command(Command::Answer(id.0, upgrade));
     }
 
+    /// Sets a timer of this shard: [`Handler::shard_timer`] is called once, not before this time has
+    /// passed, and at most 2 ms later unless the shard is busy. [`TimerId::token`] returns `token`
+    /// then. The number of timers is not limited; each takes 48 bytes and a look-up in a hash table.
+    /// For work that concerns no single connection, such as the end of a round of a game. For a
+    /// higher resolution than 1 ms, see [`wake_at`](Shard::wake_at).
+    ///
+    /// ```
+    /// use ringway::{Connection, Handler, Message, Request, Shard, TimerId, Upgrade};
+    /// use std::time::Duration;
+    ///
+    /// /// Tells all clients the end of each round.
+    /// struct Rounds;
+    ///
+    /// impl Handler for Rounds {
+    ///     type State = ();
+    ///
+    ///     fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
+    ///         Upgrade::accept(())
+    ///     }
+    ///
+    ///     fn start(&mut self, shard: &mut Shard<'_, Self>) {
+    ///         shard.set_timer(Duration::from_secs(30), 1);
+    ///     }
+    ///
+    ///     fn shard_timer(&mut self, shard: &mut Shard<'_, Self>, id: TimerId) {
+    ///         let text = format!("the end of round {}", id.token());
+    ///         shard.for_each_connection(|conn| drop(conn.send(Message::text(&text))));
+    ///         shard.set_timer(Duration::from_secs(30), id.token() + 1);
+    ///     }
+    ///
+    ///     fn message(&mut self, _: &mut Connection<'_, Self>, _: Message<'_>) {}
+    /// }
+    /// # let _ = Rounds;
+    /// ```
+    pub fn set_timer(&mut self, after: Duration, token: u64) -> TimerId {
+        self.core.set_user_timer(TimerOwner::Shard, after, token)
+    }
+
+    /// Cancels a timer of this shard. Returns `false` if the timer has fired, was cancelled before,
+    /// or belongs to a connection. Costs O(1).
+    pub fn cancel_timer(&mut self, id: TimerId) -> bool {
+        self.core.timers.clear(TimerOwner::Shard, id)
+    }
+
     /// Calls [`Handler::woken`] once at `when`, or as soon afterwards as a turn begins. A later
     /// call replaces an earlier one.
     ///
@@ -359,10 +406,30 @@ impl<H: Handler> Shard<'_, H> {
         self.surroundings.control().handle.clone()
     }
 
-    /// Stops this shard: it accepts no more connections, closes its own with 1001, and ends when
-    /// all have ended or after [`Config::stop_timeout`](crate::Config::stop_timeout).
+    /// Stops this shard, as [`Shard::drain`] with [`DrainReason::Stop`] does.
     pub fn stop(&mut self) {
-        self.command(Command::Stop);
+        self.drain(DrainReason::Stop);
+    }
+
+    /// Drains this shard: it ends accepting, closes its connections, and ends when all have ended,
+    /// or after [`Config::drain_delay`](crate::Config::drain_delay) and
+    /// [`Config::stop_timeout`](crate::Config::stop_timeout). The
+    /// [guide](crate::guide::running#draining) has the order. Has no effect if it drains already.
+    pub fn drain(&mut self, reason: DrainReason) {
+        self.command(Command::Drain(reason));
+    }
+
+    /// Whether this shard has begun to drain. Costs nothing.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.core.drain.is_some()
+    }
+
+    /// Whether the server wants new connections: the state that all shards share. It becomes
+    /// draining with the first shard that drains.
+    #[must_use]
+    pub fn readiness(&self) -> &Readiness {
+        &self.core.readiness
     }
 
     pub(super) fn command(&mut self, command: Command<H::State>) {
@@ -435,11 +502,20 @@ impl<H: Handler> ShardHandle<H> {
 
     /// Stops the shard, as [`Shard::stop`] does. Never blocks, and works when the mailbox is full.
     pub fn stop(&self) {
-        self.mailbox.request_stop();
+        self.drain(DrainReason::Stop);
     }
 
-    pub(crate) fn is_stop_requested(&self) -> bool {
-        self.mailbox.is_stop_requested()
+    /// Drains the shard, as [`Shard::drain`] does. Never blocks, and works when the mailbox is full.
+    pub fn drain(&self, reason: DrainReason) {
+        self.mailbox.request_drain(reason);
+    }
+
+    pub(crate) fn mailbox_counts(&self) -> Arc<MailboxCounts> {
+        self.mailbox.counts()
+    }
+
+    pub(crate) fn requested_drain(&self) -> Option<DrainReason> {
+        self.mailbox.requested_drain()
     }
 
     /// Takes all queued work.

@@ -28,12 +28,27 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # Stopping
+//! # Draining
 //!
-//! A shard that stops accepts no more connections and closes its own with 1001. It ends when they
-//! have ended, or after [`Config::stop_timeout`]. [`Running::stop`] stops all shards;
-//! [`Shard::stop`] and [`ShardHandle::stop`] stop one. None of these calls waits, and they work
-//! when the mailbox of the shard is full.
+//! A shard that ends drains first. [`DrainReason::Stop`] is the end of the server, with 1001;
+//! [`DrainReason::HandOver`] closes with 1012, because another process has the listening sockets
+//! already. The order of a stop:
+//!
+//! 1. [`Readiness`] is false, so that a health check fails, and connections are still accepted, for
+//!    [`Config::drain_delay`].
+//! 2. The accepts are cancelled, and the connections that wait in the queues of the listeners are
+//!    accepted. From here on each request for a WebSocket is answered with 503; other requests go to
+//!    [`Handler::request`]. The queue of a socket that another process has opened is left to it.
+//! 3. Open connections get a close frame, in random order, [`Config::drain_rate`] per second.
+//! 4. [`Config::stop_timeout`] after the first step, what is left is dropped.
+//!
+//! A hand-over ends accepting at once and leaves the queues to the successor; opening handshakes in
+//! progress are completed, and then closed. [`ShardReport::drain`] and the log (level info) have the
+//! number of connections by their end.
+//!
+//! [`Running::stop`] and [`Running::drain`] drain all shards; [`Shard::drain`] and
+//! [`ShardHandle::drain`] drain one. None of these calls waits, and they work when the mailbox of
+//! the shard is full. Time in which the process is stopped does not count.
 //!
 //! [`Running::stop_on_signals`] stops the shards at the first SIGINT or SIGTERM; the second one has
 //! its default action and ends the process. When one shard fails, [`Running::wait`] stops the
@@ -55,8 +70,15 @@
 //!
 //! Next: [being a client](super::clients).
 //!
+//! [`Config::drain_delay`]: crate::Config::drain_delay
+//! [`Config::drain_rate`]: crate::Config::drain_rate
 //! [`Config::stop_timeout`]: crate::Config::stop_timeout
+//! [`DrainReason::HandOver`]: crate::DrainReason::HandOver
+//! [`DrainReason::Stop`]: crate::DrainReason::Stop
+//! [`Handler::request`]: crate::Handler::request
+//! [`Readiness`]: crate::Readiness
 //! [`Running`]: crate::Running
+//! [`Running::drain`]: crate::Running::drain
 //! [`Running::stop`]: crate::Running::stop
 //! [`Running::stop_on_signals`]: crate::Running::stop_on_signals
 //! [`Running::wait`]: crate::Running::wait
@@ -66,8 +88,9 @@
 //! [`Server::run`]: crate::Server::run
 //! [`Server::start`]: crate::Server::start
 //! [`Shard::counters`]: crate::Shard::counters
-//! [`Shard::stop`]: crate::Shard::stop
-//! [`ShardHandle::stop`]: crate::ShardHandle::stop
+//! [`Shard::drain`]: crate::Shard::drain
+//! [`ShardHandle::drain`]: crate::ShardHandle::drain
 //! [`ShardReport`]: crate::ShardReport
+//! [`ShardReport::drain`]: crate::ShardReport::drain
 //! [`UringUnavailable`]: crate::UringUnavailable
 //! [`raise_descriptor_limit`]: crate::raise_descriptor_limit

@@ -4,11 +4,13 @@ use super::driver::{SelectedDriver, open_epoll, open_uring};
 use super::error::StartError;
 use super::memory;
 use super::placement::{self, Assignment};
+use super::readiness::Readiness;
 use super::running::{Certificates, ConfigsInUse, Running, ShardResult};
 use crate::admission::gate::Gate;
 use crate::api::handler::Handler;
 use crate::api::shard::{Shard, ShardHandle};
 use crate::config::{Config, Limits, Shards};
+use crate::metrics::published::Published;
 use crate::shard::event_loop::EventLoop;
 use crate::shard::mailbox::PostError;
 use crate::tls::table::ListenerTls;
@@ -67,9 +69,12 @@ impl Launch {
             );
         }
         let limits = Limits { max_memory: Some(max_memory), ..self.limits };
+        // Each shard has its share of the rate.
+        let drain_rate = self.config.drain_rate.map(|rate| rate.div_ceil(cores.len() as u32));
+        let readiness = Readiness::default();
         let gate =
             self.config.admission.is_active().then(|| Arc::new(Gate::new(&self.config.admission, Instant::now())));
-        let config = Arc::new(self.config);
+        let config = Arc::new(Config { drain_rate, ..self.config });
         let desks = Exchange::desks(cores.len(), limits.max_published);
         let (ended, ends) = mpsc::channel();
         let certificates: Arc<Certificates> = Arc::default();
@@ -91,6 +96,8 @@ impl Launch {
             certificates: Arc::downgrade(&certificates),
             tls_library,
             in_use: Arc::clone(&in_use),
+            readiness: readiness.clone(),
+            published: cores.iter().map(|_| Arc::new(Published::new())).collect(),
             exchange: Arc::clone(desks[0].exchange()),
             publishers: AtomicUsize::new(0),
         };
@@ -99,7 +106,21 @@ impl Launch {
             let (config, make, ended, tls) = (Arc::clone(&config), Arc::clone(&make), ended.clone(), tls.clone());
             let (certificates, gate) = (Arc::clone(&certificates), gate.clone());
             let is_uring = matches!(driver, SelectedDriver::Uring(_));
-            let start = ShardStart { index, desk, listeners, tls, gate, config, limits, make, report, ended };
+            let (readiness, published) = (readiness.clone(), Arc::clone(&running.published[index]));
+            let start = ShardStart {
+                index,
+                desk,
+                listeners,
+                tls,
+                gate,
+                config,
+                limits,
+                readiness,
+                make,
+                report,
+                ended,
+                published,
+            };
             let thread = thread::Builder::new().name(format!("ringway-{index}")).spawn(move || {
                 // Reading them again ends with the last shard.
                 let _certificates = certificates;
@@ -132,6 +153,7 @@ impl Launch {
         match reloads {
             Ok(reloads) => {
                 let _ = certificates.set(reloads); // It was empty.
+                readiness.started();
                 Ok(running)
             }
             Err(error) => running.abandon(StartError::Thread(error)),
@@ -201,15 +223,18 @@ struct ShardStart<H: Handler> {
     gate: Option<Arc<Gate>>,
     config: Arc<Config>,
     limits: Limits,
+    readiness: Readiness,
     make: Arc<dyn Fn(usize) -> H + Send + Sync>,
     report: mpsc::SyncSender<Result<ShardHandle<H>, StartError>>,
     ended: mpsc::Sender<usize>,
+    published: Arc<Published>,
 }
 
 impl<H: Handler> ShardStart<H> {
     /// Opens the driver on the calling thread, and runs the shard on it to its end.
     fn run<D: Driver>(self, open: impl FnOnce(&Config, &Limits) -> Result<D, StartError>) -> ShardResult {
-        let Self { index, desk, listeners, tls, gate, config, limits, make, report, ended } = self;
+        let Self { index, desk, listeners, tls, gate, config, limits, readiness, make, report, ended, published } =
+            self;
         // Before the driver is opened, which reads it.
         if let Some(slack) = config.timer_slack
             && let Err(error) = set_timer_slack(slack)
@@ -234,6 +259,8 @@ impl<H: Handler> ShardStart<H> {
         let mut event_loop = EventLoop::new(index, driver, config, limits, handle, make(index), Instant::now());
         event_loop.join(desk);
         event_loop.use_tls(tls);
+        event_loop.use_readiness(readiness);
+        event_loop.publish_to(published);
         if let Some(gate) = gate {
             event_loop.use_gate(gate);
         }

@@ -8,6 +8,7 @@ mod launch;
 mod listening;
 mod memory;
 pub mod placement;
+pub(crate) mod readiness;
 pub(crate) mod running;
 pub(crate) mod server;
 mod signals;

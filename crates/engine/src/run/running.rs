@@ -2,10 +2,14 @@
 
 use super::error::{RunError, StartError};
 use super::placement::Assignment;
+use super::readiness::Readiness;
 use super::signals;
 use crate::api::handler::Handler;
 use crate::api::shard::ShardHandle;
+use crate::metrics::published::Published;
+use crate::metrics::snapshot::{Metrics, MetricsReader};
 use crate::shard::core::Counters;
+use crate::shard::drain::{DrainReason, DrainReport};
 use crate::tls::{ServedCertificate, TlsConfig, TlsReload};
 use crate::topics::exchange::Exchange;
 use crate::topics::publisher::Publisher;
@@ -45,10 +49,12 @@ pub struct ShardReport {
     pub stats: Stats,
     /// The counters of the shard.
     pub counters: Counters,
+    /// What its drain has done; `None` if it ended without one.
+    pub drain: Option<DrainReport>,
 }
 
 /// The result of the thread of a shard.
-pub(crate) type ShardResult = io::Result<(Stats, Counters)>;
+pub(crate) type ShardResult = io::Result<(Stats, Counters, Option<DrainReport>)>;
 
 /// Running shards. Dropping this value leaves them running.
 ///
@@ -81,6 +87,9 @@ pub struct Running<H: Handler> {
     /// `None` without TLS.
     pub(super) tls_library: Option<String>,
     pub(super) in_use: ConfigsInUse,
+    pub(super) readiness: Readiness,
+    /// The numbers of the shards.
+    pub(super) published: Vec<Arc<Published>>,
     pub(super) exchange: Arc<Exchange>,
     /// The number of publishers that were created.
     pub(super) publishers: AtomicUsize,
@@ -151,6 +160,20 @@ impl<H: Handler> Running<H> {
         &self.handles
     }
 
+    /// The numbers of all shards, as of the end of their last turns.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        self.metrics_reader().read()
+    }
+
+    /// Reads the numbers of all shards from any thread, as long as it exists: for an exporter of
+    /// metrics.
+    #[must_use]
+    pub fn metrics_reader(&self) -> MetricsReader {
+        let mailboxes = self.handles.iter().map(ShardHandle::mailbox_counts);
+        MetricsReader { shards: self.published.iter().cloned().zip(mailboxes).collect() }
+    }
+
     /// Publishes messages to the subscribers of all shards from any thread. Each call returns a
     /// publisher that uses the next shard; clones of one use the same shard.
     #[must_use]
@@ -158,10 +181,24 @@ impl<H: Handler> Running<H> {
         Publisher::new(Arc::clone(&self.exchange), self.publishers.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Stops all shards, as [`Shard::stop`](crate::Shard::stop) does. Does not block; call
-    /// [`Running::wait`] to wait for their end.
+    /// Whether new connections are wanted, for health checks. It outlives this value.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        self.readiness.clone()
+    }
+
+    /// Stops all shards, as [`Running::drain`] with [`DrainReason::Stop`] does.
     pub fn stop(&self) {
-        stop(&self.handles);
+        self.drain(DrainReason::Stop);
+    }
+
+    /// Drains all shards, as [`Shard::drain`](crate::Shard::drain) does. Does not block; call
+    /// [`Running::wait`] to wait for their end. The [guide](crate::guide::running#draining) has the
+    /// order.
+    pub fn drain(&self, reason: DrainReason) {
+        // Before the first shard gets to it: a health check must not pass on another shard.
+        self.readiness.drain();
+        drain(&self.handles, reason);
     }
 
     /// Reads the files of all [`TlsConfig`](crate::TlsConfig)s again. Does not block; the files are
@@ -191,9 +228,11 @@ impl<H: Handler> Running<H> {
         let handles = self.handles.clone();
         let certificates = Weak::clone(&self.certificates);
         let has_files = certificates.upgrade().is_some_and(|of| of.get().is_some_and(|reloads| !reloads.is_empty()));
+        let readiness = self.readiness.clone();
         let stop = move || {
             before();
-            stop(&handles);
+            readiness.drain();
+            drain(&handles, DrainReason::Stop);
         };
         signals::watch(stop, has_files.then_some(move || reload(&certificates)))
     }
@@ -212,23 +251,28 @@ impl<H: Handler> Running<H> {
         while let Ok(index) = ends.recv() {
             let error = match self.threads[index].take().map(JoinHandle::join) {
                 None => continue,
-                Some(Ok(Ok((stats, counters)))) => {
-                    reports.push(ShardReport { index, core: self.assignment.cores()[index], stats, counters });
+                Some(Ok(Ok((stats, counters, drain)))) => {
+                    let core = self.assignment.cores()[index];
+                    reports.push(ShardReport { index, core, stats, counters, drain });
                     continue;
                 }
                 Some(Ok(Err(error))) => RunError::Shard(index, error),
                 Some(Err(_)) => RunError::Panicked(index),
             };
-            stop(&self.handles);
+            self.readiness.drain();
+            drain(&self.handles, DrainReason::Stop);
             first.get_or_insert(error);
         }
         reports.sort_by_key(|report| report.index);
+        if let Some(drain) = DrainReport::sum(&reports) {
+            tracing::info!(reason = ?drain.reason, "drained: {drain}");
+        }
         first.map_or(Ok(reports), Err)
     }
 
     /// Stops the shards that have started, after another could not start.
     pub(super) fn abandon<T>(self, error: StartError) -> Result<T, StartError> {
-        stop(&self.handles);
+        self.drain(DrainReason::Stop);
         for thread in self.threads.into_iter().flatten() {
             let _ = thread.join();
         }
@@ -251,9 +295,9 @@ fn reload(certificates: &Weak<Certificates>) {
     }
 }
 
-/// Stops shards.
-fn stop<H: Handler>(handles: &[ShardHandle<H>]) {
-    handles.iter().for_each(ShardHandle::stop);
+/// Drains shards.
+fn drain<H: Handler>(handles: &[ShardHandle<H>], reason: DrainReason) {
+    handles.iter().for_each(|handle| handle.drain(reason));
 }
 
 #[cfg(test)]
@@ -327,7 +371,7 @@ mod tests {
         running.stop();
         let reports = running.wait().expect("they end without an error");
         assert_eq!(reports.iter().map(|report| report.index).collect::<Vec<_>>(), [0, 1]);
-        stop(&handles);
+        drain(&handles, DrainReason::Stop);
         assert_eq!(handles[0].post(|_, _| {}), Err(PostError::Ended));
     }
 

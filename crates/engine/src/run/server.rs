@@ -218,7 +218,8 @@ impl Server {
     }
 
     /// Runs until SIGINT or SIGTERM. The connections are then closed with 1001, and the shards end
-    /// within [`Config::stop_timeout`]. A second signal ends the process at once.
+    /// within [`Config::drain_delay`] and [`Config::stop_timeout`]. A second signal ends the process
+    /// at once.
     ///
     /// # Errors
     /// [`ServeError::Start`] as [`Server::start`], [`ServeError::Run`] as

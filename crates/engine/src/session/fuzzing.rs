@@ -14,6 +14,7 @@ use crate::api::message::Message;
 use crate::api::response::{Response, Upgrade};
 use crate::config::{Config, Deflate, Limits};
 use crate::shard::core::{Action, Core};
+use crate::shard::drain::DrainReason;
 use http::StatusCode;
 use ringway_codec::{CloseCode, Decoder, Event, OpCode, Prepared, Role, SpillPool, encode_close};
 use ringway_io::{BufferConfig, Cause, Output, Pool, Slot};
@@ -68,10 +69,10 @@ impl Application<u8> for Acting {
                 link.reply(message, true, core);
                 link.send_prepared(&self.prepared, core);
             }
-            Some(b'p') => link.pause(),
+            Some(b'p') => link.pause(core),
             Some(b'q') => {
                 link.reply(message, true, core);
-                link.pause();
+                link.pause(core);
             }
             Some(b'x') => link.handler_panicked(core),
             Some(b'c') => {
@@ -292,7 +293,7 @@ fn step(
             }
             0 => session.ended(Cause::Finished, core),
             1 => session.ended(Cause::Reset, core),
-            2 => session.stop(core),
+            2 => session.drain(DrainReason::Stop, core),
             _ => session.shed(core),
         },
         _ => match arg % 4 {

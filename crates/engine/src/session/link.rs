@@ -10,6 +10,7 @@ use super::outbox::Outbox;
 use crate::api::close::{CloseReason, Ending};
 use crate::api::error::ConnectError;
 use crate::api::message::{Body, Message, StashedPayload};
+use crate::metrics::{ConnectionState, PauseCause};
 use crate::shard::clock::TICK;
 use crate::shard::core::Core;
 use crate::shard::memory::{Memory, Pressure};
@@ -46,6 +47,17 @@ pub(crate) enum SessionPhase {
     Lingering,
 }
 
+impl SessionPhase {
+    /// The state as metrics count it.
+    pub(crate) fn state(self) -> ConnectionState {
+        match self {
+            Self::Connecting | Self::Held | Self::Handshaking | Self::Deferred => ConnectionState::Opening,
+            Self::Open => ConnectionState::Open,
+            Self::Closing | Self::ShuttingDown(_) | Self::Lingering => ConnectionState::Closing,
+        }
+    }
+}
+
 /// One bit of a session's state. The four highest bits of the 16 are the connection's
 /// [`Compression`].
 #[derive(Clone, Copy)]
@@ -58,15 +70,15 @@ pub(super) enum SessionFlag {
     Receiving = 4,
     /// The handler has paused the connection.
     PausedByHandler = 8,
-    /// More output is queued than the high-water mark: nothing is received before the peer has read
-    /// half of it.
+    /// More output is queued than the high-water mark: no message is delivered before it has fallen
+    /// to the low-water mark.
     PausedByBacklog = 16,
     /// The shard is near its memory limit, and this connection is among the largest holders:
     /// nothing is received.
     PausedByMemory = 32,
     /// The connection has used up its budget for a turn: its input waits for the next one.
     Waiting = 64,
-    /// `drained` is called when the outbox is empty.
+    /// `drained` is called when the output falls to the low-water mark, or is empty.
     WantsDrained = 128,
     /// `open` was called.
     Opened = 256,
@@ -79,8 +91,19 @@ pub(super) enum SessionFlag {
 }
 
 /// With any of these flags nothing is received.
-const NOT_RECEIVING: u16 =
-    SessionFlag::PeerFinished as u16 | SessionFlag::PausedByBacklog as u16 | SessionFlag::PausedByMemory as u16;
+const NOT_RECEIVING: u16 = SessionFlag::PeerFinished as u16 | SessionFlag::PausedByMemory as u16;
+
+/// The bytes of pongs that are queued above the high-water mark. Then nothing is received.
+const CONTROL_ROOM: u32 = 4096;
+
+/// The flag of a cause.
+fn pause_flag(cause: PauseCause) -> SessionFlag {
+    match cause {
+        PauseCause::Handler => SessionFlag::PausedByHandler,
+        PauseCause::Backlog => SessionFlag::PausedByBacklog,
+        PauseCause::Memory => SessionFlag::PausedByMemory,
+    }
+}
 
 /// The position of the compression in the flags.
 const COMPRESSION_SHIFT: u32 = 12;
@@ -113,6 +136,8 @@ pub(super) struct Cold {
     pub(super) deadlines: Deadlines,
     /// The results of the opening handshake, during the call of `open`.
     pub(super) agreed: Option<Box<Agreed>>,
+    /// The bytes of pongs queued since the connection was paused for its backlog.
+    pongs: u32,
 }
 
 /// Stashed input: a decoded message, if any, and the bytes after it.
@@ -145,6 +170,7 @@ impl Cold {
             && self.stash.is_none()
             && self.reason.is_none()
             && self.deflater.is_none()
+            && self.pongs == 0
             && self.deadlines.is_idle()
     }
 }
@@ -178,6 +204,16 @@ impl<S> Link<S> {
 
     pub(crate) fn phase(&self) -> SessionPhase {
         self.phase
+    }
+
+    /// Changes the phase, and counts the connection by its new state.
+    #[inline]
+    pub(super) fn set_phase(&mut self, phase: SessionPhase, core: &mut Core) {
+        let (from, to) = (self.phase.state(), phase.state());
+        if from != to {
+            core.meters.moved(from, to);
+        }
+        self.phase = phase;
     }
 
     /// Whether messages can be sent: no close frame has been sent yet.
@@ -274,15 +310,14 @@ impl<S> Link<S> {
     /// Pauses receiving, near the memory limit of the shard. Returns whether it was not paused for
     /// memory before.
     pub(crate) fn pause_for_memory(&mut self, core: &mut Core) -> bool {
-        let new = !self.is(SessionFlag::PausedByMemory);
-        self.set(SessionFlag::PausedByMemory);
+        let new = self.begin_pause(PauseCause::Memory, core);
         self.mark_dirty(core);
         new
     }
 
     /// Resumes receiving after a pause for memory.
     pub(crate) fn resume_from_memory(&mut self, core: &mut Core) {
-        self.unset(SessionFlag::PausedByMemory);
+        self.end_pause(PauseCause::Memory, core);
         self.last_active = core.tick();
         self.mark_dirty(core);
     }
@@ -302,6 +337,7 @@ impl<S> Link<S> {
     /// Appends a message to the outbox, compressed if `compress` requests it, or by default if it
     /// is long enough.
     pub(crate) fn send_message(&mut self, kind: MessageKind, payload: &[u8], compress: Option<bool>, core: &mut Core) {
+        core.meters.sent_size.record_size(payload.len());
         if !self.compresses(payload.len(), compress, core) {
             return self.send(kind.into(), payload, core);
         }
@@ -351,6 +387,7 @@ impl<S> Link<S> {
             self.send_message(kind, &whole, compress, core);
             return core.memory.give(whole);
         }
+        core.meters.sent_size.record_size(head.len() + body.len());
         let key = self.mask_key(core);
         self.outbox.append(&mut core.memory, |out| encode_parts(kind.into(), head, body, key, out));
         self.mark_dirty(core);
@@ -358,6 +395,12 @@ impl<S> Link<S> {
 
     /// Appends a prepared frame to the outbox.
     pub(crate) fn send_prepared(&mut self, prepared: &Prepared, core: &mut Core) {
+        core.meters.sent_size.record_size(prepared.payload().len());
+        self.queue_prepared(prepared, core);
+    }
+
+    /// Appends a prepared frame to the outbox. A delivery of a topic is counted by its caller.
+    fn queue_prepared(&mut self, prepared: &Prepared, core: &mut Core) {
         let frame = if self.compresses(prepared.payload().len(), prepared.is_to_be_compressed(), core) {
             self.deflated(prepared, core)
         } else {
@@ -397,7 +440,8 @@ impl<S> Link<S> {
                     && !self.compresses(len, compress, core)
                     && self.outbox.takes_in_place(len)
                 {
-                    self.outbox.reply_in_place(incoming);
+                    core.meters.sent_size.record_size(len);
+                    self.outbox.reply_in_place(incoming, &mut core.memory);
                     self.mark_dirty(core);
                 } else {
                     self.send_message(incoming.kind(), incoming.payload(), compress, core);
@@ -435,21 +479,42 @@ impl<S> Link<S> {
     // Backpressure.
 
     /// Whether a message of `len` bytes can be queued; a message of any size can if nothing is
-    /// queued. If not, `drained` is called when the outbox is empty.
-    pub(crate) fn has_room(&mut self, len: usize, core: &Core) -> bool {
+    /// queued. If not, `drained` is called later ([`has_drained`](Link::has_drained)).
+    pub(crate) fn has_room(&mut self, len: usize, core: &mut Core) -> bool {
         if !self.is_open() {
             return false;
         }
         let waiting = self.outbox.bytes();
-        let room = waiting == 0 || waiting.saturating_add(len) <= core.limits.max_buffered;
+        let frame = len.saturating_add(self.header_len(len));
+        let room = waiting == 0 || waiting.saturating_add(frame) <= core.limits.max_buffered;
         if !room {
             self.set(SessionFlag::WantsDrained);
+            core.counters.handed_back += 1;
         }
         room
     }
 
+    /// The length of the header of a frame with `len` bytes of payload (RFC 6455 section 5.2).
+    fn header_len(&self, len: usize) -> usize {
+        let mask = if self.is(SessionFlag::Client) { 4 } else { 0 };
+        mask + match len {
+            0..=125 => 2,
+            126..=0xffff => 4,
+            _ => 10,
+        }
+    }
+
+    /// Whether a send that has completed calls for `drained`, if that is wanted: it has brought the
+    /// output from above the low-water mark, `before` bytes, to the mark or below, or nothing is
+    /// left. Output that never exceeds the mark has drained when nothing is left.
+    #[inline]
+    pub(super) fn has_drained(&self, before: usize, core: &Core) -> bool {
+        let (left, low) = (self.outbox.bytes(), core.limits.low_mark());
+        left == 0 || (before > low && left <= low)
+    }
+
     /// The number of queued bytes, if a send is in flight: further output is queued behind it, and
-    /// `drained` is called when the outbox is empty.
+    /// `drained` is called later ([`has_drained`](Link::has_drained)).
     pub(crate) fn queued(&mut self) -> Option<usize> {
         self.is(SessionFlag::Sending).then(|| {
             self.set(SessionFlag::WantsDrained);
@@ -458,17 +523,51 @@ impl<S> Link<S> {
     }
 
     /// Stops the delivery of messages.
-    pub(crate) fn pause(&mut self) {
+    pub(crate) fn pause(&mut self, core: &mut Core) {
         // During closing, the peer's close frame would be behind the input that a pause stashes.
         if self.is_open() {
-            self.set(SessionFlag::PausedByHandler);
+            self.begin_pause(PauseCause::Handler, core);
         }
     }
 
     /// Resumes the delivery of messages, at the end of the turn.
     pub(crate) fn resume(&mut self, core: &mut Core) {
-        self.unset(SessionFlag::PausedByHandler);
+        self.end_pause(PauseCause::Handler, core);
         self.mark_dirty(core);
+    }
+
+    /// Pauses for a cause, and counts it. Returns whether it was not paused for it before.
+    pub(super) fn begin_pause(&mut self, cause: PauseCause, core: &mut Core) -> bool {
+        let flag = pause_flag(cause);
+        let new = !self.is(flag);
+        if new {
+            self.set(flag);
+            core.meters.paused(cause);
+        }
+        new
+    }
+
+    /// Whether receiving is paused for a cause.
+    #[cfg(test)]
+    pub(crate) fn is_paused_by(&self, cause: PauseCause) -> bool {
+        self.is(pause_flag(cause))
+    }
+
+    /// Ends the pause for a cause, if there is one.
+    pub(super) fn end_pause(&mut self, cause: PauseCause, core: &mut Core) {
+        let flag = pause_flag(cause);
+        if self.is(flag) {
+            self.unset(flag);
+            core.meters.resumed(cause);
+        }
+    }
+
+    /// Takes the connection out of the counts, at its end.
+    pub(super) fn uncount(&mut self, core: &mut Core) {
+        for cause in [PauseCause::Handler, PauseCause::Backlog, PauseCause::Memory] {
+            self.end_pause(cause, core);
+        }
+        core.meters.left(self.phase.state());
     }
 
     /// Whether messages are stashed rather than delivered: the handler has paused the connection,
@@ -478,14 +577,42 @@ impl<S> Link<S> {
         self.flags & (SessionFlag::PausedByHandler as u16 | SessionFlag::PausedByBacklog as u16) != 0
     }
 
-    /// Whether more than `max_buffered` bytes are queued; if so, receiving pauses until the peer
-    /// has read half of that.
+    /// Whether more than `max_buffered` bytes are queued, or were and have not fallen to the
+    /// low-water mark since: then messages are stashed.
     #[inline]
-    pub(super) fn is_backlogged(&mut self, core: &Core) -> bool {
-        if self.outbox.bytes() > core.limits.max_buffered {
-            self.set(SessionFlag::PausedByBacklog);
+    pub(super) fn is_backlogged(&mut self, core: &mut Core) -> bool {
+        if self.outbox.bytes() > core.limits.max_buffered && self.begin_pause(PauseCause::Backlog, core) {
+            core.counters.backlog_pauses += 1;
         }
         self.is(SessionFlag::PausedByBacklog)
+    }
+
+    /// Whether pings of a backlogged peer can be answered: pongs of up to [`CONTROL_ROOM`] bytes
+    /// have room above the high-water mark, so that a peer that does not read can still ping and
+    /// close.
+    #[inline]
+    pub(super) fn has_control_room(&self) -> bool {
+        self.cold.as_ref().is_none_or(|cold| cold.pongs < CONTROL_ROOM)
+    }
+
+    /// Answers a ping. Returns whether another one can be answered.
+    #[inline]
+    pub(super) fn send_pong(&mut self, payload: &[u8], core: &mut Core) -> bool {
+        self.send(OpCode::Pong, payload, core);
+        if !self.is_backlogged(core) {
+            return true;
+        }
+        self.cold().pongs += (self.header_len(payload.len()) + payload.len()) as u32;
+        self.has_control_room()
+    }
+
+    /// Continues the delivery of messages, after the output has fallen to the low-water mark.
+    pub(super) fn end_backlog(&mut self, core: &mut Core) {
+        self.end_pause(PauseCause::Backlog, core);
+        self.last_active = core.tick();
+        if let Some(cold) = &mut self.cold {
+            cold.pongs = 0;
+        }
     }
 
     #[inline]
@@ -562,14 +689,15 @@ impl<S> Link<S> {
         }
     }
 
-    /// Whether the driver should receive. A connection paused by its handler receives until there
-    /// is a message to stash, so that pings and a close in front of it are still answered; one
-    /// whose peer does not read receives nothing, because the pongs would be queued as well.
+    /// Whether the driver should receive. A connection paused by its handler, or whose peer does
+    /// not read, receives until there is a message to stash, so that pings and a close in front of
+    /// it are still answered. If there is no room for pongs, it receives nothing.
     #[inline]
     pub(super) fn should_receive(&self) -> bool {
         !matches!(self.phase, SessionPhase::Connecting | SessionPhase::Deferred)
             && self.flags & NOT_RECEIVING == 0
             && !self.has_stash()
+            && (!self.is(SessionFlag::PausedByBacklog) || self.has_control_room())
     }
 
     // Closing (RFC 6455 section 7).
@@ -582,12 +710,12 @@ impl<S> Link<S> {
         }
         core.unsubscribe_all(self.slot);
         self.send(OpCode::Close, payload, core);
-        self.phase = SessionPhase::Closing;
+        self.set_phase(SessionPhase::Closing, core);
         let text = if code == CloseCode::NO_STATUS { String::new() } else { text.to_owned() };
         self.cold().reason = Some(CloseReason { code, text, ending: Ending::Unanswered });
         // Stashed messages are no longer delivered, and the peer's close frame is behind them.
-        self.unset(SessionFlag::PausedByHandler);
-        self.unset(SessionFlag::PausedByBacklog);
+        self.end_pause(PauseCause::Handler, core);
+        self.end_pause(PauseCause::Backlog, core);
         self.set_close_timer(core);
     }
 
@@ -630,6 +758,7 @@ impl<S> Link<S> {
         if self.is_terminated() {
             return;
         }
+        core.meters.violations.violated(error.close_code());
         self.fail(error.close_code(), &error.to_string(), Ending::Violation(error), core);
     }
 
@@ -666,7 +795,7 @@ impl<S> Link<S> {
 
     /// Stops receiving, sends the queued output and closes, within the close timeout.
     pub(super) fn begin_shutdown(&mut self, mode: CloseMode, core: &mut Core) {
-        self.phase = SessionPhase::ShuttingDown(mode);
+        self.set_phase(SessionPhase::ShuttingDown(mode), core);
         if let Some(cold) = &mut self.cold {
             cold.stash = None;
         }
@@ -868,7 +997,8 @@ impl<S> Link<S> {
                 self.cold().deadlines.pinged_at = Some(probe.acknowledged(self.slot).unwrap_or_default());
             }
             self.set(SessionFlag::Pinged);
-            self.send(OpCode::Ping, b"", core);
+            let payload = core.meters.ping_payload(core.now());
+            self.send(OpCode::Ping, &payload, core);
             // Even after a late ping, the peer has half of the idle timeout to answer.
             self.last_active = core.tick().wrapping_sub(core.ticks(limit / 2));
             return Some(limit / 2);
@@ -924,7 +1054,7 @@ impl<S> Recipient for Link<S> {
     }
 
     fn push_prepared(&mut self, prepared: &Prepared, core: &mut Core) {
-        self.send_prepared(prepared, core);
+        self.queue_prepared(prepared, core);
     }
 
     fn close_slow(&mut self, core: &mut Core) {

@@ -23,19 +23,22 @@ use crate::api::error::ConnectError;
 use crate::api::message::{Message, StashedPayload};
 use crate::api::opening::OpeningStage;
 use crate::api::response::{Answer, Upgrade};
+use crate::metrics::codes::ClosedBy;
 use crate::shard::clock::TICK;
 use crate::shard::core::{Action, Core};
+use crate::shard::drain::DrainReason;
 use application::Application;
 use attempt::Attempt;
 use closing::{CloseMode, Removal};
 use deadlines::{Awaited, PeerProbe};
-use http::{HeaderMap, StatusCode};
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, HeaderValue, StatusCode};
 use input::Input;
 use link::{Link, SessionFlag, SessionPhase, StashedMessage};
 use opening::{
     Agreed, Evaluation, Opening, ResponseBody, UpgradeRequest, encode_plain, encode_refusal, evaluate_request,
 };
-use ringway_codec::{CloseCode, ClosePayload, Decoder, DeflateParams, Event, OpCode, Refusal, Role, encode_close};
+use ringway_codec::{CloseCode, ClosePayload, Decoder, DeflateParams, Event, Refusal, Role, encode_close};
 use ringway_io::{Buffer, Cause, Output, Slot};
 use std::io;
 
@@ -69,6 +72,7 @@ impl<S> Session<S> {
 
     fn new(slot: Slot, role: Role, state: Option<S>, core: &mut Core) -> Self {
         core.set_timer(slot, core.config.handshake_timeout);
+        core.meters.created(slot.index(), core.now());
         Self { decoder: Decoder::new(role), link: Link::new(slot, role, state, core.tick()) }
     }
 
@@ -76,7 +80,7 @@ impl<S> Session<S> {
     /// request, or the ClientHello.
     pub(crate) fn connected(&mut self, core: &mut Core, app: &mut impl Application<S>) -> Option<Removal> {
         let link = &mut self.link;
-        link.phase = SessionPhase::Handshaking;
+        link.set_phase(SessionPhase::Handshaking, core);
         link.last_active = core.tick();
         if let Some(attempt) = link.cold().opening.attempt_mut() {
             attempt.connected(core);
@@ -96,7 +100,7 @@ impl<S> Session<S> {
             self.send_request(core);
             return None;
         }
-        link.phase = SessionPhase::Held;
+        link.set_phase(SessionPhase::Held, core);
         if let Some(attempt) = link.cold().opening.attempt_mut() {
             attempt.hold(core);
         }
@@ -116,7 +120,7 @@ impl<S> Session<S> {
         if link.phase != SessionPhase::Held {
             return;
         }
-        link.phase = SessionPhase::Handshaking;
+        link.set_phase(SessionPhase::Handshaking, core);
         link.last_active = core.tick();
         if let Some(attempt) = link.cold().opening.attempt_mut() {
             attempt.release(core);
@@ -205,7 +209,7 @@ impl<S> Session<S> {
             // Received before the driver stopped receiving.
             return;
         }
-        if link.is_open() && link.is_backlogged(core) {
+        if link.is_open() && link.is_backlogged(core) && !link.has_control_room() {
             return link.stash(None, input, at, core);
         }
         if !core.slices.begin(link.slot()) {
@@ -247,6 +251,7 @@ impl<S> Session<S> {
                         }
                         break DecodeStop::Paused(Some(StashedMessage { payload, compressed, fragmented }));
                     }
+                    core.meters.received_size.record_size(incoming.payload().len());
                     app.message(link, core, Message::received(incoming));
                     link.outbox.commit_reply(&mut input, decoder, &mut core.memory);
                     if !meter.charge(at, core) {
@@ -254,9 +259,9 @@ impl<S> Session<S> {
                     }
                 }
                 Ok(Some(Event::Ping(payload))) => {
-                    link.send(OpCode::Pong, payload, core);
+                    let has_room = link.send_pong(payload, core);
                     app.ping(link, core, payload);
-                    if link.is_backlogged(core) {
+                    if !has_room {
                         break DecodeStop::Paused(None);
                     }
                     if !meter.charge(at, core) {
@@ -264,6 +269,7 @@ impl<S> Session<S> {
                     }
                 }
                 Ok(Some(Event::Pong(payload))) => {
+                    core.meters.pong_received(payload, core.now());
                     app.pong(link, core, payload);
                     if !meter.charge(at, core) {
                         break DecodeStop::Share;
@@ -327,17 +333,17 @@ impl<S> Session<S> {
     pub(crate) fn sent(&mut self, output: Output, written: usize, core: &mut Core, app: &mut impl Application<S>) {
         let link = &mut self.link;
         link.unset(SessionFlag::Sending);
+        let before = link.outbox.bytes();
         let records_wait = link.complete_output(output, written, core);
         let mut busy = records_wait || !link.outbox.is_empty() || !link.is_open();
-        if link.is(SessionFlag::PausedByBacklog) && link.outbox.bytes() <= core.limits.max_buffered / 2 {
-            link.unset(SessionFlag::PausedByBacklog);
-            link.last_active = core.tick();
+        if link.is(SessionFlag::PausedByBacklog) && link.outbox.bytes() <= core.limits.low_mark() {
+            link.end_backlog(core);
             busy = true;
         }
-        if core.has_lagging && link.outbox.bytes() <= core.limits.max_buffered / 2 {
+        if core.has_lagging && link.outbox.bytes() <= core.limits.low_mark() {
             core.has_topic_room(link.slot());
         }
-        if link.outbox.bytes() == 0 && link.is(SessionFlag::WantsDrained) && link.is_open() {
+        if link.is(SessionFlag::WantsDrained) && link.is_open() && link.has_drained(before, core) {
             link.unset(SessionFlag::WantsDrained);
             app.drained(link, core);
             busy = true;
@@ -388,6 +394,7 @@ impl<S> Session<S> {
                 Some(Removal::Unconnected(ConnectError::Timeout(self.link.cold().opening.stage())))
             }
             SessionPhase::Handshaking | SessionPhase::Deferred => {
+                core.counters.handshakes_timed_out += 1;
                 let refusal = Refusal::new(StatusCode::REQUEST_TIMEOUT, "the opening handshake took too long");
                 self.refuse(&refusal, core);
                 None
@@ -467,7 +474,10 @@ impl<S> Session<S> {
         }
         let link = &mut self.link;
         let slot = link.slot();
-        link.is_backlogged(core);
+        // A closing connection answers nothing, and waits for the peer's close frame.
+        if link.is_open() {
+            link.is_backlogged(core);
+        }
         if !link.is(SessionFlag::Sending) {
             match link.take_output(core) {
                 Ok(None) => {}
@@ -494,7 +504,7 @@ impl<S> Session<S> {
             let peer_finished = link.is(SessionFlag::PeerFinished);
             match mode {
                 CloseMode::Linger if !peer_finished => {
-                    link.phase = SessionPhase::Lingering;
+                    link.set_phase(SessionPhase::Lingering, core);
                     core.actions.push(Action::Finish(slot));
                 }
                 // Its timer continues.
@@ -512,6 +522,7 @@ impl<S> Session<S> {
             if let Some(StashedMessage { payload, compressed, fragmented }) = stash.message
                 && session.link.is_open()
             {
+                core.meters.received_size.record_size(payload.len());
                 app.message(&mut session.link, core, Message::stashed(&payload, compressed, fragmented));
             }
             if stash.at < stash.input.len() || session.decoder.is_suspended() {
@@ -530,23 +541,51 @@ impl<S> Session<S> {
         None
     }
 
-    /// Handles the stop of the shard: begins to close an open connection with 1001, and drops one
-    /// that is not open yet.
-    pub(crate) fn stop(&mut self, core: &mut Core) -> Option<Removal> {
+    /// Whether [`Session::drain`] has an effect. In a hand-over, an opening handshake is completed
+    /// before.
+    pub(crate) fn awaits_drain(&self, reason: DrainReason) -> bool {
+        match self.link.phase {
+            SessionPhase::Open => true,
+            SessionPhase::Handshaking | SessionPhase::Deferred => reason != DrainReason::HandOver,
+            _ => false,
+        }
+    }
+
+    /// Handles the drain of the shard: begins to close an open connection, and refuses a request
+    /// that is not answered yet, or not complete. An attempt of the client role ends.
+    pub(crate) fn drain(&mut self, reason: DrainReason, core: &mut Core) -> Option<Removal> {
         match self.link.phase {
             SessionPhase::Open => {
-                let text = "the server is stopping";
-                let payload = encode_close(CloseCode::GOING_AWAY, text).unwrap_or(ClosePayload::EMPTY);
-                self.link.begin_close(CloseCode::GOING_AWAY, text, &payload, core);
+                let (code, text) = (reason.close_code(), reason.text());
+                let payload = encode_close(code, text).unwrap_or(ClosePayload::EMPTY);
+                self.link.begin_close(code, text, &payload, core);
                 None
             }
-            SessionPhase::Connecting | SessionPhase::Held | SessionPhase::Handshaking | SessionPhase::Deferred => {
-                Some(match self.link.role() {
-                    Role::Client => Removal::Unconnected(ConnectError::Stopping),
-                    Role::Server => Removal::Closed,
-                })
+            SessionPhase::Connecting | SessionPhase::Held | SessionPhase::Handshaking | SessionPhase::Deferred
+                if self.link.role() == Role::Client =>
+            {
+                Some(Removal::Unconnected(ConnectError::Stopping))
             }
+            SessionPhase::Handshaking | SessionPhase::Deferred if self.awaits_drain(reason) => {
+                core.count_drain_refusal();
+                self.accounted(core, |session, core| {
+                    session.link.cold().opening.release();
+                    session.refuse(&drain_refusal(), core);
+                });
+                None
+            }
+            SessionPhase::Connecting | SessionPhase::Held | SessionPhase::Handshaking | SessionPhase::Deferred => None,
             SessionPhase::Closing | SessionPhase::ShuttingDown(_) | SessionPhase::Lingering => None,
+        }
+    }
+
+    /// Begins to close an open connection whose lifetime is over.
+    pub(crate) fn end_lifetime(&mut self, core: &mut Core) {
+        if self.link.is_open() {
+            core.counters.lifetime_closes += 1;
+            let text = "the maximum lifetime of the connection is over";
+            let payload = encode_close(CloseCode::GOING_AWAY, text).unwrap_or(ClosePayload::EMPTY);
+            self.link.begin_close(CloseCode::GOING_AWAY, text, &payload, core);
         }
     }
 
@@ -559,6 +598,7 @@ impl<S> Session<S> {
         }
         let Self { mut decoder, mut link } = self;
         core.clear_timer(link.slot());
+        core.forget_lifetime(link.slot());
         core.timers.release(link.slot());
         core.unsubscribe_all(link.slot());
         if let Some(throttle) = &mut core.throttle {
@@ -571,7 +611,15 @@ impl<S> Session<S> {
         decoder.release(&mut core.memory.pool);
         link.drop_compressor(core);
         link.outbox.release(&mut core.memory);
+        if link.role() == Role::Server && matches!(link.phase, SessionPhase::Handshaking | SessionPhase::Deferred) {
+            core.counters.handshakes_aborted += 1;
+        }
+        link.uncount(core);
         let reason = link.take_reason();
+        if let Some(reason) = &reason {
+            core.meters.closes.closed(reason.code, ClosedBy::of(&reason.ending));
+            core.meters.ended(link.slot().index(), core.now());
+        }
         (link.state, reason)
     }
 
@@ -609,8 +657,13 @@ impl<S> Session<S> {
         }
         match evaluate_request(self.link.slot(), &head, core, app) {
             Evaluation::Incomplete => self.link.cold().opening.keep(head),
-            Evaluation::Refused(refusal, body) => self.respond(core, |out| encode_refusal(&refusal, body, out)),
-            Evaluation::Plain(response, body) => self.respond(core, |out| encode_plain(&response, body, out)),
+            Evaluation::Refused(refusal, body) => {
+                core.counters.handshakes_refused += 1;
+                self.respond(refusal.status, core, |out| encode_refusal(&refusal, body, out));
+            }
+            Evaluation::Plain(response, body) => {
+                self.respond(response.status, core, |out| encode_plain(&response, body, out));
+            }
             Evaluation::Upgrade(request, upgrade, len) => self.apply_upgrade(request, upgrade, head, len, core, app),
         }
     }
@@ -649,13 +702,17 @@ impl<S> Session<S> {
                 let subprotocol = request.choose(subprotocol.as_deref(), &core.config).map(str::to_owned);
                 let encode = |out: &mut Vec<u8>| request.encode_accept(subprotocol.as_deref(), &headers, out);
                 self.link.outbox.append(&mut core.memory, encode);
+                core.meters.responses.responded(StatusCode::SWITCHING_PROTOCOLS.as_u16());
                 self.link.state = Some(state);
                 let agreed = Agreed { subprotocol, headers: HeaderMap::new(), times: None };
                 self.open(agreed, request.deflate, input, at, core, app);
             }
-            Answer::Reject(response) => self.respond(core, |out| encode_plain(&response, ResponseBody::Sent, out)),
+            Answer::Reject(response) => {
+                core.counters.handshakes_rejected += 1;
+                self.respond(response.status, core, |out| encode_plain(&response, ResponseBody::Sent, out));
+            }
             Answer::Defer => {
-                self.link.phase = SessionPhase::Deferred;
+                self.link.set_phase(SessionPhase::Deferred, core);
                 core.handshake_ended(self.link.slot());
                 self.link.cold().opening.defer(request, &input[at..]);
                 self.link.mark_dirty(core);
@@ -679,11 +736,15 @@ impl<S> Session<S> {
             *decoder = Decoder::with_deflate(link.role(), &params);
             link.set_compression(compressors.agreed(link.role(), &params));
         }
-        link.phase = SessionPhase::Open;
+        link.set_phase(SessionPhase::Open, core);
+        let is_server = link.role() == Role::Server;
+        core.counters.handshakes_accepted += u64::from(is_server);
+        core.meters.opened(link.slot().index(), is_server, core.now());
         core.handshake_ended(link.slot());
         link.set(SessionFlag::Opened);
         link.cold = None;
         link.set_check_timer(core);
+        core.begin_lifetime(link.slot());
         link.mark_dirty(core);
         if agreed.subprotocol.is_some() || !agreed.headers.is_empty() || agreed.times.is_some() {
             link.cold().agreed = Some(Box::new(agreed));
@@ -699,7 +760,7 @@ impl<S> Session<S> {
 
     /// Refuses a request before its method is known, and closes.
     pub(crate) fn refuse(&mut self, refusal: &Refusal, core: &mut Core) {
-        self.respond(core, |out| encode_refusal(refusal, ResponseBody::Sent, out));
+        self.respond(refusal.status, core, |out| encode_refusal(refusal, ResponseBody::Sent, out));
     }
 
     /// Rejects the request that is being received.
@@ -711,7 +772,8 @@ impl<S> Session<S> {
     }
 
     /// Answers with plain HTTP, and closes.
-    fn respond(&mut self, core: &mut Core, encode: impl FnOnce(&mut Vec<u8>)) {
+    fn respond(&mut self, status: StatusCode, core: &mut Core, encode: impl FnOnce(&mut Vec<u8>)) {
+        core.meters.responses.responded(status.as_u16());
         core.handshake_ended(self.link.slot());
         self.link.write_raw(core, encode);
         self.link.begin_shutdown(CloseMode::Linger, core);
@@ -756,6 +818,12 @@ impl DecodeMeter {
         *self = Self { at, inflated, fragments };
         core.slices.spend(work.0, work.1, work.2)
     }
+}
+
+/// The refusal of a request while the shard drains. Another server answers a second attempt.
+pub(super) fn drain_refusal() -> Refusal {
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping; connect again")
+        .with_header(RETRY_AFTER, HeaderValue::from_static("1"))
 }
 
 fn memory_refusal() -> Refusal {

@@ -2,6 +2,7 @@
 //! and the responses.
 
 use super::attempt::Attempt;
+use super::drain_refusal;
 use super::input::Input;
 use crate::api::endpoint::Endpoint;
 use crate::api::error::ConnectError;
@@ -232,6 +233,10 @@ pub(super) fn evaluate_request<S>(
         Ok(key) => key,
         Err(refusal) => return Evaluation::Refused(refusal, body),
     };
+    if core.refuses_upgrades() {
+        core.count_drain_refusal();
+        return Evaluation::Refused(drain_refusal(), body);
+    }
     let upgrade = handler.upgrade(slot, &request, core);
     let offered = request.subprotocols().collect::<Vec<_>>().join(",");
     let deflate = core.compressors.as_ref().and_then(|compressors| {

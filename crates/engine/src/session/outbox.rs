@@ -108,6 +108,7 @@ impl Outbox {
         let (queue, mut ledger) = self.end(memory);
         let written = ledger.append(queue, write);
         self.bytes += written;
+        memory.enqueue(written as usize);
     }
 
     /// Appends a frame that is shared by many connections; a short one is copied.
@@ -118,6 +119,7 @@ impl Outbox {
         let (queue, mut ledger) = self.end(memory);
         ledger.push(queue, Chunk::from(Arc::clone(frame)));
         self.bytes += frame.len() as u32;
+        memory.enqueue(frame.len());
     }
 
     /// Appends a part of frames that are shared by many connections. A short part is copied if other
@@ -128,6 +130,7 @@ impl Outbox {
             return self.append(memory, |out| out.extend_from_slice(&frames[range.start as usize..range.end as usize]));
         }
         self.bytes += range.len() as u32;
+        memory.enqueue(range.len());
         let (queue, mut ledger) = self.end(memory);
         ledger.push(queue, Chunk::Shared { bytes: Arc::clone(frames), range });
     }
@@ -149,10 +152,11 @@ impl Outbox {
     /// Writes the header of a reply in front of its message. [`commit_reply`](Outbox::commit_reply)
     /// must be called before the input is decoded further.
     #[inline]
-    pub(crate) fn reply_in_place(&mut self, incoming: Incoming<'_>) {
+    pub(crate) fn reply_in_place(&mut self, incoming: Incoming<'_>, memory: &mut Memory) {
         debug_assert!(self.takes_in_place(incoming.payload().len()), "checked by the caller");
         let (place, range) = incoming.into_server_frame();
         self.bytes += range.len() as u32;
+        memory.enqueue(range.len());
         if let OutputQueue::Ready(before) = &mut self.queue {
             let before = before.take();
             let around = before.is_some().then(|| Box::new(Around { before, ..Around::default() }));
@@ -264,6 +268,7 @@ impl Outbox {
     #[inline]
     pub(crate) fn complete(&mut self, output: Output, written: usize, memory: &mut Memory) {
         self.bytes -= written as u32;
+        memory.dequeue(written);
         let mut ledger = Ledger { memory, held: &mut self.held };
         match &mut self.queue {
             OutputQueue::Ready(queue) if written < output.len() => ledger.put_back(queue, output, written),
@@ -306,6 +311,7 @@ impl Outbox {
             return Ok(None);
         }
         self.bytes += sealed.len() as u32;
+        memory.enqueue(sealed.len());
         let chunk = Chunk::from(sealed);
         Ledger { memory, held: &mut self.held }.charge(&chunk);
         Ok(Some(Output::One(chunk)))
@@ -320,6 +326,7 @@ impl Outbox {
         memory: &mut Memory,
     ) {
         self.bytes -= written as u32;
+        memory.dequeue(written);
         match output {
             Output::One(Chunk::Owned { bytes, start }) if written < bytes.len() - start as usize => {
                 stream.keep_unsent(Output::One(Chunk::Owned { bytes, start: start + written as u32 }));
@@ -334,6 +341,7 @@ impl Outbox {
             && let Some(output) = queue.take()
         {
             self.bytes -= output.len() as u32;
+            memory.dequeue(output.len());
             Ledger { memory, held: &mut self.held }.recycle(output);
         }
     }
@@ -342,6 +350,7 @@ impl Outbox {
     /// driver returns and which is no longer charged.
     pub(crate) fn release(&mut self, memory: &mut Memory) {
         self.discard(memory);
+        memory.dequeue(mem::take(&mut self.bytes) as usize);
         memory.discharge(mem::take(&mut self.held) as usize * UNIT);
     }
 

@@ -226,6 +226,9 @@ impl<S> Session<S> {
                 link.cold().reason = Some(CloseReason::abnormal(Ending::Tls(text)));
             }
             _ => {
+                if matches!(link.phase, SessionPhase::Handshaking | SessionPhase::Deferred) {
+                    core.counters.handshakes_tls += 1;
+                }
                 let kind = NoticeKind::of(failure);
                 core.notices.warn(core.clock.now(), kind, link.slot(), || format!("a TLS connection failed: {text}"));
             }
@@ -239,6 +242,7 @@ impl<S> Session<S> {
         core.notices.warn(core.clock.now(), NoticeKind::UnexpectedTls, self.link.slot(), || {
             "a client began TLS on a listener without it; give this listener a certificate (--tls-cert)".to_owned()
         });
+        core.counters.handshakes_refused += 1;
         self.link.write_raw(core, |out| out.extend_from_slice(&UNEXPECTED_MESSAGE));
         self.link.begin_shutdown(CloseMode::Linger, core);
     }

@@ -3,19 +3,25 @@
 
 use crate::admission::throttle::Throttle;
 use crate::admission::tickets::Tickets;
+use crate::api::id::TimerId;
 use crate::api::tls::TlsSession;
 use crate::api::topic::{Published, TopicLimit};
 use crate::config::{Config, Limits};
+use crate::metrics::Meters;
+use crate::run::readiness::Readiness;
 use crate::session::compression::Compressors;
 use crate::shard::clock::{ShardClock, TICK};
+use crate::shard::drain::DrainTally;
+use crate::shard::lifetimes::Lifetimes;
 use crate::shard::memory::{Memory, PAUSE_TIME, Pressure, REFUSAL_TIME, RESUME_TIME, Shortage};
 use crate::shard::notices::Notices;
 use crate::shard::slice::Slices;
-use crate::shard::timers::UserTimers;
+use crate::shard::timers::{TimerOwner, UserTimers};
 use crate::tls::table::TlsTable;
 use crate::topics::Topics;
 use rand::Rng;
 use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
 use ringway_codec::Prepared;
 use ringway_io::{Output, Slot, TimerWheel};
 use std::collections::VecDeque;
@@ -53,8 +59,16 @@ pub struct Counters {
     pub idle: u64,
     /// Connections closed because their peer did not read ([`Config::write_timeout`]).
     pub write_timeouts: u64,
+    /// Connections closed with 1001 because their lifetime was over ([`Config::max_lifetime`]).
+    pub lifetime_closes: u64,
     /// Connections closed because a message took too long ([`Limits::message_timeout`]).
     pub message_timeouts: u64,
+    /// Messages that were handed back to the handler because too much output waits for their peer,
+    /// or because memory is short ([`SendOutcome::Full`](crate::SendOutcome)).
+    pub handed_back: u64,
+    /// How often the delivery of messages on a connection was paused because more than
+    /// [`Limits::max_buffered`] bytes of output waited for its peer.
+    pub backlog_pauses: u64,
     /// How often receiving on a connection was paused because memory was short
     /// ([`Limits::max_memory`]).
     pub memory_pauses: u64,
@@ -74,6 +88,24 @@ pub struct Counters {
     pub deflate_input: u64,
     /// Bytes of these messages after compression, with their frame headers.
     pub deflate_output: u64,
+    /// Bytes received from the kernel: frames, handshakes and TLS included.
+    pub received_bytes: u64,
+    /// Bytes that the kernel has taken: frames, handshakes and TLS included.
+    pub sent_bytes: u64,
+    /// Opening handshakes of accepted connections that were complete.
+    pub handshakes_accepted: u64,
+    /// Opening handshakes that the engine has refused, because the request was not a valid one for a
+    /// WebSocket, or its origin was not allowed.
+    pub handshakes_refused: u64,
+    /// Opening handshakes that the handler has rejected.
+    pub handshakes_rejected: u64,
+    /// Opening handshakes that were not complete within
+    /// [`Config::handshake_timeout`](crate::Config::handshake_timeout).
+    pub handshakes_timed_out: u64,
+    /// Accepted connections whose handshake of TLS has failed.
+    pub handshakes_tls: u64,
+    /// Accepted connections that have ended before an opening handshake was answered.
+    pub handshakes_aborted: u64,
     /// Accepted connections that were refused, with a response or a close, because the shard or the
     /// process was at its limit of connections.
     pub rejected_limit: u64,
@@ -135,6 +167,8 @@ pub(crate) struct Core {
     /// The budget of the current session in this turn.
     pub(crate) slices: Slices,
     pub(crate) counters: Counters,
+    /// What is measured besides the counters.
+    pub(crate) meters: Meters,
     pub(crate) shortage: Shortage,
     /// The layers of the connections with TLS; `None` if there has been none.
     pub(crate) tls: Option<Box<TlsTable>>,
@@ -149,8 +183,14 @@ pub(crate) struct Core {
     /// The message and byte rates of connections; `None` without a rate.
     pub(crate) throttle: Option<Box<Throttle>>,
     pub(crate) notices: Notices,
+    /// What the drain has done so far; `None` before it begins.
+    pub(crate) drain: Option<DrainTally>,
+    /// Shared by the shards of one start.
+    pub(crate) readiness: Readiness,
     pub(crate) clock: ShardClock,
     wheel: TimerWheel,
+    /// The ends of lifetimes, if these are limited.
+    pub(crate) lifetimes: Option<Box<Lifetimes>>,
     /// The timers that handlers set.
     pub(crate) timers: UserTimers,
     /// Generates the mask keys and nonces of the client role, which must be unpredictable (RFC 6455
@@ -162,8 +202,11 @@ pub(crate) struct Core {
 
 impl Core {
     pub(crate) fn new(config: Arc<Config>, limits: Limits, now: Instant) -> Self {
+        let mut rng: StdRng = rand::make_rng();
         Self {
             memory: Memory::new(&limits),
+            meters: Meters::new(now, config.connection_times, rng.next_u64()),
+            lifetimes: Lifetimes::new(&config, now),
             compressors: config.deflate.map(|deflate| Box::new(Compressors::new(deflate))),
             config,
             limits,
@@ -180,10 +223,12 @@ impl Core {
             tickets: None,
             throttle: Throttle::new(limits.message_rate, limits.byte_rate, now),
             notices: Notices::default(),
+            drain: None,
+            readiness: Readiness::default(),
             clock: ShardClock::new(now),
             wheel: TimerWheel::new(now, TICK),
-            timers: UserTimers::new(now, TICK),
-            rng: rand::make_rng(),
+            timers: UserTimers::new(now),
+            rng,
         }
     }
 
@@ -248,9 +293,33 @@ impl Core {
         self.slices.begin_turn(self.clock.busy());
     }
 
+    /// Whether requests for a WebSocket are refused, because the shard drains.
+    pub(crate) fn refuses_upgrades(&self) -> bool {
+        self.drain.as_ref().is_some_and(|drain| drain.refuses)
+    }
+
+    /// Counts a connection that is refused because the shard drains.
+    pub(crate) fn count_drain_refusal(&mut self) {
+        self.counters.rejected_draining += 1;
+        if let Some(drain) = &mut self.drain {
+            drain.report.refused += 1;
+        }
+    }
+
+    /// Puts items into random order.
+    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
+        items.shuffle(&mut self.rng);
+    }
+
     /// The start time of this turn.
     pub(crate) fn now(&self) -> Instant {
         self.clock.now()
+    }
+
+    /// A function that reads the clock as [`current_time`](Core::current_time) does.
+    pub(crate) fn clock_reading(&self) -> impl FnOnce() -> Instant + use<> {
+        let simulated = (!self.slices.reads_clock()).then(|| self.now());
+        move || simulated.unwrap_or_else(Instant::now)
     }
 
     /// A reading of the clock. In simulations, the start time of this turn.
@@ -294,11 +363,12 @@ impl Core {
         }
         // A mailbox that was full is tried again.
         let others = topics.is_some_and(|topics| topics.waits_for_others()).then_some(Duration::from_millis(1));
+        let effective = self.clock.at(now);
+        let lifetimes = self.lifetimes.as_ref().and_then(|lifetimes| lifetimes.wait(effective));
         let throttle = self.throttle.as_ref().and_then(|throttle| throttle.wait(now));
-        [self.wheel.wait(self.clock.at(now)), self.timers.wait(now), self.relief_wait(), throttle, others]
-            .into_iter()
-            .flatten()
-            .min()
+        let relief = self.relief_wait();
+        let waits = [self.wheel.wait(effective), lifetimes, self.timers.wait(now), relief, throttle, others];
+        waits.into_iter().flatten().min()
     }
 
     /// Whether memory is short, or was short until now.
@@ -321,6 +391,28 @@ impl Core {
     /// Sets the timer of a session, and replaces an earlier one.
     pub(crate) fn set_timer(&mut self, slot: Slot, after: Duration) {
         self.wheel.set(slot.index(), self.clock.at(self.after(after)));
+    }
+
+    /// Begins the lifetime of a connection that has opened, if lifetimes are limited.
+    #[inline]
+    pub(crate) fn begin_lifetime(&mut self, slot: Slot) {
+        if let Some(lifetimes) = &mut self.lifetimes {
+            lifetimes.begin(slot, self.clock.effective(), self.rng.next_u32());
+        }
+    }
+
+    /// Forgets the lifetime of a connection that has ended.
+    #[inline]
+    pub(crate) fn forget_lifetime(&mut self, slot: Slot) {
+        if let Some(lifetimes) = &mut self.lifetimes {
+            lifetimes.forget(slot);
+        }
+    }
+
+    /// Sets a timer of a handler.
+    pub(crate) fn set_user_timer(&mut self, owner: TimerOwner, after: Duration, token: u64) -> TimerId {
+        let (now, deadline) = (self.now(), self.after(after));
+        self.timers.set(owner, token, now, deadline)
     }
 
     pub(crate) fn clear_timer(&mut self, slot: Slot) {

@@ -16,8 +16,11 @@ use crate::session::closing::Removal;
 use crate::session::link::{Link, SessionPhase};
 use crate::session::opening::RequestHandler;
 use crate::shard::core::Core;
+use crate::shard::drain::DrainReason;
 use crate::shard::session_table::{Others, SessionTable};
+use crate::shard::timers::TimerOwner;
 use http::StatusCode;
+use ringway_codec::Role;
 use ringway_io::{Buffer, Cause, Driver, Output, PeerCredentials, Slot, Stats, TcpInfo};
 use std::any::Any;
 use std::net::SocketAddr;
@@ -95,6 +98,7 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
     /// Handles received bytes.
     #[inline]
     pub(crate) fn received(&mut self, slot: Slot, buffer: Buffer) {
+        self.core.counters.received_bytes += buffer.len() as u64;
         let Some((session, core, mut calls)) = self.session(slot) else { return };
         if let Some(removal) = session.receive(buffer, core, &mut calls) {
             self.remove(slot, removal);
@@ -104,6 +108,7 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
     /// Handles the completion of a send.
     #[inline]
     pub(crate) fn sent(&mut self, slot: Slot, output: Output, written: usize) {
+        self.core.counters.sent_bytes += written as u64;
         match self.session(slot) {
             Some((session, core, mut calls)) => session.sent(output, written, core, &mut calls),
             None => self.released(output),
@@ -157,19 +162,39 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
                 }
             }
         }
+        self.end_lifetimes(fired);
         if self.control.alarm.is_some_and(|at| at <= self.core.now()) {
             self.control.alarm = None;
             self.with_shard(H::woken);
         }
     }
 
+    /// Closes the connections whose lifetime is over.
+    fn end_lifetimes(&mut self, fired: &mut Vec<u32>) {
+        let Some(lifetimes) = &mut self.core.lifetimes else { return };
+        lifetimes.expired(self.core.clock.effective(), fired);
+        for index in fired.drain(..) {
+            if let Some(slot) = self.sessions.at(index).map(|session| session.link.slot())
+                && let Some(session) = self.sessions.get_mut(slot)
+            {
+                session.end_lifetime(self.core);
+            }
+        }
+    }
+
     /// Handles the timers of handlers that have fired.
     pub(crate) fn expire_timers(&mut self, fired: &mut Vec<u32>) {
-        for (slot, id) in self.core.timers.expired(self.core.now(), fired) {
+        for (owner, id) in self.core.timers.expired(self.core.now(), fired) {
             // A timer that was cancelled meanwhile, or whose connection has ended, is no longer
             // set.
+            if !self.core.timers.clear(owner, id) {
+                continue;
+            }
+            let TimerOwner::Connection(slot) = owner else {
+                self.with_shard(|handler, shard| handler.shard_timer(shard, id));
+                continue;
+            };
             if let Some((session, core, mut calls)) = self.session(slot)
-                && core.timers.clear(slot, id)
                 && matches!(session.link.phase(), SessionPhase::Open | SessionPhase::Closing)
             {
                 calls.call(&mut session.link, core, |handler, conn| handler.timer(conn, id));
@@ -231,19 +256,28 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
         }
     }
 
-    /// Stops the shard: begins to close every connection.
-    pub(crate) fn stop(&mut self) {
-        let slots: Vec<Slot> = self.sessions.slots().collect();
-        for slot in slots {
-            if let Some(session) = self.sessions.get_mut(slot)
-                && let Some(removal) = session.stop(self.core)
-            {
-                self.remove(slot, removal);
-            }
+    /// The connections that a drain has to close, in random order. Outgoing connections are closed
+    /// at once: the rate protects the servers that clients connect to next.
+    pub(crate) fn drain_candidates(&mut self, reason: DrainReason) -> Vec<Slot> {
+        let is_client = |session: &&Session<H::State>| session.link.role() == Role::Client;
+        let outgoing: Vec<Slot> = self.sessions.iter().filter(is_client).map(|session| session.link.slot()).collect();
+        outgoing.into_iter().for_each(|slot| self.drain_one(slot, reason));
+        let waiting = self.sessions.iter().filter(|session| session.awaits_drain(reason));
+        let mut slots: Vec<Slot> = waiting.map(|session| session.link.slot()).collect();
+        self.core.shuffle(&mut slots);
+        slots
+    }
+
+    /// Begins to close one connection, or refuses its handshake.
+    pub(crate) fn drain_one(&mut self, slot: Slot, reason: DrainReason) {
+        if let Some(session) = self.sessions.get_mut(slot)
+            && let Some(removal) = session.drain(reason, self.core)
+        {
+            self.remove(slot, removal);
         }
     }
 
-    /// Removes all remaining sessions, after the stop timeout.
+    /// Removes all remaining sessions, at the deadline of the drain.
     pub(crate) fn remove_all(&mut self) {
         let slots: Vec<Slot> = self.sessions.slots().collect();
         for slot in slots {
@@ -257,7 +291,15 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
     pub(super) fn remove(&mut self, slot: Slot, removal: Removal) {
         let Some(mut session) = self.sessions.remove(slot) else { return };
         let removal = session.link.take_failure().map_or(removal, Removal::Unconnected);
+        let is_opening = session.link.role() == Role::Server
+            && matches!(session.link.phase(), SessionPhase::Handshaking | SessionPhase::Deferred);
         let (state, reason) = session.release(self.core);
+        if let (Some(drain), Removal::Closed) = (&mut self.core.drain, &removal) {
+            match &reason {
+                Some(reason) => drain.ended(reason.is_clean()),
+                None => drain.report.unopened += u64::from(is_opening),
+            }
+        }
         match (removal, reason) {
             (Removal::Unconnected(error), _) => {
                 if let Some(state) = state {

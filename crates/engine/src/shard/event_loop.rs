@@ -7,9 +7,12 @@ use crate::api::error::ConnectError;
 use crate::api::handler::Handler;
 use crate::api::shard::{Command, Control, ShardHandle};
 use crate::config::{Config, Limits};
+use crate::metrics::published::Published;
+use crate::run::readiness::Readiness;
 use crate::session::attempt::Attempt;
 use crate::shard::core::{Action, Core, Counters};
 use crate::shard::dispatch::Dispatch;
+use crate::shard::drain::{Drain, DrainReason, DrainReport, DrainStep, DrainTally, DrainTimes};
 use crate::shard::relief::relieve;
 use crate::shard::session_table::SessionTable;
 use crate::shard::slice::WAITING_TIME;
@@ -31,8 +34,12 @@ pub(crate) struct EventLoop<D, H: Handler> {
     control: Control<H>,
     completions: Vec<Completion>,
     fired: Vec<u32>,
-    /// The deadline of the remaining connections, while the shard is stopping.
-    stop_deadline: Option<Instant>,
+    /// `None` until the shard drains.
+    drain: Option<Box<Drain>>,
+    /// When the drain began.
+    drained_from: Instant,
+    /// The copy of the numbers that other threads read.
+    published: Arc<Published>,
     accepting: Accepting,
 }
 
@@ -83,9 +90,25 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
             control: Control { index, handle, commands: VecDeque::new(), alarm: None },
             completions: Vec::new(),
             fired: Vec::new(),
-            stop_deadline: None,
+            drain: None,
+            drained_from: now,
+            published: Arc::new(Published::new()),
             accepting: Accepting::default(),
         }
+    }
+
+    /// Publishes the numbers of the shard here.
+    pub(crate) fn publish_to(&mut self, published: Arc<Published>) {
+        self.published = published;
+    }
+
+    /// Publishes the numbers of the shard, at the end of a turn.
+    fn publish(&mut self) {
+        let Self { driver, core, published, .. } = self;
+        if core.slices.reads_clock() {
+            core.meters.read_cpu(core.clock.now(), driver.stats().polled);
+        }
+        published.publish(core, driver.stats(), driver.free_buffers());
     }
 
     /// Uses TLS on some of the listeners, which have numbers as in [`Completion::Accepted`].
@@ -93,6 +116,11 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         if listeners.iter().any(Option::is_some) {
             self.core.tls = Some(Box::new(TlsTable::new(listeners)));
         }
+    }
+
+    /// Shares the readiness with other shards.
+    pub(crate) fn use_readiness(&mut self, readiness: Readiness) {
+        self.core.readiness = readiness;
     }
 
     /// Exchanges published messages with other shards.
@@ -107,17 +135,20 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
     }
 
     /// Runs until the shard is stopped and its connections have ended.
-    pub(crate) fn run(mut self) -> io::Result<(Stats, Counters)> {
+    pub(crate) fn run(mut self) -> io::Result<(Stats, Counters, Option<DrainReport>)> {
         self.core.slices.measure_time();
         self.start();
         while self.turn(Instant::now)? {}
-        Ok((*self.driver.stats(), self.core.counters))
+        let drained_for = Instant::now().saturating_duration_since(self.drained_from);
+        let report = self.core.drain.as_ref().map(|drain| DrainReport { duration: drained_for, ..drain.report });
+        Ok((*self.driver.stats(), self.core.counters, report))
     }
 
     /// Calls the handler's `start`.
     pub(crate) fn start(&mut self) {
         self.dispatch().with_shard(H::start);
         self.finish_turn();
+        self.publish();
     }
 
     /// Runs one turn: waits for the kernel, handles the completions, and submits the resulting
@@ -125,10 +156,11 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
     pub(crate) fn turn(&mut self, clock: impl Fn() -> Instant) -> io::Result<bool> {
         let mut completions = std::mem::take(&mut self.completions);
         let before = clock();
-        let timeout = self.poll_timeout(before);
+        let timeout = self.next_work(before);
         self.core.clock.begin_wait(before, timeout);
         self.driver.wait(timeout, &mut completions)?;
         self.core.begin_turn(clock());
+        self.core.meters.turn_duration.record_micros(self.core.clock.busy());
         if self.core.topics.is_some() {
             // Before anything is received: a peer may refer to what was published elsewhere.
             let received = self.core.with_topics(|topics, limits| topics.receive(limits));
@@ -160,7 +192,9 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         self.dispatch().expire_timers(&mut fired);
         self.fired = fired;
         self.finish_turn();
-        Ok(!self.is_done())
+        let continues = !self.is_done();
+        self.publish();
+        Ok(continues)
     }
 
     /// Pauses or resumes accepting.
@@ -168,6 +202,10 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
     fn change_accepting(&mut self) {
         if self.accepting.is_open() {
             return;
+        }
+        if self.core.refuses_upgrades() {
+            // The queues are cleared: each connection gets its refusal.
+            self.accepting.until = None;
         }
         if let Some(at) = self.accepting.until
             && at <= self.core.now()
@@ -183,24 +221,16 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         }
     }
 
-    /// How long this turn can wait for the kernel; `None`: without limit.
-    fn poll_timeout(&self, now: Instant) -> Option<Duration> {
-        let stop = self.stop_deadline.map(|deadline| match self.sessions.len() {
-            0 => Duration::ZERO,
-            _ => deadline.saturating_duration_since(now),
-        });
-        [self.next_work(now), stop].into_iter().flatten().min()
-    }
-
     /// The time until there is work without a completion: for sessions, for commands of the
-    /// handler, or the alarm.
+    /// handler, the alarm, or the drain.
     fn next_work(&self, now: Instant) -> Option<Duration> {
         if !self.control.commands.is_empty() {
             return Some(Duration::ZERO);
         }
         let left = |at: Instant| at.saturating_duration_since(now);
         let (alarm, accepting) = (self.control.alarm.map(left), self.accepting.until.map(left));
-        [self.core.poll_timeout(now), alarm, accepting].into_iter().flatten().min()
+        let drain = self.drain.as_ref().map(|drain| drain.wait(self.core.clock.at(now), self.has_ended()));
+        [self.core.poll_timeout(now), alarm, accepting, drain].into_iter().flatten().min()
     }
 
     #[inline]
@@ -214,8 +244,6 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         match completion {
             Completion::Received { slot, buffer } => self.dispatch().received(slot, buffer),
             Completion::Sent { slot, output, written } => self.dispatch().sent(slot, output, written),
-            // The kernel accepted this connection before listening ended.
-            Completion::Accepted { slot, .. } if self.is_stopping() => self.core.actions.push(Action::Close(slot)),
             Completion::Released { output } => self.dispatch().released(output),
             Completion::Accepted { slot, listener } => {
                 if let Some(time) = self.dispatch().accepted(slot, listener) {
@@ -225,8 +253,8 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
             Completion::Connected { slot } => self.dispatch().connected(slot),
             Completion::Ended { slot, cause } => self.dispatch().ended(slot, cause),
             Completion::Woken => {
-                if self.control.handle.is_stop_requested() {
-                    self.stop();
+                if let Some(reason) = self.control.handle.requested_drain() {
+                    self.begin_drain(reason);
                 }
                 for work in self.control.handle.take() {
                     self.dispatch().with_shard(work);
@@ -246,10 +274,13 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
                 Command::RequestUpgrade(slot) => self.dispatch().request_upgrade(slot),
                 Command::Answer(slot, upgrade) => self.dispatch().answer(slot, upgrade),
                 Command::Terminate(slot) => self.dispatch().terminate(slot),
-                Command::Stop => self.stop(),
+                Command::Drain(reason) => self.begin_drain(reason),
             }
         }
         sweep(&mut self.dispatch());
+        if self.drain.is_some() {
+            self.advance_drain();
+        }
         self.dispatch().flush();
         if self.core.is_short_of_memory() {
             relieve(&mut self.dispatch());
@@ -268,7 +299,7 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
     }
 
     fn connect(&mut self, attempt: Attempt, state: H::State) {
-        let error = if self.is_stopping() {
+        let error = if self.drain.as_ref().is_some_and(|drain| drain.is_closing()) {
             ConnectError::Stopping
         } else if let Some(slot) = self.driver.reserve() {
             let (address, options) = (attempt.address().clone(), attempt.options());
@@ -281,32 +312,87 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         self.dispatch().unconnected(state, &error);
     }
 
-    fn is_stopping(&self) -> bool {
-        self.stop_deadline.is_some()
+    fn begin_drain(&mut self, reason: DrainReason) {
+        if self.drain.is_some() {
+            return;
+        }
+        self.core.readiness.drain();
+        self.core.meters.gauges.draining = true;
+        self.core.drain = Some(DrainTally::new(reason));
+        self.drained_from = self.core.now();
+        let config = &self.core.config;
+        let times = DrainTimes {
+            delay: if reason == DrainReason::Stop { config.drain_delay } else { Duration::ZERO },
+            timeout: config.stop_timeout,
+            close_timeout: config.close_timeout,
+            rate: config.drain_rate,
+        };
+        self.drain = Some(Box::new(Drain::new(reason, self.core.clock.effective(), times)));
     }
 
-    fn stop(&mut self) {
-        if !self.is_stopping() {
-            self.driver.stop_listening();
-            self.stop_deadline = Some(self.core.after(self.core.config.stop_timeout));
-            self.dispatch().stop();
+    /// Carries out the steps of the drain that are due.
+    #[cold]
+    fn advance_drain(&mut self) {
+        let now = self.core.clock.effective();
+        let Some(mut drain) = self.drain.take() else { return };
+        loop {
+            match drain.step(now, self.driver.has_listeners()) {
+                DrainStep::Wait => break,
+                DrainStep::ClearQueues => {
+                    self.refuse_upgrades();
+                    self.driver.drain_listeners();
+                }
+                DrainStep::StopListening => self.driver.stop_listening(),
+                DrainStep::Collect => {
+                    // Queues that are not empty by now are not waited for.
+                    self.driver.stop_listening();
+                    drain.add(self.dispatch().drain_candidates(drain.reason()));
+                }
+                DrainStep::Close => {
+                    while let Some(slot) = drain.next(now) {
+                        self.dispatch().drain_one(slot, drain.reason());
+                    }
+                }
+                // At the end of the turn, after the output of this one.
+                DrainStep::Abort => break,
+            }
         }
+        self.drain = Some(drain);
+    }
+
+    fn refuse_upgrades(&mut self) {
+        if let Some(drain) = &mut self.core.drain {
+            drain.refuses = true;
+        }
+    }
+
+    /// Whether neither a connection nor a listener is left.
+    fn has_ended(&self) -> bool {
+        self.sessions.len() == 0 && !self.driver.has_listeners()
     }
 
     fn is_done(&mut self) -> bool {
-        let Some(deadline) = self.stop_deadline else { return false };
+        let has_ended = self.has_ended();
+        let Some(drain) = &mut self.drain else { return false };
+        drain.begin_turn();
+        if has_ended {
+            return drain.is_closing();
+        }
+        if !drain.is_overdue(self.core.clock.effective()) {
+            return false;
+        }
         if self.sessions.len() > 0 {
-            if self.core.now() < deadline {
-                return false;
-            }
             tracing::warn!(
                 connections = self.sessions.len(),
-                "stopping: not all connections closed within {:?}; the others are dropped",
+                "draining: not all connections closed within {:?}; the others are dropped",
                 self.core.config.stop_timeout
             );
-            self.dispatch().remove_all();
-            self.finish_turn();
         }
+        if let Some(drain) = &mut self.core.drain {
+            drain.aborts = true;
+        }
+        self.dispatch().remove_all();
+        self.finish_turn();
         true
     }
 }

@@ -68,6 +68,8 @@ pub(crate) struct Memory {
     pub(crate) pool: SpillPool,
     outputs: Vec<Vec<u8>>,
     held: usize,
+    /// The bytes that wait for peers, in all outboxes.
+    queued: usize,
     max: usize,
     /// Prepared frames that are queued, by address: the number of times that each is queued. All
     /// connections of a broadcast hold the same bytes, so each frame is charged once.
@@ -82,12 +84,39 @@ impl Memory {
     pub(crate) fn new(limits: &Limits) -> Self {
         let max = limits.max_memory.unwrap_or(usize::MAX);
         let pool = SpillPool::with_retention(limits.codec(), RETAINED.min(max / 8));
-        Self { pool, outputs: Vec::new(), held: 0, max, shared: HashMap::new(), shared_bytes: 0, shared_references: 0 }
+        Self {
+            pool,
+            outputs: Vec::new(),
+            held: 0,
+            queued: 0,
+            max,
+            shared: HashMap::new(),
+            shared_bytes: 0,
+            shared_references: 0,
+        }
     }
 
     /// The number of bytes that the sessions hold.
     pub(crate) fn held(&self) -> usize {
         self.held
+    }
+
+    /// The number of bytes that wait for peers, including those of sends in flight.
+    pub(crate) fn queued(&self) -> usize {
+        self.queued
+    }
+
+    /// Counts bytes that an outbox takes.
+    #[inline]
+    pub(crate) fn enqueue(&mut self, bytes: usize) {
+        self.queued += bytes;
+    }
+
+    /// Counts bytes that an outbox no longer has.
+    #[inline]
+    pub(crate) fn dequeue(&mut self, bytes: usize) {
+        debug_assert!(self.queued >= bytes, "{bytes} bytes leave the outboxes, which have {}", self.queued);
+        self.queued = self.queued.saturating_sub(bytes);
     }
 
     /// The bytes among them of prepared frames, which no session holds alone.

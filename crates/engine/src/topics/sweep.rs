@@ -7,6 +7,7 @@ use crate::api::handler::Handler;
 use crate::shard::dispatch::Dispatch;
 use ringway_io::Driver;
 use std::collections::VecDeque;
+use std::time::Instant;
 
 /// The maximum number of sends that a sweep submits in one turn.
 ///
@@ -35,6 +36,8 @@ pub(crate) struct Segment {
     /// Whether it has more than one topic.
     has_several: bool,
     is_active: bool,
+    /// When the sweep began.
+    began: Option<Instant>,
 }
 
 impl Segment {
@@ -54,7 +57,7 @@ impl Segment {
 
 impl Topics {
     /// Begins a sweep of the entries in the log, if none is in progress.
-    fn begin_sweep(&mut self, max_bytes: usize) {
+    fn begin_sweep(&mut self, max_bytes: usize, now: impl FnOnce() -> Instant) {
         if self.segment.is_active || self.log.is_empty() {
             return;
         }
@@ -68,7 +71,12 @@ impl Topics {
             }
         }
         let has_several = topics.len() > 1;
-        self.segment = Segment { end, topics, position: usize::MAX, has_several, is_active: true };
+        self.segment = Segment { end, topics, position: usize::MAX, has_several, is_active: true, began: Some(now()) };
+    }
+
+    /// When the sweep began that has ended since the last call.
+    fn take_ended(&mut self) -> Option<Instant> {
+        if self.segment.is_active { None } else { self.segment.began.take() }
     }
 
     /// The next member to visit, and the topic that it is visited for.
@@ -106,8 +114,9 @@ pub(crate) fn sweep<D: Driver, H: Handler>(shard: &mut Dispatch<'_, D, H>) {
     if !shard.core.topics.as_ref().is_some_and(|topics| topics.has_work() || topics.waits_for_others()) {
         return;
     }
+    let clock = shard.core.clock_reading();
     let (full, dropped) = shard.core.with_topics(|topics, limits| {
-        topics.begin_sweep(limits.max_buffered / 2);
+        topics.begin_sweep(limits.low_mark(), clock);
         topics.post()
     });
     shard.core.counters.mailbox_full += full;
@@ -129,6 +138,11 @@ pub(crate) fn sweep<D: Driver, H: Handler>(shard: &mut Dispatch<'_, D, H>) {
                 break;
             }
         }
+    }
+    let ended = shard.core.topics.as_mut().and_then(|topics| topics.take_ended());
+    if let Some(began) = ended {
+        let took = shard.core.current_time().saturating_duration_since(began);
+        shard.core.meters.fanout_duration.record_micros(took);
     }
     notify(shard);
 }

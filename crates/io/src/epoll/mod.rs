@@ -153,6 +153,10 @@ impl Driver for Epoll {
         self.table.end_turn();
         Ok(())
     }
+
+    fn free_buffers(&self) -> usize {
+        self.table.kernel.pool.unguarded()
+    }
 }
 
 impl Drop for Epoll {

@@ -108,6 +108,15 @@ impl table::KernelInterface for Handle {
         false
     }
 
+    fn leaves_queue(_listener: &ListenGuard) -> bool {
+        false
+    }
+
+    fn accept_queued(&mut self, _listener: &ListenGuard) -> Result<Option<RawFd>, i32> {
+        let accepted = self.shared.borrow_mut().accept_queued()?;
+        Ok(accepted.map(|descriptor| descriptor as RawFd))
+    }
+
     fn accept(&mut self, _listener: &ListenGuard, slot: Slot) {
         self.submit(Operation::Accept, slot, Sqe::Accept);
     }

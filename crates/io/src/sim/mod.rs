@@ -142,6 +142,7 @@ impl Sim {
         let status = &mut self.kernel().borrow_mut().status;
         status.open = self.table.stats.open;
         status.full = self.table.is_full();
+        status.draining = self.table.is_draining();
         status.starved = self.table.starved();
         status.unreported = self.table.unreported();
     }
@@ -226,6 +227,10 @@ impl Driver for Sim {
         self.table.end_turn();
         self.publish_status();
         Ok(())
+    }
+
+    fn free_buffers(&self) -> usize {
+        self.table.kernel.pool.unguarded()
     }
 }
 

@@ -17,6 +17,14 @@ impl<K: KernelInterface> SlotTable<K> {
         self.listeners.stop(&mut self.kernel);
     }
 
+    pub(crate) fn drain_listeners(&mut self) {
+        self.listeners.drain(&mut self.kernel);
+    }
+
+    pub(crate) fn has_listeners(&self) -> bool {
+        self.listeners.is_open()
+    }
+
     pub(crate) fn reserve(&mut self) -> Option<Slot> {
         (!self.is_full()).then(|| self.adopt(CLOSED))
     }

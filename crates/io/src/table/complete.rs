@@ -63,23 +63,28 @@ impl<K: KernelInterface> SlotTable<K> {
     }
 
     fn accepted(&mut self, listener: Slot, result: i32, more: bool, completions: &mut Vec<Completion>) {
-        let unix = self.listeners.is_unix(listener);
         if !more {
             self.listeners.disarmed(listener);
         }
         if result >= 0 {
-            let slot = self.adopt(result as RawFd);
-            if unix {
-                self.at(slot).set(SlotFlag::Unix);
-            }
-            self.stats.accepted += 1;
-            completions.push(Completion::Accepted { slot, listener: Listeners::<K::Listener>::number(listener) });
+            self.report_accepted(listener, result as RawFd, completions);
             if self.is_full() {
                 self.pause_accepting(Obstacle::Full);
             }
         } else if let Some(obstacle) = Obstacle::of(-result) {
             self.pause_accepting(obstacle);
         }
+    }
+
+    /// Takes a new connection into use, and reports it.
+    pub(super) fn report_accepted(&mut self, listener: Slot, descriptor: RawFd, completions: &mut Vec<Completion>) {
+        let unix = self.listeners.is_unix(listener);
+        let slot = self.adopt(descriptor);
+        if unix {
+            self.at(slot).set(SlotFlag::Unix);
+        }
+        self.stats.accepted += 1;
+        completions.push(Completion::Accepted { slot, listener: Listeners::<K::Listener>::number(listener) });
     }
 
     pub(crate) fn pause_accepting(&mut self, obstacle: Obstacle) {

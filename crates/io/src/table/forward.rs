@@ -57,6 +57,14 @@ macro_rules! forward {
         fn stop_listening(&mut self) {
             self.table.stop_listening();
         }
+
+        fn drain_listeners(&mut self) {
+            self.table.drain_listeners();
+        }
+
+        fn has_listeners(&self) -> bool {
+            self.table.has_listeners()
+        }
     };
     (queries) => {
         fn peer_address(&self, slot: $crate::Slot) -> Option<std::net::SocketAddr> {

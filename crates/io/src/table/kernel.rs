@@ -19,8 +19,15 @@ pub(crate) trait KernelInterface: SocketCalls {
     /// Whether connections of this listener are those of a Unix socket.
     fn is_unix(listener: &Self::Listener) -> bool;
 
+    /// Whether the connections in the queue of this listener are left to another process.
+    fn leaves_queue(listener: &Self::Listener) -> bool;
+
     /// Accepts until cancelled. It may also end with each connection.
     fn accept(&mut self, listener: &Self::Listener, slot: Slot);
+
+    /// Accepts one connection at once; `None` if the queue is empty. For a listener without an
+    /// accept in flight. An error is a positive errno.
+    fn accept_queued(&mut self, listener: &Self::Listener) -> Result<Option<RawFd>, i32>;
 
     /// Connects. Returns a ticket for [`KernelInterface::take_back`].
     fn connect(&mut self, descriptor: RawFd, slot: Slot, peer: &Address) -> u32;

@@ -1,4 +1,4 @@
-//! The listeners of one driver: armed, paused when there is no descriptor or slot left, and
+//! The listeners of one driver: armed, paused when there is no descriptor or slot left, drained, and
 //! stopped.
 
 use super::kernel::KernelInterface;
@@ -6,11 +6,32 @@ use super::obstacle::{Obstacle, ObstacleLog};
 use super::operation::{Cancellable, FIRST_LISTENER};
 use crate::Slot;
 use std::mem;
+use std::os::fd::RawFd;
 use std::time::Duration;
 
 /// How long accepting pauses when no slot of this driver is freed. The descriptors may belong to
 /// another driver.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+
+/// What a listener does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ListenerStage {
+    Accepting,
+    /// It arms no further accept. When the one in flight has ended, the connections in its queue are
+    /// accepted, and then it is closed.
+    Draining,
+    Stopped,
+}
+
+/// The next connection of the listeners that are drained.
+pub(super) enum Queued {
+    /// A connection, and its listener.
+    Accepted(Slot, RawFd),
+    /// The connection could not be accepted; the errno.
+    Failed(i32),
+    /// No queue has one, or an accept is in flight on each listener.
+    None,
+}
 
 #[derive(Debug)]
 struct ListenerState<L> {
@@ -19,7 +40,7 @@ struct ListenerState<L> {
     listener: Option<L>,
     /// Its connections are those of a Unix socket.
     unix: bool,
-    stopped: bool,
+    stage: ListenerStage,
     armed: bool,
     /// A cancel is in flight.
     cancelled: bool,
@@ -55,7 +76,8 @@ impl<L> Listeners<L> {
     }
 
     pub(crate) fn add(&mut self, listener: L, unix: bool) {
-        self.all.push(ListenerState { listener: Some(listener), unix, stopped: false, armed: false, cancelled: false });
+        let (stage, listener) = (ListenerStage::Accepting, Some(listener));
+        self.all.push(ListenerState { listener, unix, stage, armed: false, cancelled: false });
     }
 
     /// Whether the connections of a listener are those of a Unix socket.
@@ -65,7 +87,17 @@ impl<L> Listeners<L> {
 
     /// Whether there is a listener that has not been stopped.
     pub(crate) fn is_listening(&self) -> bool {
-        self.all.iter().any(|acceptor| !acceptor.stopped)
+        self.all.iter().any(|acceptor| acceptor.stage != ListenerStage::Stopped)
+    }
+
+    /// Whether there is a listener that is not closed.
+    pub(crate) fn is_open(&self) -> bool {
+        self.all.iter().any(|acceptor| acceptor.listener.is_some())
+    }
+
+    /// Whether there is a listener to drain.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.all.iter().any(|acceptor| acceptor.stage == ListenerStage::Draining && acceptor.listener.is_some())
     }
 
     /// Pauses accepting: for [`Obstacle::Load`] until [`Listeners::release`], for other obstacles
@@ -97,7 +129,7 @@ impl<L> Listeners<L> {
         let acceptor = self.of(slot);
         acceptor.armed = false;
         acceptor.cancelled = false;
-        if acceptor.stopped {
+        if acceptor.stage == ListenerStage::Stopped {
             acceptor.listener = None;
         }
     }
@@ -106,7 +138,7 @@ impl<L> Listeners<L> {
     pub(crate) fn cancel_failed<K: KernelInterface<Listener = L>>(&mut self, kernel: &mut K, slot: Slot) {
         let resting = self.paused.is_some() || self.held;
         let acceptor = self.of(slot);
-        acceptor.cancelled = acceptor.armed && (acceptor.stopped || resting);
+        acceptor.cancelled = acceptor.armed && (acceptor.stage != ListenerStage::Accepting || resting);
         if acceptor.cancelled {
             kernel.cancel(Cancellable::Accept, slot);
         }
@@ -115,29 +147,73 @@ impl<L> Listeners<L> {
     /// Submits an accept for each listener that has none in flight. During a pause, shortens
     /// `timeout` to its end.
     pub(crate) fn arm<K: KernelInterface<Listener = L>>(&mut self, kernel: &mut K, timeout: &mut Option<Duration>) {
-        if self.held {
+        if self.is_resting(kernel, timeout) {
             return;
-        }
-        if let Some(since) = self.paused {
-            let left = ACCEPT_PAUSE.saturating_sub(kernel.now().saturating_sub(since));
-            if left > Duration::ZERO {
-                *timeout = Some(timeout.map_or(left, |timeout| timeout.min(left)));
-                return;
-            }
-            self.paused = None;
         }
         if !self.episodes.is_empty() {
             self.episodes.resume(kernel.now());
         }
         for (at, acceptor) in self.all.iter_mut().enumerate() {
             if let Some(listener) = &acceptor.listener
-                && !acceptor.stopped
+                && acceptor.stage == ListenerStage::Accepting
                 && !acceptor.armed
             {
                 acceptor.armed = true;
                 kernel.accept(listener, Self::slot(at));
             }
         }
+    }
+
+    /// Whether accepting is paused. Shortens `timeout` to the end of the pause.
+    pub(super) fn is_resting<K: KernelInterface<Listener = L>>(
+        &mut self,
+        kernel: &K,
+        timeout: &mut Option<Duration>,
+    ) -> bool {
+        if self.held {
+            return true;
+        }
+        let Some(since) = self.paused else { return false };
+        let left = ACCEPT_PAUSE.saturating_sub(kernel.now().saturating_sub(since));
+        if left.is_zero() {
+            self.paused = None;
+            return false;
+        }
+        *timeout = Some(timeout.map_or(left, |timeout| timeout.min(left)));
+        true
+    }
+
+    /// Begins to drain the listeners: cancels their accepts. Those whose queue is left to another
+    /// process are stopped.
+    pub(crate) fn drain<K: KernelInterface<Listener = L>>(&mut self, kernel: &mut K) {
+        for acceptor in self.all.iter_mut().filter(|acceptor| acceptor.stage == ListenerStage::Accepting) {
+            let leaves = acceptor.listener.as_ref().is_some_and(K::leaves_queue);
+            acceptor.stage = if leaves { ListenerStage::Stopped } else { ListenerStage::Draining };
+            if leaves && !acceptor.armed {
+                acceptor.listener = None;
+            }
+        }
+        self.cancel(kernel);
+    }
+
+    /// Accepts the next connection in the queues of the listeners that are drained, and closes those
+    /// whose queue is empty.
+    pub(super) fn next_queued<K: KernelInterface<Listener = L>>(&mut self, kernel: &mut K) -> Queued {
+        for (at, acceptor) in self.all.iter_mut().enumerate() {
+            if acceptor.stage != ListenerStage::Draining || acceptor.armed {
+                continue;
+            }
+            let Some(listener) = &acceptor.listener else { continue };
+            match kernel.accept_queued(listener) {
+                Ok(Some(descriptor)) => return Queued::Accepted(Self::slot(at), descriptor),
+                Ok(None) => {
+                    acceptor.stage = ListenerStage::Stopped;
+                    acceptor.listener = None;
+                }
+                Err(errno) => return Queued::Failed(errno),
+            }
+        }
+        Queued::None
     }
 
     /// Logs the episodes that are over. Shortens `timeout` to the end of the next one.
@@ -164,7 +240,7 @@ impl<L> Listeners<L> {
     /// completion.
     pub(crate) fn stop<K: KernelInterface<Listener = L>>(&mut self, kernel: &mut K) {
         for acceptor in &mut self.all {
-            acceptor.stopped = true;
+            acceptor.stage = ListenerStage::Stopped;
             if !acceptor.armed {
                 acceptor.listener = None;
             }

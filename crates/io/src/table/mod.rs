@@ -27,7 +27,7 @@ pub(crate) use sockets::SocketCalls;
 
 use crate::pages::Pages;
 use crate::{BufferConfig, Cause, Completion, Slot, Stats};
-use listeners::Listeners;
+use listeners::{Listeners, Queued};
 use slot_state::{CLOSED, SlotFlag, SlotState};
 use std::collections::VecDeque;
 use std::io;
@@ -43,6 +43,10 @@ use working_set::WorkingSet;
 /// (`MULTISHOT_MAX_RETRY`), and the driver on epoll receives once per connection and turn. Completions are handled in order. Connections without a buffer wait in
 /// two queues: those that have received nothing since they were armed come first.
 pub(crate) const BUDGET: usize = 1024;
+
+/// The maximum number of connections that one turn accepts from the queues of listeners that are
+/// drained. It bounds the delay of the open connections.
+const MAX_QUEUED: usize = 64;
 
 /// The slots of one driver.
 pub(crate) struct SlotTable<K: KernelInterface> {
@@ -106,10 +110,42 @@ impl<K: KernelInterface> SlotTable<K> {
         if !self.is_full() {
             self.listeners.arm(&mut self.kernel, timeout);
         }
+        if self.listeners.is_draining() {
+            self.accept_queued(timeout, completions);
+        }
         self.listeners.log_ends(&self.kernel, timeout);
         for (slot, error) in std::mem::take(&mut self.unconnected) {
             self.end(slot, Cause::Unconnected(error), completions);
             *timeout = Some(Duration::ZERO);
+        }
+    }
+
+    /// Accepts connections in the queues of the listeners that are drained.
+    #[cold]
+    fn accept_queued(&mut self, timeout: &mut Option<Duration>, completions: &mut Vec<Completion>) {
+        for _ in 0..MAX_QUEUED {
+            // A freed slot is a completion, and so begins another turn.
+            if self.is_full() || self.listeners.is_resting(&self.kernel, timeout) {
+                return;
+            }
+            match self.listeners.next_queued(&mut self.kernel) {
+                Queued::Accepted(listener, descriptor) => {
+                    self.report_accepted(listener, descriptor, completions);
+                    *timeout = Some(Duration::ZERO);
+                }
+                Queued::Failed(errno) => {
+                    if let Some(obstacle) = Obstacle::of(errno) {
+                        self.pause_accepting(obstacle);
+                    }
+                }
+                Queued::None => {
+                    if !self.listeners.is_open() {
+                        // The driver's user waits for the end of listening, which is no completion.
+                        *timeout = Some(Duration::ZERO);
+                    }
+                    return;
+                }
+            }
         }
     }
 
@@ -285,6 +321,11 @@ impl<K: KernelInterface> SlotTable<K> {
 
     pub(crate) fn is_listening(&self) -> bool {
         self.listeners.is_listening()
+    }
+
+    /// Whether a listener is drained.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.listeners.is_draining()
     }
 
     /// The number of slots that wait for a buffer.

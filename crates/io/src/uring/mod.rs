@@ -201,6 +201,10 @@ impl Driver for Uring {
         self.reap(completions);
         Ok(())
     }
+
+    fn free_buffers(&self) -> usize {
+        self.table.kernel.pool.unguarded()
+    }
 }
 
 impl Drop for Uring {

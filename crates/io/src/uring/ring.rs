@@ -10,6 +10,8 @@ use crate::{Address, Buffer, BusyPoll, Listener, Output, Pool, Slot, Waker};
 use io_uring::squeue::Entry;
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue};
+use rustix::io::Errno;
+use rustix::net::SocketFlags;
 use socket2::{SockAddr, Type};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -265,6 +267,14 @@ impl KernelInterface for Ring {
 
     fn is_unix(listener: &Listener) -> bool {
         listener.is_unix()
+    }
+
+    fn leaves_queue(listener: &Listener) -> bool {
+        listener.is_foreign()
+    }
+
+    fn accept_queued(&mut self, listener: &Listener) -> Result<Option<RawFd>, i32> {
+        listener.accept_queued(SocketFlags::CLOEXEC).map_err(Errno::raw_os_error)
     }
 
     fn accept(&mut self, listener: &Listener, slot: Slot) {

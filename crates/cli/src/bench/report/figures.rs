@@ -27,7 +27,7 @@ pub(in crate::bench) fn whole(number: f64) -> String {
     format!("{number:.0}")
 }
 
-pub(super) fn time(us: f64) -> String {
+pub(in crate::bench) fn time(us: f64) -> String {
     if us >= 1000.0 { format!("{:.2} ms", us / 1000.0) } else { format!("{us:.0} µs") }
 }
 
@@ -46,6 +46,6 @@ pub(in crate::bench) fn middle_and_ends(spread: &Spread, write: impl Fn(f64) -> 
 }
 
 /// A ratio with its minimum and maximum and its basis.
-pub(super) fn ratio(ratio: &Ratio) -> String {
+pub(in crate::bench) fn ratio(ratio: &Ratio) -> String {
     format!("{} {}", middle_and_ends(&ratio.spread, cpu), ratio.by)
 }

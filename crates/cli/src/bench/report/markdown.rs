@@ -2,8 +2,9 @@
 //! contestant.
 
 use super::figures::{cpu, figure, middle_and_ends, percent, rate, ratio, time, whole};
-use super::table::ReportTable;
+use super::table::{ReportTable, TableFormat};
 use super::{BenchReport, Entry};
+use crate::bench::fanout;
 use std::fmt::Write;
 
 impl BenchReport {
@@ -16,6 +17,10 @@ impl BenchReport {
         if !self.cells.is_empty() {
             self.write_cells(&mut out);
             self.disturbance().into_iter().for_each(|warning| out += &format!("\n{warning}\n"));
+        }
+        if !self.fanout.is_empty() {
+            out += "\n**Fan-out**\n";
+            out += &fanout::table(&self.fanout, TableFormat::Markdown);
         }
         if let Some(connect) = &self.connect {
             let _ = writeln!(

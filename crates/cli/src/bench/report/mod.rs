@@ -10,13 +10,14 @@ mod text;
 use super::cells::{MAX_BYTES_IN_FLIGHT, Shape};
 use super::connect::Connecting;
 use super::contestants::Protocol;
+use super::fanout::{FanoutEntry, FanoutShape};
 use super::idle::IdleResult;
 use super::machine::Machine;
 use super::peers::PeerSpec;
 use super::verdict::{SATURATED, is_disturbed};
 use super::{Effort, rounds::Cell};
 pub(crate) use entry::Entry;
-pub(in crate::bench) use figures::{cpu, figure, middle_and_ends, percent, rate, whole};
+pub(in crate::bench) use figures::{cpu, figure, middle_and_ends, percent, rate, ratio, time, whole};
 use serde::Serialize;
 pub(in crate::bench) use table::{ReportTable, TableFormat};
 
@@ -33,6 +34,9 @@ pub(crate) struct BenchReport {
     pub(crate) plan: BenchPlan,
     /// The contestants of each cell in turn, always in the same order.
     pub(crate) cells: Vec<Entry>,
+    /// The contestants of each cell of fan-out in turn, always in the same order. Empty if the bench
+    /// ended before this part, or does not have it.
+    pub(crate) fanout: Vec<FanoutEntry>,
     /// `None` if the bench ended before this part.
     pub(crate) connect: Option<Connecting>,
     /// `None` if the bench ended before this part.
@@ -52,6 +56,9 @@ pub(crate) struct BenchPlan {
     pub(crate) cells: Vec<Shape>,
     pub(crate) contestants: Vec<String>,
     pub(crate) peers: Vec<PeerSpec>,
+    /// In the form that `--fanout` parses.
+    pub(crate) fanout: Vec<FanoutShape>,
+    pub(crate) fanout_peers: Vec<PeerSpec>,
     pub(crate) max_bytes_in_flight: usize,
     /// The busy share from which a side counts as saturated.
     pub(crate) saturated_share: f64,
@@ -73,6 +80,8 @@ impl BenchPlan {
             cells: cells.to_vec(),
             contestants,
             peers: peers.to_vec(),
+            fanout: Vec::new(),
+            fanout_peers: Vec::new(),
             max_bytes_in_flight: MAX_BYTES_IN_FLIGHT,
             saturated_share: SATURATED,
             connect_connections: effort.connect,
@@ -91,7 +100,8 @@ impl BenchReport {
     pub(crate) fn has_gaps(&self) -> bool {
         let connect = self.connect.iter().flat_map(|connect| &connect.contestants).map(|found| &found.failure);
         let idle = self.idle.iter().flat_map(|idle| &idle.contestants).map(|found| &found.failure);
-        self.cells.iter().any(Entry::is_gap) || connect.chain(idle).any(Option::is_some)
+        let fanout = self.fanout.iter().any(|entry| entry.gap().is_some());
+        fanout || self.cells.iter().any(Entry::is_gap) || connect.chain(idle).any(Option::is_some)
     }
 
     /// A warning if one of our own servers, which have one thread per core, had to wait for its
@@ -118,7 +128,8 @@ impl BenchReport {
             connect.filter_map(|found| Some(format!("{}, connecting: {}", found.contestant, found.failure.as_ref()?)));
         let idle = self.idle.iter().flat_map(|idle| &idle.contestants);
         let idle = idle.filter_map(|found| Some(format!("{}, idle: {}", found.contestant, found.failure.as_ref()?)));
-        cells.chain(connect).chain(idle).collect()
+        let fanout = self.fanout.iter().filter_map(FanoutEntry::gap);
+        cells.chain(fanout).chain(connect).chain(idle).collect()
     }
 }
 

@@ -75,6 +75,7 @@ fn report(generator_cores: Vec<usize>) -> BenchReport {
         },
         plan: BenchPlan::new(&effort, &[shape], vec!["ringway".into()], &peers),
         cells: entries(&[cell], &contestants),
+        fanout: Vec::new(),
         connect: Some(Connecting { connections: 2000, contestants: Vec::new() }),
         idle: Some(IdleResult {
             connections: 12_000,

@@ -1,8 +1,9 @@
 //! The report as text for a terminal.
 
 use super::figures::{cpu, ends, figure, middle_and_ends, rate, time, whole};
-use super::table::ReportTable;
+use super::table::{ReportTable, TableFormat};
 use super::{BenchReport, Entry};
+use crate::bench::fanout;
 use ringway::placement::CoreList;
 use std::fmt::Write;
 
@@ -24,6 +25,7 @@ impl BenchReport {
             out += LEGEND;
             self.disturbance().into_iter().for_each(|warning| out += &format!("{warning}\n"));
         }
+        out += &fanout::table(&self.fanout, TableFormat::Text);
         if let Some(connect) = &self.connect {
             let _ = writeln!(out, "\nconnecting: {} connections opened, upgraded and closed\n", connect.connections);
             let titles = ["", "handshakes/s", "(min–max)", "CPU µs each", "(min–max)", "ringway's, by cpu"];

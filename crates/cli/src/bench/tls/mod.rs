@@ -99,6 +99,7 @@ pub(super) fn run(
         machine,
         plan: BenchPlan::new(&bench.effort, shapes, names.clone(), &arguments.peer),
         cells: Vec::new(),
+        fanout: Vec::new(),
         connect: None,
         idle: None,
         interrupted: interrupted.is_some(),

@@ -146,7 +146,7 @@ fn decode(messages: &[(usize, Call)], input_of: impl FnOnce(&[u8]) -> Input) -> 
         if call != Ignore {
             let len = incoming.payload().len();
             if outbox.takes_in_place(len) {
-                outbox.reply_in_place(incoming);
+                outbox.reply_in_place(incoming, &mut memory);
             } else {
                 outbox.append(&mut memory, |out| encode_server(OpCode::Binary, incoming.payload(), out));
             }
@@ -232,7 +232,7 @@ fn the_reply_to_an_assembled_message_takes_its_buffer() {
                 let Event::Message(incoming) = event else { panic!("messages alone") };
                 assert!(outbox.takes_in_place(incoming.payload().len()) || incoming.payload().len() == 20);
                 if outbox.takes_in_place(incoming.payload().len()) {
-                    outbox.reply_in_place(incoming);
+                    outbox.reply_in_place(incoming, &mut memory);
                 } else {
                     outbox.append(&mut memory, |out| encode_server(OpCode::Binary, incoming.payload(), out));
                 }
@@ -255,7 +255,7 @@ fn replies_are_copied_out_of_an_input_that_is_still_needed() {
     let mut at = 0;
     let event = decoder.next(&mut memory.pool, &mut received, &mut at).expect("in order");
     let Some(Event::Message(incoming)) = event else { panic!("a message") };
-    outbox.reply_in_place(incoming);
+    outbox.reply_in_place(incoming, &mut memory);
     outbox.commit_reply(&mut received, &mut decoder, &mut memory);
     outbox.copy_replies(&received, None, &mut memory);
     assert_eq!(take(&mut outbox, &mut memory), b"\x81\x05hello");

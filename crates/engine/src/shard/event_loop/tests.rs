@@ -4,8 +4,10 @@
 mod admission;
 mod client;
 mod compression;
+mod draining;
 mod ending;
 mod flow;
+mod metering;
 mod opening;
 mod outgoing;
 mod overload;

@@ -7,6 +7,7 @@ use crate::table::{Cancellable, KernelInterface, Operation, RealDescriptors, WAK
 use crate::{Address, Listener, Output, Slot};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
+use rustix::net::SocketFlags;
 use socket2::Type;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
@@ -26,6 +27,14 @@ impl KernelInterface for Poller {
 
     fn is_unix(listener: &Listener) -> bool {
         listener.is_unix()
+    }
+
+    fn leaves_queue(listener: &Listener) -> bool {
+        listener.is_foreign()
+    }
+
+    fn accept_queued(&mut self, listener: &Listener) -> Result<Option<RawFd>, i32> {
+        listener.accept_queued(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK).map_err(Errno::raw_os_error)
     }
 
     fn connect(&mut self, descriptor: RawFd, slot: Slot, peer: &Address) -> u32 {

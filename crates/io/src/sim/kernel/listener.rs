@@ -1,7 +1,7 @@
 //! The listener of the simulated kernel.
 
 use super::socket::{Cancelling, Pending};
-use super::{Cqe, SimKernel};
+use super::{Cqe, Descriptor, SimKernel};
 use crate::sim::connection::SimConnection;
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -93,6 +93,23 @@ impl SimKernel {
             self.listener.accept = None;
         }
         true
+    }
+
+    /// Accepts a connection of the backlog without waiting: `accept4(2)` on a nonblocking socket.
+    pub(in crate::sim) fn accept_queued(&mut self) -> Result<Option<Descriptor>, i32> {
+        if self.listener.accept.is_some() {
+            self.violated("the driver takes connections from the queue while its accept is in flight");
+        }
+        let Some(&connection) = self.listener.backlog.front() else { return Ok(None) };
+        if let Some(errno) = self.has_no_descriptor() {
+            return Err(errno);
+        }
+        self.listener.backlog.pop_front();
+        if self.random.draw(self.faults.aborted, &mut self.injected.aborted) {
+            self.connections[connection].abort(libc::ECONNRESET);
+            return Err(libc::ECONNABORTED);
+        }
+        Ok(Some(self.open_socket(connection)))
     }
 
     pub(super) fn end_accept(&mut self, user_data: u64, result: i32) {

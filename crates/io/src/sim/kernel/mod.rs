@@ -90,6 +90,8 @@ pub(super) struct DriverStatus {
     pub(super) open: u64,
     /// Whether the limit of slots is reached.
     pub(super) full: bool,
+    /// Whether the driver takes the connections out of the backlog, and then closes the listener.
+    pub(super) draining: bool,
     /// The number of connections that wait for a buffer.
     pub(super) starved: usize,
     /// The number of completions that the driver has stored.
@@ -298,8 +300,8 @@ impl SimKernel {
 
     /// Whether further turns have no effect until a peer, the engine or the test acts.
     pub(super) fn is_idle(&self) -> bool {
-        let acceptable =
-            !self.listener.backlog.is_empty() && !self.status.full && self.open_sockets() < self.descriptor_limit;
+        let waiting = !self.listener.backlog.is_empty() || self.status.draining;
+        let acceptable = waiting && !self.status.full && self.open_sockets() < self.descriptor_limit;
         let feedable = self.status.starved > 0 && (!self.ring.is_empty() || self.pool.free() > 0);
         self.queue.is_empty()
             && self.events.is_empty()

@@ -342,6 +342,29 @@ fn a_second_pause_takes_effect_while_the_cancel_of_the_first_is_in_flight() {
 }
 
 #[test]
+fn draining_accepts_each_connection_of_the_queue_once_under_faults() {
+    for seed in 0..200 {
+        let faults = Faults { reset: 0.0, ..Faults::all() };
+        let (mut sim, network) = Sim::new(seed, faults, BufferConfig::default());
+        sim.start_listening();
+        let peers: Vec<_> = (0..30).map(|_| network.connect()).collect();
+        let mut completions = Vec::new();
+        for _ in 0..seed % 5 {
+            sim.wait(None, &mut completions).expect("the simulation does not fail");
+        }
+        sim.drain_listeners();
+        while sim.has_listeners() {
+            sim.wait(None, &mut completions).expect("the simulation does not fail");
+        }
+        let accepted = completions.iter().filter(|of| matches!(of, Completion::Accepted { .. })).count();
+        let aborted = peers.iter().filter(|peer| peer.is_reset()).count();
+        assert_eq!(accepted + aborted, 30, "seed {seed}");
+        assert_eq!(network.injected().aborted, aborted as u64, "seed {seed}: no other connection is reset");
+        assert!(network.connect().is_reset(), "seed {seed}: nothing listens");
+    }
+}
+
+#[test]
 fn listening_ends_although_the_cancel_of_its_accept_was_too_late() {
     let (mut sim, network) = simulated(Faults::none());
     run_until_idle(&mut sim);

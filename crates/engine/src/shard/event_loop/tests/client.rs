@@ -470,10 +470,10 @@ fn connecting_while_the_shard_stops_fails_and_does_not_delay_its_end() {
         world.post(|_, shard| shard.stop());
         world.run_until(|world| world.sessions() == 0 || client.peer.is_finished() || !client.take().is_empty());
         world.post(|_, shard| connect(shard, 5));
+        world.run_until(|world| world.handler().log.contains(&"failed 5: Stopping".to_owned()));
         client.close(1001);
         world.run_until(|world| !world.running);
         let log = world.handler().take_log();
-        assert!(log.contains(&"failed 5: Stopping".to_owned()), "seed {seed}: {log:?}");
         assert!(log.contains(&"closed 7: 1001 Local".to_owned()), "seed {seed}: {log:?}");
         assert_eq!(world.sessions(), 0, "seed {seed}");
     });

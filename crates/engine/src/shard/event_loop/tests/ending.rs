@@ -425,7 +425,9 @@ fn stopping_closes_all_connections_with_1001_and_ends_when_all_have_answered() {
         });
         world.run_until_idle();
         assert!(world.running, "seed {seed}");
-        assert!(half_open.is_finished(), "stopping does not wait for handshakes (seed {seed})");
+        let refusal = String::from_utf8(half_open.read()).expect("ASCII");
+        assert!(refusal.starts_with("HTTP/1.1 503 ") && half_open.is_finished(), "{refusal} (seed {seed})");
+        half_open.finish();
         assert!(world.network.connect().is_reset(), "nothing more is accepted (seed {seed})");
         for client in &mut clients {
             assert_eq!(client.take(), [Got::Close(Some(1001))], "seed {seed}");
@@ -487,12 +489,12 @@ fn a_shard_that_is_stopped_before_its_first_turn_ends_at_once() {
         }
         fn message(&mut self, _: &mut crate::Connection<'_, Self>, _: crate::Message<'_>) {}
     }
-    let world = World::new(1, Faults::none(), Stopping);
-    assert_eq!(world.shard.poll_timeout(world.now), Some(Duration::ZERO));
+    let mut world = World::new(1, Faults::none(), Stopping);
+    world.run_until(|world| !world.running);
 }
 
 #[test]
-fn connections_accepted_while_the_shard_stops_are_closed() {
+fn connections_accepted_while_the_shard_stops_are_closed_or_refused() {
     for seed in 0..100 {
         // The kernel has accepted them, and reports that only after the shard has begun to stop.
         let faults = Faults { overflow: 0.5, empty_turn: 0.5, ..rough() };
@@ -501,11 +503,16 @@ fn connections_accepted_while_the_shard_stops_are_closed() {
         let mut late: Vec<WebSocketPeer> = (0..10).map(|_| world.client()).collect();
         world.post(|_, shard| shard.stop());
         world.run_until_idle();
+        world.pass(SECOND / 10);
         for client in &mut late {
             if client.take() == [Got::Close(Some(1001))] {
                 client.close(1001); // Accepted before the stop.
             } else {
-                assert!(client.peer.is_finished() || client.peer.is_reset(), "seed {seed}");
+                assert!(
+                    client.head.starts_with("HTTP/1.1 503 ") && client.peer.is_finished(),
+                    "seed {seed}: {client:?}"
+                );
+                client.peer.finish();
             }
         }
         waiting.close(1001);

@@ -1,6 +1,7 @@
 //! A shard on the simulated kernel, a clock that the test advances, and the peers.
 
 use crate::admission::gate::Gate;
+use crate::metrics::{ConnectionState, PauseCause};
 use crate::shard::event_loop::EventLoop;
 use crate::tls::stream::tests::{configs, name};
 use crate::tls::table::ListenerTls;
@@ -134,6 +135,22 @@ impl<H: Handler> World<H> {
             "the count is wrong (seed {})",
             self.network.seed()
         );
+        self.assert_metered();
+    }
+
+    /// Checks that the counts that metrics report are those of the sessions.
+    #[track_caller]
+    fn assert_metered(&self) {
+        let sessions = || self.shard.sessions.iter().map(|session| &session.link);
+        let seed = self.network.seed();
+        let queued: usize = sessions().map(|link| link.buffered()).sum();
+        assert_eq!(self.shard.core.memory.queued(), queued, "the queued bytes are wrong (seed {seed})");
+        let states = [ConnectionState::Opening, ConnectionState::Open, ConnectionState::Closing];
+        let connections = states.map(|state| sessions().filter(|link| link.phase().state() == state).count() as u64);
+        let causes = [PauseCause::Handler, PauseCause::Backlog, PauseCause::Memory];
+        let paused = causes.map(|cause| sessions().filter(|link| link.is_paused_by(cause)).count() as u64);
+        let gauges = &self.shard.core.meters.gauges;
+        assert_eq!((gauges.connections, gauges.paused), (connections, paused), "the counts are wrong (seed {seed})");
     }
 
     /// Runs turns until no event is pending.
@@ -299,6 +316,8 @@ pub(super) struct WebSocketPeer {
     got: Vec<Got>,
     /// The number of messages that were compressed.
     pub(super) compressed: usize,
+    /// The payload of the latest ping that the shard has sent by itself.
+    pub(super) ping: Vec<u8>,
 }
 
 impl WebSocketPeer {
@@ -315,6 +334,7 @@ impl WebSocketPeer {
             pool,
             got: Vec::new(),
             compressed: 0,
+            ping: Vec::new(),
         }
     }
 
@@ -407,6 +427,11 @@ impl WebSocketPeer {
                 Ok(Some(Event::Message(message))) => {
                     self.compressed += usize::from(message.is_compressed());
                     Got::message(message.kind(), message.payload())
+                }
+                // The shard's own pings contain their time.
+                Ok(Some(Event::Ping(payload))) if payload.len() == 8 => {
+                    self.ping = payload.to_vec();
+                    Got::Ping(Vec::new())
                 }
                 Ok(Some(Event::Ping(payload))) => Got::Ping(payload.to_vec()),
                 Ok(Some(Event::Pong(payload))) => Got::Pong(payload.to_vec()),
