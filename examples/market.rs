@@ -5,8 +5,8 @@
 //! ```
 //!
 //! The arguments are the address to listen on, the number of shares, the number of updates a second,
-//! and, for a feed that ends, the number of updates. Each message is `NUMBER SHARE PRICE`, with the
-//! number of the update.
+//! and, for a feed that ends, the number of updates. Each message is `NUMBER SHARE` with the number of
+//! the update, and the prices of ten bids and ten asks.
 //!
 //! The topic has the policy `Latest`: it keeps the last price of each share. A reader that keeps up
 //! receives every update. One that does not, because its network is slow, skips updates, and receives
@@ -61,9 +61,12 @@ impl Handler for Readers {
 fn publish(publisher: &Publisher, shares: u64, rate: u64, last: Option<u64>) -> Result<(), PublishError> {
     let start = Instant::now();
     for number in 1..=last.unwrap_or(u64::MAX) {
-        // The price of a share is a function of the update: there is no market behind it.
+        // The prices are a function of the update: there is no market behind them.
         let (share, price) = (number % shares, 10_000 + number * 7919 % 1000);
-        let text = format!("{number} {share} {}.{:02}", price / 100, price % 100);
+        let mut text = format!("{number} {share}");
+        for price in price - 10..price + 10 {
+            text += &format!(" {}.{:02}", price / 100, price % 100);
+        }
         let due = start + Duration::from_secs_f64(number as f64 / rate as f64);
         thread::sleep(due.saturating_duration_since(Instant::now()));
         let message = Prepared::text(&text);
