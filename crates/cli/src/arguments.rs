@@ -8,6 +8,7 @@ use crate::listening::ListenOptions;
 use crate::load::arguments::{Load, MAX_WIDTH, with_compact_help};
 use crate::serve::admission::AdmissionOptions;
 use crate::serve::apps::{App, AppParser};
+use crate::serve::topics::TopicOptions;
 use crate::tls::{BenchTls, ServeTls};
 use crate::values::{
     DrainRate, buffer_size, buffers, busy_poll, busy_poll_word, connections, cores, drain_rate, headers, listen,
@@ -171,6 +172,8 @@ pub(crate) struct Serve {
     pub(crate) stop_with_stdin: bool,
     #[command(flatten)]
     pub(crate) admission: AdmissionOptions,
+    #[command(flatten)]
+    pub(crate) topics: TopicOptions,
     #[command(flatten)]
     pub(crate) tls: ServeTls,
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod admission;
 pub(crate) mod apps;
+pub(crate) mod topics;
 
 use crate::arguments::Serve;
 use crate::choices::DeflateMode;
@@ -158,7 +159,7 @@ fn limits_of(arguments: &Serve) -> Result<Limits, ConfigError> {
         .low_water(arguments.low_water)?
         .max_connections(arguments.max_connections)?
         .max_memory(arguments.max_memory)?;
-    let limits = arguments.admission.limits(limits)?;
+    let limits = arguments.topics.limits(arguments.admission.limits(limits)?)?;
     limits.check()?;
     Ok(limits)
 }
