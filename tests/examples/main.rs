@@ -5,6 +5,7 @@ mod authentication;
 mod bridge;
 mod chat;
 mod client;
+mod console;
 mod echo;
 mod market;
 mod polling;
