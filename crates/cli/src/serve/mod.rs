@@ -180,7 +180,8 @@ fn config(arguments: &Serve) -> Result<Config, ConfigError> {
         .origins(origins)?
         .subprotocols(arguments.subprotocol.iter().map(String::as_str))?
         .deflate(arguments.deflate.config())
-        .admission(arguments.admission.admission()?);
+        .admission(arguments.admission.admission()?)
+        .connection_times(arguments.admin.is_some());
     config.check()?;
     Ok(config)
 }

@@ -621,6 +621,11 @@ impl<S> Session<S> {
     /// Closes the slot and returns the resources of the shard. Returns the handler's state, and the
     /// reason if the connection was open.
     pub(crate) fn release(self, core: &mut Core) -> (Option<S>, Option<CloseReason>) {
+        // A client that has read a page leaves without a handshake.
+        let is_handshaking = matches!(self.link.phase, SessionPhase::Handshaking | SessionPhase::Deferred);
+        if self.link.role() == Role::Server && is_handshaking && !self.link.is_between_requests(core) {
+            core.counters.handshakes_aborted += 1;
+        }
         core.memory.discharge(self.held_input());
         if let Some(tls) = &mut core.tls {
             core.memory.discharge(tls.remove(self.link.slot()));
@@ -641,9 +646,6 @@ impl<S> Session<S> {
         decoder.release(&mut core.memory.pool);
         link.drop_compressor(core);
         link.outbox.release(&mut core.memory);
-        if link.role() == Role::Server && matches!(link.phase, SessionPhase::Handshaking | SessionPhase::Deferred) {
-            core.counters.handshakes_aborted += 1;
-        }
         link.uncount(core);
         let reason = link.take_reason();
         if let Some(reason) = &reason {
