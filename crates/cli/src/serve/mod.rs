@@ -142,6 +142,7 @@ fn config(arguments: &Serve) -> Result<Config, ConfigError> {
         .lifetime_jitter(arguments.lifetime_jitter)?
         .origins(origins)?
         .subprotocols(arguments.subprotocol.iter().map(String::as_str))?
+        .on_memory_limit(arguments.on_memory_limit.choice())
         .deflate(arguments.deflate.config())
         .admission(arguments.admission.admission()?);
     config.check()?;
