@@ -8,6 +8,7 @@ use crate::listening::ListenOptions;
 use crate::load::arguments::{Load, MAX_WIDTH, with_compact_help};
 use crate::serve::admission::AdmissionOptions;
 use crate::serve::apps::{App, AppParser};
+use crate::serve::topics::TopicOptions;
 use crate::tls::{BenchTls, ServeTls};
 use crate::values::{
     DrainRate, buffer_size, buffers, busy_poll, busy_poll_word, connections, cores, drain_rate, headers, listen,
@@ -128,6 +129,11 @@ pub(crate) struct Serve {
     /// together do not end together [default: a tenth of --max-lifetime]
     #[arg(long, value_name = "TIME", value_parser = time, requires = "max_lifetime")]
     pub(crate) lifetime_jitter: Option<Duration>,
+    /// Take over the listening sockets of the server that offers them at this Unix socket, which then
+    /// closes its connections with 1012; without one, use --listen. Then offer them there to the next
+    /// server
+    #[arg(long, value_name = "PATH")]
+    pub(crate) handover: Option<PathBuf>,
     /// Time in which a server that stops still accepts connections, while /readyz says 503
     #[arg(long, value_name = "TIME", default_value = "0", value_parser = time)]
     pub(crate) drain_delay: Duration,
@@ -174,6 +180,8 @@ pub(crate) struct Serve {
     pub(crate) stop_with_stdin: bool,
     #[command(flatten)]
     pub(crate) admission: AdmissionOptions,
+    #[command(flatten)]
+    pub(crate) topics: TopicOptions,
     #[command(flatten)]
     pub(crate) tls: ServeTls,
 }
