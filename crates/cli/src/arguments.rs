@@ -3,7 +3,7 @@
 use crate::bench::cells::{Shape, cell};
 use crate::bench::fanout::{FanoutShape, fanout_shape};
 use crate::bench::peers::{PeerSpec, peer};
-use crate::choices::{DeflateMode, DriverName};
+use crate::choices::{DeflateMode, DriverName, MemoryPolicy};
 use crate::listening::{ListenOptions, admin_address};
 use crate::load::arguments::{Load, MAX_WIDTH, with_compact_help};
 use crate::serve::admission::AdmissionOptions;
@@ -95,6 +95,9 @@ pub(crate) struct Serve {
     /// shards]
     #[arg(long, value_name = "SIZE", value_parser = some_size)]
     pub(crate) max_memory: Option<usize>,
+    /// What happens when a shard has used up its memory
+    #[arg(long, value_enum, default_value = "close-slowest")]
+    pub(crate) on_memory_limit: MemoryPolicy,
     /// Maximum size of an opening handshake
     #[arg(long, value_name = "SIZE", default_value = "16K", value_parser = some_size)]
     pub(crate) max_head: usize,

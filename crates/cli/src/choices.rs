@@ -33,6 +33,24 @@ impl DriverName {
     }
 }
 
+/// What happens at the memory limit of a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MemoryPolicy {
+    /// Close the slowest readers with code 1013
+    CloseSlowest,
+    /// Close none: queue nothing more, and read nothing more from the largest holders
+    Pause,
+}
+
+impl MemoryPolicy {
+    pub(crate) fn choice(self) -> ringway::OnMemoryLimit {
+        match self {
+            Self::CloseSlowest => ringway::OnMemoryLimit::CloseSlowest,
+            Self::Pause => ringway::OnMemoryLimit::Pause,
+        }
+    }
+}
+
 /// The compression of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum DeflateMode {

@@ -113,6 +113,36 @@ pub enum OnPanic {
     Stop,
 }
 
+/// What a shard does with connections that hold much of its memory budget
+/// ([`Limits::max_memory`]) when it is used up.
+///
+/// ```
+/// use ringway::{Config, OnMemoryLimit};
+///
+/// let config = Config::default().on_memory_limit(OnMemoryLimit::Pause);
+/// # let _ = config;
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnMemoryLimit {
+    /// Closes the slowest readers with 1013, so that others are served: those that read nothing for
+    /// a second, then those that need the longest for what waits for them. One for which more than
+    /// 64 KiB are in flight is dropped without a close frame. Counted in
+    /// [`Counters::memory_closes`](crate::Counters).
+    #[default]
+    CloseSlowest,
+    /// Closes none for want of memory: messages are handed back, the largest holders are not read,
+    /// and new handshakes get 503, until peers read or time out ([`Config::write_timeout`],
+    /// [`Limits::message_timeout`]).
+    Pause,
+}
+
+impl OnMemoryLimit {
+    pub(crate) fn closes(self) -> bool {
+        self == Self::CloseSlowest
+    }
+}
+
 /// The options of the operator of a server or client. The defaults are safe on the open internet.
 ///
 /// A setter has the name of its option. The setter of an option with a range returns an error for a
@@ -156,6 +186,7 @@ pub struct Config {
     pub(crate) subprotocols: Vec<String>,
     pub(crate) deflate: Option<Deflate>,
     pub(crate) on_panic: OnPanic,
+    pub(crate) on_memory_limit: OnMemoryLimit,
     pub(crate) admission: Admission,
     pub(crate) connection_times: bool,
 }
@@ -184,6 +215,7 @@ impl Default for Config {
             subprotocols: Vec::new(),
             deflate: None,
             on_panic: OnPanic::Close,
+            on_memory_limit: OnMemoryLimit::CloseSlowest,
             admission: Admission::default(),
             connection_times: false,
         }
@@ -470,6 +502,13 @@ impl Config {
     #[must_use]
     pub fn admission(mut self, admission: Admission) -> Self {
         self.admission = admission;
+        self
+    }
+
+    /// What happens at the memory limit of a shard. Default: the slowest readers are closed.
+    #[must_use]
+    pub fn on_memory_limit(mut self, policy: OnMemoryLimit) -> Self {
+        self.on_memory_limit = policy;
         self
     }
 

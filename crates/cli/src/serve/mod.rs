@@ -179,6 +179,7 @@ fn config(arguments: &Serve) -> Result<Config, ConfigError> {
         .lifetime_jitter(arguments.lifetime_jitter)?
         .origins(origins)?
         .subprotocols(arguments.subprotocol.iter().map(String::as_str))?
+        .on_memory_limit(arguments.on_memory_limit.choice())
         .deflate(arguments.deflate.config())
         .admission(arguments.admission.admission()?)
         .connection_times(arguments.admin.is_some());

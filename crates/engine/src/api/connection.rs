@@ -293,7 +293,7 @@ impl<'a, H: Handler> Connection<'a, H> {
         }
         let (link, core) = self.link();
         catch_up(link, core);
-        if !link.has_room(message.len(), core) {
+        if !link.has_room(message.len(), false, core) {
             return hand_back(message, link.is_open());
         }
         let compress = message.is_to_be_compressed();
@@ -315,7 +315,7 @@ impl<'a, H: Handler> Connection<'a, H> {
         }
         let (link, core) = self.link();
         catch_up(link, core);
-        if !link.has_room(prepared.payload().len(), core) {
+        if !link.has_room(prepared.payload().len(), true, core) {
             return hand_back(Message::of(prepared.kind(), prepared.payload()), link.is_open());
         }
         link.send_prepared(prepared, core);

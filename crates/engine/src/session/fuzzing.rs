@@ -61,11 +61,11 @@ impl Application<u8> for Acting {
     fn message(&mut self, link: &mut Link<u8>, core: &mut Core, message: Message<'_>) {
         assert!(link.is_open(), "no message is delivered after this side's close frame");
         match message.payload().first() {
-            Some(b'b') if link.has_room(5, core) => {
+            Some(b'b') if link.has_room(5, false, core) => {
                 link.send(OpCode::Binary, b"before", core);
                 link.reply(message, true, core);
             }
-            Some(b's') if link.has_room(3000, core) => {
+            Some(b's') if link.has_room(3000, true, core) => {
                 link.reply(message, true, core);
                 link.send_prepared(&self.prepared, core);
             }

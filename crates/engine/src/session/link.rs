@@ -483,19 +483,38 @@ impl<S> Link<S> {
     // Backpressure.
 
     /// Whether a message of `len` bytes can be queued; a message of any size can if nothing is
-    /// queued. If not, `drained` is called later ([`has_drained`](Link::has_drained)).
-    pub(crate) fn has_room(&mut self, len: usize, core: &mut Core) -> bool {
+    /// queued, unless memory is short. If not, `drained` is called later
+    /// ([`has_drained`](Link::has_drained)). `shared`: other connections may hold the same bytes.
+    pub(crate) fn has_room(&mut self, len: usize, shared: bool, core: &mut Core) -> bool {
         if !self.is_open() {
             return false;
         }
         let waiting = self.outbox.bytes();
         let frame = len.saturating_add(self.header_len(len));
         let room = waiting == 0 || waiting.saturating_add(frame) <= core.limits.max_buffered;
-        if !room {
-            self.set(SessionFlag::WantsDrained);
-            core.counters.handed_back += 1;
+        if room && core.memory.has_room(self.outbox.held().saturating_add(if shared { 0 } else { frame })) {
+            return true;
         }
-        room
+        if room {
+            core.shortage.is_refusing = true;
+            if waiting == 0 && !self.is(SessionFlag::WantsDrained) {
+                // No send completes that could call `drained`.
+                core.shortage.refused.push_back(self.slot);
+            }
+        }
+        self.set(SessionFlag::WantsDrained);
+        core.counters.handed_back += 1;
+        false
+    }
+
+    /// Whether `drained` is called now, because memory is available again: it is wanted, and no send
+    /// is pending whose completion calls it. It is no longer wanted then.
+    pub(crate) fn take_refusal(&mut self) -> bool {
+        let due = self.is_open() && self.is(SessionFlag::WantsDrained) && self.outbox.bytes() == 0;
+        if due {
+            self.unset(SessionFlag::WantsDrained);
+        }
+        due
     }
 
     /// The length of the header of a frame with `len` bytes of payload (RFC 6455 section 5.2).

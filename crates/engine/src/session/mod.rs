@@ -431,6 +431,11 @@ impl<S> Session<S> {
                     decoder.release(&mut core.memory.pool);
                     link.drop_compressor(core);
                     let (text, ending) = ("the server is short of memory", Ending::MemoryLimit);
+                    if link.is(SessionFlag::Sending) && core.tls.is_none() {
+                        // What is queued behind a send begins with a frame: the close frame can
+                        // take its place.
+                        link.outbox.discard(&mut core.memory);
+                    }
                     if link.outbox.weight(&core.memory) <= OUTPUT_MAX {
                         link.fail(CloseCode::TRY_AGAIN, text, ending, core);
                         return None;

@@ -336,7 +336,7 @@ impl Outbox {
     }
 
     /// Drops the queued output, so that only the send in flight remains.
-    fn discard(&mut self, memory: &mut Memory) {
+    pub(crate) fn discard(&mut self, memory: &mut Memory) {
         if let OutputQueue::Ready(queue) = &mut self.queue
             && let Some(output) = queue.take()
         {

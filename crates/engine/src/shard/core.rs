@@ -14,7 +14,7 @@ use crate::shard::clock::{ShardClock, TICK};
 use crate::shard::drain::DrainTally;
 use crate::shard::http::HttpState;
 use crate::shard::lifetimes::Lifetimes;
-use crate::shard::memory::{Memory, PAUSE_TIME, Pressure, REFUSAL_TIME, RESUME_TIME, Shortage};
+use crate::shard::memory::{Memory, PAUSE_TIME, Pressure, REFUSAL_TIME, RESUME_TIME, SEARCH_TIME, Shortage};
 use crate::shard::notices::Notices;
 use crate::shard::slice::Slices;
 use crate::shard::timers::{TimerOwner, UserTimers};
@@ -388,18 +388,22 @@ impl Core {
     /// Whether memory is short, or was short until now.
     #[inline]
     pub(crate) fn is_short_of_memory(&self) -> bool {
-        self.memory.pressure() != Pressure::Low || self.shortage.exhausted.is_some() || !self.shortage.paused.is_empty()
+        self.memory.pressure() != Pressure::Low
+            || self.shortage.exhausted.is_some()
+            || !self.shortage.paused.is_empty()
+            || self.shortage.is_refusing
     }
 
     /// How long until a shortage of memory has to be looked at, although nothing happens.
     fn relief_wait(&self) -> Option<Duration> {
-        let Shortage { paused, paused_since, low_since, exhausted, .. } = &self.shortage;
+        let Shortage { paused, paused_since, low_since, exhausted, is_refusing, .. } = &self.shortage;
+        let refusing = is_refusing.then_some(SEARCH_TIME);
         let paused = (!paused.is_empty()).then(|| match low_since {
             Some(since) => RESUME_TIME.saturating_sub(self.since(*since)),
             None => PAUSE_TIME.saturating_sub(self.since(*paused_since)),
         });
         let exhausted = exhausted.map(|since| REFUSAL_TIME.saturating_sub(self.since(since)));
-        [paused, exhausted].into_iter().flatten().min().map(|wait| wait.max(TICK))
+        [paused, exhausted, refusing].into_iter().flatten().min().map(|wait| wait.max(TICK))
     }
 
     /// Sets the timer of a session, and replaces an earlier one.

@@ -212,6 +212,15 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
         }
     }
 
+    /// Calls `drained` for a connection whose message was handed back because memory was short.
+    pub(crate) fn memory_available(&mut self, slot: Slot) {
+        if let Some((session, core, mut calls)) = self.session(slot)
+            && session.link.take_refusal()
+        {
+            calls.drained(&mut session.link, core);
+        }
+    }
+
     /// Ends a turn: flushes the marked sessions. The delivery of stashed input can mark further
     /// ones.
     pub(crate) fn flush(&mut self) {

@@ -8,7 +8,7 @@
 use crate::config::Limits;
 use ringway_codec::SpillPool;
 use ringway_io::{Chunk, Output, Slot};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -46,11 +46,33 @@ pub(crate) struct Shortage {
     pub(crate) paused_since: u32,
     /// The tick since which the sum has been below the high-water mark, while connections are paused.
     pub(crate) low_since: Option<u32>,
+    /// The connections without output to which a message was not queued. `drained` is called for them
+    /// when memory is available again.
+    pub(crate) refused: VecDeque<Slot>,
+    /// Whether messages were handed back since memory became short.
+    pub(crate) is_refusing: bool,
+    /// The progress of the large holders since memory became short.
+    pub(crate) progress: HashMap<Slot, ReaderProgress>,
     /// The time of the last search for large holders, and how long it took.
     pub(crate) search: Option<(Instant, Duration)>,
     /// The tick at which the limit was last reached, until new handshakes are accepted again.
     pub(crate) exhausted: Option<u32>,
 }
+
+/// What a large holder's peer has acknowledged while memory is short.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReaderProgress {
+    /// The number of bytes at the first search, and the tick of it.
+    pub(crate) first: (u64, u32),
+    /// The latest number, and the tick since which it is the same.
+    pub(crate) latest: (u64, u32),
+}
+
+/// The time without progress after which a reader counts as stalled while memory is short.
+pub(crate) const STALL_TIME: Duration = Duration::from_secs(1);
+
+/// The time between two searches while messages are handed back.
+pub(crate) const SEARCH_TIME: Duration = Duration::from_millis(100);
 
 /// The maximum time for which receiving is paused. The connections that hold the most are closed
 /// then, because those that were not paused have not completed anything that frees memory.
@@ -138,6 +160,14 @@ impl Memory {
     /// The low-water mark, at which receiving resumes: 3/4 of the budget.
     pub(crate) fn low_water(&self) -> usize {
         self.max - self.max / 4
+    }
+
+    /// Whether a connection can hold `bytes` of output. Above the high-water mark it can hold an
+    /// eighth of what is left of the budget: a few connections cannot use up the rest, and a short
+    /// message to a peer that reads has room.
+    #[inline]
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        self.held < self.high_water() || bytes <= self.max.saturating_sub(self.held) / 8
     }
 
     #[inline]

@@ -1,26 +1,32 @@
 //! The response of a shard to a shortage of memory.
 //!
 //! Above the high-water mark, receiving pauses on the connections that hold the most, so that the
-//! others can complete their messages; compressors that connections have of their own are freed. If
-//! the sum is still above that mark 10 s later, and at the limit, the connections that hold the most
-//! are closed with 1013 until it is below. From the limit on, new handshakes are refused with 503
+//! others can complete their messages; compressors that connections have of their own are freed; and
+//! a connection can queue an eighth of what is left of the budget, so that messages are handed back.
+//! If messages were handed back, large holders whose peer has read nothing for a second are closed
+//! with 1013. If the sum is still above that mark 10 s later, and at the limit, the slowest readers
+//! among the large holders are closed until it is below, by the progress of their peers. From the limit on, new handshakes are refused with 503
 //! for a second at least. Receiving resumes below the low-water mark, or after a second below the
 //! high-water mark.
 
 use crate::api::handler::Handler;
 use crate::shard::dispatch::Dispatch;
-use crate::shard::memory::{PAUSE_TIME, Pressure, REFUSAL_TIME, RESUME_TIME};
+use crate::shard::memory::{PAUSE_TIME, Pressure, REFUSAL_TIME, RESUME_TIME, ReaderProgress, STALL_TIME};
 use ringway_io::{Driver, Slot};
 use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// Responds to a shortage of memory, or to its end, at the end of a turn.
 #[cold]
 pub(crate) fn relieve<D: Driver, H: Handler>(shard: &mut Dispatch<'_, D, H>) {
+    if shard.core.shortage.is_refusing && shard.core.memory.pressure() == Pressure::Low {
+        end_refusal(shard);
+    }
     let core = &mut *shard.core;
     let tick = core.tick();
     match core.memory.pressure() {
-        Pressure::Low if core.shortage.paused.is_empty() => {}
+        Pressure::Low if core.shortage.paused.is_empty() => core.shortage.progress = HashMap::new(),
         Pressure::Low => {
             let low_since = *core.shortage.low_since.get_or_insert(tick);
             if core.memory.held() < core.memory.low_water() || core.since(low_since) >= RESUME_TIME {
@@ -46,15 +52,20 @@ pub(crate) fn relieve<D: Driver, H: Handler>(shard: &mut Dispatch<'_, D, H>) {
 fn free_memory<D: Driver, H: Handler>(shard: &mut Dispatch<'_, D, H>) {
     shard.core.memory.trim();
     free_compressors(shard);
+    note_progress(shard);
     match shard.core.memory.pressure() {
         Pressure::Low => {}
         Pressure::High => {
             let shortage = &shard.core.shortage;
             let overdue = !shortage.paused.is_empty() && shard.core.since(shortage.paused_since) >= PAUSE_TIME;
-            if overdue {
-                close_largest(shard);
+            let (closes, is_refusing) = (shard.core.config.on_memory_limit.closes(), shortage.is_refusing);
+            if overdue && closes {
+                close_slowest(shard, false);
             } else {
                 pause_largest(shard);
+                if is_refusing && closes {
+                    close_slowest(shard, true);
+                }
             }
         }
         Pressure::Full => refuse_and_close(shard),
@@ -67,11 +78,46 @@ fn refuse_and_close<D: Driver, H: Handler>(shard: &mut Dispatch<'_, D, H>) {
         tracing::warn!(
             held = shard.core.memory.held(),
             max = shard.core.memory.max(),
+            closes = shard.core.config.on_memory_limit.closes(),
             "the connections of this shard have reached its memory limit (Limits::max_memory): new handshakes get \
-             503, and those that hold the most are closed with 1013"
+             503, and the slowest readers among those that hold the most are closed with 1013, if the policy \
+             (Config::on_memory_limit) is to close"
         );
     }
-    close_largest(shard);
+    if shard.core.config.on_memory_limit.closes() {
+        close_slowest(shard, false);
+    } else {
+        pause_largest(shard);
+    }
+}
+
+/// Notes what the peers of the large holders have acknowledged.
+fn note_progress<D: Driver, H: Handler>(shard: &mut Dispatch<'_, D, H>) {
+    let tick = shard.core.tick();
+    let before = std::mem::take(&mut shard.core.shortage.progress);
+    let note = |(_, slot): (usize, Slot)| {
+        let acknowledged = Driver::acknowledged(shard.driver, slot)?;
+        let mut progress =
+            *before.get(&slot).unwrap_or(&ReaderProgress { first: (acknowledged, tick), latest: (acknowledged, tick) });
+        if progress.latest.0 != acknowledged {
+            progress.latest = (acknowledged, tick);
+        }
+        Some((slot, progress))
+    };
+    shard.core.shortage.progress = large_holders(shard).into_iter().filter_map(note).collect();
+}
+
+/// Calls `drained` for the connections whose messages were handed back, until memory is short again.
+fn end_refusal<D: Driver, H: Handler>(shard: &mut Dispatch<'_, D, H>) {
+    shard.core.shortage.is_refusing = false;
+    for _ in 0..shard.core.shortage.refused.len() {
+        if shard.core.memory.pressure() != Pressure::Low {
+            shard.core.shortage.is_refusing = true;
+            return;
+        }
+        let Some(slot) = shard.core.shortage.refused.pop_front() else { return };
+        shard.memory_available(slot);
+    }
 }
 
 fn resume_paused<D: Driver, H: Handler>(shard: &mut Dispatch<'_, D, H>) {
@@ -131,11 +177,41 @@ fn free_compressors<D: Driver, H: Handler>(shard: &mut Dispatch<'_, D, H>) {
     }
 }
 
-/// Closes the largest holders until the sum is below the high-water mark. Those that are ending
-/// already, and free their memory soon, come last.
-fn close_largest<D: Driver, H: Handler>(shard: &mut Dispatch<'_, D, H>) {
-    let mut holders = large_holders(shard);
-    holders.sort_unstable_by_key(|&(weight, slot)| (Reverse(weight), slot.index()));
+/// The speed of a large holder's peer, the slowest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Speed {
+    /// It has acknowledged nothing of its output for [`STALL_TIME`]; by weight.
+    Stalled(Reverse<usize>),
+    /// It holds input, or it is not known yet; by weight.
+    Unknown(Reverse<usize>),
+    /// It makes progress; by the time until the output is read, at the rate so far.
+    Reading(Reverse<u128>),
+}
+
+fn speed<D: Driver, H: Handler>(shard: &Dispatch<'_, D, H>, weight: usize, slot: Slot) -> Speed {
+    let has_output = shard.sessions.get(slot).is_some_and(|session| session.link.buffered() > 0);
+    let progress = shard.core.shortage.progress.get(&slot).filter(|_| has_output);
+    let Some(&ReaderProgress { first, latest }) = progress else { return Speed::Unknown(Reverse(weight)) };
+    if shard.core.since(latest.1) >= STALL_TIME {
+        return Speed::Stalled(Reverse(weight));
+    }
+    match latest.0.saturating_sub(first.0) {
+        0 => Speed::Unknown(Reverse(weight)),
+        bytes => {
+            let millis = shard.core.since(first.1).as_millis();
+            Speed::Reading(Reverse(weight as u128 * millis / u128::from(bytes)))
+        }
+    }
+}
+
+/// Closes the slowest readers among the large holders until the sum is below the high-water mark.
+/// Those that are ending already, and free their memory soon, come last. `stalled`: closes only
+/// those without progress.
+fn close_slowest<D: Driver, H: Handler>(shard: &mut Dispatch<'_, D, H>, stalled: bool) {
+    let large = large_holders(shard).into_iter();
+    let mut holders: Vec<(Speed, Slot)> = large.map(|(weight, slot)| (speed(shard, weight, slot), slot)).collect();
+    holders.retain(|(speed, _)| !stalled || matches!(speed, Speed::Stalled(_)));
+    holders.sort_unstable_by_key(|&(speed, slot)| (speed, slot.index()));
     for ending in [false, true] {
         for &(_, slot) in &holders {
             if shard.core.memory.pressure() == Pressure::Low {

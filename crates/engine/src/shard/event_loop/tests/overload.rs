@@ -1,7 +1,7 @@
 //! The total cost of peers that each stay within their limits, and stalls of the process.
 
 use super::world::{Got, REQUEST, Scripted, WebSocketPeer, World, each_seed, rough};
-use crate::{Config, Deflate, Endpoint, Limits, Prepared, Upgrade};
+use crate::{Config, Deflate, Endpoint, Limits, Message, OnMemoryLimit, Prepared, Upgrade};
 use ringway_codec::{DeflateParams, Deflater, MessageKind, OpCode, Role, WindowBits, encode_deflated};
 use ringway_io::sim::Faults;
 use std::sync::Arc;
@@ -410,6 +410,8 @@ fn slow_readers_of_prepared_frames_are_closed_and_not_others() {
         world.run_until_idle();
         assert!(world.shard.core.memory.held() < 1 << 20, "the budget is exceeded");
     }
+    // Those that have read nothing for a second.
+    world.pass(2 * SECOND);
     assert!(world.shard.core.counters.memory_closes > 0);
     small.peer.write(&small.frame(OpCode::Continuation, true, b""));
     world.run_until_idle();
@@ -579,4 +581,83 @@ fn a_short_spike_closes_nobody() {
     world.pass(20 * SECOND);
     assert_eq!(world.shard.core.counters.memory_closes, 0);
     assert!(world.shard.core.shortage.paused.is_empty(), "receiving has resumed");
+}
+
+/// Ten readers of which only the first reads, each with as much output as the shard allows. Sends
+/// more in `drained`.
+fn crowded(seed: u64, faults: Faults, policy: OnMemoryLimit) -> (World<Scripted>, Vec<WebSocketPeer>) {
+    const MESSAGE: usize = 90_000;
+    let limits = Limits { max_memory: Some(1 << 20), max_message: 200_000, max_buffered: 95_000, ..Limits::default() };
+    let config = Config { on_memory_limit: policy, ..Config::default() };
+    let mut handler = Scripted::new();
+    handler.on_drained = |handler, conn| {
+        handler.count += usize::from(conn.send(Message::binary(&[7; MESSAGE])).is_accepted());
+    };
+    let mut world = World::with(seed, faults, config, limits, handler);
+    let clients: Vec<_> = (0..15).map(|_| world.open_client()).collect();
+    clients[1..].iter().for_each(|client| client.peer.set_window(0));
+    world.post(|handler, shard| {
+        for id in handler.opened.clone().into_iter().skip(1) {
+            let mut conn = shard.connection(id).expect("open");
+            handler.count += usize::from(conn.send(Message::binary(&[7; MESSAGE])).is_accepted());
+        }
+        assert!(shard.memory_held() <= 1 << 20, "{} bytes are held", shard.memory_held());
+        assert!(handler.count < 14, "all messages are queued");
+    });
+    world.run_until_idle();
+    (world, clients)
+}
+
+#[test]
+fn near_the_budget_messages_are_handed_back_and_stalled_readers_are_closed() {
+    each_seed(|seed, faults| {
+        let (mut world, mut clients) = crowded(seed, faults, OnMemoryLimit::CloseSlowest);
+        assert_eq!(world.shard.core.counters.memory_closes, 0, "seed {seed}: they may still read");
+        // The healthy reader loses nothing at the limit, and its pings are answered.
+        for n in 0..30u8 {
+            clients[0].send(OpCode::Ping, &[n]);
+            clients[0].send(OpCode::Binary, &[n; 500]);
+            world.pass(SECOND / 10);
+            assert_eq!(clients[0].take(), [Got::Pong(vec![n]), Got::Binary(vec![n; 500])], "seed {seed}");
+            assert!(world.shard.core.memory.held() <= 1 << 20, "seed {seed}");
+        }
+        let counters = world.shard.core.counters;
+        assert!(counters.memory_closes > 0 && counters.handed_back > 0, "{counters:?} (seed {seed})");
+        // What was handed back was sent when memory was available again.
+        assert!(world.handler().count >= 12, "{} messages (seed {seed})", world.handler().count);
+        assert!(world.shard.core.memory.held() <= 1 << 20, "seed {seed}");
+    });
+}
+
+#[test]
+fn with_the_policy_to_pause_nobody_is_closed_for_memory() {
+    each_seed(|seed, faults| {
+        let (mut world, mut clients) = crowded(seed, faults, OnMemoryLimit::Pause);
+        world.pass(20 * SECOND);
+        let counters = world.shard.core.counters;
+        assert!((counters.memory_closes, world.sessions()) == (0, 15) && counters.handed_back > 0, "{counters:?}");
+        // They read again, and get what was handed back, too.
+        clients.iter().for_each(|client| client.peer.set_window(1 << 20));
+        for _ in 0..10 {
+            world.pass(SECOND);
+            clients.iter_mut().for_each(WebSocketPeer::pull);
+        }
+        for client in &mut clients[1..] {
+            assert!(client.take().contains(&Got::Binary(vec![7; 90_000])), "seed {seed}");
+        }
+    });
+}
+
+#[test]
+fn a_reader_that_makes_progress_is_not_closed_before_one_that_does_not() {
+    let (mut world, mut clients) = crowded(1, rough(), OnMemoryLimit::CloseSlowest);
+    // The second one reads slowly, and holds as much as the others.
+    clients[1].peer.set_window(2_000);
+    let slow = world.handler().opened[1];
+    for _ in 0..30 {
+        clients[1].pull_up_to(1_500);
+        world.pass(SECOND / 10);
+    }
+    assert!(world.shard.core.counters.memory_closes > 0);
+    assert!(world.shard.sessions.slots().any(|slot| crate::ConnectionId(slot) == slow), "the reader is closed");
 }
