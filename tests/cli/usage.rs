@@ -119,6 +119,11 @@ fn an_option_that_the_engine_refuses_is_named_with_its_range() {
         (&["--max-memory", "1K"], "limits.max_memory is 1024: give 1048576 or more"),
         (&["--max-memory", "8M"], "limits.max_memory is 8388608: give at least limits.max_message, 16777216"),
         (&["--close-limit", "2s"], "close_limit is 2s: give at least close_timeout, 5s"),
+        (&["--low-water", "1M"], "limits.low_water is 1048576: give less than limits.max_buffered, 1048576"),
+        (
+            &["--max-lifetime", "60s", "--lifetime-jitter", "61s"],
+            "lifetime_jitter is 61s: give at most max_lifetime, 60s",
+        ),
         (
             &["--write-timeout", "9000h"],
             "'9000h' for '--write-timeout <TIME>': give a time, as 500ms, 1.5s or 2m, up to 365d",

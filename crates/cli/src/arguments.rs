@@ -8,10 +8,11 @@ use crate::listening::ListenOptions;
 use crate::load::arguments::{Load, MAX_WIDTH, with_compact_help};
 use crate::serve::admission::AdmissionOptions;
 use crate::serve::apps::{App, AppParser};
+use crate::serve::topics::TopicOptions;
 use crate::tls::{BenchTls, ServeTls};
 use crate::values::{
     DrainRate, buffer_size, buffers, busy_poll, busy_poll_word, connections, cores, drain_rate, headers, listen,
-    origin_to_allow, ring_entries, rounds, shards, some_size, some_time, subprotocol, time,
+    origin_to_allow, ring_entries, rounds, shards, size, some_size, some_time, subprotocol, time,
 };
 use clap::{Args, Command, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -81,9 +82,14 @@ pub(crate) struct Serve {
     /// Maximum number of connections of one shard; further ones wait until one closes
     #[arg(long, value_name = "N", default_value = "1m", value_parser = connections)]
     pub(crate) max_connections: u32,
-    /// Output queued for a slow reader before the server stops reading from it
+    /// High-water mark of the output queued for a slow reader: above it the server delivers none of
+    /// its messages
     #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = some_size)]
     pub(crate) max_buffered: usize,
+    /// Low-water mark of that output, at which the server continues: less than --max-buffered
+    /// [default: half of --max-buffered]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) low_water: Option<usize>,
     /// Maximum memory that the connections of one shard hold together, at least --max-message
     /// [default: half of the memory of the machine or of the cgroup, divided by the number of
     /// shards]
@@ -112,6 +118,14 @@ pub(crate) struct Serve {
     /// or --close-timeout if that is longer]
     #[arg(long, value_name = "TIME", value_parser = some_time)]
     pub(crate) close_limit: Option<Duration>,
+    /// Maximum time that a connection stays open; it is closed with code 1001 then [default: no
+    /// limit]
+    #[arg(long, value_name = "TIME", value_parser = some_time)]
+    pub(crate) max_lifetime: Option<Duration>,
+    /// Maximum time by which each lifetime is shortened at random, so that connections that open
+    /// together do not end together [default: a tenth of --max-lifetime]
+    #[arg(long, value_name = "TIME", value_parser = time, requires = "max_lifetime")]
+    pub(crate) lifetime_jitter: Option<Duration>,
     /// Time in which a server that stops still accepts connections, while /readyz says 503
     #[arg(long, value_name = "TIME", default_value = "0", value_parser = time)]
     pub(crate) drain_delay: Duration,
@@ -158,6 +172,8 @@ pub(crate) struct Serve {
     pub(crate) stop_with_stdin: bool,
     #[command(flatten)]
     pub(crate) admission: AdmissionOptions,
+    #[command(flatten)]
+    pub(crate) topics: TopicOptions,
     #[command(flatten)]
     pub(crate) tls: ServeTls,
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod admission;
 pub(crate) mod apps;
+pub(crate) mod topics;
 
 use crate::arguments::Serve;
 use crate::choices::DeflateMode;
@@ -142,6 +143,8 @@ fn config(arguments: &Serve) -> Result<Config, ConfigError> {
         .drain_delay(arguments.drain_delay)?
         .drain_rate(arguments.drain_rate.0)?
         .stop_timeout(arguments.stop_timeout)?
+        .max_lifetime(arguments.max_lifetime)?
+        .lifetime_jitter(arguments.lifetime_jitter)?
         .origins(origins)?
         .subprotocols(arguments.subprotocol.iter().map(String::as_str))?
         .deflate(arguments.deflate.config())
@@ -157,9 +160,10 @@ fn limits_of(arguments: &Serve) -> Result<Limits, ConfigError> {
         .max_head(arguments.max_head)?
         .max_headers(arguments.max_headers)?
         .max_buffered(arguments.max_buffered)?
+        .low_water(arguments.low_water)?
         .max_connections(arguments.max_connections)?
         .max_memory(arguments.max_memory)?;
-    let limits = arguments.admission.limits(limits)?;
+    let limits = arguments.topics.limits(arguments.admission.limits(limits)?)?;
     limits.check()?;
     Ok(limits)
 }

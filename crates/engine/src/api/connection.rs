@@ -10,6 +10,7 @@ use crate::api::topic::{Published, TopicLimit};
 use crate::session::link::Link;
 use crate::shard::core::Core;
 use crate::shard::memory::Pressure;
+use crate::shard::timers::TimerOwner;
 use crate::topics::delivery::{catch_up, deliver_first};
 use http::HeaderMap;
 use ringway_codec::{CloseCode, ClosePayload, CodeNotSendable, OpCode, Prepared, encode_close};
@@ -45,7 +46,7 @@ const REMOVED_BETWEEN_CALLS: &str = "a session is removed only between handler c
 ///         while let Some(line) = conn.state().pop() {
 ///             match conn.send(Message::text(&line)) {
 ///                 SendOutcome::Sent | SendOutcome::Queued(_) => {}
-///                 // `drained` is called again when the queue is empty.
+///                 // `drained` is called again when half of the queue is sent.
 ///                 _ => return conn.state().push(line),
 ///             }
 ///         }
@@ -60,7 +61,8 @@ pub enum SendOutcome<'m> {
     /// The message is sent at the end of this turn.
     Sent,
     /// The message is queued behind others; the value is the total number of queued bytes.
-    /// [`Handler::drained`] is called when they are sent.
+    /// [`Handler::drained`] is called when they have fallen to the low-water mark
+    /// ([`Limits::low_water`](crate::Limits::low_water)), or are sent.
     Queued(usize),
     /// More than [`Limits::max_buffered`](crate::Limits::max_buffered) bytes would be queued: the
     /// message is handed back. [`Handler::drained`] is called when it can be sent.
@@ -429,19 +431,23 @@ impl<'a, H: Handler> Connection<'a, H> {
     }
 
     /// Sets a timer: [`Handler::timer`] is called once, not before this time has passed, and at
-    /// most about 10 ms later unless the shard is busy. The number of timers of a connection is not
-    /// limited; each takes 40 bytes and a look-up in a hash table. Timers end with the connection:
+    /// most 2 ms later unless the shard is busy. The number of timers of a connection is not
+    /// limited; each takes 48 bytes and a look-up in a hash table. Timers end with the connection:
     /// none fires after both close frames are sent.
     pub fn set_timer(&mut self, after: Duration) -> TimerId {
-        let core = &mut *self.shard.core;
-        let (now, deadline) = (core.now(), core.after(after));
-        core.timers.set(self.slot, now, deadline)
+        self.set_timer_with(after, 0)
+    }
+
+    /// As [`set_timer`](Connection::set_timer). [`TimerId::token`] returns `token` when the timer
+    /// fires: the kind of the timer, or an index into the state of the application.
+    pub fn set_timer_with(&mut self, after: Duration, token: u64) -> TimerId {
+        self.shard.core.set_user_timer(TimerOwner::Connection(self.slot), after, token)
     }
 
     /// Cancels a timer of this connection. Returns `false` if the timer has fired, was cancelled
-    /// before, or belongs to another connection.
+    /// before, or belongs to another connection or to the shard. Costs O(1).
     pub fn cancel_timer(&mut self, id: TimerId) -> bool {
-        self.shard.core.timers.clear(self.slot, id)
+        self.shard.core.timers.clear(TimerOwner::Connection(self.slot), id)
     }
 
     /// Stops the delivery of messages at once. Pings and a close in front of the next message are

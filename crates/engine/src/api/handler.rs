@@ -89,8 +89,11 @@ pub trait Handler: Sized + 'static {
     /// the call.
     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>);
 
-    /// All output of the connection was given to the kernel, after some of it was queued or handed
-    /// back: a message that was handed back can be sent now.
+    /// The output of the connection has fallen to the low-water mark
+    /// ([`Limits::low_water`](crate::Limits::low_water)), after a message was queued or handed back.
+    /// If it was never above the mark, all of it was given to the kernel. Called once, until another
+    /// message is queued or handed back. A message that was handed back can be sent now, unless it
+    /// exceeds the room above the mark; then it is handed back again, until no output waits.
     fn drained(&mut self, conn: &mut Connection<'_, Self>) {
         let _ = conn;
     }
@@ -105,9 +108,15 @@ pub trait Handler: Sized + 'static {
         let _ = (conn, payload);
     }
 
-    /// A timer of [`Connection::set_timer`] has fired. It is no longer set.
+    /// A timer of [`Connection::set_timer`] or [`Connection::set_timer_with`] has fired. It is no
+    /// longer set.
     fn timer(&mut self, conn: &mut Connection<'_, Self>, id: TimerId) {
         let _ = (conn, id);
+    }
+
+    /// A timer of [`Shard::set_timer`] has fired. It is no longer set.
+    fn shard_timer(&mut self, shard: &mut Shard<'_, Self>, id: TimerId) {
+        let _ = (shard, id);
     }
 
     /// A subscriber of a topic with [`TopicPolicy::DropNewest`](crate::TopicPolicy::DropNewest) has

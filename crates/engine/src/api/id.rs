@@ -55,8 +55,8 @@ impl ConnectionId {
     }
 }
 
-/// Identifies a timer of a connection, also after the timer has fired or was cancelled: an
-/// identifier repeats only after four billion timers in the same slot.
+/// Identifies a timer of a connection or of a shard, also after the timer has fired or was
+/// cancelled: an identifier repeats only after four billion timers in the same slot. 16 bytes.
 ///
 /// ```
 /// use ringway::{Connection, Handler, Message, TimerId, Request, Upgrade};
@@ -98,4 +98,48 @@ impl ConnectionId {
 pub struct TimerId {
     pub(crate) index: u32,
     pub(crate) generation: u32,
+    pub(crate) token: u64,
+}
+
+impl TimerId {
+    /// The number that was given when the timer was set; 0 for a timer of
+    /// [`Connection::set_timer`](crate::Connection::set_timer).
+    ///
+    /// ```
+    /// use ringway::{CloseCode, Connection, Handler, Message, Request, TimerId, Upgrade};
+    /// use std::time::Duration;
+    ///
+    /// const REMIND: u64 = 1;
+    /// const CLOSE: u64 = 2;
+    ///
+    /// /// Reminds a client after 20 seconds, and closes the connection after 30.
+    /// struct Impatient;
+    ///
+    /// impl Handler for Impatient {
+    ///     type State = ();
+    ///
+    ///     fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
+    ///         Upgrade::accept(())
+    ///     }
+    ///
+    ///     fn open(&mut self, conn: &mut Connection<'_, Self>) {
+    ///         conn.set_timer_with(Duration::from_secs(20), REMIND);
+    ///         conn.set_timer_with(Duration::from_secs(30), CLOSE);
+    ///     }
+    ///
+    ///     fn timer(&mut self, conn: &mut Connection<'_, Self>, id: TimerId) {
+    ///         match id.token() {
+    ///             REMIND => drop(conn.send(Message::text("still there?"))),
+    ///             _ => conn.close(CloseCode::POLICY, "too slow").expect("1008 may be sent"),
+    ///         }
+    ///     }
+    ///
+    ///     fn message(&mut self, _: &mut Connection<'_, Self>, _: Message<'_>) {}
+    /// }
+    /// # let _ = Impatient;
+    /// ```
+    #[must_use]
+    pub fn token(self) -> u64 {
+        self.token
+    }
 }

@@ -3,7 +3,7 @@
 use crate::api::connection::Connection;
 use crate::api::endpoint::Endpoint;
 use crate::api::handler::Handler;
-use crate::api::id::ConnectionId;
+use crate::api::id::{ConnectionId, TimerId};
 use crate::api::request::PeerAddress;
 use crate::api::response::Upgrade;
 use crate::api::topic::{Published, TopicLimit, TopicPolicy};
@@ -13,13 +13,14 @@ use crate::session::link::{Link, SessionPhase};
 use crate::shard::core::{Core, Counters};
 use crate::shard::drain::DrainReason;
 use crate::shard::mailbox::{Mailbox, MailboxCounts, PostError};
+use crate::shard::timers::TimerOwner;
 use crate::tls::table::ListenerTls;
 use ringway_codec::Prepared;
 use ringway_io::{Slot, Stats, Waker};
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The shard of a handler, lent to it for one call.
 ///
@@ -340,6 +341,50 @@ impl<H: Handler> Shard<'_, H> {
     /// if the connection has ended, or was refused because the handshake timed out.
     pub fn answer(&mut self, id: ConnectionId, upgrade: Upgrade<H::State>) {
         self.command(Command::Answer(id.0, upgrade));
+    }
+
+    /// Sets a timer of this shard: [`Handler::shard_timer`] is called once, not before this time has
+    /// passed, and at most 2 ms later unless the shard is busy. [`TimerId::token`] returns `token`
+    /// then. The number of timers is not limited; each takes 48 bytes and a look-up in a hash table.
+    /// For work that concerns no single connection, such as the end of a round of a game. For a
+    /// higher resolution than 1 ms, see [`wake_at`](Shard::wake_at).
+    ///
+    /// ```
+    /// use ringway::{Connection, Handler, Message, Request, Shard, TimerId, Upgrade};
+    /// use std::time::Duration;
+    ///
+    /// /// Tells all clients the end of each round.
+    /// struct Rounds;
+    ///
+    /// impl Handler for Rounds {
+    ///     type State = ();
+    ///
+    ///     fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
+    ///         Upgrade::accept(())
+    ///     }
+    ///
+    ///     fn start(&mut self, shard: &mut Shard<'_, Self>) {
+    ///         shard.set_timer(Duration::from_secs(30), 1);
+    ///     }
+    ///
+    ///     fn shard_timer(&mut self, shard: &mut Shard<'_, Self>, id: TimerId) {
+    ///         let text = format!("the end of round {}", id.token());
+    ///         shard.for_each_connection(|conn| drop(conn.send(Message::text(&text))));
+    ///         shard.set_timer(Duration::from_secs(30), id.token() + 1);
+    ///     }
+    ///
+    ///     fn message(&mut self, _: &mut Connection<'_, Self>, _: Message<'_>) {}
+    /// }
+    /// # let _ = Rounds;
+    /// ```
+    pub fn set_timer(&mut self, after: Duration, token: u64) -> TimerId {
+        self.core.set_user_timer(TimerOwner::Shard, after, token)
+    }
+
+    /// Cancels a timer of this shard. Returns `false` if the timer has fired, was cancelled before,
+    /// or belongs to a connection. Costs O(1).
+    pub fn cancel_timer(&mut self, id: TimerId) -> bool {
+        self.core.timers.clear(TimerOwner::Shard, id)
     }
 
     /// Calls [`Handler::woken`] once at `when`, or as soon afterwards as a turn begins. A later

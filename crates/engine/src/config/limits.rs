@@ -30,6 +30,7 @@ pub struct Limits {
     pub(crate) max_head: usize,
     pub(crate) max_headers: usize,
     pub(crate) max_buffered: usize,
+    pub(crate) low_water: Option<usize>,
     pub(crate) max_connections: u32,
     pub(crate) max_subscriptions: usize,
     pub(crate) max_topics: usize,
@@ -49,6 +50,7 @@ impl Default for Limits {
             max_head: 16 << 10,
             max_headers: 100,
             max_buffered: 1 << 20,
+            low_water: None,
             max_connections: 1 << 20,
             max_subscriptions: 1024,
             max_topics: 100_000,
@@ -115,16 +117,44 @@ impl Limits {
     }
 
     /// The high-water mark of the output of one connection in bytes, 1 to 1 GiB. Above it `send`
-    /// hands messages back, and nothing is received on the connection until the peer has read half
-    /// of the output. The output can exceed the mark by one message, and by the replies to the
-    /// input that the kernel has already received: at most the size of the socket's receive buffer.
-    /// Default 1 MiB.
+    /// hands messages back, and no message of the peer is delivered until the output has fallen to
+    /// the low-water mark ([`Limits::low_water`]). Pings and a close in front of the next message
+    /// are still answered, until 4 KiB of pongs are queued above the mark. The output can exceed
+    /// the mark by one message, and by the replies to the input that the kernel has already
+    /// received: at most the size of the socket's receive buffer. Default 1 MiB.
     ///
     /// # Errors
     /// A [`ConfigError`] for a number out of range.
     pub fn max_buffered(mut self, bytes: usize) -> Result<Self, ConfigError> {
         self.max_buffered = bytes;
         self.check_max_buffered()?;
+        Ok(self)
+    }
+
+    /// The low-water mark of the output of one connection in bytes: less than
+    /// [`Limits::max_buffered`], which is the high-water mark. When the output that waits for the
+    /// peer falls to it, delivery continues if it was paused, and
+    /// [`Handler::drained`](crate::Handler::drained) is called if a message was queued or handed
+    /// back. 0: only when no output waits. A higher mark keeps more output ready for the kernel, a
+    /// lower one costs fewer calls. Default `None`: half of `max_buffered`.
+    ///
+    /// ```
+    /// use ringway::Limits;
+    ///
+    /// let limits = Limits::default().max_buffered(256 << 10)?.low_water(Some(32 << 10))?;
+    /// limits.check()?;
+    ///
+    /// let error = limits.max_buffered(16 << 10)?.check().unwrap_err();
+    /// assert_eq!(error.to_string(), "limits.low_water is 32768: give less than limits.max_buffered, 16384");
+    /// # Ok::<(), ringway::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for 1 GiB or more. The relation to `max_buffered` is checked by
+    /// [`Limits::check`].
+    pub fn low_water(mut self, bytes: Option<usize>) -> Result<Self, ConfigError> {
+        self.low_water = bytes;
+        self.check_low_water()?;
         Ok(self)
     }
 
@@ -245,8 +275,9 @@ impl Limits {
         Ok(self)
     }
 
-    /// Checks the range of each limit, and that [`max_memory`](Limits::max_memory) is at least
-    /// [`max_message`](Limits::max_message). Called when the shards start.
+    /// Checks the range of each limit, that [`max_memory`](Limits::max_memory) is at least
+    /// [`max_message`](Limits::max_message), and that [`low_water`](Limits::low_water) is less than
+    /// [`max_buffered`](Limits::max_buffered). Called when the shards start.
     ///
     /// # Errors
     /// A [`ConfigError`] for the first limit that is out of range.
@@ -263,6 +294,11 @@ impl Limits {
         self.check_max_published()?;
         self.check_max_memory()?;
         self.check_rates()?;
+        self.check_low_water()?;
+        if let Some(low) = self.low_water.filter(|low| *low >= self.max_buffered) {
+            let range = format!("less than limits.max_buffered, {}", self.max_buffered);
+            return Err(ConfigError::new("limits.low_water", low.to_string(), range));
+        }
         match self.max_memory {
             Some(memory) if memory < self.max_message => {
                 let range = format!("at least limits.max_message, {}", self.max_message);
@@ -297,6 +333,10 @@ impl Limits {
         check_range("limits.max_buffered", self.max_buffered, 1..=MAX_BYTES)
     }
 
+    fn check_low_water(&self) -> Result<(), ConfigError> {
+        self.low_water.map_or(Ok(()), |low| check_range("limits.low_water", low, 0..=MAX_BYTES - 1))
+    }
+
     fn check_max_connections(&self) -> Result<(), ConfigError> {
         check_range("limits.max_connections", self.max_connections, 1..=1 << 30)
     }
@@ -324,6 +364,12 @@ impl Limits {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The low-water mark of the output of one connection.
+    #[inline]
+    pub(crate) fn low_mark(&self) -> usize {
+        self.low_water.unwrap_or(self.max_buffered / 2)
     }
 
     pub(crate) fn head(&self) -> ringway_codec::HeadLimits {

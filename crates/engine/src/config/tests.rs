@@ -34,6 +34,10 @@ fn numbers_are_accepted_within_their_range_and_refused_outside() {
     assert_eq!(refused(buffered(0)), "limits.max_buffered is 0: give 1 to 1073741824");
     assert!(buffered(usize::MAX).is_err());
 
+    let low = |bytes| Limits::new().low_water(bytes);
+    assert!(low(None).is_ok() && low(Some(0)).is_ok() && low(Some((1 << 30) - 1)).is_ok());
+    assert_eq!(refused(low(Some(1 << 30))), "limits.low_water is 1073741824: give 0 to 1073741823");
+
     let head = |bytes| Limits::new().max_head(bytes);
     assert!(head(128).is_ok() && head(1 << 20).is_ok());
     assert_eq!(refused(head(127)), "limits.max_head is 127: give 128 to 1048576");
@@ -69,12 +73,13 @@ fn compression_is_refused_out_of_range() {
 #[test]
 fn times_of_zero_and_of_more_than_a_year_are_refused() {
     type Set = fn(Duration) -> Result<(), ConfigError>;
-    let options: [(&str, Set); 6] = [
+    let options: [(&str, Set); 7] = [
         ("handshake_timeout", |time| Config::new().handshake_timeout(time).map(drop)),
         ("idle_timeout", |time| Config::new().idle_timeout(Some(time)).map(drop)),
         ("write_timeout", |time| Config::new().write_timeout(time).map(drop)),
         ("close_timeout", |time| Config::new().close_timeout(time).map(drop)),
         ("close_limit", |time| Config::new().close_limit(time).map(drop)),
+        ("max_lifetime", |time| Config::new().max_lifetime(Some(time)).map(drop)),
         ("limits.message_timeout", |time| Limits::new().message_timeout(time).map(drop)),
     ];
     for (option, set) in options {
@@ -181,4 +186,31 @@ fn a_threshold_beyond_the_maximum_size_would_compress_nothing() {
     let deflate = Deflate::shared().threshold(2000).max_size(1000);
     let error = Config::default().deflate(Some(deflate)).check().expect_err("nothing is compressed");
     assert_eq!(error.to_string(), "deflate.threshold is 2000: give at most deflate.max_size, 1000");
+}
+
+#[test]
+fn the_low_water_mark_is_below_the_high_one() {
+    let limits = |low| Limits::new().max_buffered(1000).and_then(|limits| limits.low_water(low));
+    let check = |low| limits(low).and_then(|limits| limits.check());
+    assert_eq!((check(None), check(Some(0)), check(Some(999))), (Ok(()), Ok(()), Ok(())));
+    assert_eq!(refused(check(Some(1000))), "limits.low_water is 1000: give less than limits.max_buffered, 1000");
+    assert_eq!(limits(None).expect("in range").low_mark(), 500);
+    assert_eq!(limits(Some(7)).expect("in range").low_mark(), 7);
+}
+
+#[test]
+fn the_jitter_of_lifetimes_is_at_most_the_maximum_lifetime() {
+    let day = Some(DAY);
+    let check = |max, jitter| {
+        Config::new()
+            .max_lifetime(max)
+            .and_then(|config| config.lifetime_jitter(jitter))
+            .and_then(|config| config.check())
+    };
+    assert_eq!((check(day, day), check(day, Some(Duration::ZERO)), check(day, None)), (Ok(()), Ok(()), Ok(())));
+    assert_eq!(refused(check(day, Some(2 * DAY))), "lifetime_jitter is 172800s: give at most max_lifetime, 86400s");
+    assert_eq!(
+        refused(check(None, day)),
+        "lifetime_jitter is 86400s: give no jitter, or a max_lifetime that it applies to"
+    );
 }

@@ -21,7 +21,7 @@
 //! |---|---|---|
 //! | [`Limits::max_head`], [`max_headers`](crate::Limits::max_headers) | 16 KiB, 100 | 414 for the request line, 431 otherwise |
 //! | [`Limits::max_message`] | 16 MiB, after inflating | close code 1009 |
-//! | [`Limits::max_buffered`] | 1 MiB | `send` hands messages back, and the peer is not read until half is taken |
+//! | [`Limits::max_buffered`] | 1 MiB | `send` hands messages back, and no message of the peer is delivered until the output has fallen to [`Limits::low_water`] (half) |
 //!
 //! # Limits of one shard
 //!
@@ -53,6 +53,7 @@
 //! | [`Config::write_timeout`], in which the peer takes none of its output | 60 s | the connection is dropped ([`Ending::WriteTimeout`]) |
 //! | [`Config::close_timeout`], without progress while closing | 5 s | the connection is dropped ([`Ending::Unanswered`]) |
 //! | [`Config::close_limit`], for all of closing | 60 s | the same |
+//! | [`Config::max_lifetime`], less a random part | none | close code 1001 ([`Counters::lifetime_closes`]) |
 //! | [`Config::stop_timeout`], for draining a shard | 10 s | the remaining connections are dropped |
 //!
 //! A dropped connection has close code 1006 in its [`CloseReason`], because no close frame was
@@ -87,17 +88,20 @@
 //! [`Config::close_timeout`]: crate::Config::close_timeout
 //! [`Config::handshake_timeout`]: crate::Config::handshake_timeout
 //! [`Config::idle_timeout`]: crate::Config::idle_timeout
+//! [`Config::max_lifetime`]: crate::Config::max_lifetime
 //! [`Config::stop_timeout`]: crate::Config::stop_timeout
 //! [`Config::write_timeout`]: crate::Config::write_timeout
 //! [`ConfigError`]: crate::ConfigError
 //! [`ConnectError::Timeout`]: crate::ConnectError::Timeout
 //! [`Counters`]: crate::Counters
+//! [`Counters::lifetime_closes`]: crate::Counters::lifetime_closes
 //! [`Counters::stalls`]: crate::Counters::stalls
 //! [`Ending::Idle`]: crate::Ending::Idle
 //! [`Ending::Unanswered`]: crate::Ending::Unanswered
 //! [`Ending::Violation`]: crate::Ending::Violation
 //! [`Ending::WriteTimeout`]: crate::Ending::WriteTimeout
 //! [`Limits`]: crate::Limits
+//! [`Limits::low_water`]: crate::Limits::low_water
 //! [`Limits::max_buffered`]: crate::Limits::max_buffered
 //! [`Limits::max_connections`]: crate::Limits::max_connections
 //! [`Limits::max_head`]: crate::Limits::max_head

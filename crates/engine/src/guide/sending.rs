@@ -24,8 +24,9 @@
 //! | [`Closed`](crate::SendOutcome::Closed) | the connection is closing, and it is handed back |
 //! | [`TooLarge`](crate::SendOutcome::TooLarge) | the payload has more than 1 GiB, and is handed back |
 //!
-//! After `Queued` and `Full`, [`Handler::drained`] is called when the outbox is empty; after `Sent`
-//! it is not. Nothing is dropped by the engine; the application decides what happens to a message
+//! After `Queued` and `Full`, [`Handler::drained`] is called once: when the output has fallen to the
+//! low-water mark [`Limits::low_water`] (half of the other mark), or, if it was never above that,
+//! when the outbox is empty. After `Sent` it is not called. Nothing is dropped by the engine; the application decides what happens to a message
 //! that is handed back:
 //!
 //! - It keeps the message, or the position in its source, and continues in `drained`.
@@ -56,7 +57,7 @@
 //!             let number = conn.state().start;
 //!             match conn.send(Message::binary(&number.to_be_bytes())) {
 //!                 SendOutcome::Sent | SendOutcome::Queued(_) => conn.state().start += 1,
-//!                 // `drained` is called again when all of these are sent.
+//!                 // `drained` is called again when half of these are sent.
 //!                 _ => return,
 //!             }
 //!         }
@@ -69,9 +70,13 @@
 //!
 //! # Replies
 //!
-//! A reply is never handed back. Instead, a connection whose outbox exceeds the mark is not read
-//! until the peer has taken half of it. A peer that sends and does not read is stopped by
-//! the kernel's flow control, and an echo server needs no code for it.
+//! A reply is never handed back. Instead, a connection whose outbox exceeds the high-water mark is
+//! read up to the next message only, which is delivered when the output has fallen to the low-water
+//! mark. A peer that sends and does not read is stopped by the kernel's flow control, and an echo
+//! server needs no code for it.
+//!
+//! Control frames always have room: a ping of a peer above the mark is answered, with up to 4 KiB
+//! of pongs, and so is its close frame.
 //!
 //! A peer that takes nothing of its output for [`Config::write_timeout`] is dropped. A slow reader
 //! that keeps reading is not.
@@ -87,6 +92,7 @@
 //! [`Handler::drained`]: crate::Handler::drained
 //! [`Message::binary_parts`]: crate::Message::binary_parts
 //! [`Message::text_parts`]: crate::Message::text_parts
+//! [`Limits::low_water`]: crate::Limits::low_water
 //! [`Limits::max_buffered`]: crate::Limits::max_buffered
 //! [`Prepared`]: crate::Prepared
 //! [`SendOutcome`]: crate::SendOutcome

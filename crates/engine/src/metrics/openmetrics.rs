@@ -152,6 +152,8 @@ impl Families<'_, '_> {
         self.codes("ringway_protocol_errors", help, usual, |shard| {
             shard.protocol_errors().map(|(code, count)| ([("code", code.to_owned())], count)).collect()
         })?;
+        let help = "Connections whose TLS failed, in the handshake or later";
+        self.counter("ringway_tls_failures", help, None, |shard| shard.counters.tls_failures)?;
         let help = "Payload of messages before compression";
         self.counter("ringway_deflate_input", help, Some(Unit::Bytes), |shard| shard.counters.deflate_input)?;
         let help = "The same messages after compression";
@@ -169,6 +171,12 @@ impl Families<'_, '_> {
             let paused = shard.paused;
             vec![("handler", paused.by_handler), ("backlog", paused.by_backlog), ("memory", paused.by_memory)]
         })?;
+        let help = "Pauses of receiving because much output was queued";
+        self.counter("ringway_backlog_pauses", help, None, |shard| shard.counters.backlog_pauses)?;
+        let help = "Pauses of receiving because memory was short";
+        self.counter("ringway_memory_pauses", help, None, |shard| shard.counters.memory_pauses)?;
+        let help = "Messages handed back to the application because too much was queued";
+        self.counter("ringway_messages_handed_back", help, None, |shard| shard.counters.handed_back)?;
         let help = "Pauses of connections that had used up their message or byte rate";
         self.counter("ringway_rate_pauses", help, None, |shard| shard.counters.rate_pauses)?;
         let help = "Connections that were closed because their peer did not read";
@@ -178,6 +186,10 @@ impl Families<'_, '_> {
         })?;
         let help = "Connections that were closed because their peer was silent";
         self.counter("ringway_idle_closed", help, None, |shard| shard.counters.idle)?;
+        let help = "Connections that were closed at their maximum age";
+        self.counter("ringway_lifetime_closed", help, None, |shard| shard.counters.lifetime_closes)?;
+        let help = "Connections that were closed because a message took too long";
+        self.counter("ringway_message_timeouts", help, None, |shard| shard.counters.message_timeouts)?;
         let help = "Receive buffers that no connection holds";
         self.gauge("ringway_buffers_free", help, None, |shard| shard.buffers_free)?;
         let help = "How often a receive ended because no buffer was available";

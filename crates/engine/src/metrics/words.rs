@@ -62,6 +62,9 @@ words!(Counters {
     topic_closes,
     mailbox_full,
     mailbox_messages,
+    handed_back,
+    backlog_pauses,
+    lifetime_closes,
 });
 
 /// The number of words of [`Stats`].

@@ -70,15 +70,15 @@ pub(super) enum SessionFlag {
     Receiving = 4,
     /// The handler has paused the connection.
     PausedByHandler = 8,
-    /// More output is queued than the high-water mark: nothing is received before the peer has read
-    /// half of it.
+    /// More output is queued than the high-water mark: no message is delivered before it has fallen
+    /// to the low-water mark.
     PausedByBacklog = 16,
     /// The shard is near its memory limit, and this connection is among the largest holders:
     /// nothing is received.
     PausedByMemory = 32,
     /// The connection has used up its budget for a turn: its input waits for the next one.
     Waiting = 64,
-    /// `drained` is called when the outbox is empty.
+    /// `drained` is called when the output falls to the low-water mark, or is empty.
     WantsDrained = 128,
     /// `open` was called.
     Opened = 256,
@@ -91,8 +91,10 @@ pub(super) enum SessionFlag {
 }
 
 /// With any of these flags nothing is received.
-const NOT_RECEIVING: u16 =
-    SessionFlag::PeerFinished as u16 | SessionFlag::PausedByBacklog as u16 | SessionFlag::PausedByMemory as u16;
+const NOT_RECEIVING: u16 = SessionFlag::PeerFinished as u16 | SessionFlag::PausedByMemory as u16;
+
+/// The bytes of pongs that are queued above the high-water mark. Then nothing is received.
+const CONTROL_ROOM: u32 = 4096;
 
 /// The flag of a cause.
 fn pause_flag(cause: PauseCause) -> SessionFlag {
@@ -134,6 +136,8 @@ pub(super) struct Cold {
     pub(super) deadlines: Deadlines,
     /// The results of the opening handshake, during the call of `open`.
     pub(super) agreed: Option<Box<Agreed>>,
+    /// The bytes of pongs queued since the connection was paused for its backlog.
+    pongs: u32,
 }
 
 /// Stashed input: a decoded message, if any, and the bytes after it.
@@ -166,6 +170,7 @@ impl Cold {
             && self.stash.is_none()
             && self.reason.is_none()
             && self.deflater.is_none()
+            && self.pongs == 0
             && self.deadlines.is_idle()
     }
 }
@@ -474,21 +479,42 @@ impl<S> Link<S> {
     // Backpressure.
 
     /// Whether a message of `len` bytes can be queued; a message of any size can if nothing is
-    /// queued. If not, `drained` is called when the outbox is empty.
-    pub(crate) fn has_room(&mut self, len: usize, core: &Core) -> bool {
+    /// queued. If not, `drained` is called later ([`has_drained`](Link::has_drained)).
+    pub(crate) fn has_room(&mut self, len: usize, core: &mut Core) -> bool {
         if !self.is_open() {
             return false;
         }
         let waiting = self.outbox.bytes();
-        let room = waiting == 0 || waiting.saturating_add(len) <= core.limits.max_buffered;
+        let frame = len.saturating_add(self.header_len(len));
+        let room = waiting == 0 || waiting.saturating_add(frame) <= core.limits.max_buffered;
         if !room {
             self.set(SessionFlag::WantsDrained);
+            core.counters.handed_back += 1;
         }
         room
     }
 
+    /// The length of the header of a frame with `len` bytes of payload (RFC 6455 section 5.2).
+    fn header_len(&self, len: usize) -> usize {
+        let mask = if self.is(SessionFlag::Client) { 4 } else { 0 };
+        mask + match len {
+            0..=125 => 2,
+            126..=0xffff => 4,
+            _ => 10,
+        }
+    }
+
+    /// Whether a send that has completed calls for `drained`, if that is wanted: it has brought the
+    /// output from above the low-water mark, `before` bytes, to the mark or below, or nothing is
+    /// left. Output that never exceeds the mark has drained when nothing is left.
+    #[inline]
+    pub(super) fn has_drained(&self, before: usize, core: &Core) -> bool {
+        let (left, low) = (self.outbox.bytes(), core.limits.low_mark());
+        left == 0 || (before > low && left <= low)
+    }
+
     /// The number of queued bytes, if a send is in flight: further output is queued behind it, and
-    /// `drained` is called when the outbox is empty.
+    /// `drained` is called later ([`has_drained`](Link::has_drained)).
     pub(crate) fn queued(&mut self) -> Option<usize> {
         self.is(SessionFlag::Sending).then(|| {
             self.set(SessionFlag::WantsDrained);
@@ -551,14 +577,42 @@ impl<S> Link<S> {
         self.flags & (SessionFlag::PausedByHandler as u16 | SessionFlag::PausedByBacklog as u16) != 0
     }
 
-    /// Whether more than `max_buffered` bytes are queued; if so, receiving pauses until the peer
-    /// has read half of that.
+    /// Whether more than `max_buffered` bytes are queued, or were and have not fallen to the
+    /// low-water mark since: then messages are stashed.
     #[inline]
     pub(super) fn is_backlogged(&mut self, core: &mut Core) -> bool {
-        if self.outbox.bytes() > core.limits.max_buffered {
-            self.begin_pause(PauseCause::Backlog, core);
+        if self.outbox.bytes() > core.limits.max_buffered && self.begin_pause(PauseCause::Backlog, core) {
+            core.counters.backlog_pauses += 1;
         }
         self.is(SessionFlag::PausedByBacklog)
+    }
+
+    /// Whether pings of a backlogged peer can be answered: pongs of up to [`CONTROL_ROOM`] bytes
+    /// have room above the high-water mark, so that a peer that does not read can still ping and
+    /// close.
+    #[inline]
+    pub(super) fn has_control_room(&self) -> bool {
+        self.cold.as_ref().is_none_or(|cold| cold.pongs < CONTROL_ROOM)
+    }
+
+    /// Answers a ping. Returns whether another one can be answered.
+    #[inline]
+    pub(super) fn send_pong(&mut self, payload: &[u8], core: &mut Core) -> bool {
+        self.send(OpCode::Pong, payload, core);
+        if !self.is_backlogged(core) {
+            return true;
+        }
+        self.cold().pongs += (self.header_len(payload.len()) + payload.len()) as u32;
+        self.has_control_room()
+    }
+
+    /// Continues the delivery of messages, after the output has fallen to the low-water mark.
+    pub(super) fn end_backlog(&mut self, core: &mut Core) {
+        self.end_pause(PauseCause::Backlog, core);
+        self.last_active = core.tick();
+        if let Some(cold) = &mut self.cold {
+            cold.pongs = 0;
+        }
     }
 
     #[inline]
@@ -635,14 +689,15 @@ impl<S> Link<S> {
         }
     }
 
-    /// Whether the driver should receive. A connection paused by its handler receives until there
-    /// is a message to stash, so that pings and a close in front of it are still answered; one
-    /// whose peer does not read receives nothing, because the pongs would be queued as well.
+    /// Whether the driver should receive. A connection paused by its handler, or whose peer does
+    /// not read, receives until there is a message to stash, so that pings and a close in front of
+    /// it are still answered. If there is no room for pongs, it receives nothing.
     #[inline]
     pub(super) fn should_receive(&self) -> bool {
         !matches!(self.phase, SessionPhase::Connecting | SessionPhase::Deferred)
             && self.flags & NOT_RECEIVING == 0
             && !self.has_stash()
+            && (!self.is(SessionFlag::PausedByBacklog) || self.has_control_room())
     }
 
     // Closing (RFC 6455 section 7).

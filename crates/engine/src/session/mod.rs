@@ -23,7 +23,6 @@ use crate::api::error::ConnectError;
 use crate::api::message::{Message, StashedPayload};
 use crate::api::opening::OpeningStage;
 use crate::api::response::{Answer, Upgrade};
-use crate::metrics::PauseCause;
 use crate::metrics::codes::ClosedBy;
 use crate::shard::clock::TICK;
 use crate::shard::core::{Action, Core};
@@ -39,7 +38,7 @@ use link::{Link, SessionFlag, SessionPhase, StashedMessage};
 use opening::{
     Agreed, Evaluation, Opening, ResponseBody, UpgradeRequest, encode_plain, encode_refusal, evaluate_request,
 };
-use ringway_codec::{CloseCode, ClosePayload, Decoder, DeflateParams, Event, OpCode, Refusal, Role, encode_close};
+use ringway_codec::{CloseCode, ClosePayload, Decoder, DeflateParams, Event, Refusal, Role, encode_close};
 use ringway_io::{Buffer, Cause, Output, Slot};
 use std::io;
 
@@ -210,7 +209,7 @@ impl<S> Session<S> {
             // Received before the driver stopped receiving.
             return;
         }
-        if link.is_open() && link.is_backlogged(core) {
+        if link.is_open() && link.is_backlogged(core) && !link.has_control_room() {
             return link.stash(None, input, at, core);
         }
         if !core.slices.begin(link.slot()) {
@@ -260,9 +259,9 @@ impl<S> Session<S> {
                     }
                 }
                 Ok(Some(Event::Ping(payload))) => {
-                    link.send(OpCode::Pong, payload, core);
+                    let has_room = link.send_pong(payload, core);
                     app.ping(link, core, payload);
-                    if link.is_backlogged(core) {
+                    if !has_room {
                         break DecodeStop::Paused(None);
                     }
                     if !meter.charge(at, core) {
@@ -334,17 +333,17 @@ impl<S> Session<S> {
     pub(crate) fn sent(&mut self, output: Output, written: usize, core: &mut Core, app: &mut impl Application<S>) {
         let link = &mut self.link;
         link.unset(SessionFlag::Sending);
+        let before = link.outbox.bytes();
         let records_wait = link.complete_output(output, written, core);
         let mut busy = records_wait || !link.outbox.is_empty() || !link.is_open();
-        if link.is(SessionFlag::PausedByBacklog) && link.outbox.bytes() <= core.limits.max_buffered / 2 {
-            link.end_pause(PauseCause::Backlog, core);
-            link.last_active = core.tick();
+        if link.is(SessionFlag::PausedByBacklog) && link.outbox.bytes() <= core.limits.low_mark() {
+            link.end_backlog(core);
             busy = true;
         }
-        if core.has_lagging && link.outbox.bytes() <= core.limits.max_buffered / 2 {
+        if core.has_lagging && link.outbox.bytes() <= core.limits.low_mark() {
             core.has_topic_room(link.slot());
         }
-        if link.outbox.bytes() == 0 && link.is(SessionFlag::WantsDrained) && link.is_open() {
+        if link.is(SessionFlag::WantsDrained) && link.is_open() && link.has_drained(before, core) {
             link.unset(SessionFlag::WantsDrained);
             app.drained(link, core);
             busy = true;
@@ -475,7 +474,10 @@ impl<S> Session<S> {
         }
         let link = &mut self.link;
         let slot = link.slot();
-        link.is_backlogged(core);
+        // A closing connection answers nothing, and waits for the peer's close frame.
+        if link.is_open() {
+            link.is_backlogged(core);
+        }
         if !link.is(SessionFlag::Sending) {
             match link.take_output(core) {
                 Ok(None) => {}
@@ -577,6 +579,16 @@ impl<S> Session<S> {
         }
     }
 
+    /// Begins to close an open connection whose lifetime is over.
+    pub(crate) fn end_lifetime(&mut self, core: &mut Core) {
+        if self.link.is_open() {
+            core.counters.lifetime_closes += 1;
+            let text = "the maximum lifetime of the connection is over";
+            let payload = encode_close(CloseCode::GOING_AWAY, text).unwrap_or(ClosePayload::EMPTY);
+            self.link.begin_close(CloseCode::GOING_AWAY, text, &payload, core);
+        }
+    }
+
     /// Closes the slot and returns the resources of the shard. Returns the handler's state, and the
     /// reason if the connection was open.
     pub(crate) fn release(self, core: &mut Core) -> (Option<S>, Option<CloseReason>) {
@@ -586,6 +598,7 @@ impl<S> Session<S> {
         }
         let Self { mut decoder, mut link } = self;
         core.clear_timer(link.slot());
+        core.forget_lifetime(link.slot());
         core.timers.release(link.slot());
         core.unsubscribe_all(link.slot());
         if let Some(throttle) = &mut core.throttle {
@@ -731,6 +744,7 @@ impl<S> Session<S> {
         link.set(SessionFlag::Opened);
         link.cold = None;
         link.set_check_timer(core);
+        core.begin_lifetime(link.slot());
         link.mark_dirty(core);
         if agreed.subprotocol.is_some() || !agreed.headers.is_empty() || agreed.times.is_some() {
             link.cold().agreed = Some(Box::new(agreed));

@@ -3,6 +3,7 @@
 
 use crate::admission::throttle::Throttle;
 use crate::admission::tickets::Tickets;
+use crate::api::id::TimerId;
 use crate::api::tls::TlsSession;
 use crate::api::topic::{Published, TopicLimit};
 use crate::config::{Config, Limits};
@@ -11,10 +12,11 @@ use crate::run::readiness::Readiness;
 use crate::session::compression::Compressors;
 use crate::shard::clock::{ShardClock, TICK};
 use crate::shard::drain::DrainTally;
+use crate::shard::lifetimes::Lifetimes;
 use crate::shard::memory::{Memory, PAUSE_TIME, Pressure, REFUSAL_TIME, RESUME_TIME, Shortage};
 use crate::shard::notices::Notices;
 use crate::shard::slice::Slices;
-use crate::shard::timers::UserTimers;
+use crate::shard::timers::{TimerOwner, UserTimers};
 use crate::tls::table::TlsTable;
 use crate::topics::Topics;
 use rand::Rng;
@@ -57,8 +59,16 @@ pub struct Counters {
     pub idle: u64,
     /// Connections closed because their peer did not read ([`Config::write_timeout`]).
     pub write_timeouts: u64,
+    /// Connections closed with 1001 because their lifetime was over ([`Config::max_lifetime`]).
+    pub lifetime_closes: u64,
     /// Connections closed because a message took too long ([`Limits::message_timeout`]).
     pub message_timeouts: u64,
+    /// Messages that were handed back to the handler because too much output waits for their peer,
+    /// or because memory is short ([`SendOutcome::Full`](crate::SendOutcome)).
+    pub handed_back: u64,
+    /// How often the delivery of messages on a connection was paused because more than
+    /// [`Limits::max_buffered`] bytes of output waited for its peer.
+    pub backlog_pauses: u64,
     /// How often receiving on a connection was paused because memory was short
     /// ([`Limits::max_memory`]).
     pub memory_pauses: u64,
@@ -179,6 +189,8 @@ pub(crate) struct Core {
     pub(crate) readiness: Readiness,
     pub(crate) clock: ShardClock,
     wheel: TimerWheel,
+    /// The ends of lifetimes, if these are limited.
+    pub(crate) lifetimes: Option<Box<Lifetimes>>,
     /// The timers that handlers set.
     pub(crate) timers: UserTimers,
     /// Generates the mask keys and nonces of the client role, which must be unpredictable (RFC 6455
@@ -194,6 +206,7 @@ impl Core {
         Self {
             memory: Memory::new(&limits),
             meters: Meters::new(now, config.connection_times, rng.next_u64()),
+            lifetimes: Lifetimes::new(&config, now),
             compressors: config.deflate.map(|deflate| Box::new(Compressors::new(deflate))),
             config,
             limits,
@@ -214,7 +227,7 @@ impl Core {
             readiness: Readiness::default(),
             clock: ShardClock::new(now),
             wheel: TimerWheel::new(now, TICK),
-            timers: UserTimers::new(now, TICK),
+            timers: UserTimers::new(now),
             rng,
         }
     }
@@ -350,11 +363,12 @@ impl Core {
         }
         // A mailbox that was full is tried again.
         let others = topics.is_some_and(|topics| topics.waits_for_others()).then_some(Duration::from_millis(1));
+        let effective = self.clock.at(now);
+        let lifetimes = self.lifetimes.as_ref().and_then(|lifetimes| lifetimes.wait(effective));
         let throttle = self.throttle.as_ref().and_then(|throttle| throttle.wait(now));
-        [self.wheel.wait(self.clock.at(now)), self.timers.wait(now), self.relief_wait(), throttle, others]
-            .into_iter()
-            .flatten()
-            .min()
+        let relief = self.relief_wait();
+        let waits = [self.wheel.wait(effective), lifetimes, self.timers.wait(now), relief, throttle, others];
+        waits.into_iter().flatten().min()
     }
 
     /// Whether memory is short, or was short until now.
@@ -377,6 +391,28 @@ impl Core {
     /// Sets the timer of a session, and replaces an earlier one.
     pub(crate) fn set_timer(&mut self, slot: Slot, after: Duration) {
         self.wheel.set(slot.index(), self.clock.at(self.after(after)));
+    }
+
+    /// Begins the lifetime of a connection that has opened, if lifetimes are limited.
+    #[inline]
+    pub(crate) fn begin_lifetime(&mut self, slot: Slot) {
+        if let Some(lifetimes) = &mut self.lifetimes {
+            lifetimes.begin(slot, self.clock.effective(), self.rng.next_u32());
+        }
+    }
+
+    /// Forgets the lifetime of a connection that has ended.
+    #[inline]
+    pub(crate) fn forget_lifetime(&mut self, slot: Slot) {
+        if let Some(lifetimes) = &mut self.lifetimes {
+            lifetimes.forget(slot);
+        }
+    }
+
+    /// Sets a timer of a handler.
+    pub(crate) fn set_user_timer(&mut self, owner: TimerOwner, after: Duration, token: u64) -> TimerId {
+        let (now, deadline) = (self.now(), self.after(after));
+        self.timers.set(owner, token, now, deadline)
     }
 
     pub(crate) fn clear_timer(&mut self, slot: Slot) {

@@ -18,6 +18,7 @@ use crate::session::opening::RequestHandler;
 use crate::shard::core::Core;
 use crate::shard::drain::DrainReason;
 use crate::shard::session_table::{Others, SessionTable};
+use crate::shard::timers::TimerOwner;
 use http::StatusCode;
 use ringway_codec::Role;
 use ringway_io::{Buffer, Cause, Driver, Output, PeerCredentials, Slot, Stats, TcpInfo};
@@ -161,19 +162,39 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
                 }
             }
         }
+        self.end_lifetimes(fired);
         if self.control.alarm.is_some_and(|at| at <= self.core.now()) {
             self.control.alarm = None;
             self.with_shard(H::woken);
         }
     }
 
+    /// Closes the connections whose lifetime is over.
+    fn end_lifetimes(&mut self, fired: &mut Vec<u32>) {
+        let Some(lifetimes) = &mut self.core.lifetimes else { return };
+        lifetimes.expired(self.core.clock.effective(), fired);
+        for index in fired.drain(..) {
+            if let Some(slot) = self.sessions.at(index).map(|session| session.link.slot())
+                && let Some(session) = self.sessions.get_mut(slot)
+            {
+                session.end_lifetime(self.core);
+            }
+        }
+    }
+
     /// Handles the timers of handlers that have fired.
     pub(crate) fn expire_timers(&mut self, fired: &mut Vec<u32>) {
-        for (slot, id) in self.core.timers.expired(self.core.now(), fired) {
+        for (owner, id) in self.core.timers.expired(self.core.now(), fired) {
             // A timer that was cancelled meanwhile, or whose connection has ended, is no longer
             // set.
+            if !self.core.timers.clear(owner, id) {
+                continue;
+            }
+            let TimerOwner::Connection(slot) = owner else {
+                self.with_shard(|handler, shard| handler.shard_timer(shard, id));
+                continue;
+            };
             if let Some((session, core, mut calls)) = self.session(slot)
-                && core.timers.clear(slot, id)
                 && matches!(session.link.phase(), SessionPhase::Open | SessionPhase::Closing)
             {
                 calls.call(&mut session.link, core, |handler, conn| handler.timer(conn, id));

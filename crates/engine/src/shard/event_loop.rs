@@ -161,7 +161,7 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         self.driver.wait(timeout, &mut completions)?;
         self.core.begin_turn(clock());
         self.core.meters.turn_duration.record_micros(self.core.clock.busy());
-        if self.core.topics.is_some() {
+        if self.core.topics.as_ref().is_some_and(|topics| topics.has_mail()) {
             // Before anything is received: a peer may refer to what was published elsewhere.
             let received = self.core.with_topics(|topics, limits| topics.receive(limits));
             self.core.counters.mailbox_messages += received;

@@ -81,3 +81,39 @@ impl Log {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringway_codec::Prepared;
+
+    fn message(len: usize) -> Content {
+        Content::Message { key: 0, prepared: Prepared::text(&"m".repeat(len)) }
+    }
+
+    #[test]
+    fn entries_have_consecutive_numbers_and_their_bytes_are_counted() {
+        let mut log = Log::default();
+        assert_eq!((0..5).map(|topic| log.push(topic, message(10))).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+        assert_eq!(log.bytes(), 5 * (ENTRY + 12));
+        log.drop_before(3);
+        assert_eq!((log.first(), log.next(), log.bytes()), (3, 5, 2 * (ENTRY + 12)));
+        assert!(log.get(2).is_none() && log.get(5).is_none());
+        assert_eq!(log.get(4).map(|entry| entry.topic), Some(4));
+        log.drop_before(100);
+        assert_eq!((log.first(), log.is_empty(), log.bytes()), (5, true, 0));
+        assert_eq!(log.push(9, Content::Gap(3)), 5);
+    }
+
+    #[test]
+    fn a_segment_has_an_entry_and_further_ones_up_to_its_limit() {
+        let mut log = Log::default();
+        for len in [5000, 10, 10, 5000, 10] {
+            log.push(0, message(len));
+        }
+        let ends = [0, 1, 5300, 5500, 20_000].map(|max| log.segment_end(max));
+        assert_eq!(ends, [1, 1, 2, 3, 5]);
+        log.drop_before(1);
+        assert_eq!(log.segment_end(300), 3);
+    }
+}

@@ -98,7 +98,12 @@ impl Topics {
             || self.lagging.has_ready()
             || !self.missed.is_empty()
             || !self.changed.is_empty()
-            || self.desk.as_ref().is_some_and(|desk| desk.has_received())
+            || self.has_mail()
+    }
+
+    /// Whether messages of other shards wait.
+    pub(crate) fn has_mail(&self) -> bool {
+        self.desk.as_ref().is_some_and(Desk::has_received)
     }
 
     /// Whether messages wait for another shard whose mailbox is full.

@@ -336,3 +336,6 @@ fn push_slowly<T>(list: &mut Vec<T>, item: T) {
     }
     list.push(item);
 }
+
+#[cfg(test)]
+mod tests;

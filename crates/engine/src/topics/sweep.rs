@@ -116,7 +116,7 @@ pub(crate) fn sweep<D: Driver, H: Handler>(shard: &mut Dispatch<'_, D, H>) {
     }
     let clock = shard.core.clock_reading();
     let (full, dropped) = shard.core.with_topics(|topics, limits| {
-        topics.begin_sweep(limits.max_buffered / 2, clock);
+        topics.begin_sweep(limits.low_mark(), clock);
         topics.post()
     });
     shard.core.counters.mailbox_full += full;

@@ -343,7 +343,7 @@ fn drained_is_called_only_after_a_message_was_queued_or_handed_back() {
         world.run_until_idle();
         world.handler().take_log().into_iter().filter(|line| !line.starts_with("message")).collect::<Vec<_>>()
     };
-    // Frames have two more bytes.
+    // Frames have two more bytes. None of this output exceeds the low-water mark.
     assert_eq!(say(&mut world, 2, 4), ["sent"]);
     assert_eq!(say(&mut world, 8, 0), ["sent"]);
     assert_eq!(say(&mut world, 10, 0), ["queued 22"]);
@@ -354,6 +354,101 @@ fn drained_is_called_only_after_a_message_was_queued_or_handed_back() {
     }
     assert_eq!(say(&mut world, 0, 4), ["drained"]);
     assert_eq!(say(&mut world, 2, 4), ["sent"], "once");
+}
+
+/// The calls of `drained` with the number of bytes that wait, while output of 1000 bytes waits in
+/// messages of 100, and the peer reads one message at a time.
+fn drained_at(seed: u64, faults: Faults, low_water: Option<usize>) -> Vec<usize> {
+    let mut handler = Scripted::new();
+    handler.on_drained = |handler, conn| handler.log.push(format!("at {}", conn.buffered_amount()));
+    handler.on_message = |handler, conn, _| {
+        // The first is in flight alone.
+        handler.count += usize::from(conn.send(Message::binary(&[1; 98])).is_accepted());
+    };
+    let limits = Limits { max_buffered: 1000, low_water, ..Limits::default() };
+    let mut world = World::with(seed, faults, Config::default(), limits, handler);
+    let mut client = world.open_client();
+    client.peer.set_window(100);
+    // One is in the window of the peer, ten wait, and the rest is handed back.
+    for _ in 0..15 {
+        client.text("go");
+        world.run_until_idle();
+    }
+    assert!(world.handler().count >= 11, "seed {seed}");
+    world.handler().log.clear();
+    let mut read = 0;
+    while world.buffered() > 0 || read < 20 {
+        client.pull_up_to(100);
+        world.run_until_idle();
+        read += 1;
+        assert!(read < 1000, "the output does not drain (seed {seed})");
+    }
+    let log = world.handler().take_log();
+    log.iter().filter_map(|line| line.strip_prefix("at ")).map(|at| at.parse().expect("a number")).collect()
+}
+
+#[test]
+fn drained_is_called_once_when_the_output_falls_to_the_low_water_mark() {
+    each_seed(|seed, faults| {
+        for (low_water, mark) in [(None, 500), (Some(250), 250), (Some(900), 900), (Some(0), 0)] {
+            let calls = drained_at(seed, faults, low_water);
+            assert!(matches!(calls[..], [at] if at <= mark), "{calls:?} with {low_water:?} (seed {seed})");
+        }
+    });
+}
+
+#[test]
+fn delivery_continues_at_the_low_water_mark_and_not_before() {
+    each_seed(|seed, faults| {
+        let limits = Limits { max_buffered: 10_000, low_water: Some(1_000), ..Limits::default() };
+        let mut handler = Scripted::new();
+        handler.on_message = |handler, conn, message| {
+            let pauses = conn.shard().counters().backlog_pauses as usize;
+            if pauses > handler.count {
+                // The first message after a pause.
+                handler.count = pauses;
+                assert!(conn.buffered_amount() <= 1_000, "delivered at {} bytes", conn.buffered_amount());
+            }
+            conn.reply(message);
+        };
+        let mut world = World::with(seed, faults, Config::default(), limits, handler);
+        let mut client = world.open_client();
+        client.peer.set_window(500);
+        let messages: Vec<_> = (0..60u8).map(|n| vec![n; 1000]).collect();
+        messages.iter().for_each(|message| client.send(OpCode::Binary, message));
+        world.run_until(|world| {
+            client.pull_up_to(300);
+            world.is_idle()
+        });
+        assert!(client.take() == messages.into_iter().map(Got::Binary).collect::<Vec<_>>(), "seed {seed}");
+        assert!(world.handler().count >= 2, "{:?} (seed {seed})", world.shard.core.counters);
+    });
+}
+
+#[test]
+fn a_peer_above_the_high_water_mark_can_ping_and_close() {
+    each_seed(|seed, faults| {
+        let mut handler = Scripted::new();
+        handler.on_message = |_, conn, _| assert!(conn.send(Message::binary(&[5; 20_000])).is_accepted());
+        let limits = Limits { max_buffered: 10_000, ..Limits::default() };
+        let mut world = World::with(seed, faults, Config::default(), limits, handler);
+        let mut client = world.open_client();
+        client.peer.set_window(600);
+        client.text("go");
+        world.run_until_idle();
+        assert_eq!(world.shard.core.counters.backlog_pauses, 1, "seed {seed}");
+        client.send(OpCode::Ping, b"full");
+        world.run_until_idle();
+        assert_eq!(world.handler().take_log(), ["open", "message go", "ping full"], "seed {seed}");
+        client.close(1000);
+        world.run_until_idle();
+        client.peer.set_window(100_000);
+        world.run_until_idle();
+        let got = client.take();
+        assert!(got == [Got::Binary(vec![5; 20_000]), Got::Pong(b"full".to_vec()), Got::Close(Some(1000))], "{seed}");
+        assert_eq!(world.handler().take_log(), ["closed 7: 1000 Peer"], "seed {seed}");
+        world.assert_clean();
+    });
 }
 
 #[test]
