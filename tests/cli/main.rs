@@ -5,6 +5,7 @@ mod bench;
 mod completions;
 mod compression;
 mod documents;
+mod handover;
 mod live;
 mod load;
 mod man;

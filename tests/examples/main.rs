@@ -5,5 +5,6 @@ mod authentication;
 mod bridge;
 mod chat;
 mod client;
+mod console;
 mod echo;
 mod process;

@@ -1,5 +1,5 @@
-"""The programs under test: `ringway serve`, `ringway load` and `interop-server`; the peer in Rust, and
-the certificates of a run."""
+"""The programs under test: `ringway serve`, `ringway load` and `interop-server`, and the example
+`console`; the peer in Rust, and the certificates of a run."""
 
 import contextlib
 import itertools
@@ -16,17 +16,19 @@ folder = None
 program = None
 server_program = None
 tungstenite = None
+console = None
 
 _log_numbers = itertools.count(1)
 
 
 def prepare(path):
     """Finds the programs, and makes certificates. Logs and certificates are files in the folder."""
-    global folder, program, server_program, tungstenite
+    global folder, program, server_program, tungstenite, console
     folder = path
     program = programs.find_program("ringway", "RINGWAY_BIN")
     server_program = programs.find_program("interop-server", "RINGWAY_SERVER_BIN")
     tungstenite = programs.find_program("interop-tungstenite", "RINGWAY_TUNGSTENITE_BIN")
+    console = programs.find_program("console", "RINGWAY_CONSOLE_BIN", example=True)
     processes.output_of([programs.find_program("test-certificates", "RINGWAY_CERTIFICATES_BIN"), folder])
 
 

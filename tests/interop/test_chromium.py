@@ -1,13 +1,10 @@
 """Chromium as client of `ringway serve`, and of `interop-server` for what the server starts."""
 
 import contextlib
-import functools
-import http.server
-import pathlib
-import threading
 import unittest
 
 import chromium
+import pages
 import recorder
 import ringway
 
@@ -43,29 +40,9 @@ SCRIPT = """
 EXPECTED = {"sizes": [0, 1, 125, 126, 16384, 65536, 1 << 20], "text": "é€😀", "code": 4321, "wasClean": True}
 
 
-PEERS = pathlib.Path(__file__).resolve().parent / "peers"
 # The end of the connections of a server that stops.
 END = {"code": 1001, "reason": "the server is stopping", "wasClean": True}
 SIZES = [0, 1, 125, 126, 16384, 65535, 65536, 1 << 20]
-
-
-@contextlib.contextmanager
-def pages():
-    """A server of static files, on a port of the system, which it yields."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    handler = functools.partial(Quiet, directory=PEERS)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield server.server_address[1]
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 class Plain(unittest.TestCase):
@@ -75,7 +52,7 @@ class Plain(unittest.TestCase):
     def setUpClass(cls):
         contexts = contextlib.ExitStack()
         cls.addClassCleanup(contexts.close)
-        port = contexts.enter_context(pages())
+        port = contexts.enter_context(pages.serve())
         cls.origin, cls.other_origin = f"http://localhost:{port}", f"http://127.0.0.1:{port}"
         cls.page = contexts.enter_context(chromium.page())
 

@@ -5,4 +5,5 @@
 
 mod documents;
 mod exposition;
+mod scrape;
 mod truth;

@@ -126,6 +126,11 @@ pub(crate) struct Serve {
     /// together do not end together [default: a tenth of --max-lifetime]
     #[arg(long, value_name = "TIME", value_parser = time, requires = "max_lifetime")]
     pub(crate) lifetime_jitter: Option<Duration>,
+    /// Take over the listening sockets of the server that offers them at this Unix socket, which then
+    /// closes its connections with 1012; without one, use --listen. Then offer them there to the next
+    /// server
+    #[arg(long, value_name = "PATH")]
+    pub(crate) handover: Option<PathBuf>,
     /// Time in which a server that stops still accepts connections, while /readyz says 503
     #[arg(long, value_name = "TIME", default_value = "0", value_parser = time)]
     pub(crate) drain_delay: Duration,

@@ -126,7 +126,7 @@
 //! - Outgoing connections: [`Endpoint`], [`Target`], [`Scheme`]
 //! - TLS: [`TlsConfig`], [`ClientAuth`], [`TlsVersion`], [`ClientTls`], [`TlsSession`],
 //!   [`ServedCertificate`], [`TlsError`]
-//! - Draining: [`DrainReason`], [`DrainReport`], [`Readiness`]
+//! - Draining: [`DrainReason`], [`DrainReport`], [`Readiness`]; replacing a process: [`handover`]
 //! - What was counted: [`ShardReport`], [`Counters`], [`Stats`], [`TcpInfo`]; [`Metrics`], [`MetricsReader`],
 //!   [`ShardMetrics`], [`ConnectionCounts`], [`PausedCounts`], [`ClosedBy`], [`Histogram`]
 //! - Errors: [`ConfigError`], [`OptionError`], [`StartError`], [`BindError`],
@@ -169,6 +169,7 @@ pub use metrics::histogram::Histogram;
 pub use metrics::snapshot::{ConnectionCounts, Metrics, MetricsReader, PausedCounts, ShardMetrics};
 pub use run::client::Client;
 pub use run::error::{RunError, ServeError, StartError};
+pub use run::handover;
 pub use run::placement;
 pub use run::readiness::Readiness;
 pub use run::running::{Running, ShardReport};

@@ -42,6 +42,13 @@ pub trait Driver {
     /// [`Driver::stop_listening`] that is so until the accepts in flight have ended.
     fn has_listeners(&self) -> bool;
 
+    /// Duplicates of the listeners that accept connections, with their numbers, to pass them to
+    /// another process.
+    ///
+    /// # Errors
+    /// When a descriptor cannot be duplicated; `Unsupported` in a simulation.
+    fn duplicate_listeners(&self) -> io::Result<Vec<(usize, Listener)>>;
+
     /// Reserves a slot for an outgoing connection; `None` when the limit of connections is reached.
     fn reserve(&mut self) -> Option<Slot>;
 

@@ -199,6 +199,42 @@ impl Listener {
         Ok(Self { socket, address, shared: true, foreign: true, is_single: false, file: None })
     }
 
+    /// Takes a listening socket over from a former process of the same server, which has made it with
+    /// [`Listener::bind`] or [`Listener::bind_unix`], or, with `foreign`, inherited it
+    /// ([`Listener::inherit`]).
+    ///
+    /// The file of a Unix socket is not removed unless [`Listener::own_file`] is called.
+    ///
+    /// # Errors
+    /// As [`Listener::inherit`].
+    pub fn take_over(socket: impl Into<OwnedFd>, foreign: bool) -> Result<Self, InheritError> {
+        let listener = Self::inherit(socket)?;
+        let shared = foreign || listener.is_unix();
+        let path = listener.address.unix().filter(|_| !foreign).and_then(|address| address.as_path());
+        let file = path.and_then(|path| SocketFile::taken_over(path).ok()).map(Arc::new);
+        Ok(Self { shared, foreign, file, ..listener })
+    }
+
+    /// Another listener on the same socket, to pass it to another process.
+    ///
+    /// # Errors
+    /// When no descriptor is left.
+    pub fn duplicate(&self) -> io::Result<Self> {
+        let socket = self.socket.try_clone()?;
+        // The other process may clear O_NONBLOCK, which would let an accept of this one wait.
+        socket.set_read_timeout(Some(QUEUE_WAIT))?;
+        let (address, file) = (self.address.clone(), self.file.clone());
+        let Self { shared, foreign, is_single, .. } = *self;
+        Ok(Self { socket, address, shared, foreign, is_single, file })
+    }
+
+    /// Whether the last sibling removes the file of a Unix socket. Affects all siblings.
+    pub fn own_file(&self, owned: bool) {
+        if let Some(file) = &self.file {
+            file.own(owned);
+        }
+    }
+
     /// Another listener on the same address and port, for another driver. The kernel distributes
     /// the connections.
     ///
@@ -261,7 +297,8 @@ impl Listener {
     }
 
     /// Whether the queue of connections is left to the process that has opened the socket.
-    pub(crate) fn is_foreign(&self) -> bool {
+    #[must_use]
+    pub fn is_foreign(&self) -> bool {
         self.foreign
     }
 
@@ -279,6 +316,12 @@ impl Listener {
     /// ```
     pub fn accept_one_at_a_time(&mut self) {
         self.is_single = true;
+    }
+
+    /// Whether its siblings are duplicates of one socket.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.shared
     }
 
     /// Whether one connection is accepted at a time: on request, or because other listeners accept

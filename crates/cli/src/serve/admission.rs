@@ -60,6 +60,10 @@ pub(crate) struct AdmissionOptions {
     /// peers of Unix sockets; may be given several times [default: none]
     #[arg(long, value_name = "CIDR|unix", value_parser = trusted)]
     trust: Vec<TrustedPeers>,
+    /// Let the peers of --trust begin each connection with a header of the PROXY protocol,
+    /// version 1 or 2, before TLS; it is then required of them, and refused from all others
+    #[arg(long, requires = "trust")]
+    proxy_protocol: bool,
     /// Maximum rate of messages per second on one connection, and the burst that may exceed it, as 20
     /// or 20:100; above it the connection is not read for a while [default: no limit]
     #[arg(long, value_name = "N[:BURST]", value_parser = rate)]
@@ -93,7 +97,8 @@ impl AdmissionOptions {
                 TrustedPeers::Network(network) => Some(*network),
                 TrustedPeers::Unix => None,
             }))?
-            .trust_unix(self.trust.contains(&TrustedPeers::Unix));
+            .trust_unix(self.trust.contains(&TrustedPeers::Unix))
+            .proxy_protocol(self.proxy_protocol);
         Ok(admission)
     }
 

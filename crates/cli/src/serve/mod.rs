@@ -18,10 +18,11 @@ use apps::push::{PushApp, PushCounts};
 use apps::sink::SinkApp;
 use apps::stall::StallApp;
 use apps::topics::TopicsApp;
+use ringway::handover::Predecessor;
 use ringway::placement::Assignment;
 use ringway::{
-    Address, BufferConfig, Config, ConfigError, DrainReport, Handler, Limits, OriginPolicy, Running, Scheme,
-    ShardHandle,
+    Address, BufferConfig, Config, ConfigError, DrainReport, Handler, Limits, OriginPolicy, Running, Scheme, Server,
+    ShardHandle, handover,
 };
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -83,6 +84,13 @@ fn serve<H: Handler>(
     };
     let tls = arguments.tls.config()?;
     let inherited = inherited::listeners()?;
+    let mut predecessor = match &arguments.handover {
+        Some(path) => handover::take_over(path)?,
+        None => None,
+    };
+    if predecessor.as_ref().is_some_and(Predecessor::has_tls) && tls.is_none() {
+        return usage("the server to take over from serves wss://: give --tls-cert and --tls-key");
+    }
     let count = if inherited.is_empty() { listeners.len() } else { inherited.len() };
     let files = crate::limits::raise_open_files();
     let shards = Assignment::of_server(&cores_of(arguments.cores.as_ref()), arguments.shards)?.threads();
@@ -93,7 +101,9 @@ fn serve<H: Handler>(
         )));
     }
     let inherits = !inherited.is_empty();
-    let server = if inherits {
+    let server = if let Some(predecessor) = &mut predecessor {
+        Server::from_predecessor(predecessor, tls.as_ref())?
+    } else if inherits {
         listening::inherit(inherited, tls.as_ref())?
     } else {
         let Some(server) = arguments.listen.listen(&listeners, tls.as_ref())? else {
@@ -103,8 +113,20 @@ fn serve<H: Handler>(
     };
     let running = server.shards(arguments.shards).config(config).limits(limits).start(make)?;
     running.stop_on_signals_after(notify::stopping)?;
+    let takes_over = predecessor.is_some();
+    if let Some(Err(error)) = predecessor.map(Predecessor::release) {
+        tracing::warn!("the former server may still serve: {error}");
+    }
+    if let Some(path) = &arguments.handover {
+        running.offer_and(path, notify::stopping)?;
+    }
     let connections = files.map(|files| (files, files.saturating_sub(needed)));
-    announce(&running, arguments, inherits, connections);
+    let origin = match (takes_over, inherits) {
+        (true, _) => Some("taken over from the former server (--handover), used instead of --listen"),
+        (false, true) => Some("inherited (LISTEN_FDS), used instead of --listen"),
+        (false, false) => None,
+    };
+    announce(&running, arguments, origin, connections);
     notify::ready(&status(&running));
     if arguments.stop_with_stdin {
         let handles = running.handles().to_vec();
@@ -186,14 +208,19 @@ fn addresses<H: Handler>(running: &Running<H>) -> Vec<String> {
 
 /// Prints the addresses, the cores, the features that the kernel grants, and the certificates. `connections` is the
 /// limit of open files, and the number of connections that it allows.
-fn announce<H: Handler>(running: &Running<H>, arguments: &Serve, inherits: bool, connections: Option<(u64, u64)>) {
+fn announce<H: Handler>(
+    running: &Running<H>,
+    arguments: &Serve,
+    origin: Option<&str>,
+    connections: Option<(u64, u64)>,
+) {
     let shards = running.assignment();
     let mut text = String::new();
     for address in addresses(running) {
         text += &format!("listening on {address}\n");
     }
-    if inherits {
-        text += "sockets      inherited (LISTEN_FDS), used instead of --listen\n";
+    if let Some(origin) = origin {
+        text += &format!("sockets      {origin}\n");
     }
     text += &format!("shards       {shards}\n");
     text += &format!("driver       {}\n", running.driver());

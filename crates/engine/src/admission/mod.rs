@@ -8,9 +8,11 @@
 //! them.
 
 pub(crate) mod addresses;
+pub(crate) mod forwarded;
 pub(crate) mod gate;
 pub(crate) mod network;
 pub(crate) mod options;
+pub(crate) mod proxy;
 pub(crate) mod rate;
 pub(crate) mod throttle;
 pub(crate) mod tickets;

@@ -224,6 +224,22 @@ impl Admission {
         self
     }
 
+    /// Whether trusted peers ([`Admission::trust`]) begin each connection with a header of the PROXY
+    /// protocol, version 1 or 2, before TLS and before HTTP. Default: no.
+    ///
+    /// The header is then required of trusted peers, and refused from all others. It has to arrive
+    /// within [`Config::handshake_timeout`](crate::Config::handshake_timeout), and may have 4 328
+    /// bytes. Fields behind its addresses are skipped. The client that it names counts for
+    /// [`Admission::max_per_address`], and is returned by
+    /// [`Request::client_addr`](crate::Request::client_addr); a connection of the proxy's own
+    /// (`LOCAL`, `UNKNOWN`), such as a health check, is that of the proxy. Costs one
+    /// `getpeername(2)`, and 32 bytes of memory for each connection.
+    #[must_use]
+    pub fn proxy_protocol(mut self, required: bool) -> Self {
+        self.proxy_protocol = required;
+        self
+    }
+
     /// Checks the range of each option. Called when the shards start.
     ///
     /// # Errors
@@ -232,7 +248,12 @@ impl Admission {
         self.check_counts()?;
         self.check_rate()?;
         self.check_retry_after()?;
-        self.check_trust()
+        self.check_trust()?;
+        if self.proxy_protocol && self.trust.networks.is_empty() && !self.trust.unix {
+            let range = "false, or trust the proxies that send the header (admission.trust)";
+            return Err(ConfigError::new("admission.proxy_protocol", "true", range));
+        }
+        Ok(())
     }
 
     fn check_counts(&self) -> Result<(), ConfigError> {
@@ -305,6 +326,15 @@ mod tests {
         assert!(Admission { max_handshakes: Some(0), ..new() }.check().is_err());
         let error = new().retry_after(RETRY_MAX + Duration::from_secs(1)).expect_err("too long");
         assert_eq!(error.to_string(), "admission.retry_after is 86401s: give 1 s to 24 h");
+    }
+
+    #[test]
+    fn the_proxy_protocol_needs_a_trusted_peer() {
+        let admission = Admission::new().proxy_protocol(true);
+        let error = admission.check().expect_err("nobody would send it");
+        assert!(error.to_string().starts_with("admission.proxy_protocol is true: give false, or trust"), "{error}");
+        assert!(admission.clone().trust_unix(true).check().is_ok());
+        assert!(admission.trusting(&["10.0.0.0/8"]).check().is_ok());
     }
 
     #[test]

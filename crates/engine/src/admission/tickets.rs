@@ -5,7 +5,7 @@ use super::addresses::AddressKey;
 use super::gate::{Gate, Rejection};
 use ringway_io::Slot;
 use std::collections::VecDeque;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// The maximum number of rejected connections of a shard whose response is in progress. Beyond it a
@@ -25,6 +25,8 @@ pub(crate) struct Tickets {
     in_progress: usize,
     /// The number of responses to rejected connections in progress.
     responses: usize,
+    /// The clients that the PROXY protocol has named, by the index of the slot.
+    clients: Vec<Option<SocketAddr>>,
 }
 
 /// What a connection is counted in.
@@ -39,7 +41,7 @@ struct Ticket {
 
 impl Tickets {
     pub(crate) fn new(gate: Arc<Gate>) -> Self {
-        Self { gate, all: Vec::new(), handshakes: VecDeque::new(), in_progress: 0, responses: 0 }
+        Self { gate, all: Vec::new(), handshakes: VecDeque::new(), in_progress: 0, responses: 0, clients: Vec::new() }
     }
 
     fn of(&mut self, slot: Slot) -> &mut Ticket {
@@ -70,6 +72,20 @@ impl Tickets {
             }
         }
         Ok(())
+    }
+
+    /// Keeps the address of the client that the PROXY protocol has named.
+    pub(crate) fn set_client(&mut self, slot: Slot, client: SocketAddr) {
+        let index = slot.index() as usize;
+        if self.clients.len() <= index {
+            self.clients.resize(index + 1, None);
+        }
+        self.clients[index] = Some(client);
+    }
+
+    /// The address of the client that the PROXY protocol has named.
+    pub(crate) fn client(&self, slot: Slot) -> Option<SocketAddr> {
+        *self.clients.get(slot.index() as usize)?
     }
 
     /// Counts the client of a connection.
@@ -129,6 +145,9 @@ impl Tickets {
             self.gate.remove_address(key);
         }
         self.responses -= usize::from(is_answered);
+        if let Some(client) = self.clients.get_mut(slot.index() as usize) {
+            *client = None;
+        }
     }
 }
 

@@ -1,11 +1,12 @@
 //! The handler's view of HTTP requests.
 
+use crate::admission::forwarded::{ClientSource, client_of};
 use crate::api::id::ConnectionId;
 use crate::api::tls::TlsSession;
 use ringway_io::{PeerCredentials, Slot, TcpInfo};
 use std::borrow::Cow;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Finds out who a slot's peer is; the part of the driver that handlers can use.
 pub(crate) trait PeerAddress {
@@ -52,6 +53,7 @@ pub struct Request<'a> {
     id: ConnectionId,
     peers: &'a dyn PeerAddress,
     tls: Option<TlsSession<'a>>,
+    client: ClientSource<'a>,
 }
 
 impl<'a> Request<'a> {
@@ -60,8 +62,9 @@ impl<'a> Request<'a> {
         id: ConnectionId,
         peers: &'a dyn PeerAddress,
         tls: Option<TlsSession<'a>>,
+        client: ClientSource<'a>,
     ) -> Self {
-        Self { head, id, peers, tls }
+        Self { head, id, peers, tls, client }
     }
 
     /// The connection on which the request was received.
@@ -74,11 +77,48 @@ impl<'a> Request<'a> {
     /// clients have no address: see [`Request::peer_credentials`]. Costs one `getpeername(2)`.
     ///
     /// Behind a proxy, this is the address of the proxy, or `None` if the proxy connects to a Unix
-    /// socket. The client's address is then in a header that the proxy sets, such as
-    /// `X-Forwarded-For`.
+    /// socket: see [`Request::client_addr`].
     #[must_use]
     pub fn remote_addr(&self) -> Option<SocketAddr> {
         self.peers.peer_address(self.id.0)
+    }
+
+    /// The address of the client, also behind trusted proxies ([`Admission::trust`]). An IPv4 address
+    /// within IPv6 is returned as IPv4.
+    ///
+    /// It is the one that the PROXY protocol names ([`Admission::proxy_protocol`]), otherwise that of
+    /// the peer. If that address is trusted, or the peer is one of a trusted Unix socket, the
+    /// `X-Forwarded-For` headers are read from the right, where each proxy has appended the address of
+    /// its peer: the first address that is not trusted is the client. At an element that is no
+    /// address, and at the end, the last address counts. The headers of an untrusted peer are ignored,
+    /// and so is `Forwarded` (RFC 7239) of any peer: a proxy that sets one of both headers often
+    /// passes the other one on as the client has sent it.
+    ///
+    /// `None` if the connection is gone, or came through a Unix socket and no address is named. A
+    /// connection does not keep the address: store it in the state that `upgrade` returns. Costs one
+    /// `getpeername(2)`, and the search for the headers.
+    ///
+    /// ```
+    /// use ringway::{Request, StatusCode, Upgrade};
+    /// use std::net::IpAddr;
+    ///
+    /// /// Keeps the address of the client with its connection.
+    /// fn upgrade(request: &Request<'_>) -> Upgrade<IpAddr> {
+    ///     match request.client_addr() {
+    ///         Some(address) => Upgrade::accept(address),
+    ///         None => Upgrade::reject(StatusCode::FORBIDDEN, "clients need an address"),
+    ///     }
+    /// }
+    /// # let _ = upgrade;
+    /// ```
+    ///
+    /// [`Admission::trust`]: crate::Admission::trust
+    /// [`Admission::proxy_protocol`]: crate::Admission::proxy_protocol
+    #[must_use]
+    pub fn client_addr(&self) -> Option<IpAddr> {
+        let peer = self.client.proxied.or_else(|| self.remote_addr().map(|address| address.ip()));
+        let headers = self.header_values("x-forwarded-for");
+        client_of(peer, headers, self.client.trust).map(|address| address.to_canonical())
     }
 
     /// The TLS session; `None` on a connection without TLS.
@@ -207,6 +247,7 @@ impl fmt::Debug for Request<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admission::network::Trust;
     use ringway_codec::{HeadLimits, parse_request};
 
     struct Nobody;
@@ -233,7 +274,8 @@ mod tests {
         let parsed = parse_request(bytes, &HeadLimits::default()).expect("it is valid");
         let (head, _) = parsed.expect("it is complete");
         let id = ConnectionId(Slot::new(1, 2));
-        let request = Request::new(&head, id, &Nobody, None);
+        let client = ClientSource { proxied: None, trust: &Trust::default() };
+        let request = Request::new(&head, id, &Nobody, None, client);
         assert_eq!((request.id(), request.remote_addr()), (id, None));
         assert_eq!(
             (request.method(), request.path(), request.host()),
@@ -257,7 +299,8 @@ mod tests {
     fn a_target_without_a_query_has_no_pairs() {
         let parsed = parse_request(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", &HeadLimits::default()).expect("valid");
         let (head, _) = parsed.expect("it is complete");
-        let request = Request::new(&head, ConnectionId(Slot::new(1, 2)), &Nobody, None);
+        let client = ClientSource { proxied: None, trust: &Trust::default() };
+        let request = Request::new(&head, ConnectionId(Slot::new(1, 2)), &Nobody, None, client);
         assert_eq!((request.query(), request.query_pairs().count()), (None, 0));
     }
 }

@@ -16,9 +16,10 @@ use crate::shard::mailbox::{Mailbox, MailboxCounts, PostError};
 use crate::shard::timers::TimerOwner;
 use crate::tls::table::ListenerTls;
 use ringway_codec::Prepared;
-use ringway_io::{Slot, Stats, Waker};
+use ringway_io::{Listener, Slot, Stats, Waker};
 use std::collections::VecDeque;
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -81,6 +82,9 @@ pub(crate) trait Surroundings<H: Handler>: PeerAddress {
 
     fn control(&self) -> &Control<H>;
 
+    /// Duplicates of the driver's listeners, with their numbers.
+    fn duplicate_listeners(&self) -> io::Result<Vec<(usize, Listener)>>;
+
     fn control_mut(&mut self) -> &mut Control<H>;
 }
 
@@ -108,6 +112,11 @@ impl<H: Handler> Shard<'_, H> {
         if let Some(table) = &mut self.core.tls {
             table.reconfigure(listener, tls);
         }
+    }
+
+    /// Duplicates of the listeners of this shard, with the driver's numbers.
+    pub(crate) fn duplicate_listeners(&self) -> io::Result<Vec<(usize, Listener)>> {
+        self.surroundings.duplicate_listeners()
     }
 
     /// The number of this shard, from 0.

@@ -47,6 +47,22 @@
 //! then at its peer. A rate of bytes can be exceeded by what the kernel has received before the pause
 //! begins; the pause is longer by as much.
 //!
+//! # Clients behind a proxy
+//!
+//! [`Admission::trust`] names the proxies that may say who a client is. [`Request::client_addr`] then
+//! returns the address that the PROXY protocol names ([`Admission::proxy_protocol`]), or the rightmost
+//! untrusted one of `X-Forwarded-For`. The headers of all other peers are ignored, and a header of the
+//! PROXY protocol from one of them ends its connection (`rejected_proxy`).
+//!
+//! ```
+//! use ringway::{Admission, Config};
+//!
+//! let admission = Admission::new().trust(["10.0.0.5".parse()?])?.proxy_protocol(true).max_per_address(Some(100))?;
+//! let config = Config::default().admission(admission);
+//! # let _ = config;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Next: [panics](super::panics).
 //!
 //! [`Admission`]: crate::Admission
@@ -59,4 +75,7 @@
 //! [`Limits::byte_rate`]: crate::Limits::byte_rate
 //! [`Limits::max_connections`]: crate::Limits::max_connections
 //! [`Limits::message_rate`]: crate::Limits::message_rate
+//! [`Admission::proxy_protocol`]: crate::Admission::proxy_protocol
+//! [`Admission::trust`]: crate::Admission::trust
 //! [`OverRate`]: crate::OverRate
+//! [`Request::client_addr`]: crate::Request::client_addr

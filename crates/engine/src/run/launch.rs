@@ -6,6 +6,7 @@ use super::memory;
 use super::placement::{self, Assignment};
 use super::readiness::Readiness;
 use super::running::{Certificates, ConfigsInUse, Running, ShardResult};
+use super::sockets::{self, ListenerGroup};
 use crate::admission::gate::Gate;
 use crate::api::handler::Handler;
 use crate::api::shard::{Shard, ShardHandle};
@@ -37,7 +38,7 @@ impl Launch {
     /// Starts one thread for each shard. Each shard gets a sibling of every listener.
     pub(crate) fn start<H: Handler>(
         self,
-        listeners: Vec<Listener>,
+        listeners: Vec<ListenerGroup>,
         tls: &[Option<TlsConfig>],
         make: Arc<dyn Fn(usize) -> H + Send + Sync>,
     ) -> Result<Running<H>, StartError> {
@@ -52,14 +53,10 @@ impl Launch {
         let cores = assignment.cores().to_vec();
         let mut listeners = listeners;
         if self.config.admission.paces_accepting() {
-            listeners.iter_mut().for_each(Listener::accept_one_at_a_time);
+            listeners.iter_mut().for_each(ListenerGroup::accept_one_at_a_time);
         }
         let addresses = listeners.iter().map(|listener| listener.address().clone()).collect();
-        let mut shares: Vec<Vec<Listener>> = Vec::with_capacity(cores.len());
-        for _ in 1..cores.len() {
-            shares.push(listeners.iter().map(Listener::sibling).collect::<Result<_, _>>()?);
-        }
-        shares.push(listeners);
+        let shares = sockets::distribute(listeners, cores.len())?;
         let max_memory = self.limits.max_memory.unwrap_or_else(|| memory::default_budget(cores.len()));
         if max_memory < self.limits.max_message {
             tracing::warn!(
@@ -218,7 +215,8 @@ fn publisher<H: Handler>(
 struct ShardStart<H: Handler> {
     index: usize,
     desk: Desk,
-    listeners: Vec<Listener>,
+    /// With the numbers of their addresses.
+    listeners: Vec<(usize, Listener)>,
     tls: Vec<Option<ListenerTls>>,
     gate: Option<Arc<Gate>>,
     config: Arc<Config>,
@@ -248,7 +246,9 @@ impl<H: Handler> ShardStart<H> {
                 return Ok(Default::default());
             }
         };
-        for listener in listeners {
+        let mut numbers = Vec::with_capacity(listeners.len());
+        for (number, listener) in listeners {
+            numbers.push(number);
             driver.listen(listener);
         }
         let handle = ShardHandle::new(driver.waker());
@@ -258,6 +258,7 @@ impl<H: Handler> ShardStart<H> {
         }
         let mut event_loop = EventLoop::new(index, driver, config, limits, handle, make(index), Instant::now());
         event_loop.join(desk);
+        event_loop.number_listeners(numbers);
         event_loop.use_tls(tls);
         event_loop.use_readiness(readiness);
         event_loop.publish_to(published);

@@ -1,6 +1,7 @@
 //! The handle on running shards.
 
 use super::error::{RunError, StartError};
+use super::handover::{HandoverError, Offer};
 use super::placement::Assignment;
 use super::readiness::Readiness;
 use super::signals;
@@ -17,6 +18,7 @@ use ringway_codec::Scheme;
 use ringway_io::{Address, Stats};
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak, mpsc};
 use std::thread::JoinHandle;
@@ -199,6 +201,33 @@ impl<H: Handler> Running<H> {
         // Before the first shard gets to it: a health check must not pass on another shard.
         self.readiness.drain();
         drain(&self.handles, reason);
+    }
+
+    /// Offers the listening sockets to a successor, at a Unix socket with this path, which only
+    /// processes of the same user and root can use. When a successor has taken over, all shards drain
+    /// with [`DrainReason::HandOver`]. Starts a thread, which ends then.
+    /// [`handover`](crate::handover) has an example.
+    ///
+    /// # Errors
+    /// [`HandoverError::Path`] and [`HandoverError::Bind`] if the path cannot be listened on,
+    /// [`HandoverError::Io`] if the thread cannot be started.
+    pub fn offer(&self, path: impl AsRef<Path>) -> Result<(), HandoverError> {
+        self.offer_and(path, || {})
+    }
+
+    /// As [`Running::offer`], and calls `before` when a successor has taken over, before the shards
+    /// drain: for example to notify a service manager. It is called on the thread of the offer.
+    ///
+    /// # Errors
+    /// As [`Running::offer`].
+    pub fn offer_and(
+        &self,
+        path: impl AsRef<Path>,
+        before: impl FnOnce() + Send + 'static,
+    ) -> Result<(), HandoverError> {
+        let schemes = self.addresses.iter().cloned().zip(self.schemes.iter().copied()).collect();
+        let (handles, readiness) = (self.handles.clone(), self.readiness.clone());
+        Offer { handles, schemes, readiness, before: Box::new(before) }.start(path.as_ref())
     }
 
     /// Reads the files of all [`TlsConfig`](crate::TlsConfig)s again. Does not block; the files are

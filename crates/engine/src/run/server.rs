@@ -1,9 +1,11 @@
 //! The builder for servers.
 
 use super::error::{ServeError, StartError};
+use super::handover::Predecessor;
 use super::launch::Launch;
 use super::listening::{self, Listening};
 use super::running::Running;
+use super::sockets::ListenerGroup;
 use crate::api::handler::Handler;
 use crate::config::{Config, Limits, Shards};
 use crate::tls::TlsConfig;
@@ -38,7 +40,7 @@ use std::sync::Arc;
 /// ```
 #[derive(Debug)]
 pub struct Server {
-    listeners: Vec<Listener>,
+    listeners: Vec<ListenerGroup>,
     /// The TLS of each listener.
     tls: Vec<Option<TlsConfig>>,
     /// The number of the first listener of the latest call.
@@ -136,7 +138,7 @@ impl Server {
     /// Adds the listeners of one call.
     fn with(mut self, listeners: impl IntoIterator<Item = Listener>) -> Self {
         self.latest = self.listeners.len();
-        self.listeners.extend(listeners);
+        self.listeners.extend(listeners.into_iter().map(ListenerGroup::from));
         self.tls.resize(self.listeners.len(), None);
         self
     }
@@ -179,7 +181,32 @@ impl Server {
     /// ```
     pub fn from_listeners<S: Into<OwnedFd>>(sockets: impl IntoIterator<Item = S>) -> Result<Self, StartError> {
         let listeners: Vec<_> = sockets.into_iter().map(Listener::inherit).collect::<Result<_, _>>()?;
-        Ok(Self::new().with(listeners))
+        Ok(Self::new().with_groups(ListenerGroup::by_address(listeners)))
+    }
+
+    /// Serves on the listening sockets of the server that this one replaces, with the given TLS on
+    /// the addresses that had TLS there. [`handover`](crate::handover) has an example.
+    ///
+    /// The shards share the sockets of an address if there are fewer sockets than shards, and have
+    /// several if there are more.
+    ///
+    /// # Errors
+    /// [`StartError::Inherit`] if a socket does not listen any more.
+    pub fn from_predecessor(predecessor: &mut Predecessor, tls: Option<&TlsConfig>) -> Result<Self, StartError> {
+        let (listeners, secure) = predecessor.take_listeners()?;
+        let mut server = Self::new().with_groups(ListenerGroup::by_address(listeners));
+        for (group, own) in server.listeners.iter().zip(&mut server.tls) {
+            if secure.contains(group.address()) {
+                *own = tls.cloned();
+            }
+        }
+        Ok(server)
+    }
+
+    fn with_groups(mut self, groups: Vec<ListenerGroup>) -> Self {
+        self.tls.resize(groups.len(), None);
+        self.listeners = groups;
+        self
     }
 
     /// Sets the number of shards. Default: one for each core. Starting checks the number.

@@ -33,6 +33,8 @@ pub(crate) enum SessionPhase {
     /// The connection is established, and waits for the handler to request the upgrade (client
     /// role).
     Held,
+    /// A header of the PROXY protocol is awaited (server role).
+    Preamble,
     /// The opening handshake is in progress.
     Handshaking,
     /// The handler has deferred its answer.
@@ -51,7 +53,9 @@ impl SessionPhase {
     /// The state as metrics count it.
     pub(crate) fn state(self) -> ConnectionState {
         match self {
-            Self::Connecting | Self::Held | Self::Handshaking | Self::Deferred => ConnectionState::Opening,
+            Self::Connecting | Self::Held | Self::Preamble | Self::Handshaking | Self::Deferred => {
+                ConnectionState::Opening
+            }
             Self::Open => ConnectionState::Open,
             Self::Closing | Self::ShuttingDown(_) | Self::Lingering => ConnectionState::Closing,
         }
@@ -800,6 +804,7 @@ impl<S> Link<S> {
             cold.stash = None;
         }
         core.timers.release(self.slot);
+        core.handshake_ended(self.slot);
         core.unsubscribe_all(self.slot);
         self.set_close_timer(core);
         self.mark_dirty(core);
@@ -827,9 +832,11 @@ impl<S> Link<S> {
             SessionPhase::Held | SessionPhase::Handshaking if self.is(SessionFlag::Client) => {
                 return Some(Removal::Unconnected(ConnectError::Ended(self.cold().opening.stage())));
             }
-            SessionPhase::Connecting | SessionPhase::Held | SessionPhase::Handshaking | SessionPhase::Lingering => {
-                return Some(Removal::Closed);
-            }
+            SessionPhase::Connecting
+            | SessionPhase::Held
+            | SessionPhase::Preamble
+            | SessionPhase::Handshaking
+            | SessionPhase::Lingering => return Some(Removal::Closed),
         }
         None
     }

@@ -16,8 +16,11 @@ mod input;
 pub(crate) mod link;
 pub(crate) mod opening;
 pub(crate) mod outbox;
+mod preamble;
 mod secure;
 
+use crate::admission::gate::Rejection;
+use crate::admission::proxy::{self, ProxyError};
 use crate::api::close::{CloseReason, Ending};
 use crate::api::error::ConnectError;
 use crate::api::message::{Message, StashedPayload};
@@ -170,6 +173,7 @@ impl<S> Session<S> {
                 None
             }
             SessionPhase::Handshaking => session.handshake(input.from(at), core, app),
+            SessionPhase::Preamble => session.receive_preamble(input.from(at), core),
             // Receiving pauses with the deferral; these bytes were received before.
             SessionPhase::Deferred => {
                 session.link.cold().opening.extend_rest(&input[at..]);
@@ -382,7 +386,7 @@ impl<S> Session<S> {
     fn check_deadline(&mut self, probe: &impl PeerProbe, core: &mut Core) -> Option<Removal> {
         let slot = self.link.slot();
         // The connection, or the rest of the head, may have arrived during a stall of the shard.
-        if matches!(self.link.phase, SessionPhase::Connecting | SessionPhase::Handshaking)
+        if matches!(self.link.phase, SessionPhase::Connecting | SessionPhase::Preamble | SessionPhase::Handshaking)
             && self.link.cold().deadlines.may_have_arrived(Awaited::Sign, slot, probe, core)
         {
             core.set_timer(slot, TICK);
@@ -392,6 +396,10 @@ impl<S> Session<S> {
             SessionPhase::Connecting => Some(self.link.unconnected(ConnectError::Timeout(OpeningStage::Connect))),
             SessionPhase::Handshaking if self.link.role() == Role::Client => {
                 Some(Removal::Unconnected(ConnectError::Timeout(self.link.cold().opening.stage())))
+            }
+            SessionPhase::Preamble => {
+                core.reject_proxy(slot, &ProxyError::Timeout);
+                Some(Removal::Closed)
             }
             SessionPhase::Handshaking | SessionPhase::Deferred => {
                 core.counters.handshakes_timed_out += 1;
@@ -437,9 +445,10 @@ impl<S> Session<S> {
                     link.cold().reason = Some(CloseReason::abnormal(ending));
                     Some(Removal::Closed)
                 }
-                SessionPhase::Closing | SessionPhase::ShuttingDown(_) | SessionPhase::Lingering => {
-                    Some(Removal::Closed)
-                }
+                SessionPhase::Preamble
+                | SessionPhase::Closing
+                | SessionPhase::ShuttingDown(_)
+                | SessionPhase::Lingering => Some(Removal::Closed),
             }
         })
     }
@@ -517,6 +526,9 @@ impl<S> Session<S> {
 
     /// Delivers stashed input, and what the TLS layer has kept behind it.
     fn deliver_stash(&mut self, core: &mut Core, app: &mut impl Application<S>) -> Option<Removal> {
+        if self.link.phase == SessionPhase::Preamble {
+            return self.deliver_behind_preamble(core, app);
+        }
         let removal = self.accounted(core, |session, core| {
             let stash = session.link.cold.as_mut().and_then(|cold| cold.stash.take())?;
             if let Some(StashedMessage { payload, compressed, fragmented }) = stash.message
@@ -546,7 +558,9 @@ impl<S> Session<S> {
     pub(crate) fn awaits_drain(&self, reason: DrainReason) -> bool {
         match self.link.phase {
             SessionPhase::Open => true,
-            SessionPhase::Handshaking | SessionPhase::Deferred => reason != DrainReason::HandOver,
+            SessionPhase::Preamble | SessionPhase::Handshaking | SessionPhase::Deferred => {
+                reason != DrainReason::HandOver
+            }
             _ => false,
         }
     }
@@ -574,7 +588,16 @@ impl<S> Session<S> {
                 });
                 None
             }
-            SessionPhase::Connecting | SessionPhase::Held | SessionPhase::Handshaking | SessionPhase::Deferred => None,
+            // Nobody waits for a response yet.
+            SessionPhase::Preamble if self.awaits_drain(reason) => {
+                core.count_drain_refusal();
+                Some(Removal::Closed)
+            }
+            SessionPhase::Connecting
+            | SessionPhase::Held
+            | SessionPhase::Preamble
+            | SessionPhase::Handshaking
+            | SessionPhase::Deferred => None,
             SessionPhase::Closing | SessionPhase::ShuttingDown(_) | SessionPhase::Lingering => None,
         }
     }
@@ -629,6 +652,14 @@ impl<S> Session<S> {
         if link.role() == Role::Server && link.cold().opening.is_fresh() && secure::is_client_hello(&input) {
             self.refuse_tls(core);
             return None;
+        }
+        if link.role() == Role::Server
+            && core.config.admission.proxy_protocol
+            && link.cold().opening.is_fresh()
+            && proxy::is_header(&input)
+        {
+            core.reject_proxy(link.slot(), &ProxyError::Untrusted);
+            return Some(Removal::Closed);
         }
         let head = link.cold().opening.collect(input, core)?;
         match link.role() {
@@ -763,6 +794,17 @@ impl<S> Session<S> {
         self.respond(refusal.status, core, |out| encode_refusal(refusal, ResponseBody::Sent, out));
     }
 
+    /// Rejects the client that the PROXY protocol has named.
+    fn reject_client(&mut self, rejection: Rejection, listener: usize, core: &mut Core) -> Option<Removal> {
+        match core.begin_rejection(self.link.slot(), rejection, core.secures(listener)) {
+            Some(refusal) => {
+                self.refuse(&refusal, core);
+                None
+            }
+            None => Some(Removal::Closed),
+        }
+    }
+
     /// Rejects the request that is being received.
     pub(crate) fn reject(&mut self, refusal: &Refusal, core: &mut Core) {
         self.accounted(core, |session, core| {
@@ -774,7 +816,6 @@ impl<S> Session<S> {
     /// Answers with plain HTTP, and closes.
     fn respond(&mut self, status: StatusCode, core: &mut Core, encode: impl FnOnce(&mut Vec<u8>)) {
         core.meters.responses.responded(status.as_u16());
-        core.handshake_ended(self.link.slot());
         self.link.write_raw(core, encode);
         self.link.begin_shutdown(CloseMode::Linger, core);
     }

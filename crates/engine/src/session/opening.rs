@@ -29,6 +29,8 @@ pub(super) struct Opening {
     nonce: [u8; 16],
     /// The request that waits for the handler's answer.
     deferred: Option<UpgradeRequest>,
+    /// Server role: the number of the listener, while a header of the PROXY protocol is awaited.
+    listener: usize,
     /// Client role: why the attempt has failed, while the last bytes for the server are sent.
     failure: Option<ConnectError>,
 }
@@ -82,6 +84,26 @@ pub(super) enum ResponseBody {
 impl Opening {
     pub(super) fn to(attempt: Attempt) -> Self {
         Self { attempt: Some(Box::new(attempt)), ..Self::default() }
+    }
+
+    /// The state of a connection that was accepted on the listener with this number, and has to send
+    /// a header of the PROXY protocol first.
+    pub(super) fn on(listener: usize) -> Self {
+        Self { listener, ..Self::default() }
+    }
+
+    /// The number of the listener of a connection of [`Opening::on`].
+    pub(super) fn listener(&self) -> usize {
+        self.listener
+    }
+
+    /// Input behind the kept part of a header or head, if there is one.
+    pub(super) fn joined(&mut self, input: Input) -> Input {
+        if self.head.is_empty() {
+            return input;
+        }
+        self.head.extend_from_slice(&input);
+        Input::Kept(std::mem::take(&mut self.head))
     }
 
     pub(super) fn attempt(&self) -> Option<&Attempt> {
@@ -143,11 +165,7 @@ impl Opening {
     /// Collects the head of a request or response; returns it when its end is received. A head that
     /// arrives in small parts is parsed once, not with each part.
     pub(super) fn collect(&mut self, input: Input, core: &Core) -> Option<Input> {
-        let mut head = input;
-        if !self.head.is_empty() {
-            self.head.extend_from_slice(&head);
-            head = Input::Kept(std::mem::take(&mut self.head));
-        }
+        let head = self.joined(input);
         if self.scan.get_or_insert_with(|| HeadScan::new(&core.limits.head())).push(&head) {
             return Some(head);
         }

@@ -53,6 +53,21 @@ impl<S> Session<S> {
         removal
     }
 
+    /// Handles the first records of a client, which were received behind a header of the PROXY
+    /// protocol. The layer collects them for the handshake.
+    pub(super) fn receive_first_records(
+        &mut self,
+        records: &mut [u8],
+        core: &mut Core,
+        app: &mut impl Application<S>,
+    ) -> Option<Removal> {
+        let allowance = core.slices.record_allowance(self.link.slot());
+        let mut plain = Plaintext { in_place: 0..0, copied: core.memory.take_output() };
+        let result = self.open_records(allowance, core, |stream| stream.receive(records, allowance, &mut plain))?;
+        debug_assert!(plain.in_place.is_empty(), "during its handshake a server opens no record");
+        self.records_received(result, Input::Kept(plain.copied), 0, core, app)
+    }
+
     /// Whether the layer has received bytes that it has not opened.
     pub(super) fn has_kept(&self, core: &Core) -> bool {
         core.tls.as_ref().and_then(|tls| tls.get(self.link.slot())).is_some_and(TlsStream::has_kept)

@@ -1,17 +1,21 @@
 //! Accepted connections: which are served, and how the others are rejected.
 
+use crate::admission::forwarded::ClientSource;
 use crate::admission::gate::{Pace, Rejection};
 use crate::admission::options::RejectWith;
+use crate::admission::proxy::ProxyError;
 use crate::admission::tickets::Tickets;
 use crate::api::handler::Handler;
 use crate::session::Session;
 use crate::session::closing::Removal;
+use crate::session::link::SessionPhase;
 use crate::shard::core::{Action, Core};
 use crate::shard::dispatch::Dispatch;
 use crate::shard::notices::NoticeKind;
 use http::{HeaderValue, StatusCode, header};
 use ringway_codec::Refusal;
 use ringway_io::{Driver, Slot};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
@@ -28,14 +32,18 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
             Pace::Take | Pace::Pause(_) => self.admit(slot),
         };
         match admitted {
-            Ok(()) => self.serve(slot, listener),
+            Ok(Entry::Direct) => self.serve(slot, listener),
+            Ok(Entry::Proxied) => {
+                let session = Session::accepted_behind_proxy(slot, listener, self.core);
+                self.sessions.insert(session);
+            }
             Err(rejection) => self.reject(slot, listener, rejection),
         }
         if let Pace::Pause(time) = pace { Some(time) } else { None }
     }
 
     /// Counts a connection towards the limits.
-    fn admit(&mut self, slot: Slot) -> Result<(), Rejection> {
+    fn admit(&mut self, slot: Slot) -> Result<Entry, Rejection> {
         if let Err(rejection) = self.with_tickets(|tickets| tickets.admit(slot)) {
             if rejection != Rejection::Handshakes {
                 return Err(rejection);
@@ -47,14 +55,17 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
         }
         let admission = &self.core.config.admission;
         if !admission.needs_address() {
-            return Ok(());
+            return Ok(Entry::Direct);
         }
-        match self.driver.peer_address(slot).map(|address| address.ip()) {
-            Some(address) if !admission.trust.trusts(Some(address)) => {
-                self.with_tickets(|tickets| tickets.admit_address(slot, address))
+        let peer = self.driver.peer_address(slot).map(|address| address.ip());
+        match peer {
+            _ if admission.proxy_protocol && admission.trust.trusts(peer) => return Ok(Entry::Proxied),
+            Some(address) if !admission.trust.contains(address) => {
+                self.with_tickets(|tickets| tickets.admit_address(slot, address))?;
             }
-            _ => Ok(()),
+            _ => {}
         }
+        Ok(Entry::Direct)
     }
 
     fn with_tickets(&mut self, call: impl FnOnce(&mut Tickets) -> Result<(), Rejection>) -> Result<(), Rejection> {
@@ -63,15 +74,8 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
 
     /// Begins to serve a connection.
     fn serve(&mut self, slot: Slot, listener: usize) {
-        if let Some(tls) = &mut self.core.tls {
-            match tls.accept(slot, listener, self.core.limits.max_head) {
-                Ok(held) => self.core.memory.charge(held),
-                Err(error) => {
-                    let (now, kind) = (self.core.clock.now(), NoticeKind::TlsUnavailable);
-                    self.core.notices.warn(now, kind, slot, || format!("a connection is dropped: TLS: {error}"));
-                    return self.drop_accepted(slot);
-                }
-            }
+        if !self.core.begin_tls(slot, listener) {
+            return self.drop_accepted(slot);
         }
         self.sessions.insert(Session::accepted(slot, self.core));
     }
@@ -86,8 +90,7 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
 
     /// Rejects a connection that has no session.
     fn reject(&mut self, slot: Slot, listener: usize, rejection: Rejection) {
-        self.core.count_rejection(slot, rejection);
-        let has_tls = self.core.tls.as_ref().is_some_and(|tls| tls.secures(listener));
+        let has_tls = self.core.secures(listener);
         match self.core.begin_rejection(slot, rejection, has_tls) {
             None => self.drop_accepted(slot),
             Some(refusal) => {
@@ -100,11 +103,11 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
 
     /// Rejects a connection whose handshake is in progress.
     fn reject_handshake(&mut self, slot: Slot) {
-        let rejection = Rejection::Handshakes;
-        self.core.count_rejection(slot, rejection);
         let has_tls = self.core.tls.as_ref().is_some_and(|tls| tls.get(slot).is_some());
-        let refusal = self.core.begin_rejection(slot, rejection, has_tls);
-        let session = self.sessions.get_mut(slot).filter(|_| refusal.is_some());
+        let session = self.sessions.get_mut(slot);
+        // Behind a proxy whose header is incomplete, it is unknown whether TLS follows.
+        let awaits_proxy = session.as_ref().is_some_and(|session| session.link.phase() == SessionPhase::Preamble);
+        let refusal = self.core.begin_rejection(slot, Rejection::Handshakes, has_tls || awaits_proxy);
         match (session, refusal) {
             (Some(session), Some(refusal)) => session.reject(&refusal, self.core),
             _ => self.remove(slot, Removal::Closed),
@@ -112,8 +115,57 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
     }
 }
 
+/// How an admitted connection begins.
+enum Entry {
+    Direct,
+    /// With a header of the PROXY protocol.
+    Proxied,
+}
+
 impl Core {
-    /// Counts a rejected connection.
+    /// Makes the TLS layer of an accepted connection, if its listener has TLS. Returns whether the
+    /// connection can be served.
+    pub(crate) fn begin_tls(&mut self, slot: Slot, listener: usize) -> bool {
+        let Some(tls) = &mut self.tls else { return true };
+        match tls.accept(slot, listener, self.limits.max_head) {
+            Ok(held) => {
+                self.memory.charge(held);
+                true
+            }
+            Err(error) => {
+                let (now, kind) = (self.clock.now(), NoticeKind::TlsUnavailable);
+                self.notices.warn(now, kind, slot, || format!("a connection is dropped: TLS: {error}"));
+                false
+            }
+        }
+    }
+
+    /// Whether the connections of a listener have TLS.
+    pub(crate) fn secures(&self, listener: usize) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.secures(listener))
+    }
+
+    /// Counts the client that the PROXY protocol has named.
+    pub(crate) fn admit_client(&mut self, slot: Slot, client: SocketAddr) -> Result<(), Rejection> {
+        let is_proxy = self.config.admission.trust.contains(client.ip());
+        let Some(tickets) = &mut self.tickets else { return Ok(()) };
+        tickets.set_client(slot, client);
+        if is_proxy { Ok(()) } else { tickets.admit_address(slot, client.ip()) }
+    }
+
+    /// Counts a violation of the PROXY protocol.
+    pub(crate) fn reject_proxy(&mut self, slot: Slot, error: &ProxyError) {
+        self.counters.rejected_proxy += 1;
+        let (now, kind) = (self.clock.now(), NoticeKind::RejectedProxy);
+        self.notices.warn(now, kind, slot, || format!("a connection is closed: {error}"));
+    }
+
+    /// What names the client of a connection.
+    pub(crate) fn client_source(&self, slot: Slot) -> ClientSource<'_> {
+        let proxied = self.tickets.as_ref().and_then(|tickets| tickets.client(slot));
+        ClientSource { proxied: proxied.map(|client| client.ip()), trust: &self.config.admission.trust }
+    }
+
     fn count_rejection(&mut self, slot: Slot, rejection: Rejection) {
         let counters = &mut self.counters;
         let count = match rejection {
@@ -127,9 +179,10 @@ impl Core {
         self.notices.warn(now, kind, slot, || format!("a connection is rejected: {}", rejection.text()));
     }
 
-    /// The response to a rejected connection, which is no longer counted from now on; `None`: it is
-    /// closed without one.
-    fn begin_rejection(&mut self, slot: Slot, rejection: Rejection, has_tls: bool) -> Option<Refusal> {
+    /// Counts a rejected connection, which is in no other count from now on. Returns the response;
+    /// `None`: it is closed without one.
+    pub(crate) fn begin_rejection(&mut self, slot: Slot, rejection: Rejection, has_tls: bool) -> Option<Refusal> {
+        self.count_rejection(slot, rejection);
         let admission = &self.config.admission;
         let status = match admission.reject_with {
             RejectWith::Unavailable => StatusCode::SERVICE_UNAVAILABLE,

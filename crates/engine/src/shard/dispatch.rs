@@ -21,8 +21,9 @@ use crate::shard::session_table::{Others, SessionTable};
 use crate::shard::timers::TimerOwner;
 use http::StatusCode;
 use ringway_codec::Role;
-use ringway_io::{Buffer, Cause, Driver, Output, PeerCredentials, Slot, Stats, TcpInfo};
+use ringway_io::{Buffer, Cause, Driver, Listener, Output, PeerCredentials, Slot, Stats, TcpInfo};
 use std::any::Any;
+use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -355,8 +356,8 @@ fn handle_panic(panic: Box<dyn Any + Send>, slot: Option<Slot>, core: &mut Core)
 
 impl<D: Driver, H: Handler> RequestHandler<H::State> for Calls<'_, D, H> {
     fn upgrade(&mut self, slot: Slot, request: &ringway_codec::Request<'_>, core: &mut Core) -> Upgrade<H::State> {
-        let tls = core.tls_session(slot);
-        let request = Request::new(request, ConnectionId(slot), &self.reach, tls);
+        let (tls, client) = (core.tls_session(slot), core.client_source(slot));
+        let request = Request::new(request, ConnectionId(slot), &self.reach, tls, client);
         let handler = &mut *self.handler;
         catch_unwind(AssertUnwindSafe(|| handler.upgrade(&request))).unwrap_or_else(|panic| {
             handle_panic(panic, Some(slot), core);
@@ -365,8 +366,8 @@ impl<D: Driver, H: Handler> RequestHandler<H::State> for Calls<'_, D, H> {
     }
 
     fn request(&mut self, slot: Slot, request: &ringway_codec::Request<'_>, core: &mut Core) -> Response {
-        let tls = core.tls_session(slot);
-        let request = Request::new(request, ConnectionId(slot), &self.reach, tls);
+        let (tls, client) = (core.tls_session(slot), core.client_source(slot));
+        let request = Request::new(request, ConnectionId(slot), &self.reach, tls, client);
         let handler = &mut *self.handler;
         catch_unwind(AssertUnwindSafe(|| handler.request(&request))).unwrap_or_else(|panic| {
             handle_panic(panic, Some(slot), core);
@@ -445,6 +446,10 @@ impl<D: Driver, H: Handler> Surroundings<H> for Reach<'_, D, H> {
 
     fn stats(&self) -> &Stats {
         self.driver.stats()
+    }
+
+    fn duplicate_listeners(&self) -> io::Result<Vec<(usize, Listener)>> {
+        self.driver.duplicate_listeners()
     }
 
     fn control(&self) -> &Control<H> {

@@ -36,6 +36,8 @@ pub(crate) struct EventLoop<D, H: Handler> {
     fired: Vec<u32>,
     /// `None` until the shard drains.
     drain: Option<Box<Drain>>,
+    /// The server's number of each listener, by the driver's number; empty if they are the same.
+    listeners: Vec<usize>,
     /// When the drain began.
     drained_from: Instant,
     /// The copy of the numbers that other threads read.
@@ -91,6 +93,7 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
             completions: Vec::new(),
             fired: Vec::new(),
             drain: None,
+            listeners: Vec::new(),
             drained_from: now,
             published: Arc::new(Published::new()),
             accepting: Accepting::default(),
@@ -116,6 +119,11 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         if listeners.iter().any(Option::is_some) {
             self.core.tls = Some(Box::new(TlsTable::new(listeners)));
         }
+    }
+
+    /// Numbers the listeners: a shard can have several sockets of one address.
+    pub(crate) fn number_listeners(&mut self, numbers: Vec<usize>) {
+        self.listeners = numbers;
     }
 
     /// Shares the readiness with other shards.
@@ -246,6 +254,7 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
             Completion::Sent { slot, output, written } => self.dispatch().sent(slot, output, written),
             Completion::Released { output } => self.dispatch().released(output),
             Completion::Accepted { slot, listener } => {
+                let listener = self.listeners.get(listener).copied().unwrap_or(listener);
                 if let Some(time) = self.dispatch().accepted(slot, listener) {
                     self.accepting.pause_for(self.core.now() + time);
                 }

@@ -41,11 +41,13 @@ pub(crate) enum NoticeKind {
     RejectedHandshakes,
     /// The limit of connections of an address.
     RejectedAddress,
+    /// The PROXY protocol.
+    RejectedProxy,
 }
 
 impl NoticeKind {
     /// The number of kinds.
-    const COUNT: usize = Self::RejectedAddress as usize + 1;
+    const COUNT: usize = Self::RejectedProxy as usize + 1;
 
     /// The kind of a rejection.
     pub(crate) fn of_rejection(rejection: Rejection) -> Self {

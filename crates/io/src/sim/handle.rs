@@ -3,7 +3,7 @@
 use super::kernel::{Cqe, SimKernel, Sqe};
 use crate::slab::{NOWHERE, Slab};
 use crate::table::{self, Cancellable, Operation, WAKER};
-use crate::{Address, ConnectOptions, Output, PeerCredentials, Pool, Slot, SourceError, TcpInfo};
+use crate::{Address, ConnectOptions, Listener, Output, PeerCredentials, Pool, Slot, SourceError, TcpInfo};
 use std::cell::RefCell;
 use std::fmt;
 use std::io;
@@ -106,6 +106,10 @@ impl table::KernelInterface for Handle {
 
     fn is_unix(_listener: &ListenGuard) -> bool {
         false
+    }
+
+    fn duplicate(_listener: &ListenGuard) -> io::Result<Listener> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     fn leaves_queue(_listener: &ListenGuard) -> bool {

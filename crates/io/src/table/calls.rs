@@ -3,7 +3,8 @@
 use super::operation::{Cancellable, WAKER};
 use super::slot_state::{CLOSED, SlotFlag, SlotState};
 use super::{KernelInterface, SlotTable};
-use crate::{Address, ConnectOptions, Output, PeerCredentials, Slot, TcpInfo};
+use crate::{Address, ConnectOptions, Listener, Output, PeerCredentials, Slot, TcpInfo};
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
 
@@ -23,6 +24,10 @@ impl<K: KernelInterface> SlotTable<K> {
 
     pub(crate) fn has_listeners(&self) -> bool {
         self.listeners.is_open()
+    }
+
+    pub(crate) fn duplicate_listeners(&self) -> io::Result<Vec<(usize, Listener)>> {
+        self.listeners.accepting().map(|(number, listener)| Ok((number, K::duplicate(listener)?))).collect()
     }
 
     pub(crate) fn reserve(&mut self) -> Option<Slot> {

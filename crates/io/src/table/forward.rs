@@ -65,6 +65,10 @@ macro_rules! forward {
         fn has_listeners(&self) -> bool {
             self.table.has_listeners()
         }
+
+        fn duplicate_listeners(&self) -> std::io::Result<Vec<(usize, $crate::Listener)>> {
+            self.table.duplicate_listeners()
+        }
     };
     (queries) => {
         fn peer_address(&self, slot: $crate::Slot) -> Option<std::net::SocketAddr> {

@@ -2,8 +2,9 @@
 
 use super::operation::Cancellable;
 use super::sockets::SocketCalls;
-use crate::{Address, Output, Slot};
+use crate::{Address, Listener, Output, Slot};
 use std::fmt;
+use std::io;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
@@ -18,6 +19,9 @@ pub(crate) trait KernelInterface: SocketCalls {
 
     /// Whether connections of this listener are those of a Unix socket.
     fn is_unix(listener: &Self::Listener) -> bool;
+
+    /// Another listener on the same socket.
+    fn duplicate(listener: &Self::Listener) -> io::Result<Listener>;
 
     /// Whether the connections in the queue of this listener are left to another process.
     fn leaves_queue(listener: &Self::Listener) -> bool;

@@ -95,6 +95,14 @@ impl<L> Listeners<L> {
         self.all.iter().any(|acceptor| acceptor.listener.is_some())
     }
 
+    /// The listeners that are neither drained nor stopped, with their numbers.
+    pub(crate) fn accepting(&self) -> impl Iterator<Item = (usize, &L)> {
+        let accepting = |acceptor: &&ListenerState<L>| acceptor.stage == ListenerStage::Accepting;
+        self.all.iter().enumerate().filter_map(move |(number, acceptor)| {
+            Some(acceptor).filter(accepting).and_then(|acceptor| Some((number, acceptor.listener.as_ref()?)))
+        })
+    }
+
     /// Whether there is a listener to drain.
     pub(crate) fn is_draining(&self) -> bool {
         self.all.iter().any(|acceptor| acceptor.stage == ListenerStage::Draining && acceptor.listener.is_some())

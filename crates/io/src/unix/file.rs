@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A socket file that this process has made. Dropping it removes the file, unless the path leads to
 /// another one by then.
@@ -13,13 +14,27 @@ use std::path::{Path, PathBuf};
 pub(crate) struct SocketFile {
     path: PathBuf,
     handle: FileHandle,
+    /// Whether this process removes it.
+    owned: AtomicBool,
 }
 
 impl SocketFile {
     /// The file that bind(2) has just made at `path`.
     pub(super) fn made_at(path: &Path) -> io::Result<Self> {
         // The working directory may change before the file is removed.
-        Ok(Self { path: std::path::absolute(path)?, handle: FileHandle::open(path)? })
+        Ok(Self { path: std::path::absolute(path)?, handle: FileHandle::open(path)?, owned: AtomicBool::new(true) })
+    }
+
+    /// The file of another process, which this one does not remove yet.
+    pub(crate) fn taken_over(path: &Path) -> io::Result<Self> {
+        let file = Self::made_at(path)?;
+        file.own(false);
+        Ok(file)
+    }
+
+    /// Sets whether this process removes the file.
+    pub(crate) fn own(&self, owned: bool) {
+        self.owned.store(owned, Ordering::Release);
     }
 
     /// Whether the path still leads to this file.
@@ -40,7 +55,8 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if self.is_in_place()
+        if self.owned.load(Ordering::Acquire)
+            && self.is_in_place()
             && let Err(error) = fs::remove_file(&self.path)
         {
             tracing::warn!(path = %self.path.display(), "the socket file could not be removed: {error}");

@@ -269,6 +269,10 @@ impl KernelInterface for Ring {
         listener.is_unix()
     }
 
+    fn duplicate(listener: &Listener) -> io::Result<Listener> {
+        listener.duplicate()
+    }
+
     fn leaves_queue(listener: &Listener) -> bool {
         listener.is_foreign()
     }

@@ -14,6 +14,7 @@ mod overload;
 mod panics;
 mod parts;
 mod posting;
+mod proxied;
 mod reaching;
 mod secure;
 mod seeds;

@@ -9,6 +9,7 @@ use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 use socket2::Type;
+use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
@@ -27,6 +28,10 @@ impl KernelInterface for Poller {
 
     fn is_unix(listener: &Listener) -> bool {
         listener.is_unix()
+    }
+
+    fn duplicate(listener: &Listener) -> io::Result<Listener> {
+        listener.duplicate()
     }
 
     fn leaves_queue(listener: &Listener) -> bool {
