@@ -65,3 +65,18 @@ fn the_table_has_a_row_for_each_contestant() {
     assert_eq!(text.matches("1000 × 50/s × 1 KiB").count(), 1, "{text}");
     assert!(table(&[], TableFormat::Text).is_empty());
 }
+
+#[test]
+fn a_server_of_ours_that_waits_for_its_core_is_said_to() {
+    let peers = ["bun=x {port}", "other=x {port}"].map(|text| peer(text).expect("well-formed"));
+    let warns = |cell: FanoutCell| table(&entries(&[cell], &peers), TableFormat::Text).contains("other processes ran");
+    let mut disturbed = cell(&peers);
+    assert!(!warns(disturbed.clone()));
+    let wait = |cell: &mut FanoutCell, index: usize| {
+        cell.series[index].rounds.iter_mut().flatten().for_each(|sample| sample.server_waiting_share = 0.5);
+    };
+    wait(&mut disturbed, RINGWAY + 1);
+    assert!(!warns(disturbed.clone()), "a peer may have more threads than cores");
+    wait(&mut disturbed, RINGWAY);
+    assert!(warns(disturbed));
+}
