@@ -1,7 +1,8 @@
 //! `--app broadcast:topic`: as `broadcast`, on a topic of the engine instead of a send for each
 //! connection. A subscriber that reads too slowly misses messages.
 
-use ringway::{Connection, Handler, Message, MessageKind, Prepared, Request, Shard, TopicPolicy, Upgrade};
+use crate::serve::site;
+use ringway::{Connection, Handler, Message, MessageKind, Prepared, Request, Response, Shard, TopicPolicy, Upgrade};
 
 /// The topic of all connections.
 const ALL: &str = "all";
@@ -16,6 +17,10 @@ impl Handler for BroadcastTopicApp {
         if let Err(limit) = shard.set_topic(ALL, TopicPolicy::DropNewest) {
             tracing::warn!("slow readers of the broadcast are closed instead of missing messages: {limit}");
         }
+    }
+
+    fn request(&mut self, request: &Request<'_>) -> Response {
+        site::respond(request)
     }
 
     fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {

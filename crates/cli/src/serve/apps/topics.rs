@@ -7,7 +7,8 @@
 //! [`TopicPolicy::Close`]: ringway::TopicPolicy::Close
 
 use super::{App, Syntax, without_options};
-use ringway::{CloseCode, Connection, Handler, Message, MessageKind, Prepared, Request, TopicLimit, Upgrade};
+use crate::serve::site;
+use ringway::{CloseCode, Connection, Handler, Message, MessageKind, Prepared, Request, Response, TopicLimit, Upgrade};
 use std::fmt;
 
 pub(super) const SYNTAX: Syntax = Syntax {
@@ -110,6 +111,10 @@ impl TopicsApp {
 
 impl Handler for TopicsApp {
     type State = ();
+
+    fn request(&mut self, request: &Request<'_>) -> Response {
+        site::respond(request)
+    }
 
     fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
         Upgrade::accept(())
