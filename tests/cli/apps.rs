@@ -21,7 +21,9 @@ fn line(serving: &ServerProcess) -> &str {
 #[test]
 fn help_lists_the_applications_with_their_options() {
     let help = run(ringway(&["serve", "--help"])).stdout;
-    for word in ["- echo:", "- broadcast:", "- sink:", "- delay:5ms:", "- stall:100ms/1s:", "- push:1k:512:"] {
+    for word in
+        ["- echo:", "- broadcast:", "- topics:", "- sink:", "- delay:5ms:", "- stall:100ms/1s:", "- push:1k:512:"]
+    {
         assert!(help.contains(word), "{word}: {help}");
     }
 }
@@ -29,8 +31,10 @@ fn help_lists_the_applications_with_their_options() {
 #[test]
 fn options_that_are_not_valid_are_named_with_the_remedy() {
     for (value, remedy) in [
-        ("chess", "give one of echo, broadcast, sink, delay:5ms, stall:100ms/1s, push:1k:512"),
+        ("chess", "give one of echo, broadcast, topics, sink, delay:5ms, stall:100ms/1s, push:1k:512"),
         ("echo:1", "it takes no options: give echo"),
+        ("topics:1", "it takes no options: give topics"),
+        ("broadcast:1", "give broadcast or broadcast:topic"),
         ("delay", "give a time, as delay:5ms"),
         ("delay:0", "give at least 1ms"),
         ("stall:1s", "give the freeze and its period, as stall:100ms/1s"),
@@ -260,11 +264,17 @@ fn loaded(serving: &ServerProcess, flags: &[&str]) -> Value {
 
 #[test]
 fn a_broadcast_reaches_the_connections_of_all_shards_in_order() {
-    let serving = app("broadcast", &["--shards=3"]);
-    assert_eq!(line(&serving), "broadcast");
+    for name in ["broadcast", "broadcast:topic"] {
+        let serving = app(name, &["--shards=3"]);
+        assert_eq!(line(&serving), name);
+        expect_a_broadcast(&serving);
+    }
+}
+
+fn expect_a_broadcast(serving: &ServerProcess) {
     for kind in [&[][..], &["--binary"]] {
         let flags = ["--mode=broadcast:3", "-c12", "-t2", "-R500", "-n120"];
-        let counted = loaded(&serving, &[&flags, kind].concat());
+        let counted = loaded(serving, &[&flags, kind].concat());
         let (messages, reach) = (&counted["messages"], &counted["reach"]);
         assert_eq!((messages["sent"].as_u64(), messages["received"].as_u64()), (Some(120), Some(120 * 11)));
         for none in ["missing", "duplicated", "reordered", "unasked", "unsent"] {
@@ -273,6 +283,41 @@ fn a_broadcast_reaches_the_connections_of_all_shards_in_order() {
         assert_eq!((reach["reached"].as_f64(), reach["readers"].as_u64()), (Some(1.0), Some(11)));
         assert_eq!(reach["own_copies"].as_u64(), Some(120), "the sender is a reader too");
     }
+}
+
+/// A message of text and its answer.
+fn ask(peer: &mut WirePeer, command: &str, answer: &str) {
+    peer.send(&Frame::text(command));
+    assert_eq!(peer.frame(), Received::text(answer));
+}
+
+#[test]
+fn topics_are_subscribed_to_published_to_and_left() {
+    let serving = app("topics", &["--shards=1"]);
+    let mut peers: Vec<WirePeer> = (0..3).map(|_| WirePeer::open(serving.address())).collect();
+    let [one, two, three] = &mut peers[..] else { panic!("three") };
+    ask(one, "sub news", "ok sub news");
+    ask(two, "sub news", "ok sub news");
+    ask(two, "sub news", "ok sub news");
+    ask(two, "sub sport", "ok sub sport");
+    // A publisher is a subscriber too if it has subscribed, and only then.
+    two.send(&Frame::text("pub news\nfirst\nsecond line"));
+    for peer in [&mut *one, &mut *two] {
+        assert_eq!(peer.frame(), Received::text("msg news\nfirst\nsecond line"));
+    }
+    three.send(&Frame::binary(b"pub sport\n\x00\xff"));
+    assert_eq!(two.frame(), Received::binary(b"msg sport\n\x00\xff"));
+    ask(two, "unsub news", "ok unsub news");
+    one.send(&Frame::text("pub news\nfor one"));
+    assert_eq!(one.frame(), Received::text("msg news\nfor one"));
+    // What is no command has an answer, and the subscriptions and the order are as before.
+    ask(two, "hello", "err unknown command: send sub TOPIC, unsub TOPIC or pub TOPIC");
+    ask(two, "pub sport", "err no payload: put it behind the first line of pub");
+    two.send(&Frame::text("pub sport\nafter errors"));
+    assert_eq!(two.frame(), Received::text("msg sport\nafter errors"));
+    // The publisher that is no subscriber has received nothing.
+    three.send(&Frame::ping("p"));
+    assert_eq!(three.frame(), Received::pong("p"));
 }
 
 #[test]

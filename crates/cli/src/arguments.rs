@@ -336,8 +336,8 @@ Each cell measures raw TCP echo on our io_uring driver, raw TCP echo on plain ep
 rounds whose order alternates. The floor is the faster of the two raw echoes. A ratio is the median of the rounds' ratios: of \
 rates if both servers were saturated (95 % busy), else of server CPU per message. Above 1, ours is better.
 
-Fan-out has one publisher, at a given rate. Its contestants are raw sends on plain epoll, `ringway serve --app broadcast`, \
-and each --fanout-peer. With --tls-cert it is not measured.
+Fan-out has one publisher, at a given rate. Its contestants are raw sends on plain epoll, `ringway serve --app broadcast` (a \
+send for each connection) and `broadcast:topic`, and each --fanout-peer. With --tls-cert it is not measured.
 
 With --tls-cert, the contestants are our WebSocket echo without and with TLS, and each peer with TLS, which its command \
 sets up: messages, full and resumed handshakes, and idle connections.

@@ -35,7 +35,7 @@ pub(crate) struct RoundSample {
 }
 
 /// The share of waiting for a core from which a run counts as disturbed.
-const DISTURBED: f64 = 0.10;
+pub(crate) const DISTURBED: f64 = 0.10;
 
 /// Whether other processes ran on the core of a server with one thread: its thread waited for the
 /// core in most rounds.

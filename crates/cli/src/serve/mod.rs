@@ -14,11 +14,13 @@ use crate::{inherited, listening, notify, stdin};
 use admin::Admin;
 use apps::App;
 use apps::broadcast::{BroadcastApp, BroadcastHub};
+use apps::broadcast_topic::BroadcastTopicApp;
 use apps::delay::DelayApp;
 use apps::echo::EchoApp;
 use apps::push::{PushApp, PushCounts};
 use apps::sink::SinkApp;
 use apps::stall::StallApp;
+use apps::topics::TopicsApp;
 use ringway::handover::Predecessor;
 use ringway::placement::Assignment;
 use ringway::{
@@ -53,6 +55,8 @@ pub(crate) fn run(arguments: &Serve) -> Result<ExitOutcome, Failure> {
             print(&format!("broadcast    {hub}\n"));
             Ok(outcome)
         }
+        App::BroadcastTopic => serve(arguments, |_| BroadcastTopicApp),
+        App::Topics => serve(arguments, |_| TopicsApp),
         App::Sink => serve(arguments, |_| SinkApp),
         App::Delay(options) => serve(arguments, move |_| DelayApp::new(options)),
         App::Stall(options) => serve(arguments, move |_| StallApp::new(options, start)),

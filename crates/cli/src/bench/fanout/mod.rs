@@ -1,8 +1,8 @@
 //! Fan-out: one connection publishes at a given rate, and the server sends each message to all.
 //!
-//! The contestants are raw sends on plain epoll (`ringway floor --fanout`), our server on a topic and
-//! with a send for each connection (`ringway serve --app broadcast`), and each `--fanout-peer`. All of
-//! them send a message to its publisher too. The load is an open loop: a latency counts from the time
+//! The contestants are raw sends on plain epoll (`ringway floor --fanout`), our server with a send for
+//! each connection (`serve --app broadcast`) and on a topic (`broadcast:topic`), and each
+//! `--fanout-peer`. All of them send a message to its publisher too. The load is an open loop: a latency counts from the time
 //! at which a message was due.
 
 mod report;
@@ -29,8 +29,11 @@ use serde::Serialize;
 use std::time::Duration;
 
 /// Our contestants: their names and their commands. Peers follow them.
-const OURS: [(&str, &[&str]); 2] =
-    [("raw epoll", &["floor", "--fanout"]), ("ringway", &["serve", "--app", "broadcast"])];
+const OURS: [(&str, &[&str]); 3] = [
+    ("raw epoll", &["floor", "--fanout"]),
+    ("ringway sends", &["serve", "--app", "broadcast"]),
+    ("ringway", &["serve", "--app", "broadcast:topic"]),
+];
 
 /// The index of the contestant that the ratios compare with the others.
 const RINGWAY: usize = OURS.len() - 1;

@@ -3,8 +3,8 @@
 use super::{FanoutCell, FanoutSample, FanoutShape, RINGWAY, names};
 use crate::bench::peers::PeerSpec;
 use crate::bench::report::{ReportTable, TableFormat, cpu, figure, middle_and_ends, percent, rate, ratio, time};
-use crate::bench::statistics::Spread;
-use crate::bench::verdict::{Busy, Limit, Ratio, compare};
+use crate::bench::statistics::{Spread, median};
+use crate::bench::verdict::{Busy, DISTURBED, Limit, Ratio, compare};
 use serde::Serialize;
 
 /// The result of one contestant in one cell. It has no figures if nothing was delivered in any
@@ -47,6 +47,24 @@ impl FanoutEntry {
             format!("{}, fan-out {}: {why}", self.contestant, self.shape())
         })
     }
+}
+
+/// A warning if one of our own servers, which have one thread per core, had to wait for its core.
+fn disturbance(entries: &[FanoutEntry]) -> Option<String> {
+    let is_ours = |entry: &&FanoutEntry| names(&[]).contains(&entry.contestant) && entry.gap().is_none();
+    let ours: Vec<&FanoutEntry> = entries.iter().filter(is_ours).collect();
+    let waiting = |entry: &&&FanoutEntry| {
+        let shares = entry.rounds.iter().flatten().map(|sample| sample.server_waiting_share);
+        median(shares).is_some_and(|share| share >= DISTURBED)
+    };
+    let disturbed = ours.iter().filter(waiting).count();
+    (disturbed > 0).then(|| {
+        format!(
+            "other processes ran on the servers' cores in {disturbed} of {} series of fan-out: latencies and CPU times \
+             are higher than they would be\n",
+            ours.len()
+        )
+    })
 }
 
 /// The entries of all cells with at least one round, in the order of the contestants.
@@ -122,7 +140,8 @@ pub(in crate::bench) fn table(entries: &[FanoutEntry], format: TableFormat) -> S
             ]);
         }
     }
-    format!("\n{LEGEND}\n{}", table.format(format))
+    let warning = disturbance(entries).map_or(String::new(), |warning| format!("\n{warning}"));
+    format!("\n{LEGEND}\n{}{warning}", table.format(format))
 }
 
 /// A small share in percent; one that is not 0 is not written as 0.

@@ -5,7 +5,7 @@
 //! much is queued (`--max-buffered`) misses a message, and so do the connections of a shard whose
 //! mailbox is full, or to which [`MAX_POSTED`] bytes are on their way. What is missed is counted.
 
-use super::{App, Syntax, without_options};
+use super::{App, Syntax};
 use crate::serve::site;
 use ringway::{Connection, Handler, Message, MessageKind, Prepared, Request, Response, Shard, ShardHandle, Upgrade};
 use std::fmt;
@@ -15,9 +15,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(super) const SYNTAX: Syntax = Syntax {
     name: "broadcast",
     example: "broadcast",
-    help: "Send each message to all connections",
-    parse: |options| without_options(App::Broadcast, options),
+    help: "Send each message to all connections; broadcast:topic does it on a topic of the engine",
+    parse: |options| match options {
+        None => Ok(App::Broadcast),
+        Some("topic") => Ok(App::BroadcastTopic),
+        Some(_) => Err(format!("give broadcast or {ON_TOPIC}")),
+    },
 };
+
+/// The same on a topic.
+pub(super) const ON_TOPIC: &str = "broadcast:topic";
 
 /// The maximum number of bytes on their way to one shard. A single message may be larger.
 const MAX_POSTED: usize = 16 << 20;

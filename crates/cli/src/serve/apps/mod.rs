@@ -2,11 +2,13 @@
 //! its handler.
 
 pub(super) mod broadcast;
+pub(super) mod broadcast_topic;
 pub(super) mod delay;
 pub(super) mod echo;
 pub(super) mod push;
 pub(super) mod sink;
 pub(super) mod stall;
+pub(super) mod topics;
 
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::error::Error;
@@ -22,6 +24,8 @@ use std::fmt;
 pub(crate) enum App {
     Echo,
     Broadcast,
+    BroadcastTopic,
+    Topics,
     Sink,
     Delay(DelayOptions),
     Stall(StallOptions),
@@ -33,6 +37,8 @@ impl fmt::Display for App {
         match self {
             Self::Echo => f.write_str(echo::SYNTAX.name),
             Self::Broadcast => f.write_str(broadcast::SYNTAX.name),
+            Self::BroadcastTopic => f.write_str(broadcast::ON_TOPIC),
+            Self::Topics => f.write_str(topics::SYNTAX.name),
             Self::Sink => f.write_str(sink::SYNTAX.name),
             Self::Delay(options) => options.fmt(f),
             Self::Stall(options) => options.fmt(f),
@@ -51,8 +57,8 @@ struct Syntax {
     parse: fn(Option<&str>) -> Result<App, String>,
 }
 
-const ALL: [&Syntax; 6] =
-    [&echo::SYNTAX, &broadcast::SYNTAX, &sink::SYNTAX, &delay::SYNTAX, &stall::SYNTAX, &push::SYNTAX];
+const ALL: [&Syntax; 7] =
+    [&echo::SYNTAX, &broadcast::SYNTAX, &topics::SYNTAX, &sink::SYNTAX, &delay::SYNTAX, &stall::SYNTAX, &push::SYNTAX];
 
 /// Parses an application.
 fn app(text: &str) -> Result<App, String> {
@@ -106,7 +112,7 @@ mod tests {
 
     #[test]
     fn applications_without_options_refuse_them() {
-        for text in ["echo:", "echo:1", "sink:1", "broadcast:1"] {
+        for text in ["echo:", "echo:1", "sink:1", "topics:1"] {
             let (name, _) = text.split_once(':').expect("a name and options");
             assert_eq!(app(text), Err(format!("it takes no options: give {name}")));
         }
