@@ -132,7 +132,7 @@ fn serve<H: Handler>(
         })?;
     }
     let reports = running.wait()?;
-    if let Some(drain) = DrainReport::sum(&reports) {
+    if let Some(drain) = DrainReport::sum(reports.iter().filter_map(|report| report.drain)) {
         print(&format!("drained      {drain}\n"));
     }
     Ok(ExitOutcome::Good)

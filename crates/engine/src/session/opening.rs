@@ -2,7 +2,6 @@
 //! and the responses.
 
 use super::attempt::Attempt;
-use super::drain_refusal;
 use super::input::Input;
 use crate::api::endpoint::Endpoint;
 use crate::api::error::ConnectError;
@@ -10,6 +9,7 @@ use crate::api::opening::{OpeningStage, OpeningTimes};
 use crate::api::response::{Response, Upgrade};
 use crate::config::Config;
 use crate::shard::core::Core;
+use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use ringway_codec::{
     ClientRequest, DeflateParams, HandshakeError, HeadScan, Key, Refusal, ResponseExpectation, choose_subprotocol,
@@ -303,6 +303,12 @@ pub(super) fn encode_plain(response: &Response, body: ResponseBody, out: &mut Ve
 /// Writes the response that refuses a request.
 pub(super) fn encode_refusal(refusal: &Refusal, body: ResponseBody, out: &mut Vec<u8>) {
     encode_body(body, out, |out| refusal.encode(out));
+}
+
+/// The refusal of a request while the shard drains. Another server answers a second attempt.
+pub(super) fn drain_refusal() -> Refusal {
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping; connect again")
+        .with_header(RETRY_AFTER, HeaderValue::from_static("1"))
 }
 
 fn encode_body(body: ResponseBody, out: &mut Vec<u8>, encode: impl FnOnce(&mut Vec<u8>)) {
