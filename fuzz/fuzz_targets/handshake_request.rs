@@ -24,7 +24,7 @@ fuzz_target!(|data: &[u8]| {
         Ok(None) => assert!(head.len() < limits.max_bytes),
         Err(refusal) => {
             let mut answer = Vec::new();
-            refusal.encode(&mut answer);
+            refusal.encode(None, &mut answer);
             assert!(refusal.status.is_client_error() || refusal.status.is_server_error());
             assert!(answer.starts_with(b"HTTP/1.1 ") && answer.ends_with(b"\n"));
         }

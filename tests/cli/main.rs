@@ -6,6 +6,7 @@ mod completions;
 mod compression;
 mod documents;
 mod handover;
+mod http;
 mod live;
 mod load;
 mod man;

@@ -7,4 +7,7 @@ mod chat;
 mod client;
 mod console;
 mod echo;
+mod market;
+mod polling;
 mod process;
+mod publishers;

@@ -190,7 +190,20 @@ fn a_plain_get_is_answered_with_a_short_text() {
     let response = peer.response();
     assert_eq!(response.status, 200);
     assert!(response.body.contains("Ringway") && response.body.len() < 200, "{response:?}");
-    assert_eq!(response.field("connection"), Some("close"));
+    assert_eq!(response.field("connection"), Some("keep-alive"));
+    // A later request of the connection opens a WebSocket.
+    peer.upgrade();
+    peer.expect_echo("hello");
+    drop(peer);
+    server.wait_until_empty();
+}
+
+#[test]
+fn a_connection_of_plain_http_is_closed_when_it_is_idle() {
+    let server = with(|config| config.keep_alive_timeout(Duration::from_millis(100)));
+    let mut peer = WirePeer::connect(server.address());
+    peer.write("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(peer.head().starts_with("HTTP/1.1 200"));
     assert_eq!(peer.end(), End::Finished);
     drop(peer);
     server.wait_until_empty();
@@ -202,6 +215,11 @@ fn a_plain_post_is_refused_and_its_body_does_not_destroy_the_answer() {
     let mut peer = WirePeer::connect(server.address());
     peer.write("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n");
     peer.write([b'x'; 200_000]);
+    let response = peer.response();
+    assert_eq!((response.status, response.field("connection")), (413, Some("close")));
+    assert_eq!(peer.end(), End::Finished);
+    let mut peer = WirePeer::connect(server.address());
+    peer.write("DELETE / HTTP/1.1\r\nHost: a\r\n\r\n");
     let response = peer.response();
     assert_eq!((response.status, response.field("allow")), (405, Some("GET, HEAD")));
     assert_eq!(peer.end(), End::Finished);

@@ -38,20 +38,22 @@ pub(crate) fn config() -> Config {
     Config::default().cores(Cores::Unpinned).expect("no list").connection_times(true)
 }
 
-/// Scrapes until a condition holds: a shard publishes its numbers at the end of a turn, which can be
-/// after its answer has arrived.
+/// A metric, its labels, and its expected sum over all series with these labels.
+type Expected<'a> = (&'a str, &'a [(&'a str, &'a str)], f64);
+
+/// Scrapes until all sums are as expected: a shard publishes its numbers at the end of a turn, which
+/// can be after its answer has arrived.
 ///
 /// # Panics
-/// If it does not hold within the watchdog's time.
-fn scrape_until(reader: &MetricsReader, holds: impl Fn(&Exposition) -> bool) -> Exposition {
+/// If they are not as expected within the watchdog's time.
+fn expect(reader: &MetricsReader, expected: &[Expected<'_>]) {
     let start = Instant::now();
     loop {
         let text = reader.openmetrics();
         let scraped = Exposition::parse(&text);
-        if holds(&scraped) {
-            return scraped;
-        }
-        assert!(start.elapsed() < WATCHDOG, "the numbers are not as expected:\n{text}");
+        let wrong = expected.iter().find(|(name, labels, value)| scraped.sum(name, labels) != *value);
+        let Some((name, labels, value)) = wrong else { return };
+        assert!(start.elapsed() < WATCHDOG, "{name} of {labels:?} is not {value}:\n{text}");
         std::thread::yield_now();
     }
 }
@@ -73,8 +75,10 @@ fn counters_are_those_of_the_clients(driver: DriverChoice) {
         peer
     };
     let mut peers: Vec<WirePeer> = (0..8).map(|_| open()).collect();
-    let opened = scrape_until(&reader, |now| now.sum("ringway_connections", &[("state", "open")]) == 8.0);
-    assert_eq!(opened.sum("ringway_handshake_duration_seconds_count", &[]), 8.0);
+    expect(
+        &reader,
+        &[("ringway_connections", &[("state", "open")], 8.0), ("ringway_handshake_duration_seconds_count", &[], 8.0)],
+    );
 
     let mut payload = 0;
     for (at, peer) in peers.iter_mut().enumerate() {
@@ -89,21 +93,31 @@ fn counters_are_those_of_the_clients(driver: DriverChoice) {
             payload += size;
         }
     }
-    let exchanged = scrape_until(&reader, |now| now.sum("ringway_sent_bytes_total", &[]) == received as f64);
-    assert_eq!(exchanged.sum("ringway_received_bytes_total", &[]), sent as f64);
-    for name in ["ringway_messages_received_total", "ringway_messages_sent_total"] {
-        assert_eq!(exchanged.sum(name, &[]), 32.0, "{name}");
-    }
+    expect(
+        &reader,
+        &[
+            ("ringway_sent_bytes_total", &[], received as f64),
+            ("ringway_received_bytes_total", &[], sent as f64),
+            ("ringway_messages_received_total", &[], 32.0),
+            ("ringway_messages_sent_total", &[], 32.0),
+            ("ringway_queue_bytes", &[], 0.0),
+        ],
+    );
     for direction in ["received", "sent"] {
-        let size = |name: &str, labels: &[(&str, &str)]| {
-            let labels: Vec<_> = labels.iter().copied().chain([("direction", direction)]).collect();
-            exchanged.sum(&format!("ringway_message_size_bytes_{name}"), &labels)
-        };
-        assert_eq!((size("count", &[]), size("sum", &[])), (32.0, payload as f64), "{direction}");
-        let up_to = ["64.0", "256.0", "4096.0", "65536.0", "262144.0"].map(|bound| size("bucket", &[("le", bound)]));
-        assert_eq!(up_to, [8.0, 16.0, 24.0, 24.0, 32.0], "{direction}");
+        let bucket = |bound| [("direction", direction), ("le", bound)];
+        expect(
+            &reader,
+            &[
+                ("ringway_message_size_bytes_count", &[("direction", direction)], 32.0),
+                ("ringway_message_size_bytes_sum", &[("direction", direction)], payload as f64),
+                ("ringway_message_size_bytes_bucket", &bucket("64.0"), 8.0),
+                ("ringway_message_size_bytes_bucket", &bucket("256.0"), 16.0),
+                ("ringway_message_size_bytes_bucket", &bucket("4096.0"), 24.0),
+                ("ringway_message_size_bytes_bucket", &bucket("65536.0"), 24.0),
+                ("ringway_message_size_bytes_bucket", &bucket("262144.0"), 32.0),
+            ],
+        );
     }
-    assert_eq!(exchanged.sum("ringway_queue_bytes", &[]), 0.0);
 
     // Requests that open nothing.
     let respond = |request: RawRequest, status: u16| {
@@ -138,29 +152,42 @@ fn counters_are_those_of_the_clients(driver: DriverChoice) {
     peers.drain(4..7).for_each(drop);
     peers.pop().expect("the last one").reset();
 
-    let ended = scrape_until(&reader, |now| {
-        let open = ["opening", "open", "closing"].map(|state| now.sum("ringway_connections", &[("state", state)]));
-        open == [0.0; 3] && now.sum("ringway_connections_accepted_total", &[]) == 13.0
-    });
-    let closed = |code: &str, by: &str| ended.sum("ringway_connections_closed_total", &[("code", code), ("by", by)]);
-    assert_eq!([closed("1000", "peer"), closed("1001", "peer"), closed("1006", "peer")], [3.0, 1.0, 1.0]);
-    assert_eq!([closed("4000-4999", "local"), closed("1007", "local"), closed("1002", "local")], [1.0; 3]);
-    assert_eq!(ended.sum("ringway_connections_closed_total", &[]), 8.0);
-    assert_eq!(ended.sum("ringway_connection_duration_seconds_count", &[]), 8.0);
-    let errors = |code: &str| ended.sum("ringway_protocol_errors_total", &[("code", code)]);
-    assert_eq!([errors("1002"), errors("1007"), errors("1009")], [1.0, 1.0, 0.0]);
-    let handshakes = |result: &str| ended.sum("ringway_handshakes_total", &[("result", result)]);
-    assert_eq!(["accepted", "refused", "rejected", "aborted", "timeout"].map(handshakes), [8.0, 2.0, 1.0, 1.0, 0.0]);
-    let responses = |code: &str| ended.sum("ringway_http_requests_total", &[("code", code)]);
-    assert_eq!(["101", "200", "400", "403"].map(responses), [8.0, 1.0, 2.0, 1.0]);
-    assert!(ended.sum("ringway_turns_total", &[]) > 0.0 && ended.sum("ringway_completions_total", &[]) > 0.0);
+    let closes = |code, by| [("code", code), ("by", by)];
     let budgets = running.metrics().sum(|shard| shard.budget_bytes);
-    assert_eq!(ended.sum("ringway_budget_bytes", &[]), budgets as f64);
+    expect(
+        &reader,
+        &[
+            ("ringway_connections", &[], 0.0),
+            ("ringway_connections_accepted_total", &[], 13.0),
+            ("ringway_connections_closed_total", &[], 8.0),
+            ("ringway_connections_closed_total", &closes("1000", "peer"), 3.0),
+            ("ringway_connections_closed_total", &closes("1001", "peer"), 1.0),
+            ("ringway_connections_closed_total", &closes("1006", "peer"), 1.0),
+            ("ringway_connections_closed_total", &closes("4000-4999", "local"), 1.0),
+            ("ringway_connections_closed_total", &closes("1007", "local"), 1.0),
+            ("ringway_connections_closed_total", &closes("1002", "local"), 1.0),
+            ("ringway_connection_duration_seconds_count", &[], 8.0),
+            ("ringway_protocol_errors_total", &[], 2.0),
+            ("ringway_protocol_errors_total", &[("code", "1002")], 1.0),
+            ("ringway_protocol_errors_total", &[("code", "1007")], 1.0),
+            ("ringway_handshakes_total", &[], 12.0),
+            ("ringway_handshakes_total", &[("result", "accepted")], 8.0),
+            ("ringway_handshakes_total", &[("result", "refused")], 2.0),
+            ("ringway_handshakes_total", &[("result", "rejected")], 1.0),
+            ("ringway_handshakes_total", &[("result", "aborted")], 1.0),
+            ("ringway_http_requests_total", &[], 12.0),
+            ("ringway_http_requests_total", &[("code", "101")], 8.0),
+            ("ringway_http_requests_total", &[("code", "200")], 1.0),
+            ("ringway_http_requests_total", &[("code", "400")], 2.0),
+            ("ringway_http_requests_total", &[("code", "403")], 1.0),
+            ("ringway_budget_bytes", &[], budgets as f64),
+            ("ringway_draining", &[], 0.0),
+        ],
+    );
 
     running.stop();
     running.wait().expect("it ends without an error");
-    let stopped = Exposition::parse(&reader.openmetrics());
-    assert_eq!(stopped.sum("ringway_draining", &[]), 1.0);
+    expect(&reader, &[("ringway_draining", &[], 1.0)]);
 }
 
 #[test]

@@ -144,7 +144,7 @@ fn openings() -> Vec<BadInput> {
         opening("connection_missing", without("Connection"), 400),
         opening("http_1_0", request().line("GET /chat HTTP/1.0").bytes(), 505),
         opening("http_2_0", request().line("GET /chat HTTP/2.0").bytes(), 505),
-        opening("body", request().with("Content-Length", "3").bytes(), 400),
+        opening("body", request().with("Content-Length", "3").bytes(), 413),
         // unexpected_message (RFC 8446 section 6.2): the listener has no TLS.
         BadInput { answer: ExpectedAnswer::Alert(10), ..opening("tls_client_hello", *hello, 0) },
         opening("zeros", [0; 64], 400),

@@ -4,7 +4,7 @@ use crate::bench::cells::{Shape, cell};
 use crate::bench::fanout::{FanoutShape, fanout_shape};
 use crate::bench::peers::{PeerSpec, peer};
 use crate::choices::{DeflateMode, DriverName};
-use crate::listening::ListenOptions;
+use crate::listening::{ListenOptions, admin_address};
 use crate::load::arguments::{Load, MAX_WIDTH, with_compact_help};
 use crate::serve::admission::AdmissionOptions;
 use crate::serve::apps::{App, AppParser};
@@ -101,9 +101,15 @@ pub(crate) struct Serve {
     /// Maximum number of headers of an opening handshake, up to 128
     #[arg(long, value_name = "N", default_value = "100", value_parser = headers)]
     pub(crate) max_headers: usize,
+    /// Maximum number of plain HTTP requests of a connection; the response to the last one closes it
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = connections)]
+    pub(crate) max_requests: u32,
     /// Time within which a peer must complete its opening handshake
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = some_time)]
     pub(crate) handshake_timeout: Duration,
+    /// Time after a plain HTTP response in which the next request of the connection must begin
+    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = some_time)]
+    pub(crate) keep_alive_timeout: Duration,
     /// Time in which nothing is received, after which a connection is closed (a ping is sent after
     /// half of it); 0 for never
     #[arg(long, value_name = "TIME", default_value = "120s", value_parser = time)]
@@ -172,6 +178,10 @@ pub(crate) struct Serve {
     /// Maximum number of receive buffers of one shard, a power of two from 1 to 32768
     #[arg(long, value_name = "N", default_value = "256", value_parser = buffers)]
     pub(crate) buffers: u16,
+    /// Address of a listener for operators, with /metrics, /livez and /readyz; without TLS. The
+    /// public addresses have /livez and /readyz too, and no /metrics
+    #[arg(long, value_name = "ADDR:PORT|unix:PATH", value_parser = admin_address)]
+    pub(crate) admin: Option<String>,
     /// Stop when standard input ends, as on SIGTERM
     #[arg(long)]
     pub(crate) stop_with_stdin: bool,

@@ -54,6 +54,14 @@ pub(crate) fn listen_address(text: &str) -> Result<ListenAddress, String> {
     Ok(ListenAddress { scheme, place: Place::Tcp(values::listen(address).map_err(or_unix)?) })
 }
 
+/// Parses `ADDR:PORT` or `unix:PATH`, for `--admin`.
+pub(crate) fn admin_address(text: &str) -> Result<String, String> {
+    if text.starts_with("unix:") {
+        return text.parse::<UnixAddress>().map(|_| text.to_owned()).map_err(|error| error.to_string());
+    }
+    values::listen(text).map_err(|error| format!("{error}, or a path as unix:/run/admin.sock"))
+}
+
 /// The options of `serve` for its addresses.
 #[derive(Debug, Args)]
 pub(crate) struct ListenOptions {

@@ -1,11 +1,13 @@
 //! The opening handshake (RFC 6455 section 4) in both roles, without I/O.
 //!
 //! Server: [`HeadScan`] detects when a growing head can be parsed, [`parse_request`] parses it,
-//! [`Request::websocket`] checks it, [`encode_accept`] or [`Refusal::encode`] writes the response.
+//! [`Request::check_framing`] and [`Request::websocket`] check it, [`encode_accept`],
+//! [`Refusal::encode`] or [`ResponseHead::encode`] writes the response.
 //! Client: [`Target`] parses the URL, [`ClientRequest`] writes the request, [`parse_response`]
 //! checks the response.
 
 mod extension;
+mod framing;
 mod head;
 mod host;
 mod key;
@@ -21,7 +23,7 @@ pub use head::{HeadLimits, HeadScan, Headers};
 pub use key::Key;
 pub use origin::OriginPolicy;
 pub use request::{Request, parse_request};
-pub use respond::{Refusal, encode_accept, encode_response};
+pub use respond::{Refusal, ResponseHead, encode_accept};
 pub use response::{ClientRequest, HandshakeError, Response, ResponseExpectation, parse_response};
 pub use subprotocol::choose_subprotocol;
 pub use target::{Scheme, Target, TargetError};

@@ -54,8 +54,8 @@ pub use error::ProtocolError;
 pub use frame::{Header, OpCode};
 pub use handshake::{
     ClientRequest, HandshakeError, HeadLimits, HeadScan, Headers, Key, OriginPolicy, Refusal, Request, Response,
-    ResponseExpectation, Scheme, Target, TargetError, choose_subprotocol, encode_accept, encode_response,
-    parse_request, parse_response,
+    ResponseExpectation, ResponseHead, Scheme, Target, TargetError, choose_subprotocol, encode_accept, parse_request,
+    parse_response,
 };
 pub use prepared::{Prepared, deflated_frame};
 pub use spill::{Limits, SPILL_HEADROOM, SpillPool};

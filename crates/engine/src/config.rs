@@ -142,6 +142,7 @@ pub struct Config {
     pub(crate) timer_slack: Option<Duration>,
     pub(crate) ring_entries: u32,
     pub(crate) handshake_timeout: Duration,
+    pub(crate) keep_alive_timeout: Duration,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) write_timeout: Duration,
     pub(crate) close_timeout: Duration,
@@ -169,6 +170,7 @@ impl Default for Config {
             timer_slack: None,
             ring_entries: 1024,
             handshake_timeout: Duration::from_secs(10),
+            keep_alive_timeout: Duration::from_secs(15),
             idle_timeout: Some(Duration::from_secs(120)),
             write_timeout: Duration::from_secs(60),
             close_timeout: Duration::from_secs(5),
@@ -269,13 +271,28 @@ impl Config {
     }
 
     /// The maximum time from connecting to the end of the opening handshake, 1 ms to 365 days.
-    /// Default 10 s. In the client role it includes the establishment of the connection.
+    /// Default 10 s. In the client role it includes the establishment of the connection. On a
+    /// connection that has answered plain HTTP requests, the time of a further request is counted
+    /// from its first byte.
     ///
     /// # Errors
     /// A [`ConfigError`] for a time out of range.
     pub fn handshake_timeout(mut self, time: Duration) -> Result<Self, ConfigError> {
         self.handshake_timeout = time;
         check_time("handshake_timeout", time)?;
+        Ok(self)
+    }
+
+    /// The maximum time between the response to a plain HTTP request and the next request of the
+    /// connection, 1 ms to 365 days. Default 15 s. It begins when the response is sent. Such a
+    /// connection occupies a slot and a descriptor, and no buffer. With [`Limits::max_requests`] 1,
+    /// no connection continues.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for a time out of range.
+    pub fn keep_alive_timeout(mut self, time: Duration) -> Result<Self, ConfigError> {
+        self.keep_alive_timeout = time;
+        check_time("keep_alive_timeout", time)?;
         Ok(self)
     }
 
@@ -469,6 +486,7 @@ impl Config {
         self.check_timer_slack()?;
         self.check_ring_entries()?;
         check_time("handshake_timeout", self.handshake_timeout)?;
+        check_time("keep_alive_timeout", self.keep_alive_timeout)?;
         self.idle_timeout.map_or(Ok(()), |time| check_time("idle_timeout", time))?;
         check_time("write_timeout", self.write_timeout)?;
         check_time("close_timeout", self.close_timeout)?;

@@ -1,7 +1,9 @@
 //! `ringway serve`.
 
+mod admin;
 pub(crate) mod admission;
 pub(crate) mod apps;
+pub(crate) mod site;
 pub(crate) mod topics;
 
 use crate::arguments::Serve;
@@ -9,6 +11,7 @@ use crate::choices::DeflateMode;
 use crate::exit::{ExitOutcome, Failure, usage};
 use crate::values::{check_cores, cores_of};
 use crate::{inherited, listening, notify, stdin};
+use admin::Admin;
 use apps::App;
 use apps::broadcast::{BroadcastApp, BroadcastHub};
 use apps::delay::DelayApp;
@@ -90,12 +93,13 @@ fn serve<H: Handler>(
     let count = if inherited.is_empty() { listeners.len() } else { inherited.len() };
     let files = crate::limits::raise_open_files();
     let shards = Assignment::of_server(&cores_of(arguments.cores.as_ref()), arguments.shards)?.threads();
-    let needed = files_needed(count, shards);
+    let needed = files_needed(count, shards) + arguments.admin.as_ref().map_or(0, |_| admin::FILES);
     if let Some(files) = files.filter(|files| *files < needed) {
         return Err(Failure(format!(
             "the process may open {files} files, and needs at least {needed}; raise the limit (`ulimit -n`)"
         )));
     }
+    let admin = arguments.admin.as_deref().map(Admin::bind).transpose()?;
     let inherits = !inherited.is_empty();
     let server = if let Some(predecessor) = &mut predecessor {
         Server::from_predecessor(predecessor, tls.as_ref())?
@@ -108,11 +112,15 @@ fn serve<H: Handler>(
         server
     };
     let running = server.shards(arguments.shards).config(config).limits(limits).start(make)?;
+    site::use_readiness(running.readiness());
     running.stop_on_signals_after(notify::stopping)?;
     let takes_over = predecessor.is_some();
     if let Some(Err(error)) = predecessor.map(Predecessor::release) {
         tracing::warn!("the former server may still serve: {error}");
     }
+    let reader = running.metrics_reader();
+    let metrics: admin::MetricsText = Arc::new(move || Some(reader.openmetrics()));
+    let admin = admin.map(|admin| admin.start(arguments.driver.choice(), metrics)).transpose()?;
     if let Some(path) = &arguments.handover {
         running.offer_and(path, notify::stopping)?;
     }
@@ -122,7 +130,7 @@ fn serve<H: Handler>(
         (false, true) => Some("inherited (LISTEN_FDS), used instead of --listen"),
         (false, false) => None,
     };
-    announce(&running, arguments, origin, connections);
+    announce(&running, arguments, origin, connections, admin.as_ref());
     notify::ready(&status(&running));
     if arguments.stop_with_stdin {
         let handles = running.handles().to_vec();
@@ -131,7 +139,12 @@ fn serve<H: Handler>(
             handles.iter().for_each(ShardHandle::stop);
         })?;
     }
-    let reports = running.wait()?;
+    let result = running.wait();
+    // It answers until the drain has ended.
+    if let Some(admin) = admin {
+        admin.stop()?;
+    }
+    let reports = result?;
     if let Some(drain) = DrainReport::sum(reports.iter().filter_map(|report| report.drain)) {
         print(&format!("drained      {drain}\n"));
     }
@@ -154,6 +167,7 @@ fn config(arguments: &Serve) -> Result<Config, ConfigError> {
         .buffers(buffers)
         .busy_poll(arguments.busy_poll)?
         .handshake_timeout(arguments.handshake_timeout)?
+        .keep_alive_timeout(arguments.keep_alive_timeout)?
         .idle_timeout(Some(arguments.idle_timeout).filter(|timeout| !timeout.is_zero()))?
         .write_timeout(arguments.write_timeout)?
         .close_timeout(arguments.close_timeout)?
@@ -166,7 +180,8 @@ fn config(arguments: &Serve) -> Result<Config, ConfigError> {
         .origins(origins)?
         .subprotocols(arguments.subprotocol.iter().map(String::as_str))?
         .deflate(arguments.deflate.config())
-        .admission(arguments.admission.admission()?);
+        .admission(arguments.admission.admission()?)
+        .connection_times(arguments.admin.is_some());
     config.check()?;
     Ok(config)
 }
@@ -177,6 +192,7 @@ fn limits_of(arguments: &Serve) -> Result<Limits, ConfigError> {
         .message_timeout(arguments.message_timeout)?
         .max_head(arguments.max_head)?
         .max_headers(arguments.max_headers)?
+        .max_requests(arguments.max_requests)?
         .max_buffered(arguments.max_buffered)?
         .low_water(arguments.low_water)?
         .max_connections(arguments.max_connections)?
@@ -209,6 +225,7 @@ fn announce<H: Handler>(
     arguments: &Serve,
     origin: Option<&str>,
     connections: Option<(u64, u64)>,
+    admin: Option<&admin::RunningAdmin>,
 ) {
     let shards = running.assignment();
     let mut text = String::new();
@@ -231,6 +248,9 @@ fn announce<H: Handler>(
         DeflateMode::Off => {}
         DeflateMode::Shared => text += "compression  permessage-deflate, without context takeover\n",
         DeflateMode::Takeover => text += "compression  permessage-deflate, with context takeover\n",
+    }
+    if let Some(admin) = admin {
+        text += &format!("admin        {admin}\n");
     }
     if let Some((files, max)) = connections {
         text += &format!("connections  {max} at max (open files: ulimit -n {files})\n");

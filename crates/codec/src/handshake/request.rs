@@ -4,6 +4,7 @@ use http::StatusCode;
 use http::header::{self, HeaderValue};
 
 use super::extension::{Extension, parse_extensions};
+use super::framing;
 use super::head::{self, HeadLimits, Headers};
 use super::host::host_of;
 use super::key::Key;
@@ -26,6 +27,8 @@ pub struct Request<'b> {
     method: &'b str,
     target: &'b str,
     version: u8,
+    /// Whether an empty line preceded the request.
+    after_empty_line: bool,
     headers: Headers<'b>,
 }
 
@@ -37,7 +40,8 @@ pub struct Request<'b> {
 ///
 /// # Errors
 ///
-/// A [`Refusal`] to send: 400 for bytes that are not HTTP, 414 for a request line and 431 for a
+/// A [`Refusal`] to send: 400 for bytes that are not HTTP, for lines that do not end with CRLF, and
+/// for more than one empty line before the request (RFC 9112 section 2.2); 414 for a request line and 431 for a
 /// head over [`HeadLimits::max_bytes`], 431 for more than [`HeadLimits::max_headers`], 505 for
 /// versions other than HTTP/1.
 pub fn parse_request<'b>(bytes: &'b [u8], limits: &HeadLimits) -> Result<Option<(Request<'b>, usize)>, Refusal> {
@@ -55,10 +59,14 @@ pub fn parse_request<'b>(bytes: &'b [u8], limits: &HeadLimits) -> Result<Option<
     match parsed.parse_with_uninit_headers(allowed, limits.slots(&mut slots)) {
         Ok(httparse::Status::Complete(len)) => {
             const COMPLETE: &str = "httparse has set it when the head is complete";
+            if !framing::has_strict_lines(&allowed[..len]) {
+                return Err(bad("expected each line of the head to end with CRLF, and no empty lines before it"));
+            }
             let request = Request {
                 method: parsed.method.expect(COMPLETE),
                 target: parsed.path.expect(COMPLETE),
                 version: parsed.version.expect(COMPLETE),
+                after_empty_line: allowed.starts_with(b"\r\n"),
                 headers: Headers::new(parsed.headers),
             };
             Ok(Some((request, len)))
@@ -138,6 +146,25 @@ impl<'b> Request<'b> {
     #[must_use]
     pub fn version(&self) -> u8 {
         self.version
+    }
+
+    /// Whether the connection continues after the response, as far as the client is concerned (RFC
+    /// 9112 section 9.3): HTTP/1.1 without `Connection: close`, or HTTP/1.0 with `Connection:
+    /// keep-alive`. An empty line before the request, which is the rest of something else, ends it
+    /// too.
+    ///
+    /// ```
+    /// use ringway_codec::{HeadLimits, parse_request};
+    ///
+    /// let head = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    /// let (request, _) = parse_request(head, &HeadLimits::default())?.expect("the head is complete");
+    /// assert!(!request.keeps_alive());
+    /// # Ok::<(), ringway_codec::Refusal>(())
+    /// ```
+    #[must_use]
+    pub fn keeps_alive(&self) -> bool {
+        let closes = self.headers.lists("connection", "close");
+        !closes && !self.after_empty_line && (self.version > 0 || self.headers.lists("connection", "keep-alive"))
     }
 
     /// The value of the first header field with this name, ASCII case-insensitively.
@@ -233,6 +260,29 @@ impl<'b> Request<'b> {
             origin if policy.admits(origin) => Ok(()),
             Some(_) => forbidden("connections from this origin are not allowed"),
         }
+    }
+
+    /// Checks that the request ends with its head, for all recipients, and that its method is known.
+    ///
+    /// ```
+    /// use ringway_codec::{HeadLimits, parse_request};
+    ///
+    /// let head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n";
+    /// let (request, _) = parse_request(head, &HeadLimits::default())?.expect("the head is complete");
+    /// assert_eq!(request.check_framing().unwrap_err().status, 413);
+    /// # Ok::<(), ringway_codec::Refusal>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`] to send, in this order: 400 for a body of ambiguous length (RFC 9112 section
+    /// 6.3): `Transfer-Encoding` beside `Content-Length`, more than one length, a length that does
+    /// not consist of digits, or `chunked` not as the last coding; 501 for a method other than those
+    /// of RFC 9110 section 9 and PATCH; 417 for an expectation; and, because request bodies are not
+    /// supported, 411 for a chunked one, 501 for one with other codings, and 413 for one with a
+    /// length.
+    pub fn check_framing(&self) -> Result<(), Refusal> {
+        framing::check(self.method, self.version, &self.headers)
     }
 
     /// Checks the request's target and its `Host`.

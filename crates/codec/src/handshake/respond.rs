@@ -17,7 +17,7 @@ use crate::deflate::DeflateParams;
 /// use ringway_codec::Refusal;
 ///
 /// let mut response = Vec::new();
-/// Refusal::new(StatusCode::FORBIDDEN, "the token has expired").encode(&mut response);
+/// Refusal::new(StatusCode::FORBIDDEN, "the token has expired").encode(None, &mut response);
 /// assert!(response.starts_with(b"HTTP/1.1 403 Forbidden\r\n"));
 /// assert!(response.ends_with(b"the token has expired\n"));
 /// ```
@@ -49,9 +49,20 @@ impl Refusal {
     }
 
     /// Appends the whole HTTP/1.1 response: `Connection: close`, and the reason as a line of plain
-    /// text.
-    pub fn encode(&self, out: &mut Vec<u8>) {
+    /// text. `date` is the value of `Date` (RFC 9110 section 6.6.1), which a server without a clock
+    /// omits.
+    pub fn encode(&self, date: Option<&str>, out: &mut Vec<u8>) {
+        self.encode_head(date, out);
+        out.extend_from_slice(self.reason.as_bytes());
+        out.push(b'\n');
+    }
+
+    /// Appends the head of the response alone, which answers HEAD (RFC 9110 section 9.3.2).
+    pub fn encode_head(&self, date: Option<&str>, out: &mut Vec<u8>) {
         status_line(self.status, out);
+        if let Some(date) = date {
+            field("Date", date.as_bytes(), out);
+        }
         // A sender of Upgrade must list it in Connection (RFC 9110 section 7.8).
         let upgrade = self.headers.iter().any(|(name, _)| name == header::UPGRADE);
         let connection = if upgrade { "close, Upgrade" } else { "close" };
@@ -64,8 +75,6 @@ impl Refusal {
             }
         }
         out.extend_from_slice(b"\r\n");
-        out.extend_from_slice(self.reason.as_bytes());
-        out.push(b'\n');
     }
 }
 
@@ -99,27 +108,63 @@ pub fn encode_accept(
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends a plain HTTP/1.1 response with `Connection: close`, and `Content-Length` where the
-/// status may have one (not 1xx or 204, RFC 9110 section 8.6). 1xx, 204 and 304 have no body, so
-/// `body` is omitted for them.
+/// The head of a response to a plain HTTP request (RFC 9112 section 4). The body follows it, if
+/// [`has_content`](ResponseHead::has_content) and the request was not HEAD.
 ///
-/// `Connection`, `Content-Length` and `Transfer-Encoding` in `headers` are ignored.
-pub fn encode_response(status: StatusCode, headers: &HeaderMap, body: &[u8], out: &mut Vec<u8>) {
-    status_line(status, out);
-    field("Connection", b"close", out);
-    let unframed = status.is_informational() || status == StatusCode::NO_CONTENT;
-    let bodyless = unframed || status == StatusCode::NOT_MODIFIED;
-    if !bodyless {
-        content_length(body.len(), out);
+/// ```
+/// use http::{HeaderMap, StatusCode};
+/// use ringway_codec::ResponseHead;
+///
+/// let mut out = Vec::new();
+/// let headers = HeaderMap::new();
+/// let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+/// ResponseHead { status: StatusCode::OK, headers: &headers, len: 2, keeps_alive: true, date }.encode(&mut out);
+/// assert!(out.ends_with(b"Connection: keep-alive\r\nContent-Length: 2\r\n\r\n"));
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct ResponseHead<'a> {
+    /// The status. An informational one does not end a request.
+    pub status: StatusCode,
+    /// Further header fields. `Connection`, `Content-Length` and `Transfer-Encoding` are ignored,
+    /// because the response sets them itself.
+    pub headers: &'a HeaderMap,
+    /// The length of the body in bytes, also in the response to HEAD (RFC 9110 section 8.6).
+    pub len: usize,
+    /// Whether the connection continues after the response (RFC 9112 section 9.3).
+    pub keeps_alive: bool,
+    /// The value of `Date` (RFC 9110 section 6.6.1), unless `headers` has one.
+    pub date: &'a str,
+}
+
+impl ResponseHead<'_> {
+    /// Whether a response with this status has a body: not with 1xx, 204, 205 and 304 (RFC 9110
+    /// sections 6.4.1 and 15.3.6).
+    #[must_use]
+    pub fn has_content(status: StatusCode) -> bool {
+        let without = [StatusCode::NO_CONTENT, StatusCode::RESET_CONTENT, StatusCode::NOT_MODIFIED];
+        !status.is_informational() && !without.contains(&status)
     }
-    for (name, value) in headers {
-        if !frames_the_body(name) {
-            field(name.as_str(), value.as_bytes(), out);
+
+    /// Appends the head. `Content-Length` is omitted for 1xx and 204 (RFC 9110 section 8.6) and for
+    /// 304, and is 0 for 205.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let Self { status, headers, len, keeps_alive, date } = *self;
+        status_line(status, out);
+        if !headers.contains_key(header::DATE) {
+            field("Date", date.as_bytes(), out);
         }
-    }
-    out.extend_from_slice(b"\r\n");
-    if !bodyless {
-        out.extend_from_slice(body);
+        field("Connection", if keeps_alive { b"keep-alive" } else { b"close" }, out);
+        if Self::has_content(status) {
+            content_length(len, out);
+        } else if status == StatusCode::RESET_CONTENT {
+            content_length(0, out);
+        }
+        for (name, value) in headers {
+            if !frames_the_body(name) {
+                field(name.as_str(), value.as_bytes(), out);
+            }
+        }
+        out.extend_from_slice(b"\r\n");
     }
 }
 
@@ -154,6 +199,9 @@ fn content_length(length: usize, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
 
+    /// The example of RFC 9110 section 5.6.7.
+    const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+
     fn text(out: &[u8]) -> &str {
         std::str::from_utf8(out).unwrap()
     }
@@ -161,10 +209,10 @@ mod tests {
     #[test]
     fn a_refusal_is_a_whole_response_that_closes() {
         let mut out = Vec::new();
-        Refusal::new(StatusCode::FORBIDDEN, "no").encode(&mut out);
+        Refusal::new(StatusCode::FORBIDDEN, "no").encode(Some(DATE), &mut out);
         assert_eq!(
             text(&out),
-            "HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n\
+            "HTTP/1.1 403 Forbidden\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n\
              Content-Length: 3\r\n\r\nno\n"
         );
     }
@@ -175,7 +223,7 @@ mod tests {
         Refusal::new(StatusCode::UPGRADE_REQUIRED, "x")
             .with_header(header::UPGRADE, HeaderValue::from_static("websocket"))
             .with_header(header::CONTENT_LENGTH, HeaderValue::from_static("77"))
-            .encode(&mut out);
+            .encode(None, &mut out);
         assert!(text(&out).contains("\r\nConnection: close, Upgrade\r\n"));
         assert!(text(&out).contains("\r\nupgrade: websocket\r\n"));
         assert!(!text(&out).contains("77"));
@@ -207,23 +255,44 @@ mod tests {
         assert!(!text(&out).contains("cookie"));
     }
 
+    fn head(status: StatusCode, headers: &HeaderMap, len: usize, keeps_alive: bool) -> String {
+        let mut out = Vec::new();
+        ResponseHead { status, headers, len, keeps_alive, date: DATE }.encode(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
     #[test]
-    fn a_plain_response_has_its_length_and_body() {
+    fn a_plain_response_has_its_date_and_length() {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
         headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        let mut out = Vec::new();
-        encode_response(StatusCode::OK, &headers, b"<p>hi", &mut out);
-        assert_eq!(
-            text(&out),
-            "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\ncontent-type: text/html\r\n\r\n<p>hi"
-        );
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        for (keeps_alive, connection) in [(true, "keep-alive"), (false, "close")] {
+            assert_eq!(
+                head(StatusCode::OK, &headers, 5, keeps_alive),
+                format!(
+                    "HTTP/1.1 200 OK\r\nDate: {DATE}\r\nConnection: {connection}\r\nContent-Length: 5\r\n\
+                     content-type: text/html\r\n\r\n"
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn a_date_of_the_application_is_the_only_one() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::DATE, HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"));
+        let head = head(StatusCode::OK, &headers, 0, true);
+        assert!(!head.contains(DATE) && head.contains("1970"), "{head}");
     }
 
     #[test]
     fn rfc9110_8_6_a_response_without_content_has_no_length() {
-        let mut out = Vec::new();
-        encode_response(StatusCode::NO_CONTENT, &HeaderMap::new(), b"ignored", &mut out);
-        assert_eq!(text(&out), "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
+        for status in [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED, StatusCode::SWITCHING_PROTOCOLS] {
+            assert!(!ResponseHead::has_content(status));
+            assert!(!head(status, &HeaderMap::new(), 7, false).contains("Length"), "{status}");
+        }
+        assert!(!ResponseHead::has_content(StatusCode::RESET_CONTENT));
+        assert!(head(StatusCode::RESET_CONTENT, &HeaderMap::new(), 7, true).contains("Content-Length: 0\r\n"));
     }
 }

@@ -56,8 +56,13 @@ pub trait Handler: Sized + 'static {
     /// Not called in the client role, where the state is given to [`Shard::connect`].
     fn upgrade(&mut self, request: &Request<'_>) -> Upgrade<Self::State>;
 
-    /// A plain HTTP request was received. The default answers GET and HEAD with a short text that
-    /// names the server, and other methods with 405. The body of an answer to HEAD is omitted.
+    /// A plain HTTP request was received, one without a body. The connection continues after the
+    /// response, as [`Response`] describes, and a later request can open a WebSocket.
+    ///
+    /// The default answers GET and HEAD with a short text that names the server, and other methods
+    /// with 405. The engine refuses requests with a body (411, 413), with an expectation (417), with
+    /// an unknown method (501), CONNECT (405), and invalid ones (400); they are not passed to this
+    /// method. It also omits the body of the response to HEAD.
     fn request(&mut self, request: &Request<'_>) -> Response {
         if matches!(request.method(), "GET" | "HEAD") {
             return Response::text(
@@ -65,9 +70,7 @@ pub trait Handler: Sized + 'static {
                 concat!("Ringway ", env!("CARGO_PKG_VERSION"), ": a WebSocket server"),
             );
         }
-        let mut response = Response::text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here");
-        response.headers.insert(http::header::ALLOW, http::HeaderValue::from_static("GET, HEAD"));
-        response
+        Response::method_not_allowed("GET, HEAD")
     }
 
     /// An outgoing connection of an endpoint with

@@ -29,6 +29,7 @@ pub struct Limits {
     pub(crate) message_timeout: Duration,
     pub(crate) max_head: usize,
     pub(crate) max_headers: usize,
+    pub(crate) max_requests: u32,
     pub(crate) max_buffered: usize,
     pub(crate) low_water: Option<usize>,
     pub(crate) max_connections: u32,
@@ -49,6 +50,7 @@ impl Default for Limits {
             message_timeout: Duration::from_secs(120),
             max_head: 16 << 10,
             max_headers: 100,
+            max_requests: 1000,
             max_buffered: 1 << 20,
             low_water: None,
             max_connections: 1 << 20,
@@ -113,6 +115,17 @@ impl Limits {
     pub fn max_headers(mut self, headers: usize) -> Result<Self, ConfigError> {
         self.max_headers = headers;
         self.check_max_headers()?;
+        Ok(self)
+    }
+
+    /// The maximum number of plain HTTP requests of one connection, 1 to 2³⁰; the response to the
+    /// last one ends it. A request for a WebSocket does not count. Default 1000.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for a number out of range.
+    pub fn max_requests(mut self, requests: u32) -> Result<Self, ConfigError> {
+        self.max_requests = requests;
+        self.check_max_requests()?;
         Ok(self)
     }
 
@@ -286,6 +299,7 @@ impl Limits {
         self.check_message_timeout()?;
         self.check_max_head()?;
         self.check_max_headers()?;
+        self.check_max_requests()?;
         self.check_max_buffered()?;
         self.check_max_connections()?;
         self.check_max_subscriptions()?;
@@ -327,6 +341,10 @@ impl Limits {
 
     fn check_max_headers(&self) -> Result<(), ConfigError> {
         check_range("limits.max_headers", self.max_headers, 1..=128)
+    }
+
+    fn check_max_requests(&self) -> Result<(), ConfigError> {
+        check_range("limits.max_requests", self.max_requests, 1..=1 << 30)
     }
 
     fn check_max_buffered(&self) -> Result<(), ConfigError> {

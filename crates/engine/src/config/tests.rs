@@ -48,6 +48,11 @@ fn numbers_are_accepted_within_their_range_and_refused_outside() {
     assert_eq!(refused(headers(0)), "limits.max_headers is 0: give 1 to 128");
     assert!(headers(129).is_err());
 
+    let requests = |count| Limits::new().max_requests(count);
+    assert!(requests(1).is_ok() && requests(1 << 30).is_ok());
+    assert_eq!(refused(requests(0)), "limits.max_requests is 0: give 1 to 1073741824");
+    assert!(requests((1 << 30) + 1).is_err());
+
     let connections = |count| Limits::new().max_connections(count);
     assert!(connections(1).is_ok() && connections(1 << 30).is_ok());
     assert_eq!(refused(connections(0)), "limits.max_connections is 0: give 1 to 1073741824");
@@ -73,8 +78,9 @@ fn compression_is_refused_out_of_range() {
 #[test]
 fn times_of_zero_and_of_more_than_a_year_are_refused() {
     type Set = fn(Duration) -> Result<(), ConfigError>;
-    let options: [(&str, Set); 7] = [
+    let options: [(&str, Set); 8] = [
         ("handshake_timeout", |time| Config::new().handshake_timeout(time).map(drop)),
+        ("keep_alive_timeout", |time| Config::new().keep_alive_timeout(time).map(drop)),
         ("idle_timeout", |time| Config::new().idle_timeout(Some(time)).map(drop)),
         ("write_timeout", |time| Config::new().write_timeout(time).map(drop)),
         ("close_timeout", |time| Config::new().close_timeout(time).map(drop)),

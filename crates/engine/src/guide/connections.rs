@@ -32,7 +32,8 @@
 //! [`Shard::answer`], for a check that takes long; bytes that arrive meanwhile are kept.
 //!
 //! A request without an `Upgrade: websocket` header is plain HTTP on the same port.
-//! [`Handler::request`] answers it, and the connection is closed.
+//! [`Handler::request`] answers it, and a later request of the connection can open a WebSocket: see
+//! [plain HTTP](super::http).
 //!
 //! # State
 //!

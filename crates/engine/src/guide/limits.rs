@@ -20,6 +20,7 @@
 //! | limit | default | when it is reached |
 //! |---|---|---|
 //! | [`Limits::max_head`], [`max_headers`](crate::Limits::max_headers) | 16 KiB, 100 | 414 for the request line, 431 otherwise |
+//! | [`Limits::max_requests`], of plain HTTP | 1000 | the response to the last one ends the connection |
 //! | [`Limits::max_message`] | 16 MiB, after inflating | close code 1009 |
 //! | [`Limits::max_buffered`] | 1 MiB | `send` hands messages back, and no message of the peer is delivered until the output has fallen to [`Limits::low_water`] (half) |
 //!
@@ -48,6 +49,7 @@
 //! | deadline | default | when it is over |
 //! |---|---|---|
 //! | [`Config::handshake_timeout`] | 10 s | status 408, or [`ConnectError::Timeout`] in the client role |
+//! | [`Config::keep_alive_timeout`], between a plain response and the next request | 15 s | the connection is closed |
 //! | [`Limits::message_timeout`], from the first byte of a message to its last | 120 s | close code 1008 |
 //! | [`Config::idle_timeout`], in which nothing is received | 120 s | a ping after half of it; after all of it the connection is dropped ([`Ending::Idle`]) |
 //! | [`Config::write_timeout`], in which the peer takes none of its output | 60 s | the connection is dropped ([`Ending::WriteTimeout`]) |
@@ -88,6 +90,7 @@
 //! [`Config::close_timeout`]: crate::Config::close_timeout
 //! [`Config::handshake_timeout`]: crate::Config::handshake_timeout
 //! [`Config::idle_timeout`]: crate::Config::idle_timeout
+//! [`Config::keep_alive_timeout`]: crate::Config::keep_alive_timeout
 //! [`Config::max_lifetime`]: crate::Config::max_lifetime
 //! [`Config::stop_timeout`]: crate::Config::stop_timeout
 //! [`Config::write_timeout`]: crate::Config::write_timeout
@@ -107,5 +110,6 @@
 //! [`Limits::max_head`]: crate::Limits::max_head
 //! [`Limits::max_memory`]: crate::Limits::max_memory
 //! [`Limits::max_message`]: crate::Limits::max_message
+//! [`Limits::max_requests`]: crate::Limits::max_requests
 //! [`Limits::message_timeout`]: crate::Limits::message_timeout
 //! [`ProtocolError`]: crate::ProtocolError

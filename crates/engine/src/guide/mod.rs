@@ -12,7 +12,8 @@
 //! 10. [`running`]: starting, signals and stopping
 //! 11. [`clients`]: connections that the handler opens
 //! 12. [`tls`]: certificates, verification, and what a connection with TLS costs
-//! 13. [`errors`]: the error types and where each one comes from
+//! 13. [`http`]: plain requests on the same port
+//! 14. [`errors`]: the error types and where each one comes from
 //!
 //! Complete programs are in the folder `examples` of the crate: `echo`, `chat` (a room over all
 //! shards), `authentication` (authentication on other threads) and `client`.
@@ -22,6 +23,7 @@ pub mod clients;
 pub mod compression;
 pub mod connections;
 pub mod errors;
+pub mod http;
 pub mod limits;
 pub mod panics;
 pub mod running;

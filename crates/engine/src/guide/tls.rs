@@ -58,7 +58,7 @@
 //! An idle connection with TLS takes 3.4 to 4 KiB more than a plain one, which rustls holds, and no
 //! buffer. `docs/results/tls.md` in the repository has the CPU time of messages and handshakes.
 //!
-//! Next: [errors](super::errors).
+//! Next: [plain HTTP](super::http).
 //!
 //! [`Config::handshake_timeout`]: crate::Config::handshake_timeout
 //! [`Connection::tls`]: crate::Connection::tls

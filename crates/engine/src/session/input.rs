@@ -39,12 +39,6 @@ impl Input {
         (*self, *at) = (Self::Kept(kept), start);
     }
 
-    /// The input from `at` on as an input of its own.
-    #[inline]
-    pub(crate) fn from(self, at: usize) -> Self {
-        if at == 0 { self } else { Self::Kept(self[at..].to_vec()) }
-    }
-
     /// The bytes from `at` on in owned memory, and the position where they start.
     pub(crate) fn into_kept(self, at: usize) -> (Vec<u8>, usize) {
         match self {

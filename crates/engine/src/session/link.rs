@@ -35,7 +35,7 @@ pub(crate) enum SessionPhase {
     Held,
     /// A header of the PROXY protocol is awaited (server role).
     Preamble,
-    /// The opening handshake is in progress.
+    /// The opening handshake is in progress. In the server role, plain requests may precede it.
     Handshaking,
     /// The handler has deferred its answer.
     Deferred,
@@ -832,6 +832,8 @@ impl<S> Link<S> {
             SessionPhase::Held | SessionPhase::Handshaking if self.is(SessionFlag::Client) => {
                 return Some(Removal::Unconnected(ConnectError::Ended(self.cold().opening.stage())));
             }
+            // The peer may still read the responses to its last requests.
+            SessionPhase::Handshaking if self.outbox.bytes() > 0 => self.begin_shutdown(CloseMode::Immediate, core),
             SessionPhase::Connecting
             | SessionPhase::Held
             | SessionPhase::Preamble
@@ -926,7 +928,7 @@ impl<S> Link<S> {
 
     /// The time left for the peer to acknowledge some of the output; `None` if no output is
     /// pending.
-    fn check_output(&mut self, probe: &impl PeerProbe, core: &mut Core) -> Option<Duration> {
+    pub(super) fn check_output(&mut self, probe: &impl PeerProbe, core: &mut Core) -> Option<Duration> {
         if self.outbox.bytes() == 0 {
             if let Some(cold) = &mut self.cold {
                 cold.deadlines.no_output();

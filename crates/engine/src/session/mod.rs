@@ -17,6 +17,7 @@ pub(crate) mod link;
 pub(crate) mod opening;
 pub(crate) mod outbox;
 mod preamble;
+mod requests;
 mod secure;
 
 use crate::admission::gate::Rejection;
@@ -37,10 +38,7 @@ use deadlines::{Awaited, PeerProbe};
 use http::{HeaderMap, StatusCode};
 use input::Input;
 use link::{Link, SessionFlag, SessionPhase, StashedMessage};
-use opening::{
-    Agreed, Evaluation, Opening, ResponseBody, UpgradeRequest, drain_refusal, encode_plain, encode_refusal,
-    evaluate_request,
-};
+use opening::{Agreed, Opening, UpgradeRequest, drain_refusal};
 use ringway_codec::{CloseCode, ClosePayload, Decoder, DeflateParams, Event, Refusal, Role, encode_close};
 use ringway_io::{Buffer, Cause, Output, Slot};
 use std::io;
@@ -172,8 +170,9 @@ impl<S> Session<S> {
                 session.decode(input, at, core, app);
                 None
             }
-            SessionPhase::Handshaking => session.handshake(input.from(at), core, app),
-            SessionPhase::Preamble => session.receive_preamble(input.from(at), core),
+            SessionPhase::Handshaking => session.handshake(input, at, core, app),
+            // Nothing is before it: no layer of TLS.
+            SessionPhase::Preamble => session.receive_preamble(input, core),
             // Receiving pauses with the deferral; these bytes were received before.
             SessionPhase::Deferred => {
                 session.link.cold().opening.extend_rest(&input[at..]);
@@ -354,6 +353,7 @@ impl<S> Session<S> {
         }
         if busy {
             link.mark_dirty(core);
+            link.response_sent(core);
         }
     }
 
@@ -401,12 +401,7 @@ impl<S> Session<S> {
                 core.reject_proxy(slot, &ProxyError::Timeout);
                 Some(Removal::Closed)
             }
-            SessionPhase::Handshaking | SessionPhase::Deferred => {
-                core.counters.handshakes_timed_out += 1;
-                let refusal = Refusal::new(StatusCode::REQUEST_TIMEOUT, "the opening handshake took too long");
-                self.refuse(&refusal, core);
-                None
-            }
+            SessionPhase::Handshaking | SessionPhase::Deferred => self.check_request(probe, core),
             // Its timer was cleared.
             SessionPhase::Held => None,
             SessionPhase::Open => self.link.check_deadlines(probe, core),
@@ -426,9 +421,7 @@ impl<S> Session<S> {
             let Self { decoder, link } = session;
             match link.phase {
                 SessionPhase::Handshaking | SessionPhase::Deferred if link.role() == Role::Server => {
-                    link.cold().opening.release();
-                    session.refuse(&memory_refusal(), core);
-                    None
+                    session.shed_request(core)
                 }
                 SessionPhase::Connecting | SessionPhase::Held | SessionPhase::Handshaking | SessionPhase::Deferred => {
                     Some(Removal::Unconnected(ConnectError::Memory))
@@ -538,7 +531,11 @@ impl<S> Session<S> {
                 app.message(&mut session.link, core, Message::stashed(&payload, compressed, fragmented));
             }
             if stash.at < stash.input.len() || session.decoder.is_suspended() {
-                session.decode(stash.input, stash.at, core, app);
+                // A connection that is not open yet stashes requests only.
+                match session.link.phase {
+                    SessionPhase::Handshaking => session.serve_requests(stash.input, stash.at, core, app),
+                    _ => session.decode(stash.input, stash.at, core, app),
+                }
             }
             session.finish_stashed(core)
         });
@@ -555,11 +552,11 @@ impl<S> Session<S> {
 
     /// Whether [`Session::drain`] has an effect. In a hand-over, an opening handshake is completed
     /// before.
-    pub(crate) fn awaits_drain(&self, reason: DrainReason) -> bool {
+    pub(crate) fn awaits_drain(&self, reason: DrainReason, core: &Core) -> bool {
         match self.link.phase {
             SessionPhase::Open => true,
             SessionPhase::Preamble | SessionPhase::Handshaking | SessionPhase::Deferred => {
-                reason != DrainReason::HandOver
+                reason != DrainReason::HandOver || self.link.is_between_requests(core)
             }
             _ => false,
         }
@@ -575,12 +572,20 @@ impl<S> Session<S> {
                 self.link.begin_close(code, text, &payload, core);
                 None
             }
+            // No request is in progress; responses that wait are sent first.
+            SessionPhase::Handshaking if self.link.is_between_requests(core) => {
+                if self.link.outbox.bytes() == 0 {
+                    return Some(Removal::Closed);
+                }
+                self.accounted(core, |session, core| session.link.begin_shutdown(CloseMode::Linger, core));
+                None
+            }
             SessionPhase::Connecting | SessionPhase::Held | SessionPhase::Handshaking | SessionPhase::Deferred
                 if self.link.role() == Role::Client =>
             {
                 Some(Removal::Unconnected(ConnectError::Stopping))
             }
-            SessionPhase::Handshaking | SessionPhase::Deferred if self.awaits_drain(reason) => {
+            SessionPhase::Handshaking | SessionPhase::Deferred if self.awaits_drain(reason, core) => {
                 core.count_drain_refusal();
                 self.accounted(core, |session, core| {
                     session.link.cold().opening.release();
@@ -589,7 +594,7 @@ impl<S> Session<S> {
                 None
             }
             // Nobody waits for a response yet.
-            SessionPhase::Preamble if self.awaits_drain(reason) => {
+            SessionPhase::Preamble if self.awaits_drain(reason, core) => {
                 core.count_drain_refusal();
                 Some(Removal::Closed)
             }
@@ -615,6 +620,11 @@ impl<S> Session<S> {
     /// Closes the slot and returns the resources of the shard. Returns the handler's state, and the
     /// reason if the connection was open.
     pub(crate) fn release(self, core: &mut Core) -> (Option<S>, Option<CloseReason>) {
+        // A client that has read a page leaves without a handshake.
+        let is_handshaking = matches!(self.link.phase, SessionPhase::Handshaking | SessionPhase::Deferred);
+        if self.link.role() == Role::Server && is_handshaking && !self.link.is_between_requests(core) {
+            core.counters.handshakes_aborted += 1;
+        }
         core.memory.discharge(self.held_input());
         if let Some(tls) = &mut core.tls {
             core.memory.discharge(tls.remove(self.link.slot()));
@@ -623,6 +633,7 @@ impl<S> Session<S> {
         core.clear_timer(link.slot());
         core.forget_lifetime(link.slot());
         core.timers.release(link.slot());
+        core.http.forget(link.slot());
         core.unsubscribe_all(link.slot());
         if let Some(throttle) = &mut core.throttle {
             throttle.release(link.slot());
@@ -634,9 +645,6 @@ impl<S> Session<S> {
         decoder.release(&mut core.memory.pool);
         link.drop_compressor(core);
         link.outbox.release(&mut core.memory);
-        if link.role() == Role::Server && matches!(link.phase, SessionPhase::Handshaking | SessionPhase::Deferred) {
-            core.counters.handshakes_aborted += 1;
-        }
         link.uncount(core);
         let reason = link.take_reason();
         if let Some(reason) = &reason {
@@ -646,56 +654,39 @@ impl<S> Session<S> {
         (link.state, reason)
     }
 
-    /// Handles bytes of an opening handshake.
-    fn handshake(&mut self, input: Input, core: &mut Core, app: &mut impl Application<S>) -> Option<Removal> {
+    /// Handles bytes of an opening handshake: `input` from `at` on.
+    fn handshake(
+        &mut self,
+        input: Input,
+        at: usize,
+        core: &mut Core,
+        app: &mut impl Application<S>,
+    ) -> Option<Removal> {
         let link = &mut self.link;
-        if link.role() == Role::Server && link.cold().opening.is_fresh() && secure::is_client_hello(&input) {
-            self.refuse_tls(core);
+        if link.role() == Role::Server {
+            if core.config.admission.proxy_protocol && link.cold().opening.is_fresh() && proxy::is_header(&input[at..])
+            {
+                core.reject_proxy(link.slot(), &ProxyError::Untrusted);
+                return Some(Removal::Closed);
+            }
+            self.serve_requests(input, at, core, app);
             return None;
         }
-        if link.role() == Role::Server
-            && core.config.admission.proxy_protocol
-            && link.cold().opening.is_fresh()
-            && proxy::is_header(&input)
-        {
-            core.reject_proxy(link.slot(), &ProxyError::Untrusted);
-            return Some(Removal::Closed);
+        let (head, at) = link.cold().opening.join(input, at);
+        if !link.cold().opening.is_worth_parsing(&head[at..], core) {
+            link.cold().opening.keep(head, at, &mut core.memory);
+            return None;
         }
-        let head = link.cold().opening.collect(input, core)?;
-        match link.role() {
-            Role::Server => {
-                self.serve_handshake(head, core, app);
+        match link.cold().opening.check_response(&head[at..], core) {
+            Ok(Some((agreed, deflate, len))) => {
+                self.open(agreed, deflate, head, at + len, core, app);
                 None
             }
-            Role::Client => match link.cold().opening.check_response(&head, core) {
-                Ok(Some((agreed, deflate, len))) => {
-                    self.open(agreed, deflate, head, len, core, app);
-                    None
-                }
-                Ok(None) => {
-                    link.cold().opening.keep(head);
-                    None
-                }
-                Err(error) => Some(Removal::Unconnected(ConnectError::Handshake(error))),
-            },
-        }
-    }
-
-    fn serve_handshake(&mut self, head: Input, core: &mut Core, app: &mut impl Application<S>) {
-        if core.shortage.exhausted.is_some() {
-            core.counters.memory_refusals += 1;
-            return self.refuse(&memory_refusal(), core);
-        }
-        match evaluate_request(self.link.slot(), &head, core, app) {
-            Evaluation::Incomplete => self.link.cold().opening.keep(head),
-            Evaluation::Refused(refusal, body) => {
-                core.counters.handshakes_refused += 1;
-                self.respond(refusal.status, core, |out| encode_refusal(&refusal, body, out));
+            Ok(None) => {
+                link.cold().opening.keep(head, at, &mut core.memory);
+                None
             }
-            Evaluation::Plain(response, body) => {
-                self.respond(response.status, core, |out| encode_plain(&response, body, out));
-            }
-            Evaluation::Upgrade(request, upgrade, len) => self.apply_upgrade(request, upgrade, head, len, core, app),
+            Err(error) => Some(Removal::Unconnected(ConnectError::Handshake(error))),
         }
     }
 
@@ -740,7 +731,7 @@ impl<S> Session<S> {
             }
             Answer::Reject(response) => {
                 core.counters.handshakes_rejected += 1;
-                self.respond(response.status, core, |out| encode_plain(&response, ResponseBody::Sent, out));
+                self.reject_upgrade(response, core);
             }
             Answer::Defer => {
                 self.link.set_phase(SessionPhase::Deferred, core);
@@ -767,6 +758,7 @@ impl<S> Session<S> {
             *decoder = Decoder::with_deflate(link.role(), &params);
             link.set_compression(compressors.agreed(link.role(), &params));
         }
+        core.http.forget(link.slot());
         link.set_phase(SessionPhase::Open, core);
         let is_server = link.role() == Role::Server;
         core.counters.handshakes_accepted += u64::from(is_server);
@@ -789,11 +781,6 @@ impl<S> Session<S> {
         }
     }
 
-    /// Refuses a request before its method is known, and closes.
-    pub(crate) fn refuse(&mut self, refusal: &Refusal, core: &mut Core) {
-        self.respond(refusal.status, core, |out| encode_refusal(refusal, ResponseBody::Sent, out));
-    }
-
     /// Rejects the client that the PROXY protocol has named.
     fn reject_client(&mut self, rejection: Rejection, listener: usize, core: &mut Core) -> Option<Removal> {
         match core.begin_rejection(self.link.slot(), rejection, core.secures(listener)) {
@@ -811,13 +798,6 @@ impl<S> Session<S> {
             session.link.cold().opening.release();
             session.refuse(refusal, core);
         });
-    }
-
-    /// Answers with plain HTTP, and closes.
-    fn respond(&mut self, status: StatusCode, core: &mut Core, encode: impl FnOnce(&mut Vec<u8>)) {
-        core.meters.responses.responded(status.as_u16());
-        self.link.write_raw(core, encode);
-        self.link.begin_shutdown(CloseMode::Linger, core);
     }
 }
 
@@ -859,10 +839,6 @@ impl DecodeMeter {
         *self = Self { at, inflated, fragments };
         core.slices.spend(work.0, work.1, work.2)
     }
-}
-
-fn memory_refusal() -> Refusal {
-    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the server is short of memory; try again later")
 }
 
 #[cfg(test)]

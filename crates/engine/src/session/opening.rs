@@ -9,11 +9,12 @@ use crate::api::opening::{OpeningStage, OpeningTimes};
 use crate::api::response::{Response, Upgrade};
 use crate::config::Config;
 use crate::shard::core::Core;
-use http::header::RETRY_AFTER;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use crate::shard::memory::Memory;
+use http::StatusCode;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ringway_codec::{
     ClientRequest, DeflateParams, HandshakeError, HeadScan, Key, Refusal, ResponseExpectation, choose_subprotocol,
-    encode_accept, encode_response, parse_request, parse_response,
+    encode_accept, parse_request, parse_response,
 };
 use ringway_io::Slot;
 use std::borrow::Cow;
@@ -67,18 +68,22 @@ pub(crate) struct Agreed {
 pub(super) enum Evaluation<S> {
     /// More bytes are needed.
     Incomplete,
-    Refused(Refusal, ResponseBody),
-    Plain(Response, ResponseBody),
+    /// The connection ends after this response.
+    Refused(Refusal, Plain),
+    /// The handler's response to a plain request, and the length of the request.
+    Plain(Response, Plain, usize),
     /// The handler's answer, and the length of the request.
     Upgrade(UpgradeRequest, Upgrade<S>, usize),
 }
 
-/// Whether a response is sent with its body; the response to HEAD has none (RFC 9110 section
-/// 9.3.2).
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum ResponseBody {
-    Sent,
-    Omitted,
+/// The parts of a request that the form of a plain response depends on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plain {
+    /// Whether the client lets the connection continue.
+    pub(super) keeps_alive: bool,
+    /// Whether the response has no body, although its head has the length: that to HEAD (RFC 9110
+    /// section 9.3.2).
+    pub(super) omits_body: bool,
 }
 
 impl Opening {
@@ -95,15 +100,6 @@ impl Opening {
     /// The number of the listener of a connection of [`Opening::on`].
     pub(super) fn listener(&self) -> usize {
         self.listener
-    }
-
-    /// Input behind the kept part of a header or head, if there is one.
-    pub(super) fn joined(&mut self, input: Input) -> Input {
-        if self.head.is_empty() {
-            return input;
-        }
-        self.head.extend_from_slice(&input);
-        Input::Kept(std::mem::take(&mut self.head))
     }
 
     pub(super) fn attempt(&self) -> Option<&Attempt> {
@@ -162,20 +158,37 @@ impl Opening {
         self.head = Vec::new();
     }
 
-    /// Collects the head of a request or response; returns it when its end is received. A head that
-    /// arrives in small parts is parsed once, not with each part.
-    pub(super) fn collect(&mut self, input: Input, core: &Core) -> Option<Input> {
-        let head = self.joined(input);
-        if self.scan.get_or_insert_with(|| HeadScan::new(&core.limits.head())).push(&head) {
-            return Some(head);
+    /// Joins input with the part of the header or head that was kept. Returns its position in it.
+    pub(super) fn join(&mut self, input: Input, at: usize) -> (Input, usize) {
+        if self.head.is_empty() {
+            return (input, at);
         }
-        self.keep(head);
-        None
+        self.head.extend_from_slice(&input[at..]);
+        (Input::Kept(std::mem::take(&mut self.head)), 0)
     }
 
-    /// Keeps an incomplete head.
-    pub(super) fn keep(&mut self, head: Input) {
-        self.head = head.into_kept(0).0;
+    /// Whether to parse the head, which is at the start of `head`. One that arrives in small parts
+    /// is not parsed with each part.
+    pub(super) fn is_worth_parsing(&mut self, head: &[u8], core: &Core) -> bool {
+        self.scan.get_or_insert_with(|| HeadScan::new(&core.limits.head())).push(head)
+    }
+
+    /// Keeps an incomplete head, which begins at `at` of `input`, and no memory for what was before
+    /// it.
+    pub(super) fn keep(&mut self, input: Input, at: usize, memory: &mut Memory) {
+        self.head = match input {
+            Input::Kept(head) if at == 0 => head,
+            input => {
+                let head = input[at..].to_vec();
+                input.recycle(memory);
+                head
+            }
+        };
+    }
+
+    /// Prepares for the next request after an answered one.
+    pub(super) fn finish_request(&mut self) {
+        self.scan = None;
     }
 
     /// Writes the request of the client role.
@@ -238,22 +251,24 @@ pub(super) fn evaluate_request<S>(
     let (request, len) = match parse_request(head, &core.limits.head()) {
         Ok(Some(parsed)) => parsed,
         Ok(None) => return Evaluation::Incomplete,
-        Err(refusal) => return Evaluation::Refused(refusal, ResponseBody::Sent),
+        Err(refusal) => return Evaluation::Refused(refusal, Plain { keeps_alive: false, omits_body: false }),
     };
-    let body = if request.method() == "HEAD" { ResponseBody::Omitted } else { ResponseBody::Sent };
+    let plain = Plain { keeps_alive: request.keeps_alive(), omits_body: request.method() == "HEAD" };
     if !request.wants_upgrade() {
-        return match request.check_target() {
-            Ok(()) => Evaluation::Plain(handler.request(slot, &request, core), body),
-            Err(refusal) => Evaluation::Refused(refusal, body),
+        let valid = request.check_target().and_then(|()| request.check_framing()).and_then(|()| check_tunnel(&request));
+        return match valid {
+            Ok(()) => Evaluation::Plain(handler.request(slot, &request, core), plain, len),
+            Err(refusal) => Evaluation::Refused(refusal, plain),
         };
     }
-    let key = match request.websocket().and_then(|key| request.check_origin(&core.config.origins).map(|()| key)) {
+    let valid = request.check_framing().and_then(|()| request.websocket());
+    let key = match valid.and_then(|key| request.check_origin(&core.config.origins).map(|()| key)) {
         Ok(key) => key,
-        Err(refusal) => return Evaluation::Refused(refusal, body),
+        Err(refusal) => return Evaluation::Refused(refusal, plain),
     };
     if core.refuses_upgrades() {
         core.count_drain_refusal();
-        return Evaluation::Refused(drain_refusal(), body);
+        return Evaluation::Refused(drain_refusal(), plain);
     }
     let upgrade = handler.upgrade(slot, &request, core);
     let offered = request.subprotocols().collect::<Vec<_>>().join(",");
@@ -289,57 +304,18 @@ fn header_map(fields: &ringway_codec::Headers<'_>) -> HeaderMap {
     fields.iter().filter_map(field).collect()
 }
 
-/// Writes a plain HTTP response.
-pub(super) fn encode_plain(response: &Response, body: ResponseBody, out: &mut Vec<u8>) {
-    let Response { status, headers, body: bytes } = response;
-    let mut status = *status;
-    if status.is_informational() {
-        tracing::error!("the handler answered a request with status {status}, which ends no request; 500 is sent");
-        status = StatusCode::INTERNAL_SERVER_ERROR;
-    }
-    encode_body(body, out, |out| encode_response(status, headers, bytes, out));
-}
-
-/// Writes the response that refuses a request.
-pub(super) fn encode_refusal(refusal: &Refusal, body: ResponseBody, out: &mut Vec<u8>) {
-    encode_body(body, out, |out| refusal.encode(out));
-}
-
 /// The refusal of a request while the shard drains. Another server answers a second attempt.
 pub(super) fn drain_refusal() -> Refusal {
     Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping; connect again")
-        .with_header(RETRY_AFTER, HeaderValue::from_static("1"))
+        .with_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
 }
 
-fn encode_body(body: ResponseBody, out: &mut Vec<u8>, encode: impl FnOnce(&mut Vec<u8>)) {
-    let start = out.len();
-    encode(out);
-    let blank_line = out[start..].windows(4).position(|bytes| bytes == b"\r\n\r\n");
-    if let (ResponseBody::Omitted, Some(at)) = (body, blank_line) {
-        out.truncate(start + at + 4);
+/// Refuses CONNECT: a client would take any response with 2xx for the start of a tunnel (RFC 9110
+/// section 9.3.6).
+fn check_tunnel(request: &ringway_codec::Request<'_>) -> Result<(), Refusal> {
+    if request.method() != "CONNECT" {
+        return Ok(());
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::api::response::Answer;
-
-    #[test]
-    fn an_informational_status_does_not_answer_a_request() {
-        let mut out = Vec::new();
-        let response = Response::text(StatusCode::SWITCHING_PROTOCOLS, "no");
-        encode_plain(&response, ResponseBody::Sent, &mut out);
-        assert!(out.starts_with(b"HTTP/1.1 500"), "{}", out.escape_ascii());
-    }
-
-    #[test]
-    fn a_rejection_is_a_plain_response() {
-        let upgrade: Upgrade<()> = Upgrade::reject(StatusCode::FORBIDDEN, "members only");
-        let Answer::Reject(response) = upgrade.0 else { panic!("rejected") };
-        let mut out = Vec::new();
-        encode_plain(&response, ResponseBody::Sent, &mut out);
-        let text = String::from_utf8(out).expect("ASCII");
-        assert!(text.starts_with("HTTP/1.1 403") && text.ends_with("members only\n"), "{text}");
-    }
+    Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "this server is not a proxy")
+        .with_header(header::ALLOW, HeaderValue::from_static("GET, HEAD")))
 }

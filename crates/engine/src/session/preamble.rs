@@ -28,10 +28,10 @@ impl<S> Session<S> {
             return None;
         }
         let opening = &mut self.link.cold().opening;
-        let input = opening.joined(input);
+        let (input, _) = opening.join(input, 0);
         match proxy::parse(&input) {
             Ok(None) => {
-                opening.keep(input);
+                opening.keep(input, 0, &mut core.memory);
                 None
             }
             Ok(Some(header)) => {

@@ -4,21 +4,25 @@ use super::*;
 use crate::Endpoint;
 use crate::api::response::Response;
 use crate::config::{Config, Limits};
+use http::StatusCode;
 use ringway_codec::OpCode;
 use ringway_codec::{encode_client, encode_server};
 use ringway_io::{BufferConfig, Pool};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: server.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+pub(super) const REQUEST: &[u8] =
+    b"GET / HTTP/1.1\r\nHost: server.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-const SLOT: Slot = Slot::new(3, 7);
+pub(super) const SLOT: Slot = Slot::new(3, 7);
 
 /// Echoes messages, and records its calls.
 #[derive(Default)]
-struct RecordingEcho {
+pub(super) struct RecordingEcho {
     log: Vec<String>,
-    defer: bool,
+    pub(super) defer: bool,
+    /// The answer to plain requests, if it is not a line of text.
+    pub(super) respond: Option<fn(&ringway_codec::Request<'_>) -> Response>,
 }
 
 impl opening::RequestHandler<u8> for RecordingEcho {
@@ -29,8 +33,8 @@ impl opening::RequestHandler<u8> for RecordingEcho {
     }
 
     fn request(&mut self, _: Slot, request: &ringway_codec::Request<'_>, _: &mut Core) -> Response {
-        self.log.push(format!("request {}", request.path()));
-        Response::text(StatusCode::OK, "hello")
+        self.log.push(format!("{} {}", request.method(), request.path()));
+        self.respond.map_or_else(|| Response::text(StatusCode::OK, "hello"), |respond| respond(request))
     }
 }
 
@@ -66,8 +70,8 @@ impl Application<u8> for RecordingEcho {
 
 /// A fixed view of the peer's kernel.
 #[derive(Default)]
-struct Probe {
-    acknowledged: u64,
+pub(super) struct Probe {
+    pub(super) acknowledged: u64,
     unread: bool,
     backlog: bool,
 }
@@ -89,17 +93,17 @@ impl PeerProbe for Probe {
 }
 
 /// A session with its core, and the results of its actions.
-struct SessionHarness {
-    session: Session<u8>,
-    core: Core,
-    app: RecordingEcho,
-    probe: Probe,
+pub(super) struct SessionHarness {
+    pub(super) session: Session<u8>,
+    pub(super) core: Core,
+    pub(super) app: RecordingEcho,
+    pub(super) probe: Probe,
     pool: Pool,
     now: Instant,
-    receiving: bool,
-    in_flight: Option<Output>,
-    finished: bool,
-    removal: Option<Removal>,
+    pub(super) receiving: bool,
+    pub(super) in_flight: Option<Output>,
+    pub(super) finished: bool,
+    pub(super) removal: Option<Removal>,
 }
 
 impl SessionHarness {
@@ -126,7 +130,7 @@ impl SessionHarness {
         harness
     }
 
-    fn server(config: Config, limits: Limits) -> Self {
+    pub(super) fn server(config: Config, limits: Limits) -> Self {
         Self::new(config, limits, |core| Session::accepted(SLOT, core))
     }
 
@@ -139,15 +143,20 @@ impl SessionHarness {
         harness
     }
 
-    fn receive(&mut self, bytes: &[u8]) {
+    pub(super) fn receive(&mut self, bytes: &[u8]) {
         assert!(self.removal.is_none(), "the session has ended");
         let buffer = self.pool.fill(bytes).expect("a buffer is free");
         self.removal = self.session.receive(buffer, &mut self.core, &mut self.app);
         self.flush();
-        assert_eq!(self.core.memory.held(), self.session.held(), "the shard's count differs from the session's");
+        let memory = &self.core.memory;
+        assert_eq!(
+            memory.held() - memory.shared(),
+            self.session.held(),
+            "the shard's count differs from the session's"
+        );
     }
 
-    fn flush(&mut self) {
+    pub(super) fn flush(&mut self) {
         for slot in std::mem::take(&mut self.core.dirty) {
             assert_eq!(slot, SLOT);
             if self.removal.is_none() {
@@ -168,7 +177,7 @@ impl SessionHarness {
     }
 
     /// Completes all sends, the first one after `first` of its bytes. Returns the sent bytes.
-    fn sent_after(&mut self, mut first: usize) -> Vec<u8> {
+    pub(super) fn sent_after(&mut self, mut first: usize) -> Vec<u8> {
         let mut sent = Vec::new();
         while let Some(output) = self.in_flight.take() {
             let bytes: Vec<u8> = output.chunks().flat_map(|chunk| chunk.as_slice()).copied().collect();
@@ -180,11 +189,11 @@ impl SessionHarness {
         sent
     }
 
-    fn sent(&mut self) -> Vec<u8> {
+    pub(super) fn sent(&mut self) -> Vec<u8> {
         self.sent_after(usize::MAX)
     }
 
-    fn pass(&mut self, time: Duration) {
+    pub(super) fn pass(&mut self, time: Duration) {
         self.now += time;
         self.core.begin_turn(self.now);
         let mut fired = Vec::new();
@@ -196,13 +205,13 @@ impl SessionHarness {
         self.flush();
     }
 
-    fn log(&mut self) -> Vec<String> {
+    pub(super) fn log(&mut self) -> Vec<String> {
         std::mem::take(&mut self.app.log)
     }
 
     /// Releases the ended session, and checks that it leaves nothing in its shard. Returns the
     /// reason that the handler receives.
-    fn release(self) -> Option<CloseReason> {
+    pub(super) fn release(self) -> Option<CloseReason> {
         let Self { session, mut core, pool, in_flight, removal, .. } = self;
         assert!(matches!(removal, Some(Removal::Closed)), "{removal:?}");
         let (_, reason) = session.release(&mut core);
@@ -213,13 +222,13 @@ impl SessionHarness {
     }
 }
 
-fn from_client(opcode: OpCode, payload: &[u8]) -> Vec<u8> {
+pub(super) fn from_client(opcode: OpCode, payload: &[u8]) -> Vec<u8> {
     let mut frame = Vec::new();
     encode_client(opcode, payload, [5, 6, 7, 8], &mut frame);
     frame
 }
 
-fn from_server(opcode: OpCode, payload: &[u8]) -> Vec<u8> {
+pub(super) fn from_server(opcode: OpCode, payload: &[u8]) -> Vec<u8> {
     let mut frame = Vec::new();
     encode_server(opcode, payload, &mut frame);
     frame

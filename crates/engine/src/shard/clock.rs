@@ -63,6 +63,11 @@ impl ShardClock {
         self.now
     }
 
+    /// The time from the start of the shard to the start of this turn.
+    pub(crate) fn age(&self) -> Duration {
+        self.now.saturating_duration_since(self.start)
+    }
+
     /// The start time of this turn, less the stalls: deadlines are measured by it.
     pub(crate) fn effective(&self) -> Instant {
         self.at(self.now)

@@ -12,6 +12,7 @@ use crate::run::readiness::Readiness;
 use crate::session::compression::Compressors;
 use crate::shard::clock::{ShardClock, TICK};
 use crate::shard::drain::DrainTally;
+use crate::shard::http::HttpState;
 use crate::shard::lifetimes::Lifetimes;
 use crate::shard::memory::{Memory, PAUSE_TIME, Pressure, REFUSAL_TIME, RESUME_TIME, Shortage};
 use crate::shard::notices::Notices;
@@ -26,7 +27,7 @@ use ringway_codec::Prepared;
 use ringway_io::{Output, Slot, TimerWheel};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// An operation for the driver.
 #[derive(Debug)]
@@ -183,6 +184,7 @@ pub(crate) struct Core {
     /// The message and byte rates of connections; `None` without a rate.
     pub(crate) throttle: Option<Box<Throttle>>,
     pub(crate) notices: Notices,
+    pub(crate) http: HttpState,
     /// What the drain has done so far; `None` before it begins.
     pub(crate) drain: Option<DrainTally>,
     /// Shared by the shards of one start.
@@ -223,6 +225,7 @@ impl Core {
             tickets: None,
             throttle: Throttle::new(limits.message_rate, limits.byte_rate, now),
             notices: Notices::default(),
+            http: HttpState::default(),
             drain: None,
             readiness: Readiness::default(),
             clock: ShardClock::new(now),
@@ -325,6 +328,17 @@ impl Core {
     /// A reading of the clock. In simulations, the start time of this turn.
     pub(crate) fn current_time(&self) -> Instant {
         if self.slices.reads_clock() { Instant::now() } else { self.now() }
+    }
+
+    /// Updates the date of HTTP responses. A simulation begins at the example of RFC 9110 section
+    /// 5.6.7.
+    pub(crate) fn update_date(&mut self) {
+        const SIMULATED: Duration = Duration::from_secs(784_111_777);
+        let Self { http, clock, slices, .. } = self;
+        http.update_date(clock.now(), || match slices.reads_clock() {
+            true => SystemTime::now(),
+            false => UNIX_EPOCH + SIMULATED + clock.age(),
+        });
     }
 
     /// The start time of this turn in ticks, which wrap around, without the time of stalls.

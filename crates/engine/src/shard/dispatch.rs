@@ -263,7 +263,7 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
         let is_client = |session: &&Session<H::State>| session.link.role() == Role::Client;
         let outgoing: Vec<Slot> = self.sessions.iter().filter(is_client).map(|session| session.link.slot()).collect();
         outgoing.into_iter().for_each(|slot| self.drain_one(slot, reason));
-        let waiting = self.sessions.iter().filter(|session| session.awaits_drain(reason));
+        let waiting = self.sessions.iter().filter(|session| session.awaits_drain(reason, self.core));
         let mut slots: Vec<Slot> = waiting.map(|session| session.link.slot()).collect();
         self.core.shuffle(&mut slots);
         slots
@@ -371,7 +371,7 @@ impl<D: Driver, H: Handler> RequestHandler<H::State> for Calls<'_, D, H> {
         let handler = &mut *self.handler;
         catch_unwind(AssertUnwindSafe(|| handler.request(&request))).unwrap_or_else(|panic| {
             handle_panic(panic, Some(slot), core);
-            Response::text(StatusCode::INTERNAL_SERVER_ERROR, "internal error")
+            Response::text(StatusCode::INTERNAL_SERVER_ERROR, "internal error").close()
         })
     }
 }

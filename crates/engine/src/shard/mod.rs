@@ -6,6 +6,7 @@ pub(crate) mod core;
 pub(crate) mod dispatch;
 pub(crate) mod drain;
 pub(crate) mod event_loop;
+pub(crate) mod http;
 pub(crate) mod lifetimes;
 pub(crate) mod mailbox;
 pub(crate) mod memory;

@@ -254,12 +254,14 @@ impl Desk {
     }
 
     /// Keeps a message for the other shards that need its topic, until [`post`](Desk::post).
-    /// `known`: the same name, if this shard has it. Returns the number of shards.
+    /// `known`: the same name, if this shard has it. `is_keyed`: the topic keeps the latest message of
+    /// each key. Returns the number of shards.
     pub(crate) fn forward(
         &mut self,
         name: &str,
         known: Option<&Arc<str>>,
         key: u64,
+        is_keyed: bool,
         prepared: &Prepared,
         limits: &Limits,
     ) -> usize {
@@ -277,7 +279,7 @@ impl Desk {
             if outgoing.is_waiting && self.held + item.bytes() > limits.max_published / 2 {
                 self.dropped += 1;
                 let allowance = limits.max_published.saturating_sub(self.held);
-                let (removed, added) = outgoing.coalesce(item, allowance);
+                let (removed, added) = outgoing.coalesce(item, is_keyed, allowance);
                 self.held = self.held - removed + added;
             } else {
                 self.held += item.bytes();
@@ -316,10 +318,10 @@ impl Outgoing {
     /// Adds a message to a parcel at its limit: it replaces an earlier one of its topic and key if it
     /// is at most `allowance` bytes longer; otherwise it is dropped, and counted in the gap of its
     /// topic. Returns the number of bytes that are removed, and the number that are added.
-    fn coalesce(&mut self, item: Item, allowance: usize) -> (usize, usize) {
+    fn coalesce(&mut self, item: Item, is_keyed: bool, allowance: usize) -> (usize, usize) {
         let Content::Message { key, .. } = item.content else { return (0, 0) };
         let same =
-            |other: &Item| matches!(other.content, Content::Message { key: other, .. } if other == key) && key != 0;
+            |other: &Item| is_keyed && matches!(other.content, Content::Message { key: other, .. } if other == key);
         let of_topic = |other: &&mut Item| other.topic == item.topic;
         if let Some(at) = self.items.iter().position(|other| same(other) && other.topic == item.topic)
             && item.bytes() <= self.items[at].bytes() + allowance

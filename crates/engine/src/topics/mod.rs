@@ -194,7 +194,8 @@ impl Topics {
             None => 0,
             Some(desk) => {
                 let known = topic.map(|topic| &self.registry.topic(topic).name);
-                desk.forward(name, known, key, prepared, limits)
+                let is_keyed = is_keyed(&self.registry, topic);
+                desk.forward(name, known, key, is_keyed, prepared, limits)
             }
         };
         let here = topic.map_or(0, |topic| self.append(topic, key, prepared, except));
@@ -206,7 +207,12 @@ impl Topics {
         if !self.has_room(limits) {
             return Err(TopicLimit::Backlog(self.published_bytes()));
         }
-        let Some(keys) = topic.and_then(|topic| self.registry.topic(topic).keys.as_ref()) else { return Ok(()) };
+        topic.map_or(Ok(()), |topic| self.check_key(topic, key, prepared, limits))
+    }
+
+    /// Whether the topic can keep a message as the latest of its key, if it keeps any.
+    fn check_key(&self, topic: u32, key: u64, prepared: &Prepared, limits: &Limits) -> Result<(), TopicLimit> {
+        let Some(keys) = &self.registry.topic(topic).keys else { return Ok(()) };
         if keys.contains(key) {
             return Ok(());
         }
@@ -251,7 +257,8 @@ impl Topics {
             let Some((item, is_forwarded)) = desk.next() else { break };
             count += 1;
             if is_forwarded && let Content::Message { key, prepared } = &item.content {
-                desk.forward(&item.topic, Some(&item.topic), *key, prepared, limits);
+                let is_keyed = is_keyed(&self.registry, self.registry.find(&item.topic));
+                desk.forward(&item.topic, Some(&item.topic), *key, is_keyed, prepared, limits);
             }
             self.deliver_here(item, limits);
         }
@@ -263,9 +270,8 @@ impl Topics {
         let Some(topic) = self.registry.find(&item.topic) else { return };
         match item.content {
             Content::Message { key, prepared } => {
-                // A value that cannot be kept is missed by later subscribers only.
-                let is_kept = self.check_room(Some(topic), key, &prepared, limits).is_ok();
-                if is_kept || self.registry.topic(topic).keys.is_none() {
+                // The log has room, whatever waits for other shards.
+                if self.check_key(topic, key, &prepared, limits).is_ok() {
                     self.append(topic, key, &prepared, None);
                 }
             }
@@ -300,6 +306,11 @@ impl Topics {
         });
         counted.filter(|(_, had, count)| *had != (*count > 0)).map(|(name, _, count)| (name, count)).collect()
     }
+}
+
+/// Whether a topic keeps the latest message of each key.
+fn is_keyed(registry: &Registry, topic: Option<u32>) -> bool {
+    topic.is_some_and(|topic| registry.topic(topic).keys.is_some())
 }
 
 fn check_name(name: &str) -> Result<(), TopicLimit> {

@@ -142,7 +142,7 @@ impl ImpairedConnection {
             }
             Err(refusal) => {
                 counts.refused += 1;
-                refusal.encode(&mut self.output);
+                refusal.encode(None, &mut self.output);
                 (self.phase, self.after_output) = (ConnectionPhase::Closing, AfterOutput::Drop);
             }
         }

@@ -6,7 +6,8 @@
 //! mailbox is full, or to which [`MAX_POSTED`] bytes are on their way. What is missed is counted.
 
 use super::{App, Syntax, without_options};
-use ringway::{Connection, Handler, Message, MessageKind, Prepared, Request, Shard, ShardHandle, Upgrade};
+use crate::serve::site;
+use ringway::{Connection, Handler, Message, MessageKind, Prepared, Request, Response, Shard, ShardHandle, Upgrade};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -119,6 +120,10 @@ impl Handler for BroadcastApp {
         }
         self.peers.clone_from(&peers);
         peers.push(me);
+    }
+
+    fn request(&mut self, request: &Request<'_>) -> Response {
+        site::respond(request)
     }
 
     fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {

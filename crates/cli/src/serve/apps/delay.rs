@@ -4,8 +4,9 @@
 //! have arrived, and one alarm of the shard is enough for all connections.
 
 use super::{App, Syntax};
+use crate::serve::site;
 use crate::values::some_time;
-use ringway::{Connection, ConnectionId, Handler, Message, MessageKind, Request, Shard, Upgrade};
+use ringway::{Connection, ConnectionId, Handler, Message, MessageKind, Request, Response, Shard, Upgrade};
 use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -100,6 +101,10 @@ impl DelayApp {
 
 impl Handler for DelayApp {
     type State = DelayState;
+
+    fn request(&mut self, request: &Request<'_>) -> Response {
+        site::respond(request)
+    }
 
     fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<DelayState> {
         Upgrade::accept(DelayState::default())

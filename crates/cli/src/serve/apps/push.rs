@@ -10,8 +10,9 @@
 //! of the shard. Due times are not rounded, so the rate does not drift.
 
 use super::{App, Syntax};
+use crate::serve::site;
 use crate::values::{count, some_size};
-use ringway::{Connection, ConnectionId, Handler, Message, Request, SendOutcome, Shard, Upgrade};
+use ringway::{Connection, ConnectionId, Handler, Message, Request, Response, SendOutcome, Shard, Upgrade};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -175,6 +176,10 @@ impl PushApp {
 
 impl Handler for PushApp {
     type State = PushState;
+
+    fn request(&mut self, request: &Request<'_>) -> Response {
+        site::respond(request)
+    }
 
     fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<PushState> {
         Upgrade::accept(PushState { schedule: None, next: 0 })

@@ -1,7 +1,8 @@
 //! `--app sink`: drops each message.
 
 use super::{App, Syntax, without_options};
-use ringway::{Connection, Handler, Message, Request, Upgrade};
+use crate::serve::site;
+use ringway::{Connection, Handler, Message, Request, Response, Upgrade};
 
 pub(super) const SYNTAX: Syntax = Syntax {
     name: "sink",
@@ -14,6 +15,10 @@ pub(crate) struct SinkApp;
 
 impl Handler for SinkApp {
     type State = ();
+
+    fn request(&mut self, request: &Request<'_>) -> Response {
+        site::respond(request)
+    }
 
     fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
         Upgrade::accept(())

@@ -6,8 +6,9 @@
 //! that arrive during a freeze.
 
 use super::{App, Syntax};
+use crate::serve::site;
 use crate::values::some_time;
-use ringway::{Connection, Handler, Message, Request, Shard, Upgrade};
+use ringway::{Connection, Handler, Message, Request, Response, Shard, Upgrade};
 use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -89,6 +90,10 @@ impl Handler for StallApp {
 
     fn start(&mut self, shard: &mut Shard<'_, Self>) {
         shard.wake_at(self.schedule.next_freeze(Instant::now()));
+    }
+
+    fn request(&mut self, request: &Request<'_>) -> Response {
+        site::respond(request)
     }
 
     fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {

@@ -7,6 +7,7 @@ mod compression;
 mod draining;
 mod ending;
 mod flow;
+mod http;
 mod metering;
 mod opening;
 mod outgoing;

@@ -366,11 +366,11 @@ fn a_reset_after_the_fin_on_a_paused_connection_ends_the_sending_of_queued_outpu
 }
 
 #[test]
-fn a_plain_request_is_answered_and_its_connection_closed() {
+fn a_plain_request_with_close_is_answered_and_its_connection_closed() {
     each_seed(|seed, faults| {
         let mut world = World::new(seed, faults, Scripted::new());
         let mut client = WebSocketPeer::new(world.network.connect(), Role::Client);
-        client.peer.write(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\n\r\n");
+        client.peer.write(b"GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET / HTTP/1.1\r\n\r\n");
         world.run_until_idle();
         client.pull();
         assert_eq!(client.status(), 200, "seed {seed}");

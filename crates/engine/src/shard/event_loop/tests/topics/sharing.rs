@@ -176,3 +176,44 @@ fn a_subscriber_of_a_stopped_shard_is_closed_rather_than_left_with_a_gap() {
         assert!(matches!(got, Got::Text(text) if text.starts_with(&format!("{number:5}"))), "{number}: {got:?}");
     }
 }
+
+/// More is published than the stuck shard's mailbox holds.
+#[test]
+fn the_latest_messages_are_not_lost_while_another_shard_is_stuck() {
+    const KEYS: u64 = 5;
+    const MESSAGES: u64 = 1000;
+    let (mut worlds, exchange) = worlds(2, TopicPolicy::Latest);
+    let publisher = Publisher::new(exchange, 0);
+    let mut here = worlds[0].open_client();
+    for number in 0..MESSAGES {
+        let message = Prepared::text(&format!("{number:6}{}", ".".repeat(1000)));
+        while publisher.publish_keyed("news", number % KEYS, &message) == Err(PublishError::Full) {
+            worlds[0].turn();
+        }
+        if number % 10 == 0 {
+            worlds[0].turn();
+            here.pull();
+        }
+    }
+    let number = |got: &Got| match got {
+        Got::Text(text) => text[..6].trim().parse::<u64>().ok(),
+        _ => None,
+    };
+    // The other shard does not run.
+    for _ in 0..1000 {
+        worlds[0].turn();
+        here.pull();
+    }
+    let received: Vec<u64> = here.take().iter().filter_map(number).collect();
+    assert!(received.is_sorted(), "{received:?}");
+    for last in MESSAGES - KEYS..MESSAGES {
+        assert!(received.contains(&last), "{last} is not among {received:?}");
+    }
+    let mut there = worlds[1].open_client();
+    run_until_idle(&mut worlds);
+    there.pull();
+    let mut received: Vec<u64> = there.take().iter().filter_map(number).collect();
+    received.sort_unstable();
+    let last: Vec<u64> = (MESSAGES - KEYS..MESSAGES).collect();
+    assert!(received.ends_with(&last), "{received:?}");
+}

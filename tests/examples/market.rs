@@ -1,0 +1,50 @@
+//! `market`
+
+use crate::process::Process;
+use ringway_tests::{RawRequest, WirePeer};
+use std::collections::HashMap;
+
+const SHARES: u64 = 50;
+
+/// More than the outbox of a reader and the buffers of the kernel hold.
+const UPDATES: u64 = 400_000;
+
+/// The number of the next update, and its share.
+fn update(peer: &mut WirePeer) -> (u64, u64) {
+    let text = String::from_utf8(peer.frame().payload).expect("UTF-8");
+    let mut words = text.split(' ').map(|word| word.parse().ok());
+    match (words.next(), words.next()) {
+        (Some(Some(number)), Some(Some(share))) => (number, share),
+        _ => panic!("not an update: {text}"),
+    }
+}
+
+/// The last price of each share is among what a slow reader receives, and it skips older ones.
+#[test]
+fn a_slow_reader_receives_the_latest_of_each_share() {
+    let arguments = ["127.0.0.1:0", &SHARES.to_string(), "10000000", &UPDATES.to_string()];
+    let market = Process::start("market", &arguments);
+    let mut slow = WirePeer::connect_narrow(market.address());
+    slow.write(RawRequest::websocket().bytes());
+    slow.expect_upgrade();
+    // It reads nothing until all updates are published.
+    assert_eq!(market.line(), "the last update is published");
+    let mut latest = HashMap::new();
+    let mut received = 0;
+    let is_last = |latest: &HashMap<u64, u64>| {
+        (UPDATES - SHARES + 1..=UPDATES).all(|number| latest.get(&(number % SHARES)) == Some(&number))
+    };
+    while !is_last(&latest) {
+        let (number, share) = update(&mut slow);
+        assert_eq!(number % SHARES, share);
+        assert!(latest.insert(share, number).is_none_or(|before| before < number), "the price of {share} went back");
+        received += 1;
+    }
+    assert!(received < UPDATES, "nothing was skipped");
+
+    // One that comes later receives the last price of each share.
+    let mut late = WirePeer::open(market.address());
+    let mut prices: Vec<u64> = (0..SHARES).map(|_| update(&mut late).0).collect();
+    prices.sort_unstable();
+    assert_eq!(prices, (UPDATES - SHARES + 1..=UPDATES).collect::<Vec<_>>());
+}
