@@ -149,7 +149,7 @@ fn serve<H: Handler>(
         admin.stop()?;
     }
     let reports = result?;
-    if let Some(drain) = DrainReport::sum(&reports) {
+    if let Some(drain) = DrainReport::sum(reports.iter().filter_map(|report| report.drain)) {
         print(&format!("drained      {drain}\n"));
     }
     Ok(ExitOutcome::Good)

@@ -293,7 +293,7 @@ impl<H: Handler> Running<H> {
             first.get_or_insert(error);
         }
         reports.sort_by_key(|report| report.index);
-        if let Some(drain) = DrainReport::sum(&reports) {
+        if let Some(drain) = DrainReport::sum(reports.iter().filter_map(|report| report.drain)) {
             tracing::info!(reason = ?drain.reason, "drained: {drain}");
         }
         first.map_or(Ok(reports), Err)

@@ -35,11 +35,10 @@ use application::Application;
 use attempt::Attempt;
 use closing::{CloseMode, Removal};
 use deadlines::{Awaited, PeerProbe};
-use http::header::RETRY_AFTER;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, StatusCode};
 use input::Input;
 use link::{Link, SessionFlag, SessionPhase, StashedMessage};
-use opening::{Agreed, Opening, UpgradeRequest};
+use opening::{Agreed, Opening, UpgradeRequest, drain_refusal};
 use ringway_codec::{CloseCode, ClosePayload, Decoder, DeflateParams, Event, Refusal, Role, encode_close};
 use ringway_io::{Buffer, Cause, Output, Slot};
 use std::io;
@@ -845,12 +844,6 @@ impl DecodeMeter {
         *self = Self { at, inflated, fragments };
         core.slices.spend(work.0, work.1, work.2)
     }
-}
-
-/// The refusal of a request while the shard drains. Another server answers a second attempt.
-pub(super) fn drain_refusal() -> Refusal {
-    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping; connect again")
-        .with_header(RETRY_AFTER, HeaderValue::from_static("1"))
 }
 
 #[cfg(test)]

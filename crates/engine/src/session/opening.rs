@@ -2,7 +2,6 @@
 //! and the responses.
 
 use super::attempt::Attempt;
-use super::drain_refusal;
 use super::input::Input;
 use crate::api::endpoint::Endpoint;
 use crate::api::error::ConnectError;
@@ -303,6 +302,12 @@ fn header_map(fields: &ringway_codec::Headers<'_>) -> HeaderMap {
         Some((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_bytes(value).ok()?))
     };
     fields.iter().filter_map(field).collect()
+}
+
+/// The refusal of a request while the shard drains. Another server answers a second attempt.
+pub(super) fn drain_refusal() -> Refusal {
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping; connect again")
+        .with_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
 }
 
 /// Refuses CONNECT: a client would take any response with 2xx for the start of a tunnel (RFC 9110

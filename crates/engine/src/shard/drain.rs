@@ -13,7 +13,6 @@
 //! [`Drain`] has the stage and the schedule, and reads no clock. The event loop passes the time, and
 //! carries out the steps.
 
-use crate::run::running::ShardReport;
 use ringway_codec::CloseCode;
 use ringway_io::Slot;
 use std::fmt;
@@ -78,7 +77,7 @@ impl DrainReason {
 ///
 /// /// The number of connections that got no complete closing handshake.
 /// fn unclean(reports: &[ShardReport]) -> u64 {
-///     DrainReport::sum(reports).map_or(0, |drain| drain.lost + drain.aborted)
+///     DrainReport::sum(reports.iter().filter_map(|report| report.drain)).map_or(0, |drain| drain.lost + drain.aborted)
 /// }
 /// # let _ = unclean;
 /// ```
@@ -108,10 +107,10 @@ impl DrainReport {
         Self { reason, closed: 0, lost: 0, aborted: 0, refused: 0, unopened: 0, duration: Duration::ZERO }
     }
 
-    /// The sum over all shards, with the longest of their times; `None` if none of them drained.
+    /// The sum over several shards, with the longest of their times; `None` without a report.
     #[must_use]
-    pub fn sum(reports: &[ShardReport]) -> Option<Self> {
-        reports.iter().filter_map(|report| report.drain).reduce(Self::merge)
+    pub fn sum(reports: impl IntoIterator<Item = Self>) -> Option<Self> {
+        reports.into_iter().reduce(Self::merge)
     }
 
     fn merge(self, other: Self) -> Self {
