@@ -12,6 +12,7 @@ mod openmetrics;
 #[cfg(feature = "metrics")]
 mod process;
 pub(crate) mod published;
+pub(crate) mod reader;
 pub(crate) mod snapshot;
 mod times;
 mod words;

@@ -5,7 +5,8 @@
 
 use super::histogram::Histogram;
 use super::process;
-use super::snapshot::{Metrics, MetricsReader, ShardMetrics};
+use super::reader::MetricsReader;
+use super::snapshot::{Metrics, ShardMetrics};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;

@@ -1,7 +1,7 @@
 //! The delivery of published messages to one connection.
 
-use super::exchange::Content;
 use super::keys::Lag;
+use super::log::Content;
 use super::log::Log;
 use super::registry::{Joined, Topic};
 use super::{Missed, Topics};

@@ -15,7 +15,7 @@
 //! Nothing locks: the mailbox is the bounded channel of the standard library, of which only
 //! operations that never block are used, and the counters are atomic.
 
-use super::log::ENTRY;
+use super::log::{Content, ENTRY};
 use crate::config::Limits;
 use ringway_codec::Prepared;
 use ringway_io::Waker;
@@ -30,26 +30,6 @@ const CAPACITY: usize = 1024;
 
 /// The number of counters of each shard: 64 KiB.
 const COUNTERS: usize = 1 << 14;
-
-/// The content of an entry of the log, and of a parcel.
-#[derive(Clone, Debug)]
-pub(crate) enum Content {
-    Message {
-        key: u64,
-        prepared: Prepared,
-    },
-    /// This number of messages was dropped on the way to this shard.
-    Gap(u64),
-}
-
-impl Content {
-    pub(crate) fn frame_len(&self) -> usize {
-        match self {
-            Self::Message { prepared, .. } => prepared.as_frame().len(),
-            Self::Gap(_) => 0,
-        }
-    }
-}
 
 /// A message for one topic.
 #[derive(Debug)]

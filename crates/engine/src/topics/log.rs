@@ -1,11 +1,31 @@
 //! The published messages of a shard that some subscriber may not have been given yet, in order.
 
-use super::exchange::Content;
+use ringway_codec::Prepared;
 use std::collections::VecDeque;
 
 /// The memory of an entry without its frame, in bytes: its places in the log and in its topic, and
 /// the counts and lengths next to the frame.
 pub(crate) const ENTRY: usize = 128;
+
+/// The content of an entry of the log, and of a parcel.
+#[derive(Clone, Debug)]
+pub(crate) enum Content {
+    Message {
+        key: u64,
+        prepared: Prepared,
+    },
+    /// This number of messages was dropped on the way to this shard.
+    Gap(u64),
+}
+
+impl Content {
+    pub(crate) fn frame_len(&self) -> usize {
+        match self {
+            Self::Message { prepared, .. } => prepared.as_frame().len(),
+            Self::Gap(_) => 0,
+        }
+    }
+}
 
 /// Entries with consecutive numbers.
 #[derive(Default)]
@@ -85,7 +105,6 @@ impl Log {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ringway_codec::Prepared;
 
     fn message(len: usize) -> Content {
         Content::Message { key: 0, prepared: Prepared::text(&"m".repeat(len)) }

@@ -35,8 +35,9 @@ pub(crate) mod sweep;
 
 use crate::api::topic::{MAX_NAME, Published, TopicLimit, TopicPolicy};
 use crate::config::Limits;
-use exchange::{Content, Desk, Item};
+use exchange::{Desk, Item};
 use keys::Lagging;
+use log::Content;
 use log::Log;
 use registry::Registry;
 use ringway_codec::Prepared;

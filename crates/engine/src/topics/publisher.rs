@@ -1,6 +1,7 @@
 //! Publishing from threads without a shard.
 
-use super::exchange::{Content, Exchange, Item, Parcel};
+use super::exchange::{Exchange, Item, Parcel};
+use super::log::Content;
 use ringway_codec::Prepared;
 use std::fmt;
 use std::sync::Arc;
