@@ -37,7 +37,7 @@ fn requests_that_are_sent_together_are_answered_in_order_and_then_a_websocket_op
 
 #[test]
 fn every_app_has_the_page() {
-    for app in ["echo", "broadcast", "sink", "push:1/s", "delay:1ms", "stall:100ms/1s"] {
+    for app in ["echo", "broadcast", "sink", "push:10", "delay:1ms", "stall:100ms/1s"] {
         let serving = ServerProcess::with(&["--shards=1", "--app", app]);
         let mut peer = WirePeer::connect(serving.address());
         peer.write(get("/"));
