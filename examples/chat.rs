@@ -99,7 +99,9 @@ impl OtherShard {
 fn deliver(shard: &mut Shard<'_, ChatRoom>, line: Option<&Prepared>, missed: u64) {
     shard.for_each_connection(|conn| {
         conn.state().missed += missed;
-        report_missed(conn);
+        if conn.buffered_amount() == 0 {
+            report_missed(conn);
+        }
         let Some(line) = line else { return };
         // A member that missed a line is notified before the next line.
         if conn.state().missed > 0 || matches!(conn.send_prepared(line), SendOutcome::Full(_)) {
@@ -108,11 +110,10 @@ fn deliver(shard: &mut Shard<'_, ChatRoom>, line: Option<&Prepared>, missed: u64
     });
 }
 
-/// Reports missed lines to a member when its outbox is empty.
+/// Reports missed lines to a member whose outbox has room for the report.
 fn report_missed(conn: &mut Connection<'_, ChatRoom>) {
     let missed = conn.state().missed;
-    if missed > 0 && conn.buffered_amount() == 0 {
-        tell(conn, &format!("* you have missed {missed} messages"));
+    if missed > 0 && conn.send(Message::text(&format!("* you have missed {missed} messages"))).is_accepted() {
         conn.state().missed = 0;
     }
 }
@@ -174,7 +175,7 @@ impl Handler for ChatRoom {
         conn.resume();
     }
 
-    /// All that waited for this member has been sent.
+    /// The outbox of this member has room again.
     fn drained(&mut self, conn: &mut Connection<'_, Self>) {
         report_missed(conn);
     }

@@ -1,7 +1,7 @@
 //! The commands and flags, and the help text of each.
 
 use crate::bench::cells::{Shape, cell};
-use crate::bench::fanout::{FanoutShape, fanout_shape};
+use crate::bench::fanout::shape::{FanoutShape, fanout_shape};
 use crate::bench::peers::{PeerSpec, peer};
 use crate::choices::{DeflateMode, DriverName, MemoryPolicy};
 use crate::listening::{ListenOptions, admin_address};

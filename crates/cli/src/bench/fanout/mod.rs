@@ -6,7 +6,7 @@
 //! at which a message was due.
 
 mod report;
-mod shape;
+pub(crate) mod shape;
 
 pub(super) use report::table;
 pub(crate) use report::{FanoutEntry, entries};
