@@ -31,6 +31,9 @@ const MAX_SHARES: u64 = 10_000;
 /// The output of one reader in bytes. A reader with more is slow.
 const MAX_BUFFERED: usize = 64 << 10;
 
+/// The updates that wait for other shards, and the latest ones that are kept, in bytes.
+const MAX_PUBLISHED: usize = 4 << 20;
+
 /// The time until an update is published again that found a full mailbox.
 const RETRY_AFTER: Duration = Duration::from_millis(1);
 
@@ -103,7 +106,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     let shares = number("the number of shares", MAX_SHARES)?.unwrap_or(100);
     let rate = number("the number of updates a second", 10_000_000)?.unwrap_or(10_000);
     let last = number("the number of updates", u64::MAX)?;
-    let limits = Limits::default().max_message(1024)?.max_buffered(MAX_BUFFERED)?;
+    let limits = Limits::default().max_message(1024)?.max_buffered(MAX_BUFFERED)?.max_published(MAX_PUBLISHED)?;
     let running = Server::bind(address)?.limits(limits).start(|_shard| Readers)?;
     for address in running.addresses() {
         println!("listening on ws://{address}/");

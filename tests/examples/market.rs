@@ -24,7 +24,8 @@ fn update(peer: &mut WirePeer) -> (u64, u64) {
 fn a_slow_reader_receives_the_latest_of_each_share() {
     let arguments = ["127.0.0.1:0", &SHARES.to_string(), "10000000", &UPDATES.to_string()];
     let market = Process::start("market", &arguments);
-    let mut slow = WirePeer::connect_narrow(market.address());
+    let address = market.address();
+    let mut slow = WirePeer::connect_narrow(address);
     slow.write(RawRequest::websocket().bytes());
     slow.expect_upgrade();
     // It reads nothing until all updates are published.
@@ -43,7 +44,7 @@ fn a_slow_reader_receives_the_latest_of_each_share() {
     assert!(received < UPDATES, "nothing was skipped");
 
     // One that comes later receives the last price of each share.
-    let mut late = WirePeer::open(market.address());
+    let mut late = WirePeer::open(address);
     let mut prices: Vec<u64> = (0..SHARES).map(|_| update(&mut late).0).collect();
     prices.sort_unstable();
     assert_eq!(prices, (UPDATES - SHARES + 1..=UPDATES).collect::<Vec<_>>());
