@@ -10,7 +10,7 @@ pub(crate) mod shape;
 
 pub(super) use report::table;
 pub(crate) use report::{FanoutEntry, entries};
-pub(crate) use shape::{FanoutShape, default_shapes, duplicate, fanout_shape};
+pub(crate) use shape::{FanoutShape, default_shapes, duplicate};
 
 use super::child::BenchServer;
 use super::contestants::{EchoTarget, order};
