@@ -37,12 +37,14 @@
 //!
 //! | memory in use | what happens | counted in [`Counters`] |
 //! |---|---|---|
-//! | from 7/8 of the budget | compressors of single connections are freed; then the connections that hold the most are not read, for at most 10 s | `memory_pauses` |
-//! | 10 s later, still from 7/8 | the connections that hold the most are closed with 1013, or dropped if much output waits, until less than 7/8 is in use | `memory_closes` |
+//! | from 7/8 of the budget | compressors of single connections are freed; the connections that hold the most are not read, for at most 10 s; a connection can queue an eighth of what is left, and `send` hands further messages back | `memory_pauses`, `handed_back` |
+//! | messages were handed back | of the connections that hold the most, those whose peer has read nothing for a second are closed with 1013 | `memory_closes` |
+//! | 10 s later, still from 7/8 | the slowest readers of those that hold the most are closed with 1013, or dropped if more than 64 KiB are in flight, until less than 7/8 is in use | `memory_closes` |
 //! | the whole budget | the same at once; new handshakes get 503 for a second at least | `memory_refusals`, `memory_closes` |
 //! | below 3/4, or for a second below 7/8 | reading resumes | |
 //!
-//! The sum can exceed the budget by what one turn receives, and by the growth of one buffer.
+//! With [`OnMemoryLimit::Pause`] no connection is closed for want of memory. The sum can exceed the
+//! budget by what one turn receives, and by the growth of one buffer.
 //!
 //! # Deadlines
 //!
@@ -112,4 +114,5 @@
 //! [`Limits::max_message`]: crate::Limits::max_message
 //! [`Limits::max_requests`]: crate::Limits::max_requests
 //! [`Limits::message_timeout`]: crate::Limits::message_timeout
+//! [`OnMemoryLimit::Pause`]: crate::OnMemoryLimit::Pause
 //! [`ProtocolError`]: crate::ProtocolError

@@ -5,9 +5,9 @@
 //! a connection can queue an eighth of what is left of the budget, so that messages are handed back.
 //! If messages were handed back, large holders whose peer has read nothing for a second are closed
 //! with 1013. If the sum is still above that mark 10 s later, and at the limit, the slowest readers
-//! among the large holders are closed until it is below, by the progress of their peers. From the limit on, new handshakes are refused with 503
-//! for a second at least. Receiving resumes below the low-water mark, or after a second below the
-//! high-water mark.
+//! among the large holders are closed until it is below, by the progress of their peers. From the
+//! limit on, new handshakes are refused with 503 for a second at least. Receiving resumes below the
+//! low-water mark, or after a second below the high-water mark.
 
 use crate::api::handler::Handler;
 use crate::shard::dispatch::Dispatch;
