@@ -10,4 +10,6 @@ mod echo;
 mod market;
 mod polling;
 mod process;
+mod proxied;
 mod publishers;
+mod restart;
