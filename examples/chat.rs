@@ -1,25 +1,25 @@
-//! A chat room: each line of a member is sent to all members on all shards.
+//! A chat with rooms: each line of a member is sent to all members of its room, on all shards.
 //!
 //! ```sh
-//! cargo run --release -p ringway --example chat -- 127.0.0.1:9001 http://localhost:8080
+//! cargo run --release -p ringway --example chat -- 127.0.0.1:9001 [ORIGIN…]
 //! ```
 //!
-//! The first argument is the address to listen on, the others are the origins whose pages may
-//! connect. A page of `http://localhost:8080` joins with
-//! `new WebSocket("ws://127.0.0.1:9001/?name=ada")`, and the example `client` with
-//! `client 'ws://127.0.0.1:9001/?name=ada' http://localhost:8080`.
+//! `http://127.0.0.1:9001/` is a page to chat with. The other arguments are the origins of other pages
+//! that may connect. A page of `http://localhost:8080` joins with
+//! `new WebSocket("ws://127.0.0.1:9001/?name=ada&room=garden")`, and the example `client` with
+//! `client 'ws://127.0.0.1:9001/?name=ada&room=garden' http://localhost:8080`.
 //!
-//! Nothing is shared between the shards. Each has a handler of its own, which sends a line to the
-//! members on its shard and posts it to the other shards. Everything that can grow has a limit, and
-//! what is lost at a limit is counted and reported to those who miss it:
+//! Each room is a topic. Everything that can grow has a limit, and what is lost at a limit is reported
+//! to those who miss it:
 //!
-//! - A member that reads too slowly misses lines.
-//! - A shard that does not keep up with its mailbox misses lines for its members.
+//! - A member that reads too slowly, or whose shard does not keep up, misses lines and is told how
+//!   many: the policy of the topics is `DropNewest`.
 //! - A member that says too much is not read for a while.
 
 use ringway::{
-    CloseCode, CloseReason, Config, Connection, Handler, Limits, Message, MessageKind, OriginPolicy, PostError,
-    Prepared, Request, SendOutcome, Server, Shard, ShardHandle, Shards, StatusCode, TimerId, Upgrade,
+    CloseCode, CloseReason, Config, Connection, Handler, HeaderMap, HeaderName, HeaderValue, Limits, Message,
+    MessageKind, OriginPolicy, Prepared, Request, Response, Server, Shard, Shards, StatusCode, TimerId, TopicPolicy,
+    Upgrade,
 };
 use std::env;
 use std::error::Error;
@@ -32,118 +32,102 @@ const SHARDS: Shards = Shards::Count(2);
 /// The longest line in bytes. The engine answers a longer message with close code 1009.
 const MAX_LINE: usize = 4096;
 
-/// The longest name in characters.
+/// The longest name of a member or a room in characters.
 const MAX_NAME: usize = 24;
+
+/// The maximum number of rooms.
+const MAX_ROOMS: usize = 10_000;
 
 /// The number of lines that a member may say in each [`PERIOD`].
 const LINES: u32 = 20;
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// After this time, lines that were lost on their way to another shard are reported to it.
-const REPORT_AFTER: Duration = Duration::from_millis(100);
+const PAGE: &str = include_str!("chat/page.html");
+const SCRIPT: &str = include_str!("chat/chat.js");
 
-/// The state of the room on one shard.
-#[derive(Default)]
-struct ChatRoom {
-    /// The other shards; `None` until `main` has introduced them.
-    others: Option<Vec<OtherShard>>,
-}
+/// The page loads its own script, and connects to this server.
+const POLICY: &str = "default-src 'none'; script-src 'self'; connect-src 'self'; base-uri 'none'; \
+                      form-action 'none'; frame-ancestors 'none'";
 
-struct OtherShard {
-    handle: ShardHandle<ChatRoom>,
-    /// The number of lines that found its mailbox full, since the last one that did not.
-    missed: u64,
-}
+/// The members of all rooms on one shard.
+struct Chat;
 
 /// What is kept for each connection.
-#[derive(Default)]
 struct Member {
     name: String,
+    room: String,
     /// The number of lines that this member has missed since it was last told.
     missed: u64,
     /// The number of lines that it may still say in this period.
     allowance: u32,
 }
 
-impl ChatRoom {
-    /// Sends a line to everybody in the room.
-    fn say(&mut self, shard: &mut Shard<'_, Self>, line: &str) {
-        // Encoded once; all connections of all shards send the same bytes.
-        let line = Prepared::text(line);
-        let mut is_lost = false;
-        for other in self.others.iter_mut().flatten() {
-            other.pass_on(Some(line.clone()));
-            is_lost |= other.missed > 0;
-        }
-        if is_lost {
-            shard.wake_at(shard.turn_time() + REPORT_AFTER);
-        }
-        deliver(shard, Some(&line), 0);
-    }
+/// Sends a line to all members of a room. Returns whether it was sent.
+fn say(shard: &mut Shard<'_, Chat>, room: &str, line: &str) -> bool {
+    // Encoded once; all connections of all shards send the same bytes.
+    shard.publish(room, &Prepared::text(line)).is_ok()
 }
 
-impl OtherShard {
-    /// Posts a line to this shard, with the number of those that were lost before it.
-    fn pass_on(&mut self, line: Option<Prepared>) {
-        let (missed, lines) = (self.missed, u64::from(line.is_some()));
-        match self.handle.post(move |_room, shard| deliver(shard, line.as_ref(), missed)) {
-            Ok(()) => self.missed = 0,
-            // It ends only together with all the others.
-            Err(PostError::Ended) => self.missed = 0,
-            Err(_) => self.missed += lines,
-        }
-    }
-}
-
-/// Sends a line to the members on this shard, after `missed` others were lost on their way to it.
-fn deliver(shard: &mut Shard<'_, ChatRoom>, line: Option<&Prepared>, missed: u64) {
-    shard.for_each_connection(|conn| {
-        conn.state().missed += missed;
-        if conn.buffered_amount() == 0 {
-            report_missed(conn);
-        }
-        let Some(line) = line else { return };
-        // A member that missed a line is notified before the next line.
-        if conn.state().missed > 0 || matches!(conn.send_prepared(line), SendOutcome::Full(_)) {
-            conn.state().missed += 1;
-        }
-    });
+/// Sends a notice to one member. Dropped if its outbox is full.
+fn tell(conn: &mut Connection<'_, Chat>, notice: &str) {
+    let _ = conn.send(Message::text(notice));
 }
 
 /// Reports missed lines to a member whose outbox has room for the report.
-fn report_missed(conn: &mut Connection<'_, ChatRoom>) {
+fn report_missed(conn: &mut Connection<'_, Chat>) {
     let missed = conn.state().missed;
     if missed > 0 && conn.send(Message::text(&format!("* you have missed {missed} messages"))).is_accepted() {
         conn.state().missed = 0;
     }
 }
 
-/// Sends a notice to one member. Dropped if its outbox is full.
-fn tell(conn: &mut Connection<'_, ChatRoom>, notice: &str) {
-    let _ = conn.send(Message::text(notice));
-}
-
-impl Handler for ChatRoom {
+impl Handler for Chat {
     type State = Member;
 
-    /// The engine has checked the origin by now. The name comes from the query: `/?name=ada`.
-    fn upgrade(&mut self, request: &Request<'_>) -> Upgrade<Member> {
-        if self.others.is_none() {
-            return Upgrade::reject(StatusCode::SERVICE_UNAVAILABLE, "the room is not open yet: try again");
+    /// The page.
+    fn request(&mut self, request: &Request<'_>) -> Response {
+        let (kind, body) = match (request.method(), request.path()) {
+            ("GET" | "HEAD", "/") => ("text/html; charset=utf-8", PAGE),
+            ("GET" | "HEAD", "/chat.js") => ("text/javascript; charset=utf-8", SCRIPT),
+            ("GET" | "HEAD", _) => return Response::text(StatusCode::NOT_FOUND, "there are / and /chat.js"),
+            _ => return Response::method_not_allowed("GET, HEAD"),
+        };
+        let mut headers = HeaderMap::new();
+        for (name, value) in
+            [("content-type", kind), ("content-security-policy", POLICY), ("x-content-type-options", "nosniff")]
+        {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        let name = request.query_pairs().find(|(key, _)| key == "name").map(|(_, name)| name.into_owned());
-        match name {
+        Response::new(StatusCode::OK, headers, body.into())
+    }
+
+    /// The engine has checked the origin by now. Name and room come from the query.
+    fn upgrade(&mut self, request: &Request<'_>) -> Upgrade<Member> {
+        let value = |key| request.query_pairs().find(|(name, _)| name == key).map(|(_, value)| value.into_owned());
+        let room = value("room").unwrap_or_else(|| "lobby".to_owned());
+        match value("name") {
             // No name can be mistaken for a notice, or contain control characters.
-            Some(name) if is_name(&name) => Upgrade::accept(Member { name, missed: 0, allowance: LINES }),
-            _ => Upgrade::reject(StatusCode::BAD_REQUEST, "give a name of 1 to 24 letters and digits: /?name=ada"),
+            Some(name) if is_name(&name) && is_name(&room) => {
+                Upgrade::accept(Member { name, room, missed: 0, allowance: LINES })
+            }
+            _ => Upgrade::reject(
+                StatusCode::BAD_REQUEST,
+                "give a name of 1 to 24 letters and digits, and a room if you like: /?name=ada&room=garden",
+            ),
         }
     }
 
     fn open(&mut self, conn: &mut Connection<'_, Self>) {
         let index = conn.shard().index();
+        let (name, room) = (conn.state().name.clone(), conn.state().room.clone());
         tell(conn, &format!("* welcome to shard {index}"));
-        let line = format!("* {} has joined", conn.state().name);
-        self.say(&mut conn.shard(), &line);
+        let entered = conn.shard().set_topic(&room, TopicPolicy::DropNewest).and_then(|()| conn.subscribe(&room));
+        if let Err(limit) = entered {
+            tell(conn, &format!("* you cannot enter the room: {limit}"));
+            conn.close(CloseCode::TRY_AGAIN, "the room cannot be entered").expect("1013 may be sent");
+            return;
+        }
+        say(&mut conn.shard(), &room, &format!("* {name} has joined"));
     }
 
     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
@@ -166,7 +150,10 @@ impl Handler for ChatRoom {
             return;
         }
         let line = format!("{}: {text}", conn.state().name);
-        self.say(&mut conn.shard(), &line);
+        let room = conn.state().room.clone();
+        if !say(&mut conn.shard(), &room, &line) {
+            tell(conn, "* not sent: the server is overloaded");
+        }
     }
 
     /// A new period begins for a member that has spoken.
@@ -175,25 +162,28 @@ impl Handler for ChatRoom {
         conn.resume();
     }
 
+    /// A member has missed lines. If there is no room for the report, `drained` follows.
+    fn lagged(&mut self, conn: &mut Connection<'_, Self>, _: &str, missed: u64) {
+        conn.state().missed += missed;
+        report_missed(conn);
+    }
+
     /// The outbox of this member has room again.
     fn drained(&mut self, conn: &mut Connection<'_, Self>) {
         report_missed(conn);
     }
 
-    fn closed(&mut self, shard: &mut Shard<'_, Self>, member: Member, _: &CloseReason) {
-        self.say(shard, &format!("* {} has left", member.name));
+    /// A room that nobody is in any more needs no policy.
+    fn topic_changed(&mut self, shard: &mut Shard<'_, Self>, room: &str, members: usize) {
+        if members == 0
+            && let Err(limit) = shard.set_topic(room, TopicPolicy::Close)
+        {
+            eprintln!("chat: {limit}");
+        }
     }
 
-    /// Reports the lost lines to shards whose mailbox was full.
-    fn woken(&mut self, shard: &mut Shard<'_, Self>) {
-        let mut is_lost = false;
-        for other in self.others.iter_mut().flatten().filter(|other| other.missed > 0) {
-            other.pass_on(None);
-            is_lost |= other.missed > 0;
-        }
-        if is_lost {
-            shard.wake_at(shard.turn_time() + REPORT_AFTER);
-        }
+    fn closed(&mut self, shard: &mut Shard<'_, Self>, member: Member, _: &CloseReason) {
+        say(shard, &member.room, &format!("* {} has left", member.name));
     }
 }
 
@@ -214,21 +204,14 @@ fn main() -> ExitCode {
 fn run() -> Result<(), Box<dyn Error>> {
     let mut arguments = env::args().skip(1);
     let address = arguments.next().ok_or("give the address to listen on, such as 127.0.0.1:9001")?;
-    let origins: Vec<String> = arguments.collect();
-    if origins.is_empty() {
-        return Err("give the origins whose pages may connect, such as http://localhost:8080".into());
-    }
+    // The page of this server has the origin of its address.
+    let origins = [format!("http://{address}")].into_iter().chain(arguments).collect();
+    let limits = Limits::default().max_message(MAX_LINE)?.max_topics(MAX_ROOMS)?;
     let running = Server::bind(address)?
         .shards(SHARDS)
         .config(Config::default().origins(OriginPolicy::List(origins))?)
-        .limits(Limits::default().max_message(MAX_LINE)?)
-        .start(|_shard| ChatRoom::default())?;
-    // The handlers exist only now: each of them is given the handles of the others.
-    for (index, handle) in running.handles().iter().enumerate() {
-        let others = running.handles().iter().enumerate().filter(|(other, _)| *other != index);
-        let others = others.map(|(_, handle)| OtherShard { handle: handle.clone(), missed: 0 }).collect();
-        handle.post(move |room, _| room.others = Some(others))?;
-    }
+        .limits(limits)
+        .start(|_shard| Chat)?;
     for address in running.addresses() {
         println!("listening on ws://{address}/");
     }

@@ -160,8 +160,49 @@ fn a_slow_reader_is_told_how_much_it_has_missed() {
 }
 
 #[test]
-fn origins_must_be_given() {
-    let (status, notices) = Process::start("chat", &["127.0.0.1:0"]).wait();
+fn lines_stay_in_their_room() {
+    let (_server, address) = start();
+    let enter = |name: &str, room: &str| {
+        let mut peer = WirePeer::connect(address);
+        peer.write(request(&format!("/?name={name}&room={room}")).with("Origin", ORIGIN).bytes());
+        peer.expect_upgrade();
+        assert!(text(&mut peer).starts_with("* welcome to shard "));
+        assert_eq!(text(&mut peer), format!("* {name} has joined"));
+        peer
+    };
+    let mut ada = enter("ada", "garden");
+    let mut bob = enter("bob", "kitchen");
+    let mut eve = enter("eve", "garden");
+    assert_eq!(text(&mut ada), "* eve has joined");
+    bob.send(&Frame::text("in the kitchen"));
+    assert_eq!(text(&mut bob), "bob: in the kitchen");
+    eve.send(&Frame::text("in the garden"));
+    assert_eq!([text(&mut eve), text(&mut ada)], ["eve: in the garden", "eve: in the garden"]);
+    // A room whose members have all left can be entered again.
+    leave(bob);
+    let mut bob = enter("bob", "kitchen");
+    bob.send(&Frame::text("alone"));
+    assert_eq!(text(&mut bob), "bob: alone");
+}
+
+#[test]
+fn the_page_and_its_script_are_served_with_a_policy() {
+    let (_server, address) = start();
+    let mut peer = WirePeer::connect(address);
+    for (path, content) in [("/", "<!doctype html>"), ("/chat.js", "new WebSocket")] {
+        peer.write(format!("GET {path} HTTP/1.1\r\nHost: chat.test\r\n\r\n"));
+        let response = peer.response();
+        assert!(response.status == 200 && response.body.contains(content), "{path}: {response:?}");
+        let policy = response.field("content-security-policy").expect("a policy");
+        assert!(policy.starts_with("default-src 'none';") && !policy.contains("unsafe"), "{policy}");
+    }
+    peer.write("GET /other HTTP/1.1\r\nHost: chat.test\r\n\r\n");
+    assert_eq!(peer.response().status, 404);
+}
+
+#[test]
+fn an_address_must_be_given() {
+    let (status, notices) = Process::start("chat", &[]).wait();
     assert_eq!(status.code(), Some(1));
-    assert_eq!(notices, ["chat: give the origins whose pages may connect, such as http://localhost:8080"]);
+    assert_eq!(notices, ["chat: give the address to listen on, such as 127.0.0.1:9001"]);
 }
