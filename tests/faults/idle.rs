@@ -15,7 +15,7 @@ fn start(timeout: Option<Duration>) -> TestServer<EndingLog> {
 fn a_silent_peer_is_pinged_and_then_closed() {
     let server = start(Some(Duration::from_millis(400)));
     let mut peer = WirePeer::open(server.address());
-    assert_eq!(peer.frame(), Received::ping(""));
+    assert!(peer.frame().is_ping());
     assert_eq!(peer.end(), End::Finished);
     server.wait_until_empty();
     assert_eq!(server.on_shard(|log, _| log.idle()), 1);
@@ -29,7 +29,7 @@ fn stays(answer: impl Fn(&mut WirePeer, usize), farewell: impl Fn(&mut WirePeer)
         let mut peer = WirePeer::open(server.address());
         // More pings than fit into one timeout.
         let pings = (0..4).take_while(|turn| {
-            let is_ping = peer.try_frame() == Ok(Received::ping(""));
+            let is_ping = peer.try_frame().is_ok_and(|frame| frame.is_ping());
             if is_ping {
                 answer(&mut peer, *turn);
             }

@@ -180,7 +180,7 @@ fn a_slow_reader_of_a_unix_socket_stays_connected() {
         slow.send(&Frame::binary(vec![7; LARGE]));
         // Three times the write timeout.
         let is_open = (0..6).all(|_| {
-            assert_eq!(clock.frame(), Received::ping(""));
+            assert!(clock.frame().is_ping());
             clock.send(&Frame::pong(""));
             slow.skip(STEP).is_ok()
         });
@@ -234,7 +234,7 @@ fn an_idle_unix_peer_that_is_not_read_stays_connected() {
     // The message waits for the handler, and nothing is read after it.
     peer.send(&Frame::text("later"));
     for _ in 0..4 {
-        assert_eq!(peer.frame(), Received::ping(""));
+        assert!(peer.frame().is_ping());
     }
     assert_eq!(server.connection_count(), 1);
 }

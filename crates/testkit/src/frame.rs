@@ -188,6 +188,12 @@ impl Received {
         Self { first: 0x8a, payload: payload.as_ref().to_vec() }
     }
 
+    /// Whether it is a complete ping, with any payload.
+    #[must_use]
+    pub fn is_ping(&self) -> bool {
+        self.first == 0x89
+    }
+
     /// Whether it is a close frame.
     #[must_use]
     pub fn is_close(&self) -> bool {

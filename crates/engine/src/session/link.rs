@@ -14,6 +14,7 @@ use crate::metrics::{ConnectionState, PauseCause};
 use crate::shard::clock::TICK;
 use crate::shard::core::Core;
 use crate::shard::memory::{Memory, Pressure};
+use crate::shard::notices::NoticeKind;
 use crate::topics::delivery::{Recipient, catch_up};
 use ringway_codec::{
     CloseCode, ClosePayload, Deflater, MessageKind, OpCode, Prepared, ProtocolError, Role, deflated_frame,
@@ -919,6 +920,10 @@ impl<S> Link<S> {
         if let Some(left) = self.check_output(probe, core) {
             if left.is_zero() {
                 core.counters.write_timeouts += 1;
+                core.notices.warn(core.clock.now(), NoticeKind::WriteTimeout, self.slot, || {
+                    let timeout = core.config.write_timeout;
+                    format!("a connection is dropped: its peer took nothing for {timeout:?} (config.write_timeout)")
+                });
                 return Some(self.broken(Ending::WriteTimeout));
             }
             // Progress of the output is detected only by checks.
@@ -1087,6 +1092,13 @@ impl<S> Recipient for Link<S> {
 
     fn close_slow(&mut self, core: &mut Core) {
         core.counters.topic_closes += 1;
+        core.notices.warn(core.clock.now(), NoticeKind::SlowSubscriber, self.slot, || {
+            let max = core.limits.max_buffered;
+            format!(
+                "a connection is closed with 1013: it reads too slowly for its topics, and over {max} bytes would \
+                 wait for it (limits.max_buffered)"
+            )
+        });
         // As in `terminate`.
         let before = self.held_input();
         self.fail(CloseCode::TRY_AGAIN, "the client reads too slowly", Ending::SlowReader, core);

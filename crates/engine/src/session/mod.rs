@@ -31,6 +31,7 @@ use crate::metrics::codes::ClosedBy;
 use crate::shard::clock::TICK;
 use crate::shard::core::{Action, Core};
 use crate::shard::drain::DrainReason;
+use crate::shard::notices::NoticeKind;
 use application::Application;
 use attempt::Attempt;
 use closing::{CloseMode, Removal};
@@ -417,6 +418,11 @@ impl<S> Session<S> {
         /// The maximum output in bytes that is kept for a closing connection.
         const OUTPUT_MAX: usize = 64 * 1024;
         core.counters.memory_closes += 1;
+        core.notices.warn(core.clock.now(), NoticeKind::MemoryClose, self.link.slot(), || {
+            "a connection is closed to free memory: it is one of those that hold much and read slowly \
+             (limits.max_memory)"
+                .to_owned()
+        });
         self.accounted(core, |session, core| {
             let Self { decoder, link } = session;
             match link.phase {

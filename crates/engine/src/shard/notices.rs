@@ -1,4 +1,5 @@
-//! Log lines about peers, of which any number may misbehave at once.
+//! Log lines about events of which any number may happen at once: peers that misbehave or are slow,
+//! and queues that are full.
 
 use crate::admission::gate::Rejection;
 use crate::tls::stream::TlsFailure;
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 /// The minimum time between two lines of one kind.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// The kind of a warning about a peer.
+/// The kind of a warning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoticeKind {
     /// HTTP on a listener with TLS.
@@ -43,11 +44,19 @@ pub(crate) enum NoticeKind {
     RejectedAddress,
     /// The PROXY protocol.
     RejectedProxy,
+    /// A slow subscriber of a topic is closed.
+    SlowSubscriber,
+    /// A connection is closed to free memory.
+    MemoryClose,
+    /// A peer took nothing of its output for the write timeout.
+    WriteTimeout,
+    /// The mailbox of another shard is full.
+    MailboxFull,
 }
 
 impl NoticeKind {
     /// The number of kinds.
-    const COUNT: usize = Self::RejectedProxy as usize + 1;
+    const COUNT: usize = Self::MailboxFull as usize + 1;
 
     /// The kind of a rejection.
     pub(crate) fn of_rejection(rejection: Rejection) -> Self {
@@ -76,7 +85,7 @@ impl NoticeKind {
     }
 }
 
-/// Limits the log lines about peers to one of each kind in a second for each shard.
+/// Limits the log lines to one of each kind in a second for each shard.
 #[derive(Debug, Default)]
 pub(crate) struct Notices {
     limiters: [Limiter; NoticeKind::COUNT],
@@ -87,7 +96,8 @@ pub(crate) struct Notices {
 /// A line that is logged at the end of the turn.
 #[derive(Debug)]
 struct Notice {
-    slot: Slot,
+    /// The connection that it is about.
+    slot: Option<Slot>,
     text: String,
     omitted: u64,
 }
@@ -96,6 +106,15 @@ impl Notices {
     /// Warns of the peer of a slot, unless a warning of this kind was logged in the last second. The
     /// line is logged at the end of the turn, with the address of the peer.
     pub(crate) fn warn(&mut self, now: Instant, kind: NoticeKind, slot: Slot, text: impl FnOnce() -> String) {
+        self.add(now, kind, Some(slot), text);
+    }
+
+    /// Warns of the shard itself, as [`warn`](Notices::warn) does of a peer.
+    pub(crate) fn warn_of_shard(&mut self, now: Instant, kind: NoticeKind, text: impl FnOnce() -> String) {
+        self.add(now, kind, None, text);
+    }
+
+    fn add(&mut self, now: Instant, kind: NoticeKind, slot: Option<Slot>, text: impl FnOnce() -> String) {
         if let Some(omitted) = self.limiters[kind as usize].due(now) {
             self.pending.push(Notice { slot, text: text(), omitted });
         }
@@ -104,7 +123,7 @@ impl Notices {
     /// Logs the lines of the turn. Must be called before the slots are closed.
     pub(crate) fn log(&mut self, address: impl Fn(Slot) -> Option<SocketAddr>) {
         for notice in self.pending.drain(..) {
-            tracing::warn!("{}", notice.line(address(notice.slot)));
+            tracing::warn!("{}", notice.line(notice.slot.and_then(&address)));
         }
     }
 }
@@ -164,6 +183,7 @@ mod tests {
         }
         notices.warn(now + INTERVAL, NoticeKind::PlainHttp, slot, || "later".to_owned());
         let address = "192.0.2.7:4711".parse().ok();
+        assert!(notices.pending.iter().all(|notice| notice.slot == Some(slot)));
         let lines: Vec<String> = notices.pending.iter().map(|notice| notice.line(address)).collect();
         let expected = [
             "PlainHttp (peer 192.0.2.7:4711)",
@@ -173,5 +193,14 @@ mod tests {
         ];
         assert_eq!(lines, expected);
         assert_eq!(notices.pending[0].line(None), "PlainHttp");
+    }
+
+    #[test]
+    fn a_warning_of_the_shard_has_no_address() {
+        let mut notices = Notices::default();
+        notices.warn_of_shard(Instant::now(), NoticeKind::MailboxFull, || "the mailbox is full".to_owned());
+        assert_eq!(notices.pending[0].slot, None);
+        notices.log(|slot| panic!("no address is asked for, but that of {slot:?}"));
+        assert!(notices.pending.is_empty());
     }
 }

@@ -5,6 +5,7 @@ use super::Topics;
 use super::delivery::{deliver_latest, deliver_segment};
 use crate::api::handler::Handler;
 use crate::shard::dispatch::Dispatch;
+use crate::shard::notices::NoticeKind;
 use ringway_io::Driver;
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -121,6 +122,15 @@ pub(crate) fn sweep<D: Driver, H: Handler>(shard: &mut Dispatch<'_, D, H>) {
     });
     shard.core.counters.mailbox_full += full;
     shard.core.counters.dropped_mailbox += dropped;
+    if full > 0 || dropped > 0 {
+        let now = shard.core.now();
+        shard.core.notices.warn_of_shard(now, NoticeKind::MailboxFull, || {
+            format!(
+                "the mailbox of another shard is full: published messages wait for it (limits.max_published), and \
+                 {dropped} are dropped"
+            )
+        });
+    }
     while let Some(index) = shard.core.topics.as_mut().and_then(|topics| topics.lagging.take_ready()) {
         if let Some(session) = shard.sessions.at_mut(index) {
             deliver_latest(&mut session.link, shard.core);
