@@ -6,7 +6,7 @@ use crate::shard::core::Counters;
 use ringway_io::Stats;
 use std::time::Duration;
 
-/// The numbers of all shards at one time: see [`MetricsReader`].
+/// The numbers of all shards at one time: see [`MetricsReader`](crate::MetricsReader).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Metrics {
