@@ -132,11 +132,11 @@ class TheCheck(unittest.TestCase):
 
     def test_a_command_that_ends_at_once_is_reported_with_its_last_line(self):
         with self.assertRaisesRegex(check.Failure, "before it listened: no such thing"):
-            check.check_command("sh -c 'echo no such thing >&2' {port}")
+            check.check_command("sh -c 'echo no such thing >&2' {port}", check.check_server)
 
     def test_a_command_that_does_not_exist_is_reported(self):
         with self.assertRaisesRegex(check.Failure, "/nowhere/echo: No such file"):
-            check.check_command("/nowhere/echo {port}")
+            check.check_command("/nowhere/echo {port}", check.check_server)
 
 
 class TheDocument(unittest.TestCase):
