@@ -230,6 +230,14 @@ class Guard(unittest.TestCase):
         self.assertEqual(self.below(self.CELL, ours, epoll, peer), [])
         self.assertEqual(self.below(self.CELL, [None] * 3 + ours[3:], epoll, peer), [self.CELL])
 
+    def test_a_median_below_the_bound_fails_only_if_it_is_certain(self):
+        for reached, is_certain in ((0, True), (1, True), (2, False), (5, False), (9, False)):
+            pairs = [1.1] * reached + [0.9] * (9 - reached)
+            self.assertEqual(guard.is_certain(pairs, 1.0), is_certain, reached)
+        # 15 % slower than claimed, with the noise of a shared machine.
+        slower = [0.85 * (1 + noise / 100) for noise in range(-13, 14)]
+        self.assertTrue(guard.is_certain(slower, 0.95))
+
     def test_a_document_without_the_figures_is_an_error(self):
         with self.assertRaises(guard.Failed):
             guard.claims("no table")
