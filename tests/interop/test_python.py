@@ -162,7 +162,7 @@ class Server(unittest.TestCase):
 
     def test_load_resumes_sessions(self):
         with echo_server() as (port, reused), recorder.record(port) as relay:
-            options = ["--cacert", ringway.file("ca.pem"), "--resume", "-r", "100"]
+            options = ["--cacert", ringway.file("ca.pem"), "--resume", "-r", "20"]
             report = ringway.check_load(self, f"wss://localhost:{relay.port}/", *options, connections=20, messages=100)
             recorder.check_resumed(self, relay, "ringway load")
             counted = {"full": reused.count(False), "resumed": reused.count(True)}
