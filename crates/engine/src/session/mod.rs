@@ -10,8 +10,10 @@ pub(crate) mod attempt;
 pub(crate) mod closing;
 pub(crate) mod compression;
 pub(crate) mod deadlines;
+mod ending;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
+mod handshake;
 mod input;
 pub(crate) mod link;
 pub(crate) mod opening;
@@ -20,29 +22,22 @@ mod preamble;
 mod requests;
 mod secure;
 
-use crate::admission::gate::Rejection;
-use crate::admission::proxy::{self, ProxyError};
-use crate::api::close::{CloseReason, Ending};
+use crate::admission::proxy::ProxyError;
+use crate::api::close::Ending;
 use crate::api::error::ConnectError;
 use crate::api::message::{Message, StashedPayload};
 use crate::api::opening::OpeningStage;
-use crate::api::response::{Answer, Upgrade};
-use crate::metrics::codes::ClosedBy;
 use crate::shard::clock::TICK;
 use crate::shard::core::{Action, Core};
-use crate::shard::drain::DrainReason;
-use crate::shard::notices::NoticeKind;
 use application::Application;
 use attempt::Attempt;
 use closing::{CloseMode, Removal};
 use deadlines::{Awaited, PeerProbe};
-use http::{HeaderMap, StatusCode};
 use input::Input;
 use link::{Link, SessionFlag, SessionPhase, StashedMessage};
-use opening::{Agreed, Opening, UpgradeRequest, drain_refusal};
-use ringway_codec::{CloseCode, ClosePayload, Decoder, DeflateParams, Event, Refusal, Role, encode_close};
+use opening::Opening;
+use ringway_codec::{Decoder, Event, Role};
 use ringway_io::{Buffer, Cause, Output, Slot};
-use std::io;
 
 /// One connection: 80 bytes and the handler's state.
 ///
@@ -76,69 +71,6 @@ impl<S> Session<S> {
         core.set_timer(slot, core.config.handshake_timeout);
         core.meters.created(slot.index(), core.now());
         Self { decoder: Decoder::new(role), link: Link::new(slot, role, state, core.tick()) }
-    }
-
-    /// Begins the opening handshake after the TCP connection is established (client role): sends the
-    /// request, or the ClientHello.
-    pub(crate) fn connected(&mut self, core: &mut Core, app: &mut impl Application<S>) -> Option<Removal> {
-        let link = &mut self.link;
-        link.set_phase(SessionPhase::Handshaking, core);
-        link.last_active = core.tick();
-        if let Some(attempt) = link.cold().opening.attempt_mut() {
-            attempt.connected(core);
-            let time = attempt.time_left(core);
-            core.set_timer(link.slot(), time);
-        }
-        if link.cold().opening.has_tls() {
-            return self.begin_tls(core);
-        }
-        self.established(core, app)
-    }
-
-    /// Sends the request, or holds the connection (client role).
-    fn established(&mut self, core: &mut Core, app: &mut impl Application<S>) -> Option<Removal> {
-        let link = &mut self.link;
-        if !link.cold().opening.endpoint().is_some_and(|endpoint| endpoint.holds) {
-            self.send_request(core);
-            return None;
-        }
-        link.set_phase(SessionPhase::Held, core);
-        if let Some(attempt) = link.cold().opening.attempt_mut() {
-            attempt.hold(core);
-        }
-        core.clear_timer(link.slot());
-        // Receives, so that the end of the connection is seen.
-        link.mark_dirty(core);
-        if app.connected(link, core) {
-            return None;
-        }
-        let panicked = io::Error::other("the handler panicked");
-        Some(Removal::Unconnected(ConnectError::Lost(link.cold().opening.stage(), panicked)))
-    }
-
-    /// Sends the request of a connection that is held.
-    pub(crate) fn request_upgrade(&mut self, core: &mut Core) {
-        let link = &mut self.link;
-        if link.phase != SessionPhase::Held {
-            return;
-        }
-        link.set_phase(SessionPhase::Handshaking, core);
-        link.last_active = core.tick();
-        if let Some(attempt) = link.cold().opening.attempt_mut() {
-            attempt.release(core);
-            let time = attempt.time_left(core);
-            core.set_timer(link.slot(), time);
-        }
-        self.send_request(core);
-    }
-
-    /// Sends the request (client role).
-    fn send_request(&mut self, core: &mut Core) {
-        let link = &mut self.link;
-        let mut request = core.memory.take_output();
-        link.cold().opening.encode_request(core, &mut request);
-        link.write_raw(core, |out| out.extend_from_slice(&request));
-        core.memory.give(request);
     }
 
     /// Handles received bytes.
@@ -412,56 +344,6 @@ impl<S> Session<S> {
         }
     }
 
-    /// Frees the memory of this session and ends the connection, because the shard is at its memory
-    /// limit and this session is among the largest holders.
-    pub(crate) fn shed(&mut self, core: &mut Core) -> Option<Removal> {
-        /// The maximum output in bytes that is kept for a closing connection.
-        const OUTPUT_MAX: usize = 64 * 1024;
-        core.counters.memory_closes += 1;
-        core.notices.warn(core.clock.now(), NoticeKind::MemoryClose, self.link.slot(), || {
-            "a connection is closed to free memory: it is one of those that hold much and read slowly \
-             (limits.max_memory)"
-                .to_owned()
-        });
-        self.accounted(core, |session, core| {
-            let Self { decoder, link } = session;
-            match link.phase {
-                SessionPhase::Handshaking | SessionPhase::Deferred if link.role() == Role::Server => {
-                    session.shed_request(core)
-                }
-                SessionPhase::Connecting | SessionPhase::Held | SessionPhase::Handshaking | SessionPhase::Deferred => {
-                    Some(Removal::Unconnected(ConnectError::Memory))
-                }
-                SessionPhase::Open => {
-                    decoder.release(&mut core.memory.pool);
-                    link.drop_compressor(core);
-                    let (text, ending) = ("the server is short of memory", Ending::MemoryLimit);
-                    if link.is(SessionFlag::Sending) && core.tls.is_none() {
-                        // What is queued behind a send begins with a frame: the close frame can
-                        // take its place.
-                        link.outbox.discard(&mut core.memory);
-                    }
-                    if link.outbox.weight(&core.memory) <= OUTPUT_MAX {
-                        link.fail(CloseCode::TRY_AGAIN, text, ending, core);
-                        return None;
-                    }
-                    // No close frame can follow the output, so none is sent.
-                    link.cold().reason = Some(CloseReason::abnormal(ending));
-                    Some(Removal::Closed)
-                }
-                SessionPhase::Preamble
-                | SessionPhase::Closing
-                | SessionPhase::ShuttingDown(_)
-                | SessionPhase::Lingering => Some(Removal::Closed),
-            }
-        })
-    }
-
-    /// Whether the session is ending already, and frees its memory soon.
-    pub(crate) fn is_ending(&self) -> bool {
-        matches!(self.link.phase, SessionPhase::Closing | SessionPhase::ShuttingDown(_) | SessionPhase::Lingering)
-    }
-
     /// Continues with input that waited for this turn.
     pub(crate) fn end_wait(&mut self, core: &mut Core, app: &mut impl Application<S>) -> Option<Removal> {
         if !self.link.is(SessionFlag::Waiting) {
@@ -559,256 +441,6 @@ impl<S> Session<S> {
             return self.link.peer_finished(core);
         }
         None
-    }
-
-    /// Whether [`Session::drain`] has an effect. In a hand-over, an opening handshake is completed
-    /// before.
-    pub(crate) fn awaits_drain(&self, reason: DrainReason, core: &Core) -> bool {
-        match self.link.phase {
-            SessionPhase::Open => true,
-            SessionPhase::Preamble | SessionPhase::Handshaking | SessionPhase::Deferred => {
-                reason != DrainReason::HandOver || self.link.is_between_requests(core)
-            }
-            _ => false,
-        }
-    }
-
-    /// Handles the drain of the shard: begins to close an open connection, and refuses a request
-    /// that is not answered yet, or not complete. An attempt of the client role ends.
-    pub(crate) fn drain(&mut self, reason: DrainReason, core: &mut Core) -> Option<Removal> {
-        match self.link.phase {
-            SessionPhase::Open => {
-                let (code, text) = (reason.close_code(), reason.text());
-                let payload = encode_close(code, text).unwrap_or(ClosePayload::EMPTY);
-                self.link.begin_close(code, text, &payload, core);
-                None
-            }
-            // No request is in progress; responses that wait are sent first.
-            SessionPhase::Handshaking if self.link.is_between_requests(core) => {
-                if self.link.outbox.bytes() == 0 {
-                    return Some(Removal::Closed);
-                }
-                self.accounted(core, |session, core| session.link.begin_shutdown(CloseMode::Linger, core));
-                None
-            }
-            SessionPhase::Connecting | SessionPhase::Held | SessionPhase::Handshaking | SessionPhase::Deferred
-                if self.link.role() == Role::Client =>
-            {
-                Some(Removal::Unconnected(ConnectError::Stopping))
-            }
-            SessionPhase::Handshaking | SessionPhase::Deferred if self.awaits_drain(reason, core) => {
-                core.count_drain_refusal();
-                self.accounted(core, |session, core| {
-                    session.link.cold().opening.release();
-                    session.refuse(&drain_refusal(), core);
-                });
-                None
-            }
-            // Nobody waits for a response yet.
-            SessionPhase::Preamble if self.awaits_drain(reason, core) => {
-                core.count_drain_refusal();
-                Some(Removal::Closed)
-            }
-            SessionPhase::Connecting
-            | SessionPhase::Held
-            | SessionPhase::Preamble
-            | SessionPhase::Handshaking
-            | SessionPhase::Deferred => None,
-            SessionPhase::Closing | SessionPhase::ShuttingDown(_) | SessionPhase::Lingering => None,
-        }
-    }
-
-    /// Begins to close an open connection whose lifetime is over.
-    pub(crate) fn end_lifetime(&mut self, core: &mut Core) {
-        if self.link.is_open() {
-            core.counters.lifetime_closes += 1;
-            let text = "the maximum lifetime of the connection is over";
-            let payload = encode_close(CloseCode::GOING_AWAY, text).unwrap_or(ClosePayload::EMPTY);
-            self.link.begin_close(CloseCode::GOING_AWAY, text, &payload, core);
-        }
-    }
-
-    /// Closes the slot and returns the resources of the shard. Returns the handler's state, and the
-    /// reason if the connection was open.
-    pub(crate) fn release(self, core: &mut Core) -> (Option<S>, Option<CloseReason>) {
-        // A client that has read a page leaves without a handshake.
-        let is_handshaking = matches!(self.link.phase, SessionPhase::Handshaking | SessionPhase::Deferred);
-        if self.link.role() == Role::Server && is_handshaking && !self.link.is_between_requests(core) {
-            core.counters.handshakes_aborted += 1;
-        }
-        core.memory.discharge(self.held_input());
-        if let Some(tls) = &mut core.tls {
-            core.memory.discharge(tls.remove(self.link.slot()));
-        }
-        let Self { mut decoder, mut link } = self;
-        core.clear_timer(link.slot());
-        core.forget_lifetime(link.slot());
-        core.timers.release(link.slot());
-        core.http.forget(link.slot());
-        core.unsubscribe_all(link.slot());
-        if let Some(throttle) = &mut core.throttle {
-            throttle.release(link.slot());
-        }
-        if let Some(tickets) = &mut core.tickets {
-            tickets.release(link.slot());
-        }
-        core.actions.push(Action::Close(link.slot()));
-        decoder.release(&mut core.memory.pool);
-        link.drop_compressor(core);
-        link.outbox.release(&mut core.memory);
-        link.uncount(core);
-        let reason = link.take_reason();
-        if let Some(reason) = &reason {
-            core.meters.closes.closed(reason.code, ClosedBy::of(&reason.ending));
-            core.meters.ended(link.slot().index(), core.now());
-        }
-        (link.state, reason)
-    }
-
-    /// Handles bytes of an opening handshake: `input` from `at` on.
-    fn handshake(
-        &mut self,
-        input: Input,
-        at: usize,
-        core: &mut Core,
-        app: &mut impl Application<S>,
-    ) -> Option<Removal> {
-        let link = &mut self.link;
-        if link.role() == Role::Server {
-            if core.config.admission.proxy_protocol && link.cold().opening.is_fresh() && proxy::is_header(&input[at..])
-            {
-                core.reject_proxy(link.slot(), &ProxyError::Untrusted);
-                return Some(Removal::Closed);
-            }
-            self.serve_requests(input, at, core, app);
-            return None;
-        }
-        let (head, at) = link.cold().opening.join(input, at);
-        if !link.cold().opening.is_worth_parsing(&head[at..], core) {
-            link.cold().opening.keep(head, at, &mut core.memory);
-            return None;
-        }
-        match link.cold().opening.check_response(&head[at..], core) {
-            Ok(Some((agreed, deflate, len))) => {
-                self.open(agreed, deflate, head, at + len, core, app);
-                None
-            }
-            Ok(None) => {
-                link.cold().opening.keep(head, at, &mut core.memory);
-                None
-            }
-            Err(error) => Some(Removal::Unconnected(ConnectError::Handshake(error))),
-        }
-    }
-
-    /// Applies the handler's deferred answer.
-    pub(crate) fn answer(
-        &mut self,
-        upgrade: Upgrade<S>,
-        core: &mut Core,
-        app: &mut impl Application<S>,
-    ) -> Option<Removal> {
-        // After the timeout the request has already been refused.
-        if self.link.phase != SessionPhase::Deferred {
-            return None;
-        }
-        self.accounted(core, |session, core| {
-            let (request, rest) = session.link.cold().opening.take_deferred()?;
-            session.apply_upgrade(request, upgrade, Input::Kept(rest), 0, core, app);
-            session.finish_stashed(core)
-        })
-    }
-
-    /// Applies the handler's answer to a request; the bytes after the request start at `at` of
-    /// `input`.
-    fn apply_upgrade(
-        &mut self,
-        request: UpgradeRequest,
-        upgrade: Upgrade<S>,
-        input: Input,
-        at: usize,
-        core: &mut Core,
-        app: &mut impl Application<S>,
-    ) {
-        match upgrade.0 {
-            Answer::Accept { state, subprotocol, headers } => {
-                let subprotocol = request.choose(subprotocol.as_deref(), &core.config).map(str::to_owned);
-                let encode = |out: &mut Vec<u8>| request.encode_accept(subprotocol.as_deref(), &headers, out);
-                self.link.outbox.append(&mut core.memory, encode);
-                core.meters.responses.responded(StatusCode::SWITCHING_PROTOCOLS.as_u16());
-                self.link.state = Some(state);
-                let agreed = Agreed { subprotocol, headers: HeaderMap::new(), times: None };
-                self.open(agreed, request.deflate, input, at, core, app);
-            }
-            Answer::Reject(response) => {
-                core.counters.handshakes_rejected += 1;
-                self.reject_upgrade(response, core);
-            }
-            Answer::Defer => {
-                self.link.set_phase(SessionPhase::Deferred, core);
-                core.handshake_ended(self.link.slot());
-                self.link.cold().opening.defer(request, &input[at..]);
-                self.link.mark_dirty(core);
-            }
-        }
-    }
-
-    /// Ends the opening handshake: delivers messages, starting with those after the handshake in
-    /// `input`.
-    fn open(
-        &mut self,
-        agreed: Agreed,
-        deflate: Option<DeflateParams>,
-        input: Input,
-        at: usize,
-        core: &mut Core,
-        app: &mut impl Application<S>,
-    ) {
-        let Self { decoder, link } = self;
-        if let (Some(params), Some(compressors)) = (deflate, &core.compressors) {
-            *decoder = Decoder::with_deflate(link.role(), &params);
-            link.set_compression(compressors.agreed(link.role(), &params));
-        }
-        core.http.forget(link.slot());
-        link.set_phase(SessionPhase::Open, core);
-        let is_server = link.role() == Role::Server;
-        core.counters.handshakes_accepted += u64::from(is_server);
-        core.meters.opened(link.slot().index(), is_server, core.now());
-        core.handshake_ended(link.slot());
-        link.set(SessionFlag::Opened);
-        link.cold = None;
-        link.set_check_timer(core);
-        core.begin_lifetime(link.slot());
-        link.mark_dirty(core);
-        if agreed.subprotocol.is_some() || !agreed.headers.is_empty() || agreed.times.is_some() {
-            link.cold().agreed = Some(Box::new(agreed));
-        }
-        app.open(link, core);
-        if let Some(cold) = &mut link.cold {
-            cold.agreed = None;
-        }
-        if at < input.len() {
-            self.decode(input, at, core, app);
-        }
-    }
-
-    /// Rejects the client that the PROXY protocol has named.
-    fn reject_client(&mut self, rejection: Rejection, listener: usize, core: &mut Core) -> Option<Removal> {
-        match core.begin_rejection(self.link.slot(), rejection, core.secures(listener)) {
-            Some(refusal) => {
-                self.refuse(&refusal, core);
-                None
-            }
-            None => Some(Removal::Closed),
-        }
-    }
-
-    /// Rejects the request that is being received.
-    pub(crate) fn reject(&mut self, refusal: &Refusal, core: &mut Core) {
-        self.accounted(core, |session, core| {
-            session.link.cold().opening.release();
-            session.refuse(refusal, core);
-        });
     }
 }
 

@@ -2,10 +2,12 @@
 
 use super::*;
 use crate::Endpoint;
+use crate::api::close::CloseReason;
 use crate::api::response::Response;
+use crate::api::response::Upgrade;
 use crate::config::{Config, Limits};
 use http::StatusCode;
-use ringway_codec::OpCode;
+use ringway_codec::{CloseCode, OpCode};
 use ringway_codec::{encode_client, encode_server};
 use ringway_io::{BufferConfig, Pool};
 use std::sync::Arc;

@@ -1,0 +1,195 @@
+//! How a connection is closed by either side (RFC 6455 section 7), and how it is lost.
+
+use super::Link;
+use super::phase::{SessionFlag, SessionPhase};
+use crate::api::close::{CloseReason, Ending};
+use crate::api::error::ConnectError;
+use crate::metrics::PauseCause;
+use crate::session::closing::{CloseMode, Removal};
+use crate::session::deadlines::Deadlines;
+use crate::session::opening::Agreed;
+use crate::shard::core::Core;
+use crate::topics::delivery::catch_up;
+use ringway_codec::{CloseCode, ClosePayload, OpCode, ProtocolError, encode_close};
+use std::io;
+
+impl<S> Link<S> {
+    /// Sends this side's close frame. The peer's is awaited for the close timeout.
+    pub(crate) fn begin_close(&mut self, code: CloseCode, text: &str, payload: &ClosePayload, core: &mut Core) {
+        catch_up(self, core);
+        if !self.is_open() {
+            return;
+        }
+        core.unsubscribe_all(self.slot);
+        self.send(OpCode::Close, payload, core);
+        self.set_phase(SessionPhase::Closing, core);
+        let text = if code == CloseCode::NO_STATUS { String::new() } else { text.to_owned() };
+        self.cold().reason = Some(CloseReason { code, text, ending: Ending::Unanswered });
+        // Stashed messages are no longer delivered, and the peer's close frame is behind them.
+        self.end_pause(PauseCause::Handler, core);
+        self.end_pause(PauseCause::Backlog, core);
+        self.set_close_timer(core);
+    }
+
+    /// Drops the connection for the application: nothing more is delivered, and the slot is closed
+    /// between two calls of the handler.
+    pub(crate) fn terminate(&mut self, core: &mut Core) {
+        self.cold().reason = Some(CloseReason::abnormal(Ending::Terminated));
+        // During decoding there is no stash, and the decoder's memory is charged afterwards.
+        let before = self.held_input();
+        self.begin_shutdown(CloseMode::Immediate, core);
+        core.memory.recharge(before, self.held_input());
+    }
+
+    /// Handles the peer's close frame: answers with the same code, unless the frame is itself an
+    /// answer. Afterwards both directions have sent their close frames.
+    pub(in crate::session) fn peer_closed(&mut self, close: Option<(CloseCode, &str)>, core: &mut Core) {
+        if self.is_terminated() {
+            return;
+        }
+        if self.phase == SessionPhase::Closing {
+            if let Some(CloseReason { ending: ending @ Ending::Unanswered, .. }) = &mut self.cold().reason {
+                *ending = Ending::Local;
+            }
+        } else {
+            let (code, text) = close.unwrap_or((CloseCode::NO_STATUS, ""));
+            self.cold().reason = Some(CloseReason { code, text: text.to_owned(), ending: Ending::Peer });
+            let answer = close.and_then(|(code, _)| encode_close(code, "").ok()).unwrap_or(ClosePayload::EMPTY);
+            catch_up(self, core);
+            if self.is_terminated() {
+                return;
+            }
+            self.send(OpCode::Close, &answer, core);
+        }
+        let mode = if self.is(SessionFlag::Client) { CloseMode::AwaitPeer } else { CloseMode::Immediate };
+        self.begin_shutdown(mode, core);
+    }
+
+    /// Handles a protocol violation of the peer: sends its close code (RFC 6455 section 7.1.7).
+    pub(in crate::session) fn violated(&mut self, error: ProtocolError, core: &mut Core) {
+        if self.is_terminated() {
+            return;
+        }
+        core.meters.violations.violated(error.close_code());
+        self.fail(error.close_code(), &error.to_string(), Ending::Violation(error), core);
+    }
+
+    /// Ends the connection from this side, without waiting for the peer's close frame (RFC 6455
+    /// section 7.1.7).
+    pub(in crate::session) fn fail(&mut self, code: CloseCode, text: &str, ending: Ending, core: &mut Core) {
+        catch_up(self, core);
+        if self.is_terminated() {
+            return;
+        }
+        self.cold().reason = Some(CloseReason { code, text: text.to_owned(), ending });
+        if self.is_open() {
+            let payload = encode_close(code, text).unwrap_or(ClosePayload::EMPTY);
+            self.send(OpCode::Close, &payload, core);
+        }
+        self.begin_shutdown(CloseMode::Linger, core);
+    }
+
+    /// Closes the connection with 1011 after a panic of the handler in a call for it.
+    pub(crate) fn handler_panicked(&mut self, core: &mut Core) {
+        if self.is_open() {
+            let text = "internal error";
+            let payload = encode_close(CloseCode::INTERNAL, text).unwrap_or(ClosePayload::EMPTY);
+            self.begin_close(CloseCode::INTERNAL, text, &payload, core);
+            self.cold().reason =
+                Some(CloseReason { code: CloseCode::INTERNAL, text: text.to_owned(), ending: Ending::Panicked });
+        }
+    }
+
+    /// Whether the handler has terminated the connection during the decoding of an input.
+    fn is_terminated(&self) -> bool {
+        matches!(self.phase, SessionPhase::ShuttingDown(_))
+    }
+
+    /// Stops receiving, sends the queued output and closes, within the close timeout.
+    pub(in crate::session) fn begin_shutdown(&mut self, mode: CloseMode, core: &mut Core) {
+        self.set_phase(SessionPhase::ShuttingDown(mode), core);
+        if let Some(cold) = &mut self.cold {
+            cold.stash = None;
+        }
+        core.timers.release(self.slot);
+        core.handshake_ended(self.slot);
+        core.unsubscribe_all(self.slot);
+        self.set_close_timer(core);
+        self.mark_dirty(core);
+    }
+
+    fn set_close_timer(&mut self, core: &mut Core) {
+        let tick = core.tick();
+        self.cold().deadlines = Deadlines::closing(tick);
+        core.set_timer(self.slot, core.config.close_timeout / 4);
+    }
+
+    /// Handles the peer's FIN, after the input before it has been delivered.
+    pub(in crate::session) fn peer_finished(&mut self, core: &mut Core) -> Option<Removal> {
+        match self.phase {
+            // The peer may still read: queued output is sent first.
+            SessionPhase::Open => {
+                let ending = if self.is_truncated(core) { Ending::Truncated } else { Ending::Vanished };
+                self.cold().reason = Some(CloseReason::abnormal(ending));
+                self.begin_shutdown(CloseMode::Immediate, core);
+            }
+            SessionPhase::Closing => self.begin_shutdown(CloseMode::Immediate, core),
+            SessionPhase::ShuttingDown(_) => self.mark_dirty(core),
+            // The peer may still read the deferred answer.
+            SessionPhase::Deferred => {}
+            SessionPhase::Held | SessionPhase::Handshaking if self.is(SessionFlag::Client) => {
+                return Some(Removal::Unconnected(ConnectError::Ended(self.cold().opening.stage())));
+            }
+            // The peer may still read the responses to its last requests.
+            SessionPhase::Handshaking if self.outbox.bytes() > 0 => self.begin_shutdown(CloseMode::Immediate, core),
+            SessionPhase::Connecting
+            | SessionPhase::Held
+            | SessionPhase::Preamble
+            | SessionPhase::Handshaking
+            | SessionPhase::Lingering => return Some(Removal::Closed),
+        }
+        None
+    }
+
+    /// The results of the opening handshake, during the call of `open`.
+    pub(crate) fn agreed(&self) -> Option<&Agreed> {
+        self.cold.as_ref()?.agreed.as_deref()
+    }
+
+    /// Handles an address that cannot be connected to (client role).
+    pub(in crate::session) fn unreachable(&mut self, error: io::Error) -> Removal {
+        let error = match self.cold().opening.attempt() {
+            Some(attempt) => attempt.unreachable(error),
+            None => ConnectError::Unreachable(error),
+        };
+        self.unconnected(error)
+    }
+
+    /// Handles an address that does not answer (client role): the next one is tried, if there is
+    /// another.
+    pub(in crate::session) fn unconnected(&mut self, error: ConnectError) -> Removal {
+        match self.cold().opening.take_attempt().map(|attempt| attempt.next(error)) {
+            Some(Ok(attempt)) => Removal::TryNext(attempt),
+            Some(Err(error)) => Removal::Unconnected(error),
+            None => Removal::Closed,
+        }
+    }
+
+    /// Handles the loss of the connection.
+    pub(in crate::session) fn broken(&mut self, ending: Ending) -> Removal {
+        match self.phase {
+            SessionPhase::Connecting | SessionPhase::Held | SessionPhase::Handshaking
+                if self.is(SessionFlag::Client) =>
+            {
+                let error = match ending {
+                    Ending::Failed(error) => error,
+                    _ => io::ErrorKind::ConnectionReset.into(),
+                };
+                return Removal::Unconnected(ConnectError::Lost(self.cold().opening.stage(), error));
+            }
+            SessionPhase::Open => self.cold().reason = Some(CloseReason::abnormal(ending)),
+            _ => {}
+        }
+        Removal::Closed
+    }
+}
