@@ -162,9 +162,13 @@ fn lost_repeated_and_refused_messages_are_counted() {
     assert_eq!(report.failures(), 4 * 5 + 2 * 6);
 }
 
+/// What a server does with the subscriptions, the timeout of the load in milliseconds, and the kind and
+/// the text of the error.
+type Refusal = (fn(u32) -> Act, u64, &'static str, &'static str);
+
 #[test]
 fn a_refused_subscription_is_a_connection_that_failed() {
-    let cases: [(fn(u32) -> Act, u64, &str, &str); 4] = [
+    let cases: [Refusal; 4] = [
         (
             |number| if number == 2 { Act::Refuse } else { Act::Good },
             60_000,
