@@ -5,6 +5,7 @@ mod bench;
 mod completions;
 mod compression;
 mod documents;
+mod exhaustion;
 mod handover;
 mod http;
 mod live;
