@@ -84,7 +84,9 @@ fn handshakes_succeed_on(driver: &str) {
         .collect();
     times.sort_unstable();
     let (median, p99) = (times[HANDSHAKES / 2], times[HANDSHAKES * 99 / 100]);
-    println!("{HANDSHAKES} handshakes with an echo beside {SLOW} unfinished ones ({driver}): p50 {median:?}, p99 {p99:?}");
+    println!(
+        "{HANDSHAKES} handshakes with an echo beside {SLOW} unfinished ones ({driver}): p50 {median:?}, p99 {p99:?}"
+    );
     // They were held meanwhile: each can end its request.
     for (number, peer) in slow.iter_mut().enumerate() {
         peer.write(&request[part(number, &request)..]);
