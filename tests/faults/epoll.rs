@@ -7,6 +7,7 @@ mod closing;
 mod deferred;
 mod delivery;
 mod ending_log;
+mod exhausted;
 mod half_open;
 mod handshake;
 mod idle;
