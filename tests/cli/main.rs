@@ -21,6 +21,7 @@ mod seccomp;
 mod service;
 mod serving;
 mod signals;
+mod stopped;
 mod tls;
 mod tls_hostile;
 mod tls_load;
