@@ -45,7 +45,7 @@ use registry::Registry;
 use ringway_codec::Prepared;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use sweep::Segment;
+use sweep::{Portion, Segment};
 
 /// The maximum payload of a published message, as that of a message that is sent.
 const MAX_PAYLOAD: usize = 1 << 30;
@@ -56,6 +56,7 @@ pub(crate) struct Topics {
     pub(crate) registry: Registry,
     pub(crate) log: Log,
     segment: Segment,
+    portion: Portion,
     pub(crate) lagging: Lagging,
     /// The link to other shards; `None` if there are none.
     desk: Option<Desk>,
