@@ -1,6 +1,6 @@
 //! Connections that come and go, with faults, slow readers, panics of the handler and published
 //! messages, all at once: memory and descriptors of the server end where they began, and readers
-//! that stay lose nothing. For 10 s, or as many as `RINGWAY_SOAK` says.
+//! that stay lose nothing. For 10 s after a warm-up, or as many as `RINGWAY_SOAK` says.
 
 use ringway_tests::{
     End, Frame, RawRequest, Received, ServerProcess, WATCHDOG, WirePeer, bad_input, open_files, resident_kib,
@@ -23,9 +23,12 @@ const SLOW: usize = 10;
 /// The subscribers that stay: each receives every message.
 const STAYING: usize = 5;
 
-/// By how much more the server's resident memory may grow after the warm-up, a fifth of the time: the
-/// number of slow readers at a time differs, and each holds 256 KiB of output.
-const GROWTH_KIB: usize = 4096;
+/// The connections of the warm-up, in which each pool and table reaches its final size.
+const WARM_UP: u64 = 2000;
+
+/// By how much the server's resident memory may grow after the warm-up: the number of slow readers at
+/// a time differs, and each holds 256 KiB of output.
+const GROWTH_KIB: usize = 2048;
 
 /// The xorshift generator, with the same numbers in every run.
 struct Numbers(u64);
@@ -213,15 +216,17 @@ fn soak(driver: &str, time: Duration) {
             })
             .collect();
         let staying: Vec<_> = (0..STAYING).map(|_| scope.spawn(|| stay(server, &stop))).collect();
-        // The maximum of the resident memory in the last part is compared with that in the warm-up.
-        let (mut warm, mut end) = (0, 0);
-        while began.elapsed() < time && churning.iter().all(|thread| !thread.is_finished()) {
-            thread::sleep(Duration::from_millis(100));
+        // The maxima of the warm-up and of the last half of the time.
+        let (mut warm, mut end, mut warmed_up) = (0, 0, None::<Instant>);
+        while churning.iter().all(|thread| !thread.is_finished()) {
+            thread::sleep(Duration::from_millis(20));
             let resident = resident_kib(pid, "VmRSS");
-            if began.elapsed() < time / 5 {
-                warm = warm.max(resident);
-            } else if began.elapsed() > time / 5 * 4 {
-                end = end.max(resident);
+            match warmed_up.map(|since| since.elapsed()) {
+                None if connections.load(Ordering::Relaxed) >= WARM_UP => warmed_up = Some(Instant::now()),
+                None => warm = warm.max(resident),
+                Some(after) if after >= time => break,
+                Some(after) if after > time / 2 => end = end.max(resident),
+                Some(_) => {}
             }
         }
         stop.store(true, Ordering::Relaxed);
@@ -237,7 +242,7 @@ fn soak(driver: &str, time: Duration) {
     drop(late);
     println!(
         "{driver}: {} connections in {:.0?}; messages that each staying subscriber received: {received:?}; resident: \
-         at most {warm} KiB in the first fifth, {end} KiB in the last, {left} KiB when all were gone; \
+         at most {warm} KiB in the warm-up, {end} KiB in the last half, {left} KiB when all were gone; \
          {files} descriptors before and after",
         connections.load(Ordering::Relaxed),
         began.elapsed(),

@@ -78,7 +78,7 @@ impl Handler for Publishing {
 fn run(driver: &str) -> Result<(), Box<dyn Error>> {
     let driver = if driver == "epoll" { DriverChoice::Epoll } else { DriverChoice::Uring };
     let short = Duration::from_secs(2);
-    let config = Config::default().cores(Cores::Unpinned)?.driver(driver).buffers(BufferConfig::new().count(64)?);
+    let config = Config::default().cores(Cores::Unpinned)?.driver(driver).buffers(BufferConfig::new().count(16)?);
     let config = config.handshake_timeout(short)?.write_timeout(short)?.close_timeout(short)?.close_limit(short)?;
     let limits = bad_input::limits().max_buffered(256 << 10)?.max_memory(Some(16 << 20))?;
     let server = Server::bind("127.0.0.1:0")?.shards(Shards::Count(1)).config(config).limits(limits);
