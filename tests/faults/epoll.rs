@@ -2,11 +2,14 @@
 
 mod bad_inputs;
 mod balancing;
+mod broadcast;
 mod client;
 mod closing;
 mod deferred;
 mod delivery;
 mod ending_log;
+mod exhausted;
+mod half_open;
 mod handshake;
 mod idle;
 mod outgoing;
