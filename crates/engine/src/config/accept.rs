@@ -26,9 +26,9 @@ pub enum Accept {
     /// too many TLS handshakes wait, gets none. If 1024 connections are on their way to a shard, the
     /// connection stays where it was accepted. Of more than 64 shards, each accept compares 64.
     ///
-    /// Costs some hundred nanoseconds for each connection, and some microseconds for one that is
-    /// transferred, one `write(2)` included if the other shard is asleep. Nothing is received and no
-    /// limit is applied before the transfer. Counted in
+    /// Costs a comparison for each connection, and for one that is transferred a `write(2)` if the
+    /// other shard has no others to take; docs/operating.md has measurements. Nothing is received and
+    /// no limit but the accept rate is applied before the transfer. Counted in
     /// [`Counters::transferred`](crate::Counters::transferred) and
     /// [`Counters::adopted`](crate::Counters::adopted).
     Balanced,
