@@ -3,7 +3,7 @@
 use crate::bench::cells::{Shape, cell};
 use crate::bench::fanout::shape::{FanoutShape, fanout_shape};
 use crate::bench::peers::{PeerSpec, peer};
-use crate::choices::{DeflateMode, DriverName, MemoryPolicy};
+use crate::choices::{AcceptMode, DeflateMode, DriverName, MemoryPolicy};
 use crate::listening::{ListenOptions, admin_address};
 use crate::load::arguments::{Load, MAX_WIDTH, with_compact_help};
 use crate::serve::admission::AdmissionOptions;
@@ -70,6 +70,9 @@ pub(crate) struct Serve {
     /// mask]
     #[arg(long, value_name = "LIST", value_parser = cores)]
     pub(crate) cores: Option<CoreList>,
+    /// Shard that serves a new connection
+    #[arg(long, value_enum, default_value = "kernel")]
+    pub(crate) accept: AcceptMode,
     /// Application to run; rates, times and sizes are examples
     #[arg(long, default_value = "echo", value_parser = AppParser)]
     pub(crate) app: App,

@@ -33,6 +33,24 @@ impl DriverName {
     }
 }
 
+/// The shard that serves a new connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AcceptMode {
+    /// The one that the kernel chooses
+    Kernel,
+    /// The one with the fewest connections
+    Balanced,
+}
+
+impl AcceptMode {
+    pub(crate) fn choice(self) -> ringway::Accept {
+        match self {
+            Self::Kernel => ringway::Accept::Kernel,
+            Self::Balanced => ringway::Accept::Balanced,
+        }
+    }
+}
+
 /// What happens at the memory limit of a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum MemoryPolicy {

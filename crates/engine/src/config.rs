@@ -3,10 +3,12 @@
 //! Setters check the range of their own option. [`Config::check`] and [`Limits::check`] check all
 //! ranges and the relations between options; starting calls both.
 
+mod accept;
 mod deflate;
 pub(crate) mod error;
 mod limits;
 
+pub use accept::Accept;
 pub use deflate::Deflate;
 pub use error::ConfigError;
 pub use limits::Limits;
@@ -187,6 +189,7 @@ pub struct Config {
     pub(crate) deflate: Option<Deflate>,
     pub(crate) on_panic: OnPanic,
     pub(crate) on_memory_limit: OnMemoryLimit,
+    pub(crate) accept: Accept,
     pub(crate) admission: Admission,
     pub(crate) connection_times: bool,
 }
@@ -216,6 +219,7 @@ impl Default for Config {
             deflate: None,
             on_panic: OnPanic::Close,
             on_memory_limit: OnMemoryLimit::CloseSlowest,
+            accept: Accept::Kernel,
             admission: Admission::default(),
             connection_times: false,
         }
@@ -502,6 +506,13 @@ impl Config {
     #[must_use]
     pub fn admission(mut self, admission: Admission) -> Self {
         self.admission = admission;
+        self
+    }
+
+    /// Which shard serves a new connection. Default: the one whose socket the kernel has chosen.
+    #[must_use]
+    pub fn accept(mut self, accept: Accept) -> Self {
+        self.accept = accept;
         self
     }
 

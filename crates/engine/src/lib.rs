@@ -113,7 +113,7 @@
 //!   [`raise_descriptor_limit`]
 //! - Addresses: [`Address`], [`UnixAddress`], [`UnixSocket`], [`PeerCredentials`]
 //! - Options: [`Config`], [`Limits`], [`Deflate`], [`OriginPolicy`], [`BufferConfig`],
-//!   [`BusyPoll`], [`DriverChoice`], [`OnPanic`], [`OnMemoryLimit`]
+//!   [`BusyPoll`], [`DriverChoice`], [`Accept`], [`OnPanic`], [`OnMemoryLimit`]
 //! - Admission: [`Admission`], [`Rate`], [`OverRate`], [`RejectWith`], [`Network`]
 //! - TLS: [`TlsConfig`], [`ClientAuth`], [`TlsVersion`], [`ClientTls`]
 //! - The application: [`Handler`], [`Connection`], [`Shard`], [`ShardHandle`]; [`ConnectionId`],
@@ -163,7 +163,7 @@ pub use api::response::{Response, Upgrade};
 pub use api::shard::{Shard, ShardHandle};
 pub use api::tls::TlsSession;
 pub use api::topic::{Published, TopicLimit, TopicPolicy};
-pub use config::{Config, ConfigError, Cores, Deflate, DriverChoice, Limits, OnMemoryLimit, OnPanic, Shards};
+pub use config::{Accept, Config, ConfigError, Cores, Deflate, DriverChoice, Limits, OnMemoryLimit, OnPanic, Shards};
 pub use metrics::codes::ClosedBy;
 pub use metrics::histogram::Histogram;
 pub use metrics::reader::MetricsReader;

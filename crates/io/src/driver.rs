@@ -1,6 +1,6 @@
 //! The interface between the engine and the kernel: the trait [`Driver`] and its completions.
 
-use crate::{Address, Buffer, ConnectOptions, Listener, Output, PeerCredentials, Slot, TcpInfo, Waker};
+use crate::{Address, Buffer, ConnectOptions, Detached, Listener, Output, PeerCredentials, Slot, TcpInfo, Waker};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -51,6 +51,25 @@ pub trait Driver {
 
     /// Reserves a slot for an outgoing connection; `None` when the limit of connections is reached.
     fn reserve(&mut self) -> Option<Slot>;
+
+    /// Takes an accepted connection out of this driver, so that another one can
+    /// [`adopt`](Driver::adopt) it; `None` for a closed slot. The slot is free afterwards, as after
+    /// [`Driver::close`]. Bytes that the peer has sent stay in the socket. Costs no system call.
+    ///
+    /// # Panics
+    /// When something was requested on the slot since it was accepted, or the slot was not accepted.
+    fn detach(&mut self, slot: Slot) -> Option<Detached>;
+
+    /// Takes over a connection that another driver has [detached](Driver::detach), also one of
+    /// another kind. It has a slot from now on, and is in the state of a connection that was
+    /// reported with [`Completion::Accepted`], which is not reported for it, and not counted in
+    /// [`Stats::accepted`]. The limit of connections may be exceeded by it, and accepting pauses then.
+    ///
+    /// Costs one `ioctl(2)` when the drivers are of different kinds, and otherwise no system call.
+    ///
+    /// # Panics
+    /// When the connection is one of a simulation and this driver is not, or the reverse.
+    fn adopt(&mut self, detached: Detached) -> Slot;
 
     /// Connects a reserved slot. Completes with [`Completion::Connected`], or with
     /// [`Completion::Ended`] and its cause. A slot is connected only once.

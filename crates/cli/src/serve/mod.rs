@@ -160,6 +160,7 @@ fn config(arguments: &Serve) -> Result<Config, ConfigError> {
     let config = Config::default()
         .cores(cores_of(arguments.cores.as_ref()))?
         .driver(arguments.driver.choice())
+        .accept(arguments.accept.choice())
         .ring_entries(arguments.ring_entries)?
         .buffers(buffers)
         .busy_poll(arguments.busy_poll)?

@@ -2,7 +2,8 @@
 //!
 //! A **shard** is a thread with a driver (io_uring or epoll), a listener and connections of its own. The kernel
 //! distributes new connections over the listeners (`SO_REUSEPORT`), and a connection stays on its
-//! shard until it ends. [`Shards`] sets the number of shards, [`Cores`] the cores they are pinned
+//! shard until it ends. With [`Accept::Balanced`] it is the shard with the fewest connections, which
+//! is another one than the kernel has chosen as a rule. [`Shards`] sets the number of shards, [`Cores`] the cores they are pinned
 //! to, and [`placement`] states the rule that joins both. By default there is one shard for each
 //! core that the process may run on, or the cgroup's CPU quota in whole cores if that is less.
 //!
@@ -79,6 +80,7 @@
 //!
 //! Next: [the life of a connection](super::connections).
 //!
+//! [`Accept::Balanced`]: crate::Accept::Balanced
 //! [`Cores`]: crate::Cores
 //! [`PostError::Full`]: crate::PostError::Full
 //! [`Server::start`]: crate::Server::start

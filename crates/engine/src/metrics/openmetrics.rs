@@ -178,6 +178,12 @@ impl Families<'_, '_> {
         self.counter("ringway_memory_pauses", help, None, |shard| shard.counters.memory_pauses)?;
         let help = "Messages handed back to the application because too much was queued";
         self.counter("ringway_messages_handed_back", help, None, |shard| shard.counters.handed_back)?;
+        let help = "Accepted connections that were transferred to a shard with fewer";
+        self.counter("ringway_connections_transferred", help, None, |shard| shard.counters.transferred)?;
+        let help = "Connections that another shard has accepted and transferred to this one";
+        self.counter("ringway_connections_adopted", help, None, |shard| shard.counters.adopted)?;
+        let help = "Connections not transferred because too many were on their way to the other shard";
+        self.counter("ringway_transfers_full", help, None, |shard| shard.counters.transfers_full)?;
         let help = "Pauses of connections that had used up their message or byte rate";
         self.counter("ringway_rate_pauses", help, None, |shard| shard.counters.rate_pauses)?;
         let help = "Connections that were closed because their peer did not read";

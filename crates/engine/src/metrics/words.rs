@@ -65,6 +65,9 @@ words!(Counters {
     handed_back,
     backlog_pauses,
     lifetime_closes,
+    transferred,
+    adopted,
+    transfers_full,
 });
 
 /// The number of words of [`Stats`].

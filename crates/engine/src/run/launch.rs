@@ -10,8 +10,9 @@ use super::sockets::{self, ListenerGroup};
 use crate::admission::gate::Gate;
 use crate::api::handler::Handler;
 use crate::api::shard::{Shard, ShardHandle};
-use crate::config::{Config, Limits, Shards};
+use crate::config::{Accept, Config, Limits, Shards};
 use crate::metrics::published::Published;
+use crate::shard::balance::Balancer;
 use crate::shard::event_loop::EventLoop;
 use crate::shard::mailbox::PostError;
 use crate::tls::table::ListenerTls;
@@ -73,6 +74,11 @@ impl Launch {
             self.config.admission.is_active().then(|| Arc::new(Gate::new(&self.config.admission, Instant::now())));
         let config = Arc::new(Config { drain_rate, ..self.config });
         let desks = Exchange::desks(cores.len(), limits.max_published);
+        let balancers = match self.config.accept {
+            Accept::Balanced if cores.len() > 1 => Balancer::places(cores.len(), limits.max_connections),
+            _ => Vec::new(),
+        };
+        let mut balancers = balancers.into_iter();
         let (ended, ends) = mpsc::channel();
         let certificates: Arc<Certificates> = Arc::default();
         let schemes = tls.iter().map(|tls| if tls.is_some() { Scheme::Wss } else { Scheme::Ws }).collect();
@@ -107,6 +113,7 @@ impl Launch {
             let start = ShardStart {
                 index,
                 desk,
+                balancer: balancers.next(),
                 listeners,
                 tls,
                 gate,
@@ -215,6 +222,7 @@ fn publisher<H: Handler>(
 struct ShardStart<H: Handler> {
     index: usize,
     desk: Desk,
+    balancer: Option<Balancer>,
     /// With the numbers of their addresses.
     listeners: Vec<(usize, Listener)>,
     tls: Vec<Option<ListenerTls>>,
@@ -231,8 +239,21 @@ struct ShardStart<H: Handler> {
 impl<H: Handler> ShardStart<H> {
     /// Opens the driver on the calling thread, and runs the shard on it to its end.
     fn run<D: Driver>(self, open: impl FnOnce(&Config, &Limits) -> Result<D, StartError>) -> ShardResult {
-        let Self { index, desk, listeners, tls, gate, config, limits, readiness, make, report, ended, published } =
-            self;
+        let Self {
+            index,
+            desk,
+            balancer,
+            listeners,
+            tls,
+            gate,
+            config,
+            limits,
+            readiness,
+            make,
+            report,
+            ended,
+            published,
+        } = self;
         // Before the driver is opened, which reads it.
         if let Some(slack) = config.timer_slack
             && let Err(error) = set_timer_slack(slack)
@@ -264,6 +285,9 @@ impl<H: Handler> ShardStart<H> {
         event_loop.publish_to(published);
         if let Some(gate) = gate {
             event_loop.use_gate(gate);
+        }
+        if let Some(balancer) = balancer {
+            event_loop.use_balancer(balancer);
         }
         event_loop.run()
     }

@@ -16,17 +16,18 @@ use http::{HeaderValue, StatusCode, header};
 use ringway_codec::Refusal;
 use ringway_io::{Driver, Slot};
 use std::net::SocketAddr;
-use std::time::Duration;
 
 impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
-    /// Handles an accepted connection. Returns the time for which no further one may be accepted.
-    pub(crate) fn accepted(&mut self, slot: Slot, listener: usize) -> Option<Duration> {
+    /// Counts an accepted connection towards the accept rate.
+    pub(crate) fn pace(&self) -> Pace {
+        self.core.tickets.as_ref().map_or(Pace::Take, |tickets| tickets.gate.pace(self.core.now()))
+    }
+
+    /// Handles an accepted connection.
+    pub(crate) fn accepted(&mut self, slot: Slot, listener: usize, pace: Pace) {
         if self.core.tickets.is_none() {
-            self.serve(slot, listener);
-            return None;
+            return self.serve(slot, listener);
         }
-        let now = self.core.now();
-        let pace = self.core.tickets.as_ref().map_or(Pace::Take, |tickets| tickets.gate.pace(now));
         let admitted = match pace {
             Pace::Reject => Err(Rejection::Rate),
             Pace::Take | Pace::Pause(_) => self.admit(slot),
@@ -39,7 +40,6 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
             }
             Err(rejection) => self.reject(slot, listener, rejection),
         }
-        if let Pace::Pause(time) = pace { Some(time) } else { None }
     }
 
     /// Counts a connection towards the limits.

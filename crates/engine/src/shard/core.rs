@@ -120,6 +120,15 @@ pub struct Counters {
     /// Accepted connections that were refused because of the PROXY protocol: its header was missing
     /// or malformed, or came from an address that is not trusted.
     pub rejected_proxy: u64,
+    /// Accepted connections that were transferred to another shard, because it had fewer
+    /// ([`Accept::Balanced`](crate::Accept)). Only the accepting shard counts them in
+    /// [`Stats::accepted`](crate::Stats), and the other one in all that follows.
+    pub transferred: u64,
+    /// Connections that another shard has accepted and transferred to this one.
+    pub adopted: u64,
+    /// Accepted connections that were not transferred because too many were on their way to the
+    /// other shard.
+    pub transfers_full: u64,
     /// How often a connection was not read for a while because it had used up its rate
     /// ([`Limits::message_rate`], [`Limits::byte_rate`]).
     pub rate_pauses: u64,

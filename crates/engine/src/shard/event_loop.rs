@@ -1,7 +1,7 @@
 //! The event loop of a shard: passes completions of the driver to sessions, and their actions to
 //! the driver.
 
-use crate::admission::gate::Gate;
+use crate::admission::gate::{Gate, Pace};
 use crate::admission::tickets::Tickets;
 use crate::api::error::ConnectError;
 use crate::api::handler::Handler;
@@ -10,6 +10,7 @@ use crate::config::{Config, Limits};
 use crate::metrics::published::Published;
 use crate::run::readiness::Readiness;
 use crate::session::attempt::Attempt;
+use crate::shard::balance::{Balancer, Choice, MAX_TRANSFERS, Transfer};
 use crate::shard::core::{Action, Core, Counters};
 use crate::shard::dispatch::Dispatch;
 use crate::shard::drain::{Drain, DrainReason, DrainReport, DrainStep, DrainTally, DrainTimes};
@@ -19,7 +20,7 @@ use crate::shard::slice::WAITING_TIME;
 use crate::tls::table::{HANDSHAKE_TIME, ListenerTls, TlsTable};
 use crate::topics::exchange::Desk;
 use crate::topics::sweep::sweep;
-use ringway_io::{Completion, Driver, Stats};
+use ringway_io::{Completion, Driver, Slot, Stats};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -43,6 +44,8 @@ pub(crate) struct EventLoop<D, H: Handler> {
     /// The copy of the numbers that other threads read.
     published: Arc<Published>,
     accepting: Accepting,
+    /// With [`Accept::Balanced`](crate::Accept), and other shards.
+    balancer: Option<Box<Balancer>>,
 }
 
 /// Why accepting is paused.
@@ -97,6 +100,7 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
             drained_from: now,
             published: Arc::new(Published::new()),
             accepting: Accepting::default(),
+            balancer: None,
         }
     }
 
@@ -135,6 +139,13 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
     pub(crate) fn join(&mut self, desk: Desk) {
         desk.open(self.driver.waker());
         self.core.topics.get_or_insert_default().join(desk);
+    }
+
+    /// Transfers accepted connections to the shards with the fewest connections, and adopts those of
+    /// others.
+    pub(crate) fn use_balancer(&mut self, mut balancer: Balancer) {
+        balancer.open(self.driver.waker());
+        self.balancer = Some(Box::new(balancer));
     }
 
     /// Counts the connections of this shard with those of the others.
@@ -178,6 +189,7 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
             self.complete(completion);
         }
         self.completions = completions;
+        self.adopt_transfers();
         self.core.end_pauses(&mut self.fired);
         if !self.core.waiting.is_empty() {
             // After new input, so that waiting input does not delay it for long.
@@ -200,6 +212,7 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         self.dispatch().expire_timers(&mut fired);
         self.fired = fired;
         self.finish_turn();
+        self.publish_balance();
         let continues = !self.is_done();
         self.publish();
         Ok(continues)
@@ -232,7 +245,7 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
     /// The time until there is work without a completion: for sessions, for commands of the
     /// handler, the alarm, or the drain.
     fn next_work(&self, now: Instant) -> Option<Duration> {
-        if !self.control.commands.is_empty() {
+        if !self.control.commands.is_empty() || self.balancer.as_ref().is_some_and(|balancer| balancer.has_mail()) {
             return Some(Duration::ZERO);
         }
         let left = |at: Instant| at.saturating_duration_since(now);
@@ -255,9 +268,7 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
             Completion::Released { output } => self.dispatch().released(output),
             Completion::Accepted { slot, listener } => {
                 let listener = self.listeners.get(listener).copied().unwrap_or(listener);
-                if let Some(time) = self.dispatch().accepted(slot, listener) {
-                    self.accepting.pause_for(self.core.now() + time);
-                }
+                self.accepted(slot, listener);
             }
             Completion::Connected { slot } => self.dispatch().connected(slot),
             Completion::Ended { slot, cause } => self.dispatch().ended(slot, cause),
@@ -269,6 +280,73 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
                     self.dispatch().with_shard(work);
                 }
             }
+        }
+    }
+
+    /// Handles a connection that the driver has accepted.
+    fn accepted(&mut self, slot: Slot, listener: usize) {
+        let pace = self.dispatch().pace();
+        let slot = if pace == Pace::Reject { Some(slot) } else { self.transfer(slot, listener) };
+        if let Some(slot) = slot {
+            self.dispatch().accepted(slot, listener, pace);
+        }
+        if let Pace::Pause(time) = pace {
+            self.accepting.pause_for(self.core.now() + time);
+        }
+    }
+
+    /// Transfers an accepted connection to the shard with the fewest connections, if that is another
+    /// one. Returns the slot of a connection that stays.
+    #[inline]
+    fn transfer(&mut self, slot: Slot, listener: usize) -> Option<Slot> {
+        let Some(balancer) = self.balancer.as_mut().filter(|_| self.drain.is_none()) else { return Some(slot) };
+        balancer.publish(self.sessions.len());
+        match balancer.choose(self.core.shortage.exhausted.is_none()) {
+            Choice::Here => Some(slot),
+            Choice::Full => {
+                self.core.counters.transfers_full += 1;
+                Some(slot)
+            }
+            Choice::Shard(target) => {
+                let Some(detached) = self.driver.detach(slot) else {
+                    balancer.withdraw(target);
+                    return None;
+                };
+                match balancer.send(target, Transfer { detached, listener }) {
+                    Ok(()) => {
+                        self.core.counters.transferred += 1;
+                        None
+                    }
+                    // The shard has ended.
+                    Err(transfer) => Some(self.driver.adopt(transfer.detached)),
+                }
+            }
+        }
+    }
+
+    /// Adopts the connections that other shards have transferred to this one.
+    fn adopt_transfers(&mut self) {
+        let Some(balancer) = self.balancer.as_ref().filter(|balancer| balancer.has_mail()) else { return };
+        balancer.begin_taking();
+        for _ in 0..MAX_TRANSFERS {
+            let Some(transfer) = self.balancer.as_ref().and_then(|balancer| balancer.take()) else { return };
+            let slot = self.driver.adopt(transfer.detached);
+            self.core.counters.adopted += 1;
+            // The shard that has accepted it has counted it towards the accept rate.
+            self.dispatch().accepted(slot, transfer.listener, Pace::Take);
+            if let Some(balancer) = &mut self.balancer {
+                balancer.arrived(self.sessions.len());
+            }
+        }
+        self.balancer.iter().for_each(|balancer| balancer.interrupt_taking());
+    }
+
+    /// Publishes the state of this shard for those that may transfer connections to it.
+    fn publish_balance(&mut self) {
+        if let Some(balancer) = &mut self.balancer {
+            balancer.publish(self.sessions.len());
+            let is_able = !self.accepting.is_busy && self.core.shortage.exhausted.is_none();
+            balancer.set_open(is_able && self.drain.is_none());
         }
     }
 
@@ -376,9 +454,11 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         }
     }
 
-    /// Whether neither a connection nor a listener is left.
+    /// Whether neither a connection nor a listener is left, and no connection of another shard is on
+    /// its way.
     fn has_ended(&self) -> bool {
-        self.sessions.len() == 0 && !self.driver.has_listeners()
+        let expects = self.balancer.as_ref().is_some_and(|balancer| balancer.expects());
+        self.sessions.len() == 0 && !self.driver.has_listeners() && !expects
     }
 
     fn is_done(&mut self) -> bool {
@@ -401,6 +481,8 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         if let Some(drain) = &mut self.core.drain {
             drain.aborts = true;
         }
+        // They are dropped with the others.
+        self.adopt_transfers();
         self.dispatch().remove_all();
         self.finish_turn();
         true

@@ -1,6 +1,7 @@
 //! One shard: its sessions, what they share, and the loop that serves them.
 
-pub(crate) mod admit;
+mod admit;
+pub(crate) mod balance;
 pub(crate) mod clock;
 pub(crate) mod core;
 pub(crate) mod dispatch;

@@ -8,14 +8,16 @@
 //! other shards from then on.
 //!
 //! A full mailbox keeps its parcel with the sender, and messages of later turns are added to it. At
-//! the limit of what a shard keeps for others, a message replaces an earlier one of the same topic
-//! and key if the topic is keyed; otherwise it is dropped, and the subscribers on that shard are
-//! treated as slow readers by the policy of their topic.
+//! half of the limit of what a shard keeps, a message replaces an earlier one of the same topic and
+//! key if the topic is keyed, and the message of a new key uses the other half; a message of another
+//! topic is dropped, and the subscribers on that shard are treated as slow readers by the policy of
+//! their topic.
 //!
 //! Nothing locks: the mailbox is the bounded channel of the standard library, of which only
 //! operations that never block are used, and the counters are atomic.
 
-use super::log::{Content, ENTRY};
+use super::log::Content;
+use super::parcel::{Item, Outgoing, Parcel};
 use crate::config::Limits;
 use ringway_codec::Prepared;
 use ringway_io::Waker;
@@ -30,33 +32,6 @@ const CAPACITY: usize = 1024;
 
 /// The number of counters of each shard: 64 KiB.
 const COUNTERS: usize = 1 << 14;
-
-/// A message for one topic.
-#[derive(Debug)]
-pub(crate) struct Item {
-    pub(crate) topic: Arc<str>,
-    pub(crate) content: Content,
-}
-
-impl Item {
-    fn bytes(&self) -> usize {
-        ENTRY + self.content.frame_len()
-    }
-}
-
-/// The messages of one turn.
-#[derive(Debug)]
-pub(crate) struct Parcel {
-    pub(crate) items: Vec<Item>,
-    /// The receiver passes them to other shards as well: they come from a thread without a shard.
-    pub(crate) is_forwarded: bool,
-}
-
-impl Parcel {
-    fn bytes(&self) -> usize {
-        self.items.iter().map(Item::bytes).sum()
-    }
-}
 
 /// The mailboxes of all shards.
 pub(crate) struct Exchange {
@@ -74,8 +49,20 @@ struct Seat {
     has_mail: AtomicBool,
     /// The bytes in the mailbox.
     bytes: AtomicUsize,
+    /// The parcels in the mailbox.
+    parcels: AtomicUsize,
+    /// Nothing is taken out of the mailbox any more.
+    has_ended: AtomicBool,
     /// The number of topics that the shard needs, by hash.
     needed: Box<[AtomicU32]>,
+}
+
+impl Seat {
+    /// A parcel is not in the mailbox.
+    fn removed(&self, bytes: usize) {
+        self.bytes.fetch_sub(bytes, Ordering::AcqRel);
+        self.parcels.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl Exchange {
@@ -88,6 +75,8 @@ impl Exchange {
             waker: OnceLock::new(),
             has_mail: AtomicBool::new(false),
             bytes: AtomicUsize::new(0),
+            parcels: AtomicUsize::new(0),
+            has_ended: AtomicBool::new(false),
             needed: (0..COUNTERS).map(|_| AtomicU32::new(0)).collect(),
         });
         let exchange = Arc::new(Self { seats: seats.collect(), max_bytes, hasher: RandomState::new() });
@@ -119,16 +108,27 @@ impl Exchange {
         self.seats.iter().enumerate().filter(needs).map(|(index, _)| index)
     }
 
+    /// Whether the mailbox of a shard has room for a parcel, or is not needed any more.
+    fn has_room(&self, shard: usize) -> bool {
+        let seat = &self.seats[shard];
+        seat.has_ended.load(Ordering::Acquire)
+            || seat.bytes.load(Ordering::Acquire) < self.max_bytes && seat.parcels.load(Ordering::Acquire) < CAPACITY
+    }
+
     /// Passes a parcel to a shard, and wakes it if necessary.
     pub(crate) fn post(&self, shard: usize, parcel: Parcel) -> Result<(), TrySendError<Parcel>> {
         let seat = &self.seats[shard];
+        if seat.has_ended.load(Ordering::Acquire) {
+            return Err(TrySendError::Disconnected(parcel));
+        }
         let bytes = parcel.bytes();
         if seat.bytes.fetch_add(bytes, Ordering::AcqRel) >= self.max_bytes {
             seat.bytes.fetch_sub(bytes, Ordering::AcqRel);
             return Err(TrySendError::Full(parcel));
         }
+        seat.parcels.fetch_add(1, Ordering::AcqRel);
         if let Err(error) = seat.sender.try_send(parcel) {
-            seat.bytes.fetch_sub(bytes, Ordering::AcqRel);
+            seat.removed(bytes);
             return Err(error);
         }
         if !seat.has_mail.swap(true, Ordering::AcqRel)
@@ -172,14 +172,6 @@ pub(crate) struct Desk {
     dropped: u64,
 }
 
-/// The messages for one other shard.
-#[derive(Default)]
-struct Outgoing {
-    items: Vec<Item>,
-    /// Its mailbox was full.
-    is_waiting: bool,
-}
-
 impl Desk {
     /// The shard begins to run: it is woken for parcels from now on.
     pub(crate) fn open(&self, waker: Waker) {
@@ -201,7 +193,7 @@ impl Desk {
     }
 
     pub(crate) fn is_waiting(&self) -> bool {
-        self.outgoing.iter().any(|outgoing| !outgoing.items.is_empty())
+        self.outgoing.iter().any(|outgoing| !outgoing.is_empty())
     }
 
     /// Whether messages were taken out of the mailbox, or may be in it.
@@ -226,7 +218,7 @@ impl Desk {
                 },
                 Err(_) => return None,
             };
-            self.exchange.seats[self.index].bytes.fetch_sub(parcel.bytes(), Ordering::AcqRel);
+            self.exchange.seats[self.index].removed(parcel.bytes());
             self.received = parcel.items.into();
             self.is_forwarded = parcel.is_forwarded;
         }
@@ -255,16 +247,15 @@ impl Desk {
             let topic = Arc::clone(topic.get_or_insert_with(|| name.into()));
             let item = Item { topic, content: Content::Message { key, prepared: prepared.clone() } };
             let outgoing = &mut self.outgoing[shard];
+            let before = outgoing.bytes();
             // Messages of this turn are limited by the log.
             if outgoing.is_waiting && self.held + item.bytes() > limits.max_published / 2 {
-                self.dropped += 1;
                 let allowance = limits.max_published.saturating_sub(self.held);
-                let (removed, added) = outgoing.coalesce(item, is_keyed, allowance);
-                self.held = self.held - removed + added;
+                self.dropped += u64::from(outgoing.push_limited(item, is_keyed, allowance));
             } else {
-                self.held += item.bytes();
-                outgoing.items.push(item);
+                outgoing.push(item);
             }
+            self.held = self.held + outgoing.bytes() - before;
         }
         shards
     }
@@ -274,54 +265,27 @@ impl Desk {
     pub(crate) fn post(&mut self) -> (u64, u64) {
         let mut full = 0;
         if self.held > 0 {
-            for (shard, outgoing) in self.outgoing.iter_mut().enumerate().filter(|(_, one)| !one.items.is_empty()) {
-                let items = std::mem::take(&mut outgoing.items);
-                let bytes: usize = items.iter().map(Item::bytes).sum();
-                match self.exchange.post(shard, Parcel { items, is_forwarded: false }) {
-                    Err(TrySendError::Full(parcel)) => {
-                        full += u64::from(!outgoing.is_waiting);
-                        *outgoing = Outgoing { items: parcel.items, is_waiting: true };
-                    }
-                    // A shard that has ended has no subscribers.
-                    Ok(()) | Err(TrySendError::Disconnected(_)) => {
-                        outgoing.is_waiting = false;
-                        self.held -= bytes;
+            for (shard, outgoing) in self.outgoing.iter_mut().enumerate().filter(|(_, one)| !one.is_empty()) {
+                let was_waiting = outgoing.is_waiting;
+                let bytes = outgoing.bytes();
+                outgoing.is_waiting = !self.exchange.has_room(shard);
+                if !outgoing.is_waiting {
+                    match self.exchange.post(shard, Parcel { items: outgoing.take(), is_forwarded: false }) {
+                        Err(TrySendError::Full(parcel)) => outgoing.put_back(parcel.items),
+                        // A shard that has ended has no subscribers.
+                        Ok(()) | Err(TrySendError::Disconnected(_)) => self.held -= bytes,
                     }
                 }
+                full += u64::from(outgoing.is_waiting && !was_waiting);
             }
         }
         (full, std::mem::take(&mut self.dropped))
     }
 }
 
-impl Outgoing {
-    /// Adds a message to a parcel at its limit: it replaces an earlier one of its topic and key if it
-    /// is at most `allowance` bytes longer; otherwise it is dropped, and counted in the gap of its
-    /// topic. Returns the number of bytes that are removed, and the number that are added.
-    fn coalesce(&mut self, item: Item, is_keyed: bool, allowance: usize) -> (usize, usize) {
-        let Content::Message { key, .. } = item.content else { return (0, 0) };
-        let same =
-            |other: &Item| is_keyed && matches!(other.content, Content::Message { key: other, .. } if other == key);
-        let of_topic = |other: &&mut Item| other.topic == item.topic;
-        if let Some(at) = self.items.iter().position(|other| same(other) && other.topic == item.topic)
-            && item.bytes() <= self.items[at].bytes() + allowance
-        {
-            // The order is that of the last updates.
-            let (removed, added) = (self.items.remove(at).bytes(), item.bytes());
-            self.items.push(item);
-            return (removed, added);
-        }
-        let gap = self.items.iter_mut().filter(of_topic).find_map(|other| match &mut other.content {
-            Content::Gap(count) => Some(count),
-            Content::Message { .. } => None,
-        });
-        if let Some(count) = gap {
-            *count += 1;
-            return (0, 0);
-        }
-        let gap = Item { content: Content::Gap(1), ..item };
-        let added = gap.bytes();
-        self.items.push(gap);
-        (0, added)
+impl Drop for Desk {
+    /// The shard has ended.
+    fn drop(&mut self) {
+        self.exchange.seats[self.index].has_ended.store(true, Ordering::Release);
     }
 }

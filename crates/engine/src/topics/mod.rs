@@ -29,21 +29,23 @@ pub(crate) mod delivery;
 pub(crate) mod exchange;
 pub(crate) mod keys;
 pub(crate) mod log;
+pub(crate) mod parcel;
 pub(crate) mod publisher;
 pub(crate) mod registry;
 pub(crate) mod sweep;
 
 use crate::api::topic::{MAX_NAME, Published, TopicLimit, TopicPolicy};
 use crate::config::Limits;
-use exchange::{Desk, Item};
+use exchange::Desk;
 use keys::Lagging;
 use log::Content;
 use log::Log;
+use parcel::Item;
 use registry::Registry;
 use ringway_codec::Prepared;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use sweep::Segment;
+use sweep::{Portion, Segment};
 
 /// The maximum payload of a published message, as that of a message that is sent.
 const MAX_PAYLOAD: usize = 1 << 30;
@@ -54,6 +56,7 @@ pub(crate) struct Topics {
     pub(crate) registry: Registry,
     pub(crate) log: Log,
     segment: Segment,
+    portion: Portion,
     pub(crate) lagging: Lagging,
     /// The link to other shards; `None` if there are none.
     desk: Option<Desk>,

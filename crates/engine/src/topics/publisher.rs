@@ -1,7 +1,8 @@
 //! Publishing from threads without a shard.
 
-use super::exchange::{Exchange, Item, Parcel};
+use super::exchange::Exchange;
 use super::log::Content;
+use super::parcel::{Item, Parcel};
 use ringway_codec::Prepared;
 use std::fmt;
 use std::sync::Arc;

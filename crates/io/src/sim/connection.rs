@@ -1,7 +1,51 @@
 //! One TCP connection of the simulated network.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A connection, shared by its peer and the driver's side, which another driver can adopt.
+#[derive(Clone)]
+pub(super) struct SharedConnection(Arc<Mutex<SimConnection>>);
+
+impl SharedConnection {
+    pub(super) fn new(connection: SimConnection) -> Self {
+        Self(Arc::new(Mutex::new(connection)))
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, SimConnection> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for SharedConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SharedConnection").field(&self.lock().address).finish()
+    }
+}
+
+/// The driver's side of a connection that belongs to no driver. Dropping it closes that side.
+pub(crate) struct SimEnd(Option<SharedConnection>);
+
+impl SimEnd {
+    pub(super) fn new(connection: SharedConnection) -> Self {
+        Self(Some(connection))
+    }
+
+    /// The connection, for the driver that adopts it; `None` when it was taken before.
+    pub(super) fn take(mut self) -> Option<SharedConnection> {
+        self.0.take()
+    }
+}
+
+impl Drop for SimEnd {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.take() {
+            connection.lock().close();
+        }
+    }
+}
 
 /// The state of both directions between the driver and one peer. The driver's side has a
 /// descriptor.

@@ -1,6 +1,7 @@
 //! The interface of the simulated kernel for the table of slots.
 
 use super::kernel::{Cqe, SimKernel, Sqe};
+use crate::detached::DetachedSocket;
 use crate::slab::{NOWHERE, Slab};
 use crate::table::{self, Cancellable, Operation, WAKER};
 use crate::{Address, ConnectOptions, Listener, Output, PeerCredentials, Pool, Slot, SourceError, TcpInfo};
@@ -123,6 +124,17 @@ impl table::KernelInterface for Handle {
 
     fn accept(&mut self, _listener: &ListenGuard, slot: Slot) {
         self.submit(Operation::Accept, slot, Sqe::Accept);
+    }
+
+    fn detach(&mut self, descriptor: RawFd, _slot: Slot) -> DetachedSocket {
+        DetachedSocket::Simulated(self.shared.borrow_mut().detach(descriptor as usize))
+    }
+
+    fn attach(&mut self, socket: DetachedSocket) -> Option<RawFd> {
+        match socket {
+            DetachedSocket::Open { .. } => None,
+            DetachedSocket::Simulated(socket) => Some(self.shared.borrow_mut().attach(socket) as RawFd),
+        }
     }
 
     fn connect(&mut self, descriptor: RawFd, slot: Slot, _peer: &Address) -> u32 {

@@ -39,12 +39,13 @@ mod handle;
 mod kernel;
 mod network;
 
+pub(crate) use connection::SimEnd;
 pub use faults::{Faults, Injected};
 pub use kernel::Reception;
 pub use network::{Network, Peer};
 
 use crate::table::{BUDGET, SlotTable, forward};
-use crate::{Address, BufferConfig, Completion, ConnectOptions, Driver, Listener, Output, Pool, Slot, Waker};
+use crate::{Address, BufferConfig, Completion, ConnectOptions, Detached, Driver, Listener, Output, Pool, Slot, Waker};
 use handle::Handle;
 use kernel::SimKernel;
 use std::cell::RefCell;
@@ -174,6 +175,20 @@ impl Driver for Sim {
 
     fn reserve(&mut self) -> Option<Slot> {
         let slot = self.table.reserve();
+        self.publish_status();
+        slot
+    }
+
+    fn detach(&mut self, slot: Slot) -> Option<Detached> {
+        self.check(slot);
+        let detached = self.table.detach(slot);
+        self.publish_status();
+        detached
+    }
+
+    /// Takes over a connection of another simulation, with its network's peer.
+    fn adopt(&mut self, detached: Detached) -> Slot {
+        let slot = self.table.attach(detached);
         self.publish_status();
         slot
     }

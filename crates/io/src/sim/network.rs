@@ -1,13 +1,14 @@
 //! The network of the simulation, and its peers.
 
-use super::connection::SimConnection;
+use super::connection::{SharedConnection, SimConnection};
 use super::kernel::{Reception, SimKernel};
 use super::{Faults, Injected};
 use crate::Pool;
-use std::cell::{Ref, RefCell, RefMut};
+use std::cell::RefCell;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::sync::MutexGuard;
 
 /// The network that a [`Sim`](super::Sim) is connected to, with a view of its kernel. A clone is
 /// another handle of the same network.
@@ -22,21 +23,25 @@ impl Network {
     #[must_use]
     pub fn connect(&self) -> Peer {
         let connection = self.0.borrow_mut().connect_peer(None);
-        Peer { network: self.clone(), connection }
+        self.peer(connection)
     }
 
     /// As [`Network::connect`], from this address; otherwise all peers have the same one.
     #[must_use]
     pub fn connect_from(&self, address: IpAddr) -> Peer {
         let connection = self.0.borrow_mut().connect_peer(Some(address));
-        Peer { network: self.clone(), connection }
+        self.peer(connection)
     }
 
     /// The peer of the oldest outgoing connection of the driver that was not accepted yet.
     #[must_use]
     pub fn accept(&self) -> Option<Peer> {
         let connection = self.0.borrow_mut().outgoing.pop_front()?;
-        Some(Peer { network: self.clone(), connection })
+        Some(self.peer(connection))
+    }
+
+    fn peer(&self, connection: usize) -> Peer {
+        Peer { connection: self.0.borrow().connections[connection].clone() }
     }
 
     /// Sets how outgoing connections of the driver are answered, including those in progress.
@@ -114,17 +119,12 @@ impl fmt::Debug for Network {
 /// peer. Dropping handles does not affect the connection.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    network: Network,
-    connection: usize,
+    connection: SharedConnection,
 }
 
 impl Peer {
-    fn connection(&self) -> Ref<'_, SimConnection> {
-        Ref::map(self.network.0.borrow(), |kernel| &kernel.connections[self.connection])
-    }
-
-    fn connection_mut(&self) -> RefMut<'_, SimConnection> {
-        RefMut::map(self.network.0.borrow_mut(), |kernel| &mut kernel.connections[self.connection])
+    fn connection(&self) -> MutexGuard<'_, SimConnection> {
+        self.connection.lock()
     }
 
     /// Its address, as the driver sees it.
@@ -145,7 +145,7 @@ impl Peer {
     /// # Panics
     /// After [`Peer::finish`].
     pub fn write(&self, bytes: &[u8]) {
-        let mut connection = self.connection_mut();
+        let mut connection = self.connection();
         assert!(!connection.inbound_finished, "a peer writes after its FIN");
         connection.write(bytes);
     }
@@ -165,7 +165,7 @@ impl Peer {
     /// Reads at most this many bytes.
     #[must_use]
     pub fn read_up_to(&self, most: usize) -> Vec<u8> {
-        let mut connection = self.connection_mut();
+        let mut connection = self.connection();
         let len = connection.outbound.len().min(most);
         connection.read += len as u64;
         connection.outbound.drain(..len).collect()
@@ -174,17 +174,17 @@ impl Peer {
     /// Sets the number of unread bytes at which the driver's sends stall. With 0 they stall at
     /// once.
     pub fn set_window(&self, bytes: usize) {
-        self.connection_mut().window = bytes;
+        self.connection().window = bytes;
     }
 
     /// Ends its sending direction (FIN). It can still read.
     pub fn finish(&self) {
-        self.connection_mut().inbound_finished = true;
+        self.connection().inbound_finished = true;
     }
 
     /// Aborts the connection (RST).
     pub fn reset(&self) {
-        self.connection_mut().abort(libc::ECONNRESET);
+        self.connection().abort(libc::ECONNRESET);
     }
 
     /// Whether the driver has ended its sending direction, or closed without RST. Earlier bytes may

@@ -1,9 +1,10 @@
 //! The calls of [`Driver`](crate::Driver), except for `wait`.
 
+use super::obstacle::Obstacle;
 use super::operation::{Cancellable, WAKER};
 use super::slot_state::{CLOSED, SlotFlag, SlotState};
 use super::{KernelInterface, SlotTable};
-use crate::{Address, ConnectOptions, Listener, Output, PeerCredentials, Slot, TcpInfo};
+use crate::{Address, ConnectOptions, Detached, Listener, Output, PeerCredentials, Slot, TcpInfo};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
@@ -32,6 +33,35 @@ impl<K: KernelInterface> SlotTable<K> {
 
     pub(crate) fn reserve(&mut self) -> Option<Slot> {
         (!self.is_full()).then(|| self.adopt(CLOSED))
+    }
+
+    #[track_caller]
+    pub(crate) fn detach(&mut self, slot: Slot) -> Option<Detached> {
+        let connection = self.current(slot)?;
+        if !connection.can_detach() {
+            self.kernel.violated(format_args!("slot {slot:?} is detached after a request on it, or was not accepted"));
+        }
+        let (descriptor, unix) = (connection.take_fd(), connection.is(SlotFlag::Unix));
+        connection.unset(SlotFlag::Owned);
+        let socket = self.kernel.detach(descriptor, slot);
+        self.release(slot);
+        Some(Detached { socket, unix })
+    }
+
+    #[track_caller]
+    pub(crate) fn attach(&mut self, detached: Detached) -> Slot {
+        let Detached { socket, unix } = detached;
+        let Some(descriptor) = self.kernel.attach(socket) else {
+            self.kernel.violated(format_args!("a connection moves between a simulation and a kernel"));
+        };
+        let slot = self.adopt(descriptor);
+        if unix {
+            self.at(slot).set(SlotFlag::Unix);
+        }
+        if self.is_full() {
+            self.pause_accepting(Obstacle::Full);
+        }
+        slot
     }
 
     #[track_caller]

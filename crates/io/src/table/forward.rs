@@ -13,6 +13,14 @@ macro_rules! forward {
             self.table.reserve()
         }
 
+        fn detach(&mut self, slot: $crate::Slot) -> Option<$crate::Detached> {
+            self.table.detach(slot)
+        }
+
+        fn adopt(&mut self, detached: $crate::Detached) -> $crate::Slot {
+            self.table.attach(detached)
+        }
+
         fn connect_with(
             &mut self,
             slot: $crate::Slot,

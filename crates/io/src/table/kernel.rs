@@ -2,6 +2,7 @@
 
 use super::operation::Cancellable;
 use super::sockets::SocketCalls;
+use crate::detached::DetachedSocket;
 use crate::{Address, Listener, Output, Slot};
 use std::fmt;
 use std::io;
@@ -32,6 +33,13 @@ pub(crate) trait KernelInterface: SocketCalls {
     /// Accepts one connection at once; `None` if the queue is empty. For a listener without an
     /// accept in flight. An error is a positive errno.
     fn accept_queued(&mut self, listener: &Self::Listener) -> Result<Option<RawFd>, i32>;
+
+    /// Gives up a descriptor on which nothing is in flight. The table has given it up before.
+    fn detach(&mut self, descriptor: RawFd, slot: Slot) -> DetachedSocket;
+
+    /// Takes over the socket of another driver; the table owns the descriptor. `None` for a socket of
+    /// the other kind, simulated or not.
+    fn attach(&mut self, socket: DetachedSocket) -> Option<RawFd>;
 
     /// Connects. Returns a ticket for [`KernelInterface::take_back`].
     fn connect(&mut self, descriptor: RawFd, slot: Slot, peer: &Address) -> u32;

@@ -99,6 +99,13 @@ impl SlotState {
         self.flags & WITHOUT == 0 && self.fd != CLOSED
     }
 
+    /// Whether the connection can be given to another driver: it was accepted, and nothing was
+    /// requested since.
+    pub(crate) fn can_detach(&self) -> bool {
+        let accepted = SlotFlag::Owned as u16 | SlotFlag::ConnectStarted as u16;
+        self.flags & !(SlotFlag::Unix as u16) == accepted && self.in_flight == 0 && self.fd != CLOSED
+    }
+
     /// Whether the descriptor can be closed: the user has closed the slot, and nothing is in
     /// flight.
     pub(crate) fn can_close(&self) -> bool {

@@ -1,10 +1,11 @@
 //! The calls on a socket that take effect immediately, without a completion.
 
+use crate::detached::DetachedSocket;
 use crate::{Address, ConnectOptions, PeerCredentials, TcpInfo, outgoing, tcp_info, unix};
 use socket2::Type;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 /// The immediate calls of a [`KernelInterface`](super::KernelInterface), on descriptors that the
 /// table owns.
@@ -37,8 +38,34 @@ pub(crate) trait SocketCalls {
 
 /// A kernel whose descriptors are those of this process, and not numbers of the simulation.
 pub(crate) trait RealDescriptors {
-    /// The type of the sockets of outgoing connections.
+    /// The type of the sockets of all connections.
     const SOCKET_TYPE: Type;
+
+    /// Turns a descriptor that the table has given up into a socket for another driver. Nothing is in
+    /// flight on it, and it is registered nowhere.
+    fn give_up(descriptor: RawFd) -> DetachedSocket {
+        // SAFETY: the table has given up the descriptor, which is open, and nothing else owns it
+        // (UNSAFE.md 8).
+        let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
+        DetachedSocket::Open { descriptor, kind: Self::SOCKET_TYPE }
+    }
+
+    /// The descriptor of a socket of another driver, for the table. `None` for a socket of a
+    /// simulation.
+    fn take_over(socket: DetachedSocket) -> Option<RawFd> {
+        match socket {
+            DetachedSocket::Open { descriptor, kind } => {
+                if kind != Self::SOCKET_TYPE {
+                    // It does not fail on an open socket.
+                    let nonblocking = Self::SOCKET_TYPE != Type::STREAM;
+                    let _ = rustix::io::ioctl_fionbio(descriptor.as_fd(), nonblocking);
+                }
+                Some(descriptor.into_raw_fd())
+            }
+            #[cfg(any(test, feature = "sim"))]
+            DetachedSocket::Simulated(_) => None,
+        }
+    }
 }
 
 impl<K: RealDescriptors> SocketCalls for K {

@@ -2,6 +2,7 @@
 
 mod accepting;
 mod connecting;
+mod detaching;
 mod echoing;
 mod ending;
 mod receiving;

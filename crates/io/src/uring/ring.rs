@@ -4,6 +4,7 @@ use super::entry::{self, SendMode};
 use super::gather::Gather;
 use super::provided::Provided;
 use crate::busy_poll::PollWindow;
+use crate::detached::DetachedSocket;
 use crate::slab::Slab;
 use crate::table::{BUDGET, Cancellable, KernelInterface, RealDescriptors};
 use crate::{Address, Buffer, BusyPoll, Listener, Output, Pool, Slot, Waker};
@@ -279,6 +280,14 @@ impl KernelInterface for Ring {
 
     fn accept_queued(&mut self, listener: &Listener) -> Result<Option<RawFd>, i32> {
         listener.accept_queued(SocketFlags::CLOEXEC).map_err(Errno::raw_os_error)
+    }
+
+    fn detach(&mut self, descriptor: RawFd, _slot: Slot) -> DetachedSocket {
+        Self::give_up(descriptor)
+    }
+
+    fn attach(&mut self, socket: DetachedSocket) -> Option<RawFd> {
+        Self::take_over(socket)
     }
 
     fn accept(&mut self, listener: &Listener, slot: Slot) {

@@ -2,6 +2,7 @@
 //! prints.
 
 mod admission;
+mod balancing;
 mod client;
 mod compression;
 mod draining;

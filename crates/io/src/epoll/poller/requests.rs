@@ -1,6 +1,7 @@
 //! The requests that the table of slots makes.
 
-use super::{Completed, Poller};
+use super::{Completed, Poller, borrow};
+use crate::detached::DetachedSocket;
 use crate::epoll::interest::{Interest, InterestFlag};
 use crate::slab::NOWHERE;
 use crate::table::{Cancellable, KernelInterface, Operation, RealDescriptors, WAKER};
@@ -40,6 +41,21 @@ impl KernelInterface for Poller {
 
     fn accept_queued(&mut self, listener: &Listener) -> Result<Option<RawFd>, i32> {
         listener.accept_queued(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK).map_err(Errno::raw_os_error)
+    }
+
+    fn detach(&mut self, descriptor: RawFd, slot: Slot) -> DetachedSocket {
+        if let Some(interest) = self.interests.get_mut(slot) {
+            // Another driver keeps the socket open, so it would stay in the epoll set.
+            if interest.is(InterestFlag::Registered) {
+                let _ = self.set.delete(borrow(&descriptor));
+            }
+            *interest = Interest::unused();
+        }
+        Self::give_up(descriptor)
+    }
+
+    fn attach(&mut self, socket: DetachedSocket) -> Option<RawFd> {
+        Self::take_over(socket)
     }
 
     fn connect(&mut self, descriptor: RawFd, slot: Slot, peer: &Address) -> u32 {

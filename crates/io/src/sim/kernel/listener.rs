@@ -2,7 +2,7 @@
 
 use super::socket::{Cancelling, Pending};
 use super::{Cqe, Descriptor, SimKernel};
-use crate::sim::connection::SimConnection;
+use crate::sim::connection::{SharedConnection, SimConnection};
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
@@ -26,7 +26,7 @@ impl SimKernel {
     pub(in crate::sim) fn stop_listening(&mut self) {
         self.listener.listening = false;
         for connection in self.listener.backlog.drain(..) {
-            self.connections[connection].abort(libc::ECONNRESET);
+            self.connections[connection].lock().abort(libc::ECONNRESET);
         }
     }
 
@@ -42,7 +42,7 @@ impl SimKernel {
         } else {
             connection.abort(libc::ECONNREFUSED);
         }
-        self.connections.push(connection);
+        self.connections.push(SharedConnection::new(connection));
         index
     }
 
@@ -78,7 +78,7 @@ impl SimKernel {
         }
         self.listener.backlog.pop_front();
         if self.random.draw(self.faults.aborted, &mut self.injected.aborted) {
-            self.connections[connection].abort(libc::ECONNRESET);
+            self.connections[connection].lock().abort(libc::ECONNRESET);
             self.end_accept(accept.user_data, -libc::ECONNABORTED);
             return true;
         }
@@ -106,7 +106,7 @@ impl SimKernel {
         }
         self.listener.backlog.pop_front();
         if self.random.draw(self.faults.aborted, &mut self.injected.aborted) {
-            self.connections[connection].abort(libc::ECONNRESET);
+            self.connections[connection].lock().abort(libc::ECONNRESET);
             return Err(libc::ECONNABORTED);
         }
         Ok(Some(self.open_socket(connection)))

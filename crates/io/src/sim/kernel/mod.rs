@@ -8,7 +8,7 @@
 mod listener;
 mod socket;
 
-use super::connection::SimConnection;
+use super::connection::{SharedConnection, SimConnection, SimEnd};
 use super::faults::{Faults, Injected, RandomSource};
 use crate::{Buffer, Output, Pool, Waker};
 use listener::SimListener;
@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::sync::MutexGuard;
 
 /// The number of an open socket. Numbers are reused, the latest first.
 pub(super) type Descriptor = usize;
@@ -112,7 +113,7 @@ pub(super) struct SimKernel {
     /// How many more completions this turn returns.
     handout: usize,
     shuffling: bool,
-    pub(super) connections: Vec<SimConnection>,
+    pub(super) connections: Vec<SharedConnection>,
     sockets: Vec<Option<SimSocket>>,
     free: Vec<Descriptor>,
     pub(super) descriptor_limit: usize,
@@ -211,8 +212,29 @@ impl SimKernel {
         if let Some(errno) = self.has_no_descriptor() {
             return Err(errno);
         }
-        self.connections.push(SimConnection { source, ..SimConnection::new(address, self.window) });
+        let connection = SimConnection { source, ..SimConnection::new(address, self.window) };
+        self.connections.push(SharedConnection::new(connection));
         Ok(self.open_socket(self.connections.len() - 1))
+    }
+
+    /// Gives up an accepted socket on which nothing was requested.
+    pub(super) fn detach(&mut self, descriptor: Descriptor) -> SimEnd {
+        let socket = self.socket_of(descriptor);
+        let connection = socket.connection;
+        if socket.is_busy() || socket.received_as.is_some() {
+            self.violated(format_args!("descriptor {descriptor} is detached after a request on it"));
+        }
+        let connection = self.connections[connection].clone();
+        self.sockets[descriptor] = None;
+        self.free.push(descriptor);
+        SimEnd::new(connection)
+    }
+
+    /// Takes over a connection of another kernel.
+    pub(super) fn attach(&mut self, end: SimEnd) -> Descriptor {
+        let Some(connection) = end.take() else { self.violated("a connection is attached twice") };
+        self.connections.push(connection);
+        self.open_socket(self.connections.len() - 1)
     }
 
     /// Sends FIN: `shutdown(2)`. It takes effect before requests that are only submitted.
@@ -224,7 +246,7 @@ impl SimKernel {
             self.violated(format_args!("descriptor {descriptor} is shut down under a send, which fails with EPIPE"));
         }
         let connection = socket.connection;
-        self.connections[connection].outbound_finished = true;
+        self.connections[connection].lock().outbound_finished = true;
     }
 
     pub(super) fn peer_address(&self, descriptor: Descriptor) -> Option<SocketAddr> {
@@ -239,7 +261,7 @@ impl SimKernel {
     /// The bytes that the peer has written and no receive has delivered.
     pub(super) fn unread(&self, descriptor: Descriptor) -> usize {
         let socket = self.sockets.get(descriptor).and_then(Option::as_ref);
-        socket.map_or(0, |socket| self.connections[socket.connection].inbound.len())
+        socket.map_or(0, |socket| self.connections[socket.connection].lock().inbound.len())
     }
 
     /// Whether the completion queue holds events.
@@ -248,8 +270,8 @@ impl SimKernel {
     }
 
     /// The connection of a descriptor; `None` when it is not established, or gone.
-    fn connection_of(&self, descriptor: Descriptor) -> Option<&SimConnection> {
-        let connection = &self.connections[self.sockets.get(descriptor)?.as_ref()?.connection];
+    fn connection_of(&self, descriptor: Descriptor) -> Option<MutexGuard<'_, SimConnection>> {
+        let connection = self.connections[self.sockets.get(descriptor)?.as_ref()?.connection].lock();
         (connection.established && connection.error.is_none()).then_some(connection)
     }
 
@@ -290,7 +312,7 @@ impl SimKernel {
         self.in_flight = 0;
         self.status = DriverStatus::default();
         for socket in self.sockets.drain(..).flatten() {
-            self.connections[socket.connection].close();
+            self.connections[socket.connection].lock().close();
         }
         self.free.clear();
         for index in self.ring.drain(..) {
@@ -353,11 +375,7 @@ impl SimKernel {
             Sqe::Close { descriptor } => {
                 let pending = Pending { user_data, due: self.due() };
                 let socket = self.socket_of(descriptor);
-                let busy = socket.receive.is_some()
-                    || socket.send.is_some()
-                    || socket.connect.is_some()
-                    || !socket.cancels.is_empty();
-                if busy || socket.close.replace(pending).is_some() {
+                if socket.is_busy() || socket.close.replace(pending).is_some() {
                     self.violated(format_args!(
                         "the driver closes descriptor {descriptor} with operations in flight, which cancels none of them"
                     ));

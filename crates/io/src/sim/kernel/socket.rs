@@ -55,6 +55,11 @@ impl SimSocket {
             received_as: None,
         }
     }
+
+    /// Whether an operation other than a close is in flight.
+    pub(super) fn is_busy(&self) -> bool {
+        self.receive.is_some() || self.send.is_some() || self.connect.is_some() || !self.cancels.is_empty()
+    }
 }
 
 impl SimKernel {
@@ -82,7 +87,7 @@ impl SimKernel {
     }
 
     pub(super) fn is_stuck(&self, socket: &SimSocket) -> bool {
-        let connection = &self.connections[socket.connection];
+        let connection = self.connections[socket.connection].lock();
         let can_connect = socket.connect.is_some() && self.reception != Reception::Ignore;
         let can_receive = socket.receive.is_some() && connection.is_readable();
         let can_send = socket.send.as_ref().is_some_and(|send| {
@@ -104,7 +109,7 @@ impl SimKernel {
 
     pub(super) fn reset_at_random(&mut self, descriptor: Descriptor) {
         let connection = self.socket_of(descriptor).connection;
-        let connection = &mut self.connections[connection];
+        let mut connection = self.connections[connection].lock();
         if !connection.established
             || connection.error.is_some()
             || !self.random.draw(self.faults.reset, &mut self.injected.reset)
@@ -160,7 +165,7 @@ impl SimKernel {
         }
         let Some(connect) = socket.connect.take_if(|connect| connect.due <= turn) else { return false };
         self.cancellable.remove(&connect.user_data);
-        let connection = &mut self.connections[socket.connection];
+        let mut connection = self.connections[socket.connection].lock();
         let result = if self.reception == Reception::Refuse {
             -libc::ECONNREFUSED
         } else if self.reception == Reception::NoPort {
@@ -172,6 +177,7 @@ impl SimKernel {
             self.outgoing.push_back(socket.connection);
             0
         };
+        drop(connection);
         self.post_last(connect.user_data, result);
         true
     }
@@ -180,7 +186,8 @@ impl SimKernel {
         let Some(socket) = self.sockets[descriptor].as_ref() else { return false };
         let Some(receive) = socket.receive.filter(|receive| receive.due <= self.turn) else { return false };
         let at = socket.connection;
-        let connection = &self.connections[at];
+        let connection = self.connections[at].clone();
+        let mut connection = connection.lock();
         if !connection.established {
             self.end_receive(descriptor, -libc::ENOTCONN);
             return true;
@@ -207,7 +214,7 @@ impl SimKernel {
         if len > 1 && self.random.draw(self.faults.split, &mut self.injected.split) {
             len = if self.random.within(0..=1) == 1 { 1 } else { self.random.within(1..=len - 1) };
         }
-        let bytes: Vec<u8> = self.connections[at].inbound.drain(..len).collect();
+        let bytes: Vec<u8> = connection.inbound.drain(..len).collect();
         let buffer = self.fill(&bytes);
         let last = self.random.draw(self.faults.last_receive, &mut self.injected.last_receive);
         let due = self.due();
@@ -241,7 +248,8 @@ impl SimKernel {
             }
             return is_due;
         }
-        let connection = &mut self.connections[socket.connection];
+        let connection = self.connections[socket.connection].clone();
+        let mut connection = connection.lock();
         if connection.cannot_send() {
             self.end_send(descriptor, -libc::EPIPE);
             return true;
@@ -299,7 +307,7 @@ impl SimKernel {
         let turn = self.turn;
         let Some(socket) = self.sockets[descriptor].as_mut() else { return false };
         let Some(close) = socket.close.filter(|close| close.due <= turn) else { return false };
-        self.connections[socket.connection].close();
+        self.connections[socket.connection].lock().close();
         if let Some(user_data) = socket.received_as {
             self.retired.push_back(user_data);
             if self.retired.len() > RETIRED {

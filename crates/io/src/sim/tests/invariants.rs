@@ -9,11 +9,11 @@ use std::collections::HashMap;
 fn bytes_that_change_in_flight_are_detected() {
     let (mut kernel, descriptor) = kernel();
     let connection = kernel.connections.len() - 1;
-    kernel.connections[connection].window = 2;
+    kernel.connections[connection].lock().window = 2;
     kernel.submit(2, Sqe::Send { descriptor, output: Rc::new(output(b"before")) });
     assert_eq!(results(&mut kernel), []);
     kernel.tamper(descriptor, output(b"behind"));
-    kernel.connections[connection].window = 100;
+    kernel.connections[connection].lock().window = 100;
     kernel.enter();
     kernel.enter();
 }
@@ -174,7 +174,7 @@ fn a_multishot_ends_without_room_for_its_completion() {
         kernel.provide(index);
     }
     kernel.submit(2, Sqe::Receive { descriptor });
-    kernel.connections[0].write(&[7; 1000]);
+    kernel.connections[0].lock().write(&[7; 1000]);
     kernel.enter();
     assert!(kernel.is_overflowing());
     let mut events: Vec<Cqe> = Vec::new();

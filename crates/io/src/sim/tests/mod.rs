@@ -1,4 +1,5 @@
 mod behaviour;
+mod detaching;
 mod echo;
 mod invariants;
 mod obstacles;
