@@ -241,7 +241,7 @@ impl<'a> Conductor<'a> {
                             if later { Plan::share(population.connections.into(), threads, *index) } else { *open };
                         // Of a broadcast, only the publishers send.
                         match population.behaviour {
-                            Behaviour::Broadcast { publishers } => {
+                            Behaviour::Broadcast { publishers, .. } => {
                                 Plan::share(publishers.into(), self.fleet.threads(), *index).min(open)
                             }
                             _ if *sends => open,

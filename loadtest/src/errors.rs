@@ -15,6 +15,10 @@ pub(crate) const UNASKED: &str = "unexpected_message";
 pub(crate) const DUPLICATE: &str = "duplicate_reply";
 pub(crate) const LATE: &str = "late_reply";
 pub(crate) const TIMEOUT: &str = "reply_timeout";
+pub(crate) const SUBSCRIBE_REFUSED: &str = "subscribe_refused";
+pub(crate) const SUBSCRIBE_INVALID: &str = "subscribe_invalid";
+pub(crate) const SUBSCRIBE_TIMEOUT: &str = "subscribe_timeout";
+pub(crate) const PUBLISH_REFUSED: &str = "publish_refused";
 pub(crate) const NO_PONG: &str = "no_pong";
 pub(crate) const NO_PONG_IN_TIME: &str = "ping_timeout";
 
@@ -23,8 +27,10 @@ pub(crate) const NO_PONG_IN_TIME: &str = "ping_timeout";
 pub(crate) const CLOSE_UNANSWERED: &str = "close_unanswered";
 
 /// The kinds that belong to a message: each has a count of its own in the ledger, such as `missing`,
-/// which is that of the measured part.
-const OF_MESSAGES: [&str; 7] = [WRONG_KIND, WRONG_LENGTH, WRONG_CONTENT, TIMEOUT, LATE, DUPLICATE, UNASKED];
+/// which is that of the measured part. A message that the server refuses to
+/// publish is missing.
+const OF_MESSAGES: [&str; 8] =
+    [WRONG_KIND, WRONG_LENGTH, WRONG_CONTENT, TIMEOUT, LATE, DUPLICATE, UNASKED, PUBLISH_REFUSED];
 
 /// Whether errors of this kind are failures of connections.
 pub(crate) fn is_of_connection(kind: &str) -> bool {

@@ -193,7 +193,7 @@ struct Common {
     slow_endpoints: Arc<[Arc<Endpoint>]>,
     permits: Arc<Permits>,
     /// By population.
-    publishing: Vec<Option<(Arc<Publishing>, u32)>>,
+    publishing: Vec<Option<Arc<Publishing>>>,
     threads: usize,
     seed: u64,
 }
@@ -238,7 +238,7 @@ impl Common {
         };
         // The threads that have connections that send.
         let senders = match population.behaviour {
-            Behaviour::Broadcast { publishers } => publishers,
+            Behaviour::Broadcast { publishers, .. } => publishers,
             _ => population.connections,
         };
         let senders = (*threads).min(senders as usize);
@@ -277,11 +277,9 @@ fn slow_endpoints(plan: &Plan, endpoints: &[Arc<Endpoint>]) -> Result<Arc<[Arc<E
 }
 
 /// What the threads of a broadcast share.
-fn publishing(population: &Population, threads: usize) -> Option<(Arc<Publishing>, u32)> {
-    match population.behaviour {
-        Behaviour::Broadcast { publishers } => Some((Arc::new(Publishing::new(threads)), publishers)),
-        _ => None,
-    }
+fn publishing(population: &Population, threads: usize) -> Option<Arc<Publishing>> {
+    let is_broadcast = matches!(population.behaviour, Behaviour::Broadcast { .. });
+    is_broadcast.then(|| Arc::new(Publishing::new(threads)))
 }
 
 #[cfg(test)]
@@ -335,7 +333,10 @@ mod tests {
             Just(Behaviour::Connect),
             span().prop_map(|think| Behaviour::Request { think }),
             proptest::option::of(duration()).prop_map(|ping| Behaviour::Idle { ping }),
-            number().prop_map(|publishers| Behaviour::Broadcast { publishers }),
+            (number(), proptest::option::of("[a-z]{1,3}")).prop_map(|(publishers, topic)| Behaviour::Broadcast {
+                publishers,
+                topic: topic.map(|name| name.parse().expect("a name")),
+            }),
             (span(), span()).prop_map(|(lifetime, pause)| Behaviour::Churn { lifetime, pause }),
             any::<u64>().prop_map(|bytes_per_second| Behaviour::Slow { bytes_per_second }),
         ]

@@ -72,6 +72,7 @@ mod units;
 mod verdict;
 mod worker;
 
+pub use broadcast::Topic;
 pub use conductor::Progress;
 pub use histogram::{Bucket, Quantiles};
 pub use lifetime::{Span, SpanError};

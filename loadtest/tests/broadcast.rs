@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// 200 messages of two publishers to six connections, on three threads.
 fn broadcast(server: &TestServer<Hub>) -> Plan {
-    let plan = plan(server.address(), Behaviour::Broadcast { publishers: 2 }, messages(200));
+    let plan = plan(server.address(), Behaviour::Broadcast { publishers: 2, topic: None }, messages(200));
     let plan = with(plan, |broadcast| {
         broadcast.connections = 6;
         broadcast.load = open(2_000.0);
@@ -82,7 +82,7 @@ fn duplicates_and_messages_out_of_order_are_counted_for_each_reader() {
         message if message % 20 == 7 => Copies::Swapped,
         _ => Copies::Once,
     });
-    let one = with(broadcast(&server), |one| one.behaviour = Behaviour::Broadcast { publishers: 1 });
+    let one = with(broadcast(&server), |one| one.behaviour = Behaviour::Broadcast { publishers: 1, topic: None });
     let report = load(&one);
     // The publisher sees its own copies too.
     assert_eq!(counts(&report), [1000, 0, 6, 10 * 6]);
@@ -138,7 +138,11 @@ fn publishers_that_are_gone_leave_their_turns_unsent() {
 
 #[test]
 fn plans_without_readers_room_or_own_content_are_refused() {
-    let plan = plan("127.0.0.1:9".parse().expect("an address"), Behaviour::Broadcast { publishers: 1 }, messages(1));
+    let plan = plan(
+        "127.0.0.1:9".parse().expect("an address"),
+        Behaviour::Broadcast { publishers: 1, topic: None },
+        messages(1),
+    );
     let plan = with(plan, |broadcast| broadcast.load = open(1.0));
     assert_eq!(plan.check(), Ok(()));
     let given = Literal::text("a message of more than 24 bytes").expect("it is short");
@@ -149,7 +153,7 @@ fn plans_without_readers_room_or_own_content_are_refused() {
         (with(plan.clone(), |one| one.load = Load::Closed { in_flight: 1 }), PlanError::NeedsSchedule("broadcast")),
         (
             with(plan.clone(), |one| {
-                (one.connections, one.behaviour) = (1 << 20, Behaviour::Broadcast { publishers: 17 });
+                (one.connections, one.behaviour) = (1 << 20, Behaviour::Broadcast { publishers: 17, topic: None });
             }),
             PlanError::Pairs { publishers: 17, connections: 1 << 20 },
         ),

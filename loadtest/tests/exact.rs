@@ -66,9 +66,10 @@ fn exactly_as_many_messages_as_asked_for_are_sent() {
 fn a_broadcast_publishes_exactly_as_many_messages_as_asked_for() {
     let server = serve(|| Hub::new(|_, _, _| Copies::Once));
     for (number, threads, publishers) in [(1, 2, 1), (10, 1, 3), (10, 3, 1), (11, 3, 4)] {
-        let plan = with(plan(server.address(), Behaviour::Broadcast { publishers }, messages(number)), |one| {
-            one.load = open(2_000.0);
-        });
+        let plan =
+            with(plan(server.address(), Behaviour::Broadcast { publishers, topic: None }, messages(number)), |one| {
+                one.load = open(2_000.0);
+            });
         let report = load(&Plan { threads: Some(threads), ..plan });
         assert_eq!(server.on_shard(|hub, _| std::mem::take(&mut hub.messages)), number);
         let figures = &first(&report).messages;

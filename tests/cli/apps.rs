@@ -355,3 +355,25 @@ fn a_load_that_receives_what_is_pushed_finds_no_gaps() {
     }
     assert!(counted["gaps_us"]["count"].as_u64().is_some_and(|count| count > 0), "{counted}");
 }
+
+#[test]
+fn a_broadcast_on_a_topic_says_why_it_does_not_begin() {
+    let of_topic = ["-q", "-t1", "-c4", "--mode=broadcast", "--topic=news", "-R=100", "-n=10"];
+    let load = |serving: &ServerProcess| {
+        let url = format!("ws://{}/", serving.address());
+        run(ringway(&[&["load", &url], &of_topic[..]].concat()))
+    };
+    let serving = app("topics", &["--shards=1", "--max-topics=1"]);
+    let mut peer = WirePeer::open(serving.address());
+    ask(&mut peer, "sub sport", "ok sub sport");
+    let ended = load(&serving);
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("none of 4 connections"), "{ended:?}");
+    assert!(ended.stderr.contains("(subscribe_refused): the server answered: err "), "{ended:?}");
+    // When there is room for it, the same load is good.
+    ask(&mut peer, "unsub sport", "ok unsub sport");
+    assert_eq!(load(&serving).status.code(), Some(0));
+    let ended = load(&app("echo", &["--shards=1"]));
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("(subscribe_invalid)") && ended.stderr.contains("docs/topics.md"), "{ended:?}");
+}

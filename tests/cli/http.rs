@@ -37,12 +37,13 @@ fn requests_that_are_sent_together_are_answered_in_order_and_then_a_websocket_op
 
 #[test]
 fn every_app_has_the_page() {
-    for app in ["echo", "broadcast", "sink", "push:10", "delay:1ms", "stall:100ms/1s"] {
+    for app in ["echo", "broadcast", "broadcast:topic", "topics", "sink", "push:10", "delay:1ms", "stall:100ms/1s"] {
         let serving = ServerProcess::with(&["--shards=1", "--app", app]);
         let mut peer = WirePeer::connect(serving.address());
         peer.write(get("/"));
         let response = peer.response();
         assert!(response.status == 200 && response.body.contains("bufferedAmount"), "{app}: {response:?}");
+        assert_eq!(response.body.contains("<body data-app=\"topics\">"), app == "topics", "{app}");
         peer.write("DELETE / HTTP/1.1\r\nHost: a\r\n\r\n");
         let response = peer.response();
         assert_eq!((response.status, response.field("allow")), (405, Some("GET, HEAD")), "{app}");

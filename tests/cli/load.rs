@@ -269,6 +269,11 @@ fn invalid_arguments_end_with_2_and_are_named() {
         (&["--stage", "1s:5", "-d", "5s"], "'--stage <TIME:N>' cannot be used with '--duration <TIME>'"),
         (&["--mode", "walk"], "give echo, request[:TIME], send"),
         (&["--mode", "broadcast"], "-R"),
+        (
+            &["--mode", "broadcast", "--topic", "two words"],
+            "'two words' for '--topic <NAME>': give a name of 1 to 255 bytes",
+        ),
+        (&["--topic", "news"], "--topic news is for broadcast, and the mode is echo: add --mode broadcast"),
         (&["--mode", "idle", "-R", "5"], "a rate does not apply"),
         (&["--mode", "idle", "-n", "5"], "give a duration"),
         (&["--mix", "echo"], "give \"echo\" a share, as echo:50"),

@@ -197,6 +197,19 @@ fn the_report_of_messages_that_the_server_sends_is_valid() {
     let report = load(server.address(), &["-c=4", "--mode=broadcast:1", "-b", "-R=200", "-d=300ms", "--buckets"]);
     let reach = &report["populations"][0]["reach"];
     assert!(number(reach, "messages") > 0 && reach["last_us"].is_object(), "{reach}");
+    let server = ServerProcess::with(&["--shards=2", "--app=topics"]);
+    let longest = format!("--topic={}", "n".repeat(255));
+    for kind in ["--unicode", "--binary"] {
+        let of_topic = ["-c=12", "--mode=broadcast:3", &longest, kind, "-s=24-90", "-n=300", "-R=1000"];
+        let report = load(server.address(), &of_topic);
+        let (connections, messages) = (&report["connections"], &report["messages"]);
+        assert_eq!((number(connections, "established"), number(messages, "sent")), (12, 300), "{report:#}");
+        assert_eq!((number(messages, "received"), number(messages, "missing")), (300 * 11, 0), "{report:#}");
+        assert_eq!(report["errors"], json!({}), "{report:#}");
+        let reach = &report["populations"][0]["reach"];
+        assert_eq!((number(reach, "readers"), number(reach, "own_copies")), (11, 300), "{reach}");
+        assert_eq!(report["plan"]["populations"][0]["behaviour"]["topic"], longest["--topic=".len()..]);
+    }
     let server = ServerProcess::with(&["--shards=1", "--app=push:1k"]);
     let report = load(server.address(), &["-c=2", "--mode=receive", "-d=300ms", "--buckets"]);
     assert!(report["populations"][0]["gaps_us"].is_object(), "{report:#}");

@@ -42,6 +42,8 @@ EXPECTED = {"sizes": [0, 1, 125, 126, 16384, 65536, 1 << 20], "text": "é€😀
 
 # The end of the connections of a server that stops.
 END = {"code": 1001, "reason": "the server is stopping", "wasClean": True}
+# The end of the connections of a server that hands over to its successor.
+HANDED_OVER = {"code": 1012, "reason": "the server restarts; connect again", "wasClean": True}
 SIZES = [0, 1, 125, 126, 16384, 65535, 65536, 1 << 20]
 
 
@@ -93,6 +95,17 @@ class Plain(unittest.TestCase):
             self.call("keep", server)
             server.stop()
             self.assertEqual(self.page.evaluate("ended"), END)
+
+    def test_a_hand_over_is_a_close_with_1012(self):
+        path = ringway.file("chromium.handover")
+        with ringway.serve("--handover", path) as server:
+            self.call("keep", server)
+            with ringway.serve("--handover", path) as successor:
+                # The former server ends by itself.
+                server.is_stopped = True
+                self.assertEqual(self.page.evaluate("ended"), HANDED_OVER)
+                self.assertEqual(successor.port, server.port)
+                self.assertEqual(self.call("chosen", successor), "")
 
     def test_a_ping_is_answered(self):
         with ringway.obedient() as server:

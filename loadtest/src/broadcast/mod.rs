@@ -12,10 +12,13 @@
 mod deliveries;
 mod head;
 mod join;
+mod topic;
 
 pub(crate) use deliveries::{Delivered, Deliveries};
 pub(crate) use head::{HEAD, Head};
 pub(crate) use join::Join;
+pub use topic::Topic;
+pub(crate) use topic::TopicEvent;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 

@@ -139,11 +139,11 @@ fn check_population(population: &Population) -> Result<(), PlanError> {
         _ => {}
     }
     match behaviour {
-        Behaviour::Broadcast { publishers } if !(1..=*connections).contains(publishers) => {
+        Behaviour::Broadcast { publishers, .. } if !(1..=*connections).contains(publishers) => {
             Err(PlanError::Publishers(*publishers, *connections))
         }
         Behaviour::Broadcast { .. } if *connections == 1 => Err(PlanError::NoReaders),
-        Behaviour::Broadcast { publishers } if u64::from(*publishers) * u64::from(*connections) > MAX_PAIRS => {
+        Behaviour::Broadcast { publishers, .. } if u64::from(*publishers) * u64::from(*connections) > MAX_PAIRS => {
             Err(PlanError::Pairs { publishers: *publishers, connections: *connections })
         }
         Behaviour::Broadcast { .. } => match message {

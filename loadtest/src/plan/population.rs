@@ -1,5 +1,6 @@
 //! A population: connections that behave alike.
 
+use crate::broadcast::Topic;
 use crate::lifetime::Span;
 use crate::message::Content;
 use crate::pace::{Arrivals, Schedule};
@@ -118,6 +119,10 @@ pub enum Behaviour {
     Broadcast {
         /// The number of connections that publish.
         publishers: u32,
+        /// The topic of `ringway serve --app topics` on which they publish, and to which all
+        /// connections subscribe before the run begins. `None`: the server sends each message to
+        /// all connections, as `ringway serve --app broadcast` does.
+        topic: Option<Topic>,
     },
     /// Echo on connections that end and connect again. After a failure to connect, the place of a
     /// connection waits for a random time with a maximum of 100 ms, which doubles with each failure
@@ -194,7 +199,7 @@ impl FromStr for Behaviour {
     type Err = String;
 
     /// A name, or one with a value as `request:1s-5s`. Without a value: a think time of 1 s, no
-    /// pings of idle connections, 1 publisher, a lifetime of 30 s without a pause, 64 KiB per
+    /// pings of idle connections, 1 publisher without a topic, a lifetime of 30 s without a pause, 64 KiB per
     /// second.
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, value) = match text.split_once(':') {
@@ -213,7 +218,7 @@ impl FromStr for Behaviour {
             "receive" => Self::Receive,
             "idle" => Self::Idle { ping: value.map(parse::time).transpose()? },
             "connect" => Self::Connect,
-            "broadcast" => Self::Broadcast { publishers: value.map_or(Ok(1), publishers)? },
+            "broadcast" => Self::Broadcast { publishers: value.map_or(Ok(1), publishers)?, topic: None },
             "churn" => Self::Churn { lifetime: span(LIFETIME)?, pause: Span::ZERO },
             "slow" => {
                 let bytes_per_second = value.map_or(Ok(SLOW), |value| parse::size(value).map(|bytes| bytes as u64))?;
@@ -260,7 +265,7 @@ mod tests {
         assert_eq!(behaviour("request:1s-5s"), Ok(Behaviour::Request { think: Span::Uniform(second, 5 * second) }));
         let churn = Behaviour::Churn { lifetime: Span::Exponential(30 * second), pause: Span::ZERO };
         assert_eq!(behaviour("churn:exp:30s"), Ok(churn));
-        assert_eq!(behaviour("broadcast:10"), Ok(Behaviour::Broadcast { publishers: 10 }));
+        assert_eq!(behaviour("broadcast:10"), Ok(Behaviour::Broadcast { publishers: 10, topic: None }));
         assert_eq!(behaviour("slow:1K"), Ok(Behaviour::Slow { bytes_per_second: 1024 }));
         assert_eq!(behaviour("echo:5"), Err("echo takes no value, and \"5\" is given".into()));
         assert!(behaviour("ping").is_err_and(|error| error.starts_with("give echo, ")));

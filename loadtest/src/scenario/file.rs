@@ -2,7 +2,7 @@
 
 use super::value::{
     Address, Bytes, Count, Distribution, LongCount, Origin, Rate, Share, SizeList, Sources, StageForm, Subprotocol,
-    Time, Url, Written,
+    Time, TopicName, Url, Written,
 };
 use crate::message::{RecordFormat, RecordOrder};
 use crate::pace::Arrivals;
@@ -105,6 +105,7 @@ pub(super) struct PopulationTable {
     pub(super) pause: WrittenAt<Distribution>,
     pub(super) ping: WrittenAt<Time>,
     pub(super) publishers: WrittenAt<Count>,
+    pub(super) topic: WrittenAt<TopicName>,
     pub(super) bytes_per_second: WrittenAt<Bytes>,
     pub(super) pipeline: WrittenAt<Count>,
     pub(super) rate: WrittenAt<Rate>,

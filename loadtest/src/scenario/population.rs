@@ -52,6 +52,7 @@ impl Scenario {
             ("pause", span_of(&table.pause), "churn"),
             ("ping", span_of(&table.ping), "idle"),
             ("publishers", span_of(&table.publishers), "broadcast"),
+            ("topic", span_of(&table.topic), "broadcast"),
             ("bytes-per-second", span_of(&table.bytes_per_second), "slow"),
         ];
         if let Some((key, Some(span), _)) = keys.iter().find(|(_, span, of)| span.is_some() && *of != name) {
@@ -64,7 +65,10 @@ impl Scenario {
                 set(pause, &table.pause);
             }
             Behaviour::Idle { ping } => *ping = table.ping.as_ref().map(|time| time.get_ref().0),
-            Behaviour::Broadcast { publishers } => set(publishers, &table.publishers),
+            Behaviour::Broadcast { publishers, topic } => {
+                set(publishers, &table.publishers);
+                *topic = table.topic.as_ref().map(|topic| topic.get_ref().0.clone());
+            }
             Behaviour::Slow { bytes_per_second } => set(bytes_per_second, &table.bytes_per_second),
             Behaviour::Echo | Behaviour::Send | Behaviour::Receive | Behaviour::Connect => {}
         }

@@ -102,8 +102,12 @@ fn every_behaviour_has_its_values() {
         ("behaviour = \"idle\"", Behaviour::Idle { ping: None }),
         ("behaviour = \"idle\"\nping = 20", Behaviour::Idle { ping: Some(20 * SECOND) }),
         ("behaviour = \"connect\"", Behaviour::Connect),
-        ("behaviour = \"broadcast\"\nrate = 1", Behaviour::Broadcast { publishers: 1 }),
-        ("behaviour = \"broadcast\"\nrate = 1\npublishers = 9", Behaviour::Broadcast { publishers: 9 }),
+        ("behaviour = \"broadcast\"\nrate = 1", Behaviour::Broadcast { publishers: 1, topic: None }),
+        ("behaviour = \"broadcast\"\nrate = 1\npublishers = 9", Behaviour::Broadcast { publishers: 9, topic: None }),
+        (
+            "behaviour = \"broadcast\"\nrate = 1\ntopic = \"news\"",
+            Behaviour::Broadcast { publishers: 1, topic: Some("news".parse().expect("a name")) },
+        ),
         ("behaviour = \"churn\"", Behaviour::Churn { lifetime: span("30s"), pause: Span::ZERO }),
         (
             "behaviour = \"churn\"\nlifetime = \"lognormal:30s:0.8\"\npause = \"1s-2s\"",

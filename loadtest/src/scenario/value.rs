@@ -1,5 +1,6 @@
 //! Values of a scenario that are written as in flags: `"10k"`, `500`, `"1s-5s"`.
 
+use crate::broadcast::Topic;
 use crate::lifetime::Span;
 use crate::message::Sizes;
 use crate::parse::{self, RateRange, Stage};
@@ -91,6 +92,8 @@ forms! {
     Sources: Vec<IpAddr> = parse::sources;
     /// `"192.0.2.1:80"`
     Address: SocketAddr = |text: &str| text.parse().map_err(|_| "give an address and a port, as 127.0.0.1:9001 or [::1]:9001".to_owned());
+    /// `"news/today"`
+    TopicName: Topic = str::parse;
     /// `"chat.v1"`
     Subprotocol: String = parse::subprotocol;
     /// `"https://example.com"`

@@ -24,6 +24,9 @@ pub(super) fn hint(kind: &str, urls: &[&str]) -> &'static str {
         }
         "handshake_invalid" => "; the server on this port may not speak HTTP",
         "handshake_ended" if is_plain => "; if this port expects TLS, use wss://",
+        "subscribe_invalid" | "subscribe_timeout" => {
+            "; --topic needs the protocol of `ringway serve --app topics` (docs/topics.md)"
+        }
         _ => "",
     }
 }

@@ -119,7 +119,7 @@ pub enum PlannedBehaviour {
     Receive,
     Idle { ping_seconds: Option<f64> },
     Connect,
-    Broadcast { publishers: u32 },
+    Broadcast { publishers: u32, topic: Option<String> },
     Churn { lifetime: PlannedSpan, pause: PlannedSpan },
     Slow { bytes_per_second: u64 },
 }
@@ -311,7 +311,9 @@ impl PlannedBehaviour {
             Behaviour::Receive => Self::Receive,
             Behaviour::Idle { ping } => Self::Idle { ping_seconds: ping.map(|ping| ping.as_secs_f64()) },
             Behaviour::Connect => Self::Connect,
-            Behaviour::Broadcast { publishers } => Self::Broadcast { publishers: *publishers },
+            Behaviour::Broadcast { publishers, topic } => {
+                Self::Broadcast { publishers: *publishers, topic: topic.as_ref().map(|topic| topic.name().into()) }
+            }
             Behaviour::Churn { lifetime, pause } => {
                 Self::Churn { lifetime: PlannedSpan::new(*lifetime), pause: PlannedSpan::new(*pause) }
             }

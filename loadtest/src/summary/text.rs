@@ -67,9 +67,10 @@ impl Details {
 /// The load of a population in words: `50 connections, 1 in flight on each, text of 64 B`.
 fn describe(population: &Population) -> String {
     let mut text = match &population.behaviour {
-        Behaviour::Broadcast { publishers } => {
+        Behaviour::Broadcast { publishers, topic } => {
             let publishers = number((*publishers).into(), "publisher");
-            format!("broadcast, {publishers}, {}", number(population.connections.into(), "reader"))
+            let topic = topic.as_ref().map(|topic| format!(" on topic {topic}")).unwrap_or_default();
+            format!("broadcast{topic}, {publishers}, {}", number(population.connections.into(), "reader"))
         }
         Behaviour::Request { think } => {
             format!("request with {think} of think time, {}", number(population.connections.into(), "connection"))

@@ -2,13 +2,14 @@
 //!
 //! Open loop: a message is due at its time, and the time to a delivery counts from then, also if the
 //! message was submitted later. All connections are readers; a publisher's own copy does not count
-//! ([`crate::broadcast`]).
+//! ([`crate::broadcast`]). On a topic, connections subscribe before ([`subscribing`]).
 
 use super::Conn;
 use super::context::Context;
 use super::crew::Crew;
 use super::submission::Submission;
-use crate::broadcast::{HEAD, Head};
+use super::subscribing;
+use crate::broadcast::{HEAD, Head, TopicEvent};
 use crate::errors;
 use crate::sequence::Arrival;
 use ringway::{Message, MessageKind};
@@ -21,17 +22,17 @@ pub(super) fn publish(crew: &mut Crew, cx: &mut Context, conn: &mut Conn<'_>, in
     let head = Head { publisher, number, due: intended };
     let text = head.write(broadcast.key);
     let message = crew.source.message(publisher, number, cx.unix_time());
-    let len = message.payload().len() as u64;
-    // The head replaces the front of the message. A character that it would cut is replaced whole.
-    let mut front = [b'.'; HEAD + 3];
-    front[..HEAD].copy_from_slice(&text);
+    let len = (broadcast.front.command + message.payload().len()) as u64;
     broadcast.shared.publish();
+    // The head replaces the start of the message.
     let outcome = match message.as_text() {
-        None => conn.send(Message::binary_parts(&text, message.payload().get(HEAD..).unwrap_or_default())),
+        None => {
+            let rest = message.payload().get(HEAD..).unwrap_or_default();
+            conn.send(Message::binary_parts(broadcast.front.of_binary(&text), rest))
+        }
         Some(body) => {
-            let at = (HEAD..).find(|at| body.is_char_boundary(*at) || *at > body.len()).unwrap_or(HEAD);
-            let front = std::str::from_utf8(&front[..at]).expect("the head and the dots are ASCII");
-            conn.send(Message::text_parts(front, body.get(at..).unwrap_or_default()))
+            let (front, rest) = broadcast.front.of_text(&text, body);
+            conn.send(Message::text_parts(front, rest))
         }
     };
     if !outcome.is_accepted() {
@@ -53,12 +54,19 @@ pub(super) fn publish(crew: &mut Crew, cx: &mut Context, conn: &mut Conn<'_>, in
 }
 
 /// Handles a message that the server has distributed.
-pub(super) fn message(crew: &mut Crew, cx: &Context, conn: &mut Conn<'_>, message: &Message<'_>) {
+pub(super) fn message(crew: &mut Crew, cx: &mut Context, conn: &mut Conn<'_>, message: &Message<'_>) {
+    let mut payload = message.payload();
+    if let Some(topic) = crew.broadcast.as_ref().and_then(|broadcast| broadcast.topic.as_ref()) {
+        match topic.parse(payload) {
+            TopicEvent::Delivery(published) => payload = published,
+            event if subscribing::answer(crew, cx, conn, payload, event) => return,
+            _ => {}
+        }
+    }
     let Some(broadcast) = &mut crew.broadcast else { return };
-    let payload = message.payload();
     let counts = &mut crew.ledger.counts;
     counts.arrived += 1;
-    counts.bytes_received += payload.len() as u64;
+    counts.bytes_received += message.payload().len() as u64;
     counts.fragmented += u64::from(message.is_fragmented());
     let Some(head) = Head::read(broadcast.key, payload, cx.now) else {
         let (kind, len) = (message.kind(), payload.len());
@@ -115,7 +123,7 @@ pub(super) fn message(crew: &mut Crew, cx: &Context, conn: &mut Conn<'_>, messag
     crew.latest = cx.now;
 }
 
-fn name(kind: MessageKind) -> &'static str {
+pub(super) fn name(kind: MessageKind) -> &'static str {
     match kind {
         MessageKind::Text => "text",
         MessageKind::Binary => "binary",

@@ -105,6 +105,7 @@ impl Crew {
         let stream = (u64::from(index) << 32) + ((thread as u64) << 3);
         let (mut think, mut lifetime, mut pause) = (Span::ZERO, Span::ZERO, Span::ZERO);
         let (mut ping, mut bytes_per_second, mut senders) = (None, 0, places);
+        let (mut publishers, mut topic) = (0, None);
         let kind = match &orders.behaviour {
             Behaviour::Echo => Kind::Echo,
             Behaviour::Request { think: of } => {
@@ -118,8 +119,9 @@ impl Crew {
                 Kind::Idle
             }
             Behaviour::Connect => Kind::Connect,
-            Behaviour::Broadcast { publishers } => {
-                senders = Plan::share((*publishers).into(), threads, thread) as usize;
+            Behaviour::Broadcast { publishers: of, topic: on } => {
+                (publishers, topic) = (*of, on.clone());
+                senders = Plan::share(publishers.into(), threads, thread) as usize;
                 Kind::Broadcast
             }
             Behaviour::Churn { lifetime: of, pause: then } => {
@@ -134,9 +136,9 @@ impl Crew {
         // The connections of this behaviour are its load: it opens them while messages are sent.
         let first = if kind == Kind::Connect { 0 } else { orders.connections };
         let opening = Opening::new(&orders, first, kind != Kind::Connect);
-        let broadcast = orders.publishing.map(|(shared, publishers)| {
+        let broadcast = orders.publishing.map(|shared| {
             let first = orders.first_number - thread as u32;
-            Broadcast::new(shared, seed, first, publishers, places, threads)
+            Broadcast::new(shared, seed, first, (publishers, topic), places, threads)
         });
         let reconnects = matches!(kind, Kind::Churn | Kind::Connect);
         Self {

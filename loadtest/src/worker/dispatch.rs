@@ -3,7 +3,7 @@
 use super::context::Context;
 use super::crew::{Crew, Kind};
 use super::line::millis;
-use super::{Conn, Line, Worker, broadcast, churn, connect, echo, idle, receive, request, send};
+use super::{Conn, Line, Worker, broadcast, churn, connect, echo, idle, receive, request, send, subscribing};
 use crate::broadcast::Delivered;
 use crate::errors;
 use crate::steps::RunPhase;
@@ -128,6 +128,7 @@ impl Crew {
             Kind::Churn => churn::end(cx, shard, id),
             Kind::Send => send::resume(self, cx, shard, id),
             Kind::Slow => receive::resume(shard, id),
+            Kind::Broadcast => subscribing::expire(self, cx, shard, id),
             _ => {}
         }
     }
@@ -137,21 +138,22 @@ impl Crew {
         self.open += 1;
         let opening = &mut self.opening;
         opening.concluded();
-        opening.established += 1;
-        opening.latest = cx.now;
         opening.compressing += u64::from(conn.is_compressing());
         if let Some(times) = conn.opening_times() {
             opening.tally.opened(&times, conn.tls().as_ref());
         }
         self.times.retries.succeeded(place);
-        self.ledger.counts.opened += 1;
         if phase == RunPhase::Close {
-            return;
+            return self.established(cx);
         }
         self.ids[place as usize] = Some(conn.id());
         let line = conn.state();
         line.opened = millis(cx.now);
         let due = mem::take(&mut line.mark);
+        if subscribing::begin(self, cx, conn) {
+            return;
+        }
+        self.established(cx);
         match self.kind {
             Kind::Connect => connect::opened(self, cx, conn, due),
             Kind::Send => send::opened(conn),
@@ -163,6 +165,13 @@ impl Crew {
             }
             _ => {}
         }
+    }
+
+    /// Counts a connection that has opened and, if it publishes to a topic, subscribed.
+    pub(super) fn established(&mut self, cx: &Context) {
+        self.opening.established += 1;
+        self.opening.latest = cx.now;
+        self.ledger.counts.opened += 1;
     }
 
     /// Handles a connection that did not open.
@@ -189,6 +198,9 @@ impl Crew {
         }
         if let Some(place) = self.ids.get_mut(line.place as usize) {
             *place = None;
+        }
+        if line.is_subscribing {
+            return subscribing::lost(self, cx, reason, phase);
         }
         match self.kind {
             Kind::Idle => idle::lose(self, cx, line, true),

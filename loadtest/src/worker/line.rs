@@ -14,6 +14,8 @@ pub(crate) struct Line {
     pub(super) salt: u32,
     /// Whether a look for expired messages is scheduled.
     pub(super) is_watched: bool,
+    /// Whether the connection is open and waits for the answer to its subscription.
+    pub(super) is_subscribing: bool,
     /// The messages that wait for a reply.
     pub(super) window: Window,
     /// Until the connection is open, the time at which it was due. Afterwards a figure of the
@@ -35,6 +37,7 @@ impl Line {
             place,
             salt,
             is_watched: false,
+            is_subscribing: false,
             window: Window::default(),
             mark: due,
             opened: 0,

@@ -19,6 +19,7 @@ mod receive;
 mod request;
 mod send;
 mod submission;
+mod subscribing;
 mod times;
 
 pub(crate) use context::nanos;
@@ -81,8 +82,8 @@ pub(crate) struct CrewOrders {
     /// all threads and populations.
     pub(crate) first_number: u32,
     pub(crate) stride: u32,
-    /// What the threads of a broadcast share, and the number of its publishers.
-    pub(crate) publishing: Option<(Arc<Publishing>, u32)>,
+    /// What the threads of a broadcast share.
+    pub(crate) publishing: Option<Arc<Publishing>>,
 }
 
 /// The load of one thread.

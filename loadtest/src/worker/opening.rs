@@ -149,6 +149,11 @@ impl Opening {
         }
     }
 
+    /// Whether all connections that were started are established or have failed.
+    pub(super) fn has_settled(&self) -> bool {
+        self.established + self.failed >= self.started
+    }
+
     /// Whether handshakes are in progress.
     pub(super) fn is_busy(&self) -> bool {
         self.in_progress > 0

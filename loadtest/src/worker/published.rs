@@ -1,7 +1,7 @@
 //! The published messages of a broadcast on one thread, and their deliveries.
 
 use super::line::Line;
-use crate::broadcast::{Deliveries, Publishing};
+use crate::broadcast::{Deliveries, HEAD, Publishing, Topic};
 use crate::sequence::Sequence;
 use std::sync::Arc;
 
@@ -15,6 +15,10 @@ pub(super) struct Broadcast {
     /// the first connections.
     pub(super) first: u32,
     pub(super) publishers: u32,
+    /// The topic; `None`: the server sends each message to all connections.
+    pub(super) topic: Option<Topic>,
+    /// What a message begins with.
+    pub(super) front: Front,
     /// For each place and each publisher, the messages that the place has received.
     pub(super) received: Box<[Sequence]>,
     pub(super) deliveries: Deliveries,
@@ -31,7 +35,7 @@ impl Broadcast {
         shared: Arc<Publishing>,
         key: u64,
         first: u32,
-        publishers: u32,
+        (publishers, topic): (u32, Option<Topic>),
         places: usize,
         threads: usize,
     ) -> Self {
@@ -40,6 +44,8 @@ impl Broadcast {
             key,
             first,
             publishers,
+            front: Front::new(topic.as_ref()),
+            topic,
             received: vec![Sequence::default(); places * publishers as usize].into(),
             deliveries: Deliveries::new(threads),
             delivered: 0,
@@ -74,5 +80,74 @@ impl Broadcast {
     pub(super) fn lose(&mut self, line: &Line) {
         self.delivered -= line.mark;
         self.published -= u64::from(line.next);
+    }
+}
+
+/// The front of a message as it is sent: the command with the topic, if there is one, and the head.
+/// One buffer, of which a message changes the head alone.
+pub(super) struct Front {
+    bytes: Vec<u8>,
+    /// The length of the command.
+    pub(super) command: usize,
+}
+
+impl Front {
+    /// The most bytes of the body that the head can cut off from their character.
+    const CUT: usize = 3;
+
+    fn new(topic: Option<&Topic>) -> Self {
+        let mut bytes = topic.map(Topic::publish).unwrap_or_default().into_bytes();
+        let command = bytes.len();
+        bytes.resize(command + HEAD + Self::CUT, b'.');
+        Self { bytes, command }
+    }
+
+    /// The front of a binary message.
+    pub(super) fn of_binary(&mut self, head: &[u8; HEAD]) -> &[u8] {
+        self.bytes[self.command..][..HEAD].copy_from_slice(head);
+        &self.bytes[..self.command + HEAD]
+    }
+
+    /// The front of a text message and its rest. The front replaces the start of the message; a
+    /// character that it would cut is replaced whole.
+    pub(super) fn of_text<'a>(&'a mut self, head: &[u8; HEAD], body: &'a str) -> (&'a str, &'a str) {
+        self.bytes[self.command..][..HEAD].copy_from_slice(head);
+        let at = (HEAD..).find(|at| body.is_char_boundary(*at) || *at > body.len()).unwrap_or(HEAD);
+        let front = std::str::from_utf8(&self.bytes[..self.command + at]);
+        let front = front.expect("the command is a string, and the head and the dots are ASCII");
+        (front, body.get(at..).unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADS: [[u8; HEAD]; 2] = [[b'a'; HEAD], [b'b'; HEAD]];
+
+    #[test]
+    fn a_front_has_the_topic_and_the_head_of_the_latest_message() {
+        let topic = "caf\u{e9}".parse().expect("a name");
+        let mut front = Front::new(Some(&topic));
+        for head in HEADS {
+            let text = std::str::from_utf8(&head).expect("ASCII");
+            assert_eq!(front.of_binary(&head), format!("pub caf\u{e9}\n{text}").as_bytes());
+            let body = format!("{}rest", ".".repeat(HEAD));
+            assert_eq!(front.of_text(&head, &body), (&*format!("pub caf\u{e9}\n{text}"), "rest"));
+        }
+        assert_eq!(front.command, "pub caf\u{e9}\n".len());
+    }
+
+    #[test]
+    fn a_character_that_the_head_would_cut_is_replaced_whole() {
+        let mut front = Front::new(None);
+        for cut in 1..=3 {
+            // The head ends behind this many bytes of a character of four.
+            let body = format!("{}\u{1f980}rest", ".".repeat(HEAD - cut));
+            let (start, rest) = front.of_text(&HEADS[0], &body);
+            assert_eq!((start.len(), rest), (HEAD + 4 - cut, "rest"));
+            assert!(start.ends_with(&".".repeat(4 - cut)));
+        }
+        assert_eq!(front.of_text(&HEADS[0], &".".repeat(HEAD)).1, "");
     }
 }

@@ -12,7 +12,7 @@ use clap::{ArgAction, Args, Command};
 use ringway::placement::CoreList;
 use ringway::{BusyPoll, HeaderName, HeaderValue};
 use ringway_loadtest::parse::{RateRange, Stage, rate, resolve, share_of_errors, sources, stage, target};
-use ringway_loadtest::{Behaviour, Sizes};
+use ringway_loadtest::{Behaviour, Sizes, Topic};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -62,13 +62,14 @@ pub(crate) const MAX_WIDTH: usize = 110;
 
 /// The flags for what a scenario has for each of its populations. The other flags replace values of
 /// the scenario.
-const OF_ONE_POPULATION: [&str; 13] = [
+const OF_ONE_POPULATION: [&str; 14] = [
     "connections",
     "pipeline",
     "rate",
     "stage",
     "arrivals",
     "mode",
+    "topic",
     "mix",
     "size",
     "message",
@@ -125,6 +126,9 @@ pub(crate) struct Load {
     /// churn[:TIME], slow[:BYTES]
     #[arg(long, value_name = "MODE[:VALUE]", default_value = "echo", help_heading = "Traffic")]
     pub(crate) mode: Behaviour,
+    /// Topic of broadcast on `ringway serve --app topics`
+    #[arg(long, value_name = "NAME", hide_short_help = true, help_heading = "Traffic")]
+    pub(crate) topic: Option<Topic>,
     /// Several modes, each with a share of the connections
     #[arg(long, value_name = "MODE:SHARE,…", value_parser = parse_mix, conflicts_with = "mode", help_heading = "Traffic")]
     pub(crate) mix: Option<Mix>,

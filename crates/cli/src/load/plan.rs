@@ -124,10 +124,24 @@ fn of_flags(arguments: &Load) -> Result<Plan, PlanFailure> {
 
 /// The populations of `--mode` or `--mix`.
 fn populations(arguments: &Load, plan: &Plan) -> Result<Vec<Population>, PlanFailure> {
-    let parts = match &arguments.mix {
+    let mut parts = match &arguments.mix {
         Some(mix) => mix.connections(arguments.connections)?,
         None => vec![(arguments.mode.clone(), arguments.connections)],
     };
+    if let Some(name) = &arguments.topic {
+        let mut topics = parts.iter_mut().filter_map(|(behaviour, _)| match behaviour {
+            Behaviour::Broadcast { topic, .. } => Some(topic),
+            _ => None,
+        });
+        // A mix has at most one broadcast.
+        let Some(topic) = topics.next() else {
+            let mode = &parts[0].0;
+            return Err(PlanFailure::Usage(format!(
+                "--topic {name} is for broadcast, and the mode is {mode}: add --mode broadcast, or leave it out"
+            )));
+        };
+        *topic = Some(name.clone());
+    }
     if !parts.iter().any(|(behaviour, _)| behaviour.sends())
         && let Some(flag) = first_message_flag(arguments)
     {

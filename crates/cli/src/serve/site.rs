@@ -9,11 +9,15 @@ const PAGE: &str = include_str!("page.html");
 
 /// What the page may load and run: its own style and script, by their hashes (Content Security Policy
 /// Level 3), and WebSockets of its own host. A test compares the hashes with the page.
-const POLICY: &str = "default-src 'none'; script-src 'sha256-2gS+3O1FdvTVZYKsKKRef5h72L4Pcm/BmJyh3g/rUqg='; style-src 'sha256-tcpgAqMFWkEOE4P+bJsV741Ea0VE5+RfRg3nJxlnQz4='; connect-src 'self'; \
+const POLICY: &str = "default-src 'none'; script-src 'sha256-EHKkIQtPWgFZicMJ+9sU2BdSbaLWRMrPC/s0cH5T9ng='; style-src 'sha256-HVvbVRQ5pkJev6ldCLPHKJF993P0KfTFddCbo2XSKxg='; connect-src 'self'; \
 base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The body, which all shards share.
-static BODY: LazyLock<Arc<[u8]>> = LazyLock::new(|| PAGE.as_bytes().into());
+/// The page of applications without a protocol of their own, which all shards share.
+static MESSAGES: LazyLock<Arc<[u8]>> = LazyLock::new(|| PAGE.as_bytes().into());
+
+/// The page of `--app topics`: its script reads the attribute, and shows the controls of topics.
+static TOPICS: LazyLock<Arc<[u8]>> =
+    LazyLock::new(|| PAGE.replacen("<body>", "<body data-app=\"topics\">", 1).into_bytes().into());
 
 /// Whether the server wants new connections. There is one server in a process.
 static READINESS: OnceLock<Readiness> = OnceLock::new();
@@ -26,13 +30,18 @@ pub(crate) fn use_readiness(readiness: Readiness) {
 
 /// Answers a plain request.
 pub(crate) fn respond(request: &Request<'_>) -> Response {
-    answer(request.method(), request.path())
+    answer(request.method(), request.path(), &MESSAGES)
 }
 
-fn answer(method: &str, path: &str) -> Response {
+/// Answers a plain request to `--app topics`.
+pub(crate) fn respond_with_topics(request: &Request<'_>) -> Response {
+    answer(request.method(), request.path(), &TOPICS)
+}
+
+fn answer(method: &str, path: &str, body: &Arc<[u8]>) -> Response {
     match path {
         _ if !is_read(method) => Response::method_not_allowed(READS),
-        "/" => page(),
+        "/" => page(body),
         path => health(path).unwrap_or_else(|| not_found("there is /, /livez and /readyz")),
     }
 }
@@ -68,8 +77,8 @@ pub(super) fn uncached(response: Response) -> Response {
         .header(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"))
 }
 
-fn page() -> Response {
-    uncached(Response::shared(StatusCode::OK, HeaderMap::new(), Arc::clone(&BODY)))
+fn page(body: &Arc<[u8]>) -> Response {
+    uncached(Response::shared(StatusCode::OK, HeaderMap::new(), Arc::clone(body)))
         .header(HeaderName::from_static("content-type"), HeaderValue::from_static("text/html; charset=utf-8"))
         .header(HeaderName::from_static("content-security-policy"), HeaderValue::from_static(POLICY))
         .header(HeaderName::from_static("referrer-policy"), HeaderValue::from_static("no-referrer"))
@@ -80,7 +89,7 @@ mod tests {
     use super::*;
 
     fn status(method: &str, path: &str) -> u16 {
-        answer(method, path).status().as_u16()
+        answer(method, path, &MESSAGES).status().as_u16()
     }
 
     #[test]
@@ -94,7 +103,7 @@ mod tests {
             assert_eq!(status("GET", path), 404, "{path}");
         }
         for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH"] {
-            let response = answer(method, "/");
+            let response = answer(method, "/", &MESSAGES);
             assert_eq!(
                 (response.status().as_u16(), &response.headers()["allow"]),
                 (405, &HeaderValue::from_static(READS))
@@ -104,8 +113,16 @@ mod tests {
     }
 
     #[test]
+    fn the_pages_differ_in_the_name_of_the_app() {
+        let [messages, topics] = [&MESSAGES, &TOPICS].map(|body| answer("GET", "/", body).body().to_vec());
+        let topics = String::from_utf8(topics).expect("UTF-8");
+        assert_eq!(topics.matches("<body data-app=\"topics\">").count(), 1);
+        assert_eq!(topics.replace(" data-app=\"topics\"", "").into_bytes(), messages);
+    }
+
+    #[test]
     fn the_page_loads_nothing_from_elsewhere() {
-        let response = answer("GET", "/");
+        let response = answer("GET", "/", &TOPICS);
         let page = std::str::from_utf8(response.body()).expect("UTF-8");
         for other in ["http:", "https:", "//", "src=", "href=", "@import", "url("] {
             let script = page.find("<script>").expect("a script");

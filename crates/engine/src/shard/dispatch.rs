@@ -301,8 +301,10 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
     pub(super) fn remove(&mut self, slot: Slot, removal: Removal) {
         let Some(mut session) = self.sessions.remove(slot) else { return };
         let removal = session.link.take_failure().map_or(removal, Removal::Unconnected);
+        // A kept-alive connection has had a response.
         let is_opening = session.link.role() == Role::Server
-            && matches!(session.link.phase(), SessionPhase::Handshaking | SessionPhase::Deferred);
+            && matches!(session.link.phase(), SessionPhase::Handshaking | SessionPhase::Deferred)
+            && self.core.http.answered(slot) == 0;
         let (state, reason) = session.release(self.core);
         if let (Some(drain), Removal::Closed) = (&mut self.core.drain, &removal) {
             match &reason {

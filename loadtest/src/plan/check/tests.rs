@@ -157,9 +157,9 @@ fn a_load_fits_its_behaviour() {
     for (behaviour, load, error) in [
         (idle.clone(), open(1.0), PlanError::NoSchedule("idle")),
         (Behaviour::Request { think: Span::ZERO }, open(1.0), PlanError::NoSchedule("request")),
-        (Behaviour::Broadcast { publishers: 1 }, closed(1), PlanError::NeedsSchedule("broadcast")),
-        (Behaviour::Broadcast { publishers: 0 }, open(1.0), PlanError::Publishers(0, 50)),
-        (Behaviour::Broadcast { publishers: 51 }, open(1.0), PlanError::Publishers(51, 50)),
+        (Behaviour::Broadcast { publishers: 1, topic: None }, closed(1), PlanError::NeedsSchedule("broadcast")),
+        (Behaviour::Broadcast { publishers: 0, topic: None }, open(1.0), PlanError::Publishers(0, 50)),
+        (Behaviour::Broadcast { publishers: 51, topic: None }, open(1.0), PlanError::Publishers(51, 50)),
         (Behaviour::Slow { bytes_per_second: 0 }, closed(1), PlanError::NoBytes),
         (Behaviour::Connect, closed(2), PlanError::NoPipeline("connect", 2)),
         (Behaviour::Receive, closed(16), PlanError::NoPipeline("receive", 16)),
@@ -191,7 +191,7 @@ fn content_is_checked() {
         (random("23-64"), PlanError::NoHead(23)),
         (Content::template("x").expect("a template"), PlanError::GivenContent),
     ] {
-        let mut plan = of(Behaviour::Broadcast { publishers: 1 });
+        let mut plan = of(Behaviour::Broadcast { publishers: 1, topic: None });
         (plan.populations[0].load, plan.populations[0].message) = (open(1.0), message);
         assert_eq!(plan.check(), Err(error));
     }

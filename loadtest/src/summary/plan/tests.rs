@@ -39,7 +39,10 @@ fn each_behaviour_has_its_values() {
         (Behaviour::Idle { ping: None }, json!({ "kind": "idle", "ping_seconds": null })),
         (Behaviour::Idle { ping: Some(second / 2) }, json!({ "kind": "idle", "ping_seconds": 0.5 })),
         (Behaviour::Connect, json!({ "kind": "connect" })),
-        (Behaviour::Broadcast { publishers: 3 }, json!({ "kind": "broadcast", "publishers": 3 })),
+        (
+            Behaviour::Broadcast { publishers: 3, topic: None },
+            json!({ "kind": "broadcast", "publishers": 3, "topic": null }),
+        ),
         (
             Behaviour::Churn { lifetime: Span::Exponential(2 * second), pause: Span::Fixed(second) },
             json!({

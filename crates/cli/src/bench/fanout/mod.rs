@@ -208,7 +208,7 @@ fn measure_one(bench: &Bench, shape: FanoutShape, target: &EchoTarget) -> Result
                     sizes: Sizes::fixed(shape.size).expect("the shape was checked"),
                     alphabet: Alphabet::Binary,
                 },
-                ..Population::new(Behaviour::Broadcast { publishers: 1 })
+                ..Population::new(Behaviour::Broadcast { publishers: 1, topic: None })
             };
             let plan = Plan {
                 warmup: Some(shape.warmup(bench.effort.warmup)),

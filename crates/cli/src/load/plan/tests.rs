@@ -185,6 +185,10 @@ fn rates_and_stages_follow_the_warm_up() {
     assert!(says(&["--stage", "1s:0"]).contains("the rate is 0 for the whole run"));
     assert!(says(&["-R", "5", "-p", "2"]).contains("cannot be used with"));
     assert!(says(&["-R", "5", "--mode", "idle"]).contains("a rate does not apply to them"));
+    let on_topic = super::tests::plan(&[":9001", "--mix", "echo:1,broadcast(3):1", "--topic", "news", "-R", "9"]);
+    let topic = Some("news".parse().expect("a name"));
+    assert_eq!(on_topic.populations[1].behaviour, Behaviour::Broadcast { publishers: 3, topic });
+    assert!(says(&["--mix", "echo:1,idle:1", "--topic", "news"]).contains("--topic news is for broadcast"));
     assert!(says(&["--mode", "broadcast"]).contains("broadcast needs the rate at which messages are published (-R)"));
 }
 

@@ -113,7 +113,7 @@ impl Handler for TopicsApp {
     type State = ();
 
     fn request(&mut self, request: &Request<'_>) -> Response {
-        site::respond(request)
+        site::respond_with_topics(request)
     }
 
     fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {

@@ -1,9 +1,11 @@
 //! Plain HTTP on a shard, with all faults that do not end connections.
 
 use super::world::{REQUEST, Scripted, WebSocketPeer, World, each_seed, rough};
-use crate::{Config, Connection, Handler, HeaderMap, Limits, Message, Request, Response, StatusCode, Upgrade};
+use crate::{
+    Config, Connection, DrainReason, Handler, HeaderMap, Limits, Message, Request, Response, StatusCode, Upgrade,
+};
 use ringway_codec::{OpCode, Role};
-use ringway_io::sim::Faults;
+use ringway_io::sim::{Faults, Peer};
 use std::time::Duration;
 
 /// Answers each path with a body of its length in the path, and panics at `/panic`.
@@ -170,4 +172,91 @@ fn a_stop_closes_idle_connections_at_once() {
     // Without the passage of time: there is nothing to wait for.
     world.run_until(|world| !world.running);
     assert_eq!(world.sessions(), 0);
+}
+
+/// A world with this delay before its drain, and connections that each have had a response.
+fn kept_alive<const N: usize>(seed: u64, faults: Faults, drain_delay: Duration) -> (World<Pages>, [Peer; N]) {
+    let config = Config { drain_delay, ..Config::default() };
+    let mut world = World::with(seed, faults, config, Limits::default(), Pages);
+    let peers = [(); N].map(|()| world.network.connect());
+    for peer in &peers {
+        peer.write(get("/10").as_bytes());
+    }
+    world.run_until_idle();
+    for peer in &peers {
+        let response = peer.read();
+        assert_eq!(bodies(&response).0, [10], "seed {seed}");
+        assert!(response.windows(22).any(|window| window == b"Connection: keep-alive"), "seed {seed}");
+    }
+    (world, peers)
+}
+
+/// Checks that a connection has got one response, with this status and length of its body, and has
+/// ended behind it.
+fn assert_last_response(peer: &Peer, status: u16, len: Option<usize>, seed: u64) {
+    let bytes = peer.read();
+    let text = bytes.escape_ascii().to_string();
+    assert!(bytes.starts_with(format!("HTTP/1.1 {status} ").as_bytes()), "seed {seed}: {text}");
+    assert_eq!(text.matches("HTTP/1.1").count(), 1, "seed {seed}: {text}");
+    assert!(text.contains("\\r\\nConnection: close\\r\\n"), "seed {seed}: {text}");
+    if let Some(len) = len {
+        assert_eq!(bodies(&bytes).0, [len], "seed {seed}");
+    }
+    assert!(peer.is_finished() && !peer.is_reset(), "seed {seed}");
+    peer.finish();
+}
+
+#[test]
+fn a_drain_closes_idle_connections_at_once_and_says_close_to_a_request_in_flight() {
+    const DELAY: Duration = Duration::from_secs(2);
+    for (reason, delay) in
+        [(DrainReason::Stop, DELAY), (DrainReason::Stop, Duration::ZERO), (DrainReason::HandOver, Duration::ZERO)]
+    {
+        each_seed(|seed, faults| {
+            let (mut world, [idle, half, slow]) = kept_alive(seed, faults, delay);
+            half.write(b"GET /20 HTTP/1.1\r\nHo");
+            // More than the buffers of the connection and the kernel hold.
+            slow.write(get("/3000000").as_bytes());
+            world.run_until_idle();
+            world.post(move |_, shard| shard.drain(reason));
+            world.run_until_idle();
+            if !delay.is_zero() {
+                // It is announced; until the delay is over, connections are used as before.
+                assert!(!idle.is_finished(), "seed {seed}");
+                half.write(b"st: a\r\n\r\n");
+                world.run_until_idle();
+                assert_last_response(&half, 200, Some(20), seed);
+                world.pass(delay);
+            }
+            // Without the passage of further time.
+            assert_eq!(idle.read(), b"", "seed {seed}");
+            assert!(idle.is_finished() && !idle.is_reset(), "{reason:?}, seed {seed}");
+            idle.finish();
+            match reason {
+                // The rest of the request would be for nobody.
+                DrainReason::Stop if delay.is_zero() => assert_last_response(&half, 503, None, seed),
+                DrainReason::HandOver => {
+                    assert!(!half.is_finished(), "seed {seed}");
+                    half.write(b"st: a\r\n\r\n");
+                    world.run_until_idle();
+                    assert_last_response(&half, 200, Some(20), seed);
+                }
+                _ => {}
+            }
+            // A response that is being sent is sent to its end.
+            let mut bytes = Vec::new();
+            world.run_until(|_| {
+                bytes.extend(slow.read());
+                slow.is_finished()
+            });
+            bytes.extend(slow.read());
+            assert_eq!(bodies(&bytes), (vec![3_000_000], &b""[..]), "{reason:?}, seed {seed}");
+            slow.finish();
+            world.run_until_idle();
+            assert!(!world.running, "{reason:?}, seed {seed}");
+            let report = world.shard.core.drain.as_ref().expect("it drains").report;
+            let refused = u64::from(reason == DrainReason::Stop && delay.is_zero());
+            assert_eq!((report.refused, report.unopened, report.aborted), (refused, 0, 0), "{reason:?}, seed {seed}");
+        });
+    }
 }
