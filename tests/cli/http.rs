@@ -4,18 +4,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ringway_tests::{End, RawRequest, ServerProcess, WirePeer, guarded};
 use rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
-use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
 fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: server.example\r\n\r\n")
-}
-
-/// The address of the listener for operators.
-fn admin(serving: &ServerProcess) -> SocketAddr {
-    let line = serving.announced.iter().find_map(|line| line.strip_prefix("admin        http://"));
-    let address = line.and_then(|line| line.split(' ').next()).unwrap_or_else(|| panic!("{:?}", serving.announced));
-    address.parse().expect("an address")
 }
 
 #[test]
@@ -132,7 +124,7 @@ fn the_limits_of_plain_http_are_flags() {
 #[test]
 fn operators_have_a_listener_of_their_own() {
     let serving = ServerProcess::with(&["--shards=1", "--admin=127.0.0.1:0"]);
-    let mut peer = WirePeer::connect(admin(&serving));
+    let mut peer = WirePeer::connect(serving.admin());
     peer.write(get("/metrics") + &get("/livez") + &get("/readyz") + &get("/"));
     let metrics = peer.response();
     assert_eq!(metrics.status, 200);
@@ -140,7 +132,7 @@ fn operators_have_a_listener_of_their_own() {
     assert!(metrics.body.contains("ringway_build_info") && metrics.body.ends_with("# EOF\n"), "{}", metrics.body);
     let statuses = [peer.response(), peer.response(), peer.response()].map(|response| response.status);
     assert_eq!(statuses, [200, 200, 404]);
-    let mut peer = WirePeer::connect(admin(&serving));
+    let mut peer = WirePeer::connect(serving.admin());
     peer.write(RawRequest::websocket().bytes());
     assert_eq!(peer.response().status, 404);
     let mut public = WirePeer::connect(serving.address());

@@ -1,11 +1,14 @@
 //! The tests of `main.rs`, on epoll.
 
 mod bad_inputs;
+mod broadcast;
 mod client;
 mod closing;
 mod deferred;
 mod delivery;
 mod ending_log;
+mod exhausted;
+mod half_open;
 mod handshake;
 mod idle;
 mod outgoing;

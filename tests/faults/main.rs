@@ -2,11 +2,14 @@
 //! io_uring.
 
 mod bad_inputs;
+mod broadcast;
 mod client;
 mod closing;
 mod deferred;
 mod delivery;
 mod ending_log;
+mod exhausted;
+mod half_open;
 mod handshake;
 mod idle;
 mod outgoing;

@@ -2,7 +2,9 @@
 //! has another allocator. Memory and descriptors must not grow.
 
 use ringway_tests::bad_input::{self, BadInput};
-use ringway_tests::{Echo, Frame, RawRequest, ServerProcess, TestServer, WATCHDOG, WirePeer, config};
+use ringway_tests::{
+    Echo, Frame, RawRequest, ServerProcess, TestServer, WATCHDOG, WirePeer, config, open_files, resident_kib,
+};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -34,11 +36,11 @@ fn soak(server: SocketAddr, pid: u32, max_growth_kib: usize) {
     let files = open_files(pid);
     run(server, WARM_UP);
     wait_for_files(pid, files);
-    let memory = resident_kib(pid);
+    let memory = resident_kib(pid, "VmRSS");
     let began = Instant::now();
     run(server, CONNECTIONS);
     wait_for_files(pid, files);
-    let grown = resident_kib(pid).saturating_sub(memory);
+    let grown = resident_kib(pid, "VmRSS").saturating_sub(memory);
     println!(
         "resident: {memory} KiB before, {grown} KiB more after {CONNECTIONS} connections in {:?}",
         began.elapsed()
@@ -112,15 +114,4 @@ fn wait_for_files(pid: u32, files: usize) {
         assert!(Instant::now() < deadline, "{} descriptors are open, {files} were", open_files(pid));
         std::thread::yield_now();
     }
-}
-
-fn open_files(pid: u32) -> usize {
-    // For this process, the descriptor that reads the directory counts each time.
-    std::fs::read_dir(format!("/proc/{pid}/fd")).expect("procfs").count()
-}
-
-fn resident_kib(pid: u32) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("procfs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line says it");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
 }

@@ -12,12 +12,14 @@ mod directory;
 mod http;
 pub mod numbered;
 mod peer;
+mod process;
 mod program;
 pub mod tls;
 
 pub use directory::TestDirectory;
 pub use http::{RawRequest, RawResponse, accepting};
 pub use peer::{End, WirePeer};
+pub use process::{open_files, resident_kib};
 pub use program::{Ended, ServerProcess, example, finish, guarded, program, ringway, ringway_after, run, start};
 pub use ringway_testkit::server::{Counting, Echo, TestServer, WATCHDOG, config, with_watchdog};
 pub use ringway_testkit::{Frame, LengthField, Received};

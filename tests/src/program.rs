@@ -186,6 +186,13 @@ impl ServerProcess {
         self.addresses()[0]
     }
 
+    /// The address of its listener for operators.
+    pub fn admin(&self) -> SocketAddr {
+        let line = self.announced.iter().find_map(|line| line.strip_prefix("admin        http://"));
+        let address = line.and_then(|line| line.split(' ').next()).unwrap_or_else(|| panic!("{:?}", self.announced));
+        address.parse().expect("an address")
+    }
+
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()

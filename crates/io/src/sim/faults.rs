@@ -73,8 +73,8 @@ faults! {
     /// The completion queue has room for 1 to 4 entries in this turn. Further completions end
     /// multishot operations and are returned by later turns.
     overflow: 0.05,
-    /// Accepting ends with EMFILE or ENFILE, or a socket for an outgoing connection is refused for
-    /// the same reason.
+    /// Accepting ends with EMFILE, ENFILE or ENOMEM, or a socket for an outgoing connection is
+    /// refused for the same reason.
     no_descriptor: 0.1,
     /// A multishot accept ends with a completion that has a connection.
     last_accept: 0.1,

@@ -66,6 +66,12 @@ impl Network {
         self.0.borrow_mut().descriptor_limit = limit;
     }
 
+    /// Sets the errno with which accepting fails at the limit of descriptors: EMFILE, which is the
+    /// default, ENFILE, ENOBUFS or ENOMEM (accept(2)).
+    pub fn set_descriptor_error(&self, errno: i32) {
+        self.0.borrow_mut().descriptor_error = errno;
+    }
+
     /// Changes the faults from now on. With [`Faults::none`], a test can end cleanly.
     pub fn set_faults(&self, faults: Faults) {
         self.0.borrow_mut().faults = faults;

@@ -48,11 +48,11 @@ impl SimKernel {
 
     pub(super) fn has_no_descriptor(&mut self) -> Option<i32> {
         if self.open_sockets() >= self.descriptor_limit {
-            return Some(libc::EMFILE);
+            return Some(self.descriptor_error);
         }
         self.random
             .draw(self.faults.no_descriptor, &mut self.injected.no_descriptor)
-            .then(|| self.random.one_of(&[libc::EMFILE, libc::ENFILE]))
+            .then(|| self.random.one_of(&[libc::EMFILE, libc::ENFILE, libc::ENOMEM]))
     }
 
     pub(super) fn advance_accept(&mut self) -> bool {

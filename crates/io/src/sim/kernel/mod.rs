@@ -117,6 +117,8 @@ pub(super) struct SimKernel {
     sockets: Vec<Option<SimSocket>>,
     free: Vec<Descriptor>,
     pub(super) descriptor_limit: usize,
+    /// The errno of an accept at that limit.
+    pub(super) descriptor_error: i32,
     /// The socket of each request that can be cancelled.
     cancellable: BTreeMap<u64, Descriptor>,
     listener: SimListener,
@@ -155,6 +157,7 @@ impl SimKernel {
             sockets: Vec::new(),
             free: Vec::new(),
             descriptor_limit: usize::MAX,
+            descriptor_error: libc::EMFILE,
             cancellable: BTreeMap::new(),
             listener: SimListener::default(),
             outgoing: VecDeque::new(),

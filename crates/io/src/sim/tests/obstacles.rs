@@ -72,6 +72,31 @@ fn an_obstacle_is_logged_when_it_begins_and_when_it_ends_each_time() {
 }
 
 #[test]
+fn each_error_of_accept_is_logged_with_its_remedy_and_accepting_resumes_by_itself() {
+    let errors = [
+        (libc::EMFILE, "raise `ulimit -n`"),
+        (libc::ENFILE, "raise sysctl fs.file-max"),
+        (libc::ENOBUFS, "the kernel has no memory for another socket"),
+        (libc::ENOMEM, "the kernel has no memory for another socket"),
+        (libc::EPERM, "accept(2) failed"),
+    ];
+    for (errno, text) in errors {
+        Log::of(|log| {
+            let (mut sim, network, _first, _peer) = connection(Faults::none());
+            network.set_descriptor_error(errno);
+            network.set_descriptor_limit(1);
+            let _waiting = network.connect();
+            pass(&mut sim, 10);
+            assert_eq!((log.begun(), log.lines(text).len()), (1, 1), "errno {errno}: {:?}", log.lines(""));
+            network.set_descriptor_limit(usize::MAX);
+            accepted(&mut sim);
+            pass(&mut sim, 70);
+            assert_eq!((log.begun(), log.ended()), (1, 1), "errno {errno}: {:?}", log.lines(""));
+        });
+    }
+}
+
+#[test]
 fn an_obstacle_that_comes_and_goes_is_logged_once() {
     Log::of(|log| {
         let (mut sim, network) = simulated(Faults::none());

@@ -5,6 +5,7 @@ use crate::{Admission, Config, Limits, OverRate, Rate, RejectWith};
 use ringway_codec::{OpCode, Role};
 use ringway_io::Driver as _;
 use ringway_io::sim::{Faults, Peer};
+use rustix::io::Errno;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -372,4 +373,40 @@ fn a_shard_stops_while_accepting_and_connections_are_paused() {
         assert!(!world.running, "seed {seed}");
         assert_eq!((world.sessions(), world.shard.core.memory.held()), (0, 0), "seed {seed}");
     }
+}
+
+#[test]
+fn while_the_kernel_has_nothing_for_another_socket_open_connections_go_on_and_accepting_resumes() {
+    const ERRORS: [Errno; 4] = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    each_seed(|seed, faults| {
+        let errno = ERRORS[seed as usize % ERRORS.len()];
+        let mut world = limited(seed, faults, Limits::default());
+        let mut open = [world.open_client(), world.open_client()];
+        world.network.set_descriptor_error(errno.raw_os_error());
+        world.network.set_descriptor_limit(2);
+        let mut waiting: Vec<WebSocketPeer> = (0..5).map(|_| world.client()).collect();
+        for round in 0..10 {
+            open.iter().for_each(|client| client.text("still served"));
+            world.pass(SECOND);
+            for client in &mut open {
+                assert_eq!(client.take(), [Got::text("still served")], "round {round}, errno {errno}, seed {seed}");
+            }
+        }
+        // It is tried again once a second, not in each turn.
+        let pauses = world.shard.driver.stats().accept_pauses;
+        assert!((1..=11).contains(&pauses), "{pauses} pauses in 10 s, errno {errno}, seed {seed}");
+        assert_eq!(world.sessions(), 2, "errno {errno}, seed {seed}");
+
+        // What was lacking is there again, although no connection of this shard has closed.
+        world.network.set_descriptor_limit(usize::MAX);
+        world.pass(2 * SECOND);
+        for client in &mut waiting {
+            client.pull();
+            assert_eq!(client.status(), 101, "errno {errno}, seed {seed}");
+        }
+        world.network.set_faults(Faults::none());
+        waiting.into_iter().chain(open).for_each(|client| client.peer.reset());
+        world.run_until_idle();
+        world.assert_clean();
+    });
 }
