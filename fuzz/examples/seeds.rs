@@ -140,6 +140,22 @@ fn main() -> std::io::Result<()> {
     write("handshake_request", "post", b"\x02POST http://h/p HTTP/1.0\r\n\r\n")?;
     write("handshake_request", "tls", b"\x01\x16\x03\x01\x02\x00\x01\x00")?;
 
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+    for (name, requests) in [
+        ("several", get("/1") + &get("/404") + &get("/204") + &get("/long") + &get("/close") + &get("/2")),
+        ("head", "HEAD /long HTTP/1.1\r\nHost: a\r\n\r\n".to_owned() + &get("/1")),
+        ("refused", get("/1") + "nonsense\r\n\r\n" + &get("/2")),
+        ("body", get("/1") + "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"),
+        ("chunked", get("/1") + "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        ("upgrade", get("/1") + request + "\r\n"),
+    ] {
+        for lengths in [[1; 12], [7, 0, 1, 2, 3, 50, 5, 6, 7, 8, 9, 10]] {
+            let message = Frame::text(b"hi").bytes();
+            let input = [&lengths[..], requests.as_bytes(), &message].concat();
+            write("pipelining", &format!("{name}_{}", lengths[0]), &input)?;
+        }
+    }
+
     let response = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
     for (name, more) in [

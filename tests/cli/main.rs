@@ -1,6 +1,7 @@
 //! The program `ringway`: its output and exit codes.
 
 mod apps;
+mod balancing;
 mod bench;
 mod completions;
 mod compression;

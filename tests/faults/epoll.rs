@@ -1,6 +1,7 @@
 //! The tests of `main.rs`, on epoll.
 
 mod bad_inputs;
+mod balancing;
 mod broadcast;
 mod client;
 mod closing;

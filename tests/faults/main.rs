@@ -2,6 +2,7 @@
 //! io_uring.
 
 mod bad_inputs;
+mod balancing;
 mod broadcast;
 mod client;
 mod closing;

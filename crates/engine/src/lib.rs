@@ -183,7 +183,7 @@ pub use topics::publisher::{PublishError, Publisher};
 
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
-pub use session::fuzzing::drive_session;
+pub use session::fuzzing::{drive_requests, drive_session};
 
 pub use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 pub use ringway_codec::{

@@ -2,6 +2,11 @@
 //! passage and jumps of time, and calls of the application. Checks the invariants of a session
 //! after each step.
 
+mod requests;
+
+#[cfg(feature = "fuzzing")]
+pub use requests::drive_requests;
+
 use super::Session;
 use super::application::Application;
 use super::attempt::Attempt;

@@ -23,8 +23,8 @@ pub(crate) const MAX_TRANSFERS: usize = 1024;
 /// another core has written. If there are more shards, each accept looks at the next ones.
 const MAX_COMPARED: usize = 64;
 
-/// A connection is transferred to a shard that has fewer by more than this part of them. Up to 63
-/// connections a shard, that is one connection. The margin grows with the number of connections
+/// A connection is transferred to a shard that has fewer by more than this part of its own: with up
+/// to 63 connections, to one that has fewer at all. The margin grows with the number of connections
 /// because the kernel spreads many connections evenly by itself.
 const MARGIN: usize = 64;
 
