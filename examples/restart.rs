@@ -68,7 +68,8 @@ fn run() -> Result<(), Box<dyn Error>> {
     };
     let mut predecessor = handover::take_over(&path)?;
     let server = match &mut predecessor {
-        Some(predecessor) => Server::from_predecessor(predecessor, None)?,
+        // The address may also be another one than that of the former process.
+        Some(predecessor) => Server::taking_over(predecessor)?.and_bind(address)?,
         None => Server::bind(address)?,
     };
     let config = Config::default().stop_timeout(STOP_TIMEOUT)?.drain_rate(Some(DRAIN_RATE))?;

@@ -10,6 +10,7 @@
 pub mod bad_input;
 mod directory;
 mod http;
+pub mod numbered;
 mod peer;
 mod process;
 mod program;

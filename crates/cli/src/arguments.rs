@@ -139,10 +139,14 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "TIME", value_parser = time, requires = "max_lifetime")]
     pub(crate) lifetime_jitter: Option<Duration>,
     /// Take over the listening sockets of the server that offers them at this Unix socket, which then
-    /// closes its connections with 1012; without one, use --listen. Then offer them there to the next
-    /// server
+    /// closes its connections with 1012: those for the addresses of --listen and --admin, or without
+    /// --listen all of them. Then offer them there to the next server
     #[arg(long, value_name = "PATH")]
     pub(crate) handover: Option<PathBuf>,
+    /// Time in which the next server must be ready after it has got the sockets; otherwise this one
+    /// goes on serving
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = some_time, requires = "handover")]
+    pub(crate) handover_timeout: Duration,
     /// Time in which a server that stops still accepts connections, while /readyz says 503
     #[arg(long, value_name = "TIME", default_value = "0", value_parser = time)]
     pub(crate) drain_delay: Duration,

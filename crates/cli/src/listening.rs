@@ -9,6 +9,9 @@ use ringway::{Scheme, Server, TlsConfig, UnixAddress};
 use std::fmt;
 use std::os::fd::OwnedFd;
 
+/// The address without `--listen`.
+const DEFAULT: &str = "127.0.0.1:9001";
+
 /// An address to listen on, and what its clients speak.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ListenAddress {
@@ -69,8 +72,8 @@ pub(crate) struct ListenOptions {
     /// all of IPv6, and only that. With --tls-cert it is TLS, unless written ws://ADDR:PORT;
     /// wss://ADDR:PORT is TLS. unix:/run/app.sock is a Unix socket, and unix:@app one with an
     /// abstract name, without TLS. The socket file of a server that is gone is replaced. Sockets
-    /// that a service manager passes (LISTEN_FDS) are used instead
-    #[arg(short, long, value_name = "ADDR:PORT|unix:PATH", default_value = "127.0.0.1:9001", value_parser = listen_address)]
+    /// that a service manager passes (LISTEN_FDS) are used instead [default: 127.0.0.1:9001]
+    #[arg(short, long, value_name = "ADDR:PORT|unix:PATH", value_parser = listen_address)]
     pub(crate) listen: Vec<ListenAddress>,
     /// Permissions of the files of Unix sockets, as 660 [default: 777 without the bits of the
     /// umask]
@@ -88,11 +91,14 @@ impl ListenOptions {
     /// # Errors
     /// Text for the command line, if addresses, certificates and the options of Unix sockets do not fit
     /// together.
-    pub(crate) fn listeners(&self, tls: &ServeTls) -> Result<Vec<(Scheme, &Place)>, String> {
+    pub(crate) fn listeners(&self, tls: &ServeTls) -> Result<Vec<(Scheme, Place)>, String> {
         let certificates = tls.tls_cert.len();
         let default = if certificates == 0 { Scheme::Ws } else { Scheme::Wss };
-        let listeners: Vec<_> =
-            self.listen.iter().map(|listen| (listen.scheme.unwrap_or(default), &listen.place)).collect();
+        let mut listeners: Vec<_> =
+            self.listen.iter().map(|listen| (listen.scheme.unwrap_or(default), listen.place.clone())).collect();
+        if listeners.is_empty() {
+            listeners.push((default, Place::Tcp(DEFAULT.into())));
+        }
         let secure = listeners.iter().find(|(scheme, _)| *scheme == Scheme::Wss);
         let has_unix = listeners.iter().any(|(_, place)| matches!(place, Place::Unix(_)));
         match secure {
@@ -115,13 +121,19 @@ impl ListenOptions {
     }
     }
 
-    /// Listens on all addresses; `None` if there are none.
+    /// Whether an address is given.
+    pub(crate) fn is_given(&self) -> bool {
+        !self.listen.is_empty()
+    }
+
+    /// Listens on all addresses, beside those of a server; `None` if there are none.
     pub(crate) fn listen(
         &self,
-        listeners: &[(Scheme, &Place)],
+        server: Option<Server>,
+        listeners: &[(Scheme, Place)],
         tls: Option<&TlsConfig>,
     ) -> Result<Option<Server>, Failure> {
-        listeners.iter().try_fold(None::<Server>, |server, (scheme, place)| {
+        listeners.iter().try_fold(server, |server, (scheme, place)| {
             let server = match (server, place) {
                 (None, Place::Tcp(address)) => Server::bind(address.as_str())?,
                 (Some(server), Place::Tcp(address)) => server.and_bind(address.as_str())?,
@@ -141,9 +153,17 @@ impl ListenOptions {
     }
 }
 
-/// Serves on the sockets of another process, with TLS if there is a certificate.
-pub(crate) fn inherit(sockets: Vec<OwnedFd>, tls: Option<&TlsConfig>) -> Result<Server, Failure> {
-    let server = Server::from_listeners(sockets)?;
+/// Serves on the sockets of another process, beside those of a server, with TLS if there is a
+/// certificate.
+pub(crate) fn inherit(
+    server: Option<Server>,
+    sockets: Vec<OwnedFd>,
+    tls: Option<&TlsConfig>,
+) -> Result<Server, Failure> {
+    let server = match server {
+        Some(server) => server.and_listeners(sockets)?,
+        None => Server::from_listeners(sockets)?,
+    };
     Ok(match tls {
         Some(tls) => server.tls(tls),
         None => server,

@@ -1,9 +1,11 @@
 //! Addresses of listeners and servers: TCP, and Unix sockets (unix(7)).
 
-use socket2::SockAddr;
+use socket2::{SockAddr, SockRef};
 use std::ffi::OsStr;
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::str::FromStr;
@@ -58,6 +60,23 @@ impl Address {
             Self::Tcp(_) => None,
             Self::Unix(address) => Some(address),
         }
+    }
+
+    /// The address that a socket is bound to; `None` for one of another family, or a Unix socket
+    /// without a name. Costs a system call.
+    ///
+    /// # Errors
+    /// If the descriptor is not a socket.
+    ///
+    /// ```
+    /// use ringway_io::{Address, Listener};
+    ///
+    /// let listener = Listener::bind("127.0.0.1:0".parse().unwrap())?;
+    /// assert_eq!(Address::of_socket(&listener).unwrap().as_ref(), Some(listener.address()));
+    /// # Ok::<(), ringway_io::BindError>(())
+    /// ```
+    pub fn of_socket(socket: &impl AsFd) -> io::Result<Option<Self>> {
+        Ok(Self::from_sock_addr(&SockRef::from(socket).local_addr()?))
     }
 
     /// The address from the form of the kernel; `None` for another family, or a Unix socket without

@@ -3,6 +3,7 @@
 
 use super::site;
 use crate::exit::Failure;
+use ringway::handover::{OfferOptions, Predecessor};
 use ringway::{
     Address, BufferConfig, BusyPoll, Config, ConfigError, Connection, Cores, DriverChoice, Handler, Limits, Message,
     MetricsReader, Request, Response, Running, Server, Shards, StatusCode, Upgrade,
@@ -18,6 +19,9 @@ const CONNECTIONS: u32 = 64;
 /// waker.
 pub(super) const FILES: u64 = CONNECTIONS as u64 + 4;
 
+/// The number of its sockets in a hand-over.
+const PART: u8 = 1;
+
 /// Makes the text of `/metrics`; `None` if there is none.
 pub(super) type MetricsText = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 
@@ -26,13 +30,20 @@ pub(super) struct Admin {
     server: Server,
 }
 
-/// The running listener. It serves until it is dropped or stopped, also while the server drains.
+/// The running listener. It serves until it is stopped, also while the server drains. After a
+/// hand-over it accepts no more, and goes on serving its connections.
 pub(super) struct RunningAdmin(Running<AdminPages>);
 
 impl Admin {
-    pub(super) fn bind(address: &str) -> Result<Self, Failure> {
-        let server = Server::bind(address).map_err(|error| Failure(format!("--admin {address}: {error}")))?;
-        Ok(Self { server })
+    /// Listens, on the sockets of the former server if it has this address too.
+    pub(super) fn bind(address: &str, predecessor: Option<&mut Predecessor>) -> Result<Self, Failure> {
+        let server = match predecessor {
+            Some(predecessor) => {
+                Server::taking_over_part(predecessor, PART).and_then(|server| server.and_bind(address))
+            }
+            None => Server::bind(address),
+        };
+        Ok(Self { server: server.map_err(|error| Failure(format!("--admin {address}: {error}")))? })
     }
 
     pub(super) fn start(self, driver: DriverChoice, metrics: MetricsText) -> Result<RunningAdmin, Failure> {
@@ -56,6 +67,11 @@ fn options(driver: DriverChoice) -> Result<(Config, Limits), ConfigError> {
 }
 
 impl RunningAdmin {
+    /// Also offers its sockets to the next server.
+    pub(super) fn offer(&self, options: OfferOptions) -> Result<OfferOptions, ConfigError> {
+        options.part(PART, self.0.handover_part())
+    }
+
     pub(super) fn stop(self) -> Result<(), Failure> {
         self.0.stop();
         self.0.wait()?;

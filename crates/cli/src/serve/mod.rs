@@ -4,13 +4,14 @@ mod admin;
 pub(crate) mod admission;
 pub(crate) mod apps;
 pub(crate) mod site;
+mod sockets;
 pub(crate) mod topics;
 
 use crate::arguments::Serve;
 use crate::choices::DeflateMode;
 use crate::exit::{ExitOutcome, Failure, usage};
 use crate::values::{check_cores, cores_of};
-use crate::{inherited, listening, notify, stdin};
+use crate::{inherited, notify, stdin};
 use admin::Admin;
 use apps::App;
 use apps::broadcast::{BroadcastApp, BroadcastHub};
@@ -21,10 +22,10 @@ use apps::push::{PushApp, PushCounts};
 use apps::sink::SinkApp;
 use apps::stall::StallApp;
 use apps::topics::TopicsApp;
-use ringway::handover::Predecessor;
+use ringway::handover::{HandoverError, OfferOptions, Predecessor};
 use ringway::placement::Assignment;
 use ringway::{
-    Address, BufferConfig, Config, ConfigError, DrainReport, Handler, Limits, OriginPolicy, Running, Scheme, Server,
+    Address, BufferConfig, Config, ConfigError, DrainReport, Handler, Limits, OriginPolicy, Running, Scheme,
     ShardHandle, handover,
 };
 use std::io::{self, Write};
@@ -91,8 +92,8 @@ fn serve<H: Handler>(
         Some(path) => handover::take_over(path)?,
         None => None,
     };
-    if predecessor.as_ref().is_some_and(Predecessor::has_tls) && tls.is_none() {
-        return usage("the server to take over from serves wss://: give --tls-cert and --tls-key");
+    if let Some(error) = predecessor.as_ref().and_then(|former| sockets::tls_error(arguments, former)) {
+        return usage(error);
     }
     let count = if inherited.is_empty() { listeners.len() } else { inherited.len() };
     let files = crate::limits::raise_open_files();
@@ -103,38 +104,30 @@ fn serve<H: Handler>(
             "the process may open {files} files, and needs at least {needed}; raise the limit (`ulimit -n`)"
         )));
     }
-    let admin = arguments.admin.as_deref().map(Admin::bind).transpose()?;
-    let inherits = !inherited.is_empty();
-    let server = if let Some(predecessor) = &mut predecessor {
-        Server::from_predecessor(predecessor, tls.as_ref())?
-    } else if inherits {
-        listening::inherit(inherited, tls.as_ref())?
-    } else {
-        let Some(server) = arguments.listen.listen(&listeners, tls.as_ref())? else {
-            return Err(Failure("no address to listen on".into()));
-        };
-        server
-    };
+    let admin = arguments.admin.as_deref().map(|address| Admin::bind(address, predecessor.as_mut())).transpose()?;
+    let (server, origin) = sockets::open(arguments, &listeners, inherited, tls.as_ref(), predecessor.as_mut())?;
     let running = server.shards(arguments.shards).config(config).limits(limits).start(make)?;
     site::use_readiness(running.readiness());
     running.stop_on_signals_after(notify::stopping)?;
-    let takes_over = predecessor.is_some();
-    if let Some(Err(error)) = predecessor.map(Predecessor::release) {
-        tracing::warn!("the former server may still serve: {error}");
-    }
     let reader = running.metrics_reader();
     let metrics: admin::MetricsText = Arc::new(move || Some(reader.openmetrics()));
     let admin = admin.map(|admin| admin.start(arguments.driver.choice(), metrics)).transpose()?;
+    match predecessor.map(Predecessor::release) {
+        None | Some(Ok(())) => {}
+        Some(Err(late @ HandoverError::Late)) => return Err(late.into()),
+        Some(Err(error)) => tracing::warn!("the former server may still serve: {error}"),
+    }
     if let Some(path) = &arguments.handover {
-        running.offer_and(path, notify::stopping)?;
+        let options = OfferOptions::new().confirm_timeout(arguments.handover_timeout)?.before(notify::stopping);
+        let options = match &admin {
+            Some(admin) => admin.offer(options)?,
+            None => options,
+        };
+        running.offer_with(path, options)?;
     }
     let connections = files.map(|files| (files, files.saturating_sub(needed)));
-    let origin = match (takes_over, inherits) {
-        (true, _) => Some("taken over from the former server (--handover), used instead of --listen"),
-        (false, true) => Some("inherited (LISTEN_FDS), used instead of --listen"),
-        (false, false) => None,
-    };
-    announce(&running, arguments, origin, connections, admin.as_ref());
+    let origin = origin.describe(running.addresses());
+    announce(&running, arguments, origin.as_deref(), connections, admin.as_ref());
     notify::ready(&status(&running));
     if arguments.stop_with_stdin {
         let handles = running.handles().to_vec();

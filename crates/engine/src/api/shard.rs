@@ -85,6 +85,9 @@ pub(crate) trait Surroundings<H: Handler>: PeerAddress {
     /// Duplicates of the driver's listeners, with their numbers.
     fn duplicate_listeners(&self) -> io::Result<Vec<(usize, Listener)>>;
 
+    /// Whether the driver still listens, or has an accept in flight.
+    fn has_listeners(&self) -> bool;
+
     fn control_mut(&mut self) -> &mut Control<H>;
 }
 
@@ -104,6 +107,7 @@ pub(crate) enum Command<S> {
     Answer(Slot, Upgrade<S>),
     Terminate(Slot),
     Drain(DrainReason),
+    StopListening,
 }
 
 impl<H: Handler> Shard<'_, H> {
@@ -117,6 +121,16 @@ impl<H: Handler> Shard<'_, H> {
     /// Duplicates of the listeners of this shard, with the driver's numbers.
     pub(crate) fn duplicate_listeners(&self) -> io::Result<Vec<(usize, Listener)>> {
         self.surroundings.duplicate_listeners()
+    }
+
+    /// Ends accepting after this call of the handler. The queues of the listeners are left alone.
+    pub(crate) fn stop_listening(&mut self) {
+        self.surroundings.control_mut().commands.push_back(Command::StopListening);
+    }
+
+    /// Whether this shard still accepts, or an accept is in flight.
+    pub(crate) fn has_listeners(&self) -> bool {
+        self.surroundings.has_listeners()
     }
 
     /// The number of this shard, from 0.

@@ -57,7 +57,7 @@ pub(crate) fn check_range<T: PartialOrd + Display>(
 }
 
 /// Checks that a time is within the range of timers.
-pub(super) fn check_time(option: &'static str, time: Duration) -> Result<(), ConfigError> {
+pub(crate) fn check_time(option: &'static str, time: Duration) -> Result<(), ConfigError> {
     if TIMES.contains(&time) {
         return Ok(());
     }

@@ -42,8 +42,8 @@
 //! 3. Open connections get a close frame, in random order, [`Config::drain_rate`] per second.
 //! 4. [`Config::stop_timeout`] after the first step, what is left is dropped.
 //!
-//! A hand-over ends accepting at once and leaves the queues to the successor; opening handshakes in
-//! progress are completed, and then closed. [`ShardReport::drain`] and the log (level info) have the
+//! A hand-over ([`handover`](crate::handover)) ends accepting at once and leaves the queues to the
+//! successor; opening handshakes in progress are completed, and then closed. [`ShardReport::drain`] and the log (level info) have the
 //! number of connections by their end.
 //!
 //! [`Running::stop`] and [`Running::drain`] drain all shards; [`Shard::drain`] and

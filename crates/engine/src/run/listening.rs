@@ -1,6 +1,7 @@
 //! Listens on all addresses of a name.
 
-use ringway_io::{BindError, Listener};
+use super::sockets::ListenerGroup;
+use ringway_io::BindError;
 use std::net::SocketAddr;
 
 /// The maximum number of attempts to find a port that is free on all addresses.
@@ -9,7 +10,7 @@ const ATTEMPTS: usize = 16;
 /// The listeners and errors for the addresses of a name.
 #[derive(Debug, Default)]
 pub(super) struct Listening {
-    pub(super) listeners: Vec<Listener>,
+    pub(super) listeners: Vec<ListenerGroup>,
     /// One for each address that cannot be listened on.
     pub(super) errors: Vec<BindError>,
 }
@@ -22,7 +23,7 @@ pub(super) struct Listening {
 /// all addresses, each gets its own.
 pub(super) fn listen(
     addresses: &[SocketAddr],
-    mut bind: impl FnMut(SocketAddr) -> Result<Listener, BindError>,
+    mut bind: impl FnMut(SocketAddr) -> Result<ListenerGroup, BindError>,
 ) -> Listening {
     for _ in 0..ATTEMPTS {
         if let Some(listening) = attempt(addresses, true, &mut bind) {
@@ -37,7 +38,7 @@ pub(super) fn listen(
 fn attempt(
     addresses: &[SocketAddr],
     same_port: bool,
-    bind: &mut impl FnMut(SocketAddr) -> Result<Listener, BindError>,
+    bind: &mut impl FnMut(SocketAddr) -> Result<ListenerGroup, BindError>,
 ) -> Option<Listening> {
     let mut listening = Listening::default();
     let mut chosen = None;
@@ -63,6 +64,11 @@ fn attempt(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ringway_io::Listener;
+
+    fn bind(address: SocketAddr) -> Result<ListenerGroup, BindError> {
+        Listener::bind(address).map(ListenerGroup::from)
+    }
 
     fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
         texts.iter().map(|text| text.parse().expect("an address")).collect()
@@ -79,7 +85,7 @@ mod tests {
 
     #[test]
     fn addresses_without_a_port_get_the_same_one() {
-        let listening = listen(&addresses(&["127.0.0.1:0", "127.0.0.2:0", "127.0.0.3:0"]), Listener::bind);
+        let listening = listen(&addresses(&["127.0.0.1:0", "127.0.0.2:0", "127.0.0.3:0"]), bind);
         let ports = ports(&listening);
         assert_eq!(ports.len(), 3, "{listening:?}");
         assert!(ports.iter().all(|port| *port == ports[0]), "{ports:?}");
@@ -93,7 +99,7 @@ mod tests {
                 refusals -= 1;
                 return Err(BindError::Taken(address));
             }
-            Listener::bind(address)
+            bind(address)
         });
         let ports = ports(&listening);
         assert_eq!((refusals, ports.len()), (0, 2));
@@ -103,7 +109,7 @@ mod tests {
     #[test]
     fn addresses_without_a_common_free_port_get_ports_of_their_own() {
         let listening = listen(&addresses(&["127.0.0.1:0", "127.0.0.2:0"]), |address| match address.port() {
-            0 => Listener::bind(address),
+            0 => bind(address),
             _ => Err(BindError::Taken(address)),
         });
         assert_eq!(ports(&listening).len(), 2, "{listening:?}");
@@ -112,7 +118,7 @@ mod tests {
 
     #[test]
     fn the_port_comes_from_the_first_address_that_works() {
-        let listening = listen(&addresses(&["240.0.0.1:0", "127.0.0.1:0", "127.0.0.2:0"]), Listener::bind);
+        let listening = listen(&addresses(&["240.0.0.1:0", "127.0.0.1:0", "127.0.0.2:0"]), bind);
         let ports = ports(&listening);
         assert_eq!((ports.len(), listening.errors.len()), (2, 1), "{listening:?}");
         assert_eq!(ports[0], ports[1]);
@@ -120,7 +126,7 @@ mod tests {
 
     #[test]
     fn an_address_that_is_named_twice_is_listened_on_once() {
-        let listening = listen(&addresses(&["127.0.0.1:0", "127.0.0.1:0"]), Listener::bind);
+        let listening = listen(&addresses(&["127.0.0.1:0", "127.0.0.1:0"]), bind);
         assert_eq!((listening.listeners.len(), listening.errors.len()), (1, 0));
     }
 
@@ -128,7 +134,7 @@ mod tests {
     fn a_port_that_was_asked_for_and_is_in_use_is_an_error() {
         let holder = Listener::bind(addresses(&["127.0.0.1:0"])[0]).expect("a free port");
         let held = holder.address().tcp().expect("TCP");
-        let listening = listen(&[held], Listener::bind);
+        let listening = listen(&[held], bind);
         assert!(matches!(listening.errors[..], [BindError::Taken(address)] if address == held));
     }
 }

@@ -1,7 +1,7 @@
 //! The handle on running shards.
 
 use super::error::{RunError, StartError};
-use super::handover::{HandoverError, Offer};
+use super::handover::{HandoverError, Offer, OfferOptions, Part};
 use super::placement::Assignment;
 use super::readiness::Readiness;
 use super::signals;
@@ -213,22 +213,22 @@ impl<H: Handler> Running<H> {
     /// [`HandoverError::Path`] and [`HandoverError::Bind`] if the path cannot be listened on,
     /// [`HandoverError::Io`] if the thread cannot be started.
     pub fn offer(&self, path: impl AsRef<Path>) -> Result<(), HandoverError> {
-        self.offer_and(path, || {})
+        self.offer_with(path, OfferOptions::new())
     }
 
-    /// As [`Running::offer`], and calls `before` when a successor has taken over, before the shards
-    /// drain: for example to notify a service manager. It is called on the thread of the offer.
+    /// As [`Running::offer`], with options.
     ///
     /// # Errors
     /// As [`Running::offer`].
-    pub fn offer_and(
-        &self,
-        path: impl AsRef<Path>,
-        before: impl FnOnce() + Send + 'static,
-    ) -> Result<(), HandoverError> {
-        let schemes = self.addresses.iter().cloned().zip(self.schemes.iter().copied()).collect();
-        let (handles, readiness) = (self.handles.clone(), self.readiness.clone());
-        Offer { handles, schemes, readiness, before: Box::new(before) }.start(path.as_ref())
+    pub fn offer_with(&self, path: impl AsRef<Path>, options: OfferOptions) -> Result<(), HandoverError> {
+        Offer::new(self.handles.clone(), self.handover_part(), self.readiness(), options).start(path.as_ref())
+    }
+
+    /// The listening sockets of this server, to be passed on by another server of the process
+    /// ([`OfferOptions::part`]).
+    #[must_use]
+    pub fn handover_part(&self) -> Part {
+        Part::new(&self.handles, &self.addresses, &self.schemes)
     }
 
     /// Reads the files of all [`TlsConfig`](crate::TlsConfig)s again. Does not block; the files are

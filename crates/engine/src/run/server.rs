@@ -1,7 +1,7 @@
 //! The builder for servers.
 
 use super::error::{ServeError, StartError};
-use super::handover::Predecessor;
+use super::handover::{Predecessor, TakenListeners};
 use super::launch::Launch;
 use super::listening::{self, Listening};
 use super::running::Running;
@@ -9,7 +9,7 @@ use super::sockets::ListenerGroup;
 use crate::api::handler::Handler;
 use crate::config::{Config, Limits, Shards};
 use crate::tls::TlsConfig;
-use ringway_io::{Listener, UnixSocket};
+use ringway_io::{BindError, Listener, UnixSocket};
 use std::fmt::Display;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -45,6 +45,8 @@ pub struct Server {
     tls: Vec<Option<TlsConfig>>,
     /// The number of the first listener of the latest call.
     latest: usize,
+    /// The sockets of the server that this one replaces, which no call has asked for yet.
+    former: Vec<ListenerGroup>,
     launch: Launch,
 }
 
@@ -96,22 +98,27 @@ impl Server {
     }
 
     fn new() -> Self {
-        Self { listeners: Vec::new(), tls: Vec::new(), latest: 0, launch: Launch::default() }
+        Self { listeners: Vec::new(), tls: Vec::new(), latest: 0, former: Vec::new(), launch: Launch::default() }
     }
 
     /// Listens on a further Unix socket.
     ///
     /// # Errors
     /// As [`Server::bind_unix`].
-    pub fn and_bind_unix(self, socket: &UnixSocket) -> Result<Self, StartError> {
-        Ok(self.with([Listener::bind_unix(socket)?]))
+    pub fn and_bind_unix(mut self, socket: &UnixSocket) -> Result<Self, StartError> {
+        let is_asked = |group: &ListenerGroup| group.address().unix() == Some(socket.address());
+        let group = match self.former.iter().position(is_asked) {
+            Some(at) => self.former.swap_remove(at),
+            None => Listener::bind_unix(socket)?.into(),
+        };
+        Ok(self.with([group]))
     }
 
     /// Listens on a further address, or on all addresses of a further name.
     ///
     /// # Errors
     /// As [`Server::bind`].
-    pub fn and_bind(self, address: impl ToSocketAddrs + Display) -> Result<Self, StartError> {
+    pub fn and_bind(mut self, address: impl ToSocketAddrs + Display) -> Result<Self, StartError> {
         let fail = |error| StartError::Address(address.to_string(), error);
         let text = address.to_string();
         if text.starts_with("unix:") {
@@ -122,7 +129,7 @@ impl Server {
         if addresses.is_empty() {
             return Err(fail(io::Error::new(io::ErrorKind::NotFound, "the name has no address")));
         }
-        let Listening { listeners, mut errors } = listening::listen(&addresses, Listener::bind);
+        let Listening { listeners, mut errors } = listening::listen(&addresses, |address| self.listen_on(address));
         if listeners.is_empty() {
             return Err(match errors.pop() {
                 Some(error) if errors.is_empty() => error.into(),
@@ -132,13 +139,28 @@ impl Server {
         for error in errors {
             tracing::warn!(name = %address, "one address of the name is skipped: {error}");
         }
+        let is_taken = |group: &ListenerGroup| listeners.iter().any(|taken| taken.address() == group.address());
+        self.former.retain(|group| !is_taken(group));
         Ok(self.with(listeners))
     }
 
+    /// The sockets of the former server for this address, or else a new one. Port 0 is any port of the
+    /// former server, or a free one.
+    fn listen_on(&self, address: SocketAddr) -> Result<ListenerGroup, BindError> {
+        let is_asked = |group: &&ListenerGroup| {
+            let former = group.address().tcp();
+            former.is_some_and(|of| of.ip() == address.ip() && (address.port() == 0 || of.port() == address.port()))
+        };
+        match self.former.iter().find(is_asked) {
+            Some(group) => group.duplicate().map_err(|error| BindError::Other(address, error)),
+            None => Listener::bind(address).map(ListenerGroup::from),
+        }
+    }
+
     /// Adds the listeners of one call.
-    fn with(mut self, listeners: impl IntoIterator<Item = Listener>) -> Self {
+    fn with(mut self, listeners: impl IntoIterator<Item = ListenerGroup>) -> Self {
         self.latest = self.listeners.len();
-        self.listeners.extend(listeners.into_iter().map(ListenerGroup::from));
+        self.listeners.extend(listeners);
         self.tls.resize(self.listeners.len(), None);
         self
     }
@@ -180,21 +202,31 @@ impl Server {
     /// # Ok::<(), ringway::StartError>(())
     /// ```
     pub fn from_listeners<S: Into<OwnedFd>>(sockets: impl IntoIterator<Item = S>) -> Result<Self, StartError> {
-        let listeners: Vec<_> = sockets.into_iter().map(Listener::inherit).collect::<Result<_, _>>()?;
-        Ok(Self::new().with_groups(ListenerGroup::by_address(listeners)))
+        Self::new().and_listeners(sockets)
     }
 
-    /// Serves on the listening sockets of the server that this one replaces, with the given TLS on
-    /// the addresses that had TLS there. [`handover`](crate::handover) has an example.
+    /// Serves on further sockets that another process has opened, as [`Server::from_listeners`] does.
     ///
-    /// The shards share the sockets of an address if there are fewer sockets than shards, and have
-    /// several if there are more.
+    /// # Errors
+    /// As [`Server::from_listeners`].
+    pub fn and_listeners<S: Into<OwnedFd>>(mut self, sockets: impl IntoIterator<Item = S>) -> Result<Self, StartError> {
+        let listeners: Vec<_> = sockets.into_iter().map(Listener::inherit).collect::<Result<_, _>>()?;
+        let groups = ListenerGroup::merge(listeners, &mut self.former)?;
+        Ok(self.with(groups))
+    }
+
+    /// Serves on all listening sockets of the server that this one replaces, with the given TLS on
+    /// the addresses that had TLS there. [`Server::taking_over`] serves on the addresses that are
+    /// asked for.
+    ///
+    /// The number of shards may differ from that of the former server: fewer sockets than shards get
+    /// siblings, and of more sockets each shard gets several.
     ///
     /// # Errors
     /// [`StartError::Inherit`] if a socket does not listen any more.
     pub fn from_predecessor(predecessor: &mut Predecessor, tls: Option<&TlsConfig>) -> Result<Self, StartError> {
-        let (listeners, secure) = predecessor.take_listeners()?;
-        let mut server = Self::new().with_groups(ListenerGroup::by_address(listeners));
+        let TakenListeners { listeners, secure } = predecessor.take_listeners(0)?;
+        let mut server = Self::new().with(ListenerGroup::by_address(listeners));
         for (group, own) in server.listeners.iter().zip(&mut server.tls) {
             if secure.contains(group.address()) {
                 *own = tls.cloned();
@@ -203,10 +235,31 @@ impl Server {
         Ok(server)
     }
 
-    fn with_groups(mut self, groups: Vec<ListenerGroup>) -> Self {
-        self.tls.resize(groups.len(), None);
-        self.listeners = groups;
-        self
+    /// A server without addresses, which takes over the listening sockets of the server that it
+    /// replaces: [`Server::and_bind`], [`Server::and_bind_unix`] and [`Server::and_listeners`] use the
+    /// former server's sockets for the same address, and open one if it had none. Port 0 stands for
+    /// any port of the former server. [`handover`](crate::handover) has an example.
+    ///
+    /// Sockets for other addresses are closed when the server starts, with a line in the log
+    /// (`tracing`): connections in their queues are reset when the former server has stopped
+    /// accepting, and later ones are refused. The permissions of a Unix socket's file stay as they are.
+    ///
+    /// The number of shards may differ, as with [`Server::from_predecessor`].
+    ///
+    /// # Errors
+    /// [`StartError::Inherit`] if a socket does not listen any more.
+    pub fn taking_over(predecessor: &mut Predecessor) -> Result<Self, StartError> {
+        Self::taking_over_part(predecessor, 0)
+    }
+
+    /// As [`Server::taking_over`], with the sockets of another server of that process
+    /// ([`OfferOptions::part`](crate::handover::OfferOptions::part)).
+    ///
+    /// # Errors
+    /// As [`Server::taking_over`].
+    pub fn taking_over_part(predecessor: &mut Predecessor, part: u8) -> Result<Self, StartError> {
+        let former = ListenerGroup::by_address(predecessor.take_listeners(part)?.listeners);
+        Ok(Self { former, ..Self::new() })
     }
 
     /// Sets the number of shards. Default: one for each core. Starting checks the number.
@@ -241,6 +294,9 @@ impl Server {
         H: Handler,
         F: Fn(usize) -> H + Send + Sync + 'static,
     {
+        for group in self.former {
+            tracing::warn!(address = %group.address(), "the former server listened here, and this one does not");
+        }
         self.launch.start(self.listeners, &self.tls, Arc::new(make))
     }
 
@@ -267,7 +323,7 @@ impl Server {
 mod tests {
     use super::*;
     use crate::{Cores, Request, Upgrade};
-    use ringway_io::{BindError, InheritError};
+    use ringway_io::InheritError;
     use std::fmt;
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};

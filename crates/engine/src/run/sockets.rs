@@ -1,6 +1,8 @@
 //! The listening sockets of a server, by address, and their distribution over the shards.
 
-use ringway_io::{Address, BindError, Listener};
+use ringway_io::{Address, BindError, InheritError, Listener};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
 
 /// The sockets of one address. There is at least one.
 #[derive(Debug)]
@@ -20,6 +22,32 @@ impl ListenerGroup {
         groups
     }
 
+    /// The groups of sockets that a service manager has passed. A former server may have passed the same
+    /// sockets, or others of the same addresses, whose queues are served too.
+    pub(super) fn merge(passed: Vec<Listener>, former: &mut Vec<Self>) -> Result<Vec<Self>, InheritError> {
+        let inode = |listener: &Listener| {
+            let descriptor = listener.as_fd().as_raw_fd();
+            let failed = |error: rustix::io::Errno| InheritError::Other(descriptor, error.into());
+            rustix::fs::fstat(listener).map(|of| of.st_ino).map_err(failed)
+        };
+        let known = passed.iter().map(inode).collect::<Result<Vec<_>, _>>()?;
+        let mut groups = Self::by_address(passed);
+        for group in &mut groups {
+            let Some(at) = former.iter().position(|former| former.address() == group.address()) else { continue };
+            for listener in former.swap_remove(at).0 {
+                if !known.contains(&inode(&listener)?) {
+                    group.0.push(listener);
+                }
+            }
+        }
+        Ok(groups)
+    }
+
+    /// Duplicates of all sockets.
+    pub(super) fn duplicate(&self) -> io::Result<Self> {
+        Ok(Self(self.0.iter().map(Listener::duplicate).collect::<Result<_, _>>()?))
+    }
+
     pub(super) fn address(&self) -> &Address {
         self.0[0].address()
     }
@@ -32,12 +60,16 @@ impl ListenerGroup {
     ///
     /// If there are fewer sockets than shards, the others get siblings: sockets of their own where
     /// `SO_REUSEPORT` allows it, or duplicates, which share a queue. If there are more, the shards
-    /// get several in turn, because the kernel goes on to fill the queue of each.
+    /// get several in turn, because the kernel goes on to fill the queue of each; with
+    /// `SO_REUSEPORT` as many are added that each shard has the same number, and so the same share of
+    /// the connections.
     fn distribute(self, shards: usize) -> Result<Vec<Vec<Listener>>, BindError> {
         let Self(mut sockets) = self;
         let given = sockets.len();
-        for shard in given..shards {
-            let sibling = sockets[shard % given].sibling()?;
+        let is_shared = sockets.iter().any(Listener::is_shared);
+        let wanted = if is_shared { given.max(shards) } else { given.next_multiple_of(shards) };
+        for at in given..wanted {
+            let sibling = sockets[at % given].sibling()?;
             sockets.push(sibling);
         }
         let mut shares: Vec<Vec<Listener>> = (0..shards).map(|_| Vec::new()).collect();
@@ -82,8 +114,8 @@ mod tests {
     }
 
     #[test]
-    fn more_sockets_than_shards_are_given_to_the_shards_in_turn() {
-        assert_eq!(numbers(ListenerGroup::by_address(reuse_port(5)), 2), [vec![0, 0, 0], vec![0, 0]]);
+    fn more_sockets_than_shards_are_given_to_the_shards_in_equal_numbers() {
+        assert_eq!(numbers(ListenerGroup::by_address(reuse_port(5)), 2), [[0; 3], [0; 3]]);
     }
 
     #[test]
@@ -92,5 +124,27 @@ mod tests {
         let foreign = TcpListener::bind("127.0.0.1:0").expect("a free port");
         sockets.push(Listener::inherit(foreign).expect("it listens"));
         assert_eq!(numbers(ListenerGroup::by_address(sockets), 3), [[0, 1], [0, 1], [0, 1]]);
+    }
+
+    #[test]
+    fn more_shared_sockets_than_shards_are_given_to_the_shards_in_turn() {
+        let foreign = reuse_port(3).into_iter().map(|own| {
+            let socket = own.as_fd().try_clone_to_owned().expect("a descriptor");
+            Listener::inherit(socket).expect("it listens")
+        });
+        assert_eq!(numbers(ListenerGroup::by_address(foreign), 2), [vec![0, 0], vec![0]]);
+    }
+
+    #[test]
+    fn sockets_that_are_passed_twice_are_served_once_and_others_of_the_address_too() {
+        let of = |own: &Listener| {
+            let socket = own.as_fd().try_clone_to_owned().expect("a descriptor");
+            Listener::inherit(socket).expect("it listens")
+        };
+        let (kept, other) = (reuse_port(2), reuse_port(1));
+        let mut former = ListenerGroup::by_address(kept.iter().chain(&other).map(of));
+        let merged = ListenerGroup::merge(vec![of(&kept[0])], &mut former).expect("descriptors");
+        assert_eq!(merged.iter().map(|group| group.0.len()).collect::<Vec<_>>(), [2]);
+        assert_eq!(former.iter().map(ListenerGroup::address).collect::<Vec<_>>(), [other[0].address()]);
     }
 }

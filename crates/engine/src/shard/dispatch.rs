@@ -463,6 +463,10 @@ impl<D: Driver, H: Handler> Surroundings<H> for Reach<'_, D, H> {
         self.driver.duplicate_listeners()
     }
 
+    fn has_listeners(&self) -> bool {
+        self.driver.has_listeners()
+    }
+
     fn control(&self) -> &Control<H> {
         self.control
     }

@@ -362,6 +362,7 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
                 Command::Answer(slot, upgrade) => self.dispatch().answer(slot, upgrade),
                 Command::Terminate(slot) => self.dispatch().terminate(slot),
                 Command::Drain(reason) => self.begin_drain(reason),
+                Command::StopListening => self.driver.stop_listening(),
             }
         }
         sweep(&mut self.dispatch());

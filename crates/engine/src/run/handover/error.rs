@@ -3,6 +3,7 @@
 use ringway_io::{AddressError, BindError};
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 use thiserror::Error;
 
 /// Why sockets cannot be handed over or taken over.
@@ -38,6 +39,18 @@ pub enum HandoverError {
     /// The other process runs as another user.
     #[error("a process of user {0} asks for the listening sockets; only the same user, or root, may")]
     User(u32),
+    /// The old process has not got the confirmation in time, and goes on serving.
+    #[error(
+        "the former server has waited longer than its time for the confirmation, and goes on serving; end this process, \
+         and find out why its start takes so long"
+    )]
+    Late,
+    /// The new process has not confirmed in time. The text names the process.
+    #[error(
+        "process {0} has the listening sockets, and has not confirmed within {1:?}; end it, because it may accept \
+         connections"
+    )]
+    Unconfirmed(i32, Duration),
     /// A shard did not pass its sockets on.
     #[error("shard {0} did not pass on its listening sockets")]
     Shard(usize),

@@ -1,32 +1,48 @@
 //! The side of the old process: a thread that offers the listening sockets.
 
-use super::protocol::{self, FOREIGN, Kind, SECURE};
-use super::{CONFIRM_TIMEOUT, HandoverError, STEP_TIMEOUT};
+use super::protocol::{self, FOREIGN, Kind, PassedSocket, SECURE};
+use super::source::Source;
+use super::{HandoverError, OfferOptions, Part, STEP_TIMEOUT};
 use crate::api::handler::Handler;
-use crate::api::shard::{Shard, ShardHandle};
+use crate::api::shard::ShardHandle;
 use crate::run::readiness::Readiness;
 use crate::shard::drain::DrainReason;
-use ringway_codec::Scheme;
-use ringway_io::{Address, Listener, UnixAddress, UnixSocket};
+use ringway_io::{Listener, UnixAddress, UnixSocket};
 use rustix::fs::OFlags;
 use rustix::net::SocketFlags;
+use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::mpsc;
 use std::thread;
+use std::time::{Duration, Instant};
+
+/// The number of the server that makes the offer.
+const OWN_PART: u8 = 0;
 
 /// What is handed over, and how the old process ends.
 pub(crate) struct Offer<H: Handler> {
-    pub(crate) handles: Vec<ShardHandle<H>>,
-    pub(crate) schemes: Vec<(Address, Scheme)>,
-    pub(crate) readiness: Readiness,
+    handles: Vec<ShardHandle<H>>,
+    /// The servers whose sockets are passed on, with the numbers of their parts.
+    sources: Vec<(u8, Box<dyn Source>)>,
+    readiness: Readiness,
+    confirm_timeout: Duration,
     /// Called before the drain.
-    pub(crate) before: Box<dyn FnOnce() + Send>,
+    before: Box<dyn FnOnce() + Send>,
 }
 
+/// A socket with its byte of the protocol.
+type DescribedSocket = (Listener, u8);
+
 impl<H: Handler> Offer<H> {
+    /// Offers the sockets of the server with these shards, and those of the options.
+    pub(crate) fn new(handles: Vec<ShardHandle<H>>, own: Part, readiness: Readiness, options: OfferOptions) -> Self {
+        let OfferOptions { confirm_timeout, parts, before } = options;
+        let sources = [(OWN_PART, own.0)].into_iter().chain(parts).collect();
+        Self { handles, sources, readiness, confirm_timeout, before }
+    }
+
     /// Listens at `path`, and starts the thread. It ends with the hand-over, or with the process.
     pub(crate) fn start(self, path: &Path) -> Result<(), HandoverError> {
         let address =
@@ -52,19 +68,7 @@ impl<H: Handler> Offer<H> {
                 return;
             }
             match self.transfer(&stream) {
-                Ok(sockets) => {
-                    (self.before)();
-                    self.readiness.drain();
-                    sockets.iter().for_each(|(socket, _)| socket.own_file(false));
-                    drop(sockets);
-                    self.handles.iter().for_each(|handle| handle.drain(DrainReason::HandOver));
-                    // The successor listens at the same path next.
-                    drop(listener);
-                    if let Err(error) = protocol::send(&stream, Kind::Draining, 0) {
-                        tracing::warn!("the successor has the sockets, and has gone: {error}");
-                    }
-                    return;
-                }
+                Ok(sockets) => return self.hand_over(&stream, listener, sockets),
                 // A probe whether a server listens here connects and says nothing.
                 Err(HandoverError::Io(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
                     tracing::info!("a successor has ended before it was ready; this process goes on serving");
@@ -74,8 +78,30 @@ impl<H: Handler> Offer<H> {
         }
     }
 
+    /// Ends accepting, and begins the drain.
+    fn hand_over(self, stream: &UnixStream, listener: Listener, sockets: Vec<DescribedSocket>) {
+        // Before the readiness changes: no connection that opens from then on is told that it came to
+        // a server that drains.
+        let deadline = Instant::now() + STEP_TIMEOUT / 2;
+        for (_, source) in &self.sources {
+            if let Err(error) = source.stop_listening(deadline) {
+                tracing::warn!("the hand-over continues: {error}");
+            }
+        }
+        (self.before)();
+        self.readiness.drain();
+        sockets.iter().for_each(|(socket, _)| socket.own_file(false));
+        drop(sockets);
+        self.handles.iter().for_each(|handle| handle.drain(DrainReason::HandOver));
+        // The successor listens at the same path next.
+        drop(listener);
+        if let Err(error) = protocol::send(stream, Kind::Draining, 0) {
+            tracing::warn!("the successor has the sockets, and has gone: {error}");
+        }
+    }
+
     /// Passes the sockets on, and waits until the successor serves.
-    fn transfer(&self, stream: &UnixStream) -> Result<Vec<(Listener, u8)>, HandoverError> {
+    fn transfer(&self, stream: &UnixStream) -> Result<Vec<DescribedSocket>, HandoverError> {
         stream.set_read_timeout(Some(STEP_TIMEOUT))?;
         stream.set_write_timeout(Some(STEP_TIMEOUT))?;
         let peer = rustix::net::sockopt::socket_peercred(stream).map_err(io::Error::from)?;
@@ -88,8 +114,15 @@ impl<H: Handler> Offer<H> {
         let passed: Vec<(BorrowedFd<'_>, u8)> =
             sockets.iter().map(|(socket, flags)| (socket.as_fd(), *flags)).collect();
         let result = protocol::send_sockets(stream, &passed).and_then(|()| {
-            stream.set_read_timeout(Some(CONFIRM_TIMEOUT))?;
-            protocol::receive(stream, Kind::Ready)
+            stream.set_read_timeout(Some(self.confirm_timeout))?;
+            match protocol::receive(stream, Kind::Ready) {
+                Err(HandoverError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // It reads this if it confirms later.
+                    let _ = protocol::send(stream, Kind::Late, 0);
+                    Err(HandoverError::Unconfirmed(peer.pid.as_raw_nonzero().get(), self.confirm_timeout))
+                }
+                result => result,
+            }
         });
         match result {
             Ok(_) => Ok(sockets),
@@ -105,25 +138,17 @@ impl<H: Handler> Offer<H> {
         }
     }
 
-    /// Duplicates of the listening sockets of all shards, each socket once, with their flags.
-    fn sockets(&self) -> Result<Vec<(Listener, u8)>, HandoverError> {
-        let (mut sockets, mut inodes) = (Vec::new(), Vec::new());
-        for (shard, handle) in self.handles.iter().enumerate() {
-            let (answer, answered) = mpsc::sync_channel(1);
-            let ask = move |_: &mut H, shard: &mut Shard<'_, H>| {
-                let _ = answer.send(shard.duplicate_listeners());
-            };
-            let failed = |_| HandoverError::Shard(shard);
-            handle.post(ask).map_err(|_| HandoverError::Shard(shard))?;
-            for (_, listener) in answered.recv_timeout(STEP_TIMEOUT).map_err(failed)?? {
+    /// Duplicates of the listening sockets of all servers, each socket once.
+    fn sockets(&self) -> Result<Vec<DescribedSocket>, HandoverError> {
+        let (mut sockets, mut inodes) = (Vec::new(), HashSet::new());
+        for (part, source) in &self.sources {
+            for (listener, secure) in source.sockets()? {
                 let inode = rustix::fs::fstat(&listener).map_err(io::Error::from)?.st_ino;
-                if inodes.contains(&inode) {
+                if !inodes.insert(inode) {
                     continue; // Shards share it.
                 }
-                inodes.push(inode);
-                let secure = self.schemes.iter().any(|(of, scheme)| of == listener.address() && *scheme == Scheme::Wss);
                 let flags = if listener.is_foreign() { FOREIGN } else { 0 } | if secure { SECURE } else { 0 };
-                sockets.push((listener, flags));
+                sockets.push((listener, PassedSocket::describe(*part, flags)));
             }
         }
         Ok(sockets)

@@ -18,6 +18,14 @@ pub struct Predecessor {
     files: Vec<Listener>,
 }
 
+/// The listeners of one part.
+#[derive(Debug)]
+pub(crate) struct TakenListeners {
+    pub(crate) listeners: Vec<Listener>,
+    /// The addresses of those with TLS.
+    pub(crate) secure: Vec<Address>,
+}
+
 /// Asks the process that offers its listening sockets at `path` for them; `None` if there is none:
 /// no file, or nobody listens.
 ///
@@ -42,37 +50,84 @@ pub fn take_over(path: impl AsRef<Path>) -> Result<Option<Predecessor>, Handover
 }
 
 impl Predecessor {
-    /// The listeners, and the addresses of those with TLS.
-    pub(crate) fn take_listeners(&mut self) -> Result<(Vec<Listener>, Vec<Address>), StartError> {
-        let (mut listeners, mut secure) = (Vec::new(), Vec::new());
-        for PassedSocket { socket, flags } in self.sockets.drain(..) {
+    /// The listeners of a part; 0 is the server that made the offer.
+    pub(crate) fn take_listeners(&mut self, part: u8) -> Result<TakenListeners, StartError> {
+        let mut taken = TakenListeners { listeners: Vec::new(), secure: Vec::new() };
+        for PassedSocket { socket, flags } in self.sockets.extract_if(.., |socket| socket.part() == part) {
             let listener = Listener::take_over(socket, flags & FOREIGN != 0)?;
             if flags & SECURE != 0 {
-                secure.push(listener.address().clone());
+                taken.secure.push(listener.address().clone());
             }
             if listener.address().unix().is_some() {
                 self.files.extend(listener.duplicate());
             }
-            listeners.push(listener);
+            taken.listeners.push(listener);
         }
-        Ok((listeners, secure))
+        Ok(taken)
     }
 
-    /// Whether a socket has clients with TLS, so that this process needs a certificate.
+    /// The addresses of the server that made the offer, each once, in the order of its calls of
+    /// [`Server::bind`]. Empty once its sockets have been taken.
+    ///
+    /// [`Server::bind`]: crate::Server::bind
+    #[must_use]
+    pub fn addresses(&self) -> Vec<Address> {
+        let mut addresses = Vec::new();
+        for passed in self.sockets.iter().filter(|passed| passed.part() == 0) {
+            // Other descriptors are refused when they are taken.
+            if let Ok(Some(address)) = Address::of_socket(&passed.socket)
+                && !addresses.contains(&address)
+            {
+                addresses.push(address);
+            }
+        }
+        addresses
+    }
+
+    /// Whether a socket of the server that made the offer has clients with TLS, so that this process
+    /// needs a certificate if it takes all of them ([`Server::from_predecessor`]). `false` once they
+    /// have been taken.
+    ///
+    /// [`Server::from_predecessor`]: crate::Server::from_predecessor
     #[must_use]
     pub fn has_tls(&self) -> bool {
-        self.sockets.iter().any(|socket| socket.flags & SECURE != 0)
+        self.sockets.iter().any(|socket| socket.part() == 0 && socket.flags & SECURE != 0)
     }
 
-    /// Confirms that this process serves, and waits until the other one has begun to drain.
+    /// Whether a service manager has opened a socket of the server that made the offer
+    /// ([`Server::from_listeners`]). `false` once they have been taken.
+    ///
+    /// [`Server::from_listeners`]: crate::Server::from_listeners
+    #[must_use]
+    pub fn is_activated(&self) -> bool {
+        self.sockets.iter().any(|socket| socket.part() == 0 && socket.flags & FOREIGN != 0)
+    }
+
+    /// Confirms that this process serves, and waits until the other one accepts no more and has begun
+    /// to drain. Takes some milliseconds, and at most [`STEP_TIMEOUT`].
+    ///
+    /// Sockets that this process has not taken are closed. Their queues are reset when the other
+    /// process has stopped accepting.
     ///
     /// # Errors
-    /// A [`HandoverError`] if the other process has ended meanwhile, or has given up. Both may serve
-    /// then.
+    /// [`HandoverError::Late`] if the other process has given up, and goes on serving: this one should
+    /// end. Another [`HandoverError`] if that process has ended meanwhile, or does not answer; it may
+    /// still serve then.
     pub fn release(self) -> Result<(), HandoverError> {
-        protocol::send(&self.stream, Kind::Ready, 0)?;
-        protocol::receive(&self.stream, Kind::Draining)?;
+        let sent = protocol::send(&self.stream, Kind::Ready, 0);
+        match protocol::receive(&self.stream, Kind::Draining) {
+            Ok(_) => {}
+            // The connection may be closed with the answer in it.
+            Err(late @ HandoverError::Late) => return Err(late),
+            Err(error) => return Err(sent.err().unwrap_or(error)),
+        }
         self.files.iter().for_each(|listener| listener.own_file(true));
+        // The files of Unix sockets that this process has not taken are removed.
+        for PassedSocket { socket, flags } in self.sockets {
+            if let Ok(listener) = Listener::take_over(socket, flags & FOREIGN != 0) {
+                listener.own_file(true);
+            }
+        }
         Ok(())
     }
 }

@@ -1,8 +1,8 @@
 //! The messages of a hand-over, on a Unix stream socket.
 //!
 //! Each message is a header of 16 bytes: `RINGWAY\0`, the version, the kind and a count. The sockets
-//! follow their header in batches: for each socket one byte of flags, and the descriptors as
-//! SCM_RIGHTS with the first byte of the batch.
+//! follow their header in batches: for each socket one byte, with two flags and the number of its
+//! part, and the descriptors as SCM_RIGHTS with the first byte of the batch.
 
 use super::{HandoverError, MAX_SOCKETS};
 use rustix::net::{
@@ -15,7 +15,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 const MAGIC: &[u8; 8] = b"RINGWAY\0";
-pub(super) const VERSION: u16 = 1;
+pub(super) const VERSION: u16 = 2;
 
 /// The maximum number of descriptors of one message (the kernel has 253).
 const BATCH: usize = 64;
@@ -29,11 +29,13 @@ pub(super) enum Kind {
     Sockets = 2,
     /// The new process serves.
     Ready = 3,
-    /// The old process drains.
+    /// The old process accepts no more, and drains.
     Draining = 4,
+    /// The old process has waited too long for `Ready`, and goes on serving.
+    Late = 5,
 }
 
-/// One socket, and its flags.
+/// One socket, its flags and its part.
 #[derive(Debug)]
 pub(super) struct PassedSocket {
     pub(super) socket: OwnedFd,
@@ -44,6 +46,19 @@ pub(super) struct PassedSocket {
 pub(super) const FOREIGN: u8 = 1;
 /// Its clients use TLS.
 pub(super) const SECURE: u8 = 2;
+/// The number of its part is above the flags.
+const PART_SHIFT: u32 = 2;
+
+impl PassedSocket {
+    /// The byte that describes a socket of this part.
+    pub(super) const fn describe(part: u8, flags: u8) -> u8 {
+        part << PART_SHIFT | flags
+    }
+
+    pub(super) const fn part(&self) -> u8 {
+        self.flags >> PART_SHIFT
+    }
+}
 
 pub(super) fn send(mut stream: &UnixStream, kind: Kind, count: u32) -> Result<(), HandoverError> {
     let mut header = [0; 16];
@@ -64,6 +79,9 @@ pub(super) fn receive(mut stream: &UnixStream, kind: Kind) -> Result<u32, Handov
     let number = |at: usize| u16::from_le_bytes([header[at], header[at + 1]]);
     if number(8) != VERSION {
         return Err(HandoverError::Version(number(8), VERSION));
+    }
+    if number(10) == Kind::Late as u16 {
+        return Err(HandoverError::Late);
     }
     if number(10) != kind as u16 {
         return Err(HandoverError::Protocol("sends another message than the expected one"));
@@ -137,11 +155,12 @@ mod tests {
     fn sockets_arrive_in_order_with_their_flags_over_several_batches() {
         let (old, new) = pair();
         let null = std::fs::File::open("/dev/null").expect("a device");
-        let flags: Vec<u8> = (0..150).map(|at| at as u8 % 4).collect();
+        let flags: Vec<u8> = (0..150).map(|at| PassedSocket::describe(at as u8 % 64, at as u8 % 4)).collect();
         let passed: Vec<_> = flags.iter().map(|flags| (null.as_fd(), *flags)).collect();
         send_sockets(&old, &passed).expect("the buffer has room");
         let received = receive_sockets(&new).expect("complete");
         assert_eq!(received.iter().map(|socket| socket.flags).collect::<Vec<_>>(), flags);
+        assert!(received.iter().zip(0..150).all(|(socket, at)| socket.part() == at as u8 % 64));
         let inode = |fd: BorrowedFd<'_>| rustix::fs::fstat(fd).expect("open").st_ino;
         assert!(received.iter().all(|socket| inode(socket.socket.as_fd()) == inode(null.as_fd())));
     }
@@ -159,9 +178,10 @@ mod tests {
         };
         assert!(matches!(refused(b"GET / HTTP/1.1\r\n"), HandoverError::Protocol(_)));
         assert!(matches!(refused(&header(9, 2, 1)), HandoverError::Version(9, VERSION)));
-        assert!(matches!(refused(&header(1, 4, 1)), HandoverError::Protocol(_)));
-        assert!(matches!(refused(&header(1, 2, u32::MAX)), HandoverError::TooMany(_)));
-        assert!(matches!(refused(&header(1, 2, 1)), HandoverError::Io(_)));
-        assert!(matches!(refused(&[header(1, 2, 1), vec![0]].concat()), HandoverError::Protocol(_)));
+        assert!(matches!(refused(&header(2, 4, 1)), HandoverError::Protocol(_)));
+        assert!(matches!(refused(&header(2, 5, 0)), HandoverError::Late));
+        assert!(matches!(refused(&header(2, 2, u32::MAX)), HandoverError::TooMany(_)));
+        assert!(matches!(refused(&header(2, 2, 1)), HandoverError::Io(_)));
+        assert!(matches!(refused(&[header(2, 2, 1), vec![0]].concat()), HandoverError::Protocol(_)));
     }
 }
