@@ -216,6 +216,21 @@ impl SpillPool {
         self.retained + lists
     }
 
+    /// Changes the maximum number of bytes that the pool retains. What it retains already stays until
+    /// [`trim`](Self::trim) or until decoders take it.
+    ///
+    /// ```
+    /// use ringway_codec::{Limits, SpillPool};
+    ///
+    /// let mut pool = SpillPool::new(Limits::default());
+    /// pool.set_retention(0);
+    /// pool.give(Vec::with_capacity(600));
+    /// assert_eq!(pool.retained_bytes(), 0);
+    /// ```
+    pub const fn set_retention(&mut self, max_bytes: usize) {
+        self.retention = max_bytes;
+    }
+
     /// Frees all memory that the pool retains, for a process that is short of memory. Memory in use
     /// by decoders is not affected, and is retained again when they return it.
     pub fn trim(&mut self) {
@@ -227,7 +242,7 @@ impl SpillPool {
 
     /// Counts `bytes` as retained if the limit allows it, and returns whether it does.
     fn retain(&mut self, bytes: usize) -> bool {
-        let fits = bytes <= self.retention - self.retained;
+        let fits = bytes <= self.retention.saturating_sub(self.retained);
         if fits {
             self.retained += bytes;
         }

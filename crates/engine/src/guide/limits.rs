@@ -33,18 +33,19 @@
 //!
 //! The memory budget covers what the connections of a shard hold together: buffers of partial
 //! messages, queued output, stashed input, heads of handshakes, compressors and inflaters. The
-//! receive buffers, the sessions themselves and the application's state are not part of it.
+//! receive buffers, the sessions themselves and the application's state are not part of it. An eighth
+//! of the budget is for what the allocator adds, so the *limit* of what connections hold is 7/8 of it.
 //!
 //! | memory in use | what happens | counted in [`Counters`] |
 //! |---|---|---|
-//! | from 7/8 of the budget | compressors of single connections are freed; the connections that hold the most are not read, for at most 10 s; a connection can queue an eighth of what is left, and `send` hands further messages back | `memory_pauses`, `handed_back` |
+//! | from 7/8 of the limit | compressors of single connections are freed; the connections that hold the most are not read, for at most 10 s; a connection can queue an eighth of what is left, and `send` hands further messages back | `memory_pauses`, `handed_back` |
 //! | messages were handed back | of the connections that hold the most, those whose peer has read nothing for a second are closed with 1013 | `memory_closes` |
 //! | 10 s later, still from 7/8 | the slowest readers of those that hold the most are closed with 1013, or dropped if more than 64 KiB are in flight, until less than 7/8 is in use | `memory_closes` |
-//! | the whole budget | the same at once; new handshakes get 503 for a second at least | `memory_refusals`, `memory_closes` |
+//! | the limit | the same at once; new handshakes get 503 for a second at least | `memory_refusals`, `memory_closes` |
 //! | below 3/4, or for a second below 7/8 | reading resumes | |
 //!
 //! With [`OnMemoryLimit::Pause`] no connection is closed for want of memory. The sum can exceed the
-//! budget by what one turn receives, and by the growth of one buffer.
+//! limit by what one turn receives, and by the growth of one buffer.
 //!
 //! # Deadlines
 //!

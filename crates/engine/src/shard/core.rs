@@ -398,6 +398,7 @@ impl Core {
     #[inline]
     pub(crate) fn is_short_of_memory(&self) -> bool {
         self.memory.pressure() != Pressure::Low
+            || !self.memory.is_retaining()
             || self.shortage.exhausted.is_some()
             || !self.shortage.paused.is_empty()
             || self.shortage.is_refusing

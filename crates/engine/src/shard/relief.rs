@@ -1,13 +1,14 @@
 //! The response of a shard to a shortage of memory.
 //!
 //! Above the high-water mark, receiving pauses on the connections that hold the most, so that the
-//! others can complete their messages; compressors that connections have of their own are freed; and
-//! a connection can queue an eighth of what is left of the budget, so that messages are handed back.
-//! If messages were handed back, large holders whose peer has read nothing for a second are closed
-//! with 1013. If the sum is still above that mark 10 s later, and at the limit, the slowest readers
-//! among the large holders are closed until it is below, by the progress of their peers. From the
-//! limit on, new handshakes are refused with 503 for a second at least. Receiving resumes below the
-//! low-water mark, or after a second below the high-water mark.
+//! others can complete their messages; compressors that connections have of their own are freed, and
+//! so are buffers that are kept for reuse; and a connection can queue an eighth of what is left of the
+//! budget, so that messages are handed back. If messages were handed back, large holders whose peer
+//! has read nothing for a second are closed with 1013. If the sum is still above that mark 10 s later,
+//! and at the limit, the slowest readers among the large holders are closed until it is below, by the
+//! progress of their peers. From the limit on, new handshakes are refused with 503 for a second at
+//! least. Receiving resumes, and buffers are kept for reuse again, below the low-water mark; receiving
+//! also after a second below the high-water mark.
 
 use crate::api::handler::Handler;
 use crate::shard::dispatch::Dispatch;
@@ -25,6 +26,9 @@ pub(crate) fn relieve<D: Driver, H: Handler>(shard: &mut Dispatch<'_, D, H>) {
     }
     let core = &mut *shard.core;
     let tick = core.tick();
+    if !core.memory.is_retaining() {
+        core.memory.end_trim();
+    }
     match core.memory.pressure() {
         Pressure::Low if core.shortage.paused.is_empty() => core.shortage.progress = HashMap::new(),
         Pressure::Low => {
