@@ -429,6 +429,8 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
                 DrainStep::ClearQueues => {
                     self.refuse_upgrades();
                     self.driver.drain_listeners();
+                    // Now: clearing may end before a pause for the accept rate does.
+                    self.change_accepting();
                 }
                 DrainStep::StopListening => self.driver.stop_listening(),
                 DrainStep::Collect => {

@@ -1,7 +1,7 @@
 //! The drain of a shard: its order, its rate and its deadline.
 
 use super::world::{Got, REQUEST, Scripted, WebSocketPeer, World, each_seed, rough};
-use crate::{Config, DrainReason, DrainReport, Limits, Shard};
+use crate::{Admission, Config, DrainReason, DrainReport, Limits, Rate, Shard};
 use ringway_io::sim::Faults;
 use std::time::Duration;
 
@@ -104,6 +104,55 @@ fn connections_in_the_queue_are_answered_with_503_and_none_is_reset() {
         assert_eq!((lost, aborted, unopened), (0, 0, 0), "seed {seed}");
         assert_eq!(world.shard.core.counters.rejected_draining, refused, "seed {seed}");
     }
+}
+
+#[test]
+fn connections_that_the_accept_rate_delays_are_answered_with_503_at_once() {
+    each_seed(|seed, faults| {
+        let rate = Admission::new().accept_rate(Some(Rate::per_second(1).burst(1))).expect("in range");
+        // Each accept ends after one connection, as on a listener that accepts one at a time.
+        let faults = Faults { last_accept: 1.0, ..faults };
+        // The queues are cleared for a quarter of the time, which is less than the pause.
+        let config = Config { stop_timeout: 2 * SECOND, ..Config::default() }.admission(rate);
+        let mut world = world(seed, faults, config);
+        let mut first = world.open_client();
+        let mut delayed: Vec<WebSocketPeer> = (0..30).map(|_| world.client()).collect();
+        // The kernel is never idle while connections wait.
+        for _ in 0..50 {
+            world.turn();
+        }
+        delayed.iter_mut().for_each(WebSocketPeer::pull);
+        assert!(
+            delayed.iter().filter(|client| client.head.is_empty()).count() >= 28,
+            "the rate delays them (seed {seed})"
+        );
+        drain(&world, DrainReason::Stop);
+        world.run_until(|world| world.shard.core.refuses_upgrades());
+        assert!(!world.shard.accepting.is_paused, "the next turn may begin when the queues are closed (seed {seed})");
+        // No time passes meanwhile.
+        world.run_until(|world| world.shard.drain.as_ref().is_some_and(|drain| drain.is_closing()));
+        world.run_until_idle();
+        world.pass(SECOND / 5);
+        assert_eq!(first.take(), [Got::Close(Some(1001))], "seed {seed}");
+        first.close(1001);
+        let mut refused = 0;
+        for client in &mut delayed {
+            assert!(!client.peer.is_reset(), "seed {seed}");
+            match client.take()[..] {
+                [Got::Close(Some(1001))] => client.close(1001),
+                [] => {
+                    refused += 1;
+                    assert_eq!(client.status(), 503, "seed {seed}: {client:?}");
+                    client.peer.finish();
+                }
+                ref other => panic!("seed {seed}: {other:?}"),
+            }
+        }
+        world.run_until_idle();
+        assert!(!world.running, "seed {seed}");
+        let DrainReport { closed, refused: counted, lost, aborted, .. } = report(&world);
+        assert_eq!((closed + refused, counted, lost, aborted), (31, refused, 0, 0), "seed {seed}");
+    });
 }
 
 #[test]
