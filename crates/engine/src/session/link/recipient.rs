@@ -6,7 +6,7 @@ use crate::api::close::Ending;
 use crate::session::compression::Compression;
 use crate::shard::core::Core;
 use crate::shard::notices::NoticeKind;
-use crate::topics::delivery::Recipient;
+use crate::topics::delivery::{Recipient, catch_up};
 use ringway_codec::{CloseCode, Prepared};
 use std::ops::Range;
 use std::sync::Arc;
@@ -41,6 +41,11 @@ impl<S> Recipient for Link<S> {
     }
 
     fn close_slow(&mut self, core: &mut Core) {
+        // What follows the gap is counted as dropped with it, which can come here again.
+        catch_up(self, core);
+        if !self.is_open() {
+            return;
+        }
         core.counters.topic_closes += 1;
         core.notices.warn(core.clock.now(), NoticeKind::SlowSubscriber, self.slot, || {
             let max = core.limits.max_buffered;

@@ -130,6 +130,33 @@ fn a_slow_subscriber_is_closed_with_1013_and_has_no_gap() {
     });
 }
 
+/// What is published in one turn is more than one segment.
+#[test]
+fn a_slow_subscriber_is_counted_once_whatever_follows_its_gap() {
+    each_seed(|seed, faults| {
+        let mut world = world(seed, faults, TopicPolicy::Close);
+        let mut stalled: Vec<WebSocketPeer> = (0..3).map(|_| world.open_client()).collect();
+        stalled.iter().for_each(|client| client.peer.set_window(1000));
+        let mut copies = 0;
+        for _ in 0..5 {
+            world.shard.dispatch().with_shard(|_, shard| {
+                for number in 0..30 {
+                    let text = format!("{number:6}{}", ".".repeat(1000));
+                    copies += shard.publish("feed", &Prepared::text(&text)).expect("there is room").here;
+                }
+            });
+            world.run_until_idle();
+        }
+        finish(&mut world, &mut stalled.iter_mut().collect::<Vec<_>>());
+        let counters = world.shard.core.counters;
+        assert_eq!(counters.topic_closes, 3, "seed {seed}");
+        assert_eq!(counters.deliveries + counters.dropped_close, copies as u64, "seed {seed}");
+        for client in &mut stalled {
+            assert_eq!(client.got().last(), Some(&Got::Close(Some(1013))), "seed {seed}");
+        }
+    });
+}
+
 #[test]
 fn the_newest_messages_are_dropped_and_counted() {
     each_seed(|seed, faults| {
