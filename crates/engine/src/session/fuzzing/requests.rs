@@ -88,14 +88,16 @@ struct Outcome {
     removed: bool,
 }
 
-/// Passes requests to a session in two splits: whole, and as the first bytes of `data` specify.
+/// Passes requests to a session in two splits: whole, and as the first bytes of `data` specify. An
+/// empty line follows them: a malformed head is refused at its end at the latest, but earlier if it is
+/// parsed earlier, which depends on the split.
 ///
 /// # Panics
 /// When the output or the calls differ.
 #[cfg_attr(not(feature = "fuzzing"), expect(unreachable_pub, reason = "the fuzz target calls it"))]
 pub fn drive_requests(data: &[u8]) {
     let Some((lengths, input)) = data.split_at_checked(CUTS) else { return };
-    let input = &input[..input.len().min(MAX_INPUT)];
+    let input = &[&input[..input.len().min(MAX_INPUT)], b"\r\n\r\n"].concat()[..];
     let mut parts = Vec::new();
     let mut rest = input;
     // The lengths repeat, so that each is a period; 0 is the rest.
@@ -218,6 +220,13 @@ mod tests {
             requests in proptest::collection::vec(request(), 0..12),
         ) {
             drive_requests(&[lengths, requests.concat()].concat());
+        }
+    }
+
+    #[test]
+    fn a_malformed_head_is_refused_at_its_end_in_every_split() {
+        for lengths in [[7, 0], [1, 1], [30, 2]] {
+            drive_requests(&[&lengths.repeat(CUTS / 2), &b"GET /1 HTTP/1.1\r\nHost: \0\0\0"[..]].concat());
         }
     }
 
