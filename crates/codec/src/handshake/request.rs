@@ -48,7 +48,8 @@ pub fn parse_request<'b>(bytes: &'b [u8], limits: &HeadLimits) -> Result<Option<
     let allowed = limits.allowed(bytes);
     // The first record of TLS. It has its own message, because wss:// to a plain port is a common
     // mistake.
-    if allowed.starts_with(&[0x16, 0x03]) {
+    // A record of TLS has a version behind it, which may not have arrived yet.
+    if allowed.starts_with(&[0x16]) {
         return Err(Refusal::new(
             StatusCode::BAD_REQUEST,
             "this is a TLS handshake, but the port speaks plain HTTP; use ws:// instead of wss://",

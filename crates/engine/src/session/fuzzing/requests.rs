@@ -227,6 +227,8 @@ mod tests {
     fn a_malformed_head_is_refused_at_its_end_in_every_split() {
         for lengths in [[7, 0], [1, 1], [30, 2]] {
             drive_requests(&[&lengths.repeat(CUTS / 2), &b"GET /1 HTTP/1.1\r\nHost: \0\0\0"[..]].concat());
+            drive_requests(&[&lengths.repeat(CUTS / 2), &b"\x16\x03\x01\x02"[..]].concat());
+            drive_requests(&[&lengths.repeat(CUTS / 2), &b"\x16GET"[..]].concat());
         }
     }
 
