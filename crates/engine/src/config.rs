@@ -7,12 +7,16 @@ mod accept;
 mod deflate;
 pub(crate) mod error;
 mod limits;
+mod policies;
+mod threads;
 
 pub use accept::Accept;
 pub use deflate::Deflate;
 pub use error::ConfigError;
 pub use limits::Limits;
 pub(crate) use limits::MIN_MEMORY;
+pub use policies::{OnMemoryLimit, OnPanic};
+pub use threads::{Cores, DriverChoice, Shards};
 
 use crate::admission::options::Admission;
 pub(crate) use error::check_tokens;
@@ -20,130 +24,6 @@ use error::{check_range, check_time, is_origin};
 use ringway_codec::OriginPolicy;
 use ringway_io::{BufferConfig, BusyPoll};
 use std::time::Duration;
-
-/// The number of shards (threads with a driver of their own).
-///
-/// ```
-/// use ringway::{Client, Shards};
-///
-/// let client = Client::new().shards(Shards::Count(2));
-/// # let _ = client;
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Shards {
-    /// One for each core of [`Cores`]. If the CPU quota of the cgroup is less than the number of
-    /// cores that this process can run on, the quota in cores, rounded down and at least one; a
-    /// list of cores ([`Cores::List`]) always gets one shard for each core.
-    #[default]
-    PerCore,
-    /// This number, 1 to 1024. If there are more shards than cores, they are assigned to the cores
-    /// in turn.
-    Count(usize),
-}
-
-impl Shards {
-    pub(crate) fn check(self) -> Result<(), ConfigError> {
-        match self {
-            Self::PerCore => Ok(()),
-            Self::Count(count) => check_range("shards", count, 1..=1024),
-        }
-    }
-}
-
-/// The cores that the shards are pinned to. [`placement`](crate::placement) states the whole rule.
-///
-/// ```
-/// use ringway::{Config, Cores};
-///
-/// let config = Config::default().cores(Cores::List(vec![0, 2]))?;
-/// # let _ = config;
-/// # Ok::<(), ringway::ConfigError>(())
-/// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Cores {
-    /// All cores of the affinity mask of this process, one hardware thread of each physical core
-    /// first. If the CPU quota of the cgroup is less than their number, no shard is pinned.
-    #[default]
-    All,
-    /// These cores, by the system's numbers, in this order: at least one, and all in the affinity
-    /// mask.
-    List(Vec<usize>),
-    /// No shard is pinned: the scheduler chooses the cores.
-    Unpinned,
-}
-
-/// The system interface that the shards use for their sockets.
-///
-/// ```
-/// use ringway::{Config, DriverChoice};
-///
-/// let config = Config::default().driver(DriverChoice::Epoll);
-/// # let _ = config;
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum DriverChoice {
-    /// io_uring; epoll where the system refuses io_uring, as the default seccomp profile of
-    /// container engines does, or where the kernel is too old. A warning in the log then states the
-    /// cause and the remedy.
-    #[default]
-    Auto,
-    /// io_uring. Where the system refuses it, starting fails.
-    Uring,
-    /// epoll, on any kernel.
-    Epoll,
-}
-
-/// The consequence of a panic in a handler.
-///
-/// ```
-/// use ringway::{Config, OnPanic};
-///
-/// let config = Config::default().on_panic(OnPanic::Stop);
-/// # let _ = config;
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum OnPanic {
-    /// The connection that the handler was called for is closed with 1011. The shard continues with
-    /// the same handler.
-    #[default]
-    Close,
-    /// The shard ends, and all others with it.
-    Stop,
-}
-
-/// What a shard does with connections that hold much of its memory budget
-/// ([`Limits::max_memory`]) when it is used up.
-///
-/// ```
-/// use ringway::{Config, OnMemoryLimit};
-///
-/// let config = Config::default().on_memory_limit(OnMemoryLimit::Pause);
-/// # let _ = config;
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum OnMemoryLimit {
-    /// Closes the slowest readers with 1013, so that others are served: those that read nothing for
-    /// a second, then those that need the longest for what waits for them. One for which more than
-    /// 64 KiB are in flight is dropped without a close frame. Counted in
-    /// [`Counters::memory_closes`](crate::Counters).
-    #[default]
-    CloseSlowest,
-    /// Closes none for want of memory: messages are handed back, the largest holders are not read,
-    /// and new handshakes get 503, until peers read or time out ([`Config::write_timeout`],
-    /// [`Limits::message_timeout`]).
-    Pause,
-}
-
-impl OnMemoryLimit {
-    pub(crate) fn closes(self) -> bool {
-        self == Self::CloseSlowest
-    }
-}
 
 /// The options of the operator of a server or client. The defaults are safe on the open internet.
 ///
