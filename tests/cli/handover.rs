@@ -9,7 +9,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -45,9 +46,9 @@ struct Tally {
     handed_over: u64,
 }
 
-/// Connects at this rate per second until it is told to stop, and counts in `total` too. Each
+/// Connects at this rate per second until it is told to stop, and reports each connect. Each
 /// connection is opened, has its message echoed, and is closed. What is late is made up for.
-fn storm(address: SocketAddr, rate: u32, stop: &AtomicBool, total: &AtomicU64) -> Tally {
+fn storm(address: SocketAddr, rate: u32, stop: &AtomicBool, connected: &Sender<()>) -> Tally {
     let (start, mut tally) = (Instant::now(), Tally::default());
     while !stop.load(Ordering::Acquire) {
         let due = start + Duration::from_secs(1) * tally.connects as u32 / rate;
@@ -57,7 +58,7 @@ fn storm(address: SocketAddr, rate: u32, stop: &AtomicBool, total: &AtomicU64) -
         peer.write(RawRequest::websocket().bytes());
         peer.expect_upgrade();
         tally.connects += 1;
-        total.fetch_add(1, Ordering::Relaxed);
+        let _ = connected.send(());
         let text = format!("message {}", tally.connects);
         peer.send(&Frame::text(&text));
         // Either the echo, and then nothing or a close; or the close without it.
@@ -114,13 +115,14 @@ fn three_hand_overs_under_connects_refuse_and_reset_none_and_lose_no_message() {
     let mut early: Vec<WirePeer> = (0..50).map(|_| WirePeer::open(address)).collect();
     let stop = Arc::new(AtomicBool::new(false));
     let started = Instant::now();
-    let total = Arc::new(AtomicU64::new(0));
+    let (connected, opened) = mpsc::channel();
     let clients: Vec<_> = (0..20)
         .map(|_| {
-            let (stop, total) = (Arc::clone(&stop), Arc::clone(&total));
-            thread::spawn(move || storm(address, 25, &stop, &total))
+            let (stop, connected) = (Arc::clone(&stop), connected.clone());
+            thread::spawn(move || storm(address, 25, &stop, &connected))
         })
         .collect();
+    drop(connected);
     let probes = [address, admin_address].map(|address| {
         let stop = Arc::clone(&stop);
         thread::spawn(move || probe(address, &stop))
@@ -132,9 +134,9 @@ fn three_hand_overs_under_connects_refuse_and_reset_none_and_lose_no_message() {
     // Fewer and more shards than sockets, and the other driver.
     for more in [["--shards=3", "--driver=auto"], ["--shards=1", "--driver=epoll"], ["--shards=2", "--driver=auto"]] {
         // Each server gets some of them.
-        let before = total.load(Ordering::Relaxed);
-        while total.load(Ordering::Relaxed) < before + 500 {
-            thread::sleep(Duration::from_millis(5)); // between two looks
+        opened.try_iter().for_each(drop);
+        for _ in 0..500 {
+            opened.recv().expect("none refused, none reset");
         }
         let mut operator = WirePeer::connect(admin_address);
         operator.write(readyz());

@@ -219,7 +219,7 @@ fn soak(driver: &str, time: Duration) {
         // The maxima of the warm-up and of the last half of the time.
         let (mut warm, mut end, mut warmed_up) = (0, 0, None::<Instant>);
         while churning.iter().all(|thread| !thread.is_finished()) {
-            thread::sleep(Duration::from_millis(20));
+            thread::sleep(Duration::from_millis(20)); // the rate of the samples
             let resident = resident_kib(pid, "VmRSS");
             match warmed_up.map(|since| since.elapsed()) {
                 None if connections.load(Ordering::Relaxed) >= WARM_UP => warmed_up = Some(Instant::now()),

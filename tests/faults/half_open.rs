@@ -171,7 +171,7 @@ fn a_peer_whose_link_is_down_is_noticed_in_every_state_and_its_connection_is_fre
         server.wait_until("it is accepted", |_, shard| shard.connection_count() == 1);
         link.cut();
         let cut = Instant::now();
-        // The watchdog is shorter than the patience of the kernel.
+        // The watchdog of the test is shorter than the time for which the kernel retransmits.
         server.wait_until_empty();
         println!("{state}: freed {:.1?} after the link went down", cut.elapsed());
         let endings = server.on_shard(|log, shard| (std::mem::take(&mut log.endings), shard.memory_held()));

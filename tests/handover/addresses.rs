@@ -97,7 +97,7 @@ fn another_server_of_the_process_stops_accepting_and_serves_its_connections() {
             WirePeer::open(address).expect_echo("after");
         }
         kept.expect_echo("still served by the old one");
-        let before = other_ledger.lock().expect("no panic").clone();
+        let before = other_ledger.counts().clone();
         assert_eq!((before.get("after"), before.len()), (None, 2), "{before:?}");
         old.wait().expect("it ends without an error");
         assert!(!old_other.readiness().is_draining());

@@ -6,17 +6,14 @@
 mod addresses;
 mod failing;
 mod inherited;
+mod ledger;
 mod messages;
 
+use ledger::Ledger;
 use ringway::handover::{self, HandoverError, OfferOptions, Predecessor};
 use ringway::{Connection, DriverChoice, Handler, Message, Request, Running, Server, Shards, StartError, Upgrade};
 use ringway_tests::config;
-use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
-
-/// How often each message has reached a handler.
-type Ledger = Arc<Mutex<HashMap<String, u32>>>;
 
 /// Records messages, and sends them back.
 struct Recorder(Ledger);
@@ -30,16 +27,16 @@ impl Handler for Recorder {
 
     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
         let text = message.as_text().expect("clients send text").to_owned();
-        *self.0.lock().expect("no panic").entry(text).or_default() += 1;
+        self.0.record(text);
         conn.reply(message);
     }
 }
 
 /// Starts a server.
 fn start(server: Server, driver: DriverChoice, shards: u16, ledger: &Ledger) -> Running<Recorder> {
-    let ledger = Arc::clone(ledger);
+    let ledger = ledger.clone();
     let server = server.config(config().driver(driver)).shards(Shards::Count(shards.into()));
-    server.start(move |_| Recorder(Arc::clone(&ledger))).expect("it starts")
+    server.start(move |_| Recorder(ledger.clone())).expect("it starts")
 }
 
 /// The process that offers its sockets.

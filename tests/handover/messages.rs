@@ -24,12 +24,10 @@ fn numbered_messages(name: &str, first: Server, tls: Option<&TlsConfig>, place: 
     let mut before = 0;
     for (driver, shards) in [(Uring, 3), (Epoll, 1), (Epoll, 2), (Uring, 2), (Uring, 1)] {
         // Each server answers some messages.
-        while ledger.lock().expect("no panic").len() < before + 60 {
-            std::thread::sleep(Duration::from_millis(1)); // between two looks
-        }
+        ledger.wait_for(before + 60);
         let next = replace(&path, driver, shards, &ledger, |former| Server::from_predecessor(former, tls));
         assert_eq!((next.addresses(), next.schemes()), (serving.addresses(), serving.schemes()));
-        before = ledger.lock().expect("no panic").len();
+        before = ledger.counts().len();
         let reports = std::mem::replace(&mut serving, next).wait().expect("it ends without an error");
         let drain = DrainReport::sum(reports.iter().filter_map(|report| report.drain)).expect("it has drained");
         assert_eq!((drain.reason, drain.lost, drain.aborted), (ringway::DrainReason::HandOver, 0, 0), "{drain}");
@@ -37,7 +35,7 @@ fn numbered_messages(name: &str, first: Server, tls: Option<&TlsConfig>, place: 
     let tallies: Vec<_> = clients.into_iter().map(NumberedClient::stop).collect();
     serving.stop();
     serving.wait().expect("it ends without an error");
-    let ledger = ledger.lock().expect("no panic");
+    let ledger = ledger.counts();
     println!("{name}: {} messages, {tallies:?}", ledger.len());
     for (client, tally) in tallies.iter().enumerate() {
         assert!(tally.handed_over > 0 && tally.messages > 0, "{tally:?}");

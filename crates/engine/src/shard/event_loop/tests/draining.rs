@@ -40,6 +40,26 @@ fn answer(clients: &mut [WebSocketPeer], open: &mut Vec<usize>, code: u16) -> Ve
     told
 }
 
+/// Answers the close frame of each client that was accepted before the drain began. The others were
+/// refused with 503: returns their number.
+fn answer_or_refused(clients: &mut [WebSocketPeer], seed: u64) -> u64 {
+    let mut refused = 0;
+    for client in clients {
+        assert!(!client.peer.is_reset(), "seed {seed}");
+        match client.take()[..] {
+            [Got::Close(Some(1001))] => client.close(1001),
+            [] => {
+                refused += 1;
+                assert_eq!(client.status(), 503, "seed {seed}: {client:?}");
+                assert!(client.head.contains("\r\nretry-after: 1\r\n"), "{}", client.head);
+                client.peer.finish();
+            }
+            ref other => panic!("seed {seed}: {other:?}"),
+        }
+    }
+    refused
+}
+
 #[test]
 fn a_stop_is_announced_first_and_accepts_until_the_delay_is_over() {
     each_seed(|seed, faults| {
@@ -82,21 +102,7 @@ fn connections_in_the_queue_are_answered_with_503_and_none_is_reset() {
         world.run_until(|world| world.shard.drain.as_ref().is_some_and(|drain| drain.is_closing()));
         world.run_until_idle();
         world.pass(SECOND / 5);
-        let mut refused = 0;
-        for client in &mut queued {
-            assert!(!client.peer.is_reset(), "seed {seed}");
-            match client.take()[..] {
-                // It was accepted before the drain began.
-                [Got::Close(Some(1001))] => client.close(1001),
-                [] => {
-                    refused += 1;
-                    assert_eq!(client.status(), 503, "seed {seed}: {client:?}");
-                    assert!(client.head.contains("\r\nretry-after: 1\r\n"), "{}", client.head);
-                    client.peer.finish();
-                }
-                ref other => panic!("seed {seed}: {other:?}"),
-            }
-        }
+        let refused = answer_or_refused(&mut queued, seed);
         world.run_until_idle();
         assert!(!world.running, "seed {seed}");
         let DrainReport { closed, refused: counted, lost, aborted, unopened, .. } = report(&world);
@@ -135,19 +141,7 @@ fn connections_that_the_accept_rate_delays_are_answered_with_503_at_once() {
         world.pass(SECOND / 5);
         assert_eq!(first.take(), [Got::Close(Some(1001))], "seed {seed}");
         first.close(1001);
-        let mut refused = 0;
-        for client in &mut delayed {
-            assert!(!client.peer.is_reset(), "seed {seed}");
-            match client.take()[..] {
-                [Got::Close(Some(1001))] => client.close(1001),
-                [] => {
-                    refused += 1;
-                    assert_eq!(client.status(), 503, "seed {seed}: {client:?}");
-                    client.peer.finish();
-                }
-                ref other => panic!("seed {seed}: {other:?}"),
-            }
-        }
+        let refused = answer_or_refused(&mut delayed, seed);
         world.run_until_idle();
         assert!(!world.running, "seed {seed}");
         let DrainReport { closed, refused: counted, lost, aborted, .. } = report(&world);
