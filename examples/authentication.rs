@@ -274,10 +274,10 @@ fn run() -> Result<(), Box<dyn Error>> {
         // There is no need for large messages before a client is known, nor for large heads.
         .limits(Limits::default().max_message(64 << 10)?.max_head(4 << 10)?)
         .start(move |_shard| Members { jobs: jobs.clone(), origins: Arc::clone(&origins), shard: None })?;
+    running.stop_on_signals()?;
     for address in running.addresses() {
         println!("listening on ws://{address}/");
     }
-    running.stop_on_signals()?;
     running.wait()?;
     Ok(())
 }

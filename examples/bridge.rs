@@ -216,10 +216,10 @@ fn run() -> Result<(), Box<dyn Error>> {
     };
     let endpoint = Arc::new(Endpoint::resolve(&url)?);
     let running = Server::bind(address)?.start(move |_| Bridge { endpoint: Arc::clone(&endpoint), shard: None })?;
+    running.stop_on_signals()?;
     for address in running.addresses() {
         println!("listening on ws://{address}/");
     }
-    running.stop_on_signals()?;
     running.wait()?;
     Ok(())
 }

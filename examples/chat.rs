@@ -212,10 +212,10 @@ fn run() -> Result<(), Box<dyn Error>> {
         .config(Config::default().origins(OriginPolicy::List(origins))?)
         .limits(limits)
         .start(|_shard| Chat)?;
+    running.stop_on_signals()?;
     for address in running.addresses() {
         println!("listening on ws://{address}/");
     }
-    running.stop_on_signals()?;
     running.wait()?;
     Ok(())
 }

@@ -48,10 +48,10 @@ fn run() -> Result<(), Box<dyn Error>> {
     };
     // One shard for each core, each with a handler that is made on the shard's own thread.
     let running = Server::bind(address)?.start(|_shard| Echo)?;
+    running.stop_on_signals()?;
     for address in running.addresses() {
         println!("listening on ws://{address}/");
     }
-    running.stop_on_signals()?;
     running.wait()?;
     Ok(())
 }

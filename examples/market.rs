@@ -108,10 +108,10 @@ fn run() -> Result<(), Box<dyn Error>> {
     let last = number("the number of updates", u64::MAX)?;
     let limits = Limits::default().max_message(1024)?.max_buffered(MAX_BUFFERED)?.max_published(MAX_PUBLISHED)?;
     let running = Server::bind(address)?.limits(limits).start(|_shard| Readers)?;
+    running.stop_on_signals()?;
     for address in running.addresses() {
         println!("listening on ws://{address}/");
     }
-    running.stop_on_signals()?;
     let publisher = running.publisher();
     let feed = move || match publish(&publisher, shares, rate, last) {
         Ok(()) => println!("the last update is published"),

@@ -67,10 +67,10 @@ fn run() -> Result<(), Box<dyn Error>> {
     };
     let admission = Admission::new().trust([proxies.parse()?])?.proxy_protocol(is_required);
     let running = Server::bind(address)?.config(Config::default().admission(admission)).start(|_shard| Welcome)?;
+    running.stop_on_signals()?;
     for address in running.addresses() {
         println!("listening on ws://{address}/");
     }
-    running.stop_on_signals()?;
     running.wait()?;
     Ok(())
 }

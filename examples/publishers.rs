@@ -100,10 +100,10 @@ fn run() -> Result<(), Box<dyn Error>> {
     let address = env::args().nth(1).ok_or("give the address to listen on, such as 127.0.0.1:9001")?;
     let limits = Limits::default().max_message(1024)?;
     let running = Server::bind(address)?.limits(limits).start(|_shard| Subscribers)?;
+    running.stop_on_signals()?;
     for address in running.addresses() {
         println!("listening on ws://{address}/");
     }
-    running.stop_on_signals()?;
     let (lines, clock) = (running.publisher(), running.publisher());
     thread::Builder::new().name("clock".to_owned()).spawn(move || publish_time(&clock))?;
     publish_lines(&lines)?;

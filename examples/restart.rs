@@ -74,15 +74,15 @@ fn run() -> Result<(), Box<dyn Error>> {
     };
     let config = Config::default().stop_timeout(STOP_TIMEOUT)?.drain_rate(Some(DRAIN_RATE))?;
     let running = server.config(config).start(|_shard| Greeting)?;
-    for address in running.addresses() {
-        println!("listening on ws://{address}/");
-    }
     if let Some(predecessor) = predecessor {
         predecessor.release()?;
         println!("took over from the former process");
     }
     running.offer(&path)?;
     running.stop_on_signals()?;
+    for address in running.addresses() {
+        println!("listening on ws://{address}/");
+    }
     running.wait()?;
     Ok(())
 }

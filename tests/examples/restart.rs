@@ -23,8 +23,8 @@ fn a_new_process_takes_over_and_the_old_one_closes_with_1012() {
     before.expect_echo("served by the old process");
     // The address of the second one is that of the sockets which it takes over.
     let new = Process::start("restart", &["127.0.0.1:0", path]);
-    assert_eq!(new.address(), address);
     assert_eq!(new.line(), "took over from the former process");
+    assert_eq!(new.address(), address);
     assert_eq!(before.close_code(), Some(1012));
     before.send(&Frame::close(1012, ""));
     assert_eq!(before.end(), End::Finished);

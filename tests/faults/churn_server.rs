@@ -83,10 +83,10 @@ fn run(driver: &str) -> Result<(), Box<dyn Error>> {
     let limits = bad_input::limits().max_buffered(256 << 10)?.max_memory(Some(16 << 20))?;
     let server = Server::bind("127.0.0.1:0")?.shards(Shards::Count(1)).config(config).limits(limits);
     let running = server.start(|_| Publishing::default())?;
+    running.stop_on_signals()?;
     for address in running.addresses() {
         println!("listening on ws://{address}");
     }
-    running.stop_on_signals()?;
     // The reports of panics are many.
     std::panic::set_hook(Box::new(|_| {}));
     println!("connections  without a limit");

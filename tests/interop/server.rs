@@ -86,10 +86,10 @@ fn run() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let server = Server::bind("127.0.0.1:0")?.shards(Shards::Count(1)).config(config(&arguments)?);
     let running = server.start(|_| Obedient)?;
+    running.stop_on_signals()?;
     for address in running.addresses() {
         println!("listening on ws://{address}");
     }
-    running.stop_on_signals()?;
     running.wait()?;
     Ok(())
 }

@@ -19,8 +19,8 @@
 //! # }
 //!
 //! let running = Server::bind("127.0.0.1:0")?.shards(Shards::Count(1)).start(|_| Echo)?;
-//! println!("listening on {:?}: {}, {}", running.addresses(), running.driver(), running.assignment());
 //! running.stop_on_signals()?;
+//! println!("listening on {:?}: {}, {}", running.addresses(), running.driver(), running.assignment());
 //! # running.stop();
 //! for report in running.wait()? {
 //!     println!("shard {}: {} connections, {:?}", report.index, report.stats.accepted, report.counters);
