@@ -139,6 +139,26 @@ fn unix_sockets_work_under_the_profile() {
     use_and_stop_on_unix("profile-epoll", &filters, "epoll", &["--deflate", "--driver=epoll", &owner]);
 }
 
+#[test]
+fn hand_overs_work_under_the_profile() {
+    let filters = of_profile(&profile());
+    let directory = TestDirectory::new("profile-handover");
+    let path = directory.file("handover.sock");
+    for driver in ["uring", "epoll"] {
+        let arguments = ["serve", "--handover", text(&path), "--driver", driver, "--listen", "127.0.0.1:0"];
+        let start = || ServerProcess::start(ringway_under(&filters, &arguments));
+        let old = start();
+        let mut peer = WirePeer::open(old.address());
+        let new = start();
+        assert_eq!((new.address(), peer.close_code()), (old.address(), Some(1012)));
+        peer.send(&Frame::close(1012, ""));
+        expect_success(old);
+        WirePeer::open(new.address()).expect_echo("served by the new process");
+        new.signal(Signal::TERM);
+        expect_success(new);
+    }
+}
+
 /// The command that the image runs, as the engine starts it.
 #[test]
 fn the_health_check_of_the_image_works_under_the_profile() {
@@ -148,16 +168,18 @@ fn the_health_check_of_the_image_works_under_the_profile() {
     let (_, check) = dockerfile.split_once("HEALTHCHECK").expect("the image has one");
     let (_, check) = check.split_once("CMD ").expect("it is a command");
     let words: Vec<String> = serde_json::from_str(check.lines().next().expect("a line")).expect("the exec form");
-    let status = |address: &str| {
+    let check = |address: &str| {
         let url = format!("ws://{address}/");
         let arguments = words[1..].iter().map(|word| if word.starts_with("ws://") { url.as_str() } else { word });
-        run(ringway_under(&filters, &arguments.collect::<Vec<_>>())).status.code()
+        run(ringway_under(&filters, &arguments.collect::<Vec<_>>()))
     };
     assert!(words[0].ends_with("/ringway") && words[2] == "ws://127.0.0.1:9001/", "{words:?}");
     let address = serving.address().to_string();
-    assert_eq!(status(&address), Some(0));
+    let served = check(&address);
+    assert_eq!(served.status.code(), Some(0), "{served:?}");
     drop(serving);
-    assert_eq!(status(&address), Some(1), "no server");
+    let gone = check(&address);
+    assert_eq!(gone.status.code(), Some(1), "{gone:?}");
 }
 
 /// The test of the tests above: the filter they apply is in effect.
