@@ -20,7 +20,7 @@ pub enum OnPanic {
 }
 
 /// What a shard does with connections that hold much of its memory budget
-/// ([`Limits::max_memory`]) when it is used up.
+/// ([`Limits::max_memory`](crate::Limits::max_memory)) when it is used up.
 ///
 /// ```
 /// use ringway::{Config, OnMemoryLimit};
@@ -38,8 +38,9 @@ pub enum OnMemoryLimit {
     #[default]
     CloseSlowest,
     /// Closes none for want of memory: messages are handed back, the largest holders are not read,
-    /// and new handshakes get 503, until peers read or time out ([`Config::write_timeout`],
-    /// [`Limits::message_timeout`]).
+    /// and new handshakes get 503, until peers read or time out
+    /// ([`Config::write_timeout`](crate::Config::write_timeout),
+    /// [`Limits::message_timeout`](crate::Limits::message_timeout)).
     Pause,
 }
 
