@@ -303,3 +303,18 @@ fn a_successor_that_hangs_is_named_and_the_server_goes_on() {
     assert_eq!(ended.status.code(), Some(2));
     assert!(ended.stderr.contains("--handover"), "{ended:?}");
 }
+
+#[test]
+fn a_server_without_connections_confirms_before_it_ends() {
+    let directory = TestDirectory::new("handover-idle");
+    let path = directory.file("handover.sock");
+    let mut serving = serve(&path, &["--shards=1", "--listen=127.0.0.1:0"]);
+    for _ in 0..20 {
+        let next = serve(&path, &["--shards=1"]);
+        let (status, log) = std::mem::replace(&mut serving, next).wait();
+        assert_eq!((status.code(), log.as_str()), (Some(0), ""));
+    }
+    serving.signal(Signal::TERM);
+    let (status, log) = serving.wait();
+    assert_eq!((status.code(), log.as_str()), (Some(0), ""));
+}

@@ -92,12 +92,13 @@ impl<H: Handler> Offer<H> {
         self.readiness.drain();
         sockets.iter().for_each(|(socket, _)| socket.own_file(false));
         drop(sockets);
-        self.handles.iter().for_each(|handle| handle.drain(DrainReason::HandOver));
         // The successor listens at the same path next.
         drop(listener);
+        // Before the drain: without connections, the process may end with it.
         if let Err(error) = protocol::send(stream, Kind::Draining, 0) {
             tracing::warn!("the successor has the sockets, and has gone: {error}");
         }
+        self.handles.iter().for_each(|handle| handle.drain(DrainReason::HandOver));
     }
 
     /// Passes the sockets on, and waits until the successor serves.
