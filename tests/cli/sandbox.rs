@@ -159,6 +159,17 @@ fn hand_overs_work_under_the_profile() {
     }
 }
 
+/// A thread makes these calls for the kernel's vDSO while another one still looks it up.
+#[test]
+fn the_profile_allows_the_calls_of_the_vdso() {
+    let profile = profile();
+    let groups = profile["syscalls"].as_array().expect("groups");
+    let allowed: Vec<&Value> = groups.iter().flat_map(|group| group["names"].as_array().expect("names")).collect();
+    for call in ["clock_getres", "clock_gettime", "getcpu", "gettimeofday"] {
+        assert!(allowed.contains(&&Value::from(call)), "{call}");
+    }
+}
+
 /// The command that the image runs, as the engine starts it.
 #[test]
 fn the_health_check_of_the_image_works_under_the_profile() {
