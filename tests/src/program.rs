@@ -1,6 +1,5 @@
 //! The program `ringway`, and the examples of the library, run as processes.
 
-use crate::WATCHDOG;
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -8,6 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::{OnceLock, mpsc};
 use std::thread;
+use std::time::Duration;
 
 /// The path of the program, built in the profile of the calling test. Cargo passes no path to the
 /// tests of another package, and does not rebuild the program for them.
@@ -87,7 +87,10 @@ impl Ended {
     }
 }
 
-/// Runs the command to its end; kills it after [`WATCHDOG`].
+/// The time in which a program must end. Those that measure take half a minute on a busy machine.
+const PROGRAM_WATCHDOG: Duration = Duration::from_secs(120);
+
+/// Runs the command to its end; kills it after two minutes.
 pub fn run(command: Command) -> Ended {
     finish(start(command))
 }
@@ -98,7 +101,7 @@ pub fn start(mut command: Command) -> Child {
     child.expect("the program starts")
 }
 
-/// Waits for the end of a process; kills it after [`WATCHDOG`].
+/// Waits for the end of a process; kills it after two minutes.
 pub fn finish(child: Child) -> Ended {
     let pid = id(&child);
     let output = guarded(pid, move || child.wait_with_output()).expect("its output can be read");
@@ -110,11 +113,11 @@ fn id(child: &Child) -> Pid {
     Pid::from_child(child)
 }
 
-/// Runs `wait`, which returns when process `pid` ends; kills the process after [`WATCHDOG`].
+/// Runs `wait`, which returns when process `pid` ends; kills the process after two minutes.
 pub fn guarded<R>(pid: Pid, wait: impl FnOnce() -> R) -> R {
     let (done, is_done) = mpsc::channel::<()>();
     let guard = thread::spawn(move || {
-        let late = is_done.recv_timeout(WATCHDOG) == Err(mpsc::RecvTimeoutError::Timeout);
+        let late = is_done.recv_timeout(PROGRAM_WATCHDOG) == Err(mpsc::RecvTimeoutError::Timeout);
         if late {
             let _ = kill_process(pid, Signal::KILL);
         }
@@ -122,7 +125,7 @@ pub fn guarded<R>(pid: Pid, wait: impl FnOnce() -> R) -> R {
     });
     let result = wait();
     drop(done);
-    assert!(!guard.join().expect("no assertion in it"), "the program did not end within {WATCHDOG:?}");
+    assert!(!guard.join().expect("no assertion in it"), "the program did not end within {PROGRAM_WATCHDOG:?}");
     result
 }
 
