@@ -20,6 +20,8 @@ pub use directory::TestDirectory;
 pub use http::{RawRequest, RawResponse, accepting};
 pub use peer::{End, WirePeer};
 pub use process::{open_files, resident_kib};
-pub use program::{Ended, ServerProcess, example, finish, guarded, program, ringway, ringway_after, run, start};
+pub use program::{
+    Ended, PROGRAM_WATCHDOG, ServerProcess, example, finish, guarded, program, ringway, ringway_after, run, start,
+};
 pub use ringway_testkit::server::{Counting, Echo, TestServer, WATCHDOG, config, with_watchdog};
 pub use ringway_testkit::{Frame, LengthField, Received};

@@ -88,9 +88,9 @@ impl Ended {
 }
 
 /// The time in which a program must end. Those that measure take half a minute on a busy machine.
-const PROGRAM_WATCHDOG: Duration = Duration::from_secs(120);
+pub const PROGRAM_WATCHDOG: Duration = Duration::from_secs(120);
 
-/// Runs the command to its end; kills it after two minutes.
+/// Runs the command to its end; kills it after [`PROGRAM_WATCHDOG`].
 pub fn run(command: Command) -> Ended {
     finish(start(command))
 }
@@ -101,7 +101,7 @@ pub fn start(mut command: Command) -> Child {
     child.expect("the program starts")
 }
 
-/// Waits for the end of a process; kills it after two minutes.
+/// Waits for the end of a process; kills it after [`PROGRAM_WATCHDOG`].
 pub fn finish(child: Child) -> Ended {
     let pid = id(&child);
     let output = guarded(pid, move || child.wait_with_output()).expect("its output can be read");
@@ -113,7 +113,7 @@ fn id(child: &Child) -> Pid {
     Pid::from_child(child)
 }
 
-/// Runs `wait`, which returns when process `pid` ends; kills the process after two minutes.
+/// Runs `wait`, which returns when process `pid` ends; kills the process after [`PROGRAM_WATCHDOG`].
 pub fn guarded<R>(pid: Pid, wait: impl FnOnce() -> R) -> R {
     let (done, is_done) = mpsc::channel::<()>();
     let guard = thread::spawn(move || {

@@ -46,9 +46,8 @@ pub struct Request<'b> {
 /// versions other than HTTP/1.
 pub fn parse_request<'b>(bytes: &'b [u8], limits: &HeadLimits) -> Result<Option<(Request<'b>, usize)>, Refusal> {
     let allowed = limits.allowed(bytes);
-    // The first record of TLS. It has its own message, because wss:// to a plain port is a common
-    // mistake.
-    // A record of TLS has a version behind it, which may not have arrived yet.
+    // The first byte of TLS; its version may not have arrived yet. It has its own message, because
+    // wss:// to a plain port is a common mistake.
     if allowed.starts_with(&[0x16]) {
         return Err(Refusal::new(
             StatusCode::BAD_REQUEST,

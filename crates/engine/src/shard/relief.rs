@@ -3,7 +3,7 @@
 //! Above the high-water mark, receiving pauses on the connections that hold the most, so that the
 //! others can complete their messages; compressors that connections have of their own are freed, and
 //! so are buffers that are kept for reuse; and a connection can queue an eighth of what is left of the
-//! budget, so that messages are handed back. If messages were handed back, large holders whose peer
+//! limit, so that messages are handed back. If messages were handed back, large holders whose peer
 //! has read nothing for a second are closed with 1013. If the sum is still above that mark 10 s later,
 //! and at the limit, the slowest readers among the large holders are closed until it is below, by the
 //! progress of their peers. From the limit on, new handshakes are refused with 503 for a second at
