@@ -19,6 +19,7 @@ pub use policies::{OnMemoryLimit, OnPanic};
 pub use threads::{Cores, DriverChoice, Shards};
 
 use crate::admission::options::Admission;
+use crate::tap::WireTap;
 pub(crate) use error::check_tokens;
 use error::{check_range, check_time, is_origin};
 use ringway_codec::OriginPolicy;
@@ -72,6 +73,7 @@ pub struct Config {
     pub(crate) accept: Accept,
     pub(crate) admission: Admission,
     pub(crate) connection_times: bool,
+    pub(crate) tap: Option<WireTap>,
 }
 
 impl Default for Config {
@@ -102,6 +104,7 @@ impl Default for Config {
             accept: Accept::Kernel,
             admission: Admission::default(),
             connection_times: false,
+            tap: None,
         }
     }
 }
@@ -386,6 +389,15 @@ impl Config {
     #[must_use]
     pub fn admission(mut self, admission: Admission) -> Self {
         self.admission = admission;
+        self
+    }
+
+    /// Traces connections: what goes over them in both directions, without TLS. Default `None`: no
+    /// connection is traced, which costs one branch per receive and one per send. See [`WireTap`]
+    /// for the cost of one.
+    #[must_use]
+    pub fn tap(mut self, tap: Option<WireTap>) -> Self {
+        self.tap = tap;
         self
     }
 

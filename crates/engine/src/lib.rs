@@ -129,6 +129,8 @@
 //! - Draining: [`DrainReason`], [`DrainReport`], [`Readiness`]; replacing a process: [`handover`]
 //! - What was counted: [`ShardReport`], [`Counters`], [`Stats`], [`TcpInfo`]; [`Metrics`], [`MetricsReader`],
 //!   [`ShardMetrics`], [`ConnectionCounts`], [`PausedCounts`], [`ClosedBy`], [`Histogram`]
+//! - Tracing: [`WireTap`], [`TapOptions`], [`TapReader`]; [`TapEvent`], [`TapKind`], [`TappedConnection`],
+//!   [`TapDirection`], [`TapEnd`]
 //! - Errors: [`ConfigError`], [`OptionError`], [`StartError`], [`BindError`],
 //!   [`AddressError`], [`UnixBindError`], [`UringUnavailable`],
 //!   [`RunError`], [`ServeError`], [`ConnectError`], [`SourceError`], [`TargetError`],
@@ -144,6 +146,7 @@ mod metrics;
 mod run;
 mod session;
 mod shard;
+mod tap;
 mod tls;
 mod topics;
 
@@ -178,6 +181,7 @@ pub use run::server::Server;
 pub use shard::core::Counters;
 pub use shard::drain::{DrainReason, DrainReport};
 pub use shard::mailbox::PostError;
+pub use tap::{TapDirection, TapEnd, TapEvent, TapKind, TapOptions, TapReader, TappedConnection, WireTap};
 pub use tls::{ClientAuth, ClientTls, ServedCertificate, TlsConfig, TlsError, TlsVersion};
 pub use topics::publisher::{PublishError, Publisher};
 

@@ -124,6 +124,10 @@ pub trait Driver {
     /// socket, whose clients have no address. Costs one `getpeername(2)`.
     fn peer_address(&self, slot: Slot) -> Option<SocketAddr>;
 
+    /// The address of this end of the slot's connection; `None` when the connection is gone, or is
+    /// one of a Unix socket. Costs one `getsockname(2)`.
+    fn local_address(&self, slot: Slot) -> Option<SocketAddr>;
+
     /// The process at the other end of a Unix socket; `None` for TCP, or when the connection is
     /// gone or not established yet. Costs one `getsockopt(2)` with `SO_PEERCRED`.
     fn peer_credentials(&self, slot: Slot) -> Option<PeerCredentials>;

@@ -54,6 +54,14 @@
 //! its default action and ends the process. When one shard fails, [`Running::wait`] stops the
 //! others and returns the error.
 //!
+//! # Tracing
+//!
+//! A [`WireTap`](crate::WireTap) reports what goes over the first connections of a server or client
+//! ([`TapOptions::connections`](crate::TapOptions::connections)): the opening handshake and all
+//! frames in both directions, as plaintext also under TLS, with times. Another thread reads the
+//! events ([`TapReader`](crate::TapReader)), and shows or records them. The queue in between is
+//! bounded: a shard never waits, and what does not fit is lost, which the offsets in the events show.
+//!
 //! # What the machine must offer
 //!
 //! - io_uring, from Linux 6.1 on. Where it is refused, the shards use epoll, and a warning names the

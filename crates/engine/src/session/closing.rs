@@ -1,6 +1,7 @@
 //! How connections are closed and removed.
 
 use super::attempt::Attempt;
+use crate::api::close::CloseReason;
 use crate::api::error::ConnectError;
 
 /// How a connection is closed after its output has been sent.
@@ -26,4 +27,16 @@ pub(crate) enum Removal {
     Unconnected(ConnectError),
     /// The address does not answer; contains the attempt with the next one (client role).
     TryNext(Box<Attempt>),
+}
+
+impl Removal {
+    /// Why the connection has ended, as text. `reason`: that of a connection that was open.
+    pub(crate) fn text(&self, reason: Option<&CloseReason>) -> String {
+        match (self, reason) {
+            (_, Some(reason)) => reason.to_string(),
+            (Self::Unconnected(error), None) => error.to_string(),
+            (Self::TryNext(_), None) => "the next address is tried".to_owned(),
+            (Self::Closed, None) => "it was not open as a WebSocket".to_owned(),
+        }
+    }
 }

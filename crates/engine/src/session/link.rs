@@ -108,6 +108,16 @@ impl<S> Link<S> {
         self.slot
     }
 
+    /// Whether the peer has ended its direction.
+    pub(crate) fn has_peer_finished(&self) -> bool {
+        self.is(SessionFlag::PeerFinished)
+    }
+
+    /// Whether an outgoing connection that opens has TLS.
+    pub(crate) fn has_tls_endpoint(&self) -> bool {
+        self.cold.as_ref().is_some_and(|cold| cold.opening.has_tls())
+    }
+
     pub(crate) fn role(&self) -> Role {
         if self.is(SessionFlag::Client) { Role::Client } else { Role::Server }
     }

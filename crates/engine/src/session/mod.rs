@@ -98,6 +98,12 @@ impl<S> Session<S> {
         core: &mut Core,
         app: &mut impl Application<S>,
     ) -> Option<Removal> {
+        // Before the decoder unmasks the bytes. The header of the PROXY protocol is not traced; what
+        // is behind it comes here again.
+        if core.tap.is_some() && self.link.phase != SessionPhase::Preamble {
+            let slot = self.link.slot();
+            core.with_tap(|tap, now| tap.received(slot, &input[at..], now));
+        }
         self.accounted(core, |session, core| match session.link.phase {
             SessionPhase::Open | SessionPhase::Closing => {
                 session.decode(input, at, core, app);

@@ -278,7 +278,8 @@ impl Outbox {
 
     /// Takes the next output to send on a connection with TLS, and seals it. The bytes of its records
     /// are counted from now on, instead of those of the plaintext. `ending`: nothing follows the
-    /// queued output, so the layer ends with it.
+    /// queued output, so the layer ends with it. `on_sealed` is called with the output and the number
+    /// of its bytes that were sealed.
     ///
     /// # Errors
     /// The layer has failed.
@@ -288,6 +289,7 @@ impl Outbox {
         scratch: &mut Vec<u8>,
         ending: bool,
         memory: &mut Memory,
+        on_sealed: impl FnOnce(&Output, usize),
     ) -> Result<Option<Output>, TlsFailure> {
         if let Some(unsent) = stream.take_unsent() {
             return Ok(Some(unsent));
@@ -300,7 +302,9 @@ impl Outbox {
             }
         } else if let Some(plain) = self.take() {
             let taken = stream.seal(&plain, scratch, &mut sealed);
-            self.complete(plain, *taken.as_ref().unwrap_or(&0), memory);
+            let len = *taken.as_ref().unwrap_or(&0);
+            on_sealed(&plain, len);
+            self.complete(plain, len, memory);
             taken?;
         }
         if ending && self.is_empty() {

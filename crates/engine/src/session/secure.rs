@@ -273,17 +273,30 @@ impl<S> Link<S> {
     /// Takes the next output to send. On a connection with TLS, seals it.
     #[inline]
     pub(super) fn take_output(&mut self, core: &mut Core) -> Result<Option<Output>, Removal> {
-        if core.tls.is_none() { Ok(self.outbox.take()) } else { self.seal_output(core) }
+        // One branch for both.
+        if core.tls.is_none() & core.tap.is_none() { Ok(self.outbox.take()) } else { self.take_layered(core) }
     }
 
-    fn seal_output(&mut self, core: &mut Core) -> Result<Option<Output>, Removal> {
-        let Some((stream, scratch)) = core.tls.as_mut().and_then(|tls| tls.with_scratch(self.slot())) else {
-            return Ok(self.outbox.take());
+    /// Takes output that may have to be sealed or reported to the tap, which gets the plaintext.
+    fn take_layered(&mut self, core: &mut Core) -> Result<Option<Output>, Removal> {
+        let (slot, now) = (self.slot(), core.tap.is_some().then(|| core.current_time()));
+        let Core { tls, tap, memory, .. } = core;
+        let mut tap = tap.as_mut().zip(now);
+        let Some((stream, scratch)) = tls.as_mut().and_then(|tls| tls.with_scratch(slot)) else {
+            let output = self.outbox.take();
+            if let (Some((tap, now)), Some(output)) = (tap, &output) {
+                tap.passed(slot, output, now);
+            }
+            return Ok(output);
         };
         let ending = matches!(self.phase, SessionPhase::ShuttingDown(_));
         let before = stream.held();
-        let sealed = self.outbox.take_sealed(stream, scratch, ending, &mut core.memory);
-        core.memory.recharge(before, stream.held());
+        let sealed = self.outbox.take_sealed(stream, scratch, ending, memory, |plain, len| {
+            if let Some((tap, now)) = &mut tap {
+                tap.sent(slot, plain, 0..len, *now);
+            }
+        });
+        memory.recharge(before, stream.held());
         sealed.map_err(|failure| self.broken(Ending::Tls(failure.to_string())))
     }
 
@@ -293,6 +306,9 @@ impl<S> Link<S> {
     pub(super) fn complete_output(&mut self, output: Output, written: usize, core: &mut Core) -> bool {
         match core.tls.as_mut().and_then(|tls| tls.get_mut(self.slot())) {
             None => {
+                if core.tap.is_some() {
+                    core.with_tap(|tap, _| tap.written(self.slot(), written));
+                }
                 self.outbox.complete(output, written, &mut core.memory);
                 false
             }

@@ -36,7 +36,7 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
             Ok(Entry::Direct) => self.serve(slot, listener),
             Ok(Entry::Proxied) => {
                 let session = Session::accepted_behind_proxy(slot, listener, self.core);
-                self.sessions.insert(session);
+                self.insert_accepted(session, self.core.secures(listener));
             }
             Err(rejection) => self.reject(slot, listener, rejection),
         }
@@ -77,7 +77,8 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
         if !self.core.begin_tls(slot, listener) {
             return self.drop_accepted(slot);
         }
-        self.sessions.insert(Session::accepted(slot, self.core));
+        let session = Session::accepted(slot, self.core);
+        self.insert_accepted(session, self.core.secures(listener));
     }
 
     /// Closes a connection that has no session.
@@ -96,7 +97,7 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
             Some(refusal) => {
                 let mut session = Session::accepted(slot, self.core);
                 session.refuse(&refusal, self.core);
-                self.sessions.insert(session);
+                self.insert_accepted(session, has_tls);
             }
         }
     }

@@ -18,6 +18,7 @@ use crate::shard::memory::{Memory, PAUSE_TIME, Pressure, REFUSAL_TIME, RESUME_TI
 use crate::shard::notices::Notices;
 use crate::shard::slice::Slices;
 use crate::shard::timers::{TimerOwner, UserTimers};
+use crate::tap::ShardTap;
 use crate::tls::table::TlsTable;
 use crate::topics::Topics;
 use rand::Rng;
@@ -192,6 +193,8 @@ pub(crate) struct Core {
     pub(crate) tickets: Option<Box<Tickets>>,
     /// The message and byte rates of connections; `None` without a rate.
     pub(crate) throttle: Option<Box<Throttle>>,
+    /// What reports traced connections; `None` if none is traced, or will be.
+    pub(crate) tap: Option<Box<ShardTap>>,
     pub(crate) notices: Notices,
     pub(crate) http: HttpState,
     /// What the drain has done so far; `None` before it begins.
@@ -218,6 +221,7 @@ impl Core {
             memory: Memory::new(&limits),
             meters: Meters::new(now, config.connection_times, rng.next_u64()),
             lifetimes: Lifetimes::new(&config, now),
+            tap: config.tap.clone().map(|tap| Box::new(ShardTap::new(tap))),
             compressors: config.deflate.map(|deflate| Box::new(Compressors::new(deflate))),
             config,
             limits,

@@ -83,6 +83,12 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
 
     /// Handles an established TCP connection of the client role.
     pub(crate) fn connected(&mut self, slot: Slot) {
+        if self.core.tap.is_some()
+            && let Some(session) = self.sessions.get_mut(slot)
+        {
+            let has_tls = session.link.has_tls_endpoint();
+            self.tap_opened(slot, true, has_tls);
+        }
         let Some((session, core, mut calls)) = self.session(slot) else { return };
         if let Some(removal) = session.connected(core, &mut calls) {
             self.remove(slot, removal);
@@ -305,7 +311,13 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
         let is_opening = session.link.role() == Role::Server
             && matches!(session.link.phase(), SessionPhase::Handshaking | SessionPhase::Deferred)
             && self.core.http.answered(slot) == 0;
+        let peer_finished = session.link.has_peer_finished();
         let (state, reason) = session.release(self.core);
+        if self.core.tap.is_some() {
+            self.core.with_tap(|tap, now| {
+                tap.ended(slot, now, peer_finished, || removal.text(reason.as_ref()));
+            });
+        }
         if let (Some(drain), Removal::Closed) = (&mut self.core.drain, &removal) {
             match &reason {
                 Some(reason) => drain.ended(reason.is_clean()),

@@ -15,4 +15,5 @@ pub(crate) mod notices;
 pub(crate) mod relief;
 pub(crate) mod session_table;
 pub(crate) mod slice;
+mod tapping;
 pub(crate) mod timers;

@@ -80,6 +80,11 @@ impl table::SocketCalls for Handle {
         self.shared.borrow().peer_address(descriptor as usize)
     }
 
+    /// The same address for all: the simulation has one host.
+    fn local_address(&self, descriptor: RawFd) -> Option<SocketAddr> {
+        self.peer_address(descriptor).map(|_| SocketAddr::from(([192, 0, 2, 254], 80)))
+    }
+
     fn peer_credentials(&self, _descriptor: RawFd) -> Option<PeerCredentials> {
         None
     }

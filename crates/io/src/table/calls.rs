@@ -176,6 +176,10 @@ impl<K: KernelInterface> SlotTable<K> {
         self.kernel.peer_address(self.descriptor(slot)?)
     }
 
+    pub(crate) fn local_address(&self, slot: Slot) -> Option<SocketAddr> {
+        self.kernel.local_address(self.descriptor(slot)?)
+    }
+
     pub(crate) fn peer_credentials(&self, slot: Slot) -> Option<PeerCredentials> {
         let is_connected = !self.open_connection(slot)?.is(SlotFlag::Connecting);
         is_connected.then(|| self.kernel.peer_credentials(self.descriptor(slot)?)).flatten()

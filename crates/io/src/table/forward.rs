@@ -83,6 +83,10 @@ macro_rules! forward {
             self.table.peer_address(slot)
         }
 
+        fn local_address(&self, slot: $crate::Slot) -> Option<std::net::SocketAddr> {
+            self.table.local_address(slot)
+        }
+
         fn peer_credentials(&self, slot: $crate::Slot) -> Option<$crate::PeerCredentials> {
             self.table.peer_credentials(slot)
         }

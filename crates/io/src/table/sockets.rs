@@ -20,6 +20,9 @@ pub(crate) trait SocketCalls {
     /// The address of the peer.
     fn peer_address(&self, descriptor: RawFd) -> Option<SocketAddr>;
 
+    /// The address of this end.
+    fn local_address(&self, descriptor: RawFd) -> Option<SocketAddr>;
+
     /// The process at the other end of a Unix socket.
     fn peer_credentials(&self, descriptor: RawFd) -> Option<PeerCredentials>;
 
@@ -80,6 +83,10 @@ impl<K: RealDescriptors> SocketCalls for K {
 
     fn peer_address(&self, descriptor: RawFd) -> Option<SocketAddr> {
         rustix::net::getpeername(borrow(&descriptor)).ok()??.try_into().ok()
+    }
+
+    fn local_address(&self, descriptor: RawFd) -> Option<SocketAddr> {
+        rustix::net::getsockname(borrow(&descriptor)).ok()?.try_into().ok()
     }
 
     fn peer_credentials(&self, descriptor: RawFd) -> Option<PeerCredentials> {

@@ -26,6 +26,7 @@ fn accepting_pauses_at_the_limit_and_resumes_when_a_slot_is_freed<D: TestDriver>
     driver.close(slot);
     let next = accept(&mut driver);
     assert_eq!(driver.peer_address(next), second.local_addr().ok());
+    assert_eq!((driver.local_address(next), driver.local_address(slot)), (Some(address), None));
     drop(first);
 }
 

@@ -26,6 +26,7 @@ fn a_driver_connects_to_another<D: TestDriver>() {
     until(&mut driver, |_, completion| matches!(completion, Completion::Connected { .. }).then_some(()));
     let (mut peer, _) = listener.accept().expect("it connected");
     assert_eq!(driver.peer_address(slot), listener.local_addr().ok());
+    assert_eq!(driver.local_address(slot), peer.peer_addr().ok());
     driver.receive(slot);
     peer.write_all(b"hello").expect("open");
     let received = until(&mut driver, |_, completion| match completion {

@@ -20,6 +20,7 @@ mod proxied;
 mod reaching;
 mod secure;
 mod seeds;
+mod tapping;
 mod timers;
 mod topics;
 mod world;

@@ -51,6 +51,9 @@ pub(in crate::shard::event_loop::tests) struct WebSocketPeer {
     pub(in crate::shard::event_loop::tests) compressed: usize,
     /// The payload of the latest ping that the shard has sent by itself.
     pub(in crate::shard::event_loop::tests) ping: Vec<u8>,
+    /// All bytes that were read and written, without TLS.
+    pub(in crate::shard::event_loop::tests) read: RefCell<Vec<u8>>,
+    pub(in crate::shard::event_loop::tests) written: RefCell<Vec<u8>>,
 }
 
 impl WebSocketPeer {
@@ -68,6 +71,8 @@ impl WebSocketPeer {
             got: Vec::new(),
             compressed: 0,
             ping: Vec::new(),
+            read: RefCell::default(),
+            written: RefCell::default(),
         }
     }
 
@@ -90,6 +95,7 @@ impl WebSocketPeer {
 
     /// Sends bytes, through the layer if there is one.
     pub(in crate::shard::event_loop::tests) fn write(&self, bytes: &[u8]) {
+        self.written.borrow_mut().extend_from_slice(bytes);
         let Some(layer) = &self.layer else { return self.peer.write(bytes) };
         let mut layer = layer.borrow_mut();
         layer.set_buffer_limit(None);
@@ -116,6 +122,12 @@ impl WebSocketPeer {
 
     /// Reads bytes, through the layer if there is one.
     fn read_up_to(&self, max: usize) -> Vec<u8> {
+        let bytes = self.read_plain(max);
+        self.read.borrow_mut().extend_from_slice(&bytes);
+        bytes
+    }
+
+    fn read_plain(&self, max: usize) -> Vec<u8> {
         let bytes = self.peer.read_up_to(max);
         let Some(layer) = &self.layer else { return bytes };
         let mut layer = layer.borrow_mut();
