@@ -6,9 +6,10 @@
 //! [`Completion::Sent`] returns them, and received bytes belong to the [`Buffer`] guard until it is
 //! dropped.
 //!
-//! Three drivers implement the trait: [`uring::Uring`] on io_uring (Linux 6.1 or newer),
-//! [`epoll::Epoll`] on epoll, and, with the feature `sim`, `sim::Sim`, on a simulated kernel that
-//! injects faults from a seed, for tests.
+//! Four drivers implement the trait: [`uring::Uring`] on io_uring (Linux 6.1 or newer),
+//! [`epoll::Epoll`] on epoll, with the feature `tokio-uring`, `tokio_uring::TokioUring` on the library
+//! of this name (Linux 5.11 or newer), and, with the feature `sim`, `sim::Sim`, on a simulated kernel
+//! that injects faults from a seed, for tests.
 //!
 //! Connections are those of TCP or of Unix sockets: see [`Address`].
 //!
@@ -35,6 +36,8 @@ mod table;
 mod tcp_info;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "tokio-uring")]
+pub mod tokio_uring;
 mod unix;
 mod waker;
 mod wheel;

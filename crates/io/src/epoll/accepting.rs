@@ -65,6 +65,12 @@ impl Accepts {
         Some(self.all.swap_remove(at).listener)
     }
 
+    /// Whether connections may wait in the queue of a listener.
+    #[cfg(feature = "tokio-uring")]
+    pub(super) fn has_ready(&self) -> bool {
+        self.all.iter().any(|accept| accept.ready)
+    }
+
     pub(super) fn begin_turn(&mut self) {
         self.left = MAX_ACCEPTS;
     }

@@ -52,6 +52,18 @@ pub(super) enum InterestFlag {
     Thorough = 32,
     /// The connection is in the queue of readable ones.
     Queued = 64,
+    /// A receive is in flight: it has begun, and its end was not reported yet.
+    ReceiveInFlight = 128,
+    /// A write is in flight, as a receive may be.
+    WriteInFlight = 256,
+    /// The receive in flight ends the request.
+    ReceiveCancelled = 512,
+    /// The write in flight ends the request.
+    SendCancelled = 1024,
+    /// The socket has reported room since the write in flight began.
+    Writable = 2048,
+    /// [`InterestFlag::Thorough`] when the receive in flight began.
+    WasThorough = 4096,
 }
 
 impl Interest {
@@ -102,7 +114,8 @@ impl Interest {
     #[inline]
     pub(super) fn should_queue(&self) -> bool {
         const WITH: u16 = InterestFlag::Receiving as u16 | InterestFlag::Readable as u16;
-        self.flags & (WITH | InterestFlag::Queued as u16) == WITH
+        const WITHOUT: u16 = InterestFlag::Queued as u16 | InterestFlag::ReceiveInFlight as u16;
+        self.flags & (WITH | WITHOUT) == WITH
     }
 
     /// A receive has returned `len` bytes into a buffer of `size`.
@@ -110,6 +123,30 @@ impl Interest {
     pub(super) fn received(&mut self, len: usize, size: usize) {
         if len < size && !self.is(InterestFlag::Thorough) {
             self.take(InterestFlag::Readable);
+        }
+    }
+
+    /// A receive is in flight from now on. Events that are noted until its end are of bytes that it
+    /// may not have seen.
+    pub(super) fn begin_receive(&mut self) {
+        self.take(InterestFlag::Readable);
+        if self.take(InterestFlag::Thorough) {
+            self.set(InterestFlag::WasThorough);
+        }
+        self.set(InterestFlag::ReceiveInFlight);
+    }
+
+    /// The receive in flight has ended: with `len` bytes into a buffer of `size`, or without bytes.
+    #[cfg(any(test, feature = "tokio-uring"))]
+    pub(super) fn end_receive(&mut self, len: Option<usize>, size: usize) {
+        self.take(InterestFlag::ReceiveInFlight);
+        let thorough = self.take(InterestFlag::WasThorough);
+        let Some(len) = len else { return };
+        if thorough {
+            self.set(InterestFlag::Thorough);
+        }
+        if thorough || len >= size {
+            self.set(InterestFlag::Readable);
         }
     }
 
@@ -174,6 +211,42 @@ mod tests {
         interest.received(1024, 1024);
         assert!(interest.should_queue());
         interest.received(1000, 1024);
+        assert!(!interest.should_queue());
+    }
+
+    #[test]
+    fn an_event_during_a_receive_in_flight_leads_to_another_receive() {
+        for (events, len, again) in [
+            (None, Some(10), false),
+            (None, Some(1024), true),
+            (Some(EventFlags::IN), Some(10), true),
+            (Some(EventFlags::IN), None, true),
+            (None, None, false),
+        ] {
+            let mut interest = Interest::new(5, Slot::new(0, 0));
+            interest.set(InterestFlag::Receiving);
+            interest.note(EventFlags::IN);
+            interest.begin_receive();
+            assert!(!interest.should_queue());
+            if let Some(events) = events {
+                interest.note(events);
+                assert!(!interest.should_queue(), "one receive at a time");
+            }
+            interest.end_receive(len, 1024);
+            assert_eq!(interest.should_queue(), again, "{events:?} {len:?}");
+        }
+    }
+
+    #[test]
+    fn a_receive_in_flight_before_fin_is_repeated_until_it_finds_nothing() {
+        let mut interest = Interest::new(5, Slot::new(0, 0));
+        interest.set(InterestFlag::Receiving);
+        interest.note(EventFlags::IN | EventFlags::RDHUP);
+        interest.begin_receive();
+        interest.end_receive(Some(10), 1024);
+        assert!(interest.should_queue());
+        interest.begin_receive();
+        interest.end_receive(None, 1024);
         assert!(!interest.should_queue());
     }
 

@@ -10,19 +10,22 @@
 
 mod accepting;
 mod interest;
-mod poller;
-mod sends;
-mod set;
+pub(crate) mod poller;
+pub(crate) mod sends;
+pub(crate) mod set;
 mod sleep;
-mod transfer;
+pub(crate) mod transfer;
+pub(crate) mod transfers;
 
 use crate::option::check_range;
 use crate::table::{BUDGET, SlotTable, forward};
 use crate::{BufferConfig, BusyPoll, Completion, Driver, OptionError, Pool, Waker};
 use poller::Poller;
+use set::EpollSet;
 use std::io;
 use std::time::Duration;
 use thiserror::Error;
+use transfers::Direct;
 
 /// The maximum of [`EpollConfig::max_connections`]. The upper half of the slot indices identifies
 /// no connection.
@@ -106,7 +109,7 @@ pub enum EpollError {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Epoll {
-    table: SlotTable<Poller>,
+    table: SlotTable<Poller<Direct>>,
 }
 
 impl Epoll {
@@ -119,7 +122,9 @@ impl Epoll {
     pub fn new(config: EpollConfig) -> Result<Self, EpollError> {
         config.check()?;
         let pool = Pool::new(&config.buffers)?;
-        let poller = Poller::new(pool, config.busy_poll).map_err(EpollError::Refused)?;
+        let poller = EpollSet::new(config.busy_poll)
+            .and_then(|set| Poller::new(pool, set, Direct::new()))
+            .map_err(EpollError::Refused)?;
         Ok(Self { table: SlotTable::new(poller, &config.buffers, config.max_connections) })
     }
 

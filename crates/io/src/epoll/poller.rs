@@ -9,11 +9,13 @@ mod requests;
 
 use super::accepting::{self, Accepts};
 use super::interest::{self, Interest, InterestFlag, Interests};
-use super::sends::Sends;
 use super::set::{EpollSet, MAX_EVENTS};
-use super::transfer::{self, Reception};
+use super::transfer::Reception;
+#[cfg(feature = "tokio-uring")]
+use super::transfers::Moved;
+use super::transfers::{Transfers, Written};
 use crate::table::{Cancellable, Operation};
-use crate::{Address, Buffer, BusyPoll, Output, Pool, Slot, UnixAddress, Waker};
+use crate::{Address, Buffer, Output, Pool, Slot, UnixAddress, Waker};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::sockopt;
@@ -29,11 +31,11 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(1);
 
 /// A completion, in the terms of [`SlotTable::complete`](crate::table::SlotTable::complete).
 #[derive(Debug)]
-pub(super) struct Completed {
-    pub(super) user_data: u64,
-    pub(super) result: i32,
-    pub(super) more: bool,
-    pub(super) buffer: Option<Buffer>,
+pub(crate) struct Completed {
+    pub(crate) user_data: u64,
+    pub(crate) result: i32,
+    pub(crate) more: bool,
+    pub(crate) buffer: Option<Buffer>,
 }
 
 impl Completed {
@@ -46,14 +48,24 @@ impl Completed {
     }
 }
 
+/// What a cancel has done to its target.
+enum Cancelled {
+    /// The target has ended with this result.
+    Ended(i32),
+    /// The target is in flight, and ends with its transfer.
+    EndsLater,
+    /// There is none.
+    NotFound,
+}
+
 /// The requests of the connections in an epoll set.
-pub(super) struct Poller {
-    pub(super) set: EpollSet,
-    pub(super) pool: Pool,
-    pub(super) waker: Waker,
+pub(crate) struct Poller<T> {
+    pub(crate) set: EpollSet,
+    pub(crate) pool: Pool,
+    pub(crate) waker: Waker,
+    pub(crate) transfers: T,
     interests: Interests,
     accepts: Accepts,
-    sends: Sends,
     /// The connects that have found the queue of their Unix socket full.
     refused: VecDeque<(Slot, UnixAddress)>,
     /// Completions that no turn has returned yet.
@@ -71,15 +83,15 @@ pub(super) struct Poller {
     start: Instant,
 }
 
-impl Poller {
-    pub(super) fn new(pool: Pool, busy_poll: BusyPoll) -> io::Result<Self> {
+impl<T: Transfers> Poller<T> {
+    pub(crate) fn new(pool: Pool, set: EpollSet, transfers: T) -> io::Result<Self> {
         Ok(Self {
-            set: EpollSet::new(busy_poll)?,
+            set,
             pool,
             waker: Waker::new()?,
+            transfers,
             interests: Interests::new(),
             accepts: Accepts::new(),
-            sends: Sends::new(),
             refused: VecDeque::new(),
             completed: VecDeque::new(),
             readable: VecDeque::new(),
@@ -97,7 +109,7 @@ impl Poller {
     /// A turn that finds completions of the turn before makes no system call, and the next turn
     /// makes one again. A turn of replies, whose sends have completed at once, therefore costs no
     /// second epoll_wait(2).
-    pub(super) fn enter(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+    pub(crate) fn enter(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         if self.polled && !self.completed.is_empty() {
             self.polled = false;
             self.partial = true;
@@ -105,12 +117,34 @@ impl Poller {
             self.polled = true;
             let count = self.wait(timeout)?;
             self.partial = count == MAX_EVENTS;
-            self.handle_events();
+            let lasting = self.handle_events();
+            if count == 0 || !self.partial && !lasting {
+                self.transfers.drained();
+            }
             self.retry_connects();
         }
         self.visits = self.readable.len();
         self.accepts.begin_turn();
+        #[cfg(feature = "tokio-uring")]
+        if T::BATCHED {
+            while let Some(completed) = self.next_received() {
+                self.completed.push_back(completed);
+            }
+            self.run_transfers();
+        }
         Ok(())
+    }
+
+    /// Begins the transfers that were collected, and takes those that have ended.
+    #[cfg(feature = "tokio-uring")]
+    pub(crate) fn run_transfers(&mut self) {
+        self.transfers.run();
+        while let Some(moved) = self.transfers.next() {
+            match moved {
+                Moved::Received { slot, reception } => self.end_receive(slot, reception),
+                Moved::Written { slot, ticket, written } => self.end_write(slot, ticket, written),
+            }
+        }
     }
 
     fn wait(&mut self, mut timeout: Option<Duration>) -> io::Result<usize> {
@@ -118,33 +152,64 @@ impl Poller {
             timeout = Some(timeout.map_or(RETRY_INTERVAL, |timeout| timeout.min(RETRY_INTERVAL)));
         }
         if timeout == Some(Duration::ZERO) || self.has_work() {
+            if !self.transfers.may_have_events() {
+                return Ok(0);
+            }
             return self.set.fetch(Some(Duration::ZERO));
         }
         self.set.wait(timeout)
     }
 
-    /// Whether every output was taken back.
-    #[cfg(test)]
-    pub(super) fn holds_nothing(&self) -> bool {
-        self.sends.is_empty()
-    }
-
     /// Whether an event of the connection has shown bytes, or an end, that were not received.
     #[cfg(test)]
-    pub(super) fn is_readable(&mut self, slot: Slot) -> bool {
+    pub(crate) fn is_readable(&mut self, slot: Slot) -> bool {
         self.interests.get_mut(slot).is_some_and(|interest| interest.is(InterestFlag::Readable))
     }
 
-    fn has_work(&self) -> bool {
-        !self.completed.is_empty() || !self.readable.is_empty()
+    /// Whether the next turn has something to do that needs no event.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.completed.is_empty() || !self.readable.is_empty() || self.transfers.has_work()
     }
 
-    fn handle_events(&mut self) {
+    /// Whether the next turn has completions, or begins transfers, without an event.
+    #[cfg(feature = "tokio-uring")]
+    pub(crate) fn is_due(&self) -> bool {
+        !self.completed.is_empty() || !self.readable.is_empty() || self.partial || self.accepts.has_ready()
+    }
+
+    /// When a connect is tried again that no event leads to.
+    #[cfg(feature = "tokio-uring")]
+    pub(crate) fn retry_interval(&self) -> Option<Duration> {
+        (!self.refused.is_empty()).then_some(RETRY_INTERVAL)
+    }
+
+    /// Stores a completion for the next turn.
+    #[inline]
+    fn complete(&mut self, completed: Completed) {
+        self.completed.push_back(completed);
+        self.transfers.touched();
+    }
+
+    /// Queues a connection that may have bytes.
+    #[inline]
+    fn queue(&mut self, slot: Slot) {
+        self.readable.push_back(slot);
+        self.transfers.touched();
+    }
+
+    /// Handles the events of the last wait. Returns whether one of them lasts until it is handled
+    /// further (level-triggered).
+    fn handle_events(&mut self) -> bool {
+        let mut lasting = false;
         let mut events = self.set.take_events();
         for event in events.drain(..) {
             match Operation::from_user_data(event.data.u64()) {
-                Some((Operation::Accept, slot)) => self.accepts.note(slot),
+                Some((Operation::Accept, slot)) => {
+                    lasting = true;
+                    self.accepts.note(slot);
+                }
                 Some((Operation::Wake, slot)) => {
+                    lasting = true;
                     self.completed.push_back(Completed::one_of_many(Operation::Wake, slot, 0, None));
                 }
                 Some((_, slot)) => self.handle(slot, event.flags),
@@ -152,6 +217,7 @@ impl Poller {
             }
         }
         self.set.handled(events);
+        lasting
     }
 
     /// Handles the events of a connection.
@@ -161,7 +227,7 @@ impl Poller {
         interest.note(events);
         if interest.should_queue() {
             interest.set(InterestFlag::Queued);
-            self.readable.push_back(slot);
+            self.queue(slot);
         }
         if !interest::is_writable(events) {
             return;
@@ -172,10 +238,10 @@ impl Poller {
             let result = sockopt::socket_error(borrow(&descriptor)).and_then(|result| result);
             let result = result.map_or_else(|error| -error.raw_os_error(), |()| 0);
             self.completed.push_back(Completed::last(Operation::Connect, slot, result));
-        } else if interest.is(InterestFlag::Sending)
-            && let Some(result) = self.sends.write(borrow(&descriptor), ticket)
-        {
-            self.end_send(slot, result);
+        } else if interest.is(InterestFlag::WriteInFlight) {
+            interest.set(InterestFlag::Writable);
+        } else if interest.is(InterestFlag::Sending) {
+            self.write(descriptor, slot, ticket);
         }
     }
 
@@ -222,12 +288,12 @@ impl Poller {
 
     /// The next completion of this turn.
     #[inline]
-    pub(super) fn next(&mut self) -> Option<Completed> {
+    pub(crate) fn next(&mut self) -> Option<Completed> {
         self.completed.pop_front().or_else(|| self.next_accepted()).or_else(|| self.next_received())
     }
 
     /// The next completion that has occurred already. For the teardown of the driver.
-    pub(super) fn take_completed(&mut self) -> Option<Completed> {
+    pub(crate) fn take_completed(&mut self) -> Option<Completed> {
         self.completed.pop_front()
     }
 
@@ -248,9 +314,14 @@ impl Poller {
                 continue;
             }
             let descriptor = interest.fd;
-            let reception = transfer::receive(borrow(&descriptor), &self.pool);
+            let reception = self.transfers.receive(borrow(&descriptor), slot, &self.pool);
             let size = self.pool.buffer_size();
             let Some(interest) = self.interests.get_mut(slot) else { continue };
+            let Some(reception) = reception else {
+                interest.begin_receive();
+                self.quota -= 1;
+                continue;
+            };
             let error = match reception {
                 Reception::Bytes(buffer) => {
                     let len = buffer.len();
@@ -312,12 +383,103 @@ impl Poller {
         true
     }
 
+    /// A receive that was in flight has ended.
+    #[cfg(feature = "tokio-uring")]
+    fn end_receive(&mut self, slot: Slot, reception: Reception) {
+        let size = self.pool.buffer_size();
+        let Some(interest) = self.interests.get_mut(slot) else { return };
+        let len = match &reception {
+            Reception::Bytes(buffer) => Some(buffer.len()),
+            _ => None,
+        };
+        interest.end_receive(len, size);
+        let cancelled = interest.take(InterestFlag::ReceiveCancelled);
+        let completed = match reception {
+            Reception::Bytes(buffer) => {
+                let (user_data, result) = (Operation::Receive.user_data(slot), buffer.len() as i32);
+                Some(Completed { user_data, result, more: !cancelled, buffer: Some(buffer) })
+            }
+            // It has changed nothing: events since it began lead to the next receive.
+            Reception::Failed(Errno::AGAIN) => None,
+            Reception::Failed(Errno::INTR) => {
+                interest.set(InterestFlag::Readable);
+                None
+            }
+            Reception::End => Some(Completed::last(Operation::Receive, slot, 0)),
+            Reception::NoBuffer => Some(Completed::last(Operation::Receive, slot, -Errno::NOBUFS.raw_os_error())),
+            Reception::Failed(error) => Some(Completed::last(Operation::Receive, slot, -error.raw_os_error())),
+        };
+        if completed.as_ref().is_some_and(|completed| !completed.more) {
+            interest.take(InterestFlag::Receiving);
+        } else if interest.should_queue() {
+            interest.set(InterestFlag::Queued);
+            self.queue(slot);
+        }
+        if let Some(completed) = completed {
+            self.complete(completed);
+        } else if cancelled {
+            self.complete(Completed::last(Operation::Receive, slot, -Errno::CANCELED.raw_os_error()));
+        }
+    }
+
+    /// A write that was in flight has ended.
+    #[cfg(feature = "tokio-uring")]
+    fn end_write(&mut self, slot: Slot, ticket: u32, written: Written) {
+        let Some(interest) = self.interests.get_mut(slot) else { return };
+        interest.take(InterestFlag::WriteInFlight);
+        let cancelled = interest.take(InterestFlag::SendCancelled);
+        let (descriptor, again) = (interest.fd, interest.take(InterestFlag::Writable));
+        match written {
+            Written::Done(result) => self.end_send(slot, result),
+            Written::Blocked | Written::InFlight if cancelled => {
+                let result = self.cancelled_send(ticket);
+                self.end_send(slot, result);
+            }
+            Written::Blocked if !again => self.wait_for_room(descriptor, slot, ticket),
+            Written::Blocked | Written::InFlight => self.write(descriptor, slot, ticket),
+        }
+    }
+
+    /// Writes what the socket takes of a send.
+    #[inline]
+    fn write(&mut self, descriptor: RawFd, slot: Slot, ticket: u32) {
+        match self.transfers.write(borrow(&descriptor), slot, ticket) {
+            Written::Done(result) => self.end_send(slot, result),
+            Written::Blocked => self.wait_for_room(descriptor, slot, ticket),
+            #[cfg(feature = "tokio-uring")]
+            Written::InFlight => {
+                let interest = self.interests.entry(descriptor, slot);
+                interest.ticket = ticket;
+                interest.take(InterestFlag::Sending);
+                interest.set(InterestFlag::WriteInFlight);
+                self.transfers.touched();
+            }
+        }
+    }
+
+    /// Continues a send when its socket has room.
+    fn wait_for_room(&mut self, descriptor: RawFd, slot: Slot, ticket: u32) {
+        match self.register(descriptor, slot, InterestFlag::Sending) {
+            Ok(interest) => interest.ticket = ticket,
+            Err(error) => self.end_send(slot, -error.raw_os_error()),
+        }
+    }
+
     /// A send has ended with this result.
+    #[inline]
     fn end_send(&mut self, slot: Slot, result: i32) {
         if let Some(interest) = self.interests.get_mut(slot) {
             interest.take(InterestFlag::Sending);
         }
-        self.completed.push_back(Completed::last(Operation::Send, slot, result));
+        self.complete(Completed::last(Operation::Send, slot, result));
+    }
+
+    /// The result of a send that is cancelled.
+    fn cancelled_send(&mut self, ticket: u32) -> i32 {
+        match self.transfers.written(ticket) {
+            0 => -Errno::CANCELED.raw_os_error(),
+            written => written,
+        }
     }
 
     /// Adds a connection to the epoll set, once, and sets `flag` in its entry. The event of its
@@ -333,44 +495,41 @@ impl Poller {
         Ok(interest)
     }
 
-    /// Cancels a request. Returns the result with which it ends; `None` when it is not in progress.
-    fn end(&mut self, target: Cancellable, slot: Slot) -> Option<i32> {
+    /// Cancels a request.
+    fn end(&mut self, target: Cancellable, slot: Slot) -> Cancelled {
         let cancelled = -Errno::CANCELED.raw_os_error();
-        let flag = match target {
-            Cancellable::Accept => return self.disarm_accept(slot).then_some(cancelled),
+        let (flag, in_flight, mark) = match target {
+            Cancellable::Accept if self.disarm_accept(slot) => return Cancelled::Ended(cancelled),
+            Cancellable::Accept => return Cancelled::NotFound,
             Cancellable::Wake => {
                 // As in `disarm_accept`.
                 let _ = self.set.delete(self.waker.fd());
-                return Some(cancelled);
+                return Cancelled::Ended(cancelled);
             }
-            Cancellable::Receive => InterestFlag::Receiving,
-            Cancellable::Send => InterestFlag::Sending,
-            Cancellable::Connect => InterestFlag::Connecting,
+            Cancellable::Receive => {
+                (InterestFlag::Receiving, InterestFlag::ReceiveInFlight, InterestFlag::ReceiveCancelled)
+            }
+            Cancellable::Send => (InterestFlag::Sending, InterestFlag::WriteInFlight, InterestFlag::SendCancelled),
+            Cancellable::Connect => (InterestFlag::Connecting, InterestFlag::Connecting, InterestFlag::Connecting),
         };
-        let interest = self.interests.get_mut(slot)?;
+        let Some(interest) = self.interests.get_mut(slot) else { return Cancelled::NotFound };
         let ticket = interest.ticket;
-        if !interest.take(flag) {
-            return None;
+        let found = interest.take(flag);
+        if interest.is(in_flight) {
+            interest.set(mark);
+            return Cancelled::EndsLater;
         }
-        let written = if target == Cancellable::Send { self.sends.written(ticket) } else { 0 };
-        Some(if written > 0 { written } else { cancelled })
+        match (found, target) {
+            (false, _) => Cancelled::NotFound,
+            (true, Cancellable::Send) => Cancelled::Ended(self.cancelled_send(ticket)),
+            (true, _) => Cancelled::Ended(cancelled),
+        }
     }
 
     #[inline]
     fn push_send(&mut self, descriptor: RawFd, slot: Slot, output: Output, in_parts: bool) -> u32 {
-        let ticket = self.sends.insert(output, in_parts);
-        let result = self.sends.write(borrow(&descriptor), ticket).or_else(|| {
-            match self.register(descriptor, slot, InterestFlag::Sending) {
-                Ok(interest) => {
-                    interest.ticket = ticket;
-                    None
-                }
-                Err(error) => Some(-error.raw_os_error()),
-            }
-        });
-        if let Some(result) = result {
-            self.completed.push_back(Completed::last(Operation::Send, slot, result));
-        }
+        let ticket = self.transfers.insert(output, in_parts);
+        self.write(descriptor, slot, ticket);
         ticket
     }
 }

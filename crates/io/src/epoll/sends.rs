@@ -8,19 +8,41 @@ use std::os::fd::BorrowedFd;
 
 /// A send that has not been taken back.
 #[derive(Debug)]
-struct HeldSend {
-    output: Output,
-    written: usize,
+pub(crate) struct HeldSend {
+    pub(crate) output: Output,
+    pub(crate) written: usize,
     /// The number of bytes to write. The rest of the output is left to another send.
-    end: usize,
+    pub(crate) end: usize,
     /// Whether it completes with the first part that the socket takes.
     in_parts: bool,
 }
 
 impl HeldSend {
+    pub(crate) fn new(output: Output, in_parts: bool) -> Self {
+        let end = transfer::sendable(&output);
+        Self { output, written: 0, end, in_parts }
+    }
+
     /// The result of the send: the number of bytes written, at most 1 GiB.
-    fn result(&self) -> i32 {
+    pub(crate) fn result(&self) -> i32 {
         i32::try_from(self.written).unwrap_or(i32::MAX)
+    }
+
+    /// A write has ended with this result. Returns the result of the send when it is complete or has
+    /// failed.
+    #[inline]
+    pub(crate) fn wrote(&mut self, result: Result<usize, Errno>) -> Option<i32> {
+        match result {
+            Ok(count) => {
+                self.written += count;
+                // After a part, the socket is full, and its next space causes an event.
+                (self.written == self.end || self.in_parts).then_some(self.result())
+            }
+            Err(Errno::AGAIN) => None,
+            // The error is reported even after a part was written, because the socket has
+            // forgotten it: a receive would report the end of the stream instead.
+            Err(error) => Some(-error.raw_os_error()),
+        }
     }
 }
 
@@ -37,8 +59,7 @@ impl Sends {
     /// Keeps `output` until it is taken back. Nothing is written yet.
     #[inline]
     pub(super) fn insert(&mut self, output: Output, in_parts: bool) -> u32 {
-        let end = transfer::sendable(&output);
-        self.held.insert(HeldSend { output, written: 0, end, in_parts })
+        self.held.insert(HeldSend::new(output, in_parts))
     }
 
     /// Writes what the socket takes of a send. Returns the result of the send when it is complete
@@ -47,16 +68,8 @@ impl Sends {
         let send = self.held.get_mut(ticket)?;
         loop {
             match transfer::send(socket, &send.output, send.written, send.end) {
-                Ok(count) => {
-                    send.written += count;
-                    // After a part, the socket is full, and its next space causes an event.
-                    return (send.written == send.end || send.in_parts).then_some(send.result());
-                }
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return None,
-                // The error is reported even after a part was written, because the socket has
-                // forgotten it: a receive would report the end of the stream instead.
-                Err(error) => return Some(-error.raw_os_error()),
+                result => return send.wrote(result),
             }
         }
     }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 pub(super) const MAX_EVENTS: usize = 256;
 
 /// An epoll set, with the events of the last wait.
-pub(super) struct EpollSet {
+pub(crate) struct EpollSet {
     epoll: OwnedFd,
     events: Vec<Event>,
     sleep: Sleep,
@@ -26,7 +26,7 @@ pub(super) struct EpollSet {
 }
 
 impl EpollSet {
-    pub(super) fn new(busy_poll: BusyPoll) -> io::Result<Self> {
+    pub(crate) fn new(busy_poll: BusyPoll) -> io::Result<Self> {
         Ok(Self {
             epoll: epoll::create(CreateFlags::CLOEXEC)?,
             events: Vec::with_capacity(MAX_EVENTS),
@@ -38,7 +38,7 @@ impl EpollSet {
     }
 
     /// Fails when epoll_wait(2) has failed permanently.
-    pub(super) fn check(&self) -> io::Result<()> {
+    pub(crate) fn check(&self) -> io::Result<()> {
         self.broken.map_or(Ok(()), |error| Err(error.into()))
     }
 
@@ -97,7 +97,7 @@ impl EpollSet {
 
     /// The time of all polls so far.
     #[inline]
-    pub(super) fn polled(&self) -> Duration {
+    pub(crate) fn polled(&self) -> Duration {
         self.window.polled()
     }
 
@@ -124,8 +124,9 @@ impl EpollSet {
         self.events = empty;
     }
 
-    #[cfg(test)]
-    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+    /// The descriptor of the set, which is readable while an event waits.
+    #[cfg(any(test, feature = "tokio-uring"))]
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
         self.epoll.as_fd()
     }
 }

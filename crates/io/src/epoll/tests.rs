@@ -30,7 +30,7 @@ impl TestDriver for Epoll {
     }
 
     fn holds_nothing(&self) -> bool {
-        self.table.kernel.holds_nothing()
+        self.table.kernel.transfers.holds_nothing()
     }
 
     fn descriptor(&self) -> RawFd {

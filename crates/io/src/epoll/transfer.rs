@@ -13,7 +13,7 @@ use std::os::fd::BorrowedFd;
 const MAX_SEND: usize = 1 << 30;
 
 /// The result of one receive.
-pub(super) enum Reception {
+pub(crate) enum Reception {
     /// Bytes, at least one.
     Bytes(Buffer),
     /// The peer has ended its sending direction.
@@ -49,7 +49,7 @@ pub(super) fn receive(socket: BorrowedFd<'_>, pool: &Pool) -> Reception {
 
 /// The number of bytes of `output` that one send writes: those of the first [`Output::MAX_CHUNKS`]
 /// chunks, at most [`MAX_SEND`].
-pub(super) fn sendable(output: &Output) -> usize {
+pub(crate) fn sendable(output: &Output) -> usize {
     let chunks = output.chunks().take(Output::MAX_CHUNKS);
     chunks.map(Chunk::len).sum::<usize>().min(MAX_SEND)
 }

@@ -78,6 +78,10 @@ macro_rules! on_each_driver {
         mod on_epoll {
             $(#[test] $(#[$attribute])* fn $name() { super::$name::<crate::epoll::Epoll>() })+
         }
+        #[cfg(feature = "tokio-uring")]
+        mod on_tokio_uring {
+            $(#[test] $(#[$attribute])* fn $name() { super::$name::<crate::tokio_uring::TokioUring>() })+
+        }
     };
 }
 use on_each_driver;

@@ -5,7 +5,7 @@
 //! pointers valid.
 
 mod entry;
-mod gather;
+pub(crate) mod gather;
 mod provided;
 mod ring;
 mod setup;
@@ -71,7 +71,7 @@ impl UringConfig {
     }
 }
 
-/// Why a [`Uring`] could not be made.
+/// Why a [`Uring`], or a driver on tokio-uring, could not be made.
 ///
 /// The enum is exhaustive: the caller reports the two causes in different ways, and there is no
 /// third one.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 
-/// The oldest kernel with all features that the driver needs.
+/// The oldest kernel with all features that the driver on io_uring needs.
 const MIN_KERNEL: (u32, u32) = (6, 1);
 
 /// io_uring is unavailable, or lacks a feature that the driver needs.
@@ -23,6 +23,8 @@ pub struct Unavailable {
     step: &'static str,
     error: io::Error,
     likely: LikelyCause,
+    /// The oldest kernel with all features that the driver needs.
+    oldest: (u32, u32),
 }
 
 /// The likely cause, derived from [`SystemFacts`].
@@ -32,7 +34,7 @@ enum LikelyCause {
     Sysctl(u8),
     /// A system call filter, such as the default one of container engines.
     Seccomp,
-    /// The kernel is older than [`MIN_KERNEL`].
+    /// The kernel is too old.
     Kernel(u32, u32),
     /// The limit of locked memory.
     LockedMemory,
@@ -68,7 +70,7 @@ fn kernel_version(release: &str) -> Option<(u32, u32)> {
 }
 
 impl LikelyCause {
-    fn from(errno: Option<i32>, facts: &SystemFacts) -> Self {
+    fn from(errno: Option<i32>, facts: &SystemFacts, oldest: (u32, u32)) -> Self {
         match errno {
             Some(libc::EMFILE | libc::ENFILE) => return Self::OpenFiles,
             Some(libc::EPERM) if facts.disabled > 0 => return Self::Sysctl(facts.disabled),
@@ -76,7 +78,7 @@ impl LikelyCause {
             _ => {}
         }
         match facts.kernel {
-            Some(kernel) if kernel < MIN_KERNEL => Self::Kernel(kernel.0, kernel.1),
+            Some(kernel) if kernel < oldest => Self::Kernel(kernel.0, kernel.1),
             _ if errno == Some(libc::ENOMEM) => Self::LockedMemory,
             _ if errno == Some(libc::ENOSYS) && facts.filtered => Self::Seccomp,
             _ => Self::Unknown,
@@ -86,8 +88,13 @@ impl LikelyCause {
 
 impl Unavailable {
     pub(super) fn new(step: &'static str, error: io::Error) -> Self {
-        let likely = LikelyCause::from(error.raw_os_error(), &SystemFacts::read());
-        Self { step, error, likely }
+        Self::of(step, error, MIN_KERNEL)
+    }
+
+    /// For a driver that needs `oldest` or a newer kernel.
+    pub(crate) fn of(step: &'static str, error: io::Error, oldest: (u32, u32)) -> Self {
+        let likely = LikelyCause::from(error.raw_os_error(), &SystemFacts::read(), oldest);
+        Self { step, error, likely, oldest }
     }
 
     /// Whether the system refuses io_uring or lacks a feature, so that another driver can be used.
@@ -119,7 +126,7 @@ impl fmt::Display for Unavailable {
                  allow io_uring_setup, io_uring_enter and io_uring_register (docker: --security-opt seccomp=PROFILE)",
             ),
             LikelyCause::Kernel(major, minor) => {
-                write!(f, "Linux {major}.{minor} is too old; {}.{} or newer is needed", MIN_KERNEL.0, MIN_KERNEL.1)
+                write!(f, "Linux {major}.{minor} is too old; {}.{} or newer is needed", self.oldest.0, self.oldest.1)
             }
             LikelyCause::LockedMemory => f.write_str("too little memory may be locked; raise the limit (`ulimit -l`)"),
             LikelyCause::OpenFiles => f.write_str("too many open files; raise the limit (`ulimit -n`)"),
@@ -152,7 +159,7 @@ mod tests {
             (libc::ENOSYS, facts(0, false, (6, 8)), LikelyCause::Unknown),
         ];
         for (errno, facts, likely) in cases {
-            assert_eq!(LikelyCause::from(Some(errno), &facts), likely, "errno {errno}");
+            assert_eq!(LikelyCause::from(Some(errno), &facts, MIN_KERNEL), likely, "errno {errno}");
         }
     }
 
@@ -162,6 +169,7 @@ mod tests {
             step: "io_uring_setup",
             error: io::Error::from_raw_os_error(libc::EPERM),
             likely: LikelyCause::Sysctl(2),
+            oldest: MIN_KERNEL,
         };
         let line = unavailable.to_string();
         assert!(line.contains("kernel.io_uring_disabled is 2") && line.contains("set it to 0"), "{line}");

@@ -1,6 +1,6 @@
 //! The requests that the table of slots makes.
 
-use super::{Completed, Poller, borrow};
+use super::{Cancelled, Completed, Poller, Transfers, borrow};
 use crate::detached::DetachedSocket;
 use crate::epoll::interest::{Interest, InterestFlag};
 use crate::slab::NOWHERE;
@@ -14,16 +14,16 @@ use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-impl RealDescriptors for Poller {
+impl<T: Transfers> RealDescriptors for Poller<T> {
     const SOCKET_TYPE: Type = Type::STREAM.nonblocking();
 }
 
-impl KernelInterface for Poller {
+impl<T: Transfers> KernelInterface for Poller<T> {
     type Listener = Listener;
 
     fn accept(&mut self, listener: &Listener, slot: Slot) {
         if let Err(error) = self.accepts.arm(&self.set, listener, slot) {
-            self.completed.push_back(Completed::last(Operation::Accept, slot, -error.raw_os_error()));
+            self.complete(Completed::last(Operation::Accept, slot, -error.raw_os_error()));
         }
     }
 
@@ -69,10 +69,10 @@ impl KernelInterface for Poller {
             Ok(interest) => {
                 if interest.should_queue() {
                     interest.set(InterestFlag::Queued);
-                    self.readable.push_back(slot);
+                    self.queue(slot);
                 }
             }
-            Err(error) => self.completed.push_back(Completed::last(Operation::Receive, slot, -error.raw_os_error())),
+            Err(error) => self.complete(Completed::last(Operation::Receive, slot, -error.raw_os_error())),
         }
     }
 
@@ -87,16 +87,16 @@ impl KernelInterface for Poller {
 
     #[inline]
     fn take_back(&mut self, ticket: u32) -> Option<Output> {
-        self.sends.take_back(ticket)
+        self.transfers.take_back(ticket)
     }
 
     fn cancel(&mut self, target: Cancellable, slot: Slot) {
         let ended = self.end(target, slot);
-        if let Some(result) = ended {
-            self.completed.push_back(Completed::last(target.operation(), slot, result));
+        if let Cancelled::Ended(result) = ended {
+            self.complete(Completed::last(target.operation(), slot, result));
         }
-        let result = ended.map_or(-Errno::NOENT.raw_os_error(), |_| 0);
-        self.completed.push_back(Completed::last(Operation::Cancel(target), slot, result));
+        let result = if let Cancelled::NotFound = ended { -Errno::NOENT.raw_os_error() } else { 0 };
+        self.complete(Completed::last(Operation::Cancel(target), slot, result));
     }
 
     fn close(&mut self, descriptor: RawFd, slot: Slot) {
@@ -106,7 +106,7 @@ impl KernelInterface for Poller {
         // SAFETY: the table has given up the descriptor, which is open, and nothing else owns it.
         // Closing it removes it from the epoll set.
         drop(unsafe { OwnedFd::from_raw_fd(descriptor) });
-        self.completed.push_back(Completed::last(Operation::Close, slot, 0));
+        self.complete(Completed::last(Operation::Close, slot, 0));
     }
 
     fn has_unreaped(&mut self) -> bool {
@@ -116,7 +116,7 @@ impl KernelInterface for Poller {
     fn watch_waker(&mut self) {
         if let Err(error) = self.set.add(self.waker.fd(), Operation::Wake, WAKER, EventFlags::IN) {
             // Without the waker a wait could last for ever. The next turn tries again.
-            self.completed.push_back(Completed::last(Operation::Wake, WAKER, -error.raw_os_error()));
+            self.complete(Completed::last(Operation::Wake, WAKER, -error.raw_os_error()));
         }
     }
 
