@@ -126,6 +126,7 @@
 //! - Outgoing connections: [`Endpoint`], [`Target`], [`Scheme`]
 //! - TLS: [`TlsConfig`], [`ClientAuth`], [`TlsVersion`], [`ClientTls`], [`TlsSession`],
 //!   [`ServedCertificate`], [`TlsError`]
+//! - A shard in the thread of its caller: [`LocalShard`], [`LocalStart`], [`LocalReport`]
 //! - Draining: [`DrainReason`], [`DrainReport`], [`Readiness`]; replacing a process: [`handover`]
 //! - What was counted: [`ShardReport`], [`Counters`], [`Stats`], [`TcpInfo`]; [`Metrics`], [`MetricsReader`],
 //!   [`ShardMetrics`], [`ConnectionCounts`], [`PausedCounts`], [`ClosedBy`], [`Histogram`]
@@ -133,7 +134,7 @@
 //!   [`TapDirection`], [`TapEnd`]
 //! - Errors: [`ConfigError`], [`OptionError`], [`StartError`], [`BindError`],
 //!   [`AddressError`], [`UnixBindError`], [`UringUnavailable`],
-//!   [`RunError`], [`ServeError`], [`ConnectError`], [`SourceError`], [`TargetError`],
+//!   [`RunError`], [`ServeError`], [`ConnectError`], [`Unopened`], [`SourceError`], [`TargetError`],
 //!   [`HandshakeError`], [`NetworkError`], [`TlsError`], [`PostError`], [`PingTooLong`], [`CodeNotSendable`]
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
@@ -156,7 +157,7 @@ pub use admission::rate::Rate;
 pub use api::close::{CloseReason, Ending};
 pub use api::connection::{Connection, PingTooLong, SendOutcome};
 pub use api::endpoint::Endpoint;
-pub use api::error::ConnectError;
+pub use api::error::{ConnectError, Unopened};
 pub use api::handler::Handler;
 pub use api::id::{ConnectionId, TimerId};
 pub use api::message::Message;
@@ -174,6 +175,7 @@ pub use metrics::snapshot::{ConnectionCounts, Metrics, PausedCounts, ShardMetric
 pub use run::client::Client;
 pub use run::error::{RunError, ServeError, StartError};
 pub use run::handover;
+pub use run::local::{LocalReport, LocalShard, LocalStart};
 pub use run::placement;
 pub use run::readiness::Readiness;
 pub use run::running::{Running, ShardReport};

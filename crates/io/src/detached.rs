@@ -2,9 +2,9 @@
 
 #[cfg(any(test, feature = "sim"))]
 use crate::sim::SimEnd;
-use socket2::Type;
-use std::fmt;
-use std::os::fd::{AsRawFd, OwnedFd};
+use socket2::{Domain, SockRef, Type};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::{fmt, io};
 
 /// An accepted connection that belongs to no driver: [`Driver::detach`](crate::Driver::detach)
 /// returns it, and [`Driver::adopt`](crate::Driver::adopt) of another driver, in another thread as a
@@ -45,6 +45,39 @@ pub(crate) enum DetachedSocket {
     },
     #[cfg(any(test, feature = "sim"))]
     Simulated(SimEnd),
+}
+
+impl Detached {
+    /// A connection that this process has accepted without a driver: a connected socket of TCP or of
+    /// a Unix stream. It gets the options that accepted sockets have: blocking mode and `TCP_NODELAY`.
+    ///
+    /// ```
+    /// use ringway_io::Detached;
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// let (ours, _theirs) = UnixStream::pair()?;
+    /// let detached = Detached::from_socket(ours)?;
+    /// # let _ = detached;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidInput` for a descriptor that is not a stream socket, and the errors of setsockopt(2)
+    /// and ioctl(2).
+    pub fn from_socket(socket: impl Into<OwnedFd>) -> io::Result<Self> {
+        let descriptor = socket.into();
+        let own = SockRef::from(&descriptor);
+        let not_a_stream = || io::Error::new(io::ErrorKind::InvalidInput, "the descriptor is not a stream socket");
+        if own.r#type().map_err(|_| not_a_stream())? != Type::STREAM {
+            return Err(not_a_stream());
+        }
+        let unix = own.local_addr()?.domain() == Domain::UNIX;
+        if !unix {
+            own.set_tcp_nodelay(true)?;
+        }
+        rustix::io::ioctl_fionbio(descriptor.as_fd(), false)?;
+        Ok(Self { socket: DetachedSocket::Open { descriptor, kind: Type::STREAM }, unix })
+    }
 }
 
 impl fmt::Debug for Detached {

@@ -479,6 +479,13 @@ impl<'a, H: Handler> Connection<'a, H> {
         self.peek().map_or(0, Link::buffered)
     }
 
+    /// Requests a call of [`Handler::drained`], as if a message had been queued: when the output has
+    /// fallen to the low-water mark, or, if it is not above the mark now, when all of it was given to
+    /// the kernel. Has no effect if no output waits, and on a connection that is closing.
+    pub fn notify_drained(&mut self) {
+        self.link().0.want_drained();
+    }
+
     /// Whether messages can be sent: no close frame has been sent yet.
     #[must_use]
     pub fn is_open(&self) -> bool {

@@ -2,6 +2,7 @@
 
 use crate::api::opening::OpeningStage;
 use crate::tls::TlsError;
+use http::StatusCode;
 use ringway_codec::{HandshakeError, TargetError};
 use ringway_io::{Address, AddressError, SourceError};
 use std::io;
@@ -92,4 +93,37 @@ impl ConnectError {
             Self::NoSlot | Self::Memory | Self::Stopping => None,
         }
     }
+}
+
+/// Why an accepted connection has ended before it was open. The text includes the cause.
+///
+/// ```
+/// use ringway::{StatusCode, Unopened};
+///
+/// let cause = Unopened::Refused(StatusCode::BAD_REQUEST, "the Host header is missing".into());
+/// assert_eq!(cause.to_string(), "the request was refused with 400: the Host header is missing");
+/// ```
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unopened {
+    /// The TLS handshake failed.
+    #[error("TLS: {0}")]
+    Tls(String),
+    /// The request was refused with this status, for this reason: it was invalid, incomplete for too
+    /// long (408), or came at a limit (503).
+    #[error("the request was refused with {code}: {1}", code = .0.as_u16())]
+    Refused(StatusCode, String),
+    /// The handler has rejected the request with this status.
+    #[error("the request was rejected with {code}", code = .0.as_u16())]
+    Rejected(StatusCode),
+    /// The connection was reset, or failed.
+    #[error("the connection was lost during the opening handshake: {0}")]
+    Lost(String),
+    /// The connection has ended without a request for a WebSocket: the peer has left, or has made
+    /// other HTTP requests.
+    #[error("the connection ended before the peer requested a WebSocket")]
+    Ended,
+    /// The shard is stopping.
+    #[error("the shard is stopping")]
+    Stopping,
 }

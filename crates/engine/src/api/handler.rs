@@ -2,7 +2,7 @@
 
 use crate::api::close::CloseReason;
 use crate::api::connection::Connection;
-use crate::api::error::ConnectError;
+use crate::api::error::{ConnectError, Unopened};
 use crate::api::id::{ConnectionId, TimerId};
 use crate::api::message::Message;
 use crate::api::request::Request;
@@ -145,6 +145,29 @@ pub trait Handler: Sized + 'static {
     /// request.
     fn failed(&mut self, shard: &mut Shard<'_, Self>, state: Self::State, error: &ConnectError) {
         let _ = (shard, state, error);
+    }
+
+    /// An outgoing connection to one of the addresses of its endpoint begins: `id` identifies it from
+    /// now on, for [`Shard::abort`]. Called once for each address that is tried. With `false` the
+    /// request of [`Shard::connect`] is withdrawn: its state is dropped, and neither
+    /// [`open`](Handler::open) nor [`failed`](Handler::failed) is called. The default is `true`.
+    fn connecting(&mut self, state: &mut Self::State, id: ConnectionId) -> bool {
+        let _ = (state, id);
+        true
+    }
+
+    /// An accepted connection has ended before it was open. Not called after [`Shard::abort`].
+    fn unopened(&mut self, shard: &mut Shard<'_, Self>, id: ConnectionId, cause: &Unopened) {
+        let _ = (shard, id, cause);
+    }
+
+    /// The number of bytes that the application holds for a connection, such as messages that it has
+    /// received and not processed, as charged by [`Shard::charge`]. When memory is short, receiving
+    /// pauses on the connections that hold most, and the largest may be closed
+    /// ([`Limits::max_memory`](crate::Limits::max_memory)). The default is 0.
+    fn held(&self, state: &Self::State) -> usize {
+        let _ = state;
+        0
     }
 
     /// The time set by [`Shard::wake_at`] has passed.

@@ -106,6 +106,7 @@ pub(crate) enum Command<S> {
     RequestUpgrade(Slot),
     Answer(Slot, Upgrade<S>),
     Terminate(Slot),
+    Abort(Slot),
     Drain(DrainReason),
     StopListening,
 }
@@ -210,6 +211,19 @@ impl<H: Handler> Shard<'_, H> {
     #[must_use]
     pub fn driver_stats(&self) -> Stats {
         *self.surroundings.stats()
+    }
+
+    /// Counts bytes that the application holds for connections against
+    /// [`Limits::max_memory`](crate::Limits::max_memory), until [`Shard::discharge`]. Costs an
+    /// addition. [`Handler::held`] reports them by connection.
+    pub fn charge(&mut self, bytes: usize) {
+        self.core.memory.charge(bytes);
+    }
+
+    /// Ends the count of bytes that [`Shard::charge`] has counted. More than were counted end none.
+    pub fn discharge(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.core.memory.held());
+        self.core.memory.discharge(bytes);
     }
 
     /// The number of bytes that the connections of this shard hold together: assembly buffers,
@@ -358,6 +372,16 @@ impl<H: Handler> Shard<'_, H> {
     /// ```
     pub fn request_upgrade(&mut self, id: ConnectionId) {
         self.command(Command::RequestUpgrade(id.0));
+    }
+
+    /// Ends a connection that is not open yet, in either role, at the end of this turn: its slot and
+    /// its socket are free then. Its state is dropped, and the handler is not called. An open
+    /// connection ends as by [`Connection::terminate`]. Has no effect if the connection has ended.
+    pub fn abort(&mut self, id: ConnectionId) {
+        if let Some(mut connection) = self.connection(id) {
+            return connection.terminate();
+        }
+        self.command(Command::Abort(id.0));
     }
 
     /// Answers a request that [`Upgrade::defer`] deferred, at the end of this turn. Has no effect

@@ -43,10 +43,26 @@ impl Launch {
         tls: &[Option<TlsConfig>],
         make: Arc<dyn Fn(usize) -> H + Send + Sync>,
     ) -> Result<Running<H>, StartError> {
+        let driver = SelectedDriver::select(self.config.driver)?;
+        let runner: Runner<H> = match driver {
+            SelectedDriver::Uring(_) => Arc::new(|start| start.run(open_uring)),
+            SelectedDriver::Epoll => Arc::new(|start| start.run(open_epoll)),
+        };
+        self.start_with(listeners, tls, make, driver.to_string(), &runner)
+    }
+
+    /// The same; `runner` runs each shard on its thread, with the driver of this name.
+    pub(crate) fn start_with<H: Handler>(
+        self,
+        listeners: Vec<ListenerGroup>,
+        tls: &[Option<TlsConfig>],
+        make: Arc<dyn Fn(usize) -> H + Send + Sync>,
+        driver: String,
+        runner: &Runner<H>,
+    ) -> Result<Running<H>, StartError> {
         self.shards.check()?;
         self.config.check()?;
         self.limits.check()?;
-        let driver = SelectedDriver::select(self.config.driver)?;
         let assignment = Assignment::of_server(&self.config.cores, self.shards)?;
         if let Some(quota) = assignment.quota() {
             tracing::info!("shards are not pinned: the cgroup's CPU quota is {quota}");
@@ -92,7 +108,7 @@ impl Launch {
             addresses,
             schemes,
             assignment,
-            driver: driver.to_string(),
+            driver,
             threads,
             handles,
             ends,
@@ -108,7 +124,7 @@ impl Launch {
             let (report, reported) = mpsc::sync_channel(1);
             let (config, make, ended, tls) = (Arc::clone(&config), Arc::clone(&make), ended.clone(), tls.clone());
             let (certificates, gate) = (Arc::clone(&certificates), gate.clone());
-            let is_uring = matches!(driver, SelectedDriver::Uring(_));
+            let runner = Arc::clone(runner);
             let (readiness, published) = (readiness.clone(), Arc::clone(&running.published[index]));
             let start = ShardStart {
                 index,
@@ -132,7 +148,8 @@ impl Launch {
                     let _ = start.report.send(Err(StartError::from(error)));
                     return Ok(Default::default());
                 }
-                if is_uring { start.run(open_uring) } else { start.run(open_epoll) }
+                start.set_timer_slack();
+                runner(start)
             });
             match thread {
                 Ok(thread) => running.threads.push(Some(thread)),
@@ -218,8 +235,14 @@ fn publisher<H: Handler>(
     }
 }
 
+/// A shard before its first turn, its handle, and what reports its end.
+pub(super) type Prepared<D, H> = (EventLoop<D, H>, ShardHandle<H>, ShardEnd<H>);
+
+/// Runs a shard on the calling thread to its end.
+pub(crate) type Runner<H> = Arc<dyn Fn(ShardStart<H>) -> ShardResult + Send + Sync>;
+
 /// What the thread of a shard starts with.
-struct ShardStart<H: Handler> {
+pub(crate) struct ShardStart<H: Handler> {
     index: usize,
     desk: Desk,
     balancer: Option<Balancer>,
@@ -237,8 +260,47 @@ struct ShardStart<H: Handler> {
 }
 
 impl<H: Handler> ShardStart<H> {
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(super) fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Reports that the shard cannot start.
+    pub(super) fn fail(&self, error: StartError) {
+        // An error means that another shard could not start.
+        let _ = self.report.send(Err(error));
+    }
+
+    /// Sets the timer slack of this thread, before a driver is opened, which reads it.
+    fn set_timer_slack(&self) {
+        if let Some(slack) = self.config.timer_slack
+            && let Err(error) = set_timer_slack(slack)
+        {
+            tracing::warn!("the timer slack of shard {} stays as it is, because prctl failed: {error}", self.index);
+        }
+    }
+
     /// Opens the driver on the calling thread, and runs the shard on it to its end.
     fn run<D: Driver>(self, open: impl FnOnce(&Config, &Limits) -> Result<D, StartError>) -> ShardResult {
+        match open(&self.config, &self.limits) {
+            Ok(driver) => self.event_loop(driver).map_or_else(|| Ok(Default::default()), |(of, _, _end)| of.run()),
+            Err(error) => {
+                self.fail(error);
+                Ok(Default::default())
+            }
+        }
+    }
+
+    /// The event loop of the shard on a driver, and what reports its end. `None`: another shard could
+    /// not start.
+    pub(super) fn event_loop<D: Driver>(self, mut driver: D) -> Option<Prepared<D, H>> {
         let Self {
             index,
             desk,
@@ -254,30 +316,15 @@ impl<H: Handler> ShardStart<H> {
             ended,
             published,
         } = self;
-        // Before the driver is opened, which reads it.
-        if let Some(slack) = config.timer_slack
-            && let Err(error) = set_timer_slack(slack)
-        {
-            tracing::warn!("the timer slack of shard {index} stays as it is, because prctl failed: {error}");
-        }
-        let mut driver = match open(&config, &limits) {
-            Ok(driver) => driver,
-            Err(error) => {
-                let _ = report.send(Err(error));
-                return Ok(Default::default());
-            }
-        };
         let mut numbers = Vec::with_capacity(listeners.len());
         for (number, listener) in listeners {
             numbers.push(number);
             driver.listen(listener);
         }
         let handle = ShardHandle::new(driver.waker());
-        let _end = ShardEnd { index, handle: handle.clone(), ended };
-        if report.send(Ok(handle.clone())).is_err() {
-            return Ok(Default::default()); // Another shard could not start.
-        }
-        let mut event_loop = EventLoop::new(index, driver, config, limits, handle, make(index), Instant::now());
+        let end = ShardEnd { index, handle: handle.clone(), ended };
+        report.send(Ok(handle.clone())).ok()?;
+        let mut event_loop = EventLoop::new(index, driver, config, limits, handle.clone(), make(index), Instant::now());
         event_loop.join(desk);
         event_loop.number_listeners(numbers);
         event_loop.use_tls(tls);
@@ -289,7 +336,7 @@ impl<H: Handler> ShardStart<H> {
         if let Some(balancer) = balancer {
             event_loop.use_balancer(balancer);
         }
-        event_loop.run()
+        Some((event_loop, handle, end))
     }
 }
 
@@ -301,7 +348,7 @@ fn set_timer_slack(slack: Duration) -> io::Result<()> {
 
 /// Reports that a shard has ended, by a return or a panic: dropped with the stack of the shard's
 /// thread.
-struct ShardEnd<H: Handler> {
+pub(super) struct ShardEnd<H: Handler> {
     index: usize,
     handle: ShardHandle<H>,
     ended: mpsc::Sender<usize>,

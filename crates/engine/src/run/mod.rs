@@ -7,6 +7,7 @@ pub(crate) mod error;
 pub mod handover;
 mod launch;
 mod listening;
+pub(crate) mod local;
 mod memory;
 pub mod placement;
 pub(crate) mod readiness;

@@ -2,8 +2,9 @@
 
 use super::error::{ServeError, StartError};
 use super::handover::{Predecessor, TakenListeners};
-use super::launch::Launch;
+use super::launch::{Launch, Runner};
 use super::listening::{self, Listening};
+use super::local::{LocalReport, LocalStart};
 use super::running::Running;
 use super::sockets::ListenerGroup;
 use crate::api::handler::Handler;
@@ -298,6 +299,23 @@ impl Server {
             tracing::warn!(address = %group.address(), "the former server listened here, and this one does not");
         }
         self.launch.start(self.listeners, &self.tls, Arc::new(make))
+    }
+
+    /// Starts the shards as [`Server::start`] does, and runs each with `run` on its thread, which is
+    /// pinned to its core: in an asynchronous runtime, for example. `run` opens the shard on a driver,
+    /// runs turns until one returns `false`, and returns the report of the shard. The options of the
+    /// driver have no effect.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn start_local<H, F, R>(self, make: F, run: R) -> Result<Running<H>, StartError>
+    where
+        H: Handler,
+        F: Fn(usize) -> H + Send + Sync + 'static,
+        R: Fn(LocalStart<H>) -> io::Result<LocalReport> + Send + Sync + 'static,
+    {
+        let runner: Runner<H> = Arc::new(move |start| run(LocalStart::new(start)).map(|report| report.0));
+        self.launch.start_with(self.listeners, &self.tls, Arc::new(make), "tokio-uring".to_owned(), &runner)
     }
 
     /// Runs until SIGINT or SIGTERM. The connections are then closed with 1001, and the shards end

@@ -162,6 +162,11 @@ impl<S> Link<S> {
         self.cold.as_ref().is_some_and(|cold| cold.deflater.is_some())
     }
 
+    /// Whether `open` was called.
+    pub(crate) fn has_opened(&self) -> bool {
+        self.is(SessionFlag::Opened)
+    }
+
     /// The number of bytes that wait for the peer, including those in flight.
     pub(crate) fn buffered(&self) -> usize {
         self.outbox.bytes()

@@ -4,7 +4,7 @@
 use super::attempt::Attempt;
 use super::input::Input;
 use crate::api::endpoint::Endpoint;
-use crate::api::error::ConnectError;
+use crate::api::error::{ConnectError, Unopened};
 use crate::api::opening::{OpeningStage, OpeningTimes};
 use crate::api::response::{Response, Upgrade};
 use crate::config::Config;
@@ -34,6 +34,8 @@ pub(super) struct Opening {
     listener: usize,
     /// Client role: why the attempt has failed, while the last bytes for the server are sent.
     failure: Option<ConnectError>,
+    /// Server role: why the connection does not open, while the last bytes for the client are sent.
+    unopened: Option<Unopened>,
 }
 
 /// Answers requests.
@@ -137,6 +139,16 @@ impl Opening {
     /// Records why the attempt has failed.
     pub(super) fn fail(&mut self, error: ConnectError) {
         self.failure = Some(error);
+    }
+
+    /// Records why an accepted connection does not open. The first cause counts.
+    pub(super) fn end(&mut self, cause: Unopened) {
+        self.unopened.get_or_insert(cause);
+    }
+
+    /// Takes the reason why an accepted connection has not opened.
+    pub(super) fn take_unopened(&mut self) -> Option<Unopened> {
+        self.unopened.take()
     }
 
     /// Takes the reason why the attempt has failed.

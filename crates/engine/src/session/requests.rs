@@ -16,6 +16,7 @@ use super::input::Input;
 use super::link::{Link, SessionPhase};
 use super::opening::{Evaluation, Plain, evaluate_request};
 use super::secure::is_client_hello;
+use crate::api::error::Unopened;
 use crate::api::response::{Content, Response};
 use crate::shard::clock::TICK;
 use crate::shard::core::Core;
@@ -130,6 +131,7 @@ impl<S> Session<S> {
     /// Refuses a request, and closes.
     fn respond_refusal(&mut self, refusal: &Refusal, plain: Plain, core: &mut Core) {
         core.meters.responses.responded(refusal.status.as_u16());
+        self.link.cold().opening.end(Unopened::Refused(refusal.status, refusal.reason.to_string()));
         core.update_date();
         let Core { memory, http, .. } = core;
         let date = Some(http.date());
@@ -143,7 +145,9 @@ impl<S> Session<S> {
     /// Rejects a request for a WebSocket, and closes: a client that did not wait for the response
     /// may have sent frames behind it.
     pub(super) fn reject_upgrade(&mut self, response: Response, core: &mut Core) {
-        self.link.write_response(sendable(response), false, false, core);
+        let response = sendable(response);
+        self.link.cold().opening.end(Unopened::Rejected(response.status));
+        self.link.write_response(response, false, false, core);
         self.link.begin_shutdown(CloseMode::Linger, core);
     }
 

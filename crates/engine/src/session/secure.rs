@@ -6,7 +6,7 @@ use super::closing::{CloseMode, Removal};
 use super::input::Input;
 use super::link::{Link, SessionFlag, SessionPhase};
 use crate::api::close::{CloseReason, Ending};
-use crate::api::error::ConnectError;
+use crate::api::error::{ConnectError, Unopened};
 use crate::shard::core::Core;
 use crate::shard::notices::NoticeKind;
 use crate::tls::explain;
@@ -246,6 +246,7 @@ impl<S> Session<S> {
                 }
                 let kind = NoticeKind::of(failure);
                 core.notices.warn(core.clock.now(), kind, link.slot(), || format!("a TLS connection failed: {text}"));
+                link.cold().opening.end(Unopened::Tls(text));
             }
         }
         link.begin_shutdown(CloseMode::Linger, core);
@@ -258,6 +259,7 @@ impl<S> Session<S> {
             "a client began TLS on a listener without it; give this listener a certificate (--tls-cert)".to_owned()
         });
         core.counters.handshakes_refused += 1;
+        self.link.cold().opening.end(Unopened::Tls("the client began TLS, which is not configured here".to_owned()));
         self.link.write_raw(core, |out| out.extend_from_slice(&UNEXPECTED_MESSAGE));
         self.link.begin_shutdown(CloseMode::Linger, core);
     }

@@ -3,6 +3,7 @@
 
 use crate::admission::throttle::Throttle;
 use crate::admission::tickets::Tickets;
+use crate::api::error::Unopened;
 use crate::api::id::TimerId;
 use crate::api::tls::TlsSession;
 use crate::api::topic::{Published, TopicLimit};
@@ -312,6 +313,11 @@ impl Core {
     /// Whether requests for a WebSocket are refused, because the shard drains.
     pub(crate) fn refuses_upgrades(&self) -> bool {
         self.drain.as_ref().is_some_and(|drain| drain.refuses)
+    }
+
+    /// Why an accepted connection has not opened, if nothing else is known.
+    pub(crate) fn unopened(&self) -> Unopened {
+        if self.drain.is_some() { Unopened::Stopping } else { Unopened::Ended }
     }
 
     /// Counts a connection that is refused because the shard drains.

@@ -60,6 +60,14 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
         Some((session, self.core, Calls { handler: self.handler, reach }))
     }
 
+    /// Calls `call` with the handler and the shard. A panic of it is the caller's.
+    pub(crate) fn lend<R>(&mut self, call: impl FnOnce(&mut H, &mut Shard<'_, H>) -> R) -> R {
+        let others = self.sessions.all();
+        let mut reach = Reach { others, control: self.control, driver: self.driver };
+        let mut shard = Shard { core: self.core, current: None, surroundings: &mut reach };
+        call(self.handler, &mut shard)
+    }
+
     /// Calls the handler with the shard alone.
     pub(crate) fn with_shard(&mut self, call: impl FnOnce(&mut H, &mut Shard<'_, H>)) {
         let others = self.sessions.all();
@@ -69,6 +77,15 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| call(handler, &mut shard))) {
             handle_panic(panic, None, self.core);
         }
+    }
+
+    /// Asks the handler whether an outgoing connection is still wanted.
+    pub(crate) fn wants_connection(&mut self, slot: Slot, state: &mut H::State) -> bool {
+        let handler = &mut *self.handler;
+        catch_unwind(AssertUnwindSafe(|| handler.connecting(state, ConnectionId(slot)))).unwrap_or_else(|panic| {
+            handle_panic(panic, None, self.core);
+            false
+        })
     }
 
     /// Handles an outgoing connection that is being established.
@@ -147,6 +164,14 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
     /// Drops a connection that its handler has terminated.
     pub(crate) fn terminate(&mut self, slot: Slot) {
         self.remove(slot, Removal::Closed);
+    }
+
+    /// Drops a connection that is not open yet, without a call of the handler.
+    pub(crate) fn abort(&mut self, slot: Slot) {
+        if let Some(mut session) = self.sessions.remove(slot) {
+            session.link.state = None;
+            session.release(self.core);
+        }
     }
 
     /// Handles the timers that have fired, and the alarm.
@@ -312,6 +337,8 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
             && matches!(session.link.phase(), SessionPhase::Handshaking | SessionPhase::Deferred)
             && self.core.http.answered(slot) == 0;
         let peer_finished = session.link.has_peer_finished();
+        let unopened = (session.link.role() == Role::Server && !session.link.has_opened())
+            .then(|| session.link.take_unopened().unwrap_or(self.core.unopened()));
         let (state, reason) = session.release(self.core);
         if self.core.tap.is_some() {
             self.core.with_tap(|tap, now| {
@@ -340,7 +367,11 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
                     self.with_shard(|handler, shard| handler.closed(shard, state, &reason));
                 }
             }
-            (Removal::Closed, None) => {}
+            (Removal::Closed, None) => {
+                if let Some(cause) = unopened {
+                    self.with_shard(|handler, shard| handler.unopened(shard, ConnectionId(slot), &cause));
+                }
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::admission::gate::{Gate, Pace};
 use crate::admission::tickets::Tickets;
 use crate::api::error::ConnectError;
 use crate::api::handler::Handler;
-use crate::api::shard::{Command, Control, ShardHandle};
+use crate::api::shard::{Command, Control, Shard, ShardHandle};
 use crate::config::{Config, Limits};
 use crate::metrics::published::Published;
 use crate::run::readiness::Readiness;
@@ -20,7 +20,7 @@ use crate::shard::slice::WAITING_TIME;
 use crate::tls::table::{HANDSHAKE_TIME, ListenerTls, TlsTable};
 use crate::topics::exchange::Desk;
 use crate::topics::sweep::sweep;
-use ringway_io::{Completion, Driver, Slot, Stats};
+use ringway_io::{Completion, Detached, Driver, Slot, Stats};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -155,12 +155,22 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
 
     /// Runs until the shard is stopped and its connections have ended.
     pub(crate) fn run(mut self) -> io::Result<(Stats, Counters, Option<DrainReport>)> {
-        self.core.slices.measure_time();
+        self.measure_time();
         self.start();
         while self.turn(Instant::now)? {}
+        Ok(self.report())
+    }
+
+    /// Measures the time that turns take. In simulations the clock is not read.
+    pub(crate) fn measure_time(&mut self) {
+        self.core.slices.measure_time();
+    }
+
+    /// The counters, and what the drain has done.
+    pub(crate) fn report(&self) -> (Stats, Counters, Option<DrainReport>) {
         let drained_for = Instant::now().saturating_duration_since(self.drained_from);
         let report = self.core.drain.as_ref().map(|drain| DrainReport { duration: drained_for, ..drain.report });
-        Ok((*self.driver.stats(), self.core.counters, report))
+        (*self.driver.stats(), self.core.counters, report)
     }
 
     /// Calls the handler's `start`.
@@ -173,10 +183,21 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
     /// Runs one turn: waits for the kernel, handles the completions, and submits the resulting
     /// operations. Returns whether the loop continues.
     pub(crate) fn turn(&mut self, clock: impl Fn() -> Instant) -> io::Result<bool> {
-        let mut completions = std::mem::take(&mut self.completions);
         let before = clock();
-        let timeout = self.next_work(before);
-        self.core.clock.begin_wait(before, timeout);
+        let timeout = self.begin_wait(before);
+        self.turn_within(timeout, clock)
+    }
+
+    /// Begins a wait for the kernel. Returns its maximum time.
+    pub(crate) fn begin_wait(&mut self, now: Instant) -> Option<Duration> {
+        let timeout = self.next_work(now);
+        self.core.clock.begin_wait(now, timeout);
+        timeout
+    }
+
+    /// Runs one turn, whose wait ends after `timeout`. It began with [`EventLoop::begin_wait`].
+    pub(crate) fn turn_within(&mut self, timeout: Option<Duration>, clock: impl Fn() -> Instant) -> io::Result<bool> {
+        let mut completions = std::mem::take(&mut self.completions);
         self.driver.wait(timeout, &mut completions)?;
         self.core.begin_turn(clock());
         self.core.meters.turn_duration.record_micros(self.core.clock.busy());
@@ -218,6 +239,47 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         Ok(continues)
     }
 
+    /// The driver.
+    pub(crate) fn driver(&self) -> &D {
+        &self.driver
+    }
+
+    /// Lends the handler and the shard to `call`, between two turns.
+    pub(crate) fn lend<R>(&mut self, call: impl FnOnce(&mut H, &mut Shard<'_, H>) -> R) -> R {
+        self.dispatch().lend(call)
+    }
+
+    /// Takes over a connection that was accepted elsewhere, as one of this listener.
+    pub(crate) fn adopt(&mut self, detached: Detached, listener: usize) -> Slot {
+        let slot = self.driver.adopt(detached);
+        self.core.counters.adopted += 1;
+        self.dispatch().accepted(slot, listener, Pace::Take);
+        slot
+    }
+
+    /// Adds a listener with TLS, which has no socket: for [`EventLoop::adopt`]. Returns its number.
+    pub(crate) fn add_tls(&mut self, listener: ListenerTls) -> usize {
+        self.core.tls.get_or_insert_default().add(listener)
+    }
+
+    /// Updates the time between two turns, if that of the last turn is older than `age`.
+    pub(crate) fn refresh(&mut self, now: Instant, age: Duration) {
+        if now.saturating_duration_since(self.core.now()) >= age {
+            self.core.begin_turn(now);
+            self.begin_wait(now);
+        }
+    }
+
+    /// Drops all connections and closes the listeners, without a further turn.
+    pub(crate) fn abandon(&mut self) {
+        self.control.commands.clear();
+        self.driver.stop_listening();
+        self.dispatch().remove_all();
+        self.finish_turn();
+        self.control.commands.clear();
+        self.publish();
+    }
+
     /// Pauses or resumes accepting.
     #[inline]
     fn change_accepting(&mut self) {
@@ -244,7 +306,7 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
 
     /// The time until there is work without a completion: for sessions, for commands of the
     /// handler, the alarm, or the drain.
-    fn next_work(&self, now: Instant) -> Option<Duration> {
+    pub(crate) fn next_work(&self, now: Instant) -> Option<Duration> {
         if !self.control.commands.is_empty() || self.balancer.as_ref().is_some_and(|balancer| balancer.has_mail()) {
             return Some(Duration::ZERO);
         }
@@ -330,10 +392,8 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         balancer.begin_taking();
         for _ in 0..MAX_TRANSFERS {
             let Some(transfer) = self.balancer.as_ref().and_then(|balancer| balancer.take()) else { return };
-            let slot = self.driver.adopt(transfer.detached);
-            self.core.counters.adopted += 1;
             // The shard that has accepted it has counted it towards the accept rate.
-            self.dispatch().accepted(slot, transfer.listener, Pace::Take);
+            self.adopt(transfer.detached, transfer.listener);
             if let Some(balancer) = &mut self.balancer {
                 balancer.arrived(self.sessions.len());
             }
@@ -361,6 +421,7 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
                 Command::RequestUpgrade(slot) => self.dispatch().request_upgrade(slot),
                 Command::Answer(slot, upgrade) => self.dispatch().answer(slot, upgrade),
                 Command::Terminate(slot) => self.dispatch().terminate(slot),
+                Command::Abort(slot) => self.dispatch().abort(slot),
                 Command::Drain(reason) => self.begin_drain(reason),
                 Command::StopListening => self.driver.stop_listening(),
             }
@@ -386,10 +447,13 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         }
     }
 
-    fn connect(&mut self, attempt: Attempt, state: H::State) {
+    fn connect(&mut self, attempt: Attempt, mut state: H::State) {
         let error = if self.drain.as_ref().is_some_and(|drain| drain.is_closing()) {
             ConnectError::Stopping
         } else if let Some(slot) = self.driver.reserve() {
+            if !self.dispatch().wants_connection(slot, &mut state) {
+                return self.driver.close(slot);
+            }
             let (address, options) = (attempt.address().clone(), attempt.options());
             self.dispatch().connecting(slot, attempt, state);
             self.driver.connect_with(slot, address, &options);

@@ -11,6 +11,7 @@
 //! also after a second below the high-water mark.
 
 use crate::api::handler::Handler;
+use crate::session::Session;
 use crate::shard::dispatch::Dispatch;
 use crate::shard::memory::{PAUSE_TIME, Pressure, REFUSAL_TIME, RESUME_TIME, ReaderProgress, STALL_TIME};
 use ringway_io::{Driver, Slot};
@@ -148,7 +149,9 @@ fn accept_again<D: Driver, H: Handler>(shard: &mut Dispatch<'_, D, H>) {
 
 /// The sessions of at least the mean weight of all that have any, with their weights.
 fn large_holders<D: Driver, H: Handler>(shard: &Dispatch<'_, D, H>) -> Vec<(usize, Slot)> {
-    let holders = || shard.sessions.iter().map(|session| (session.weight(shard.core), session.link.slot()));
+    let by_handler = |session: &Session<H::State>| session.link.state.as_ref().map_or(0, |of| shard.handler.held(of));
+    let weight = |session: &Session<H::State>| session.weight(shard.core) + by_handler(session);
+    let holders = || shard.sessions.iter().map(|session| (weight(session), session.link.slot()));
     let add = |(sum, count), (weight, _)| (sum + weight, count + usize::from(weight > 0));
     let (sum, count) = holders().fold((0, 0), add);
     let mean = (sum / count.max(1)).max(1);

@@ -58,6 +58,12 @@ impl TlsTable {
         }
     }
 
+    /// Adds a listener with TLS. Returns its number.
+    pub(crate) fn add(&mut self, tls: ListenerTls) -> usize {
+        self.listeners.push(Some(tls));
+        self.listeners.len() - 1
+    }
+
     /// Whether the connections of a listener have TLS.
     pub(crate) fn secures(&self, listener: usize) -> bool {
         matches!(self.listeners.get(listener), Some(Some(_)))

@@ -77,6 +77,13 @@ impl<S> Link<S> {
         })
     }
 
+    /// Requests that `drained` is called, if output waits.
+    pub(crate) fn want_drained(&mut self) {
+        if self.is_open() && self.outbox.bytes() > 0 {
+            self.set(SessionFlag::WantsDrained);
+        }
+    }
+
     /// Stops the delivery of messages.
     pub(crate) fn pause(&mut self, core: &mut Core) {
         // During closing, the peer's close frame would be behind the input that a pause stashes.

@@ -3,7 +3,7 @@
 use super::Link;
 use super::phase::{SessionFlag, SessionPhase};
 use crate::api::close::{CloseReason, Ending};
-use crate::api::error::ConnectError;
+use crate::api::error::{ConnectError, Unopened};
 use crate::metrics::PauseCause;
 use crate::session::closing::{CloseMode, Removal};
 use crate::session::deadlines::Deadlines;
@@ -188,8 +188,21 @@ impl<S> Link<S> {
                 return Removal::Unconnected(ConnectError::Lost(self.cold().opening.stage(), error));
             }
             SessionPhase::Open => self.cold().reason = Some(CloseReason::abnormal(ending)),
+            SessionPhase::Handshaking | SessionPhase::Deferred => {
+                let text = match ending {
+                    Ending::Failed(error) => error.to_string(),
+                    Ending::Tls(error) => error,
+                    _ => io::Error::from(io::ErrorKind::ConnectionReset).to_string(),
+                };
+                self.cold().opening.end(Unopened::Lost(text));
+            }
             _ => {}
         }
         Removal::Closed
+    }
+
+    /// Takes the reason why an accepted connection has not opened.
+    pub(crate) fn take_unopened(&mut self) -> Option<Unopened> {
+        self.cold.as_mut()?.opening.take_unopened()
     }
 }
