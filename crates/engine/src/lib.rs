@@ -110,7 +110,7 @@
 //! # The items by topic
 //!
 //! - Starting: [`Server`], [`Client`], [`Running`]; [`Shards`], [`Cores`] and [`placement`];
-//!   [`raise_descriptor_limit`]
+//!   [`raise_descriptor_limit`]; the limits of containers: [`cgroup`]
 //! - Addresses: [`Address`], [`UnixAddress`], [`UnixSocket`], [`PeerCredentials`]
 //! - Options: [`Config`], [`Limits`], [`Deflate`], [`OriginPolicy`], [`BufferConfig`],
 //!   [`BusyPoll`], [`DriverChoice`], [`Accept`], [`OnPanic`], [`OnMemoryLimit`]
@@ -172,6 +172,7 @@ pub use metrics::codes::ClosedBy;
 pub use metrics::histogram::Histogram;
 pub use metrics::reader::MetricsReader;
 pub use metrics::snapshot::{ConnectionCounts, Metrics, PausedCounts, ShardMetrics};
+pub use run::cgroup;
 pub use run::client::Client;
 pub use run::error::{RunError, ServeError, StartError};
 pub use run::handover;

@@ -1,4 +1,4 @@
-//! The limits in the cgroups of this process.
+//! The limits in the cgroups of a process: CPU quota, memory, and number of tasks.
 //!
 //! A limit of a cgroup applies to everything below it, so all limits from the process's own cgroup
 //! up to the root apply. In a container that sees only a part of the hierarchy, only the limits in
@@ -9,13 +9,24 @@ use std::path::{Component, Path, PathBuf};
 
 /// The versions of the cgroup file system, which have different files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Version {
+#[non_exhaustive]
+pub enum Version {
+    /// One hierarchy for each controller, or for some of them together.
     V1,
+    /// One hierarchy for all controllers.
     V2,
 }
 
 /// The contents of procfs and the cgroup file system that are used here.
-pub(super) struct Cgroups<'a> {
+///
+/// ```
+/// use ringway::cgroup::Cgroups;
+///
+/// if let Some(cgroups) = Cgroups::read() {
+///     println!("CPUs: {:?}, bytes: {:?}", cgroups.cpu_quota(), cgroups.memory_limit());
+/// }
+/// ```
+pub struct Cgroups<'a> {
     /// `/proc/self/cgroup`.
     cgroups: String,
     /// `/proc/self/mountinfo`.
@@ -25,7 +36,8 @@ pub(super) struct Cgroups<'a> {
 
 impl Cgroups<'static> {
     /// Reads those of this process; `None` if procfs cannot be read.
-    pub(super) fn read() -> Option<Self> {
+    #[must_use]
+    pub fn read() -> Option<Self> {
         let cgroups = fs::read_to_string("/proc/self/cgroup").ok()?;
         let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
         Some(Self { cgroups, mounts, read: &|path| fs::read_to_string(path).ok() })
@@ -33,16 +45,17 @@ impl Cgroups<'static> {
 }
 
 impl Cgroups<'_> {
-    /// Creates cgroups from given contents.
-    #[cfg(test)]
-    pub(super) fn new<'a>(cgroups: &str, mounts: &str, read: &'a dyn Fn(&Path) -> Option<String>) -> Cgroups<'a> {
+    /// Creates cgroups from the contents of `/proc/self/cgroup` and `/proc/self/mountinfo`, and a
+    /// function that returns the content of another file.
+    #[must_use]
+    pub fn new<'a>(cgroups: &str, mounts: &str, read: &'a dyn Fn(&Path) -> Option<String>) -> Cgroups<'a> {
         Cgroups { cgroups: cgroups.to_owned(), mounts: mounts.to_owned(), read }
     }
 
     /// All limits that `limit` returns for the cgroups of `controller`, from the process's own
     /// cgroup up to the root. The second argument of `limit` reads a file of the cgroup. Machines
     /// can have both versions mounted, with the controller in either.
-    pub(super) fn limits<T>(
+    pub fn limits<T>(
         &self,
         controller: &str,
         limit: impl Fn(Version, &dyn Fn(&str) -> Option<String>) -> Option<T>,
@@ -57,6 +70,44 @@ impl Cgroups<'_> {
             }
         }
         limits
+    }
+
+    /// The smallest CPU quota from the process's own cgroup up to the root, in cores: its CPU time
+    /// regardless of the affinity mask. `None` if there is none.
+    #[must_use]
+    pub fn cpu_quota(&self) -> Option<f64> {
+        let quotas = self.limits("cpu", |version, file| match version {
+            Version::V1 => cores(file("cpu.cfs_quota_us")?.trim(), file("cpu.cfs_period_us")?.trim()),
+            Version::V2 => {
+                let text = file("cpu.max")?;
+                let (quota, period) = text.trim().split_once(' ')?;
+                cores(quota, period)
+            }
+        });
+        quotas.into_iter().reduce(f64::min)
+    }
+
+    /// The smallest limit of memory from the process's own cgroup up to the root, in bytes. No
+    /// limit is `None` in version 2, and a number near 2⁶³ in version 1.
+    #[must_use]
+    pub fn memory_limit(&self) -> Option<u64> {
+        self.smallest("memory", |version| match version {
+            Version::V1 => "memory.limit_in_bytes",
+            Version::V2 => "memory.max",
+        })
+    }
+
+    /// The smallest limit of tasks (processes and threads) from the process's own cgroup up to the
+    /// root. `None` if there is none.
+    #[must_use]
+    pub fn task_limit(&self) -> Option<u64> {
+        self.smallest("pids", |_| "pids.max")
+    }
+
+    /// The smallest number in a file. `max`, which means no limit, does not parse.
+    fn smallest(&self, controller: &str, name: impl Fn(Version) -> &'static str) -> Option<u64> {
+        let limits = self.limits(controller, |version, file| file(name(version))?.trim().parse::<u64>().ok());
+        limits.into_iter().min()
     }
 
     /// The mount point of the hierarchy, and the path of the cgroup `own` relative to it. A cgroup
@@ -106,6 +157,12 @@ impl Version {
     }
 }
 
+/// Quota divided by period, in cores. `None` without a quota: `max` in version 2, -1 in version 1.
+fn cores(quota: &str, period: &str) -> Option<f64> {
+    let (quota, period): (u64, u64) = (quota.parse().ok()?, period.parse().ok()?);
+    (quota > 0 && period > 0).then(|| quota as f64 / period as f64)
+}
+
 /// Decodes a path of mountinfo, in which spaces and backslashes are a backslash and three octal
 /// digits.
 fn unescape(path: &str) -> String {
@@ -113,3 +170,6 @@ fn unescape(path: &str) -> String {
         .iter()
         .fold(path.to_owned(), |path, (escaped, plain)| path.replace(escaped, plain))
 }
+
+#[cfg(test)]
+mod tests;

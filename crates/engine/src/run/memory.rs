@@ -1,7 +1,7 @@
 //! The memory available to this process, and the default of
 //! [`Limits::max_memory`](crate::Limits::max_memory).
 
-use super::cgroup::{Cgroups, Version};
+use super::cgroup::Cgroups;
 use crate::config::MIN_MEMORY;
 use std::fs;
 
@@ -25,7 +25,7 @@ fn available() -> u64 {
         let info = rustix::system::sysinfo();
         info.totalram.saturating_mul(u64::from(info.mem_unit))
     });
-    Cgroups::read().and_then(|cgroups| smallest(&cgroups)).map_or(machine, |limit| limit.min(machine))
+    Cgroups::read().and_then(|cgroups| cgroups.memory_limit()).map_or(machine, |limit| limit.min(machine))
 }
 
 /// `MemTotal` of `/proc/meminfo`, in bytes.
@@ -34,36 +34,11 @@ fn total(meminfo: &str) -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim_end().parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// The smallest limit from the process's own cgroup up to the root. No limit is `max` in version 2,
-/// which does not parse, and a number near 2⁶³ in version 1.
-fn smallest(cgroups: &Cgroups<'_>) -> Option<u64> {
-    let limits = cgroups.limits("memory", |version, file| {
-        let name = match version {
-            Version::V1 => "memory.limit_in_bytes",
-            Version::V2 => "memory.max",
-        };
-        file(name)?.trim().parse::<u64>().ok()
-    });
-    limits.into_iter().min()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
-    const V2: &str = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n";
-    const V1: &str = "32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw,relatime shared:11 - cgroup cgroup rw,cpu,cpuacct\n\
-                      33 31 0:30 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n";
     const GIB: u64 = 1 << 30;
-
-    fn limit(cgroups: &str, mounts: &str, files: &[(&str, &str)]) -> Option<u64> {
-        let read = |path: &Path| {
-            let file = files.iter().find(|(name, _)| Path::new(name) == path);
-            file.map(|(_, content)| format!("{content}\n"))
-        };
-        smallest(&Cgroups::new(cgroups, mounts, &read))
-    }
 
     #[test]
     fn mem_total_is_read_in_kilobytes() {
@@ -72,43 +47,6 @@ mod tests {
         for nonsense in ["", "MemTotal:", "MemTotal: kB", "MemTotal: 5", "MemTotal: -5 kB", "MemFree: 5 kB"] {
             assert_eq!(total(nonsense), None, "{nonsense:?}");
         }
-    }
-
-    #[test]
-    fn max_means_no_limit_in_version_2() {
-        let of = |content| limit("0::/web\n", V2, &[("/sys/fs/cgroup/web/memory.max", content)]);
-        assert_eq!(of("max"), None);
-        assert_eq!(of("536870912"), Some(512 << 20));
-        for nonsense in ["", "-1", "512M"] {
-            assert_eq!(of(nonsense), None, "{nonsense:?}");
-        }
-    }
-
-    #[test]
-    fn version_1_limits_are_read_from_the_memory_controller() {
-        let files = [
-            ("/sys/fs/cgroup/memory/web/memory.limit_in_bytes", "1073741824"),
-            ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712"),
-            ("/sys/fs/cgroup/cpu,cpuacct/other/memory.limit_in_bytes", "5"),
-        ];
-        assert_eq!(limit("4:cpu,cpuacct:/other\n5:memory:/web\n", V1, &files), Some(GIB));
-    }
-
-    #[test]
-    fn the_smallest_limit_up_to_the_root_applies() {
-        let files = |a, b| {
-            let files = [
-                ("/sys/fs/cgroup/a/memory.max", a),
-                ("/sys/fs/cgroup/a/b/memory.max", b),
-                ("/sys/fs/cgroup/c/memory.max", "1"),
-            ];
-            limit("0::/a/b\n", V2, &files)
-        };
-        assert_eq!(files("1073741824", "2147483648"), Some(GIB));
-        assert_eq!(files("2147483648", "1073741824"), Some(GIB));
-        assert_eq!(files("max", "1073741824"), Some(GIB));
-        assert_eq!(files("max", "max"), None);
-        assert_eq!(limit("", V2, &[]), None);
     }
 
     #[test]

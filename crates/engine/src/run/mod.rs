@@ -1,6 +1,6 @@
 //! Starts and stops shards.
 
-mod cgroup;
+pub mod cgroup;
 pub(crate) mod client;
 mod driver;
 pub(crate) mod error;

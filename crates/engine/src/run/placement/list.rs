@@ -78,6 +78,9 @@ impl FromStr for CoreList {
         let mut cores = Vec::new();
         for part in text.split(',') {
             let (first, last) = range(part)?;
+            if cores.len() + (last - first) > MAX_CORE {
+                return Err(CoreListError::Duplicate(first));
+            }
             cores.extend(first..=last);
         }
         let mut sorted = cores.clone();

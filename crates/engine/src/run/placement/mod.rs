@@ -17,13 +17,13 @@
 //! - Cores of a list ([`Cores::List`]) are used as they are named, regardless of the quota.
 
 mod list;
-mod quota;
 mod topology;
 
 pub use list::{CoreList, CoreListError};
 pub use topology::Cpu;
 
 use crate::config::{Cores, Shards};
+use crate::run::cgroup::Cgroups;
 use rustix::thread::{CpuSet, sched_getaffinity};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -112,7 +112,7 @@ impl CoreSet {
     pub fn read() -> Result<Self, PlacementError> {
         let mask = sched_getaffinity(None).map_err(|error| PlacementError::Mask(error.into()))?;
         let cpus: Vec<Cpu> = (0..CpuSet::MAX_CPU).filter(|core| mask.is_set(*core)).map(Cpu::read).collect();
-        Self::new(&cpus, quota::read())
+        Self::new(&cpus, Cgroups::read().and_then(|cgroups| cgroups.cpu_quota()))
     }
 
     /// Creates a set of these cores, with a quota in cores (`Some(1.5)`: one and a half).
