@@ -12,7 +12,7 @@ mod setup;
 mod unavailable;
 
 pub use setup::{Features, probe};
-pub use unavailable::Unavailable;
+pub use unavailable::{LikelyCause, Unavailable};
 
 use crate::option::check_range;
 use crate::table::{SlotTable, forward};
@@ -68,6 +68,22 @@ impl UringConfig {
         check_range("ring_entries", self.ring_entries, 8..=32_768, "8 to 32768")?;
         check_range("max_connections", self.max_connections, 1..=MAX_CONNECTIONS, "1 to 1073741824")?;
         self.buffers.check()
+    }
+
+    /// The bytes of kernel memory that a driver with these options shares with the kernel, for the
+    /// queues and the buffer ring. The kernel counts them against the limit of locked memory
+    /// (`ulimit -l`) of the user, over all processes, unless the process has CAP_IPC_LOCK: before
+    /// 5.12, and again since 6.14.
+    #[must_use]
+    pub fn locked_bytes(&self) -> u64 {
+        /// `struct io_rings` before the completions.
+        const HEADER: u64 = 64;
+        let entries = u64::from(self.ring_entries).next_power_of_two();
+        let submissions = entries * 64;
+        // Completions of 16 bytes, and the array of indices of the submission queue.
+        let rings = HEADER + (entries * 4).min(65_536) * 16 + entries * 4;
+        let buffers = u64::from(self.buffers.count) * 16;
+        [submissions, rings, buffers].iter().map(|part| part.next_multiple_of(4096)).sum()
     }
 }
 

@@ -45,6 +45,18 @@ impl Features {
         self.dropped_flags == 0 && self.restricted
     }
 
+    /// The setup flags that this kernel does not know, the newest first; empty on Linux 6.1 and
+    /// newer.
+    pub fn missing_flags(&self) -> impl Iterator<Item = &'static str> {
+        SETUP_FLAGS[..self.dropped_flags].iter().map(|(name, _)| *name)
+    }
+
+    /// Whether the ring is restricted to the operations that the driver uses (since 5.10).
+    #[must_use]
+    pub fn is_restricted(&self) -> bool {
+        self.restricted
+    }
+
     /// Whether the kernel reports pending task work in shared memory, so that the ring can be
     /// polled in user space.
     pub(super) fn shows_pending_work(&self) -> bool {

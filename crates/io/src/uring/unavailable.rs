@@ -27,19 +27,21 @@ pub struct Unavailable {
     oldest: (u32, u32),
 }
 
-/// The likely cause, derived from [`SystemFacts`].
+/// The likely cause of an [`Unavailable`], derived from the error and the settings of the system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum LikelyCause {
+#[non_exhaustive]
+pub enum LikelyCause {
     /// sysctl `kernel.io_uring_disabled` is 1 or 2.
     Sysctl(u8),
     /// A system call filter, such as the default one of container engines.
     Seccomp,
-    /// The kernel is too old.
+    /// The kernel has this version, which is too old.
     Kernel(u32, u32),
     /// The limit of locked memory.
     LockedMemory,
     /// The limit of open files.
     OpenFiles,
+    /// None of these.
     Unknown,
 }
 
@@ -102,6 +104,12 @@ impl Unavailable {
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         self.likely != LikelyCause::OpenFiles
+    }
+
+    /// The likely cause.
+    #[must_use]
+    pub fn likely_cause(&self) -> LikelyCause {
+        self.likely
     }
 
     /// The error of the step that failed.
@@ -174,6 +182,7 @@ mod tests {
         let line = unavailable.to_string();
         assert!(line.contains("kernel.io_uring_disabled is 2") && line.contains("set it to 0"), "{line}");
         assert!(!line.contains('\n'));
+        assert_eq!(unavailable.likely_cause(), LikelyCause::Sysctl(2));
         assert!(std::error::Error::source(&unavailable).is_none(), "the line contains the error");
         assert_eq!(unavailable.io_error().raw_os_error(), Some(libc::EPERM));
     }
