@@ -4,6 +4,7 @@ use crate::bench::cells::{Shape, cell};
 use crate::bench::fanout::shape::{FanoutShape, fanout_shape};
 use crate::bench::peers::{PeerSpec, peer};
 use crate::choices::{AcceptMode, DeflateMode, DriverName, MemoryPolicy};
+use crate::doctor::arguments::{DOCTOR_HELP, DoctorArguments};
 use crate::listening::{ListenOptions, admin_address};
 use crate::load::arguments::{Load, MAX_WIDTH, with_compact_help};
 use crate::serve::admission::AdmissionOptions;
@@ -47,6 +48,9 @@ pub(crate) enum CliCommand {
     /// Measure this machine: WebSocket echo and fan-out next to raw TCP and other servers
     #[command(after_help = BENCH_HELP)]
     Bench(BenchArguments),
+    /// Check this machine: how many connections it allows, which limit is the first, and how to raise it
+    #[command(after_help = DOCTOR_HELP)]
+    Doctor(DoctorArguments),
     /// Print a completion script for a shell
     #[command(after_help = COMPLETIONS_HELP)]
     Completions(CompletionsArguments),

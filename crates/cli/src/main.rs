@@ -6,6 +6,7 @@ mod arguments;
 mod bench;
 mod choices;
 mod completions;
+mod doctor;
 mod exit;
 mod floor;
 mod inherited;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         CliCommand::Serve(arguments) => serve::run(&arguments),
         CliCommand::Load(arguments) => load::run(&arguments),
         CliCommand::Bench(arguments) => bench::run(&arguments),
+        CliCommand::Doctor(arguments) => doctor::run(&arguments),
         CliCommand::Completions(arguments) => completions::run(&arguments),
         CliCommand::Man(arguments) => man::run(&arguments),
         CliCommand::Floor(arguments) => floor::run(&arguments),

@@ -116,6 +116,16 @@ pub(crate) fn some_count(text: &str) -> Result<u64, String> {
     }
 }
 
+/// The connections that a machine has to hold.
+pub(crate) fn target(text: &str) -> Result<u64, String> {
+    within(text, 1..=MAX_CONNECTIONS).map(u64::from)
+}
+
+/// Source addresses of outgoing connections.
+pub(crate) fn addresses(text: &str) -> Result<u64, String> {
+    within(text, 1..=65_536).map(u64::from)
+}
+
 /// A cookie: `NAME=VALUE`.
 pub(crate) fn cookie(text: &str) -> Result<String, String> {
     parse::cookies([text]).map(|_| text.to_owned())

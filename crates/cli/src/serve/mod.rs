@@ -41,8 +41,8 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(60);
 
 /// Descriptors that a server needs besides its connections: a reserve, and for each shard a ring
 /// or an epoll set, a waker and its listeners.
-fn files_needed(listeners: usize, shards: usize) -> u64 {
-    SPARE_FILES + shards as u64 * (2 + listeners as u64)
+pub(crate) fn files_needed(listeners: usize, shards: usize) -> u64 {
+    SPARE_FILES.saturating_add((shards as u64).saturating_mul(2 + listeners as u64))
 }
 
 pub(crate) fn run(arguments: &Serve) -> Result<ExitOutcome, Failure> {

@@ -1,0 +1,6 @@
+//! The checks on made-up machines.
+
+mod fixing;
+mod hostile;
+mod machine;
+mod machines;
