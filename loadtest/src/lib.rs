@@ -61,6 +61,7 @@ pub mod parse;
 mod place;
 mod plan;
 mod random;
+pub mod recording;
 mod run;
 mod scenario;
 mod sequence;

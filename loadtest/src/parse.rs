@@ -8,7 +8,7 @@ mod header;
 mod number;
 mod traffic;
 
-pub use address::{addresses_of, resolve, sources, target};
+pub use address::{addresses_of, resolve, sources, target, url};
 pub use header::{authorization_basic, authorization_bearer, cookies, header, header_of, origin, subprotocol};
 pub(crate) use number::product;
 pub use number::{count, size, time};

@@ -4,6 +4,7 @@ use crate::bench::cells::{Shape, cell};
 use crate::bench::fanout::shape::{FanoutShape, fanout_shape};
 use crate::bench::peers::{PeerSpec, peer};
 use crate::choices::{AcceptMode, DeflateMode, DriverName, MemoryPolicy};
+use crate::connect::arguments::Connect;
 use crate::doctor::arguments::{DOCTOR_HELP, DoctorArguments};
 use crate::listening::{ListenOptions, admin_address};
 use crate::load::arguments::{Load, MAX_WIDTH, with_compact_help};
@@ -23,7 +24,7 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Serve WebSocket connections, load-test WebSocket servers, and measure this machine.
+/// Serve WebSocket connections, load-test and talk to WebSocket servers, and measure this machine.
 #[derive(Debug, Parser)]
 #[command(name = "ringway", version, max_term_width = MAX_WIDTH)]
 #[command(
@@ -45,6 +46,8 @@ pub(crate) enum CliCommand {
     Serve(Box<Serve>),
     /// Load-test a WebSocket server: rates, response times, errors, and which side was the limit
     Load(Box<Load>),
+    /// Talk to a WebSocket server: a prompt at a terminal, and messages through pipes
+    Connect(Box<Connect>),
     /// Measure this machine: WebSocket echo and fan-out next to raw TCP and other servers
     #[command(after_help = BENCH_HELP)]
     Bench(BenchArguments),
@@ -416,7 +419,7 @@ mod tests {
         let load = load(&["-z", "1.5s", "-c", "7", "-t", "2", "-H", "A: b", "-R", "5k", "-o", "x.json", ":9001"]);
         let load = load.expect("flags of wrk and oha");
         assert_eq!((load.duration, load.connections, load.threads), (Some(Duration::from_millis(1500)), 7, Some(2)));
-        assert_eq!((load.header.len(), load.rate.is_some(), load.output.is_some()), (1, true, true));
+        assert_eq!((load.offer.header.len(), load.rate.is_some(), load.output.is_some()), (1, true, true));
     }
 
     /// 100 lines of 100 columns are two screens.

@@ -1,6 +1,7 @@
 //! Exit codes. They are part of the program's interface.
 
 use std::fmt::Display;
+use std::io::Write;
 use std::process::ExitCode;
 
 /// The outcome of a run that has not failed with an error.
@@ -52,7 +53,8 @@ pub(crate) fn report(result: Result<ExitOutcome, Failure>) -> ExitCode {
     match result {
         Ok(outcome) => outcome.into(),
         Err(Failure(line)) => {
-            eprintln!("ringway: {line}");
+            // A terminal that has gone takes no line, and `eprintln` would panic.
+            let _ = writeln!(std::io::stderr(), "ringway: {line}");
             ExitCode::FAILURE
         }
     }

@@ -6,6 +6,7 @@ mod arguments;
 mod bench;
 mod choices;
 mod completions;
+mod connect;
 mod doctor;
 mod exit;
 mod floor;
@@ -16,6 +17,7 @@ mod live;
 mod load;
 mod man;
 mod notify;
+mod offer;
 mod output;
 mod serve;
 mod signals;
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
     let result = match arguments.command {
         CliCommand::Serve(arguments) => serve::run(&arguments),
         CliCommand::Load(arguments) => load::run(&arguments),
+        CliCommand::Connect(arguments) => connect::run(&arguments),
         CliCommand::Bench(arguments) => bench::run(&arguments),
         CliCommand::Doctor(arguments) => doctor::run(&arguments),
         CliCommand::Completions(arguments) => completions::run(&arguments),

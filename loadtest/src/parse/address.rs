@@ -19,13 +19,22 @@ pub fn target(text: &str) -> Result<(String, u32), String> {
     if weight == 0 {
         return Err(format!("the weight of {url} is 0: give at least 1, or leave the server out"));
     }
+    Ok((self::url(url)?, weight))
+}
+
+/// A server: a URL, `HOST:PORT` or `:PORT`. Returns the URL.
+///
+/// # Errors
+/// What to write instead.
+pub fn url(text: &str) -> Result<String, String> {
+    let url = text;
     if url.is_empty() || url.chars().any(|c| c.is_whitespace() || c.is_control()) {
         return Err("give a URL, HOST:PORT or :PORT, as ws://127.0.0.1:9001/ or :9001".into());
     }
-    if !url.is_empty() && url.bytes().all(|byte| byte.is_ascii_digit()) {
+    if url.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(format!("write the port {url} as :{url}"));
     }
-    Ok((expand(url), weight))
+    Ok(expand(url))
 }
 
 /// The URL of an abbreviated one.

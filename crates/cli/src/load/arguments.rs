@@ -3,14 +3,15 @@
 use crate::choices::{DeflateMode, DriverName, Format};
 use crate::load::mix::{Mix, parse_mix};
 use crate::load::traffic::{ArrivalsName, VerifyName};
+use crate::offer::OfferOptions;
 use crate::tls::LoadTls;
 use crate::values::{
-    bearer, busy_poll, connect_concurrency, connect_rate, connections, cookie, cores, credentials, header,
-    origin_to_send, pipeline, seed, some_count, some_time, subprotocol, threads, time,
+    busy_poll, connect_concurrency, connect_rate, connections, cores, pipeline, seed, some_count, some_time, threads,
+    time,
 };
 use clap::{ArgAction, Args, Command};
+use ringway::BusyPoll;
 use ringway::placement::CoreList;
-use ringway::{BusyPoll, HeaderName, HeaderValue};
 use ringway_loadtest::parse::{RateRange, Stage, rate, resolve, share_of_errors, sources, stage, target};
 use ringway_loadtest::{Behaviour, Sizes, Topic};
 use std::net::{IpAddr, SocketAddr};
@@ -186,24 +187,8 @@ pub(crate) struct Load {
     /// Address of a host name, as in curl; repeatable
     #[arg(long, value_name = "HOST:PORT:ADDR", value_parser = resolve, hide_short_help = true, help_heading = "Connections")]
     pub(crate) resolve: Vec<(String, SocketAddr)>,
-    /// Header of the handshake, as 'Name: value'; repeatable
-    #[arg(short = 'H', long, value_name = "HEADER", value_parser = header, help_heading = "Connections")]
-    pub(crate) header: Vec<(HeaderName, HeaderValue)>,
-    /// Origin, as browsers send it
-    #[arg(long, value_name = "ORIGIN", value_parser = origin_to_send, hide_short_help = true, help_heading = "Connections")]
-    pub(crate) origin: Option<String>,
-    /// Subprotocol to offer; repeatable
-    #[arg(long, value_name = "NAME", value_parser = subprotocol, hide_short_help = true, help_heading = "Connections")]
-    pub(crate) subprotocol: Vec<String>,
-    /// Cookie to send; repeatable
-    #[arg(long, value_name = "NAME=VALUE", value_parser = cookie, hide_short_help = true, help_heading = "Connections")]
-    pub(crate) cookie: Vec<String>,
-    /// Token to send as 'Authorization: Bearer'
-    #[arg(long, value_name = "TOKEN", conflicts_with = "basic", value_parser = bearer, hide_short_help = true, help_heading = "Connections")]
-    pub(crate) bearer: Option<HeaderValue>,
-    /// Credentials to send as 'Authorization: Basic'
-    #[arg(long, value_name = "USER:PASSWORD", value_parser = credentials, hide_short_help = true, help_heading = "Connections")]
-    pub(crate) basic: Option<HeaderValue>,
+    #[command(flatten)]
+    pub(crate) offer: OfferOptions,
 
     /// Threads [default: one for each core, at most one a connection]
     #[arg(short, long, value_name = "N", value_parser = threads, help_heading = "Generator")]

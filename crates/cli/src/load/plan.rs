@@ -5,7 +5,6 @@ use crate::choices::Format;
 use crate::exit::Failure;
 use crate::tls::LoadTlsError;
 use crate::values::{check_cores, cores_of};
-use ringway::{HeaderMap, HeaderName};
 use ringway_loadtest::message::{Literal, RecordFormat, RecordOrder};
 use ringway_loadtest::parse::{self, addresses_of};
 use ringway_loadtest::{
@@ -238,11 +237,12 @@ fn replace_tls(plan: &mut Plan, arguments: &Load) -> Result<(), PlanFailure> {
 
 /// What connections offer: a header of the flags replaces that of the scenario.
 fn replace_offer(plan: &mut Plan, arguments: &Load) -> Result<(), PlanFailure> {
-    let headers = headers(arguments)?;
+    let headers = arguments.offer.headers()?;
     let offer = &mut plan.offer;
-    if arguments.origin.is_some() || headers.contains_key("origin") {
+    let given = &arguments.offer;
+    if given.origin.is_some() || headers.contains_key("origin") {
         offer.headers.remove("origin");
-        offer.origin = arguments.origin.clone();
+        offer.origin = given.origin.clone();
     }
     for name in headers.keys() {
         offer.headers.remove(name);
@@ -250,8 +250,8 @@ fn replace_offer(plan: &mut Plan, arguments: &Load) -> Result<(), PlanFailure> {
     for (name, value) in &headers {
         offer.headers.append(name.clone(), value.clone());
     }
-    if !arguments.subprotocol.is_empty() {
-        offer.subprotocols.clone_from(&arguments.subprotocol);
+    if !given.subprotocol.is_empty() {
+        offer.subprotocols.clone_from(&given.subprotocol);
     }
     set(&mut offer.deflate, arguments.deflate.map(crate::choices::DeflateMode::config));
     Ok(())
@@ -285,34 +285,6 @@ fn content(arguments: &Load) -> Result<Content, PlanFailure> {
     let content = content.map_err(|error| format!("{flag}{error}"))?;
     content.check().map_err(|error| error.to_string())?;
     Ok(content)
-}
-
-/// The headers of the flags.
-fn headers(arguments: &Load) -> Result<HeaderMap, PlanFailure> {
-    let mut headers = HeaderMap::new();
-    for (name, value) in &arguments.header {
-        headers.append(name.clone(), value.clone());
-    }
-    let cookies = match arguments.cookie.as_slice() {
-        [] => None,
-        cookies => Some(parse::cookies(cookies.iter().map(String::as_str))?),
-    };
-    let of_flags = [
-        ("cookie", cookies, "--cookie"),
-        ("authorization", arguments.bearer.clone(), "--bearer"),
-        ("authorization", arguments.basic.clone(), "--basic"),
-    ];
-    for (name, value, flag) in of_flags {
-        let Some(value) = value else { continue };
-        if headers.contains_key(name) {
-            return Err(PlanFailure::Usage(format!("give {name} once: with {flag}, or with -H")));
-        }
-        headers.insert(HeaderName::from_static(name), value);
-    }
-    if arguments.origin.is_some() && headers.contains_key("origin") {
-        return Err(PlanFailure::Usage("give the origin once: with --origin, or with -H".into()));
-    }
-    Ok(headers)
 }
 
 #[cfg(test)]

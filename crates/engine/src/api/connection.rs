@@ -90,8 +90,8 @@ impl<'m> SendOutcome<'m> {
     }
 }
 
-/// A ping has more than 125 bytes of payload, the maximum of a control frame (RFC 6455 section
-/// 5.5).
+/// A ping or a pong has more than 125 bytes of payload, the maximum of a control frame (RFC 6455
+/// section 5.5).
 ///
 /// ```
 /// use ringway::{Connection, Handler, Message, PingTooLong, Request, Upgrade};
@@ -399,6 +399,24 @@ impl<'a, H: Handler> Connection<'a, H> {
         catch_up(link, core);
         if link.is_open() {
             link.send(OpCode::Ping, payload, core);
+        }
+        Ok(())
+    }
+
+    /// Sends a pong that no ping has asked for, with up to 125 bytes: a sign of life that the peer
+    /// does not answer (RFC 6455 section 5.5.3). The engine answers the pings of the peer by itself.
+    /// Has no effect on a connection that is closing.
+    ///
+    /// # Errors
+    /// [`PingTooLong`] for a longer payload.
+    pub fn pong(&mut self, payload: &[u8]) -> Result<(), PingTooLong> {
+        if payload.len() > MAX_PING {
+            return Err(PingTooLong { len: payload.len() });
+        }
+        let (link, core) = self.link();
+        catch_up(link, core);
+        if link.is_open() {
+            link.send(OpCode::Pong, payload, core);
         }
         Ok(())
     }

@@ -1,0 +1,91 @@
+//! `ringway connect`: a conversation with a WebSocket server, at a prompt or through pipes.
+
+pub(crate) mod arguments;
+mod backoff;
+mod client;
+mod commands;
+mod conversation;
+mod escape;
+mod event;
+mod hex;
+mod history;
+mod input;
+mod opening;
+mod outcome;
+mod output;
+mod pings;
+mod pipes;
+mod pretty;
+mod prompt;
+mod queue;
+mod show;
+mod signals;
+mod terminal;
+
+use crate::exit::{ExitOutcome, Failure, usage};
+use arguments::Connect;
+use client::ClientFailure;
+use conversation::Habits;
+use event::{Event, Verdict};
+use input::PipeFormat;
+use queue::{Commands, Events};
+use ringway::CloseCode;
+use show::Show;
+use signal_hook::consts::SIGINT;
+use signals::Interrupts;
+use std::io::{IsTerminal, stdin, stdout};
+use std::sync::Arc;
+use terminal::TerminalModes;
+
+pub(crate) fn run(arguments: &Connect) -> Result<ExitOutcome, Failure> {
+    let is_for_scripts = arguments.one || arguments.number.is_some() || arguments.binary || arguments.jsonl;
+    let has_prompt = !is_for_scripts && stdin().is_terminal() && stdout().is_terminal();
+    let format = match (arguments.binary, arguments.jsonl) {
+        (true, _) => PipeFormat::Prefixed,
+        (_, true) => PipeFormat::Jsonl,
+        _ => PipeFormat::Lines,
+    };
+    if format == PipeFormat::Prefixed && stdout().is_terminal() {
+        return usage("--binary writes bytes, which a terminal cannot show: redirect standard output, or use --jsonl");
+    }
+    let modes = TerminalModes::save();
+    let habits = Habits {
+        url: arguments.url.clone(),
+        number: if arguments.one { Some(1) } else { arguments.number },
+        counts_binary: format != PipeFormat::Lines || has_prompt,
+        linger: arguments.linger,
+        ping_interval: Some(arguments.ping_interval).filter(|interval| !interval.is_zero()),
+        reconnect: arguments.reconnect,
+    };
+    let (commands, events) = (Arc::new(Commands::default()), Arc::new(Events::default()));
+    let started =
+        client::endpoint(arguments).and_then(|endpoint| client::start(arguments, habits, endpoint, &commands, &events));
+    let running = match started {
+        Ok(running) => running,
+        Err(ClientFailure::Usage(error)) => return usage(&error),
+        Err(ClientFailure::Other(failure)) => return Err(failure),
+    };
+    let handle = running.handles()[0].clone();
+    let closing = handle.clone();
+    let interrupts = Interrupts::watch(modes.clone(), move |signal| {
+        let code = if signal == SIGINT { CloseCode::NORMAL } else { CloseCode::GOING_AWAY };
+        let _ = closing.post(move |conversation, shard| conversation.end(shard, code, Verdict::Good));
+    })?;
+    let show = Show::new(has_prompt && terminal::is_coloured(), arguments.pretty, arguments.verbose);
+    let verdict = if has_prompt {
+        events.push(Event::Note("a line that is typed is sent; /help lists the commands, Ctrl-D closes".into()));
+        let shared = prompt::Shared { commands, events, handle, interrupts: interrupts.clone() };
+        prompt::run(shared, show, &modes)?
+    } else {
+        pipes::run(&pipes::Shared { commands, events, handle }, format, show, arguments.one)?
+    };
+    running.wait()?;
+    if let Some(signal) = interrupts.caught() {
+        return Ok(ExitOutcome::Interrupted(signal));
+    }
+    match verdict {
+        Verdict::Good => Ok(ExitOutcome::Good),
+        Verdict::Failed => Ok(ExitOutcome::Failed),
+        Verdict::Error(error) => Err(Failure(escape::escaped(&error))),
+    }
+}

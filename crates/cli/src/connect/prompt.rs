@@ -1,0 +1,239 @@
+//! The prompt: a thread reads lines, and this one prints what happens above the line that is being
+//! typed.
+//!
+//! The line editor prints for other threads only while it waits for a key, so printing can wait for
+//! it. The thread of the editor therefore never waits: a line that finds no room is refused with a
+//! note. The shard waits for neither of them.
+
+use super::commands::{COMMANDS, Typed, help, parse};
+use super::conversation::Conversation;
+use super::event::{Command, Event, Verdict};
+use super::history::History;
+use super::queue::{Commands, Events, Refused};
+use super::show::Show;
+use super::signals::Interrupts;
+use super::terminal::{self, TerminalModes};
+use ringway::{CloseCode, ShardHandle};
+use rustyline::completion::{Completer, FilenameCompleter, Pair};
+use rustyline::config::{BellStyle, ColorMode};
+use rustyline::error::{ReadlineError, Signal};
+use rustyline::highlight::Highlighter;
+use rustyline::hint::Hinter;
+use rustyline::history::DefaultHistory;
+use rustyline::validate::Validator;
+use rustyline::{CompletionType, Config, Context, Editor, ExternalPrinter, Helper};
+use signal_hook::consts::SIGINT;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+const PROMPT: &str = "> ";
+
+/// How long the end waits for the thread of the editor, and how often that is woken.
+const EDITOR_END: Duration = Duration::from_secs(1);
+const EDITOR_WAKE: Duration = Duration::from_millis(10);
+
+/// What the prompt shares with the shard.
+pub(super) struct Shared {
+    pub(super) commands: Arc<Commands>,
+    pub(super) events: Arc<Events>,
+    pub(super) handle: ShardHandle<Conversation>,
+    pub(super) interrupts: Interrupts,
+}
+
+/// Runs the prompt until the conversation ends.
+pub(super) fn run(shared: Shared, mut show: Show, modes: &TerminalModes) -> rustyline::Result<Verdict> {
+    let config = Config::builder()
+        .max_history_size(History::MAX_LINES)?
+        .history_ignore_dups(true)?
+        .history_ignore_space(true)
+        .completion_type(CompletionType::List)
+        .bell_style(BellStyle::None)
+        .color_mode(if show.is_coloured { ColorMode::Enabled } else { ColorMode::Disabled })
+        .build();
+    let mut editor: Editor<Completion, DefaultHistory> = Editor::with_config(config)?;
+    editor.set_helper(Some(Completion { files: FilenameCompleter::new() }));
+    // A terminal without cursor movements has none; lines are printed as they come then.
+    let printer = editor.create_external_printer().ok();
+    let mut printer = Printer(printer.map(|printer| Box::new(printer) as Box<dyn ExternalPrinter + Send>));
+    let history = History::open(&mut editor);
+    let events = Arc::clone(&shared.events);
+    let (handle, interrupts) = (shared.handle.clone(), shared.interrupts.clone());
+    let is_pretty = Arc::new(AtomicBool::new(show.is_pretty));
+    let (ended, editor_ended) = mpsc::channel();
+    let reader = Reader { shared, is_pretty: Arc::clone(&is_pretty), history };
+    std::thread::Builder::new().name("ringway-prompt".into()).spawn(move || {
+        reader.run(editor);
+        let _ = ended.send(());
+    })?;
+    let (mut batch, mut text) = (VecDeque::new(), String::new());
+    let verdict = loop {
+        if events.take(&mut batch) {
+            // Fails when the shard has ended.
+            let _ = handle.post(Conversation::resume);
+        }
+        show.is_pretty = is_pretty.load(Ordering::Relaxed);
+        let mut verdict = None;
+        for event in batch.drain(..) {
+            show.event(&event, &mut text);
+            if let Event::Done(end) = event {
+                verdict = Some(end);
+            }
+        }
+        if let Some(verdict) = verdict {
+            break verdict;
+        }
+        printer.print(&mut text);
+    };
+    printer.print(&mut text);
+    printer.flush();
+    interrupts.conversation_ended();
+    let begun = Instant::now();
+    while begun.elapsed() < EDITOR_END {
+        terminal::interrupt_prompt();
+        match editor_ended.recv_timeout(EDITOR_WAKE) {
+            Err(RecvTimeoutError::Timeout) => {}
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => return Ok(verdict),
+        }
+    }
+    // The editor of a terminal without cursor movements waits for a whole line.
+    modes.restore();
+    Ok(verdict)
+}
+
+/// Prints above the line that is being typed.
+struct Printer(Option<Box<dyn ExternalPrinter + Send>>);
+
+impl Printer {
+    /// Prints the text, and empties it.
+    fn print(&mut self, text: &mut String) {
+        if text.is_empty() {
+            return;
+        }
+        if let Some(printer) = &mut self.0 {
+            if printer.print(text.clone()).is_ok() {
+                return text.clear();
+            }
+            // The editor has ended.
+            self.0 = None;
+        }
+        terminal::write(text);
+        text.clear();
+    }
+
+    /// Waits until the editor has taken what was printed: it holds one text, so it takes a second
+    /// one only after the first.
+    fn flush(&mut self) {
+        if let Some(printer) = &mut self.0 {
+            let _ = printer.print(String::new());
+        }
+    }
+}
+
+/// The thread of the line editor.
+struct Reader {
+    shared: Shared,
+    is_pretty: Arc<AtomicBool>,
+    history: History,
+}
+
+impl Reader {
+    fn run(mut self, mut editor: Editor<Completion, DefaultHistory>) {
+        loop {
+            let line = editor.readline(PROMPT);
+            if self.shared.interrupts.has_ended() {
+                return;
+            }
+            match line {
+                Ok(line) => {
+                    self.history.add(&mut editor, &line);
+                    if !self.handle_line(&line, &editor) {
+                        return;
+                    }
+                }
+                Err(ReadlineError::Eof) => return self.end(CloseCode::NORMAL, Verdict::Good),
+                Err(ReadlineError::Interrupted | ReadlineError::Signal(Signal::Interrupt)) => {
+                    return self.shared.interrupts.raise(SIGINT);
+                }
+                Err(ReadlineError::Signal(Signal::Resize)) => {}
+                Err(_) => return self.end(CloseCode::GOING_AWAY, Verdict::Error("the terminal is gone".into())),
+            }
+        }
+    }
+
+    /// Handles a line. Returns `false` for the last one.
+    fn handle_line(&self, line: &str, editor: &Editor<Completion, DefaultHistory>) -> bool {
+        match parse(line) {
+            Ok(Typed::Command(command)) => self.submit(command),
+            Ok(Typed::Json(on)) => {
+                self.is_pretty.store(on, Ordering::Relaxed);
+                self.note(format!("JSON is {}", if on { "indented" } else { "shown as it is" }));
+            }
+            Ok(Typed::History) => self.note(History::text(editor)),
+            Ok(Typed::Help) => self.note(help()),
+            Ok(Typed::Quit) => {
+                self.end(CloseCode::NORMAL, Verdict::Good);
+                return false;
+            }
+            Ok(Typed::Nothing) => {}
+            Err(error) => self.note(error),
+        }
+        true
+    }
+
+    fn submit(&self, command: Command) {
+        match self.shared.commands.try_push(command) {
+            Ok(false) => {}
+            Ok(true) => drop(self.shared.handle.post(Conversation::commands_wait)),
+            Err(Refused::NotConnected) => self.note("not sent: no connection is open".into()),
+            Err(Refused::Full) => self.note("not sent: the server does not take what was sent before".into()),
+            Err(Refused::Ended) => self.note("not sent: the conversation has ended".into()),
+        }
+    }
+
+    fn note(&self, note: String) {
+        self.shared.events.push(Event::Note(note));
+    }
+
+    fn end(&self, code: CloseCode, verdict: Verdict) {
+        let _ = self.shared.handle.post(move |conversation, shard| conversation.end(shard, code, verdict));
+    }
+}
+
+/// Completes commands, and files behind `@`.
+struct Completion {
+    files: FilenameCompleter,
+}
+
+impl Helper for Completion {}
+
+impl Highlighter for Completion {}
+
+impl Hinter for Completion {
+    type Hint = String;
+}
+
+impl Validator for Completion {}
+
+impl Completer for Completion {
+    type Candidate = Pair;
+
+    fn complete(&self, line: &str, at: usize, context: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
+        let typed = &line[..at];
+        if let Some(file) = typed.find(" @").map(|space| space + 2).filter(|_| typed.starts_with('/')) {
+            let (start, files) = self.files.complete(&line[file..], at - file, context)?;
+            return Ok((file + start, files));
+        }
+        if !typed.starts_with('/') || typed.contains(char::is_whitespace) {
+            return Ok((at, Vec::new()));
+        }
+        let fitting = COMMANDS.iter().filter(|(name, ..)| name.starts_with(typed));
+        let pair = |(name, argument, _): &(&str, &str, &str)| Pair {
+            display: format!("{name} {argument}"),
+            replacement: format!("{name} "),
+        };
+        Ok((0, fitting.map(pair).collect()))
+    }
+}

@@ -1,0 +1,43 @@
+//! The state of the terminal, which is restored however the program ends.
+
+use rustix::process::{Signal, getpid, kill_process};
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use std::io::{self, IsTerminal, Write};
+
+/// The modes of the terminal before the prompt.
+#[derive(Clone)]
+pub(super) struct TerminalModes(Option<Termios>);
+
+impl TerminalModes {
+    /// Those of the terminal on standard input, if it is one.
+    pub(super) fn save() -> Self {
+        Self(tcgetattr(io::stdin()).ok())
+    }
+
+    /// Restores them. A terminal that has gone is left alone.
+    pub(super) fn restore(&self) {
+        let Some(modes) = &self.0 else { return };
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, modes);
+        // The end of bracketed paste, which the prompt turns on.
+        if io::stdout().is_terminal() {
+            let _ = rustix::io::write(io::stdout(), b"\x1b[?2004l\r\n");
+        }
+    }
+}
+
+/// Whether the terminal on standard output shows colours.
+pub(super) fn is_coloured() -> bool {
+    let has = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    io::stdout().is_terminal() && !has("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Makes a prompt that waits for a key return: its line editor ends at SIGINT.
+pub(super) fn interrupt_prompt() {
+    let _ = kill_process(getpid(), Signal::INT);
+}
+
+/// Writes to the terminal. One that has gone takes nothing.
+pub(super) fn write(text: &str) {
+    let mut stdout = io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}
