@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 const README: &str = include_str!("../../README.md");
 const BENCHMARKING: &str = include_str!("../../docs/benchmarking.md");
 const SCENARIOS: &str = include_str!("../../docs/scenarios.md");
+const TRACING: &str = include_str!("../../docs/tracing.md");
 
 /// The flags in the long help of a command: for each its long name, and its short one or the same.
 fn flags_of(command: &str) -> BTreeSet<(String, String)> {
@@ -67,16 +68,19 @@ fn flags_in_the_documents_exist() {
     }
     let mut found = 0;
     // Pages about `load` name its flags alone, and the README those of all commands.
-    for (name, document, alone) in
-        [("README.md", README, &all), ("benchmarking.md", BENCHMARKING, &load), ("scenarios.md", SCENARIOS, &load)]
-    {
+    for (name, document, alone) in [
+        ("README.md", README, &all),
+        ("benchmarking.md", BENCHMARKING, &load),
+        ("scenarios.md", SCENARIOS, &load),
+        ("tracing.md", TRACING, &all),
+    ] {
         for code in code_in(document) {
             let (part, allowed) = match behind_load(&code) {
                 Some(part) => (part, &load),
                 None if code.starts_with('-') => (code.clone(), alone),
                 None => continue,
             };
-            for flag in flags_in(&part).filter(|flag| *flag != "--") {
+            for flag in flags_in(&part).filter(|flag| !["-", "--"].contains(flag)) {
                 // A short flag can be written with its value, as in `-t1`.
                 let is_known = allowed.contains(flag) || !flag.starts_with("--") && allowed.contains(&flag[..2]);
                 assert!(is_known, "{name} names {flag}, in `{code}`");

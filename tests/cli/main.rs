@@ -26,6 +26,7 @@ mod stopped;
 mod tls;
 mod tls_hostile;
 mod tls_load;
+mod trace;
 mod unix;
 mod unreachable;
 mod usage;

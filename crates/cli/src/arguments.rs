@@ -12,6 +12,7 @@ use crate::serve::admission::AdmissionOptions;
 use crate::serve::apps::{App, AppParser};
 use crate::serve::topics::TopicOptions;
 use crate::tls::{BenchTls, ServeTls};
+use crate::trace::options::TraceOptions;
 use crate::values::{
     DrainRate, buffer_size, buffers, busy_poll, busy_poll_word, connections, cores, drain_rate, headers, listen,
     origin_to_allow, ring_entries, rounds, shards, size, some_size, some_time, subprotocol, time,
@@ -206,6 +207,8 @@ pub(crate) struct Serve {
     pub(crate) admission: AdmissionOptions,
     #[command(flatten)]
     pub(crate) topics: TopicOptions,
+    #[command(flatten)]
+    pub(crate) trace: TraceOptions,
     #[command(flatten)]
     pub(crate) tls: ServeTls,
 }

@@ -23,6 +23,7 @@ mod serve;
 mod signals;
 mod stdin;
 mod tls;
+mod trace;
 mod unix;
 mod values;
 

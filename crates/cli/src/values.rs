@@ -162,6 +162,11 @@ pub(crate) fn connections(text: &str) -> Result<u32, String> {
     within(text, 1..=MAX_CONNECTIONS)
 }
 
+/// The number of connections that a trace covers. Each can hold 64 KiB of heads that are incomplete.
+pub(crate) fn traced_connections(text: &str) -> Result<u32, String> {
+    within(text, 1..=1000)
+}
+
 /// Connections to close per second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DrainRate(pub(crate) Option<u32>);

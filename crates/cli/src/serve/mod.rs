@@ -10,6 +10,7 @@ pub(crate) mod topics;
 use crate::arguments::Serve;
 use crate::choices::DeflateMode;
 use crate::exit::{ExitOutcome, Failure, usage};
+use crate::trace::Tracer;
 use crate::values::{check_cores, cores_of};
 use crate::{inherited, notify, stdin};
 use admin::Admin;
@@ -106,6 +107,8 @@ fn serve<H: Handler>(
     }
     let admin = arguments.admin.as_deref().map(|address| Admin::bind(address, predecessor.as_mut())).transpose()?;
     let (server, origin) = sockets::open(arguments, &listeners, inherited, tls.as_ref(), predecessor.as_mut())?;
+    let tracer = arguments.trace.start()?;
+    let config = config.tap(tracer.as_ref().map(Tracer::tap));
     let running = server.shards(arguments.shards).config(config).limits(limits).start(make)?;
     site::use_readiness(running.readiness());
     running.stop_on_signals_after(notify::stopping)?;
@@ -137,6 +140,9 @@ fn serve<H: Handler>(
         })?;
     }
     let result = running.wait();
+    if let Some(tracer) = tracer {
+        tracer.finish();
+    }
     // It answers until the drain has ended.
     if let Some(admin) = admin {
         admin.stop()?;
@@ -247,6 +253,9 @@ fn announce<H: Handler>(
         DeflateMode::Off => {}
         DeflateMode::Shared => text += "compression  permessage-deflate, without context takeover\n",
         DeflateMode::Takeover => text += "compression  permessage-deflate, with context takeover\n",
+    }
+    if let Some(trace) = arguments.trace.description() {
+        text += &format!("trace        {trace}\n");
     }
     if let Some(admin) = admin {
         text += &format!("admin        {admin}\n");

@@ -7,9 +7,9 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::time::Instant;
 
-/// The maximum number of bytes of one event. The parts of long output are queued one by one, as far
-/// as there is room.
-const PIECE: usize = 64 * 1024;
+/// The maximum number of bytes of one event: what fits into an IP packet, in a capture. The parts of
+/// long output are queued one by one, as far as there is room.
+const PIECE: usize = 60 * 1024;
 
 /// What a shard knows of a tap.
 #[derive(Debug)]
