@@ -141,6 +141,81 @@ fn epoll_on_request_logs_nothing() {
     assert_eq!((status.code(), stderr.as_str()), (Some(0), ""));
 }
 
+#[test]
+fn tokio_uring_serves_and_loads_and_reports_its_name() {
+    let server = ServerProcess::with(&["--shards", "1", "--driver", "tokio-uring"]);
+    assert!(server.announced.contains(&"driver       tokio-uring".to_owned()), "{:?}", server.announced);
+    let url = format!("ws://{}/", server.address());
+    let arguments = ["load", &url, "--driver", "tokio-uring", "-c", "10", "-n", "2000", "-w", "0", "--verify", "all"];
+    let load = run(ringway(&[&arguments[..], &["--format", "json"]].concat()));
+    assert_eq!(load.status.code(), Some(0), "{load:?}");
+    let report: serde_json::Value = serde_json::from_str(&load.stdout).expect("JSON");
+    assert!(report["messages"]["received"].as_u64() >= Some(2000), "{report}");
+    assert_eq!(report["plan"]["driver"], "tokio-uring", "{report}");
+    server.signal(Signal::TERM);
+    let (status, stderr) = server.wait();
+    assert_eq!((status.code(), stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn where_io_uring_is_refused_tokio_uring_fails_with_the_cause() {
+    for command in [
+        serve(&["--listen", "127.0.0.1:0", "--driver", "tokio-uring"]),
+        ringway(&["load", "ws://127.0.0.1:1/", "--driver", "tokio-uring"]),
+    ] {
+        expect(&run_without(&IO_URING, EPERM, command), &SECCOMP_WORDS);
+    }
+}
+
+/// With this limit of locked memory in KiB, without the capability to exceed it.
+fn with_locked_memory(kib: u32, arguments: &[&str]) -> Command {
+    let mut drop_capability = "";
+    if rustix::process::geteuid().is_root() {
+        drop_capability = "setpriv --bounding-set=-ipc_lock ";
+    }
+    let mut command = Command::new("sh");
+    let line = format!("ulimit -l {kib} && exec {drop_capability}\"$0\" \"$@\"");
+    command.arg("-c").arg(line).arg(program()).args(arguments);
+    command
+}
+
+/// The words of the line that names the limit and the remedy.
+const LOCKED_MEMORY_WORDS: [&str; 3] = ["io_uring is unavailable", "too little memory may be locked", "ulimit -l"];
+
+/// The self-test makes a small ring, which the limit allows. The ring of the first shard is refused,
+/// or only that of the second.
+#[test]
+fn where_locked_memory_is_too_low_for_the_rings_auto_uses_epoll_and_uring_fails() {
+    for (kib, shards) in [(64, "1"), (192, "2")] {
+        let options = ["serve", "--listen", "127.0.0.1:0", "--shards", shards];
+        let mut server = ServerProcess::start(with_locked_memory(kib, &options));
+        if !server.announced.contains(&"driver       epoll".to_owned()) {
+            assert!(is_before((6, 14)), "{:?}", server.announced);
+            eprintln!("NOT TESTED: this kernel does not count the memory of rings");
+            return;
+        }
+        let warning = server.warning();
+        for word in ["WARN", "using epoll, because"].iter().chain(&LOCKED_MEMORY_WORDS) {
+            assert!(warning.contains(word), "expected {word:?} in {warning:?}");
+        }
+        let url = format!("ws://{}/", server.address());
+        let load = run(with_locked_memory(64, &["load", &url, "-c", "2", "-n", "200", "-w", "0"]));
+        assert_eq!(load.status.code(), Some(0), "{load:?}");
+        assert!(LOCKED_MEMORY_WORDS.iter().all(|word| load.stderr.contains(word)), "{load:?}");
+        server.signal(Signal::TERM);
+        let (status, rest) = server.wait();
+        assert_eq!((status.code(), rest.as_str()), (Some(0), ""), "the cause is logged once");
+        expect(&run(with_locked_memory(kib, &[&options[..], &["--driver", "uring"]].concat())), &LOCKED_MEMORY_WORDS);
+    }
+}
+
+/// Whether the kernel is older than this version.
+fn is_before(version: (u32, u32)) -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("procfs");
+    let mut numbers = release.split(['.', '-']).map(|number| number.trim().parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < version
+}
+
 const EPERM: u32 = 1;
 const EACCES: u32 = 13;
 const ENOSYS: u32 = 38;

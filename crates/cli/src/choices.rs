@@ -21,6 +21,8 @@ pub(crate) enum DriverName {
     Uring,
     /// epoll
     Epoll,
+    /// The library tokio-uring, from Linux 5.11 on; where io_uring is refused, the run fails
+    TokioUring,
 }
 
 impl DriverName {
@@ -29,6 +31,7 @@ impl DriverName {
             Self::Auto => ringway::DriverChoice::Auto,
             Self::Uring => ringway::DriverChoice::Uring,
             Self::Epoll => ringway::DriverChoice::Epoll,
+            Self::TokioUring => ringway::DriverChoice::TokioUring,
         }
     }
 }

@@ -67,12 +67,18 @@ pub enum Cores {
 #[non_exhaustive]
 pub enum DriverChoice {
     /// io_uring; epoll where the system refuses io_uring, as the default seccomp profile of
-    /// container engines does, or where the kernel is too old. A warning in the log then states the
-    /// cause and the remedy.
+    /// container engines does, where the kernel is too old, or where too little memory may be locked
+    /// for the rings of all shards. A warning in the log then states the cause and the remedy.
     #[default]
     Auto,
     /// io_uring. Where the system refuses it, starting fails.
     Uring,
     /// epoll, on any kernel.
     Epoll,
+    /// The library tokio-uring, from Linux 5.11 on, with the feature `tokio-uring`. It submits the
+    /// receives and the sends of a turn together, as [`DriverChoice::Uring`] does, but waits in epoll,
+    /// and needs neither buffer rings nor multishot operations. Where the system refuses io_uring,
+    /// starting fails.
+    #[cfg(feature = "tokio-uring")]
+    TokioUring,
 }

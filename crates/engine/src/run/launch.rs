@@ -1,6 +1,7 @@
 //! Chooses the driver, and starts the threads of the shards.
 
-use super::driver::{SelectedDriver, open_epoll, open_uring};
+use super::agreement::{Agreement, Seat};
+use super::driver::{DriverKind, OpenDriver, SelectedDriver};
 use super::error::StartError;
 use super::memory;
 use super::placement::{self, Assignment};
@@ -44,10 +45,8 @@ impl Launch {
         make: Arc<dyn Fn(usize) -> H + Send + Sync>,
     ) -> Result<Running<H>, StartError> {
         let driver = SelectedDriver::select(self.config.driver)?;
-        let runner: Runner<H> = match driver {
-            SelectedDriver::Uring(_) => Arc::new(|start| start.run(open_uring)),
-            SelectedDriver::Epoll => Arc::new(|start| start.run(open_epoll)),
-        };
+        let (kind, may_be_replaced) = (driver.kind(), driver.may_be_replaced());
+        let runner: Runner<H> = Arc::new(move |start| start.run(kind, may_be_replaced));
         self.start_with(listeners, tls, make, driver.to_string(), &runner)
     }
 
@@ -120,7 +119,12 @@ impl Launch {
             exchange: Arc::clone(desks[0].exchange()),
             publishers: AtomicUsize::new(0),
         };
-        for (index, ((core, listeners), desk)) in cores.into_iter().zip(shares).zip(desks).enumerate() {
+        let (agreement, seats) = Agreement::new(cores.len());
+        let mut reports: Vec<mpsc::Receiver<Result<ShardHandle<H>, StartError>>> = Vec::new();
+        let mut failure = None;
+        for (index, (((core, listeners), desk), seat)) in
+            cores.into_iter().zip(shares).zip(desks).zip(seats).enumerate()
+        {
             let (report, reported) = mpsc::sync_channel(1);
             let (config, make, ended, tls) = (Arc::clone(&config), Arc::clone(&make), ended.clone(), tls.clone());
             let (certificates, gate) = (Arc::clone(&certificates), gate.clone());
@@ -137,6 +141,7 @@ impl Launch {
                 limits,
                 readiness,
                 make,
+                seat,
                 report,
                 ended,
                 published,
@@ -153,13 +158,26 @@ impl Launch {
             });
             match thread {
                 Ok(thread) => running.threads.push(Some(thread)),
-                Err(error) => return running.abandon(StartError::Thread(error)),
+                Err(error) => {
+                    // The seats of the others are dropped with this loop.
+                    failure = Some(StartError::Thread(error));
+                    break;
+                }
             }
-            match reported.recv() {
+            reports.push(reported);
+        }
+        for (index, report) in reports.into_iter().enumerate() {
+            match report.recv() {
                 Ok(Ok(handle)) => running.handles.push(handle),
-                Ok(Err(error)) => return running.abandon(error),
-                Err(_) => return running.abandon(StartError::Panicked(index)),
+                Ok(Err(error)) => failure = failure.or(Some(error)),
+                Err(_) => failure = failure.or(Some(StartError::Panicked(index))),
             }
+        }
+        if let Some(error) = failure {
+            return running.abandon(error);
+        }
+        if agreement.is_refused() {
+            running.driver = SelectedDriver::Epoll.to_string();
         }
         let reloads: io::Result<Vec<TlsReload>> = groups
             .into_iter()
@@ -254,6 +272,7 @@ pub(crate) struct ShardStart<H: Handler> {
     limits: Limits,
     readiness: Readiness,
     make: Arc<dyn Fn(usize) -> H + Send + Sync>,
+    seat: Seat,
     report: mpsc::SyncSender<Result<ShardHandle<H>, StartError>>,
     ended: mpsc::Sender<usize>,
     published: Arc<Published>,
@@ -287,15 +306,34 @@ impl<H: Handler> ShardStart<H> {
         }
     }
 
-    /// Opens the driver on the calling thread, and runs the shard on it to its end.
-    fn run<D: Driver>(self, open: impl FnOnce(&Config, &Limits) -> Result<D, StartError>) -> ShardResult {
-        match open(&self.config, &self.limits) {
-            Ok(driver) => self.event_loop(driver).map_or_else(|| Ok(Default::default()), |(of, _, _end)| of.run()),
+    /// Opens a driver on the calling thread, and runs the shard on it to its end. With
+    /// `may_be_replaced`, all shards use epoll when one of them is refused its driver.
+    fn run(mut self, kind: DriverKind, may_be_replaced: bool) -> ShardResult {
+        let mut opened = kind.open(&self.config, &self.limits);
+        if may_be_replaced {
+            let refusal = match &opened {
+                Err(StartError::Refused(unavailable)) if unavailable.is_refusal() => Some(unavailable),
+                _ => None,
+            };
+            if !self.seat.agree(refusal) {
+                drop(opened);
+                opened = DriverKind::Epoll.open(&self.config, &self.limits);
+            }
+        }
+        match opened {
+            Ok(OpenDriver::Uring(driver)) => self.run_on(*driver),
+            Ok(OpenDriver::Epoll(driver)) => self.run_on(*driver),
+            #[cfg(feature = "tokio-uring")]
+            Ok(OpenDriver::TokioUring(driver)) => self.run_on(*driver),
             Err(error) => {
                 self.fail(error);
                 Ok(Default::default())
             }
         }
+    }
+
+    fn run_on<D: Driver>(self, driver: D) -> ShardResult {
+        self.event_loop(driver).map_or_else(|| Ok(Default::default()), |(of, _, _end)| of.run())
     }
 
     /// The event loop of the shard on a driver, and what reports its end. `None`: another shard could
@@ -312,10 +350,13 @@ impl<H: Handler> ShardStart<H> {
             limits,
             readiness,
             make,
+            seat,
             report,
             ended,
             published,
         } = self;
+        // This shard has its driver.
+        drop(seat);
         let mut numbers = Vec::with_capacity(listeners.len());
         for (number, listener) in listeners {
             numbers.push(number);

@@ -1,5 +1,6 @@
 //! Starts and stops shards.
 
+mod agreement;
 pub mod cgroup;
 pub(crate) mod client;
 mod driver;

@@ -133,8 +133,8 @@ impl<H: Handler> Running<H> {
         &self.assignment
     }
 
-    /// The driver, as text to print: `epoll`, or `io_uring` and the features that the kernel
-    /// granted.
+    /// The driver, as text to print: `epoll`, `tokio-uring`, or `io_uring` and the features that the
+    /// kernel granted.
     #[must_use]
     pub fn driver(&self) -> String {
         self.driver.clone()
@@ -453,6 +453,8 @@ mod tests {
             text
         };
         assert_eq!(driver(DriverChoice::Epoll), "epoll");
+        #[cfg(feature = "tokio-uring")]
+        assert_eq!(driver(DriverChoice::TokioUring), "tokio-uring");
         for choice in [DriverChoice::Uring, DriverChoice::Auto] {
             assert!(driver(choice).starts_with("io_uring ("), "{choice:?}: io_uring works here");
         }
