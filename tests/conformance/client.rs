@@ -1,4 +1,4 @@
-//! `autobahn-client URL [--driver auto|uring|epoll] [--deflate] [--cacert FILE]`: runs all cases of
+//! `autobahn-client URL [--driver auto|uring|epoll|tokio-uring] [--deflate] [--cacert FILE]`: runs all cases of
 //! `wstest -m fuzzingserver` against the engine's client role. The URL is `ws://HOST:PORT`, or
 //! `wss://HOST:PORT` with the CA of the server.
 
@@ -140,6 +140,7 @@ fn parse<'a>(arguments: &[&'a str]) -> Option<Options<'a>> {
             ["--driver", "auto", rest @ ..] => (config.driver(DriverChoice::Auto), rest),
             ["--driver", "uring", rest @ ..] => (config.driver(DriverChoice::Uring), rest),
             ["--driver", "epoll", rest @ ..] => (config.driver(DriverChoice::Epoll), rest),
+            ["--driver", "tokio-uring", rest @ ..] => (config.driver(DriverChoice::TokioUring), rest),
             ["--cacert", file, rest @ ..] => {
                 options.cacert = Some(file);
                 (config, rest)
@@ -153,7 +154,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let Some(options) = parse(&arguments) else {
-        eprintln!("usage: autobahn-client URL [--driver auto|uring|epoll] [--deflate] [--cacert FILE]");
+        eprintln!("usage: autobahn-client URL [--driver auto|uring|epoll|tokio-uring] [--deflate] [--cacert FILE]");
         return ExitCode::from(2);
     };
     match run(options) {

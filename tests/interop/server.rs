@@ -1,4 +1,4 @@
-//! `interop-server [--deflate] [--driver auto|uring|epoll]`: a server that does what its client asks
+//! `interop-server [--deflate] [--driver auto|uring|epoll|tokio-uring]`: a server that does what its client asks
 //! for, for the cases of `tests/interop` that `ringway serve` has no option for.
 //!
 //! It prints its address, and then the end of each connection as one line of JSON. It speaks the
@@ -76,7 +76,8 @@ fn config(arguments: &[&str]) -> Result<Config, Box<dyn Error>> {
             ["--driver", "auto", rest @ ..] => (config.driver(DriverChoice::Auto), rest),
             ["--driver", "uring", rest @ ..] => (config.driver(DriverChoice::Uring), rest),
             ["--driver", "epoll", rest @ ..] => (config.driver(DriverChoice::Epoll), rest),
-            _ => return Err("usage: interop-server [--deflate] [--driver auto|uring|epoll]".into()),
+            ["--driver", "tokio-uring", rest @ ..] => (config.driver(DriverChoice::TokioUring), rest),
+            _ => return Err("usage: interop-server [--deflate] [--driver auto|uring|epoll|tokio-uring]".into()),
         };
     }
 }
