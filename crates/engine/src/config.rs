@@ -460,6 +460,21 @@ impl Config {
         }
     }
 
+    /// Checks the options of a shard in the runtime of its caller, which decides how it waits.
+    pub(crate) fn check_local(&self) -> Result<(), ConfigError> {
+        if matches!(self.driver, DriverChoice::Uring | DriverChoice::Epoll) {
+            let range = "DriverChoice::Auto: the runtime of the caller decides";
+            return Err(ConfigError::new("driver", format!("{:?}", self.driver), range));
+        }
+        match self.busy_poll {
+            BusyPoll::Adaptive | BusyPoll::Off => Ok(()),
+            other => {
+                let range = "BusyPoll::Adaptive or BusyPoll::Off: the runtime of the caller sleeps";
+                Err(ConfigError::new("busy_poll", format!("{other:?}"), range))
+            }
+        }
+    }
+
     /// The jitter of this maximum lifetime.
     pub(crate) fn jitter_of(&self, max: Duration) -> Duration {
         self.lifetime_jitter.unwrap_or(max / 10)

@@ -14,6 +14,8 @@ use crate::shard::drain::DrainReport;
 use crate::shard::event_loop::EventLoop;
 use crate::tls::TlsConfig;
 use crate::tls::table::ListenerTls;
+#[cfg(feature = "tokio-uring")]
+use ringway_io::tokio_uring::{TokioUring, TokioUringConfig};
 use ringway_io::{Detached, Driver, Stats};
 use std::fmt;
 use std::io;
@@ -56,6 +58,7 @@ impl<D: Driver, H: Handler> LocalShard<D, H> {
     /// [`StartError::Config`] for an option out of range.
     pub fn new(driver: D, handler: H, config: Config, limits: Limits, shards: usize) -> Result<Self, StartError> {
         config.check()?;
+        config.check_local()?;
         limits.check()?;
         let now = Instant::now();
         let max_memory = limits.max_memory.unwrap_or_else(|| memory::default_budget(shards));
@@ -136,10 +139,14 @@ impl<D: Driver, H: Handler> LocalShard<D, H> {
 
     /// Ends the shard at once: all connections are dropped, with [`Handler::closed`] or
     /// [`Handler::unopened`] for each, and the listeners are closed. For the end of a runtime: no
-    /// further turn follows, so that no close frame is sent.
-    pub fn abandon(mut self) -> LocalReport {
+    /// further turn follows, so that no close frame is sent. Drop the shard then.
+    pub fn end_all(&mut self) {
         self.event_loop.abandon();
-        self.report()
+    }
+
+    /// The handler. It must not be replaced by that of another shard.
+    pub fn handler_mut(&mut self) -> &mut H {
+        self.event_loop.handler_mut()
     }
 
     /// The number of the listener that has this configuration.
@@ -161,6 +168,33 @@ impl<D: Driver, H: Handler> LocalShard<D, H> {
     fn refresh(&mut self) {
         self.event_loop.refresh(Instant::now(), STALE);
     }
+}
+
+#[cfg(feature = "tokio-uring")]
+impl<H: Handler> LocalShard<TokioUring, H> {
+    /// As [`LocalShard::new`], with a driver within the runtime of tokio-uring that runs the calling
+    /// task.
+    ///
+    /// # Errors
+    /// As [`LocalShard::new`], and [`StartError`] if the driver could not be opened.
+    ///
+    /// # Panics
+    /// Outside of a runtime of tokio-uring.
+    pub fn within(handler: H, config: Config, limits: Limits, shards: usize) -> Result<Self, StartError> {
+        config.check()?;
+        limits.check()?;
+        Self::new(within(&config, &limits)?, handler, config, limits, shards)
+    }
+}
+
+/// A driver within the runtime of the calling task.
+#[cfg(feature = "tokio-uring")]
+fn within(config: &Config, limits: &Limits) -> Result<TokioUring, StartError> {
+    Ok(TokioUring::within(TokioUringConfig {
+        buffers: config.buffers,
+        max_connections: limits.max_connections,
+        busy_poll: config.busy_poll,
+    })?)
 }
 
 impl<D: Driver, H: Handler> Drop for LocalShard<D, H> {
@@ -210,6 +244,23 @@ impl<H: Handler> LocalStart<H> {
     pub fn open<D: Driver>(self, driver: D) -> Option<LocalShard<D, H>> {
         let (event_loop, handle, end) = self.0.event_loop(driver)?;
         Some(LocalShard::of(event_loop, handle, Some(end)))
+    }
+
+    /// As [`LocalStart::open`], with a driver within the runtime of tokio-uring that runs the calling
+    /// task. An error of the driver is reported: the server does not start.
+    ///
+    /// # Panics
+    /// Outside of a runtime of tokio-uring.
+    #[cfg(feature = "tokio-uring")]
+    #[must_use]
+    pub fn open_within(self) -> Option<LocalShard<TokioUring, H>> {
+        match within(self.config(), self.limits()) {
+            Ok(driver) => self.open(driver),
+            Err(error) => {
+                self.fail(error);
+                None
+            }
+        }
     }
 
     /// Reports that the shard cannot start: the server does not, with this error.

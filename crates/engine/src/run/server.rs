@@ -314,6 +314,7 @@ impl Server {
         F: Fn(usize) -> H + Send + Sync + 'static,
         R: Fn(LocalStart<H>) -> io::Result<LocalReport> + Send + Sync + 'static,
     {
+        self.launch.config.check_local()?;
         let runner: Runner<H> = Arc::new(move |start| run(LocalStart::new(start)).map(|report| report.0));
         self.launch.start_with(self.listeners, &self.tls, Arc::new(make), "tokio-uring".to_owned(), &runner)
     }

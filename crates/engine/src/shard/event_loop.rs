@@ -239,6 +239,11 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         Ok(continues)
     }
 
+    /// The handler.
+    pub(crate) fn handler_mut(&mut self) -> &mut H {
+        &mut self.handler
+    }
+
     /// The driver.
     pub(crate) fn driver(&self) -> &D {
         &self.driver
@@ -272,11 +277,15 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
 
     /// Drops all connections and closes the listeners, without a further turn.
     pub(crate) fn abandon(&mut self) {
-        self.control.commands.clear();
         self.driver.stop_listening();
         self.dispatch().remove_all();
+        while let Some(command) = self.control.commands.pop_front() {
+            if let Command::Connect(attempt, state) = command {
+                let error = attempt.into_failure(ConnectError::Stopping);
+                self.dispatch().unconnected(state, &error);
+            }
+        }
         self.finish_turn();
-        self.control.commands.clear();
         self.publish();
     }
 

@@ -67,9 +67,11 @@ mod operation;
 mod probe;
 mod ready;
 mod ring;
+mod socket;
 
 pub use probe::probe;
 pub use ready::Ready;
+pub use socket::into_socket;
 
 use crate::detached::DetachedSocket;
 use crate::epoll::poller::Poller;

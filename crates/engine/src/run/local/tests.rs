@@ -181,7 +181,8 @@ fn abandoning_drops_all_connections_at_once() {
     let (mut opening, _) = adopt(&mut shard);
     open.write_all(REQUEST).expect("it is open");
     turn_until(&mut shard, |handler, _| handler.opened.len() == 1);
-    shard.abandon();
+    shard.end_all();
+    drop(shard);
     let mut rest = Vec::new();
     open.read_to_end(&mut rest).expect("an end");
     assert!(rest.starts_with(b"HTTP/1.1 101 "));

@@ -1,0 +1,160 @@
+//! Messages, pings and closing handshakes.
+
+use crate::pair::{echo_server, pair, run};
+use ringway_aio::{CloseCode, Config, Error, Limits, Message, TrySendError};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::thread;
+
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: server.example\r\nUpgrade: websocket\r\n\
+    Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+#[test]
+fn messages_of_all_sizes_are_echoed_in_order() {
+    run(async {
+        let mut ws = ringway_aio::connect(&echo_server()).await.expect("it opens");
+        for len in [0, 1, 125, 126, 65_535, 65_536, 1 << 20, 8 << 20] {
+            for message in [Message::binary(vec![7; len]), Message::text("ü".repeat(len / 2))] {
+                ws.send(message.clone()).await.expect("it is open");
+                assert_eq!(ws.next().await.expect("an echo").expect("no error"), message);
+            }
+        }
+        ws.close(CloseCode::NORMAL, "done").await.expect("a clean end");
+        assert!(ws.next().await.is_none());
+        let reason = ws.close_reason().expect("it has ended");
+        assert_eq!(
+            (reason.code, reason.text.as_str(), reason.is_clean, reason.by_peer),
+            (CloseCode::NORMAL, "done", true, false)
+        );
+    });
+}
+
+#[test]
+fn a_thousand_messages_that_nobody_takes_arrive_in_order_later() {
+    run(async {
+        let (mut client, mut server) = pair().await;
+        let sender = tokio_uring::spawn(async move {
+            for n in 0..1000 {
+                client.send(format!("message {n}")).await.expect("it is open");
+            }
+            client.close(CloseCode::NORMAL, "").await
+        });
+        for n in 0..1000 {
+            let message = server.next().await.expect("not the end").expect("no error");
+            assert_eq!(message.as_text(), Some(format!("message {n}").as_str()));
+        }
+        assert!(server.next().await.is_none());
+        sender.await.expect("no panic").expect("a clean end");
+    });
+}
+
+#[test]
+fn each_code_that_may_be_sent_arrives_and_others_are_refused() {
+    run(async {
+        for code in [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 4999] {
+            let (mut client, mut server) = pair().await;
+            let code = CloseCode::new(code);
+            client.close(code, "why").await.expect("a clean end");
+            assert!(server.next().await.is_none());
+            let reason = server.close_reason().expect("it has ended");
+            assert_eq!((reason.code, reason.text.as_str(), reason.by_peer), (code, "why", true));
+        }
+        let (mut client, mut server) = pair().await;
+        for code in [CloseCode::ABNORMAL, CloseCode::new(1015)] {
+            assert!(matches!(client.close(code, "").await, Err(Error::CloseCode(_))), "{code:?}");
+            assert!(client.is_open());
+        }
+        server.close(CloseCode::NO_STATUS, "").await.expect("a clean end");
+        assert!(client.next().await.is_none());
+        assert_eq!(client.close_reason().expect("it has ended").code, CloseCode::NO_STATUS);
+    });
+}
+
+#[test]
+fn nothing_is_sent_after_a_close_and_what_was_sent_before_arrives() {
+    run(async {
+        let (mut client, mut server) = pair().await;
+        client.send("last").await.expect("it is open");
+        client.close(CloseCode::NORMAL, "").await.expect("a clean end");
+        assert!(matches!(client.send("late").await, Err(Error::Closed)));
+        assert!(matches!(client.try_send("late"), Err(TrySendError::Failed(_, Error::Closed))));
+        assert_eq!(server.next().await.expect("a message").expect("no error"), Message::from("last"));
+        assert!(server.next().await.is_none());
+    });
+}
+
+#[test]
+fn a_message_beyond_the_limit_ends_both_sides_with_1009() {
+    run(async {
+        ringway_aio::configure(Config::default(), Limits::default().max_message(1000).expect("in range"))
+            .expect("first");
+        let (mut client, mut server) = pair().await;
+        client.send(vec![0; 1001]).await.expect("it is open");
+        let error = server.next().await.expect("an error").expect_err("too large");
+        assert_eq!(error.close_code().map(CloseCode::as_u16), Some(1009), "{error}");
+        assert!(server.next().await.is_none());
+        assert!(client.next().await.is_none(), "the peer has closed");
+        assert_eq!(client.close_reason().expect("it has ended").code.as_u16(), 1009);
+        assert!(matches!(ringway_aio::configure(Config::default(), Limits::default()), Err(Error::Configured)));
+    });
+}
+
+/// A plain client that sends `frames` after the handshake, and returns what it has received.
+fn plain_client(url: &str, frames: Vec<u8>) -> thread::JoinHandle<Vec<u8>> {
+    let address = url.trim_start_matches("ws://").trim_end_matches('/').to_owned();
+    thread::spawn(move || {
+        let mut peer = TcpStream::connect(address).expect("it listens");
+        peer.write_all(REQUEST).expect("it is open");
+        peer.write_all(&frames).expect("it is open");
+        peer.shutdown(std::net::Shutdown::Write).expect("it is open");
+        let mut got = Vec::new();
+        peer.read_to_end(&mut got).expect("an end");
+        got
+    })
+}
+
+#[test]
+fn invalid_utf8_ends_with_1007_and_fragments_become_one_message() {
+    run(async {
+        let mut listener = ringway_aio::Listener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("ws://{}/", listener.local_addr());
+        // "Hel" and "lo" with a ping in between, then an invalid byte; masked with zeros.
+        let mut frames = vec![0x01, 0x83, 0, 0, 0, 0, b'H', b'e', b'l', 0x89, 0x81, 0, 0, 0, 0, b'p'];
+        frames.extend_from_slice(&[0x80, 0x82, 0, 0, 0, 0, b'l', b'o', 0x81, 0x81, 0, 0, 0, 0, 0xff]);
+        let peer = plain_client(&url, frames);
+        let mut ws = listener.accept().await.expect("it opens");
+        assert_eq!(ws.next().await.expect("a message").expect("no error"), Message::from("Hello"));
+        let error = ws.next().await.expect("an error").expect_err("invalid");
+        assert_eq!(error.close_code().map(CloseCode::as_u16), Some(1007));
+        let got = peer.join().expect("no panic");
+        let pong = got.windows(3).any(|bytes| bytes == [0x8a, 1, b'p']);
+        let close = got.windows(4).any(|bytes| bytes[0] == 0x88 && bytes[2..] == 1007u16.to_be_bytes());
+        assert!(pong && close, "{got:?}");
+    });
+}
+
+#[test]
+fn a_peer_that_vanishes_is_an_error_with_1006() {
+    run(async {
+        let mut listener = ringway_aio::Listener::bind("127.0.0.1:0").expect("a port");
+        let peer = plain_client(&format!("ws://{}/", listener.local_addr()), Vec::new());
+        let mut ws = listener.accept().await.expect("it opens");
+        let error = ws.next().await.expect("an error").expect_err("no close frame");
+        assert_eq!(error.close_code(), Some(CloseCode::ABNORMAL));
+        assert!(ws.next().await.is_none());
+        peer.join().expect("no panic");
+    });
+}
+
+#[test]
+fn pings_are_answered_while_nobody_polls_the_stream() {
+    run(async {
+        let (mut client, server) = pair().await;
+        client.ping(b"are you there").expect("short");
+        assert!(matches!(client.ping(&[0; 126]), Err(Error::Ping(_))));
+        client.flush().await.expect("it is open");
+        // The close is answered as well.
+        client.close(CloseCode::NORMAL, "").await.expect("a clean end");
+        drop(server);
+    });
+}
