@@ -24,6 +24,6 @@ pub use key::Key;
 pub use origin::OriginPolicy;
 pub use request::{Request, parse_request};
 pub use respond::{Refusal, ResponseHead, encode_accept};
-pub use response::{ClientRequest, HandshakeError, Response, ResponseExpectation, parse_response};
+pub use response::{ClientRequest, FinalHead, HandshakeError, Response, ResponseExpectation, parse_response};
 pub use subprotocol::choose_subprotocol;
 pub use target::{Scheme, Target, TargetError};

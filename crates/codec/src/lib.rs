@@ -53,9 +53,9 @@ pub use encoder::{encode_client, encode_close, encode_deflated, encode_masked, e
 pub use error::ProtocolError;
 pub use frame::{Header, OpCode};
 pub use handshake::{
-    ClientRequest, HandshakeError, HeadLimits, HeadScan, Headers, Key, OriginPolicy, Refusal, Request, Response,
-    ResponseExpectation, ResponseHead, Scheme, Target, TargetError, choose_subprotocol, encode_accept, parse_request,
-    parse_response,
+    ClientRequest, FinalHead, HandshakeError, HeadLimits, HeadScan, Headers, Key, OriginPolicy, Refusal, Request,
+    Response, ResponseExpectation, ResponseHead, Scheme, Target, TargetError, choose_subprotocol, encode_accept,
+    parse_request, parse_response,
 };
 pub use prepared::{Prepared, deflated_frame};
 pub use spill::{Limits, SPILL_HEADROOM, SpillPool};

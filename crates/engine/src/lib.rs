@@ -135,7 +135,7 @@
 //! - Errors: [`ConfigError`], [`OptionError`], [`StartError`], [`BindError`],
 //!   [`AddressError`], [`UnixBindError`], [`UringUnavailable`],
 //!   [`RunError`], [`ServeError`], [`ConnectError`], [`Unopened`], [`SourceError`], [`TargetError`],
-//!   [`HandshakeError`], [`NetworkError`], [`TlsError`], [`PostError`], [`PingTooLong`], [`CodeNotSendable`]
+//!   [`HandshakeError`], [`RefusedUpgrade`], [`NetworkError`], [`TlsError`], [`PostError`], [`PingTooLong`], [`CodeNotSendable`]
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
@@ -162,6 +162,7 @@ pub use api::handler::Handler;
 pub use api::id::{ConnectionId, TimerId};
 pub use api::message::Message;
 pub use api::opening::{OpeningStage, OpeningTimes};
+pub use api::refused::RefusedUpgrade;
 pub use api::request::Request;
 pub use api::response::{Response, Upgrade};
 pub use api::shard::{Shard, ShardHandle};

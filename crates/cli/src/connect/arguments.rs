@@ -1,12 +1,14 @@
 //! The flags of `connect`.
 
 use crate::choices::{DeflateMode, DriverName};
+use crate::connect::replay::{Speed, speed};
 use crate::offer::OfferOptions;
 use crate::tls::LoadTls;
 use crate::values::{some_count, some_size, some_time, time};
 use clap::Args;
 use ringway_loadtest::parse::{resolve, url};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The text above the flags.
@@ -48,6 +50,16 @@ pub(crate) struct Connect {
     /// At the end of standard input, close when nothing is received for this time
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = time, help_heading = "Pipes")]
     pub(crate) linger: Duration,
+
+    /// Write what is sent and received to a file, one JSON object a line
+    #[arg(long, value_name = "FILE", help_heading = "Recordings")]
+    pub(crate) record: Option<PathBuf>,
+    /// Send what a recording has as sent, instead of standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "one", help_heading = "Recordings")]
+    pub(crate) replay: Option<PathBuf>,
+    /// Speed of the replay: a factor, as 10 or 0.5, or max
+    #[arg(long, value_name = "FACTOR", default_value = "1", requires = "replay", value_parser = speed, help_heading = "Recordings")]
+    pub(crate) speed: Speed,
 
     /// Indent JSON at the prompt, as /json on does
     #[arg(long, help_heading = "Prompt")]

@@ -14,6 +14,9 @@ use std::time::Duration;
 /// How long the server may take to answer a close frame.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// The bytes of the body of a refusal that are received, to print their beginning.
+const MAX_REFUSAL: usize = 4096;
+
 /// Why there is no client.
 pub(super) enum ClientFailure {
     /// The flags are wrong.
@@ -54,7 +57,8 @@ pub(super) fn endpoint(arguments: &Connect) -> Result<Endpoint, ClientFailure> {
         error => ClientFailure::Other(error.into()),
     })?;
     let headers = arguments.offer.headers().map_err(ClientFailure::Usage)?;
-    let mut endpoint = endpoint.headers(headers).subprotocols(&arguments.offer.subprotocol)?;
+    let endpoint = endpoint.headers(headers).subprotocols(&arguments.offer.subprotocol)?;
+    let mut endpoint = endpoint.read_refusals(MAX_REFUSAL)?;
     if let Some(origin) = &arguments.offer.origin {
         endpoint = endpoint.origin(origin)?;
     }

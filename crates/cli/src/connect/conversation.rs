@@ -8,10 +8,12 @@ use super::opening::opened;
 use super::outcome::{self, ClosedBy};
 use super::pings::Pings;
 use super::queue::{Commands, Events};
+use super::sent::Output;
 use ringway::{
     CloseCode, CloseReason, ConnectError, Connection, ConnectionId, Ending, Endpoint, Handler, Message, Request,
     SendOutcome, Shard, TimerId, Upgrade,
 };
+use ringway_loadtest::recording::RecordContent;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -30,17 +32,23 @@ pub(super) struct Habits {
     pub(super) ping_interval: Option<Duration>,
     /// The number of attempts in a row to connect again.
     pub(super) reconnect: Option<u64>,
+    /// Whether what is sent is reported, for a recording.
+    pub(super) records: bool,
 }
 
 /// The timers of the connection.
 const LINGER: u64 = 1;
 const SILENCE: u64 = 2;
+const SENT: u64 = 4;
 
 /// The timers of the shard.
 const RETRY: u64 = 3;
 
 /// How often an end that is due is checked again, while output waits or a slow reader delays it.
 const RECHECK: Duration = Duration::from_millis(20);
+
+/// How often it is checked which output the kernel has taken, while there is some.
+const SENT_CHECK: Duration = Duration::from_millis(5);
 
 pub(super) struct Conversation {
     habits: Habits,
@@ -53,7 +61,10 @@ pub(super) struct Conversation {
     received: u64,
     last_received: Instant,
     pings: Pings,
-    /// Since when the input has ended.
+    sent: Output,
+    /// Whether the timer of the check is set.
+    checks_sent: bool,
+    /// Whether the input has ended.
     finished: bool,
     /// Why the conversation ends: set when this side begins to close.
     verdict: Option<Verdict>,
@@ -79,6 +90,8 @@ impl Handler for Conversation {
         self.paused = false;
         self.last_received = conn.shard().turn_time();
         self.pings.clear();
+        self.sent.clear();
+        self.checks_sent = false;
         let opened = opened(conn, &self.endpoint, &self.habits.url);
         self.report(conn, Event::Opened(Box::new(opened)));
         self.commands.set_open(true);
@@ -95,6 +108,7 @@ impl Handler for Conversation {
     }
 
     fn message(&mut self, conn: &mut Connection<'_, Self>, message: Message<'_>) {
+        self.report_sent(conn);
         self.last_received = conn.shard().turn_time();
         if self.is_satisfied() {
             return;
@@ -118,12 +132,14 @@ impl Handler for Conversation {
 
     fn ping(&mut self, conn: &mut Connection<'_, Self>, payload: &[u8]) {
         self.last_received = conn.shard().turn_time();
+        self.report_sent(conn);
         self.report(conn, Event::Ping { at: SystemTime::now(), payload: payload.to_vec() });
     }
 
     fn pong(&mut self, conn: &mut Connection<'_, Self>, payload: &[u8]) {
         let now = conn.shard().turn_time();
         self.last_received = now;
+        self.report_sent(conn);
         let answers = self.pings.answered(payload, now);
         self.report(conn, Event::Pong { at: SystemTime::now(), payload: payload.to_vec(), answers });
     }
@@ -132,6 +148,11 @@ impl Handler for Conversation {
         match id.token() {
             LINGER => self.check_linger(conn),
             SILENCE => self.check_silence(conn),
+            SENT => {
+                self.checks_sent = false;
+                self.report_sent(conn);
+                self.check_sent(conn);
+            }
             _ => {}
         }
     }
@@ -145,6 +166,16 @@ impl Handler for Conversation {
     fn closed(&mut self, shard: &mut Shard<'_, Self>, (): (), reason: &CloseReason) {
         self.connection = None;
         self.commands.set_open(false);
+        // A close frame is behind all messages.
+        let unsent = if reason.is_clean() { 0 } else { self.sent.waiting() };
+        while reason.is_clean()
+            && let Some(frame) = self.sent.next_sent(0)
+        {
+            if let Some(content) = frame.content {
+                self.events.push(Event::Sent { at: frame.at, content });
+            }
+        }
+        self.sent.clear();
         let lost_silently = matches!(reason.ending, Ending::Terminated) && self.verdict.is_none();
         let how = if lost_silently {
             let silence = self.habits.ping_interval.unwrap_or_default() * 2;
@@ -160,14 +191,14 @@ impl Handler for Conversation {
             how,
             clean: reason.is_clean(),
             by_server: matches!(by, ClosedBy::Server(_)),
-            unsent: 0,
+            unsent,
         }));
         if self.verdict.is_none() && by.is_worth_another_attempt() && self.retry(shard) {
             return;
         }
         let verdict = match self.verdict.take() {
             Some(verdict) => verdict,
-            None => outcome::of_end(&by, self.habits.number.map(|number| (self.received, number))),
+            None => outcome::of_end(&by, self.progress()),
         };
         self.finish(shard, verdict);
     }
@@ -199,6 +230,8 @@ impl Conversation {
             received: 0,
             last_received: Instant::now(),
             pings: Pings::default(),
+            sent: Output::default(),
+            checks_sent: false,
             finished: false,
             verdict: None,
             retry: None,
@@ -221,6 +254,7 @@ impl Conversation {
             && std::mem::take(&mut self.paused)
         {
             conn.resume();
+            self.carry_out(&mut conn);
         }
     }
 
@@ -239,7 +273,9 @@ impl Conversation {
     }
 
     fn carry_out(&mut self, conn: &mut Connection<'_, Self>) {
+        // What is sent is reported to a recording, which needs room, too.
         while conn.is_open()
+            && !(self.paused && self.habits.records)
             && let Some(command) = self.commands.take()
         {
             match command {
@@ -248,8 +284,15 @@ impl Conversation {
                         Body::Text(text) => Message::text(text),
                         Body::Binary(bytes) => Message::binary(bytes),
                     };
+                    let before = conn.buffered_amount();
                     match conn.send(message) {
-                        SendOutcome::Sent | SendOutcome::Queued(_) => {}
+                        SendOutcome::Sent | SendOutcome::Queued(_) => {
+                            let content = self.habits.records.then(|| match body {
+                                Body::Text(text) => RecordContent::Text(text),
+                                Body::Binary(bytes) => RecordContent::Binary(bytes),
+                            });
+                            self.queued(conn, before, content, true);
+                        }
                         SendOutcome::TooLarge(_) => {
                             let note = "not sent: a message has at most 1 GiB".to_owned();
                             self.report(conn, Event::Note(note));
@@ -260,15 +303,24 @@ impl Conversation {
                     }
                 }
                 Command::Ping(payload) => {
-                    let now = conn.shard().turn_time();
+                    let (now, before) = (conn.shard().turn_time(), conn.buffered_amount());
                     if conn.ping(&payload).is_ok() {
+                        let content = self.habits.records.then(|| RecordContent::Ping(payload.clone()));
+                        self.queued(conn, before, content, false);
                         self.pings.sent(payload, now, false);
                     }
                 }
-                // The reader of the input has checked the length.
-                Command::Pong(payload) => drop(conn.pong(&payload)),
+                Command::Pong(payload) => {
+                    let before = conn.buffered_amount();
+                    // The reader of the input has checked the length.
+                    if conn.pong(&payload).is_ok() {
+                        let content = self.habits.records.then_some(RecordContent::Pong(payload));
+                        self.queued(conn, before, content, false);
+                    }
+                }
                 Command::Close(code, reason) => {
-                    self.verdict.get_or_insert(Verdict::Good);
+                    let verdict = outcome::of_end(&ClosedBy::Us, self.progress());
+                    self.verdict.get_or_insert(verdict);
                     self.close(conn, code, &reason);
                 }
                 Command::Finish => {
@@ -279,6 +331,35 @@ impl Conversation {
                     self.verdict.get_or_insert(Verdict::Error(why));
                     self.close(conn, CloseCode::NORMAL, "");
                 }
+            }
+        }
+    }
+
+    /// A frame was queued, before which the output had `before` bytes.
+    fn queued(
+        &mut self,
+        conn: &mut Connection<'_, Self>,
+        before: usize,
+        content: Option<RecordContent>,
+        is_message: bool,
+    ) {
+        self.sent.queued(before, conn.buffered_amount(), content, is_message);
+        self.check_sent(conn);
+    }
+
+    /// Sets the timer of the next check of the output, while some waits.
+    fn check_sent(&mut self, conn: &mut Connection<'_, Self>) {
+        if !self.sent.is_empty() && !std::mem::replace(&mut self.checks_sent, true) {
+            conn.set_timer_with(SENT_CHECK, SENT);
+        }
+    }
+
+    /// Reports what the kernel has taken.
+    fn report_sent(&mut self, conn: &mut Connection<'_, Self>) {
+        let buffered = conn.buffered_amount();
+        while let Some(frame) = self.sent.next_sent(buffered) {
+            if let Some(content) = frame.content {
+                self.report(conn, Event::Sent { at: frame.at, content });
             }
         }
     }
@@ -347,6 +428,11 @@ impl Conversation {
             self.paused = true;
             conn.pause();
         }
+    }
+
+    /// The number of received messages, and the wanted one.
+    fn progress(&self) -> Option<(u64, u64)> {
+        self.habits.number.map(|number| (self.received, number))
     }
 
     /// Whether the wanted number of messages has been received.

@@ -2,6 +2,7 @@
 //! thread and the reader of the input ask of the shard.
 
 use ringway::CloseCode;
+use ringway_loadtest::recording::RecordContent;
 use std::time::{Duration, SystemTime};
 
 /// A message without its direction.
@@ -27,6 +28,8 @@ pub(super) enum Event {
     Opened(Box<Opened>),
     /// A message was received.
     Message { at: SystemTime, body: Body },
+    /// Something was sent: it was given to the kernel. Reported for a recording only.
+    Sent { at: SystemTime, content: RecordContent },
     /// A ping was received, and is answered.
     Ping { at: SystemTime, payload: Vec<u8> },
     /// A pong was received.
@@ -61,8 +64,10 @@ pub(super) struct Opened {
     pub(super) address: String,
     /// From the call until the connection was open.
     pub(super) took: Duration,
-    /// Version, cipher suite, and the certificate of the server.
+    /// Version and cipher suite.
     pub(super) tls: Option<String>,
+    /// The names and the expiry of the server's certificate.
+    pub(super) certificate: Option<String>,
     pub(super) subprotocol: Option<String>,
     pub(super) extensions: Option<String>,
     /// The header fields of the response.
@@ -128,6 +133,11 @@ impl Event {
         let payload = match self {
             Self::Message { body, .. } => body.bytes().len(),
             Self::Ping { payload, .. } | Self::Pong { payload, .. } => payload.len(),
+            Self::Sent { content, .. } => match content {
+                RecordContent::Text(text) => text.len(),
+                RecordContent::Binary(bytes) => bytes.len(),
+                _ => 0,
+            },
             _ => 0,
         };
         payload + WEIGHT

@@ -18,6 +18,9 @@ mod pipes;
 mod pretty;
 mod prompt;
 mod queue;
+mod recording;
+pub(crate) mod replay;
+mod sent;
 mod show;
 mod signals;
 mod terminal;
@@ -28,7 +31,11 @@ use client::ClientFailure;
 use conversation::Habits;
 use event::{Event, Verdict};
 use input::PipeFormat;
+use output::Output;
+use pipes::Source;
 use queue::{Commands, Events};
+use recording::Recorder;
+use replay::Replay;
 use ringway::CloseCode;
 use show::Show;
 use signal_hook::consts::SIGINT;
@@ -39,7 +46,7 @@ use terminal::TerminalModes;
 
 pub(crate) fn run(arguments: &Connect) -> Result<ExitOutcome, Failure> {
     let is_for_scripts = arguments.one || arguments.number.is_some() || arguments.binary || arguments.jsonl;
-    let has_prompt = !is_for_scripts && stdin().is_terminal() && stdout().is_terminal();
+    let has_prompt = !is_for_scripts && arguments.replay.is_none() && stdin().is_terminal() && stdout().is_terminal();
     let format = match (arguments.binary, arguments.jsonl) {
         (true, _) => PipeFormat::Prefixed,
         (_, true) => PipeFormat::Jsonl,
@@ -56,7 +63,13 @@ pub(crate) fn run(arguments: &Connect) -> Result<ExitOutcome, Failure> {
         linger: arguments.linger,
         ping_interval: Some(arguments.ping_interval).filter(|interval| !interval.is_zero()),
         reconnect: arguments.reconnect,
+        records: arguments.record.is_some(),
     };
+    let source = match &arguments.replay {
+        Some(path) => Source::Replay(Replay::open(path, arguments.speed)?),
+        None => Source::Stdin { format, sends_one: arguments.one },
+    };
+    let recorder = Recorder::open(arguments.record.as_deref())?;
     let (commands, events) = (Arc::new(Commands::default()), Arc::new(Events::default()));
     let started =
         client::endpoint(arguments).and_then(|endpoint| client::start(arguments, habits, endpoint, &commands, &events));
@@ -75,9 +88,11 @@ pub(crate) fn run(arguments: &Connect) -> Result<ExitOutcome, Failure> {
     let verdict = if has_prompt {
         events.push(Event::Note("a line that is typed is sent; /help lists the commands, Ctrl-D closes".into()));
         let shared = prompt::Shared { commands, events, handle, interrupts: interrupts.clone() };
-        prompt::run(shared, show, &modes)?
+        prompt::run(shared, show, recorder, &modes)?
     } else {
-        pipes::run(&pipes::Shared { commands, events, handle }, format, show, arguments.one)?
+        let out = stdout();
+        let output = Output::new(out.lock(), format, out.is_terminal(), show);
+        pipes::run(&pipes::Shared { commands, events, handle }, output, source, recorder)?
     };
     running.wait()?;
     if let Some(signal) = interrupts.caught() {

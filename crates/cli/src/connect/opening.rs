@@ -23,6 +23,7 @@ pub(super) fn opened(conn: &Connection<'_, Conversation>, endpoint: &Endpoint, u
         address,
         took: conn.opening_times().map(|times| times.total()).unwrap_or_default(),
         tls: conn.tls().map(|session| tls(&session)),
+        certificate: conn.tls().and_then(|session| session.peer_certificate()).map(|it| it.to_string()),
         subprotocol: conn.subprotocol().map(str::to_owned),
         extensions: header("sec-websocket-extensions"),
         headers: all

@@ -1,7 +1,7 @@
 //! How a conversation ends: what is said about it, and whether it was good.
 
 use super::event::Verdict;
-use ringway::{CloseCode, CloseReason, ConnectError, Ending, HandshakeError};
+use ringway::{CloseCode, CloseReason, ConnectError, Ending, HandshakeError, RefusedUpgrade};
 
 /// Which side has ended a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,16 +105,43 @@ pub(super) fn failure(error: &ConnectError, url: &str) -> String {
         ConnectError::Handshake(HandshakeError::Malformed(_)) => {
             format!("{url} is not a WebSocket server: {error}")
         }
+        ConnectError::Refused(response) => refusal(response, url),
         _ => format!("{url}: {error}"),
     }
 }
 
+/// One line for a response that is not 101: where a redirect leads, or what the server says.
+fn refusal(response: &RefusedUpgrade, url: &str) -> String {
+    let location = response.headers.get("location").and_then(|location| location.to_str().ok());
+    if let (300..=399, Some(location)) = (response.status, location) {
+        let there = match location.split_once("://") {
+            Some(("http", rest)) => format!("ws://{rest}"),
+            Some(("https", rest)) => format!("wss://{rest}"),
+            _ => location.to_owned(),
+        };
+        let status = response.status;
+        return format!("{url} redirects to {location} ({status}), which is not followed: try {there}");
+    }
+    let mut line = format!("{url}: {response}");
+    // Several white characters, and line breaks, are one space.
+    let text = String::from_utf8_lossy(&response.body);
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if !text.is_empty() {
+        let shown: String = text.chars().take(MAX_SAID).collect();
+        let is_cut = response.is_cut || shown.len() < text.len();
+        line.push_str(&format!("; it says: {shown}{}", if is_cut { "…" } else { "" }));
+    }
+    line
+}
+
+/// The characters of a refusal's body that are shown.
+const MAX_SAID: usize = 300;
+
 /// Whether another attempt can have another result.
 pub(super) fn is_worth_another_attempt(error: &ConnectError) -> bool {
     match error {
-        ConnectError::Handshake(HandshakeError::Status { status, .. }) => {
-            matches!(status, 408 | 425 | 429 | 500..=599)
-        }
+        ConnectError::Refused(response) => is_temporary(response.status),
+        ConnectError::Handshake(HandshakeError::Status { status, .. }) => is_temporary(*status),
         ConnectError::Unreachable(_)
         | ConnectError::Lost(..)
         | ConnectError::Ended(_)
@@ -122,6 +149,11 @@ pub(super) fn is_worth_another_attempt(error: &ConnectError) -> bool {
         | ConnectError::NoPort(..) => true,
         _ => false,
     }
+}
+
+/// Whether a status can change by itself.
+fn is_temporary(status: u16) -> bool {
+    matches!(status, 408 | 425 | 429 | 500..=599)
 }
 
 #[cfg(test)]

@@ -7,11 +7,12 @@ use super::event::{Command, Event, Verdict};
 use super::input::{Messages, PipeFormat};
 use super::output::Output;
 use super::queue::{Commands, Events};
-use super::show::Show;
+use super::recording::Recorder;
+use super::replay::Replay;
 use ringway::{CloseCode, PostError, ShardHandle};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::collections::VecDeque;
-use std::io::{self, BufReader, ErrorKind, IsTerminal};
+use std::io::{self, BufReader, ErrorKind, Write};
 use std::sync::Arc;
 
 /// What the threads share with the shard.
@@ -22,16 +23,17 @@ pub(super) struct Shared {
 }
 
 /// Runs the conversation until it ends.
-pub(super) fn run(shared: &Shared, format: PipeFormat, show: Show, sends_one: bool) -> io::Result<Verdict> {
+pub(super) fn run(
+    shared: &Shared,
+    mut output: Output<impl Write>,
+    source: Source,
+    mut recorder: Recorder,
+) -> io::Result<Verdict> {
     let Shared { commands, events, handle } = shared;
     let reading = (Arc::clone(commands), handle.clone());
-    std::thread::Builder::new()
-        .name("ringway-input".into())
-        .spawn(move || read(format, sends_one, &reading.0, &reading.1))?;
+    std::thread::Builder::new().name("ringway-input".into()).spawn(move || source.read(&reading.0, &reading.1))?;
     let watching = handle.clone();
     std::thread::Builder::new().name("ringway-output".into()).spawn(move || watch_output(&watching))?;
-    let stdout = io::stdout();
-    let mut output = Output::new(stdout.lock(), format, stdout.is_terminal(), show);
     let mut batch = VecDeque::new();
     // Why nothing is written any more: an error of standard output, or `None` for a closed pipe.
     let mut ended: Option<Option<io::Error>> = None;
@@ -47,9 +49,15 @@ pub(super) fn run(shared: &Shared, format: PipeFormat, show: Show, sends_one: bo
                 ended = Some(stop(handle, error));
                 output.discard();
             }
+            if let Some(note) = recorder.event(&event) {
+                output.event(&note)?;
+            }
             if let Event::Done(end) = event {
                 verdict = Some(end);
             }
+        }
+        if let Some(note) = recorder.flush() {
+            output.event(&note)?;
         }
         if (verdict.is_some() || events.is_empty())
             && ended.is_none()
@@ -64,7 +72,7 @@ pub(super) fn run(shared: &Shared, format: PipeFormat, show: Show, sends_one: bo
     Ok(match ended {
         None => {
             output.finish();
-            verdict
+            recorder.verdict(verdict)
         }
         // A reader that has what it wants, as `head`.
         Some(None) => Verdict::Good,
@@ -78,23 +86,34 @@ fn stop(handle: &ShardHandle<Conversation>, error: io::Error) -> Option<io::Erro
     (error.kind() != ErrorKind::BrokenPipe).then_some(error)
 }
 
-/// Reads standard input to its end, or one message of it.
-fn read(format: PipeFormat, sends_one: bool, commands: &Commands, handle: &ShardHandle<Conversation>) {
-    let mut messages = Messages::new(BufReader::with_capacity(64 << 10, io::stdin().lock()), format);
-    loop {
-        let command = messages.next();
-        let is_last = sends_one || matches!(command, Command::Finish | Command::Fail(_));
-        match commands.push(command) {
-            Ok(false) => {}
+/// Where the messages to send come from.
+pub(super) enum Source {
+    /// Standard input to its end, or one message of it.
+    Stdin { format: PipeFormat, sends_one: bool },
+    /// A recording.
+    Replay(Replay),
+}
+
+impl Source {
+    fn read(self, commands: &Commands, handle: &ShardHandle<Conversation>) {
+        let push = |command| match commands.push(command) {
+            Ok(false) => true,
             // A full mailbox has enough of these calls in it.
-            Ok(true) => match handle.post(Conversation::commands_wait) {
-                Ok(()) | Err(PostError::Full) => {}
-                Err(_) => return,
-            },
-            Err(_) => return,
-        }
-        if is_last {
-            return;
+            Ok(true) => matches!(handle.post(Conversation::commands_wait), Ok(()) | Err(PostError::Full)),
+            Err(_) => false,
+        };
+        match self {
+            Self::Replay(replay) => replay.run(commands, push),
+            Self::Stdin { format, sends_one } => {
+                let mut messages = Messages::new(BufReader::with_capacity(64 << 10, io::stdin().lock()), format);
+                loop {
+                    let command = messages.next();
+                    let is_last = sends_one || matches!(command, Command::Finish | Command::Fail(_));
+                    if !push(command) || is_last {
+                        return;
+                    }
+                }
+            }
         }
     }
 }

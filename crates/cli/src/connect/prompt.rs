@@ -10,6 +10,7 @@ use super::conversation::Conversation;
 use super::event::{Command, Event, Verdict};
 use super::history::History;
 use super::queue::{Commands, Events, Refused};
+use super::recording::Recorder;
 use super::show::Show;
 use super::signals::Interrupts;
 use super::terminal::{self, TerminalModes};
@@ -44,7 +45,12 @@ pub(super) struct Shared {
 }
 
 /// Runs the prompt until the conversation ends.
-pub(super) fn run(shared: Shared, mut show: Show, modes: &TerminalModes) -> rustyline::Result<Verdict> {
+pub(super) fn run(
+    shared: Shared,
+    mut show: Show,
+    mut recorder: Recorder,
+    modes: &TerminalModes,
+) -> rustyline::Result<Verdict> {
     let config = Config::builder()
         .max_history_size(History::MAX_LINES)?
         .history_ignore_dups(true)?
@@ -78,12 +84,18 @@ pub(super) fn run(shared: Shared, mut show: Show, modes: &TerminalModes) -> rust
         let mut verdict = None;
         for event in batch.drain(..) {
             show.event(&event, &mut text);
+            if let Some(note) = recorder.event(&event) {
+                show.event(&note, &mut text);
+            }
             if let Event::Done(end) = event {
                 verdict = Some(end);
             }
         }
+        if let Some(note) = recorder.flush() {
+            show.event(&note, &mut text);
+        }
         if let Some(verdict) = verdict {
-            break verdict;
+            break recorder.verdict(verdict);
         }
         printer.print(&mut text);
     };

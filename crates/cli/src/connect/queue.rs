@@ -4,6 +4,7 @@
 use super::event::{Command, Event};
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 /// The capacity of each queue in bytes. One entry of any size fits into an empty queue.
 pub(super) const CAPACITY: usize = 1 << 20;
@@ -15,7 +16,8 @@ const LOW_WATER: usize = CAPACITY / 2;
 #[derive(Default)]
 pub(super) struct Commands {
     state: Mutex<CommandState>,
-    room: Condvar,
+    /// Notified when there is room, when a connection opens, and at the end.
+    changed: Condvar,
 }
 
 #[derive(Default)]
@@ -50,7 +52,7 @@ impl Commands {
     pub(super) fn push(&self, command: Command) -> Result<bool, Refused> {
         let mut state = self.lock();
         while !state.ended && state.bytes > 0 && state.bytes + command.weight() > CAPACITY {
-            state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.add(command)
     }
@@ -77,7 +79,7 @@ impl Commands {
         state.announced = false;
         let command = state.queue.pop_front()?;
         state.bytes -= command.weight();
-        self.room.notify_all();
+        self.changed.notify_all();
         Some(command)
     }
 
@@ -91,6 +93,28 @@ impl Commands {
     /// Sets whether a connection takes commands.
     pub(super) fn set_open(&self, open: bool) {
         self.lock().open = open;
+        self.changed.notify_all();
+    }
+
+    /// Waits until a connection is open. Returns `false` if the conversation has ended.
+    pub(super) fn wait_for_connection(&self) -> bool {
+        let mut state = self.lock();
+        while !state.open && !state.ended {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        !state.ended
+    }
+
+    /// Waits until this time. Returns `false` if the conversation has ended.
+    pub(super) fn wait_until(&self, due: Instant) -> bool {
+        let mut state = self.lock();
+        loop {
+            let left = due.saturating_duration_since(Instant::now());
+            if state.ended || left.is_zero() {
+                return !state.ended;
+            }
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 
     /// Takes no further command, and returns the number of messages among those that wait.
@@ -100,7 +124,7 @@ impl Commands {
         state.bytes = 0;
         let messages = state.queue.iter().filter(|command| matches!(command, Command::Send(_))).count();
         state.queue.clear();
-        self.room.notify_all();
+        self.changed.notify_all();
         messages
     }
 

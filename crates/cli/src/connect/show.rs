@@ -84,7 +84,7 @@ impl Show {
                 escape_into(note, true, out);
                 out.push('\n');
             }
-            Event::Done(_) => {}
+            Event::Sent { .. } | Event::Done(_) => {}
         }
     }
 
@@ -93,6 +93,9 @@ impl Show {
         self.line(&format!("connected to {url} at {address} in {}", micros(*took)), Tone::Good, out);
         if let Some(tls) = &opened.tls {
             let _ = writeln!(out, "  {}", escaped(tls));
+        }
+        if let Some(certificate) = &opened.certificate {
+            let _ = writeln!(out, "  certificate {}", escaped(certificate));
         }
         if let Some(subprotocol) = &opened.subprotocol {
             let _ = writeln!(out, "  subprotocol {}", escaped(subprotocol));

@@ -201,6 +201,57 @@ pub fn parse_response<'b>(
     limits: &HeadLimits,
     expected: &ResponseExpectation<'_>,
 ) -> Result<Option<(Response<'b>, usize)>, HandshakeError> {
+    let Some((head, len)) = final_head(bytes, limits)? else { return Ok(None) };
+    match head.status {
+        101 if head.is_http_1_0 => Err(HandshakeError::Version),
+        101 => accept(head.headers, expected).map(|response| Some((response, len))),
+        status => Err(HandshakeError::Status { status, reason: head.reason.to_owned() }),
+    }
+}
+
+/// The head of a server's final response, of whatever status.
+///
+/// ```
+/// use ringway_codec::{HeadLimits, FinalHead};
+///
+/// let bytes = b"HTTP/1.1 301 Moved Permanently\r\nLocation: /new\r\n\r\nmoved";
+/// let (head, len) = FinalHead::parse(bytes, &HeadLimits::default())?.expect("the head is complete");
+/// assert_eq!((head.status, head.reason, head.headers.first("location")), (301, "Moved Permanently", Some(&b"/new"[..])));
+/// assert_eq!(&bytes[len..], b"moved");
+/// # Ok::<(), ringway_codec::HandshakeError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct FinalHead<'b> {
+    /// The status code.
+    pub status: u16,
+    /// The reason phrase, which may be empty.
+    pub reason: &'b str,
+    /// All header fields.
+    pub headers: Headers<'b>,
+    is_http_1_0: bool,
+}
+
+impl<'b> FinalHead<'b> {
+    /// Parses the response at the start of `bytes`, as [`parse_response`] does, without a check.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`HandshakeError`] for a head that is not HTTP/1 or exceeds the limits.
+    pub fn parse(bytes: &'b [u8], limits: &HeadLimits) -> Result<Option<(Self, usize)>, HandshakeError> {
+        final_head(bytes, limits)
+    }
+}
+
+/// The parser's reason, and the beginning of what is not a response.
+fn malformed(error: &httparse::Error, bytes: &[u8]) -> String {
+    /// What suffices to recognise another protocol.
+    const SHOWN: usize = 40;
+    let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN)]);
+    format!("{error}; it begins with {shown:?}")
+}
+
+/// Parses the head of the final response, and returns it with the length of all heads up to it.
+fn final_head<'b>(bytes: &'b [u8], limits: &HeadLimits) -> Result<Option<(FinalHead<'b>, usize)>, HandshakeError> {
     let allowed = limits.allowed(bytes);
     let mut at = 0;
     loop {
@@ -218,15 +269,17 @@ pub fn parse_response<'b>(
             Err(httparse::Error::TooManyHeaders) => {
                 return Err(HandshakeError::TooManyHeaders(limits.max_headers.min(head::MAX_HEADERS)));
             }
-            Err(error) => return Err(HandshakeError::Malformed(error.to_string())),
+            Err(error) => return Err(HandshakeError::Malformed(malformed(&error, &allowed[at..]))),
         }
-        match parsed.code.unwrap_or(0) {
-            101 if parsed.version == Some(0) => return Err(HandshakeError::Version),
-            101 => return accept(Headers::new(parsed.headers), expected).map(|response| Some((response, at))),
-            100..200 => {}
-            status => {
-                return Err(HandshakeError::Status { status, reason: parsed.reason.unwrap_or_default().to_owned() });
-            }
+        let status = parsed.code.unwrap_or(0);
+        if status == 101 || !(100..200).contains(&status) {
+            let head = FinalHead {
+                status,
+                reason: parsed.reason.unwrap_or_default(),
+                headers: Headers::new(parsed.headers),
+                is_http_1_0: parsed.version == Some(0),
+            };
+            return Ok(Some((head, at)));
         }
     }
 }

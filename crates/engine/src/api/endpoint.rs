@@ -35,6 +35,8 @@ pub struct Endpoint {
     pub(crate) receive_buffer: Option<u32>,
     /// Whether connections wait for [`Shard::request_upgrade`](crate::Shard::request_upgrade).
     pub(crate) holds: bool,
+    /// The bytes of the body of a refusal that are received; `None` for not even its header.
+    pub(crate) max_refusal: Option<usize>,
     pub(crate) subprotocols: Vec<String>,
     pub(crate) origin: Option<String>,
     pub(crate) headers: HeaderMap,
@@ -143,6 +145,7 @@ impl Endpoint {
             routes: Routes::new(addresses),
             receive_buffer: None,
             holds: false,
+            max_refusal: None,
             subprotocols: Vec::new(),
             origin: None,
             headers: HeaderMap::new(),
@@ -261,6 +264,29 @@ impl Endpoint {
     pub fn hold_before_upgrade(mut self, hold: bool) -> Self {
         self.holds = hold;
         self
+    }
+
+    /// Receives what a server says that answers with another status than 101: its header, and up to
+    /// `max_body` bytes of its body, 0 to 65 536. The connection fails with
+    /// [`ConnectError::Refused`] then, when the body is complete, or a second after its header.
+    /// Default: the connection fails at once with [`ConnectError::Handshake`].
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for a size out of range.
+    ///
+    /// ```
+    /// use ringway::Endpoint;
+    ///
+    /// let endpoint = Endpoint::resolve("ws://127.0.0.1:9001/")?.read_refusals(1024)?;
+    /// # let _ = endpoint;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn read_refusals(mut self, max_body: usize) -> Result<Self, ConfigError> {
+        if max_body > 65_536 {
+            return Err(ConfigError::new("endpoint.read_refusals", max_body.to_string(), "0 to 65536 bytes"));
+        }
+        self.max_refusal = Some(max_body);
+        Ok(self)
     }
 
     /// Sets the size of the kernel's receive buffer in bytes, 1024 to 2³⁰ (`SO_RCVBUF`, socket(7)),

@@ -1,6 +1,7 @@
 //! Why an outgoing connection failed.
 
 use crate::api::opening::OpeningStage;
+use crate::api::refused::RefusedUpgrade;
 use crate::tls::TlsError;
 use http::StatusCode;
 use ringway_codec::{HandshakeError, TargetError};
@@ -56,6 +57,11 @@ pub enum ConnectError {
     /// The peer's response does not complete the opening handshake (RFC 6455 section 4.1).
     #[error(transparent)]
     Handshake(#[from] HandshakeError),
+    /// The peer answered with another status than 101, on a connection to an endpoint with
+    /// [`Endpoint::read_refusals`](crate::Endpoint::read_refusals); on others this is
+    /// [`ConnectError::Handshake`].
+    #[error("{0}")]
+    Refused(Box<RefusedUpgrade>),
     /// The peer ended the connection during this stage.
     #[error("the peer ended the connection during {0}")]
     Ended(OpeningStage),
@@ -88,7 +94,7 @@ impl ConnectError {
             Self::Unreachable(_) | Self::Source(_) | Self::NoPort(..) => Some(OpeningStage::Connect),
             Self::Lost(stage, _) | Self::Ended(stage) | Self::Timeout(stage) => Some(*stage),
             Self::Tls(_) => Some(OpeningStage::Tls),
-            Self::Handshake(_) | Self::Premature => Some(OpeningStage::Upgrade),
+            Self::Handshake(_) | Self::Refused(_) | Self::Premature => Some(OpeningStage::Upgrade),
             Self::Url(_) | Self::Address(_) | Self::TlsConfig(_) | Self::Name(..) => None,
             Self::NoSlot | Self::Memory | Self::Stopping => None,
         }

@@ -1,7 +1,7 @@
 //! What a TLS handshake has agreed on.
 
-use crate::tls::TlsVersion;
 use crate::tls::stream::TlsStream;
+use crate::tls::{ServedCertificate, TlsVersion};
 use rustls::ProtocolVersion;
 use std::fmt;
 
@@ -69,6 +69,13 @@ impl<'a> TlsSession<'a> {
     /// none. A resumed session has those of its first connection.
     pub fn peer_certificates(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         self.0.peer_certificates().unwrap_or_default().iter().map(|certificate| certificate.as_ref())
+    }
+
+    /// The names and the expiry of the peer's own certificate, to print them. `None` if it has sent
+    /// none, or one that cannot be parsed.
+    #[must_use]
+    pub fn peer_certificate(&self) -> Option<ServedCertificate> {
+        ServedCertificate::parse(self.peer_certificates().next()?)
     }
 }
 

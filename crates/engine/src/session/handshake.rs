@@ -9,11 +9,21 @@ use super::opening::{Agreed, UpgradeRequest};
 use crate::admission::gate::Rejection;
 use crate::admission::proxy::{self, ProxyError};
 use crate::api::error::ConnectError;
+use crate::api::opening::OpeningStage;
 use crate::api::response::{Answer, Upgrade};
 use crate::shard::core::Core;
 use http::{HeaderMap, StatusCode};
-use ringway_codec::{Decoder, DeflateParams, Refusal, Role};
+use ringway_codec::{Decoder, DeflateParams, HandshakeError, Refusal, Role};
 use std::io;
+use std::time::Duration;
+
+/// How long the rest of a refusal is awaited after its header.
+const REFUSAL_TIME: Duration = Duration::from_secs(1);
+
+/// The removal of a session that was refused. The reason is the recorded failure of its attempt.
+fn refused_removal() -> Removal {
+    Removal::Unconnected(ConnectError::Ended(OpeningStage::Upgrade))
+}
 
 impl<S> Session<S> {
     /// Begins the opening handshake after the TCP connection is established (client role): sends the
@@ -97,6 +107,9 @@ impl<S> Session<S> {
             self.serve_requests(input, at, core, app);
             return None;
         }
+        if let Some(refused) = link.cold().opening.refusal() {
+            return refused.push(&input[at..]).then(refused_removal);
+        }
         let (head, at) = link.cold().opening.join(input, at);
         if !link.cold().opening.is_worth_parsing(&head[at..], core) {
             link.cold().opening.keep(head, at, &mut core.memory);
@@ -109,6 +122,14 @@ impl<S> Session<S> {
             }
             Ok(None) => {
                 link.cold().opening.keep(head, at, &mut core.memory);
+                None
+            }
+            Err(HandshakeError::Status { .. }) if link.cold().opening.wants_refusals() => {
+                if link.cold().opening.refuse(&head[at..], core) {
+                    return Some(refused_removal());
+                }
+                let left = link.cold().opening.attempt().map_or(Duration::ZERO, |attempt| attempt.time_left(core));
+                core.set_timer(link.slot(), left.min(REFUSAL_TIME));
                 None
             }
             Err(error) => Some(Removal::Unconnected(ConnectError::Handshake(error))),
@@ -215,6 +236,11 @@ impl<S> Session<S> {
             }
             None => Some(Removal::Closed),
         }
+    }
+
+    /// Takes the recorded reason why an outgoing connection has failed.
+    pub(crate) fn take_failure(&mut self, core: &mut Core) -> Option<ConnectError> {
+        self.accounted(core, |session, _| session.link.take_failure())
     }
 
     /// Rejects the request that is being received.

@@ -6,6 +6,7 @@ use super::input::Input;
 use crate::api::endpoint::Endpoint;
 use crate::api::error::{ConnectError, Unopened};
 use crate::api::opening::{OpeningStage, OpeningTimes};
+use crate::api::refused::RefusedUpgrade;
 use crate::api::response::{Response, Upgrade};
 use crate::config::Config;
 use crate::shard::core::Core;
@@ -13,8 +14,8 @@ use crate::shard::memory::Memory;
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ringway_codec::{
-    ClientRequest, DeflateParams, HandshakeError, HeadScan, Key, Refusal, ResponseExpectation, choose_subprotocol,
-    encode_accept, parse_request, parse_response,
+    ClientRequest, DeflateParams, FinalHead, HandshakeError, HeadScan, Key, Refusal, ResponseExpectation,
+    choose_subprotocol, encode_accept, parse_request, parse_response,
 };
 use ringway_io::Slot;
 use std::borrow::Cow;
@@ -151,6 +152,38 @@ impl Opening {
         self.unopened.take()
     }
 
+    /// Whether the body of a refusal is received (client role).
+    pub(super) fn wants_refusals(&self) -> bool {
+        self.endpoint().is_some_and(|endpoint| endpoint.max_refusal.is_some())
+    }
+
+    /// Begins to receive the refusal whose head is complete at the start of `head`. Returns whether
+    /// its body is complete, too.
+    pub(super) fn refuse(&mut self, head: &[u8], core: &Core) -> bool {
+        let max_body = self.endpoint().and_then(|endpoint| endpoint.max_refusal).unwrap_or(0);
+        let Ok(Some((parsed, len))) = FinalHead::parse(head, &core.limits.head()) else { return true };
+        let headers = header_map(&parsed.headers);
+        let mut refused = RefusedUpgrade::new(parsed.status, parsed.reason, headers, max_body);
+        let complete = refused.push(&head[len..]);
+        self.fail(ConnectError::Refused(Box::new(refused)));
+        complete
+    }
+
+    /// The refusal of which more of the body is awaited.
+    pub(super) fn refusal(&mut self) -> Option<&mut RefusedUpgrade> {
+        match &mut self.failure {
+            Some(ConnectError::Refused(refused)) => Some(refused),
+            _ => None,
+        }
+    }
+
+    /// The server has ended the connection, and with it the body of its refusal.
+    pub(super) fn refusal_ended(&mut self) {
+        if let Some(refused) = self.refusal() {
+            refused.ended();
+        }
+    }
+
     /// Takes the reason why the attempt has failed.
     pub(super) fn take_failure(&mut self) -> Option<ConnectError> {
         self.failure.take()
@@ -162,7 +195,11 @@ impl Opening {
 
     /// The number of bytes of memory that the head occupies.
     pub(super) fn held(&self) -> usize {
-        self.head.capacity() + self.deferred.as_ref().map_or(0, |request| request.offered.capacity())
+        let refusal = match &self.failure {
+            Some(ConnectError::Refused(refused)) => refused.held(),
+            _ => 0,
+        };
+        self.head.capacity() + refusal + self.deferred.as_ref().map_or(0, |request| request.offered.capacity())
     }
 
     /// Frees the received part of the head.

@@ -331,8 +331,9 @@ impl<S> Link<S> {
         self.mark_dirty(core);
     }
 
-    /// Takes the reason why the layer of an outgoing connection has failed.
-    pub(crate) fn take_failure(&mut self) -> Option<ConnectError> {
+    /// Takes the reason why the attempt of an outgoing connection has failed: the error of its layer,
+    /// or the server's refusal.
+    pub(super) fn take_failure(&mut self) -> Option<ConnectError> {
         self.cold.as_mut()?.opening.take_failure()
     }
 

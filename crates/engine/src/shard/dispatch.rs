@@ -331,7 +331,7 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
     #[cold]
     pub(super) fn remove(&mut self, slot: Slot, removal: Removal) {
         let Some(mut session) = self.sessions.remove(slot) else { return };
-        let removal = session.link.take_failure().map_or(removal, Removal::Unconnected);
+        let removal = session.take_failure(self.core).map_or(removal, Removal::Unconnected);
         // A kept-alive connection has had a response.
         let is_opening = session.link.role() == Role::Server
             && matches!(session.link.phase(), SessionPhase::Handshaking | SessionPhase::Deferred)

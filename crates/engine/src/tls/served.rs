@@ -27,6 +27,11 @@ pub struct ServedCertificate {
 }
 
 impl ServedCertificate {
+    /// The parts of a certificate in DER; `None` if it cannot be parsed.
+    pub(crate) fn parse(der: &[u8]) -> Option<Self> {
+        CertificateInfo::parse(der).ok().map(|info| Self::of(&info))
+    }
+
     pub(super) fn of(info: &CertificateInfo) -> Self {
         Self { subject: info.subject(), names: info.names.clone(), not_after: info.not_after }
     }

@@ -138,6 +138,8 @@ impl<S> Link<S> {
             // The peer may still read the deferred answer.
             SessionPhase::Deferred => {}
             SessionPhase::Held | SessionPhase::Handshaking if self.is(SessionFlag::Client) => {
+                // The end of the connection can be that of a refusal's body.
+                self.cold().opening.refusal_ended();
                 return Some(Removal::Unconnected(ConnectError::Ended(self.cold().opening.stage())));
             }
             // The peer may still read the responses to its last requests.

@@ -18,6 +18,7 @@ mod parts;
 mod posting;
 mod proxied;
 mod reaching;
+mod refusing;
 mod secure;
 mod seeds;
 mod tapping;

@@ -105,6 +105,10 @@ impl Handler for Scripted {
             ConnectError::Unreachable(error) => format!("Unreachable {:?}", error.kind()),
             ConnectError::Lost(stage, error) => format!("Lost {stage:?} {:?}", error.kind()),
             ConnectError::Handshake(error) => format!("Handshake {error:?}"),
+            ConnectError::Refused(refused) => {
+                let (status, body) = (refused.status, refused.body.escape_ascii());
+                format!("Refused {status} {body}{}", if refused.is_cut { "…" } else { "" })
+            }
             ConnectError::Source(error) => format!("Source {error}"),
             error => format!("{error:?}"),
         };

@@ -1,0 +1,77 @@
+//! What was sent, and what was not: a message counts as sent when the kernel has taken all of it.
+
+use ringway_loadtest::recording::RecordContent;
+use std::collections::VecDeque;
+use std::time::SystemTime;
+
+/// A message that waits for the kernel.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Waiting {
+    /// The number of bytes of this connection up to its end.
+    end: u64,
+    pub(super) at: SystemTime,
+    /// For a recording.
+    pub(super) content: Option<RecordContent>,
+    /// Whether it is a message, not a control frame.
+    is_message: bool,
+}
+
+/// The output of one connection. Frames of the engine, such as pongs, are not among the bytes that are
+/// counted, so a message can be taken for one that waits although it was sent, until all output is.
+#[derive(Default)]
+pub(super) struct Output {
+    /// The bytes of all frames so far.
+    bytes: u64,
+    waiting: VecDeque<Waiting>,
+}
+
+impl Output {
+    /// A frame was queued: the output of the connection had `before` bytes, and now has `after`.
+    pub(super) fn queued(&mut self, before: usize, after: usize, content: Option<RecordContent>, is_message: bool) {
+        self.bytes += after.saturating_sub(before) as u64;
+        self.waiting.push_back(Waiting { end: self.bytes, at: SystemTime::now(), content, is_message });
+    }
+
+    /// The next frame that was sent, while `buffered` bytes wait.
+    pub(super) fn next_sent(&mut self, buffered: usize) -> Option<Waiting> {
+        let sent = self.bytes.saturating_sub(buffered as u64);
+        self.waiting.pop_front_if(|frame| frame.end <= sent)
+    }
+
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// The messages that wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.iter().filter(|frame| frame.is_message).count()
+    }
+
+    /// The connection has ended.
+    pub(super) fn clear(&mut self) {
+        self.bytes = 0;
+        self.waiting.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_sent_when_no_byte_of_it_waits() {
+        let mut output = Output::default();
+        output.queued(0, 10, None, true);
+        output.queued(10, 15, None, false);
+        // A pong of 7 bytes that the engine has queued is in front of the third one.
+        output.queued(22, 42, None, true);
+        assert_eq!(output.waiting(), 2);
+        assert!(output.next_sent(42).is_none() && output.next_sent(26).is_none());
+        assert_eq!(output.next_sent(25).map(|frame| frame.end), Some(10));
+        assert_eq!(output.next_sent(20).map(|frame| frame.end), Some(15));
+        assert!(output.next_sent(7).is_none());
+        assert_eq!(output.next_sent(0).map(|frame| frame.end), Some(35));
+        assert!(output.next_sent(0).is_none() && output.waiting() == 0);
+    }
+}
