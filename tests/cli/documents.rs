@@ -9,7 +9,7 @@ const SCENARIOS: &str = include_str!("../../docs/scenarios.md");
 const TRACING: &str = include_str!("../../docs/tracing.md");
 
 /// The flags in the long help of a command: for each its long name, and its short one or the same.
-fn flags_of(command: &str) -> BTreeSet<(String, String)> {
+pub(crate) fn flags_of(command: &str) -> BTreeSet<(String, String)> {
     let help = run(ringway(&[command, "--help"]));
     assert!(help.status.success(), "{help:?}");
     let flags = help.stdout.lines().filter_map(|line| {
@@ -63,7 +63,7 @@ fn behind_load(code: &str) -> Option<String> {
 fn flags_in_the_documents_exist() {
     let load: BTreeSet<String> = flags_of("load").into_iter().flat_map(|(long, short)| [long, short]).collect();
     let mut all = load.clone();
-    for command in ["serve", "bench"] {
+    for command in ["serve", "bench", "doctor"] {
         all.extend(flags_of(command).into_iter().flat_map(|(long, short)| [long, short]));
     }
     let mut found = 0;

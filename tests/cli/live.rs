@@ -20,7 +20,7 @@ fn pid(child: &Child) -> Pid {
 }
 
 /// A pseudoterminal of this many columns: the side of the test, and that of the program.
-fn terminal(columns: u16) -> (File, File) {
+pub(crate) fn terminal(columns: u16) -> (File, File) {
     let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudoterminal");
     grantpt(&ours).expect("it is ours");
     unlockpt(&ours).expect("it is ours");
@@ -32,7 +32,7 @@ fn terminal(columns: u16) -> (File, File) {
 }
 
 /// Reads from a terminal into `text` until it satisfies `enough`, or until no process has it open.
-fn read_until(terminal: &mut File, text: &mut String, enough: impl Fn(&str) -> bool) {
+pub(crate) fn read_until(terminal: &mut File, text: &mut String, enough: impl Fn(&str) -> bool) {
     let mut bytes = text.clone().into_bytes();
     let mut buffer = [0; 4096];
     while !enough(text) {

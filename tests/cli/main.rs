@@ -5,6 +5,8 @@ mod balancing;
 mod bench;
 mod completions;
 mod compression;
+mod doctor;
+mod doctor_limits;
 mod documents;
 mod exhaustion;
 mod handover;

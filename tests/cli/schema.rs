@@ -47,7 +47,7 @@ fn number(value: &Value, key: &str) -> u64 {
     value[key].as_u64().unwrap_or_else(|| panic!("{key} in {value}"))
 }
 
-fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+pub(crate) fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     value[key].as_array().unwrap_or_else(|| panic!("{key} in {value}"))
 }
 
@@ -288,7 +288,7 @@ fn the_report_of_a_server_whose_process_cannot_be_read_is_valid() {
 }
 
 /// The objects of a value, with the names of their keys.
-fn objects(value: &Value, at: &str, found: &mut Vec<(String, Vec<String>)>) {
+pub(crate) fn objects(value: &Value, at: &str, found: &mut Vec<(String, Vec<String>)>) {
     match value {
         Value::Object(object) => {
             found.push((at.to_owned(), object.keys().cloned().collect()));
@@ -327,7 +327,7 @@ fn a_key_that_is_missing_or_not_described_is_refused() {
 
 /// Checks the objects of the schema: each describes all its keys, requires them, and allows no
 /// others.
-fn check_schema(schema: &Value, at: &str) {
+pub(crate) fn check_schema(schema: &Value, at: &str) {
     match schema {
         Value::Object(object) => {
             if let Some(properties) = object.get("properties").filter(|_| object.contains_key("type")) {

@@ -87,7 +87,7 @@ impl CpuFacts {
     }
 
     fn model(&self) -> Finding {
-        Finding::of("cpu.model", "processor", &self.model, |model, finding| {
+        Finding::of("cpu.model", "model", &self.model, |model, finding| {
             finding.value(model.clone()).allows(std::env::consts::ARCH).detail("/proc/cpuinfo")
         })
     }

@@ -85,7 +85,7 @@ impl DescriptorFacts {
             let needed = Self::needed(goal);
             let finding = finding
                 .value(grouped(*max))
-                .allows(format!("{}, with a hard limit as high", connections(max.saturating_sub(overhead(goal)))))
+                .allows(format!("{} at most", connections(max.saturating_sub(overhead(goal)))))
                 .connections(max.saturating_sub(overhead(goal)))
                 .detail("the maximum of LimitNOFILE= and of ulimit -Hn");
             if *max >= needed {

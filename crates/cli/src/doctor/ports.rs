@@ -60,6 +60,7 @@ impl PortFacts {
                 addresses => format!("{} addresses", grouped(addresses)),
             };
             let finding = finding
+                .prominent()
                 .value(format!("{}–{}", range[0], range[1]))
                 .allows(format!(
                     "{} from {from}",

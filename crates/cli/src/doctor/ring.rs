@@ -69,7 +69,7 @@ impl RingFacts {
     }
 
     fn support(&self) -> Finding {
-        let finding = Finding::good("ring.support", "io_uring", "");
+        let finding = Finding::good("ring.support", "support", "").prominent();
         let support = match &self.support {
             Ok(support) => support,
             Err(refusal) => {

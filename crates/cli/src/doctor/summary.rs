@@ -58,11 +58,11 @@ impl<'g> Summary<'g> {
         match (goal.target, limit) {
             (Some(target), _) if !self.is_short() => {
                 let checked = if self.unknown == 0 { "" } else { ", as far as its limits are known" };
-                format!("This machine is ready to {verb} {} connections{checked}.", grouped(target))
+                format!("This machine is ready to {verb} {}{checked}.", counted(target, "connection", "connections"))
             }
             (Some(target), _) => format!(
-                "This machine is not ready to {verb} {} connections: {} short.",
-                grouped(target),
+                "This machine is not ready to {verb} {}: {} short.",
+                counted(target, "connection", "connections"),
                 counted(self.short.len() as u64, "check is", "checks are")
             ),
             (None, Some((about, title, value))) => {

@@ -71,7 +71,7 @@ impl TcpFacts {
     fn somaxconn(&self, goal: &Goal) -> Finding {
         Finding::of("tcp.somaxconn", "somaxconn", &self.somaxconn, |length, finding| {
             let finding = finding
-                .allows(format!("{} wait to be accepted, per shard", connections(*length)))
+                .allows(format!("{} wait to be accepted, per shard", grouped(*length)))
                 .detail("the accept queue of a listener, of which each shard has one; beyond it a client is delayed by a second. Ringway asks for 65 535 and gets at most this");
             Self::queue(finding, "net.core.somaxconn", *length, goal)
         })
@@ -80,7 +80,7 @@ impl TcpFacts {
     fn syn_backlog(&self, goal: &Goal) -> Finding {
         Finding::of("tcp.syn_backlog", "tcp_max_syn_backlog", &self.syn_backlog, |length, finding| {
             let finding = finding
-                .allows(format!("{} half open, per shard", connections(*length)))
+                .allows(format!("{} connections half open, per shard", grouped(*length)))
                 .detail("handshakes of TCP in progress; above it the kernel uses SYN cookies, or drops them");
             Self::queue(finding, "net.ipv4.tcp_max_syn_backlog", *length, goal)
         })
