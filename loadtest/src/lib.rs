@@ -79,7 +79,8 @@ pub use histogram::{Bucket, Quantiles};
 pub use lifetime::{Span, SpanError};
 pub use message::{Alphabet, Content, ContentError, Sizes, SizesError};
 pub use observe::{
-    Backlog, CoreShares, MachineFigures, RampFigures, ServerIdentity, SynRetry, TcpCounters, Unknown, processes, server,
+    Backlog, CoreShares, MachineFigures, RampFigures, ServerIdentity, SynRetry, TcpCounters, Unknown, describe_machine,
+    processes, server,
 };
 pub use opening::{OpeningFigures, StageFailures, TlsFigures, TlsSessionFigures};
 pub use pace::{Arrivals, MAX_RATE, Schedule, ScheduleError};

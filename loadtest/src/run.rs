@@ -68,7 +68,7 @@ pub(crate) fn run(plan: &Plan, progress: &mut dyn FnMut(&Progress)) -> Result<Re
         handshakes,
         driver,
         assignment: &assignment,
-        machine: machine::describe(),
+        machine: machine::describe_machine(),
         ramp,
         score,
         server: server.identity().cloned().zip(used),

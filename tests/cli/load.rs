@@ -383,7 +383,10 @@ fn a_run_that_cannot_begin_does_not_change_the_file() {
         let command = ringway_after("ulimit -n 100", &["load", "ws://127.0.0.1:9/", "-c", "1000", "-o", file]);
         let ended = run(command);
         let line = ended.line(1);
-        assert!(line.contains("may have 100") && line.contains("ulimit -n 1064"), "{line}");
+        assert!(
+            line.contains("may have 100") && line.contains("ulimit -n 1064") && line.ends_with("see `ringway doctor`"),
+            "{line}"
+        );
     }
     assert_eq!(std::fs::read_to_string(&kept).expect("it is there"), "from before");
     assert!(!none.exists());

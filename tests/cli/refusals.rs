@@ -78,7 +78,7 @@ fn a_thread_that_cannot_be_pinned_is_named_with_its_core() {
 #[test]
 fn too_low_a_limit_of_descriptors_is_reported() {
     let command = ringway_after("ulimit -n 20", &["serve", "--listen", "127.0.0.1:0"]);
-    expect(&run(command), &["20 files", "ulimit -n"]);
+    expect(&run(command), &["20 files", "ulimit -n", "; see `ringway doctor`"]);
 }
 
 #[test]
@@ -101,7 +101,9 @@ fn io_uring_refused_by_seccomp_is_reported_as_such() {
             serve(&["--listen", "127.0.0.1:0", "--driver", "uring"]),
             ringway(&["load", "ws://127.0.0.1:1/", "--driver", "uring"]),
         ] {
-            expect(&run_without(&IO_URING, errno, command), &SECCOMP_WORDS);
+            let ended = run_without(&IO_URING, errno, command);
+            expect(&ended, &SECCOMP_WORDS);
+            expect(&ended, &["; see `ringway doctor`"]);
         }
     }
 }

@@ -42,6 +42,12 @@ impl<E: Display> From<E> for Failure {
     }
 }
 
+/// The failure by a limit of the machine, or by a feature that the machine refuses: the line ends
+/// with the command that shows all of them.
+pub(crate) fn machine_failure(error: impl Display) -> Failure {
+    Failure(format!("{error}; see `ringway doctor`"))
+}
+
 /// Prints an error of the command line.
 pub(crate) fn usage(what: &str) -> Result<ExitOutcome, Failure> {
     eprintln!("ringway: {what}\n\nFor more information, try '--help'.");

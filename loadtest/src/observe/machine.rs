@@ -28,8 +28,9 @@ pub struct MachineFigures {
     pub missing: Vec<String>,
 }
 
-/// Reads the description.
-pub(crate) fn describe() -> MachineFigures {
+/// Reads the description of this machine from procfs and sysfs.
+#[must_use]
+pub fn describe_machine() -> MachineFigures {
     describe_with(&|path| fs::read_to_string(path).ok())
 }
 
@@ -76,7 +77,7 @@ fn field<'a>(info: &'a str, key: &str) -> Option<&'a str> {
 mod tests {
     use super::*;
 
-    const INFO: &str = "processor\t: 0\nmodel name\t: Some CPU @ 2 GHz\nflags\t\t: fpu vme hypervisor lahf\n\n\
+    const INFO: &str = "processor\t: 0\nmodel\t\t: 17\nmodel name\t: Some CPU @ 2 GHz\nflags\t\t: fpu vme hypervisor lahf\n\n\
                         processor\t: 1\nmodel name\t: Other\n";
 
     #[test]
@@ -116,6 +117,6 @@ mod tests {
 
     #[test]
     fn this_machine_has_a_kernel() {
-        assert!(describe().kernel.is_some());
+        assert!(describe_machine().kernel.is_some());
     }
 }

@@ -21,5 +21,5 @@ mod window;
 pub use cores::CoreShares;
 pub use listening::{Backlog, RampFigures, SynRetry, TcpCounters};
 pub use lookup::Unknown;
-pub use machine::MachineFigures;
+pub use machine::{MachineFigures, describe_machine};
 pub use server::ServerIdentity;

@@ -271,7 +271,8 @@ impl Report {
         }
         if self.errors.contains_key("connect_no_port") {
             let advice = "this machine has no local port left for that address; see the sysctl \
-                          net.ipv4.ip_local_port_range, or use more local addresses (--source-ip)";
+                          net.ipv4.ip_local_port_range, or use more local addresses (--source-ip); `ringway doctor \
+                          --role client` says how many each has";
             lines.item("", advice);
         }
     }

@@ -41,15 +41,15 @@ pub(crate) struct Cache {
 impl Machine {
     /// Reads the description. `cores` is the number of cores that this process may run on.
     pub(crate) fn look(cores: usize, halves: &Halves, rounds: usize, seconds_per_run: f64) -> Result<Self, Failure> {
-        let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let machine = ringway_loadtest::describe_machine();
         let list = |of: &Assignment| of.list().map_or(Vec::new(), CoreList::into_vec);
         let (server_cores, generator_cores) = (list(&halves.server), list(&halves.generator));
         let first = server_cores.first().copied().unwrap_or(0);
         let cpu = Path::new("/sys/devices/system/cpu").join(format!("cpu{first}"));
         Ok(Self {
-            cpu: field(&info, "model name").unwrap_or("unknown CPU").to_owned(),
+            cpu: machine.cpu.unwrap_or_else(|| "unknown CPU".to_owned()),
             cores,
-            kernel: line("/proc/sys/kernel/osrelease").unwrap_or_default(),
+            kernel: machine.kernel.unwrap_or_default(),
             driver: format!("io_uring ({})", ringway_io::uring::probe()?),
             server_cores,
             generator_cores,
@@ -57,8 +57,8 @@ impl Machine {
             seconds_per_run,
             caches: caches(&cpu.join("cache")),
             governor: line(cpu.join("cpufreq/scaling_governor")),
-            hypervisor: field(&info, "flags").is_some_and(|flags| flags.split(' ').any(|flag| flag == "hypervisor")),
-            vendor: line("/sys/class/dmi/id/sys_vendor").or_else(|| line("/sys/hypervisor/type")),
+            hypervisor: machine.virtual_machine.unwrap_or(false),
+            vendor: machine.vendor,
         })
     }
 
@@ -79,14 +79,6 @@ impl Machine {
         };
         self.caches.iter().filter(|cache| cache.kind != "Instruction").map(of).collect::<Vec<_>>().join(", ")
     }
-}
-
-/// The first value of a key in `/proc/cpuinfo`.
-fn field<'a>(info: &'a str, key: &str) -> Option<&'a str> {
-    info.lines().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        (name.trim() == key).then(|| value.trim())
-    })
 }
 
 /// The content of a file of one line; `None` if it is empty or cannot be read.
@@ -113,14 +105,6 @@ fn caches(folder: &Path) -> Vec<Cache> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn fields_of_cpuinfo_are_found_by_their_whole_name() {
-        let info = "model\t\t: 17\nmodel name\t: Some CPU: fast\nflags\t\t: fpu hypervisor\n\nmodel name\t: other\n";
-        assert_eq!(field(info, "model name"), Some("Some CPU: fast"));
-        assert_eq!(field(info, "flags"), Some("fpu hypervisor"));
-        assert_eq!(field(info, "name"), None);
-    }
 
     #[test]
     fn caches_are_read_until_there_is_no_more() {

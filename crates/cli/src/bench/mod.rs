@@ -206,7 +206,7 @@ fn check_arguments(
     cell.or(fanout).map(|(flag, shape, connections)| {
         format!(
             "{flag} has {shape}, and this process may hold {max} connections: \
-             raise the limit of open files (`ulimit -n {}`) or give fewer connections",
+             raise the limit of open files (`ulimit -n {}`, see `ringway doctor`) or give fewer connections",
             connections + SPARE_FILES
         )
     })

@@ -119,7 +119,9 @@ impl CpuFacts {
     fn governor(&self) -> Finding {
         let (id, title) = ("cpu.governor", "frequency governor");
         if self.governors.is_err() && matches!(self.is_virtual, Ok(true)) {
-            return Finding::good(id, title, "none").allows("the host sets the frequency");
+            return Finding::good(id, title, "none")
+                .allows("the host sets the frequency")
+                .detail("cpu0 has no directory cpufreq, as in virtual machines");
         }
         Finding::of(id, title, &self.governors, |governors, finding| {
             let names: Vec<String> = match governors.len() {

@@ -75,7 +75,7 @@ impl Goal {
     pub(crate) fn connections(&self) -> u64 {
         self.target.unwrap_or_else(|| {
             let max = MAX_PER_SHARD.saturating_mul(self.shards.max(1));
-            self.memory_holds.map_or(max, rounded).min(max)
+            self.memory_holds.map_or(max, |number| rounded(number, 2)).min(max)
         })
     }
 
@@ -90,10 +90,10 @@ impl Goal {
     }
 }
 
-/// The number with its first two digits, and zeros.
-pub(crate) fn rounded(number: u64) -> u64 {
-    let mut unit = 1;
-    while number / unit >= 100 {
+/// The number with its first two or three digits, and zeros.
+pub(crate) fn rounded(number: u64, digits: u32) -> u64 {
+    let (mut unit, end) = (1, 10u64.pow(digits));
+    while number / unit >= end {
         unit *= 10;
     }
     number / unit * unit

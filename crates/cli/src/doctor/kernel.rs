@@ -7,6 +7,9 @@ use super::system::{Read, System, excerpt};
 /// The oldest kernel on which the io_uring driver has all its features.
 const MIN_RING: (u32, u32) = (6, 1);
 
+/// The oldest kernel on which the driver on tokio-uring works.
+const MIN_TOKIO_URING: (u32, u32) = (5, 11);
+
 /// The default timer slack in nanoseconds.
 const DEFAULT_SLACK: u64 = 50_000;
 
@@ -47,7 +50,10 @@ impl KernelFacts {
             match *version {
                 version if version >= MIN_RING => finding.allows("new enough for the io_uring driver"),
                 _ => finding
-                    .allows("epoll instead of io_uring, which needs 6.1")
+                    .allows(match *version >= MIN_TOKIO_URING {
+                        true => "epoll, or serve --driver tokio-uring",
+                        false => "epoll instead of io_uring",
+                    })
                     .state(State::Short)
                     .command("boot a kernel of version 6.1 or newer"),
             }

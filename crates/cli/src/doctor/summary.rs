@@ -52,7 +52,7 @@ impl<'g> Summary<'g> {
         };
         let limit = self.first.as_ref().map(|first| {
             let max = first.connections;
-            let about = if max < 100 { grouped(max) } else { format!("about {}", grouped(rounded(max))) };
+            let about = if max < 1000 { grouped(max) } else { format!("about {}", grouped(rounded(max, 3))) };
             (about, format!("{}, {}", first.group, first.finding.title), &first.finding.value)
         });
         match (goal.target, limit) {

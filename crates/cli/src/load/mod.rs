@@ -6,14 +6,14 @@ mod plan;
 pub(crate) mod traffic;
 
 use crate::choices::Format;
-use crate::exit::{ExitOutcome, Failure, usage};
+use crate::exit::{ExitOutcome, Failure, machine_failure, usage};
 use crate::limits;
 use crate::live::{LiveView, Rate};
 use crate::output::ResultOutput;
 use crate::signals::Signals;
 use arguments::Load;
 use plan::PlanFailure;
-use ringway::ConnectError;
+use ringway::{ConnectError, StartError};
 use ringway_loadtest::{LoadError, Progress, RunPhase, count, time};
 use std::time::Instant;
 
@@ -45,6 +45,9 @@ pub(crate) fn run(arguments: &Load) -> Result<ExitOutcome, Failure> {
         }
         Err(LoadError::Target(error @ ConnectError::Name(..))) => {
             return Err(Failure(format!("{error}; check the name, or give its address (--resolve HOST:PORT:ADDR)")));
+        }
+        Err(error @ (LoadError::OpenFiles { .. } | LoadError::Start(StartError::Refused(_)))) => {
+            return Err(machine_failure(error));
         }
         Err(error) => {
             return signals.caught().map_or_else(|| Err(error.into()), |signal| Ok(ExitOutcome::Interrupted(signal)));

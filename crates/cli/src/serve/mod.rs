@@ -9,7 +9,7 @@ pub(crate) mod topics;
 
 use crate::arguments::Serve;
 use crate::choices::DeflateMode;
-use crate::exit::{ExitOutcome, Failure, usage};
+use crate::exit::{ExitOutcome, Failure, machine_failure, usage};
 use crate::trace::Tracer;
 use crate::values::{check_cores, cores_of};
 use crate::{inherited, notify, stdin};
@@ -27,7 +27,7 @@ use ringway::handover::{HandoverError, OfferOptions, Predecessor};
 use ringway::placement::Assignment;
 use ringway::{
     Address, BufferConfig, Config, ConfigError, DrainReport, Handler, Limits, OriginPolicy, Running, Scheme,
-    ShardHandle, handover,
+    ShardHandle, StartError, handover,
 };
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -101,7 +101,7 @@ fn serve<H: Handler>(
     let shards = Assignment::of_server(&cores_of(arguments.cores.as_ref()), arguments.shards)?.threads();
     let needed = files_needed(count, shards) + arguments.admin.as_ref().map_or(0, |_| admin::FILES);
     if let Some(files) = files.filter(|files| *files < needed) {
-        return Err(Failure(format!(
+        return Err(machine_failure(format!(
             "the process may open {files} files, and needs at least {needed}; raise the limit (`ulimit -n`)"
         )));
     }
@@ -109,7 +109,11 @@ fn serve<H: Handler>(
     let (server, origin) = sockets::open(arguments, &listeners, inherited, tls.as_ref(), predecessor.as_mut())?;
     let tracer = arguments.trace.start()?;
     let config = config.tap(tracer.as_ref().map(Tracer::tap));
-    let running = server.shards(arguments.shards).config(config).limits(limits).start(make)?;
+    let running = server.shards(arguments.shards).config(config).limits(limits).start(make);
+    let running = running.map_err(|error| match error {
+        StartError::Refused(_) => machine_failure(error),
+        other => other.into(),
+    })?;
     site::use_readiness(running.readiness());
     running.stop_on_signals_after(notify::stopping)?;
     let reader = running.metrics_reader();

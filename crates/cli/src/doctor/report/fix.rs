@@ -54,7 +54,7 @@ impl<'g> Fixes<'g> {
 
     fn unit(&self, goal: &Goal) -> String {
         let mut text = format!(
-            "# {UNIT_FILE}\n# {}; `systemctl daemon-reload` and a restart of the service apply it.\n\n[Service]\n",
+            "# {UNIT_FILE}\n# {}; a restart after `systemctl daemon-reload` applies it.\n\n[Service]\n",
             purpose(goal)
         );
         if self.directives.is_empty() {
