@@ -63,7 +63,7 @@ fn behind_load(code: &str) -> Option<String> {
 fn flags_in_the_documents_exist() {
     let load: BTreeSet<String> = flags_of("load").into_iter().flat_map(|(long, short)| [long, short]).collect();
     let mut all = load.clone();
-    for command in ["serve", "bench", "doctor"] {
+    for command in ["serve", "connect", "bench", "doctor"] {
         all.extend(flags_of(command).into_iter().flat_map(|(long, short)| [long, short]));
     }
     let mut found = 0;

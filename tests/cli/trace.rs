@@ -1,11 +1,12 @@
-//! `ringway serve --trace-frames`: lines and captures of what goes over connections.
+//! `serve --trace-frames`, `connect --trace` and `connect --pcap`: lines and captures of what goes
+//! over connections.
 
 use super::tls::Ca;
 use ringway_tests::tls::RustlsPeer;
-use ringway_tests::{Frame, ServerProcess, TestDirectory, WirePeer, finish, ringway, run};
+use ringway_tests::{Ended, Frame, ServerProcess, TestDirectory, WirePeer, finish, ringway, run};
 use rustix::process::Signal;
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -242,4 +243,50 @@ fn wrong_options_are_refused_before_the_server_starts() {
     ] {
         assert_eq!(serve(arguments).status.code(), Some(2), "{arguments:?}");
     }
+}
+
+/// A conversation that sends `hello` to the server, with these options.
+fn conversation(serving: &ServerProcess, options: &[&str]) -> Ended {
+    let url = format!("ws://{}/", serving.address());
+    let mut command = ringway(&[&["connect", &url, "-1"], options].concat());
+    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut child = child.expect("the program starts");
+    child.stdin.take().expect("a pipe").write_all(b"hello\n").expect("it reads its input");
+    finish(child)
+}
+
+#[test]
+fn a_conversation_through_pipes_is_traced_on_standard_error() {
+    let serving = ServerProcess::with(&["--shards=1"]);
+    let ended = conversation(&serving, &["--trace"]);
+    assert_eq!((ended.status.code(), ended.stdout.as_str()), (Some(0), "hello\n"), "{ended:?}");
+    let lines: Vec<&str> = ended.stderr.lines().map(|line| line.split_once(" #1 ").expect("a line").1).collect();
+    assert!(lines[0].starts_with(&format!("* connected to {} at 127.0.0.1:", serving.address())), "{lines:?}");
+    assert_eq!((lines[1], lines.contains(&"< HTTP/1.1 101 Switching Protocols")), ("> GET / HTTP/1.1", true));
+    let last = &lines[lines.len() - 5..];
+    assert!(last[0].starts_with("> text FIN len=5 mask=") && last[0].ends_with(" \"hello\""), "{lines:?}");
+    assert_eq!(last[1], "< text FIN len=5 \"hello\"");
+    assert!(last[2].starts_with("> close FIN len=2 mask=") && last[2].ends_with(" 1000"), "{lines:?}");
+    assert_eq!(last[3], "< close FIN len=2 1000");
+    assert!(last[4].starts_with("* ended: 1000, closed by us; "), "{lines:?}");
+}
+
+#[test]
+fn a_conversation_is_captured_and_goes_on_when_the_disk_is_full() {
+    let folder = TestDirectory::new("captured-conversation");
+    let file = folder.file("one.pcap");
+    let serving = ServerProcess::with(&["--shards=1"]);
+    let ended = conversation(&serving, &["--pcap", file.to_str().expect("UTF-8")]);
+    assert_eq!((ended.status.code(), ended.stdout.as_str(), ended.stderr.as_str()), (Some(0), "hello\n", ""));
+    let payloads = payloads(&file);
+    assert!(payloads[0].starts_with(b"GET / HTTP/1.1\r\n") && payloads[1].starts_with(b"HTTP/1.1 101 "));
+    assert_eq!(payloads[2][..2], [0x81, 0x85], "the frame of the client is masked");
+    assert_eq!(payloads[3], b"\x81\x05hello");
+    assert_eq!((payloads[4][0], &payloads[5][..]), (0x88, &b"\x88\x02\x03\xe8"[..]));
+
+    let ended = conversation(&serving, &["--pcap=/dev/full"]);
+    assert_eq!((ended.status.code(), ended.stdout.as_str()), (Some(0), "hello\n"), "{ended:?}");
+    assert!(ended.stderr.starts_with("ringway: the trace has ended: it cannot be written: No space left"), "{ended:?}");
+    let ended = conversation(&serving, &["--pcap=/nonexistent/a.pcap"]);
+    assert!(ended.line(1).contains("/nonexistent/a.pcap: the trace cannot be written: "), "{ended:?}");
 }

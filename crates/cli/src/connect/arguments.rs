@@ -68,6 +68,14 @@ pub(crate) struct Connect {
     #[arg(short, long, help_heading = "Prompt")]
     pub(crate) verbose: bool,
 
+    /// Print each frame on the wire in both directions, and the opening handshake, also under TLS: at
+    /// the prompt, or on standard error
+    #[arg(long, help_heading = "Tracing")]
+    pub(crate) trace: bool,
+    /// Record the same to a capture file for Wireshark, up to 1 GiB
+    #[arg(long, value_name = "FILE", help_heading = "Tracing")]
+    pub(crate) pcap: Option<PathBuf>,
+
     /// Connect again when the connection is lost or refused, at most N times in a row
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "10",
         value_parser = some_count, help_heading = "Connection")]

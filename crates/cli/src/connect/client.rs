@@ -4,9 +4,9 @@
 use super::arguments::Connect;
 use super::conversation::{Conversation, Habits};
 use super::queue::{Commands, Events};
-use crate::exit::Failure;
+use crate::exit::{ExitOutcome, Failure, usage};
 use crate::tls::LoadTlsError;
-use ringway::{BusyPoll, Client, Config, ConnectError, Endpoint, Limits, Running, Shards};
+use ringway::{BusyPoll, Client, Config, ConnectError, Endpoint, Limits, Running, Shards, WireTap};
 use ringway_loadtest::parse::addresses_of;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -22,6 +22,15 @@ pub(super) enum ClientFailure {
     /// The flags are wrong.
     Usage(String),
     Other(Failure),
+}
+
+impl ClientFailure {
+    pub(super) fn report(self) -> Result<ExitOutcome, Failure> {
+        match self {
+            Self::Usage(error) => usage(&error),
+            Self::Other(failure) => Err(failure),
+        }
+    }
 }
 
 impl<E: std::error::Error> From<E> for ClientFailure {
@@ -75,6 +84,7 @@ pub(super) fn start(
     endpoint: Endpoint,
     commands: &Arc<Commands>,
     events: &Arc<Events>,
+    tap: Option<WireTap>,
 ) -> Result<Running<Conversation>, ClientFailure> {
     let config = Config::default()
         .driver(arguments.driver.choice())
@@ -82,7 +92,8 @@ pub(super) fn start(
         .handshake_timeout(arguments.connect_timeout)?
         .idle_timeout(None)?
         .close_timeout(CLOSE_TIMEOUT)?
-        .deflate(arguments.deflate.config());
+        .deflate(arguments.deflate.config())
+        .tap(tap);
     let limits = Limits::default().max_message(arguments.max_message)?.max_connections(1)?;
     let (endpoint, commands, events) = (Arc::new(endpoint), Arc::clone(commands), Arc::clone(events));
     let habits = Mutex::new(habits);

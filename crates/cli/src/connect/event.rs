@@ -42,6 +42,8 @@ pub(super) enum Event {
     Retrying { after: Duration, attempt: u64, of: u64 },
     /// Something that the person has to know.
     Note(String),
+    /// Lines of the trace, with escapes.
+    Trace(String),
     /// Nothing follows.
     Done(Verdict),
 }
@@ -138,6 +140,7 @@ impl Event {
                 RecordContent::Binary(bytes) => bytes.len(),
                 _ => 0,
             },
+            Self::Trace(lines) => lines.len(),
             _ => 0,
         };
         payload + WEIGHT

@@ -24,10 +24,11 @@ mod sent;
 mod show;
 mod signals;
 mod terminal;
+mod tracing;
 
 use crate::exit::{ExitOutcome, Failure, usage};
+use crate::trace::Tracer;
 use arguments::Connect;
-use client::ClientFailure;
 use conversation::Habits;
 use event::{Event, Verdict};
 use input::PipeFormat;
@@ -71,12 +72,16 @@ pub(crate) fn run(arguments: &Connect) -> Result<ExitOutcome, Failure> {
     };
     let recorder = Recorder::open(arguments.record.as_deref())?;
     let (commands, events) = (Arc::new(Commands::default()), Arc::new(Events::default()));
-    let started =
-        client::endpoint(arguments).and_then(|endpoint| client::start(arguments, habits, endpoint, &commands, &events));
+    let endpoint = match client::endpoint(arguments) {
+        Ok(endpoint) => endpoint,
+        Err(failure) => return failure.report(),
+    };
+    let tracer = tracing::start(arguments, has_prompt, &events)?;
+    let tap = tracer.as_ref().map(Tracer::tap);
+    let started = client::start(arguments, habits, endpoint, &commands, &events, tap);
     let running = match started {
         Ok(running) => running,
-        Err(ClientFailure::Usage(error)) => return usage(&error),
-        Err(ClientFailure::Other(failure)) => return Err(failure),
+        Err(failure) => return failure.report(),
     };
     let handle = running.handles()[0].clone();
     let closing = handle.clone();
@@ -84,17 +89,23 @@ pub(crate) fn run(arguments: &Connect) -> Result<ExitOutcome, Failure> {
         let code = if signal == SIGINT { CloseCode::NORMAL } else { CloseCode::GOING_AWAY };
         let _ = closing.post(move |conversation, shard| conversation.end(shard, code, Verdict::Good));
     })?;
-    let show = Show::new(has_prompt && terminal::is_coloured(), arguments.pretty, arguments.verbose);
+    let mut show = Show::new(has_prompt && terminal::is_coloured(), arguments.pretty, arguments.verbose);
     let verdict = if has_prompt {
         events.push(Event::Note("a line that is typed is sent; /help lists the commands, Ctrl-D closes".into()));
         let shared = prompt::Shared { commands, events, handle, interrupts: interrupts.clone() };
-        prompt::run(shared, show, recorder, &modes)?
+        let traced = Arc::clone(&shared.events);
+        let verdict = prompt::run(shared, &mut show, recorder, &modes)?;
+        tracing::end_prompt(&traced, &show);
+        verdict
     } else {
         let out = stdout();
         let output = Output::new(out.lock(), format, out.is_terminal(), show);
         pipes::run(&pipes::Shared { commands, events, handle }, output, source, recorder)?
     };
     running.wait()?;
+    if let Some(tracer) = tracer {
+        tracer.finish();
+    }
     if let Some(signal) = interrupts.caught() {
         return Ok(ExitOutcome::Interrupted(signal));
     }

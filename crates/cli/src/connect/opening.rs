@@ -1,11 +1,10 @@
 //! What is said about a connection that has opened.
 
-use super::conversation::Conversation;
 use super::event::Opened;
-use ringway::{Connection, Endpoint, TlsSession, TlsVersion};
+use ringway::{Connection, Endpoint, Handler, TlsSession, TlsVersion};
 
 /// Collects what the opening handshake has agreed on.
-pub(super) fn opened(conn: &Connection<'_, Conversation>, endpoint: &Endpoint, url: &str) -> Opened {
+pub(super) fn opened<H: Handler>(conn: &Connection<'_, H>, endpoint: &Endpoint, url: &str) -> Opened {
     let headers = conn.response_headers();
     let header = |name: &str| {
         let values = headers?.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));

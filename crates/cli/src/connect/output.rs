@@ -50,6 +50,7 @@ impl<W: Write> Output<W> {
                 note(&format!("connecting again in {}, attempt {attempt} of {of}", micros(*after)));
             }
             Event::Note(text) => note(text),
+            Event::Trace(lines) => drop(io::stderr().write_all(lines.as_bytes())),
             Event::Sent { .. } | Event::Done(_) => {}
         }
         if self.pending.len() >= CHUNK { self.flush() } else { Ok(()) }

@@ -47,7 +47,7 @@ pub(super) struct Shared {
 /// Runs the prompt until the conversation ends.
 pub(super) fn run(
     shared: Shared,
-    mut show: Show,
+    show: &mut Show,
     mut recorder: Recorder,
     modes: &TerminalModes,
 ) -> rustyline::Result<Verdict> {

@@ -149,6 +149,8 @@ impl CommandState {
 pub(super) struct Events {
     state: Mutex<EventState>,
     filled: Condvar,
+    /// For the thread of the trace.
+    room: Condvar,
 }
 
 #[derive(Default)]
@@ -159,6 +161,8 @@ struct EventState {
     full: bool,
     /// Pings and pongs that found the queue full.
     dropped: u64,
+    /// Whether nothing is taken any more.
+    ended: bool,
 }
 
 impl Events {
@@ -199,9 +203,38 @@ impl Events {
             let dropped = std::mem::take(&mut state.dropped);
             into.push_back(Event::Note(format!("{dropped} pings and pongs are not shown")));
         }
+        if state.bytes <= LOW_WATER {
+            self.room.notify_all();
+        }
         let resumes = state.full && state.bytes <= LOW_WATER;
         state.full &= !resumes;
         resumes
+    }
+
+    /// Adds an event of the thread that traces, and waits until there is room beside messages.
+    ///
+    /// # Errors
+    /// The event, after the end.
+    pub(super) fn push_trace(&self, event: Event) -> Result<(), Event> {
+        let mut state = self.lock();
+        while !state.ended && state.bytes > LOW_WATER {
+            state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if state.ended {
+            return Err(event);
+        }
+        state.bytes += event.weight();
+        state.queue.push_back(event);
+        self.filled.notify_one();
+        Ok(())
+    }
+
+    /// Ends the queue, and returns the events that were not taken.
+    pub(super) fn end(&self) -> VecDeque<Event> {
+        let mut state = self.lock();
+        state.ended = true;
+        self.room.notify_all();
+        std::mem::take(&mut state.queue)
     }
 
     /// Whether an event waits.
@@ -277,5 +310,20 @@ mod tests {
         assert!(events.take(&mut taken) && events.is_empty());
         assert!(matches!(&taken[2], Event::Note(note) if note == "1 pings and pongs are not shown"), "{taken:?}");
         assert!(!events.push(message(1)));
+    }
+
+    #[test]
+    fn a_trace_waits_for_room_and_is_given_back_after_the_end() {
+        let events = Events::default();
+        let lines = |len: usize| Event::Trace("x".repeat(len));
+        assert!(events.push_trace(lines(CAPACITY)).is_ok(), "any size fits into an empty queue");
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| events.push_trace(lines(3)));
+            let mut taken = VecDeque::new();
+            assert!(!events.take(&mut taken), "the connection was not paused");
+            assert!(waiting.join().expect("no panic").is_ok());
+        });
+        assert!(matches!(&events.end().into_iter().collect::<Vec<_>>()[..], [Event::Trace(lines)] if lines == "xxx"));
+        assert!(matches!(events.push_trace(lines(5)), Err(Event::Trace(lines)) if lines.len() == 5));
     }
 }

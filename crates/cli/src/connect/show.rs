@@ -84,6 +84,7 @@ impl Show {
                 escape_into(note, true, out);
                 out.push('\n');
             }
+            Event::Trace(lines) => out.push_str(lines),
             Event::Sent { .. } | Event::Done(_) => {}
         }
     }

@@ -26,10 +26,14 @@ use std::time::Duration;
 /// it may be written to a pipe that nobody reads.
 const STUCK_TIME: Duration = Duration::from_secs(5);
 
+/// Says why a trace has ended, or what it lacks, in one line.
+pub(crate) type Report = Arc<dyn Fn(&str) + Send + Sync>;
+
 /// A trace that is being written.
 pub(crate) struct Tracer {
     tap: WireTap,
     name: String,
+    report: Report,
     /// The number of events that were written.
     written: Arc<AtomicU64>,
     ended: Receiver<()>,
@@ -37,18 +41,23 @@ pub(crate) struct Tracer {
 
 impl Tracer {
     /// Starts the thread that records the first `connections` connections. `name`: that of the trace
-    /// in messages.
-    pub(crate) fn start(connections: u32, name: String, recorders: Vec<Box<dyn Recorder>>) -> io::Result<Self> {
+    /// in reports.
+    pub(crate) fn start(
+        connections: u32,
+        name: String,
+        recorders: Vec<Box<dyn Recorder>>,
+        report: Report,
+    ) -> io::Result<Self> {
         let (tap, reader) = WireTap::new(TapOptions::default().connections(connections));
         let (end, ended) = sync_channel(1);
         let written = Arc::new(AtomicU64::new(0));
-        let (of_thread, count) = (name.clone(), Arc::clone(&written));
+        let (of_thread, count, reports) = (name.clone(), Arc::clone(&written), Arc::clone(&report));
         thread::Builder::new().name("trace".to_owned()).spawn(move || {
-            write(reader, recorders, &of_thread, &count);
+            write(reader, recorders, &of_thread, &count, &reports);
             // The program may have stopped waiting.
             let _ = end.send(());
         })?;
-        Ok(Self { tap, name, written, ended })
+        Ok(Self { tap, name, report, written, ended })
     }
 
     /// The tap, for the configuration of the server or client.
@@ -63,7 +72,8 @@ impl Tracer {
         while self.ended.recv_timeout(STUCK_TIME) == Err(RecvTimeoutError::Timeout) {
             let written = self.written.load(Ordering::Relaxed);
             if written == before {
-                return tracing::warn!("{} is not complete: nothing could be written for {STUCK_TIME:?}", self.name);
+                let name = &self.name;
+                return (self.report)(&format!("{name} is not complete: nothing could be written for {STUCK_TIME:?}"));
             }
             before = written;
         }
@@ -72,15 +82,21 @@ impl Tracer {
 
 /// Writes the events until the tap ends, or nothing more can be written. Output is passed on when no
 /// event waits.
-fn write(mut reader: TapReader, mut recorders: Vec<Box<dyn Recorder>>, name: &str, written: &AtomicU64) {
-    let end = |recorders: &mut Vec<Box<dyn Recorder>>,
-               record: &mut dyn FnMut(&mut dyn Recorder) -> Result<(), TraceEnd>| {
-        recorders.retain_mut(|recorder| match record(recorder.as_mut()) {
+fn write(
+    mut reader: TapReader,
+    mut recorders: Vec<Box<dyn Recorder>>,
+    name: &str,
+    written: &AtomicU64,
+    report: &Report,
+) {
+    type Step<'s> = &'s dyn Fn(&mut dyn Recorder) -> Result<(), TraceEnd>;
+    let each = |recorders: &mut Vec<Box<dyn Recorder>>, step: Step<'_>| {
+        recorders.retain_mut(|recorder| match step(recorder.as_mut()) {
             Ok(()) => true,
             Err(end) => {
                 // What was written before the limit is passed on.
                 let _ = recorder.flush();
-                tracing::warn!("{name} has ended: {end}");
+                report(&format!("{name} has ended: {end}"));
                 false
             }
         });
@@ -89,16 +105,16 @@ fn write(mut reader: TapReader, mut recorders: Vec<Box<dyn Recorder>>, name: &st
         let event = match reader.try_next() {
             Some(event) => Some(event),
             None => {
-                end(&mut recorders, &mut |recorder| recorder.flush());
+                each(&mut recorders, &|recorder| recorder.flush());
                 reader.next()
             }
         };
         let Some(event) = event else { break };
-        end(&mut recorders, &mut |recorder| recorder.record(&event));
+        each(&mut recorders, &|recorder| recorder.record(&event));
         written.fetch_add(1, Ordering::Relaxed);
     }
-    end(&mut recorders, &mut |recorder| recorder.flush());
+    each(&mut recorders, &|recorder| recorder.flush());
     if reader.lost() > 0 && !recorders.is_empty() {
-        tracing::warn!("{name} lacks {} bytes, which arrived faster than it could be written", reader.lost());
+        report(&format!("{name} lacks {} bytes, which arrived faster than it could be written", reader.lost()));
     }
 }

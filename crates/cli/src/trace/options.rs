@@ -1,8 +1,8 @@
 //! The flags of `serve` for traces.
 
-use super::Tracer;
 use super::output::Bounded;
 use super::recorder::{Lines, Packets, Recorder};
+use super::{Report, Tracer};
 use crate::exit::Failure;
 use crate::values::{some_size, traced_connections};
 use clap::Args;
@@ -10,6 +10,7 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The output on which lines are written.
 const LINES: &str = "-";
@@ -39,7 +40,8 @@ impl TraceOptions {
         } else {
             (format!("the trace {}", path.display()), capture(path, max)?)
         };
-        Ok(Some(Tracer::start(self.trace_connection, name, vec![recorder])?))
+        let report: Report = Arc::new(|text| tracing::warn!("{text}"));
+        Ok(Some(Tracer::start(self.trace_connection, name, vec![recorder], report)?))
     }
 
     /// What is traced, for the announcement of the server.
