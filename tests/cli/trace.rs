@@ -229,6 +229,24 @@ fn the_loss_behind_a_full_queue_is_reported_and_does_not_delay_messages() {
 }
 
 #[test]
+fn a_server_ends_although_nobody_reads_its_trace() {
+    let mut serving = Tracing::with(&[]);
+    let mut peer = WirePeer::open(serving.address);
+    // Its line is longer than what is sent, and a pipe holds 64 KiB.
+    let burst = Frame::text("z").bytes().repeat(2000);
+    peer.write(&burst);
+    for _ in 0..2000 {
+        peer.frame();
+    }
+    drop(peer);
+    drop(serving.child.stdin.take());
+    let ended = finish(serving.child);
+    assert!(ended.status.success(), "{ended:?}");
+    assert!(ended.stderr.contains("the trace is not complete: nothing could be written for 5s"), "{ended:?}");
+    drop(serving.stdout);
+}
+
+#[test]
 fn wrong_options_are_refused_before_the_server_starts() {
     let serve = |arguments: &[&str]| run(ringway(&[&["serve", "--listen", "127.0.0.1:0"], arguments].concat()));
     let error = serve(&["--trace-frames=/nonexistent/folder/a.pcap"]);

@@ -103,9 +103,7 @@ pub(crate) fn run(arguments: &Connect) -> Result<ExitOutcome, Failure> {
         pipes::run(&pipes::Shared { commands, events, handle }, output, source, recorder)?
     };
     running.wait()?;
-    if let Some(tracer) = tracer {
-        tracer.finish();
-    }
+    tracer.map(Tracer::finish);
     if let Some(signal) = interrupts.caught() {
         return Ok(ExitOutcome::Interrupted(signal));
     }

@@ -31,6 +31,7 @@ use ringway::{
 };
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Descriptors that the process needs besides connections: standard streams, signals, and a
@@ -144,8 +145,11 @@ fn serve<H: Handler>(
         })?;
     }
     let result = running.wait();
-    if let Some(tracer) = tracer {
-        tracer.finish();
+    if let Some(tracer) = tracer
+        && !tracer.finish()
+        && arguments.trace.is_on_stdout()
+    {
+        IS_STUCK.store(true, Ordering::Relaxed);
     }
     // It answers until the drain has ended.
     if let Some(admin) = admin {
@@ -270,8 +274,14 @@ fn announce<H: Handler>(
     print(&text);
 }
 
-/// Prints text. A closed standard output is not an error.
+/// Whether the trace waits in a write to standard output that nobody reads.
+static IS_STUCK: AtomicBool = AtomicBool::new(false);
+
+/// Prints text. A closed standard output is not an error, and one that nobody reads is left alone.
 fn print(text: &str) {
+    if IS_STUCK.load(Ordering::Relaxed) {
+        return;
+    }
     let mut stdout = io::stdout().lock();
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }

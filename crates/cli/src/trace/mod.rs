@@ -65,18 +65,20 @@ impl Tracer {
         self.tap.clone()
     }
 
-    /// Completes the trace, after the shards have ended.
-    pub(crate) fn finish(self) {
+    /// Completes the trace, after the shards have ended. Returns `false` if nobody reads it.
+    pub(crate) fn finish(self) -> bool {
         self.tap.finish();
         let mut before = self.written.load(Ordering::Relaxed);
         while self.ended.recv_timeout(STUCK_TIME) == Err(RecvTimeoutError::Timeout) {
             let written = self.written.load(Ordering::Relaxed);
             if written == before {
                 let name = &self.name;
-                return (self.report)(&format!("{name} is not complete: nothing could be written for {STUCK_TIME:?}"));
+                (self.report)(&format!("{name} is not complete: nothing could be written for {STUCK_TIME:?}"));
+                return false;
             }
             before = written;
         }
+        true
     }
 }
 

@@ -35,7 +35,7 @@ impl TraceOptions {
     pub(crate) fn start(&self) -> Result<Option<Tracer>, Failure> {
         let Some(path) = &self.trace_frames else { return Ok(None) };
         let max = self.trace_limit as u64;
-        let (name, recorder): (_, Box<dyn Recorder>) = if path.as_os_str() == LINES {
+        let (name, recorder): (_, Box<dyn Recorder>) = if is_lines(path) {
             ("the trace".to_owned(), Box::new(Lines::new(Bounded::new(io::stdout(), max))))
         } else {
             (format!("the trace {}", path.display()), capture(path, max)?)
@@ -44,12 +44,21 @@ impl TraceOptions {
         Ok(Some(Tracer::start(self.trace_connection, name, vec![recorder], report)?))
     }
 
+    /// Whether the trace is written to standard output.
+    pub(crate) fn is_on_stdout(&self) -> bool {
+        self.trace_frames.as_deref().is_some_and(is_lines)
+    }
+
     /// What is traced, for the announcement of the server.
     pub(crate) fn description(&self) -> Option<String> {
         let path = self.trace_frames.as_ref()?;
-        let to = if path.as_os_str() == LINES { "standard output".to_owned() } else { path.display().to_string() };
+        let to = if is_lines(path) { "standard output".to_owned() } else { path.display().to_string() };
         Some(format!("the first {} connections, to {to}, up to {} bytes", self.trace_connection, self.trace_limit))
     }
+}
+
+fn is_lines(path: &Path) -> bool {
+    path.as_os_str() == LINES
 }
 
 /// Creates a capture file. Its content is that of the connections, so only its owner can read it.
