@@ -45,10 +45,17 @@ pub(crate) fn connects_later(behaviour: &Behaviour) -> bool {
     matches!(behaviour, Behaviour::Connect)
 }
 
+/// The open files that a load with this many connections needs: the limit of the process must not be
+/// lower (`ulimit -n`).
+#[must_use]
+pub fn files_needed(connections: u64) -> u64 {
+    connections.saturating_add(SPARE_FILES)
+}
+
 /// Checks that the limit of open files allows the connections of a plan.
 pub(crate) fn check_files(plan: &Plan) -> Result<(), LoadError> {
     let connections = plan.connections();
-    let needed = u64::from(connections) + SPARE_FILES;
+    let needed = files_needed(connections.into());
     match rustix::process::getrlimit(rustix::process::Resource::Nofile).current {
         Some(allowed) if allowed < needed => Err(LoadError::OpenFiles { connections, allowed, needed }),
         _ => Ok(()),

@@ -75,6 +75,7 @@ mod worker;
 
 pub use broadcast::Topic;
 pub use conductor::Progress;
+pub use fleet::files_needed;
 pub use histogram::{Bucket, Quantiles};
 pub use lifetime::{Span, SpanError};
 pub use message::{Alphabet, Content, ContentError, Sizes, SizesError};

@@ -2,7 +2,7 @@
 //! sysctls of a network namespace.
 
 use crate::doctor::{check, report, with_report};
-use ringway_tests::{Ended, program, ringway, ringway_after, run};
+use ringway_tests::{Ended, ServerProcess, program, ringway, ringway_after, run};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -41,6 +41,55 @@ fn a_low_limit_of_open_files_is_the_first_limit() {
     assert!(text.stdout.contains(&format!("→ LimitNOFILE={needed}   # in the unit of a service")), "{text:?}");
     let unit = run(ringway_after("ulimit -n 500", &["doctor", "--for", "10k", "--fix", "systemd"]));
     assert!(unit.stdout.contains(&format!("# now 500\nLimitNOFILE={needed}\n")), "{unit:?}");
+}
+
+/// The limit of open files that the printed unit has.
+fn printed_files(arguments: &[&str]) -> u64 {
+    let unit = run(ringway_after("ulimit -n 200", &[&["doctor", "--fix", "systemd"], arguments].concat()));
+    let line = unit.stdout.lines().find_map(|line| line.strip_prefix("LimitNOFILE="));
+    line.unwrap_or_else(|| panic!("{unit:?}")).parse().expect("a number")
+}
+
+/// With exactly the printed limit the programs hold the target, and with one file less they do not.
+#[test]
+fn the_printed_limit_of_open_files_is_what_the_programs_need() {
+    let files = printed_files(&["--for=300"]);
+    let held = |files: u64| {
+        let serving =
+            ServerProcess::start(ringway_after(&format!("ulimit -n {files}"), &["serve", "--listen=127.0.0.1:0"]));
+        let line = serving.announced.last().expect("the line of the connections").clone();
+        line.split_whitespace().nth(1).expect("a number").parse::<u64>().expect("a number")
+    };
+    assert_eq!((held(files), held(files - 1)), (300, 299));
+
+    let server = ServerProcess::with(&["--shards=1"]);
+    let url = format!("ws://{}/", server.address());
+    let files = printed_files(&["--for=300", "--role=client"]);
+    let load = |files: u64| {
+        let load = ["load", &url, "-c=300", "-n=300", "-w=0"];
+        run(ringway_after(&format!("ulimit -n {files}"), &load))
+    };
+    assert_eq!(load(files).status.code(), Some(0));
+    assert!(load(files - 1).line(1).contains("300 connections need"), "one file is missing");
+}
+
+/// Without procfs and sysfs, nothing can be known but what a trial shows.
+#[test]
+fn without_procfs_and_sysfs_each_check_has_the_reason() {
+    let words = ["unshare", "--map-root-user", "--mount"];
+    let script = "mount -t tmpfs tmpfs /sys && mount -t tmpfs tmpfs /proc";
+    if !works(within(&words, script, &["--version"])) {
+        return eprintln!("NOT TESTED: this user may have no mount namespace of its own");
+    }
+    let found = report(&run(within(&words, script, &with_report(&["--for=1m"]))));
+    let unknown = found["checks"].as_array().expect("a list").iter().filter(|check| check["state"] == "unknown");
+    let reasons: Vec<&str> = unknown.filter_map(|check| check["allows"].as_str()).collect();
+    assert!(
+        reasons.len() > 30 && reasons.iter().all(|why| why.contains("/proc/") || why.contains("/sys/")),
+        "{reasons:?}"
+    );
+    assert!(found["summary"]["text"].as_str().is_some_and(|text| text.contains("as far as its limits are known")));
+    assert_eq!(check(&found, "ring.support")["state"], "good", "it was tried");
 }
 
 /// What `serve` raises itself is no limit.

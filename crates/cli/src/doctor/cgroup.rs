@@ -128,10 +128,10 @@ impl CgroupFacts {
 
     fn tasks(&self, goal: &Goal) -> Finding {
         Finding::of("cgroup.tasks", "task limit", &self.tasks, |limit, finding| {
-            let needed = goal.shards.saturating_add(SPARE_TASKS);
+            let needed = goal.threads().saturating_add(SPARE_TASKS * goal.role.ends());
             let finding = finding.detail("pids.max: processes and threads");
             let Some(limit) = *limit else { return finding.value("none").allows("any number of threads") };
-            let threads = counted(goal.shards, "shard", "shards");
+            let threads = counted(goal.threads(), "shard", "shards");
             let finding = finding.value(grouped(limit));
             if limit >= needed {
                 return finding.allows(format!("enough for the threads of {threads}"));

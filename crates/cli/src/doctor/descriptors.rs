@@ -1,7 +1,7 @@
 //! Open files: each connection takes a descriptor on each of its ends.
 
 use super::finding::{Finding, Group, State, counted, grouped};
-use super::goal::Goal;
+use super::goal::{Goal, MachineRole};
 use super::process::{Limit, ProcessFacts};
 use super::system::{Read, System};
 
@@ -124,9 +124,16 @@ impl DescriptorFacts {
     }
 }
 
-/// The descriptors of a server besides its connections, with one listener.
+/// The descriptors of one process besides its connections: of a server with one listener, and of a
+/// load.
 fn overhead(goal: &Goal) -> u64 {
-    crate::serve::files_needed(1, usize::try_from(goal.shards).unwrap_or(usize::MAX))
+    let server = crate::serve::files_needed(1, usize::try_from(goal.shards).unwrap_or(usize::MAX));
+    let client = ringway_loadtest::files_needed(0);
+    match goal.role {
+        MachineRole::Server => server,
+        MachineRole::Client => client,
+        MachineRole::Both => server.max(client),
+    }
 }
 
 fn connections(number: u64) -> String {

@@ -79,6 +79,11 @@ impl Goal {
         })
     }
 
+    /// The threads of all programs of the goal on this machine.
+    pub(crate) fn threads(&self) -> u64 {
+        self.shards.saturating_mul(self.role.ends())
+    }
+
     /// The state of a limit that is below what is needed. Without a target it is no defect.
     pub(crate) fn lacking(&self) -> State {
         if self.target.is_some() { State::Short } else { State::Note }

@@ -76,7 +76,10 @@ impl RingFacts {
                 let (value, command) = remedy(refusal.cause);
                 return finding
                     .value(value)
-                    .allows("epoll instead, with more CPU time per message")
+                    .allows(match refusal.cause {
+                        LikelyCause::Unknown => refusal.text.as_str(),
+                        _ => "epoll instead, with more CPU time per message",
+                    })
                     .state(State::Short)
                     .command(command)
                     .detail(refusal.text.clone());
@@ -164,7 +167,7 @@ impl RingFacts {
 impl LockedFacts {
     fn check(&self, goal: &Goal) -> Finding {
         Finding::of("ring.locked_memory", "locked memory", &self.limit, |limit, finding| {
-            let shards = goal.shards.max(1);
+            let shards = goal.threads().max(1);
             let needed = self.per_shard.saturating_mul(shards).saturating_add(self.by_probe);
             let rings = counted(shards, "ring", "rings");
             let finding = finding

@@ -8,12 +8,17 @@ use super::system::{Read, System};
 /// The length of the accept queue that Ringway asks for, and the most that a burst needs.
 const BACKLOG: u64 = 65_535;
 
+/// The highest value that is proposed for the queue of packets.
+const MAX_DEVICE_BACKLOG: u64 = 65_536;
+
 #[derive(Clone, Debug)]
 pub(crate) struct TcpFacts {
     somaxconn: Read<u64>,
     syn_backlog: Read<u64>,
     syncookies: Read<u64>,
     device_backlog: Read<u64>,
+    /// The packets that were dropped because that queue was full, since boot.
+    dropped: Read<u64>,
     migrate: Read<u64>,
     /// Low, pressure and maximum, in pages.
     memory: Read<[u64; 3]>,
@@ -32,6 +37,7 @@ impl TcpFacts {
             syn_backlog: system.sysctl("net.ipv4.tcp_max_syn_backlog"),
             syncookies: system.sysctl("net.ipv4.tcp_syncookies"),
             device_backlog: system.sysctl("net.core.netdev_max_backlog"),
+            dropped: system.text("/proc/net/softnet_stat").and_then(|stat| dropped(&stat)),
             migrate: system.sysctl("net.ipv4.tcp_migrate_req"),
             memory: system.numbers("/proc/sys/net/ipv4/tcp_mem"),
             receive: system.numbers("/proc/sys/net/ipv4/tcp_rmem"),
@@ -104,10 +110,25 @@ impl TcpFacts {
     }
 
     fn device_backlog(&self) -> Finding {
-        Finding::of("tcp.device_backlog", "netdev_max_backlog", &self.device_backlog, |length, finding| {
-            finding.value(grouped(*length)).allows("packets wait for a core, on loopback and with RPS").detail(
-                "the column 2 of /proc/net/softnet_stat counts what was dropped, in hexadecimal, a line for each core",
-            )
+        let both = self.device_backlog.clone().and_then(|length| Ok((length, self.dropped.clone()?)));
+        Finding::of("tcp.device_backlog", "netdev_max_backlog", &both, |(length, dropped), finding| {
+            let finding = finding.value(grouped(*length)).detail(
+                "net.core.netdev_max_backlog: packets that wait for a core, on loopback and with RPS; \
+                 /proc/net/softnet_stat has those that were dropped since boot",
+            );
+            if *dropped == 0 {
+                return finding.allows("packets wait for a core, and none was dropped");
+            }
+            let finding = finding
+                .allows(format!("{} dropped since boot", counted(*dropped, "packet was", "packets were")))
+                .state(State::Note);
+            // Beyond that, packets wait too long.
+            match length.saturating_mul(4) {
+                larger if larger <= MAX_DEVICE_BACKLOG => {
+                    finding.command(format!("sysctl -w net.core.netdev_max_backlog={larger}"))
+                }
+                _ => finding.command("ethtool -L or RPS, which spread packets over cores: see the check of the queues"),
+            }
         })
     }
 
@@ -192,4 +213,11 @@ impl TcpFacts {
 
 fn connections(number: u64) -> String {
     counted(number, "connection", "connections")
+}
+
+/// The sum of the second column, in hexadecimal, over the lines of the cores.
+fn dropped(stat: &str) -> Read<u64> {
+    let columns = stat.lines().map(|line| u64::from_str_radix(line.split_whitespace().nth(1)?, 16).ok());
+    let sum = columns.reduce(|sum, dropped| Some(sum?.saturating_add(dropped?))).flatten();
+    sum.ok_or_else(|| "/proc/net/softnet_stat has no second column".to_owned())
 }

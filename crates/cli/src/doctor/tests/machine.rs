@@ -61,6 +61,7 @@ const SERVER: &[(&str, &str)] = &[
     ("/proc/sys/net/ipv4/tcp_max_syn_backlog", "1024\n"),
     ("/proc/sys/net/ipv4/tcp_syncookies", "1\n"),
     ("/proc/sys/net/core/netdev_max_backlog", "1000\n"),
+    ("/proc/net/softnet_stat", "0058e771 00000000 00000001\n003c6ff0 00000000 00000001\n"),
     ("/proc/sys/net/ipv4/tcp_migrate_req", "0\n"),
     ("/proc/sys/net/ipv4/tcp_mem", "188553\t251406\t377106\n"),
     ("/proc/sys/net/ipv4/tcp_rmem", "4096\t131072\t6291456\n"),

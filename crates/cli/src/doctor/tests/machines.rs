@@ -260,3 +260,26 @@ fn reserved_ports_are_not_used_for_connections() {
     let wrong = Machine::server().with("/proc/sys/net/ipv4/ip_local_reserved_ports", "9-5\n");
     assert_eq!(wrong.finding("ports.reserved").state, State::Unknown);
 }
+
+#[test]
+fn dropped_packets_are_counted_over_all_cores() {
+    let dropped = |stat: &str| Machine::server().with("/proc/net/softnet_stat", stat).finding("tcp.device_backlog");
+    let found = dropped("0058e771 00000620 00000001\n003c6ff0 00000001 0\n");
+    assert_eq!((found.state, found.allows.as_str()), (State::Note, "1 569 packets were dropped since boot"));
+    assert_eq!(found.commands, ["sysctl -w net.core.netdev_max_backlog=4000"]);
+    assert_eq!(dropped("0 0\n0 0\n").state, State::Good);
+    for garbage in ["x", "0", "1 zz\n", "\n"] {
+        assert_eq!(dropped(garbage).state, State::Unknown, "{garbage:?}");
+    }
+}
+
+#[test]
+fn each_role_has_the_files_of_its_program() {
+    let needed = |role| {
+        let (_, groups) = Machine::server().check(Some(1_000_000), role, 20);
+        find(&groups, "descriptors.hard").needed.clone()
+    };
+    assert_eq!(needed(MachineRole::Server).as_deref(), Some("1 000 060"));
+    assert_eq!(needed(MachineRole::Client).as_deref(), Some("1 000 064"));
+    assert_eq!(needed(MachineRole::Both).as_deref(), Some("1 000 064"));
+}
