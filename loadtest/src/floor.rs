@@ -8,8 +8,9 @@ use crate::observe::usage::Clocks;
 use crate::plan::Stop;
 use hdrhistogram::Histogram;
 use ringway::placement;
+use ringway_io::echo::{EchoLimits, EchoOutbox, EchoStreams};
 use ringway_io::uring::{SetupError, Uring, UringConfig};
-use ringway_io::{BusyPoll, Cause, Chunk, Completion, Driver, Listener, Output, Slot, Waker};
+use ringway_io::{BusyPoll, Cause, Chunk, Completion, Driver, Listener, Slot, Waker};
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
@@ -23,29 +24,6 @@ const CONNECTING: usize = 128;
 
 /// The interval at which a thread without completions checks the time and the stop flag.
 const LOOK: Duration = Duration::from_millis(100);
-
-/// The outbox of a connection, on either side.
-#[derive(Default)]
-struct FloorOutbox {
-    sending: bool,
-    queued: Vec<Chunk>,
-}
-
-impl FloorOutbox {
-    /// Sends the queue, unless a send is in flight.
-    fn flush(&mut self, driver: &mut Uring, slot: Slot) {
-        if self.sending || self.queued.is_empty() {
-            return;
-        }
-        self.sending = true;
-        let output = if self.queued.len() == 1 {
-            Output::One(self.queued.remove(0))
-        } else {
-            Output::Many(std::mem::take(&mut self.queued))
-        };
-        driver.send(slot, output);
-    }
-}
 
 /// Grows `table` to hold `slot`, and returns its entry.
 fn entry<T: Default>(table: &mut Vec<T>, slot: Slot) -> &mut T {
@@ -83,35 +61,28 @@ impl FloorServer {
     /// # Errors
     /// If the ring fails.
     pub fn run(mut self, stop: &AtomicBool) -> io::Result<()> {
-        let mut outboxes: Vec<FloorOutbox> = Vec::new();
+        // Nothing has a deadline, so the time does not matter.
+        let start = Instant::now();
+        let mut streams = EchoStreams::new(EchoLimits::trusting(), start);
         let mut completions = Vec::new();
-        let mut dirty: Vec<Slot> = Vec::new();
+        let driver = &mut self.driver;
         while !stop.load(Ordering::Relaxed) {
-            self.driver.wait(None, &mut completions)?;
+            driver.wait(None, &mut completions)?;
             for completion in completions.drain(..) {
                 match completion {
-                    Completion::Accepted { slot, .. } => {
-                        *entry(&mut outboxes, slot) = FloorOutbox::default();
-                        self.driver.receive(slot);
-                    }
-                    Completion::Received { slot, buffer } => {
-                        let range = 0..buffer.len() as u32;
-                        entry(&mut outboxes, slot).queued.push(Chunk::Buffer { buffer, range });
-                        dirty.push(slot);
-                    }
-                    Completion::Sent { slot, .. } => {
-                        entry(&mut outboxes, slot).sending = false;
-                        dirty.push(slot);
-                    }
-                    Completion::Ended { slot, .. } => {
-                        *entry(&mut outboxes, slot) = FloorOutbox::default();
-                        self.driver.close(slot);
-                    }
-                    Completion::Connected { .. } | Completion::Released { .. } | Completion::Woken => {}
+                    Completion::Accepted { slot, .. } => streams.open(slot, driver, start),
+                    Completion::Received { slot, buffer } => streams.received(slot, buffer, start),
+                    Completion::Sent { slot, output, written } => streams.sent(slot, output, written, start),
+                    Completion::Ended { slot, cause } => streams.ended(slot, &cause, driver),
+                    Completion::Connected { .. }
+                    | Completion::Released { .. }
+                    | Completion::Datagram(_)
+                    | Completion::Woken => {}
                 }
             }
-            for slot in dirty.drain(..) {
-                entry(&mut outboxes, slot).flush(&mut self.driver, slot);
+            streams.flush(driver);
+            if streams.has_ends() {
+                drop(streams.take_ends());
             }
         }
         Ok(())
@@ -219,7 +190,7 @@ fn ended(cause: &Cause) -> io::Error {
 /// A connection of the client.
 #[derive(Default)]
 struct Lane {
-    outbox: FloorOutbox,
+    outbox: EchoOutbox,
     /// Received bytes of an incomplete message.
     partial: usize,
     stamps: VecDeque<Instant>,
@@ -271,7 +242,7 @@ impl FloorClient {
         for slot in std::mem::take(&mut self.slots) {
             let lane = entry(&mut self.lanes, slot);
             lane.stamps.extend(std::iter::repeat_n(now, in_flight));
-            lane.outbox.queued.push(Chunk::from(Arc::clone(&self.batches[in_flight - 1])));
+            lane.outbox.push(Chunk::from(Arc::clone(&self.batches[in_flight - 1])));
             lane.outbox.flush(&mut self.driver, slot);
         }
         let mut report = FloorReport::new()?;
@@ -302,11 +273,11 @@ impl FloorClient {
                             }
                         }
                         lane.stamps.extend(std::iter::repeat_n(now, whole));
-                        lane.outbox.queued.push(Chunk::from(Arc::clone(&self.batches[whole - 1])));
+                        lane.outbox.push(Chunk::from(Arc::clone(&self.batches[whole - 1])));
                         dirty.push(slot);
                     }
-                    Completion::Sent { slot, .. } => {
-                        entry(&mut self.lanes, slot).outbox.sending = false;
+                    Completion::Sent { slot, output, written } => {
+                        entry(&mut self.lanes, slot).outbox.sent(output, written);
                         dirty.push(slot);
                     }
                     Completion::Ended { cause, .. } => return Err(ended(&cause)),

@@ -17,6 +17,7 @@ mod man;
 mod opening;
 mod placement;
 mod refusals;
+mod rfc862;
 mod sandbox;
 mod scenario;
 mod schema;

@@ -10,6 +10,7 @@ use crate::listening::{ListenOptions, admin_address};
 use crate::load::arguments::{Load, MAX_WIDTH, with_compact_help};
 use crate::serve::admission::AdmissionOptions;
 use crate::serve::apps::{App, AppParser};
+use crate::serve::echo::EchoOptions;
 use crate::serve::topics::TopicOptions;
 use crate::tls::{BenchTls, ServeTls};
 use crate::trace::options::TraceOptions;
@@ -203,6 +204,8 @@ pub(crate) struct Serve {
     /// Stop when standard input ends, as on SIGTERM
     #[arg(long)]
     pub(crate) stop_with_stdin: bool,
+    #[command(flatten)]
+    pub(crate) echo: EchoOptions,
     #[command(flatten)]
     pub(crate) admission: AdmissionOptions,
     #[command(flatten)]

@@ -114,7 +114,8 @@
 //! - Addresses: [`Address`], [`UnixAddress`], [`UnixSocket`], [`PeerCredentials`]
 //! - Options: [`Config`], [`Limits`], [`Deflate`], [`OriginPolicy`], [`BufferConfig`],
 //!   [`BusyPoll`], [`DriverChoice`], [`Accept`], [`OnPanic`], [`OnMemoryLimit`]
-//! - Admission: [`Admission`], [`Rate`], [`OverRate`], [`RejectWith`], [`Network`]
+//! - Admission: [`Admission`], [`Rate`], [`OverRate`], [`RejectWith`], [`Network`]; the echo service:
+//!   [`EchoRates`]
 //! - TLS: [`TlsConfig`], [`ClientAuth`], [`TlsVersion`], [`ClientTls`]
 //! - The application: [`Handler`], [`Connection`], [`Shard`], [`ShardHandle`]; [`ConnectionId`],
 //!   [`TimerId`]
@@ -142,6 +143,7 @@
 mod admission;
 mod api;
 mod config;
+mod echo;
 pub mod guide;
 mod metrics;
 mod run;
@@ -169,6 +171,7 @@ pub use api::shard::{Shard, ShardHandle};
 pub use api::tls::TlsSession;
 pub use api::topic::{Published, TopicLimit, TopicPolicy};
 pub use config::{Accept, Config, ConfigError, Cores, Deflate, DriverChoice, Limits, OnMemoryLimit, OnPanic, Shards};
+pub use echo::options::EchoRates;
 pub use metrics::codes::ClosedBy;
 pub use metrics::histogram::Histogram;
 pub use metrics::reader::MetricsReader;

@@ -1,6 +1,9 @@
 //! The interface between the engine and the kernel: the trait [`Driver`] and its completions.
 
-use crate::{Address, Buffer, ConnectOptions, Detached, Listener, Output, PeerCredentials, Slot, TcpInfo, Waker};
+use crate::{
+    Address, Buffer, ConnectOptions, Datagram, DatagramSocket, Detached, Listener, Output, PeerCredentials, Slot,
+    TcpInfo, Waker,
+};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -48,6 +51,43 @@ pub trait Driver {
     /// # Errors
     /// When a descriptor cannot be duplicated; `Unsupported` in a simulation.
     fn duplicate_listeners(&self) -> io::Result<Vec<(usize, Listener)>>;
+
+    /// Receives datagrams on a socket from the next [`Driver::wait`] on, each with
+    /// [`Completion::Datagram`], which names the socket by the number of this call, from 0.
+    ///
+    /// # Errors
+    /// When the kernel refuses it; `Unsupported` for a driver without datagrams.
+    fn open_datagrams(&mut self, socket: DatagramSocket) -> io::Result<()> {
+        drop(socket);
+        Err(io::Error::new(io::ErrorKind::Unsupported, "this driver has no datagrams"))
+    }
+
+    /// Sends a datagram on its socket, from its local address. UDP is not reliable: a datagram that
+    /// the kernel does not take at once is dropped, and counted in [`Stats::datagrams_unsent`]. After
+    /// [`Driver::stop_datagrams`] nothing is sent.
+    ///
+    /// Any number can be in flight. Their payloads are dropped when they are sent.
+    fn send_datagram(&mut self, datagram: Datagram) {
+        drop(datagram);
+    }
+
+    /// Receives no further datagrams, and closes the sockets when none is in flight. Datagrams that
+    /// the kernel has already put into a buffer are still reported; those in the queue of a socket
+    /// are left to another process that has it.
+    fn stop_datagrams(&mut self) {}
+
+    /// Whether a socket for datagrams is open.
+    fn has_datagrams(&self) -> bool {
+        false
+    }
+
+    /// Duplicates of the sockets for datagrams, to pass them to another process.
+    ///
+    /// # Errors
+    /// When a descriptor cannot be duplicated.
+    fn duplicate_datagrams(&self) -> io::Result<Vec<DatagramSocket>> {
+        Ok(Vec::new())
+    }
 
     /// Reserves a slot for an outgoing connection; `None` when the limit of connections is reached.
     fn reserve(&mut self) -> Option<Slot>;
@@ -259,6 +299,8 @@ pub enum Completion {
         /// The cause.
         cause: Cause,
     },
+    /// A datagram was received.
+    Datagram(Datagram),
     /// [`Waker::wake`] was called.
     Woken,
 }
@@ -341,6 +383,12 @@ pub struct Stats {
     pub short_sends: u64,
     /// How often accepting paused because no descriptor, or no slot, was left.
     pub accept_pauses: u64,
+    /// Datagrams received.
+    pub datagrams_received: u64,
+    /// Datagrams that the kernel has taken.
+    pub datagrams_sent: u64,
+    /// Datagrams that the kernel has not taken: its buffer was full, or it has refused them.
+    pub datagrams_unsent: u64,
     /// The time for which the thread polled before a sleep, or after it until the end of a wait
     /// ([`BusyPoll`]), up to the last [`Driver::wait`]. A clock of wall time: if the thread was
     /// preempted during a poll, the poll counts up to the limit of the policy.

@@ -61,7 +61,7 @@ pub enum BindError {
 }
 
 impl BindError {
-    fn new(address: SocketAddr, error: io::Error) -> Self {
+    pub(crate) fn new(address: SocketAddr, error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::AddrInUse => Self::Taken(address),
             io::ErrorKind::PermissionDenied => Self::Forbidden(address),
@@ -96,6 +96,9 @@ pub enum InheritError {
          `Accept=no`)"
     )]
     NotListening(RawFd),
+    /// The descriptor is not a socket of UDP.
+    #[error("cannot receive on the inherited descriptor {0}: it is not a socket of UDP")]
+    NotDatagrams(RawFd),
     /// Any other error.
     #[error("cannot listen on the inherited descriptor {0}: {1}")]
     Other(RawFd, io::Error),

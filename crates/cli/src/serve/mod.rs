@@ -3,6 +3,7 @@
 mod admin;
 pub(crate) mod admission;
 pub(crate) mod apps;
+pub(crate) mod echo;
 pub(crate) mod site;
 mod sockets;
 pub(crate) mod topics;
@@ -77,7 +78,8 @@ fn serve<H: Handler>(
     arguments: &Serve,
     make: impl Fn(usize) -> H + Send + Sync + 'static,
 ) -> Result<ExitOutcome, Failure> {
-    let (config, limits) = match config(arguments).and_then(|config| Ok((config, limits_of(arguments)?))) {
+    let options = config(arguments).and_then(|config| Ok((config, limits_of(arguments)?, arguments.echo.rates()?)));
+    let (config, limits, echo_rates) = match options {
         Ok(options) => options,
         Err(error) => return usage(&error.to_string()),
     };
@@ -100,7 +102,8 @@ fn serve<H: Handler>(
     let count = if inherited.is_empty() { listeners.len() } else { inherited.len() };
     let files = crate::limits::raise_open_files();
     let shards = Assignment::of_server(&cores_of(arguments.cores.as_ref()), arguments.shards)?.threads();
-    let needed = files_needed(count, shards) + arguments.admin.as_ref().map_or(0, |_| admin::FILES);
+    let needed =
+        files_needed(count + arguments.echo.sockets(), shards) + arguments.admin.as_ref().map_or(0, |_| admin::FILES);
     if let Some(files) = files.filter(|files| *files < needed) {
         return Err(machine_failure(format!(
             "the process may open {files} files, and needs at least {needed}; raise the limit (`ulimit -n`)"
@@ -108,6 +111,7 @@ fn serve<H: Handler>(
     }
     let admin = arguments.admin.as_deref().map(|address| Admin::bind(address, predecessor.as_mut())).transpose()?;
     let (server, origin) = sockets::open(arguments, &listeners, inherited, tls.as_ref(), predecessor.as_mut())?;
+    let server = arguments.echo.listen(server)?.echo_rates(echo_rates);
     let tracer = arguments.trace.start()?;
     let config = config.tap(tracer.as_ref().map(Tracer::tap));
     let running = server.shards(arguments.shards).config(config).limits(limits).start(make);
@@ -245,6 +249,7 @@ fn announce<H: Handler>(
     for address in addresses(running) {
         text += &format!("listening on {address}\n");
     }
+    text += &echo::describe(running);
     if let Some(origin) = origin {
         text += &format!("sockets      {origin}\n");
     }

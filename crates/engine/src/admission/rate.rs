@@ -114,6 +114,11 @@ impl TokenBucket {
         u64::try_from(self.level).unwrap_or(0)
     }
 
+    /// Whether the bucket is full: it is as a new one.
+    pub(crate) fn is_full(&mut self, rate: Rate, now: u64) -> bool {
+        self.available(rate, now) >= rate.burst
+    }
+
     /// The time until there is a token.
     pub(crate) fn wait(&mut self, rate: Rate, now: u64) -> Duration {
         self.refill(rate, now);

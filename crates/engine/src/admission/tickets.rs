@@ -74,6 +74,15 @@ impl Tickets {
         Ok(())
     }
 
+    /// Counts a new connection that has no handshake.
+    pub(crate) fn admit_open(&mut self, slot: Slot) -> Result<(), Rejection> {
+        if !self.gate.add_connection() {
+            return Err(Rejection::Full);
+        }
+        *self.of(slot) = Ticket { slot: Some(slot), is_counted: true, ..Ticket::default() };
+        Ok(())
+    }
+
     /// Keeps the address of the client that the PROXY protocol has named.
     pub(crate) fn set_client(&mut self, slot: Slot, client: SocketAddr) {
         let index = slot.index() as usize;

@@ -16,7 +16,7 @@ use crate::shard::mailbox::{Mailbox, MailboxCounts, PostError};
 use crate::shard::timers::TimerOwner;
 use crate::tls::table::ListenerTls;
 use ringway_codec::Prepared;
-use ringway_io::{Listener, Slot, Stats, Waker};
+use ringway_io::{DatagramSocket, Listener, Slot, Stats, Waker};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
@@ -85,7 +85,10 @@ pub(crate) trait Surroundings<H: Handler>: PeerAddress {
     /// Duplicates of the driver's listeners, with their numbers.
     fn duplicate_listeners(&self) -> io::Result<Vec<(usize, Listener)>>;
 
-    /// Whether the driver still listens, or has an accept in flight.
+    /// Duplicates of the driver's sockets for datagrams.
+    fn duplicate_datagrams(&self) -> io::Result<Vec<DatagramSocket>>;
+
+    /// Whether the driver still listens, or has an accept in flight, or receives datagrams.
     fn has_listeners(&self) -> bool;
 
     fn control_mut(&mut self) -> &mut Control<H>;
@@ -122,6 +125,11 @@ impl<H: Handler> Shard<'_, H> {
     /// Duplicates of the listeners of this shard, with the driver's numbers.
     pub(crate) fn duplicate_listeners(&self) -> io::Result<Vec<(usize, Listener)>> {
         self.surroundings.duplicate_listeners()
+    }
+
+    /// Duplicates of the sockets for datagrams of this shard.
+    pub(crate) fn duplicate_datagrams(&self) -> io::Result<Vec<DatagramSocket>> {
+        self.surroundings.duplicate_datagrams()
     }
 
     /// Ends accepting after this call of the handler. The queues of the listeners are left alone.

@@ -56,6 +56,7 @@ impl Collector for MetricsReader {
         families.messages()?;
         families.memory()?;
         families.topics()?;
+        families.echo()?;
         families.event_loop()?;
         process::encode(&mut families.encoder)
     }
@@ -228,6 +229,39 @@ impl Families<'_, '_> {
         self.counter("ringway_mailbox_received", help, None, |shard| shard.counters.mailbox_messages)?;
         let help = "How often a mailbox was full";
         self.counter("ringway_mailbox_full", help, None, |shard| shard.counters.mailbox_full)
+    }
+
+    fn echo(&mut self) -> fmt::Result {
+        let help = "TCP connections of the echo service";
+        self.gauge("ringway_echo_connections", help, None, |shard| {
+            shard.counters.echo_opened.saturating_sub(shard.counters.echo_closed)
+        })?;
+        let help = "TCP connections of the echo service that were served";
+        self.counter("ringway_echo_connections_served", help, None, |shard| shard.counters.echo_opened)?;
+        let help = "Bytes that the echo service has received on TCP";
+        self.counter("ringway_echo_received", help, Some(Unit::Bytes), |shard| shard.counters.echo_received_bytes)?;
+        let help = "Bytes that the echo service has sent back on TCP";
+        self.counter("ringway_echo_sent", help, Some(Unit::Bytes), |shard| shard.counters.echo_sent_bytes)?;
+        let help = "How often the echo service stopped reading a connection whose peer did not read";
+        self.counter("ringway_echo_pauses", help, None, |shard| shard.counters.echo_pauses)?;
+        let help = "Datagrams that the echo service has answered";
+        self.counter("ringway_echo_datagrams", help, None, |shard| shard.counters.echo_datagrams)?;
+        let help = "Payload of the datagrams that the echo service has answered";
+        self.counter("ringway_echo_datagram", help, Some(Unit::Bytes), |shard| shard.counters.echo_datagram_bytes)?;
+        let help = "Answers of the echo service that the kernel has not sent";
+        self.counter("ringway_echo_datagrams_unsent", help, None, |shard| shard.counters.echo_unsent)?;
+        let help = "Datagrams that the echo service has ignored";
+        self.counters("ringway_echo_datagrams_ignored", help, None, "reason", |shard| {
+            let counters = &shard.counters;
+            vec![
+                ("port", counters.echo_ignored_port),
+                ("group", counters.echo_ignored_group),
+                ("own", counters.echo_ignored_own),
+                ("address_rate", counters.echo_ignored_address),
+                ("total_rate", counters.echo_ignored_total),
+                ("truncated", counters.echo_ignored_truncated),
+            ]
+        })
     }
 
     fn event_loop(&mut self) -> fmt::Result {

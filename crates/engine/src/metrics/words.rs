@@ -68,10 +68,24 @@ words!(Counters {
     transferred,
     adopted,
     transfers_full,
+    echo_opened,
+    echo_closed,
+    echo_received_bytes,
+    echo_sent_bytes,
+    echo_pauses,
+    echo_datagrams,
+    echo_datagram_bytes,
+    echo_unsent,
+    echo_ignored_truncated,
+    echo_ignored_port,
+    echo_ignored_group,
+    echo_ignored_own,
+    echo_ignored_address,
+    echo_ignored_total,
 });
 
 /// The number of words of [`Stats`].
-pub(super) const DRIVER_WORDS: usize = 10;
+pub(super) const DRIVER_WORDS: usize = 13;
 
 #[inline]
 pub(super) fn driver_words(stats: &Stats) -> [u64; DRIVER_WORDS] {
@@ -85,6 +99,9 @@ pub(super) fn driver_words(stats: &Stats) -> [u64; DRIVER_WORDS] {
         stats.overflows,
         stats.short_sends,
         stats.accept_pauses,
+        stats.datagrams_received,
+        stats.datagrams_sent,
+        stats.datagrams_unsent,
         stats.polled.as_nanos() as u64,
     ]
 }
@@ -102,6 +119,9 @@ pub(super) fn driver_from_words(words: [u64; DRIVER_WORDS]) -> Stats {
         stats.overflows,
         stats.short_sends,
         stats.accept_pauses,
+        stats.datagrams_received,
+        stats.datagrams_sent,
+        stats.datagrams_unsent,
         polled,
     ] = words;
     stats.polled = Duration::from_nanos(polled);

@@ -3,6 +3,7 @@
 use super::error::StartError;
 use super::launch::Launch;
 use super::running::Running;
+use super::sockets::ServerSockets;
 use crate::api::handler::Handler;
 use crate::config::{Config, Limits, Shards};
 use std::sync::Arc;
@@ -107,6 +108,6 @@ impl Client {
         H: Handler,
         F: Fn(usize) -> H + Send + Sync + 'static,
     {
-        self.launch.start(Vec::new(), &[], Arc::new(make))
+        self.launch.start(ServerSockets::default(), &[], Arc::new(make))
     }
 }

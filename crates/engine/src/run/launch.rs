@@ -7,11 +7,14 @@ use super::memory;
 use super::placement::{self, Assignment};
 use super::readiness::Readiness;
 use super::running::{Certificates, ConfigsInUse, Running, ShardResult};
-use super::sockets::{self, ListenerGroup};
+use super::sockets::{self, ListenerGroup, ServerSockets};
 use crate::admission::gate::Gate;
 use crate::api::handler::Handler;
 use crate::api::shard::{Shard, ShardHandle};
 use crate::config::{Accept, Config, Limits, Shards};
+use crate::echo::local::read_addresses;
+use crate::echo::options::EchoRates;
+use crate::echo::rules::EchoRules;
 use crate::metrics::published::Published;
 use crate::shard::balance::Balancer;
 use crate::shard::event_loop::EventLoop;
@@ -20,8 +23,9 @@ use crate::tls::table::ListenerTls;
 use crate::tls::{KernelTls, TlsConfig, TlsReload};
 use crate::topics::exchange::{Desk, Exchange};
 use ringway_codec::Scheme;
-use ringway_io::{Driver, Listener};
+use ringway_io::{Address, DatagramSocket, Driver, Listener};
 use std::io;
+use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -40,20 +44,20 @@ impl Launch {
     /// Starts one thread for each shard. Each shard gets a sibling of every listener.
     pub(crate) fn start<H: Handler>(
         self,
-        listeners: Vec<ListenerGroup>,
+        sockets: ServerSockets,
         tls: &[Option<TlsConfig>],
         make: Arc<dyn Fn(usize) -> H + Send + Sync>,
     ) -> Result<Running<H>, StartError> {
         let driver = SelectedDriver::select(self.config.driver)?;
         let (kind, may_be_replaced) = (driver.kind(), driver.may_be_replaced());
         let runner: Runner<H> = Arc::new(move |start| start.run(kind, may_be_replaced));
-        self.start_with(listeners, tls, make, driver.to_string(), &runner)
+        self.start_with(sockets, tls, make, driver.to_string(), &runner)
     }
 
     /// The same; `runner` runs each shard on its thread, with the driver of this name.
     pub(crate) fn start_with<H: Handler>(
         self,
-        listeners: Vec<ListenerGroup>,
+        sockets: ServerSockets,
         tls: &[Option<TlsConfig>],
         make: Arc<dyn Fn(usize) -> H + Send + Sync>,
         driver: String,
@@ -67,12 +71,19 @@ impl Launch {
             tracing::info!("shards are not pinned: the cgroup's CPU quota is {quota}");
         }
         let cores = assignment.cores().to_vec();
-        let mut listeners = listeners;
+        let ServerSockets { mut listeners, echo, datagrams, echo_rates } = sockets;
+        // Those of the echo service are the last ones.
+        let is_echo: Vec<bool> = listeners.iter().map(|_| false).chain(echo.iter().map(|_| true)).collect();
+        let addresses = addresses_of(&listeners);
+        let echo_addresses = addresses_of(&echo);
+        let datagram_addresses: Vec<SocketAddr> =
+            datagrams.iter().flat_map(|group| group.first()).map(DatagramSocket::address).collect();
+        listeners.extend(echo);
         if self.config.admission.paces_accepting() {
             listeners.iter_mut().for_each(ListenerGroup::accept_one_at_a_time);
         }
-        let addresses = listeners.iter().map(|listener| listener.address().clone()).collect();
         let shares = sockets::distribute(listeners, cores.len())?;
+        let mut datagrams = sockets::distribute_datagrams(datagrams, cores.len())?.into_iter();
         let max_memory = self.limits.max_memory.unwrap_or_else(|| memory::default_budget(cores.len()));
         if max_memory < self.limits.max_message {
             tracing::warn!(
@@ -105,6 +116,8 @@ impl Launch {
         let ends = Mutex::new(ends);
         let mut running = Running {
             addresses,
+            echo_addresses,
+            datagram_addresses: datagram_addresses.clone(),
             schemes,
             assignment,
             driver,
@@ -128,13 +141,17 @@ impl Launch {
             let (report, reported) = mpsc::sync_channel(1);
             let (config, make, ended, tls) = (Arc::clone(&config), Arc::clone(&make), ended.clone(), tls.clone());
             let (certificates, gate) = (Arc::clone(&certificates), gate.clone());
-            let runner = Arc::clone(runner);
+            let (runner, is_echo) = (Arc::clone(runner), is_echo.clone());
             let (readiness, published) = (readiness.clone(), Arc::clone(&running.published[index]));
             let start = ShardStart {
                 index,
                 desk,
                 balancer: balancers.next(),
                 listeners,
+                is_echo,
+                datagrams: datagrams.next().unwrap_or_default(),
+                datagram_addresses: datagram_addresses.clone(),
+                echo_rates,
                 tls,
                 gate,
                 config,
@@ -198,6 +215,10 @@ impl Launch {
             Err(error) => running.abandon(StartError::Thread(error)),
         }
     }
+}
+
+fn addresses_of(listeners: &[ListenerGroup]) -> Vec<Address> {
+    listeners.iter().map(|listener| listener.address().clone()).collect()
 }
 
 /// The numbers of the listeners that have the same configuration.
@@ -266,6 +287,11 @@ pub(crate) struct ShardStart<H: Handler> {
     balancer: Option<Balancer>,
     /// With the numbers of their addresses.
     listeners: Vec<(usize, Listener)>,
+    /// Whether the listeners with these numbers are those of the echo service.
+    is_echo: Vec<bool>,
+    datagrams: Vec<DatagramSocket>,
+    datagram_addresses: Vec<SocketAddr>,
+    echo_rates: EchoRates,
     tls: Vec<Option<ListenerTls>>,
     gate: Option<Arc<Gate>>,
     config: Arc<Config>,
@@ -344,6 +370,10 @@ impl<H: Handler> ShardStart<H> {
             desk,
             balancer,
             listeners,
+            is_echo,
+            datagrams,
+            datagram_addresses,
+            echo_rates,
             tls,
             gate,
             config,
@@ -362,6 +392,14 @@ impl<H: Handler> ShardStart<H> {
             numbers.push(number);
             driver.listen(listener);
         }
+        let rules = match open_datagrams(&mut driver, datagrams, &datagram_addresses, echo_rates) {
+            Ok(rules) => rules,
+            Err(error) => {
+                // An error means that another shard could not start.
+                let _ = report.send(Err(error));
+                return None;
+            }
+        };
         let handle = ShardHandle::new(driver.waker());
         let end = ShardEnd { index, handle: handle.clone(), ended };
         report.send(Ok(handle.clone())).ok()?;
@@ -369,6 +407,7 @@ impl<H: Handler> ShardStart<H> {
         event_loop.join(desk);
         event_loop.number_listeners(numbers);
         event_loop.use_tls(tls);
+        event_loop.use_echo(is_echo, rules);
         event_loop.use_readiness(readiness);
         event_loop.publish_to(published);
         if let Some(gate) = gate {
@@ -379,6 +418,21 @@ impl<H: Handler> ShardStart<H> {
         }
         Some((event_loop, handle, end))
     }
+}
+
+/// Opens the sockets of the echo service on UDP. Returns its rules; `None` without sockets.
+fn open_datagrams(
+    driver: &mut impl Driver,
+    sockets: Vec<DatagramSocket>,
+    addresses: &[SocketAddr],
+    rates: EchoRates,
+) -> Result<Option<EchoRules>, StartError> {
+    if sockets.is_empty() {
+        return Ok(None);
+    }
+    sockets.into_iter().try_for_each(|socket| driver.open_datagrams(socket)).map_err(StartError::Datagrams)?;
+    let rules = EchoRules::new(addresses, rates, read_addresses, Instant::now());
+    rules.map(Some).map_err(StartError::LocalAddresses)
 }
 
 /// Sets the timer slack of the calling thread.

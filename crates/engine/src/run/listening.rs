@@ -1,5 +1,6 @@
 //! Listens on all addresses of a name.
 
+use super::error::StartError;
 use super::sockets::ListenerGroup;
 use ringway_io::BindError;
 use std::net::SocketAddr;
@@ -13,6 +14,27 @@ pub(super) struct Listening {
     pub(super) listeners: Vec<ListenerGroup>,
     /// One for each address that cannot be listened on.
     pub(super) errors: Vec<BindError>,
+}
+
+impl Listening {
+    /// The listeners, of which there is at least one. The addresses of `name` that cannot be listened
+    /// on are logged.
+    ///
+    /// # Errors
+    /// None of the addresses can be listened on.
+    pub(super) fn any_of(self, name: &str) -> Result<Vec<ListenerGroup>, StartError> {
+        let Self { listeners, mut errors } = self;
+        if listeners.is_empty() {
+            return Err(match errors.pop() {
+                Some(error) if errors.is_empty() => error.into(),
+                last => StartError::NoAddress(name.to_owned(), errors.into_iter().chain(last).collect()),
+            });
+        }
+        for error in errors {
+            tracing::warn!(name, "one address of the name is skipped: {error}");
+        }
+        Ok(listeners)
+    }
 }
 
 /// Listens on each of `addresses`, through `bind`. An address that is named twice is listened on

@@ -19,6 +19,7 @@ use ringway_codec::Scheme;
 use ringway_io::{Address, Stats};
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak, mpsc};
@@ -78,6 +79,9 @@ pub(crate) type ShardResult = io::Result<(Stats, Counters, Option<DrainReport>)>
 /// ```
 pub struct Running<H: Handler> {
     pub(super) addresses: Vec<Address>,
+    /// Of the echo service.
+    pub(super) echo_addresses: Vec<Address>,
+    pub(super) datagram_addresses: Vec<SocketAddr>,
     pub(super) schemes: Vec<Scheme>,
     pub(super) assignment: Assignment,
     pub(super) driver: String,
@@ -111,6 +115,19 @@ impl<H: Handler> Running<H> {
     #[must_use]
     pub fn addresses(&self) -> &[Address] {
         &self.addresses
+    }
+
+    /// The addresses of the echo service on TCP, in the order of the calls of
+    /// [`Server::and_echo`](crate::Server::and_echo), with the ports chosen by the system.
+    #[must_use]
+    pub fn echo_addresses(&self) -> &[Address] {
+        &self.echo_addresses
+    }
+
+    /// The addresses of the echo service on UDP, as [`echo_addresses`](Running::echo_addresses).
+    #[must_use]
+    pub fn echo_datagram_addresses(&self) -> &[SocketAddr] {
+        &self.datagram_addresses
     }
 
     /// What clients speak on each of the [`addresses`](Running::addresses): `wss` with TLS, `ws`
@@ -228,7 +245,7 @@ impl<H: Handler> Running<H> {
     /// ([`OfferOptions::part`]).
     #[must_use]
     pub fn handover_part(&self) -> Part {
-        Part::new(&self.handles, &self.addresses, &self.schemes)
+        Part::new(&self.handles, &self.addresses, &self.schemes, &self.echo_addresses)
     }
 
     /// Reads the files of all [`TlsConfig`](crate::TlsConfig)s again. Does not block; the files are

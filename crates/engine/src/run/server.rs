@@ -1,16 +1,18 @@
 //! The builder for servers.
 
 use super::error::{ServeError, StartError};
+use super::handover::ECHO_PART;
 use super::handover::{Predecessor, TakenListeners};
 use super::launch::{Launch, Runner};
-use super::listening::{self, Listening};
+use super::listening;
 use super::local::{LocalReport, LocalStart};
 use super::running::Running;
-use super::sockets::ListenerGroup;
+use super::sockets::{ListenerGroup, ServerSockets};
 use crate::api::handler::Handler;
 use crate::config::{Config, Limits, Shards};
+use crate::echo::options::EchoRates;
 use crate::tls::TlsConfig;
-use ringway_io::{BindError, Listener, UnixSocket};
+use ringway_io::{BindError, DatagramSocket, Listener, UnixSocket};
 use std::fmt::Display;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -42,12 +44,19 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Server {
     listeners: Vec<ListenerGroup>,
+    /// The listeners of the echo service.
+    echo: Vec<ListenerGroup>,
     /// The TLS of each listener.
     tls: Vec<Option<TlsConfig>>,
     /// The number of the first listener of the latest call.
     latest: usize,
     /// The sockets of the server that this one replaces, which no call has asked for yet.
     former: Vec<ListenerGroup>,
+    /// The same for the echo service.
+    former_echo: Vec<ListenerGroup>,
+    former_datagrams: Vec<Vec<DatagramSocket>>,
+    datagrams: Vec<Vec<DatagramSocket>>,
+    echo_rates: EchoRates,
     launch: Launch,
 }
 
@@ -99,7 +108,18 @@ impl Server {
     }
 
     fn new() -> Self {
-        Self { listeners: Vec::new(), tls: Vec::new(), latest: 0, former: Vec::new(), launch: Launch::default() }
+        Self {
+            listeners: Vec::new(),
+            echo: Vec::new(),
+            tls: Vec::new(),
+            latest: 0,
+            former: Vec::new(),
+            former_echo: Vec::new(),
+            former_datagrams: Vec::new(),
+            datagrams: Vec::new(),
+            echo_rates: EchoRates::default(),
+            launch: Launch::default(),
+        }
     }
 
     /// Listens on a further Unix socket.
@@ -126,36 +146,84 @@ impl Server {
             let invalid = |error| fail(io::Error::new(io::ErrorKind::InvalidInput, error));
             return self.and_bind_unix(&UnixSocket::new(text.parse().map_err(invalid)?));
         }
-        let addresses: Vec<SocketAddr> = address.to_socket_addrs().map_err(fail)?.collect();
-        if addresses.is_empty() {
-            return Err(fail(io::Error::new(io::ErrorKind::NotFound, "the name has no address")));
-        }
-        let Listening { listeners, mut errors } = listening::listen(&addresses, |address| self.listen_on(address));
-        if listeners.is_empty() {
-            return Err(match errors.pop() {
-                Some(error) if errors.is_empty() => error.into(),
-                last => StartError::NoAddress(address.to_string(), errors.into_iter().chain(last).collect()),
-            });
-        }
-        for error in errors {
-            tracing::warn!(name = %address, "one address of the name is skipped: {error}");
-        }
+        let addresses = resolve(&address, &text)?;
+        let listening = listening::listen(&addresses, |address| listen_on(&self.former, address));
+        let listeners = listening.any_of(&text)?;
         let is_taken = |group: &ListenerGroup| listeners.iter().any(|taken| taken.address() == group.address());
         self.former.retain(|group| !is_taken(group));
         Ok(self.with(listeners))
     }
 
-    /// The sockets of the former server for this address, or else a new one. Port 0 is any port of the
-    /// former server, or a free one.
-    fn listen_on(&self, address: SocketAddr) -> Result<ListenerGroup, BindError> {
-        let is_asked = |group: &&ListenerGroup| {
-            let former = group.address().tcp();
-            former.is_some_and(|of| of.ip() == address.ip() && (address.port() == 0 || of.port() == address.port()))
-        };
-        match self.former.iter().find(is_asked) {
-            Some(group) => group.duplicate().map_err(|error| BindError::Other(address, error)),
-            None => Listener::bind(address).map(ListenerGroup::from),
+    /// Listens on an address, or on all addresses of a name, for the echo service on TCP (RFC 862):
+    /// what a connection sends comes back until it ends its direction. Its connections have the limits
+    /// of the others: [`Limits::max_connections`], [`Limits::max_memory`], [`Limits::max_buffered`],
+    /// [`Config::idle_timeout`], [`Config::write_timeout`], and [`Config::admission`] without the
+    /// PROXY protocol. They are no connections of the handler, and have no TLS.
+    ///
+    /// A service that is open to others can be used to send traffic to it only, because TCP verifies
+    /// addresses; nevertheless, do not offer it without a need.
+    ///
+    /// # Errors
+    /// As [`Server::bind`], without Unix sockets.
+    ///
+    /// ```
+    /// # use ringway::Server;
+    /// let server = Server::bind("127.0.0.1:0")?.and_echo("127.0.0.1:0")?;
+    /// # Ok::<(), ringway::StartError>(())
+    /// ```
+    pub fn and_echo(mut self, address: impl ToSocketAddrs + Display) -> Result<Self, StartError> {
+        let text = address.to_string();
+        let addresses = resolve(&address, &text)?;
+        let listening = listening::listen(&addresses, |address| listen_on(&self.former_echo, address));
+        let listeners = listening.any_of(&text)?;
+        let is_taken = |group: &ListenerGroup| listeners.iter().any(|taken| taken.address() == group.address());
+        self.former_echo.retain(|group| !is_taken(group));
+        self.echo.extend(listeners);
+        Ok(self)
+    }
+
+    /// Receives datagrams on an address, or on all addresses of a name, for the echo service on UDP
+    /// (RFC 862): what arrives is sent back, as it is, by the address that it was sent to.
+    ///
+    /// Anyone can forge the address of a datagram. These are ignored, and counted
+    /// ([`Counters`](crate::Counters)): datagrams from ports below 1024, from or to broadcast and
+    /// multicast addresses, from the service itself, and those beyond [`Server::echo_rates`]. A reply
+    /// is never longer than its request. Nevertheless, do not offer the service without a need.
+    ///
+    /// Starting fails if the driver has no datagrams ([`StartError::Datagrams`]), or if the addresses
+    /// of this machine cannot be read ([`StartError::LocalAddresses`]).
+    ///
+    /// # Errors
+    /// As [`Server::bind`], without Unix sockets.
+    ///
+    /// ```
+    /// # use ringway::Server;
+    /// let server = Server::bind("127.0.0.1:0")?.and_echo_datagrams("127.0.0.1:0")?;
+    /// # Ok::<(), ringway::StartError>(())
+    /// ```
+    pub fn and_echo_datagrams(mut self, address: impl ToSocketAddrs + Display) -> Result<Self, StartError> {
+        let text = address.to_string();
+        for address in resolve(&address, &text)? {
+            let is_asked = |group: &Vec<DatagramSocket>| {
+                group.iter().any(|socket| {
+                    let former = socket.address();
+                    former.ip() == address.ip() && (address.port() == 0 || former.port() == address.port())
+                })
+            };
+            let sockets = match self.former_datagrams.iter().position(is_asked) {
+                Some(at) => self.former_datagrams.swap_remove(at),
+                None => vec![DatagramSocket::bind(address)?],
+            };
+            self.datagrams.push(sockets);
         }
+        Ok(self)
+    }
+
+    /// Sets how many datagrams the echo service answers.
+    #[must_use]
+    pub fn echo_rates(mut self, rates: EchoRates) -> Self {
+        self.echo_rates = rates;
+        self
     }
 
     /// Adds the listeners of one call.
@@ -228,6 +296,7 @@ impl Server {
     pub fn from_predecessor(predecessor: &mut Predecessor, tls: Option<&TlsConfig>) -> Result<Self, StartError> {
         let TakenListeners { listeners, secure } = predecessor.take_listeners(0)?;
         let mut server = Self::new().with(ListenerGroup::by_address(listeners));
+        (server.former_echo, server.former_datagrams) = former_echo(predecessor)?;
         for (group, own) in server.listeners.iter().zip(&mut server.tls) {
             if secure.contains(group.address()) {
                 *own = tls.cloned();
@@ -260,7 +329,8 @@ impl Server {
     /// As [`Server::taking_over`].
     pub fn taking_over_part(predecessor: &mut Predecessor, part: u8) -> Result<Self, StartError> {
         let former = ListenerGroup::by_address(predecessor.take_listeners(part)?.listeners);
-        Ok(Self { former, ..Self::new() })
+        let (former_echo, former_datagrams) = if part == 0 { former_echo(predecessor)? } else { Default::default() };
+        Ok(Self { former, former_echo, former_datagrams, ..Self::new() })
     }
 
     /// Sets the number of shards. Default: one for each core. Starting checks the number.
@@ -295,10 +365,19 @@ impl Server {
         H: Handler,
         F: Fn(usize) -> H + Send + Sync + 'static,
     {
-        for group in self.former {
+        for group in self.former.iter().chain(&self.former_echo) {
             tracing::warn!(address = %group.address(), "the former server listened here, and this one does not");
         }
-        self.launch.start(self.listeners, &self.tls, Arc::new(make))
+        for socket in self.former_datagrams.iter().flat_map(|group| group.first()) {
+            tracing::warn!(address = %socket.address(), "the former server answered datagrams here, and this one does not");
+        }
+        let sockets = ServerSockets {
+            listeners: self.listeners,
+            echo: self.echo,
+            datagrams: self.datagrams,
+            echo_rates: self.echo_rates,
+        };
+        self.launch.start(sockets, &self.tls, Arc::new(make))
     }
 
     /// Starts the shards as [`Server::start`] does, and runs each with `run` on its thread, which is
@@ -316,7 +395,13 @@ impl Server {
     {
         self.launch.config.check_local()?;
         let runner: Runner<H> = Arc::new(move |start| run(LocalStart::new(start)).map(|report| report.0));
-        self.launch.start_with(self.listeners, &self.tls, Arc::new(make), "tokio-uring".to_owned(), &runner)
+        let sockets = ServerSockets {
+            listeners: self.listeners,
+            echo: self.echo,
+            datagrams: self.datagrams,
+            echo_rates: self.echo_rates,
+        };
+        self.launch.start_with(sockets, &self.tls, Arc::new(make), "tokio-uring".to_owned(), &runner)
     }
 
     /// Runs until SIGINT or SIGTERM. The connections are then closed with 1001, and the shards end
@@ -335,6 +420,41 @@ impl Server {
         running.stop_on_signals()?;
         running.wait()?;
         Ok(())
+    }
+}
+
+/// The addresses of a name, of which there is at least one.
+fn resolve(address: &impl ToSocketAddrs, text: &str) -> Result<Vec<SocketAddr>, StartError> {
+    let fail = |error| StartError::Address(text.to_owned(), error);
+    let addresses: Vec<SocketAddr> = address.to_socket_addrs().map_err(fail)?.collect();
+    if addresses.is_empty() {
+        return Err(fail(io::Error::new(io::ErrorKind::NotFound, "the name has no address")));
+    }
+    Ok(addresses)
+}
+
+/// The sockets of the echo service of the former server: on TCP, and on UDP by address.
+fn former_echo(predecessor: &mut Predecessor) -> Result<(Vec<ListenerGroup>, Vec<Vec<DatagramSocket>>), StartError> {
+    let mut groups: Vec<Vec<DatagramSocket>> = Vec::new();
+    for socket in predecessor.take_datagrams()? {
+        match groups.iter_mut().find(|group| group[0].address() == socket.address()) {
+            Some(group) => group.push(socket),
+            None => groups.push(vec![socket]),
+        }
+    }
+    Ok((ListenerGroup::by_address(predecessor.take_listeners(ECHO_PART)?.listeners), groups))
+}
+
+/// The sockets of the former server for this address, or else a new one. Port 0 is any port of the
+/// former server, or a free one.
+fn listen_on(former: &[ListenerGroup], address: SocketAddr) -> Result<ListenerGroup, BindError> {
+    let is_asked = |group: &&ListenerGroup| {
+        let former = group.address().tcp();
+        former.is_some_and(|of| of.ip() == address.ip() && (address.port() == 0 || of.port() == address.port()))
+    };
+    match former.iter().find(is_asked) {
+        Some(group) => group.duplicate().map_err(|error| BindError::Other(address, error)),
+        None => Listener::bind(address).map(ListenerGroup::from),
     }
 }
 

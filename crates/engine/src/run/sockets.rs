@@ -1,12 +1,24 @@
 //! The listening sockets of a server, by address, and their distribution over the shards.
 
-use ringway_io::{Address, BindError, InheritError, Listener};
+use crate::echo::options::EchoRates;
+use ringway_io::{Address, BindError, DatagramSocket, InheritError, Listener};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
+/// The sockets of a server.
+#[derive(Debug, Default)]
+pub(crate) struct ServerSockets {
+    pub(super) listeners: Vec<ListenerGroup>,
+    /// The listeners of the echo service.
+    pub(super) echo: Vec<ListenerGroup>,
+    /// The sockets of the echo service on UDP, by address. Each has one at least.
+    pub(super) datagrams: Vec<Vec<DatagramSocket>>,
+    pub(super) echo_rates: EchoRates,
+}
+
 /// The sockets of one address. There is at least one.
 #[derive(Debug)]
-pub(super) struct ListenerGroup(Vec<Listener>);
+pub(crate) struct ListenerGroup(Vec<Listener>);
 
 impl ListenerGroup {
     /// The groups of sockets that were inherited, in the order of their first sockets. Abstract or
@@ -92,6 +104,25 @@ pub(super) fn distribute(groups: Vec<ListenerGroup>, shards: usize) -> Result<Ve
     for (number, group) in groups.into_iter().enumerate() {
         for (share, sockets) in shares.iter_mut().zip(group.distribute(shards)?) {
             share.extend(sockets.into_iter().map(|socket| (number, socket)));
+        }
+    }
+    Ok(shares)
+}
+
+/// The sockets for datagrams of each shard: those that are given in turn, and as many siblings that
+/// each shard has the same number of each address.
+pub(super) fn distribute_datagrams(
+    groups: Vec<Vec<DatagramSocket>>,
+    shards: usize,
+) -> Result<Vec<Vec<DatagramSocket>>, BindError> {
+    let mut shares: Vec<Vec<DatagramSocket>> = (0..shards).map(|_| Vec::new()).collect();
+    for mut sockets in groups {
+        for at in 0..sockets.len().next_multiple_of(shards) - sockets.len() {
+            let sibling = sockets[at % sockets.len()].sibling()?;
+            sockets.push(sibling);
+        }
+        for (at, socket) in sockets.into_iter().enumerate() {
+            shares[at % shards].push(socket);
         }
     }
     Ok(shares)

@@ -42,6 +42,31 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
         }
     }
 
+    /// Counts a connection of the echo service towards the limits. Returns whether it may be served.
+    pub(crate) fn admit_stream(&mut self, slot: Slot, is_over_rate: bool) -> bool {
+        if self.core.tickets.is_none() {
+            return true;
+        }
+        let admission = &self.core.config.admission;
+        let limits_address = admission.needs_address();
+        let peer = self.driver.peer_address(slot).map(|address| address.ip()).filter(|_| limits_address);
+        let peer = peer.filter(|address| !admission.trust.contains(*address));
+        let admitted = if is_over_rate {
+            Err(Rejection::Rate)
+        } else {
+            self.with_tickets(|tickets| {
+                tickets.admit_open(slot)?;
+                peer.map_or(Ok(()), |address| tickets.admit_address(slot, address))
+            })
+        };
+        let Err(rejection) = admitted else { return true };
+        self.core.count_rejection(slot, rejection);
+        if let Some(tickets) = &mut self.core.tickets {
+            tickets.release(slot);
+        }
+        false
+    }
+
     /// Counts a connection towards the limits.
     fn admit(&mut self, slot: Slot) -> Result<Entry, Rejection> {
         if let Err(rejection) = self.with_tickets(|tickets| tickets.admit(slot)) {

@@ -160,6 +160,36 @@ pub struct Counters {
     /// Published messages that this shard has taken out of its mailbox, from other shards and from
     /// threads without a shard.
     pub mailbox_messages: u64,
+    /// TCP connections of the echo service that were served ([`Server::and_echo`](crate::Server)).
+    pub echo_opened: u64,
+    /// Those of them that have ended.
+    pub echo_closed: u64,
+    /// Bytes that the echo service has received on them.
+    pub echo_received_bytes: u64,
+    /// Bytes that it has sent back.
+    pub echo_sent_bytes: u64,
+    /// How often it stopped reading a connection, because its echoes waited for the peer.
+    pub echo_pauses: u64,
+    /// Datagrams that the echo service has answered ([`Server::and_echo_datagrams`](crate::Server)).
+    pub echo_datagrams: u64,
+    /// Bytes of their payload.
+    pub echo_datagram_bytes: u64,
+    /// Answers among them that the kernel has not sent: its buffer was full, or it has refused them.
+    pub echo_unsent: u64,
+    /// Datagrams that the echo service has ignored because they were longer than its buffer.
+    pub echo_ignored_truncated: u64,
+    /// Datagrams that it has ignored because their port is below 1024.
+    pub echo_ignored_port: u64,
+    /// Datagrams that it has ignored because they are from or to a broadcast or multicast address.
+    pub echo_ignored_group: u64,
+    /// Datagrams that it has ignored because they come from itself.
+    pub echo_ignored_own: u64,
+    /// Datagrams that it has ignored because of the rate of their address
+    /// ([`EchoRates::per_address`](crate::EchoRates::per_address)).
+    pub echo_ignored_address: u64,
+    /// Datagrams that it has ignored because of the rate of all, or because too many addresses send
+    /// ([`EchoRates::total`](crate::EchoRates::total)).
+    pub echo_ignored_total: u64,
 }
 
 /// The state of a shard that its sessions use. State that is budgeted or counted for a whole shard

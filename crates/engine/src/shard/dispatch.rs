@@ -21,7 +21,7 @@ use crate::shard::session_table::{Others, SessionTable};
 use crate::shard::timers::TimerOwner;
 use http::StatusCode;
 use ringway_codec::Role;
-use ringway_io::{Buffer, Cause, Driver, Listener, Output, PeerCredentials, Slot, Stats, TcpInfo};
+use ringway_io::{Buffer, Cause, DatagramSocket, Driver, Listener, Output, PeerCredentials, Slot, Stats, TcpInfo};
 use std::any::Any;
 use std::io;
 use std::net::SocketAddr;
@@ -507,7 +507,11 @@ impl<D: Driver, H: Handler> Surroundings<H> for Reach<'_, D, H> {
     }
 
     fn has_listeners(&self) -> bool {
-        self.driver.has_listeners()
+        self.driver.has_listeners() || self.driver.has_datagrams()
+    }
+
+    fn duplicate_datagrams(&self) -> io::Result<Vec<DatagramSocket>> {
+        self.driver.duplicate_datagrams()
     }
 
     fn control(&self) -> &Control<H> {

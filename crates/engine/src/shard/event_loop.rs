@@ -7,9 +7,12 @@ use crate::api::error::ConnectError;
 use crate::api::handler::Handler;
 use crate::api::shard::{Command, Control, Shard, ShardHandle};
 use crate::config::{Config, Limits};
+use crate::echo::rules::EchoRules;
+use crate::echo::service::EchoService;
 use crate::metrics::published::Published;
 use crate::run::readiness::Readiness;
 use crate::session::attempt::Attempt;
+use crate::shard::accepting::Accepting;
 use crate::shard::balance::{Balancer, Choice, MAX_TRANSFERS, Transfer};
 use crate::shard::core::{Action, Core, Counters};
 use crate::shard::dispatch::Dispatch;
@@ -46,35 +49,8 @@ pub(crate) struct EventLoop<D, H: Handler> {
     accepting: Accepting,
     /// With [`Accept::Balanced`](crate::Accept), and other shards.
     balancer: Option<Box<Balancer>>,
-}
-
-/// Why accepting is paused.
-#[derive(Debug, Default)]
-struct Accepting {
-    /// Too many TLS handshakes wait.
-    is_busy: bool,
-    /// The accept rate allows no connection before this time.
-    until: Option<Instant>,
-    /// The driver does not accept.
-    is_paused: bool,
-}
-
-impl Accepting {
-    fn pause_for(&mut self, until: Instant) {
-        self.until = Some(until);
-    }
-
-    /// Whether accepting was not paused, and need not be.
-    #[inline]
-    fn is_open(&self) -> bool {
-        !self.is_busy && self.until.is_none() && !self.is_paused
-    }
-
-    /// Whether accepting is to be resumed (`true`) or paused (`false`) now; `None`: neither.
-    fn change(&mut self) -> Option<bool> {
-        let pause = self.is_busy || self.until.is_some();
-        (std::mem::replace(&mut self.is_paused, pause) != pause).then_some(!pause)
-    }
+    /// The echo service, if it has listeners.
+    echo: Option<Box<EchoService>>,
 }
 
 impl<D: Driver, H: Handler> EventLoop<D, H> {
@@ -101,6 +77,7 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
             published: Arc::new(Published::new()),
             accepting: Accepting::default(),
             balancer: None,
+            echo: None,
         }
     }
 
@@ -146,6 +123,18 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
     pub(crate) fn use_balancer(&mut self, mut balancer: Balancer) {
         balancer.open(self.driver.waker());
         self.balancer = Some(Box::new(balancer));
+    }
+
+    /// Serves the echo service on some of the listeners, which have numbers as in
+    /// [`Completion::Accepted`], and on the datagrams that the rules allow.
+    pub(crate) fn use_echo(&mut self, listeners: Vec<bool>, rules: Option<EchoRules>) {
+        let is_used = rules.is_some() || listeners.contains(&true);
+        self.echo = is_used.then(|| Box::new(EchoService::new(listeners, rules, &self.core)));
+    }
+
+    /// The number of connections, those of the echo service included.
+    fn connections(&self) -> usize {
+        self.sessions.len() + self.echo.as_ref().map_or(0, |echo| echo.streams.len())
     }
 
     /// Counts the connections of this shard with those of the others.
@@ -278,7 +267,8 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
     /// Drops all connections and closes the listeners, without a further turn.
     pub(crate) fn abandon(&mut self) {
         self.driver.stop_listening();
-        self.dispatch().remove_all();
+        self.driver.stop_datagrams();
+        self.remove_all();
         while let Some(command) = self.control.commands.pop_front() {
             if let Command::Connect(attempt, state) = command {
                 let error = attempt.into_failure(ConnectError::Stopping);
@@ -287,6 +277,13 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         }
         self.finish_turn();
         self.publish();
+    }
+
+    fn remove_all(&mut self) {
+        self.dispatch().remove_all();
+        if let Some(echo) = &mut self.echo {
+            echo.drop_all(&mut self.driver);
+        }
     }
 
     /// Pauses or resumes accepting.
@@ -322,7 +319,8 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         let left = |at: Instant| at.saturating_duration_since(now);
         let (alarm, accepting) = (self.control.alarm.map(left), self.accepting.until.map(left));
         let drain = self.drain.as_ref().map(|drain| drain.wait(self.core.clock.at(now), self.has_ended()));
-        [self.core.poll_timeout(now), alarm, accepting, drain].into_iter().flatten().min()
+        let echo = self.echo.as_ref().and_then(|echo| echo.wait(now, &self.core));
+        [self.core.poll_timeout(now), alarm, accepting, drain, echo].into_iter().flatten().min()
     }
 
     #[inline]
@@ -332,7 +330,11 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
     }
 
     #[inline]
-    fn complete(&mut self, completion: Completion) {
+    fn complete(&mut self, mut completion: Completion) {
+        if let Some(echo) = &mut self.echo {
+            let Some(other) = echo.complete(completion, &mut self.driver, &mut self.core) else { return };
+            completion = other;
+        }
         match completion {
             Completion::Received { slot, buffer } => self.dispatch().received(slot, buffer),
             Completion::Sent { slot, output, written } => self.dispatch().sent(slot, output, written),
@@ -342,6 +344,7 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
                 self.accepted(slot, listener);
             }
             Completion::Connected { slot } => self.dispatch().connected(slot),
+            Completion::Datagram(_) => {} // The echo service has handled it.
             Completion::Ended { slot, cause } => self.dispatch().ended(slot, cause),
             Completion::Woken => {
                 if let Some(reason) = self.control.handle.requested_drain() {
@@ -359,10 +362,22 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         let pace = self.dispatch().pace();
         let slot = if pace == Pace::Reject { Some(slot) } else { self.transfer(slot, listener) };
         if let Some(slot) = slot {
-            self.dispatch().accepted(slot, listener, pace);
+            self.serve(slot, listener, pace);
         }
         if let Pace::Pause(time) = pace {
             self.accepting.pause_for(self.core.now() + time);
+        }
+    }
+
+    /// Serves an accepted connection of this shard.
+    fn serve(&mut self, slot: Slot, listener: usize, pace: Pace) {
+        if !self.echo.as_ref().is_some_and(|echo| echo.has_listener(listener)) {
+            return self.dispatch().accepted(slot, listener, pace);
+        }
+        let is_admitted = self.dispatch().admits_stream(slot, pace == Pace::Reject);
+        match &mut self.echo {
+            Some(echo) if is_admitted => echo.open(slot, &mut self.driver, &self.core),
+            _ => self.driver.close(slot),
         }
     }
 
@@ -370,8 +385,9 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
     /// one. Returns the slot of a connection that stays.
     #[inline]
     fn transfer(&mut self, slot: Slot, listener: usize) -> Option<Slot> {
+        let connections = self.connections();
         let Some(balancer) = self.balancer.as_mut().filter(|_| self.drain.is_none()) else { return Some(slot) };
-        balancer.publish(self.sessions.len());
+        balancer.publish(connections);
         match balancer.choose(self.core.shortage.exhausted.is_none()) {
             Choice::Here => Some(slot),
             Choice::Full => {
@@ -403,8 +419,9 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
             let Some(transfer) = self.balancer.as_ref().and_then(|balancer| balancer.take()) else { return };
             // The shard that has accepted it has counted it towards the accept rate.
             self.adopt(transfer.detached, transfer.listener);
+            let connections = self.connections();
             if let Some(balancer) = &mut self.balancer {
-                balancer.arrived(self.sessions.len());
+                balancer.arrived(connections);
             }
         }
         self.balancer.iter().for_each(|balancer| balancer.interrupt_taking());
@@ -412,8 +429,9 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
 
     /// Publishes the state of this shard for those that may transfer connections to it.
     fn publish_balance(&mut self) {
+        let connections = self.connections();
         if let Some(balancer) = &mut self.balancer {
-            balancer.publish(self.sessions.len());
+            balancer.publish(connections);
             let is_able = !self.accepting.is_busy && self.core.shortage.exhausted.is_none();
             balancer.set_open(is_able && self.drain.is_none());
         }
@@ -432,7 +450,10 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
                 Command::Terminate(slot) => self.dispatch().terminate(slot),
                 Command::Abort(slot) => self.dispatch().abort(slot),
                 Command::Drain(reason) => self.begin_drain(reason),
-                Command::StopListening => self.driver.stop_listening(),
+                Command::StopListening => {
+                    self.driver.stop_listening();
+                    self.driver.stop_datagrams();
+                }
             }
         }
         sweep(&mut self.dispatch());
@@ -443,6 +464,9 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         if self.core.is_short_of_memory() {
             relieve(&mut self.dispatch());
             self.dispatch().flush();
+        }
+        if let Some(echo) = &mut self.echo {
+            echo.finish_turn(&mut self.driver, &mut self.core);
         }
         self.core.notices.log(|slot| self.driver.peer_address(slot));
         for action in self.core.actions.drain(..) {
@@ -509,11 +533,17 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
                 DrainStep::Collect => {
                     // Queues that are not empty by now are not waited for.
                     self.driver.stop_listening();
+                    self.driver.stop_datagrams();
+                    let streams = self.echo.iter().flat_map(|echo| echo.streams.lasting()).collect();
                     drain.add(self.dispatch().drain_candidates(drain.reason()));
+                    drain.add(streams);
                 }
                 DrainStep::Close => {
                     while let Some(slot) = drain.next(now) {
-                        self.dispatch().drain_one(slot, drain.reason());
+                        match &mut self.echo {
+                            Some(echo) if echo.streams.has(slot) => echo.streams.end(slot, now),
+                            _ => self.dispatch().drain_one(slot, drain.reason()),
+                        }
                     }
                 }
                 // At the end of the turn, after the output of this one.
@@ -533,7 +563,8 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
     /// its way.
     fn has_ended(&self) -> bool {
         let expects = self.balancer.as_ref().is_some_and(|balancer| balancer.expects());
-        self.sessions.len() == 0 && !self.driver.has_listeners() && !expects
+        let has_sockets = self.driver.has_listeners() || self.driver.has_datagrams();
+        self.connections() == 0 && !has_sockets && !expects
     }
 
     fn is_done(&mut self) -> bool {
@@ -546,9 +577,9 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         if !drain.is_overdue(self.core.clock.effective()) {
             return false;
         }
-        if self.sessions.len() > 0 {
+        if self.connections() > 0 {
             tracing::warn!(
-                connections = self.sessions.len(),
+                connections = self.connections(),
                 "draining: not all connections closed within {:?}; the others are dropped",
                 self.core.config.stop_timeout
             );
@@ -558,7 +589,7 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         }
         // They are dropped with the others.
         self.adopt_transfers();
-        self.dispatch().remove_all();
+        self.remove_all();
         self.finish_turn();
         true
     }

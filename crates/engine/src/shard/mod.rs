@@ -1,5 +1,6 @@
 //! One shard: its sessions, what they share, and the loop that serves them.
 
+mod accepting;
 mod admit;
 pub(crate) mod balance;
 pub(crate) mod clock;

@@ -9,6 +9,7 @@
 //! which bounds the bytes that are received, and by one receive of each connection.
 
 mod accepting;
+pub(crate) mod datagrams;
 mod interest;
 pub(crate) mod poller;
 pub(crate) mod sends;
@@ -139,6 +140,7 @@ impl Driver for Epoll {
     forward!(requests);
     forward!(accepting);
     forward!(queries);
+    forward!(datagrams);
 
     fn waker(&self) -> Waker {
         self.table.kernel.waker.clone()
@@ -155,6 +157,7 @@ impl Driver for Epoll {
             let (user_data, result) = (completed.user_data, completed.result);
             self.table.complete(user_data, result, completed.more, completed.buffer, completions);
         }
+        self.table.receive_datagrams(completions);
         self.table.end_turn();
         Ok(())
     }

@@ -8,6 +8,7 @@
 mod requests;
 
 use super::accepting::{self, Accepts};
+use super::datagrams::Datagrams;
 use super::interest::{self, Interest, InterestFlag, Interests};
 use super::set::{EpollSet, MAX_EVENTS};
 use super::transfer::Reception;
@@ -15,7 +16,7 @@ use super::transfer::Reception;
 use super::transfers::Moved;
 use super::transfers::{Transfers, Written};
 use crate::table::{Cancellable, Operation};
-use crate::{Address, Buffer, Output, Pool, Slot, UnixAddress, Waker};
+use crate::{Address, Buffer, DatagramSocket, Output, Pool, Slot, UnixAddress, Waker};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::sockopt;
@@ -81,6 +82,8 @@ pub(crate) struct Poller<T> {
     /// Whether the last turn may have left events in the kernel.
     partial: bool,
     start: Instant,
+    /// `None` until a socket for datagrams is opened.
+    datagrams: Option<Box<Datagrams>>,
 }
 
 impl<T: Transfers> Poller<T> {
@@ -100,6 +103,7 @@ impl<T: Transfers> Poller<T> {
             polled: false,
             partial: false,
             start: Instant::now(),
+            datagrams: None,
         })
     }
 
@@ -145,6 +149,25 @@ impl<T: Transfers> Poller<T> {
                 Moved::Written { slot, ticket, written } => self.end_write(slot, ticket, written),
             }
         }
+    }
+
+    /// Receives on a socket for datagrams from now on.
+    pub(crate) fn open_datagrams(&mut self, socket: DatagramSocket) -> io::Result<()> {
+        let datagrams = match &mut self.datagrams {
+            Some(datagrams) => datagrams,
+            none => none.insert(Box::new(Datagrams::new()?)),
+        };
+        datagrams.open(&self.set, socket)
+    }
+
+    /// The sockets for datagrams; `None` if there has been none.
+    pub(crate) fn datagrams(&mut self) -> Option<(&mut Datagrams, &EpollSet)> {
+        self.datagrams.as_deref_mut().map(|datagrams| (datagrams, &self.set))
+    }
+
+    /// The same, for reading.
+    pub(crate) fn has_datagrams(&self) -> Option<&Datagrams> {
+        self.datagrams.as_deref()
     }
 
     fn wait(&mut self, mut timeout: Option<Duration>) -> io::Result<usize> {
@@ -211,6 +234,10 @@ impl<T: Transfers> Poller<T> {
                 Some((Operation::Wake, slot)) => {
                     lasting = true;
                     self.completed.push_back(Completed::one_of_many(Operation::Wake, slot, 0, None));
+                }
+                Some((Operation::ReceiveDatagrams, slot)) => {
+                    lasting = true;
+                    self.datagrams.iter_mut().for_each(|datagrams| datagrams.note(slot.index()));
                 }
                 Some((_, slot)) => self.handle(slot, event.flags),
                 None => debug_assert!(false, "an event that no registration has"),
@@ -511,6 +538,8 @@ impl<T: Transfers> Poller<T> {
             }
             Cancellable::Send => (InterestFlag::Sending, InterestFlag::WriteInFlight, InterestFlag::SendCancelled),
             Cancellable::Connect => (InterestFlag::Connecting, InterestFlag::Connecting, InterestFlag::Connecting),
+            // Their sockets are closed at once.
+            Cancellable::ReceiveDatagrams => return Cancelled::NotFound,
         };
         let Some(interest) = self.interests.get_mut(slot) else { return Cancelled::NotFound };
         let ticket = interest.ticket;

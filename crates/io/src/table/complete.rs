@@ -55,6 +55,8 @@ impl<K: KernelInterface> SlotTable<K> {
             Operation::Send => self.sent(slot, result, completions),
             Operation::Connect => self.connected(slot, result, completions),
             Operation::Cancel(target) if result < 0 => self.cancel_failed(slot, target),
+            // A driver handles those on datagrams itself.
+            Operation::ReceiveDatagrams | Operation::SendDatagram => {}
             Operation::Cancel(_) | Operation::Close | Operation::Accept | Operation::Wake => {}
         }
         if !more {

@@ -78,6 +78,29 @@ macro_rules! forward {
             self.table.duplicate_listeners()
         }
     };
+    (datagrams) => {
+        fn open_datagrams(&mut self, socket: $crate::DatagramSocket) -> std::io::Result<()> {
+            self.table.kernel.open_datagrams(socket)
+        }
+
+        fn send_datagram(&mut self, datagram: $crate::Datagram) {
+            self.table.send_datagram(datagram);
+        }
+
+        fn stop_datagrams(&mut self) {
+            if let Some((datagrams, set)) = self.table.kernel.datagrams() {
+                datagrams.stop(set);
+            }
+        }
+
+        fn has_datagrams(&self) -> bool {
+            self.table.kernel.has_datagrams().is_some_and(|datagrams| datagrams.is_open())
+        }
+
+        fn duplicate_datagrams(&self) -> std::io::Result<Vec<$crate::DatagramSocket>> {
+            self.table.kernel.has_datagrams().map_or(Ok(Vec::new()), |datagrams| datagrams.duplicate())
+        }
+    };
     (queries) => {
         fn peer_address(&self, slot: $crate::Slot) -> Option<std::net::SocketAddr> {
             self.table.peer_address(slot)

@@ -17,6 +17,10 @@ pub(crate) enum Operation {
     Send,
     Wake,
     Close,
+    /// Receiving on a socket for datagrams. Its slot has the number of the socket.
+    ReceiveDatagrams,
+    /// Its slot has the ticket.
+    SendDatagram,
     /// The cancel of another operation.
     Cancel(Cancellable),
 }
@@ -29,6 +33,7 @@ pub(crate) enum Cancellable {
     Receive,
     Send,
     Wake,
+    ReceiveDatagrams,
 }
 
 impl Cancellable {
@@ -39,6 +44,7 @@ impl Cancellable {
             Self::Receive => Operation::Receive,
             Self::Send => Operation::Send,
             Self::Wake => Operation::Wake,
+            Self::ReceiveDatagrams => Operation::ReceiveDatagrams,
         }
     }
 
@@ -57,6 +63,8 @@ impl Operation {
             Self::Send => 4,
             Self::Wake => 5,
             Self::Close => 6,
+            Self::ReceiveDatagrams => 7,
+            Self::SendDatagram => 16,
             Self::Cancel(target) => 8 + target.operation().code(),
         }
     }
@@ -69,11 +77,14 @@ impl Operation {
             4 => Self::Send,
             5 => Self::Wake,
             6 => Self::Close,
+            7 => Self::ReceiveDatagrams,
             9 => Self::Cancel(Cancellable::Accept),
             10 => Self::Cancel(Cancellable::Connect),
             11 => Self::Cancel(Cancellable::Receive),
             12 => Self::Cancel(Cancellable::Send),
             13 => Self::Cancel(Cancellable::Wake),
+            15 => Self::Cancel(Cancellable::ReceiveDatagrams),
+            16 => Self::SendDatagram,
             _ => return None,
         })
     }
@@ -82,6 +93,18 @@ impl Operation {
     #[inline]
     pub(crate) const fn user_data(self, slot: Slot) -> u64 {
         (slot.generation() as u64) << 40 | (self.code() as u64) << 32 | slot.index() as u64
+    }
+
+    /// The operation and the number of its slot, if it is one on datagrams.
+    #[inline]
+    pub(crate) const fn of_datagrams(user_data: u64) -> Option<(Self, u32)> {
+        match Self::from_user_data(user_data) {
+            Some((
+                operation @ (Self::ReceiveDatagrams | Self::SendDatagram | Self::Cancel(Cancellable::ReceiveDatagrams)),
+                slot,
+            )) => Some((operation, slot.index())),
+            _ => None,
+        }
     }
 
     /// The inverse of [`Operation::user_data`]; `None` for a number that it does not return.
@@ -107,7 +130,7 @@ mod tests {
             }
             known += 1;
         }
-        assert_eq!(known, 11);
+        assert_eq!(known, 14);
         assert_eq!(Operation::from_user_data(0), None);
     }
 

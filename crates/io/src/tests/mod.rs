@@ -2,6 +2,7 @@
 
 mod accepting;
 mod connecting;
+mod datagrams;
 mod detaching;
 mod echoing;
 mod ending;

@@ -49,7 +49,7 @@ fn echo_until_finished(driver: &mut impl TestDriver) {
                     return Some(());
                 }
             }
-            Completion::Connected { .. } | Completion::Woken => {}
+            Completion::Connected { .. } | Completion::Datagram(_) | Completion::Woken => {}
         }
         None
     });

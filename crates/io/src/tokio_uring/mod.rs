@@ -249,6 +249,7 @@ impl Driver for TokioUring {
     forward!(requests);
     forward!(accepting);
     forward!(queries);
+    forward!(datagrams);
 
     fn waker(&self) -> Waker {
         self.table.kernel.waker.clone()
@@ -271,6 +272,7 @@ impl Driver for TokioUring {
         self.table.kernel.enter(if within { Some(Duration::ZERO) } else { timeout })?;
         self.table.stats.polled = self.table.kernel.set.polled();
         self.reap(completions);
+        self.table.receive_datagrams(completions);
         self.table.end_turn();
         if within {
             self.watch(timeout);

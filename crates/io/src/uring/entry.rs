@@ -10,12 +10,13 @@ use std::os::fd::RawFd;
 pub(super) const BUFFER_GROUP: u16 = 0;
 
 /// The opcodes that the restrictions of the ring allow.
-pub(super) const ALLOWED: [u8; 8] = [
+pub(super) const ALLOWED: [u8; 9] = [
     opcode::AcceptMulti::CODE,
     opcode::Connect::CODE,
     opcode::RecvMulti::CODE,
     opcode::Send::CODE,
     opcode::SendMsg::CODE,
+    opcode::RecvMsgMulti::CODE,
     opcode::AsyncCancel::CODE,
     opcode::Close::CODE,
     opcode::PollAdd::CODE,
@@ -108,4 +109,21 @@ pub(super) fn close(fd: RawFd, slot: Slot) -> Entry {
 /// Polls the waker's eventfd until cancelled (since 5.13).
 pub(super) fn watch_waker(fd: RawFd) -> Entry {
     opcode::PollAdd::new(types::Fd(fd), POLLIN).multi(true).build().user_data(Operation::Wake.user_data(WAKER))
+}
+
+/// Receives datagrams into provided buffers of a group until cancelled (since 6.0). The header must
+/// not move or change until the last completion.
+pub(super) fn receive_datagrams(fd: RawFd, number: usize, header: *const libc::msghdr, group: u16) -> Entry {
+    opcode::RecvMsgMulti::new(types::Fd(fd), header, group)
+        .build()
+        .user_data(Operation::ReceiveDatagrams.user_data(Slot::new(number as u32, 0)))
+}
+
+/// Sends the datagram that the message header describes. The header and what it points to must not
+/// move or change until the completion.
+pub(super) fn send_datagram(fd: RawFd, ticket: u32, header: *const libc::msghdr) -> Entry {
+    opcode::SendMsg::new(types::Fd(fd), header)
+        .flags(MSG_NOSIGNAL as u32)
+        .build()
+        .user_data(Operation::SendDatagram.user_data(Slot::new(ticket, 0)))
 }

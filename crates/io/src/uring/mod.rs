@@ -4,6 +4,7 @@
 //! the kernel's deferred work for this ring. UNSAFE.md lists the invariants that keep the kernel's
 //! pointers valid.
 
+mod datagrams;
 mod entry;
 pub(crate) mod gather;
 mod provided;
@@ -15,8 +16,9 @@ pub use setup::{Features, probe};
 pub use unavailable::{LikelyCause, Unavailable};
 
 use crate::option::check_range;
-use crate::table::{SlotTable, forward};
-use crate::{BufferConfig, BusyPoll, Completion, Driver, OptionError, Pool, Waker};
+use crate::table::{Operation, SlotTable, forward};
+use crate::{BufferConfig, BusyPoll, Completion, Datagram, DatagramSocket, Driver, OptionError, Pool, Waker};
+use datagrams::Datagrams;
 use io_uring::cqueue;
 use ring::Ring;
 use std::io;
@@ -140,7 +142,10 @@ pub enum SetupError {
 /// After a driver was dropped, the kernel may interrupt its thread once more (EINTR), when it
 /// releases the ring.
 pub struct Uring {
+    // Dropped first, with the ring.
     table: SlotTable<Ring>,
+    /// `None` until a socket for datagrams is opened.
+    datagrams: Option<Box<Datagrams>>,
     features: Features,
 }
 
@@ -163,7 +168,7 @@ impl Uring {
             waker,
             if features.shows_pending_work() { config.busy_poll } else { BusyPoll::Off },
         );
-        Ok(Self { table: SlotTable::new(ring, &config.buffers, config.max_connections), features })
+        Ok(Self { table: SlotTable::new(ring, &config.buffers, config.max_connections), datagrams: None, features })
     }
 
     /// The features that the kernel supports.
@@ -181,6 +186,14 @@ impl Uring {
     fn reap(&mut self, completions: &mut Vec<Completion>) {
         let mut reaped = self.table.kernel.reap();
         for entry in reaped.drain(..) {
+            if let Some(datagrams) = &mut self.datagrams
+                && let Some(of) = Operation::of_datagrams(entry.user_data())
+            {
+                let SlotTable { kernel, stats, .. } = &mut self.table;
+                stats.completions += 1;
+                datagrams.complete(kernel, of, &entry, stats, completions);
+                continue;
+            }
             let buffer = self.table.kernel.buffer(&entry);
             self.table.complete(entry.user_data(), entry.result(), cqueue::more(entry.flags()), buffer, completions);
         }
@@ -190,7 +203,8 @@ impl Uring {
 
     /// Whether no operation is in flight.
     fn is_idle(&self) -> bool {
-        self.table.is_idle() && self.table.kernel.holds_nothing()
+        let is_idle = self.datagrams.as_ref().is_none_or(|datagrams| datagrams.is_idle());
+        is_idle && self.table.is_idle() && self.table.kernel.holds_nothing()
     }
 }
 
@@ -198,6 +212,36 @@ impl Driver for Uring {
     forward!(requests);
     forward!(accepting);
     forward!(queries);
+
+    fn open_datagrams(&mut self, socket: DatagramSocket) -> io::Result<()> {
+        let datagrams = match &mut self.datagrams {
+            Some(datagrams) => datagrams,
+            none => none.insert(Box::new(Datagrams::new(&self.table.kernel)?)),
+        };
+        datagrams.open(socket);
+        Ok(())
+    }
+
+    fn send_datagram(&mut self, datagram: Datagram) {
+        let Some(datagrams) = &mut self.datagrams else { return };
+        if !datagrams.send(&mut self.table.kernel, datagram) {
+            self.table.stats.datagrams_unsent += 1;
+        }
+    }
+
+    fn stop_datagrams(&mut self) {
+        if let Some(datagrams) = &mut self.datagrams {
+            datagrams.stop(&mut self.table.kernel);
+        }
+    }
+
+    fn has_datagrams(&self) -> bool {
+        self.datagrams.as_ref().is_some_and(|datagrams| datagrams.is_open())
+    }
+
+    fn duplicate_datagrams(&self) -> io::Result<Vec<DatagramSocket>> {
+        self.datagrams.as_ref().map_or(Ok(Vec::new()), |datagrams| datagrams.duplicate())
+    }
 
     fn waker(&self) -> Waker {
         self.table.kernel.waker.clone()
@@ -211,6 +255,9 @@ impl Driver for Uring {
     fn wait(&mut self, mut timeout: Option<Duration>, completions: &mut Vec<Completion>) -> io::Result<()> {
         self.table.kernel.check()?;
         self.table.begin_turn(&mut timeout, completions);
+        if let Some(datagrams) = &mut self.datagrams {
+            datagrams.begin_turn(&mut self.table.kernel);
+        }
         self.table.stats.overflows += u64::from(self.table.kernel.is_overflowing());
         self.table.kernel.enter(timeout)?;
         self.table.stats.polled = self.table.kernel.polled();
@@ -228,6 +275,7 @@ impl Drop for Uring {
     /// therefore cancelled and reaped first. If that does not complete in time, the memory is
     /// leaked, because freeing it would be unsound.
     fn drop(&mut self) {
+        self.stop_datagrams();
         self.table.close_all();
         let deadline = Instant::now() + TEARDOWN_TIMEOUT;
         let mut completions = Vec::new();
@@ -248,6 +296,7 @@ impl Drop for Uring {
                 "operations of a ring did not end in time; its memory is leaked"
             );
             self.table.kernel.leak();
+            self.datagrams.iter_mut().for_each(|datagrams| datagrams.leak());
             for descriptor in self.table.take_descriptors() {
                 // SAFETY: the table has given up the descriptor, which is open, because no close
                 // was submitted for it. Operations in flight hold their own reference to the file.

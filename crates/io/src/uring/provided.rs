@@ -1,6 +1,5 @@
 //! The buffer ring: the buffers that are lent to the kernel (since 5.19).
 
-use super::entry::BUFFER_GROUP;
 use crate::{Buffer, Pool};
 use io_uring::IoUring;
 use io_uring::types::BufRingEntry;
@@ -28,9 +27,8 @@ pub(super) struct Provided {
 }
 
 impl Provided {
-    /// Registers an empty ring of `count` entries with `ring`, which must not be enabled yet if it
-    /// is restricted.
-    pub(super) fn register(ring: &IoUring, pool: Pool, count: u16) -> io::Result<Self> {
+    /// Registers an empty ring of `count` entries with `ring`, as the group of this number.
+    pub(super) fn register(ring: &IoUring, pool: Pool, count: u16, group: u16) -> io::Result<Self> {
         assert!(count.is_power_of_two(), "the pool's count is a power of two");
         let layout = Layout::array::<BufRingEntry>(usize::from(count))
             .and_then(|layout| layout.align_to(PAGE))
@@ -42,7 +40,7 @@ impl Provided {
             Self { entries, layout, count, tail: 0, lent: vec![false; usize::from(count)].into(), ready: 0, pool };
         // SAFETY: `entries` points to `count` zeroed entries, aligned to a page. They live as long
         // as `provided`, which its owner drops after the ring (UNSAFE.md 6).
-        unsafe { ring.submitter().register_buf_ring_with_flags(entries.as_ptr() as u64, count, BUFFER_GROUP, 0)? };
+        unsafe { ring.submitter().register_buf_ring_with_flags(entries.as_ptr() as u64, count, group, 0)? };
         Ok(provided)
     }
 

@@ -66,13 +66,14 @@ impl Ring {
     /// Adds an entry to the submission queue; a full queue is submitted first. Returns whether the
     /// entry was added, which fails when the ring is broken.
     ///
-    /// All memory that the entry points to must be owned by `held` or `provided` until its
+    /// All memory that the entry points to must be owned by `held`, `provided` or `Datagrams` until its
     /// completion.
     #[inline]
-    fn push(&mut self, entry: &Entry) -> bool {
+    pub(super) fn push(&mut self, entry: &Entry) -> bool {
         // SAFETY: the memory that the entry points to stays valid until its completion. Outputs and
-        // addresses are in `held`, from which only that completion removes them; receives refer
-        // only to the registered ring (UNSAFE.md 1).
+        // addresses are in `held`, and datagrams in `Datagrams::outgoing`, from which only that
+        // completion removes them; receives refer only to the registered rings, and to the header of
+        // `Datagrams`, which lives as long (UNSAFE.md 1).
         while unsafe { self.ring.submission().push(entry) }.is_err() {
             if self.make_room().is_err() {
                 return false;

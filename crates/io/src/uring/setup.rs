@@ -10,6 +10,9 @@ use std::fmt;
 use std::io;
 use std::os::fd::AsRawFd;
 
+/// The opcode of io_uring_register(2) that registers a buffer ring (since 5.19).
+const REGISTER_PBUF_RING: u8 = 22;
+
 type SetupFlag = (&'static str, fn(&mut io_uring::Builder) -> &mut io_uring::Builder);
 
 /// The setup flags, in the order in which they are dropped. A kernel that does not know a flag
@@ -98,6 +101,8 @@ fn build(entries: u32) -> Result<(IoUring, usize), Unavailable> {
 /// thread.
 fn enable(ring: &IoUring, dropped_flags: usize) -> Result<Features, Unavailable> {
     let mut allowed = Vec::from(entry::ALLOWED.map(Restriction::sqe_op));
+    // The buffers of datagrams are registered with the first socket for them.
+    allowed.push(Restriction::register_op(REGISTER_PBUF_RING));
     allowed.push(Restriction::sqe_flags_allowed(io_uring::squeue::Flags::BUFFER_SELECT.bits()));
     let restricted = match ring.submitter().register_restrictions(&mut allowed) {
         Ok(()) => true,
@@ -111,7 +116,7 @@ fn enable(ring: &IoUring, dropped_flags: usize) -> Result<Features, Unavailable>
 /// An enabled ring for the calling thread, with its buffer ring.
 pub(super) fn open(entries: u32, pool: &Pool, buffers: u16) -> Result<(IoUring, Provided, Features), Unavailable> {
     let (ring, dropped_flags) = build(entries)?;
-    let provided = Provided::register(&ring, pool.clone(), buffers)
+    let provided = Provided::register(&ring, pool.clone(), buffers, entry::BUFFER_GROUP)
         .map_err(|error| Unavailable::new("registering the buffer ring (Linux 5.19)", error))?;
     let features = enable(&ring, dropped_flags)?;
     Ok((ring, provided, features))

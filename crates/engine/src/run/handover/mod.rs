@@ -83,4 +83,7 @@ pub const STEP_TIMEOUT: Duration = Duration::from_secs(10);
 pub const MAX_SOCKETS: usize = 4096;
 
 /// The maximum number of a part ([`OfferOptions::part`]).
-pub const MAX_PART: u8 = 63;
+pub const MAX_PART: u8 = 62;
+
+/// The number of the part of the echo service of the server that makes the offer.
+pub(crate) const ECHO_PART: u8 = 63;

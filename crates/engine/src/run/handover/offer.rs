@@ -1,8 +1,8 @@
 //! The side of the old process: a thread that offers the listening sockets.
 
 use super::protocol::{self, FOREIGN, Kind, PassedSocket, SECURE};
-use super::source::Source;
-use super::{HandoverError, OfferOptions, Part, STEP_TIMEOUT};
+use super::source::{Offered, SocketUse, Source};
+use super::{ECHO_PART, HandoverError, OfferOptions, Part, STEP_TIMEOUT};
 use crate::api::handler::Handler;
 use crate::api::shard::ShardHandle;
 use crate::run::readiness::Readiness;
@@ -33,7 +33,7 @@ pub(crate) struct Offer<H: Handler> {
 }
 
 /// A socket with its byte of the protocol.
-type DescribedSocket = (Listener, u8);
+type DescribedSocket = (Offered, u8);
 
 impl<H: Handler> Offer<H> {
     /// Offers the sockets of the server with these shards, and those of the options.
@@ -143,13 +143,16 @@ impl<H: Handler> Offer<H> {
     fn sockets(&self) -> Result<Vec<DescribedSocket>, HandoverError> {
         let (mut sockets, mut inodes) = (Vec::new(), HashSet::new());
         for (part, source) in &self.sources {
-            for (listener, secure) in source.sockets()? {
+            for (listener, used) in source.sockets()? {
                 let inode = rustix::fs::fstat(&listener).map_err(io::Error::from)?.st_ino;
                 if !inodes.insert(inode) {
                     continue; // Shards share it.
                 }
-                let flags = if listener.is_foreign() { FOREIGN } else { 0 } | if secure { SECURE } else { 0 };
-                sockets.push((listener, PassedSocket::describe(*part, flags)));
+                let secure = if used == SocketUse::Tls { SECURE } else { 0 };
+                let flags = if listener.is_foreign() { FOREIGN } else { 0 } | secure;
+                // The service of another server is found by its address.
+                let part = if used == SocketUse::Echo && *part == OWN_PART { ECHO_PART } else { *part };
+                sockets.push((listener, PassedSocket::describe(part, flags)));
             }
         }
         Ok(sockets)

@@ -1,9 +1,9 @@
 //! The side of the new process.
 
 use super::protocol::{self, FOREIGN, Kind, PassedSocket, SECURE};
-use super::{HandoverError, STEP_TIMEOUT};
+use super::{ECHO_PART, HandoverError, STEP_TIMEOUT};
 use crate::run::error::StartError;
-use ringway_io::{Address, Listener, UnixAddress};
+use ringway_io::{Address, DatagramSocket, Listener, UnixAddress};
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -64,6 +64,14 @@ impl Predecessor {
             taken.listeners.push(listener);
         }
         Ok(taken)
+    }
+
+    /// The sockets of the echo service on UDP of the server that made the offer.
+    pub(crate) fn take_datagrams(&mut self) -> Result<Vec<DatagramSocket>, StartError> {
+        let is_one =
+            |passed: &mut PassedSocket| passed.part() == ECHO_PART && DatagramSocket::is_datagrams(&passed.socket);
+        let taken = self.sockets.extract_if(.., is_one);
+        Ok(taken.map(|passed| DatagramSocket::take_over(passed.socket)).collect::<Result<_, _>>()?)
     }
 
     /// The addresses of the server that made the offer, each once, in the order of its calls of

@@ -4,8 +4,9 @@ use super::{HandoverError, STEP_TIMEOUT};
 use crate::api::handler::Handler;
 use crate::api::shard::{Shard, ShardHandle};
 use ringway_codec::Scheme;
-use ringway_io::{Address, Listener};
+use ringway_io::{Address, DatagramSocket, Listener};
 use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,8 +15,47 @@ use std::time::{Duration, Instant};
 /// two.
 const POLL_INTERVAL: Duration = Duration::from_millis(1);
 
-/// A socket, and whether its clients use TLS.
-pub(super) type OfferedSocket = (Listener, bool);
+/// A socket, and what it is used for.
+pub(super) type OfferedSocket = (Offered, SocketUse);
+
+/// A socket that is passed on.
+#[derive(Debug)]
+pub(super) enum Offered {
+    Listener(Listener),
+    Datagrams(DatagramSocket),
+}
+
+impl Offered {
+    /// Whether a service manager has opened it.
+    pub(super) fn is_foreign(&self) -> bool {
+        matches!(self, Self::Listener(listener) if listener.is_foreign())
+    }
+
+    /// Whether its file is removed with it.
+    pub(super) fn own_file(&self, owned: bool) {
+        if let Self::Listener(listener) = self {
+            listener.own_file(owned);
+        }
+    }
+}
+
+impl AsFd for Offered {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Listener(listener) => listener.as_fd(),
+            Self::Datagrams(socket) => socket.as_fd(),
+        }
+    }
+}
+
+/// What the clients of a socket speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SocketUse {
+    Plain,
+    Tls,
+    /// The echo service.
+    Echo,
+}
 
 /// A server whose sockets are passed on.
 pub(super) trait Source: Send {
@@ -41,9 +81,14 @@ pub struct Part(pub(super) Box<dyn Source>);
 
 impl Part {
     /// The sockets of these shards. Clients speak the scheme of their address.
-    pub(crate) fn new<H: Handler>(handles: &[ShardHandle<H>], addresses: &[Address], schemes: &[Scheme]) -> Self {
+    pub(crate) fn new<H: Handler>(
+        handles: &[ShardHandle<H>],
+        addresses: &[Address],
+        schemes: &[Scheme],
+        echo: &[Address],
+    ) -> Self {
         let schemes = addresses.iter().cloned().zip(schemes.iter().copied()).collect();
-        Self(Box::new(ShardSource { handles: handles.to_vec(), schemes }))
+        Self(Box::new(ShardSource { handles: handles.to_vec(), schemes, echo: echo.to_vec() }))
     }
 }
 
@@ -57,6 +102,8 @@ impl fmt::Debug for Part {
 struct ShardSource<H: Handler> {
     handles: Vec<ShardHandle<H>>,
     schemes: Vec<(Address, Scheme)>,
+    /// The addresses of the echo service.
+    echo: Vec<Address>,
 }
 
 impl<H: Handler> ShardSource<H> {
@@ -82,8 +129,15 @@ impl<H: Handler> Source for ShardSource<H> {
             let deadline = Instant::now() + STEP_TIMEOUT;
             for (_, listener) in self.ask(shard, deadline, |shard| shard.duplicate_listeners())?? {
                 let is_own = |(of, scheme): &(Address, Scheme)| of == listener.address() && *scheme == Scheme::Wss;
-                let secure = self.schemes.iter().any(is_own);
-                sockets.push((listener, secure));
+                let used = match self.schemes.iter().any(is_own) {
+                    _ if self.echo.contains(listener.address()) => SocketUse::Echo,
+                    true => SocketUse::Tls,
+                    false => SocketUse::Plain,
+                };
+                sockets.push((Offered::Listener(listener), used));
+            }
+            for socket in self.ask(shard, deadline, |shard| shard.duplicate_datagrams())?? {
+                sockets.push((Offered::Datagrams(socket), SocketUse::Echo));
             }
         }
         Ok(sockets)

@@ -91,7 +91,7 @@ impl Echo {
                 self.flush(slot);
             }
             Completion::Ended { slot, .. } => self.close(slot),
-            Completion::Woken => {}
+            Completion::Datagram(_) | Completion::Woken => {}
         }
     }
 

@@ -1,0 +1,53 @@
+//! The options of the echo service on UDP.
+
+use crate::admission::rate::Rate;
+use crate::config::ConfigError;
+
+/// How many datagrams the echo service answers. What exceeds a rate is ignored, and counted.
+///
+/// The rates bound what a loop with another echo service, or a flood from forged addresses, can
+/// cause. Each shard has both.
+///
+/// ```
+/// use ringway::{EchoRates, Rate};
+///
+/// let rates = EchoRates::default().per_address(Rate::per_second(1000))?;
+/// # let _ = rates;
+/// # Ok::<(), ringway::ConfigError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EchoRates {
+    pub(crate) per_address: Rate,
+    pub(crate) total: Rate,
+}
+
+impl Default for EchoRates {
+    /// 8192 in a second for each IPv4 address or /64 network of IPv6, with bursts of 1024; 131,072 in
+    /// a second in all.
+    fn default() -> Self {
+        Self { per_address: Rate::per_second(8192).burst(1024), total: Rate::per_second(131_072) }
+    }
+}
+
+impl EchoRates {
+    /// The rate of replies to one IPv4 address, or to one /64 network of IPv6. Default: 8192 in a
+    /// second, with bursts of 1024.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for a rate out of range.
+    pub fn per_address(mut self, rate: Rate) -> Result<Self, ConfigError> {
+        rate.check("echo.per_address")?;
+        self.per_address = rate;
+        Ok(self)
+    }
+
+    /// The rate of replies to all addresses. Default: 131,072 in a second.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for a rate out of range.
+    pub fn total(mut self, rate: Rate) -> Result<Self, ConfigError> {
+        rate.check("echo.total")?;
+        self.total = rate;
+        Ok(self)
+    }
+}

@@ -1,0 +1,207 @@
+//! Which datagrams the echo service answers.
+//!
+//! 1. None that was longer than the buffer: the reply would not be the datagram.
+//! 2. None from a port below 1024: services listen there, among them other echo services (port 7),
+//!    and a service that answers its own answers with them loops. Port 0 is not a port.
+//! 3. None from or to several: broadcast and multicast, which one datagram would multiply.
+//! 4. None from this service itself: its port at an address of this machine.
+//! 5. None beyond the rates ([`ReplyRates`]), which end a loop with a service at a higher port, and
+//!    bound what forged addresses can be sent.
+
+use super::local::LocalAddresses;
+use super::options::EchoRates;
+use super::rates::{OverRate, ReplyRates};
+use ringway_io::{Datagram, PacketInfo};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+/// The lowest port that is answered.
+const FIRST_PORT: u16 = 1024;
+
+/// Why a datagram is ignored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ignored {
+    /// It was longer than the buffer.
+    Truncated,
+    /// Its port is below 1024.
+    Port,
+    /// It is from or to a broadcast or multicast address.
+    Group,
+    /// It is from this service.
+    Own,
+    /// The rate of its address.
+    Address,
+    /// The rate of all.
+    Total,
+}
+
+/// The rules of one shard.
+#[derive(Debug)]
+pub(crate) struct EchoRules {
+    /// The ports of the service.
+    ports: Vec<u16>,
+    local: LocalAddresses,
+    rates: ReplyRates,
+}
+
+impl EchoRules {
+    /// The rules for a service on these addresses.
+    ///
+    /// # Errors
+    /// The addresses of this machine cannot be read.
+    pub(crate) fn new(
+        addresses: &[SocketAddr],
+        rates: EchoRates,
+        read: fn() -> io::Result<Vec<IpAddr>>,
+        now: Instant,
+    ) -> io::Result<Self> {
+        let ports = addresses.iter().map(SocketAddr::port).collect();
+        Ok(Self { ports, local: LocalAddresses::new(read, now)?, rates: ReplyRates::new(rates, now) })
+    }
+
+    /// Whether a datagram is answered.
+    ///
+    /// # Errors
+    /// It is ignored, for this reason.
+    pub(crate) fn check(&mut self, datagram: &Datagram, now: Instant) -> Result<(), Ignored> {
+        if datagram.is_truncated {
+            return Err(Ignored::Truncated);
+        }
+        let (port, source) = (datagram.peer.port(), datagram.peer.ip().to_canonical());
+        if port < FIRST_PORT {
+            return Err(Ignored::Port);
+        }
+        if is_group(source) || datagram.local.is_some_and(|local| is_for_several(&local)) {
+            return Err(Ignored::Group);
+        }
+        if self.ports.contains(&port) {
+            let is_destination = datagram.local.is_some_and(|local| local.destination.to_canonical() == source);
+            if is_destination || self.local.has(source, now) {
+                return Err(Ignored::Own);
+            }
+        }
+        self.rates.take(source, now).map_err(|over| match over {
+            OverRate::Address => Ignored::Address,
+            OverRate::Total => Ignored::Total,
+        })
+    }
+}
+
+/// Whether an address is not that of one machine.
+fn is_group(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_broadcast() || address.is_multicast() || address.is_unspecified(),
+        IpAddr::V6(address) => address.is_multicast() || address.is_unspecified(),
+    }
+}
+
+/// Whether a packet was sent to several machines. For the broadcast address of a network, the address
+/// of this machine is another one.
+fn is_for_several(info: &PacketInfo) -> bool {
+    is_group(info.destination.to_canonical()) || info.local.is_some_and(|local| local != info.destination)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admission::rate::Rate;
+    use ringway_io::Chunk;
+    use std::time::Duration;
+
+    const OWN: &str = "10.0.0.1:7007";
+
+    fn rules() -> EchoRules {
+        let rates = EchoRates::default().per_address(Rate::per_second(3)).expect("in range");
+        let read: fn() -> io::Result<Vec<IpAddr>> =
+            || Ok(vec![IpAddr::from([10, 0, 0, 1]), "2001:db8::1".parse().expect("an address")]);
+        let own = [OWN, "[2001:db8::1]:7007"].map(|text| text.parse().expect("an address"));
+        EchoRules::new(&own, rates, read, Instant::now()).expect("the addresses are read")
+    }
+
+    fn datagram(peer: &str, to: &str, local: Option<&str>) -> Datagram {
+        let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
+        let local = PacketInfo { destination: ip(to), local: local.map(ip), interface: 2 };
+        Datagram {
+            socket: 0,
+            peer: peer.parse().expect("an address"),
+            local: Some(local),
+            payload: Chunk::from(b"payload".to_vec()),
+            is_truncated: false,
+        }
+    }
+
+    #[track_caller]
+    fn check(peer: &str, to: &str, local: Option<&str>) -> Result<(), Ignored> {
+        rules().check(&datagram(peer, to, local), Instant::now())
+    }
+
+    #[test]
+    fn clients_are_answered() {
+        assert_eq!(check("10.0.0.9:1024", "10.0.0.1", Some("10.0.0.1")), Ok(()));
+        assert_eq!(check("10.0.0.1:40000", "10.0.0.1", Some("10.0.0.1")), Ok(()), "a client on this machine");
+        assert_eq!(check("127.0.0.1:65535", "127.0.0.1", Some("127.0.0.1")), Ok(()));
+        assert_eq!(check("[2001:db8::9]:5000", "2001:db8::1", None), Ok(()));
+        assert_eq!(check("[::ffff:10.0.0.9]:5000", "::ffff:10.0.0.1", None), Ok(()));
+    }
+
+    #[test]
+    fn ports_of_services_and_port_0_are_ignored() {
+        for port in [0, 7, 53, 123, 1023] {
+            assert_eq!(check(&format!("10.0.0.9:{port}"), "10.0.0.1", Some("10.0.0.1")), Err(Ignored::Port));
+            assert_eq!(check(&format!("[2001:db8::9]:{port}"), "2001:db8::1", None), Err(Ignored::Port));
+        }
+    }
+
+    #[test]
+    fn broadcast_and_multicast_are_ignored_as_source_and_as_destination() {
+        for source in ["255.255.255.255:5000", "224.0.0.1:5000", "0.0.0.0:5000"] {
+            assert_eq!(check(source, "10.0.0.1", Some("10.0.0.1")), Err(Ignored::Group), "{source}");
+        }
+        for source in ["[ff02::1]:5000", "[::]:5000", "[::ffff:224.0.0.1]:5000"] {
+            assert_eq!(check(source, "2001:db8::1", None), Err(Ignored::Group), "{source}");
+        }
+        for to in ["255.255.255.255", "224.0.0.1", "10.0.0.255", "10.0.0.0"] {
+            assert_eq!(check("10.0.0.9:5000", to, Some("10.0.0.1")), Err(Ignored::Group), "{to}");
+        }
+        assert_eq!(check("[fe80::9]:5000", "ff02::1", None), Err(Ignored::Group));
+    }
+
+    #[test]
+    fn the_service_does_not_answer_itself() {
+        assert_eq!(check(OWN, "10.0.0.1", Some("10.0.0.1")), Err(Ignored::Own));
+        assert_eq!(check("127.0.0.1:7007", "127.0.0.1", Some("127.0.0.1")), Err(Ignored::Own));
+        assert_eq!(check("127.0.0.9:7007", "127.0.0.1", Some("127.0.0.1")), Err(Ignored::Own));
+        assert_eq!(check("[2001:db8::1]:7007", "2001:db8::1", None), Err(Ignored::Own));
+        assert_eq!(check("[::ffff:10.0.0.1]:7007", "::ffff:10.0.0.1", None), Err(Ignored::Own));
+        // That of another machine, whose rate is bounded.
+        assert_eq!(check("10.0.0.9:7007", "10.0.0.1", Some("10.0.0.1")), Ok(()));
+    }
+
+    #[test]
+    fn a_truncated_datagram_is_ignored() {
+        let whole = datagram("10.0.0.9:5000", "10.0.0.1", Some("10.0.0.1"));
+        let truncated = Datagram { is_truncated: true, ..whole };
+        assert_eq!(rules().check(&truncated, Instant::now()), Err(Ignored::Truncated));
+    }
+
+    #[test]
+    fn a_loop_with_another_service_at_a_high_port_ends() {
+        let (mut rules, start) = (rules(), Instant::now());
+        let mut answered = 0;
+        // Each of its answers is answered, until one is not.
+        while rules.check(&datagram("10.0.0.9:7007", "10.0.0.1", Some("10.0.0.1")), start).is_ok() {
+            answered += 1;
+        }
+        assert_eq!(answered, 3);
+        let later = start + Duration::from_secs(1);
+        assert_eq!(rules.check(&datagram("10.0.0.9:5000", "10.0.0.1", Some("10.0.0.1")), later), Ok(()));
+    }
+
+    #[test]
+    fn addresses_that_cannot_be_read_are_an_error_at_the_start() {
+        let read: fn() -> io::Result<Vec<IpAddr>> = || Err(io::ErrorKind::PermissionDenied.into());
+        let own = [OWN.parse().expect("an address")];
+        assert!(EchoRules::new(&own, EchoRates::default(), read, Instant::now()).is_err());
+    }
+}
