@@ -141,7 +141,8 @@ impl Acceptor {
     /// As [`accept`].
     pub async fn accept_socket(&self, socket: impl Into<OwnedFd>) -> Result<WebSocket, Error> {
         let socket = self.begin(socket.into())?;
-        socket.opened(self.answer.as_deref()).await
+        socket.opened(self.answer.as_deref()).await?;
+        Ok(socket)
     }
 
     /// Begins the opening handshake. The stream is not open yet.

@@ -53,7 +53,8 @@ pub async fn connect_to(endpoint: &Arc<Endpoint>) -> Result<WebSocket, Error> {
     let socket = WebSocket::new(Rc::clone(&shard), Rc::clone(&connection));
     shard.with(|_, shard| shard.connect(endpoint, connection)).ok_or(Error::Stopped)?;
     shard.request_turn();
-    socket.opened(None).await
+    socket.opened(None).await?;
+    Ok(socket)
 }
 
 /// The options of outgoing connections. Compression is an option of the runtime:

@@ -36,6 +36,12 @@ struct State {
     reader: Option<Waker>,
     /// The task that sends.
     writer: Option<Waker>,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few connections have.
+#[derive(Debug, Default)]
+struct Rare {
     /// A message of the sink that was not accepted yet.
     unsent: Option<Message>,
     subprotocol: Option<Box<str>>,
@@ -50,11 +56,14 @@ enum Phase {
     /// The answer is given.
     Answered,
     Open,
-    Ended {
-        outcome: Outcome,
-        /// The receiver has seen it.
-        is_reported: bool,
-    },
+    Ended(Box<Ended>),
+}
+
+#[derive(Debug)]
+struct Ended {
+    outcome: Outcome,
+    /// The receiver has seen it.
+    is_reported: bool,
 }
 
 /// How a connection has ended.
@@ -106,8 +115,7 @@ impl Connection {
             is_paused: false,
             reader: None,
             writer: None,
-            unsent: None,
-            subprotocol: None,
+            rare: None,
         };
         Self { id: Cell::new(None), handles: Cell::new(RECEIVER | SENDER), asks, state: RefCell::new(state) }
     }
@@ -149,7 +157,9 @@ impl Connection {
         self.id.set(Some(id));
         let mut state = self.state.borrow_mut();
         state.phase = Phase::Open;
-        state.subprotocol = subprotocol.map(Into::into);
+        if let Some(name) = subprotocol {
+            state.rare.get_or_insert_default().subprotocol = Some(name.into());
+        }
         state.reader.take()
     }
 
@@ -170,8 +180,8 @@ impl Connection {
     /// The connection has ended. The first outcome counts.
     pub(crate) fn ended(&self, outcome: Outcome) -> [Option<Waker>; 2] {
         let mut state = self.state.borrow_mut();
-        if !matches!(state.phase, Phase::Ended { .. }) {
-            state.phase = Phase::Ended { outcome, is_reported: false };
+        if !matches!(state.phase, Phase::Ended(_)) {
+            state.phase = Phase::Ended(Box::new(Ended { outcome, is_reported: false }));
         }
         [state.reader.take(), state.writer.take()]
     }
@@ -188,10 +198,7 @@ impl Connection {
         let mut state = self.state.borrow_mut();
         match &mut state.phase {
             Phase::Open => Opening::Open,
-            Phase::Ended { outcome, .. } => {
-                let closed = || Error::Closed;
-                Opening::Failed(outcome.error().unwrap_or_else(closed))
-            }
+            Phase::Ended(ended) => Opening::Failed(ended.outcome.error().unwrap_or(Error::Closed)),
             Phase::Requested(_) => match std::mem::replace(&mut state.phase, Phase::Answered) {
                 Phase::Requested(request) => Opening::Answer(request),
                 _ => Opening::Wait,
@@ -213,11 +220,11 @@ impl Connection {
             state.is_paused &= !resumes;
             return Received::Message { message, resumes };
         }
-        if let Phase::Ended { outcome, is_reported } = &mut state.phase {
-            if std::mem::replace(is_reported, true) {
+        if let Phase::Ended(ended) = &mut state.phase {
+            if std::mem::replace(&mut ended.is_reported, true) {
                 return Received::End;
             }
-            return outcome.error().map_or(Received::End, Received::Failed);
+            return ended.outcome.error().map_or(Received::End, Received::Failed);
         }
         if !state.reader.as_ref().is_some_and(|reader| reader.will_wake(waker)) {
             let former = state.reader.replace(waker.clone());
@@ -244,12 +251,13 @@ impl Connection {
     }
 
     pub(crate) fn take_unsent(&self) -> Option<Message> {
-        self.state.borrow_mut().unsent.take()
+        self.state.borrow_mut().rare.as_mut()?.unsent.take()
     }
 
     /// Keeps a message until it is accepted. Returns it if another one is kept.
     pub(crate) fn keep_unsent(&self, message: Message) -> Result<(), Message> {
-        let unsent = &mut self.state.borrow_mut().unsent;
+        let mut state = self.state.borrow_mut();
+        let unsent = &mut state.rare.get_or_insert_default().unsent;
         if unsent.is_some() {
             return Err(message);
         }
@@ -264,12 +272,12 @@ impl Connection {
     /// How the connection has ended; `None` before.
     pub(crate) fn outcome(&self) -> Option<Outcome> {
         match &self.state.borrow().phase {
-            Phase::Ended { outcome, .. } => Some(outcome.clone()),
+            Phase::Ended(ended) => Some(ended.outcome.clone()),
             _ => None,
         }
     }
 
     pub(crate) fn subprotocol(&self) -> Option<String> {
-        self.state.borrow().subprotocol.as_deref().map(str::to_owned)
+        self.state.borrow().rare.as_ref()?.subprotocol.as_deref().map(str::to_owned)
     }
 }

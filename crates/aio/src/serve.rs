@@ -159,7 +159,7 @@ impl Server {
         F: Fn(WebSocket) -> T + Send + Sync + 'static,
         T: Future<Output = ()> + 'static,
     {
-        let Running(running) = self.start(task)?;
+        let running = self.start(task)?;
         running.stop_on_signals()?;
         running.wait()?;
         Ok(())
@@ -199,6 +199,14 @@ impl Running {
     #[must_use]
     pub fn stopper(&self) -> Stopper {
         Stopper { shards: self.0.handles().into(), readiness: self.0.readiness() }
+    }
+
+    /// Stops the server at SIGINT or SIGTERM. Starts a thread, once for the process.
+    ///
+    /// # Errors
+    /// [`RunError::Signals`] if the handlers of the signals could not be installed.
+    pub fn stop_on_signals(&self) -> Result<(), RunError> {
+        self.0.stop_on_signals()
     }
 
     /// Whether new connections are wanted, for health checks.
@@ -285,7 +293,7 @@ fn spawner(tasks: Rc<Tasks>, make: MakeTask, answer: Option<AnswerShared>) -> Se
             let _running = running;
             let answer = answer.map(|answer| move |request: &Request| answer(request));
             match socket.opened(answer.as_ref().map(|answer| answer as &Answerer)).await {
-                Ok(socket) => make(socket).await,
+                Ok(()) => make(socket).await,
                 Err(error) => tracing::debug!("a connection did not open: {error}"),
             }
         });

@@ -9,6 +9,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
 
+/// The capacity that the table of opening connections keeps when it is empty.
+const MAX_KEPT: usize = 64;
+
 /// What is done when the shard is not in use: it may run any code of the program, which may use the
 /// shard.
 #[derive(Debug, Default)]
@@ -94,6 +97,10 @@ impl Handler for Streams {
         let (id, subprotocol) = (conn.id(), conn.subprotocol().map(str::to_owned));
         let connection = Rc::clone(conn.state());
         self.opening.remove(&id);
+        if self.opening.is_empty() {
+            // A burst of connections leaves no memory behind.
+            self.opening.shrink_to(MAX_KEPT);
+        }
         self.effects.wakers.extend(connection.opened(id, subprotocol.as_deref()));
         if !connection.is_held() {
             conn.terminate();

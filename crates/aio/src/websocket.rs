@@ -57,10 +57,9 @@ impl WebSocket {
         Self { sender, receiver }
     }
 
-    /// Waits until the connection is open.
-    pub(crate) async fn opened(self, answer: Option<&Answerer>) -> Result<Self, Error> {
-        poll_fn(|cx| self.sender.0.poll_open(cx, answer)).await?;
-        Ok(self)
+    /// Waits until the connection is open. It is borrowed: a future that owned it would be larger by it.
+    pub(crate) async fn opened(&self, answer: Option<&Answerer>) -> Result<(), Error> {
+        poll_fn(|cx| self.sender.0.poll_open(cx, answer)).await
     }
 
     /// The next message. `None` when both sides have closed the connection; after an error, which

@@ -1,0 +1,83 @@
+//! Peers that do not read, and tasks that do not take.
+
+use crate::pair::{pair, run};
+use ringway_aio::{CloseCode, Config, Limits, Message, TrySendError};
+use std::time::Duration;
+
+fn limits() -> Limits {
+    Limits::default().max_buffered(64 << 10).expect("in range").low_water(Some(16 << 10)).expect("in range")
+}
+
+/// Fills the output of a stream whose peer's task takes nothing. Returns the number of messages.
+fn fill(client: &mut ringway_aio::WebSocket) -> usize {
+    let mut sent = 0;
+    loop {
+        match client.try_send(vec![0; 16 << 10]) {
+            Ok(()) => sent += 1,
+            Err(TrySendError::Full(message)) => {
+                assert_eq!(message.len(), 16 << 10);
+                return sent;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn send_waits_for_a_peer_that_does_not_take_and_nothing_is_lost() {
+    run(async {
+        ringway_aio::configure(Config::default(), limits()).expect("the first");
+        let (mut client, mut server) = pair().await;
+        let mut sent = 0;
+        // Until the queue of the server, both kernels' buffers and the output are full.
+        loop {
+            sent += fill(&mut client);
+            let flushed = tokio::time::timeout(Duration::from_millis(300), client.flush()).await;
+            if flushed.is_err() {
+                break;
+            }
+        }
+        assert!(client.buffered_amount() <= 64 << 10, "{}", client.buffered_amount());
+        let sending = tokio_uring::spawn(async move {
+            client.send("the last one").await.expect("it is open");
+            client.flush().await.expect("it is open");
+            client.close(CloseCode::NORMAL, "").await.expect("a clean end");
+        });
+        let mut got = 0;
+        loop {
+            let message = server.next().await.expect("not the end").expect("no error");
+            if message == Message::from("the last one") {
+                break;
+            }
+            got += 1;
+        }
+        assert!(got >= sent, "{got} of {sent}");
+        assert!(server.next().await.is_none());
+        sending.await.expect("no panic");
+    });
+}
+
+#[test]
+fn messages_beyond_the_memory_budget_are_handed_back_and_the_others_arrive() {
+    run(async {
+        let limits = limits().max_message(64 << 10).expect("in range").max_memory(Some(2 << 20)).expect("in range");
+        ringway_aio::configure(Config::default(), limits).expect("the first");
+        // 3.8 MiB are offered to tasks that take nothing.
+        let mut ends = Vec::new();
+        for n in 0..64u8 {
+            let (client, server) = pair().await;
+            ends.push((client, server, n));
+        }
+        // What has no room is handed back. The others wait until receiving goes on.
+        ends.retain_mut(|(client, _, n)| client.try_send(vec![*n; 60 << 10]).is_ok());
+        assert!(ends.len() >= 16, "{} were taken", ends.len());
+        for (client, mut server, n) in ends {
+            match server.next().await.expect("not the end") {
+                Ok(message) => assert_eq!(message, Message::binary(vec![n; 60 << 10])),
+                // One of the largest holders, which was closed to free memory.
+                Err(error) => assert_eq!(error.close_code(), Some(CloseCode::TRY_AGAIN), "{error}"),
+            }
+            drop(client);
+        }
+    });
+}
