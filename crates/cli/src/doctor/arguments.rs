@@ -43,8 +43,8 @@ pub(crate) enum Fix {
 /// The text below the flags.
 pub(crate) const DOCTOR_HELP: &str = "\
 Examples:
-  ringway doctor                                      what this machine allows, and which limit is the first
-  ringway doctor --for 1m                             whether it can serve a million connections
+  ringway doctor                  what this machine allows, and which limit is the first
+  ringway doctor --for 1m         whether it can serve a million connections
   ringway doctor --for 100k --role client --addresses 4
   ringway doctor --for 1m --fix sysctl > 90-ringway.conf
 

@@ -3,9 +3,12 @@
 use super::finding::State;
 use clap::ValueEnum;
 
-/// The bytes of user space for an idle connection, on either side: the largest of three
-/// measurements of `ringway bench` (docs/tuning.md).
-pub(crate) const USER_BYTES: u64 = 138;
+/// The bytes of user space for an idle connection of a server: the largest of three measurements of
+/// `ringway bench` (docs/tuning.md).
+const SERVER_BYTES: u64 = 138;
+
+/// The bytes of user space for an idle connection of `load` (docs/doctor.md).
+const CLIENT_BYTES: u64 = 1 << 10;
 
 /// The bytes of kernel memory for an idle TCP connection, on either side: socket, inode, file,
 /// directory entry and the armed receive, as the slab caches of Linux 6.18 grow (docs/doctor.md).
@@ -89,9 +92,15 @@ impl Goal {
         if self.target.is_some() { State::Short } else { State::Note }
     }
 
+    /// The bytes of user space that one connection takes, in all programs on this machine.
+    pub(crate) fn user_bytes(&self) -> u64 {
+        let of = |is_here: bool, bytes: u64| if is_here { bytes } else { 0 };
+        of(self.role.accepts(), SERVER_BYTES) + of(self.role.opens(), CLIENT_BYTES)
+    }
+
     /// The bytes of memory that one connection takes on this machine.
     pub(crate) fn bytes_per_connection(&self) -> u64 {
-        (USER_BYTES + KERNEL_BYTES) * self.role.ends()
+        KERNEL_BYTES * self.role.ends() + self.user_bytes()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Memory: what connections take, and how the kernel hands it out.
 
 use super::finding::{Finding, Group, State, bytes, counted, grouped};
-use super::goal::{Goal, KERNEL_BYTES, MEMORY_SHARE, USER_BYTES};
+use super::goal::{Goal, KERNEL_BYTES, MEMORY_SHARE};
 use super::system::{Read, System, field};
 
 /// `vm.overcommit_memory`: the kernel refuses reservations above a limit.
@@ -57,9 +57,9 @@ impl MemoryFacts {
                 .allows(counted(holds, "idle connection", "idle connections"))
                 .connections(holds)
                 .detail(format!(
-                    "{} of the kernel and {} of the program for each end of a connection, in {MEMORY_SHARE} % of MemAvailable",
-                    bytes(KERNEL_BYTES),
-                    bytes(USER_BYTES)
+                    "in {MEMORY_SHARE} % of MemAvailable, each with {} of the kernel and {} of the program",
+                    bytes(KERNEL_BYTES * goal.role.ends()),
+                    bytes(goal.user_bytes())
                 ));
             lacking_memory(finding, holds, goal)
         })
