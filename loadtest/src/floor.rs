@@ -1,4 +1,4 @@
-//! The floor: raw TCP echo (RFC 862), server and client, on the same driver as WebSocket.
+//! The floor: raw TCP echo (RFC 862), server and client, on the drivers that WebSocket runs on.
 //!
 //! Its rate is the maximum that kernel and driver allow on this machine. A WebSocket echo of the
 //! same shape, measured in the same rounds, shows the additional cost of the protocol.
@@ -9,7 +9,8 @@ use crate::plan::Stop;
 use hdrhistogram::Histogram;
 use ringway::placement;
 use ringway_io::echo::{EchoLimits, EchoOutbox, EchoStreams};
-use ringway_io::uring::{SetupError, Uring, UringConfig};
+use ringway_io::epoll::{Epoll, EpollConfig};
+use ringway_io::uring::{self, Uring, UringConfig};
 use ringway_io::{BusyPoll, Cause, Chunk, Completion, Driver, Listener, Slot, Waker};
 use std::collections::VecDeque;
 use std::io;
@@ -34,20 +35,16 @@ fn entry<T: Default>(table: &mut Vec<T>, slot: Slot) -> &mut T {
     &mut table[index]
 }
 
-/// The address of the echo server. It stays on the thread that has created it.
-pub struct FloorServer {
-    driver: Uring,
+/// An echo server. It stays on the thread that has created its driver.
+pub struct FloorServer<D> {
+    driver: D,
 }
 
-impl FloorServer {
+impl<D: Driver> FloorServer<D> {
     /// Accepts on `listener`.
-    ///
-    /// # Errors
-    /// If io_uring is unavailable.
-    pub fn new(listener: Listener, busy_poll: BusyPoll) -> Result<Self, SetupError> {
-        let mut driver = Uring::new(UringConfig { busy_poll, ..UringConfig::default() })?;
+    pub fn new(mut driver: D, listener: Listener) -> Self {
         driver.listen(listener);
-        Ok(Self { driver })
+        Self { driver }
     }
 
     /// A waker that ends [`FloorServer::run`] once `stop` is set.
@@ -59,7 +56,7 @@ impl FloorServer {
     /// Echoes until `stop` is set.
     ///
     /// # Errors
-    /// If the ring fails.
+    /// If the driver fails.
     pub fn run(mut self, stop: &AtomicBool) -> io::Result<()> {
         // Nothing has a deadline, so the time does not matter.
         let start = Instant::now();
@@ -131,11 +128,23 @@ impl FloorReport {
     }
 }
 
-/// Runs the client.
+/// Runs the client, on io_uring, or on epoll where that is refused.
 ///
 /// # Errors
-/// If io_uring is refused, a connection fails, or a ring fails.
+/// If a connection or a driver fails.
 pub fn run(plan: &FloorPlan) -> io::Result<FloorReport> {
+    let busy_poll = BusyPoll::Off;
+    match uring::probe() {
+        Err(unavailable) if unavailable.is_refusal() => run_on(plan, || {
+            Epoll::new(EpollConfig { busy_poll, ..EpollConfig::default() }).map_err(io::Error::other)
+        }),
+        _ => run_on(plan, || {
+            Uring::new(UringConfig { busy_poll, ..UringConfig::default() }).map_err(io::Error::other)
+        }),
+    }
+}
+
+fn run_on<D: Driver>(plan: &FloorPlan, open: impl Fn() -> io::Result<D> + Sync) -> io::Result<FloorReport> {
     let threads = plan.cores.len().clamp(1, plan.connections);
     let window: OnceLock<Edges> = OnceLock::new();
     let (connected, ready) = (Barrier::new(threads + 1), Barrier::new(threads + 1));
@@ -144,10 +153,10 @@ pub fn run(plan: &FloorPlan) -> io::Result<FloorReport> {
             .map(|at| {
                 let core = plan.cores.get(at).copied().flatten();
                 let share = plan.connections / threads + usize::from(at < plan.connections % threads);
-                let (window, connected, ready) = (&window, &connected, &ready);
+                let (window, connected, ready, open) = (&window, &connected, &ready, &open);
                 scope.spawn(move || {
                     let pinned = core.map_or(Ok(()), placement::pin).map_err(io::Error::other);
-                    let client = pinned.and_then(|()| FloorClient::connect(plan, share));
+                    let client = pinned.and_then(|()| FloorClient::connect(open()?, plan, share));
                     connected.wait();
                     ready.wait();
                     match window.get() {
@@ -197,8 +206,8 @@ struct Lane {
 }
 
 /// A thread of the client.
-struct FloorClient {
-    driver: Uring,
+struct FloorClient<D> {
+    driver: D,
     lanes: Vec<Lane>,
     slots: Vec<Slot>,
     size: usize,
@@ -207,10 +216,8 @@ struct FloorClient {
     batches: Vec<Arc<[u8]>>,
 }
 
-impl FloorClient {
-    fn connect(plan: &FloorPlan, connections: usize) -> io::Result<Self> {
-        let mut driver =
-            Uring::new(UringConfig { busy_poll: BusyPoll::Off, ..UringConfig::default() }).map_err(io::Error::other)?;
+impl<D: Driver> FloorClient<D> {
+    fn connect(mut driver: D, plan: &FloorPlan, connections: usize) -> io::Result<Self> {
         let mut completions = Vec::new();
         let mut slots = Vec::with_capacity(connections);
         let mut connected = 0;
@@ -323,7 +330,8 @@ mod tests {
         let (waker, woken) = std::sync::mpsc::channel();
         let stopped = Arc::clone(&stop);
         let server = std::thread::spawn(move || {
-            let server = FloorServer::new(listener, BusyPoll::Off).expect("io_uring works here");
+            let driver = Uring::new(UringConfig::default()).expect("io_uring works here");
+            let server = FloorServer::new(driver, listener);
             waker.send(server.waker()).expect("the test waits");
             server.run(&stopped)
         });

@@ -91,6 +91,9 @@ fn invalid_arguments_are_usage_errors_with_a_remedy() {
         (&["--fanout-peer", "other=./other"], "{port}"),
         (&["--fanout-peer", "a=x {port}", "--fanout-peer", "a=y {port}"], "--fanout-peer has the name \"a\" twice"),
         (&["--parts", "fanout", "--tls-cert", "c.pem", "--tls-key", "k.pem"], "without TLS"),
+        (&["--driver", "uring,epoll,uring"], "--driver has uring twice"),
+        (&["--driver", "kqueue"], "tokio-uring"),
+        (&["--driver", "uring,epoll", "--tls-cert", "c.pem", "--tls-key", "k.pem"], "one driver is measured"),
         (&["--rounds", "0"], "from 1 to 1000"),
         (&["--window", "0"], "at least 1ms"),
     ] {
@@ -249,6 +252,55 @@ fn expect_a_part(report: &Value) {
     assert_eq!(protocols, ["tcp", "tcp-epoll", "ws"], "{report}");
     let rounds = cells[0]["rounds"].as_array().map_or(0, Vec::len);
     assert!(cells[0]["messages_per_second"].is_number() && (1..1000).contains(&rounds), "{report}");
+}
+
+/// Each of our servers runs on its driver, and says so in the report.
+#[test]
+fn several_drivers_are_measured_in_the_same_rounds_with_their_system_calls() {
+    let drivers = ["--driver", "uring,epoll,tokio-uring", "--syscalls", "--format", "json"];
+    let cells = ["--parts", "cells", "--cells", "1x20x1", "--rounds", "3", "--window", "30ms", "--busy-poll", "off"];
+    let ended = run(ringway(&[&["bench"][..], &cells, &drivers].concat()));
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    let report = json(&ended.stdout);
+    let drivers: Vec<(&str, Option<&str>)> = [
+        ("raw io_uring", Some("uring")),
+        ("raw epoll", None),
+        ("ringway, uring", Some("uring")),
+        ("ringway, epoll", Some("epoll")),
+        ("ringway, tokio-uring", Some("tokio-uring")),
+        ("raw epoll driver", Some("epoll")),
+        ("raw tokio-uring", Some("tokio-uring")),
+    ]
+    .into();
+    let counting = &report["syscalls"];
+    if counting["counted_by"].is_null() {
+        assert!(counting["reason"].is_string(), "{report}");
+        eprintln!("NOT TESTED: system calls cannot be counted here: {}", counting["reason"]);
+    }
+    for (contestant, driver) in drivers {
+        let [cell] = &cells_of(&report, contestant)[..] else { panic!("{contestant}: {report}") };
+        assert_eq!(cell["driver"].as_str(), driver, "{cell}");
+        assert!(cell["messages_per_second"].as_f64().is_some_and(|rate| rate > 0.0), "{cell}");
+        if !counting["counted_by"].is_null() {
+            // A server that handles each message by itself makes at least one call for it.
+            let calls = cell["syscalls_per_message"].as_f64().unwrap_or_else(|| panic!("{counting}: {cell}"));
+            assert!((1.0..20.0).contains(&calls), "{cell}");
+        }
+    }
+}
+
+/// Without perf and strace there are no figures, and the report says why.
+#[test]
+fn system_calls_that_cannot_be_counted_are_not_reported() {
+    let mut command = ringway(&["bench", "--parts", "cells", "--cells", "1x20x1", "--rounds", "1", "--window", "30ms"]);
+    command.args(["--driver", "tokio-uring", "--syscalls"]).env("PATH", "/nowhere");
+    let ended = run(command);
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    let line = ended.stdout.lines().find(|line| line.starts_with("system calls for each message")).expect("a line");
+    for word in ["not counted", "perf: No such file", "strace: No such file", "as root"] {
+        assert!(line.contains(word), "{line}");
+    }
+    assert!(ended.stdout.contains("\ntokio-uring\n") && ended.stdout.contains("raw tokio-uring"), "{ended:?}");
 }
 
 /// A terminal sends SIGINT to the whole foreground process group.

@@ -3,7 +3,7 @@
 use crate::bench::cells::{Shape, cell};
 use crate::bench::fanout::shape::{FanoutShape, fanout_shape};
 use crate::bench::peers::{PeerSpec, peer};
-use crate::choices::{AcceptMode, DeflateMode, DriverName, MemoryPolicy};
+use crate::choices::{AcceptMode, BenchDriver, DeflateMode, DriverName, MemoryPolicy};
 use crate::connect::arguments::Connect;
 use crate::doctor::arguments::{DOCTOR_HELP, DoctorArguments};
 use crate::listening::{ListenOptions, admin_address};
@@ -241,7 +241,10 @@ pub(crate) struct Floor {
     /// Address to listen on
     #[arg(short, long, value_name = "ADDR:PORT", default_value = "127.0.0.1:0", value_parser = listen)]
     pub(crate) listen: String,
-    /// Use plain epoll instead of the io_uring driver
+    /// Driver of the echo
+    #[arg(long, value_enum, default_value = "uring")]
+    pub(crate) driver: BenchDriver,
+    /// Use plain epoll instead of a driver
     #[arg(long)]
     pub(crate) epoll: bool,
     /// Send each WebSocket message to all connections instead, on plain epoll and one thread
@@ -253,7 +256,7 @@ pub(crate) struct Floor {
     /// Number of threads, not pinned, if no cores are given
     #[arg(long, value_name = "N", default_value = "1", conflicts_with = "cores")]
     pub(crate) threads: NonZero<usize>,
-    /// How long a thread of the io_uring driver polls before it sleeps
+    /// How long a thread of a driver polls before it sleeps
     #[arg(long, value_name = "MODE", default_value = "adaptive", value_parser = busy_poll)]
     pub(crate) busy_poll: BusyPoll,
     /// Stop when standard input ends
@@ -305,6 +308,15 @@ pub(crate) struct BenchArguments {
     /// 64K and with 1 and 16 in flight, up to 256 MiB in flight]
     #[arg(long, value_name = "CELL,…", value_delimiter = ',', value_parser = cell)]
     pub(crate) cells: Vec<Shape>,
+    /// Drivers of our servers, as uring,epoll,tokio-uring: raw and WebSocket echo are measured on each
+    /// of them, and all ratios are to the first
+    #[arg(long, value_enum, value_name = "DRIVER,…", value_delimiter = ',', default_value = "uring")]
+    pub(crate) driver: Vec<BenchDriver>,
+    /// Count the system calls of each server for each message of the cells, in a run of their own after
+    /// the rounds: with perf, which needs root or CAP_PERFMON, or else with strace, which slows the
+    /// server
+    #[arg(long)]
+    pub(crate) syscalls: bool,
     /// Another WebSocket echo server to measure in the same rounds; may be given several times. A
     /// shell runs COMMAND on the cores of our server, with {port} replaced by the port of 127.0.0.1
     /// to listen on
@@ -352,8 +364,8 @@ impl BenchArguments {
 
 /// The text below the flags of `bench`.
 const BENCH_HELP: &str = "\
-Each cell measures raw TCP echo on our io_uring driver, raw TCP echo on plain epoll, our WebSocket echo, and each peer, in \
-rounds whose order alternates. The floor is the faster of the two raw echoes. A ratio is the median of the rounds' ratios: of \
+Each cell measures raw TCP echo on our driver, raw TCP echo on plain epoll, our WebSocket echo, both echoes on each further \
+--driver, and each peer, in rounds whose order alternates. The floor is the faster of the first two raw echoes. A ratio is the median of the rounds' ratios: of \
 rates if both servers were saturated (95 % busy), else of server CPU per message. Above 1, ours is better.
 
 Fan-out has one publisher, at a given rate. Its contestants are raw sends on plain epoll, `ringway serve --app broadcast` (a \

@@ -36,6 +36,37 @@ impl DriverName {
     }
 }
 
+/// The driver of a server that `bench` measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BenchDriver {
+    /// io_uring
+    Uring,
+    /// epoll
+    Epoll,
+    /// The library tokio-uring
+    TokioUring,
+}
+
+impl BenchDriver {
+    /// The value of `--driver`.
+    pub(crate) fn flag(self) -> &'static str {
+        match self {
+            Self::Uring => "uring",
+            Self::Epoll => "epoll",
+            Self::TokioUring => "tokio-uring",
+        }
+    }
+
+    /// The name of the raw echo on it. The driver on epoll is not the floor on plain epoll.
+    pub(crate) fn raw_echo(self) -> &'static str {
+        match self {
+            Self::Uring => "raw io_uring",
+            Self::Epoll => "raw epoll driver",
+            Self::TokioUring => "raw tokio-uring",
+        }
+    }
+}
+
 /// The shard that serves a new connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum AcceptMode {

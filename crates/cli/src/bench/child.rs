@@ -26,8 +26,11 @@ impl BenchServer {
             None => [threads.to_owned(), place.threads().to_string()],
         };
         let mut command = Command::new(std::env::current_exe()?);
+        command.args(arguments);
+        if !arguments.contains(&"--driver") && !arguments.contains(&"--epoll") {
+            command.args(["--driver", bench.drivers[0].flag()]);
+        }
         command
-            .args(arguments)
             .args(["--listen", "127.0.0.1:0", "--stop-with-stdin", "--busy-poll", &bench.effort.busy_poll])
             .args(on)
             .stdin(Stdio::piped())

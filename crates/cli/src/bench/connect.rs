@@ -2,7 +2,7 @@
 //! close one.
 
 use super::Bench;
-use super::contestants::{Contestant, EchoTarget, PEERS, RunningContestants, order};
+use super::contestants::{Contestant, EchoTarget, RunningContestants, order};
 use super::progress::BenchProgress;
 use super::rounds::{run_error, with_handshake};
 use super::statistics::Spread;
@@ -86,7 +86,7 @@ pub(crate) fn measure_connecting(
             }
             match run.map_err(|why| running.explain(index, why)) {
                 Ok(handshake) => handshakes.rounds.push(handshake),
-                Err(why) if index < PEERS => return Err(Failure(format!("connecting failed: {why}"))),
+                Err(why) if contestants[index].is_ours() => return Err(Failure(format!("connecting failed: {why}"))),
                 Err(why) => {
                     handshakes.rounds.clear();
                     handshakes.failure = Some(why);

@@ -3,6 +3,7 @@
 use super::Bench;
 use super::child::BenchServer;
 use super::peers::{PeerProcess, PeerSpec};
+use crate::choices::BenchDriver;
 use crate::exit::Failure;
 use ringway::ClientTls;
 use serde::Serialize;
@@ -34,25 +35,43 @@ impl Protocol {
     }
 }
 
-/// The indices of the first contestants of each cell; peers follow them.
+/// The indices of the first contestants of each cell: raw echo on the first driver, on plain epoll,
+/// and our WebSocket on the first driver. It is followed by our WebSocket on the further drivers, the
+/// peers, and raw echo on the further drivers.
 pub(crate) const RING: usize = 0;
 pub(crate) const EPOLL: usize = 1;
 pub(crate) const OURS: usize = 2;
-pub(crate) const PEERS: usize = 3;
 
 /// A server under measurement, as it is reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Contestant {
     pub(crate) protocol: Protocol,
     pub(crate) name: String,
+    /// The driver of a server of ours.
+    pub(crate) driver: Option<BenchDriver>,
+}
+
+impl Contestant {
+    /// Whether it is a server of this program, so that its failure is ours.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.protocol != Protocol::WsPeer
+    }
+}
+
+/// The name of our WebSocket server on a driver, one of several or the only one.
+pub(crate) fn our_name(driver: BenchDriver, drivers: &[BenchDriver]) -> String {
+    if drivers.len() == 1 { "ringway".into() } else { format!("ringway, {}", driver.flag()) }
 }
 
 /// All contestants, by index.
-pub(crate) fn contestants(peers: &[PeerSpec]) -> Vec<Contestant> {
-    let ours = [(Protocol::Tcp, "raw io_uring"), (Protocol::TcpEpoll, "raw epoll"), (Protocol::Ws, "ringway")];
-    let ours = ours.map(|(protocol, name)| Contestant { protocol, name: name.into() });
-    let peers = peers.iter().map(|peer| Contestant { protocol: Protocol::WsPeer, name: peer.name.clone() });
-    ours.into_iter().chain(peers).collect()
+pub(crate) fn contestants(drivers: &[BenchDriver], peers: &[PeerSpec]) -> Vec<Contestant> {
+    let of = |protocol, name, driver| Contestant { protocol, name, driver };
+    let raw = |driver: &BenchDriver| of(Protocol::Tcp, driver.raw_echo().into(), Some(*driver));
+    let ours = |driver: &BenchDriver| of(Protocol::Ws, our_name(*driver, drivers), Some(*driver));
+    let (first, further) = drivers.split_at(1);
+    let floors = first.iter().map(raw).chain([of(Protocol::TcpEpoll, "raw epoll".into(), None)]);
+    let peers = peers.iter().map(|peer| of(Protocol::WsPeer, peer.name.clone(), None));
+    floors.chain(drivers.iter().map(ours)).chain(peers).chain(further.iter().map(raw)).collect()
 }
 
 /// The order of the contestants in a round. Each round begins with a different one and every second
@@ -91,8 +110,11 @@ impl From<&PeerProcess> for EchoTarget {
 
 /// The processes of all contestants.
 pub(crate) struct RunningContestants<'a> {
-    ours: [BenchServer; PEERS],
+    /// By index; `None` for a peer.
+    ours: Vec<Option<BenchServer>>,
     peers: Vec<Option<PeerProcess>>,
+    /// The index of the first peer.
+    first_peer: usize,
     specs: &'a [PeerSpec],
     bench: &'a Bench,
     restarts: Vec<usize>,
@@ -100,7 +122,11 @@ pub(crate) struct RunningContestants<'a> {
 
 impl<'a> RunningContestants<'a> {
     /// Starts all contestants. Returns `None` if `stop` is set before they have started.
-    pub(crate) fn start(bench: &'a Bench, specs: &'a [PeerSpec]) -> Result<Option<Self>, Failure> {
+    pub(crate) fn start(
+        bench: &'a Bench,
+        contestants: &[Contestant],
+        specs: &'a [PeerSpec],
+    ) -> Result<Option<Self>, Failure> {
         let mut peers = Vec::new();
         for spec in specs {
             let Some(peer) = PeerProcess::start(spec, &bench.halves.server, &bench.signals.stop)? else {
@@ -108,21 +134,28 @@ impl<'a> RunningContestants<'a> {
             };
             peers.push(Some(peer));
         }
-        let ours = [
-            BenchServer::start(&["floor"], bench)?,
-            BenchServer::start(&["floor", "--epoll"], bench)?,
-            BenchServer::start(&["serve"], bench)?,
-        ];
+        let start = |contestant: &Contestant| {
+            let driver = contestant.driver.map_or("", BenchDriver::flag);
+            let arguments: &[&str] = match contestant.protocol {
+                Protocol::Tcp => &["floor", "--driver", driver],
+                Protocol::TcpEpoll => &["floor", "--epoll"],
+                Protocol::Ws => &["serve", "--driver", driver],
+                Protocol::WsPeer => return Ok(None),
+            };
+            BenchServer::start(arguments, bench).map(Some)
+        };
+        let ours = contestants.iter().map(start).collect::<Result<_, Failure>>()?;
+        let first_peer = contestants.iter().position(|of| !of.is_ours()).unwrap_or(contestants.len());
         let restarts = vec![0; specs.len()];
-        Ok(Some(Self { ours, peers, specs, bench, restarts }))
+        Ok(Some(Self { ours, peers, first_peer, specs, bench, restarts }))
     }
 
     /// The address of contestant `index`. A peer that has exited is restarted. Fails if that fails.
     pub(crate) fn target(&mut self, index: usize) -> Result<EchoTarget, String> {
-        if let Some(server) = self.ours.get(index) {
+        if let Some(server) = &self.ours[index] {
             return Ok(server.into());
         }
-        let at = index - PEERS;
+        let at = index - self.first_peer;
         if let Some(peer) = self.peers[at].take_if(|peer| peer.has_ended()) {
             drop(peer);
         }
@@ -136,7 +169,8 @@ impl<'a> RunningContestants<'a> {
 
     /// The reason why contestant `index` failed, with the last output of a peer that has exited.
     pub(crate) fn explain(&mut self, index: usize, why: String) -> String {
-        let peer = index.checked_sub(PEERS).and_then(|at| self.peers[at].take_if(|peer| peer.has_ended()));
+        let at = index.checked_sub(self.first_peer);
+        let peer = at.and_then(|at| self.peers.get_mut(at)?.take_if(|peer| peer.has_ended()));
         peer.map_or(why.clone(), |peer| format!("{why}; {}", peer.last_words()))
     }
 }
@@ -164,11 +198,21 @@ mod tests {
     #[test]
     fn contestants_are_at_their_indices() {
         let peers = [peers::peer("other=x {port}").expect("well-formed")];
-        let all = contestants(&peers);
+        let all = contestants(&[BenchDriver::Uring], &peers);
         assert_eq!(all[RING].protocol, Protocol::Tcp);
         assert_eq!(all[EPOLL].protocol, Protocol::TcpEpoll);
         assert_eq!(all[OURS].name, "ringway");
-        assert_eq!((all[PEERS].protocol, &*all[PEERS].name), (Protocol::WsPeer, "other"));
+        assert_eq!((all[OURS + 1].protocol, &*all[OURS + 1].name), (Protocol::WsPeer, "other"));
         assert!(all[EPOLL].protocol.is_raw() && !all[OURS].protocol.is_raw());
+    }
+
+    #[test]
+    fn further_drivers_are_contestants_and_those_with_a_handshake_are_adjacent() {
+        let peers = [peers::peer("other=x {port}").expect("well-formed")];
+        let all = contestants(&[BenchDriver::Epoll, BenchDriver::TokioUring], &peers);
+        let names: Vec<&str> = all.iter().map(|of| &*of.name).collect();
+        let expected =
+            ["raw epoll driver", "raw epoll", "ringway, epoll", "ringway, tokio-uring", "other", "raw tokio-uring"];
+        assert_eq!(names, expected);
     }
 }

@@ -4,7 +4,7 @@
 use super::Bench;
 use super::child::BenchServer;
 use super::connect;
-use super::contestants::EchoTarget;
+use super::contestants::{self, EchoTarget};
 use super::peers::{PeerProcess, PeerSpec};
 use super::progress::BenchProgress;
 use super::statistics::Spread;
@@ -153,7 +153,9 @@ pub(crate) fn measure_idle(
     progress: &mut BenchProgress,
 ) -> Result<Option<IdleResult>, Failure> {
     let levels = bench.effort.idle;
-    let mut contestants = vec![IdleEntry::new("ringway")];
+    let drivers = &bench.drivers;
+    let ours = drivers.iter().map(|driver| contestants::our_name(*driver, drivers));
+    let mut contestants: Vec<IdleEntry> = ours.map(|name| IdleEntry::new(&name)).collect();
     contestants.extend(peers.iter().map(|spec| IdleEntry::new(&spec.name)));
     for round in 0..ROUNDS {
         for (at, held) in contestants.iter_mut().enumerate() {
@@ -161,12 +163,13 @@ pub(crate) fn measure_idle(
             if held.failure.is_some() {
                 continue;
             }
-            let found = match at.checked_sub(1) {
-                None => {
-                    let server = BenchServer::start(&["serve"], bench)?;
+            let found = match drivers.get(at) {
+                Some(driver) => {
+                    let server = BenchServer::start(&["serve", "--driver", driver.flag()], bench)?;
                     hold(bench, &(&server).into(), levels)
                 }
-                Some(peer) => match PeerProcess::start(&peers[peer], &bench.halves.server, &bench.signals.stop) {
+                None => match PeerProcess::start(&peers[at - drivers.len()], &bench.halves.server, &bench.signals.stop)
+                {
                     Ok(Some(peer)) => hold(bench, &(&peer).into(), levels),
                     Ok(None) => return Ok(None),
                     Err(Failure(why)) => Err(why),
@@ -177,7 +180,9 @@ pub(crate) fn measure_idle(
             }
             match found {
                 Ok(memory) => held.rounds.push(memory),
-                Err(why) if at == 0 => return Err(Failure(format!("the idle connections could not be held: {why}"))),
+                Err(why) if at < drivers.len() => {
+                    return Err(Failure(format!("the idle connections could not be held: {why}")));
+                }
                 Err(why) => {
                     held.rounds.clear();
                     held.failure = Some(why);

@@ -1,5 +1,6 @@
 //! The machine that was measured: CPU, caches, kernel, virtualization.
 
+use crate::choices::BenchDriver;
 use crate::exit::Failure;
 use ringway::placement::{Assignment, CoreList, Halves};
 use serde::Serialize;
@@ -40,7 +41,13 @@ pub(crate) struct Cache {
 
 impl Machine {
     /// Reads the description. `cores` is the number of cores that this process may run on.
-    pub(crate) fn look(cores: usize, halves: &Halves, rounds: usize, seconds_per_run: f64) -> Result<Self, Failure> {
+    pub(crate) fn look(
+        cores: usize,
+        halves: &Halves,
+        drivers: &[BenchDriver],
+        rounds: usize,
+        seconds_per_run: f64,
+    ) -> Result<Self, Failure> {
         let machine = ringway_loadtest::describe_machine();
         let list = |of: &Assignment| of.list().map_or(Vec::new(), CoreList::into_vec);
         let (server_cores, generator_cores) = (list(&halves.server), list(&halves.generator));
@@ -50,7 +57,7 @@ impl Machine {
             cpu: machine.cpu.unwrap_or_else(|| "unknown CPU".to_owned()),
             cores,
             kernel: machine.kernel.unwrap_or_default(),
-            driver: format!("io_uring ({})", ringway_io::uring::probe()?),
+            driver: drivers.iter().map(|driver| describe(*driver)).collect::<Result<Vec<_>, _>>()?.join("; "),
             server_cores,
             generator_cores,
             rounds,
@@ -79,6 +86,18 @@ impl Machine {
         };
         self.caches.iter().filter(|cache| cache.kind != "Instruction").map(of).collect::<Vec<_>>().join(", ")
     }
+}
+
+/// A driver, and the features that the kernel supports. Fails if it is unavailable.
+fn describe(driver: BenchDriver) -> Result<String, Failure> {
+    Ok(match driver {
+        BenchDriver::Uring => format!("io_uring ({})", ringway_io::uring::probe()?),
+        BenchDriver::Epoll => "epoll".into(),
+        BenchDriver::TokioUring => {
+            ringway_io::tokio_uring::probe()?;
+            "tokio-uring".into()
+        }
+    })
 }
 
 /// The content of a file of one line; `None` if it is empty or cannot be read.

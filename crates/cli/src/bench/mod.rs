@@ -15,17 +15,19 @@ mod progress;
 mod report;
 mod rounds;
 mod statistics;
+mod syscalls;
 mod tls;
 mod verdict;
 
 use crate::arguments::{self, BenchFormat, BenchPart};
+use crate::choices::BenchDriver;
 use crate::exit::{ExitOutcome, Failure, usage};
 use crate::limits;
 use crate::output::ResultOutput;
 use crate::signals::Signals;
 use cells::Shape;
 use connect::Connecting;
-use contestants::{Contestant, EchoTarget, OURS, RunningContestants, contestants};
+use contestants::{Contestant, EchoTarget, RunningContestants, contestants};
 use fanout::{FanoutCell, FanoutShape};
 use idle::{IdleResult, Levels};
 use machine::Machine;
@@ -36,6 +38,7 @@ use ringway::placement::{CoreSet, Halves};
 use ringway_loadtest::{ConnectPlan, Offer, Plan, Population};
 use rounds::Cell;
 use std::time::{Duration, SystemTime};
+use syscalls::Counting;
 
 /// Descriptors that the generator needs besides its connections.
 const SPARE_FILES: u64 = 64;
@@ -62,6 +65,8 @@ struct Effort {
 /// early.
 struct Bench {
     effort: Effort,
+    /// The drivers of our servers, at least one.
+    drivers: Vec<BenchDriver>,
     halves: Halves,
     signals: Signals,
 }
@@ -72,6 +77,7 @@ struct Found {
     fanout: Vec<FanoutCell>,
     connect: Option<Connecting>,
     idle: Option<IdleResult>,
+    syscalls: Option<Counting>,
 }
 
 impl Effort {
@@ -119,13 +125,14 @@ pub(crate) fn run(arguments: &arguments::BenchArguments) -> Result<ExitOutcome, 
     }
     let output = ResultOutput::open(arguments.output.as_deref())?;
     let set = CoreSet::read()?;
-    let bench = Bench { effort: Effort::new(arguments, files), halves: set.halves(), signals: Signals::watch()? };
+    let (effort, drivers) = (Effort::new(arguments, files), arguments.driver.clone());
+    let bench = Bench { effort, drivers, halves: set.halves(), signals: Signals::watch()? };
     let (rounds, window) = (bench.effort.rounds, bench.effort.window.as_secs_f64());
-    let machine = Machine::look(set.cores().as_slice().len(), &bench.halves, rounds, window)?;
+    let machine = Machine::look(set.cores().as_slice().len(), &bench.halves, &bench.drivers, rounds, window)?;
     if let Some(options) = arguments.tls.options()? {
         return tls::run(&bench, arguments, &options, &shapes, machine, started, output);
     }
-    let contestants = contestants(&arguments.peer);
+    let contestants = contestants(&bench.drivers, &arguments.peer);
     let mut cells: Vec<Cell> = shapes.iter().map(|shape| Cell::new(*shape, contestants.len())).collect();
     let of_fanout = |shape: &FanoutShape| FanoutCell::new(*shape, &arguments.fanout_peer);
     // From here on this thread, and those that it starts, run on the generator's cores only.
@@ -158,6 +165,7 @@ pub(crate) fn run(arguments: &arguments::BenchArguments) -> Result<ExitOutcome, 
         fanout,
         connect: found.connect,
         idle: found.idle,
+        syscalls: found.syscalls,
         interrupted: interrupted.is_some(),
     };
     output.write(&match arguments.format {
@@ -185,6 +193,14 @@ fn check_arguments(
     }
     if let Some(shape) = fanout::duplicate(fanout_shapes) {
         return Some(format!("--fanout has {shape} twice: give each cell once"));
+    }
+    let mut drivers = arguments.driver.clone();
+    drivers.sort_by_key(|driver| driver.flag());
+    if let Some(pair) = drivers.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Some(format!("--driver has {} twice: give each driver once", pair[0].flag()));
+    }
+    if arguments.tls.tls_cert.is_some() && (drivers.len() > 1 || arguments.syscalls) {
+        return Some("with --tls-cert one driver is measured, and system calls are not counted: leave out --syscalls and further drivers".into());
     }
     for (flag, peers) in [("--peer", &arguments.peer), ("--fanout-peer", &arguments.fanout_peer)] {
         if let Some(name) = peers::duplicate(peers) {
@@ -227,8 +243,13 @@ impl Bench {
         let stop = &self.signals.stop;
         let mut progress = self.progress(arguments, cells, contestants, found);
         if !cells.is_empty() || arguments.has(BenchPart::Connecting) {
-            let Some(mut running) = RunningContestants::start(self, &arguments.peer)? else { return Ok(()) };
+            let Some(mut running) = RunningContestants::start(self, contestants, &arguments.peer)? else {
+                return Ok(());
+            };
             rounds::measure_cells(self, cells, contestants, &mut running, &mut progress)?;
+            if !stop.is_set() && arguments.syscalls && !cells.is_empty() {
+                found.syscalls = syscalls::count(self, cells, contestants, &mut running, &mut progress);
+            }
             if !stop.is_set() && arguments.has(BenchPart::Connecting) {
                 found.connect = connect::measure_connecting(self, contestants, &mut running, &mut progress)?;
             }
@@ -250,10 +271,12 @@ impl Bench {
         found: &Found,
     ) -> BenchProgress {
         let effort = &self.effort;
-        let handshakes = contestants.len() - OURS;
+        let handshakes = rounds::with_handshake(contestants).len();
+        let counted = if arguments.syscalls { cells.len() * contestants.len() } else { 0 };
         let part = |part, runs: usize| if arguments.has(part) { runs } else { 0 };
         let steps = effort.rounds * cells.len() * contestants.len()
             + fanout::steps(effort.rounds, found.fanout.len(), &arguments.fanout_peer)
+            + counted
             + part(BenchPart::Connecting, effort.rounds * handshakes)
             + part(BenchPart::Idle, idle::ROUNDS * handshakes);
         let of = |cell: &Cell| cell.shape.warmup(effort.warmup) + cell.shape.window(effort.window) + OVERHEAD;

@@ -2,11 +2,12 @@
 
 use super::Bench;
 use super::cells::Shape;
-use super::contestants::{Contestant, EPOLL, EchoTarget, OURS, PEERS, Protocol, RING, RunningContestants, order};
+use super::contestants::{Contestant, EPOLL, EchoTarget, Protocol, RING, RunningContestants, order};
 use super::progress::BenchProgress;
 use super::verdict::{RoundSample, rate_ratio};
 use crate::exit::Failure;
 use ringway_loadtest::floor::{self, FloorPlan};
+use ringway_loadtest::processes::Edges;
 use ringway_loadtest::server::ServerUse;
 use ringway_loadtest::{Alphabet, Content, Load, Plan, Population, Report, RunLength, Sizes, Stop, Verify, processes};
 use std::sync::mpsc;
@@ -29,6 +30,8 @@ pub(crate) struct Cell {
 pub(crate) struct Series {
     /// `None` for a round in which no message came back.
     pub(crate) rounds: Vec<Option<RoundSample>>,
+    /// The system calls for each message, if they were counted.
+    pub(crate) syscalls: Option<f64>,
     /// The reason why it failed. A contestant that has failed is not measured again in this shape.
     pub(crate) failure: Option<String>,
 }
@@ -41,6 +44,7 @@ impl Series {
             Err(why) => {
                 // The figures of a server that has failed are not reported.
                 self.rounds.clear();
+                self.syscalls = None;
                 self.failure = Some(why);
             }
         }
@@ -127,7 +131,7 @@ pub(crate) fn measure_cells(
                     // An incomplete round has no pairs.
                     return Ok(());
                 }
-                if let (Err(why), ..PEERS) = (&run, index) {
+                if let (Err(why), true) = (&run, contestant.is_ours()) {
                     return Err(Failure(format!("{} failed, {}: {why}", contestant.name, cell.shape)));
                 }
                 runs.push((index, run));
@@ -146,12 +150,37 @@ pub(super) fn measure_one(
     target: &EchoTarget,
 ) -> Result<Option<RoundSample>, String> {
     insist(shape.window(bench.effort.window), &bench.signals.stop, |window| {
-        if protocol.is_raw() { take_raw(bench, shape, target, window) } else { take_echo(bench, shape, target, window) }
+        take(bench, protocol, shape, target, window, None)
     })
 }
 
-fn take_raw(bench: &Bench, shape: Shape, target: &EchoTarget, window: Duration) -> Result<Option<RoundSample>, String> {
-    let (report, used) = sampled(target.pid, |edges| {
+/// What else is done in a window, on a thread of its own.
+pub(super) type InWindow<'a> = Option<&'a (dyn Fn(Edges) + Sync)>;
+
+/// Measures one window.
+pub(super) fn take(
+    bench: &Bench,
+    protocol: Protocol,
+    shape: Shape,
+    target: &EchoTarget,
+    window: Duration,
+    meanwhile: InWindow<'_>,
+) -> Result<Option<RoundSample>, String> {
+    if protocol.is_raw() {
+        take_raw(bench, shape, target, window, meanwhile)
+    } else {
+        take_echo(bench, shape, target, window, meanwhile)
+    }
+}
+
+fn take_raw(
+    bench: &Bench,
+    shape: Shape,
+    target: &EchoTarget,
+    window: Duration,
+    meanwhile: InWindow<'_>,
+) -> Result<Option<RoundSample>, String> {
+    let (report, used) = sampled_while(target.pid, meanwhile, |edges| {
         floor::run(&FloorPlan {
             address: target.address,
             connections: shape.connections,
@@ -175,8 +204,9 @@ fn take_echo(
     shape: Shape,
     target: &EchoTarget,
     window: Duration,
+    meanwhile: InWindow<'_>,
 ) -> Result<Option<RoundSample>, String> {
-    let (report, used) = sampled(target.pid, |edges| {
+    let (report, used) = sampled_while(target.pid, meanwhile, |edges| {
         let population = Population {
             connections: shape.connections as u32,
             load: Load::Closed { in_flight: shape.in_flight as u32 },
@@ -232,18 +262,41 @@ fn sample(
 
 /// Runs a generator while a thread samples the server at both ends of its window. That thread
 /// inherits the cores of the caller, which are the generator's.
-pub(super) fn sampled<R>(pid: u32, run: impl FnOnce(mpsc::Sender<processes::Edges>) -> R) -> (R, Option<ServerUse>) {
-    let (sender, edges) = mpsc::channel();
+pub(super) fn sampled<R>(pid: u32, run: impl FnOnce(mpsc::Sender<Edges>) -> R) -> (R, Option<ServerUse>) {
+    sampled_while(pid, None, run)
+}
+
+fn sampled_while<R>(
+    pid: u32,
+    meanwhile: InWindow<'_>,
+    run: impl FnOnce(mpsc::Sender<Edges>) -> R,
+) -> (R, Option<ServerUse>) {
+    let (mut sender, edges) = mpsc::channel();
     std::thread::scope(|scope| {
         let watching = scope.spawn(move || processes::watch(pid, &edges));
+        if let Some(meanwhile) = meanwhile {
+            let (first, edges_after) = mpsc::channel();
+            let next = std::mem::replace(&mut sender, first);
+            scope.spawn(move || {
+                let Ok(edges) = edges_after.recv() else { return };
+                // Sending fails if the other thread has ended.
+                let _ = next.send(edges);
+                meanwhile(edges);
+                // An earlier end; the other thread watches until the generator has ended.
+                edges_after.into_iter().for_each(|edges| {
+                    let _ = next.send(edges);
+                });
+            });
+        }
         let report = run(sender);
         (report, watching.join().ok().flatten())
     })
 }
 
-/// The indices of the contestants with a handshake: our WebSocket server and the peers.
+/// The indices of the contestants with a handshake, which are adjacent: our WebSocket servers and the
+/// peers.
 pub(crate) fn with_handshake(contestants: &[Contestant]) -> Vec<usize> {
-    (OURS..contestants.len()).collect()
+    (0..contestants.len()).filter(|index| !contestants[*index].protocol.is_raw()).collect()
 }
 
 #[cfg(test)]
@@ -286,7 +339,7 @@ mod tests {
 
     #[test]
     fn the_floor_is_the_faster_raw_echo_round_by_round() {
-        let mut cell = Cell::new(Shape { connections: 1, size: 1, in_flight: 1 }, PEERS);
+        let mut cell = Cell::new(Shape { connections: 1, size: 1, in_flight: 1 }, 3);
         // The median of epoll is higher, but it was slower in most rounds.
         cell.series[RING].rounds = [100.0, 50.0, 30.0].map(sample).to_vec();
         cell.series[EPOLL].rounds = [99.0, 98.0, 29.0].map(sample).to_vec();

@@ -1,9 +1,9 @@
-//! `ringway floor`: the raw TCP echo (RFC 862) with which `bench` compares WebSocket echo, on our
-//! io_uring driver or on plain epoll; and the raw sends on epoll with which it compares fan-out.
+//! `ringway floor`: the raw TCP echo (RFC 862) with which `bench` compares WebSocket echo, on one of
+//! our drivers or on plain epoll; and the raw sends on epoll with which it compares fan-out.
 
+mod driver;
 mod epoll;
 mod fanout;
-mod ring;
 #[cfg(test)]
 mod tests;
 
@@ -20,7 +20,7 @@ pub(crate) fn run(arguments: &Floor) -> Result<ExitOutcome, Failure> {
     let address: SocketAddr = arguments.listen.parse().map_err(|_| {
         Failure(format!("cannot listen on {:?}: give an address and a port, as 127.0.0.1:7", arguments.listen))
     })?;
-    if arguments.epoll || arguments.fanout { run_epoll(arguments, address) } else { ring::run(arguments, address) }
+    if arguments.epoll || arguments.fanout { run_epoll(arguments, address) } else { driver::run(arguments, address) }
 }
 
 /// Runs the echo on epoll, one thread for each core; or the fan-out, on the first core.

@@ -114,7 +114,7 @@ impl<T: Transfers> Poller<T> {
     /// makes one again. A turn of replies, whose sends have completed at once, therefore costs no
     /// second epoll_wait(2).
     pub(crate) fn enter(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        if self.polled && !self.completed.is_empty() {
+        if self.polled && (!self.completed.is_empty() || self.transfers.is_reply()) {
             self.polled = false;
             self.partial = true;
         } else {

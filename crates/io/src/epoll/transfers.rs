@@ -62,6 +62,12 @@ pub(crate) trait Transfers {
         false
     }
 
+    /// Whether few writes are collected, and nothing else: then a turn without a look at the epoll set
+    /// begins them. Their peers can only answer after that.
+    fn is_reply(&self) -> bool {
+        false
+    }
+
     /// Whether the epoll set may have events. The answer saves a system call.
     fn may_have_events(&mut self) -> bool {
         true

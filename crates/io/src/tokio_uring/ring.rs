@@ -24,6 +24,9 @@ use tokio::time::{Instant, Sleep};
 /// the error of a submission that the kernel refused for want of memory.
 const SUBMIT_AGAIN: Duration = Duration::from_millis(100);
 
+/// Up to this number of writes is submitted without a look for further events, which are unlikely.
+const REPLIES: usize = 2;
+
 /// A transfer that is not submitted yet.
 enum Queued {
     Receive { descriptor: RawFd, slot: Slot, lent: Lent },
@@ -245,6 +248,11 @@ impl Transfers for Ring {
 
     fn has_work(&self) -> bool {
         !self.batch.queued.is_empty() || !self.batch.in_flight.is_empty() || !self.batch.ended.is_empty()
+    }
+
+    fn is_reply(&self) -> bool {
+        let queued = &self.batch.queued;
+        (1..=REPLIES).contains(&queued.len()) && queued.iter().all(|of| matches!(of, Queued::Write { .. }))
     }
 
     fn may_have_events(&mut self) -> bool {

@@ -18,6 +18,12 @@ impl BenchReport {
             self.write_cells(&mut out);
             self.disturbance().into_iter().for_each(|warning| out += &format!("\n{warning}\n"));
         }
+        if let Some(counting) = &self.syscalls {
+            let _ = writeln!(out, "\n**System calls for each message**, {}\n", counting.explain());
+            if counting.counted_by.is_some() {
+                out += &self.syscalls_table(TableFormat::Markdown);
+            }
+        }
         if !self.fanout.is_empty() {
             out += "\n**Fan-out**\n";
             out += &fanout::table(&self.fanout, TableFormat::Markdown);
@@ -84,7 +90,7 @@ impl BenchReport {
         );
         *out += "\n**Ratio of ringway to each**, the median of the ratios of paired rounds, above 1 where ringway is\n\
                  better: of rates (`rate`) where both servers were saturated, else of server CPU per message (`cpu`)\n\n";
-        *out += &self.table(|entry| entry.contestant != "ringway", |entry| figure(entry.ringway_ratio.as_ref(), ratio));
+        *out += &self.table(|entry| !entry.is_reference, |entry| figure(entry.ringway_ratio.as_ref(), ratio));
         *out += "\n**Busy**: server / generator, and which of them was the limit\n\n";
         *out += &self.table(
             |_| true,
@@ -102,8 +108,18 @@ impl BenchReport {
         );
     }
 
+    /// The system calls for each message, with a row for each cell.
+    pub(super) fn syscalls_table(&self, format: TableFormat) -> String {
+        self.cells_table(|_| true, |entry| figure(entry.syscalls_per_message, |calls| format!("{calls:.3}")))
+            .format(format)
+    }
+
     /// A table with a row for each cell and a column for each contestant that `is_in` accepts.
     fn table(&self, is_in: impl Fn(&Entry) -> bool, field: impl Fn(&Entry) -> String) -> String {
+        self.cells_table(is_in, field).to_markdown()
+    }
+
+    fn cells_table(&self, is_in: impl Fn(&Entry) -> bool, field: impl Fn(&Entry) -> String) -> ReportTable {
         let first = self.by_cell().next().unwrap_or_default();
         let mut titles = vec!["cell"];
         titles.extend(first.iter().filter(|entry| is_in(entry)).map(|entry| &*entry.contestant));
@@ -113,6 +129,6 @@ impl BenchReport {
             row.extend(cell.iter().filter(|entry| is_in(entry)).map(&field));
             table.row(row);
         }
-        table.to_markdown()
+        table
     }
 }

@@ -14,6 +14,7 @@ use super::fanout::{FanoutEntry, FanoutShape};
 use super::idle::IdleResult;
 use super::machine::Machine;
 use super::peers::PeerSpec;
+use super::syscalls::Counting;
 use super::verdict::{SATURATED, is_disturbed};
 use super::{Effort, rounds::Cell};
 pub(crate) use entry::Entry;
@@ -41,6 +42,9 @@ pub(crate) struct BenchReport {
     pub(crate) connect: Option<Connecting>,
     /// `None` if the bench ended before this part.
     pub(crate) idle: Option<IdleResult>,
+    /// How the system calls of the cells were counted, or why they were not. `None` without
+    /// `--syscalls`, or if the bench ended before that.
+    pub(crate) syscalls: Option<Counting>,
     /// Whether a signal ended the bench early: then cells are missing or have fewer rounds.
     pub(crate) interrupted: bool,
 }

@@ -4,13 +4,14 @@ use super::{BenchPlan, BenchReport, entries};
 use crate::bench::Effort;
 use crate::bench::cells::Shape;
 use crate::bench::connect::Connecting;
-use crate::bench::contestants::{EPOLL, OURS, PEERS, RING, contestants};
+use crate::bench::contestants::{EPOLL, OURS, RING, contestants};
 use crate::bench::idle::{IdleEntry, IdleResult, Levels};
 use crate::bench::machine::{Cache, Machine};
 use crate::bench::peers::peer;
 use crate::bench::rounds::Cell;
 use crate::bench::statistics::Spread;
 use crate::bench::verdict::RoundSample;
+use crate::choices::BenchDriver;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ fn sample(rate: f64, busy: f64) -> Option<RoundSample> {
 /// not saturated.
 fn report(generator_cores: Vec<usize>) -> BenchReport {
     let peers = [peer("other=./other {port}").expect("well-formed")];
-    let contestants = contestants(&peers);
+    let contestants = contestants(&[BenchDriver::Uring], &peers);
     let shape = Shape { connections: 100, size: 16 << 10, in_flight: 1 };
     let mut cell = Cell::new(shape, contestants.len());
     for round in 0..5 {
@@ -38,7 +39,7 @@ fn report(generator_cores: Vec<usize>) -> BenchReport {
         cell.series[RING].rounds.push(sample(0.99 * rate, 1.0));
         cell.series[EPOLL].rounds.push(sample(rate, 1.0));
         cell.series[OURS].rounds.push(sample(0.95 * rate, 1.0));
-        cell.series[PEERS].rounds.push(sample(0.5 * rate, 0.8));
+        cell.series[OURS + 1].rounds.push(sample(0.5 * rate, 0.8));
     }
     let effort = Effort {
         rounds: 5,
@@ -84,6 +85,7 @@ fn report(generator_cores: Vec<usize>) -> BenchReport {
             counted: "Pss",
             contestants: vec![held("ringway", 144.0), held("other", 9000.4)],
         }),
+        syscalls: None,
         interrupted: false,
     }
 }
@@ -176,11 +178,11 @@ fn a_machine_that_does_other_things_too_is_said_to() {
 fn a_cell_without_figures_is_a_gap_with_its_reason_and_no_number() {
     let mut report = report(vec![1]);
     assert!(!report.has_gaps());
-    let mut cell = Cell::new(report.cells[0].shape(), PEERS + 1);
+    let mut cell = Cell::new(report.cells[0].shape(), OURS + 2);
     cell.series[RING].rounds = vec![sample(1000.0, 1.0); 5];
     cell.series[OURS].rounds = vec![None; 5];
-    cell.series[PEERS].failure = Some("1 × vanished: the connection ended".into());
-    report.cells = entries(&[cell], &contestants(&report.plan.peers));
+    cell.series[OURS + 1].failure = Some("1 × vanished: the connection ended".into());
+    report.cells = entries(&[cell], &contestants(&[BenchDriver::Uring], &report.plan.peers));
     assert!(report.has_gaps());
     for written in [report.to_text(), report.to_markdown()] {
         assert!(written.contains("ringway, 100 × 16 KiB × 1: no message came back"), "{written}");

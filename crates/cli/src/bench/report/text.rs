@@ -25,6 +25,13 @@ impl BenchReport {
             out += LEGEND;
             self.disturbance().into_iter().for_each(|warning| out += &format!("{warning}\n"));
         }
+        if let Some(counting) = &self.syscalls {
+            let _ = writeln!(out, "\nsystem calls for each message: {}", counting.explain());
+            if counting.counted_by.is_some() {
+                out.push('\n');
+                out += &self.syscalls_table(TableFormat::Text);
+            }
+        }
         out += &fanout::table(&self.fanout, TableFormat::Text);
         if let Some(connect) = &self.connect {
             let _ = writeln!(out, "\nconnecting: {} connections opened, upgraded and closed\n", connect.connections);
@@ -132,9 +139,8 @@ impl BenchReport {
 
 fn row(entry: &Entry) -> Vec<String> {
     let (rates, cpus) = (entry.messages_per_second_spread, entry.server_cpu_us_per_message_spread);
-    let is_ours = entry.contestant == "ringway";
     let ratio = |write: fn(&crate::bench::verdict::Ratio) -> String| {
-        if is_ours { String::new() } else { figure(entry.ringway_ratio.as_ref(), write) }
+        if entry.is_reference { String::new() } else { figure(entry.ringway_ratio.as_ref(), write) }
     };
     vec![
         format!("{}{}", entry.contestant, if entry.is_floor { " *" } else { "" }),

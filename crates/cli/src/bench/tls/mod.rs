@@ -102,6 +102,7 @@ pub(super) fn run(
         fanout: Vec::new(),
         connect: None,
         idle: None,
+        syscalls: None,
         interrupted: interrupted.is_some(),
     };
     let report = TlsReport::new(base, options.version, &names, found);
