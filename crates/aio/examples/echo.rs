@@ -5,9 +5,9 @@
 //! ```
 //!
 //! It prints one line when it listens, and stops at SIGINT or SIGTERM. `--shards N` sets the number of
-//! runtimes, `--deflate` offers compression.
+//! runtimes, `--deflate` accepts compression, `--tls CERT KEY` uses TLS.
 
-use ringway_aio::{Config, Deflate, Limits, Server, Shards, WebSocket};
+use ringway_aio::{Config, Deflate, Limits, Server, Shards, TlsConfig, WebSocket};
 use std::error::Error;
 use std::io::Read;
 
@@ -21,10 +21,17 @@ async fn echo(mut ws: WebSocket) {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let (mut address, mut shards, mut deflate) = ("127.0.0.1:9001".to_owned(), Shards::PerCore, None);
-    let mut stops_with_input = false;
+    let (mut stops_with_input, mut tls) = (false, None);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
+            "--tls" => {
+                let (certificate, key) = (arguments.next(), arguments.next());
+                let (Some(certificate), Some(key)) = (certificate, key) else {
+                    return Err("--tls: give a certificate and its key".into());
+                };
+                tls = Some(TlsConfig::from_files(certificate, key)?);
+            }
             "--deflate" => deflate = Some(Deflate::takeover()),
             "--shards" => shards = Shards::Count(arguments.next().ok_or("--shards: give a number")?.parse()?),
             // For tests: also stops at the end of the standard input.
@@ -34,7 +41,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     // As large as the messages of the conformance suite.
     let limits = Limits::default().max_message(64 << 20)?;
-    let server = Server::bind(address)?.shards(shards).config(Config::default().deflate(deflate)).limits(limits);
+    let mut server = Server::bind(address)?.shards(shards).config(Config::default().deflate(deflate)).limits(limits);
+    if let Some(tls) = &tls {
+        server = server.tls(tls);
+    }
     let running = server.start(echo)?;
     println!("listening on {}", running.addresses()[0]);
     if stops_with_input {
