@@ -30,8 +30,10 @@ pub(crate) struct Connection {
 struct State {
     phase: Phase,
     inbox: Inbox,
-    /// Receiving is paused, because the inbox is full.
+    /// Receiving is paused, because the inbox is full, or the peer has violated the protocol.
     is_paused: bool,
+    /// The task has taken all messages, and waits for another one.
+    is_awaiting: bool,
     /// The task that receives, or that opens the connection.
     reader: Option<Waker>,
     /// The task that sends.
@@ -103,7 +105,10 @@ pub(crate) enum Received {
     },
     Failed(Error),
     End,
-    Nothing,
+    Nothing {
+        /// As above.
+        resumes: bool,
+    },
 }
 
 impl Connection {
@@ -113,6 +118,7 @@ impl Connection {
             phase: Phase::Opening,
             inbox: Inbox::default(),
             is_paused: false,
+            is_awaiting: false,
             reader: None,
             writer: None,
             rare: None,
@@ -167,9 +173,19 @@ impl Connection {
     pub(crate) fn received(&self, message: Message) -> (Option<Waker>, bool) {
         let mut state = self.state.borrow_mut();
         state.inbox.push(message);
+        state.is_awaiting = false;
         let pauses = state.inbox.is_full() && !state.is_paused;
         state.is_paused |= pauses;
         (state.reader.take(), pauses)
+    }
+
+    /// The peer has violated the protocol. Returns whether the connection goes on until the task has
+    /// taken the messages before the violation, and asks for another one.
+    pub(crate) fn postpones_violation(&self) -> bool {
+        let mut state = self.state.borrow_mut();
+        let postpones = !state.is_awaiting && self.has_receiver();
+        state.is_paused |= postpones;
+        postpones
     }
 
     /// Output has drained.
@@ -226,12 +242,14 @@ impl Connection {
             }
             return ended.outcome.error().map_or(Received::End, Received::Failed);
         }
+        state.is_awaiting = true;
+        let resumes = std::mem::take(&mut state.is_paused);
         if !state.reader.as_ref().is_some_and(|reader| reader.will_wake(waker)) {
             let former = state.reader.replace(waker.clone());
             drop(state);
             drop(former);
         }
-        Received::Nothing
+        Received::Nothing { resumes }
     }
 
     /// Wakes the task that sends when output has drained, or the connection has ended.

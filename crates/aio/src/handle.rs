@@ -110,7 +110,12 @@ impl Handle {
             }
             Received::Failed(error) => Poll::Ready(Some(Err(error))),
             Received::End => Poll::Ready(None),
-            Received::Nothing => Poll::Pending,
+            Received::Nothing { resumes } => {
+                if resumes {
+                    self.resume();
+                }
+                Poll::Pending
+            }
         }
     }
 

@@ -121,6 +121,10 @@ impl Handler for Streams {
         }
     }
 
+    fn postpones_violation(&mut self, conn: &mut ringway::Connection<'_, Self>) -> bool {
+        conn.state().postpones_violation()
+    }
+
     fn drained(&mut self, conn: &mut ringway::Connection<'_, Self>) {
         self.effects.wakers.extend(conn.state().drained());
     }

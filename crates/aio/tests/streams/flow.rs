@@ -158,3 +158,38 @@ fn pings_are_answered_while_nobody_polls_the_stream() {
         drop(server);
     });
 }
+
+#[test]
+fn a_message_in_front_of_a_violation_is_answered_before_it_ends_the_connection() {
+    run(async {
+        let mut listener = ringway_aio::Listener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("ws://{}/", listener.local_addr());
+        // "hi", and then a frame with a reserved opcode; masked with zeros.
+        let frames = vec![0x81, 0x82, 0, 0, 0, 0, b'h', b'i', 0x83, 0x80, 0, 0, 0, 0];
+        let peer = plain_client(&url, frames);
+        let mut ws = listener.accept().await.expect("it opens");
+        let message = ws.next().await.expect("a message").expect("no error");
+        ws.send(message).await.expect("it is open until the next message is asked for");
+        let error = ws.next().await.expect("an error").expect_err("a violation");
+        assert_eq!(error.close_code(), Some(CloseCode::PROTOCOL_ERROR));
+        let got = peer.join().expect("no panic");
+        let echo = got.windows(4).position(|bytes| bytes == [0x81, 2, b'h', b'i']).expect("the echo");
+        assert!(got[echo + 4..].starts_with(&[0x88]), "{got:?}");
+    });
+}
+
+#[test]
+fn a_violation_ends_a_connection_whose_receiver_was_dropped() {
+    run(async {
+        let mut listener = ringway_aio::Listener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("ws://{}/", listener.local_addr());
+        let peer = plain_client(&url, vec![0x81, 0x82, 0, 0, 0, 0, b'h', b'i', 0x83, 0x80, 0, 0, 0, 0]);
+        let (mut sender, receiver) = listener.accept().await.expect("it opens").split();
+        drop(receiver);
+        while sender.flush().await.is_ok() {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        let got = peer.join().expect("no panic");
+        assert!(got.windows(4).any(|bytes| bytes[0] == 0x88 && bytes[2..] == 1002u16.to_be_bytes()), "{got:?}");
+    });
+}

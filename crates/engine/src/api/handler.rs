@@ -101,6 +101,15 @@ pub trait Handler: Sized + 'static {
         let _ = conn;
     }
 
+    /// The peer has violated the protocol, after the messages that the handler has received. With
+    /// `false`, the default, the connection is closed with the code for the violation. With `true` it
+    /// is paused, and closed so after [`Connection::resume`]: a handler that has messages to process
+    /// can answer them first.
+    fn postpones_violation(&mut self, conn: &mut Connection<'_, Self>) -> bool {
+        let _ = conn;
+        false
+    }
+
     /// A ping was received, with up to 125 bytes. The pong is already queued.
     fn ping(&mut self, conn: &mut Connection<'_, Self>, payload: &[u8]) {
         let _ = (conn, payload);

@@ -18,6 +18,13 @@ pub(crate) trait Application<S>: RequestHandler<S> {
     /// A message was received.
     fn message(&mut self, link: &mut Link<S>, core: &mut Core, message: Message<'_>);
 
+    /// The peer has violated the protocol. Returns whether that is handled when the connection is
+    /// resumed.
+    fn postpones_violation(&mut self, link: &mut Link<S>, core: &mut Core) -> bool {
+        let _ = (link, core);
+        false
+    }
+
     /// A ping was received; its pong is queued.
     fn ping(&mut self, link: &mut Link<S>, core: &mut Core, payload: &[u8]);
 

@@ -21,7 +21,7 @@ use crate::api::message::StashedPayload;
 use crate::metrics::PauseCause;
 use crate::shard::core::Core;
 use crate::shard::memory::Memory;
-use ringway_codec::{Deflater, Role};
+use ringway_codec::{Deflater, ProtocolError, Role};
 use ringway_io::Slot;
 
 /// The position of the compression in the flags.
@@ -55,6 +55,8 @@ pub(super) struct Cold {
     pub(super) deadlines: Deadlines,
     /// The results of the opening handshake, during the call of `open`.
     pub(super) agreed: Option<Box<Agreed>>,
+    /// A violation of the protocol that is handled when the handler resumes the connection.
+    pub(super) violation: Option<ProtocolError>,
     /// The bytes of pongs queued since the connection was paused for its backlog.
     pongs: u32,
 }
@@ -89,6 +91,7 @@ impl Cold {
             && self.stash.is_none()
             && self.reason.is_none()
             && self.deflater.is_none()
+            && self.violation.is_none()
             && self.pongs == 0
             && self.deadlines.is_idle()
     }

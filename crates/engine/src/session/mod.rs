@@ -147,6 +147,10 @@ impl<S> Session<S> {
     /// this turn.
     fn decode(&mut self, mut input: Input, mut at: usize, core: &mut Core, app: &mut impl Application<S>) {
         let Self { decoder, link } = self;
+        if link.has_postponed_violation() {
+            // Nothing behind a violation is decoded.
+            return;
+        }
         if link.extend_stash(&input[at..]) {
             // Received before the driver stopped receiving.
             return;
@@ -222,7 +226,11 @@ impl<S> Session<S> {
                     break DecodeStop::Consumed;
                 }
                 Err(error) => {
-                    link.violated(error, core);
+                    if link.is_open() && app.postpones_violation(link, core) {
+                        link.postpone_violation(error, core);
+                    } else {
+                        link.violated(error, core);
+                    }
                     break DecodeStop::Consumed;
                 }
             }
@@ -367,6 +375,9 @@ impl<S> Session<S> {
     #[inline]
     pub(crate) fn flush(&mut self, core: &mut Core, app: &mut impl Application<S>) -> Option<Removal> {
         self.link.unset(SessionFlag::Dirty);
+        if self.link.has_postponed_violation() && !self.link.is_paused() {
+            self.link.end_postponement(core);
+        }
         if self.link.has_stash() && !self.link.is_paused() && !self.link.is(SessionFlag::Waiting) {
             let removal = self.deliver_stash(core, app);
             if removal.is_some() {

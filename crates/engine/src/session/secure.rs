@@ -142,7 +142,7 @@ impl<S> Session<S> {
 
     /// Handles the end of the peer's direction, unless input before it has to be handled first.
     pub(super) fn peer_finished(&mut self, core: &mut Core) -> Option<Removal> {
-        if self.link.has_stash() || self.is_waiting(core) {
+        if self.link.has_stash() || self.link.has_postponed_violation() || self.is_waiting(core) {
             return None;
         }
         self.accounted(core, |session, core| session.link.peer_finished(core))

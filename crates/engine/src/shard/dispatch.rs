@@ -454,6 +454,12 @@ impl<D: Driver, H: Handler> Application<H::State> for Calls<'_, D, H> {
         self.call(link, core, |handler, conn| handler.message(conn, message));
     }
 
+    fn postpones_violation(&mut self, link: &mut Link<H::State>, core: &mut Core) -> bool {
+        let mut postpones = false;
+        self.call(link, core, |handler, conn| postpones = handler.postpones_violation(conn));
+        postpones
+    }
+
     fn ping(&mut self, link: &mut Link<H::State>, core: &mut Core, payload: &[u8]) {
         self.call(link, core, |handler, conn| handler.ping(conn, payload));
     }

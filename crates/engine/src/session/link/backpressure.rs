@@ -265,6 +265,7 @@ impl<S> Link<S> {
         !matches!(self.phase, SessionPhase::Connecting | SessionPhase::Deferred)
             && self.flags & NOT_RECEIVING == 0
             && !self.has_stash()
+            && !self.has_postponed_violation()
             && (!self.is(SessionFlag::PausedByBacklog) || self.has_control_room())
     }
 }

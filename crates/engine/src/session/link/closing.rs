@@ -74,6 +74,28 @@ impl<S> Link<S> {
         self.fail(error.close_code(), &error.to_string(), Ending::Violation(error), core);
     }
 
+    /// Handles a protocol violation when the handler resumes the connection, which is paused until
+    /// then.
+    #[cold]
+    pub(in crate::session) fn postpone_violation(&mut self, error: ProtocolError, core: &mut Core) {
+        self.cold().violation = Some(error);
+        self.pause(core);
+        self.mark_dirty(core);
+    }
+
+    #[inline]
+    pub(in crate::session) fn has_postponed_violation(&self) -> bool {
+        self.cold.as_ref().is_some_and(|cold| cold.violation.is_some())
+    }
+
+    /// Handles a violation that was postponed, unless the connection is closing by now.
+    #[cold]
+    pub(in crate::session) fn end_postponement(&mut self, core: &mut Core) {
+        if let Some(error) = self.cold.as_mut().and_then(|cold| cold.violation.take()) {
+            self.violated(error, core);
+        }
+    }
+
     /// Ends the connection from this side, without waiting for the peer's close frame (RFC 6455
     /// section 7.1.7).
     pub(in crate::session) fn fail(&mut self, code: CloseCode, text: &str, ending: Ending, core: &mut Core) {
