@@ -22,6 +22,7 @@ PEERS = [
     rust("fastwebsockets", "Rust, tokio; upgrade by hyper"),
     rust("tokio-websockets", "Rust, tokio"),
     rust("tokio-tungstenite", "Rust, tokio"),
+    rust("ringway-aio", "Rust, tokio-uring; crates/aio of this repository"),
     rust("axum", "Rust, tokio; tokio-tungstenite on hyper"),
     Peer("ws", "8.23.0", "JavaScript, Node.js, with bufferutil", install.ws),
     Peer("bun", "1.4.5", "JavaScript, Bun.serve on uWebSockets", partial(install.bun, "echo.js")),

@@ -73,7 +73,10 @@ where
 }
 
 /// Raises the soft limit of open files to the hard one.
-fn raise_open_files() -> io::Result<()> {
+///
+/// # Errors
+/// That of setrlimit(2).
+pub fn raise_open_files() -> io::Result<()> {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     Ok(setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?)
 }
