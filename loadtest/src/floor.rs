@@ -135,12 +135,10 @@ impl FloorReport {
 pub fn run(plan: &FloorPlan) -> io::Result<FloorReport> {
     let busy_poll = BusyPoll::Off;
     match uring::probe() {
-        Err(unavailable) if unavailable.is_refusal() => run_on(plan, || {
-            Epoll::new(EpollConfig { busy_poll, ..EpollConfig::default() }).map_err(io::Error::other)
-        }),
-        _ => run_on(plan, || {
-            Uring::new(UringConfig { busy_poll, ..UringConfig::default() }).map_err(io::Error::other)
-        }),
+        Err(unavailable) if unavailable.is_refusal() => {
+            run_on(plan, || Epoll::new(EpollConfig { busy_poll, ..EpollConfig::default() }).map_err(io::Error::other))
+        }
+        _ => run_on(plan, || Uring::new(UringConfig { busy_poll, ..UringConfig::default() }).map_err(io::Error::other)),
     }
 }
 
