@@ -3,8 +3,8 @@
 
 use super::tls::Ca;
 use ringway_tests::tls::RustlsPeer;
-use ringway_tests::{Ended, Frame, ServerProcess, TestDirectory, WirePeer, finish, ringway, run};
-use rustix::process::Signal;
+use ringway_tests::{Ended, Frame, ServerProcess, TestDirectory, WirePeer, finish, guarded, program, ringway, run};
+use rustix::process::{Pid, Signal};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
@@ -307,4 +307,50 @@ fn a_conversation_is_captured_and_goes_on_when_the_disk_is_full() {
     assert!(ended.stderr.starts_with("ringway: the trace has ended: it cannot be written: No space left"), "{ended:?}");
     let ended = conversation(&serving, &["--pcap=/nonexistent/a.pcap"]);
     assert!(ended.line(1).contains("/nonexistent/a.pcap: the trace cannot be written: "), "{ended:?}");
+}
+
+/// Reads from the terminal until it has shown `text`, behind what was found before.
+fn read_until(terminal: &mut impl Read, shown: &mut (Vec<u8>, usize), text: &str) {
+    let (bytes, at) = shown;
+    let mut buffer = [0; 4096];
+    loop {
+        if let Some(found) = bytes[*at..].windows(text.len()).position(|window| window == text.as_bytes()) {
+            *at += found + text.len();
+            return;
+        }
+        let read = terminal.read(&mut buffer).expect("a pipe");
+        assert_ne!(read, 0, "{text:?} is not in {:?}", String::from_utf8_lossy(&bytes[*at..]));
+        bytes.extend_from_slice(&buffer[..read]);
+    }
+}
+
+#[test]
+fn a_conversation_at_the_prompt_is_traced_above_the_line_that_is_typed() {
+    let serving = ServerProcess::with(&["--shards=1"]);
+    let folder = TestDirectory::new("traced-prompt");
+    // script(1) runs it on a terminal, and copies what is typed and shown.
+    let connect = format!("{} connect ws://{}/ --trace", program().display(), serving.address());
+    let mut command = Command::new("script");
+    command.args(["--quiet", "--return", "--command", &connect, "/dev/null"]);
+    command.env("TERM", "xterm").env("NO_COLOR", "1").env("XDG_STATE_HOME", folder.path());
+    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut child = child.expect("script of util-linux is installed");
+    let (mut typed, mut terminal) = (child.stdin.take().expect("a pipe"), child.stdout.take().expect("a pipe"));
+    let pid = Pid::from_child(&child);
+    let mut shown = (Vec::new(), 0);
+    guarded(pid, || {
+        read_until(&mut terminal, &mut shown, "< HTTP/1.1 101 Switching Protocols\r\n");
+        read_until(&mut terminal, &mut shown, "connected to ws://");
+        // Not finished yet, so that the lines of the next exchange appear above it.
+        typed.write_all(b"hello\runfinished").expect("a pipe");
+        read_until(&mut terminal, &mut shown, "< text FIN len=5 \"hello\"\r\n");
+        // The line editor writes the prompt and the line again behind each line of the trace.
+        read_until(&mut terminal, &mut shown, "unfinished");
+        typed.write_all(b"\x15/close 4001 bye\r").expect("a pipe");
+        read_until(&mut terminal, &mut shown, "* ended: 4001 \"bye\", closed by us; ");
+        read_until(&mut terminal, &mut shown, " sent\r\n");
+    });
+    drop(typed);
+    let ended = finish(child);
+    assert!(ended.status.success(), "{ended:?} {}", String::from_utf8_lossy(&shown.0));
 }
