@@ -134,7 +134,7 @@
 //! - Tracing: [`WireTap`], [`TapOptions`], [`TapReader`]; [`TapEvent`], [`TapKind`], [`TappedConnection`],
 //!   [`TapDirection`], [`TapEnd`]
 //! - Errors: [`ConfigError`], [`OptionError`], [`StartError`], [`BindError`],
-//!   [`AddressError`], [`UnixBindError`], [`UringUnavailable`],
+//!   [`AddressError`], [`UnixBindError`], [`UringUnavailable`], [`LikelyCause`],
 //!   [`RunError`], [`ServeError`], [`ConnectError`], [`Unopened`], [`SourceError`], [`TargetError`],
 //!   [`HandshakeError`], [`RefusedUpgrade`], [`NetworkError`], [`TlsError`], [`PostError`], [`PingTooLong`], [`CodeNotSendable`]
 #![warn(missing_docs)]
@@ -201,7 +201,7 @@ pub use ringway_codec::{
     CloseCode, CodeNotSendable, HandshakeError, MessageKind, OriginPolicy, Prepared, ProtocolError, Scheme, Target,
     TargetError,
 };
-pub use ringway_io::uring::Unavailable as UringUnavailable;
+pub use ringway_io::uring::{LikelyCause, Unavailable as UringUnavailable};
 pub use ringway_io::{
     Address, AddressError, BindError, BufferConfig, BusyPoll, DescriptorLimit, InheritError, OptionError,
     PeerCredentials, SourceError, Stats, TcpInfo, UnixAddress, UnixBindError, UnixSocket, raise_descriptor_limit,
