@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 const README: &str = include_str!("../../README.md");
 const BENCHMARKING: &str = include_str!("../../docs/benchmarking.md");
+const CONNECT: &str = include_str!("../../docs/connect.md");
 const SCENARIOS: &str = include_str!("../../docs/scenarios.md");
 const TRACING: &str = include_str!("../../docs/tracing.md");
 
@@ -89,6 +90,24 @@ fn flags_in_the_documents_exist() {
         }
     }
     assert!(found >= 50, "only {found} flags are found in the documents");
+}
+
+#[test]
+fn the_document_of_connect_has_its_flags_and_no_others() {
+    let flags = flags_of("connect");
+    let code = code_in(CONNECT);
+    let of_code = |code: &String| match code.split_once("connect ") {
+        Some((_, arguments)) => Some(arguments.split('#').next().unwrap_or_default().to_owned()),
+        None => code.starts_with('-').then(|| code.clone()),
+    };
+    let named: BTreeSet<String> =
+        code.iter().filter_map(of_code).flat_map(|part| flags_in(&part).map(str::to_owned).collect::<Vec<_>>()).collect();
+    for (long, short) in &flags {
+        assert!(long == "--help" || named.contains(long) || named.contains(short), "connect.md does not name {long}");
+    }
+    let known = |flag: &String| flags.iter().any(|(long, short)| long == flag || short == flag);
+    let unknown: Vec<_> = named.iter().filter(|flag| !known(flag)).collect();
+    assert!(unknown.is_empty(), "connect.md names {unknown:?}");
 }
 
 #[test]

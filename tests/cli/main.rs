@@ -7,6 +7,8 @@ mod completions;
 mod compression;
 mod doctor;
 mod doctor_limits;
+mod connect;
+mod connect_prompt;
 mod documents;
 mod exhaustion;
 mod handover;

@@ -30,7 +30,7 @@ use crate::exit::{ExitOutcome, Failure, usage};
 use crate::trace::Tracer;
 use arguments::Connect;
 use conversation::Habits;
-use event::{Event, Verdict};
+use event::Verdict;
 use input::PipeFormat;
 use output::Output;
 use pipes::Source;
@@ -91,7 +91,6 @@ pub(crate) fn run(arguments: &Connect) -> Result<ExitOutcome, Failure> {
     })?;
     let mut show = Show::new(has_prompt && terminal::is_coloured(), arguments.pretty, arguments.verbose);
     let verdict = if has_prompt {
-        events.push(Event::Note("a line that is typed is sent; /help lists the commands, Ctrl-D closes".into()));
         let shared = prompt::Shared { commands, events, handle, interrupts: interrupts.clone() };
         let traced = Arc::clone(&shared.events);
         let verdict = prompt::run(shared, &mut show, recorder, &modes)?;

@@ -32,6 +32,9 @@ use std::time::{Duration, Instant};
 
 const PROMPT: &str = "> ";
 
+/// What is said when the first connection is open.
+const HINT: &str = "a line that is typed is sent; /help lists the commands, Ctrl-D closes";
+
 /// How long the end waits for the thread of the editor, and how often that is woken.
 const EDITOR_END: Duration = Duration::from_secs(1);
 const EDITOR_WAKE: Duration = Duration::from_millis(10);
@@ -75,6 +78,7 @@ pub(super) fn run(
         let _ = ended.send(());
     })?;
     let (mut batch, mut text) = (VecDeque::new(), String::new());
+    let mut hint = Some(Event::Note(HINT.into()));
     let verdict = loop {
         if events.take(&mut batch) {
             // Fails when the shard has ended.
@@ -84,6 +88,11 @@ pub(super) fn run(
         let mut verdict = None;
         for event in batch.drain(..) {
             show.event(&event, &mut text);
+            if matches!(event, Event::Opened(_))
+                && let Some(hint) = hint.take()
+            {
+                show.event(&hint, &mut text);
+            }
             if let Some(note) = recorder.event(&event) {
                 show.event(&note, &mut text);
             }
