@@ -100,8 +100,11 @@ fn the_document_of_connect_has_its_flags_and_no_others() {
         Some((_, arguments)) => Some(arguments.split('#').next().unwrap_or_default().to_owned()),
         None => code.starts_with('-').then(|| code.clone()),
     };
-    let named: BTreeSet<String> =
-        code.iter().filter_map(of_code).flat_map(|part| flags_in(&part).map(str::to_owned).collect::<Vec<_>>()).collect();
+    let named: BTreeSet<String> = code
+        .iter()
+        .filter_map(of_code)
+        .flat_map(|part| flags_in(&part).map(str::to_owned).collect::<Vec<_>>())
+        .collect();
     for (long, short) in &flags {
         assert!(long == "--help" || named.contains(long) || named.contains(short), "connect.md does not name {long}");
     }

@@ -67,6 +67,7 @@ pub(super) fn run(
     // A terminal without cursor movements has none; lines are printed as they come then.
     let printer = editor.create_external_printer().ok();
     let mut printer = Printer(printer.map(|printer| Box::new(printer) as Box<dyn ExternalPrinter + Send>));
+    let _keys = printer.0.is_some().then(|| modes.without_lines());
     let history = History::open(&mut editor);
     let events = Arc::clone(&shared.events);
     let (handle, interrupts) = (shared.handle.clone(), shared.interrupts.clone());

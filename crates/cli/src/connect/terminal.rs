@@ -1,7 +1,7 @@
 //! The state of the terminal, which is restored however the program ends.
 
 use rustix::process::{Signal, getpid, kill_process};
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{InputModes, LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::io::{self, IsTerminal, Write};
 
 /// The modes of the terminal before the prompt.
@@ -14,14 +14,46 @@ impl TerminalModes {
         Self(tcgetattr(io::stdin()).ok())
     }
 
-    /// Restores them. A terminal that has gone is left alone.
+    /// Passes on each key as it is typed, until the result is dropped, also while the line editor
+    /// handles a line: it would otherwise switch to whole lines and back for each of them, and the
+    /// kernel drops what is pasted meanwhile and does not fit its queue of lines (termios(3),
+    /// canonical mode).
+    pub(super) fn without_lines(&self) -> KeyModes<'_> {
+        if let Some(modes) = &self.0 {
+            let mut modes = modes.clone();
+            modes.local_modes -= LocalModes::ICANON | LocalModes::ECHO;
+            modes.input_modes -= InputModes::ICRNL;
+            let _ = tcsetattr(io::stdin(), OptionalActions::Now, &modes);
+        }
+        KeyModes(self)
+    }
+
+    /// Sets the former modes. A terminal that has gone is left alone.
+    fn reset(&self) {
+        if let Some(modes) = &self.0 {
+            let _ = tcsetattr(io::stdin(), OptionalActions::Now, modes);
+        }
+    }
+
+    /// Restores the terminal while the line editor waits for a key.
     pub(super) fn restore(&self) {
-        let Some(modes) = &self.0 else { return };
-        let _ = tcsetattr(io::stdin(), OptionalActions::Now, modes);
+        if self.0.is_none() {
+            return;
+        }
+        self.reset();
         // The end of bracketed paste, which the prompt turns on.
         if io::stdout().is_terminal() {
             let _ = rustix::io::write(io::stdout(), b"\x1b[?2004l\r\n");
         }
+    }
+}
+
+/// The modes of [`TerminalModes::without_lines`].
+pub(super) struct KeyModes<'a>(&'a TerminalModes);
+
+impl Drop for KeyModes<'_> {
+    fn drop(&mut self) {
+        self.0.reset();
     }
 }
 
