@@ -163,6 +163,10 @@ struct Reader {
 
 impl Reader {
     fn run(mut self, mut editor: Editor<Completion, DefaultHistory>) {
+        // What is typed before the first connection is open waits in the terminal.
+        if !self.shared.commands.wait_for_opening() {
+            return;
+        }
         loop {
             let line = editor.readline(PROMPT);
             if self.shared.interrupts.has_ended() {

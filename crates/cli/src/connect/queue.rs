@@ -26,6 +26,8 @@ struct CommandState {
     bytes: usize,
     /// Whether a connection takes commands.
     open: bool,
+    /// Whether a connection was open before.
+    opened: bool,
     /// Whether the conversation has ended, so that no command is taken any more.
     ended: bool,
     /// Whether the shard has been told, and has not looked yet.
@@ -92,8 +94,20 @@ impl Commands {
 
     /// Sets whether a connection takes commands.
     pub(super) fn set_open(&self, open: bool) {
-        self.lock().open = open;
+        let mut state = self.lock();
+        state.open = open;
+        state.opened |= open;
         self.changed.notify_all();
+    }
+
+    /// Waits until a connection has opened, even if it is lost again. Returns `false` if the
+    /// conversation has ended.
+    pub(super) fn wait_for_opening(&self) -> bool {
+        let mut state = self.lock();
+        while !state.opened && !state.ended {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        !state.ended
     }
 
     /// Waits until a connection is open. Returns `false` if the conversation has ended.
