@@ -4,7 +4,7 @@ use crate::LoadError;
 use crate::broadcast::Publishing;
 use crate::message::Source;
 use crate::pace::Pacer;
-use crate::plan::{Behaviour, FRAME_HEADER, Load, MAX_BYTES_IN_FLIGHT, Plan, Population, Rotation, Target};
+use crate::plan::{Behaviour, FRAME_HEADER, Load, MAX_BYTES_IN_FLIGHT, Plan, Population, Rotation, Target, Transport};
 use crate::tally::ThreadEvent;
 use crate::worker::{CrewOrders, Orders, Permits, Worker, nanos};
 use ringway::placement::Assignment;
@@ -64,7 +64,10 @@ pub(crate) fn check_files(plan: &Plan) -> Result<(), LoadError> {
 
 /// The endpoint of a target.
 pub(crate) fn endpoint(plan: &Plan, target: &Target) -> Result<Endpoint, LoadError> {
+    let is_plain = target.transport() != Transport::WebSocket;
     let mut endpoint = match target.addresses.as_slice() {
+        [] if is_plain => Endpoint::resolve_plain(&target.url)?,
+        addresses if is_plain => Endpoint::plain_with_addresses(&target.url, addresses.iter().copied())?,
         [] => Endpoint::resolve(&target.url)?,
         addresses => Endpoint::with_addresses(&target.url, addresses.iter().copied())?,
     };
@@ -253,6 +256,7 @@ impl Common {
         CrewOrders {
             behaviour: population.behaviour.clone(),
             source: Source::new(&population.message, *seed),
+            transport: plan.transport(),
             endpoints: Arc::clone(endpoints),
             rotation: Rotation::new(plan.targets.iter().map(|target| target.weight)),
             permits: Arc::clone(&self.permits),

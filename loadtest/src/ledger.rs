@@ -77,7 +77,7 @@ counts! {
     corrupted,
     /// Messages of this interval that were not answered within the timeout, or at all.
     missing,
-    /// Those of `missing` whose connection ended.
+    /// Those of `missing` whose connection ended; of datagrams all of them.
     lost,
     /// Replies that arrived in this interval, whenever their message was due, and messages that
     /// were received without having been asked for.

@@ -87,7 +87,7 @@ pub use opening::{OpeningFigures, StageFailures, TlsFigures, TlsSessionFigures};
 pub use pace::{Arrivals, MAX_RATE, Schedule, ScheduleError};
 pub use plan::{
     Behaviour, ConnectPlan, HANDSHAKES, Load, MAX_HANDSHAKES, MAX_IN_FLIGHT, MAX_SIZE, Offer, Plan, PlanError,
-    Population, RunLength, Stop, Target, Verify,
+    Population, RunLength, Stop, Target, Transport, Verify,
 };
 pub use ringway::Cores;
 pub use scenario::{Scenario, ScenarioError};

@@ -192,6 +192,11 @@ impl Window {
         }
     }
 
+    /// Whether a message of this number was sent.
+    pub(crate) fn has_sent(&self, number: u32) -> bool {
+        (1..=1 << 31).contains(&self.next.wrapping_sub(number))
+    }
+
     /// The number of messages that wait.
     #[inline]
     pub(crate) fn waiting(&self) -> u32 {

@@ -8,7 +8,7 @@ use crate::observe::sampler::{self, GeneratorThread, Measured};
 use crate::observe::server::ObservedServer;
 use crate::observe::{RampFigures, link, lookup, machine};
 use crate::place::place;
-use crate::plan::Plan;
+use crate::plan::{Plan, Transport};
 use crate::summary::{Outcome, Report, build};
 use rand::Rng;
 use ringway::{Address, Endpoint};
@@ -30,18 +30,21 @@ pub(crate) fn run(plan: &Plan, progress: &mut dyn FnMut(&Progress)) -> Result<Re
     let server = match (&plan.edges, plan.server_pid) {
         (Some(_), _) => ObservedServer::default(),
         (None, Some(pid)) => ObservedServer::known(pid),
+        (None, None) if plan.transport() == Transport::Udp => ObservedServer::of_datagrams(),
         (None, None) => ObservedServer::find_all(path.targets.iter().map(Vec::as_slice)),
     };
     let assignment = place(plan, &server)?;
-    let backlog = lowest_backlog(&path.addresses).map_err(|why| missing.push(why)).ok();
+    // Datagrams wait in no accept queue.
+    let accepting = if plan.transport() == Transport::Udp { &[][..] } else { &path.addresses };
+    let backlog = lowest_backlog(accepting).map_err(|why| missing.push(why)).ok();
     let handshakes = plan.connect.concurrency.unwrap_or_else(|| Backlog::handshakes(backlog.as_ref()));
     let link_bits_per_second = path.link_bits_per_second().map_err(|why| missing.push(why)).unwrap_or(None);
     let fleet = Fleet::start(plan, &assignment, endpoints, handshakes, seed)?;
     let driver = fleet.driver();
     let mut conductor = Conductor::new(plan, fleet, progress);
-    let before = ListenSample::read(&path.addresses);
+    let before = ListenSample::read(accepting);
     let goes_on = conductor.connect();
-    let ramp: RampFigures = ListenSample::read(&path.addresses).since(&before);
+    let ramp: RampFigures = ListenSample::read(accepting).since(&before);
     let threads = conductor.thread_ids();
     let generator = threads.iter().zip(assignment.cores());
     let generator = generator.map(|(thread, core)| GeneratorThread { thread: *thread, core: *core }).collect();

@@ -315,3 +315,168 @@ fn bad_addresses_of_the_echo_service_are_refused_in_one_line() {
     let ended = run(ringway(&["serve", "--listen=127.0.0.1:0", &echo]));
     assert!(ended.line(1).contains(&format!("cannot listen on {address}: the port is taken")), "{}", ended.line(1));
 }
+
+/// The report of a load.
+fn load(arguments: &[&str]) -> (i32, serde_json::Value) {
+    let ended = run(ringway(&[&["load", "--format=json", "-t1", "--warmup=0"], arguments].concat()));
+    let report = serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended:?}"));
+    (ended.status.code().expect("no signal"), report)
+}
+
+#[test]
+fn load_verifies_the_echoes_of_both_services() {
+    for driver in DRIVERS {
+        let driver = format!("--driver={driver}");
+        let rates = ["--echo-udp-rate=10m", "--echo-udp-total=10m"];
+        let serving = serve(&[&["--shards=1", &driver, "--echo-tcp=0", "--echo-udp=0"][..], &rates].concat());
+        for transport in ["tcp", "udp"] {
+            let url = format!("{transport}://{}", echo_address(&serving, transport));
+            for arguments in [
+                // Sizes with and without a mark, several in flight, also of several buffers.
+                &["-c4", "-p8", "-n4000", "--size=1-3000"][..],
+                &["-c3", "-p1", "-n600", "--size=20000"],
+                &["-c2", "-n500", "--message=the same"],
+                &["-c2", "-n400", "--json", "--size=200"],
+                &["-c2", "-n300", "--rate=1000", "--binary"],
+            ] {
+                let (code, report) = load(&[&[url.as_str(), &driver, "--verify=all"], arguments].concat());
+                let messages = &report["messages"];
+                assert_eq!((code, &report["errors"]), (0, &serde_json::json!({})), "{url} {arguments:?}: {messages}");
+                let wanted: u64 =
+                    arguments[1..].iter().find_map(|flag| flag.strip_prefix("-n")?.parse().ok()).expect("-n");
+                for count in ["sent", "received"] {
+                    assert_eq!(messages[count], wanted, "{count} of {url} {arguments:?}");
+                }
+                for count in ["missing", "lost", "corrupted", "duplicated", "late", "unasked"] {
+                    assert_eq!(messages[count], 0, "{count} of {url} {arguments:?}");
+                }
+                assert_eq!(report["latency_us"]["response"]["count"], wanted);
+            }
+        }
+    }
+}
+
+/// Answers datagrams until the end of the test: `answers` has what is sent back for each.
+fn datagram_server(mut answers: impl FnMut(u64, &[u8]) -> Vec<Vec<u8>> + Send + 'static) -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let address = socket.local_addr().expect("bound");
+    thread::spawn(move || {
+        let mut bytes = vec![0; 65_536];
+        for number in 1.. {
+            let Ok((len, peer)) = socket.recv_from(&mut bytes) else { return };
+            for answer in answers(number, &bytes[..len]) {
+                let _ = socket.send_to(&answer, peer);
+            }
+        }
+    });
+    address
+}
+
+#[test]
+fn load_shows_exactly_the_datagrams_that_are_lost_and_those_that_come_twice_or_swapped() {
+    let url = |address: SocketAddr| format!("udp://{address}");
+    let run = ["-c1", "-n1000", "--timeout=200ms", "--size=64"];
+    // Every 20th is dropped.
+    let dropping =
+        url(datagram_server(|number, bytes| if number.is_multiple_of(20) { vec![] } else { vec![bytes.to_vec()] }));
+    let (code, report) = load(&[&[dropping.as_str(), "-p10"], &run[..]].concat());
+    let count = |report: &serde_json::Value, name: &str| report["messages"][name].as_u64().expect("a number");
+    assert_eq!(code, 1, "messages were lost");
+    assert_eq!((count(&report, "lost"), count(&report, "missing"), count(&report, "received")), (50, 50, 950));
+    assert_eq!((count(&report, "late"), count(&report, "duplicated"), count(&report, "reordered")), (0, 0, 0));
+    assert_eq!(report["latency_us"]["response"]["count"], 1000, "those that were lost have waited");
+    // A share of losses can be allowed.
+    let (code, _) = load(&[&[dropping.as_str(), "-p10", "--max-errors=6%"], &run[..]].concat());
+    assert_eq!(code, 0);
+    // Every 10th is sent twice.
+    let doubling =
+        url(datagram_server(|number, bytes| vec![bytes.to_vec(); if number.is_multiple_of(10) { 2 } else { 1 }]));
+    let (_, report) = load(&[&[doubling.as_str(), "-p1"], &run[..]].concat());
+    assert_eq!((count(&report, "lost"), count(&report, "received")), (0, 1000));
+    // That of the last message may come after the end.
+    assert!((99..=100).contains(&count(&report, "duplicated")), "{}", report["messages"]);
+    // Pairs are swapped.
+    let mut first: Option<Vec<u8>> = None;
+    let swapping = url(datagram_server(move |_, bytes| match first.take() {
+        None => {
+            first = Some(bytes.to_vec());
+            vec![]
+        }
+        Some(first) => vec![bytes.to_vec(), first],
+    }));
+    let (_, report) = load(&[&[swapping.as_str(), "-p2"], &run[..]].concat());
+    assert_eq!((count(&report, "lost"), count(&report, "received")), (0, 1000));
+    assert_eq!(count(&report, "reordered"), 500, "{}", report["messages"]);
+    // Bytes are damaged.
+    let damaging = url(datagram_server(|number, bytes| {
+        let mut bytes = bytes.to_vec();
+        if number.is_multiple_of(100) {
+            bytes[40] ^= 1;
+        }
+        vec![bytes]
+    }));
+    let (_, report) = load(&[&[damaging.as_str(), "-p1", "--verify=all"], &run[..]].concat());
+    assert_eq!((count(&report, "corrupted"), count(&report, "received")), (10, 990));
+}
+
+#[test]
+fn load_counts_answers_after_the_timeout_as_lost_and_late() {
+    // The 5th is answered with the 6th, which is sent when the 5th has timed out.
+    let mut held: Option<Vec<u8>> = None;
+    let server = datagram_server(move |number, bytes| match number {
+        5 => {
+            held = Some(bytes.to_vec());
+            vec![]
+        }
+        _ => held.take().into_iter().chain([bytes.to_vec()]).collect(),
+    });
+    let (_, report) = load(&[&format!("udp://{server}"), "-c1", "-n20", "--timeout=100ms"]);
+    let messages = &report["messages"];
+    assert_eq!((&messages["lost"], &messages["late"], &messages["received"]), (&1.into(), &1.into(), &19.into()));
+}
+
+#[test]
+fn load_without_a_service_fails_in_one_line() {
+    let free = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port");
+    let (code, report) = load(&[&format!("udp://{free}"), "-c2", "-n10", "--timeout=200ms"]);
+    assert_eq!(code, 1, "{report}");
+    assert!(report["errors"].as_object().is_some_and(|errors| !errors.is_empty()), "{}", report["errors"]);
+}
+
+#[test]
+fn what_an_echo_service_cannot_do_is_refused_in_one_line() {
+    for (arguments, text) in [
+        (&["udp://127.0.0.1:9", "--deflate"][..], "udp:// has no compression (--deflate): leave it out"),
+        (&["tcp://127.0.0.1:9", "-HX-A: b"], "tcp:// has no headers (-H): leave it out"),
+        (&["tcp://127.0.0.1:9", "--origin=https://a.example"], "tcp:// has no origin (--origin): leave it out"),
+        (&["udp://127.0.0.1:9", "--subprotocol=a"], "udp:// has no subprotocols (--subprotocol): leave it out"),
+        (
+            &["udp://127.0.0.1:9", "--mode=broadcast", "-R10"],
+            "udp:// is for echo and request, and the mode is broadcast",
+        ),
+        (&["tcp://127.0.0.1:9", "--mode=idle"], "tcp:// is for echo, request, connect and churn, and the mode is idle"),
+        (&["udp://127.0.0.1:9", "--size=65508"], "65508 bytes do not fit into a datagram: give at most 65507"),
+        (&["tcp://127.0.0.1:9", "--size=0"], "a message of no bytes has no echo on tcp://"),
+        (&["udp://127.0.0.1:9", "ws://127.0.0.1:9"], "give servers of one kind"),
+        (&["udp://127.0.0.1"], "port"),
+    ] {
+        let ended = run(ringway(&[&["load"], arguments].concat()));
+        assert_eq!(ended.status.code(), Some(2), "{arguments:?}: {ended:?}");
+        assert!(ended.stderr.contains(text), "{arguments:?}: {}", ended.stderr);
+        assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_scenario_can_measure_datagrams() {
+    let serving = serve(&["--shards=1", "--echo-udp=0"]);
+    let folder = TestDirectory::new("rfc862-scenario");
+    let path = folder.path().join("udp.toml");
+    let url = format!("udp://{}", echo_address(&serving, "udp"));
+    let text = format!(
+        "targets = [{{ url = \"{url}\" }}]\nmessages = 200\n[[populations]]\nbehaviour = \"echo\"\nconnections = 2\n"
+    );
+    std::fs::write(&path, text).expect("a folder");
+    let (code, report) = load(&["--scenario", path.to_str().expect("UTF-8")]);
+    assert_eq!((code, &report["messages"]["received"]), (0, &200.into()), "{report}");
+}

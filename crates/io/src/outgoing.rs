@@ -19,6 +19,7 @@ use thiserror::Error;
 pub struct ConnectOptions {
     pub(crate) source: Option<IpAddr>,
     pub(crate) receive_buffer: Option<u32>,
+    pub(crate) datagrams: bool,
 }
 
 impl ConnectOptions {
@@ -44,6 +45,18 @@ impl ConnectOptions {
     #[must_use]
     pub fn receive_buffer(mut self, bytes: Option<u32>) -> Self {
         self.receive_buffer = bytes;
+        self
+    }
+
+    /// Opens a UDP socket, which receives from the peer only. Each [`Completion::Received`] is one
+    /// datagram, up to the size of a receive buffer, and each send of [`Output::One`] is one. Empty
+    /// datagrams are not reported. Default: `false`, a connection of TCP.
+    ///
+    /// [`Completion::Received`]: crate::Completion::Received
+    /// [`Output::One`]: crate::Output::One
+    #[must_use]
+    pub fn datagrams(mut self, datagrams: bool) -> Self {
+        self.datagrams = datagrams;
         self
     }
 }
@@ -79,8 +92,15 @@ pub(crate) fn socket(peer: &Address, kind: Type, options: &ConnectOptions) -> io
     let Address::Tcp(peer) = peer else {
         return Ok(Socket::new(Domain::UNIX, kind, None)?.into_raw_fd());
     };
-    let socket = Socket::new(Domain::for_address(*peer), kind, Some(Protocol::TCP))?;
-    socket.set_tcp_nodelay(true)?;
+    let socket = if options.datagrams {
+        let socket = Socket::new(Domain::for_address(*peer), Type::DGRAM, Some(Protocol::UDP))?;
+        socket.set_nonblocking(kind != Type::STREAM)?;
+        socket
+    } else {
+        let socket = Socket::new(Domain::for_address(*peer), kind, Some(Protocol::TCP))?;
+        socket.set_tcp_nodelay(true)?;
+        socket
+    };
     if let Some(bytes) = options.receive_buffer {
         socket.set_recv_buffer_size(bytes as usize)?;
     }

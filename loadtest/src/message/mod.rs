@@ -146,6 +146,17 @@ impl Content {
         }
     }
 
+    /// The length of the shortest message.
+    #[must_use]
+    pub fn min_len(&self) -> usize {
+        match self {
+            Self::Random { sizes, .. } | Self::Json(sizes) => sizes.min(),
+            Self::Template(template) => template.len(),
+            Self::Records { records, .. } => records.min_len(),
+            Self::Literal(literal) => literal.payload().len(),
+        }
+    }
+
     /// Checks what the parts of the content cannot check alone.
     ///
     /// # Errors

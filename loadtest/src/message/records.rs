@@ -122,6 +122,13 @@ impl Records {
         self.max_len
     }
 
+    /// The length of the shortest record.
+    #[must_use]
+    pub fn min_len(&self) -> usize {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, end)| (end - start) as usize).min().unwrap_or(0)
+    }
+
     /// The kind of the messages.
     #[must_use]
     pub fn kind(&self) -> MessageKind {

@@ -24,6 +24,9 @@ pub enum Unknown {
          may not be inspected"
     )]
     Elsewhere(String),
+    /// The server receives datagrams.
+    #[error("the process that receives datagrams is not looked for")]
+    Datagrams,
     /// No socket listens on the address.
     #[error(
         "no socket of this network namespace listens on {0}: the server is behind a forwarded port, or in a namespace \

@@ -83,6 +83,11 @@ impl ObservedServer {
         Self::of(vec![pid]).identified()
     }
 
+    /// The server of datagrams, which is not looked for.
+    pub(crate) fn of_datagrams() -> Self {
+        Self::unknown(Unknown::Datagrams)
+    }
+
     /// These processes, without their identity.
     pub(crate) fn of(pids: Vec<u32>) -> Self {
         Self { pids, not: HashSet::new(), unknown: None, identity: None }

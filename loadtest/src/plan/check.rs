@@ -1,9 +1,9 @@
 //! The checks of a plan: each value has a range, and so have the sums of memory.
 
 use super::{
-    Behaviour, FRAME_HEADER, Load, MAX_BYTES_IN_FLIGHT, MAX_CONNECTIONS, MAX_HANDSHAKES, MAX_IN_FLIGHT,
+    Behaviour, FRAME_HEADER, Load, MAX_BYTES_IN_FLIGHT, MAX_CONNECTIONS, MAX_DATAGRAM, MAX_HANDSHAKES, MAX_IN_FLIGHT,
     MAX_POPULATIONS, MAX_SIZE, MAX_SOURCES, MAX_TARGETS, MAX_THREADS, MAX_TIME, MAX_TOTAL_IN_FLIGHT, MAX_TOTAL_SIZE,
-    MAX_WEIGHT, Plan, PlanError, Population, RunLength,
+    MAX_WEIGHT, Plan, PlanError, Population, RunLength, Transport,
 };
 use crate::broadcast::{HEAD, MAX_PAIRS};
 use crate::message::Content;
@@ -26,6 +26,7 @@ const MAX_NAME: usize = 64;
 pub(super) fn check(plan: &Plan) -> Result<(), PlanError> {
     check_targets(plan)?;
     check_populations(plan)?;
+    check_transport(plan)?;
     if let Some(threads) = plan.threads.filter(|threads| !(1..=MAX_THREADS).contains(threads)) {
         return Err(PlanError::Threads(threads));
     }
@@ -67,6 +68,49 @@ fn check_targets(plan: &Plan) -> Result<(), PlanError> {
         Some(target) => Err(PlanError::Weight(target.url.clone(), target.weight)),
         None => Ok(()),
     }
+}
+
+/// Checks what has no meaning without WebSockets.
+fn check_transport(plan: &Plan) -> Result<(), PlanError> {
+    let transport = plan.transport();
+    if let Some(other) = plan.targets.iter().find(|target| target.transport() != transport) {
+        return Err(PlanError::Transports(plan.targets[0].url.clone(), other.url.clone()));
+    }
+    if transport == Transport::WebSocket {
+        return Ok(());
+    }
+    let offer = &plan.offer;
+    let given = [
+        (!offer.headers.is_empty(), "headers (-H)"),
+        (offer.origin.is_some(), "origin (--origin)"),
+        (!offer.subprotocols.is_empty(), "subprotocols (--subprotocol)"),
+        (offer.deflate.is_some(), "compression (--deflate)"),
+    ];
+    if let Some((_, what)) = given.into_iter().find(|(is_given, _)| *is_given) {
+        return Err(PlanError::TransportOption { transport, what });
+    }
+    in_populations(plan, |population| {
+        let (mode, modes) = (
+            &population.behaviour,
+            match transport {
+                Transport::Udp => "echo and request",
+                _ => "echo, request, connect and churn",
+            },
+        );
+        let is_possible = match mode {
+            Behaviour::Echo | Behaviour::Request { .. } => true,
+            Behaviour::Connect | Behaviour::Churn { .. } => transport == Transport::Tcp,
+            _ => false,
+        };
+        if !is_possible {
+            return Err(PlanError::TransportMode { transport, modes, mode: mode.name() });
+        }
+        match population.message.max_len() {
+            largest if transport == Transport::Udp && largest > MAX_DATAGRAM => Err(PlanError::Datagram(largest)),
+            _ if transport == Transport::Tcp && population.message.min_len() == 0 => Err(PlanError::EmptyMessages),
+            _ => Ok(()),
+        }
+    })
 }
 
 fn check_populations(plan: &Plan) -> Result<(), PlanError> {

@@ -1,8 +1,9 @@
 //! The errors of an invalid plan.
 
+use super::Transport;
 use super::{
-    MAX_BYTES_IN_FLIGHT, MAX_CONNECTIONS, MAX_HANDSHAKES, MAX_IN_FLIGHT, MAX_POPULATIONS, MAX_SIZE, MAX_SOURCES,
-    MAX_TARGETS, MAX_THREADS, MAX_TOTAL_IN_FLIGHT, MAX_TOTAL_SIZE, MAX_WEIGHT,
+    MAX_BYTES_IN_FLIGHT, MAX_CONNECTIONS, MAX_DATAGRAM, MAX_HANDSHAKES, MAX_IN_FLIGHT, MAX_POPULATIONS, MAX_SIZE,
+    MAX_SOURCES, MAX_TARGETS, MAX_THREADS, MAX_TOTAL_IN_FLIGHT, MAX_TOTAL_SIZE, MAX_WEIGHT,
 };
 use crate::broadcast::{HEAD, MAX_PAIRS};
 use crate::lifetime::SpanError;
@@ -30,6 +31,33 @@ pub enum PlanError {
     /// A weight of a target out of range.
     #[error("the weight of {0} is {1}: give 1 to {MAX_WEIGHT}, or leave the server out")]
     Weight(String, u32),
+    /// Targets with and without WebSockets.
+    #[error("{0} and {1}: give servers of one kind, all tcp://, all udp://, or all WebSocket")]
+    Transports(String, String),
+    /// A behaviour that an echo service without WebSockets cannot serve.
+    #[error("{transport} is for {modes}, and the mode is {mode}: an echo service does nothing else")]
+    TransportMode {
+        /// What connections speak.
+        transport: Transport,
+        /// The behaviours that are possible.
+        modes: &'static str,
+        /// The name of the behaviour.
+        mode: &'static str,
+    },
+    /// An option of WebSocket connections.
+    #[error("{transport} has no {what}: leave it out")]
+    TransportOption {
+        /// What connections speak.
+        transport: Transport,
+        /// The option.
+        what: &'static str,
+    },
+    /// Messages without bytes on a stream.
+    #[error("a message of no bytes has no echo on tcp://: give a size of at least 1")]
+    EmptyMessages,
+    /// Messages that do not fit into a datagram.
+    #[error("{0} bytes do not fit into a datagram: give at most {MAX_DATAGRAM}")]
+    Datagram(usize),
     /// No populations.
     #[error("a load needs at least 1 population")]
     NoPopulations,

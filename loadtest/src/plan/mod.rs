@@ -8,7 +8,7 @@ mod target;
 pub use error::PlanError;
 pub use population::{Behaviour, Load, Population};
 pub(crate) use target::Rotation;
-pub use target::Target;
+pub use target::{Target, Transport};
 
 pub use crate::observe::listening::HANDSHAKES;
 use crate::processes::Edges;
@@ -35,6 +35,9 @@ pub(crate) const MAX_BYTES_IN_FLIGHT: usize = 1 << 30;
 
 /// The maximum number of servers of a plan.
 const MAX_TARGETS: usize = 1024;
+
+/// The longest payload of a datagram on IPv4 (RFC 768, RFC 791).
+pub(crate) const MAX_DATAGRAM: usize = 65_507;
 
 /// The maximum weight of a server.
 const MAX_WEIGHT: u32 = 1_000_000;
@@ -199,6 +202,12 @@ impl Plan {
     #[must_use]
     pub fn connections(&self) -> u32 {
         self.populations.iter().fold(0, |sum, population| sum.saturating_add(population.connections))
+    }
+
+    /// What connections speak; the same for all targets.
+    #[must_use]
+    pub fn transport(&self) -> Transport {
+        self.targets.first().map_or(Transport::default(), Target::transport)
     }
 
     /// The time to send messages before measuring.

@@ -1,12 +1,14 @@
 //! A server of a plan.
 
 use ringway::{ConnectError, Endpoint};
+use std::fmt;
 use std::net::SocketAddr;
 
 /// A server, and its share of the connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// A `ws://`, `wss://` or `unix:` URL.
+    /// A `ws://`, `wss://` or `unix:` URL; or `tcp://HOST:PORT` and `udp://HOST:PORT` for an echo
+    /// service without WebSockets (RFC 862).
     pub url: String,
     /// Its share of the connections relative to the other targets. At least 1, which is the
     /// default.
@@ -27,12 +29,26 @@ impl Target {
     /// # Errors
     /// An invalid URL, and addresses for a Unix socket.
     pub(crate) fn check(&self) -> Result<(), ConnectError> {
+        if self.transport() != Transport::WebSocket {
+            let any = SocketAddr::from(([127, 0, 0, 1], 1));
+            return Endpoint::plain_with_addresses(&self.url, [any]).map(drop);
+        }
         if self.is_unix() {
             // It needs no look-up.
             return Endpoint::resolve(&self.url).map(drop);
         }
         let any = SocketAddr::from(([127, 0, 0, 1], 1));
         Endpoint::with_addresses(&self.url, [any]).map(drop)
+    }
+
+    /// What connections speak.
+    #[must_use]
+    pub fn transport(&self) -> Transport {
+        match self.url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase()).as_deref() {
+            Some("tcp") => Transport::Tcp,
+            Some("udp") => Transport::Udp,
+            _ => Transport::WebSocket,
+        }
     }
 
     /// Whether connections use TLS.
@@ -45,6 +61,29 @@ impl Target {
     #[must_use]
     pub fn is_unix(&self) -> bool {
         self.url.starts_with("unix:")
+    }
+}
+
+/// What connections speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Transport {
+    /// WebSocket messages.
+    #[default]
+    WebSocket,
+    /// The bytes of messages on TCP, to an echo service.
+    Tcp,
+    /// Datagrams, to an echo service.
+    Udp,
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::WebSocket => "ws://",
+            Self::Tcp => "tcp://",
+            Self::Udp => "udp://",
+        })
     }
 }
 

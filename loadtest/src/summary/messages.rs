@@ -32,7 +32,7 @@ pub struct MessageFigures {
     pub corrupted: u64,
     /// The number that was not answered.
     pub missing: u64,
-    /// The number of these whose connection ended.
+    /// The number of these whose connection ended; of datagrams all of them.
     pub lost: u64,
     /// The number of second replies.
     pub duplicated: u64,

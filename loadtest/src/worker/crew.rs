@@ -13,8 +13,9 @@ use crate::lifetime::{Backoff, Span};
 use crate::matching::{Reply, Sent};
 use crate::message::{Depth, Mismatch, Source};
 use crate::pace::Pacer;
-use crate::plan::{Behaviour, Plan, Verify};
+use crate::plan::{Behaviour, Plan, Transport, Verify};
 use ringway::{ConnectionId, Message, Shard};
+use std::collections::HashMap;
 use std::mem;
 use std::time::Duration;
 
@@ -29,6 +30,11 @@ pub(super) struct Crew {
     pub(super) index: u16,
     pub(super) kind: Kind,
     pub(super) source: Source,
+    pub(super) transport: Transport,
+    /// The beginnings of messages of streams, by place.
+    pub(super) partials: HashMap<u32, Vec<u8>>,
+    /// The number of the message that is being handled, where it is known before it is read.
+    pub(super) known: Option<u32>,
     /// The messages in flight on each connection; `None`: an open loop.
     pub(super) in_flight: Option<u32>,
     /// The arrivals of an open loop.
@@ -145,6 +151,9 @@ impl Crew {
             index,
             kind,
             source: orders.source,
+            transport: orders.transport,
+            partials: HashMap::new(),
+            known: None,
             in_flight: orders.in_flight,
             pacer: orders.pacer,
             paced_from: 0,
@@ -279,8 +288,9 @@ impl Crew {
         let line = conn.state();
         let salt = line.salt;
         let is_marked = cx.verify != Verify::Off && self.source.is_marked(payload.len());
+        let known = self.known.take();
         let number = if is_marked { self.source.number_of(salt, payload) } else { None };
-        let reply = match number {
+        let reply = match known.or(number) {
             Some(number) => line.window.answered_by_number(number),
             // Too short for a mark, or the mark is damaged.
             None if cx.verify == Verify::Off || may_answer_in_order(&self.source, line, message) => {
@@ -440,6 +450,8 @@ impl Crew {
         self.outstanding -= 1;
         if cx.counts(sent.intended) {
             self.ledger.counts.missing += 1;
+            // The network, or the server, has lost the datagram or its echo.
+            self.ledger.counts.lost += u64::from(self.transport == Transport::Udp);
             self.ledger.response.record_lower_bound(cx.now - sent.intended);
             if self.has_service_times() {
                 self.ledger.service.record_lower_bound(cx.now - sent.submitted);
@@ -451,7 +463,7 @@ impl Crew {
     pub(super) fn lose(&mut self, cx: &Context, line: &mut Line) {
         let mut window = mem::take(&mut line.window);
         window.drain(|_, sent| {
-            if cx.counts(sent.intended) {
+            if cx.counts(sent.intended) && self.transport != Transport::Udp {
                 self.ledger.counts.lost += 1;
             }
             self.miss(cx, sent);

@@ -6,6 +6,7 @@ use super::line::millis;
 use super::{Conn, Line, Worker, broadcast, churn, connect, echo, idle, receive, request, send, subscribing};
 use crate::broadcast::Delivered;
 use crate::errors;
+use crate::plan::Transport;
 use crate::steps::RunPhase;
 use crate::units;
 use ringway::{CloseReason, ConnectError, ConnectionId, Ending, Message, Shard};
@@ -52,6 +53,7 @@ impl Crew {
     #[inline]
     pub(super) fn message(&mut self, cx: &mut Context, conn: &mut Conn<'_>, message: &Message<'_>) {
         match self.kind {
+            _ if self.transport != Transport::WebSocket => self.plain_input(cx, conn, message.payload()),
             Kind::Echo => echo::message(self, cx, conn, message),
             _ => self.other_message(cx, conn, message),
         }
@@ -59,7 +61,7 @@ impl Crew {
 
     /// Handles a message of the behaviours that are not to be the fastest.
     #[inline(never)]
-    fn other_message(&mut self, cx: &mut Context, conn: &mut Conn<'_>, message: &Message<'_>) {
+    pub(super) fn other_message(&mut self, cx: &mut Context, conn: &mut Conn<'_>, message: &Message<'_>) {
         match self.kind {
             Kind::Echo => echo::message(self, cx, conn, message),
             Kind::Churn => churn::message(self, cx, conn, message),
@@ -199,6 +201,7 @@ impl Crew {
         if let Some(place) = self.ids.get_mut(line.place as usize) {
             *place = None;
         }
+        self.partials.remove(&line.place);
         if line.is_subscribing {
             return subscribing::lost(self, cx, reason, phase);
         }

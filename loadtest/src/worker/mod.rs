@@ -18,6 +18,7 @@ mod published;
 mod receive;
 mod request;
 mod send;
+mod stream;
 mod submission;
 mod subscribing;
 mod times;
@@ -32,7 +33,7 @@ use crate::ledger::Ledger;
 use crate::message::Source;
 use crate::observe::usage::{Clocks, Usage};
 use crate::pace::Pacer;
-use crate::plan::{Behaviour, Rotation, Verify};
+use crate::plan::{Behaviour, Rotation, Transport, Verify};
 use crate::steps::{RunPhase, Timetable};
 use crate::tally::{Behind, CrewTally, Cut, Ramped, Standing, Tally, ThreadEvent};
 use context::{Context, Due};
@@ -68,6 +69,7 @@ pub(crate) struct Orders {
 pub(crate) struct CrewOrders {
     pub(crate) behaviour: Behaviour,
     pub(crate) source: Source,
+    pub(crate) transport: Transport,
     pub(crate) endpoints: Arc<[Arc<Endpoint>]>,
     pub(crate) rotation: Rotation,
     pub(crate) permits: Arc<Permits>,

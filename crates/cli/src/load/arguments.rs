@@ -84,7 +84,8 @@ const OF_ONE_POPULATION: [&str; 14] = [
 #[command(before_help = EXAMPLES, after_help = MORE, after_long_help = EXIT_CODES, help_template = TEMPLATE)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Load {
-    /// ws://HOST:PORT/PATH, wss://…, HOST:PORT, :PORT or unix:/run/app.sock:/PATH
+    /// ws://HOST:PORT/PATH, wss://…, HOST:PORT, :PORT or unix:/run/app.sock:/PATH; tcp://HOST:PORT and
+    /// udp://HOST:PORT for an echo service (RFC 862)
     #[arg(value_name = "URL[=WEIGHT]", required_unless_present = "scenario", value_parser = target)]
     pub(crate) urls: Vec<(String, u32)>,
 

@@ -3,9 +3,10 @@
 use crate::api::error::ConnectError;
 use crate::api::routes::Routes;
 use crate::config::{ConfigError, check_tokens};
+use crate::session::link::PlainKind;
 use crate::tls::{ClientTls, TlsError};
 use http::HeaderMap;
-use ringway_codec::{Scheme, Target};
+use ringway_codec::{Scheme, Target, TargetError};
 use ringway_io::{Address, UnixAddress};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -41,6 +42,8 @@ pub struct Endpoint {
     pub(crate) origin: Option<String>,
     pub(crate) headers: HeaderMap,
     pub(crate) tls: Option<EndpointTls>,
+    /// Without the protocol of WebSockets.
+    pub(crate) plain: Option<PlainKind>,
 }
 
 /// TLS to one server.
@@ -102,6 +105,60 @@ impl Endpoint {
         }
     }
 
+    /// Creates an endpoint without the protocol of WebSockets, of `tcp://HOST:PORT` or
+    /// `udp://HOST:PORT`: for measurements of a path and of other services, such as that of RFC 862.
+    ///
+    /// [`Handler::open`](crate::Handler::open) is called when the connection is established; for UDP,
+    /// which has no connections, at once. A message that is sent is its bytes, and for UDP one
+    /// datagram. What arrives is reported as binary messages: on TCP in the parts in which it is
+    /// received, on UDP a datagram as one. There are no pings, no compression and no closing handshake:
+    /// a close of this side ends its direction of TCP, and the end of the peer is reported with 1005.
+    /// Subscriptions, prepared messages and all options of the handshake have no meaning.
+    ///
+    /// # Errors
+    /// [`ConnectError::Url`] and [`ConnectError::Name`] as for [`Endpoint::resolve`].
+    ///
+    /// ```
+    /// use ringway::Endpoint;
+    ///
+    /// let endpoint = Endpoint::resolve_plain("udp://127.0.0.1:7007")?;
+    /// assert_eq!(endpoint.addresses(), ["127.0.0.1:7007".parse()?]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn resolve_plain(url: &str) -> Result<Self, ConnectError> {
+        let (kind, target) = Self::parse_plain(url)?;
+        Ok(Self { plain: Some(kind), ..Self::resolve(&target)? })
+    }
+
+    /// As [`Endpoint::resolve_plain`], for a host with these addresses. Nothing is looked up.
+    ///
+    /// # Errors
+    /// As [`Endpoint::resolve_plain`].
+    pub fn plain_with_addresses(
+        url: &str,
+        addresses: impl IntoIterator<Item = SocketAddr>,
+    ) -> Result<Self, ConnectError> {
+        let (kind, target) = Self::parse_plain(url)?;
+        Ok(Self { plain: Some(kind), ..Self::with_addresses(&target, addresses)? })
+    }
+
+    /// The kind of a URL without WebSockets, and the same URL with them.
+    fn parse_plain(url: &str) -> Result<(PlainKind, String), ConnectError> {
+        let (scheme, rest) = url.split_once("://").ok_or_else(|| TargetError::NoScheme(url.to_owned()))?;
+        let kind = match scheme.to_ascii_lowercase().as_str() {
+            "tcp" => PlainKind::Stream,
+            "udp" => PlainKind::Datagrams,
+            _ => return Err(TargetError::Scheme(scheme.to_owned()).into()),
+        };
+        let authority = rest.strip_suffix('/').unwrap_or(rest);
+        let port = authority.rsplit_once(':').map_or("", |(_, port)| port);
+        if port.parse::<u16>().is_err() {
+            // There is no port that such a service usually has.
+            return Err(TargetError::Port(port.to_owned()).into());
+        }
+        Ok((kind, format!("ws://{authority}")))
+    }
+
     /// Creates the endpoint of a `ws://` or `wss://` URL whose host has these addresses. Nothing is looked up;
     /// the addresses are tried in this order, with their own ports.
     ///
@@ -150,6 +207,7 @@ impl Endpoint {
             origin: None,
             headers: HeaderMap::new(),
             tls,
+            plain: None,
         })
     }
 

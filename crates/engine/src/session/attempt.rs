@@ -3,6 +3,7 @@
 use crate::api::endpoint::Endpoint;
 use crate::api::error::ConnectError;
 use crate::api::opening::{OpeningStage, OpeningTimes};
+use crate::session::link::PlainKind;
 use crate::shard::core::Core;
 use ringway_io::{Address, ConnectOptions, SourceError};
 use std::io;
@@ -66,7 +67,8 @@ impl Attempt {
     /// The options of the connection to this address.
     pub(crate) fn options(&self) -> ConnectOptions {
         let source = self.endpoint.routes.source(self.number, self.failed);
-        ConnectOptions::default().source(source).receive_buffer(self.endpoint.receive_buffer)
+        let options = ConnectOptions::default().source(source).receive_buffer(self.endpoint.receive_buffer);
+        options.datagrams(self.endpoint.plain == Some(PlainKind::Datagrams))
     }
 
     /// The error of a connection that could not be established.

@@ -37,6 +37,10 @@ impl<S> Session<S> {
             let time = attempt.time_left(core);
             core.set_timer(link.slot(), time);
         }
+        if let Some(kind) = link.cold().opening.endpoint().and_then(|endpoint| endpoint.plain) {
+            self.open_plain(kind, core, app);
+            return None;
+        }
         if link.cold().opening.has_tls() {
             return self.begin_tls(core);
         }

@@ -9,7 +9,7 @@ mod recipient;
 mod sending;
 
 pub(super) use phase::SessionFlag;
-pub(crate) use phase::SessionPhase;
+pub(crate) use phase::{PlainKind, SessionPhase};
 
 use super::compression::Compression;
 use super::deadlines::Deadlines;
@@ -151,7 +151,7 @@ impl<S> Link<S> {
     /// Whether messages can be sent: no close frame has been sent yet.
     #[inline]
     pub(crate) fn is_open(&self) -> bool {
-        self.phase == SessionPhase::Open
+        matches!(self.phase, SessionPhase::Open | SessionPhase::Plain(_))
     }
 
     /// Whether messages can be compressed.

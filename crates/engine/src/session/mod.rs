@@ -18,6 +18,7 @@ mod input;
 pub(crate) mod link;
 pub(crate) mod opening;
 pub(crate) mod outbox;
+mod plain;
 mod preamble;
 mod requests;
 mod secure;
@@ -107,6 +108,10 @@ impl<S> Session<S> {
         self.accounted(core, |session, core| match session.link.phase {
             SessionPhase::Open | SessionPhase::Closing => {
                 session.decode(input, at, core, app);
+                None
+            }
+            SessionPhase::Plain(kind) => {
+                session.deliver_plain(kind, input, at, core, app);
                 None
             }
             SessionPhase::Handshaking => session.handshake(input, at, core, app),
@@ -352,6 +357,7 @@ impl<S> Session<S> {
             // Its timer was cleared.
             SessionPhase::Held => None,
             SessionPhase::Open => self.link.check_deadlines(probe, core),
+            SessionPhase::Plain(_) => self.link.check_plain(probe, core),
             SessionPhase::Closing | SessionPhase::ShuttingDown(_) | SessionPhase::Lingering => {
                 self.link.check_closing(probe, core).then_some(Removal::Closed)
             }
@@ -444,6 +450,7 @@ impl<S> Session<S> {
                 // A connection that is not open yet stashes requests only.
                 match session.link.phase {
                     SessionPhase::Handshaking => session.serve_requests(stash.input, stash.at, core, app),
+                    SessionPhase::Plain(kind) => session.deliver_plain(kind, stash.input, stash.at, core, app),
                     _ => session.decode(stash.input, stash.at, core, app),
                 }
             }

@@ -263,6 +263,28 @@ impl Outbox {
         }
     }
 
+    /// Appends one chunk of parts, which [`take_first`](Outbox::take_first) takes alone.
+    pub(crate) fn push_datagram(&mut self, parts: &[&[u8]], memory: &mut Memory) {
+        let mut bytes = memory.take_output();
+        parts.iter().for_each(|part| bytes.extend_from_slice(part));
+        self.bytes += bytes.len() as u32;
+        memory.enqueue(bytes.len());
+        let (queue, mut ledger) = self.end(memory);
+        ledger.push(queue, Chunk::from(bytes));
+    }
+
+    /// Takes the first chunk, for a socket on which each send is a datagram.
+    pub(crate) fn take_first(&mut self) -> Option<Output> {
+        let OutputQueue::Ready(queue) = &mut self.queue else { return None };
+        match queue {
+            Some(Output::Many(chunks)) if chunks.len() > 1 => Some(Output::One(chunks.remove(0))),
+            _ => match queue.take()? {
+                Output::Many(mut chunks) => chunks.pop().map(Output::One),
+                one => Some(one),
+            },
+        }
+    }
+
     /// Handles the completion of a send: written bytes are no longer counted, and the rest is
     /// queued first.
     #[inline]

@@ -276,7 +276,7 @@ impl<S> Link<S> {
     #[inline]
     pub(super) fn take_output(&mut self, core: &mut Core) -> Result<Option<Output>, Removal> {
         // One branch for both.
-        if core.tls.is_none() & core.tap.is_none() { Ok(self.outbox.take()) } else { self.take_layered(core) }
+        if core.tls.is_none() & core.tap.is_none() { Ok(self.take_passed()) } else { self.take_layered(core) }
     }
 
     /// Takes output that may have to be sealed or reported to the tap, which gets the plaintext.
@@ -285,7 +285,7 @@ impl<S> Link<S> {
         let Core { tls, tap, memory, .. } = core;
         let mut tap = tap.as_mut().zip(now);
         let Some((stream, scratch)) = tls.as_mut().and_then(|tls| tls.with_scratch(slot)) else {
-            let output = self.outbox.take();
+            let output = self.take_passed();
             if let (Some((tap, now)), Some(output)) = (tap, &output) {
                 tap.passed(slot, output, now);
             }

@@ -64,6 +64,8 @@ pub(super) enum InterestFlag {
     Writable = 2048,
     /// [`InterestFlag::Thorough`] when the receive in flight began.
     WasThorough = 4096,
+    /// A UDP socket: a receive ends with a datagram, although others may wait.
+    Datagrams = 8192,
 }
 
 impl Interest {
@@ -121,7 +123,7 @@ impl Interest {
     /// A receive has returned `len` bytes into a buffer of `size`.
     #[inline]
     pub(super) fn received(&mut self, len: usize, size: usize) {
-        if len < size && !self.is(InterestFlag::Thorough) {
+        if len < size && !self.is(InterestFlag::Thorough) && !self.is(InterestFlag::Datagrams) {
             self.take(InterestFlag::Readable);
         }
     }
@@ -130,7 +132,7 @@ impl Interest {
     /// may not have seen.
     pub(super) fn begin_receive(&mut self) {
         self.take(InterestFlag::Readable);
-        if self.take(InterestFlag::Thorough) {
+        if self.take(InterestFlag::Thorough) || self.is(InterestFlag::Datagrams) {
             self.set(InterestFlag::WasThorough);
         }
         self.set(InterestFlag::ReceiveInFlight);

@@ -19,7 +19,7 @@ use crate::table::{Cancellable, Operation};
 use crate::{Address, Buffer, DatagramSocket, Output, Pool, Slot, UnixAddress, Waker};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
-use rustix::net::sockopt;
+use rustix::net::{SocketType, sockopt};
 use socket2::SockRef;
 use std::collections::VecDeque;
 use std::io;
@@ -308,7 +308,13 @@ impl<T: Transfers> Poller<T> {
         };
         match result {
             Ok(None) => {}
-            Ok(Some(())) => self.completed.push_back(Completed::last(Operation::Connect, slot, 0)),
+            Ok(Some(())) => {
+                // A connect of TCP does not succeed at once.
+                if peer.tcp().is_some() && sockopt::socket_type(borrow(&descriptor)) == Ok(SocketType::DGRAM) {
+                    self.interests.entry(descriptor, slot).set(InterestFlag::Datagrams);
+                }
+                self.completed.push_back(Completed::last(Operation::Connect, slot, 0));
+            }
             Err(error) => self.completed.push_back(Completed::last(Operation::Connect, slot, -error.raw_os_error())),
         }
     }

@@ -82,6 +82,9 @@ impl<K: KernelInterface> SlotTable<K> {
                 if peer.unix().is_some() {
                     connection.set(SlotFlag::Unix);
                 }
+                if options.datagrams {
+                    connection.set(SlotFlag::Datagrams);
+                }
             }
             Err(error) => self.unconnected.push((slot, error)),
         }

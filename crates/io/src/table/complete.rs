@@ -131,6 +131,8 @@ impl<K: KernelInterface> SlotTable<K> {
             completions.push(Completion::Received { slot, buffer });
         } else {
             match -result {
+                // An empty datagram is no end.
+                0 if connection.is(SlotFlag::Datagrams) => {}
                 0 => self.end(slot, Cause::Finished, completions),
                 libc::ENOBUFS => {
                     self.wait_for_buffer(slot);

@@ -51,6 +51,8 @@ pub(crate) enum SlotFlag {
     Served = 4096,
     /// The descriptor is a Unix socket.
     Unix = 8192,
+    /// The descriptor is a UDP socket.
+    Datagrams = 16384,
 }
 
 impl SlotState {

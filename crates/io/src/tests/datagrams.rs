@@ -11,6 +11,8 @@ on_each_driver! {
     a_stopped_socket_leaves_its_queue_to_a_duplicate,
     a_driver_with_datagrams_can_be_dropped_at_any_time,
     a_refused_datagram_is_counted_and_the_socket_goes_on,
+    a_connected_socket_exchanges_single_datagrams,
+    a_port_without_a_service_ends_a_connected_socket,
 }
 
 fn open<D: TestDriver>(address: &str) -> (D, SocketAddr) {
@@ -179,4 +181,62 @@ fn a_refused_datagram_is_counted_and_the_socket_goes_on<D: TestDriver>() {
     }
     client.send_to(b"again", address).expect("room");
     assert_eq!(next(&mut driver).payload.as_slice(), b"again");
+}
+
+/// A connected slot, and its peer.
+fn connected<D: TestDriver>() -> (D, Slot, UdpSocket) {
+    let mut driver = D::open(UringConfig { buffers: BufferConfig { size: 4096, ..small(8).buffers }, ..small(8) });
+    let peer = client("127.0.0.1:0");
+    let slot = driver.reserve().expect("room");
+    let options = ConnectOptions::default().datagrams(true);
+    driver.connect_with(slot, peer.local_addr().expect("bound"), &options);
+    until(&mut driver, |_, completion| matches!(completion, Completion::Connected { .. }).then_some(()));
+    driver.receive(slot);
+    (driver, slot, peer)
+}
+
+fn a_connected_socket_exchanges_single_datagrams<D: TestDriver>() {
+    let (mut driver, slot, peer) = connected::<D>();
+    driver.send(slot, one(b"first"));
+    assert_eq!(sent(&mut driver), 5);
+    let mut bytes = [0; 64];
+    let (len, from) = peer.recv_from(&mut bytes).expect("it was sent");
+    assert_eq!(&bytes[..len], b"first");
+    // Several wait at once, and an empty one is no end.
+    let texts = ["a", "", "bc", "def", "", "ghij", "k", "l", "m"];
+    for text in texts {
+        peer.send_to(text.as_bytes(), from).expect("room");
+    }
+    for text in texts.into_iter().filter(|text| !text.is_empty()) {
+        assert_eq!(received_next(&mut driver), text.as_bytes());
+    }
+    driver.close(slot);
+    run_until_idle(&mut driver);
+}
+
+/// The bytes of the next receive. Others of the same turn are kept.
+fn received_next(driver: &mut impl TestDriver) -> Vec<u8> {
+    thread_local!(static KEPT: std::cell::RefCell<Vec<Vec<u8>>> = const { std::cell::RefCell::new(Vec::new()) });
+    let mut completions = Vec::new();
+    while KEPT.with_borrow(Vec::is_empty) {
+        driver.wait(Some(Duration::from_secs(20)), &mut completions).expect("the driver works");
+        for completion in completions.drain(..) {
+            match completion {
+                Completion::Received { buffer, .. } => KEPT.with_borrow_mut(|kept| kept.push(buffer.to_vec())),
+                Completion::Ended { cause, .. } => panic!("{cause:?}"),
+                _ => {}
+            }
+        }
+    }
+    KEPT.with_borrow_mut(|kept| kept.remove(0))
+}
+
+fn a_port_without_a_service_ends_a_connected_socket<D: TestDriver>() {
+    let (mut driver, slot, peer) = connected::<D>();
+    drop(peer);
+    driver.send(slot, one(b"nobody"));
+    let cause = ended(&mut driver);
+    assert!(matches!(&cause, Cause::Failed(error) if error.kind() == io::ErrorKind::ConnectionRefused), "{cause:?}");
+    driver.close(slot);
+    run_until_idle(&mut driver);
 }

@@ -20,6 +20,9 @@ impl<S> Link<S> {
         if !self.is_open() {
             return;
         }
+        if let SessionPhase::Plain(kind) = self.phase {
+            return self.close_plain(kind, code, text, core);
+        }
         core.unsubscribe_all(self.slot);
         self.send(OpCode::Close, payload, core);
         self.set_phase(SessionPhase::Closing, core);
@@ -104,7 +107,7 @@ impl<S> Link<S> {
             return;
         }
         self.cold().reason = Some(CloseReason { code, text: text.to_owned(), ending });
-        if self.is_open() {
+        if self.phase == SessionPhase::Open {
             let payload = encode_close(code, text).unwrap_or(ClosePayload::EMPTY);
             self.send(OpCode::Close, &payload, core);
         }
@@ -153,6 +156,10 @@ impl<S> Link<S> {
             SessionPhase::Open => {
                 let ending = if self.is_truncated(core) { Ending::Truncated } else { Ending::Vanished };
                 self.cold().reason = Some(CloseReason::abnormal(ending));
+                self.begin_shutdown(CloseMode::Immediate, core);
+            }
+            SessionPhase::Plain(_) => {
+                self.cold().reason = Some(CloseReason::new(CloseCode::NO_STATUS, "", Ending::Peer));
                 self.begin_shutdown(CloseMode::Immediate, core);
             }
             SessionPhase::Closing => self.begin_shutdown(CloseMode::Immediate, core),
@@ -211,7 +218,7 @@ impl<S> Link<S> {
                 };
                 return Removal::Unconnected(ConnectError::Lost(self.cold().opening.stage(), error));
             }
-            SessionPhase::Open => self.cold().reason = Some(CloseReason::abnormal(ending)),
+            SessionPhase::Open | SessionPhase::Plain(_) => self.cold().reason = Some(CloseReason::abnormal(ending)),
             SessionPhase::Handshaking | SessionPhase::Deferred => {
                 let text = match ending {
                     Ending::Failed(error) => error.to_string(),

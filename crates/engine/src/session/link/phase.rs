@@ -19,6 +19,8 @@ pub(crate) enum SessionPhase {
     Deferred,
     /// Messages are exchanged.
     Open,
+    /// Bytes are exchanged without the protocol of WebSockets (client role).
+    Plain(PlainKind),
     /// This side's close frame is sent; the peer's is awaited.
     Closing,
     /// Nothing more is received. Queued output is still sent, and then the connection is closed.
@@ -34,10 +36,19 @@ impl SessionPhase {
             Self::Connecting | Self::Held | Self::Preamble | Self::Handshaking | Self::Deferred => {
                 ConnectionState::Opening
             }
-            Self::Open => ConnectionState::Open,
+            Self::Open | Self::Plain(_) => ConnectionState::Open,
             Self::Closing | Self::ShuttingDown(_) | Self::Lingering => ConnectionState::Closing,
         }
     }
+}
+
+/// How bytes are exchanged without the protocol of WebSockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PlainKind {
+    /// A stream of TCP: each input is a message.
+    Stream,
+    /// UDP: a datagram is a message.
+    Datagrams,
 }
 
 /// One bit of a session's state. The four highest bits of the 16 are the connection's

@@ -1,7 +1,7 @@
 //! The output of a connection: control frames, messages, prepared messages and replies.
 
 use super::Link;
-use super::phase::SessionFlag;
+use super::phase::{SessionFlag, SessionPhase};
 use crate::api::message::{Body, Message};
 use crate::shard::core::Core;
 use crate::shard::memory::Pressure;
@@ -14,6 +14,9 @@ use std::sync::Arc;
 impl<S> Link<S> {
     /// Appends an uncompressed frame to the outbox.
     pub(crate) fn send(&mut self, opcode: OpCode, payload: &[u8], core: &mut Core) {
+        if let SessionPhase::Plain(kind) = self.phase {
+            return self.send_plain(kind, opcode, &[payload], core);
+        }
         let key = self.mask_key(core);
         self.outbox.append(&mut core.memory, |out| match key {
             None => encode_server(opcode, payload, out),
@@ -76,6 +79,9 @@ impl<S> Link<S> {
             return core.memory.give(whole);
         }
         core.meters.sent_size.record_size(head.len() + body.len());
+        if let SessionPhase::Plain(plain) = self.phase {
+            return self.send_plain(plain, kind.into(), &[head, body], core);
+        }
         let key = self.mask_key(core);
         self.outbox.append(&mut core.memory, |out| encode_parts(kind.into(), head, body, key, out));
         self.mark_dirty(core);
@@ -89,6 +95,9 @@ impl<S> Link<S> {
 
     /// Appends a prepared frame to the outbox. A delivery of a topic is counted by its caller.
     pub(super) fn queue_prepared(&mut self, prepared: &Prepared, core: &mut Core) {
+        if let SessionPhase::Plain(kind) = self.phase {
+            return self.send_plain(kind, OpCode::Binary, &[prepared.payload()], core);
+        }
         let frame = if self.compresses(prepared.payload().len(), prepared.is_to_be_compressed(), core) {
             self.deflated(prepared, core)
         } else {
