@@ -287,7 +287,7 @@ impl Conversation {
                     let before = conn.buffered_amount();
                     match conn.send(message) {
                         SendOutcome::Sent | SendOutcome::Queued(_) => {
-                            let content = self.habits.records.then(|| match body {
+                            let content = self.habits.records.then_some(match body {
                                 Body::Text(text) => RecordContent::Text(text),
                                 Body::Binary(bytes) => RecordContent::Binary(bytes),
                             });

@@ -35,7 +35,10 @@ impl Output {
     /// The next frame that was sent, while `buffered` bytes wait.
     pub(super) fn next_sent(&mut self, buffered: usize) -> Option<Waiting> {
         let sent = self.bytes.saturating_sub(buffered as u64);
-        self.waiting.pop_front_if(|frame| frame.end <= sent)
+        if self.waiting.front()?.end > sent {
+            return None;
+        }
+        self.waiting.pop_front()
     }
 
     /// Whether nothing waits.

@@ -1,9 +1,9 @@
 //! The servers that a shard connects to in the client role.
 
 use crate::api::error::ConnectError;
+use crate::api::plain::PlainKind;
 use crate::api::routes::Routes;
 use crate::config::{ConfigError, check_tokens};
-use crate::session::link::PlainKind;
 use crate::tls::{ClientTls, TlsError};
 use http::HeaderMap;
 use ringway_codec::{Scheme, Target, TargetError};

@@ -8,6 +8,7 @@ pub(crate) mod handler;
 pub(crate) mod id;
 pub(crate) mod message;
 pub(crate) mod opening;
+pub(crate) mod plain;
 pub(crate) mod refused;
 pub(crate) mod request;
 pub(crate) mod response;

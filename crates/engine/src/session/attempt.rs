@@ -3,7 +3,7 @@
 use crate::api::endpoint::Endpoint;
 use crate::api::error::ConnectError;
 use crate::api::opening::{OpeningStage, OpeningTimes};
-use crate::session::link::PlainKind;
+use crate::api::plain::PlainKind;
 use crate::shard::core::Core;
 use ringway_io::{Address, ConnectOptions, SourceError};
 use std::io;

@@ -9,7 +9,7 @@ mod recipient;
 mod sending;
 
 pub(super) use phase::SessionFlag;
-pub(crate) use phase::{PlainKind, SessionPhase};
+pub(crate) use phase::SessionPhase;
 
 use super::compression::Compression;
 use super::deadlines::Deadlines;

@@ -3,13 +3,11 @@
 //! The registrations are level-triggered, because a turn receives a bounded number. The buffers are
 //! others than those of connections: each holds the longest datagram.
 
-use super::poller::Poller;
 use super::set::EpollSet;
-use super::transfers::Transfers;
 use crate::datagram::{
     BUFFER_SIZE, BUFFERS, CONTROL_ROOM, MAX_NAME, parse_address, parse_control, write_address, write_control,
 };
-use crate::table::{Operation, SlotTable};
+use crate::table::Operation;
 use crate::{BufferConfig, Chunk, Completion, Datagram, DatagramSocket, Pool, Slot, Stats};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
@@ -160,23 +158,5 @@ fn send(socket: BorrowedFd<'_>, datagram: &Datagram) -> Result<(), Errno> {
     match sent {
         0.. => Ok(()),
         _ => Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO)),
-    }
-}
-
-impl<T: Transfers> SlotTable<Poller<T>> {
-    /// Receives datagrams, at the end of a turn.
-    #[inline]
-    pub(crate) fn receive_datagrams(&mut self, completions: &mut Vec<Completion>) {
-        let Self { kernel, stats, .. } = self;
-        if let Some((datagrams, _)) = kernel.datagrams() {
-            datagrams.receive(stats, completions);
-        }
-    }
-
-    /// Sends a datagram, and counts it.
-    pub(crate) fn send_datagram(&mut self, datagram: Datagram) {
-        let Self { kernel, stats, .. } = self;
-        let is_sent = kernel.datagrams().is_some_and(|(datagrams, _)| datagrams.send(datagram));
-        *if is_sent { &mut stats.datagrams_sent } else { &mut stats.datagrams_unsent } += 1;
     }
 }

@@ -5,6 +5,7 @@
 //! submitted, a receive when the connection is readable. A request that would wait stays in its
 //! connection's [`Interest`] until an event of the connection.
 
+mod datagrams;
 mod requests;
 
 use super::accepting::{self, Accepts};

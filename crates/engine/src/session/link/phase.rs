@@ -1,5 +1,6 @@
 //! The phase of a connection, and its flags.
 
+use crate::api::plain::PlainKind;
 use crate::metrics::{ConnectionState, PauseCause};
 use crate::session::closing::CloseMode;
 
@@ -40,15 +41,6 @@ impl SessionPhase {
             Self::Closing | Self::ShuttingDown(_) | Self::Lingering => ConnectionState::Closing,
         }
     }
-}
-
-/// How bytes are exchanged without the protocol of WebSockets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum PlainKind {
-    /// A stream of TCP: each input is a message.
-    Stream,
-    /// UDP: a datagram is a message.
-    Datagrams,
 }
 
 /// One bit of a session's state. The four highest bits of the 16 are the connection's
