@@ -247,7 +247,7 @@ mod tests {
             (r#"{"type":"video","data":"a"}"#, "unknown variant `video`"),
             (r#"{"type":"text","data":"a","tpye":1}"#, "unknown field `tpye`"),
             (r#"{"type":"text","data":"a","time":-1}"#, "the time -1 is out of range"),
-            (r#"{"type":"text","data":"\ud800"}"#, "surrogate"),
+            (r#"{"type":"text","data":"\ud800"}"#, "hex escape"),
         ] {
             let error = Record::parse(text).expect_err(text);
             assert!(error.contains(part), "{text}: {error}");
