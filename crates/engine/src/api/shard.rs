@@ -205,8 +205,11 @@ impl<H: Handler> Shard<'_, H> {
     /// Costs a look-up in an array.
     pub fn connection(&mut self, id: ConnectionId) -> Option<Connection<'_, H>> {
         let link = self.link(id.0)?;
-        matches!(link.phase(), SessionPhase::Open | SessionPhase::Plain(_) | SessionPhase::Closing)
-            .then(|| Connection::new(self.reborrow(), id.0))
+        matches!(
+            link.phase(),
+            SessionPhase::Open | SessionPhase::PlainStream | SessionPhase::PlainDatagrams | SessionPhase::Closing
+        )
+        .then(|| Connection::new(self.reborrow(), id.0))
     }
 
     /// The counters of this shard since its start.

@@ -51,7 +51,7 @@ impl<S> Session<S> {
                     link.cold().reason = Some(CloseReason::abnormal(ending));
                     Some(Removal::Closed)
                 }
-                SessionPhase::Plain(_) => {
+                SessionPhase::PlainStream | SessionPhase::PlainDatagrams => {
                     link.cold().reason = Some(CloseReason::abnormal(Ending::MemoryLimit));
                     Some(Removal::Closed)
                 }
@@ -72,7 +72,7 @@ impl<S> Session<S> {
     /// before.
     pub(crate) fn awaits_drain(&self, reason: DrainReason, core: &Core) -> bool {
         match self.link.phase {
-            SessionPhase::Open | SessionPhase::Plain(_) => true,
+            SessionPhase::Open | SessionPhase::PlainStream | SessionPhase::PlainDatagrams => true,
             SessionPhase::Preamble | SessionPhase::Handshaking | SessionPhase::Deferred => {
                 reason != DrainReason::HandOver || self.link.is_between_requests(core)
             }
@@ -84,7 +84,7 @@ impl<S> Session<S> {
     /// that is not answered yet, or not complete. An attempt of the client role ends.
     pub(crate) fn drain(&mut self, reason: DrainReason, core: &mut Core) -> Option<Removal> {
         match self.link.phase {
-            SessionPhase::Open | SessionPhase::Plain(_) => {
+            SessionPhase::Open | SessionPhase::PlainStream | SessionPhase::PlainDatagrams => {
                 let (code, text) = (reason.close_code(), reason.text());
                 let payload = encode_close(code, text).unwrap_or(ClosePayload::EMPTY);
                 self.link.begin_close(code, text, &payload, core);

@@ -151,7 +151,7 @@ impl<S> Link<S> {
     /// Whether messages can be sent: no close frame has been sent yet.
     #[inline]
     pub(crate) fn is_open(&self) -> bool {
-        matches!(self.phase, SessionPhase::Open | SessionPhase::Plain(_))
+        matches!(self.phase, SessionPhase::Open | SessionPhase::PlainStream | SessionPhase::PlainDatagrams)
     }
 
     /// Whether messages can be compressed.

@@ -110,8 +110,8 @@ impl<S> Session<S> {
                 session.decode(input, at, core, app);
                 None
             }
-            SessionPhase::Plain(kind) => {
-                session.deliver_plain(kind, input, at, core, app);
+            SessionPhase::PlainStream | SessionPhase::PlainDatagrams => {
+                session.deliver_plain(input, at, core, app);
                 None
             }
             SessionPhase::Handshaking => session.handshake(input, at, core, app),
@@ -357,7 +357,7 @@ impl<S> Session<S> {
             // Its timer was cleared.
             SessionPhase::Held => None,
             SessionPhase::Open => self.link.check_deadlines(probe, core),
-            SessionPhase::Plain(_) => self.link.check_plain(probe, core),
+            SessionPhase::PlainStream | SessionPhase::PlainDatagrams => self.link.check_plain(probe, core),
             SessionPhase::Closing | SessionPhase::ShuttingDown(_) | SessionPhase::Lingering => {
                 self.link.check_closing(probe, core).then_some(Removal::Closed)
             }
@@ -450,7 +450,9 @@ impl<S> Session<S> {
                 // A connection that is not open yet stashes requests only.
                 match session.link.phase {
                     SessionPhase::Handshaking => session.serve_requests(stash.input, stash.at, core, app),
-                    SessionPhase::Plain(kind) => session.deliver_plain(kind, stash.input, stash.at, core, app),
+                    SessionPhase::PlainStream | SessionPhase::PlainDatagrams => {
+                        session.deliver_plain(stash.input, stash.at, core, app);
+                    }
                     _ => session.decode(stash.input, stash.at, core, app),
                 }
             }

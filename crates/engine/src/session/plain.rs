@@ -20,7 +20,7 @@ impl<S> Session<S> {
     pub(super) fn open_plain(&mut self, kind: PlainKind, core: &mut Core, app: &mut impl Application<S>) {
         let link = &mut self.link;
         let times = link.cold().opening.attempt().and_then(|attempt| attempt.times(core));
-        link.set_phase(SessionPhase::Plain(kind), core);
+        link.set_phase(SessionPhase::of_plain(kind), core);
         core.meters.opened(link.slot().index(), false, core.now());
         link.set(SessionFlag::Opened);
         link.cold = None;
@@ -35,21 +35,15 @@ impl<S> Session<S> {
     }
 
     /// Delivers what was received: `input` from `at` on.
-    pub(super) fn deliver_plain(
-        &mut self,
-        kind: PlainKind,
-        input: Input,
-        at: usize,
-        core: &mut Core,
-        app: &mut impl Application<S>,
-    ) {
+    pub(super) fn deliver_plain(&mut self, input: Input, at: usize, core: &mut Core, app: &mut impl Application<S>) {
         let link = &mut self.link;
-        if kind == PlainKind::Stream && link.extend_stash(&input[at..]) {
+        let is_stream = link.phase == SessionPhase::PlainStream;
+        if is_stream && link.extend_stash(&input[at..]) {
             return input.recycle(&mut core.memory);
         }
         if link.is_paused() || link.is_backlogged(core) {
             // A datagram that is not taken is lost, as everywhere.
-            if kind == PlainKind::Stream {
+            if is_stream {
                 link.stash(None, input, at, core);
             }
             return;
@@ -78,11 +72,7 @@ impl<S> Link<S> {
     /// The next output that is sent as it is.
     #[inline]
     pub(super) fn take_passed(&mut self) -> Option<Output> {
-        if self.phase == SessionPhase::Plain(PlainKind::Datagrams) {
-            self.outbox.take_first()
-        } else {
-            self.outbox.take()
-        }
+        if self.phase == SessionPhase::PlainDatagrams { self.outbox.take_first() } else { self.outbox.take() }
     }
 
     /// Ends the connection from this side.

@@ -227,7 +227,13 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
                 continue;
             };
             if let Some((session, core, mut calls)) = self.session(slot)
-                && matches!(session.link.phase(), SessionPhase::Open | SessionPhase::Plain(_) | SessionPhase::Closing)
+                && matches!(
+                    session.link.phase(),
+                    SessionPhase::Open
+                        | SessionPhase::PlainStream
+                        | SessionPhase::PlainDatagrams
+                        | SessionPhase::Closing
+                )
             {
                 calls.call(&mut session.link, core, |handler, conn| handler.timer(conn, id));
             }

@@ -424,6 +424,8 @@ impl<T: Transfers> Poller<T> {
         let Some(interest) = self.interests.get_mut(slot) else { return };
         let len = match &reception {
             Reception::Bytes(buffer) => Some(buffer.len()),
+            // An empty datagram; others may wait behind it.
+            Reception::End if interest.is(InterestFlag::Datagrams) => Some(0),
             _ => None,
         };
         interest.end_receive(len, size);

@@ -20,7 +20,7 @@ impl<S> Link<S> {
         if !self.is_open() {
             return;
         }
-        if let SessionPhase::Plain(kind) = self.phase {
+        if let Some(kind) = self.phase.plain() {
             return self.close_plain(kind, code, text, core);
         }
         core.unsubscribe_all(self.slot);
@@ -158,7 +158,7 @@ impl<S> Link<S> {
                 self.cold().reason = Some(CloseReason::abnormal(ending));
                 self.begin_shutdown(CloseMode::Immediate, core);
             }
-            SessionPhase::Plain(_) => {
+            SessionPhase::PlainStream | SessionPhase::PlainDatagrams => {
                 self.cold().reason = Some(CloseReason::new(CloseCode::NO_STATUS, "", Ending::Peer));
                 self.begin_shutdown(CloseMode::Immediate, core);
             }
@@ -218,7 +218,9 @@ impl<S> Link<S> {
                 };
                 return Removal::Unconnected(ConnectError::Lost(self.cold().opening.stage(), error));
             }
-            SessionPhase::Open | SessionPhase::Plain(_) => self.cold().reason = Some(CloseReason::abnormal(ending)),
+            SessionPhase::Open | SessionPhase::PlainStream | SessionPhase::PlainDatagrams => {
+                self.cold().reason = Some(CloseReason::abnormal(ending))
+            }
             SessionPhase::Handshaking | SessionPhase::Deferred => {
                 let text = match ending {
                     Ending::Failed(error) => error.to_string(),

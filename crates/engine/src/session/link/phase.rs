@@ -20,8 +20,11 @@ pub(crate) enum SessionPhase {
     Deferred,
     /// Messages are exchanged.
     Open,
-    /// Bytes are exchanged without the protocol of WebSockets (client role).
-    Plain(PlainKind),
+    /// Bytes of TCP are exchanged without the protocol of WebSockets (client role). A variant without
+    /// a value, as the next one, so that a phase is one byte.
+    PlainStream,
+    /// The same with datagrams.
+    PlainDatagrams,
     /// This side's close frame is sent; the peer's is awaited.
     Closing,
     /// Nothing more is received. Queued output is still sent, and then the connection is closed.
@@ -31,13 +34,31 @@ pub(crate) enum SessionPhase {
 }
 
 impl SessionPhase {
+    /// The phase of an open connection of this kind.
+    pub(crate) fn of_plain(kind: PlainKind) -> Self {
+        match kind {
+            PlainKind::Stream => Self::PlainStream,
+            PlainKind::Datagrams => Self::PlainDatagrams,
+        }
+    }
+
+    /// The kind of an open connection without the protocol of WebSockets.
+    #[inline]
+    pub(crate) fn plain(self) -> Option<PlainKind> {
+        match self {
+            Self::PlainStream => Some(PlainKind::Stream),
+            Self::PlainDatagrams => Some(PlainKind::Datagrams),
+            _ => None,
+        }
+    }
+
     /// The state as metrics count it.
     pub(crate) fn state(self) -> ConnectionState {
         match self {
             Self::Connecting | Self::Held | Self::Preamble | Self::Handshaking | Self::Deferred => {
                 ConnectionState::Opening
             }
-            Self::Open | Self::Plain(_) => ConnectionState::Open,
+            Self::Open | Self::PlainStream | Self::PlainDatagrams => ConnectionState::Open,
             Self::Closing | Self::ShuttingDown(_) | Self::Lingering => ConnectionState::Closing,
         }
     }

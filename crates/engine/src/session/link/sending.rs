@@ -1,7 +1,7 @@
 //! The output of a connection: control frames, messages, prepared messages and replies.
 
 use super::Link;
-use super::phase::{SessionFlag, SessionPhase};
+use super::phase::SessionFlag;
 use crate::api::message::{Body, Message};
 use crate::shard::core::Core;
 use crate::shard::memory::Pressure;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 impl<S> Link<S> {
     /// Appends an uncompressed frame to the outbox.
     pub(crate) fn send(&mut self, opcode: OpCode, payload: &[u8], core: &mut Core) {
-        if let SessionPhase::Plain(kind) = self.phase {
+        if let Some(kind) = self.phase.plain() {
             return self.send_plain(kind, opcode, &[payload], core);
         }
         let key = self.mask_key(core);
@@ -79,7 +79,7 @@ impl<S> Link<S> {
             return core.memory.give(whole);
         }
         core.meters.sent_size.record_size(head.len() + body.len());
-        if let SessionPhase::Plain(plain) = self.phase {
+        if let Some(plain) = self.phase.plain() {
             return self.send_plain(plain, kind.into(), &[head, body], core);
         }
         let key = self.mask_key(core);
@@ -95,7 +95,7 @@ impl<S> Link<S> {
 
     /// Appends a prepared frame to the outbox. A delivery of a topic is counted by its caller.
     pub(super) fn queue_prepared(&mut self, prepared: &Prepared, core: &mut Core) {
-        if let SessionPhase::Plain(kind) = self.phase {
+        if let Some(kind) = self.phase.plain() {
             return self.send_plain(kind, OpCode::Binary, &[prepared.payload()], core);
         }
         let frame = if self.compresses(prepared.payload().len(), prepared.is_to_be_compressed(), core) {
