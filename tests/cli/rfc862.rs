@@ -284,7 +284,7 @@ fn answers_beyond_the_rate_of_an_address_are_withheld() {
         client.send_to(b"flood", address).expect("room");
     }
     let both = |serving: &ServerProcess| {
-        let ignored = metric(serving, "ringway_echo_datagrams_ignored_total", "reason=\"address_rate\"");
+        let ignored = metric(serving, "ringway_echo_datagrams_ignored_total", "reason=\"address-rate\"");
         (metric(serving, "ringway_echo_datagrams_total", ""), ignored)
     };
     while both(&serving).0 + both(&serving).1 < 50 {

@@ -114,10 +114,10 @@ fn options_out_of_range_are_refused_with_the_range() {
     let other = start(Server::bind("127.0.0.1:0").expect("a free port"), ringway::DriverChoice::Auto, 1, &ledger);
     let error = |result: Result<OfferOptions, ringway::ConfigError>| result.expect_err("out of range").to_string();
     let part = |number| OfferOptions::new().part(number, other.handover_part());
-    assert_eq!(error(part(0)), "handover.part is 0: give 1 to 63");
-    assert_eq!(error(part(MAX_PART + 1)), "handover.part is 64: give 1 to 63");
+    assert_eq!(error(part(0)), "handover.part is 0: give 1 to 62");
+    assert_eq!(error(part(MAX_PART + 1)), "handover.part is 63: give 1 to 62");
     let twice = part(MAX_PART).and_then(|options| options.part(MAX_PART, other.handover_part()));
-    assert_eq!(error(twice), "handover.part is 63: give a number that no other part has");
+    assert_eq!(error(twice), "handover.part is 62: give a number that no other part has");
     let zero = OfferOptions::new().confirm_timeout(Duration::ZERO);
     assert_eq!(error(zero), "handover.confirm_timeout is 0ns: give 1 ms to 365 days");
     other.stop();

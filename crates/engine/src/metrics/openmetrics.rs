@@ -257,8 +257,8 @@ impl Families<'_, '_> {
                 ("port", counters.echo_ignored_port),
                 ("group", counters.echo_ignored_group),
                 ("own", counters.echo_ignored_own),
-                ("address_rate", counters.echo_ignored_address),
-                ("total_rate", counters.echo_ignored_total),
+                ("address-rate", counters.echo_ignored_address),
+                ("total-rate", counters.echo_ignored_total),
                 ("truncated", counters.echo_ignored_truncated),
             ]
         })
