@@ -136,7 +136,7 @@ impl Connector {
         if let Some(origin) = &self.origin {
             endpoint = endpoint.origin(origin.clone()).map_err(invalid)?;
         }
-        if let Some(tls) = self.tls.as_ref().filter(|_| url.starts_with("wss:")) {
+        if let Some(tls) = self.tls.as_ref().filter(|_| is_wss(url)) {
             endpoint = endpoint.tls(tls).map_err(ConnectError::from)?;
         }
         Ok(endpoint)
@@ -154,4 +154,9 @@ impl Connector {
         RuntimeShard::current()?;
         connect_to(&Arc::new(self.resolve(url).await?)).await
     }
+}
+
+/// Whether the scheme of a URL is `wss`, in upper or lower case (RFC 3986 section 3.1).
+fn is_wss(url: &str) -> bool {
+    url.split_once(':').is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("wss"))
 }

@@ -214,6 +214,8 @@ impl Connection {
         let mut state = self.state.borrow_mut();
         match &mut state.phase {
             Phase::Open => Opening::Open,
+            // It was open, and may have received messages.
+            Phase::Ended(ended) if matches!(ended.outcome, Outcome::Closed(_)) => Opening::Open,
             Phase::Ended(ended) => Opening::Failed(ended.outcome.error().unwrap_or(Error::Closed)),
             Phase::Requested(_) => match std::mem::replace(&mut state.phase, Phase::Answered) {
                 Phase::Requested(request) => Opening::Answer(request),

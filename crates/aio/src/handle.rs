@@ -125,6 +125,18 @@ impl Handle {
             Full,
             TooLarge,
         }
+        if let Some(kept) = self.connection.take_unsent() {
+            // The sink has accepted it before.
+            match self.try_send(kept) {
+                Ok(()) => {}
+                Err(TrySendError::Full(kept)) => {
+                    // It was taken just now.
+                    let _ = self.connection.keep_unsent(kept);
+                    return Err(TrySendError::Full(message));
+                }
+                Err(TrySendError::Failed(_, error)) => return Err(TrySendError::Failed(message, error)),
+            }
+        }
         let sent = self.with_open(|conn| match conn.send(message.lent()) {
             SendOutcome::Sent | SendOutcome::Queued(_) => Some(Sent::Done),
             SendOutcome::Full(_) => Some(Sent::Full),

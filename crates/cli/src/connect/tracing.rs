@@ -10,7 +10,7 @@ use crate::trace::options::capture;
 use crate::trace::output::{Bounded, TraceEnd};
 use crate::trace::recorder::{LineWriter, Lines, Recorder};
 use crate::trace::{Report, Tracer};
-use std::io;
+use std::io::{self, Write};
 use std::sync::Arc;
 
 /// The maximum size of a capture file in bytes.
@@ -35,7 +35,7 @@ pub(super) fn start(arguments: &Connect, has_prompt: bool, events: &Arc<Events>)
     let report: Report = Arc::new(move |text| {
         let note = Event::Note(text.to_owned());
         if !has_prompt || notes.push_trace(note).is_err() {
-            eprintln!("ringway: {text}");
+            let _ = writeln!(io::stderr(), "ringway: {text}");
         }
     });
     // All attempts of --reconnect.

@@ -23,6 +23,7 @@ pub(super) const ALLOWED: [u8; 9] = [
 ];
 
 const MSG_NOSIGNAL: i32 = 0x4000;
+const MSG_DONTWAIT: i32 = 0x40;
 const MSG_WAITALL: i32 = 0x100;
 const POLLIN: u32 = 1;
 
@@ -119,11 +120,11 @@ pub(super) fn receive_datagrams(fd: RawFd, number: usize, header: *const libc::m
         .user_data(Operation::ReceiveDatagrams.user_data(Slot::new(number as u32, 0)))
 }
 
-/// Sends the datagram that the message header describes. The header and what it points to must not
-/// move or change until the completion.
+/// Sends the datagram that the message header describes, unless the socket's send buffer is full
+/// (EAGAIN). The header and what it points to must not move or change until the completion.
 pub(super) fn send_datagram(fd: RawFd, ticket: u32, header: *const libc::msghdr) -> Entry {
     opcode::SendMsg::new(types::Fd(fd), header)
-        .flags(MSG_NOSIGNAL as u32)
+        .flags((MSG_NOSIGNAL | MSG_DONTWAIT) as u32)
         .build()
         .user_data(Operation::SendDatagram.user_data(Slot::new(ticket, 0)))
 }
