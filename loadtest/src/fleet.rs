@@ -2,9 +2,10 @@
 
 use crate::LoadError;
 use crate::broadcast::Publishing;
-use crate::message::Source;
-use crate::pace::Pacer;
+use crate::message::{Content, Source};
+use crate::pace::{Pacer, Rounds};
 use crate::plan::{Behaviour, FRAME_HEADER, Load, MAX_BYTES_IN_FLIGHT, Plan, Population, Rotation, Target, Transport};
+use crate::recording::Speed;
 use crate::tally::ThreadEvent;
 use crate::worker::{CrewOrders, Orders, Permits, Worker, nanos};
 use ringway::placement::Assignment;
@@ -269,6 +270,7 @@ impl Common {
                 }
                 _ => None,
             },
+            rounds: rounds(population),
             seed: *seed,
             first_number: first + index as u32,
             stride: *threads as u32,
@@ -287,6 +289,16 @@ fn slow_endpoints(plan: &Plan, endpoints: &[Arc<Endpoint>]) -> Result<Arc<[Arc<E
     endpoints.iter().map(narrow).collect()
 }
 
+/// The times of a replay that has some.
+fn rounds(population: &Population) -> Option<Rounds> {
+    match (&population.behaviour, &population.message) {
+        (Behaviour::Replay { speed: Speed::Times(speed) }, Content::Recording(script)) => {
+            Some(Rounds::new(script.offsets(), script.period()?, *speed))
+        }
+        _ => None,
+    }
+}
+
 /// What the threads of a broadcast share.
 fn publishing(population: &Population, threads: usize) -> Option<Arc<Publishing>> {
     let is_broadcast = matches!(population.behaviour, Behaviour::Broadcast { .. });
@@ -297,7 +309,7 @@ fn publishing(population: &Population, threads: usize) -> Option<Arc<Publishing>
 mod tests {
     use super::*;
     use crate::lifetime::Span;
-    use crate::message::{Alphabet, Content, Sizes};
+    use crate::message::{Alphabet, Sizes};
     use crate::pace::{Arrivals, Schedule};
     use crate::plan::{RunLength, Verify};
     use crate::steps::Timetable;

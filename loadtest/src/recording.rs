@@ -1,5 +1,9 @@
 //! Recorded messages: one JSON object a line, as `ringway connect --record` and `--jsonl` write them.
 
+mod speed;
+
+pub use speed::Speed;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;

@@ -19,6 +19,7 @@ mod man;
 mod opening;
 mod placement;
 mod refusals;
+mod replay;
 mod rfc862;
 mod sandbox;
 mod scenario;

@@ -5,7 +5,7 @@ use crate::seccomp::{errno, exists, filter, ringway_under};
 use crate::tls::{Ca, address};
 use jsonschema::Validator;
 use ringway::{CloseReason, Connection, ConnectionId, Handler, Limits, Message, Request, Shard, Upgrade};
-use ringway_tests::{Counting, Ended, ServerProcess, TestServer, config, finish, ringway, run, start};
+use ringway_tests::{Counting, Ended, ServerProcess, TestDirectory, TestServer, config, finish, ringway, run, start};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -157,6 +157,11 @@ fn the_report_of_all_behaviours_is_valid() {
     let server = ServerProcess::with(&["--shards=1", "--app=sink"]);
     let report = load(server.address(), &["-c=2", "--mode=send", "-n=1000"]);
     assert_eq!(report["verdict"]["figures"]["load"]["loop"], "stream", "{report:#}");
+    let directory = TestDirectory::new("schema-replay");
+    let file = directory.file("a.jsonl");
+    std::fs::write(&file, "{\"time\":1,\"type\":\"text\",\"data\":\"a\"}\n").expect("it is ours");
+    let report = load(server.address(), &["-c=2", &format!("--replay={}", file.display()), "-d=100ms"]);
+    assert_eq!(report["plan"]["populations"][0]["behaviour"], json!({ "kind": "replay", "speed": 1.0 }));
     let report = load(server.address(), &["-c=2", "--mode=idle", "-d=10ms"]);
     assert_eq!(report["verdict"]["figures"]["load"], json!({ "loop": "none" }));
 }

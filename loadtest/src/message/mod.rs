@@ -21,6 +21,7 @@ mod literal;
 pub(crate) mod mark;
 mod random;
 mod records;
+mod script;
 mod sizes;
 mod source;
 mod template;
@@ -29,6 +30,7 @@ pub use alphabet::Alphabet;
 pub use file::FileError;
 pub use literal::Literal;
 pub use records::{Place, RecordFormat, RecordOrder, Records, RecordsError, RecordsProblem};
+pub use script::{Script, ScriptError, ScriptProblem};
 pub use sizes::{Sizes, SizesError};
 pub(crate) use source::Source;
 pub use template::{Template, TemplateError, TemplateProblem};
@@ -67,6 +69,8 @@ pub enum Content {
         /// Their order.
         order: RecordOrder,
     },
+    /// The messages of a recording, for [`Behaviour::Replay`](crate::Behaviour::Replay).
+    Recording(Arc<Script>),
     /// One message.
     Literal(Literal),
 }
@@ -89,6 +93,10 @@ impl std::fmt::Display for Content {
         match self {
             Self::Random { sizes, .. } => write!(f, "{kind} of {}", describe(sizes)),
             Self::Json(sizes) => write!(f, "JSON of {}", describe(sizes)),
+            Self::Recording(script) => {
+                let (count, largest) = (script.len(), size(self.max_len()));
+                write!(f, "recording of {count} messages of up to {largest}")
+            }
             _ => write!(f, "given {kind} of up to {}", size(self.max_len())),
         }
     }
@@ -124,13 +132,22 @@ impl Content {
         Ok(Self::Records { records: Arc::new(Records::read(path, format, kind)?), order })
     }
 
-    /// The kind of the messages.
+    /// The messages that a recording has as sent; see [`Script::read`].
+    ///
+    /// # Errors
+    /// As of [`Script::read`].
+    pub fn recording(path: &Path) -> Result<Self, ContentError> {
+        Ok(Self::Recording(Arc::new(Script::read(path)?)))
+    }
+
+    /// The kind of the messages; binary for a recording with messages of both kinds.
     #[must_use]
     pub fn kind(&self) -> MessageKind {
         match self {
             Self::Random { alphabet, .. } => alphabet.kind(),
             Self::Json(_) | Self::Template(_) => MessageKind::Text,
             Self::Records { records, .. } => records.kind(),
+            Self::Recording(script) => script.kind().unwrap_or(MessageKind::Binary),
             Self::Literal(literal) => literal.kind(),
         }
     }
@@ -142,6 +159,7 @@ impl Content {
             Self::Random { sizes, .. } | Self::Json(sizes) => sizes.max(),
             Self::Template(template) => template.len(),
             Self::Records { records, .. } => records.max_len(),
+            Self::Recording(script) => script.max_len(),
             Self::Literal(literal) => literal.payload().len(),
         }
     }
@@ -153,6 +171,7 @@ impl Content {
             Self::Random { sizes, .. } | Self::Json(sizes) => sizes.min(),
             Self::Template(template) => template.len(),
             Self::Records { records, .. } => records.min_len(),
+            Self::Recording(script) => script.min_len(),
             Self::Literal(literal) => literal.payload().len(),
         }
     }
@@ -193,6 +212,9 @@ pub enum ContentError {
     /// Invalid records.
     #[error(transparent)]
     Records(#[from] RecordsError),
+    /// An invalid recording.
+    #[error(transparent)]
+    Script(#[from] ScriptError),
     /// An invalid template.
     #[error(transparent)]
     Template(#[from] TemplateError),

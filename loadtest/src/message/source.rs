@@ -7,7 +7,7 @@ use super::compose::{Comparison, Sink, Writer};
 use super::json::{self, Json};
 use super::mark::Marks;
 use super::random::Random;
-use super::{Content, Depth, Literal, Mismatch, RecordOrder, Records, Sizes, Template};
+use super::{Content, Depth, Literal, Mismatch, RecordOrder, Records, Script, Sizes, Template};
 use ringway::{Message, MessageKind};
 use std::sync::Arc;
 
@@ -41,12 +41,13 @@ impl Source {
             Content::Json(sizes) => Other::composed(Composed::Json(Json::new(sizes.max(), seed), sizes.clone())),
             Content::Template(template) => Other::composed(Composed::Template(Arc::clone(template))),
             Content::Records { records, order } => Other::Records(Arc::clone(records), *order),
+            Content::Recording(script) => Other::Script(Arc::clone(script)),
             Content::Literal(literal) => Other::Literal(literal.clone()),
         };
         Self { marks: Marks::new(seed), kind: content.kind(), content: Prepared::Other(other) }
     }
 
-    /// The kind of all messages.
+    /// The kind of all messages. The replies to a recording, which can have both, are not verified.
     pub(crate) fn kind(&self) -> MessageKind {
         self.kind
     }
@@ -127,6 +128,7 @@ enum Other {
         message: Vec<u8>,
     },
     Records(Arc<Records>, RecordOrder),
+    Script(Arc<Script>),
     Literal(Literal),
 }
 
@@ -141,6 +143,7 @@ impl Other {
         match self {
             Self::Composed { content, .. } => content.len(hash),
             Self::Records(records, order) => records.payload(*order, connection, number, hash).len(),
+            Self::Script(script) => script.payload(number).len(),
             Self::Literal(literal) => literal.payload().len(),
         }
     }
@@ -148,7 +151,7 @@ impl Other {
     fn is_marked(&self) -> bool {
         match self {
             Self::Composed { content, .. } => content.is_marked(),
-            Self::Records(..) | Self::Literal(_) => false,
+            Self::Records(..) | Self::Script(_) | Self::Literal(_) => false,
         }
     }
 
@@ -156,7 +159,7 @@ impl Other {
     fn number_of(&self, marks: Marks, connection: u32, payload: &[u8]) -> Option<u32> {
         match self {
             Self::Composed { content, .. } => content.number_of(marks, connection, payload),
-            Self::Records(..) | Self::Literal(_) => None,
+            Self::Records(..) | Self::Script(_) | Self::Literal(_) => None,
         }
     }
 
@@ -170,6 +173,7 @@ impl Other {
             Self::Records(records, order) => {
                 records.message(*order, connection, number, marks.hash(connection, number))
             }
+            Self::Script(script) => script.message(number),
             Self::Literal(literal) => literal.message(),
         }
     }
@@ -190,10 +194,11 @@ impl Other {
                 content.compose(marks, connection, number, &mut comparison);
                 comparison.is_equal()
             }
-            (Self::Records(..) | Self::Literal(_), Depth::Mark) => true,
+            (Self::Records(..) | Self::Script(_) | Self::Literal(_), Depth::Mark) => true,
             (Self::Records(records, order), Depth::All) => {
                 *payload == *records.payload(*order, connection, number, marks.hash(connection, number))
             }
+            (Self::Script(script), Depth::All) => *payload == *script.payload(number),
             (Self::Literal(literal), Depth::All) => *payload == *literal.payload(),
         };
         if equal { Ok(()) } else { Err(Mismatch::Content) }

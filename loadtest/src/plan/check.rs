@@ -7,6 +7,7 @@ use super::{
 };
 use crate::broadcast::{HEAD, MAX_PAIRS};
 use crate::message::Content;
+use crate::recording::Speed;
 use crate::worker::nanos;
 use std::time::Duration;
 
@@ -178,8 +179,18 @@ fn check_population(population: &Population) -> Result<(), PlanError> {
         {
             return Err(PlanError::BytesInFlight { in_flight: *in_flight, largest });
         }
+        (Load::Open { .. }, Behaviour::Replay { .. }) => return Err(PlanError::RecordedSchedule),
         (Load::Open { .. }, _) if !behaviour.has_schedule() => return Err(PlanError::NoSchedule(behaviour.name())),
         (Load::Closed { .. }, Behaviour::Broadcast { .. }) => return Err(PlanError::NeedsSchedule(behaviour.name())),
+        _ => {}
+    }
+    match (message, behaviour) {
+        (Content::Recording(script), Behaviour::Replay { speed: Speed::Times(_) }) if script.period().is_none() => {
+            return Err(PlanError::NoTimes);
+        }
+        (Content::Recording(_), Behaviour::Replay { .. }) => {}
+        (_, Behaviour::Replay { .. }) => return Err(PlanError::NoRecording),
+        (Content::Recording(_), _) => return Err(PlanError::GivenRecording(behaviour.name())),
         _ => {}
     }
     match behaviour {

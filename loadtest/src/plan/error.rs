@@ -117,6 +117,18 @@ pub enum PlanError {
     /// A schedule for connections that send nothing.
     #[error("{0} connections send no messages at times of their own: a rate does not apply to them")]
     NoSchedule(&'static str),
+    /// A schedule beside that of a recording.
+    #[error("replay has the times of its recording: leave the rate out, and give a speed (--speed)")]
+    RecordedSchedule,
+    /// A replay of something else.
+    #[error("replay sends a recording: give one (--replay FILE, or `recording` in a scenario)")]
+    NoRecording,
+    /// A recording without times.
+    #[error("the recording has no times: replay it without waiting (--speed max)")]
+    NoTimes,
+    /// A recording that is not replayed.
+    #[error("{0} does not send recordings: use replay for it, or give another message")]
+    GivenRecording(&'static str),
     /// A schedule without messages.
     #[error("the rate is 0 for the whole run: give a rate or a stage above 0")]
     NothingOffered,

@@ -5,6 +5,7 @@ use crate::lifetime::Span;
 use crate::message::Content;
 use crate::pace::{Arrivals, Schedule};
 use crate::parse;
+use crate::recording::Speed;
 use serde::Serialize;
 use std::fmt;
 use std::str::FromStr;
@@ -98,6 +99,12 @@ pub enum Behaviour {
     /// Send messages as fast as the server reads them, or at the rate of an open loop. What the
     /// server sends is counted.
     Send,
+    /// Send the messages of a recording ([`Content::Recording`]) at its times, and again until the end
+    /// of the run. What the server sends is counted.
+    Replay {
+        /// How fast.
+        speed: Speed,
+    },
     /// Receive what the server sends: counts, and times between messages. Missing, repeated and
     /// exchanged messages are counted where they have the sequence numbers of
     /// `ringway serve --app push`.
@@ -149,6 +156,7 @@ impl Behaviour {
             Self::Echo => "echo",
             Self::Request { .. } => "request",
             Self::Send => "send",
+            Self::Replay { .. } => "replay",
             Self::Receive => "receive",
             Self::Idle { .. } => "idle",
             Self::Connect => "connect",
@@ -167,7 +175,7 @@ impl Behaviour {
     /// Whether messages can be sent at the times of a schedule.
     #[must_use]
     pub fn has_schedule(&self) -> bool {
-        self.sends() && !matches!(self, Self::Request { .. })
+        self.sends() && !matches!(self, Self::Request { .. } | Self::Replay { .. })
     }
 
     /// Whether a closed loop can have more than one message in flight on each connection.
@@ -224,6 +232,7 @@ impl FromStr for Behaviour {
                 let bytes_per_second = value.map_or(Ok(SLOW), |value| parse::size(value).map(|bytes| bytes as u64))?;
                 Self::Slow { bytes_per_second }
             }
+            "replay" => return Err("replay needs a recording: give --replay FILE instead of a mode".into()),
             _ => return Err(format!("give {FORMS}")),
         };
         match (&behaviour, value) {
@@ -268,6 +277,7 @@ mod tests {
         assert_eq!(behaviour("broadcast:10"), Ok(Behaviour::Broadcast { publishers: 10, topic: None }));
         assert_eq!(behaviour("slow:1K"), Ok(Behaviour::Slow { bytes_per_second: 1024 }));
         assert_eq!(behaviour("echo:5"), Err("echo takes no value, and \"5\" is given".into()));
+        assert!(behaviour("replay").is_err_and(|error| error.contains("--replay FILE")));
         assert!(behaviour("ping").is_err_and(|error| error.starts_with("give echo, ")));
         for wrong in ["idle:fast", "request:fast", "broadcast:5000m", "slow:x", "connect:1"] {
             assert!(behaviour(wrong).is_err(), "{wrong}");

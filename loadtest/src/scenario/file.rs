@@ -1,8 +1,8 @@
 //! The tables and keys of a scenario. docs/scenarios.md describes them.
 
 use super::value::{
-    Address, Bytes, Count, Distribution, LongCount, Origin, Rate, Share, SizeList, Sources, StageForm, Subprotocol,
-    Time, TopicName, Url, Written,
+    Address, Bytes, Count, Distribution, LongCount, Origin, Rate, Share, SizeList, Sources, SpeedFactor, StageForm,
+    Subprotocol, Time, TopicName, Url, Written,
 };
 use crate::message::{RecordFormat, RecordOrder};
 use crate::pace::Arrivals;
@@ -104,6 +104,8 @@ pub(super) struct PopulationTable {
     pub(super) lifetime: WrittenAt<Distribution>,
     pub(super) pause: WrittenAt<Distribution>,
     pub(super) ping: WrittenAt<Time>,
+    pub(super) recording: At<PathBuf>,
+    pub(super) speed: WrittenAt<SpeedFactor>,
     pub(super) publishers: WrittenAt<Count>,
     pub(super) topic: WrittenAt<TopicName>,
     pub(super) bytes_per_second: WrittenAt<Bytes>,
@@ -155,11 +157,12 @@ words! {
     }
     FormatWord as RecordFormat { Lines = RecordFormat::Lines, Prefixed = RecordFormat::Prefixed, }
     OrderWord as RecordOrder { RoundRobin = RecordOrder::RoundRobin, Random = RecordOrder::Random, }
-    /// The name as [`Behaviour`](crate::Behaviour) reads it.
+    /// The name as [`Behaviour`](crate::Behaviour) reads it, except replay.
     BehaviourWord as &'static str {
         Echo = "echo",
         Request = "request",
         Send = "send",
+        Replay = "replay",
         Receive = "receive",
         Idle = "idle",
         Connect = "connect",

@@ -1,12 +1,13 @@
 //! The populations of a scenario: behaviours, loads and messages.
 
-use super::file::{At, KindWord, MessageTable, PopulationTable};
+use super::file::{At, BehaviourWord, KindWord, MessageTable, PopulationTable};
 use super::value::{Form, Written};
 use super::{Scenario, ScenarioError};
 use crate::message::{Alphabet, Content, ContentError, Literal, RecordFormat, RecordOrder, Sizes};
 use crate::pace::Arrivals;
 use crate::parse;
 use crate::plan::{Behaviour, Load, Population};
+use crate::recording::Speed;
 use ringway::MessageKind;
 use std::ops::Range;
 use std::path::Path;
@@ -26,6 +27,10 @@ impl Scenario {
         let behaviour = self.behaviour(table, &span)?;
         let load = self.load(table, &behaviour, warmup, duration)?;
         let message = match &table.message {
+            Some(message) if table.recording.is_some() => {
+                return Err(self.at(&message.span(), "the population sends its `recording`: remove one of them"));
+            }
+            _ if matches!(behaviour, Behaviour::Replay { .. }) => self.recording(table, &span)?,
             Some(message) if !behaviour.sends() => {
                 return Err(self.at(&message.span(), does_not_apply("message", behaviour.name())));
             }
@@ -45,12 +50,17 @@ impl Scenario {
     fn behaviour(&self, table: &PopulationTable, span: &Range<usize>) -> Result<Behaviour, ScenarioError> {
         let name = table.behaviour.value();
         // The defaults are those of the flag.
-        let mut behaviour: Behaviour = name.parse().map_err(|error: String| self.at(span, error))?;
+        let mut behaviour = match table.behaviour {
+            BehaviourWord::Replay => Behaviour::Replay { speed: Speed::default() },
+            _ => name.parse().map_err(|error: String| self.at(span, error))?,
+        };
         let keys = [
             ("think", span_of(&table.think), "request"),
             ("lifetime", span_of(&table.lifetime), "churn"),
             ("pause", span_of(&table.pause), "churn"),
             ("ping", span_of(&table.ping), "idle"),
+            ("recording", span_of(&table.recording), "replay"),
+            ("speed", span_of(&table.speed), "replay"),
             ("publishers", span_of(&table.publishers), "broadcast"),
             ("topic", span_of(&table.topic), "broadcast"),
             ("bytes-per-second", span_of(&table.bytes_per_second), "slow"),
@@ -64,6 +74,7 @@ impl Scenario {
                 set(lifetime, &table.lifetime);
                 set(pause, &table.pause);
             }
+            Behaviour::Replay { speed } => set(speed, &table.speed),
             Behaviour::Idle { ping } => *ping = table.ping.as_ref().map(|time| time.get_ref().0),
             Behaviour::Broadcast { publishers, topic } => {
                 set(publishers, &table.publishers);
@@ -73,6 +84,14 @@ impl Scenario {
             Behaviour::Echo | Behaviour::Send | Behaviour::Receive | Behaviour::Connect => {}
         }
         Ok(behaviour)
+    }
+
+    /// The messages of a replay.
+    fn recording(&self, table: &PopulationTable, span: &Range<usize>) -> Result<Content, ScenarioError> {
+        let Some(path) = &table.recording else {
+            return Err(self.at(span, "replay sends a recording: give `recording`, the path of one"));
+        };
+        Content::recording(&self.resolve(path.get_ref())).map_err(|error| self.at(&path.span(), error))
     }
 
     fn load(

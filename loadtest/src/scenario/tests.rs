@@ -3,6 +3,7 @@ use crate::lifetime::Span;
 use crate::message::Content;
 use crate::pace::Arrivals;
 use crate::plan::{Behaviour, Load, Verify};
+use crate::recording::Speed;
 use std::net::IpAddr;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -367,6 +368,38 @@ fn offers_are_checked_and_secrets_are_not_printed() {
     assert!(tls("key = \"k\"").contains("`key` needs the certificate: give `cert`"));
     assert!(tls("insecure = true\ncacert = [\"a\"]").contains("`insecure` verifies no certificate"));
     assert!(tls("cacert = [\"none.pem\"]").contains("./none.pem"), "{}", tls("cacert = [\"none.pem\"]"));
+}
+
+#[test]
+fn a_recording_is_replayed_at_a_speed() {
+    let folder = std::env::temp_dir().join(format!("ringway-scenario-replay-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let content = [r#"{"time":1,"type":"text","data":"a"}"#, r#"{"time":2,"type":"text","data":"b"}"#].join("\n");
+    std::fs::write(folder.join("a.jsonl"), content).expect("it is written");
+    std::fs::write(folder.join("bad.jsonl"), "{}\n").expect("it is written");
+    let read = |keys: &str| Scenario::parse(&population(keys), &folder.join("s.toml"))?.plan();
+    // The path begins at the folder of the scenario.
+    for (speed, expected) in
+        [("", Speed::Times(1.0)), ("speed = 10", Speed::Times(10.0)), ("speed = \"max\"", Speed::Max)]
+    {
+        let mut plan = read(&format!("behaviour = \"replay\"\nrecording = \"a.jsonl\"\n{speed}")).expect("a plan");
+        let replay = plan.populations.remove(0);
+        assert_eq!(replay.behaviour, Behaviour::Replay { speed: expected });
+        assert!(matches!(replay.message, Content::Recording(script) if script.len() == 2));
+    }
+    for (keys, part) in [
+        ("behaviour = \"replay\"", "replay sends a recording: give `recording`"),
+        ("behaviour = \"replay\"\nrecording = \"b.jsonl\"", "4: recording = \"b.jsonl\": "),
+        ("behaviour = \"replay\"\nrecording = \"bad.jsonl\"", "bad.jsonl: line 1: missing field `type`"),
+        ("behaviour = \"replay\"\nrecording = \"a.jsonl\"\nrate = 5", "5: rate = 5: `rate` does not apply to replay"),
+        ("behaviour = \"replay\"\nrecording = \"a.jsonl\"\nspeed = 0", "5: speed = 0: give a factor from 0.001"),
+        ("behaviour = \"replay\"\nrecording = \"a.jsonl\"\nmessage = { size = 5 }", "remove one of them"),
+        ("behaviour = \"echo\"\nrecording = \"a.jsonl\"", "`recording` does not apply to echo"),
+    ] {
+        let error = read(keys).expect_err(keys).to_string();
+        assert!(error.contains(part), "{keys}: {error}");
+    }
+    std::fs::remove_dir_all(&folder).expect("it is removed");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use crate::broadcast::Topic;
 use crate::lifetime::Span;
 use crate::message::Sizes;
 use crate::parse::{self, RateRange, Stage};
+use crate::recording::Speed;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use std::fmt;
 use std::marker::PhantomData;
@@ -88,6 +89,8 @@ forms! {
     StageForm: Stage = parse::stage;
     /// `"0.1%"`
     Share: f64 = parse::share_of_errors;
+    /// `10`, `"max"`
+    SpeedFactor: Speed = str::parse;
     /// `"127.0.0.2"`, `"127.0.0.2-127.0.0.9"`
     Sources: Vec<IpAddr> = parse::sources;
     /// `"192.0.2.1:80"`

@@ -73,7 +73,7 @@ pub(super) fn evidence(
     let in_flight = plan.populations.iter().zip(&score.established).map(|(one, open)| places(one, *open)).sum();
     let load = if is_open {
         LoadFigures::Open(open.figures(plan, score))
-    } else if plan.populations.iter().any(|population| population.behaviour == Behaviour::Send) {
+    } else if plan.populations.iter().any(|population| is_stream(&population.behaviour)) {
         LoadFigures::Stream { held_back: counts.held_back }
     } else if plan.populations.iter().any(|population| population.behaviour.sends()) {
         LoadFigures::Closed { in_flight }
@@ -105,6 +105,11 @@ pub(super) fn evidence(
         None => figures.missing.push("all: nothing was measured".into()),
     }
     figures
+}
+
+/// Whether a closed loop sends without waiting for replies.
+fn is_stream(behaviour: &Behaviour) -> bool {
+    matches!(behaviour, Behaviour::Send | Behaviour::Replay { .. })
 }
 
 /// What completes the messages of the open loops.

@@ -80,7 +80,8 @@ pub struct LatencyFigures {
     pub response: Option<Quantiles>,
     /// From the time at which it was submitted to its reply.
     pub service: Option<Quantiles>,
-    /// From the time at which it was due to its submission. `null` in a closed loop.
+    /// From the time at which it was due to its submission. `null` in a closed loop, except of
+    /// a replay with times.
     pub send_lag: Option<Quantiles>,
 }
 
@@ -109,7 +110,7 @@ impl MessageFigures {
     /// of messages ends with the last reply, so its rate is not a share of that of the schedule.
     pub(super) fn new(counts: &Counts, length: Duration, population: &Population, is_timed: bool) -> Self {
         let (done, submitted) = match population.behaviour {
-            Behaviour::Send => (counts.sent, counts.sent),
+            Behaviour::Send | Behaviour::Replay { .. } => (counts.sent, counts.sent),
             _ => (counts.arrived, counts.submitted),
         };
         let (rate, offered) = (per_second(done, length), per_second(counts.offered, length));

@@ -5,6 +5,7 @@ use crate::message::{Alphabet, RecordOrder};
 use crate::message::{Content, Sizes};
 use crate::pace::Arrivals;
 use crate::plan::{Behaviour, Load, Plan, Population, RunLength, Target, Verify};
+use crate::recording::Speed;
 use ringway::placement::Assignment;
 use ringway::{BusyPoll, Cores, Deflate, MessageKind};
 use serde::Serialize;
@@ -116,6 +117,7 @@ pub enum PlannedBehaviour {
     Echo,
     Request { think: PlannedSpan },
     Send,
+    Replay { speed: Option<f64> },
     Receive,
     Idle { ping_seconds: Option<f64> },
     Connect,
@@ -209,6 +211,13 @@ pub enum PlannedContent {
         records: usize,
         /// `round_robin` or `random`.
         order: &'static str,
+    },
+    /// The messages of a recording, in their order.
+    Recording {
+        /// Their number.
+        messages: usize,
+        /// The time from one round to the next, as it was recorded. `null`: the recording has no times.
+        period_seconds: Option<f64>,
     },
     /// One message.
     Literal {
@@ -308,6 +317,8 @@ impl PlannedBehaviour {
             Behaviour::Echo => Self::Echo,
             Behaviour::Request { think } => Self::Request { think: PlannedSpan::new(*think) },
             Behaviour::Send => Self::Send,
+            Behaviour::Replay { speed: Speed::Times(times) } => Self::Replay { speed: Some(*times) },
+            Behaviour::Replay { speed: Speed::Max } => Self::Replay { speed: None },
             Behaviour::Receive => Self::Receive,
             Behaviour::Idle { ping } => Self::Idle { ping_seconds: ping.map(|ping| ping.as_secs_f64()) },
             Behaviour::Connect => Self::Connect,
@@ -338,7 +349,7 @@ impl PlannedLoad {
         match load {
             Load::Closed { in_flight } => Self::Closed {
                 in_flight: match behaviour {
-                    Behaviour::Send => None,
+                    Behaviour::Send | Behaviour::Replay { .. } => None,
                     Behaviour::Request { .. } | Behaviour::Connect => Some(1),
                     _ => Some(*in_flight),
                 },
@@ -364,6 +375,7 @@ impl PlannedLoad {
 impl PlannedMessage {
     fn new(content: &Content) -> Self {
         let kind = match content.kind() {
+            _ if matches!(content, Content::Recording(script) if script.kind().is_none()) => "mixed",
             MessageKind::Text => "text",
             MessageKind::Binary => "binary",
         };
@@ -391,6 +403,10 @@ impl PlannedContent {
                     RecordOrder::RoundRobin => "round_robin",
                     RecordOrder::Random => "random",
                 },
+            },
+            Content::Recording(script) => Self::Recording {
+                messages: script.len(),
+                period_seconds: script.period().map(|period| period.as_secs_f64()),
             },
             Content::Literal(literal) => Self::Literal {
                 text: (literal.kind() == MessageKind::Text)

@@ -78,6 +78,9 @@ fn describe(population: &Population) -> String {
         Behaviour::Churn { lifetime, .. } => {
             format!("churn with lifetimes of {lifetime}, {}", number(population.connections.into(), "connection"))
         }
+        Behaviour::Replay { speed } => {
+            format!("replay at speed {speed}, {}", number(population.connections.into(), "connection"))
+        }
         Behaviour::Slow { bytes_per_second } => {
             let rate = bytes(*bytes_per_second as f64);
             format!("slow at {rate}/s, {}", number(population.connections.into(), "connection"))

@@ -4,6 +4,7 @@ use super::context::{Context, Due};
 use super::line::Line;
 use super::opening::Opening;
 use super::published::Broadcast;
+use super::replay::Replay;
 use super::submission::{Held, Submission};
 use super::times::{Retries, Sampler};
 use super::{Conn, CrewOrders, Worker};
@@ -14,6 +15,7 @@ use crate::matching::{Reply, Sent};
 use crate::message::{Depth, Mismatch, Source};
 use crate::pace::Pacer;
 use crate::plan::{Behaviour, Plan, Transport, Verify};
+use crate::recording::Speed;
 use ringway::{ConnectionId, Message, Shard};
 use std::collections::HashMap;
 use std::mem;
@@ -39,7 +41,9 @@ pub(super) struct Crew {
     pub(super) in_flight: Option<u32>,
     /// The arrivals of an open loop.
     pub(super) pacer: Option<Pacer>,
-    /// When the schedule of the arrivals, or of pings, begins: at the same time on all threads, however
+    /// The times of a replay.
+    pub(super) replay: Option<Replay>,
+    /// When the schedule of the arrivals, of a replay, or of pings, begins: at the same time on all threads, however
     /// late this one is, so that the number of arrivals between two edges is exact.
     pub(super) paced_from: u64,
     /// The place of the next arrival.
@@ -86,6 +90,7 @@ pub(super) enum Kind {
     Echo,
     Request,
     Send,
+    Replay,
     Receive,
     Idle,
     Connect,
@@ -118,7 +123,8 @@ impl Crew {
                 think = *of;
                 Kind::Request
             }
-            Behaviour::Send => Kind::Send,
+            Behaviour::Send | Behaviour::Replay { speed: Speed::Max } => Kind::Send,
+            Behaviour::Replay { speed: Speed::Times(_) } => Kind::Replay,
             Behaviour::Receive => Kind::Receive,
             Behaviour::Idle { ping: of } => {
                 ping = *of;
@@ -156,6 +162,7 @@ impl Crew {
             known: None,
             in_flight: orders.in_flight,
             pacer: orders.pacer,
+            replay: orders.rounds.map(|rounds| Replay::new(rounds, places)),
             paced_from: 0,
             turn: 0,
             senders: senders.min(places),

@@ -3,7 +3,7 @@
 use super::context::Context;
 use super::crew::{Crew, Kind};
 use super::line::millis;
-use super::{Conn, Line, Worker, broadcast, churn, connect, echo, idle, receive, request, send, subscribing};
+use super::{Conn, Line, Worker, broadcast, churn, connect, echo, idle, receive, replay, request, send, subscribing};
 use crate::broadcast::Delivered;
 use crate::errors;
 use crate::plan::Transport;
@@ -23,6 +23,7 @@ impl Crew {
             }
             Kind::Request => request::begin(self, cx),
             Kind::Send => send::begin(self, cx, shard),
+            Kind::Replay => replay::begin(self, cx, shard),
             Kind::Idle => idle::begin(self, cx),
             Kind::Connect => connect::begin(self, cx, shard),
             Kind::Broadcast => self.begin_arrivals(cx),
@@ -32,21 +33,21 @@ impl Crew {
 
     /// Begins the interval that is measured.
     pub(super) fn begin_interval(&mut self, shard: &mut Shard<'_, Worker>) {
-        if self.kind == Kind::Send {
+        if matches!(self.kind, Kind::Send | Kind::Replay) {
             send::begin_interval(self, shard);
         }
     }
 
     /// Ends it.
     pub(super) fn end_interval(&mut self, shard: &mut Shard<'_, Worker>) {
-        if self.kind == Kind::Send {
+        if matches!(self.kind, Kind::Send | Kind::Replay) {
             send::end_interval(self, shard);
         }
     }
 
     /// Sends pings behind the last messages, once. Returns whether it did.
     pub(super) fn set_barrier(&mut self, shard: &mut Shard<'_, Worker>) -> bool {
-        self.kind == Kind::Send && send::set_barrier(self, shard)
+        matches!(self.kind, Kind::Send | Kind::Replay) && send::set_barrier(self, shard)
     }
 
     /// Handles a received message.
@@ -66,7 +67,7 @@ impl Crew {
             Kind::Echo => echo::message(self, cx, conn, message),
             Kind::Churn => churn::message(self, cx, conn, message),
             Kind::Request => request::message(self, cx, conn, message),
-            Kind::Send | Kind::Idle => send::message(self, message),
+            Kind::Send | Kind::Replay | Kind::Idle => send::message(self, message),
             Kind::Receive => receive::message(self, cx, conn, message),
             Kind::Slow => receive::slow_message(self, cx, conn, message),
             Kind::Connect => connect::message(self, cx, conn, message),
@@ -76,7 +77,7 @@ impl Crew {
 
     pub(super) fn pong(&mut self, cx: &mut Context, conn: &mut Conn<'_>, payload: &[u8]) {
         match self.kind {
-            Kind::Send => send::pong(self, cx, payload),
+            Kind::Send | Kind::Replay => send::pong(self, cx, payload),
             Kind::Idle => idle::pong(self, cx, conn, payload),
             _ => {}
         }
@@ -87,6 +88,7 @@ impl Crew {
         match self.kind {
             Kind::Send if self.pacer.is_some() => self.submit_held(cx, conn, send::submit),
             Kind::Send => send::fill(self, cx, conn),
+            Kind::Replay => replay::drained(self, cx, conn),
             Kind::Broadcast => self.submit_held(cx, conn, broadcast::publish),
             Kind::Churn => self.submit_held(cx, conn, churn::submit),
             _ => self.submit_held(cx, conn, Self::submit),
@@ -128,6 +130,7 @@ impl Crew {
         match self.kind {
             Kind::Request => request::due(self, cx, shard, id),
             Kind::Churn => churn::end(cx, shard, id),
+            Kind::Replay => replay::resume(self, cx, shard, id),
             Kind::Send => send::resume(self, cx, shard, id),
             Kind::Slow => receive::resume(shard, id),
             Kind::Broadcast => subscribing::expire(self, cx, shard, id),
@@ -158,7 +161,7 @@ impl Crew {
         self.established(cx);
         match self.kind {
             Kind::Connect => connect::opened(self, cx, conn, due),
-            Kind::Send => send::opened(conn),
+            Kind::Send | Kind::Replay => send::opened(conn),
             Kind::Churn if cx.is_sending => {
                 churn::opened(self, cx, conn.id());
                 for _ in 0..self.in_flight.unwrap_or(0) {
@@ -267,7 +270,7 @@ impl Crew {
     /// Enters the messages that wait at the end of the run.
     pub(super) fn give_up(&mut self, cx: &Context, shard: &mut Shard<'_, Worker>) {
         match self.kind {
-            Kind::Send => return send::give_up(self),
+            Kind::Send | Kind::Replay => return send::give_up(self),
             Kind::Connect => connect::give_up(self),
             Kind::Receive | Kind::Slow => {}
             _ if self.outstanding == 0 => return,

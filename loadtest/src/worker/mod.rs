@@ -16,6 +16,7 @@ mod line;
 mod opening;
 mod published;
 mod receive;
+mod replay;
 mod request;
 mod send;
 mod stream;
@@ -32,7 +33,7 @@ use crate::histogram::Recorder;
 use crate::ledger::Ledger;
 use crate::message::Source;
 use crate::observe::usage::{Clocks, Usage};
-use crate::pace::Pacer;
+use crate::pace::{Pacer, Rounds};
 use crate::plan::{Behaviour, Rotation, Transport, Verify};
 use crate::steps::{RunPhase, Timetable};
 use crate::tally::{Behind, CrewTally, Cut, Ramped, Standing, Tally, ThreadEvent};
@@ -79,6 +80,8 @@ pub(crate) struct CrewOrders {
     pub(crate) in_flight: Option<u32>,
     /// The arrivals of an open loop that belong to this thread.
     pub(crate) pacer: Option<Pacer>,
+    /// The times of a replay.
+    pub(crate) rounds: Option<Rounds>,
     pub(crate) seed: u64,
     /// The number of the first connection, and the distance to the next one: numbers are unique over
     /// all threads and populations.
@@ -305,6 +308,9 @@ impl Worker {
             for crew in self.crews.iter_mut().filter(|crew| crew.pacer.is_some()) {
                 crew.arrive_due(&mut self.cx, shard);
                 crew.end_arrivals(&self.cx, at);
+            }
+            for crew in &mut self.crews {
+                replay::end(crew, &mut self.cx, shard, at);
             }
             let usage = Clocks::of_this_thread(shard.driver_stats().polled).since(&self.begun);
             let (input, output) = deflated(shard);

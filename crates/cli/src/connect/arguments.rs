@@ -1,12 +1,12 @@
 //! The flags of `connect`.
 
 use crate::choices::{DeflateMode, DriverName};
-use crate::connect::replay::{Speed, speed};
 use crate::offer::OfferOptions;
 use crate::tls::LoadTls;
 use crate::values::{some_count, some_size, some_time, time};
 use clap::Args;
 use ringway_loadtest::parse::{resolve, url};
+use ringway_loadtest::recording::Speed;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -58,7 +58,7 @@ pub(crate) struct Connect {
     #[arg(long, value_name = "FILE", conflicts_with = "one", help_heading = "Recordings")]
     pub(crate) replay: Option<PathBuf>,
     /// Speed of the replay: a factor, as 10 or 0.5, or max
-    #[arg(long, value_name = "FACTOR", default_value = "1", requires = "replay", value_parser = speed, help_heading = "Recordings")]
+    #[arg(long, value_name = "FACTOR", default_value = "1", requires = "replay", help_heading = "Recordings")]
     pub(crate) speed: Speed,
 
     /// Indent JSON at the prompt, as /json on does

@@ -4,31 +4,11 @@ use super::event::Command;
 use super::input::command;
 use super::queue::Commands;
 use crate::exit::Failure;
-use ringway_loadtest::recording::{Record, RecordDirection};
+use ringway_loadtest::recording::{Record, RecordDirection, Speed};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-
-/// How fast a recording is replayed.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Speed {
-    /// So many times as fast as it was recorded.
-    Times(f64),
-    /// Without waiting.
-    Max,
-}
-
-/// Parses `--speed`.
-pub(crate) fn speed(text: &str) -> Result<Speed, String> {
-    match text {
-        "max" => Ok(Speed::Max),
-        _ => match text.parse() {
-            Ok(times) if (0.001..=1e6).contains(&times) => Ok(Speed::Times(times)),
-            _ => Err("give a factor from 0.001 to 1000000, or max".into()),
-        },
-    }
-}
 
 /// A recording that is being replayed.
 pub(super) struct Replay {
@@ -90,22 +70,6 @@ impl Replay {
             if record.direction == RecordDirection::Sent {
                 return Ok(Some((record.time, command(record.content).map_err(wrong)?)));
             }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_speed_is_a_factor_or_max() {
-        assert_eq!(
-            (speed("10"), speed("0.5"), speed("max")),
-            (Ok(Speed::Times(10.0)), Ok(Speed::Times(0.5)), Ok(Speed::Max))
-        );
-        for wrong in ["", "0", "-1", "inf", "nan", "1e7", "fast"] {
-            assert!(speed(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -13,6 +13,7 @@ use clap::{ArgAction, Args, Command};
 use ringway::BusyPoll;
 use ringway::placement::CoreList;
 use ringway_loadtest::parse::{RateRange, Stage, rate, resolve, share_of_errors, sources, stage, target};
+use ringway_loadtest::recording::Speed;
 use ringway_loadtest::{Behaviour, Sizes, Topic};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -63,7 +64,7 @@ pub(crate) const MAX_WIDTH: usize = 110;
 
 /// The flags for what a scenario has for each of its populations. The other flags replace values of
 /// the scenario.
-const OF_ONE_POPULATION: [&str; 14] = [
+const OF_ONE_POPULATION: [&str; 16] = [
     "connections",
     "pipeline",
     "rate",
@@ -75,10 +76,16 @@ const OF_ONE_POPULATION: [&str; 14] = [
     "size",
     "message",
     "messages_from",
+    "replay",
+    "speed",
     "unicode",
     "json",
     "binary",
 ];
+
+/// The flags of what a recording has: messages, and their times.
+const REPLACED_BY_REPLAY: [&str; 11] =
+    ["pipeline", "rate", "stage", "mode", "mix", "size", "message", "messages_from", "unicode", "json", "binary"];
 
 #[derive(Debug, Args)]
 #[command(before_help = EXAMPLES, after_help = MORE, after_long_help = EXIT_CODES, help_template = TEMPLATE)]
@@ -146,6 +153,12 @@ pub(crate) struct Load {
     /// One message a line; with -b, a length of 4 bytes before each
     #[arg(long, value_name = "FILE", conflicts_with_all = ["size", "message"], hide_short_help = true, help_heading = "Traffic")]
     pub(crate) messages_from: Option<PathBuf>,
+    /// Messages of a recording (connect --record), at its times
+    #[arg(long, value_name = "FILE", conflicts_with_all = REPLACED_BY_REPLAY, hide_short_help = true, help_heading = "Traffic")]
+    pub(crate) replay: Option<PathBuf>,
+    /// Speed of the replay: a factor, as 10 or 0.5, or max [default: 1]
+    #[arg(long, value_name = "FACTOR", requires = "replay", hide_short_help = true, help_heading = "Traffic")]
+    pub(crate) speed: Option<Speed>,
     /// Text of several scripts instead of ASCII
     #[arg(long, conflicts_with_all = ["binary", "message", "messages_from", "json"], hide_short_help = true, help_heading = "Traffic")]
     pub(crate) unicode: bool,

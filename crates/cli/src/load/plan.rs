@@ -125,6 +125,10 @@ fn of_flags(arguments: &Load) -> Result<Plan, PlanFailure> {
 fn populations(arguments: &Load, plan: &Plan) -> Result<Vec<Population>, PlanFailure> {
     let mut parts = match &arguments.mix {
         Some(mix) => mix.connections(arguments.connections)?,
+        None if arguments.replay.is_some() => {
+            let speed = arguments.speed.unwrap_or_default();
+            vec![(Behaviour::Replay { speed }, arguments.connections)]
+        }
         None => vec![(arguments.mode.clone(), arguments.connections)],
     };
     if let Some(name) = &arguments.topic {
@@ -260,7 +264,9 @@ fn replace_offer(plan: &mut Plan, arguments: &Load) -> Result<(), PlanFailure> {
 /// What is sent.
 fn content(arguments: &Load) -> Result<Content, PlanFailure> {
     let kind = if arguments.binary { ringway::MessageKind::Binary } else { ringway::MessageKind::Text };
-    let content = if let Some(message) = &arguments.message {
+    let content = if let Some(path) = &arguments.replay {
+        Content::recording(path)
+    } else if let Some(message) = &arguments.message {
         match arguments.binary {
             true => Literal::from_argument(message, kind).map(Content::Literal),
             false => Content::template(message),
@@ -278,6 +284,7 @@ fn content(arguments: &Load) -> Result<Content, PlanFailure> {
         })
     };
     let flag = match (&arguments.message, &arguments.messages_from) {
+        _ if arguments.replay.is_some() => "--replay: ",
         (Some(_), _) => "--message: ",
         (None, Some(_)) => "--messages-from: ",
         (None, None) => "",

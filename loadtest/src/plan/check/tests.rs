@@ -1,8 +1,9 @@
 use super::*;
 use crate::lifetime::{Span, SpanError};
-use crate::message::{Alphabet, Sizes};
+use crate::message::{Alphabet, Script, Sizes};
 use crate::pace::{Arrivals, Schedule};
 use crate::plan::Target;
+use std::sync::Arc;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -224,4 +225,28 @@ fn sums_of_memory_are_limited() {
     let error =
         "the largest messages of all populations take 1.06 GiB together: give sizes that add up to at most 1 GiB";
     assert_eq!(says(&plan), error);
+}
+
+#[test]
+fn a_replay_has_a_recording_and_its_times() {
+    let recording = |line: &str| Content::Recording(Arc::new(Script::parse(line.as_bytes()).expect("a recording")));
+    let (timed, untimed) =
+        (recording(r#"{"time":1,"type":"text","data":"a"}"#), recording(r#"{"type":"text","data":"a"}"#));
+    let replay = |speed: Speed, content: &Content| {
+        with(|population| {
+            population.behaviour = Behaviour::Replay { speed };
+            population.message = content.clone();
+        })
+    };
+    for (speed, content) in [(Speed::default(), &timed), (Speed::Max, &timed), (Speed::Max, &untimed)] {
+        assert_eq!(replay(speed, content).check(), Ok(()));
+    }
+    assert_eq!(replay(Speed::default(), &untimed).check(), Err(PlanError::NoTimes));
+    assert_eq!(replay(Speed::Max, &Content::default()).check(), Err(PlanError::NoRecording));
+    assert_eq!(with(|population| population.message = timed.clone()).check(), Err(PlanError::GivenRecording("echo")));
+    let mut paced = replay(Speed::default(), &timed);
+    paced.populations[0].load = open(5.0);
+    assert_eq!(paced.check(), Err(PlanError::RecordedSchedule));
+    paced.populations[0].load = closed(2);
+    assert_eq!(paced.check(), Err(PlanError::NoPipeline("replay", 2)));
 }

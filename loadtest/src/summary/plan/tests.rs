@@ -1,5 +1,5 @@
 use super::*;
-use crate::message::{Literal, RecordFormat, Records, Template};
+use crate::message::{Literal, RecordFormat, Records, Script, Template};
 use crate::pace::Schedule;
 use crate::plan::Offer;
 use ringway::{HeaderMap, HeaderName, HeaderValue};
@@ -35,6 +35,8 @@ fn each_behaviour_has_its_values() {
             }),
         ),
         (Behaviour::Send, json!({ "kind": "send" })),
+        (Behaviour::Replay { speed: Speed::Times(0.5) }, json!({ "kind": "replay", "speed": 0.5 })),
+        (Behaviour::Replay { speed: Speed::Max }, json!({ "kind": "replay", "speed": null })),
         (Behaviour::Receive, json!({ "kind": "receive" })),
         (Behaviour::Idle { ping: None }, json!({ "kind": "idle", "ping_seconds": null })),
         (Behaviour::Idle { ping: Some(second / 2) }, json!({ "kind": "idle", "ping_seconds": 0.5 })),
@@ -158,4 +160,21 @@ fn the_rest_of_the_plan_is_as_it_was_given() {
     assert_eq!((&plan["busy_poll"], &plan["busy_poll_us"]), (&"fixed".into(), &20.0.into()));
     assert_eq!((&plan["deflate"], &plan["messages"]), (&"shared".into(), &5.into()));
     assert_eq!((&plan["duration_seconds"], &plan["warmup_seconds"]), (&Value::Null, &0.0.into()));
+}
+
+#[test]
+fn a_recording_has_its_messages_and_its_period() {
+    let line = r#"{"time":1,"type":"text","data":"ab"}"#;
+    for (more, kind, period) in [
+        (r#"{"time":3,"type":"binary","data":"c"}"#, "mixed", json!(4.0)),
+        (r#"{"time":2,"type":"text","data":"c"}"#, "text", json!(2.0)),
+    ] {
+        let script = Script::parse(format!("{line}\n{more}\n").as_bytes()).expect("a recording");
+        let message = Content::Recording(Arc::new(script));
+        let replay = Population { message, ..Population::new(Behaviour::Replay { speed: Speed::default() }) };
+        assert_eq!(
+            population(replay)["message"],
+            json!({ "kind": kind, "max_bytes": 2, "content": "recording", "messages": 2, "period_seconds": period })
+        );
+    }
 }
