@@ -4,7 +4,7 @@ use super::context::{Context, Due};
 use super::line::Line;
 use super::opening::Opening;
 use super::published::Broadcast;
-use super::replay::Replay;
+use super::recorded::Replay;
 use super::submission::{Held, Submission};
 use super::times::{Retries, Sampler};
 use super::{Conn, CrewOrders, Worker};

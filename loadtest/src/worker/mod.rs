@@ -16,6 +16,7 @@ mod line;
 mod opening;
 mod published;
 mod receive;
+mod recorded;
 mod replay;
 mod request;
 mod send;

@@ -9,32 +9,10 @@ use super::context::{Context, Due};
 use super::crew::Crew;
 use super::submission::Submission;
 use super::{Conn, Worker, send};
-use crate::pace::Rounds;
 use ringway::{ConnectionId, Shard};
 
 /// The maximum number of messages that a connection submits in one turn. The others follow at once.
 const MESSAGES: u32 = 1024;
-
-/// Where each connection is in the recording.
-pub(super) struct Replay {
-    rounds: Rounds,
-    /// By place.
-    positions: Vec<Position>,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Position {
-    /// The number of the next message.
-    next: u64,
-    /// Whether the connection takes no more until its output was sent.
-    is_full: bool,
-}
-
-impl Replay {
-    pub(super) fn new(rounds: Rounds, places: usize) -> Self {
-        Self { rounds, positions: vec![Position::default(); places] }
-    }
-}
 
 /// Begins to send.
 pub(super) fn begin(crew: &mut Crew, cx: &mut Context, shard: &mut Shard<'_, Worker>) {
