@@ -25,7 +25,6 @@ Examples:
   ringway load ws://127.0.0.1:9001               50 connections, 1 in flight on each, for 10 s
   ringway load :9001 -c 1k -p 16 -d 30s          closed loop: 16 messages in flight on each of 1000
   ringway load :9001 -c 1k -R 50k                open loop: 50 000 messages/s, due at fixed times
-  ringway load :9001 -R 1k:100k -d 1m            open loop with a rate that rises over the duration
   ringway load wss://host/chat -n 10 -m hello    exactly ten messages
   ringway load :9001 --mode idle -c 100k -d 10m  hold connections open
   ringway load :9001 -c 10k --mix echo:90,idle:9,churn:1
