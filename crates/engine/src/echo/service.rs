@@ -60,7 +60,7 @@ impl EchoService {
             Completion::Received { slot, buffer } if streams.has(slot) => streams.received(slot, buffer, now),
             Completion::Sent { slot, output, written } if streams.has(slot) => streams.sent(slot, output, written, now),
             Completion::Ended { slot, cause } if streams.has(slot) => streams.ended(slot, &cause, driver),
-            Completion::Datagram(datagram) => self.answer(datagram, driver, core),
+            Completion::Datagram(datagram) => self.answer(*datagram, driver, core),
             other => return Some(other),
         }
         None

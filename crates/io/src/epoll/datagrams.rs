@@ -58,7 +58,7 @@ impl Datagrams {
                 match receive(socket.as_fd(), number, pool) {
                     Ok(Some(datagram)) => {
                         stats.datagrams_received += 1;
-                        completions.push(Completion::Datagram(datagram));
+                        completions.push(Completion::Datagram(Box::new(datagram)));
                     }
                     Ok(None) | Err(Errno::INTR) => {}
                     Err(_) => break,

@@ -32,7 +32,7 @@ fn client(address: &str) -> UdpSocket {
 #[track_caller]
 fn next(driver: &mut impl TestDriver) -> Datagram {
     until(driver, |_, completion| match completion {
-        Completion::Datagram(datagram) => Some(datagram),
+        Completion::Datagram(datagram) => Some(*datagram),
         _ => None,
     })
 }
@@ -115,7 +115,7 @@ fn next_of(driver: &mut impl TestDriver, kept: &mut Vec<Datagram>) -> Datagram {
     while kept.is_empty() {
         driver.wait(Some(Duration::from_secs(20)), &mut completions).expect("the driver works");
         kept.extend(completions.drain(..).filter_map(|completion| match completion {
-            Completion::Datagram(datagram) => Some(datagram),
+            Completion::Datagram(datagram) => Some(*datagram),
             _ => None,
         }));
     }
@@ -157,7 +157,7 @@ fn a_driver_with_datagrams_can_be_dropped_at_any_time<D: TestDriver>() {
             driver.wait(Some(Duration::ZERO), &mut completions).expect("the driver works");
             for completion in completions.drain(..) {
                 if let Completion::Datagram(datagram) = completion {
-                    driver.send_datagram(datagram);
+                    driver.send_datagram(*datagram);
                 }
             }
         }

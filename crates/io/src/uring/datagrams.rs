@@ -152,7 +152,7 @@ impl Datagrams {
                 self.received(number as usize, result, cqueue::more(entry.flags()));
                 if let Some(datagram) = buffer.and_then(|buffer| self.parse(number as usize, buffer)) {
                     stats.datagrams_received += 1;
-                    completions.push(Completion::Datagram(datagram));
+                    completions.push(Completion::Datagram(Box::new(datagram)));
                 }
             }
             Operation::SendDatagram => {
