@@ -123,7 +123,8 @@ impl Interest {
     /// A receive has returned `len` bytes into a buffer of `size`.
     #[inline]
     pub(super) fn received(&mut self, len: usize, size: usize) {
-        if len < size && !self.is(InterestFlag::Thorough) && !self.is(InterestFlag::Datagrams) {
+        const REPEATED: u16 = InterestFlag::Thorough as u16 | InterestFlag::Datagrams as u16;
+        if len < size && self.flags & REPEATED == 0 {
             self.take(InterestFlag::Readable);
         }
     }

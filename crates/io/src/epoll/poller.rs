@@ -476,10 +476,14 @@ impl<T: Transfers> Poller<T> {
         }
     }
 
-    /// Writes what the socket takes of a send.
-    #[inline]
+    /// Continues a send that has waited.
     fn write(&mut self, descriptor: RawFd, slot: Slot, ticket: u32) {
-        match self.transfers.write(borrow(&descriptor), slot, ticket) {
+        let written = self.transfers.write(borrow(&descriptor), slot, ticket);
+        self.handle_write(written, descriptor, slot, ticket);
+    }
+
+    fn handle_write(&mut self, written: Written, descriptor: RawFd, slot: Slot, ticket: u32) {
+        match written {
             Written::Done(result) => self.end_send(slot, result),
             Written::Blocked => self.wait_for_room(descriptor, slot, ticket),
             #[cfg(feature = "tokio-uring")]
@@ -501,8 +505,7 @@ impl<T: Transfers> Poller<T> {
         }
     }
 
-    /// A send has ended with this result.
-    #[inline]
+    /// A send that has waited has ended with this result.
     fn end_send(&mut self, slot: Slot, result: i32) {
         if let Some(interest) = self.interests.get_mut(slot) {
             interest.take(InterestFlag::Sending);
@@ -567,7 +570,11 @@ impl<T: Transfers> Poller<T> {
     #[inline]
     fn push_send(&mut self, descriptor: RawFd, slot: Slot, output: Output, in_parts: bool) -> u32 {
         let ticket = self.transfers.insert(output, in_parts);
-        self.write(descriptor, slot, ticket);
+        match self.transfers.write(borrow(&descriptor), slot, ticket) {
+            // The usual case. The interest, which may not exist, has nothing of this send.
+            Written::Done(result) => self.complete(Completed::last(Operation::Send, slot, result)),
+            written => self.handle_write(written, descriptor, slot, ticket),
+        }
         ticket
     }
 }
