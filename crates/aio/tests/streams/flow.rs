@@ -1,13 +1,7 @@
 //! Messages, pings and closing handshakes.
 
-use crate::pair::{echo_server, pair, run};
-use ringway_aio::{CloseCode, Config, Error, Limits, Message, TrySendError};
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::thread;
-
-const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: server.example\r\nUpgrade: websocket\r\n\
-    Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+use crate::pair::{echo_server, frame, pair, plain_client, position, run};
+use ringway_aio::{CloseCode, Config, Error, Limits, Listener, Message, TrySendError};
 
 #[test]
 fn messages_of_all_sizes_are_echoed_in_order() {
@@ -99,24 +93,10 @@ fn a_message_beyond_the_limit_ends_both_sides_with_1009() {
     });
 }
 
-/// A plain client that sends `frames` after the handshake, and returns what it has received.
-fn plain_client(url: &str, frames: Vec<u8>) -> thread::JoinHandle<Vec<u8>> {
-    let address = url.trim_start_matches("ws://").trim_end_matches('/').to_owned();
-    thread::spawn(move || {
-        let mut peer = TcpStream::connect(address).expect("it listens");
-        peer.write_all(REQUEST).expect("it is open");
-        peer.write_all(&frames).expect("it is open");
-        peer.shutdown(std::net::Shutdown::Write).expect("it is open");
-        let mut got = Vec::new();
-        peer.read_to_end(&mut got).expect("an end");
-        got
-    })
-}
-
 #[test]
 fn invalid_utf8_ends_with_1007_and_fragments_become_one_message() {
     run(async {
-        let mut listener = ringway_aio::Listener::bind("127.0.0.1:0").expect("a port");
+        let mut listener = Listener::bind("127.0.0.1:0").expect("a port");
         let url = format!("ws://{}/", listener.local_addr());
         // "Hel" and "lo" with a ping in between, then an invalid byte; masked with zeros.
         let mut frames = vec![0x01, 0x83, 0, 0, 0, 0, b'H', b'e', b'l', 0x89, 0x81, 0, 0, 0, 0, b'p'];
@@ -126,7 +106,7 @@ fn invalid_utf8_ends_with_1007_and_fragments_become_one_message() {
         assert_eq!(ws.next().await.expect("a message").expect("no error"), Message::from("Hello"));
         let error = ws.next().await.expect("an error").expect_err("invalid");
         assert_eq!(error.close_code().map(CloseCode::as_u16), Some(1007));
-        let got = peer.join().expect("no panic");
+        let got = peer.await.expect("no panic");
         let pong = got.windows(3).any(|bytes| bytes == [0x8a, 1, b'p']);
         let close = got.windows(4).any(|bytes| bytes[0] == 0x88 && bytes[2..] == 1007u16.to_be_bytes());
         assert!(pong && close, "{got:?}");
@@ -136,24 +116,37 @@ fn invalid_utf8_ends_with_1007_and_fragments_become_one_message() {
 #[test]
 fn a_peer_that_vanishes_is_an_error_with_1006() {
     run(async {
-        let mut listener = ringway_aio::Listener::bind("127.0.0.1:0").expect("a port");
+        let mut listener = Listener::bind("127.0.0.1:0").expect("a port");
         let peer = plain_client(&format!("ws://{}/", listener.local_addr()), Vec::new());
         let mut ws = listener.accept().await.expect("it opens");
         let error = ws.next().await.expect("an error").expect_err("no close frame");
         assert_eq!(error.close_code(), Some(CloseCode::ABNORMAL));
         assert!(ws.next().await.is_none());
-        peer.join().expect("no panic");
+        peer.await.expect("no panic");
     });
 }
 
 #[test]
 fn pings_are_answered_while_nobody_polls_the_stream() {
     run(async {
+        let mut listener = Listener::bind("127.0.0.1:0").expect("a port");
+        let close = frame(0x88, &1000u16.to_be_bytes());
+        let frames = [frame(0x89, b"are you there"), close].concat();
+        let peer = plain_client(&format!("ws://{}/", listener.local_addr()), frames);
+        let server = listener.accept().await.expect("it opens");
+        let got = peer.await.expect("no panic");
+        // The close is answered as well.
+        assert!(position(&got, b"\x8a\x0dare you there") < position(&got, &[0x88, 2, 0x03, 0xe8]), "{got:?}");
+        drop(server);
+    });
+}
+
+#[test]
+fn a_ping_is_answered_by_the_stream_of_the_peer_and_a_longer_one_is_refused() {
+    run(async {
         let (mut client, server) = pair().await;
         client.ping(b"are you there").expect("short");
         assert!(matches!(client.ping(&[0; 126]), Err(Error::Ping(_))));
-        client.flush().await.expect("it is open");
-        // The close is answered as well.
         client.close(CloseCode::NORMAL, "").await.expect("a clean end");
         drop(server);
     });
@@ -162,7 +155,7 @@ fn pings_are_answered_while_nobody_polls_the_stream() {
 #[test]
 fn a_message_in_front_of_a_violation_is_answered_before_it_ends_the_connection() {
     run(async {
-        let mut listener = ringway_aio::Listener::bind("127.0.0.1:0").expect("a port");
+        let mut listener = Listener::bind("127.0.0.1:0").expect("a port");
         let url = format!("ws://{}/", listener.local_addr());
         // "hi", and then a frame with a reserved opcode; masked with zeros.
         let frames = vec![0x81, 0x82, 0, 0, 0, 0, b'h', b'i', 0x83, 0x80, 0, 0, 0, 0];
@@ -172,7 +165,7 @@ fn a_message_in_front_of_a_violation_is_answered_before_it_ends_the_connection()
         ws.send(message).await.expect("it is open until the next message is asked for");
         let error = ws.next().await.expect("an error").expect_err("a violation");
         assert_eq!(error.close_code(), Some(CloseCode::PROTOCOL_ERROR));
-        let got = peer.join().expect("no panic");
+        let got = peer.await.expect("no panic");
         let echo = got.windows(4).position(|bytes| bytes == [0x81, 2, b'h', b'i']).expect("the echo");
         assert!(got[echo + 4..].starts_with(&[0x88]), "{got:?}");
     });
@@ -181,7 +174,7 @@ fn a_message_in_front_of_a_violation_is_answered_before_it_ends_the_connection()
 #[test]
 fn a_violation_ends_a_connection_whose_receiver_was_dropped() {
     run(async {
-        let mut listener = ringway_aio::Listener::bind("127.0.0.1:0").expect("a port");
+        let mut listener = Listener::bind("127.0.0.1:0").expect("a port");
         let url = format!("ws://{}/", listener.local_addr());
         let peer = plain_client(&url, vec![0x81, 0x82, 0, 0, 0, 0, b'h', b'i', 0x83, 0x80, 0, 0, 0, 0]);
         let (mut sender, receiver) = listener.accept().await.expect("it opens").split();
@@ -189,7 +182,7 @@ fn a_violation_ends_a_connection_whose_receiver_was_dropped() {
         while sender.flush().await.is_ok() {
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
-        let got = peer.join().expect("no panic");
+        let got = peer.await.expect("no panic");
         assert!(got.windows(4).any(|bytes| bytes[0] == 0x88 && bytes[2..] == 1002u16.to_be_bytes()), "{got:?}");
     });
 }

@@ -1,13 +1,15 @@
 //! Opening handshakes.
 
-use crate::pair::{pair_with, run};
+use crate::pair::{REQUEST, frame, pair_with, run};
 use ringway_aio::{
-    Acceptor, Answer, CloseCode, ConnectError, Connector, Error, HeaderName, HeaderValue, Listener, StatusCode,
-    Unopened,
+    Acceptor, Answer, CloseCode, ConnectError, Connector, Error, HeaderName, HeaderValue, Listener, Message,
+    StatusCode, Unopened,
 };
+use std::future::{Future, poll_fn};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::task::Poll;
 use std::thread;
 
 /// A server that answers one connection with these bytes.
@@ -150,5 +152,24 @@ fn the_config_of_the_runtime_applies_and_options_that_contradict_it_are_refused(
         let (mut client, server) = pair_with(Acceptor::new()).await;
         assert_eq!(server.subprotocol(), None, "the client offers none");
         client.close(CloseCode::NORMAL, "").await.expect("a clean end");
+    });
+}
+
+#[test]
+fn messages_of_a_connection_that_ended_before_it_was_polled_are_received() {
+    run(async {
+        let (ours, mut theirs) = UnixStream::pair().expect("descriptors");
+        let acceptor = Acceptor::new();
+        let mut accept = std::pin::pin!(acceptor.accept_socket(ours));
+        assert!(poll_fn(|cx| Poll::Ready(accept.as_mut().poll(cx).is_pending())).await);
+        theirs.write_all(REQUEST).expect("it is open");
+        theirs.write_all(&frame(0x81, b"hello")).expect("it is open");
+        theirs.write_all(&frame(0x88, &1000u16.to_be_bytes())).expect("it is open");
+        let end = tokio::task::spawn_blocking(move || theirs.read_to_end(&mut Vec::new()));
+        end.await.expect("no panic").expect("an end");
+        let mut ws = accept.await.expect("it was open");
+        assert_eq!(ws.next().await.expect("a message").expect("no error"), Message::from("hello"));
+        assert!(ws.next().await.is_none());
+        assert_eq!(ws.close_reason().expect("it has ended").code, CloseCode::NORMAL);
     });
 }

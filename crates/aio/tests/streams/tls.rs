@@ -38,6 +38,21 @@ fn messages_are_echoed_through_tls() {
 }
 
 #[test]
+fn the_options_hold_for_a_scheme_in_upper_case() {
+    run(async {
+        let (tls, roots) = configs();
+        let mut listener = Listener::bind("127.0.0.1:0").expect("a port").with(Acceptor::new().tls(&tls));
+        let url = format!("WSS://{}/", listener.local_addr());
+        let client = tokio_uring::spawn(async move { Connector::new().tls(&roots).connect(&url).await });
+        let server = tokio_uring::spawn(async move { listener.accept().await });
+        let mut client = client.await.expect("no panic").expect("the certificate is trusted");
+        client.send("hello").await.expect("it is open");
+        let mut server = server.await.expect("no panic").expect("it opens");
+        assert_eq!(server.next().await.expect("a message").expect("no error"), Message::from("hello"));
+    });
+}
+
+#[test]
 fn a_certificate_that_is_not_trusted_is_an_error_on_both_sides() {
     run(async {
         let (tls, _) = configs();
