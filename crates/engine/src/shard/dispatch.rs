@@ -168,10 +168,11 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
 
     /// Drops a connection that is not open yet, without a call of the handler.
     pub(crate) fn abort(&mut self, slot: Slot) {
-        if let Some(mut session) = self.sessions.remove(slot) {
-            session.link.state = None;
-            session.release(self.core);
-        }
+        let Some(mut session) = self.sessions.remove(slot) else { return };
+        let peer_finished = session.link.has_peer_finished();
+        session.link.state = None;
+        session.release(self.core);
+        self.tap_ended(slot, peer_finished, || "dropped by the application before it was open".to_owned());
     }
 
     /// Handles the timers that have fired, and the alarm.
@@ -346,11 +347,7 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
         let unopened = (session.link.role() == Role::Server && !session.link.has_opened())
             .then(|| session.link.take_unopened().unwrap_or(self.core.unopened()));
         let (state, reason) = session.release(self.core);
-        if self.core.tap.is_some() {
-            self.core.with_tap(|tap, now| {
-                tap.ended(slot, now, peer_finished, || removal.text(reason.as_ref()));
-            });
-        }
+        self.tap_ended(slot, peer_finished, || removal.text(reason.as_ref()));
         if let (Some(drain), Removal::Closed) = (&mut self.core.drain, &removal) {
             match &reason {
                 Some(reason) => drain.ended(reason.is_clean()),

@@ -33,6 +33,13 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
         self.sessions.insert(session);
     }
 
+    /// Reports the end of a connection.
+    pub(super) fn tap_ended(&mut self, slot: Slot, peer_finished: bool, cause: impl FnOnce() -> String) {
+        if self.core.tap.is_some() {
+            self.core.with_tap(|tap, now| tap.ended(slot, now, peer_finished, cause));
+        }
+    }
+
     /// Traces a connection that was accepted or established, if the tap takes it.
     #[cold]
     pub(super) fn tap_opened(&mut self, slot: Slot, is_outgoing: bool, has_tls: bool) {

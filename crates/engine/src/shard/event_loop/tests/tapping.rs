@@ -3,7 +3,7 @@
 use super::world::{Got, REQUEST, Scripted, WebSocketPeer, World, each_seed};
 use crate::tap::{TapDirection, TapEnd, TapKind, TapOptions, TapReader, TappedConnection, WireTap};
 use crate::tls::stream::tests::configs;
-use crate::{Admission, Config, Deflate, Endpoint, Limits, Message, Prepared};
+use crate::{Admission, Config, Deflate, Endpoint, Limits, Message, Prepared, Upgrade};
 use ringway_codec::{OpCode, Role};
 use ringway_io::sim::Faults;
 use rustls::version::{TLS12, TLS13};
@@ -326,4 +326,47 @@ fn a_refused_request_is_traced() {
     let trace = take_one(&mut reader);
     assert!(trace.sent.starts_with(b"HTTP/1.1 400 "), "{}", trace.sent.escape_ascii());
     assert_eq!(trace.end.expect("checked").cause, "it was not open as a WebSocket");
+}
+
+#[test]
+fn an_aborted_connection_ends_in_the_trace() {
+    each_seed(|seed, faults| {
+        let (config, mut reader) = tapped(1);
+        let mut world = world(seed, faults, config);
+        world.handler().on_upgrade = |handler, request| {
+            handler.deferred.push(request.id());
+            Upgrade::defer()
+        };
+        let client = WebSocketPeer::new(world.network.connect(), Role::Client);
+        client.write(REQUEST.as_bytes());
+        world.run_until_idle();
+        let id = world.handler().deferred[0];
+        world.post(move |_, shard| shard.abort(id));
+        world.run_until_idle();
+        let trace = take_one(&mut reader);
+        assert_bytes(&trace, &client);
+        assert_eq!(trace.end.expect("checked").cause, "dropped by the application before it was open", "seed {seed}");
+        assert!(world.shard.core.tap.is_none(), "no connection is traced any more");
+    });
+}
+
+#[test]
+fn an_outgoing_connection_that_is_aborted_ends_in_the_trace() {
+    each_seed(|seed, faults| {
+        let (config, mut reader) = tapped(1);
+        let mut world = world(seed, faults, config);
+        world.post(|_, shard| {
+            let endpoint = Endpoint::resolve("ws://192.0.2.1:9001/").expect("an address");
+            shard.connect(&Arc::new(endpoint.hold_before_upgrade(true)), 5);
+        });
+        world.run_until_idle();
+        let _server = world.network.accept().expect("it has connected");
+        world.run_until_idle();
+        let id = world.handler().held[0];
+        world.post(move |_, shard| shard.abort(id));
+        world.run_until_idle();
+        let trace = take_one(&mut reader);
+        assert!(trace.opened.is_some_and(|opened| opened.is_outgoing), "seed {seed}");
+        assert_eq!(trace.end.expect("checked").cause, "dropped by the application before it was open", "seed {seed}");
+    });
 }
