@@ -1,6 +1,8 @@
 //! The echo service of `ringway serve` (RFC 862): what peers see of it on each driver, at its limits,
 //! in a drain and in a hand-over.
 
+mod abuse;
+
 use ringway_tests::{ServerProcess, TestDirectory, WATCHDOG, WirePeer, ringway, run};
 use rustix::process::Signal;
 use std::io::{self, Read, Write};
@@ -327,7 +329,7 @@ fn load(arguments: &[&str]) -> (i32, serde_json::Value) {
 fn load_verifies_the_echoes_of_both_services() {
     for driver in DRIVERS {
         let driver = format!("--driver={driver}");
-        let rates = ["--echo-udp-rate=10m", "--echo-udp-total=10m"];
+        let rates = ["--echo-udp-rate=10m", "--echo-udp-total=10m", "--echo-udp-repeats=10m"];
         let serving = serve(&[&["--shards=1", &driver, "--echo-tcp=0", "--echo-udp=0"][..], &rates].concat());
         for transport in ["tcp", "udp"] {
             let url = format!("{transport}://{}", echo_address(&serving, transport));

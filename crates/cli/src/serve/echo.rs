@@ -13,8 +13,8 @@ pub(crate) struct EchoOptions {
     #[arg(long, value_name = "PORT|ADDR:PORT", value_parser = echo_address)]
     pub(crate) echo_tcp: Option<String>,
     /// Serve the echo service of RFC 862 on UDP too, as --echo-tcp. Datagrams from ports below 1024,
-    /// from the service itself, from or to broadcast and multicast addresses, and beyond
-    /// --echo-udp-rate and --echo-udp-total are ignored
+    /// from a port of the service itself, from or to broadcast and multicast addresses, and beyond
+    /// --echo-udp-rate, --echo-udp-total and --echo-udp-repeats are ignored
     #[arg(long, value_name = "PORT|ADDR:PORT", value_parser = echo_address)]
     pub(crate) echo_udp: Option<String>,
     /// Maximum rate of answers per second of --echo-udp to one IPv4 address, or to one /64 network of
@@ -24,6 +24,10 @@ pub(crate) struct EchoOptions {
     /// The same to all addresses
     #[arg(long, value_name = "N[:BURST]", default_value = "131072", value_parser = rate)]
     pub(crate) echo_udp_total: Rate,
+    /// The same to one payload from one address and port, on each shard: it ends loops with other
+    /// services. Raise it to measure with payloads that do not change
+    #[arg(long, value_name = "N[:BURST]", default_value = "1:32", value_parser = rate)]
+    pub(crate) echo_udp_repeats: Rate,
 }
 
 /// Parses a port, or an address with a port. A port is one of the loopback address: an echo service
@@ -54,7 +58,8 @@ impl EchoOptions {
     /// # Errors
     /// A rate out of range.
     pub(super) fn rates(&self) -> Result<EchoRates, ConfigError> {
-        EchoRates::default().per_address(self.echo_udp_rate)?.total(self.echo_udp_total)
+        let rates = EchoRates::default().per_address(self.echo_udp_rate)?.total(self.echo_udp_total)?;
+        rates.per_payload(self.echo_udp_repeats)
     }
 
     /// The number of sockets of each shard.

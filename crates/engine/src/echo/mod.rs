@@ -5,8 +5,8 @@
 //! (RFC 862 does not mention it; CERT advisory CA-1996-01 does). [`rules`] has what is ignored. Replies
 //! are never longer than requests.
 
-pub(crate) mod local;
 pub(crate) mod options;
 pub(crate) mod rates;
+pub(crate) mod repeats;
 pub(crate) mod rules;
 pub(crate) mod service;

@@ -5,8 +5,8 @@ use crate::config::ConfigError;
 
 /// How many datagrams the echo service answers. What exceeds a rate is ignored, and counted.
 ///
-/// The rates bound what a loop with another echo service, or a flood from forged addresses, can
-/// cause. Each shard has both.
+/// The rate of one payload ends loops with other services, and the two others bound what a flood from
+/// forged addresses can cause.
 ///
 /// ```
 /// use ringway::{EchoRates, Rate};
@@ -19,13 +19,18 @@ use crate::config::ConfigError;
 pub struct EchoRates {
     pub(crate) per_address: Rate,
     pub(crate) total: Rate,
+    pub(crate) per_payload: Rate,
 }
 
 impl Default for EchoRates {
     /// 8192 in a second for each IPv4 address or /64 network of IPv6, with bursts of 1024; 131,072 in
-    /// a second in all.
+    /// a second in all; one in a second for each payload of an address and port, with bursts of 32.
     fn default() -> Self {
-        Self { per_address: Rate::per_second(8192).burst(1024), total: Rate::per_second(131_072) }
+        Self {
+            per_address: Rate::per_second(8192).burst(1024),
+            total: Rate::per_second(131_072),
+            per_payload: Rate::per_second(1).burst(32),
+        }
     }
 }
 
@@ -48,6 +53,22 @@ impl EchoRates {
     pub fn total(mut self, rate: Rate) -> Result<Self, ConfigError> {
         rate.check("echo.total")?;
         self.total = rate;
+        Ok(self)
+    }
+
+    /// The rate of replies to the same payload from the same address and port. Default: one in a
+    /// second, with bursts of 32.
+    ///
+    /// A datagram in a loop with another service is the same each time it arrives. One that is not
+    /// answered ends the loop, after about this burst if a round takes less than the time between two
+    /// replies of this rate; a slower loop keeps to the rate. Raise it for measurements with payloads
+    /// that do not change.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for a rate out of range.
+    pub fn per_payload(mut self, rate: Rate) -> Result<Self, ConfigError> {
+        rate.check("echo.per_payload")?;
+        self.per_payload = rate;
         Ok(self)
     }
 }

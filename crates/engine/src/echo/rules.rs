@@ -4,15 +4,17 @@
 //! 2. None from a port below 1024: services listen there, among them other echo services (port 7),
 //!    and a service that answers its own answers with them loops. Port 0 is not a port.
 //! 3. None from or to several: broadcast and multicast, which one datagram would multiply.
-//! 4. None from this service itself: its port at an address of this machine.
-//! 5. None beyond the rates ([`ReplyRates`]), which end a loop with a service at a higher port, and
-//!    bound what forged addresses can be sent.
+//! 4. None from a port of this service, whatever the address: it is this service itself, or that of
+//!    another machine with the same configuration.
+//! 5. None beyond the rates of its address and of all ([`ReplyRates`]), which bound what forged
+//!    addresses can be sent.
+//! 6. None that comes again and again ([`Repeats`]), which ends a loop with a service at any other
+//!    port.
 
-use super::local::LocalAddresses;
 use super::options::EchoRates;
 use super::rates::{OverRate, ReplyRates};
+use super::repeats::Repeats;
 use ringway_io::{Datagram, PacketInfo};
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
@@ -28,12 +30,14 @@ pub(crate) enum Ignored {
     Port,
     /// It is from or to a broadcast or multicast address.
     Group,
-    /// It is from this service.
+    /// Its port is one of this service.
     Own,
     /// The rate of its address.
     Address,
     /// The rate of all.
     Total,
+    /// The rate of its payload.
+    Repeat,
 }
 
 /// The rules of one shard.
@@ -41,23 +45,15 @@ pub(crate) enum Ignored {
 pub(crate) struct EchoRules {
     /// The ports of the service.
     ports: Vec<u16>,
-    local: LocalAddresses,
     rates: ReplyRates,
+    repeats: Repeats,
 }
 
 impl EchoRules {
     /// The rules for a service on these addresses.
-    ///
-    /// # Errors
-    /// The addresses of this machine cannot be read.
-    pub(crate) fn new(
-        addresses: &[SocketAddr],
-        rates: EchoRates,
-        read: fn() -> io::Result<Vec<IpAddr>>,
-        now: Instant,
-    ) -> io::Result<Self> {
+    pub(crate) fn new(addresses: &[SocketAddr], rates: EchoRates, now: Instant) -> Self {
         let ports = addresses.iter().map(SocketAddr::port).collect();
-        Ok(Self { ports, local: LocalAddresses::new(read, now)?, rates: ReplyRates::new(rates, now) })
+        Self { ports, rates: ReplyRates::new(rates, now), repeats: Repeats::new(rates.per_payload, now) }
     }
 
     /// Whether a datagram is answered.
@@ -76,15 +72,14 @@ impl EchoRules {
             return Err(Ignored::Group);
         }
         if self.ports.contains(&port) {
-            let is_destination = datagram.local.is_some_and(|local| local.destination.to_canonical() == source);
-            if is_destination || self.local.has(source, now) {
-                return Err(Ignored::Own);
-            }
+            return Err(Ignored::Own);
         }
         self.rates.take(source, now).map_err(|over| match over {
             OverRate::Address => Ignored::Address,
             OverRate::Total => Ignored::Total,
-        })
+        })?;
+        let is_new = self.repeats.try_take(datagram.peer, datagram.payload.as_slice(), now);
+        if is_new { Ok(()) } else { Err(Ignored::Repeat) }
     }
 }
 
@@ -112,11 +107,8 @@ mod tests {
     const OWN: &str = "10.0.0.1:7007";
 
     fn rules() -> EchoRules {
-        let rates = EchoRates::default().per_address(Rate::per_second(3)).expect("in range");
-        let read: fn() -> io::Result<Vec<IpAddr>> =
-            || Ok(vec![IpAddr::from([10, 0, 0, 1]), "2001:db8::1".parse().expect("an address")]);
         let own = [OWN, "[2001:db8::1]:7007"].map(|text| text.parse().expect("an address"));
-        EchoRules::new(&own, rates, read, Instant::now()).expect("the addresses are read")
+        EchoRules::new(&own, EchoRates::default(), Instant::now())
     }
 
     fn datagram(peer: &str, to: &str, local: Option<&str>) -> Datagram {
@@ -174,8 +166,9 @@ mod tests {
         assert_eq!(check("127.0.0.9:7007", "127.0.0.1", Some("127.0.0.1")), Err(Ignored::Own));
         assert_eq!(check("[2001:db8::1]:7007", "2001:db8::1", None), Err(Ignored::Own));
         assert_eq!(check("[::ffff:10.0.0.1]:7007", "::ffff:10.0.0.1", None), Err(Ignored::Own));
-        // That of another machine, whose rate is bounded.
-        assert_eq!(check("10.0.0.9:7007", "10.0.0.1", Some("10.0.0.1")), Ok(()));
+        for peer in ["10.0.0.9:7007", "[2001:db8::9]:7007", "[::ffff:10.0.0.9]:7007"] {
+            assert_eq!(check(peer, "10.0.0.1", Some("10.0.0.1")), Err(Ignored::Own), "that of another machine: {peer}");
+        }
     }
 
     #[test]
@@ -185,23 +178,44 @@ mod tests {
         assert_eq!(rules().check(&truncated, Instant::now()), Err(Ignored::Truncated));
     }
 
-    #[test]
-    fn a_loop_with_another_service_at_a_high_port_ends() {
-        let (mut rules, start) = (rules(), Instant::now());
+    /// The number of answers of two services to a forged datagram, which arrives at the first one as
+    /// if the second one had sent it. Each answer takes `delay`.
+    fn answers_in_a_loop(ports: [u16; 2], delay: Duration) -> u32 {
+        let (start, hosts) = (Instant::now(), [[10, 0, 0, 1], [10, 0, 0, 2]]);
+        let addresses = [0, 1].map(|at| SocketAddr::from((hosts[at], ports[at])));
+        // The rates of addresses and of all are never reached.
+        let rates = EchoRates::default().per_address(Rate::per_second(1_000_000)).expect("in range");
+        let mut services = addresses.map(|address| EchoRules::new(&[address], rates, start));
         let mut answered = 0;
-        // Each of its answers is answered, until one is not.
-        while rules.check(&datagram("10.0.0.9:7007", "10.0.0.1", Some("10.0.0.1")), start).is_ok() {
+        loop {
+            let at = answered as usize % 2;
+            let to = addresses[at].ip().to_string();
+            let forged = datagram(&addresses[1 - at].to_string(), &to, Some(&to));
+            if services[at].check(&forged, start + delay * answered).is_err() {
+                return answered;
+            }
             answered += 1;
         }
-        assert_eq!(answered, 3);
-        let later = start + Duration::from_secs(1);
-        assert_eq!(rules.check(&datagram("10.0.0.9:5000", "10.0.0.1", Some("10.0.0.1")), later), Ok(()));
     }
 
     #[test]
-    fn addresses_that_cannot_be_read_are_an_error_at_the_start() {
-        let read: fn() -> io::Result<Vec<IpAddr>> = || Err(io::ErrorKind::PermissionDenied.into());
-        let own = [OWN.parse().expect("an address")];
-        assert!(EchoRules::new(&own, EchoRates::default(), read, Instant::now()).is_err());
+    fn a_loop_with_another_service_ends_however_long_a_round_takes() {
+        for delay in [1, 50, 1000, 10_000, 100_000, 400_000].map(Duration::from_micros) {
+            assert_eq!(answers_in_a_loop([7007, 7007], delay), 0, "both have the same port");
+            let answered = answers_in_a_loop([7007, 7008], delay);
+            // Each service answers its burst, and what the rate allows meanwhile.
+            let rounds = 32.0 / (1.0 - 2.0 * delay.as_secs_f64());
+            assert!((64..=2 * rounds.ceil() as u32).contains(&answered), "{answered} answers of {delay:?}");
+        }
+    }
+
+    #[test]
+    fn different_payloads_of_a_client_are_not_repeats() {
+        let (mut rules, start) = (rules(), Instant::now());
+        for number in 0..1000_u32 {
+            let client = datagram("10.0.0.9:5000", "10.0.0.1", Some("10.0.0.1"));
+            let client = Datagram { payload: Chunk::from(number.to_be_bytes().to_vec()), ..client };
+            assert_eq!(rules.check(&client, start), Ok(()));
+        }
     }
 }

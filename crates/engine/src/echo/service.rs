@@ -83,6 +83,7 @@ impl EchoService {
             Err(Ignored::Own) => &mut counters.echo_ignored_own,
             Err(Ignored::Address) => &mut counters.echo_ignored_address,
             Err(Ignored::Total) => &mut counters.echo_ignored_total,
+            Err(Ignored::Repeat) => &mut counters.echo_ignored_repeat,
         };
         *ignored += 1;
     }

@@ -259,6 +259,7 @@ impl Families<'_, '_> {
                 ("own", counters.echo_ignored_own),
                 ("address-rate", counters.echo_ignored_address),
                 ("total-rate", counters.echo_ignored_total),
+                ("repeat", counters.echo_ignored_repeat),
                 ("truncated", counters.echo_ignored_truncated),
             ]
         })

@@ -82,6 +82,7 @@ words!(Counters {
     echo_ignored_own,
     echo_ignored_address,
     echo_ignored_total,
+    echo_ignored_repeat,
 });
 
 /// The number of words of [`Stats`].

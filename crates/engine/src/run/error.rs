@@ -53,10 +53,6 @@ pub enum StartError {
     /// The driver of a shard cannot receive datagrams.
     #[error("cannot receive datagrams for the echo service: {0}")]
     Datagrams(io::Error),
-    /// The addresses of this machine, which the echo service on UDP must know so as not to answer
-    /// itself, could not be read.
-    #[error("cannot serve the echo service on UDP: the addresses of this machine cannot be read: {0}")]
-    LocalAddresses(io::Error),
     /// The shards could not be assigned to cores, or could not be pinned to them.
     #[error(transparent)]
     Placement(#[from] PlacementError),

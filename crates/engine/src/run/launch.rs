@@ -12,7 +12,6 @@ use crate::admission::gate::Gate;
 use crate::api::handler::Handler;
 use crate::api::shard::{Shard, ShardHandle};
 use crate::config::{Accept, Config, Limits, Shards};
-use crate::echo::local::read_addresses;
 use crate::echo::options::EchoRates;
 use crate::echo::rules::EchoRules;
 use crate::metrics::published::Published;
@@ -431,8 +430,7 @@ fn open_datagrams(
         return Ok(None);
     }
     sockets.into_iter().try_for_each(|socket| driver.open_datagrams(socket)).map_err(StartError::Datagrams)?;
-    let rules = EchoRules::new(addresses, rates, read_addresses, Instant::now());
-    rules.map(Some).map_err(StartError::LocalAddresses)
+    Ok(Some(EchoRules::new(addresses, rates, Instant::now())))
 }
 
 /// Sets the timer slack of the calling thread.

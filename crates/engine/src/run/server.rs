@@ -187,11 +187,11 @@ impl Server {
     ///
     /// Anyone can forge the address of a datagram. These are ignored, and counted
     /// ([`Counters`](crate::Counters)): datagrams from ports below 1024, from or to broadcast and
-    /// multicast addresses, from the service itself, and those beyond [`Server::echo_rates`]. A reply
-    /// is never longer than its request. Nevertheless, do not offer the service without a need.
+    /// multicast addresses, from a port of the service itself at any address, and those beyond
+    /// [`Server::echo_rates`]. A reply is never longer than its request. Nevertheless, do not offer the
+    /// service without a need.
     ///
-    /// Starting fails if the driver has no datagrams ([`StartError::Datagrams`]), or if the addresses
-    /// of this machine cannot be read ([`StartError::LocalAddresses`]).
+    /// Starting fails if the driver has no datagrams ([`StartError::Datagrams`]).
     ///
     /// # Errors
     /// As [`Server::bind`], without Unix sockets.

@@ -182,7 +182,7 @@ pub struct Counters {
     pub echo_ignored_port: u64,
     /// Datagrams that it has ignored because they are from or to a broadcast or multicast address.
     pub echo_ignored_group: u64,
-    /// Datagrams that it has ignored because they come from itself.
+    /// Datagrams that it has ignored because their port is one of its own.
     pub echo_ignored_own: u64,
     /// Datagrams that it has ignored because of the rate of their address
     /// ([`EchoRates::per_address`](crate::EchoRates::per_address)).
@@ -190,6 +190,9 @@ pub struct Counters {
     /// Datagrams that it has ignored because of the rate of all, or because too many addresses send
     /// ([`EchoRates::total`](crate::EchoRates::total)).
     pub echo_ignored_total: u64,
+    /// Datagrams that it has ignored because their source sends the same payload again and again
+    /// ([`EchoRates::per_payload`](crate::EchoRates::per_payload)).
+    pub echo_ignored_repeat: u64,
 }
 
 /// The state of a shard that its sessions use. State that is budgeted or counted for a whole shard

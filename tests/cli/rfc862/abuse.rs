@@ -1,0 +1,64 @@
+//! What forged datagrams can cause: loops between two services.
+
+use super::{DRIVERS, answer, await_metric, client, echo_address, metric, serve};
+use ringway_tests::ServerProcess;
+use rustix::process::Signal;
+use std::net::UdpSocket;
+
+/// A server whose other rates are never reached.
+fn unlimited(driver: &str, echo: &str) -> ServerProcess {
+    let rates = ["--echo-udp-rate=10m", "--echo-udp-total=10m"];
+    serve(&[&["--shards=2", driver, &format!("--echo-udp={echo}")][..], &rates].concat())
+}
+
+fn answered(serving: &ServerProcess) -> u64 {
+    metric(serving, "ringway_echo_datagrams_total", "")
+}
+
+/// Two services, of which the first one gets a datagram that the second one seems to have sent.
+fn looped(driver: &str, has_same_port: bool) -> [ServerProcess; 2] {
+    let driver = format!("--driver={driver}");
+    let first = unlimited(&driver, "127.0.0.1:0");
+    let address = echo_address(&first, "udp");
+    // The datagram is in the queue of the first one before the second one has the port.
+    first.signal(Signal::STOP);
+    let port = if has_same_port { address.port() } else { 0 };
+    let forger = UdpSocket::bind(("127.0.0.2", port)).expect("a free port");
+    forger.send_to(b"forged", address).expect("room");
+    let forged = forger.local_addr().expect("bound");
+    drop(forger);
+    let second = unlimited(&driver, &forged.to_string());
+    first.signal(Signal::CONT);
+    [first, second]
+}
+
+#[test]
+fn two_services_with_one_port_do_not_answer_each_other() {
+    for driver in DRIVERS {
+        let [first, second] = looped(driver, true);
+        await_metric(&first, "ringway_echo_datagrams_ignored_total", "reason=\"own\"", |ignored| ignored == 1);
+        for serving in [&first, &second] {
+            assert_eq!(answer(&client("127.0.0.1:0"), b"client", echo_address(serving, "udp")).0, b"client");
+            assert_eq!(answered(serving), 1, "the client");
+        }
+    }
+}
+
+#[test]
+fn a_loop_of_two_services_with_different_ports_ends() {
+    for driver in DRIVERS {
+        let servers = looped(driver, false);
+        // The datagram is ignored by one of them, and does not exist any more.
+        let ignored = || servers.each_ref().map(|of| metric(of, "ringway_echo_datagrams_ignored_total", "repeat"));
+        while ignored().iter().sum::<u64>() == 0 {
+            std::thread::yield_now();
+        }
+        let counts = servers.each_ref().map(answered);
+        // Both answer the burst, and one more for each second that the test takes.
+        assert!(counts.iter().all(|count| (32..64).contains(count)), "{counts:?}");
+        for serving in &servers {
+            assert_eq!(answer(&client("127.0.0.1:0"), b"client", echo_address(serving, "udp")).0, b"client");
+        }
+        assert_eq!(servers.each_ref().map(answered), counts.map(|count| count + 1), "nothing but the clients");
+    }
+}
