@@ -211,9 +211,51 @@ fn what_was_not_sent_is_not_in_the_recording() {
     let ended = finish(child);
     served.join().expect("no panic");
     assert_eq!(ended.status.code(), Some(1), "{ended:?}");
-    assert!(ended.stderr.starts_with("ringway: 1 messages may not have arrived\n"), "{ended:?}");
+    assert!(ended.stderr.starts_with("ringway: 1 message may not have arrived\n"), "{ended:?}");
     let recorded = std::fs::read_to_string(&file).expect("it was written");
     assert_eq!(recorded.lines().filter(|line| line.contains("\"sent\"")).count(), 1);
+}
+
+#[test]
+fn what_a_server_that_closes_has_not_taken_is_not_counted_as_sent() {
+    let directory = TestDirectory::new("connect-closed");
+    let file = directory.file("closed").to_str().expect("UTF-8").to_owned();
+    // It closes as it should, and reads nothing behind the first bytes of the second message.
+    let (ended, has_ended) = std::sync::mpsc::channel::<()>();
+    let (address, served) = serve_open(move |mut peer| {
+        assert_eq!(peer.masked_frame().0, Received::text("first"));
+        peer.skip(100).expect("it sends");
+        peer.send(&Frame::close(1000, "enough").unmasked());
+        let _ = has_ended.recv();
+    });
+    // More than the kernel takes.
+    let input = [b"first\n", &vec![b'x'; 64 << 20][..], b"\nthird\n"].concat();
+    let (outcome, _) = connect(&url(address), &["--record", &file], &input);
+    drop(ended);
+    served.join().expect("no panic");
+    assert_eq!(outcome.status.code(), Some(1), "{outcome:?}");
+    let mut lines = outcome.stderr.lines();
+    assert_eq!(lines.next(), Some("ringway: 1 message may not have arrived"), "{outcome:?}");
+    let closed = "ringway: closed by the server: 1000 (normal closure) \"enough\", clean";
+    assert_eq!(lines.next(), Some(closed), "{outcome:?}");
+    assert_eq!(lines.next(), Some("ringway: 1 message was not sent"), "{outcome:?}");
+    let recorded = std::fs::read_to_string(&file).expect("it was written");
+    assert_eq!(recorded.lines().filter(|line| line.contains("\"sent\"")).count(), 1);
+}
+
+#[test]
+fn what_a_server_has_taken_before_it_closes_is_sent() {
+    for round in 0..20 {
+        let (address, served) = serve_open(|mut peer| {
+            let frames: Vec<_> = (0..3).map(|_| peer.masked_frame().0).collect();
+            peer.send(&Frame::close(1000, "").unmasked());
+            assert_eq!(peer.masked_frame().0.close_code(), Some(1000));
+            frames
+        });
+        let (ended, _) = connect(&url(address), &["--linger", "1h"], b"a\nb\nc\n");
+        assert_eq!(served.join().expect("no panic").len(), 3);
+        assert_eq!((ended.status.code(), ended.stderr.as_str()), (Some(0), ""), "round {round}");
+    }
 }
 
 /// Writes to the pipe until it has taken nothing for two seconds, and returns the number of bytes.

@@ -66,6 +66,8 @@ pub(super) struct Conversation {
     checks_sent: bool,
     /// Whether the input has ended.
     finished: bool,
+    /// The messages of all connections that may not have arrived.
+    unsent: usize,
     /// Why the conversation ends: set when this side begins to close.
     verdict: Option<Verdict>,
     backoff: Backoff,
@@ -166,15 +168,14 @@ impl Handler for Conversation {
     fn closed(&mut self, shard: &mut Shard<'_, Self>, (): (), reason: &CloseReason) {
         self.connection = None;
         self.commands.set_open(false);
-        // A close frame is behind all messages.
-        let unsent = if reason.is_clean() { 0 } else { self.sent.waiting() };
-        while reason.is_clean()
-            && let Some(frame) = self.sent.next_sent(0)
-        {
+        // A server that closes has not read what waits here, even if it closes as it should.
+        while let Some(frame) = self.sent.next_sent(reason.unsent) {
             if let Some(content) = frame.content {
                 self.events.push(Event::Sent { at: frame.at, content });
             }
         }
+        let unsent = self.sent.waiting();
+        self.unsent += unsent;
         self.sent.clear();
         let lost_silently = matches!(reason.ending, Ending::Terminated) && self.verdict.is_none();
         let how = if lost_silently {
@@ -233,6 +234,7 @@ impl Conversation {
             sent: Output::default(),
             checks_sent: false,
             finished: false,
+            unsent: 0,
             verdict: None,
             retry: None,
             done: false,
@@ -455,9 +457,12 @@ impl Conversation {
         }
         let unsent = self.commands.end();
         if unsent > 0 {
-            self.events.push(Event::Note(format!("{unsent} messages were not sent")));
+            self.events.push(Event::Note(outcome::not_sent(unsent)));
         }
-        self.events.push(Event::Done(verdict));
+        self.unsent += unsent;
+        // With the wanted number of messages received, the rest of the input does not matter.
+        let has_failed = verdict == Verdict::Good && self.unsent > 0 && !self.is_satisfied();
+        self.events.push(Event::Done(if has_failed { Verdict::Failed } else { verdict }));
         shard.stop();
     }
 }

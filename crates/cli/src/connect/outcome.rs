@@ -72,6 +72,22 @@ pub(super) fn how(reason: &CloseReason) -> String {
     }
 }
 
+/// A note on messages that the kernel had not taken completely when their connection ended.
+pub(super) fn may_be_lost(messages: usize) -> String {
+    match messages {
+        1 => "1 message may not have arrived".into(),
+        _ => format!("{messages} messages may not have arrived"),
+    }
+}
+
+/// A note on messages that no connection has taken.
+pub(super) fn not_sent(messages: usize) -> String {
+    match messages {
+        1 => "1 message was not sent".into(),
+        _ => format!("{messages} messages were not sent"),
+    }
+}
+
 /// What a close code means.
 pub(super) fn meaning(code: CloseCode) -> &'static str {
     match code.as_u16() {

@@ -4,7 +4,7 @@
 use super::escape::{escape_into, escaped};
 use super::event::{Body, Closed, Event};
 use super::input::PipeFormat;
-use super::outcome::meaning;
+use super::outcome::{may_be_lost, meaning};
 use super::show::{Show, micros};
 use ringway_loadtest::recording::{Record, RecordContent, RecordDirection};
 use ringway_loadtest::size;
@@ -125,9 +125,9 @@ impl<W: Write> Output<W> {
             self.record(*at, RecordContent::Close(code.as_u16(), reason.clone()));
         }
         if *unsent > 0 {
-            note(&format!("{unsent} messages may not have arrived"));
+            note(&may_be_lost(*unsent));
         }
-        let is_usual = *clean && (!closed.by_server || matches!(code.as_u16(), 1000 | 1005));
+        let is_usual = *clean && *unsent == 0 && (!closed.by_server || matches!(code.as_u16(), 1000 | 1005));
         if !is_usual || self.show.is_verbose {
             let reason = if reason.is_empty() { String::new() } else { format!(" \"{reason}\"") };
             let clean = if *clean { "clean" } else { "not clean" };

@@ -24,6 +24,8 @@ pub(super) struct Commands {
 struct CommandState {
     queue: VecDeque<Command>,
     bytes: usize,
+    /// The messages of threads that wait for room.
+    outside: usize,
     /// Whether a connection takes commands.
     open: bool,
     /// Whether a connection was open before.
@@ -53,9 +55,12 @@ impl Commands {
     /// [`Refused::Ended`].
     pub(super) fn push(&self, command: Command) -> Result<bool, Refused> {
         let mut state = self.lock();
+        let messages = usize::from(matches!(command, Command::Send(_)));
+        state.outside += messages;
         while !state.ended && state.bytes > 0 && state.bytes + command.weight() > CAPACITY {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+        state.outside -= messages;
         state.add(command)
     }
 
@@ -131,7 +136,8 @@ impl Commands {
         }
     }
 
-    /// Takes no further command, and returns the number of messages among those that wait.
+    /// Takes no further command, and returns the number of messages that wait: in the queue, and for
+    /// room in it.
     pub(super) fn end(&self) -> usize {
         let mut state = self.lock();
         state.ended = true;
@@ -139,7 +145,7 @@ impl Commands {
         let messages = state.queue.iter().filter(|command| matches!(command, Command::Send(_))).count();
         state.queue.clear();
         self.changed.notify_all();
-        messages
+        messages + state.outside
     }
 
     fn lock(&self) -> MutexGuard<'_, CommandState> {
@@ -301,6 +307,20 @@ mod tests {
             assert!(waiting.join().expect("no panic").is_ok());
         });
         assert_eq!(commands.take(), Some(text(3)));
+    }
+
+    #[test]
+    fn a_message_that_waits_for_room_at_the_end_is_counted() {
+        let commands = Commands::default();
+        assert_eq!(commands.push(text(CAPACITY)), Ok(true));
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| commands.push(text(3)));
+            while commands.lock().outside == 0 {
+                std::thread::yield_now();
+            }
+            assert_eq!(commands.end(), 2);
+            assert_eq!(waiting.join().expect("no panic"), Err(Refused::Ended));
+        });
     }
 
     #[test]

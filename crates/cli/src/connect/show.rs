@@ -4,7 +4,7 @@
 use super::escape::{escape_into, escaped};
 use super::event::{Answers, Body, Closed, Event, Opened};
 use super::hex::hex_view;
-use super::outcome::meaning;
+use super::outcome::{may_be_lost, meaning};
 use super::pretty::pretty_json;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -143,7 +143,7 @@ impl Show {
         self.head(*at, &text, if *clean { Tone::Good } else { Tone::Bad }, out);
         out.push('\n');
         if *unsent > 0 {
-            let _ = writeln!(out, "  {unsent} messages may not have arrived");
+            let _ = writeln!(out, "  {}", may_be_lost(*unsent));
         }
     }
 

@@ -24,18 +24,23 @@ pub struct CloseReason {
     pub text: String,
     /// The cause.
     pub ending: Ending,
+    /// The bytes of output that the kernel had not taken when the connection ended, without this
+    /// side's close frame: the end of what was sent. 0 if all of it was taken, which does not mean
+    /// that the peer has read it. Of a send in flight, all bytes are counted; with TLS, those of its
+    /// records.
+    pub unsent: usize,
 }
 
 impl CloseReason {
     /// Creates a reason, for tests of a handler.
     #[must_use]
     pub fn new(code: CloseCode, text: impl Into<String>, ending: Ending) -> Self {
-        Self { code, text: text.into(), ending }
+        Self { code, text: text.into(), ending, unsent: 0 }
     }
 
     /// Creates the reason of a connection that ended without a close frame.
     pub(crate) fn abnormal(ending: Ending) -> Self {
-        Self { code: CloseCode::ABNORMAL, text: String::new(), ending }
+        Self::new(CloseCode::ABNORMAL, "", ending)
     }
 
     /// Whether both sides have sent a close frame (RFC 6455 section 7.1.4).

@@ -162,10 +162,12 @@ impl<S> Session<S> {
         core.actions.push(Action::Close(link.slot()));
         decoder.release(&mut core.memory.pool);
         link.drop_compressor(core);
+        let unsent = link.unsent();
         link.outbox.release(&mut core.memory);
         link.uncount(core);
-        let reason = link.take_reason();
-        if let Some(reason) = &reason {
+        let mut reason = link.take_reason();
+        if let Some(reason) = &mut reason {
+            reason.unsent = unsent;
             core.meters.closes.closed(reason.code, ClosedBy::of(&reason.ending));
             core.meters.ended(link.slot().index(), core.now());
         }

@@ -59,6 +59,8 @@ pub(super) struct Cold {
     pub(super) violation: Option<ProtocolError>,
     /// The bytes of pongs queued since the connection was paused for its backlog.
     pongs: u32,
+    /// The bytes of this side's close frame; 0 until it is queued.
+    close_frame: u8,
 }
 
 /// Stashed input: a decoded message, if any, and the bytes after it.

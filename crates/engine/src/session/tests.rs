@@ -256,6 +256,29 @@ fn a_server_opens_echoes_and_closes_with_bytes_alone() {
 }
 
 #[test]
+fn the_reason_of_an_end_has_the_bytes_that_were_not_sent() {
+    let closed = |sends: usize| {
+        let mut harness = SessionHarness::server(Config::default(), Limits::default());
+        harness.receive(REQUEST);
+        harness.sent();
+        harness.receive(&from_client(OpCode::Text, b"answered"));
+        if sends > 0 {
+            harness.sent();
+        }
+        harness.receive(&from_client(OpCode::Close, &[3, 232]));
+        if sends > 1 {
+            harness.sent();
+        }
+        harness.removal = harness.session.ended(Cause::Reset, &mut harness.core).or(harness.removal);
+        harness.release().expect("it was open")
+    };
+    for (sends, unsent) in [(0, from_server(OpCode::Text, b"answered").len()), (1, 0), (2, 0)] {
+        let reason = closed(sends);
+        assert_eq!((reason.is_clean(), reason.unsent), (true, unsent), "{sends}: the close frame is not counted");
+    }
+}
+
+#[test]
 fn the_result_does_not_depend_on_how_the_bytes_are_split() {
     let mut bytes = REQUEST.to_vec();
     for n in 0..5 {

@@ -24,14 +24,27 @@ impl<S> Link<S> {
             return self.close_plain(kind, code, text, core);
         }
         core.unsubscribe_all(self.slot);
-        self.send(OpCode::Close, payload, core);
+        self.send_close(payload, core);
         self.set_phase(SessionPhase::Closing, core);
         let text = if code == CloseCode::NO_STATUS { String::new() } else { text.to_owned() };
-        self.cold().reason = Some(CloseReason { code, text, ending: Ending::Unanswered });
+        self.cold().reason = Some(CloseReason::new(code, text, Ending::Unanswered));
         // Stashed messages are no longer delivered, and the peer's close frame is behind them.
         self.end_pause(PauseCause::Handler, core);
         self.end_pause(PauseCause::Backlog, core);
         self.set_close_timer(core);
+    }
+
+    fn send_close(&mut self, payload: &ClosePayload, core: &mut Core) {
+        let before = self.outbox.bytes();
+        self.send(OpCode::Close, payload, core);
+        let frame = self.outbox.bytes().saturating_sub(before);
+        self.cold().close_frame = u8::try_from(frame).unwrap_or(u8::MAX);
+    }
+
+    /// The bytes of output that the driver has not sent, without this side's close frame.
+    pub(in crate::session) fn unsent(&self) -> usize {
+        let frame = self.cold.as_ref().map_or(0, |cold| cold.close_frame);
+        self.outbox.bytes().saturating_sub(usize::from(frame))
     }
 
     /// Drops the connection for the application: nothing more is delivered, and the slot is closed
@@ -56,13 +69,13 @@ impl<S> Link<S> {
             }
         } else {
             let (code, text) = close.unwrap_or((CloseCode::NO_STATUS, ""));
-            self.cold().reason = Some(CloseReason { code, text: text.to_owned(), ending: Ending::Peer });
+            self.cold().reason = Some(CloseReason::new(code, text, Ending::Peer));
             let answer = close.and_then(|(code, _)| encode_close(code, "").ok()).unwrap_or(ClosePayload::EMPTY);
             catch_up(self, core);
             if self.is_terminated() {
                 return;
             }
-            self.send(OpCode::Close, &answer, core);
+            self.send_close(&answer, core);
         }
         let mode = if self.is(SessionFlag::Client) { CloseMode::AwaitPeer } else { CloseMode::Immediate };
         self.begin_shutdown(mode, core);
@@ -106,10 +119,10 @@ impl<S> Link<S> {
         if self.is_terminated() {
             return;
         }
-        self.cold().reason = Some(CloseReason { code, text: text.to_owned(), ending });
+        self.cold().reason = Some(CloseReason::new(code, text, ending));
         if self.phase == SessionPhase::Open {
             let payload = encode_close(code, text).unwrap_or(ClosePayload::EMPTY);
-            self.send(OpCode::Close, &payload, core);
+            self.send_close(&payload, core);
         }
         self.begin_shutdown(CloseMode::Linger, core);
     }
@@ -120,8 +133,7 @@ impl<S> Link<S> {
             let text = "internal error";
             let payload = encode_close(CloseCode::INTERNAL, text).unwrap_or(ClosePayload::EMPTY);
             self.begin_close(CloseCode::INTERNAL, text, &payload, core);
-            self.cold().reason =
-                Some(CloseReason { code: CloseCode::INTERNAL, text: text.to_owned(), ending: Ending::Panicked });
+            self.cold().reason = Some(CloseReason::new(CloseCode::INTERNAL, text, Ending::Panicked));
         }
     }
 
