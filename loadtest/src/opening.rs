@@ -12,11 +12,11 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct OpeningFigures {
     /// Until the TCP connection, or that of a Unix socket, was established
-    /// ([`OpeningTimes::connect`]).
+    /// ([`OpeningTimes::connect`]). Of `udp://`, until the socket was connected, which sends nothing.
     pub connect: Option<Quantiles>,
     /// The TLS handshake. `null` without TLS.
     pub tls: Option<Quantiles>,
-    /// The opening handshake of the WebSocket connection.
+    /// The opening handshake of the WebSocket connection. `null` for `tcp://` and `udp://`.
     pub upgrade: Option<Quantiles>,
     /// All stages of each connection together.
     pub total: Option<Quantiles>,
@@ -71,9 +71,9 @@ pub(crate) struct OpeningTally {
 }
 
 impl OpeningTally {
-    /// Records a connection that has opened.
-    pub(crate) fn opened(&mut self, times: &OpeningTimes, session: Option<&TlsSession<'_>>) {
-        self.record(times.connect(), times.tls(), times.upgrade());
+    /// Records a connection that has opened, `upgraded`: with an opening handshake.
+    pub(crate) fn opened(&mut self, times: &OpeningTimes, session: Option<&TlsSession<'_>>, upgraded: bool) {
+        self.record(times.connect(), times.tls(), upgraded.then(|| times.upgrade()));
         if let Some(session) = session {
             let version = match session.version() {
                 Some(TlsVersion::Tls12) => "TLS 1.2",
@@ -84,14 +84,16 @@ impl OpeningTally {
         }
     }
 
-    fn record(&mut self, connect: Duration, tls: Option<Duration>, upgrade: Duration) {
+    fn record(&mut self, connect: Duration, tls: Option<Duration>, upgrade: Option<Duration>) {
         let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         self.connect.record(nanos(connect));
         if let Some(tls) = tls {
             self.tls.record(nanos(tls));
         }
-        self.upgrade.record(nanos(upgrade));
-        self.total.record(nanos(connect + tls.unwrap_or_default() + upgrade));
+        if let Some(upgrade) = upgrade {
+            self.upgrade.record(nanos(upgrade));
+        }
+        self.total.record(nanos(connect + tls.unwrap_or_default() + upgrade.unwrap_or_default()));
     }
 
     fn count_session(&mut self, version: &'static str, cipher_suite: &'static str, is_resumed: bool) {
@@ -188,8 +190,8 @@ mod tests {
     #[test]
     fn each_stage_has_its_own_histogram_and_threads_add_up() {
         let (mut one, mut other) = (OpeningTally::default(), OpeningTally::default());
-        one.record(MS, Some(5 * MS), 2 * MS);
-        other.record(3 * MS, Some(7 * MS), 4 * MS);
+        one.record(MS, Some(5 * MS), Some(2 * MS));
+        other.record(3 * MS, Some(7 * MS), Some(4 * MS));
         one.merge(other);
         let times = one.times();
         for (stage, min, max) in
@@ -207,7 +209,7 @@ mod tests {
     fn without_tls_there_is_no_stage_of_tls() {
         let mut tally = OpeningTally::default();
         assert_eq!(tally.times(), OpeningFigures::default());
-        tally.record(MS, None, MS);
+        tally.record(MS, None, Some(MS));
         let times = tally.times();
         assert_eq!((times.tls, times.total.expect("a connection").count), (None, 1));
         assert_eq!(tally.tls(), TlsFigures::default());

@@ -353,6 +353,8 @@ fn load_verifies_the_echoes_of_both_services() {
                     assert_eq!(messages[count], 0, "{count} of {url} {arguments:?}");
                 }
                 assert_eq!(report["latency_us"]["response"]["count"], wanted);
+                let opening = &report["opening_us"];
+                assert!(opening["upgrade"].is_null() && opening["total"] == opening["connect"], "{opening}");
             }
         }
     }

@@ -17,7 +17,7 @@ use lines::Lines;
 use ringway::placement::Assignment;
 use std::fmt::Write;
 use std::time::Duration;
-use tables::{transport, write_populations, write_times};
+use tables::{transport, unanswered, write_populations, write_times};
 
 /// The kinds of errors that are printed; the others are counted.
 const ERROR_KINDS: usize = 8;
@@ -193,7 +193,7 @@ impl Report {
             lines.add("messages", &rates(&self.messages));
             let is_delivered = self.populations.iter().all(|population| population.reach.is_some());
             let received = if is_delivered { "delivered" } else { "answered" };
-            lines.add("", &counts(&self.messages, received, &measured));
+            lines.add("", &counts(&self.messages, (received, unanswered(self)), &measured));
         }
         for population in &self.populations {
             if population.opened_per_second > 0.0 {
@@ -340,7 +340,7 @@ fn rates(messages: &MessageFigures) -> String {
     text
 }
 
-fn counts(messages: &MessageFigures, received: &str, measured: &str) -> String {
+fn counts(messages: &MessageFigures, (received, missing): (&str, &str), measured: &str) -> String {
     // Connections that only receive.
     let mut text = match (messages.sent + messages.offered, messages.arrived) {
         (0, arrived @ 1..) => format!("{arrived} received"),
@@ -353,7 +353,7 @@ fn counts(messages: &MessageFigures, received: &str, measured: &str) -> String {
         0 => String::new(),
         offered => format!(" ({})", percent(number as f64 / offered as f64)),
     };
-    for (number, what) in [(messages.missing, "missing"), (messages.unsent, "unsent")] {
+    for (number, what) in [(messages.missing, missing), (messages.unsent, "unsent")] {
         if number > 0 {
             let _ = write!(text, ", {number} {what}{}", of_offered(number));
         }

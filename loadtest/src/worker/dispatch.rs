@@ -145,7 +145,7 @@ impl Crew {
         opening.concluded();
         opening.compressing += u64::from(conn.is_compressing());
         if let Some(times) = conn.opening_times() {
-            opening.tally.opened(&times, conn.tls().as_ref());
+            opening.tally.opened(&times, conn.tls().as_ref(), self.transport == Transport::WebSocket);
         }
         self.times.retries.succeeded(place);
         if phase == RunPhase::Close {

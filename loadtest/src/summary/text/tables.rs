@@ -3,19 +3,31 @@
 use super::lines::Lines;
 use crate::histogram::Quantiles;
 use crate::opening::OpeningFigures;
+use crate::plan::{Target, Transport};
 use crate::summary::{LatencyFigures, PopulationFigures, Report};
 use crate::units::{count, time};
 
 /// The columns of a table of times.
 const QUANTILES: [&str; 6] = ["p50", "p90", "p99", "p99.9", "max", "mean"];
 
-/// The columns of a table of populations.
-const POPULATIONS: [&str; 6] = ["opened", "msg/s", "missing", "p50", "p99", "max"];
-
 /// The name of the transport, for the first stage of opening.
 pub(super) fn transport(report: &Report) -> &'static str {
     let is_unix = report.plan.targets.iter().all(|target| target.url.starts_with("unix:"));
-    if is_unix { "Unix" } else { "TCP" }
+    match kind(report) {
+        Transport::Udp => "UDP",
+        _ if is_unix => "Unix",
+        _ => "TCP",
+    }
+}
+
+/// What the connections speak. All targets of a plan are of one kind.
+fn kind(report: &Report) -> Transport {
+    report.plan.targets.first().map_or(Transport::default(), |target| Target::new(&target.url).transport())
+}
+
+/// What a message without a reply is.
+pub(super) fn unanswered(report: &Report) -> &'static str {
+    if kind(report) == Transport::Udp { "lost" } else { "missing" }
 }
 
 /// All times of the run: latencies, gaps, deliveries, and the stages of opening. A figure that is a
@@ -47,9 +59,14 @@ pub(super) fn write_times(lines: &mut Lines, report: &Report) {
         }
     }
     let OpeningFigures { connect, tls, upgrade, total } = &report.opening_us;
-    add(&mut rows, "opening", total);
-    for (stage, quantiles) in [(transport(report), connect), ("TLS", tls), ("upgrade", upgrade)] {
-        add(&mut rows, &format!("  {stage}"), quantiles);
+    // Without the protocol of WebSockets, opening has one stage.
+    if kind(report) == Transport::WebSocket {
+        add(&mut rows, "opening", total);
+        for (stage, quantiles) in [(transport(report), connect), ("TLS", tls), ("upgrade", upgrade)] {
+            add(&mut rows, &format!("  {stage}"), quantiles);
+        }
+    } else {
+        add(&mut rows, &format!("opening {}", transport(report)), total);
     }
     if rows.is_empty() {
         return;
@@ -81,7 +98,8 @@ fn bounded(quantiles: &Quantiles, figure: f64) -> String {
 /// One row for each population of a mix.
 pub(super) fn write_populations(lines: &mut Lines, report: &Report) {
     lines.space();
-    lines.row("populations", &POPULATIONS.map(str::to_owned));
+    let columns = ["opened", "msg/s", unanswered(report), "p50", "p99", "max"];
+    lines.row("populations", &columns.map(str::to_owned));
     for population in &report.populations {
         let connections = &population.connections;
         let opened = match population.behaviour {

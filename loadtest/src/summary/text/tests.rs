@@ -411,3 +411,36 @@ fn shares_have_two_digits() {
     let shares = [0.0, 1.0, 0.12, 0.0149, 0.0010, 0.00012, 0.995, 2.5e-9].map(percent);
     assert_eq!(shares, ["0 %", "100 %", "12 %", "1.5 %", "0.1 %", "0.012 %", "99.5 %", "0.00000025 %"]);
 }
+
+/// A report of a run against an echo service without WebSockets.
+fn plain(url: &str) -> String {
+    let mut report = report();
+    let one_thread = Assignment::unpinned(NonZero::new(1).expect("not 0"));
+    report.plan = PlanFigures::new(&Plan::new(url), 7, 64, "epoll".into(), &one_thread);
+    report.opening_us = OpeningFigures { upgrade: None, ..report.opening_us };
+    report.messages.missing = 20;
+    report.populations.push(population("other", "echo"));
+    report.to_text(120)
+}
+
+#[test]
+fn datagrams_are_lost_and_their_sockets_have_one_stage() {
+    let text = plain("udp://127.0.0.1:7007");
+    for part in [" 20 lost (0.02 %)", "  opening UDP", "msg/s      lost "] {
+        assert!(text.contains(part), "{part:?} in {text}");
+    }
+    for part in ["missing", "TCP", "upgrade"] {
+        assert!(!text.contains(part), "{part:?} in {text}");
+    }
+}
+
+#[test]
+fn connections_of_tcp_alone_have_one_stage() {
+    let text = plain("tcp://127.0.0.1:7007");
+    for part in [" 20 missing (0.02 %)", "  opening TCP"] {
+        assert!(text.contains(part), "{part:?} in {text}");
+    }
+    for part in ["    TCP", "upgrade"] {
+        assert!(!text.contains(part), "{part:?} in {text}");
+    }
+}
