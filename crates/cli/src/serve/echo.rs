@@ -18,14 +18,14 @@ pub(crate) struct EchoOptions {
     #[arg(long, value_name = "PORT|ADDR:PORT", value_parser = echo_address)]
     pub(crate) echo_udp: Option<String>,
     /// Maximum rate of answers per second of --echo-udp to one IPv4 address, or to one /64 network of
-    /// IPv6, and the burst that may exceed it; on each shard
+    /// IPv6, and the burst that may exceed it; of all shards together
     #[arg(long, value_name = "N[:BURST]", default_value = "8192:1024", value_parser = rate)]
     pub(crate) echo_udp_rate: Rate,
     /// The same to all addresses
     #[arg(long, value_name = "N[:BURST]", default_value = "131072", value_parser = rate)]
     pub(crate) echo_udp_total: Rate,
-    /// The same to one payload from one address and port, on each shard: it ends loops with other
-    /// services. Raise it to measure with payloads that do not change
+    /// The same to one payload from one address and port: it ends loops with other services. Raise it
+    /// to measure with payloads that do not change
     #[arg(long, value_name = "N[:BURST]", default_value = "1:32", value_parser = rate)]
     pub(crate) echo_udp_repeats: Rate,
 }

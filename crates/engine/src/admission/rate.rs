@@ -38,6 +38,11 @@ impl Rate {
         Self { burst, ..self }
     }
 
+    /// The number that may come at once.
+    pub(crate) const fn capacity(self) -> u64 {
+        self.burst
+    }
+
     pub(crate) fn check(self, option: &'static str) -> Result<(), ConfigError> {
         if (1..=MAX).contains(&self.per_second) && (1..=MAX).contains(&self.burst) {
             return Ok(());
@@ -46,7 +51,7 @@ impl Rate {
     }
 
     /// The time in which `tokens` are refilled, rounded up, in nanoseconds.
-    fn time(self, tokens: u64) -> u64 {
+    pub(crate) fn time(self, tokens: u64) -> u64 {
         let nanos = (u128::from(tokens) * SECOND).div_ceil(u128::from(self.per_second.max(1)));
         u64::try_from(nanos).unwrap_or(u64::MAX)
     }
@@ -112,11 +117,6 @@ impl TokenBucket {
     pub(crate) fn available(&mut self, rate: Rate, now: u64) -> u64 {
         self.refill(rate, now);
         u64::try_from(self.level).unwrap_or(0)
-    }
-
-    /// Whether the bucket is full: it is as a new one.
-    pub(crate) fn is_full(&mut self, rate: Rate, now: u64) -> bool {
-        self.available(rate, now) >= rate.burst
     }
 
     /// The time until there is a token.

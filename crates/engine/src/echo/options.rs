@@ -6,7 +6,8 @@ use crate::config::ConfigError;
 /// How many datagrams the echo service answers. What exceeds a rate is ignored, and counted.
 ///
 /// The rate of one payload ends loops with other services, and the two others bound what a flood from
-/// forged addresses can cause.
+/// forged addresses can cause. The rates are those of the whole server, except that of a payload,
+/// which is that of the shard on which the datagrams of its address and port arrive.
 ///
 /// ```
 /// use ringway::{EchoRates, Rate};
@@ -37,6 +38,10 @@ impl Default for EchoRates {
 impl EchoRates {
     /// The rate of replies to one IPv4 address, or to one /64 network of IPv6. Default: 8192 in a
     /// second, with bursts of 1024.
+    ///
+    /// Addresses have 16,384 buckets, so that a flood from forged addresses neither takes memory nor
+    /// excludes new ones. With as many active addresses some share a bucket, and its rate; the choice
+    /// changes each minute, and a burst is allowed again then.
     ///
     /// # Errors
     /// A [`ConfigError`] for a rate out of range.

@@ -11,11 +11,11 @@
 //! 6. None that comes again and again ([`Repeats`]), which ends a loop with a service at any other
 //!    port.
 
-use super::options::EchoRates;
 use super::rates::{OverRate, ReplyRates};
 use super::repeats::Repeats;
 use ringway_io::{Datagram, PacketInfo};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// The lowest port that is answered.
@@ -45,15 +45,15 @@ pub(crate) enum Ignored {
 pub(crate) struct EchoRules {
     /// The ports of the service.
     ports: Vec<u16>,
-    rates: ReplyRates,
+    rates: Arc<ReplyRates>,
     repeats: Repeats,
 }
 
 impl EchoRules {
-    /// The rules for a service on these addresses.
-    pub(crate) fn new(addresses: &[SocketAddr], rates: EchoRates, now: Instant) -> Self {
+    /// The rules for a service on these addresses. All its shards share the rates.
+    pub(crate) fn new(addresses: &[SocketAddr], rates: Arc<ReplyRates>, now: Instant) -> Self {
         let ports = addresses.iter().map(SocketAddr::port).collect();
-        Self { ports, rates: ReplyRates::new(rates, now), repeats: Repeats::new(rates.per_payload, now) }
+        Self { ports, repeats: Repeats::new(rates.per_payload(), now), rates }
     }
 
     /// Whether a datagram is answered.
@@ -101,6 +101,7 @@ fn is_for_several(info: &PacketInfo) -> bool {
 mod tests {
     use super::*;
     use crate::admission::rate::Rate;
+    use crate::echo::options::EchoRates;
     use ringway_io::Chunk;
     use std::time::Duration;
 
@@ -108,7 +109,8 @@ mod tests {
 
     fn rules() -> EchoRules {
         let own = [OWN, "[2001:db8::1]:7007"].map(|text| text.parse().expect("an address"));
-        EchoRules::new(&own, EchoRates::default(), Instant::now())
+        let start = Instant::now();
+        EchoRules::new(&own, Arc::new(ReplyRates::new(EchoRates::default(), start)), start)
     }
 
     fn datagram(peer: &str, to: &str, local: Option<&str>) -> Datagram {
@@ -185,7 +187,8 @@ mod tests {
         let addresses = [0, 1].map(|at| SocketAddr::from((hosts[at], ports[at])));
         // The rates of addresses and of all are never reached.
         let rates = EchoRates::default().per_address(Rate::per_second(1_000_000)).expect("in range");
-        let mut services = addresses.map(|address| EchoRules::new(&[address], rates, start));
+        let mut services =
+            addresses.map(|address| EchoRules::new(&[address], Arc::new(ReplyRates::new(rates, start)), start));
         let mut answered = 0;
         loop {
             let at = answered as usize % 2;

@@ -12,7 +12,7 @@ use crate::admission::gate::Gate;
 use crate::api::handler::Handler;
 use crate::api::shard::{Shard, ShardHandle};
 use crate::config::{Accept, Config, Limits, Shards};
-use crate::echo::options::EchoRates;
+use crate::echo::rates::ReplyRates;
 use crate::echo::rules::EchoRules;
 use crate::metrics::published::Published;
 use crate::shard::balance::Balancer;
@@ -77,6 +77,8 @@ impl Launch {
         let echo_addresses = addresses_of(&echo);
         let datagram_addresses: Vec<SocketAddr> =
             datagrams.iter().flat_map(|group| group.first()).map(DatagramSocket::address).collect();
+        let echo_rates =
+            (!datagram_addresses.is_empty()).then(|| Arc::new(ReplyRates::new(echo_rates, Instant::now())));
         listeners.extend(echo);
         if self.config.admission.paces_accepting() {
             listeners.iter_mut().for_each(ListenerGroup::accept_one_at_a_time);
@@ -150,7 +152,7 @@ impl Launch {
                 is_echo,
                 datagrams: datagrams.next().unwrap_or_default(),
                 datagram_addresses: datagram_addresses.clone(),
-                echo_rates,
+                echo_rates: echo_rates.clone(),
                 tls,
                 gate,
                 config,
@@ -290,7 +292,8 @@ pub(crate) struct ShardStart<H: Handler> {
     is_echo: Vec<bool>,
     datagrams: Vec<DatagramSocket>,
     datagram_addresses: Vec<SocketAddr>,
-    echo_rates: EchoRates,
+    /// What all shards of the echo service answer together; `None` without datagrams.
+    echo_rates: Option<Arc<ReplyRates>>,
     tls: Vec<Option<ListenerTls>>,
     gate: Option<Arc<Gate>>,
     config: Arc<Config>,
@@ -424,11 +427,9 @@ fn open_datagrams(
     driver: &mut impl Driver,
     sockets: Vec<DatagramSocket>,
     addresses: &[SocketAddr],
-    rates: EchoRates,
+    rates: Option<Arc<ReplyRates>>,
 ) -> Result<Option<EchoRules>, StartError> {
-    if sockets.is_empty() {
-        return Ok(None);
-    }
+    let Some(rates) = rates.filter(|_| !sockets.is_empty()) else { return Ok(None) };
     sockets.into_iter().try_for_each(|socket| driver.open_datagrams(socket)).map_err(StartError::Datagrams)?;
     Ok(Some(EchoRules::new(addresses, rates, Instant::now())))
 }

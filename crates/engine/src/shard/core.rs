@@ -187,7 +187,7 @@ pub struct Counters {
     /// Datagrams that it has ignored because of the rate of their address
     /// ([`EchoRates::per_address`](crate::EchoRates::per_address)).
     pub echo_ignored_address: u64,
-    /// Datagrams that it has ignored because of the rate of all, or because too many addresses send
+    /// Datagrams that it has ignored because of the rate of all
     /// ([`EchoRates::total`](crate::EchoRates::total)).
     pub echo_ignored_total: u64,
     /// Datagrams that it has ignored because their source sends the same payload again and again
