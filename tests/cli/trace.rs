@@ -180,6 +180,12 @@ fn the_trace_ends_at_its_limit_and_the_server_goes_on() {
     let warning = serving.warning();
     assert!(warning.contains("has ended: it has reached its limit of 4096 bytes (--trace-limit)"), "{warning}");
     peer.expect_echo("it goes on");
+    serving.signal(Signal::TERM);
+    let (status, stderr) = serving.wait();
+    let start = format!("the trace {} is not complete: it has reached its limit of 4096 bytes", file.display());
+    assert!(stderr.contains(&start) && stderr.lines().count() == 1, "{stderr}");
+    assert!(stderr.ends_with("Z is missing: the rest of 1 connection, and any later one\n"), "{stderr}");
+    assert!(status.success(), "{status}: the server has served");
     let written = payloads(&file);
     assert!(fs::metadata(&file).expect("it exists").len() <= 4096 && written.len() > 10, "{}", written.len());
 }
@@ -187,19 +193,25 @@ fn the_trace_ends_at_its_limit_and_the_server_goes_on() {
 #[test]
 fn a_trace_that_cannot_be_written_ends_and_the_server_goes_on() {
     // The disk of one is full, and the standard output of the other is closed once it serves.
-    for (option, cause) in [
-        ("--trace-frames=/dev/full", "the trace /dev/full has ended: it cannot be written: No space left on device"),
-        ("--trace-frames=-", "the trace has ended: its reader is gone"),
+    for (option, name, cause) in [
+        (
+            "--trace-frames=/dev/full",
+            "the trace /dev/full",
+            "it cannot be written: No space left on device (os error 28)",
+        ),
+        ("--trace-frames=-", "the trace", "its reader is gone"),
     ] {
         let mut serving = ServerProcess::with(&["--shards=1", option]);
         let mut peer = WirePeer::open(serving.address());
         peer.expect_echo("one");
         let warning = serving.warning();
-        assert!(warning.contains(cause), "{warning}");
+        assert!(warning.ends_with(&format!(" {name} has ended: {cause}\n")), "{warning}");
         peer.expect_echo("two");
         serving.signal(Signal::TERM);
         let (status, stderr) = serving.wait();
-        assert!(status.success() && stderr.is_empty(), "{stderr}");
+        let last = format!("{name} is not complete: {cause}; it has no connection\n");
+        assert!(stderr.ends_with(&last) && stderr.lines().count() == 1, "{stderr}");
+        assert!(status.success(), "{status}: the server has served");
     }
 }
 

@@ -149,11 +149,9 @@ fn serve<H: Handler>(
         })?;
     }
     let result = running.wait();
-    if let Some(tracer) = tracer
-        && !tracer.finish()
-        && arguments.trace.is_on_stdout()
-    {
-        IS_STUCK.store(true, Ordering::Relaxed);
+    if let Some(finished) = tracer.map(Tracer::finish) {
+        finished.missing.iter().for_each(|missing| tracing::warn!("{missing}"));
+        IS_STUCK.store(!finished.is_read && arguments.trace.is_on_stdout(), Ordering::Relaxed);
     }
     // It answers until the drain has ended.
     if let Some(admin) = admin {
