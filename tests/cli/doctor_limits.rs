@@ -2,7 +2,7 @@
 //! sysctls of a network namespace.
 
 use crate::doctor::{check, report, with_report};
-use ringway_tests::{Ended, ServerProcess, program, ringway, ringway_after, run};
+use ringway_tests::{Ended, ServerProcess, TestDirectory, program, ringway, ringway_after, run};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -291,6 +291,50 @@ fn sysctls_are_those_of_the_network_namespace() {
     assert_eq!(check(&found, "tcp.somaxconn")["value"], "77");
     assert_eq!(found["fix"]["sysctl"]["net.core.somaxconn"], "1500", "{found:#}");
     assert_eq!(check(&report(&run(ringway(&with_report(&[])))), "ports.range")["state"], "good");
+}
+
+/// What sysctl(8) reads of the printed file, without applying it.
+#[test]
+fn sysctl_reads_the_printed_file() {
+    let file = run(ringway(&["doctor", "--for=5m", "--role=both", "--fix", "sysctl"])).stdout;
+    let folder = TestDirectory::new("printed-sysctls");
+    fs::write(folder.file("90-ringway.conf"), &file).expect("the folder is there");
+    let output = Command::new("sysctl").args(["--dry-run", "--load"]).arg(folder.file("90-ringway.conf")).output();
+    let Ok(output) = output else { return eprintln!("NOT TESTED: sysctl(8) is not installed") };
+    let values = |text: &str| {
+        let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let read = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?} of {file}");
+    assert_eq!(values(&read), values(&file));
+    assert!(!values(&file).is_empty(), "{file}");
+}
+
+/// systemd accepts the printed drop-in, for the unit of deploy/.
+#[test]
+fn systemd_accepts_the_printed_drop_in() {
+    // Each directive that `--fix` can print.
+    let drop_in = run(ringway_after("ulimit -n 200", &["doctor", "--for=5m", "--fix", "systemd"])).stdout;
+    assert!(drop_in.contains("\nLimitNOFILE="), "{drop_in}");
+    let folder = TestDirectory::new("printed-drop-in");
+    let unit = include_str!("../../deploy/systemd/ringway.service");
+    let unit = unit.replace("/usr/local/bin/ringway", program().to_str().expect("UTF-8"));
+    fs::write(folder.file("ringway.service"), unit).expect("the folder is there");
+    fs::create_dir(folder.file("ringway.service.d")).expect("the folder is there");
+    let verify = |text: &str| {
+        fs::write(folder.file("ringway.service.d/limits.conf"), text).expect("the folder is there");
+        let mut command = Command::new("systemd-analyze");
+        command.args(["verify", "--man=no"]).arg(folder.file("ringway.service")).output()
+    };
+    let Ok(output) = verify(&drop_in) else { return eprintln!("NOT TESTED: systemd-analyze is not installed") };
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?} of {drop_in}");
+    let others = "[Service]\nLimitMEMLOCK=585728\nMemoryMax=6042943488\nTasksMax=20\n";
+    let output = verify(others).expect("it was there");
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    // A wrong line would be noticed.
+    let wrong = verify("[Service]\nLimitNOFILE=many\n").expect("it was there");
+    assert!(!wrong.stderr.is_empty(), "{wrong:?}");
 }
 
 /// The printed file, read by sysctl(8), leaves nothing short.

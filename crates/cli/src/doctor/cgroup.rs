@@ -71,7 +71,7 @@ impl CgroupFacts {
     fn memory_limit(&self, goal: &Goal) -> Finding {
         Finding::of("cgroup.memory", "memory limit", &self.memory, |limit, finding| {
             let finding =
-                finding.detail("memory.max, in version 1 memory.limit_in_bytes; the kernel's memory of sockets counts");
+                finding.detail("memory.max, in version 1 memory.limit_in_bytes; the kernel's memory of sockets counts. MemoryMax=N in a unit, or --memory N of docker run, raises it");
             let Some(limit) = *limit else { return finding.value("none").allows("all memory of the machine") };
             let holds = connections_in(limit, goal);
             let finding = finding
@@ -92,7 +92,7 @@ impl CgroupFacts {
 
     fn cpu_quota(&self, goal: &Goal) -> Finding {
         Finding::of("cgroup.cpu", "CPU quota", &self.quota, |quota, finding| {
-            let finding = finding.detail("cpu.max, in version 1 cpu.cfs_quota_us and cpu.cfs_period_us");
+            let finding = finding.detail("cpu.max, in version 1 cpu.cfs_quota_us and cpu.cfs_period_us; CPUQuota=P% in a unit, or --cpus N of docker run, raises it");
             let Some(quota) = *quota else { return finding.value("none").allows("all the time of its cores") };
             let finding = finding.value(format!("{quota:.2} CPUs"));
             match &self.cores {
@@ -110,7 +110,7 @@ impl CgroupFacts {
 
     fn cpuset(&self) -> Finding {
         Finding::of("cgroup.cpuset", "cores of this process", &self.cores, |cores, finding| {
-            let finding = finding.value(cores.to_string()).detail("Cpus_allowed_list: affinity mask and cpuset");
+            let finding = finding.value(cores.to_string()).detail("Cpus_allowed_list: affinity mask and cpuset; taskset, AllowedCPUs= in a unit, or --cpuset-cpus of docker run, sets them");
             let own = cores.as_slice().len() as u64;
             match &self.online {
                 Ok(online) if (online.as_slice().len() as u64) > own => finding.allows(format!(
@@ -129,7 +129,9 @@ impl CgroupFacts {
     fn tasks(&self, goal: &Goal) -> Finding {
         Finding::of("cgroup.tasks", "task limit", &self.tasks, |limit, finding| {
             let needed = goal.threads().saturating_add(SPARE_TASKS * goal.role.ends());
-            let finding = finding.detail("pids.max: processes and threads");
+            let finding = finding.detail(
+                "pids.max: processes and threads; TasksMax=N in a unit, or --pids-limit N of docker run, raises it",
+            );
             let Some(limit) = *limit else { return finding.value("none").allows("any number of threads") };
             let threads = counted(goal.threads(), "shard", "shards");
             let finding = finding.value(grouped(limit));

@@ -22,8 +22,8 @@ pub(crate) struct CpuFacts {
     /// The governors, with the number of cores of each.
     governors: Read<BTreeMap<String, usize>>,
     scaling_driver: Read<String>,
-    /// The highest frequency of each core now and at most, in kHz.
-    frequency: Read<(u64, u64)>,
+    /// The frequency of core 0 now, and its highest if the kernel shows it, in kHz.
+    frequency: Read<(u64, Option<u64>)>,
     turbo: Option<Read<bool>>,
     clock: Read<String>,
     is_virtual: Read<bool>,
@@ -65,9 +65,12 @@ impl CpuFacts {
             simd_width: native.simd_width,
             governors: governors(system),
             scaling_driver: system.line(format!("{CPUFREQ}/scaling_driver")),
-            frequency: system
-                .number(format!("{CPUFREQ}/scaling_cur_freq"))
-                .and_then(|now| Ok((now, system.number(format!("{CPUFREQ}/cpuinfo_max_freq"))?))),
+            frequency: match system.number(format!("{CPUFREQ}/scaling_cur_freq")) {
+                Ok(now) => Ok((now, system.number(format!("{CPUFREQ}/cpuinfo_max_freq")).ok())),
+                Err(why) => {
+                    info.as_ref().ok().and_then(|info| stated_frequency(info)).map(|khz| (khz, None)).ok_or(why)
+                }
+            },
             turbo,
             clock: system.line("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
             vendor: system.line("/sys/class/dmi/id/sys_vendor").or_else(|_| system.line("/sys/hypervisor/type")).ok(),
@@ -79,8 +82,7 @@ impl CpuFacts {
     }
 
     pub(crate) fn check(&self) -> Group {
-        let mut findings = vec![self.model(), self.simd(), self.governor()];
-        findings.extend(self.frequency());
+        let mut findings = vec![self.model(), self.simd(), self.governor(), self.frequency()];
         findings.extend(self.turbo());
         findings.extend([self.clock(), self.hypervisor(), self.steal(), self.nodes()]);
         Group { name: "processor", findings }
@@ -145,14 +147,19 @@ impl CpuFacts {
         })
     }
 
-    fn frequency(&self) -> Option<Finding> {
-        let (now, max) = *self.frequency.as_ref().ok()?;
-        let ghz = |khz: u64| format!("{:.2} GHz", khz as f64 / 1e6);
-        Some(
-            Finding::good("cpu.frequency", "frequency", format!("{} of {}", ghz(now), ghz(max)))
-                .allows("core 0 now, and at most")
-                .detail("scaling_cur_freq and cpuinfo_max_freq"),
-        )
+    fn frequency(&self) -> Finding {
+        Finding::of("cpu.frequency", "frequency", &self.frequency, |(now, max), finding| {
+            let ghz = |khz: u64| format!("{:.2} GHz", khz as f64 / 1e6);
+            match max {
+                Some(max) => finding
+                    .value(format!("{} of {}", ghz(*now), ghz(*max)))
+                    .allows("core 0 now, and at most")
+                    .detail("scaling_cur_freq and cpuinfo_max_freq"),
+                None => finding.value(ghz(*now)).allows("of core 0; its maximum is not shown").detail(
+                    "cpu MHz of /proc/cpuinfo, as cpu0 has no directory cpufreq; in virtual machines often a constant",
+                ),
+            }
+        })
     }
 
     fn turbo(&self) -> Option<Finding> {
@@ -220,6 +227,13 @@ impl CpuFacts {
             }
         })
     }
+}
+
+/// The frequency that `/proc/cpuinfo` has on x86, in kHz.
+fn stated_frequency(info: &str) -> Option<u64> {
+    let megahertz: f64 = field(info, "cpu MHz")?.parse().ok()?;
+    // Beyond it, the number is not one of a processor.
+    (1.0..1e6).contains(&megahertz).then_some((megahertz * 1e3) as u64)
 }
 
 /// The name of the processor; Arm has a number instead.

@@ -49,7 +49,7 @@ impl DescriptorFacts {
             finding
                 .value(number(limit.soft))
                 .allows(text)
-                .detail("ulimit -n; code that uses select(2) needs 1024 or less")
+                .detail("ulimit -n N raises it up to the hard limit; code that uses select(2) needs 1024 or less")
         })
     }
 
@@ -65,9 +65,13 @@ impl DescriptorFacts {
             if hard >= needed {
                 return finding;
             }
+            let finding = finding.needed(grouped(needed)).state(goal.lacking());
+            let is_bounded = self.nr_open.as_ref().is_ok_and(|max| *max < needed);
+            let finding = match is_bounded {
+                true => finding.command(format!("sysctl -w fs.nr_open={needed}   # first: no limit may be above it")),
+                false => finding,
+            };
             let finding = finding
-                .needed(grouped(needed))
-                .state(goal.lacking())
                 .unit("LimitNOFILE", needed.to_string())
                 .command(format!("--ulimit nofile={needed}:{needed}   # of docker run"));
             if self.may_raise {
@@ -87,7 +91,7 @@ impl DescriptorFacts {
                 .value(grouped(*max))
                 .allows(format!("{} at most", connections(max.saturating_sub(overhead(goal)))))
                 .connections(max.saturating_sub(overhead(goal)))
-                .detail("the maximum of LimitNOFILE= and of ulimit -Hn");
+                .detail("the maximum of LimitNOFILE= and of ulimit -Hn; sysctl -w fs.nr_open=N raises it");
             if *max >= needed {
                 return finding;
             }
@@ -97,7 +101,9 @@ impl DescriptorFacts {
 
     fn file_max(&self, goal: &Goal) -> Finding {
         Finding::of("descriptors.file_max", "file-max", &self.file_max, |max, finding| {
-            let finding = finding.detail("files of all processes together, except those with CAP_SYS_ADMIN");
+            let finding = finding.detail(
+                "files of all processes together, except those with CAP_SYS_ADMIN; sysctl -w fs.file-max=N raises it",
+            );
             if *max >= UNLIMITED {
                 return finding.value("unlimited").allows("no limit for all processes together");
             }

@@ -59,8 +59,6 @@ pub(crate) struct Finding {
     pub(crate) raises: Vec<Raise>,
     /// Where the value is from, and what it does.
     pub(crate) detail: String,
-    /// Whether it has a line of its own in the text, however good it is.
-    pub(crate) is_prominent: bool,
 }
 
 impl Finding {
@@ -77,7 +75,6 @@ impl Finding {
             commands: Vec::new(),
             raises: Vec::new(),
             detail: String::new(),
-            is_prominent: false,
         }
     }
 
@@ -123,10 +120,6 @@ impl Finding {
     pub(crate) fn connections(mut self, connections: u64) -> Self {
         self.connections = Some(connections);
         self
-    }
-
-    pub(crate) fn prominent(self) -> Self {
-        Self { is_prominent: true, ..self }
     }
 
     pub(crate) fn needed(mut self, needed: impl Into<String>) -> Self {

@@ -44,7 +44,6 @@ impl KernelFacts {
     fn release(&self) -> Finding {
         Finding::of("kernel.version", "Linux", &self.version, |version, finding| {
             let finding = finding
-                .prominent()
                 .value(self.release.clone().unwrap_or_default())
                 .detail("/proc/sys/kernel/osrelease. io_uring is used from 6.1 on, with all its features");
             match *version {

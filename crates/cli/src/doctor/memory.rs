@@ -105,7 +105,7 @@ impl MemoryFacts {
         Finding::of("memory.huge_pages", "transparent huge pages", &self.huge_pages, |chosen, finding| {
             let finding = finding
                 .value(chosen.clone())
-                .detail("/sys/kernel/mm/transparent_hugepage/enabled; the program's allocator asks for none");
+                .detail("/sys/kernel/mm/transparent_hugepage/enabled; the program's allocator asks for none. echo madvise > that file lets receive buffers use them");
             match chosen.as_str() {
                 "always" => finding
                     .allows("other allocators grow in steps of 2 MiB")

@@ -89,7 +89,7 @@ impl NicFacts {
         Finding::of("nic.flow_steering", "RFS", &self.flow_entries, |entries, finding| {
             let finding = finding
                 .value(if *entries == 0 { "off".to_owned() } else { format!("{} entries", grouped(*entries)) })
-                .detail("net.core.rps_sock_flow_entries, and rps_flow_cnt of each queue");
+                .detail("net.core.rps_sock_flow_entries, and rps_flow_cnt of each queue; sysctl -w net.core.rps_sock_flow_entries=32768 turns it on");
             match entries {
                 0 => finding.allows("packets stay on the core of their queue"),
                 _ => finding.allows("packets go to the core of their reader"),
@@ -104,7 +104,7 @@ impl NicFacts {
             let deferred: Vec<&str> = deferred.collect();
             let finding = finding
                 .value(if read.saturating_add(*poll) == 0 { "off".to_owned() } else { format!("read {read} µs, poll {poll} µs") })
-                .detail("net.core.busy_read, net.core.busy_poll, and napi_defer_hard_irqs of each card; shards poll their rings by --busy-poll");
+                .detail("net.core.busy_read, net.core.busy_poll, and napi_defer_hard_irqs of each card; shards poll their rings by --busy-poll. sysctl -w net.core.busy_read=50 net.core.busy_poll=50 turns it on");
             if deferred.is_empty() {
                 return finding.allows("supported, and not needed by Ringway");
             }

@@ -60,13 +60,12 @@ impl PortFacts {
                 addresses => format!("{} addresses", grouped(addresses)),
             };
             let finding = finding
-                .prominent()
                 .value(format!("{}–{}", range[0], range[1]))
                 .allows(format!(
                     "{} from {from}",
                     counted(max, "connection", "connections")
                 ))
-                .detail("net.ipv4.ip_local_port_range without the reserved ports: outgoing connections to one address of a server; incoming ones take none");
+                .detail("net.ipv4.ip_local_port_range without the reserved ports: outgoing connections to one address of a server; incoming ones take none. sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\" is the widest");
             if !goal.role.opens() {
                 return finding;
             }

@@ -69,7 +69,7 @@ impl RingFacts {
     }
 
     fn support(&self) -> Finding {
-        let finding = Finding::good("ring.support", "support", "").prominent();
+        let finding = Finding::good("ring.support", "support", "");
         let support = match &self.support {
             Ok(support) => support,
             Err(refusal) => {
@@ -88,7 +88,7 @@ impl RingFacts {
         let is_full = support.missing.is_empty() && support.is_restricted;
         let finding = finding.detail(format!("a ring was set up and has received from a socket: {}", support.features));
         if is_full {
-            return finding.value("works").allows("every feature that the driver uses");
+            return finding.value("works").allows("--driver auto uses it, with every feature");
         }
         let mut missing = support.missing.join(", ");
         if !support.is_restricted {
@@ -152,7 +152,7 @@ impl RingFacts {
                 .value(grouped(*max))
                 .allows(format!("{} on epoll", counted(*max, "connection of one user", "connections of one user")))
                 .connections(*max / goal.role.ends())
-                .detail("sockets in epoll sets, of all processes of a user");
+                .detail("sockets in epoll sets, of all processes of a user; sysctl -w fs.epoll.max_user_watches=N raises it");
             if *max >= needed {
                 return finding;
             }
@@ -173,7 +173,7 @@ impl LockedFacts {
             let finding = finding
                 .detail(format!(
                     "ulimit -l; a shard locks {} for its queues and its buffer ring, counted for all processes of a user, \
-                     by kernels before 5.12 and since 6.14, without CAP_IPC_LOCK",
+                     by kernels before 5.12 and since 6.14, without CAP_IPC_LOCK; LimitMEMLOCK=N in the unit of a service raises it",
                     bytes(self.per_shard)
                 ))
                 .needed(bytes(needed))

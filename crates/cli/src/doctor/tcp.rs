@@ -77,8 +77,8 @@ impl TcpFacts {
     fn somaxconn(&self, goal: &Goal) -> Finding {
         Finding::of("tcp.somaxconn", "somaxconn", &self.somaxconn, |length, finding| {
             let finding = finding
-                .allows(format!("{} wait to be accepted, per shard", grouped(*length)))
-                .detail("the accept queue of a listener, of which each shard has one; beyond it a client is delayed by a second. Ringway asks for 65 535 and gets at most this");
+                .allows(format!("{} wait to be accepted, per shard", connections(*length)))
+                .detail("the accept queue of a listener, of which each shard has one; beyond it a client is delayed by a second. Ringway asks for 65 535 and gets at most this. sysctl -w net.core.somaxconn=N raises it");
             Self::queue(finding, "net.core.somaxconn", *length, goal)
         })
     }
@@ -86,8 +86,8 @@ impl TcpFacts {
     fn syn_backlog(&self, goal: &Goal) -> Finding {
         Finding::of("tcp.syn_backlog", "tcp_max_syn_backlog", &self.syn_backlog, |length, finding| {
             let finding = finding
-                .allows(format!("{} connections half open, per shard", grouped(*length)))
-                .detail("handshakes of TCP in progress; above it the kernel uses SYN cookies, or drops them");
+                .allows(format!("{} half open, per shard", connections(*length)))
+                .detail("handshakes of TCP in progress; above it the kernel uses SYN cookies, or drops them. sysctl -w net.ipv4.tcp_max_syn_backlog=N raises it");
             Self::queue(finding, "net.ipv4.tcp_max_syn_backlog", *length, goal)
         })
     }
@@ -156,7 +156,7 @@ impl TcpFacts {
                     connections(busy)
                 ))
                 .detail(format!(
-                    "{low} {pressure} {max} pages of {}; each connection with unread or unsent bytes takes one at least, an idle one none; above the second number the kernel shrinks windows",
+                    "{low} {pressure} {max} pages of {}; each connection with unread or unsent bytes takes one at least, an idle one none; above the second number the kernel shrinks windows. sysctl -w net.ipv4.tcp_mem=\"LOW PRESSURE MAX\" raises it",
                     bytes(self.page_size)
                 ))
                 .connections(busy);
@@ -190,22 +190,24 @@ impl TcpFacts {
         Finding::of(id, title, &both, |(max, count), finding| {
             let free = max.saturating_sub(*count);
             let needed = goal.connections().saturating_add(*count);
-            let finding = finding
-                .value(grouped(*max))
-                .allows(format!("{} through a firewall", connections(free)))
-                .detail(format!(
-                    "net.netfilter.nf_conntrack_max, for firewalls with state; {} are tracked now. A rule with NOTRACK \
-                     for the port of the server does without",
-                    grouped(*count)
-                ))
-                .connections(free);
+            let finding = finding.value(grouped(*max)).detail(format!(
+                "net.netfilter.nf_conntrack_max, for firewalls with state; {} are tracked now. A rule with NOTRACK for \
+                 the port of the server does without; sysctl -w net.netfilter.nf_conntrack_max=N raises it",
+                grouped(*count)
+            ));
+            // While a rule asks for the state of connections, all of them are tracked.
+            let is_used = *count > 0;
+            let finding = match is_used {
+                true => finding.allows(format!("{} through a firewall", connections(free))).connections(free),
+                false => finding.allows("no connection is tracked now, so it limits none"),
+            };
             if *max >= needed {
                 return finding;
             }
             let value = needed.saturating_add(needed / 20);
             finding
                 .needed(grouped(needed))
-                .state(goal.lacking())
+                .state(if is_used { goal.lacking() } else { State::Note })
                 .sysctl("net.netfilter.nf_conntrack_max", value.to_string())
         })
     }

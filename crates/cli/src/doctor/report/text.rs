@@ -1,5 +1,5 @@
-//! The report for a person: the answer first, then a table. Checks that are good and do not limit the
-//! number of connections share a line for each group, unless all details are asked for.
+//! The report for a person: the answer first, then a table with a line for each check, and the
+//! commands below it. The details are printed on request.
 
 use crate::doctor::finding::{Finding, Group, State, counted};
 use crate::doctor::goal::Goal;
@@ -70,23 +70,15 @@ pub(crate) fn print(groups: &[Group], goal: &Goal, style: &Style) -> String {
     );
     text += &format!("{counts}\n");
     // The columns are as wide as their contents, within bounds, and the last one has the rest.
-    let has_line = |finding: &&Finding| {
-        style.is_verbose || finding.is_prominent || finding.state != State::Good || finding.connections.is_some()
-    };
     let findings = || groups.iter().flat_map(|group| &group.findings);
-    let titles = findings().filter(has_line).map(|finding| finding.title.chars().count()).max().unwrap_or(0);
+    let titles = findings().map(|finding| finding.title.chars().count()).max().unwrap_or(0);
     let fitting = |finding: &Finding| Some(finding.value.chars().count()).filter(|width| *width <= MAX_VALUE);
-    let values = findings().filter(has_line).filter_map(fitting).max().unwrap_or(0);
+    let values = findings().filter_map(fitting).max().unwrap_or(0);
     for group in groups {
         let _ = write!(text, "\n{}\n", style.painted(group.name, "1"));
-        for finding in group.findings.iter().filter(has_line) {
+        for finding in &group.findings {
             line(&mut text, finding, titles, values, style);
             below(&mut text, finding, style);
-        }
-        let others = group.findings.iter().filter(|finding| !has_line(finding));
-        let others: Vec<String> = others.map(|finding| format!("{}: {}", finding.title, finding.value)).collect();
-        if !others.is_empty() {
-            append(&mut text, &style.state(State::Good), STATE_WIDTH, &others.join("; "), style);
         }
     }
     let is_raising = findings().any(|finding| !finding.raises.is_empty());
@@ -94,8 +86,9 @@ pub(crate) fn print(groups: &[Group], goal: &Goal, style: &Style) -> String {
         text += "\n";
         let target = goal.target.map_or(String::new(), |target| format!(" --for {target}"));
         let hint = format!(
-            "`ringway doctor{target} --fix` prints these values as a file of sysctl.d and a drop-in of a systemd unit; \
-             -v explains each check."
+            "`ringway doctor{target} --fix` prints the values for {} as a file of sysctl.d and a drop-in \
+             of a systemd unit; -v explains each check.",
+            counted(goal.connections(), "connection", "connections")
         );
         append(&mut text, "", 0, &hint, style);
     }

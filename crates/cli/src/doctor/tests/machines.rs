@@ -146,6 +146,14 @@ fn a_laptop_saves_power() {
     assert_eq!(laptop.finding("cpu.turbo").value, "off");
     assert_eq!(laptop.finding("cpu.frequency").value, "2.10 GHz of 3.50 GHz");
     // A virtual machine has no governor, and needs none.
+    let stated = |text: &str| {
+        let info = format!("model name\t: Some CPU\ncpu MHz\t\t: {text}\nflags\t\t: fpu sse2\n");
+        Machine::server().without("/sys/devices/system/cpu/cpu0/cpufreq").with("/proc/cpuinfo", &info)
+    };
+    assert_eq!(stated("2445.424").finding("cpu.frequency").value, "2.45 GHz");
+    for nonsense in ["", "-1", "NaN", "1e30", "fast"] {
+        assert_eq!(stated(nonsense).finding("cpu.frequency").state, State::Unknown, "{nonsense}");
+    }
     let virtual_machine =
         laptop.without("/sys/devices/system/cpu/cpu0/cpufreq").without("/sys/devices/system/cpu/cpu1");
     assert_eq!(virtual_machine.finding("cpu.governor").state, State::Unknown);
@@ -282,4 +290,21 @@ fn each_role_has_the_files_of_its_program() {
     assert_eq!(needed(MachineRole::Server).as_deref(), Some("1 000 060"));
     assert_eq!(needed(MachineRole::Client).as_deref(), Some("1 000 064"));
     assert_eq!(needed(MachineRole::Both).as_deref(), Some("1 000 064"));
+}
+
+#[test]
+fn a_table_of_tracked_connections_that_nothing_uses_limits_none() {
+    let unused = Machine::server().with("/proc/sys/net/netfilter/nf_conntrack_count", "0\n");
+    let finding = unused.finding_for(1_000_000, "tcp.tracking");
+    assert_eq!((finding.state, finding.connections), (State::Note, None), "{finding:?}");
+    let used = Machine::server().finding_for(1_000_000, "tcp.tracking");
+    assert_eq!((used.state, used.connections), (State::Short, Some(262_144 - 88)));
+    assert_eq!(finding.commands, ["sysctl -w net.netfilter.nf_conntrack_max=1050000"]);
+}
+
+#[test]
+fn the_limit_of_hard_limits_is_raised_first() {
+    let commands = |target| Machine::server().finding_for(target, "descriptors.hard").commands;
+    assert!(commands(2_000_000)[0].starts_with("sysctl -w fs.nr_open=2000060   # first"), "{:?}", commands(2_000_000));
+    assert!(commands(1_000_000).iter().all(|command| !command.contains("nr_open")));
 }
