@@ -2,6 +2,8 @@
 //! in a drain and in a hand-over.
 
 mod abuse;
+mod groups;
+mod handover;
 
 use ringway_tests::{ServerProcess, TestDirectory, WATCHDOG, WirePeer, ringway, run};
 use rustix::process::Signal;
@@ -175,50 +177,6 @@ fn a_stop_ends_echo_connections_in_order() {
         let (status, stderr) = serving.wait();
         assert!(status.success(), "{stderr}");
     }
-}
-
-#[test]
-fn a_hand_over_passes_the_echo_sockets_on() {
-    let folder = TestDirectory::new("rfc862-handover");
-    let path = folder.path().join("handover.sock");
-    let start = |driver: &str, shards: u32, echo: &str| {
-        let mut command = ringway(&["serve"]);
-        command.arg("--handover").arg(&path).arg("--listen=127.0.0.1:0").arg("--admin=127.0.0.1:0");
-        command.arg(format!("--shards={shards}")).arg(format!("--driver={driver}")).arg(echo);
-        ServerProcess::start(command)
-    };
-    let first = start("uring", 2, "--echo-tcp=0");
-    let address = echo_address(&first, "tcp");
-    let mut old = connect(address);
-    old.write_all(b"x").expect("open");
-    old.read_exact(&mut [0]).expect("it is echoed");
-    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let stopped = std::sync::Arc::clone(&stop);
-    // None of the connections is refused or reset.
-    let storm = thread::spawn(move || {
-        let mut count = 0;
-        while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
-            let mut peer = connect(address);
-            peer.write_all(b"storm").expect("no reset");
-            peer.shutdown(Shutdown::Write).expect("open");
-            let mut echo = Vec::new();
-            peer.read_to_end(&mut echo).expect("no reset");
-            // The drain of the former server may end a connection before its bytes were read.
-            assert!(echo == b"storm" || echo.is_empty(), "{echo:?}");
-            count += 1;
-        }
-        count
-    });
-    let second = start("epoll", 3, &format!("--echo-tcp={address}"));
-    assert_eq!(echo_address(&second, "tcp"), address);
-    assert_eq!(old.read(&mut [0]).expect("the former server ends it in order"), 0);
-    drop(old);
-    let (status, stderr) = first.wait();
-    assert!(status.success(), "{stderr}");
-    assert_eq!(exchange(address, b"successor"), b"successor");
-    stop.store(true, std::sync::atomic::Ordering::Relaxed);
-    assert!(storm.join().expect("no connection is refused or reset") > 0);
-    assert!(metric(&second, "ringway_echo_connections_served_total", "") > 0);
 }
 
 fn client(address: &str) -> UdpSocket {

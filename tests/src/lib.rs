@@ -10,6 +10,7 @@
 pub mod bad_input;
 mod directory;
 mod http;
+mod namespace;
 pub mod numbered;
 mod peer;
 mod process;
@@ -18,6 +19,7 @@ pub mod tls;
 
 pub use directory::TestDirectory;
 pub use http::{RawRequest, RawResponse, accepting};
+pub use namespace::Namespace;
 pub use peer::{End, WirePeer};
 pub use process::{open_files, resident_kib};
 pub use program::{
