@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+mod datagrams;
 mod delay;
 mod faults;
 mod frame;
