@@ -220,9 +220,12 @@ impl<K: KernelInterface> SlotTable<K> {
     }
 
     pub(crate) fn has_backlog(&self) -> bool {
-        self.unreaped
-            || self.rearmed
-            || self.starved.iter().chain(&self.unserved).any(|slot| self.is_waiting_for_buffer(*slot))
+        self.unreaped || self.rearmed || self.is_starved()
+    }
+
+    /// Whether a slot waits for a buffer.
+    pub(crate) fn is_starved(&self) -> bool {
+        self.starved.iter().chain(&self.unserved).any(|slot| self.is_waiting_for_buffer(*slot))
     }
 
     /// Whether a slot of the starved list still wants bytes. A slot that was closed or paused since

@@ -55,12 +55,12 @@
 //! | its ring is polled through epoll, by the reactor of tokio | a batch of completions costs two `epoll_wait` besides the `io_uring_enter`, and timeouts are rounded up to a millisecond | the thread sleeps in the epoll set of the connections, with a timeout in nanoseconds, and enters the runtime only with operations to submit | `a_wait_ends_at_its_timeout`, `a_wait_with_a_timeout_of_zero_does_not_sleep` |
 //! | an operation cannot be cancelled: its `user_data` is private | a receive in flight would hold its buffer, and keep the descriptor open, until the peer sends something | each operation has `MSG_DONTWAIT`, so it completes when it is submitted; accept(2) and connect(2) are called directly | `closing_with_a_receive_and_a_stuck_send_in_flight_frees_the_slot_and_the_output`, `an_idle_connection_holds_no_buffer_and_no_operation` |
 //! | operations are in flight when a future, or the runtime, is dropped | the kernel writes to memory that was freed, or an entry that is submitted later uses a descriptor that belongs to another file by then | an operation owns its buffer or its output, and the descriptors of a dropped driver stay open until its last operation has ended | `a_driver_dropped_before_its_operations_are_submitted_keeps_what_they_use` |
-//! | futures of its sockets panic when they are dropped after the runtime, or polled without it | a driver that outlives its runtime ends the thread | only operations of one completion are used (`UnsubmittedOneshot`), whose futures may be dropped at any time; a wait without a runtime is an error | `a_driver_that_outlives_its_runtime_reports_an_error` |
+//! | futures of its sockets panic when they are dropped after the runtime, or polled without it | a driver that outlives its runtime ends the thread | only operations of one completion are used (`UnsubmittedOneshot`), whose futures may be dropped at any time; a wait without a runtime, or in another one, is an error | `a_driver_that_outlives_its_runtime_reports_an_error`, `a_driver_that_is_moved_to_another_runtime_reports_an_error` |
 //! | a multishot completion panics (`unreachable`) | no multishot accept or receive | no operation has more than one completion | no test: a multishot operation cannot be requested |
-//! | a full submission queue (256 entries) is submitted with `expect` | a refusal of the kernel is a panic | at most 128 operations are in flight, over all drivers of a runtime | `the_operations_in_flight_are_bounded_over_the_drivers_of_a_runtime` |
+//! | a full submission queue (256 entries) is submitted with `expect` | a refusal of the kernel is a panic | at most 128 operations are in flight, over all drivers of a runtime | `the_operations_in_flight_are_bounded_over_the_drivers_of_a_runtime`, `the_operations_of_one_runtime_do_not_limit_those_of_another` |
 //! | an error of the submission before a sleep is dropped | operations wait without an end | a runtime with operations in flight submits again after 100 ms | no test: the kernel refuses a submission only without memory |
 //! | operations are submitted only before the runtime sleeps | a task that never lets the runtime sleep delays them | a runtime of the driver has no other tasks; within a runtime of the program there is no remedy | no test |
-//! | `Runtime::new` loses the descriptors of its runtime of tokio when the ring cannot be made | an attempt without success costs up to four descriptors | it is tried only with enough free descriptors, and after [`probe`] where programs choose a driver | `a_driver_that_cannot_be_made_costs_no_descriptor` |
+//! | `Runtime::new` loses the descriptors of its runtime of tokio when the ring cannot be made | an attempt without success costs up to four descriptors | it is tried only with enough free descriptors ([`check_descriptors`]), and after [`probe`] where programs choose a driver | `a_driver_that_cannot_be_made_costs_no_descriptor` |
 //! | nested epoll sets wake all drivers that share a listener: `EPOLLEXCLUSIVE` ends at a set that is polled itself | each connection wakes every driver | with a runtime of its own the driver sleeps in the set itself, and the drivers take turns; within a runtime of the program each connection wakes all of them, and one accepts it | `drivers_that_share_a_listener_take_turns` |
 
 mod operation;
@@ -69,7 +69,7 @@ mod ready;
 mod ring;
 mod socket;
 
-pub use probe::probe;
+pub use probe::{check_descriptors, probe};
 pub use ready::Ready;
 pub use socket::into_socket;
 
@@ -88,6 +88,7 @@ use std::os::fd::{FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::runtime::{Handle, Id};
 
 /// The maximum of [`TokioUringConfig::max_connections`], as that of the other drivers.
 const MAX_CONNECTIONS: u32 = 1 << 30;
@@ -125,6 +126,8 @@ impl TokioUringConfig {
 /// A driver on tokio-uring, for the thread that made it. See the [module](self).
 pub struct TokioUring {
     table: SlotTable<Poller<Ring>>,
+    /// The runtime of the program that it is used within; `None` with a runtime of its own.
+    runtime: Option<Id>,
 }
 
 impl TokioUring {
@@ -140,15 +143,16 @@ impl TokioUring {
     pub fn new(config: TokioUringConfig) -> Result<Self, SetupError> {
         let (pool, set) = Self::prepare(&config)?;
         let ring = Ring::owned(probe::runtime()?);
-        Self::assemble(&config, pool, set, ring)
+        Self::assemble(&config, pool, set, ring, None)
     }
 
     /// A driver within the runtime of tokio-uring that runs the calling task. Its [`Driver::wait`]
     /// never sleeps, whatever its timeout, and is to be called when [`Ready::ready`] returns, and
     /// after requests. Takes three descriptors.
     ///
-    /// Requests are submitted by the next wait. A wait that leaves [`Driver::has_backlog`] for want
-    /// of a buffer is repeated by the caller when it has dropped a [`Buffer`](crate::Buffer).
+    /// Requests are submitted by the next wait. A wait that leaves connections without a buffer is
+    /// repeated by the caller when it has dropped a [`Buffer`](crate::Buffer): see
+    /// [`TokioUring::can_feed`].
     ///
     /// When the driver is dropped, its connections are closed. Operations in flight, of which there
     /// are some only until the runtime sleeps the next time, keep their memory and their
@@ -162,13 +166,14 @@ impl TokioUring {
     pub fn within(config: TokioUringConfig) -> Result<Self, SetupError> {
         let (pool, set) = Self::prepare(&config)?;
         operation::submit_nothing();
+        let runtime = Handle::current().id();
         let descriptor = set.descriptor().try_clone_to_owned();
         let descriptor = descriptor.map_err(probe::unavailable("duplicating an epoll descriptor"))?;
         // SAFETY: an `OwnedFd` has the same open descriptor until it is dropped, and the registration
         // is removed before that.
         let descriptor = unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }
             .map_err(|error| probe::unavailable("registering with the reactor of tokio")(error.into()))?;
-        Self::assemble(&config, pool, set, Ring::shared(descriptor))
+        Self::assemble(&config, pool, set, Ring::shared(descriptor, runtime), Some(runtime))
     }
 
     fn prepare(config: &TokioUringConfig) -> Result<(Pool, EpollSet), SetupError> {
@@ -178,9 +183,15 @@ impl TokioUring {
         Ok((pool, set))
     }
 
-    fn assemble(config: &TokioUringConfig, pool: Pool, set: EpollSet, ring: Ring) -> Result<Self, SetupError> {
+    fn assemble(
+        config: &TokioUringConfig,
+        pool: Pool,
+        set: EpollSet,
+        ring: Ring,
+        runtime: Option<Id>,
+    ) -> Result<Self, SetupError> {
         let poller = Poller::new(pool, set, ring).map_err(probe::unavailable("opening an eventfd"))?;
-        Ok(Self { table: SlotTable::new(poller, &config.buffers, config.max_connections) })
+        Ok(Self { table: SlotTable::new(poller, &config.buffers, config.max_connections), runtime })
     }
 
     /// The pool of its receive buffers.
@@ -208,16 +219,27 @@ impl TokioUring {
         Ready(signal.expect("only a driver within a runtime has a handle").clone())
     }
 
+    /// Whether a connection waits for a buffer although there is one: the next wait receives from it.
+    /// No event of the kernel leads to that wait.
+    #[must_use]
+    pub fn can_feed(&self) -> bool {
+        self.table.is_starved() && self.pool().free() > 0
+    }
+
     fn is_within(&self) -> bool {
-        self.table.kernel.transfers.signal().is_some()
+        self.runtime.is_some()
     }
 
     fn check(&self) -> io::Result<()> {
         self.table.kernel.set.check()?;
-        if self.is_within() && tokio::runtime::Handle::try_current().is_err() {
-            return Err(io::Error::other("the runtime of tokio-uring that this driver was made in does not run"));
+        let Some(runtime) = self.runtime else { return Ok(()) };
+        match Handle::try_current() {
+            Ok(current) if current.id() == runtime => Ok(()),
+            Ok(_) => Err(io::Error::other(
+                "this driver was made in another runtime of tokio-uring: use it in a task of that one",
+            )),
+            Err(_) => Err(io::Error::other("the runtime of tokio-uring that this driver was made in does not run")),
         }
-        Ok(())
     }
 
     /// The end of a turn within a runtime: whether another one has something to do at once, or after

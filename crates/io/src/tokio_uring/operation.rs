@@ -8,8 +8,9 @@ use ::tokio_uring::{InFlightOneshot, OneshotOutputTransform, UnsubmittedOneshot}
 use io_uring_0_6::{cqueue, opcode, squeue, types};
 use std::cell::{Cell, RefCell};
 use std::os::fd::{OwnedFd, RawFd};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::Waker;
+use tokio::runtime::Id;
 
 /// The maximum number of operations in flight over all drivers of a runtime: half of the submission
 /// queue of a runtime with default options (256 entries). The other half is left to the program's
@@ -17,8 +18,9 @@ use std::task::Waker;
 pub(super) const MAX_IN_FLIGHT: u32 = 128;
 
 thread_local! {
-    /// The permits of the drivers that share the runtime of this thread.
-    static SHARED: Rc<Permits> = Rc::new(Permits::new());
+    /// The permits of the drivers that share a runtime, for each runtime of this thread. They exist as
+    /// long as a driver or an operation has them.
+    static SHARED: RefCell<Vec<(Id, Weak<Permits>)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// How many operations may still be submitted.
@@ -32,9 +34,17 @@ impl Permits {
         Self { free: Cell::new(MAX_IN_FLIGHT), waiters: RefCell::new(Vec::new()) }
     }
 
-    /// Those of all drivers within the runtime of the calling thread.
-    pub(super) fn of_thread() -> Rc<Self> {
-        SHARED.with(Rc::clone)
+    /// Those of all drivers within a runtime of the calling thread.
+    pub(super) fn of_runtime(runtime: Id) -> Rc<Self> {
+        SHARED.with_borrow_mut(|shared| {
+            shared.retain(|(_, permits)| permits.strong_count() > 0);
+            let known = shared.iter().find(|(of, _)| *of == runtime);
+            known.and_then(|(_, permits)| permits.upgrade()).unwrap_or_else(|| {
+                let permits = Rc::new(Self::new());
+                shared.push((runtime, Rc::downgrade(&permits)));
+                permits
+            })
+        })
     }
 
     pub(super) fn take(self: &Rc<Self>) -> Option<Permit> {

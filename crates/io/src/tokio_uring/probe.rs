@@ -30,12 +30,22 @@ fn options() -> io_uring_0_6::Builder {
     options
 }
 
-/// A runtime for a driver of the calling thread.
-pub(super) fn runtime() -> Result<::tokio_uring::Runtime, SetupError> {
-    // tokio-uring loses the descriptors of its runtime of tokio when its ring cannot be made.
+/// Checks that the descriptors of a runtime of tokio-uring are free. Call it before
+/// [`Runtime::new`](::tokio_uring::Runtime::new), which loses some of them when it fails for want of
+/// the others.
+///
+/// # Errors
+/// [`SetupError::Unavailable`] if they are not.
+pub fn check_descriptors() -> Result<(), SetupError> {
     let spare: io::Result<Vec<OwnedFd>> =
         (0..RUNTIME_DESCRIPTORS).map(|_| Ok(eventfd(0, EventfdFlags::CLOEXEC)?)).collect();
     drop(spare.map_err(unavailable("opening the descriptors of a runtime"))?);
+    Ok(())
+}
+
+/// A runtime for a driver of the calling thread.
+pub(super) fn runtime() -> Result<::tokio_uring::Runtime, SetupError> {
+    check_descriptors()?;
     let mut builder = ::tokio_uring::builder();
     builder.entries(ENTRIES).uring_builder(&options());
     ::tokio_uring::Runtime::new(&builder).map_err(unavailable("starting a runtime of tokio-uring"))

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
+use tokio::runtime::Id;
 use tokio::time::{Instant, Sleep};
 
 /// How often a runtime is made to submit again while operations do not complete. tokio-uring drops
@@ -66,13 +67,13 @@ impl Ring {
         Self { batch: Batch::new(Rc::new(Permits::new())), runtime: Runtime::Owned { runtime, again } }
     }
 
-    /// `set` is a duplicate of the descriptor of the epoll set, in the reactor of the runtime.
-    pub(super) fn shared(set: AsyncFd<OwnedFd>) -> Self {
+    /// `set` is a duplicate of the descriptor of the epoll set, in the reactor of this runtime.
+    pub(super) fn shared(set: AsyncFd<OwnedFd>, runtime: Id) -> Self {
         let signal = Arc::new(Signal::default());
         // The first turn begins at once.
         signal.raise();
         let waker = Waker::from(Arc::clone(&signal));
-        Self { batch: Batch::new(Permits::of_thread()), runtime: Runtime::Shared { set, signal, waker } }
+        Self { batch: Batch::new(Permits::of_runtime(runtime)), runtime: Runtime::Shared { set, signal, waker } }
     }
 
     /// The signal of a driver that is used within a runtime.

@@ -285,7 +285,77 @@ fn a_runtime_that_ends_with_operations_in_flight_frees_what_they_own() {
         pool
     });
     assert_eq!((pool.guarded(), pool.free()), (0, 4));
-    assert_eq!(operation::Permits::of_thread().in_flight(), 0);
+}
+
+fn runtime() -> ::tokio_uring::Runtime {
+    ::tokio_uring::Runtime::new(&::tokio_uring::builder()).expect("tokio-uring works here")
+}
+
+#[test]
+fn a_driver_that_is_moved_to_another_runtime_reports_an_error() {
+    let (own, other) = (runtime(), runtime());
+    let (mut driver, slot, mut peer) = own.block_on(async {
+        let (mut driver, slot, peer) = adopted(small_buffers(4));
+        driver.receive(slot);
+        rest(&mut driver).await;
+        (driver, slot, peer)
+    });
+    peer.write_all(b"x").expect("open");
+    other.block_on(async {
+        for _ in 0..2 {
+            let error = driver.wait(None, &mut Vec::new()).expect_err("not its runtime");
+            assert!(error.to_string().contains("another runtime"), "{error}");
+            assert!(driver.submit().is_err());
+        }
+    });
+    own.block_on(async {
+        let received = completions(&mut driver).await;
+        assert!(matches!(received[..], [Completion::Received { slot: of, .. }] if of == slot), "{received:?}");
+    });
+}
+
+#[test]
+fn the_operations_of_one_runtime_do_not_limit_those_of_another() {
+    let (first, second) = (runtime(), runtime());
+    let held = first.block_on(async {
+        let permits = operation::Permits::of_runtime(Handle::current().id());
+        std::iter::from_fn(|| permits.take()).collect::<Vec<_>>()
+    });
+    assert_eq!(held.len(), operation::MAX_IN_FLIGHT as usize);
+    second.block_on(async {
+        let (mut driver, slot, mut peer) = adopted(small_buffers(4));
+        driver.send(slot, one(b"x"));
+        assert!(driver.table.kernel.transfers.permits().in_flight() == 0 && turn(&mut driver).is_empty());
+        assert_eq!(driver.table.kernel.transfers.permits().in_flight(), 1, "it is submitted");
+        assert!(matches!(completions(&mut driver).await[..], [Completion::Sent { written: 1, .. }]));
+        peer.read_exact(&mut [0]).expect("sent");
+    });
+    first.block_on(async {
+        assert!(operation::Permits::of_runtime(Handle::current().id()).take().is_none(), "they are those of before");
+        drop(held);
+        assert_eq!(operation::Permits::of_runtime(Handle::current().id()).in_flight(), 0);
+    });
+}
+
+#[test]
+fn a_connection_without_a_buffer_is_received_from_when_one_is_dropped() {
+    ::tokio_uring::start(async {
+        let (mut driver, slot, mut peer) = adopted(small_buffers(1));
+        let (ours, mut other_peer) = UnixStream::pair().expect("two descriptors");
+        let other = driver.adopt_socket(ours.into(), true);
+        for (slot, peer) in [(slot, &mut peer), (other, &mut other_peer)] {
+            driver.receive(slot);
+            peer.write_all(b"x").expect("open");
+        }
+        let mut received = completions(&mut driver).await;
+        rest(&mut driver).await;
+        assert!(received.len() == 1 && driver.has_backlog() && !driver.can_feed(), "{received:?}");
+        received.clear();
+        assert!(driver.can_feed() && !driver.ready().is_ready(), "no event leads to a wait");
+        assert!(turn(&mut driver).is_empty());
+        let received = completions(&mut driver).await;
+        assert!(matches!(received[..], [Completion::Received { .. }]) && !driver.can_feed(), "{received:?}");
+    });
 }
 
 #[test]
@@ -324,7 +394,8 @@ fn the_operations_in_flight_are_bounded_over_the_drivers_of_a_runtime() {
             }
             assert!(turn(driver).is_empty(), "nothing is submitted yet");
         }
-        assert_eq!(operation::Permits::of_thread().in_flight(), operation::MAX_IN_FLIGHT);
+        let permits = operation::Permits::of_runtime(Handle::current().id());
+        assert_eq!(permits.in_flight(), operation::MAX_IN_FLIGHT);
         for driver in &mut drivers {
             let mut sent = 0;
             while sent < COUNT {
