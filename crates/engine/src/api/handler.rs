@@ -103,7 +103,8 @@ pub trait Handler: Sized + 'static {
 
     /// The peer has violated the protocol, after the messages that the handler has received. With
     /// `false`, the default, the connection is closed with the code for the violation. With `true` it
-    /// is paused, and closed so after [`Connection::resume`]: a handler that has messages to process
+    /// is paused, and closed so after [`Connection::resume`], or at the latest after
+    /// [`Config::close_timeout`](crate::Config::close_timeout): a handler that has messages to process
     /// can answer them first.
     fn postpones_violation(&mut self, conn: &mut Connection<'_, Self>) -> bool {
         let _ = conn;

@@ -55,8 +55,9 @@ pub(super) struct Cold {
     pub(super) deadlines: Deadlines,
     /// The results of the opening handshake, during the call of `open`.
     pub(super) agreed: Option<Box<Agreed>>,
-    /// A violation of the protocol that is handled when the handler resumes the connection.
-    pub(super) violation: Option<ProtocolError>,
+    /// A violation of the protocol that is handled when the handler resumes the connection, or after
+    /// the close timeout; and the tick at which it was postponed.
+    pub(super) violation: Option<(ProtocolError, u32)>,
     /// The bytes of pongs queued since the connection was paused for its backlog.
     pongs: u32,
     /// The bytes of this side's close frame; 0 until it is queued.

@@ -23,6 +23,7 @@ pub(super) const SLOT: Slot = Slot::new(3, 7);
 pub(super) struct RecordingEcho {
     log: Vec<String>,
     pub(super) defer: bool,
+    postpones: bool,
     /// The answer to plain requests, if it is not a line of text.
     pub(super) respond: Option<fn(&ringway_codec::Request<'_>) -> Response>,
 }
@@ -55,6 +56,10 @@ impl Application<u8> for RecordingEcho {
             link.pause(core);
         }
         link.reply(message, true, core);
+    }
+
+    fn postpones_violation(&mut self, _: &mut Link<u8>, _: &mut Core) -> bool {
+        self.postpones
     }
 
     fn ping(&mut self, _: &mut Link<u8>, _: &mut Core, payload: &[u8]) {
@@ -344,6 +349,29 @@ fn a_paused_session_stashes_the_next_message_and_delivers_it_when_resumed() {
     assert_eq!(harness.log(), ["message one", "message two"]);
     assert_eq!(harness.sent(), texts.map(|text| from_server(OpCode::Text, text)).concat());
     assert!(matches!(harness.release().expect("the connection was open").ending, Ending::Vanished));
+}
+
+#[test]
+fn a_postponed_violation_is_handled_at_the_resume_or_after_the_close_timeout() {
+    for resumes in [true, false] {
+        let config = Config::default();
+        let timeout = config.close_timeout;
+        let mut harness = SessionHarness::open(config, Limits::default());
+        harness.app.postpones = true;
+        harness.receive(&[from_client(OpCode::Text, b"one"), from_server(OpCode::Text, b"not masked")].concat());
+        assert_eq!(harness.sent(), from_server(OpCode::Text, b"one"));
+        harness.pass(timeout / 2);
+        assert!(harness.sent().is_empty() && !harness.receiving);
+        if resumes {
+            harness.session.link.resume(&mut harness.core);
+            harness.flush();
+        } else {
+            harness.pass(timeout);
+        }
+        let sent = harness.sent();
+        assert!(sent.starts_with(&[0x88]) && sent[2..4] == 1002u16.to_be_bytes(), "{}", sent.escape_ascii());
+        assert!(harness.receiving, "the end of the peer's direction is awaited");
+    }
 }
 
 #[test]

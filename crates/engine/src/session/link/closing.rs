@@ -12,6 +12,7 @@ use crate::shard::core::Core;
 use crate::topics::delivery::catch_up;
 use ringway_codec::{CloseCode, ClosePayload, OpCode, ProtocolError, encode_close};
 use std::io;
+use std::time::Duration;
 
 impl<S> Link<S> {
     /// Sends this side's close frame. The peer's is awaited for the close timeout.
@@ -91,10 +92,11 @@ impl<S> Link<S> {
     }
 
     /// Handles a protocol violation when the handler resumes the connection, which is paused until
-    /// then.
+    /// then, or after the close timeout.
     #[cold]
     pub(in crate::session) fn postpone_violation(&mut self, error: ProtocolError, core: &mut Core) {
-        self.cold().violation = Some(error);
+        self.cold().violation = Some((error, core.tick()));
+        core.set_timer(self.slot, core.config.close_timeout);
         self.pause(core);
         self.mark_dirty(core);
     }
@@ -104,10 +106,18 @@ impl<S> Link<S> {
         self.cold.as_ref().is_some_and(|cold| cold.violation.is_some())
     }
 
+    /// The time left for a postponed violation; `None` if there is none.
+    pub(in crate::session) fn check_violation(&self, core: &Core) -> Option<Duration> {
+        let (_, since) = self.cold.as_ref()?.violation.as_ref()?;
+        Some(core.config.close_timeout.saturating_sub(core.since(*since)))
+    }
+
     /// Handles a violation that was postponed, unless the connection is closing by now.
     #[cold]
     pub(in crate::session) fn end_postponement(&mut self, core: &mut Core) {
-        if let Some(error) = self.cold.as_mut().and_then(|cold| cold.violation.take()) {
+        if let Some((error, _)) = self.cold.as_mut().and_then(|cold| cold.violation.take()) {
+            // The end of the peer's direction is awaited.
+            self.end_pause(PauseCause::Handler, core);
             self.violated(error, core);
         }
     }

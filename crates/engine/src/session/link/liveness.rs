@@ -21,6 +21,15 @@ impl<S> Link<S> {
     /// Checks the deadlines of an open connection: of the output, of the message that is being
     /// received, and of the peer's activity. Sets the timer for the next check.
     pub(in crate::session) fn check_deadlines(&mut self, probe: &impl PeerProbe, core: &mut Core) -> Option<Removal> {
+        if let Some(left) = self.check_violation(core) {
+            // The close timeout bounds everything else.
+            if left.is_zero() {
+                self.end_postponement(core);
+            } else {
+                core.set_timer(self.slot, left);
+            }
+            return None;
+        }
         let mut next = check_period(&core.config, &core.limits);
         if let Some(left) = self.check_output(probe, core) {
             if left.is_zero() {
