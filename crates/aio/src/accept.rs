@@ -9,14 +9,19 @@ use crate::websocket::WebSocket;
 use ringway::TlsConfig;
 use ringway_io::Detached;
 use std::fmt;
+use std::future::poll_fn;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::task::Poll;
 use tokio_uring::net::TcpStream;
 
 /// Accepts a WebSocket on a TCP connection.
 ///
 /// The connection is taken over, with the bytes that wait in its socket. No operation of its own may
 /// be in flight, not even of a future that was dropped: tokio-uring would pass bytes to it.
+///
+/// It counts towards the limits of the runtime. While the accept rate allows no connection
+/// ([`Admission::accept_rate`](ringway::Admission::accept_rate)), it waits.
 ///
 /// ```no_run
 /// use tokio_uring::net::TcpListener;
@@ -42,7 +47,8 @@ use tokio_uring::net::TcpStream;
 /// # Errors
 /// [`Error::Accept`] if the peer sends no valid request in time
 /// ([`Config::handshake_timeout`](ringway::Config::handshake_timeout)); it was answered with the
-/// status then. If the future is dropped, the connection is closed.
+/// status then. [`Error::Full`] if a limit of connections is reached. If the future is dropped, the
+/// connection is closed.
 ///
 /// # Panics
 /// In a runtime of tokio that is not one of tokio-uring.
@@ -140,7 +146,10 @@ impl Acceptor {
     /// # Panics
     /// As [`accept`].
     pub async fn accept_socket(&self, socket: impl Into<OwnedFd>) -> Result<WebSocket, Error> {
-        let socket = self.begin(socket.into())?;
+        let socket = socket.into();
+        let shard = RuntimeShard::current()?;
+        poll_fn(|cx| if shard.is_full() { Poll::Ready(Err(Error::Full)) } else { shard.poll_room(cx).map(Ok) }).await?;
+        let socket = self.begin(socket)?;
         socket.opened(self.answer.as_deref()).await?;
         Ok(socket)
     }
@@ -151,7 +160,7 @@ impl Acceptor {
         let socket = Detached::from_socket(socket)?;
         let connection = Rc::new(Connection::new(self.answer.is_some()));
         let accepted = shard.with_local(|local| {
-            let id = local.accept(socket, self.tls.as_ref())?;
+            let id = local.accept(socket, self.tls.as_ref())?.ok_or(Error::Full)?;
             connection.identify(id);
             local.handler_mut().expect(id, &connection);
             Ok::<(), Error>(())

@@ -30,8 +30,11 @@ pub(crate) struct Connection {
 struct State {
     phase: Phase,
     inbox: Inbox,
-    /// Receiving is paused, because the inbox is full, or the peer has violated the protocol.
+    /// Receiving is paused, because the inbox is full.
     is_paused: bool,
+    /// The peer has violated the protocol. The connection is paused until the task has taken all
+    /// messages before the violation.
+    is_violated: bool,
     /// The task has taken all messages, and waits for another one.
     is_awaiting: bool,
     /// The task that receives, or that opens the connection.
@@ -111,6 +114,14 @@ pub(crate) enum Received {
     },
 }
 
+impl State {
+    /// Ends the pause of receiving. Returns whether there was one.
+    fn take_pause(&mut self) -> bool {
+        let is_violated = std::mem::take(&mut self.is_violated);
+        std::mem::take(&mut self.is_paused) || is_violated
+    }
+}
+
 impl Connection {
     /// A connection with both handles. `asks`: its request is to be answered by the program.
     pub(crate) fn new(asks: bool) -> Self {
@@ -118,6 +129,7 @@ impl Connection {
             phase: Phase::Opening,
             inbox: Inbox::default(),
             is_paused: false,
+            is_violated: false,
             is_awaiting: false,
             reader: None,
             writer: None,
@@ -180,11 +192,12 @@ impl Connection {
     }
 
     /// The peer has violated the protocol. Returns whether the connection goes on until the task has
-    /// taken the messages before the violation, and asks for another one.
+    /// taken the messages before the violation, and asks for another one; at most for the close
+    /// timeout.
     pub(crate) fn postpones_violation(&self) -> bool {
         let mut state = self.state.borrow_mut();
         let postpones = !state.is_awaiting && self.has_receiver();
-        state.is_paused |= postpones;
+        state.is_violated |= postpones;
         postpones
     }
 
@@ -234,7 +247,7 @@ impl Connection {
     pub(crate) fn poll_received(&self, waker: &Waker) -> Received {
         let mut state = self.state.borrow_mut();
         if let Some(message) = state.inbox.pop() {
-            let resumes = state.is_paused && state.inbox.has_room();
+            let resumes = state.is_paused && !state.is_violated && state.inbox.has_room();
             state.is_paused &= !resumes;
             return Received::Message { message, resumes };
         }
@@ -245,7 +258,7 @@ impl Connection {
             return ended.outcome.error().map_or(Received::End, Received::Failed);
         }
         state.is_awaiting = true;
-        let resumes = std::mem::take(&mut state.is_paused);
+        let resumes = state.take_pause();
         if !state.reader.as_ref().is_some_and(|reader| reader.will_wake(waker)) {
             let former = state.reader.replace(waker.clone());
             drop(state);
@@ -263,7 +276,7 @@ impl Connection {
     /// Drops the messages that were not taken. Returns their bytes, and whether receiving was paused.
     pub(crate) fn discard(&self) -> (usize, bool) {
         let mut state = self.state.borrow_mut();
-        let (inbox, was_paused) = (std::mem::take(&mut state.inbox), std::mem::take(&mut state.is_paused));
+        let (inbox, was_paused) = (std::mem::take(&mut state.inbox), state.take_pause());
         let former = state.reader.take();
         drop(state);
         drop(former);

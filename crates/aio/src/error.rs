@@ -80,6 +80,11 @@ pub enum Error {
     /// The shard of this runtime has stopped: no connection can be opened.
     #[error("the shard of this runtime has stopped")]
     Stopped,
+    /// The connection was closed at once: this runtime has
+    /// [`Limits::max_connections`](ringway::Limits::max_connections), or
+    /// [`Config::admission`](ringway::Config::admission) allows no further one.
+    #[error("the connection is refused: this runtime has reached a limit of connections")]
+    Full,
     /// The call is not in a task of tokio-uring.
     #[error("this needs a runtime of tokio-uring: call it within tokio_uring::start")]
     NoRuntime,

@@ -61,6 +61,7 @@ mod handle;
 mod inbox;
 mod listener;
 mod message;
+mod opening;
 mod request;
 mod resolve;
 mod serve;
@@ -68,6 +69,7 @@ mod shard;
 mod sink;
 mod streams;
 mod websocket;
+mod woken;
 
 pub use accept::{Acceptor, accept, accept_with};
 pub use connect::{Connector, connect, connect_to};

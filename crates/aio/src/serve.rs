@@ -255,10 +255,12 @@ impl Stopper {
 
 /// Runs one runtime to its end, on the calling thread.
 fn run_shard(start: LocalStart<Streams>, make: &MakeTask, answer: Option<&AnswerShared>) -> io::Result<LocalReport> {
-    let runtime = match tokio_uring::Runtime::new(&tokio_uring::builder()) {
+    let spare = ringway_io::tokio_uring::check_descriptors().map_err(StartError::from);
+    let runtime = spare.and_then(|()| tokio_uring::Runtime::new(&tokio_uring::builder()).map_err(StartError::Thread));
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
-            start.fail(StartError::Thread(error));
+            start.fail(error);
             return Ok(LocalReport::default());
         }
     };

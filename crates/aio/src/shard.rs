@@ -4,14 +4,15 @@
 use crate::connection::Connection;
 use crate::error::Error;
 use crate::streams::{Effects, Streams};
+use crate::woken::WokenList;
 use ringway::{Config, Limits, LocalReport, LocalShard, Shard};
 use ringway_io::tokio_uring::{Ready, TokioUring};
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use std::{fmt, thread};
 use tokio::runtime::{Handle, Id};
@@ -44,11 +45,16 @@ pub(crate) struct RuntimeShard {
     taken: Cell<usize>,
     /// Connections whose last handle was dropped while the shard was in use.
     dropped: RefCell<Vec<Rc<Connection>>>,
+    /// Tasks that wait until the shard may accept a connection.
+    acceptors: RefCell<Vec<Waker>>,
+    /// The listeners, which the end of the shard wakes.
+    listeners: RefCell<Vec<Weak<WokenList>>>,
     serve: Option<Serve>,
 }
 
 /// Sets the options of the shard of this runtime: those of all connections that are opened in it.
-/// Call it in a task of tokio-uring, before the first connection. Without it, the defaults apply.
+/// Call it in a task of tokio-uring, before the first connection, and before the first
+/// [`Listener::accept`](crate::Listener::accept). Without it, the defaults apply.
 /// [`Server`](crate::Server) has its own options, and sets them for its runtimes.
 ///
 /// Of [`Config`], these options have no effect, because the runtime is the caller's: `cores`,
@@ -117,6 +123,8 @@ impl RuntimeShard {
             pump: RefCell::default(),
             taken: Cell::new(0),
             dropped: RefCell::default(),
+            acceptors: RefCell::default(),
+            listeners: RefCell::default(),
             serve,
         });
         SHARDS.with_borrow_mut(|shards| shards.push(Rc::clone(&shard)));
@@ -148,6 +156,31 @@ impl RuntimeShard {
                 pump.wake();
             }
         }
+    }
+
+    /// Whether the limit of connections is reached.
+    pub(crate) fn is_full(&self) -> bool {
+        self.with_local(|local| local.is_full()).unwrap_or(false)
+    }
+
+    /// Waits until neither a limit nor the accept rate keeps the shard from accepting a connection.
+    /// Ready after the end of the shard.
+    pub(crate) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.with_local(|local| local.may_accept()) != Some(false) {
+            return Poll::Ready(());
+        }
+        let mut acceptors = self.acceptors.borrow_mut();
+        if !acceptors.iter().any(|acceptor| acceptor.will_wake(cx.waker())) {
+            acceptors.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Wakes the task of a listener at the end of the shard.
+    pub(crate) fn watch_end(&self, listener: &Arc<WokenList>) {
+        let mut listeners = self.listeners.borrow_mut();
+        listeners.retain(|listener| listener.strong_count() > 0);
+        listeners.push(Arc::downgrade(listener));
     }
 
     /// Counts bytes of messages that were taken. The next turn discharges them.
@@ -207,11 +240,19 @@ impl RuntimeShard {
                 local.with(|_, shard| shard.discharge(taken));
             }
             let result = local.turn();
-            (result, std::mem::take(&mut local.handler_mut().effects))
+            // The messages of this turn have released their buffers.
+            if local.driver().can_feed() {
+                self.is_requested.set(true);
+            }
+            let has_room = !self.acceptors.borrow().is_empty() && local.may_accept();
+            (result, std::mem::take(&mut local.handler_mut().effects), has_room)
         });
         // Not within another call: this is the only task that runs turns.
-        let Some((result, effects)) = turned else { return false };
+        let Some((result, effects, has_room)) = turned else { return false };
         self.apply(effects);
+        if has_room {
+            self.wake_acceptors();
+        }
         match result {
             Ok(true) => return true,
             Ok(false) => self.finish(Error::Stopped),
@@ -227,6 +268,10 @@ impl RuntimeShard {
             served.into_iter().for_each(|connection| serve(Rc::clone(self), connection));
         }
         wakers.into_iter().for_each(Waker::wake);
+    }
+
+    fn wake_acceptors(&self) {
+        self.acceptors.take().into_iter().for_each(Waker::wake);
     }
 
     /// Ends the shard: all connections end with this error.
@@ -249,6 +294,10 @@ impl RuntimeShard {
             wakers.into_iter().for_each(Waker::wake);
         }
         self.dropped.take();
+        self.wake_acceptors();
+        for listener in self.listeners.take().iter().filter_map(Weak::upgrade) {
+            listener.wake_task();
+        }
     }
 }
 
@@ -333,10 +382,13 @@ impl Timer {
         }
     }
 
-    fn poll(&mut self, cx: &mut std::task::Context<'_>) -> Poll<()> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.sleep {
             Some(sleep) if self.is_set => sleep.as_mut().poll(cx),
             _ => Poll::Pending,
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,8 @@
 
 use crate::pair::{echo_server, frame, pair, plain_client, position, run};
 use ringway_aio::{CloseCode, Config, Error, Limits, Listener, Message, TrySendError};
+use ringway_io::BufferConfig;
+use std::time::Duration;
 
 #[test]
 fn messages_of_all_sizes_are_echoed_in_order() {
@@ -168,6 +170,68 @@ fn a_message_in_front_of_a_violation_is_answered_before_it_ends_the_connection()
         let got = peer.await.expect("no panic");
         let echo = got.windows(4).position(|bytes| bytes == [0x81, 2, b'h', b'i']).expect("the echo");
         assert!(got[echo + 4..].starts_with(&[0x88]), "{got:?}");
+    });
+}
+
+#[test]
+fn all_messages_in_front_of_a_violation_are_answered_before_it_ends_the_connection() {
+    run(async {
+        let mut listener = Listener::bind("127.0.0.1:0").expect("a port");
+        let texts = ["one", "two", "three"];
+        let mut frames: Vec<u8> = texts.iter().flat_map(|text| frame(0x81, text.as_bytes())).collect();
+        frames.extend_from_slice(&frame(0x83, b""));
+        let peer = plain_client(&format!("ws://{}/", listener.local_addr()), frames);
+        let mut ws = listener.accept().await.expect("it opens");
+        for text in texts {
+            let message = ws.next().await.expect("a message").expect("no error");
+            assert_eq!(message, Message::from(text));
+            // The shard has a turn, which does not end the connection.
+            ws.ping(b"").expect("short");
+            ws.flush().await.expect("it is open");
+            ws.send(message).await.expect("it is open until the next message is asked for");
+        }
+        let error = ws.next().await.expect("an error").expect_err("a violation");
+        assert_eq!(error.close_code(), Some(CloseCode::PROTOCOL_ERROR));
+        let got = peer.await.expect("no panic");
+        assert!(position(&got, b"\x81\x05three") < position(&got, &1002u16.to_be_bytes()), "{got:?}");
+    });
+}
+
+#[test]
+fn a_violation_ends_a_connection_whose_task_asks_for_no_message() {
+    run(async {
+        let timeout = Duration::from_millis(100);
+        let config = Config::default().close_timeout(timeout).expect("in range");
+        ringway_aio::configure(config, Limits::default()).expect("the first");
+        let mut listener = Listener::bind("127.0.0.1:0").expect("a port");
+        let frames = [frame(0x81, b"hi"), frame(0x83, b"")].concat();
+        let peer = plain_client(&format!("ws://{}/", listener.local_addr()), frames);
+        let mut ws = listener.accept().await.expect("it opens");
+        let got = peer.await.expect("no panic");
+        position(&got, &1002u16.to_be_bytes());
+        // What was received before is not lost.
+        assert_eq!(ws.next().await.expect("a message").expect("no error"), Message::from("hi"));
+        let error = ws.next().await.expect("an error").expect_err("a violation");
+        assert_eq!(error.close_code(), Some(CloseCode::PROTOCOL_ERROR));
+    });
+}
+
+#[test]
+fn connections_that_have_waited_for_a_buffer_are_read() {
+    run(async {
+        let buffers = BufferConfig::new().count(1).expect("in range");
+        let config = Config::default().buffers(buffers);
+        ringway_aio::configure(config, Limits::default()).expect("the first");
+        let mut pairs = Vec::new();
+        for _ in 0..8 {
+            pairs.push(pair().await);
+        }
+        for (client, _) in &mut pairs {
+            client.send("hello").await.expect("it is open");
+        }
+        for (_, server) in &mut pairs {
+            assert_eq!(server.next().await.expect("a message").expect("no error"), Message::from("hello"));
+        }
     });
 }
 

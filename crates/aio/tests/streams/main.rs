@@ -6,6 +6,7 @@ mod ending;
 mod flow;
 mod halves;
 mod interop;
+mod limits;
 mod opening;
 mod pair;
 mod serving;

@@ -108,15 +108,35 @@ impl<D: Driver, H: Handler> LocalShard<D, H> {
     /// [`Handler::upgrade`] is called when it requests a WebSocket, or [`Handler::unopened`] when it
     /// ends before; neither is called before this method returns.
     ///
-    /// The limit of connections may be exceeded by it.
+    /// It counts towards the limits and the rate of [`Admission`](crate::Admission), which reject it
+    /// as one of a listener. `None`: it was rejected, or TLS is unavailable, and it is closed without a
+    /// response; [`Counters`] has the cause. [`Limits::max_connections`](crate::Limits::max_connections)
+    /// may be exceeded by it: see [`LocalShard::may_accept`].
     ///
     /// # Errors
     /// [`StartError::Config`] if the shard has seen 256 other TLS configurations: clones of one are
     /// the same.
-    pub fn accept(&mut self, socket: Detached, tls: Option<&TlsConfig>) -> Result<ConnectionId, StartError> {
+    pub fn accept(&mut self, socket: Detached, tls: Option<&TlsConfig>) -> Result<Option<ConnectionId>, StartError> {
         let listener = tls.map_or(Ok(PLAIN), |tls| self.number_of(tls))?;
         self.refresh();
-        Ok(ConnectionId(self.event_loop.adopt(socket, listener)))
+        Ok(self.event_loop.take_over(socket, listener).map(ConnectionId))
+    }
+
+    /// Whether the shard wants accepted connections: fewer than
+    /// [`Limits::max_connections`](crate::Limits::max_connections) are open, the accept rate does not
+    /// pause accepting ([`Admission::accept_rate`](crate::Admission::accept_rate)), and not too many
+    /// TLS handshakes wait. A caller that accepts connections itself leaves them in the queue of the
+    /// kernel otherwise. It is true again after a turn only; [`LocalShard::next_work`] includes the end
+    /// of a pause.
+    #[must_use]
+    pub fn may_accept(&self) -> bool {
+        self.event_loop.may_accept()
+    }
+
+    /// Whether [`Limits::max_connections`](crate::Limits::max_connections) are open, in both roles.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.event_loop.is_full()
     }
 
     /// The driver, for what is not part of [`Driver`].
@@ -137,8 +157,8 @@ impl<D: Driver, H: Handler> LocalShard<D, H> {
         &self.handle
     }
 
-    /// Ends the shard at once: all connections are dropped, with [`Handler::closed`] or
-    /// [`Handler::unopened`] for each, and the listeners are closed. For the end of a runtime: no
+    /// Ends the shard at once: all connections are dropped, with [`Handler::closed`],
+    /// [`Handler::unopened`] or [`Handler::failed`] for each, and the listeners are closed. For the end of a runtime: no
     /// further turn follows, so that no close frame is sent. Drop the shard then.
     pub fn end_all(&mut self) {
         self.event_loop.abandon();

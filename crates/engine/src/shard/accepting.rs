@@ -18,15 +18,21 @@ impl Accepting {
         self.until = Some(until);
     }
 
+    /// Whether nothing requires a pause.
+    #[inline]
+    pub(crate) fn is_allowed(&self) -> bool {
+        !self.is_busy && self.until.is_none()
+    }
+
     /// Whether accepting was not paused, and need not be.
     #[inline]
     pub(crate) fn is_open(&self) -> bool {
-        !self.is_busy && self.until.is_none() && !self.is_paused
+        self.is_allowed() && !self.is_paused
     }
 
     /// Whether accepting is to be resumed (`true`) or paused (`false`) now; `None`: neither.
     pub(crate) fn change(&mut self) -> Option<bool> {
-        let pause = self.is_busy || self.until.is_some();
+        let pause = !self.is_allowed();
         (std::mem::replace(&mut self.is_paused, pause) != pause).then_some(!pause)
     }
 }

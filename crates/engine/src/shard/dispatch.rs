@@ -325,11 +325,16 @@ impl<D: Driver, H: Handler> Dispatch<'_, D, H> {
         }
     }
 
-    /// Removes all remaining sessions, at the deadline of the drain.
+    /// Removes all remaining sessions, at the deadline of the drain or at the end of the shard.
     pub(crate) fn remove_all(&mut self) {
         let slots: Vec<Slot> = self.sessions.slots().collect();
         for slot in slots {
-            self.remove(slot, Removal::Closed);
+            let is_attempt = self
+                .sessions
+                .get_mut(slot)
+                .is_some_and(|session| session.link.role() == Role::Client && !session.link.has_opened());
+            let removal = if is_attempt { Removal::Unconnected(ConnectError::Stopping) } else { Removal::Closed };
+            self.remove(slot, removal);
         }
     }
 

@@ -1,7 +1,9 @@
 //! The event loop of a shard: passes completions of the driver to sessions, and their actions to
 //! the driver.
 
-use crate::admission::gate::{Gate, Pace};
+mod arrivals;
+
+use crate::admission::gate::Gate;
 use crate::admission::tickets::Tickets;
 use crate::api::error::ConnectError;
 use crate::api::handler::Handler;
@@ -13,7 +15,7 @@ use crate::metrics::published::Published;
 use crate::run::readiness::Readiness;
 use crate::session::attempt::Attempt;
 use crate::shard::accepting::Accepting;
-use crate::shard::balance::{Balancer, Choice, MAX_TRANSFERS, Transfer};
+use crate::shard::balance::Balancer;
 use crate::shard::core::{Action, Core, Counters};
 use crate::shard::dispatch::Dispatch;
 use crate::shard::drain::{Drain, DrainReason, DrainReport, DrainStep, DrainTally, DrainTimes};
@@ -23,7 +25,7 @@ use crate::shard::slice::WAITING_TIME;
 use crate::tls::table::{HANDSHAKE_TIME, ListenerTls, TlsTable};
 use crate::topics::exchange::Desk;
 use crate::topics::sweep::sweep;
-use ringway_io::{Completion, Detached, Driver, Slot, Stats};
+use ringway_io::{Completion, Driver, Stats};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -243,14 +245,6 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         self.dispatch().lend(call)
     }
 
-    /// Takes over a connection that was accepted elsewhere, as one of this listener.
-    pub(crate) fn adopt(&mut self, detached: Detached, listener: usize) -> Slot {
-        let slot = self.driver.adopt(detached);
-        self.core.counters.adopted += 1;
-        self.dispatch().accepted(slot, listener, Pace::Take);
-        slot
-    }
-
     /// Adds a listener with TLS, which has no socket: for [`EventLoop::adopt`]. Returns its number.
     pub(crate) fn add_tls(&mut self, listener: ListenerTls) -> usize {
         self.core.tls.get_or_insert_default().add(listener)
@@ -269,12 +263,14 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         self.driver.stop_listening();
         self.driver.stop_datagrams();
         self.remove_all();
-        while let Some(command) = self.control.commands.pop_front() {
+        for command in std::mem::take(&mut self.control.commands) {
             if let Command::Connect(attempt, state) = command {
                 let error = attempt.into_failure(ConnectError::Stopping);
                 self.dispatch().unconnected(state, &error);
             }
         }
+        // A handler may have answered a failure with another attempt.
+        self.control.commands.clear();
         self.finish_turn();
         self.publish();
     }
@@ -283,30 +279,6 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         self.dispatch().remove_all();
         if let Some(echo) = &mut self.echo {
             echo.drop_all(&mut self.driver);
-        }
-    }
-
-    /// Pauses or resumes accepting.
-    #[inline]
-    fn change_accepting(&mut self) {
-        if self.accepting.is_open() {
-            return;
-        }
-        if self.core.refuses_upgrades() {
-            // The queues are cleared: each connection gets its refusal.
-            self.accepting.until = None;
-        }
-        if let Some(at) = self.accepting.until
-            && at <= self.core.now()
-        {
-            let now = self.core.now();
-            let left = self.core.tickets.as_ref().map_or(Duration::ZERO, |tickets| tickets.gate.pause_left(now));
-            self.accepting.until = (!left.is_zero()).then(|| now + left);
-        }
-        match self.accepting.change() {
-            Some(true) => self.driver.resume_accepting(),
-            Some(false) => self.driver.pause_accepting(),
-            None => {}
         }
     }
 
@@ -354,86 +326,6 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
                     self.dispatch().with_shard(work);
                 }
             }
-        }
-    }
-
-    /// Handles a connection that the driver has accepted.
-    fn accepted(&mut self, slot: Slot, listener: usize) {
-        let pace = self.dispatch().pace();
-        let slot = if pace == Pace::Reject { Some(slot) } else { self.transfer(slot, listener) };
-        if let Some(slot) = slot {
-            self.serve(slot, listener, pace);
-        }
-        if let Pace::Pause(time) = pace {
-            self.accepting.pause_for(self.core.now() + time);
-        }
-    }
-
-    /// Serves an accepted connection of this shard.
-    fn serve(&mut self, slot: Slot, listener: usize, pace: Pace) {
-        if !self.echo.as_ref().is_some_and(|echo| echo.has_listener(listener)) {
-            return self.dispatch().accepted(slot, listener, pace);
-        }
-        let is_admitted = self.dispatch().admits_stream(slot, pace == Pace::Reject);
-        match &mut self.echo {
-            Some(echo) if is_admitted => echo.open(slot, &mut self.driver, &self.core),
-            _ => self.driver.close(slot),
-        }
-    }
-
-    /// Transfers an accepted connection to the shard with the fewest connections, if that is another
-    /// one. Returns the slot of a connection that stays.
-    #[inline]
-    fn transfer(&mut self, slot: Slot, listener: usize) -> Option<Slot> {
-        let connections = self.connections();
-        let Some(balancer) = self.balancer.as_mut().filter(|_| self.drain.is_none()) else { return Some(slot) };
-        balancer.publish(connections);
-        match balancer.choose(self.core.shortage.exhausted.is_none()) {
-            Choice::Here => Some(slot),
-            Choice::Full => {
-                self.core.counters.transfers_full += 1;
-                Some(slot)
-            }
-            Choice::Shard(target) => {
-                let Some(detached) = self.driver.detach(slot) else {
-                    balancer.withdraw(target);
-                    return None;
-                };
-                match balancer.send(target, Transfer { detached, listener }) {
-                    Ok(()) => {
-                        self.core.counters.transferred += 1;
-                        None
-                    }
-                    // The shard has ended.
-                    Err(transfer) => Some(self.driver.adopt(transfer.detached)),
-                }
-            }
-        }
-    }
-
-    /// Adopts the connections that other shards have transferred to this one.
-    fn adopt_transfers(&mut self) {
-        let Some(balancer) = self.balancer.as_ref().filter(|balancer| balancer.has_mail()) else { return };
-        balancer.begin_taking();
-        for _ in 0..MAX_TRANSFERS {
-            let Some(transfer) = self.balancer.as_ref().and_then(|balancer| balancer.take()) else { return };
-            // The shard that has accepted it has counted it towards the accept rate.
-            self.adopt(transfer.detached, transfer.listener);
-            let connections = self.connections();
-            if let Some(balancer) = &mut self.balancer {
-                balancer.arrived(connections);
-            }
-        }
-        self.balancer.iter().for_each(|balancer| balancer.interrupt_taking());
-    }
-
-    /// Publishes the state of this shard for those that may transfer connections to it.
-    fn publish_balance(&mut self) {
-        let connections = self.connections();
-        if let Some(balancer) = &mut self.balancer {
-            balancer.publish(connections);
-            let is_able = !self.accepting.is_busy && self.core.shortage.exhausted.is_none();
-            balancer.set_open(is_able && self.drain.is_none());
         }
     }
 

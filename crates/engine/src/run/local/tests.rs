@@ -2,8 +2,8 @@
 
 use super::LocalShard;
 use crate::{
-    Config, ConnectError, Connection, ConnectionId, Deflate, Endpoint, Handler, Limits, Message, Request, Shard,
-    TlsConfig, Unopened, Upgrade,
+    Admission, Config, ConnectError, Connection, ConnectionId, Deflate, Endpoint, Handler, Limits, Message, Rate,
+    RejectWith, Request, Shard, TlsConfig, Unopened, Upgrade,
 };
 use ringway_io::Detached;
 use ringway_io::epoll::{Epoll, EpollConfig};
@@ -78,7 +78,7 @@ fn turn_until(shard: &mut Local, mut done: impl FnMut(&mut Recording, &mut Shard
 fn adopt(shard: &mut Local) -> (UnixStream, ConnectionId) {
     let (ours, theirs) = UnixStream::pair().expect("descriptors");
     let id = shard.accept(Detached::from_socket(ours).expect("a stream"), None).expect("no TLS");
-    (theirs, id)
+    (theirs, id.expect("there is no limit"))
 }
 
 #[test]
@@ -187,6 +187,63 @@ fn abandoning_drops_all_connections_at_once() {
     open.read_to_end(&mut rest).expect("an end");
     assert!(rest.starts_with(b"HTTP/1.1 101 "));
     assert_eq!(opening.read(&mut [0; 16]).expect("an end"), 0);
+}
+
+#[test]
+fn abandoning_reports_outgoing_connections_that_are_not_open() {
+    let mut shard = local();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("ws://{}/", listener.local_addr().expect("bound"));
+    let endpoint = Arc::new(Endpoint::resolve(&url).expect("an address"));
+    shard.with(|_, shard| shard.connect(&endpoint, Arc::default()));
+    turn_until(&mut shard, |handler, _| handler.attempts.len() == 1);
+    // This one is still a command.
+    shard.with(|_, shard| shard.connect(&endpoint, Arc::default()));
+    shard.end_all();
+    let failed = &shard.handler_mut().failed;
+    assert!(failed.len() == 2 && failed.iter().all(|error| error.contains("stopping")), "{failed:?}");
+}
+
+#[test]
+fn the_limits_of_connections_hold_for_adopted_ones() {
+    let driver = || Epoll::new(EpollConfig::default()).expect("an epoll set");
+    let limits = Limits::default().max_connections(1).expect("in range");
+    let mut shard =
+        LocalShard::new(driver(), Recording::default(), Config::default(), limits, 1).expect("the options are valid");
+    assert!(shard.may_accept());
+    let (peer, _) = adopt(&mut shard);
+    assert!(!shard.may_accept() && shard.is_full());
+    drop(peer);
+    turn_until(&mut shard, |handler, _| handler.unopened.len() == 1);
+    while !shard.may_accept() {
+        assert!(shard.turn().expect("the driver works"));
+    }
+    let admission = Admission::new().max_connections(Some(1)).expect("in range").reject_with(RejectWith::Close);
+    let config = Config::default().admission(admission);
+    let mut shard =
+        LocalShard::new(driver(), Recording::default(), config, Limits::default(), 1).expect("the options are valid");
+    let (_peer, _) = adopt(&mut shard);
+    let (ours, mut theirs) = UnixStream::pair().expect("descriptors");
+    let rejected = shard.accept(Detached::from_socket(ours).expect("a stream"), None).expect("no TLS");
+    assert_eq!(rejected, None);
+    shard.turn().expect("the driver works");
+    assert_eq!(theirs.read(&mut [0; 16]).expect("an end"), 0);
+}
+
+#[test]
+fn adopted_connections_count_towards_the_accept_rate() {
+    let rate = Rate::per_second(1000).burst(1);
+    let admission = Admission::new().accept_rate(Some(rate)).expect("in range");
+    let driver = Epoll::new(EpollConfig::default()).expect("an epoll set");
+    let config = Config::default().admission(admission);
+    let mut shard =
+        LocalShard::new(driver, Recording::default(), config, Limits::default(), 1).expect("the options are valid");
+    let _first = adopt(&mut shard);
+    assert!(!shard.may_accept() && !shard.is_full());
+    assert!(shard.next_work().is_some(), "the end of the pause is due");
+    while !shard.may_accept() {
+        assert!(shard.turn().expect("the driver works"));
+    }
 }
 
 #[test]
