@@ -76,6 +76,8 @@ fn above_the_accept_rate_accepting_waits() {
             let client = client(address);
             open.push((client, accept(&mut listener).await));
         }
+        let least = Duration::from_secs(2) / RATE;
+        assert!(start.elapsed() >= least, "3 connections in {:?}", start.elapsed());
         for _ in 0..3 {
             let (ours, mut theirs) = UnixStream::pair().expect("descriptors");
             theirs.write_all(REQUEST).expect("it is open");
