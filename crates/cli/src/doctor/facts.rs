@@ -70,7 +70,7 @@ impl Facts {
     /// All checks.
     pub(crate) fn check(&self, goal: &Goal) -> Vec<Group> {
         vec![
-            self.kernel.check(),
+            self.kernel.check(self.ring.is_available()),
             self.ring.check(goal),
             self.descriptors.check(goal),
             self.memory.check(goal),

@@ -37,17 +37,23 @@ impl KernelFacts {
         self.version.as_ref().ok().map(|own| *own >= version)
     }
 
-    pub(crate) fn check(&self) -> Group {
-        Group { name: "kernel", findings: vec![self.release(), self.tls(), self.timer_slack()] }
+    /// `has_ring`: the trial of io_uring has succeeded.
+    pub(crate) fn check(&self, has_ring: bool) -> Group {
+        Group { name: "kernel", findings: vec![self.release(has_ring), self.tls(), self.timer_slack()] }
     }
 
-    fn release(&self) -> Finding {
+    fn release(&self, has_ring: bool) -> Finding {
         Finding::of("kernel.version", "Linux", &self.version, |version, finding| {
             let finding = finding
                 .value(self.release.clone().unwrap_or_default())
                 .detail("/proc/sys/kernel/osrelease. io_uring is used from 6.1 on, with all its features");
             match *version {
                 version if version >= MIN_RING => finding.allows("new enough for the io_uring driver"),
+                // Distributions add features of newer kernels to older ones.
+                _ if has_ring => finding
+                    .allows("older than 6.1, and io_uring works all the same")
+                    .state(State::Note)
+                    .command("boot a kernel of version 6.1 or newer"),
                 _ => finding
                     .allows(match *version >= MIN_TOKIO_URING {
                         true => "epoll, or serve --driver tokio-uring",

@@ -230,8 +230,6 @@ fn the_sysctl_of_io_uring_is_judged_by_its_value() {
     assert_eq!(absent.finding("ring.sysctl").state, State::Unknown);
     let old = absent.with("/proc/sys/kernel/osrelease", "5.15.0\n");
     assert_eq!(old.finding("ring.sysctl").state, State::Good);
-    let version = old.finding("kernel.version");
-    assert_eq!((version.state, version.allows.as_str()), (State::Short, "epoll, or serve --driver tokio-uring"));
 }
 
 #[test]
@@ -307,4 +305,17 @@ fn the_limit_of_hard_limits_is_raised_first() {
     let commands = |target| Machine::server().finding_for(target, "descriptors.hard").commands;
     assert!(commands(2_000_000)[0].starts_with("sysctl -w fs.nr_open=2000060   # first"), "{:?}", commands(2_000_000));
     assert!(commands(1_000_000).iter().all(|command| !command.contains("nr_open")));
+}
+
+#[test]
+fn an_old_kernel_is_short_only_where_io_uring_does_not_work() {
+    let old = |release: &str| Machine::server().with("/proc/sys/kernel/osrelease", release);
+    for release in ["5.14.0-503.el9.x86_64\n", "6.0.9\n"] {
+        assert_eq!(old(release).finding("kernel.version").state, State::Note, "{release}");
+        assert!(!Summary::of(&old(release).check(Some(100), MachineRole::Server, 1).1).is_short(), "{release}");
+    }
+    let refused = old("5.15.0\n").refused(LikelyCause::Kernel(5, 15)).finding("kernel.version");
+    assert_eq!((refused.state, refused.allows.as_str()), (State::Short, "epoll, or serve --driver tokio-uring"));
+    let refused = old("5.4.0\n").refused(LikelyCause::Kernel(5, 4)).finding("kernel.version");
+    assert_eq!((refused.state, refused.allows.as_str()), (State::Short, "epoll instead of io_uring"));
 }
