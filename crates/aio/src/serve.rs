@@ -110,8 +110,8 @@ impl Server {
     }
 
     /// Sets the options of each runtime, for accepted and for outgoing connections. Starting refuses
-    /// a `driver` other than `Auto` and `TokioUring`, and a fixed `busy_poll`, which the runtime decides; `ring_entries`
-    /// has no effect.
+    /// a `driver` other than `Auto` and `TokioUring`, and a fixed `busy_poll`, which the runtime
+    /// decides; `ring_entries` has no effect.
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.server = self.server.config(config);
