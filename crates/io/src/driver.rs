@@ -63,8 +63,8 @@ pub trait Driver {
     }
 
     /// Sends a datagram on its socket, from its local address. UDP is not reliable: a datagram that
-    /// the kernel does not take at once is dropped, and counted in [`Stats::datagrams_unsent`]. After
-    /// [`Driver::stop_datagrams`] nothing is sent.
+    /// the kernel does not take at once is dropped, and counted in [`Stats::datagrams_unsent`]. When
+    /// [`Driver::has_datagrams`] is false after [`Driver::stop_datagrams`], nothing is sent any more.
     ///
     /// Any number can be in flight. Their payloads are dropped when they are sent.
     fn send_datagram(&mut self, datagram: Datagram) {
@@ -72,11 +72,11 @@ pub trait Driver {
     }
 
     /// Receives no further datagrams, and closes the sockets when none is in flight. Datagrams that
-    /// the kernel has already put into a buffer are still reported; those in the queue of a socket
-    /// are left to another process that has it.
+    /// the kernel has already put into a buffer are still reported, and can be answered in the turn in
+    /// which they are reported; those in the queue of a socket are left to another process that has it.
     fn stop_datagrams(&mut self) {}
 
-    /// Whether a socket for datagrams is open.
+    /// Whether a socket for datagrams receives, or has sends in flight.
     fn has_datagrams(&self) -> bool {
         false
     }

@@ -9,6 +9,7 @@ on_each_driver! {
     empty_and_the_longest_datagrams_are_received_whole,
     more_datagrams_than_buffers_are_all_received,
     a_stopped_socket_leaves_its_queue_to_a_duplicate,
+    datagrams_that_are_reported_after_a_stop_can_be_answered,
     a_driver_with_datagrams_can_be_dropped_at_any_time,
     a_refused_datagram_is_counted_and_the_socket_goes_on,
     a_connected_socket_exchanges_single_datagrams,
@@ -144,6 +145,35 @@ fn a_stopped_socket_leaves_its_queue_to_a_duplicate<D: TestDriver>() {
     let mut kept = Vec::new();
     for text in ["second", "third"] {
         assert_eq!(next_of(&mut new, &mut kept).payload.as_slice(), text.as_bytes());
+    }
+}
+
+fn datagrams_that_are_reported_after_a_stop_can_be_answered<D: TestDriver>() {
+    for _ in 0..20 {
+        let (mut driver, address) = open::<D>("127.0.0.1:0");
+        let client = client("127.0.0.1:0");
+        client.send_to(b"first", address).expect("room");
+        let first = next(&mut driver);
+        driver.send_datagram(first);
+        // The kernel can put these into buffers before it cancels the receive.
+        for _ in 0..8 {
+            client.send_to(b"second", address).expect("room");
+        }
+        driver.stop_datagrams();
+        let mut completions = Vec::new();
+        while driver.has_datagrams() {
+            driver.wait(Some(Duration::from_millis(1)), &mut completions).expect("the driver works");
+            for completion in completions.drain(..) {
+                if let Completion::Datagram(datagram) = completion {
+                    driver.send_datagram(*datagram);
+                }
+            }
+        }
+        let stats = *driver.stats();
+        assert_eq!(
+            (stats.datagrams_sent + stats.datagrams_unsent, stats.datagrams_unsent),
+            (stats.datagrams_received, 0)
+        );
     }
 }
 

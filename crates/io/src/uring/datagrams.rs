@@ -105,7 +105,7 @@ impl Datagrams {
     /// Sends a datagram. Returns whether it was submitted.
     pub(super) fn send(&mut self, ring: &mut Ring, datagram: Datagram) -> bool {
         let socket = self.sockets.get(datagram.socket).and_then(|state| state.socket.as_ref());
-        let Some(socket) = socket.filter(|_| !self.is_stopped && self.outgoing.len() < MAX_SENDS) else { return false };
+        let Some(socket) = socket.filter(|_| self.outgoing.len() < MAX_SENDS) else { return false };
         let descriptor = socket.as_fd().as_raw_fd();
         let outgoing = Outgoing::new(datagram);
         let header = &raw const outgoing.header;
@@ -121,7 +121,8 @@ impl Datagrams {
     /// The part of a turn before its system call: lends buffers, and arms the receives.
     pub(super) fn begin_turn(&mut self, ring: &mut Ring) {
         if self.is_stopped {
-            return;
+            // Now, because what the last turn has reported could be answered until here.
+            return self.close_idle();
         }
         self.provided.refill(BUFFERS);
         if self.provided.ready() == 0 {
@@ -158,7 +159,6 @@ impl Datagrams {
             Operation::SendDatagram => {
                 self.outgoing.remove(number);
                 *if result < 0 { &mut stats.datagrams_unsent } else { &mut stats.datagrams_sent } += 1;
-                self.close_stopped();
             }
             // The cancel came too late, or has not found its target.
             Operation::Cancel(_) if result < 0 => {
@@ -189,7 +189,6 @@ impl Datagrams {
                 }
             }
         }
-        self.close_stopped();
     }
 
     fn parse(&self, number: usize, buffer: Buffer) -> Option<Datagram> {
@@ -203,7 +202,7 @@ impl Datagrams {
         Some(Datagram { socket: number, peer, local, payload: Chunk::Buffer { buffer, range }, is_truncated })
     }
 
-    /// Cancels the receives, and closes the sockets when they and the sends have ended.
+    /// Cancels the receives. The sockets are closed when they and the sends have ended.
     pub(super) fn stop(&mut self, ring: &mut Ring) {
         self.is_stopped = true;
         for (number, state) in self.sockets.iter_mut().enumerate() {
@@ -211,19 +210,20 @@ impl Datagrams {
                 state.is_cancelled = ring.push(&entry::cancel(Cancellable::ReceiveDatagrams, slot(number as u32)));
             }
         }
-        self.close_stopped();
     }
 
-    fn close_stopped(&mut self) {
-        if self.is_stopped && self.outgoing.len() == 0 {
+    /// Closes the sockets on which nothing is in flight, after a stop.
+    fn close_idle(&mut self) {
+        if self.outgoing.len() == 0 {
             for state in self.sockets.iter_mut().filter(|state| !state.is_armed) {
                 state.socket = None;
             }
         }
     }
 
+    /// Whether a socket receives, or has sends in flight.
     pub(super) fn is_open(&self) -> bool {
-        self.sockets.iter().any(|state| state.socket.is_some())
+        if self.is_stopped { !self.is_idle() } else { self.sockets.iter().any(|state| state.socket.is_some()) }
     }
 
     /// Whether no operation is in flight.
