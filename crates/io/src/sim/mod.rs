@@ -34,18 +34,23 @@
 //! ```
 
 mod connection;
+mod datagrams;
 mod faults;
 mod handle;
 mod kernel;
 mod network;
 
 pub(crate) use connection::SimEnd;
+pub use datagrams::{DatagramFaults, InjectedDatagramFaults, SentDatagram};
 pub use faults::{Faults, Injected};
 pub use kernel::Reception;
 pub use network::{Network, Peer};
 
 use crate::table::{BUDGET, SlotTable, forward};
-use crate::{Address, BufferConfig, Completion, ConnectOptions, Detached, Driver, Listener, Output, Pool, Slot, Waker};
+use crate::{
+    Address, BufferConfig, Completion, ConnectOptions, Datagram, DatagramSocket, Detached, Driver, Listener, Output,
+    Pool, Slot, Waker,
+};
 use handle::Handle;
 use kernel::SimKernel;
 use std::cell::RefCell;
@@ -89,6 +94,16 @@ impl Sim {
             let listener = self.table.kernel.listener();
             self.table.listen(listener);
         }
+    }
+
+    /// Opens a socket for datagrams, as [`Driver::open_datagrams`] does, without a real one. It has all
+    /// addresses: see [`Network::send_datagram`].
+    ///
+    /// # Panics
+    /// When there is no memory for the buffers.
+    pub fn start_datagrams(&mut self) {
+        let opened = self.kernel().borrow_mut().datagrams.open();
+        opened.unwrap_or_else(|error| panic!("no buffers for datagrams: {error}"));
     }
 
     /// Sets the maximum number of slots in use. At the limit, accepting pauses and
@@ -173,6 +188,30 @@ impl Driver for Sim {
     forward!(accepting);
     forward!(queries);
 
+    /// Opens a socket of the simulation. The real one is closed.
+    fn open_datagrams(&mut self, socket: DatagramSocket) -> io::Result<()> {
+        drop(socket);
+        self.kernel().borrow_mut().datagrams.open()
+    }
+
+    fn send_datagram(&mut self, datagram: Datagram) {
+        if !self.kernel().borrow_mut().send_datagram(datagram) {
+            self.table.stats.datagrams_unsent += 1;
+        }
+    }
+
+    fn stop_datagrams(&mut self) {
+        self.kernel().borrow_mut().stop_datagrams();
+    }
+
+    fn has_datagrams(&self) -> bool {
+        self.kernel().borrow().datagrams.is_open()
+    }
+
+    fn duplicate_datagrams(&self) -> io::Result<Vec<DatagramSocket>> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "a simulation has no sockets"))
+    }
+
     fn reserve(&mut self) -> Option<Slot> {
         let slot = self.table.reserve();
         self.publish_status();
@@ -239,6 +278,7 @@ impl Driver for Sim {
             let Some(event) = self.table.kernel.next_cqe() else { break };
             self.table.complete(event.user_data, event.result, event.more, event.buffer, completions);
         }
+        self.table.kernel.shared.borrow_mut().exchange_datagrams(&mut self.table.stats, completions);
         self.table.end_turn();
         self.publish_status();
         Ok(())

@@ -2,7 +2,7 @@
 
 use super::connection::{SharedConnection, SimConnection};
 use super::kernel::{Reception, SimKernel};
-use super::{Faults, Injected};
+use super::{DatagramFaults, Faults, Injected, InjectedDatagramFaults, SentDatagram};
 use crate::Pool;
 use std::cell::RefCell;
 use std::fmt;
@@ -75,6 +75,39 @@ impl Network {
     /// Changes the faults from now on. With [`Faults::none`], a test can end cleanly.
     pub fn set_faults(&self, faults: Faults) {
         self.0.borrow_mut().faults = faults;
+    }
+
+    /// Sends a datagram to the socket with this number, from `peer` to `destination`, which is one of
+    /// the addresses of the driver. A payload of at most 65,527 bytes.
+    ///
+    /// # Panics
+    /// When the driver has opened no such socket.
+    pub fn send_datagram(&self, socket: usize, peer: SocketAddr, destination: IpAddr, payload: &[u8]) {
+        self.0.borrow_mut().arrive(socket, (peer, destination), payload);
+    }
+
+    /// The datagrams of the driver that have arrived at their peers since the last call.
+    #[must_use]
+    pub fn receive_datagrams(&self) -> Vec<SentDatagram> {
+        self.0.borrow_mut().datagrams.take_delivered()
+    }
+
+    /// Changes the faults of datagrams from now on. Default: none.
+    pub fn set_datagram_faults(&self, faults: DatagramFaults) {
+        self.0.borrow_mut().datagrams.faults = faults;
+    }
+
+    /// How often each fault of datagrams has been injected so far.
+    #[must_use]
+    pub fn injected_datagram_faults(&self) -> InjectedDatagramFaults {
+        self.0.borrow().datagrams.injected
+    }
+
+    /// The number of buffers that datagrams hold: those that the driver has reported and that were not
+    /// dropped, and sends in flight.
+    #[must_use]
+    pub fn guarded_datagrams(&self) -> usize {
+        self.0.borrow().datagrams.guarded()
     }
 
     /// Whether further turns have no effect until a peer or the driver's user acts. Late operations

@@ -5,6 +5,7 @@ mod admission;
 mod balancing;
 mod client;
 mod compression;
+mod datagrams;
 mod draining;
 mod ending;
 mod flow;

@@ -9,8 +9,9 @@ mod listener;
 mod socket;
 
 use super::connection::{SharedConnection, SimConnection, SimEnd};
+use super::datagrams::SimDatagrams;
 use super::faults::{Faults, Injected, RandomSource};
-use crate::{Buffer, Output, Pool, Waker};
+use crate::{Buffer, Completion, Datagram, Output, Pool, Stats, Waker};
 use listener::SimListener;
 use socket::{Pending, Sending, SimSocket};
 use std::cell::Cell;
@@ -122,6 +123,7 @@ pub(super) struct SimKernel {
     /// The socket of each request that can be cancelled.
     cancellable: BTreeMap<u64, Descriptor>,
     listener: SimListener,
+    pub(super) datagrams: SimDatagrams,
     /// Outgoing connections that the network has not accepted.
     pub(super) outgoing: VecDeque<usize>,
     pub(super) reception: Reception,
@@ -160,6 +162,7 @@ impl SimKernel {
             descriptor_error: libc::EMFILE,
             cancellable: BTreeMap::new(),
             listener: SimListener::default(),
+            datagrams: SimDatagrams::new(),
             outgoing: VecDeque::new(),
             reception: Reception::Welcome,
             window: 256 * 1024,
@@ -252,6 +255,33 @@ impl SimKernel {
         self.connections[connection].lock().outbound_finished = true;
     }
 
+    /// A peer sends a datagram.
+    pub(super) fn arrive(&mut self, socket: usize, ends: (SocketAddr, IpAddr), payload: &[u8]) {
+        self.check_datagrams(socket);
+        self.datagrams.arrive((self.turn, &mut self.random), socket, ends, payload);
+    }
+
+    /// Sends a datagram. Returns whether it is in flight.
+    pub(super) fn send_datagram(&mut self, datagram: Datagram) -> bool {
+        self.check_datagrams(datagram.socket);
+        self.datagrams.send(self.turn, &mut self.random, datagram)
+    }
+
+    fn check_datagrams(&self, socket: usize) {
+        if !self.datagrams.has_socket(socket) {
+            self.violated(format_args!("socket {socket} for datagrams was never opened"));
+        }
+    }
+
+    pub(super) fn stop_datagrams(&mut self) {
+        self.datagrams.stop(self.turn, &mut self.random);
+    }
+
+    /// The part of a turn for datagrams.
+    pub(super) fn exchange_datagrams(&mut self, stats: &mut Stats, completions: &mut Vec<Completion>) {
+        self.datagrams.work(self.turn, &mut self.random, stats, completions);
+    }
+
     pub(super) fn peer_address(&self, descriptor: Descriptor) -> Option<SocketAddr> {
         self.connection_of(descriptor).map(|connection| connection.address)
     }
@@ -307,6 +337,7 @@ impl SimKernel {
     /// Closes all descriptors of the driver, with the operations in flight on them.
     pub(super) fn close_all(&mut self) {
         self.stop_listening();
+        self.datagrams.close();
         self.queue.clear();
         self.events.clear();
         self.cancellable.clear();
@@ -330,6 +361,7 @@ impl SimKernel {
         let feedable = self.status.starved > 0 && (!self.ring.is_empty() || self.pool.free() > 0);
         self.queue.is_empty()
             && self.events.is_empty()
+            && self.datagrams.is_idle()
             && self.listener.cancels.is_empty()
             && self.status.unreported == 0
             && !acceptable

@@ -1,4 +1,5 @@
 mod behaviour;
+mod datagrams;
 mod detaching;
 mod echo;
 mod invariants;
