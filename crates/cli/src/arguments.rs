@@ -18,6 +18,7 @@ use crate::values::{
     DrainRate, buffer_size, buffers, busy_poll, busy_poll_word, connections, cores, drain_rate, headers, listen,
     origin_to_allow, ring_entries, rounds, shards, size, some_size, some_time, subprotocol, time,
 };
+use crate::{connect, load};
 use clap::{Args, Command, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use ringway::BusyPoll;
@@ -37,9 +38,11 @@ pub(crate) struct Arguments {
     pub(crate) command: CliCommand,
 }
 
-/// The program. `is_short`: the help of `load` has the frequent flags only.
+/// The program. `is_short`: the help of `load` and `connect` has the frequent flags only.
 pub(crate) fn command(is_short: bool) -> Command {
-    Arguments::command().mut_subcommand("load", |load| with_compact_help(load, is_short))
+    Arguments::command()
+        .mut_subcommand("load", |load| with_compact_help(load, is_short, load::arguments::EXIT_CODES))
+        .mut_subcommand("connect", |connect| with_compact_help(connect, is_short, connect::arguments::EXIT_CODES))
 }
 
 #[derive(Debug, Subcommand)]
@@ -440,26 +443,28 @@ mod tests {
         assert_eq!((load.offer.header.len(), load.rate.is_some(), load.output.is_some()), (1, true, true));
     }
 
-    /// 100 lines of 100 columns are two screens.
+    /// 50 lines of 100 columns are a screen.
     #[test]
-    fn the_help_of_load_fits_on_two_screens_and_the_short_one_on_one() {
-        let help = |is_short: bool| {
-            let mut command = command(is_short).term_width(100);
-            command.build();
-            let load = command.find_subcommand_mut("load").expect("it exists");
-            if is_short { load.render_help().to_string() } else { load.render_long_help().to_string() }
-        };
-        for (is_short, lines) in [(true, 50), (false, 100)] {
-            let text = help(is_short);
-            assert!(text.lines().count() <= lines, "{} lines:\n{text}", text.lines().count());
-            assert!(text.find("Examples:") < text.find("--connections"), "the examples are first:\n{text}");
-            assert!(text.lines().all(|line| line.chars().count() <= MAX_WIDTH), "{text}");
-        }
-        let all = help(false);
-        let load = command(false);
-        let load = load.find_subcommand("load").expect("it exists");
-        for flag in load.get_arguments().filter_map(|flag| flag.get_long()) {
-            assert!(all.contains(&format!("--{flag}")), "{flag} in:\n{all}");
+    fn the_help_of_load_and_connect_fits_on_two_screens_and_the_short_one_on_one() {
+        for (name, first_flag) in [("load", "--connections"), ("connect", "--one")] {
+            let help = |is_short: bool| {
+                let mut command = command(is_short).term_width(100);
+                command.build();
+                let command = command.find_subcommand_mut(name).expect("it exists");
+                if is_short { command.render_help().to_string() } else { command.render_long_help().to_string() }
+            };
+            for (is_short, lines) in [(true, 50), (false, 100)] {
+                let text = help(is_short);
+                assert!(text.lines().count() <= lines, "{} lines:\n{text}", text.lines().count());
+                assert!(text.find("Examples:") < text.find(first_flag), "the examples are first:\n{text}");
+                assert!(text.lines().all(|line| line.chars().count() <= MAX_WIDTH), "{text}");
+            }
+            let all = help(false);
+            let command = command(false);
+            let command = command.find_subcommand(name).expect("it exists");
+            for flag in command.get_arguments().filter_map(|flag| flag.get_long()) {
+                assert!(all.contains(&format!("--{flag}")), "{flag} in:\n{all}");
+            }
         }
     }
 }

@@ -111,7 +111,7 @@ pub(crate) struct LoadTls {
     /// Private key of --cert in PEM [default: the file of --cert]
     #[arg(long, value_name = "FILE", requires = "cert", hide_short_help = true)]
     pub(crate) key: Option<PathBuf>,
-    /// Resume TLS sessions; effective with --connect-concurrency 1
+    /// Resume TLS sessions; with load, effective with --connect-concurrency 1
     #[arg(long, hide_short_help = true)]
     pub(crate) resume: bool,
 }

@@ -1,10 +1,11 @@
 //! The flags of `connect`.
 
 use crate::choices::{DeflateMode, DriverName};
+use crate::load::arguments::TEMPLATE;
 use crate::offer::OfferOptions;
 use crate::tls::LoadTls;
 use crate::values::{some_count, some_size, some_time, time};
-use clap::Args;
+use clap::{ArgAction, Args};
 use ringway_loadtest::parse::{resolve, url};
 use ringway_loadtest::recording::Speed;
 use std::net::SocketAddr;
@@ -20,16 +21,22 @@ Examples:
   ringway connect wss://host/feed -n 10          print ten messages, exit
   ringway connect :9001 --jsonl < in.jsonl       one JSON object a message, in and out";
 
-/// The text below the flags.
-const EXIT_CODES: &str = "\
+/// The text below all flags.
+pub(crate) const EXIT_CODES: &str = "\
 Without a terminal on standard input and output, and with -1, -n, --binary or --jsonl, standard output has
 messages only, and notes go to standard error.
 Exit codes: 0 the conversation has ended as it should; 1 it could not begin, broke off, ended with an error
-code, or before -n messages; 2 usage; 129/130/131/143 ended by SIGHUP, SIGINT, SIGQUIT or SIGTERM.
+code, before -n messages, or with messages that were not sent, or a file is incomplete; 2 usage;
+129/130/131/143 ended by SIGHUP, SIGINT, SIGQUIT or SIGTERM.
 docs/connect.md explains the prompt, the formats and the exit codes.";
 
+/// The text below the frequent flags.
+const MORE: &str = "\
+Exit codes: 0 as it should, 1 failures, 2 usage, 129 and above signals. --help has all flags.";
+
 #[derive(Debug, Args)]
-#[command(before_help = EXAMPLES, after_help = EXIT_CODES)]
+#[command(before_help = EXAMPLES, after_help = MORE, after_long_help = EXIT_CODES, help_template = TEMPLATE)]
+#[command(disable_help_flag = true)]
 pub(crate) struct Connect {
     /// ws://HOST:PORT/PATH, wss://…, HOST:PORT, :PORT or unix:/run/app.sock:/PATH
     #[arg(value_name = "URL", value_parser = url)]
@@ -58,7 +65,14 @@ pub(crate) struct Connect {
     #[arg(long, value_name = "FILE", conflicts_with = "one", help_heading = "Recordings")]
     pub(crate) replay: Option<PathBuf>,
     /// Speed of the replay: a factor, as 10 or 0.5, or max
-    #[arg(long, value_name = "FACTOR", default_value = "1", requires = "replay", help_heading = "Recordings")]
+    #[arg(
+        long,
+        value_name = "FACTOR",
+        default_value = "1",
+        requires = "replay",
+        hide_short_help = true,
+        help_heading = "Recordings"
+    )]
     pub(crate) speed: Speed,
 
     /// Indent JSON at the prompt, as /json on does
@@ -78,28 +92,39 @@ pub(crate) struct Connect {
 
     /// Connect again when the connection is lost or refused, at most N times in a row
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "10",
-        value_parser = some_count, help_heading = "Connection")]
+        value_parser = some_count, help_heading = "Connections")]
     pub(crate) reconnect: Option<u64>,
     /// Time within which the connection must open
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = some_time, help_heading = "Connection")]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = some_time, hide_short_help = true, help_heading = "Connections")]
     pub(crate) connect_timeout: Duration,
     /// Silence of the server after which a ping is sent; after twice this time the connection is
     /// lost; 0 for never
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time, help_heading = "Connection")]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time, hide_short_help = true, help_heading = "Connections")]
     pub(crate) ping_interval: Duration,
     /// Largest message to receive, up to 1G; a larger one closes the connection with code 1009
-    #[arg(long, value_name = "SIZE", default_value = "16M", value_parser = some_size, help_heading = "Connection")]
+    #[arg(long, value_name = "SIZE", default_value = "16M", value_parser = some_size, hide_short_help = true, help_heading = "Connections")]
     pub(crate) max_message: usize,
     /// Offer compression: off, shared or takeover; bare: takeover
     #[arg(long, value_enum, value_name = "MODE", num_args = 0..=1, require_equals = true, default_value = "off",
-        default_missing_value = "takeover", hide_possible_values = true, help_heading = "Connection")]
+        default_missing_value = "takeover", hide_possible_values = true, help_heading = "Connections")]
     pub(crate) deflate: DeflateMode,
     /// Address of a host name, as in curl; repeatable
-    #[arg(long, value_name = "HOST:PORT:ADDR", value_parser = resolve, help_heading = "Connection")]
+    #[arg(long, value_name = "HOST:PORT:ADDR", value_parser = resolve, hide_short_help = true, help_heading = "Connections")]
     pub(crate) resolve: Vec<(String, SocketAddr)>,
     /// System interface for sockets: auto, uring or epoll
-    #[arg(long, value_enum, default_value = "auto", hide_possible_values = true, help_heading = "Connection")]
+    #[arg(
+        long,
+        value_enum,
+        default_value = "auto",
+        hide_possible_values = true,
+        hide_short_help = true,
+        help_heading = "Connections"
+    )]
     pub(crate) driver: DriverName,
+
+    /// Print the frequent flags (-h) or all (--help)
+    #[arg(short, long, action = ArgAction::Help, help_heading = "Prompt")]
+    pub(crate) help: Option<bool>,
 
     #[command(flatten)]
     pub(crate) offer: OfferOptions,

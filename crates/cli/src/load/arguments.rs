@@ -43,19 +43,20 @@ const MORE: &str = "\
 Exit codes: 0 success, 1 failures, 2 usage, 4 nothing was measured. --help has all flags.";
 
 /// The order of the parts of the help: the usage and the examples are above the flags.
-const TEMPLATE: &str = "{about-with-newline}\n{usage-heading} {usage}\n\n{before-help}{all-args}{after-help}";
+pub(crate) const TEMPLATE: &str =
+    "{about-with-newline}\n{usage-heading} {usage}\n\n{before-help}{all-args}{after-help}";
 
-/// `ringway load` with a compact help: one line for most flags. Short help (`-h`) has the frequent
-/// flags, long help (`--help`) all of them.
-pub(crate) fn with_compact_help(load: Command, is_short: bool) -> Command {
+/// A command with a compact help: one line for most flags. Short help (`-h`) has the frequent flags,
+/// long help (`--help`) all of them, and `exit_codes` below them.
+pub(crate) fn with_compact_help(command: Command, is_short: bool, exit_codes: &'static str) -> Command {
     if is_short {
-        return load;
+        return command;
     }
     // The long format of clap has three lines for each flag.
-    let mut all = load.clone().bin_name("ringway load").max_term_width(MAX_WIDTH);
-    all = all.mut_args(|flag| flag.hide_short_help(false)).after_help(EXIT_CODES);
+    let mut all = command.clone().bin_name(format!("ringway {}", command.get_name())).max_term_width(MAX_WIDTH);
+    all = all.mut_args(|flag| flag.hide_short_help(false)).after_help(exit_codes);
     let help = all.render_help();
-    load.override_help(help)
+    command.override_help(help)
 }
 
 /// The maximum width of help.
