@@ -1,4 +1,4 @@
-"""The programs under test: `ringway serve`, `ringway load` and `interop-server`, and the example
+"""The programs under test: `ringway serve`, `load` and `connect`, `interop-server`, and the example
 `console`; the peer in Rust, and the certificates of a run."""
 
 import contextlib

@@ -1,6 +1,7 @@
 """`websockets_server.py`: an echo server of the library websockets of Python on a port of the system,
 which it prints. On the path /fragments it sends each message in three fragments, with a ping before
-the second, and waits for the pong. On /chat it echoes only with the subprotocol chat."""
+the second, and waits for the pong. On /chat it echoes only with the subprotocol chat. On /closing it
+closes with 4001 and a reason after the first message."""
 
 import asyncio
 
@@ -11,6 +12,9 @@ async def echo(connection):
     if connection.request.path == "/chat" and connection.subprotocol != "chat":
         await connection.close(4002)
     async for message in connection:
+        if connection.request.path == "/closing":
+            await connection.close(4001, "r\u00e9ason")
+            return
         if connection.request.path != "/fragments":
             await connection.send(message)
             continue
