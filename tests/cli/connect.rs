@@ -189,6 +189,26 @@ fn a_recording_has_what_was_sent_and_received_and_is_replayed() {
 }
 
 #[test]
+fn a_file_that_is_incomplete_is_named_and_fails_the_conversation() {
+    let server = echo();
+    for (flag, reads_output) in [("--record", true), ("--record", false), ("--pcap", true), ("--pcap", false)] {
+        let mut command = piped(&url(server.address()), &[flag, "/dev/full"]);
+        let mut child = command.spawn().expect("the program starts");
+        let mut stdin = child.stdin.take().expect("it is a pipe");
+        let mut stdout = child.stdout.take().expect("it is a pipe");
+        stdin.write_all(b"hello\n").expect("it reads");
+        stdout.read_exact(&mut [0; 6]).expect("the answer");
+        if !reads_output {
+            drop(stdout);
+        }
+        drop(stdin);
+        let ended = finish(child);
+        assert_eq!(ended.status.code(), Some(1), "{flag}: {ended:?}");
+        assert!(ended.stderr.contains("/dev/full: No space left on device"), "{flag}: {ended:?}");
+    }
+}
+
+#[test]
 fn what_was_not_sent_is_not_in_the_recording() {
     let directory = TestDirectory::new("connect-lost");
     let file = directory.file("lost").to_str().expect("UTF-8").to_owned();
@@ -323,13 +343,19 @@ fn a_slow_output_pauses_the_server() {
 
 #[test]
 fn a_closed_output_closes_the_connection_quietly() {
-    let (address, served) = serve_open(|mut peer| {
+    let (opened, is_open) = std::sync::mpsc::channel();
+    let (address, served) = serve_open(move |mut peer| {
+        // The answer shows that the connection is open for the client, too.
+        peer.send(&Frame::ping(b"").unmasked());
+        peer.masked_frame();
+        opened.send(()).expect("the test goes on");
         let (frame, _) = peer.masked_frame();
         peer.send(&Frame::close(1000, "").unmasked());
         frame.close_code()
     });
     let mut child = piped(&url(address), &[]).spawn().expect("the program starts");
     let _stdin = child.stdin.take();
+    is_open.recv().expect("the server runs");
     // Nothing is written, and the end is still seen.
     drop(child.stdout.take());
     assert_eq!(served.join().expect("no panic"), Some(1000));

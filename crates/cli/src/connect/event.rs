@@ -140,8 +140,10 @@ impl Event {
                 RecordContent::Binary(bytes) => bytes.len(),
                 _ => 0,
             },
-            Self::Trace(lines) => lines.len(),
-            _ => 0,
+            Self::Trace(text) | Self::Note(text) | Self::Failed(text) => text.len(),
+            Self::Closed(closed) => closed.reason.len() + closed.how.len(),
+            Self::Opened(opened) => opened.headers.iter().map(|(name, value)| name.len() + value.len()).sum(),
+            Self::Retrying { .. } | Self::Done(_) => 0,
         };
         payload + WEIGHT
     }

@@ -27,7 +27,6 @@ mod terminal;
 mod tracing;
 
 use crate::exit::{ExitOutcome, Failure, usage};
-use crate::trace::Tracer;
 use arguments::Connect;
 use conversation::Habits;
 use event::Verdict;
@@ -44,6 +43,7 @@ use signals::Interrupts;
 use std::io::{IsTerminal, stdin, stdout};
 use std::sync::Arc;
 use terminal::TerminalModes;
+use tracing::Tracing;
 
 pub(crate) fn run(arguments: &Connect) -> Result<ExitOutcome, Failure> {
     let is_for_scripts = arguments.one || arguments.number.is_some() || arguments.binary || arguments.jsonl;
@@ -76,8 +76,8 @@ pub(crate) fn run(arguments: &Connect) -> Result<ExitOutcome, Failure> {
         Ok(endpoint) => endpoint,
         Err(failure) => return failure.report(),
     };
-    let tracer = tracing::start(arguments, has_prompt, &events)?;
-    let tap = tracer.as_ref().map(Tracer::tap);
+    let tracing = tracing::start(arguments, has_prompt, &events)?;
+    let tap = tracing.as_ref().map(Tracing::tap);
     let started = client::start(arguments, habits, endpoint, &commands, &events, tap);
     let running = match started {
         Ok(running) => running,
@@ -102,13 +102,13 @@ pub(crate) fn run(arguments: &Connect) -> Result<ExitOutcome, Failure> {
         pipes::run(&pipes::Shared { commands, events, handle }, output, source, recorder)?
     };
     running.wait()?;
-    tracer.map(Tracer::finish);
+    let is_traced = tracing.is_none_or(Tracing::finish);
     if let Some(signal) = interrupts.caught() {
         return Ok(ExitOutcome::Interrupted(signal));
     }
     match verdict {
-        Verdict::Good => Ok(ExitOutcome::Good),
-        Verdict::Failed => Ok(ExitOutcome::Failed),
+        Verdict::Good if is_traced => Ok(ExitOutcome::Good),
+        Verdict::Good | Verdict::Failed => Ok(ExitOutcome::Failed),
         Verdict::Error(error) => Err(Failure(escape::escaped(&error))),
     }
 }

@@ -75,7 +75,7 @@ pub(super) fn run(
             recorder.verdict(verdict)
         }
         // A reader that has what it wants, as `head`.
-        Some(None) => Verdict::Good,
+        Some(None) => recorder.verdict(Verdict::Good),
         Some(Some(error)) => Verdict::Error(format!("cannot write to standard output: {error}")),
     })
 }

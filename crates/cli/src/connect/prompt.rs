@@ -220,7 +220,7 @@ impl Reader {
     }
 
     fn note(&self, note: String) {
-        self.shared.events.push(Event::Note(note));
+        self.shared.events.push_note(note);
     }
 
     fn end(&self, code: CloseCode, verdict: Verdict) {

@@ -181,6 +181,8 @@ struct EventState {
     full: bool,
     /// Pings and pongs that found the queue full.
     dropped: u64,
+    /// Notes of the prompt that found it full.
+    dropped_notes: u64,
     /// Whether nothing is taken any more.
     ended: bool,
 }
@@ -204,6 +206,25 @@ impl Events {
         state.full
     }
 
+    /// Adds a note of the prompt, if the queue is not full: people can type faster than a stopped
+    /// terminal shows what they have typed.
+    pub(super) fn push_note(&self, note: String) {
+        let mut state = self.lock();
+        if state.bytes > CAPACITY {
+            state.dropped_notes += 1;
+            return;
+        }
+        let event = Event::Note(note);
+        state.bytes += event.weight();
+        state.queue.push_back(event);
+        self.filled.notify_one();
+    }
+
+    /// Whether the queue is full: connecting again, of which each attempt is reported, has to wait.
+    pub(super) fn is_full(&self) -> bool {
+        self.lock().bytes > CAPACITY
+    }
+
     /// Takes all events, and waits until there is one. Returns whether the shard has to resume the
     /// connection.
     pub(super) fn take(&self, into: &mut VecDeque<Event>) -> bool {
@@ -222,6 +243,10 @@ impl Events {
         if state.dropped > 0 && state.queue.is_empty() {
             let dropped = std::mem::take(&mut state.dropped);
             into.push_back(Event::Note(format!("{dropped} pings and pongs are not shown")));
+        }
+        if state.dropped_notes > 0 && state.queue.is_empty() {
+            let dropped = std::mem::take(&mut state.dropped_notes);
+            into.push_back(Event::Note(format!("{dropped} answers to what was typed are not shown")));
         }
         if state.bytes <= LOW_WATER {
             self.room.notify_all();
@@ -344,6 +369,21 @@ mod tests {
         assert!(events.take(&mut taken) && events.is_empty());
         assert!(matches!(&taken[2], Event::Note(note) if note == "1 pings and pongs are not shown"), "{taken:?}");
         assert!(!events.push(message(1)));
+    }
+
+    #[test]
+    fn notes_of_the_prompt_are_bounded() {
+        let events = Events::default();
+        for _ in 0..100 {
+            events.push_note("x".repeat(CAPACITY / 10));
+        }
+        assert!(events.is_full() && events.lock().bytes <= CAPACITY + CAPACITY / 10 + 1024);
+        let mut taken = VecDeque::new();
+        events.take(&mut taken);
+        let kept = taken.len() as u64 - 1;
+        let left_out = format!("{} answers to what was typed are not shown", 100 - kept);
+        assert!(matches!(taken.back(), Some(Event::Note(note)) if *note == left_out), "{kept} were kept");
+        assert!(!events.is_full() && (8..=10).contains(&kept));
     }
 
     #[test]
