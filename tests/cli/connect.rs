@@ -482,6 +482,51 @@ fn it_connects_again_after_a_loss_and_sends_the_lines_that_wait() {
 }
 
 #[test]
+fn the_name_of_the_server_is_looked_up_again_for_each_attempt() {
+    let directory = TestDirectory::new("connect-moved");
+    let hosts = directory.file("hosts");
+    std::fs::write(&hosts, "127.0.0.2 moving.test\n").expect("it is ours");
+    // /etc/hosts of the program alone.
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", "mount --bind \"$0\" /etc/hosts && exec \"$@\""]);
+    command.arg(&hosts);
+    let mut check = Command::new("unshare");
+    check.args(["--user", "--map-root-user", "--mount", "mount", "--bind"]).args([&hosts, &hosts]);
+    if !check.output().is_ok_and(|output| output.status.success()) {
+        return eprintln!("NOT TESTED: looking a name up again: no mount namespace of its own (unshare)");
+    }
+    let first = TcpListener::bind("127.0.0.2:0").expect("a free port");
+    let port = first.local_addr().expect("it is bound").port();
+    let second = TcpListener::bind(("127.0.0.3", port)).expect("the same port of another address");
+    let served = thread::spawn(move || {
+        let accept = |listener: &TcpListener| {
+            let mut peer = WirePeer::accepted(listener.accept().expect("the client connects").0);
+            let head = peer.head();
+            peer.write(accepting(&head));
+            peer
+        };
+        let peer = accept(&first);
+        drop(first);
+        std::fs::write(&hosts, "127.0.0.3 moving.test\n").expect("it is ours");
+        peer.reset();
+        let mut peer = accept(&second);
+        peer.send(&Frame::text("moved").unmasked());
+        assert_eq!(peer.masked_frame().0.close_code(), Some(1000));
+        peer.send(&Frame::close(1000, "").unmasked());
+    });
+    command.arg(ringway_tests::program()).args([
+        "connect",
+        &format!("ws://moving.test:{port}/"),
+        "--reconnect",
+        "-n",
+        "1",
+    ]);
+    let ended = run(command);
+    assert_eq!((ended.status.code(), ended.stdout.as_str()), (Some(0), "moved\n"), "{ended:?}");
+    served.join().expect("no panic");
+}
+
+#[test]
 fn attempts_to_connect_again_are_limited() {
     let closed = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
     let ended = run(ringway(&["connect", &url(closed), "--reconnect=2"]));

@@ -8,6 +8,7 @@ use super::opening::opened;
 use super::outcome::{self, ClosedBy};
 use super::pings::Pings;
 use super::queue::{Commands, Events};
+use super::resolver;
 use super::sent::Output;
 use ringway::{
     CloseCode, CloseReason, ConnectError, Connection, ConnectionId, Ending, Endpoint, Handler, Message, Request,
@@ -32,6 +33,8 @@ pub(super) struct Habits {
     pub(super) ping_interval: Option<Duration>,
     /// The number of attempts in a row to connect again.
     pub(super) reconnect: Option<u64>,
+    /// Whether the name of the server is looked up again before each of them.
+    pub(super) looks_up: bool,
     /// Whether what is sent is reported, for a recording.
     pub(super) records: bool,
 }
@@ -160,7 +163,14 @@ impl Handler for Conversation {
     }
 
     fn shard_timer(&mut self, shard: &mut Shard<'_, Self>, id: TimerId) {
-        if id.token() == RETRY && self.retry.take().is_some() && !self.done {
+        if id.token() != RETRY || self.retry.take().is_none() || self.done {
+            return;
+        }
+        if self.events.is_full() {
+            self.retry = Some(shard.set_timer(RECHECK, RETRY));
+        } else if self.habits.looks_up {
+            resolver::look_up(&self.endpoint, shard.handle());
+        } else {
             shard.connect(&self.endpoint, ());
         }
     }
@@ -257,6 +267,26 @@ impl Conversation {
         {
             conn.resume();
             self.carry_out(&mut conn);
+        }
+    }
+
+    /// The addresses for the next attempt were looked up.
+    pub(super) fn looked_up(&mut self, shard: &mut Shard<'_, Self>, result: Result<Endpoint, ConnectError>) {
+        if self.done {
+            return;
+        }
+        match result {
+            Ok(endpoint) => {
+                self.endpoint = Arc::new(endpoint);
+                shard.connect(&self.endpoint, ());
+            }
+            Err(error) => {
+                self.events.push(Event::Failed(outcome::failure(&error, &self.habits.url)));
+                // A resolver can be unreachable for a time, as the server.
+                if !self.retry(shard) {
+                    self.finish(shard, Verdict::Failed);
+                }
+            }
         }
     }
 

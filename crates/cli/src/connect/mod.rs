@@ -20,6 +20,7 @@ mod prompt;
 mod queue;
 mod recording;
 pub(crate) mod replay;
+mod resolver;
 mod sent;
 mod show;
 mod signals;
@@ -64,6 +65,7 @@ pub(crate) fn run(arguments: &Connect) -> Result<ExitOutcome, Failure> {
         linger: arguments.linger,
         ping_interval: Some(arguments.ping_interval).filter(|interval| !interval.is_zero()),
         reconnect: arguments.reconnect,
+        looks_up: arguments.reconnect.is_some() && arguments.resolve.is_empty(),
         records: arguments.record.is_some(),
     };
     let source = match &arguments.replay {

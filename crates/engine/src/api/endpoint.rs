@@ -95,14 +95,31 @@ impl Endpoint {
             return Self::resolve_unix(url);
         }
         let target = Target::parse(url)?;
-        let host = match &target.zone {
-            Some(zone) => Cow::Owned(format!("{}%{zone}", target.host)),
-            None => Cow::Borrowed(target.host.as_str()),
-        };
-        match (&*host, target.port).to_socket_addrs() {
-            Ok(addresses) => Self::new(target, interlace(addresses).into_iter().map(Address::from).collect()),
-            Err(error) => Err(ConnectError::Name(host.into_owned(), error)),
+        let addresses = look_up(&target)?;
+        Self::new(target, addresses)
+    }
+
+    /// Looks the host up again, for connecting again: returns a copy with the addresses that it has
+    /// now, the same options, and the same TLS sessions to resume. The endpoint of a Unix socket is
+    /// copied. Takes as long as [`Endpoint::resolve`].
+    ///
+    /// # Errors
+    /// [`ConnectError::Name`] if the host has no address now, or none that [`Endpoint::sources`] allows.
+    ///
+    /// ```
+    /// use ringway::Endpoint;
+    ///
+    /// let endpoint = Endpoint::resolve("ws://127.0.0.1:9001/chat")?.subprotocols(["chat"])?;
+    /// assert_eq!(endpoint.resolved_again()?.addresses(), endpoint.addresses());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn resolved_again(&self) -> Result<Self, ConnectError> {
+        if self.addresses().iter().any(|address| address.unix().is_some()) {
+            return Ok(self.clone());
         }
+        let unusable = |error: ConfigError| ConnectError::Name(self.target.host.clone(), io::Error::other(error));
+        let routes = self.routes.with_addresses(look_up(&self.target)?).map_err(unusable)?;
+        Ok(Self { routes, ..self.clone() })
     }
 
     /// Creates an endpoint without the protocol of WebSockets, of `tcp://HOST:PORT` or
@@ -190,8 +207,7 @@ impl Endpoint {
 
     fn new(target: Target, addresses: Vec<Address>) -> Result<Self, ConnectError> {
         if addresses.is_empty() {
-            let none = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-            return Err(ConnectError::Name(target.host, none));
+            return Err(without_address(target.host));
         }
         let tls = match target.scheme {
             Scheme::Ws => None,
@@ -375,6 +391,25 @@ impl Endpoint {
     pub fn target(&self) -> &Target {
         &self.target
     }
+}
+
+/// The addresses of a host, in the order in which they are tried; at least one.
+fn look_up(target: &Target) -> Result<Vec<Address>, ConnectError> {
+    let host = match &target.zone {
+        Some(zone) => Cow::Owned(format!("{}%{zone}", target.host)),
+        None => Cow::Borrowed(target.host.as_str()),
+    };
+    match (&*host, target.port).to_socket_addrs() {
+        Ok(addresses) => match interlace(addresses) {
+            addresses if addresses.is_empty() => Err(without_address(host.into_owned())),
+            addresses => Ok(addresses.into_iter().map(Address::from).collect()),
+        },
+        Err(error) => Err(ConnectError::Name(host.into_owned(), error)),
+    }
+}
+
+fn without_address(host: String) -> ConnectError {
+    ConnectError::Name(host, io::Error::new(io::ErrorKind::NotFound, "the name has no address"))
 }
 
 /// Puts addresses in the order of RFC 8305 section 4, with a "First Address Family Count" of 1: the

@@ -25,6 +25,16 @@ impl Routes {
         Self { addresses, sources: Vec::new(), rotating: false, connections: AtomicUsize::new(0) }
     }
 
+    /// The same options, for a server with other addresses.
+    pub(crate) fn with_addresses(&self, addresses: Vec<Address>) -> Result<Self, ConfigError> {
+        let connections = AtomicUsize::new(self.connections.load(Ordering::Relaxed));
+        let mut routes = Self { addresses, sources: Vec::new(), rotating: self.rotating, connections };
+        if !self.sources.is_empty() {
+            routes.set_sources(self.sources.clone())?;
+        }
+        Ok(routes)
+    }
+
     pub(crate) fn addresses(&self) -> &[Address] {
         &self.addresses
     }
