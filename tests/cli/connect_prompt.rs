@@ -1,6 +1,7 @@
 //! The prompt of `ringway connect`, on a pseudoterminal.
 
 use crate::connect::serve_open;
+use crate::tls::{Ca, address, text};
 use ringway_tests::{Ended, Frame, Received, TestDirectory, TestServer, WirePeer, accepting, finish, guarded, program};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -24,12 +25,20 @@ struct Prompt {
     _state: TestDirectory,
 }
 
+/// The script that is replaced by the program.
+const EXEC: &str = "ulimit -c 0; exec \"$0\" \"$@\"";
+
 impl Prompt {
     fn start(test: &str, url: &str, arguments: &[&str]) -> Self {
         Self::with(test, url, arguments, |_| {})
     }
 
     fn with(test: &str, url: &str, arguments: &[&str], change: impl FnOnce(&mut Command)) -> Self {
+        Self::in_shell(EXEC, test, url, arguments, change)
+    }
+
+    /// Runs a script of the shell, in which `"$0" "$@"` is the program.
+    fn in_shell(script: &str, test: &str, url: &str, arguments: &[&str], change: impl FnOnce(&mut Command)) -> Self {
         // The program must not keep our side open.
         let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a pseudoterminal");
         grantpt(&ours).expect("it is ours");
@@ -41,7 +50,7 @@ impl Prompt {
         let state = TestDirectory::new(&format!("prompt-{test}"));
         // The program has the terminal as its controlling one, as in a shell.
         let mut command = Command::new("setsid");
-        command.args(["--ctty", "sh", "-c", "ulimit -c 0; exec \"$0\" \"$@\""]).arg(program());
+        command.args(["--ctty", "sh", "-c", script]).arg(program());
         command.args(["connect", url]).args(arguments);
         let same = || theirs.try_clone().expect("a descriptor");
         command.stdin(same()).stdout(same()).stderr(same());
@@ -252,7 +261,7 @@ impl TryClose for WirePeer {
 
 #[test]
 fn keys_end_the_conversation() {
-    for (key, exit) in [(b"\x03", 130), (b"\x04", 0), (b"\x1c", 130)] {
+    for (key, exit) in [(b"\x03", 130), (b"\x04", 0)] {
         let (_server, url) = echo();
         let mut prompt = Prompt::start(&format!("key-{}", key[0]), &url, &[]);
         prompt.expect("> ");
@@ -260,6 +269,55 @@ fn keys_end_the_conversation() {
         prompt.expect("closed by us: 1000 (normal closure), clean");
         assert_eq!(prompt.ended().0.status.code(), Some(exit), "{key:?}");
     }
+}
+
+#[test]
+fn the_key_of_sigquit_ends_the_program_at_once() {
+    let (_server, url) = echo();
+    let mut prompt = Prompt::start("quit", &url, &[]);
+    prompt.expect("> ");
+    prompt.ours.write_all(b"\x1c").expect("the terminal takes it");
+    assert_eq!(prompt.ended().0.status.signal(), Some(3));
+}
+
+#[test]
+fn a_stopped_prompt_leaves_the_terminal_to_the_shell_and_goes_on() {
+    let (_server, url) = echo();
+    let script = "set -m; \"$0\" \"$@\"; stty -a; echo resuming; fg; echo \"ended with $?\"";
+    let mut prompt = Prompt::in_shell(script, "stopped", &url, &[], |_| {});
+    prompt.expect("> ");
+    prompt.ours.write_all(b"hal").expect("the terminal takes it");
+    prompt.expect("hal");
+    let typed = prompt.at;
+    prompt.ours.write_all(b"\x1a").expect("the terminal takes it");
+    prompt.expect("resuming\r\n");
+    let shown = prompt.text[typed..prompt.at].to_owned();
+    assert!(shown.starts_with("\x1b[?2004l\r"), "no bracketed paste: {shown:?}");
+    for mode in ["icanon", "echo", "isig", "icrnl", "opost"] {
+        assert!(shown.split_whitespace().any(|word| word == mode), "{mode}: {shown}");
+    }
+    prompt.expect("\x1b[?2004h");
+    prompt.expect("> hal");
+    prompt.type_line("f");
+    prompt.expect("│ half");
+    prompt.ours.write_all(b"\x04").expect("the terminal takes it");
+    prompt.expect("closed by us: 1000 (normal closure), clean");
+    prompt.expect("ended with 0");
+    assert_eq!(prompt.ended().0.status.code(), Some(0));
+}
+
+#[test]
+fn without_a_shell_to_continue_it_the_prompt_is_not_stopped() {
+    let (_server, url) = echo();
+    let mut prompt = Prompt::start("orphaned", &url, &[]);
+    prompt.expect("> ");
+    prompt.signal(Signal::TSTP);
+    for line in ["one", "two"] {
+        prompt.type_line(line);
+        prompt.expect(&format!("│ {line}"));
+    }
+    prompt.ours.write_all(b"\x04").expect("the terminal takes it");
+    assert_eq!(prompt.ended().0.status.code(), Some(0));
 }
 
 #[test]
@@ -355,4 +413,31 @@ fn the_history_is_kept_for_the_next_prompt() {
     second.expect("│ remember me");
     second.ours.write_all(b"\x04").expect("the terminal takes it");
     assert_eq!(second.ended().0.status.code(), Some(0));
+}
+
+#[test]
+fn a_prompt_over_tls_shows_the_session_and_an_unknown_issuer_is_refused() {
+    let ca = Ca::new();
+    ca.write("server", &["localhost"]);
+    let server = ca.serve(&["server"], &[]);
+    let root = ca.folder.write("root.pem", ca.root.pem());
+    let url = format!("wss://localhost:{}/", address(&server).port());
+    for (name, flags) in [("verified", &["--cacert", text(&root)][..]), ("insecure", &["-k"])] {
+        let mut prompt = Prompt::start(&format!("tls-{name}"), &url, flags);
+        prompt.expect(&format!("connected to {url} at "));
+        prompt.expect("TLS 1.3, ");
+        prompt.expect("certificate ");
+        prompt.expect("> ");
+        prompt.type_line("over TLS");
+        prompt.expect("│ over TLS");
+        prompt.type_line("/quit");
+        prompt.expect("closed by us: 1000 (normal closure), clean");
+        assert_eq!(prompt.ended().0.status.code(), Some(0), "{name}");
+    }
+    let mut prompt = Prompt::start("tls-refused", &url, &[]);
+    prompt.expect(&url);
+    prompt.expect("\r\n");
+    let (ended, text) = prompt.ended();
+    assert_eq!(ended.status.code(), Some(1), "{text}");
+    assert!(!text.contains("connected to") && text.contains("certificate"), "{text:?}");
 }

@@ -44,6 +44,8 @@ pub(super) enum Event {
     Note(String),
     /// Lines of the trace, with escapes.
     Trace(String),
+    /// The program goes on after a stop: the line that is being typed is not on the screen.
+    Resumed,
     /// Nothing follows.
     Done(Verdict),
 }
@@ -143,7 +145,7 @@ impl Event {
             Self::Trace(text) | Self::Note(text) | Self::Failed(text) => text.len(),
             Self::Closed(closed) => closed.reason.len() + closed.how.len(),
             Self::Opened(opened) => opened.headers.iter().map(|(name, value)| name.len() + value.len()).sum(),
-            Self::Retrying { .. } | Self::Done(_) => 0,
+            Self::Retrying { .. } | Self::Resumed | Self::Done(_) => 0,
         };
         payload + WEIGHT
     }

@@ -24,6 +24,7 @@ mod resolver;
 mod sent;
 mod show;
 mod signals;
+mod suspend;
 mod terminal;
 mod tracing;
 

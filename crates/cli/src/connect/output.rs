@@ -51,7 +51,7 @@ impl<W: Write> Output<W> {
             }
             Event::Note(text) => note(text),
             Event::Trace(lines) => drop(io::stderr().write_all(lines.as_bytes())),
-            Event::Sent { .. } | Event::Done(_) => {}
+            Event::Sent { .. } | Event::Resumed | Event::Done(_) => {}
         }
         if self.pending.len() >= CHUNK { self.flush() } else { Ok(()) }
     }

@@ -13,6 +13,7 @@ use super::queue::{Commands, Events, Refused};
 use super::recording::Recorder;
 use super::show::Show;
 use super::signals::Interrupts;
+use super::suspend;
 use super::terminal::{self, TerminalModes};
 use ringway::{CloseCode, ShardHandle};
 use rustyline::completion::{Completer, FilenameCompleter, Pair};
@@ -60,6 +61,8 @@ pub(super) fn run(
         .history_ignore_space(true)
         .completion_type(CompletionType::List)
         .bell_style(BellStyle::None)
+        // Ctrl-C, Ctrl-Z and Ctrl-\ send signals, as they do without an editor.
+        .enable_signals(true)
         .color_mode(if show.is_coloured { ColorMode::Enabled } else { ColorMode::Disabled })
         .build();
     let mut editor: Editor<Completion, DefaultHistory> = Editor::with_config(config)?;
@@ -70,6 +73,10 @@ pub(super) fn run(
     let _keys = printer.0.is_some().then(|| modes.without_lines());
     let history = History::open(&mut editor);
     let events = Arc::clone(&shared.events);
+    let resumed = Arc::clone(&events);
+    suspend::watch(modes.clone(), move || {
+        resumed.push(Event::Resumed);
+    })?;
     let (handle, interrupts) = (shared.handle.clone(), shared.interrupts.clone());
     let is_pretty = Arc::new(AtomicBool::new(show.is_pretty));
     let (ended, editor_ended) = mpsc::channel();
@@ -97,8 +104,10 @@ pub(super) fn run(
             if let Some(note) = recorder.event(&event) {
                 show.event(&note, &mut text);
             }
-            if let Event::Done(end) = event {
-                verdict = Some(end);
+            match event {
+                Event::Resumed => printer.redraw(&mut text),
+                Event::Done(end) => verdict = Some(end),
+                _ => {}
             }
         }
         if let Some(note) = recorder.flush() {
@@ -143,6 +152,13 @@ impl Printer {
         }
         terminal::write(text);
         text.clear();
+    }
+
+    /// Prints the text, and the line that is being typed.
+    fn redraw(&mut self, text: &mut String) {
+        self.print(text);
+        // The editor draws its line behind whatever it prints.
+        self.flush();
     }
 
     /// Waits until the editor has taken what was printed: it holds one text, so it takes a second

@@ -85,7 +85,7 @@ impl Show {
                 out.push('\n');
             }
             Event::Trace(lines) => out.push_str(lines),
-            Event::Sent { .. } | Event::Done(_) => {}
+            Event::Sent { .. } | Event::Resumed | Event::Done(_) => {}
         }
     }
 

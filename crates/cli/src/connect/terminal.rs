@@ -4,6 +4,10 @@ use rustix::process::{Signal, getpid, kill_process};
 use rustix::termios::{InputModes, LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::io::{self, IsTerminal, Write};
 
+/// Bracketed paste (xterm, control sequences), which the line editor turns on.
+const PASTE_ON: &str = "\x1b[?2004h";
+const PASTE_OFF: &str = "\x1b[?2004l\r\n";
+
 /// The modes of the terminal before the prompt.
 #[derive(Clone)]
 pub(super) struct TerminalModes(Option<Termios>);
@@ -35,15 +39,32 @@ impl TerminalModes {
         }
     }
 
+    /// Sets the former modes while `run` runs, and those of now behind it.
+    pub(super) fn lend(&self, run: impl FnOnce()) {
+        let now = tcgetattr(io::stdin()).ok();
+        let has_keys = now.as_ref().is_some_and(|now| !now.local_modes.contains(LocalModes::ICANON));
+        if has_keys {
+            self.restore();
+        } else {
+            self.reset();
+        }
+        run();
+        if let Some(now) = now {
+            let _ = tcsetattr(io::stdin(), OptionalActions::Now, &now);
+        }
+        if has_keys {
+            write(PASTE_ON);
+        }
+    }
+
     /// Restores the terminal while the line editor waits for a key.
     pub(super) fn restore(&self) {
         if self.0.is_none() {
             return;
         }
         self.reset();
-        // The end of bracketed paste, which the prompt turns on.
         if io::stdout().is_terminal() {
-            let _ = rustix::io::write(io::stdout(), b"\x1b[?2004l\r\n");
+            let _ = rustix::io::write(io::stdout(), PASTE_OFF.as_bytes());
         }
     }
 }
