@@ -169,7 +169,7 @@ impl Handler for Conversation {
         if self.events.is_full() {
             self.retry = Some(shard.set_timer(RECHECK, RETRY));
         } else if self.habits.looks_up {
-            resolver::look_up(&self.endpoint, shard.handle());
+            resolver::look_up(&self.endpoint, shard.handle(), Self::looked_up);
         } else {
             shard.connect(&self.endpoint, ());
         }
@@ -271,7 +271,7 @@ impl Conversation {
     }
 
     /// The addresses for the next attempt were looked up.
-    pub(super) fn looked_up(&mut self, shard: &mut Shard<'_, Self>, result: Result<Endpoint, ConnectError>) {
+    fn looked_up(&mut self, shard: &mut Shard<'_, Self>, result: Result<Endpoint, ConnectError>) {
         if self.done {
             return;
         }

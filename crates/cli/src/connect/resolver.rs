@@ -1,26 +1,28 @@
 //! Looks up the server's name before another attempt to connect, as a server can have moved meanwhile.
 //! A look-up can take seconds, and the shard never waits, so that each has a thread.
 
-use super::conversation::Conversation;
-use ringway::{Endpoint, PostError, ShardHandle};
+use ringway::{ConnectError, Endpoint, Handler, PostError, Shard, ShardHandle};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// The delay before another attempt to hand over a result that the shard has no room for.
 const HAND_OVER_AGAIN: Duration = Duration::from_millis(20);
 
-/// Begins a look-up, which ends with [`Conversation::looked_up`]. There is one at a time: the next
-/// attempt follows its result.
-pub(super) fn look_up(endpoint: &Arc<Endpoint>, handle: ShardHandle<Conversation>) {
+/// What the shard does with the result.
+pub(super) type LookedUp<H> = fn(&mut H, &mut Shard<'_, H>, Result<Endpoint, ConnectError>);
+
+/// Begins a look-up, which ends with a call of `looked_up`. There is one at a time: the next attempt
+/// follows its result.
+pub(super) fn look_up<H: Handler>(endpoint: &Arc<Endpoint>, handle: ShardHandle<H>, looked_up: LookedUp<H>) {
     let (known, of_thread) = (Arc::clone(endpoint), handle.clone());
     let started = std::thread::Builder::new().name("ringway-lookup".into()).spawn(move || {
         let result = Arc::new(Mutex::new(Some(known.resolved_again())));
         loop {
             let result = Arc::clone(&result);
-            let posted = of_thread.post(move |conversation, shard| {
+            let posted = of_thread.post(move |handler, shard| {
                 let result = result.lock().unwrap_or_else(PoisonError::into_inner).take();
                 if let Some(result) = result {
-                    conversation.looked_up(shard, result);
+                    looked_up(handler, shard, result);
                 }
             });
             match posted {
@@ -33,6 +35,6 @@ pub(super) fn look_up(endpoint: &Arc<Endpoint>, handle: ShardHandle<Conversation
     if started.is_err() {
         // Without a thread, the addresses are those of before.
         let known = Endpoint::clone(endpoint);
-        let _ = handle.post(move |conversation, shard| conversation.looked_up(shard, Ok(known)));
+        let _ = handle.post(move |handler, shard| looked_up(handler, shard, Ok(known)));
     }
 }
