@@ -142,7 +142,7 @@ const CASES: [Case; 9] = [
 ];
 
 /// Waits until the process is stopped.
-fn wait_until_stopped(pid: u32) {
+pub(crate) fn wait_until_stopped(pid: u32) {
     let deadline = Instant::now() + WATCHDOG;
     loop {
         let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");

@@ -1,6 +1,7 @@
 //! What forged datagrams can cause: loops between two services.
 
 use super::{DRIVERS, answer, await_metric, client, echo_address, metric, serve};
+use crate::stopped::wait_until_stopped;
 use ringway_tests::ServerProcess;
 use rustix::process::Signal;
 use std::net::UdpSocket;
@@ -22,6 +23,7 @@ fn looped(driver: &str, has_same_port: bool) -> [ServerProcess; 2] {
     let address = echo_address(&first, "udp");
     // The datagram is in the queue of the first one before the second one has the port.
     first.signal(Signal::STOP);
+    wait_until_stopped(first.pid());
     let port = if has_same_port { address.port() } else { 0 };
     let forger = UdpSocket::bind(("127.0.0.2", port)).expect("a free port");
     forger.send_to(b"forged", address).expect("room");
