@@ -111,7 +111,7 @@ pub(crate) struct Connect {
     /// Address of a host name, as in curl; repeatable
     #[arg(long, value_name = "HOST:PORT:ADDR", value_parser = resolve, hide_short_help = true, help_heading = "Connections")]
     pub(crate) resolve: Vec<(String, SocketAddr)>,
-    /// System interface for sockets: auto, uring or epoll
+    /// System interface for sockets: auto, uring, epoll or tokio-uring
     #[arg(
         long,
         value_enum,

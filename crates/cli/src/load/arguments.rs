@@ -210,7 +210,7 @@ pub(crate) struct Load {
     /// Cores to pin them to, as 0-3,8 [default: those without the server]
     #[arg(long, value_name = "LIST", value_parser = cores, hide_short_help = true, help_heading = "Generator")]
     pub(crate) cores: Option<CoreList>,
-    /// System interface for sockets: auto, uring or epoll
+    /// System interface for sockets: auto, uring, epoll or tokio-uring
     #[arg(
         long,
         value_enum,
