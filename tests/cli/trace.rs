@@ -1,6 +1,7 @@
 //! `serve --trace-frames`, `connect --trace` and `connect --pcap`: lines and captures of what goes
 //! over connections.
 
+use super::connect::serve_open;
 use super::tls::Ca;
 use ringway_tests::tls::RustlsPeer;
 use ringway_tests::{Ended, Frame, ServerProcess, TestDirectory, WirePeer, finish, guarded, program, ringway, run};
@@ -315,10 +316,24 @@ fn a_conversation_is_captured_and_goes_on_when_the_disk_is_full() {
     assert_eq!((payloads[4][0], &payloads[5][..]), (0x88, &b"\x88\x02\x03\xe8"[..]));
 
     let ended = conversation(&serving, &["--pcap=/dev/full"]);
-    assert_eq!((ended.status.code(), ended.stdout.as_str()), (Some(0), "hello\n"), "{ended:?}");
-    assert!(ended.stderr.starts_with("ringway: the trace has ended: it cannot be written: No space left"), "{ended:?}");
+    assert_eq!((ended.status.code(), ended.stdout.as_str()), (Some(1), "hello\n"), "{ended:?}");
+    let cause = "ringway: the trace /dev/full has ended: it cannot be written: /dev/full: No space left";
+    assert!(ended.stderr.starts_with(cause), "{ended:?}");
+    assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
     let ended = conversation(&serving, &["--pcap=/nonexistent/a.pcap"]);
     assert!(ended.line(1).contains("/nonexistent/a.pcap: the trace cannot be written: "), "{ended:?}");
+}
+
+/// Reads from the terminal until it has shown each of `texts`, in any order, behind what was found
+/// before.
+fn read_until_each(terminal: &mut impl Read, shown: &mut (Vec<u8>, usize), texts: &[&str]) {
+    let (start, mut end) = (shown.1, shown.1);
+    for text in texts {
+        shown.1 = start;
+        read_until(terminal, shown, text);
+        end = end.max(shown.1);
+    }
+    shown.1 = end;
 }
 
 /// Reads from the terminal until it has shown `text`, behind what was found before.
@@ -338,10 +353,17 @@ fn read_until(terminal: &mut impl Read, shown: &mut (Vec<u8>, usize), text: &str
 
 #[test]
 fn a_conversation_at_the_prompt_is_traced_above_the_line_that_is_typed() {
-    let serving = ServerProcess::with(&["--shards=1"]);
+    let (is_typed, typed_line) = std::sync::mpsc::channel::<()>();
+    let (address, served) = serve_open(move |mut peer| {
+        typed_line.recv().expect("the test goes on");
+        peer.send(&Frame::text("hello").unmasked());
+        let close = peer.masked_frame().0.close_code();
+        peer.send(&Frame::close(4001, "bye").unmasked());
+        close
+    });
     let folder = TestDirectory::new("traced-prompt");
     // script(1) runs it on a terminal, and copies what is typed and shown.
-    let connect = format!("{} connect ws://{}/ --trace", program().display(), serving.address());
+    let connect = format!("{} connect ws://{address}/ --trace", program().display());
     let mut command = Command::new("script");
     command.args(["--quiet", "--return", "--command", &connect, "/dev/null"]);
     command.env("TERM", "xterm").env("NO_COLOR", "1").env("XDG_STATE_HOME", folder.path());
@@ -351,13 +373,22 @@ fn a_conversation_at_the_prompt_is_traced_above_the_line_that_is_typed() {
     let pid = Pid::from_child(&child);
     let mut shown = (Vec::new(), 0);
     guarded(pid, || {
-        read_until(&mut terminal, &mut shown, "< HTTP/1.1 101 Switching Protocols\r\n");
-        read_until(&mut terminal, &mut shown, "connected to ws://");
-        // Not finished yet, so that the lines of the next exchange appear above it.
-        typed.write_all(b"hello\runfinished").expect("a pipe");
-        read_until(&mut terminal, &mut shown, "< text FIN len=5 \"hello\"\r\n");
-        // The line editor writes the prompt and the line again behind each line of the trace.
+        // The trace comes from a thread of its own, so it can be shown behind the first lines of the
+        // conversation, and in front of them.
+        let opened = [
+            "< HTTP/1.1 101 Switching Protocols\r\n",
+            "<   Sec-WebSocket-Accept: ",
+            "connected to ws://",
+            "Ctrl-D closes\r\n",
+        ];
+        read_until_each(&mut terminal, &mut shown, &opened);
+        // Nothing is printed while it is typed. It is not finished, so what is received next appears
+        // above it, and the line editor writes the prompt and the line again.
+        typed.write_all(b"unfinished").expect("a pipe");
         read_until(&mut terminal, &mut shown, "unfinished");
+        is_typed.send(()).expect("the server waits");
+        read_until(&mut terminal, &mut shown, "< text FIN len=5 \"hello\"\r\n");
+        read_until(&mut terminal, &mut shown, "> unfinished");
         typed.write_all(b"\x15/close 4001 bye\r").expect("a pipe");
         read_until(&mut terminal, &mut shown, "* ended: 4001 \"bye\", closed by us; ");
         read_until(&mut terminal, &mut shown, " sent\r\n");
@@ -365,4 +396,5 @@ fn a_conversation_at_the_prompt_is_traced_above_the_line_that_is_typed() {
     drop(typed);
     let ended = finish(child);
     assert!(ended.status.success(), "{ended:?} {}", String::from_utf8_lossy(&shown.0));
+    assert_eq!(served.join().expect("no panic"), Some(4001));
 }

@@ -33,13 +33,10 @@ impl Tracing {
         self.tracer.tap()
     }
 
-    /// Completes the trace, after the shard has ended, and says what it lacks. Returns whether all of it
-    /// was written.
+    /// Completes the trace, after the shard has ended. Returns whether all of it was written. What is
+    /// missing was reported when it ended.
     pub(super) fn finish(self) -> bool {
         let Finished { is_read, missing } = self.tracer.finish();
-        for line in &missing {
-            let _ = writeln!(io::stderr(), "ringway: {line}");
-        }
         is_read && missing.is_empty() && !self.is_incomplete.load(Ordering::Acquire)
     }
 }
