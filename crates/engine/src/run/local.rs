@@ -158,8 +158,8 @@ impl<D: Driver, H: Handler> LocalShard<D, H> {
     }
 
     /// Ends the shard at once: all connections are dropped, with [`Handler::closed`],
-    /// [`Handler::unopened`] or [`Handler::failed`] for each, and the listeners are closed. For the end of a runtime: no
-    /// further turn follows, so that no close frame is sent. Drop the shard then.
+    /// [`Handler::unopened`] or [`Handler::failed`] for each, and the listeners are closed. For the end
+    /// of a runtime: no further turn follows, so that no close frame is sent. Drop the shard then.
     pub fn end_all(&mut self) {
         self.event_loop.abandon();
     }

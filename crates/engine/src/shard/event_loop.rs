@@ -245,7 +245,8 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
         self.dispatch().lend(call)
     }
 
-    /// Adds a listener with TLS, which has no socket: for [`EventLoop::adopt`]. Returns its number.
+    /// Adds a listener with TLS, which has no socket: for [`EventLoop::take_over`]. Returns its
+    /// number.
     pub(crate) fn add_tls(&mut self, listener: ListenerTls) -> usize {
         self.core.tls.get_or_insert_default().add(listener)
     }
