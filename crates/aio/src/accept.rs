@@ -4,6 +4,7 @@ use crate::connection::Connection;
 use crate::error::Error;
 use crate::handle::Answerer;
 use crate::request::{Answer, Request};
+use crate::room::RoomWait;
 use crate::shard::RuntimeShard;
 use crate::websocket::WebSocket;
 use ringway::TlsConfig;
@@ -147,8 +148,11 @@ impl Acceptor {
     /// As [`accept`].
     pub async fn accept_socket(&self, socket: impl Into<OwnedFd>) -> Result<WebSocket, Error> {
         let socket = socket.into();
-        let shard = RuntimeShard::current()?;
-        poll_fn(|cx| if shard.is_full() { Poll::Ready(Err(Error::Full)) } else { shard.poll_room(cx).map(Ok) }).await?;
+        {
+            let room = RoomWait::new(RuntimeShard::current()?);
+            poll_fn(|cx| if room.shard().is_full() { Poll::Ready(Err(Error::Full)) } else { room.poll(cx).map(Ok) })
+                .await?;
+        }
         let socket = self.begin(socket)?;
         socket.opened(self.answer.as_deref()).await?;
         Ok(socket)

@@ -64,6 +64,8 @@ mod message;
 mod opening;
 mod request;
 mod resolve;
+mod room;
+mod room_queue;
 mod serve;
 mod shard;
 mod sink;

@@ -3,6 +3,7 @@
 use crate::accept::Acceptor;
 use crate::error::Error;
 use crate::opening::OpeningSockets;
+use crate::room::RoomWait;
 use crate::shard::RuntimeShard;
 use crate::websocket::WebSocket;
 use std::fmt;
@@ -16,12 +17,12 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 /// The default of [`Listener::max_opening`].
 const MAX_OPENING: usize = 1024;
 
-/// How long an opening handshake keeps its place at that limit. A burst of connections on a busy core
+/// How long an opening handshake keeps its place at a limit. A burst of connections on a busy core
 /// is served in turn, and does not end its own handshakes.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -55,8 +56,10 @@ pub struct Listener {
     acceptor: Acceptor,
     opening: OpeningSockets,
     max_opening: usize,
-    /// That of the runtime, from the first accept on.
-    shard: Option<Rc<RuntimeShard>>,
+    /// Waits for room in the shard of the runtime, from the first accept on.
+    room: Option<Rc<RoomWait>>,
+    /// A connection that has displaced the oldest handshake, and since when: it waits for the slot.
+    next: Option<(OwnedFd, Instant)>,
     /// While no descriptor is left.
     pause: Option<Pin<Box<Sleep>>>,
     /// Ends when the oldest handshake may give its place to another.
@@ -82,7 +85,8 @@ impl Listener {
                         acceptor: Acceptor::new(),
                         opening: OpeningSockets::default(),
                         max_opening: MAX_OPENING,
-                        shard: None,
+                        room: None,
+                        next: None,
                         pause: None,
                         grace: None,
                     });
@@ -106,9 +110,14 @@ impl Listener {
         self.address
     }
 
-    /// Sets how many opening handshakes may be in progress at once. Default 1024. At the limit, a new
-    /// connection takes the place of the oldest one, once that is 1 s old: connections that send
-    /// nothing delay others by at most that time.
+    /// Sets how many opening handshakes may be in progress at once. Default 1024. At this limit, and at
+    /// [`Limits::max_connections`](ringway::Limits::max_connections), a new connection takes the place of
+    /// the oldest handshake of this listener, once that is 1 s old.
+    ///
+    /// Connections that send nothing therefore delay others by about 1 s, as long as fewer of them arrive
+    /// in a second than there are places: `handshakes`, or what connections that are open, or belong to
+    /// others than this listener, leave of `max_connections`, if that is less. When more arrive, they
+    /// fill the queue of the kernel, and each place takes one of them per second.
     #[must_use]
     pub fn max_opening(mut self, handshakes: NonZeroUsize) -> Self {
         self.max_opening = handshakes.get();
@@ -138,29 +147,30 @@ impl Listener {
 
     /// As [`Listener::accept`].
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<WebSocket, Error>> {
-        let shard = self.shard()?;
-        if let Some(error) = shard.end() {
+        let room = self.room()?;
+        if let Some(error) = room.shard().end() {
             return Poll::Ready(Err(error));
         }
         // Those that are open leave before new ones take the place of others.
         if let Poll::Ready(result) = self.poll_opening(cx) {
             return Poll::Ready(result);
         }
-        if let Poll::Ready(Err(error)) = self.poll_sockets(&shard, cx) {
+        if let Poll::Ready(Err(error)) = self.poll_sockets(&room, cx) {
             return Poll::Ready(Err(error));
         }
         self.poll_opening(cx)
     }
 
-    /// The shard of the runtime, which wakes this listener at its end.
-    fn shard(&mut self) -> Result<Rc<RuntimeShard>, Error> {
-        if let Some(shard) = &self.shard {
-            return Ok(Rc::clone(shard));
+    /// The place among those that wait for room in the shard, which wakes this listener at its end.
+    fn room(&mut self) -> Result<Rc<RoomWait>, Error> {
+        if let Some(room) = &self.room {
+            return Ok(Rc::clone(room));
         }
         let shard = RuntimeShard::current()?;
         shard.watch_end(self.opening.woken());
-        self.shard = Some(Rc::clone(&shard));
-        Ok(shard)
+        let room = Rc::new(RoomWait::new(shard));
+        self.room = Some(Rc::clone(&room));
+        Ok(room)
     }
 
     fn poll_opening(&mut self, cx: &mut Context<'_>) -> Poll<Result<WebSocket, Error>> {
@@ -178,37 +188,31 @@ impl Listener {
         }
     }
 
-    /// Takes connections out of the queue of the kernel.
-    fn poll_sockets(&mut self, shard: &RuntimeShard, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    /// Takes connections out of the queue of the kernel, and begins their handshakes.
+    fn poll_sockets(&mut self, room: &RoomWait, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         for _ in 0..MAX_ACCEPTED {
             if let Some(pause) = &mut self.pause {
                 std::task::ready!(pause.as_mut().poll(cx));
                 self.pause = None;
             }
-            std::task::ready!(shard.poll_room(cx));
-            std::task::ready!(self.poll_place(cx));
-            match std::task::ready!(self.socket.poll_accept(cx)) {
-                Ok((stream, _)) => {
-                    let socket = OwnedFd::from(stream.into_std()?);
-                    if self.opening.len() >= self.max_opening {
-                        tracing::debug!("a connection did not open within {GRACE:?}, and gives its place to another");
-                        self.opening.drop_oldest();
-                    }
-                    match self.acceptor.begin(socket) {
-                        Ok(socket) => self.opening.push(socket),
-                        // The peer is gone already, or a limit is reached.
-                        Err(error @ (Error::Socket(_) | Error::Full)) => {
-                            tracing::debug!("a connection could not be used: {error}");
-                        }
-                        Err(error) => return Poll::Ready(Err(error)),
-                    }
+            std::task::ready!(self.poll_place(room, cx));
+            let Some(socket) = std::task::ready!(self.poll_socket(cx))? else { continue };
+            if self.opening.len() >= self.max_opening || room.shard().is_full() {
+                tracing::debug!("a connection did not open within {GRACE:?}, and gives its place to another");
+                self.opening.drop_oldest();
+                if room.poll(cx).is_pending() {
+                    // The slot is free after a turn of the shard.
+                    self.next = Some((socket, Instant::now()));
+                    continue;
                 }
-                Err(error) if is_of_peer(&error) => {}
-                Err(error) if is_shortage(&error) => {
-                    tracing::warn!("accepting pauses: {error}; raise the limit of open files (`ulimit -n`)");
-                    self.pause = Some(Box::pin(tokio::time::sleep(PAUSE)));
+            }
+            match self.acceptor.begin(socket) {
+                Ok(socket) => self.opening.push(socket),
+                // The peer is gone already, or a limit is reached.
+                Err(error @ (Error::Socket(_) | Error::Full)) => {
+                    tracing::debug!("a connection could not be used: {error}");
                 }
-                Err(error) => return Poll::Ready(Err(error.into())),
+                Err(error) => return Poll::Ready(Err(error)),
             }
         }
         // The shard has a turn before any of these gives its place to another.
@@ -216,14 +220,38 @@ impl Listener {
         Poll::Pending
     }
 
-    /// Waits until a handshake can begin: below the limit, or when the oldest one is old enough to
+    /// The next connection; `None` if there was an error that does not end accepting.
+    fn poll_socket(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<OwnedFd>, Error>> {
+        if let Some((socket, _)) = self.next.take() {
+            return Poll::Ready(Ok(Some(socket)));
+        }
+        match std::task::ready!(self.socket.poll_accept(cx)) {
+            Ok((stream, _)) => return Poll::Ready(Ok(Some(stream.into_std()?.into()))),
+            Err(error) if is_of_peer(&error) => {}
+            Err(error) if is_shortage(&error) => {
+                tracing::warn!("accepting pauses: {error}; raise the limit of open files (`ulimit -n`)");
+                self.pause = Some(Box::pin(tokio::time::sleep(PAUSE)));
+            }
+            Err(error) => return Poll::Ready(Err(error.into())),
+        }
+        Poll::Ready(Ok(None))
+    }
+
+    /// Waits until a handshake can begin: below both limits, or when the oldest one is old enough to
     /// give its place to it.
-    fn poll_place(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.opening.len() < self.max_opening {
+    fn poll_place(&mut self, room: &RoomWait, cx: &mut Context<'_>) -> Poll<()> {
+        let has_room = room.poll(cx).is_ready();
+        if has_room && self.opening.len() < self.max_opening {
             return Poll::Ready(());
         }
-        let Some(oldest) = self.opening.oldest() else { return Poll::Ready(()) };
-        let at = oldest + GRACE;
+        if !has_room && !room.shard().is_full() {
+            // The accept rate allows none, or too many TLS handshakes wait.
+            return Poll::Pending;
+        }
+        let Some(oldest) = self.opening.oldest() else { return if has_room { Poll::Ready(()) } else { Poll::Pending } };
+        // One handshake is dropped for one connection, unless another one has taken the slot.
+        let displaced = self.next.as_ref().filter(|_| !has_room).map(|(_, at)| *at);
+        let at = displaced.map_or(oldest, |displaced| displaced.max(oldest)) + GRACE;
         let grace = self.grace.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
         if grace.deadline() != at {
             grace.as_mut().reset(at);

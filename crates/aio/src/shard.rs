@@ -3,6 +3,7 @@
 
 use crate::connection::Connection;
 use crate::error::Error;
+use crate::room_queue::RoomQueue;
 use crate::streams::{Effects, Streams};
 use crate::woken::WokenList;
 use ringway::{Config, Limits, LocalReport, LocalShard, Shard};
@@ -46,7 +47,7 @@ pub(crate) struct RuntimeShard {
     /// Connections whose last handle was dropped while the shard was in use.
     dropped: RefCell<Vec<Rc<Connection>>>,
     /// Tasks that wait until the shard may accept a connection.
-    acceptors: RefCell<Vec<Waker>>,
+    room: RoomQueue,
     /// The listeners, which the end of the shard wakes.
     listeners: RefCell<Vec<Weak<WokenList>>>,
     serve: Option<Serve>,
@@ -123,7 +124,7 @@ impl RuntimeShard {
             pump: RefCell::default(),
             taken: Cell::new(0),
             dropped: RefCell::default(),
-            acceptors: RefCell::default(),
+            room: RoomQueue::default(),
             listeners: RefCell::default(),
             serve,
         });
@@ -163,17 +164,14 @@ impl RuntimeShard {
         self.with_local(|local| local.is_full()).unwrap_or(false)
     }
 
-    /// Waits until neither a limit nor the accept rate keeps the shard from accepting a connection.
-    /// Ready after the end of the shard.
-    pub(crate) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.with_local(|local| local.may_accept()) != Some(false) {
-            return Poll::Ready(());
-        }
-        let mut acceptors = self.acceptors.borrow_mut();
-        if !acceptors.iter().any(|acceptor| acceptor.will_wake(cx.waker())) {
-            acceptors.push(cx.waker().clone());
-        }
-        Poll::Pending
+    /// Whether neither a limit nor the accept rate keeps the shard from accepting a connection. True
+    /// after the end of the shard.
+    pub(crate) fn may_accept(&self) -> bool {
+        self.with_local(|local| local.may_accept()).unwrap_or(true)
+    }
+
+    pub(crate) fn room(&self) -> &RoomQueue {
+        &self.room
     }
 
     /// Wakes the task of a listener at the end of the shard.
@@ -244,14 +242,14 @@ impl RuntimeShard {
             if local.driver().can_feed() {
                 self.is_requested.set(true);
             }
-            let has_room = !self.acceptors.borrow().is_empty() && local.may_accept();
+            let has_room = !self.room.is_empty() && local.may_accept();
             (result, std::mem::take(&mut local.handler_mut().effects), has_room)
         });
         // Not within another call: this is the only task that runs turns.
         let Some((result, effects, has_room)) = turned else { return false };
         self.apply(effects);
         if has_room {
-            self.wake_acceptors();
+            self.room.wake();
         }
         match result {
             Ok(true) => return true,
@@ -268,10 +266,6 @@ impl RuntimeShard {
             served.into_iter().for_each(|connection| serve(Rc::clone(self), connection));
         }
         wakers.into_iter().for_each(Waker::wake);
-    }
-
-    fn wake_acceptors(&self) {
-        self.acceptors.take().into_iter().for_each(Waker::wake);
     }
 
     /// Ends the shard: all connections end with this error.
@@ -294,7 +288,7 @@ impl RuntimeShard {
             wakers.into_iter().for_each(Waker::wake);
         }
         self.dropped.take();
-        self.wake_acceptors();
+        self.room.wake();
         for listener in self.listeners.take().iter().filter_map(Weak::upgrade) {
             listener.wake_task();
         }

@@ -3,6 +3,8 @@
 use crate::pair::{pair, run};
 use futures_util::SinkExt;
 use ringway_aio::{CloseCode, Config, Limits, Message, TrySendError};
+use std::future::{Future, poll_fn};
+use std::task::Poll;
 use std::time::Duration;
 
 fn limits() -> Limits {
@@ -24,26 +26,47 @@ fn fill(client: &mut ringway_aio::WebSocket) -> usize {
     }
 }
 
+/// Sends until the queue of the peer, both kernels' buffers and the output are full. The peer's task
+/// takes nothing meanwhile. Returns the number of messages.
+async fn fill_path(client: &mut ringway_aio::WebSocket) -> usize {
+    // More than both queues of 64 KiB: the rest is in the kernel's buffers.
+    const MIN_SENT: usize = 3 * (64 << 10) / (16 << 10);
+    let (mut sent, mut quiet, mut buffered) = (0, 0, None);
+    while quiet < 3 {
+        let accepted = fill(client);
+        sent += accepted;
+        let before = buffered.replace(client.buffered_amount());
+        let is_same = accepted == 0 && before == buffered && sent >= MIN_SENT;
+        quiet = if is_same { quiet + 1 } else { 0 };
+        // Time for the kernel to probe a closed window, and turns for both sides.
+        if tokio::time::timeout(Duration::from_millis(300), client.flush()).await.is_ok() {
+            quiet = 0;
+        }
+        for _ in 0..100 {
+            tokio_uring::no_op().await.expect("the ring works");
+        }
+    }
+    assert_eq!(fill(client), 0);
+    sent
+}
+
 #[test]
 fn send_waits_for_a_peer_that_does_not_take_and_nothing_is_lost() {
     run(async {
         ringway_aio::configure(Config::default(), limits()).expect("the first");
         let (mut client, mut server) = pair().await;
-        let mut sent = 0;
-        // Until the queue of the server, both kernels' buffers and the output are full.
-        loop {
-            sent += fill(&mut client);
-            let flushed = tokio::time::timeout(Duration::from_millis(300), client.flush()).await;
-            if flushed.is_err() {
-                break;
-            }
-        }
+        let sent = fill_path(&mut client).await;
         assert!(client.buffered_amount() <= 64 << 10, "{}", client.buffered_amount());
-        let sending = tokio_uring::spawn(async move {
+        let mut sending = Box::pin(async move {
             client.send("the last one").await.expect("it is open");
             client.flush().await.expect("it is open");
             client.close(CloseCode::NORMAL, "").await.expect("a clean end");
         });
+        for _ in 0..100 {
+            assert!(poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx).is_pending())).await, "nothing was taken");
+            tokio_uring::no_op().await.expect("the ring works");
+        }
+        let sending = tokio_uring::spawn(sending);
         let mut got = 0;
         loop {
             let message = server.next().await.expect("not the end").expect("no error");
