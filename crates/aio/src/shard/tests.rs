@@ -83,9 +83,10 @@ fn a_failure_of_the_driver_ends_all_that_waits_with_an_error_that_says_so() {
         let mut listener = Listener::bind("127.0.0.1:0").expect("a port");
         let mut accepting = Waiting::new(async move { listener.accept().await });
         assert!(connecting.poll().is_pending() && accepting.poll().is_pending());
-        // The attempt begins.
+        // The attempt begins, once another thread has passed on its address.
         while !poll_fn(|cx| {
             assert!(run.as_mut().poll(cx).is_pending(), "the driver works");
+            assert!(connecting.poll().is_pending(), "the peer is silent");
             let mut count = 0;
             RuntimeShard::current().expect("it runs").with(|_, shard| count = shard.connection_count());
             Poll::Ready(count == 3)
@@ -94,6 +95,7 @@ fn a_failure_of_the_driver_ends_all_that_waits_with_an_error_that_says_so() {
         {
             tokio_uring::no_op().await.expect("the ring works");
         }
+        connecting.wakes.0.store(0, Ordering::SeqCst);
         (run, client, server, connecting, accepting)
     });
     let mut closing = Waiting::new(async move { server.close(ringway::CloseCode::NORMAL, "").await });
