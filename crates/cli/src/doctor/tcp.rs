@@ -199,7 +199,7 @@ impl TcpFacts {
             let is_used = *count > 0;
             let finding = match is_used {
                 true => finding.allows(format!("{} through a firewall", connections(free))).connections(free),
-                false => finding.allows("no connection is tracked now, so it limits none"),
+                false => finding.allows("no connection is tracked now; it limits if a rule tracks them"),
             };
             if *max >= needed {
                 return finding;

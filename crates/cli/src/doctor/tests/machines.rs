@@ -291,10 +291,11 @@ fn each_role_has_the_files_of_its_program() {
 }
 
 #[test]
-fn a_table_of_tracked_connections_that_nothing_uses_limits_none() {
+fn a_table_of_tracked_connections_that_nothing_uses_is_a_note() {
     let unused = Machine::server().with("/proc/sys/net/netfilter/nf_conntrack_count", "0\n");
     let finding = unused.finding_for(1_000_000, "tcp.tracking");
     assert_eq!((finding.state, finding.connections), (State::Note, None), "{finding:?}");
+    assert_eq!(finding.allows, "no connection is tracked now; it limits if a rule tracks them");
     let used = Machine::server().finding_for(1_000_000, "tcp.tracking");
     assert_eq!((used.state, used.connections), (State::Short, Some(262_144 - 88)));
     assert_eq!(finding.commands, ["sysctl -w net.netfilter.nf_conntrack_max=1050000"]);
