@@ -24,8 +24,9 @@ pub(crate) struct EchoOptions {
     /// The same to all addresses
     #[arg(long, value_name = "N[:BURST]", default_value = "131072", value_parser = rate)]
     pub(crate) echo_udp_total: Rate,
-    /// The same to one payload from one address and port: it ends loops with other services. Raise it
-    /// to measure with payloads that do not change
+    /// The same to one payload from one address and port: it ends loops with services that send back
+    /// the same bytes; others are bounded by --echo-udp-rate only. Raise it to measure with payloads
+    /// that do not change, or of fewer than 8 bytes
     #[arg(long, value_name = "N[:BURST]", default_value = "1:32", value_parser = rate)]
     pub(crate) echo_udp_repeats: Rate,
 }

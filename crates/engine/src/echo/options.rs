@@ -5,9 +5,10 @@ use crate::config::ConfigError;
 
 /// How many datagrams the echo service answers. What exceeds a rate is ignored, and counted.
 ///
-/// The rate of one payload ends loops with other services, and the two others bound what a flood from
-/// forged addresses can cause. The rates are those of the whole server, except that of a payload,
-/// which is that of the shard on which the datagrams of its address and port arrive.
+/// The rate of one payload ends loops with services that send back the same bytes. The two others bound
+/// what a flood from forged addresses can cause, and loops with services whose answers differ. The
+/// rates are those of the whole server, except that of a payload, which is that of the shard on which
+/// the datagrams of its address and port arrive.
 ///
 /// ```
 /// use ringway::{EchoRates, Rate};
@@ -61,13 +62,15 @@ impl EchoRates {
         Ok(self)
     }
 
-    /// The rate of replies to the same payload from the same address and port. Default: one in a
-    /// second, with bursts of 32.
+    /// The rate of replies to the same payload from the same address and port. Payloads of more than
+    /// 1024 bytes that differ only in the middle count as the same. Default: one in a second, with
+    /// bursts of 32.
     ///
-    /// A datagram in a loop with another service is the same each time it arrives. One that is not
-    /// answered ends the loop, after about this burst if a round takes less than the time between two
-    /// replies of this rate; a slower loop keeps to the rate. Raise it for measurements with payloads
-    /// that do not change.
+    /// A datagram in a loop with a service that sends back the same bytes is the same each time it
+    /// arrives. One that is not answered ends the loop, after about this burst if a round takes less
+    /// than the time between two replies of this rate; a slower loop keeps to the rate. A loop with a
+    /// service whose answers differ is bounded by [`per_address`](Self::per_address) only. Raise this
+    /// rate for measurements with payloads that do not change, or of fewer than 8 bytes.
     ///
     /// # Errors
     /// A [`ConfigError`] for a rate out of range.

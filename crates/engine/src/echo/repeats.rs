@@ -1,8 +1,10 @@
 //! Datagrams that come again and again: the same payload from the same address and port.
 //!
-//! A datagram in a loop with another service is the same each time it arrives, whatever that service
-//! is, whatever its port, and however long one round takes. A loop consists of one datagram in flight,
-//! so one that is not answered ends it.
+//! A datagram in a loop with a service that sends back the same bytes is the same each time it
+//! arrives, whatever the port of that service. A loop consists of one datagram in flight, so one that
+//! is not answered ends it. A loop with a service whose answers differ each time has no repeats: only
+//! the rate of its address bounds it ([`ReplyRates`](super::rates::ReplyRates)), and it goes on if its
+//! rounds are slower than that rate.
 
 use crate::admission::rate::{Rate, TokenBucket, nanos_since};
 use std::hash::{BuildHasher, RandomState};

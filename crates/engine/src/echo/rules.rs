@@ -9,7 +9,7 @@
 //! 5. None beyond the rates of its address and of all ([`ReplyRates`]), which bound what forged
 //!    addresses can be sent.
 //! 6. None that comes again and again ([`Repeats`]), which ends a loop with a service at any other
-//!    port.
+//!    port that sends back the same bytes. Other loops are bounded by the rate of their address.
 
 use super::rates::{OverRate, ReplyRates};
 use super::repeats::Repeats;
@@ -210,6 +210,32 @@ mod tests {
             let rounds = 32.0 / (1.0 - 2.0 * delay.as_secs_f64());
             assert!((64..=2 * rounds.ceil() as u32).contains(&answered), "{answered} answers of {delay:?}");
         }
+    }
+
+    #[test]
+    fn loops_with_a_service_whose_answers_differ_keep_to_the_rate_of_its_address() {
+        let (mut rules, start) = (rules(), Instant::now());
+        let (round, rounds) = (Duration::from_millis(1), 10_000);
+        let (mut loops, mut answered, mut number) = (100, 0_u64, 0_u64);
+        for at in 0..rounds {
+            let mut ended = 0;
+            for _ in 0..loops {
+                number += 1;
+                let changed = datagram("10.0.0.9:5000", "10.0.0.1", Some("10.0.0.1"));
+                let changed = Datagram { payload: Chunk::from(number.to_be_bytes().to_vec()), ..changed };
+                match rules.check(&changed, start + round * at) {
+                    Ok(()) => answered += 1,
+                    // The datagram of this loop does not exist any more.
+                    Err(ignored) => {
+                        assert_eq!(ignored, Ignored::Address);
+                        ended += 1;
+                    }
+                }
+            }
+            loops -= ended;
+        }
+        assert!(answered <= 1024 + 8192 * 10, "{answered} answers in 10 s");
+        assert_eq!(loops, 8, "those below 8192 answers a second go on");
     }
 
     #[test]
