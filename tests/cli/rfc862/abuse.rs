@@ -5,10 +5,12 @@ use crate::stopped::wait_until_stopped;
 use ringway_tests::ServerProcess;
 use rustix::process::Signal;
 use std::net::UdpSocket;
+use std::time::Instant;
 
 /// A server whose other rates are never reached.
 fn unlimited(driver: &str, echo: &str) -> ServerProcess {
-    let rates = ["--echo-udp-rate=10m", "--echo-udp-total=10m"];
+    // Few rounds end a loop: on a busy machine one takes long, and the rate grows meanwhile.
+    let rates = ["--echo-udp-rate=10m", "--echo-udp-total=10m", "--echo-udp-repeats=1:4"];
     serve(&[&["--shards=2", driver, &format!("--echo-udp={echo}")][..], &rates].concat())
 }
 
@@ -49,6 +51,7 @@ fn two_services_with_one_port_do_not_answer_each_other() {
 #[test]
 fn a_loop_of_two_services_with_different_ports_ends() {
     for driver in DRIVERS {
+        let start = Instant::now();
         let servers = looped(driver, false);
         // The datagram is ignored by one of them, and does not exist any more.
         let ignored = || servers.each_ref().map(|of| metric(of, "ringway_echo_datagrams_ignored_total", "repeat"));
@@ -57,7 +60,8 @@ fn a_loop_of_two_services_with_different_ports_ends() {
         }
         let counts = servers.each_ref().map(answered);
         // Both answer the burst, and one more for each second that the test takes.
-        assert!(counts.iter().all(|count| (32..64).contains(count)), "{counts:?}");
+        let allowed = 4..=5 + start.elapsed().as_secs();
+        assert!(counts.iter().all(|count| allowed.contains(count)), "{counts:?}");
         for serving in &servers {
             assert_eq!(answer(&client("127.0.0.1:0"), b"client", echo_address(serving, "udp")).0, b"client");
         }
