@@ -278,6 +278,22 @@ fn what_a_server_has_taken_before_it_closes_is_sent() {
     }
 }
 
+#[test]
+fn what_a_server_has_taken_is_sent_although_the_answer_to_its_ping_is_not() {
+    for round in 0..20 {
+        let (address, served) = serve_open(|mut peer| {
+            let frames: Vec<_> = (0..3).map(|_| peer.masked_frame().0).collect();
+            // In one segment, and in front of a reset: neither the pong nor the close frame arrives.
+            peer.write([Frame::ping(b"there?").unmasked().bytes(), Frame::close(1000, "").unmasked().bytes()].concat());
+            peer.reset();
+            frames
+        });
+        let (ended, _) = connect(&url(address), &["--linger", "1h"], b"a\nb\nc\n");
+        assert_eq!(served.join().expect("no panic").len(), 3);
+        assert!(!ended.stderr.contains("may not have arrived"), "round {round}: {ended:?}");
+    }
+}
+
 /// Writes to the pipe until it has taken nothing for two seconds, and returns the number of bytes.
 fn fill(pipe: &mut (impl Write + std::os::fd::AsFd), chunk: &[u8], max: usize) -> usize {
     rustix::io::ioctl_fionbio(&*pipe, true).expect("a pipe");

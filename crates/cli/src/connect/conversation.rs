@@ -53,6 +53,10 @@ const RECHECK: Duration = Duration::from_millis(20);
 /// How often it is checked which output the kernel has taken, while there is some.
 const SENT_CHECK: Duration = Duration::from_millis(5);
 
+/// The bytes of a control frame of a client without its payload: two of the header, and the masking
+/// key (RFC 6455 section 5.2).
+const CLIENT_HEADER: usize = 6;
+
 pub(super) struct Conversation {
     habits: Habits,
     endpoint: Arc<Endpoint>,
@@ -137,6 +141,8 @@ impl Handler for Conversation {
 
     fn ping(&mut self, conn: &mut Connection<'_, Self>, payload: &[u8]) {
         self.last_received = conn.shard().turn_time();
+        // The engine has queued the answer.
+        self.sent.queued_by_engine(CLIENT_HEADER + payload.len());
         self.report_sent(conn);
         self.report(conn, Event::Ping { at: SystemTime::now(), payload: payload.to_vec() });
     }
@@ -431,8 +437,9 @@ impl Conversation {
         } else if silence >= interval * 2 {
             return conn.terminate();
         } else if silence >= interval {
-            let payload = self.pings.payload();
+            let (payload, before) = (self.pings.payload(), conn.buffered_amount());
             if conn.ping(&payload).is_ok() {
+                self.queued(conn, before, None, false);
                 self.pings.sent(payload, now, true);
             }
             conn.set_timer_with(interval * 2 - silence, SILENCE);

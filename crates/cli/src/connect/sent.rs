@@ -16,8 +16,8 @@ pub(super) struct Waiting {
     is_message: bool,
 }
 
-/// The output of one connection. Frames of the engine, such as pongs, are not among the bytes that are
-/// counted, so a message can be taken for one that waits although it was sent, until all output is.
+/// The output of one connection. With TLS, the send in flight has more bytes than are counted here, so
+/// a message of it waits until all of that send is taken.
 #[derive(Default)]
 pub(super) struct Output {
     /// The bytes of all frames so far.
@@ -30,6 +30,11 @@ impl Output {
     pub(super) fn queued(&mut self, before: usize, after: usize, content: Option<RecordContent>, is_message: bool) {
         self.bytes += after.saturating_sub(before) as u64;
         self.waiting.push_back(Waiting { end: self.bytes, at: SystemTime::now(), content, is_message });
+    }
+
+    /// The engine has queued a frame by itself: a pong. What is behind it waits for it, too.
+    pub(super) fn queued_by_engine(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
     }
 
     /// The next frame that was sent, while `buffered` bytes wait.
@@ -67,14 +72,19 @@ mod tests {
         let mut output = Output::default();
         output.queued(0, 10, None, true);
         output.queued(10, 15, None, false);
-        // A pong of 7 bytes that the engine has queued is in front of the third one.
+        // A pong is in front of the third one.
+        output.queued_by_engine(7);
         output.queued(22, 42, None, true);
         assert_eq!(output.waiting(), 2);
-        assert!(output.next_sent(42).is_none() && output.next_sent(26).is_none());
-        assert_eq!(output.next_sent(25).map(|frame| frame.end), Some(10));
-        assert_eq!(output.next_sent(20).map(|frame| frame.end), Some(15));
-        assert!(output.next_sent(7).is_none());
-        assert_eq!(output.next_sent(0).map(|frame| frame.end), Some(35));
+        assert!(output.next_sent(42).is_none());
+        assert!(output.next_sent(33).is_none());
+        assert_eq!(output.next_sent(32).map(|frame| frame.end), Some(10));
+        assert_eq!(output.next_sent(27).map(|frame| frame.end), Some(15));
+        assert!(output.next_sent(20).is_none());
+        // So is one behind it.
+        output.queued_by_engine(7);
+        assert!(output.next_sent(8).is_none());
+        assert_eq!(output.next_sent(7).map(|frame| frame.end), Some(42));
         assert!(output.next_sent(0).is_none() && output.waiting() == 0);
     }
 }

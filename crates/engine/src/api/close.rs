@@ -26,8 +26,8 @@ pub struct CloseReason {
     pub ending: Ending,
     /// The bytes of output that the kernel had not taken when the connection ended, without this
     /// side's close frame: the end of what was sent. 0 if all of it was taken, which does not mean
-    /// that the peer has read it. Of a send in flight, all bytes are counted; with TLS, those of its
-    /// records.
+    /// that the peer has read it. Of a send in flight, all bytes are counted. With TLS, the bytes
+    /// are those of the plaintext, without its records.
     pub unsent: usize,
 }
 

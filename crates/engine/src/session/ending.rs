@@ -144,6 +144,7 @@ impl<S> Session<S> {
             core.counters.handshakes_aborted += 1;
         }
         core.memory.discharge(self.held_input());
+        let unsent = self.link.unsent(core);
         if let Some(tls) = &mut core.tls {
             core.memory.discharge(tls.remove(self.link.slot()));
         }
@@ -162,7 +163,6 @@ impl<S> Session<S> {
         core.actions.push(Action::Close(link.slot()));
         decoder.release(&mut core.memory.pool);
         link.drop_compressor(core);
-        let unsent = link.unsent();
         link.outbox.release(&mut core.memory);
         link.uncount(core);
         let mut reason = link.take_reason();

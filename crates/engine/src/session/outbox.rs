@@ -318,6 +318,7 @@ impl Outbox {
         }
         let mut sealed = memory.take_output();
         stream.take_own(&mut sealed);
+        let mut plaintext = 0;
         if !stream.is_open() {
             if ending {
                 self.discard(memory);
@@ -325,6 +326,7 @@ impl Outbox {
         } else if let Some(plain) = self.take() {
             let taken = stream.seal(&plain, scratch, &mut sealed);
             let len = *taken.as_ref().unwrap_or(&0);
+            plaintext = len;
             on_sealed(&plain, len);
             self.complete(plain, len, memory);
             taken?;
@@ -336,6 +338,7 @@ impl Outbox {
             memory.give(sealed);
             return Ok(None);
         }
+        stream.send_begins(sealed.len(), plaintext);
         self.bytes += sealed.len() as u32;
         memory.enqueue(sealed.len());
         let chunk = Chunk::from(sealed);
@@ -351,6 +354,7 @@ impl Outbox {
         written: usize,
         memory: &mut Memory,
     ) {
+        stream.send_progresses(written);
         self.bytes -= written as u32;
         memory.dequeue(written);
         match output {

@@ -67,6 +67,8 @@ pub(crate) struct TlsStream {
     own: Vec<u8>,
     /// The sealed output that a short send has left over.
     unsent: Option<Output>,
+    /// The send in flight, with what it has left over: its bytes, and those of plaintext in it.
+    in_flight: (usize, usize),
     /// The maximum number of bytes of plaintext in a record.
     fragment: usize,
     /// The maximum number of unprocessed bytes during the handshake.
@@ -167,6 +169,7 @@ impl TlsStream {
             records: usize::MAX,
             own: Vec::new(),
             unsent: None,
+            in_flight: (0, 0),
             // The option counts the header of the record.
             fragment: fragment.map_or(FRAGMENT, |size| size.saturating_sub(RECORD_HEADER).clamp(1, FRAGMENT)),
             handshake_max,
@@ -446,6 +449,23 @@ impl TlsStream {
     pub(crate) fn keep_unsent(&mut self, output: Output) {
         debug_assert!(self.unsent.is_none(), "one send is in flight");
         self.unsent = Some(output);
+    }
+
+    /// Notes that a send of `bytes` begins, with the records of `plain` bytes.
+    pub(crate) fn send_begins(&mut self, bytes: usize, plain: usize) {
+        self.in_flight = (bytes, plain);
+    }
+
+    /// Notes that the kernel has taken this number of bytes of the send in flight.
+    pub(crate) fn send_progresses(&mut self, written: usize) {
+        self.in_flight.0 = self.in_flight.0.saturating_sub(written);
+    }
+
+    /// The bytes of the send in flight that are not plaintext. What is left of a send is taken for
+    /// plaintext, up to all of that.
+    pub(crate) fn overhead(&self) -> usize {
+        let (bytes, plain) = self.in_flight;
+        bytes.saturating_sub(plain)
     }
 
     /// Adds bytes to the stream's own records.

@@ -42,10 +42,13 @@ impl<S> Link<S> {
         self.cold().close_frame = u8::try_from(frame).unwrap_or(u8::MAX);
     }
 
-    /// The bytes of output that the driver has not sent, without this side's close frame.
-    pub(in crate::session) fn unsent(&self) -> usize {
+    /// The bytes of output that the driver has not sent, without this side's close frame. With TLS,
+    /// those of the plaintext.
+    pub(in crate::session) fn unsent(&self, core: &mut Core) -> usize {
         let frame = self.cold.as_ref().map_or(0, |cold| cold.close_frame);
-        self.outbox.bytes().saturating_sub(usize::from(frame))
+        let stream = core.tls.as_mut().and_then(|tls| tls.get_mut(self.slot()));
+        let overhead = stream.map_or(0, |stream| stream.overhead());
+        self.outbox.bytes().saturating_sub(overhead).saturating_sub(usize::from(frame))
     }
 
     /// Drops the connection for the application: nothing more is delivered, and the slot is closed
