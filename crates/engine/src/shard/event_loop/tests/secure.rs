@@ -76,6 +76,21 @@ fn the_close_frame_and_the_close_notify_end_the_connection_and_nothing_is_missin
 }
 
 #[test]
+fn the_bytes_that_were_not_sent_are_those_of_the_plaintext() {
+    let (mut world, client) = open(0, Faults::none());
+    client.peer.set_window(0);
+    client.send(OpCode::Binary, &pattern(5000));
+    world.run_until_idle();
+    // The send of its record is in flight.
+    assert!(world.buffered() > 4 + 5000);
+    client.peer.reset();
+    world.run_until_idle();
+    assert_eq!(world.handler().take_log(), ["open", "message of 5000 bytes", "closed 7: 1006 Reset"]);
+    assert_eq!(world.handler().unsent, 4 + 5000, "the header and the payload, without the record");
+    world.assert_clean();
+}
+
+#[test]
 fn a_close_notify_without_a_close_frame_ends_the_peers_direction() {
     each_seed(|seed, faults| {
         let (mut world, mut client) = open(seed, faults);

@@ -20,6 +20,8 @@ pub(in crate::shard::event_loop::tests) struct Scripted {
     pub(in crate::shard::event_loop::tests) on_connected: fn(&mut Self, &mut Shard<'_, Self>, ConnectionId),
     /// Requests whose answer was deferred.
     pub(in crate::shard::event_loop::tests) deferred: Vec<ConnectionId>,
+    /// The bytes that the last connection had not sent when it closed.
+    pub(in crate::shard::event_loop::tests) unsent: usize,
     /// A counter for tests.
     pub(in crate::shard::event_loop::tests) count: usize,
 }
@@ -39,6 +41,7 @@ impl Scripted {
             held: Vec::new(),
             on_connected: |_, _, _| {},
             deferred: Vec::new(),
+            unsent: 0,
             count: 0,
         }
     }
@@ -97,6 +100,7 @@ impl Handler for Scripted {
             ending => format!("{ending:?}"),
         };
         self.log.push(format!("closed {state}: {} {ending}", reason.code.as_u16()));
+        self.unsent = reason.unsent;
         (self.on_closed)(self, shard);
     }
 
