@@ -19,7 +19,8 @@ struct Prompt {
     /// Kept open, so that its modes can be read after the program has ended.
     theirs: Option<File>,
     child: Child,
-    text: String,
+    shown: Vec<u8>,
+    /// What was found before ends here.
     at: usize,
     modes: Termios,
     _state: TestDirectory,
@@ -57,8 +58,7 @@ impl Prompt {
         command.env("TERM", "xterm").env("TZ", "UTC").env("XDG_STATE_HOME", state.path()).env_remove("NO_COLOR");
         change(&mut command);
         let child = command.spawn().expect("setsid of util-linux is installed");
-        let (text, at) = (String::new(), 0);
-        Self { ours: ours.into(), theirs: Some(theirs), child, text, at, modes, _state: state }
+        Self { ours: ours.into(), theirs: Some(theirs), child, shown: Vec::new(), at: 0, modes, _state: state }
     }
 
     fn type_line(&mut self, line: &str) {
@@ -67,27 +67,22 @@ impl Prompt {
 
     /// Waits until the text is shown, behind what was expected before.
     fn expect(&mut self, text: &str) {
-        let (ours, at) = (&mut self.ours, self.at);
-        let shown = &mut self.text;
+        let (ours, at, shown) = (&mut self.ours, self.at, &mut self.shown);
         let found = guarded(Pid::from_child(&self.child), || {
-            let mut bytes = std::mem::take(shown).into_bytes();
-            let mut buffer = [0; 4096];
+            let (mut buffer, mut searched) = ([0; 4096], at);
             loop {
-                let so_far = String::from_utf8_lossy(&bytes).into_owned();
-                if let Some(found) = so_far[at..].find(text) {
-                    *shown = so_far;
-                    return Some(at + found + text.len());
+                if let Some(found) = shown[searched..].windows(text.len()).position(|part| part == text.as_bytes()) {
+                    return Some(searched + found + text.len());
                 }
+                searched = at.max((shown.len() + 1).saturating_sub(text.len()));
                 match ours.read(&mut buffer) {
-                    Ok(read) if read > 0 => bytes.extend_from_slice(&buffer[..read]),
-                    _ => {
-                        *shown = so_far;
-                        return None;
-                    }
+                    Ok(read) if read > 0 => shown.extend_from_slice(&buffer[..read]),
+                    _ => return None,
                 }
             }
         });
-        self.at = found.unwrap_or_else(|| panic!("expected {text:?} in {:?}", &self.text[at..]));
+        let behind = || String::from_utf8_lossy(&self.shown[at..]);
+        self.at = found.unwrap_or_else(|| panic!("expected {text:?} in {:?}", behind()));
     }
 
     fn signal(&self, signal: Signal) {
@@ -96,7 +91,7 @@ impl Prompt {
 
     /// Waits for the end, and checks that the terminal has its former modes.
     fn ended(self) -> (Ended, String) {
-        let Self { mut ours, theirs, child, text, modes, .. } = self;
+        let Self { mut ours, theirs, child, mut shown, modes, .. } = self;
         let ended = finish(child);
         let theirs = theirs.expect("it was kept");
         let now = tcgetattr(&theirs).expect("a terminal");
@@ -104,10 +99,9 @@ impl Prompt {
         assert_eq!(of(&now), of(&modes), "the modes of the terminal");
         assert!(now.local_modes.contains(LocalModes::ICANON | LocalModes::ECHO));
         drop(theirs);
-        let mut bytes = text.into_bytes();
         // Ends with an error, because no process has the terminal open.
-        let _ = ours.read_to_end(&mut bytes);
-        (ended, String::from_utf8_lossy(&bytes).into_owned())
+        let _ = ours.read_to_end(&mut shown);
+        (ended, String::from_utf8(shown).expect("UTF-8"))
     }
 }
 
@@ -196,7 +190,9 @@ fn three_thousand_pasted_lines_are_all_sent() {
     assert_eq!(ended.status.code(), Some(0));
     let shown: Vec<&str> = text.split("│ line ").skip(1).collect();
     assert_eq!(shown.len(), 3000);
-    assert!(shown.iter().enumerate().all(|(n, rest)| rest.starts_with(&format!("{n}\r\n"))), "in their order");
+    for (n, rest) in shown.iter().enumerate() {
+        assert!(rest.starts_with(&format!("{n}\r\n")), "line {n} is in its place: {rest:?}");
+    }
 }
 
 #[test]
@@ -285,13 +281,14 @@ fn a_stopped_prompt_leaves_the_terminal_to_the_shell_and_goes_on() {
     let (_server, url) = echo();
     let script = "set -m; \"$0\" \"$@\"; stty -a; echo resuming; fg; echo \"ended with $?\"";
     let mut prompt = Prompt::in_shell(script, "stopped", &url, &[], |_| {});
+    prompt.expect("Ctrl-D closes\r\n");
     prompt.expect("> ");
     prompt.ours.write_all(b"hal").expect("the terminal takes it");
     prompt.expect("hal");
     let typed = prompt.at;
     prompt.ours.write_all(b"\x1a").expect("the terminal takes it");
     prompt.expect("resuming\r\n");
-    let shown = prompt.text[typed..prompt.at].to_owned();
+    let shown = String::from_utf8_lossy(&prompt.shown[typed..prompt.at]);
     assert!(shown.starts_with("\x1b[?2004l\r"), "no bracketed paste: {shown:?}");
     for mode in ["icanon", "echo", "isig", "icrnl", "opost"] {
         assert!(shown.split_whitespace().any(|word| word == mode), "{mode}: {shown}");

@@ -16,6 +16,7 @@ mod output;
 mod pings;
 mod pipes;
 mod pretty;
+mod printer;
 mod prompt;
 mod queue;
 mod recording;

@@ -9,6 +9,7 @@ use super::commands::{COMMANDS, Typed, help, parse};
 use super::conversation::Conversation;
 use super::event::{Command, Event, Verdict};
 use super::history::History;
+use super::printer::{EditorStage, Printer};
 use super::queue::{Commands, Events, Refused};
 use super::recording::Recorder;
 use super::show::Show;
@@ -22,8 +23,8 @@ use rustyline::error::{ReadlineError, Signal};
 use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;
 use rustyline::history::DefaultHistory;
-use rustyline::validate::Validator;
-use rustyline::{CompletionType, Config, Context, Editor, ExternalPrinter, Helper};
+use rustyline::validate::{ValidationContext, ValidationResult, Validator};
+use rustyline::{CompletionType, Config, Context, Editor, Helper};
 use signal_hook::consts::SIGINT;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -65,14 +66,17 @@ pub(super) fn run(
         .enable_signals(true)
         .color_mode(if show.is_coloured { ColorMode::Enabled } else { ColorMode::Disabled })
         .build();
-    let mut editor: Editor<Completion, DefaultHistory> = Editor::with_config(config)?;
-    editor.set_helper(Some(Completion { files: FilenameCompleter::new() }));
-    // A terminal without cursor movements has none; lines are printed as they come then.
-    let printer = editor.create_external_printer().ok();
-    let mut printer = Printer(printer.map(|printer| Box::new(printer) as Box<dyn ExternalPrinter + Send>));
-    let _keys = printer.0.is_some().then(|| modes.without_lines());
-    let history = History::open(&mut editor);
+    let mut editor: Editor<Assistant, DefaultHistory> = Editor::with_config(config)?;
+    let stage = Arc::new(EditorStage::default());
     let events = Arc::clone(&shared.events);
+    let assistant =
+        Assistant { files: FilenameCompleter::new(), stage: Arc::clone(&stage), events: Arc::clone(&events) };
+    editor.set_helper(Some(assistant));
+    // A terminal without cursor movements has none; lines are printed as they come then.
+    let external = editor.create_external_printer().ok();
+    let _keys = external.is_some().then(|| modes.without_lines());
+    let mut printer = Printer::new(external, &stage);
+    let history = History::open(&mut editor);
     let resumed = Arc::clone(&events);
     suspend::watch(modes.clone(), move || {
         resumed.push(Event::Resumed);
@@ -80,9 +84,12 @@ pub(super) fn run(
     let (handle, interrupts) = (shared.handle.clone(), shared.interrupts.clone());
     let is_pretty = Arc::new(AtomicBool::new(show.is_pretty));
     let (ended, editor_ended) = mpsc::channel();
-    let reader = Reader { shared, is_pretty: Arc::clone(&is_pretty), history };
+    let reader = Reader { shared, is_pretty: Arc::clone(&is_pretty), history, stage: Arc::clone(&stage) };
     std::thread::Builder::new().name("ringway-prompt".into()).spawn(move || {
+        let (stage, events) = (Arc::clone(&reader.stage), Arc::clone(&reader.shared.events));
         reader.run(editor);
+        stage.ends();
+        events.wake();
         let _ = ended.send(());
     })?;
     let (mut batch, mut text) = (VecDeque::new(), String::new());
@@ -117,9 +124,17 @@ pub(super) fn run(
             break recorder.verdict(verdict);
         }
         printer.print(&mut text);
+        while printer.is_full() {
+            std::thread::sleep(EDITOR_WAKE);
+            printer.print(&mut text);
+        }
     };
     printer.print(&mut text);
-    printer.flush();
+    let begun = Instant::now();
+    while !printer.flush() && begun.elapsed() < EDITOR_END {
+        std::thread::sleep(EDITOR_WAKE);
+    }
+    printer.finish();
     interrupts.conversation_ended();
     let begun = Instant::now();
     while begun.elapsed() < EDITOR_END {
@@ -134,57 +149,24 @@ pub(super) fn run(
     Ok(verdict)
 }
 
-/// Prints above the line that is being typed.
-struct Printer(Option<Box<dyn ExternalPrinter + Send>>);
-
-impl Printer {
-    /// Prints the text, and empties it.
-    fn print(&mut self, text: &mut String) {
-        if text.is_empty() {
-            return;
-        }
-        if let Some(printer) = &mut self.0 {
-            if printer.print(text.clone()).is_ok() {
-                return text.clear();
-            }
-            // The editor has ended.
-            self.0 = None;
-        }
-        terminal::write(text);
-        text.clear();
-    }
-
-    /// Prints the text, and the line that is being typed.
-    fn redraw(&mut self, text: &mut String) {
-        self.print(text);
-        // The editor draws its line behind whatever it prints.
-        self.flush();
-    }
-
-    /// Waits until the editor has taken what was printed: it holds one text, so it takes a second
-    /// one only after the first.
-    fn flush(&mut self) {
-        if let Some(printer) = &mut self.0 {
-            let _ = printer.print(String::new());
-        }
-    }
-}
-
 /// The thread of the line editor.
 struct Reader {
     shared: Shared,
     is_pretty: Arc<AtomicBool>,
     history: History,
+    stage: Arc<EditorStage>,
 }
 
 impl Reader {
-    fn run(mut self, mut editor: Editor<Completion, DefaultHistory>) {
+    fn run(mut self, mut editor: Editor<Assistant, DefaultHistory>) {
         // What is typed before the first connection is open waits in the terminal.
         if !self.shared.commands.wait_for_opening() {
             return;
         }
         loop {
+            self.stage.enters();
             let line = editor.readline(PROMPT);
+            self.stage.left();
             if self.shared.interrupts.has_ended() {
                 return;
             }
@@ -206,7 +188,7 @@ impl Reader {
     }
 
     /// Handles a line. Returns `false` for the last one.
-    fn handle_line(&self, line: &str, editor: &Editor<Completion, DefaultHistory>) -> bool {
+    fn handle_line(&self, line: &str, editor: &Editor<Assistant, DefaultHistory>) -> bool {
         match parse(line) {
             Ok(Typed::Command(command)) => self.submit(command),
             Ok(Typed::Json(on)) => {
@@ -244,22 +226,38 @@ impl Reader {
     }
 }
 
-/// Completes commands, and files behind `@`.
-struct Completion {
+/// Completes commands, and files behind `@`; and knows when the editor begins and ends a line, because
+/// it is asked for hints then, and whether the line is valid.
+struct Assistant {
     files: FilenameCompleter,
+    stage: Arc<EditorStage>,
+    events: Arc<Events>,
 }
 
-impl Helper for Completion {}
+impl Helper for Assistant {}
 
-impl Highlighter for Completion {}
+impl Highlighter for Assistant {}
 
-impl Hinter for Completion {
+impl Hinter for Assistant {
     type Hint = String;
+
+    fn hint(&self, _: &str, _: usize, _: &Context<'_>) -> Option<String> {
+        if self.stage.reads() {
+            // What has waited for the editor can be printed.
+            self.events.wake();
+        }
+        None
+    }
 }
 
-impl Validator for Completion {}
+impl Validator for Assistant {
+    fn validate(&self, _: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
+        self.stage.leaves();
+        Ok(ValidationResult::Valid(None))
+    }
+}
 
-impl Completer for Completion {
+impl Completer for Assistant {
     type Candidate = Pair;
 
     fn complete(&self, line: &str, at: usize, context: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {

@@ -185,6 +185,8 @@ struct EventState {
     dropped_notes: u64,
     /// Whether nothing is taken any more.
     ended: bool,
+    /// Whether the thread that prints is woken without an event.
+    woken: bool,
 }
 
 impl Events {
@@ -225,11 +227,17 @@ impl Events {
         self.lock().bytes > CAPACITY
     }
 
-    /// Takes all events, and waits until there is one. Returns whether the shard has to resume the
-    /// connection.
+    /// Makes [`Events::take`] return without an event.
+    pub(super) fn wake(&self) {
+        self.lock().woken = true;
+        self.filled.notify_one();
+    }
+
+    /// Takes all events, and waits until there is one, or [`Events::wake`] is called. Returns whether
+    /// the shard has to resume the connection.
     pub(super) fn take(&self, into: &mut VecDeque<Event>) -> bool {
         let mut state = self.lock();
-        while state.queue.is_empty() {
+        while state.queue.is_empty() && !std::mem::take(&mut state.woken) {
             state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         // A part of them, so that what a slow terminal has not shown still counts.
