@@ -46,13 +46,10 @@ REPEATS = 2
 # The probability of a failure although the median is at the bound.
 SIGNIFICANCE = 0.05
 BOUND = 0.85
-# With large messages the ratio to raw epoll, which has a single hot buffer, depends on the second-level cache: the
-# document has 0.90 of a machine with 1 MiB; with 512 KiB it is 0.70 to 0.73, for two versions alike (1.02 in pairs).
-BOUND_OF_LARGE = 0.75
 # The size of a large lead depends on the machine's caches and on the cost of waking a thread.
 ENOUGH = 1.25
 # With large messages, the lead over a peer depends mostly on the share of the third-level cache that the peer's buffers
-# find: 1.12 to 1.59 over the same peer.
+# find: 1.12 to 1.59 over the same peer. Raw epoll has a single buffer, so its bound stays.
 ENOUGH_OF_LARGE = 1.05
 LARGE = 64 << 10
 
@@ -86,11 +83,6 @@ def basis(connections):
     """The compared quantity: with one connection the rate, which depends on the round trip,
     otherwise the CPU time."""
     return "rate" if connections == 1 else "cpu"
-
-
-def bound_of(claim, size):
-    share = BOUND_OF_LARGE if size >= LARGE else BOUND
-    return min(share * claim, enough(size))
 
 
 def enough(size):
@@ -148,7 +140,7 @@ def compare(medians, ratios, cells, is_last=False):
         for contestant in (FLOOR, PEER):
             claim, pairs = claimed(medians, cell, contestant), ratios.get((shape, contestant), [])
             ratio = statistics.median(pairs) if len(pairs) >= MIN_PAIRS else None
-            bound = bound_of(claim, cell[1])
+            bound = min(BOUND * claim, enough(cell[1]))
             good = ratio is not None and (ratio >= bound or (is_last and not is_certain(pairs, bound)))
             got = "no figure" if ratio is None else f"{ratio:.2f}"
             verdict = "ok" if good else "BELOW"
