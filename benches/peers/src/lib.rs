@@ -8,6 +8,7 @@ pub use write_behind::WriteBehind;
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::error::Error;
+use std::fmt::Display;
 use std::future::poll_fn;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -37,16 +38,20 @@ pub fn run<F>(server: impl FnOnce(TcpListener) -> F) -> ExitCode
 where
     F: Future<Output = io::Result<()>>,
 {
+    run_with_port(|port| start(port, server))
+}
+
+/// Runs a server that listens by itself on the port given on the command line, until it fails.
+pub fn run_with_port<E: Display>(server: impl FnOnce(u16) -> Result<(), E>) -> ExitCode {
     let mut arguments = std::env::args();
     let program = arguments.next().unwrap_or_default();
-    let port = match (arguments.next().map(|port| port.parse::<u16>()), arguments.next()) {
-        (Some(Ok(port)), None) => port,
+    match (arguments.next().map(|port| port.parse::<u16>()), arguments.next()) {
+        (Some(Ok(port)), None) => exit_code(&program, port, server(port)),
         _ => {
             eprintln!("usage: {program} PORT");
-            return ExitCode::from(2);
+            ExitCode::from(2)
         }
-    };
-    run_on(&program, port, server)
+    }
 }
 
 /// Runs a server on this port, on the calling thread, until it fails.
@@ -54,7 +59,11 @@ pub fn run_on<F>(program: &str, port: u16, server: impl FnOnce(TcpListener) -> F
 where
     F: Future<Output = io::Result<()>>,
 {
-    match start(port, server) {
+    exit_code(program, port, start(port, server))
+}
+
+fn exit_code(program: &str, port: u16, ended: Result<(), impl Display>) -> ExitCode {
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{program}: 127.0.0.1:{port}: {error}");

@@ -6,22 +6,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args();
-    let program = arguments.next().unwrap_or_default();
-    let port = match (arguments.next().map(|port| port.parse::<u16>()), arguments.next()) {
-        (Some(Ok(port)), None) => port,
-        _ => {
-            eprintln!("usage: {program} PORT");
-            return ExitCode::from(2);
-        }
-    };
-    match tokio_uring::start(serve(port)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{program}: 127.0.0.1:{port}: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    ringway_peers::run_with_port(|port| tokio_uring::start(serve(port)))
 }
 
 async fn serve(port: u16) -> Result<(), Box<dyn Error>> {
