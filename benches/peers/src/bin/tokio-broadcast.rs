@@ -10,7 +10,7 @@ use ringway_peers::{accept, accept_tokio_websockets, run};
 use std::error::Error;
 use std::process::ExitCode;
 use tokio::net::TcpStream;
-use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::broadcast::{Sender, channel};
 use tokio_websockets::Message;
 
@@ -37,10 +37,7 @@ async fn serve(stream: TcpStream, sender: Sender<Message>) -> Result<(), Box<dyn
                 };
                 while let Some(message) = next {
                     socket.feed(message).await?;
-                    next = match messages.try_recv() {
-                        Ok(message) => Some(message),
-                        Err(TryRecvError::Empty | TryRecvError::Lagged(_) | TryRecvError::Closed) => None,
-                    };
+                    next = messages.try_recv().ok();
                 }
                 socket.flush().await?;
             }
