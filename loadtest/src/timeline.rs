@@ -156,11 +156,17 @@ impl Timeline {
 }
 
 /// The response times of the latest interval, for the live view.
+///
+/// The view asks ten times a second, on a core that a thread of the generator may use: the quantiles
+/// are computed once for each cut.
 #[derive(Default)]
 pub(crate) struct Moment {
     response: Recorder,
     threads: Vec<bool>,
+    /// The quantiles of the latest interval with replies, without a cut that is unseen.
     shown: (Option<f64>, Option<f64>),
+    /// Whether a cut was added since `shown` was computed.
+    is_unseen: bool,
 }
 
 impl Moment {
@@ -171,7 +177,7 @@ impl Moment {
             self.threads.resize(thread + 1, false);
         }
         if self.threads[thread] {
-            self.shown = self.latest();
+            self.refresh();
             self.response.reset();
             self.threads.fill(false);
         }
@@ -179,18 +185,21 @@ impl Moment {
         for ledger in ledgers {
             self.response.merge(&mut ledger.response);
         }
+        self.is_unseen = true;
     }
 
-    fn latest(&mut self) -> (Option<f64>, Option<f64>) {
-        self.response.quantiles().map_or((None, None), |quantiles| (Some(quantiles.p50), Some(quantiles.p99)))
+    fn refresh(&mut self) {
+        if mem::take(&mut self.is_unseen)
+            && let Some(quantiles) = self.response.quantiles()
+        {
+            self.shown = (Some(quantiles.p50), Some(quantiles.p99));
+        }
     }
 
     /// The median and the 99th percentile of the latest interval with replies.
     pub(crate) fn quantiles(&mut self) -> (Option<f64>, Option<f64>) {
-        match self.latest() {
-            (None, None) => self.shown,
-            latest => latest,
-        }
+        self.refresh();
+        self.shown
     }
 }
 
@@ -335,6 +344,7 @@ mod tests {
         assert!(add(1, 10, 1_000) < 2.0);
         assert!(add(0, 10, 5_000) > 4.0);
         assert!(add(0, 0, 0) > 4.0, "an interval without replies changes nothing");
+        assert!(add(0, 0, 0) > 4.0, "nor do several");
     }
 
     #[test]
