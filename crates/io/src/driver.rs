@@ -137,6 +137,9 @@ pub trait Driver {
 
     /// Sends all of `output`, and returns it with [`Completion::Sent`].
     ///
+    /// A send that fails because the peer is gone completes when the bytes that arrived before that were
+    /// received, unless the slot is paused or all buffers are in use.
+    ///
     /// Sending still works after [`Completion::Ended`] with [`Cause::Finished`]. After any other
     /// cause nothing is written, and no further `Ended` is reported.
     ///

@@ -105,6 +105,10 @@ impl table::SocketCalls for Handle {
     fn unread(&self, descriptor: RawFd) -> usize {
         self.shared.borrow().unread(descriptor as usize)
     }
+
+    fn is_hung_up(&self, descriptor: RawFd) -> bool {
+        self.shared.borrow().is_hung_up(descriptor as usize)
+    }
 }
 
 impl table::KernelInterface for Handle {

@@ -4,6 +4,7 @@ use super::obstacle::Obstacle;
 use super::operation::{Cancellable, WAKER};
 use super::slot_state::{CLOSED, SlotFlag, SlotState};
 use super::{KernelInterface, SlotTable};
+use crate::slab::NOWHERE;
 use crate::{Address, ConnectOptions, Detached, Listener, Output, PeerCredentials, Slot, TcpInfo};
 use std::io;
 use std::net::SocketAddr;
@@ -152,8 +153,13 @@ impl<K: KernelInterface> SlotTable<K> {
     pub(crate) fn close(&mut self, slot: Slot) {
         let Some(connection) = self.current(slot) else { return };
         connection.unset(SlotFlag::Owned);
-        let (sending, connecting) = (connection.is(SlotFlag::Sending), connection.is(SlotFlag::Connecting));
+        let failed = connection.is(SlotFlag::SendFailed);
+        let sending = connection.is(SlotFlag::Sending) && !failed;
+        let connecting = connection.is(SlotFlag::Connecting);
         self.disarm(slot);
+        if failed {
+            self.release_failed_send(slot);
+        }
         if sending {
             self.cancel(Cancellable::Send, slot);
         }
@@ -161,6 +167,17 @@ impl<K: KernelInterface> SlotTable<K> {
             self.cancel(Cancellable::Connect, slot);
         }
         self.release(slot);
+    }
+
+    /// Leaves the output of a send that has failed to the next turn.
+    #[cold]
+    fn release_failed_send(&mut self, slot: Slot) {
+        let connection = self.at(slot);
+        connection.unset(SlotFlag::SendFailed);
+        connection.unset(SlotFlag::Sending);
+        let ticket = std::mem::replace(&mut connection.ticket, NOWHERE);
+        self.failed_sends -= 1;
+        self.released.extend(self.kernel.take_back(ticket));
     }
 
     /// Closes all slots and listeners, and cancels the poll of the waker.
@@ -241,7 +258,7 @@ impl<K: KernelInterface> SlotTable<K> {
         self.open_connection(slot).map(|connection| connection.fd).filter(|descriptor| *descriptor != CLOSED)
     }
 
-    fn open_connection(&self, slot: Slot) -> Option<&SlotState> {
+    pub(super) fn open_connection(&self, slot: Slot) -> Option<&SlotState> {
         let connection = self.connections.get(slot.index() as usize)?;
         (connection.generation == slot.generation() && connection.is(SlotFlag::Owned)).then_some(connection)
     }

@@ -133,18 +133,26 @@ impl<K: KernelInterface> SlotTable<K> {
             match -result {
                 // An empty datagram is no end.
                 0 if connection.is(SlotFlag::Datagrams) => {}
-                0 => self.end(slot, Cause::Finished, completions),
                 libc::ENOBUFS => {
                     self.wait_for_buffer(slot);
                     self.stats.starved += 1;
                 }
                 libc::ECANCELED | libc::EINTR | libc::EAGAIN => {}
+                // What arrived before the reset was received.
+                _ if connection.is(SlotFlag::SendFailed) => self.report_failed_send(slot, completions),
+                0 => self.end(slot, Cause::Finished, completions),
                 errno => self.end(slot, cause(errno), completions),
             }
         }
-        if !more && self.at(slot).should_arm() {
+        if more {
+            return;
+        }
+        if self.at(slot).should_arm() {
             self.arm_in_turn(slot);
             self.rearmed = true;
+        } else if self.at(slot).is(SlotFlag::SendFailed) && !self.at(slot).is(SlotFlag::Starved) {
+            // The slot is paused.
+            self.report_failed_send(slot, completions);
         }
     }
 
@@ -168,6 +176,40 @@ impl<K: KernelInterface> SlotTable<K> {
 
     #[inline]
     fn sent(&mut self, slot: Slot, result: i32, completions: &mut Vec<Completion>) {
+        if result >= 0 || !self.reports_later(slot, -result) {
+            self.report_sent(slot, result, completions);
+        }
+    }
+
+    /// Whether the report of a failed send follows what a receive still has to read. The send can
+    /// overtake bytes that arrived before the reset: it completes during its submission, before the
+    /// receive is woken.
+    #[cold]
+    fn reports_later(&mut self, slot: Slot, errno: i32) -> bool {
+        let connection = self.at(slot);
+        let (descriptor, reads) = (connection.fd, connection.reads_to_the_end());
+        if !reads || !matches!(errno, libc::ECONNRESET | libc::EPIPE) || !self.kernel.is_hung_up(descriptor) {
+            return false;
+        }
+        self.at(slot).set(SlotFlag::SendFailed);
+        self.failed_sends += 1;
+        // A new receive sees the end. Since 6.5, the one in flight can miss it if bytes have woken it at
+        // the same time (mended by a68ed2df7213, "io_uring/poll: fix multishot recv missing EOF on wakeup
+        // race", for 7.0 and the stable kernels after that).
+        self.disarm(slot);
+        true
+    }
+
+    /// Reports a send that has failed, and the end of the connection.
+    #[cold]
+    pub(super) fn report_failed_send(&mut self, slot: Slot, completions: &mut Vec<Completion>) {
+        self.at(slot).unset(SlotFlag::SendFailed);
+        self.failed_sends -= 1;
+        self.report_sent(slot, -libc::ECONNRESET, completions);
+    }
+
+    #[inline]
+    fn report_sent(&mut self, slot: Slot, result: i32, completions: &mut Vec<Completion>) {
         let connection = self.at(slot);
         connection.unset(SlotFlag::Sending);
         let ticket = std::mem::replace(&mut connection.ticket, NOWHERE);

@@ -26,7 +26,7 @@ pub(crate) use sockets::RealDescriptors;
 pub(crate) use sockets::SocketCalls;
 
 use crate::pages::Pages;
-use crate::{BufferConfig, Cause, Completion, Slot, Stats};
+use crate::{BufferConfig, Cause, Completion, Output, Slot, Stats};
 use listeners::{Listeners, Queued};
 use slot_state::{CLOSED, SlotFlag, SlotState};
 use std::collections::VecDeque;
@@ -59,6 +59,10 @@ pub(crate) struct SlotTable<K: KernelInterface> {
     listeners: Listeners<K::Listener>,
     /// Outgoing connections whose socket could not be created. The next turn reports them.
     unconnected: Vec<(Slot, io::Error)>,
+    /// The number of sends that have failed and are not reported yet.
+    failed_sends: u32,
+    /// The outputs of those whose slots were closed. The next turn reports them.
+    released: Vec<Output>,
     /// Slots whose receive ended because no buffer was available, the longest waiting first.
     starved: VecDeque<Slot>,
     /// The same, of slots that had received nothing since they were armed.
@@ -86,6 +90,8 @@ impl<K: KernelInterface> SlotTable<K> {
             max_slots,
             listeners: Listeners::new(),
             unconnected: Vec::new(),
+            failed_sends: 0,
+            released: Vec::new(),
             starved: VecDeque::new(),
             unserved: VecDeque::new(),
             unreaped: false,
@@ -102,7 +108,8 @@ impl<K: KernelInterface> SlotTable<K> {
     pub(crate) fn begin_turn(&mut self, timeout: &mut Option<Duration>, completions: &mut Vec<Completion>) {
         self.stats.turns += 1;
         self.rearmed = false;
-        self.rearm_starved();
+        let known = completions.len();
+        self.rearm_starved(timeout, completions);
         if !self.watching {
             self.watching = true;
             self.kernel.watch_waker();
@@ -116,6 +123,9 @@ impl<K: KernelInterface> SlotTable<K> {
         self.listeners.log_ends(&self.kernel, timeout);
         for (slot, error) in std::mem::take(&mut self.unconnected) {
             self.end(slot, Cause::Unconnected(error), completions);
+        }
+        completions.extend(self.released.drain(..).map(|output| Completion::Released { output }));
+        if completions.len() > known {
             *timeout = Some(Duration::ZERO);
         }
     }
@@ -296,8 +306,11 @@ impl<K: KernelInterface> SlotTable<K> {
     /// takes as many buffers as it has bytes for, so a fast sender would take all of them each
     /// time.
     #[inline]
-    fn rearm_starved(&mut self) {
+    fn rearm_starved(&mut self, timeout: &mut Option<Duration>, completions: &mut Vec<Completion>) {
         let mut left = self.kernel.lend(self.working_set.target());
+        if self.failed_sends > 0 {
+            self.report_starved(left == 0, timeout, completions);
+        }
         while left > 0
             && let Some(slot) = self.unserved.pop_front().or_else(|| self.starved.pop_front())
         {
@@ -309,6 +322,37 @@ impl<K: KernelInterface> SlotTable<K> {
                 }
             }
         }
+    }
+
+    /// Reports the failed sends of slots that were paused while they waited for a buffer, and of all that
+    /// wait although there is none: all buffers could belong to such sends. If others remain, another
+    /// turn follows at once.
+    #[cold]
+    fn report_starved(
+        &mut self,
+        without_buffers: bool,
+        timeout: &mut Option<Duration>,
+        completions: &mut Vec<Completion>,
+    ) {
+        for slot in self.starved_sends() {
+            if without_buffers || !self.at(slot).is(SlotFlag::WantsReceive) {
+                self.report_failed_send(slot, completions);
+            } else {
+                *timeout = Some(Duration::ZERO);
+            }
+        }
+    }
+
+    /// The slots with a failed send that wait for a buffer.
+    fn starved_sends(&self) -> Vec<Slot> {
+        let waiting = self.unserved.iter().chain(&self.starved).copied();
+        waiting.filter(|slot| self.open_connection(*slot).is_some_and(|state| state.is(SlotFlag::SendFailed))).collect()
+    }
+
+    /// Whether the next turn has something to do about a failed send, which no event announces.
+    #[cfg(feature = "tokio-uring")]
+    pub(crate) fn has_starved_send(&self) -> bool {
+        self.failed_sends > 0 && !self.starved_sends().is_empty()
     }
 }
 
@@ -335,7 +379,7 @@ impl<K: KernelInterface> SlotTable<K> {
 
     /// The number of completions that the table has and the kernel has not.
     pub(crate) fn unreported(&self) -> usize {
-        self.unconnected.len()
+        self.unconnected.len() + self.released.len() + self.failed_sends as usize
     }
 
     /// The current or next slot of an index, and whether it is in use or closing; `None` for an

@@ -53,6 +53,9 @@ pub(crate) enum SlotFlag {
     Unix = 8192,
     /// The descriptor is a UDP socket.
     Datagrams = 16384,
+    /// The send has failed because the peer is gone. It is reported when what arrived before that was
+    /// received. `Sending` and the ticket stay until then.
+    SendFailed = 32768,
 }
 
 impl SlotState {
@@ -99,6 +102,14 @@ impl SlotState {
     pub(crate) fn can_send(&self) -> bool {
         const WITHOUT: u16 = SlotFlag::Sending as u16 | SlotFlag::Connecting as u16 | SlotFlag::FinSent as u16;
         self.flags & WITHOUT == 0 && self.fd != CLOSED
+    }
+
+    /// Whether a receive is in flight, or waits for a buffer, that reports what has arrived on a broken
+    /// connection, and then ends.
+    pub(crate) fn reads_to_the_end(&self) -> bool {
+        const WITH: u16 = SlotFlag::Owned as u16 | SlotFlag::WantsReceive as u16;
+        const WITHOUT: u16 = SlotFlag::Ended as u16 | SlotFlag::Datagrams as u16;
+        self.flags & (WITH | WITHOUT) == WITH && (self.is(SlotFlag::Armed) || self.is(SlotFlag::Starved))
     }
 
     /// Whether the connection can be given to another driver: it was accepted, and nothing was

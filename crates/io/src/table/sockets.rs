@@ -2,6 +2,7 @@
 
 use crate::detached::DetachedSocket;
 use crate::{Address, ConnectOptions, PeerCredentials, TcpInfo, outgoing, tcp_info, unix};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::Type;
 use std::io;
 use std::net::SocketAddr;
@@ -37,6 +38,9 @@ pub(crate) trait SocketCalls {
 
     /// The bytes in the receive queue of the socket.
     fn unread(&self, descriptor: RawFd) -> usize;
+
+    /// Whether nothing more arrives: a receive ends when it has read what is there.
+    fn is_hung_up(&self, descriptor: RawFd) -> bool;
 }
 
 /// A kernel whose descriptors are those of this process, and not numbers of the simulation.
@@ -107,6 +111,14 @@ impl<K: RealDescriptors> SocketCalls for K {
 
     fn unread(&self, descriptor: RawFd) -> usize {
         rustix::io::ioctl_fionread(borrow(&descriptor)).map_or(0, |len| len as usize)
+    }
+
+    fn is_hung_up(&self, descriptor: RawFd) -> bool {
+        let descriptor = borrow(&descriptor);
+        let mut polled = [PollFd::new(&descriptor, PollFlags::RDHUP)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        // Poll reports HUP without being asked.
+        poll(&mut polled, Some(&now)).is_ok() && polled[0].revents().intersects(PollFlags::RDHUP | PollFlags::HUP)
     }
 }
 

@@ -5,7 +5,10 @@ use std::os::fd::AsRawFd;
 
 on_each_driver! {
     a_reset_ends_the_slot,
-    nothing_is_received_after_a_send_has_reported_the_end,
+    bytes_before_a_reset_are_received_before_a_failed_send_reports_it,
+    a_send_behind_a_reset_that_the_receive_has_missed_reports_it,
+    a_send_that_fails_on_a_half_closed_connection_is_reported_at_once,
+    nothing_is_received_after_a_send_of_a_paused_slot_has_reported_the_end,
     a_connection_that_breaks_after_the_peers_fin_reports_it_once,
     closing_with_a_receive_and_a_stuck_send_in_flight_frees_the_slot_and_the_output,
     closing_with_a_receive_in_flight_counts_no_stale_completion,
@@ -26,15 +29,85 @@ fn a_reset_ends_the_slot<D: TestDriver>() {
     run_until_idle(&mut driver);
 }
 
-fn nothing_is_received_after_a_send_has_reported_the_end<D: TestDriver>() {
+fn bytes_before_a_reset_are_received_before_a_failed_send_reports_it<D: TestDriver>() {
+    // Within one buffer, and more than the buffers hold, so that the receive is armed again.
+    for len in [3, 6 * 1024] {
+        let (mut driver, _, slot, mut peer) = connection::<D>(small(8));
+        driver.receive(slot);
+        turn(&mut driver);
+        peer.write_all(&vec![7; len]).expect("open");
+        reset(peer);
+        // The send fails during submission, before the task work of the receive runs.
+        driver.send(slot, one(b"x"));
+        assert_eq!(until_reset(&mut driver), len);
+        driver.close(slot);
+        run_until_idle(&mut driver);
+        assert!(driver.holds_nothing());
+        assert_eq!(driver.pool().guarded(), 0);
+    }
+}
+
+/// Turns until a send that fails and the end of its slot are reported. Returns the number of bytes that
+/// were received before.
+fn until_reset<D: TestDriver>(driver: &mut D) -> usize {
+    let (mut received, mut is_sent) = (0, false);
+    let cause = until(driver, |_, completion| match completion {
+        Completion::Received { buffer, .. } => {
+            assert!(!is_sent, "the send is reported behind them");
+            received += buffer.len();
+            None
+        }
+        Completion::Sent { written, .. } => {
+            assert_eq!(written, 0);
+            is_sent = true;
+            None
+        }
+        Completion::Ended { cause, .. } => Some(cause),
+        _ => None,
+    });
+    assert!(matches!(cause, Cause::Reset) && is_sent, "{cause:?}");
+    assert!(turn(driver).is_empty(), "it is reported once");
+    received
+}
+
+fn a_send_behind_a_reset_that_the_receive_has_missed_reports_it<D: TestDriver>() {
     let (mut driver, _, slot, mut peer) = connection::<D>(small(8));
     driver.receive(slot);
     turn(&mut driver);
+    peer.write_all(b"abc").expect("open");
+    reset(peer);
+    // Some kernels report the bytes and not the end.
+    let mut completions = turn(&mut driver);
+    assert!(matches!(completions.remove(0), Completion::Received { .. }));
+    if completions.is_empty() {
+        driver.send(slot, one(b"x"));
+        assert_eq!(until_reset(&mut driver), 0);
+    }
+}
+
+fn a_send_that_fails_on_a_half_closed_connection_is_reported_at_once<D: TestDriver>() {
+    let (mut driver, _, slot, peer) = connection::<D>(small(8));
+    driver.receive(slot);
+    turn(&mut driver);
+    let ours = driver.descriptor_of(slot);
+    // SAFETY: the descriptor is open. The driver does not know of the end of its sending direction.
+    assert_eq!(unsafe { libc::shutdown(ours, libc::SHUT_WR) }, 0);
+    driver.send(slot, one(b"x"));
+    assert_eq!(until_reset(&mut driver), 0, "nothing wakes the receive: the peer is silent");
+    drop(peer);
+}
+
+fn nothing_is_received_after_a_send_of_a_paused_slot_has_reported_the_end<D: TestDriver>() {
+    let (mut driver, _, slot, mut peer) = connection::<D>(small(8));
+    driver.receive(slot);
+    turn(&mut driver);
+    driver.pause(slot);
+    turn(&mut driver);
     peer.write_all(b"on its way").expect("open");
     reset(peer);
-    // The send fails during submission, before the task work of the receive runs.
     driver.send(slot, one(b"x"));
     let mut completions = turn(&mut driver);
+    driver.receive(slot);
     completions.extend(turn(&mut driver));
     assert!(
         matches!(completions[..], [Completion::Sent { .. }, Completion::Ended { cause: Cause::Reset, .. }]),

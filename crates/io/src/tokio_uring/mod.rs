@@ -245,6 +245,7 @@ impl TokioUring {
     /// The end of a turn within a runtime: whether another one has something to do at once, or after
     /// which event or time.
     fn watch(&mut self, timeout: Option<Duration>) {
+        let is_due = self.table.has_starved_send();
         let kernel = &mut self.table.kernel;
         let Some(signal) = kernel.transfers.signal().cloned() else { return };
         let retry = kernel.retry_interval();
@@ -252,7 +253,7 @@ impl TokioUring {
         signal.lower(timeout.map(|timeout| Instant::now() + timeout));
         kernel.run_transfers();
         kernel.transfers.watch();
-        if kernel.is_due() {
+        if is_due || kernel.is_due() {
             signal.raise();
         }
     }

@@ -297,6 +297,13 @@ impl SimKernel {
         socket.map_or(0, |socket| self.connections[socket.connection].lock().inbound.len())
     }
 
+    /// Whether the peer writes no more.
+    pub(super) fn is_hung_up(&self, descriptor: Descriptor) -> bool {
+        let Some(socket) = self.sockets.get(descriptor).and_then(Option::as_ref) else { return true };
+        let connection = self.connections[socket.connection].lock();
+        connection.error.is_some() || connection.inbound_finished
+    }
+
     /// Whether the completion queue holds events.
     pub(super) fn has_cqes(&self) -> bool {
         !self.events.is_empty()

@@ -241,8 +241,8 @@ fn a_send_that_fails_with_a_reset_is_short_and_the_end_follows() {
     assert!(matches!(&run_until_idle(&mut sim)[..], [Completion::Sent { written: 0, .. }]), "Ended comes once");
 }
 
-#[test]
-fn nothing_is_received_after_a_send_has_reported_the_end() {
+/// A connection whose send has failed while bytes wait that arrived before the reset.
+fn failed_send() -> (Sim, Network, Slot) {
     let (mut sim, network, slot, peer) = connection(Faults { late: 1.0, ..Faults::none() });
     sim.receive(slot);
     turn(&mut sim);
@@ -250,11 +250,66 @@ fn nothing_is_received_after_a_send_has_reported_the_end() {
     peer.write(b"on its way");
     peer.reset();
     sim.send(slot, output(b"x"));
+    assert!(turn(&mut sim).is_empty(), "neither is reported");
+    (sim, network, slot)
+}
+
+#[test]
+fn bytes_before_a_reset_are_received_before_a_failed_send_reports_it() {
+    let (mut sim, _network, slot) = failed_send();
+    let completions = run_until_idle(&mut sim);
+    assert_eq!(received(&completions), b"on its way");
+    let [.., last_but_one, last] = &completions[..] else { panic!("{completions:?}") };
+    assert!(matches!(last_but_one, Completion::Sent { written: 0, .. }), "{completions:?}");
+    assert!(matches!(last, Completion::Ended { cause: Cause::Reset, .. }), "{completions:?}");
+    sim.send(slot, output(b"y"));
+    assert!(matches!(run_until_idle(&mut sim)[..], [Completion::Sent { written: 0, .. }]), "Ended comes once");
+}
+
+#[test]
+fn a_failed_send_waits_for_no_receive_that_is_paused() {
+    let (mut sim, _network, slot) = failed_send();
+    sim.pause(slot);
     let completions = run_until_idle(&mut sim);
     assert!(
         matches!(completions[..], [Completion::Sent { .. }, Completion::Ended { cause: Cause::Reset, .. }]),
         "{completions:?}"
     );
+}
+
+#[test]
+fn failed_sends_give_their_buffers_back_to_receives_that_wait_for_one() {
+    let (mut sim, _network, slot, peer) = connection(Faults::none());
+    sim.receive(slot);
+    peer.write(&[7; 16 * 1024]);
+    let chunks = run_until_idle(&mut sim).into_iter().map(|completion| match completion {
+        Completion::Received { buffer, .. } => {
+            let range = 0..buffer.len() as u32;
+            Chunk::Buffer { buffer, range }
+        }
+        other => panic!("{other:?}"),
+    });
+    let all = Output::Many(chunks.collect());
+    assert_eq!(sim.free_buffers(), 0);
+    peer.write(b"on its way");
+    peer.reset();
+    sim.send(slot, all);
+    let completions = run_until_idle(&mut sim);
+    assert!(
+        matches!(completions[..], [Completion::Sent { .. }, Completion::Ended { cause: Cause::Reset, .. }]),
+        "{completions:?}"
+    );
+    drop(completions);
+    assert_eq!(sim.free_buffers(), 16);
+}
+
+#[test]
+fn a_failed_send_is_released_when_the_slot_is_closed() {
+    let (mut sim, _network, slot) = failed_send();
+    sim.close(slot);
+    let completions = run_until_idle(&mut sim);
+    assert!(matches!(completions[..], [Completion::Released { .. }]), "{completions:?}");
+    assert_eq!(sim.stats().open, 0);
 }
 
 #[test]
