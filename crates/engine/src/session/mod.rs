@@ -196,10 +196,6 @@ impl<S> Session<S> {
                     if link.is_backlogged(core) || link.is_paused() {
                         let (compressed, fragmented) = (incoming.is_compressed(), incoming.is_fragmented());
                         let payload = StashedPayload::of(&incoming);
-                        // The decoder would keep the buffer until it continues.
-                        if let Some(spill) = decoder.take_spill() {
-                            core.memory.give(spill);
-                        }
                         break DecodeStop::Paused(Some(StashedMessage { payload, compressed, fragmented }));
                     }
                     core.meters.received_size.record_size(incoming.payload().len());
@@ -244,6 +240,12 @@ impl<S> Session<S> {
             is_throttled && { link.is_over_rate(at - start, matches!(stop, DecodeStop::Paused(Some(_))), core) };
         core.slices.end(link.slot());
         let in_flight = link.is(SessionFlag::Sending);
+        if !matches!(stop, DecodeStop::Consumed) && !decoder.is_suspended() {
+            // The decoder holds the buffer and the inflater of its last message until it is asked
+            // for the next one, which may come much later.
+            let rest = decoder.next(&mut core.memory.pool, &mut [], &mut 0);
+            debug_assert!(matches!(rest, Ok(None)), "there is no input");
+        }
         match stop {
             DecodeStop::Share if at < input.len() || decoder.is_suspended() => {
                 link.outbox.copy_replies(&input, None, &mut core.memory);

@@ -203,6 +203,50 @@ fn an_idle_connection_keeps_a_compressor_only_with_takeover_and_only_for_a_while
     }
 }
 
+/// A handler that pauses its connection after each message.
+fn pausing() -> Scripted {
+    let mut handler = Scripted::new();
+    handler.on_message = |_, conn, message| {
+        conn.pause();
+        conn.reply(message);
+    };
+    handler
+}
+
+#[test]
+fn a_connection_whose_message_used_up_its_turn_keeps_no_inflater_while_it_is_idle() {
+    // An inflated byte costs four units, and a turn has 512 Ki: some of these messages end exactly
+    // where the turn does, and the input with them.
+    for length in (131_000..131_100).step_by(4) {
+        let mut world = server(1, Faults::none(), Deflate::shared(), Scripted::new());
+        let mut client = open(&mut world, "permessage-deflate");
+        let text = "a".repeat(length);
+        client.text(&text);
+        world.run_until_idle();
+        assert_eq!(client.take(), [Got::text(&text)], "{length}");
+        let slot = world.shard.sessions.slots().next().expect("a connection");
+        let session = world.shard.sessions.get(slot).expect("it is open");
+        assert!(!session.decoder.keeps_memory(), "{length}: {} bytes", session.decoder.held_bytes());
+    }
+}
+
+#[test]
+fn a_paused_connection_keeps_no_inflater() {
+    let mut world = server(1, Faults::none(), Deflate::shared(), pausing());
+    let mut client = open(&mut world, "permessage-deflate");
+    client.text(&long());
+    client.text(&long());
+    world.run_until_idle();
+    assert_eq!(client.take(), [Got::text(&long())]);
+    let slot = world.shard.sessions.slots().next().expect("a connection");
+    let session = world.shard.sessions.get(slot).expect("it is open");
+    assert!(!session.decoder.keeps_memory(), "{} bytes", session.decoder.held_bytes());
+    let id = world.handler().opened[0];
+    world.post(move |_, shard| shard.connection(id).expect("open").resume());
+    world.run_until_idle();
+    assert_eq!(client.take(), [Got::text(&long())]);
+}
+
 #[test]
 fn each_message_can_be_compressed_or_not_regardless_of_its_length() {
     let mut handler = Scripted::new();
