@@ -1,10 +1,17 @@
-//! How much of this machine's CPU time other processes use during a proof.
+//! What belongs to this machine and not to the generator: the CPU time that other processes use
+//! during a proof, and the time that messages take between two cores.
 //!
-//! The kernel's counters of all cores, minus the time of this process and of the children that it
-//! has waited for. Interrupts are not counted: those of the proof itself are among them.
+//! The time of others is in the kernel's counters of all cores, minus the time of this process and
+//! of the children that it has waited for. Interrupts are not counted: those of the proof itself are
+//! among them.
 
+use crate::frame::Cores;
+use ringway::placement;
 use std::fs;
-use std::time::Instant;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// The kernel's unit of both counters: `USER_HZ`, 100 per second on all architectures.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -45,6 +52,43 @@ fn ticks_of_machine(stat: &str) -> f64 {
 fn ticks_of_process(stat: &str) -> f64 {
     let (_, behind_name) = stat.rsplit_once(')').expect("the name is in parentheses");
     behind_name.split_whitespace().skip(11).take(4).filter_map(|column| column.parse::<f64>().ok()).sum()
+}
+
+/// The minimum time of a message and its reply over loopback, between blocking threads on both cores,
+/// which are idle before each message and each reply: two system calls and a wake on each side, and
+/// nothing of ours. The time for which the server sleeps in between is left out.
+pub(crate) fn round_trip_of_idle_cores(cores: Cores) -> Duration {
+    const ROUNDS: usize = 50;
+    const IDLE: Duration = Duration::from_millis(20);
+    const WORKS: &str = "loopback works";
+
+    let listener = TcpListener::bind("127.0.0.1:0").expect(WORKS);
+    let address = listener.local_addr().expect(WORKS);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            placement::pin(cores.server).expect("it is in the mask");
+            let (mut stream, _) = listener.accept().expect(WORKS);
+            for _ in 0..ROUNDS {
+                stream.read_exact(&mut [0; 8]).expect(WORKS);
+                let received = Instant::now();
+                thread::sleep(IDLE);
+                let slept = received.elapsed().as_nanos() as u64;
+                stream.write_all(&slept.to_le_bytes()).expect(WORKS);
+            }
+        });
+        let measuring = scope.spawn(|| {
+            placement::pin(cores.generator).expect("it is in the mask");
+            let mut stream = TcpStream::connect(address).expect(WORKS);
+            let round = |_| {
+                let (sent, mut slept) = (Instant::now(), [0; 8]);
+                stream.write_all(&slept).expect(WORKS);
+                stream.read_exact(&mut slept).expect(WORKS);
+                sent.elapsed() - Duration::from_nanos(u64::from_le_bytes(slept))
+            };
+            (0..ROUNDS).map(round).min().expect("there are rounds")
+        });
+        measuring.join().expect(WORKS)
+    })
 }
 
 #[test]
