@@ -196,6 +196,7 @@ class Guard(unittest.TestCase):
         + "| 100 × 20 B × 1 | 5.00 (4.90–5.10) | 4.00 (3.90–4.10) | 6.00 (5.90–6.10) |\n"
         + "| 100 × 64 KiB × 1 | 17.0 (16.9–17.1) | 19.0 (18.9–19.1) | 31.0 (30.9–31.1) |\n\n"
     )
+    CACHE = 1 << 20
     CELL = (100, 20, 1, "100 × 20 B × 1")
     LARGE = (100, 64 << 10, 1, "100 × 64 KiB × 1")
     SINGLE = (1, 20, 1, "1 × 20 B × 1")
@@ -209,7 +210,7 @@ class Guard(unittest.TestCase):
             return shape | {"contestant": contestant, "rounds": rounds}
 
         report = {"cells": [entry("ringway", ours), entry("raw epoll", epoll), entry("tokio-websockets", peer)]}
-        return guard.compare(guard.claims(self.TABLE), guard.measured(report), [cell])
+        return guard.compare(guard.claims(self.TABLE, self.CACHE), guard.measured(report), [cell])
 
     def test_a_cell_passes_down_to_the_bound_and_no_further(self):
         self.assertEqual(self.below(self.CELL, [4.0] * 9, [5.0] * 9, [6.0] * 9), [])
@@ -238,11 +239,30 @@ class Guard(unittest.TestCase):
         slower = [0.85 * (1 + noise / 100) for noise in range(-13, 14)]
         self.assertTrue(guard.is_certain(slower, 0.95))
 
+    def test_a_machine_is_compared_with_one_that_has_the_same_cache(self):
+        ratios = dict.fromkeys([(cell[:3], peer) for cell in guard.CELLS for peer in (guard.FLOOR, guard.PEER)], [1.06])
+        document = self.TABLE + guard.rows(ratios, 512 << 10) + "\n"
+        others = guard.claims(document, 1 << 20)
+        self.assertEqual(others, guard.claims(self.TABLE, 512 << 10), "without such a table, the others")
+        self.assertEqual(others[self.CELL[3], guard.PEER], 1.5)
+        self.assertEqual(guard.claims(document, 512 << 10)[self.CELL[3], guard.PEER], 1.06)
+        self.assertEqual(len(guard.claims(document, 512 << 10)), 2 * len(guard.CELLS))
+        caches = [{"level": 1, "bytes": 32 << 10}, {"level": 2, "bytes": 512 << 10}, {"level": 3, "bytes": 32 << 20}]
+        self.assertEqual(guard.second_level_cache({"machine": {"caches": caches}}), 512 << 10)
+        self.assertEqual(guard.second_level_cache({"machine": {"caches": []}}), 0)
+
+    def test_the_document_has_the_ratios_of_each_cell(self):
+        with open(guard.RESULTS, encoding="utf-8") as file:
+            text = file.read()
+        for cache in (512 << 10, 1 << 20):
+            self.assertEqual(len(guard.claims(text, cache)), 2 * len(guard.CELLS), cache)
+        self.assertNotEqual(guard.claims(text, 512 << 10), guard.claims(text, 1 << 20))
+
     def test_a_document_without_the_figures_is_an_error(self):
         with self.assertRaises(guard.Failed):
-            guard.claims("no table")
+            guard.claims("no table", self.CACHE)
         with self.assertRaises(guard.Failed):
-            guard.claimed(guard.claims(self.TABLE), self.CELL, "another")
+            guard.claimed(guard.claims(self.TABLE, self.CACHE), self.CELL, "another")
 
 
 if __name__ == "__main__":
