@@ -120,11 +120,52 @@ impl Decoder {
         input: &'a mut [u8],
         at: &mut usize,
     ) -> Result<Option<Event<'a>>, ProtocolError> {
+        self.next_behind(pool, input, at, None)
+    }
+
+    /// As [`next`](Decoder::next), and may move the payload of a message towards the front of the
+    /// input, so that the frame of a reply ([`into_server_frame`](Incoming::into_server_frame))
+    /// begins at `front`: the end of the frame before it. Replies to consecutive messages can then
+    /// be sent as one range, and the payloads are not moved by a copy of their own: a message that
+    /// is contained in the input is unmasked to its new place.
+    ///
+    /// The input from `front` to `*at` is overwritten. `None`, or a `front` behind the place of the
+    /// reply, has no effect.
+    ///
+    /// ```
+    /// use ringway_codec::{Decoder, Event, Limits, OpCode, Role, SpillPool, encode_client};
+    ///
+    /// let mut input = Vec::new();
+    /// encode_client(OpCode::Text, b"one", [1, 2, 3, 4], &mut input);
+    /// encode_client(OpCode::Text, b"two", [5, 6, 7, 8], &mut input);
+    /// let mut pool = SpillPool::new(Limits::default());
+    /// let (mut decoder, mut at, mut front) = (Decoder::new(Role::Server), 0, 0);
+    /// while let Some(event) = decoder.next_behind(&mut pool, &mut input, &mut at, Some(front))? {
+    ///     let Event::Message(message) = event else { continue };
+    ///     let (_, range) = message.into_server_frame();
+    ///     assert_eq!(range.start, front);
+    ///     front = range.end;
+    /// }
+    /// assert_eq!(input[..front], *b"\x81\x03one\x81\x03two");
+    /// # Ok::<(), ringway_codec::ProtocolError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`next`](Decoder::next).
+    #[inline]
+    pub fn next_behind<'a>(
+        &'a mut self,
+        pool: &mut SpillPool,
+        input: &'a mut [u8],
+        at: &mut usize,
+        front: Option<usize>,
+    ) -> Result<Option<Event<'a>>, ProtocolError> {
         if self.partial.is_none() {
             if *at >= input.len() {
                 return Ok(None);
             }
-            if let Some(whole) = self.next_whole(pool, input, at)? {
+            if let Some(whole) = self.next_whole(pool, input, at, front)? {
                 return Ok(Some(Event::Message(whole.incoming(input))));
             }
         }
@@ -279,13 +320,14 @@ impl Decoder {
     }
 
     /// The message that is contained in the input at `*at`, unmasked and validated; `None` when the
-    /// slow path is needed.
+    /// slow path is needed. For `front` see [`next_behind`](Decoder::next_behind).
     #[inline]
     fn next_whole(
         &mut self,
         pool: &mut SpillPool,
         input: &mut [u8],
         at: &mut usize,
+        front: Option<usize>,
     ) -> Result<Option<Whole>, ProtocolError> {
         let rest = input.get(*at..).unwrap_or_default();
         // An error takes the slow path too, which finds it again, in the order of the bytes.
@@ -307,7 +349,7 @@ impl Decoder {
         let start = *at;
         let payload = start + len;
         let end = payload + header.length as usize;
-        let Some(whole) = Whole::check(kind, input, start, payload..end, header.mask) else {
+        let Some(whole) = Whole::check(kind, input, front, start, payload..end, header.mask) else {
             return Err(self.fail(pool, ProtocolError::InvalidText));
         };
         *at = end;
@@ -340,7 +382,7 @@ impl Decoder {
         let compressed = compressed_at(input, *at);
         if !looked && !compressed && *at < input.len() && self.is_between_messages() {
             looked = true;
-            if let Some(whole) = self.next_whole(pool, input, at)? {
+            if let Some(whole) = self.next_whole(pool, input, at, None)? {
                 self.tidy(pool, false);
                 return Ok(Some(Event::Message(whole.incoming(input))));
             }
@@ -408,7 +450,7 @@ impl Decoder {
                 }
             } else if !std::mem::take(&mut looked)
                 && !compressed_at(input, *at)
-                && let Some(whole) = self.next_whole(pool, input, at)?
+                && let Some(whole) = self.next_whole(pool, input, at, None)?
             {
                 return Ok(Some(Located::Message(whole)));
             }

@@ -38,6 +38,28 @@ pub fn apply_seeing_ascii(payload: &mut [u8], key: [u8; 4], phase: usize) -> boo
     apply_as::<true>(payload, key, phase)
 }
 
+/// Masks or unmasks `bytes[by..]`, and moves it to the beginning of `bytes`, in one pass. The last
+/// `by` bytes are unspecified then.
+///
+/// # Panics
+///
+/// If `by` exceeds the length.
+#[inline]
+pub fn shift(bytes: &mut [u8], by: usize, key: [u8; 4]) {
+    shift_as::<false>(bytes, by, key, 0);
+}
+
+/// As [`shift`], and returns whether the result is ASCII. The check costs almost nothing.
+///
+/// # Panics
+///
+/// If `by` exceeds the length.
+#[inline]
+#[must_use]
+pub fn shift_seeing_ascii(bytes: &mut [u8], by: usize, key: [u8; 4]) -> bool {
+    shift_as::<true>(bytes, by, key, 0)
+}
+
 /// Writes `source`, masked or unmasked, to `destination`, in one pass.
 ///
 /// # Panics
@@ -84,9 +106,16 @@ pub fn ascii_prefix(bytes: &[u8]) -> usize {
 
 #[inline(always)]
 fn apply_as<const ASCII: bool>(payload: &mut [u8], key: [u8; 4], phase: usize) -> bool {
-    let at = payload.as_mut_ptr();
-    // SAFETY: source and destination are the same slice, borrowed mutably.
-    unsafe { run::<ASCII>(at, at, payload.len(), key, phase) }
+    shift_as::<ASCII>(payload, 0, key, phase)
+}
+
+#[inline(always)]
+fn shift_as<const ASCII: bool>(bytes: &mut [u8], by: usize, key: [u8; 4], phase: usize) -> bool {
+    assert!(by <= bytes.len(), "mask::shift needs bytes to move");
+    let at = bytes.as_mut_ptr();
+    // SAFETY: source and destination are parts of one slice, borrowed mutably, each of `len() - by`
+    // bytes. The source begins `by` bytes behind the destination.
+    unsafe { run::<ASCII>(at.add(by), at, bytes.len() - by, key, phase) }
 }
 
 #[inline(always)]
@@ -115,8 +144,8 @@ fn append_as<const ASCII: bool>(out: &mut Vec<u8>, source: &[u8], key: [u8; 4], 
 ///
 /// # Safety
 ///
-/// `len` bytes must be readable at `source` and writable at `destination`, and the two be the same
-/// or not overlap.
+/// `len` bytes must be readable at `source` and writable at `destination`. If the two overlap, the
+/// destination must not begin behind the source.
 #[inline(always)]
 unsafe fn run<const ASCII: bool>(
     source: *const u8,

@@ -69,35 +69,49 @@ const BLOCK: usize = if cfg!(miri) { 256 } else { 16 * 1024 };
 #[inline]
 #[must_use]
 pub fn unmask(text: &mut [u8], key: [u8; 4]) -> bool {
-    if text.len() <= BLOCK {
-        return mask::apply_seeing_ascii(text, key, 0) || is_valid_beyond_ascii(text);
+    unmask_shifted(text, 0, key)
+}
+
+/// Unmasks the text `bytes[by..]` and moves it to the beginning of `bytes`, as [`mask::shift`], and
+/// returns whether it is UTF-8, as [`unmask`].
+///
+/// # Panics
+///
+/// If `by` exceeds the length.
+#[inline]
+#[must_use]
+pub fn unmask_shifted(bytes: &mut [u8], by: usize, key: [u8; 4]) -> bool {
+    let len = bytes.len() - by;
+    if len <= BLOCK {
+        return mask::shift_seeing_ascii(bytes, by, key) || is_valid_beyond_ascii(&bytes[..len]);
     }
-    unmask_long(text, key)
+    unmask_long(bytes, by, key)
 }
 
 #[inline(never)]
-fn unmask_long(text: &mut [u8], key: [u8; 4]) -> bool {
+fn unmask_long(bytes: &mut [u8], by: usize, key: [u8; 4]) -> bool {
+    let len = bytes.len() - by;
     // All bytes before `valid` are UTF-8. It excludes the beginning of a character at the end of a
     // block.
     let mut valid = 0;
     let mut start = 0;
-    while start < text.len() {
-        let end = text.len().min(start + BLOCK);
-        if mask::apply_seeing_ascii(&mut text[start..end], key, 0) {
+    while start < len {
+        let end = len.min(start + BLOCK);
+        if mask::shift_seeing_ascii(&mut bytes[start..end + by], by, key) {
             if valid != start {
                 return false;
             }
             valid = end;
         } else {
-            let whole = valid + whole_characters(&text[valid..end]);
-            if !is_valid_beyond_ascii(&text[valid..whole]) {
+            let whole = valid + whole_characters(&bytes[valid..end]);
+            if !is_valid_beyond_ascii(&bytes[valid..whole]) {
                 return false;
             }
             valid = whole;
         }
         start = end;
     }
-    valid == text.len()
+    valid == len
 }
 
 /// The number of bytes before the character that the end of `bytes` splits; all of them if it
@@ -412,6 +426,11 @@ mod tests {
         let mut whole = masked(text, 0);
         assert_eq!(unmask(&mut whole, KEY), valid, "{} bytes", text.len());
         assert!(!valid || whole == text);
+        for by in [4, 8, BLOCK + 4] {
+            let mut bytes = [&vec![0xee; by], &masked(text, 0)[..]].concat();
+            assert_eq!(unmask_shifted(&mut bytes, by, KEY), valid, "{} bytes by {by}", text.len());
+            assert!(!valid || bytes[..text.len()] == *text);
+        }
 
         let pieces = [(masked(&text[..cut], 2), 2), (masked(&text[cut..], 7), 7)];
         type Way = fn(&mut Utf8Stream, &mut Vec<u8>, &[u8], usize) -> Result<(), InvalidUtf8>;

@@ -131,7 +131,8 @@ fn pieces<'d>(stream: &'d [u8], cuts: &[usize]) -> impl Iterator<Item = &'d [u8]
     ends.map(move |end| &stream[std::mem::replace(&mut start, end)..end])
 }
 
-/// Decodes one input to its end.
+/// Decodes one input to its end. With replies, each message moves behind the reply before it, and all
+/// are still there at the end; some messages are not replied to.
 fn decode_input(
     decoder: &mut Decoder,
     pool: &mut SpillPool,
@@ -139,10 +140,11 @@ fn decode_input(
     seen: &mut Vec<Seen>,
     check_replies: bool,
 ) -> Result<(), ProtocolError> {
-    let mut at = 0;
+    let (mut at, mut front) = (0, None);
+    let mut replies = Vec::new();
     loop {
         let before = at;
-        let (event, reply) = match decoder.next(pool, input, &mut at) {
+        let (event, reply) = match decoder.next_behind(pool, input, &mut at, front) {
             Ok(Some(event)) => observe(event, check_replies),
             Ok(None) => break,
             Err(error) => {
@@ -153,7 +155,15 @@ fn decode_input(
         assert!(before <= at && at <= input.len());
         if let Some((place, range)) = reply {
             let mut reply = match place {
-                Place::Input => input[range].to_vec(),
+                Place::Input => {
+                    assert!(front <= Some(range.start) && range.end <= at, "a message moves to what is free");
+                    let reply = input[range.clone()].to_vec();
+                    if !seen.len().is_multiple_of(3) {
+                        front = Some(range.end);
+                        replies.push((range, reply.clone()));
+                    }
+                    reply
+                }
                 Place::Spill => decoder.take_spill().expect("the message is in a spill buffer")[range].to_vec(),
             };
             assert_eq!(decode_reply(&mut reply), event);
@@ -161,6 +171,7 @@ fn decode_input(
         seen.push(event);
     }
     assert_eq!(at, input.len(), "the input is consumed");
+    assert!(replies.into_iter().all(|(range, reply)| input[range] == reply), "a reply was overwritten");
     Ok(())
 }
 

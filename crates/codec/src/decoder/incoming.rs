@@ -13,8 +13,8 @@ use crate::frame::server_header;
 use crate::spill::SPILL_HEADROOM;
 use crate::{mask, utf8};
 
-/// A message in one frame that lies in the input, unmasked and validated: header at `start`,
-/// payload in `payload..end`.
+/// A message in one frame that lies in the input, unmasked and validated: room for a header at
+/// `start`, payload in `payload..end`.
 ///
 /// It holds positions rather than a borrow, because the decoder uses the input again when there is
 /// no message.
@@ -27,27 +27,34 @@ pub(super) struct Whole {
 }
 
 impl Whole {
-    /// Unmasks the payload in place and validates it. Returns `None` for text that is not UTF-8.
+    /// Unmasks the payload and validates it. Returns `None` for text that is not UTF-8. The payload of
+    /// a masked frame moves towards the front of the input, so that the frame of a reply begins at
+    /// `front`; it stays where it is if that is `None` or behind it. The header of a reply has no key.
     #[inline]
     pub(super) fn check(
         kind: MessageKind,
         input: &mut [u8],
+        front: Option<usize>,
         start: usize,
         payload: Range<usize>,
         mask: Option<[u8; 4]>,
     ) -> Option<Self> {
         let Range { start: payload, end } = payload;
+        let Some(key) = mask else {
+            let valid = kind == MessageKind::Binary || utf8::is_valid(&input[payload..end]);
+            return valid.then_some(Self { kind, start, payload, end });
+        };
+        let by = front.map_or(0, |front| (start + key.len()).saturating_sub(front));
+        let (start, payload) = (start.min(front.unwrap_or(start)), payload - by);
         let bytes = &mut input[payload..end];
-        let valid = match (kind, mask) {
-            (MessageKind::Text, Some(key)) => utf8::unmask(bytes, key),
-            (MessageKind::Text, None) => utf8::is_valid(bytes),
-            (MessageKind::Binary, Some(key)) => {
-                mask::apply(bytes, key, 0);
+        let valid = match kind {
+            MessageKind::Text => utf8::unmask_shifted(bytes, by, key),
+            MessageKind::Binary => {
+                mask::shift(bytes, by, key);
                 true
             }
-            (MessageKind::Binary, None) => true,
         };
-        valid.then_some(Self { kind, start, payload, end })
+        valid.then_some(Self { kind, start, payload, end: end - by })
     }
 
     /// Returns the message. `input` is the one that was checked, unchanged: both happen in one call

@@ -63,6 +63,20 @@ impl Kernel {
         unsafe { self.run::<false>(at, at, payload.len(), key) };
     }
 
+    /// [`shift`](super::shift) with this kernel, for any length.
+    ///
+    /// # Panics
+    ///
+    /// If `by` exceeds the length.
+    pub fn shift(&self, bytes: &mut [u8], by: usize, key: [u8; 4]) {
+        assert!(by <= bytes.len(), "mask::shift needs bytes to move");
+        let at = bytes.as_mut_ptr();
+        // SAFETY: source and destination are parts of one slice, borrowed mutably, each of `len() -
+        // by` bytes, and the destination is not behind the source. For the CPU see
+        // `apply_seeing_ascii`.
+        unsafe { self.run::<false>(at.add(by), at, bytes.len() - by, u32::from_ne_bytes(key)) };
+    }
+
     /// [`copy`](super::copy) with this kernel, for any length.
     ///
     /// # Panics

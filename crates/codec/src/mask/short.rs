@@ -11,13 +11,13 @@ const HIGH: u128 = 0x8080_8080_8080_8080_8080_8080_8080_8080;
 /// Masks up to [`SHORT`] bytes from `source` to `destination`; with `ASCII`, returns whether the
 /// result is ASCII.
 ///
-/// Every word is read before the first is written, so that words may overlap, and source and
-/// destination may be the same.
+/// Every word is read before the first is written, so that words may overlap, and so may source and
+/// destination.
 ///
 /// # Safety
 ///
 /// `len` must be at most [`SHORT`], and that many bytes be readable at `source` and writable at
-/// `destination`. The two must be the same or not overlap.
+/// `destination`.
 #[inline(always)]
 pub(super) unsafe fn short<const ASCII: bool>(source: *const u8, destination: *mut u8, len: usize, key: u32) -> bool {
     debug_assert!(len <= SHORT, "longer payloads take a kernel");

@@ -71,6 +71,29 @@ fn agrees_with_the_bytewise_oracle(name: &str) {
     }
 }
 
+/// Every length up to four vectors, from several alignments and over several distances: to what
+/// overlaps the source in one byte, in most, or not at all.
+fn shifts_towards_the_front(name: &str) {
+    let Some(kernel) = kernel(name) else { return };
+    let width = kernel.width();
+    let bytes = Bytes::pattern();
+    let step = if cfg!(miri) { (width / 16) | 1 } else { 1 };
+    for len in (0..=4 * width).step_by(step) {
+        for by in [0, 1, 2, 4, 8, width - 1, width, width + 1, 2 * width] {
+            for alignment in [0, 1, width - 1] {
+                let said = format!("{name}: {len} bytes at {alignment}, by {by}");
+                let range = alignment..alignment + by + len;
+                let expected = oracle(&bytes.0[alignment + by..range.end], KEY, 0);
+                let mut shifted = bytes.clone();
+                kernel.shift(&mut shifted.0[range.clone()], by, KEY);
+                assert_eq!(shifted.0[alignment..alignment + len], expected, "{said}");
+                assert_eq!(shifted.0[..alignment], bytes.0[..alignment], "{said}: wrote before it");
+                assert_eq!(shifted.0[range.end..], bytes.0[range.end..], "{said}: wrote behind it");
+            }
+        }
+    }
+}
+
 /// One byte that is not ASCII is detected at any position; bytes outside the payload have no
 /// effect.
 fn sees_each_byte_that_is_not_ascii(name: &str) {
@@ -152,6 +175,11 @@ macro_rules! by_name {
             }
 
             #[test]
+            fn shifts_towards_the_front() {
+                super::shifts_towards_the_front(stringify!($name));
+            }
+
+            #[test]
             fn sees_each_byte_that_is_not_ascii() {
                 super::sees_each_byte_that_is_not_ascii(stringify!($name));
             }
@@ -210,6 +238,16 @@ fn whatever_the_length_the_public_functions_agree_with_the_oracle() {
                 let mut in_place = source.to_vec();
                 assert_eq!(apply_seeing_ascii(&mut in_place, KEY, phase), ascii);
                 assert_eq!(in_place, expected, "{len} {alignment} {phase}");
+
+                if phase == 0 {
+                    let mut shifted = bytes[..alignment + len].to_vec();
+                    shift(&mut shifted, alignment, KEY);
+                    assert_eq!(shifted[..len], expected, "{len} by {alignment}");
+
+                    let mut shifted = bytes[..alignment + len].to_vec();
+                    assert_eq!(shift_seeing_ascii(&mut shifted, alignment, KEY), ascii);
+                    assert_eq!(shifted[..len], expected, "{len} by {alignment}");
+                }
 
                 let mut copied = vec![0; 16 + longest];
                 let to = 15 - alignment;

@@ -52,12 +52,13 @@ pub(super) unsafe trait Vector: Copy {
 ///
 /// The first and the last vector are unaligned and may overlap the vectors between them, which are
 /// aligned in the destination. They are read before the first write and written after all others,
-/// so that masking in place is correct.
+/// so that masking in place is correct. So is moving towards the front: what an iteration writes at
+/// `at` is not behind what it has read at `at`, and all later reads are.
 ///
 /// # Safety
 ///
-/// `len` bytes must be readable at `source` and writable at `destination`, and the two be the same
-/// or not overlap. The CPU must have the instructions of `V`. When a vector is wider than
+/// `len` bytes must be readable at `source` and writable at `destination`. If the two overlap, the
+/// destination must not begin behind the source. The CPU must have the instructions of `V`. When a vector is wider than
 /// [`SHORT`], `len` must be at least its width.
 #[inline(always)]
 pub(super) unsafe fn mask<V: Vector, const ASCII: bool>(
@@ -75,8 +76,8 @@ pub(super) unsafe fn mask<V: Vector, const ASCII: bool>(
     let end = len - width;
     // SAFETY: `at <= end` holds wherever a vector is read or written at `at`, and `at <= end - 3 *
     // width` where four are; a vector at `end` ends at `len`. No iteration reads bytes that an
-    // earlier one has written, because `at` only grows, and the first and last vectors are written
-    // after both loops.
+    // earlier one has written: `at` only grows, the destination is not behind the source, and the
+    // first and last vectors are written after both loops.
     unsafe {
         let first = V::load(source).xor(V::splat(key));
         let last = V::load(source.add(end)).xor(V::splat(rotated(key, end)));

@@ -176,7 +176,8 @@ impl<S> Session<S> {
         }
         let mut meter = DecodeMeter::new(at, core);
         let stop = loop {
-            match decoder.next(&mut core.memory.pool, &mut input, &mut at) {
+            let front = link.outbox.end_of_replies();
+            match decoder.next_behind(&mut core.memory.pool, &mut input, &mut at, front) {
                 Ok(None) => {
                     meter.charge(at, core);
                     core.slices.uncount_frame();

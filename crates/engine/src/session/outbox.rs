@@ -169,8 +169,18 @@ impl Outbox {
         }
     }
 
+    /// The end of the run of replies in the input; `None` without one. A message that the decoder
+    /// moves there ([`Decoder::next_behind`]) is not moved again.
+    #[inline]
+    pub(crate) fn end_of_replies(&self) -> Option<usize> {
+        match &self.queue {
+            OutputQueue::Replies(replies) if !replies.run.is_empty() => Some(replies.run.end as usize),
+            _ => None,
+        }
+    }
+
     /// Completes a call of the handler for a message in `input`: moves the reply to the end of the
-    /// run before it. If output follows a reply, the run is copied out of the input, in front of
+    /// run before it, unless it is there. If output follows a reply, the run is copied out of the input, in front of
     /// that output.
     #[inline]
     pub(crate) fn commit_reply(&mut self, input: &mut [u8], decoder: &mut Decoder, memory: &mut Memory) {
@@ -180,9 +190,10 @@ impl Outbox {
             if replies.run.is_empty() {
                 replies.run = fresh;
             } else {
-                let len = fresh.end - fresh.start;
-                input.copy_within(fresh.start as usize..fresh.end as usize, replies.run.end as usize);
-                replies.run.end += len;
+                if fresh.start != replies.run.end {
+                    input.copy_within(fresh.start as usize..fresh.end as usize, replies.run.end as usize);
+                }
+                replies.run.end += fresh.end - fresh.start;
             }
         }
         if replies.around.as_ref().is_some_and(|around| !around.is_open()) {

@@ -115,8 +115,12 @@ enum Call {
 use Call::{Ignore, Reply, ReplyThenSend, ReplyThenShare, SendThenReply};
 
 /// Decodes `messages` from one input, and performs the action of each. Returns the outbox and the
-/// expected output.
-fn decode(messages: &[(usize, Call)], input_of: impl FnOnce(&[u8]) -> Input) -> (Outbox, Memory, Vec<u8>) {
+/// expected output. `packed`: a message moves behind the replies before it as it is decoded.
+fn decode_as(
+    packed: bool,
+    messages: &[(usize, Call)],
+    input_of: impl FnOnce(&[u8]) -> Input,
+) -> (Outbox, Memory, Vec<u8>) {
     let (mut outbox, mut memory, mut decoder) = (Outbox::default(), memory(), Decoder::new(Role::Server));
     let large = shared(b'L', 3000);
     let (mut received, mut due) = (Vec::new(), Vec::new());
@@ -137,8 +141,14 @@ fn decode(messages: &[(usize, Call)], input_of: impl FnOnce(&[u8]) -> Input) -> 
     }
     let mut input = input_of(&received);
     let (mut at, mut calls) = (0, messages.iter().map(|message| message.1));
-    while let Some(event) = decoder.next(&mut memory.pool, &mut input, &mut at).expect("the frames are valid") {
+    loop {
+        let front = outbox.end_of_replies().filter(|_| packed);
+        let event = decoder.next_behind(&mut memory.pool, &mut input, &mut at, front).expect("the frames are valid");
+        let Some(event) = event else { break };
         let Event::Message(incoming) = event else { panic!("messages alone") };
+        if let Some(front) = front {
+            assert_eq!(incoming.range().start, front + if incoming.payload().len() > 125 { 4 } else { 2 });
+        }
         let call = calls.next().expect("one for each message");
         if call == SendThenReply {
             outbox.append(&mut memory, |out| out.extend_from_slice(b"before"));
@@ -162,6 +172,10 @@ fn decode(messages: &[(usize, Call)], input_of: impl FnOnce(&[u8]) -> Input) -> 
     (outbox, memory, due)
 }
 
+fn decode(messages: &[(usize, Call)], input_of: impl FnOnce(&[u8]) -> Input) -> (Outbox, Memory, Vec<u8>) {
+    decode_as(true, messages, input_of)
+}
+
 fn kept(bytes: &[u8]) -> Input {
     Input::Kept(bytes.to_vec())
 }
@@ -172,8 +186,10 @@ fn output_around_replies_is_sent_in_order() {
     for (n, len) in [0, 20, 2000].into_iter().cycle().take(5 * 5 * 5 * 3).enumerate() {
         let pick = |place: usize| calls[n / 3 / 5usize.pow(place as u32) % 5];
         let messages = [(len, pick(0)), (20, pick(1)), (len, pick(2)), (len, Reply)];
-        let (mut outbox, mut memory, due) = decode(&messages, kept);
-        assert!(take(&mut outbox, &mut memory) == due, "{messages:?}");
+        for packed in [false, true] {
+            let (mut outbox, mut memory, due) = decode_as(packed, &messages, kept);
+            assert!(take(&mut outbox, &mut memory) == due, "{messages:?}, {packed}");
+        }
     }
 }
 
