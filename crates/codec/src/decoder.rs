@@ -1,7 +1,7 @@
 //! Decodes received bytes into messages (RFC 6455 sections 5 and 6.2).
 //!
-//! A message that is contained in one input takes the fast path in [`Decoder::next`]: parse the
-//! header, unmask in place, validate, yield. Everything else takes the slow path: a header or
+//! A message that is contained in one input takes the fast path in [`Decoder::next_behind`]: parse the
+//! header, unmask, validate, yield. Everything else takes the slow path: a header or
 //! payload that is cut by the end of an input, fragments, control frames. The state of the slow
 //! path is a `Partial`, which exists only while there is state to keep.
 
@@ -123,17 +123,18 @@ impl Decoder {
         self.next_behind(pool, input, at, None)
     }
 
-    /// As [`next`](Decoder::next), and may move the payload of a message towards the front of the
-    /// input, so that the frame of a reply ([`into_server_frame`](Incoming::into_server_frame))
-    /// begins at `front`: the end of the frame before it. Replies to consecutive messages can then
-    /// be sent as one range, and the payloads are not moved by a copy of their own: a message that
-    /// is contained in the input is unmasked to its new place.
+    /// As [`next`](Decoder::next), and may move a message towards the front of the input, so that the
+    /// frame of a reply ([`into_server_frame`](Incoming::into_server_frame)) begins at `front`, the
+    /// end of the reply before it. Replies to consecutive messages can then be sent as one range
+    /// without a copy: the payload is unmasked to its new place, in one pass.
     ///
-    /// The input from `front` to `*at` is overwritten. `None`, or a `front` behind the place of the
-    /// reply, has no effect.
+    /// `front` is a position in this `input`; `None` moves nothing. The bytes from there to the new
+    /// `*at` may be overwritten; those before it stay. In the server role a message in the input moves
+    /// if the decoder [keeps no memory](Decoder::keeps_memory) and the reply would otherwise be behind
+    /// `front`; compare the range of the reply with `front`.
     ///
     /// ```
-    /// use ringway_codec::{Decoder, Event, Limits, OpCode, Role, SpillPool, encode_client};
+    /// use ringway_codec::{Decoder, Event, Limits, OpCode, Place, Role, SpillPool, encode_client};
     ///
     /// let mut input = Vec::new();
     /// encode_client(OpCode::Text, b"one", [1, 2, 3, 4], &mut input);
@@ -142,9 +143,11 @@ impl Decoder {
     /// let (mut decoder, mut at, mut front) = (Decoder::new(Role::Server), 0, 0);
     /// while let Some(event) = decoder.next_behind(&mut pool, &mut input, &mut at, Some(front))? {
     ///     let Event::Message(message) = event else { continue };
-    ///     let (_, range) = message.into_server_frame();
-    ///     assert_eq!(range.start, front);
-    ///     front = range.end;
+    ///     let (place, range) = message.into_server_frame();
+    ///     // An assembled message is not in the input.
+    ///     if place == Place::Input && range.start == front {
+    ///         front = range.end;
+    ///     }
     /// }
     /// assert_eq!(input[..front], *b"\x81\x03one\x81\x03two");
     /// # Ok::<(), ringway_codec::ProtocolError>(())
@@ -377,7 +380,7 @@ impl Decoder {
                 }
             }
         }
-        // Without a `Partial`, `next` has already looked for a whole message here.
+        // Without a `Partial`, `next_behind` has already looked for a whole message here.
         let mut looked = self.partial.is_none();
         let compressed = compressed_at(input, *at);
         if !looked && !compressed && *at < input.len() && self.is_between_messages() {

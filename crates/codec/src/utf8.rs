@@ -81,6 +81,7 @@ pub fn unmask(text: &mut [u8], key: [u8; 4]) -> bool {
 #[inline]
 #[must_use]
 pub fn unmask_shifted(bytes: &mut [u8], by: usize, key: [u8; 4]) -> bool {
+    assert!(by <= bytes.len(), "utf8::unmask_shifted needs bytes to move");
     let len = bytes.len() - by;
     if len <= BLOCK {
         return mask::shift_seeing_ascii(bytes, by, key) || is_valid_beyond_ascii(&bytes[..len]);

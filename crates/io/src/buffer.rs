@@ -14,11 +14,11 @@ const PAGE: usize = 4096;
 /// How many buffers are lent to the kernel at first, unless the configuration says otherwise.
 const DEFAULT_READY: u16 = 16;
 
-/// The minimum of [`BufferConfig::working_set`] in bytes, if it is not given. With 256 KiB, half of
-/// an L2 cache of 512 KiB, a turn has fewer buffers of 16 KiB and 64 KiB than the kernel runs
-/// receives in one system call, and those without one are armed again: with 512 KiB messages of 64
-/// KiB took 4/5 of the CPU time there, and no cell took more.
-const MIN_WORKING_SET: u32 = 512 << 10;
+/// The minimum of the default of [`BufferConfig::working_set`] in bytes, on cores with as much L2
+/// cache. With 256 KiB, half of an L2 cache of 512 KiB, a turn has fewer buffers for messages of 16
+/// KiB and 64 KiB than the kernel runs receives in one system call, and receives without one are
+/// armed again; docs/results/engine.md has the figures.
+const MIN_WORKING_SET: u64 = 512 << 10;
 
 /// The range of [`BufferConfig::ready`].
 const READY: &str = "1 to the number of buffers (buffers.count)";
@@ -93,7 +93,8 @@ impl BufferConfig {
     /// The number of bytes that the buffers lent to the kernel may hold together, by the average
     /// that is received into one. Their number follows the traffic: it grows when the kernel runs
     /// out of buffers and shrinks afterwards, but not beyond this budget, so that received bytes
-    /// stay in the cache. Default: half of the core's L2 cache, at least 512 KiB.
+    /// stay in the cache. Default: half of the core's L2 cache; all of it, up to 512 KiB, if it is
+    /// smaller than 1 MiB.
     ///
     /// # Errors
     /// An [`OptionError`] for 0.
@@ -136,9 +137,13 @@ impl BufferConfig {
 
     /// The budget of the working set in bytes.
     pub(crate) fn budget(&self) -> u32 {
-        let half_of_l2 = || u32::try_from(crate::cache::l2_bytes() / 2).unwrap_or(u32::MAX);
-        self.working_set.unwrap_or_else(|| half_of_l2().max(MIN_WORKING_SET))
+        self.working_set.unwrap_or_else(|| default_working_set(crate::cache::l2_bytes()))
     }
+}
+
+/// The default of [`BufferConfig::working_set`] for a core with so many bytes of L2 cache.
+fn default_working_set(l2: u64) -> u32 {
+    u32::try_from((l2 / 2).max(l2.min(MIN_WORKING_SET))).unwrap_or(u32::MAX)
 }
 
 /// A pool of equal buffers for the receiving side of one driver. Belongs to one thread.
@@ -458,6 +463,17 @@ mod tests {
             assert_eq!(config.check(), Err(error));
         }
         assert_eq!(BufferConfig::new().ready(16)?.count(16)?.check(), Ok(()));
+        Ok(())
+    }
+
+    #[test]
+    fn the_default_working_set_fits_a_small_cache_and_half_of_a_large_one() -> Result<(), OptionError> {
+        for (l2, working_set) in [(256, 256), (512, 512), (768, 512), (1024, 512), (2048, 1024)] {
+            assert_eq!(default_working_set(l2 << 10), working_set << 10, "{l2} KiB");
+        }
+        assert_eq!(default_working_set(u64::MAX), u32::MAX);
+        assert_eq!(BufferConfig::new().budget(), default_working_set(crate::cache::l2_bytes()));
+        assert_eq!(BufferConfig::new().working_set(1)?.budget(), 1);
         Ok(())
     }
 

@@ -46,7 +46,7 @@ pub fn symmetric(takeover: bool, window_bits: WindowBits) -> DeflateParams {
 pub fn feed(decoder: &mut Decoder, pool: &mut SpillPool, stream: &[u8], cuts: &[usize]) -> Outcome {
     let mut seen = Vec::new();
     for mut input in pieces(stream, cuts).map(<[u8]>::to_vec) {
-        if let Err(error) = decode_input(decoder, pool, &mut input, &mut seen, false) {
+        if let Err(error) = decode_input(decoder, pool, &mut input, &mut seen, None) {
             return (seen, Some(error));
         }
     }
@@ -77,7 +77,8 @@ pub fn decode_as(
         if let Some(max) = direct(number) {
             result = decode_direct(&mut decoder, &mut pool, &mut piece, max, &mut seen);
         }
-        result = result.and_then(|()| decode_input(&mut decoder, &mut pool, &mut piece.to_vec(), &mut seen, true));
+        result =
+            result.and_then(|()| decode_input(&mut decoder, &mut pool, &mut piece.to_vec(), &mut seen, Some(role)));
         if result.is_err() {
             break;
         }
@@ -131,21 +132,22 @@ fn pieces<'d>(stream: &'d [u8], cuts: &[usize]) -> impl Iterator<Item = &'d [u8]
     ends.map(move |end| &stream[std::mem::replace(&mut start, end)..end])
 }
 
-/// Decodes one input to its end. With replies, each message moves behind the reply before it, and all
-/// are still there at the end; some messages are not replied to.
+/// Decodes one input to its end. `replies_of`: the role whose messages are converted to replies. Some of
+/// these stay in the input, and are still there at its end; messages move behind them.
 fn decode_input(
     decoder: &mut Decoder,
     pool: &mut SpillPool,
     input: &mut [u8],
     seen: &mut Vec<Seen>,
-    check_replies: bool,
+    replies_of: Option<Role>,
 ) -> Result<(), ProtocolError> {
     let (mut at, mut front) = (0, None);
     let mut replies = Vec::new();
     loop {
         let before = at;
+        let moves = replies_of == Some(Role::Server) && !decoder.keeps_memory();
         let (event, reply) = match decoder.next_behind(pool, input, &mut at, front) {
-            Ok(Some(event)) => observe(event, check_replies),
+            Ok(Some(event)) => observe(event, replies_of.is_some()),
             Ok(None) => break,
             Err(error) => {
                 assert_eq!(decoder.next(pool, input, &mut at).err(), Some(error), "it stays failed");
@@ -157,6 +159,7 @@ fn decode_input(
             let mut reply = match place {
                 Place::Input => {
                     assert!(front <= Some(range.start) && range.end <= at, "a message moves to what is free");
+                    assert!(front.is_none_or(|front| !moves || range.start == front), "it moves to the front");
                     let reply = input[range.clone()].to_vec();
                     if !seen.len().is_multiple_of(3) {
                         front = Some(range.end);

@@ -27,9 +27,11 @@ pub(super) struct Whole {
 }
 
 impl Whole {
-    /// Unmasks the payload and validates it. Returns `None` for text that is not UTF-8. The payload of
-    /// a masked frame moves towards the front of the input, so that the frame of a reply begins at
-    /// `front`; it stays where it is if that is `None` or behind it. The header of a reply has no key.
+    /// Unmasks the payload and validates it. Returns `None` for text that is not UTF-8.
+    ///
+    /// The payload of a masked frame moves towards the front of the input, so that the frame of a
+    /// reply, whose header has no key, begins at `front`. It stays in place without a `front`, and
+    /// with one behind the place of the reply.
     #[inline]
     pub(super) fn check(
         kind: MessageKind,
@@ -57,8 +59,8 @@ impl Whole {
         valid.then_some(Self { kind, start, payload, end: end - by })
     }
 
-    /// Returns the message. `input` is the one that was checked, unchanged: both happen in one call
-    /// of [`Decoder::next`](crate::Decoder::next), which has it borrowed.
+    /// Returns the message. `input` is the one that was checked, unchanged since: both happen in one
+    /// call of [`Decoder::next_behind`](crate::Decoder::next_behind), which has it borrowed.
     #[inline]
     pub(super) fn incoming(self, input: &mut [u8]) -> Incoming<'_> {
         let Self { kind, start, payload, end } = self;
@@ -210,7 +212,8 @@ impl<'a> Incoming<'a> {
     pub fn into_server_frame(self) -> (Place, Range<usize>) {
         let (header, len) = server_header(self.kind.into(), self.frame.len() - self.payload);
         // There is room: a received header has the shortest form too, so it is at least as long as
-        // this one, which has no masking key. A spill buffer has room for the longest header.
+        // this one, which has no masking key; `Whole::check` keeps as much where it moves a payload.
+        // A spill buffer has room for the longest header.
         let start = self.payload - len;
         self.frame[start..self.payload].copy_from_slice(&header[..len]);
         (self.place, self.base + start..self.base + self.frame.len())

@@ -55,6 +55,67 @@ fn a_decoder_is_16_bytes_and_owns_nothing_between_messages() {
 }
 
 #[test]
+fn a_message_moves_so_that_its_reply_begins_at_the_front() {
+    let mut pool = pool();
+    for len in [0, 1, 20, 125, 126, 3000, 65_535, 65_536] {
+        for opcode in [OpCode::Text, OpCode::Binary] {
+            let (mut received, mut due) = (vec![0xee; 40], Vec::new());
+            encode_client(opcode, &vec![b'a'; len], KEY, &mut received);
+            encode_server(opcode, &vec![b'a'; len], &mut due);
+            let end = received.len();
+            encode_client(OpCode::Text, b"behind", KEY, &mut received);
+            // The reply takes the place of the masked frame without the key: from 44.
+            for front in [0, 7, 39, 40, 41, 43, 44, 45, 60, received.len() + 1, usize::MAX] {
+                let (mut input, mut at) = (received.clone(), 40);
+                let mut decoder = Decoder::new(Role::Server);
+                let event = decoder.next_behind(&mut pool, &mut input, &mut at, Some(front));
+                let Ok(Some(Event::Message(message))) = event else { panic!("{len} at {front}") };
+                assert_eq!(message.payload(), vec![b'a'; len]);
+                let payload = message.range();
+                let (place, range) = message.into_server_frame();
+                assert_eq!((place, range.start), (Place::Input, front.min(44)), "{len} at {front}");
+                assert_eq!((payload.end, at), (range.end, end));
+                assert!(input[range.clone()] == due && input[..range.start.min(40)].iter().all(|byte| *byte == 0xee));
+                assert_eq!(input[end..], received[end..]);
+            }
+        }
+    }
+}
+
+#[test]
+fn messages_without_a_key_and_control_frames_do_not_move() {
+    let mut pool = pool();
+    let mut input = vec![0xee; 40];
+    encode_server(OpCode::Text, b"hello", &mut input);
+    let mut decoder = Decoder::new(Role::Client);
+    let event = decoder.next_behind(&mut pool, &mut input, &mut 40, Some(3));
+    assert!(matches!(event, Ok(Some(Event::Message(message))) if message.range() == (42..47)));
+
+    let mut input = vec![0xee; 40];
+    encode_client(OpCode::Ping, b"alive?", KEY, &mut input);
+    let mut decoder = Decoder::new(Role::Server);
+    let event = decoder.next_behind(&mut pool, &mut input, &mut 40, Some(3));
+    assert!(matches!(event, Ok(Some(Event::Ping(b"alive?")))));
+    assert_eq!(input[..40], [0xee; 40]);
+}
+
+#[test]
+fn invalid_text_fails_wherever_it_moves() {
+    let mut pool = pool();
+    for len in [1, 40, 3000, 20_000, 40_000] {
+        for wrong in [0, len / 2, len - 1] {
+            let mut text = vec![b'a'; len];
+            text[wrong] = 0xff;
+            let mut input = vec![0xee; 40];
+            encode_client(OpCode::Text, &text, KEY, &mut input);
+            let mut decoder = Decoder::new(Role::Server);
+            let result = decoder.next_behind(&mut pool, &mut input, &mut 40, Some(8));
+            assert_eq!(result.err(), Some(ProtocolError::InvalidText), "byte {wrong} of {len}");
+        }
+    }
+}
+
+#[test]
 fn a_whole_message_is_yielded_where_it_lies() {
     let mut pool = pool();
     for (role, header) in [(Role::Server, 6), (Role::Client, 2)] {

@@ -69,12 +69,25 @@ impl Kernel {
     ///
     /// If `by` exceeds the length.
     pub fn shift(&self, bytes: &mut [u8], by: usize, key: [u8; 4]) {
+        self.shift_as::<false>(bytes, by, key);
+    }
+
+    /// [`shift_seeing_ascii`](super::shift_seeing_ascii) with this kernel, for any length.
+    ///
+    /// # Panics
+    ///
+    /// If `by` exceeds the length.
+    pub fn shift_seeing_ascii(&self, bytes: &mut [u8], by: usize, key: [u8; 4]) -> bool {
+        self.shift_as::<true>(bytes, by, key)
+    }
+
+    fn shift_as<const ASCII: bool>(&self, bytes: &mut [u8], by: usize, key: [u8; 4]) -> bool {
         assert!(by <= bytes.len(), "mask::shift needs bytes to move");
         let at = bytes.as_mut_ptr();
         // SAFETY: source and destination are parts of one slice, borrowed mutably, each of `len() -
         // by` bytes, and the destination is not behind the source. For the CPU see
         // `apply_seeing_ascii`.
-        unsafe { self.run::<false>(at.add(by), at, bytes.len() - by, u32::from_ne_bytes(key)) };
+        unsafe { self.run::<ASCII>(at.add(by), at, bytes.len() - by, u32::from_ne_bytes(key)) }
     }
 
     /// [`copy`](super::copy) with this kernel, for any length.

@@ -10,7 +10,11 @@ const WIDEST: usize = 64;
 /// both sides of the longest payload.
 #[derive(Clone)]
 #[repr(align(64))]
-struct Bytes([u8; 7 * WIDEST]);
+struct Bytes([u8; SIZE]);
+
+/// Alignments and distances of up to two vectors in front of the longest payload, and as much behind
+/// it.
+const SIZE: usize = 14 * WIDEST;
 
 impl Bytes {
     fn pattern() -> Self {
@@ -36,16 +40,23 @@ fn kernel(name: &str) -> Option<&'static Kernel> {
     found
 }
 
-/// Every length up to four vectors, at every alignment and phase, in place and from several
-/// alignments of the source.
+/// All lengths up to four vectors, and some with which the loop over four vectors has one iteration and
+/// several. Miri is a thousand times slower: it tests a sample.
+fn lengths(width: usize) -> impl Iterator<Item = usize> {
+    let step = if cfg!(miri) { (width / 16) | 1 } else { 1 };
+    let long = [4 * width + 1, 5 * width, 6 * width + 3, 8 * width, 8 * width + 1, 9 * width + 2];
+    (0..=4 * width).step_by(step).chain(long)
+}
+
+/// All these lengths, at every alignment and phase, in place and from several alignments of the
+/// source.
 fn agrees_with_the_bytewise_oracle(name: &str) {
     let Some(kernel) = kernel(name) else { return };
     let width = kernel.width();
     let bytes = Bytes::pattern();
     // Miri is a thousand times slower: it tests a sample of lengths and alignments.
     let alignments: Vec<usize> = if cfg!(miri) { vec![0, 1, width - 1] } else { (0..width).collect() };
-    let step = if cfg!(miri) { (width / 16) | 1 } else { 1 };
-    for len in (0..=4 * width).step_by(step) {
+    for len in lengths(width) {
         for &alignment in &alignments {
             for phase in 0..4 {
                 let said = format!("{name}: {len} bytes at {alignment}, phase {phase}");
@@ -71,14 +82,13 @@ fn agrees_with_the_bytewise_oracle(name: &str) {
     }
 }
 
-/// Every length up to four vectors, from several alignments and over several distances: to what
-/// overlaps the source in one byte, in most, or not at all.
+/// All these lengths, from several alignments and over several distances: to what overlaps the source
+/// in most of its bytes, in few, or not at all.
 fn shifts_towards_the_front(name: &str) {
     let Some(kernel) = kernel(name) else { return };
     let width = kernel.width();
     let bytes = Bytes::pattern();
-    let step = if cfg!(miri) { (width / 16) | 1 } else { 1 };
-    for len in (0..=4 * width).step_by(step) {
+    for len in lengths(width) {
         for by in [0, 1, 2, 4, 8, width - 1, width, width + 1, 2 * width] {
             for alignment in [0, 1, width - 1] {
                 let said = format!("{name}: {len} bytes at {alignment}, by {by}");
@@ -89,6 +99,18 @@ fn shifts_towards_the_front(name: &str) {
                 assert_eq!(shifted.0[alignment..alignment + len], expected, "{said}");
                 assert_eq!(shifted.0[..alignment], bytes.0[..alignment], "{said}: wrote before it");
                 assert_eq!(shifted.0[range.end..], bytes.0[range.end..], "{said}: wrote behind it");
+
+                for wrong in [None, Some(0), Some(len / 2), len.checked_sub(1)] {
+                    let mut text: Vec<u8> = expected.iter().map(|byte| byte & 0x7f).collect();
+                    if let Some(byte) = wrong.and_then(|place| text.get_mut(place)) {
+                        *byte |= 0x80;
+                    }
+                    let mut shifted = bytes.clone();
+                    shifted.0[alignment + by..range.end].copy_from_slice(&oracle(&text, KEY, 0));
+                    let seen = kernel.shift_seeing_ascii(&mut shifted.0[range.clone()], by, KEY);
+                    assert_eq!(seen, text.is_ascii(), "{said}, {wrong:?}");
+                    assert_eq!(shifted.0[alignment..alignment + len], text, "{said}");
+                }
             }
         }
     }
@@ -103,7 +125,7 @@ fn sees_each_byte_that_is_not_ascii(name: &str) {
     for len in (0..=4 * width + 1).step_by(step) {
         for alignment in [0, 1, width / 2, width - 1] {
             let range = alignment..alignment + len;
-            let mut masked = Bytes([0xff; 7 * WIDEST]);
+            let mut masked = Bytes([0xff; SIZE]);
             let text: Vec<u8> = (0..len).map(|i| (i % 128) as u8).collect();
             masked.0[range.clone()].copy_from_slice(&oracle(&text, KEY, 1));
 
@@ -129,7 +151,7 @@ fn finds_the_ascii_in_front(name: &str) {
     let step = if cfg!(miri) { width / 4 + 3 } else { 1 };
     for len in (0..=6 * width).step_by(step) {
         for alignment in [0, 1, width / 2, width - 1] {
-            let mut bytes = Bytes([0xff; 7 * WIDEST]);
+            let mut bytes = Bytes([0xff; SIZE]);
             let range = alignment..alignment + len;
             bytes.0[range.clone()].fill(b'a');
             let found = kernel.ascii_prefix(&bytes.0[range.clone()]);
@@ -149,8 +171,7 @@ fn finds_the_ascii_in_front(name: &str) {
 /// access outside.
 fn stays_inside_its_payload(name: &str) {
     let Some(kernel) = kernel(name) else { return };
-    let step = if cfg!(miri) { (kernel.width() / 16) | 1 } else { 1 };
-    for len in (0..=4 * kernel.width()).step_by(step) {
+    for len in lengths(kernel.width()) {
         let source = pattern(len).into_boxed_slice();
         let expected = oracle(&source, KEY, 2);
         let mut copied = vec![0; len].into_boxed_slice();
@@ -161,6 +182,9 @@ fn stays_inside_its_payload(name: &str) {
         assert_eq!(*in_place, expected, "{name}: {len}");
         kernel.apply_seeing_ascii(&mut in_place, KEY, 2);
         assert_eq!(in_place, source, "{name}: {len}");
+        let mut shifted = [&[0; 2], &oracle(&source, KEY, 0)[..]].concat().into_boxed_slice();
+        kernel.shift(&mut shifted, 2, KEY);
+        assert_eq!(shifted[..len], *source, "{name}: {len}");
         let text = vec![b'a'; len].into_boxed_slice();
         assert_eq!(kernel.ascii_prefix(&text), if len < kernel.width() { 0 } else { len }, "{name}: {len}");
     }
@@ -269,6 +293,12 @@ fn whatever_the_length_the_public_functions_agree_with_the_oracle() {
             }
         }
     }
+}
+
+#[test]
+#[should_panic(expected = "mask::shift needs bytes to move")]
+fn no_bytes_are_moved_from_behind_the_slice() {
+    shift(&mut [0; 3], 4, KEY);
 }
 
 #[test]

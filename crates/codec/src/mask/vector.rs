@@ -52,8 +52,8 @@ pub(super) unsafe trait Vector: Copy {
 ///
 /// The first and the last vector are unaligned and may overlap the vectors between them, which are
 /// aligned in the destination. They are read before the first write and written after all others,
-/// so that masking in place is correct. So is moving towards the front: what an iteration writes at
-/// `at` is not behind what it has read at `at`, and all later reads are.
+/// so that masking in place is correct. So is moving towards the front: what an iteration writes is
+/// not behind what it has read, and all later reads are.
 ///
 /// # Safety
 ///

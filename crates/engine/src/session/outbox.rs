@@ -1,8 +1,8 @@
 //! The output of one connection, from the call that sends it until the kernel has written it.
 //!
 //! A reply to a message that is contained in one input is written in place of the message: only its
-//! range is stored, and consecutive replies are moved together into one *run*. When the input is
-//! decoded, the run and the whole input become one chunk of the output, so that nothing is copied.
+//! range is stored, and consecutive replies are together in one *run*: the decoder unmasks a message
+//! to behind the replies before it, and a reply that is elsewhere is moved. When the input is decoded, the run and the whole input become one chunk of the output, so that nothing is copied.
 //! The input is borrowed during calls of the handler; output that the handler sends after a run
 //! therefore waits in a separate queue until the call returns ([`Outbox::commit_reply`]).
 
@@ -57,7 +57,7 @@ enum OutputQueue {
 #[derive(Debug, Default)]
 struct Replies {
     run: Range<u32>,
-    /// The reply of the current call, not yet moved to the end of the run.
+    /// The reply of the current call, not yet part of the run.
     fresh: Range<u32>,
     around: Option<Box<Around>>,
 }
@@ -179,9 +179,9 @@ impl Outbox {
         }
     }
 
-    /// Completes a call of the handler for a message in `input`: moves the reply to the end of the
-    /// run before it, unless it is there. If output follows a reply, the run is copied out of the input, in front of
-    /// that output.
+    /// Completes a call of the handler for a message in `input`: adds the reply to the run before it,
+    /// and moves it there unless the decoder has. If output follows a reply, the run is copied out of
+    /// the input, in front of that output.
     #[inline]
     pub(crate) fn commit_reply(&mut self, input: &mut [u8], decoder: &mut Decoder, memory: &mut Memory) {
         let OutputQueue::Replies(replies) = &mut self.queue else { return };

@@ -3,7 +3,7 @@
 //!
 //! A shard copies the plaintext of a traced connection into a queue of bounded size, which another
 //! thread reads. It never waits for that thread: what finds the queue full is lost, and the offsets
-//! of the events show where. Received bytes are copied before the decoder unmasks them in place, and
+//! of the events show where. Received bytes are copied before the decoder unmasks them, and
 //! output when it is passed to the driver, before TLS seals it.
 
 mod event;

@@ -1,5 +1,5 @@
 //! The number of receive buffers that are lent to the kernel: enough for the bytes of a turn, and
-//! few enough to stay in the cache.
+//! few enough that most of what they hold stays in the cache.
 //!
 //! The kernel takes the buffers of a ring first in, first out, so every lent buffer is written in
 //! turn. When the bytes received into all of them exceed the L2 cache, each receive writes to cold
