@@ -79,7 +79,7 @@ def claims(text, cache):
     {(cell, contestant): Claim}."""
     title = title_of(cache)
     if f"**{title}**" in text:
-        return {key: claim(cell) for key, cell in table(text, title).items()}
+        return {key: claim_of(cell) for key, cell in table(text, title).items()}
     cpu, rate = table(text, "Server CPU per message"), table(text, "Messages per second")
     found = {}
     for cell in CELLS:
@@ -110,7 +110,7 @@ def median(cell):
     return found and float(found[1]) * {None: 1, " k": 1e3, " M": 1e6}[found[2]]
 
 
-def claim(cell):
+def claim_of(cell):
     """The claim of `1.61 (1.07–1.70)`: the median of several runs, the smallest and the largest; or of one figure."""
     found = re.fullmatch(r"([\d.]+)(?: \(([\d.]+)–[\d.]+\))?", cell)
     if not found:

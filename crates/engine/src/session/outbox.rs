@@ -2,7 +2,8 @@
 //!
 //! A reply to a message that is contained in one input is written in place of the message: only its
 //! range is stored, and consecutive replies are together in one *run*: the decoder unmasks a message
-//! to behind the replies before it, and a reply that is elsewhere is moved. When the input is decoded, the run and the whole input become one chunk of the output, so that nothing is copied.
+//! to behind the replies before it, and a reply that is elsewhere is moved. When the input is
+//! decoded, the run and the whole input become one chunk of the output, so that nothing is copied.
 //! The input is borrowed during calls of the handler; output that the handler sends after a run
 //! therefore waits in a separate queue until the call returns ([`Outbox::commit_reply`]).
 
