@@ -76,6 +76,8 @@ pub struct SpillPool {
     retained: usize,
     /// The maximum of `retained`.
     retention: usize,
+    /// Frees a buffer that is not retained.
+    free: fn(Vec<u8>),
     // Boxed because a decoder holds its state by one pointer: a move takes 8 bytes, not 256.
     #[expect(clippy::vec_box, reason = "the boxes themselves are reused")]
     partials: Vec<Box<Partial>>,
@@ -113,6 +115,7 @@ impl SpillPool {
             buffers: Vec::new(),
             retained: 0,
             retention: max_bytes,
+            free: drop,
             partials: Vec::new(),
             inflaters: Vec::new(),
         }
@@ -231,10 +234,26 @@ impl SpillPool {
         self.retention = max_bytes;
     }
 
+    /// Sets the function that frees the buffers that the pool does not retain. The default is [`drop`],
+    /// which leaves their memory to the allocator, and most allocators keep it for the next
+    /// allocation. A process that is short of memory can return it to the system here.
+    ///
+    /// ```
+    /// use ringway_codec::{Limits, SpillPool};
+    ///
+    /// let mut pool = SpillPool::new(Limits::default());
+    /// pool.give(Vec::with_capacity(600));
+    /// pool.set_free(|buffer| assert_eq!(buffer.capacity(), 600));
+    /// pool.trim();
+    /// ```
+    pub const fn set_free(&mut self, free: fn(Vec<u8>)) {
+        self.free = free;
+    }
+
     /// Frees all memory that the pool retains, for a process that is short of memory. Memory in use
     /// by decoders is not affected, and is retained again when they return it.
     pub fn trim(&mut self) {
-        self.buffers = Vec::new();
+        std::mem::take(&mut self.buffers).into_iter().for_each(self.free);
         self.partials = Vec::new();
         self.inflaters = Vec::new();
         self.retained = 0;
@@ -272,6 +291,8 @@ impl SpillPool {
         let is_common = (1..=RETAINED_CAPACITY).contains(&capacity);
         if is_common && self.buffers.len() < RETAINED_BUFFERS && self.retain(capacity) {
             self.buffers.push(buffer);
+        } else if capacity > 0 {
+            (self.free)(buffer);
         }
     }
 
@@ -432,6 +453,7 @@ impl Spill {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::Cell;
 
     #[test]
     fn a_buffer_given_back_is_taken_again_empty() {
@@ -467,6 +489,25 @@ mod tests {
             pool.give_partial(partial);
         }
         assert_eq!((pool.partials.len(), pool.inflaters.len()), (RETAINED_PARTIALS, RETAINED_INFLATERS));
+    }
+
+    #[test]
+    fn what_is_not_retained_is_freed_as_set() {
+        thread_local! {
+            static FREED: Cell<usize> = const { Cell::new(0) };
+        }
+        let mut pool = SpillPool::with_retention(Limits::default(), 1000);
+        pool.set_free(|buffer| FREED.set(FREED.get() + buffer.capacity()));
+        pool.give(Vec::new());
+        pool.give(Vec::with_capacity(700));
+        assert_eq!(FREED.get(), 0);
+        pool.give(Vec::with_capacity(400));
+        assert_eq!(FREED.get(), 400);
+        let mut spill = Spill { bytes: Vec::with_capacity(5000), filled: 0 };
+        spill.release(&mut pool);
+        assert_eq!(FREED.get(), 5400);
+        pool.trim();
+        assert_eq!(FREED.get(), 6100);
     }
 
     #[test]

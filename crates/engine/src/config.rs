@@ -70,6 +70,7 @@ pub struct Config {
     pub(crate) deflate: Option<Deflate>,
     pub(crate) on_panic: OnPanic,
     pub(crate) on_memory_limit: OnMemoryLimit,
+    pub(crate) purge_allocator: Option<fn()>,
     pub(crate) accept: Accept,
     pub(crate) admission: Admission,
     pub(crate) connection_times: bool,
@@ -101,6 +102,7 @@ impl Default for Config {
             deflate: None,
             on_panic: OnPanic::Close,
             on_memory_limit: OnMemoryLimit::CloseSlowest,
+            purge_allocator: None,
             accept: Accept::Kernel,
             admission: Admission::default(),
             connection_times: false,
@@ -412,6 +414,33 @@ impl Config {
     #[must_use]
     pub fn on_memory_limit(mut self, policy: OnMemoryLimit) -> Self {
         self.on_memory_limit = policy;
+        self
+    }
+
+    /// A function that returns freed memory to the operating system. Default `None`.
+    ///
+    /// Many allocators keep what is freed: mimalloc for a second, so that the next allocation is
+    /// fast. While memory is short, it is resident besides what other connections allocate: with
+    /// 1000 peers that each send a part of a large message, up to 1.4 times the budget
+    /// ([`Limits::max_memory`]), and with this function about the budget.
+    ///
+    /// Each shard calls it in its thread when its connections hold half of the high-water mark (49/64 of
+    /// the budget) at least, and what they have freed since the last call may exceed the rest; between
+    /// two calls they free 1/64 of the budget at least. For mimalloc it is `ringway_io::purge_mimalloc`,
+    /// with the feature `mimalloc` of that crate; for the allocator of glibc a call of malloc_trim(3).
+    ///
+    /// ```
+    /// use ringway::Config;
+    ///
+    /// fn purge() {
+    ///     // Calls the allocator.
+    /// }
+    /// let config = Config::default().purge_allocator(Some(purge));
+    /// # let _ = config;
+    /// ```
+    #[must_use]
+    pub fn purge_allocator(mut self, purge: Option<fn()>) -> Self {
+        self.purge_allocator = purge;
         self
     }
 

@@ -18,6 +18,7 @@
 #![warn(missing_docs)]
 
 mod address;
+mod allocator;
 mod buffer;
 mod busy_poll;
 mod cache;
@@ -49,6 +50,9 @@ pub mod sim;
 pub mod uring;
 
 pub use address::{Address, AddressError, UnixAddress};
+pub use allocator::free_to_system;
+#[cfg(feature = "mimalloc")]
+pub use allocator::purge_mimalloc;
 pub use buffer::{Buffer, BufferConfig, Pool};
 pub use datagram::{Datagram, DatagramSocket, PacketInfo};
 pub use descriptors::{DescriptorLimit, raise_descriptor_limit};

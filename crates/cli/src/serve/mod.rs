@@ -194,6 +194,7 @@ fn config(arguments: &Serve) -> Result<Config, ConfigError> {
         .origins(origins)?
         .subprotocols(arguments.subprotocol.iter().map(String::as_str))?
         .on_memory_limit(arguments.on_memory_limit.choice())
+        .purge_allocator(Some(ringway_io::purge_mimalloc))
         .deflate(arguments.deflate.config())
         .admission(arguments.admission.admission()?)
         .connection_times(arguments.admin.is_some());

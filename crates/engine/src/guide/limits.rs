@@ -35,6 +35,8 @@
 //! messages, queued output, stashed input, heads of handshakes, compressors and inflaters. The
 //! receive buffers, the sessions themselves and the application's state are not part of it. An eighth
 //! of the budget is for what the allocator adds, so the *limit* of what connections hold is 7/8 of it.
+//! That is enough for allocators that return freed memory to the system when they are asked to
+//! ([`Config::purge_allocator`]).
 //!
 //! | memory in use | what happens | counted in [`Counters`] |
 //! |---|---|---|
@@ -95,6 +97,7 @@
 //! [`Config::idle_timeout`]: crate::Config::idle_timeout
 //! [`Config::keep_alive_timeout`]: crate::Config::keep_alive_timeout
 //! [`Config::max_lifetime`]: crate::Config::max_lifetime
+//! [`Config::purge_allocator`]: crate::Config::purge_allocator
 //! [`Config::stop_timeout`]: crate::Config::stop_timeout
 //! [`Config::write_timeout`]: crate::Config::write_timeout
 //! [`ConfigError`]: crate::ConfigError

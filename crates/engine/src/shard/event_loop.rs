@@ -358,6 +358,11 @@ impl<D: Driver, H: Handler> EventLoop<D, H> {
             relieve(&mut self.dispatch());
             self.dispatch().flush();
         }
+        if let Some(purge) = self.core.config.purge_allocator
+            && self.core.memory.end_turn()
+        {
+            purge();
+        }
         if let Some(echo) = &mut self.echo {
             echo.finish_turn(&mut self.driver, &mut self.core);
         }

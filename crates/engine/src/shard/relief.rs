@@ -2,13 +2,14 @@
 //!
 //! Above the high-water mark, receiving pauses on the connections that hold the most, so that the
 //! others can complete their messages; compressors that connections have of their own are freed, and
-//! so are buffers that are kept for reuse; and a connection can queue an eighth of what is left of the
-//! limit, so that messages are handed back. If messages were handed back, large holders whose peer
-//! has read nothing for a second are closed with 1013. If the sum is still above that mark 10 s later,
-//! and at the limit, the slowest readers among the large holders are closed until it is below, by the
-//! progress of their peers. From the limit on, new handshakes are refused with 503 for a second at
-//! least. Receiving resumes, and buffers are kept for reuse again, below the low-water mark; receiving
-//! also after a second below the high-water mark.
+//! so are buffers that are kept for reuse ([`Memory::trim`](crate::shard::memory::Memory::trim)); and
+//! a connection can queue an eighth of what is left of the limit, so that messages are handed back.
+//! If messages were handed back, large holders whose peer has read nothing for a second are closed
+//! with 1013. If the sum is still above that mark 10 s later, and at the limit, the slowest readers
+//! among the large holders are closed until it is below, by the progress of their peers. From the
+//! limit on, new handshakes are refused with 503 for a second at least. Receiving resumes, and
+//! buffers are kept for reuse again, below the low-water mark; receiving also after a second below
+//! the high-water mark.
 
 use crate::api::handler::Handler;
 use crate::session::Session;
@@ -47,7 +48,7 @@ pub(crate) fn relieve<D: Driver, H: Handler>(shard: &mut Dispatch<'_, D, H>) {
                 let began = core.slices.reads_clock().then(Instant::now);
                 free_memory(shard);
                 let took = began.map_or(Duration::ZERO, |began| began.elapsed());
-                shard.core.shortage.search = Some((shard.core.now(), took));
+                shard.core.shortage.search = Some((shard.core.current_time(), took));
             }
         }
     }

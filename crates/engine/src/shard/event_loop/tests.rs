@@ -22,6 +22,7 @@ mod reaching;
 mod refusing;
 mod secure;
 mod seeds;
+mod shortage;
 mod tapping;
 mod timers;
 mod topics;
