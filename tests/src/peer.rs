@@ -73,6 +73,11 @@ impl WirePeer {
         })
     }
 
+    /// Lets the kernel keep no more than this of what is written.
+    pub fn narrow_writing(&self, bytes: usize) {
+        socket2::SockRef::from(&self.stream).set_send_buffer_size(bytes).expect("a socket option");
+    }
+
     /// Lets the kernel receive as much at once as for other connections, from now on.
     pub fn widen(&self) {
         socket2::SockRef::from(&self.stream).set_recv_buffer_size(256 << 10).expect("a socket option");
