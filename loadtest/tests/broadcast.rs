@@ -56,6 +56,21 @@ fn the_reach_does_not_depend_on_copies_to_the_publisher() {
     assert_eq!((counts(&report), reach.reached, reach.own_copies), ([1000, 0, 0, 0], 1.0, 0));
 }
 
+/// The run ends when all have arrived, so that their number and their bytes are exact.
+#[test]
+fn copies_to_the_publisher_are_waited_for_if_the_server_sends_any() {
+    let server = hub(|message, _, is_publisher| match is_publisher && message >= 150 {
+        true => Copies::Late,
+        false => Copies::Once,
+    });
+    let report = load(&broadcast(&server));
+    assert_eq!((counts(&report), report.errors.len()), ([1000, 0, 0, 0], 0));
+    let reach = first(&report).reach.as_ref().expect("it is a broadcast");
+    assert_eq!((reach.reached, reach.own_copies), (1.0, 200));
+    let messages = &first(&report).messages;
+    assert_eq!(messages.bytes_received, 6 * messages.bytes_sent);
+}
+
 /// Every tenth message does not reach the connection with number 5.
 #[test]
 fn a_reader_that_misses_messages_lowers_the_reach_and_is_waited_for() {

@@ -2,7 +2,8 @@
 //!
 //! Open loop: a message is due at its time, and the time to a delivery counts from then, also if the
 //! message was submitted later. All connections are readers; a publisher's own copy does not count
-//! ([`crate::broadcast`]). On a topic, connections subscribe before ([`subscribing`]).
+//! ([`crate::broadcast`]), but if the server sends such copies, the run ends after the last of them.
+//! On a topic, connections subscribe before ([`subscribing`]).
 
 use super::Conn;
 use super::context::Context;
@@ -102,6 +103,7 @@ pub(super) fn message(crew: &mut Crew, cx: &mut Context, conn: &mut Conn<'_>, me
         }
     }
     if head.publisher == line.salt {
+        broadcast.own_copies[line.place as usize] += 1;
         counts.own_copies += u64::from(is_counted);
         return;
     }

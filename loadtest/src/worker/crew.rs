@@ -150,7 +150,7 @@ impl Crew {
         let opening = Opening::new(&orders, first, kind != Kind::Connect);
         let broadcast = orders.publishing.map(|shared| {
             let first = orders.first_number - thread as u32;
-            Broadcast::new(shared, seed, first, (publishers, topic), places, threads)
+            Broadcast::new(shared, seed, first, (publishers, topic), (places, senders), threads)
         });
         let reconnects = matches!(kind, Kind::Churn | Kind::Connect);
         Self {

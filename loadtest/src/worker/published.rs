@@ -26,6 +26,8 @@ pub(super) struct Broadcast {
     pub(super) delivered: u64,
     /// Messages that the open connections have published.
     pub(super) published: u64,
+    /// By place of a publisher: those of them that the server has sent back to it.
+    pub(super) own_copies: Box<[u64]>,
     /// This thread publishes no more.
     pub(super) has_concluded: bool,
 }
@@ -36,7 +38,7 @@ impl Broadcast {
         key: u64,
         first: u32,
         (publishers, topic): (u32, Option<Topic>),
-        places: usize,
+        (places, senders): (usize, usize),
         threads: usize,
     ) -> Self {
         Self {
@@ -50,6 +52,7 @@ impl Broadcast {
             deliveries: Deliveries::new(threads),
             delivered: 0,
             published: 0,
+            own_copies: vec![0; senders].into(),
             has_concluded: false,
         }
     }
@@ -68,7 +71,13 @@ impl Broadcast {
 
     /// Whether every message of all threads has reached the open connections of this thread.
     pub(super) fn is_delivered(&self, open: u64) -> bool {
-        self.shared.total().is_some_and(|published| self.undelivered(open, published) == 0)
+        self.shared.total().is_some_and(|published| self.undelivered(open, published) == 0) && self.is_sent_back()
+    }
+
+    /// Whether the publishers of this thread have all of their own copies, if the server sends any.
+    fn is_sent_back(&self) -> bool {
+        let own_copies: u64 = self.own_copies.iter().sum();
+        own_copies == 0 || own_copies >= self.published
     }
 
     /// The deliveries that have not taken place, as messages to all readers of this thread.
@@ -80,6 +89,9 @@ impl Broadcast {
     pub(super) fn lose(&mut self, line: &Line) {
         self.delivered -= line.mark;
         self.published -= u64::from(line.next);
+        if let Some(own_copies) = self.own_copies.get_mut(line.place as usize) {
+            *own_copies = 0;
+        }
     }
 }
 

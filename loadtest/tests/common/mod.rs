@@ -1,14 +1,14 @@
 //! What the tests of behaviours share: plans, and servers whose truth is known.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
-use ringway::{Connection, Handler, Message, Request, Shard, Upgrade};
+use ringway::{Connection, ConnectionId, Handler, Message, Request, Shard, Upgrade};
 use ringway_loadtest::{
     Alphabet, Arrivals, Behaviour, Content, Cores, Load, Plan, Population, PopulationFigures, Progress, Report,
     RunLength, RunPhase, Schedule, Verify, run,
 };
 use ringway_testkit::server::{TestServer, config};
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(crate) fn serve<H: Handler>(make: impl Fn() -> H + Send + Sync + 'static) -> TestServer<H> {
     TestServer::start(config(), ringway::Limits::default(), move |_| make())
@@ -86,6 +86,8 @@ pub(crate) enum Copies {
     Twice,
     /// After the next one to the same connection.
     Swapped,
+    /// Some 20 ms later.
+    Late,
 }
 
 /// A server of one shard that sends each message to all connections. `rule` says what it does with
@@ -95,11 +97,14 @@ pub(crate) struct Hub {
     pub(crate) rule: fn(u64, u32, bool) -> Copies,
     pub(crate) messages: u64,
     opened: u32,
+    /// The copies that are sent later, and when.
+    late: Vec<(ConnectionId, bool, Vec<u8>)>,
+    due: Option<Instant>,
 }
 
 impl Hub {
     pub(crate) fn new(rule: fn(u64, u32, bool) -> Copies) -> Self {
-        Self { rule, messages: 0, opened: 0 }
+        Self { rule, messages: 0, opened: 0, late: Vec::new(), due: None }
     }
 }
 
@@ -130,18 +135,21 @@ impl Handler for Hub {
         self.messages += 1;
         let is_text = message.as_text().is_some();
         let payload = message.payload().to_vec();
+        let mut late = Vec::new();
         let deliver = |conn: &mut Connection<'_, Self>| {
             let is_publisher = conn.id() == publisher;
             let copies = rule(number, conn.state().number, is_publisher);
-            if copies == Copies::Swapped {
-                conn.state().held = Some((is_text, payload.clone()));
-                return;
-            }
-            for _ in 0..match copies {
+            let times = match copies {
+                Copies::Swapped => {
+                    conn.state().held = Some((is_text, payload.clone()));
+                    return;
+                }
+                Copies::Late => return late.push((conn.id(), is_text, payload.clone())),
                 Copies::Never => 0,
-                Copies::Once | Copies::Swapped => 1,
+                Copies::Once => 1,
                 Copies::Twice => 2,
-            } {
+            };
+            for _ in 0..times {
                 send(conn, is_text, &payload);
             }
             if let Some((is_text, payload)) = conn.state().held.take() {
@@ -150,5 +158,19 @@ impl Handler for Hub {
         };
         let shard: &mut Shard<'_, Self> = &mut conn.shard();
         shard.for_each_connection(deliver);
+        let due = shard.turn_time() + Duration::from_millis(20);
+        if !late.is_empty() {
+            self.late.append(&mut late);
+            shard.wake_at(*self.due.get_or_insert(due));
+        }
+    }
+
+    fn woken(&mut self, shard: &mut Shard<'_, Self>) {
+        self.due = None;
+        for (id, is_text, payload) in std::mem::take(&mut self.late) {
+            if let Some(mut conn) = shard.connection(id) {
+                send(&mut conn, is_text, &payload);
+            }
+        }
     }
 }
