@@ -222,7 +222,7 @@ impl Part {
         } else if self.half_slope > 0.0 {
             self.start.saturating_add(nanos(root(offered - self.before, self.from)))
         } else {
-            self.end.saturating_sub(nanos(root(self.after - offered, self.to)) + 1)
+            self.end.saturating_sub(nanos(root(self.after - offered, self.to)).saturating_add(1))
         };
         let time = estimate.clamp(self.start, self.end - 1);
         if self.integral(time) <= offered && offered < self.integral(time + 1) {
@@ -236,16 +236,16 @@ impl Part {
     #[cold]
     fn search(&self, offered: f64, estimate: u64) -> u64 {
         let (mut low, mut high) = (estimate, estimate + 1);
-        let mut step = 1;
+        let mut step = 1u64;
         while low > self.start && self.integral(low) > offered {
             high = low;
             low = low.saturating_sub(step).max(self.start);
-            step *= 2;
+            step = step.saturating_mul(2);
         }
         while high < self.end && self.integral(high) <= offered {
             low = high;
             high = high.saturating_add(step).min(self.end);
-            step *= 2;
+            step = step.saturating_mul(2);
         }
         // The integral is at most `offered` at `low`, and more at `high`.
         while high - low > 1 {
@@ -279,6 +279,10 @@ pub(super) mod tests {
             4 => 0.001..1e7,
             1 => 1e7..MAX_RATE,
         ]
+    }
+
+    fn tiny_rate() -> impl Strategy<Value = f64> {
+        prop_oneof![1 => Just(0.0), 3 => (1..1e-9f64.to_bits()).prop_map(f64::from_bits)]
     }
 
     /// Schedules of up to five stages, with stages of no length, of no rate, and of a day.
@@ -353,6 +357,27 @@ pub(super) mod tests {
             let mut part = 0;
             for offered in wanted {
                 match schedule.time_of(offered, &mut part) {
+                    None => prop_assert!(schedule.integral(u64::MAX) <= offered),
+                    Some(time) => {
+                        prop_assert!(schedule.integral(time) <= offered);
+                        prop_assert!(schedule.integral(time + 1) > offered);
+                    }
+                }
+            }
+        }
+
+        /// Rates from the smallest positive number on, whose squares and areas are rounded to 0.
+        #[test]
+        fn a_rate_close_to_0_has_the_times_of_its_integral(
+            initial in tiny_rate(),
+            stages in prop::collection::vec((1..DAY, tiny_rate()), 0..5),
+            places in prop::collection::vec(0.0..1.0, 5),
+        ) {
+            let stages: Vec<_> = stages.into_iter().map(|(nanos, rate)| (Duration::from_nanos(nanos), rate)).collect();
+            let schedule = Schedule::stages(initial, &stages);
+            for place in [0.0].into_iter().chain(places) {
+                let offered = place * schedule.integral(2 * DAY);
+                match schedule.time_of(offered, &mut 0) {
                     None => prop_assert!(schedule.integral(u64::MAX) <= offered),
                     Some(time) => {
                         prop_assert!(schedule.integral(time) <= offered);

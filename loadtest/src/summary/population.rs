@@ -58,7 +58,7 @@ pub struct ReachFigures {
     /// The share of the readers that a message has reached within the timeout, on average.
     pub reached: f64,
     /// The number of messages that the server has sent back to their publisher. Servers differ in
-    /// this; it contributes to no other figure.
+    /// this. Of the other figures, only `arrived`, `bytes_received` and their rates include them.
     pub own_copies: u64,
     /// The number of deliveries that were counted, and are in `each_us`, but for which there was no
     /// memory to join them: the median of their messages is not recorded.
