@@ -69,7 +69,8 @@ impl Broadcast {
         (published * open).saturating_sub(self.delivered + self.published)
     }
 
-    /// Whether every message of all threads has reached the open connections of this thread.
+    /// Whether every message of all threads has reached the open connections of this thread, and its
+    /// publishers too, if the server sends them copies.
     pub(super) fn is_delivered(&self, open: u64) -> bool {
         self.shared.total().is_some_and(|published| self.undelivered(open, published) == 0) && self.is_sent_back()
     }
